@@ -1,0 +1,3 @@
+module github.com/peft-serve/peft-serve
+
+go 1.26

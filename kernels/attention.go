@@ -1,0 +1,161 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+)
+
+// BlockLen is the number of positions in one block of a key-value cache.
+const BlockLen = 32
+
+// KV is one layer's keys and values in blocks of BlockLen positions. Block b
+// of K starts at b*BlockSize() and is laid out [kvHeads][headDim][BlockLen],
+// so that scores run across positions; block b of V is
+// [kvHeads][BlockLen][headDim].
+type KV struct {
+	Heads, HeadDim int // key-value heads
+	K, V           []float32
+}
+
+// BlockSize is the number of values in one block of K, and of V.
+func (c KV) BlockSize() int { return c.Heads * c.HeadDim * BlockLen }
+
+// Store writes the key and value of one position, each [Heads*HeadDim], into
+// slot position%BlockLen of the block.
+func (c KV) Store(block int32, position int, k, v []float32) {
+	slot := position % BlockLen
+	size := c.BlockSize()
+	kb, vb := c.K[int(block)*size:][:size], c.V[int(block)*size:][:size]
+	for h := range c.Heads {
+		base := h * c.HeadDim * BlockLen
+		for i, x := range k[h*c.HeadDim:][:c.HeadDim] {
+			kb[base+i*BlockLen+slot] = x
+		}
+		copy(vb[base+slot*c.HeadDim:][:c.HeadDim], v[h*c.HeadDim:][:c.HeadDim])
+	}
+}
+
+// Load reads the key and value of one position back.
+func (c KV) Load(block int32, position int, k, v []float32) {
+	slot := position % BlockLen
+	size := c.BlockSize()
+	kb, vb := c.K[int(block)*size:][:size], c.V[int(block)*size:][:size]
+	for h := range c.Heads {
+		base := h * c.HeadDim * BlockLen
+		for i := range c.HeadDim {
+			k[h*c.HeadDim+i] = kb[base+i*BlockLen+slot]
+		}
+		copy(v[h*c.HeadDim:][:c.HeadDim], vb[base+slot*c.HeadDim:][:c.HeadDim])
+	}
+}
+
+// A Span is the rows [Start, End) of a batch that belong to one sequence.
+// Their positions are Position, Position+1, …; Blocks lists the sequence's
+// cache blocks from position 0 on.
+type Span struct {
+	Start, End int
+	Position   int
+	Blocks     []int32
+}
+
+// Attention describes scaled dot-product attention with grouped query heads
+// (Ainslie et al., 2023).
+type Attention struct {
+	Heads   int     // query heads, a multiple of the KV's heads
+	Scale   float32 // factor on q·k
+	Causal  bool    // a row sees the positions up to its own; else all of its span
+	Window  int     // sees only the last Window positions (its own included); 0: all
+	Softcap float32 // scores become cap·tanh(score/cap); 0: none
+}
+
+// Attend sets dst to the attention of the query rows q, [rows, Heads*headDim],
+// over the keys and values of each row's span. The keys and values of the rows
+// themselves are already in kv. lse, [rows, Heads] or empty, receives each
+// row's log-sum-exp of scores, which the backward pass needs.
+//
+// Keys are walked in blocks counted from position 0 with a running maximum and
+// sum (Dao et al., 2022), so neither chunking nor the other rows change a bit.
+func (p *Pool) Attend(dst, q Matrix, kv KV, spans []Span, a Attention, lse Matrix) {
+	sameShape(dst, q)
+	if q.Cols != a.Heads*kv.HeadDim || a.Heads%kv.Heads != 0 {
+		panic(fmt.Sprintf("kernels: %s: %d query columns, %d heads of %d, %d key-value heads", badShape, q.Cols, a.Heads, kv.HeadDim, kv.Heads))
+	}
+	t := &p.tasks.attend
+	t.dst, t.q, t.kv, t.spans, t.a, t.lse = dst, q, kv, spans, a, lse
+	p.Run(q.Rows, t)
+}
+
+type attendTask struct {
+	dst, q Matrix
+	kv     KV
+	spans  []Span
+	a      Attention
+	lse    Matrix
+}
+
+// Part attends for one row, all heads.
+func (t *attendTask) Part(w *Worker, row int) {
+	for _, s := range t.spans {
+		if row >= s.Start && row < s.End {
+			t.row(w, row, s)
+			return
+		}
+	}
+}
+
+func (t *attendTask) row(w *Worker, row int, s Span) {
+	position := s.Position + row - s.Start
+	end := position + 1
+	if !t.a.Causal {
+		end = s.Position + s.End - s.Start
+	}
+	first := 0
+	if t.a.Window > 0 {
+		first = max(0, position+1-t.a.Window)
+	}
+	d := t.kv.HeadDim
+	group := t.a.Heads / t.kv.Heads
+	scores := w.Scratch(BlockLen)
+	for h := range t.a.Heads {
+		q := t.q.Row(row)[h*d:][:d]
+		out := t.dst.Row(row)[h*d:][:d]
+		clear(out)
+		top, sum := float32(math.Inf(-1)), float32(0)
+		for b := first / BlockLen; b*BlockLen < end; b++ {
+			from, to := max(first-b*BlockLen, 0), min(end-b*BlockLen, BlockLen)
+			base := int(s.Blocks[b])*t.kv.BlockSize() + h/group*d*BlockLen
+			keys, values := t.kv.K[base:][:d*BlockLen], t.kv.V[base:][:d*BlockLen]
+			clear(scores)
+			for i, x := range q {
+				axpy(scores, x, keys[i*BlockLen:][:BlockLen])
+			}
+			best := top
+			for j := from; j < to; j++ {
+				scores[j] *= t.a.Scale
+				if t.a.Softcap > 0 {
+					scores[j] = t.a.Softcap * tanh(scores[j]/t.a.Softcap)
+				}
+				best = max(best, scores[j])
+			}
+			if best > top {
+				shrink := exp(top - best)
+				sum *= shrink
+				for i := range out {
+					out[i] *= shrink
+				}
+				top = best
+			}
+			for j := from; j < to; j++ {
+				e := exp(scores[j] - top)
+				sum += e
+				axpy(out, e, values[j*d:][:d])
+			}
+		}
+		for i := range out {
+			out[i] /= sum
+		}
+		if !t.lse.Empty() {
+			t.lse.Row(row)[h] = top + float32(math.Log(float64(sum)))
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package kernels
+
+import "fmt"
+
+// MatMul sets dst = x·wᵀ: x is [rows, in], w is [out, in], dst is [rows, out].
+// Element (r, o) is the dot product of row r of x and row o of w, in float32.
+func (p *Pool) MatMul(dst, x Matrix, w Weight) {
+	checkMatMul(dst, x, w)
+	t := &p.tasks.matMul
+	t.dst, t.x, t.w = dst, x, w
+	t.step = 32
+	p.Run((w.Rows+t.step-1)/t.step, t)
+}
+
+// MatMul is Pool.MatMul on the calling goroutine.
+func (w *Worker) MatMul(dst, x Matrix, weight Weight) {
+	checkMatMul(dst, x, weight)
+	matMulPortable(w, dst, x, weight)
+}
+
+// InputGrad adds dy·w to dx: the gradient of MatMul's result with respect to
+// its input. dy is [rows, out], w is [out, in], dx is [rows, in].
+func (p *Pool) InputGrad(dx, dy Matrix, w Weight) {
+	checkMatMul(dy, dx, w)
+	t := &p.tasks.inputGrad
+	t.dx, t.dy, t.w = dx, dy, w
+	t.step = 4
+	p.Run((dx.Rows+t.step-1)/t.step, t)
+}
+
+// InputGrad is Pool.InputGrad on the calling goroutine.
+func (w *Worker) InputGrad(dx, dy Matrix, weight Weight) {
+	checkMatMul(dy, dx, weight)
+	inputGradPortable(w, dx, dy, weight)
+}
+
+// WeightGrad adds dyᵀ·x to dw: the gradient of MatMul's result with respect to
+// its weight. dy is [rows, out], x is [rows, in], dw is [out, in]. Rows are
+// summed in order.
+func (p *Pool) WeightGrad(dw, dy, x Matrix) {
+	checkWeightGrad(dw, dy, x)
+	t := &p.tasks.weightGrad
+	t.dw, t.dy, t.x = dw, dy, x
+	t.step = 8
+	p.Run((dw.Rows+t.step-1)/t.step, t)
+}
+
+// WeightGrad is Pool.WeightGrad on the calling goroutine.
+func (w *Worker) WeightGrad(dw, dy, x Matrix) {
+	checkWeightGrad(dw, dy, x)
+	weightGradPortable(dw, dy, x)
+}
+
+func checkMatMul(dst, x Matrix, w Weight) {
+	if dst.Rows != x.Rows || dst.Cols != w.Rows || x.Cols != w.Cols {
+		panic(fmt.Sprintf("kernels: %s: [%d, %d] = [%d, %d] · [%d, %d]ᵀ", badShape, dst.Rows, dst.Cols, x.Rows, x.Cols, w.Rows, w.Cols))
+	}
+}
+
+func checkWeightGrad(dw, dy, x Matrix) {
+	if dw.Rows != dy.Cols || dw.Cols != x.Cols || dy.Rows != x.Rows {
+		panic(fmt.Sprintf("kernels: %s: [%d, %d] += [%d, %d]ᵀ · [%d, %d]", badShape, dw.Rows, dw.Cols, dy.Rows, dy.Cols, x.Rows, x.Cols))
+	}
+}
+
+type matMulTask struct {
+	dst, x Matrix
+	w      Weight
+	step   int
+}
+
+func (t *matMulTask) Part(w *Worker, part int) {
+	from := part * t.step
+	to := min(from+t.step, t.w.Rows)
+	matMulPortable(w, t.dst.Columns(from, to), t.x, t.w.Span(from, to))
+}
+
+type inputGradTask struct {
+	dx, dy Matrix
+	w      Weight
+	step   int
+}
+
+func (t *inputGradTask) Part(w *Worker, part int) {
+	from := part * t.step
+	to := min(from+t.step, t.dx.Rows)
+	inputGradPortable(w, t.dx.Span(from, to), t.dy.Span(from, to), t.w)
+}
+
+type weightGradTask struct {
+	dw, dy, x Matrix
+	step      int
+}
+
+func (t *weightGradTask) Part(_ *Worker, part int) {
+	from := part * t.step
+	to := min(from+t.step, t.dw.Rows)
+	weightGradPortable(t.dw.Span(from, to), t.dy.Columns(from, to), t.x)
+}
+
+func matMulPortable(w *Worker, dst, x Matrix, weight Weight) {
+	row := w.Scratch(weight.Cols)
+	for o := range weight.Rows {
+		Decode(row, weight.Format, weight.Row(o))
+		for r := range x.Rows {
+			dst.Row(r)[o] = Dot(x.Row(r), row)
+		}
+	}
+}
+
+func inputGradPortable(w *Worker, dx, dy Matrix, weight Weight) {
+	row := w.Scratch(weight.Cols)
+	for o := range weight.Rows {
+		Decode(row, weight.Format, weight.Row(o))
+		for r := range dy.Rows {
+			axpy(dx.Row(r), dy.Row(r)[o], row)
+		}
+	}
+}
+
+func weightGradPortable(dw, dy, x Matrix) {
+	for r := range dy.Rows {
+		for o, g := range dy.Row(r) {
+			axpy(dw.Row(o), g, x.Row(r))
+		}
+	}
+}
+
+// Dot returns Σ a[i]·b[i] in eight partial sums folded once at the end.
+func Dot(a, b []float32) float32 {
+	var s [8]float32
+	b = b[:len(a)]
+	n := len(a) &^ 7
+	for i := 0; i < n; i += 8 {
+		u, v := a[i:i+8:i+8], b[i:i+8:i+8]
+		s[0] += u[0] * v[0]
+		s[1] += u[1] * v[1]
+		s[2] += u[2] * v[2]
+		s[3] += u[3] * v[3]
+		s[4] += u[4] * v[4]
+		s[5] += u[5] * v[5]
+		s[6] += u[6] * v[6]
+		s[7] += u[7] * v[7]
+	}
+	for i := n; i < len(a); i++ {
+		s[i-n] += a[i] * b[i]
+	}
+	return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+}
+
+// axpy adds a·x to y.
+func axpy(y []float32, a float32, x []float32) {
+	x = x[:len(y)]
+	for i := range y {
+		y[i] += a * x[i]
+	}
+}

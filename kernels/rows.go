@@ -1,0 +1,162 @@
+package kernels
+
+import "math"
+
+// rowsTask runs a row-wise primitive over bands of rows.
+type rowsTask struct {
+	op   rowOp
+	step int
+	rows int
+	a, b Matrix
+	c    Matrix
+	u, v []float32
+	f    float32
+	pos  []int32
+	rope *Rope
+	act  Activation
+}
+
+type rowOp uint8
+
+const (
+	opRMSNorm rowOp = iota
+	opLayerNorm
+	opRope
+	opGated
+	opAdd
+	opBias
+	opActivate
+)
+
+func (t *rowsTask) Part(_ *Worker, part int) {
+	from := part * t.step
+	to := min(from+t.step, t.rows)
+	for r := from; r < to; r++ {
+		switch t.op {
+		case opRMSNorm:
+			RMSNorm(t.a.Row(r), t.b.Row(r), t.u, t.f)
+		case opLayerNorm:
+			LayerNorm(t.a.Row(r), t.b.Row(r), t.u, t.v, t.f)
+		case opRope:
+			t.rope.Apply(t.a.Row(r), int(t.pos[r]))
+		case opGated:
+			t.act.Gate(t.a.Row(r), t.b.Row(r), t.c.Row(r))
+		case opAdd:
+			Add(t.a.Row(r), t.b.Row(r))
+		case opBias:
+			Add(t.a.Row(r), t.u)
+		case opActivate:
+			t.act.Apply(t.a.Row(r), t.b.Row(r))
+		}
+	}
+}
+
+func (p *Pool) overRows(rows, cols int, t rowsTask) {
+	t.rows = rows
+	t.step = max(1, min(rows, 16384/max(cols, 1)))
+	p.tasks.rows = t
+	p.Run((rows+t.step-1)/t.step, &p.tasks.rows)
+}
+
+// RMSNorm sets each row of dst to weight ⊙ x/√(mean(x²)+eps) (Zhang and
+// Sennrich, 2019). dst may be x.
+func (p *Pool) RMSNorm(dst, x Matrix, weight []float32, eps float32) {
+	sameShape(dst, x)
+	p.overRows(x.Rows, x.Cols, rowsTask{op: opRMSNorm, a: dst, b: x, u: weight, f: eps})
+}
+
+// LayerNorm sets each row of dst to weight ⊙ (x-mean)/√(var+eps) + bias (Ba et
+// al., 2016). An empty bias counts as zero. dst may be x.
+func (p *Pool) LayerNorm(dst, x Matrix, weight, bias []float32, eps float32) {
+	sameShape(dst, x)
+	p.overRows(x.Rows, x.Cols, rowsTask{op: opLayerNorm, a: dst, b: x, u: weight, v: bias, f: eps})
+}
+
+// Rope rotates each row of x in place for its position.
+func (p *Pool) Rope(x Matrix, r *Rope, positions []int32) {
+	p.overRows(x.Rows, x.Cols, rowsTask{op: opRope, a: x, rope: r, pos: positions})
+}
+
+// Gate sets dst = act(gate) ⊙ up: SwiGLU and GeGLU (Shazeer, 2020). dst may be
+// gate or up.
+func (p *Pool) Gate(dst, gate, up Matrix, act Activation) {
+	sameShape(dst, gate)
+	sameShape(dst, up)
+	p.overRows(dst.Rows, dst.Cols, rowsTask{op: opGated, a: dst, b: gate, c: up, act: act})
+}
+
+// Activate sets dst = act(x). dst may be x.
+func (p *Pool) Activate(dst, x Matrix, act Activation) {
+	sameShape(dst, x)
+	p.overRows(dst.Rows, dst.Cols, rowsTask{op: opActivate, a: dst, b: x, act: act})
+}
+
+// Add adds x to dst.
+func (p *Pool) Add(dst, x Matrix) {
+	sameShape(dst, x)
+	p.overRows(dst.Rows, dst.Cols, rowsTask{op: opAdd, a: dst, b: x})
+}
+
+// AddBias adds bias to each row of dst.
+func (p *Pool) AddBias(dst Matrix, bias []float32) {
+	p.overRows(dst.Rows, dst.Cols, rowsTask{op: opBias, a: dst, u: bias})
+}
+
+// RMSNorm is Pool.RMSNorm for one row.
+func RMSNorm(dst, x, weight []float32, eps float32) {
+	scale := float32(1 / math.Sqrt(float64(Dot(x, x))/float64(len(x))+float64(eps)))
+	for i, v := range x {
+		dst[i] = weight[i] * (v * scale)
+	}
+}
+
+// LayerNorm is Pool.LayerNorm for one row.
+func LayerNorm(dst, x, weight, bias []float32, eps float32) {
+	var sum float64
+	for _, v := range x {
+		sum += float64(v)
+	}
+	mean := sum / float64(len(x))
+	var squares float64
+	for _, v := range x {
+		d := float64(v) - mean
+		squares += d * d
+	}
+	scale := float32(1 / math.Sqrt(squares/float64(len(x))+float64(eps)))
+	m := float32(mean)
+	for i, v := range x {
+		dst[i] = weight[i] * ((v - m) * scale)
+	}
+	if len(bias) > 0 {
+		Add(dst, bias)
+	}
+}
+
+// Add adds x to dst, element by element.
+func Add(dst, x []float32) {
+	x = x[:len(dst)]
+	for i := range dst {
+		dst[i] += x[i]
+	}
+}
+
+// Mul multiplies dst by x, element by element.
+func Mul(dst, x []float32) {
+	x = x[:len(dst)]
+	for i := range dst {
+		dst[i] *= x[i]
+	}
+}
+
+// AddScaled adds a·x to dst.
+func AddScaled(dst []float32, a float32, x []float32) { axpy(dst, a, x) }
+
+// Finite reports whether x holds neither NaN nor an infinity.
+func Finite(x []float32) bool {
+	for _, v := range x {
+		if v-v != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,90 @@
+package safetensors
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// The names under which transformers saves a model's weights.
+const (
+	SingleFile = "model.safetensors"
+	IndexFile  = "model.safetensors.index.json"
+)
+
+// OpenFolder opens a model's folder: the shards that IndexFile lists where it
+// is there, SingleFile otherwise. A shard that is absent, a tensor that the
+// index promises and its shard lacks, and a tensor in two shards are errors.
+func OpenFolder(dir string) (*File, error) {
+	index := filepath.Join(dir, IndexFile)
+	if _, err := os.Stat(index); errors.Is(err, fs.ErrNotExist) {
+		return Open(filepath.Join(dir, SingleFile))
+	}
+	return OpenIndex(index)
+}
+
+// OpenIndex opens the shards that the index file at path lists, which lie
+// beside it; see OpenFolder.
+func OpenIndex(path string) (*File, error) {
+	placement, err := readIndex(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	dir := filepath.Dir(path)
+	f := &File{path: dir, tensors: map[string]Tensor{}, metadata: map[string]string{}}
+	if err := f.shards(dir, placement); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (f *File) shards(dir string, placement map[string]string) error {
+	home := map[string]string{} // the shard in which a tensor was found
+	for _, shard := range slices.Compact(slices.Sorted(maps.Values(placement))) {
+		tensors, metadata, err := f.mapped(filepath.Join(dir, shard))
+		if err != nil {
+			return fmt.Errorf("shard %q of %s: %w", shard, dir, err)
+		}
+		for _, t := range tensors {
+			if first, ok := home[t.Name]; ok {
+				return fmt.Errorf("%s: %w: tensor %q is in %q and in %q", dir, ErrInvalid, t.Name, first, shard)
+			}
+			home[t.Name] = shard
+		}
+		f.fill(tensors, metadata)
+	}
+	for _, name := range slices.Sorted(maps.Keys(placement)) {
+		if home[name] != placement[name] {
+			return fmt.Errorf("%s: %w: %q is not in shard %q where the index places it", dir, ErrMissing, name, placement[name])
+		}
+	}
+	return nil
+}
+
+// readIndex returns the shard of each tensor in an index file.
+func readIndex(path string) (map[string]string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var index struct {
+		WeightMap map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(b, &index); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if len(index.WeightMap) == 0 {
+		return nil, fmt.Errorf("%w: no weight_map", ErrInvalid)
+	}
+	for name, shard := range index.WeightMap {
+		if shard != filepath.Base(shard) || !filepath.IsLocal(shard) {
+			return nil, fmt.Errorf("%w: shard %q of tensor %q is not a file name", ErrInvalid, shard, name)
+		}
+	}
+	return index.WeightMap, nil
+}

@@ -121,3 +121,9 @@ def make(base):
             LONG_PROMPTS,
             with_greedy=variant != "dynamic",
         )
+
+
+def make_all(wanted=()):
+    for base in BASES:
+        if not wanted or base in wanted:
+            make(base)

@@ -1,4 +1,4 @@
-"""Make the golden files of this folder: python make.py [bases|peft|...] [name ...].
+"""Make the golden files of this folder: python make.py [part ...] [base/adapter ...].
 
 Without arguments everything but SmolLM2 is remade (that one needs a model
 file: see smollm2.py). See ../README.md for what each file holds.
@@ -8,21 +8,33 @@ import os
 import sys
 import warnings
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if os.environ.get("PYTHONHASHSEED") != "0":
+    # PEFT writes sets as lists in hash order.
+    os.environ["PYTHONHASHSEED"] = "0"
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+os.environ["HF_HUB_OFFLINE"] = "1"
+sys.dont_write_bytecode = True
 
 import torch
 
 import bases
+import lora
 import oracle
 
-torch.set_num_threads(1)
-warnings.filterwarnings("ignore")
+PARTS = {
+    "bases": bases.make_all,
+    "lora": lora.make_all,
+}
 
 
 def main():
     os.chdir(oracle.ROOT)
-    for base in bases.BASES:
-        bases.make(base)
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    parts = [a for a in sys.argv[1:] if a in PARTS] or list(PARTS)
+    cases = [a for a in sys.argv[1:] if a not in PARTS]
+    for part in parts:
+        PARTS[part](cases)
 
 
 main()

@@ -1,0 +1,154 @@
+package kernels
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Errors of Encode.
+var (
+	ErrNoEncoder = errors.New("no encoder for this format")
+	ErrNotFinite = errors.New("value cannot be quantised")
+)
+
+// Encode stores src in format f: it fills dst, which holds
+// f.RowBytes(len(src)) bytes. The float formats round to nearest, ties to
+// even; Q8_0, Q4_0 and Q4_1 follow quantize_row_*_ref of llama.cpp's
+// ggml-quants.c to the bit. The k-quants have no encoder here (ErrNoEncoder),
+// and a block format takes no NaN, no infinity and nothing whose scale
+// overflows an f16 (ErrNotFinite, with the value's index).
+func Encode(dst []byte, f Format, src []float32) error {
+	if want := f.RowBytes(len(src)); len(dst) != want {
+		panic(fmt.Sprintf("kernels: %s: %d bytes for %d values of %s, want %d", badShape, len(dst), len(src), f, want))
+	}
+	switch f {
+	case F32:
+		for i, v := range src {
+			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+		}
+	case F16:
+		for i, v := range src {
+			binary.LittleEndian.PutUint16(dst[2*i:], ToHalf(v))
+		}
+	case BF16:
+		for i, v := range src {
+			binary.LittleEndian.PutUint16(dst[2*i:], toBrain(v))
+		}
+	case Q8_0, Q4_0, Q4_1:
+		n, size := f.BlockLen(), f.BlockBytes()
+		block := blockEncoders[f]
+		for at := 0; at < len(src); at += n {
+			if i := unquantisable(src[at : at+n]); i >= 0 {
+				return fmt.Errorf("%w: %s of %g at %d", ErrNotFinite, f, src[at+i], at+i)
+			}
+			block(dst[at/n*size:][:size], src[at:at+n])
+		}
+	default:
+		return fmt.Errorf("%w: %s", ErrNoEncoder, f)
+	}
+	return nil
+}
+
+var blockEncoders = [...]func(b []byte, src []float32){Q8_0: encodeQ8_0, Q4_0: encodeQ4_0, Q4_1: encodeQ4_1}
+
+// largestQuantised bounds |v| such that Q4_0's scale v/8, the largest, and
+// Q4_1's minimum v fit an f16.
+const largestQuantised = 65504
+
+// unquantisable is the index of the first value that no block takes, or -1.
+func unquantisable(src []float32) int {
+	for i, v := range src {
+		if !(v >= -largestQuantised && v <= largestQuantised) { // true of NaN
+			return i
+		}
+	}
+	return -1
+}
+
+func putHalf(b []byte, v float32) { binary.LittleEndian.PutUint16(b, ToHalf(v)) }
+
+// inverse is 1/d, and 0 for a block of zeros or of values so small that 1/d
+// overflows; d stores as 0 then.
+func inverse(d float32) float32 {
+	if id := 1 / d; abs(id) <= math.MaxFloat32 {
+		return id
+	}
+	return 0
+}
+
+func encodeQ8_0(b []byte, src []float32) {
+	var largest float32
+	for _, v := range src {
+		largest = max(largest, abs(v))
+	}
+	d := largest / 127
+	id := inverse(d)
+	putHalf(b, d)
+	for i, v := range src {
+		b[2+i] = byte(int8(math.Round(float64(v * id))))
+	}
+}
+
+func encodeQ4_0(b []byte, src []float32) {
+	var extreme float32 // the first value of the largest magnitude, signed
+	for _, v := range src {
+		if abs(v) > abs(extreme) {
+			extreme = v
+		}
+	}
+	d := extreme / -8
+	id := inverse(d)
+	putHalf(b, d)
+	nibble := func(v float32) byte { return min(15, byte(int8(float32(v*id)+8.5))) }
+	for i := range 16 {
+		b[2+i] = nibble(src[i]) | nibble(src[i+16])<<4
+	}
+}
+
+func encodeQ4_1(b []byte, src []float32) {
+	low, high := src[0], src[0]
+	for _, v := range src {
+		if v < low { // not min, which prefers -0 to 0
+			low = v
+		}
+		high = max(high, v)
+	}
+	d := (high - low) / 15
+	id := inverse(d)
+	putHalf(b, d)
+	putHalf(b[2:], low)
+	nibble := func(v float32) byte { return min(15, byte(int8(float32((v-low)*id)+0.5))) }
+	for i := range 16 {
+		b[4+i] = nibble(src[i]) | nibble(src[i+16])<<4
+	}
+}
+
+func abs(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ (1 << 31)) }
+
+// ToHalf rounds v to IEEE 754 binary16, to nearest with ties to even; what is
+// too large becomes an infinity, and a NaN stays one, quiet.
+func ToHalf(v float32) uint16 {
+	bits := math.Float32bits(v)
+	sign, bits := uint16(bits>>16&0x8000), bits&^(1<<31)
+	switch {
+	case bits > 0x7f800000: // NaN
+		return sign | 0x7e00 | uint16(bits>>13&0x3ff)
+	case bits >= 0x477ff000: // at least half a step beyond 65504
+		return sign | 0x7c00
+	case bits < 0x38800000: // subnormal: adding 0.5 leaves multiples of 2⁻²⁴
+		return sign | uint16(math.Float32bits(math.Float32frombits(bits)+0.5)-math.Float32bits(0.5))
+	}
+	odd := bits >> 13 & 1
+	return sign | uint16((bits-112<<23+0xfff+odd)>>13)
+}
+
+// toBrain rounds v to bfloat16 as ggml_compute_fp32_to_bf16 does.
+func toBrain(v float32) uint16 {
+	bits := math.Float32bits(v)
+	if bits&^(1<<31) > 0x7f800000 {
+		return uint16(bits>>16) | 64
+	}
+	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
+}

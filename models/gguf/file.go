@@ -3,13 +3,10 @@ package gguf
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 
-	mmap "github.com/edsrzf/mmap-go"
-
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/internal/disk"
 )
 
 // File is a view of a GGUF model: of one file or of the parts of a split one.
@@ -21,7 +18,7 @@ type File struct {
 	values  map[string]value
 	tensors []Tensor
 	byName  map[string]int
-	maps    []mmap.MMap
+	maps    []*disk.Mapping
 }
 
 // Open maps the GGUF file at path, and with it the other parts where path is
@@ -78,26 +75,12 @@ func (f *File) add(path string, p *part) error {
 
 // mapped maps one file and parses it; Close unmaps it.
 func (f *File) mapped(path string) (*part, error) {
-	file, err := os.Open(path)
+	m, err := disk.Map(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	stat, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !stat.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "map", Path: path, Err: errors.New("not a regular file")}
-	}
-	var b mmap.MMap // stays nil for an empty file, which cannot be mapped
-	if stat.Size() > 0 {
-		if b, err = mmap.Map(file, mmap.RDONLY, 0); err != nil {
-			return nil, &fs.PathError{Op: "map", Path: path, Err: err}
-		}
-		f.maps = append(f.maps, b)
-	}
-	p, err := parse(b)
+	f.maps = append(f.maps, m)
+	p, err := parse(m.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -107,8 +90,8 @@ func (f *File) mapped(path string) (*part, error) {
 // Close unmaps the file. Neither metadata nor tensors may be used after it.
 func (f *File) Close() error {
 	var err error
-	for i := range f.maps {
-		err = errors.Join(err, f.maps[i].Unmap())
+	for _, m := range f.maps {
+		err = errors.Join(err, m.Close())
 	}
 	*f = File{path: f.path}
 	return err

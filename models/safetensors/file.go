@@ -3,13 +3,11 @@ package safetensors
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"maps"
-	"os"
 	"slices"
 
-	mmap "github.com/edsrzf/mmap-go"
+	"github.com/peft-serve/peft-serve/models/internal/disk"
 )
 
 // ErrMissing is wrapped by the error of asking for a tensor that a File lacks.
@@ -22,7 +20,7 @@ type File struct {
 	names    []string
 	tensors  map[string]Tensor
 	metadata map[string]string
-	maps     []mmap.MMap
+	maps     []*disk.Mapping
 }
 
 // Open maps the safetensors file at path.
@@ -50,26 +48,12 @@ func Parse(name string, b []byte) (*File, error) {
 
 // mapped maps one file and parses it; Close unmaps it.
 func (f *File) mapped(path string) ([]placed, map[string]string, error) {
-	file, err := os.Open(path)
+	m, err := disk.Map(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer file.Close()
-	stat, err := file.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if !stat.Mode().IsRegular() {
-		return nil, nil, &fs.PathError{Op: "map", Path: path, Err: errors.New("not a regular file")}
-	}
-	var b mmap.MMap // stays nil for an empty file, which cannot be mapped
-	if stat.Size() > 0 {
-		if b, err = mmap.Map(file, mmap.RDONLY, 0); err != nil {
-			return nil, nil, &fs.PathError{Op: "map", Path: path, Err: err}
-		}
-		f.maps = append(f.maps, b)
-	}
-	tensors, metadata, err := parse(b)
+	f.maps = append(f.maps, m)
+	tensors, metadata, err := parse(m.Bytes)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -93,8 +77,8 @@ func (f *File) fill(tensors []placed, metadata map[string]string) {
 // Close unmaps the files. No Data of the File's tensors may be used after it.
 func (f *File) Close() error {
 	var err error
-	for i := range f.maps {
-		err = errors.Join(err, f.maps[i].Unmap())
+	for _, m := range f.maps {
+		err = errors.Join(err, m.Close())
 	}
 	f.maps, f.names, f.tensors = nil, nil, nil
 	return err

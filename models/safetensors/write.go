@@ -1,21 +1,18 @@
 package safetensors
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
-	goruntime "runtime"
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/peft-serve/peft-serve/models/internal/disk"
 )
 
 // PyTorch is the metadata that the Python libraries write and look for.
@@ -31,29 +28,8 @@ func WriteFile(path string, tensors []Tensor, metadata map[string]string) error 
 // WriteFileFunc is WriteFile for tensors whose bytes are made as they are
 // written: content is called for each tensor, in the order of the file, and
 // must write exactly its bytes. Data is not looked at.
-func WriteFileFunc(path string, tensors []Tensor, metadata map[string]string, content func(io.Writer, Tensor) error) (err error) {
-	dir := filepath.Dir(path)
-	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("%s: %w", path, err), ignoreClosed(file.Close()), os.Remove(file.Name()))
-		}
-	}()
-	w := bufio.NewWriterSize(file, 1<<18)
-	if err := write(w, tensors, metadata, content); err != nil {
-		return err
-	}
-	err = errors.Join(w.Flush(), file.Chmod(0o644), file.Sync(), file.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	return syncFolder(dir)
+func WriteFileFunc(path string, tensors []Tensor, metadata map[string]string, content func(io.Writer, Tensor) error) error {
+	return disk.Replace(path, func(w io.Writer) error { return write(w, tensors, metadata, content) })
 }
 
 // Write writes tensors to w as WriteFile does.
@@ -164,23 +140,4 @@ func (c *counter) Write(b []byte) (int, error) {
 	n, err := c.w.Write(b)
 	c.n += n
 	return n, err
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, os.ErrClosed) {
-		return nil
-	}
-	return err
-}
-
-// syncFolder makes a rename within dir durable, where the system can.
-func syncFolder(dir string) error {
-	if goruntime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -1,0 +1,49 @@
+package disk
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	mmap "github.com/edsrzf/mmap-go"
+)
+
+// Mapping is a file's content, read-only, until Close.
+type Mapping struct {
+	Bytes []byte
+	m     mmap.MMap // nil for an empty file, which cannot be mapped
+}
+
+// Map views the regular file at path. The file must not shrink while it is
+// mapped; Replace never does that.
+func Map(path string) (*Mapping, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	stat, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !stat.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "map", Path: path, Err: errors.New("not a regular file")}
+	}
+	if stat.Size() == 0 {
+		return &Mapping{}, nil
+	}
+	m, err := mmap.Map(file, mmap.RDONLY, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "map", Path: path, Err: err}
+	}
+	return &Mapping{Bytes: m, m: m}, nil
+}
+
+// Close unmaps the file; Bytes must not be used after it.
+func (m *Mapping) Close() error {
+	m.Bytes = nil
+	if m.m == nil {
+		return nil
+	}
+	return m.m.Unmap() // which sets m.m to nil
+}

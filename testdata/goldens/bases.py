@@ -112,7 +112,7 @@ def make(base):
         model.tie_weights()
     model.save_pretrained(base)
     model = load_base(base)
-    golden(model, os.path.join(base, "golden.safetensors"), LONG_PROMPTS)
+    golden(model, os.path.join(base, "golden.safetensors"), LONG_PROMPTS, rows=max(LONG_PROMPTS))
     for variant, changes in VARIANTS.get(base, {}).items():
         write_json({**read_json(base, "config.json"), **changes}, base, f"config.{variant}.json")
         golden(

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from oracle import SHORT_PROMPTS, golden, load_base, logits, seed
+from oracle import golden, load_base, logits, read_json, seed, write_json
 
 TASK = "CAUSAL_LM"
 CONFIG_FILE = "adapter_config.json"
@@ -68,6 +68,10 @@ CASES = [
         lambda: lora(target_modules=["q_proj"], modules_to_save=["embed_tokens"], ensure_weight_tying=True),
     ),
     ("llama-gqa", "lora-save-norm", lambda: lora(target_modules=["q_proj"], modules_to_save=["input_layernorm", "model.norm"])),
+    # PEFT matches modules_to_save without a dot boundary: this captures every norm.
+    ("llama-gqa", "lora-save-norm-suffix", lambda: lora(target_modules=["q_proj"], modules_to_save=["norm"])),
+    ("llama-gqa", "lora-save-head-tied", lambda: lora(target_modules=["q_proj"], modules_to_save=["lm_head"])),
+    ("llama-gqa", "dora-embed", lambda: lora(use_dora=True, target_modules=["embed_tokens"])),
     ("llama-gqa", "lora-f16", lambda: lora(target_modules=QV)),
     ("llama-gqa", "lora-bf16", lambda: lora(target_modules=QV)),
     ("llama-gqa", "lora-bin", lambda: lora(target_modules=QV)),
@@ -88,7 +92,7 @@ CASES = [
     ("gpt2", "lora", lambda: lora(target_modules=["c_attn"], fan_in_fan_out=True)),
     ("gpt2", "rslora", lambda: lora(target_modules=["c_attn", "mlp.c_fc"], use_rslora=True, fan_in_fan_out=True)),
     ("gpt2", "lora-all-linear", lambda: lora(target_modules="all-linear", fan_in_fan_out=True)),
-    # Conv1D with the flag unset, as in many folders: PEFT corrects it on load.
+    # Conv1D with the flag unset in the file: PEFT corrects it on load.
     ("gpt2", "lora-no-flag", lambda: lora(target_modules=["c_attn"])),
     ("gpt2", "dora", lambda: lora(use_dora=True, target_modules=["c_attn"], fan_in_fan_out=True)),
     ("gpt2", "dora-all-linear", lambda: lora(r=2, use_dora=True, target_modules="all-linear", fan_in_fan_out=True)),
@@ -101,6 +105,7 @@ CASES = [
 SAVE_OPTIONS = {
     "lora-bin": dict(safe_serialization=False),
     "lora-embed-only-deltas": dict(save_embedding_layers=False),
+    "dora-embed": dict(save_embedding_layers=False),
 }
 
 
@@ -134,23 +139,34 @@ def store_as(path, dtype):
     save_file({k: v.to(dtype) for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
 
 
+def save(model, path, **options):
+    """save_pretrained without the model card."""
+    model.save_pretrained(path, **options)
+    os.remove(os.path.join(path, "README.md"))
+
+
 def make(base, name, config):
     path = folder(base, name)
     seed(path)
     model = get_peft_model(load_base(base), config())
     randomise(model)
     model.eval()
-    model.save_pretrained(path, **SAVE_OPTIONS.get(name, {}))
-    os.remove(os.path.join(path, "README.md"))  # the model card
+    save(model, path, **SAVE_OPTIONS.get(name, {}))
+    if name == "lora-no-flag":
+        write_json({**read_json(path, CONFIG_FILE), "fan_in_fan_out": False}, path, CONFIG_FILE)
     for suffix, dtype in (("-f16", torch.float16), ("-bf16", torch.bfloat16)):
         if name.endswith(suffix):
             store_as(path, dtype)
-    # The oracle is what PEFT computes after reading the folder back.
+    check_and_write(base, path, model)
+
+
+def check_and_write(base, path, model):
+    """Write the golden: the oracle is what PEFT computes after reading the folder back."""
     loaded = PeftModel.from_pretrained(load_base(base), path).eval()
     probe = list(range(2, 14))
     lost = (logits(loaded, probe) - logits(model, probe)).abs().max()
     effect = (logits(loaded, probe) - logits(load_base(base), probe)).abs().max()
-    golden(loaded, os.path.join(path, "golden.safetensors"), SHORT_PROMPTS)
+    golden(loaded, os.path.join(path, "golden.safetensors"))
     print(f"  effect {effect:.3f}, changed by saving and loading {lost:.2g}")
 
 

@@ -20,10 +20,12 @@ import torch
 import bases
 import lora
 import oracle
+import others
 
 PARTS = {
     "bases": bases.make_all,
     "lora": lora.make_all,
+    "others": others.make_all,
 }
 
 

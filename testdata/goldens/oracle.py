@@ -16,6 +16,8 @@ MIN_MARGIN = 0.02
 
 LONG_PROMPTS = (1, 7, 40, 70)
 SHORT_PROMPTS = (5, 36)
+# Adapters and config variants keep the logits of this many last positions.
+LAST_ROWS = 8
 
 
 def seed(name):
@@ -61,7 +63,8 @@ def reset_rope(model):
 @torch.no_grad()
 def logits(model, tokens):
     reset_rope(model)
-    return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0].float()
+    out = model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0].float()
+    return out[-len(tokens) :]  # without the rows of virtual tokens
 
 
 def greedy(model, tokens, count):
@@ -75,13 +78,10 @@ def greedy(model, tokens, count):
     return out
 
 
-def golden(model, path, lengths=SHORT_PROMPTS, with_greedy=True, extra=None):
-    """Write golden.safetensors: tokens.N [len] i32, logits.N [len,vocab] f32, greedy.N [16] i32.
-
-    `extra` adds tensors to the file.
-    """
+def golden(model, path, lengths=SHORT_PROMPTS, rows=LAST_ROWS, with_greedy=True):
+    """Write golden.safetensors: tokens.N [len] i32, logits.N [min(len,rows),vocab] f32, greedy.N [16] i32."""
     vocab = model.config.vocab_size
-    tensors = dict(extra or {})
+    tensors = {}
     rng = torch.Generator().manual_seed(zlib.crc32(path.encode()))
     spread = []
     for i, length in enumerate(lengths):
@@ -95,7 +95,7 @@ def golden(model, path, lengths=SHORT_PROMPTS, with_greedy=True, extra=None):
         values = logits(model, tokens)
         spread.append(float(values.std()))
         tensors[f"tokens.{i}"] = torch.tensor(tokens, dtype=torch.int32)
-        tensors[f"logits.{i}"] = values.contiguous()
+        tensors[f"logits.{i}"] = values[-rows:].contiguous()
         if with_greedy:
             tensors[f"greedy.{i}"] = torch.tensor(continuation, dtype=torch.int32)
     save_file(tensors, path)

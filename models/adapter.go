@@ -1,0 +1,57 @@
+package models
+
+import "github.com/peft-serve/peft-serve/kernels"
+
+// Adapter is what a fine-tune changes of a base model. It answers for each
+// site (see Site) that it changes, and nil for the rest. Its methods are
+// called in the step loop, from several goroutines at once.
+type Adapter interface {
+	Linear(site int) LinearDelta
+	Norm(site int) *Norm // stands in for the base's norm
+	Embedding(site int) EmbeddingDelta
+	Sublayer(site int) Insert
+	// Prefix is the keys and values that stand before position 0 in a layer,
+	// each [virtual tokens, kvHeads*headDim]: prefix tuning. Empty: none.
+	Prefix(layer int) (k, v kernels.Matrix)
+}
+
+// LinearDelta changes what a Linear makes of its rows.
+//
+// Rows are independent: Apply is called at once for disjoint bands of the same
+// segment, on different workers.
+type LinearDelta interface {
+	// Apply turns y, which holds x·Wᵀ, [rows, out], into the adapted output,
+	// bias included. x is [rows, in].
+	Apply(w *kernels.Worker, l *Linear, x, y kernels.Matrix)
+}
+
+// InputDelta is a LinearDelta that changes the input before W is applied.
+type InputDelta interface {
+	LinearDelta
+	// Input sets changed, [rows, in], from x; Apply then sees changed.
+	Input(w *kernels.Worker, l *Linear, x, changed kernels.Matrix)
+}
+
+// Replacement is a LinearDelta with a weight of its own in W's place
+// (modules_to_save). Apply does all the work: W is not applied to its rows,
+// and y is uninitialised.
+type Replacement interface {
+	LinearDelta
+	Replaces() kernels.Weight
+}
+
+// EmbeddingDelta changes the embedding of tokens.
+type EmbeddingDelta interface {
+	// Apply turns row, the base's embedding of token, into the adapted one.
+	// Negative tokens are the adapter's virtual tokens, whose row is
+	// uninitialised.
+	Apply(w *kernels.Worker, e *Embedding, token int32, row []float32)
+}
+
+// Insert is a module between a sublayer and the residual addition: bottleneck
+// adapters.
+type Insert interface {
+	// Apply turns h, the sublayer's output, [rows, hidden], into what is added
+	// to the residual. x is the sublayer's input before its norm, the residual.
+	Apply(w *kernels.Worker, x, h kernels.Matrix)
+}

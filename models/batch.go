@@ -1,0 +1,66 @@
+package models
+
+import "github.com/peft-serve/peft-serve/kernels"
+
+// Batch is the rows of one pass. Each row is one token of one sequence; the
+// rows of a sequence are consecutive, and sequences that share an adapter
+// stand side by side.
+type Batch struct {
+	Tokens    []int32        // by row; below 0: virtual token -1-t of the row's adapter
+	Positions []int32        // by row: the token's place in its sequence, from 0
+	Spans     []kernels.Span // the sequences, in row order
+	Segments  []Segment      // the adapters, in row order, covering every row
+	Out       []int32        // the rows whose hidden state is wanted, ascending; nil: all
+}
+
+// A Segment is a run of batch rows that share an adapter; nil is the base.
+type Segment struct {
+	Start, End int
+	Adapter    Adapter
+}
+
+// Reset empties the batch and keeps its memory.
+func (b *Batch) Reset() {
+	b.Tokens, b.Positions, b.Out = b.Tokens[:0], b.Positions[:0], b.Out[:0]
+	b.Spans, b.Segments = b.Spans[:0], b.Segments[:0]
+}
+
+// Add appends the rows of one sequence, whose first token has the given
+// position and whose cache blocks, from position 0 on, are blocks.
+func (b *Batch) Add(tokens []int32, position int, blocks []int32, a Adapter) {
+	start := len(b.Tokens)
+	b.Tokens = append(b.Tokens, tokens...)
+	for i := range tokens {
+		b.Positions = append(b.Positions, int32(position+i))
+	}
+	end := len(b.Tokens)
+	b.Spans = append(b.Spans, kernels.Span{Start: start, End: end, Position: position, Blocks: blocks})
+	if last := len(b.Segments) - 1; last >= 0 && b.Segments[last].Adapter == a {
+		b.Segments[last].End = end
+		return
+	}
+	b.Segments = append(b.Segments, Segment{start, end, a})
+}
+
+// Rows is the number of rows.
+func (b *Batch) Rows() int { return len(b.Tokens) }
+
+// outSegments returns the segments of the rows in Out, numbered by their place
+// in Out.
+func (b *Batch) outSegments(p *Pass) []Segment {
+	if b.Out == nil {
+		return b.Segments
+	}
+	p.segments = p.segments[:0]
+	i := 0
+	for _, s := range b.Segments {
+		start := i
+		for i < len(b.Out) && int(b.Out[i]) < s.End {
+			i++
+		}
+		if i > start {
+			p.segments = append(p.segments, Segment{start, i, s.Adapter})
+		}
+	}
+	return p.segments
+}

@@ -1,0 +1,232 @@
+package models
+
+import (
+	"fmt"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// The Llama family: Llama 2 and 3, SmolLM2, TinyLlama, Mistral, Qwen2 and
+// Qwen3. Pre-norm blocks of grouped-query attention with rotary positions and
+// a gated MLP; what sets the members apart is read from their configuration
+// and their tensors.
+
+func init() {
+	register("LlamaForCausalLM", newLlama)
+	register("MistralForCausalLM", newLlama)
+	register("Qwen2ForCausalLM", newLlama)
+	register("Qwen3ForCausalLM", newLlama)
+}
+
+// llamaConfig is config.json as transformers writes it.
+type llamaConfig struct {
+	VocabSize             int         `json:"vocab_size"`
+	HiddenSize            int         `json:"hidden_size"`
+	IntermediateSize      int         `json:"intermediate_size"`
+	NumHiddenLayers       int         `json:"num_hidden_layers"`
+	NumAttentionHeads     int         `json:"num_attention_heads"`
+	NumKeyValueHeads      int         `json:"num_key_value_heads"`
+	HeadDim               int         `json:"head_dim"`
+	HiddenAct             string      `json:"hidden_act"`
+	MaxPositionEmbeddings int         `json:"max_position_embeddings"`
+	RMSNormEps            float32     `json:"rms_norm_eps"`
+	TieWordEmbeddings     bool        `json:"tie_word_embeddings"`
+	RopeTheta             float64     `json:"rope_theta"`
+	RopeScaling           *ropeConfig `json:"rope_scaling"`
+	RopeParameters        *ropeConfig `json:"rope_parameters"` // transformers 5
+	SlidingWindow         int         `json:"sliding_window"`
+	UseSlidingWindow      *bool       `json:"use_sliding_window"`
+	MaxWindowLayers       *int        `json:"max_window_layers"`
+	LayerTypes            []string    `json:"layer_types"`
+}
+
+type llama struct {
+	config Config
+	sites  Sites
+
+	embed  *Embedding
+	layers []*llamaLayer
+	norm   *Norm
+	head   *Linear
+}
+
+type llamaLayer struct {
+	attention *llamaAttention
+	mlp       *llamaMLP
+
+	inputNorm, postNorm        *Norm
+	attentionInsert, mlpInsert int // sublayer sites
+}
+
+type llamaAttention struct {
+	q, k, v, o   *Linear
+	qNorm, kNorm *Norm // Qwen3; nil elsewhere
+	rope         *kernels.Rope
+	attention    kernels.Attention
+}
+
+type llamaMLP struct {
+	gate, up, down *Linear
+	act            kernels.Activation
+}
+
+func (m *llama) Config() *Config { return &m.config }
+func (m *llama) Sites() Sites    { return m.sites }
+
+func (m *llama) Forward(p *Pass, b *Batch, c *Cache) *Value {
+	x := m.embed.Forward(p, b)
+	for i, layer := range m.layers {
+		x = layer.forward(p, b, c.Layers[i], x)
+	}
+	x = gather(p, x, b.Out)
+	h := m.norm.Forward(p, b.outSegments(p), x)
+	p.Free(x)
+	return h
+}
+
+func (m *llama) Head(p *Pass, b *Batch, from int, h *Value) *Value {
+	return m.head.Forward(p, headSegments(p, b, from, h.Rows()), h)
+}
+
+func (l *llamaLayer) forward(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value {
+	h := l.inputNorm.Forward(p, b.Segments, x)
+	h = l.attention.forward(p, b, kv, h)
+	x = residual(p, l.attentionInsert, b.Segments, x, h)
+
+	h = l.postNorm.Forward(p, b.Segments, x)
+	h = l.mlp.forward(p, b, h)
+	return residual(p, l.mlpInsert, b.Segments, x, h)
+}
+
+func (a *llamaAttention) forward(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value {
+	q := a.q.Forward(p, b.Segments, x)
+	k := a.k.Forward(p, b.Segments, x)
+	v := a.v.Forward(p, b.Segments, x)
+	p.Free(x)
+	if a.qNorm != nil {
+		a.qNorm.perHead(p, b.Segments, q)
+		a.kNorm.perHead(p, b.Segments, k)
+	}
+	p.Pool.Rope(q.Data, a.rope, b.Positions)
+	p.Pool.Rope(k.Data, a.rope, b.Positions)
+	store(p, kv, b.Spans, k, v)
+	p.Free(k, v)
+
+	out := p.New(q.Rows(), q.Data.Cols)
+	p.Pool.Attend(out.Data, q.Data, kv, b.Spans, a.attention, kernels.Matrix{})
+	p.Free(q)
+	y := a.o.Forward(p, b.Segments, out)
+	p.Free(out)
+	return y
+}
+
+func (f *llamaMLP) forward(p *Pass, b *Batch, x *Value) *Value {
+	gate := f.gate.Forward(p, b.Segments, x)
+	up := f.up.Forward(p, b.Segments, x)
+	p.Free(x)
+	p.Pool.Gate(gate.Data, gate.Data, up.Data, f.act)
+	p.Free(up)
+	y := f.down.Forward(p, b.Segments, gate)
+	p.Free(gate)
+	return y
+}
+
+func newLlama(s *Source, o Options) (Model, error) {
+	c := llamaConfig{RMSNormEps: 1e-6, RopeTheta: 10000, HiddenAct: "silu", MaxPositionEmbeddings: 2048}
+	if err := s.Unmarshal(&c); err != nil {
+		return nil, err
+	}
+	if c.NumKeyValueHeads == 0 {
+		c.NumKeyValueHeads = c.NumAttentionHeads
+	}
+	if c.HeadDim == 0 && c.NumAttentionHeads > 0 {
+		c.HeadDim = c.HiddenSize / c.NumAttentionHeads
+	}
+	if c.RopeParameters != nil && c.RopeParameters.Theta > 0 {
+		c.RopeScaling, c.RopeTheta = c.RopeParameters, c.RopeParameters.Theta
+	}
+	if err := s.positive("vocab_size", c.VocabSize, "hidden_size", c.HiddenSize, "intermediate_size", c.IntermediateSize,
+		"num_hidden_layers", c.NumHiddenLayers, "num_attention_heads", c.NumAttentionHeads,
+		"num_key_value_heads", c.NumKeyValueHeads, "head_dim", c.HeadDim, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
+		return nil, err
+	}
+	if c.NumAttentionHeads%c.NumKeyValueHeads != 0 {
+		return nil, fmt.Errorf("%s: num_attention_heads %d is no multiple of num_key_value_heads %d", s.Name, c.NumAttentionHeads, c.NumKeyValueHeads)
+	}
+	act, ok := kernels.ActivationByName(c.HiddenAct)
+	if !ok {
+		return nil, fmt.Errorf("%s: hidden_act %q is not implemented", s.Name, c.HiddenAct)
+	}
+	m := &llama{config: Config{
+		Architecture: s.Architecture, Vocabulary: c.VocabSize, Hidden: c.HiddenSize, Intermediate: c.IntermediateSize,
+		Layers: c.NumHiddenLayers, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		Context: o.context(c.MaxPositionEmbeddings), Tied: c.TieWordEmbeddings,
+	}}
+	rope, err := newRope(s, c.HeadDim, c.RopeTheta, c.RopeScaling, c.MaxPositionEmbeddings, m.config.Context)
+	if err != nil {
+		return nil, err
+	}
+	b := s.build(-1)
+	m.embed = b.embedding("model.embed_tokens", c.VocabSize, c.HiddenSize)
+	for i := range c.NumHiddenLayers {
+		m.layers = append(m.layers, newLlamaLayer(s.build(i), &c, i, rope, act))
+	}
+	m.norm = b.rms("model.norm", c.HiddenSize, c.RMSNormEps)
+	m.head = b.head("lm_head", m.embed, c.TieWordEmbeddings)
+	m.sites = s.sites
+	return m, s.err()
+}
+
+func newLlamaLayer(b *layerBuilder, c *llamaConfig, i int, rope *kernels.Rope, act kernels.Activation) *llamaLayer {
+	name := fmt.Sprintf("model.layers.%d.", i)
+	heads, kvHeads := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
+	l := &llamaLayer{
+		inputNorm: b.rms(name+"input_layernorm", c.HiddenSize, c.RMSNormEps),
+		attention: &llamaAttention{
+			q:    b.linear(name+"self_attn.q_proj", heads, c.HiddenSize),
+			k:    b.linear(name+"self_attn.k_proj", kvHeads, c.HiddenSize),
+			v:    b.linear(name+"self_attn.v_proj", kvHeads, c.HiddenSize),
+			o:    b.linear(name+"self_attn.o_proj", c.HiddenSize, heads),
+			rope: rope,
+			attention: kernels.Attention{
+				Heads: c.NumAttentionHeads, Scale: invSqrt(c.HeadDim), Causal: true, Window: c.window(b.s.Architecture, i),
+			},
+		},
+		attentionInsert: b.sublayer(name + "self_attn"),
+		postNorm:        b.rms(name+"post_attention_layernorm", c.HiddenSize, c.RMSNormEps),
+		mlp: &llamaMLP{
+			gate: b.linear(name+"mlp.gate_proj", c.IntermediateSize, c.HiddenSize),
+			up:   b.linear(name+"mlp.up_proj", c.IntermediateSize, c.HiddenSize),
+			down: b.linear(name+"mlp.down_proj", c.HiddenSize, c.IntermediateSize),
+			act:  act,
+		},
+		mlpInsert: b.sublayer(name + "mlp"),
+	}
+	if b.s.Has(name + "self_attn.q_norm.weight") {
+		l.attention.qNorm = b.rms(name+"self_attn.q_norm", c.HeadDim, c.RMSNormEps)
+		l.attention.kNorm = b.rms(name+"self_attn.k_norm", c.HeadDim, c.RMSNormEps)
+	}
+	return l
+}
+
+// window is the sliding window of layer i, 0 for full attention: layer_types
+// where given, else every layer of a Mistral, and the layers from
+// max_window_layers on of a Qwen that sets use_sliding_window.
+func (c *llamaConfig) window(architecture string, i int) int {
+	switch {
+	case c.UseSlidingWindow != nil && !*c.UseSlidingWindow:
+		return 0
+	case i < len(c.LayerTypes):
+		if c.LayerTypes[i] == "sliding_attention" {
+			return c.SlidingWindow
+		}
+		return 0
+	case architecture == "LlamaForCausalLM":
+		return 0
+	case c.UseSlidingWindow == nil && architecture != "MistralForCausalLM":
+		return 0
+	case c.MaxWindowLayers != nil && i < *c.MaxWindowLayers:
+		return 0
+	}
+	return c.SlidingWindow
+}

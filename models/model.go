@@ -1,0 +1,125 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+
+)
+
+// Model is a base transformer. Its weights do not change while it serves.
+type Model interface {
+	Config() *Config
+	// Sites lists the places an adapter may act on.
+	Sites() Sites
+	// Forward computes the batch and writes its keys and values to the cache.
+	// It returns the hidden states, after the final norm, of the rows in
+	// b.Out: [out rows, hidden].
+	Forward(p *Pass, b *Batch, c *Cache) *Value
+	// Head returns the logits of hidden states that Forward returned for b,
+	// [rows, vocabulary]: rows [from, from+rows of h) of b.Out.
+	Head(p *Pass, b *Batch, from int, h *Value) *Value
+}
+
+// Config is what every architecture has in common.
+type Config struct {
+	Architecture string // transformers' class, "LlamaForCausalLM"
+	Vocabulary   int
+	Hidden       int
+	Intermediate int
+	Layers       int
+	Heads        int
+	KVHeads      int
+	HeadDim      int
+	Context      int // the longest sequence, in tokens
+	Tied         bool
+	BOS          int32 // -1: none
+	EOS          []int32
+	Parameters   int
+	WeightBytes  int
+	Precision    string // of most weights, "Q4_1"
+}
+
+// Options are the choices left to whoever loads a model.
+type Options struct {
+	Context int // the longest sequence wanted; 0: the model's own
+}
+
+// ErrArchitecture reports a base whose architecture is not implemented.
+var ErrArchitecture = errors.New("architecture is not implemented")
+
+// builder makes a model of one architecture from its weights.
+type builder func(s *Source, o Options) (Model, error)
+
+var architectures = map[string]builder{}
+
+// register makes an architecture known by transformers' class name.
+func register(architecture string, b builder) {
+	if _, ok := architectures[architecture]; ok {
+		panic("models: " + architecture + " is registered twice")
+	}
+	architectures[architecture] = b
+}
+
+// Architectures lists the implemented architectures, sorted.
+func Architectures() []string {
+	var names []string
+	for n := range architectures {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// New builds the model that a source describes.
+func New(s *Source, o Options) (Model, error) {
+	b, ok := architectures[s.Architecture]
+	if !ok {
+		return nil, fmt.Errorf("%w: %q (implemented: %v)", ErrArchitecture, s.Architecture, Architectures())
+	}
+	m, err := b(s, o)
+	if err != nil {
+		return nil, err
+	}
+	return m, s.finish(m.Config())
+}
+
+// context is the sequence length to serve: at most the model's own.
+func (o Options) context(own int) int {
+	if o.Context > 0 && o.Context < own {
+		return o.Context
+	}
+	return own
+}
+
+// headSegments returns the segments of out rows [from, from+rows).
+func headSegments(p *Pass, b *Batch, from, rows int) []Segment {
+	all := b.outSegments(p)
+	if from == 0 && len(all) > 0 && all[len(all)-1].End == rows {
+		return all
+	}
+	cut := p.cut[:0]
+	for _, s := range all {
+		start, end := max(s.Start-from, 0), min(s.End-from, rows)
+		if start < end {
+			cut = append(cut, Segment{start, end, s.Adapter})
+		}
+	}
+	p.cut = cut
+	return cut
+}
+
+// gather returns the rows of x listed in rows; x itself where rows is nil. It
+// frees x when it returns another.
+func gather(p *Pass, x *Value, rows []int32) *Value {
+	if rows == nil {
+		return x
+	}
+	y := p.New(len(rows), x.Data.Cols)
+	for i, r := range rows {
+		copy(y.Data.Row(i), x.Data.Row(int(r)))
+	}
+	p.Free(x)
+	return y
+}
+

@@ -1,0 +1,194 @@
+package models
+
+import "github.com/peft-serve/peft-serve/kernels"
+
+// Pass is one forward pass: the worker pool it computes on, the buffers it
+// uses again and again, and, when it records, the tape of its backward pass.
+//
+// A Value lives from New to the last Free. What the backward pass needs is
+// kept on the tape and freed as the tape unwinds, so the memory in use is at
+// each moment what is still needed and no more.
+//
+// A Pass belongs to one goroutine.
+type Pass struct {
+	Pool *kernels.Pool
+
+	recording bool
+	tape      []operation
+	idle      []*Value // freed, ascending by capacity
+	deltas    deltaTask
+	inserts   insertTask
+	lookups   lookupTask
+	stores    storeTask
+	segments  []Segment
+	cut       []Segment
+	live      int // bytes of the Values in use
+	peak      int
+}
+
+// operation is one entry of the tape: what out was made from.
+type operation struct {
+	out  *Value
+	kept []*Value
+	back func(dy kernels.Matrix)
+}
+
+// NewPass returns a Pass that computes on pool.
+func NewPass(pool *kernels.Pool) *Pass { return &Pass{Pool: pool} }
+
+// Record makes the following forward computation write a tape, until Backward
+// or Discard.
+func (p *Pass) Record() { p.recording = true }
+
+// Recording reports whether the pass writes a tape.
+func (p *Pass) Recording() bool { return p.recording }
+
+// Live is the size in bytes of the Values and gradients in use, and the
+// largest it has been.
+func (p *Pass) Live() (now, peak int) { return p.live, p.peak }
+
+// Value is a matrix made during a pass and, while recording, its gradient.
+type Value struct {
+	Data   kernels.Matrix
+	grad   *Value
+	tracks bool
+	refs   int
+	buffer []float32
+}
+
+// Rows is the number of rows.
+func (v *Value) Rows() int { return v.Data.Rows }
+
+// New returns a Value of the given shape with arbitrary contents.
+func (p *Pass) New(rows, cols int) *Value {
+	n := rows * cols
+	v := p.take(n)
+	v.Data = kernels.MatrixOf(rows, cols, v.buffer)
+	v.refs = 1
+	p.live += 4 * n
+	p.peak = max(p.peak, p.live)
+	return v
+}
+
+// take returns the smallest idle Value that holds n elements; failing that it
+// gives the largest idle one a new buffer when inferring, and makes another
+// when recording, where many live at once.
+func (p *Pass) take(n int) *Value {
+	for i, v := range p.idle {
+		if cap(v.buffer) >= n && !(p.recording && cap(v.buffer) > n+n/4) {
+			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+			return v
+		}
+	}
+	if last := len(p.idle) - 1; last >= 0 && !p.recording {
+		v := p.idle[last]
+		p.idle = p.idle[:last]
+		v.buffer = make([]float32, n)
+		return v
+	}
+	return &Value{buffer: make([]float32, n)}
+}
+
+// Keep adds a use to v, which needs one more Free.
+func (p *Pass) Keep(v *Value) *Value {
+	v.refs++
+	return v
+}
+
+// Free ends one use of each Value; after the last its buffer serves anew.
+func (p *Pass) Free(values ...*Value) {
+	for _, v := range values {
+		v.refs--
+		if v.refs > 0 {
+			continue
+		}
+		if v.refs < 0 {
+			panic("models: a value is freed twice")
+		}
+		p.live -= 4 * v.Data.Rows * v.Data.Cols
+		if v.tracks {
+			// The tape still knows this Value: only its buffer is free.
+			p.put(&Value{buffer: v.buffer})
+			v.buffer = nil
+			continue
+		}
+		p.put(v)
+	}
+}
+
+func (p *Pass) put(v *Value) {
+	i := len(p.idle)
+	for i > 0 && cap(p.idle[i-1].buffer) > cap(v.buffer) {
+		i--
+	}
+	p.idle = append(p.idle, nil)
+	copy(p.idle[i+1:], p.idle[i:])
+	p.idle[i] = v
+}
+
+// Tracks reports whether out must be recorded: the pass records, and either
+// one of the inputs carries a gradient or the operation trains something of
+// its own. It marks out accordingly.
+func (p *Pass) Tracks(out *Value, trains bool, inputs ...*Value) bool {
+	if !p.recording {
+		return false
+	}
+	for _, in := range inputs {
+		trains = trains || in.tracks
+	}
+	out.tracks = trains
+	return trains
+}
+
+// OnBackward records how out was made: back is called with out's gradient
+// when the tape unwinds, and then out's gradient and the kept Values are
+// freed. Operations are unwound in the reverse of their order.
+func (p *Pass) OnBackward(out *Value, back func(dy kernels.Matrix), kept ...*Value) {
+	for _, v := range kept {
+		p.Keep(v)
+	}
+	p.tape = append(p.tape, operation{out, kept, back})
+}
+
+// Grad is the gradient of v, zero at first, to be added to; empty where v
+// carries none.
+func (p *Pass) Grad(v *Value) kernels.Matrix {
+	if !v.tracks {
+		return kernels.Matrix{}
+	}
+	if v.grad == nil {
+		v.grad = p.New(v.Data.Rows, v.Data.Cols)
+		v.grad.Data.Zero()
+	}
+	return v.grad.Data
+}
+
+// Backward unwinds the tape. The gradients of the last Values have been set
+// through Grad.
+func (p *Pass) Backward() {
+	for i := len(p.tape) - 1; i >= 0; i-- {
+		p.unwind(p.tape[i], true)
+	}
+	p.tape = p.tape[:0]
+	p.recording = false
+}
+
+// Discard drops the tape without running it.
+func (p *Pass) Discard() {
+	for i := len(p.tape) - 1; i >= 0; i-- {
+		p.unwind(p.tape[i], false)
+	}
+	p.tape = p.tape[:0]
+	p.recording = false
+}
+
+func (p *Pass) unwind(op operation, run bool) {
+	if g := op.out.grad; g != nil {
+		if run {
+			op.back(g.Data)
+		}
+		op.out.grad = nil
+		p.Free(g)
+	}
+	p.Free(op.kept...)
+}

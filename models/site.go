@@ -1,0 +1,53 @@
+package models
+
+import "strings"
+
+// SiteKind tells what stands at a site.
+type SiteKind uint8
+
+const (
+	LinearSite SiteKind = iota
+	NormSite
+	EmbeddingSite
+	SublayerSite // a whole sublayer, attention or MLP, for bottlenecks
+)
+
+// Site is a place an adapter may act on. Its index in the model's Sites is the
+// number by which an Adapter answers for it.
+type Site struct {
+	Name  string // the module's name in transformers, "model.layers.0.mlp.up_proj"
+	Kind  SiteKind
+	Layer int  // the block it is part of; -1 outside the blocks
+	Head  bool // the output embedding
+	// Conv1D marks a Linear that transformers holds as [in, out] (GPT-2's
+	// Conv1D): PEFT's fan_in_fan_out. W itself is [out, in] here.
+	Conv1D bool
+
+	Linear    *Linear
+	Norm      *Norm
+	Embedding *Embedding
+}
+
+// Sites lists a model's sites.
+type Sites []Site
+
+// Find returns the index of the site of that name, or -1.
+func (s Sites) Find(name string) int {
+	for i := range s {
+		if s[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// Module is the last part of the site's name: "up_proj".
+func (s Site) Module() string { return s.Name[strings.LastIndexByte(s.Name, '.')+1:] }
+
+// registrar numbers the sites of a model while it is built.
+type registrar struct{ sites Sites }
+
+func (r *registrar) add(s Site) int {
+	r.sites = append(r.sites, s)
+	return len(r.sites) - 1
+}

@@ -1,0 +1,104 @@
+package runtime
+
+import (
+	"errors"
+	"time"
+)
+
+// Request asks the engine for one continuation.
+type Request struct {
+	Prompt  []int32 // at least one token
+	Adapter string  // the adapter's name; empty: the base
+	// Group is who the request counts for in fair queueing; empty: Adapter.
+	Group string
+
+	MaxTokens int // completion tokens; 0 computes the prompt alone
+	Sampling  Sampling
+	Stop      []string // strings that end the text and are cut from it
+	StopIDs   []int32  // tokens that end it, beside the model's own EOS
+	IgnoreEOS bool
+
+	// Logprobs and PromptLogprobs ask for the log-probability of each
+	// completion and prompt token, and for that many of the likeliest tokens
+	// beside it. Below 0: none.
+	Logprobs       int
+	PromptLogprobs int
+}
+
+// Sampling turns logits into a token. The zero Sampling is greedy.
+type Sampling struct {
+	Temperature float32 // 0: greedy
+	TopK        int     // 0: all
+	TopP        float32 // 0 or 1: all
+	MinP        float32 // 0: off
+	// Repetition divides (or, where negative, multiplies) the logits of
+	// tokens seen in prompt or completion; 0 or 1: off (Keskar et al., 2019).
+	Repetition float32
+	Presence   float32 // subtracted once from tokens of the completion
+	Frequency  float32 // subtracted for each occurrence in the completion
+	Bias       map[int32]float32
+	Seed       uint64
+}
+
+// Logprob is a token with the logarithm of its probability under the model,
+// before any sampling parameter.
+type Logprob struct {
+	Token   int32
+	Logprob float32
+}
+
+// Finish tells why a sequence ended; the zero value: it goes on.
+type Finish string
+
+const (
+	FinishLength Finish = "length"
+	FinishEOS    Finish = "eos"
+	FinishStop   Finish = "stop" // a stop string or stop token
+)
+
+// Event is one step of a Stream: a completion token, or (Prompt set, once,
+// before the first token) the prompt's log-probabilities.
+type Event struct {
+	Token   int32
+	Logprob float32
+	Top     []Logprob // the likeliest, descending
+	// Text is what this event adds to the text: whole runes, and nothing that
+	// may still turn out to be a stop string.
+	Text string
+
+	Prompt []PromptToken // set on one event, which carries no token
+
+	Finish Finish // on the last event
+	Usage  *Usage // on the last event
+}
+
+// PromptToken is the log-probability of one prompt token given those before
+// it; the first token has none (NaN).
+type PromptToken struct {
+	Logprob
+	Top []Logprob
+}
+
+// Usage is the account of a finished request.
+type Usage struct {
+	PromptTokens     int
+	CachedTokens     int // of the prompt, taken from the prefix cache
+	CompletionTokens int
+	Seed             uint64
+	AdapterDigest    string        // empty for the base
+	Queued           time.Duration // waiting for a slot, loading of the adapter included
+	FirstToken       time.Duration // from Submit to the first token
+	Total            time.Duration
+}
+
+// Errors that Submit or a Stream report; test with errors.Is. An adapter that
+// cannot be loaded gives the error of package adapters.
+var (
+	ErrQueueFull      = errors.New("the waiting queue is full")
+	ErrClosed         = errors.New("the engine is shutting down")
+	ErrPrompt         = errors.New("the prompt cannot be run")       // empty, too long, or a token outside the vocabulary
+	ErrSampling       = errors.New("a sampling parameter is invalid") // the message names it
+	ErrUnknownAdapter = errors.New("no adapter of that name")
+	ErrNotFinite      = errors.New("the model computed a value that is not finite")
+	ErrPanic          = errors.New("the sequence failed inside the engine")
+)

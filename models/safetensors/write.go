@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/peft-serve/peft-serve/models/internal/disk"
@@ -120,14 +120,21 @@ func formatHeader(tensors []Tensor, metadata map[string]string) ([]byte, error) 
 	return b, nil
 }
 
+// appendString appends s as a JSON string, escaping what Rust's serde_json
+// does and nothing more.
 func appendString(b []byte, s string) []byte {
-	var buffer bytes.Buffer
-	enc := json.NewEncoder(&buffer)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		panic(err) // a string always encodes
+	b = append(b, '"')
+	for _, c := range []byte(s) {
+		switch short := strings.IndexByte("\"\\\b\t\n\f\r", c); {
+		case short >= 0:
+			b = append(b, '\\', `"\btnfr`[short])
+		case c < ' ':
+			b = fmt.Appendf(b, `\u%04x`, c)
+		default:
+			b = append(b, c)
+		}
 	}
-	return append(b, bytes.TrimSuffix(buffer.Bytes(), []byte{'\n'})...)
+	return append(b, '"')
 }
 
 // counter passes writes on and counts their bytes.

@@ -35,10 +35,10 @@ type storeTask struct {
 
 const storeRows = 16
 
-func store(p *Pass, kv kernels.KV, spans []kernels.Span, k, v *Value) {
+func store(p *Pass, kv kernels.KV, spans []kernels.Span, k, v kernels.Matrix) {
 	t := &p.stores
-	t.kv, t.spans, t.k, t.v = kv, spans, k.Data, v.Data
-	p.Pool.Run((k.Rows()+storeRows-1)/storeRows, t)
+	t.kv, t.spans, t.k, t.v = kv, spans, k, v
+	p.Pool.Run((k.Rows+storeRows-1)/storeRows, t)
 }
 
 func (t *storeTask) Part(_ *kernels.Worker, part int) {

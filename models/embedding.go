@@ -10,20 +10,22 @@ type Embedding struct {
 	WGrad kernels.Matrix // empty unless W is being trained
 }
 
-// Forward returns the embedding of each row's token, [rows, hidden].
-func (e *Embedding) Forward(p *Pass, b *Batch) *Value {
+// Forward returns the embedding of each row's index, [rows, hidden]: its token
+// or, for learned positions, its position.
+func (e *Embedding) Forward(p *Pass, b *Batch, indices []int32) *Value {
 	y := p.New(b.Rows(), e.W.Cols)
 	t := &p.lookups
-	t.e, t.b, t.y = e, b, y.Data
+	t.e, t.b, t.indices, t.y = e, b, indices, y.Data
 	p.Pool.Run(len(b.Spans), t)
 	return y
 }
 
 // lookupTask embeds the tokens of one span a part.
 type lookupTask struct {
-	e *Embedding
-	b *Batch
-	y kernels.Matrix
+	e       *Embedding
+	b       *Batch
+	indices []int32
+	y       kernels.Matrix
 }
 
 func (t *lookupTask) Part(w *kernels.Worker, part int) {
@@ -35,7 +37,7 @@ func (t *lookupTask) Part(w *kernels.Worker, part int) {
 		}
 	}
 	for r := span.Start; r < span.End; r++ {
-		token, row := t.b.Tokens[r], t.y.Row(r)
+		token, row := t.indices[r], t.y.Row(r)
 		if token >= 0 {
 			kernels.Decode(row, t.e.W.Format, t.e.W.Row(int(token)))
 		}

@@ -74,7 +74,7 @@ func (m *llama) Config() *Config { return &m.config }
 func (m *llama) Sites() Sites    { return m.sites }
 
 func (m *llama) Forward(p *Pass, b *Batch, c *Cache) *Value {
-	x := m.embed.Forward(p, b)
+	x := m.embed.Forward(p, b, b.Tokens)
 	for i, layer := range m.layers {
 		x = layer.forward(p, b, c.Layers[i], x)
 	}
@@ -109,7 +109,7 @@ func (a *llamaAttention) forward(p *Pass, b *Batch, kv kernels.KV, x *Value) *Va
 	}
 	p.Pool.Rope(q.Data, a.rope, b.Positions)
 	p.Pool.Rope(k.Data, a.rope, b.Positions)
-	store(p, kv, b.Spans, k, v)
+	store(p, kv, b.Spans, k.Data, v.Data)
 	p.Free(k, v)
 
 	out := p.New(q.Rows(), q.Data.Cols)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sort"
-
 )
 
 // Model is a base transformer. Its weights do not change while it serves.
@@ -122,4 +121,3 @@ func gather(p *Pass, x *Value, rows []int32) *Value {
 	p.Free(x)
 	return y
 }
-

@@ -43,11 +43,3 @@ func (s Sites) Find(name string) int {
 
 // Module is the last part of the site's name: "up_proj".
 func (s Site) Module() string { return s.Name[strings.LastIndexByte(s.Name, '.')+1:] }
-
-// registrar numbers the sites of a model while it is built.
-type registrar struct{ sites Sites }
-
-func (r *registrar) add(s Site) int {
-	r.sites = append(r.sites, s)
-	return len(r.sites) - 1
-}

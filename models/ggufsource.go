@@ -1,0 +1,215 @@
+package models
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/gguf"
+)
+
+// ggufArchitectures maps general.architecture to transformers' class. Mistral
+// is written as "llama".
+var ggufArchitectures = map[string]string{
+	"llama": "LlamaForCausalLM",
+	"qwen2": "Qwen2ForCausalLM",
+	"qwen3": "Qwen3ForCausalLM",
+	"gpt2":  "GPT2LMHeadModel",
+}
+
+func openGGUF(path string) (*Source, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	name, ok := f.String("general.architecture")
+	if !ok {
+		return nil, fmt.Errorf("%s: general.architecture is missing", path)
+	}
+	class, ok := ggufArchitectures[name]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w: %q", path, ErrArchitecture, name)
+	}
+	t := &ggufTensors{File: f, rename: ggufLlamaName}
+	config, err := ggufLlamaConfig(f, name)
+	if name == "gpt2" {
+		t.rename = ggufGPT2Name
+		config, err = ggufGPT2Config(f)
+	}
+	if name == "llama" {
+		// Its converter interleaves the rotary halves of each head.
+		t.heads, _ = f.Int("llama.attention.head_count")
+		t.kvHeads = t.heads
+		if n, ok := f.Int("llama.attention.head_count_kv"); ok {
+			t.kvHeads = n
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	b, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &Source{Name: path, Architecture: class, GGUF: f, config: b, tensors: t}, nil
+}
+
+// ggufTensors reads tensors of a GGUF file under transformers' names.
+type ggufTensors struct {
+	*gguf.File
+	rename         func(string) string
+	heads, kvHeads int // above 0: rows of q and k are interleaved by head
+}
+
+func (t *ggufTensors) Has(name string) bool {
+	_, ok := t.Lookup(t.rename(name))
+	return ok
+}
+
+func (t *ggufTensors) Weight(name string) (kernels.Weight, error) {
+	w, err := t.File.Weight(t.rename(name))
+	if err != nil || t.heads == 0 {
+		return w, err
+	}
+	switch {
+	case strings.HasSuffix(name, "self_attn.q_proj.weight"):
+		return halved(w, w.Rows, t.heads), nil
+	case strings.HasSuffix(name, "self_attn.k_proj.weight"):
+		return halved(w, w.Rows, t.kvHeads), nil
+	case strings.HasSuffix(name, "self_attn.q_proj.bias"):
+		return halved(w, w.Cols, t.heads), nil
+	case strings.HasSuffix(name, "self_attn.k_proj.bias"):
+		return halved(w, w.Cols, t.kvHeads), nil
+	}
+	return w, nil
+}
+
+// halved undoes the permutation of llama.cpp's converter (LlamaModel.permute):
+// within each head its rows 2i and 2i+1 are transformers' rows i and i+dim/2.
+// n is the number of outputs.
+func halved(w kernels.Weight, n, heads int) kernels.Weight {
+	if heads == 0 || n%heads != 0 {
+		return w
+	}
+	size := len(w.Data) / n
+	data := make([]byte, len(w.Data))
+	dim := n / heads
+	for h := range heads {
+		for i := range dim {
+			from := h*dim + 2*(i%(dim/2)) + i/(dim/2)
+			copy(data[(h*dim+i)*size:][:size], w.Data[from*size:])
+		}
+	}
+	return kernels.NewWeight(w.Format, w.Rows, w.Cols, data)
+}
+
+var blockName = regexp.MustCompile(`^(?:model\.layers|transformer\.h)\.(\d+)\.(.*)\.(weight|bias)$`)
+
+// ggufNames renames by exact module, and inside block N to "blk.N.…".
+func ggufNames(outside, inside map[string]string) func(string) string {
+	return func(name string) string {
+		if m := blockName.FindStringSubmatch(name); m != nil {
+			if to, ok := inside[m[2]]; ok {
+				return "blk." + m[1] + "." + to + "." + m[3]
+			}
+			return name
+		}
+		i := strings.LastIndexByte(name, '.')
+		if to, ok := outside[name[:max(i, 0)]]; ok {
+			return to + name[i:]
+		}
+		return name
+	}
+}
+
+var ggufLlamaName = ggufNames(
+	map[string]string{"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"},
+	map[string]string{
+		"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+		"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+		"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+		"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+	})
+
+var ggufGPT2Name = ggufNames(
+	map[string]string{"transformer.wte": "token_embd", "transformer.wpe": "position_embd", "transformer.ln_f": "output_norm", "lm_head": "output"},
+	map[string]string{
+		"ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output",
+		"mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
+	})
+
+// ggufLlamaConfig writes GGUF metadata as transformers' configuration.
+func ggufLlamaConfig(f *gguf.File, prefix string) (map[string]any, error) {
+	k := ggufKeys{f, prefix + "."}
+	c := map[string]any{"hidden_act": "silu", "attention_bias": false}
+	k.int(c, "hidden_size", "embedding_length")
+	k.int(c, "intermediate_size", "feed_forward_length")
+	k.int(c, "num_hidden_layers", "block_count")
+	k.int(c, "num_attention_heads", "attention.head_count")
+	k.int(c, "num_key_value_heads", "attention.head_count_kv")
+	k.int(c, "head_dim", "attention.key_length")
+	k.int(c, "max_position_embeddings", "context_length")
+	k.float(c, "rms_norm_eps", "attention.layer_norm_rms_epsilon")
+	k.float(c, "rope_theta", "rope.freq_base")
+	k.int(c, "sliding_window", "attention.sliding_window")
+	if d, ok := f.Int(k.prefix + "rope.dimension_count"); ok {
+		if h, ok := c["head_dim"].(int); ok && h != d {
+			return nil, fmt.Errorf("rope.dimension_count %d of heads of %d is not implemented", d, h)
+		}
+		c["head_dim"] = d
+	}
+	if kind, ok := f.String(k.prefix + "rope.scaling.type"); ok && kind != "none" {
+		scaling := map[string]any{"rope_type": kind}
+		k.float(scaling, "factor", "rope.scaling.factor")
+		k.int(scaling, "original_max_position_embeddings", "rope.scaling.original_context_length")
+		c["rope_scaling"] = scaling
+	}
+	return c, k.vocabulary(c)
+}
+
+func ggufGPT2Config(f *gguf.File) (map[string]any, error) {
+	k := ggufKeys{f, "gpt2."}
+	c := map[string]any{"activation_function": "gelu_new"}
+	k.int(c, "n_embd", "embedding_length")
+	k.int(c, "n_inner", "feed_forward_length")
+	k.int(c, "n_layer", "block_count")
+	k.int(c, "n_head", "attention.head_count")
+	k.int(c, "n_positions", "context_length")
+	k.float(c, "layer_norm_epsilon", "attention.layer_norm_epsilon")
+	return c, k.vocabulary(c)
+}
+
+// ggufKeys copies metadata values into a configuration.
+type ggufKeys struct {
+	f      *gguf.File
+	prefix string
+}
+
+func (k ggufKeys) int(c map[string]any, key, from string) {
+	if v, ok := k.f.Int(k.prefix + from); ok {
+		c[key] = v
+	}
+}
+
+func (k ggufKeys) float(c map[string]any, key, from string) {
+	if v, ok := k.f.Float(k.prefix + from); ok {
+		c[key] = v
+	}
+}
+
+func (k ggufKeys) vocabulary(c map[string]any) error {
+	t, err := k.f.Tensor("token_embd.weight")
+	if err != nil {
+		return err
+	}
+	w, err := t.Weight()
+	if err != nil {
+		return err
+	}
+	c["vocab_size"] = w.Rows
+	_, separate := k.f.Lookup("output.weight")
+	c["tie_word_embeddings"] = !separate
+	return nil
+}

@@ -1,0 +1,158 @@
+package models
+
+import (
+	"fmt"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// GPT-2 (Radford et al., 2019): pre-norm blocks with LayerNorm, learned
+// positions, one projection for query, key and value, biases everywhere.
+
+func init() { register("GPT2LMHeadModel", newGPT2) }
+
+// gpt2Config is config.json as transformers writes it.
+type gpt2Config struct {
+	VocabSize         int     `json:"vocab_size"`
+	NEmbd             int     `json:"n_embd"`
+	NInner            int     `json:"n_inner"`
+	NLayer            int     `json:"n_layer"`
+	NHead             int     `json:"n_head"`
+	NPositions        int     `json:"n_positions"`
+	Activation        string  `json:"activation_function"`
+	Epsilon           float32 `json:"layer_norm_epsilon"`
+	TieWordEmbeddings bool    `json:"tie_word_embeddings"`
+	ScaleWeights      bool    `json:"scale_attn_weights"`
+	ScaleByLayer      bool    `json:"scale_attn_by_inverse_layer_idx"`
+}
+
+type gpt2 struct {
+	config Config
+	sites  Sites
+
+	tokens, positions *Embedding
+	layers            []*gpt2Layer
+	norm              *Norm
+	head              *Linear
+}
+
+type gpt2Layer struct {
+	norm1, norm2               *Norm
+	qkv, proj                  *Linear
+	up, down                   *Linear
+	act                        kernels.Activation
+	attention                  kernels.Attention
+	attentionInsert, mlpInsert int // sublayer sites
+}
+
+func (m *gpt2) Config() *Config { return &m.config }
+func (m *gpt2) Sites() Sites    { return m.sites }
+
+func (m *gpt2) Forward(p *Pass, b *Batch, c *Cache) *Value {
+	x := m.tokens.Forward(p, b, b.Tokens)
+	at := m.positions.Forward(p, b, b.Positions)
+	p.Pool.Add(x.Data, at.Data)
+	p.Free(at)
+	for i, layer := range m.layers {
+		x = layer.forward(p, b, c.Layers[i], x)
+	}
+	x = gather(p, x, b.Out)
+	h := m.norm.Forward(p, b.outSegments(p), x)
+	p.Free(x)
+	return h
+}
+
+func (m *gpt2) Head(p *Pass, b *Batch, from int, h *Value) *Value {
+	return m.head.Forward(p, headSegments(p, b, from, h.Rows()), h)
+}
+
+func (l *gpt2Layer) forward(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value {
+	h := l.norm1.Forward(p, b.Segments, x)
+	h = l.attend(p, b, kv, h)
+	x = residual(p, l.attentionInsert, b.Segments, x, h)
+
+	h = l.norm2.Forward(p, b.Segments, x)
+	h = l.mlp(p, b, h)
+	return residual(p, l.mlpInsert, b.Segments, x, h)
+}
+
+func (l *gpt2Layer) attend(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value {
+	qkv := l.qkv.Forward(p, b.Segments, x)
+	p.Free(x)
+	n := qkv.Data.Cols / 3
+	store(p, kv, b.Spans, qkv.Data.Columns(n, 2*n), qkv.Data.Columns(2*n, 3*n))
+	out := p.New(qkv.Rows(), n)
+	p.Pool.Attend(out.Data, qkv.Data.Columns(0, n), kv, b.Spans, l.attention, kernels.Matrix{})
+	p.Free(qkv)
+	y := l.proj.Forward(p, b.Segments, out)
+	p.Free(out)
+	return y
+}
+
+func (l *gpt2Layer) mlp(p *Pass, b *Batch, x *Value) *Value {
+	up := l.up.Forward(p, b.Segments, x)
+	p.Free(x)
+	p.Pool.Activate(up.Data, up.Data, l.act)
+	y := l.down.Forward(p, b.Segments, up)
+	p.Free(up)
+	return y
+}
+
+func newGPT2(s *Source, o Options) (Model, error) {
+	c := gpt2Config{Activation: "gelu_new", Epsilon: 1e-5, TieWordEmbeddings: true, ScaleWeights: true}
+	if err := s.Unmarshal(&c); err != nil {
+		return nil, err
+	}
+	if c.NInner == 0 {
+		c.NInner = 4 * c.NEmbd
+	}
+	if err := s.positive("vocab_size", c.VocabSize, "n_embd", c.NEmbd, "n_inner", c.NInner, "n_layer", c.NLayer,
+		"n_head", c.NHead, "n_positions", c.NPositions); err != nil {
+		return nil, err
+	}
+	if c.NEmbd%c.NHead != 0 {
+		return nil, fmt.Errorf("%w: %s: n_embd %d is no multiple of n_head %d", ErrSource, s.Name, c.NEmbd, c.NHead)
+	}
+	act, ok := kernels.ActivationByName(c.Activation)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s: activation_function %q is not implemented", ErrSource, s.Name, c.Activation)
+	}
+	m := &gpt2{config: Config{
+		Architecture: s.Architecture, Vocabulary: c.VocabSize, Hidden: c.NEmbd, Intermediate: c.NInner,
+		Layers: c.NLayer, Heads: c.NHead, KVHeads: c.NHead, HeadDim: c.NEmbd / c.NHead,
+		Context: o.context(c.NPositions), Tied: c.TieWordEmbeddings,
+	}}
+	b := s.build(-1)
+	m.tokens = b.embedding("transformer.wte", c.VocabSize, c.NEmbd)
+	m.positions = b.embedding("transformer.wpe", c.NPositions, c.NEmbd)
+	for i := range c.NLayer {
+		m.layers = append(m.layers, newGPT2Layer(s.build(i), &c, i, act))
+	}
+	m.norm = b.layerNorm("transformer.ln_f", c.NEmbd, c.Epsilon)
+	m.head = b.head("lm_head", m.tokens, c.TieWordEmbeddings)
+	m.sites = s.sites
+	return m, s.err()
+}
+
+func newGPT2Layer(b *layerBuilder, c *gpt2Config, i int, act kernels.Activation) *gpt2Layer {
+	name := fmt.Sprintf("transformer.h.%d.", i)
+	scale := float32(1)
+	if c.ScaleWeights {
+		scale = invSqrt(c.NEmbd / c.NHead)
+	}
+	if c.ScaleByLayer {
+		scale /= float32(i + 1)
+	}
+	return &gpt2Layer{
+		norm1:           b.layerNorm(name+"ln_1", c.NEmbd, c.Epsilon),
+		qkv:             b.conv1D(name+"attn.c_attn", 3*c.NEmbd, c.NEmbd),
+		proj:            b.conv1D(name+"attn.c_proj", c.NEmbd, c.NEmbd),
+		attention:       kernels.Attention{Heads: c.NHead, Scale: scale, Causal: true},
+		attentionInsert: b.sublayer(name + "attn"),
+		norm2:           b.layerNorm(name+"ln_2", c.NEmbd, c.Epsilon),
+		up:              b.conv1D(name+"mlp.c_fc", c.NInner, c.NEmbd),
+		down:            b.conv1D(name+"mlp.c_proj", c.NEmbd, c.NInner),
+		act:             act,
+		mlpInsert:       b.sublayer(name + "mlp"),
+	}
+}

@@ -1,0 +1,170 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// layerBuilder makes the modules of one block from a source's tensors and
+// numbers their sites. Faults gather in the source, so that one look shows
+// all of them.
+type layerBuilder struct {
+	s     *Source
+	layer int
+}
+
+// build returns a builder for a block; -1 is outside the blocks.
+func (s *Source) build(layer int) *layerBuilder { return &layerBuilder{s, layer} }
+
+// err returns the faults met so far, at most ten of them.
+func (s *Source) err() error {
+	if len(s.faults) == 0 {
+		return nil
+	}
+	faults := s.faults
+	if len(faults) > 10 {
+		faults = append(faults[:10:10], fmt.Errorf("and %d more", len(s.faults)-10))
+	}
+	return fmt.Errorf("%w: %s: %w", ErrSource, s.Name, errors.Join(faults...))
+}
+
+func (s *Source) fault(format string, a ...any) {
+	s.faults = append(s.faults, fmt.Errorf(format, a...))
+}
+
+// positive checks pairs of a configuration key and its value.
+func (s *Source) positive(pairs ...any) error {
+	for i := 0; i < len(pairs); i += 2 {
+		if v := pairs[i+1].(int); v <= 0 || v > 1<<28 {
+			s.fault("config.json: %s is %d", pairs[i], v)
+		}
+	}
+	return s.err()
+}
+
+func (b *layerBuilder) site(s Site) int {
+	s.Layer = b.layer
+	b.s.sites = append(b.s.sites, s)
+	return len(b.s.sites) - 1
+}
+
+// weight reads a matrix of the given shape.
+func (b *layerBuilder) weight(name string, rows, cols int) kernels.Weight {
+	w, err := b.s.tensors.Weight(name)
+	if err != nil {
+		b.s.fault("%w", err)
+		return kernels.Weight{}
+	}
+	if w.Rows != rows || w.Cols != cols {
+		b.s.fault("tensor %q is [%d, %d], not [%d, %d] as the configuration says", name, w.Rows, w.Cols, rows, cols)
+		return kernels.Weight{}
+	}
+	b.s.bytes[w.Format] += len(w.Data)
+	b.s.values += rows * cols
+	return w
+}
+
+// vector reads n values.
+func (b *layerBuilder) vector(name string, n int) []float32 {
+	w, err := b.s.tensors.Weight(name)
+	if err != nil {
+		b.s.fault("%w", err)
+		return nil
+	}
+	if w.Rows*w.Cols != n {
+		b.s.fault("tensor %q has %d values, not %d as the configuration says", name, w.Rows*w.Cols, n)
+		return nil
+	}
+	b.s.values += n
+	b.s.bytes[w.Format] += len(w.Data)
+	v := make([]float32, n)
+	kernels.Decode(v, w.Format, w.Data)
+	return v
+}
+
+// optional reads n values where the tensor exists.
+func (b *layerBuilder) optional(name string, n int) []float32 {
+	if !b.s.Has(name) {
+		return nil
+	}
+	return b.vector(name, n)
+}
+
+func (b *layerBuilder) linear(name string, out, in int) *Linear {
+	l := &Linear{W: b.weight(name+".weight", out, in), Bias: b.optional(name+".bias", out)}
+	l.Site = b.site(Site{Name: name, Kind: LinearSite, Linear: l})
+	return l
+}
+
+// conv1D reads GPT-2's Conv1D, whose weight transformers stores as [in, out].
+func (b *layerBuilder) conv1D(name string, out, in int) *Linear {
+	l := &Linear{Bias: b.optional(name+".bias", out)}
+	if b.s.GGUF != nil { // the converter has turned it
+		l.W = b.weight(name+".weight", out, in)
+	} else if w := b.weight(name+".weight", in, out); !w.Empty() {
+		l.W = transposed(w)
+	}
+	l.Site = b.site(Site{Name: name, Kind: LinearSite, Linear: l, Conv1D: true})
+	return l
+}
+
+// transposed copies a float weight to [cols, rows].
+func transposed(w kernels.Weight) kernels.Weight {
+	size := w.Format.BlockBytes()
+	data := make([]byte, len(w.Data))
+	for r := range w.Rows {
+		row := w.Row(r)
+		for c := range w.Cols {
+			copy(data[(c*w.Rows+r)*size:][:size], row[c*size:])
+		}
+	}
+	return kernels.NewWeight(w.Format, w.Cols, w.Rows, data)
+}
+
+func (b *layerBuilder) embedding(name string, vocabulary, hidden int) *Embedding {
+	e := &Embedding{W: b.weight(name+".weight", vocabulary, hidden)}
+	e.Site = b.site(Site{Name: name, Kind: EmbeddingSite, Embedding: e})
+	return e
+}
+
+// head reads the output embedding, which is the input's where they are tied.
+func (b *layerBuilder) head(name string, e *Embedding, tied bool) *Linear {
+	l := &Linear{W: e.W}
+	if !tied {
+		l = &Linear{W: b.weight(name+".weight", e.W.Rows, e.W.Cols), Bias: b.optional(name+".bias", e.W.Rows)}
+	}
+	l.Site = b.site(Site{Name: name, Kind: LinearSite, Linear: l, Head: true})
+	return l
+}
+
+func (b *layerBuilder) rms(name string, n int, eps float32) *Norm {
+	norm := &Norm{Weight: b.vector(name+".weight", n), Eps: eps, RMS: true}
+	norm.Site = b.site(Site{Name: name, Kind: NormSite, Norm: norm})
+	return norm
+}
+
+func (b *layerBuilder) layerNorm(name string, n int, eps float32) *Norm {
+	norm := &Norm{Weight: b.vector(name+".weight", n), Bias: b.optional(name+".bias", n), Eps: eps}
+	norm.Site = b.site(Site{Name: name, Kind: NormSite, Norm: norm})
+	return norm
+}
+
+// sublayer numbers a whole sublayer, where bottlenecks are inserted.
+func (b *layerBuilder) sublayer(name string) int {
+	return b.site(Site{Name: name, Kind: SublayerSite})
+}
+
+// finish fills in what is known once the tensors have been read.
+func (s *Source) finish(c *Config) error {
+	c.Parameters = s.values
+	most := 0
+	for f, n := range s.bytes {
+		c.WeightBytes += n
+		if n > most {
+			most, c.Precision = n, f.String()
+		}
+	}
+	return s.special(c)
+}

@@ -18,6 +18,8 @@ sys.dont_write_bytecode = True
 import torch
 
 import bases
+import bitfit
+import bottleneck
 import lora
 import oracle
 import others
@@ -26,6 +28,8 @@ PARTS = {
     "bases": bases.make_all,
     "lora": lora.make_all,
     "others": others.make_all,
+    "bitfit": bitfit.make_all,
+    "bottleneck": bottleneck.make_all,
 }
 
 

@@ -1,0 +1,160 @@
+package tokenizer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// parseModel sets the model and returns the vocabulary.
+func (t *Tokenizer) parseModel(raw json.RawMessage, byteLevel bool) (map[string]int32, error) {
+	if isNull(raw) {
+		return nil, errors.New("missing")
+	}
+	// Files of old versions leave the type out; the fields tell it.
+	var shape struct {
+		Type    string          `json:"type"`
+		Vocab   json.RawMessage `json:"vocab"`
+		Merges  json.RawMessage `json:"merges"`
+		Longest json.RawMessage `json:"max_input_chars_per_word"`
+	}
+	if err := json.Unmarshal(raw, &shape); err != nil {
+		return nil, err
+	}
+	if shape.Type == "" {
+		switch {
+		case !isNull(shape.Merges):
+			shape.Type = "BPE"
+		case !isNull(shape.Longest):
+			shape.Type = "WordPiece"
+		case bytes.HasPrefix(shape.Vocab, []byte("[")):
+			shape.Type = "Unigram"
+		default:
+			return nil, errors.New("no type, and the fields do not tell it")
+		}
+	}
+	switch shape.Type {
+	case "BPE":
+		return t.parseBPE(raw, byteLevel)
+	case "WordPiece":
+		return t.parseWordPiece(raw)
+	case "Unigram":
+		return t.parseUnigram(raw)
+	}
+	return nil, unsupported("type", shape.Type)
+}
+
+func (t *Tokenizer) parseBPE(raw json.RawMessage, byteLevel bool) (map[string]int32, error) {
+	var f struct {
+		component
+		Dropout       *float64         `json:"dropout"`
+		Unknown       *string          `json:"unk_token"`
+		SubwordPrefix *string          `json:"continuing_subword_prefix"`
+		WordSuffix    *string          `json:"end_of_word_suffix"`
+		FuseUnknown   bool             `json:"fuse_unk"`
+		ByteFallback  bool             `json:"byte_fallback"`
+		IgnoreMerges  bool             `json:"ignore_merges"`
+		Vocab         map[string]int32 `json:"vocab"`
+		Merges        []merge          `json:"merges"`
+	}
+	if err := decodeStrict(raw, &f); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.Dropout != nil && *f.Dropout != 0:
+		return nil, unsupported("BPE", "dropout")
+	case f.SubwordPrefix != nil && *f.SubwordPrefix != "":
+		return nil, unsupported("BPE", "continuing_subword_prefix")
+	case f.WordSuffix != nil && *f.WordSuffix != "":
+		return nil, unsupported("BPE", "end_of_word_suffix")
+	case byteLevel && f.ByteFallback:
+		return nil, unsupported("BPE", "byte_fallback after ByteLevel")
+	}
+	m := &bpe{byteLevel: byteLevel, fallback: f.ByteFallback, fuse: f.FuseUnknown, whole: f.IgnoreMerges}
+	var err error
+	if m.unknown, err = unknownID(f.Unknown, f.Vocab); err != nil {
+		return nil, err
+	}
+	merges := make([][2]string, len(f.Merges))
+	for i, merge := range f.Merges {
+		merges[i] = merge
+	}
+	if err := m.addMerges(f.Vocab, merges); err != nil {
+		return nil, err
+	}
+	if err := m.finish(f.Vocab); err != nil {
+		return nil, err
+	}
+	t.model = m
+	return f.Vocab, nil
+}
+
+// unknownID returns the id of the unknown token, or none without one.
+func unknownID(token *string, vocab map[string]int32) (int32, error) {
+	if token == nil {
+		return none, nil
+	}
+	id, ok := vocab[*token]
+	if !ok {
+		return none, fmt.Errorf("unk_token %q is not in the vocabulary", *token)
+	}
+	return id, nil
+}
+
+// A merge is "left right" in older files, ["left", "right"] in newer ones.
+type merge [2]string
+
+func (m *merge) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '[' {
+		var parts []string
+		if err := json.Unmarshal(data, &parts); err != nil {
+			return err
+		}
+		if len(parts) != 2 {
+			return fmt.Errorf("merge %s has %d parts", data, len(parts))
+		}
+		*m = merge{parts[0], parts[1]}
+		return nil
+	}
+	var line string
+	if err := json.Unmarshal(data, &line); err != nil {
+		return err
+	}
+	left, right, ok := strings.Cut(line, " ")
+	if !ok || strings.Contains(right, " ") {
+		return fmt.Errorf("merge %q is not two pieces", line)
+	}
+	*m = merge{left, right}
+	return nil
+}
+
+func (t *Tokenizer) parseWordPiece(raw json.RawMessage) (map[string]int32, error) {
+	var f struct {
+		component
+		Unknown string           `json:"unk_token"`
+		Prefix  string           `json:"continuing_subword_prefix"`
+		Longest int              `json:"max_input_chars_per_word"`
+		Vocab   map[string]int32 `json:"vocab"`
+	}
+	if err := decodeStrict(raw, &f); err != nil {
+		return nil, err
+	}
+	unknown, err := unknownID(&f.Unknown, f.Vocab)
+	if err != nil {
+		return nil, err
+	}
+	if f.Longest == 0 {
+		f.Longest = 100
+	}
+	m := &wordPiece{starts: f.Vocab, continues: make(map[string]int32), unknown: unknown, maxRunes: f.Longest}
+	for piece, id := range f.Vocab {
+		if rest, ok := strings.CutPrefix(piece, f.Prefix); ok && rest != "" {
+			m.continues[rest] = id
+		}
+	}
+	m.finish()
+	t.model = m
+	return f.Vocab, nil
+}

@@ -1,0 +1,216 @@
+package tokenizer
+
+import (
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// A Tokenizer turns text into ids and ids into text. It is immutable and safe
+// for concurrent use.
+type Tokenizer struct {
+	pieces  []string         // by id, as the file spells them; "" where no piece has the id
+	ids     map[string]int32 // pieces and added tokens; an added token wins
+	special []bool           // by id
+
+	raw        matcher // added tokens of the text as it is
+	normalized matcher // added tokens of the normalized text
+	normalize  normalizer
+	splitters  []splitter
+	model      model
+	single     template
+	pair       template
+	decoding   decoding
+	roles      map[string]int32 // "bos_token" and so on
+}
+
+// A model turns one word into ids.
+type model interface {
+	encode(dst []int32, word string, s *scratch) []int32
+}
+
+// Options say how text is read.
+type Options struct {
+	// AddSpecial puts the special tokens around the text that the model
+	// expects, such as [CLS] and [SEP] or a leading BOS.
+	AddSpecial bool
+	// Plain reads special tokens in the text as plain text. It is what
+	// untrusted text wants: "<|im_end|>" in it closes nothing. Added tokens
+	// that are not special are still found.
+	Plain bool
+}
+
+// Encode returns the ids of text. Special and added tokens in the text are
+// found; addSpecial puts those around it that the model expects.
+func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
+	return t.AppendEncode(nil, text, Options{AddSpecial: addSpecial})
+}
+
+// EncodePlain returns the ids of untrusted text: what looks like a special
+// token is plain text, and none is added.
+func (t *Tokenizer) EncodePlain(text string) []int32 {
+	return t.AppendEncode(nil, text, Options{Plain: true})
+}
+
+// AppendEncode appends the ids of text to dst.
+func (t *Tokenizer) AppendEncode(dst []int32, text string, o Options) []int32 {
+	if !o.AddSpecial {
+		return t.appendText(dst, text, o.Plain)
+	}
+	for _, s := range t.single {
+		if len(s.ids) > 0 {
+			dst = append(dst, s.ids...)
+		} else {
+			dst = t.appendText(dst, text, o.Plain)
+		}
+	}
+	return dst
+}
+
+// EncodePair returns the ids of two texts with the special tokens that the
+// model expects around and between them, and a token type for each id.
+func (t *Tokenizer) EncodePair(first, second string) (ids, types []int32) {
+	texts := [2]string{first, second}
+	for _, s := range t.pair {
+		if len(s.ids) > 0 {
+			ids = append(ids, s.ids...)
+		} else {
+			ids = t.appendText(ids, texts[s.text], false)
+		}
+		for len(types) < len(ids) {
+			types = append(types, s.typeID)
+		}
+	}
+	return ids, types
+}
+
+// Decode returns the text of ids; skipSpecial leaves special tokens out. Ids
+// outside the vocabulary are skipped.
+func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {
+	d := t.NewDecoder(skipSpecial)
+	var b strings.Builder
+	for _, id := range ids {
+		b.WriteString(d.Push(id))
+	}
+	b.WriteString(d.Flush())
+	return b.String()
+}
+
+// VocabSize returns the number of ids: one more than the highest.
+func (t *Tokenizer) VocabSize() int { return len(t.pieces) }
+
+// Token returns the piece of id as the file spells it, "" if there is none.
+func (t *Tokenizer) Token(id int32) string {
+	if !t.known(id) {
+		return ""
+	}
+	return t.pieces[id]
+}
+
+// TokenBytes returns the bytes that id adds to a text that has begun: "Ġthe"
+// and "▁the" are " the", "<0x0A>" is a newline. They may be part of a
+// character. A special token is its name.
+func (t *Tokenizer) TokenBytes(id int32) []byte {
+	if !t.known(id) {
+		return nil
+	}
+	return []byte(t.decoding.texts[id])
+}
+
+// ID returns the id of a piece or added token.
+func (t *Tokenizer) ID(token string) (id int32, ok bool) {
+	id, ok = t.ids[token]
+	return id, ok
+}
+
+// IsSpecial reports whether id is a special token.
+func (t *Tokenizer) IsSpecial(id int32) bool { return t.known(id) && t.special[id] }
+
+// BOS returns the token that begins a text, if the files name one.
+func (t *Tokenizer) BOS() (id int32, ok bool) { return t.Role("bos_token") }
+
+// EOS returns the token that ends a text, if the files name one.
+func (t *Tokenizer) EOS() (id int32, ok bool) { return t.Role("eos_token") }
+
+// Role returns the token with a role named as in tokenizer_config.json:
+// bos_token, eos_token, pad_token, unk_token, cls_token, sep_token, mask_token.
+func (t *Tokenizer) Role(name string) (id int32, ok bool) {
+	id, ok = t.roles[name]
+	return id, ok
+}
+
+func (t *Tokenizer) known(id int32) bool { return id >= 0 && int(id) < len(t.pieces) }
+
+// An encoding is one text on its way through the splitters to the model.
+type encoding struct {
+	t       *Tokenizer
+	ids     []int32
+	atStart bool // nothing of the text has been seen yet
+	scratch scratch
+}
+
+var encodings = sync.Pool{New: func() any { return new(encoding) }}
+
+// appendText appends the ids of text alone, without a template.
+func (t *Tokenizer) appendText(dst []int32, text string, plain bool) []int32 {
+	if !utf8.ValidString(text) {
+		text = strings.ToValidUTF8(text, "\uFFFD")
+	}
+	e := encodings.Get().(*encoding)
+	e.t, e.ids = t, dst
+	s := search{text: text, plain: plain}
+	for {
+		from := s.taken
+		f, ok := t.raw.next(&s)
+		if !ok {
+			e.section(text[from:], from == 0, plain)
+			break
+		}
+		if f.start > from {
+			e.section(text[from:f.start], from == 0, plain)
+		}
+		e.ids = append(e.ids, f.id)
+	}
+	dst = e.ids
+	e.t, e.ids = nil, nil
+	encodings.Put(e)
+	return dst
+}
+
+// section encodes text that holds no added token but normalized ones.
+func (e *encoding) section(text string, atStart, plain bool) {
+	if text == "" {
+		return
+	}
+	if e.t.normalize != nil {
+		text = e.t.normalize(text)
+	}
+	s := search{text: text, plain: plain}
+	for {
+		from := s.taken
+		f, ok := e.t.normalized.next(&s)
+		end := len(text)
+		if ok {
+			end = f.start
+		}
+		if end > from {
+			e.atStart = atStart && from == 0
+			e.push(0, text[from:end])
+		}
+		if !ok {
+			return
+		}
+		e.ids = append(e.ids, f.id)
+	}
+}
+
+// push hands a word to the splitter at level, or to the model after the last.
+func (e *encoding) push(level int, word string) {
+	if level < len(e.t.splitters) {
+		e.t.splitters[level].split(word, e, level+1)
+		return
+	}
+	if word != "" {
+		e.ids = e.t.model.encode(e.ids, word, &e.scratch)
+	}
+}

@@ -1,0 +1,64 @@
+package tokenizer
+
+import "unicode/utf8"
+
+// wordPiece takes the longest piece that starts a word, then the longest that
+// continues it; a word that cannot be covered is unknown as a whole.
+type wordPiece struct {
+	starts    map[string]int32
+	continues map[string]int32 // without their "##"
+	unknown   int32
+	longest   int // bytes of the longest piece
+	maxRunes  int // a longer word is unknown
+	cache     *wordCache
+}
+
+func (m *wordPiece) finish() {
+	m.cache = newWordCache()
+	for _, pieces := range []map[string]int32{m.starts, m.continues} {
+		for piece := range pieces {
+			m.longest = max(m.longest, len(piece))
+		}
+	}
+}
+
+func (m *wordPiece) encode(dst []int32, word string, _ *scratch) []int32 {
+	if len(word) > maxCached {
+		return m.cover(dst, word)
+	}
+	slot := m.cache.slot(word)
+	if known := slot.Load(); known != nil && known.word == word {
+		return append(dst, known.ids...)
+	}
+	start := len(dst)
+	dst = m.cover(dst, word)
+	m.cache.store(slot, word, dst[start:])
+	return dst
+}
+
+func (m *wordPiece) cover(dst []int32, word string) []int32 {
+	begin := len(dst)
+	if utf8.RuneCountInString(word) > m.maxRunes {
+		return append(dst, m.unknown)
+	}
+	pieces := m.starts
+	for start := 0; start < len(word); {
+		id, end := none, min(len(word), start+m.longest)
+		for ; end > start; end-- {
+			if end < len(word) && !utf8.RuneStart(word[end]) {
+				continue
+			}
+			if known, ok := pieces[word[start:end]]; ok {
+				id = known
+				break
+			}
+		}
+		if id == none {
+			return append(dst[:begin], m.unknown)
+		}
+		dst = append(dst, id)
+		start = end
+		pieces = m.continues
+	}
+	return dst
+}

@@ -23,6 +23,7 @@ import bottleneck
 import lora
 import oracle
 import others
+import training
 
 PARTS = {
     "bases": bases.make_all,
@@ -30,6 +31,7 @@ PARTS = {
     "others": others.make_all,
     "bitfit": bitfit.make_all,
     "bottleneck": bottleneck.make_all,
+    "training": training.make_all,
 }
 
 

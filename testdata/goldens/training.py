@@ -1,0 +1,270 @@
+"""Training goldens: twenty steps of each method from saved starts, on bases smaller still.
+
+training/<base>/            config.json, model.safetensors, batches.json
+training/<base>/<method>/   init/ (the adapter before step 1; absent for full and LISA, which start from the base),
+                            run.json, grads.safetensors (step 1, before clipping; not for LISA),
+                            final.safetensors (after step 20)
+"""
+
+import json
+import os
+import shutil
+
+import torch
+from adapters import DoubleSeqBnConfig
+from peft import IA3Config, PrefixTuningConfig, get_peft_model
+from peft.optimizers import create_loraplus_optimizer
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, get_linear_schedule_with_warmup
+from transformers.pytorch_utils import ALL_LAYERNORM_LAYERS
+from transformers.trainer_pt_utils import get_parameter_names
+
+import bases
+import bottleneck
+from lora import CONFIG_FILE, SAFE_FILE, TASK, lora, randomise, save
+from oracle import EOS, load_base, seed, write_json
+
+VOCAB = 64
+BASES = {
+    "llama-gqa": lambda: LlamaConfig(
+        vocab_size=VOCAB,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        rms_norm_eps=1e-6,
+        rope_theta=500.0,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=EOS,
+    ),
+    "gpt2": lambda: GPT2Config(
+        vocab_size=VOCAB,
+        n_embd=16,
+        n_inner=24,
+        n_layer=3,
+        n_head=4,
+        n_positions=64,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=0,
+        eos_token_id=EOS,
+    ),
+}
+STEPS, WARMUP, LR, DECAY, CLIP = 20, 2, 1e-2, 0.01, 1.0
+BETAS, EPS = (0.9, 0.999), 1e-8
+LORAPLUS_RATIO = 4.0
+# LISA: one active block every five steps; block 2 stays active over two draws.
+LISA_INTERVAL, LISA_BLOCKS = 5, [[0], [2], [2], [1]]
+BATCHES, ROWS = 4, 2
+STEMS = {"llama-gqa": "model.layers", "gpt2": "transformer.h"}
+LORA_TARGETS = {
+    "llama-gqa": dict(target_modules=["q_proj", "v_proj"]),
+    "gpt2": dict(target_modules=["c_attn"], fan_in_fan_out=True),
+}
+IA3_TARGETS = {
+    "llama-gqa": dict(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]),
+    "gpt2": dict(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"], fan_in_fan_out=True),
+}
+PEFT_METHODS = {
+    "lora": lambda base: lora(**LORA_TARGETS[base]),
+    "lora-accumulate": lambda base: lora(**LORA_TARGETS[base]),
+    "rslora": lambda base: lora(alpha=4, use_rslora=True, **LORA_TARGETS[base]),
+    "loraplus": lambda base: lora(**LORA_TARGETS[base]),
+    "dora": lambda base: lora(use_dora=True, **LORA_TARGETS[base]),
+    "dora-loraplus": lambda base: lora(r=2, use_dora=True, **LORA_TARGETS[base]),
+    "ia3": lambda base: IA3Config(task_type=TASK, **IA3_TARGETS[base]),
+    "prefix": lambda base: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=4),
+}
+METHODS = {
+    "llama-gqa": [*PEFT_METHODS, "bottleneck", "full", "lisa"],
+    "gpt2": [*PEFT_METHODS, "bottleneck", "bitfit", "full", "lisa"],
+}
+
+
+def make_base(base, path):
+    seed(path)
+    model = AutoModelForCausalLM.from_config(BASES[base](), attn_implementation="eager")
+    bases.randomise(model, std=0.3)
+    model.tie_weights()
+    model.save_pretrained(path)
+    rng = torch.Generator().manual_seed(7)
+    batches = []
+    for _ in range(BATCHES):
+        rows = []
+        for _ in range(ROWS):
+            length = int(torch.randint(8, 15, (1,), generator=rng))
+            prompt = int(torch.randint(2, 6, (1,), generator=rng))
+            tokens = torch.randint(2, VOCAB, (length,), generator=rng).tolist()
+            rows.append({"tokens": tokens, "labels": [-100] * prompt + tokens[prompt:]})
+        batches.append(rows)
+    with open(os.path.join(path, "batches.json"), "w") as f:
+        json.dump(batches, f)
+        f.write("\n")
+    return batches
+
+
+def saved_name(name):
+    """The name under which PEFT saves a parameter."""
+    if name.startswith("prompt_encoder."):
+        return "prompt_embeddings"
+    return name.replace(".default.weight", ".weight" if "magnitude" not in name else "").replace(".default", "")
+
+
+def start(base, path, method):
+    """The model, its trainable parameters by saved name, and the init folder written."""
+    init = os.path.join(path, method, "init")
+    seed(os.path.join(path, method))
+    model = load_base(path)
+    for p in model.parameters():
+        p.requires_grad_(False)
+    if method in PEFT_METHODS:
+        model = get_peft_model(model, PEFT_METHODS[method](base))
+        randomise(model)
+        params = {saved_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+        config = model.peft_config["default"]
+        save(model, init)
+        config.inference_mode = False
+        return model, params
+    if method in ("full", "lisa"):
+        params = dict(model.named_parameters())
+    else:
+        if method == "bitfit":
+            params = {"base_model.model." + n: p for n, p in model.named_parameters() if n.endswith(".bias")}
+            config = {"peft_type": "BITFIT", "target_modules": None}
+        else:
+            settings = DoubleSeqBnConfig(reduction_factor=4)
+            config = {"peft_type": "BOTTLENECK", **{key: settings[key] for key in bottleneck.KEYS}}
+            made = bottleneck.attach(model, config)
+            params = {f"base_model.model.{site}.{n}": p for site, b in made.items() for n, p in b.named_parameters()}
+            model.bottlenecks = torch.nn.ModuleList(made.values())
+        os.makedirs(init)
+        write_json({"base_model_name_or_path": path, "task_type": TASK, **config}, init, CONFIG_FILE)
+        save_file({n: p.detach().clone() for n, p in params.items()}, os.path.join(init, SAFE_FILE), metadata={"format": "pt"})
+    for p in params.values():
+        p.requires_grad_(True)
+    return model, params
+
+
+def decayed_names(model):
+    """The names that transformers' Trainer decays."""
+    return set(
+        get_parameter_names(
+            model, ALL_LAYERNORM_LAYERS, [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
+        )
+    )
+
+
+def make_optimizer(model, method):
+    if "loraplus" in method:
+        return create_loraplus_optimizer(
+            model,
+            torch.optim.AdamW,
+            lr=LR,
+            loraplus_lr_ratio=LORAPLUS_RATIO,
+            loraplus_weight_decay=DECAY,
+            betas=BETAS,
+            eps=EPS,
+        )
+    decayed = decayed_names(model)
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for n, p in named if n in decayed], "weight_decay": DECAY},
+        {"params": [p for n, p in named if n not in decayed], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS)
+
+
+def summed_loss(model, rows):
+    """The summed next-token loss of a batch and the number of its labels; each row goes alone, so nothing is padded."""
+    total, count = 0.0, 0
+    for row in rows:
+        out = model(input_ids=torch.tensor([row["tokens"]]), use_cache=False).logits[0].float()
+        labels = torch.tensor(row["labels"][1:])
+        total = total + torch.nn.functional.cross_entropy(out[:-1], labels, ignore_index=-100, reduction="sum")
+        count += int((labels != -100).sum())
+    return total, count
+
+
+def run(base, path, method, batches):
+    folder = os.path.join(path, method)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    model, params = start(base, path, method)
+    model.train()
+    optimizer = make_optimizer(model, method)
+    schedule = get_linear_schedule_with_warmup(optimizer, WARMUP, STEPS)
+    names = {id(p): n for n, p in params.items()}
+    micro = 2 if method == "lora-accumulate" else 1
+    losses, norms, rates = [], [], []
+    for step in range(STEPS):
+        if method == "lisa" and step % LISA_INTERVAL == 0:
+            activate(base, params, optimizer, LISA_BLOCKS[step // LISA_INTERVAL])
+        # Accumulated micro-batches count as one batch: the sum over all labels is divided once.
+        rows = [row for m in range(micro) for row in batches[(step * micro + m) % BATCHES]]
+        total, count = summed_loss(model, rows)
+        loss = total / count
+        optimizer.zero_grad()
+        loss.backward()
+        if step == 0:
+            grads = {n: p.grad.clone() for n, p in params.items() if p.grad is not None}
+        norms.append(float(torch.nn.utils.clip_grad_norm_(params.values(), CLIP)))
+        losses.append(float(loss.detach()))
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    if method != "lisa":  # there they are the active ones of "full"
+        save_file(grads, os.path.join(folder, "grads.safetensors"))
+    save_file({n: p.detach().clone() for n, p in params.items()}, os.path.join(folder, "final.safetensors"))
+    write_json(
+        {
+            "losses": losses,
+            "grad_norms": norms,
+            "learning_rates": rates,
+            "micro_batches": micro,
+            "lr": LR,
+            "betas": BETAS,
+            "eps": EPS,
+            "weight_decay": DECAY,
+            "warmup": WARMUP,
+            "steps": STEPS,
+            "clip": CLIP,
+            "groups": [
+                {
+                    "lr_factor": round(g["initial_lr"] / LR, 6),
+                    "weight_decay": g["weight_decay"],
+                    "names": sorted(names[id(p)] for p in g["params"]),
+                }
+                for g in optimizer.param_groups
+                if g["params"]
+            ],
+            **({"interval": LISA_INTERVAL, "blocks": LISA_BLOCKS} if method == "lisa" else {}),
+        },
+        folder,
+        "run.json",
+    )
+    print(f"{folder}: loss {losses[0]:.3f} -> {losses[-1]:.3f}, gradient {norms[0]:.2f}, {len(params)} tensors")
+
+
+def activate(base, params, optimizer, blocks):
+    """Freeze every block but these; a block that goes inactive forgets its moments and its step count."""
+    for name, p in params.items():
+        if not name.startswith(STEMS[base] + "."):
+            continue
+        active = int(name.removeprefix(STEMS[base] + ".").split(".")[0]) in blocks
+        p.requires_grad_(active)
+        if not active:
+            p.grad = None
+            optimizer.state.pop(p, None)
+
+
+def make_all(wanted=()):
+    for base, methods in METHODS.items():
+        path = os.path.join("training", base)
+        batches = make_base(base, path)
+        for method in methods:
+            if not wanted or f"training/{base}/{method}" in wanted:
+                run(base, path, method, batches)

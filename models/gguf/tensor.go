@@ -53,11 +53,16 @@ func (t Tensor) Weight() (kernels.Weight, error) {
 	if t.Len() == 0 {
 		return kernels.Weight{Format: format}, nil
 	}
-	cols := 1
-	if len(t.Dims) > 0 {
-		cols = t.Dims[0]
-	}
+	cols := t.cols()
 	return kernels.NewWeight(format, t.Len()/cols, cols, t.Data), nil
+}
+
+// cols is the length of a row.
+func (t Tensor) cols() int {
+	if len(t.Dims) == 0 {
+		return 1
+	}
+	return t.Dims[0]
 }
 
 // size is the stored bytes of t; known is false where its type is not.
@@ -73,8 +78,8 @@ func (t Tensor) size() (size uint64, known bool, err error) {
 	if !known {
 		return 0, false, nil
 	}
-	if len(t.Dims) > 0 && t.Dims[0]%layout.values != 0 {
-		return 0, false, fmt.Errorf("rows of %d do not fill %s blocks of %d", t.Dims[0], t.Type, layout.values)
+	if t.cols()%layout.values != 0 {
+		return 0, false, fmt.Errorf("rows of %d do not fill %s blocks of %d", t.cols(), t.Type, layout.values)
 	}
 	blocks := n / uint64(layout.values)
 	if blocks > math.MaxInt64/uint64(layout.bytes) {

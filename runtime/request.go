@@ -12,11 +12,16 @@ type Request struct {
 	// Group is who the request counts for in fair queueing; empty: Adapter.
 	Group string
 
-	MaxTokens int // completion tokens; 0 computes the prompt alone
+	// MaxTokens is the most completion tokens: 0 computes the prompt alone,
+	// below 0 asks for as many as the context holds. A prompt and MaxTokens
+	// that do not fit the context together are refused.
+	MaxTokens int
 	Sampling  Sampling
 	Stop      []string // strings that end the text and are cut from it
 	StopIDs   []int32  // tokens that end it, beside the model's own EOS
 	IgnoreEOS bool
+	// Special shows special tokens in the text.
+	Special bool
 
 	// Logprobs and PromptLogprobs ask for the log-probability of each
 	// completion and prompt token, and for that many of the likeliest tokens
@@ -56,10 +61,14 @@ const (
 	FinishStop   Finish = "stop" // a stop string or stop token
 )
 
+// NoToken stands in events that carry no token.
+const NoToken int32 = -1
+
 // Event is one step of a Stream: a completion token, or (Prompt set, once,
-// before the first token) the prompt's log-probabilities.
+// before the first token) the prompt's log-probabilities. Where MaxTokens is 0
+// the last event carries no token.
 type Event struct {
-	Token   int32
+	Token   int32 // NoToken: none
 	Logprob float32
 	Top     []Logprob // the likeliest, descending
 	// Text is what this event adds to the text: whole runes, and nothing that

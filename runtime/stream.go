@@ -1,0 +1,97 @@
+package runtime
+
+import (
+	"context"
+	"io"
+	"sync"
+)
+
+// Stream is the answer to one request. Events wait in it until they are
+// taken, so a slow client holds up nobody.
+type Stream struct {
+	cancel func()
+
+	mu     sync.Mutex
+	events []Event
+	taken  int
+	digest string
+	err    error // set when nothing more will come
+	ready  chan struct{}
+}
+
+func newStream(cancel func()) *Stream {
+	return &Stream{cancel: cancel, ready: make(chan struct{}, 1)}
+}
+
+// Next waits for the next event. After the last one it returns io.EOF; if the
+// sequence failed, the error that ended it. When ctx ends it returns ctx's
+// error, and the sequence goes on. One goroutine at a time may call it.
+func (s *Stream) Next(ctx context.Context) (Event, error) {
+	for {
+		s.mu.Lock()
+		if s.taken < len(s.events) {
+			e := s.events[s.taken]
+			s.events[s.taken] = Event{}
+			if s.taken++; s.taken == len(s.events) {
+				s.events, s.taken = s.events[:0], 0
+			}
+			s.mu.Unlock()
+			return e, nil
+		}
+		err := s.err
+		s.mu.Unlock()
+		if err != nil {
+			return Event{}, err
+		}
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+			return Event{}, ctx.Err()
+		}
+	}
+}
+
+// Close gives the answer up: the sequence leaves the batch within a step.
+// Closing a stream that has ended does nothing.
+func (s *Stream) Close() { s.cancel() }
+
+// Digest is the digest of the adapter version that answers, "" for the base.
+// It is known once Next has returned an event.
+func (s *Stream) Digest() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.digest
+}
+
+func (s *Stream) start(digest string) {
+	s.mu.Lock()
+	s.digest = digest
+	s.mu.Unlock()
+}
+
+func (s *Stream) send(e Event) {
+	s.mu.Lock()
+	s.events = append(s.events, e)
+	s.mu.Unlock()
+	s.notify()
+}
+
+// end makes Next return err (nil: io.EOF) after the events that wait.
+func (s *Stream) end(err error) {
+	if err == nil {
+		err = io.EOF
+	}
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.mu.Unlock()
+	s.notify()
+}
+
+func (s *Stream) notify() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}

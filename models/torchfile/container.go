@@ -47,7 +47,7 @@ func loadZip(b []byte) (any, error) {
 	}
 	open := func(name string) ([]byte, error) { return stored(b, files[folder+"/"+name], name) }
 	if order, err := open("byteorder"); err == nil && string(order) != "little" {
-		return nil, fmt.Errorf("it is in %q byte order", order)
+		return nil, errors.New("it is not little-endian")
 	}
 	program, err := open("data.pkl")
 	if err != nil {
@@ -107,7 +107,7 @@ func loadLegacy(b []byte) (any, error) {
 		return nil, err
 	}
 	if version != 1001 {
-		return nil, fmt.Errorf("protocol version %v, want 1001", version)
+		return nil, errors.New("its protocol version is not 1001")
 	}
 	system, b, err := run(b, none)
 	if err != nil {

@@ -76,7 +76,7 @@ func (f *File) collect(prefix string, d *dict, depth int) error {
 		}
 		name, ok := key.(string)
 		if !ok {
-			return fmt.Errorf("dict %q has a key that is no string: %v", prefix, key)
+			return fmt.Errorf("dict %q has a key that is a %T", prefix, key)
 		}
 		name = prefix + name
 		var err error

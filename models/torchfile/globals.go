@@ -129,8 +129,11 @@ func (m *machine) pushGlobal(module, name string) error {
 
 func call(f, args any) (any, error) {
 	g, ok := f.(global)
-	if !ok || g.call == nil {
-		return nil, fmt.Errorf("%w: a call of %v", ErrForbidden, f)
+	if !ok {
+		return nil, fmt.Errorf("%w: a call of a %T", ErrForbidden, f)
+	}
+	if g.call == nil {
+		return nil, fmt.Errorf("%w: a call of %s", ErrForbidden, g.name)
 	}
 	list, ok := args.(tuple)
 	if !ok {

@@ -8,14 +8,24 @@ func (p *Pool) MatMul(dst, x Matrix, w Weight) {
 	checkMatMul(dst, x, w)
 	t := &p.tasks.matMul
 	t.dst, t.x, t.w = dst, x, w
-	t.step = 32
+	t.step = matMulStep(x.Rows, w.Rows, w.Cols, p.Threads())
 	p.Run((w.Rows+t.step-1)/t.step, t)
+}
+
+// matMulStep is the number of outputs in a part: a few parts a thread, none
+// too small to be worth handing over.
+func matMulStep(rows, outs, cols, threads int) int {
+	if threads == 1 || rows*outs*cols < 1<<16 {
+		return max(outs, 1)
+	}
+	step := (outs/(4*threads) + 23) / 24 * 24
+	return max(24, min(step, 480))
 }
 
 // MatMul is Pool.MatMul on the calling goroutine.
 func (w *Worker) MatMul(dst, x Matrix, weight Weight) {
 	checkMatMul(dst, x, weight)
-	matMulPortable(w, dst, x, weight)
+	active.matMul(w, dst, x, weight)
 }
 
 // InputGrad adds dy·w to dx: the gradient of MatMul's result with respect to
@@ -31,7 +41,7 @@ func (p *Pool) InputGrad(dx, dy Matrix, w Weight) {
 // InputGrad is Pool.InputGrad on the calling goroutine.
 func (w *Worker) InputGrad(dx, dy Matrix, weight Weight) {
 	checkMatMul(dy, dx, weight)
-	inputGradPortable(w, dx, dy, weight)
+	active.inputGrad(w, dx, dy, weight)
 }
 
 // WeightGrad adds dyᵀ·x to dw: the gradient of MatMul's result with respect to
@@ -48,7 +58,7 @@ func (p *Pool) WeightGrad(dw, dy, x Matrix) {
 // WeightGrad is Pool.WeightGrad on the calling goroutine.
 func (w *Worker) WeightGrad(dw, dy, x Matrix) {
 	checkWeightGrad(dw, dy, x)
-	weightGradPortable(dw, dy, x)
+	active.weightGrad(w, dw, dy, x)
 }
 
 func checkMatMul(dst, x Matrix, w Weight) {
@@ -72,7 +82,7 @@ type matMulTask struct {
 func (t *matMulTask) Part(w *Worker, part int) {
 	from := part * t.step
 	to := min(from+t.step, t.w.Rows)
-	matMulPortable(w, t.dst.Columns(from, to), t.x, t.w.Span(from, to))
+	active.matMul(w, t.dst.Columns(from, to), t.x, t.w.Span(from, to))
 }
 
 type inputGradTask struct {
@@ -84,7 +94,7 @@ type inputGradTask struct {
 func (t *inputGradTask) Part(w *Worker, part int) {
 	from := part * t.step
 	to := min(from+t.step, t.dx.Rows)
-	inputGradPortable(w, t.dx.Span(from, to), t.dy.Span(from, to), t.w)
+	active.inputGrad(w, t.dx.Span(from, to), t.dy.Span(from, to), t.w)
 }
 
 type weightGradTask struct {
@@ -92,14 +102,14 @@ type weightGradTask struct {
 	step      int
 }
 
-func (t *weightGradTask) Part(_ *Worker, part int) {
+func (t *weightGradTask) Part(w *Worker, part int) {
 	from := part * t.step
 	to := min(from+t.step, t.dw.Rows)
-	weightGradPortable(t.dw.Span(from, to), t.dy.Columns(from, to), t.x)
+	active.weightGrad(w, t.dw.Span(from, to), t.dy.Columns(from, to), t.x)
 }
 
 func matMulPortable(w *Worker, dst, x Matrix, weight Weight) {
-	row := w.Scratch(weight.Cols)
+	row := grow(&w.tile, weight.Cols)
 	for o := range weight.Rows {
 		Decode(row, weight.Format, weight.Row(o))
 		for r := range x.Rows {
@@ -109,7 +119,7 @@ func matMulPortable(w *Worker, dst, x Matrix, weight Weight) {
 }
 
 func inputGradPortable(w *Worker, dx, dy Matrix, weight Weight) {
-	row := w.Scratch(weight.Cols)
+	row := grow(&w.tile, weight.Cols)
 	for o := range weight.Rows {
 		Decode(row, weight.Format, weight.Row(o))
 		for r := range dy.Rows {
@@ -118,7 +128,7 @@ func inputGradPortable(w *Worker, dx, dy Matrix, weight Weight) {
 	}
 }
 
-func weightGradPortable(dw, dy, x Matrix) {
+func weightGradPortable(_ *Worker, dw, dy, x Matrix) {
 	for r := range dy.Rows {
 		for o, g := range dy.Row(r) {
 			axpy(dw.Row(o), g, x.Row(r))

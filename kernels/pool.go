@@ -2,8 +2,9 @@ package kernels
 
 import (
 	goruntime "runtime"
-	"sync"
 	"sync/atomic"
+	"time"
+	"unsafe"
 )
 
 // A Task is work split into parts that may run in any order, at once, on any
@@ -18,41 +19,78 @@ type Task interface {
 // goroutine alone, with the same bits as the Pool's method of that name.
 type Worker struct {
 	scratch []float32
+	tile    []float32 // the products' own: weights widened or packed
+	packed  []float32 // the products' own: activations packed
 }
 
-// Scratch returns n uninitialised values, valid until the next call.
-func (w *Worker) Scratch(n int) []float32 {
-	if cap(w.scratch) < n {
-		w.scratch = make([]float32, n+n/4)
+// Scratch returns n uninitialised values, valid until the next call. The
+// primitives of this package never use it for their own ends while it is
+// lent, except Decode-based portable ones, which have memory of their own.
+func (w *Worker) Scratch(n int) []float32 { return grow(&w.scratch, n) }
+
+// grow returns n values of *s, aligned to 64 bytes, enlarging it first if
+// need be.
+func grow(s *[]float32, n int) []float32 {
+	if cap(*s) < n {
+		v := make([]float32, n+n/4+16)
+		skip := (64 - int(uintptr(unsafe.Pointer(unsafe.SliceData(v)))%64)) % 64 / 4
+		*s = v[skip:]
 	}
-	return w.scratch[:n]
+	return (*s)[:n]
 }
 
 // Pool runs tasks on a fixed number of workers, the calling goroutine being
 // the first. One goroutine at a time may use a Pool.
+//
+// The others watch for a new region for a short while after the last, because
+// a decoding step is some two hundred regions of tens of microseconds each,
+// and then sleep. Nobody waits for a sleeper: it joins if there is work left
+// when it arrives.
 type Pool struct {
 	workers []*Worker
-	task    Task
-	parts   int64
-	next    atomic.Int64
-	wake    []chan struct{}
-	done    sync.WaitGroup
-	tasks   tasks
+	helpers []*helper
+	watch   time.Duration // how long an idle helper watches before it sleeps
+
+	task  Task
+	parts int64
+	next  atomic.Int64
+	_     [56]byte
+	// open is the number of the region under way, 0 between regions. A helper
+	// counts itself into joined and then looks at open again; the caller clears
+	// open and then waits for joined to fall to 0. So no helper reads task or
+	// parts while they change.
+	open   atomic.Uint64
+	joined atomic.Int64
+	region uint64
+	closed atomic.Bool
+	tasks  tasks
 }
+
+type helper struct {
+	asleep atomic.Bool
+	wake   chan struct{}
+}
+
+// watchFor is how long an idle helper looks for the next region.
+const watchFor = 40 * time.Microsecond
 
 // NewPool starts a pool of the given number of threads; 0 means one for each
 // processor. Close it to end its goroutines.
 func NewPool(threads int) *Pool {
+	procs := goruntime.GOMAXPROCS(0)
 	if threads <= 0 {
-		threads = goruntime.GOMAXPROCS(0)
+		threads = procs
 	}
-	p := &Pool{workers: make([]*Worker, threads), wake: make([]chan struct{}, threads-1)}
+	p := &Pool{workers: make([]*Worker, threads), helpers: make([]*helper, threads-1)}
+	if threads <= procs {
+		p.watch = watchFor
+	}
 	for i := range p.workers {
 		p.workers[i] = new(Worker)
 	}
-	for i := range p.wake {
-		p.wake[i] = make(chan struct{}, 1)
-		go p.serve(p.workers[i+1], p.wake[i])
+	for i := range p.helpers {
+		p.helpers[i] = &helper{wake: make(chan struct{}, 1)}
+		go p.serve(p.workers[i+1], p.helpers[i])
 	}
 	return p
 }
@@ -62,18 +100,14 @@ func (p *Pool) Threads() int { return len(p.workers) }
 
 // Close ends the pool's goroutines.
 func (p *Pool) Close() {
-	for _, c := range p.wake {
-		close(c)
-	}
-	p.wake = nil
+	p.closed.Store(true)
+	p.rouse()
+	p.helpers = nil
 }
 
 // Run executes parts 0 … parts-1 of t and returns when all are done.
 func (p *Pool) Run(parts int, t Task) {
-	if parts == 0 {
-		return
-	}
-	if parts == 1 || len(p.wake) == 0 {
+	if parts <= 1 || len(p.helpers) == 0 {
 		for i := range parts {
 			t.Part(p.workers[0], i)
 		}
@@ -81,20 +115,79 @@ func (p *Pool) Run(parts int, t Task) {
 	}
 	p.task, p.parts = t, int64(parts)
 	p.next.Store(0)
-	p.done.Add(len(p.wake))
-	for _, c := range p.wake {
-		c <- struct{}{}
-	}
+	p.region++
+	p.open.Store(p.region)
+	p.rouse()
 	p.drain(p.workers[0])
-	p.done.Wait()
+	p.open.Store(0)
+	p.settle()
 	p.task = nil
 }
 
-func (p *Pool) serve(w *Worker, wake chan struct{}) {
-	for range wake {
-		p.drain(w)
-		p.done.Done()
+// rouse wakes the helpers that sleep.
+func (p *Pool) rouse() {
+	for _, h := range p.helpers {
+		if h.asleep.Load() && h.asleep.CompareAndSwap(true, false) {
+			h.wake <- struct{}{}
+		}
 	}
+}
+
+// settle waits until no helper is at work.
+func (p *Pool) settle() {
+	for i := 0; p.joined.Load() != 0; i++ {
+		switch {
+		case i < 200 && p.watch > 0:
+			pause()
+		case i < 2000:
+			goruntime.Gosched()
+		default:
+			time.Sleep(20 * time.Microsecond)
+		}
+	}
+}
+
+func (p *Pool) serve(w *Worker, h *helper) {
+	var last uint64
+	for !p.closed.Load() {
+		region := p.open.Load()
+		if region == 0 || region == last {
+			p.idle(h, last)
+			continue
+		}
+		p.joined.Add(1)
+		if region = p.open.Load(); region != 0 {
+			p.drain(w)
+			last = region
+		}
+		p.joined.Add(-1)
+	}
+}
+
+// idle returns when there is a region other than last, or the pool is closed:
+// it watches for a while and then sleeps.
+func (p *Pool) idle(h *helper, last uint64) {
+	news := func() bool {
+		region := p.open.Load()
+		return region != 0 && region != last || p.closed.Load()
+	}
+	if p.watch > 0 {
+		start := time.Now()
+		for i := 1; ; i++ {
+			if news() {
+				return
+			}
+			pause()
+			if i%16 == 0 && time.Since(start) > p.watch {
+				break
+			}
+		}
+	}
+	h.asleep.Store(true)
+	if news() && h.asleep.CompareAndSwap(true, false) {
+		return
+	}
+	<-h.wake
 }
 
 func (p *Pool) drain(w *Worker) {

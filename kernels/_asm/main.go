@@ -1,0 +1,43 @@
+// Command asm generates the assembly of package kernels with avo. Each
+// instruction set has one file; `go generate ./kernels` runs it for all.
+package main
+
+import (
+	"flag"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// An isa is a vector instruction set: the width of its registers, its suffix
+// in function names and the shape of its dot tile.
+type isa struct {
+	suffix      string
+	lanes       int
+	rows        int   // largest tile's rows
+	outs        []int // widths of tiles
+	wide        bool  // AVX-512
+	newRegister func() reg.VecVirtual
+}
+
+func (s isa) bytes() int { return 4 * s.lanes }
+
+var (
+	avx2   = isa{"AVX2", 8, 4, []int{1, 2, 3}, false, build.YMM}
+	avx512 = isa{"AVX512", 16, 6, []int{1, 4}, true, build.ZMM}
+)
+
+func main() {
+	set := flag.String("isa", "", "instruction set: avx2 or avx512")
+	flag.Parse()
+	build.ConstraintExpr("!noasm")
+	switch *set {
+	case "avx2":
+		dots(avx2)
+		decoders(avx2)
+	case "avx512":
+		dots(avx512)
+		decoders(avx512)
+	}
+	build.Generate()
+}

@@ -1,0 +1,259 @@
+package kernels
+
+import "math"
+
+// gradTask runs the backward pass of a row-wise primitive.
+type gradTask struct {
+	op         gradOp
+	step       int
+	n          int
+	dx, dy, x  Matrix
+	dz, z      Matrix
+	weight     []float32
+	dw, db     []float32
+	mean, rstd []float32
+	eps        float32
+	act        Activation
+}
+
+type gradOp uint8
+
+const (
+	opRMSNormGrad gradOp = iota
+	opLayerNormGrad
+	opNormWeightGrad
+	opGateGrad
+	opActivateGrad
+	opColumnSums
+)
+
+func (t *gradTask) Part(_ *Worker, part int) {
+	from := part * t.step
+	to := min(from+t.step, t.n)
+	switch t.op {
+	case opNormWeightGrad:
+		normWeightGrad(t.dw, t.db, t.dy, t.x, t.mean, t.rstd, from, to)
+		return
+	case opColumnSums:
+		for r := range t.dy.Rows {
+			Add(t.db[from:to], t.dy.Row(r)[from:to])
+		}
+		return
+	}
+	for r := from; r < to; r++ {
+		switch t.op {
+		case opRMSNormGrad:
+			t.rstd[r] = rmsNormGrad(t.dx, r, t.dy.Row(r), t.x.Row(r), t.weight, t.eps)
+		case opLayerNormGrad:
+			t.mean[r], t.rstd[r] = layerNormGrad(t.dx, r, t.dy.Row(r), t.x.Row(r), t.weight, t.eps)
+		case opGateGrad:
+			gateGrad(t.dx.Row(r), t.dz.Row(r), t.dy.Row(r), t.x.Row(r), t.z.Row(r), t.act)
+		case opActivateGrad:
+			t.act.Derivative(t.z.Row(r), t.x.Row(r))
+			Mul(t.z.Row(r), t.dy.Row(r))
+			Add(t.dx.Row(r), t.z.Row(r))
+		}
+	}
+}
+
+func (p *Pool) overGrad(n, size int, t gradTask) {
+	t.n = n
+	t.step = max(1, min(n, 16384/max(size, 1)))
+	p.Run((n+t.step-1)/t.step, &t)
+}
+
+// NormGrad is the gradient of RMSNorm (rms) or LayerNorm: it adds to dx, and
+// to dw and db where they are not empty. dx may be empty. rows holds two
+// scratch values a row.
+func (p *Pool) NormGrad(dx, dy, x Matrix, weight []float32, eps float32, rms bool, dw, db, rows []float32) {
+	sameShape(dy, x)
+	op := opLayerNormGrad
+	if rms {
+		op = opRMSNormGrad
+	}
+	mean, rstd := rows[:x.Rows], rows[x.Rows:2*x.Rows]
+	clear(mean)
+	p.overGrad(x.Rows, x.Cols, gradTask{op: op, dx: dx, dy: dy, x: x, weight: weight, eps: eps, mean: mean, rstd: rstd})
+	if len(dw) > 0 {
+		p.overGrad(x.Cols, x.Rows, gradTask{op: opNormWeightGrad, dw: dw, db: db, dy: dy, x: x, mean: mean, rstd: rstd})
+	}
+}
+
+// GateGrad is the gradient of Gate: it adds to dgate and dup.
+func (p *Pool) GateGrad(dgate, dup, dy, gate, up Matrix, act Activation) {
+	sameShape(dy, gate)
+	sameShape(dy, up)
+	p.overGrad(dy.Rows, dy.Cols, gradTask{op: opGateGrad, dx: dgate, dz: dup, dy: dy, x: gate, z: up, act: act})
+}
+
+// ActivateGrad is the gradient of Activate: it adds dy ⊙ act′(x) to dx.
+// scratch has dy's shape.
+func (p *Pool) ActivateGrad(dx, dy, x, scratch Matrix, act Activation) {
+	sameShape(dy, x)
+	p.overGrad(dy.Rows, dy.Cols, gradTask{op: opActivateGrad, dx: dx, dy: dy, x: x, z: scratch, act: act})
+}
+
+// ColumnSums adds the sum of dy's rows to db: the gradient of a bias. Rows are
+// summed in order.
+func (p *Pool) ColumnSums(db []float32, dy Matrix) {
+	p.overGrad(dy.Cols, dy.Rows, gradTask{op: opColumnSums, db: db, dy: dy})
+}
+
+// rmsNormGrad adds to row r of dx and returns 1/rms(x).
+//
+//	dx = s·(w⊙dy) - x·s³/n·Σ(w⊙dy⊙x),  s = 1/√(mean(x²)+eps)
+func rmsNormGrad(dx Matrix, r int, dy, x, weight []float32, eps float32) float32 {
+	n := float64(len(x))
+	s := 1 / math.Sqrt(float64(Dot(x, x))/n+float64(eps))
+	if dx.Empty() {
+		return float32(s)
+	}
+	var sum float64
+	for i, g := range dy {
+		sum += float64(weight[i] * g * x[i])
+	}
+	k, scale := float32(sum*s*s*s/n), float32(s)
+	row := dx.Row(r)
+	for i, g := range dy {
+		row[i] += weight[i]*g*scale - x[i]*k
+	}
+	return scale
+}
+
+// layerNormGrad adds to row r of dx and returns mean(x) and 1/σ(x).
+func layerNormGrad(dx Matrix, r int, dy, x, weight []float32, eps float32) (mean, rstd float32) {
+	n := float64(len(x))
+	var sum float64
+	for _, v := range x {
+		sum += float64(v)
+	}
+	m := sum / n
+	var squares float64
+	for _, v := range x {
+		squares += (float64(v) - m) * (float64(v) - m)
+	}
+	s := 1 / math.Sqrt(squares/n+float64(eps))
+	if dx.Empty() {
+		return float32(m), float32(s)
+	}
+	var g, gx float64
+	for i, d := range dy {
+		wd := float64(weight[i] * d)
+		g += wd
+		gx += wd * (float64(x[i]) - m) * s
+	}
+	row := dx.Row(r)
+	for i, d := range dy {
+		hat := (float64(x[i]) - m) * s
+		row[i] += float32((float64(weight[i]*d) - g/n - hat*gx/n) * s)
+	}
+	return float32(m), float32(s)
+}
+
+func normWeightGrad(dw, db []float32, dy, x Matrix, mean, rstd []float32, from, to int) {
+	for r := range dy.Rows {
+		g, v := dy.Row(r), x.Row(r)
+		for i := from; i < to; i++ {
+			dw[i] += g[i] * ((v[i] - mean[r]) * rstd[r])
+		}
+	}
+	if len(db) == 0 {
+		return
+	}
+	for r := range dy.Rows {
+		Add(db[from:to], dy.Row(r)[from:to])
+	}
+}
+
+func gateGrad(dgate, dup, dy, gate, up []float32, act Activation) {
+	var f, d [64]float32
+	for from := 0; from < len(dy); from += len(f) {
+		to := min(from+len(f), len(dy))
+		act.Apply(f[:to-from], gate[from:to])
+		act.Derivative(d[:to-from], gate[from:to])
+		for i := from; i < to; i++ {
+			dgate[i] += dy[i] * up[i] * d[i-from]
+			dup[i] += dy[i] * f[i-from]
+		}
+	}
+}
+
+// AttendGrad is the gradient of Attend: it adds to dq, [rows, Heads*headDim],
+// and to the keys' and values' gradients in dkv, laid out as kv. dy and y are
+// the gradient and the result of Attend, lse its log-sum-exp.
+//
+// Every key sums over its queries in order, so threads never change a bit.
+func (p *Pool) AttendGrad(dq Matrix, dkv KV, dy, y, q Matrix, kv KV, spans []Span, a Attention, lse Matrix) {
+	sameShape(dq, q)
+	sameShape(dy, y)
+	t := &attendGradTask{dq, dkv, dy, y, q, kv, spans, a, lse}
+	p.Run(len(spans)*kv.Heads, t)
+}
+
+type attendGradTask struct {
+	dq    Matrix
+	dkv   KV
+	dy, y Matrix
+	q     Matrix
+	kv    KV
+	spans []Span
+	a     Attention
+	lse   Matrix
+}
+
+// Part handles one key-value head of one span.
+func (t *attendGradTask) Part(_ *Worker, part int) {
+	s, kvHead := t.spans[part/t.kv.Heads], part%t.kv.Heads
+	group := t.a.Heads / t.kv.Heads
+	for row := s.Start; row < s.End; row++ {
+		for h := kvHead * group; h < (kvHead+1)*group; h++ {
+			t.row(row, h, kvHead, s)
+		}
+	}
+}
+
+// row adds the gradients of one query row and head:
+//
+//	p = exp(score-lse), dp = dy·v, ds = p⊙(dp - dy·y)
+func (t *attendGradTask) row(row, h, kvHead int, s Span) {
+	position := s.Position + row - s.Start
+	end := position + 1
+	if !t.a.Causal {
+		end = s.Position + s.End - s.Start
+	}
+	first := 0
+	if t.a.Window > 0 {
+		first = max(0, position+1-t.a.Window)
+	}
+	d := t.kv.HeadDim
+	q, dq := t.q.Row(row)[h*d:][:d], t.dq.Row(row)[h*d:][:d]
+	dy := t.dy.Row(row)[h*d:][:d]
+	delta, lse := Dot(dy, t.y.Row(row)[h*d:][:d]), t.lse.Row(row)[h]
+	var scores, ds [BlockLen]float32
+	for b := first / BlockLen; b*BlockLen < end; b++ {
+		from, to := max(first-b*BlockLen, 0), min(end-b*BlockLen, BlockLen)
+		base := int(s.Blocks[b])*t.kv.BlockSize() + kvHead*d*BlockLen
+		keys, values := t.kv.K[base:][:d*BlockLen], t.kv.V[base:][:d*BlockLen]
+		dkeys, dvalues := t.dkv.K[base:][:d*BlockLen], t.dkv.V[base:][:d*BlockLen]
+		clear(scores[:])
+		for i, x := range q {
+			axpy(scores[:], x, keys[i*BlockLen:][:BlockLen])
+		}
+		clear(ds[:])
+		for j := from; j < to; j++ {
+			score, slope := scores[j]*t.a.Scale, float32(1)
+			if t.a.Softcap > 0 {
+				c := tanh(score / t.a.Softcap)
+				score, slope = t.a.Softcap*c, 1-c*c
+			}
+			e := exp(score - lse)
+			axpy(dvalues[j*d:][:d], e, dy)
+			ds[j] = e * (Dot(dy, values[j*d:][:d]) - delta) * slope * t.a.Scale
+		}
+		for i, x := range q {
+			k := keys[i*BlockLen:][:BlockLen]
+			dq[i] += Dot(ds[:], k)
+			axpy(dkeys[i*BlockLen:][:BlockLen], x, ds[:])
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package kernels
+
+import (
+	"fmt"
+	"os"
+)
+
+// An implementation computes the primitives with one instruction set. Two of
+// them agree within float32 rounding; one of them always gives the same bits.
+type implementation struct {
+	name       string
+	matMul     func(w *Worker, dst, x Matrix, weight Weight)
+	inputGrad  func(w *Worker, dx, dy Matrix, weight Weight)
+	weightGrad func(w *Worker, dw, dy, x Matrix)
+}
+
+var portable = implementation{
+	name:       "portable",
+	matMul:     matMulPortable,
+	inputGrad:  inputGradPortable,
+	weightGrad: weightGradPortable,
+}
+
+// active is the implementation in force, chosen once at start.
+var active = choose(os.Getenv("PEFT_KERNELS"))
+
+// Name is the name of the implementation in force: portable, avx2, avx512 or
+// amx. The environment variable PEFT_KERNELS forces one.
+func Name() string { return active.name }
+
+// choose returns the implementation of the given name, or the fastest that
+// the processor has if the name is empty.
+func choose(name string) *implementation {
+	all := implementations()
+	if name == "" {
+		return all[len(all)-1]
+	}
+	var names []string
+	for _, i := range all {
+		if i.name == name {
+			return i
+		}
+		names = append(names, i.name)
+	}
+	fmt.Fprintf(os.Stderr, "kernels: PEFT_KERNELS=%s: this processor and build have %v\n", name, names)
+	os.Exit(2)
+	return nil
+}

@@ -1,0 +1,155 @@
+//go:build !noasm
+
+package kernels
+
+import "unsafe"
+
+// dots computes products in dot form: for each output a row of partial sums,
+// one a lane, folded once for every block of columns; the blocks' sums are
+// added in order. Tiles of rows × outputs share loads and differ in nothing
+// else, so the number of rows never shows.
+type dots struct {
+	implementation
+	lanes int
+	rows  int   // rows of the largest tile
+	outs  []int // widths of tiles, falling
+	band  int   // outputs whose widened weights stay in the cache
+	block int   // most columns in a block
+	tiles [7][5]dotTile
+
+	decode      [len(layouts)]func(dst *float32, src *byte, n int)
+	decodeCodes func(dst *float32, src *byte, scales *[2]float32, n int)
+}
+
+type dotTile = func(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride, n, add int)
+
+// blockCols is the length of a block of columns: a function of the row's
+// length alone, in whole blocks of every format that fits the row.
+func (d *dots) blockCols(cols int) int {
+	unit := 32
+	if cols%256 == 0 {
+		unit = 256
+	}
+	blocks := (cols + d.block - 1) / d.block
+	return ((cols+blocks-1)/blocks + unit - 1) / unit * unit
+}
+
+func (d *dots) mul(w *Worker, dst, x Matrix, weight Weight) {
+	if dst.Empty() {
+		return
+	}
+	if x.Cols == 0 {
+		dst.Zero()
+		return
+	}
+	block := d.blockCols(x.Cols)
+	direct := weight.Format == F32 && x.Rows <= 2*d.rows
+	band := min(d.band, weight.Rows)
+	if direct {
+		band = weight.Rows
+	}
+	rowBytes := weight.Format.RowBytes(weight.Cols)
+	stride := 4*block + 64 // not a multiple of a page
+	var tile []float32
+	if !direct {
+		tile = grow(&w.tile, band*stride/4)
+	}
+	for o := 0; o < weight.Rows; o += band {
+		outs := min(band, weight.Rows-o)
+		for c := 0; c < x.Cols; c += block {
+			n := min(block, x.Cols-c)
+			at := weight.Data[o*rowBytes+weight.Format.RowBytes(c):]
+			wp, ws := (*float32)(unsafe.Pointer(&at[0])), rowBytes
+			if !direct {
+				for i := range outs {
+					d.widen(tile[i*stride/4:][:n], weight.Format, at[i*rowBytes:])
+				}
+				wp, ws = &tile[0], stride
+			}
+			d.tile(&dst.Data[o], 4*dst.Stride, &x.Data[c], 4*x.Stride, x.Rows, wp, ws, outs, n, c)
+		}
+	}
+}
+
+// tile covers rows × outs with tiles.
+func (d *dots) tile(dst *float32, dstStride int, x *float32, xStride, rows int, w *float32, wStride, outs, n, add int) {
+	for r := 0; r < rows; r += d.rows {
+		k := min(d.rows, rows-r)
+		xr := at(x, r*xStride)
+		o, wo, left := at(dst, r*dstStride), w, outs
+		for _, width := range d.outs {
+			f := d.tiles[k][width]
+			for left >= width {
+				f(o, dstStride, xr, xStride, wo, wStride, n, add)
+				if left -= width; left == 0 {
+					break
+				}
+				o, wo = at(o, 4*width), at(wo, width*wStride)
+			}
+		}
+	}
+}
+
+func at(p *float32, bytes int) *float32 {
+	return (*float32)(unsafe.Add(unsafe.Pointer(p), bytes))
+}
+
+// widen is Decode.
+func (d *dots) widen(dst []float32, f Format, src []byte) {
+	switch f {
+	case F32:
+		copy(bytesOf(dst), src)
+	case F16, BF16:
+		n := len(dst) &^ (d.lanes - 1)
+		if n > 0 {
+			d.decode[f](&dst[0], &src[0], n)
+		}
+		if n < len(dst) {
+			Decode(dst[n:], f, src[2*n:])
+		}
+	case Q8_0, Q4_0, Q4_1:
+		d.decode[f](&dst[0], &src[0], len(dst)/32)
+	default:
+		Decode(dst, f, src)
+	}
+}
+
+var dotAVX2 = dots{
+	implementation: implementation{name: "avx2"},
+	lanes:          8, rows: 4, outs: []int{3, 2, 1}, band: 12, block: 640,
+	tiles: [7][5]dotTile{
+		1: {1: dot1x1AVX2, 2: dot1x2AVX2, 3: dot1x3AVX2},
+		2: {1: dot2x1AVX2, 2: dot2x2AVX2, 3: dot2x3AVX2},
+		3: {1: dot3x1AVX2, 2: dot3x2AVX2, 3: dot3x3AVX2},
+		4: {1: dot4x1AVX2, 2: dot4x2AVX2, 3: dot4x3AVX2},
+	},
+	decode: [len(layouts)]func(dst *float32, src *byte, n int){
+		F16: decodeF16AVX2, BF16: decodeBF16AVX2, Q8_0: decodeQ8_0AVX2, Q4_0: decodeQ4_0AVX2, Q4_1: decodeQ4_1AVX2,
+	},
+	decodeCodes: decodeCodesAVX2,
+}
+
+var dotAVX512 = dots{
+	implementation: implementation{name: "avx512"},
+	lanes:          16, rows: 6, outs: []int{4, 1}, band: 8, block: 768,
+	tiles: [7][5]dotTile{
+		1: {1: dot1x1AVX512, 4: dot1x4AVX512},
+		2: {1: dot2x1AVX512, 4: dot2x4AVX512},
+		3: {1: dot3x1AVX512, 4: dot3x4AVX512},
+		4: {1: dot4x1AVX512, 4: dot4x4AVX512},
+		5: {1: dot5x1AVX512, 4: dot5x4AVX512},
+		6: {1: dot6x1AVX512, 4: dot6x4AVX512},
+	},
+	decode: [len(layouts)]func(dst *float32, src *byte, n int){
+		F16: decodeF16AVX512, BF16: decodeBF16AVX512, Q8_0: decodeQ8_0AVX512, Q4_0: decodeQ4_0AVX512, Q4_1: decodeQ4_1AVX512,
+	},
+	decodeCodes: decodeCodesAVX512,
+}
+
+func init() {
+	for _, d := range []*dots{&dotAVX2, &dotAVX512} {
+		d.matMul = d.mul
+		d.inputGrad = inputGradPortable
+		d.weightGrad = weightGradPortable
+	}
+}

@@ -20,7 +20,7 @@ type cachedWord struct {
 }
 
 const (
-	cacheSlots = 1 << 14
+	cacheSlots = 1 << 15
 	maxCached  = 48 // bytes; longer words are rare and rarely repeat
 )
 

@@ -31,8 +31,8 @@ type file struct {
 	Model         json.RawMessage `json:"model"`
 }
 
-// fromJSON builds a tokenizer from a tokenizer.json and the added tokens that
-// only tokenizer_config.json names.
+// fromJSON builds a tokenizer from a tokenizer.json and the added tokens of
+// tokenizer_config.json, which may be more.
 func fromJSON(data []byte, more []addedToken) (*Tokenizer, error) {
 	var f file
 	if err := decodeStrict(data, &f); err != nil {
@@ -52,7 +52,7 @@ func fromJSON(data []byte, more []addedToken) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	if err := t.setPieces(ids, append(f.AddedTokens, more...)); err != nil {
+	if err := t.setPieces(ids, merged(f.AddedTokens, more)); err != nil {
 		return nil, err
 	}
 	t.single, t.pair = bareSingle, barePair
@@ -65,6 +65,20 @@ func fromJSON(data []byte, more []addedToken) (*Tokenizer, error) {
 	}
 	d.build(t)
 	return t, nil
+}
+
+// merged appends to tokens those of more that are new.
+func merged(tokens, more []addedToken) []addedToken {
+	have := make(map[string]bool, len(tokens))
+	for _, token := range tokens {
+		have[token.Content] = true
+	}
+	for _, token := range more {
+		if !have[token.Content] {
+			tokens = append(tokens, token)
+		}
+	}
+	return tokens
 }
 
 // setPieces lays out the vocabulary by id and files the added tokens.

@@ -33,24 +33,7 @@ func Load(dir string) (*Tokenizer, error) {
 			return nil, fmt.Errorf("tokenizer: %s: %w", filepath.Join(dir, name), err)
 		}
 	}
-	// Only what tokenizer.json lacks.
-	var known struct {
-		AddedTokens []addedToken `json:"added_tokens"`
-	}
-	if err := json.Unmarshal(data, &known); err != nil {
-		return nil, fmt.Errorf("tokenizer: %s: %w", path, err)
-	}
-	have := make(map[string]bool)
-	for _, token := range known.AddedTokens {
-		have[token.Content] = true
-	}
-	var more []addedToken
-	for _, token := range added {
-		if !have[token.Content] {
-			more = append(more, token)
-		}
-	}
-	t, err := fromJSON(data, more)
+	t, err := fromJSON(data, added)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %s: %w", path, err)
 	}

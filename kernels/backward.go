@@ -14,6 +14,8 @@ type gradTask struct {
 	mean, rstd []float32
 	eps        float32
 	act        Activation
+	rope       *Rope
+	positions  []int32
 }
 
 type gradOp uint8
@@ -25,6 +27,7 @@ const (
 	opGateGrad
 	opActivateGrad
 	opColumnSums
+	opRopeGrad
 )
 
 func (t *gradTask) Part(_ *Worker, part int) {
@@ -52,6 +55,9 @@ func (t *gradTask) Part(_ *Worker, part int) {
 			t.act.Derivative(t.z.Row(r), t.x.Row(r))
 			Mul(t.z.Row(r), t.dy.Row(r))
 			Add(t.dx.Row(r), t.z.Row(r))
+		case opRopeGrad:
+			t.rope.Undo(t.dy.Row(r), int(t.positions[r]))
+			Add(t.dx.Row(r), t.dy.Row(r))
 		}
 	}
 }
@@ -91,6 +97,12 @@ func (p *Pool) GateGrad(dgate, dup, dy, gate, up Matrix, act Activation) {
 func (p *Pool) ActivateGrad(dx, dy, x, scratch Matrix, act Activation) {
 	sameShape(dy, x)
 	p.overGrad(dy.Rows, dy.Cols, gradTask{op: opActivateGrad, dx: dx, dy: dy, x: x, z: scratch, act: act})
+}
+
+// RopeGrad is the gradient of Rope: it adds to dx and overwrites dy.
+func (p *Pool) RopeGrad(dx, dy Matrix, rope *Rope, positions []int32) {
+	sameShape(dx, dy)
+	p.overGrad(dy.Rows, dy.Cols, gradTask{op: opRopeGrad, dx: dx, dy: dy, rope: rope, positions: positions})
 }
 
 // ColumnSums adds the sum of dy's rows to db: the gradient of a bias. Rows are

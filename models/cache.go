@@ -26,6 +26,25 @@ func BlockBytes(c *Config) int {
 	return c.Layers * 2 * 4 * c.KVHeads * c.HeadDim * kernels.BlockLen
 }
 
+// layer is the cache of one layer; while recording without a cache, when each
+// sequence is computed whole, one that lives on the tape.
+func (c *Cache) layer(p *Pass, config *Config, b *Batch, i int) (kernels.KV, *Value) {
+	if c != nil {
+		return c.Layers[i], nil
+	}
+	blocks := 0
+	for _, s := range b.Spans {
+		for _, n := range s.Blocks {
+			blocks = max(blocks, int(n)+1)
+		}
+	}
+	kv := kernels.KV{Heads: config.KVHeads, HeadDim: config.HeadDim}
+	v := p.New(2, blocks*kv.BlockSize())
+	v.Data.Zero()
+	kv.K, kv.V = v.Data.Row(0), v.Data.Row(1)
+	return kv, v
+}
+
 // storeTask writes the keys and values of a band of rows into a layer's cache.
 type storeTask struct {
 	kv    kernels.KV

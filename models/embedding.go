@@ -17,7 +17,40 @@ func (e *Embedding) Forward(p *Pass, b *Batch, indices []int32) *Value {
 	t := &p.lookups
 	t.e, t.b, t.indices, t.y = e, b, indices, y.Data
 	p.Pool.Run(len(b.Spans), t)
+	if p.recording && p.Tracks(y, e.trains(b)) {
+		p.OnBackward(y, func(dy kernels.Matrix) { e.backward(b, indices, dy) })
+	}
 	return y
+}
+
+// trains reports whether W or a segment's delta is being trained.
+func (e *Embedding) trains(b *Batch) bool {
+	trains := !e.WGrad.Empty()
+	for _, s := range b.Segments {
+		if s.Adapter != nil {
+			_, ok := s.Adapter.Embedding(e.Site).(TrainableEmbedding)
+			trains = trains || ok
+		}
+	}
+	return trains
+}
+
+// backward adds each row's gradient to its token's, in row order.
+func (e *Embedding) backward(b *Batch, indices []int32, dy kernels.Matrix) {
+	for _, s := range b.Segments {
+		var t TrainableEmbedding
+		if s.Adapter != nil {
+			t, _ = s.Adapter.Embedding(e.Site).(TrainableEmbedding)
+		}
+		for r := s.Start; r < s.End; r++ {
+			if t != nil {
+				t.Backward(e, indices[r], dy.Row(r))
+			}
+			if !e.WGrad.Empty() && indices[r] >= 0 {
+				kernels.Add(e.WGrad.Row(int(indices[r])), dy.Row(r))
+			}
+		}
+	}
 }
 
 // lookupTask embeds the tokens of one span a part.

@@ -37,6 +37,8 @@ type gpt2 struct {
 }
 
 type gpt2Layer struct {
+	config                     *Config
+	layer                      int
 	norm1, norm2               *Norm
 	qkv, proj                  *Linear
 	up, down                   *Linear
@@ -51,10 +53,9 @@ func (m *gpt2) Sites() Sites    { return m.sites }
 func (m *gpt2) Forward(p *Pass, b *Batch, c *Cache) *Value {
 	x := m.tokens.Forward(p, b, b.Tokens)
 	at := m.positions.Forward(p, b, b.Positions)
-	p.Pool.Add(x.Data, at.Data)
-	p.Free(at)
-	for i, layer := range m.layers {
-		x = layer.forward(p, b, c.Layers[i], x)
+	x = sum(p, x, at)
+	for _, layer := range m.layers {
+		x = layer.forward(p, b, c, x)
 	}
 	x = gather(p, x, b.Out)
 	h := m.norm.Forward(p, b.outSegments(p), x)
@@ -66,9 +67,9 @@ func (m *gpt2) Head(p *Pass, b *Batch, from int, h *Value) *Value {
 	return m.head.Forward(p, headSegments(p, b, from, h.Rows()), h)
 }
 
-func (l *gpt2Layer) forward(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value {
+func (l *gpt2Layer) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	h := l.norm1.Forward(p, b.Segments, x)
-	h = l.attend(p, b, kv, h)
+	h = l.attend(p, b, c, h)
 	x = residual(p, l.attentionInsert, b.Segments, x, h)
 
 	h = l.norm2.Forward(p, b.Segments, x)
@@ -76,13 +77,11 @@ func (l *gpt2Layer) forward(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value {
 	return residual(p, l.mlpInsert, b.Segments, x, h)
 }
 
-func (l *gpt2Layer) attend(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value {
+func (l *gpt2Layer) attend(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	qkv := l.qkv.Forward(p, b.Segments, x)
 	p.Free(x)
 	n := qkv.Data.Cols / 3
-	store(p, kv, b.Spans, qkv.Data.Columns(n, 2*n), qkv.Data.Columns(2*n, 3*n))
-	out := p.New(qkv.Rows(), n)
-	p.Pool.Attend(out.Data, qkv.Data.Columns(0, n), kv, b.Spans, l.attention, kernels.Matrix{})
+	out := attend(p, b, c, l.config, l.layer, l.attention, columns{qkv, 0, n}, columns{qkv, n, 2 * n}, columns{qkv, 2 * n, 3 * n})
 	p.Free(qkv)
 	y := l.proj.Forward(p, b.Segments, out)
 	p.Free(out)
@@ -92,9 +91,9 @@ func (l *gpt2Layer) attend(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value {
 func (l *gpt2Layer) mlp(p *Pass, b *Batch, x *Value) *Value {
 	up := l.up.Forward(p, b.Segments, x)
 	p.Free(x)
-	p.Pool.Activate(up.Data, up.Data, l.act)
-	y := l.down.Forward(p, b.Segments, up)
-	p.Free(up)
+	h := activated(p, l.act, up)
+	y := l.down.Forward(p, b.Segments, h)
+	p.Free(h)
 	return y
 }
 
@@ -126,7 +125,7 @@ func newGPT2(s *Source, o Options) (Model, error) {
 	m.tokens = b.embedding("transformer.wte", c.VocabSize, c.NEmbd)
 	m.positions = b.embedding("transformer.wpe", c.NPositions, c.NEmbd)
 	for i := range c.NLayer {
-		m.layers = append(m.layers, newGPT2Layer(s.build(i), &c, i, act))
+		m.layers = append(m.layers, newGPT2Layer(s.build(i), &m.config, &c, act))
 	}
 	m.norm = b.layerNorm("transformer.ln_f", c.NEmbd, c.Epsilon)
 	m.head = b.head("lm_head", m.tokens, c.TieWordEmbeddings)
@@ -134,7 +133,8 @@ func newGPT2(s *Source, o Options) (Model, error) {
 	return m, s.err()
 }
 
-func newGPT2Layer(b *layerBuilder, c *gpt2Config, i int, act kernels.Activation) *gpt2Layer {
+func newGPT2Layer(b *layerBuilder, config *Config, c *gpt2Config, act kernels.Activation) *gpt2Layer {
+	i := b.layer
 	name := fmt.Sprintf("transformer.h.%d.", i)
 	scale := float32(1)
 	if c.ScaleWeights {
@@ -144,6 +144,7 @@ func newGPT2Layer(b *layerBuilder, c *gpt2Config, i int, act kernels.Activation)
 		scale /= float32(i + 1)
 	}
 	return &gpt2Layer{
+		config: config, layer: i,
 		norm1:           b.layerNorm(name+"ln_1", c.NEmbd, c.Epsilon),
 		qkv:             b.conv1D(name+"attn.c_attn", 3*c.NEmbd, c.NEmbd),
 		proj:            b.conv1D(name+"attn.c_proj", c.NEmbd, c.NEmbd),

@@ -18,11 +18,77 @@ func (l *Linear) Forward(p *Pass, segments []Segment, x *Value) *Value {
 	y := p.New(x.Rows(), l.W.Rows)
 	in := l.input(p, segments, x)
 	l.product(p, segments, in.Data, y.Data)
+	var steps []deltaStep
+	if p.recording {
+		steps = l.recordDeltas(p, segments, in, y)
+	}
 	l.adapt(p, segments, in.Data, y.Data)
+	if p.Tracks(y, l.trains() || len(steps) > 0, in) {
+		l.onBackward(p, in, y, steps)
+	}
 	if in != x {
 		p.Free(in)
 	}
 	return y
+}
+
+// deltaStep is the backward step of one segment's delta.
+type deltaStep struct {
+	start, end int
+	back       func(dy, dx kernels.Matrix)
+	kept       []*Value
+}
+
+// recordDeltas applies the trainable deltas.
+func (l *Linear) recordDeltas(p *Pass, segments []Segment, x, y *Value) []deltaStep {
+	var steps []deltaStep
+	for _, s := range segments {
+		d := delta(s, l.Site)
+		if d == nil {
+			continue
+		}
+		t, ok := d.(TrainableDelta)
+		if !ok {
+			panic("models: an adapter that is not trainable is recorded")
+		}
+		back, kept := t.Record(p, l, s, x, y)
+		steps = append(steps, deltaStep{s.Start, s.End, back, kept})
+	}
+	return steps
+}
+
+// trains reports whether the base's own parameters are being trained.
+func (l *Linear) trains() bool { return !l.WGrad.Empty() || len(l.BiasGrad) > 0 }
+
+// onBackward records y = x·Wᵀ + b and its deltas. x is kept only where W is
+// being trained or a delta asks for it.
+func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
+	var kept []*Value
+	if !l.WGrad.Empty() {
+		kept = append(kept, x)
+	}
+	for _, step := range steps {
+		kept = append(kept, step.kept...)
+	}
+	p.OnBackward(y, func(dy kernels.Matrix) {
+		dx := p.Grad(x)
+		if len(l.BiasGrad) > 0 {
+			p.Pool.ColumnSums(l.BiasGrad, dy)
+		}
+		for _, step := range steps {
+			rows := dx
+			if !dx.Empty() {
+				rows = dx.Span(step.start, step.end)
+			}
+			step.back(dy.Span(step.start, step.end), rows)
+		}
+		if !l.WGrad.Empty() {
+			p.Pool.WeightGrad(l.WGrad, dy, x.Data)
+		}
+		if !dx.Empty() {
+			p.Pool.InputGrad(dx, dy, l.W)
+		}
+	}, kept...)
 }
 
 // product sets y = x·Wᵀ on the rows that no adapter computes by itself.
@@ -63,17 +129,42 @@ func (l *Linear) input(p *Pass, segments []Segment, x *Value) *Value {
 		}
 		p.deltas.add(s.Start, s.End, d)
 	}
-	if in != x {
-		p.deltas.run(p, l, x.Data, in.Data, true)
+	if in == x {
+		return x
+	}
+	p.deltas.run(p, l, x.Data, in.Data, true)
+	if p.Tracks(in, true, x) {
+		l.onInputBackward(p, segments, x, in)
 	}
 	return in
+}
+
+// onInputBackward records the change of x into in.
+func (l *Linear) onInputBackward(p *Pass, segments []Segment, x, in *Value) {
+	p.OnBackward(in, func(dy kernels.Matrix) {
+		dx := p.Grad(x)
+		for _, s := range segments {
+			rows := kernels.Matrix{}
+			if !dx.Empty() {
+				rows = dx.Span(s.Start, s.End)
+			}
+			d := delta(s, l.Site)
+			if t, ok := d.(TrainableInput); ok {
+				t.InputBackward(p, l, x.Data.Span(s.Start, s.End), dy.Span(s.Start, s.End), rows)
+			} else if !rows.Empty() {
+				p.Pool.Add(rows, dy.Span(s.Start, s.End))
+			}
+		}
+	}, x)
 }
 
 // adapt applies the segments' deltas, and the base's bias elsewhere.
 func (l *Linear) adapt(p *Pass, segments []Segment, x, y kernels.Matrix) {
 	for _, s := range segments {
 		if d := delta(s, l.Site); d != nil {
-			p.deltas.add(s.Start, s.End, d)
+			if !p.recording {
+				p.deltas.add(s.Start, s.End, d)
+			}
 		} else if len(l.Bias) > 0 {
 			p.deltas.add(s.Start, s.End, nil)
 		}

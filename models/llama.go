@@ -59,6 +59,8 @@ type llamaLayer struct {
 }
 
 type llamaAttention struct {
+	config       *Config
+	layer        int
 	q, k, v, o   *Linear
 	qNorm, kNorm *Norm // Qwen3; nil elsewhere
 	rope         *kernels.Rope
@@ -75,8 +77,8 @@ func (m *llama) Sites() Sites    { return m.sites }
 
 func (m *llama) Forward(p *Pass, b *Batch, c *Cache) *Value {
 	x := m.embed.Forward(p, b, b.Tokens)
-	for i, layer := range m.layers {
-		x = layer.forward(p, b, c.Layers[i], x)
+	for _, layer := range m.layers {
+		x = layer.forward(p, b, c, x)
 	}
 	x = gather(p, x, b.Out)
 	h := m.norm.Forward(p, b.outSegments(p), x)
@@ -88,9 +90,9 @@ func (m *llama) Head(p *Pass, b *Batch, from int, h *Value) *Value {
 	return m.head.Forward(p, headSegments(p, b, from, h.Rows()), h)
 }
 
-func (l *llamaLayer) forward(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value {
+func (l *llamaLayer) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	h := l.inputNorm.Forward(p, b.Segments, x)
-	h = l.attention.forward(p, b, kv, h)
+	h = l.attention.forward(p, b, c, h)
 	x = residual(p, l.attentionInsert, b.Segments, x, h)
 
 	h = l.postNorm.Forward(p, b.Segments, x)
@@ -98,23 +100,19 @@ func (l *llamaLayer) forward(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value 
 	return residual(p, l.mlpInsert, b.Segments, x, h)
 }
 
-func (a *llamaAttention) forward(p *Pass, b *Batch, kv kernels.KV, x *Value) *Value {
+func (a *llamaAttention) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	q := a.q.Forward(p, b.Segments, x)
 	k := a.k.Forward(p, b.Segments, x)
 	v := a.v.Forward(p, b.Segments, x)
 	p.Free(x)
 	if a.qNorm != nil {
-		a.qNorm.perHead(p, b.Segments, q)
-		a.kNorm.perHead(p, b.Segments, k)
+		q = a.qNorm.perHead(p, b.Segments, q)
+		k = a.kNorm.perHead(p, b.Segments, k)
 	}
-	p.Pool.Rope(q.Data, a.rope, b.Positions)
-	p.Pool.Rope(k.Data, a.rope, b.Positions)
-	store(p, kv, b.Spans, k.Data, v.Data)
-	p.Free(k, v)
-
-	out := p.New(q.Rows(), q.Data.Cols)
-	p.Pool.Attend(out.Data, q.Data, kv, b.Spans, a.attention, kernels.Matrix{})
-	p.Free(q)
+	q = rotate(p, a.rope, b.Positions, q)
+	k = rotate(p, a.rope, b.Positions, k)
+	out := attend(p, b, c, a.config, a.layer, a.attention, all(q), all(k), all(v))
+	p.Free(q, k, v)
 	y := a.o.Forward(p, b.Segments, out)
 	p.Free(out)
 	return y
@@ -124,10 +122,9 @@ func (f *llamaMLP) forward(p *Pass, b *Batch, x *Value) *Value {
 	gate := f.gate.Forward(p, b.Segments, x)
 	up := f.up.Forward(p, b.Segments, x)
 	p.Free(x)
-	p.Pool.Gate(gate.Data, gate.Data, up.Data, f.act)
-	p.Free(up)
-	y := f.down.Forward(p, b.Segments, gate)
-	p.Free(gate)
+	h := gated(p, f.act, gate, up)
+	y := f.down.Forward(p, b.Segments, h)
+	p.Free(h)
 	return y
 }
 
@@ -169,7 +166,7 @@ func newLlama(s *Source, o Options) (Model, error) {
 	b := s.build(-1)
 	m.embed = b.embedding("model.embed_tokens", c.VocabSize, c.HiddenSize)
 	for i := range c.NumHiddenLayers {
-		m.layers = append(m.layers, newLlamaLayer(s.build(i), &c, i, rope, act))
+		m.layers = append(m.layers, newLlamaLayer(s.build(i), &m.config, &c, rope, act))
 	}
 	m.norm = b.rms("model.norm", c.HiddenSize, c.RMSNormEps)
 	m.head = b.head("lm_head", m.embed, c.TieWordEmbeddings)
@@ -177,12 +174,14 @@ func newLlama(s *Source, o Options) (Model, error) {
 	return m, s.err()
 }
 
-func newLlamaLayer(b *layerBuilder, c *llamaConfig, i int, rope *kernels.Rope, act kernels.Activation) *llamaLayer {
+func newLlamaLayer(b *layerBuilder, config *Config, c *llamaConfig, rope *kernels.Rope, act kernels.Activation) *llamaLayer {
+	i := b.layer
 	name := fmt.Sprintf("model.layers.%d.", i)
 	heads, kvHeads := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
 	l := &llamaLayer{
 		inputNorm: b.rms(name+"input_layernorm", c.HiddenSize, c.RMSNormEps),
 		attention: &llamaAttention{
+			config: config, layer: i,
 			q:    b.linear(name+"self_attn.q_proj", heads, c.HiddenSize),
 			k:    b.linear(name+"self_attn.k_proj", kvHeads, c.HiddenSize),
 			v:    b.linear(name+"self_attn.v_proj", kvHeads, c.HiddenSize),

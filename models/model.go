@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+
+	"github.com/peft-serve/peft-serve/kernels"
 )
 
 // Model is a base transformer. Its weights do not change while it serves.
@@ -11,7 +13,8 @@ type Model interface {
 	Config() *Config
 	// Sites lists the places an adapter may act on.
 	Sites() Sites
-	// Forward computes the batch and writes its keys and values to the cache.
+	// Forward computes the batch and writes its keys and values to the cache,
+	// which may be nil where every sequence is computed whole.
 	// It returns the hidden states, after the final norm, of the rows in
 	// b.Out: [out rows, hidden].
 	Forward(p *Pass, b *Batch, c *Cache) *Value
@@ -117,6 +120,14 @@ func gather(p *Pass, x *Value, rows []int32) *Value {
 	y := p.New(len(rows), x.Data.Cols)
 	for i, r := range rows {
 		copy(y.Data.Row(i), x.Data.Row(int(r)))
+	}
+	if p.Tracks(y, false, x) {
+		p.OnBackward(y, func(dy kernels.Matrix) {
+			dx := p.Grad(x)
+			for i, r := range rows {
+				kernels.Add(dx.Row(int(r)), dy.Row(i))
+			}
+		})
 	}
 	p.Free(x)
 	return y

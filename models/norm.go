@@ -9,14 +9,28 @@ type Norm struct {
 	Bias   []float32 // LayerNorm alone
 	Eps    float32
 	RMS    bool
+
+	// The gradients of Weight and Bias; empty unless they are being trained.
+	WeightGrad, BiasGrad []float32
 }
 
 // Forward returns the norm of x, by segment the adapter's own.
 func (n *Norm) Forward(p *Pass, segments []Segment, x *Value) *Value {
 	y := p.New(x.Rows(), x.Data.Cols)
-	for start := 0; start < x.Rows(); {
-		norm, end := n, x.Rows()
-		// Neighbouring segments without a norm of their own run as one.
+	n.spans(segments, x.Rows(), func(norm *Norm, start, end int) {
+		norm.apply(p.Pool, y.Data.Span(start, end), x.Data.Span(start, end))
+	})
+	if p.Tracks(y, n.trains(segments), x) {
+		p.OnBackward(y, func(dy kernels.Matrix) { n.backward(p, segments, dy, x) }, x)
+	}
+	return y
+}
+
+// spans calls f for each run of rows with the norm that holds there:
+// neighbouring segments without a norm of their own are one run.
+func (n *Norm) spans(segments []Segment, rows int, f func(norm *Norm, start, end int)) {
+	for start := 0; start < rows; {
+		norm, end := n, rows
 		for _, s := range segments {
 			if s.End <= start {
 				continue
@@ -34,10 +48,32 @@ func (n *Norm) Forward(p *Pass, segments []Segment, x *Value) *Value {
 				break
 			}
 		}
-		norm.apply(p.Pool, y.Data.Span(start, end), x.Data.Span(start, end))
+		f(norm, start, end)
 		start = end
 	}
-	return y
+}
+
+// trains reports whether a norm in force has a gradient.
+func (n *Norm) trains(segments []Segment) bool {
+	trains := len(n.WeightGrad) > 0
+	for _, s := range segments {
+		if own := ownNorm(s, n.Site); own != nil {
+			trains = trains || len(own.WeightGrad) > 0 || len(own.BiasGrad) > 0
+		}
+	}
+	return trains
+}
+
+func (n *Norm) backward(p *Pass, segments []Segment, dy kernels.Matrix, x *Value) {
+	scratch := p.New(2, x.Rows())
+	n.spans(segments, x.Rows(), func(norm *Norm, start, end int) {
+		dx := p.Grad(x)
+		if !dx.Empty() {
+			dx = dx.Span(start, end)
+		}
+		p.Pool.NormGrad(dx, dy.Span(start, end), x.Data.Span(start, end), norm.Weight, norm.Eps, norm.RMS, norm.WeightGrad, norm.BiasGrad, scratch.Data.Data)
+	})
+	p.Free(scratch)
 }
 
 func ownNorm(s Segment, site int) *Norm {
@@ -55,18 +91,32 @@ func (n *Norm) apply(pool *kernels.Pool, dst, x kernels.Matrix) {
 	}
 }
 
-// perHead normalises each head of x, [rows, heads*headDim], in place (Qwen3's
-// q_norm and k_norm).
-func (n *Norm) perHead(p *Pass, segments []Segment, x *Value) {
-	d := len(n.Weight)
-	heads := x.Data.Cols / d
-	for _, s := range segments {
-		norm := n
-		if own := ownNorm(s, n.Site); own != nil {
-			norm = own
-		}
-		rows := x.Data.Span(s.Start, s.End)
-		split := kernels.MatrixOf(rows.Rows*heads, d, rows.Data)
-		norm.apply(p.Pool, split, split)
+// perHead returns the norm of each head of x, [rows, heads*headDim] (Qwen3's
+// q_norm and k_norm). It frees x.
+func (n *Norm) perHead(p *Pass, segments []Segment, x *Value) *Value {
+	heads := x.Data.Cols / len(n.Weight)
+	y := p.New(x.Rows(), x.Data.Cols)
+	n.spans(segments, x.Rows(), func(norm *Norm, start, end int) {
+		norm.apply(p.Pool, byHead(y.Data.Span(start, end), heads), byHead(x.Data.Span(start, end), heads))
+	})
+	if p.Tracks(y, n.trains(segments), x) {
+		p.OnBackward(y, func(dy kernels.Matrix) {
+			scratch := p.New(2, x.Rows()*heads)
+			n.spans(segments, x.Rows(), func(norm *Norm, start, end int) {
+				dx := p.Grad(x)
+				if !dx.Empty() {
+					dx = byHead(dx.Span(start, end), heads)
+				}
+				p.Pool.NormGrad(dx, byHead(dy.Span(start, end), heads), byHead(x.Data.Span(start, end), heads), norm.Weight, norm.Eps, norm.RMS, norm.WeightGrad, norm.BiasGrad, scratch.Data.Data)
+			})
+			p.Free(scratch)
+		}, x)
 	}
+	p.Free(x)
+	return y
+}
+
+// byHead views contiguous rows of several heads as a row a head.
+func byHead(m kernels.Matrix, heads int) kernels.Matrix {
+	return kernels.MatrixOf(m.Rows*heads, m.Cols/heads, m.Data)
 }

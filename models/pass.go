@@ -163,32 +163,50 @@ func (p *Pass) Grad(v *Value) kernels.Matrix {
 	return v.grad.Data
 }
 
-// Backward unwinds the tape. The gradients of the last Values have been set
-// through Grad.
+// Mark is the tape's length, for BackwardTo.
+func (p *Pass) Mark() int { return len(p.tape) }
+
+// BackwardTo unwinds what was recorded since Mark and goes on recording, so
+// that a loss can be computed in chunks. The gradients of the last Values have
+// been set through Grad.
+func (p *Pass) BackwardTo(mark int) { p.unwind(mark, true) }
+
+// Backward unwinds the tape and ends the recording.
 func (p *Pass) Backward() {
-	for i := len(p.tape) - 1; i >= 0; i-- {
-		p.unwind(p.tape[i], true)
-	}
-	p.tape = p.tape[:0]
+	p.unwind(0, true)
 	p.recording = false
 }
 
-// Discard drops the tape without running it.
+// Discard drops the tape without running it and ends the recording.
 func (p *Pass) Discard() {
-	for i := len(p.tape) - 1; i >= 0; i-- {
-		p.unwind(p.tape[i], false)
-	}
-	p.tape = p.tape[:0]
+	p.unwind(0, false)
 	p.recording = false
 }
 
-func (p *Pass) unwind(op operation, run bool) {
-	if g := op.out.grad; g != nil {
-		if run {
-			op.back(g.Data)
+func (p *Pass) unwind(mark int, run bool) {
+	for i := len(p.tape) - 1; i >= mark; i-- {
+		op := p.tape[i]
+		p.tape[i] = operation{}
+		if g := op.out.grad; g != nil {
+			if run {
+				op.back(g.Data)
+			}
+			op.out.grad = nil
+			p.Free(g)
 		}
-		op.out.grad = nil
-		p.Free(g)
+		p.Free(op.kept...)
 	}
-	p.Free(op.kept...)
+	p.tape = p.tape[:mark]
+}
+
+// Slice returns a copy of rows [from, to) of v, whose gradient flows back.
+func (p *Pass) Slice(v *Value, from, to int) *Value {
+	out := p.New(to-from, v.Data.Cols)
+	out.Data.Copy(v.Data.Span(from, to))
+	if p.Tracks(out, false, v) {
+		p.OnBackward(out, func(dy kernels.Matrix) {
+			p.Pool.Add(p.Grad(v).Span(from, to), dy)
+		})
+	}
+	return out
 }

@@ -1,0 +1,86 @@
+package models
+
+import "github.com/peft-serve/peft-serve/kernels"
+
+// columns is a run of a Value's columns: GPT-2 computes query, key and value
+// as one.
+type columns struct {
+	*Value
+	from, to int
+}
+
+func all(v *Value) columns { return columns{v, 0, v.Data.Cols} }
+
+func (c columns) data() kernels.Matrix { return c.Data.Columns(c.from, c.to) }
+
+func (c columns) gradient(p *Pass) kernels.Matrix {
+	g := p.Grad(c.Value)
+	if g.Empty() {
+		return g
+	}
+	return g.Columns(c.from, c.to)
+}
+
+// attend stores the keys and values of the batch in layer i of the cache and
+// returns the attention of its queries, [rows, heads*headDim]. q, k and v are
+// [rows, heads*headDim] and twice [rows, kvHeads*headDim].
+func attend(p *Pass, b *Batch, c *Cache, config *Config, i int, a kernels.Attention, q, k, v columns) *Value {
+	kv, own := c.layer(p, config, b, i)
+	store(p, kv, b.Spans, k.data(), v.data())
+	out := p.New(q.Rows(), q.to-q.from)
+	if !p.Tracks(out, false, q.Value, k.Value, v.Value) {
+		p.Pool.Attend(out.Data, q.data(), kv, b.Spans, a, kernels.Matrix{})
+		if own != nil {
+			p.Free(own)
+		}
+		return out
+	}
+	lse := p.New(q.Rows(), a.Heads)
+	p.Pool.Attend(out.Data, q.data(), kv, b.Spans, a, lse.Data)
+	p.OnBackward(out, func(dy kernels.Matrix) {
+		grad := p.New(own.Data.Rows, own.Data.Cols)
+		grad.Data.Zero()
+		dkv := kv
+		dkv.K, dkv.V = grad.Data.Row(0), grad.Data.Row(1)
+		p.Pool.AttendGrad(q.gradient(p), dkv, dy, out.Data, q.data(), kv, b.Spans, a, lse.Data)
+		load(p, dkv, b.Spans, k.gradient(p), v.gradient(p))
+		p.Free(grad)
+	}, q.Value, out, lse, own)
+	p.Free(lse, own)
+	return out
+}
+
+// load adds the gradients of the batch's keys and values to dk and dv.
+func load(p *Pass, dkv kernels.KV, spans []kernels.Span, dk, dv kernels.Matrix) {
+	row := p.New(2, dkv.Heads*dkv.HeadDim)
+	for _, s := range spans {
+		for r := s.Start; r < s.End; r++ {
+			position := s.Position + r - s.Start
+			dkv.Load(s.Blocks[position/kernels.BlockLen], position, row.Data.Row(0), row.Data.Row(1))
+			if !dk.Empty() {
+				kernels.Add(dk.Row(r), row.Data.Row(0))
+			}
+			if !dv.Empty() {
+				kernels.Add(dv.Row(r), row.Data.Row(1))
+			}
+		}
+	}
+	p.Free(row)
+}
+
+// rotate applies rotary positions to x: in place, or in a new Value while
+// recording, since x may be on the tape. It frees x when it returns another.
+func rotate(p *Pass, r *kernels.Rope, positions []int32, x *Value) *Value {
+	if !p.recording {
+		p.Pool.Rope(x.Data, r, positions)
+		return x
+	}
+	y := p.New(x.Rows(), x.Data.Cols)
+	y.Data.Copy(x.Data)
+	p.Pool.Rope(y.Data, r, positions)
+	if p.Tracks(y, false, x) {
+		p.OnBackward(y, func(dy kernels.Matrix) { p.Pool.RopeGrad(p.Grad(x), dy, r, positions) })
+	}
+	p.Free(x)
+	return y
+}

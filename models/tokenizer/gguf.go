@@ -13,8 +13,8 @@ import (
 type Metadata interface {
 	String(key string) (string, bool)
 	Strings(key string) ([]string, bool)
-	Int(key string) (int64, bool)
-	Ints(key string) ([]int64, bool)
+	Int(key string) (int, bool)
+	Ints(key string) ([]int, bool)
 	Floats(key string) ([]float64, bool)
 	Bool(key string) (bool, bool)
 }
@@ -46,7 +46,7 @@ const ggufPrefix = "tokenizer.ggml."
 type ggufVocab struct {
 	meta   Metadata
 	pieces []string
-	types  []int64
+	types  []int
 	ids    map[string]int32
 	roles  map[string]int32
 }
@@ -118,7 +118,7 @@ func (v *ggufVocab) read() error {
 		if !ok {
 			continue
 		}
-		if id < 0 || id >= int64(len(v.pieces)) {
+		if id < 0 || id >= len(v.pieces) {
 			return fmt.Errorf("tokenizer.ggml.%s is %d, outside the vocabulary of %d", key, id, len(v.pieces))
 		}
 		v.roles[role] = int32(id)
@@ -151,7 +151,7 @@ func (v *ggufVocab) flag(key string, otherwise bool) bool {
 	return otherwise
 }
 
-func (v *ggufVocab) kind(id int) int64 {
+func (v *ggufVocab) kind(id int) int {
 	if v.types == nil {
 		return ggufNormal
 	}

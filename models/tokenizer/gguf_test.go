@@ -1,14 +1,13 @@
 package tokenizer
 
 import (
-	"encoding/binary"
-	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/peft-serve/peft-serve/models/gguf"
 )
 
 // TestReference compares with llama.cpp's reference tokenisations: of each
@@ -75,86 +74,13 @@ func compareReference(t *testing.T, tok *Tokenizer, path string) {
 	}
 }
 
-// metadata is the key-value part of a GGUF file, read for these tests alone.
-type metadata map[string]any
-
-func readMetadata(t *testing.T, path string) metadata {
+// readMetadata opens a GGUF file for the time of the test.
+func readMetadata(t *testing.T, path string) *gguf.File {
 	t.Helper()
-	data, err := os.ReadFile(path)
+	f, err := gguf.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	le := binary.LittleEndian
-	u32 := func() uint32 { v := le.Uint32(data); data = data[4:]; return v }
-	u64 := func() uint64 { v := le.Uint64(data); data = data[8:]; return v }
-	str := func() string { n := u64(); s := string(data[:n]); data = data[n:]; return s }
-	var value func(kind uint32) any
-	value = func(kind uint32) any {
-		switch kind {
-		case 0, 1, 7:
-			v := int64(data[0])
-			data = data[1:]
-			return v
-		case 2, 3:
-			v := int64(le.Uint16(data))
-			data = data[2:]
-			return v
-		case 4, 5:
-			return int64(int32(u32()))
-		case 6:
-			return float64(math.Float32frombits(u32()))
-		case 8:
-			return str()
-		case 9:
-			kind, n := u32(), u64()
-			list := make([]any, n)
-			for i := range list {
-				list[i] = value(kind)
-			}
-			return list
-		case 10, 11:
-			return int64(u64())
-		case 12:
-			return math.Float64frombits(u64())
-		}
-		panic(fmt.Sprintf("GGUF type %d", kind))
-	}
-	u32() // magic
-	u32() // version
-	u64() // tensors
-	m := make(metadata)
-	for range u64() {
-		key := str()
-		m[key] = value(u32())
-	}
-	return m
-}
-
-func get[T any](m metadata, key string) (T, bool) {
-	v, ok := m[key].(T)
-	return v, ok
-}
-
-func list[T any](m metadata, key string) ([]T, bool) {
-	values, ok := m[key].([]any)
-	if !ok {
-		return nil, false
-	}
-	out := make([]T, len(values))
-	for i, v := range values {
-		if out[i], ok = v.(T); !ok {
-			return nil, false
-		}
-	}
-	return out, true
-}
-
-func (m metadata) String(key string) (string, bool)    { return get[string](m, key) }
-func (m metadata) Int(key string) (int64, bool)        { return get[int64](m, key) }
-func (m metadata) Strings(key string) ([]string, bool) { return list[string](m, key) }
-func (m metadata) Ints(key string) ([]int64, bool)     { return list[int64](m, key) }
-func (m metadata) Floats(key string) ([]float64, bool) { return list[float64](m, key) }
-func (m metadata) Bool(key string) (bool, bool) {
-	v, ok := m.Int(key)
-	return v != 0, ok
+	t.Cleanup(func() { f.Close() })
+	return f
 }

@@ -25,7 +25,8 @@ var scanners = map[string]scanner{
 
 // compile reads expr as the Oniguruma syntax of tokenizer.json.
 func compile(expr string) (*regexp2.Regexp, error) {
-	re, err := regexp2.Compile(expr, regexp2.None)
+	// No limit: a long text is no reason to fail.
+	re, err := regexp2.Compile(expr, regexp2.None, regexp2.OptionMaxBacktrackingStackSize(-1))
 	if err != nil {
 		return nil, fmt.Errorf("regular expression %q: %w", expr, err)
 	}

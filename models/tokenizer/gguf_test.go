@@ -84,3 +84,18 @@ func readMetadata(t *testing.T, path string) *gguf.File {
 	t.Cleanup(func() { f.Close() })
 	return f
 }
+
+// metadata stands in for a file in the tests of faults.
+type metadata map[string]any
+
+func get[T any](m metadata, key string) (T, bool) {
+	v, ok := m[key].(T)
+	return v, ok
+}
+
+func (m metadata) String(key string) (string, bool)    { return get[string](m, key) }
+func (m metadata) Int(key string) (int, bool)          { return get[int](m, key) }
+func (m metadata) Strings(key string) ([]string, bool) { return get[[]string](m, key) }
+func (m metadata) Ints(key string) ([]int, bool)       { return get[[]int](m, key) }
+func (m metadata) Floats(key string) ([]float64, bool) { return get[[]float64](m, key) }
+func (m metadata) Bool(key string) (bool, bool)        { return get[bool](m, key) }

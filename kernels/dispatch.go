@@ -12,7 +12,19 @@ type implementation struct {
 	matMul     func(w *Worker, dst, x Matrix, weight Weight)
 	inputGrad  func(w *Worker, dx, dy Matrix, weight Weight)
 	weightGrad func(w *Worker, dw, dy, x Matrix)
+	pack       *packing // nil: products read x as it is
 }
+
+// packing is for products that rearrange x first, once for all outputs. Its
+// results have the bits of matMul.
+type packing struct {
+	use   func(weight Weight) bool
+	size  func(rows, cols int) int
+	group func(packed []float32, x Matrix, group int) // packs 16 rows
+	mul   func(w *Worker, dst Matrix, packed []float32, weight Weight)
+}
+
+const packRows = 16
 
 var portable = implementation{
 	name:       "portable",

@@ -8,6 +8,19 @@ func (p *Pool) MatMul(dst, x Matrix, w Weight) {
 	checkMatMul(dst, x, w)
 	t := &p.tasks.matMul
 	t.dst, t.x, t.w = dst, x, w
+	t.pack = nil
+	if pack := active.pack; pack != nil && pack.use(w) && !x.Empty() {
+		t.pack = pack
+		t.packed = grow(&p.packed, pack.size(x.Rows, x.Cols))
+		p.tasks.pack = packTask{pack, t.packed, x}
+		if x.Rows*x.Cols < 1<<15 {
+			for g := range groups(x.Rows) {
+				pack.group(t.packed, x, g)
+			}
+		} else {
+			p.Run(groups(x.Rows), &p.tasks.pack)
+		}
+	}
 	t.step = matMulStep(x.Rows, w.Rows, w.Cols, p.Threads())
 	p.Run((w.Rows+t.step-1)/t.step, t)
 }
@@ -18,8 +31,8 @@ func matMulStep(rows, outs, cols, threads int) int {
 	if threads == 1 || rows*outs*cols < 1<<16 {
 		return max(outs, 1)
 	}
-	step := (outs/(4*threads) + 23) / 24 * 24
-	return max(24, min(step, 480))
+	step := (outs/(4*threads) + 47) / 48 * 48 // whole tiles
+	return max(48, min(step, 480))
 }
 
 // MatMul is Pool.MatMul on the calling goroutine.
@@ -77,13 +90,30 @@ type matMulTask struct {
 	dst, x Matrix
 	w      Weight
 	step   int
+	pack   *packing
+	packed []float32
 }
 
 func (t *matMulTask) Part(w *Worker, part int) {
 	from := part * t.step
 	to := min(from+t.step, t.w.Rows)
+	if t.pack != nil {
+		t.pack.mul(w, t.dst.Columns(from, to), t.packed, t.w.Span(from, to))
+		return
+	}
 	active.matMul(w, t.dst.Columns(from, to), t.x, t.w.Span(from, to))
 }
+
+func groups(rows int) int { return (rows + packRows - 1) / packRows }
+
+// packTask packs x, a group of rows a part.
+type packTask struct {
+	pack   *packing
+	packed []float32
+	x      Matrix
+}
+
+func (t *packTask) Part(_ *Worker, part int) { t.pack.group(t.packed, t.x, part) }
 
 type inputGradTask struct {
 	dx, dy Matrix

@@ -21,6 +21,7 @@ type Worker struct {
 	scratch []float32
 	tile    []float32 // the products' own: weights widened or packed
 	packed  []float32 // the products' own: activations packed
+	row     []float32 // the products' own: one row of weights widened
 }
 
 // Scratch returns n uninitialised values, valid until the next call. The
@@ -63,6 +64,7 @@ type Pool struct {
 	joined atomic.Int64
 	region uint64
 	closed atomic.Bool
+	packed []float32 // activations packed for the region under way
 	tasks  tasks
 }
 
@@ -204,6 +206,7 @@ func (p *Pool) drain(w *Worker) {
 // nothing.
 type tasks struct {
 	matMul     matMulTask
+	pack       packTask
 	inputGrad  inputGradTask
 	weightGrad weightGradTask
 	attend     attendTask

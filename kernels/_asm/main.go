@@ -28,7 +28,7 @@ var (
 )
 
 func main() {
-	set := flag.String("isa", "", "instruction set: avx2 or avx512")
+	set := flag.String("isa", "", "instruction set: avx2, avx512 or amx")
 	flag.Parse()
 	build.ConstraintExpr("!noasm")
 	switch *set {
@@ -38,6 +38,8 @@ func main() {
 	case "avx512":
 		dots(avx512)
 		decoders(avx512)
+	case "amx":
+		amx()
 	}
 	build.Generate()
 }

@@ -1,0 +1,86 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Neither avo nor Go's assembler knows the AMX instructions, so these emit
+// their bytes: a VEX prefix of map 0F38, the opcode and a ModRM byte. They
+// name no register to avo; functions that use them fix theirs by hand.
+
+const (
+	ppNone, ppF3, ppF2 = 0, 2, 3
+)
+
+func bytes(b ...byte) {
+	for _, v := range b {
+		Instruction(&ir.Instruction{Opcode: "BYTE", Operands: []Op{U8(v)}})
+	}
+}
+
+// number is a general register's number in an instruction.
+func number(r reg.Register) byte {
+	for i, p := range []reg.Register{
+		reg.RAX, reg.RCX, reg.RDX, reg.RBX, nil, reg.RBP, reg.RSI, reg.RDI,
+		reg.R8, reg.R9, reg.R10, reg.R11, reg.R12, reg.R13, reg.R14, reg.R15,
+	} {
+		if p == r {
+			return byte(i)
+		}
+	}
+	panic("not a general register")
+}
+
+// tileMemory emits an instruction on tile t and memory at base+disp, whose
+// rows are stride bytes apart.
+func tileMemory(pp, opcode, t byte, base reg.Register, disp int, stride reg.Register) {
+	b, x := number(base), number(stride)
+	bytes(0xc4, 0x82|(^x>>3&1)<<6|(^b>>3&1)<<5, 0x78|pp, opcode,
+		0x84|t<<3, x&7<<3|b&7,
+		byte(disp), byte(disp>>8), byte(disp>>16), byte(disp>>24))
+}
+
+func tileLoad(t byte, base reg.Register, disp int, stride reg.Register) {
+	tileMemory(ppF2, 0x4b, t, base, disp, stride)
+}
+
+func tileStore(base reg.Register, disp int, stride reg.Register, t byte) {
+	tileMemory(ppF3, 0x4b, t, base, disp, stride)
+}
+
+func tileZero(t byte) { bytes(0xc4, 0xe2, 0x78|ppF2, 0x49, 0xc0|t<<3) }
+
+// tileDot adds a·b to c, in bfloat16 pairs with float32 sums: TDPBF16PS.
+func tileDot(c, a, b byte) { bytes(0xc4, 0xe2, (^b&15)<<3|ppF3, 0x5c, 0xc0|c<<3|a) }
+
+// tileConfig makes all eight tiles 16 rows of 64 bytes; it spoils AX.
+func tileConfig() {
+	m, ok := constants["tileShape"]
+	if !ok {
+		m = GLOBL("tileShape", RODATA|NOPTR)
+		DATA(0, U8(1)) // palette
+		for i := 1; i < 16; i++ {
+			DATA(i, U8(0))
+		}
+		for i := range 8 {
+			DATA(16+2*i, U16(64))
+		}
+		for i := 32; i < 48; i++ {
+			DATA(i, U8(0))
+		}
+		for i := range 8 {
+			DATA(48+i, U8(16))
+		}
+		for i := 56; i < 64; i++ {
+			DATA(i, U8(0))
+		}
+		constants["tileShape"] = m
+	}
+	LEAQ(m, reg.RAX)
+	bytes(0xc4, 0xe2, 0x78, 0x49, 0x00) // LDTILECFG (AX)
+}
+
+func tileRelease() { bytes(0xc4, 0xe2, 0x78, 0x49, 0xc0) }

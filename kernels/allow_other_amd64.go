@@ -1,0 +1,5 @@
+//go:build !linux && !noasm
+
+package kernels
+
+func allowTiles() bool { return false }

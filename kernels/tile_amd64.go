@@ -1,0 +1,183 @@
+//go:build !noasm
+
+package kernels
+
+import "unsafe"
+
+// The amx implementation multiplies bfloat16 tiles and yet keeps float32
+// operands: a float32 is exactly the sum of three bfloat16, its planes, and
+// the codes of a quantised format are bfloat16 already. One tile product per
+// pair of planes, smallest first, gives Σ q·x over a block of 32 columns in
+// float32 sums; the block's scale is applied to that sum, and the blocks are
+// added in order.
+//
+// What differs from the dequantised product: planes are exact down to 2^-126,
+// below which the tile unit takes a plane for zero (an error under 2^-126 for
+// each operand); of float weights, pairs of planes that matter less than 2^-24
+// of a product are left out; an infinite operand gives a NaN rather than an
+// infinity.
+//
+// Every tile column is a sum of its own, so an output's bits depend neither on
+// the other rows nor on how many there are.
+
+// tileFormat is how a weight format is multiplied.
+type tileFormat struct {
+	planes int
+	mul    func(acc *float32, a, b *byte, d, m, sums *float32, groups, outs, blocks, bStride, sumStride, first int)
+	pack   func(dst, src *byte, d, m *float32, n int)
+}
+
+var tileFormats = [len(layouts)]tileFormat{
+	F32:  {3, amxMul3, amxPackF32},
+	F16:  {2, amxMul2, amxPackF16},
+	BF16: {1, amxMul1, amxPackBF16},
+	Q8_0: {1, amxMul1Scaled, amxPackQ8_0},
+	Q4_0: {1, amxMul1Scaled, amxPackQ4_0},
+	Q4_1: {1, amxMul1Affine, amxPackQ4_1},
+	Q4_K: {3, amxMul3, amxPackF32},
+	Q5_K: {3, amxMul3, amxPackF32},
+	Q6_K: {3, amxMul3, amxPackF32},
+}
+
+const (
+	tileRows  = 16
+	tileCols  = 32
+	tileWords = 256 // 32-bit words in a tile
+)
+
+// useTiles decides by the whole weight, never by the rows at hand.
+func useTiles(w Weight) bool {
+	return w.Format != F32 || w.Rows >= 64 && w.Cols >= 64
+}
+
+// tilePackedLen is the number of words that rows × cols activations take:
+// three planes, and then the sums of each block.
+func tilePackedLen(rows, cols int) int {
+	if rows == 0 || cols == 0 {
+		return 0
+	}
+	return groupsOf(rows) * blocksOf(cols) * (3*tileWords + tileRows)
+}
+
+func groupsOf(rows int) int { return (rows + tileRows - 1) / tileRows }
+func blocksOf(cols int) int { return (cols + tileCols - 1) / tileCols }
+
+// tilePack packs group g of x's rows.
+func tilePack(packed []float32, x Matrix, g int) {
+	blocks := blocksOf(x.Cols)
+	sums := packed[groupsOf(x.Rows)*blocks*3*tileWords:]
+	r := g * tileRows
+	amxPackRows(bytePtr(&packed[g*blocks*3*tileWords]), &sums[g*blocks*tileRows],
+		&x.Data[r*x.Stride], 4*x.Stride, min(tileRows, x.Rows-r), x.Cols)
+}
+
+func bytePtr(p *float32) *byte { return (*byte)(unsafe.Pointer(p)) }
+
+// tileMul is MatMul with x packed.
+func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
+	if dst.Empty() {
+		return
+	}
+	if weight.Cols == 0 {
+		dst.Zero()
+		return
+	}
+	f := &tileFormats[weight.Format]
+	blocks, groups := blocksOf(weight.Cols), groupsOf(dst.Rows)
+	sums := packed[groups*blocks*3*tileWords:]
+	chunk, outs := tileShape(f.planes, groups, blocks, groupsOf(weight.Rows))
+
+	words := outs * chunk * f.planes * tileWords
+	scales := outs * chunk * tileRows
+	mem := grow(&w.tile, words+2*scales+outs*groups*tileWords)
+	a, d := mem[:words], mem[words:][:scales]
+	m, acc := mem[words+scales:][:scales], mem[words+2*scales:]
+
+	for o := 0; o < weight.Rows; o += outs * tileRows {
+		n := min(outs, groupsOf(weight.Rows-o))
+		for k := 0; k < blocks; k += chunk {
+			kn := min(chunk, blocks-k)
+			for i := range min(n*tileRows, weight.Rows-o) {
+				at := i/tileRows*kn*f.planes*tileWords + i%tileRows*tileRows
+				ds := i/tileRows*kn*tileRows + i%tileRows
+				f.packRow(w, a[at:], weight, o+i, k, kn, d[ds:], m[ds:])
+			}
+			first := 0
+			if k == 0 {
+				first = 1
+			}
+			f.mul(&acc[0], bytePtr(&a[0]), bytePtr(&packed[k*3*tileWords]), &d[0], &m[0], &sums[k*tileRows],
+				groups, n, kn, 4*blocks*3*tileWords, 4*blocks*tileRows, first)
+		}
+		for g := range groups {
+			for i := range n {
+				from := o + i*tileRows
+				amxUnpack(&dst.Data[g*tileRows*dst.Stride+from], 4*dst.Stride, &acc[(g*n+i)*tileWords],
+					min(tileRows, dst.Rows-g*tileRows), min(tileRows, weight.Rows-from))
+			}
+		}
+	}
+}
+
+// tileShape chooses how many blocks and groups of outputs are packed at a
+// time, to stay in the first-level cache. It never shows in a result.
+func tileShape(planes, groups, blocks, outGroups int) (chunk, outs int) {
+	if groups == 1 {
+		chunk = min(blocks, 18)
+		outs = max(1, 36/(chunk*planes))
+	} else {
+		chunk, outs = min(blocks, 4), 4
+		if planes > 1 {
+			outs = 2
+		}
+	}
+	return chunk, min(outs, outGroups)
+}
+
+// packRow packs blocks [k, k+n) of a row of weights.
+func (f *tileFormat) packRow(w *Worker, dst []float32, weight Weight, row, k, n int, d, m []float32) {
+	src := weight.Row(row)
+	cols := min(n*tileCols, weight.Cols-k*tileCols)
+	switch weight.Format {
+	case Q4_K, Q5_K, Q6_K:
+		wide := grow(&w.row, weight.Cols)
+		if k == 0 {
+			Decode(wide, weight.Format, src)
+		} else {
+			from := k * tileCols / 256 * 256
+			Decode(wide[from:], weight.Format, src[weight.Format.RowBytes(from):])
+		}
+		f.pack(bytePtr(&dst[0]), bytePtr(&wide[k*tileCols]), nil, nil, n)
+		return
+	}
+	at := src[weight.Format.RowBytes(k*tileCols):]
+	whole := cols / tileCols
+	if whole > 0 {
+		f.pack(bytePtr(&dst[0]), &at[0], &d[0], &m[0], whole)
+	}
+	if whole < n {
+		var tail [4 * tileCols]byte
+		copy(tail[:], at[weight.Format.RowBytes(whole*tileCols):])
+		f.pack(bytePtr(&dst[whole*f.planes*tileWords]), &tail[0], nil, nil, 1)
+	}
+}
+
+var amx = implementation{
+	name: "amx",
+	pack: &packing{size: tilePackedLen, group: tilePack, mul: tileMul, use: useTiles},
+	matMul: func(w *Worker, dst, x Matrix, weight Weight) {
+		if !useTiles(weight) {
+			dotAVX512.mul(w, dst, x, weight)
+			return
+		}
+		packed := grow(&w.packed, tilePackedLen(x.Rows, x.Cols))
+		if len(packed) > 0 {
+			for g := range groupsOf(x.Rows) {
+				tilePack(packed, x, g)
+			}
+		}
+		tileMul(w, dst, packed, weight)
+	},
+	inputGrad:  inputGradPortable,
+	weightGrad: weightGradPortable,
+}

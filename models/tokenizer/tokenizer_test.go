@@ -119,7 +119,7 @@ func TestRefusesGGUF(t *testing.T) {
 		{metadata{"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2", "tokenizer.ggml.tokens": []string{"a"}}, "merges is missing"},
 		{metadata{"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": []string{"a"}}, "scores"},
 		{metadata{"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": []string{"a", "a"}}, `"a" is both 0 and 1`},
-		{metadata{"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": []string{"a"}, "tokenizer.ggml.bos_token_id": int64(7)}, "bos_token_id is 7"},
+		{metadata{"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": []string{"a"}, "tokenizer.ggml.bos_token_id": 7}, "bos_token_id is 7"},
 	} {
 		_, err := FromGGUF(c.meta)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

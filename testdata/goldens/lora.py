@@ -43,7 +43,7 @@ CASES = [
             use_rslora=True, target_modules=QV, rank_pattern={"^model.layers.0.self_attn.q_proj": 9}, alpha_pattern={"v_proj": 2}
         ),
     ),
-    ("llama-gqa", "lora-all-linear", lambda: lora(target_modules="all-linear")),
+    ("llama-gqa", "lora-all-linear", lambda: lora(r=2, target_modules="all-linear")),
     ("llama-gqa", "lora-regex", lambda: lora(target_modules=r".*layers\.[02]\..*(q_proj|down_proj)")),
     (
         "llama-gqa",
@@ -54,7 +54,7 @@ CASES = [
     ("llama-gqa", "lora-layers", lambda: lora(target_modules=QV, layers_to_transform=[0, 2], layers_pattern="layers")),
     ("llama-gqa", "lora-layer-int", lambda: lora(target_modules=["up_proj"], layers_to_transform=1)),
     ("llama-gqa", "dora", lambda: lora(use_dora=True, target_modules=QV)),
-    ("llama-gqa", "dora-all-linear", lambda: lora(use_dora=True, target_modules="all-linear")),
+    ("llama-gqa", "dora-all-linear", lambda: lora(r=3, use_dora=True, target_modules="all-linear")),
     ("llama-gqa", "dora-rslora", lambda: lora(use_dora=True, use_rslora=True, alpha=4, target_modules=["k_proj", "down_proj"])),
     ("llama-gqa", "dora-wide", lambda: lora(r=40, alpha=40, use_dora=True, target_modules=["q_proj"], layers_to_transform=[1])),
     ("llama-gqa", "lora-embed", lambda: lora(target_modules=["embed_tokens", "q_proj"])),
@@ -91,7 +91,7 @@ CASES = [
     ("qwen3", "dora-all-linear", lambda: lora(r=2, use_dora=True, target_modules="all-linear")),
     ("gpt2", "lora", lambda: lora(target_modules=["c_attn"], fan_in_fan_out=True)),
     ("gpt2", "rslora", lambda: lora(target_modules=["c_attn", "mlp.c_fc"], use_rslora=True, fan_in_fan_out=True)),
-    ("gpt2", "lora-all-linear", lambda: lora(target_modules="all-linear", fan_in_fan_out=True)),
+    ("gpt2", "lora-all-linear", lambda: lora(r=2, target_modules="all-linear", fan_in_fan_out=True)),
     # Conv1D with the flag unset in the file: PEFT corrects it on load.
     ("gpt2", "lora-no-flag", lambda: lora(target_modules=["c_attn"])),
     ("gpt2", "dora", lambda: lora(use_dora=True, target_modules=["c_attn"], fan_in_fan_out=True)),

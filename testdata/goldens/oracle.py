@@ -46,9 +46,9 @@ def read_json(*path):
         return json.load(f)
 
 
-def write_json(value, *path):
+def write_json(value, *path, indent=1):
     with open(os.path.join(*path), "w") as f:
-        json.dump(value, f, indent=1)
+        json.dump(value, f, indent=indent)
         f.write("\n")
 
 

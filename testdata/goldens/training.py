@@ -6,7 +6,6 @@ training/<base>/<method>/   init/ (the adapter before step 1; absent for full an
                             final.safetensors (after step 20)
 """
 
-import json
 import os
 import shutil
 
@@ -101,9 +100,7 @@ def make_base(base, path):
             tokens = torch.randint(2, VOCAB, (length,), generator=rng).tolist()
             rows.append({"tokens": tokens, "labels": [-100] * prompt + tokens[prompt:]})
         batches.append(rows)
-    with open(os.path.join(path, "batches.json"), "w") as f:
-        json.dump(batches, f)
-        f.write("\n")
+    write_json(batches, path, "batches.json", indent=None)
     return batches
 
 

@@ -1,0 +1,93 @@
+package training
+
+import (
+	"math"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// AdamW is Adam with decoupled weight decay (Loshchilov and Hutter, 2019), as
+// torch.optim.AdamW computes it:
+//
+//	θ ← θ·(1 - η·λ)
+//	m ← m + (g - m)·(1-β₁);  v ← β₂·v + (1-β₂)·g²
+//	θ ← θ - η/(1-β₁ᵗ) · m / (√v/√(1-β₂ᵗ) + ε)
+//
+// t counts the steps of each parameter by itself.
+type AdamW struct {
+	Beta1, Beta2, Epsilon float64
+
+	kept map[*Parameter]*moments
+}
+
+type moments struct {
+	step int
+	m, v []float32
+}
+
+// Step implements Optimizer.
+func (o *AdamW) Step(pool *kernels.Pool, params []*Parameter, scale float64, rates, decays []float64) {
+	if o.kept == nil {
+		o.kept = map[*Parameter]*moments{}
+	}
+	states := make([]*moments, len(params))
+	for i, p := range params {
+		s := o.kept[p]
+		if s == nil {
+			s = &moments{m: make([]float32, len(p.Grad)), v: make([]float32, len(p.Grad))}
+			o.kept[p] = s
+		}
+		s.step++
+		states[i] = s
+	}
+	all := stripes(params)
+	pool.Run(len(all), part(func(i int) {
+		st := all[i]
+		p, s := params[st.param], states[st.param]
+		o.update(p.Value[st.from:st.to], p.Grad[st.from:st.to], s.m[st.from:st.to], s.v[st.from:st.to],
+			float32(scale), rates[st.param], decays[st.param], s.step)
+	}))
+}
+
+func (o *AdamW) update(value, grad, m, v []float32, scale float32, rate, decay float64, step int) {
+	size := float32(rate / (1 - math.Pow(o.Beta1, float64(step))))
+	root := float32(math.Sqrt(1 - math.Pow(o.Beta2, float64(step))))
+	shrink := float32(1 - rate*decay)
+	b1, b2, nb2, eps := float32(1-o.Beta1), float32(o.Beta2), float32(1-o.Beta2), float32(o.Epsilon)
+	grad, m, v = grad[:len(value)], m[:len(value)], v[:len(value)]
+	for i := range value {
+		g := grad[i] * scale
+		m[i] += (g - m[i]) * b1
+		v[i] = v[i]*b2 + nb2*g*g
+		value[i] = value[i]*shrink - size*m[i]/(float32(math.Sqrt(float64(v[i])))/root+eps)
+	}
+}
+
+// Forget implements Optimizer.
+func (o *AdamW) Forget(p *Parameter) { delete(o.kept, p) }
+
+// Bytes implements Optimizer.
+func (o *AdamW) Bytes() int {
+	n := 0
+	for _, s := range o.kept {
+		n += 4 * (len(s.m) + len(s.v))
+	}
+	return n
+}
+
+// State implements Optimizer.
+func (o *AdamW) State(p *Parameter) *State {
+	s := o.kept[p]
+	if s == nil {
+		return nil
+	}
+	return &State{Step: s.step, Moments: [][]float32{s.m, s.v}}
+}
+
+// SetState implements Optimizer.
+func (o *AdamW) SetState(p *Parameter, s State) {
+	if o.kept == nil {
+		o.kept = map[*Parameter]*moments{}
+	}
+	o.kept[p] = &moments{step: s.Step, m: s.Moments[0], v: s.Moments[1]}
+}

@@ -1,0 +1,146 @@
+package training
+
+import (
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// base opens the parameters of a base model to training, block by block. A
+// frozen block keeps its stored form; a block that becomes active is widened
+// to float32, and gets gradients that go when it is frozen again. What was
+// trained stays in float32: nothing is rounded on the way.
+type base struct {
+	model  models.Model
+	blocks map[int][]*tensor // by layer; -1: embeddings, final norm, head
+	spare  map[int][][]float32
+	mine   map[*tensor]bool // trained once: Value is memory of our own
+}
+
+// tensor is a parameter of the base with what binds it to its module.
+type tensor struct {
+	Parameter
+	weight kernels.Weight // as stored; empty for vectors
+	bind   func(t *tensor)
+}
+
+func newBase(m models.Model) *base {
+	b := &base{model: m, blocks: map[int][]*tensor{}, spare: map[int][][]float32{}, mine: map[*tensor]bool{}}
+	var embedding *tensor
+	for _, s := range m.Sites() {
+		switch s.Kind {
+		case models.EmbeddingSite:
+			e := s.Embedding
+			t := b.matrix(s, e.W, func(t *tensor) {
+				e.W, e.WGrad = t.now(), t.gradient()
+			})
+			if embedding == nil {
+				embedding = t
+			}
+		case models.LinearSite:
+			l := s.Linear
+			if s.Head && m.Config().Tied && embedding != nil {
+				own := embedding.bind
+				embedding.bind = func(t *tensor) {
+					own(t)
+					l.W, l.WGrad = t.now(), t.gradient()
+				}
+				continue
+			}
+			b.matrix(s, l.W, func(t *tensor) { l.W, l.WGrad = t.now(), t.gradient() })
+			b.vector(s, ".bias", l.Bias, func(t *tensor) { l.BiasGrad = t.Grad })
+		case models.NormSite:
+			n := s.Norm
+			b.vector(s, ".weight", n.Weight, func(t *tensor) { n.WeightGrad = t.Grad })
+			b.vector(s, ".bias", n.Bias, func(t *tensor) { n.BiasGrad = t.Grad })
+		}
+	}
+	return b
+}
+
+func (b *base) matrix(s models.Site, w kernels.Weight, bind func(*tensor)) *tensor {
+	t := &tensor{Parameter: Parameter{Name: s.Name + ".weight", Shape: []int{w.Rows, w.Cols}}, weight: w, bind: bind}
+	if s.Conv1D {
+		t.Shape, t.Turned = []int{w.Cols, w.Rows}, true
+	}
+	b.blocks[s.Layer] = append(b.blocks[s.Layer], t)
+	return t
+}
+
+func (b *base) vector(s models.Site, suffix string, v []float32, bind func(*tensor)) {
+	if len(v) == 0 {
+		return
+	}
+	t := &tensor{
+		Parameter: Parameter{Name: s.Name + suffix, Shape: []int{len(v)}, Value: v, Norm: s.Kind == models.NormSite},
+		bind:      bind,
+	}
+	b.blocks[s.Layer] = append(b.blocks[s.Layer], t)
+}
+
+// now is the weight in force: the stored one, or a view of the trained values.
+func (t *tensor) now() kernels.Weight {
+	if t.Value == nil {
+		return t.weight
+	}
+	return kernels.WeightOf(kernels.MatrixOf(t.weight.Rows, t.weight.Cols, t.Value))
+}
+
+func (t *tensor) gradient() kernels.Matrix {
+	if len(t.Grad) == 0 {
+		return kernels.Matrix{}
+	}
+	return kernels.MatrixOf(t.weight.Rows, t.weight.Cols, t.Grad)
+}
+
+// activate gives the parameters of a layer gradients, and returns them.
+func (b *base) activate(layer int) []*Parameter {
+	var params []*Parameter
+	for _, t := range b.blocks[layer] {
+		if t.Value == nil {
+			values := kernels.NewMatrix(t.weight.Rows, t.weight.Cols)
+			for r := range values.Rows {
+				kernels.Decode(values.Row(r), t.weight.Format, t.weight.Row(r))
+			}
+			t.Value = values.Data
+			b.mine[t] = true
+		}
+		t.Grad = b.take(t.Len())
+		t.bind(t)
+		params = append(params, &t.Parameter)
+	}
+	return params
+}
+
+// freeze takes the gradients of a layer back.
+func (b *base) freeze(layer int) {
+	for _, t := range b.blocks[layer] {
+		n := len(t.Grad)
+		b.spare[n] = append(b.spare[n], t.Grad)
+		t.Grad = nil
+		t.bind(t)
+	}
+}
+
+// take returns n zeroed values: the gradient of a tensor that has just been
+// frozen, where one of that size is there.
+func (b *base) take(n int) []float32 {
+	if s := b.spare[n]; len(s) > 0 {
+		v := s[len(s)-1]
+		b.spare[n] = s[:len(s)-1]
+		clear(v)
+		return v
+	}
+	return make([]float32, n)
+}
+
+// drop gives the gradients that nobody took back to the collector.
+func (b *base) drop() { clear(b.spare) }
+
+// widened is the memory, in bytes, of float32 copies of stored weights.
+func (b *base) widened() int {
+	n := 0
+	for t := range b.mine {
+		n += 4 * t.Len()
+	}
+	return n
+}

@@ -1,0 +1,44 @@
+package training
+
+import (
+	"math"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// gradientNorm is the Euclidean norm of all gradients, summed in stripes of
+// fixed length and then in their order.
+func gradientNorm(pool *kernels.Pool, params []*Parameter) float64 {
+	all := stripes(params)
+	sums := make([]float64, len(all))
+	pool.Run(len(all), part(func(i int) {
+		s := all[i]
+		var sum [4]float64
+		g := params[s.param].Grad[s.from:s.to]
+		n := len(g) &^ 3
+		for j := 0; j < n; j += 4 {
+			for k := range 4 {
+				v := float64(g[j+k])
+				sum[k] += v * v
+			}
+		}
+		for _, v := range g[n:] {
+			sum[0] += float64(v) * float64(v)
+		}
+		sums[i] = sum[0] + sum[1] + sum[2] + sum[3]
+	}))
+	total := 0.0
+	for _, s := range sums {
+		total += s
+	}
+	return math.Sqrt(total)
+}
+
+// clipScale is the factor that torch.nn.utils.clip_grad_norm_ puts on the
+// gradients; limit 0: none.
+func clipScale(norm, limit float64) float64 {
+	if limit <= 0 {
+		return 1
+	}
+	return min(1, limit/(norm+1e-6))
+}

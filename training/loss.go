@@ -1,0 +1,83 @@
+package training
+
+import (
+	"math"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// ignored is the target of a position that predicts nothing.
+const ignored = -1
+
+// logitBytes bounds the logits that are held at once, unless that were fewer
+// than minChunk rows: each chunk reads the whole head.
+const (
+	logitBytes = 16 << 20
+	minChunk   = 64
+)
+
+func chunkRows(vocabulary int) int { return max(minChunk, logitBytes/4/max(vocabulary, 1)) }
+
+// crossEntropy returns the summed loss of the hidden states h, whose rows
+// predict targets, and adds its gradient times scale to h's:
+//
+//	loss_r = lse(x_r) - x_r[t],  ∂/∂x_r = softmax(x_r) - onehot(t)
+//
+// It goes through the head in chunks of rows, each of which is computed
+// backward at once: the logits of the whole batch are never held, and the
+// gradient of a chunk takes the place of its logits.
+func crossEntropy(p *models.Pass, m models.Model, b *models.Batch, h *models.Value, targets []int32, scale float32) float64 {
+	rows := chunkRows(m.Config().Vocabulary)
+	losses := make([]float64, len(targets))
+	for from := 0; from < len(targets); from += rows {
+		to := min(from+rows, len(targets))
+		mark := p.Mark()
+		part := h
+		if from > 0 || to < h.Rows() {
+			part = p.Slice(h, from, to)
+		}
+		logits := m.Head(p, b, from, part)
+		if part != h {
+			p.Free(part)
+		}
+		p.GradientInPlace(logits)
+		t := &lossTask{logits.Data, targets[from:to], losses[from:to], scale}
+		p.Pool.Run(to-from, t)
+		p.Free(logits)
+		p.BackwardTo(mark)
+	}
+	total := 0.0
+	for _, l := range losses {
+		total += l
+	}
+	return total
+}
+
+// lossTask turns a row of logits into its gradient, a row a part.
+type lossTask struct {
+	x       kernels.Matrix
+	targets []int32
+	losses  []float64
+	scale   float32
+}
+
+func (t *lossTask) Part(_ *kernels.Worker, r int) {
+	row, target := t.x.Row(r), t.targets[r]
+	if target == ignored {
+		clear(row)
+		return
+	}
+	top := row[0]
+	for _, v := range row[1:] {
+		top = max(top, v)
+	}
+	at := row[target]
+	sum := expShift(row, top)
+	t.losses[r] = float64(top) + math.Log(float64(sum)) - float64(at)
+	f := t.scale / sum
+	for i := range row {
+		row[i] *= f
+	}
+	row[target] -= t.scale
+}

@@ -1,0 +1,63 @@
+package training
+
+import (
+	"fmt"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// Optimizer turns gradients into changes of the parameters.
+type Optimizer interface {
+	// Step changes each parameter by its gradient times scale. rates and
+	// decays are by parameter.
+	Step(pool *kernels.Pool, params []*Parameter, scale float64, rates, decays []float64)
+	// Forget drops what is kept of a parameter, and its memory.
+	Forget(p *Parameter)
+	// Bytes is the memory that is kept.
+	Bytes() int
+	// State returns what is kept of a parameter, for a checkpoint; nil where
+	// nothing is.
+	State(p *Parameter) *State
+	SetState(p *Parameter, s State)
+}
+
+// State is what an optimiser keeps of one parameter.
+type State struct {
+	Step    int
+	Moments [][]float32
+}
+
+// Optimizers lists the names that NewOptimizer knows.
+var Optimizers = []string{"adamw", "sgd"}
+
+// NewOptimizer makes an optimiser by name.
+func NewOptimizer(name string, beta1, beta2, epsilon, momentum float64) (Optimizer, error) {
+	switch name {
+	case "adamw":
+		return &AdamW{Beta1: beta1, Beta2: beta2, Epsilon: epsilon}, nil
+	case "sgd":
+		return &SGD{Momentum: momentum}, nil
+	}
+	return nil, fmt.Errorf("optimiser %q is not known (%v)", name, Optimizers)
+}
+
+// stripe is a run of one parameter's values; stripes are cut at fixed places,
+// so that the threads never show in a result.
+type stripe struct{ param, from, to int }
+
+const stripeLen = 1 << 16
+
+func stripes(params []*Parameter) []stripe {
+	var all []stripe
+	for i, p := range params {
+		for from := 0; from < len(p.Grad); from += stripeLen {
+			all = append(all, stripe{i, from, min(from+stripeLen, len(p.Grad))})
+		}
+	}
+	return all
+}
+
+// part runs a function as a kernels.Task.
+type part func(i int)
+
+func (f part) Part(_ *kernels.Worker, i int) { f(i) }

@@ -1,0 +1,69 @@
+package training
+
+import "github.com/peft-serve/peft-serve/kernels"
+
+// SGD is stochastic gradient descent with momentum, as torch.optim.SGD
+// computes it: g ← g + λ·θ; b ← μ·b + g; θ ← θ - η·b. Without momentum it keeps
+// nothing.
+type SGD struct {
+	Momentum float64
+
+	kept map[*Parameter]*State
+}
+
+// Step implements Optimizer.
+func (o *SGD) Step(pool *kernels.Pool, params []*Parameter, scale float64, rates, decays []float64) {
+	velocity := make([][]float32, len(params))
+	if o.Momentum != 0 {
+		if o.kept == nil {
+			o.kept = map[*Parameter]*State{}
+		}
+		for i, p := range params {
+			s := o.kept[p]
+			if s == nil {
+				s = &State{Moments: [][]float32{make([]float32, len(p.Grad))}}
+				o.kept[p] = s
+			}
+			s.Step++
+			velocity[i] = s.Moments[0]
+		}
+	}
+	all := stripes(params)
+	pool.Run(len(all), part(func(i int) {
+		st := all[i]
+		p := params[st.param]
+		rate, decay, mu := float32(rates[st.param]), float32(decays[st.param]), float32(o.Momentum)
+		b := velocity[st.param]
+		for j := st.from; j < st.to; j++ {
+			g := p.Grad[j]*float32(scale) + decay*p.Value[j]
+			if b != nil {
+				b[j] = mu*b[j] + g
+				g = b[j]
+			}
+			p.Value[j] -= rate * g
+		}
+	}))
+}
+
+// Forget implements Optimizer.
+func (o *SGD) Forget(p *Parameter) { delete(o.kept, p) }
+
+// Bytes implements Optimizer.
+func (o *SGD) Bytes() int {
+	n := 0
+	for _, s := range o.kept {
+		n += 4 * len(s.Moments[0])
+	}
+	return n
+}
+
+// State implements Optimizer.
+func (o *SGD) State(p *Parameter) *State { return o.kept[p] }
+
+// SetState implements Optimizer.
+func (o *SGD) SetState(p *Parameter, s State) {
+	if o.kept == nil {
+		o.kept = map[*Parameter]*State{}
+	}
+	o.kept[p] = &s
+}

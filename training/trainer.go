@@ -1,0 +1,132 @@
+package training
+
+import (
+	"fmt"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Sequence is one example as the model sees it. Targets[i] is the token that
+// position i is to predict; negative: none.
+type Sequence struct {
+	Tokens  []int32
+	Targets []int32
+}
+
+// Labels is the number of positions that predict something.
+func (s Sequence) Labels() int {
+	n := 0
+	for _, t := range s.Targets {
+		if t >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Trainer turns batches of sequences into steps of an optimiser.
+type Trainer struct {
+	Model     models.Model
+	Method    Method
+	Optimizer Optimizer
+	Grouping  Grouping
+	Schedule  Schedule
+	Rate      float64 // the peak learning rate
+	Clip      float64 // the largest gradient norm; 0: any
+
+	Step int // steps done
+
+	pass  *models.Pass
+	batch rows
+}
+
+// Result is what a step measured.
+type Result struct {
+	Loss   float64 // mean over the labels, before the step
+	Norm   float64 // of the gradient, before clipping
+	Labels int
+	Tokens int
+}
+
+// NewTrainer returns a Trainer that computes on pool.
+func NewTrainer(pool *kernels.Pool, m models.Model, method Method) *Trainer {
+	return &Trainer{Model: m, Method: method, pass: models.NewPass(pool)}
+}
+
+// Advance takes one step on micro-batches, whose gradients are summed: the
+// loss is the mean over the labels of all of them.
+func (t *Trainer) Advance(micro [][]Sequence) (Result, error) {
+	for _, p := range t.Method.Begin(t.Step) {
+		t.Optimizer.Forget(p)
+	}
+	r, err := t.Gradients(micro)
+	if err != nil {
+		return r, err
+	}
+	params := t.Method.Parameters()
+	r.Norm = gradientNorm(t.pass.Pool, params)
+	if r.Norm-r.Norm != 0 {
+		return r, fmt.Errorf("step %d: the gradient is not finite (loss %v)", t.Step, r.Loss)
+	}
+	rates, decays := t.rates(params)
+	t.Optimizer.Step(t.pass.Pool, params, clipScale(r.Norm, t.Clip), rates, decays)
+	t.Method.Updated()
+	t.Step++
+	return r, nil
+}
+
+// rates are the learning rates and decays by parameter at this step.
+func (t *Trainer) rates(params []*Parameter) (rates, decays []float64) {
+	for _, p := range params {
+		g := t.Grouping.Of(p)
+		rates = append(rates, t.GroupRate(g))
+		decays = append(decays, g.Decay)
+	}
+	return rates, decays
+}
+
+// GroupRate is the learning rate of a group at this step.
+func (t *Trainer) GroupRate(g Group) float64 {
+	peak := t.Rate * g.Factor
+	if g.Fixed > 0 {
+		peak = g.Fixed
+	}
+	return peak * t.Schedule.Factor(t.Step)
+}
+
+// Gradients sets the gradients of the method's parameters for micro-batches.
+func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
+	var r Result
+	for _, batch := range micro {
+		for _, s := range batch {
+			r.Labels += s.Labels()
+			r.Tokens += len(s.Tokens)
+		}
+	}
+	if r.Labels == 0 {
+		return r, fmt.Errorf("step %d: no sequence of the batch has a label", t.Step)
+	}
+	for _, p := range t.Method.Parameters() {
+		clear(p.Grad)
+	}
+	for _, batch := range micro {
+		t.pass.Record()
+		r.Loss += t.forward(batch, 1/float32(r.Labels))
+		t.pass.Backward()
+	}
+	r.Loss /= float64(r.Labels)
+	return r, nil
+}
+
+// forward records a batch and returns its summed loss.
+func (t *Trainer) forward(batch []Sequence, scale float32) float64 {
+	t.batch.fill(batch, t.Method.Adapter())
+	h := t.Model.Forward(t.pass, &t.batch.Batch, nil)
+	loss := crossEntropy(t.pass, t.Model, &t.batch.Batch, h, t.batch.targets, scale)
+	t.pass.Free(h)
+	return loss
+}
+
+// Live is the memory of activations in use, and its peak, in bytes.
+func (t *Trainer) Live() (now, peak int) { return t.pass.Live() }

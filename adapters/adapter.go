@@ -1,0 +1,110 @@
+package adapters
+
+import (
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Adapter is an adapter bound to a base model. It has no name: an adapter is
+// known by its Digest.
+type Adapter struct {
+	config  *Config
+	digest  string
+	params  []*Param
+	refresh []func()
+	derived int // bytes computed from the parameters
+
+	linears    []models.LinearDelta    // by site
+	norms      []*models.Norm          // by site
+	embeddings []models.EmbeddingDelta // by site
+	inserts    []models.Insert         // by site
+	prefixes   []prefix                // by layer
+	virtual    int                     // tokens of prompt tuning
+
+	chatTemplate, tokenizer string
+}
+
+var _ models.Adapter = (*Adapter)(nil)
+
+// prefix is the keys and values before position 0 of one layer.
+type prefix struct{ k, v kernels.Matrix }
+
+// Linear implements models.Adapter.
+func (a *Adapter) Linear(site int) models.LinearDelta { return a.linears[site] }
+
+// Norm implements models.Adapter.
+func (a *Adapter) Norm(site int) *models.Norm { return a.norms[site] }
+
+// Embedding implements models.Adapter.
+func (a *Adapter) Embedding(site int) models.EmbeddingDelta { return a.embeddings[site] }
+
+// Sublayer implements models.Adapter.
+func (a *Adapter) Sublayer(site int) models.Insert { return a.inserts[site] }
+
+// Prefix implements models.Adapter.
+func (a *Adapter) Prefix(layer int) (k, v kernels.Matrix) {
+	if len(a.prefixes) == 0 {
+		return k, v
+	}
+	return a.prefixes[layer].k, a.prefixes[layer].v
+}
+
+// PrefixTokens is the number of positions that Prefix fills: the sequence's
+// first token has this position.
+func (a *Adapter) PrefixTokens() int {
+	if len(a.prefixes) == 0 {
+		return 0
+	}
+	return a.prefixes[0].k.Rows
+}
+
+// VirtualTokens is the number n of virtual tokens of prompt tuning: tokens
+// -1, -2, …, -n go before the sequence's first.
+func (a *Adapter) VirtualTokens() int { return a.virtual }
+
+// Digest identifies the adapter's content: see Folder.Digest. It is empty for
+// an adapter that has not been loaded from a folder.
+func (a *Adapter) Digest() string { return a.digest }
+
+// Method is the family: "lora", "dora", "ia3".
+func (a *Adapter) Method() string { return a.config.Method.Name() }
+
+// Rank is the largest rank, 0 where the family has none.
+func (a *Adapter) Rank() int { return a.config.Method.Rank() }
+
+// Config is the configuration the adapter was made from.
+func (a *Adapter) Config() *Config { return a.config }
+
+// BaseModel is the base that the configuration names.
+func (a *Adapter) BaseModel() string { return a.config.Base }
+
+// ChatTemplate is the template that came with the adapter; empty: the base's.
+func (a *Adapter) ChatTemplate() string { return a.chatTemplate }
+
+// Tokenizer is the path of the tokenizer.json that came with the adapter;
+// empty: the base's.
+func (a *Adapter) Tokenizer() string { return a.tokenizer }
+
+// Params lists the parameters in the order of the model's sites.
+func (a *Adapter) Params() []*Param { return a.params }
+
+// Bytes is the memory that the adapter holds: its parameters in stored
+// precision and what is derived from them.
+func (a *Adapter) Bytes() int {
+	n := a.derived
+	for _, p := range a.params {
+		if p.replaces() {
+			n += len(p.Weight.Data)
+		}
+		n += 4 * p.Grad.Rows * p.Grad.Cols
+	}
+	return n
+}
+
+// Refresh computes anew what is derived from the parameters: DoRA's gains,
+// biases, norms and prefixes. The trainer calls it after each step.
+func (a *Adapter) Refresh() {
+	for _, f := range a.refresh {
+		f()
+	}
+}

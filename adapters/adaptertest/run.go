@@ -1,0 +1,90 @@
+// Package adaptertest is the conformance suite that every adapter method
+// passes: Run takes a base and an adapter folder and demands what holds of any
+// method, from bits that do not depend on the batch to errors that name what
+// was tampered with.
+package adaptertest
+
+import (
+	"testing"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Open opens the adapter in dir.
+func Open(t testing.TB, dir string) *adapters.Folder {
+	t.Helper()
+	f, err := adapters.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// Load loads the adapter in dir on m.
+func Load(t testing.TB, m models.Model, dir string) *adapters.Adapter {
+	t.Helper()
+	a, err := adapters.Load(m, Open(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// Row is one sequence of a batch under an adapter; nil is the base.
+type Row struct {
+	Tokens  []int32
+	Adapter *adapters.Adapter
+}
+
+// Logits runs the rows in one batch, after their adapters' prefixes and
+// virtual tokens, and returns each row's logits, one line a token.
+func Logits(m models.Model, pool *kernels.Pool, rows ...Row) []kernels.Matrix {
+	var b models.Batch
+	out := make([]kernels.Matrix, len(rows))
+	c := models.NewCache(m.Config(), len(rows)*blocksFor(m))
+	skips := make([]int, len(rows))
+	for i, row := range rows {
+		blocks := make([]int32, blocksFor(m))
+		for j := range blocks {
+			blocks[j] = int32(i*len(blocks) + j)
+		}
+		tokens, position := row.Tokens, 0
+		var a models.Adapter
+		if row.Adapter != nil {
+			a = row.Adapter
+			position = row.Adapter.PrefixTokens()
+			storePrefix(c, row.Adapter, blocks)
+			tokens = nil
+			for v := range row.Adapter.VirtualTokens() {
+				tokens = append(tokens, int32(-1-v))
+			}
+			skips[i] = len(tokens)
+			tokens = append(tokens, row.Tokens...)
+		}
+		b.Add(tokens, position, blocks, a)
+	}
+	p := models.NewPass(pool)
+	h := m.Forward(p, &b, c)
+	logits := m.Head(p, &b, 0, h)
+	from := 0
+	for i, row := range rows {
+		from += skips[i]
+		out[i] = kernels.NewMatrix(len(row.Tokens), logits.Data.Cols)
+		out[i].Copy(logits.Data.Span(from, from+len(row.Tokens)))
+		from += len(row.Tokens)
+	}
+	return out
+}
+
+func blocksFor(m models.Model) int { return m.Config().Context/kernels.BlockLen + 1 }
+
+func storePrefix(c *models.Cache, a *adapters.Adapter, blocks []int32) {
+	for layer, kv := range c.Layers {
+		k, v := a.Prefix(layer)
+		for n := range k.Rows {
+			kv.Store(blocks[n/kernels.BlockLen], n, k.Row(n), v.Row(n))
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package adapters
+
+import (
+	"fmt"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// BEFT, as peft/tuners/beft saves it: a vector added to a Linear's output,
+// whether or not the base has a bias there.
+
+func init() { register("BEFT", parseBEFT) }
+
+type beft struct {
+	targets targets
+	saved   []string
+}
+
+func parseBEFT(s *settings) Method {
+	m := &beft{targets: s.targets(beftTargets), saved: s.list("modules_to_save")}
+	s.inert("init_weights")
+	return m
+}
+
+func (m *beft) Name() string { return "beft" }
+func (m *beft) Rank() int    { return 0 }
+
+func (m *beft) Build(b *Builder) error {
+	sites, err := m.targets.find(b.Model, models.LinearSite)
+	if err != nil {
+		return err
+	}
+	if err := b.save(m.saved, false); err != nil {
+		return err
+	}
+	adapted := map[int]bool{}
+	for _, site := range sites {
+		s := b.Sites[site]
+		adapted[site] = true
+		switch {
+		case s.Conv1D:
+			return fmt.Errorf("%w: BEFT on %q, which is a Conv1D, is not implemented", ErrTarget, s.Name)
+		case b.saved(site):
+			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, s.Name)
+		}
+		p := b.Module(site, ".beft_bias", 1, s.Linear.W.Rows)
+		d := b.linear(site)
+		d.terms = append(d.terms, func(bias []float32) { kernels.Add(bias, p.vector()) })
+	}
+	b.wholeEmbeddings(adapted)
+	return nil
+}

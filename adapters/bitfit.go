@@ -1,0 +1,70 @@
+package adapters
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// BitFit (Ben Zaken et al., 2022): the biases of Linear modules and norms are
+// the adapter's own. The folder is ours, in PEFT's manner: peft_type BITFIT,
+// target_modules null for every bias or the modules whose biases were trained,
+// tensors "base_model.model.<module>.bias" in the base's place.
+
+func init() { register("BITFIT", parseBitFit) }
+
+type bitFit struct {
+	targets targets
+	saved   []string
+}
+
+func parseBitFit(s *settings) Method {
+	return &bitFit{targets: s.targets(nil), saved: s.list("modules_to_save")}
+}
+
+func (m *bitFit) Name() string { return "bitfit" }
+func (m *bitFit) Rank() int    { return 0 }
+
+func (m *bitFit) Build(b *Builder) error {
+	var sites []int
+	if m.targets.include.empty() {
+		for i, s := range b.Sites {
+			keep, err := m.targets.keeps(s.Name, true)
+			if err != nil {
+				return err
+			}
+			if keep {
+				sites = append(sites, i)
+			}
+		}
+	} else {
+		var err error
+		if sites, err = m.targets.find(b.Model, models.LinearSite, models.NormSite); err != nil {
+			return err
+		}
+	}
+	if err := b.save(m.saved, false); err != nil {
+		return err
+	}
+	sites = slices.DeleteFunc(sites, func(site int) bool { return b.wholly(site) })
+	found := false
+	for _, site := range sites {
+		s := b.Sites[site]
+		switch {
+		case s.Kind == models.LinearSite && len(s.Linear.Bias) > 0:
+			b.linear(site).own = b.standIn(site, ".bias", s.Linear.Bias)
+		case s.Kind == models.NormSite && len(s.Norm.Bias) > 0:
+			b.norm(site).bias = b.standIn(site, ".bias", s.Norm.Bias)
+		case !m.targets.include.empty():
+			return fmt.Errorf("%w: %q has no bias", ErrTarget, s.Name)
+		default:
+			continue
+		}
+		found = true
+	}
+	if !found {
+		return fmt.Errorf("%w: the base has no biases for BitFit to replace", ErrTarget)
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package adapters
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Bottleneck adapters (Houlsby et al., 2019; Pfeiffer et al., 2020; parallel:
+// He et al., 2021) with the keys of AdapterHub's BnConfig. The folder is ours,
+// in PEFT's manner: peft_type BOTTLENECK, tensors
+// "base_model.model.<sublayer>.adapter_down.weight" and so on.
+
+func init() { register("BOTTLENECK", parseBottleneck) }
+
+type bottleneck struct {
+	attention, mlp bool // mh_adapter, output_adapter
+	reduction      map[string]float64
+	act            kernels.Activation
+	scaling        float64
+	learned        string // "", "learned" or "channel"
+	leaveOut       []int
+	bottleneckShape
+}
+
+// bottleneckShape says what goes into a bottleneck and what is added to it.
+type bottleneckShape struct {
+	parallel       bool // reads the residual beside the sublayer, not its output
+	residualIn     bool // original_ln_before: reads output and residual
+	residualOut    bool // original_ln_after: the residual is added in the end
+	normIn         bool // ln_before
+	normOut        bool // ln_after
+	skipOutput     bool // residual_before_ln: skips with the output alone
+	skipBeforeNorm bool // adapter_residual_before_ln
+}
+
+func parseBottleneck(s *settings) Method {
+	m := &bottleneck{
+		attention: s.flag("mh_adapter", false), mlp: s.flag("output_adapter", true),
+		reduction: s.reduction("reduction_factor"), leaveOut: s.integers("leave_out"),
+		bottleneckShape: bottleneckShape{
+			parallel: s.flag("is_parallel", false), residualIn: s.flag("original_ln_before", false),
+			residualOut: s.flag("original_ln_after", true), normIn: s.flag("ln_before", false), normOut: s.flag("ln_after", false),
+			skipOutput: s.flag("residual_before_ln", true), skipBeforeNorm: s.flag("adapter_residual_before_ln", false),
+		},
+	}
+	name := s.text("non_linearity", "relu")
+	act, ok := kernels.ActivationByName(name)
+	if !ok {
+		s.fault(ErrConfig, "non_linearity %q is not implemented", name)
+	}
+	m.act = act
+	m.scaling = 1
+	if raw := s.raw("scaling"); raw != nil && raw[0] == '"' {
+		m.learned = s.text("scaling", "")
+		if m.learned != "learned" && m.learned != "channel" {
+			s.fault(ErrConfig, "scaling is %q, want a number, learned or channel", m.learned)
+		}
+	} else {
+		m.scaling = s.number("scaling", 1)
+	}
+	if !m.attention && !m.mlp {
+		s.fault(ErrConfig, "neither mh_adapter nor output_adapter is true")
+	}
+	s.inert("dropout", "init_weights", "inv_adapter_reduction_factor")
+	for _, key := range []string{"use_gating", "phm_layer", "inv_adapter", "cross_adapter", "stochastic_depth"} {
+		s.refuse(key, "")
+	}
+	return m
+}
+
+// reduction reads one factor, under "default", or factors by layer.
+func (s *settings) reduction(key string) map[string]float64 {
+	factors := map[string]float64{}
+	raw := s.raw(key)
+	var one float64
+	switch {
+	case raw == nil:
+		s.fault(ErrConfig, "%s is missing", key)
+	case json.Unmarshal(raw, &one) == nil:
+		factors["default"] = one
+	case json.Unmarshal(raw, &factors) != nil:
+		s.fault(ErrConfig, "%s is %s, want a number or numbers by layer", key, clip(raw))
+	}
+	for layer, f := range factors {
+		if !(f > 0) {
+			s.fault(ErrConfig, "%s of %s is %v", key, layer, f)
+		}
+	}
+	return factors
+}
+
+func (m *bottleneck) Name() string { return "bottleneck" }
+func (m *bottleneck) Rank() int    { return 0 }
+
+func (m *bottleneck) Build(b *Builder) error {
+	found, nth := false, map[int]int{} // sublayers seen, by layer
+	for site, s := range b.Sites {
+		if s.Kind != models.SublayerSite {
+			continue
+		}
+		second := nth[s.Layer] > 0
+		nth[s.Layer]++
+		if second && !m.mlp || !second && !m.attention || slices.Contains(m.leaveOut, s.Layer) {
+			continue
+		}
+		f, ok := m.reduction[strconv.Itoa(s.Layer)]
+		if !ok {
+			f, ok = m.reduction["default"]
+		}
+		if !ok {
+			return fmt.Errorf("%w: reduction_factor has neither layer %d nor a default", ErrConfig, s.Layer)
+		}
+		hidden := b.Model.Config().Hidden
+		m.insert(b, site, hidden, max(1, int(math.Floor(float64(hidden)/f))))
+		found = true
+	}
+	if !found {
+		return fmt.Errorf("%w: leave_out leaves no layer", ErrTarget)
+	}
+	return nil
+}
+
+func (m *bottleneck) insert(b *Builder, site, hidden, down int) {
+	in := &insert{
+		bottleneckShape: m.bottleneckShape, act: m.act, scaling: float32(m.scaling),
+		down: b.Module(site, ".adapter_down.weight", down, hidden), up: b.Module(site, ".adapter_up.weight", hidden, down),
+		downBias: b.vector(site, ".adapter_down.bias", down), upBias: b.vector(site, ".adapter_up.bias", hidden),
+	}
+	switch m.learned {
+	case "learned":
+		in.factor = b.vector(site, ".scaling", 1)
+	case "channel":
+		in.factor = b.vector(site, ".scaling", hidden)
+	}
+	if m.normIn {
+		in.before = b.layerNorm(site, ".adapter_norm_before", hidden)
+	}
+	if m.normOut {
+		in.after = b.layerNorm(site, ".adapter_norm_after", hidden)
+	}
+	b.inserts[site] = in
+}
+
+// vector declares a vector that the forward pass reads as float32.
+func (b *Builder) vector(site int, suffix string, n int) []float32 {
+	p, v := b.Module(site, suffix, n), b.Derive(n)
+	b.OnRefresh(func() { kernels.Decode(v, p.Weight.Format, p.Weight.Data) })
+	return v
+}
+
+// layerNormEps is torch.nn.LayerNorm's.
+const layerNormEps = 1e-5
+
+func (b *Builder) layerNorm(site int, suffix string, n int) *models.Norm {
+	return &models.Norm{
+		Weight: b.vector(site, suffix+".weight", n), Bias: b.vector(site, suffix+".bias", n), Eps: layerNormEps,
+	}
+}

@@ -1,0 +1,196 @@
+package adapters
+
+import (
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// namePrefix stands before a module's name in PEFT's tensor names.
+const namePrefix = "base_model.model."
+
+// Builder lays out an adapter on a model: a Method declares through it which
+// parameters it has and what it does with them at which sites. The parameters
+// are filled later, from a folder or for training, and then Refresh runs.
+type Builder struct {
+	Model  models.Model
+	Sites  models.Sites
+	Config *Config
+
+	params     []*Param
+	refresh    []func()
+	derived    int
+	linears    map[int]*linear
+	norms      map[int]*norm
+	embeddings map[int]*embedding
+	inserts    map[int]models.Insert
+	prefixes   []prefix
+	virtual    int
+	strays     []func(name string) bool
+}
+
+func newBuilder(m models.Model, c *Config) *Builder {
+	return &Builder{
+		Model: m, Sites: m.Sites(), Config: c,
+		linears: map[int]*linear{}, norms: map[int]*norm{},
+		embeddings: map[int]*embedding{}, inserts: map[int]models.Insert{},
+	}
+}
+
+// build lays out the adapter of a configuration.
+func build(m models.Model, c *Config) (*Builder, error) {
+	b := newBuilder(m, c)
+	if err := c.Method.Build(b); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Param declares a tensor called name, which the file must hold.
+func (b *Builder) Param(name string, shape ...int) *Param {
+	p := &Param{Name: name, Shape: shape}
+	b.params = append(b.params, p)
+	return p
+}
+
+// Transposed declares a matrix, [rows, cols] in the file, that is held as its
+// transpose.
+func (b *Builder) Transposed(name string, rows, cols int) *Param {
+	p := b.Param(name, rows, cols)
+	p.Transposed = true
+	return p
+}
+
+// Module declares a tensor of a site's module: suffix ".lora_A.weight".
+func (b *Builder) Module(site int, suffix string, shape ...int) *Param {
+	return b.Param(namePrefix+b.Sites[site].Name+suffix, shape...)
+}
+
+// OnRefresh has f called whenever the parameters have changed.
+func (b *Builder) OnRefresh(f func()) { b.refresh = append(b.refresh, f) }
+
+// Derive returns n float32 values that are computed from the parameters.
+func (b *Builder) Derive(n int) []float32 {
+	b.derived += 4 * n
+	return make([]float32, n)
+}
+
+// Stray has tensors ignored that no parameter claims and for which f holds.
+func (b *Builder) Stray(f func(name string) bool) { b.strays = append(b.strays, f) }
+
+// linear returns what the adapter does at a Linear.
+func (b *Builder) linear(site int) *linear {
+	d := b.linears[site]
+	if d == nil {
+		d = &linear{base: b.Sites[site].Linear}
+		b.linears[site] = d
+	}
+	return d
+}
+
+// embedding returns what the adapter does at an Embedding.
+func (b *Builder) embedding(site int) *embedding {
+	d := b.embeddings[site]
+	if d == nil {
+		d = &embedding{base: b.Sites[site].Embedding}
+		b.embeddings[site] = d
+	}
+	return d
+}
+
+// norm returns the adapter's own norm at a site.
+func (b *Builder) norm(site int) *norm {
+	d := b.norms[site]
+	if d == nil {
+		d = &norm{base: b.Sites[site].Norm}
+		b.norms[site] = d
+	}
+	return d
+}
+
+// input and head return the sites of the input and the output embedding, -1
+// where there is none.
+func (b *Builder) input() int {
+	for i, s := range b.Sites {
+		if s.Kind == models.EmbeddingSite {
+			return i
+		}
+	}
+	return -1
+}
+
+func (b *Builder) head() int {
+	for i, s := range b.Sites {
+		if s.Head {
+			return i
+		}
+	}
+	return -1
+}
+
+// tied returns the other of the two embeddings that share one weight, -1 where
+// site is neither or they do not.
+func (b *Builder) tied(site int) int {
+	in, out := b.input(), b.head()
+	switch {
+	case !b.Model.Config().Tied || in < 0 || out < 0:
+	case site == in:
+		return out
+	case site == out:
+		return in
+	}
+	return -1
+}
+
+// adapter puts the filled parts together.
+func (b *Builder) adapter() *Adapter {
+	n := len(b.Sites)
+	a := &Adapter{
+		config: b.Config, refresh: b.refresh, prefixes: b.prefixes, virtual: b.virtual,
+		linears: make([]models.LinearDelta, n), norms: make([]*models.Norm, n),
+		embeddings: make([]models.EmbeddingDelta, n), inserts: make([]models.Insert, n),
+	}
+	for _, p := range b.params {
+		if p.Present() {
+			a.params = append(a.params, p)
+		}
+	}
+	for i := range b.Sites {
+		if d := b.linears[i]; d != nil && d.active() {
+			a.linears[i] = d.delta()
+			a.refresh = append(a.refresh, d.refresh(b))
+		}
+		if d := b.norms[i]; d != nil {
+			a.norms[i] = &d.norm
+			a.refresh = append(a.refresh, d.refresh(b))
+		}
+		if d := b.embeddings[i]; d != nil && d.active() {
+			a.embeddings[i] = d
+		}
+		a.inserts[i] = b.inserts[i]
+	}
+	a.derived = b.derived
+	a.Refresh()
+	return a
+}
+
+// New lays out an adapter for training: every parameter is F32 and holds the
+// base's value where it stands in for one, zero elsewhere. Whoever sets the
+// values calls Refresh.
+func New(m models.Model, c *Config) (*Adapter, error) {
+	b, err := build(m, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range b.params {
+		if p.optional {
+			continue
+		}
+		rows, cols := p.dims()
+		values := kernels.NewMatrix(rows, cols)
+		if !p.base.Empty() {
+			kernels.Decode(values.Data, p.base.Format, p.base.Data)
+		}
+		p.Weight = kernels.WeightOf(values)
+	}
+	return b.adapter(), nil
+}

@@ -1,0 +1,76 @@
+package adapters
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// ConfigFile is the name under which PEFT saves a configuration.
+const ConfigFile = "adapter_config.json"
+
+// Config is an adapter's configuration, checked as far as it can be without
+// the base model.
+type Config struct {
+	Type   string // peft_type
+	Base   string // base_model_name_or_path, as written
+	Task   string // task_type
+	Method Method
+
+	members []member
+}
+
+// ParseConfig reads an adapter_config.json.
+func ParseConfig(b []byte) (*Config, error) {
+	members, err := parseObject(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	c := &Config{members: members}
+	s := &settings{config: c, used: map[string]bool{}}
+	c.Type = s.text("peft_type", "")
+	c.Base = s.text("base_model_name_or_path", "")
+	c.Task = s.text("task_type", "")
+	s.inert("auto_mapping", "inference_mode", "peft_version", "revision")
+	if c.Type == "" {
+		return nil, fmt.Errorf("%w: peft_type is missing%s", ErrConfig, c.foreign())
+	}
+	parse, ok := methods[c.Type]
+	if !ok {
+		return nil, unknownMethod(c.Type)
+	}
+	c.Method = parse(s)
+	if err := s.finish(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// foreign names the system that wrote a configuration without a peft_type.
+func (c *Config) foreign() string {
+	switch {
+	case c.value("lora_parameters") != nil:
+		return ": this looks like an adapter of MLX, convert it to PEFT's format"
+	case c.value("config") != nil && c.value("model_class") != nil:
+		return ": this looks like an adapter of AdapterHub, convert it to PEFT's format"
+	}
+	return ""
+}
+
+// value is the value of key as written, nil where it is absent.
+func (c *Config) value(key string) json.RawMessage {
+	for _, m := range c.members {
+		if m.key == key {
+			return m.value
+		}
+	}
+	return nil
+}
+
+// NewConfig makes a Config from its keys' values, which are encoded as JSON.
+func NewConfig(values map[string]any) (*Config, error) {
+	b, err := json.Marshal(values)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return ParseConfig(b)
+}

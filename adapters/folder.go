@@ -1,0 +1,183 @@
+package adapters
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/models/safetensors"
+	"github.com/peft-serve/peft-serve/models/torchfile"
+)
+
+// The names under which PEFT saves an adapter's tensors.
+const (
+	SafeFile  = "adapter_model.safetensors"
+	TorchFile = "adapter_model.bin"
+)
+
+// maxConfig bounds a configuration's size in bytes.
+const maxConfig = 1 << 20
+
+// Folder is an adapter on disk, read into memory: what happens to the files
+// afterwards does not show.
+type Folder struct {
+	Dir    string
+	Config *Config
+
+	tensors                 map[string]safetensors.Tensor
+	digest                  string
+	chatTemplate, tokenizer string
+}
+
+// Open reads the adapter in dir: its configuration, and its tensors from
+// SafeFile or, where that is absent, from TorchFile.
+func Open(dir string) (*Folder, error) {
+	f, err := open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return f, nil
+}
+
+func open(dir string) (*Folder, error) {
+	config, err := readConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	f := &Folder{Dir: dir}
+	if f.Config, err = ParseConfig(config); err != nil {
+		return nil, fmt.Errorf("%s: %w", ConfigFile, err)
+	}
+	if f.tensors, err = readTensors(dir); err != nil {
+		return nil, err
+	}
+	if f.chatTemplate, err = readTemplate(dir); err != nil {
+		return nil, err
+	}
+	if path := filepath.Join(dir, "tokenizer.json"); exists(path) {
+		f.tokenizer = path
+	}
+	// Save takes the old configuration away before it puts new tensors in
+	// place, so a configuration that is still there belongs to the tensors.
+	if again, err := readConfig(dir); err != nil || !bytes.Equal(again, config) {
+		return nil, fmt.Errorf("%w: the folder changed while it was read", ErrConfig)
+	}
+	f.digest = digest(f.Config, f.tensors)
+	return f, nil
+}
+
+func readConfig(dir string) ([]byte, error) {
+	path := filepath.Join(dir, ConfigFile)
+	stat, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if stat.Size() > maxConfig {
+		return nil, fmt.Errorf("%w: %s has %d bytes, more than %d", ErrConfig, ConfigFile, stat.Size(), maxConfig)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return b, nil
+}
+
+// readTensors reads the whole tensor file into memory and parses it there.
+func readTensors(dir string) (map[string]safetensors.Tensor, error) {
+	tensors := map[string]safetensors.Tensor{}
+	b, err := os.ReadFile(filepath.Join(dir, SafeFile))
+	if err == nil {
+		file, err := safetensors.Parse(SafeFile, b)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrTensor, err)
+		}
+		for t := range file.All() {
+			tensors[t.Name] = t
+		}
+		return tensors, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
+	}
+	b, err = os.ReadFile(filepath.Join(dir, TorchFile))
+	if err != nil {
+		return nil, fmt.Errorf("%w: neither %s nor %s: %w", ErrTensor, SafeFile, TorchFile, err)
+	}
+	file, err := torchfile.Parse(TorchFile, b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
+	}
+	for t := range file.All() {
+		tensors[t.Name] = t
+	}
+	return tensors, nil
+}
+
+// readTemplate returns the chat template that lies in the folder, empty where
+// there is none.
+func readTemplate(dir string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	if err == nil {
+		return string(b), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	b, err = os.ReadFile(filepath.Join(dir, "tokenizer_config.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	var c struct {
+		ChatTemplate json.RawMessage `json:"chat_template"`
+	}
+	if err := json.Unmarshal(b, &c); err != nil {
+		return "", fmt.Errorf("%w: tokenizer_config.json: %w", ErrConfig, err)
+	}
+	return pickTemplate(c.ChatTemplate)
+}
+
+// pickTemplate reads chat_template: one template, or named ones of which the
+// default counts.
+func pickTemplate(raw json.RawMessage) (string, error) {
+	var one string
+	if len(raw) == 0 || json.Unmarshal(raw, &one) == nil {
+		return one, nil
+	}
+	var several []struct{ Name, Template string }
+	if err := json.Unmarshal(raw, &several); err != nil {
+		return "", fmt.Errorf("%w: tokenizer_config.json: chat_template: %w", ErrConfig, err)
+	}
+	i := slices.IndexFunc(several, func(t struct{ Name, Template string }) bool { return t.Name == "default" })
+	if i < 0 {
+		return "", nil
+	}
+	return several[i].Template, nil
+}
+
+func exists(path string) bool {
+	stat, err := os.Stat(path)
+	return err == nil && stat.Mode().IsRegular()
+}
+
+// Digest identifies the content, in lower-case hex: the configuration without
+// what does not change the result, and the tensors. The folder's name, the
+// file format and the order of keys, lists and tensors do not show in it.
+func (f *Folder) Digest() string { return f.digest }
+
+// Tensors lists the names of the tensors, sorted.
+func (f *Folder) Tensors() []string {
+	names := make([]string, 0, len(f.tensors))
+	for n := range f.tensors {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,94 @@
+package adapters
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// (IA)³ (Liu et al., 2022), as peft/tuners/ia3 saves it: a vector that
+// multiplies a Linear's output, bias included, or, of a feed-forward module,
+// its input.
+
+func init() { register("IA3", parseIA3) }
+
+type ia3 struct {
+	targets     targets
+	feedforward names
+	saved       []string
+}
+
+func parseIA3(s *settings) Method {
+	m := &ia3{targets: s.targets(ia3Targets), feedforward: s.names("feedforward_modules"), saved: s.list("modules_to_save")}
+	s.inert("fan_in_fan_out", "init_ia3_weights")
+	return m
+}
+
+func (m *ia3) Name() string { return "ia3" }
+func (m *ia3) Rank() int    { return 0 }
+
+func (m *ia3) Build(b *Builder) error {
+	sites, err := m.targets.find(b.Model, models.LinearSite)
+	if err != nil {
+		return err
+	}
+	if err := b.save(m.saved, false); err != nil {
+		return err
+	}
+	adapted := map[int]bool{}
+	for _, site := range sites {
+		adapted[site] = true
+		if b.saved(site) {
+			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, b.Sites[site].Name)
+		}
+		input, err := m.onInput(b, b.Sites[site].Name)
+		if err != nil {
+			return err
+		}
+		w, d := b.Sites[site].Linear.W, b.linear(site)
+		if input {
+			d.factor = b.Module(site, ".ia3_l", 1, w.Cols)
+			continue
+		}
+		f := &outputFactor{param: b.Module(site, ".ia3_l", w.Rows, 1), factor: b.Derive(w.Rows)}
+		b.OnRefresh(func() { kernels.Decode(f.factor, f.param.Weight.Format, f.param.Weight.Data) })
+		d.deltas = append(d.deltas, f)
+		if len(b.Sites[site].Linear.Bias) > 0 {
+			d.terms = append(d.terms, func(bias []float32) { kernels.Mul(bias, f.factor) })
+		}
+	}
+	b.wholeEmbeddings(adapted)
+	return nil
+}
+
+// onInput reports whether a module is one of feedforward_modules; its name
+// need not have a dot before what it ends in.
+func (m *ia3) onInput(b *Builder, module string) (bool, error) {
+	if m.feedforward.re != nil {
+		return matches(m.feedforward.re, module)
+	}
+	list := m.feedforward.list
+	if m.feedforward.empty() && string(b.Config.value("feedforward_modules")) != "[]" {
+		list = ia3Feedforward[modelType(b.Model)]
+	}
+	for _, t := range list {
+		if strings.HasSuffix(module, t) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// outputFactor multiplies a Linear's output.
+type outputFactor struct {
+	param  *Param
+	factor []float32
+}
+
+func (f *outputFactor) apply(_ *kernels.Worker, _, y kernels.Matrix) {
+	for r := range y.Rows {
+		kernels.Mul(y.Row(r), f.factor)
+	}
+}

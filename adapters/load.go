@@ -1,0 +1,184 @@
+package adapters
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/safetensors"
+)
+
+// Load binds a folder to a base model. The Adapter holds copies of the
+// tensors in stored precision, in one block of memory.
+func Load(m models.Model, f *Folder) (*Adapter, error) {
+	a, err := load(m, f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Dir, err)
+	}
+	return a, nil
+}
+
+func load(m models.Model, f *Folder) (*Adapter, error) {
+	b, err := build(m, f.Config)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.fill(f.tensors); err != nil {
+		return nil, err
+	}
+	a := b.adapter()
+	if err := b.finite(); err != nil {
+		return nil, err
+	}
+	a.digest, a.chatTemplate, a.tokenizer = f.digest, f.chatTemplate, f.tokenizer
+	return a, nil
+}
+
+// alignment is the boundary at which each parameter starts, in bytes.
+const alignment = 64
+
+// fill gives every parameter its tensor.
+func (b *Builder) fill(tensors map[string]safetensors.Tensor) error {
+	size, claimed := 0, map[string]bool{}
+	var missing []string
+	for _, p := range b.params {
+		t, ok := tensors[p.Name]
+		if !ok {
+			if !p.optional {
+				missing = append(missing, p.Name)
+			}
+			continue
+		}
+		claimed[p.Name] = true
+		if err := b.check(p, t); err != nil {
+			return err
+		}
+		size += (len(t.Data) + alignment - 1) &^ (alignment - 1)
+	}
+	if err := b.strangers(tensors, claimed, missing); err != nil {
+		return err
+	}
+	memory := make([]byte, size)
+	for _, p := range b.params {
+		t, ok := tensors[p.Name]
+		if !ok {
+			continue
+		}
+		format, _ := t.Format()
+		n := len(t.Data)
+		p.adopt(format, memory[:n:n], t.Data)
+		memory = memory[(n+alignment-1)&^(alignment-1):]
+		if p.optional {
+			p.fold()
+		}
+	}
+	return b.shareTied()
+}
+
+// strangers reports tensors that are missing and tensors that nobody claims.
+func (b *Builder) strangers(tensors map[string]safetensors.Tensor, claimed map[string]bool, missing []string) error {
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: missing: %s", ErrTensor, some(missing))
+	}
+	var unexpected []string
+	for name := range tensors {
+		if !claimed[name] && !slices.ContainsFunc(b.strays, func(stray func(string) bool) bool { return stray(name) }) {
+			unexpected = append(unexpected, name)
+		}
+	}
+	if len(unexpected) == 0 {
+		return nil
+	}
+	slices.Sort(unexpected)
+	return fmt.Errorf("%w: unexpected: %s", ErrTensor, some(unexpected))
+}
+
+// some lists the first few names.
+func some(names []string) string {
+	if len(names) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
+	}
+	return strings.Join(names, ", ")
+}
+
+// check holds a file's tensor against its parameter.
+func (b *Builder) check(p *Param, t safetensors.Tensor) error {
+	format, ok := t.Format()
+	if !ok {
+		return fmt.Errorf("%w: %s is of type %s, want F32, F16 or BF16", ErrTensor, p.Name, t.DType)
+	}
+	if !slices.Equal(t.Shape, p.Shape) {
+		err := fmt.Errorf("%w: %s has shape %v, want %v", ErrTensor, p.Name, t.Shape, p.Shape)
+		if b.Config.Base != "" {
+			err = fmt.Errorf("%w: it was made for %q: %w", ErrBase, b.Config.Base, err)
+		}
+		return err
+	}
+	if i := notFinite(format, t.Data); i >= 0 {
+		return fmt.Errorf("%w: %s holds a NaN or an infinity, element %d", ErrTensor, p.Name, i)
+	}
+	return nil
+}
+
+// notFinite returns the index of the first element that is NaN or infinite,
+// whose exponent is all ones; -1 where there is none.
+func notFinite(f kernels.Format, data []byte) int {
+	switch f {
+	case kernels.F32:
+		for i := 3; i < len(data); i += 4 {
+			if data[i]&0x7f == 0x7f && data[i-1]&0x80 != 0 {
+				return i / 4
+			}
+		}
+	case kernels.F16:
+		for i := 1; i < len(data); i += 2 {
+			if data[i]&0x7c == 0x7c {
+				return i / 2
+			}
+		}
+	case kernels.BF16:
+		for i := 1; i < len(data); i += 2 {
+			if data[i]&0x7f == 0x7f && data[i-1]&0x80 != 0 {
+				return i / 2
+			}
+		}
+	}
+	return -1
+}
+
+// shareTied gives both of two tied embeddings the weight that the file holds
+// for one of them.
+func (b *Builder) shareTied() error {
+	in := b.input()
+	out := b.tied(in)
+	if out < 0 || b.embeddings[in] == nil || b.linears[out] == nil {
+		return nil
+	}
+	table, head := b.embeddings[in].table, b.linears[out].weight
+	switch {
+	case table == nil || head == nil || !table.optional || !head.optional:
+	case table.replaces() && !head.Present():
+		b.linears[out].weight = table
+	case head.replaces() && !table.Present():
+		b.embeddings[in].table = head
+	case table.Present() && head.Present() && !bytes.Equal(table.Weight.Data, head.Weight.Data):
+		return fmt.Errorf("%w: its embeddings are tied, %s and %s differ", ErrBase, table.Name, head.Name)
+	}
+	return nil
+}
+
+// finite checks what is derived from the parameters: a row of W+sBA that is
+// zero has no direction for DoRA.
+func (b *Builder) finite() error {
+	for site, d := range b.linears {
+		for _, c := range d.deltas {
+			if g, ok := c.(*gains); ok && !kernels.Finite(g.gain) {
+				return fmt.Errorf("%w: %s: a row of the adapted weight is zero, DoRA has no norm for it", ErrTensor, b.Sites[site].Name)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package adapters
+
+import (
+	"slices"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/safetensors"
+)
+
+// Param is one named tensor of an adapter.
+type Param struct {
+	Name  string // in the file: "base_model.model.….lora_A.weight"
+	Shape []int  // in the file
+	// Weight holds the values in stored precision, or in F32 where they are
+	// trained: a vector is one row, [a, b] is a rows of b. It is empty where
+	// an optional tensor is absent.
+	Weight kernels.Weight
+	// Transposed tells that Weight is [b, a]. A lora_B, [out, r], is held so:
+	// then both its products run along memory (see lowRank).
+	Transposed bool
+	// Grad is the gradient in the layout of Weight; empty unless it is trained.
+	Grad kernels.Matrix
+
+	optional bool
+	folded   bool // equal to base, whose memory Weight views
+	// base is the base model's own value, where the tensor stands in for it:
+	// what training starts from, and what an equal tensor is folded into.
+	base kernels.Weight
+}
+
+// Len is the number of values.
+func (p *Param) Len() int {
+	n := 1
+	for _, d := range p.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Present reports whether the tensor is there.
+func (p *Param) Present() bool { return p != nil && !p.Weight.Empty() }
+
+// replaces reports whether the tensor is there and differs from the base's.
+func (p *Param) replaces() bool { return p.Present() && !p.folded }
+
+// fold drops the values where they equal the base's.
+func (p *Param) fold() {
+	w, b := p.Weight, p.base
+	if b.Empty() || w.Rows != b.Rows || w.Cols != b.Cols {
+		return
+	}
+	mine, theirs := make([]float32, w.Cols), make([]float32, w.Cols)
+	for r := range w.Rows {
+		decodeRow(mine, w, r)
+		decodeRow(theirs, b, r)
+		if !slices.Equal(mine, theirs) {
+			return
+		}
+	}
+	p.Weight, p.folded = b, true
+}
+
+// Values views the values as float32, in the layout of Weight: what is written
+// to a trained Param's Values is what the next pass reads. It copies where the
+// stored precision is another.
+func (p *Param) Values() kernels.Matrix { return p.Weight.Matrix() }
+
+// vector returns the values as a float32 slice.
+func (p *Param) vector() []float32 {
+	v := make([]float32, p.Len())
+	kernels.Decode(v, p.Weight.Format, p.Weight.Data)
+	return v
+}
+
+// dims is the shape of Weight.
+func (p *Param) dims() (rows, cols int) {
+	switch {
+	case len(p.Shape) == 0:
+		return 1, 1
+	case len(p.Shape) == 1:
+		return 1, p.Shape[0]
+	case p.Transposed:
+		return p.Shape[1], p.Shape[0]
+	}
+	return p.Shape[0], p.Len() / max(p.Shape[0], 1)
+}
+
+// adopt points Weight at data and copies a file's bytes into it.
+func (p *Param) adopt(f kernels.Format, data, file []byte) {
+	rows, cols := p.dims()
+	p.Weight = kernels.NewWeight(f, rows, cols, data)
+	if p.Transposed {
+		transpose(data, file, cols, rows, f.BlockBytes())
+	} else {
+		copy(data, file)
+	}
+}
+
+// Tensor returns the tensor as a file holds it.
+func (p *Param) Tensor() safetensors.Tensor {
+	t := safetensors.Tensor{Name: p.Name, Shape: p.Shape, Data: p.Weight.Data}
+	switch p.Weight.Format {
+	case kernels.F32:
+		t.DType = safetensors.F32
+	case kernels.F16:
+		t.DType = safetensors.F16
+	case kernels.BF16:
+		t.DType = safetensors.BF16
+	default: // a base's own quantised weight
+		m := p.Weight.Matrix()
+		return safetensors.FromFloat32s(p.Name, p.Shape, m.Data)
+	}
+	if p.Transposed {
+		t.Data = make([]byte, len(p.Weight.Data))
+		transpose(t.Data, p.Weight.Data, p.Weight.Rows, p.Weight.Cols, p.Weight.Format.BlockBytes())
+	}
+	return t
+}
+
+// transpose writes src, [rows, cols] of elements of the given size, to dst as
+// [cols, rows].
+func transpose(dst, src []byte, rows, cols, size int) {
+	switch size {
+	case 4:
+		for r := range rows {
+			for c := range cols {
+				copy(dst[(c*rows+r)*4:][:4], src[(r*cols+c)*4:][:4])
+			}
+		}
+	default:
+		for r := range rows {
+			for c := range cols {
+				copy(dst[(c*rows+r)*2:][:2], src[(r*cols+c)*2:][:2])
+			}
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package adapters
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dlclark/regexp2/v2"
+)
+
+// patternTime bounds the matching of one expression against one name: an
+// expression from a file may need time exponential in the name's length.
+const patternTime = 100 * time.Millisecond
+
+// compile reads expr as Python's re does, as far as the two languages agree;
+// before and after anchor it.
+func compile(before, expr, after string) (*regexp2.Regexp, error) {
+	re, err := regexp2.Compile(before+translate(expr)+after, regexp2.None)
+	if err != nil {
+		return nil, fmt.Errorf("regular expression %q: %w", expr, err)
+	}
+	re.MatchTimeout = patternTime
+	return re, nil
+}
+
+// compileFull reads expr for re.fullmatch.
+func compileFull(expr string) (*regexp2.Regexp, error) { return compile(`\A(?:`, expr, `)\z`) }
+
+// compileSuffix reads a key of rank_pattern or alpha_pattern, PEFT's
+// get_pattern_key: re.match(rf"(.*\.)?({key})$", name).
+func compileSuffix(key string) (*regexp2.Regexp, error) { return compile(`\A(?:(.*\.)?(`, key, `)$)`) }
+
+// translate turns Python's named groups into .NET's.
+func translate(expr string) string {
+	if !strings.Contains(expr, "(?P") {
+		return expr
+	}
+	var out strings.Builder
+	for i := 0; i < len(expr); {
+		rest := expr[i:]
+		switch {
+		case rest[0] == '\\' && len(rest) > 1:
+			out.WriteString(rest[:2])
+			i += 2
+		case strings.HasPrefix(rest, "(?P<"):
+			out.WriteString("(?<")
+			i += len("(?P<")
+		case strings.HasPrefix(rest, "(?P=") && strings.IndexByte(rest, ')') > 0:
+			end := strings.IndexByte(rest, ')')
+			out.WriteString(`\k<` + rest[len("(?P="):end] + ">")
+			i += end + 1
+		default:
+			out.WriteByte(rest[0])
+			i++
+		}
+	}
+	return out.String()
+}
+
+// matches reports whether re matches name; running out of time is an error.
+func matches(re *regexp2.Regexp, name string) (bool, error) {
+	ok, err := re.MatchString(name)
+	if err != nil {
+		return false, fmt.Errorf("%w: regular expression %q on %q: %w", ErrConfig, re.String(), name, err)
+	}
+	return ok, nil
+}
+
+// keyed is one entry of rank_pattern or alpha_pattern.
+type keyed struct {
+	expr  string
+	re    *regexp2.Regexp
+	value float64
+}
+
+// patterns are such entries in the order of the file: the first that matches
+// counts.
+type patterns []keyed
+
+func (p patterns) find(name string, fallback float64) (float64, error) {
+	for _, k := range p {
+		ok, err := matches(k.re, name)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			return k.value, nil
+		}
+	}
+	return fallback, nil
+}

@@ -1,0 +1,118 @@
+package adapters
+
+import (
+	"fmt"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// Prompt tuning (Lester et al., 2021), P-tuning (Liu et al., 2021) and prefix
+// tuning (Li and Liang, 2021). PEFT saves what their encoders compute in one
+// tensor without a prefix, prompt_embeddings: for the first two the embeddings
+// of the virtual tokens, [n, hidden]; for the last the keys and values of each
+// layer, [n, layers·2·kvHeads·headDim], which are not rotated.
+
+func init() {
+	register("PROMPT_TUNING", parsePrompt("prompt-tuning"))
+	register("P_TUNING", parsePrompt("p-tuning"))
+	register("PREFIX_TUNING", parsePrefix)
+}
+
+const promptTensor = "prompt_embeddings"
+
+// promptSize is the sizes that a configuration states; 0 where it does not.
+type promptSize struct {
+	tokens, dim, layers, heads int
+}
+
+func (s *settings) promptSize() promptSize {
+	var size promptSize
+	for key, to := range map[string]*int{
+		"num_virtual_tokens": &size.tokens, "token_dim": &size.dim, "num_layers": &size.layers, "num_attention_heads": &size.heads,
+	} {
+		if s.raw(key) != nil {
+			*to = s.count(key, 1)
+		}
+	}
+	if size.tokens == 0 {
+		s.fault(ErrConfig, "num_virtual_tokens is missing")
+	}
+	if n := s.count("num_transformer_submodules", 1); n != 1 {
+		s.fault(ErrConfig, "num_transformer_submodules %d is not implemented", n)
+	}
+	s.inert("encoder_hidden_size", "encoder_num_layers", "encoder_dropout", "encoder_reparameterization_type",
+		"prefix_projection", "prompt_tuning_init", "prompt_tuning_init_text", "prompt_tuning_init_state_dict_path",
+		"tokenizer_name_or_path", "tokenizer_kwargs", "init_weights")
+	return size
+}
+
+// fits holds a stated size against the base's.
+func fits(key string, stated, base int) error {
+	if stated != 0 && stated != base {
+		return fmt.Errorf("%w: %s is %d, the base's is %d", ErrBase, key, stated, base)
+	}
+	return nil
+}
+
+type prompt struct {
+	name string
+	size promptSize
+}
+
+func parsePrompt(name string) parser {
+	return func(s *settings) Method { return &prompt{name, s.promptSize()} }
+}
+
+func (m *prompt) Name() string { return m.name }
+func (m *prompt) Rank() int    { return 0 }
+
+func (m *prompt) Build(b *Builder) error {
+	hidden := b.Model.Config().Hidden
+	if err := fits("token_dim", m.size.dim, hidden); err != nil {
+		return err
+	}
+	if m.size.tokens >= b.Model.Config().Context {
+		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, m.size.tokens, b.Model.Config().Context)
+	}
+	b.embedding(b.input()).virtual = b.Param(promptTensor, m.size.tokens, hidden)
+	b.virtual = m.size.tokens
+	return nil
+}
+
+type prefixTuning struct{ size promptSize }
+
+func parsePrefix(s *settings) Method { return &prefixTuning{s.promptSize()} }
+
+func (m *prefixTuning) Name() string { return "prefix-tuning" }
+func (m *prefixTuning) Rank() int    { return 0 }
+
+func (m *prefixTuning) Build(b *Builder) error {
+	c := b.Model.Config()
+	if err := fits("num_layers", m.size.layers, c.Layers); err != nil {
+		return err
+	}
+	if err := fits("num_attention_heads", m.size.heads, c.KVHeads); err != nil {
+		return err
+	}
+	if err := fits("token_dim", m.size.dim, c.KVHeads*c.HeadDim); err != nil {
+		return err
+	}
+	n, d := m.size.tokens, c.KVHeads*c.HeadDim
+	if n >= c.Context {
+		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, n, c.Context)
+	}
+	p := b.Param(promptTensor, n, c.Layers*2*d)
+	for range c.Layers {
+		b.prefixes = append(b.prefixes, prefix{
+			k: kernels.MatrixOf(n, d, b.Derive(n*d)), v: kernels.MatrixOf(n, d, b.Derive(n*d)),
+		})
+	}
+	b.OnRefresh(func() {
+		all := p.Values()
+		for i, l := range b.prefixes {
+			l.k.Copy(all.Columns(2*i*d, (2*i+1)*d))
+			l.v.Copy(all.Columns((2*i+1)*d, (2*i+2)*d))
+		}
+	})
+	return nil
+}

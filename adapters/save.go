@@ -1,0 +1,162 @@
+package adapters
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"unicode/utf16"
+
+	"github.com/peft-serve/peft-serve/models/safetensors"
+)
+
+// Save writes the adapter to dir as PEFT's save_pretrained does: ConfigFile
+// and SafeFile. Whoever opens dir meanwhile sees the old adapter, the new one
+// or an error, never one's configuration with the other's tensors: the old
+// configuration goes first, then the tensors change, then the new
+// configuration comes. Other files in dir stay.
+func (a *Adapter) Save(dir string) error {
+	if err := a.save(dir); err != nil {
+		return fmt.Errorf("saving an adapter to %s: %w", dir, err)
+	}
+	return nil
+}
+
+func (a *Adapter) save(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	tensors := make([]safetensors.Tensor, len(a.params))
+	for i, p := range a.params {
+		tensors[i] = p.Tensor()
+	}
+	path := filepath.Join(dir, ConfigFile)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := safetensors.WriteFile(filepath.Join(dir, SafeFile), tensors, safetensors.PyTorch()); err != nil {
+		return err
+	}
+	return replace(path, a.config.JSON())
+}
+
+// replace writes a small file under a temporary name and renames it.
+func replace(path string, b []byte) error {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(b)
+	err = errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
+	}
+	return nil
+}
+
+// JSON is the configuration as PEFT writes it: keys sorted, two spaces of
+// indentation, inference_mode true. The members of rank_pattern and
+// alpha_pattern keep their order, in which they are tried.
+func (c *Config) JSON() []byte {
+	members := slices.Clone(c.members)
+	mode := member{"inference_mode", json.RawMessage("true")}
+	if i := slices.IndexFunc(members, func(m member) bool { return m.key == mode.key }); i >= 0 {
+		members[i] = mode
+	} else {
+		members = append(members, mode)
+	}
+	return appendObject(nil, members, "", true)
+}
+
+// appendObject writes members as Python's json.dumps(indent=2) does.
+func appendObject(b []byte, members []member, indent string, sorted bool) []byte {
+	if len(members) == 0 {
+		return append(b, "{}"...)
+	}
+	if sorted {
+		slices.SortFunc(members, func(a, b member) int { return cmp.Compare(a.key, b.key) })
+	}
+	b = append(b, '{')
+	for i, m := range members {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, '\n'), indent+"  "...)
+		b = append(appendText(b, m.key), ": "...)
+		pattern := m.key == "rank_pattern" || m.key == "alpha_pattern"
+		b = appendValue(b, m.value, indent+"  ", sorted && !pattern)
+	}
+	return append(append(append(b, '\n'), indent...), '}')
+}
+
+func appendValue(b []byte, raw json.RawMessage, indent string, sorted bool) []byte {
+	switch raw[0] {
+	case '{':
+		members, err := parseObject(raw)
+		if err != nil { // a repeated key within a value that nobody reads
+			return append(b, raw...)
+		}
+		return appendObject(b, members, indent, sorted)
+	case '[':
+		var list []json.RawMessage
+		if json.Unmarshal(raw, &list) != nil || len(list) == 0 {
+			return append(b, "[]"...)
+		}
+		b = append(b, '[')
+		for i, v := range list {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(append(b, '\n'), indent+"  "...)
+			b = appendValue(b, v, indent+"  ", sorted)
+		}
+		return append(append(append(b, '\n'), indent...), ']')
+	case '"':
+		var s string
+		if json.Unmarshal(raw, &s) == nil {
+			return appendText(b, s)
+		}
+	}
+	return append(b, raw...)
+}
+
+// appendText writes a string as Python does, in ASCII.
+func appendText(b []byte, s string) []byte {
+	b = append(b, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r == '\n':
+			b = append(b, `\n`...)
+		case r == '\r':
+			b = append(b, `\r`...)
+		case r == '\t':
+			b = append(b, `\t`...)
+		case r == '\b':
+			b = append(b, `\b`...)
+		case r == '\f':
+			b = append(b, `\f`...)
+		case r >= ' ' && r < 127:
+			b = append(b, byte(r))
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			b = appendEscape(appendEscape(b, hi), lo)
+		default:
+			b = appendEscape(b, r)
+		}
+	}
+	return append(b, '"')
+}
+
+func appendEscape(b []byte, r rune) []byte {
+	h := strconv.FormatInt(int64(r)+0x10000, 16) // "1xxxx"
+	return append(append(b, `\u`...), h[1:]...)
+}

@@ -1,0 +1,208 @@
+package adapters
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dlclark/regexp2/v2"
+
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// names is target_modules or exclude_modules: a list of module names, each
+// matching itself and what ends in it after a dot, or one expression that
+// must match a whole name (PEFT, tuners_utils.check_target_module_exists).
+type names struct {
+	list []string
+	expr string
+	re   *regexp2.Regexp
+}
+
+func (n names) empty() bool { return len(n.list) == 0 && n.expr == "" }
+
+func (n names) allLinear() bool { return strings.EqualFold(n.expr, "all-linear") }
+
+// match reports whether n matches a module; used, where not nil, collects the
+// entries of the list that did.
+func (n names) match(module string, used map[string]bool) (bool, error) {
+	if n.re != nil {
+		return matches(n.re, module)
+	}
+	found := false
+	for _, t := range n.list {
+		if suffixed(module, t) {
+			found = true
+			if used == nil {
+				break
+			}
+			used[t] = true
+		}
+	}
+	return found, nil
+}
+
+// suffixed reports whether name is t or ends in t after a dot.
+func suffixed(name, t string) bool {
+	return name == t || strings.HasSuffix(name, "."+t)
+}
+
+// targets is what a configuration says of the modules to adapt.
+type targets struct {
+	include, exclude names
+	layers           []int    // layers_to_transform; nil: all
+	hasLayers        bool     // layers_to_transform is given
+	layerPatterns    []string // layers_pattern
+	saved            []string // modules_to_save: never adapted
+	task             string
+	defaults         map[string][]string // by model type, where include is null
+}
+
+// targets reads the keys that say what is adapted.
+func (s *settings) targets(defaults map[string][]string) targets {
+	t := targets{
+		include: s.names("target_modules"), exclude: s.names("exclude_modules"),
+		saved: s.list("modules_to_save"), task: s.config.Task, defaults: defaults,
+	}
+	if t.exclude.allLinear() {
+		s.fault(ErrConfig, "exclude_modules is %q", t.exclude.expr)
+	}
+	if raw := s.raw("layers_to_transform"); raw != nil {
+		if string(raw)[0] == '[' {
+			t.layers = s.integers("layers_to_transform")
+			t.hasLayers = len(t.layers) > 0
+		} else {
+			n := -1
+			s.read("layers_to_transform", &n, "an integer or a list of them")
+			t.layers, t.hasLayers = []int{n}, true
+		}
+	}
+	if raw := s.raw("layers_pattern"); raw != nil {
+		if string(raw)[0] == '[' {
+			t.layerPatterns = s.list("layers_pattern")
+		} else if one := s.text("layers_pattern", ""); one != "" {
+			t.layerPatterns = []string{one}
+		}
+	}
+	for _, p := range t.layerPatterns {
+		if _, err := layerRegexp(p); err != nil {
+			s.fault(ErrConfig, "layers_pattern: %w", err)
+		}
+	}
+	if t.include.expr != "" && (t.hasLayers || len(t.layerPatterns) > 0) {
+		s.fault(ErrConfig, "layers_to_transform and layers_pattern do not go with target_modules as a regular expression")
+	}
+	return t
+}
+
+// anyLayer finds the first number between dots, PEFT's expression without a
+// layers_pattern.
+var anyLayer = regexp.MustCompile(`^.*?\.[^.]*\.(\d+)\.`)
+
+func layerRegexp(pattern string) (*regexp2.Regexp, error) {
+	return compile(`\A(?:(?:^|.*?\.)`, pattern, `\.(?<index>\d+)\.)`)
+}
+
+// inLayers reports whether a module lies in one of the layers.
+func (t *targets) inLayers(module string) (bool, error) {
+	if !t.hasLayers {
+		return true, nil
+	}
+	index := ""
+	if len(t.layerPatterns) == 0 {
+		if m := anyLayer.FindStringSubmatch(module); m != nil {
+			index = m[1]
+		}
+	}
+	for _, p := range t.layerPatterns {
+		re, err := layerRegexp(p)
+		if err != nil {
+			return false, fmt.Errorf("%w: layers_pattern: %w", ErrConfig, err)
+		}
+		m, err := re.FindStringMatch(module)
+		if err != nil {
+			return false, fmt.Errorf("%w: layers_pattern %q on %q: %w", ErrConfig, p, module, err)
+		}
+		if m != nil {
+			index = m.GroupByName("index").String()
+			break
+		}
+	}
+	n, err := strconv.Atoi(index)
+	return err == nil && slices.Contains(t.layers, n), nil
+}
+
+// find returns the sites of the given kinds that are to be adapted. An entry
+// of the list that no module bears, and an outcome without a site, are errors.
+func (t *targets) find(m models.Model, kinds ...models.SiteKind) ([]int, error) {
+	include := t.include
+	if include.empty() {
+		list, ok := t.defaults[modelType(m)]
+		if !ok {
+			return nil, fmt.Errorf("%w: target_modules is null, and there is no default for %s", ErrTarget, m.Config().Architecture)
+		}
+		include = names{list: list}
+	}
+	var found []int
+	used := map[string]bool{}
+	for i, s := range m.Sites() {
+		if !slices.Contains(kinds, s.Kind) {
+			continue
+		}
+		var ok bool
+		var err error
+		if include.allLinear() {
+			ok = s.Kind == models.LinearSite && !s.Head && !(t.task == "SEQ_CLS" && (s.Name == "score" || s.Name == "classifier"))
+		} else {
+			ok, err = include.match(s.Name, used)
+		}
+		if err == nil && ok {
+			ok, err = t.keeps(s.Name, include.list != nil)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			found = append(found, i)
+		}
+	}
+	for _, name := range include.list {
+		if !used[name] {
+			return nil, fmt.Errorf("%w: target_modules names %q, which the base has not", ErrTarget, name)
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%w: target_modules (%s) matches no module of the base", ErrTarget, include)
+	}
+	return found, nil
+}
+
+// keeps reports whether a module that target_modules matches is adapted.
+func (t *targets) keeps(module string, list bool) (bool, error) {
+	excluded, err := t.exclude.match(module, nil)
+	if err != nil || excluded {
+		return false, err
+	}
+	for _, m := range t.saved {
+		re, err := compile(`\A(?:(^|.*\.)`, m, `($|\..*))`)
+		if err != nil {
+			return false, fmt.Errorf("%w: modules_to_save: %w", ErrConfig, err)
+		}
+		if saved, err := matches(re, module); err != nil || saved {
+			return false, err
+		}
+	}
+	if !list {
+		return true, nil
+	}
+	return t.inLayers(module)
+}
+
+func (n names) String() string {
+	if n.expr != "" {
+		return fmt.Sprintf("%q", n.expr)
+	}
+	return fmt.Sprintf("%q", n.list)
+}

@@ -1,0 +1,159 @@
+package adapters
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Trainable tokens: some rows of the embedding are the adapter's own (PEFT,
+// tuners/trainable_tokens). On a base whose embeddings are tied, the output
+// embedding has them too.
+
+// tokenIndices is trainable_token_indices: tokens by module, in the order of
+// the file; a bare list belongs to the input embedding, named "".
+type tokenIndices []struct {
+	module string
+	tokens []int
+}
+
+func (s *settings) tokenIndices(key string) tokenIndices {
+	raw := s.raw(key)
+	if raw == nil || empty(raw) {
+		return nil
+	}
+	all := tokenIndices{{}}
+	if json.Unmarshal(raw, &all[0].tokens) == nil {
+		return all
+	}
+	members, err := parseObject(raw)
+	if err != nil {
+		s.fault(ErrConfig, "%s: %w", key, err)
+		return nil
+	}
+	all = make(tokenIndices, len(members))
+	for i, m := range members {
+		all[i].module = m.key
+		if json.Unmarshal(m.value, &all[i].tokens) != nil {
+			s.fault(ErrConfig, "%s: %q is %s, want a list of tokens", key, m.key, clip(m.value))
+		}
+	}
+	return all
+}
+
+// tokenRow is a token and the row that holds its embedding.
+type tokenRow struct {
+	token int32
+	row   int
+}
+
+func byToken(a tokenRow, token int32) int { return cmp.Compare(a.token, token) }
+
+// tokenRows are rows [n, hidden] in the place of an embedding's.
+type tokenRows struct {
+	rows  *Param
+	order []tokenRow // by token
+}
+
+// ownTokens declares the rows of trainable_token_indices.
+func (b *Builder) ownTokens(indices tokenIndices, tie bool, adapted map[int]bool) error {
+	made := map[int]*tokenRows{}
+	lists := map[int][]int{}
+	for _, entry := range indices {
+		found := false
+		for site, s := range b.Sites {
+			whole := s.Kind == models.EmbeddingSite || s.Head
+			if entry.module == "" && site != b.input() || !strings.HasSuffix(s.Name, entry.module) || !whole {
+				continue
+			}
+			found = true
+			if b.saved(site) || adapted[site] {
+				return fmt.Errorf("%w: %q is in trainable_token_indices and adapted otherwise", ErrTarget, s.Name)
+			}
+			lists[site] = entry.tokens
+		}
+		if !found {
+			return fmt.Errorf("%w: trainable_token_indices names %q, which is no embedding of the base", ErrTarget, entry.module)
+		}
+	}
+	in, out := b.input(), b.tied(b.input())
+	_, both := lists[out]
+	both = both && lists[in] != nil
+	same := both && slices.Equal(lists[in], lists[out])
+	if both && !same && tie {
+		return fmt.Errorf("%w: ensure_weight_tying with different trainable_token_indices for tied embeddings", ErrConfig)
+	}
+	if same {
+		delete(lists, out)
+	}
+	for site := range b.Sites {
+		if list, ok := lists[site]; ok {
+			t, err := b.tokenRows(site, list)
+			if err != nil {
+				return err
+			}
+			made[site] = t
+		}
+	}
+	if made[in] != nil && out >= 0 && (!both || same) {
+		if adapted[out] || b.saved(out) {
+			return fmt.Errorf("%w: %q shares its tokens with trainable_token_indices and is adapted otherwise", ErrTarget, b.Sites[out].Name)
+		}
+		made[out] = made[in]
+	}
+	for site, t := range made {
+		if b.Sites[site].Kind == models.EmbeddingSite {
+			b.embedding(site).tokens = t
+		} else {
+			d := b.linear(site)
+			d.deltas = append(d.deltas, t)
+		}
+	}
+	return nil
+}
+
+func (b *Builder) tokenRows(site int, tokens []int) (*tokenRows, error) {
+	s := b.Sites[site]
+	var w kernels.Weight
+	if s.Kind == models.EmbeddingSite {
+		w = s.Embedding.W
+	} else {
+		w = s.Linear.W
+	}
+	t := &tokenRows{}
+	start := kernels.NewMatrix(len(tokens), w.Cols)
+	for i, token := range tokens {
+		if token < 0 || token >= w.Rows {
+			return nil, fmt.Errorf("%w: trainable_token_indices: token %d is outside the vocabulary of %d", ErrConfig, token, w.Rows)
+		}
+		t.order = append(t.order, tokenRow{int32(token), i})
+		decodeRow(start.Row(i), w, token)
+	}
+	slices.SortFunc(t.order, func(a, b tokenRow) int { return cmp.Compare(a.token, b.token) })
+	for i := range t.order {
+		if i > 0 && t.order[i].token == t.order[i-1].token {
+			return nil, fmt.Errorf("%w: trainable_token_indices: token %d occurs twice", ErrConfig, t.order[i].token)
+		}
+	}
+	t.rows = b.Module(site, ".token_adapter.trainable_tokens_delta", len(tokens), w.Cols)
+	t.rows.base = kernels.WeightOf(start)
+	return t, nil
+}
+
+// apply sets the logits of the tokens: y is [rows, vocabulary].
+func (t *tokenRows) apply(w *kernels.Worker, x, y kernels.Matrix) {
+	n := t.rows.Weight.Rows
+	own := kernels.MatrixOf(x.Rows, n, w.Scratch(x.Rows*n))
+	w.MatMul(own, x, t.rows.Weight)
+	for r := range y.Rows {
+		logits := y.Row(r)
+		for _, o := range t.order {
+			logits[o.token] = own.Row(r)[o.row]
+		}
+	}
+}

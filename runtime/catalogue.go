@@ -1,29 +1,32 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/peft-serve/peft-serve/models"
 )
 
-// Adapter is a loaded version of an adapter.
+// Adapter is a loaded version of an adapter: adapters.Adapter.
 type Adapter interface {
 	models.Adapter
-	Digest() string // of its configuration and tensors
-	Bytes() int     // memory it takes
-	// VirtualTokens is the number of positions that stand before the prompt:
-	// the rows of Prefix, or of the Embedding's virtual tokens.
-	VirtualTokens() int
-	Method() string // "LORA"
-	Rank() int      // 0 where the method has none
+	Digest() string     // of its configuration and tensors
+	Bytes() int         // memory it takes
+	PrefixTokens() int  // positions before the prompt that Prefix fills
+	VirtualTokens() int // tokens -1, -2, … that go before the prompt
+	Method() string     // "lora"
+	Rank() int          // 0 where the method has none
 }
 
 // Source is where a version of an adapter comes from.
 type Source struct {
 	Name string
-	URI  string
+	URI  string // a path without a scheme is a folder
 	Dir  string // the local folder that the URI's scheme provided
 }
 
@@ -43,7 +46,25 @@ type CatalogueOptions struct {
 	Retry   time.Duration     // how long a failed load is remembered; 5 s
 	Schemes map[string]Scheme // beside "file"
 
-	Observer Observer
+	Observer Observer // nobody
+}
+
+// Validate reports every fault of the options.
+func (o CatalogueOptions) Validate() error {
+	var faults []error
+	check := func(name string, negative bool) {
+		if negative {
+			faults = append(faults, fmt.Errorf("%s is below 0", name))
+		}
+	}
+	check("Bytes", o.Bytes < 0)
+	check("Loads", o.Loads < 0)
+	check("Wait", o.Wait < 0)
+	check("Retry", o.Retry < 0)
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrOptions, errors.Join(faults...))
 }
 
 // State tells how far an adapter is.
@@ -54,21 +75,24 @@ const (
 	Loading  State = "loading"
 	Resident State = "resident"
 	Failed   State = "failed"
-	Draining State = "draining" // replaced or removed, still used by sequences
+	Draining State = "draining" // replaced or removed, still used by requests
 )
 
 // Entry describes one version of an adapter in the catalogue.
 type Entry struct {
 	Name, URI  string
 	State      State
-	Digest     string // resident and draining ones, as the next three
-	Method     string
-	Rank       int
-	Bytes      int
 	Pinned     bool
-	References int // requests that hold it
-	LastUsed   time.Time
-	Err        error // why it failed
+	References int       // requests that hold it
+	LastUsed   time.Time // when a request last took or released it
+	Err        error     // why it failed
+
+	// Of resident and draining versions.
+	Adapter Adapter
+	Digest  string
+	Method  string
+	Rank    int
+	Bytes   int
 }
 
 // Errors of the catalogue, beside ErrUnknownAdapter.
@@ -80,40 +104,253 @@ var (
 )
 
 // Catalogue knows adapters by name and holds the loaded ones.
-type Catalogue struct{}
+//
+// A request holds the version it began with. When a name is loaded anew,
+// replaced or removed, its old version drains: it is freed with the last
+// request that holds it.
+type Catalogue struct {
+	loader  Loader
+	options CatalogueOptions
+	ctx     context.Context // of loads, until Close
+	stop    context.CancelFunc
+	work    sync.WaitGroup
+	slots   chan struct{} // one for each load under way
+	watcher *watcher
+
+	mu       sync.Mutex
+	closed   bool
+	records  map[string]*record
+	hidden   map[string]stamp // removed folders of Dir, as they were
+	versions residence
+}
+
+// record is a name and where its adapter comes from.
+type record struct {
+	name, uri string
+	found     bool // a folder of Dir, rather than registered
+	pinned    bool
+	current   *version // nil: not in memory
+	loading   *load    // nil: not under way
+	failure   failure
+}
+
+// failure is a load that failed: it is not tried again until some time has
+// passed or the folder has changed.
+type failure struct {
+	err   error
+	until time.Time
+	stamp stamp
+}
 
 // NewCatalogue returns a catalogue that loads by load. Close ends it.
-func NewCatalogue(load Loader, o CatalogueOptions) (*Catalogue, error) { panic("not yet") }
+func NewCatalogue(load Loader, o CatalogueOptions) (*Catalogue, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o.Bytes = cmp.Or(o.Bytes, 1<<30)
+	o.Loads = cmp.Or(o.Loads, 2)
+	o.Wait = cmp.Or(o.Wait, 30*time.Second)
+	o.Retry = cmp.Or(o.Retry, 5*time.Second)
+	if o.Observer == nil {
+		o.Observer = Silent{}
+	}
+	c := &Catalogue{
+		loader: load, options: o, slots: make(chan struct{}, o.Loads),
+		records: map[string]*record{}, hidden: map[string]stamp{},
+		versions: newResidence(o.Bytes, o.Observer),
+	}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	if o.Dir != "" {
+		if err := c.Rescan(); err != nil {
+			c.stop()
+			return nil, err
+		}
+		c.watch()
+	}
+	return c, nil
+}
 
-// Add registers name for a URI, or the path of a folder. It does not load.
-func (c *Catalogue) Add(name, uri string) error { panic("not yet") }
+// Add registers name for a URI, or the path of a folder. It does not load. A
+// folder of the catalogue's directory may be registered under its own name.
+func (c *Catalogue) Add(name, uri string) error { return c.register(name, uri, false) }
 
 // Replace is Add for a name that may be registered: new requests get the new
 // version, running ones keep theirs.
-func (c *Catalogue) Replace(name, uri string) error { panic("not yet") }
+func (c *Catalogue) Replace(name, uri string) error { return c.register(name, uri, true) }
+
+func (c *Catalogue) register(name, uri string, replace bool) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	uri, err := c.checkSource(uri)
+	if err != nil {
+		return fmt.Errorf("adapter %q: %w", name, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := &record{name: name, uri: uri}
+	if old := c.records[name]; old != nil {
+		if !old.found && !replace {
+			return fmt.Errorf("%w: %q", ErrAdapterExists, name)
+		}
+		r.pinned = old.pinned
+		c.forget(old)
+	}
+	delete(c.hidden, name)
+	c.records[name] = r
+	return nil
+}
 
 // Remove forgets name: its version is freed when no request holds it. A
-// folder of Options.Dir stays forgotten until it changes or is added.
-func (c *Catalogue) Remove(name string) error { panic("not yet") }
+// folder of the catalogue's directory stays forgotten until it changes or is
+// added.
+func (c *Catalogue) Remove(name string) error {
+	r, seen, err := c.resolve(name)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.records[name] == r {
+		c.forget(r)
+		if c.inDir(name) {
+			c.hidden[name] = seen
+		}
+	}
+	return nil
+}
+
+// forget takes r out of the catalogue; c.mu is held.
+func (c *Catalogue) forget(r *record) {
+	delete(c.records, r.name)
+	r.pinned = false
+	if r.current != nil {
+		c.versions.retire(r.current)
+		r.current = nil
+	}
+}
 
 // Load brings the adapter into memory and waits for it.
-func (c *Catalogue) Load(ctx context.Context, name string) (Entry, error) { panic("not yet") }
+func (c *Catalogue) Load(ctx context.Context, name string) (Entry, error) {
+	return c.bring(ctx, name, false)
+}
 
-// Pin loads the adapter and keeps it in memory until Unpin or Remove.
-func (c *Catalogue) Pin(ctx context.Context, name string) error { panic("not yet") }
+// Pin loads the adapter and keeps it in memory until Unpin or Remove. A pinned
+// folder that changes is loaded anew at once.
+func (c *Catalogue) Pin(ctx context.Context, name string) error {
+	_, err := c.bring(ctx, name, true)
+	return err
+}
+
+func (c *Catalogue) bring(ctx context.Context, name string, pin bool) (Entry, error) {
+	done := make(chan struct{})
+	l, err := c.acquire(name, sync.OnceFunc(func() { close(done) }))
+	if err != nil {
+		return Entry{}, err
+	}
+	defer l.release()
+	if !l.ready() {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return Entry{}, ctx.Err()
+		}
+	}
+	if err := l.failure(); err != nil {
+		return Entry{}, fmt.Errorf("adapter %q: %w", name, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if pin {
+		l.version.record.pinned = true
+	}
+	return l.version.entry(), nil
+}
 
 // Unpin lets the adapter be evicted again.
-func (c *Catalogue) Unpin(name string) error { panic("not yet") }
+func (c *Catalogue) Unpin(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.records[name]
+	if r == nil {
+		return fmt.Errorf("%w: %q", ErrUnknownAdapter, name)
+	}
+	r.pinned = false
+	c.versions.changed()
+	return nil
+}
 
 // Lookup describes the adapter that a new request of that name would get.
-func (c *Catalogue) Lookup(name string) (Entry, error) { panic("not yet") }
+func (c *Catalogue) Lookup(name string) (Entry, error) {
+	r, seen, err := c.resolve(name)
+	if err != nil {
+		return Entry{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return r.entry(seen), nil
+}
 
 // List describes every adapter, draining versions included, sorted by name.
-func (c *Catalogue) List() []Entry { panic("not yet") }
+func (c *Catalogue) List() []Entry {
+	if c.options.Dir != "" {
+		_ = c.Rescan() // a directory that cannot be read shows in requests
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []Entry
+	for _, r := range c.records {
+		list = append(list, r.entry(r.seen()))
+	}
+	for _, v := range c.versions.all() {
+		if v.retired {
+			list = append(list, v.entry())
+		}
+	}
+	slices.SortFunc(list, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(b.State, a.State), cmp.Compare(a.Digest, b.Digest))
+	})
+	return list
+}
 
 // Bytes is the memory of all loaded versions, draining ones included, and the
 // budget.
-func (c *Catalogue) Bytes() (used, budget int) { panic("not yet") }
+func (c *Catalogue) Bytes() (used, budget int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.versions.used, c.versions.budget
+}
 
 // Close stops loading and watching. Engines that use c have been closed.
-func (c *Catalogue) Close() error { panic("not yet") }
+func (c *Catalogue) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.stop()
+	err := c.watcher.close()
+	c.work.Wait()
+	return err
+}
+
+// seen is the stamp of r's folder when it was last loaded or tried.
+func (r *record) seen() stamp {
+	if r.current != nil {
+		return r.current.stamp
+	}
+	return r.failure.stamp
+}
+
+// entry describes r, whose folder has that stamp now.
+func (r *record) entry(now stamp) Entry {
+	if v := r.current; v != nil && v.serves(now) {
+		return v.entry()
+	}
+	e := Entry{Name: r.name, URI: r.uri, State: Known, Pinned: r.pinned}
+	switch {
+	case r.loading != nil:
+		e.State = Loading
+	case r.failure.err != nil && r.failure.stamp == now:
+		e.State, e.Err = Failed, r.failure.err
+	}
+	return e
+}

@@ -2,6 +2,11 @@ package runtime
 
 import (
 	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
@@ -15,29 +20,224 @@ type Decoder interface {
 }
 
 // Engine runs sequences over one base model.
-type Engine struct{}
+//
+// One goroutine owns the step loop and all that steps touch; Submit hands
+// sequences to it through the inbox, and it answers through their Streams.
+type Engine struct {
+	model     models.Model
+	decoder   func(skipSpecial bool) Decoder
+	catalogue *Catalogue
+	options   Options
+	now       func() time.Time
+
+	wake chan struct{}
+	done chan struct{}
+	left atomic.Bool // a client has left since the last sweep
+
+	mu      sync.Mutex
+	inbox   []*sequence
+	ids     uint64
+	closing bool // takes no more requests
+	killed  bool // fails those it has
+	roll    roll
+	counts  Snapshot
+
+	// The step loop's own.
+	pool      *kernels.Pool
+	pass      *models.Pass
+	cache     *models.Cache
+	blocks    *blocks
+	queue     queue
+	loading   []*sequence
+	preempted []*sequence // ascending by id: they resume before others start
+	running   []*sequence // by adapter, then by id
+	batch     models.Batch
+	works     []work
+	outputs   []output
+	hidden    models.Value // some of a batch's hidden states
+	sampling  samplingTask
+}
 
 // New starts an engine that computes m on pool, which it then has to itself.
 // decoder returns a Decoder that continues a text, leaving special tokens out
 // if asked to; nil gives events without text. A nil catalogue serves the base
 // alone.
 func New(m models.Model, decoder func(skipSpecial bool) Decoder, c *Catalogue, pool *kernels.Pool, o Options) (*Engine, error) {
-	panic("not yet")
+	e, err := newEngine(m, decoder, c, pool, o)
+	if err != nil {
+		return nil, err
+	}
+	go e.loop()
+	return e, nil
 }
 
-// Submit queues a request. It returns at once: ErrPrompt, ErrSampling,
-// ErrUnknownAdapter, ErrAdapterName, ErrQueueFull and ErrClosed come from
-// here, everything later from the Stream. When ctx ends, so does the sequence.
-func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) { panic("not yet") }
+// newEngine is New without the step loop.
+func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, c *Catalogue, pool *kernels.Pool, o Options) (*Engine, error) {
+	o, err := o.with(m.Config())
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		model: m, decoder: decoder, catalogue: c, options: o, now: time.Now,
+		wake: make(chan struct{}, 1), done: make(chan struct{}), roll: newRoll(),
+		pool: pool, pass: models.NewPass(pool), cache: models.NewCache(m.Config(), o.CacheBlocks),
+		blocks: newBlocks(o.CacheBlocks), queue: newQueue(),
+	}
+	e.batch.Out = make([]int32, 0, o.Slots)
+	e.sampling.choices = make([]choice, pool.Threads())
+	e.counts.Blocks = o.CacheBlocks
+	return e, nil
+}
 
 // Options are the engine's, defaults filled in: Context is the longest
 // sequence it runs.
-func (e *Engine) Options() Options { panic("not yet") }
+func (e *Engine) Options() Options { return e.options }
+
+// Submit queues a request. It returns at once: ErrPrompt, ErrSampling,
+// ErrUnknownAdapter, ErrAdapterName, ErrQueueFull, ErrClosed and an adapter's
+// recent failure come from here, everything later from the Stream. When ctx
+// ends, so does the sequence. r must not change any more.
+func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
+	s, err := e.newSequence(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.reserve(s); err != nil {
+		return nil, err
+	}
+	if r.Adapter != "" {
+		if s.lease, err = e.lease(r.Adapter); err != nil {
+			e.mu.Lock()
+			e.roll.leave(s)
+			e.mu.Unlock()
+			return nil, err
+		}
+	}
+	s.unwatch = context.AfterFunc(ctx, s.stream.cancel)
+	e.mu.Lock()
+	if e.closing {
+		e.roll.leave(s)
+		e.mu.Unlock()
+		s.unwatch()
+		s.lease.release()
+		return nil, ErrClosed
+	}
+	e.counts.Requests++
+	e.inbox = append(e.inbox, s)
+	e.mu.Unlock()
+	e.rouse()
+	return s.stream, nil
+}
+
+// newSequence checks what can be checked of a request before its adapter is
+// loaded.
+func (e *Engine) newSequence(r *Request) (*sequence, error) {
+	vocabulary := e.model.Config().Vocabulary
+	if len(r.Prompt) == 0 {
+		return nil, fmt.Errorf("%w: it is empty", ErrPrompt)
+	}
+	for i, t := range r.Prompt {
+		if t < 0 || int(t) >= vocabulary {
+			return nil, fmt.Errorf("%w: token %d is %d, outside the vocabulary of %d", ErrPrompt, i, t, vocabulary)
+		}
+	}
+	if err := e.fits(r, 0); err != nil {
+		return nil, err
+	}
+	for _, stop := range r.Stop {
+		if stop == "" || !utf8.ValidString(stop) || e.decoder == nil {
+			return nil, fmt.Errorf("%w: %q cannot be a stop string", ErrSampling, stop)
+		}
+	}
+	sampler, err := newSampler(r, vocabulary)
+	if err != nil {
+		return nil, err
+	}
+	s := &sequence{request: r, sampler: sampler, group: r.Group, submitted: e.now()}
+	s.latest = s.submitted
+	if s.group == "" {
+		s.group = r.Adapter
+	}
+	if e.decoder != nil {
+		s.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
+	}
+	s.stream = newStream(func() {
+		s.gone.Store(true)
+		e.left.Store(true)
+		e.rouse()
+	})
+	return s, nil
+}
+
+// fits refuses what the context or the key-value cache can never hold.
+func (e *Engine) fits(r *Request, virtual int) error {
+	completion := r.MaxTokens
+	if completion < 0 {
+		completion = 1
+	}
+	if virtual+len(r.Prompt)+completion > e.options.Context {
+		return fmt.Errorf("%w: its %d tokens, %d virtual ones and %d of completion do not fit the context of %d",
+			ErrPrompt, len(r.Prompt), virtual, completion, e.options.Context)
+	}
+	return nil
+}
+
+// reserve gives a sequence its number and its place among those waiting.
+func (e *Engine) reserve(s *sequence) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return ErrClosed
+	}
+	if err := e.roll.join(s, e.options.Queue); err != nil {
+		return err
+	}
+	e.ids++
+	s.id = e.ids
+	return nil
+}
+
+func (e *Engine) lease(name string) (*lease, error) {
+	if e.catalogue == nil {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownAdapter, name)
+	}
+	return e.catalogue.acquire(name, e.rouse)
+}
 
 // Snapshot returns the present counts.
-func (e *Engine) Snapshot() Snapshot { panic("not yet") }
+func (e *Engine) Snapshot() Snapshot {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	snapshot := e.counts
+	e.roll.describe(&snapshot)
+	return snapshot
+}
 
 // Close takes no more requests, lets those accepted finish until ctx ends,
 // fails the rest with ErrClosed and returns when the step loop has ended. It
 // leaves the catalogue and the pool to their owner.
-func (e *Engine) Close(ctx context.Context) error { panic("not yet") }
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closing = true
+	e.mu.Unlock()
+	e.rouse()
+	select {
+	case <-e.done:
+		return nil
+	case <-ctx.Done():
+	}
+	e.mu.Lock()
+	e.killed = true
+	e.mu.Unlock()
+	e.rouse()
+	<-e.done
+	return ctx.Err()
+}
+
+// rouse wakes the step loop if it is parked.
+func (e *Engine) rouse() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}

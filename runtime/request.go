@@ -105,7 +105,7 @@ type Usage struct {
 var (
 	ErrQueueFull      = errors.New("the waiting queue is full")
 	ErrClosed         = errors.New("the engine is shutting down")
-	ErrPrompt         = errors.New("the prompt cannot be run")       // empty, too long, or a token outside the vocabulary
+	ErrPrompt         = errors.New("the prompt cannot be run")        // empty, too long, or a token outside the vocabulary
 	ErrSampling       = errors.New("a sampling parameter is invalid") // the message names it
 	ErrUnknownAdapter = errors.New("no adapter of that name")
 	ErrNotFinite      = errors.New("the model computed a value that is not finite")

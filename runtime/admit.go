@@ -1,0 +1,178 @@
+package runtime
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// admit gives free slots to the preempted sequences, oldest first, and then to
+// those that wait. A sequence starts when there are blocks for all its tokens;
+// until there are, nobody overtakes it.
+func (e *Engine) admit() {
+	for len(e.running) < e.options.Slots {
+		var s *sequence
+		if len(e.preempted) > 0 {
+			s = e.preempted[0]
+		} else if s = e.queue.first(); s == nil {
+			return
+		}
+		if s.tokens == nil {
+			e.prepare(s)
+		}
+		if !e.place(s) {
+			return
+		}
+		if s.state == preempted {
+			e.preempted = slices.Delete(e.preempted, 0, 1)
+		} else {
+			e.queue.pop(s)
+			e.started(s)
+		}
+		at, _ := slices.BinarySearchFunc(e.running, s, compare)
+		e.running = slices.Insert(e.running, at, s)
+		e.move(s, running)
+		if err := e.prefix(s); err != nil {
+			e.end(s, "", err)
+		}
+	}
+}
+
+// compare orders sequences by adapter and age: the order of the batch.
+func compare(a, b *sequence) int {
+	if c := cmp.Compare(a.order(), b.order()); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.id, b.id)
+}
+
+// prepare sets up a sequence that is about to run for the first time.
+func (e *Engine) prepare(s *sequence) {
+	r := s.request
+	s.virtual = s.lease.virtual()
+	s.maxTokens = r.MaxTokens
+	if s.maxTokens < 0 {
+		s.maxTokens = e.options.Context - s.virtual - len(r.Prompt)
+	}
+	most := s.virtual + len(r.Prompt) + s.maxTokens
+	s.tokens = make([]int32, 0, most)
+	for i := range s.virtual {
+		s.tokens = append(s.tokens, int32(-1-i))
+	}
+	s.tokens = append(s.tokens, r.Prompt...)
+	s.blocks = make([]int32, 0, blocksFor(most))
+	s.root = prefixRoot(s.lease.digest())
+	if r.PromptLogprobs >= 0 {
+		s.prompt = make([]PromptToken, len(r.Prompt))
+		s.prompt[0] = PromptToken{Logprob: Logprob{r.Prompt[0], float32(math.NaN())}}
+		s.scored = 1
+	}
+}
+
+// place finds and takes the blocks for all tokens of a sequence, and reports
+// whether there were enough.
+func (e *Engine) place(s *sequence) bool {
+	s.key = s.root
+	if !e.options.NoPrefixCache && !s.scores() {
+		s.blocks, s.key = e.blocks.find(s.blocks, s.key, s.tokens)
+	}
+	need := blocksFor(len(s.tokens)) - len(s.blocks)
+	spare := 0
+	if len(e.running) > 0 {
+		spare = 1 // lest the first to grow preempts this one at once
+	}
+	if e.blocks.free < need+spare {
+		e.blocks.drop(s.blocks)
+		s.blocks = s.blocks[:0]
+		return false
+	}
+	s.labelled = len(s.blocks)
+	s.computed = s.labelled * kernels.BlockLen
+	for range need {
+		s.blocks = append(s.blocks, e.blocks.take())
+	}
+	return true
+}
+
+// started accounts for a sequence's first admission.
+func (e *Engine) started(s *sequence) {
+	s.admitted = e.now()
+	s.cached = max(s.computed-s.virtual, 0)
+	e.mu.Lock()
+	e.counts.PromptTokens += uint64(len(s.request.Prompt))
+	e.counts.CachedTokens += uint64(s.cached)
+	e.mu.Unlock()
+	s.stream.start(s.lease.digest())
+	e.options.Observer.Started(s.request.Adapter, s.admitted.Sub(s.submitted))
+}
+
+// prefix writes the keys and values of prefix tuning to the positions before
+// the prompt that were not found in the prefix cache.
+func (e *Engine) prefix(s *sequence) (err error) {
+	if s.computed >= s.virtual {
+		return nil
+	}
+	defer e.rescue(s, &err)
+	a := s.lease.adapter()
+	if k, _ := a.Prefix(0); k.Empty() {
+		return nil // virtual tokens, computed like others
+	}
+	for i, kv := range e.cache.Layers {
+		k, v := a.Prefix(i)
+		if k.Rows != s.virtual || v.Rows != s.virtual {
+			return fmt.Errorf("%w: adapter %q: layer %d has %d prefix positions, not %d", ErrPanic, s.request.Adapter, i, k.Rows, s.virtual)
+		}
+		for p := s.computed; p < s.virtual; p++ {
+			kv.Store(s.blocks[p/kernels.BlockLen], p, k.Row(p), v.Row(p))
+		}
+	}
+	s.computed = s.virtual
+	return nil
+}
+
+// grow gives each running sequence a block for its next token. When there is
+// none left the newest sequence gives up its blocks; it resumes later from its
+// tokens, with the same bits.
+func (e *Engine) grow() {
+	for i := 0; i < len(e.running); {
+		s := e.running[i]
+		if blocksFor(len(s.tokens)) <= len(s.blocks) {
+			i++
+		} else if e.blocks.free > 0 {
+			s.blocks = append(s.blocks, e.blocks.take())
+		} else {
+			e.preempt(e.newest())
+			i = 0
+		}
+	}
+}
+
+func (e *Engine) newest() *sequence {
+	newest := e.running[0]
+	for _, s := range e.running {
+		if s.id > newest.id {
+			newest = s
+		}
+	}
+	return newest
+}
+
+func (e *Engine) preempt(s *sequence) {
+	e.vacate(s)
+	at, _ := slices.BinarySearchFunc(e.preempted, s.id, func(s *sequence, id uint64) int { return cmp.Compare(s.id, id) })
+	e.preempted = slices.Insert(e.preempted, at, s)
+	e.move(s, preempted)
+	e.mu.Lock()
+	e.counts.Preemptions++
+	e.mu.Unlock()
+}
+
+// vacate takes a running sequence's slot and blocks.
+func (e *Engine) vacate(s *sequence) {
+	e.running = slices.DeleteFunc(e.running, func(r *sequence) bool { return r == s })
+	e.blocks.drop(s.blocks)
+	s.blocks, s.computed, s.labelled = s.blocks[:0], 0, 0
+}

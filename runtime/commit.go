@@ -1,0 +1,167 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// commit takes the results of one sequence over: its blocks become findable,
+// its token becomes an event.
+func (e *Engine) commit(w *work) {
+	s := w.s
+	err := w.err
+	for i := w.from; i < w.to && err == nil; i++ {
+		err = e.outputs[i].err
+	}
+	if err != nil {
+		e.end(s, "", err)
+		return
+	}
+	s.computed += w.count
+	if !e.options.NoPrefixCache {
+		e.label(s)
+	}
+	finish, err := e.emit(s, e.outputs[w.from:w.to])
+	if finish != "" || err != nil {
+		e.end(s, finish, err)
+	}
+}
+
+// label offers the blocks that are full to the prefix cache.
+func (e *Engine) label(s *sequence) {
+	for n := s.labelled + 1; n*kernels.BlockLen <= s.computed; n++ {
+		s.key = s.key.extend(s.tokens[s.labelled*kernels.BlockLen:])
+		e.blocks.label(s.blocks[s.labelled], s.key)
+		s.labelled = n
+	}
+}
+
+// emit turns outputs into events. It returns how the sequence ended, if it
+// did, and has then left the last event to end.
+func (e *Engine) emit(s *sequence, outputs []output) (finish Finish, err error) {
+	defer e.rescue(s, &err)
+	for i := range outputs {
+		o := &outputs[i]
+		if next := o.place + 1; next < s.promptEnd() {
+			s.prompt[next-s.virtual] = PromptToken{o.Logprob, o.top}
+			s.scored = next - s.virtual + 1
+		}
+	}
+	if s.pending() > 0 {
+		return "", nil
+	}
+	if s.completed == 0 && s.prompt != nil {
+		s.stream.send(Event{Token: NoToken, Prompt: s.prompt})
+	}
+	if s.maxTokens == 0 {
+		s.last = Event{Token: NoToken}
+		return FinishLength, nil
+	}
+	return e.accept(s, &outputs[len(outputs)-1]), nil
+}
+
+// accept adds a sampled token to its sequence.
+func (e *Engine) accept(s *sequence, o *output) (finish Finish) {
+	s.completed++
+	s.tokens = append(s.tokens, o.Token)
+	s.sampler.accept(o.Token)
+	e.queue.charge(s)
+	e.mu.Lock()
+	e.counts.CompletionTokens++
+	e.mu.Unlock()
+	now := e.now()
+	if s.completed == 1 {
+		s.first = now.Sub(s.submitted)
+	}
+	e.options.Observer.Token(s.request.Adapter, s.completed == 1, now.Sub(s.latest))
+	s.latest = now
+
+	event := Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top}
+	stopped := false
+	switch {
+	case !s.request.IgnoreEOS && slices.Contains(e.model.Config().EOS, o.Token):
+		finish = FinishEOS
+	case slices.Contains(s.request.StopIDs, o.Token):
+		finish = FinishStop
+	default:
+		event.Text, stopped = s.text.push(o.Token)
+		if s.completed == s.maxTokens {
+			finish = FinishLength
+		}
+	}
+	if finish != "" && !stopped {
+		var rest string
+		rest, stopped = s.text.end()
+		event.Text += rest
+	}
+	if stopped {
+		finish = FinishStop
+	}
+	if finish != "" {
+		s.last = event
+		return finish
+	}
+	s.stream.send(event)
+	return ""
+}
+
+// end is the last of a sequence: its slot and blocks become free, its adapter
+// loses a reference, and its stream ends with s.last or err. Where it waited
+// for a slot the caller has taken it out.
+func (e *Engine) end(s *sequence, finish Finish, err error) {
+	if s.state == running {
+		e.vacate(s)
+	}
+	if s.state == running || s.state == preempted {
+		e.queue.leave(s)
+	}
+	s.unwatch()
+	now := e.now()
+	u := Usage{
+		PromptTokens: len(s.request.Prompt), CachedTokens: s.cached, CompletionTokens: s.completed,
+		Seed: s.request.Sampling.Seed, AdapterDigest: s.lease.digest(),
+		FirstToken: s.first, Total: now.Sub(s.submitted),
+	}
+	u.Queued = u.Total
+	if !s.admitted.IsZero() {
+		u.Queued = s.admitted.Sub(s.submitted)
+	}
+	if err != nil && s.request.Adapter != "" {
+		err = fmt.Errorf("adapter %q: %w", s.request.Adapter, err)
+	}
+	e.mu.Lock()
+	switch {
+	case err == nil:
+		e.counts.Finished++
+	case errors.Is(err, context.Canceled):
+		e.counts.Cancelled++
+	default:
+		e.counts.Failed++
+	}
+	e.counts.BlocksUsed, e.counts.BlocksCached = e.blocks.used(), e.blocks.keyed
+	e.roll.leave(s)
+	e.mu.Unlock()
+	s.lease.release()
+	if err == nil {
+		s.last.Finish, s.last.Usage = finish, &u
+		s.stream.send(s.last)
+	}
+	s.stream.end(err)
+	e.options.Observer.Finished(s.request.Adapter, finish, u, err)
+}
+
+// rescue, deferred, turns a panic into an error and gives up the buffers that
+// were in use.
+func (e *Engine) rescue(s *sequence, err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: %v", ErrPanic, r)
+		e.options.Log.Error("panic in the engine", "adapter", s.request.Adapter, "panic", r, "stack", string(debug.Stack()))
+		e.pass = models.NewPass(e.pool)
+	}
+}

@@ -1,0 +1,180 @@
+package runtime
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const configName = "adapter_config.json"
+
+// checkName refuses names that are not one: letters, digits and ._-@:+ in
+// elements parted by slashes, none of which begins with a dot.
+func checkName(name string) error {
+	ok := name != "" && len(name) <= 256
+	for _, element := range strings.Split(name, "/") {
+		ok = ok && element != "" && element[0] != '.'
+	}
+	for _, r := range name {
+		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-@:+/", r))
+	}
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrAdapterName, name)
+	}
+	return nil
+}
+
+// stamp tells two states of a folder apart by its files' names, sizes and
+// times of change; the zero stamp is no folder. Links are followed.
+type stamp [sha256.Size]byte
+
+func stampOf(dir string) (stamp, error) {
+	if _, err := os.Stat(filepath.Join(dir, configName)); err != nil {
+		return stamp{}, err
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return stamp{}, err
+	}
+	h := sha256.New()
+	for _, f := range files {
+		stat, err := os.Stat(filepath.Join(dir, f.Name()))
+		if err != nil || stat.IsDir() {
+			continue
+		}
+		fmt.Fprintf(h, "%q %d %d\n", f.Name(), stat.Size(), stat.ModTime().UnixNano())
+	}
+	return stamp(h.Sum(nil)), nil
+}
+
+// inDir reports whether a folder of the catalogue's directory may have that
+// name.
+func (c *Catalogue) inDir(name string) bool {
+	return c.options.Dir != "" && !strings.ContainsRune(name, '/')
+}
+
+// checkSource returns a URI in full: a path becomes absolute.
+func (c *Catalogue) checkSource(uri string) (string, error) {
+	scheme, path, ok := strings.Cut(uri, "://")
+	switch {
+	case !ok:
+		scheme, path = "file", uri
+	case scheme == "file":
+		u, err := url.Parse(uri)
+		if err != nil || u.Host != "" {
+			return "", fmt.Errorf("%w: %q", ErrAdapterSource, uri)
+		}
+		path = u.Path
+	}
+	if scheme != "file" {
+		if c.options.Schemes[scheme] == nil {
+			return "", fmt.Errorf("%w: %q: no such scheme", ErrAdapterSource, uri)
+		}
+		return uri, nil
+	}
+	path, err := filepath.Abs(path)
+	if err == nil {
+		_, err = stampOf(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrAdapterSource, err)
+	}
+	return path, nil
+}
+
+// local is the folder of a URI that checkSource returned, if it is one.
+func local(uri string) (dir string, ok bool) { return uri, !strings.Contains(uri, "://") }
+
+// resolve finds the record of a name and the stamp its folder has now; zero
+// where there is no local folder. A folder of the catalogue's directory is
+// found as it appears and forgotten as it vanishes.
+func (c *Catalogue) resolve(name string) (*record, stamp, error) {
+	if err := checkName(name); err != nil {
+		return nil, stamp{}, err
+	}
+	c.mu.Lock()
+	r := c.records[name]
+	c.mu.Unlock()
+	unknown := fmt.Errorf("%w: %q", ErrUnknownAdapter, name)
+	var now stamp
+	if r != nil && !r.found {
+		if dir, ok := local(r.uri); ok {
+			now, _ = stampOf(dir) // what is wrong with it shows when it is loaded
+		}
+		return r, now, nil
+	}
+	if !c.inDir(name) {
+		return nil, now, unknown
+	}
+	now, err := stampOf(filepath.Join(c.options.Dir, name))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r = c.observe(name, now); r == nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, now, fmt.Errorf("%w: %w", unknown, err)
+		}
+		return nil, now, unknown
+	}
+	return r, now, nil
+}
+
+// observe takes note of what a folder of the catalogue's directory is now, and
+// returns the record of that name, if there is one; c.mu is held.
+func (c *Catalogue) observe(name string, now stamp) *record {
+	r := c.records[name]
+	hidden, ok := c.hidden[name]
+	switch {
+	case r != nil && !r.found: // registered meanwhile
+	case now == stamp{}:
+		delete(c.hidden, name)
+		if r != nil {
+			c.forget(r)
+		}
+		return nil
+	case ok && hidden == now:
+		return nil
+	case r == nil:
+		delete(c.hidden, name)
+		r = &record{name: name, uri: filepath.Join(c.options.Dir, name), found: true}
+		c.records[name] = r
+	}
+	return r
+}
+
+// Rescan looks at the catalogue's directory: what appeared becomes known, what
+// vanished is forgotten, and what is pinned and changed is loaded anew.
+func (c *Catalogue) Rescan() error {
+	files, err := os.ReadDir(c.options.Dir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAdapterSource, err)
+	}
+	now := map[string]stamp{}
+	for _, f := range files {
+		if name := f.Name(); checkName(name) == nil {
+			now[name], _ = stampOf(filepath.Join(c.options.Dir, name))
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, r := range c.records {
+		if _, ok := now[name]; !ok && r.found {
+			now[name] = stamp{}
+		}
+	}
+	for name, s := range now {
+		if r := c.observe(name, s); r != nil && r.found && r.pinned && r.failure.stamp != s {
+			c.need(r, s)
+		}
+	}
+	return nil
+}
+
+func schemeOf(uri string) string {
+	scheme, _, _ := strings.Cut(uri, "://")
+	return scheme
+}

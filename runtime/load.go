@@ -1,0 +1,226 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+)
+
+// load is one load under way, shared by all who want its result.
+type load struct {
+	record *record
+	stamp  stamp // of the folder when it began
+	leases []*lease
+}
+
+// lease is one request's hold on an adapter. A nil lease is the base's.
+type lease struct {
+	catalogue *Catalogue
+	notify    func()
+	version   *version
+	err       error
+	done      atomic.Bool // version or err is set
+	released  bool
+}
+
+// acquire returns a hold on the adapter that name stands for now. If it has to
+// be loaded first, notify is called when the lease is ready; it must not
+// block. Failures of the last seconds are returned at once.
+func (c *Catalogue) acquire(name string, notify func()) (*lease, error) {
+	r, now, err := c.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return nil, ErrClosed
+	case r.failure.err != nil && r.failure.stamp == now && time.Now().Before(r.failure.until):
+		return nil, fmt.Errorf("adapter %q: %w", name, r.failure.err)
+	}
+	l := &lease{catalogue: c, notify: notify}
+	if under := c.need(r, now); under != nil {
+		under.leases = append(under.leases, l)
+	} else {
+		c.versions.hold(r.current)
+		l.version = r.current
+		l.done.Store(true)
+	}
+	return l, nil
+}
+
+// need returns the load that r waits for, after starting it; nil: its current
+// version serves. c.mu is held.
+func (c *Catalogue) need(r *record, now stamp) *load {
+	if r.loading == nil {
+		if r.current != nil && r.current.serves(now) || c.closed {
+			return nil
+		}
+		r.loading = &load{record: r, stamp: now}
+		c.work.Go(func() { c.run(r.loading) })
+	}
+	return r.loading
+}
+
+// run loads the adapter of l's record and hands it to those who wait.
+func (c *Catalogue) run(l *load) {
+	start := time.Now()
+	v, err := c.read(l)
+	c.options.Observer.Loaded(l.record.name, time.Since(start), err)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := l.record
+	r.loading = nil
+	switch {
+	case err != nil:
+		r.failure = failure{err, time.Now().Add(c.options.Retry), l.stamp}
+	case c.records[r.name] != r:
+		r.failure = failure{}
+		c.versions.hold(v)
+		c.versions.retire(v)
+		defer c.versions.drop(v)
+	default:
+		r.failure = failure{}
+	}
+	for _, lease := range l.leases {
+		if lease.released {
+			continue
+		}
+		if lease.err = err; err == nil {
+			c.versions.hold(v)
+			lease.version = v
+		}
+		lease.done.Store(true)
+		lease.notify()
+	}
+}
+
+// read brings an adapter into memory and gives it a place there.
+func (c *Catalogue) read(l *load) (*version, error) {
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-c.ctx.Done():
+		return nil, ErrClosed
+	}
+	a, err := c.fetchUnchanged(l)
+	if c.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.options.Wait)
+	defer cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		v, err := c.versions.install(l, a)
+		if !errors.Is(err, errBusy) {
+			return v, err
+		}
+		change := c.versions.change
+		c.mu.Unlock()
+		select {
+		case <-change:
+		case <-ctx.Done():
+		}
+		c.mu.Lock()
+		if ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+// fetchUnchanged fetches until the folder stays the same meanwhile, lest the
+// adapter is half of one version and half of another.
+func (c *Catalogue) fetchUnchanged(l *load) (Adapter, error) {
+	for range 3 {
+		s := Source{Name: l.record.name, URI: l.record.uri}
+		a, err := c.fetch(&s)
+		dir, ok := local(s.URI)
+		if !ok {
+			return a, err
+		}
+		now, _ := stampOf(dir)
+		if now == l.stamp {
+			return a, err
+		}
+		l.stamp = now
+	}
+	return nil, fmt.Errorf("%w: %s keeps changing", ErrAdapterSource, l.record.uri)
+}
+
+// fetch calls the scheme and the loader; their panics are errors.
+func (c *Catalogue) fetch(s *Source) (a Adapter, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: loading panicked: %v\n%s", ErrPanic, r, debug.Stack())
+		}
+	}()
+	var ok bool
+	if s.Dir, ok = local(s.URI); !ok {
+		s.Dir, err = c.options.Schemes[schemeOf(s.URI)](c.ctx, s.URI)
+		if err != nil {
+			return nil, err
+		}
+	}
+	s.Dir = filepath.Clean(s.Dir)
+	return c.loader(c.ctx, *s)
+}
+
+// ready reports whether the adapter is there, or failed to load.
+func (l *lease) ready() bool { return l == nil || l.done.Load() }
+
+// failure is why the adapter could not be loaded.
+func (l *lease) failure() error {
+	if l == nil {
+		return nil
+	}
+	return l.err
+}
+
+func (l *lease) adapter() Adapter {
+	if l == nil || !l.ready() || l.version == nil {
+		return nil
+	}
+	return l.version.adapter
+}
+
+func (l *lease) digest() string {
+	if a := l.adapter(); a != nil {
+		return a.Digest()
+	}
+	return ""
+}
+
+// virtual is the number of positions before the prompt.
+func (l *lease) virtual() int {
+	if a := l.adapter(); a != nil {
+		return a.PrefixTokens() + a.VirtualTokens()
+	}
+	return 0
+}
+
+// release ends the hold, loaded or not.
+func (l *lease) release() {
+	if l == nil {
+		return
+	}
+	c := l.catalogue
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l.released {
+		return
+	}
+	l.released = true
+	if l.version != nil {
+		c.versions.drop(l.version)
+	}
+}

@@ -1,0 +1,93 @@
+package runtime
+
+import (
+	"context"
+	"slices"
+)
+
+// loop runs steps while there is something to compute and parks otherwise.
+func (e *Engine) loop() {
+	defer close(e.done)
+	for {
+		closing := e.intake()
+		if e.step() {
+			continue
+		}
+		if closing && e.idle() {
+			return
+		}
+		<-e.wake
+	}
+}
+
+// idle reports whether the engine has no sequence. It is asked after intake
+// saw closing: nothing can have arrived since.
+func (e *Engine) idle() bool {
+	return len(e.running)+len(e.preempted)+len(e.loading) == 0 && e.queue.first() == nil
+}
+
+// intake moves what arrived to where it waits, and drops what left. It reports
+// whether the engine is closing.
+func (e *Engine) intake() (closing bool) {
+	e.mu.Lock()
+	e.loading = append(e.loading, e.inbox...)
+	clear(e.inbox)
+	e.inbox = e.inbox[:0]
+	closing, killed := e.closing, e.killed
+	e.mu.Unlock()
+
+	e.loading = slices.DeleteFunc(e.loading, func(s *sequence) bool {
+		if !s.lease.ready() {
+			return false
+		}
+		e.enqueue(s)
+		return true
+	})
+	if e.left.Swap(false) || killed {
+		e.sweep(killed)
+	}
+	return closing
+}
+
+// enqueue makes a sequence whose adapter is loaded, or failed to, wait its
+// turn.
+func (e *Engine) enqueue(s *sequence) {
+	if err := s.lease.failure(); err != nil {
+		e.end(s, "", err)
+		return
+	}
+	if err := e.fits(s.request, s.lease.virtual()); err != nil {
+		e.end(s, "", err)
+		return
+	}
+	e.queue.push(s)
+	e.move(s, queued)
+}
+
+// move notes a sequence's new state.
+func (e *Engine) move(s *sequence, to state) {
+	e.mu.Lock()
+	e.roll.move(s, to)
+	e.mu.Unlock()
+}
+
+// sweep ends the sequences whose client left, or all of them.
+func (e *Engine) sweep(all bool) {
+	out := func(s *sequence) bool {
+		if !all && !s.gone.Load() {
+			return false
+		}
+		err := ErrClosed
+		if !all {
+			err = context.Canceled
+		}
+		e.end(s, "", err)
+		return true
+	}
+	e.loading = slices.DeleteFunc(e.loading, out)
+	e.queue.remove(out)
+	e.preempted = slices.DeleteFunc(e.preempted, out)
+	for i := len(e.running) - 1; i >= 0; i-- {
+		out(e.running[i])
+	}
+}

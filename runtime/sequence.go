@@ -1,0 +1,88 @@
+package runtime
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// sequence is a request on its way through the engine. Between Submit and its
+// end it belongs to the step loop, but for gone.
+type sequence struct {
+	id      uint64 // in the order of Submit
+	request *Request
+	group   string
+	stream  *Stream
+	lease   *lease      // nil: the base
+	gone    atomic.Bool // the client left
+	unwatch func() bool // stops watching the client's context
+	state   state
+
+	// tokens is what the sequence consists of: the adapter's virtual tokens
+	// (below 0), the prompt, the completion. Keys and values of the first
+	// computed ones are in blocks; the first labelled blocks of them have been
+	// offered to the prefix cache, key being the last one's.
+	tokens    []int32
+	virtual   int
+	computed  int
+	blocks    []int32
+	labelled  int
+	root, key digest
+
+	maxTokens int
+	sampler   sampler
+	text      *text // nil: events carry none
+	completed int   // completion tokens
+	prompt    []PromptToken
+	scored    int // prompt tokens that have their log-probability
+	cached    int
+
+	submitted, admitted, latest time.Time
+	first                       time.Duration // from submitted
+	last                        Event         // sent at the end
+}
+
+// state is where a sequence is.
+type state uint8
+
+const (
+	queued state = iota
+	loading
+	preempted
+	running
+	ended
+)
+
+// pending is the number of tokens that have not been computed.
+func (s *sequence) pending() int { return len(s.tokens) - s.computed }
+
+// promptEnd is the place of the first completion token.
+func (s *sequence) promptEnd() int { return s.virtual + len(s.request.Prompt) }
+
+// decoding reports whether the sequence is past its prompt, one token a step.
+func (s *sequence) decoding() bool { return s.pending() == 1 && len(s.tokens) > s.promptEnd() }
+
+// scores reports whether log-probabilities of the prompt are still to come.
+func (s *sequence) scores() bool { return s.scored < len(s.prompt) }
+
+// wants reports whether the logits of the token at that place are needed: to
+// sample what follows, or to score the prompt's next token.
+func (s *sequence) wants(place int) bool {
+	if place == len(s.tokens)-1 {
+		return s.completed < s.maxTokens
+	}
+	next := place + 1 - s.virtual
+	return s.scores() && next >= s.scored && next >= 1 && next < len(s.prompt)
+}
+
+// order sorts sequences by adapter, so that a batch has few segments.
+func (s *sequence) order() uint64 {
+	if s.lease == nil {
+		return 0
+	}
+	return s.lease.version.number
+}
+
+// blocksFor is the number of blocks that hold n positions.
+func blocksFor(n int) int { return (n + kernels.BlockLen - 1) / kernels.BlockLen }

@@ -13,23 +13,28 @@ import (
 )
 
 // ordered reads JSON into the values of a template. Objects keep the order of
-// their keys, and integers stay integers.
-func ordered(data []byte) (jinja.Value, error) {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	v, err := next(d)
+// their keys, and integers stay integers. Strings are marked by g.
+func ordered(data []byte, g guard) (jinja.Value, error) {
+	r := reader{json.NewDecoder(bytes.NewReader(data)), g}
+	r.UseNumber()
+	v, err := r.next()
 	if err != nil {
 		return v, err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	if _, err := r.Token(); !errors.Is(err, io.EOF) {
 		return v, errors.New("data after the JSON value")
 	}
 	return v, nil
 }
 
+type reader struct {
+	*json.Decoder
+	guard guard
+}
+
 // next reads one value.
-func next(d *json.Decoder) (jinja.Value, error) {
-	token, err := d.Token()
+func (r reader) next() (jinja.Value, error) {
+	token, err := r.Token()
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
@@ -42,45 +47,45 @@ func next(d *json.Decoder) (jinja.Value, error) {
 	case bool:
 		return jinja.NewBool(token), nil
 	case string:
-		return jinja.NewString(token), nil
+		return jinja.NewString(r.guard.mark(token)), nil
 	case json.Number:
 		return number(string(token))
 	case json.Delim:
 		if token == '[' {
-			return list(d)
+			return r.list()
 		}
-		return object(d)
+		return r.object()
 	}
 	return jinja.Undefined(), fmt.Errorf("unexpected %v", token)
 }
 
-func list(d *json.Decoder) (jinja.Value, error) {
+func (r reader) list() (jinja.Value, error) {
 	items := []jinja.Value{}
-	for d.More() {
-		item, err := next(d)
+	for r.More() {
+		item, err := r.next()
 		if err != nil {
 			return item, err
 		}
 		items = append(items, item)
 	}
-	_, err := d.Token()
+	_, err := r.Token()
 	return jinja.NewList(items), err
 }
 
-func object(d *json.Decoder) (jinja.Value, error) {
+func (r reader) object() (jinja.Value, error) {
 	v := jinja.NewDict()
-	for d.More() {
-		key, err := d.Token()
+	for r.More() {
+		key, err := r.Token()
 		if err != nil {
 			return v, err
 		}
-		item, err := next(d)
+		item, err := r.next()
 		if err != nil {
 			return v, err
 		}
-		v.AsDict().Set(key.(string), item)
+		v.AsDict().Set(r.guard.mark(key.(string)), item)
 	}
-	_, err := d.Token()
+	_, err := r.Token()
 	return v, err
 }
 

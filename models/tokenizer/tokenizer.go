@@ -38,6 +38,10 @@ type Options struct {
 	// untrusted text wants: "<|im_end|>" in it closes nothing. Added tokens
 	// that are not special are still found.
 	Plain bool
+	// Breaks are offsets of bytes in the text, in ascending order, that no
+	// special token may cover. They let a prompt hold both: special tokens of the chat
+	// template, and untrusted text that looks like one.
+	Breaks []int
 }
 
 // Encode returns the ids of text. Special and added tokens in the text are
@@ -55,13 +59,13 @@ func (t *Tokenizer) EncodePlain(text string) []int32 {
 // AppendEncode appends the ids of text to dst.
 func (t *Tokenizer) AppendEncode(dst []int32, text string, o Options) []int32 {
 	if !o.AddSpecial {
-		return t.appendText(dst, text, o.Plain)
+		return t.appendText(dst, text, o)
 	}
 	for _, s := range t.single {
 		if len(s.ids) > 0 {
 			dst = append(dst, s.ids...)
 		} else {
-			dst = t.appendText(dst, text, o.Plain)
+			dst = t.appendText(dst, text, o)
 		}
 	}
 	return dst
@@ -75,7 +79,7 @@ func (t *Tokenizer) EncodePair(first, second string) (ids, types []int32) {
 		if len(s.ids) > 0 {
 			ids = append(ids, s.ids...)
 		} else {
-			ids = t.appendText(ids, texts[s.text], false)
+			ids = t.appendText(ids, texts[s.text], Options{})
 		}
 		for len(types) < len(ids) {
 			types = append(types, s.typeID)
@@ -126,6 +130,17 @@ func (t *Tokenizer) ID(token string) (id int32, ok bool) {
 // IsSpecial reports whether id is a special token.
 func (t *Tokenizer) IsSpecial(id int32) bool { return t.known(id) && t.special[id] }
 
+// SpecialTokens returns the text of the special tokens in order of their ids.
+func (t *Tokenizer) SpecialTokens() []string {
+	var tokens []string
+	for id, special := range t.special {
+		if special {
+			tokens = append(tokens, t.pieces[id])
+		}
+	}
+	return tokens
+}
+
 // BOS returns the token that begins a text, if the files name one.
 func (t *Tokenizer) BOS() (id int32, ok bool) { return t.Role("bos_token") }
 
@@ -152,22 +167,27 @@ type encoding struct {
 var encodings = sync.Pool{New: func() any { return new(encoding) }}
 
 // appendText appends the ids of text alone, without a template.
-func (t *Tokenizer) appendText(dst []int32, text string, plain bool) []int32 {
+func (t *Tokenizer) appendText(dst []int32, text string, o Options) []int32 {
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "\uFFFD")
+		o.Plain = o.Plain || len(o.Breaks) > 0 // they have moved
 	}
 	e := encodings.Get().(*encoding)
 	e.t, e.ids = t, dst
-	s := search{text: text, plain: plain}
+	s := search{text: text, plain: o.Plain, breaks: o.Breaks}
 	for {
-		from := s.taken
+		from, end := s.taken, len(text)
 		f, ok := t.raw.next(&s)
-		if !ok {
-			e.section(text[from:], from == 0, plain)
-			break
+		if ok {
+			end = f.start
 		}
-		if f.start > from {
-			e.section(text[from:f.start], from == 0, plain)
+		if end > from {
+			// A normalizer moves the breaks; one of them is enough to make all
+			// special tokens of its section plain.
+			e.section(text[from:end], from == 0, o.Plain || s.broken(from, end))
+		}
+		if !ok {
+			break
 		}
 		e.ids = append(e.ids, f.id)
 	}
@@ -179,17 +199,13 @@ func (t *Tokenizer) appendText(dst []int32, text string, plain bool) []int32 {
 
 // section encodes text that holds no added token but normalized ones.
 func (e *encoding) section(text string, atStart, plain bool) {
-	if text == "" {
-		return
-	}
 	if e.t.normalize != nil {
 		text = e.t.normalize(text)
 	}
 	s := search{text: text, plain: plain}
 	for {
-		from := s.taken
+		from, end := s.taken, len(text)
 		f, ok := e.t.normalized.next(&s)
-		end := len(text)
 		if ok {
 			end = f.start
 		}

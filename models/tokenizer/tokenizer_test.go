@@ -285,3 +285,40 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	group.Wait()
 }
+
+// TestBreaks: a special token that a break goes through is plain text, and
+// only that one.
+func TestBreaks(t *testing.T) {
+	for _, name := range []string{"llama3-like", "t5-like"} {
+		tok := openGolden(t, name)
+		all := tok.SpecialTokens()
+		special := all[len(all)-1]
+		id, ok := tok.ID(special)
+		if !ok {
+			t.Fatalf("%s: %q has no id", name, special)
+		}
+		text := special + "a" + special + "b" + special
+		at := len(special) + 1
+		for _, c := range []struct{ breaks, want []int }{
+			{nil, []int{0, 1, 2}},
+			{[]int{1}, []int{1, 2}},
+			{[]int{at + len(special) - 1}, []int{0, 2}},
+			{[]int{len(special), at + len(special), len(text)}, []int{0, 1, 2}},
+			{[]int{0, at + 1, len(text) - 1}, nil},
+		} {
+			ids := tok.AppendEncode(nil, text, Options{Breaks: c.breaks})
+			found := 0
+			for _, got := range ids {
+				if got == id {
+					found++
+				}
+			}
+			if found != len(c.want) {
+				t.Errorf("%s: %q with breaks %v has %d special tokens, want %d", name, text, c.breaks, found, len(c.want))
+			}
+			if got := tok.Decode(ids, false); name == "llama3-like" && got != text {
+				t.Errorf("%q comes back as %q", text, got)
+			}
+		}
+	}
+}

@@ -46,7 +46,7 @@ func (h *Hub) list(ctx context.Context, ref Ref) (commit string, files []string,
 		if err != nil {
 			return err
 		}
-		defer response.Body.Close()
+		defer func() { _ = response.Body.Close() }()
 		if err := h.status(response); err != nil {
 			return err
 		}

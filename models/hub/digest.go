@@ -27,7 +27,7 @@ func newDigest(c content) hash.Hash {
 			return nil
 		}
 		h := sha1.New()
-		fmt.Fprintf(h, "blob %d\x00", c.size)
+		h.Write(fmt.Appendf(nil, "blob %d\x00", c.size))
 		return h
 	}
 	return nil

@@ -101,7 +101,7 @@ func (t *transfer) receive(ctx context.Context, file *os.File, start int64, dige
 	if err != nil {
 		return 0, nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	switch {
 	case response.StatusCode == http.StatusRequestedRangeNotSatisfiable:
 		return 0, nil, errors.Join(t.restart(file), t.wrong("the server has no byte %d", start))

@@ -1,7 +1,9 @@
 package kernels
 
 import (
+	"fmt"
 	goruntime "runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -64,9 +66,18 @@ type Pool struct {
 	joined atomic.Int64
 	region uint64
 	closed atomic.Bool
+	fault  atomic.Pointer[Fault]
 	packed []float32 // activations packed for the region under way
 	tasks  tasks
 }
+
+// Fault is a panic of a Task's part, with the stack of the worker it was on.
+type Fault struct {
+	Value any
+	Stack []byte
+}
+
+func (f *Fault) Error() string { return fmt.Sprint(f.Value) }
 
 type helper struct {
 	asleep atomic.Bool
@@ -107,7 +118,9 @@ func (p *Pool) Close() {
 	p.helpers = nil
 }
 
-// Run executes parts 0 … parts-1 of t and returns when all are done.
+// Run executes parts 0 … parts-1 of t and returns when all are done. If one
+// panics, on whichever worker, the parts not begun are left out and Run panics
+// with a *Fault; the Pool stays usable.
 func (p *Pool) Run(parts int, t Task) {
 	if parts <= 1 || len(p.helpers) == 0 {
 		for i := range parts {
@@ -124,6 +137,9 @@ func (p *Pool) Run(parts int, t Task) {
 	p.open.Store(0)
 	p.settle()
 	p.task = nil
+	if f := p.fault.Swap(nil); f != nil {
+		panic(f)
+	}
 }
 
 // rouse wakes the helpers that sleep.
@@ -193,6 +209,12 @@ func (p *Pool) idle(h *helper, last uint64) {
 }
 
 func (p *Pool) drain(w *Worker) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.next.Store(p.parts)
+			p.fault.CompareAndSwap(nil, &Fault{r, debug.Stack()})
+		}
+	}()
 	for {
 		i := p.next.Add(1) - 1
 		if i >= p.parts {

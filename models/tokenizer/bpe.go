@@ -107,6 +107,13 @@ func (m *bpe) finish(ids map[string]int32) error {
 	return nil
 }
 
+func (m *bpe) hide(piece string) {
+	if m.byteLevel {
+		piece, _ = alphabetBytes(piece)
+	}
+	delete(m.pieces, piece)
+}
+
 func (m *bpe) encode(dst []int32, text string, s *scratch) []int32 {
 	if !m.wordwise {
 		return m.word(dst, text, s)

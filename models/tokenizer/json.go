@@ -119,6 +119,9 @@ func (t *Tokenizer) setPieces(ids map[string]int32, added []addedToken) error {
 		t.pieces[token.ID] = token.Content
 		t.ids[token.Content] = token.ID
 		t.special[token.ID] = token.Special
+		if token.Special {
+			t.model.hide(token.Content)
+		}
 		content := token.Content
 		if !token.Normalized {
 			t.raw.add(content, token)

@@ -27,6 +27,9 @@ type Tokenizer struct {
 // A model turns one word into ids.
 type model interface {
 	encode(dst []int32, word string, s *scratch) []int32
+	// hide takes a special token out of the pieces that words are made of, so
+	// that no plain text ever becomes one.
+	hide(piece string)
 }
 
 // Options say how text is read.

@@ -104,6 +104,8 @@ func (p *scoredPiece) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(parts[1], &p.score)
 }
 
+func (m *unigram) hide(piece string) { delete(m.pieces, piece) }
+
 func (m *unigram) encode(dst []int32, word string, s *scratch) []int32 {
 	if len(word) > maxCached {
 		return m.best(dst, word, s)

@@ -22,6 +22,8 @@ func (m *wordPiece) finish() {
 	}
 }
 
+func (m *wordPiece) hide(piece string) { delete(m.starts, piece) }
+
 func (m *wordPiece) encode(dst []int32, word string, _ *scratch) []int32 {
 	if len(word) > maxCached {
 		return m.cover(dst, word)

@@ -37,12 +37,12 @@ func prepare(source string) string {
 		tag := source[:end]
 		source = source[end:]
 		for i := 0; i < len(tag); {
-			switch {
-			case tag[i] == '\'' || tag[i] == '"':
+			switch tag[i] {
+			case '\'', '"':
 				n := stringEnd(tag, i)
 				b.WriteString(unescape(tag[i:n]))
 				i = n
-			case tag[i] == '|':
+			case '|':
 				rest := tag[i+1:]
 				name := strings.TrimLeft(rest, " \t\r\n")
 				b.WriteString(tag[i : i+1+len(rest)-len(name)])

@@ -129,7 +129,7 @@ func (v *ggufVocab) read() error {
 var ggufRoles = map[string]string{
 	"bos_token_id": "bos_token", "eos_token_id": "eos_token", "unknown_token_id": "unk_token",
 	"padding_token_id": "pad_token", "cls_token_id": "cls_token", "mask_token_id": "mask_token",
-	"seperator_token_id": "sep_token", // sic
+	"seperator_token_id": "sep_token", //nolint:misspell // so it is written
 }
 
 // byRole sets the id of a role that the file leaves out, if it has the piece.
@@ -340,7 +340,7 @@ func (v *ggufVocab) wordPiece(t *Tokenizer) error {
 	}
 	unknown, ok := v.roles["unk_token"]
 	if !ok || cls == sep {
-		return errors.New("tokenizer.ggml.unknown_token_id, cls_token_id or seperator_token_id is missing")
+		return errors.New("tokenizer.ggml.unknown_token_id, cls_token_id or seperator_token_id is missing") //nolint:misspell // so it is written
 	}
 	m := &wordPiece{starts: make(map[string]int32), continues: make(map[string]int32), unknown: unknown, maxRunes: 100}
 	for id, piece := range v.pieces {

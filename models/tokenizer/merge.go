@@ -49,7 +49,6 @@ type scratch struct {
 	symbols []symbol
 	heap    []candidate
 	lattice []node
-	buf     []byte
 }
 
 // A symbol is an id in a linked list; one that was joined to its left has id

@@ -40,16 +40,16 @@ func (t *Tokenizer) parseUnigram(raw json.RawMessage) (map[string]int32, error) 
 		return nil, err
 	}
 	if f.Unknown == nil {
-		return nil, errors.New("Unigram: no unk_id")
+		return nil, errors.New("unigram: no unk_id")
 	}
 	if *f.Unknown < 0 || int(*f.Unknown) >= len(f.Vocab) {
-		return nil, fmt.Errorf("Unigram: unk_id %d is outside the vocabulary of %d", *f.Unknown, len(f.Vocab))
+		return nil, fmt.Errorf("unigram: unk_id %d is outside the vocabulary of %d", *f.Unknown, len(f.Vocab))
 	}
 	ids := make(map[string]int32, len(f.Vocab))
 	scores := make([]float64, len(f.Vocab))
 	for i, p := range f.Vocab {
 		if _, ok := ids[p.piece]; ok {
-			return nil, fmt.Errorf("Unigram: %q is in the vocabulary twice", p.piece)
+			return nil, fmt.Errorf("unigram: %q is in the vocabulary twice", p.piece)
 		}
 		ids[p.piece], scores[i] = int32(i), p.score
 	}

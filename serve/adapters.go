@@ -1,0 +1,163 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// adapterView is an adapter as /v1/adapters shows it.
+type adapterView struct {
+	Name       string     `json:"name"`
+	State      string     `json:"state"`
+	Source     string     `json:"source"`
+	Digest     string     `json:"digest,omitempty"`
+	Method     string     `json:"method,omitempty"`
+	Rank       int        `json:"rank,omitempty"`
+	Bytes      int        `json:"bytes"`
+	Pinned     bool       `json:"pinned"`
+	References int        `json:"references"`
+	LastUsed   *time.Time `json:"last_used,omitempty"`
+	Error      string     `json:"error,omitempty"`
+}
+
+func viewOf(e runtime.Entry) adapterView {
+	v := adapterView{
+		Name: e.Name, State: string(e.State), Source: e.URI, Digest: e.Digest, Method: e.Method, Rank: e.Rank,
+		Bytes: e.Bytes, Pinned: e.Pinned, References: e.References,
+	}
+	if !e.LastUsed.IsZero() {
+		v.LastUsed = &e.LastUsed
+	}
+	if e.Err != nil {
+		v.Error = e.Err.Error()
+	}
+	return v
+}
+
+func (s *Server) adapterEntries() []runtime.Entry {
+	if s.catalogue == nil {
+		return nil
+	}
+	return s.catalogue.List()
+}
+
+func (s *Server) listAdapters(c *fiber.Ctx) error {
+	answer := struct {
+		Adapters []adapterView `json:"adapters"`
+		Used     int           `json:"bytes_used"`
+		Budget   int           `json:"bytes_budget"`
+	}{Adapters: []adapterView{}}
+	for _, e := range s.adapterEntries() {
+		answer.Adapters = append(answer.Adapters, viewOf(e))
+	}
+	if s.catalogue != nil {
+		answer.Used, answer.Budget = s.catalogue.Bytes()
+	}
+	return writeJSON(c, fiber.StatusOK, answer)
+}
+
+// adapterParam is the adapter that the path names.
+func (s *Server) adapterParam(c *fiber.Ctx) (string, error) {
+	name := c.Params("name")
+	if !isName(name) {
+		return "", invalidName("name", name)
+	}
+	return name, nil
+}
+
+func invalidName(param, name string) *failure {
+	return invalid(param, "%q is no name for an adapter: use 1 to 128 letters, digits, dots, dashes and underscores, the first not a dot", name)
+}
+
+func (s *Server) getAdapter(c *fiber.Ctx) error {
+	name, err := s.adapterParam(c)
+	if err != nil {
+		return err
+	}
+	e, err := s.catalogue.Lookup(name)
+	if err != nil {
+		return s.adapterFault(name, err)
+	}
+	return writeJSON(c, fiber.StatusOK, viewOf(e))
+}
+
+// adapterFault is a catalogue's error as an answer.
+func (s *Server) adapterFault(name string, err error) error {
+	switch {
+	case errors.Is(err, runtime.ErrUnknownAdapter):
+		return notFound("adapter_not_found", "name", "adapter %q is not known here: GET /v1/adapters lists them", name)
+	case errors.Is(err, runtime.ErrAdapterName), errors.Is(err, runtime.ErrAdapterBudget), isBrokenAdapter(err):
+		return err
+	}
+	return &adapterError{name, err}
+}
+
+func (s *Server) pinAdapter(c *fiber.Ctx) error {
+	ctx, done := s.attend(c)
+	defer done()
+	return s.changeAdapter(c, func(name string) error { return s.catalogue.Pin(ctx, name) })
+}
+
+func (s *Server) unpinAdapter(c *fiber.Ctx) error {
+	return s.changeAdapter(c, s.catalogue.Unpin)
+}
+
+func (s *Server) changeAdapter(c *fiber.Ctx, change func(name string) error) error {
+	name, err := s.adapterParam(c)
+	if err != nil {
+		return err
+	}
+	if err := change(name); err != nil {
+		return s.adapterFault(name, err)
+	}
+	return s.getAdapter(c)
+}
+
+// deleteAdapter forgets an adapter: requests that run keep their version. Its
+// files go too, if they are in the folder that PUT writes to.
+func (s *Server) deleteAdapter(c *fiber.Ctx) error {
+	name, err := s.adapterParam(c)
+	if err != nil {
+		return err
+	}
+	defer s.publishing.lock(name)()
+	entry, err := s.catalogue.Lookup(name)
+	if err != nil {
+		return s.adapterFault(name, err)
+	}
+	if err := s.catalogue.Remove(name); err != nil {
+		return s.adapterFault(name, err)
+	}
+	if folder := folderOf(entry); s.config.Adapters != "" && filepath.Dir(folder) == filepath.Clean(s.config.Adapters) {
+		if err := discard(folder); err != nil {
+			return fmt.Errorf("adapter %q is forgotten, but its files cannot be removed: %w", name, err)
+		}
+	}
+	return c.SendStatus(http.StatusNoContent)
+}
+
+// discard takes a folder out of sight in one step, then removes it.
+func discard(folder string) error {
+	hidden := filepath.Join(filepath.Dir(folder), incoming+"removed-"+newID())
+	if err := os.Rename(folder, hidden); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return os.RemoveAll(hidden)
+}
+
+// folderOf is the local folder of an adapter, or its URI.
+func folderOf(e runtime.Entry) string { return strings.TrimPrefix(e.URI, "file://") }
+
+func isFolderPath(uri string) bool { return !strings.Contains(uri, "://") }

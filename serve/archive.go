@@ -1,0 +1,192 @@
+package serve
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// archiveLimits bound what an upload may unpack to.
+type archiveLimits struct {
+	Bytes int64 // of all files together
+	Files int   // entries, folders included
+	Depth int   // folders in a path
+}
+
+// errUpload is a connection that broke while the archive came in.
+var errUpload = errors.New("the upload ended too early")
+
+// unpack writes the files of a .tar.zst or .tar.gz into an empty folder.
+// Nothing is written outside of it, and only plain files and folders are:
+// any other entry is refused by name.
+func unpack(dir string, archive io.Reader, limits archiveLimits) error {
+	plain, err := decompress(archive)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	left := limits.Bytes
+	entries := tar.NewReader(plain)
+	for count := 0; ; count++ {
+		header, err := entries.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return unreadable("", err)
+		}
+		if count == limits.Files {
+			return refusedEntry(header.Name, "is one too many: an adapter has at most %d files", limits.Files)
+		}
+		if err := unpackEntry(root, entries, header, &left, limits); err != nil {
+			return err
+		}
+	}
+}
+
+func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64, limits archiveLimits) error {
+	if header.Typeflag == tar.TypeXGlobalHeader {
+		return nil
+	}
+	name, fault := entryName(header.Name, limits.Depth)
+	if fault != "" {
+		return refusedEntry(header.Name, "%s", fault)
+	}
+	switch header.Typeflag {
+	case tar.TypeDir:
+		if err := root.MkdirAll(name, 0o755); err != nil {
+			return refusedEntry(header.Name, "cannot be made a folder: %s", cause(err))
+		}
+		return nil
+	case tar.TypeReg:
+	default:
+		return refusedEntry(header.Name, "is %s: an adapter has only plain files and folders", entryKind(header.Typeflag))
+	}
+	if parent := path.Dir(name); parent != "." {
+		if err := root.MkdirAll(parent, 0o755); err != nil {
+			return refusedEntry(header.Name, "cannot be put into %s: %s", parent, cause(err))
+		}
+	}
+	file, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return refusedEntry(header.Name, "is in the archive twice")
+	}
+	if err != nil {
+		return refusedEntry(header.Name, "cannot be written: %s", cause(err))
+	}
+	defer file.Close()
+	written, err := io.Copy(file, io.LimitReader(body, *left+1))
+	*left -= written
+	switch {
+	case err != nil:
+		return unreadable(header.Name, err)
+	case *left < 0:
+		return &failure{
+			status: http.StatusRequestEntityTooLarge, kind: invalidRequest, code: "archive_too_large",
+			message: fmt.Sprintf("the archive unpacks to more than %d bytes at entry %q: send less, or raise --upload-limit", limits.Bytes, header.Name),
+		}
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// entryName is the path of an entry inside the folder, or what is wrong with
+// it.
+func entryName(name string, depth int) (clean, fault string) {
+	clean = path.Clean(strings.TrimSuffix(name, "/"))
+	switch {
+	case name == "" || len(name) > 512 || strings.ContainsAny(name, "\x00\\:"):
+		return "", "is not a usable name for a file"
+	case path.IsAbs(name):
+		return "", "has an absolute path"
+	case !filepath.IsLocal(clean):
+		return "", "leads out of the adapter's folder"
+	case strings.Count(clean, "/") > depth:
+		return "", fmt.Sprintf("lies more than %d folders deep", depth)
+	}
+	return clean, ""
+}
+
+func entryKind(kind byte) string {
+	switch kind {
+	case tar.TypeLink:
+		return "a hard link"
+	case tar.TypeSymlink:
+		return "a symbolic link"
+	case tar.TypeChar, tar.TypeBlock:
+		return "a device"
+	case tar.TypeFifo:
+		return "a pipe"
+	}
+	return fmt.Sprintf("an entry of type %q", string(kind))
+}
+
+// decompress finds the format by the archive's first bytes.
+func decompress(r io.Reader) (io.ReadCloser, error) {
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	magic, err := buffered.Peek(4)
+	if err != nil && err != io.EOF {
+		return nil, errors.Join(errUpload, err)
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(buffered)
+		if err != nil {
+			return nil, unreadable("", err)
+		}
+		return z, nil
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(128<<20))
+		if err != nil {
+			return nil, unreadable("", err)
+		}
+		return z.IOReadCloser(), nil
+	}
+	return nil, &failure{
+		status: http.StatusUnsupportedMediaType, kind: invalidRequest, code: "archive_format",
+		message: "the request body is neither .tar.zst nor .tar.gz: send an archive of the adapter's folder, as tar -czf makes it",
+	}
+}
+
+func refusedEntry(name, format string, args ...any) *failure {
+	return &failure{
+		status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "archive_refused",
+		message: fmt.Sprintf("the archive's entry %q ", name) + fmt.Sprintf(format, args...),
+	}
+}
+
+func unreadable(entry string, err error) *failure {
+	where := "the archive cannot be read"
+	if entry != "" {
+		where = fmt.Sprintf("the archive's entry %q cannot be read", entry)
+	}
+	return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "archive_refused", message: fmt.Sprintf("%s: %s", where, err)}
+}
+
+// cause is an error without the path, which is the server's own business.
+func cause(err error) error {
+	var inPath *fs.PathError
+	if errors.As(err, &inPath) {
+		return inPath.Err
+	}
+	return err
+}

@@ -1,0 +1,77 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+)
+
+// Config is what a Server does beside running requests. Zero fields have the
+// defaults told with them.
+type Config struct {
+	Name    string // the base's name in requests and in /v1/models
+	Source  string // where the base comes from
+	Version string // of the server
+
+	Adapters string // the folder that uploads are kept in; none
+	ReadOnly bool   // refuse changes of adapters
+
+	APIKeys     []string // one of them opens the API; none: it is open
+	BodyLimit   int      // bytes of a JSON body; 8 MiB
+	UploadLimit int64    // bytes of an adapter's archive, and of its files; 4 GiB
+	MaxLogprobs int      // the most likeliest tokens a request may ask for; 20
+	Parallel    int      // choices of one request in the engine at once; 64
+
+	Log *slog.Logger // nowhere
+}
+
+// Validate reports every fault of the configuration.
+func (c Config) Validate() error {
+	var faults []error
+	below := func(name string, v int64) {
+		if v < 0 {
+			faults = append(faults, fmt.Errorf("%s is %d, below 0", name, v))
+		}
+	}
+	below("BodyLimit", int64(c.BodyLimit))
+	below("UploadLimit", c.UploadLimit)
+	below("MaxLogprobs", int64(c.MaxLogprobs))
+	below("Parallel", int64(c.Parallel))
+	if c.Name == "" {
+		faults = append(faults, errors.New("Name is empty: the base needs a name for requests to use"))
+	}
+	for i, key := range c.APIKeys {
+		if len(key) < 8 {
+			faults = append(faults, fmt.Errorf("APIKeys[%d] is shorter than 8 characters", i))
+		}
+	}
+	if c.Adapters != "" {
+		if stat, err := os.Stat(c.Adapters); err != nil {
+			faults = append(faults, fmt.Errorf("Adapters: %w", err))
+		} else if !stat.IsDir() {
+			faults = append(faults, fmt.Errorf("Adapters: %s is not a folder", c.Adapters))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) withDefaults() Config {
+	if c.BodyLimit == 0 {
+		c.BodyLimit = 8 << 20
+	}
+	if c.UploadLimit == 0 {
+		c.UploadLimit = 4 << 30
+	}
+	if c.MaxLogprobs == 0 {
+		c.MaxLogprobs = 20
+	}
+	if c.Parallel == 0 {
+		c.Parallel = 64
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return c
+}

@@ -1,0 +1,293 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A fieldError is a request body that cannot be taken: Path is the JSON path
+// of the field at fault, "messages[1].role", and empty for the whole body.
+type fieldError struct {
+	Path   string
+	Reason string
+}
+
+func (e *fieldError) Error() string {
+	if e.Path == "" {
+		return "the request body " + e.Reason
+	}
+	return e.Path + " " + e.Reason
+}
+
+// A fieldDecoder reads a field that JSON allows to be of several types.
+type fieldDecoder interface {
+	decodeField(path string, raw json.RawMessage) error
+}
+
+// unimplemented is a field that the dialect knows and this server does not
+// implement. Its `only` tag lists the JSON values, separated by "|", that mean
+// the same as leaving it out; null always does.
+type unimplemented struct{}
+
+// ignored is a field that has no bearing on the answer: any value is taken.
+type ignored struct{}
+
+// decode reads a JSON object strictly into the struct that v points to: a
+// field that v does not name, a repeated field, a wrong type and a number that
+// does not fit are errors that name the field.
+func decode(body []byte, v any) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return &fieldError{"", "is empty: send a JSON object"}
+	}
+	if !json.Valid(body) {
+		return &fieldError{"", "is not valid JSON: " + syntaxFault(body)}
+	}
+	return decodeValue("", bytes.TrimSpace(body), reflect.ValueOf(v).Elem())
+}
+
+func syntaxFault(body []byte) string {
+	var v json.RawMessage
+	d := json.NewDecoder(bytes.NewReader(body))
+	if err := d.Decode(&v); err != nil {
+		if err == io.ErrUnexpectedEOF {
+			return "it ends too early"
+		}
+		if s, ok := err.(*json.SyntaxError); ok {
+			return fmt.Sprintf("%s (at byte %d)", s, s.Offset)
+		}
+		return err.Error()
+	}
+	return fmt.Sprintf("something follows the object at byte %d", d.InputOffset())
+}
+
+func decodeValue(path string, raw json.RawMessage, v reflect.Value) error {
+	if d, ok := v.Addr().Interface().(fieldDecoder); ok {
+		return d.decodeField(path, raw)
+	}
+	switch v.Interface().(type) {
+	case ignored:
+		return nil
+	case json.RawMessage:
+		v.SetBytes(bytes.Clone(raw))
+		return nil
+	}
+	null := string(raw) == "null"
+	switch v.Kind() {
+	case reflect.Pointer:
+		if null {
+			return nil
+		}
+		v.Set(reflect.New(v.Type().Elem()))
+		return decodeValue(path, raw, v.Elem())
+	case reflect.Struct:
+		return decodeObject(path, raw, v)
+	case reflect.Slice:
+		if null {
+			return nil
+		}
+		return decodeArray(path, raw, v)
+	case reflect.Map:
+		if null {
+			return nil
+		}
+		return decodeMap(path, raw, v)
+	case reflect.String:
+		return decodeScalar(path, raw, '"', "a string", func(s string) string {
+			var text string
+			if json.Unmarshal(raw, &text) != nil {
+				return "is not a valid string"
+			}
+			v.SetString(text)
+			return ""
+		})
+	case reflect.Bool:
+		if s := string(raw); s == "true" || s == "false" {
+			v.SetBool(s == "true")
+			return nil
+		}
+		return wrongType(path, raw, "true or false")
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return decodeScalar(path, raw, '0', "a whole number", func(s string) string {
+			n, err := strconv.ParseInt(s, 10, 64)
+			if err != nil {
+				if f, ferr := strconv.ParseFloat(s, 64); ferr == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+					n, err = int64(f), nil
+				}
+			}
+			if err != nil {
+				return "wants a whole number, not " + s
+			}
+			if v.OverflowInt(n) {
+				return "is out of range: " + s
+			}
+			v.SetInt(n)
+			return ""
+		})
+	case reflect.Float32, reflect.Float64:
+		return decodeScalar(path, raw, '0', "a number", func(s string) string {
+			f, err := strconv.ParseFloat(s, 64)
+			if err != nil || v.OverflowFloat(f) {
+				return "is out of range: " + s
+			}
+			v.SetFloat(f)
+			return ""
+		})
+	}
+	panic("serve: no decoding of " + v.Type().String())
+}
+
+// decodeScalar hands the text of a value of the wanted class, '"' or '0', to
+// set, which returns what is wrong with it.
+func decodeScalar(path string, raw json.RawMessage, class byte, want string, set func(string) string) error {
+	if classOf(raw) != class {
+		return wrongType(path, raw, want)
+	}
+	if fault := set(string(raw)); fault != "" {
+		return &fieldError{path, fault}
+	}
+	return nil
+}
+
+func decodeObject(path string, raw json.RawMessage, v reflect.Value) error {
+	if classOf(raw) != '{' {
+		return wrongType(path, raw, "an object")
+	}
+	fields := fieldsOf(v.Type())
+	seen := make(map[string]bool, len(fields))
+	return eachMember(raw, func(key string, value json.RawMessage) error {
+		at := join(path, key)
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == key })
+		if i < 0 {
+			return &fieldError{at, "is not a field of this request" + closest(key, fields)}
+		}
+		if seen[key] {
+			return &fieldError{at, "is given twice"}
+		}
+		seen[key] = true
+		f := fields[i]
+		if f.unimplemented {
+			if s := compact(value); s != "null" && !slices.Contains(f.only, s) {
+				return &fieldError{at, "is not implemented: leave it out" + orSend(f.only)}
+			}
+			return nil
+		}
+		return decodeValue(at, value, v.FieldByIndex(f.index))
+	})
+}
+
+func decodeArray(path string, raw json.RawMessage, v reflect.Value) error {
+	if classOf(raw) != '[' {
+		return wrongType(path, raw, "an array")
+	}
+	var elements []json.RawMessage
+	if err := json.Unmarshal(raw, &elements); err != nil {
+		return &fieldError{path, err.Error()}
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
+	for i, e := range elements {
+		if err := decodeValue(fmt.Sprintf("%s[%d]", path, i), bytes.TrimSpace(e), v.Index(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func decodeMap(path string, raw json.RawMessage, v reflect.Value) error {
+	if classOf(raw) != '{' {
+		return wrongType(path, raw, "an object")
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	return eachMember(raw, func(key string, value json.RawMessage) error {
+		element := reflect.New(v.Type().Elem()).Elem()
+		if err := decodeValue(join(path, key), value, element); err != nil {
+			return err
+		}
+		v.SetMapIndex(reflect.ValueOf(key), element)
+		return nil
+	})
+}
+
+// eachMember calls f for each member of an object, in order.
+func eachMember(raw json.RawMessage, f func(key string, value json.RawMessage) error) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if _, err := d.Token(); err != nil {
+		return &fieldError{"", err.Error()}
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return &fieldError{"", err.Error()}
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return &fieldError{"", err.Error()}
+		}
+		if err := f(key.(string), bytes.TrimSpace(value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func wrongType(path string, raw json.RawMessage, want string) error {
+	if path == "" {
+		return &fieldError{"", "wants to be " + want + ", not " + typeName(raw)}
+	}
+	return &fieldError{path, "wants " + want + ", not " + typeName(raw)}
+}
+
+// classOf is the first byte of a value, with '0' for every number.
+func classOf(raw json.RawMessage) byte {
+	if c := raw[0]; c != '-' && (c < '0' || c > '9') {
+		return c
+	}
+	return '0'
+}
+
+func typeName(raw json.RawMessage) string {
+	switch classOf(raw) {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	}
+	return string(raw)
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func compact(raw json.RawMessage) string {
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil {
+		return string(raw)
+	}
+	return b.String()
+}
+
+func orSend(only []string) string {
+	if len(only) == 0 {
+		return ""
+	}
+	return " or send " + strings.Join(only, " or ")
+}
+
+// decodeInto decodes one value, for fields of several types.
+func decodeInto(path string, raw json.RawMessage, v any) error {
+	return decodeValue(path, bytes.TrimSpace(raw), reflect.ValueOf(v).Elem())
+}

@@ -1,0 +1,107 @@
+package serve
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
+
+// textOrList is one string or several.
+type textOrList []string
+
+func (t *textOrList) decodeField(path string, raw json.RawMessage) error {
+	switch classOf(raw) {
+	case 'n':
+		return nil
+	case '"':
+		var s string
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return &fieldError{path, "is not a valid string"}
+		}
+		*t = textOrList{s}
+		return nil
+	case '[':
+		var list []string
+		if err := decodeInto(path, raw, &list); err != nil {
+			return err
+		}
+		*t = list
+		return nil
+	}
+	return wrongType(path, raw, "a string or an array of strings")
+}
+
+// prompts is what /v1/completions continues: a text, token ids, or an array of
+// either.
+type prompts []prompt
+
+// prompt is one text or the ids of its tokens.
+type prompt struct {
+	text   string
+	tokens []int32 // not nil: the prompt is given in tokens
+}
+
+func (p *prompts) decodeField(path string, raw json.RawMessage) error {
+	const want = "a string, an array of strings, an array of token ids, or an array of such arrays"
+	switch classOf(raw) {
+	case '"':
+		*p = make(prompts, 1)
+		return decodeInto(path, raw, &(*p)[0].text)
+	case '[':
+		var elements []json.RawMessage
+		if err := json.Unmarshal(raw, &elements); err != nil {
+			return &fieldError{path, err.Error()}
+		}
+		if len(elements) == 0 {
+			return &fieldError{path, "is an empty array: give at least one prompt"}
+		}
+		if classOf(elements[0]) == '0' {
+			*p = make(prompts, 1)
+			return decodeInto(path, raw, &(*p)[0].tokens)
+		}
+		*p = make(prompts, len(elements))
+		for i, e := range elements {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			var err error
+			switch classOf(e) {
+			case '"':
+				err = decodeInto(at, e, &(*p)[i].text)
+			case '[':
+				err = decodeInto(at, e, &(*p)[i].tokens)
+			default:
+				err = wrongType(at, e, "a string or an array of token ids")
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return wrongType(path, raw, want)
+}
+
+// biases is logit_bias: token ids, as strings, to what is added to their
+// logits.
+type biases map[int32]float32
+
+func (b *biases) decodeField(path string, raw json.RawMessage) error {
+	if string(raw) == "null" {
+		return nil
+	}
+	var byName map[string]float64
+	if err := decodeInto(path, raw, &byName); err != nil {
+		return err
+	}
+	*b = make(biases, len(byName))
+	for name, v := range byName {
+		n, err := strconv.ParseInt(name, 10, 32)
+		if err != nil || n < 0 {
+			return &fieldError{join(path, name), "is not a token id"}
+		}
+		if v < -100 || v > 100 {
+			return &fieldError{join(path, name), "is outside -100 to 100"}
+		}
+		(*b)[int32(n)] = float32(v)
+	}
+	return nil
+}

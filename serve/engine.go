@@ -1,0 +1,49 @@
+package serve
+
+import (
+	"context"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// Engine runs requests. RuntimeEngine makes one of a runtime.Engine.
+type Engine interface {
+	Submit(ctx context.Context, r *runtime.Request) (Stream, error)
+	Options() runtime.Options
+	Snapshot() runtime.Snapshot
+}
+
+// Stream is the answer to one request: see runtime.Stream.
+type Stream interface {
+	Next(ctx context.Context) (runtime.Event, error)
+	Close()
+	Digest() string
+}
+
+// Catalogue knows the adapters: see runtime.Catalogue.
+type Catalogue interface {
+	Add(name, uri string) error
+	Replace(name, uri string) error
+	Remove(name string) error
+	Load(ctx context.Context, name string) (runtime.Entry, error)
+	Pin(ctx context.Context, name string) error
+	Unpin(name string) error
+	Lookup(name string) (runtime.Entry, error)
+	List() []runtime.Entry
+	Bytes() (used, budget int)
+}
+
+var _ Catalogue = (*runtime.Catalogue)(nil)
+
+// RuntimeEngine is a runtime.Engine as an Engine.
+func RuntimeEngine(e *runtime.Engine) Engine { return runtimeEngine{e} }
+
+type runtimeEngine struct{ *runtime.Engine }
+
+func (e runtimeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, error) {
+	s, err := e.Engine.Submit(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}

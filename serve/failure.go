@@ -1,0 +1,98 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// A failure is an answer that is an error: what each dialect writes in its own
+// shape. Its message names the thing at fault and what to do about it.
+type failure struct {
+	status  int
+	kind    string // OpenAI's error type, "invalid_request_error"
+	code    string // OpenAI's error code; empty: none
+	param   string // the field at fault; empty: none
+	message string
+	retry   int // seconds for Retry-After; 0: none
+}
+
+func (f *failure) Error() string { return f.message }
+
+const (
+	invalidRequest = "invalid_request_error"
+	serverFault    = "server_error"
+)
+
+func invalid(param, format string, args ...any) *failure {
+	return &failure{status: http.StatusBadRequest, kind: invalidRequest, param: param, message: fmt.Sprintf(format, args...)}
+}
+
+func notFound(code, param, format string, args ...any) *failure {
+	return &failure{status: http.StatusNotFound, kind: invalidRequest, code: code, param: param, message: fmt.Sprintf(format, args...)}
+}
+
+func tooLarge(limit int64, flag string) *failure {
+	return &failure{
+		status: http.StatusRequestEntityTooLarge, kind: invalidRequest, code: "body_too_large",
+		message: fmt.Sprintf("the request body is larger than the %d bytes this server takes: send less, or raise --%s", limit, flag),
+	}
+}
+
+// draining answers while the server shuts down.
+func draining() *failure {
+	return &failure{
+		status: http.StatusServiceUnavailable, kind: serverFault, code: "draining", retry: 1,
+		message: "the server is shutting down and takes no new requests: send this to another replica",
+	}
+}
+
+// failureOf makes an answer of whatever went wrong.
+func failureOf(err error) *failure {
+	var (
+		f     *failure
+		field *fieldError
+		http_ *fiber.Error
+	)
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &field):
+		return &failure{status: http.StatusBadRequest, kind: invalidRequest, param: field.Path, message: field.Error()}
+	case errors.As(err, &http_):
+		return &failure{status: http_.Code, kind: kindOf(http_.Code), message: http_.Message}
+	case errors.Is(err, runtime.ErrQueueFull):
+		return &failure{status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "queue_full", retry: 1,
+			message: err.Error() + ": try again later, or start the server with a larger --queue"}
+	case errors.Is(err, runtime.ErrClosed):
+		return draining()
+	case errors.Is(err, runtime.ErrUnknownAdapter):
+		return notFound("model_not_found", "model", "%s", err)
+	case errors.Is(err, runtime.ErrPrompt), errors.Is(err, runtime.ErrSampling):
+		return invalid("", "%s", err)
+	case errors.Is(err, runtime.ErrAdapterName):
+		return invalid("name", "%s", err)
+	case errors.Is(err, runtime.ErrAdapterBudget):
+		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "adapter_budget", retry: 5,
+			message: err.Error() + ": try again later, or start the server with a larger --adapter-budget"}
+	case isBrokenAdapter(err):
+		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused", message: err.Error()}
+	case errors.Is(err, errDrainDeadline):
+		return draining()
+	case errors.Is(err, errClientGone), errors.Is(err, context.Canceled):
+		return &failure{status: 499, kind: serverFault, code: "cancelled", message: err.Error()}
+	}
+	return &failure{status: http.StatusInternalServerError, kind: serverFault, message: err.Error()}
+}
+
+func kindOf(status int) string {
+	if status >= 500 {
+		return serverFault
+	}
+	return invalidRequest
+}

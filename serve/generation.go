@@ -1,0 +1,172 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// A generation is what one HTTP request asks the engine for: one or more
+// sequences, the choices, whose events it merges. It ends early when the
+// client goes away, when one choice fails, and at the drain deadline.
+type generation struct {
+	server  *Server
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	choices []*runtime.Request
+	events  chan choiceEvent
+	left    int // choices that have not finished
+	workers sync.WaitGroup
+	unwatch func()
+	started time.Time
+
+	// Of the choice whose event came first, from then on.
+	digest     string
+	firstEvent time.Duration
+}
+
+// choiceEvent is an event of one choice, or the error that ended it.
+type choiceEvent struct {
+	index int
+	runtime.Event
+	digest string
+	err    error
+}
+
+// adapterError is an adapter that could not be loaded.
+type adapterError struct {
+	name string
+	err  error
+}
+
+func (e *adapterError) Error() string {
+	return fmt.Sprintf("adapter %q cannot be served: %s", e.name, e.err)
+}
+
+func (e *adapterError) Unwrap() error { return e.err }
+
+func isBrokenAdapter(err error) bool {
+	var broken *adapterError
+	return errors.As(err, &broken)
+}
+
+// generate starts the choices. The caller takes events by next and must call
+// end, once.
+func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation, error) {
+	if err := s.requests.begin(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	g := &generation{
+		server: s, ctx: ctx, cancel: cancel, choices: choices, left: len(choices),
+		events: make(chan choiceEvent), started: time.Now(),
+		unwatch: s.watcher.add(c.Context().Conn(), cancel),
+	}
+	var next atomic.Int64
+	for range min(len(choices), s.config.Parallel) {
+		g.workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(choices); i = int(next.Add(1)) - 1 {
+				if !g.run(i) {
+					return
+				}
+			}
+		})
+	}
+	return g, nil
+}
+
+// end gives up what still runs and frees what the generation held.
+func (g *generation) end() {
+	g.cancel(context.Canceled)
+	g.unwatch()
+	g.workers.Wait()
+	g.server.requests.end()
+}
+
+// next returns the next event of any choice and io.EOF after the last.
+func (g *generation) next() (choiceEvent, error) {
+	if g.left == 0 {
+		return choiceEvent{}, io.EOF
+	}
+	select {
+	case e := <-g.events:
+		if e.err != nil {
+			g.cancel(e.err)
+			return choiceEvent{}, e.err
+		}
+		if g.firstEvent == 0 {
+			g.firstEvent, g.digest = time.Since(g.started), e.digest
+		}
+		if e.Finish != "" {
+			g.left--
+		}
+		return e, nil
+	case <-g.ctx.Done():
+		return choiceEvent{}, context.Cause(g.ctx)
+	}
+}
+
+// run is one choice from submission to its end; false ends the worker.
+func (g *generation) run(index int) bool {
+	request := g.choices[index]
+	stream, err := g.server.engine.Submit(g.ctx, request)
+	if err != nil {
+		return g.send(choiceEvent{index: index, err: g.explain(request, err, false)})
+	}
+	defer stream.Close()
+	for answered := false; ; answered = true {
+		event, err := stream.Next(g.ctx)
+		switch {
+		case err == io.EOF && answered:
+			return true
+		case err == io.EOF:
+			err = errors.New("the engine ended the sequence without an answer")
+			fallthrough
+		case err != nil:
+			return g.send(choiceEvent{index: index, err: g.explain(request, err, answered)})
+		}
+		if !g.send(choiceEvent{index: index, Event: event, digest: stream.Digest()}) {
+			return false
+		}
+		if event.Finish != "" {
+			return true
+		}
+	}
+}
+
+func (g *generation) send(e choiceEvent) bool {
+	select {
+	case g.events <- e:
+		return e.err == nil
+	case <-g.ctx.Done():
+		return false
+	}
+}
+
+// explain tells a cancelled generation from a failed one, and an adapter that
+// cannot be loaded from the engine's own errors.
+func (g *generation) explain(r *runtime.Request, err error, answered bool) error {
+	if g.ctx.Err() != nil {
+		return context.Cause(g.ctx)
+	}
+	for _, own := range []error{
+		runtime.ErrQueueFull, runtime.ErrClosed, runtime.ErrPrompt, runtime.ErrSampling, runtime.ErrUnknownAdapter,
+		runtime.ErrNotFinite, runtime.ErrPanic, runtime.ErrAdapterName, runtime.ErrAdapterBudget, context.Canceled,
+	} {
+		if errors.Is(err, own) {
+			return err
+		}
+	}
+	if r.Adapter != "" && !answered {
+		return &adapterError{r.Adapter, err}
+	}
+	return err
+}

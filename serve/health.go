@@ -1,0 +1,44 @@
+package serve
+
+import (
+	"github.com/gofiber/fiber/v2"
+)
+
+// health answers while the process serves.
+func (s *Server) health(c *fiber.Ctx) error {
+	return writeJSON(c, fiber.StatusOK, fiber.Map{"status": "ok"})
+}
+
+// ready answers whether new requests are taken.
+func (s *Server) ready(c *fiber.Ctx) error {
+	if s.requests.isDraining() {
+		return draining()
+	}
+	return writeJSON(c, fiber.StatusOK, fiber.Map{"status": "ready"})
+}
+
+func (s *Server) version(c *fiber.Ctx) error {
+	return writeJSON(c, fiber.StatusOK, fiber.Map{"version": s.config.Version})
+}
+
+// information is TGI's description of what is served.
+func (s *Server) information(c *fiber.Ctx) error {
+	o := s.engine.Options()
+	return writeJSON(c, fiber.StatusOK, struct {
+		ModelID      string `json:"model_id"`
+		Type         string `json:"model_type"`
+		DType        string `json:"model_dtype"`
+		Device       string `json:"model_device_type"`
+		MaxRequests  int    `json:"max_concurrent_requests"`
+		MaxInput     int    `json:"max_input_tokens"`
+		MaxTotal     int    `json:"max_total_tokens"`
+		MaxBatch     int    `json:"max_batch_size"`
+		MaxBatchStep int    `json:"max_batch_prefill_tokens"`
+		BestOf       int    `json:"max_best_of"`
+		Router       string `json:"router"`
+		Version      string `json:"version"`
+	}{
+		s.config.Name, s.base.Architecture, s.base.Precision, "cpu", o.Slots + o.Queue, s.context - 1, s.context,
+		o.Slots, o.StepTokens, 1, "peft-serve", s.config.Version,
+	})
+}

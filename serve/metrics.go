@@ -1,0 +1,164 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// Metrics counts what engine, catalogue and server do. It is made before
+// them, as their Observer, and read at /metrics.
+//
+// Counts by adapter carry the digest of the version that answered; there are
+// at most maxLabelled versions, and the rest are counted together.
+type Metrics struct {
+	registry *prometheus.Registry
+	scrape   fiber.Handler
+	labels   *adapterLabels
+
+	requests   *prometheus.CounterVec // adapter, digest, outcome
+	prompt     *prometheus.CounterVec // adapter, digest
+	cached     *prometheus.CounterVec
+	completion *prometheus.CounterVec
+	first      *prometheus.HistogramVec
+
+	between  prometheus.Histogram
+	queued   prometheus.Histogram
+	total    prometheus.Histogram
+	step     prometheus.Histogram
+	stepRows *prometheus.CounterVec // kind
+	loads    *prometheus.CounterVec // outcome
+	loading  prometheus.Histogram
+	evicted  prometheus.Counter
+	freed    prometheus.Counter
+	http     *prometheus.CounterVec // method, route, status
+}
+
+var _ runtime.Observer = (*Metrics)(nil)
+
+// NewMetrics returns metrics that nothing has been counted in.
+func NewMetrics() *Metrics {
+	r := prometheus.NewRegistry()
+	adapter := []string{"adapter", "digest"}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		r.MustRegister(c)
+		return c
+	}
+	plain := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+		r.MustRegister(h)
+		return h
+	}
+	latency := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+	fine := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1}
+	m := &Metrics{
+		registry:   r,
+		requests:   counter("peft_requests_total", "Finished requests to the engine by adapter version and outcome.", "adapter", "digest", "outcome"),
+		prompt:     counter("peft_prompt_tokens_total", "Prompt tokens of finished requests.", adapter...),
+		cached:     counter("peft_cached_prompt_tokens_total", "Of those, tokens taken from the prefix cache.", adapter...),
+		completion: counter("peft_completion_tokens_total", "Completion tokens of finished requests.", adapter...),
+		first: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "peft_time_to_first_token_seconds", Help: "From the request's arrival at the engine to its first token, by adapter version.", Buckets: latency,
+		}, adapter),
+		between:  histogram("vllm:inter_token_latency_seconds", "Time between two tokens of a sequence.", fine),
+		queued:   histogram("peft_queue_seconds", "Time a request waited for a slot, loading of its adapter included.", latency),
+		total:    histogram("vllm:e2e_request_latency_seconds", "From a request's arrival at the engine to its last token.", latency),
+		step:     histogram("peft_step_seconds", "Time of one step of the engine.", fine),
+		stepRows: counter("peft_step_rows_total", "Rows of the engine's steps: tokens of prompts, and of completions.", "kind"),
+		loads:    counter("peft_adapter_loads_total", "Adapter loads by outcome.", "outcome"),
+		loading:  histogram("peft_adapter_load_seconds", "Time of an adapter load.", latency),
+		evicted:  plain("peft_adapter_evictions_total", "Adapter versions freed, to make room or because they were replaced or removed."),
+		freed:    plain("peft_adapter_freed_bytes_total", "Memory of the adapter versions freed."),
+		http:     counter("peft_http_requests_total", "HTTP answers by route and status.", "method", "route", "status"),
+	}
+	r.MustRegister(m.first, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.labels = newAdapterLabels(m.forget)
+	m.scrape = adaptor.HTTPHandler(promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
+	return m
+}
+
+// attach adds what is read from the server's parts when metrics are read.
+func (m *Metrics) attach(s *Server) error {
+	return m.registry.Register(&stateCollector{s})
+}
+
+func (m *Metrics) handler(c *fiber.Ctx) error { return m.scrape(c) }
+
+func (m *Metrics) answered(method, route string, status int, _ time.Duration) {
+	m.http.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
+}
+
+// Step implements runtime.Observer, as do the following.
+func (m *Metrics) Step(d time.Duration, rows, promptRows int) {
+	m.step.Observe(d.Seconds())
+	m.stepRows.WithLabelValues("prompt").Add(float64(promptRows))
+	m.stepRows.WithLabelValues("completion").Add(float64(rows - promptRows))
+}
+
+func (m *Metrics) Started(_ string, queued time.Duration) { m.queued.Observe(queued.Seconds()) }
+
+func (m *Metrics) Token(_ string, first bool, since time.Duration) {
+	if !first {
+		m.between.Observe(since.Seconds())
+	}
+}
+
+func (m *Metrics) Finished(adapter string, finish runtime.Finish, u runtime.Usage, err error) {
+	name, digest := m.labels.of(adapter, u.AdapterDigest)
+	outcome := string(finish)
+	switch {
+	case errors.Is(err, context.Canceled):
+		outcome = "cancelled"
+	case err != nil:
+		outcome = "failed"
+	}
+	m.requests.WithLabelValues(name, digest, outcome).Inc()
+	m.prompt.WithLabelValues(name, digest).Add(float64(u.PromptTokens))
+	m.cached.WithLabelValues(name, digest).Add(float64(u.CachedTokens))
+	m.completion.WithLabelValues(name, digest).Add(float64(u.CompletionTokens))
+	if u.FirstToken > 0 {
+		m.first.WithLabelValues(name, digest).Observe(u.FirstToken.Seconds())
+	}
+	if err == nil {
+		m.total.Observe(u.Total.Seconds())
+	}
+}
+
+func (m *Metrics) Loaded(_ string, d time.Duration, err error) {
+	outcome := "loaded"
+	if err != nil {
+		outcome = "failed"
+	}
+	m.loads.WithLabelValues(outcome).Inc()
+	m.loading.Observe(d.Seconds())
+}
+
+func (m *Metrics) Evicted(_, _ string, bytes int) {
+	m.evicted.Inc()
+	m.freed.Add(float64(bytes))
+}
+
+// forget drops the series of one adapter version.
+func (m *Metrics) forget(adapter, digest string) {
+	labels := prometheus.Labels{"adapter": adapter, "digest": digest}
+	for _, v := range []interface {
+		DeletePartialMatch(prometheus.Labels) int
+	}{m.requests, m.prompt, m.cached, m.completion, m.first} {
+		v.DeletePartialMatch(labels)
+	}
+}

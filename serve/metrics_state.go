@@ -1,0 +1,110 @@
+package serve
+
+import (
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// stateCollector reads gauges from the engine and the catalogue at the moment
+// they are asked for, so that they are never stale. The vllm: names are those
+// that gateways route by.
+type stateCollector struct{ server *Server }
+
+func (c *stateCollector) Describe(chan<- *prometheus.Desc) {} // unchecked: labels come with the values
+
+func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
+	s := c.server
+	o, now := s.engine.Options(), s.engine.Snapshot()
+	entries := s.adapterEntries()
+	s.metrics.labels.prune(entries)
+	model := []string{"model_name", s.config.Name}
+	gauge := func(name, help string, v float64, labels ...string) {
+		send(out, prometheus.GaugeValue, name, help, v, labels)
+	}
+	counter := func(name, help string, v uint64, labels ...string) {
+		send(out, prometheus.CounterValue, name, help, float64(v), labels)
+	}
+
+	gauge("vllm:num_requests_running", "Sequences with a slot.", float64(now.Running), model...)
+	gauge("vllm:num_requests_waiting", "Requests without one.", float64(now.Waiting), model...)
+	gauge("vllm:kv_cache_usage_perc", "Share of the key-value blocks held by running sequences; 1 is all.", share(now.BlocksUsed, now.Blocks), model...)
+	gauge("vllm:cache_config_info", "Shape of the key-value cache.", 1,
+		"block_size", strconv.Itoa(kernels.BlockLen), "num_gpu_blocks", strconv.Itoa(now.Blocks))
+	counter("vllm:prompt_tokens_total", "Prompt tokens of sequences admitted.", now.PromptTokens, model...)
+	counter("vllm:generation_tokens_total", "Completion tokens.", now.CompletionTokens, model...)
+	counter("vllm:num_preemptions_total", "Sequences that lost their blocks and started over.", now.Preemptions, model...)
+	counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", now.PromptTokens, model...)
+	counter("vllm:prefix_cache_hits_total", "Prompt tokens found there.", now.CachedTokens, model...)
+
+	resident, byState, pinned := []string{}, map[runtime.State]int{}, 0
+	for _, e := range entries {
+		byState[e.State]++
+		if e.State == runtime.Resident {
+			resident = append(resident, e.Name)
+		}
+		if e.Pinned {
+			pinned++
+		}
+	}
+	sort.Strings(resident)
+	gauge("vllm:lora_requests_info", "The adapters in memory and those that requests wait for, at a time.", float64(time.Now().UnixMilli())/1000,
+		"max_lora", strconv.Itoa(max(o.Slots, len(resident))), "running_lora_adapters", strings.Join(resident, ","), "waiting_lora_adapters", strings.Join(missing(now.WaitingAdapters, resident), ","))
+
+	for _, state := range []runtime.State{runtime.Known, runtime.Loading, runtime.Resident, runtime.Failed, runtime.Draining} {
+		gauge("peft_adapters", "Adapter versions by state.", float64(byState[state]), "state", string(state))
+	}
+	gauge("peft_adapters_pinned", "Adapters kept in memory by request.", float64(pinned))
+	if s.catalogue != nil {
+		used, budget := s.catalogue.Bytes()
+		gauge("peft_adapter_bytes", "Memory of loaded adapter versions, draining ones included.", float64(used))
+		gauge("peft_adapter_budget_bytes", "Memory that adapters may take.", float64(budget))
+	}
+	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(now.BlocksUsed), "use", "running")
+	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(now.BlocksCached), "use", "prefix")
+	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(max(now.Blocks-now.BlocksUsed-now.BlocksCached, 0)), "use", "free")
+	gauge("peft_requests_loading", "Requests whose adapter is being loaded.", float64(now.Loading))
+	gauge("peft_draining", "1 while the server shuts down.", flag(s.requests.isDraining()))
+	gauge("peft_build_info", "The version that runs.", 1, "version", s.config.Version, "base", s.config.Name, "precision", s.base.Precision)
+	counter("peft_steps_total", "Steps of the engine.", now.Steps)
+}
+
+// send emits one value; labels are names and values in turn.
+func send(out chan<- prometheus.Metric, kind prometheus.ValueType, name, help string, v float64, labels []string) {
+	var names, values []string
+	for i := 0; i < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, v, values...)
+}
+
+// missing are the names that are not in memory.
+func missing(names, resident []string) []string {
+	var m []string
+	for _, n := range names {
+		if i := sort.SearchStrings(resident, n); i == len(resident) || resident[i] != n {
+			m = append(m, n)
+		}
+	}
+	return m
+}
+
+func share(part, whole int) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,218 @@
+package serve
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// openAIRequest is what /v1/completions and /v1/chat/completions share: the
+// fields of OpenAI's API and of vLLM's sampling extensions.
+type openAIRequest struct {
+	Model         string             `json:"model"`
+	N             *int               `json:"n"`
+	Stream        *bool              `json:"stream"`
+	StreamOptions *openAIStreamShape `json:"stream_options"`
+
+	MaxTokens   *int       `json:"max_tokens"`
+	Stop        textOrList `json:"stop"`
+	Seed        *int64     `json:"seed"`
+	Temperature *float64   `json:"temperature"`
+	TopP        *float64   `json:"top_p"`
+	Presence    *float64   `json:"presence_penalty"`
+	Frequency   *float64   `json:"frequency_penalty"`
+	LogitBias   biases     `json:"logit_bias"`
+
+	TopK              *int          `json:"top_k"`
+	MinP              *float64      `json:"min_p"`
+	Repetition        *float64      `json:"repetition_penalty"`
+	StopIDs           []int32       `json:"stop_token_ids"`
+	IgnoreEOS         *bool         `json:"ignore_eos"`
+	SkipSpecial       *bool         `json:"skip_special_tokens"`
+	AddSpecial        *bool         `json:"add_special_tokens"`
+	User              ignored       `json:"user"`
+	RequestID         ignored       `json:"request_id"`
+	SafetyIdentifier  ignored       `json:"safety_identifier"`
+	PromptCacheKey    ignored       `json:"prompt_cache_key"`
+	ServiceTier       unimplemented `json:"service_tier" only:"\"auto\"|\"default\""`
+	ResponseFormat    unimplemented `json:"response_format" only:"{\"type\":\"text\"}"`
+	MinTokens         unimplemented `json:"min_tokens" only:"0"`
+	LengthPenalty     unimplemented `json:"length_penalty" only:"1|1.0"`
+	BeamSearch        unimplemented `json:"use_beam_search" only:"false"`
+	IncludeStop       unimplemented `json:"include_stop_str_in_output" only:"false"`
+	SpacesBetween     unimplemented `json:"spaces_between_special_tokens" only:"true"`
+	Truncate          unimplemented `json:"truncate_prompt_tokens"`
+	PromptLogprobs    unimplemented `json:"prompt_logprobs"`
+	AllowedTokens     unimplemented `json:"allowed_token_ids"`
+	BadWords          unimplemented `json:"bad_words" only:"[]"`
+	Priority          unimplemented `json:"priority" only:"0"`
+	GuidedJSON        unimplemented `json:"guided_json"`
+	GuidedRegex       unimplemented `json:"guided_regex"`
+	GuidedChoice      unimplemented `json:"guided_choice"`
+	GuidedGrammar     unimplemented `json:"guided_grammar"`
+	StructuredOutputs unimplemented `json:"structured_outputs"`
+}
+
+type openAIStreamShape struct {
+	IncludeUsage *bool `json:"include_usage"`
+	// Obfuscation is padding against length side channels on OpenAI's wire.
+	Obfuscation     unimplemented `json:"include_obfuscation" only:"false"`
+	ContinuousUsage unimplemented `json:"continuous_usage_stats" only:"false"`
+}
+
+func (r *openAIRequest) streams() bool { return r.Stream != nil && *r.Stream }
+
+func (r *openAIRequest) includesUsage() bool {
+	return r.StreamOptions != nil && r.StreamOptions.IncludeUsage != nil && *r.StreamOptions.IncludeUsage
+}
+
+// maxChoices is the most answers that one request may ask for with n.
+const maxChoices = 128
+
+// check reports a field that is out of range.
+func (r *openAIRequest) check(s *Server) error {
+	between := func(name string, v *float64, low, high float64) error {
+		if v != nil && !(*v >= low && *v <= high) {
+			return invalid(name, "%s is %g, outside %g to %g", name, *v, low, high)
+		}
+		return nil
+	}
+	switch {
+	case r.N != nil && (*r.N < 1 || *r.N > maxChoices):
+		return invalid("n", "n is %d, outside 1 to %d", *r.N, maxChoices)
+	case r.MaxTokens != nil && *r.MaxTokens < 0:
+		return invalid("max_tokens", "max_tokens is %d, below 0", *r.MaxTokens)
+	case r.StreamOptions != nil && !r.streams():
+		return invalid("stream_options", "stream_options is only for stream: true")
+	case r.TopP != nil && !(*r.TopP > 0 && *r.TopP <= 1):
+		return invalid("top_p", "top_p is %g, outside (0, 1]", *r.TopP)
+	case r.TopK != nil && *r.TopK < -1:
+		return invalid("top_k", "top_k is %d: give a number of tokens, or -1 or 0 for all", *r.TopK)
+	case r.Repetition != nil && !(*r.Repetition > 0):
+		return invalid("repetition_penalty", "repetition_penalty is %g: it has to be above 0; 1 is off", *r.Repetition)
+	}
+	for id := range r.LogitBias {
+		if int(id) >= s.vocabulary {
+			return invalid("logit_bias", "logit_bias names token %d: the vocabulary has %d", id, s.vocabulary)
+		}
+	}
+	for _, fault := range []error{
+		between("temperature", r.Temperature, 0, 100),
+		between("min_p", r.MinP, 0, 1),
+		between("presence_penalty", r.Presence, -2, 2),
+		between("frequency_penalty", r.Frequency, -2, 2),
+	} {
+		if fault != nil {
+			return fault
+		}
+	}
+	return nil
+}
+
+// request is what every choice of r asks for, without a prompt.
+func (r *openAIRequest) request(c *fiber.Ctx, adapter string) runtime.Request {
+	sampling := runtime.Sampling{
+		Temperature: float32(or(r.Temperature, 1)),
+		TopP:        float32(or(r.TopP, 1)),
+		TopK:        max(or(r.TopK, 0), 0),
+		MinP:        float32(or(r.MinP, 0)),
+		Repetition:  float32(or(r.Repetition, 1)),
+		Presence:    float32(or(r.Presence, 0)),
+		Frequency:   float32(or(r.Frequency, 0)),
+		Bias:        r.LogitBias,
+		Seed:        seedOf(r.Seed),
+	}
+	return runtime.Request{
+		Adapter: adapter, Group: group(c), Sampling: sampling, MaxTokens: -1,
+		Stop: nonEmpty(r.Stop), StopIDs: r.StopIDs, IgnoreEOS: or(r.IgnoreEOS, false),
+		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: -1,
+	}
+}
+
+// repeat makes n requests of one, with seeds counting up.
+func repeat(r runtime.Request, n int) []*runtime.Request {
+	choices := make([]*runtime.Request, n)
+	for i := range choices {
+		each := r
+		each.Sampling.Seed += uint64(i)
+		choices[i] = &each
+	}
+	return choices
+}
+
+func or[T any](v *T, otherwise T) T {
+	if v == nil {
+		return otherwise
+	}
+	return *v
+}
+
+func seedOf(seed *int64) uint64 {
+	if seed == nil {
+		return rand.Uint64() >> 11 // exact as a JSON number
+	}
+	return uint64(*seed)
+}
+
+func nonEmpty(texts []string) []string {
+	var kept []string
+	for _, t := range texts {
+		if t != "" {
+			kept = append(kept, t)
+		}
+	}
+	return kept
+}
+
+// openAIUsage is the usage object of an answer.
+type openAIUsage struct {
+	Prompt     int               `json:"prompt_tokens"`
+	Completion int               `json:"completion_tokens"`
+	Total      int               `json:"total_tokens"`
+	Details    openAIUsageDetail `json:"prompt_tokens_details"`
+}
+
+type openAIUsageDetail struct {
+	Cached int `json:"cached_tokens"`
+}
+
+// add counts a finished choice. The n choices of one prompt count it once.
+func (u *openAIUsage) add(choice runtime.Usage, firstOfPrompt bool) {
+	if firstOfPrompt {
+		u.Prompt += choice.PromptTokens
+		u.Details.Cached += choice.CachedTokens
+	}
+	u.Completion += choice.CompletionTokens
+	u.Total = u.Prompt + u.Completion
+}
+
+// finishReason is OpenAI's name for how a choice ended.
+func finishReason(f runtime.Finish) *string {
+	reason := "stop"
+	switch f {
+	case "":
+		return nil
+	case runtime.FinishLength:
+		reason = "length"
+	}
+	return &reason
+}
+
+// openAIHead begins every answer and chunk.
+type openAIHead struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Created int64  `json:"created"`
+	Model   string `json:"model"`
+}
+
+func (s *Server) head(prefix, object, adapter string) openAIHead {
+	model := adapter
+	if model == "" {
+		model = s.config.Name
+	}
+	return openAIHead{ID: prefix + newID(), Object: object, Created: time.Now().Unix(), Model: model}
+}

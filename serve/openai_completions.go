@@ -1,0 +1,245 @@
+package serve
+
+import (
+	"io"
+	"math"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// completionsRequest is the body of POST /v1/completions.
+type completionsRequest struct {
+	openAIRequest
+	Prompt   prompts       `json:"prompt"`
+	Echo     *bool         `json:"echo"`
+	Logprobs *int          `json:"logprobs"`
+	Suffix   unimplemented `json:"suffix" only:"\"\""`
+	BestOf   unimplemented `json:"best_of" only:"1"`
+}
+
+// completionsAnswer is an answer of /v1/completions, and a chunk of a stream.
+type completionsAnswer struct {
+	openAIHead
+	Choices []completionsChoice `json:"choices"`
+	Usage   *openAIUsage        `json:"usage,omitempty"`
+}
+
+type completionsChoice struct {
+	Index        int                  `json:"index"`
+	Text         string               `json:"text"`
+	Logprobs     *completionsLogprobs `json:"logprobs"`
+	FinishReason *string              `json:"finish_reason"`
+}
+
+// completionsLogprobs is one entry a token in each list.
+type completionsLogprobs struct {
+	Tokens   []string             `json:"tokens"`
+	Logprobs []*float32           `json:"token_logprobs"`
+	Top      []map[string]float32 `json:"top_logprobs"`
+	Offsets  []int                `json:"text_offset"`
+}
+
+// defaultMaxTokens is OpenAI's for this route.
+const defaultMaxTokens = 16
+
+func (s *Server) completions(c *fiber.Ctx) error {
+	body := completionsRequest{Prompt: nil}
+	if err := s.readJSON(c, &body); err != nil {
+		return err
+	}
+	if err := body.check(s); err != nil {
+		return err
+	}
+	if len(body.Prompt) == 0 {
+		return invalid("prompt", "prompt is missing: give the text to continue")
+	}
+	if body.Logprobs != nil && (*body.Logprobs < 0 || *body.Logprobs > s.config.MaxLogprobs) {
+		return invalid("logprobs", "logprobs is %d, outside 0 to %d", *body.Logprobs, s.config.MaxLogprobs)
+	}
+	adapter, err := s.adapterFor(c, s.openAINaming(body.Model))
+	if err != nil {
+		return err
+	}
+	template := body.request(c, adapter)
+	template.MaxTokens = or(body.MaxTokens, defaultMaxTokens)
+	if body.Logprobs != nil {
+		template.Logprobs = *body.Logprobs
+		if or(body.Echo, false) {
+			template.PromptLogprobs = *body.Logprobs
+		}
+	}
+	w := completionsWriter{server: s, body: &body, head: s.head("cmpl-", "text_completion", adapter)}
+	for i, p := range body.Prompt {
+		request := template
+		if p.tokens != nil {
+			request.Prompt = p.tokens
+			if or(body.Echo, false) {
+				body.Prompt[i].text = s.text.Decode(p.tokens, !template.Special)
+			}
+		} else {
+			request.Prompt = s.text.Encode(p.text, or(body.AddSpecial, true))
+		}
+		if err := s.fits(&request, "prompt", "max_tokens"); err != nil {
+			return err
+		}
+		w.requests = append(w.requests, repeat(request, or(body.N, 1))...)
+	}
+	g, err := s.generate(c, w.requests)
+	if err != nil {
+		return err
+	}
+	if body.streams() {
+		return s.stream(c, g, openAI, &w)
+	}
+	defer g.end()
+	return w.whole(c, g)
+}
+
+// completionsWriter writes the events of a generation as /v1/completions does.
+type completionsWriter struct {
+	server   *Server
+	body     *completionsRequest
+	head     openAIHead
+	requests []*runtime.Request
+	usage    openAIUsage
+	choices  []completionsState
+}
+
+// completionsState is what is known of a choice on the way.
+type completionsState struct {
+	placer *placer
+	begun  bool
+}
+
+// whole answers when every choice has finished.
+func (w *completionsWriter) whole(c *fiber.Ctx, g *generation) error {
+	answer := completionsAnswer{openAIHead: w.head, Choices: make([]completionsChoice, len(w.requests)), Usage: &w.usage}
+	for i := range answer.Choices {
+		answer.Choices[i].Index = i
+	}
+	var timing timing
+	for {
+		e, err := g.next()
+		if err == io.EOF {
+			timing.headers(c, g)
+			return writeJSON(c, fiber.StatusOK, answer)
+		}
+		if err != nil {
+			return err
+		}
+		piece, choice := w.piece(e), &answer.Choices[e.index]
+		choice.Text += piece.Text
+		choice.FinishReason = piece.FinishReason
+		choice.Logprobs = choice.Logprobs.join(piece.Logprobs)
+		timing.add(e)
+	}
+}
+
+// write sends one event to a stream.
+func (w *completionsWriter) write(out *eventStream, e choiceEvent) error {
+	chunk := completionsAnswer{openAIHead: w.head, Choices: []completionsChoice{w.piece(e)}}
+	if c := chunk.Choices[0]; c.Text == "" && c.Logprobs == nil && c.FinishReason == nil {
+		return nil // held back: part of a character, or of a stop string
+	}
+	return out.send(chunk)
+}
+
+// close ends a stream.
+func (w *completionsWriter) close(out *eventStream) error {
+	if w.body.includesUsage() {
+		if err := out.send(completionsAnswer{openAIHead: w.head, Choices: []completionsChoice{}, Usage: &w.usage}); err != nil {
+			return err
+		}
+	}
+	return out.done()
+}
+
+// piece is what an event adds to its choice.
+func (w *completionsWriter) piece(e choiceEvent) completionsChoice {
+	if w.choices == nil {
+		w.choices = make([]completionsState, len(w.requests))
+	}
+	n := or(w.body.N, 1)
+	state := &w.choices[e.index]
+	p := completionsChoice{Index: e.index, FinishReason: finishReason(e.Finish)}
+	if !state.begun {
+		state.begun = true
+		if or(w.body.Echo, false) {
+			p.Text = w.body.Prompt[e.index/n].text
+		}
+		if w.body.Logprobs != nil {
+			state.placer = newPlacer(w.server.text, !w.requests[e.index].Special)
+		}
+	}
+	p.Text += e.Text
+	if w.body.Logprobs != nil {
+		p.Logprobs = w.logprobs(state.placer, e)
+	}
+	if e.Usage != nil {
+		w.usage.add(*e.Usage, e.index%n == 0)
+	}
+	return p
+}
+
+func (w *completionsWriter) logprobs(at *placer, e choiceEvent) *completionsLogprobs {
+	if e.Prompt == nil && e.Token == runtime.NoToken {
+		return nil
+	}
+	var l completionsLogprobs
+	for _, p := range e.Prompt {
+		l.add(w.server, at, p.Logprob, p.Top, *w.body.Logprobs)
+	}
+	if e.Token != runtime.NoToken && e.Prompt == nil {
+		l.add(w.server, at, runtime.Logprob{Token: e.Token, Logprob: e.Logprob}, e.Top, *w.body.Logprobs)
+	}
+	return &l
+}
+
+// add appends a token; the first of a prompt has no logprob.
+func (l *completionsLogprobs) add(s *Server, at *placer, chosen runtime.Logprob, top []runtime.Logprob, wanted int) {
+	l.Tokens = append(l.Tokens, tokenText(s.text, chosen.Token))
+	l.Offsets = append(l.Offsets, at.place(chosen.Token))
+	if math.IsNaN(float64(chosen.Logprob)) {
+		l.Logprobs, l.Top = append(l.Logprobs, nil), append(l.Top, nil)
+		return
+	}
+	value := finite(chosen.Logprob)
+	l.Logprobs = append(l.Logprobs, &value)
+	if wanted == 0 {
+		l.Top = append(l.Top, nil)
+		return
+	}
+	beside := make(map[string]float32, wanted+1)
+	for _, t := range likeliest(top, chosen) {
+		text, p := tokenText(s.text, t.Token), finite(t.Logprob)
+		if other, ok := beside[text]; !ok || p > other {
+			beside[text] = p
+		}
+	}
+	l.Top = append(l.Top, beside)
+}
+
+func (l *completionsLogprobs) join(next *completionsLogprobs) *completionsLogprobs {
+	if l == nil || next == nil {
+		if next != nil {
+			return next
+		}
+		return l
+	}
+	l.Tokens = append(l.Tokens, next.Tokens...)
+	l.Logprobs = append(l.Logprobs, next.Logprobs...)
+	l.Top = append(l.Top, next.Top...)
+	l.Offsets = append(l.Offsets, next.Offsets...)
+	return l
+}
+
+// finite is a log-probability as JSON can say it: that of a token which cannot
+// come is -9999, as in vLLM.
+func finite(p float32) float32 {
+	if math.IsInf(float64(p), -1) {
+		return -9999
+	}
+	return p
+}

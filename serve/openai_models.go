@@ -1,0 +1,61 @@
+package serve
+
+import (
+	"net/url"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// modelCard is an entry of /v1/models: the base, or an adapter, whose parent
+// is the base.
+type modelCard struct {
+	ID      string  `json:"id"`
+	Object  string  `json:"object"`
+	Created int64   `json:"created"`
+	OwnedBy string  `json:"owned_by"`
+	Root    string  `json:"root"`
+	Parent  *string `json:"parent"`
+	Context int     `json:"max_model_len"`
+}
+
+func (s *Server) openAINaming(model string) naming {
+	if model == s.config.Name {
+		model = "" // OpenAI's clients have to send a model: this names no adapter
+	}
+	return naming{"model", model}
+}
+
+func (s *Server) modelCards() []modelCard {
+	card := modelCard{ID: s.config.Name, Object: "model", Created: s.started.Unix(), OwnedBy: "peft-serve", Root: s.config.Source, Context: s.context}
+	cards := []modelCard{card}
+	for _, e := range s.adapterEntries() {
+		if e.State == runtime.Draining {
+			continue
+		}
+		card.ID, card.Root, card.Parent = e.Name, folderOf(e), &s.config.Name
+		cards = append(cards, card)
+	}
+	return cards
+}
+
+func (s *Server) listModels(c *fiber.Ctx) error {
+	return writeJSON(c, fiber.StatusOK, struct {
+		Object string      `json:"object"`
+		Data   []modelCard `json:"data"`
+	}{"list", s.modelCards()})
+}
+
+func (s *Server) getModel(c *fiber.Ctx) error {
+	id, err := url.PathUnescape(c.Params("*"))
+	if err != nil {
+		return invalid("model", "the path names no model: %s", err)
+	}
+	for _, card := range s.modelCards() {
+		if card.ID == id {
+			return writeJSON(c, fiber.StatusOK, card)
+		}
+	}
+	return unknownAdapter("model", id)
+}

@@ -1,0 +1,175 @@
+package serve
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// incoming begins the names of folders that are being written or removed.
+// They begin with a dot, so that nobody takes them for adapters.
+const incoming = ".incoming-"
+
+// putAdapter publishes an uploaded adapter folder: unpacked beside the others,
+// loaded against the base, and moved into place in one step only if it loads.
+// A version of that name is replaced; requests that run keep it.
+func (s *Server) putAdapter(c *fiber.Ctx) error {
+	name, err := s.adapterParam(c)
+	if err != nil {
+		return err
+	}
+	if name == s.config.Name {
+		return invalid("name", "%q is the name of the base model: give the adapter another", name)
+	}
+	if s.config.Adapters == "" {
+		return &failure{status: http.StatusConflict, kind: invalidRequest, code: "no_adapter_folder", message: "the server has no folder to keep adapters in: start it with --adapters"}
+	}
+	archive, err := s.uploadOf(c)
+	if err != nil {
+		return err
+	}
+	ctx, done := s.attend(c)
+	defer done()
+	defer s.publishing.lock(name)()
+
+	staging, err := os.MkdirTemp(s.config.Adapters, incoming)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(staging)
+	if err := os.Chmod(staging, 0o755); err != nil {
+		return err
+	}
+	if err := unpack(staging, archive, archiveLimits{Bytes: s.config.UploadLimit, Files: 256, Depth: 8}); err != nil {
+		return err
+	}
+	folder, err := adapterRoot(staging)
+	if err != nil {
+		return err
+	}
+	adapter, err := s.load(ctx, runtime.Source{Name: name, URI: folder, Dir: folder})
+	if err != nil {
+		return &failure{
+			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
+			message: fmt.Sprintf("adapter %q is refused: %s", name, strings.ReplaceAll(err.Error(), folder+string(filepath.Separator), "")),
+		}
+	}
+	created, err := s.publish(folder, name)
+	if err != nil {
+		return err
+	}
+	view := adapterView{
+		Name: name, State: string(runtime.Known), Source: filepath.Join(s.config.Adapters, name),
+		Digest: adapter.Digest(), Method: adapter.Method(), Rank: adapter.Rank(), Bytes: adapter.Bytes(),
+	}
+	c.Set("X-Adapter-Id", name)
+	c.Set("X-Adapter-Digest", view.Digest)
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	return writeJSON(c, status, view)
+}
+
+// publish moves a folder to its name among the adapters and tells the
+// catalogue.
+func (s *Server) publish(folder, name string) (created bool, err error) {
+	place := filepath.Join(s.config.Adapters, name)
+	if _, err := os.Lstat(place); err == nil {
+		// The old version is now where the new one was, and goes with it.
+		err = exchange(folder, place)
+		if err != nil {
+			return false, err
+		}
+	} else {
+		if err := os.Rename(folder, place); err != nil {
+			return false, err
+		}
+		created = true
+	}
+	if err := s.catalogue.Replace(name, place); err != nil {
+		if created {
+			return false, fmt.Errorf("%w (%w)", err, os.RemoveAll(place))
+		}
+		return false, fmt.Errorf("%w (%w)", err, exchange(folder, place))
+	}
+	return created, nil
+}
+
+// uploadOf is the body of an upload, at most the configured size.
+func (s *Server) uploadOf(c *fiber.Ctx) (io.Reader, error) {
+	limit := s.config.UploadLimit
+	if int64(c.Request().Header.ContentLength()) > limit {
+		return nil, tooLarge(limit, "upload-limit")
+	}
+	var body io.Reader = c.Context().RequestBodyStream()
+	if body == nil {
+		return nil, invalid("", "the request body is empty: send a .tar.zst or .tar.gz of the adapter's folder")
+	}
+	return &limitedUpload{body, limit}, nil
+}
+
+// limitedUpload fails when more than left bytes are read.
+type limitedUpload struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limitedUpload) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, fmt.Errorf("the archive is larger than the server takes: raise --upload-limit")
+	}
+	return n, err
+}
+
+// adapterRoot is the folder that holds the configuration: the archive's top,
+// or the one folder there.
+func adapterRoot(dir string) (string, error) {
+	has := func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, "adapter_config.json"))
+		return err == nil
+	}
+	if has(dir) {
+		return dir, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	if len(entries) == 1 && entries[0].IsDir() && has(filepath.Join(dir, entries[0].Name())) {
+		return filepath.Join(dir, entries[0].Name()), nil
+	}
+	return "", &failure{
+		status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "archive_refused",
+		message: "the archive has no adapter_config.json at its top or in its only folder: send the folder that PEFT's save_pretrained wrote",
+	}
+}
+
+// sweep removes what an earlier process left half written.
+func sweep(adapters string) error {
+	entries, err := os.ReadDir(adapters)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), incoming) {
+			continue
+		}
+		if stat, err := e.Info(); err == nil && time.Since(stat.ModTime()) > time.Hour {
+			if err := os.RemoveAll(filepath.Join(adapters, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+

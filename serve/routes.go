@@ -1,0 +1,60 @@
+package serve
+
+import (
+	"net/http"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// route is one method of one path. openapi.yaml describes each.
+type route struct {
+	method, path string
+	dialect      dialect
+	handler      fiber.Handler
+	open         bool // needs no API key
+	changes      bool // changes adapters
+	adapters     bool // is about adapters
+}
+
+func (s *Server) routes() []route {
+	get, post := http.MethodGet, http.MethodPost
+	return []route{
+		{method: post, path: "/v1/generate", dialect: openAI, handler: s.generateRoute},
+		{method: post, path: "/v1/generate/stream", dialect: openAI, handler: s.generateStreamRoute},
+
+		{method: post, path: "/generate", dialect: tgi, handler: s.generateRoute},
+		{method: post, path: "/generate_stream", dialect: tgi, handler: s.generateStreamRoute},
+		{method: post, path: "/tokenize", dialect: tgi, handler: s.tokenize},
+		{method: post, path: "/detokenize", dialect: tgi, handler: s.detokenize},
+		{method: get, path: "/info", dialect: tgi, handler: s.information},
+
+		{method: post, path: "/v1/completions", dialect: openAI, handler: s.completions},
+		{method: post, path: "/v1/chat/completions", dialect: openAI, handler: s.chatCompletions},
+		{method: get, path: "/v1/models", dialect: openAI, handler: s.listModels},
+		{method: get, path: "/v1/models/*", dialect: openAI, handler: s.getModel},
+
+		{method: post, path: "/v1/load_lora_adapter", dialect: vLLM, handler: s.loadLoRA, changes: true, adapters: true},
+		{method: post, path: "/v1/unload_lora_adapter", dialect: vLLM, handler: s.unloadLoRA, changes: true, adapters: true},
+
+		{method: get, path: "/v1/adapters", dialect: openAI, handler: s.listAdapters},
+		{method: get, path: "/v1/adapters/:name", dialect: openAI, handler: s.getAdapter, adapters: true},
+		{method: http.MethodPut, path: "/v1/adapters/:name", dialect: openAI, handler: s.putAdapter, changes: true, adapters: true},
+		{method: http.MethodDelete, path: "/v1/adapters/:name", dialect: openAI, handler: s.deleteAdapter, changes: true, adapters: true},
+		{method: post, path: "/v1/adapters/:name/pin", dialect: openAI, handler: s.pinAdapter, changes: true, adapters: true},
+		{method: post, path: "/v1/adapters/:name/unpin", dialect: openAI, handler: s.unpinAdapter, changes: true, adapters: true},
+
+		{method: get, path: "/health", dialect: tgi, handler: s.health, open: true},
+		{method: get, path: "/ready", dialect: tgi, handler: s.ready, open: true},
+		{method: get, path: "/metrics", dialect: tgi, handler: s.metrics.handler, open: true},
+		{method: get, path: "/version", dialect: tgi, handler: s.version},
+		{method: get, path: "/openapi.json", dialect: tgi, handler: s.openAPI},
+	}
+}
+
+func refuseChange(*fiber.Ctx) error {
+	return &failure{status: http.StatusForbidden, kind: "permission_error", code: "read_only", message: "adapters cannot be changed: the server was started with --read-only"}
+}
+
+func refuseAdapters(*fiber.Ctx) error {
+	return notFound("no_adapters", "", "the server has no adapters: start it with --adapters")
+}

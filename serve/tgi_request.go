@@ -1,0 +1,116 @@
+package serve
+
+import (
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// generateRequest is the body of the native route, of TGI's and of LoRAX's.
+type generateRequest struct {
+	Inputs     *string            `json:"inputs"`
+	Parameters generateParameters `json:"parameters"`
+	Stream     *bool              `json:"stream"`
+}
+
+type generateParameters struct {
+	AdapterID     *string  `json:"adapter_id"`
+	MaxNewTokens  *int     `json:"max_new_tokens"`
+	DoSample      *bool    `json:"do_sample"`
+	Temperature   *float64 `json:"temperature"`
+	TopK          *int     `json:"top_k"`
+	TopP          *float64 `json:"top_p"`
+	Repetition    *float64 `json:"repetition_penalty"`
+	Frequency     *float64 `json:"frequency_penalty"`
+	Seed          *int64   `json:"seed"`
+	Stop          []string `json:"stop"`
+	IgnoreEOS     *bool    `json:"ignore_eos_token"`
+	ReturnFull    *bool    `json:"return_full_text"`
+	Details       *bool    `json:"details"`
+	PromptDetails *bool    `json:"decoder_input_details"`
+
+	BestOf         unimplemented `json:"best_of" only:"1"`
+	TypicalP       unimplemented `json:"typical_p" only:"1|1.0"`
+	Truncate       unimplemented `json:"truncate"`
+	Watermark      unimplemented `json:"watermark" only:"false"`
+	TopNTokens     unimplemented `json:"top_n_tokens" only:"0"`
+	Alternatives   unimplemented `json:"return_k_alternatives" only:"0"`
+	Grammar        unimplemented `json:"grammar"`
+	Schema         unimplemented `json:"schema"`
+	ResponseFormat unimplemented `json:"response_format" only:"{\"type\":\"text\"}"`
+	AdapterSource  unimplemented `json:"adapter_source" only:"\"local\""`
+	MergedAdapters unimplemented `json:"merged_adapters"`
+	APIToken       unimplemented `json:"api_token" only:"\"\""`
+	ChatTemplate   unimplemented `json:"apply_chat_template" only:"false"`
+}
+
+// defaultNewTokens is TGI's max_new_tokens.
+const defaultNewTokens = 100
+
+// request is the runtime's request for body.
+func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest) (*runtime.Request, error) {
+	p := &body.Parameters
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	switch {
+	case body.Inputs == nil:
+		return nil, invalid("inputs", "inputs is missing: give the text to continue")
+	case or(body.Stream, false) && or(p.PromptDetails, false):
+		return nil, invalid("parameters.decoder_input_details", "parameters.decoder_input_details is not for streams")
+	}
+	adapter, err := s.adapterFor(c, naming{"parameters.adapter_id", or(p.AdapterID, "")})
+	if err != nil {
+		return nil, err
+	}
+	r := &runtime.Request{
+		Adapter: adapter, Group: group(c), Prompt: s.text.Encode(*body.Inputs, true),
+		Sampling: p.sampling(), Stop: nonEmpty(p.Stop), IgnoreEOS: or(p.IgnoreEOS, false),
+		MaxTokens: or(p.MaxNewTokens, defaultNewTokens), Logprobs: -1, PromptLogprobs: -1,
+	}
+	if or(p.Details, false) || or(body.Stream, false) {
+		r.Logprobs = 0
+	}
+	if or(p.PromptDetails, false) {
+		r.PromptLogprobs = 0
+	}
+	if room := s.context - len(r.Prompt); p.MaxNewTokens == nil && r.MaxTokens > room {
+		r.MaxTokens = max(room, 1)
+	}
+	return r, s.fits(r, "inputs", "parameters.max_new_tokens")
+}
+
+// sampling is greedy unless the request asks for, or implies, a random choice.
+func (p *generateParameters) sampling() runtime.Sampling {
+	r := runtime.Sampling{
+		Temperature: float32(or(p.Temperature, 1)), TopK: or(p.TopK, 0), TopP: float32(or(p.TopP, 1)),
+		Repetition: float32(or(p.Repetition, 1)), Frequency: float32(or(p.Frequency, 0)), Seed: seedOf(p.Seed),
+	}
+	if !or(p.DoSample, false) && r.Temperature == 1 && r.TopK == 0 && r.TopP == 1 {
+		r.Temperature = 0
+	}
+	return r
+}
+
+func (p *generateParameters) check() error {
+	bad := func(name, format string, args ...any) error {
+		return invalid("parameters."+name, "parameters."+name+" "+format, args...)
+	}
+	switch {
+	case p.MaxNewTokens != nil && *p.MaxNewTokens < 0:
+		return bad("max_new_tokens", "is %d, below 0", *p.MaxNewTokens)
+	case p.Temperature != nil && !(*p.Temperature >= 0 && *p.Temperature <= 100):
+		return bad("temperature", "is %g, outside 0 to 100", *p.Temperature)
+	case p.TopK != nil && *p.TopK < 0:
+		return bad("top_k", "is %d, below 0", *p.TopK)
+	case p.TopP != nil && !(*p.TopP > 0 && *p.TopP <= 1):
+		return bad("top_p", "is %g, outside (0, 1]", *p.TopP)
+	case p.Repetition != nil && !(*p.Repetition > 0):
+		return bad("repetition_penalty", "is %g: it has to be above 0; 1 is off", *p.Repetition)
+	case p.Frequency != nil && !(*p.Frequency >= -2 && *p.Frequency <= 2):
+		return bad("frequency_penalty", "is %g, outside -2 to 2", *p.Frequency)
+	case or(p.PromptDetails, false) && !or(p.Details, false):
+		return bad("decoder_input_details", "needs details: true")
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+package serve
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// timing sums up the choices of a whole answer: the longest of each duration.
+type timing struct {
+	queued, inference, firstToken time.Duration
+}
+
+func (t *timing) add(e choiceEvent) {
+	if u := e.Usage; u != nil {
+		t.queued = max(t.queued, u.Queued)
+		t.inference = max(t.inference, u.Total-u.Queued)
+		t.firstToken = max(t.firstToken, u.FirstToken)
+	}
+}
+
+// headers are LoRAX's, in milliseconds, and the version that answered.
+func (t *timing) headers(c *fiber.Ctx, g *generation) {
+	adapterHeaders(c, g)
+	c.Set("X-Queue-Time", milliseconds(t.queued))
+	c.Set("X-Inference-Time", milliseconds(t.inference))
+	c.Set("X-Time-To-First-Token", milliseconds(t.firstToken))
+}
+
+// adapterHeaders name the adapter and its digest; the base has neither.
+func adapterHeaders(c *fiber.Ctx, g *generation) {
+	if name := g.choices[0].Adapter; name != "" {
+		c.Set("X-Adapter-Id", name)
+		c.Set("X-Adapter-Digest", g.digest)
+	}
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -1,0 +1,77 @@
+package serve
+
+import (
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// tokenizeRequest is TGI's body, with inputs, or vLLM's, with prompt.
+type tokenizeRequest struct {
+	Inputs     *string `json:"inputs"`
+	Prompt     *string `json:"prompt"`
+	Model      string  `json:"model"`
+	AddSpecial *bool   `json:"add_special_tokens"`
+	Parameters ignored `json:"parameters"` // TGI sends a whole generate body
+}
+
+type tgiSimpleToken struct {
+	ID    int32  `json:"id"`
+	Text  string `json:"text"`
+	Start int    `json:"start"`
+	Stop  int    `json:"stop"`
+}
+
+// tokenize answers as the server whose body it was sent: TGI's list of tokens,
+// with the characters they begin and end at, or vLLM's object.
+func (s *Server) tokenize(c *fiber.Ctx) error {
+	var body tokenizeRequest
+	if err := s.readJSON(c, &body); err != nil {
+		return err
+	}
+	special := or(body.AddSpecial, true)
+	switch {
+	case (body.Inputs == nil) == (body.Prompt == nil):
+		return invalid("inputs", "give the text as inputs or, in vLLM's way, as prompt")
+	case body.Prompt != nil:
+		ids := s.text.Encode(*body.Prompt, special)
+		return writeJSON(c, fiber.StatusOK, struct {
+			Count   int     `json:"count"`
+			Context int     `json:"max_model_len"`
+			Tokens  []int32 `json:"tokens"`
+		}{len(ids), s.context, append([]int32{}, ids...)})
+	}
+	tokens := []tgiSimpleToken{}
+	decoder, at := s.text.NewDecoder(true), 0
+	for _, id := range s.text.Encode(*body.Inputs, special) {
+		text := decoder.Push(id)
+		end := at + utf8.RuneCountInString(text)
+		if s.text.IsSpecial(id) {
+			text = tokenText(s.text, id)
+		}
+		tokens = append(tokens, tgiSimpleToken{id, text, at, end})
+		at = end
+	}
+	return writeJSON(c, fiber.StatusOK, tokens)
+}
+
+// detokenizeRequest is vLLM's body.
+type detokenizeRequest struct {
+	Model  string  `json:"model"`
+	Tokens []int32 `json:"tokens"`
+}
+
+func (s *Server) detokenize(c *fiber.Ctx) error {
+	var body detokenizeRequest
+	if err := s.readJSON(c, &body); err != nil {
+		return err
+	}
+	for i, id := range body.Tokens {
+		if id < 0 || int(id) >= s.vocabulary {
+			return invalid("tokens", "tokens[%d] is %d: the vocabulary has %d", i, id, s.vocabulary)
+		}
+	}
+	return writeJSON(c, fiber.StatusOK, struct {
+		Prompt string `json:"prompt"`
+	}{s.text.Decode(body.Tokens, false)})
+}

@@ -1,0 +1,52 @@
+package serve
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// tokenText is the text of one token by itself, "bytes:\xe2\x80" where it is
+// part of a character.
+func tokenText(t *tokenizer.Tokenizer, id int32) string {
+	b := t.TokenBytes(id)
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	var text strings.Builder
+	text.WriteString("bytes:")
+	for _, c := range b {
+		fmt.Fprintf(&text, `\x%02x`, c)
+	}
+	return text.String()
+}
+
+// placer finds where each token of a text begins in it, in characters.
+type placer struct {
+	decoder *tokenizer.Decoder
+	length  int
+}
+
+func newPlacer(t *tokenizer.Tokenizer, skipSpecial bool) *placer {
+	return &placer{decoder: t.NewDecoder(skipSpecial)}
+}
+
+func (p *placer) place(id int32) int {
+	at := p.length
+	p.length += utf8.RuneCountInString(p.decoder.Push(id))
+	return at
+}
+
+// likeliest are the tokens to report beside the one chosen: the top ones, and
+// the chosen one if it is not among them.
+func likeliest(top []runtime.Logprob, chosen runtime.Logprob) []runtime.Logprob {
+	for _, t := range top {
+		if t.Token == chosen.Token {
+			return top
+		}
+	}
+	return append(top[:len(top):len(top)], chosen)
+}

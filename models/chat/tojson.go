@@ -145,10 +145,10 @@ func (w *jsonWriter) quote(s string) {
 		case r == '\f':
 			w.WriteString(`\f`)
 		case r < ' ' || w.ascii && r > '~' && r < 0x10000:
-			w.WriteString(fmt.Sprintf(`\u%04x`, r))
+			_, _ = fmt.Fprintf(w, `\u%04x`, r)
 		case w.ascii && r >= utf8.RuneSelf:
 			r -= 0x10000
-			w.WriteString(fmt.Sprintf(`\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff))
+			_, _ = fmt.Fprintf(w, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
 		default:
 			w.WriteRune(r)
 		}

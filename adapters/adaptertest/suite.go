@@ -1,0 +1,178 @@
+package adaptertest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/safetensors"
+)
+
+// Tolerance is the largest difference of a logit between an adapter and the
+// base that it was merged into.
+const Tolerance = 1e-4
+
+// Suite is one adapter to be put through the conformance tests.
+type Suite struct {
+	Base string // the folder of its base
+	Dir  string // its folder
+	// Merge changes the base's tensors, by name, to those of the dense model
+	// that computes the same; nil where there is none.
+	Merge func(t *testing.T, base, adapter Dense)
+	// Wrong is the folder of a base that the adapter does not fit; "": none.
+	Wrong string
+}
+
+// Run runs the suite.
+func (s Suite) Run(t *testing.T) {
+	m := openBase(t, s.Base)
+	a := Load(t, m, s.Dir)
+	t.Run("batch", func(t *testing.T) { s.batch(t, m, a) })
+	t.Run("save", func(t *testing.T) { s.save(t, m, a) })
+	t.Run("steady", func(t *testing.T) { s.steady(t, m, a) })
+	t.Run("tampered", func(t *testing.T) { s.tampered(t, m) })
+	if s.Merge != nil {
+		t.Run("merged", func(t *testing.T) { s.merged(t, m, a) })
+	}
+}
+
+func openBase(t testing.TB, dir string) models.Model {
+	t.Helper()
+	m, source, err := models.Open(dir, models.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { source.Close() })
+	return m
+}
+
+// prompts are of lengths on both sides of a band of rows.
+func prompts(m models.Model) [][]int32 {
+	v := int32(m.Config().Vocabulary)
+	var all [][]int32
+	for i, n := range []int{1, 7, 33} {
+		tokens := make([]int32, n)
+		for j := range tokens {
+			tokens[j] = (int32(i)*31 + int32(j)*17 + 2) % v
+		}
+		all = append(all, tokens)
+	}
+	return all
+}
+
+// batch demands that each row of a mixed batch has the bits of a run alone,
+// and that the base beside an adapter is the base.
+func (s Suite) batch(t *testing.T, m models.Model, a *adapters.Adapter) {
+	one, two := kernels.NewPool(1), kernels.NewPool(2)
+	defer one.Close()
+	defer two.Close()
+	var rows []Row
+	var alone []kernels.Matrix
+	for _, tokens := range prompts(m) {
+		for _, own := range []*adapters.Adapter{a, nil} {
+			row := Row{tokens, own}
+			rows = append(rows, row)
+			alone = append(alone, Logits(m, one, row)[0])
+		}
+	}
+	if slices.Equal(alone[len(alone)-1].Data, alone[len(alone)-2].Data) {
+		t.Error("the adapter changes nothing")
+	}
+	for _, pool := range []*kernels.Pool{one, two} {
+		for i, got := range Logits(m, pool, rows...) {
+			if !slices.Equal(got.Data, alone[i].Data) {
+				t.Errorf("row %d: the mixed batch differs from the run alone by %.3g", i, difference(got, alone[i]))
+			}
+		}
+	}
+}
+
+// save demands that a saved adapter is the same one.
+func (s Suite) save(t *testing.T, m models.Model, a *adapters.Adapter) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	dir := filepath.Join(t.TempDir(), "saved")
+	for range 2 { // anew, and over what is there
+		if err := a.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := Load(t, m, dir)
+	if again.Digest() != a.Digest() {
+		t.Errorf("the digest %s became %s", a.Digest(), again.Digest())
+	}
+	for _, tokens := range prompts(m) {
+		want, got := Logits(m, pool, Row{tokens, a})[0], Logits(m, pool, Row{tokens, again})[0]
+		if !slices.Equal(got.Data, want.Data) {
+			t.Errorf("saving changed the logits by %.3g", difference(got, want))
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 2 {
+		t.Errorf("saved files: %q, %v", left, err)
+	}
+}
+
+// steady demands that a decoding step under the adapter allocates nothing.
+func (s Suite) steady(t *testing.T, m models.Model, a *adapters.Adapter) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	p, c := models.NewPass(pool), models.NewCache(m.Config(), blocksFor(m))
+	blocks := make([]int32, blocksFor(m))
+	for i := range blocks {
+		blocks[i] = int32(i)
+	}
+	storePrefix(c, a, blocks)
+	tokens, position := []int32{3}, a.PrefixTokens()
+	var b models.Batch
+	step := func() {
+		b.Reset()
+		b.Add(tokens, position, blocks, a)
+		h := m.Forward(p, &b, c)
+		logits := m.Head(p, &b, 0, h)
+		p.Free(h, logits)
+	}
+	step()
+	if n := testing.AllocsPerRun(20, step); n != 0 {
+		t.Errorf("a step allocates %v times", n)
+	}
+}
+
+// merged compares the adapter with the dense model it amounts to.
+func (s Suite) merged(t *testing.T, m models.Model, a *adapters.Adapter) {
+	base := readDense(t, filepath.Join(s.Base, safetensors.SingleFile))
+	s.Merge(t, base, readDense(t, filepath.Join(s.Dir, adapters.SafeFile)))
+	dir := t.TempDir()
+	base.write(t, filepath.Join(dir, safetensors.SingleFile))
+	config, err := os.ReadFile(filepath.Join(s.Base, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dense := openBase(t, dir)
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	for _, tokens := range prompts(m) {
+		want, got := Logits(dense, pool, Row{tokens, nil})[0], Logits(m, pool, Row{tokens, a})[0]
+		if d := difference(got, want); !(d <= Tolerance) {
+			t.Errorf("%d tokens: the merged model differs by %.3g", len(tokens), d)
+		}
+	}
+}
+
+// difference is the largest absolute difference, NaN where there is one.
+func difference(a, b kernels.Matrix) float64 {
+	worst := 0.0
+	for i, x := range a.Data {
+		d := float64(x) - float64(b.Data[i])
+		if !(d <= worst && -d <= worst) {
+			worst = max(d, -d)
+		}
+	}
+	return worst
+}

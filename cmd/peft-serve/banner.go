@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	goruntime "runtime"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// threads is the setting, or every core that the process may use.
+func threads(setting int) int {
+	if setting > 0 {
+		return setting
+	}
+	return goruntime.GOMAXPROCS(0)
+}
+
+// banner tells what is served, from where, in what precision and with how much
+// memory: as text for people, as one record where logs are JSON.
+func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *base, engine *runtime.Engine, catalogue *runtime.Catalogue) {
+	config, options := b.model.Config(), engine.Options()
+	var names []string
+	for _, e := range catalogue.List() {
+		names = append(names, e.Name)
+	}
+	address := reachable(addr)
+	if c.LogFormat == "json" {
+		log.Info("serving", "version", version, "address", address, "base", c.baseName(), "source", b.path,
+			"architecture", config.Architecture, "parameters", config.Parameters, "precision", config.Precision,
+			"weight_bytes", config.WeightBytes, "context", options.Context, "kv_cache_bytes", options.CacheBytes,
+			"adapters", names, "adapter_budget_bytes", int64(c.AdapterBudget), "threads", threads(c.Threads), "kernels", kernels.Name())
+		return
+	}
+	chat := "no chat template"
+	route, body := "/v1/completions", `{"prompt":"Hello","max_tokens":16}`
+	if b.chat != nil {
+		chat = "with a chat template"
+		route, body = "/v1/chat/completions", `{"messages":[{"role":"user","content":"Hello"}],"max_tokens":32}`
+	}
+	adapters := "none: the base alone"
+	if c.Adapters != "" {
+		adapters = fmt.Sprintf("%d in %s, up to %s in memory%s", len(names), c.Adapters, c.AdapterBudget, listed(names))
+	}
+	lines := [][2]string{
+		{"base", fmt.Sprintf("%s, %s, %s", c.baseName(), config.Architecture, chat)},
+		{"from", b.path},
+		{"weights", fmt.Sprintf("%s parameters, %s, %s mapped", count(config.Parameters), config.Precision, bytesText(int64(config.WeightBytes)))},
+		{"kv cache", fmt.Sprintf("%s: %d blocks of %d tokens; sequences to %d tokens", bytesText(int64(options.CacheBytes)), options.CacheBlocks, kernels.BlockLen, options.Context)},
+		{"adapters", adapters},
+		{"compute", fmt.Sprintf("%d threads, %s kernels, %d slots", threads(c.Threads), kernels.Name(), options.Slots)},
+		{"try", fmt.Sprintf("curl -s %s%s -H 'Content-Type: application/json' -d '%s'", address, route, body)},
+	}
+	fmt.Fprintf(con.err, "\npeft-serve %s on %s\n", version, address)
+	for _, l := range lines {
+		fmt.Fprintf(con.err, "  %-9s %s\n", l[0], l[1])
+	}
+	fmt.Fprintln(con.err)
+}
+
+// reachable is a URL that works on this machine.
+func reachable(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// listed are the first names, for people.
+func listed(names []string) string {
+	const shown = 8
+	if len(names) == 0 {
+		return ""
+	}
+	if len(names) > shown {
+		return ": " + strings.Join(names[:shown], ", ") + ", …"
+	}
+	return ": " + strings.Join(names, ", ")
+}
+
+// count writes a large number for people: "134.5 M".
+func count(n int) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.1f B", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f M", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1f K", float64(n)/1e3)
+	}
+	return fmt.Sprint(n)
+}

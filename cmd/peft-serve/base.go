@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/hub"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// base is an opened base model.
+type base struct {
+	model  models.Model
+	source *models.Source
+	text   *tokenizer.Tokenizer
+	chat   *chat.Template // nil: it has none
+	path   string         // its folder or file
+}
+
+// openBase opens a folder, a .gguf file or what an hf:// URI names, which is
+// fetched first if it has to be.
+func openBase(ctx context.Context, uri string, contextLength int, c console) (*base, error) {
+	path := uri
+	if hub.IsRef(uri) {
+		snapshot, err := fetch(ctx, uri, c)
+		if err != nil {
+			return nil, err
+		}
+		path = snapshot.Path()
+	}
+	model, source, err := models.Open(path, models.Options{Context: contextLength})
+	if err != nil {
+		return nil, err
+	}
+	b := &base{model: model, source: source, path: path}
+	if err := b.openText(); err != nil {
+		return nil, errors.Join(err, source.Close())
+	}
+	return b, nil
+}
+
+func (b *base) openText() (err error) {
+	if b.source.GGUF == nil {
+		if b.text, err = tokenizer.Load(b.path); err != nil {
+			return err
+		}
+		b.chat, err = chat.Load(b.path)
+	} else {
+		if b.text, err = tokenizer.FromGGUF(b.source.GGUF); err != nil {
+			return err
+		}
+		err = chat.ErrNoTemplate
+		if template, ok := b.source.GGUF.String("tokenizer.chat_template"); ok {
+			b.chat, err = chat.New(template)
+		}
+	}
+	if errors.Is(err, chat.ErrNoTemplate) {
+		return nil
+	}
+	return err
+}
+
+// decoder is the tokenizer's, as the engine wants it.
+func (b *base) decoder(skipSpecial bool) runtime.Decoder { return b.text.NewDecoder(skipSpecial) }
+
+// load reads an adapter for this base.
+func (b *base) load(_ context.Context, s runtime.Source) (runtime.Adapter, error) {
+	folder, err := adapters.Open(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return adapters.Load(b.model, folder)
+}
+
+// fetch brings a model or adapter of the hub into the local cache.
+func fetch(ctx context.Context, uri string, c console) (hub.Snapshot, error) {
+	ref, err := hub.ParseRef(uri)
+	if err != nil {
+		return hub.Snapshot{}, err
+	}
+	config, err := hub.ConfigFrom(os.Getenv)
+	if err != nil {
+		return hub.Snapshot{}, err
+	}
+	progress := newProgress(c.err)
+	config.Progress = progress.show
+	h, err := hub.New(config)
+	if err != nil {
+		return hub.Snapshot{}, err
+	}
+	snapshot, err := h.Fetch(ctx, ref)
+	progress.done()
+	if err != nil {
+		return hub.Snapshot{}, err
+	}
+	if snapshot.Stale != nil {
+		fmt.Fprintf(c.err, "the hub cannot be reached, the cached copy is used: %s\n", snapshot.Stale)
+	}
+	return snapshot, nil
+}
+
+// hubScheme lets the catalogue take adapters by hf:// URIs.
+func hubScheme(c console) runtime.Scheme {
+	return func(ctx context.Context, uri string) (string, error) {
+		snapshot, err := fetch(ctx, uri, c)
+		if err != nil {
+			return "", err
+		}
+		return snapshot.Path(), nil
+	}
+}

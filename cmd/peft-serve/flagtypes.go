@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// size is a number of bytes, written "512MiB", "2GB" or plainly.
+type size int64
+
+// switched is a boolean setting.
+type switched bool
+
+var sizeUnits = []struct {
+	name  string
+	bytes float64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
+	{"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", 1 << 40}, {"B", 1},
+}
+
+func (s size) String() string { return bytesText(int64(s)) }
+
+// bytesText writes a number of bytes for people.
+func bytesText(n int64) string {
+	for _, u := range []struct {
+		name  string
+		bytes int64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if n >= u.bytes {
+			return strings.TrimSuffix(strconv.FormatFloat(float64(n)/float64(u.bytes), 'f', 1, 64), ".0") + " " + u.name
+		}
+	}
+	return strconv.FormatInt(n, 10) + " B"
+}
+
+func setSize(text string, v reflect.Value) error {
+	number, factor := strings.TrimSpace(text), 1.0
+	for _, u := range sizeUnits {
+		if rest, ok := strings.CutSuffix(strings.ToLower(number), strings.ToLower(u.name)); ok {
+			number, factor = strings.TrimSpace(rest), u.bytes
+			break
+		}
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil || f < 0 || f*factor >= math.MaxInt64 {
+		return fmt.Errorf("%q is not a size: write 512MiB or 2GB", text)
+	}
+	v.SetInt(int64(f * factor))
+	return nil
+}
+
+func setInt(text string, v reflect.Value) error {
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a whole number", text)
+	}
+	v.SetInt(int64(n))
+	return nil
+}
+
+func setDuration(text string, v reflect.Value) error {
+	d, err := time.ParseDuration(strings.TrimSpace(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration: write 30s or 5m", text)
+	}
+	v.SetInt(int64(d))
+	return nil
+}
+
+func setSwitch(text string, v reflect.Value) error {
+	b, err := strconv.ParseBool(strings.TrimSpace(text))
+	if err != nil {
+		return fmt.Errorf("%q is neither true nor false", text)
+	}
+	v.SetBool(b)
+	return nil
+}
+
+func addStrings(text string, v reflect.Value) error {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			v.Set(reflect.Append(v, reflect.ValueOf(part)))
+		}
+	}
+	return nil
+}
+
+// mapper reads a flag by set and notes what is wrong with it instead of
+// stopping there.
+func (s *settingSources) mapper(set func(text string, v reflect.Value) error) kong.Mapper {
+	return kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+		token, err := ctx.Scan.PopValue("value")
+		if err != nil {
+			return err
+		}
+		s.take(ctx.Value, token, set, target)
+		return nil
+	})
+}
+
+func (s *settingSources) take(flag *kong.Value, token kong.Token, set func(string, reflect.Value) error, target reflect.Value) {
+	where := "--" + flag.Name
+	value, typed := token.Value, token.Type == kong.FlagValueToken
+	if origin := s.origin[flag.Name]; typed && origin != "" && fmt.Sprint(value) == fmt.Sprint(s.merged.Get(flag.Name)) {
+		where = origin
+	}
+	items := []any{value}
+	if list, ok := value.([]any); ok {
+		if target.Kind() != reflect.Slice {
+			s.faults.add("%s: takes one value, not a list", where)
+			return
+		}
+		items = list
+	}
+	for _, item := range items {
+		switch item.(type) {
+		case map[string]any, []any, nil:
+			s.faults.add("%s: takes a plain value", where)
+			return
+		}
+		if err := set(fmt.Sprint(item), target); err != nil {
+			s.faults.add("%s: %s", where, err)
+		}
+	}
+}
+
+// switchMapper reads a flag that needs no value.
+type switchMapper struct{ sources *settingSources }
+
+func (switchMapper) IsBool() bool { return true }
+
+func (m switchMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	if ctx.Scan.Peek().Type != kong.FlagValueToken {
+		target.SetBool(true)
+		return nil
+	}
+	m.sources.take(ctx.Value, ctx.Scan.Pop(), setSwitch, target)
+	return nil
+}

@@ -1,0 +1,74 @@
+// Command peft-serve serves one frozen base model with many adapters at once.
+//
+//	peft-serve --base ./SmolLM2-135M-Instruct --adapters ./adapters
+//	peft-serve pull hf://owner/name
+//	peft-serve bench --base model.gguf
+//	peft-serve version
+//
+// Flags, PEFT_SERVE_* variables and one YAML file say the same things by the
+// same names; a flag wins over a variable, a variable over the file.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set when a release is linked.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], console{out: os.Stdout, err: os.Stderr, env: os.Environ()}))
+}
+
+// console is where a command reads and writes.
+type console struct {
+	out, err io.Writer
+	env      []string
+}
+
+// run is the whole command: 0 for success, 1 for a failure, 2 for a
+// configuration that cannot be used.
+func run(ctx context.Context, args []string, c console) int {
+	selected, err := parse(args, c)
+	var exit *exitError
+	switch {
+	case errors.As(err, &exit):
+		return exit.code
+	case err != nil:
+		fmt.Fprintln(c.err, err)
+		return 2
+	}
+	if err := selected.Run(ctx, c); err != nil {
+		fmt.Fprintf(c.err, "peft-serve: %s\n", err)
+		return 1
+	}
+	return 0
+}
+
+// command is what a subcommand does.
+type command interface {
+	Run(ctx context.Context, c console) error
+}
+
+// commands are the subcommands; without one, serve runs.
+type commands struct {
+	Serve   serveCommand   `cmd:"" default:"withargs" help:"Serve a base and its adapters over HTTP (the default)."`
+	Pull    pullCommand    `cmd:"" help:"Fetch a model or adapter into the local cache."`
+	Bench   benchCommand   `cmd:"" help:"Measure prefill, decode and mixed adapters, here or on a running server."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(_ context.Context, c console) error {
+	_, err := fmt.Fprintf(c.out, "peft-serve %s\n", version)
+	return err
+}

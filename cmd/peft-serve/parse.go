@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// exitError ends the command without a message, as after --help.
+type exitError struct{ code int }
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit %d", e.code) }
+
+// faults are everything that is wrong with a configuration.
+type faults []string
+
+func (f *faults) add(format string, args ...any) {
+	if fault := fmt.Sprintf(format, args...); !slices.Contains(*f, fault) {
+		*f = append(*f, fault)
+	}
+}
+
+func (f faults) Error() string {
+	count := "1 fault"
+	if len(f) > 1 {
+		count = fmt.Sprintf("%d faults", len(f))
+	}
+	return "peft-serve: " + count + " in the configuration:\n  " + strings.Join(f, "\n  ") +
+		"\nEvery setting is a flag, a variable and a key of the --config file: see peft-serve --help."
+}
+
+// groups are the sections of --help.
+var groups = []kong.Group{
+	{Key: "base", Title: "Base model"},
+	{Key: "adapters", Title: "Adapters"},
+	{Key: "engine", Title: "Engine"},
+	{Key: "http", Title: "HTTP"},
+	{Key: "logging", Title: "Logging and configuration"},
+	{Key: "load", Title: "Load"},
+	{Key: "output", Title: "Output"},
+}
+
+// parse reads arguments, variables and the configuration file, and reports all
+// that is wrong with them at once.
+func parse(args []string, c console) (command, error) {
+	var (
+		all   commands
+		wrong faults
+		exit  *exitError
+	)
+	sources := &settingSources{faults: &wrong}
+	parser, err := kong.New(&all,
+		kong.Name("peft-serve"),
+		kong.Description("Serve one frozen base model with many adapters, a different one for every row of a batch."),
+		kong.Writers(c.out, c.err),
+		kong.ExplicitGroups(groups),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(describe),
+		kong.Help(printHelp),
+		kong.Exit(func(code int) { exit = &exitError{code}; panic(exit) }),
+		kong.TypeMapper(reflect.TypeFor[int](), sources.mapper(setInt)),
+		kong.TypeMapper(reflect.TypeFor[size](), sources.mapper(setSize)),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), sources.mapper(setDuration)),
+		kong.TypeMapper(reflect.TypeFor[[]string](), sources.mapper(addStrings)),
+		kong.TypeMapper(reflect.TypeFor[switched](), switchMapper{sources}),
+		kong.Resolvers(sources),
+	)
+	if err != nil {
+		return nil, err
+	}
+	sources.load(parser.Model, args, c.env)
+	selected, err := parseArguments(parser, args)
+	switch {
+	case exit != nil:
+		return nil, exit
+	case err != nil:
+		wrong.add("%s", err)
+	}
+	run, _ := selectedCommand(selected, &all)
+	if checked, ok := run.(interface{ validate(*faults) }); ok && err == nil {
+		checked.validate(&wrong)
+	}
+	if len(wrong) > 0 {
+		return nil, wrong
+	}
+	return run, nil
+}
+
+// parseArguments is kong's Parse, which leaves --help by a panic of ours.
+func parseArguments(parser *kong.Kong, args []string) (ctx *kong.Context, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if _, ok := p.(*exitError); !ok {
+				panic(p)
+			}
+		}
+	}()
+	return parser.Parse(args)
+}
+
+func selectedCommand(ctx *kong.Context, all *commands) (command, bool) {
+	if ctx == nil || ctx.Selected() == nil {
+		return &all.Serve, false
+	}
+	switch ctx.Selected().Name {
+	case "pull":
+		return &all.Pull, true
+	case "bench":
+		return &all.Bench, true
+	case "version":
+		return all.Version, true
+	}
+	return &all.Serve, true
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/runtime"
+	"github.com/peft-serve/peft-serve/serve"
+)
+
+// Run serves until ctx ends, then lets running requests finish.
+func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
+	log := newLog(con.err, c.LogFormat, c.LogLevel)
+	listener, err := net.Listen("tcp", c.Addr) // first: a taken port is known before a model is read
+	if err != nil {
+		return fmt.Errorf("--addr: %w", err)
+	}
+	defer listener.Close()
+	opened := time.Now()
+	b, err := openBase(ctx, c.Base, c.Context, con)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.source.Close()) }()
+	log.Debug("base opened", "took", time.Since(opened).Round(time.Millisecond))
+
+	metrics := serve.NewMetrics()
+	pool := kernels.NewPool(threads(c.Threads))
+	defer pool.Close()
+	catalogue, err := runtime.NewCatalogue(b.load, runtime.CatalogueOptions{
+		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
+		Schemes: map[string]runtime.Scheme{"hf": hubScheme(con)}, Observer: metrics,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, catalogue.Close()) }()
+	options := c.engineOptions()
+	options.Observer, options.Log = metrics, log
+	engine, err := runtime.New(b.model, b.decoder, catalogue, pool, options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeEngine(engine)) }()
+	if err := pin(ctx, catalogue, c.Pin); err != nil {
+		return err
+	}
+	keys, err := c.keys()
+	if err != nil {
+		return err
+	}
+	config := c.serverConfig(keys)
+	config.Log = log
+	server, err := serve.New(serve.Parts{
+		Engine: serve.RuntimeEngine(engine), Catalogue: catalogue, Load: b.load, Base: b.model.Config(),
+		Tokenizer: b.text, Chat: b.chat, Metrics: metrics,
+	}, config)
+	if err != nil {
+		return err
+	}
+	c.banner(con, log, listener.Addr(), b, engine, catalogue)
+	return c.serve(ctx, server, listener, log)
+}
+
+func (c *serveCommand) serve(ctx context.Context, server *serve.Server, listener net.Listener, log *slog.Logger) error {
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("shutting down: requests that run may finish", "within", c.Drain)
+	deadline, cancel := context.WithTimeout(context.Background(), c.Drain)
+	defer cancel()
+	if err := server.Shutdown(deadline); err != nil {
+		log.Warn("shutdown", "error", err)
+	}
+	<-served
+	log.Info("stopped")
+	return nil
+}
+
+func closeEngine(e *runtime.Engine) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return e.Close(ctx)
+}
+
+func pin(ctx context.Context, catalogue *runtime.Catalogue, names []string) error {
+	var wrong []error
+	for _, name := range names {
+		if err := catalogue.Pin(ctx, name); err != nil {
+			wrong = append(wrong, fmt.Errorf("--pin: adapter %q: %w", name, err))
+		}
+	}
+	return errors.Join(wrong...)
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/peft-serve/peft-serve/runtime"
+	"github.com/peft-serve/peft-serve/serve"
+)
+
+// serveCommand serves HTTP. Its fields are the settings of a server.
+type serveCommand struct {
+	Base    string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name[@revision][:file]"`
+	Name    string `group:"base" placeholder:"NAME" help:"What requests call the base; by default its folder or file"`
+	Context int    `group:"base" placeholder:"TOKENS" default:"0" help:"Longest sequence, prompt and answer together; by default the model's own"`
+
+	Adapters      string   `group:"adapters" placeholder:"DIR" help:"Folder of adapters, one a subfolder; it is watched, and uploads go there"`
+	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"1GiB" help:"Memory for loaded adapters"`
+	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are loaded at once"`
+	Pin           []string `group:"adapters" placeholder:"NAME,…" help:"Adapters to load at the start and to keep in memory"`
+	ReadOnly      switched `group:"adapters" help:"Refuse to add, replace, remove or pin adapters over HTTP"`
+
+	Threads       int      `group:"engine" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
+	Slots         int      `group:"engine" placeholder:"N" default:"32" help:"Sequences that run at once"`
+	Queue         int      `group:"engine" placeholder:"N" default:"256" help:"Requests that wait; further ones get a 429"`
+	StepTokens    int      `group:"engine" placeholder:"N" default:"512" help:"Tokens of one step: long prompts are cut to fit beside decoding"`
+	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"512MiB" help:"Memory for keys and values"`
+	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
+
+	Addr        string        `group:"http" placeholder:"HOST:PORT" default:"127.0.0.1:8080" help:"Where to listen"`
+	APIKey      []string      `name:"api-key" group:"http" placeholder:"KEY,…" help:"Keys of which requests must carry one; see also --api-key-file"`
+	APIKeyFile  string        `name:"api-key-file" group:"http" placeholder:"FILE" help:"File with such keys, one a line"`
+	BodyLimit   size          `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
+	UploadLimit size          `group:"http" placeholder:"SIZE" default:"4GiB" help:"Largest uploaded adapter, packed and unpacked"`
+	Drain       time.Duration `group:"http" placeholder:"TIME" default:"30s" help:"How long a shutdown waits for requests that run"`
+
+	LogFormat string `group:"logging" placeholder:"FORMAT" default:"auto" help:"auto, text, color or json; auto: color on a terminal, else text"`
+	LogLevel  string `group:"logging" placeholder:"LEVEL" default:"info" help:"debug, info, warn or error"`
+	Config    string `group:"logging" placeholder:"FILE" help:"YAML file of settings"`
+}
+
+// validate reports every setting that cannot be used.
+func (c *serveCommand) validate(wrong *faults) {
+	if c.Base == "" {
+		wrong.add("--base: name the model to serve: a Hugging Face folder, a .gguf file or hf://owner/name")
+	}
+	if host, port, err := net.SplitHostPort(c.Addr); err != nil || port == "" {
+		wrong.add("--addr: %q is not HOST:PORT, as in 127.0.0.1:8080 or :8080", c.Addr)
+	} else if _, err := net.LookupPort("tcp", port); err != nil {
+		wrong.add("--addr: %q is no port of host %q", port, host)
+	}
+	for _, n := range []struct {
+		name     string
+		value    int
+		smallest int
+	}{
+		{"context", c.Context, 0}, {"adapter-loads", c.AdapterLoads, 1}, {"threads", c.Threads, 0}, {"slots", c.Slots, 1},
+		{"queue", c.Queue, 1}, {"step-tokens", c.StepTokens, 1},
+	} {
+		if n.value < n.smallest {
+			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value size
+	}{{"adapter-budget", c.AdapterBudget}, {"kv-cache", c.KVCache}, {"body-limit", c.BodyLimit}, {"upload-limit", c.UploadLimit}} {
+		if n.value <= 0 {
+			wrong.add("--%s: it has to be above 0", n.name)
+		}
+	}
+	if c.Drain < 0 {
+		wrong.add("--drain: %s is below 0", c.Drain)
+	}
+	if !slices.Contains([]string{"auto", "text", "color", "json"}, c.LogFormat) {
+		wrong.add("--log-format: %q is none of auto, text, color, json", c.LogFormat)
+	}
+	if _, err := levelOf(c.LogLevel); err != nil {
+		wrong.add("--log-level: %s", err)
+	}
+	if c.Adapters != "" {
+		if stat, err := os.Stat(c.Adapters); err != nil {
+			wrong.add("--adapters: %s", err)
+		} else if !stat.IsDir() {
+			wrong.add("--adapters: %s is not a folder", c.Adapters)
+		}
+	}
+	if len(c.Pin) > 0 && c.Adapters == "" {
+		wrong.add("--pin: names adapters, but there is no --adapters folder")
+	}
+	if _, err := c.keys(); err != nil {
+		wrong.add("%s", err)
+	}
+}
+
+// keys are the API keys of the setting and of the file.
+func (c *serveCommand) keys() ([]string, error) {
+	keys := slices.Clone(c.APIKey)
+	if c.APIKeyFile != "" {
+		text, err := os.ReadFile(c.APIKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("--api-key-file: %w", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+				keys = append(keys, line)
+			}
+		}
+		if len(keys) == 0 {
+			return nil, fmt.Errorf("--api-key-file: %s holds no key", c.APIKeyFile)
+		}
+	}
+	for _, k := range keys {
+		if len(k) < 8 {
+			return nil, errors.New("--api-key: a key has fewer than 8 characters")
+		}
+	}
+	return keys, nil
+}
+
+// baseName is what requests call the base.
+func (c *serveCommand) baseName() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	base := strings.TrimPrefix(c.Base, "hf://")
+	if base != c.Base {
+		repo, _, _ := strings.Cut(base, ":")
+		repo, _, _ = strings.Cut(repo, "@")
+		return repo
+	}
+	if absolute, err := filepath.Abs(c.Base); err == nil {
+		base = absolute
+	}
+	return strings.TrimSuffix(filepath.Base(base), ".gguf")
+}
+
+func (c *serveCommand) engineOptions() runtime.Options {
+	return runtime.Options{
+		Slots: c.Slots, Queue: c.Queue, StepTokens: c.StepTokens, Context: c.Context,
+		CacheBytes: int(c.KVCache), NoPrefixCache: bool(c.NoPrefixCache),
+	}
+}
+
+func (c *serveCommand) serverConfig(keys []string) serve.Config {
+	return serve.Config{
+		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, ReadOnly: bool(c.ReadOnly),
+		APIKeys: keys, BodyLimit: int(c.BodyLimit), UploadLimit: int64(c.UploadLimit),
+	}
+}

@@ -13,6 +13,7 @@ func all(v *Value) columns { return columns{v, 0, v.Data.Cols} }
 
 func (c columns) data() kernels.Matrix { return c.Data.Columns(c.from, c.to) }
 
+// gradient is that of the columns; empty where they carry none.
 func (c columns) gradient(p *Pass) kernels.Matrix {
 	g := p.Grad(c.Value)
 	if g.Empty() {
@@ -24,11 +25,15 @@ func (c columns) gradient(p *Pass) kernels.Matrix {
 // attend stores the keys and values of the batch in layer i of the cache and
 // returns the attention of its queries, [rows, heads*headDim]. q, k and v are
 // [rows, heads*headDim] and twice [rows, kvHeads*headDim].
+//
+// A nil cache stands for sequences computed whole: the prefixes of their
+// adapters are stored here, where the server stores them once a sequence.
 func attend(p *Pass, b *Batch, c *Cache, config *Config, i int, a kernels.Attention, q, k, v columns) *Value {
 	kv, own := c.layer(p, config, b, i)
 	store(p, kv, b.Spans, k.data(), v.data())
+	prefixed := own != nil && storePrefixes(b, kv, i)
 	out := p.New(q.Rows(), q.to-q.from)
-	if !p.Tracks(out, false, q.Value, k.Value, v.Value) {
+	if !p.Tracks(out, prefixed, q.Value, k.Value, v.Value) {
 		p.Pool.Attend(out.Data, q.data(), kv, b.Spans, a, kernels.Matrix{})
 		if own != nil {
 			p.Free(own)
@@ -42,9 +47,13 @@ func attend(p *Pass, b *Batch, c *Cache, config *Config, i int, a kernels.Attent
 		grad.Data.Zero()
 		dkv := kv
 		dkv.K, dkv.V = grad.Data.Row(0), grad.Data.Row(1)
-		p.Pool.AttendGrad(q.gradient(p), dkv, dy, out.Data, q.data(), kv, b.Spans, a, lse.Data)
+		dq := p.gradOr(q.Value)
+		p.Pool.AttendGrad(dq.Data.Columns(q.from, q.to), dkv, dy, out.Data, q.data(), kv, b.Spans, a, lse.Data)
 		load(p, dkv, b.Spans, k.gradient(p), v.gradient(p))
-		p.Free(grad)
+		if prefixed {
+			loadPrefixes(p, b, dkv, i)
+		}
+		p.Free(grad, dq)
 	}, q.Value, out, lse, own)
 	p.Free(lse, own)
 	return out

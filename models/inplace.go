@@ -11,3 +11,15 @@ func (p *Pass) GradientInPlace(v *Value) kernels.Matrix {
 	}
 	return v.Data
 }
+
+// gradOr returns the Value that holds v's gradient; where v carries none, one
+// whose contents are lost. It needs a Free.
+func (p *Pass) gradOr(v *Value) *Value {
+	if v.tracks {
+		p.Grad(v)
+		return p.Keep(v.grad)
+	}
+	lost := p.New(v.Data.Rows, v.Data.Cols)
+	lost.Data.Zero()
+	return lost
+}

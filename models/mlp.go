@@ -13,7 +13,9 @@ func gated(p *Pass, act kernels.Activation, gate, up *Value) *Value {
 	p.Pool.Gate(y.Data, gate.Data, up.Data, act)
 	if p.Tracks(y, false, gate, up) {
 		p.OnBackward(y, func(dy kernels.Matrix) {
-			p.Pool.GateGrad(p.Grad(gate), p.Grad(up), dy, gate.Data, up.Data, act)
+			dgate, dup := p.gradOr(gate), p.gradOr(up)
+			p.Pool.GateGrad(dgate.Data, dup.Data, dy, gate.Data, up.Data, act)
+			p.Free(dgate, dup)
 		}, gate, up)
 	}
 	p.Free(gate, up)

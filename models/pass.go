@@ -106,8 +106,8 @@ func (p *Pass) Free(values ...*Value) {
 			panic("models: a value is freed twice")
 		}
 		p.live -= 4 * v.Data.Rows * v.Data.Cols
-		if v.tracks {
-			// The tape still knows this Value: only its buffer is free.
+		if v.tracks || p.recording {
+			// The tape may still know this Value: only its buffer is free.
 			p.put(&Value{buffer: v.buffer})
 			v.buffer = nil
 			continue

@@ -1,0 +1,158 @@
+package adapters
+
+import (
+	"github.com/peft-serve/peft-serve/adapters/random"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Training is what an adapter needs to know to be trained.
+type Training struct {
+	Dropout float64 // on the input of the low-rank and bottleneck modules
+	Seed    uint64  // of the dropout masks
+	// DrawnLayers leaves the adapter out of the blocks below a number drawn
+	// for each pass from [0, DrawnLayers]: AdapterDrop (Rücklé et al., 2021).
+	DrawnLayers int
+}
+
+// Trainee is an adapter in training: its parameters carry gradients and its
+// deltas record. It computes what the Adapter computes, but for dropout.
+type Trainee struct {
+	*Adapter
+	shared  *trained
+	linears []models.LinearDelta
+	lookups []models.EmbeddingDelta
+	inserts []models.Insert
+}
+
+var (
+	_ models.Adapter         = (*Trainee)(nil)
+	_ models.TrainablePrefix = (*Trainee)(nil)
+)
+
+// Train gives every parameter of an adapter, made by New or loaded, float32
+// values and a gradient. The Adapter goes on to share the values.
+func Train(a *Adapter, m models.Model, o Training) *Trainee {
+	t := &trained{Training: o, source: random.Named(o.Seed, "layers"), sites: m.Sites(), params: map[string]*Param{}}
+	for _, p := range a.params {
+		if p.optional {
+			continue // the base's own, saved beside the adapter
+		}
+		if p.Weight.Format != kernels.F32 {
+			p.Weight = kernels.WeightOf(p.Weight.Matrix()) // peft's autocast_adapter_dtype
+		}
+		rows, cols := p.dims()
+		p.Grad = kernels.NewMatrix(rows, cols)
+		t.params[p.Name] = p
+	}
+	count := len(t.sites)
+	n := &Trainee{
+		Adapter: a, shared: t, linears: make([]models.LinearDelta, count),
+		lookups: make([]models.EmbeddingDelta, count), inserts: make([]models.Insert, count),
+	}
+	for site, s := range t.sites {
+		name := namePrefix + s.Name
+		switch d := a.linears[site].(type) {
+		case *linear:
+			n.linears[site] = &trainedLinear{t.linear(d, name), d}
+		case *inputFactor:
+			n.linears[site] = &trainedInput{t.linear(d.linear, name), d}
+		case *replacement:
+			n.linears[site] = &trainedReplacement{t.linear(d.linear, name), d}
+		}
+		if d, ok := a.embeddings[site].(*embedding); ok {
+			n.lookups[site] = &trainedEmbedding{d, t.params[name+".lora_magnitude_vector"]}
+		}
+		if own := a.norms[site]; own != nil {
+			own.WeightGrad, own.BiasGrad = t.gradient(name+".weight"), t.gradient(name+".bias")
+			if own.WeightGrad == nil && own.BiasGrad != nil {
+				own.WeightGrad = make([]float32, len(own.Weight)) // the two come together
+			}
+		}
+		if in, ok := a.inserts[site].(*insert); ok {
+			n.inserts[site] = t.insert(in, name)
+		}
+	}
+	return n
+}
+
+// Linear implements models.Adapter.
+func (n *Trainee) Linear(site int) models.LinearDelta { return n.linears[site] }
+
+// Embedding implements models.Adapter.
+func (n *Trainee) Embedding(site int) models.EmbeddingDelta { return n.lookups[site] }
+
+// Sublayer implements models.Adapter.
+func (n *Trainee) Sublayer(site int) models.Insert {
+	if layer := n.shared.sites[site].Layer; layer < n.shared.below {
+		return nil
+	}
+	return n.inserts[site]
+}
+
+// trained is the state that the parts of an adapter in training share.
+type trained struct {
+	Training
+	source random.Source
+	pass   uint64 // counts forward passes: dropout masks are drawn by it
+	sites  models.Sites
+	params map[string]*Param
+	below  int // blocks that AdapterDrop leaves out in this pass
+}
+
+// gradient is that of a vector, by its name; nil: there is none.
+func (t *trained) gradient(name string) []float32 {
+	if p := t.params[name]; p.Present() {
+		return p.Grad.Data
+	}
+	return nil
+}
+
+// Draw begins a pass of the given number: dropout masks and the layers that
+// AdapterDrop leaves out are functions of the seed and of it.
+func (n *Trainee) Draw(pass uint64) {
+	t := n.shared
+	t.pass = pass
+	if t.DrawnLayers > 0 {
+		t.below = t.source.Below(pass, t.DrawnLayers+1)
+	}
+}
+
+// Whole ends a Draw: every layer takes part again, as when it is served.
+func (n *Trainee) Whole() { n.shared.below = 0 }
+
+// PrefixGrad implements models.TrainablePrefix.
+func (n *Trainee) PrefixGrad(layer int) (dk, dv kernels.Matrix) {
+	if len(n.prefixes) == 0 {
+		return dk, dv
+	}
+	p, d := n.shared.params[promptTensor], n.prefixes[layer].k.Cols
+	return p.Grad.Columns(2*layer*d, (2*layer+1)*d), p.Grad.Columns((2*layer+1)*d, (2*layer+2)*d)
+}
+
+// dropout is the mask of one module's input, made from its position alone: the
+// backward pass makes it again.
+type dropout struct {
+	t      *trained
+	source random.Source
+}
+
+func (d *dropout) on() bool { return d.t.Dropout > 0 }
+
+// apply sets dst, rows from row on of a module's input, to x under the mask.
+// dst may be x.
+func (d *dropout) apply(p *models.Pass, dst, x kernels.Matrix, row int) {
+	p.Pool.Run(x.Rows, rowTask(func(w *kernels.Worker, r int) {
+		mask := w.Scratch(x.Cols)
+		d.source.Mask(mask, d.t.pass<<36+uint64((row+r)*x.Cols), d.t.Dropout)
+		out := dst.Row(r)
+		for i, v := range x.Row(r) {
+			out[i] = v * mask[i]
+		}
+	}))
+}
+
+// rowTask runs a function for each row.
+type rowTask func(w *kernels.Worker, r int)
+
+func (f rowTask) Part(w *kernels.Worker, r int) { f(w, r) }

@@ -1,0 +1,218 @@
+package adapters
+
+import (
+	"github.com/peft-serve/peft-serve/adapters/random"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// trainedInsert is a bottleneck with gradients. The backward step makes what
+// lies between x, h and the sum anew: only the two are kept.
+type trainedInsert struct {
+	*insert
+	drop                                 dropout
+	downBiasGrad, upBiasGrad, factorGrad []float32
+}
+
+var _ models.TrainableInsert = (*trainedInsert)(nil)
+
+func (t *trained) insert(in *insert, name string) *trainedInsert {
+	for suffix, norm := range map[string]*models.Norm{".adapter_norm_before": in.before, ".adapter_norm_after": in.after} {
+		if norm != nil {
+			norm.WeightGrad, norm.BiasGrad = t.gradient(name+suffix+".weight"), t.gradient(name+suffix+".bias")
+		}
+	}
+	return &trainedInsert{
+		insert: in, drop: dropout{t, random.Named(t.Seed, name)},
+		downBiasGrad: t.gradient(name + ".adapter_down.bias"), upBiasGrad: t.gradient(name + ".adapter_up.bias"),
+		factorGrad: t.gradient(name + ".scaling"),
+	}
+}
+
+// Record implements models.TrainableInsert.
+func (m *trainedInsert) Record(p *models.Pass, s models.Segment, x, h *models.Value) (func(dh, dx kernels.Matrix), []*models.Value) {
+	xs, hs := x.Data.Span(s.Start, s.End), h.Data.Span(s.Start, s.End)
+	was := p.New(hs.Rows, hs.Cols) // the sublayer's output
+	was.Data.Copy(hs)
+	if m.drop.on() {
+		f := m.forward(p, xs, was.Data, s.Start)
+		f.result(hs)
+		f.free()
+	} else {
+		const band = 64
+		p.Pool.Run((xs.Rows+band-1)/band, rowTask(func(w *kernels.Worker, i int) {
+			from, to := i*band, min((i+1)*band, xs.Rows)
+			m.Apply(w, xs.Span(from, to), hs.Span(from, to))
+		}))
+	}
+	return func(dh, dx kernels.Matrix) {
+		f := m.forward(p, xs, was.Data, s.Start)
+		f.backward(dh, dx)
+		f.free()
+		p.Free(was)
+	}, []*models.Value{x}
+}
+
+// bottleneckPass is one forward pass through a bottleneck with all that its
+// backward pass reads.
+type bottleneckPass struct {
+	m                   *trainedInsert
+	p                   *models.Pass
+	row                 int
+	x, h                kernels.Matrix
+	z                   kernels.Matrix // what it sees, before norm and dropout
+	in, t, a, u, summed *models.Value
+}
+
+func (m *trainedInsert) forward(p *models.Pass, x, h kernels.Matrix, row int) *bottleneckPass {
+	d := m.down.Weight.Rows
+	f := &bottleneckPass{m: m, p: p, row: row, x: x, h: h, z: h}
+	f.in, f.t, f.a = p.New(x.Rows, x.Cols), p.New(x.Rows, d), p.New(x.Rows, d)
+	f.u, f.summed = p.New(x.Rows, x.Cols), p.New(x.Rows, x.Cols)
+	if m.parallel {
+		f.z = x
+	}
+	f.sight(f.in.Data)
+	if m.before != nil {
+		f.norm(m.before, f.in.Data, f.in.Data)
+	}
+	if m.drop.on() {
+		m.drop.apply(p, f.in.Data, f.in.Data, row)
+	}
+	p.Pool.MatMul(f.t.Data, f.in.Data, m.down.Weight)
+	p.Pool.AddBias(f.t.Data, m.downBias)
+	p.Pool.Activate(f.a.Data, f.t.Data, m.act)
+	p.Pool.MatMul(f.u.Data, f.a.Data, m.up.Weight)
+	p.Pool.AddBias(f.u.Data, m.upBias)
+	f.summed.Data.Copy(f.u.Data)
+	for r := range x.Rows {
+		m.scale(f.summed.Data.Row(r))
+	}
+	if f.inside() {
+		f.skip(f.summed.Data)
+	}
+	return f
+}
+
+// sight sets dst to what the bottleneck sees.
+func (f *bottleneckPass) sight(dst kernels.Matrix) {
+	dst.Copy(f.z)
+	if !f.m.parallel && f.m.residualIn {
+		f.p.Pool.Add(dst, f.x)
+	}
+}
+
+func (f *bottleneckPass) inside() bool { return f.m.skipBeforeNorm && !f.m.parallel }
+
+// skipsSight reports whether the skip connection carries what the bottleneck
+// sees, and not the sublayer's output.
+func (f *bottleneckPass) skipsSight() bool { return !f.m.parallel && !f.m.skipOutput }
+
+func (f *bottleneckPass) skip(dst kernels.Matrix) {
+	f.p.Pool.Add(dst, f.h)
+	if f.skipsSight() && f.m.residualIn {
+		f.p.Pool.Add(dst, f.x)
+	}
+}
+
+func (f *bottleneckPass) norm(n *models.Norm, dst, x kernels.Matrix) {
+	f.p.Pool.LayerNorm(dst, x, n.Weight, n.Bias, n.Eps)
+}
+
+// result sets dst to what goes to the residual.
+func (f *bottleneckPass) result(dst kernels.Matrix) {
+	dst.Copy(f.summed.Data)
+	if f.m.after != nil {
+		f.norm(f.m.after, dst, dst)
+	}
+	if !f.inside() {
+		f.skip(dst)
+	}
+	if !f.m.residualOut {
+		f.p.Pool.Run(dst.Rows, rowTask(func(_ *kernels.Worker, r int) { kernels.AddScaled(dst.Row(r), -1, f.x.Row(r)) }))
+	}
+}
+
+// backward turns dh into the gradient of the sublayer's output.
+func (f *bottleneckPass) backward(dh, dx kernels.Matrix) {
+	m, p := f.m, f.p
+	if !m.residualOut && !dx.Empty() {
+		p.Pool.Run(dh.Rows, rowTask(func(_ *kernels.Worker, r int) { kernels.AddScaled(dx.Row(r), -1, dh.Row(r)) }))
+	}
+	du := p.New(dh.Rows, dh.Cols)
+	du.Data.Copy(dh)
+	if m.after != nil {
+		f.normGrad(m.after, du.Data, f.summed.Data)
+	}
+	if f.inside() {
+		dh.Copy(du.Data) // of the skip connection
+	}
+	f.factorBackward(du.Data)
+	p.Pool.ColumnSums(m.upBiasGrad, du.Data)
+	p.Pool.WeightGrad(m.up.Grad, du.Data, f.a.Data)
+	da, dt := p.New(dh.Rows, f.a.Data.Cols), p.New(dh.Rows, f.a.Data.Cols)
+	da.Data.Zero()
+	dt.Data.Zero()
+	p.Pool.InputGrad(da.Data, du.Data, m.up.Weight)
+	p.Pool.ActivateGrad(dt.Data, da.Data, f.t.Data, f.a.Data, m.act)
+	p.Pool.ColumnSums(m.downBiasGrad, dt.Data)
+	p.Pool.WeightGrad(m.down.Grad, dt.Data, f.in.Data)
+	du.Data.Zero() // now the gradient of the input
+	p.Pool.InputGrad(du.Data, dt.Data, m.down.Weight)
+	if m.drop.on() {
+		m.drop.apply(p, du.Data, du.Data, f.row)
+	}
+	if m.before != nil {
+		f.sight(f.in.Data)
+		f.normGrad(m.before, du.Data, f.in.Data)
+	}
+	f.spread(dh, dx, du.Data)
+	p.Free(du, da, dt)
+}
+
+// spread adds the gradient dz of what the bottleneck sees, and that of the
+// skip connection, which dh holds, to x and h.
+func (f *bottleneckPass) spread(dh, dx, dz kernels.Matrix) {
+	m, pool := f.m, f.p.Pool
+	if m.residualIn && f.skipsSight() && !dx.Empty() {
+		pool.Add(dx, dh)
+	}
+	if m.parallel {
+		if !dx.Empty() {
+			pool.Add(dx, dz)
+		}
+		return
+	}
+	pool.Add(dh, dz)
+	if m.residualIn && !dx.Empty() {
+		pool.Add(dx, dz)
+	}
+}
+
+// factorBackward turns the gradient of f⊙u into that of u.
+func (f *bottleneckPass) factorBackward(du kernels.Matrix) {
+	m := f.m
+	if m.factorGrad != nil {
+		sums := f.p.New(1, du.Cols)
+		sums.Data.Zero()
+		columnProducts(f.p, sums.Data.Data, du, f.u.Data)
+		for j, s := range sums.Data.Data {
+			m.factorGrad[j%len(m.factorGrad)] += s
+		}
+		f.p.Free(sums)
+	}
+	for r := range du.Rows {
+		m.scale(du.Row(r))
+	}
+}
+
+// normGrad turns dy into the gradient of the norm's input x.
+func (f *bottleneckPass) normGrad(n *models.Norm, dy, x kernels.Matrix) {
+	dx, scratch := f.p.New(dy.Rows, dy.Cols), f.p.New(2, dy.Rows)
+	dx.Data.Zero()
+	f.p.Pool.NormGrad(dx.Data, dy, x, n.Weight, n.Eps, false, n.WeightGrad, n.BiasGrad, scratch.Data.Data)
+	dy.Copy(dx.Data)
+	f.p.Free(dx, scratch)
+}
+
+func (f *bottleneckPass) free() { f.p.Free(f.in, f.t, f.a, f.u, f.summed) }

@@ -1,0 +1,49 @@
+package training
+
+import (
+	"strings"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Adapted trains an adapter on a frozen base.
+type Adapted struct {
+	Trainee *adapters.Trainee
+	params  []*Parameter
+}
+
+// NewAdapted opens the parameters of an adapter.
+func NewAdapted(m models.Model, a *adapters.Adapter, o adapters.Training) *Adapted {
+	f := &Adapted{Trainee: adapters.Train(a, m, o)}
+	norms := map[string]bool{}
+	for _, s := range m.Sites() {
+		if s.Kind == models.NormSite {
+			norms[s.Name] = true
+		}
+	}
+	for _, p := range a.Params() {
+		if p.Grad.Empty() {
+			continue
+		}
+		module := strings.TrimPrefix(p.Name, "base_model.model.")
+		module = module[:max(strings.LastIndexByte(module, '.'), 0)]
+		f.params = append(f.params, &Parameter{
+			Name: p.Name, Shape: p.Shape, Turned: p.Transposed, Value: p.Values().Data, Grad: p.Grad.Data,
+			Norm: norms[module], Embedding: strings.Contains(p.Name, ".lora_embedding_"),
+		})
+	}
+	return f
+}
+
+// Begin implements Method.
+func (f *Adapted) Begin(int) []*Parameter { return nil }
+
+// Parameters implements Method.
+func (f *Adapted) Parameters() []*Parameter { return f.params }
+
+// Updated implements Method: DoRA's gains and their like are made anew.
+func (f *Adapted) Updated() { f.Trainee.Refresh() }
+
+// Adapter implements Method.
+func (f *Adapted) Adapter() models.Adapter { return f.Trainee }

@@ -2,6 +2,7 @@ package adapters
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -31,6 +32,9 @@ func ParseConfig(b []byte) (*Config, error) {
 	c.Base = s.text("base_model_name_or_path", "")
 	c.Task = s.text("task_type", "")
 	s.inert("auto_mapping", "inference_mode", "peft_version", "revision")
+	if err := errors.Join(s.faults...); err != nil {
+		return nil, err
+	}
 	if c.Type == "" {
 		return nil, fmt.Errorf("%w: peft_type is missing%s", ErrConfig, c.foreign())
 	}

@@ -12,9 +12,15 @@ import (
 // expression from a file may need time exponential in the name's length.
 const patternTime = 100 * time.Millisecond
 
+// maxPattern bounds an expression's length in bytes, and so its nesting.
+const maxPattern = 4096
+
 // compile reads expr as Python's re does, as far as the two languages agree;
 // before and after anchor it.
 func compile(before, expr, after string) (*regexp2.Regexp, error) {
+	if len(expr) > maxPattern {
+		return nil, fmt.Errorf("regular expression of %d bytes, more than %d", len(expr), maxPattern)
+	}
 	re, err := regexp2.Compile(before+translate(expr)+after, regexp2.None)
 	if err != nil {
 		return nil, fmt.Errorf("regular expression %q: %w", expr, err)

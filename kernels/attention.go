@@ -80,9 +80,18 @@ func (p *Pool) Attend(dst, q Matrix, kv KV, spans []Span, a Attention, lse Matri
 	if q.Cols != a.Heads*kv.HeadDim || a.Heads%kv.Heads != 0 {
 		panic(fmt.Sprintf("kernels: %s: %d query columns, %d heads of %d, %d key-value heads", badShape, q.Cols, a.Heads, kv.HeadDim, kv.Heads))
 	}
+	if q.Rows == 0 {
+		return
+	}
 	t := &p.tasks.attend
-	t.dst, t.q, t.kv, t.spans, t.a, t.lse = dst, q, kv, spans, a, lse
-	p.Run(q.Rows, t)
+	*t = attendTask{dst: dst, q: q, kv: kv, spans: spans, a: a, lse: lse}
+	t.band = q.Rows
+	if len(p.helpers) > 0 || q.Rows > 1 {
+		// About 24 queries of a key-value head share each block of keys.
+		t.band = max(1, 24/(a.Heads/kv.Heads))
+	}
+	t.bands = (q.Rows + t.band - 1) / t.band
+	p.Run(t.bands*kv.Heads, t)
 }
 
 type attendTask struct {
@@ -91,39 +100,57 @@ type attendTask struct {
 	spans  []Span
 	a      Attention
 	lse    Matrix
+
+	band, bands int // rows in a part; bands of rows
 }
 
-// Part attends for one row, all heads.
-func (t *attendTask) Part(w *Worker, row int) {
+// Part attends for one band of rows and one key-value head. The last bands,
+// which see the most keys, come first.
+func (t *attendTask) Part(w *Worker, part int) {
+	head, band := part%t.kv.Heads, t.bands-1-part/t.kv.Heads
+	from := band * t.band
+	to := min(from+t.band, t.q.Rows)
 	for _, s := range t.spans {
-		if row >= s.Start && row < s.End {
-			t.row(w, row, s)
-			return
+		if s.Start >= to || s.End <= from {
+			continue
+		}
+		start, end := max(from, s.Start), min(to, s.End)
+		if v := active.vectors; v != nil && t.kv.HeadDim%(2*v.lanes) == 0 {
+			t.rows(w, v, start, end, head, s)
+			continue
+		}
+		for row := start; row < end; row++ {
+			t.row(w, row, head, s)
 		}
 	}
 }
 
-func (t *attendTask) row(w *Worker, row int, s Span) {
+// sees returns the positions [from, to) that a row of a span sees.
+func (t *attendTask) sees(row int, s Span) (from, to int) {
 	position := s.Position + row - s.Start
-	end := position + 1
+	to = position + 1
 	if !t.a.Causal {
-		end = s.Position + s.End - s.Start
+		to = s.Position + s.End - s.Start
 	}
-	first := 0
 	if t.a.Window > 0 {
-		first = max(0, position+1-t.a.Window)
+		from = max(0, position+1-t.a.Window)
 	}
+	return from, to
+}
+
+func (t *attendTask) row(w *Worker, row, head int, s Span) {
+	first, end := t.sees(row, s)
 	d := t.kv.HeadDim
 	group := t.a.Heads / t.kv.Heads
 	scores := w.Scratch(BlockLen)
-	for h := range t.a.Heads {
+	for h := head * group; h < (head+1)*group; h++ {
 		q := t.q.Row(row)[h*d:][:d]
 		out := t.dst.Row(row)[h*d:][:d]
 		clear(out)
 		top, sum := float32(math.Inf(-1)), float32(0)
 		for b := first / BlockLen; b*BlockLen < end; b++ {
 			from, to := max(first-b*BlockLen, 0), min(end-b*BlockLen, BlockLen)
-			base := int(s.Blocks[b])*t.kv.BlockSize() + h/group*d*BlockLen
+			base := int(s.Blocks[b])*t.kv.BlockSize() + head*d*BlockLen
 			keys, values := t.kv.K[base:][:d*BlockLen], t.kv.V[base:][:d*BlockLen]
 			clear(scores)
 			for i, x := range q {

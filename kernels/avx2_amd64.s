@@ -1516,3 +1516,2968 @@ loop:
 	JNE          loop
 	VZEROUPPER
 	RET
+
+// func siluAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·siluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMULPS       fbf800000<>+0(SB), Y0, Y1
+	VMOVUPS      f42b20000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      fc2d00000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       f3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS f3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS fb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      f39506967<>+0(SB), Y3
+	VFMADD213PS  f3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  f3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y0, Y3
+	VMOVUPS      Y3, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), BX
+	NEGQ         DX
+	VMOVUPS      32(BX)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMULPS       fbf800000<>+0(SB), Y1, Y2
+	VMOVUPS      f42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      fc2d00000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       f3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS f3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS fb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y1, Y4
+	VMASKMOVPS   Y4, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA fbf800000<>+0(SB)/4, $0xbf800000
+DATA fbf800000<>+4(SB)/4, $0xbf800000
+DATA fbf800000<>+8(SB)/4, $0xbf800000
+DATA fbf800000<>+12(SB)/4, $0xbf800000
+DATA fbf800000<>+16(SB)/4, $0xbf800000
+DATA fbf800000<>+20(SB)/4, $0xbf800000
+DATA fbf800000<>+24(SB)/4, $0xbf800000
+DATA fbf800000<>+28(SB)/4, $0xbf800000
+DATA fbf800000<>+32(SB)/4, $0xbf800000
+DATA fbf800000<>+36(SB)/4, $0xbf800000
+DATA fbf800000<>+40(SB)/4, $0xbf800000
+DATA fbf800000<>+44(SB)/4, $0xbf800000
+DATA fbf800000<>+48(SB)/4, $0xbf800000
+DATA fbf800000<>+52(SB)/4, $0xbf800000
+DATA fbf800000<>+56(SB)/4, $0xbf800000
+DATA fbf800000<>+60(SB)/4, $0xbf800000
+GLOBL fbf800000<>(SB), RODATA|NOPTR, $64
+
+DATA f42b20000<>+0(SB)/4, $0x42b20000
+DATA f42b20000<>+4(SB)/4, $0x42b20000
+DATA f42b20000<>+8(SB)/4, $0x42b20000
+DATA f42b20000<>+12(SB)/4, $0x42b20000
+DATA f42b20000<>+16(SB)/4, $0x42b20000
+DATA f42b20000<>+20(SB)/4, $0x42b20000
+DATA f42b20000<>+24(SB)/4, $0x42b20000
+DATA f42b20000<>+28(SB)/4, $0x42b20000
+DATA f42b20000<>+32(SB)/4, $0x42b20000
+DATA f42b20000<>+36(SB)/4, $0x42b20000
+DATA f42b20000<>+40(SB)/4, $0x42b20000
+DATA f42b20000<>+44(SB)/4, $0x42b20000
+DATA f42b20000<>+48(SB)/4, $0x42b20000
+DATA f42b20000<>+52(SB)/4, $0x42b20000
+DATA f42b20000<>+56(SB)/4, $0x42b20000
+DATA f42b20000<>+60(SB)/4, $0x42b20000
+GLOBL f42b20000<>(SB), RODATA|NOPTR, $64
+
+DATA fc2d00000<>+0(SB)/4, $0xc2d00000
+DATA fc2d00000<>+4(SB)/4, $0xc2d00000
+DATA fc2d00000<>+8(SB)/4, $0xc2d00000
+DATA fc2d00000<>+12(SB)/4, $0xc2d00000
+DATA fc2d00000<>+16(SB)/4, $0xc2d00000
+DATA fc2d00000<>+20(SB)/4, $0xc2d00000
+DATA fc2d00000<>+24(SB)/4, $0xc2d00000
+DATA fc2d00000<>+28(SB)/4, $0xc2d00000
+DATA fc2d00000<>+32(SB)/4, $0xc2d00000
+DATA fc2d00000<>+36(SB)/4, $0xc2d00000
+DATA fc2d00000<>+40(SB)/4, $0xc2d00000
+DATA fc2d00000<>+44(SB)/4, $0xc2d00000
+DATA fc2d00000<>+48(SB)/4, $0xc2d00000
+DATA fc2d00000<>+52(SB)/4, $0xc2d00000
+DATA fc2d00000<>+56(SB)/4, $0xc2d00000
+DATA fc2d00000<>+60(SB)/4, $0xc2d00000
+GLOBL fc2d00000<>(SB), RODATA|NOPTR, $64
+
+DATA f3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL f3fb8aa3b<>(SB), RODATA|NOPTR, $64
+
+DATA f3f318000<>+0(SB)/4, $0x3f318000
+DATA f3f318000<>+4(SB)/4, $0x3f318000
+DATA f3f318000<>+8(SB)/4, $0x3f318000
+DATA f3f318000<>+12(SB)/4, $0x3f318000
+DATA f3f318000<>+16(SB)/4, $0x3f318000
+DATA f3f318000<>+20(SB)/4, $0x3f318000
+DATA f3f318000<>+24(SB)/4, $0x3f318000
+DATA f3f318000<>+28(SB)/4, $0x3f318000
+DATA f3f318000<>+32(SB)/4, $0x3f318000
+DATA f3f318000<>+36(SB)/4, $0x3f318000
+DATA f3f318000<>+40(SB)/4, $0x3f318000
+DATA f3f318000<>+44(SB)/4, $0x3f318000
+DATA f3f318000<>+48(SB)/4, $0x3f318000
+DATA f3f318000<>+52(SB)/4, $0x3f318000
+DATA f3f318000<>+56(SB)/4, $0x3f318000
+DATA f3f318000<>+60(SB)/4, $0x3f318000
+GLOBL f3f318000<>(SB), RODATA|NOPTR, $64
+
+DATA fb95e8083<>+0(SB)/4, $0xb95e8083
+DATA fb95e8083<>+4(SB)/4, $0xb95e8083
+DATA fb95e8083<>+8(SB)/4, $0xb95e8083
+DATA fb95e8083<>+12(SB)/4, $0xb95e8083
+DATA fb95e8083<>+16(SB)/4, $0xb95e8083
+DATA fb95e8083<>+20(SB)/4, $0xb95e8083
+DATA fb95e8083<>+24(SB)/4, $0xb95e8083
+DATA fb95e8083<>+28(SB)/4, $0xb95e8083
+DATA fb95e8083<>+32(SB)/4, $0xb95e8083
+DATA fb95e8083<>+36(SB)/4, $0xb95e8083
+DATA fb95e8083<>+40(SB)/4, $0xb95e8083
+DATA fb95e8083<>+44(SB)/4, $0xb95e8083
+DATA fb95e8083<>+48(SB)/4, $0xb95e8083
+DATA fb95e8083<>+52(SB)/4, $0xb95e8083
+DATA fb95e8083<>+56(SB)/4, $0xb95e8083
+DATA fb95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL fb95e8083<>(SB), RODATA|NOPTR, $64
+
+DATA f39506967<>+0(SB)/4, $0x39506967
+DATA f39506967<>+4(SB)/4, $0x39506967
+DATA f39506967<>+8(SB)/4, $0x39506967
+DATA f39506967<>+12(SB)/4, $0x39506967
+DATA f39506967<>+16(SB)/4, $0x39506967
+DATA f39506967<>+20(SB)/4, $0x39506967
+DATA f39506967<>+24(SB)/4, $0x39506967
+DATA f39506967<>+28(SB)/4, $0x39506967
+DATA f39506967<>+32(SB)/4, $0x39506967
+DATA f39506967<>+36(SB)/4, $0x39506967
+DATA f39506967<>+40(SB)/4, $0x39506967
+DATA f39506967<>+44(SB)/4, $0x39506967
+DATA f39506967<>+48(SB)/4, $0x39506967
+DATA f39506967<>+52(SB)/4, $0x39506967
+DATA f39506967<>+56(SB)/4, $0x39506967
+DATA f39506967<>+60(SB)/4, $0x39506967
+GLOBL f39506967<>(SB), RODATA|NOPTR, $64
+
+DATA f3ab743ce<>+0(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+4(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+8(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+12(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+16(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+20(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+24(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+28(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+32(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+36(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+40(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+44(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+48(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+52(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+56(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+60(SB)/4, $0x3ab743ce
+GLOBL f3ab743ce<>(SB), RODATA|NOPTR, $64
+
+DATA f3c088908<>+0(SB)/4, $0x3c088908
+DATA f3c088908<>+4(SB)/4, $0x3c088908
+DATA f3c088908<>+8(SB)/4, $0x3c088908
+DATA f3c088908<>+12(SB)/4, $0x3c088908
+DATA f3c088908<>+16(SB)/4, $0x3c088908
+DATA f3c088908<>+20(SB)/4, $0x3c088908
+DATA f3c088908<>+24(SB)/4, $0x3c088908
+DATA f3c088908<>+28(SB)/4, $0x3c088908
+DATA f3c088908<>+32(SB)/4, $0x3c088908
+DATA f3c088908<>+36(SB)/4, $0x3c088908
+DATA f3c088908<>+40(SB)/4, $0x3c088908
+DATA f3c088908<>+44(SB)/4, $0x3c088908
+DATA f3c088908<>+48(SB)/4, $0x3c088908
+DATA f3c088908<>+52(SB)/4, $0x3c088908
+DATA f3c088908<>+56(SB)/4, $0x3c088908
+DATA f3c088908<>+60(SB)/4, $0x3c088908
+GLOBL f3c088908<>(SB), RODATA|NOPTR, $64
+
+DATA f3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+8(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+12(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
+GLOBL f3d2aa9c1<>(SB), RODATA|NOPTR, $64
+
+DATA f3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+8(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+12(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
+GLOBL f3e2aaaaa<>(SB), RODATA|NOPTR, $64
+
+DATA f3f000000<>+0(SB)/4, $0x3f000000
+DATA f3f000000<>+4(SB)/4, $0x3f000000
+DATA f3f000000<>+8(SB)/4, $0x3f000000
+DATA f3f000000<>+12(SB)/4, $0x3f000000
+DATA f3f000000<>+16(SB)/4, $0x3f000000
+DATA f3f000000<>+20(SB)/4, $0x3f000000
+DATA f3f000000<>+24(SB)/4, $0x3f000000
+DATA f3f000000<>+28(SB)/4, $0x3f000000
+DATA f3f000000<>+32(SB)/4, $0x3f000000
+DATA f3f000000<>+36(SB)/4, $0x3f000000
+DATA f3f000000<>+40(SB)/4, $0x3f000000
+DATA f3f000000<>+44(SB)/4, $0x3f000000
+DATA f3f000000<>+48(SB)/4, $0x3f000000
+DATA f3f000000<>+52(SB)/4, $0x3f000000
+DATA f3f000000<>+56(SB)/4, $0x3f000000
+DATA f3f000000<>+60(SB)/4, $0x3f000000
+GLOBL f3f000000<>(SB), RODATA|NOPTR, $64
+
+DATA f3f800000<>+0(SB)/4, $0x3f800000
+DATA f3f800000<>+4(SB)/4, $0x3f800000
+DATA f3f800000<>+8(SB)/4, $0x3f800000
+DATA f3f800000<>+12(SB)/4, $0x3f800000
+DATA f3f800000<>+16(SB)/4, $0x3f800000
+DATA f3f800000<>+20(SB)/4, $0x3f800000
+DATA f3f800000<>+24(SB)/4, $0x3f800000
+DATA f3f800000<>+28(SB)/4, $0x3f800000
+DATA f3f800000<>+32(SB)/4, $0x3f800000
+DATA f3f800000<>+36(SB)/4, $0x3f800000
+DATA f3f800000<>+40(SB)/4, $0x3f800000
+DATA f3f800000<>+44(SB)/4, $0x3f800000
+DATA f3f800000<>+48(SB)/4, $0x3f800000
+DATA f3f800000<>+52(SB)/4, $0x3f800000
+DATA f3f800000<>+56(SB)/4, $0x3f800000
+DATA f3f800000<>+60(SB)/4, $0x3f800000
+GLOBL f3f800000<>(SB), RODATA|NOPTR, $64
+
+DATA i0000007f<>+0(SB)/4, $0x0000007f
+DATA i0000007f<>+4(SB)/4, $0x0000007f
+DATA i0000007f<>+8(SB)/4, $0x0000007f
+DATA i0000007f<>+12(SB)/4, $0x0000007f
+DATA i0000007f<>+16(SB)/4, $0x0000007f
+DATA i0000007f<>+20(SB)/4, $0x0000007f
+DATA i0000007f<>+24(SB)/4, $0x0000007f
+DATA i0000007f<>+28(SB)/4, $0x0000007f
+DATA i0000007f<>+32(SB)/4, $0x0000007f
+DATA i0000007f<>+36(SB)/4, $0x0000007f
+DATA i0000007f<>+40(SB)/4, $0x0000007f
+DATA i0000007f<>+44(SB)/4, $0x0000007f
+DATA i0000007f<>+48(SB)/4, $0x0000007f
+DATA i0000007f<>+52(SB)/4, $0x0000007f
+DATA i0000007f<>+56(SB)/4, $0x0000007f
+DATA i0000007f<>+60(SB)/4, $0x0000007f
+GLOBL i0000007f<>(SB), RODATA|NOPTR, $64
+
+// func siluGateAVX2(dst *float32, x *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·siluGateAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+24(FP), DX
+	MOVQ up+16(FP), BX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMULPS       fbf800000<>+0(SB), Y0, Y1
+	VMOVUPS      f42b20000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      fc2d00000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       f3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS f3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS fb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      f39506967<>+0(SB), Y3
+	VFMADD213PS  f3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  f3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y0, Y3
+	VMOVUPS      (BX), Y0
+	VMULPS       Y0, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), SI
+	NEGQ         DX
+	VMOVUPS      32(SI)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMULPS       fbf800000<>+0(SB), Y1, Y2
+	VMOVUPS      f42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      fc2d00000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       f3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS f3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS fb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y1, Y4
+	VMASKMOVPS   (BX), Y0, Y1
+	VMULPS       Y1, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VANDPS       i7fffffff<>+0(SB), Y0, Y1
+	VMULPS       f3f3504f3<>+0(SB), Y1, Y1
+	VMOVUPS      f3f800000<>+0(SB), Y3
+	VFMADD231PS  f3f000000<>+0(SB), Y1, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMOVUPS      f3e2ef945<>+0(SB), Y3
+	VFMADD213PS  fbf527892<>+0(SB), Y2, Y3
+	VFMADD213PS  f3fbe87b0<>+0(SB), Y2, Y3
+	VFMADD213PS  fbf914e5d<>+0(SB), Y2, Y3
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Y2, Y3
+	VFMADD213PS  fbe3ec24c<>+0(SB), Y2, Y3
+	VFMADD213PS  f3dc636c9<>+0(SB), Y2, Y3
+	VFMADD213PS  f3ebf88fb<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f8000c7<>+0(SB), Y2, Y3
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Y2, Y3
+	VFNMADD231PS Y1, Y1, Y3
+	VMOVUPS      f42b20000<>+0(SB), Y1
+	VMINPS       Y3, Y1, Y3
+	VMOVUPS      fc2d00000<>+0(SB), Y1
+	VMAXPS       Y3, Y1, Y3
+	VMULPS       f3fb8aa3b<>+0(SB), Y3, Y1
+	VROUNDPS     $0x08, Y1, Y1
+	VFNMADD231PS f3f318000<>+0(SB), Y1, Y3
+	VFNMADD231PS fb95e8083<>+0(SB), Y1, Y3
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y3, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y3, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y3, Y5
+	VFMADD213PS  Y3, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VMULPS       f3f000000<>+0(SB), Y4, Y4
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VSUBPS       Y4, Y1, Y1
+	VBLENDVPS    Y0, Y4, Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), BX
+	NEGQ         DX
+	VMOVUPS      32(BX)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMOVUPS      f3f800000<>+0(SB), Y3
+	VANDPS       i7fffffff<>+0(SB), Y1, Y2
+	VMULPS       f3f3504f3<>+0(SB), Y2, Y2
+	VMOVUPS      f3f800000<>+0(SB), Y4
+	VFMADD231PS  f3f000000<>+0(SB), Y2, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMOVUPS      f3e2ef945<>+0(SB), Y4
+	VFMADD213PS  fbf527892<>+0(SB), Y3, Y4
+	VFMADD213PS  f3fbe87b0<>+0(SB), Y3, Y4
+	VFMADD213PS  fbf914e5d<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Y3, Y4
+	VFMADD213PS  fbe3ec24c<>+0(SB), Y3, Y4
+	VFMADD213PS  f3dc636c9<>+0(SB), Y3, Y4
+	VFMADD213PS  f3ebf88fb<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f8000c7<>+0(SB), Y3, Y4
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Y3, Y4
+	VFNMADD231PS Y2, Y2, Y4
+	VMOVUPS      f42b20000<>+0(SB), Y2
+	VMINPS       Y4, Y2, Y4
+	VMOVUPS      fc2d00000<>+0(SB), Y2
+	VMAXPS       Y4, Y2, Y4
+	VMULPS       f3fb8aa3b<>+0(SB), Y4, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS f3f318000<>+0(SB), Y2, Y4
+	VFNMADD231PS fb95e8083<>+0(SB), Y2, Y4
+	VMOVUPS      f39506967<>+0(SB), Y5
+	VFMADD213PS  f3ab743ce<>+0(SB), Y4, Y5
+	VFMADD213PS  f3c088908<>+0(SB), Y4, Y5
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y4, Y5
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f000000<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y5
+	VADDPS       f3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VMULPS       f3f000000<>+0(SB), Y5, Y5
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VSUBPS       Y5, Y2, Y2
+	VBLENDVPS    Y1, Y5, Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA i7fffffff<>+0(SB)/4, $0x7fffffff
+DATA i7fffffff<>+4(SB)/4, $0x7fffffff
+DATA i7fffffff<>+8(SB)/4, $0x7fffffff
+DATA i7fffffff<>+12(SB)/4, $0x7fffffff
+DATA i7fffffff<>+16(SB)/4, $0x7fffffff
+DATA i7fffffff<>+20(SB)/4, $0x7fffffff
+DATA i7fffffff<>+24(SB)/4, $0x7fffffff
+DATA i7fffffff<>+28(SB)/4, $0x7fffffff
+DATA i7fffffff<>+32(SB)/4, $0x7fffffff
+DATA i7fffffff<>+36(SB)/4, $0x7fffffff
+DATA i7fffffff<>+40(SB)/4, $0x7fffffff
+DATA i7fffffff<>+44(SB)/4, $0x7fffffff
+DATA i7fffffff<>+48(SB)/4, $0x7fffffff
+DATA i7fffffff<>+52(SB)/4, $0x7fffffff
+DATA i7fffffff<>+56(SB)/4, $0x7fffffff
+DATA i7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL i7fffffff<>(SB), RODATA|NOPTR, $64
+
+DATA f3f3504f3<>+0(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+4(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+8(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+12(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+16(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+20(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+24(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+28(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+32(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+36(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+40(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+44(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+48(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+52(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+56(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+60(SB)/4, $0x3f3504f3
+GLOBL f3f3504f3<>(SB), RODATA|NOPTR, $64
+
+DATA f3e2ef945<>+0(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+4(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+8(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+12(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+16(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+20(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+24(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+28(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+32(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+36(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+40(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+44(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+48(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+52(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+56(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+60(SB)/4, $0x3e2ef945
+GLOBL f3e2ef945<>(SB), RODATA|NOPTR, $64
+
+DATA fbf527892<>+0(SB)/4, $0xbf527892
+DATA fbf527892<>+4(SB)/4, $0xbf527892
+DATA fbf527892<>+8(SB)/4, $0xbf527892
+DATA fbf527892<>+12(SB)/4, $0xbf527892
+DATA fbf527892<>+16(SB)/4, $0xbf527892
+DATA fbf527892<>+20(SB)/4, $0xbf527892
+DATA fbf527892<>+24(SB)/4, $0xbf527892
+DATA fbf527892<>+28(SB)/4, $0xbf527892
+DATA fbf527892<>+32(SB)/4, $0xbf527892
+DATA fbf527892<>+36(SB)/4, $0xbf527892
+DATA fbf527892<>+40(SB)/4, $0xbf527892
+DATA fbf527892<>+44(SB)/4, $0xbf527892
+DATA fbf527892<>+48(SB)/4, $0xbf527892
+DATA fbf527892<>+52(SB)/4, $0xbf527892
+DATA fbf527892<>+56(SB)/4, $0xbf527892
+DATA fbf527892<>+60(SB)/4, $0xbf527892
+GLOBL fbf527892<>(SB), RODATA|NOPTR, $64
+
+DATA f3fbe87b0<>+0(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+4(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+8(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+12(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+16(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+20(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+24(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+28(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+32(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+36(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+40(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+44(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+48(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+52(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+56(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+60(SB)/4, $0x3fbe87b0
+GLOBL f3fbe87b0<>(SB), RODATA|NOPTR, $64
+
+DATA fbf914e5d<>+0(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+4(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+8(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+12(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+16(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+20(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+24(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+28(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+32(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+36(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+40(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+44(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+48(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+52(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+56(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+60(SB)/4, $0xbf914e5d
+GLOBL fbf914e5d<>(SB), RODATA|NOPTR, $64
+
+DATA f3e8ec7cc<>+0(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+4(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+8(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+12(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+16(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+20(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+24(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+28(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+32(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+36(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+40(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+44(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+48(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+52(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+56(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+60(SB)/4, $0x3e8ec7cc
+GLOBL f3e8ec7cc<>(SB), RODATA|NOPTR, $64
+
+DATA fbe3ec24c<>+0(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+4(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+8(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+12(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+16(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+20(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+24(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+28(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+32(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+36(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+40(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+44(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+48(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+52(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+56(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+60(SB)/4, $0xbe3ec24c
+GLOBL fbe3ec24c<>(SB), RODATA|NOPTR, $64
+
+DATA f3dc636c9<>+0(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+4(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+8(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+12(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+16(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+20(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+24(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+28(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+32(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+36(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+40(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+44(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+48(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+52(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+56(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+60(SB)/4, $0x3dc636c9
+GLOBL f3dc636c9<>(SB), RODATA|NOPTR, $64
+
+DATA f3ebf88fb<>+0(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+4(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+8(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+12(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+16(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+20(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+24(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+28(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+32(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+36(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+40(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+44(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+48(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+52(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+56(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+60(SB)/4, $0x3ebf88fb
+GLOBL f3ebf88fb<>(SB), RODATA|NOPTR, $64
+
+DATA f3f8000c7<>+0(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+4(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+8(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+12(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+16(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+20(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+24(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+28(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+32(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+36(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+40(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+44(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+48(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+52(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+56(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+60(SB)/4, $0x3f8000c7
+GLOBL f3f8000c7<>(SB), RODATA|NOPTR, $64
+
+DATA fbfa1fc4e<>+0(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+4(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+8(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+12(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+16(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+20(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+24(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+28(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+32(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+36(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+40(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+44(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+48(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+52(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+56(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+60(SB)/4, $0xbfa1fc4e
+GLOBL fbfa1fc4e<>(SB), RODATA|NOPTR, $64
+
+// func geluGateAVX2(dst *float32, x *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluGateAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+24(FP), DX
+	MOVQ up+16(FP), BX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VANDPS       i7fffffff<>+0(SB), Y0, Y1
+	VMULPS       f3f3504f3<>+0(SB), Y1, Y1
+	VMOVUPS      f3f800000<>+0(SB), Y3
+	VFMADD231PS  f3f000000<>+0(SB), Y1, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMOVUPS      f3e2ef945<>+0(SB), Y3
+	VFMADD213PS  fbf527892<>+0(SB), Y2, Y3
+	VFMADD213PS  f3fbe87b0<>+0(SB), Y2, Y3
+	VFMADD213PS  fbf914e5d<>+0(SB), Y2, Y3
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Y2, Y3
+	VFMADD213PS  fbe3ec24c<>+0(SB), Y2, Y3
+	VFMADD213PS  f3dc636c9<>+0(SB), Y2, Y3
+	VFMADD213PS  f3ebf88fb<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f8000c7<>+0(SB), Y2, Y3
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Y2, Y3
+	VFNMADD231PS Y1, Y1, Y3
+	VMOVUPS      f42b20000<>+0(SB), Y1
+	VMINPS       Y3, Y1, Y3
+	VMOVUPS      fc2d00000<>+0(SB), Y1
+	VMAXPS       Y3, Y1, Y3
+	VMULPS       f3fb8aa3b<>+0(SB), Y3, Y1
+	VROUNDPS     $0x08, Y1, Y1
+	VFNMADD231PS f3f318000<>+0(SB), Y1, Y3
+	VFNMADD231PS fb95e8083<>+0(SB), Y1, Y3
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y3, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y3, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y3, Y5
+	VFMADD213PS  Y3, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VMULPS       f3f000000<>+0(SB), Y4, Y4
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VSUBPS       Y4, Y1, Y1
+	VBLENDVPS    Y0, Y4, Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      (BX), Y0
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), SI
+	NEGQ         DX
+	VMOVUPS      32(SI)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMOVUPS      f3f800000<>+0(SB), Y3
+	VANDPS       i7fffffff<>+0(SB), Y1, Y2
+	VMULPS       f3f3504f3<>+0(SB), Y2, Y2
+	VMOVUPS      f3f800000<>+0(SB), Y4
+	VFMADD231PS  f3f000000<>+0(SB), Y2, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMOVUPS      f3e2ef945<>+0(SB), Y4
+	VFMADD213PS  fbf527892<>+0(SB), Y3, Y4
+	VFMADD213PS  f3fbe87b0<>+0(SB), Y3, Y4
+	VFMADD213PS  fbf914e5d<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Y3, Y4
+	VFMADD213PS  fbe3ec24c<>+0(SB), Y3, Y4
+	VFMADD213PS  f3dc636c9<>+0(SB), Y3, Y4
+	VFMADD213PS  f3ebf88fb<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f8000c7<>+0(SB), Y3, Y4
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Y3, Y4
+	VFNMADD231PS Y2, Y2, Y4
+	VMOVUPS      f42b20000<>+0(SB), Y2
+	VMINPS       Y4, Y2, Y4
+	VMOVUPS      fc2d00000<>+0(SB), Y2
+	VMAXPS       Y4, Y2, Y4
+	VMULPS       f3fb8aa3b<>+0(SB), Y4, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS f3f318000<>+0(SB), Y2, Y4
+	VFNMADD231PS fb95e8083<>+0(SB), Y2, Y4
+	VMOVUPS      f39506967<>+0(SB), Y5
+	VFMADD213PS  f3ab743ce<>+0(SB), Y4, Y5
+	VFMADD213PS  f3c088908<>+0(SB), Y4, Y5
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y4, Y5
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f000000<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y5
+	VADDPS       f3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VMULPS       f3f000000<>+0(SB), Y5, Y5
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VSUBPS       Y5, Y2, Y2
+	VBLENDVPS    Y1, Y5, Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   (BX), Y0, Y1
+	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluTanhAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluTanhAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMULPS       Y0, Y0, Y1
+	VMULPS       fbd922279<>+0(SB), Y1, Y1
+	VADDPS       fbfcc422a<>+0(SB), Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      f42b20000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      fc2d00000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       f3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS f3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS fb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      f39506967<>+0(SB), Y3
+	VFMADD213PS  f3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  f3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y0, Y3
+	VMOVUPS      Y3, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), BX
+	NEGQ         DX
+	VMOVUPS      32(BX)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMULPS       Y1, Y1, Y2
+	VMULPS       fbd922279<>+0(SB), Y2, Y2
+	VADDPS       fbfcc422a<>+0(SB), Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      f42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      fc2d00000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       f3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS f3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS fb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y1, Y4
+	VMASKMOVPS   Y4, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA fbd922279<>+0(SB)/4, $0xbd922279
+DATA fbd922279<>+4(SB)/4, $0xbd922279
+DATA fbd922279<>+8(SB)/4, $0xbd922279
+DATA fbd922279<>+12(SB)/4, $0xbd922279
+DATA fbd922279<>+16(SB)/4, $0xbd922279
+DATA fbd922279<>+20(SB)/4, $0xbd922279
+DATA fbd922279<>+24(SB)/4, $0xbd922279
+DATA fbd922279<>+28(SB)/4, $0xbd922279
+DATA fbd922279<>+32(SB)/4, $0xbd922279
+DATA fbd922279<>+36(SB)/4, $0xbd922279
+DATA fbd922279<>+40(SB)/4, $0xbd922279
+DATA fbd922279<>+44(SB)/4, $0xbd922279
+DATA fbd922279<>+48(SB)/4, $0xbd922279
+DATA fbd922279<>+52(SB)/4, $0xbd922279
+DATA fbd922279<>+56(SB)/4, $0xbd922279
+DATA fbd922279<>+60(SB)/4, $0xbd922279
+GLOBL fbd922279<>(SB), RODATA|NOPTR, $64
+
+DATA fbfcc422a<>+0(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+4(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+8(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+12(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+16(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+20(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+24(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+28(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+32(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+36(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+40(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+44(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+48(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+52(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+56(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+60(SB)/4, $0xbfcc422a
+GLOBL fbfcc422a<>(SB), RODATA|NOPTR, $64
+
+// func geluTanhGateAVX2(dst *float32, x *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluTanhGateAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+24(FP), DX
+	MOVQ up+16(FP), BX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMULPS       Y0, Y0, Y1
+	VMULPS       fbd922279<>+0(SB), Y1, Y1
+	VADDPS       fbfcc422a<>+0(SB), Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      f42b20000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      fc2d00000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       f3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS f3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS fb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      f39506967<>+0(SB), Y3
+	VFMADD213PS  f3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  f3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y0, Y3
+	VMOVUPS      (BX), Y0
+	VMULPS       Y0, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), SI
+	NEGQ         DX
+	VMOVUPS      32(SI)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMULPS       Y1, Y1, Y2
+	VMULPS       fbd922279<>+0(SB), Y2, Y2
+	VADDPS       fbfcc422a<>+0(SB), Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      f42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      fc2d00000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       f3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS f3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS fb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y1, Y4
+	VMASKMOVPS   (BX), Y0, Y1
+	VMULPS       Y1, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func sigmoidAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMULPS       fbf800000<>+0(SB), Y0, Y0
+	VMOVUPS      f42b20000<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMOVUPS      fc2d00000<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMULPS       f3fb8aa3b<>+0(SB), Y0, Y1
+	VROUNDPS     $0x08, Y1, Y1
+	VFNMADD231PS f3f318000<>+0(SB), Y1, Y0
+	VFNMADD231PS fb95e8083<>+0(SB), Y1, Y0
+	VMOVUPS      f39506967<>+0(SB), Y2
+	VFMADD213PS  f3ab743ce<>+0(SB), Y0, Y2
+	VFMADD213PS  f3c088908<>+0(SB), Y0, Y2
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y0, Y2
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y0, Y2
+	VFMADD213PS  f3f000000<>+0(SB), Y0, Y2
+	VMULPS       Y0, Y0, Y3
+	VFMADD213PS  Y0, Y3, Y2
+	VADDPS       f3f800000<>+0(SB), Y2, Y2
+	VCVTPS2DQ    Y1, Y1
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VPADDD       i0000007f<>+0(SB), Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VADDPS       f3f800000<>+0(SB), Y2, Y2
+	VMOVUPS      f3f800000<>+0(SB), Y0
+	VDIVPS       Y2, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), BX
+	NEGQ         DX
+	VMOVUPS      32(BX)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMULPS       fbf800000<>+0(SB), Y1, Y1
+	VMOVUPS      f42b20000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      fc2d00000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       f3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS f3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS fb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      f39506967<>+0(SB), Y3
+	VFMADD213PS  f3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  f3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VDIVPS       Y3, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func dsiluAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dsiluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMULPS       fbf800000<>+0(SB), Y0, Y1
+	VMOVUPS      f42b20000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      fc2d00000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       f3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS f3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS fb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      f39506967<>+0(SB), Y3
+	VFMADD213PS  f3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  f3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VDIVPS       Y3, Y1, Y1
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VSUBPS       Y1, Y2, Y2
+	VFMADD213PS  f3f800000<>+0(SB), Y0, Y2
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), BX
+	NEGQ         DX
+	VMOVUPS      32(BX)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMULPS       fbf800000<>+0(SB), Y1, Y2
+	VMOVUPS      f42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      fc2d00000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       f3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS f3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS fb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VDIVPS       Y4, Y2, Y2
+	VMOVUPS      f3f800000<>+0(SB), Y3
+	VSUBPS       Y2, Y3, Y3
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func dgeluAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dgeluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VANDPS       i7fffffff<>+0(SB), Y0, Y1
+	VMULPS       f3f3504f3<>+0(SB), Y1, Y1
+	VMOVUPS      f3f800000<>+0(SB), Y3
+	VFMADD231PS  f3f000000<>+0(SB), Y1, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMOVUPS      f3e2ef945<>+0(SB), Y3
+	VFMADD213PS  fbf527892<>+0(SB), Y2, Y3
+	VFMADD213PS  f3fbe87b0<>+0(SB), Y2, Y3
+	VFMADD213PS  fbf914e5d<>+0(SB), Y2, Y3
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Y2, Y3
+	VFMADD213PS  fbe3ec24c<>+0(SB), Y2, Y3
+	VFMADD213PS  f3dc636c9<>+0(SB), Y2, Y3
+	VFMADD213PS  f3ebf88fb<>+0(SB), Y2, Y3
+	VFMADD213PS  f3f8000c7<>+0(SB), Y2, Y3
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Y2, Y3
+	VFNMADD231PS Y1, Y1, Y3
+	VMOVUPS      f42b20000<>+0(SB), Y1
+	VMINPS       Y3, Y1, Y3
+	VMOVUPS      fc2d00000<>+0(SB), Y1
+	VMAXPS       Y3, Y1, Y3
+	VMULPS       f3fb8aa3b<>+0(SB), Y3, Y1
+	VROUNDPS     $0x08, Y1, Y1
+	VFNMADD231PS f3f318000<>+0(SB), Y1, Y3
+	VFNMADD231PS fb95e8083<>+0(SB), Y1, Y3
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y3, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y3, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y3, Y5
+	VFMADD213PS  Y3, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y1, Y1
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VMULPS       f3f000000<>+0(SB), Y4, Y4
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VSUBPS       Y4, Y1, Y1
+	VBLENDVPS    Y0, Y4, Y1, Y1
+	VMULPS       Y0, Y0, Y2
+	VMULPS       fbf000000<>+0(SB), Y2, Y2
+	VMOVUPS      f42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      fc2d00000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       f3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS f3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS fb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VMULPS       f3ecc422a<>+0(SB), Y4, Y4
+	VFMADD231PS  Y0, Y4, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), BX
+	NEGQ         DX
+	VMOVUPS      32(BX)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMOVUPS      f3f800000<>+0(SB), Y3
+	VANDPS       i7fffffff<>+0(SB), Y1, Y2
+	VMULPS       f3f3504f3<>+0(SB), Y2, Y2
+	VMOVUPS      f3f800000<>+0(SB), Y4
+	VFMADD231PS  f3f000000<>+0(SB), Y2, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMOVUPS      f3e2ef945<>+0(SB), Y4
+	VFMADD213PS  fbf527892<>+0(SB), Y3, Y4
+	VFMADD213PS  f3fbe87b0<>+0(SB), Y3, Y4
+	VFMADD213PS  fbf914e5d<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Y3, Y4
+	VFMADD213PS  fbe3ec24c<>+0(SB), Y3, Y4
+	VFMADD213PS  f3dc636c9<>+0(SB), Y3, Y4
+	VFMADD213PS  f3ebf88fb<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f8000c7<>+0(SB), Y3, Y4
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Y3, Y4
+	VFNMADD231PS Y2, Y2, Y4
+	VMOVUPS      f42b20000<>+0(SB), Y2
+	VMINPS       Y4, Y2, Y4
+	VMOVUPS      fc2d00000<>+0(SB), Y2
+	VMAXPS       Y4, Y2, Y4
+	VMULPS       f3fb8aa3b<>+0(SB), Y4, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS f3f318000<>+0(SB), Y2, Y4
+	VFNMADD231PS fb95e8083<>+0(SB), Y2, Y4
+	VMOVUPS      f39506967<>+0(SB), Y5
+	VFMADD213PS  f3ab743ce<>+0(SB), Y4, Y5
+	VFMADD213PS  f3c088908<>+0(SB), Y4, Y5
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y4, Y5
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y4, Y5
+	VFMADD213PS  f3f000000<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y5
+	VADDPS       f3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VMULPS       f3f000000<>+0(SB), Y5, Y5
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VSUBPS       Y5, Y2, Y2
+	VBLENDVPS    Y1, Y5, Y2, Y2
+	VMULPS       Y1, Y1, Y3
+	VMULPS       fbf000000<>+0(SB), Y3, Y3
+	VMOVUPS      f42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      fc2d00000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMULPS       f3fb8aa3b<>+0(SB), Y3, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS f3f318000<>+0(SB), Y4, Y3
+	VFNMADD231PS fb95e8083<>+0(SB), Y4, Y3
+	VMOVUPS      f39506967<>+0(SB), Y5
+	VFMADD213PS  f3ab743ce<>+0(SB), Y3, Y5
+	VFMADD213PS  f3c088908<>+0(SB), Y3, Y5
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y3, Y5
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y3, Y5
+	VFMADD213PS  f3f000000<>+0(SB), Y3, Y5
+	VMULPS       Y3, Y3, Y6
+	VFMADD213PS  Y3, Y6, Y5
+	VADDPS       f3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y5, Y5
+	VPADDD       i0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VMULPS       f3ecc422a<>+0(SB), Y5, Y5
+	VFMADD231PS  Y1, Y5, Y2
+	VMASKMOVPS   Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA fbf000000<>+0(SB)/4, $0xbf000000
+DATA fbf000000<>+4(SB)/4, $0xbf000000
+DATA fbf000000<>+8(SB)/4, $0xbf000000
+DATA fbf000000<>+12(SB)/4, $0xbf000000
+DATA fbf000000<>+16(SB)/4, $0xbf000000
+DATA fbf000000<>+20(SB)/4, $0xbf000000
+DATA fbf000000<>+24(SB)/4, $0xbf000000
+DATA fbf000000<>+28(SB)/4, $0xbf000000
+DATA fbf000000<>+32(SB)/4, $0xbf000000
+DATA fbf000000<>+36(SB)/4, $0xbf000000
+DATA fbf000000<>+40(SB)/4, $0xbf000000
+DATA fbf000000<>+44(SB)/4, $0xbf000000
+DATA fbf000000<>+48(SB)/4, $0xbf000000
+DATA fbf000000<>+52(SB)/4, $0xbf000000
+DATA fbf000000<>+56(SB)/4, $0xbf000000
+DATA fbf000000<>+60(SB)/4, $0xbf000000
+GLOBL fbf000000<>(SB), RODATA|NOPTR, $64
+
+DATA f3ecc422a<>+0(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+4(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+8(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+12(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+16(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+20(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+24(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+28(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+32(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+36(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+40(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+44(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+48(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+52(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+56(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+60(SB)/4, $0x3ecc422a
+GLOBL f3ecc422a<>(SB), RODATA|NOPTR, $64
+
+// func dgeluTanhAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dgeluTanhAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMULPS       Y0, Y0, Y1
+	VMULPS       fbd922279<>+0(SB), Y1, Y1
+	VADDPS       fbfcc422a<>+0(SB), Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      f42b20000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      fc2d00000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       f3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS f3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS fb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      f39506967<>+0(SB), Y3
+	VFMADD213PS  f3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  f3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       i0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VDIVPS       Y3, Y1, Y1
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      f42800000<>+0(SB), Y3
+	VMINPS       Y0, Y3, Y0
+	VMOVUPS      fc2800000<>+0(SB), Y3
+	VMAXPS       Y0, Y3, Y0
+	VMULPS       Y0, Y0, Y3
+	VMULPS       f3e5b33b6<>+0(SB), Y3, Y3
+	VADDPS       f3fcc422a<>+0(SB), Y3, Y3
+	VMULPS       Y0, Y3, Y3
+	VMULPS       Y1, Y2, Y2
+	VFMADD231PS  Y3, Y2, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), BX
+	NEGQ         DX
+	VMOVUPS      32(BX)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMULPS       Y1, Y1, Y2
+	VMULPS       fbd922279<>+0(SB), Y2, Y2
+	VADDPS       fbfcc422a<>+0(SB), Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      f42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      fc2d00000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       f3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS f3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS fb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VDIVPS       Y4, Y2, Y2
+	VMOVUPS      f3f800000<>+0(SB), Y3
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      f42800000<>+0(SB), Y4
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      fc2800000<>+0(SB), Y4
+	VMAXPS       Y1, Y4, Y1
+	VMULPS       Y1, Y1, Y4
+	VMULPS       f3e5b33b6<>+0(SB), Y4, Y4
+	VADDPS       f3fcc422a<>+0(SB), Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VMULPS       Y2, Y3, Y3
+	VFMADD231PS  Y4, Y3, Y2
+	VMASKMOVPS   Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA f42800000<>+0(SB)/4, $0x42800000
+DATA f42800000<>+4(SB)/4, $0x42800000
+DATA f42800000<>+8(SB)/4, $0x42800000
+DATA f42800000<>+12(SB)/4, $0x42800000
+DATA f42800000<>+16(SB)/4, $0x42800000
+DATA f42800000<>+20(SB)/4, $0x42800000
+DATA f42800000<>+24(SB)/4, $0x42800000
+DATA f42800000<>+28(SB)/4, $0x42800000
+DATA f42800000<>+32(SB)/4, $0x42800000
+DATA f42800000<>+36(SB)/4, $0x42800000
+DATA f42800000<>+40(SB)/4, $0x42800000
+DATA f42800000<>+44(SB)/4, $0x42800000
+DATA f42800000<>+48(SB)/4, $0x42800000
+DATA f42800000<>+52(SB)/4, $0x42800000
+DATA f42800000<>+56(SB)/4, $0x42800000
+DATA f42800000<>+60(SB)/4, $0x42800000
+GLOBL f42800000<>(SB), RODATA|NOPTR, $64
+
+DATA fc2800000<>+0(SB)/4, $0xc2800000
+DATA fc2800000<>+4(SB)/4, $0xc2800000
+DATA fc2800000<>+8(SB)/4, $0xc2800000
+DATA fc2800000<>+12(SB)/4, $0xc2800000
+DATA fc2800000<>+16(SB)/4, $0xc2800000
+DATA fc2800000<>+20(SB)/4, $0xc2800000
+DATA fc2800000<>+24(SB)/4, $0xc2800000
+DATA fc2800000<>+28(SB)/4, $0xc2800000
+DATA fc2800000<>+32(SB)/4, $0xc2800000
+DATA fc2800000<>+36(SB)/4, $0xc2800000
+DATA fc2800000<>+40(SB)/4, $0xc2800000
+DATA fc2800000<>+44(SB)/4, $0xc2800000
+DATA fc2800000<>+48(SB)/4, $0xc2800000
+DATA fc2800000<>+52(SB)/4, $0xc2800000
+DATA fc2800000<>+56(SB)/4, $0xc2800000
+DATA fc2800000<>+60(SB)/4, $0xc2800000
+GLOBL fc2800000<>(SB), RODATA|NOPTR, $64
+
+DATA f3e5b33b6<>+0(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+4(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+8(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+12(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+16(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+20(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+24(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+28(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+32(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+36(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+40(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+44(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+48(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+52(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+56(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+60(SB)/4, $0x3e5b33b6
+GLOBL f3e5b33b6<>(SB), RODATA|NOPTR, $64
+
+DATA f3fcc422a<>+0(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+4(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+8(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+12(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+16(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+20(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+24(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+28(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+32(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+36(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+40(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+44(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+48(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+52(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+56(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+60(SB)/4, $0x3fcc422a
+GLOBL f3fcc422a<>(SB), RODATA|NOPTR, $64
+
+// func addAVX2(dst *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·addAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JGE     loop
+
+tail:
+	ADDQ       $0x08, DX
+	JEQ        done
+	LEAQ       tailMask<>+0(SB), BX
+	NEGQ       DX
+	VMOVUPS    32(BX)(DX*4), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (CX), Y0, Y2
+	VADDPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulAVX2(dst *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·mulAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  tail
+
+loop:
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JGE     loop
+
+tail:
+	ADDQ       $0x08, DX
+	JEQ        done
+	LEAQ       tailMask<>+0(SB), BX
+	NEGQ       DX
+	VMOVUPS    32(BX)(DX*4), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (CX), Y0, Y2
+	VMULPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func axpyAVX2(dst *float32, a float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·axpyAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+16(FP), CX
+	MOVQ         n+24(FP), DX
+	MOVSS        a+8(FP), X0
+	VBROADCASTSS X0, Y0
+	SUBQ         $0x08, DX
+	JLT          tail
+
+loop:
+	VMOVUPS     (AX), Y1
+	VMOVUPS     (CX), Y2
+	VFMADD231PS Y2, Y0, Y1
+	VMOVUPS     Y1, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, DX
+	JGE         loop
+
+tail:
+	ADDQ        $0x08, DX
+	JEQ         done
+	LEAQ        tailMask<>+0(SB), BX
+	NEGQ        DX
+	VMOVUPS     32(BX)(DX*4), Y1
+	VMASKMOVPS  (AX), Y1, Y2
+	VMASKMOVPS  (CX), Y1, Y3
+	VFMADD231PS Y3, Y0, Y2
+	VMASKMOVPS  Y2, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normAVX2(dst *float32, x *float32, weight *float32, mean float32, scale float32, n int)
+// Requires: AVX, AVX2, SSE
+TEXT ·normAVX2(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+32(FP), DX
+	MOVQ         weight+16(FP), BX
+	MOVSS        mean+24(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        scale+28(FP), X1
+	VBROADCASTSS X1, Y1
+	SUBQ         $0x08, DX
+	JLT          tail
+
+loop:
+	VMOVUPS (CX), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VMOVUPS (BX), Y3
+	VMULPS  Y3, Y2, Y2
+	VMOVUPS Y2, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, BX
+	SUBQ    $0x08, DX
+	JGE     loop
+
+tail:
+	ADDQ       $0x08, DX
+	JEQ        done
+	LEAQ       tailMask<>+0(SB), SI
+	NEGQ       DX
+	VMOVUPS    32(SI)(DX*4), Y2
+	VMASKMOVPS (CX), Y2, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMASKMOVPS (BX), Y2, Y0
+	VMULPS     Y0, Y3, Y3
+	VMASKMOVPS Y3, Y2, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func spreadAVX2(x *float32, mean float32, n int) float32
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·spreadAVX2(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), AX
+	MOVQ         n+16(FP), CX
+	MOVSS        mean+8(FP), X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	SUBQ         $0x08, CX
+	JLT          tail
+
+loop:
+	VMOVUPS     (AX), Y2
+	VSUBPS      Y0, Y2, Y2
+	VXORPS      Y3, Y3, Y3
+	VFMADD231PS Y2, Y2, Y1
+	ADDQ        $0x20, AX
+	SUBQ        $0x08, CX
+	JGE         loop
+
+tail:
+	ADDQ        $0x08, CX
+	JEQ         done
+	LEAQ        tailMask<>+0(SB), DX
+	NEGQ        CX
+	VMOVUPS     32(DX)(CX*4), Y2
+	VMASKMOVPS  (AX), Y2, Y3
+	VSUBPS      Y0, Y3, Y3
+	VXORPS      Y0, Y0, Y0
+	VBLENDVPS   Y2, Y3, Y0, Y3
+	VFMADD231PS Y3, Y3, Y1
+
+done:
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func sumAVX2(x *float32, n int) float32
+// Requires: AVX, SSE
+TEXT ·sumAVX2(SB), NOSPLIT, $0-20
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	SUBQ   $0x08, CX
+	JLT    tail
+
+loop:
+	VMOVUPS (AX), Y1
+	VADDPS  Y1, Y0, Y0
+	ADDQ    $0x20, AX
+	SUBQ    $0x08, CX
+	JGE     loop
+
+tail:
+	ADDQ       $0x08, CX
+	JEQ        done
+	LEAQ       tailMask<>+0(SB), DX
+	NEGQ       CX
+	VMOVUPS    32(DX)(CX*4), Y1
+	VMASKMOVPS (AX), Y1, Y1
+	VADDPS     Y1, Y0, Y0
+
+done:
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X0, X1
+	VSHUFPS      $0xdd, X0, X0, X0
+	VADDPS       X0, X1, X1
+	MOVSS        X1, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func maximumAVX2(x *float32, n int) float32
+// Requires: AVX, SSE
+TEXT ·maximumAVX2(SB), NOSPLIT, $0-20
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VMOVUPS fff800000<>+0(SB), Y0
+	SUBQ    $0x08, CX
+	JLT     tail
+
+loop:
+	VMOVUPS (AX), Y1
+	VMOVUPS fff800000<>+0(SB), Y2
+	VMAXPS  Y0, Y1, Y0
+	ADDQ    $0x20, AX
+	SUBQ    $0x08, CX
+	JGE     loop
+
+tail:
+	ADDQ       $0x08, CX
+	JEQ        done
+	LEAQ       tailMask<>+0(SB), DX
+	NEGQ       CX
+	VMOVUPS    32(DX)(CX*4), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMOVUPS    fff800000<>+0(SB), Y3
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMAXPS     Y0, Y2, Y0
+
+done:
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X0, X1, X1
+	VPERMILPS    $0x4e, X1, X0
+	VMAXPS       X0, X1, X1
+	VPERMILPS    $0xb1, X1, X0
+	VMAXPS       X0, X1, X1
+	MOVSS        X1, ret+16(FP)
+	VZEROUPPER
+	RET
+
+DATA fff800000<>+0(SB)/4, $0xff800000
+DATA fff800000<>+4(SB)/4, $0xff800000
+DATA fff800000<>+8(SB)/4, $0xff800000
+DATA fff800000<>+12(SB)/4, $0xff800000
+DATA fff800000<>+16(SB)/4, $0xff800000
+DATA fff800000<>+20(SB)/4, $0xff800000
+DATA fff800000<>+24(SB)/4, $0xff800000
+DATA fff800000<>+28(SB)/4, $0xff800000
+DATA fff800000<>+32(SB)/4, $0xff800000
+DATA fff800000<>+36(SB)/4, $0xff800000
+DATA fff800000<>+40(SB)/4, $0xff800000
+DATA fff800000<>+44(SB)/4, $0xff800000
+DATA fff800000<>+48(SB)/4, $0xff800000
+DATA fff800000<>+52(SB)/4, $0xff800000
+DATA fff800000<>+56(SB)/4, $0xff800000
+DATA fff800000<>+60(SB)/4, $0xff800000
+GLOBL fff800000<>(SB), RODATA|NOPTR, $64
+
+// func expSumAVX2(dst *float32, x *float32, less float32, n int) float32
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	MOVSS        less+16(FP), X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	SUBQ         $0x08, DX
+	JLT          tail
+
+loop:
+	VMOVUPS      (CX), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      f42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      fc2d00000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       f3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS f3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS fb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       i0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VXORPS       Y2, Y2, Y2
+	VADDPS       Y4, Y1, Y1
+	MOVQ         dst+0(FP), BX
+	TESTQ        BX, BX
+	JEQ          skip1
+	VMOVUPS      Y4, (AX)
+
+skip1:
+	ADDQ $0x20, AX
+	ADDQ $0x20, CX
+	SUBQ $0x08, DX
+	JGE  loop
+
+tail:
+	ADDQ         $0x08, DX
+	JEQ          done
+	LEAQ         tailMask<>+0(SB), BX
+	NEGQ         DX
+	VMOVUPS      32(BX)(DX*4), Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      f42b20000<>+0(SB), Y0
+	VMINPS       Y3, Y0, Y3
+	VMOVUPS      fc2d00000<>+0(SB), Y0
+	VMAXPS       Y3, Y0, Y3
+	VMULPS       f3fb8aa3b<>+0(SB), Y3, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS f3f318000<>+0(SB), Y0, Y3
+	VFNMADD231PS fb95e8083<>+0(SB), Y0, Y3
+	VMOVUPS      f39506967<>+0(SB), Y4
+	VFMADD213PS  f3ab743ce<>+0(SB), Y3, Y4
+	VFMADD213PS  f3c088908<>+0(SB), Y3, Y4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y3, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y3, Y5
+	VFMADD213PS  Y3, Y5, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y0, Y0
+	VPSRAD       $0x01, Y0, Y3
+	VPSUBD       Y3, Y0, Y0
+	VPADDD       i0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y4, Y4
+	VXORPS       Y0, Y0, Y0
+	VBLENDVPS    Y2, Y4, Y0, Y4
+	VADDPS       Y4, Y1, Y1
+	MOVQ         dst+0(FP), CX
+	TESTQ        CX, CX
+	JEQ          skip2
+	VMASKMOVPS   Y4, Y2, (AX)
+
+skip2:
+done:
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func ropeAVX2(x *float32, cos *float32, sin *float32, half int, heads int, stride int, sign float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·ropeAVX2(SB), NOSPLIT, $0-52
+	MOVQ         x+0(FP), AX
+	MOVQ         heads+32(FP), CX
+	MOVQ         stride+40(FP), DX
+	MOVSS        sign+48(FP), X0
+	VBROADCASTSS X0, Y0
+
+head:
+	MOVQ cos+8(FP), BX
+	MOVQ sin+16(FP), SI
+	MOVQ half+24(FP), DI
+	MOVQ AX, R8
+	LEAQ (AX)(DI*4), R9
+
+loop:
+	VMOVUPS      (R8), Y1
+	VMOVUPS      (R9), Y2
+	VMOVUPS      (BX), Y3
+	VMOVUPS      (SI), Y4
+	VMULPS       Y0, Y4, Y4
+	VMULPS       Y3, Y1, Y5
+	VFNMADD231PS Y4, Y2, Y5
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y4, Y1, Y2
+	VMOVUPS      Y5, (R8)
+	VMOVUPS      Y2, (R9)
+	ADDQ         $0x20, R8
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, SI
+	SUBQ         $0x08, DI
+	JGT          loop
+	ADDQ         DX, AX
+	DECQ         CX
+	JNE          head
+	VZEROUPPER
+	RET
+
+// func scores1AVX2(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, FMA3
+TEXT ·scores1AVX2(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   dims+16(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loop0:
+	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JNE          loop0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	MOVQ         q+8(FP), CX
+	MOVQ         k+24(FP), DX
+	MOVQ         dims+16(FP), BX
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+
+loop16:
+	VMOVUPS      64(DX), Y2
+	VMOVUPS      96(DX), Y3
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JNE          loop16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VZEROUPPER
+	RET
+
+// func values1AVX2(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, FMA3
+TEXT ·values1AVX2(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+
+columns:
+	VBROADCASTSS 8(CX), Y0
+	VMULPS       (AX), Y0, Y1
+	VMULPS       32(AX), Y0, Y0
+	MOVQ         p+8(FP), DI
+	MOVQ         to+40(FP), R8
+	MOVQ         from+32(FP), R9
+	LEAQ         (DI)(R9*4), DI
+	SUBQ         R9, R8
+	MOVQ         BX, R9
+
+position:
+	VMOVUPS      (R9), Y2
+	VMOVUPS      32(R9), Y3
+	VBROADCASTSS (DI), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	VFMADD231PS  Y3, Y4, Y0
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position
+	VMOVUPS      Y1, (AX)
+	VMOVUPS      Y0, 32(AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x10, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func scores2AVX2(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, FMA3
+TEXT ·scores2AVX2(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   k+24(FP), BX
+	MOVQ   dims+16(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+loop0:
+	VMOVUPS      (BX), Y4
+	VMOVUPS      32(BX), Y5
+	VBROADCASTSS (DX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (DX)(CX*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	DECQ         SI
+	JNE          loop0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	MOVQ         q+8(FP), DX
+	MOVQ         k+24(FP), BX
+	MOVQ         dims+16(FP), SI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+loop16:
+	VMOVUPS      64(BX), Y4
+	VMOVUPS      96(BX), Y5
+	VBROADCASTSS (DX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (DX)(CX*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	DECQ         SI
+	JNE          loop16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VZEROUPPER
+	RET
+
+// func values2AVX2(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, FMA3
+TEXT ·values2AVX2(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+
+columns:
+	VBROADCASTSS 8(CX), Y0
+	VMULPS       (AX), Y0, Y1
+	VMULPS       32(AX), Y0, Y0
+	VBROADCASTSS 20(CX), Y2
+	VMULPS       (AX)(SI*1), Y2, Y3
+	VMULPS       32(AX)(SI*1), Y2, Y2
+	MOVQ         p+8(FP), DI
+	MOVQ         to+40(FP), R8
+	MOVQ         from+32(FP), R9
+	LEAQ         (DI)(R9*4), DI
+	SUBQ         R9, R8
+	MOVQ         BX, R9
+
+position:
+	VMOVUPS      (R9), Y4
+	VMOVUPS      32(R9), Y5
+	VBROADCASTSS (DI), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 128(DI), Y6
+	VFMADD231PS  Y4, Y6, Y3
+	VFMADD231PS  Y5, Y6, Y2
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position
+	VMOVUPS      Y1, (AX)
+	VMOVUPS      Y0, 32(AX)
+	VMOVUPS      Y3, (AX)(SI*1)
+	VMOVUPS      Y2, 32(AX)(SI*1)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x10, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func scores3AVX2(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, FMA3
+TEXT ·scores3AVX2(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   k+24(FP), BX
+	MOVQ   dims+16(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+loop0:
+	VMOVUPS      (BX), Y6
+	VMOVUPS      32(BX), Y7
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (DX)(CX*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (DX)(CX*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	DECQ         SI
+	JNE          loop0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	MOVQ         q+8(FP), DX
+	MOVQ         k+24(FP), BX
+	MOVQ         dims+16(FP), SI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+
+loop16:
+	VMOVUPS      64(BX), Y6
+	VMOVUPS      96(BX), Y7
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (DX)(CX*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (DX)(CX*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	DECQ         SI
+	JNE          loop16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VZEROUPPER
+	RET
+
+// func values3AVX2(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, FMA3
+TEXT ·values3AVX2(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+
+columns:
+	VBROADCASTSS 8(CX), Y0
+	VMULPS       (AX), Y0, Y1
+	VMULPS       32(AX), Y0, Y0
+	VBROADCASTSS 20(CX), Y2
+	VMULPS       (AX)(SI*1), Y2, Y3
+	VMULPS       32(AX)(SI*1), Y2, Y2
+	VBROADCASTSS 32(CX), Y4
+	VMULPS       (AX)(SI*2), Y4, Y5
+	VMULPS       32(AX)(SI*2), Y4, Y4
+	MOVQ         p+8(FP), DI
+	MOVQ         to+40(FP), R8
+	MOVQ         from+32(FP), R9
+	LEAQ         (DI)(R9*4), DI
+	SUBQ         R9, R8
+	MOVQ         BX, R9
+
+position:
+	VMOVUPS      (R9), Y6
+	VMOVUPS      32(R9), Y7
+	VBROADCASTSS (DI), Y8
+	VFMADD231PS  Y6, Y8, Y1
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS 128(DI), Y8
+	VFMADD231PS  Y6, Y8, Y3
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS 256(DI), Y8
+	VFMADD231PS  Y6, Y8, Y5
+	VFMADD231PS  Y7, Y8, Y4
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position
+	VMOVUPS      Y1, (AX)
+	VMOVUPS      Y0, 32(AX)
+	VMOVUPS      Y3, (AX)(SI*1)
+	VMOVUPS      Y2, 32(AX)(SI*1)
+	VMOVUPS      Y5, (AX)(SI*2)
+	VMOVUPS      Y4, 32(AX)(SI*2)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x10, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func scores4AVX2(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, FMA3
+TEXT ·scores4AVX2(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   k+24(FP), BX
+	MOVQ   dims+16(FP), SI
+	LEAQ   (DX)(CX*2), DI
+	ADDQ   CX, DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+loop0:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (DX)(CX*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (DX)(CX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	DECQ         SI
+	JNE          loop0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	VMOVUPS      Y6, 384(AX)
+	VMOVUPS      Y7, 416(AX)
+	MOVQ         q+8(FP), DX
+	MOVQ         k+24(FP), BX
+	MOVQ         dims+16(FP), SI
+	LEAQ         (DX)(CX*2), DI
+	ADDQ         CX, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+
+loop16:
+	VMOVUPS      64(BX), Y8
+	VMOVUPS      96(BX), Y9
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (DX)(CX*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (DX)(CX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	DECQ         SI
+	JNE          loop16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VMOVUPS      Y6, 448(AX)
+	VMOVUPS      Y7, 480(AX)
+	VZEROUPPER
+	RET
+
+// func values4AVX2(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, FMA3
+TEXT ·values4AVX2(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+	LEAQ  (AX)(SI*2), DI
+	ADDQ  SI, DI
+
+columns:
+	VBROADCASTSS 8(CX), Y0
+	VMULPS       (AX), Y0, Y1
+	VMULPS       32(AX), Y0, Y0
+	VBROADCASTSS 20(CX), Y2
+	VMULPS       (AX)(SI*1), Y2, Y3
+	VMULPS       32(AX)(SI*1), Y2, Y2
+	VBROADCASTSS 32(CX), Y4
+	VMULPS       (AX)(SI*2), Y4, Y5
+	VMULPS       32(AX)(SI*2), Y4, Y4
+	VBROADCASTSS 44(CX), Y6
+	VMULPS       (DI), Y6, Y7
+	VMULPS       32(DI), Y6, Y6
+	MOVQ         p+8(FP), R8
+	MOVQ         to+40(FP), R9
+	MOVQ         from+32(FP), R10
+	LEAQ         (R8)(R10*4), R8
+	SUBQ         R10, R9
+	MOVQ         BX, R10
+
+position:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VBROADCASTSS (R8), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y9, Y10, Y0
+	VBROADCASTSS 128(R8), Y10
+	VFMADD231PS  Y8, Y10, Y3
+	VFMADD231PS  Y9, Y10, Y2
+	VBROADCASTSS 256(R8), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y9, Y10, Y4
+	VBROADCASTSS 384(R8), Y10
+	VFMADD231PS  Y8, Y10, Y7
+	VFMADD231PS  Y9, Y10, Y6
+	ADDQ         SI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position
+	VMOVUPS      Y1, (AX)
+	VMOVUPS      Y0, 32(AX)
+	VMOVUPS      Y3, (AX)(SI*1)
+	VMOVUPS      Y2, 32(AX)(SI*1)
+	VMOVUPS      Y5, (AX)(SI*2)
+	VMOVUPS      Y4, 32(AX)(SI*2)
+	VMOVUPS      Y7, (DI)
+	VMOVUPS      Y6, 32(DI)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x10, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func softmaxBlockAVX2(p *float32, state *[3]float32, scale float32, from int, to int, queries int)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·softmaxBlockAVX2(SB), NOSPLIT, $0-48
+	MOVQ         p+0(FP), AX
+	MOVQ         state+8(FP), CX
+	MOVQ         queries+40(FP), DX
+	MOVSS        scale+16(FP), X0
+	VBROADCASTSS X0, Y0
+	VMOVUPS      fff800000<>+0(SB), Y1
+	MOVQ         from+24(FP), BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         to+32(FP), BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+
+query:
+	VBROADCASTSS (CX), Y4
+	VMULPS       (AX), Y0, Y5
+	VMOVUPS      count0<>+0(SB), Y6
+	VPCMPGTD     Y6, Y3, Y7
+	VPCMPGTD     Y6, Y2, Y6
+	VPANDN       Y7, Y6, Y7
+	VBLENDVPS    Y7, Y5, Y1, Y5
+	VMAXPS       Y4, Y5, Y4
+	VMULPS       32(AX), Y0, Y6
+	VMOVUPS      count8<>+0(SB), Y7
+	VPCMPGTD     Y7, Y3, Y8
+	VPCMPGTD     Y7, Y2, Y7
+	VPANDN       Y8, Y7, Y8
+	VBLENDVPS    Y8, Y6, Y1, Y6
+	VMAXPS       Y4, Y6, Y4
+	VMULPS       64(AX), Y0, Y7
+	VMOVUPS      count16<>+0(SB), Y8
+	VPCMPGTD     Y8, Y3, Y9
+	VPCMPGTD     Y8, Y2, Y8
+	VPANDN       Y9, Y8, Y9
+	VBLENDVPS    Y9, Y7, Y1, Y7
+	VMAXPS       Y4, Y7, Y4
+	VMULPS       96(AX), Y0, Y8
+	VMOVUPS      count24<>+0(SB), Y9
+	VPCMPGTD     Y9, Y3, Y10
+	VPCMPGTD     Y9, Y2, Y9
+	VPANDN       Y10, Y9, Y10
+	VBLENDVPS    Y10, Y8, Y1, Y8
+	VMAXPS       Y4, Y8, Y4
+	VEXTRACTF128 $0x01, Y4, X9
+	VMAXPS       X4, X9, X9
+	VPERMILPS    $0x4e, X9, X4
+	VMAXPS       X4, X9, X9
+	VPERMILPS    $0xb1, X9, X4
+	VMAXPS       X4, X9, X9
+	VBROADCASTSS X9, Y4
+	VMOVSS       (CX), X9
+	VSUBSS       X4, X9, X9
+	VBROADCASTSS X9, Y9
+	VMOVSS       X4, (CX)
+	VMOVUPS      f42b20000<>+0(SB), Y10
+	VMINPS       Y9, Y10, Y9
+	VMOVUPS      fc2d00000<>+0(SB), Y10
+	VMAXPS       Y9, Y10, Y9
+	VMULPS       f3fb8aa3b<>+0(SB), Y9, Y10
+	VROUNDPS     $0x08, Y10, Y10
+	VFNMADD231PS f3f318000<>+0(SB), Y10, Y9
+	VFNMADD231PS fb95e8083<>+0(SB), Y10, Y9
+	VMOVUPS      f39506967<>+0(SB), Y11
+	VFMADD213PS  f3ab743ce<>+0(SB), Y9, Y11
+	VFMADD213PS  f3c088908<>+0(SB), Y9, Y11
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y9, Y11
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y9, Y11
+	VFMADD213PS  f3f000000<>+0(SB), Y9, Y11
+	VMULPS       Y9, Y9, Y12
+	VFMADD213PS  Y9, Y12, Y11
+	VADDPS       f3f800000<>+0(SB), Y11, Y11
+	VCVTPS2DQ    Y10, Y10
+	VPSRAD       $0x01, Y10, Y9
+	VPSUBD       Y9, Y10, Y10
+	VPADDD       i0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y11, Y11
+	VPADDD       i0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y11, Y11
+	VMOVSS       X11, 8(CX)
+	VSUBPS       Y4, Y5, Y5
+	VMOVUPS      f42b20000<>+0(SB), Y9
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      fc2d00000<>+0(SB), Y9
+	VMAXPS       Y5, Y9, Y5
+	VMULPS       f3fb8aa3b<>+0(SB), Y5, Y9
+	VROUNDPS     $0x08, Y9, Y9
+	VFNMADD231PS f3f318000<>+0(SB), Y9, Y5
+	VFNMADD231PS fb95e8083<>+0(SB), Y9, Y5
+	VMOVUPS      f39506967<>+0(SB), Y10
+	VFMADD213PS  f3ab743ce<>+0(SB), Y5, Y10
+	VFMADD213PS  f3c088908<>+0(SB), Y5, Y10
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y5, Y10
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y5, Y10
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y10
+	VMULPS       Y5, Y5, Y12
+	VFMADD213PS  Y5, Y12, Y10
+	VADDPS       f3f800000<>+0(SB), Y10, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y5
+	VPSUBD       Y5, Y9, Y9
+	VPADDD       i0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y10, Y10
+	VPADDD       i0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VMOVAPS      Y10, Y5
+	VSUBPS       Y4, Y6, Y6
+	VMOVUPS      f42b20000<>+0(SB), Y9
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      fc2d00000<>+0(SB), Y9
+	VMAXPS       Y6, Y9, Y6
+	VMULPS       f3fb8aa3b<>+0(SB), Y6, Y9
+	VROUNDPS     $0x08, Y9, Y9
+	VFNMADD231PS f3f318000<>+0(SB), Y9, Y6
+	VFNMADD231PS fb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      f39506967<>+0(SB), Y10
+	VFMADD213PS  f3ab743ce<>+0(SB), Y6, Y10
+	VFMADD213PS  f3c088908<>+0(SB), Y6, Y10
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y6, Y10
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y6, Y10
+	VFMADD213PS  f3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y12
+	VFMADD213PS  Y6, Y12, Y10
+	VADDPS       f3f800000<>+0(SB), Y10, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y6
+	VPSUBD       Y6, Y9, Y9
+	VPADDD       i0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y10, Y10
+	VPADDD       i0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y10, Y10
+	VMOVUPS      Y10, 32(AX)
+	VADDPS       Y10, Y5, Y5
+	VSUBPS       Y4, Y7, Y7
+	VMOVUPS      f42b20000<>+0(SB), Y6
+	VMINPS       Y7, Y6, Y7
+	VMOVUPS      fc2d00000<>+0(SB), Y6
+	VMAXPS       Y7, Y6, Y7
+	VMULPS       f3fb8aa3b<>+0(SB), Y7, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS f3f318000<>+0(SB), Y6, Y7
+	VFNMADD231PS fb95e8083<>+0(SB), Y6, Y7
+	VMOVUPS      f39506967<>+0(SB), Y9
+	VFMADD213PS  f3ab743ce<>+0(SB), Y7, Y9
+	VFMADD213PS  f3c088908<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y7, Y9
+	VMULPS       Y7, Y7, Y10
+	VFMADD213PS  Y7, Y10, Y9
+	VADDPS       f3f800000<>+0(SB), Y9, Y9
+	VCVTPS2DQ    Y6, Y6
+	VPSRAD       $0x01, Y6, Y7
+	VPSUBD       Y7, Y6, Y6
+	VPADDD       i0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y9, Y9
+	VPADDD       i0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y9, Y9
+	VMOVUPS      Y9, 64(AX)
+	VADDPS       Y9, Y5, Y5
+	VSUBPS       Y4, Y8, Y8
+	VMOVUPS      f42b20000<>+0(SB), Y4
+	VMINPS       Y8, Y4, Y8
+	VMOVUPS      fc2d00000<>+0(SB), Y4
+	VMAXPS       Y8, Y4, Y8
+	VMULPS       f3fb8aa3b<>+0(SB), Y8, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS f3f318000<>+0(SB), Y4, Y8
+	VFNMADD231PS fb95e8083<>+0(SB), Y4, Y8
+	VMOVUPS      f39506967<>+0(SB), Y6
+	VFMADD213PS  f3ab743ce<>+0(SB), Y8, Y6
+	VFMADD213PS  f3c088908<>+0(SB), Y8, Y6
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Y8, Y6
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Y8, Y6
+	VFMADD213PS  f3f000000<>+0(SB), Y8, Y6
+	VMULPS       Y8, Y8, Y7
+	VFMADD213PS  Y8, Y7, Y6
+	VADDPS       f3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y7
+	VPSUBD       Y7, Y4, Y4
+	VPADDD       i0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VPADDD       i0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y6, Y6
+	VMOVUPS      Y6, 96(AX)
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X4
+	VADDPS       X5, X4, X4
+	VUNPCKLPD    X4, X4, X5
+	VUNPCKHPD    X4, X4, X4
+	VADDPS       X4, X5, X5
+	VSHUFPS      $0x88, X5, X5, X4
+	VSHUFPS      $0xdd, X5, X5, X5
+	VADDPS       X5, X4, X4
+	VMOVSS       4(CX), X5
+	VFMADD231SS  X11, X5, X4
+	VMOVSS       X4, 4(CX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x0c, CX
+	DECQ         DX
+	JNE          query
+	VZEROUPPER
+	RET
+
+DATA count0<>+0(SB)/4, $0x00000000
+DATA count0<>+4(SB)/4, $0x00000001
+DATA count0<>+8(SB)/4, $0x00000002
+DATA count0<>+12(SB)/4, $0x00000003
+DATA count0<>+16(SB)/4, $0x00000004
+DATA count0<>+20(SB)/4, $0x00000005
+DATA count0<>+24(SB)/4, $0x00000006
+DATA count0<>+28(SB)/4, $0x00000007
+DATA count0<>+32(SB)/4, $0x00000008
+DATA count0<>+36(SB)/4, $0x00000009
+DATA count0<>+40(SB)/4, $0x0000000a
+DATA count0<>+44(SB)/4, $0x0000000b
+DATA count0<>+48(SB)/4, $0x0000000c
+DATA count0<>+52(SB)/4, $0x0000000d
+DATA count0<>+56(SB)/4, $0x0000000e
+DATA count0<>+60(SB)/4, $0x0000000f
+GLOBL count0<>(SB), RODATA|NOPTR, $64
+
+DATA count8<>+0(SB)/4, $0x00000008
+DATA count8<>+4(SB)/4, $0x00000009
+DATA count8<>+8(SB)/4, $0x0000000a
+DATA count8<>+12(SB)/4, $0x0000000b
+DATA count8<>+16(SB)/4, $0x0000000c
+DATA count8<>+20(SB)/4, $0x0000000d
+DATA count8<>+24(SB)/4, $0x0000000e
+DATA count8<>+28(SB)/4, $0x0000000f
+DATA count8<>+32(SB)/4, $0x00000010
+DATA count8<>+36(SB)/4, $0x00000011
+DATA count8<>+40(SB)/4, $0x00000012
+DATA count8<>+44(SB)/4, $0x00000013
+DATA count8<>+48(SB)/4, $0x00000014
+DATA count8<>+52(SB)/4, $0x00000015
+DATA count8<>+56(SB)/4, $0x00000016
+DATA count8<>+60(SB)/4, $0x00000017
+GLOBL count8<>(SB), RODATA|NOPTR, $64
+
+DATA count16<>+0(SB)/4, $0x00000010
+DATA count16<>+4(SB)/4, $0x00000011
+DATA count16<>+8(SB)/4, $0x00000012
+DATA count16<>+12(SB)/4, $0x00000013
+DATA count16<>+16(SB)/4, $0x00000014
+DATA count16<>+20(SB)/4, $0x00000015
+DATA count16<>+24(SB)/4, $0x00000016
+DATA count16<>+28(SB)/4, $0x00000017
+DATA count16<>+32(SB)/4, $0x00000018
+DATA count16<>+36(SB)/4, $0x00000019
+DATA count16<>+40(SB)/4, $0x0000001a
+DATA count16<>+44(SB)/4, $0x0000001b
+DATA count16<>+48(SB)/4, $0x0000001c
+DATA count16<>+52(SB)/4, $0x0000001d
+DATA count16<>+56(SB)/4, $0x0000001e
+DATA count16<>+60(SB)/4, $0x0000001f
+GLOBL count16<>(SB), RODATA|NOPTR, $64
+
+DATA count24<>+0(SB)/4, $0x00000018
+DATA count24<>+4(SB)/4, $0x00000019
+DATA count24<>+8(SB)/4, $0x0000001a
+DATA count24<>+12(SB)/4, $0x0000001b
+DATA count24<>+16(SB)/4, $0x0000001c
+DATA count24<>+20(SB)/4, $0x0000001d
+DATA count24<>+24(SB)/4, $0x0000001e
+DATA count24<>+28(SB)/4, $0x0000001f
+DATA count24<>+32(SB)/4, $0x00000020
+DATA count24<>+36(SB)/4, $0x00000021
+DATA count24<>+40(SB)/4, $0x00000022
+DATA count24<>+44(SB)/4, $0x00000023
+DATA count24<>+48(SB)/4, $0x00000024
+DATA count24<>+52(SB)/4, $0x00000025
+DATA count24<>+56(SB)/4, $0x00000026
+DATA count24<>+60(SB)/4, $0x00000027
+GLOBL count24<>(SB), RODATA|NOPTR, $64

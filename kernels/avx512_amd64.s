@@ -2104,3 +2104,3181 @@ loop:
 	JNE          loop
 	VZEROUPPER
 	RET
+
+// func siluAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·siluAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Z0
+	VMULPS       fbf800000<>+0(SB), Z0, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VDIVPS       Z3, Z0, Z3
+	VMOVUPS      Z3, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMULPS       fbf800000<>+0(SB), Z0, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VDIVPS       Z3, Z0, Z3
+	VMOVUPS      Z3, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA fbf800000<>+0(SB)/4, $0xbf800000
+DATA fbf800000<>+4(SB)/4, $0xbf800000
+DATA fbf800000<>+8(SB)/4, $0xbf800000
+DATA fbf800000<>+12(SB)/4, $0xbf800000
+DATA fbf800000<>+16(SB)/4, $0xbf800000
+DATA fbf800000<>+20(SB)/4, $0xbf800000
+DATA fbf800000<>+24(SB)/4, $0xbf800000
+DATA fbf800000<>+28(SB)/4, $0xbf800000
+DATA fbf800000<>+32(SB)/4, $0xbf800000
+DATA fbf800000<>+36(SB)/4, $0xbf800000
+DATA fbf800000<>+40(SB)/4, $0xbf800000
+DATA fbf800000<>+44(SB)/4, $0xbf800000
+DATA fbf800000<>+48(SB)/4, $0xbf800000
+DATA fbf800000<>+52(SB)/4, $0xbf800000
+DATA fbf800000<>+56(SB)/4, $0xbf800000
+DATA fbf800000<>+60(SB)/4, $0xbf800000
+GLOBL fbf800000<>(SB), RODATA|NOPTR, $64
+
+DATA f42b20000<>+0(SB)/4, $0x42b20000
+DATA f42b20000<>+4(SB)/4, $0x42b20000
+DATA f42b20000<>+8(SB)/4, $0x42b20000
+DATA f42b20000<>+12(SB)/4, $0x42b20000
+DATA f42b20000<>+16(SB)/4, $0x42b20000
+DATA f42b20000<>+20(SB)/4, $0x42b20000
+DATA f42b20000<>+24(SB)/4, $0x42b20000
+DATA f42b20000<>+28(SB)/4, $0x42b20000
+DATA f42b20000<>+32(SB)/4, $0x42b20000
+DATA f42b20000<>+36(SB)/4, $0x42b20000
+DATA f42b20000<>+40(SB)/4, $0x42b20000
+DATA f42b20000<>+44(SB)/4, $0x42b20000
+DATA f42b20000<>+48(SB)/4, $0x42b20000
+DATA f42b20000<>+52(SB)/4, $0x42b20000
+DATA f42b20000<>+56(SB)/4, $0x42b20000
+DATA f42b20000<>+60(SB)/4, $0x42b20000
+GLOBL f42b20000<>(SB), RODATA|NOPTR, $64
+
+DATA fc2d00000<>+0(SB)/4, $0xc2d00000
+DATA fc2d00000<>+4(SB)/4, $0xc2d00000
+DATA fc2d00000<>+8(SB)/4, $0xc2d00000
+DATA fc2d00000<>+12(SB)/4, $0xc2d00000
+DATA fc2d00000<>+16(SB)/4, $0xc2d00000
+DATA fc2d00000<>+20(SB)/4, $0xc2d00000
+DATA fc2d00000<>+24(SB)/4, $0xc2d00000
+DATA fc2d00000<>+28(SB)/4, $0xc2d00000
+DATA fc2d00000<>+32(SB)/4, $0xc2d00000
+DATA fc2d00000<>+36(SB)/4, $0xc2d00000
+DATA fc2d00000<>+40(SB)/4, $0xc2d00000
+DATA fc2d00000<>+44(SB)/4, $0xc2d00000
+DATA fc2d00000<>+48(SB)/4, $0xc2d00000
+DATA fc2d00000<>+52(SB)/4, $0xc2d00000
+DATA fc2d00000<>+56(SB)/4, $0xc2d00000
+DATA fc2d00000<>+60(SB)/4, $0xc2d00000
+GLOBL fc2d00000<>(SB), RODATA|NOPTR, $64
+
+DATA f3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA f3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL f3fb8aa3b<>(SB), RODATA|NOPTR, $64
+
+DATA f3f318000<>+0(SB)/4, $0x3f318000
+DATA f3f318000<>+4(SB)/4, $0x3f318000
+DATA f3f318000<>+8(SB)/4, $0x3f318000
+DATA f3f318000<>+12(SB)/4, $0x3f318000
+DATA f3f318000<>+16(SB)/4, $0x3f318000
+DATA f3f318000<>+20(SB)/4, $0x3f318000
+DATA f3f318000<>+24(SB)/4, $0x3f318000
+DATA f3f318000<>+28(SB)/4, $0x3f318000
+DATA f3f318000<>+32(SB)/4, $0x3f318000
+DATA f3f318000<>+36(SB)/4, $0x3f318000
+DATA f3f318000<>+40(SB)/4, $0x3f318000
+DATA f3f318000<>+44(SB)/4, $0x3f318000
+DATA f3f318000<>+48(SB)/4, $0x3f318000
+DATA f3f318000<>+52(SB)/4, $0x3f318000
+DATA f3f318000<>+56(SB)/4, $0x3f318000
+DATA f3f318000<>+60(SB)/4, $0x3f318000
+GLOBL f3f318000<>(SB), RODATA|NOPTR, $64
+
+DATA fb95e8083<>+0(SB)/4, $0xb95e8083
+DATA fb95e8083<>+4(SB)/4, $0xb95e8083
+DATA fb95e8083<>+8(SB)/4, $0xb95e8083
+DATA fb95e8083<>+12(SB)/4, $0xb95e8083
+DATA fb95e8083<>+16(SB)/4, $0xb95e8083
+DATA fb95e8083<>+20(SB)/4, $0xb95e8083
+DATA fb95e8083<>+24(SB)/4, $0xb95e8083
+DATA fb95e8083<>+28(SB)/4, $0xb95e8083
+DATA fb95e8083<>+32(SB)/4, $0xb95e8083
+DATA fb95e8083<>+36(SB)/4, $0xb95e8083
+DATA fb95e8083<>+40(SB)/4, $0xb95e8083
+DATA fb95e8083<>+44(SB)/4, $0xb95e8083
+DATA fb95e8083<>+48(SB)/4, $0xb95e8083
+DATA fb95e8083<>+52(SB)/4, $0xb95e8083
+DATA fb95e8083<>+56(SB)/4, $0xb95e8083
+DATA fb95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL fb95e8083<>(SB), RODATA|NOPTR, $64
+
+DATA f39506967<>+0(SB)/4, $0x39506967
+DATA f39506967<>+4(SB)/4, $0x39506967
+DATA f39506967<>+8(SB)/4, $0x39506967
+DATA f39506967<>+12(SB)/4, $0x39506967
+DATA f39506967<>+16(SB)/4, $0x39506967
+DATA f39506967<>+20(SB)/4, $0x39506967
+DATA f39506967<>+24(SB)/4, $0x39506967
+DATA f39506967<>+28(SB)/4, $0x39506967
+DATA f39506967<>+32(SB)/4, $0x39506967
+DATA f39506967<>+36(SB)/4, $0x39506967
+DATA f39506967<>+40(SB)/4, $0x39506967
+DATA f39506967<>+44(SB)/4, $0x39506967
+DATA f39506967<>+48(SB)/4, $0x39506967
+DATA f39506967<>+52(SB)/4, $0x39506967
+DATA f39506967<>+56(SB)/4, $0x39506967
+DATA f39506967<>+60(SB)/4, $0x39506967
+GLOBL f39506967<>(SB), RODATA|NOPTR, $64
+
+DATA f3ab743ce<>+0(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+4(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+8(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+12(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+16(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+20(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+24(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+28(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+32(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+36(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+40(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+44(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+48(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+52(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+56(SB)/4, $0x3ab743ce
+DATA f3ab743ce<>+60(SB)/4, $0x3ab743ce
+GLOBL f3ab743ce<>(SB), RODATA|NOPTR, $64
+
+DATA f3c088908<>+0(SB)/4, $0x3c088908
+DATA f3c088908<>+4(SB)/4, $0x3c088908
+DATA f3c088908<>+8(SB)/4, $0x3c088908
+DATA f3c088908<>+12(SB)/4, $0x3c088908
+DATA f3c088908<>+16(SB)/4, $0x3c088908
+DATA f3c088908<>+20(SB)/4, $0x3c088908
+DATA f3c088908<>+24(SB)/4, $0x3c088908
+DATA f3c088908<>+28(SB)/4, $0x3c088908
+DATA f3c088908<>+32(SB)/4, $0x3c088908
+DATA f3c088908<>+36(SB)/4, $0x3c088908
+DATA f3c088908<>+40(SB)/4, $0x3c088908
+DATA f3c088908<>+44(SB)/4, $0x3c088908
+DATA f3c088908<>+48(SB)/4, $0x3c088908
+DATA f3c088908<>+52(SB)/4, $0x3c088908
+DATA f3c088908<>+56(SB)/4, $0x3c088908
+DATA f3c088908<>+60(SB)/4, $0x3c088908
+GLOBL f3c088908<>(SB), RODATA|NOPTR, $64
+
+DATA f3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+8(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+12(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
+DATA f3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
+GLOBL f3d2aa9c1<>(SB), RODATA|NOPTR, $64
+
+DATA f3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+8(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+12(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
+DATA f3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
+GLOBL f3e2aaaaa<>(SB), RODATA|NOPTR, $64
+
+DATA f3f000000<>+0(SB)/4, $0x3f000000
+DATA f3f000000<>+4(SB)/4, $0x3f000000
+DATA f3f000000<>+8(SB)/4, $0x3f000000
+DATA f3f000000<>+12(SB)/4, $0x3f000000
+DATA f3f000000<>+16(SB)/4, $0x3f000000
+DATA f3f000000<>+20(SB)/4, $0x3f000000
+DATA f3f000000<>+24(SB)/4, $0x3f000000
+DATA f3f000000<>+28(SB)/4, $0x3f000000
+DATA f3f000000<>+32(SB)/4, $0x3f000000
+DATA f3f000000<>+36(SB)/4, $0x3f000000
+DATA f3f000000<>+40(SB)/4, $0x3f000000
+DATA f3f000000<>+44(SB)/4, $0x3f000000
+DATA f3f000000<>+48(SB)/4, $0x3f000000
+DATA f3f000000<>+52(SB)/4, $0x3f000000
+DATA f3f000000<>+56(SB)/4, $0x3f000000
+DATA f3f000000<>+60(SB)/4, $0x3f000000
+GLOBL f3f000000<>(SB), RODATA|NOPTR, $64
+
+DATA f3f800000<>+0(SB)/4, $0x3f800000
+DATA f3f800000<>+4(SB)/4, $0x3f800000
+DATA f3f800000<>+8(SB)/4, $0x3f800000
+DATA f3f800000<>+12(SB)/4, $0x3f800000
+DATA f3f800000<>+16(SB)/4, $0x3f800000
+DATA f3f800000<>+20(SB)/4, $0x3f800000
+DATA f3f800000<>+24(SB)/4, $0x3f800000
+DATA f3f800000<>+28(SB)/4, $0x3f800000
+DATA f3f800000<>+32(SB)/4, $0x3f800000
+DATA f3f800000<>+36(SB)/4, $0x3f800000
+DATA f3f800000<>+40(SB)/4, $0x3f800000
+DATA f3f800000<>+44(SB)/4, $0x3f800000
+DATA f3f800000<>+48(SB)/4, $0x3f800000
+DATA f3f800000<>+52(SB)/4, $0x3f800000
+DATA f3f800000<>+56(SB)/4, $0x3f800000
+DATA f3f800000<>+60(SB)/4, $0x3f800000
+GLOBL f3f800000<>(SB), RODATA|NOPTR, $64
+
+// func siluGateAVX512(dst *float32, x *float32, up *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·siluGateAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+24(FP), DX
+	MOVQ up+16(FP), BX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Z0
+	VMULPS       fbf800000<>+0(SB), Z0, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VDIVPS       Z3, Z0, Z3
+	VMOVUPS      (BX), Z0
+	VMULPS       Z0, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, SI
+	BZHIQ        DX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMULPS       fbf800000<>+0(SB), Z0, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VDIVPS       Z3, Z0, Z3
+	VMOVUPS.Z    (BX), K1, Z0
+	VMULPS       Z0, Z3, Z3
+	VMOVUPS      Z3, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·geluAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Z0
+	VMOVUPS      f3f800000<>+0(SB), Z2
+	VANDPS       i7fffffff<>+0(SB), Z0, Z1
+	VMULPS       f3f3504f3<>+0(SB), Z1, Z1
+	VMOVUPS      f3f800000<>+0(SB), Z3
+	VFMADD231PS  f3f000000<>+0(SB), Z1, Z3
+	VDIVPS       Z3, Z2, Z2
+	VMOVUPS      f3e2ef945<>+0(SB), Z3
+	VFMADD213PS  fbf527892<>+0(SB), Z2, Z3
+	VFMADD213PS  f3fbe87b0<>+0(SB), Z2, Z3
+	VFMADD213PS  fbf914e5d<>+0(SB), Z2, Z3
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Z2, Z3
+	VFMADD213PS  fbe3ec24c<>+0(SB), Z2, Z3
+	VFMADD213PS  f3dc636c9<>+0(SB), Z2, Z3
+	VFMADD213PS  f3ebf88fb<>+0(SB), Z2, Z3
+	VFMADD213PS  f3f8000c7<>+0(SB), Z2, Z3
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Z2, Z3
+	VFNMADD231PS Z1, Z1, Z3
+	VMOVUPS      f42b20000<>+0(SB), Z1
+	VMINPS       Z3, Z1, Z3
+	VMOVUPS      fc2d00000<>+0(SB), Z1
+	VMAXPS       Z3, Z1, Z3
+	VMULPS       f3fb8aa3b<>+0(SB), Z3, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS f3f318000<>+0(SB), Z1, Z3
+	VFNMADD231PS fb95e8083<>+0(SB), Z1, Z3
+	VMOVUPS      f39506967<>+0(SB), Z4
+	VFMADD213PS  f3ab743ce<>+0(SB), Z3, Z4
+	VFMADD213PS  f3c088908<>+0(SB), Z3, Z4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z3, Z4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z3, Z4
+	VFMADD213PS  f3f000000<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  Z3, Z5, Z4
+	VADDPS       f3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS    Z1, Z4, Z4
+	VMULPS       Z2, Z4, Z4
+	VMULPS       f3f000000<>+0(SB), Z4, Z4
+	VMOVUPS      f3f800000<>+0(SB), Z1
+	VSUBPS       Z4, Z1, Z1
+	VPMOVD2M     Z0, K1
+	VMOVAPS      Z4, K1, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMOVUPS      f3f800000<>+0(SB), Z2
+	VANDPS       i7fffffff<>+0(SB), Z0, Z1
+	VMULPS       f3f3504f3<>+0(SB), Z1, Z1
+	VMOVUPS      f3f800000<>+0(SB), Z3
+	VFMADD231PS  f3f000000<>+0(SB), Z1, Z3
+	VDIVPS       Z3, Z2, Z2
+	VMOVUPS      f3e2ef945<>+0(SB), Z3
+	VFMADD213PS  fbf527892<>+0(SB), Z2, Z3
+	VFMADD213PS  f3fbe87b0<>+0(SB), Z2, Z3
+	VFMADD213PS  fbf914e5d<>+0(SB), Z2, Z3
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Z2, Z3
+	VFMADD213PS  fbe3ec24c<>+0(SB), Z2, Z3
+	VFMADD213PS  f3dc636c9<>+0(SB), Z2, Z3
+	VFMADD213PS  f3ebf88fb<>+0(SB), Z2, Z3
+	VFMADD213PS  f3f8000c7<>+0(SB), Z2, Z3
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Z2, Z3
+	VFNMADD231PS Z1, Z1, Z3
+	VMOVUPS      f42b20000<>+0(SB), Z1
+	VMINPS       Z3, Z1, Z3
+	VMOVUPS      fc2d00000<>+0(SB), Z1
+	VMAXPS       Z3, Z1, Z3
+	VMULPS       f3fb8aa3b<>+0(SB), Z3, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS f3f318000<>+0(SB), Z1, Z3
+	VFNMADD231PS fb95e8083<>+0(SB), Z1, Z3
+	VMOVUPS      f39506967<>+0(SB), Z4
+	VFMADD213PS  f3ab743ce<>+0(SB), Z3, Z4
+	VFMADD213PS  f3c088908<>+0(SB), Z3, Z4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z3, Z4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z3, Z4
+	VFMADD213PS  f3f000000<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  Z3, Z5, Z4
+	VADDPS       f3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS    Z1, Z4, Z4
+	VMULPS       Z2, Z4, Z4
+	VMULPS       f3f000000<>+0(SB), Z4, Z4
+	VMOVUPS      f3f800000<>+0(SB), Z1
+	VSUBPS       Z4, Z1, Z1
+	VPMOVD2M     Z0, K2
+	VMOVAPS      Z4, K2, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA i7fffffff<>+0(SB)/4, $0x7fffffff
+DATA i7fffffff<>+4(SB)/4, $0x7fffffff
+DATA i7fffffff<>+8(SB)/4, $0x7fffffff
+DATA i7fffffff<>+12(SB)/4, $0x7fffffff
+DATA i7fffffff<>+16(SB)/4, $0x7fffffff
+DATA i7fffffff<>+20(SB)/4, $0x7fffffff
+DATA i7fffffff<>+24(SB)/4, $0x7fffffff
+DATA i7fffffff<>+28(SB)/4, $0x7fffffff
+DATA i7fffffff<>+32(SB)/4, $0x7fffffff
+DATA i7fffffff<>+36(SB)/4, $0x7fffffff
+DATA i7fffffff<>+40(SB)/4, $0x7fffffff
+DATA i7fffffff<>+44(SB)/4, $0x7fffffff
+DATA i7fffffff<>+48(SB)/4, $0x7fffffff
+DATA i7fffffff<>+52(SB)/4, $0x7fffffff
+DATA i7fffffff<>+56(SB)/4, $0x7fffffff
+DATA i7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL i7fffffff<>(SB), RODATA|NOPTR, $64
+
+DATA f3f3504f3<>+0(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+4(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+8(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+12(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+16(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+20(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+24(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+28(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+32(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+36(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+40(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+44(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+48(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+52(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+56(SB)/4, $0x3f3504f3
+DATA f3f3504f3<>+60(SB)/4, $0x3f3504f3
+GLOBL f3f3504f3<>(SB), RODATA|NOPTR, $64
+
+DATA f3e2ef945<>+0(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+4(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+8(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+12(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+16(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+20(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+24(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+28(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+32(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+36(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+40(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+44(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+48(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+52(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+56(SB)/4, $0x3e2ef945
+DATA f3e2ef945<>+60(SB)/4, $0x3e2ef945
+GLOBL f3e2ef945<>(SB), RODATA|NOPTR, $64
+
+DATA fbf527892<>+0(SB)/4, $0xbf527892
+DATA fbf527892<>+4(SB)/4, $0xbf527892
+DATA fbf527892<>+8(SB)/4, $0xbf527892
+DATA fbf527892<>+12(SB)/4, $0xbf527892
+DATA fbf527892<>+16(SB)/4, $0xbf527892
+DATA fbf527892<>+20(SB)/4, $0xbf527892
+DATA fbf527892<>+24(SB)/4, $0xbf527892
+DATA fbf527892<>+28(SB)/4, $0xbf527892
+DATA fbf527892<>+32(SB)/4, $0xbf527892
+DATA fbf527892<>+36(SB)/4, $0xbf527892
+DATA fbf527892<>+40(SB)/4, $0xbf527892
+DATA fbf527892<>+44(SB)/4, $0xbf527892
+DATA fbf527892<>+48(SB)/4, $0xbf527892
+DATA fbf527892<>+52(SB)/4, $0xbf527892
+DATA fbf527892<>+56(SB)/4, $0xbf527892
+DATA fbf527892<>+60(SB)/4, $0xbf527892
+GLOBL fbf527892<>(SB), RODATA|NOPTR, $64
+
+DATA f3fbe87b0<>+0(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+4(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+8(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+12(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+16(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+20(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+24(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+28(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+32(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+36(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+40(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+44(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+48(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+52(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+56(SB)/4, $0x3fbe87b0
+DATA f3fbe87b0<>+60(SB)/4, $0x3fbe87b0
+GLOBL f3fbe87b0<>(SB), RODATA|NOPTR, $64
+
+DATA fbf914e5d<>+0(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+4(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+8(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+12(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+16(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+20(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+24(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+28(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+32(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+36(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+40(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+44(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+48(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+52(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+56(SB)/4, $0xbf914e5d
+DATA fbf914e5d<>+60(SB)/4, $0xbf914e5d
+GLOBL fbf914e5d<>(SB), RODATA|NOPTR, $64
+
+DATA f3e8ec7cc<>+0(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+4(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+8(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+12(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+16(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+20(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+24(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+28(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+32(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+36(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+40(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+44(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+48(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+52(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+56(SB)/4, $0x3e8ec7cc
+DATA f3e8ec7cc<>+60(SB)/4, $0x3e8ec7cc
+GLOBL f3e8ec7cc<>(SB), RODATA|NOPTR, $64
+
+DATA fbe3ec24c<>+0(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+4(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+8(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+12(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+16(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+20(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+24(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+28(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+32(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+36(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+40(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+44(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+48(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+52(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+56(SB)/4, $0xbe3ec24c
+DATA fbe3ec24c<>+60(SB)/4, $0xbe3ec24c
+GLOBL fbe3ec24c<>(SB), RODATA|NOPTR, $64
+
+DATA f3dc636c9<>+0(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+4(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+8(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+12(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+16(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+20(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+24(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+28(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+32(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+36(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+40(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+44(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+48(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+52(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+56(SB)/4, $0x3dc636c9
+DATA f3dc636c9<>+60(SB)/4, $0x3dc636c9
+GLOBL f3dc636c9<>(SB), RODATA|NOPTR, $64
+
+DATA f3ebf88fb<>+0(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+4(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+8(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+12(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+16(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+20(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+24(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+28(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+32(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+36(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+40(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+44(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+48(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+52(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+56(SB)/4, $0x3ebf88fb
+DATA f3ebf88fb<>+60(SB)/4, $0x3ebf88fb
+GLOBL f3ebf88fb<>(SB), RODATA|NOPTR, $64
+
+DATA f3f8000c7<>+0(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+4(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+8(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+12(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+16(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+20(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+24(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+28(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+32(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+36(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+40(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+44(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+48(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+52(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+56(SB)/4, $0x3f8000c7
+DATA f3f8000c7<>+60(SB)/4, $0x3f8000c7
+GLOBL f3f8000c7<>(SB), RODATA|NOPTR, $64
+
+DATA fbfa1fc4e<>+0(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+4(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+8(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+12(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+16(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+20(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+24(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+28(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+32(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+36(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+40(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+44(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+48(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+52(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+56(SB)/4, $0xbfa1fc4e
+DATA fbfa1fc4e<>+60(SB)/4, $0xbfa1fc4e
+GLOBL fbfa1fc4e<>(SB), RODATA|NOPTR, $64
+
+// func geluGateAVX512(dst *float32, x *float32, up *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·geluGateAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+24(FP), DX
+	MOVQ up+16(FP), BX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Z0
+	VMOVUPS      f3f800000<>+0(SB), Z2
+	VANDPS       i7fffffff<>+0(SB), Z0, Z1
+	VMULPS       f3f3504f3<>+0(SB), Z1, Z1
+	VMOVUPS      f3f800000<>+0(SB), Z3
+	VFMADD231PS  f3f000000<>+0(SB), Z1, Z3
+	VDIVPS       Z3, Z2, Z2
+	VMOVUPS      f3e2ef945<>+0(SB), Z3
+	VFMADD213PS  fbf527892<>+0(SB), Z2, Z3
+	VFMADD213PS  f3fbe87b0<>+0(SB), Z2, Z3
+	VFMADD213PS  fbf914e5d<>+0(SB), Z2, Z3
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Z2, Z3
+	VFMADD213PS  fbe3ec24c<>+0(SB), Z2, Z3
+	VFMADD213PS  f3dc636c9<>+0(SB), Z2, Z3
+	VFMADD213PS  f3ebf88fb<>+0(SB), Z2, Z3
+	VFMADD213PS  f3f8000c7<>+0(SB), Z2, Z3
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Z2, Z3
+	VFNMADD231PS Z1, Z1, Z3
+	VMOVUPS      f42b20000<>+0(SB), Z1
+	VMINPS       Z3, Z1, Z3
+	VMOVUPS      fc2d00000<>+0(SB), Z1
+	VMAXPS       Z3, Z1, Z3
+	VMULPS       f3fb8aa3b<>+0(SB), Z3, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS f3f318000<>+0(SB), Z1, Z3
+	VFNMADD231PS fb95e8083<>+0(SB), Z1, Z3
+	VMOVUPS      f39506967<>+0(SB), Z4
+	VFMADD213PS  f3ab743ce<>+0(SB), Z3, Z4
+	VFMADD213PS  f3c088908<>+0(SB), Z3, Z4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z3, Z4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z3, Z4
+	VFMADD213PS  f3f000000<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  Z3, Z5, Z4
+	VADDPS       f3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS    Z1, Z4, Z4
+	VMULPS       Z2, Z4, Z4
+	VMULPS       f3f000000<>+0(SB), Z4, Z4
+	VMOVUPS      f3f800000<>+0(SB), Z1
+	VSUBPS       Z4, Z1, Z1
+	VPMOVD2M     Z0, K1
+	VMOVAPS      Z4, K1, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      (BX), Z0
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, SI
+	BZHIQ        DX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMOVUPS      f3f800000<>+0(SB), Z2
+	VANDPS       i7fffffff<>+0(SB), Z0, Z1
+	VMULPS       f3f3504f3<>+0(SB), Z1, Z1
+	VMOVUPS      f3f800000<>+0(SB), Z3
+	VFMADD231PS  f3f000000<>+0(SB), Z1, Z3
+	VDIVPS       Z3, Z2, Z2
+	VMOVUPS      f3e2ef945<>+0(SB), Z3
+	VFMADD213PS  fbf527892<>+0(SB), Z2, Z3
+	VFMADD213PS  f3fbe87b0<>+0(SB), Z2, Z3
+	VFMADD213PS  fbf914e5d<>+0(SB), Z2, Z3
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Z2, Z3
+	VFMADD213PS  fbe3ec24c<>+0(SB), Z2, Z3
+	VFMADD213PS  f3dc636c9<>+0(SB), Z2, Z3
+	VFMADD213PS  f3ebf88fb<>+0(SB), Z2, Z3
+	VFMADD213PS  f3f8000c7<>+0(SB), Z2, Z3
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Z2, Z3
+	VFNMADD231PS Z1, Z1, Z3
+	VMOVUPS      f42b20000<>+0(SB), Z1
+	VMINPS       Z3, Z1, Z3
+	VMOVUPS      fc2d00000<>+0(SB), Z1
+	VMAXPS       Z3, Z1, Z3
+	VMULPS       f3fb8aa3b<>+0(SB), Z3, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS f3f318000<>+0(SB), Z1, Z3
+	VFNMADD231PS fb95e8083<>+0(SB), Z1, Z3
+	VMOVUPS      f39506967<>+0(SB), Z4
+	VFMADD213PS  f3ab743ce<>+0(SB), Z3, Z4
+	VFMADD213PS  f3c088908<>+0(SB), Z3, Z4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z3, Z4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z3, Z4
+	VFMADD213PS  f3f000000<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  Z3, Z5, Z4
+	VADDPS       f3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS    Z1, Z4, Z4
+	VMULPS       Z2, Z4, Z4
+	VMULPS       f3f000000<>+0(SB), Z4, Z4
+	VMOVUPS      f3f800000<>+0(SB), Z1
+	VSUBPS       Z4, Z1, Z1
+	VPMOVD2M     Z0, K2
+	VMOVAPS      Z4, K2, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS.Z    (BX), K1, Z0
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluTanhAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·geluTanhAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Z0
+	VMULPS       Z0, Z0, Z1
+	VMULPS       fbd922279<>+0(SB), Z1, Z1
+	VADDPS       fbfcc422a<>+0(SB), Z1, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VDIVPS       Z3, Z0, Z3
+	VMOVUPS      Z3, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMULPS       Z0, Z0, Z1
+	VMULPS       fbd922279<>+0(SB), Z1, Z1
+	VADDPS       fbfcc422a<>+0(SB), Z1, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VDIVPS       Z3, Z0, Z3
+	VMOVUPS      Z3, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA fbd922279<>+0(SB)/4, $0xbd922279
+DATA fbd922279<>+4(SB)/4, $0xbd922279
+DATA fbd922279<>+8(SB)/4, $0xbd922279
+DATA fbd922279<>+12(SB)/4, $0xbd922279
+DATA fbd922279<>+16(SB)/4, $0xbd922279
+DATA fbd922279<>+20(SB)/4, $0xbd922279
+DATA fbd922279<>+24(SB)/4, $0xbd922279
+DATA fbd922279<>+28(SB)/4, $0xbd922279
+DATA fbd922279<>+32(SB)/4, $0xbd922279
+DATA fbd922279<>+36(SB)/4, $0xbd922279
+DATA fbd922279<>+40(SB)/4, $0xbd922279
+DATA fbd922279<>+44(SB)/4, $0xbd922279
+DATA fbd922279<>+48(SB)/4, $0xbd922279
+DATA fbd922279<>+52(SB)/4, $0xbd922279
+DATA fbd922279<>+56(SB)/4, $0xbd922279
+DATA fbd922279<>+60(SB)/4, $0xbd922279
+GLOBL fbd922279<>(SB), RODATA|NOPTR, $64
+
+DATA fbfcc422a<>+0(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+4(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+8(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+12(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+16(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+20(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+24(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+28(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+32(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+36(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+40(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+44(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+48(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+52(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+56(SB)/4, $0xbfcc422a
+DATA fbfcc422a<>+60(SB)/4, $0xbfcc422a
+GLOBL fbfcc422a<>(SB), RODATA|NOPTR, $64
+
+// func geluTanhGateAVX512(dst *float32, x *float32, up *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·geluTanhGateAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+24(FP), DX
+	MOVQ up+16(FP), BX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Z0
+	VMULPS       Z0, Z0, Z1
+	VMULPS       fbd922279<>+0(SB), Z1, Z1
+	VADDPS       fbfcc422a<>+0(SB), Z1, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VDIVPS       Z3, Z0, Z3
+	VMOVUPS      (BX), Z0
+	VMULPS       Z0, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, SI
+	BZHIQ        DX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMULPS       Z0, Z0, Z1
+	VMULPS       fbd922279<>+0(SB), Z1, Z1
+	VADDPS       fbfcc422a<>+0(SB), Z1, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VDIVPS       Z3, Z0, Z3
+	VMOVUPS.Z    (BX), K1, Z0
+	VMULPS       Z0, Z3, Z3
+	VMOVUPS      Z3, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func sigmoidAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Z0
+	VMULPS       fbf800000<>+0(SB), Z0, Z0
+	VMOVUPS      f42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMOVUPS      fc2d00000<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMULPS       f3fb8aa3b<>+0(SB), Z0, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS f3f318000<>+0(SB), Z1, Z0
+	VFNMADD231PS fb95e8083<>+0(SB), Z1, Z0
+	VMOVUPS      f39506967<>+0(SB), Z2
+	VFMADD213PS  f3ab743ce<>+0(SB), Z0, Z2
+	VFMADD213PS  f3c088908<>+0(SB), Z0, Z2
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z0, Z2
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z0, Z2
+	VFMADD213PS  f3f000000<>+0(SB), Z0, Z2
+	VMULPS       Z0, Z0, Z3
+	VFMADD213PS  Z0, Z3, Z2
+	VADDPS       f3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS    Z1, Z2, Z2
+	VADDPS       f3f800000<>+0(SB), Z2, Z2
+	VMOVUPS      f3f800000<>+0(SB), Z0
+	VDIVPS       Z2, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMULPS       fbf800000<>+0(SB), Z0, Z0
+	VMOVUPS      f42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMOVUPS      fc2d00000<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMULPS       f3fb8aa3b<>+0(SB), Z0, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS f3f318000<>+0(SB), Z1, Z0
+	VFNMADD231PS fb95e8083<>+0(SB), Z1, Z0
+	VMOVUPS      f39506967<>+0(SB), Z2
+	VFMADD213PS  f3ab743ce<>+0(SB), Z0, Z2
+	VFMADD213PS  f3c088908<>+0(SB), Z0, Z2
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z0, Z2
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z0, Z2
+	VFMADD213PS  f3f000000<>+0(SB), Z0, Z2
+	VMULPS       Z0, Z0, Z3
+	VFMADD213PS  Z0, Z3, Z2
+	VADDPS       f3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS    Z1, Z2, Z2
+	VADDPS       f3f800000<>+0(SB), Z2, Z2
+	VMOVUPS      f3f800000<>+0(SB), Z0
+	VDIVPS       Z2, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func dsiluAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·dsiluAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Z0
+	VMULPS       fbf800000<>+0(SB), Z0, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      f3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMOVUPS      f3f800000<>+0(SB), Z2
+	VSUBPS       Z1, Z2, Z2
+	VFMADD213PS  f3f800000<>+0(SB), Z0, Z2
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMULPS       fbf800000<>+0(SB), Z0, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      f3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMOVUPS      f3f800000<>+0(SB), Z2
+	VSUBPS       Z1, Z2, Z2
+	VFMADD213PS  f3f800000<>+0(SB), Z0, Z2
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func dgeluAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·dgeluAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Z0
+	VMOVUPS      f3f800000<>+0(SB), Z2
+	VANDPS       i7fffffff<>+0(SB), Z0, Z1
+	VMULPS       f3f3504f3<>+0(SB), Z1, Z1
+	VMOVUPS      f3f800000<>+0(SB), Z3
+	VFMADD231PS  f3f000000<>+0(SB), Z1, Z3
+	VDIVPS       Z3, Z2, Z2
+	VMOVUPS      f3e2ef945<>+0(SB), Z3
+	VFMADD213PS  fbf527892<>+0(SB), Z2, Z3
+	VFMADD213PS  f3fbe87b0<>+0(SB), Z2, Z3
+	VFMADD213PS  fbf914e5d<>+0(SB), Z2, Z3
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Z2, Z3
+	VFMADD213PS  fbe3ec24c<>+0(SB), Z2, Z3
+	VFMADD213PS  f3dc636c9<>+0(SB), Z2, Z3
+	VFMADD213PS  f3ebf88fb<>+0(SB), Z2, Z3
+	VFMADD213PS  f3f8000c7<>+0(SB), Z2, Z3
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Z2, Z3
+	VFNMADD231PS Z1, Z1, Z3
+	VMOVUPS      f42b20000<>+0(SB), Z1
+	VMINPS       Z3, Z1, Z3
+	VMOVUPS      fc2d00000<>+0(SB), Z1
+	VMAXPS       Z3, Z1, Z3
+	VMULPS       f3fb8aa3b<>+0(SB), Z3, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS f3f318000<>+0(SB), Z1, Z3
+	VFNMADD231PS fb95e8083<>+0(SB), Z1, Z3
+	VMOVUPS      f39506967<>+0(SB), Z4
+	VFMADD213PS  f3ab743ce<>+0(SB), Z3, Z4
+	VFMADD213PS  f3c088908<>+0(SB), Z3, Z4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z3, Z4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z3, Z4
+	VFMADD213PS  f3f000000<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  Z3, Z5, Z4
+	VADDPS       f3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS    Z1, Z4, Z4
+	VMULPS       Z2, Z4, Z4
+	VMULPS       f3f000000<>+0(SB), Z4, Z4
+	VMOVUPS      f3f800000<>+0(SB), Z1
+	VSUBPS       Z4, Z1, Z1
+	VPMOVD2M     Z0, K1
+	VMOVAPS      Z4, K1, Z1
+	VMULPS       Z0, Z0, Z2
+	VMULPS       fbf000000<>+0(SB), Z2, Z2
+	VMOVUPS      f42b20000<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z2
+	VMOVUPS      fc2d00000<>+0(SB), Z3
+	VMAXPS       Z2, Z3, Z2
+	VMULPS       f3fb8aa3b<>+0(SB), Z2, Z3
+	VRNDSCALEPS  $0x08, Z3, Z3
+	VFNMADD231PS f3f318000<>+0(SB), Z3, Z2
+	VFNMADD231PS fb95e8083<>+0(SB), Z3, Z2
+	VMOVUPS      f39506967<>+0(SB), Z4
+	VFMADD213PS  f3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS  f3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS  f3f000000<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       f3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS    Z3, Z4, Z4
+	VMULPS       f3ecc422a<>+0(SB), Z4, Z4
+	VFMADD231PS  Z0, Z4, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMOVUPS      f3f800000<>+0(SB), Z2
+	VANDPS       i7fffffff<>+0(SB), Z0, Z1
+	VMULPS       f3f3504f3<>+0(SB), Z1, Z1
+	VMOVUPS      f3f800000<>+0(SB), Z3
+	VFMADD231PS  f3f000000<>+0(SB), Z1, Z3
+	VDIVPS       Z3, Z2, Z2
+	VMOVUPS      f3e2ef945<>+0(SB), Z3
+	VFMADD213PS  fbf527892<>+0(SB), Z2, Z3
+	VFMADD213PS  f3fbe87b0<>+0(SB), Z2, Z3
+	VFMADD213PS  fbf914e5d<>+0(SB), Z2, Z3
+	VFMADD213PS  f3e8ec7cc<>+0(SB), Z2, Z3
+	VFMADD213PS  fbe3ec24c<>+0(SB), Z2, Z3
+	VFMADD213PS  f3dc636c9<>+0(SB), Z2, Z3
+	VFMADD213PS  f3ebf88fb<>+0(SB), Z2, Z3
+	VFMADD213PS  f3f8000c7<>+0(SB), Z2, Z3
+	VFMADD213PS  fbfa1fc4e<>+0(SB), Z2, Z3
+	VFNMADD231PS Z1, Z1, Z3
+	VMOVUPS      f42b20000<>+0(SB), Z1
+	VMINPS       Z3, Z1, Z3
+	VMOVUPS      fc2d00000<>+0(SB), Z1
+	VMAXPS       Z3, Z1, Z3
+	VMULPS       f3fb8aa3b<>+0(SB), Z3, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS f3f318000<>+0(SB), Z1, Z3
+	VFNMADD231PS fb95e8083<>+0(SB), Z1, Z3
+	VMOVUPS      f39506967<>+0(SB), Z4
+	VFMADD213PS  f3ab743ce<>+0(SB), Z3, Z4
+	VFMADD213PS  f3c088908<>+0(SB), Z3, Z4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z3, Z4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z3, Z4
+	VFMADD213PS  f3f000000<>+0(SB), Z3, Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  Z3, Z5, Z4
+	VADDPS       f3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS    Z1, Z4, Z4
+	VMULPS       Z2, Z4, Z4
+	VMULPS       f3f000000<>+0(SB), Z4, Z4
+	VMOVUPS      f3f800000<>+0(SB), Z1
+	VSUBPS       Z4, Z1, Z1
+	VPMOVD2M     Z0, K2
+	VMOVAPS      Z4, K2, Z1
+	VMULPS       Z0, Z0, Z2
+	VMULPS       fbf000000<>+0(SB), Z2, Z2
+	VMOVUPS      f42b20000<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z2
+	VMOVUPS      fc2d00000<>+0(SB), Z3
+	VMAXPS       Z2, Z3, Z2
+	VMULPS       f3fb8aa3b<>+0(SB), Z2, Z3
+	VRNDSCALEPS  $0x08, Z3, Z3
+	VFNMADD231PS f3f318000<>+0(SB), Z3, Z2
+	VFNMADD231PS fb95e8083<>+0(SB), Z3, Z2
+	VMOVUPS      f39506967<>+0(SB), Z4
+	VFMADD213PS  f3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS  f3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS  f3f000000<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       f3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS    Z3, Z4, Z4
+	VMULPS       f3ecc422a<>+0(SB), Z4, Z4
+	VFMADD231PS  Z0, Z4, Z1
+	VMOVUPS      Z1, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA fbf000000<>+0(SB)/4, $0xbf000000
+DATA fbf000000<>+4(SB)/4, $0xbf000000
+DATA fbf000000<>+8(SB)/4, $0xbf000000
+DATA fbf000000<>+12(SB)/4, $0xbf000000
+DATA fbf000000<>+16(SB)/4, $0xbf000000
+DATA fbf000000<>+20(SB)/4, $0xbf000000
+DATA fbf000000<>+24(SB)/4, $0xbf000000
+DATA fbf000000<>+28(SB)/4, $0xbf000000
+DATA fbf000000<>+32(SB)/4, $0xbf000000
+DATA fbf000000<>+36(SB)/4, $0xbf000000
+DATA fbf000000<>+40(SB)/4, $0xbf000000
+DATA fbf000000<>+44(SB)/4, $0xbf000000
+DATA fbf000000<>+48(SB)/4, $0xbf000000
+DATA fbf000000<>+52(SB)/4, $0xbf000000
+DATA fbf000000<>+56(SB)/4, $0xbf000000
+DATA fbf000000<>+60(SB)/4, $0xbf000000
+GLOBL fbf000000<>(SB), RODATA|NOPTR, $64
+
+DATA f3ecc422a<>+0(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+4(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+8(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+12(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+16(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+20(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+24(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+28(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+32(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+36(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+40(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+44(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+48(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+52(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+56(SB)/4, $0x3ecc422a
+DATA f3ecc422a<>+60(SB)/4, $0x3ecc422a
+GLOBL f3ecc422a<>(SB), RODATA|NOPTR, $64
+
+// func dgeluTanhAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·dgeluTanhAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS      (CX), Z0
+	VMULPS       Z0, Z0, Z1
+	VMULPS       fbd922279<>+0(SB), Z1, Z1
+	VADDPS       fbfcc422a<>+0(SB), Z1, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      f3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMOVUPS      f3f800000<>+0(SB), Z2
+	VSUBPS       Z1, Z2, Z2
+	VMOVUPS      f42800000<>+0(SB), Z3
+	VMINPS       Z0, Z3, Z0
+	VMOVUPS      fc2800000<>+0(SB), Z3
+	VMAXPS       Z0, Z3, Z0
+	VMULPS       Z0, Z0, Z3
+	VMULPS       f3e5b33b6<>+0(SB), Z3, Z3
+	VADDPS       f3fcc422a<>+0(SB), Z3, Z3
+	VMULPS       Z0, Z3, Z3
+	VMULPS       Z1, Z2, Z2
+	VFMADD231PS  Z3, Z2, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMULPS       Z0, Z0, Z1
+	VMULPS       fbd922279<>+0(SB), Z1, Z1
+	VADDPS       fbfcc422a<>+0(SB), Z1, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      f42b20000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      fc2d00000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       f3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS f3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS fb95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      f39506967<>+0(SB), Z3
+	VFMADD213PS  f3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  f3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  f3f000000<>+0(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VADDPS       f3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      f3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMOVUPS      f3f800000<>+0(SB), Z2
+	VSUBPS       Z1, Z2, Z2
+	VMOVUPS      f42800000<>+0(SB), Z3
+	VMINPS       Z0, Z3, Z0
+	VMOVUPS      fc2800000<>+0(SB), Z3
+	VMAXPS       Z0, Z3, Z0
+	VMULPS       Z0, Z0, Z3
+	VMULPS       f3e5b33b6<>+0(SB), Z3, Z3
+	VADDPS       f3fcc422a<>+0(SB), Z3, Z3
+	VMULPS       Z0, Z3, Z3
+	VMULPS       Z1, Z2, Z2
+	VFMADD231PS  Z3, Z2, Z1
+	VMOVUPS      Z1, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA f42800000<>+0(SB)/4, $0x42800000
+DATA f42800000<>+4(SB)/4, $0x42800000
+DATA f42800000<>+8(SB)/4, $0x42800000
+DATA f42800000<>+12(SB)/4, $0x42800000
+DATA f42800000<>+16(SB)/4, $0x42800000
+DATA f42800000<>+20(SB)/4, $0x42800000
+DATA f42800000<>+24(SB)/4, $0x42800000
+DATA f42800000<>+28(SB)/4, $0x42800000
+DATA f42800000<>+32(SB)/4, $0x42800000
+DATA f42800000<>+36(SB)/4, $0x42800000
+DATA f42800000<>+40(SB)/4, $0x42800000
+DATA f42800000<>+44(SB)/4, $0x42800000
+DATA f42800000<>+48(SB)/4, $0x42800000
+DATA f42800000<>+52(SB)/4, $0x42800000
+DATA f42800000<>+56(SB)/4, $0x42800000
+DATA f42800000<>+60(SB)/4, $0x42800000
+GLOBL f42800000<>(SB), RODATA|NOPTR, $64
+
+DATA fc2800000<>+0(SB)/4, $0xc2800000
+DATA fc2800000<>+4(SB)/4, $0xc2800000
+DATA fc2800000<>+8(SB)/4, $0xc2800000
+DATA fc2800000<>+12(SB)/4, $0xc2800000
+DATA fc2800000<>+16(SB)/4, $0xc2800000
+DATA fc2800000<>+20(SB)/4, $0xc2800000
+DATA fc2800000<>+24(SB)/4, $0xc2800000
+DATA fc2800000<>+28(SB)/4, $0xc2800000
+DATA fc2800000<>+32(SB)/4, $0xc2800000
+DATA fc2800000<>+36(SB)/4, $0xc2800000
+DATA fc2800000<>+40(SB)/4, $0xc2800000
+DATA fc2800000<>+44(SB)/4, $0xc2800000
+DATA fc2800000<>+48(SB)/4, $0xc2800000
+DATA fc2800000<>+52(SB)/4, $0xc2800000
+DATA fc2800000<>+56(SB)/4, $0xc2800000
+DATA fc2800000<>+60(SB)/4, $0xc2800000
+GLOBL fc2800000<>(SB), RODATA|NOPTR, $64
+
+DATA f3e5b33b6<>+0(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+4(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+8(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+12(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+16(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+20(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+24(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+28(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+32(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+36(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+40(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+44(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+48(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+52(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+56(SB)/4, $0x3e5b33b6
+DATA f3e5b33b6<>+60(SB)/4, $0x3e5b33b6
+GLOBL f3e5b33b6<>(SB), RODATA|NOPTR, $64
+
+DATA f3fcc422a<>+0(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+4(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+8(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+12(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+16(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+20(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+24(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+28(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+32(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+36(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+40(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+44(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+48(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+52(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+56(SB)/4, $0x3fcc422a
+DATA f3fcc422a<>+60(SB)/4, $0x3fcc422a
+GLOBL f3fcc422a<>(SB), RODATA|NOPTR, $64
+
+// func addAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·addAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, DX
+	JGE     loop
+
+tail:
+	ADDQ      $0x10, DX
+	JEQ       done
+	MOVQ      $-1, BX
+	BZHIQ     DX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (CX), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·mulAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x10, DX
+	JLT  tail
+
+loop:
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+	VMULPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, DX
+	JGE     loop
+
+tail:
+	ADDQ      $0x10, DX
+	JEQ       done
+	MOVQ      $-1, BX
+	BZHIQ     DX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (CX), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func axpyAVX512(dst *float32, a float32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·axpyAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+16(FP), CX
+	MOVQ         n+24(FP), DX
+	MOVSS        a+8(FP), X0
+	VBROADCASTSS X0, Z0
+	SUBQ         $0x10, DX
+	JLT          tail
+
+loop:
+	VMOVUPS     (AX), Z1
+	VMOVUPS     (CX), Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, (AX)
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, DX
+	JGE         loop
+
+tail:
+	ADDQ        $0x10, DX
+	JEQ         done
+	MOVQ        $-1, BX
+	BZHIQ       DX, BX, BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (AX), K1, Z1
+	VMOVUPS.Z   (CX), K1, Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normAVX512(dst *float32, x *float32, weight *float32, mean float32, scale float32, n int)
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·normAVX512(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+32(FP), DX
+	MOVQ         weight+16(FP), BX
+	MOVSS        mean+24(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        scale+28(FP), X1
+	VBROADCASTSS X1, Z1
+	SUBQ         $0x10, DX
+	JLT          tail
+
+loop:
+	VMOVUPS (CX), Z2
+	VSUBPS  Z0, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VMOVUPS (BX), Z3
+	VMULPS  Z3, Z2, Z2
+	VMOVUPS Z2, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, DX
+	JGE     loop
+
+tail:
+	ADDQ      $0x10, DX
+	JEQ       done
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX), K1, Z2
+	VSUBPS    Z0, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VMOVUPS.Z (BX), K1, Z0
+	VMULPS    Z0, Z2, Z2
+	VMOVUPS   Z2, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func spreadAVX512(x *float32, mean float32, n int) float32
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE
+TEXT ·spreadAVX512(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), AX
+	MOVQ         n+16(FP), CX
+	MOVSS        mean+8(FP), X0
+	VBROADCASTSS X0, Z0
+	VPXORD       Z1, Z1, Z1
+	SUBQ         $0x10, CX
+	JLT          tail
+
+loop:
+	VMOVUPS     (AX), Z4
+	VSUBPS      Z0, Z4, Z4
+	VPXORD      Z2, Z2, Z2
+	VFMADD231PS Z4, Z4, Z1
+	ADDQ        $0x40, AX
+	SUBQ        $0x10, CX
+	JGE         loop
+
+tail:
+	ADDQ        $0x10, CX
+	JEQ         done
+	MOVQ        $-1, DX
+	BZHIQ       CX, DX, DX
+	KMOVW       DX, K1
+	VMOVUPS.Z   (AX), K1, Z2
+	VSUBPS      Z0, Z2, Z2
+	VPXORD      Z3, Z3, Z3
+	VMOVAPS     Z3, Z0
+	VMOVAPS     Z2, K1, Z0
+	VMOVAPS     Z0, Z2
+	VFMADD231PS Z2, Z2, Z1
+
+done:
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VUNPCKLPD     X1, X1, X0
+	VUNPCKHPD     X1, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X0, X1
+	VSHUFPS       $0xdd, X0, X0, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func sumAVX512(x *float32, n int) float32
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE
+TEXT ·sumAVX512(SB), NOSPLIT, $0-20
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	VPXORD Z0, Z0, Z0
+	SUBQ   $0x10, CX
+	JLT    tail
+
+loop:
+	VMOVUPS (AX), Z1
+	VADDPS  Z1, Z0, Z0
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, CX
+	JGE     loop
+
+tail:
+	ADDQ      $0x10, CX
+	JEQ       done
+	MOVQ      $-1, DX
+	BZHIQ     CX, DX, DX
+	KMOVW     DX, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VADDPS    Z1, Z0, Z0
+
+done:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VADDPS        X1, X0, X0
+	VUNPCKLPD     X0, X0, X1
+	VUNPCKHPD     X0, X0, X0
+	VADDPS        X0, X1, X1
+	VSHUFPS       $0x88, X1, X1, X0
+	VSHUFPS       $0xdd, X1, X1, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func maximumAVX512(x *float32, n int) float32
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE
+TEXT ·maximumAVX512(SB), NOSPLIT, $0-20
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VMOVUPS fff800000<>+0(SB), Z0
+	SUBQ    $0x10, CX
+	JLT     tail
+
+loop:
+	VMOVUPS (AX), Z1
+	VMOVUPS fff800000<>+0(SB), Z2
+	VMAXPS  Z0, Z1, Z0
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, CX
+	JGE     loop
+
+tail:
+	ADDQ      $0x10, CX
+	JEQ       done
+	MOVQ      $-1, DX
+	BZHIQ     CX, DX, DX
+	KMOVW     DX, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VMOVUPS   fff800000<>+0(SB), Z2
+	VMOVAPS   Z2, Z2
+	VMOVAPS   Z1, K1, Z2
+	VMOVAPS   Z2, Z1
+	VMAXPS    Z0, Z1, Z0
+
+done:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VMAXPS        Y0, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VMAXPS        X1, X0, X0
+	VPERMILPS     $0x4e, X0, X1
+	VMAXPS        X1, X0, X0
+	VPERMILPS     $0xb1, X0, X1
+	VMAXPS        X1, X0, X0
+	MOVSS         X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+DATA fff800000<>+0(SB)/4, $0xff800000
+DATA fff800000<>+4(SB)/4, $0xff800000
+DATA fff800000<>+8(SB)/4, $0xff800000
+DATA fff800000<>+12(SB)/4, $0xff800000
+DATA fff800000<>+16(SB)/4, $0xff800000
+DATA fff800000<>+20(SB)/4, $0xff800000
+DATA fff800000<>+24(SB)/4, $0xff800000
+DATA fff800000<>+28(SB)/4, $0xff800000
+DATA fff800000<>+32(SB)/4, $0xff800000
+DATA fff800000<>+36(SB)/4, $0xff800000
+DATA fff800000<>+40(SB)/4, $0xff800000
+DATA fff800000<>+44(SB)/4, $0xff800000
+DATA fff800000<>+48(SB)/4, $0xff800000
+DATA fff800000<>+52(SB)/4, $0xff800000
+DATA fff800000<>+56(SB)/4, $0xff800000
+DATA fff800000<>+60(SB)/4, $0xff800000
+GLOBL fff800000<>(SB), RODATA|NOPTR, $64
+
+// func expSumAVX512(dst *float32, x *float32, less float32, n int) float32
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE
+TEXT ·expSumAVX512(SB), NOSPLIT, $0-36
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	MOVSS        less+16(FP), X0
+	VBROADCASTSS X0, Z0
+	VPXORD       Z1, Z1, Z1
+	SUBQ         $0x10, DX
+	JLT          tail
+
+loop:
+	VMOVUPS      (CX), Z4
+	VSUBPS       Z0, Z4, Z4
+	VMOVUPS      f42b20000<>+0(SB), Z5
+	VMINPS       Z4, Z5, Z4
+	VMOVUPS      fc2d00000<>+0(SB), Z5
+	VMAXPS       Z4, Z5, Z4
+	VMULPS       f3fb8aa3b<>+0(SB), Z4, Z5
+	VRNDSCALEPS  $0x08, Z5, Z5
+	VFNMADD231PS f3f318000<>+0(SB), Z5, Z4
+	VFNMADD231PS fb95e8083<>+0(SB), Z5, Z4
+	VMOVUPS      f39506967<>+0(SB), Z6
+	VFMADD213PS  f3ab743ce<>+0(SB), Z4, Z6
+	VFMADD213PS  f3c088908<>+0(SB), Z4, Z6
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z4, Z6
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z4, Z6
+	VFMADD213PS  f3f000000<>+0(SB), Z4, Z6
+	VMULPS       Z4, Z4, Z7
+	VFMADD213PS  Z4, Z7, Z6
+	VADDPS       f3f800000<>+0(SB), Z6, Z6
+	VSCALEFPS    Z5, Z6, Z6
+	VPXORD       Z2, Z2, Z2
+	VADDPS       Z6, Z1, Z1
+	MOVQ         dst+0(FP), BX
+	TESTQ        BX, BX
+	JEQ          skip1
+	VMOVUPS      Z6, (AX)
+
+skip1:
+	ADDQ $0x40, AX
+	ADDQ $0x40, CX
+	SUBQ $0x10, DX
+	JGE  loop
+
+tail:
+	ADDQ         $0x10, DX
+	JEQ          done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z2
+	VSUBPS       Z0, Z2, Z2
+	VMOVUPS      f42b20000<>+0(SB), Z0
+	VMINPS       Z2, Z0, Z2
+	VMOVUPS      fc2d00000<>+0(SB), Z0
+	VMAXPS       Z2, Z0, Z2
+	VMULPS       f3fb8aa3b<>+0(SB), Z2, Z0
+	VRNDSCALEPS  $0x08, Z0, Z0
+	VFNMADD231PS f3f318000<>+0(SB), Z0, Z2
+	VFNMADD231PS fb95e8083<>+0(SB), Z0, Z2
+	VMOVUPS      f39506967<>+0(SB), Z4
+	VFMADD213PS  f3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS  f3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS  f3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS  f3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS  f3f000000<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       f3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS    Z0, Z4, Z4
+	VPXORD       Z3, Z3, Z3
+	VMOVAPS      Z3, Z0
+	VMOVAPS      Z4, K1, Z0
+	VMOVAPS      Z0, Z4
+	VADDPS       Z4, Z1, Z1
+	MOVQ         dst+0(FP), CX
+	TESTQ        CX, CX
+	JEQ          skip2
+	VMOVUPS      Z4, K1, (AX)
+
+skip2:
+done:
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VUNPCKLPD     X1, X1, X0
+	VUNPCKHPD     X1, X1, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x88, X0, X0, X1
+	VSHUFPS       $0xdd, X0, X0, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func ropeAVX512(x *float32, cos *float32, sin *float32, half int, heads int, stride int, sign float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·ropeAVX512(SB), NOSPLIT, $0-52
+	MOVQ         x+0(FP), AX
+	MOVQ         heads+32(FP), CX
+	MOVQ         stride+40(FP), DX
+	MOVSS        sign+48(FP), X0
+	VBROADCASTSS X0, Z0
+
+head:
+	MOVQ cos+8(FP), BX
+	MOVQ sin+16(FP), SI
+	MOVQ half+24(FP), DI
+	MOVQ AX, R8
+	LEAQ (AX)(DI*4), R9
+
+loop:
+	VMOVUPS      (R8), Z1
+	VMOVUPS      (R9), Z2
+	VMOVUPS      (BX), Z3
+	VMOVUPS      (SI), Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z1, Z5
+	VFNMADD231PS Z4, Z2, Z5
+	VMULPS       Z3, Z2, Z2
+	VFMADD231PS  Z4, Z1, Z2
+	VMOVUPS      Z5, (R8)
+	VMOVUPS      Z2, (R9)
+	ADDQ         $0x40, R8
+	ADDQ         $0x40, R9
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, SI
+	SUBQ         $0x10, DI
+	JGT          loop
+	ADDQ         DX, AX
+	DECQ         CX
+	JNE          head
+	VZEROUPPER
+	RET
+
+// func scores1AVX512(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, AVX512F
+TEXT ·scores1AVX512(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   dims+16(FP), BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop0:
+	VMOVUPS      (DX), Z2
+	VMOVUPS      64(DX), Z3
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JNE          loop0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+// func values1AVX512(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, AVX512F
+TEXT ·values1AVX512(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+
+columns:
+	VBROADCASTSS 8(CX), Z0
+	VMULPS       (AX), Z0, Z1
+	VMULPS       64(AX), Z0, Z0
+	MOVQ         p+8(FP), DI
+	MOVQ         to+40(FP), R8
+	MOVQ         from+32(FP), R9
+	LEAQ         (DI)(R9*4), DI
+	SUBQ         R9, R8
+	MOVQ         BX, R9
+
+position:
+	VMOVUPS      (R9), Z2
+	VMOVUPS      64(R9), Z3
+	VBROADCASTSS (DI), Z4
+	VFMADD231PS  Z2, Z4, Z1
+	VFMADD231PS  Z3, Z4, Z0
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position
+	VMOVUPS      Z1, (AX)
+	VMOVUPS      Z0, 64(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x20, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func scores2AVX512(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, AVX512F
+TEXT ·scores2AVX512(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   k+24(FP), BX
+	MOVQ   dims+16(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+loop0:
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (DX)(CX*1), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	DECQ         SI
+	JNE          loop0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func values2AVX512(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, AVX512F
+TEXT ·values2AVX512(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+
+columns:
+	VBROADCASTSS 8(CX), Z0
+	VMULPS       (AX), Z0, Z1
+	VMULPS       64(AX), Z0, Z0
+	VBROADCASTSS 20(CX), Z2
+	VMULPS       (AX)(SI*1), Z2, Z3
+	VMULPS       64(AX)(SI*1), Z2, Z2
+	MOVQ         p+8(FP), DI
+	MOVQ         to+40(FP), R8
+	MOVQ         from+32(FP), R9
+	LEAQ         (DI)(R9*4), DI
+	SUBQ         R9, R8
+	MOVQ         BX, R9
+
+position:
+	VMOVUPS      (R9), Z4
+	VMOVUPS      64(R9), Z5
+	VBROADCASTSS (DI), Z6
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z0
+	VBROADCASTSS 128(DI), Z6
+	VFMADD231PS  Z4, Z6, Z3
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position
+	VMOVUPS      Z1, (AX)
+	VMOVUPS      Z0, 64(AX)
+	VMOVUPS      Z3, (AX)(SI*1)
+	VMOVUPS      Z2, 64(AX)(SI*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x20, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func scores3AVX512(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, AVX512F
+TEXT ·scores3AVX512(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   k+24(FP), BX
+	MOVQ   dims+16(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+loop0:
+	VMOVUPS      (BX), Z6
+	VMOVUPS      64(BX), Z7
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (DX)(CX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (DX)(CX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	DECQ         SI
+	JNE          loop0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VZEROUPPER
+	RET
+
+// func values3AVX512(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, AVX512F
+TEXT ·values3AVX512(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+
+columns:
+	VBROADCASTSS 8(CX), Z0
+	VMULPS       (AX), Z0, Z1
+	VMULPS       64(AX), Z0, Z0
+	VBROADCASTSS 20(CX), Z2
+	VMULPS       (AX)(SI*1), Z2, Z3
+	VMULPS       64(AX)(SI*1), Z2, Z2
+	VBROADCASTSS 32(CX), Z4
+	VMULPS       (AX)(SI*2), Z4, Z5
+	VMULPS       64(AX)(SI*2), Z4, Z4
+	MOVQ         p+8(FP), DI
+	MOVQ         to+40(FP), R8
+	MOVQ         from+32(FP), R9
+	LEAQ         (DI)(R9*4), DI
+	SUBQ         R9, R8
+	MOVQ         BX, R9
+
+position:
+	VMOVUPS      (R9), Z6
+	VMOVUPS      64(R9), Z7
+	VBROADCASTSS (DI), Z8
+	VFMADD231PS  Z6, Z8, Z1
+	VFMADD231PS  Z7, Z8, Z0
+	VBROADCASTSS 128(DI), Z8
+	VFMADD231PS  Z6, Z8, Z3
+	VFMADD231PS  Z7, Z8, Z2
+	VBROADCASTSS 256(DI), Z8
+	VFMADD231PS  Z6, Z8, Z5
+	VFMADD231PS  Z7, Z8, Z4
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position
+	VMOVUPS      Z1, (AX)
+	VMOVUPS      Z0, 64(AX)
+	VMOVUPS      Z3, (AX)(SI*1)
+	VMOVUPS      Z2, 64(AX)(SI*1)
+	VMOVUPS      Z5, (AX)(SI*2)
+	VMOVUPS      Z4, 64(AX)(SI*2)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x20, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func scores4AVX512(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, AVX512F
+TEXT ·scores4AVX512(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   k+24(FP), BX
+	MOVQ   dims+16(FP), SI
+	LEAQ   (DX)(CX*2), DI
+	ADDQ   CX, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+loop0:
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Z9
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (DX)(CX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (DX)(CX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (DI), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	DECQ         SI
+	JNE          loop0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VZEROUPPER
+	RET
+
+// func values4AVX512(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, AVX512F
+TEXT ·values4AVX512(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+	LEAQ  (AX)(SI*2), DI
+	ADDQ  SI, DI
+
+columns:
+	VBROADCASTSS 8(CX), Z0
+	VMULPS       (AX), Z0, Z1
+	VMULPS       64(AX), Z0, Z0
+	VBROADCASTSS 20(CX), Z2
+	VMULPS       (AX)(SI*1), Z2, Z3
+	VMULPS       64(AX)(SI*1), Z2, Z2
+	VBROADCASTSS 32(CX), Z4
+	VMULPS       (AX)(SI*2), Z4, Z5
+	VMULPS       64(AX)(SI*2), Z4, Z4
+	VBROADCASTSS 44(CX), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	MOVQ         p+8(FP), R8
+	MOVQ         to+40(FP), R9
+	MOVQ         from+32(FP), R10
+	LEAQ         (R8)(R10*4), R8
+	SUBQ         R10, R9
+	MOVQ         BX, R10
+
+position:
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (R8), Z10
+	VFMADD231PS  Z8, Z10, Z1
+	VFMADD231PS  Z9, Z10, Z0
+	VBROADCASTSS 128(R8), Z10
+	VFMADD231PS  Z8, Z10, Z3
+	VFMADD231PS  Z9, Z10, Z2
+	VBROADCASTSS 256(R8), Z10
+	VFMADD231PS  Z8, Z10, Z5
+	VFMADD231PS  Z9, Z10, Z4
+	VBROADCASTSS 384(R8), Z10
+	VFMADD231PS  Z8, Z10, Z7
+	VFMADD231PS  Z9, Z10, Z6
+	ADDQ         SI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position
+	VMOVUPS      Z1, (AX)
+	VMOVUPS      Z0, 64(AX)
+	VMOVUPS      Z3, (AX)(SI*1)
+	VMOVUPS      Z2, 64(AX)(SI*1)
+	VMOVUPS      Z5, (AX)(SI*2)
+	VMOVUPS      Z4, 64(AX)(SI*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x20, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func scores5AVX512(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, AVX512F
+TEXT ·scores5AVX512(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   k+24(FP), BX
+	MOVQ   dims+16(FP), SI
+	LEAQ   (DX)(CX*2), DI
+	ADDQ   CX, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+loop0:
+	VMOVUPS      (BX), Z10
+	VMOVUPS      64(BX), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (DX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (DX)(CX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DI), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS (DI)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	DECQ         SI
+	JNE          loop0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VZEROUPPER
+	RET
+
+// func values5AVX512(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, AVX512F
+TEXT ·values5AVX512(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+	LEAQ  (AX)(SI*2), DI
+	ADDQ  SI, DI
+
+columns:
+	VBROADCASTSS 8(CX), Z0
+	VMULPS       (AX), Z0, Z1
+	VMULPS       64(AX), Z0, Z0
+	VBROADCASTSS 20(CX), Z2
+	VMULPS       (AX)(SI*1), Z2, Z3
+	VMULPS       64(AX)(SI*1), Z2, Z2
+	VBROADCASTSS 32(CX), Z4
+	VMULPS       (AX)(SI*2), Z4, Z5
+	VMULPS       64(AX)(SI*2), Z4, Z4
+	VBROADCASTSS 44(CX), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	VBROADCASTSS 56(CX), Z8
+	VMULPS       (DI)(SI*1), Z8, Z9
+	VMULPS       64(DI)(SI*1), Z8, Z8
+	MOVQ         p+8(FP), R8
+	MOVQ         to+40(FP), R9
+	MOVQ         from+32(FP), R10
+	LEAQ         (R8)(R10*4), R8
+	SUBQ         R10, R9
+	MOVQ         BX, R10
+
+position:
+	VMOVUPS      (R10), Z10
+	VMOVUPS      64(R10), Z11
+	VBROADCASTSS (R8), Z12
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z0
+	VBROADCASTSS 128(R8), Z12
+	VFMADD231PS  Z10, Z12, Z3
+	VFMADD231PS  Z11, Z12, Z2
+	VBROADCASTSS 256(R8), Z12
+	VFMADD231PS  Z10, Z12, Z5
+	VFMADD231PS  Z11, Z12, Z4
+	VBROADCASTSS 384(R8), Z12
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z6
+	VBROADCASTSS 512(R8), Z12
+	VFMADD231PS  Z10, Z12, Z9
+	VFMADD231PS  Z11, Z12, Z8
+	ADDQ         SI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position
+	VMOVUPS      Z1, (AX)
+	VMOVUPS      Z0, 64(AX)
+	VMOVUPS      Z3, (AX)(SI*1)
+	VMOVUPS      Z2, 64(AX)(SI*1)
+	VMOVUPS      Z5, (AX)(SI*2)
+	VMOVUPS      Z4, 64(AX)(SI*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
+	VMOVUPS      Z9, (DI)(SI*1)
+	VMOVUPS      Z8, 64(DI)(SI*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x20, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func scores6AVX512(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, AVX512F
+TEXT ·scores6AVX512(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   k+24(FP), BX
+	MOVQ   dims+16(FP), SI
+	LEAQ   (DX)(CX*2), DI
+	ADDQ   CX, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+loop0:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (DX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (DX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (DI), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (DI)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DI)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	DECQ         SI
+	JNE          loop0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VMOVUPS      Z10, 640(AX)
+	VMOVUPS      Z11, 704(AX)
+	VZEROUPPER
+	RET
+
+// func values6AVX512(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, AVX512F
+TEXT ·values6AVX512(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+	LEAQ  (AX)(SI*2), DI
+	ADDQ  SI, DI
+
+columns:
+	VBROADCASTSS 8(CX), Z0
+	VMULPS       (AX), Z0, Z1
+	VMULPS       64(AX), Z0, Z0
+	VBROADCASTSS 20(CX), Z2
+	VMULPS       (AX)(SI*1), Z2, Z3
+	VMULPS       64(AX)(SI*1), Z2, Z2
+	VBROADCASTSS 32(CX), Z4
+	VMULPS       (AX)(SI*2), Z4, Z5
+	VMULPS       64(AX)(SI*2), Z4, Z4
+	VBROADCASTSS 44(CX), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	VBROADCASTSS 56(CX), Z8
+	VMULPS       (DI)(SI*1), Z8, Z9
+	VMULPS       64(DI)(SI*1), Z8, Z8
+	VBROADCASTSS 68(CX), Z10
+	VMULPS       (DI)(SI*2), Z10, Z11
+	VMULPS       64(DI)(SI*2), Z10, Z10
+	MOVQ         p+8(FP), R8
+	MOVQ         to+40(FP), R9
+	MOVQ         from+32(FP), R10
+	LEAQ         (R8)(R10*4), R8
+	SUBQ         R10, R9
+	MOVQ         BX, R10
+
+position:
+	VMOVUPS      (R10), Z12
+	VMOVUPS      64(R10), Z13
+	VBROADCASTSS (R8), Z14
+	VFMADD231PS  Z12, Z14, Z1
+	VFMADD231PS  Z13, Z14, Z0
+	VBROADCASTSS 128(R8), Z14
+	VFMADD231PS  Z12, Z14, Z3
+	VFMADD231PS  Z13, Z14, Z2
+	VBROADCASTSS 256(R8), Z14
+	VFMADD231PS  Z12, Z14, Z5
+	VFMADD231PS  Z13, Z14, Z4
+	VBROADCASTSS 384(R8), Z14
+	VFMADD231PS  Z12, Z14, Z7
+	VFMADD231PS  Z13, Z14, Z6
+	VBROADCASTSS 512(R8), Z14
+	VFMADD231PS  Z12, Z14, Z9
+	VFMADD231PS  Z13, Z14, Z8
+	VBROADCASTSS 640(R8), Z14
+	VFMADD231PS  Z12, Z14, Z11
+	VFMADD231PS  Z13, Z14, Z10
+	ADDQ         SI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position
+	VMOVUPS      Z1, (AX)
+	VMOVUPS      Z0, 64(AX)
+	VMOVUPS      Z3, (AX)(SI*1)
+	VMOVUPS      Z2, 64(AX)(SI*1)
+	VMOVUPS      Z5, (AX)(SI*2)
+	VMOVUPS      Z4, 64(AX)(SI*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
+	VMOVUPS      Z9, (DI)(SI*1)
+	VMOVUPS      Z8, 64(DI)(SI*1)
+	VMOVUPS      Z11, (DI)(SI*2)
+	VMOVUPS      Z10, 64(DI)(SI*2)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x20, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func scores7AVX512(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, AVX512F
+TEXT ·scores7AVX512(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   k+24(FP), BX
+	MOVQ   dims+16(FP), SI
+	LEAQ   (DX)(CX*2), DI
+	ADDQ   CX, DI
+	LEAQ   (DI)(CX*2), R8
+	ADDQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+loop0:
+	VMOVUPS      (BX), Z14
+	VMOVUPS      64(BX), Z15
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (DX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (DX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (DI), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DI)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (DI)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (R8), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	DECQ         SI
+	JNE          loop0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VMOVUPS      Z10, 640(AX)
+	VMOVUPS      Z11, 704(AX)
+	VMOVUPS      Z12, 768(AX)
+	VMOVUPS      Z13, 832(AX)
+	VZEROUPPER
+	RET
+
+// func values7AVX512(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, AVX512F
+TEXT ·values7AVX512(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+	LEAQ  (AX)(SI*2), DI
+	ADDQ  SI, DI
+	LEAQ  (DI)(SI*2), R8
+	ADDQ  SI, R8
+
+columns:
+	VBROADCASTSS 8(CX), Z0
+	VMULPS       (AX), Z0, Z1
+	VMULPS       64(AX), Z0, Z0
+	VBROADCASTSS 20(CX), Z2
+	VMULPS       (AX)(SI*1), Z2, Z3
+	VMULPS       64(AX)(SI*1), Z2, Z2
+	VBROADCASTSS 32(CX), Z4
+	VMULPS       (AX)(SI*2), Z4, Z5
+	VMULPS       64(AX)(SI*2), Z4, Z4
+	VBROADCASTSS 44(CX), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	VBROADCASTSS 56(CX), Z8
+	VMULPS       (DI)(SI*1), Z8, Z9
+	VMULPS       64(DI)(SI*1), Z8, Z8
+	VBROADCASTSS 68(CX), Z10
+	VMULPS       (DI)(SI*2), Z10, Z11
+	VMULPS       64(DI)(SI*2), Z10, Z10
+	VBROADCASTSS 80(CX), Z12
+	VMULPS       (R8), Z12, Z13
+	VMULPS       64(R8), Z12, Z12
+	MOVQ         p+8(FP), R9
+	MOVQ         to+40(FP), R10
+	MOVQ         from+32(FP), R11
+	LEAQ         (R9)(R11*4), R9
+	SUBQ         R11, R10
+	MOVQ         BX, R11
+
+position:
+	VMOVUPS      (R11), Z14
+	VMOVUPS      64(R11), Z15
+	VBROADCASTSS (R9), Z16
+	VFMADD231PS  Z14, Z16, Z1
+	VFMADD231PS  Z15, Z16, Z0
+	VBROADCASTSS 128(R9), Z16
+	VFMADD231PS  Z14, Z16, Z3
+	VFMADD231PS  Z15, Z16, Z2
+	VBROADCASTSS 256(R9), Z16
+	VFMADD231PS  Z14, Z16, Z5
+	VFMADD231PS  Z15, Z16, Z4
+	VBROADCASTSS 384(R9), Z16
+	VFMADD231PS  Z14, Z16, Z7
+	VFMADD231PS  Z15, Z16, Z6
+	VBROADCASTSS 512(R9), Z16
+	VFMADD231PS  Z14, Z16, Z9
+	VFMADD231PS  Z15, Z16, Z8
+	VBROADCASTSS 640(R9), Z16
+	VFMADD231PS  Z14, Z16, Z11
+	VFMADD231PS  Z15, Z16, Z10
+	VBROADCASTSS 768(R9), Z16
+	VFMADD231PS  Z14, Z16, Z13
+	VFMADD231PS  Z15, Z16, Z12
+	ADDQ         SI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position
+	VMOVUPS      Z1, (AX)
+	VMOVUPS      Z0, 64(AX)
+	VMOVUPS      Z3, (AX)(SI*1)
+	VMOVUPS      Z2, 64(AX)(SI*1)
+	VMOVUPS      Z5, (AX)(SI*2)
+	VMOVUPS      Z4, 64(AX)(SI*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
+	VMOVUPS      Z9, (DI)(SI*1)
+	VMOVUPS      Z8, 64(DI)(SI*1)
+	VMOVUPS      Z11, (DI)(SI*2)
+	VMOVUPS      Z10, 64(DI)(SI*2)
+	VMOVUPS      Z13, (R8)
+	VMOVUPS      Z12, 64(R8)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x20, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func scores8AVX512(dst *float32, q *float32, dims int, k *float32)
+// Requires: AVX, AVX512F
+TEXT ·scores8AVX512(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   dims+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   k+24(FP), BX
+	MOVQ   dims+16(FP), SI
+	LEAQ   (DX)(CX*2), DI
+	ADDQ   CX, DI
+	LEAQ   (DI)(CX*2), R8
+	ADDQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+loop0:
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (DX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (DX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DI), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (DI)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (DI)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (R8), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (R8)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	DECQ         SI
+	JNE          loop0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VMOVUPS      Z10, 640(AX)
+	VMOVUPS      Z11, 704(AX)
+	VMOVUPS      Z12, 768(AX)
+	VMOVUPS      Z13, 832(AX)
+	VMOVUPS      Z14, 896(AX)
+	VMOVUPS      Z15, 960(AX)
+	VZEROUPPER
+	RET
+
+// func values8AVX512(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+// Requires: AVX, AVX512F
+TEXT ·values8AVX512(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  state+48(FP), CX
+	MOVQ  dims+24(FP), DX
+	MOVQ  v+16(FP), BX
+	MOVQ  dims+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  from+32(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, BX
+	LEAQ  (AX)(SI*2), DI
+	ADDQ  SI, DI
+	LEAQ  (DI)(SI*2), R8
+	ADDQ  SI, R8
+
+columns:
+	VBROADCASTSS 8(CX), Z0
+	VMULPS       (AX), Z0, Z1
+	VMULPS       64(AX), Z0, Z0
+	VBROADCASTSS 20(CX), Z2
+	VMULPS       (AX)(SI*1), Z2, Z3
+	VMULPS       64(AX)(SI*1), Z2, Z2
+	VBROADCASTSS 32(CX), Z4
+	VMULPS       (AX)(SI*2), Z4, Z5
+	VMULPS       64(AX)(SI*2), Z4, Z4
+	VBROADCASTSS 44(CX), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	VBROADCASTSS 56(CX), Z8
+	VMULPS       (DI)(SI*1), Z8, Z9
+	VMULPS       64(DI)(SI*1), Z8, Z8
+	VBROADCASTSS 68(CX), Z10
+	VMULPS       (DI)(SI*2), Z10, Z11
+	VMULPS       64(DI)(SI*2), Z10, Z10
+	VBROADCASTSS 80(CX), Z12
+	VMULPS       (R8), Z12, Z13
+	VMULPS       64(R8), Z12, Z12
+	VBROADCASTSS 92(CX), Z14
+	VMULPS       (R8)(SI*1), Z14, Z15
+	VMULPS       64(R8)(SI*1), Z14, Z14
+	MOVQ         p+8(FP), R9
+	MOVQ         to+40(FP), R10
+	MOVQ         from+32(FP), R11
+	LEAQ         (R9)(R11*4), R9
+	SUBQ         R11, R10
+	MOVQ         BX, R11
+
+position:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VBROADCASTSS (R9), Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VFMADD231PS  Z17, Z18, Z0
+	VBROADCASTSS 128(R9), Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VFMADD231PS  Z17, Z18, Z2
+	VBROADCASTSS 256(R9), Z18
+	VFMADD231PS  Z16, Z18, Z5
+	VFMADD231PS  Z17, Z18, Z4
+	VBROADCASTSS 384(R9), Z18
+	VFMADD231PS  Z16, Z18, Z7
+	VFMADD231PS  Z17, Z18, Z6
+	VBROADCASTSS 512(R9), Z18
+	VFMADD231PS  Z16, Z18, Z9
+	VFMADD231PS  Z17, Z18, Z8
+	VBROADCASTSS 640(R9), Z18
+	VFMADD231PS  Z16, Z18, Z11
+	VFMADD231PS  Z17, Z18, Z10
+	VBROADCASTSS 768(R9), Z18
+	VFMADD231PS  Z16, Z18, Z13
+	VFMADD231PS  Z17, Z18, Z12
+	VBROADCASTSS 896(R9), Z18
+	VFMADD231PS  Z16, Z18, Z15
+	VFMADD231PS  Z17, Z18, Z14
+	ADDQ         SI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position
+	VMOVUPS      Z1, (AX)
+	VMOVUPS      Z0, 64(AX)
+	VMOVUPS      Z3, (AX)(SI*1)
+	VMOVUPS      Z2, 64(AX)(SI*1)
+	VMOVUPS      Z5, (AX)(SI*2)
+	VMOVUPS      Z4, 64(AX)(SI*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
+	VMOVUPS      Z9, (DI)(SI*1)
+	VMOVUPS      Z8, 64(DI)(SI*1)
+	VMOVUPS      Z11, (DI)(SI*2)
+	VMOVUPS      Z10, 64(DI)(SI*2)
+	VMOVUPS      Z13, (R8)
+	VMOVUPS      Z12, 64(R8)
+	VMOVUPS      Z15, (R8)(SI*1)
+	VMOVUPS      Z14, 64(R8)(SI*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x20, DX
+	JGT          columns
+	VZEROUPPER
+	RET
+
+// func softmaxBlockAVX512(p *float32, state *[3]float32, scale float32, from int, to int, queries int)
+// Requires: AVX, AVX512F, AVX512VL, FMA3, SSE
+TEXT ·softmaxBlockAVX512(SB), NOSPLIT, $0-48
+	MOVQ         p+0(FP), AX
+	MOVQ         state+8(FP), CX
+	MOVQ         queries+40(FP), DX
+	MOVSS        scale+16(FP), X0
+	VBROADCASTSS X0, Z0
+	VMOVUPS      fff800000<>+0(SB), Z1
+	MOVQ         from+24(FP), BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Z2
+	MOVQ         to+32(FP), BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Z3
+
+query:
+	VBROADCASTSS  (CX), Z4
+	VMULPS        (AX), Z0, Z5
+	VMOVUPS       count0<>+0(SB), Z6
+	VPCMPD        $0x01, Z3, Z6, K1
+	VPCMPD        $0x05, Z2, Z6, K2
+	KANDW         K2, K1, K1
+	VMOVAPS       Z1, Z6
+	VMOVAPS       Z5, K1, Z6
+	VMAXPS        Z4, Z6, Z4
+	VMULPS        64(AX), Z0, Z5
+	VMOVUPS       count16<>+0(SB), Z7
+	VPCMPD        $0x01, Z3, Z7, K1
+	VPCMPD        $0x05, Z2, Z7, K2
+	KANDW         K2, K1, K1
+	VMOVAPS       Z1, Z7
+	VMOVAPS       Z5, K1, Z7
+	VMAXPS        Z4, Z7, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y5
+	VMAXPS        Y4, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X4
+	VMAXPS        X5, X4, X4
+	VPERMILPS     $0x4e, X4, X5
+	VMAXPS        X5, X4, X4
+	VPERMILPS     $0xb1, X4, X5
+	VMAXPS        X5, X4, X4
+	VBROADCASTSS  X4, Z4
+	VMOVSS        (CX), X5
+	VSUBSS        X4, X5, X5
+	VBROADCASTSS  X5, Z5
+	VMOVSS        X4, (CX)
+	VMOVUPS       f42b20000<>+0(SB), Z8
+	VMINPS        Z5, Z8, Z5
+	VMOVUPS       fc2d00000<>+0(SB), Z8
+	VMAXPS        Z5, Z8, Z5
+	VMULPS        f3fb8aa3b<>+0(SB), Z5, Z8
+	VRNDSCALEPS   $0x08, Z8, Z8
+	VFNMADD231PS  f3f318000<>+0(SB), Z8, Z5
+	VFNMADD231PS  fb95e8083<>+0(SB), Z8, Z5
+	VMOVUPS       f39506967<>+0(SB), Z9
+	VFMADD213PS   f3ab743ce<>+0(SB), Z5, Z9
+	VFMADD213PS   f3c088908<>+0(SB), Z5, Z9
+	VFMADD213PS   f3d2aa9c1<>+0(SB), Z5, Z9
+	VFMADD213PS   f3e2aaaaa<>+0(SB), Z5, Z9
+	VFMADD213PS   f3f000000<>+0(SB), Z5, Z9
+	VMULPS        Z5, Z5, Z10
+	VFMADD213PS   Z5, Z10, Z9
+	VADDPS        f3f800000<>+0(SB), Z9, Z9
+	VSCALEFPS     Z8, Z9, Z9
+	VMOVSS        X9, 8(CX)
+	VSUBPS        Z4, Z6, Z6
+	VMOVUPS       f42b20000<>+0(SB), Z5
+	VMINPS        Z6, Z5, Z6
+	VMOVUPS       fc2d00000<>+0(SB), Z5
+	VMAXPS        Z6, Z5, Z6
+	VMULPS        f3fb8aa3b<>+0(SB), Z6, Z5
+	VRNDSCALEPS   $0x08, Z5, Z5
+	VFNMADD231PS  f3f318000<>+0(SB), Z5, Z6
+	VFNMADD231PS  fb95e8083<>+0(SB), Z5, Z6
+	VMOVUPS       f39506967<>+0(SB), Z8
+	VFMADD213PS   f3ab743ce<>+0(SB), Z6, Z8
+	VFMADD213PS   f3c088908<>+0(SB), Z6, Z8
+	VFMADD213PS   f3d2aa9c1<>+0(SB), Z6, Z8
+	VFMADD213PS   f3e2aaaaa<>+0(SB), Z6, Z8
+	VFMADD213PS   f3f000000<>+0(SB), Z6, Z8
+	VMULPS        Z6, Z6, Z10
+	VFMADD213PS   Z6, Z10, Z8
+	VADDPS        f3f800000<>+0(SB), Z8, Z8
+	VSCALEFPS     Z5, Z8, Z8
+	VMOVUPS       Z8, (AX)
+	VMOVAPS       Z8, Z5
+	VSUBPS        Z4, Z7, Z7
+	VMOVUPS       f42b20000<>+0(SB), Z4
+	VMINPS        Z7, Z4, Z7
+	VMOVUPS       fc2d00000<>+0(SB), Z4
+	VMAXPS        Z7, Z4, Z7
+	VMULPS        f3fb8aa3b<>+0(SB), Z7, Z4
+	VRNDSCALEPS   $0x08, Z4, Z4
+	VFNMADD231PS  f3f318000<>+0(SB), Z4, Z7
+	VFNMADD231PS  fb95e8083<>+0(SB), Z4, Z7
+	VMOVUPS       f39506967<>+0(SB), Z6
+	VFMADD213PS   f3ab743ce<>+0(SB), Z7, Z6
+	VFMADD213PS   f3c088908<>+0(SB), Z7, Z6
+	VFMADD213PS   f3d2aa9c1<>+0(SB), Z7, Z6
+	VFMADD213PS   f3e2aaaaa<>+0(SB), Z7, Z6
+	VFMADD213PS   f3f000000<>+0(SB), Z7, Z6
+	VMULPS        Z7, Z7, Z8
+	VFMADD213PS   Z7, Z8, Z6
+	VADDPS        f3f800000<>+0(SB), Z6, Z6
+	VSCALEFPS     Z4, Z6, Z6
+	VMOVUPS       Z6, 64(AX)
+	VADDPS        Z6, Z5, Z5
+	VEXTRACTF64X4 $0x01, Z5, Y4
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X5
+	VADDPS        X4, X5, X5
+	VUNPCKLPD     X5, X5, X4
+	VUNPCKHPD     X5, X5, X5
+	VADDPS        X5, X4, X4
+	VSHUFPS       $0x88, X4, X4, X5
+	VSHUFPS       $0xdd, X4, X4, X4
+	VADDPS        X4, X5, X5
+	VMOVSS        4(CX), X4
+	VFMADD231SS   X9, X4, X5
+	VMOVSS        X5, 4(CX)
+	ADDQ          $0x00000080, AX
+	ADDQ          $0x0c, CX
+	DECQ          DX
+	JNE           query
+	VZEROUPPER
+	RET
+
+DATA count0<>+0(SB)/4, $0x00000000
+DATA count0<>+4(SB)/4, $0x00000001
+DATA count0<>+8(SB)/4, $0x00000002
+DATA count0<>+12(SB)/4, $0x00000003
+DATA count0<>+16(SB)/4, $0x00000004
+DATA count0<>+20(SB)/4, $0x00000005
+DATA count0<>+24(SB)/4, $0x00000006
+DATA count0<>+28(SB)/4, $0x00000007
+DATA count0<>+32(SB)/4, $0x00000008
+DATA count0<>+36(SB)/4, $0x00000009
+DATA count0<>+40(SB)/4, $0x0000000a
+DATA count0<>+44(SB)/4, $0x0000000b
+DATA count0<>+48(SB)/4, $0x0000000c
+DATA count0<>+52(SB)/4, $0x0000000d
+DATA count0<>+56(SB)/4, $0x0000000e
+DATA count0<>+60(SB)/4, $0x0000000f
+GLOBL count0<>(SB), RODATA|NOPTR, $64
+
+DATA count16<>+0(SB)/4, $0x00000010
+DATA count16<>+4(SB)/4, $0x00000011
+DATA count16<>+8(SB)/4, $0x00000012
+DATA count16<>+12(SB)/4, $0x00000013
+DATA count16<>+16(SB)/4, $0x00000014
+DATA count16<>+20(SB)/4, $0x00000015
+DATA count16<>+24(SB)/4, $0x00000016
+DATA count16<>+28(SB)/4, $0x00000017
+DATA count16<>+32(SB)/4, $0x00000018
+DATA count16<>+36(SB)/4, $0x00000019
+DATA count16<>+40(SB)/4, $0x0000001a
+DATA count16<>+44(SB)/4, $0x0000001b
+DATA count16<>+48(SB)/4, $0x0000001c
+DATA count16<>+52(SB)/4, $0x0000001d
+DATA count16<>+56(SB)/4, $0x0000001e
+DATA count16<>+60(SB)/4, $0x0000001f
+GLOBL count16<>(SB), RODATA|NOPTR, $64

@@ -13,6 +13,7 @@ type implementation struct {
 	inputGrad  func(w *Worker, dx, dy Matrix, weight Weight)
 	weightGrad func(w *Worker, dw, dy, x Matrix)
 	pack       *packing // nil: products read x as it is
+	vectors    *vectors // nil: portable loops
 }
 
 // packing is for products that rearrange x first, once for all outputs. Its

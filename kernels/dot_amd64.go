@@ -115,7 +115,7 @@ func (d *dots) widen(dst []float32, f Format, src []byte) {
 }
 
 var dotAVX2 = dots{
-	implementation: implementation{name: "avx2"},
+	implementation: implementation{name: "avx2", vectors: &vectorAVX2},
 	lanes:          8, rows: 4, outs: []int{3, 2, 1}, band: 12, block: 640,
 	tiles: [7][5]dotTile{
 		1: {1: dot1x1AVX2, 2: dot1x2AVX2, 3: dot1x3AVX2},
@@ -130,7 +130,7 @@ var dotAVX2 = dots{
 }
 
 var dotAVX512 = dots{
-	implementation: implementation{name: "avx512"},
+	implementation: implementation{name: "avx512", vectors: &vectorAVX512},
 	lanes:          16, rows: 6, outs: []int{4, 1}, band: 8, block: 768,
 	tiles: [7][5]dotTile{
 		1: {1: dot1x1AVX512, 4: dot1x4AVX512},

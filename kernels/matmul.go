@@ -143,7 +143,7 @@ func matMulPortable(w *Worker, dst, x Matrix, weight Weight) {
 	for o := range weight.Rows {
 		Decode(row, weight.Format, weight.Row(o))
 		for r := range x.Rows {
-			dst.Row(r)[o] = Dot(x.Row(r), row)
+			dst.Row(r)[o] = dotPortable(x.Row(r), row)
 		}
 	}
 }
@@ -166,10 +166,19 @@ func weightGradPortable(_ *Worker, dw, dy, x Matrix) {
 	}
 }
 
-// Dot returns Σ a[i]·b[i] in eight partial sums folded once at the end.
+// Dot returns Σ a[i]·b[i] in partial sums folded once at the end.
 func Dot(a, b []float32) float32 {
-	var s [8]float32
 	b = b[:len(a)]
+	if v := active.vectors; v != nil && len(a) > 0 {
+		var s float32
+		v.dot(&s, 0, &a[0], 0, &b[0], 0, len(a), 0)
+		return s
+	}
+	return dotPortable(a, b)
+}
+
+func dotPortable(a, b []float32) float32 {
+	var s [8]float32
 	n := len(a) &^ 7
 	for i := 0; i < n; i += 8 {
 		u, v := a[i:i+8:i+8], b[i:i+8:i+8]

@@ -105,6 +105,10 @@ func (p *Pool) AddBias(dst Matrix, bias []float32) {
 // RMSNorm is Pool.RMSNorm for one row.
 func RMSNorm(dst, x, weight []float32, eps float32) {
 	scale := float32(1 / math.Sqrt(float64(Dot(x, x))/float64(len(x))+float64(eps)))
+	if v := active.vectors; v != nil && len(x) > 0 {
+		v.norm(&dst[0], &x[0], &weight[:len(x)][0], 0, scale, len(x))
+		return
+	}
 	for i, v := range x {
 		dst[i] = weight[i] * (v * scale)
 	}
@@ -112,6 +116,16 @@ func RMSNorm(dst, x, weight []float32, eps float32) {
 
 // LayerNorm is Pool.LayerNorm for one row.
 func LayerNorm(dst, x, weight, bias []float32, eps float32) {
+	if v := active.vectors; v != nil && len(x) > 0 {
+		n := float64(len(x))
+		mean := float32(float64(v.sum(&x[0], len(x))) / n)
+		scale := float32(1 / math.Sqrt(float64(v.spread(&x[0], mean, len(x)))/n+float64(eps)))
+		v.norm(&dst[0], &x[0], &weight[:len(x)][0], mean, scale, len(x))
+		if len(bias) > 0 {
+			Add(dst, bias)
+		}
+		return
+	}
 	var sum float64
 	for _, v := range x {
 		sum += float64(v)
@@ -135,6 +149,10 @@ func LayerNorm(dst, x, weight, bias []float32, eps float32) {
 // Add adds x to dst, element by element.
 func Add(dst, x []float32) {
 	x = x[:len(dst)]
+	if v := active.vectors; v != nil && len(dst) > 0 {
+		v.add(&dst[0], &x[0], len(dst))
+		return
+	}
 	for i := range dst {
 		dst[i] += x[i]
 	}
@@ -143,13 +161,23 @@ func Add(dst, x []float32) {
 // Mul multiplies dst by x, element by element.
 func Mul(dst, x []float32) {
 	x = x[:len(dst)]
+	if v := active.vectors; v != nil && len(dst) > 0 {
+		v.mul(&dst[0], &x[0], len(dst))
+		return
+	}
 	for i := range dst {
 		dst[i] *= x[i]
 	}
 }
 
 // AddScaled adds a·x to dst.
-func AddScaled(dst []float32, a float32, x []float32) { axpy(dst, a, x) }
+func AddScaled(dst []float32, a float32, x []float32) {
+	if v := active.vectors; v != nil && len(dst) > 0 {
+		v.axpy(&dst[0], a, &x[:len(dst)][0], len(dst))
+		return
+	}
+	axpy(dst, a, x)
+}
 
 // Finite reports whether x holds neither NaN nor an infinity.
 func Finite(x []float32) bool {

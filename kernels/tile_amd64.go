@@ -85,53 +85,74 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
 	f := &tileFormats[weight.Format]
 	blocks, groups := blocksOf(weight.Cols), groupsOf(dst.Rows)
 	sums := packed[groups*blocks*3*tileWords:]
-	chunk, outs := tileShape(f.planes, groups, blocks, groupsOf(weight.Rows))
+	chunk, band := tileShape(f.planes, groups, blocks)
+	band = min(band, groupsOf(weight.Rows))
+	span := min(groups, tileSpan)
 
-	words := outs * chunk * f.planes * tileWords
-	scales := outs * chunk * tileRows
-	mem := grow(&w.tile, words+2*scales+outs*groups*tileWords)
+	words := band * blocks * f.planes * tileWords
+	scales := band * blocks * tileRows
+	mem := grow(&w.tile, words+2*scales+tileOuts*span*tileWords)
 	a, d := mem[:words], mem[words:][:scales]
 	m, acc := mem[words+scales:][:scales], mem[words+2*scales:]
 
-	for o := 0; o < weight.Rows; o += outs * tileRows {
-		n := min(outs, groupsOf(weight.Rows-o))
-		for k := 0; k < blocks; k += chunk {
-			kn := min(chunk, blocks-k)
-			for i := range min(n*tileRows, weight.Rows-o) {
-				at := i/tileRows*kn*f.planes*tileWords + i%tileRows*tileRows
-				ds := i/tileRows*kn*tileRows + i%tileRows
-				f.packRow(w, a[at:], weight, o+i, k, kn, d[ds:], m[ds:])
+	for top := 0; top < weight.Rows; top += band * tileRows {
+		end := min(top+band*tileRows, weight.Rows)
+		for o := top; o < end; o += tileOuts * tileRows {
+			n := min(tileOuts, groupsOf(end-o))
+			for k := 0; k < blocks; k += chunk {
+				kn := min(chunk, blocks-k)
+				for i := range min(n*tileRows, end-o) {
+					block := (o-top)/tileRows*blocks + n*k + i/tileRows*kn
+					f.packRow(w, a[block*f.planes*tileWords+i%tileRows*tileRows:], weight, o+i, k, kn,
+						d[block*tileRows+i%tileRows:], m[block*tileRows+i%tileRows:])
+				}
 			}
-			first := 0
-			if k == 0 {
-				first = 1
-			}
-			f.mul(&acc[0], bytePtr(&a[0]), bytePtr(&packed[k*3*tileWords]), &d[0], &m[0], &sums[k*tileRows],
-				groups, n, kn, 4*blocks*3*tileWords, 4*blocks*tileRows, first)
 		}
-		for g := range groups {
-			for i := range n {
-				from := o + i*tileRows
-				amxUnpack(&dst.Data[g*tileRows*dst.Stride+from], 4*dst.Stride, &acc[(g*n+i)*tileWords],
-					min(tileRows, dst.Rows-g*tileRows), min(tileRows, weight.Rows-from))
+		for g := 0; g < groups; g += span {
+			gn := min(span, groups-g)
+			for o := top; o < end; o += tileOuts * tileRows {
+				n := min(tileOuts, groupsOf(end-o))
+				for k := 0; k < blocks; k += chunk {
+					kn := min(chunk, blocks-k)
+					first := 0
+					if k == 0 {
+						first = 1
+					}
+					block := (o-top)/tileRows*blocks + n*k
+					f.mul(&acc[0], bytePtr(&a[block*f.planes*tileWords]), bytePtr(&packed[(g*blocks+k)*3*tileWords]),
+						&d[block*tileRows], &m[block*tileRows], &sums[(g*blocks+k)*tileRows],
+						gn, n, kn, 4*blocks*3*tileWords, 4*blocks*tileRows, first)
+				}
+				unpackTiles(dst.Columns(o, min(o+n*tileRows, end)), acc, g, gn)
 			}
 		}
 	}
 }
 
-// tileShape chooses how many blocks and groups of outputs are packed at a
-// time, to stay in the first-level cache. It never shows in a result.
-func tileShape(planes, groups, blocks, outGroups int) (chunk, outs int) {
-	if groups == 1 {
-		chunk = min(blocks, 18)
-		outs = max(1, 36/(chunk*planes))
-	} else {
-		chunk, outs = min(blocks, 4), 4
-		if planes > 1 {
-			outs = 2
+// unpackTiles writes the accumulators of groups [g, g+gn) of rows to dst.
+func unpackTiles(dst Matrix, acc []float32, g, gn int) {
+	n := groupsOf(dst.Cols)
+	for r := range gn {
+		row := (g + r) * tileRows
+		for i := range n {
+			amxUnpack(&dst.Data[row*dst.Stride+i*tileRows], 4*dst.Stride, &acc[(r*n+i)*tileWords],
+				min(tileRows, dst.Rows-row), min(tileRows, dst.Cols-i*tileRows))
 		}
 	}
-	return chunk, min(outs, outGroups)
+}
+
+// tileSpan is how many groups of rows, and tileOuts how many groups of
+// outputs, are multiplied in one call.
+const tileSpan, tileOuts = 8, 4
+
+// tileShape chooses how many blocks are multiplied in one call, to stay in the
+// first-level cache, and how many groups of outputs are packed at a time, to
+// stay in the second. It never shows in a result.
+func tileShape(planes, groups, blocks int) (chunk, band int) {
+	if groups == 1 {
+		return min(blocks, 12/planes), tileOuts
+	}
+	return min(blocks, 4), max(1, 192/(blocks*planes*tileOuts)) * tileOuts
 }
 
 // packRow packs blocks [k, k+n) of a row of weights.
@@ -163,8 +184,9 @@ func (f *tileFormat) packRow(w *Worker, dst []float32, weight Weight, row, k, n 
 }
 
 var amx = implementation{
-	name: "amx",
-	pack: &packing{size: tilePackedLen, group: tilePack, mul: tileMul, use: useTiles},
+	name:    "amx",
+	vectors: &vectorAVX512,
+	pack:    &packing{size: tilePackedLen, group: tilePack, mul: tileMul, use: useTiles},
 	matMul: func(w *Worker, dst, x Matrix, weight Weight) {
 		if !useTiles(weight) {
 			dotAVX512.mul(w, dst, x, weight)

@@ -1,0 +1,170 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// attended is a batch of sequences over a shuffled cache.
+type attended struct {
+	q     Matrix
+	kv    KV
+	spans []Span
+	a     Attention
+}
+
+func newAttended(rng *rand.Rand, a Attention, kvHeads, headDim int, lengths [][2]int) attended {
+	blocks, rows := 0, 0
+	for _, l := range lengths {
+		blocks += (l[0] + l[1] + BlockLen - 1) / BlockLen
+		rows += l[1]
+	}
+	kv := KV{Heads: kvHeads, HeadDim: headDim}
+	kv.K = make([]float32, blocks*kv.BlockSize())
+	kv.V = make([]float32, blocks*kv.BlockSize())
+	for i := range kv.K {
+		kv.K[i], kv.V[i] = guard, guard // never written: must not be seen
+	}
+	order := rng.Perm(blocks)
+	c := attended{kv: kv, a: a}
+	c.q, _ = guarded(rng, rows, a.Heads*headDim, 3)
+	row := 0
+	for _, l := range lengths {
+		s := Span{Start: row, End: row + l[1], Position: l[0]}
+		for p := range l[0] + l[1] {
+			if p%BlockLen == 0 {
+				s.Blocks = append(s.Blocks, int32(order[0]))
+				order = order[1:]
+			}
+			k, _ := guarded(rng, 2, kvHeads*headDim, 0)
+			kv.Store(s.Blocks[p/BlockLen], p, k.Row(0), k.Row(1))
+		}
+		c.spans = append(c.spans, s)
+		row += l[1]
+	}
+	return c
+}
+
+func (c attended) run(p *Pool) (dst, lse Matrix) {
+	dst, lse = NewMatrix(c.q.Rows, c.q.Cols), NewMatrix(c.q.Rows, c.a.Heads)
+	p.Attend(dst, c.q, c.kv, c.spans, c.a, lse)
+	return dst, lse
+}
+
+// reference computes one row and head in float64, all keys at once.
+func (c attended) reference(s Span, row, h int) []float64 {
+	d := c.kv.HeadDim
+	group := c.a.Heads / c.kv.Heads
+	position := s.Position + row - s.Start
+	k, v := make([]float32, c.kv.Heads*d), make([]float32, c.kv.Heads*d)
+	out, sum := make([]float64, d), 0.0
+	for j := range s.Position + s.End - s.Start {
+		if c.a.Causal && j > position || c.a.Window > 0 && j <= position-c.a.Window {
+			continue
+		}
+		c.kv.Load(s.Blocks[j/BlockLen], j, k, v)
+		dot := 0.0
+		for i := range d {
+			dot += float64(c.q.Row(row)[h*d+i]) * float64(k[h/group*d+i])
+		}
+		dot *= float64(c.a.Scale)
+		if c.a.Softcap > 0 {
+			dot = float64(c.a.Softcap) * math.Tanh(dot/float64(c.a.Softcap))
+		}
+		e := math.Exp(dot)
+		sum += e
+		for i := range d {
+			out[i] += e * float64(v[h/group*d+i])
+		}
+	}
+	for i := range out {
+		out[i] /= sum
+	}
+	return out
+}
+
+func TestAttend(t *testing.T) {
+	p := NewPool(3)
+	defer p.Close()
+	each(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(9, 9))
+		for _, a := range []Attention{
+			{Heads: 9, Scale: 0.125, Causal: true},
+			{Heads: 6, Scale: 0.1},
+			{Heads: 3, Scale: 0.125, Causal: true, Window: 40},
+			{Heads: 6, Scale: 0.2, Causal: true, Softcap: 3},
+		} {
+			for _, d := range []int{16, 32, 64, 80} {
+				c := newAttended(rng, a, 3, d, [][2]int{{0, 70}, {31, 1}, {64, 5}, {0, 1}, {3, 33}})
+				dst, _ := c.run(p)
+				for _, s := range c.spans {
+					for row := s.Start; row < s.End; row++ {
+						for h := range a.Heads {
+							for i, want := range c.reference(s, row, h) {
+								if got := float64(dst.Row(row)[h*d+i]); !(math.Abs(got-want) < 2e-5) {
+									t.Fatalf("%+v, dim %d, row %d, head %d: [%d] = %v, want %v", a, d, row, h, i, got, want)
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestAttendBatchInvariant demands the same bits from rows attended one at a
+// time, in chunks, and all at once by any number of threads.
+func TestAttendBatchInvariant(t *testing.T) {
+	pools := []*Pool{NewPool(1), NewPool(2), NewPool(4)}
+	each(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(10, 10))
+		for _, a := range []Attention{{Heads: 9, Scale: 0.125, Causal: true}, {Heads: 3, Scale: 0.125, Causal: true, Window: 50}} {
+			c := newAttended(rng, a, 3, 64, [][2]int{{40, 75}, {100, 1}})
+			want, wantLSE := c.run(pools[0])
+			for _, p := range pools[1:] {
+				got, lse := c.run(p)
+				sameBits(t, fmt.Sprint(p.Threads(), " threads"), got, want)
+				sameBits(t, "lse", lse, wantLSE)
+			}
+			for _, step := range []int{1, 7, 32} {
+				got := NewMatrix(want.Rows, want.Cols)
+				for _, s := range c.spans {
+					for r := s.Start; r < s.End; r += step {
+						n := min(step, s.End-r)
+						part := s
+						part.Start, part.End, part.Position = 0, n, s.Position+r-s.Start
+						pools[r%3].Attend(got.Span(r, r+n), c.q.Span(r, r+n), c.kv, []Span{part}, a, Matrix{})
+					}
+				}
+				sameBits(t, fmt.Sprint("chunks of ", step), got, want)
+			}
+		}
+	})
+	for _, p := range pools {
+		p.Close()
+	}
+}
+
+func BenchmarkAttend(b *testing.B) {
+	was := active
+	defer func() { active = was }()
+	p := NewPool(1)
+	defer p.Close()
+	rng := rand.New(rand.NewPCG(7, 8))
+	for _, l := range [][2]int{{0, 512}, {512, 1}, {2047, 1}} {
+		c := newAttended(rng, Attention{Heads: 9, Scale: 0.125, Causal: true}, 3, 64, [][2]int{l})
+		dst := NewMatrix(c.q.Rows, c.q.Cols)
+		for _, i := range implementations() {
+			b.Run(fmt.Sprintf("%s/%d+%d", i.name, l[0], l[1]), func(b *testing.B) {
+				active = i
+				b.ReportAllocs()
+				for b.Loop() {
+					p.Attend(dst, c.q, c.kv, c.spans, c.a, Matrix{})
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// against runs f with the portable implementation and then with each other
+// one, and compares what it leaves in the matrix it returns.
+func against(t *testing.T, tolerance float64, f func() Matrix) {
+	t.Helper()
+	was := active
+	defer func() { active = was }()
+	active = &portable
+	want := f()
+	for _, i := range implementations()[1:] {
+		active = i
+		got := f()
+		for r := range want.Rows {
+			for c, v := range want.Row(r) {
+				g := got.Row(r)[c]
+				if g == v || v != v && g != g {
+					continue
+				}
+				if d := math.Abs(float64(g) - float64(v)); !(d <= tolerance*max(math.Abs(float64(v)), 1e-3)) {
+					t.Fatalf("%s: [%d][%d] = %v, portable %v", i.name, r, c, g, v)
+				}
+			}
+		}
+	}
+}
+
+// special are values where activations bend.
+var special = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 1e-30, -1e-30, 1e-42, 10, -10, 50, -50, 88.5, -88.5, 100, -100, 1e30, -1e30, float32(math.NaN())}
+
+func TestActivations(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for a := range activations {
+		act := Activation(a)
+		for _, n := range []int{0, 1, 7, 8, 15, 16, 17, 33, 100, 1000} {
+			x := make([]float32, n)
+			up := make([]float32, n)
+			for i := range x {
+				x[i], up[i] = float32(rng.NormFloat64()*4), float32(rng.NormFloat64())
+				if n == 100 && i < len(special) {
+					x[i] = special[i]
+				}
+			}
+			// The gelus lose digits where Φ's tail meets a cancellation.
+			for k, f := range []func(dst []float32){
+				func(dst []float32) { act.Apply(dst, x) },
+				func(dst []float32) { act.Gate(dst, x, up) },
+				func(dst []float32) { act.Derivative(dst, x) },
+			} {
+				t.Run(fmt.Sprintf("%s/%d/%d", act, n, k), func(t *testing.T) {
+					f1 := func() Matrix {
+						m, ok := guarded(rng, 1, n, 0)
+						f(m.Data)
+						if !ok() {
+							t.Fatal("wrote outside dst")
+						}
+						return m
+					}
+					against(t, 1e-4, f1)
+				})
+			}
+		}
+	}
+}
+
+// TestExp bounds the vector exponential in units in the last place.
+func TestExp(t *testing.T) {
+	each(t, func(t *testing.T) {
+		if active.vectors == nil {
+			t.Skip()
+		}
+		worst := 0.0
+		for x := -87.3; x < 88.7; x += 0.0137 {
+			v := []float32{float32(x)}
+			var e [1]float32
+			expSum(e[:], v, 0)
+			want := math.Exp(float64(v[0]))
+			ulp := math.Ldexp(1, int(math.Floor(math.Log2(want)))-23)
+			worst = max(worst, math.Abs(float64(e[0])-want)/ulp)
+		}
+		if worst > 1.5 {
+			t.Errorf("off by %.2f units in the last place", worst)
+		}
+		var e [5]float32
+		expSum(e[:], []float32{float32(math.Inf(-1)), -200, 200, float32(math.NaN()), -100}, 0)
+		if e[0] != 0 || e[1] != 0 || !math.IsInf(float64(e[2]), 1) || e[3] == e[3] || math.Abs(float64(e[4])/math.Exp(-100)-1) > 0.05 {
+			t.Errorf("edges: %v", e)
+		}
+	})
+}
+
+func TestRows(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	rng := rand.New(rand.NewPCG(2, 2))
+	for _, cols := range []int{1, 7, 16, 33, 64, 576, 1000} {
+		x, _ := guarded(rng, 13, cols, 3)
+		y, _ := guarded(rng, 13, cols, 1)
+		weight, _ := guarded(rng, 1, cols, 0)
+		bias, _ := guarded(rng, 1, cols, 0)
+		into := func(f func(dst Matrix)) func() Matrix {
+			return func() Matrix {
+				dst, ok := guarded(rand.New(rand.NewPCG(1, 1)), 13, cols, 2)
+				f(dst)
+				if !ok() {
+					t.Fatal("wrote outside dst")
+				}
+				return dst
+			}
+		}
+		against(t, 2e-5, into(func(dst Matrix) { p.RMSNorm(dst, x, weight.Data, 1e-6) }))
+		against(t, 1e-3, into(func(dst Matrix) { p.LayerNorm(dst, x, weight.Data, nil, 1e-6) }))
+		against(t, 0, into(func(dst Matrix) { p.Add(dst, y) }))
+		against(t, 0, into(func(dst Matrix) { p.AddBias(dst, bias.Data) }))
+		against(t, 0, into(func(dst Matrix) { Mul(dst.Row(2), y.Row(3)) }))
+		against(t, 1e-3, into(func(dst Matrix) { AddScaled(dst.Row(2), 0.3, y.Row(3)) }))
+		against(t, 2e-5, into(func(dst Matrix) { SoftmaxInPlace(dst.Row(1)) }))
+		against(t, 2e-5, into(func(dst Matrix) {
+			dst.Row(0)[0] = LogSumExp(dst.Row(1))
+			dst.Row(1)[0] = float32(ArgMax(dst.Row(2)))
+		}))
+	}
+	for _, d := range []int{8, 32, 64, 80} {
+		inverse := make([]float64, d/2)
+		for i := range inverse {
+			inverse[i] = math.Pow(10000, -float64(2*i)/float64(d))
+		}
+		r := NewRope(d, 100, inverse, 1)
+		against(t, 1e-3, func() Matrix {
+			m, _ := guarded(rand.New(rand.NewPCG(1, 1)), 3, 5*d, 1)
+			r.Apply(m.Row(0), 77)
+			r.Undo(m.Row(1), 42)
+			return m
+		})
+	}
+}
+
+func TestSampling(t *testing.T) {
+	each(t, func(t *testing.T) {
+		nan, inf := float32(math.NaN()), float32(math.Inf(1))
+		for _, c := range []struct {
+			x    []float32
+			want int
+		}{{nil, 0}, {[]float32{nan}, 0}, {[]float32{1, 3, 3, 2}, 1}, {[]float32{nan, -5, nan, -2}, 3}, {[]float32{0, -inf, inf, 4}, 2}} {
+			if got := ArgMax(c.x); got != c.want {
+				t.Errorf("ArgMax(%v) = %d, want %d", c.x, got, c.want)
+			}
+		}
+		if got := LogSumExp([]float32{1000, 1000}); math.Abs(float64(got)-1000.6931) > 1e-3 {
+			t.Errorf("LogSumExp = %v", got)
+		}
+		if got := LogSumExp([]float32{-inf, -inf}); !math.IsInf(float64(got), -1) {
+			t.Errorf("LogSumExp of nothing = %v", got)
+		}
+	})
+}

@@ -9,7 +9,8 @@ import (
 // logits of one row; none sorts the vocabulary.
 type choice struct {
 	replaced   []candidate // logits before bias and penalties, in order
-	candidates []candidate
+	candidates []candidate // in buffer
+	buffer     []candidate
 }
 
 type candidate struct {
@@ -44,9 +45,15 @@ func (c *choice) restore(logits []float32) {
 	}
 }
 
+// reserve makes place for n candidates, none as yet.
+func (c *choice) reserve(n int) {
+	c.buffer = slices.Grow(c.buffer[:0], n)
+	c.candidates = c.buffer[:0]
+}
+
 // all makes every token a candidate.
 func (c *choice) all(logits []float32) {
-	c.candidates = slices.Grow(c.candidates[:0], len(logits))
+	c.reserve(len(logits))
 	for i, l := range logits {
 		c.candidates = append(c.candidates, candidate{token: int32(i), logit: l})
 	}
@@ -55,7 +62,7 @@ func (c *choice) all(logits []float32) {
 // top makes the k likeliest tokens candidates: a heap with the least likely of
 // them at its root.
 func (c *choice) top(logits []float32, k int) {
-	c.candidates = slices.Grow(c.candidates[:0], k)
+	c.reserve(k)
 	for i, l := range logits {
 		t := candidate{token: int32(i), logit: l}
 		switch {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -314,7 +315,7 @@ func collect(ctx context.Context, stream *Stream) (a answer) {
 	for {
 		e, err := stream.Next(ctx)
 		if err != nil {
-			if err != context.Canceled || ctx.Err() == nil {
+			if err != io.EOF && (err != context.Canceled || ctx.Err() == nil) {
 				a.err = err
 			}
 			return a

@@ -1,0 +1,312 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/modeltest"
+)
+
+// families are golden adapters of the tiny Llama: one of each kind there is,
+// with different ranks.
+var families = []string{
+	"", "lora", "lora-all-linear", "rslora", "dora-all-linear", "ia3", "prefix", "prompt",
+	"p-tuning", "lora-embed", "lora-lm-head-tied", "beft", "bottleneck-houlsby", "lora-save-norm",
+}
+
+// golden is a real model with real adapters.
+type golden struct {
+	t         testing.TB
+	m         models.Model
+	catalogue *Catalogue
+}
+
+func openGolden(t testing.TB, base string) *golden {
+	t.Helper()
+	m := modeltest.Open(t, base)
+	load := func(_ context.Context, s Source) (Adapter, error) {
+		f, err := adapters.Open(s.Dir)
+		if err != nil {
+			return nil, err
+		}
+		return adapters.Load(m, f)
+	}
+	c, err := NewCatalogue(load, CatalogueOptions{Dir: modeltest.Goldens(t, base, "adapters")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return &golden{t, m, c}
+}
+
+// engine returns one without a step loop.
+func (g *golden) engine(threads int, o Options) *Engine {
+	g.t.Helper()
+	if o.CacheBlocks == 0 {
+		o.CacheBlocks = 128
+	}
+	pool := kernels.NewPool(threads)
+	e, err := newEngine(g.m, nil, g.catalogue, pool, o)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return e
+}
+
+// run answers requests, of which those from late[i] on arrive before step i.
+func run(t testing.TB, e *Engine, requests []*Request, arrive func(i int) int) []answer {
+	t.Helper()
+	defer e.pool.Close()
+	streams := make([]*Stream, len(requests))
+	for step, waiting := 0, len(requests); ; step++ {
+		for i, r := range requests {
+			if streams[i] != nil || arrive != nil && arrive(i) > step {
+				continue
+			}
+			stream, err := e.Submit(context.Background(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			streams[i] = stream
+			waiting--
+			if r.Adapter != "" {
+				if _, err := e.catalogue.Load(context.Background(), r.Adapter); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		e.intake()
+		if !e.step() && waiting == 0 {
+			break
+		}
+		if step > 100000 {
+			t.Fatal("the engine never comes to rest")
+		}
+	}
+	answers := make([]answer, len(streams))
+	for i, s := range streams {
+		answers[i] = collect(context.Background(), s)
+	}
+	if n := e.blocks.used(); n != 0 {
+		t.Errorf("%d blocks are still held", n)
+	}
+	return answers
+}
+
+// same demands equal bits of all that depends on the request alone.
+func same(t testing.TB, what string, got, want answer) {
+	t.Helper()
+	for i := range want.prompt { // NaN is not equal to itself
+		if i < len(got.prompt) && math.IsNaN(float64(got.prompt[i].Logprob.Logprob)) && math.IsNaN(float64(want.prompt[i].Logprob.Logprob)) {
+			got.prompt, want.prompt = slices.Clone(got.prompt), slices.Clone(want.prompt)
+			got.prompt[i].Logprob.Logprob, want.prompt[i].Logprob.Logprob = 0, 0
+		}
+	}
+	got.usage, want.usage = nil, nil
+	if errors.Is(got.err, want.err) {
+		got.err, want.err = nil, nil
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("%s:\n got %v\nwant %v", what, got, want)
+	}
+}
+
+// requests are n of different prompts, lengths, adapters and samplers.
+func requests(n, vocabulary int) []*Request {
+	var list []*Request
+	for i := range n {
+		r := &Request{
+			Adapter: families[i%len(families)], MaxTokens: 4 + i%13*3, IgnoreEOS: true,
+			Logprobs: i % 4, PromptLogprobs: -1,
+		}
+		length := 3 + (i*17)%71
+		if i%3 == 0 { // short ones with long answers outgrow a small cache
+			length, r.MaxTokens = 3+i%30, 60
+		}
+		for j := range length {
+			r.Prompt = append(r.Prompt, int32((i%5*31+j*j*7+j)%vocabulary))
+		}
+		switch i % 4 {
+		case 1:
+			r.Sampling = Sampling{Temperature: 0.9, TopK: 20, TopP: 0.9, Seed: uint64(i)}
+		case 2:
+			r.Sampling = Sampling{Temperature: 1.3, TopP: 0.8, MinP: 0.01, Repetition: 1.2, Seed: 7}
+		case 3:
+			r.Sampling = Sampling{Presence: 0.4, Frequency: 0.3, Bias: map[int32]float32{3: 1}}
+			r.PromptLogprobs = 1
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// TestSameBitsInAnyCompany is law 1 over the engine.
+func TestSameBitsInAnyCompany(t *testing.T) {
+	g := openGolden(t, "llama-gqa")
+	list := requests(32, g.m.Config().Vocabulary)
+	var alone []answer
+	for _, r := range list {
+		a := run(t, g.engine(1, Options{NoPrefixCache: true}), []*Request{r}, nil)[0]
+		if a.finish != FinishLength || a.err != nil {
+			t.Fatalf("%q: %+v", r.Adapter, a)
+		}
+		alone = append(alone, a)
+	}
+	for _, c := range []struct {
+		name    string
+		threads int
+		options Options
+		arrive  func(int) int
+	}{
+		{"one batch", 1, Options{}, nil},
+		{"two threads", 2, Options{}, nil},
+		{"chunks of 7", 1, Options{StepTokens: 7}, nil},
+		{"chunks of 1", 2, Options{StepTokens: 1}, func(i int) int { return 3 * i }},
+		{"preempted", 2, Options{CacheBlocks: 7}, nil},
+		{"preempted, without prefixes", 1, Options{CacheBlocks: 7, NoPrefixCache: true, StepTokens: 40}, nil},
+		{"three slots", 2, Options{Slots: 3}, func(i int) int { return i }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := g.engine(c.threads, c.options)
+			for i, a := range run(t, e, list, c.arrive) {
+				same(t, fmt.Sprintf("request %d, adapter %q", i, list[i].Adapter), a, alone[i])
+			}
+			n := e.Snapshot()
+			t.Logf("%d steps, %d preemptions, %d cached tokens", n.Steps, n.Preemptions, n.CachedTokens)
+			if c.options.CacheBlocks == 7 && n.Preemptions == 0 {
+				t.Error("nothing was preempted")
+			}
+		})
+	}
+}
+
+// TestPrefixCacheGivesTheSameBits runs each request twice in one engine.
+func TestPrefixCacheGivesTheSameBits(t *testing.T) {
+	g := openGolden(t, "llama-gqa")
+	for _, adapter := range families {
+		r := &Request{Prompt: make([]int32, 75), Adapter: adapter, MaxTokens: 12, IgnoreEOS: true, Logprobs: 3, PromptLogprobs: -1}
+		for i := range r.Prompt {
+			r.Prompt[i] = int32(i * i % 96)
+		}
+		e := g.engine(1, Options{})
+		answers := run(t, e, []*Request{r, r}, func(i int) int { return 50 * i })
+		same(t, adapter, answers[1], answers[0])
+		if answers[1].usage.CachedTokens < 64-6 || answers[0].usage.CachedTokens != 0 {
+			t.Errorf("%q: %d tokens were cached", adapter, answers[1].usage.CachedTokens)
+		}
+	}
+}
+
+// TestGoldenContinuations holds the engine against PEFT: greedy tokens, and
+// the log-probabilities of the prompt.
+func TestGoldenContinuations(t *testing.T) {
+	for _, base := range []string{"llama-gqa", "gpt2", "mistral"} {
+		g := openGolden(t, base)
+		names := []string{""}
+		dirs, _ := filepath.Glob(modeltest.Goldens(t, base, "adapters", "*", "golden.safetensors"))
+		for _, d := range dirs {
+			names = append(names, filepath.Base(filepath.Dir(d)))
+		}
+		for _, name := range names {
+			file := modeltest.Goldens(t, base, "adapters", name, "golden.safetensors")
+			if name == "" {
+				file = modeltest.Goldens(t, base, "golden.safetensors")
+			}
+			t.Run(base+"/"+name, func(t *testing.T) {
+				for _, c := range modeltest.Cases(t, file) {
+					r := &Request{Prompt: c.Tokens, Adapter: name, MaxTokens: len(c.Greedy), IgnoreEOS: true, Logprobs: -1, PromptLogprobs: 0}
+					a := run(t, g.engine(2, Options{StepTokens: 33}), []*Request{r}, nil)[0]
+					if a.err != nil {
+						t.Fatal(a.err)
+					}
+					if !slices.Equal(a.tokens, c.Greedy) {
+						t.Errorf("greedy tokens are %v, want %v", a.tokens, c.Greedy)
+					}
+					if c.Logits.Rows != len(c.Tokens) {
+						continue
+					}
+					for i := 1; i < len(c.Tokens); i++ {
+						row := c.Logits.Row(i - 1)
+						want := float64(row[c.Tokens[i]]) - logSumExp(row)
+						if d := math.Abs(float64(a.prompt[i].Logprob.Logprob) - want); !(d < 1e-3) {
+							t.Fatalf("token %d: log-probability %v, want %v", i, a.prompt[i].Logprob.Logprob, want)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestRefusedAdapterServesNothing: vLLM#34186, #55193. The base never answers
+// in an adapter's place.
+func TestRefusedAdapterServesNothing(t *testing.T) {
+	g := openGolden(t, "llama-gqa")
+	dirs, _ := filepath.Glob(modeltest.Goldens(t, "llama-gqa", "adapters", "refused-*"))
+	if len(dirs) == 0 {
+		t.Fatal("no refused adapters")
+	}
+	e := g.engine(1, Options{})
+	for _, d := range dirs {
+		stream, err := e.Submit(context.Background(), &Request{Prompt: []int32{1}, Adapter: filepath.Base(d), MaxTokens: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for a := (answer{}); a.err == nil; {
+			e.intake()
+			e.step()
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			if a = collect(ctx, stream); len(a.tokens) > 0 {
+				t.Fatalf("%s answered", d)
+			}
+		}
+		if entry, err := g.catalogue.Lookup(filepath.Base(d)); err != nil || entry.State != Failed {
+			t.Errorf("%+v, %v", entry, err)
+		}
+	}
+	e.pool.Close()
+}
+
+// TestMetamorphic demands of random mixes of requests, chunk sizes, cache
+// sizes, slots and threads the answers that each request has alone.
+func TestMetamorphic(t *testing.T) {
+	g := openGolden(t, "llama-gqa")
+	list := requests(40, g.m.Config().Vocabulary)
+	alone := map[int]answer{}
+	rapid.Check(t, func(t *rapid.T) {
+		picked := rapid.SliceOfN(rapid.IntRange(0, len(list)-1), 1, 12).Draw(t, "requests")
+		o := Options{
+			Slots:         rapid.IntRange(1, 12).Draw(t, "slots"),
+			StepTokens:    rapid.IntRange(1, 120).Draw(t, "step tokens"),
+			CacheBlocks:   rapid.IntRange(4, 20).Draw(t, "blocks"),
+			NoPrefixCache: rapid.Bool().Draw(t, "no prefix cache"),
+		}
+		threads := rapid.IntRange(1, 3).Draw(t, "threads")
+		arrivals := rapid.SliceOfN(rapid.IntRange(0, 30), len(picked), len(picked)).Draw(t, "arrivals")
+		var mix []*Request
+		for _, i := range picked {
+			mix = append(mix, list[i])
+			if _, ok := alone[i]; !ok {
+				alone[i] = run(g.t, g.engine(1, Options{NoPrefixCache: true}), list[i:i+1], nil)[0]
+			}
+		}
+		for i, a := range run(g.t, g.engine(threads, o), mix, func(i int) int { return arrivals[i] }) {
+			got, want := a, alone[picked[i]]
+			if !slices.Equal(got.tokens, want.tokens) || !slices.Equal(got.logprobs, want.logprobs) || got.finish != want.finish {
+				t.Fatalf("request %d (adapter %q): %v %v %v, alone %v %v", picked[i], mix[i].Adapter, got.tokens, got.logprobs, got.err, want.tokens, want.logprobs)
+			}
+		}
+	})
+}

@@ -50,7 +50,7 @@ func (r *roll) leave(s *sequence) {
 func (r *roll) count(s *sequence, by int) {
 	r.states[s.state] += by
 	if s.state == loading || s.state == queued {
-		add(r.groups, s.group, by)
+		tally(r.groups, s.group, by)
 	}
 	if name := s.request.Adapter; name != "" {
 		p := r.adapters[name]
@@ -65,7 +65,7 @@ func (r *roll) count(s *sequence, by int) {
 	}
 }
 
-func add(counts map[string]int, key string, by int) {
+func tally(counts map[string]int, key string, by int) {
 	if counts[key] += by; counts[key] == 0 {
 		delete(counts, key)
 	}

@@ -1,0 +1,415 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func add(t testing.TB, c *Catalogue, names ...string) {
+	t.Helper()
+	for _, n := range names {
+		if err := c.Add(n, "fake://"+n); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// states lists the catalogue as "x:resident y:known".
+func states(c *Catalogue) string {
+	var words []string
+	for _, e := range c.List() {
+		words = append(words, e.Name+":"+string(e.State))
+	}
+	return strings.Join(words, " ")
+}
+
+func TestEvictionIsLeastRecentlyUsed(t *testing.T) {
+	f := &fakeLoader{}
+	c := f.catalogue(t, CatalogueOptions{Bytes: 300})
+	add(t, c, "a", "b", "c", "d")
+	for _, n := range []string{"a", "b", "c", "a", "d"} {
+		if _, err := c.Load(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := states(c); got != "a:resident b:known c:resident d:resident" {
+		t.Error(got)
+	}
+	if err := c.Pin(t.Context(), "b"); err != nil { // evicts c
+		t.Fatal(err)
+	}
+	for range 3 {
+		for _, n := range []string{"c", "a", "d"} {
+			if _, err := c.Load(t.Context(), n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if e, _ := c.Lookup("b"); e.State != Resident || !e.Pinned || f.loads["b"] != 2 {
+		t.Errorf("%+v after %d loads", e, f.loads["b"])
+	}
+	if used, budget := c.Bytes(); used != 300 || budget != 300 {
+		t.Errorf("%d of %d bytes", used, budget)
+	}
+}
+
+func TestWhatCannotFitEvictsNothing(t *testing.T) {
+	f := &fakeLoader{adapters: map[string]*fakeAdapter{
+		"big": {digest: "big", bytes: 301}, "large": {digest: "large", bytes: 250},
+	}}
+	c := f.catalogue(t, CatalogueOptions{Bytes: 300})
+	add(t, c, "a", "b", "big", "large")
+	if err := c.Pin(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Load(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{"big", "large"} { // more than the budget, more than pins leave
+		_, err := c.Load(t.Context(), n)
+		if !errors.Is(err, ErrAdapterBudget) || !strings.Contains(err.Error(), "100 are pinned") || !strings.Contains(err.Error(), n) {
+			t.Errorf("%s: got %v", n, err)
+		}
+	}
+	if got := states(c); got != "a:resident b:resident big:failed large:failed" {
+		t.Error(got)
+	}
+	if err := c.Unpin("a"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLoadWaitsForRoomInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeLoader{}
+		c := f.catalogue(t, CatalogueOptions{Bytes: 100, Wait: time.Minute})
+		add(t, c, "a", "b")
+		held, err := c.acquire("a", func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		got := make(chan error, 1)
+		go func() {
+			_, err := c.Load(t.Context(), "b")
+			got <- err
+		}()
+		time.Sleep(30 * time.Second)
+		select {
+		case err := <-got:
+			t.Fatalf("did not wait: %v", err)
+		default:
+		}
+		held.release()
+		held.release() // more than once is once
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+		if s := states(c); s != "a:known b:resident" {
+			t.Error(s)
+		}
+		// Nobody lets go: a clear error.
+		held, err = c.acquire("b", func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Load(t.Context(), "a"); !errors.Is(err, ErrAdapterBudget) || !strings.Contains(err.Error(), "100 in use") {
+			t.Errorf("got %v", err)
+		}
+		held.release()
+		c.Close()
+	})
+}
+
+func TestFailureIsSharedAndForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("broken")
+		f := &fakeLoader{errors: map[string]error{"x": broken}, gates: map[string]chan struct{}{"x": make(chan struct{})}}
+		c := f.catalogue(t, CatalogueOptions{Retry: 5 * time.Second})
+		add(t, c, "x", "y")
+		var group sync.WaitGroup
+		for range 10 {
+			group.Go(func() {
+				if _, err := c.Load(t.Context(), "x"); !errors.Is(err, broken) || !strings.Contains(err.Error(), `"x"`) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		if _, err := c.Load(t.Context(), "y"); err != nil { // beside it
+			t.Error(err)
+		}
+		close(f.gates["x"])
+		group.Wait()
+		if _, err := c.Load(t.Context(), "x"); !errors.Is(err, broken) || f.loads["x"] != 1 {
+			t.Errorf("%v after %d loads", err, f.loads["x"])
+		}
+		if e, _ := c.Lookup("x"); e.State != Failed || !errors.Is(e.Err, broken) {
+			t.Errorf("%+v", e)
+		}
+		f.errors = nil
+		time.Sleep(6 * time.Second)
+		if _, err := c.Load(t.Context(), "x"); err != nil || f.loads["x"] != 2 {
+			t.Errorf("%v after %d loads", err, f.loads["x"])
+		}
+		c.Close()
+	})
+}
+
+func TestLoaderPanicIsAFailure(t *testing.T) {
+	c, err := NewCatalogue(func(context.Context, Source) (Adapter, error) { panic("oh") }, CatalogueOptions{
+		Schemes: map[string]Scheme{"fake": func(context.Context, string) (string, error) { return "", nil }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	add(t, c, "x")
+	if _, err := c.Load(t.Context(), "x"); !errors.Is(err, ErrPanic) || !strings.Contains(err.Error(), "oh") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCloseEndsLoads(t *testing.T) {
+	f := &fakeLoader{gates: map[string]chan struct{}{"x": make(chan struct{})}}
+	c := f.catalogue(t, CatalogueOptions{})
+	add(t, c, "x")
+	got := make(chan error)
+	go func() {
+		_, err := c.Load(context.Background(), "x")
+		got <- err
+	}()
+	for states(c) != "x:loading" {
+		time.Sleep(time.Millisecond)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-got; !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.Load(context.Background(), "x"); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRegistration(t *testing.T) {
+	f := &fakeLoader{}
+	dir := t.TempDir()
+	writeAdapter(t, dir, "found", "1")
+	c := f.catalogue(t, CatalogueOptions{Dir: dir})
+	add(t, c, "x", "org/x:v1@main")
+	for _, bad := range []string{"", ".", "..", "../x", "a/../b", "/etc", "a//b", "a/", ".hidden", "a b", "a\\b", "a\x00", "ä", strings.Repeat("a", 257)} {
+		if err := c.Add(bad, "fake://x"); !errors.Is(err, ErrAdapterName) {
+			t.Errorf("%q: got %v", bad, err)
+		}
+		if _, err := c.Lookup(bad); !errors.Is(err, ErrAdapterName) {
+			t.Errorf("%q: got %v", bad, err)
+		}
+	}
+	for uri, want := range map[string]error{
+		"ftp://x": ErrAdapterSource, filepath.Join(dir, "absent"): ErrAdapterSource, dir: ErrAdapterSource,
+		"file://host/x": ErrAdapterSource, filepath.Join(dir, "found"): nil, "file://" + filepath.Join(dir, "found"): nil,
+	} {
+		if err := c.Add(fmt.Sprint("n", len(uri)), uri); !errors.Is(err, want) {
+			t.Errorf("%s: got %v", uri, err)
+		}
+	}
+	if err := c.Add("x", "fake://y"); !errors.Is(err, ErrAdapterExists) {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Add("found", "fake://found"); err != nil { // takes the folder's name over
+		t.Error(err)
+	}
+	if err := c.Remove("nobody"); !errors.Is(err, ErrUnknownAdapter) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// writeAdapter makes or changes an adapter folder.
+func writeAdapter(t testing.TB, dir, name, content string) {
+	t.Helper()
+	folder := filepath.Join(dir, name)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"weights", configName} {
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// folders loads adapters whose digest is what the folder's weights say.
+func folders(t testing.TB, dir string) *Catalogue {
+	t.Helper()
+	c, err := NewCatalogue(func(_ context.Context, s Source) (Adapter, error) {
+		b, err := os.ReadFile(filepath.Join(s.Dir, "weights"))
+		if err != nil {
+			return nil, err
+		}
+		if string(b) == "broken" {
+			return nil, errors.New("broken weights")
+		}
+		return &fakeAdapter{digest: string(b), bytes: len(b)}, nil
+	}, CatalogueOptions{Dir: dir, Retry: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestFolders(t *testing.T) {
+	dir := t.TempDir()
+	writeAdapter(t, dir, "a", "one")
+	os.Mkdir(filepath.Join(dir, "empty"), 0o755)
+	writeAdapter(t, dir, ".hidden", "x")
+	c := folders(t, dir)
+	c.watcher.close() // nothing may depend on events
+	if got := states(c); got != "a:known" {
+		t.Error(got)
+	}
+	load := func(name, want string) {
+		t.Helper()
+		e, err := c.Load(t.Context(), name)
+		if err != nil || e.Digest != want {
+			t.Errorf("%s is %q (%v), want %q", name, e.Digest, err, want)
+		}
+	}
+	load("a", "one")
+	writeAdapter(t, dir, "b", "two") // appears
+	load("b", "two")
+	writeAdapter(t, dir, "a", "three") // changes
+	load("a", "three")
+	writeAdapter(t, dir, "a", "broken")
+	if _, err := c.Load(t.Context(), "a"); err == nil || errors.Is(err, ErrUnknownAdapter) {
+		t.Errorf("a broken folder gives %v", err)
+	}
+	writeAdapter(t, dir, "a", "fourth") // the failure is forgotten with the change
+	load("a", "fourth")
+	if err := c.Remove("a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Load(t.Context(), "a"); !errors.Is(err, ErrUnknownAdapter) {
+		t.Errorf("removed: got %v", err)
+	}
+	if got := states(c); got != "b:resident" {
+		t.Error(got)
+	}
+	writeAdapter(t, dir, "a", "fifth one")
+	load("a", "fifth one")
+	os.RemoveAll(filepath.Join(dir, "b"))
+	if _, err := c.Load(t.Context(), "b"); !errors.Is(err, ErrUnknownAdapter) {
+		t.Errorf("vanished: got %v", err)
+	}
+	if used, _ := c.Bytes(); states(c) != "a:resident" || used != len("fifth one") {
+		t.Errorf("%s, %d bytes", states(c), used)
+	}
+	// Kubernetes swaps links.
+	versions := t.TempDir()
+	writeAdapter(t, versions, "1", "link 1")
+	writeAdapter(t, versions, "2", "link two")
+	os.Symlink(filepath.Join(versions, "1"), filepath.Join(dir, "linked"))
+	load("linked", "link 1")
+	os.Symlink(filepath.Join(versions, "2"), filepath.Join(dir, ".new"))
+	os.Rename(filepath.Join(dir, ".new"), filepath.Join(dir, "linked"))
+	load("linked", "link two")
+}
+
+func TestPinnedFolderIsLoadedAnewByEvent(t *testing.T) {
+	dir := t.TempDir()
+	writeAdapter(t, dir, "a", "one")
+	c := folders(t, dir)
+	if err := c.Pin(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	writeAdapter(t, dir, "a", "two")
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		c.mu.Lock()
+		v := c.records["a"].current
+		c.mu.Unlock()
+		if v.adapter.Digest() == "two" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no event came")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// TestResidenceAccounting: vLLM#45325, #54830. Whatever is done, the gauge is
+// the sum over the list, stays within the budget while loads succeed, and
+// falls to nothing.
+func TestResidenceAccounting(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		f := &fakeLoader{adapters: map[string]*fakeAdapter{}}
+		c := f.catalogue(t, CatalogueOptions{Bytes: 500, Wait: time.Millisecond})
+		defer c.Close()
+		versions := 0
+		names := []string{"a", "b", "c", "d", "e"}
+		uri := func() string {
+			versions++
+			d := fmt.Sprint("v", versions)
+			f.mu.Lock()
+			f.adapters[d] = &fakeAdapter{digest: d, bytes: rapid.IntRange(1, 300).Draw(rt, "bytes")}
+			f.mu.Unlock()
+			return "fake://" + d
+		}
+		var leases []*lease
+		for range rapid.IntRange(1, 40).Draw(rt, "operations") {
+			name := rapid.SampledFrom(names).Draw(rt, "name")
+			switch rapid.IntRange(0, 6).Draw(rt, "operation") {
+			case 0:
+				c.Add(name, uri())
+			case 1:
+				c.Replace(name, uri())
+			case 2:
+				c.Remove(name)
+			case 3:
+				c.Pin(t.Context(), name)
+			case 4:
+				c.Unpin(name)
+			case 5:
+				if l, err := c.acquire(name, func() {}); err == nil {
+					leases = append(leases, l)
+				}
+			case 6:
+				if len(leases) > 0 {
+					leases[0].release()
+					leases = leases[1:]
+				}
+			}
+			sum := 0
+			for _, e := range c.List() {
+				sum += e.Bytes
+			}
+			used, budget := c.Bytes()
+			if loading := strings.Contains(states(c), "loading"); used > budget || !loading && used != sum {
+				rt.Fatalf("the gauge is %d of %d, the list makes %d: %s", used, budget, sum, states(c))
+			}
+		}
+		for _, l := range leases {
+			l.release()
+		}
+		for _, n := range names {
+			c.Remove(n)
+		}
+		c.Close()
+		if used, _ := c.Bytes(); used != 0 || len(c.List()) != 0 {
+			rt.Fatalf("%d bytes are left: %s", used, states(c))
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -115,7 +116,7 @@ func (s *settingSources) take(flag *kong.Value, token kong.Token, set func(strin
 	items := []any{value}
 	if list, ok := value.([]any); ok {
 		if target.Kind() != reflect.Slice {
-			s.faults.add("%s: takes one value, not a list", where)
+			s.faults.unreadable(flag.Name, where, errors.New("takes one value, not a list"))
 			return
 		}
 		items = list
@@ -123,11 +124,11 @@ func (s *settingSources) take(flag *kong.Value, token kong.Token, set func(strin
 	for _, item := range items {
 		switch item.(type) {
 		case map[string]any, []any, nil:
-			s.faults.add("%s: takes a plain value", where)
+			s.faults.unreadable(flag.Name, where, errors.New("takes a plain value"))
 			return
 		}
 		if err := set(fmt.Sprint(item), target); err != nil {
-			s.faults.add("%s: %s", where, err)
+			s.faults.unreadable(flag.Name, where, err)
 		}
 	}
 }

@@ -16,20 +16,35 @@ type exitError struct{ code int }
 func (e *exitError) Error() string { return fmt.Sprintf("exit %d", e.code) }
 
 // faults are everything that is wrong with a configuration.
-type faults []string
+type faults struct {
+	lines  []string
+	broken []string // settings whose value could not be read: no more is said of them
+}
 
+// add notes a fault. One that begins with a setting is left out where the
+// setting's value could not be read at all.
 func (f *faults) add(format string, args ...any) {
-	if fault := fmt.Sprintf(format, args...); !slices.Contains(*f, fault) {
-		*f = append(*f, fault)
+	fault := fmt.Sprintf(format, args...)
+	if name, _, ok := strings.Cut(strings.TrimPrefix(fault, "--"), ":"); ok && slices.Contains(f.broken, name) {
+		return
+	}
+	if !slices.Contains(f.lines, fault) {
+		f.lines = append(f.lines, fault)
 	}
 }
 
-func (f faults) Error() string {
+// unreadable notes a value that is not of its setting's type.
+func (f *faults) unreadable(setting, where string, err error) {
+	f.lines = append(f.lines, fmt.Sprintf("%s: %s", where, err))
+	f.broken = append(f.broken, setting)
+}
+
+func (f *faults) Error() string {
 	count := "1 fault"
-	if len(f) > 1 {
-		count = fmt.Sprintf("%d faults", len(f))
+	if len(f.lines) > 1 {
+		count = fmt.Sprintf("%d faults", len(f.lines))
 	}
-	return "peft-serve: " + count + " in the configuration:\n  " + strings.Join(f, "\n  ") +
+	return "peft-serve: " + count + " in the configuration:\n  " + strings.Join(f.lines, "\n  ") +
 		"\nEvery setting is a flag, a variable and a key of the --config file: see peft-serve --help."
 }
 
@@ -84,8 +99,8 @@ func parse(args []string, c console) (command, error) {
 	if checked, ok := run.(interface{ validate(*faults) }); ok && err == nil {
 		checked.validate(&wrong)
 	}
-	if len(wrong) > 0 {
-		return nil, wrong
+	if len(wrong.lines) > 0 {
+		return nil, &wrong
 	}
 	return run, nil
 }

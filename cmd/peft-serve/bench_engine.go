@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// measured is one concurrent run: the wall time, and of each request its first
+// token and its tokens.
+type measured struct {
+	wall   time.Duration
+	first  []time.Duration
+	tokens int
+}
+
+// bed is the real engine with a base and adapters on it.
+type bed struct {
+	base      *base
+	pool      *kernels.Pool
+	catalogue *runtime.Catalogue
+	engine    *runtime.Engine
+}
+
+// newBed opens the base with room for requests of the given length. The
+// prefix cache is off: a prompt measured again is computed again.
+func (b *benchCommand) newBed(ctx context.Context, c console, adapters string, requests, length int) (*bed, error) {
+	opened, err := openBase(ctx, b.Base, 0, c)
+	if err != nil {
+		return nil, err
+	}
+	if own := opened.model.Config().Context; length > own {
+		return nil, errors.Join(fmt.Errorf("--prompt and --generate ask for %d tokens: %s has a context of %d", length, b.Base, own), opened.source.Close())
+	}
+	d := &bed{base: opened, pool: kernels.NewPool(threads(b.Threads))}
+	if d.catalogue, err = runtime.NewCatalogue(opened.load, runtime.CatalogueOptions{Dir: adapters}); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	blocks := requests * ((length+kernels.BlockLen-1)/kernels.BlockLen + 1)
+	d.engine, err = runtime.New(opened.model, opened.decoder, d.catalogue, d.pool, runtime.Options{
+		Slots: requests, Queue: requests, CacheBlocks: blocks, NoPrefixCache: true,
+	})
+	if err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+func (d *bed) close() error {
+	var wrong []error
+	if d.engine != nil {
+		wrong = append(wrong, closeEngine(d.engine))
+	}
+	if d.catalogue != nil {
+		wrong = append(wrong, d.catalogue.Close())
+	}
+	d.pool.Close()
+	return errors.Join(append(wrong, d.base.source.Close())...)
+}
+
+// run sends every prompt at once, each with its adapter, and waits for all.
+func (d *bed) run(ctx context.Context, prompts [][]int32, adapters []string, generate int) (measured, error) {
+	var (
+		all    = measured{first: make([]time.Duration, len(prompts))}
+		faults = make([]error, len(prompts))
+		usages = make([]runtime.Usage, len(prompts))
+		group  sync.WaitGroup
+		start  = time.Now()
+	)
+	for i, prompt := range prompts {
+		group.Go(func() { usages[i], faults[i] = d.one(ctx, prompt, adapters[i], generate) })
+	}
+	group.Wait()
+	all.wall = time.Since(start)
+	for i, u := range usages {
+		all.first[i] = u.FirstToken
+		all.tokens += u.CompletionTokens
+	}
+	return all, errors.Join(faults...)
+}
+
+func (d *bed) one(ctx context.Context, prompt []int32, adapter string, generate int) (u runtime.Usage, err error) {
+	stream, err := d.engine.Submit(ctx, &runtime.Request{
+		Prompt: prompt, Adapter: adapter, MaxTokens: generate, IgnoreEOS: true, Logprobs: -1, PromptLogprobs: -1,
+	})
+	if err != nil {
+		return u, err
+	}
+	defer stream.Close()
+	for {
+		e, err := stream.Next(ctx)
+		if err == io.EOF {
+			return u, nil
+		}
+		if err != nil {
+			return u, err
+		}
+		if e.Usage != nil {
+			u = *e.Usage
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// measureMix is concurrent requests: all on the base, all on one adapter, and
+// each on another, in turn, so that a machine that slows down slows all.
+func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (err error) {
+	dir := b.Keep
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "peft-serve-bench-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	length := b.promptTokens(64)
+	d, err := b.newBed(ctx, c, "", b.Requests, length+b.Generate)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	r.describe(b.Base, d.base)
+	names, err := b.writeAdapters(d.base.model, dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := d.catalogue.Add(name, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+		entry, err := d.catalogue.Load(ctx, name)
+		if err != nil {
+			return err
+		}
+		r.AdapterBytes = entry.Bytes
+	}
+	r.Rank = b.Rank
+	prompts := b.prompts(b.Requests, length, r.Vocabulary)
+	return b.compare(variants(b.Requests, names), length, r, func(v load) (measured, error) {
+		return d.run(ctx, prompts, v.adapters, b.Generate)
+	})
+}
+
+// compare measures the variants interleaved and reports their medians.
+func (b *benchCommand) compare(all []load, length int, r *report, run func(load) (measured, error)) error {
+	rows := make([]mix, len(all))
+	for i := range b.Repetitions + 1 {
+		for j, v := range all {
+			m, err := run(v)
+			if err != nil {
+				return err
+			}
+			if i == 0 {
+				continue // warm-up
+			}
+			first, last := extremes(m.first)
+			rows[j].rates = append(rows[j].rates, rate(m.tokens, m.wall))
+			rows[j].firsts = append(rows[j].firsts, first.Seconds())
+			rows[j].lasts = append(rows[j].lasts, last.Seconds())
+		}
+	}
+	for j, v := range all {
+		m := &rows[j]
+		m.Name, m.Requests, m.Prompt, m.Generate = v.name, b.Requests, length, b.Generate
+		m.TokensPerSecond, m.FirstToken, m.LastFirstToken = median(m.rates), median(m.firsts), median(m.lasts)
+		m.Samples = m.rates
+		m.Ratio = m.TokensPerSecond / rows[0].TokensPerSecond
+	}
+	r.Mix = rows
+	return nil
+}
+
+func extremes(d []time.Duration) (least, most time.Duration) {
+	least, most = d[0], d[0]
+	for _, v := range d {
+		least, most = min(least, v), max(most, v)
+	}
+	return least, most
+}

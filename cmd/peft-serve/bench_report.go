@@ -1,0 +1,130 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// report is the outcome of a bench. The JSON names are stable.
+type report struct {
+	Version      string `json:"version"`
+	Server       string `json:"server,omitempty"`
+	Base         string `json:"base,omitempty"`
+	Architecture string `json:"architecture,omitempty"`
+	Precision    string `json:"precision,omitempty"`
+	Parameters   int    `json:"parameters,omitempty"`
+	WeightBytes  int    `json:"weight_bytes,omitempty"`
+	Vocabulary   int    `json:"-"`
+	Threads      int    `json:"threads,omitempty"`
+	Kernels      string `json:"kernels,omitempty"`
+	Rank         int    `json:"rank,omitempty"`
+	AdapterBytes int    `json:"adapter_bytes,omitempty"`
+
+	Speed    []speed   `json:"speed,omitempty"`
+	Mix      []mix     `json:"mix,omitempty"`
+	Products []product `json:"products,omitempty"`
+}
+
+// speed is tokens a second of a single request.
+type speed struct {
+	Phase           string    `json:"phase"` // prefill or decode
+	Tokens          int       `json:"tokens"`
+	TokensPerSecond float64   `json:"tokens_per_second"`
+	Samples         []float64 `json:"samples"`
+}
+
+// mix is a concurrent load: tokens generated a second over the whole run,
+// prompts included, and the first tokens of the first and the last request.
+type mix struct {
+	Name            string    `json:"name"`
+	Requests        int       `json:"requests"`
+	Prompt          int       `json:"prompt_tokens"`
+	Generate        int       `json:"generated_tokens"`
+	TokensPerSecond float64   `json:"tokens_per_second"`
+	Ratio           float64   `json:"ratio_to_base"`
+	FirstToken      float64   `json:"first_ttft_seconds"`
+	LastFirstToken  float64   `json:"last_ttft_seconds"`
+	Samples         []float64 `json:"samples"`
+
+	rates, firsts, lasts []float64
+}
+
+// product is a matrix product with cold weights.
+type product struct {
+	Format       string  `json:"format"`
+	Inputs       int     `json:"inputs"`
+	Outputs      int     `json:"outputs"`
+	Rows         int     `json:"rows"`
+	Microseconds float64 `json:"microseconds"`
+	GFLOPS       float64 `json:"gflops"`
+	GBPS         float64 `json:"weight_gbps"`
+	Share        float64 `json:"share_of_best"`
+}
+
+func (r *report) describe(uri string, b *base) {
+	c := b.model.Config()
+	r.Base, r.Architecture, r.Precision = uri, c.Architecture, c.Precision
+	r.Parameters, r.WeightBytes, r.Vocabulary, r.Kernels = c.Parameters, c.WeightBytes, c.Vocabulary, kernels.Name()
+}
+
+func (r *report) json(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+func (r *report) table(w io.Writer) error {
+	switch {
+	case r.Server != "":
+		fmt.Fprintf(w, "%s at %s\n\n", r.Base, r.Server)
+	case r.Base != "":
+		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; %d threads, %s kernels\n\n",
+			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Threads, r.Kernels)
+	default:
+		fmt.Fprintf(w, "%d threads, %s kernels, cold weights\n\n", r.Threads, r.Kernels)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(cells ...string) { fmt.Fprintln(t, strings.Join(cells, "\t")+"\t") }
+	if len(r.Speed) > 0 {
+		row("phase", "tokens", "tokens/s")
+	}
+	for _, s := range r.Speed {
+		row(s.Phase, fmt.Sprint(s.Tokens), fmt.Sprintf("%.1f", s.TokensPerSecond))
+	}
+	if len(r.Mix) > 0 {
+		fmt.Fprintf(w, "%d requests at once, %d prompt and %d new tokens each", r.Mix[0].Requests, r.Mix[0].Prompt, r.Mix[0].Generate)
+		if r.Rank > 0 {
+			fmt.Fprintf(w, "; LoRA of rank %d, %s each", r.Rank, bytesText(int64(r.AdapterBytes)))
+		}
+		fmt.Fprint(w, "\n\n")
+		row("load", "tokens/s", "of base", "first TTFT", "last TTFT")
+	}
+	for _, m := range r.Mix {
+		row(m.Name, fmt.Sprintf("%.1f", m.TokensPerSecond), fmt.Sprintf("%.0f %%", 100*m.Ratio),
+			fmt.Sprintf("%.0f ms", 1000*m.FirstToken), fmt.Sprintf("%.0f ms", 1000*m.LastFirstToken))
+	}
+	if len(r.Products) > 0 {
+		row("format", "inputs", "outputs", "rows", "µs", "GFLOP/s", "weights GB/s", "of best")
+	}
+	for _, p := range r.Products {
+		row(p.Format, fmt.Sprint(p.Inputs), fmt.Sprint(p.Outputs), fmt.Sprint(p.Rows), fmt.Sprintf("%.0f", p.Microseconds),
+			fmt.Sprintf("%.1f", p.GFLOPS), fmt.Sprintf("%.1f", p.GBPS), fmt.Sprintf("%.0f %%", 100*p.Share))
+	}
+	return t.Flush()
+}
+
+// median of a few measurements.
+func median(v []float64) float64 {
+	sorted := slices.Sorted(slices.Values(v))
+	n := len(sorted)
+	if n%2 == 1 {
+		return sorted[n/2]
+	}
+	return (sorted[n/2-1] + sorted[n/2]) / 2
+}

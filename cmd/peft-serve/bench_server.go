@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// target is a running OpenAI-compatible server.
+type target struct {
+	url, key  string
+	base      string
+	adapters  []string
+	loraField bool
+}
+
+// measureServer drives a server with the load that measureMix gives the
+// engine: the same prompts, as token ids, and the same adapters in turn.
+func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
+	t := &target{url: strings.TrimSuffix(strings.TrimSuffix(b.URL, "/"), "/v1"), key: b.Key, base: b.Model, adapters: b.Models, loraField: b.LoraField}
+	if err := t.discover(ctx); err != nil {
+		return err
+	}
+	names := t.adapters
+	if t.loraField {
+		names = make([]string, b.Adapters)
+		for i := range names {
+			names[i] = fmt.Sprint(i)
+		}
+	}
+	if b.Adapters > 0 && b.Adapters < len(names) {
+		names = names[:b.Adapters]
+	}
+	if b.Adapters > len(names) {
+		return fmt.Errorf("--adapters %d: the server has %d: name more with --models", b.Adapters, len(names))
+	}
+	r.Base, r.Server, r.Threads = t.base, t.url, 0
+	length := b.promptTokens(64)
+	prompts := b.prompts(b.Requests, length, 1000)
+	return b.compare(variants(b.Requests, names), length, r, func(v load) (measured, error) {
+		return t.run(ctx, prompts, v.adapters, b.Generate)
+	})
+}
+
+// discover asks for the names that were not given.
+func (t *target) discover(ctx context.Context) error {
+	if t.base != "" && (len(t.adapters) > 0 || t.loraField) {
+		return nil
+	}
+	body, err := t.call(ctx, http.MethodGet, "/v1/models", nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	var list struct {
+		Models []struct {
+			ID     string  `json:"id"`
+			Parent *string `json:"parent"`
+		} `json:"data"`
+	}
+	if err := json.NewDecoder(body).Decode(&list); err != nil {
+		return fmt.Errorf("%s/v1/models: %w", t.url, err)
+	}
+	for _, m := range list.Models {
+		switch {
+		case m.Parent != nil:
+			t.adapters = append(t.adapters, m.ID)
+		case t.base == "":
+			t.base = m.ID
+		}
+	}
+	return nil
+}
+
+func (t *target) call(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, method, t.url+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if t.key != "" {
+		request.Header.Set("Authorization", "Bearer "+t.key)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
+		return nil, fmt.Errorf("%s %s: %s: %s", method, path, response.Status, bytes.TrimSpace(text))
+	}
+	return response.Body, nil
+}
+
+// run sends every prompt at once and waits for all.
+func (t *target) run(ctx context.Context, prompts [][]int32, adapters []string, generate int) (measured, error) {
+	var (
+		all    = measured{first: make([]time.Duration, len(prompts))}
+		counts = make([]int, len(prompts))
+		faults = make([]error, len(prompts))
+		group  sync.WaitGroup
+		start  = time.Now()
+	)
+	for i := range prompts {
+		group.Go(func() { all.first[i], counts[i], faults[i] = t.one(ctx, prompts[i], adapters[i], generate) })
+	}
+	group.Wait()
+	all.wall = time.Since(start)
+	for _, n := range counts {
+		all.tokens += n
+	}
+	return all, errors.Join(faults...)
+}
+
+// completionBody asks for a fixed number of tokens, streamed.
+type completionBody struct {
+	Model       string         `json:"model"`
+	Prompt      []int32        `json:"prompt"`
+	MaxTokens   int            `json:"max_tokens"`
+	Temperature float64        `json:"temperature"`
+	IgnoreEOS   bool           `json:"ignore_eos"`
+	Stream      bool           `json:"stream"`
+	Options     map[string]any `json:"stream_options"`
+	Lora        []loraScale    `json:"lora,omitempty"`
+}
+
+type loraScale struct {
+	ID    json.Number `json:"id"`
+	Scale float64     `json:"scale"`
+}
+
+func (t *target) one(ctx context.Context, prompt []int32, adapter string, generate int) (first time.Duration, tokens int, err error) {
+	b := completionBody{
+		Model: t.base, Prompt: prompt, MaxTokens: generate, IgnoreEOS: true, Stream: true, Options: map[string]any{"include_usage": true},
+	}
+	switch {
+	case t.loraField && adapter == "":
+		b.Lora = []loraScale{{"0", 0}} // without the field, llama.cpp's server applies every adapter
+	case t.loraField:
+		b.Lora = []loraScale{{json.Number(adapter), 1}}
+	case adapter != "":
+		b.Model = adapter
+	}
+	text, err := json.Marshal(b)
+	if err != nil {
+		return 0, 0, err
+	}
+	start := time.Now()
+	body, err := t.call(ctx, http.MethodPost, "/v1/completions", text)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer body.Close()
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, 1<<20)
+	chunks := 0
+	for lines.Scan() {
+		event, ok := strings.CutPrefix(lines.Text(), "data:")
+		if event = strings.TrimSpace(event); !ok || event == "[DONE]" {
+			continue
+		}
+		var e struct {
+			Choices []json.RawMessage `json:"choices"`
+			Usage   *struct {
+				Completion int `json:"completion_tokens"`
+			} `json:"usage"`
+			Error json.RawMessage `json:"error"`
+		}
+		if err := json.Unmarshal([]byte(event), &e); err != nil {
+			return 0, 0, fmt.Errorf("an event of the stream is not JSON: %w", err)
+		}
+		if len(e.Error) > 0 {
+			return 0, 0, fmt.Errorf("the stream failed: %s", e.Error)
+		}
+		if len(e.Choices) > 0 {
+			if chunks++; chunks == 1 {
+				first = time.Since(start)
+			}
+		}
+		if e.Usage != nil {
+			tokens = e.Usage.Completion
+		}
+	}
+	if tokens == 0 {
+		tokens = chunks
+	}
+	return first, tokens, lines.Err()
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// measureSpeed is a base alone, one request at a time: a prompt without an
+// answer, and an answer to one token.
+func (b *benchCommand) measureSpeed(ctx context.Context, c console, r *report) (err error) {
+	length := b.promptTokens(512)
+	d, err := b.newBed(ctx, c, "", 1, max(length, b.Generate+1)+1)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	r.describe(b.Base, d.base)
+	prompts := b.prompts(1, length, r.Vocabulary)
+	var prefill, decode []float64
+	for i := range b.Repetitions + 1 { // the first warms caches and is not counted
+		p, err := d.run(ctx, prompts, []string{""}, 0)
+		if err != nil {
+			return err
+		}
+		g, err := d.run(ctx, [][]int32{prompts[0][:1]}, []string{""}, b.Generate)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			prefill = append(prefill, rate(length, p.wall))
+			decode = append(decode, rate(b.Generate, g.wall))
+		}
+	}
+	r.Speed = []speed{{"prefill", length, median(prefill), prefill}, {"decode", b.Generate, median(decode), decode}}
+	return nil
+}
+
+func rate(tokens int, d time.Duration) float64 { return float64(tokens) / d.Seconds() }

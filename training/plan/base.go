@@ -1,0 +1,222 @@
+package plan
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Base is the shape of a model: its sites, without weights. It is a
+// models.Model, so that adapters can be laid out on it, that computes nothing.
+type Base struct {
+	Name string
+	// Nominal is the rounded number of parameters by which the model is known,
+	// 7e9; 0: none.
+	Nominal float64
+
+	config     models.Config
+	sites      models.Sites
+	parameters int
+	shape      shape
+	stored     map[string]kernels.Format // by tensor, where a file says so
+	format     kernels.Format            // of the rest
+}
+
+// shape is what the replay of a pass has to know beside the sites.
+type shape struct {
+	decoder   bool // models has the pass, and so there is an account of it
+	gated     bool // a gated MLP
+	queryNorm bool // norms on query and key
+	fused     bool // query, key and value are one Linear
+}
+
+var _ models.Model = (*Base)(nil)
+
+// Config implements models.Model.
+func (b *Base) Config() *models.Config { return &b.config }
+
+// Sites implements models.Model.
+func (b *Base) Sites() models.Sites { return b.sites }
+
+// Forward implements models.Model: there are no weights to compute with.
+func (b *Base) Forward(*models.Pass, *models.Batch, *models.Cache) *models.Value {
+	panic("plan: a Base has no weights")
+}
+
+// Head implements models.Model: there are no weights to compute with.
+func (b *Base) Head(*models.Pass, *models.Batch, int, *models.Value) *models.Value {
+	panic("plan: a Base has no weights")
+}
+
+// Parameters is the number of the base's parameters.
+func (b *Base) Parameters() int { return b.parameters }
+
+// ErrBase reports a configuration that no plan can be made from.
+var ErrBase = errors.New("base cannot be planned for")
+
+// Open reads the shape of the base at path: a config.json, a folder with one
+// (its weights need not be there), a GGUF file, or the name of a published
+// model (see Published).
+func Open(path string) (*Base, error) {
+	for _, p := range published {
+		if p.name == path {
+			return p.base()
+		}
+	}
+	stat, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %q is neither a file nor one of %v", ErrBase, path, Published())
+	}
+	if stat.IsDir() {
+		path = filepath.Join(path, "config.json")
+	} else if filepath.Ext(path) != ".json" {
+		return openGGUF(path)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBase, err)
+	}
+	return Parse(path, raw)
+}
+
+// Parse reads the shape from config.json, as transformers writes it. Errors
+// call it name.
+func Parse(name string, config []byte) (*Base, error) {
+	var head struct {
+		Architectures []string `json:"architectures"`
+		ModelType     string   `json:"model_type"`
+		DType         string   `json:"dtype"`
+		TorchDType    string   `json:"torch_dtype"`
+	}
+	if err := json.Unmarshal(config, &head); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrBase, name, err)
+	}
+	architecture := ""
+	if len(head.Architectures) > 0 {
+		architecture = head.Architectures[0]
+	}
+	b, err := read(architecture, head.ModelType, config)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrBase, name, err)
+	}
+	b.Name = name
+	switch d := head.DType + head.TorchDType; d {
+	case "float16":
+		b.format = kernels.F16
+	case "bfloat16":
+		b.format = kernels.BF16
+	}
+	return b, nil
+}
+
+// openGGUF reads the shape, and the stored form of each tensor, from a GGUF
+// file.
+func openGGUF(path string) (*Base, error) {
+	s, err := models.OpenSource(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBase, err)
+	}
+	defer s.Close()
+	var raw json.RawMessage
+	if err := s.Unmarshal(&raw); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBase, err)
+	}
+	b, err := read(s.Architecture, "", raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrBase, path, err)
+	}
+	b.Name, b.stored = path, map[string]kernels.Format{}
+	for _, site := range b.sites {
+		for _, suffix := range []string{".weight", ".bias"} {
+			if t, ok := s.GGUF.Lookup(models.GGUFName(s.Architecture, site.Name+suffix)); ok {
+				if f, known := t.Type.Format(); known {
+					b.stored[site.Name+suffix] = f
+				}
+			}
+		}
+	}
+	return b, nil
+}
+
+// As returns the base with its matrices stored in another form.
+func (b *Base) As(f kernels.Format) *Base {
+	other := *b
+	other.format, other.stored = f, nil
+	return &other
+}
+
+// storedBytes is the size of the base's tensors in their stored form; matrices
+// whose rows do not fill a quantised form's blocks, and vectors, are F32.
+func (b *Base) storedBytes() int {
+	n := 0
+	for name, dims := range b.tensors() {
+		f, known := b.stored[name]
+		if !known {
+			f = b.format
+			if len(dims) == 1 && f.BlockLen() > 1 {
+				f = kernels.F32
+			}
+		}
+		cols := dims[len(dims)-1]
+		if cols%f.BlockLen() != 0 {
+			f = kernels.F32
+		}
+		n += count(dims) / cols * f.RowBytes(cols)
+	}
+	return n
+}
+
+// tensors yields the base's own tensors with their shapes.
+func (b *Base) tensors() func(yield func(string, []int) bool) {
+	return func(yield func(string, []int) bool) {
+		for _, s := range b.sites {
+			for _, t := range tensorsOf(s, b.config.Tied) {
+				if !yield(s.Name+t.suffix, t.dims) {
+					return
+				}
+			}
+		}
+	}
+}
+
+type siteTensor struct {
+	suffix string
+	dims   []int
+}
+
+// tensorsOf lists the tensors at a site. A tied head has none of its own.
+func tensorsOf(s models.Site, tied bool) []siteTensor {
+	var all []siteTensor
+	vector := func(suffix string, v []float32) {
+		if len(v) > 0 {
+			all = append(all, siteTensor{suffix, []int{len(v)}})
+		}
+	}
+	switch s.Kind {
+	case models.EmbeddingSite:
+		all = append(all, siteTensor{".weight", []int{s.Embedding.W.Rows, s.Embedding.W.Cols}})
+	case models.LinearSite:
+		if s.Head && tied {
+			return nil
+		}
+		all = append(all, siteTensor{".weight", []int{s.Linear.W.Rows, s.Linear.W.Cols}})
+		vector(".bias", s.Linear.Bias)
+	case models.NormSite:
+		vector(".weight", s.Norm.Weight)
+		vector(".bias", s.Norm.Bias)
+	}
+	return all
+}
+
+func count(dims []int) int {
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
+	return n
+}

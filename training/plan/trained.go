@@ -1,0 +1,239 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Trained is what a method trains on a base: the tensors, and what stands at
+// each site of the model.
+type Trained struct {
+	Method string
+	// Tensors are those with gradients at the same time.
+	Tensors []Tensor
+	// Adapter tells that the tensors are an adapter's and not the base's own.
+	Adapter bool
+
+	base    *Base
+	dropout float64
+	at      map[int]*placed // by site
+	prefix  int             // positions of prefix tuning
+	virtual int             // tokens of prompt tuning
+	widened int             // parameters of the base that are float32 copies in the end
+	galore  int             // rank of the projected gradients; 0: none
+}
+
+// Tensor is one trained tensor.
+type Tensor struct {
+	Name  string
+	Shape []int
+}
+
+// Len is the number of values.
+func (t Tensor) Len() int { return count(t.Shape) }
+
+// Parameters is the number of values trained at the same time.
+func (t *Trained) Parameters() int {
+	n := 0
+	for _, p := range t.Tensors {
+		n += p.Len()
+	}
+	return n
+}
+
+// Share is the trained part of base and adapter, the "# Params (%)" of DoRA's
+// tables.
+func (t *Trained) Share() float64 {
+	all := t.base.parameters
+	if t.Adapter {
+		all += t.Parameters()
+	}
+	return float64(t.Parameters()) / float64(all)
+}
+
+// placed is what is trained at one site.
+type placed struct {
+	weight, bias bool // of the base, or in its place
+	whole        bool // modules_to_save: a weight in W's place
+	rank         int  // LoRA; 0: none
+	magnitude    bool // DoRA
+	input        bool // IA3 on the input
+	output       bool // IA3 on the output
+	added        bool // a bias that is added: lora_B.bias, beft_bias
+	embedding    bool // anything on an embedding
+	down         int  // width of a bottleneck; 0: none
+	norms        [2]bool
+	factor       bool // a bottleneck's learned scaling
+}
+
+// Train lays a choice out on the base.
+func (b *Base) Train(c Choice) (*Trained, error) {
+	config, err := c.Config()
+	if err != nil {
+		return nil, err
+	}
+	if config != nil {
+		t, err := b.TrainAdapter(config, c.Dropout)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrMethod, c.Method, err)
+		}
+		t.Method = c.Method
+		return t, nil
+	}
+	layers := b.config.Layers
+	switch c.Method {
+	case "lisa":
+		// Whichever blocks are drawn, their account is the same; the lowest
+		// keep the longest tape.
+		n := c.LISALayers
+		if n == 0 {
+			n = 2
+		}
+		layers = min(n, layers)
+	case "block-wise":
+		layers = 1
+	}
+	active := make([]int, layers)
+	for i := range active {
+		active[i] = i
+	}
+	t := b.TrainBlocks(active, !c.FreezeOutside)
+	t.Method = c.Method
+	if c.Method == "galore" {
+		t.galore = c.rank()
+	}
+	if c.Method == "lisa" || c.Method == "block-wise" { // in the end every block was active
+		t.widened = b.TrainBlocks(every(b.config.Layers), !c.FreezeOutside).widened
+	}
+	return t, nil
+}
+
+func every(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// TrainBlocks trains blocks of the base itself, and with outside what lies
+// outside the blocks.
+func (b *Base) TrainBlocks(active []int, outside bool) *Trained {
+	t := &Trained{Method: "blocks", base: b, at: map[int]*placed{}}
+	on := map[int]bool{-1: outside}
+	for _, layer := range active {
+		on[layer] = true
+	}
+	for i, s := range b.sites {
+		if !on[s.Layer] {
+			continue
+		}
+		if s.Head && b.config.Tied {
+			t.at[i] = &placed{weight: true}
+		}
+		for _, tensor := range tensorsOf(s, b.config.Tied) {
+			t.Tensors = append(t.Tensors, Tensor{s.Name + tensor.suffix, tensor.dims})
+			at := t.place(i)
+			if tensor.suffix == ".weight" {
+				at.weight = true
+			} else {
+				at.bias = true
+			}
+			if len(tensor.dims) > 1 {
+				t.widened += count(tensor.dims)
+			}
+		}
+	}
+	return t
+}
+
+func (t *Trained) place(site int) *placed {
+	if t.at[site] == nil {
+		t.at[site] = &placed{}
+	}
+	return t.at[site]
+}
+
+// TrainAdapter trains an adapter of the given configuration.
+func (b *Base) TrainAdapter(config *adapters.Config, dropout float64) (*Trained, error) {
+	params, err := adapters.Layout(b, config)
+	if err != nil {
+		return nil, err
+	}
+	t := &Trained{Method: config.Method.Name(), Adapter: true, base: b, dropout: dropout, at: map[int]*placed{}}
+	sites := map[string]int{}
+	for i, s := range b.sites {
+		sites[s.Name] = i
+	}
+	for _, p := range params {
+		t.Tensors = append(t.Tensors, Tensor{p.Name, p.Shape})
+		if p.Name == "prompt_embeddings" {
+			t.before(config, p)
+			continue
+		}
+		if err := t.put(sites, p); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// before notes what stands before the first token.
+func (t *Trained) before(config *adapters.Config, p *adapters.Param) {
+	if config.Type == "PREFIX_TUNING" {
+		t.prefix = p.Shape[0]
+		return
+	}
+	t.virtual = p.Shape[0]
+	for i, s := range t.base.sites {
+		if s.Kind == models.EmbeddingSite {
+			t.place(i).embedding = true
+			break
+		}
+	}
+}
+
+// put notes a tensor at the site that its name begins with.
+func (t *Trained) put(sites map[string]int, p *adapters.Param) error {
+	name := strings.TrimPrefix(p.Name, "base_model.model.")
+	site, suffix, ok := -1, "", false
+	for end := len(name); end > 0 && !ok; end = strings.LastIndexByte(name[:end], '.') {
+		site, ok = sites[name[:end]]
+		suffix = name[end:]
+	}
+	if !ok {
+		return fmt.Errorf("%w: %s is at no module of the base", ErrMethod, p.Name)
+	}
+	at := t.place(site)
+	if t.base.sites[site].Kind == models.EmbeddingSite {
+		at.embedding = true
+		return nil
+	}
+	switch suffix {
+	case ".lora_A.weight":
+		at.rank = p.Shape[0]
+	case ".lora_magnitude_vector":
+		at.magnitude = true
+	case ".lora_B.bias", ".beft_bias":
+		at.added = true
+	case ".ia3_l":
+		at.input = p.Shape[0] == 1 && len(p.Shape) == 2 && p.Shape[1] > 1
+		at.output = !at.input
+	case ".adapter_down.weight":
+		at.down = p.Shape[0]
+	case ".adapter_norm_before.weight":
+		at.norms[0] = true
+	case ".adapter_norm_after.weight":
+		at.norms[1] = true
+	case ".scaling":
+		at.factor = true
+	case ".weight", ".base_layer.weight":
+		at.weight, at.whole = true, true
+	case ".bias", ".base_layer.bias":
+		at.bias = true
+	}
+	return nil
+}

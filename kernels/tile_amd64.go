@@ -25,18 +25,22 @@ type tileFormat struct {
 	planes int
 	mul    func(acc *float32, a, b *byte, d, m, sums *float32, groups, outs, blocks, bStride, sumStride, first int)
 	pack   func(dst, src *byte, d, m *float32, n int)
+	one    fewKernel // for one row, nil: none
+	few    fewKernel // for at most 16
 }
 
+type fewKernel = func(acc *float32, src *byte, rowBytes int, b *byte, sums, scratch *float32, outs, blocks int)
+
 var tileFormats = [len(layouts)]tileFormat{
-	F32:  {3, amxMul3, amxPackF32},
-	F16:  {2, amxMul2, amxPackF16},
-	BF16: {1, amxMul1, amxPackBF16},
-	Q8_0: {1, amxMul1Scaled, amxPackQ8_0},
-	Q4_0: {1, amxMul1Scaled, amxPackQ4_0},
-	Q4_1: {1, amxMul1Affine, amxPackQ4_1},
-	Q4_K: {3, amxMul3, amxPackF32},
-	Q5_K: {3, amxMul3, amxPackF32},
-	Q6_K: {3, amxMul3, amxPackF32},
+	F32:  {3, amxMul3, amxPackF32, amxOneF32, amxFewF32},
+	F16:  {2, amxMul2, amxPackF16, amxOneF16, amxFewF16},
+	BF16: {1, amxMul1, amxPackBF16, amxOneBF16, amxFewBF16},
+	Q8_0: {1, amxMul1Scaled, amxPackQ8_0, amxOneQ8_0, amxFewQ8_0},
+	Q4_0: {1, amxMul1Scaled, amxPackQ4_0, amxOneQ4_0, amxFewQ4_0},
+	Q4_1: {1, amxMul1Affine, amxPackQ4_1, amxOneQ4_1, amxFewQ4_1},
+	Q4_K: {3, amxMul3, amxPackF32, nil, nil},
+	Q5_K: {3, amxMul3, amxPackF32, nil, nil},
+	Q6_K: {3, amxMul3, amxPackF32, nil, nil},
 }
 
 const (
@@ -67,6 +71,10 @@ func tilePack(packed []float32, x Matrix, g int) {
 	blocks := blocksOf(x.Cols)
 	sums := packed[groupsOf(x.Rows)*blocks*3*tileWords:]
 	r := g * tileRows
+	if x.Rows == 1 {
+		amxPackRow(bytePtr(&packed[0]), &sums[0], &x.Data[0], x.Cols)
+		return
+	}
 	amxPackRows(bytePtr(&packed[g*blocks*3*tileWords]), &sums[g*blocks*tileRows],
 		&x.Data[r*x.Stride], 4*x.Stride, min(tileRows, x.Rows-r), x.Cols)
 }
@@ -83,6 +91,12 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
 		return
 	}
 	f := &tileFormats[weight.Format]
+	if done := f.mulFew(w, dst, packed, weight); done > 0 {
+		if done == weight.Rows {
+			return
+		}
+		dst, weight = dst.Columns(done, weight.Rows), weight.Span(done, weight.Rows)
+	}
 	blocks, groups := blocksOf(weight.Cols), groupsOf(dst.Rows)
 	sums := packed[groups*blocks*3*tileWords:]
 	chunk, band := tileShape(f.planes, groups, blocks)
@@ -127,6 +141,30 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
 			}
 		}
 	}
+}
+
+// mulFew multiplies at most 16 rows with as many outputs as come in whole
+// groups, and returns how many those were.
+func (f *tileFormat) mulFew(w *Worker, dst Matrix, packed []float32, weight Weight) int {
+	if f.few == nil || dst.Rows > tileRows || weight.Cols%tileCols != 0 || weight.Rows < tileRows {
+		return 0
+	}
+	const scratch = 10 << 10 / 4
+	blocks, rowBytes := weight.Cols/tileCols, weight.Format.RowBytes(weight.Cols)
+	sums := packed[blocks*3*tileWords:]
+	done := weight.Rows / tileRows * tileRows
+	if dst.Rows == 1 {
+		mem := grow(&w.tile, scratch)
+		f.one(&dst.Data[0], &weight.Data[0], rowBytes, bytePtr(&packed[0]), &sums[0], &mem[0], done/tileRows, blocks)
+		return done
+	}
+	mem := grow(&w.tile, scratch+tileOuts*tileWords)
+	for o := 0; o < done; o += tileOuts * tileRows {
+		n := min(tileOuts, (done-o)/tileRows)
+		f.few(&mem[scratch], &weight.Data[o*rowBytes], rowBytes, bytePtr(&packed[0]), &sums[0], &mem[0], n, blocks)
+		unpackTiles(dst.Columns(o, o+n*tileRows), mem[scratch:], 0, 1)
+	}
+	return done
 }
 
 // unpackTiles writes the accumulators of groups [g, g+gn) of rows to dst.

@@ -25,6 +25,11 @@ func amx() {
 	amxPackRows()
 	amxUnpack()
 	amxPackWeights()
+	for _, f := range fusedFormats() {
+		amxFused(f, true)
+		amxFused(f, false)
+	}
+	amxPackRow()
 }
 
 // amxMul generates the product of groups of 16 rows, packed by amxPackRows,
@@ -53,10 +58,7 @@ func amxMul(name string, planes int, scaled, affine bool) {
 	if affine {
 		Load(Param("sums"), groupSums)
 	}
-	z := make([]reg.VecPhysical, 32)
-	for i, r := range []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15, reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31} {
-		z[i] = r
-	}
+	z := zmm
 	Label("group")
 	Load(Param("a"), a)
 	if scaled {

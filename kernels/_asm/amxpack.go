@@ -67,10 +67,7 @@ func amxPackWeights() {
 		at            int
 	}{{"Q4_0", -8, 18, 2}, {"Q4_1", 0, 20, 4}} {
 		dst, src, d, m, n := begin(q.name, "dst = the codes, d and m = the scales and minima of a row of "+q.name+",")
-		t := GLOBL("codes"+q.name, RODATA|NOPTR)
-		for i := range 32 {
-			DATA(2*i, U16(bfloat(i%16+q.offset)))
-		}
+		t := codeTable(q.name, q.offset)
 		table, nibbles, g := ZMM(), ZMM(), GP32()
 		VMOVDQU32(t, table)
 		MOVL(U32(0x000f000f), g)
@@ -92,10 +89,7 @@ func amxPackWeights() {
 	}
 
 	dst, src, _, _, n = begin("BF16", "dst = a row of BF16,")
-	t := GLOBL("pairs", RODATA|NOPTR)
-	for i := range 32 {
-		DATA(2*i, U16(i/2+i%2*16))
-	}
+	t := pairTable()
 	order := ZMM()
 	VMOVDQU32(t, order)
 	Label("loop")

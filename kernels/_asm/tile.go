@@ -57,16 +57,26 @@ func tileZero(t byte) { bytes(0xc4, 0xe2, 0x78|ppF2, 0x49, 0xc0|t<<3) }
 func tileDot(c, a, b byte) { bytes(0xc4, 0xe2, (^b&15)<<3|ppF3, 0x5c, 0xc0|c<<3|a) }
 
 // tileConfig makes all eight tiles 16 rows of 64 bytes; it spoils AX.
-func tileConfig() {
-	m, ok := constants["tileShape"]
+func tileConfig() { configure("tileShape", 64) }
+
+// tileConfigOne makes tiles 0 and 4 to 7 one column wide: those of results and
+// of x.
+func tileConfigOne() { configure("tileShapeOne", 4) }
+
+func configure(name string, width uint16) {
+	m, ok := constants[name]
 	if !ok {
-		m = GLOBL("tileShape", RODATA|NOPTR)
+		m = GLOBL(name, RODATA|NOPTR)
 		DATA(0, U8(1)) // palette
 		for i := 1; i < 16; i++ {
 			DATA(i, U8(0))
 		}
 		for i := range 8 {
-			DATA(16+2*i, U16(64))
+			bytes := uint16(64)
+			if i == 0 || i >= 4 {
+				bytes = width
+			}
+			DATA(16+2*i, U16(bytes))
 		}
 		for i := 32; i < 48; i++ {
 			DATA(i, U8(0))
@@ -77,7 +87,7 @@ func tileConfig() {
 		for i := 56; i < 64; i++ {
 			DATA(i, U8(0))
 		}
-		constants["tileShape"] = m
+		constants[name] = m
 	}
 	LEAQ(m, reg.RAX)
 	bytes(0xc4, 0xe2, 0x78, 0x49, 0x00) // LDTILECFG (AX)

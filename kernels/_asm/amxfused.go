@@ -1,0 +1,380 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// fused describes a format for amxFused.
+type fused struct {
+	name           string
+	planes         int
+	bytes          int // of a block of 32
+	scaled, affine bool
+	constants      func(table, mask reg.VecPhysical)
+	pack           func(src Mem, dst func(plane int) Mem, table, mask reg.VecPhysical, t [6]reg.VecPhysical)
+}
+
+func nibbles(offset int, name string) fused {
+	return fused{
+		constants: func(table, mask reg.VecPhysical) {
+			VMOVDQU32(codeTable(name, offset), table)
+			MOVL(U32(0x000f000f), reg.R11L)
+			VPBROADCASTD(reg.R11L, mask)
+		},
+		pack: func(src Mem, dst func(int) Mem, table, mask reg.VecPhysical, t [6]reg.VecPhysical) {
+			VPMOVZXBD(src, t[0])
+			VPSLLD(Imm(12), t[0], t[1])
+			VPTERNLOGD(Imm(0xa8), mask, t[0], t[1]) // (t1 | t0) & mask
+			VPERMW(table, t[1], t[1])
+			VMOVUPS(t[1], dst(0))
+		},
+	}
+}
+
+// codeTable holds the bfloat16 of the sixteen codes, twice.
+func codeTable(name string, offset int) Mem {
+	if m, ok := constants[name]; ok {
+		return m
+	}
+	m := GLOBL("codes"+name, RODATA|NOPTR)
+	for i := range 32 {
+		DATA(2*i, U16(bfloat(i%16+offset)))
+	}
+	constants[name] = m
+	return m
+}
+
+func maskConstant(_, mask reg.VecPhysical) {
+	MOVL(U32(0xffff0000), reg.R11L)
+	VPBROADCASTD(reg.R11L, mask)
+}
+
+// splitIn is split with named temporaries.
+func splitIn(lo, hi, mask reg.VecPhysical, t []reg.VecPhysical, planes int, at func(plane int) Mem) {
+	a, b, c := t[0], t[1], t[2]
+	for p := range planes {
+		if p == planes-1 {
+			VPSRLD(Imm(16), lo, c)
+			VPTERNLOGD(Imm(0xf8), mask, hi, c)
+			VMOVUPS(c, at(p))
+			return
+		}
+		VPANDD(mask, lo, a)
+		VPANDD(mask, hi, b)
+		VSUBPS(a, lo, lo)
+		VSUBPS(b, hi, hi)
+		VPSRLD(Imm(16), a, c)
+		VPORD(b, c, c)
+		VMOVUPS(c, at(p))
+	}
+}
+
+func fusedFormats() []fused {
+	q40, q41 := nibbles(-8, "Q4_0"), nibbles(0, "Q4_1")
+	q40.name, q40.planes, q40.bytes, q40.scaled = "Q4_0", 1, 18, true
+	q41.name, q41.planes, q41.bytes, q41.scaled, q41.affine = "Q4_1", 1, 20, true, true
+	return []fused{
+		{
+			name: "Q8_0", planes: 1, bytes: 34, scaled: true,
+			constants: func(_, _ reg.VecPhysical) {},
+			pack: func(src Mem, dst func(int) Mem, _, _ reg.VecPhysical, t [6]reg.VecPhysical) {
+				VPMOVSXBD(src, t[0])
+				VPMOVSXBD(src.Offset(16), t[1])
+				VCVTDQ2PS(t[0], t[0])
+				VCVTDQ2PS(t[1], t[1])
+				VPSRLD(Imm(16), t[0], t[0])
+				VPORD(t[1], t[0], t[0])
+				VMOVUPS(t[0], dst(0))
+			},
+		},
+		q40, q41,
+		{
+			name: "F16", planes: 2, bytes: 64, constants: maskConstant,
+			pack: func(src Mem, dst func(int) Mem, _, mask reg.VecPhysical, t [6]reg.VecPhysical) {
+				VCVTPH2PS(src, t[0])
+				VCVTPH2PS(src.Offset(32), t[1])
+				splitIn(t[0], t[1], mask, t[2:], 2, dst)
+			},
+		},
+		{
+			name: "BF16", planes: 1, bytes: 64,
+			constants: func(table, _ reg.VecPhysical) { VMOVDQU32(pairTable(), table) },
+			pack: func(src Mem, dst func(int) Mem, table, _ reg.VecPhysical, t [6]reg.VecPhysical) {
+				VPERMW(src, table, t[0])
+				VMOVUPS(t[0], dst(0))
+			},
+		},
+		{
+			name: "F32", planes: 3, bytes: 128, constants: maskConstant,
+			pack: func(src Mem, dst func(int) Mem, _, mask reg.VecPhysical, t [6]reg.VecPhysical) {
+				VMOVUPS(src, t[0])
+				VMOVUPS(src.Offset(64), t[1])
+				splitIn(t[0], t[1], mask, t[2:], 3, dst)
+			},
+		},
+	}
+}
+
+// pairTable orders 32 words as pairs i, i+16.
+func pairTable() Mem {
+	if m, ok := constants["pairs"]; ok {
+		return m
+	}
+	m := GLOBL("pairs", RODATA|NOPTR)
+	for i := range 32 {
+		DATA(2*i, U16(i/2+i%2*16))
+	}
+	constants["pairs"] = m
+	return m
+}
+
+var zmm = []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15, reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31}
+
+// amxFused generates the product for at most 16 rows, where packing weights
+// costs as much as multiplying them: the next block is packed while the tile
+// unit works on this one and the last one's sums are scaled. Same arithmetic,
+// in the same order, as packing and amxMul. Single is for one row.
+func amxFused(f fused, single bool) {
+	name := "amxFew" + f.name
+	doc := "acc[o] tiles of 16 outputs × 16 rows"
+	if single {
+		name, doc = "amxOne"+f.name, "acc[o] 16 outputs of the one row"
+	}
+	TEXT(name, 0, "func(acc *float32, src *byte, rowBytes int, b *byte, sums, scratch *float32, outs, blocks int)")
+	Doc("amxPack"+f.name+" and amxMul in one, for "+doc+".",
+		"scratch takes 10 KiB.")
+	Pragma("noescape")
+	bases := []reg.Register{reg.RAX, reg.RBX, reg.RCX, reg.R13}
+	stride, row, row3 := reg.RDX, reg.RSI, reg.RDI
+	k, cur, other, tmp := reg.R8, reg.R9, reg.R10, reg.R11
+	b, ahead, four, sums := reg.R12, reg.R14, reg.R15, reg.RBP
+	aBytes := 1024 * f.planes
+	cAt, dAt := aBytes, aBytes+1024
+	slot := aBytes + 1024 + 256
+	dst := AllocLocal(8)
+	left := AllocLocal(8)
+	if single {
+		tileConfigOne()
+	} else {
+		tileConfig()
+	}
+	Load(Param("acc"), tmp)
+	MOVQ(tmp, dst)
+	Load(Param("outs"), tmp)
+	MOVQ(tmp, left)
+	MOVQ(U32(64), stride)
+	MOVQ(U32(4), four)
+	Load(Param("rowBytes"), row)
+	LEAQ(Mem{Base: row, Index: row, Scale: 2}, row3)
+	Load(Param("src"), bases[0])
+	MOVQ(row, ahead)
+	SHLQ(Imm(4), ahead)
+	ADDQ(bases[0], ahead)
+	Load(Param("scratch"), cur)
+	LEAQ(Mem{Base: cur, Disp: slot}, other)
+	table, mask := zmm[31], zmm[30]
+	f.constants(table, mask)
+
+	rowAt := func(i int) Mem {
+		m := Mem{Base: bases[i/4]}
+		switch i % 4 {
+		case 1:
+			m.Index, m.Scale = row, 1
+		case 2:
+			m.Index, m.Scale = row, 2
+		case 3:
+			m.Index, m.Scale = row3, 1
+		}
+		return m
+	}
+	head := 0
+	if f.scaled {
+		head = 2
+	}
+	if f.affine {
+		head = 4
+	}
+	pack := func(slot reg.Register) {
+		for i := range 16 {
+			if f.scaled {
+				MOVWLZX(rowAt(i), tmp.As32())
+				MOVW(tmp.As16(), Mem{Base: slot, Disp: dAt + 2*i})
+			}
+			if f.affine {
+				MOVWLZX(rowAt(i).Offset(2), tmp.As32())
+				MOVW(tmp.As16(), Mem{Base: slot, Disp: dAt + 32 + 2*i})
+			}
+			t := [6]reg.VecPhysical(zmm[16+i%2*6:])
+			f.pack(rowAt(i).Offset(head), func(p int) Mem { return Mem{Base: slot, Disp: 1024*p + 64*i} }, table, mask, t)
+		}
+		for _, p := range bases {
+			ADDQ(Imm(uint64(f.bytes)), p)
+		}
+	}
+	scale := func(slot reg.Register) {
+		c := func(i int) Mem { return Mem{Base: slot, Disp: cAt + 64*i} }
+		d, m, s := zmm[28], zmm[29], zmm[27]
+		if f.scaled {
+			VCVTPH2PS(Mem{Base: slot, Disp: dAt}, d)
+		}
+		if f.affine {
+			VCVTPH2PS(Mem{Base: slot, Disp: dAt + 32}, m)
+		}
+		switch {
+		case single && !f.scaled:
+			VADDPS(c(0), zmm[0], zmm[0])
+		case single:
+			VFMADD231PS(c(0), d, zmm[0])
+			if f.affine {
+				VFMADD231PS_BCST(Mem{Base: sums}, m, zmm[0])
+			}
+		case !f.scaled:
+			for i := range 16 {
+				VADDPS(c(i), zmm[i], zmm[i])
+			}
+		default:
+			VMOVUPS(d, Mem{Base: slot, Disp: dAt + 64})
+			if f.affine {
+				VMOVUPS(m, Mem{Base: slot, Disp: dAt + 128})
+				VMOVUPS(Mem{Base: sums}, s)
+			}
+			for i := range 16 {
+				t := zmm[16+i%11]
+				VMOVUPS(c(i), t)
+				VFMADD231PS_BCST(Mem{Base: slot, Disp: dAt + 64 + 4*i}, t, zmm[i])
+				if f.affine {
+					VFMADD231PS_BCST(Mem{Base: slot, Disp: dAt + 128 + 4*i}, s, zmm[i])
+				}
+			}
+		}
+		if f.affine {
+			ADDQ(stride, sums)
+		}
+	}
+
+	Label("outs")
+	LEAQ(Mem{Base: bases[0], Index: row, Scale: 4}, bases[1])
+	LEAQ(Mem{Base: bases[1], Index: row, Scale: 4}, bases[2])
+	LEAQ(Mem{Base: bases[2], Index: row, Scale: 4}, bases[3])
+	Load(Param("b"), b)
+	if f.affine {
+		Load(Param("sums"), sums)
+	}
+	Load(Param("blocks"), k)
+	for i := range 16 {
+		if i == 0 || !single {
+			VPXORD(zmm[i], zmm[i], zmm[i])
+		}
+	}
+	pack(cur)
+	Label("block")
+	tileZero(0)
+	for p := range f.planes {
+		tileLoad(byte(1+p), cur, 1024*p, stride)
+	}
+	loaded := map[int]bool{}
+	for _, pair := range products[f.planes] {
+		if !loaded[pair[1]] {
+			loaded[pair[1]] = true
+			tileLoad(byte(4+pair[1]), b, 1024*pair[1], stride)
+		}
+		tileDot(0, byte(1+pair[0]), byte(4+pair[1]))
+	}
+	if single {
+		tileStore(cur, cAt, four, 0)
+	} else {
+		tileStore(cur, cAt, stride, 0)
+	}
+	for i := 0; i < 16*f.bytes; i += 64 {
+		PREFETCHT1(Mem{Base: ahead, Disp: i})
+	}
+	ADDQ(U32(uint32(16*f.bytes)), ahead)
+	Load(Param("blocks"), tmp)
+	CMPQ(tmp, k)
+	JEQ(LabelRef("packed"))
+	scale(other)
+	Label("packed")
+	CMPQ(k, Imm(1))
+	JEQ(LabelRef("last"))
+	pack(other)
+	Label("last")
+	XCHGQ(cur, other)
+	ADDQ(U32(3072), b)
+	DECQ(k)
+	JNE(LabelRef("block"))
+	scale(other)
+	MOVQ(dst, tmp)
+	if single {
+		VMOVUPS(zmm[0], Mem{Base: tmp})
+		ADDQ(U32(64), tmp)
+	} else {
+		for i := range 16 {
+			VMOVUPS(zmm[i], Mem{Base: tmp, Disp: 64 * i})
+		}
+		ADDQ(U32(1024), tmp)
+	}
+	MOVQ(tmp, dst)
+	// The last base stands at row 13 of the 16.
+	LEAQ(Mem{Base: bases[3], Index: row3, Scale: 1}, bases[0])
+	DECQ(left)
+	JNE(LabelRef("outs"))
+	tileRelease()
+	VZEROUPPER()
+	RET()
+}
+
+// amxPackRow generates the packing of a single row: column 0 of what
+// amxPackRows leaves, the others undefined.
+func amxPackRow() {
+	TEXT("amxPackRow", NOSPLIT, "func(dst *byte, sums, x *float32, cols int)")
+	Doc("amxPackRows of one row, whose other columns stay as they are.")
+	Pragma("noescape")
+	dst, sums, x, cols := pointer("dst"), pointer("sums"), pointer("x"), pointer("cols")
+	mask := upperHalves()
+	index := ZMM()
+	VMOVDQU32(word("columns", func(i int) uint32 { return uint32(64 * i) }), index)
+	local := AllocLocal(192)
+	Label("block")
+	full, k := GP64(), [2]reg.Register{K(), K()}
+	MOVQ(I32(-1), full)
+	CMPQ(cols, Imm(32))
+	JGE(LabelRef("whole"))
+	BZHIQ(cols, full, full)
+	Label("whole")
+	KMOVW(full.As32(), k[0])
+	SHRQ(Imm(16), full)
+	KMOVW(full.As32(), k[1])
+	lo, hi, sum, t := ZMM(), ZMM(), ZMM(), ZMM()
+	VMOVUPS_Z(Mem{Base: x}, k[0], lo)
+	VMOVUPS_Z(Mem{Base: x, Disp: 64}, k[1], hi)
+	VADDPS(hi, lo, sum)
+	split(lo, hi, mask, 3, func(plane int) Mem { return local.Offset(64 * plane) })
+	for plane := range 3 {
+		v, all := ZMM(), K()
+		VMOVUPS(local.Offset(64*plane), v)
+		KXNORW(all, all, all)
+		VPSCATTERDD(v, all, Mem{Base: dst, Index: index, Scale: 1, Disp: 1024 * plane})
+	}
+	VPERMILPS(Imm(0x4e), sum, t)
+	VADDPS(t, sum, sum)
+	VPERMILPS(Imm(0xb1), sum, t)
+	VADDPS(t, sum, sum)
+	total := XMM()
+	VEXTRACTF32X4(Imm(1), sum, total)
+	VADDPS(total, sum.AsX(), total)
+	for i := 2; i < 4; i++ {
+		part := XMM()
+		VEXTRACTF32X4(Imm(uint64(i)), sum, part)
+		VADDPS(part, total, total)
+	}
+	VMOVSS(total, Mem{Base: sums})
+	ADDQ(Imm(64), sums)
+	ADDQ(U32(3072), dst)
+	ADDQ(U32(128), x)
+	SUBQ(Imm(32), cols)
+	JGT(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}

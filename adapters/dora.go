@@ -3,7 +3,9 @@ package adapters
 import (
 	"math"
 	goruntime "runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/peft-serve/peft-serve/kernels"
 )
@@ -17,11 +19,10 @@ import (
 // Served, DoRA costs a LoRA and one multiply an output.
 type gains struct {
 	low       *lowRank
-	magnitude *Param                     // m, [out]
-	outs      int                        // rows of W
-	row       func(dst []float32, j int) // sets dst to W_j
-	squares   []float64                  // ‖W_j‖², computed once
-	gain      []float32
+	magnitude *Param                // m, [out]
+	weight    func() kernels.Weight // W, in its stored form
+	squares   []float64             // ‖W_j‖², computed once
+	gain      []float32             // g, [out]
 }
 
 func (g *gains) apply(w *kernels.Worker, x, y kernels.Matrix) {
@@ -31,44 +32,70 @@ func (g *gains) apply(w *kernels.Worker, x, y kernels.Matrix) {
 	}
 }
 
-// gainRows is the number of rows of W that refresh widens at a time.
+// gainRows is the number of outputs that refresh takes at a time.
 const gainRows = 64
 
-// refresh computes the gains, in parallel over the rows of W.
+// gainMemory is what one goroutine of refresh works in.
+type gainMemory struct {
+	worker    kernels.Worker
+	row       []float32
+	projected []float32
+}
+
+var gainMemories = sync.Pool{New: func() any { return new(gainMemory) }}
+
+// refresh computes the gains, in parallel over bands of outputs.
 func (g *gains) refresh() {
+	w := g.weight()
 	a, b := g.low.a.Values(), g.low.b.Values() // [r, in], [r, out]
-	gram := gramian(a)
-	m := g.magnitude.vector()
+	gram, m, s := gramian(a), g.magnitude.vector(), float64(g.low.scale)
 	first := g.squares == nil
 	if first {
-		g.squares = make([]float64, g.outs)
+		g.squares = make([]float64, w.Rows)
 	}
+	bands := (w.Rows + gainRows - 1) / gainRows
+	var next atomic.Int64
 	var wait sync.WaitGroup
-	bands := make(chan int)
-	for range min(goruntime.GOMAXPROCS(0), (g.outs+gainRows-1)/gainRows) {
+	for range min(goruntime.GOMAXPROCS(0), bands) {
 		wait.Go(func() {
-			w := new(kernels.Worker)
-			rows, projected := kernels.NewMatrix(gainRows, a.Cols), kernels.NewMatrix(a.Rows, gainRows)
-			for from := range bands {
-				n := min(gainRows, g.outs-from)
-				for i := range n {
-					g.row(rows.Row(i), from+i)
-					if first {
-						g.squares[from+i] = square(rows.Row(i))
-					}
+			memory := gainMemories.Get().(*gainMemory)
+			defer gainMemories.Put(memory)
+			for i := int(next.Add(1)) - 1; i < bands; i = int(next.Add(1)) - 1 {
+				from, to := i*gainRows, min((i+1)*gainRows, w.Rows)
+				if first {
+					memory.squares(g.squares[from:to], w.Span(from, to))
 				}
-				p := projected.Columns(0, n)
-				w.MatMul(p, a, kernels.WeightOf(rows.Span(0, n))) // A·W_jᵀ
-				into := gainBand{g.gain[from:][:n], m[from:], g.squares[from:], b.Columns(from, from+n), p}
-				into.fill(gram, float64(g.low.scale))
+				band := gainBand{g.gain[from:to], m[from:to], g.squares[from:to], b.Columns(from, to), memory.project(a, w.Span(from, to))}
+				band.fill(gram, s)
 			}
 		})
 	}
-	for from := 0; from < g.outs; from += gainRows {
-		bands <- from
-	}
-	close(bands)
 	wait.Wait()
+}
+
+// squares sets dst to the squared norms of w's rows.
+func (m *gainMemory) squares(dst []float64, w kernels.Weight) {
+	if w.Format == kernels.F32 {
+		rows := w.Matrix() // a view
+		for j := range dst {
+			dst[j] = square(rows.Row(j))
+		}
+		return
+	}
+	m.row = slices.Grow(m.row[:0], w.Cols)[:w.Cols]
+	for j := range dst {
+		decodeRow(m.row, w, j)
+		dst[j] = square(m.row)
+	}
+}
+
+// project returns A·Wᵀ, [r, rows of w].
+func (m *gainMemory) project(a kernels.Matrix, w kernels.Weight) kernels.Matrix {
+	n := a.Rows * w.Rows
+	m.projected = slices.Grow(m.projected[:0], n)[:n]
+	p := kernels.MatrixOf(a.Rows, w.Rows, m.projected)
+	m.worker.MatMul(p, a, w)
+	return p
 }
 
 // gainBand is a run of n outputs: their gains to fill, m, ‖W_j‖², Bᵀ, [r, n],
@@ -111,17 +138,18 @@ func gramian(a kernels.Matrix) []float64 {
 	return g
 }
 
+// square returns Σ v² in four partial sums.
 func square(v []float32) float64 {
-	var s [4]float64
-	n := len(v) &^ 3
-	for i := 0; i < n; i += 4 {
-		for k := range 4 {
-			x := float64(v[i+k])
-			s[k] += x * x
-		}
+	var s0, s1, s2, s3 float64
+	for ; len(v) >= 4; v = v[4:] {
+		a, b, c, d := float64(v[0]), float64(v[1]), float64(v[2]), float64(v[3])
+		s0 += a * a
+		s1 += b * b
+		s2 += c * c
+		s3 += d * d
 	}
-	for _, x := range v[n:] {
-		s[0] += float64(x) * float64(x)
+	for _, x := range v {
+		s0 += float64(x) * float64(x)
 	}
-	return s[0] + s[1] + s[2] + s[3]
+	return s0 + s1 + s2 + s3
 }

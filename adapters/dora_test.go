@@ -39,8 +39,8 @@ func TestGains(t *testing.T) {
 		w := encoded(t, randomMatrix(rng, out, in, 0.1), f)
 		a, b, m := randomMatrix(rng, r, in, 0.2), randomMatrix(rng, r, out, 0.2), randomMatrix(rng, 1, out, 1)
 		g := &gains{
-			low: &lowRank{a: paramOf(a), b: paramOf(b), scale: s}, magnitude: paramOf(m), outs: out,
-			row: func(dst []float32, j int) { decodeRow(dst, w, j) }, gain: make([]float32, out),
+			low: &lowRank{a: paramOf(a), b: paramOf(b), scale: s}, magnitude: paramOf(m),
+			weight: func() kernels.Weight { return w }, gain: make([]float32, out),
 		}
 		g.refresh()
 		dense := w.Matrix()
@@ -67,7 +67,7 @@ func TestGainsFollow(t *testing.T) {
 	w := randomMatrix(rng, 4, 8, 1)
 	g := &gains{
 		low:       &lowRank{a: paramOf(randomMatrix(rng, 2, 8, 1)), b: paramOf(kernels.NewMatrix(2, 4)), scale: 1},
-		magnitude: paramOf(kernels.NewMatrix(1, 4)), outs: 4, row: func(dst []float32, j int) { copy(dst, w.Row(j)) },
+		magnitude: paramOf(kernels.NewMatrix(1, 4)), weight: func() kernels.Weight { return kernels.WeightOf(w) },
 		gain: make([]float32, 4),
 	}
 	for j := range 4 { // PEFT's start: m = ‖W‖, B = 0

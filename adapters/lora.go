@@ -160,8 +160,8 @@ func (l *lora) linear(b *Builder, site, r int, s float32) {
 		d.deltas = append(d.deltas, low)
 		return
 	}
-	g := &gains{low: low, magnitude: b.Module(site, ".lora_magnitude_vector", out), outs: out, gain: b.Derive(out)}
-	g.row = func(dst []float32, j int) { decodeRow(dst, d.weightOr(base.W), j) }
+	g := &gains{low: low, magnitude: b.Module(site, ".lora_magnitude_vector", out), gain: b.Derive(out)}
+	g.weight = func() kernels.Weight { return d.weightOr(base.W) }
 	d.deltas = append(d.deltas, g)
 	b.OnRefresh(g.refresh)
 }

@@ -19,5 +19,20 @@ func (d *lowRank) apply(w *kernels.Worker, x, y kernels.Matrix) {
 	for i := range t.Data {
 		t.Data[i] *= d.scale
 	}
-	w.InputGrad(y, t, d.b.Weight)
+	expand(w, y, t, d.b.Weight)
+}
+
+// expand adds t·Bᵀ to y: t is [rows, r], b holds Bᵀ, [r, out].
+func expand(w *kernels.Worker, y, t kernels.Matrix, b kernels.Weight) {
+	if b.Format != kernels.F32 {
+		w.InputGrad(y, t, b)
+		return
+	}
+	m := b.Matrix() // a view
+	for r := range y.Rows {
+		row := y.Row(r)
+		for k, v := range t.Row(r) {
+			kernels.AddScaled(row, v, m.Row(k))
+		}
+	}
 }

@@ -1,0 +1,113 @@
+package adapters_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/adapters/adaptertest"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// shaped has the sites of SmolLM2-135M over weights that are all one memory.
+type shaped struct {
+	models.Model
+	config models.Config
+	sites  models.Sites
+}
+
+func (m *shaped) Config() *models.Config { return &m.config }
+func (m *shaped) Sites() models.Sites    { return m.sites }
+
+func newShaped() *shaped {
+	m := &shaped{config: models.Config{Architecture: "LlamaForCausalLM", Vocabulary: 49152, Hidden: 576, Layers: 30, Heads: 9, KVHeads: 3, HeadDim: 64, Context: 2048, Tied: true}}
+	memory := make([]float32, 1536*576)
+	for i := range memory {
+		memory[i] = float32(i%17)/17 - 0.45
+	}
+	for layer := range 30 {
+		for _, s := range []struct {
+			name    string
+			out, in int
+		}{
+			{"self_attn.q_proj", 576, 576}, {"self_attn.k_proj", 192, 576}, {"self_attn.v_proj", 192, 576}, {"self_attn.o_proj", 576, 576},
+			{"mlp.gate_proj", 1536, 576}, {"mlp.up_proj", 1536, 576}, {"mlp.down_proj", 576, 1536},
+		} {
+			l := &models.Linear{Site: len(m.sites), W: kernels.WeightOf(kernels.MatrixOf(s.out, s.in, memory))}
+			m.sites = append(m.sites, models.Site{Name: fmt.Sprintf("model.layers.%d.%s", layer, s.name), Layer: layer, Linear: l})
+		}
+	}
+	return m
+}
+
+// saved writes an adapter of the given configuration with values that do
+// something, and returns its folder.
+func saved(b *testing.B, m models.Model, config map[string]any) string {
+	b.Helper()
+	c, err := adapters.NewConfig(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := adapters.New(m, c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, p := range a.Params() {
+		for i := range p.Values().Data {
+			p.Values().Data[i] = float32(i%13)/130 + 0.01
+		}
+	}
+	dir := b.TempDir()
+	if err := a.Save(dir); err != nil {
+		b.Fatal(err)
+	}
+	return dir
+}
+
+var qv = map[string]any{"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": []string{"q_proj", "v_proj"}}
+
+func dora(config map[string]any) map[string]any {
+	d := map[string]any{"use_dora": true}
+	for k, v := range config {
+		d[k] = v
+	}
+	return d
+}
+
+// BenchmarkLoad opens and binds an adapter of SmolLM2-135M.
+func BenchmarkLoad(b *testing.B) {
+	m := newShaped()
+	all := map[string]any{"peft_type": "LORA", "r": 8, "target_modules": "all-linear"}
+	for name, config := range map[string]map[string]any{"lora-qv": qv, "dora-qv": dora(qv), "lora-all": all, "dora-all": dora(all)} {
+		b.Run(name, func(b *testing.B) {
+			dir := saved(b, m, config)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.SetBytes(int64(adaptertest.Load(b, m, dir).Bytes()))
+			}
+		})
+	}
+}
+
+// BenchmarkApply applies one site's delta to y = Wx.
+func BenchmarkApply(b *testing.B) {
+	m := newShaped()
+	q := m.Sites().Find("model.layers.0.self_attn.q_proj")
+	for name, config := range map[string]map[string]any{"lora": qv, "dora": dora(qv)} {
+		a := adaptertest.Load(b, m, saved(b, m, config))
+		for _, rows := range []int{1, 8, 64} {
+			b.Run(fmt.Sprintf("%s/rows=%d", name, rows), func(b *testing.B) {
+				w, l, d := new(kernels.Worker), m.Sites()[q].Linear, a.Linear(q)
+				x, y := kernels.NewMatrix(rows, 576), kernels.NewMatrix(rows, 576)
+				for i := range x.Data {
+					x.Data[i] = float32(i%7) / 7
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					d.Apply(w, l, x, y)
+				}
+			})
+		}
+	}
+}

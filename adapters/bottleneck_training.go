@@ -49,8 +49,7 @@ func (m *trainedInsert) Record(p *models.Pass, s models.Segment, x, h *models.Va
 		f := m.forward(p, xs, was.Data, s.Start)
 		f.backward(dh, dx)
 		f.free()
-		p.Free(was)
-	}, []*models.Value{x}
+	}, []*models.Value{p.Keep(x), was}
 }
 
 // bottleneckPass is one forward pass through a bottleneck with all that its

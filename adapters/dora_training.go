@@ -24,8 +24,7 @@ func (g *gains) record(r *recording) (func(dy, dx kernels.Matrix), []*models.Val
 		g.magnitudeGrad(r, dy, r.out(), true)
 		multiply(p, dy, g.gain)
 		g.low.backward(r, dy, dx, r.in(), t.Data)
-		p.Free(t)
-	}, []*models.Value{r.x, r.y}
+	}, []*models.Value{p.Keep(r.x), p.Keep(r.y), t}
 }
 
 // recordDropped is record under dropout d (peft/tuners/lora/dora.py):
@@ -67,8 +66,8 @@ func (g *gains) recordDropped(r *recording) (func(dy, dx kernels.Matrix), []*mod
 			p.Pool.Add(dx, back.Data)
 			p.Free(back)
 		}
-		p.Free(through, t, u)
-	}, []*models.Value{r.x}
+		p.Free(through)
+	}, []*models.Value{p.Keep(r.x), t, u}
 }
 
 // magnitudeGrad adds Σ_r dy_rj·v_rj/n_j to the magnitude's gradient. v is what

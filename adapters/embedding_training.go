@@ -93,5 +93,5 @@ func (t *tokenRows) record(r *recording) (func(dy, dx kernels.Matrix), []*models
 				}
 			}
 		}
-	}, []*models.Value{r.x}
+	}, []*models.Value{r.p.Keep(r.x)}
 }

@@ -22,7 +22,7 @@ func (f *outputFactor) record(r *recording) (func(dy, dx kernels.Matrix), []*mod
 		}
 		r.p.Free(sums)
 		multiply(r.p, dy, f.factor)
-	}, []*models.Value{r.x, r.y}
+	}, []*models.Value{r.p.Keep(r.x), r.p.Keep(r.y)}
 }
 
 // atZero is df_j where f_j is 0.

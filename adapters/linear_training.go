@@ -142,7 +142,7 @@ func (d *trainedReplacement) Record(p *models.Pass, l *models.Linear, s models.S
 			p.Pool.InputGrad(dx, dy, d.weight.Weight)
 		}
 		dy.Zero()
-	}, append(kept, x)
+	}, append(kept, p.Keep(x))
 }
 
 // columnProducts adds Σ_r a_rj·b_rj to sums_j, rows in order.

@@ -17,8 +17,7 @@ func (d *lowRank) record(r *recording) (func(dy, dx kernels.Matrix), []*models.V
 		in, own := r.dropped()
 		d.backward(r, dy, dx, in, t.Data)
 		r.free(own)
-		r.p.Free(t)
-	}, []*models.Value{r.x}
+	}, []*models.Value{r.p.Keep(r.x), t}
 }
 
 // shrink returns t = s·A·x.

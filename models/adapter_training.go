@@ -7,7 +7,8 @@ type TrainableDelta interface {
 	LinearDelta
 	// Record is Apply, with the same bits unless the method draws dropout, for
 	// rows [s.Start, s.End) of x and y while the pass records. It returns the
-	// backward step and the Values that step reads, which the tape keeps.
+	// backward step and the Values that step reads, a use of each of which
+	// passes to the tape.
 	//
 	// The backward step adds to the parameters' gradients, adds to dx (empty:
 	// not wanted) what flows around W, and turns dy into the gradient of x·Wᵀ.
@@ -38,6 +39,6 @@ type TrainableInsert interface {
 	// Record is Apply for rows [s.Start, s.End) of x and h while the pass
 	// records. The backward step adds to the parameters' gradients, adds to dx
 	// (empty: not wanted), and turns dh into the gradient of the sublayer's
-	// output.
+	// output. A use of each of the Values it reads passes to the tape.
 	Record(p *Pass, s Segment, x, h *Value) (back func(dh, dx kernels.Matrix), kept []*Value)
 }

@@ -63,12 +63,12 @@ func (l *Linear) trains() bool { return !l.WGrad.Empty() || len(l.BiasGrad) > 0 
 // onBackward records y = x·Wᵀ + b and its deltas. x is kept only where W is
 // being trained or a delta asks for it.
 func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
-	var kept []*Value
+	var kept, given []*Value
 	if !l.WGrad.Empty() {
 		kept = append(kept, x)
 	}
 	for _, step := range steps {
-		kept = append(kept, step.kept...)
+		given = append(given, step.kept...)
 	}
 	p.OnBackward(y, func(dy kernels.Matrix) {
 		dx := p.Grad(x)
@@ -88,7 +88,8 @@ func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
 		if !dx.Empty() {
 			p.Pool.InputGrad(dx, dy, l.W)
 		}
-	}, kept...)
+	}, append(kept, given...)...)
+	p.Free(given...)
 }
 
 // product sets y = x·Wᵀ on the rows that no adapter computes by itself.

@@ -66,6 +66,7 @@ func recordResidual(p *Pass, site int, segments []Segment, x, h *Value) *Value {
 				p.Pool.Add(dh, dy)
 			}
 		}, kept...)
+		p.Free(kept...)
 	}
 	p.Free(x, h)
 	return y

@@ -1,0 +1,31 @@
+// Package dataset reads examples from files and makes sequences of them.
+//
+// A Set is one or more files with a Format that turns a record into text and
+// an Encoder that turns text into tokens. Opening it reads every record once:
+// a bad row is an error that names file and line, before training starts. Only
+// the place and the length of each record are kept, so files may be larger
+// than memory; a sequence is made when it is asked for.
+//
+// The order of an epoch is a function of the seed and the epoch alone.
+package dataset
+
+// Sequence is one example as the model sees it. Targets[i] is the token that
+// position i is to predict; negative: none.
+type Sequence struct {
+	Tokens  []int32
+	Targets []int32
+}
+
+// None is the target of a position that predicts nothing.
+const None = -1
+
+// Labels is the number of positions that predict something.
+func (s Sequence) Labels() int {
+	n := 0
+	for _, t := range s.Targets {
+		if t >= 0 {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,197 @@
+package dataset
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/models/chat"
+)
+
+// Piece is a run of text; the loss is on its tokens where Learn is set.
+type Piece struct {
+	Text  string
+	Learn bool
+}
+
+// Example is what a record says: the pieces of one text, and whether it ends
+// with the token that ends a text. Label is the index of the right answer
+// where the format has a fixed set, -1 elsewhere.
+type Example struct {
+	Pieces []Piece
+	Ends   bool
+	Label  int
+	Value  float64 // of a regression task
+}
+
+// Prompt is the text before the first piece that is learnt.
+func (e Example) Prompt() string {
+	var b strings.Builder
+	for _, p := range e.Pieces {
+		if p.Learn {
+			break
+		}
+		b.WriteString(p.Text)
+	}
+	return b.String()
+}
+
+// Answer is the text that is learnt.
+func (e Example) Answer() string {
+	var b strings.Builder
+	for _, p := range e.Pieces {
+		if p.Learn {
+			b.WriteString(p.Text)
+		}
+	}
+	return b.String()
+}
+
+// Format turns records into examples.
+type Format interface {
+	Example(r *Record) (Example, error)
+}
+
+// Columns names the columns that a format reads.
+type Columns struct {
+	Prompt      string `help:"Column of the prompt." default:"prompt"`
+	Completion  string `help:"Column of the completion." default:"completion"`
+	Instruction string `help:"Column of the instruction." default:"instruction"`
+	Input       string `help:"Column of the instruction's input." default:"input"`
+	Output      string `help:"Column of the instruction's answer." default:"output"`
+	Messages    string `help:"Column of the chat messages." default:"messages"`
+	Text        string `help:"Column of plain text." default:"text"`
+}
+
+// Formats lists the names that NewFormat knows; auto looks at the columns.
+var Formats = []string{"auto", "prompt", "instruction", "chat", "text"}
+
+// NewFormat returns the format of that name; auto is settled by the first
+// record.
+func NewFormat(name string, c Columns, first *Record, template *chat.Template) (Format, error) {
+	if name == "auto" {
+		switch {
+		case first.Has(c.Prompt) && first.Has(c.Completion):
+			name = "prompt"
+		case first.Has(c.Instruction) && first.Has(c.Output):
+			name = "instruction"
+		case first.Has(c.Messages):
+			name = "chat"
+		case first.Has(c.Text):
+			name = "text"
+		default:
+			return nil, fmt.Errorf("%s:%d: no format fits the columns %s: name them with --prompt-column and its like",
+				first.File, first.Line, strings.Join(first.Columns(), ", "))
+		}
+	}
+	switch name {
+	case "prompt":
+		return promptFormat{c}, nil
+	case "instruction":
+		return instructionFormat{c}, nil
+	case "text":
+		return textFormat{c}, nil
+	case "chat":
+		if template == nil {
+			return nil, fmt.Errorf("%s: chat messages need a base with a chat template", first.File)
+		}
+		return chatFormat{c, template}, nil
+	}
+	return nil, fmt.Errorf("format %q is not known (%s)", name, strings.Join(Formats, ", "))
+}
+
+type promptFormat struct{ Columns }
+
+func (f promptFormat) Example(r *Record) (Example, error) {
+	prompt, err := r.Text(f.Prompt)
+	if err != nil {
+		return Example{}, err
+	}
+	completion, err := r.Text(f.Completion)
+	if err != nil {
+		return Example{}, err
+	}
+	return Example{Pieces: []Piece{{Text: prompt}, {Text: completion, Learn: true}}, Ends: true, Label: -1}, nil
+}
+
+type textFormat struct{ Columns }
+
+func (f textFormat) Example(r *Record) (Example, error) {
+	text, err := r.Text(f.Text)
+	return Example{Pieces: []Piece{{Text: text, Learn: true}}, Ends: true, Label: -1}, err
+}
+
+type instructionFormat struct{ Columns }
+
+// Example writes the prompt of Stanford Alpaca (train.py).
+func (f instructionFormat) Example(r *Record) (Example, error) {
+	instruction, err := r.Text(f.Instruction)
+	if err != nil {
+		return Example{}, err
+	}
+	output, err := r.Text(f.Output)
+	if err != nil {
+		return Example{}, err
+	}
+	input := ""
+	if r.Has(f.Input) {
+		if input, err = r.Text(f.Input); err != nil {
+			return Example{}, err
+		}
+	}
+	var b strings.Builder
+	if input != "" {
+		b.WriteString("Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\n" + instruction + "\n\n### Input:\n" + input)
+	} else {
+		b.WriteString("Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\n" + instruction)
+	}
+	b.WriteString("\n\n### Response:\n")
+	return Example{Pieces: []Piece{{Text: b.String()}, {Text: output, Learn: true}}, Ends: true, Label: -1}, nil
+}
+
+type chatFormat struct {
+	Columns
+	template *chat.Template
+}
+
+// Example renders the conversation with the base's template. What the
+// assistant says is learnt: from where the template would let it begin to
+// where its turn ends.
+func (f chatFormat) Example(r *Record) (Example, error) {
+	raw, err := r.Raw(f.Messages)
+	if err != nil {
+		return Example{}, err
+	}
+	var messages []chat.Message
+	if err := json.Unmarshal(raw, &messages); err != nil {
+		return Example{}, r.fault("column %q: %w", f.Messages, err)
+	}
+	whole, err := f.template.Render(messages, chat.Options{})
+	if err != nil {
+		return Example{}, r.fault("%w", err)
+	}
+	e := Example{Label: -1}
+	at := 0
+	for i, m := range messages {
+		if m.Role != "assistant" {
+			continue
+		}
+		before, err := f.template.Render(messages[:i], chat.Options{AddGenerationPrompt: true})
+		if err != nil {
+			return Example{}, r.fault("%w", err)
+		}
+		after, err := f.template.Render(messages[:i+1], chat.Options{})
+		if err != nil {
+			return Example{}, r.fault("%w", err)
+		}
+		if !strings.HasPrefix(whole, before) || !strings.HasPrefix(whole, after) || len(before) < at {
+			return Example{}, r.fault("the chat template writes turn %d differently with what follows: its answer cannot be told apart", i)
+		}
+		e.Pieces = append(e.Pieces, Piece{Text: whole[at:len(before)]}, Piece{Text: whole[len(before):len(after)], Learn: true})
+		at = len(after)
+	}
+	if len(e.Pieces) == 0 {
+		return Example{}, r.fault("no message is the assistant's")
+	}
+	return e, nil
+}

@@ -1,0 +1,261 @@
+package dataset
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/peft-serve/peft-serve/adapters/random"
+	"github.com/peft-serve/peft-serve/models/chat"
+)
+
+// Set is the examples of some files.
+type Set struct {
+	files   []*file
+	firsts  []int // the number of each file's first record
+	format  Format
+	encoder *Encoder
+	pick    []int32 // the records in use; nil: all
+	lengths []int32 // tokens, by record
+	packed  bool
+	ends    []int64 // packed: tokens up to the end of each record in use
+	window  int     // packed: tokens of a sequence
+	report  Report
+}
+
+// Report is what reading the records once has shown.
+type Report struct {
+	Records int
+	Tokens  int
+	Labels  int
+	Longest int
+	Cut     int // records longer than the limit
+}
+
+// Options say how files are read.
+type Options struct {
+	Format   string // one of Formats
+	Columns  Columns
+	Header   []string // the columns of a table without a header row
+	Task     *Task    // in Format's place; nil: none
+	Template *chat.Template
+	Pack     bool // fill each sequence up to the limit with what follows
+}
+
+// Open reads every record once.
+func Open(paths []string, e *Encoder, o Options) (*Set, error) {
+	s := &Set{encoder: e, packed: o.Pack, window: e.MaxLength}
+	if len(paths) == 0 {
+		return nil, errors.New("no data is named")
+	}
+	n := 0
+	for _, path := range paths {
+		f, err := openFile(path, o.Header)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.files, s.firsts = append(s.files, f), append(s.firsts, n)
+		n += len(f.lines)
+	}
+	if err := s.read(n, o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Set) read(n int, o Options) error {
+	first, err := s.Record(0)
+	if err != nil {
+		return err
+	}
+	if o.Task != nil {
+		s.format = o.Task
+	} else if s.format, err = NewFormat(o.Format, o.Columns, first, o.Template); err != nil {
+		return err
+	}
+	s.lengths = make([]int32, n)
+	s.report.Records = n
+	for i := range n {
+		r, x, err := s.example(i)
+		if err != nil {
+			return err
+		}
+		whole := *s.encoder
+		if s.packed {
+			whole.MaxLength = 1 << 30
+		}
+		seq, cut := whole.Sequence(x)
+		labels := seq.Labels()
+		if labels == 0 && !s.packed {
+			return r.fault("nothing is left to learn within %d tokens: %q", s.encoder.MaxLength, clip(x.Answer()))
+		}
+		s.lengths[i] = int32(len(seq.Tokens))
+		s.report.Tokens += len(seq.Tokens)
+		s.report.Labels += labels
+		s.report.Longest = max(s.report.Longest, len(seq.Tokens))
+		if cut {
+			s.report.Cut++
+		}
+	}
+	s.measure()
+	return nil
+}
+
+// measure finds the ends of the records in use, for packing.
+func (s *Set) measure() {
+	if !s.packed {
+		return
+	}
+	s.ends = s.ends[:0]
+	total := int64(0)
+	for i := range s.count() {
+		total += int64(s.lengths[s.record(i)])
+		s.ends = append(s.ends, total)
+	}
+}
+
+// Close closes the files.
+func (s *Set) Close() error {
+	var errs []error
+	for _, f := range s.files {
+		errs = append(errs, f.f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Report tells what reading the records has shown.
+func (s *Set) Report() Report { return s.report }
+
+// Record returns a record of the files by number.
+func (s *Set) Record(i int) (*Record, error) {
+	f := sort.Search(len(s.firsts), func(k int) bool { return s.firsts[k] > i }) - 1
+	return s.files[f].read(i - s.firsts[f])
+}
+
+func (s *Set) example(i int) (*Record, Example, error) {
+	r, err := s.Record(i)
+	if err != nil {
+		return nil, Example{}, err
+	}
+	x, err := s.format.Example(r)
+	return r, x, err
+}
+
+func (s *Set) count() int {
+	if s.pick != nil {
+		return len(s.pick)
+	}
+	return len(s.lengths)
+}
+
+func (s *Set) record(i int) int {
+	if s.pick != nil {
+		return int(s.pick[i])
+	}
+	return i
+}
+
+// Len is the number of sequences.
+func (s *Set) Len() int {
+	if !s.packed {
+		return s.count()
+	}
+	return max(1, int(s.ends[len(s.ends)-1])/s.window)
+}
+
+// Example returns example i, for evaluation.
+func (s *Set) Example(i int) (Example, error) {
+	_, x, err := s.example(s.record(i))
+	return x, err
+}
+
+// Sequence returns sequence i.
+func (s *Set) Sequence(i int) (Sequence, error) {
+	if s.packed {
+		return s.packedSequence(i)
+	}
+	x, err := s.Example(i)
+	if err != nil {
+		return Sequence{}, err
+	}
+	q, _ := s.encoder.Sequence(x)
+	return q, nil
+}
+
+// packedSequence cuts window i out of all records, one after the other.
+func (s *Set) packedSequence(i int) (Sequence, error) {
+	from, to := int64(i*s.window), int64((i+1)*s.window)
+	var q Sequence
+	whole := *s.encoder
+	whole.MaxLength = 1 << 30
+	for k := sort.Search(len(s.ends), func(k int) bool { return s.ends[k] > from }); k < len(s.ends); k++ {
+		start := s.ends[k] - int64(s.lengths[s.record(k)])
+		if start >= to {
+			break
+		}
+		x, err := s.Example(k)
+		if err != nil {
+			return Sequence{}, err
+		}
+		part, _ := whole.Sequence(x)
+		a, b := max(from-start, 0), min(to-start, int64(len(part.Tokens)))
+		q.Tokens = append(q.Tokens, part.Tokens[a:b]...)
+		q.Targets = append(q.Targets, part.Targets[a:b]...)
+		q.Targets[len(q.Targets)-1] = None // the next window's, or another text's
+	}
+	return q, nil
+}
+
+// Split takes a fraction of the examples out, drawn by seed, as a Set of their
+// own: for validation.
+func (s *Set) Split(fraction float64, seed uint64) (*Set, error) {
+	n := s.count()
+	held := int(fraction * float64(n))
+	if held < 1 || held >= n {
+		return nil, fmt.Errorf("a share of %g of %d examples leaves nothing on one side", fraction, n)
+	}
+	order := random.Named(seed, "split").Permutation(n)
+	other := *s
+	var mine, theirs []int32
+	out := make([]bool, n)
+	for _, i := range order[:held] {
+		out[i] = true
+	}
+	for i := range n {
+		if out[i] {
+			theirs = append(theirs, int32(s.record(i)))
+		} else {
+			mine = append(mine, int32(s.record(i)))
+		}
+	}
+	s.pick, other.pick = mine, theirs
+	other.ends = nil
+	s.measure()
+	other.measure()
+	return &other, nil
+}
+
+// Order is the order of an epoch.
+type Order struct {
+	Set     *Set
+	Seed    uint64
+	Shuffle bool
+
+	epoch int
+	order []int
+}
+
+// At returns the sequence that is number n of the run: epochs follow each other
+// without a break.
+func (o *Order) At(n int) (Sequence, error) {
+	size := o.Set.Len()
+	epoch, i := n/size, n%size
+	if !o.Shuffle {
+		return o.Set.Sequence(i)
+	}
+	if o.order == nil || epoch != o.epoch {
+		o.epoch = epoch
+		o.order = random.New(random.Named(o.Seed, "order").Uint64(0), uint64(epoch)).Permutation(size)
+	}
+	return o.Set.Sequence(o.order[i])
+}

@@ -1,0 +1,176 @@
+package plan
+
+import (
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Batch is the size of a micro-batch.
+type Batch struct {
+	Sequences int
+	Length    int // tokens of a sequence
+	Labels    int // positions of a sequence that predict; 0: all but the last
+}
+
+func (b Batch) labels() int {
+	if b.Labels == 0 {
+		return max(b.Length-1, 1)
+	}
+	return min(b.Labels, b.Length)
+}
+
+// replay is one step of training on a tape: see models' architecture files,
+// whose operations it follows one by one.
+type replay struct {
+	*tape
+	t    *Trained
+	base *Base
+	next int // site
+	rows int // of the batch
+	kv   int // blocks of keys and values
+}
+
+// Activations replays a pass over a batch, forward, through the loss and
+// backward, and returns its memory when it is largest. It is false for a base
+// whose forward pass is not implemented.
+func (t *Trained) Activations(batch Batch) (Live, bool) {
+	if !t.base.shape.decoder {
+		return Live{}, false
+	}
+	length := batch.Length + t.virtual
+	r := &replay{tape: &tape{}, t: t, base: t.base, rows: batch.Sequences * length}
+	r.kv = batch.Sequences * ((t.prefix + length + kernels.BlockLen - 1) / kernels.BlockLen)
+	x := r.embed()
+	for range t.base.config.Layers {
+		x = r.block(x)
+	}
+	h := r.final(x, batch.Sequences*batch.labels())
+	r.loss(h)
+	r.free(h)
+	r.unwind(0)
+	return r.peak, true
+}
+
+// site takes the next site, which must be of the given kind.
+func (r *replay) site(kind models.SiteKind) (models.Site, *placed) {
+	s := r.base.sites[r.next]
+	at := r.t.at[r.next]
+	if s.Kind != kind {
+		panic("plan: the replay has lost its place at " + s.Name)
+	}
+	if at == nil {
+		at = &placed{}
+	}
+	r.next++
+	return s, at
+}
+
+func (r *replay) embed() *value {
+	x := r.lookup()
+	if r.base.shape.fused { // GPT-2's positions
+		x = r.residual(r.lookup(), x, &placed{})
+	}
+	return x
+}
+
+func (r *replay) lookup() *value {
+	s, at := r.site(models.EmbeddingSite)
+	y := r.make(r.rows, s.Embedding.W.Cols)
+	if r.tracks(y, at.weight || at.embedding) {
+		r.onBackward(y, func() {})
+	}
+	return y
+}
+
+func (r *replay) block(x *value) *value {
+	c := &r.base.config
+	h := r.norm(x)
+	var out *value
+	if r.base.shape.fused {
+		qkv := r.linear(h)
+		r.free(h)
+		out = r.attend(c.Heads*c.HeadDim, qkv, qkv, qkv)
+		r.free(qkv)
+	} else {
+		q, k, v := r.linear(h), r.linear(h), r.linear(h)
+		r.free(h)
+		output := r.next // stands before the norms of query and key
+		if r.base.shape.queryNorm {
+			r.next++
+			q, k = r.perHead(q), r.perHead(k)
+			r.next = output
+		}
+		q, k = r.rotate(q), r.rotate(k)
+		out = r.attend(c.Heads*c.HeadDim, q, k, v)
+		r.free(q, k, v)
+	}
+	y := r.linear(out)
+	r.free(out)
+	if r.base.shape.queryNorm {
+		r.next += 2
+	}
+	_, at := r.site(models.SublayerSite)
+	x = r.residual(x, y, at)
+
+	h = r.norm(x)
+	first := r.linear(h)
+	var inner *value
+	if r.base.shape.gated {
+		second := r.linear(h)
+		r.free(h)
+		inner = r.gated(first, second)
+	} else {
+		r.free(h)
+		inner = r.activated(first)
+	}
+	y = r.linear(inner)
+	r.free(inner)
+	_, at = r.site(models.SublayerSite)
+	return r.residual(x, y, at)
+}
+
+// kvBlock is kernels.KV's BlockSize.
+func kvBlock(c *models.Config) int { return c.KVHeads * c.HeadDim * kernels.BlockLen }
+
+// final gathers the rows that predict and normalises them.
+func (r *replay) final(x *value, labels int) *value {
+	y := r.make(labels, x.cols)
+	if r.tracks(y, false, x) {
+		r.onBackward(y, func() { r.gradient(x) })
+	}
+	r.free(x)
+	h := r.norm(y)
+	r.free(y)
+	return h
+}
+
+// The chunks of logits, as training/loss.go cuts them.
+const (
+	logitBytes = 16 << 20
+	minChunk   = 64
+)
+
+func (r *replay) loss(h *value) {
+	rows := max(minChunk, logitBytes/4/r.base.config.Vocabulary)
+	head := r.next
+	for from := 0; from < h.rows; from += rows {
+		to := min(from+rows, h.rows)
+		mark := len(r.operations)
+		part := h
+		if from > 0 || to < h.rows {
+			part = r.make(to-from, h.cols)
+			if r.tracks(part, false, h) {
+				r.onBackward(part, func() { r.gradient(h) })
+			}
+		}
+		r.next, r.backward = head, true
+		logits := r.linear(part)
+		r.backward = false
+		if part != h {
+			r.free(part)
+		}
+		r.inPlace(logits)
+		r.free(logits)
+		r.unwind(mark)
+	}
+}

@@ -1,0 +1,117 @@
+package plan_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/modeltest"
+	"github.com/peft-serve/peft-serve/training"
+	"github.com/peft-serve/peft-serve/training/plan"
+)
+
+// TestPeakOfPass records real passes on the tiny bases and holds the account
+// against their peak, for each method and several shapes of batch.
+func TestPeakOfPass(t *testing.T) {
+	pool := modeltest.Pool(t, 2)
+	for _, base := range []string{"llama-gqa", "llama", "qwen3", "gpt2"} {
+		path := modeltest.Goldens(t, base)
+		shape, err := plan.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range choices(base) {
+			for _, batch := range []plan.Batch{{Sequences: 1, Length: 40}, {Sequences: 3, Length: 33, Labels: 5}, {Sequences: 4, Length: 60}} {
+				t.Run(fmt.Sprintf("%s/%s-%v-%g/%v", base, c.Method, c.Targets, c.Dropout, batch), func(t *testing.T) {
+					trained, err := shape.Train(c)
+					if err != nil {
+						t.Fatal(err)
+					}
+					want, ok := trained.Activations(batch)
+					if !ok {
+						t.Fatal("no account")
+					}
+					tr := training.NewTrainer(pool, nil, nil)
+					m, s, err := models.Open(path, models.Options{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer s.Close()
+					tr.Model, tr.Method = m, method(t, m, c)
+					tr.Method.Begin(0)
+					if _, err := tr.Gradients([][]training.Sequence{sequences(batch)}); err != nil {
+						t.Fatal(err)
+					}
+					now, peak := tr.Live()
+					if peak != want.Total() {
+						t.Errorf("planned %d bytes (%+v), measured %d: off by %.2f %%", want.Total(), want, peak, 100*float64(want.Total()-peak)/float64(peak))
+					}
+					if now != 0 {
+						t.Errorf("%d bytes are still in use", now)
+					}
+				})
+			}
+		}
+	}
+}
+
+func choices(base string) []plan.Choice {
+	all := []plan.Choice{
+		{Method: "full"}, {Method: "lisa"}, {Method: "lisa", FreezeOutside: true, LISALayers: 1}, {Method: "block-wise"},
+		{Method: "lora"}, {Method: "lora", Targets: []string{"all-linear"}}, {Method: "lora", Dropout: 0.1},
+		{Method: "rslora", R: 2}, {Method: "dora", Targets: []string{"all-linear"}}, {Method: "dora", Dropout: 0.1},
+		{Method: "houlsby"}, {Method: "pfeiffer"}, {Method: "parallel", Dropout: 0.1}, {Method: "houlsby", LeaveOut: []int{0}},
+		{Method: "prefix"}, {Method: "prompt", VirtualTokens: 5}, {Method: "ia3"},
+	}
+	if base == "gpt2" {
+		return append(all, plan.Choice{Method: "bitfit"})
+	}
+	return append(all, plan.Choice{Method: "lora", Saved: []string{"lm_head"}}, plan.Choice{Method: "lora", Targets: []string{"down_proj"}})
+}
+
+func method(t *testing.T, m models.Model, c plan.Choice) training.Method {
+	config, err := c.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config != nil {
+		a, err := adapters.New(m, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range a.Params() { // a zero row has no direction for DoRA
+			for i := range p.Values().Data {
+				p.Values().Data[i] += 0.01 * float32(i%7+1)
+			}
+		}
+		a.Refresh()
+		return training.NewAdapted(m, a, adapters.Training{Dropout: c.Dropout})
+	}
+	layers := map[string]int{"full": m.Config().Layers, "lisa": 2, "block-wise": 1}[c.Method]
+	if c.LISALayers > 0 {
+		layers = c.LISALayers
+	}
+	active := []int{}
+	for i := range layers {
+		active = append(active, i)
+	}
+	return training.NewBlocks(m, !c.FreezeOutside, func(int) []int { return active })
+}
+
+func sequences(b plan.Batch) []training.Sequence {
+	var all []training.Sequence
+	for range b.Sequences {
+		s := training.Sequence{}
+		for i := range b.Length {
+			s.Tokens = append(s.Tokens, int32(3+i%50))
+			target := int32(-1)
+			if b.Labels == 0 && i < b.Length-1 || b.Labels > 0 && i >= b.Length-b.Labels {
+				target = int32(5)
+			}
+			s.Targets = append(s.Targets, target)
+		}
+		all = append(all, s)
+	}
+	return all
+}

@@ -39,7 +39,7 @@ func TestCrowd(t *testing.T) {
 			"panic": {digest: "panic", bytes: 100, fault: "panic"}, "nan": {digest: "nan", bytes: 100, fault: "nan"},
 		},
 	}
-	e, _, c := live(t, f, Options{Slots: 6, CacheBlocks: 20, StepTokens: 50, Log: quiet})
+	e, _, c := live(t, f, Options{Slots: 6, CacheBlocks: 20, StepTokens: 50, Log: silent})
 	names := []string{"", "a", "b", "c", "d", "broken", "panic", "nan"}
 	add(t, c, names[1:]...)
 	wants := map[string]error{"broken": broken, "panic": ErrPanic, "nan": ErrNotFinite}

@@ -70,23 +70,53 @@ func (c *Catalogue) need(r *record, now stamp) *load {
 // run loads the adapter of l's record and hands it to those who wait.
 func (c *Catalogue) run(l *load) {
 	start := time.Now()
-	v, err := c.read(l)
-	c.options.Observer.Loaded(l.record.name, time.Since(start), err)
-
+	var a Adapter
+	var err error
+	select {
+	case c.slots <- struct{}{}:
+		a, err = c.fetchUnchanged(l)
+		defer func() { <-c.slots }()
+	case <-c.ctx.Done():
+	}
+	if c.ctx.Err() != nil {
+		err = ErrClosed
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	var v *version
+	if err == nil {
+		v, err = c.settle(l, a)
+	}
+	c.finish(l, v, err)
+	c.mu.Unlock()
+	c.options.Observer.Loaded(l.record.name, time.Since(start), err)
+}
+
+// settle gives a loaded adapter a place in memory, waiting for one if others
+// are in use. c.mu is held, but not while it waits.
+func (c *Catalogue) settle(l *load, a Adapter) (*version, error) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.options.Wait)
+	defer cancel()
+	for {
+		v, err := c.versions.install(l, a)
+		if !errors.Is(err, errBusy) || ctx.Err() != nil {
+			return v, err
+		}
+		change := c.versions.change
+		c.mu.Unlock()
+		select {
+		case <-change:
+		case <-ctx.Done():
+		}
+		c.mu.Lock()
+	}
+}
+
+// finish hands the result of a load to those who wait; c.mu is held.
+func (c *Catalogue) finish(l *load, v *version, err error) {
 	r := l.record
-	r.loading = nil
-	switch {
-	case err != nil:
+	r.loading, r.failure = nil, failure{}
+	if err != nil {
 		r.failure = failure{err, time.Now().Add(c.options.Retry), l.stamp}
-	case c.records[r.name] != r:
-		r.failure = failure{}
-		c.versions.hold(v)
-		c.versions.retire(v)
-		defer c.versions.drop(v)
-	default:
-		r.failure = failure{}
 	}
 	for _, lease := range l.leases {
 		if lease.released {
@@ -99,42 +129,9 @@ func (c *Catalogue) run(l *load) {
 		lease.done.Store(true)
 		lease.notify()
 	}
-}
-
-// read brings an adapter into memory and gives it a place there.
-func (c *Catalogue) read(l *load) (*version, error) {
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-c.ctx.Done():
-		return nil, ErrClosed
-	}
-	a, err := c.fetchUnchanged(l)
-	if c.ctx.Err() != nil {
-		return nil, ErrClosed
-	}
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.options.Wait)
-	defer cancel()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for {
-		v, err := c.versions.install(l, a)
-		if !errors.Is(err, errBusy) {
-			return v, err
-		}
-		change := c.versions.change
-		c.mu.Unlock()
-		select {
-		case <-change:
-		case <-ctx.Done():
-		}
-		c.mu.Lock()
-		if ctx.Err() != nil {
-			return nil, err
-		}
+	if err == nil && c.records[r.name] != r { // removed or replaced meanwhile
+		r.current = nil
+		c.versions.retire(v)
 	}
 }
 

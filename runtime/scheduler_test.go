@@ -15,7 +15,7 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 )
 
-var quiet = slog.New(slog.DiscardHandler)
+var silent = slog.New(slog.DiscardHandler)
 
 func TestDecodeGoesBeforePrompts(t *testing.T) {
 	s := newScript(t, Options{StepTokens: 10})
@@ -338,7 +338,7 @@ func TestCancellationFreesTheSlotWithinAStep(t *testing.T) {
 // TestFaultsStayWithTheirSequence: vLLM#11727, SGLang#23141.
 func TestFaultsStayWithTheirSequence(t *testing.T) {
 	for fault, want := range map[string]error{"panic": ErrPanic, "nan": ErrNotFinite} {
-		s := newScript(t, Options{Log: quiet})
+		s := newScript(t, Options{Log: silent})
 		s.loader.adapters = map[string]*fakeAdapter{"bad": {digest: "bad", fault: fault}}
 		s.adapters("good", "bad", "other")
 		for i, name := range []string{"a@good", "b@bad", "c", "d@other", "e@bad"} {

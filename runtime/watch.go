@@ -15,8 +15,8 @@ type watcher struct {
 	events *fsnotify.Watcher
 }
 
-// settle is how long a directory has to be quiet before it is looked at.
-const settle = 200 * time.Millisecond
+// quiet is how long a directory has to be quiet before it is looked at.
+const quiet = 200 * time.Millisecond
 
 // watch starts watching; a system without events goes without.
 func (c *Catalogue) watch() {
@@ -27,7 +27,7 @@ func (c *Catalogue) watch() {
 	c.watcher = &watcher{events}
 	c.watchFolders()
 	c.work.Go(func() {
-		timer := time.NewTimer(settle)
+		timer := time.NewTimer(quiet)
 		defer timer.Stop()
 		for {
 			select {
@@ -35,12 +35,12 @@ func (c *Catalogue) watch() {
 				if !ok {
 					return
 				}
-				timer.Reset(settle)
+				timer.Reset(quiet)
 			case _, ok := <-events.Errors: // an overflow, say: look
 				if !ok {
 					return
 				}
-				timer.Reset(settle)
+				timer.Reset(quiet)
 			case <-timer.C:
 				c.watchFolders()
 				_ = c.Rescan()

@@ -207,11 +207,17 @@ func amxFused(f fused, single bool) {
 				MOVW(tmp.As16(), Mem{Base: slot, Disp: dAt + 32 + 2*i})
 			}
 			t := [6]reg.VecPhysical(zmm[16+i%2*6:])
+			// The next group of outputs, a few lines at a time: a burst would
+			// hold up the loads of this one.
+			for at := (i*f.bytes + 63) &^ 63; at < (i+1)*f.bytes; at += 64 {
+				PREFETCHT1(Mem{Base: ahead, Disp: at})
+			}
 			f.pack(rowAt(i).Offset(head), func(p int) Mem { return Mem{Base: slot, Disp: 1024*p + 64*i} }, table, mask, t)
 		}
 		for _, p := range bases {
-			ADDQ(Imm(uint64(f.bytes)), p)
+			ADDQ(U32(uint32(f.bytes)), p)
 		}
+		ADDQ(U32(uint32(16*f.bytes)), ahead)
 	}
 	scale := func(slot reg.Register) {
 		c := func(i int) Mem { return Mem{Base: slot, Disp: cAt + 64*i} }
@@ -287,10 +293,6 @@ func amxFused(f fused, single bool) {
 	} else {
 		tileStore(cur, cAt, stride, 0)
 	}
-	for i := 0; i < 16*f.bytes; i += 64 {
-		PREFETCHT1(Mem{Base: ahead, Disp: i})
-	}
-	ADDQ(U32(uint32(16*f.bytes)), ahead)
 	Load(Param("blocks"), tmp)
 	CMPQ(tmp, k)
 	JEQ(LabelRef("packed"))

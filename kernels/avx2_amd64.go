@@ -166,6 +166,54 @@ func decodeQ4_1AVX2(dst *float32, src *byte, n int)
 //go:noescape
 func decodeCodesAVX2(dst *float32, src *byte, scales *[2]float32, n int)
 
+// for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 24 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer1x3AVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, n ≤ 8 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer1xNAVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 2 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 24 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer2x3AVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 2 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, n ≤ 8 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer2xNAVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 3 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 24 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer3x3AVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 3 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, n ≤ 8 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer3xNAVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 4 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 24 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer4x3AVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 4 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, n ≤ 8 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer4xNAVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
 // for i := range n { dst[i] = x·σ(x) }, x = x[i].
 //
 //go:noescape

@@ -1517,6 +1517,348 @@ loop:
 	VZEROUPPER
 	RET
 
+// func outer1x3AVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, FMA3
+TEXT ·outer1x3AVX2(SB), NOSPLIT, $0-72
+	MOVQ    c+0(FP), AX
+	MOVQ    cStride+8(FP), CX
+	MOVQ    a+16(FP), CX
+	MOVQ    aRow+24(FP), DX
+	MOVQ    aStep+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bStride+48(FP), SI
+	MOVQ    k+56(FP), DI
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+
+loop:
+	VMOVUPS      (BX), Y3
+	VMOVUPS      32(BX), Y4
+	VMOVUPS      64(BX), Y5
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  Y3, Y6, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y2
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         DI
+	JNE          loop
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VZEROUPPER
+	RET
+
+// func outer1xNAVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, FMA3
+TEXT ·outer1xNAVX2(SB), NOSPLIT, $0-72
+	MOVQ       c+0(FP), AX
+	MOVQ       cStride+8(FP), CX
+	MOVQ       a+16(FP), CX
+	MOVQ       aRow+24(FP), DX
+	MOVQ       aStep+32(FP), DX
+	MOVQ       b+40(FP), BX
+	MOVQ       bStride+48(FP), SI
+	MOVQ       k+56(FP), DI
+	MOVQ       n+64(FP), R8
+	LEAQ       tailMask<>+0(SB), R9
+	NEGQ       R8
+	VMOVUPS    32(R9)(R8*4), Y0
+	VMASKMOVPS (AX), Y0, Y1
+
+loop:
+	VMASKMOVPS   (BX), Y0, Y2
+	VBROADCASTSS (CX), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         DI
+	JNE          loop
+	VMASKMOVPS   Y1, Y0, (AX)
+	VZEROUPPER
+	RET
+
+// func outer2x3AVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, FMA3
+TEXT ·outer2x3AVX2(SB), NOSPLIT, $0-72
+	MOVQ    c+0(FP), AX
+	MOVQ    cStride+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    aRow+24(FP), BX
+	MOVQ    aStep+32(FP), SI
+	MOVQ    b+40(FP), DI
+	MOVQ    bStride+48(FP), R8
+	MOVQ    k+56(FP), R9
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS (AX)(CX*1), Y3
+	VMOVUPS 32(AX)(CX*1), Y4
+	VMOVUPS 64(AX)(CX*1), Y5
+
+loop:
+	VMOVUPS      (DI), Y6
+	VMOVUPS      32(DI), Y7
+	VMOVUPS      64(DI), Y8
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (DX)(BX*1), Y9
+	VFMADD231PS  Y6, Y9, Y3
+	VFMADD231PS  Y7, Y9, Y4
+	VFMADD231PS  Y8, Y9, Y5
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, (AX)(CX*1)
+	VMOVUPS      Y4, 32(AX)(CX*1)
+	VMOVUPS      Y5, 64(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func outer2xNAVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, FMA3
+TEXT ·outer2xNAVX2(SB), NOSPLIT, $0-72
+	MOVQ       c+0(FP), AX
+	MOVQ       cStride+8(FP), CX
+	MOVQ       a+16(FP), DX
+	MOVQ       aRow+24(FP), BX
+	MOVQ       aStep+32(FP), SI
+	MOVQ       b+40(FP), DI
+	MOVQ       bStride+48(FP), R8
+	MOVQ       k+56(FP), R9
+	MOVQ       n+64(FP), R10
+	LEAQ       tailMask<>+0(SB), R11
+	NEGQ       R10
+	VMOVUPS    32(R11)(R10*4), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (AX)(CX*1), Y0, Y2
+
+loop:
+	VMASKMOVPS   (DI), Y0, Y3
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (DX)(BX*1), Y4
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         R9
+	JNE          loop
+	VMASKMOVPS   Y1, Y0, (AX)
+	VMASKMOVPS   Y2, Y0, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func outer3x3AVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, FMA3
+TEXT ·outer3x3AVX2(SB), NOSPLIT, $0-72
+	MOVQ    c+0(FP), AX
+	MOVQ    cStride+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    aRow+24(FP), BX
+	MOVQ    aStep+32(FP), SI
+	MOVQ    b+40(FP), DI
+	MOVQ    bStride+48(FP), R8
+	MOVQ    k+56(FP), R9
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS (AX)(CX*1), Y3
+	VMOVUPS 32(AX)(CX*1), Y4
+	VMOVUPS 64(AX)(CX*1), Y5
+	VMOVUPS (AX)(CX*2), Y6
+	VMOVUPS 32(AX)(CX*2), Y7
+	VMOVUPS 64(AX)(CX*2), Y8
+
+loop:
+	VMOVUPS      (DI), Y9
+	VMOVUPS      32(DI), Y10
+	VMOVUPS      64(DI), Y11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  Y9, Y12, Y0
+	VFMADD231PS  Y10, Y12, Y1
+	VFMADD231PS  Y11, Y12, Y2
+	VBROADCASTSS (DX)(BX*1), Y12
+	VFMADD231PS  Y9, Y12, Y3
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (DX)(BX*2), Y12
+	VFMADD231PS  Y9, Y12, Y6
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y11, Y12, Y8
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, (AX)(CX*1)
+	VMOVUPS      Y4, 32(AX)(CX*1)
+	VMOVUPS      Y5, 64(AX)(CX*1)
+	VMOVUPS      Y6, (AX)(CX*2)
+	VMOVUPS      Y7, 32(AX)(CX*2)
+	VMOVUPS      Y8, 64(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func outer3xNAVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, FMA3
+TEXT ·outer3xNAVX2(SB), NOSPLIT, $0-72
+	MOVQ       c+0(FP), AX
+	MOVQ       cStride+8(FP), CX
+	MOVQ       a+16(FP), DX
+	MOVQ       aRow+24(FP), BX
+	MOVQ       aStep+32(FP), SI
+	MOVQ       b+40(FP), DI
+	MOVQ       bStride+48(FP), R8
+	MOVQ       k+56(FP), R9
+	MOVQ       n+64(FP), R10
+	LEAQ       tailMask<>+0(SB), R11
+	NEGQ       R10
+	VMOVUPS    32(R11)(R10*4), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (AX)(CX*1), Y0, Y2
+	VMASKMOVPS (AX)(CX*2), Y0, Y3
+
+loop:
+	VMASKMOVPS   (DI), Y0, Y4
+	VBROADCASTSS (DX), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (DX)(BX*1), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (DX)(BX*2), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         R9
+	JNE          loop
+	VMASKMOVPS   Y1, Y0, (AX)
+	VMASKMOVPS   Y2, Y0, (AX)(CX*1)
+	VMASKMOVPS   Y3, Y0, (AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func outer4x3AVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, FMA3
+TEXT ·outer4x3AVX2(SB), NOSPLIT, $0-72
+	MOVQ    c+0(FP), AX
+	MOVQ    cStride+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    aRow+24(FP), BX
+	MOVQ    aStep+32(FP), SI
+	MOVQ    b+40(FP), DI
+	MOVQ    bStride+48(FP), R8
+	MOVQ    k+56(FP), R9
+	LEAQ    (AX)(CX*2), R10
+	ADDQ    CX, R10
+	LEAQ    (DX)(BX*2), R11
+	ADDQ    BX, R11
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS (AX)(CX*1), Y3
+	VMOVUPS 32(AX)(CX*1), Y4
+	VMOVUPS 64(AX)(CX*1), Y5
+	VMOVUPS (AX)(CX*2), Y6
+	VMOVUPS 32(AX)(CX*2), Y7
+	VMOVUPS 64(AX)(CX*2), Y8
+	VMOVUPS (R10), Y9
+	VMOVUPS 32(R10), Y10
+	VMOVUPS 64(R10), Y11
+
+loop:
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
+	VMOVUPS      64(DI), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (DX)(BX*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (DX)(BX*2), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R11), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	ADDQ         SI, R11
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, (AX)(CX*1)
+	VMOVUPS      Y4, 32(AX)(CX*1)
+	VMOVUPS      Y5, 64(AX)(CX*1)
+	VMOVUPS      Y6, (AX)(CX*2)
+	VMOVUPS      Y7, 32(AX)(CX*2)
+	VMOVUPS      Y8, 64(AX)(CX*2)
+	VMOVUPS      Y9, (R10)
+	VMOVUPS      Y10, 32(R10)
+	VMOVUPS      Y11, 64(R10)
+	VZEROUPPER
+	RET
+
+// func outer4xNAVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, FMA3
+TEXT ·outer4xNAVX2(SB), NOSPLIT, $0-72
+	MOVQ       c+0(FP), AX
+	MOVQ       cStride+8(FP), CX
+	MOVQ       a+16(FP), DX
+	MOVQ       aRow+24(FP), BX
+	MOVQ       aStep+32(FP), SI
+	MOVQ       b+40(FP), DI
+	MOVQ       bStride+48(FP), R8
+	MOVQ       k+56(FP), R9
+	MOVQ       n+64(FP), R10
+	LEAQ       tailMask<>+0(SB), R11
+	NEGQ       R10
+	VMOVUPS    32(R11)(R10*4), Y0
+	LEAQ       (AX)(CX*2), R10
+	ADDQ       CX, R10
+	LEAQ       (DX)(BX*2), R11
+	ADDQ       BX, R11
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (AX)(CX*1), Y0, Y2
+	VMASKMOVPS (AX)(CX*2), Y0, Y3
+	VMASKMOVPS (R10), Y0, Y4
+
+loop:
+	VMASKMOVPS   (DI), Y0, Y5
+	VBROADCASTSS (DX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (DX)(BX*1), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS (DX)(BX*2), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS (R11), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	ADDQ         SI, R11
+	DECQ         R9
+	JNE          loop
+	VMASKMOVPS   Y1, Y0, (AX)
+	VMASKMOVPS   Y2, Y0, (AX)(CX*1)
+	VMASKMOVPS   Y3, Y0, (AX)(CX*2)
+	VMASKMOVPS   Y4, Y0, (R10)
+	VZEROUPPER
+	RET
+
 // func siluAVX2(dst *float32, x *float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·siluAVX2(SB), NOSPLIT, $0-24

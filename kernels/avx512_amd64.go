@@ -166,6 +166,78 @@ func decodeQ4_1AVX512(dst *float32, src *byte, n int)
 //go:noescape
 func decodeCodesAVX512(dst *float32, src *byte, scales *[2]float32, n int)
 
+// for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 64 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer1x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, n ≤ 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer1xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 2 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 64 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer2x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 2 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, n ≤ 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer2xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 3 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 64 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer3x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 3 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, n ≤ 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer3xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 4 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 64 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer4x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 4 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, n ≤ 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer4xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 5 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 64 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer5x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 5 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, n ≤ 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer5xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 6 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 64 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer6x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for r := range 6 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, n ≤ 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
+//
+//go:noescape
+func outer6xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
 // for i := range n { dst[i] = x·σ(x) }, x = x[i].
 //
 //go:noescape

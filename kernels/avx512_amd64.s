@@ -2105,6 +2105,687 @@ loop:
 	VZEROUPPER
 	RET
 
+// func outer1x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F
+TEXT ·outer1x4AVX512(SB), NOSPLIT, $0-72
+	MOVQ    c+0(FP), AX
+	MOVQ    cStride+8(FP), CX
+	MOVQ    a+16(FP), CX
+	MOVQ    aRow+24(FP), DX
+	MOVQ    aStep+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bStride+48(FP), SI
+	MOVQ    k+56(FP), DI
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+
+loop:
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	VMOVUPS      128(BX), Z6
+	VMOVUPS      192(BX), Z7
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  Z4, Z8, Z0
+	VFMADD231PS  Z5, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         DI
+	JNE          loop
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func outer1xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·outer1xNAVX512(SB), NOSPLIT, $0-72
+	MOVQ      c+0(FP), AX
+	MOVQ      cStride+8(FP), CX
+	MOVQ      a+16(FP), CX
+	MOVQ      aRow+24(FP), DX
+	MOVQ      aStep+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bStride+48(FP), SI
+	MOVQ      k+56(FP), DI
+	MOVQ      n+64(FP), R8
+	MOVQ      $-1, R9
+	BZHIQ     R8, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (AX), K1, Z0
+
+loop:
+	VMOVUPS.Z    (BX), K1, Z1
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         DI
+	JNE          loop
+	VMOVUPS      Z0, K1, (AX)
+	VZEROUPPER
+	RET
+
+// func outer2x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F
+TEXT ·outer2x4AVX512(SB), NOSPLIT, $0-72
+	MOVQ    c+0(FP), AX
+	MOVQ    cStride+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    aRow+24(FP), BX
+	MOVQ    aStep+32(FP), SI
+	MOVQ    b+40(FP), DI
+	MOVQ    bStride+48(FP), R8
+	MOVQ    k+56(FP), R9
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(CX*1), Z4
+	VMOVUPS 64(AX)(CX*1), Z5
+	VMOVUPS 128(AX)(CX*1), Z6
+	VMOVUPS 192(AX)(CX*1), Z7
+
+loop:
+	VMOVUPS      (DI), Z8
+	VMOVUPS      64(DI), Z9
+	VMOVUPS      128(DI), Z10
+	VMOVUPS      192(DI), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z8, Z12, Z0
+	VFMADD231PS  Z9, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z8, Z12, Z4
+	VFMADD231PS  Z9, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, (AX)(CX*1)
+	VMOVUPS      Z5, 64(AX)(CX*1)
+	VMOVUPS      Z6, 128(AX)(CX*1)
+	VMOVUPS      Z7, 192(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func outer2xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·outer2xNAVX512(SB), NOSPLIT, $0-72
+	MOVQ      c+0(FP), AX
+	MOVQ      cStride+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      aRow+24(FP), BX
+	MOVQ      aStep+32(FP), SI
+	MOVQ      b+40(FP), DI
+	MOVQ      bStride+48(FP), R8
+	MOVQ      k+56(FP), R9
+	MOVQ      n+64(FP), R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R11
+	KMOVW     R11, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (AX)(CX*1), K1, Z1
+
+loop:
+	VMOVUPS.Z    (DI), K1, Z2
+	VBROADCASTSS (DX), Z3
+	VFMADD231PS  Z2, Z3, Z0
+	VBROADCASTSS (DX)(BX*1), Z3
+	VFMADD231PS  Z2, Z3, Z1
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Z0, K1, (AX)
+	VMOVUPS      Z1, K1, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func outer3x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F
+TEXT ·outer3x4AVX512(SB), NOSPLIT, $0-72
+	MOVQ    c+0(FP), AX
+	MOVQ    cStride+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    aRow+24(FP), BX
+	MOVQ    aStep+32(FP), SI
+	MOVQ    b+40(FP), DI
+	MOVQ    bStride+48(FP), R8
+	MOVQ    k+56(FP), R9
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(CX*1), Z4
+	VMOVUPS 64(AX)(CX*1), Z5
+	VMOVUPS 128(AX)(CX*1), Z6
+	VMOVUPS 192(AX)(CX*1), Z7
+	VMOVUPS (AX)(CX*2), Z8
+	VMOVUPS 64(AX)(CX*2), Z9
+	VMOVUPS 128(AX)(CX*2), Z10
+	VMOVUPS 192(AX)(CX*2), Z11
+
+loop:
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	VMOVUPS      128(DI), Z14
+	VMOVUPS      192(DI), Z15
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z12, Z16, Z0
+	VFMADD231PS  Z13, Z16, Z1
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (DX)(BX*1), Z16
+	VFMADD231PS  Z12, Z16, Z4
+	VFMADD231PS  Z13, Z16, Z5
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DX)(BX*2), Z16
+	VFMADD231PS  Z12, Z16, Z8
+	VFMADD231PS  Z13, Z16, Z9
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, (AX)(CX*1)
+	VMOVUPS      Z5, 64(AX)(CX*1)
+	VMOVUPS      Z6, 128(AX)(CX*1)
+	VMOVUPS      Z7, 192(AX)(CX*1)
+	VMOVUPS      Z8, (AX)(CX*2)
+	VMOVUPS      Z9, 64(AX)(CX*2)
+	VMOVUPS      Z10, 128(AX)(CX*2)
+	VMOVUPS      Z11, 192(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func outer3xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·outer3xNAVX512(SB), NOSPLIT, $0-72
+	MOVQ      c+0(FP), AX
+	MOVQ      cStride+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      aRow+24(FP), BX
+	MOVQ      aStep+32(FP), SI
+	MOVQ      b+40(FP), DI
+	MOVQ      bStride+48(FP), R8
+	MOVQ      k+56(FP), R9
+	MOVQ      n+64(FP), R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R11
+	KMOVW     R11, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (AX)(CX*1), K1, Z1
+	VMOVUPS.Z (AX)(CX*2), K1, Z2
+
+loop:
+	VMOVUPS.Z    (DI), K1, Z3
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  Z3, Z4, Z0
+	VBROADCASTSS (DX)(BX*1), Z4
+	VFMADD231PS  Z3, Z4, Z1
+	VBROADCASTSS (DX)(BX*2), Z4
+	VFMADD231PS  Z3, Z4, Z2
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Z0, K1, (AX)
+	VMOVUPS      Z1, K1, (AX)(CX*1)
+	VMOVUPS      Z2, K1, (AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func outer4x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F
+TEXT ·outer4x4AVX512(SB), NOSPLIT, $0-72
+	MOVQ    c+0(FP), AX
+	MOVQ    cStride+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    aRow+24(FP), BX
+	MOVQ    aStep+32(FP), SI
+	MOVQ    b+40(FP), DI
+	MOVQ    bStride+48(FP), R8
+	MOVQ    k+56(FP), R9
+	LEAQ    (AX)(CX*2), R10
+	ADDQ    CX, R10
+	LEAQ    (DX)(BX*2), R11
+	ADDQ    BX, R11
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(CX*1), Z4
+	VMOVUPS 64(AX)(CX*1), Z5
+	VMOVUPS 128(AX)(CX*1), Z6
+	VMOVUPS 192(AX)(CX*1), Z7
+	VMOVUPS (AX)(CX*2), Z8
+	VMOVUPS 64(AX)(CX*2), Z9
+	VMOVUPS 128(AX)(CX*2), Z10
+	VMOVUPS 192(AX)(CX*2), Z11
+	VMOVUPS (R10), Z12
+	VMOVUPS 64(R10), Z13
+	VMOVUPS 128(R10), Z14
+	VMOVUPS 192(R10), Z15
+
+loop:
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (DX)(BX*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (DX)(BX*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (R11), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	ADDQ         SI, R11
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, (AX)(CX*1)
+	VMOVUPS      Z5, 64(AX)(CX*1)
+	VMOVUPS      Z6, 128(AX)(CX*1)
+	VMOVUPS      Z7, 192(AX)(CX*1)
+	VMOVUPS      Z8, (AX)(CX*2)
+	VMOVUPS      Z9, 64(AX)(CX*2)
+	VMOVUPS      Z10, 128(AX)(CX*2)
+	VMOVUPS      Z11, 192(AX)(CX*2)
+	VMOVUPS      Z12, (R10)
+	VMOVUPS      Z13, 64(R10)
+	VMOVUPS      Z14, 128(R10)
+	VMOVUPS      Z15, 192(R10)
+	VZEROUPPER
+	RET
+
+// func outer4xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·outer4xNAVX512(SB), NOSPLIT, $0-72
+	MOVQ      c+0(FP), AX
+	MOVQ      cStride+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      aRow+24(FP), BX
+	MOVQ      aStep+32(FP), SI
+	MOVQ      b+40(FP), DI
+	MOVQ      bStride+48(FP), R8
+	MOVQ      k+56(FP), R9
+	MOVQ      n+64(FP), R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R11
+	KMOVW     R11, K1
+	LEAQ      (AX)(CX*2), R10
+	ADDQ      CX, R10
+	LEAQ      (DX)(BX*2), R11
+	ADDQ      BX, R11
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (AX)(CX*1), K1, Z1
+	VMOVUPS.Z (AX)(CX*2), K1, Z2
+	VMOVUPS.Z (R10), K1, Z3
+
+loop:
+	VMOVUPS.Z    (DI), K1, Z4
+	VBROADCASTSS (DX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (DX)(BX*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (DX)(BX*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (R11), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	ADDQ         SI, R11
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Z0, K1, (AX)
+	VMOVUPS      Z1, K1, (AX)(CX*1)
+	VMOVUPS      Z2, K1, (AX)(CX*2)
+	VMOVUPS      Z3, K1, (R10)
+	VZEROUPPER
+	RET
+
+// func outer5x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F
+TEXT ·outer5x4AVX512(SB), NOSPLIT, $0-72
+	MOVQ    c+0(FP), AX
+	MOVQ    cStride+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    aRow+24(FP), BX
+	MOVQ    aStep+32(FP), SI
+	MOVQ    b+40(FP), DI
+	MOVQ    bStride+48(FP), R8
+	MOVQ    k+56(FP), R9
+	LEAQ    (AX)(CX*2), R10
+	ADDQ    CX, R10
+	LEAQ    (DX)(BX*2), R11
+	ADDQ    BX, R11
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(CX*1), Z4
+	VMOVUPS 64(AX)(CX*1), Z5
+	VMOVUPS 128(AX)(CX*1), Z6
+	VMOVUPS 192(AX)(CX*1), Z7
+	VMOVUPS (AX)(CX*2), Z8
+	VMOVUPS 64(AX)(CX*2), Z9
+	VMOVUPS 128(AX)(CX*2), Z10
+	VMOVUPS 192(AX)(CX*2), Z11
+	VMOVUPS (R10), Z12
+	VMOVUPS 64(R10), Z13
+	VMOVUPS 128(R10), Z14
+	VMOVUPS 192(R10), Z15
+	VMOVUPS (R10)(CX*1), Z16
+	VMOVUPS 64(R10)(CX*1), Z17
+	VMOVUPS 128(R10)(CX*1), Z18
+	VMOVUPS 192(R10)(CX*1), Z19
+
+loop:
+	VMOVUPS      (DI), Z20
+	VMOVUPS      64(DI), Z21
+	VMOVUPS      128(DI), Z22
+	VMOVUPS      192(DI), Z23
+	VBROADCASTSS (DX), Z24
+	VFMADD231PS  Z20, Z24, Z0
+	VFMADD231PS  Z21, Z24, Z1
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS (DX)(BX*1), Z24
+	VFMADD231PS  Z20, Z24, Z4
+	VFMADD231PS  Z21, Z24, Z5
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS (DX)(BX*2), Z24
+	VFMADD231PS  Z20, Z24, Z8
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (R11), Z24
+	VFMADD231PS  Z20, Z24, Z12
+	VFMADD231PS  Z21, Z24, Z13
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS (R11)(BX*1), Z24
+	VFMADD231PS  Z20, Z24, Z16
+	VFMADD231PS  Z21, Z24, Z17
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	ADDQ         SI, R11
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, (AX)(CX*1)
+	VMOVUPS      Z5, 64(AX)(CX*1)
+	VMOVUPS      Z6, 128(AX)(CX*1)
+	VMOVUPS      Z7, 192(AX)(CX*1)
+	VMOVUPS      Z8, (AX)(CX*2)
+	VMOVUPS      Z9, 64(AX)(CX*2)
+	VMOVUPS      Z10, 128(AX)(CX*2)
+	VMOVUPS      Z11, 192(AX)(CX*2)
+	VMOVUPS      Z12, (R10)
+	VMOVUPS      Z13, 64(R10)
+	VMOVUPS      Z14, 128(R10)
+	VMOVUPS      Z15, 192(R10)
+	VMOVUPS      Z16, (R10)(CX*1)
+	VMOVUPS      Z17, 64(R10)(CX*1)
+	VMOVUPS      Z18, 128(R10)(CX*1)
+	VMOVUPS      Z19, 192(R10)(CX*1)
+	VZEROUPPER
+	RET
+
+// func outer5xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·outer5xNAVX512(SB), NOSPLIT, $0-72
+	MOVQ      c+0(FP), AX
+	MOVQ      cStride+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      aRow+24(FP), BX
+	MOVQ      aStep+32(FP), SI
+	MOVQ      b+40(FP), DI
+	MOVQ      bStride+48(FP), R8
+	MOVQ      k+56(FP), R9
+	MOVQ      n+64(FP), R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R11
+	KMOVW     R11, K1
+	LEAQ      (AX)(CX*2), R10
+	ADDQ      CX, R10
+	LEAQ      (DX)(BX*2), R11
+	ADDQ      BX, R11
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (AX)(CX*1), K1, Z1
+	VMOVUPS.Z (AX)(CX*2), K1, Z2
+	VMOVUPS.Z (R10), K1, Z3
+	VMOVUPS.Z (R10)(CX*1), K1, Z4
+
+loop:
+	VMOVUPS.Z    (DI), K1, Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z5, Z6, Z0
+	VBROADCASTSS (DX)(BX*1), Z6
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (DX)(BX*2), Z6
+	VFMADD231PS  Z5, Z6, Z2
+	VBROADCASTSS (R11), Z6
+	VFMADD231PS  Z5, Z6, Z3
+	VBROADCASTSS (R11)(BX*1), Z6
+	VFMADD231PS  Z5, Z6, Z4
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	ADDQ         SI, R11
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Z0, K1, (AX)
+	VMOVUPS      Z1, K1, (AX)(CX*1)
+	VMOVUPS      Z2, K1, (AX)(CX*2)
+	VMOVUPS      Z3, K1, (R10)
+	VMOVUPS      Z4, K1, (R10)(CX*1)
+	VZEROUPPER
+	RET
+
+// func outer6x4AVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F
+TEXT ·outer6x4AVX512(SB), NOSPLIT, $0-72
+	MOVQ    c+0(FP), AX
+	MOVQ    cStride+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    aRow+24(FP), BX
+	MOVQ    aStep+32(FP), SI
+	MOVQ    b+40(FP), DI
+	MOVQ    bStride+48(FP), R8
+	MOVQ    k+56(FP), R9
+	LEAQ    (AX)(CX*2), R10
+	ADDQ    CX, R10
+	LEAQ    (DX)(BX*2), R11
+	ADDQ    BX, R11
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(CX*1), Z4
+	VMOVUPS 64(AX)(CX*1), Z5
+	VMOVUPS 128(AX)(CX*1), Z6
+	VMOVUPS 192(AX)(CX*1), Z7
+	VMOVUPS (AX)(CX*2), Z8
+	VMOVUPS 64(AX)(CX*2), Z9
+	VMOVUPS 128(AX)(CX*2), Z10
+	VMOVUPS 192(AX)(CX*2), Z11
+	VMOVUPS (R10), Z12
+	VMOVUPS 64(R10), Z13
+	VMOVUPS 128(R10), Z14
+	VMOVUPS 192(R10), Z15
+	VMOVUPS (R10)(CX*1), Z16
+	VMOVUPS 64(R10)(CX*1), Z17
+	VMOVUPS 128(R10)(CX*1), Z18
+	VMOVUPS 192(R10)(CX*1), Z19
+	VMOVUPS (R10)(CX*2), Z20
+	VMOVUPS 64(R10)(CX*2), Z21
+	VMOVUPS 128(R10)(CX*2), Z22
+	VMOVUPS 192(R10)(CX*2), Z23
+
+loop:
+	VMOVUPS      (DI), Z24
+	VMOVUPS      64(DI), Z25
+	VMOVUPS      128(DI), Z26
+	VMOVUPS      192(DI), Z27
+	VBROADCASTSS (DX), Z28
+	VFMADD231PS  Z24, Z28, Z0
+	VFMADD231PS  Z25, Z28, Z1
+	VFMADD231PS  Z26, Z28, Z2
+	VFMADD231PS  Z27, Z28, Z3
+	VBROADCASTSS (DX)(BX*1), Z28
+	VFMADD231PS  Z24, Z28, Z4
+	VFMADD231PS  Z25, Z28, Z5
+	VFMADD231PS  Z26, Z28, Z6
+	VFMADD231PS  Z27, Z28, Z7
+	VBROADCASTSS (DX)(BX*2), Z28
+	VFMADD231PS  Z24, Z28, Z8
+	VFMADD231PS  Z25, Z28, Z9
+	VFMADD231PS  Z26, Z28, Z10
+	VFMADD231PS  Z27, Z28, Z11
+	VBROADCASTSS (R11), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VFMADD231PS  Z26, Z28, Z14
+	VFMADD231PS  Z27, Z28, Z15
+	VBROADCASTSS (R11)(BX*1), Z28
+	VFMADD231PS  Z24, Z28, Z16
+	VFMADD231PS  Z25, Z28, Z17
+	VFMADD231PS  Z26, Z28, Z18
+	VFMADD231PS  Z27, Z28, Z19
+	VBROADCASTSS (R11)(BX*2), Z28
+	VFMADD231PS  Z24, Z28, Z20
+	VFMADD231PS  Z25, Z28, Z21
+	VFMADD231PS  Z26, Z28, Z22
+	VFMADD231PS  Z27, Z28, Z23
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	ADDQ         SI, R11
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, (AX)(CX*1)
+	VMOVUPS      Z5, 64(AX)(CX*1)
+	VMOVUPS      Z6, 128(AX)(CX*1)
+	VMOVUPS      Z7, 192(AX)(CX*1)
+	VMOVUPS      Z8, (AX)(CX*2)
+	VMOVUPS      Z9, 64(AX)(CX*2)
+	VMOVUPS      Z10, 128(AX)(CX*2)
+	VMOVUPS      Z11, 192(AX)(CX*2)
+	VMOVUPS      Z12, (R10)
+	VMOVUPS      Z13, 64(R10)
+	VMOVUPS      Z14, 128(R10)
+	VMOVUPS      Z15, 192(R10)
+	VMOVUPS      Z16, (R10)(CX*1)
+	VMOVUPS      Z17, 64(R10)(CX*1)
+	VMOVUPS      Z18, 128(R10)(CX*1)
+	VMOVUPS      Z19, 192(R10)(CX*1)
+	VMOVUPS      Z20, (R10)(CX*2)
+	VMOVUPS      Z21, 64(R10)(CX*2)
+	VMOVUPS      Z22, 128(R10)(CX*2)
+	VMOVUPS      Z23, 192(R10)(CX*2)
+	VZEROUPPER
+	RET
+
+// func outer6xNAVX512(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·outer6xNAVX512(SB), NOSPLIT, $0-72
+	MOVQ      c+0(FP), AX
+	MOVQ      cStride+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      aRow+24(FP), BX
+	MOVQ      aStep+32(FP), SI
+	MOVQ      b+40(FP), DI
+	MOVQ      bStride+48(FP), R8
+	MOVQ      k+56(FP), R9
+	MOVQ      n+64(FP), R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R11
+	KMOVW     R11, K1
+	LEAQ      (AX)(CX*2), R10
+	ADDQ      CX, R10
+	LEAQ      (DX)(BX*2), R11
+	ADDQ      BX, R11
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (AX)(CX*1), K1, Z1
+	VMOVUPS.Z (AX)(CX*2), K1, Z2
+	VMOVUPS.Z (R10), K1, Z3
+	VMOVUPS.Z (R10)(CX*1), K1, Z4
+	VMOVUPS.Z (R10)(CX*2), K1, Z5
+
+loop:
+	VMOVUPS.Z    (DI), K1, Z6
+	VBROADCASTSS (DX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (DX)(BX*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (DX)(BX*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS (R11), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS (R11)(BX*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS (R11)(BX*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	ADDQ         SI, R11
+	DECQ         R9
+	JNE          loop
+	VMOVUPS      Z0, K1, (AX)
+	VMOVUPS      Z1, K1, (AX)(CX*1)
+	VMOVUPS      Z2, K1, (AX)(CX*2)
+	VMOVUPS      Z3, K1, (R10)
+	VMOVUPS      Z4, K1, (R10)(CX*1)
+	VMOVUPS      Z5, K1, (R10)(CX*2)
+	VZEROUPPER
+	RET
+
 // func siluAVX512(dst *float32, x *float32, n int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·siluAVX512(SB), NOSPLIT, $0-24

@@ -10,12 +10,14 @@ import "unsafe"
 // else, so the number of rows never shows.
 type dots struct {
 	implementation
-	lanes int
-	rows  int   // rows of the largest tile
-	outs  []int // widths of tiles, falling
-	band  int   // outputs whose widened weights stay in the cache
-	block int   // most columns in a block
-	tiles [7][5]dotTile
+	lanes         int
+	rows          int   // rows of the largest tile
+	outs          []int // widths of tiles, falling
+	band          int   // outputs whose widened weights stay in the cache
+	block         int   // most columns in a block
+	tiles         [7][5]dotTile
+	width         int // vectors in a row of outer, [rows]
+	outer, outerN [7]outerTile
 
 	decode      [len(layouts)]func(dst *float32, src *byte, n int)
 	decodeCodes func(dst *float32, src *byte, scales *[2]float32, n int)
@@ -127,6 +129,9 @@ var dotAVX2 = dots{
 		F16: decodeF16AVX2, BF16: decodeBF16AVX2, Q8_0: decodeQ8_0AVX2, Q4_0: decodeQ4_0AVX2, Q4_1: decodeQ4_1AVX2,
 	},
 	decodeCodes: decodeCodesAVX2,
+	width:       3,
+	outer:       [7]outerTile{1: outer1x3AVX2, outer2x3AVX2, outer3x3AVX2, outer4x3AVX2},
+	outerN:      [7]outerTile{1: outer1xNAVX2, outer2xNAVX2, outer3xNAVX2, outer4xNAVX2},
 }
 
 var dotAVX512 = dots{
@@ -144,12 +149,15 @@ var dotAVX512 = dots{
 		F16: decodeF16AVX512, BF16: decodeBF16AVX512, Q8_0: decodeQ8_0AVX512, Q4_0: decodeQ4_0AVX512, Q4_1: decodeQ4_1AVX512,
 	},
 	decodeCodes: decodeCodesAVX512,
+	width:       4,
+	outer:       [7]outerTile{1: outer1x4AVX512, outer2x4AVX512, outer3x4AVX512, outer4x4AVX512, outer5x4AVX512, outer6x4AVX512},
+	outerN:      [7]outerTile{1: outer1xNAVX512, outer2xNAVX512, outer3xNAVX512, outer4xNAVX512, outer5xNAVX512, outer6xNAVX512},
 }
 
 func init() {
 	for _, d := range []*dots{&dotAVX2, &dotAVX512} {
 		d.matMul = d.mul
-		d.inputGrad = inputGradPortable
-		d.weightGrad = weightGradPortable
+		d.inputGrad = d.inputGradient
+		d.weightGrad = d.weightGradient
 	}
 }

@@ -47,8 +47,17 @@ func (p *Pool) InputGrad(dx, dy Matrix, w Weight) {
 	checkMatMul(dy, dx, w)
 	t := &p.tasks.inputGrad
 	t.dx, t.dy, t.w = dx, dy, w
-	t.step = 4
+	t.step = gradStep(dx.Rows, p.Threads())
 	p.Run((dx.Rows+t.step-1)/t.step, t)
+}
+
+// gradStep is the number of rows in a part of InputGrad: few parts, because
+// each of them widens the whole weight.
+func gradStep(rows, threads int) int {
+	if threads == 1 {
+		return rows
+	}
+	return max(24, (rows/(2*threads)+23)/24*24)
 }
 
 // InputGrad is Pool.InputGrad on the calling goroutine.
@@ -64,7 +73,7 @@ func (p *Pool) WeightGrad(dw, dy, x Matrix) {
 	checkWeightGrad(dw, dy, x)
 	t := &p.tasks.weightGrad
 	t.dw, t.dy, t.x = dw, dy, x
-	t.step = 8
+	t.step = 24
 	p.Run((dw.Rows+t.step-1)/t.step, t)
 }
 

@@ -238,6 +238,6 @@ var amx = implementation{
 		}
 		tileMul(w, dst, packed, weight)
 	},
-	inputGrad:  inputGradPortable,
-	weightGrad: weightGradPortable,
+	inputGrad:  dotAVX512.inputGradient,
+	weightGrad: dotAVX512.weightGradient,
 }

@@ -35,11 +35,13 @@ func main() {
 	case "avx2":
 		dots(avx2)
 		decoders(avx2)
+		outers(avx2)
 		vectors(avx2)
 		attention(avx2)
 	case "avx512":
 		dots(avx512)
 		decoders(avx512)
+		outers(avx512)
 		vectors(avx512)
 		attention(avx512)
 	case "amx":

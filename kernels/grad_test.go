@@ -1,0 +1,109 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestGradients(t *testing.T) {
+	pools := []*Pool{NewPool(1), NewPool(3)}
+	defer pools[0].Close()
+	defer pools[1].Close()
+	each(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(11, 11))
+		for _, f := range Formats() {
+			for range 6 {
+				rows, outs, cols := 1+rng.IntN(60), 1+rng.IntN(150), 1+rng.IntN(300)
+				if f.BlockLen() > 1 {
+					cols = 256 * (1 + rng.IntN(2))
+				}
+				weight := randomWeight(rng, f, outs, cols)
+				dy, _ := guarded(rng, rows, outs, 1)
+				dx, dxOK := guarded(rng, rows, cols, 2)
+				x, _ := guarded(rng, rows, cols, 3)
+				dw, dwOK := guarded(rng, outs, cols, 1)
+				dx2, dw2 := NewMatrix(rows, cols), NewMatrix(outs, cols)
+				dx2.Copy(dx)
+				dw2.Copy(dw)
+				wide := weight.Matrix()
+				what := fmt.Sprintf("%s %dx%dx%d", f, rows, cols, outs)
+				wantX := gradReference(dx, rows, cols, outs, func(r, c, o int) (float32, float32) { return dy.Row(r)[o], wide.Row(o)[c] })
+				wantW := gradReference(dw, outs, cols, rows, func(o, c, r int) (float32, float32) { return dy.Row(r)[o], x.Row(r)[c] })
+				pools[0].InputGrad(dx, dy, weight)
+				pools[1].InputGrad(dx2, dy, weight)
+				pools[0].WeightGrad(dw, dy, x)
+				pools[1].WeightGrad(dw2, dy, x)
+				sameBits(t, what+" InputGrad, threads", dx2, dx)
+				sameBits(t, what+" WeightGrad, threads", dw2, dw)
+				wantX(t, what+" InputGrad", dx)
+				wantW(t, what+" WeightGrad", dw)
+				if !dxOK() || !dwOK() {
+					t.Fatal(what, "wrote outside the gradient")
+				}
+			}
+		}
+	})
+}
+
+// gradReference computes was + Σ terms in float64 and returns the comparison.
+func gradReference(was Matrix, rows, cols, sum int, term func(r, c, k int) (float32, float32)) func(t *testing.T, what string, got Matrix) {
+	want, size := make([]float64, rows*cols), make([]float64, rows*cols)
+	for r := range rows {
+		for c := range cols {
+			v := float64(was.Row(r)[c])
+			m := math.Abs(v)
+			for k := range sum {
+				a, b := term(r, c, k)
+				v += float64(a) * float64(b)
+				m += math.Abs(float64(a) * float64(b))
+			}
+			want[r*cols+c], size[r*cols+c] = v, m
+		}
+	}
+	return func(t *testing.T, what string, got Matrix) {
+		t.Helper()
+		for r := range rows {
+			for c, g := range got.Row(r) {
+				if !closeTo(g, want[r*cols+c], size[r*cols+c]) {
+					t.Fatalf("%s: [%d][%d] = %v, want %v", what, r, c, g, want[r*cols+c])
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkGradients(b *testing.B) {
+	was := active
+	defer func() { active = was }()
+	p := NewPool(1)
+	defer p.Close()
+	rng := rand.New(rand.NewPCG(7, 8))
+	const rows, cols, outs = 512, 576, 1536
+	x, _ := guarded(rng, rows, cols, 0)
+	dy, _ := guarded(rng, rows, outs, 0)
+	dw := NewMatrix(outs, cols)
+	for _, i := range implementations()[1:] {
+		report := func(b *testing.B) {
+			b.ReportMetric(2*rows*cols*outs/(b.Elapsed().Seconds()/float64(b.N))/1e9, "GFLOP/s")
+		}
+		for _, f := range []Format{F32, F16, Q8_0, Q4_0} {
+			weight := randomWeight(rng, f, outs, cols)
+			b.Run(fmt.Sprintf("%s/InputGrad/%s", i.name, f), func(b *testing.B) {
+				active = i
+				for b.Loop() {
+					p.InputGrad(x, dy, weight)
+				}
+				report(b)
+			})
+		}
+		b.Run(i.name+"/WeightGrad", func(b *testing.B) {
+			active = i
+			for b.Loop() {
+				p.WeightGrad(dw, dy, x)
+			}
+			report(b)
+		})
+	}
+}

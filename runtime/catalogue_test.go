@@ -296,8 +296,8 @@ func TestFolders(t *testing.T) {
 	if _, err := c.Load(t.Context(), "a"); err == nil || errors.Is(err, ErrUnknownAdapter) {
 		t.Errorf("a broken folder gives %v", err)
 	}
-	writeAdapter(t, dir, "a", "fourth") // the failure is forgotten with the change
-	load("a", "fourth")
+	writeAdapter(t, dir, "a", "version four") // the failure is forgotten with the change
+	load("a", "version four")
 	if err := c.Remove("a"); err != nil {
 		t.Fatal(err)
 	}
@@ -334,13 +334,13 @@ func TestPinnedFolderIsLoadedAnewByEvent(t *testing.T) {
 	if err := c.Pin(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	writeAdapter(t, dir, "a", "two")
+	writeAdapter(t, dir, "a", "second")
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		c.mu.Lock()
 		v := c.records["a"].current
 		c.mu.Unlock()
-		if v.adapter.Digest() == "two" {
+		if v.adapter.Digest() == "second" {
 			break
 		}
 		if time.Now().After(deadline) {

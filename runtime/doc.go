@@ -5,6 +5,23 @@
 // answers through a Stream. Catalogue knows the adapters by name and holds the
 // loaded ones in a byte-budgeted LRU cache.
 //
+// A step is one pass over one batch. It gives running sequences the block they
+// need (grow), fills free slots (admit), chooses the tokens to compute (plan),
+// computes them (compute), and turns logits into events (commit):
+//
+//	Submit → inbox → loading → queue → running → ended
+//	                             ↑         ↓
+//	                             preempted ←
+//
+// Law 1 carries the design: since a row's result depends on its sequence
+// alone, a sequence may be cut into chunks, moved between batches, preempted
+// and computed again, computed singly after a panic, or continued from another
+// request's blocks, and gives the same bits. Sampling keeps to that: the
+// random number of a token depends on the seed and the token's place alone.
+//
+// What fails, fails alone. A NaN or a panic ends the sequence that caused it,
+// a load that fails ends the requests that asked for it.
+//
 // The directory's name shadows the standard library's package: import that one
 // as goruntime.
 package runtime

@@ -3,7 +3,8 @@ package runtime
 import "time"
 
 // Observer is told what the engine and the catalogue do, for metrics. It is
-// called from the step loop and from loading goroutines: it must not block.
+// called from the step loop and from loading goroutines, under their locks: it
+// must neither block nor call back.
 // Adapters are named as in the request; the base is "".
 type Observer interface {
 	// Step is one pass over a batch: how long it took, its rows, and how many

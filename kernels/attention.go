@@ -80,18 +80,14 @@ func (p *Pool) Attend(dst, q Matrix, kv KV, spans []Span, a Attention, lse Matri
 	if q.Cols != a.Heads*kv.HeadDim || a.Heads%kv.Heads != 0 {
 		panic(fmt.Sprintf("kernels: %s: %d query columns, %d heads of %d, %d key-value heads", badShape, q.Cols, a.Heads, kv.HeadDim, kv.Heads))
 	}
-	if q.Rows == 0 {
-		return
-	}
 	t := &p.tasks.attend
 	*t = attendTask{dst: dst, q: q, kv: kv, spans: spans, a: a, lse: lse}
-	t.band = q.Rows
-	if len(p.helpers) > 0 || q.Rows > 1 {
-		// About 24 queries of a key-value head share each block of keys.
-		t.band = max(1, 24/(a.Heads/kv.Heads))
+	t.rows = max(1, 24/(a.Heads/kv.Heads))
+	bands := 0
+	for _, s := range spans {
+		bands += t.bands(s)
 	}
-	t.bands = (q.Rows + t.band - 1) / t.band
-	p.Run(t.bands*kv.Heads, t)
+	p.Run(bands*kv.Heads, t)
 }
 
 type attendTask struct {
@@ -100,28 +96,31 @@ type attendTask struct {
 	spans  []Span
 	a      Attention
 	lse    Matrix
-
-	band, bands int // rows in a part; bands of rows
+	rows   int // of a span in a part: some 24 queries of a key-value head share its keys
 }
 
-// Part attends for one band of rows and one key-value head. The last bands,
-// which see the most keys, come first.
+func (t *attendTask) bands(s Span) int { return (s.End - s.Start + t.rows - 1) / t.rows }
+
+// Part attends for one band of a span's rows and one key-value head. A span's
+// last band, which sees the most keys, comes first.
 func (t *attendTask) Part(w *Worker, part int) {
-	head, band := part%t.kv.Heads, t.bands-1-part/t.kv.Heads
-	from := band * t.band
-	to := min(from+t.band, t.q.Rows)
+	head, band := part%t.kv.Heads, part/t.kv.Heads
 	for _, s := range t.spans {
-		if s.Start >= to || s.End <= from {
+		n := t.bands(s)
+		if band >= n {
+			band -= n
 			continue
 		}
-		start, end := max(from, s.Start), min(to, s.End)
-		if v := active.vectors; v != nil && t.kv.HeadDim%(2*v.lanes) == 0 {
-			t.rows(w, v, start, end, head, s)
-			continue
+		start := s.Start + (n-1-band)*t.rows
+		end := min(start+t.rows, s.End)
+		if v := active.vectors; v != nil {
+			t.band(w, v, start, end, head, s)
+			return
 		}
 		for row := start; row < end; row++ {
 			t.row(w, row, head, s)
 		}
+		return
 	}
 }
 

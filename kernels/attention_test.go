@@ -95,15 +95,18 @@ func TestAttend(t *testing.T) {
 			{Heads: 6, Scale: 0.1},
 			{Heads: 3, Scale: 0.125, Causal: true, Window: 40},
 			{Heads: 6, Scale: 0.2, Causal: true, Softcap: 3},
+			{Heads: 24, Scale: 0.3, Causal: true},
+			{Heads: 3, Scale: 4, Causal: true}, // the maximum moves far
 		} {
-			for _, d := range []int{16, 32, 64, 80} {
+			tolerance := 2e-6 * max(1, 32*float64(a.Scale))
+			for _, d := range []int{7, 16, 32, 40, 64, 80, 96, 128} {
 				c := newAttended(rng, a, 3, d, [][2]int{{0, 70}, {31, 1}, {64, 5}, {0, 1}, {3, 33}})
 				dst, _ := c.run(p)
 				for _, s := range c.spans {
 					for row := s.Start; row < s.End; row++ {
 						for h := range a.Heads {
 							for i, want := range c.reference(s, row, h) {
-								if got := float64(dst.Row(row)[h*d+i]); !(math.Abs(got-want) < 2e-5) {
+								if got := float64(dst.Row(row)[h*d+i]); !(math.Abs(got-want) < tolerance) {
 									t.Fatalf("%+v, dim %d, row %d, head %d: [%d] = %v, want %v", a, d, row, h, i, got, want)
 								}
 							}

@@ -1,9 +1,6 @@
 package kernels
 
-import (
-	"fmt"
-	"unsafe"
-)
+import "fmt"
 
 // Matrix is a row-major view of float32 values: element (i, j) is
 // Data[i*Stride+j]. The zero Matrix is empty.
@@ -79,9 +76,4 @@ func sameShape(a, b Matrix) {
 	if a.Rows != b.Rows || a.Cols != b.Cols {
 		panic(fmt.Sprintf("kernels: %s: %d × %d and %d × %d", badShape, a.Rows, a.Cols, b.Rows, b.Cols))
 	}
-}
-
-// stateOf views values as triples.
-func stateOf(v []float32) [][3]float32 {
-	return unsafe.Slice((*[3]float32)(unsafe.Pointer(unsafe.SliceData(v))), len(v)/3)
 }

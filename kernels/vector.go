@@ -21,15 +21,16 @@ type vectors struct {
 	apply, derivative [len(activations)]func(dst, x *float32, n int)
 	gate              [len(activations)]func(dst, x, up *float32, n int)
 
-	scores  []scoresKernel
-	values  []valuesKernel
-	softmax func(p *float32, state *[3]float32, scale float32, from, to, queries int)
+	quotient func(dst, x *float32, a float32, n int)
+	scores   []scoresKernel // by number of queries, as values
+	values   []valuesKernel
+	weights  func(p, out *float32, stride, dims int, state *float32, scale float32, from, to, queries int)
 }
 
 type (
 	dotKernel    = func(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride, n, add int)
 	scoresKernel = func(dst, q *float32, dims int, k *float32)
-	valuesKernel = func(dst, p, v *float32, dims, from, to int, state *[3]float32)
+	valuesKernel = func(dst *float32, stride int, p, v *float32, dims, from, to int)
 )
 
 // ArgMax returns the index of the largest value, the first of equals, passing

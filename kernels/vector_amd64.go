@@ -2,6 +2,9 @@
 
 package kernels
 
+//go:generate go run -C _asm . -isa row-avx2 -pkg kernels -out ../row_avx2_amd64.s -stubs ../row_avx2_amd64.go
+//go:generate go run -C _asm . -isa row-avx512 -pkg kernels -out ../row_avx512_amd64.s -stubs ../row_avx512_amd64.go
+
 var vectorAVX2 = vectors{
 	lanes: 8,
 	dot:   dot1x1AVX2,
@@ -11,9 +14,10 @@ var vectorAVX2 = vectors{
 	apply:      [...]func(dst, x *float32, n int){SiLU: siluAVX2, GELU: geluAVX2, GELUTanh: geluTanhAVX2, Sigmoid: sigmoidAVX2, LeakyReLU: nil},
 	gate:       [...]func(dst, x, up *float32, n int){SiLU: siluGateAVX2, GELU: geluGateAVX2, GELUTanh: geluTanhGateAVX2, LeakyReLU: nil},
 	derivative: [...]func(dst, x *float32, n int){SiLU: dsiluAVX2, GELU: dgeluAVX2, GELUTanh: dgeluTanhAVX2, LeakyReLU: nil},
-	scores:     []scoresKernel{1: scores1AVX2, scores2AVX2, scores3AVX2, scores4AVX2},
-	values:     []valuesKernel{1: values1AVX2, values2AVX2, values3AVX2, values4AVX2},
-	softmax:    softmaxBlockAVX2,
+	scores:     []scoresKernel{1: scores1AVX2, scores2AVX2, scores3AVX2},
+	values:     []valuesKernel{1: values1AVX2, values2AVX2, values3AVX2},
+	quotient:   quotientAVX2,
+	weights:    weightsAVX2,
 }
 
 var vectorAVX512 = vectors{
@@ -25,7 +29,8 @@ var vectorAVX512 = vectors{
 	apply:      [...]func(dst, x *float32, n int){SiLU: siluAVX512, GELU: geluAVX512, GELUTanh: geluTanhAVX512, Sigmoid: sigmoidAVX512, LeakyReLU: nil},
 	gate:       [...]func(dst, x, up *float32, n int){SiLU: siluGateAVX512, GELU: geluGateAVX512, GELUTanh: geluTanhGateAVX512, LeakyReLU: nil},
 	derivative: [...]func(dst, x *float32, n int){SiLU: dsiluAVX512, GELU: dgeluAVX512, GELUTanh: dgeluTanhAVX512, LeakyReLU: nil},
-	scores:     []scoresKernel{1: scores1AVX512, scores2AVX512, scores3AVX512, scores4AVX512, scores5AVX512, scores6AVX512, scores7AVX512, scores8AVX512},
-	values:     []valuesKernel{1: values1AVX512, values2AVX512, values3AVX512, values4AVX512, values5AVX512, values6AVX512, values7AVX512, values8AVX512},
-	softmax:    softmaxBlockAVX512,
+	scores:     []scoresKernel{1: scores1AVX512, scores2AVX512, scores3AVX512, scores4AVX512, scores5AVX512, scores6AVX512},
+	values:     []valuesKernel{1: values1AVX512, values2AVX512, values3AVX512, values4AVX512, values5AVX512, values6AVX512},
+	quotient:   quotientAVX512,
+	weights:    weightsAVX512,
 }

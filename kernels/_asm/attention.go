@@ -9,20 +9,25 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-const blockLen = 32 // positions in a block of the cache
+const (
+	blockLen  = 32 // positions in a block of the cache
+	stateLen  = 32 // values of a query's running state
+	stateTop  = 16 // among them, after the lanes' sums, the maximum
+	topMargin = 8  // by which scores may pass the maximum before it follows
+)
 
 // attention generates, for up to so many queries at once, the three steps of
 // attention over one block of keys and values.
 func attention(s isa) {
-	most := 4
+	most := 3
 	if s.wide {
-		most = 8
+		most = 6
 	}
 	for t := 1; t <= most; t++ {
 		scores(s, t)
 		values(s, t)
 	}
-	softmaxBlock(s)
+	weights(s)
 }
 
 func scores(s isa, queries int) {
@@ -31,169 +36,265 @@ func scores(s isa, queries int) {
 		"\tdst[t][j] += q[t][i] * k[i][j] // fused, from 0",
 		"} } }, with dst [][32] and q [][dims].")
 	Pragma("noescape")
-	dst, stride := pointer("dst"), pointer("dims")
+	dst, q, k, n, stride := pointer("dst"), pointer("q"), pointer("k"), pointer("dims"), GP64()
+	MOVQ(n, stride)
 	SHLQ(Imm(2), stride)
-	for pass := 0; pass < blockLen; pass += 2 * s.lanes {
-		q, k, n := pointer("q"), pointer("k"), pointer("dims")
-		rows := strided(q, stride, queries)
-		acc := make([][2]vec, queries)
-		for t := range acc {
-			acc[t] = [2]vec{s.zero(), s.zero()}
+	rows := strided(q, stride, queries)
+	acc := make([][]vec, queries)
+	for t := range acc {
+		acc[t] = make([]vec, blockLen/s.lanes)
+		for i := range acc[t] {
+			acc[t][i] = s.zero()
 		}
-		label := fmt.Sprintf("loop%d", pass)
-		Label(label)
-		a, b := s.load(Mem{Base: k, Disp: 4 * pass}), s.load(Mem{Base: k, Disp: 4*pass + s.bytes()})
+	}
+	Label("dimension")
+	x := make([]vec, queries)
+	for t := range x {
+		x[t] = s.newRegister()
+		VBROADCASTSS(rows.at(t), x[t])
+	}
+	for i := range acc[0] {
+		keys := s.load(Mem{Base: k, Disp: i * s.bytes()})
 		for t := range acc {
-			x := s.newRegister()
-			VBROADCASTSS(rows.at(t), x)
-			VFMADD231PS(a, x, acc[t][0])
-			VFMADD231PS(b, x, acc[t][1])
+			VFMADD231PS(keys, x[t], acc[t][i])
 		}
-		ADDQ(U32(4*blockLen), k)
-		for _, p := range rows.bases {
-			ADDQ(Imm(4), p)
-		}
-		DECQ(n)
-		JNE(LabelRef(label))
-		for t := range acc {
-			VMOVUPS(acc[t][0], Mem{Base: dst, Disp: 4*blockLen*t + 4*pass})
-			VMOVUPS(acc[t][1], Mem{Base: dst, Disp: 4*blockLen*t + 4*pass + s.bytes()})
+	}
+	ADDQ(U32(4*blockLen), k)
+	for _, p := range rows.bases {
+		ADDQ(Imm(4), p)
+	}
+	DECQ(n)
+	JNE(LabelRef("dimension"))
+	for t := range acc {
+		for i := range acc[t] {
+			VMOVUPS(acc[t][i], Mem{Base: dst, Disp: 4*blockLen*t + i*s.bytes()})
 		}
 	}
 	end()
 }
 
 func values(s isa, queries int) {
-	TEXT(fmt.Sprintf("values%d%s", queries, s.suffix), NOSPLIT, "func(dst, p, v *float32, dims, from, to int, state *[3]float32)")
-	Doc(fmt.Sprintf("for t := range %d { for i := range dims {", queries),
-		"\tdst[t][i] *= state[t][2]",
-		"\tfor j := from; j < to; j++ { dst[t][i] += p[t][j] * v[j][i] } // fused",
-		fmt.Sprintf("} }, with dst [][dims], p [][32] and v [][dims], for dims a multiple of %d.", 2*s.lanes))
+	TEXT(fmt.Sprintf("values%d%s", queries, s.suffix), NOSPLIT, "func(dst *float32, stride int, p, v *float32, dims, from, to int)")
+	Doc(fmt.Sprintf("for t := range %d { for i := range dims { for j := from; j < to; j++ {", queries),
+		"\tdst[t][i] += p[t][j] * v[j][i] // fused",
+		"} } }, with dst's rows stride bytes apart and padded to whole registers, p [][32] and v [][dims].")
 	Pragma("noescape")
-	dst, state, left := pointer("dst"), pointer("state"), pointer("dims")
-	v, stride := pointer("v"), pointer("dims")
-	SHLQ(Imm(2), stride)
-	start := GP64()
-	Load(Param("from"), start)
-	IMULQ(stride, start)
+	dst, stride := pointer("dst"), pointer("stride")
+	v, left, row := pointer("v"), pointer("dims"), GP64()
+	MOVQ(left, row)
+	SHLQ(Imm(2), row)
+	start := pointer("from")
+	IMULQ(row, start)
 	ADDQ(start, v)
 	out := strided(dst, stride, queries)
-	Label("columns")
-	acc := make([][2]vec, queries)
-	for t := range acc {
-		x := s.newRegister()
-		VBROADCASTSS(Mem{Base: state, Disp: 12*t + 8}, x)
-		for i := range acc[t] {
-			acc[t][i] = s.newRegister()
-			VMULPS(out.at(t).Offset(i*s.bytes()), x, acc[t][i])
+	widths := []int{4, 1}
+	if s.wide {
+		widths = []int{4, 2, 1}
+	}
+	for _, width := range widths {
+		label := func(name string) string { return fmt.Sprintf("%s%d", name, width) }
+		Label(label("columns"))
+		load := func(m Mem) vec { return s.load(m) }
+		if width > 1 {
+			CMPQ(left, Imm(uint64(width*s.lanes)))
+			JLT(LabelRef(label("past")))
+		} else {
+			TESTQ(left, left)
+			JLE(LabelRef(label("past")))
+			load = lane{s, s.first(left)}.at
 		}
-	}
-	p, n, at := pointer("p"), pointer("to"), GP64()
-	from := pointer("from")
-	LEAQ(Mem{Base: p, Index: from, Scale: 4}, p)
-	SUBQ(from, n)
-	MOVQ(v, at)
-	Label("position")
-	a, b := s.load(Mem{Base: at}), s.load(Mem{Base: at, Disp: s.bytes()})
-	for t := range acc {
-		x := s.newRegister()
-		VBROADCASTSS(Mem{Base: p, Disp: 4 * blockLen * t}, x)
-		VFMADD231PS(a, x, acc[t][0])
-		VFMADD231PS(b, x, acc[t][1])
-	}
-	ADDQ(stride, at)
-	ADDQ(Imm(4), p)
-	DECQ(n)
-	JNE(LabelRef("position"))
-	for t := range acc {
-		for i := range acc[t] {
-			VMOVUPS(acc[t][i], out.at(t).Offset(i*s.bytes()))
+		acc := make([][]vec, queries)
+		for t := range acc {
+			acc[t] = make([]vec, width)
+			for i := range acc[t] {
+				acc[t][i] = s.load(out.at(t).Offset(i * s.bytes()))
+			}
 		}
+		p, n, from, at := pointer("p"), pointer("to"), pointer("from"), GP64()
+		LEAQ(Mem{Base: p, Index: from, Scale: 4}, p)
+		SUBQ(from, n)
+		MOVQ(v, at)
+		Label(label("position"))
+		x := make([]vec, queries)
+		for t := range x {
+			x[t] = s.newRegister()
+			VBROADCASTSS(Mem{Base: p, Disp: 4 * blockLen * t}, x[t])
+		}
+		for i := range width {
+			value := load(Mem{Base: at, Disp: i * s.bytes()})
+			for t := range acc {
+				VFMADD231PS(value, x[t], acc[t][i])
+			}
+		}
+		ADDQ(row, at)
+		ADDQ(Imm(4), p)
+		DECQ(n)
+		JNE(LabelRef(label("position")))
+		for t := range acc {
+			for i := range acc[t] {
+				VMOVUPS(acc[t][i], out.at(t).Offset(i*s.bytes()))
+			}
+		}
+		for _, b := range append(out.bases, v.(reg.GPVirtual)) {
+			ADDQ(U32(uint32(width*s.bytes())), b)
+		}
+		SUBQ(Imm(uint64(width*s.lanes)), left)
+		JMP(LabelRef(label("columns")))
+		Label(label("past"))
 	}
-	for _, b := range append(out.bases, v.(reg.GPVirtual)) {
-		ADDQ(U32(uint32(2*s.bytes())), b)
-	}
-	SUBQ(Imm(uint64(2*s.lanes)), left)
-	JGT(LabelRef("columns"))
 	end()
 }
 
-func softmaxBlock(s isa) {
-	TEXT("softmaxBlock"+s.suffix, NOSPLIT, "func(p *float32, state *[3]float32, scale float32, from, to, queries int)")
-	Doc("for each query, p = p[32:], with state = its top, sum and shrink:",
-		"\tbest := max(top, scale * p[j]) for j in [from, to)",
-		"\tshrink = exp(top - best); top = best",
-		"\tp[j] = exp(scale*p[j] - best), 0 outside [from, to)",
-		"\tsum = sum*shrink + Σ p[j], a partial sum for each lane, folded")
-	Pragma("noescape")
-	p, state, n := pointer("p"), pointer("state"), pointer("queries")
-	scale := s.broadcast("scale")
-	count := blockLen / s.lanes
-	lowest := s.load(constant(float32(math.Inf(-1))))
-	from, to := s.newRegister(), s.newRegister()
-	spread := func(name string, v vec) {
-		g, x := GP64(), XMM()
-		Load(Param(name), g)
-		VMOVD(g.As32(), x)
-		VPBROADCASTD(x, v)
+// first is the mask of the first n lanes, at most all.
+func (s isa) first(n reg.Register) reg.Register {
+	if s.wide {
+		one, k := GP64(), K()
+		MOVQ(I32(-1), one)
+		BZHIQ(n, one, one)
+		KMOVW(one.As32(), k)
+		return k
 	}
-	spread("from", from)
-	spread("to", to)
-	Label("query")
-	v := make([]vec, count)
-	best := s.newRegister()
-	VBROADCASTSS(Mem{Base: state}, best)
-	for i := range v {
-		v[i] = s.newRegister()
-		VMULPS(Mem{Base: p, Disp: i * s.bytes()}, scale, v[i])
-		at := s.load(word(fmt.Sprintf("count%d", i*s.lanes), func(j int) uint32 { return uint32(i*s.lanes + j) }))
-		// inside: at < to and not at < from
-		if s.wide {
-			k, m := K(), K()
-			VPCMPD(Imm(1), to, at, k)
-			VPCMPD(Imm(5), from, at, m)
-			KANDW(m, k, k)
-			t := s.newRegister()
-			VMOVAPS(lowest, t)
-			VMOVAPS(v[i], k, t)
-			v[i] = t
-		} else {
-			in, out := s.newRegister(), s.newRegister()
-			VPCMPGTD(at, to, in)
-			VPCMPGTD(at, from, out)
-			VPANDN(in, out, in)
-			VBLENDVPS(in, v[i], lowest, v[i])
+	c, p, mask := GP64(), GP64(), YMM()
+	MOVQ(U32(8), c)
+	CMPQ(n, c)
+	CMOVQLT(n, c)
+	NEGQ(c)
+	LEAQ(tailMask(), p)
+	VMOVUPS(Mem{Base: p, Index: c, Scale: 4, Disp: 32}, mask)
+	return mask
+}
+
+// within are the masks of positions [from, to) of a block.
+func (s isa) within() []reg.Register {
+	var masks []reg.Register
+	from, to := pointer("from"), pointer("to")
+	if s.wide {
+		one := GP64()
+		MOVQ(I32(-1), one)
+		BZHIQ(from, one, from)
+		BZHIQ(to, one, to)
+		XORQ(from, to)
+		for range blockLen / s.lanes {
+			k := K()
+			KMOVW(to.(reg.GPVirtual).As32(), k)
+			SHRQ(Imm(16), to)
+			masks = append(masks, k)
 		}
-		VMAXPS(best, v[i], best)
+		return masks
+	}
+	spread := func(g reg.Register) vec {
+		x, v := XMM(), s.newRegister()
+		VMOVD(g.(reg.GPVirtual).As32(), x)
+		VPBROADCASTD(x, v)
+		return v
+	}
+	f, t := spread(from), spread(to)
+	for i := 0; i < blockLen; i += s.lanes {
+		at := s.load(word(fmt.Sprintf("count%d", i), func(j int) uint32 { return uint32(i + j) }))
+		in := s.newRegister()
+		VPCMPGTD(at, t, in) // to > at
+		VPCMPGTD(at, f, at) // from > at
+		VPANDN(in, at, in)
+		masks = append(masks, in)
+	}
+	return masks
+}
+
+func weights(s isa) {
+	TEXT("weights"+s.suffix, NOSPLIT, "func(p, out *float32, stride, dims int, state *float32, scale float32, from, to, queries int)")
+	Doc("for each query, with p [][32], out's rows stride bytes apart and state [][32], its lanes' sums and at 16 its top:",
+		"\tx := scale*p[j] for j in [from, to), -∞ elsewhere",
+		"\tif any x > top + 8 {",
+		"\t\tshrink := exp(top - max(x)); sums, out = sums*shrink, out*shrink; top = max(x)",
+		"\t}",
+		"\tp = exp(x - top)",
+		fmt.Sprintf("\tsums[l] += p[l] + p[%d+l] + …, those of a lane first", s.lanes))
+	Pragma("noescape")
+	p, out, state, n := pointer("p"), pointer("out"), pointer("state"), pointer("queries")
+	stride := pointer("stride")
+	scale := s.broadcast("scale")
+	masks := s.within()
+	s.hold(float32(math.Inf(-1)), topMargin)
+	s.holdExp()
+	Label("query")
+	v := make([]vec, len(masks))
+	for i := range v {
+		m := Mem{Base: p, Disp: i * s.bytes()}
+		v[i] = s.copy(float32(math.Inf(-1)))
+		if s.wide {
+			VMULPS(m, scale, masks[i], v[i])
+		} else {
+			x := s.newRegister()
+			VMULPS(m, scale, x)
+			VBLENDVPS(masks[i], x, v[i], v[i])
+		}
+	}
+	top, limit := s.newRegister(), s.newRegister()
+	VBROADCASTSS(Mem{Base: state, Disp: 4 * stateTop}, top)
+	VADDPS(s.constant(topMargin), top, limit)
+	if s.wide {
+		a, b := K(), K()
+		VCMPPS(Imm(30), limit, v[0], a)
+		VCMPPS(Imm(30), limit, v[1], b)
+		KORTESTW(a, b)
+	} else {
+		any := s.newRegister()
+		for i := range v {
+			x := any
+			if i > 0 {
+				x = s.newRegister()
+			}
+			VCMPPS(Imm(30), limit, v[i], x)
+			if i > 0 {
+				VORPS(x, any, any)
+			}
+		}
+		VTESTPS(any, any)
+	}
+	JEQ(LabelRef("below"))
+
+	best := s.newRegister()
+	VMAXPS(v[0], v[1], best)
+	for _, x := range v[2:] {
+		VMAXPS(x, best, best)
 	}
 	VBROADCASTSS(s.foldMax(best), best)
-	top := XMM()
-	VMOVSS(Mem{Base: state}, top)
-	VSUBSS(best.AsX(), top, top)
-	shrink := s.newRegister()
-	VBROADCASTSS(top, shrink)
-	VMOVSS(best.AsX(), Mem{Base: state})
-	shrink = s.exp(shrink)
-	VMOVSS(shrink.AsX(), Mem{Base: state, Disp: 8})
-	total := s.newRegister()
+	VMOVSS(best.AsX(), Mem{Base: state, Disp: 4 * stateTop})
+	VSUBPS(best, top, top)
+	shrink := s.expBelow(top)
+	sums := s.newRegister()
+	VMULPS(Mem{Base: state}, shrink, sums)
+	VMOVUPS(sums, Mem{Base: state})
+	column, left := GP64(), pointer("dims")
+	MOVQ(out, column)
+	Label("shrink")
+	x := s.newRegister()
+	VMULPS(Mem{Base: column}, shrink, x)
+	VMOVUPS(x, Mem{Base: column})
+	ADDQ(Imm(uint64(s.bytes())), column)
+	SUBQ(Imm(uint64(s.lanes)), left)
+	JGT(LabelRef("shrink"))
+	VBROADCASTSS(Mem{Base: state, Disp: 4 * stateTop}, top)
+
+	Label("below")
+	var total vec
 	for i := range v {
-		VSUBPS(best, v[i], v[i])
-		e := s.exp(v[i])
+		VSUBPS(top, v[i], v[i])
+		e := s.expBelow(v[i])
 		VMOVUPS(e, Mem{Base: p, Disp: i * s.bytes()})
 		if i == 0 {
-			VMOVAPS(e, total)
+			total = e
 		} else {
 			VADDPS(e, total, total)
 		}
 	}
-	sum := fold(s, []vec{total})
-	was := XMM()
-	VMOVSS(Mem{Base: state, Disp: 4}, was)
-	VFMADD231SS(shrink.AsX(), was, sum)
-	VMOVSS(sum, Mem{Base: state, Disp: 4})
+	VADDPS(Mem{Base: state}, total, total)
+	VMOVUPS(total, Mem{Base: state})
 	ADDQ(U32(4*blockLen), p)
-	ADDQ(Imm(12), state)
+	ADDQ(stride, out)
+	ADDQ(U32(4*stateLen), state)
 	DECQ(n)
 	JNE(LabelRef("query"))
+	s.release()
 	end()
 }

@@ -28,7 +28,7 @@ var (
 )
 
 func main() {
-	set := flag.String("isa", "", "instruction set: avx2, avx512 or amx")
+	set := flag.String("isa", "", "instruction set: avx2, avx512, row-avx2, row-avx512 or amx")
 	flag.Parse()
 	build.ConstraintExpr("!noasm")
 	switch *set {
@@ -36,12 +36,14 @@ func main() {
 		dots(avx2)
 		decoders(avx2)
 		outers(avx2)
-		vectors(avx2)
-		attention(avx2)
 	case "avx512":
 		dots(avx512)
 		decoders(avx512)
 		outers(avx512)
+	case "row-avx2":
+		vectors(avx2)
+		attention(avx2)
+	case "row-avx512":
 		vectors(avx512)
 		attention(avx512)
 	case "amx":

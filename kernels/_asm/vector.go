@@ -49,46 +49,6 @@ func (s isa) zero() vec {
 	return v
 }
 
-// exp returns e**x, spoiling x: the polynomial of Cephes's expf after the
-// reduction x = n·ln2 + r, |r| ≤ ln2/2, within 1.5 units in the last place;
-// subnormal results and NaN included.
-func (s isa) exp(x vec) vec {
-	n, y := s.newRegister(), s.newRegister()
-	VMINPS(x, s.load(constant(89)), x)
-	VMAXPS(x, s.load(constant(-104)), x)
-	VMULPS(constant(math.Log2E), x, n)
-	if s.wide {
-		VRNDSCALEPS(Imm(8), n, n)
-	} else {
-		VROUNDPS(Imm(8), n, n)
-	}
-	VFNMADD231PS(constant(0.693359375), n, x)
-	VFNMADD231PS(constant(-2.12194440e-4), n, x)
-	VMOVUPS(constant(1.9875691500e-4), y)
-	for _, c := range []float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1} {
-		VFMADD213PS(constant(c), x, y)
-	}
-	square := s.newRegister()
-	VMULPS(x, x, square)
-	VFMADD213PS(x, square, y)
-	VADDPS(constant(1), y, y)
-	if s.wide {
-		VSCALEFPS(n, y, y)
-		return y
-	}
-	// 2**n in two factors, each in range.
-	half := s.newRegister()
-	VCVTPS2DQ(n, n)
-	VPSRAD(Imm(1), n, half)
-	VPSUBD(half, n, n)
-	for _, e := range []vec{half, n} {
-		VPADDD(integers(127), e, e)
-		VPSLLD(Imm(23), e, e)
-		VMULPS(e, y, y)
-	}
-	return y
-}
-
 // sigmoid returns 1/(1+e**-x) for -x, which it spoils.
 func (s isa) sigmoid(negative vec) vec {
 	e := s.exp(negative)
@@ -213,9 +173,11 @@ type lane struct {
 	mask reg.Register // nil in whole steps
 }
 
-func (l lane) load(p reg.Register) vec {
+func (l lane) load(p reg.Register) vec { return l.at(Mem{Base: p}) }
+
+func (l lane) at(m Mem) vec {
 	v := l.s.newRegister()
-	switch m := (Mem{Base: p}); {
+	switch {
 	case l.mask == nil:
 		VMOVUPS(m, v)
 	case l.s.wide:
@@ -350,6 +312,18 @@ func vectors(s isa) {
 		d := l.load(dst)
 		VFMADD231PS(l.load(x), a, d)
 		l.store(d, dst)
+	})
+	end()
+
+	TEXT("quotient"+s.suffix, NOSPLIT, "func(dst, x *float32, a float32, n int)")
+	Doc("for i := range n { dst[i] = x[i] / a }")
+	Pragma("noescape")
+	dst, x, n = pointer("dst"), pointer("x"), pointer("n")
+	a = s.broadcast("a")
+	over(s, n, []reg.Register{dst, x}, func(l lane) {
+		v := l.load(x)
+		VDIVPS(a, v, v)
+		l.store(v, dst)
 	})
 	end()
 

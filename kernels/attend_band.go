@@ -1,0 +1,115 @@
+package kernels
+
+import "math"
+
+// A query's running state in attention: a sum for each of up to 16 lanes and
+// then the maximum it is relative to.
+const (
+	stateLen = 32
+	stateTop = 16
+
+	// topMargin is how far scores may pass the maximum before it follows them
+	// and what was summed shrinks. Any fixed margin below exp's range will do.
+	topMargin = 8
+)
+
+// band attends for rows [start, end) of a span and one key-value head: every
+// block of keys and values is read once for all of the head's queries, in
+// tiles of queries that see the same part of the block. A query's own order of
+// operations is that of a tile of one.
+func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
+	d := t.kv.HeadDim
+	group := t.a.Heads / t.kv.Heads
+	queries := (end - start) * group
+	stride := (d + 15) &^ 15
+	mem := w.Scratch(queries * (stateLen + BlockLen + stride + d))
+	b := attendBand{attendTask: t, v: v, stride: stride, state: mem[:queries*stateLen]}
+	mem = mem[queries*stateLen:]
+	b.scores, mem = mem[:queries*BlockLen], mem[queries*BlockLen:]
+	b.out, b.q = mem[:queries*stride], mem[queries*stride:]
+
+	clear(b.state)
+	clear(b.out)
+	for i := range queries {
+		b.state[i*stateLen+stateTop] = float32(math.Inf(-1))
+	}
+	first, last := math.MaxInt, 0 // of the positions that any row sees
+	every, some := 0, math.MaxInt // [every, some) is seen by all
+	for r := start; r < end; r++ {
+		copy(b.q[(r-start)*group*d:][:group*d], t.q.Row(r)[head*group*d:])
+		from, to := t.sees(r, s)
+		first, last = min(first, from), max(last, to)
+		every, some = max(every, from), min(some, to)
+	}
+	for n := first / BlockLen; n*BlockLen < last; n++ {
+		base := int(s.Blocks[n])*t.kv.BlockSize() + head*d*BlockLen
+		b.keys, b.values = &t.kv.K[base], &t.kv.V[base]
+		if every <= n*BlockLen && some >= (n+1)*BlockLen {
+			b.block(0, queries, 0, BlockLen)
+			continue
+		}
+		for r := start; r < end; r++ {
+			from, to := t.sees(r, s)
+			from, to = max(from-n*BlockLen, 0), min(to-n*BlockLen, BlockLen)
+			if from < to {
+				b.block((r-start)*group, group, from, to)
+			}
+		}
+	}
+	for i := range queries {
+		row, h := start+i/group, head*group+i%group
+		sum := sumLanes(b.state[i*stateLen:][:stateTop])
+		v.quotient(&t.dst.Row(row)[h*d], &b.out[i*stride], sum, d)
+		if !t.lse.Empty() {
+			t.lse.Row(row)[h] = b.state[i*stateLen+stateTop] + float32(math.Log(float64(sum)))
+		}
+	}
+}
+
+// attendBand is what the queries of a band have in hand.
+type attendBand struct {
+	*attendTask
+	v            *vectors
+	stride       int
+	q            []float32 // [queries][headDim]
+	scores       []float32 // [queries][BlockLen]
+	out          []float32 // [queries][stride]
+	state        []float32 // [queries][stateLen]
+	keys, values *float32
+}
+
+// block adds positions [from, to) of the block at hand to n queries.
+func (b *attendBand) block(query, n, from, to int) {
+	d := b.kv.HeadDim
+	most := len(b.v.scores) - 1
+	for i := query; i < query+n; i += most {
+		k := min(query+n-i, most)
+		b.v.scores[k](&b.scores[i*BlockLen], &b.q[i*d], d, b.keys)
+	}
+	scale := b.a.Scale
+	if b.a.Softcap > 0 {
+		b.soften(b.scores[query*BlockLen:][:n*BlockLen])
+		scale = 1
+	}
+	b.v.weights(&b.scores[query*BlockLen], &b.out[query*b.stride], 4*b.stride, d, &b.state[query*stateLen], scale, from, to, n)
+	for i := query; i < query+n; i += most {
+		k := min(query+n-i, most)
+		b.v.values[k](&b.out[i*b.stride], 4*b.stride, &b.scores[i*BlockLen], b.values, d, from, to)
+	}
+}
+
+// soften applies the scale and the soft cap to scores.
+func (t *attendTask) soften(scores []float32) {
+	for i, x := range scores {
+		scores[i] = t.a.Softcap * tanh(x*t.a.Scale/t.a.Softcap)
+	}
+}
+
+// sumLanes sums sixteen values, i with i+8, i+4, i+2, i+1 in this order.
+func sumLanes(s []float32) float32 {
+	var t [8]float32
+	for i := range t {
+		t[i] = s[i] + s[i+8]
+	}
+	return ((t[0] + t[4]) + (t[2] + t[6])) + ((t[1] + t[5]) + (t[3] + t[7]))
+}

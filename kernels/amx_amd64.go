@@ -81,12 +81,6 @@ func amxUnpack(dst *float32, dstStride int, acc *float32, rows int, outs int)
 //go:noescape
 func amxPackQ8_0(dst *byte, src *byte, d *float32, m *float32, n int)
 
-// dst = int8 codes,
-// for n blocks of 32, those of dst planes × 1024 bytes apart, those of d and m 64.
-//
-//go:noescape
-func amxPackCodes(dst *byte, src *byte, d *float32, m *float32, n int)
-
 // dst = the codes, d and m = the scales and minima of a row of Q4_0,
 // for n blocks of 32, those of dst planes × 1024 bytes apart, those of d and m 64.
 //
@@ -116,6 +110,24 @@ func amxPackF16(dst *byte, src *byte, d *float32, m *float32, n int)
 //
 //go:noescape
 func amxPackF32(dst *byte, src *byte, d *float32, m *float32, n int)
+
+// dst = the codes of a row of Q4_K for n blocks of 256, those of 32 being planes × 1024 bytes apart.
+// The caller sets d and m.
+//
+//go:noescape
+func amxPackQ4_K(dst *byte, src *byte, d *float32, m *float32, n int)
+
+// dst = the codes of a row of Q5_K for n blocks of 256, those of 32 being planes × 1024 bytes apart.
+// The caller sets d and m.
+//
+//go:noescape
+func amxPackQ5_K(dst *byte, src *byte, d *float32, m *float32, n int)
+
+// dst = the codes of a row of Q6_K for n blocks of 256, those of 32 being planes × 1024 bytes apart.
+// The caller sets d and m.
+//
+//go:noescape
+func amxPackQ6_K(dst *byte, src *byte, d *float32, m *float32, n int)
 
 // amxPackQ8_0 and amxMul in one, for acc[o] 16 outputs of the one row.
 // scratch takes 10 KiB.

@@ -161,10 +161,20 @@ func decodeQ4_0AVX2(dst *float32, src *byte, n int)
 //go:noescape
 func decodeQ4_1AVX2(dst *float32, src *byte, n int)
 
-// for i := range 16 * n { dst[i] = float32(scales[i/16][0]*float32(int8(src[i]))) - scales[i/16][1] }
+// Decode(dst[:256*n], Q4_K, src): n blocks, whose scales and minima scaleBlock has computed.
 //
 //go:noescape
-func decodeCodesAVX2(dst *float32, src *byte, scales *[2]float32, n int)
+func decodeQ4_KAVX2(dst *float32, src *byte, scales *[2]float32, n int)
+
+// Decode(dst[:256*n], Q5_K, src): n blocks, whose scales and minima scaleBlock has computed.
+//
+//go:noescape
+func decodeQ5_KAVX2(dst *float32, src *byte, scales *[2]float32, n int)
+
+// Decode(dst[:256*n], Q6_K, src): n blocks, whose scales and minima scaleBlock has computed.
+//
+//go:noescape
+func decodeQ6_KAVX2(dst *float32, src *byte, scales *[2]float32, n int)
 
 // for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 24 columns
 // with a[r][i] at r*aRow + i*aStep; strides in bytes.
@@ -213,3 +223,183 @@ func outer4x3AVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *f
 //
 //go:noescape
 func outer4xNAVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+<<<<<<< kernels/avx2_amd64.go
+
+// n times twelve independent multiply-adds of a vector.
+func fmaPeakAVX2(n int)
+
+// reads n × 512 bytes.
+//
+//go:noescape
+func readAllAVX2(p *byte, n int)
+
+// for i := range n { dst[i] = x·σ(x) }, x = x[i].
+//
+//go:noescape
+func siluAVX2(dst *float32, x *float32, n int)
+
+// for i := range n { dst[i] = x·σ(x)·up[i] }, x = x[i].
+//
+//go:noescape
+func siluGateAVX2(dst *float32, x *float32, up *float32, n int)
+
+// for i := range n { dst[i] = x·Φ(x) }, x = x[i].
+//
+//go:noescape
+func geluAVX2(dst *float32, x *float32, n int)
+
+// for i := range n { dst[i] = x·Φ(x)·up[i] }, x = x[i].
+//
+//go:noescape
+func geluGateAVX2(dst *float32, x *float32, up *float32, n int)
+
+// for i := range n { dst[i] = x·σ(2√(2/π)(x+0.044715x³)) }, x = x[i].
+//
+//go:noescape
+func geluTanhAVX2(dst *float32, x *float32, n int)
+
+// for i := range n { dst[i] = x·σ(2√(2/π)(x+0.044715x³))·up[i] }, x = x[i].
+//
+//go:noescape
+func geluTanhGateAVX2(dst *float32, x *float32, up *float32, n int)
+
+// for i := range n { dst[i] = σ(x) }, x = x[i].
+//
+//go:noescape
+func sigmoidAVX2(dst *float32, x *float32, n int)
+
+// for i := range n { dst[i] = σ(x)·(1+x·(1-σ(x))) }, x = x[i].
+//
+//go:noescape
+func dsiluAVX2(dst *float32, x *float32, n int)
+
+// for i := range n { dst[i] = Φ(x) + x·φ(x) }, x = x[i].
+//
+//go:noescape
+func dgeluAVX2(dst *float32, x *float32, n int)
+
+// for i := range n { dst[i] = the derivative of geluTanh }, x = x[i].
+//
+//go:noescape
+func dgeluTanhAVX2(dst *float32, x *float32, n int)
+
+// for i := range n { dst[i] += x[i] }
+//
+//go:noescape
+func addAVX2(dst *float32, x *float32, n int)
+
+// for i := range n { dst[i] *= x[i] }
+//
+//go:noescape
+func mulAVX2(dst *float32, x *float32, n int)
+
+// for i := range n { dst[i] += a * x[i] } // fused
+//
+//go:noescape
+func axpyAVX2(dst *float32, a float32, x *float32, n int)
+
+// for i := range n { dst[i] = weight[i] * ((x[i] - mean) * scale) }
+//
+//go:noescape
+func normAVX2(dst *float32, x *float32, weight *float32, mean float32, scale float32, n int)
+
+// for i := range n { ret += (x[i]-mean) * (x[i]-mean) }, in a partial sum for each lane, folded.
+//
+//go:noescape
+func spreadAVX2(x *float32, mean float32, n int) float32
+
+// for i := range n { ret += x[i] }, in a partial sum for each lane, folded.
+//
+//go:noescape
+func sumAVX2(x *float32, n int) float32
+
+// for i := range n { ret = max(ret, x[i]) } from -∞, passing over NaN.
+//
+//go:noescape
+func maximumAVX2(x *float32, n int) float32
+
+// for i := range n { dst[i] = exp(x[i] - less); ret += dst[i] }, in a partial sum for each lane, folded.
+// Without dst, if it is nil.
+//
+//go:noescape
+func expSumAVX2(dst *float32, x *float32, less float32, n int) float32
+
+//	for h := range heads { for i := range half {
+//		a, b, s := x[i], x[half+i], sign*sin[i]
+//		x[i], x[half+i] = a*cos[i]-b*s, b*cos[i]+a*s
+//	}; x = x[stride:] }, for half a multiple of the lanes and stride in bytes.
+//
+//go:noescape
+func ropeAVX2(x *float32, cos *float32, sin *float32, half int, heads int, stride int, sign float32)
+
+//	for t := range 1 { for j := range 32 { for i := range dims {
+//		dst[t][j] += q[t][i] * k[i][j] // fused, from 0
+//	} } }, with dst [][32] and q [][dims].
+//
+//go:noescape
+func scores1AVX2(dst *float32, q *float32, dims int, k *float32)
+
+//	for t := range 1 { for i := range dims {
+//		dst[t][i] *= state[t][2]
+//		for j := from; j < to; j++ { dst[t][i] += p[t][j] * v[j][i] } // fused
+//	} }, with dst [][dims], p [][32] and v [][dims], for dims a multiple of 16.
+//
+//go:noescape
+func values1AVX2(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+
+//	for t := range 2 { for j := range 32 { for i := range dims {
+//		dst[t][j] += q[t][i] * k[i][j] // fused, from 0
+//	} } }, with dst [][32] and q [][dims].
+//
+//go:noescape
+func scores2AVX2(dst *float32, q *float32, dims int, k *float32)
+
+//	for t := range 2 { for i := range dims {
+//		dst[t][i] *= state[t][2]
+//		for j := from; j < to; j++ { dst[t][i] += p[t][j] * v[j][i] } // fused
+//	} }, with dst [][dims], p [][32] and v [][dims], for dims a multiple of 16.
+//
+//go:noescape
+func values2AVX2(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+
+//	for t := range 3 { for j := range 32 { for i := range dims {
+//		dst[t][j] += q[t][i] * k[i][j] // fused, from 0
+//	} } }, with dst [][32] and q [][dims].
+//
+//go:noescape
+func scores3AVX2(dst *float32, q *float32, dims int, k *float32)
+
+//	for t := range 3 { for i := range dims {
+//		dst[t][i] *= state[t][2]
+//		for j := from; j < to; j++ { dst[t][i] += p[t][j] * v[j][i] } // fused
+//	} }, with dst [][dims], p [][32] and v [][dims], for dims a multiple of 16.
+//
+//go:noescape
+func values3AVX2(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+
+//	for t := range 4 { for j := range 32 { for i := range dims {
+//		dst[t][j] += q[t][i] * k[i][j] // fused, from 0
+//	} } }, with dst [][32] and q [][dims].
+//
+//go:noescape
+func scores4AVX2(dst *float32, q *float32, dims int, k *float32)
+
+//	for t := range 4 { for i := range dims {
+//		dst[t][i] *= state[t][2]
+//		for j := from; j < to; j++ { dst[t][i] += p[t][j] * v[j][i] } // fused
+//	} }, with dst [][dims], p [][32] and v [][dims], for dims a multiple of 16.
+//
+//go:noescape
+func values4AVX2(dst *float32, p *float32, v *float32, dims int, from int, to int, state *[3]float32)
+
+// for each query, p = p[32:], with state = its top, sum and shrink:
+//
+//	best := max(top, scale * p[j]) for j in [from, to)
+//	shrink = exp(top - best); top = best
+//	p[j] = exp(scale*p[j] - best), 0 outside [from, to)
+//	sum = sum*shrink + Σ p[j], a partial sum for each lane, folded
+//
+//go:noescape
+func softmaxBlockAVX2(p *float32, state *[3]float32, scale float32, from int, to int, queries int)
+=======
+>>>>>>> /tmp/land.new

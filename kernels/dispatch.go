@@ -14,6 +14,7 @@ type implementation struct {
 	weightGrad func(w *Worker, dw, dy, x Matrix)
 	pack       *packing // nil: products read x as it is
 	vectors    *vectors // nil: portable loops
+	peak       *peak    // nil: not measured
 }
 
 // packing is for products that rearrange x first, once for all outputs. Its

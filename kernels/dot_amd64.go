@@ -19,8 +19,8 @@ type dots struct {
 	width         int // vectors in a row of outer, [rows]
 	outer, outerN [7]outerTile
 
-	decode      [len(layouts)]func(dst *float32, src *byte, n int)
-	decodeCodes func(dst *float32, src *byte, scales *[2]float32, n int)
+	decode  [len(layouts)]func(dst *float32, src *byte, n int)
+	decodeK [len(layouts)]func(dst *float32, src *byte, scales *[2]float32, n int)
 }
 
 type dotTile = func(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride, n, add int)
@@ -112,12 +112,19 @@ func (d *dots) widen(dst []float32, f Format, src []byte) {
 	case Q8_0, Q4_0, Q4_1:
 		d.decode[f](&dst[0], &src[0], len(dst)/32)
 	default:
-		Decode(dst, f, src)
+		var scales [16][2]float32
+		for i := 0; i < len(dst); i += 256 {
+			scaleBlock(&scales, f, src)
+			d.decodeK[f](&dst[i], &src[0], &scales[0], 1)
+			if i+256 < len(dst) {
+				src = src[f.BlockBytes():]
+			}
+		}
 	}
 }
 
 var dotAVX2 = dots{
-	implementation: implementation{name: "avx2", vectors: &vectorAVX2},
+	implementation: implementation{name: "avx2", vectors: &vectorAVX2, peak: &peak{24 * 8, fmaPeakAVX2, readAllAVX2}},
 	lanes:          8, rows: 4, outs: []int{3, 2, 1}, band: 12, block: 640,
 	tiles: [7][5]dotTile{
 		1: {1: dot1x1AVX2, 2: dot1x2AVX2, 3: dot1x3AVX2},
@@ -128,14 +135,14 @@ var dotAVX2 = dots{
 	decode: [len(layouts)]func(dst *float32, src *byte, n int){
 		F16: decodeF16AVX2, BF16: decodeBF16AVX2, Q8_0: decodeQ8_0AVX2, Q4_0: decodeQ4_0AVX2, Q4_1: decodeQ4_1AVX2,
 	},
-	decodeCodes: decodeCodesAVX2,
-	width:       3,
-	outer:       [7]outerTile{1: outer1x3AVX2, outer2x3AVX2, outer3x3AVX2, outer4x3AVX2},
-	outerN:      [7]outerTile{1: outer1xNAVX2, outer2xNAVX2, outer3xNAVX2, outer4xNAVX2},
+	decodeK: [len(layouts)]func(dst *float32, src *byte, scales *[2]float32, n int){Q4_K: decodeQ4_KAVX2, Q5_K: decodeQ5_KAVX2, Q6_K: decodeQ6_KAVX2},
+	width:   3,
+	outer:   [7]outerTile{1: outer1x3AVX2, outer2x3AVX2, outer3x3AVX2, outer4x3AVX2},
+	outerN:  [7]outerTile{1: outer1xNAVX2, outer2xNAVX2, outer3xNAVX2, outer4xNAVX2},
 }
 
 var dotAVX512 = dots{
-	implementation: implementation{name: "avx512", vectors: &vectorAVX512},
+	implementation: implementation{name: "avx512", vectors: &vectorAVX512, peak: &peak{24 * 16, fmaPeakAVX512, readAllAVX512}},
 	lanes:          16, rows: 6, outs: []int{4, 1}, band: 8, block: 768,
 	tiles: [7][5]dotTile{
 		1: {1: dot1x1AVX512, 4: dot1x4AVX512},
@@ -148,10 +155,10 @@ var dotAVX512 = dots{
 	decode: [len(layouts)]func(dst *float32, src *byte, n int){
 		F16: decodeF16AVX512, BF16: decodeBF16AVX512, Q8_0: decodeQ8_0AVX512, Q4_0: decodeQ4_0AVX512, Q4_1: decodeQ4_1AVX512,
 	},
-	decodeCodes: decodeCodesAVX512,
-	width:       4,
-	outer:       [7]outerTile{1: outer1x4AVX512, outer2x4AVX512, outer3x4AVX512, outer4x4AVX512, outer5x4AVX512, outer6x4AVX512},
-	outerN:      [7]outerTile{1: outer1xNAVX512, outer2xNAVX512, outer3xNAVX512, outer4xNAVX512, outer5xNAVX512, outer6xNAVX512},
+	decodeK: [len(layouts)]func(dst *float32, src *byte, scales *[2]float32, n int){Q4_K: decodeQ4_KAVX512, Q5_K: decodeQ5_KAVX512, Q6_K: decodeQ6_KAVX512},
+	width:   4,
+	outer:   [7]outerTile{1: outer1x4AVX512, outer2x4AVX512, outer3x4AVX512, outer4x4AVX512, outer5x4AVX512, outer6x4AVX512},
+	outerN:  [7]outerTile{1: outer1xNAVX512, outer2xNAVX512, outer3xNAVX512, outer4xNAVX512, outer5xNAVX512, outer6xNAVX512},
 }
 
 func init() {

@@ -23,7 +23,6 @@ type Worker struct {
 	scratch []float32
 	tile    []float32 // the products' own: weights widened or packed
 	packed  []float32 // the products' own: activations packed
-	row     []float32 // the products' own: one row of weights widened
 }
 
 // Scratch returns n uninitialised values, valid until the next call. The

@@ -38,9 +38,9 @@ var tileFormats = [len(layouts)]tileFormat{
 	Q8_0: {1, amxMul1Scaled, amxPackQ8_0, amxOneQ8_0, amxFewQ8_0},
 	Q4_0: {1, amxMul1Scaled, amxPackQ4_0, amxOneQ4_0, amxFewQ4_0},
 	Q4_1: {1, amxMul1Affine, amxPackQ4_1, amxOneQ4_1, amxFewQ4_1},
-	Q4_K: {3, amxMul3, amxPackF32, nil, nil},
-	Q5_K: {3, amxMul3, amxPackF32, nil, nil},
-	Q6_K: {3, amxMul3, amxPackF32, nil, nil},
+	Q4_K: {1, amxMul1Affine, amxPackQ4_K, nil, nil},
+	Q5_K: {1, amxMul1Affine, amxPackQ5_K, nil, nil},
+	Q6_K: {2, amxMul2Scaled, amxPackQ6_K, nil, nil},
 }
 
 const (
@@ -100,6 +100,9 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
 	blocks, groups := blocksOf(weight.Cols), groupsOf(dst.Rows)
 	sums := packed[groups*blocks*3*tileWords:]
 	chunk, band := tileShape(f.planes, groups, blocks)
+	if weight.Format.BlockLen() > tileCols {
+		chunk = min(blocks, 8)
+	}
 	band = min(band, groupsOf(weight.Rows))
 	span := min(groups, tileSpan)
 
@@ -199,14 +202,21 @@ func (f *tileFormat) packRow(w *Worker, dst []float32, weight Weight, row, k, n 
 	cols := min(n*tileCols, weight.Cols-k*tileCols)
 	switch weight.Format {
 	case Q4_K, Q5_K, Q6_K:
-		wide := grow(&w.row, weight.Cols)
-		if k == 0 {
-			Decode(wide, weight.Format, src)
-		} else {
-			from := k * tileCols / 256 * 256
-			Decode(wide[from:], weight.Format, src[weight.Format.RowBytes(from):])
+		src = src[weight.Format.RowBytes(k*tileCols):]
+		f.pack(bytePtr(&dst[0]), &src[0], nil, nil, n/8)
+		if weight.Format == Q6_K {
+			for i := range n {
+				d[i*tileRows] = half(src[weight.Format.RowBytes(i/8*256)+208:])
+			}
+			return
 		}
-		f.pack(bytePtr(&dst[0]), bytePtr(&wide[k*tileCols]), nil, nil, n)
+		var scales [16][2]float32
+		for i := 0; i < n; i += 8 {
+			scaleBlock(&scales, weight.Format, src[weight.Format.RowBytes(i*tileCols):])
+			for j := range 8 {
+				d[(i+j)*tileRows], m[(i+j)*tileRows] = scales[j][0], -scales[j][1]
+			}
+		}
 		return
 	}
 	at := src[weight.Format.RowBytes(k*tileCols):]
@@ -224,6 +234,7 @@ func (f *tileFormat) packRow(w *Worker, dst []float32, weight Weight, row, k, n 
 var amx = implementation{
 	name:    "amx",
 	vectors: &vectorAVX512,
+	peak:    &peak{24 * 16, fmaPeakAVX512, readAllAVX512},
 	pack:    &packing{size: tilePackedLen, group: tilePack, mul: tileMul, use: useTiles},
 	matMul: func(w *Worker, dst, x Matrix, weight Weight) {
 		if !useTiles(weight) {

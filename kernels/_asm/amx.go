@@ -25,6 +25,7 @@ func amx() {
 	amxPackRows()
 	amxUnpack()
 	amxPackWeights()
+	amxPackKQuants()
 	for _, f := range fusedFormats() {
 		amxFused(f, true)
 		amxFused(f, false)

@@ -56,11 +56,6 @@ func amxPackWeights() {
 	codes(Mem{Base: src, Disp: 2}, Mem{Base: src, Disp: 18}, Mem{Base: dst})
 	end(dst, src, d, nil, n, 1, 34)
 
-	dst, src, _, _, n = begin("Codes", "dst = int8 codes,")
-	Label("loop")
-	codes(Mem{Base: src}, Mem{Base: src, Disp: 16}, Mem{Base: dst})
-	end(dst, src, nil, nil, n, 1, 32)
-
 	for _, q := range []struct {
 		name          string
 		offset, bytes int

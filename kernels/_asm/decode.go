@@ -11,7 +11,7 @@ const decodeSignature = "func(dst *float32, src *byte, n int)"
 func decoders(s isa) {
 	decodeFloats(s)
 	decodeBlocks(s)
-	decodeCodes(s)
+	decodeKQuants(s)
 }
 
 // decodeFloats generates the decoders of F16 and BF16.
@@ -133,35 +133,4 @@ func constantB(b byte) reg.VecVirtual {
 	VMOVD(g, x)
 	VPBROADCASTD(x, x)
 	return x
-}
-
-// decodeCodes generates the widening of one byte a code, as the k-quants have
-// after unpacking, with a scale and a minimum for every 16 codes.
-func decodeCodes(s isa) {
-	TEXT("decodeCodes"+s.suffix, NOSPLIT, "func(dst *float32, src *byte, scales *[2]float32, n int)")
-	Doc("for i := range 16 * n { dst[i] = float32(scales[i/16][0]*float32(int8(src[i]))) - scales[i/16][1] }")
-	Pragma("noescape")
-	dst := Load(Param("dst"), GP64())
-	src := Load(Param("src"), GP64())
-	sc := Load(Param("scales"), GP64())
-	n := Load(Param("n"), GP64())
-	Label("loop")
-	d, m := s.newRegister(), s.newRegister()
-	VBROADCASTSS(Mem{Base: sc}, d)
-	VBROADCASTSS(Mem{Base: sc, Disp: 4}, m)
-	for i := 0; i < 16; i += s.lanes {
-		v := s.newRegister()
-		VPMOVSXBD(Mem{Base: src, Disp: i}, v)
-		VCVTDQ2PS(v, v)
-		VMULPS(d, v, v)
-		VSUBPS(m, v, v)
-		VMOVUPS(v, Mem{Base: dst, Disp: 4 * i})
-	}
-	ADDQ(Imm(16), src)
-	ADDQ(Imm(64), dst)
-	ADDQ(Imm(8), sc)
-	DECQ(n)
-	JNE(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
 }

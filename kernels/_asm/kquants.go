@@ -1,0 +1,142 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// A codes yields codes of a k-quant block of 256 as 32-bit integers, a vector
+// of them for sub-block j of 32 starting at code i.
+type codes func(s isa, block reg.Register, j, i int) vec
+
+// masked returns v shifted right and masked, in place.
+func masked(s isa, v vec, shift, mask int) vec {
+	if shift > 0 {
+		VPSRLD(Imm(uint64(shift)), v, v)
+	}
+	if s.wide {
+		VPANDD(integers(uint32(mask)), v, v)
+	} else {
+		VPAND(integers(uint32(mask)), v, v)
+	}
+	return v
+}
+
+func or(s isa, a, b vec) {
+	if s.wide {
+		VPORD(a, b, b)
+	} else {
+		VPOR(a, b, b)
+	}
+}
+
+func widenBytes(s isa, m Mem) vec {
+	v := s.newRegister()
+	VPMOVZXBD(m, v)
+	return v
+}
+
+func nibblesOf(at int) codes {
+	return func(s isa, block reg.Register, j, i int) vec {
+		return masked(s, widenBytes(s, Mem{Base: block, Disp: at + j/2*32 + i}), j%2*4, 15)
+	}
+}
+
+func codesQ5K(s isa, block reg.Register, j, i int) vec {
+	v := nibblesOf(48)(s, block, j, i)
+	h := masked(s, widenBytes(s, Mem{Base: block, Disp: 16 + i}), j, 1)
+	VPSLLD(Imm(4), h, h)
+	or(s, h, v)
+	return v
+}
+
+func codesQ6K(s isa, block reg.Register, j, i int) vec {
+	half, part := j/4, j%4
+	v := masked(s, widenBytes(s, Mem{Base: block, Disp: 64*half + part%2*32 + i}), part/2*4, 15)
+	h := masked(s, widenBytes(s, Mem{Base: block, Disp: 128 + 32*half + i}), 2*part, 3)
+	VPSLLD(Imm(4), h, h)
+	or(s, h, v)
+	VPSUBD(integers(32), v, v)
+	return v
+}
+
+var kQuants = []struct {
+	name   string
+	bytes  int
+	scales int // pairs of scale and minimum in a block
+	codes  codes
+}{
+	{"Q4_K", 144, 8, nibblesOf(16)},
+	{"Q5_K", 176, 8, codesQ5K},
+	{"Q6_K", 210, 16, codesQ6K},
+}
+
+// decodeKQuants generates the widening of blocks of 256.
+func decodeKQuants(s isa) {
+	for _, q := range kQuants {
+		TEXT("decode"+q.name+s.suffix, NOSPLIT, "func(dst *float32, src *byte, scales *[2]float32, n int)")
+		Doc("Decode(dst[:256*n], " + q.name + ", src): n blocks, whose scales and minima scaleBlock has computed.")
+		Pragma("noescape")
+		dst, src, sc, n := pointer("dst"), pointer("src"), pointer("scales"), pointer("n")
+		Label("loop")
+		for j := range 8 {
+			for i := 0; i < 32; i += s.lanes {
+				at := 8 * ((32*j + i) * q.scales / 256)
+				d, m := s.newRegister(), s.newRegister()
+				VBROADCASTSS(Mem{Base: sc, Disp: at}, d)
+				VBROADCASTSS(Mem{Base: sc, Disp: at + 4}, m)
+				v := q.codes(s, src, j, i)
+				VCVTDQ2PS(v, v)
+				VMULPS(d, v, v)
+				VSUBPS(m, v, v)
+				VMOVUPS(v, Mem{Base: dst, Disp: 4 * (32*j + i)})
+			}
+		}
+		ADDQ(U32(uint32(q.bytes)), src)
+		ADDQ(U32(1024), dst)
+		ADDQ(U32(uint32(8*q.scales)), sc)
+		DECQ(n)
+		JNE(LabelRef("loop"))
+		end()
+	}
+}
+
+// amxPackKQuants generates their packing into tiles: the codes of Q4_K and
+// Q5_K, and for Q6_K, whose scales change every 16, the product of code and
+// scale, of 13 bits, in two planes.
+func amxPackKQuants() {
+	for _, q := range kQuants {
+		planes := 1
+		if q.name == "Q6_K" {
+			planes = 2
+		}
+		TEXT("amxPack"+q.name, NOSPLIT, "func(dst *byte, src *byte, d, m *float32, n int)")
+		Doc("dst = the codes of a row of "+q.name+" for n blocks of 256, those of 32 being planes × 1024 bytes apart.",
+			"The caller sets d and m.")
+		Pragma("noescape")
+		dst, src, n := pointer("dst"), pointer("src"), pointer("n")
+		mask := upperHalves()
+		Label("loop")
+		for j := range 8 {
+			lo, hi := q.codes(avx512, src, j, 0), q.codes(avx512, src, j, 16)
+			VCVTDQ2PS(lo, lo)
+			VCVTDQ2PS(hi, hi)
+			if planes == 2 {
+				for i, v := range []vec{lo, hi} {
+					g, s := GP32(), ZMM()
+					MOVBLSX(Mem{Base: src, Disp: 192 + 2*j + i}, g)
+					VPBROADCASTD(g, s)
+					VCVTDQ2PS(s, s)
+					VMULPS(s, v, v)
+				}
+			}
+			split(lo, hi, mask, planes, func(p int) Mem { return Mem{Base: dst, Disp: 1024 * (planes*j + p)} })
+		}
+		ADDQ(U32(uint32(q.bytes)), src)
+		ADDQ(U32(uint32(8192*planes)), dst)
+		DECQ(n)
+		JNE(LabelRef("loop"))
+		end()
+	}
+}

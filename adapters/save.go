@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +19,8 @@ import (
 // and SafeFile. Whoever opens dir meanwhile sees the old adapter, the new one
 // or an error, never one's configuration with the other's tensors: the old
 // configuration goes first, then the tensors change, then the new
-// configuration comes. Other files in dir stay.
+// configuration comes, all by renaming what is on disk by then. Other files in
+// dir stay.
 func (a *Adapter) Save(dir string) error {
 	if err := a.save(dir); err != nil {
 		return fmt.Errorf("saving an adapter to %s: %w", dir, err)
@@ -34,31 +36,31 @@ func (a *Adapter) save(dir string) error {
 	for i, p := range a.params {
 		tensors[i] = p.Tensor()
 	}
+	newTensors, newConfig := filepath.Join(dir, "."+SafeFile), filepath.Join(dir, "."+ConfigFile)
+	if err := safetensors.WriteFile(newTensors, tensors, safetensors.PyTorch()); err != nil {
+		return err
+	}
+	if err := writeSynced(newConfig, a.config.JSON()); err != nil {
+		return errors.Join(err, os.Remove(newTensors))
+	}
 	path := filepath.Join(dir, ConfigFile)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := safetensors.WriteFile(filepath.Join(dir, SafeFile), tensors, safetensors.PyTorch()); err != nil {
+	if err := os.Rename(newTensors, filepath.Join(dir, SafeFile)); err != nil {
 		return err
 	}
-	return replace(path, a.config.JSON())
+	return os.Rename(newConfig, path)
 }
 
-// replace writes a small file under a temporary name and renames it.
-func replace(path string, b []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+// writeSynced writes a small file that is on disk when it returns.
+func writeSynced(path string, b []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(b)
-	err = errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
-	}
-	return nil
+	return errors.Join(err, file.Sync(), file.Close())
 }
 
 // JSON is the configuration as PEFT writes it: keys sorted, two spaces of

@@ -34,7 +34,8 @@ func (b *Builder) save(modules []string, tie bool) error {
 	}
 	heads := slices.ContainsFunc(classifierHeads, func(h string) bool { return used[h] })
 	for _, m := range modules {
-		if !used[m] && !(heads && slices.Contains(classifierHeads, m)) {
+		spare := heads && slices.Contains(classifierHeads, m)
+		if !used[m] && !spare {
 			return fmt.Errorf("%w: modules_to_save names %q, which the base has not", ErrTarget, m)
 		}
 		last := m[strings.LastIndexByte(m, '.')+1:]

@@ -154,7 +154,8 @@ func (t *targets) find(m models.Model, kinds ...models.SiteKind) ([]int, error) 
 		var ok bool
 		var err error
 		if include.allLinear() {
-			ok = s.Kind == models.LinearSite && !s.Head && !(t.task == "SEQ_CLS" && (s.Name == "score" || s.Name == "classifier"))
+			classifier := t.task == "SEQ_CLS" && slices.Contains(classifierHeads, s.Name)
+			ok = s.Kind == models.LinearSite && !s.Head && !classifier
 		} else {
 			ok, err = include.match(s.Name, used)
 		}

@@ -35,7 +35,7 @@ func readDense(t *testing.T, path string) Dense {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	d := Dense{}
 	for tensor := range f.All() {
 		values, err := tensor.Float32s()

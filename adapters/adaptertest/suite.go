@@ -46,7 +46,7 @@ func openBase(t testing.TB, dir string) models.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { source.Close() })
+	t.Cleanup(func() { _ = source.Close() })
 	return m
 }
 

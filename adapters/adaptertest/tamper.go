@@ -152,7 +152,7 @@ func (s Suite) forgery(t *testing.T) *forgery {
 	if err != nil {
 		t.Skip(err) // a torch file
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	for x := range file.All() {
 		x.Data, x.Shape = slices.Clone(x.Data), slices.Clone(x.Shape)
 		f.tensors = append(f.tensors, x)

@@ -36,24 +36,16 @@ func main() {
 		dots(avx2)
 		decoders(avx2)
 		outers(avx2)
-<<<<<<< kernels/_asm/main.go
 		peaks(avx2)
-		vectors(avx2)
-		attention(avx2)
-=======
->>>>>>> /tmp/land.new
 	case "avx512":
 		dots(avx512)
 		decoders(avx512)
 		outers(avx512)
-<<<<<<< kernels/_asm/main.go
 		peaks(avx512)
-=======
 	case "row-avx2":
 		vectors(avx2)
 		attention(avx2)
 	case "row-avx512":
->>>>>>> /tmp/land.new
 		vectors(avx512)
 		attention(avx512)
 	case "amx":

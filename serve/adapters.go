@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,11 +66,12 @@ func (s *Server) listAdapters(c *fiber.Ctx) error {
 	return writeJSON(c, fiber.StatusOK, answer)
 }
 
-// adapterParam is the adapter that the path names.
-func (s *Server) adapterParam(c *fiber.Ctx) (string, error) {
-	name := c.Params("name")
-	if !isName(name) {
-		return "", invalidName("name", name)
+// adapterParam is the adapter that the path names; a slash in its name is
+// written %2F.
+func adapterParam(c *fiber.Ctx) (string, error) {
+	name, err := url.PathUnescape(c.Params("name"))
+	if err != nil {
+		return "", invalid("name", "the path names no adapter: %s", err)
 	}
 	return name, nil
 }
@@ -79,7 +81,7 @@ func invalidName(param, name string) *failure {
 }
 
 func (s *Server) getAdapter(c *fiber.Ctx) error {
-	name, err := s.adapterParam(c)
+	name, err := adapterParam(c)
 	if err != nil {
 		return err
 	}
@@ -112,7 +114,7 @@ func (s *Server) unpinAdapter(c *fiber.Ctx) error {
 }
 
 func (s *Server) changeAdapter(c *fiber.Ctx, change func(name string) error) error {
-	name, err := s.adapterParam(c)
+	name, err := adapterParam(c)
 	if err != nil {
 		return err
 	}
@@ -125,7 +127,7 @@ func (s *Server) changeAdapter(c *fiber.Ctx, change func(name string) error) err
 // deleteAdapter forgets an adapter: requests that run keep their version. Its
 // files go too, if they are in the folder that PUT writes to.
 func (s *Server) deleteAdapter(c *fiber.Ctx) error {
-	name, err := s.adapterParam(c)
+	name, err := adapterParam(c)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,9 @@ func decodeValue(path string, raw json.RawMessage, v reflect.Value) error {
 		v.Set(reflect.New(v.Type().Elem()))
 		return decodeValue(path, raw, v.Elem())
 	case reflect.Struct:
+		if null && path != "" {
+			return nil
+		}
 		return decodeObject(path, raw, v)
 	case reflect.Slice:
 		if null {

@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -129,8 +131,7 @@ func dialectOf(c *fiber.Ctx) dialect {
 
 // refuse answers with an error.
 func (s *Server) refuse(c *fiber.Ctx, err error) error {
-	f := failureOf(err)
-	d := dialectOf(c)
+	f, d := failureOf(routeFault(c, err)), dialectOf(c)
 	if f.retry > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(f.retry))
 	}
@@ -139,4 +140,23 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 		s.config.Log.Error("request failed", "method", c.Method(), "path", c.Path(), "error", err)
 	}
 	return writeJSON(c, status, d.errorBody(f))
+}
+
+// routeFault says what fiber means by a path or method without a route.
+func routeFault(c *fiber.Ctx, err error) error {
+	switch {
+	case errors.Is(err, fiber.ErrMethodNotAllowed):
+		return &failure{
+			status: http.StatusMethodNotAllowed, kind: invalidRequest, code: "no_method",
+			message: fmt.Sprintf("%s does not take %s: use %s", c.Path(), c.Method(), c.GetRespHeader(fiber.HeaderAllow)),
+		}
+	case isFiber(err, http.StatusNotFound):
+		return notFound("no_route", "", "there is no %s here: GET /openapi.json describes the routes", c.Path())
+	}
+	return err
+}
+
+func isFiber(err error, status int) bool {
+	var f *fiber.Error
+	return errors.As(err, &f) && f.Code == status
 }

@@ -55,17 +55,17 @@ func draining() *failure {
 // failureOf makes an answer of whatever went wrong.
 func failureOf(err error) *failure {
 	var (
-		f     *failure
-		field *fieldError
-		http_ *fiber.Error
+		f         *failure
+		field     *fieldError
+		fromFiber *fiber.Error
 	)
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &field):
 		return &failure{status: http.StatusBadRequest, kind: invalidRequest, param: field.Path, message: field.Error()}
-	case errors.As(err, &http_):
-		return &failure{status: http_.Code, kind: kindOf(http_.Code), message: http_.Message}
+	case errors.As(err, &fromFiber):
+		return &failure{status: fromFiber.Code, kind: kindOf(fromFiber.Code), message: fromFiber.Message}
 	case errors.Is(err, runtime.ErrQueueFull):
 		return &failure{status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "queue_full", retry: 1,
 			message: err.Error() + ": try again later, or start the server with a larger --queue"}

@@ -97,7 +97,11 @@ func (m *Metrics) attach(s *Server) error {
 	return m.registry.Register(&stateCollector{s})
 }
 
-func (m *Metrics) handler(c *fiber.Ctx) error { return m.scrape(c) }
+// exposeMetrics makes room for new adapters' series, then answers with all.
+func (s *Server) exposeMetrics(c *fiber.Ctx) error {
+	s.metrics.labels.prune(s.adapterEntries())
+	return s.metrics.scrape(c)
+}
 
 func (m *Metrics) answered(method, route string, status int, _ time.Duration) {
 	m.http.WithLabelValues(method, route, strconv.Itoa(status)).Inc()

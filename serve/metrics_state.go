@@ -23,7 +23,6 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	s := c.server
 	o, now := s.engine.Options(), s.engine.Snapshot()
 	entries := s.adapterEntries()
-	s.metrics.labels.prune(entries)
 	model := []string{"model_name", s.config.Name}
 	gauge := func(name, help string, v float64, labels ...string) {
 		send(out, prometheus.GaugeValue, name, help, v, labels)

@@ -22,9 +22,12 @@ const incoming = ".incoming-"
 // loaded against the base, and moved into place in one step only if it loads.
 // A version of that name is replaced; requests that run keep it.
 func (s *Server) putAdapter(c *fiber.Ctx) error {
-	name, err := s.adapterParam(c)
+	name, err := adapterParam(c)
 	if err != nil {
 		return err
+	}
+	if !isName(name) {
+		return invalidName("name", name)
 	}
 	if name == s.config.Name {
 		return invalid("name", "%q is the name of the base model: give the adapter another", name)
@@ -172,4 +175,3 @@ func sweep(adapters string) error {
 	}
 	return nil
 }
-

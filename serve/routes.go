@@ -45,7 +45,7 @@ func (s *Server) routes() []route {
 
 		{method: get, path: "/health", dialect: tgi, handler: s.health, open: true},
 		{method: get, path: "/ready", dialect: tgi, handler: s.ready, open: true},
-		{method: get, path: "/metrics", dialect: tgi, handler: s.metrics.handler, open: true},
+		{method: get, path: "/metrics", dialect: tgi, handler: s.exposeMetrics, open: true},
 		{method: get, path: "/version", dialect: tgi, handler: s.version},
 		{method: get, path: "/openapi.json", dialect: tgi, handler: s.openAPI},
 	}

@@ -40,9 +40,20 @@ func (s *Server) adapterFor(c *fiber.Ctx, body naming) (string, error) {
 		}
 	}
 	if chosen.name == "" || chosen.name == s.config.Name {
-		return "", nil
+		return "", s.unambiguous(body)
 	}
 	return chosen.name, s.known(chosen)
+}
+
+// unambiguous refuses the base's name where an adapter has it too.
+func (s *Server) unambiguous(n naming) error {
+	if s.catalogue == nil {
+		return nil
+	}
+	if _, err := s.catalogue.Lookup(s.config.Name); err == nil {
+		return invalid(n.where, "%q is the name of the base and of an adapter: rename the adapter, or start the server with another --name", s.config.Name)
+	}
+	return nil
 }
 
 // known refuses an adapter that the catalogue does not have.

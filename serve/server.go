@@ -116,9 +116,6 @@ func (s *Server) newApp() *fiber.App {
 		}
 		app.Add(r.method, r.path, append(handlers, r.handler)...)
 	}
-	app.Use(func(c *fiber.Ctx) error {
-		return notFound("no_route", "", "there is no %s here: GET /openapi.json describes the routes", c.Path())
-	})
 	return app
 }
 

@@ -37,9 +37,6 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	if body.Name == "" || body.Path == "" {
 		return invalid("", "Both 'lora_name' and 'lora_path' must be provided.")
 	}
-	if !isName(body.Name) {
-		return invalidName("lora_name", body.Name)
-	}
 	if body.Name == s.config.Name {
 		return invalid("lora_name", "The lora adapter name '%s' is the name of the base model: give another.", body.Name)
 	}
@@ -47,6 +44,9 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	defer done()
 	defer s.publishing.lock(body.Name)()
 	previous, err := s.catalogue.Lookup(body.Name)
+	if errors.Is(err, runtime.ErrAdapterName) {
+		return invalidName("lora_name", body.Name)
+	}
 	known := err == nil
 	if known && !or(body.InPlace, false) {
 		return invalid("lora_name", "The lora adapter '%s' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.", body.Name)

@@ -1,0 +1,60 @@
+package serve
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAdapters(t *testing.T) {
+	s := newSite(t, nil)
+	got := s.get(t, "/v1/adapters")
+	require.JSONEq(t, `{"name":"sql","state":"known","source":"/adapters/sql","bytes":0,"pinned":false,"references":0}`, member(t, got.body, "adapters", "2"))
+	require.Equal(t, `1048576`, member(t, got.body, "bytes_budget"))
+	got = s.post(t, "/v1/adapters/sql/pin", "")
+	require.JSONEq(t, `{"name":"sql","state":"resident","source":"/adapters/sql","digest":"digest-of-sql","method":"lora","rank":4,"bytes":1000,"pinned":true,"references":0}`, got.body)
+	require.Equal(t, `false`, member(t, s.post(t, "/v1/adapters/sql/unpin", "").body, "pinned"))
+	require.Equal(t, 204, s.send(t, "DELETE", "/v1/adapters/sql", "").status)
+	require.Equal(t, 404, s.send(t, "DELETE", "/v1/adapters/sql", "").status)
+}
+
+// The texts are vLLM's.
+func TestLoadAndUnload(t *testing.T) {
+	s := newSite(t, nil)
+	dir := t.TempDir()
+	got := s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","lora_path":"`+dir+`"}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.Equal(t, "Success: LoRA adapter 'new' added successfully.", got.body)
+	entry, err := s.catalogue.Lookup("new")
+	require.NoError(t, err)
+	require.Equal(t, "digest-of-new", entry.Digest)
+	require.Equal(t, 400, s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","lora_path":"`+dir+`"}`).status)
+	require.Equal(t, 200, s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","lora_path":"`+dir+`","load_inplace":true}`).status)
+
+	got = s.post(t, "/v1/load_lora_adapter", `{"lora_name":"lost","lora_path":"/no/such/folder"}`)
+	require.Equal(t, 404, got.status)
+	require.Contains(t, got.body, `"type":"NotFoundError"`)
+	got = s.post(t, "/v1/load_lora_adapter", `{"lora_name":"broken-too","lora_path":"`+dir+`"}`)
+	require.Equal(t, 422, got.status)
+	require.Contains(t, got.body, "lora_B.weight is missing")
+	require.Equal(t, 404, s.get(t, "/v1/adapters/broken-too").status, "what does not load is not kept")
+
+	got = s.post(t, "/v1/unload_lora_adapter", `{"lora_name":"new"}`)
+	require.Equal(t, 200, got.status)
+	require.Equal(t, "Success: LoRA adapter 'new' removed successfully.", got.body)
+}
+
+func TestOperation(t *testing.T) {
+	s := newSite(t, nil)
+	require.JSONEq(t, `{"version":"1.2.3"}`, s.get(t, "/version").body)
+	require.JSONEq(t, `{"model_id":"base-model","model_type":"LlamaForCausalLM","model_dtype":"F32","model_device_type":"cpu","max_concurrent_requests":12,
+		"max_input_tokens":127,"max_total_tokens":128,"max_batch_size":4,"max_batch_prefill_tokens":64,"max_best_of":1,"router":"peft-serve","version":"1.2.3"}`, s.get(t, "/info").body)
+	require.Equal(t, 200, s.get(t, "/health").status)
+}
+
+func TestConfigReportsEveryFault(t *testing.T) {
+	err := Config{BodyLimit: -1, Parallel: -1, APIKeys: []string{"short"}, Adapters: "/no/such"}.Validate()
+	for _, want := range []string{"BodyLimit is -1", "Parallel is -1", "Name is empty", "APIKeys[0]", "Adapters: "} {
+		require.ErrorContains(t, err, want)
+	}
+}

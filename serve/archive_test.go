@@ -1,0 +1,218 @@
+package serve
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/stretchr/testify/require"
+)
+
+// entry is a member of a test's archive.
+type entry struct {
+	name string
+	kind byte // 0: a plain file
+	body string
+	link string
+}
+
+func tarOf(t testing.TB, entries ...entry) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, e := range entries {
+		if e.kind == 0 {
+			e.kind = tar.TypeReg
+		}
+		h := &tar.Header{Name: e.name, Typeflag: e.kind, Mode: 0o777, Size: int64(len(e.body)), Linkname: e.link}
+		require.NoError(t, w.WriteHeader(h))
+		_, err := io.WriteString(w, e.body)
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	return b.Bytes()
+}
+
+func zstdOf(t testing.TB, plain []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := zstd.NewWriter(&b)
+	require.NoError(t, err)
+	_, err = w.Write(plain)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return b.Bytes()
+}
+
+func gzipOf(t testing.TB, plain []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(plain)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return b.Bytes()
+}
+
+var good = []entry{{name: "adapter_config.json", body: "{}"}, {name: "adapter_model.safetensors", body: "weights"}, {name: "README.md"}}
+
+func TestUnpack(t *testing.T) {
+	for name, pack := range map[string]func(testing.TB, []byte) []byte{"zstd": zstdOf, "gzip": gzipOf} {
+		dir := t.TempDir()
+		require.NoError(t, unpack(dir, bytes.NewReader(pack(t, tarOf(t, append(good, entry{name: "sub/", kind: tar.TypeDir}, entry{name: "./sub/x/y", body: "deep"})...))), archiveLimits{1000, 10, 4}), name)
+		text, err := os.ReadFile(filepath.Join(dir, "sub/x/y"))
+		require.NoError(t, err)
+		require.Equal(t, "deep", string(text))
+	}
+}
+
+func TestHostileArchives(t *testing.T) {
+	outside := t.TempDir()
+	many := make([]entry, 12)
+	for i := range many {
+		many[i].name = fmt.Sprint("f", i)
+	}
+	for want, entries := range map[string][]entry{
+		`entry "../../evil" leads out of the adapter's folder`:             {{name: "../../evil", body: "x"}},
+		`entry "a/../../evil" leads out of the adapter's folder`:           {{name: "a/../../evil", body: "x"}},
+		`entry "/etc/evil" has an absolute path`:                           {{name: "/etc/evil", body: "x"}},
+		`entry "..\\evil" is not a usable name for a file`:                 {{name: `..\evil`, body: "x"}},
+		`entry "C:evil" is not a usable name for a file`:                   {{name: `C:evil`, body: "x"}},
+		`entry "link" is a symbolic link: an adapter has only plain files`: {{name: "link", kind: tar.TypeSymlink, link: outside}, {name: "link/evil", body: "x"}},
+		`entry "hard" is a hard link`:                                      {{name: "hard", kind: tar.TypeLink, link: "/etc/passwd"}},
+		`entry "dev" is a device`:                                          {{name: "dev", kind: tar.TypeChar}},
+		`entry "pipe" is a pipe`:                                           {{name: "pipe", kind: tar.TypeFifo}},
+		`entry "f10" is one too many: an adapter has at most 10 files`:     many,
+		`entry "./a" is in the archive twice`:                                {{name: "a"}, {name: "./a"}},
+		`entry "a/b" cannot be put into a`:                                 {{name: "a"}, {name: "a/b"}},
+		`entry "a/b/c/d/e/f" lies more than 4 folders deep`:                {{name: "a/b/c/d/e/f"}},
+		`unpacks to more than 1000 bytes at entry "big"`:                   {{name: "big", body: strings.Repeat("0", 1001)}},
+		`unpacks to more than 1000 bytes at entry "second"`:                {{name: "first", body: strings.Repeat("0", 600)}, {name: "second", body: strings.Repeat("0", 600)}},
+		`entry "." cannot be written`:                                      {{name: "./", body: ""}, {name: ".", body: ""}},
+	} {
+		dir := filepath.Join(t.TempDir(), "in")
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		err := unpack(dir, bytes.NewReader(gzipOf(t, tarOf(t, entries...))), archiveLimits{1000, 10, 4})
+		require.ErrorContains(t, err, want)
+		f := failureOf(err)
+		require.True(t, f.status >= 400 && f.status < 500, "%d %s", f.status, want)
+		require.NotContains(t, err.Error(), dir)
+		above, err := os.ReadDir(filepath.Dir(dir))
+		require.NoError(t, err)
+		require.Len(t, above, 1, "nothing is written outside")
+	}
+	left, err := os.ReadDir(outside)
+	require.NoError(t, err)
+	require.Empty(t, left)
+
+	whole := gzipOf(t, tarOf(t, good...))
+	for want, archive := range map[string][]byte{
+		"neither .tar.zst nor .tar.gz": []byte("PK\x03\x04zip"),
+		"cannot be read":               whole[:len(whole)/2],
+		"neither .tar.zst":             {},
+		"the archive cannot be read":   gzipOf(t, []byte(strings.Repeat("not a tar", 100))),
+	} {
+		err := unpack(t.TempDir(), bytes.NewReader(archive), archiveLimits{1000, 10, 4})
+		require.ErrorContains(t, err, want)
+		f := failureOf(err)
+		require.True(t, f.status >= 400 && f.status < 500)
+	}
+}
+
+func FuzzUnpack(f *testing.F) {
+	f.Add(gzipOf(f, tarOf(f, good...)))
+	f.Add(zstdOf(f, tarOf(f, good...)))
+	f.Add(gzipOf(f, tarOf(f, entry{name: "../x", body: "y"}, entry{name: "l", kind: tar.TypeSymlink, link: "/"})))
+	f.Fuzz(func(t *testing.T, archive []byte) {
+		above := t.TempDir()
+		dir := filepath.Join(above, "in")
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		_ = unpack(dir, bytes.NewReader(archive), archiveLimits{4096, 16, 4})
+		entries, err := os.ReadDir(above)
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+		total := int64(0)
+		require.NoError(t, filepath.Walk(dir, func(_ string, stat os.FileInfo, err error) error {
+			require.NoError(t, err)
+			require.True(t, stat.Mode().IsDir() || stat.Mode().IsRegular())
+			if stat.Mode().IsRegular() {
+				total += stat.Size()
+			}
+			return nil
+		}))
+		require.LessOrEqual(t, total, int64(4097))
+	})
+}
+
+func TestPutAdapter(t *testing.T) {
+	dir := t.TempDir()
+	s := newSite(t, func(c *Config, _ *Parts) { c.Adapters, c.UploadLimit = dir, 1<<20 })
+	put := func(name string, archive []byte) answer {
+		return s.send(t, http.MethodPut, "/v1/adapters/"+name, string(archive))
+	}
+
+	got := put("mine", zstdOf(t, tarOf(t, good...)))
+	require.Equal(t, http.StatusCreated, got.status, got.body)
+	require.Equal(t, "digest-of-upload", got.header.Get("X-Adapter-Digest"))
+	require.JSONEq(t, `{"name":"mine","state":"known","source":"`+dir+`/mine","digest":"digest-of-upload","method":"lora","rank":8,"bytes":2000,"pinned":false,"references":0}`, got.body)
+	require.FileExists(t, filepath.Join(dir, "mine/adapter_model.safetensors"))
+
+	// The next version replaces it; a folder around the files is fine.
+	wrapped := []entry{{name: "out/", kind: tar.TypeDir}, {name: "out/adapter_config.json", body: "{}"}, {name: "out/new", body: "new"}}
+	got = put("mine", gzipOf(t, tarOf(t, wrapped...)))
+	require.Equal(t, http.StatusOK, got.status, got.body)
+	require.FileExists(t, filepath.Join(dir, "mine/new"))
+	require.NoFileExists(t, filepath.Join(dir, "mine/adapter_model.safetensors"))
+
+	// One that does not load changes nothing, and says why without our paths.
+	got = put("mine", gzipOf(t, tarOf(t, append(good, entry{name: "broken"})...)))
+	require.Equal(t, http.StatusUnprocessableEntity, got.status)
+	require.Contains(t, got.body, `adapter \"mine\" is refused: adapter_model.safetensors: lora_B.weight is missing`)
+	require.FileExists(t, filepath.Join(dir, "mine/new"))
+
+	require.Equal(t, http.StatusBadRequest, put(".hidden", nil).status)
+	require.Equal(t, http.StatusBadRequest, put("base-model", nil).status)
+	require.Equal(t, http.StatusBadRequest, put("org%2Fname", nil).status)
+	require.Equal(t, http.StatusUnprocessableEntity, put("other", gzipOf(t, tarOf(t, entry{name: "x"}))).status)
+	require.Equal(t, http.StatusUnsupportedMediaType, put("other", []byte("hello")).status)
+	require.Equal(t, http.StatusRequestEntityTooLarge, put("other", make([]byte, 2<<20)).status)
+
+	got = s.send(t, http.MethodDelete, "/v1/adapters/mine", "")
+	require.Equal(t, http.StatusNoContent, got.status)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left, "nothing half done is left, and deleted files are gone")
+	require.Equal(t, http.StatusNotFound, s.get(t, "/v1/adapters/mine").status)
+}
+
+func TestPutNeedsAFolder(t *testing.T) {
+	s := newSite(t, nil)
+	got := s.send(t, http.MethodPut, "/v1/adapters/x", string(gzipOf(t, tarOf(t, good...))))
+	require.Equal(t, http.StatusConflict, got.status)
+	require.Contains(t, got.body, "start it with --adapters")
+	s = newSite(t, func(c *Config, p *Parts) { c.ReadOnly = true })
+	require.Equal(t, http.StatusForbidden, s.send(t, http.MethodPut, "/v1/adapters/x", "").status)
+	s = newSite(t, func(c *Config, p *Parts) { p.Catalogue = nil })
+	require.Equal(t, http.StatusNotFound, s.send(t, http.MethodPut, "/v1/adapters/x", "").status)
+	require.Equal(t, http.StatusNotFound, s.post(t, "/v1/completions", `{"prompt":"a","model":"sql"}`).status)
+}
+
+func TestExchangeByRename(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	require.NoError(t, os.MkdirAll(filepath.Join(a, "of-a"), 0o755))
+	require.NoError(t, os.MkdirAll(filepath.Join(b, "of-b"), 0o755))
+	require.NoError(t, exchangeByRename(a, b))
+	require.DirExists(t, filepath.Join(b, "of-a"))
+	require.DirExists(t, filepath.Join(a, "of-b"))
+	require.Error(t, exchangeByRename(filepath.Join(dir, "none"), b))
+	require.DirExists(t, filepath.Join(b, "of-a"))
+}

@@ -1,0 +1,143 @@
+package serve
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// endless makes the engine answer for about a minute, a token every 10 ms.
+func endless(s *site) {
+	s.engine.pause = 10 * time.Millisecond
+	s.engine.script = func(*runtime.Request) (string, runtime.Finish, error) {
+		return strings.Repeat("x", 6000), runtime.FinishEOS, nil
+	}
+}
+
+// A client that goes away frees its slots, whether it was streaming, waiting
+// for the whole answer, or waiting for the first token.
+func TestDisconnectFreesTheSlot(t *testing.T) {
+	for name, body := range map[string]string{
+		"stream":       `{"inputs":"a","stream":true,"parameters":{"max_new_tokens":100}}`,
+		"whole":        `{"inputs":"a","parameters":{"max_new_tokens":100}}`,
+		"before token": `{"inputs":"a","stream":true,"parameters":{"max_new_tokens":100}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, nil)
+			endless(s)
+			if name == "before token" {
+				s.engine.pause = time.Minute
+			}
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+			require.NoError(t, err)
+			_, err = fmt.Fprintf(conn, "POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return s.engine.running.Load() == 1 }, time.Second, time.Millisecond)
+			if name == "stream" {
+				_, err = bufio.NewReader(conn).ReadString('\n')
+				require.NoError(t, err)
+			}
+			gone := time.Now()
+			require.NoError(t, conn.Close())
+			require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 500*time.Millisecond, time.Millisecond)
+			t.Logf("freed after %s", time.Since(gone).Round(time.Millisecond))
+		})
+	}
+}
+
+// A pipelined request behind the one that runs is not a disconnect.
+func TestPipeliningIsNoDisconnect(t *testing.T) {
+	s := newSite(t, nil)
+	s.engine.pause = 20 * time.Millisecond
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	one := "POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{\"inputs\":\"a\"}"
+	_, err = conn.Write([]byte(one + one))
+	require.NoError(t, err)
+	reader := bufio.NewReader(conn)
+	for range 2 {
+		response, err := http.ReadResponse(reader, nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, response.StatusCode)
+		require.NoError(t, response.Body.Close())
+	}
+}
+
+func TestShutdownLetsRequestsFinish(t *testing.T) {
+	s := newSite(t, nil)
+	s.engine.pause = 30 * time.Millisecond // 9 tokens: 270 ms
+	whole, stream := make(chan answer, 1), make(chan answer, 1)
+	go func() { whole <- s.post(t, "/generate", `{"inputs":"a"}`) }()
+	go func() { stream <- s.post(t, "/generate_stream", `{"inputs":"a"}`) }()
+	require.Eventually(t, func() bool { return s.engine.running.Load() == 2 }, time.Second, time.Millisecond)
+	require.Equal(t, 200, s.get(t, "/ready").status)
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	down := make(chan error, 1)
+	go func() { down <- s.server.Shutdown(ctx) }()
+	require.Eventually(t, func() bool { return s.get(t, "/ready").status == 503 }, time.Second, time.Millisecond)
+	require.Equal(t, 200, s.get(t, "/health").status)
+	refused := s.post(t, "/v1/completions", `{"prompt":"a"}`)
+	require.Equal(t, 503, refused.status)
+	require.Equal(t, "1", refused.header.Get("Retry-After"))
+	require.Contains(t, refused.body, `"code":"draining"`)
+
+	require.Contains(t, (<-whole).body, "Hi there.")
+	require.Contains(t, (<-stream).body, `"generated_text":"Hi there."`)
+	require.NoError(t, <-down)
+}
+
+func TestShutdownDeadline(t *testing.T) {
+	s := newSite(t, nil)
+	endless(s)
+	whole, stream := make(chan answer, 1), make(chan answer, 1)
+	go func() { whole <- s.post(t, "/generate", `{"inputs":"a"}`) }()
+	go func() { stream <- s.post(t, "/v1/completions", `{"prompt":"a","stream":true,"max_tokens":100}`) }()
+	require.Eventually(t, func() bool { return s.engine.running.Load() == 2 }, time.Second, time.Millisecond)
+	time.Sleep(30 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, s.server.Shutdown(ctx), "requests were given up")
+	require.Equal(t, 503, (<-whole).status)
+	events := (<-stream).events()
+	require.Contains(t, events[len(events)-2], `"code":"draining"`)
+	require.Zero(t, s.engine.running.Load())
+}
+
+func TestAPIKeys(t *testing.T) {
+	s := newSite(t, func(c *Config, _ *Parts) { c.APIKeys = []string{"first-key", "second-key"} })
+	for key, status := range map[string]int{"": 401, "Bearer first-ke": 401, "first-key": 401, "Bearer first-key": 200, "bearer second-key": 200} {
+		got := s.post(t, "/v1/completions", `{"prompt":"a"}`, "Authorization", key)
+		require.Equal(t, status, got.status, key)
+		if status == 401 {
+			require.Contains(t, got.body, `"code":"invalid_api_key"`)
+			require.Equal(t, "Bearer", got.header.Get("Www-Authenticate"))
+		}
+	}
+	for _, path := range []string{"/health", "/ready", "/metrics"} {
+		require.Equal(t, 200, s.get(t, path).status, path)
+	}
+	require.Equal(t, 401, s.get(t, "/version").status)
+}
+
+// A panic in a handler costs its request alone.
+func TestPanicIsAnAnswer(t *testing.T) {
+	s := newSite(t, nil)
+	s.server.app.Get("/panics", func(*fiber.Ctx) error { panic("boom") })
+	got := s.get(t, "/panics")
+	require.Equal(t, 424, got.status)
+	require.Contains(t, got.body, "the server failed inside: boom")
+	require.Equal(t, 200, s.get(t, "/health").status)
+}

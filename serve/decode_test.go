@@ -1,0 +1,95 @@
+package serve
+
+import (
+	"math"
+	"reflect"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func nan32() float32 { return float32(math.NaN()) }
+
+func TestDecodeNamesTheField(t *testing.T) {
+	for body, want := range map[string]string{
+		``:                                  "the request body is empty: send a JSON object",
+		`[]`:                                "the request body wants to be an object, not an array",
+		`{"prompt":"a"`:                     "the request body is not valid JSON: it ends too early",
+		`{"prompt":"a"} {}`:                 "the request body is not valid JSON: something follows the object at byte 14",
+		`{"promt":"a"}`:                     "promt is not a field of this request; did you mean prompt?",
+		`{"prompt":"a","prompt":"b"}`:       "prompt is given twice",
+		`{"prompt":7}`:                      "prompt wants a string, an array of strings, an array of token ids, or an array of such arrays, not a number",
+		`{"prompt":[]}`:                     "prompt is an empty array: give at least one prompt",
+		`{"prompt":["a",3]}`:                "prompt[1] wants a string or an array of token ids, not a number",
+		`{"prompt":[1,"a"]}`:                "prompt[1] wants a whole number, not a string",
+		`{"prompt":[[1],[2,3.5]]}`:          "prompt[1][1] wants a whole number, not 3.5",
+		`{"prompt":[4294967296]}`:           "prompt[0] is out of range: 4294967296",
+		`{"temperature":"hot"}`:             "temperature wants a number, not a string",
+		`{"n":1.5}`:                         "n wants a whole number, not 1.5",
+		`{"stream":"yes"}`:                  "stream wants true or false, not a string",
+		`{"stop":[1]}`:                      "stop[0] wants a string, not a number",
+		`{"stop":{}}`:                       "stop wants a string or an array of strings, not an object",
+		`{"stream_options":{"usage":true}}`: "stream_options.usage is not a field of this request",
+		`{"logit_bias":{"a":1}}`:            "logit_bias.a is not a token id",
+		`{"logit_bias":{"3":101}}`:          "logit_bias.3 is outside -100 to 100",
+		`{"suffix":"x"}`:                    `suffix is not implemented: leave it out or send ""`,
+		`{"best_of":2}`:                     "best_of is not implemented: leave it out or send 1",
+		`{"guided_json":{}}`:                "guided_json is not implemented: leave it out",
+		`{"response_format":{"type":"json_object"}}`: `response_format is not implemented: leave it out or send {"type":"text"}`,
+	} {
+		var r completionsRequest
+		require.EqualError(t, decode([]byte(body), &r), want, body)
+	}
+}
+
+func TestDecodeTakesDefaults(t *testing.T) {
+	var r completionsRequest
+	require.NoError(t, decode([]byte(` {"prompt":["a",[1,2]],"n":2.0,"suffix":null,"best_of":1,"user":{"x":1},
+		"response_format": {"type": "text"},"stop":"x","logit_bias":{"5":-1},"seed":-1,"temperature":1e-1} `), &r))
+	require.Equal(t, prompts{{text: "a"}, {tokens: []int32{1, 2}}}, r.Prompt)
+	require.Equal(t, 2, *r.N)
+	require.Equal(t, textOrList{"x"}, r.Stop)
+	require.Equal(t, biases{5: -1}, r.LogitBias)
+	require.EqualValues(t, -1, *r.Seed)
+	require.InDelta(t, 0.1, *r.Temperature, 1e-9)
+}
+
+func TestDecodeMessages(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"messages":[{"role":"king","content":"x"}]}`:                                         `messages[0].role is "king": give system, developer, user, assistant or tool`,
+		`{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}`:       `messages[0].content[0].type is "image_url": only text is implemented`,
+		`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`:                           "messages[0].content[0].text is missing",
+		`{"messages":[{"role":"user","contents":"x"}]}`:                                        "messages[0].contents is not a field of this request; did you mean content?",
+		`{"messages":[{"role":"user","content":5}]}`:                                           "messages[0].content wants a string or an array of text parts, not a number",
+		`{"messages":[{"role":"assistant","tool_calls":[{"type":"function","function":{}}]}]}`: `messages[0] cannot be used: tool call "" names no function`,
+		`{"tools":[{"type":"retrieval"}]}`:                                                     `tools[0].type is "retrieval": only function is implemented`,
+		`{"tools":[{"type":"function","function":{}}]}`:                                        "tools[0].function.name is missing",
+		`{"tool_choice":"required"}`:                                                           `tool_choice is not implemented: leave it out or send "auto" or "none"`,
+	} {
+		var r chatRequest
+		require.EqualError(t, decode([]byte(body), &r), want, body)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"prompt":["a",[1,2]],"stop":["x"],"logit_bias":{"1":2}}`))
+	f.Add([]byte(`{"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],"tools":[{"type":"function","function":{"name":"f"}}]}`))
+	f.Add([]byte(`{"a":{"b":[`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, v := range []any{&completionsRequest{}, &chatRequest{}, &generateRequest{}, &loadRequest{}} {
+			_ = decode(body, v)
+		}
+	})
+}
+
+// Every request's fields have one type each: a field that two embedded structs
+// share would be decoded into neither.
+func TestFieldsAreUnique(t *testing.T) {
+	for _, v := range []any{completionsRequest{}, chatRequest{}, generateRequest{}, generateParameters{}, loadRequest{}, tokenizeRequest{}} {
+		seen := map[string]bool{}
+		for _, f := range fieldsOf(reflect.TypeOf(v)) {
+			require.False(t, seen[f.name], "%T.%s", v, f.name)
+			seen[f.name] = true
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package serve
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// Every error has its dialect's shape, the right status and a message that
+// names the thing at fault.
+func TestRefusals(t *testing.T) {
+	s := newSite(t, nil)
+	const openAIShape, tgiShape, vllmShape = `{"error":{"message":"%s","type":"invalid_request_error","param":%s,"code":%s}}`, `{"error":"%s","error_type":"%s"}`, `{"error":{"message":"%s","type":"%s","param":%s,"code":%d}}`
+	for _, c := range []struct {
+		request string // METHOD PATH BODY
+		status  int
+		body    string
+	}{
+		{`POST /v1/completions {"prompt":"a","n":0}`, 400, fmt.Sprintf(openAIShape, "n is 0, outside 1 to 128", `"n"`, "null")},
+		{`POST /v1/completions {"model":"nope","prompt":"a"}`, 404,
+			fmt.Sprintf(openAIShape, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", `"model"`, `"model_not_found"`)},
+		{`POST /v1/completions {}`, 400, fmt.Sprintf(openAIShape, "prompt is missing: give the text to continue", `"prompt"`, "null")},
+		{`POST /v1/completions {"prompt":"a","max_tokens":500}`, 400,
+			fmt.Sprintf(openAIShape, "max_tokens is 500 and the prompt has 2 tokens: this model's maximum context length is 128; ask for at most 126", `"max_tokens"`, "null")},
+		{`POST /v1/completions {"prompt":[1,200]}`, 400, fmt.Sprintf(openAIShape, "prompt: token 200 at place 1 is outside the vocabulary of 96", `"prompt"`, "null")},
+		{`POST /v1/completions {"prompt":"a","top_p":0}`, 400, fmt.Sprintf(openAIShape, "top_p is 0, outside (0, 1]", `"top_p"`, "null")},
+		{`POST /v1/completions {"prompt":"a","temperature":-1}`, 400, fmt.Sprintf(openAIShape, "temperature is -1, outside 0 to 100", `"temperature"`, "null")},
+		{`POST /v1/completions {"prompt":"a","logprobs":21}`, 400, fmt.Sprintf(openAIShape, "logprobs is 21, outside 0 to 20", `"logprobs"`, "null")},
+		{`POST /v1/completions {"prompt":"a","logit_bias":{"96":1}}`, 400, fmt.Sprintf(openAIShape, "logit_bias names token 96: the vocabulary has 96", `"logit_bias"`, "null")},
+		{`POST /v1/completions {"prompt":"a","stream_options":{}}`, 400, fmt.Sprintf(openAIShape, "stream_options is only for stream: true", `"stream_options"`, "null")},
+		{`POST /v1/chat/completions {"messages":[]}`, 400, fmt.Sprintf(openAIShape, "messages is missing: give at least one", `"messages"`, "null")},
+		{`POST /v1/chat/completions {"messages":[{"role":"user"}],"top_logprobs":2}`, 400, fmt.Sprintf(openAIShape, "top_logprobs needs logprobs: true", `"top_logprobs"`, "null")},
+		{`POST /v1/chat/completions {"messages":[{"role":"user"}],"max_tokens":2,"max_completion_tokens":3}`, 400,
+			fmt.Sprintf(openAIShape, "max_tokens is 2 and max_completion_tokens 3: give one", `"max_tokens"`, "null")},
+		{`POST /v1/generate {"inputs":"a","parameters":{"top_k":-1}}`, 400, fmt.Sprintf(openAIShape, "parameters.top_k is -1, below 0", `"parameters.top_k"`, "null")},
+		{`POST /generate {"inputs":"a","parameters":{"top_k":-1}}`, 422, fmt.Sprintf(tgiShape, "parameters.top_k is -1, below 0", "validation")},
+		{`POST /generate {"inputs":"a","parameters":{"adapter_id":"nope"}}`, 404,
+			fmt.Sprintf(tgiShape, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", "validation")},
+		{`POST /generate {"parameters":{}}`, 422, fmt.Sprintf(tgiShape, "inputs is missing: give the text to continue", "validation")},
+		{`POST /generate {"inputs":"a","parameters":{"watermark":true}}`, 422, fmt.Sprintf(tgiShape, "parameters.watermark is not implemented: leave it out or send false", "validation")},
+		{`POST /generate_stream {"inputs":"a","parameters":{"details":true,"decoder_input_details":true}}`, 422,
+			fmt.Sprintf(tgiShape, "parameters.decoder_input_details is not for streams", "validation")},
+		{`POST /tokenize {}`, 422, fmt.Sprintf(tgiShape, "give the text as inputs or, in vLLM's way, as prompt", "validation")},
+		{`POST /detokenize {"tokens":[99]}`, 422, fmt.Sprintf(tgiShape, "tokens[0] is 99: the vocabulary has 96", "validation")},
+		{`POST /v1/load_lora_adapter {"lora_name":"x"}`, 400, fmt.Sprintf(vllmShape, "Both 'lora_name' and 'lora_path' must be provided.", "InvalidUserInput", "null", 400)},
+		{`POST /v1/load_lora_adapter {"lora_name":"sql","lora_path":"/x"}`, 400,
+			fmt.Sprintf(vllmShape, "The lora adapter 'sql' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.", "InvalidUserInput", `"lora_name"`, 400)},
+		{`POST /v1/unload_lora_adapter {"lora_name":"nope"}`, 404, fmt.Sprintf(vllmShape, "The lora adapter 'nope' cannot be found.", "NotFoundError", `"lora_name"`, 404)},
+		{`POST /v1/unload_lora_adapter {"lora_name":""}`, 400, fmt.Sprintf(vllmShape, "'lora_name' needs to be provided to unload a LoRA adapter.", "InvalidUserInput", `"lora_name"`, 400)},
+		{`GET /v1/adapters/nope`, 404, fmt.Sprintf(openAIShape, `adapter \"nope\" is not known here: GET /v1/adapters lists them`, `"name"`, `"adapter_not_found"`)},
+		{`POST /v1/adapters/broken/pin`, 422, fmt.Sprintf(openAIShape, `adapter \"broken\" cannot be served: lora_B.weight is missing`, "null", `"adapter_refused"`)},
+		{`GET /v1/models/nope`, 404, fmt.Sprintf(openAIShape, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", `"model"`, `"model_not_found"`)},
+		{`GET /v1/nothing`, 404, fmt.Sprintf(openAIShape, "there is no /v1/nothing here: GET /openapi.json describes the routes", "null", `"no_route"`)},
+		{`GET /nothing`, 404, fmt.Sprintf(tgiShape, "there is no /nothing here: GET /openapi.json describes the routes", "validation")},
+		{`DELETE /v1/models`, 405, fmt.Sprintf(openAIShape, "/v1/models does not take DELETE: use GET", "null", `"no_method"`)},
+	} {
+		method, rest, _ := strings.Cut(c.request, " ")
+		path, body, _ := strings.Cut(rest, " ")
+		got := s.send(t, method, path, body)
+		require.Equal(t, c.body, got.body, c.request)
+		require.Equal(t, c.status, got.status, c.request)
+		require.Equal(t, "application/json", got.header.Get("Content-Type"), c.request)
+	}
+	require.Empty(t, s.engine.requests(), "what is refused never reaches the engine")
+}
+
+// What the engine reports becomes each dialect's status.
+func TestEngineErrors(t *testing.T) {
+	for _, c := range []struct {
+		err                 error
+		openAI, tgi         int
+		openAIBody, tgiBody string
+	}{
+		{runtime.ErrQueueFull, 429, 429, `"code":"queue_full"`, `"error_type":"overloaded"`},
+		{runtime.ErrClosed, 503, 503, `"code":"draining"`, `"error_type":"overloaded"`},
+		{fmt.Errorf("%w: 3 tokens too many", runtime.ErrPrompt), 400, 422, "3 tokens too many", `"error_type":"validation"`},
+		{fmt.Errorf("%w: \"x\"", runtime.ErrUnknownAdapter), 404, 404, "model_not_found", `"error_type":"validation"`},
+		{runtime.ErrNotFinite, 500, 424, `"type":"server_error"`, `"error_type":"generation"`},
+		{fmt.Errorf("%w: full", runtime.ErrAdapterBudget), 503, 503, "--adapter-budget", `"error_type":"overloaded"`},
+		{errBroken, 422, 422, `adapter \"sql\" cannot be served: lora_B.weight is missing`, `"error_type":"validation"`},
+	} {
+		for _, stream := range []string{"false", "true"} {
+			for _, late := range []bool{false, true} {
+				s := newSite(t, nil)
+				if late {
+					s.engine.script = func(*runtime.Request) (string, runtime.Finish, error) { return "", "", c.err }
+				} else {
+					s.engine.refuse = c.err
+				}
+				got := s.post(t, "/v1/completions", `{"model":"sql","prompt":"a","stream":`+stream+`}`)
+				require.Equal(t, c.openAI, got.status, "%s %s", c.err, got.body)
+				require.Contains(t, got.body, c.openAIBody)
+				require.Equal(t, c.openAI == 429 || c.openAI == 503, got.header.Get("Retry-After") != "", c.err)
+				got = s.post(t, "/generate", `{"inputs":"a","stream":`+stream+`,"parameters":{"adapter_id":"sql"}}`)
+				require.Equal(t, c.tgi, got.status, "%s %s", c.err, got.body)
+				require.Contains(t, got.body, c.tgiBody)
+			}
+		}
+	}
+}
+
+// What goes wrong after the first token is an event of the stream.
+func TestErrorInMidStream(t *testing.T) {
+	s := newSite(t, nil)
+	s.engine.script = func(*runtime.Request) (string, runtime.Finish, error) { return "ab", "", runtime.ErrNotFinite }
+	got := s.post(t, "/v1/completions", `{"prompt":"a","stream":true}`)
+	events := got.events()
+	require.Equal(t, http.StatusOK, got.status)
+	require.Len(t, events, 4)
+	require.Equal(t, `{"error":{"message":"the model computed a value that is not finite","type":"server_error","param":null,"code":null}}`, events[2])
+	require.Equal(t, "[DONE]", events[3])
+
+	got = s.post(t, "/generate_stream", `{"inputs":"a"}`)
+	events = got.events()
+	require.Len(t, events, 3)
+	require.Equal(t, `{"error":"the model computed a value that is not finite","error_type":"generation"}`, events[2])
+}
+
+func TestBodyLimit(t *testing.T) {
+	s := newSite(t, func(c *Config, _ *Parts) { c.BodyLimit = 100_000 })
+	long := `{"prompt":"` + strings.Repeat("a", 200_000) + `"}`
+	got := s.post(t, "/v1/completions", long)
+	require.Equal(t, http.StatusRequestEntityTooLarge, got.status)
+	require.Contains(t, got.body, "larger than the 100000 bytes this server takes: send less, or raise --body-limit")
+	require.Equal(t, http.StatusBadRequest, s.post(t, "/v1/completions", long[:80_000]).status, "a body above the first buffer is read whole")
+}

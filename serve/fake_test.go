@@ -1,0 +1,352 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeEngine answers every request with script's text, a token a step, and
+// counts what runs.
+type fakeEngine struct {
+	text    *tokenizer.Tokenizer
+	script  func(r *runtime.Request) (text string, finish runtime.Finish, err error)
+	refuse  error         // of Submit
+	pause   time.Duration // before each token
+	running atomic.Int32
+	ended   atomic.Int32
+
+	mu   sync.Mutex
+	seen []*runtime.Request
+}
+
+func (e *fakeEngine) Options() runtime.Options {
+	return runtime.Options{Slots: 4, Queue: 8, StepTokens: 64, Context: 128, CacheBlocks: 16}
+}
+
+func (e *fakeEngine) Snapshot() runtime.Snapshot {
+	return runtime.Snapshot{Running: int(e.running.Load()), Waiting: 2, Blocks: 16, BlocksUsed: 4, WaitingAdapters: []string{"cold", "sql"}}
+}
+
+func (e *fakeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seen = append(e.seen, r)
+	if e.refuse != nil {
+		return nil, e.refuse
+	}
+	e.running.Add(1)
+	return &fakeStream{engine: e, request: r}, nil
+}
+
+func (e *fakeEngine) requests() []*runtime.Request {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]*runtime.Request(nil), e.seen...)
+}
+
+type fakeStream struct {
+	engine  *fakeEngine
+	request *runtime.Request
+	events  []runtime.Event
+	made    bool
+	err     error
+	once    sync.Once
+}
+
+func (s *fakeStream) Digest() string {
+	if s.request.Adapter == "" {
+		return ""
+	}
+	return "digest-of-" + s.request.Adapter
+}
+
+func (s *fakeStream) Close() {
+	s.once.Do(func() { s.engine.running.Add(-1); s.engine.ended.Add(1) })
+}
+
+func (s *fakeStream) Next(ctx context.Context) (runtime.Event, error) {
+	if !s.made {
+		s.made = true
+		s.make()
+	}
+	select {
+	case <-time.After(s.engine.pause):
+	case <-ctx.Done():
+		return runtime.Event{}, ctx.Err()
+	}
+	if len(s.events) == 0 {
+		if s.err != nil {
+			return runtime.Event{}, s.err
+		}
+		return runtime.Event{}, io.EOF
+	}
+	e := s.events[0]
+	s.events = s.events[1:]
+	return e, nil
+}
+
+// make lays out the events of the whole answer. A token's logprob is -0.25
+// times its place, and "!" is always the next likeliest, at -3.
+func (s *fakeStream) make() {
+	r := s.request
+	text, finish, err := s.engine.script(r)
+	s.err = err
+	second, _ := s.engine.text.ID("!")
+	top := func(l runtime.Logprob, n int) []runtime.Logprob {
+		return []runtime.Logprob{l, {Token: second, Logprob: -3}}[:min(max(n, 0), 2)]
+	}
+	if r.PromptLogprobs >= 0 {
+		var prompt []runtime.PromptToken
+		for i, id := range r.Prompt {
+			l := runtime.Logprob{Token: id, Logprob: -0.25 * float32(i)}
+			if i == 0 {
+				l.Logprob = nan32()
+			}
+			prompt = append(prompt, runtime.PromptToken{Logprob: l, Top: top(l, r.PromptLogprobs)})
+		}
+		s.events = append(s.events, runtime.Event{Token: runtime.NoToken, Prompt: prompt})
+	}
+	ids := s.engine.text.Encode(text, false)
+	if r.MaxTokens >= 0 && len(ids) >= r.MaxTokens {
+		ids, finish = ids[:r.MaxTokens], runtime.FinishLength
+	}
+	for i, id := range ids {
+		l := runtime.Logprob{Token: id, Logprob: -0.25 * float32(i+1)}
+		e := runtime.Event{Token: id, Text: s.engine.text.Decode([]int32{id}, true)}
+		if r.Logprobs >= 0 {
+			e.Logprob, e.Top = l.Logprob, top(l, r.Logprobs)
+		}
+		s.events = append(s.events, e)
+	}
+	for _, stop := range r.Stop { // as the engine does: what is held back never shows
+		if at := strings.Index(text, stop); at >= 0 {
+			s.events, finish = s.events[:len(s.events)-len(ids)+at+len(stop)], runtime.FinishStop
+			for i := len(s.events) - len(stop); i < len(s.events); i++ {
+				s.events[i].Text = ""
+			}
+		}
+	}
+	if err != nil {
+		return
+	}
+	if len(ids) == 0 {
+		s.events = append(s.events, runtime.Event{Token: runtime.NoToken})
+	}
+	last := &s.events[len(s.events)-1]
+	last.Finish = finish
+	last.Usage = &runtime.Usage{
+		PromptTokens: len(r.Prompt), CachedTokens: 1, CompletionTokens: len(ids), Seed: r.Sampling.Seed, AdapterDigest: s.Digest(),
+		Queued: 3 * time.Millisecond, FirstToken: 5 * time.Millisecond, Total: 12 * time.Millisecond,
+	}
+}
+
+// fakeCatalogue has adapters by name; those that begin with "broken" do not
+// load.
+type fakeCatalogue struct {
+	mu      sync.Mutex
+	entries map[string]*runtime.Entry
+}
+
+func newFakeCatalogue(names ...string) *fakeCatalogue {
+	c := &fakeCatalogue{entries: map[string]*runtime.Entry{}}
+	for _, n := range names {
+		c.entries[n] = &runtime.Entry{Name: n, URI: "/adapters/" + n, State: runtime.Known}
+	}
+	return c
+}
+
+func (c *fakeCatalogue) with(name string, f func(e *runtime.Entry) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.entries[name]; ok {
+		return f(e)
+	}
+	return fmt.Errorf("%w: %q", runtime.ErrUnknownAdapter, name)
+}
+
+func (c *fakeCatalogue) Add(name, uri string) error { return c.Replace(name, uri) }
+
+func (c *fakeCatalogue) Replace(name, uri string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries[name] = &runtime.Entry{Name: name, URI: uri, State: runtime.Known}
+	return nil
+}
+
+func (c *fakeCatalogue) Remove(name string) error {
+	return c.with(name, func(*runtime.Entry) error { delete(c.entries, name); return nil })
+}
+
+var errBroken = errors.New("lora_B.weight is missing")
+
+func (c *fakeCatalogue) Load(_ context.Context, name string) (entry runtime.Entry, err error) {
+	err = c.with(name, func(e *runtime.Entry) error {
+		if strings.HasPrefix(name, "broken") {
+			return errBroken
+		}
+		e.State, e.Digest, e.Method, e.Rank, e.Bytes = runtime.Resident, "digest-of-"+name, "lora", 4, 1000
+		entry = *e
+		return nil
+	})
+	return entry, err
+}
+
+func (c *fakeCatalogue) Pin(ctx context.Context, name string) error {
+	if _, err := c.Load(ctx, name); err != nil {
+		return err
+	}
+	return c.with(name, func(e *runtime.Entry) error { e.Pinned = true; return nil })
+}
+
+func (c *fakeCatalogue) Unpin(name string) error {
+	return c.with(name, func(e *runtime.Entry) error { e.Pinned = false; return nil })
+}
+
+func (c *fakeCatalogue) Lookup(name string) (entry runtime.Entry, err error) {
+	err = c.with(name, func(e *runtime.Entry) error { entry = *e; return nil })
+	return entry, err
+}
+
+func (c *fakeCatalogue) List() []runtime.Entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []runtime.Entry
+	for _, e := range c.entries {
+		list = append(list, *e)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
+	return list
+}
+
+func (c *fakeCatalogue) Bytes() (used, budget int) { return 1000, 1 << 20 }
+
+// site is a server on a real listener.
+type site struct {
+	url       string
+	engine    *fakeEngine
+	catalogue *fakeCatalogue
+	server    *Server
+	client    *http.Client
+}
+
+// newSite starts a server whose engine answers "Hi there.".
+func newSite(t *testing.T, change func(*Config, *Parts)) *site {
+	t.Helper()
+	text := testTokenizer(t)
+	template, err := chat.Load("testdata")
+	require.NoError(t, err)
+	s := &site{
+		engine: &fakeEngine{text: text, script: func(*runtime.Request) (string, runtime.Finish, error) {
+			return "Hi there.", runtime.FinishEOS, nil
+		}},
+		catalogue: newFakeCatalogue("sql", "cold", "broken"),
+		client:    &http.Client{Transport: &http.Transport{}},
+	}
+	parts := Parts{
+		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics(),
+		Base: &models.Config{Architecture: "LlamaForCausalLM", Vocabulary: text.VocabSize(), Context: 128, Precision: "F32"},
+		Load: func(_ context.Context, src runtime.Source) (runtime.Adapter, error) {
+			if _, err := os.Stat(src.Dir + "/broken"); err == nil {
+				return nil, fmt.Errorf("%s/adapter_model.safetensors: %w", src.Dir, errBroken)
+			}
+			return fakeAdapter{}, nil
+		},
+	}
+	config := Config{Name: "base-model", Source: "/models/base", Version: "1.2.3"}
+	if change != nil {
+		change(&config, &parts)
+	}
+	s.server, err = New(parts, config)
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s.url = "http://" + listener.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- s.server.Serve(listener) }()
+	t.Cleanup(func() {
+		s.client.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.server.Shutdown(ctx)
+		require.NoError(t, <-served)
+	})
+	return s
+}
+
+func testTokenizer(t *testing.T) *tokenizer.Tokenizer {
+	t.Helper()
+	text, err := tokenizer.Load("testdata")
+	require.NoError(t, err)
+	return text
+}
+
+type fakeAdapter struct{ runtime.Adapter }
+
+func (fakeAdapter) Digest() string { return "digest-of-upload" }
+func (fakeAdapter) Bytes() int     { return 2000 }
+func (fakeAdapter) Method() string { return "lora" }
+func (fakeAdapter) Rank() int      { return 8 }
+
+// answer is a response read whole.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (s *site) send(t *testing.T, method, path, body string, headers ...string) answer {
+	t.Helper()
+	request, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := s.client.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return answer{response.StatusCode, response.Header, string(text)}
+}
+
+func (s *site) post(t *testing.T, path, body string, headers ...string) answer {
+	t.Helper()
+	return s.send(t, http.MethodPost, path, body, headers...)
+}
+
+func (s *site) get(t *testing.T, path string) answer {
+	t.Helper()
+	return s.send(t, http.MethodGet, path, "")
+}
+
+// events are the data lines of a stream.
+func (a answer) events() []string {
+	var events []string
+	for line := range strings.Lines(a.body) {
+		if data, ok := strings.CutPrefix(strings.TrimSpace(line), "data: "); ok {
+			events = append(events, data)
+		}
+	}
+	return events
+}

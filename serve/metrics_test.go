@@ -1,0 +1,78 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// Gateways route by these; they say what is, at the moment they are asked.
+func TestMetricsOfGateways(t *testing.T) {
+	s := newSite(t, nil)
+	_, err := s.catalogue.Load(context.Background(), "sql")
+	require.NoError(t, err)
+	text := s.get(t, "/metrics").body
+	for _, line := range []string{
+		`vllm:num_requests_running{model_name="base-model"} 0`,
+		`vllm:num_requests_waiting{model_name="base-model"} 2`,
+		`vllm:kv_cache_usage_perc{model_name="base-model"} 0.25`,
+		`vllm:cache_config_info{block_size="32",num_gpu_blocks="16"} 1`,
+		`vllm:lora_requests_info{max_lora="4",running_lora_adapters="sql",waiting_lora_adapters="cold"} 1.`,
+		`peft_adapters{state="resident"} 1`,
+		`peft_adapters{state="known"} 2`,
+		`peft_adapter_bytes 1000`,
+		`peft_build_info{base="base-model",precision="F32",version="1.2.3"} 1`,
+	} {
+		require.Contains(t, text, "\n"+line)
+	}
+	require.NoError(t, s.catalogue.Remove("sql"))
+	require.Contains(t, s.get(t, "/metrics").body, `running_lora_adapters="",waiting_lora_adapters="cold,sql"`)
+}
+
+func TestMetricsByAdapter(t *testing.T) {
+	s := newSite(t, nil)
+	m := s.server.metrics
+	m.Finished("sql", runtime.FinishLength, runtime.Usage{PromptTokens: 5, CachedTokens: 2, CompletionTokens: 7, AdapterDigest: "d1", FirstToken: time.Second}, nil)
+	m.Finished("sql", "", runtime.Usage{AdapterDigest: "d2"}, context.Canceled)
+	m.Loaded("sql", time.Second, nil)
+	m.Evicted("sql", "d1", 500)
+	s.post(t, "/v1/completions", `{"n":0}`)
+	text := s.get(t, "/metrics").body
+	for _, line := range []string{
+		`peft_requests_total{adapter="sql",digest="d1",outcome="length"} 1`,
+		`peft_requests_total{adapter="sql",digest="d2",outcome="cancelled"} 1`,
+		`peft_completion_tokens_total{adapter="sql",digest="d1"} 7`,
+		`peft_cached_prompt_tokens_total{adapter="sql",digest="d1"} 2`,
+		`peft_time_to_first_token_seconds_count{adapter="sql",digest="d1"} 1`,
+		`peft_adapter_loads_total{outcome="loaded"} 1`,
+		`peft_adapter_freed_bytes_total 500`,
+		`peft_http_requests_total{method="POST",route="/v1/completions",status="400"} 1`,
+	} {
+		require.Contains(t, text, "\n"+line)
+	}
+}
+
+// However many adapters come, the series stay few; what is forgotten makes
+// room.
+func TestMetricsAreBounded(t *testing.T) {
+	s := newSite(t, nil)
+	for i := range 3 * maxLabelled {
+		_ = s.catalogue.Add(fmt.Sprintf("a%d", i), "/x")
+		s.server.metrics.Finished(fmt.Sprintf("a%d", i), runtime.FinishEOS, runtime.Usage{AdapterDigest: "d"}, nil)
+	}
+	text := s.get(t, "/metrics").body
+	require.Equal(t, maxLabelled+1, strings.Count(text, "\npeft_requests_total{"))
+	require.Contains(t, text, fmt.Sprintf(`peft_requests_total{adapter="(other)",digest="",outcome="eos"} %d`, 2*maxLabelled))
+	for i := range 3 * maxLabelled {
+		_ = s.catalogue.Remove(fmt.Sprintf("a%d", i))
+	}
+	require.NotContains(t, s.get(t, "/metrics").body, `adapter="a1"`)
+	s.server.metrics.Finished("new", runtime.FinishEOS, runtime.Usage{AdapterDigest: "d"}, nil)
+	require.Contains(t, s.get(t, "/metrics").body, `peft_requests_total{adapter="new",digest="d",outcome="eos"} 1`)
+}

@@ -81,8 +81,8 @@ func BenchmarkGradients(b *testing.B) {
 	defer p.Close()
 	rng := rand.New(rand.NewPCG(7, 8))
 	const rows, cols, outs = 512, 576, 1536
-	x, _ := guarded(rng, rows, cols, 0)
-	dy, _ := guarded(rng, rows, outs, 0)
+	x := aligned(rng, rows, cols)
+	dy := aligned(rng, rows, outs)
 	dw := NewMatrix(outs, cols)
 	for _, i := range implementations()[1:] {
 		report := func(b *testing.B) {

@@ -250,7 +250,7 @@ func BenchmarkMatMul(b *testing.B) {
 				if s[1]%f.BlockLen() != 0 {
 					continue
 				}
-				x, _ := guarded(rng, s[0], s[1], 0)
+				x := aligned(rng, s[0], s[1])
 				weight := randomWeight(rng, f, s[2], s[1])
 				dst := NewMatrix(s[0], s[2])
 				b.Run(fmt.Sprintf("%s/%s/%dx%dx%d", i.name, f, s[0], s[1], s[2]), func(b *testing.B) {
@@ -266,4 +266,14 @@ func BenchmarkMatMul(b *testing.B) {
 			}
 		}
 	}
+}
+
+// aligned returns normal values as the arenas hold them: rows that start on a
+// cache line where their length allows it.
+func aligned(rng *rand.Rand, rows, cols int) Matrix {
+	m := NewMatrix(rows, cols)
+	for i := range m.Data {
+		m.Data[i] = float32(rng.NormFloat64())
+	}
+	return m
 }

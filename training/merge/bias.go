@@ -1,0 +1,63 @@
+package merge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// biasGroups says which switch of config.json gives an architecture biases at
+// which modules (transformers' modeling files). A class that is absent has no
+// switch.
+var biasGroups = map[string]map[string][]string{
+	"LlamaForCausalLM": {"attention_bias": {"q_proj", "k_proj", "v_proj", "o_proj"}, "mlp_bias": {"gate_proj", "up_proj", "down_proj"}},
+	"Qwen3ForCausalLM": {"attention_bias": {"q_proj", "k_proj", "v_proj", "o_proj"}},
+}
+
+// biases makes room for the biases that the adapter adds where the base has
+// none: the configuration's switch is set, and the other modules that it
+// switches get zeros.
+func (j *job) biases() error {
+	architecture := j.model.Config().Architecture
+	for _, name := range slices.Clone(j.order) {
+		c := j.changes[name]
+		s := j.model.Sites()[c.Site]
+		if c.Suffix != ".bias" || s.Kind != models.LinearSite || len(s.Linear.Bias) > 0 {
+			continue
+		}
+		key := ""
+		for k, modules := range biasGroups[architecture] {
+			if slices.Contains(modules, s.Module()) {
+				key = k
+			}
+		}
+		if key == "" || s.Head {
+			return fmt.Errorf("%w: the adapter adds one at %s, and transformers' %s has none there", ErrBias, s.Name, architecture)
+		}
+		j.config[key] = true
+	}
+	if j.source.GGUF != nil {
+		return nil // a file's biases are each for themselves
+	}
+	for key, on := range j.config {
+		if modules := biasGroups[architecture][key]; on == true {
+			j.fillGroup(modules)
+		}
+	}
+	return nil
+}
+
+// fillGroup adds zero biases at modules that have none.
+func (j *job) fillGroup(modules []string) {
+	for site, s := range j.model.Sites() {
+		if s.Kind != models.LinearSite || !slices.Contains(modules, s.Module()) || len(s.Linear.Bias) > 0 || strings.HasSuffix(s.Name, "lm_head") {
+			continue
+		}
+		if _, ok := j.changes[s.Name+".bias"]; !ok {
+			j.add(adapters.Merged{Site: site, Suffix: ".bias", Rows: 1, Cols: s.Linear.W.Rows, Row: func(dst []float64, _ int) { clear(dst) }})
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package merge
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/safetensors"
+)
+
+// mergedKey is where a merged model names the adapters it holds, by digest: in
+// the metadata of its files.
+const mergedKey = "peft_serve.merged"
+
+// piece is one tensor of the result.
+type piece struct {
+	name  string
+	dtype safetensors.DType
+	shape []int
+	bytes func() ([]byte, error)
+}
+
+func (p piece) size() int { return safetensors.Tensor{Shape: p.shape}.Len() * p.dtype.Size() }
+
+// write makes the result beside Output, verifies it and gives it its name.
+func (j *job) write() error {
+	out, err := filepath.Abs(j.Output)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return fmt.Errorf("%w: %w", ErrOutput, err)
+	}
+	temporary, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".*")
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOutput, err)
+	}
+	defer os.RemoveAll(temporary)
+	made := filepath.Join(temporary, filepath.Base(out))
+	if j.source.GGUF != nil && strings.HasSuffix(out, ".gguf") {
+		err = j.writeGGUF(made)
+	} else {
+		err = j.writeFolder(made)
+	}
+	if err == nil {
+		j.report.Changed = slices.Sorted(slices.Values(j.order))
+		j.report.Drift, j.report.Largest = j.drift.share(), j.drift.largest
+		err = j.verify(made)
+	}
+	if err != nil {
+		return err
+	}
+	return place(made, out)
+}
+
+// place renames made to out; what was at out goes only once made has its name.
+func place(made, out string) error {
+	old := made + ".old"
+	if err := os.Rename(out, old); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrOutput, err)
+	}
+	if err := os.Rename(made, out); err != nil {
+		return fmt.Errorf("%w: %w", ErrOutput, errors.Join(err, os.Rename(old, out)))
+	}
+	return nil
+}
+
+// mark returns the digests that the result is to name, given those that the
+// base names.
+func (j *job) mark(before string) (string, error) {
+	digest := j.adapter.Digest()
+	if slices.Contains(strings.Fields(before), digest) {
+		return "", fmt.Errorf("%w: %s holds %s", ErrAgain, j.Base, digest)
+	}
+	return strings.TrimSpace(before + " " + digest), nil
+}
+
+// target is the format of a tensor in the result, given its own.
+func (j *job) target(own kernels.Format, name string) (kernels.Format, error) {
+	if j.format != nil {
+		return *j.format, nil
+	}
+	if own.BlockLen() > 1 {
+		return own, fmt.Errorf("%w: %s is %s, and weights with an adapter in them cannot keep that form exactly: "+
+			"--dtype f16 (or bf16, f32) writes them in that precision; merging into the unquantised model loses less", ErrQuantised, name, own)
+	}
+	return own, nil
+}
+
+// loss warns of what a quantised base means for the result.
+func (j *job) loss(form string, tensors, grown int) {
+	j.report.Warnings = append(j.report.Warnings, fmt.Sprintf(
+		"%d tensors were %s and are %s now: what that form lost of the original weights stays lost, the result is %.1f MB larger, "+
+			"and quantising it again would round the adapter away in part; merge into the unquantised model where you have it",
+		tensors, form, strings.ToLower(j.DType), float64(grown)/1e6))
+}
+
+var dtypes = map[kernels.Format]safetensors.DType{kernels.F32: safetensors.F32, kernels.F16: safetensors.F16, kernels.BF16: safetensors.BF16}
+
+// converted returns stored values in another float format; the same bytes
+// where it is the same. A NaN or an infinity is an error.
+func converted(name string, w kernels.Weight, f kernels.Format) ([]byte, error) {
+	row := make([]float32, w.Cols)
+	var out []byte
+	if w.Format != f {
+		out = make([]byte, w.Rows*f.RowBytes(w.Cols))
+	}
+	for i := range w.Rows {
+		kernels.Decode(row, w.Format, w.Row(i))
+		if !kernels.Finite(row) {
+			return nil, fmt.Errorf("%w: tensor %q of the base holds a NaN or an infinity in row %d", ErrNotFinite, name, i)
+		}
+		if out == nil {
+			continue
+		}
+		dst := out[i*f.RowBytes(w.Cols):][:f.RowBytes(w.Cols)]
+		if err := kernels.Encode(dst, f, row); err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		kernels.Decode(row, f, dst)
+		if !kernels.Finite(row) {
+			return nil, fmt.Errorf("%w: tensor %q of the base does not fit %s in row %d", ErrNotFinite, name, f, i)
+		}
+	}
+	if out == nil {
+		return w.Data, nil
+	}
+	return out, nil
+}

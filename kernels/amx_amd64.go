@@ -130,73 +130,73 @@ func amxPackQ5_K(dst *byte, src *byte, d *float32, m *float32, n int)
 func amxPackQ6_K(dst *byte, src *byte, d *float32, m *float32, n int)
 
 // amxPackQ8_0 and amxMul in one, for acc[o] 16 outputs of the one row.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxOneQ8_0(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackQ8_0 and amxMul in one, for acc[o] tiles of 16 outputs × 16 rows.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxFewQ8_0(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackQ4_0 and amxMul in one, for acc[o] 16 outputs of the one row.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxOneQ4_0(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackQ4_0 and amxMul in one, for acc[o] tiles of 16 outputs × 16 rows.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxFewQ4_0(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackQ4_1 and amxMul in one, for acc[o] 16 outputs of the one row.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxOneQ4_1(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackQ4_1 and amxMul in one, for acc[o] tiles of 16 outputs × 16 rows.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxFewQ4_1(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackF16 and amxMul in one, for acc[o] 16 outputs of the one row.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxOneF16(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackF16 and amxMul in one, for acc[o] tiles of 16 outputs × 16 rows.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxFewF16(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackBF16 and amxMul in one, for acc[o] 16 outputs of the one row.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxOneBF16(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackBF16 and amxMul in one, for acc[o] tiles of 16 outputs × 16 rows.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxFewBF16(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackF32 and amxMul in one, for acc[o] 16 outputs of the one row.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxOneF32(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 
 // amxPackF32 and amxMul in one, for acc[o] tiles of 16 outputs × 16 rows.
-// scratch takes 10 KiB.
+// scratch takes 14 KiB.
 //
 //go:noescape
 func amxFewF32(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)

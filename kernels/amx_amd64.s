@@ -3201,26 +3201,27 @@ GLOBL i00000020<>(SB), RODATA|NOPTR, $64
 // func amxOneQ8_0(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·amxOneQ8_0(SB), $16-64
-	LEAQ tileShapeOne<>+0(SB), AX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
-	BYTE $0x00
-	MOVQ acc+0(FP), R11
-	MOVQ R11, (SP)
-	MOVQ outs+48(FP), R11
-	MOVQ R11, 8(SP)
-	MOVQ $0x00000040, DX
-	MOVQ $0x00000004, R15
-	MOVQ rowBytes+16(FP), SI
-	LEAQ (SI)(SI*2), DI
-	MOVQ src+8(FP), AX
-	MOVQ SI, R14
-	SHLQ $0x04, R14
-	ADDQ AX, R14
-	MOVQ scratch+40(FP), R9
-	LEAQ 2304(R9), R10
+	LEAQ      tileShapeOne<>+0(SB), AX
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0x00
+	MOVQ      acc+0(FP), R11
+	MOVQ      R11, (SP)
+	MOVQ      outs+48(FP), R11
+	MOVQ      R11, 8(SP)
+	MOVQ      $0x00000008, DX
+	MOVQ      rowBytes+16(FP), SI
+	LEAQ      (SI)(SI*2), DI
+	MOVQ      src+8(FP), AX
+	MOVQ      SI, R14
+	SHLQ      $0x04, R14
+	ADDQ      AX, R14
+	MOVQ      scratch+40(FP), R9
+	LEAQ      2304(R9), R10
+	LEAQ      2304(R10), R15
+	VMOVDQU32 evens<>+0(SB), Z1
 
 outs:
 	LEAQ       (AX)(SI*4), BX
@@ -3387,87 +3388,8 @@ outs:
 	ADDQ       $0x00000022, CX
 	ADDQ       $0x00000022, R13
 	ADDQ       $0x00000220, R14
-
-block:
-	BYTE        $0xc4
-	BYTE        $0xe2
-	BYTE        $0x7b
-	BYTE        $0x49
-	BYTE        $0xc0
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7b
-	BYTE        $0x4b
-	BYTE        $0x8c
-	BYTE        $0x11
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7b
-	BYTE        $0x4b
-	BYTE        $0xb4
-	BYTE        $0x14
-	BYTE        $0x00
-	BYTE        $0x08
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0xc4
-	BYTE        $0xe2
-	BYTE        $0x4a
-	BYTE        $0x5c
-	BYTE        $0xc1
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7b
-	BYTE        $0x4b
-	BYTE        $0xac
-	BYTE        $0x14
-	BYTE        $0x00
-	BYTE        $0x04
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0xc4
-	BYTE        $0xe2
-	BYTE        $0x52
-	BYTE        $0x5c
-	BYTE        $0xc1
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7b
-	BYTE        $0x4b
-	BYTE        $0xa4
-	BYTE        $0x14
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0xc4
-	BYTE        $0xe2
-	BYTE        $0x5a
-	BYTE        $0x5c
-	BYTE        $0xc1
-	BYTE        $0xc4
-	BYTE        $0x82
-	BYTE        $0x7a
-	BYTE        $0x4b
-	BYTE        $0x84
-	BYTE        $0x39
-	BYTE        $0x00
-	BYTE        $0x04
-	BYTE        $0x00
-	BYTE        $0x00
-	MOVQ        blocks+56(FP), R11
-	CMPQ        R11, R8
-	JEQ         packed
-	VCVTPH2PS   2048(R10), Z28
-	VFMADD231PS 1024(R10), Z28, Z0
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	MOVWLZX    (AX), R11
 	MOVW       R11, 2048(R10)
 	PREFETCHT1 (R14)
@@ -3627,13 +3549,261 @@ packed:
 	ADDQ       $0x00000022, R13
 	ADDQ       $0x00000220, R14
 
-last:
-	XCHGQ       R9, R10
+block:
+	BYTE        $0xc4
+	BYTE        $0xe2
+	BYTE        $0x7b
+	BYTE        $0x49
+	BYTE        $0xc0
+	BYTE        $0xc4
+	BYTE        $0xc2
+	BYTE        $0x7b
+	BYTE        $0x4b
+	BYTE        $0x8c
+	BYTE        $0xd1
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0xc4
+	BYTE        $0xc2
+	BYTE        $0x7b
+	BYTE        $0x4b
+	BYTE        $0xb4
+	BYTE        $0xd4
+	BYTE        $0x00
+	BYTE        $0x08
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0xc4
+	BYTE        $0xe2
+	BYTE        $0x4a
+	BYTE        $0x5c
+	BYTE        $0xc1
+	BYTE        $0xc4
+	BYTE        $0xc2
+	BYTE        $0x7b
+	BYTE        $0x4b
+	BYTE        $0xac
+	BYTE        $0xd4
+	BYTE        $0x00
+	BYTE        $0x04
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0xc4
+	BYTE        $0xe2
+	BYTE        $0x52
+	BYTE        $0x5c
+	BYTE        $0xc1
+	BYTE        $0xc4
+	BYTE        $0xc2
+	BYTE        $0x7b
+	BYTE        $0x4b
+	BYTE        $0xa4
+	BYTE        $0xd4
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0xc4
+	BYTE        $0xe2
+	BYTE        $0x5a
+	BYTE        $0x5c
+	BYTE        $0xc1
+	BYTE        $0xc4
+	BYTE        $0xc2
+	BYTE        $0x7a
+	BYTE        $0x4b
+	BYTE        $0x84
+	BYTE        $0x11
+	BYTE        $0x00
+	BYTE        $0x04
+	BYTE        $0x00
+	BYTE        $0x00
+	MOVQ        blocks+56(FP), R11
+	CMPQ        R11, R8
+	JEQ         scaled
+	VCVTPH2PS   2048(R15), Z28
+	VMOVDQA32   Z1, Z2
+	VMOVUPS     1024(R15), Z3
+	VPERMI2PS   1088(R15), Z3, Z2
+	VFMADD231PS Z2, Z28, Z0
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	MOVWLZX    (AX), R11
+	MOVW       R11, 2048(R15)
+	PREFETCHT1 (R14)
+	VPMOVSXBD  2(AX), Z16
+	VPMOVSXBD  18(AX), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, (R15)
+	MOVWLZX    (AX)(SI*1), R11
+	MOVW       R11, 2050(R15)
+	PREFETCHT1 64(R14)
+	VPMOVSXBD  2(AX)(SI*1), Z22
+	VPMOVSXBD  18(AX)(SI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 64(R15)
+	MOVWLZX    (AX)(SI*2), R11
+	MOVW       R11, 2052(R15)
+	VPMOVSXBD  2(AX)(SI*2), Z16
+	VPMOVSXBD  18(AX)(SI*2), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 128(R15)
+	MOVWLZX    (AX)(DI*1), R11
+	MOVW       R11, 2054(R15)
+	PREFETCHT1 128(R14)
+	VPMOVSXBD  2(AX)(DI*1), Z22
+	VPMOVSXBD  18(AX)(DI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 192(R15)
+	MOVWLZX    (BX), R11
+	MOVW       R11, 2056(R15)
+	VPMOVSXBD  2(BX), Z16
+	VPMOVSXBD  18(BX), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 256(R15)
+	MOVWLZX    (BX)(SI*1), R11
+	MOVW       R11, 2058(R15)
+	PREFETCHT1 192(R14)
+	VPMOVSXBD  2(BX)(SI*1), Z22
+	VPMOVSXBD  18(BX)(SI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 320(R15)
+	MOVWLZX    (BX)(SI*2), R11
+	MOVW       R11, 2060(R15)
+	VPMOVSXBD  2(BX)(SI*2), Z16
+	VPMOVSXBD  18(BX)(SI*2), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 384(R15)
+	MOVWLZX    (BX)(DI*1), R11
+	MOVW       R11, 2062(R15)
+	PREFETCHT1 256(R14)
+	VPMOVSXBD  2(BX)(DI*1), Z22
+	VPMOVSXBD  18(BX)(DI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 448(R15)
+	MOVWLZX    (CX), R11
+	MOVW       R11, 2064(R15)
+	VPMOVSXBD  2(CX), Z16
+	VPMOVSXBD  18(CX), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 512(R15)
+	MOVWLZX    (CX)(SI*1), R11
+	MOVW       R11, 2066(R15)
+	PREFETCHT1 320(R14)
+	VPMOVSXBD  2(CX)(SI*1), Z22
+	VPMOVSXBD  18(CX)(SI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 576(R15)
+	MOVWLZX    (CX)(SI*2), R11
+	MOVW       R11, 2068(R15)
+	VPMOVSXBD  2(CX)(SI*2), Z16
+	VPMOVSXBD  18(CX)(SI*2), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 640(R15)
+	MOVWLZX    (CX)(DI*1), R11
+	MOVW       R11, 2070(R15)
+	PREFETCHT1 384(R14)
+	VPMOVSXBD  2(CX)(DI*1), Z22
+	VPMOVSXBD  18(CX)(DI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 704(R15)
+	MOVWLZX    (R13), R11
+	MOVW       R11, 2072(R15)
+	VPMOVSXBD  2(R13), Z16
+	VPMOVSXBD  18(R13), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 768(R15)
+	MOVWLZX    (R13)(SI*1), R11
+	MOVW       R11, 2074(R15)
+	PREFETCHT1 448(R14)
+	VPMOVSXBD  2(R13)(SI*1), Z22
+	VPMOVSXBD  18(R13)(SI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 832(R15)
+	MOVWLZX    (R13)(SI*2), R11
+	MOVW       R11, 2076(R15)
+	VPMOVSXBD  2(R13)(SI*2), Z16
+	VPMOVSXBD  18(R13)(SI*2), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 896(R15)
+	MOVWLZX    (R13)(DI*1), R11
+	MOVW       R11, 2078(R15)
+	PREFETCHT1 512(R14)
+	VPMOVSXBD  2(R13)(DI*1), Z22
+	VPMOVSXBD  18(R13)(DI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 960(R15)
+	ADDQ       $0x00000022, AX
+	ADDQ       $0x00000022, BX
+	ADDQ       $0x00000022, CX
+	ADDQ       $0x00000022, R13
+	ADDQ       $0x00000220, R14
+
+packed:
+	MOVQ        R9, R11
+	MOVQ        R10, R9
+	MOVQ        R15, R10
+	MOVQ        R11, R15
 	ADDQ        $0x00000c00, R12
 	DECQ        R8
 	JNE         block
-	VCVTPH2PS   2048(R10), Z28
-	VFMADD231PS 1024(R10), Z28, Z0
+	VCVTPH2PS   2048(R15), Z28
+	VMOVDQA32   Z1, Z2
+	VMOVUPS     1024(R15), Z3
+	VPERMI2PS   1088(R15), Z3, Z2
+	VFMADD231PS Z2, Z28, Z0
 	MOVQ        (SP), R11
 	VMOVUPS     Z0, (R11)
 	ADDQ        $0x00000040, R11
@@ -3707,6 +3877,24 @@ DATA tileShapeOne<>+62(SB)/1, $0x00
 DATA tileShapeOne<>+63(SB)/1, $0x00
 GLOBL tileShapeOne<>(SB), RODATA|NOPTR, $64
 
+DATA evens<>+0(SB)/4, $0x00000000
+DATA evens<>+4(SB)/4, $0x00000002
+DATA evens<>+8(SB)/4, $0x00000004
+DATA evens<>+12(SB)/4, $0x00000006
+DATA evens<>+16(SB)/4, $0x00000008
+DATA evens<>+20(SB)/4, $0x0000000a
+DATA evens<>+24(SB)/4, $0x0000000c
+DATA evens<>+28(SB)/4, $0x0000000e
+DATA evens<>+32(SB)/4, $0x00000010
+DATA evens<>+36(SB)/4, $0x00000012
+DATA evens<>+40(SB)/4, $0x00000014
+DATA evens<>+44(SB)/4, $0x00000016
+DATA evens<>+48(SB)/4, $0x00000018
+DATA evens<>+52(SB)/4, $0x0000001a
+DATA evens<>+56(SB)/4, $0x0000001c
+DATA evens<>+60(SB)/4, $0x0000001e
+GLOBL evens<>(SB), RODATA|NOPTR, $64
+
 // func amxFewQ8_0(acc *float32, src *byte, rowBytes int, b *byte, sums *float32, scratch *float32, outs int, blocks int)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·amxFewQ8_0(SB), $16-64
@@ -3720,8 +3908,7 @@ TEXT ·amxFewQ8_0(SB), $16-64
 	MOVQ R11, (SP)
 	MOVQ outs+48(FP), R11
 	MOVQ R11, 8(SP)
-	MOVQ $0x00000040, DX
-	MOVQ $0x00000004, R15
+	MOVQ $0x00000008, DX
 	MOVQ rowBytes+16(FP), SI
 	LEAQ (SI)(SI*2), DI
 	MOVQ src+8(FP), AX
@@ -3730,6 +3917,7 @@ TEXT ·amxFewQ8_0(SB), $16-64
 	ADDQ AX, R14
 	MOVQ scratch+40(FP), R9
 	LEAQ 2304(R9), R10
+	LEAQ 2304(R10), R15
 
 outs:
 	LEAQ       (AX)(SI*4), BX
@@ -3911,119 +4099,8 @@ outs:
 	ADDQ       $0x00000022, CX
 	ADDQ       $0x00000022, R13
 	ADDQ       $0x00000220, R14
-
-block:
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x49
-	BYTE             $0xc0
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0x8c
-	BYTE             $0x11
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xb4
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x08
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x4a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xac
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x52
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xa4
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x5a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x84
-	BYTE             $0x11
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	MOVQ             blocks+56(FP), R11
-	CMPQ             R11, R8
-	JEQ              packed
-	VCVTPH2PS        2048(R10), Z28
-	VMOVUPS          Z28, 2112(R10)
-	VMOVUPS          1024(R10), Z16
-	VFMADD231PS.BCST 2112(R10), Z16, Z0
-	VMOVUPS          1088(R10), Z17
-	VFMADD231PS.BCST 2116(R10), Z17, Z1
-	VMOVUPS          1152(R10), Z18
-	VFMADD231PS.BCST 2120(R10), Z18, Z2
-	VMOVUPS          1216(R10), Z19
-	VFMADD231PS.BCST 2124(R10), Z19, Z3
-	VMOVUPS          1280(R10), Z20
-	VFMADD231PS.BCST 2128(R10), Z20, Z4
-	VMOVUPS          1344(R10), Z21
-	VFMADD231PS.BCST 2132(R10), Z21, Z5
-	VMOVUPS          1408(R10), Z22
-	VFMADD231PS.BCST 2136(R10), Z22, Z6
-	VMOVUPS          1472(R10), Z23
-	VFMADD231PS.BCST 2140(R10), Z23, Z7
-	VMOVUPS          1536(R10), Z24
-	VFMADD231PS.BCST 2144(R10), Z24, Z8
-	VMOVUPS          1600(R10), Z25
-	VFMADD231PS.BCST 2148(R10), Z25, Z9
-	VMOVUPS          1664(R10), Z26
-	VFMADD231PS.BCST 2152(R10), Z26, Z10
-	VMOVUPS          1728(R10), Z16
-	VFMADD231PS.BCST 2156(R10), Z16, Z11
-	VMOVUPS          1792(R10), Z17
-	VFMADD231PS.BCST 2160(R10), Z17, Z12
-	VMOVUPS          1856(R10), Z18
-	VFMADD231PS.BCST 2164(R10), Z18, Z13
-	VMOVUPS          1920(R10), Z19
-	VFMADD231PS.BCST 2168(R10), Z19, Z14
-	VMOVUPS          1984(R10), Z20
-	VFMADD231PS.BCST 2172(R10), Z20, Z15
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	MOVWLZX    (AX), R11
 	MOVW       R11, 2048(R10)
 	PREFETCHT1 (R14)
@@ -4183,45 +4260,319 @@ packed:
 	ADDQ       $0x00000022, R13
 	ADDQ       $0x00000220, R14
 
-last:
-	XCHGQ            R9, R10
+block:
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x7b
+	BYTE             $0x49
+	BYTE             $0xc0
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xd1
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xb4
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x08
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x4a
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xac
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x04
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x52
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xa4
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x5a
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xd1
+	BYTE             $0x00
+	BYTE             $0x04
+	BYTE             $0x00
+	BYTE             $0x00
+	MOVQ             blocks+56(FP), R11
+	CMPQ             R11, R8
+	JEQ              scaled
+	VCVTPH2PS        2048(R15), Z28
+	VMOVUPS          Z28, 2112(R15)
+	VMOVUPS          1024(R15), Z16
+	VFMADD231PS.BCST 2112(R15), Z16, Z0
+	VMOVUPS          1088(R15), Z17
+	VFMADD231PS.BCST 2116(R15), Z17, Z1
+	VMOVUPS          1152(R15), Z18
+	VFMADD231PS.BCST 2120(R15), Z18, Z2
+	VMOVUPS          1216(R15), Z19
+	VFMADD231PS.BCST 2124(R15), Z19, Z3
+	VMOVUPS          1280(R15), Z20
+	VFMADD231PS.BCST 2128(R15), Z20, Z4
+	VMOVUPS          1344(R15), Z21
+	VFMADD231PS.BCST 2132(R15), Z21, Z5
+	VMOVUPS          1408(R15), Z22
+	VFMADD231PS.BCST 2136(R15), Z22, Z6
+	VMOVUPS          1472(R15), Z23
+	VFMADD231PS.BCST 2140(R15), Z23, Z7
+	VMOVUPS          1536(R15), Z24
+	VFMADD231PS.BCST 2144(R15), Z24, Z8
+	VMOVUPS          1600(R15), Z25
+	VFMADD231PS.BCST 2148(R15), Z25, Z9
+	VMOVUPS          1664(R15), Z26
+	VFMADD231PS.BCST 2152(R15), Z26, Z10
+	VMOVUPS          1728(R15), Z16
+	VFMADD231PS.BCST 2156(R15), Z16, Z11
+	VMOVUPS          1792(R15), Z17
+	VFMADD231PS.BCST 2160(R15), Z17, Z12
+	VMOVUPS          1856(R15), Z18
+	VFMADD231PS.BCST 2164(R15), Z18, Z13
+	VMOVUPS          1920(R15), Z19
+	VFMADD231PS.BCST 2168(R15), Z19, Z14
+	VMOVUPS          1984(R15), Z20
+	VFMADD231PS.BCST 2172(R15), Z20, Z15
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	MOVWLZX    (AX), R11
+	MOVW       R11, 2048(R15)
+	PREFETCHT1 (R14)
+	VPMOVSXBD  2(AX), Z16
+	VPMOVSXBD  18(AX), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, (R15)
+	MOVWLZX    (AX)(SI*1), R11
+	MOVW       R11, 2050(R15)
+	PREFETCHT1 64(R14)
+	VPMOVSXBD  2(AX)(SI*1), Z22
+	VPMOVSXBD  18(AX)(SI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 64(R15)
+	MOVWLZX    (AX)(SI*2), R11
+	MOVW       R11, 2052(R15)
+	VPMOVSXBD  2(AX)(SI*2), Z16
+	VPMOVSXBD  18(AX)(SI*2), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 128(R15)
+	MOVWLZX    (AX)(DI*1), R11
+	MOVW       R11, 2054(R15)
+	PREFETCHT1 128(R14)
+	VPMOVSXBD  2(AX)(DI*1), Z22
+	VPMOVSXBD  18(AX)(DI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 192(R15)
+	MOVWLZX    (BX), R11
+	MOVW       R11, 2056(R15)
+	VPMOVSXBD  2(BX), Z16
+	VPMOVSXBD  18(BX), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 256(R15)
+	MOVWLZX    (BX)(SI*1), R11
+	MOVW       R11, 2058(R15)
+	PREFETCHT1 192(R14)
+	VPMOVSXBD  2(BX)(SI*1), Z22
+	VPMOVSXBD  18(BX)(SI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 320(R15)
+	MOVWLZX    (BX)(SI*2), R11
+	MOVW       R11, 2060(R15)
+	VPMOVSXBD  2(BX)(SI*2), Z16
+	VPMOVSXBD  18(BX)(SI*2), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 384(R15)
+	MOVWLZX    (BX)(DI*1), R11
+	MOVW       R11, 2062(R15)
+	PREFETCHT1 256(R14)
+	VPMOVSXBD  2(BX)(DI*1), Z22
+	VPMOVSXBD  18(BX)(DI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 448(R15)
+	MOVWLZX    (CX), R11
+	MOVW       R11, 2064(R15)
+	VPMOVSXBD  2(CX), Z16
+	VPMOVSXBD  18(CX), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 512(R15)
+	MOVWLZX    (CX)(SI*1), R11
+	MOVW       R11, 2066(R15)
+	PREFETCHT1 320(R14)
+	VPMOVSXBD  2(CX)(SI*1), Z22
+	VPMOVSXBD  18(CX)(SI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 576(R15)
+	MOVWLZX    (CX)(SI*2), R11
+	MOVW       R11, 2068(R15)
+	VPMOVSXBD  2(CX)(SI*2), Z16
+	VPMOVSXBD  18(CX)(SI*2), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 640(R15)
+	MOVWLZX    (CX)(DI*1), R11
+	MOVW       R11, 2070(R15)
+	PREFETCHT1 384(R14)
+	VPMOVSXBD  2(CX)(DI*1), Z22
+	VPMOVSXBD  18(CX)(DI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 704(R15)
+	MOVWLZX    (R13), R11
+	MOVW       R11, 2072(R15)
+	VPMOVSXBD  2(R13), Z16
+	VPMOVSXBD  18(R13), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 768(R15)
+	MOVWLZX    (R13)(SI*1), R11
+	MOVW       R11, 2074(R15)
+	PREFETCHT1 448(R14)
+	VPMOVSXBD  2(R13)(SI*1), Z22
+	VPMOVSXBD  18(R13)(SI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 832(R15)
+	MOVWLZX    (R13)(SI*2), R11
+	MOVW       R11, 2076(R15)
+	VPMOVSXBD  2(R13)(SI*2), Z16
+	VPMOVSXBD  18(R13)(SI*2), Z17
+	VCVTDQ2PS  Z16, Z16
+	VCVTDQ2PS  Z17, Z17
+	VPSRLD     $0x10, Z16, Z16
+	VPORD      Z17, Z16, Z16
+	VMOVUPS    Z16, 896(R15)
+	MOVWLZX    (R13)(DI*1), R11
+	MOVW       R11, 2078(R15)
+	PREFETCHT1 512(R14)
+	VPMOVSXBD  2(R13)(DI*1), Z22
+	VPMOVSXBD  18(R13)(DI*1), Z23
+	VCVTDQ2PS  Z22, Z22
+	VCVTDQ2PS  Z23, Z23
+	VPSRLD     $0x10, Z22, Z22
+	VPORD      Z23, Z22, Z22
+	VMOVUPS    Z22, 960(R15)
+	ADDQ       $0x00000022, AX
+	ADDQ       $0x00000022, BX
+	ADDQ       $0x00000022, CX
+	ADDQ       $0x00000022, R13
+	ADDQ       $0x00000220, R14
+
+packed:
+	MOVQ             R9, R11
+	MOVQ             R10, R9
+	MOVQ             R15, R10
+	MOVQ             R11, R15
 	ADDQ             $0x00000c00, R12
 	DECQ             R8
 	JNE              block
-	VCVTPH2PS        2048(R10), Z28
-	VMOVUPS          Z28, 2112(R10)
-	VMOVUPS          1024(R10), Z16
-	VFMADD231PS.BCST 2112(R10), Z16, Z0
-	VMOVUPS          1088(R10), Z17
-	VFMADD231PS.BCST 2116(R10), Z17, Z1
-	VMOVUPS          1152(R10), Z18
-	VFMADD231PS.BCST 2120(R10), Z18, Z2
-	VMOVUPS          1216(R10), Z19
-	VFMADD231PS.BCST 2124(R10), Z19, Z3
-	VMOVUPS          1280(R10), Z20
-	VFMADD231PS.BCST 2128(R10), Z20, Z4
-	VMOVUPS          1344(R10), Z21
-	VFMADD231PS.BCST 2132(R10), Z21, Z5
-	VMOVUPS          1408(R10), Z22
-	VFMADD231PS.BCST 2136(R10), Z22, Z6
-	VMOVUPS          1472(R10), Z23
-	VFMADD231PS.BCST 2140(R10), Z23, Z7
-	VMOVUPS          1536(R10), Z24
-	VFMADD231PS.BCST 2144(R10), Z24, Z8
-	VMOVUPS          1600(R10), Z25
-	VFMADD231PS.BCST 2148(R10), Z25, Z9
-	VMOVUPS          1664(R10), Z26
-	VFMADD231PS.BCST 2152(R10), Z26, Z10
-	VMOVUPS          1728(R10), Z16
-	VFMADD231PS.BCST 2156(R10), Z16, Z11
-	VMOVUPS          1792(R10), Z17
-	VFMADD231PS.BCST 2160(R10), Z17, Z12
-	VMOVUPS          1856(R10), Z18
-	VFMADD231PS.BCST 2164(R10), Z18, Z13
-	VMOVUPS          1920(R10), Z19
-	VFMADD231PS.BCST 2168(R10), Z19, Z14
-	VMOVUPS          1984(R10), Z20
-	VFMADD231PS.BCST 2172(R10), Z20, Z15
+	VCVTPH2PS        2048(R15), Z28
+	VMOVUPS          Z28, 2112(R15)
+	VMOVUPS          1024(R15), Z16
+	VFMADD231PS.BCST 2112(R15), Z16, Z0
+	VMOVUPS          1088(R15), Z17
+	VFMADD231PS.BCST 2116(R15), Z17, Z1
+	VMOVUPS          1152(R15), Z18
+	VFMADD231PS.BCST 2120(R15), Z18, Z2
+	VMOVUPS          1216(R15), Z19
+	VFMADD231PS.BCST 2124(R15), Z19, Z3
+	VMOVUPS          1280(R15), Z20
+	VFMADD231PS.BCST 2128(R15), Z20, Z4
+	VMOVUPS          1344(R15), Z21
+	VFMADD231PS.BCST 2132(R15), Z21, Z5
+	VMOVUPS          1408(R15), Z22
+	VFMADD231PS.BCST 2136(R15), Z22, Z6
+	VMOVUPS          1472(R15), Z23
+	VFMADD231PS.BCST 2140(R15), Z23, Z7
+	VMOVUPS          1536(R15), Z24
+	VFMADD231PS.BCST 2144(R15), Z24, Z8
+	VMOVUPS          1600(R15), Z25
+	VFMADD231PS.BCST 2148(R15), Z25, Z9
+	VMOVUPS          1664(R15), Z26
+	VFMADD231PS.BCST 2152(R15), Z26, Z10
+	VMOVUPS          1728(R15), Z16
+	VFMADD231PS.BCST 2156(R15), Z16, Z11
+	VMOVUPS          1792(R15), Z17
+	VFMADD231PS.BCST 2160(R15), Z17, Z12
+	VMOVUPS          1856(R15), Z18
+	VFMADD231PS.BCST 2164(R15), Z18, Z13
+	VMOVUPS          1920(R15), Z19
+	VFMADD231PS.BCST 2168(R15), Z19, Z14
+	VMOVUPS          1984(R15), Z20
+	VFMADD231PS.BCST 2172(R15), Z20, Z15
 	MOVQ             (SP), R11
 	VMOVUPS          Z0, (R11)
 	VMOVUPS          Z1, 64(R11)
@@ -4265,8 +4616,7 @@ TEXT ·amxOneQ4_0(SB), $16-64
 	MOVQ         R11, (SP)
 	MOVQ         outs+48(FP), R11
 	MOVQ         R11, 8(SP)
-	MOVQ         $0x00000040, DX
-	MOVQ         $0x00000004, R15
+	MOVQ         $0x00000008, DX
 	MOVQ         rowBytes+16(FP), SI
 	LEAQ         (SI)(SI*2), DI
 	MOVQ         src+8(FP), AX
@@ -4275,6 +4625,8 @@ TEXT ·amxOneQ4_0(SB), $16-64
 	ADDQ         AX, R14
 	MOVQ         scratch+40(FP), R9
 	LEAQ         2304(R9), R10
+	LEAQ         2304(R10), R15
+	VMOVDQU32    evens<>+0(SB), Z1
 	VMOVDQU32    codesQ4_0<>+0(SB), Z31
 	MOVL         $0x000f000f, R11
 	VPBROADCASTD R11, Z30
@@ -4408,87 +4760,8 @@ outs:
 	ADDQ       $0x00000012, CX
 	ADDQ       $0x00000012, R13
 	ADDQ       $0x00000120, R14
-
-block:
-	BYTE        $0xc4
-	BYTE        $0xe2
-	BYTE        $0x7b
-	BYTE        $0x49
-	BYTE        $0xc0
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7b
-	BYTE        $0x4b
-	BYTE        $0x8c
-	BYTE        $0x11
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7b
-	BYTE        $0x4b
-	BYTE        $0xb4
-	BYTE        $0x14
-	BYTE        $0x00
-	BYTE        $0x08
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0xc4
-	BYTE        $0xe2
-	BYTE        $0x4a
-	BYTE        $0x5c
-	BYTE        $0xc1
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7b
-	BYTE        $0x4b
-	BYTE        $0xac
-	BYTE        $0x14
-	BYTE        $0x00
-	BYTE        $0x04
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0xc4
-	BYTE        $0xe2
-	BYTE        $0x52
-	BYTE        $0x5c
-	BYTE        $0xc1
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7b
-	BYTE        $0x4b
-	BYTE        $0xa4
-	BYTE        $0x14
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0x00
-	BYTE        $0xc4
-	BYTE        $0xe2
-	BYTE        $0x5a
-	BYTE        $0x5c
-	BYTE        $0xc1
-	BYTE        $0xc4
-	BYTE        $0x82
-	BYTE        $0x7a
-	BYTE        $0x4b
-	BYTE        $0x84
-	BYTE        $0x39
-	BYTE        $0x00
-	BYTE        $0x04
-	BYTE        $0x00
-	BYTE        $0x00
-	MOVQ        blocks+56(FP), R11
-	CMPQ        R11, R8
-	JEQ         packed
-	VCVTPH2PS   2048(R10), Z28
-	VFMADD231PS 1024(R10), Z28, Z0
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	MOVWLZX    (AX), R11
 	MOVW       R11, 2048(R10)
 	PREFETCHT1 (R14)
@@ -4612,13 +4885,225 @@ packed:
 	ADDQ       $0x00000012, R13
 	ADDQ       $0x00000120, R14
 
-last:
-	XCHGQ       R9, R10
+block:
+	BYTE        $0xc4
+	BYTE        $0xe2
+	BYTE        $0x7b
+	BYTE        $0x49
+	BYTE        $0xc0
+	BYTE        $0xc4
+	BYTE        $0xc2
+	BYTE        $0x7b
+	BYTE        $0x4b
+	BYTE        $0x8c
+	BYTE        $0xd1
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0xc4
+	BYTE        $0xc2
+	BYTE        $0x7b
+	BYTE        $0x4b
+	BYTE        $0xb4
+	BYTE        $0xd4
+	BYTE        $0x00
+	BYTE        $0x08
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0xc4
+	BYTE        $0xe2
+	BYTE        $0x4a
+	BYTE        $0x5c
+	BYTE        $0xc1
+	BYTE        $0xc4
+	BYTE        $0xc2
+	BYTE        $0x7b
+	BYTE        $0x4b
+	BYTE        $0xac
+	BYTE        $0xd4
+	BYTE        $0x00
+	BYTE        $0x04
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0xc4
+	BYTE        $0xe2
+	BYTE        $0x52
+	BYTE        $0x5c
+	BYTE        $0xc1
+	BYTE        $0xc4
+	BYTE        $0xc2
+	BYTE        $0x7b
+	BYTE        $0x4b
+	BYTE        $0xa4
+	BYTE        $0xd4
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0x00
+	BYTE        $0xc4
+	BYTE        $0xe2
+	BYTE        $0x5a
+	BYTE        $0x5c
+	BYTE        $0xc1
+	BYTE        $0xc4
+	BYTE        $0xc2
+	BYTE        $0x7a
+	BYTE        $0x4b
+	BYTE        $0x84
+	BYTE        $0x11
+	BYTE        $0x00
+	BYTE        $0x04
+	BYTE        $0x00
+	BYTE        $0x00
+	MOVQ        blocks+56(FP), R11
+	CMPQ        R11, R8
+	JEQ         scaled
+	VCVTPH2PS   2048(R15), Z28
+	VMOVDQA32   Z1, Z2
+	VMOVUPS     1024(R15), Z3
+	VPERMI2PS   1088(R15), Z3, Z2
+	VFMADD231PS Z2, Z28, Z0
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	MOVWLZX    (AX), R11
+	MOVW       R11, 2048(R15)
+	PREFETCHT1 (R14)
+	VPMOVZXBD  2(AX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, (R15)
+	MOVWLZX    (AX)(SI*1), R11
+	MOVW       R11, 2050(R15)
+	VPMOVZXBD  2(AX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 64(R15)
+	MOVWLZX    (AX)(SI*2), R11
+	MOVW       R11, 2052(R15)
+	VPMOVZXBD  2(AX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 128(R15)
+	MOVWLZX    (AX)(DI*1), R11
+	MOVW       R11, 2054(R15)
+	PREFETCHT1 64(R14)
+	VPMOVZXBD  2(AX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 192(R15)
+	MOVWLZX    (BX), R11
+	MOVW       R11, 2056(R15)
+	VPMOVZXBD  2(BX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 256(R15)
+	MOVWLZX    (BX)(SI*1), R11
+	MOVW       R11, 2058(R15)
+	VPMOVZXBD  2(BX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 320(R15)
+	MOVWLZX    (BX)(SI*2), R11
+	MOVW       R11, 2060(R15)
+	VPMOVZXBD  2(BX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 384(R15)
+	MOVWLZX    (BX)(DI*1), R11
+	MOVW       R11, 2062(R15)
+	PREFETCHT1 128(R14)
+	VPMOVZXBD  2(BX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 448(R15)
+	MOVWLZX    (CX), R11
+	MOVW       R11, 2064(R15)
+	VPMOVZXBD  2(CX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 512(R15)
+	MOVWLZX    (CX)(SI*1), R11
+	MOVW       R11, 2066(R15)
+	VPMOVZXBD  2(CX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 576(R15)
+	MOVWLZX    (CX)(SI*2), R11
+	MOVW       R11, 2068(R15)
+	PREFETCHT1 192(R14)
+	VPMOVZXBD  2(CX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 640(R15)
+	MOVWLZX    (CX)(DI*1), R11
+	MOVW       R11, 2070(R15)
+	VPMOVZXBD  2(CX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 704(R15)
+	MOVWLZX    (R13), R11
+	MOVW       R11, 2072(R15)
+	VPMOVZXBD  2(R13), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 768(R15)
+	MOVWLZX    (R13)(SI*1), R11
+	MOVW       R11, 2074(R15)
+	VPMOVZXBD  2(R13)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 832(R15)
+	MOVWLZX    (R13)(SI*2), R11
+	MOVW       R11, 2076(R15)
+	PREFETCHT1 256(R14)
+	VPMOVZXBD  2(R13)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 896(R15)
+	MOVWLZX    (R13)(DI*1), R11
+	MOVW       R11, 2078(R15)
+	VPMOVZXBD  2(R13)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 960(R15)
+	ADDQ       $0x00000012, AX
+	ADDQ       $0x00000012, BX
+	ADDQ       $0x00000012, CX
+	ADDQ       $0x00000012, R13
+	ADDQ       $0x00000120, R14
+
+packed:
+	MOVQ        R9, R11
+	MOVQ        R10, R9
+	MOVQ        R15, R10
+	MOVQ        R11, R15
 	ADDQ        $0x00000c00, R12
 	DECQ        R8
 	JNE         block
-	VCVTPH2PS   2048(R10), Z28
-	VFMADD231PS 1024(R10), Z28, Z0
+	VCVTPH2PS   2048(R15), Z28
+	VMOVDQA32   Z1, Z2
+	VMOVUPS     1024(R15), Z3
+	VPERMI2PS   1088(R15), Z3, Z2
+	VFMADD231PS Z2, Z28, Z0
 	MOVQ        (SP), R11
 	VMOVUPS     Z0, (R11)
 	ADDQ        $0x00000040, R11
@@ -4647,8 +5132,7 @@ TEXT ·amxFewQ4_0(SB), $16-64
 	MOVQ         R11, (SP)
 	MOVQ         outs+48(FP), R11
 	MOVQ         R11, 8(SP)
-	MOVQ         $0x00000040, DX
-	MOVQ         $0x00000004, R15
+	MOVQ         $0x00000008, DX
 	MOVQ         rowBytes+16(FP), SI
 	LEAQ         (SI)(SI*2), DI
 	MOVQ         src+8(FP), AX
@@ -4657,6 +5141,7 @@ TEXT ·amxFewQ4_0(SB), $16-64
 	ADDQ         AX, R14
 	MOVQ         scratch+40(FP), R9
 	LEAQ         2304(R9), R10
+	LEAQ         2304(R10), R15
 	VMOVDQU32    codesQ4_0<>+0(SB), Z31
 	MOVL         $0x000f000f, R11
 	VPBROADCASTD R11, Z30
@@ -4805,119 +5290,8 @@ outs:
 	ADDQ       $0x00000012, CX
 	ADDQ       $0x00000012, R13
 	ADDQ       $0x00000120, R14
-
-block:
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x49
-	BYTE             $0xc0
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0x8c
-	BYTE             $0x11
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xb4
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x08
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x4a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xac
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x52
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xa4
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x5a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x84
-	BYTE             $0x11
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	MOVQ             blocks+56(FP), R11
-	CMPQ             R11, R8
-	JEQ              packed
-	VCVTPH2PS        2048(R10), Z28
-	VMOVUPS          Z28, 2112(R10)
-	VMOVUPS          1024(R10), Z16
-	VFMADD231PS.BCST 2112(R10), Z16, Z0
-	VMOVUPS          1088(R10), Z17
-	VFMADD231PS.BCST 2116(R10), Z17, Z1
-	VMOVUPS          1152(R10), Z18
-	VFMADD231PS.BCST 2120(R10), Z18, Z2
-	VMOVUPS          1216(R10), Z19
-	VFMADD231PS.BCST 2124(R10), Z19, Z3
-	VMOVUPS          1280(R10), Z20
-	VFMADD231PS.BCST 2128(R10), Z20, Z4
-	VMOVUPS          1344(R10), Z21
-	VFMADD231PS.BCST 2132(R10), Z21, Z5
-	VMOVUPS          1408(R10), Z22
-	VFMADD231PS.BCST 2136(R10), Z22, Z6
-	VMOVUPS          1472(R10), Z23
-	VFMADD231PS.BCST 2140(R10), Z23, Z7
-	VMOVUPS          1536(R10), Z24
-	VFMADD231PS.BCST 2144(R10), Z24, Z8
-	VMOVUPS          1600(R10), Z25
-	VFMADD231PS.BCST 2148(R10), Z25, Z9
-	VMOVUPS          1664(R10), Z26
-	VFMADD231PS.BCST 2152(R10), Z26, Z10
-	VMOVUPS          1728(R10), Z16
-	VFMADD231PS.BCST 2156(R10), Z16, Z11
-	VMOVUPS          1792(R10), Z17
-	VFMADD231PS.BCST 2160(R10), Z17, Z12
-	VMOVUPS          1856(R10), Z18
-	VFMADD231PS.BCST 2164(R10), Z18, Z13
-	VMOVUPS          1920(R10), Z19
-	VFMADD231PS.BCST 2168(R10), Z19, Z14
-	VMOVUPS          1984(R10), Z20
-	VFMADD231PS.BCST 2172(R10), Z20, Z15
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	MOVWLZX    (AX), R11
 	MOVW       R11, 2048(R10)
 	PREFETCHT1 (R14)
@@ -5041,45 +5415,283 @@ packed:
 	ADDQ       $0x00000012, R13
 	ADDQ       $0x00000120, R14
 
-last:
-	XCHGQ            R9, R10
+block:
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x7b
+	BYTE             $0x49
+	BYTE             $0xc0
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xd1
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xb4
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x08
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x4a
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xac
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x04
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x52
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xa4
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x5a
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xd1
+	BYTE             $0x00
+	BYTE             $0x04
+	BYTE             $0x00
+	BYTE             $0x00
+	MOVQ             blocks+56(FP), R11
+	CMPQ             R11, R8
+	JEQ              scaled
+	VCVTPH2PS        2048(R15), Z28
+	VMOVUPS          Z28, 2112(R15)
+	VMOVUPS          1024(R15), Z16
+	VFMADD231PS.BCST 2112(R15), Z16, Z0
+	VMOVUPS          1088(R15), Z17
+	VFMADD231PS.BCST 2116(R15), Z17, Z1
+	VMOVUPS          1152(R15), Z18
+	VFMADD231PS.BCST 2120(R15), Z18, Z2
+	VMOVUPS          1216(R15), Z19
+	VFMADD231PS.BCST 2124(R15), Z19, Z3
+	VMOVUPS          1280(R15), Z20
+	VFMADD231PS.BCST 2128(R15), Z20, Z4
+	VMOVUPS          1344(R15), Z21
+	VFMADD231PS.BCST 2132(R15), Z21, Z5
+	VMOVUPS          1408(R15), Z22
+	VFMADD231PS.BCST 2136(R15), Z22, Z6
+	VMOVUPS          1472(R15), Z23
+	VFMADD231PS.BCST 2140(R15), Z23, Z7
+	VMOVUPS          1536(R15), Z24
+	VFMADD231PS.BCST 2144(R15), Z24, Z8
+	VMOVUPS          1600(R15), Z25
+	VFMADD231PS.BCST 2148(R15), Z25, Z9
+	VMOVUPS          1664(R15), Z26
+	VFMADD231PS.BCST 2152(R15), Z26, Z10
+	VMOVUPS          1728(R15), Z16
+	VFMADD231PS.BCST 2156(R15), Z16, Z11
+	VMOVUPS          1792(R15), Z17
+	VFMADD231PS.BCST 2160(R15), Z17, Z12
+	VMOVUPS          1856(R15), Z18
+	VFMADD231PS.BCST 2164(R15), Z18, Z13
+	VMOVUPS          1920(R15), Z19
+	VFMADD231PS.BCST 2168(R15), Z19, Z14
+	VMOVUPS          1984(R15), Z20
+	VFMADD231PS.BCST 2172(R15), Z20, Z15
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	MOVWLZX    (AX), R11
+	MOVW       R11, 2048(R15)
+	PREFETCHT1 (R14)
+	VPMOVZXBD  2(AX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, (R15)
+	MOVWLZX    (AX)(SI*1), R11
+	MOVW       R11, 2050(R15)
+	VPMOVZXBD  2(AX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 64(R15)
+	MOVWLZX    (AX)(SI*2), R11
+	MOVW       R11, 2052(R15)
+	VPMOVZXBD  2(AX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 128(R15)
+	MOVWLZX    (AX)(DI*1), R11
+	MOVW       R11, 2054(R15)
+	PREFETCHT1 64(R14)
+	VPMOVZXBD  2(AX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 192(R15)
+	MOVWLZX    (BX), R11
+	MOVW       R11, 2056(R15)
+	VPMOVZXBD  2(BX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 256(R15)
+	MOVWLZX    (BX)(SI*1), R11
+	MOVW       R11, 2058(R15)
+	VPMOVZXBD  2(BX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 320(R15)
+	MOVWLZX    (BX)(SI*2), R11
+	MOVW       R11, 2060(R15)
+	VPMOVZXBD  2(BX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 384(R15)
+	MOVWLZX    (BX)(DI*1), R11
+	MOVW       R11, 2062(R15)
+	PREFETCHT1 128(R14)
+	VPMOVZXBD  2(BX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 448(R15)
+	MOVWLZX    (CX), R11
+	MOVW       R11, 2064(R15)
+	VPMOVZXBD  2(CX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 512(R15)
+	MOVWLZX    (CX)(SI*1), R11
+	MOVW       R11, 2066(R15)
+	VPMOVZXBD  2(CX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 576(R15)
+	MOVWLZX    (CX)(SI*2), R11
+	MOVW       R11, 2068(R15)
+	PREFETCHT1 192(R14)
+	VPMOVZXBD  2(CX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 640(R15)
+	MOVWLZX    (CX)(DI*1), R11
+	MOVW       R11, 2070(R15)
+	VPMOVZXBD  2(CX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 704(R15)
+	MOVWLZX    (R13), R11
+	MOVW       R11, 2072(R15)
+	VPMOVZXBD  2(R13), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 768(R15)
+	MOVWLZX    (R13)(SI*1), R11
+	MOVW       R11, 2074(R15)
+	VPMOVZXBD  2(R13)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 832(R15)
+	MOVWLZX    (R13)(SI*2), R11
+	MOVW       R11, 2076(R15)
+	PREFETCHT1 256(R14)
+	VPMOVZXBD  2(R13)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 896(R15)
+	MOVWLZX    (R13)(DI*1), R11
+	MOVW       R11, 2078(R15)
+	VPMOVZXBD  2(R13)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 960(R15)
+	ADDQ       $0x00000012, AX
+	ADDQ       $0x00000012, BX
+	ADDQ       $0x00000012, CX
+	ADDQ       $0x00000012, R13
+	ADDQ       $0x00000120, R14
+
+packed:
+	MOVQ             R9, R11
+	MOVQ             R10, R9
+	MOVQ             R15, R10
+	MOVQ             R11, R15
 	ADDQ             $0x00000c00, R12
 	DECQ             R8
 	JNE              block
-	VCVTPH2PS        2048(R10), Z28
-	VMOVUPS          Z28, 2112(R10)
-	VMOVUPS          1024(R10), Z16
-	VFMADD231PS.BCST 2112(R10), Z16, Z0
-	VMOVUPS          1088(R10), Z17
-	VFMADD231PS.BCST 2116(R10), Z17, Z1
-	VMOVUPS          1152(R10), Z18
-	VFMADD231PS.BCST 2120(R10), Z18, Z2
-	VMOVUPS          1216(R10), Z19
-	VFMADD231PS.BCST 2124(R10), Z19, Z3
-	VMOVUPS          1280(R10), Z20
-	VFMADD231PS.BCST 2128(R10), Z20, Z4
-	VMOVUPS          1344(R10), Z21
-	VFMADD231PS.BCST 2132(R10), Z21, Z5
-	VMOVUPS          1408(R10), Z22
-	VFMADD231PS.BCST 2136(R10), Z22, Z6
-	VMOVUPS          1472(R10), Z23
-	VFMADD231PS.BCST 2140(R10), Z23, Z7
-	VMOVUPS          1536(R10), Z24
-	VFMADD231PS.BCST 2144(R10), Z24, Z8
-	VMOVUPS          1600(R10), Z25
-	VFMADD231PS.BCST 2148(R10), Z25, Z9
-	VMOVUPS          1664(R10), Z26
-	VFMADD231PS.BCST 2152(R10), Z26, Z10
-	VMOVUPS          1728(R10), Z16
-	VFMADD231PS.BCST 2156(R10), Z16, Z11
-	VMOVUPS          1792(R10), Z17
-	VFMADD231PS.BCST 2160(R10), Z17, Z12
-	VMOVUPS          1856(R10), Z18
-	VFMADD231PS.BCST 2164(R10), Z18, Z13
-	VMOVUPS          1920(R10), Z19
-	VFMADD231PS.BCST 2168(R10), Z19, Z14
-	VMOVUPS          1984(R10), Z20
-	VFMADD231PS.BCST 2172(R10), Z20, Z15
+	VCVTPH2PS        2048(R15), Z28
+	VMOVUPS          Z28, 2112(R15)
+	VMOVUPS          1024(R15), Z16
+	VFMADD231PS.BCST 2112(R15), Z16, Z0
+	VMOVUPS          1088(R15), Z17
+	VFMADD231PS.BCST 2116(R15), Z17, Z1
+	VMOVUPS          1152(R15), Z18
+	VFMADD231PS.BCST 2120(R15), Z18, Z2
+	VMOVUPS          1216(R15), Z19
+	VFMADD231PS.BCST 2124(R15), Z19, Z3
+	VMOVUPS          1280(R15), Z20
+	VFMADD231PS.BCST 2128(R15), Z20, Z4
+	VMOVUPS          1344(R15), Z21
+	VFMADD231PS.BCST 2132(R15), Z21, Z5
+	VMOVUPS          1408(R15), Z22
+	VFMADD231PS.BCST 2136(R15), Z22, Z6
+	VMOVUPS          1472(R15), Z23
+	VFMADD231PS.BCST 2140(R15), Z23, Z7
+	VMOVUPS          1536(R15), Z24
+	VFMADD231PS.BCST 2144(R15), Z24, Z8
+	VMOVUPS          1600(R15), Z25
+	VFMADD231PS.BCST 2148(R15), Z25, Z9
+	VMOVUPS          1664(R15), Z26
+	VFMADD231PS.BCST 2152(R15), Z26, Z10
+	VMOVUPS          1728(R15), Z16
+	VFMADD231PS.BCST 2156(R15), Z16, Z11
+	VMOVUPS          1792(R15), Z17
+	VFMADD231PS.BCST 2160(R15), Z17, Z12
+	VMOVUPS          1856(R15), Z18
+	VFMADD231PS.BCST 2164(R15), Z18, Z13
+	VMOVUPS          1920(R15), Z19
+	VFMADD231PS.BCST 2168(R15), Z19, Z14
+	VMOVUPS          1984(R15), Z20
+	VFMADD231PS.BCST 2172(R15), Z20, Z15
 	MOVQ             (SP), R11
 	VMOVUPS          Z0, (R11)
 	VMOVUPS          Z1, 64(R11)
@@ -5123,8 +5735,7 @@ TEXT ·amxOneQ4_1(SB), $16-64
 	MOVQ         R11, (SP)
 	MOVQ         outs+48(FP), R11
 	MOVQ         R11, 8(SP)
-	MOVQ         $0x00000040, DX
-	MOVQ         $0x00000004, R15
+	MOVQ         $0x00000008, DX
 	MOVQ         rowBytes+16(FP), SI
 	LEAQ         (SI)(SI*2), DI
 	MOVQ         src+8(FP), AX
@@ -5133,6 +5744,8 @@ TEXT ·amxOneQ4_1(SB), $16-64
 	ADDQ         AX, R14
 	MOVQ         scratch+40(FP), R9
 	LEAQ         2304(R9), R10
+	LEAQ         2304(R10), R15
+	VMOVDQU32    evens<>+0(SB), Z1
 	VMOVDQU32    codesQ4_1<>+0(SB), Z31
 	MOVL         $0x000f000f, R11
 	VPBROADCASTD R11, Z30
@@ -5299,90 +5912,8 @@ outs:
 	ADDQ       $0x00000014, CX
 	ADDQ       $0x00000014, R13
 	ADDQ       $0x00000140, R14
-
-block:
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x49
-	BYTE             $0xc0
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0x8c
-	BYTE             $0x11
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xb4
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x08
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x4a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xac
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x52
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xa4
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x5a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0x82
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x84
-	BYTE             $0x39
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	MOVQ             blocks+56(FP), R11
-	CMPQ             R11, R8
-	JEQ              packed
-	VCVTPH2PS        2048(R10), Z28
-	VCVTPH2PS        2080(R10), Z29
-	VFMADD231PS      1024(R10), Z28, Z0
-	VFMADD231PS.BCST (BP), Z29, Z0
-	ADDQ             DX, BP
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	MOVWLZX    (AX), R11
 	MOVW       R11, 2048(R10)
 	MOVWLZX    2(AX), R11
@@ -5538,16 +6069,263 @@ packed:
 	ADDQ       $0x00000014, R13
 	ADDQ       $0x00000140, R14
 
-last:
-	XCHGQ            R9, R10
+block:
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x7b
+	BYTE             $0x49
+	BYTE             $0xc0
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xd1
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xb4
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x08
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x4a
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xac
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x04
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x52
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xa4
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x5a
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0x11
+	BYTE             $0x00
+	BYTE             $0x04
+	BYTE             $0x00
+	BYTE             $0x00
+	MOVQ             blocks+56(FP), R11
+	CMPQ             R11, R8
+	JEQ              scaled
+	VCVTPH2PS        2048(R15), Z28
+	VCVTPH2PS        2080(R15), Z29
+	VMOVDQA32        Z1, Z2
+	VMOVUPS          1024(R15), Z3
+	VPERMI2PS        1088(R15), Z3, Z2
+	VFMADD231PS      Z2, Z28, Z0
+	VFMADD231PS.BCST (BP), Z29, Z0
+	ADDQ             $0x40, BP
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	MOVWLZX    (AX), R11
+	MOVW       R11, 2048(R15)
+	MOVWLZX    2(AX), R11
+	MOVW       R11, 2080(R15)
+	PREFETCHT1 (R14)
+	VPMOVZXBD  4(AX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, (R15)
+	MOVWLZX    (AX)(SI*1), R11
+	MOVW       R11, 2050(R15)
+	MOVWLZX    2(AX)(SI*1), R11
+	MOVW       R11, 2082(R15)
+	VPMOVZXBD  4(AX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 64(R15)
+	MOVWLZX    (AX)(SI*2), R11
+	MOVW       R11, 2052(R15)
+	MOVWLZX    2(AX)(SI*2), R11
+	MOVW       R11, 2084(R15)
+	VPMOVZXBD  4(AX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 128(R15)
+	MOVWLZX    (AX)(DI*1), R11
+	MOVW       R11, 2054(R15)
+	MOVWLZX    2(AX)(DI*1), R11
+	MOVW       R11, 2086(R15)
+	PREFETCHT1 64(R14)
+	VPMOVZXBD  4(AX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 192(R15)
+	MOVWLZX    (BX), R11
+	MOVW       R11, 2056(R15)
+	MOVWLZX    2(BX), R11
+	MOVW       R11, 2088(R15)
+	VPMOVZXBD  4(BX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 256(R15)
+	MOVWLZX    (BX)(SI*1), R11
+	MOVW       R11, 2058(R15)
+	MOVWLZX    2(BX)(SI*1), R11
+	MOVW       R11, 2090(R15)
+	VPMOVZXBD  4(BX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 320(R15)
+	MOVWLZX    (BX)(SI*2), R11
+	MOVW       R11, 2060(R15)
+	MOVWLZX    2(BX)(SI*2), R11
+	MOVW       R11, 2092(R15)
+	PREFETCHT1 128(R14)
+	VPMOVZXBD  4(BX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 384(R15)
+	MOVWLZX    (BX)(DI*1), R11
+	MOVW       R11, 2062(R15)
+	MOVWLZX    2(BX)(DI*1), R11
+	MOVW       R11, 2094(R15)
+	VPMOVZXBD  4(BX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 448(R15)
+	MOVWLZX    (CX), R11
+	MOVW       R11, 2064(R15)
+	MOVWLZX    2(CX), R11
+	MOVW       R11, 2096(R15)
+	VPMOVZXBD  4(CX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 512(R15)
+	MOVWLZX    (CX)(SI*1), R11
+	MOVW       R11, 2066(R15)
+	MOVWLZX    2(CX)(SI*1), R11
+	MOVW       R11, 2098(R15)
+	PREFETCHT1 192(R14)
+	VPMOVZXBD  4(CX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 576(R15)
+	MOVWLZX    (CX)(SI*2), R11
+	MOVW       R11, 2068(R15)
+	MOVWLZX    2(CX)(SI*2), R11
+	MOVW       R11, 2100(R15)
+	VPMOVZXBD  4(CX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 640(R15)
+	MOVWLZX    (CX)(DI*1), R11
+	MOVW       R11, 2070(R15)
+	MOVWLZX    2(CX)(DI*1), R11
+	MOVW       R11, 2102(R15)
+	VPMOVZXBD  4(CX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 704(R15)
+	MOVWLZX    (R13), R11
+	MOVW       R11, 2072(R15)
+	MOVWLZX    2(R13), R11
+	MOVW       R11, 2104(R15)
+	PREFETCHT1 256(R14)
+	VPMOVZXBD  4(R13), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 768(R15)
+	MOVWLZX    (R13)(SI*1), R11
+	MOVW       R11, 2074(R15)
+	MOVWLZX    2(R13)(SI*1), R11
+	MOVW       R11, 2106(R15)
+	VPMOVZXBD  4(R13)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 832(R15)
+	MOVWLZX    (R13)(SI*2), R11
+	MOVW       R11, 2076(R15)
+	MOVWLZX    2(R13)(SI*2), R11
+	MOVW       R11, 2108(R15)
+	VPMOVZXBD  4(R13)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 896(R15)
+	MOVWLZX    (R13)(DI*1), R11
+	MOVW       R11, 2078(R15)
+	MOVWLZX    2(R13)(DI*1), R11
+	MOVW       R11, 2110(R15)
+	VPMOVZXBD  4(R13)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 960(R15)
+	ADDQ       $0x00000014, AX
+	ADDQ       $0x00000014, BX
+	ADDQ       $0x00000014, CX
+	ADDQ       $0x00000014, R13
+	ADDQ       $0x00000140, R14
+
+packed:
+	MOVQ             R9, R11
+	MOVQ             R10, R9
+	MOVQ             R15, R10
+	MOVQ             R11, R15
 	ADDQ             $0x00000c00, R12
 	DECQ             R8
 	JNE              block
-	VCVTPH2PS        2048(R10), Z28
-	VCVTPH2PS        2080(R10), Z29
-	VFMADD231PS      1024(R10), Z28, Z0
+	VCVTPH2PS        2048(R15), Z28
+	VCVTPH2PS        2080(R15), Z29
+	VMOVDQA32        Z1, Z2
+	VMOVUPS          1024(R15), Z3
+	VPERMI2PS        1088(R15), Z3, Z2
+	VFMADD231PS      Z2, Z28, Z0
 	VFMADD231PS.BCST (BP), Z29, Z0
-	ADDQ             DX, BP
+	ADDQ             $0x40, BP
 	MOVQ             (SP), R11
 	VMOVUPS          Z0, (R11)
 	ADDQ             $0x00000040, R11
@@ -5576,8 +6354,7 @@ TEXT ·amxFewQ4_1(SB), $16-64
 	MOVQ         R11, (SP)
 	MOVQ         outs+48(FP), R11
 	MOVQ         R11, 8(SP)
-	MOVQ         $0x00000040, DX
-	MOVQ         $0x00000004, R15
+	MOVQ         $0x00000008, DX
 	MOVQ         rowBytes+16(FP), SI
 	LEAQ         (SI)(SI*2), DI
 	MOVQ         src+8(FP), AX
@@ -5586,6 +6363,7 @@ TEXT ·amxFewQ4_1(SB), $16-64
 	ADDQ         AX, R14
 	MOVQ         scratch+40(FP), R9
 	LEAQ         2304(R9), R10
+	LEAQ         2304(R10), R15
 	VMOVDQU32    codesQ4_1<>+0(SB), Z31
 	MOVL         $0x000f000f, R11
 	VPBROADCASTD R11, Z30
@@ -5767,139 +6545,8 @@ outs:
 	ADDQ       $0x00000014, CX
 	ADDQ       $0x00000014, R13
 	ADDQ       $0x00000140, R14
-
-block:
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x49
-	BYTE             $0xc0
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0x8c
-	BYTE             $0x11
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xb4
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x08
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x4a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xac
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x52
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xa4
-	BYTE             $0x14
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x5a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x84
-	BYTE             $0x11
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	MOVQ             blocks+56(FP), R11
-	CMPQ             R11, R8
-	JEQ              packed
-	VCVTPH2PS        2048(R10), Z28
-	VCVTPH2PS        2080(R10), Z29
-	VMOVUPS          Z28, 2112(R10)
-	VMOVUPS          Z29, 2176(R10)
-	VMOVUPS          (BP), Z27
-	VMOVUPS          1024(R10), Z16
-	VFMADD231PS.BCST 2112(R10), Z16, Z0
-	VFMADD231PS.BCST 2176(R10), Z27, Z0
-	VMOVUPS          1088(R10), Z17
-	VFMADD231PS.BCST 2116(R10), Z17, Z1
-	VFMADD231PS.BCST 2180(R10), Z27, Z1
-	VMOVUPS          1152(R10), Z18
-	VFMADD231PS.BCST 2120(R10), Z18, Z2
-	VFMADD231PS.BCST 2184(R10), Z27, Z2
-	VMOVUPS          1216(R10), Z19
-	VFMADD231PS.BCST 2124(R10), Z19, Z3
-	VFMADD231PS.BCST 2188(R10), Z27, Z3
-	VMOVUPS          1280(R10), Z20
-	VFMADD231PS.BCST 2128(R10), Z20, Z4
-	VFMADD231PS.BCST 2192(R10), Z27, Z4
-	VMOVUPS          1344(R10), Z21
-	VFMADD231PS.BCST 2132(R10), Z21, Z5
-	VFMADD231PS.BCST 2196(R10), Z27, Z5
-	VMOVUPS          1408(R10), Z22
-	VFMADD231PS.BCST 2136(R10), Z22, Z6
-	VFMADD231PS.BCST 2200(R10), Z27, Z6
-	VMOVUPS          1472(R10), Z23
-	VFMADD231PS.BCST 2140(R10), Z23, Z7
-	VFMADD231PS.BCST 2204(R10), Z27, Z7
-	VMOVUPS          1536(R10), Z24
-	VFMADD231PS.BCST 2144(R10), Z24, Z8
-	VFMADD231PS.BCST 2208(R10), Z27, Z8
-	VMOVUPS          1600(R10), Z25
-	VFMADD231PS.BCST 2148(R10), Z25, Z9
-	VFMADD231PS.BCST 2212(R10), Z27, Z9
-	VMOVUPS          1664(R10), Z26
-	VFMADD231PS.BCST 2152(R10), Z26, Z10
-	VFMADD231PS.BCST 2216(R10), Z27, Z10
-	VMOVUPS          1728(R10), Z16
-	VFMADD231PS.BCST 2156(R10), Z16, Z11
-	VFMADD231PS.BCST 2220(R10), Z27, Z11
-	VMOVUPS          1792(R10), Z17
-	VFMADD231PS.BCST 2160(R10), Z17, Z12
-	VFMADD231PS.BCST 2224(R10), Z27, Z12
-	VMOVUPS          1856(R10), Z18
-	VFMADD231PS.BCST 2164(R10), Z18, Z13
-	VFMADD231PS.BCST 2228(R10), Z27, Z13
-	VMOVUPS          1920(R10), Z19
-	VFMADD231PS.BCST 2168(R10), Z19, Z14
-	VFMADD231PS.BCST 2232(R10), Z27, Z14
-	VMOVUPS          1984(R10), Z20
-	VFMADD231PS.BCST 2172(R10), Z20, Z15
-	VFMADD231PS.BCST 2236(R10), Z27, Z15
-	ADDQ             DX, BP
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	MOVWLZX    (AX), R11
 	MOVW       R11, 2048(R10)
 	MOVWLZX    2(AX), R11
@@ -6055,65 +6702,355 @@ packed:
 	ADDQ       $0x00000014, R13
 	ADDQ       $0x00000140, R14
 
-last:
-	XCHGQ            R9, R10
+block:
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x7b
+	BYTE             $0x49
+	BYTE             $0xc0
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xd1
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xb4
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x08
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x4a
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xac
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x04
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x52
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7b
+	BYTE             $0x4b
+	BYTE             $0xa4
+	BYTE             $0xd4
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x5a
+	BYTE             $0x5c
+	BYTE             $0xc1
+	BYTE             $0xc4
+	BYTE             $0xc2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xd1
+	BYTE             $0x00
+	BYTE             $0x04
+	BYTE             $0x00
+	BYTE             $0x00
+	MOVQ             blocks+56(FP), R11
+	CMPQ             R11, R8
+	JEQ              scaled
+	VCVTPH2PS        2048(R15), Z28
+	VCVTPH2PS        2080(R15), Z29
+	VMOVUPS          Z28, 2112(R15)
+	VMOVUPS          Z29, 2176(R15)
+	VMOVUPS          (BP), Z27
+	VMOVUPS          1024(R15), Z16
+	VFMADD231PS.BCST 2112(R15), Z16, Z0
+	VFMADD231PS.BCST 2176(R15), Z27, Z0
+	VMOVUPS          1088(R15), Z17
+	VFMADD231PS.BCST 2116(R15), Z17, Z1
+	VFMADD231PS.BCST 2180(R15), Z27, Z1
+	VMOVUPS          1152(R15), Z18
+	VFMADD231PS.BCST 2120(R15), Z18, Z2
+	VFMADD231PS.BCST 2184(R15), Z27, Z2
+	VMOVUPS          1216(R15), Z19
+	VFMADD231PS.BCST 2124(R15), Z19, Z3
+	VFMADD231PS.BCST 2188(R15), Z27, Z3
+	VMOVUPS          1280(R15), Z20
+	VFMADD231PS.BCST 2128(R15), Z20, Z4
+	VFMADD231PS.BCST 2192(R15), Z27, Z4
+	VMOVUPS          1344(R15), Z21
+	VFMADD231PS.BCST 2132(R15), Z21, Z5
+	VFMADD231PS.BCST 2196(R15), Z27, Z5
+	VMOVUPS          1408(R15), Z22
+	VFMADD231PS.BCST 2136(R15), Z22, Z6
+	VFMADD231PS.BCST 2200(R15), Z27, Z6
+	VMOVUPS          1472(R15), Z23
+	VFMADD231PS.BCST 2140(R15), Z23, Z7
+	VFMADD231PS.BCST 2204(R15), Z27, Z7
+	VMOVUPS          1536(R15), Z24
+	VFMADD231PS.BCST 2144(R15), Z24, Z8
+	VFMADD231PS.BCST 2208(R15), Z27, Z8
+	VMOVUPS          1600(R15), Z25
+	VFMADD231PS.BCST 2148(R15), Z25, Z9
+	VFMADD231PS.BCST 2212(R15), Z27, Z9
+	VMOVUPS          1664(R15), Z26
+	VFMADD231PS.BCST 2152(R15), Z26, Z10
+	VFMADD231PS.BCST 2216(R15), Z27, Z10
+	VMOVUPS          1728(R15), Z16
+	VFMADD231PS.BCST 2156(R15), Z16, Z11
+	VFMADD231PS.BCST 2220(R15), Z27, Z11
+	VMOVUPS          1792(R15), Z17
+	VFMADD231PS.BCST 2160(R15), Z17, Z12
+	VFMADD231PS.BCST 2224(R15), Z27, Z12
+	VMOVUPS          1856(R15), Z18
+	VFMADD231PS.BCST 2164(R15), Z18, Z13
+	VFMADD231PS.BCST 2228(R15), Z27, Z13
+	VMOVUPS          1920(R15), Z19
+	VFMADD231PS.BCST 2168(R15), Z19, Z14
+	VFMADD231PS.BCST 2232(R15), Z27, Z14
+	VMOVUPS          1984(R15), Z20
+	VFMADD231PS.BCST 2172(R15), Z20, Z15
+	VFMADD231PS.BCST 2236(R15), Z27, Z15
+	ADDQ             $0x40, BP
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	MOVWLZX    (AX), R11
+	MOVW       R11, 2048(R15)
+	MOVWLZX    2(AX), R11
+	MOVW       R11, 2080(R15)
+	PREFETCHT1 (R14)
+	VPMOVZXBD  4(AX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, (R15)
+	MOVWLZX    (AX)(SI*1), R11
+	MOVW       R11, 2050(R15)
+	MOVWLZX    2(AX)(SI*1), R11
+	MOVW       R11, 2082(R15)
+	VPMOVZXBD  4(AX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 64(R15)
+	MOVWLZX    (AX)(SI*2), R11
+	MOVW       R11, 2052(R15)
+	MOVWLZX    2(AX)(SI*2), R11
+	MOVW       R11, 2084(R15)
+	VPMOVZXBD  4(AX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 128(R15)
+	MOVWLZX    (AX)(DI*1), R11
+	MOVW       R11, 2054(R15)
+	MOVWLZX    2(AX)(DI*1), R11
+	MOVW       R11, 2086(R15)
+	PREFETCHT1 64(R14)
+	VPMOVZXBD  4(AX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 192(R15)
+	MOVWLZX    (BX), R11
+	MOVW       R11, 2056(R15)
+	MOVWLZX    2(BX), R11
+	MOVW       R11, 2088(R15)
+	VPMOVZXBD  4(BX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 256(R15)
+	MOVWLZX    (BX)(SI*1), R11
+	MOVW       R11, 2058(R15)
+	MOVWLZX    2(BX)(SI*1), R11
+	MOVW       R11, 2090(R15)
+	VPMOVZXBD  4(BX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 320(R15)
+	MOVWLZX    (BX)(SI*2), R11
+	MOVW       R11, 2060(R15)
+	MOVWLZX    2(BX)(SI*2), R11
+	MOVW       R11, 2092(R15)
+	PREFETCHT1 128(R14)
+	VPMOVZXBD  4(BX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 384(R15)
+	MOVWLZX    (BX)(DI*1), R11
+	MOVW       R11, 2062(R15)
+	MOVWLZX    2(BX)(DI*1), R11
+	MOVW       R11, 2094(R15)
+	VPMOVZXBD  4(BX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 448(R15)
+	MOVWLZX    (CX), R11
+	MOVW       R11, 2064(R15)
+	MOVWLZX    2(CX), R11
+	MOVW       R11, 2096(R15)
+	VPMOVZXBD  4(CX), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 512(R15)
+	MOVWLZX    (CX)(SI*1), R11
+	MOVW       R11, 2066(R15)
+	MOVWLZX    2(CX)(SI*1), R11
+	MOVW       R11, 2098(R15)
+	PREFETCHT1 192(R14)
+	VPMOVZXBD  4(CX)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 576(R15)
+	MOVWLZX    (CX)(SI*2), R11
+	MOVW       R11, 2068(R15)
+	MOVWLZX    2(CX)(SI*2), R11
+	MOVW       R11, 2100(R15)
+	VPMOVZXBD  4(CX)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 640(R15)
+	MOVWLZX    (CX)(DI*1), R11
+	MOVW       R11, 2070(R15)
+	MOVWLZX    2(CX)(DI*1), R11
+	MOVW       R11, 2102(R15)
+	VPMOVZXBD  4(CX)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 704(R15)
+	MOVWLZX    (R13), R11
+	MOVW       R11, 2072(R15)
+	MOVWLZX    2(R13), R11
+	MOVW       R11, 2104(R15)
+	PREFETCHT1 256(R14)
+	VPMOVZXBD  4(R13), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 768(R15)
+	MOVWLZX    (R13)(SI*1), R11
+	MOVW       R11, 2074(R15)
+	MOVWLZX    2(R13)(SI*1), R11
+	MOVW       R11, 2106(R15)
+	VPMOVZXBD  4(R13)(SI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 832(R15)
+	MOVWLZX    (R13)(SI*2), R11
+	MOVW       R11, 2076(R15)
+	MOVWLZX    2(R13)(SI*2), R11
+	MOVW       R11, 2108(R15)
+	VPMOVZXBD  4(R13)(SI*2), Z16
+	VPSLLD     $0x0c, Z16, Z17
+	VPTERNLOGD $0xa8, Z30, Z16, Z17
+	VPERMW     Z31, Z17, Z17
+	VMOVUPS    Z17, 896(R15)
+	MOVWLZX    (R13)(DI*1), R11
+	MOVW       R11, 2078(R15)
+	MOVWLZX    2(R13)(DI*1), R11
+	MOVW       R11, 2110(R15)
+	VPMOVZXBD  4(R13)(DI*1), Z22
+	VPSLLD     $0x0c, Z22, Z23
+	VPTERNLOGD $0xa8, Z30, Z22, Z23
+	VPERMW     Z31, Z23, Z23
+	VMOVUPS    Z23, 960(R15)
+	ADDQ       $0x00000014, AX
+	ADDQ       $0x00000014, BX
+	ADDQ       $0x00000014, CX
+	ADDQ       $0x00000014, R13
+	ADDQ       $0x00000140, R14
+
+packed:
+	MOVQ             R9, R11
+	MOVQ             R10, R9
+	MOVQ             R15, R10
+	MOVQ             R11, R15
 	ADDQ             $0x00000c00, R12
 	DECQ             R8
 	JNE              block
-	VCVTPH2PS        2048(R10), Z28
-	VCVTPH2PS        2080(R10), Z29
-	VMOVUPS          Z28, 2112(R10)
-	VMOVUPS          Z29, 2176(R10)
+	VCVTPH2PS        2048(R15), Z28
+	VCVTPH2PS        2080(R15), Z29
+	VMOVUPS          Z28, 2112(R15)
+	VMOVUPS          Z29, 2176(R15)
 	VMOVUPS          (BP), Z27
-	VMOVUPS          1024(R10), Z16
-	VFMADD231PS.BCST 2112(R10), Z16, Z0
-	VFMADD231PS.BCST 2176(R10), Z27, Z0
-	VMOVUPS          1088(R10), Z17
-	VFMADD231PS.BCST 2116(R10), Z17, Z1
-	VFMADD231PS.BCST 2180(R10), Z27, Z1
-	VMOVUPS          1152(R10), Z18
-	VFMADD231PS.BCST 2120(R10), Z18, Z2
-	VFMADD231PS.BCST 2184(R10), Z27, Z2
-	VMOVUPS          1216(R10), Z19
-	VFMADD231PS.BCST 2124(R10), Z19, Z3
-	VFMADD231PS.BCST 2188(R10), Z27, Z3
-	VMOVUPS          1280(R10), Z20
-	VFMADD231PS.BCST 2128(R10), Z20, Z4
-	VFMADD231PS.BCST 2192(R10), Z27, Z4
-	VMOVUPS          1344(R10), Z21
-	VFMADD231PS.BCST 2132(R10), Z21, Z5
-	VFMADD231PS.BCST 2196(R10), Z27, Z5
-	VMOVUPS          1408(R10), Z22
-	VFMADD231PS.BCST 2136(R10), Z22, Z6
-	VFMADD231PS.BCST 2200(R10), Z27, Z6
-	VMOVUPS          1472(R10), Z23
-	VFMADD231PS.BCST 2140(R10), Z23, Z7
-	VFMADD231PS.BCST 2204(R10), Z27, Z7
-	VMOVUPS          1536(R10), Z24
-	VFMADD231PS.BCST 2144(R10), Z24, Z8
-	VFMADD231PS.BCST 2208(R10), Z27, Z8
-	VMOVUPS          1600(R10), Z25
-	VFMADD231PS.BCST 2148(R10), Z25, Z9
-	VFMADD231PS.BCST 2212(R10), Z27, Z9
-	VMOVUPS          1664(R10), Z26
-	VFMADD231PS.BCST 2152(R10), Z26, Z10
-	VFMADD231PS.BCST 2216(R10), Z27, Z10
-	VMOVUPS          1728(R10), Z16
-	VFMADD231PS.BCST 2156(R10), Z16, Z11
-	VFMADD231PS.BCST 2220(R10), Z27, Z11
-	VMOVUPS          1792(R10), Z17
-	VFMADD231PS.BCST 2160(R10), Z17, Z12
-	VFMADD231PS.BCST 2224(R10), Z27, Z12
-	VMOVUPS          1856(R10), Z18
-	VFMADD231PS.BCST 2164(R10), Z18, Z13
-	VFMADD231PS.BCST 2228(R10), Z27, Z13
-	VMOVUPS          1920(R10), Z19
-	VFMADD231PS.BCST 2168(R10), Z19, Z14
-	VFMADD231PS.BCST 2232(R10), Z27, Z14
-	VMOVUPS          1984(R10), Z20
-	VFMADD231PS.BCST 2172(R10), Z20, Z15
-	VFMADD231PS.BCST 2236(R10), Z27, Z15
-	ADDQ             DX, BP
+	VMOVUPS          1024(R15), Z16
+	VFMADD231PS.BCST 2112(R15), Z16, Z0
+	VFMADD231PS.BCST 2176(R15), Z27, Z0
+	VMOVUPS          1088(R15), Z17
+	VFMADD231PS.BCST 2116(R15), Z17, Z1
+	VFMADD231PS.BCST 2180(R15), Z27, Z1
+	VMOVUPS          1152(R15), Z18
+	VFMADD231PS.BCST 2120(R15), Z18, Z2
+	VFMADD231PS.BCST 2184(R15), Z27, Z2
+	VMOVUPS          1216(R15), Z19
+	VFMADD231PS.BCST 2124(R15), Z19, Z3
+	VFMADD231PS.BCST 2188(R15), Z27, Z3
+	VMOVUPS          1280(R15), Z20
+	VFMADD231PS.BCST 2128(R15), Z20, Z4
+	VFMADD231PS.BCST 2192(R15), Z27, Z4
+	VMOVUPS          1344(R15), Z21
+	VFMADD231PS.BCST 2132(R15), Z21, Z5
+	VFMADD231PS.BCST 2196(R15), Z27, Z5
+	VMOVUPS          1408(R15), Z22
+	VFMADD231PS.BCST 2136(R15), Z22, Z6
+	VFMADD231PS.BCST 2200(R15), Z27, Z6
+	VMOVUPS          1472(R15), Z23
+	VFMADD231PS.BCST 2140(R15), Z23, Z7
+	VFMADD231PS.BCST 2204(R15), Z27, Z7
+	VMOVUPS          1536(R15), Z24
+	VFMADD231PS.BCST 2144(R15), Z24, Z8
+	VFMADD231PS.BCST 2208(R15), Z27, Z8
+	VMOVUPS          1600(R15), Z25
+	VFMADD231PS.BCST 2148(R15), Z25, Z9
+	VFMADD231PS.BCST 2212(R15), Z27, Z9
+	VMOVUPS          1664(R15), Z26
+	VFMADD231PS.BCST 2152(R15), Z26, Z10
+	VFMADD231PS.BCST 2216(R15), Z27, Z10
+	VMOVUPS          1728(R15), Z16
+	VFMADD231PS.BCST 2156(R15), Z16, Z11
+	VFMADD231PS.BCST 2220(R15), Z27, Z11
+	VMOVUPS          1792(R15), Z17
+	VFMADD231PS.BCST 2160(R15), Z17, Z12
+	VFMADD231PS.BCST 2224(R15), Z27, Z12
+	VMOVUPS          1856(R15), Z18
+	VFMADD231PS.BCST 2164(R15), Z18, Z13
+	VFMADD231PS.BCST 2228(R15), Z27, Z13
+	VMOVUPS          1920(R15), Z19
+	VFMADD231PS.BCST 2168(R15), Z19, Z14
+	VFMADD231PS.BCST 2232(R15), Z27, Z14
+	VMOVUPS          1984(R15), Z20
+	VFMADD231PS.BCST 2172(R15), Z20, Z15
+	VFMADD231PS.BCST 2236(R15), Z27, Z15
+	ADDQ             $0x40, BP
 	MOVQ             (SP), R11
 	VMOVUPS          Z0, (R11)
 	VMOVUPS          Z1, 64(R11)
@@ -6157,8 +7094,7 @@ TEXT ·amxOneF16(SB), $16-64
 	MOVQ         R11, (SP)
 	MOVQ         outs+48(FP), R11
 	MOVQ         R11, 8(SP)
-	MOVQ         $0x00000040, DX
-	MOVQ         $0x00000004, R15
+	MOVQ         $0x00000008, DX
 	MOVQ         rowBytes+16(FP), SI
 	LEAQ         (SI)(SI*2), DI
 	MOVQ         src+8(FP), AX
@@ -6167,6 +7103,8 @@ TEXT ·amxOneF16(SB), $16-64
 	ADDQ         AX, R14
 	MOVQ         scratch+40(FP), R9
 	LEAQ         3328(R9), R10
+	LEAQ         3328(R10), R15
+	VMOVDQU32    evens<>+0(SB), Z1
 	MOVL         $0xffff0000, R11
 	VPBROADCASTD R11, Z30
 
@@ -6390,106 +7328,8 @@ outs:
 	ADDQ       $0x00000040, CX
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
-
-block:
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x7b
-	BYTE   $0x49
-	BYTE   $0xc0
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x8c
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x94
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xac
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xb4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x4a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xa4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0x82
-	BYTE   $0x7a
-	BYTE   $0x4b
-	BYTE   $0x84
-	BYTE   $0x39
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	MOVQ   blocks+56(FP), R11
-	CMPQ   R11, R8
-	JEQ    packed
-	VADDPS 2048(R10), Z0, Z0
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	PREFETCHT1 (R14)
 	VCVTPH2PS  (AX), Z16
 	VCVTPH2PS  32(AX), Z17
@@ -6704,24 +7544,346 @@ packed:
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
 
-last:
-	XCHGQ   R9, R10
-	ADDQ    $0x00000c00, R12
-	DECQ    R8
-	JNE     block
-	VADDPS  2048(R10), Z0, Z0
-	MOVQ    (SP), R11
-	VMOVUPS Z0, (R11)
-	ADDQ    $0x00000040, R11
-	MOVQ    R11, (SP)
-	LEAQ    (R13)(DI*1), AX
-	DECQ    8(SP)
-	JNE     outs
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x78
-	BYTE    $0x49
-	BYTE    $0xc0
+block:
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x7b
+	BYTE      $0x49
+	BYTE      $0xc0
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0x8c
+	BYTE      $0xd1
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0x94
+	BYTE      $0xd1
+	BYTE      $0x00
+	BYTE      $0x04
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0xac
+	BYTE      $0xd4
+	BYTE      $0x00
+	BYTE      $0x04
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x52
+	BYTE      $0x5c
+	BYTE      $0xc2
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0xb4
+	BYTE      $0xd4
+	BYTE      $0x00
+	BYTE      $0x08
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x4a
+	BYTE      $0x5c
+	BYTE      $0xc1
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0xa4
+	BYTE      $0xd4
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x5a
+	BYTE      $0x5c
+	BYTE      $0xc2
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x52
+	BYTE      $0x5c
+	BYTE      $0xc1
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x5a
+	BYTE      $0x5c
+	BYTE      $0xc1
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7a
+	BYTE      $0x4b
+	BYTE      $0x84
+	BYTE      $0x11
+	BYTE      $0x00
+	BYTE      $0x08
+	BYTE      $0x00
+	BYTE      $0x00
+	MOVQ      blocks+56(FP), R11
+	CMPQ      R11, R8
+	JEQ       scaled
+	VMOVDQA32 Z1, Z2
+	VMOVUPS   2048(R15), Z3
+	VPERMI2PS 2112(R15), Z3, Z2
+	VADDPS    Z2, Z0, Z0
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	PREFETCHT1 (R14)
+	VCVTPH2PS  (AX), Z16
+	VCVTPH2PS  32(AX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, (R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1024(R15)
+	PREFETCHT1 64(R14)
+	VCVTPH2PS  (AX)(SI*1), Z22
+	VCVTPH2PS  32(AX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 64(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1088(R15)
+	PREFETCHT1 128(R14)
+	VCVTPH2PS  (AX)(SI*2), Z16
+	VCVTPH2PS  32(AX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 128(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1152(R15)
+	PREFETCHT1 192(R14)
+	VCVTPH2PS  (AX)(DI*1), Z22
+	VCVTPH2PS  32(AX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 192(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1216(R15)
+	PREFETCHT1 256(R14)
+	VCVTPH2PS  (BX), Z16
+	VCVTPH2PS  32(BX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 256(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1280(R15)
+	PREFETCHT1 320(R14)
+	VCVTPH2PS  (BX)(SI*1), Z22
+	VCVTPH2PS  32(BX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 320(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1344(R15)
+	PREFETCHT1 384(R14)
+	VCVTPH2PS  (BX)(SI*2), Z16
+	VCVTPH2PS  32(BX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 384(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1408(R15)
+	PREFETCHT1 448(R14)
+	VCVTPH2PS  (BX)(DI*1), Z22
+	VCVTPH2PS  32(BX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 448(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1472(R15)
+	PREFETCHT1 512(R14)
+	VCVTPH2PS  (CX), Z16
+	VCVTPH2PS  32(CX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 512(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1536(R15)
+	PREFETCHT1 576(R14)
+	VCVTPH2PS  (CX)(SI*1), Z22
+	VCVTPH2PS  32(CX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 576(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1600(R15)
+	PREFETCHT1 640(R14)
+	VCVTPH2PS  (CX)(SI*2), Z16
+	VCVTPH2PS  32(CX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 640(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1664(R15)
+	PREFETCHT1 704(R14)
+	VCVTPH2PS  (CX)(DI*1), Z22
+	VCVTPH2PS  32(CX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 704(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1728(R15)
+	PREFETCHT1 768(R14)
+	VCVTPH2PS  (R13), Z16
+	VCVTPH2PS  32(R13), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 768(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1792(R15)
+	PREFETCHT1 832(R14)
+	VCVTPH2PS  (R13)(SI*1), Z22
+	VCVTPH2PS  32(R13)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 832(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1856(R15)
+	PREFETCHT1 896(R14)
+	VCVTPH2PS  (R13)(SI*2), Z16
+	VCVTPH2PS  32(R13)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 896(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1920(R15)
+	PREFETCHT1 960(R14)
+	VCVTPH2PS  (R13)(DI*1), Z22
+	VCVTPH2PS  32(R13)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 960(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1984(R15)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, BX
+	ADDQ       $0x00000040, CX
+	ADDQ       $0x00000040, R13
+	ADDQ       $0x00000400, R14
+
+packed:
+	MOVQ      R9, R11
+	MOVQ      R10, R9
+	MOVQ      R15, R10
+	MOVQ      R11, R15
+	ADDQ      $0x00000c00, R12
+	DECQ      R8
+	JNE       block
+	VMOVDQA32 Z1, Z2
+	VMOVUPS   2048(R15), Z3
+	VPERMI2PS 2112(R15), Z3, Z2
+	VADDPS    Z2, Z0, Z0
+	MOVQ      (SP), R11
+	VMOVUPS   Z0, (R11)
+	ADDQ      $0x00000040, R11
+	MOVQ      R11, (SP)
+	LEAQ      (R13)(DI*1), AX
+	DECQ      8(SP)
+	JNE       outs
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0xc0
 	VZEROUPPER
 	RET
 
@@ -6738,8 +7900,7 @@ TEXT ·amxFewF16(SB), $16-64
 	MOVQ         R11, (SP)
 	MOVQ         outs+48(FP), R11
 	MOVQ         R11, 8(SP)
-	MOVQ         $0x00000040, DX
-	MOVQ         $0x00000004, R15
+	MOVQ         $0x00000008, DX
 	MOVQ         rowBytes+16(FP), SI
 	LEAQ         (SI)(SI*2), DI
 	MOVQ         src+8(FP), AX
@@ -6748,6 +7909,7 @@ TEXT ·amxFewF16(SB), $16-64
 	ADDQ         AX, R14
 	MOVQ         scratch+40(FP), R9
 	LEAQ         3328(R9), R10
+	LEAQ         3328(R10), R15
 	MOVL         $0xffff0000, R11
 	VPBROADCASTD R11, Z30
 
@@ -6986,121 +8148,8 @@ outs:
 	ADDQ       $0x00000040, CX
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
-
-block:
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x7b
-	BYTE   $0x49
-	BYTE   $0xc0
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x8c
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x94
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xac
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xb4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x4a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xa4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7a
-	BYTE   $0x4b
-	BYTE   $0x84
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	MOVQ   blocks+56(FP), R11
-	CMPQ   R11, R8
-	JEQ    packed
-	VADDPS 2048(R10), Z0, Z0
-	VADDPS 2112(R10), Z1, Z1
-	VADDPS 2176(R10), Z2, Z2
-	VADDPS 2240(R10), Z3, Z3
-	VADDPS 2304(R10), Z4, Z4
-	VADDPS 2368(R10), Z5, Z5
-	VADDPS 2432(R10), Z6, Z6
-	VADDPS 2496(R10), Z7, Z7
-	VADDPS 2560(R10), Z8, Z8
-	VADDPS 2624(R10), Z9, Z9
-	VADDPS 2688(R10), Z10, Z10
-	VADDPS 2752(R10), Z11, Z11
-	VADDPS 2816(R10), Z12, Z12
-	VADDPS 2880(R10), Z13, Z13
-	VADDPS 2944(R10), Z14, Z14
-	VADDPS 3008(R10), Z15, Z15
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	PREFETCHT1 (R14)
 	VCVTPH2PS  (AX), Z16
 	VCVTPH2PS  32(AX), Z17
@@ -7315,27 +8364,358 @@ packed:
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
 
-last:
-	XCHGQ   R9, R10
+block:
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x7b
+	BYTE   $0x49
+	BYTE   $0xc0
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0x8c
+	BYTE   $0xd1
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0x94
+	BYTE   $0xd1
+	BYTE   $0x00
+	BYTE   $0x04
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0xac
+	BYTE   $0xd4
+	BYTE   $0x00
+	BYTE   $0x04
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x52
+	BYTE   $0x5c
+	BYTE   $0xc2
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0xb4
+	BYTE   $0xd4
+	BYTE   $0x00
+	BYTE   $0x08
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x4a
+	BYTE   $0x5c
+	BYTE   $0xc1
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0xa4
+	BYTE   $0xd4
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x5a
+	BYTE   $0x5c
+	BYTE   $0xc2
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x52
+	BYTE   $0x5c
+	BYTE   $0xc1
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x5a
+	BYTE   $0x5c
+	BYTE   $0xc1
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7a
+	BYTE   $0x4b
+	BYTE   $0x84
+	BYTE   $0xd1
+	BYTE   $0x00
+	BYTE   $0x08
+	BYTE   $0x00
+	BYTE   $0x00
+	MOVQ   blocks+56(FP), R11
+	CMPQ   R11, R8
+	JEQ    scaled
+	VADDPS 2048(R15), Z0, Z0
+	VADDPS 2112(R15), Z1, Z1
+	VADDPS 2176(R15), Z2, Z2
+	VADDPS 2240(R15), Z3, Z3
+	VADDPS 2304(R15), Z4, Z4
+	VADDPS 2368(R15), Z5, Z5
+	VADDPS 2432(R15), Z6, Z6
+	VADDPS 2496(R15), Z7, Z7
+	VADDPS 2560(R15), Z8, Z8
+	VADDPS 2624(R15), Z9, Z9
+	VADDPS 2688(R15), Z10, Z10
+	VADDPS 2752(R15), Z11, Z11
+	VADDPS 2816(R15), Z12, Z12
+	VADDPS 2880(R15), Z13, Z13
+	VADDPS 2944(R15), Z14, Z14
+	VADDPS 3008(R15), Z15, Z15
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	PREFETCHT1 (R14)
+	VCVTPH2PS  (AX), Z16
+	VCVTPH2PS  32(AX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, (R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1024(R15)
+	PREFETCHT1 64(R14)
+	VCVTPH2PS  (AX)(SI*1), Z22
+	VCVTPH2PS  32(AX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 64(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1088(R15)
+	PREFETCHT1 128(R14)
+	VCVTPH2PS  (AX)(SI*2), Z16
+	VCVTPH2PS  32(AX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 128(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1152(R15)
+	PREFETCHT1 192(R14)
+	VCVTPH2PS  (AX)(DI*1), Z22
+	VCVTPH2PS  32(AX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 192(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1216(R15)
+	PREFETCHT1 256(R14)
+	VCVTPH2PS  (BX), Z16
+	VCVTPH2PS  32(BX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 256(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1280(R15)
+	PREFETCHT1 320(R14)
+	VCVTPH2PS  (BX)(SI*1), Z22
+	VCVTPH2PS  32(BX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 320(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1344(R15)
+	PREFETCHT1 384(R14)
+	VCVTPH2PS  (BX)(SI*2), Z16
+	VCVTPH2PS  32(BX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 384(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1408(R15)
+	PREFETCHT1 448(R14)
+	VCVTPH2PS  (BX)(DI*1), Z22
+	VCVTPH2PS  32(BX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 448(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1472(R15)
+	PREFETCHT1 512(R14)
+	VCVTPH2PS  (CX), Z16
+	VCVTPH2PS  32(CX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 512(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1536(R15)
+	PREFETCHT1 576(R14)
+	VCVTPH2PS  (CX)(SI*1), Z22
+	VCVTPH2PS  32(CX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 576(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1600(R15)
+	PREFETCHT1 640(R14)
+	VCVTPH2PS  (CX)(SI*2), Z16
+	VCVTPH2PS  32(CX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 640(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1664(R15)
+	PREFETCHT1 704(R14)
+	VCVTPH2PS  (CX)(DI*1), Z22
+	VCVTPH2PS  32(CX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 704(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1728(R15)
+	PREFETCHT1 768(R14)
+	VCVTPH2PS  (R13), Z16
+	VCVTPH2PS  32(R13), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 768(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1792(R15)
+	PREFETCHT1 832(R14)
+	VCVTPH2PS  (R13)(SI*1), Z22
+	VCVTPH2PS  32(R13)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 832(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1856(R15)
+	PREFETCHT1 896(R14)
+	VCVTPH2PS  (R13)(SI*2), Z16
+	VCVTPH2PS  32(R13)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 896(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 1920(R15)
+	PREFETCHT1 960(R14)
+	VCVTPH2PS  (R13)(DI*1), Z22
+	VCVTPH2PS  32(R13)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 960(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 1984(R15)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, BX
+	ADDQ       $0x00000040, CX
+	ADDQ       $0x00000040, R13
+	ADDQ       $0x00000400, R14
+
+packed:
+	MOVQ    R9, R11
+	MOVQ    R10, R9
+	MOVQ    R15, R10
+	MOVQ    R11, R15
 	ADDQ    $0x00000c00, R12
 	DECQ    R8
 	JNE     block
-	VADDPS  2048(R10), Z0, Z0
-	VADDPS  2112(R10), Z1, Z1
-	VADDPS  2176(R10), Z2, Z2
-	VADDPS  2240(R10), Z3, Z3
-	VADDPS  2304(R10), Z4, Z4
-	VADDPS  2368(R10), Z5, Z5
-	VADDPS  2432(R10), Z6, Z6
-	VADDPS  2496(R10), Z7, Z7
-	VADDPS  2560(R10), Z8, Z8
-	VADDPS  2624(R10), Z9, Z9
-	VADDPS  2688(R10), Z10, Z10
-	VADDPS  2752(R10), Z11, Z11
-	VADDPS  2816(R10), Z12, Z12
-	VADDPS  2880(R10), Z13, Z13
-	VADDPS  2944(R10), Z14, Z14
-	VADDPS  3008(R10), Z15, Z15
+	VADDPS  2048(R15), Z0, Z0
+	VADDPS  2112(R15), Z1, Z1
+	VADDPS  2176(R15), Z2, Z2
+	VADDPS  2240(R15), Z3, Z3
+	VADDPS  2304(R15), Z4, Z4
+	VADDPS  2368(R15), Z5, Z5
+	VADDPS  2432(R15), Z6, Z6
+	VADDPS  2496(R15), Z7, Z7
+	VADDPS  2560(R15), Z8, Z8
+	VADDPS  2624(R15), Z9, Z9
+	VADDPS  2688(R15), Z10, Z10
+	VADDPS  2752(R15), Z11, Z11
+	VADDPS  2816(R15), Z12, Z12
+	VADDPS  2880(R15), Z13, Z13
+	VADDPS  2944(R15), Z14, Z14
+	VADDPS  3008(R15), Z15, Z15
 	MOVQ    (SP), R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -7379,8 +8759,7 @@ TEXT ·amxOneBF16(SB), $16-64
 	MOVQ      R11, (SP)
 	MOVQ      outs+48(FP), R11
 	MOVQ      R11, 8(SP)
-	MOVQ      $0x00000040, DX
-	MOVQ      $0x00000004, R15
+	MOVQ      $0x00000008, DX
 	MOVQ      rowBytes+16(FP), SI
 	LEAQ      (SI)(SI*2), DI
 	MOVQ      src+8(FP), AX
@@ -7389,6 +8768,8 @@ TEXT ·amxOneBF16(SB), $16-64
 	ADDQ      AX, R14
 	MOVQ      scratch+40(FP), R9
 	LEAQ      2304(R9), R10
+	LEAQ      2304(R10), R15
+	VMOVDQU32 evens<>+0(SB), Z1
 	VMOVDQU32 pairs<>+0(SB), Z31
 
 outs:
@@ -7451,86 +8832,8 @@ outs:
 	ADDQ       $0x00000040, CX
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
-
-block:
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x7b
-	BYTE   $0x49
-	BYTE   $0xc0
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x8c
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xb4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x4a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xac
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xa4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0x82
-	BYTE   $0x7a
-	BYTE   $0x4b
-	BYTE   $0x84
-	BYTE   $0x39
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	MOVQ   blocks+56(FP), R11
-	CMPQ   R11, R8
-	JEQ    packed
-	VADDPS 1024(R10), Z0, Z0
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	PREFETCHT1 (R14)
 	VPERMW     (AX), Z31, Z16
 	VMOVUPS    Z16, (R10)
@@ -7585,24 +8888,166 @@ packed:
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
 
-last:
-	XCHGQ   R9, R10
-	ADDQ    $0x00000c00, R12
-	DECQ    R8
-	JNE     block
-	VADDPS  1024(R10), Z0, Z0
-	MOVQ    (SP), R11
-	VMOVUPS Z0, (R11)
-	ADDQ    $0x00000040, R11
-	MOVQ    R11, (SP)
-	LEAQ    (R13)(DI*1), AX
-	DECQ    8(SP)
-	JNE     outs
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x78
-	BYTE    $0x49
-	BYTE    $0xc0
+block:
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x7b
+	BYTE      $0x49
+	BYTE      $0xc0
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0x8c
+	BYTE      $0xd1
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0xb4
+	BYTE      $0xd4
+	BYTE      $0x00
+	BYTE      $0x08
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x4a
+	BYTE      $0x5c
+	BYTE      $0xc1
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0xac
+	BYTE      $0xd4
+	BYTE      $0x00
+	BYTE      $0x04
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x52
+	BYTE      $0x5c
+	BYTE      $0xc1
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0xa4
+	BYTE      $0xd4
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x5a
+	BYTE      $0x5c
+	BYTE      $0xc1
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7a
+	BYTE      $0x4b
+	BYTE      $0x84
+	BYTE      $0x11
+	BYTE      $0x00
+	BYTE      $0x04
+	BYTE      $0x00
+	BYTE      $0x00
+	MOVQ      blocks+56(FP), R11
+	CMPQ      R11, R8
+	JEQ       scaled
+	VMOVDQA32 Z1, Z2
+	VMOVUPS   1024(R15), Z3
+	VPERMI2PS 1088(R15), Z3, Z2
+	VADDPS    Z2, Z0, Z0
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	PREFETCHT1 (R14)
+	VPERMW     (AX), Z31, Z16
+	VMOVUPS    Z16, (R15)
+	PREFETCHT1 64(R14)
+	VPERMW     (AX)(SI*1), Z31, Z22
+	VMOVUPS    Z22, 64(R15)
+	PREFETCHT1 128(R14)
+	VPERMW     (AX)(SI*2), Z31, Z16
+	VMOVUPS    Z16, 128(R15)
+	PREFETCHT1 192(R14)
+	VPERMW     (AX)(DI*1), Z31, Z22
+	VMOVUPS    Z22, 192(R15)
+	PREFETCHT1 256(R14)
+	VPERMW     (BX), Z31, Z16
+	VMOVUPS    Z16, 256(R15)
+	PREFETCHT1 320(R14)
+	VPERMW     (BX)(SI*1), Z31, Z22
+	VMOVUPS    Z22, 320(R15)
+	PREFETCHT1 384(R14)
+	VPERMW     (BX)(SI*2), Z31, Z16
+	VMOVUPS    Z16, 384(R15)
+	PREFETCHT1 448(R14)
+	VPERMW     (BX)(DI*1), Z31, Z22
+	VMOVUPS    Z22, 448(R15)
+	PREFETCHT1 512(R14)
+	VPERMW     (CX), Z31, Z16
+	VMOVUPS    Z16, 512(R15)
+	PREFETCHT1 576(R14)
+	VPERMW     (CX)(SI*1), Z31, Z22
+	VMOVUPS    Z22, 576(R15)
+	PREFETCHT1 640(R14)
+	VPERMW     (CX)(SI*2), Z31, Z16
+	VMOVUPS    Z16, 640(R15)
+	PREFETCHT1 704(R14)
+	VPERMW     (CX)(DI*1), Z31, Z22
+	VMOVUPS    Z22, 704(R15)
+	PREFETCHT1 768(R14)
+	VPERMW     (R13), Z31, Z16
+	VMOVUPS    Z16, 768(R15)
+	PREFETCHT1 832(R14)
+	VPERMW     (R13)(SI*1), Z31, Z22
+	VMOVUPS    Z22, 832(R15)
+	PREFETCHT1 896(R14)
+	VPERMW     (R13)(SI*2), Z31, Z16
+	VMOVUPS    Z16, 896(R15)
+	PREFETCHT1 960(R14)
+	VPERMW     (R13)(DI*1), Z31, Z22
+	VMOVUPS    Z22, 960(R15)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, BX
+	ADDQ       $0x00000040, CX
+	ADDQ       $0x00000040, R13
+	ADDQ       $0x00000400, R14
+
+packed:
+	MOVQ      R9, R11
+	MOVQ      R10, R9
+	MOVQ      R15, R10
+	MOVQ      R11, R15
+	ADDQ      $0x00000c00, R12
+	DECQ      R8
+	JNE       block
+	VMOVDQA32 Z1, Z2
+	VMOVUPS   1024(R15), Z3
+	VPERMI2PS 1088(R15), Z3, Z2
+	VADDPS    Z2, Z0, Z0
+	MOVQ      (SP), R11
+	VMOVUPS   Z0, (R11)
+	ADDQ      $0x00000040, R11
+	MOVQ      R11, (SP)
+	LEAQ      (R13)(DI*1), AX
+	DECQ      8(SP)
+	JNE       outs
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0xc0
 	VZEROUPPER
 	RET
 
@@ -7619,8 +9064,7 @@ TEXT ·amxFewBF16(SB), $16-64
 	MOVQ      R11, (SP)
 	MOVQ      outs+48(FP), R11
 	MOVQ      R11, 8(SP)
-	MOVQ      $0x00000040, DX
-	MOVQ      $0x00000004, R15
+	MOVQ      $0x00000008, DX
 	MOVQ      rowBytes+16(FP), SI
 	LEAQ      (SI)(SI*2), DI
 	MOVQ      src+8(FP), AX
@@ -7629,6 +9073,7 @@ TEXT ·amxFewBF16(SB), $16-64
 	ADDQ      AX, R14
 	MOVQ      scratch+40(FP), R9
 	LEAQ      2304(R9), R10
+	LEAQ      2304(R10), R15
 	VMOVDQU32 pairs<>+0(SB), Z31
 
 outs:
@@ -7706,101 +9151,8 @@ outs:
 	ADDQ       $0x00000040, CX
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
-
-block:
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x7b
-	BYTE   $0x49
-	BYTE   $0xc0
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x8c
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xb4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x4a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xac
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xa4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7a
-	BYTE   $0x4b
-	BYTE   $0x84
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	MOVQ   blocks+56(FP), R11
-	CMPQ   R11, R8
-	JEQ    packed
-	VADDPS 1024(R10), Z0, Z0
-	VADDPS 1088(R10), Z1, Z1
-	VADDPS 1152(R10), Z2, Z2
-	VADDPS 1216(R10), Z3, Z3
-	VADDPS 1280(R10), Z4, Z4
-	VADDPS 1344(R10), Z5, Z5
-	VADDPS 1408(R10), Z6, Z6
-	VADDPS 1472(R10), Z7, Z7
-	VADDPS 1536(R10), Z8, Z8
-	VADDPS 1600(R10), Z9, Z9
-	VADDPS 1664(R10), Z10, Z10
-	VADDPS 1728(R10), Z11, Z11
-	VADDPS 1792(R10), Z12, Z12
-	VADDPS 1856(R10), Z13, Z13
-	VADDPS 1920(R10), Z14, Z14
-	VADDPS 1984(R10), Z15, Z15
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	PREFETCHT1 (R14)
 	VPERMW     (AX), Z31, Z16
 	VMOVUPS    Z16, (R10)
@@ -7855,27 +9207,178 @@ packed:
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
 
-last:
-	XCHGQ   R9, R10
+block:
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x7b
+	BYTE   $0x49
+	BYTE   $0xc0
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0x8c
+	BYTE   $0xd1
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0xb4
+	BYTE   $0xd4
+	BYTE   $0x00
+	BYTE   $0x08
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x4a
+	BYTE   $0x5c
+	BYTE   $0xc1
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0xac
+	BYTE   $0xd4
+	BYTE   $0x00
+	BYTE   $0x04
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x52
+	BYTE   $0x5c
+	BYTE   $0xc1
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0xa4
+	BYTE   $0xd4
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x5a
+	BYTE   $0x5c
+	BYTE   $0xc1
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7a
+	BYTE   $0x4b
+	BYTE   $0x84
+	BYTE   $0xd1
+	BYTE   $0x00
+	BYTE   $0x04
+	BYTE   $0x00
+	BYTE   $0x00
+	MOVQ   blocks+56(FP), R11
+	CMPQ   R11, R8
+	JEQ    scaled
+	VADDPS 1024(R15), Z0, Z0
+	VADDPS 1088(R15), Z1, Z1
+	VADDPS 1152(R15), Z2, Z2
+	VADDPS 1216(R15), Z3, Z3
+	VADDPS 1280(R15), Z4, Z4
+	VADDPS 1344(R15), Z5, Z5
+	VADDPS 1408(R15), Z6, Z6
+	VADDPS 1472(R15), Z7, Z7
+	VADDPS 1536(R15), Z8, Z8
+	VADDPS 1600(R15), Z9, Z9
+	VADDPS 1664(R15), Z10, Z10
+	VADDPS 1728(R15), Z11, Z11
+	VADDPS 1792(R15), Z12, Z12
+	VADDPS 1856(R15), Z13, Z13
+	VADDPS 1920(R15), Z14, Z14
+	VADDPS 1984(R15), Z15, Z15
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	PREFETCHT1 (R14)
+	VPERMW     (AX), Z31, Z16
+	VMOVUPS    Z16, (R15)
+	PREFETCHT1 64(R14)
+	VPERMW     (AX)(SI*1), Z31, Z22
+	VMOVUPS    Z22, 64(R15)
+	PREFETCHT1 128(R14)
+	VPERMW     (AX)(SI*2), Z31, Z16
+	VMOVUPS    Z16, 128(R15)
+	PREFETCHT1 192(R14)
+	VPERMW     (AX)(DI*1), Z31, Z22
+	VMOVUPS    Z22, 192(R15)
+	PREFETCHT1 256(R14)
+	VPERMW     (BX), Z31, Z16
+	VMOVUPS    Z16, 256(R15)
+	PREFETCHT1 320(R14)
+	VPERMW     (BX)(SI*1), Z31, Z22
+	VMOVUPS    Z22, 320(R15)
+	PREFETCHT1 384(R14)
+	VPERMW     (BX)(SI*2), Z31, Z16
+	VMOVUPS    Z16, 384(R15)
+	PREFETCHT1 448(R14)
+	VPERMW     (BX)(DI*1), Z31, Z22
+	VMOVUPS    Z22, 448(R15)
+	PREFETCHT1 512(R14)
+	VPERMW     (CX), Z31, Z16
+	VMOVUPS    Z16, 512(R15)
+	PREFETCHT1 576(R14)
+	VPERMW     (CX)(SI*1), Z31, Z22
+	VMOVUPS    Z22, 576(R15)
+	PREFETCHT1 640(R14)
+	VPERMW     (CX)(SI*2), Z31, Z16
+	VMOVUPS    Z16, 640(R15)
+	PREFETCHT1 704(R14)
+	VPERMW     (CX)(DI*1), Z31, Z22
+	VMOVUPS    Z22, 704(R15)
+	PREFETCHT1 768(R14)
+	VPERMW     (R13), Z31, Z16
+	VMOVUPS    Z16, 768(R15)
+	PREFETCHT1 832(R14)
+	VPERMW     (R13)(SI*1), Z31, Z22
+	VMOVUPS    Z22, 832(R15)
+	PREFETCHT1 896(R14)
+	VPERMW     (R13)(SI*2), Z31, Z16
+	VMOVUPS    Z16, 896(R15)
+	PREFETCHT1 960(R14)
+	VPERMW     (R13)(DI*1), Z31, Z22
+	VMOVUPS    Z22, 960(R15)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, BX
+	ADDQ       $0x00000040, CX
+	ADDQ       $0x00000040, R13
+	ADDQ       $0x00000400, R14
+
+packed:
+	MOVQ    R9, R11
+	MOVQ    R10, R9
+	MOVQ    R15, R10
+	MOVQ    R11, R15
 	ADDQ    $0x00000c00, R12
 	DECQ    R8
 	JNE     block
-	VADDPS  1024(R10), Z0, Z0
-	VADDPS  1088(R10), Z1, Z1
-	VADDPS  1152(R10), Z2, Z2
-	VADDPS  1216(R10), Z3, Z3
-	VADDPS  1280(R10), Z4, Z4
-	VADDPS  1344(R10), Z5, Z5
-	VADDPS  1408(R10), Z6, Z6
-	VADDPS  1472(R10), Z7, Z7
-	VADDPS  1536(R10), Z8, Z8
-	VADDPS  1600(R10), Z9, Z9
-	VADDPS  1664(R10), Z10, Z10
-	VADDPS  1728(R10), Z11, Z11
-	VADDPS  1792(R10), Z12, Z12
-	VADDPS  1856(R10), Z13, Z13
-	VADDPS  1920(R10), Z14, Z14
-	VADDPS  1984(R10), Z15, Z15
+	VADDPS  1024(R15), Z0, Z0
+	VADDPS  1088(R15), Z1, Z1
+	VADDPS  1152(R15), Z2, Z2
+	VADDPS  1216(R15), Z3, Z3
+	VADDPS  1280(R15), Z4, Z4
+	VADDPS  1344(R15), Z5, Z5
+	VADDPS  1408(R15), Z6, Z6
+	VADDPS  1472(R15), Z7, Z7
+	VADDPS  1536(R15), Z8, Z8
+	VADDPS  1600(R15), Z9, Z9
+	VADDPS  1664(R15), Z10, Z10
+	VADDPS  1728(R15), Z11, Z11
+	VADDPS  1792(R15), Z12, Z12
+	VADDPS  1856(R15), Z13, Z13
+	VADDPS  1920(R15), Z14, Z14
+	VADDPS  1984(R15), Z15, Z15
 	MOVQ    (SP), R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -7919,8 +9422,7 @@ TEXT ·amxOneF32(SB), $16-64
 	MOVQ         R11, (SP)
 	MOVQ         outs+48(FP), R11
 	MOVQ         R11, 8(SP)
-	MOVQ         $0x00000040, DX
-	MOVQ         $0x00000004, R15
+	MOVQ         $0x00000008, DX
 	MOVQ         rowBytes+16(FP), SI
 	LEAQ         (SI)(SI*2), DI
 	MOVQ         src+8(FP), AX
@@ -7929,6 +9431,8 @@ TEXT ·amxOneF32(SB), $16-64
 	ADDQ         AX, R14
 	MOVQ         scratch+40(FP), R9
 	LEAQ         4352(R9), R10
+	LEAQ         4352(R10), R15
+	VMOVDQU32    evens<>+0(SB), Z1
 	MOVL         $0xffff0000, R11
 	VPBROADCASTD R11, Z30
 
@@ -8280,121 +9784,8 @@ outs:
 	ADDQ       $0x00000080, CX
 	ADDQ       $0x00000080, R13
 	ADDQ       $0x00000800, R14
-
-block:
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x7b
-	BYTE   $0x49
-	BYTE   $0xc0
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x8c
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x94
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x9c
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xa4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc3
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xac
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xb4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x4a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0x82
-	BYTE   $0x7a
-	BYTE   $0x4b
-	BYTE   $0x84
-	BYTE   $0x39
-	BYTE   $0x00
-	BYTE   $0x0c
-	BYTE   $0x00
-	BYTE   $0x00
-	MOVQ   blocks+56(FP), R11
-	CMPQ   R11, R8
-	JEQ    packed
-	VADDPS 3072(R10), Z0, Z0
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	PREFETCHT1 (R14)
 	PREFETCHT1 64(R14)
 	VMOVUPS    (AX), Z16
@@ -8737,24 +10128,489 @@ packed:
 	ADDQ       $0x00000080, R13
 	ADDQ       $0x00000800, R14
 
-last:
-	XCHGQ   R9, R10
-	ADDQ    $0x00000c00, R12
-	DECQ    R8
-	JNE     block
-	VADDPS  3072(R10), Z0, Z0
-	MOVQ    (SP), R11
-	VMOVUPS Z0, (R11)
-	ADDQ    $0x00000040, R11
-	MOVQ    R11, (SP)
-	LEAQ    (R13)(DI*1), AX
-	DECQ    8(SP)
-	JNE     outs
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x78
-	BYTE    $0x49
-	BYTE    $0xc0
+block:
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x7b
+	BYTE      $0x49
+	BYTE      $0xc0
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0x8c
+	BYTE      $0xd1
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0x94
+	BYTE      $0xd1
+	BYTE      $0x00
+	BYTE      $0x04
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0x9c
+	BYTE      $0xd1
+	BYTE      $0x00
+	BYTE      $0x08
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0xa4
+	BYTE      $0xd4
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x5a
+	BYTE      $0x5c
+	BYTE      $0xc3
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0xac
+	BYTE      $0xd4
+	BYTE      $0x00
+	BYTE      $0x04
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x52
+	BYTE      $0x5c
+	BYTE      $0xc2
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0xb4
+	BYTE      $0xd4
+	BYTE      $0x00
+	BYTE      $0x08
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x4a
+	BYTE      $0x5c
+	BYTE      $0xc1
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x5a
+	BYTE      $0x5c
+	BYTE      $0xc2
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x52
+	BYTE      $0x5c
+	BYTE      $0xc1
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x5a
+	BYTE      $0x5c
+	BYTE      $0xc1
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7a
+	BYTE      $0x4b
+	BYTE      $0x84
+	BYTE      $0x11
+	BYTE      $0x00
+	BYTE      $0x0c
+	BYTE      $0x00
+	BYTE      $0x00
+	MOVQ      blocks+56(FP), R11
+	CMPQ      R11, R8
+	JEQ       scaled
+	VMOVDQA32 Z1, Z2
+	VMOVUPS   3072(R15), Z3
+	VPERMI2PS 3136(R15), Z3, Z2
+	VADDPS    Z2, Z0, Z0
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	PREFETCHT1 (R14)
+	PREFETCHT1 64(R14)
+	VMOVUPS    (AX), Z16
+	VMOVUPS    64(AX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, (R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1024(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2048(R15)
+	PREFETCHT1 128(R14)
+	PREFETCHT1 192(R14)
+	VMOVUPS    (AX)(SI*1), Z22
+	VMOVUPS    64(AX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 64(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1088(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2112(R15)
+	PREFETCHT1 256(R14)
+	PREFETCHT1 320(R14)
+	VMOVUPS    (AX)(SI*2), Z16
+	VMOVUPS    64(AX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 128(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1152(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2176(R15)
+	PREFETCHT1 384(R14)
+	PREFETCHT1 448(R14)
+	VMOVUPS    (AX)(DI*1), Z22
+	VMOVUPS    64(AX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 192(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1216(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2240(R15)
+	PREFETCHT1 512(R14)
+	PREFETCHT1 576(R14)
+	VMOVUPS    (BX), Z16
+	VMOVUPS    64(BX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 256(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1280(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2304(R15)
+	PREFETCHT1 640(R14)
+	PREFETCHT1 704(R14)
+	VMOVUPS    (BX)(SI*1), Z22
+	VMOVUPS    64(BX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 320(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1344(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2368(R15)
+	PREFETCHT1 768(R14)
+	PREFETCHT1 832(R14)
+	VMOVUPS    (BX)(SI*2), Z16
+	VMOVUPS    64(BX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 384(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1408(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2432(R15)
+	PREFETCHT1 896(R14)
+	PREFETCHT1 960(R14)
+	VMOVUPS    (BX)(DI*1), Z22
+	VMOVUPS    64(BX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 448(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1472(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2496(R15)
+	PREFETCHT1 1024(R14)
+	PREFETCHT1 1088(R14)
+	VMOVUPS    (CX), Z16
+	VMOVUPS    64(CX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 512(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1536(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2560(R15)
+	PREFETCHT1 1152(R14)
+	PREFETCHT1 1216(R14)
+	VMOVUPS    (CX)(SI*1), Z22
+	VMOVUPS    64(CX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 576(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1600(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2624(R15)
+	PREFETCHT1 1280(R14)
+	PREFETCHT1 1344(R14)
+	VMOVUPS    (CX)(SI*2), Z16
+	VMOVUPS    64(CX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 640(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1664(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2688(R15)
+	PREFETCHT1 1408(R14)
+	PREFETCHT1 1472(R14)
+	VMOVUPS    (CX)(DI*1), Z22
+	VMOVUPS    64(CX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 704(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1728(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2752(R15)
+	PREFETCHT1 1536(R14)
+	PREFETCHT1 1600(R14)
+	VMOVUPS    (R13), Z16
+	VMOVUPS    64(R13), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 768(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1792(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2816(R15)
+	PREFETCHT1 1664(R14)
+	PREFETCHT1 1728(R14)
+	VMOVUPS    (R13)(SI*1), Z22
+	VMOVUPS    64(R13)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 832(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1856(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2880(R15)
+	PREFETCHT1 1792(R14)
+	PREFETCHT1 1856(R14)
+	VMOVUPS    (R13)(SI*2), Z16
+	VMOVUPS    64(R13)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 896(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1920(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2944(R15)
+	PREFETCHT1 1920(R14)
+	PREFETCHT1 1984(R14)
+	VMOVUPS    (R13)(DI*1), Z22
+	VMOVUPS    64(R13)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 960(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1984(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 3008(R15)
+	ADDQ       $0x00000080, AX
+	ADDQ       $0x00000080, BX
+	ADDQ       $0x00000080, CX
+	ADDQ       $0x00000080, R13
+	ADDQ       $0x00000800, R14
+
+packed:
+	MOVQ      R9, R11
+	MOVQ      R10, R9
+	MOVQ      R15, R10
+	MOVQ      R11, R15
+	ADDQ      $0x00000c00, R12
+	DECQ      R8
+	JNE       block
+	VMOVDQA32 Z1, Z2
+	VMOVUPS   3072(R15), Z3
+	VPERMI2PS 3136(R15), Z3, Z2
+	VADDPS    Z2, Z0, Z0
+	MOVQ      (SP), R11
+	VMOVUPS   Z0, (R11)
+	ADDQ      $0x00000040, R11
+	MOVQ      R11, (SP)
+	LEAQ      (R13)(DI*1), AX
+	DECQ      8(SP)
+	JNE       outs
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0xc0
 	VZEROUPPER
 	RET
 
@@ -8771,8 +10627,7 @@ TEXT ·amxFewF32(SB), $16-64
 	MOVQ         R11, (SP)
 	MOVQ         outs+48(FP), R11
 	MOVQ         R11, 8(SP)
-	MOVQ         $0x00000040, DX
-	MOVQ         $0x00000004, R15
+	MOVQ         $0x00000008, DX
 	MOVQ         rowBytes+16(FP), SI
 	LEAQ         (SI)(SI*2), DI
 	MOVQ         src+8(FP), AX
@@ -8781,6 +10636,7 @@ TEXT ·amxFewF32(SB), $16-64
 	ADDQ         AX, R14
 	MOVQ         scratch+40(FP), R9
 	LEAQ         4352(R9), R10
+	LEAQ         4352(R10), R15
 	MOVL         $0xffff0000, R11
 	VPBROADCASTD R11, Z30
 
@@ -9147,136 +11003,8 @@ outs:
 	ADDQ       $0x00000080, CX
 	ADDQ       $0x00000080, R13
 	ADDQ       $0x00000800, R14
-
-block:
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x7b
-	BYTE   $0x49
-	BYTE   $0xc0
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x8c
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x94
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x9c
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xa4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc3
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xac
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xb4
-	BYTE   $0x14
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x4a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7a
-	BYTE   $0x4b
-	BYTE   $0x84
-	BYTE   $0x11
-	BYTE   $0x00
-	BYTE   $0x0c
-	BYTE   $0x00
-	BYTE   $0x00
-	MOVQ   blocks+56(FP), R11
-	CMPQ   R11, R8
-	JEQ    packed
-	VADDPS 3072(R10), Z0, Z0
-	VADDPS 3136(R10), Z1, Z1
-	VADDPS 3200(R10), Z2, Z2
-	VADDPS 3264(R10), Z3, Z3
-	VADDPS 3328(R10), Z4, Z4
-	VADDPS 3392(R10), Z5, Z5
-	VADDPS 3456(R10), Z6, Z6
-	VADDPS 3520(R10), Z7, Z7
-	VADDPS 3584(R10), Z8, Z8
-	VADDPS 3648(R10), Z9, Z9
-	VADDPS 3712(R10), Z10, Z10
-	VADDPS 3776(R10), Z11, Z11
-	VADDPS 3840(R10), Z12, Z12
-	VADDPS 3904(R10), Z13, Z13
-	VADDPS 3968(R10), Z14, Z14
-	VADDPS 4032(R10), Z15, Z15
-
-packed:
 	CMPQ       R8, $0x01
-	JEQ        last
+	JEQ        block
 	PREFETCHT1 (R14)
 	PREFETCHT1 64(R14)
 	VMOVUPS    (AX), Z16
@@ -9619,27 +11347,501 @@ packed:
 	ADDQ       $0x00000080, R13
 	ADDQ       $0x00000800, R14
 
-last:
-	XCHGQ   R9, R10
+block:
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x7b
+	BYTE   $0x49
+	BYTE   $0xc0
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0x8c
+	BYTE   $0xd1
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0x94
+	BYTE   $0xd1
+	BYTE   $0x00
+	BYTE   $0x04
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0x9c
+	BYTE   $0xd1
+	BYTE   $0x00
+	BYTE   $0x08
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0xa4
+	BYTE   $0xd4
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x5a
+	BYTE   $0x5c
+	BYTE   $0xc3
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0xac
+	BYTE   $0xd4
+	BYTE   $0x00
+	BYTE   $0x04
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x52
+	BYTE   $0x5c
+	BYTE   $0xc2
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7b
+	BYTE   $0x4b
+	BYTE   $0xb4
+	BYTE   $0xd4
+	BYTE   $0x00
+	BYTE   $0x08
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x4a
+	BYTE   $0x5c
+	BYTE   $0xc1
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x5a
+	BYTE   $0x5c
+	BYTE   $0xc2
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x52
+	BYTE   $0x5c
+	BYTE   $0xc1
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x5a
+	BYTE   $0x5c
+	BYTE   $0xc1
+	BYTE   $0xc4
+	BYTE   $0xc2
+	BYTE   $0x7a
+	BYTE   $0x4b
+	BYTE   $0x84
+	BYTE   $0xd1
+	BYTE   $0x00
+	BYTE   $0x0c
+	BYTE   $0x00
+	BYTE   $0x00
+	MOVQ   blocks+56(FP), R11
+	CMPQ   R11, R8
+	JEQ    scaled
+	VADDPS 3072(R15), Z0, Z0
+	VADDPS 3136(R15), Z1, Z1
+	VADDPS 3200(R15), Z2, Z2
+	VADDPS 3264(R15), Z3, Z3
+	VADDPS 3328(R15), Z4, Z4
+	VADDPS 3392(R15), Z5, Z5
+	VADDPS 3456(R15), Z6, Z6
+	VADDPS 3520(R15), Z7, Z7
+	VADDPS 3584(R15), Z8, Z8
+	VADDPS 3648(R15), Z9, Z9
+	VADDPS 3712(R15), Z10, Z10
+	VADDPS 3776(R15), Z11, Z11
+	VADDPS 3840(R15), Z12, Z12
+	VADDPS 3904(R15), Z13, Z13
+	VADDPS 3968(R15), Z14, Z14
+	VADDPS 4032(R15), Z15, Z15
+
+scaled:
+	CMPQ       R8, $0x02
+	JLE        packed
+	PREFETCHT1 (R14)
+	PREFETCHT1 64(R14)
+	VMOVUPS    (AX), Z16
+	VMOVUPS    64(AX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, (R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1024(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2048(R15)
+	PREFETCHT1 128(R14)
+	PREFETCHT1 192(R14)
+	VMOVUPS    (AX)(SI*1), Z22
+	VMOVUPS    64(AX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 64(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1088(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2112(R15)
+	PREFETCHT1 256(R14)
+	PREFETCHT1 320(R14)
+	VMOVUPS    (AX)(SI*2), Z16
+	VMOVUPS    64(AX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 128(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1152(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2176(R15)
+	PREFETCHT1 384(R14)
+	PREFETCHT1 448(R14)
+	VMOVUPS    (AX)(DI*1), Z22
+	VMOVUPS    64(AX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 192(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1216(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2240(R15)
+	PREFETCHT1 512(R14)
+	PREFETCHT1 576(R14)
+	VMOVUPS    (BX), Z16
+	VMOVUPS    64(BX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 256(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1280(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2304(R15)
+	PREFETCHT1 640(R14)
+	PREFETCHT1 704(R14)
+	VMOVUPS    (BX)(SI*1), Z22
+	VMOVUPS    64(BX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 320(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1344(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2368(R15)
+	PREFETCHT1 768(R14)
+	PREFETCHT1 832(R14)
+	VMOVUPS    (BX)(SI*2), Z16
+	VMOVUPS    64(BX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 384(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1408(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2432(R15)
+	PREFETCHT1 896(R14)
+	PREFETCHT1 960(R14)
+	VMOVUPS    (BX)(DI*1), Z22
+	VMOVUPS    64(BX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 448(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1472(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2496(R15)
+	PREFETCHT1 1024(R14)
+	PREFETCHT1 1088(R14)
+	VMOVUPS    (CX), Z16
+	VMOVUPS    64(CX), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 512(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1536(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2560(R15)
+	PREFETCHT1 1152(R14)
+	PREFETCHT1 1216(R14)
+	VMOVUPS    (CX)(SI*1), Z22
+	VMOVUPS    64(CX)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 576(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1600(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2624(R15)
+	PREFETCHT1 1280(R14)
+	PREFETCHT1 1344(R14)
+	VMOVUPS    (CX)(SI*2), Z16
+	VMOVUPS    64(CX)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 640(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1664(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2688(R15)
+	PREFETCHT1 1408(R14)
+	PREFETCHT1 1472(R14)
+	VMOVUPS    (CX)(DI*1), Z22
+	VMOVUPS    64(CX)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 704(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1728(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2752(R15)
+	PREFETCHT1 1536(R14)
+	PREFETCHT1 1600(R14)
+	VMOVUPS    (R13), Z16
+	VMOVUPS    64(R13), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 768(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1792(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2816(R15)
+	PREFETCHT1 1664(R14)
+	PREFETCHT1 1728(R14)
+	VMOVUPS    (R13)(SI*1), Z22
+	VMOVUPS    64(R13)(SI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 832(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1856(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 2880(R15)
+	PREFETCHT1 1792(R14)
+	PREFETCHT1 1856(R14)
+	VMOVUPS    (R13)(SI*2), Z16
+	VMOVUPS    64(R13)(SI*2), Z17
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 896(R15)
+	VPANDD     Z30, Z16, Z18
+	VPANDD     Z30, Z17, Z19
+	VSUBPS     Z18, Z16, Z16
+	VSUBPS     Z19, Z17, Z17
+	VPSRLD     $0x10, Z18, Z20
+	VPORD      Z19, Z20, Z20
+	VMOVUPS    Z20, 1920(R15)
+	VPSRLD     $0x10, Z16, Z20
+	VPTERNLOGD $0xf8, Z30, Z17, Z20
+	VMOVUPS    Z20, 2944(R15)
+	PREFETCHT1 1920(R14)
+	PREFETCHT1 1984(R14)
+	VMOVUPS    (R13)(DI*1), Z22
+	VMOVUPS    64(R13)(DI*1), Z23
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 960(R15)
+	VPANDD     Z30, Z22, Z24
+	VPANDD     Z30, Z23, Z25
+	VSUBPS     Z24, Z22, Z22
+	VSUBPS     Z25, Z23, Z23
+	VPSRLD     $0x10, Z24, Z26
+	VPORD      Z25, Z26, Z26
+	VMOVUPS    Z26, 1984(R15)
+	VPSRLD     $0x10, Z22, Z26
+	VPTERNLOGD $0xf8, Z30, Z23, Z26
+	VMOVUPS    Z26, 3008(R15)
+	ADDQ       $0x00000080, AX
+	ADDQ       $0x00000080, BX
+	ADDQ       $0x00000080, CX
+	ADDQ       $0x00000080, R13
+	ADDQ       $0x00000800, R14
+
+packed:
+	MOVQ    R9, R11
+	MOVQ    R10, R9
+	MOVQ    R15, R10
+	MOVQ    R11, R15
 	ADDQ    $0x00000c00, R12
 	DECQ    R8
 	JNE     block
-	VADDPS  3072(R10), Z0, Z0
-	VADDPS  3136(R10), Z1, Z1
-	VADDPS  3200(R10), Z2, Z2
-	VADDPS  3264(R10), Z3, Z3
-	VADDPS  3328(R10), Z4, Z4
-	VADDPS  3392(R10), Z5, Z5
-	VADDPS  3456(R10), Z6, Z6
-	VADDPS  3520(R10), Z7, Z7
-	VADDPS  3584(R10), Z8, Z8
-	VADDPS  3648(R10), Z9, Z9
-	VADDPS  3712(R10), Z10, Z10
-	VADDPS  3776(R10), Z11, Z11
-	VADDPS  3840(R10), Z12, Z12
-	VADDPS  3904(R10), Z13, Z13
-	VADDPS  3968(R10), Z14, Z14
-	VADDPS  4032(R10), Z15, Z15
+	VADDPS  3072(R15), Z0, Z0
+	VADDPS  3136(R15), Z1, Z1
+	VADDPS  3200(R15), Z2, Z2
+	VADDPS  3264(R15), Z3, Z3
+	VADDPS  3328(R15), Z4, Z4
+	VADDPS  3392(R15), Z5, Z5
+	VADDPS  3456(R15), Z6, Z6
+	VADDPS  3520(R15), Z7, Z7
+	VADDPS  3584(R15), Z8, Z8
+	VADDPS  3648(R15), Z9, Z9
+	VADDPS  3712(R15), Z10, Z10
+	VADDPS  3776(R15), Z11, Z11
+	VADDPS  3840(R15), Z12, Z12
+	VADDPS  3904(R15), Z13, Z13
+	VADDPS  3968(R15), Z14, Z14
+	VADDPS  4032(R15), Z15, Z15
 	MOVQ    (SP), R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)

@@ -56,22 +56,31 @@ func (d *dots) mul(w *Worker, dst, x Matrix, weight Weight) {
 	if !direct {
 		tile = grow(&w.tile, band*stride/4)
 	}
-	for o := 0; o < weight.Rows; o += band {
-		outs := min(band, weight.Rows-o)
-		for c := 0; c < x.Cols; c += block {
-			n := min(block, x.Cols-c)
-			at := weight.Data[o*rowBytes+weight.Format.RowBytes(c):]
-			wp, ws := (*float32)(unsafe.Pointer(&at[0])), rowBytes
-			if !direct {
-				for i := range outs {
-					d.widen(tile[i*stride/4:][:n], weight.Format, at[i*rowBytes:])
+	// A span of x's rows over one block stays in the second-level cache while
+	// all outputs pass. It never shows in a result: an output's blocks are
+	// added in order.
+	span := max(d.rows, spanBytes/(4*block)/d.rows*d.rows)
+	for c := 0; c < x.Cols; c += block {
+		n := min(block, x.Cols-c)
+		for r := 0; r < x.Rows; r += span {
+			rows := min(span, x.Rows-r)
+			for o := 0; o < weight.Rows; o += band {
+				outs := min(band, weight.Rows-o)
+				src := weight.Data[o*rowBytes+weight.Format.RowBytes(c):]
+				wp, ws := (*float32)(unsafe.Pointer(&src[0])), rowBytes
+				if !direct {
+					for i := range outs {
+						d.widen(tile[i*stride/4:][:n], weight.Format, src[i*rowBytes:])
+					}
+					wp, ws = &tile[0], stride
 				}
-				wp, ws = &tile[0], stride
+				d.tile(&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.Data[r*x.Stride+c], 4*x.Stride, rows, wp, ws, outs, n, c)
 			}
-			d.tile(&dst.Data[o], 4*dst.Stride, &x.Data[c], 4*x.Stride, x.Rows, wp, ws, outs, n, c)
 		}
 	}
 }
+
+const spanBytes = 512 << 10
 
 // tile covers rows × outs with tiles.
 func (d *dots) tile(dst *float32, dstStride int, x *float32, xStride, rows int, w *float32, wStride, outs, n, add int) {

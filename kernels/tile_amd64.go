@@ -146,26 +146,31 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
 	}
 }
 
-// mulFew multiplies at most 16 rows with as many outputs as come in whole
+// fewRows is where packing weights once begins to pay.
+const fewRows = 4 * tileRows
+
+// mulFew multiplies at most fewRows rows with as many outputs as come in whole
 // groups, and returns how many those were.
 func (f *tileFormat) mulFew(w *Worker, dst Matrix, packed []float32, weight Weight) int {
-	if f.few == nil || dst.Rows > tileRows || weight.Cols%tileCols != 0 || weight.Rows < tileRows {
+	if f.few == nil || dst.Rows > fewRows || weight.Cols%tileCols != 0 || weight.Rows < tileRows {
 		return 0
 	}
-	const scratch = 10 << 10 / 4
-	blocks, rowBytes := weight.Cols/tileCols, weight.Format.RowBytes(weight.Cols)
-	sums := packed[blocks*3*tileWords:]
+	const scratch = 14 << 10 / 4
+	blocks, groups, rowBytes := weight.Cols/tileCols, groupsOf(dst.Rows), weight.Format.RowBytes(weight.Cols)
+	sums := packed[groups*blocks*3*tileWords:]
 	done := weight.Rows / tileRows * tileRows
+	mem := grow(&w.tile, scratch+tileOuts*tileWords)
 	if dst.Rows == 1 {
-		mem := grow(&w.tile, scratch)
 		f.one(&dst.Data[0], &weight.Data[0], rowBytes, bytePtr(&packed[0]), &sums[0], &mem[0], done/tileRows, blocks)
 		return done
 	}
-	mem := grow(&w.tile, scratch+tileOuts*tileWords)
 	for o := 0; o < done; o += tileOuts * tileRows {
 		n := min(tileOuts, (done-o)/tileRows)
-		f.few(&mem[scratch], &weight.Data[o*rowBytes], rowBytes, bytePtr(&packed[0]), &sums[0], &mem[0], n, blocks)
-		unpackTiles(dst.Columns(o, o+n*tileRows), mem[scratch:], 0, 1)
+		for g := range groups {
+			f.few(&mem[scratch], &weight.Data[o*rowBytes], rowBytes, bytePtr(&packed[g*blocks*3*tileWords]),
+				&sums[g*blocks*tileRows], &mem[0], n, blocks)
+			unpackTiles(dst.Columns(o, o+n*tileRows), mem[scratch:], g, 1)
+		}
 	}
 	return done
 }

@@ -94,17 +94,17 @@ func amxMul(name string, planes int, scaled, affine bool) {
 	Label("block")
 	tileZero(0)
 	for p := range planes {
-		tileLoad(byte(1+p), a, 1024*p, stride)
+		tileLoad(byte(1+p), Mem{Base: a, Disp: 1024 * p, Index: stride, Scale: 1})
 	}
 	loaded := map[int]bool{}
 	for _, pair := range products[planes] {
 		if !loaded[pair[1]] {
 			loaded[pair[1]] = true
-			tileLoad(byte(4+pair[1]), b, 1024*pair[1], stride)
+			tileLoad(byte(4+pair[1]), Mem{Base: b, Disp: 1024 * pair[1], Index: stride, Scale: 1})
 		}
 		tileDot(0, byte(1+pair[0]), byte(4+pair[1]))
 	}
-	tileStore(c, 0, stride, 0)
+	tileStore(Mem{Base: c, Index: stride, Scale: 1}, 0)
 	// The next group's part of b, spread over four groups of outputs.
 	for i := range 12 {
 		PREFETCHT0(Mem{Base: ahead, Disp: 64 * i})

@@ -133,9 +133,10 @@ func pairTable() Mem {
 var zmm = []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15, reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31}
 
 // amxFused generates the product for at most 16 rows, where packing weights
-// costs as much as multiplying them: the next block is packed while the tile
-// unit works on this one and the last one's sums are scaled. Same arithmetic,
-// in the same order, as packing and amxMul. Single is for one row.
+// costs as much as multiplying them: while the tile unit works on one block, the
+// last one's sums are scaled and the next but one is packed, so that no tile
+// is loaded before its stores have left the pipeline. Same arithmetic, in the
+// same order, as packing and amxMul. Single is for one row.
 func amxFused(f fused, single bool) {
 	name := "amxFew" + f.name
 	doc := "acc[o] tiles of 16 outputs × 16 rows"
@@ -144,12 +145,12 @@ func amxFused(f fused, single bool) {
 	}
 	TEXT(name, 0, "func(acc *float32, src *byte, rowBytes int, b *byte, sums, scratch *float32, outs, blocks int)")
 	Doc("amxPack"+f.name+" and amxMul in one, for "+doc+".",
-		"scratch takes 10 KiB.")
+		"scratch takes 14 KiB.")
 	Pragma("noescape")
 	bases := []reg.Register{reg.RAX, reg.RBX, reg.RCX, reg.R13}
 	stride, row, row3 := reg.RDX, reg.RSI, reg.RDI
-	k, cur, other, tmp := reg.R8, reg.R9, reg.R10, reg.R11
-	b, ahead, four, sums := reg.R12, reg.R14, reg.R15, reg.RBP
+	k, cur, next, tmp := reg.R8, reg.R9, reg.R10, reg.R11
+	b, ahead, last, sums := reg.R12, reg.R14, reg.R15, reg.RBP
 	aBytes := 1024 * f.planes
 	cAt, dAt := aBytes, aBytes+1024
 	slot := aBytes + 1024 + 256
@@ -164,8 +165,7 @@ func amxFused(f fused, single bool) {
 	MOVQ(tmp, dst)
 	Load(Param("outs"), tmp)
 	MOVQ(tmp, left)
-	MOVQ(U32(64), stride)
-	MOVQ(U32(4), four)
+	MOVQ(U32(8), stride) // 64 when scaled by 8
 	Load(Param("rowBytes"), row)
 	LEAQ(Mem{Base: row, Index: row, Scale: 2}, row3)
 	Load(Param("src"), bases[0])
@@ -173,8 +173,12 @@ func amxFused(f fused, single bool) {
 	SHLQ(Imm(4), ahead)
 	ADDQ(bases[0], ahead)
 	Load(Param("scratch"), cur)
-	LEAQ(Mem{Base: cur, Disp: slot}, other)
+	LEAQ(Mem{Base: cur, Disp: slot}, next)
+	LEAQ(Mem{Base: next, Disp: slot}, last)
 	table, mask := zmm[31], zmm[30]
+	if single {
+		VMOVDQU32(word("evens", func(i int) uint32 { return uint32(2 * i) }), zmm[1])
+	}
 	f.constants(table, mask)
 
 	rowAt := func(i int) Mem {
@@ -229,10 +233,16 @@ func amxFused(f fused, single bool) {
 			VCVTPH2PS(Mem{Base: slot, Disp: dAt + 32}, m)
 		}
 		switch {
-		case single && !f.scaled:
-			VADDPS(c(0), zmm[0], zmm[0])
 		case single:
-			VFMADD231PS(c(0), d, zmm[0])
+			// The sums are 8 bytes apart.
+			VMOVDQA32(zmm[1], zmm[2])
+			VMOVUPS(c(0), zmm[3])
+			VPERMI2PS(c(1), zmm[3], zmm[2])
+			if !f.scaled {
+				VADDPS(zmm[2], zmm[0], zmm[0])
+				break
+			}
+			VFMADD231PS(zmm[2], d, zmm[0])
 			if f.affine {
 				VFMADD231PS_BCST(Mem{Base: sums}, m, zmm[0])
 			}
@@ -256,7 +266,7 @@ func amxFused(f fused, single bool) {
 			}
 		}
 		if f.affine {
-			ADDQ(stride, sums)
+			ADDQ(Imm(64), sums)
 		}
 	}
 
@@ -275,38 +285,44 @@ func amxFused(f fused, single bool) {
 		}
 	}
 	pack(cur)
+	CMPQ(k, Imm(1))
+	JEQ(LabelRef("block"))
+	pack(next)
 	Label("block")
 	tileZero(0)
 	for p := range f.planes {
-		tileLoad(byte(1+p), cur, 1024*p, stride)
+		tileLoad(byte(1+p), Mem{Base: cur, Disp: 1024 * p, Index: stride, Scale: 8})
 	}
 	loaded := map[int]bool{}
 	for _, pair := range products[f.planes] {
 		if !loaded[pair[1]] {
 			loaded[pair[1]] = true
-			tileLoad(byte(4+pair[1]), b, 1024*pair[1], stride)
+			tileLoad(byte(4+pair[1]), Mem{Base: b, Disp: 1024 * pair[1], Index: stride, Scale: 8})
 		}
 		tileDot(0, byte(1+pair[0]), byte(4+pair[1]))
 	}
 	if single {
-		tileStore(cur, cAt, four, 0)
+		tileStore(Mem{Base: cur, Disp: cAt, Index: stride, Scale: 1}, 0)
 	} else {
-		tileStore(cur, cAt, stride, 0)
+		tileStore(Mem{Base: cur, Disp: cAt, Index: stride, Scale: 8}, 0)
 	}
 	Load(Param("blocks"), tmp)
 	CMPQ(tmp, k)
-	JEQ(LabelRef("packed"))
-	scale(other)
+	JEQ(LabelRef("scaled"))
+	scale(last)
+	Label("scaled")
+	CMPQ(k, Imm(2))
+	JLE(LabelRef("packed"))
+	pack(last)
 	Label("packed")
-	CMPQ(k, Imm(1))
-	JEQ(LabelRef("last"))
-	pack(other)
-	Label("last")
-	XCHGQ(cur, other)
+	MOVQ(cur, tmp)
+	MOVQ(next, cur)
+	MOVQ(last, next)
+	MOVQ(tmp, last)
 	ADDQ(U32(3072), b)
 	DECQ(k)
 	JNE(LabelRef("block"))
-	scale(other)
+	scale(last)
 	MOVQ(dst, tmp)
 	if single {
 		VMOVUPS(zmm[0], Mem{Base: tmp})

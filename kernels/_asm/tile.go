@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math/bits"
+
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
 	. "github.com/mmcloughlin/avo/operand"
@@ -34,22 +36,19 @@ func number(r reg.Register) byte {
 	panic("not a general register")
 }
 
-// tileMemory emits an instruction on tile t and memory at base+disp, whose
-// rows are stride bytes apart.
-func tileMemory(pp, opcode, t byte, base reg.Register, disp int, stride reg.Register) {
-	b, x := number(base), number(stride)
+// tileMemory emits an instruction on tile t and memory m, whose rows are the
+// index times the scale apart.
+func tileMemory(pp, opcode, t byte, m Mem) {
+	b, x := number(m.Base), number(m.Index)
+	scale := byte(bits.TrailingZeros8(m.Scale))
 	bytes(0xc4, 0x82|(^x>>3&1)<<6|(^b>>3&1)<<5, 0x78|pp, opcode,
-		0x84|t<<3, x&7<<3|b&7,
-		byte(disp), byte(disp>>8), byte(disp>>16), byte(disp>>24))
+		0x84|t<<3, scale<<6|x&7<<3|b&7,
+		byte(m.Disp), byte(m.Disp>>8), byte(m.Disp>>16), byte(m.Disp>>24))
 }
 
-func tileLoad(t byte, base reg.Register, disp int, stride reg.Register) {
-	tileMemory(ppF2, 0x4b, t, base, disp, stride)
-}
+func tileLoad(t byte, m Mem) { tileMemory(ppF2, 0x4b, t, m) }
 
-func tileStore(base reg.Register, disp int, stride reg.Register, t byte) {
-	tileMemory(ppF3, 0x4b, t, base, disp, stride)
-}
+func tileStore(m Mem, t byte) { tileMemory(ppF3, 0x4b, t, m) }
 
 func tileZero(t byte) { bytes(0xc4, 0xe2, 0x78|ppF2, 0x49, 0xc0|t<<3) }
 

@@ -76,6 +76,9 @@ func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64,
 		}
 		return nil
 	case tar.TypeReg:
+		if name == "." {
+			return refusedEntry(header.Name, "is not a usable name for a file")
+		}
 	default:
 		return refusedEntry(header.Name, "is %s: an adapter has only plain files and folders", entryKind(header.Typeflag))
 	}

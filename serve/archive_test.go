@@ -32,7 +32,7 @@ func tarOf(t testing.TB, entries ...entry) []byte {
 		if e.kind == 0 {
 			e.kind = tar.TypeReg
 		}
-		h := &tar.Header{Name: e.name, Typeflag: e.kind, Mode: 0o777, Size: int64(len(e.body)), Linkname: e.link}
+		h := &tar.Header{Format: tar.FormatPAX, Name: e.name, Typeflag: e.kind, Mode: 0o777, Size: int64(len(e.body)), Linkname: e.link}
 		require.NoError(t, w.WriteHeader(h))
 		_, err := io.WriteString(w, e.body)
 		require.NoError(t, err)
@@ -91,12 +91,12 @@ func TestHostileArchives(t *testing.T) {
 		`entry "dev" is a device`:                                          {{name: "dev", kind: tar.TypeChar}},
 		`entry "pipe" is a pipe`:                                           {{name: "pipe", kind: tar.TypeFifo}},
 		`entry "f10" is one too many: an adapter has at most 10 files`:     many,
-		`entry "./a" is in the archive twice`:                                {{name: "a"}, {name: "./a"}},
+		`entry "./a" is in the archive twice`:                              {{name: "a"}, {name: "./a"}},
 		`entry "a/b" cannot be put into a`:                                 {{name: "a"}, {name: "a/b"}},
 		`entry "a/b/c/d/e/f" lies more than 4 folders deep`:                {{name: "a/b/c/d/e/f"}},
 		`unpacks to more than 1000 bytes at entry "big"`:                   {{name: "big", body: strings.Repeat("0", 1001)}},
 		`unpacks to more than 1000 bytes at entry "second"`:                {{name: "first", body: strings.Repeat("0", 600)}, {name: "second", body: strings.Repeat("0", 600)}},
-		`entry "." cannot be written`:                                      {{name: "./", body: ""}, {name: ".", body: ""}},
+		`entry "." is not a usable name for a file`:                        {{name: "."}},
 	} {
 		dir := filepath.Join(t.TempDir(), "in")
 		require.NoError(t, os.Mkdir(dir, 0o755))

@@ -58,7 +58,7 @@ func TestDisconnectFreesTheSlot(t *testing.T) {
 // A pipelined request behind the one that runs is not a disconnect.
 func TestPipeliningIsNoDisconnect(t *testing.T) {
 	s := newSite(t, nil)
-	s.engine.pause = 20 * time.Millisecond
+	s.engine.pause = 10 * time.Millisecond
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	require.NoError(t, err)
 	defer conn.Close()

@@ -24,7 +24,13 @@ import (
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp's clock never ends; its worker pool sleeps for up to ten
+		// seconds before it sees that it should.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
+}
 
 // fakeEngine answers every request with script's text, a token a step, and
 // counts what runs.

@@ -14,11 +14,12 @@ type benchCommand struct {
 	Base    string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name to measure"`
 	Threads int    `group:"base" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 
-	Prompt      int   `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load"`
-	Generate    int   `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate"`
-	Repetitions int   `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured; medians are reported"`
-	Requests    int   `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters and --url"`
-	Seed        int64 `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the random prompts and adapters"`
+	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load"`
+	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate"`
+	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured; medians are reported"`
+	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters and --url"`
+	Vocabulary  int `group:"load" local:"" placeholder:"N" default:"1000" help:"Prompts are random token ids below this"`
+	Seed        int `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the random prompts and adapters"`
 
 	Adapters int      `group:"adapters" local:"" placeholder:"N" default:"0" help:"Measure requests spread over N adapters, against the base alone"`
 	Rank     int      `group:"adapters" local:"" placeholder:"R" default:"8" help:"Rank of the random LoRA adapters that are made for it"`
@@ -53,7 +54,7 @@ func (b *benchCommand) validate(wrong *faults) {
 		value, smallest int
 	}{
 		{"prompt", b.Prompt, 0}, {"generate", b.Generate, 1}, {"repetitions", b.Repetitions, 1}, {"requests", b.Requests, 1},
-		{"adapters", b.Adapters, 0}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
+		{"adapters", b.Adapters, 0}, {"vocabulary", b.Vocabulary, 2}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
 	} {
 		if n.value < n.smallest {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
@@ -99,7 +100,8 @@ func (b *benchCommand) promptTokens(otherwise int) int {
 // every variant computes the same. Ids stay clear of special tokens.
 func (b *benchCommand) prompts(count, length, vocabulary int) [][]int32 {
 	random := rand.New(rand.NewPCG(uint64(b.Seed), 0))
-	first, last := min(100, vocabulary/2), min(1000, vocabulary)
+	last := min(b.Vocabulary, vocabulary)
+	first := min(100, last/2)
 	all := make([][]int32, count)
 	for i := range all {
 		all[i] = make([]int32, length)

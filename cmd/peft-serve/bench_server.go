@@ -44,7 +44,7 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 	}
 	r.Base, r.Server, r.Threads = t.base, t.url, 0
 	length := b.promptTokens(64)
-	prompts := b.prompts(b.Requests, length, 1000)
+	prompts := b.prompts(b.Requests, length, b.Vocabulary)
 	return b.compare(variants(b.Requests, names), length, r, func(v load) (measured, error) {
 		return t.run(ctx, prompts, v.adapters, b.Generate)
 	})

@@ -40,6 +40,7 @@ func (f *faults) unreadable(setting, where string, err error) {
 }
 
 func (f *faults) Error() string {
+	slices.Sort(f.lines)
 	count := "1 fault"
 	if len(f.lines) > 1 {
 		count = fmt.Sprintf("%d faults", len(f.lines))

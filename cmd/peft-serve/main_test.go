@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"peft-serve": main})
+}
+
+func TestScripts(t *testing.T) {
+	goldens, err := filepath.Abs("../../testdata/goldens/llama")
+	require.NoError(t, err)
+	tokenizer, err := filepath.Abs("../../serve/testdata")
+	require.NoError(t, err)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			return layBase(filepath.Join(e.WorkDir, "tiny"), goldens, tokenizer)
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"request": request, "signal": signalServer},
+	})
+}
+
+// layBase puts the tiny base with a tokenizer into a folder, and an adapter
+// beside it.
+func layBase(dir, goldens, tokenizer string) error {
+	for from, to := range map[string]string{
+		goldens + "/config.json": dir + "/config.json", goldens + "/model.safetensors": dir + "/model.safetensors",
+		tokenizer + "/tokenizer.json": dir + "/tokenizer.json", tokenizer + "/tokenizer_config.json": dir + "/tokenizer_config.json",
+		goldens + "/adapters/lora/adapter_config.json":       dir + "-adapters/lora/adapter_config.json",
+		goldens + "/adapters/lora/adapter_model.safetensors": dir + "-adapters/lora/adapter_model.safetensors",
+	} {
+		text, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// request ADDRESS-FILE METHOD PATH [BODY] prints what a server answers, once
+// its log tells where it is.
+func request(ts *testscript.TestScript, neg bool, args []string) {
+	var address string
+	for deadline := time.Now().Add(10 * time.Second); address == ""; time.Sleep(20 * time.Millisecond) {
+		if log, err := os.ReadFile(ts.MkAbs(args[0])); err == nil {
+			_, rest, _ := strings.Cut(string(log), "http://")
+			address, _, _ = strings.Cut(rest, "\n")
+			address, _, _ = strings.Cut(address, `"`)
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the server has not come up")
+		}
+	}
+	body := ""
+	if len(args) > 3 {
+		body = args[3]
+	}
+	r, err := http.NewRequest(args[1], "http://"+address+args[2], strings.NewReader(body))
+	ts.Check(err)
+	response, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%d %s\n", response.StatusCode, text)
+	if (response.StatusCode >= 400) != neg {
+		ts.Fatalf("%s %s: %s: %s", args[1], args[2], response.Status, text)
+	}
+}
+
+// signalServer ends the server that runs in the background.
+func signalServer(ts *testscript.TestScript, _ bool, args []string) {
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(syscall.SIGTERM))
+	}
+}
+
+func silent() console { return console{out: io.Discard, err: io.Discard} }
+
+// The command line, the variables and the file are read together, and all that
+// is wrong with them is told at once.
+func TestEveryFaultAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "peft.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("slots: many\nqueues: 3\ndrain: [1]\nadapter-budget: 1Q\n"), 0o644))
+	var errors bytes.Buffer
+	code := run(context.Background(), []string{"--config", file, "--addr", "nowhere", "--log-format=xml", "--threads", "two", "--pin", "a"},
+		console{out: io.Discard, err: &errors, env: []string{"PEFT_SERVE_KV_CACHE=lots", "PEFT_SERVE_SLOT=3", "PEFT_SERVE_READ_ONLY=perhaps", "HOME=/"}})
+	require.Equal(t, 2, code)
+	for _, fault := range []string{
+		"12 faults in the configuration", "PEFT_SERVE_SLOT: there is no setting slot", file + ": there is no setting queues",
+		file + `: slots: "many" is not a whole number`, file + ": drain: ", file + `: adapter-budget: "1Q" is not a size: write 512MiB or 2GB`,
+		`--threads: "two" is not a whole number`, `PEFT_SERVE_KV_CACHE: "lots" is not a size`, `PEFT_SERVE_READ_ONLY: "perhaps" is neither true nor false`,
+		`--base: name the model`, `--addr: "nowhere" is not HOST:PORT`, `--log-format: "xml"`, "--pin: names adapters",
+	} {
+		require.Contains(t, errors.String(), fault)
+	}
+	require.NotContains(t, errors.String(), "below 1", "a value that cannot be read is not judged further")
+}
+
+func TestPrecedence(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "peft.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("base: from-file\nslots: 3\nqueue: 4\nkv-cache: 64MiB\nread-only: true\npin: [a, b]\nadapters: "+dir+"\ndrain: 1m\n"), 0o644))
+	c := silent()
+	c.env = []string{"PEFT_SERVE_CONFIG=" + file, "PEFT_SERVE_QUEUE=5", "PEFT_SERVE_SLOTS=6"}
+	got, err := parse([]string{"--slots", "7"}, c)
+	require.NoError(t, err)
+	s := got.(*serveCommand)
+	require.Equal(t, "from-file", s.Base)
+	require.Equal(t, 7, s.Slots, "a flag wins")
+	require.Equal(t, 5, s.Queue, "a variable wins over the file")
+	require.Equal(t, size(64<<20), s.KVCache, "the file wins over the default")
+	require.Equal(t, switched(true), s.ReadOnly)
+	require.Equal(t, []string{"a", "b"}, s.Pin)
+	require.Equal(t, time.Minute, s.Drain)
+	require.Equal(t, size(1<<30), s.AdapterBudget, "the default")
+}
+
+// A bench's own flags are not settings: PEFT_SERVE_ADAPTERS is a folder, and
+// bench's --adapters a number.
+func TestBenchSharesOnlyWhatIsShared(t *testing.T) {
+	c := silent()
+	c.env = []string{"PEFT_SERVE_ADAPTERS=/tmp", "PEFT_SERVE_BASE=model.gguf", "PEFT_SERVE_THREADS=3"}
+	got, err := parse([]string{"bench"}, c)
+	require.NoError(t, err)
+	b := got.(*benchCommand)
+	require.Equal(t, "model.gguf", b.Base)
+	require.Equal(t, 3, b.Threads)
+	require.Zero(t, b.Adapters)
+}
+
+func TestBaseName(t *testing.T) {
+	for base, want := range map[string]string{
+		"/models/Smol-135M": "Smol-135M", "./a/b.Q4_1.gguf": "b.Q4_1", "hf://owner/name@v1:file.gguf": "owner/name", "hf://owner/name": "owner/name",
+	} {
+		require.Equal(t, want, (&serveCommand{Base: base}).baseName())
+	}
+	require.Equal(t, "x", (&serveCommand{Base: "y", Name: "x"}).baseName())
+}
+
+// Sizes are read as people write them.
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]string{"512MiB": "512 MiB", "2GB": "1.9 GiB", "1536": "1.5 KiB", "1g": "1 GiB", "0.5 KiB": "512 B"} {
+		var s struct{ size }
+		got, err := parse([]string{"--base", "x", "--kv-cache", text}, silent())
+		require.NoError(t, err, text)
+		s.size = got.(*serveCommand).KVCache
+		require.Equal(t, want, s.String())
+	}
+}

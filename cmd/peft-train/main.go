@@ -1,0 +1,84 @@
+// Command peft-train fine-tunes a base model, and looks after the adapters
+// that come of it.
+//
+//	peft-train plan --base llama-7b --compare
+//	peft-train inspect ./adapter --against ./base
+//	peft-train merge --base ./base --adapter ./adapter --output ./merged
+//	peft-train extract --base ./base --tuned ./tuned --r 16 --output ./adapter
+//	peft-train convert ./adapter ./adapter.gguf --base ./base
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], console{out: os.Stdout, err: os.Stderr}))
+}
+
+// console is where a command writes: results to out, notes to err.
+type console struct{ out, err io.Writer }
+
+// commands are the subcommands, each in a file of its own. A Run method takes
+// any of context.Context and console.
+type commands struct {
+	Plan    planCommand    `cmd:"" help:"Count parameters, memory and FLOPs of a method, from a base's configuration alone."`
+	Inspect inspectCommand `cmd:"" help:"Show what an adapter is, and how far it moves the base."`
+	Merge   mergeCommand   `cmd:"" help:"Write a base with an adapter folded into its weights."`
+	Extract extractCommand `cmd:"" help:"Make a low-rank adapter of the difference of two models."`
+	Convert convertCommand `cmd:"" help:"Convert an adapter between PEFT, AdapterHub, llama.cpp and loralib."`
+}
+
+// exitCode is thrown by kong's help.
+type exitCode int
+
+// run is the whole command: 0 for success, 1 for a failure, 2 for arguments
+// that cannot be used.
+func run(ctx context.Context, args []string, c console) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			exit, ok := r.(exitCode)
+			if !ok {
+				panic(r)
+			}
+			code = int(exit)
+		}
+	}()
+	var all commands
+	parser, err := kong.New(&all, kong.Name("peft-train"),
+		kong.Description("Train adapters and whole models, and look after what comes of it."),
+		kong.Writers(c.out, c.err), kong.Exit(func(n int) { panic(exitCode(n)) }),
+		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		panic(err) // a fault of this program
+	}
+	selected, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(c.err, "peft-train: %s\n", err)
+		return 2
+	}
+	selected.BindTo(ctx, (*context.Context)(nil))
+	err = selected.Run(c)
+	if errors.Is(err, errUsage) {
+		fmt.Fprintf(c.err, "peft-train %s: %s\n", selected.Command(), err)
+		return 2
+	}
+	if err != nil {
+		fmt.Fprintf(c.err, "peft-train %s: %s\n", selected.Command(), err)
+		return 1
+	}
+	return 0
+}
+
+// errUsage is wrapped by errors about arguments that do not go together.
+var errUsage = errors.New("usage")

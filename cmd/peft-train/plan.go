@@ -1,0 +1,225 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/training/plan"
+)
+
+// planCommand counts before anything is loaded.
+type planCommand struct {
+	Base    string `required:"" help:"A config.json, a folder with one, a GGUF file, or a published model by name."`
+	Method  string `default:"lora" help:"full, lora, rslora, dora, lora+, bitfit, houlsby, pfeiffer, parallel, prefix, prompt, ia3, lisa, block-wise or galore."`
+	Adapter string `help:"Plan for this adapter's configuration instead of --method." type:"path"`
+	Compare bool   `help:"Every method side by side."`
+	JSON    bool   `name:"json" help:"Print JSON."`
+
+	DType     string `name:"dtype" help:"Stored form of the base's matrices: f32, f16, bf16, q8_0, q4_0, q4_1, … (default: what the base says)."`
+	BatchSize int    `default:"4" help:"Sequences of a micro-batch."`
+	MaxLength int    `default:"256" help:"Tokens of a sequence."`
+	Labels    int    `help:"Positions of a sequence that carry a loss (default: all but the last)."`
+	Optimizer string `default:"adamw" enum:"adamw,sgd,none" help:"adamw, sgd (with momentum) or none (plain SGD)."`
+
+	R               int      `help:"Rank of LoRA and its like, and of GaLore (default 8)."`
+	LoraAlpha       float64  `help:"LoRA's alpha (default: twice the rank)."`
+	LoraDropout     float64  `help:"Dropout on the input of adapters."`
+	TargetModules   []string `help:"Modules to adapt, or all-linear."`
+	ModulesToSave   []string `help:"Modules trained whole beside the adapter."`
+	ReductionFactor float64  `help:"Of bottleneck adapters (default: the method's)."`
+	LeaveOut        []int    `help:"Blocks without a bottleneck."`
+	VirtualTokens   int      `name:"num-virtual-tokens" help:"Of prefix and prompt tuning (default 20)."`
+	LISALayers      int      `name:"lisa-layers" help:"Blocks that LISA trains at once (default 2)."`
+	FreezeOutside   bool     `help:"LISA and block-wise: leave embedding, final norm and head alone."`
+}
+
+// planned is one method's plan.
+type planned struct {
+	Method    string        `json:"method"`
+	Refused   string        `json:"refused,omitempty"`
+	Trainable int           `json:"trainable"`
+	Share     float64       `json:"share"`
+	Memory    *plan.Account `json:"memory,omitempty"`
+	Total     int           `json:"total_bytes,omitempty"`
+	FLOPs     *plan.FLOPs   `json:"flops,omitempty"`
+	Lecture   *plan.Lecture `json:"lecture,omitempty"`
+}
+
+// Run prints the plan.
+func (p *planCommand) Run(c console) error {
+	base, err := plan.Open(p.Base)
+	if err != nil {
+		return err
+	}
+	if p.DType != "" {
+		f, err := format(p.DType)
+		if err != nil {
+			return err
+		}
+		base = base.As(f)
+	}
+	methods := []string{p.Method}
+	if p.Compare {
+		methods = plan.Methods
+	}
+	var all []planned
+	for _, m := range methods {
+		one, err := p.plan(base, m)
+		if err != nil && !p.Compare {
+			return err
+		}
+		if err != nil {
+			one = planned{Method: m, Refused: err.Error()}
+		}
+		all = append(all, one)
+	}
+	switch {
+	case p.JSON:
+		return writeJSON(c.out, map[string]any{
+			"base": base.Name, "parameters": base.Parameters(), "batch_size": p.BatchSize, "max_length": p.MaxLength, "methods": all,
+		})
+	case p.Compare:
+		return p.side(c.out, base, all)
+	}
+	return p.one(c.out, base, all[0])
+}
+
+func format(name string) (kernels.Format, error) {
+	var known []string
+	for _, f := range kernels.Formats() {
+		if strings.EqualFold(f.String(), name) {
+			return f, nil
+		}
+		known = append(known, strings.ToLower(f.String()))
+	}
+	return 0, fmt.Errorf("%w: --dtype %s, want one of %s", errUsage, name, strings.Join(known, ", "))
+}
+
+func (p *planCommand) plan(base *plan.Base, method string) (planned, error) {
+	var trained *plan.Trained
+	var err error
+	if p.Adapter != "" && !p.Compare {
+		trained, err = p.adapter(base)
+	} else {
+		trained, err = base.Train(plan.Choice{
+			Method: method, R: p.R, Alpha: p.LoraAlpha, Targets: p.targets(method), Saved: p.saved(method), Dropout: p.LoraDropout,
+			ReductionFactor: p.ReductionFactor, LeaveOut: p.LeaveOut, VirtualTokens: p.VirtualTokens,
+			LISALayers: p.LISALayers, FreezeOutside: p.FreezeOutside,
+		})
+	}
+	if err != nil {
+		return planned{}, err
+	}
+	run := plan.Run{Batch: plan.Batch{Sequences: p.BatchSize, Length: p.MaxLength, Labels: p.Labels}, Optimizer: p.Optimizer}
+	account, flops := trained.Account(run), trained.FLOPs(run.Batch)
+	lecture := base.Lecture(float64(trained.Parameters()), 2, p.BatchSize*p.MaxLength)
+	return planned{
+		Method: trained.Method, Trainable: trained.Parameters(), Share: trained.Share(),
+		Memory: &account, Total: account.Total(), FLOPs: &flops, Lecture: &lecture,
+	}, nil
+}
+
+func (p *planCommand) adapter(base *plan.Base) (*plan.Trained, error) {
+	path := p.Adapter
+	if filepath.Base(path) != adapters.ConfigFile {
+		path = filepath.Join(path, adapters.ConfigFile)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	config, err := adapters.ParseConfig(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return base.TrainAdapter(config, p.LoraDropout)
+}
+
+// targets and saved are what a comparison leaves to the methods that know them.
+func (p *planCommand) targets(method string) []string {
+	if p.Compare && !strings.Contains(method, "ora") {
+		return nil
+	}
+	return p.TargetModules
+}
+
+func (p *planCommand) saved(method string) []string {
+	if p.Compare && !strings.Contains(method, "ora") {
+		return nil
+	}
+	return p.ModulesToSave
+}
+
+// one prints the plan of one method.
+func (p *planCommand) one(w io.Writer, base *plan.Base, m planned) error {
+	if _, err := fmt.Fprintf(w, "%s: %s parameters\n%s: %s trained, %.4g %%\n\nMemory of %d × %d tokens\n", base.Name,
+		grouped(base.Parameters()), m.Method, grouped(m.Trainable), 100*m.Share, p.BatchSize, p.MaxLength); err != nil {
+		return err
+	}
+	t := &table{}
+	for _, c := range m.Memory.Categories() {
+		t.row("  "+c.Name, grouped(c.Bytes), byteSize(float64(c.Bytes)))
+	}
+	t.row("  total", grouped(m.Total), byteSize(float64(m.Total)))
+	if err := t.write(w); err != nil {
+		return err
+	}
+	if !m.Memory.Measured {
+		if _, err := fmt.Fprintln(w, "  (encoders: the activations are not counted)"); err != nil {
+			return err
+		}
+	}
+	if _, err := fmt.Fprintln(w, "\nOne step"); err != nil {
+		return err
+	}
+	f := &table{}
+	f.row("  forward", scaled(m.FLOPs.Forward, "FLOP"))
+	f.row("  backward", scaled(m.FLOPs.Backward, "FLOP"))
+	f.row("  attention", scaled(m.FLOPs.AttentionForward+m.FLOPs.AttentionBackward, "FLOP"))
+	if m.FLOPs.Step > 0 {
+		f.row("  norms of DoRA", scaled(m.FLOPs.Step, "FLOP"))
+	}
+	if err := f.write(w); err != nil {
+		return err
+	}
+	l := m.Lecture
+	_, err := fmt.Fprintf(w, "\nThe lecture's account, all in 16 bit: %s model + %s gradients + %s Adam + %s activations = %s\n",
+		byteSize(l.Model), byteSize(l.Gradients), byteSize(l.Optimizer), byteSize(l.Activations), byteSize(l.Total()))
+	return err
+}
+
+// side prints the methods side by side.
+func (p *planCommand) side(w io.Writer, base *plan.Base, all []planned) error {
+	if _, err := fmt.Fprintf(w, "%s: %s parameters, %d × %d tokens\n\n", base.Name, grouped(base.Parameters()), p.BatchSize, p.MaxLength); err != nil {
+		return err
+	}
+	t := &table{}
+	t.row("method", "trained", "%", "weights", "adapter", "gradients", "optimizer", "pass", "total", "forward", "backward", "lecture")
+	var notes []string
+	for _, m := range all {
+		if m.Refused != "" {
+			t.row(m.Method, "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-")
+			notes = append(notes, m.Method+": "+m.Refused)
+			continue
+		}
+		a := m.Memory
+		size := func(n int) string { return byteSize(float64(n)) }
+		t.row(m.Method, grouped(m.Trainable), fmt.Sprintf("%.3f", 100*m.Share), size(a.Weights+a.Widened), size(a.Adapter), size(a.Gradients),
+			size(a.Optimizer), size(a.Pass()), size(m.Total), scaled(m.FLOPs.Forward+m.FLOPs.AttentionForward, "FLOP"),
+			scaled(m.FLOPs.Backward+m.FLOPs.AttentionBackward+m.FLOPs.Step, "FLOP"), byteSize(m.Lecture.Total()))
+	}
+	if err := t.write(w); err != nil {
+		return err
+	}
+	for _, n := range notes {
+		if _, err := fmt.Fprintln(w, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -22,6 +22,8 @@ func (b *benchCommand) measureKernels(ctx context.Context, r *report) error {
 	pool := kernels.NewPool(threads(b.Threads))
 	defer pool.Close()
 	r.Kernels = kernels.Name()
+	peak := pool.MeasurePeak(400 * time.Millisecond)
+	r.PeakGFLOPS, r.PeakGBPS = peak.GFLOPS, peak.GBps
 	for _, f := range []kernels.Format{kernels.F32, kernels.F16, kernels.BF16, kernels.Q8_0, kernels.Q4_0, kernels.Q4_1} {
 		for _, shape := range kernelShapes {
 			weights, err := coldWeights(f, shape[1], shape[0])
@@ -32,18 +34,22 @@ func (b *benchCommand) measureKernels(ctx context.Context, r *report) error {
 				if ctx.Err() != nil {
 					return nil
 				}
-				r.Products = append(r.Products, b.product(pool, weights, rows))
+				p := b.product(pool, weights, rows)
+				p.Share = p.share(peak)
+				r.Products = append(r.Products, p)
 			}
 		}
 	}
-	best := 0.0
-	for _, p := range r.Products {
-		best = max(best, p.GFLOPS)
-	}
-	for i := range r.Products {
-		r.Products[i].Share = r.Products[i].GFLOPS / best
-	}
 	return nil
+}
+
+// share is the part of the limit that binds a product, whichever it is nearer
+// to: multiply-adds or memory. Zero where the peak cannot be measured.
+func (p *product) share(peak kernels.Peak) float64 {
+	if peak.GFLOPS == 0 || peak.GBps == 0 {
+		return 0
+	}
+	return max(p.GFLOPS/peak.GFLOPS, p.GBPS/peak.GBps)
 }
 
 // coldBytes is more than a last-level cache holds.

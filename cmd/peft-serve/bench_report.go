@@ -29,6 +29,9 @@ type report struct {
 	Speed    []speed   `json:"speed,omitempty"`
 	Mix      []mix     `json:"mix,omitempty"`
 	Products []product `json:"products,omitempty"`
+
+	PeakGFLOPS float64 `json:"peak_gflops,omitempty"`
+	PeakGBPS   float64 `json:"peak_gbps,omitempty"`
 }
 
 // speed is tokens a second of a single request.
@@ -55,7 +58,8 @@ type mix struct {
 	rates, firsts, lasts []float64
 }
 
-// product is a matrix product with cold weights.
+// product is a matrix product with cold weights. Its share is that of the
+// measured peak it is nearer to, of arithmetic or of memory.
 type product struct {
 	Format       string  `json:"format"`
 	Inputs       int     `json:"inputs"`
@@ -64,7 +68,7 @@ type product struct {
 	Microseconds float64 `json:"microseconds"`
 	GFLOPS       float64 `json:"gflops"`
 	GBPS         float64 `json:"weight_gbps"`
-	Share        float64 `json:"share_of_best"`
+	Share        float64 `json:"share_of_peak"`
 }
 
 func (r *report) describe(uri string, b *base) {
@@ -87,7 +91,7 @@ func (r *report) table(w io.Writer) error {
 		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; %d threads, %s kernels\n\n",
 			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Threads, r.Kernels)
 	default:
-		fmt.Fprintf(w, "%d threads, %s kernels, cold weights\n\n", r.Threads, r.Kernels)
+		fmt.Fprintf(w, "%d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(cells ...string) { fmt.Fprintln(t, strings.Join(cells, "\t")+"\t") }
@@ -110,7 +114,7 @@ func (r *report) table(w io.Writer) error {
 			fmt.Sprintf("%.0f ms", 1000*m.FirstToken), fmt.Sprintf("%.0f ms", 1000*m.LastFirstToken))
 	}
 	if len(r.Products) > 0 {
-		row("format", "inputs", "outputs", "rows", "µs", "GFLOP/s", "weights GB/s", "of best")
+		row("format", "inputs", "outputs", "rows", "µs", "GFLOP/s", "weights GB/s", "of peak")
 	}
 	for _, p := range r.Products {
 		row(p.Format, fmt.Sprint(p.Inputs), fmt.Sprint(p.Outputs), fmt.Sprint(p.Rows), fmt.Sprintf("%.0f", p.Microseconds),

@@ -1,6 +1,7 @@
 // Command peft-train fine-tunes a base model, and looks after the adapters
 // that come of it.
 //
+//	peft-train run --base ./base --data train.jsonl --method lora --output ./adapter
 //	peft-train plan --base llama-7b --compare
 //	peft-train inspect ./adapter --against ./base
 //	peft-train merge --base ./base --adapter ./adapter --output ./merged
@@ -32,6 +33,7 @@ type console struct{ out, err io.Writer }
 // commands are the subcommands, each in a file of its own. A Run method takes
 // any of context.Context and console.
 type commands struct {
+	Run     runCommand     `cmd:"" help:"Train an adapter, or a whole model."`
 	Plan    planCommand    `cmd:"" help:"Count parameters, memory and FLOPs of a method, from a base's configuration alone."`
 	Inspect inspectCommand `cmd:"" help:"Show what an adapter is, and how far it moves the base."`
 	Merge   mergeCommand   `cmd:"" help:"Write a base with an adapter folded into its weights."`
@@ -55,7 +57,12 @@ func run(ctx context.Context, args []string, c console) (code int) {
 		}
 	}()
 	var all commands
-	parser, err := kong.New(&all, kong.Name("peft-train"),
+	recipe, err := findRecipe(args)
+	if err != nil {
+		fmt.Fprintf(c.err, "peft-train: %s\n", err)
+		return 2
+	}
+	parser, err := kong.New(&all, kong.Resolvers(recipe), kong.Vars(names()), kong.ExplicitGroups(groups), kong.Name("peft-train"),
 		kong.Description("Train adapters and whole models, and look after what comes of it."),
 		kong.Writers(c.out, c.err), kong.Exit(func(n int) { panic(exitCode(n)) }),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))

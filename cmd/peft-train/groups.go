@@ -1,0 +1,31 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/training"
+	"github.com/peft-serve/peft-serve/training/dataset"
+)
+
+// groups are the sections of run's --help.
+var groups = []kong.Group{
+	{Key: "base", Title: "Base model"},
+	{Key: "data", Title: "Data"},
+	{Key: "method", Title: "Method"},
+	{Key: "schedule", Title: "Steps and learning rate"},
+	{Key: "optimiser", Title: "Optimiser"},
+	{Key: "output", Title: "Output"},
+	{Key: "compute", Title: "Memory and compute"},
+}
+
+// names are the lists that help texts show.
+func names() map[string]string {
+	return map[string]string{
+		"methods": strings.Join(training.Methods(), ", "), "tasks": strings.Join(dataset.Tasks(), ", "),
+		"formats": strings.Join(dataset.Formats, ", "), "schedules": strings.Join(training.Schedules, ", "),
+		"optimizers": strings.Join(training.Optimizers, ", "), "starts": strings.Join(adapters.Starts, ", "),
+	}
+}

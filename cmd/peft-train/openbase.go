@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/peft-serve/peft-serve/models/hub"
+	"github.com/peft-serve/peft-serve/training"
+)
+
+// openBase opens a folder, a .gguf file or what an hf:// URI names, which is
+// fetched first if it has to be.
+func openBase(ctx context.Context, uri string, _ console) (*training.Opened, error) {
+	if !hub.IsRef(uri) {
+		return training.Open(uri)
+	}
+	ref, err := hub.ParseRef(uri)
+	if err != nil {
+		return nil, err
+	}
+	config, err := hub.ConfigFrom(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	h, err := hub.New(config)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := h.Fetch(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return training.Open(snapshot.Path())
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/peft-serve/peft-serve/training"
+)
+
+// progress shows how a run goes on: a bar on a terminal, lines elsewhere.
+type progress struct {
+	out   io.Writer
+	bar   *progressbar.ProgressBar
+	tty   bool
+	steps int
+	last  time.Time
+}
+
+func newProgress(out io.Writer) *progress {
+	f, ok := out.(*os.File)
+	return &progress{out: out, tty: ok && term.IsTerminal(int(f.Fd()))}
+}
+
+// Note implements training.Observer.
+func (p *progress) Note(format string, a ...any) {
+	if p.bar != nil {
+		_ = p.bar.Clear() // the bar comes back with the next step
+	}
+	fmt.Fprintf(p.out, format+"\n", a...)
+}
+
+// Start implements training.Observer.
+func (p *progress) Start(steps, from int) {
+	p.steps = steps
+	if p.tty {
+		p.bar = progressbar.NewOptions(steps, progressbar.OptionSetWriter(p.out), progressbar.OptionSetItsString("steps"),
+			progressbar.OptionShowIts(), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+		_ = p.bar.Set(from) // a terminal that cannot be written to shows nothing
+	}
+}
+
+// interval is the time between two lines.
+const interval = 5 * time.Second
+
+// Step implements training.Observer.
+func (p *progress) Step(r training.StepReport) {
+	if p.tty {
+		p.bar.Describe(fmt.Sprintf("loss %.4f, %.0f tokens/s", r.Loss, r.Speed))
+		_ = p.bar.Set(r.Step)
+		return
+	}
+	if time.Since(p.last) < interval && r.Step < p.steps && r.Step > 1 {
+		return
+	}
+	p.last = time.Now()
+	fmt.Fprintf(p.out, "step %d/%d  epoch %.2f  loss %.4f  norm %.3g  %.0f tokens/s  %s\n",
+		r.Step, p.steps, r.Epoch, r.Loss, r.Norm, r.Speed, training.Size(r.Bytes.Total()))
+}
+
+// Validated implements training.Observer.
+func (p *progress) Validated(r training.StepReport) {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(r.Validation)) {
+		parts = append(parts, fmt.Sprintf("%s %.4f", name, r.Validation[name]))
+	}
+	p.Note("validation after step %d: %s", r.Step, strings.Join(parts, ", "))
+}
+
+func (p *progress) end() {
+	if p.bar != nil {
+		_ = p.bar.Finish()
+	}
+}

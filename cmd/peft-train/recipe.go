@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+)
+
+// recipe resolves flags from a YAML file that calls them by the same names.
+type recipe struct {
+	path   string
+	values map[string]any
+}
+
+// findRecipe reads the YAML file among the arguments of run, if there is one.
+func findRecipe(args []string) (*recipe, error) {
+	r := &recipe{values: map[string]any{}}
+	if len(args) == 0 || args[0] != "run" {
+		return r, nil
+	}
+	for _, a := range args[1:] {
+		if !strings.HasPrefix(a, "-") && (strings.HasSuffix(a, ".yaml") || strings.HasSuffix(a, ".yml")) {
+			r.path = a
+			break
+		}
+	}
+	if r.path == "" {
+		return r, nil
+	}
+	b, err := os.ReadFile(r.path)
+	if err != nil {
+		return nil, err
+	}
+	if err := yaml.Unmarshal(b, &r.values); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.path, err)
+	}
+	return r, nil
+}
+
+var _ kong.Resolver = (*recipe)(nil)
+
+// Validate implements kong.Resolver: every key is a flag of run.
+func (r *recipe) Validate(app *kong.Application) error {
+	known := map[string]bool{}
+	for _, n := range app.Children {
+		if n.Name == "run" {
+			for _, f := range n.Flags {
+				known[f.Name] = true
+			}
+		}
+	}
+	var unknown []string
+	for key := range r.values {
+		if !known[strings.ReplaceAll(key, "_", "-")] {
+			unknown = append(unknown, key)
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return fmt.Errorf("%s: no such settings: %s", r.path, strings.Join(unknown, ", "))
+	}
+	return nil
+}
+
+// Resolve implements kong.Resolver.
+func (r *recipe) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+	if parent.Node() == nil || parent.Node().Name != "run" {
+		return nil, nil
+	}
+	v, ok := r.values[flag.Name]
+	if !ok {
+		v, ok = r.values[strings.ReplaceAll(flag.Name, "-", "_")]
+	}
+	if !ok || v == nil {
+		return nil, nil
+	}
+	switch v := v.(type) {
+	case []any:
+		var parts []string
+		for _, x := range v {
+			parts = append(parts, strings.ReplaceAll(fmt.Sprint(x), ",", `\,`))
+		}
+		return strings.Join(parts, ","), nil
+	case map[string]any:
+		var parts []string
+		for key, x := range v {
+			parts = append(parts, fmt.Sprintf("%s=%v", key, x))
+		}
+		slices.Sort(parts)
+		return strings.Join(parts, ";"), nil
+	}
+	return fmt.Sprint(v), nil
+}

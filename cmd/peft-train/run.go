@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/training"
+)
+
+// runCommand trains.
+type runCommand struct {
+	Recipe string `arg:"" optional:"" help:"YAML file with settings by the names of the flags; a flag wins." type:"path"`
+	training.Config
+}
+
+// Run trains and prints what came of it.
+func (r *runCommand) Run(ctx context.Context, c console) error {
+	if err := r.Validate(); err != nil {
+		return faults(err)
+	}
+	if r.Output == "" {
+		return faults(errors.New("--output: is missing"))
+	}
+	base, err := openBase(ctx, r.Base, c)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	show := newProgress(c.err)
+	run, err := training.NewRun(r.Config, base, show)
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	if err := run.Plan(); err != nil {
+		return err
+	}
+	summary, err := run.Do(ctx)
+	show.end()
+	if err != nil {
+		return err
+	}
+	printSummary(c, &r.Config, summary)
+	return nil
+}
+
+func printSummary(c console, config *training.Config, s *training.Summary) {
+	line := func(key, format string, a ...any) { fmt.Fprintf(c.out, "%-12s %s\n", key, fmt.Sprintf(format, a...)) }
+	line("method", "%s: %d parameters trained in %d steps", config.Method, s.Parameters, s.Steps)
+	line("loss", "%.4f", s.Loss)
+	for _, name := range slices.Sorted(maps.Keys(s.Validation)) {
+		line(name, "%.4f (validation)", s.Validation[name])
+	}
+	line("speed", "%.0f tokens/s, %.1f s", s.Speed, s.Seconds)
+	line("memory", "%s: model %s, gradients %s, optimiser %s, activations %s", training.Size(s.Peak.Total()),
+		training.Size(s.Peak.Model), training.Size(s.Peak.Gradients), training.Size(s.Peak.Optimizer), training.Size(s.Peak.Activations))
+	line("output", "%s", config.Output)
+	if s.Digest != "" {
+		line("digest", "%s", s.Digest)
+	}
+}
+
+// faults writes everything that is wrong with the settings, a line each.
+func faults(err error) error {
+	lines := strings.Split(err.Error(), "\n")
+	count := "1 fault"
+	if len(lines) > 1 {
+		count = fmt.Sprintf("%d faults", len(lines))
+	}
+	return fmt.Errorf("%w: %s in the settings:\n  %s", errUsage, count, strings.Join(lines, "\n  "))
+}

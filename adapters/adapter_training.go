@@ -10,6 +10,7 @@ import (
 type Training struct {
 	Dropout float64 // on the input of the low-rank and bottleneck modules
 	Seed    uint64  // of the dropout masks
+	Start   string  // one of Starts, as given to Start; empty: default
 	// DrawnLayers leaves the adapter out of the blocks below a number drawn
 	// for each pass from [0, DrawnLayers]: AdapterDrop (Rücklé et al., 2021).
 	DrawnLayers int

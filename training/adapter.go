@@ -1,6 +1,7 @@
 package training
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -28,8 +29,16 @@ func NewAdapted(m models.Model, a *adapters.Adapter, o adapters.Training) *Adapt
 		}
 		module := strings.TrimPrefix(p.Name, "base_model.model.")
 		module = module[:max(strings.LastIndexByte(module, '.'), 0)]
+		// Of a factor from the base, half of the rows are trained.
+		rows := a.TrainedRows(p, o.Start)
+		shape, n := slices.Clone(p.Shape), rows*p.Grad.Cols
+		if p.Transposed {
+			shape[1] = rows
+		} else if rows != p.Grad.Rows {
+			shape[0] = rows
+		}
 		f.params = append(f.params, &Parameter{
-			Name: p.Name, Shape: p.Shape, Turned: p.Transposed, Value: p.Values().Data, Grad: p.Grad.Data,
+			Name: p.Name, Shape: shape, Turned: p.Transposed, Value: p.Values().Data[:n], Grad: p.Grad.Data[:n],
 			Norm: norms[module], Embedding: strings.Contains(p.Name, ".lora_embedding_"),
 		})
 	}
@@ -47,3 +56,15 @@ func (f *Adapted) Updated() { f.Trainee.Refresh() }
 
 // Adapter implements Method.
 func (f *Adapted) Adapter() models.Adapter { return f.Trainee }
+
+// Draw implements drawing.
+func (f *Adapted) Draw(pass uint64) { f.Trainee.Draw(pass) }
+
+// bytes is the memory of the adapter's values and what is derived from them.
+func (f *Adapted) bytes() int {
+	n := f.Trainee.Bytes()
+	for _, p := range f.Trainee.Params() {
+		n -= 4 * p.Grad.Rows * p.Grad.Cols
+	}
+	return n
+}

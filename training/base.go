@@ -1,6 +1,9 @@
 package training
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -96,17 +99,46 @@ func (t *tensor) gradient() kernels.Matrix {
 func (b *base) activate(layer int) []*Parameter {
 	var params []*Parameter
 	for _, t := range b.blocks[layer] {
-		if t.Value == nil {
-			values := kernels.NewMatrix(t.weight.Rows, t.weight.Cols)
-			for r := range values.Rows {
-				kernels.Decode(values.Row(r), t.weight.Format, t.weight.Row(r))
-			}
-			t.Value = values.Data
-			b.mine[t] = true
-		}
+		b.widen(t)
 		t.Grad = b.take(t.Len())
 		t.bind(t)
 		params = append(params, &t.Parameter)
+	}
+	return params
+}
+
+// widen gives a matrix float32 values of its own.
+func (b *base) widen(t *tensor) {
+	if t.Value != nil {
+		return
+	}
+	values := kernels.NewMatrix(t.weight.Rows, t.weight.Cols)
+	for r := range values.Rows {
+		kernels.Decode(values.Row(r), t.weight.Format, t.weight.Row(r))
+	}
+	t.Value = values.Data
+	b.mine[t] = true
+}
+
+// open widens a frozen parameter, whose values a checkpoint then sets.
+func (b *base) open(p *Parameter) {
+	for _, block := range b.blocks {
+		for _, t := range block {
+			if &t.Parameter == p {
+				b.widen(t)
+				t.bind(t)
+			}
+		}
+	}
+}
+
+// all lists every parameter, by layer.
+func (b *base) all() []*Parameter {
+	var params []*Parameter
+	for _, layer := range slices.Sorted(maps.Keys(b.blocks)) {
+		for _, t := range b.blocks[layer] {
+			params = append(params, &t.Parameter)
+		}
 	}
 	return params
 }

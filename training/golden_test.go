@@ -13,6 +13,7 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 	"github.com/peft-serve/peft-serve/models/safetensors"
+	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
 // goldenRun is a run.json of testdata/goldens/training: twenty steps of
@@ -55,7 +56,7 @@ func goldenBatches(t testing.TB, base string) (batches [][]Sequence) {
 	for _, rows := range raw {
 		var batch []Sequence
 		for _, r := range rows {
-			batch = append(batch, Sequence{Tokens: r.Tokens, Targets: append(slices.Clone(r.Labels[1:]), ignored)})
+			batch = append(batch, Sequence{Tokens: r.Tokens, Targets: append(slices.Clone(r.Labels[1:]), dataset.None)})
 		}
 		batches = append(batches, batch)
 	}

@@ -5,10 +5,8 @@ import (
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training/dataset"
 )
-
-// ignored is the target of a position that predicts nothing.
-const ignored = -1
 
 // logitBytes bounds the logits that are held at once, unless that were fewer
 // than minChunk rows: each chunk reads the whole head.
@@ -19,15 +17,15 @@ const (
 
 func chunkRows(vocabulary int) int { return max(minChunk, logitBytes/4/max(vocabulary, 1)) }
 
-// crossEntropy returns the summed loss of the hidden states h, whose rows
-// predict targets, and adds its gradient times scale to h's:
+// crossEntropy returns the losses of the hidden states h, whose rows predict
+// targets, and adds the gradient of their sum times scale to h's:
 //
 //	loss_r = lse(x_r) - x_r[t],  ∂/∂x_r = softmax(x_r) - onehot(t)
 //
 // It goes through the head in chunks of rows, each of which is computed
 // backward at once: the logits of the whole batch are never held, and the
 // gradient of a chunk takes the place of its logits.
-func crossEntropy(p *models.Pass, m models.Model, b *models.Batch, h *models.Value, targets []int32, scale float32) float64 {
+func crossEntropy(p *models.Pass, m models.Model, b *models.Batch, h *models.Value, targets []int32, scale float32) []float64 {
 	rows := chunkRows(m.Config().Vocabulary)
 	losses := make([]float64, len(targets))
 	for from := 0; from < len(targets); from += rows {
@@ -47,11 +45,7 @@ func crossEntropy(p *models.Pass, m models.Model, b *models.Batch, h *models.Val
 		p.Free(logits)
 		p.BackwardTo(mark)
 	}
-	total := 0.0
-	for _, l := range losses {
-		total += l
-	}
-	return total
+	return losses
 }
 
 // lossTask turns a row of logits into its gradient, a row a part.
@@ -64,7 +58,7 @@ type lossTask struct {
 
 func (t *lossTask) Part(_ *kernels.Worker, r int) {
 	row, target := t.x.Row(r), t.targets[r]
-	if target == ignored {
+	if target == dataset.None {
 		clear(row)
 		return
 	}

@@ -5,25 +5,11 @@ import (
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
-// Sequence is one example as the model sees it. Targets[i] is the token that
-// position i is to predict; negative: none.
-type Sequence struct {
-	Tokens  []int32
-	Targets []int32
-}
-
-// Labels is the number of positions that predict something.
-func (s Sequence) Labels() int {
-	n := 0
-	for _, t := range s.Targets {
-		if t >= 0 {
-			n++
-		}
-	}
-	return n
-}
+// Sequence is one example as the model sees it.
+type Sequence = dataset.Sequence
 
 // Trainer turns batches of sequences into steps of an optimiser.
 type Trainer struct {
@@ -40,6 +26,9 @@ type Trainer struct {
 	pass  *models.Pass
 	batch rows
 }
+
+// drawing is a Method that draws something anew for each pass.
+type drawing interface{ Draw(pass uint64) }
 
 // Result is what a step measured.
 type Result struct {
@@ -110,7 +99,10 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	for _, p := range t.Method.Parameters() {
 		clear(p.Grad)
 	}
-	for _, batch := range micro {
+	for i, batch := range micro {
+		if d, ok := t.Method.(drawing); ok {
+			d.Draw(uint64(t.Step)<<16 | uint64(i))
+		}
 		t.pass.Record()
 		r.Loss += t.forward(batch, 1/float32(r.Labels))
 		t.pass.Backward()
@@ -123,9 +115,17 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 func (t *Trainer) forward(batch []Sequence, scale float32) float64 {
 	t.batch.fill(batch, t.Method.Adapter())
 	h := t.Model.Forward(t.pass, &t.batch.Batch, nil)
-	loss := crossEntropy(t.pass, t.Model, &t.batch.Batch, h, t.batch.targets, scale)
+	losses := crossEntropy(t.pass, t.Model, &t.batch.Batch, h, t.batch.targets, scale)
 	t.pass.Free(h)
-	return loss
+	return total(losses)
+}
+
+func total(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum
 }
 
 // Live is the memory of activations in use, and its peak, in bytes.

@@ -54,13 +54,13 @@ type Format interface {
 
 // Columns names the columns that a format reads.
 type Columns struct {
-	Prompt      string `help:"Column of the prompt." default:"prompt"`
-	Completion  string `help:"Column of the completion." default:"completion"`
-	Instruction string `help:"Column of the instruction." default:"instruction"`
-	Input       string `help:"Column of the instruction's input." default:"input"`
-	Output      string `help:"Column of the instruction's answer." default:"output"`
-	Messages    string `help:"Column of the chat messages." default:"messages"`
-	Text        string `help:"Column of plain text." default:"text"`
+	Prompt      string `name:"prompt-column" help:"Column of the prompt." default:"prompt"`
+	Completion  string `name:"completion-column" help:"Column of the completion." default:"completion"`
+	Instruction string `name:"instruction-column" help:"Column of the instruction." default:"instruction"`
+	Input       string `name:"input-column" help:"Column of the instruction's input." default:"input"`
+	Output      string `name:"output-column" help:"Column of the instruction's answer." default:"output"`
+	Messages    string `name:"messages-column" help:"Column of the chat messages." default:"messages"`
+	Text        string `name:"text-column" help:"Column of plain text." default:"text"`
 }
 
 // Formats lists the names that NewFormat knows; auto looks at the columns.

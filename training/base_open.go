@@ -1,0 +1,64 @@
+package training
+
+import (
+	"errors"
+
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+)
+
+// Opened is a base model with its tokenizer and chat template.
+type Opened struct {
+	Path      string
+	Model     models.Model
+	Source    *models.Source
+	Tokenizer *tokenizer.Tokenizer
+	Chat      *chat.Template // nil: it has none
+}
+
+// Open opens the base at path: a folder or a GGUF file.
+func Open(path string) (*Opened, error) {
+	m, s, err := models.Open(path, models.Options{})
+	if err != nil {
+		return nil, err
+	}
+	o := &Opened{Path: path, Model: m, Source: s}
+	if err := o.text(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return o, nil
+}
+
+func (o *Opened) text() (err error) {
+	if o.Source.GGUF != nil {
+		if o.Tokenizer, err = tokenizer.FromGGUF(o.Source.GGUF); err != nil {
+			return err
+		}
+		if template, ok := o.Source.GGUF.String("tokenizer.chat_template"); ok {
+			o.Chat, err = chat.New(template)
+		}
+		return err
+	}
+	if o.Tokenizer, err = tokenizer.Load(o.Path); err != nil {
+		return err
+	}
+	if o.Chat, err = chat.Load(o.Path); errors.Is(err, chat.ErrNoTemplate) {
+		return nil
+	}
+	return err
+}
+
+// End is the token that ends a text, -1 where there is none.
+func (o *Opened) End() int32 {
+	if id, ok := o.Tokenizer.EOS(); ok {
+		return id
+	}
+	if eos := o.Model.Config().EOS; len(eos) > 0 {
+		return eos[0]
+	}
+	return -1
+}
+
+// Close unmaps the weights.
+func (o *Opened) Close() error { return o.Source.Close() }

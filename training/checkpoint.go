@@ -1,0 +1,185 @@
+package training
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/peft-serve/peft-serve/models/safetensors"
+)
+
+// Checkpoint files in the output folder.
+const (
+	lastCheckpoint = "checkpoint.safetensors.zst"
+	bestCheckpoint = "best.safetensors.zst"
+)
+
+// Progress is where a run stands, beside its parameters and the optimiser's
+// state. The place in the data, the random numbers and the active blocks
+// follow from the step and the seed.
+type Progress struct {
+	Step    int     `json:"step"`
+	Best    float64 `json:"best"`     // the best validation
+	BestAt  int     `json:"best_at"`  // its step; 0: none yet
+	Stalled int     `json:"stalled"`  // validations since
+	Tokens  int     `json:"tokens"`   // trained on
+	Key     string  `json:"settings"` // what the run depends on: see Config.key
+}
+
+// writeCheckpoint writes parameters, the optimiser's state and the progress,
+// compressed: the old checkpoint stays until the new one is whole.
+func writeCheckpoint(path string, params []*Parameter, o Optimizer, at Progress) error {
+	var tensors []safetensors.Tensor
+	steps := map[string]string{}
+	for _, p := range params {
+		if p.Value == nil {
+			continue
+		}
+		tensors = append(tensors, safetensors.FromFloat32s("value/"+p.Name, []int{len(p.Value)}, p.Value))
+		if o == nil {
+			continue
+		}
+		s := o.State(p)
+		if s == nil {
+			continue
+		}
+		steps["step/"+p.Name] = strconv.Itoa(s.Step)
+		for i, m := range s.Moments {
+			tensors = append(tensors, safetensors.FromFloat32s(fmt.Sprintf("moment%d/%s", i, p.Name), []int{len(m)}, m))
+		}
+	}
+	progress, err := json.Marshal(at)
+	if err != nil {
+		return err
+	}
+	steps["progress"] = string(progress)
+	return atomically(path, func(w io.Writer) error {
+		z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return err
+		}
+		return errors.Join(safetensors.Write(z, tensors, steps), z.Close())
+	})
+}
+
+// atomically writes a file under another name, and gives it its own once it is
+// on disk.
+func atomically(path string, content func(w io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	err = content(f)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// checkpoint is one that has been read.
+type checkpoint struct {
+	Progress
+	path string
+	file *safetensors.File
+}
+
+func readCheckpoint(path string) (*checkpoint, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	z, err := zstd.NewReader(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	defer z.Close()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(z); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	c := &checkpoint{path: path}
+	if c.file, err = safetensors.Parse(path, b.Bytes()); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(c.file.Metadata()["progress"]), &c.Progress); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// restore sets parameters, and the state of o unless it is nil. Every tensor
+// must find its parameter; open makes room for the values of one that has
+// none.
+func (c *checkpoint) restore(params []*Parameter, o Optimizer, open func(p *Parameter)) error {
+	found := 0
+	for _, p := range params {
+		t, ok := c.file.Lookup("value/" + p.Name)
+		if !ok {
+			if len(p.Grad) > 0 {
+				return fmt.Errorf("%s: %q is missing", c.path, p.Name)
+			}
+			continue
+		}
+		found++
+		if p.Value == nil {
+			open(p)
+		}
+		if err := c.copy(p.Value, t); err != nil {
+			return err
+		}
+		step, ok := c.file.Metadata()["step/"+p.Name]
+		if !ok || o == nil {
+			continue
+		}
+		var s State
+		var err error
+		if s.Step, err = strconv.Atoi(step); err != nil {
+			return fmt.Errorf("%s: %q: %w", c.path, p.Name, err)
+		}
+		for i := 0; ; i++ {
+			m, ok := c.file.Lookup(fmt.Sprintf("moment%d/%s", i, p.Name))
+			if !ok {
+				break
+			}
+			v := make([]float32, m.Len())
+			if err := c.copy(v, m); err != nil {
+				return err
+			}
+			s.Moments = append(s.Moments, v)
+		}
+		o.SetState(p, s)
+	}
+	for _, name := range c.file.Names() {
+		if len(name) > 6 && name[:6] == "value/" {
+			found--
+		}
+	}
+	if found != 0 {
+		return fmt.Errorf("%s: it is of another method: %d tensors are not trained here", c.path, -found)
+	}
+	return nil
+}
+
+func (c *checkpoint) copy(dst []float32, t safetensors.Tensor) error {
+	v, err := t.Float32s()
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.path, err)
+	}
+	if len(v) != len(dst) {
+		return fmt.Errorf("%s: %q has %d values, want %d", c.path, t.Name, len(v), len(dst))
+	}
+	copy(dst, v)
+	return nil
+}

@@ -1,0 +1,205 @@
+package training
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/training/dataset"
+)
+
+// Config is a whole run. The tags are read by the command line and by recipes,
+// which call a setting by the same name.
+type Config struct {
+	Base            string   `help:"Base model: a Hugging Face folder, a .gguf file or an hf:// URI." placeholder:"PATH" group:"base"`
+	Method          string   `help:"What is trained: ${methods}." default:"lora" group:"method"`
+	Output          string   `help:"Folder of the result, the metrics and the checkpoints." placeholder:"DIR" group:"output"`
+	Data            []string `help:"Files of examples, or the folder of a --task." placeholder:"PATH" group:"data"`
+	Validation      []string `help:"Files of examples to validate on." placeholder:"PATH" group:"data"`
+	Split           float64  `name:"validation-split" help:"Share of the examples to validate on instead." group:"data"`
+	Task            string   `help:"GLUE task with its prompt and metric: ${tasks}." group:"data"`
+	Format          string   `help:"What the rows hold: ${formats}." default:"auto" group:"data"`
+	MaxLength       int      `help:"Longest sequence, in tokens; 0: the base's." default:"512" group:"data"`
+	Packing         bool     `help:"Fill each sequence up to --max-length with what follows." group:"data"`
+	LearnPrompt     bool     `help:"Put the loss on prompts too." group:"data"`
+	dataset.Columns `group:"data"`
+
+	MaxSteps  int     `help:"Steps to take; 0: what --epochs come to." group:"schedule"`
+	Epochs    float64 `help:"Times to go through the data." default:"1" group:"schedule"`
+	BatchSize int     `help:"Sequences of a micro-batch." default:"8" group:"schedule"`
+	GradAccum int     `help:"Micro-batches of a step." default:"1" group:"schedule"`
+	LR        float64 `name:"lr" help:"Peak learning rate; 0: the method's own." group:"schedule"`
+	Schedule  string  `help:"Course of the learning rate: ${schedules}." default:"linear" group:"schedule"`
+	Warmup    int     `name:"warmup-steps" help:"Steps over which the rate rises." group:"schedule"`
+	WarmupOf  float64 `name:"warmup-ratio" help:"Share of the steps over which it rises instead." group:"schedule"`
+	Seed      uint64  `help:"Seed of initial values, order, dropout and sampling." default:"0" group:"schedule"`
+	Shuffle   bool    `help:"Draw a new order for each epoch." default:"true" negatable:"" group:"schedule"`
+
+	Optimizer string  `help:"Optimiser: ${optimizers}." default:"adamw" group:"optimiser"`
+	Beta1     float64 `name:"adam-beta1" help:"Decay of AdamW's first moment." default:"0.9" group:"optimiser"`
+	Beta2     float64 `name:"adam-beta2" help:"Decay of AdamW's second moment." default:"0.999" group:"optimiser"`
+	Epsilon   float64 `name:"adam-epsilon" help:"AdamW's epsilon." default:"1e-8" group:"optimiser"`
+	Momentum  float64 `name:"sgd-momentum" help:"SGD's momentum." group:"optimiser"`
+	Decay     float64 `name:"weight-decay" help:"Weight decay; biases and norms have none." group:"optimiser"`
+	Clip      float64 `name:"max-grad-norm" help:"Largest norm of the gradient; 0: any." default:"1" group:"optimiser"`
+
+	MethodConfig
+
+	InitAdapter string `help:"Folder of an adapter to go on from." placeholder:"DIR" group:"output"`
+	Resume      Resume `help:"Go on from the last checkpoint in --output, or from that in a folder." placeholder:"DIR" group:"output"`
+	Publish     string `help:"Put the adapter into the peft-serve at this URL." placeholder:"URL" group:"output"`
+	PublishName string `help:"Its name there; the last part of --output if empty." group:"output"`
+
+	EvalEvery int  `help:"Validate every so many steps; 0: at the end." group:"output"`
+	SaveEvery int  `help:"Write a checkpoint every so many steps; 0: only when interrupted." group:"output"`
+	Best      bool `name:"keep-best" help:"End with the parameters that validated best." group:"output"`
+	Patience  int  `help:"Stop after so many validations without a better one; 0: never." group:"output"`
+	Samples   int  `help:"Examples that the report shows with the model's answers." default:"4" group:"output"`
+
+	MemoryLimit   Size `help:"Refuse to start where the plan is over this." placeholder:"SIZE" group:"compute"`
+	Checkpointing bool `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block." group:"compute"`
+	Threads       int  `help:"Threads; 0: one for each core." group:"compute"`
+}
+
+// MethodConfig is what the methods ask for, by peft's names where it has one.
+type MethodConfig struct {
+	R              int                `help:"Rank." default:"8" group:"method"`
+	Alpha          float64            `name:"lora-alpha" help:"LoRA's alpha; 0: twice the rank." group:"method"`
+	Dropout        float64            `name:"lora-dropout" help:"Dropout on the input of LoRA or bottlenecks." group:"method"`
+	Targets        []string           `name:"target-modules" help:"Modules to adapt, all-linear or a regular expression; none: the architecture's." group:"method"`
+	Exclude        []string           `name:"exclude-modules" help:"Modules to leave out." group:"method"`
+	Layers         []int              `name:"layers-to-transform" help:"Blocks to adapt; none: all." group:"method"`
+	RankPattern    map[string]int     `help:"Ranks of single modules." group:"method"`
+	AlphaPattern   map[string]float64 `help:"Alphas of single modules." group:"method"`
+	Save           []string           `name:"modules-to-save" help:"Modules to train whole and to save with the adapter." group:"method"`
+	Bias           string             `help:"Biases to train with LoRA: none, all, lora_only." default:"none" group:"method"`
+	RSLoRA         bool               `name:"use-rslora" help:"Scale by alpha/√r." group:"method"`
+	DoRA           bool               `name:"use-dora" help:"Train magnitude and direction apart." group:"method"`
+	Start          string             `name:"init-lora-weights" help:"How the factors begin: ${starts}." default:"default" group:"method"`
+	PlusRatio      float64            `name:"loraplus-lr-ratio" help:"LoRA+: how many times as fast B learns; 0: not LoRA+." group:"method"`
+	PlusEmbedding  float64            `name:"loraplus-lr-embedding" help:"LoRA+: rate of LoRA on embeddings." default:"1e-6" group:"method"`
+	PlusDecay      float64            `name:"loraplus-weight-decay" help:"LoRA+: weight decay." group:"method"`
+	Reduction      float64            `name:"reduction-factor" help:"Bottlenecks: hidden size over theirs; 0: the method's own." group:"method"`
+	NonLinearity   string             `help:"Bottlenecks: non-linearity; the method's own if empty." group:"method"`
+	Scaling        float64            `help:"Bottlenecks: factor on the output; 0: the method's own." group:"method"`
+	InitWeights    string             `name:"init-weights" help:"Bottlenecks: bert, mam_adapter or houlsby; the method's own if empty." group:"method"`
+	AdapterDrop    int                `name:"adapter-drop" help:"Bottlenecks: blocks from the lowest that have none." group:"method"`
+	AdapterDropMax int                `name:"adapter-drop-random" help:"Bottlenecks: leave out as many as are drawn for each step, up to this." group:"method"`
+	VirtualTokens  int                `name:"num-virtual-tokens" help:"Prefix and prompt tuning: virtual tokens." default:"20" group:"method"`
+	ZeroBiases     bool               `help:"BitFit: give Linear modules biases of zero where the base has none." group:"method"`
+	Gamma          int                `name:"lisa-layers" help:"LISA: blocks trained at once." default:"2" group:"method"`
+	Interval       int                `name:"lisa-interval" help:"LISA: steps between draws." default:"20" group:"method"`
+	BlockOrder     string             `help:"Block-wise: ascending, descending or random." default:"random" group:"method"`
+	BlockInterval  int                `help:"Block-wise: steps on one block." default:"50" group:"method"`
+	FreezeOutside  bool               `name:"freeze-embeddings" help:"LISA and block-wise: keep embeddings, final norm and head frozen." group:"method"`
+	GaloreRank     int                `help:"GaLore: rank of the projected gradient." default:"128" group:"method"`
+	GaloreGap      int                `name:"galore-update-proj-gap" help:"GaLore: steps between projections." default:"200" group:"method"`
+	GaloreScale    float64            `help:"GaLore: factor on the update." default:"0.25" group:"method"`
+}
+
+// Resume says whether to go on from a checkpoint, and where it is.
+type Resume struct {
+	On  bool
+	Dir string // empty: the output folder
+}
+
+// Validate reports everything that is wrong with a configuration, each fault
+// named by its flag.
+func (c *Config) Validate() error {
+	var faults []error
+	fault := func(flag, format string, a ...any) {
+		faults = append(faults, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, a...)))
+	}
+	among := func(flag, value string, names []string) {
+		if !slices.Contains(names, value) {
+			fault(flag, "%q is not one of %s", value, strings.Join(names, ", "))
+		}
+	}
+	positive := func(flag string, v int) {
+		if v < 1 {
+			fault(flag, "%d, want at least 1", v)
+		}
+	}
+	share := func(flag string, v float64) {
+		if !(v >= 0 && v < 1) {
+			fault(flag, "%g, want at least 0 and less than 1", v)
+		}
+	}
+	notNegative := func(flag string, v float64) {
+		if !(v >= 0) {
+			fault(flag, "%g, want 0 or more", v)
+		}
+	}
+	if c.Base == "" {
+		fault("base", "is missing")
+	}
+	if len(c.Data) == 0 {
+		fault("data", "is missing")
+	}
+	if name, ok := spellings[c.Method]; ok {
+		c.Method = name
+	}
+	among("method", c.Method, Methods())
+	among("format", c.Format, dataset.Formats)
+	among("schedule", c.Schedule, Schedules)
+	among("optimizer", c.Optimizer, Optimizers)
+	among("init-lora-weights", c.Start, adapters.Starts)
+	among("bias", c.Bias, []string{"none", "all", "lora_only"})
+	among("block-order", c.BlockOrder, Orders)
+	if c.Task != "" {
+		if _, err := dataset.NewTask(c.Task); err != nil {
+			fault("task", "%v", err)
+		}
+	}
+	positive("batch-size", c.BatchSize)
+	positive("grad-accum", c.GradAccum)
+	positive("r", c.R)
+	positive("num-virtual-tokens", c.VirtualTokens)
+	positive("lisa-layers", c.Gamma)
+	positive("lisa-interval", c.Interval)
+	positive("block-interval", c.BlockInterval)
+	positive("galore-rank", c.GaloreRank)
+	positive("galore-update-proj-gap", c.GaloreGap)
+	share("validation-split", c.Split)
+	share("warmup-ratio", c.WarmupOf)
+	share("lora-dropout", c.Dropout)
+	share("adam-beta1", c.Beta1)
+	share("adam-beta2", c.Beta2)
+	for flag, v := range map[string]float64{
+		"lr": c.LR, "weight-decay": c.Decay, "max-grad-norm": c.Clip, "lora-alpha": c.Alpha, "reduction-factor": c.Reduction,
+		"loraplus-lr-ratio": c.PlusRatio, "max-steps": float64(c.MaxSteps), "max-length": float64(c.MaxLength),
+		"warmup-steps": float64(c.Warmup), "eval-every": float64(c.EvalEvery), "save-every": float64(c.SaveEvery),
+		"patience": float64(c.Patience), "adapter-drop": float64(c.AdapterDrop), "threads": float64(c.Threads),
+	} {
+		notNegative(flag, v)
+	}
+	if c.MaxSteps == 0 && !(c.Epochs > 0) {
+		fault("epochs", "%g, want more than 0 or --max-steps", c.Epochs)
+	}
+	if (c.Best || c.Patience > 0) && len(c.Validation) == 0 && c.Split == 0 && c.Task == "" {
+		fault("keep-best", "nothing to validate on: name --validation or --validation-split")
+	}
+	if c.Publish != "" && c.Output == "" {
+		fault("publish", "an adapter is published from --output, which is missing")
+	}
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(faults...)
+}
+
+// IsBool lets --resume stand without a value.
+func (Resume) IsBool() bool { return true }
+
+// UnmarshalText reads "true", "false" or a folder.
+func (r *Resume) UnmarshalText(text []byte) error {
+	switch s := string(text); s {
+	case "", "true":
+		*r = Resume{On: true}
+	case "false":
+		*r = Resume{}
+	default:
+		*r = Resume{On: true, Dir: s}
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package training
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/training/dataset"
+)
+
+// Scores are metrics by name: loss, perplexity, accuracy, …
+type Scores map[string]float64
+
+// evaluator computes examples with the very adapter that is saved.
+type evaluator struct {
+	model   models.Model
+	adapter models.Adapter
+	encoder *dataset.Encoder
+	pass    *models.Pass
+	rows    rows
+}
+
+// evalRows bounds the rows of one forward pass.
+const evalRows = 1024
+
+// losses returns the summed loss of each sequence.
+func (e *evaluator) losses(batch []Sequence) []float64 {
+	e.rows.fill(batch, e.adapter)
+	h := e.model.Forward(e.pass, &e.rows.Batch, nil)
+	all := crossEntropy(e.pass, e.model, &e.rows.Batch, h, e.rows.targets, 0)
+	e.pass.Free(h)
+	sums := make([]float64, len(batch))
+	for i, s := range batch {
+		n := s.Labels()
+		sums[i] = total(all[:n])
+		all = all[n:]
+	}
+	return sums
+}
+
+// batches calls f with runs of sequences of at most evalRows rows.
+func batches(ctx context.Context, n int, at func(i int) (Sequence, error), f func(from int, batch []Sequence) error) error {
+	var batch []Sequence
+	from, size := 0, 0
+	for i := 0; i <= n; i++ {
+		var s Sequence
+		var err error
+		if i < n {
+			if s, err = at(i); err != nil {
+				return err
+			}
+		}
+		if len(batch) > 0 && (i == n || size+len(s.Tokens) > evalRows) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := f(from, batch); err != nil {
+				return err
+			}
+			from, size, batch = i, 0, batch[:0]
+		}
+		batch = append(batch, s)
+		size += len(s.Tokens)
+	}
+	return nil
+}
+
+// evaluate returns the loss a label over a set, and the metrics of its task.
+func (e *evaluator) evaluate(ctx context.Context, set *dataset.Set, task *dataset.Task) (Scores, error) {
+	loss, labels := 0.0, 0
+	err := batches(ctx, set.Len(), set.Sequence, func(_ int, batch []Sequence) error {
+		loss += total(e.losses(batch))
+		for _, s := range batch {
+			labels += s.Labels()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := Scores{"loss": loss / float64(labels), "perplexity": math.Exp(loss / float64(labels))}
+	if task == nil {
+		return s, nil
+	}
+	return s, e.answer(ctx, set, task, s)
+}
+
+// answer has the model choose among the task's answers for each prompt.
+func (e *evaluator) answer(ctx context.Context, set *dataset.Set, task *dataset.Task, s Scores) error {
+	var labels, chosen []int
+	var values, expected []float64
+	var examples []dataset.Example
+	for i := range set.Len() {
+		x, err := set.Example(i)
+		if err != nil {
+			return err
+		}
+		examples = append(examples, x)
+	}
+	answers := e.answers(task)
+	each := len(answers)
+	scores, err := e.scores(ctx, examples, answers)
+	if err != nil {
+		return err
+	}
+	for i, x := range examples {
+		own := scores[i*each : (i+1)*each]
+		labels, values = append(labels, x.Label), append(values, x.Value)
+		chosen, expected = append(chosen, argmax(own)), append(expected, expectation(own))
+	}
+	for _, name := range task.Metrics {
+		if metric, ok := classMetrics[name]; ok {
+			s[name] = metric(labels, chosen)
+		} else {
+			s[name] = valueMetrics[name](values, expected)
+		}
+	}
+	return nil
+}
+
+// scores returns the log-probability of every answer to every example, up to a
+// constant an example. Answers of one token are read off one row of logits.
+func (e *evaluator) scores(ctx context.Context, examples []dataset.Example, answers [][]int32) ([]float64, error) {
+	single := !slices.ContainsFunc(answers, func(a []int32) bool { return len(a) != 1 })
+	each := len(answers)
+	if single {
+		each = 1
+	}
+	at := func(i int) (Sequence, error) { return e.candidate(examples[i/each], answers[i%each]), nil }
+	var scores []float64
+	err := batches(ctx, len(examples)*each, at, func(_ int, batch []Sequence) error {
+		if !single {
+			for _, loss := range e.losses(batch) {
+				scores = append(scores, -loss)
+			}
+			return nil
+		}
+		e.rows.fill(batch, e.adapter)
+		h := e.model.Forward(e.pass, &e.rows.Batch, nil)
+		logits := e.model.Head(e.pass, &e.rows.Batch, 0, h)
+		for r := range batch {
+			for _, a := range answers {
+				scores = append(scores, float64(logits.Data.Row(r)[a[0]]))
+			}
+		}
+		e.pass.Free(h, logits)
+		return nil
+	})
+	return scores, err
+}
+
+func (e *evaluator) answers(task *dataset.Task) [][]int32 {
+	var all [][]int32
+	for _, a := range task.Answers {
+		all = append(all, e.encoder.Tokenizer.Encode(a, false))
+	}
+	return all
+}
+
+// candidate is the prompt of an example followed by an answer.
+func (e *evaluator) candidate(x dataset.Example, answer []int32) Sequence {
+	prompt := e.encoder.Tokenizer.AppendEncode(nil, x.Prompt(), tokenizer.Options{AddSpecial: true})
+	if over := len(prompt) + len(answer) - e.encoder.MaxLength; over > 0 {
+		prompt = prompt[min(over, len(prompt)-1):]
+	}
+	s := Sequence{Tokens: append(prompt, answer[:len(answer)-1]...)}
+	s.Targets = make([]int32, len(s.Tokens))
+	for i := range s.Targets {
+		s.Targets[i] = dataset.None
+	}
+	for i, t := range answer {
+		s.Targets[len(prompt)-1+i] = t
+	}
+	return s
+}
+
+func argmax(v []float64) int {
+	best := 0
+	for i, x := range v {
+		if x > v[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// expectation is Σ i·p_i with p the softmax of log-probabilities: the value
+// that answers which are numbers from 0 on amount to.
+func expectation(v []float64) float64 {
+	top := v[argmax(v)]
+	sum, mean := 0.0, 0.0
+	for i, x := range v {
+		p := math.Exp(x - top)
+		sum += p
+		mean += float64(i) * p
+	}
+	return mean / sum
+}

@@ -1,0 +1,123 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// finish validates, saves, reads what was saved back, and publishes it.
+func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
+	s.Peak = r.Trainer.Account()
+	s.Parameters = count(r.Trainer.Method.Parameters())
+	if r.held != nil {
+		last := StepReport{Step: r.at.Step, Epoch: float64(r.at.Step*r.BatchSize*r.GradAccum) / float64(r.train.Len())}
+		if _, err := r.validate(ctx, j, last); err != nil {
+			return err
+		}
+		if r.Best && r.Output != "" && r.at.BestAt != r.at.Step {
+			r.observer.Note("ending with the parameters of step %d, which validated best", r.at.BestAt)
+			if err := r.restoreBest(); err != nil {
+				return err
+			}
+		}
+		scores, err := r.evaluate(ctx, r.held)
+		if err != nil {
+			return err
+		}
+		s.Validation = scores
+	}
+	if r.Output == "" {
+		return nil
+	}
+	if err := r.save(s); err != nil {
+		return err
+	}
+	if err := r.verify(s); err != nil {
+		return err
+	}
+	for _, name := range []string{lastCheckpoint, bestCheckpoint} {
+		if err := os.Remove(filepath.Join(r.Output, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if r.Config.Publish != "" {
+		return r.send(ctx)
+	}
+	return nil
+}
+
+// save writes the adapter, or the model, with a README.md.
+func (r *Run) save(s *Summary) error {
+	if a, ok := r.Trainer.Method.(*Adapted); ok {
+		if err := a.Trainee.Save(r.Output); err != nil {
+			return err
+		}
+	} else if err := SaveModel(r.Output, r.Base, r.Trainer.Method.(*Blocks)); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(r.Output, "README.md"), r.readme(s), 0o644)
+}
+
+// verify reads the output as the server would and demands the same logits, to
+// the bit, for the first sequences of the data.
+func (r *Run) verify(s *Summary) error {
+	var batch []Sequence
+	for i := range min(2, r.train.Len()) {
+		q, err := r.train.Sequence(i)
+		if err != nil {
+			return err
+		}
+		batch = append(batch, q)
+	}
+	model, adapter := r.Base.Model, models.Adapter(nil)
+	if _, ok := r.Trainer.Method.(*Adapted); ok {
+		folder, err := adapters.Open(r.Output)
+		if err != nil {
+			return fmt.Errorf("the saved adapter cannot be read back: %w", err)
+		}
+		a, err := adapters.Load(model, folder)
+		if err != nil {
+			return fmt.Errorf("the saved adapter cannot be read back: %w", err)
+		}
+		adapter, s.Digest = a, a.Digest()
+	} else {
+		m, source, err := models.Open(r.Output, models.Options{})
+		if err != nil {
+			return fmt.Errorf("the saved model cannot be read back: %w", err)
+		}
+		defer source.Close()
+		model = m
+	}
+	want := logits(r.pool, r.Base.Model, r.served(), batch)
+	got := logits(r.pool, model, adapter, batch)
+	for i := range want.Rows {
+		for k, v := range want.Row(i) {
+			if got.Row(i)[k] != v {
+				return fmt.Errorf("%s: read back, it computes another logit: row %d, token %d: %v, was %v", r.Output, i, k, got.Row(i)[k], v)
+			}
+		}
+	}
+	r.observer.Note("%s: read back, it computes the same bits", r.Output)
+	return nil
+}
+
+// logits of the positions that predict something.
+func logits(pool *kernels.Pool, m models.Model, a models.Adapter, batch []Sequence) kernels.Matrix {
+	var b rows
+	b.fill(batch, a)
+	if len(b.Out) > 64 {
+		b.Out = b.Out[:64]
+	}
+	p := models.NewPass(pool)
+	h := m.Forward(p, &b.Batch, nil)
+	defer p.Free(h)
+	return m.Head(p, &b.Batch, 0, h).Data
+}

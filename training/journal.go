@@ -1,0 +1,93 @@
+package training
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// StepReport is one line of metrics.jsonl: a step, or a validation after it.
+type StepReport struct {
+	Step       int                `json:"step"` // steps done
+	Epoch      float64            `json:"epoch"`
+	Loss       float64            `json:"loss,omitempty"`
+	Rates      map[string]float64 `json:"learning_rates,omitempty"`
+	Norm       float64            `json:"grad_norm,omitempty"`
+	Tokens     int                `json:"tokens,omitempty"`
+	Speed      float64            `json:"tokens_per_second,omitempty"`
+	Bytes      *Account           `json:"bytes,omitempty"`
+	Blocks     []int              `json:"active_blocks,omitempty"`
+	Validation Scores             `json:"validation,omitempty"`
+}
+
+// journal writes metrics.jsonl. What a resumed run writes follows what came
+// before the checkpoint: lines of later steps are dropped.
+type journal struct{ f *os.File }
+
+func openJournal(path string, step int) (*journal, error) {
+	var kept []byte
+	if step > 0 {
+		old, err := os.Open(path)
+		if err == nil {
+			kept, err = until(old, step)
+			err = errors.Join(err, old.Close())
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	if err := atomically(path, func(w io.Writer) error { _, err := w.Write(kept); return err }); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o644)
+	return &journal{f}, err
+}
+
+// until returns the lines of steps up to one.
+func until(r io.Reader, step int) ([]byte, error) {
+	var kept []byte
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var at StepReport
+		if err := json.Unmarshal(lines.Bytes(), &at); err != nil || at.Step > step {
+			break // a line that was cut off, and what follows
+		}
+		kept = append(append(kept, lines.Bytes()...), '\n')
+	}
+	return kept, lines.Err()
+}
+
+func (j *journal) write(r StepReport) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if _, err := j.f.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	return nil
+}
+
+// readJournal reads a metrics.jsonl back, for the report.
+func readJournal(path string) ([]StepReport, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var all []StepReport
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var r StepReport
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		all = append(all, r)
+	}
+	return all, lines.Err()
+}

@@ -1,0 +1,88 @@
+package training
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/peft-serve/peft-serve/adapters"
+)
+
+// send puts the saved adapter into a running server.
+func (r *Run) send(ctx context.Context) error {
+	name := r.PublishName
+	if name == "" {
+		name = filepath.Base(filepath.Clean(r.Output))
+	}
+	if err := Publish(ctx, r.Config.Publish, name, r.Output, os.Getenv("PEFT_SERVE_API_KEY")); err != nil {
+		return err
+	}
+	r.observer.Note("published as %s at %s", name, r.Config.Publish)
+	return nil
+}
+
+// Publish sends an adapter's folder to a server as PUT /v1/adapters/NAME, a tar
+// archive under zstd.
+func Publish(ctx context.Context, server, name, dir, key string) error {
+	var body bytes.Buffer
+	if err := pack(&body, dir); err != nil {
+		return err
+	}
+	address, err := url.JoinPath(server, "v1", "adapters", name)
+	if err != nil {
+		return fmt.Errorf("--publish: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, address, &body)
+	if err != nil {
+		return fmt.Errorf("--publish: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/zstd")
+	if key != "" {
+		request.Header.Set("Authorization", "Bearer "+key)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("--publish: %w", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode/100 != 2 {
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1000)) // the status says enough
+		return fmt.Errorf("--publish: %s answers %s: %s", address, answer.Status, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
+
+// pack writes the files of an adapter as .tar.zst.
+func pack(w io.Writer, dir string) error {
+	z, err := zstd.NewWriter(w)
+	if err != nil {
+		return err
+	}
+	archive := tar.NewWriter(z)
+	for _, name := range []string{adapters.ConfigFile, adapters.SafeFile, "README.md"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		if err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(b)), Format: tar.FormatPAX}); err != nil {
+			return err
+		}
+		if _, err := archive.Write(b); err != nil {
+			return err
+		}
+	}
+	return errors.Join(archive.Close(), z.Close())
+}

@@ -1,0 +1,50 @@
+package training
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// readme tells what an output folder holds and where it came from.
+func (r *Run) readme(s *Summary) []byte {
+	var b bytes.Buffer
+	name := filepath.Base(filepath.Clean(r.Output))
+	_, adapter := r.Trainer.Method.(*Adapted)
+	fmt.Fprintf(&b, "---\nbase_model: %s\n", r.baseName())
+	if adapter {
+		fmt.Fprintf(&b, "library_name: peft\n")
+	}
+	fmt.Fprintf(&b, "---\n\n# %s\n\n", name)
+	fmt.Fprintf(&b, "Trained by `peft-train run --method %s`.\n\n", r.Method)
+	fmt.Fprintf(&b, "| | |\n|---|---|\n")
+	row := func(key, format string, a ...any) { fmt.Fprintf(&b, "| %s | %s |\n", key, fmt.Sprintf(format, a...)) }
+	row("Base", "%s (%s, %s)", r.baseName(), r.Base.Source.Architecture, r.Base.Model.Config().Precision)
+	row("Method", "%s", r.Method)
+	row("Trained parameters", "%d", s.Parameters)
+	var names []string
+	for _, d := range r.Data {
+		names = append(names, filepath.Base(d))
+	}
+	row("Data", "%s: %d examples", strings.Join(names, ", "), r.train.Len())
+	if r.Task != "" {
+		row("Task", "%s", r.Task)
+	}
+	row("Steps", "%d of %d × %d sequences", s.Steps, r.BatchSize, r.GradAccum)
+	row("Learning rate", "%g, %s, %d warm-up steps", r.LR, r.Schedule, r.Trainer.Schedule.Warmup)
+	row("Seed", "%d", r.Seed)
+	row("Last training loss", "%.4f", s.Loss)
+	for _, k := range slices.Sorted(maps.Keys(s.Validation)) {
+		row("Validation "+k, "%.4f", s.Validation[k])
+	}
+	row("Speed", "%.0f tokens/s", s.Speed)
+	row("Peak memory", "%s: model %s, gradients %s, optimiser %s, activations %s", Size(s.Peak.Total()),
+		Size(s.Peak.Model), Size(s.Peak.Gradients), Size(s.Peak.Optimizer), Size(s.Peak.Activations))
+	if r.task != nil {
+		fmt.Fprintf(&b, "\nThe prompt ends where the answer begins; the answers are %q.\n", r.task.Answers)
+	}
+	return b.Bytes()
+}

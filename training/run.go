@@ -1,0 +1,345 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training/dataset"
+)
+
+// Observer hears how a run goes on.
+type Observer interface {
+	Note(format string, a ...any)
+	Start(steps, from int)
+	Step(r StepReport)
+	Validated(r StepReport)
+}
+
+// Run is a configured run: base, data and method are open.
+type Run struct {
+	Config
+	Base    *Opened
+	Trainer *Trainer
+
+	observer Observer
+	pool     *kernels.Pool
+	task     *dataset.Task
+	encoder  *dataset.Encoder
+	train    *dataset.Set
+	held     *dataset.Set // nil: nothing to validate on
+	order    dataset.Order
+	steps    int
+	at       Progress
+	seconds  float64
+}
+
+// Summary is what a run came to.
+type Summary struct {
+	Steps      int
+	Parameters int // trained
+	Loss       float64
+	Validation Scores // of what is saved
+	Speed      float64
+	Peak       Account
+	Digest     string // the saved adapter's; empty for a model
+	Seconds    float64
+}
+
+// ErrInterrupted is what a run ends with that was stopped and can be resumed.
+var ErrInterrupted = errors.New("interrupted")
+
+// NewRun opens data and method on a base. Every row is read once.
+func NewRun(c Config, base *Opened, o Observer) (*Run, error) {
+	r := &Run{Config: c, Base: base, observer: o, pool: kernels.NewPool(c.Threads)}
+	if err := r.open(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+func (r *Run) open() error {
+	if err := r.openData(); err != nil {
+		return err
+	}
+	method, err := r.method(r.Base.Model)
+	if err != nil {
+		return err
+	}
+	o, err := r.optimizer()
+	if err != nil {
+		return err
+	}
+	per := r.BatchSize * r.GradAccum
+	r.steps = r.MaxSteps
+	if r.steps == 0 {
+		r.steps = max(1, int(math.Ceil(r.Epochs*float64(r.train.Len())/float64(per))))
+	}
+	warmup := r.Warmup
+	if warmup == 0 {
+		warmup = int(math.Ceil(r.WarmupOf * float64(r.steps)))
+	}
+	t := NewTrainer(r.pool, r.Base.Model, method)
+	t.Optimizer, t.Rate, t.Clip = o, r.LR, r.Clip
+	t.Schedule = Schedule{Kind: r.Schedule, Warmup: warmup, Steps: r.steps}
+	t.Grouping = HuggingFace(r.Decay)
+	if r.PlusRatio > 0 {
+		t.Grouping = LoRAPlus(r.PlusRatio, r.PlusEmbedding, r.PlusDecay)
+	}
+	r.Trainer = t
+	return nil
+}
+
+// optimizer makes the optimiser that method and settings ask for.
+func (c *Config) optimizer() (Optimizer, error) {
+	return NewOptimizer(c.Optimizer, c.Beta1, c.Beta2, c.Epsilon, c.Momentum)
+}
+
+func (r *Run) openData() error {
+	length := r.MaxLength
+	if limit := r.Base.Model.Config().Context; length == 0 || length > limit {
+		length = limit
+	}
+	r.encoder = &dataset.Encoder{Tokenizer: r.Base.Tokenizer, End: r.Base.End(), MaxLength: length, LearnPrompt: r.LearnPrompt}
+	o := dataset.Options{Format: r.Format, Columns: r.Columns, Template: r.Base.Chat, Pack: r.Packing}
+	data, validation := r.Data, r.Validation
+	if r.Task != "" {
+		task, err := dataset.NewTask(r.Task)
+		if err != nil {
+			return err
+		}
+		r.task, o.Task, o.Header = task, task, task.Header
+		if stat, err := os.Stat(data[0]); err == nil && stat.IsDir() && len(data) == 1 {
+			train, dev := task.Files(data[0])
+			data = []string{train}
+			if len(validation) == 0 && r.Split == 0 {
+				validation = []string{dev}
+			}
+		}
+	}
+	var err error
+	if r.train, err = dataset.Open(data, r.encoder, o); err != nil {
+		return err
+	}
+	report := r.train.Report()
+	r.observer.Note("data: %d records, %d tokens, %d to predict; longest %d", report.Records, report.Tokens, report.Labels, report.Longest)
+	if report.Cut > 0 {
+		r.observer.Note("data: %d records are longer than --max-length %d and were cut", report.Cut, length)
+	}
+	o.Pack = false
+	switch {
+	case len(validation) > 0:
+		r.held, err = dataset.Open(validation, r.encoder, o)
+	case r.Split > 0:
+		r.held, err = r.train.Split(r.Split, r.Seed)
+	}
+	r.order = dataset.Order{Set: r.train, Seed: r.Seed, Shuffle: r.Shuffle}
+	return err
+}
+
+// Close ends the run's threads and closes its files; the base stays open.
+func (r *Run) Close() error {
+	r.pool.Close()
+	var errs []error
+	for _, s := range []*dataset.Set{r.train, r.held} {
+		if s != nil && (s == r.train || r.Split == 0) {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Do trains to the end, or until ctx is done: then it writes a checkpoint and
+// returns ErrInterrupted.
+func (r *Run) Do(ctx context.Context) (*Summary, error) {
+	if r.Output != "" {
+		if err := os.MkdirAll(r.Output, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	r.Trainer.Method.Begin(0)
+	if err := r.resume(); err != nil {
+		return nil, err
+	}
+	j, err := r.journal()
+	if err != nil {
+		return nil, err
+	}
+	if j != nil {
+		defer j.f.Close()
+	}
+	r.observer.Start(r.steps, r.at.Step)
+	summary := &Summary{}
+	began, tokens := time.Now(), 0
+	for r.at.Step < r.steps {
+		if ctx.Err() != nil {
+			return nil, r.interrupt()
+		}
+		report, err := r.step()
+		if err != nil {
+			return nil, err
+		}
+		tokens += report.Tokens
+		summary.Loss = report.Loss
+		if err := r.record(j, report); err != nil {
+			return nil, err
+		}
+		stop, err := r.between(ctx, j, report)
+		if err != nil {
+			return nil, err
+		}
+		if stop {
+			break
+		}
+	}
+	summary.Seconds = time.Since(began).Seconds()
+	if r.seconds > 0 {
+		summary.Speed = float64(tokens) / r.seconds
+	}
+	summary.Steps = r.at.Step
+	return summary, r.finish(ctx, j, summary)
+}
+
+func (r *Run) journal() (*journal, error) {
+	if r.Output == "" {
+		return nil, nil
+	}
+	return openJournal(filepath.Join(r.Output, "metrics.jsonl"), r.at.Step)
+}
+
+// step takes one step.
+func (r *Run) step() (StepReport, error) {
+	t := r.Trainer
+	micro, err := r.batch(r.at.Step)
+	if err != nil {
+		return StepReport{}, err
+	}
+	rates := map[string]float64{}
+	for _, g := range t.Grouping.Groups {
+		rates[g.Name] = t.GroupRate(g)
+	}
+	began := time.Now()
+	result, err := t.Advance(micro)
+	if err != nil {
+		return StepReport{}, err
+	}
+	took := time.Since(began).Seconds()
+	r.seconds += took
+	r.at.Step, r.at.Tokens = t.Step, r.at.Tokens+result.Tokens
+	account := t.Account()
+	report := StepReport{
+		Step: t.Step, Epoch: float64(t.Step*r.BatchSize*r.GradAccum) / float64(r.train.Len()), Loss: result.Loss,
+		Rates: rates, Norm: result.Norm, Tokens: result.Tokens, Speed: float64(result.Tokens) / took, Bytes: &account,
+	}
+	if b, ok := t.Method.(*Blocks); ok && len(b.ActiveBlocks()) < t.Model.Config().Layers {
+		report.Blocks = b.ActiveBlocks()
+	}
+	return report, nil
+}
+
+// batch is the micro-batches of a step.
+func (r *Run) batch(step int) ([][]Sequence, error) {
+	var micro [][]Sequence
+	n := step * r.BatchSize * r.GradAccum
+	for range r.GradAccum {
+		var batch []Sequence
+		for range r.BatchSize {
+			s, err := r.order.At(n)
+			if err != nil {
+				return nil, err
+			}
+			batch = append(batch, s)
+			n++
+		}
+		micro = append(micro, batch)
+	}
+	return micro, nil
+}
+
+func (r *Run) record(j *journal, report StepReport) error {
+	if report.Validation != nil {
+		r.observer.Validated(report)
+	} else {
+		r.observer.Step(report)
+	}
+	if j == nil {
+		return nil
+	}
+	return j.write(report)
+}
+
+// between validates and writes checkpoints where it is time to; it reports
+// whether to stop early.
+func (r *Run) between(ctx context.Context, j *journal, report StepReport) (stop bool, err error) {
+	if r.held != nil && r.EvalEvery > 0 && r.at.Step%r.EvalEvery == 0 && r.at.Step < r.steps {
+		if stop, err = r.validate(ctx, j, report); err != nil {
+			return false, err
+		}
+	}
+	if r.SaveEvery > 0 && r.at.Step%r.SaveEvery == 0 && r.Output != "" {
+		err = r.checkpoint(lastCheckpoint)
+	}
+	return stop, err
+}
+
+// validate measures the model as it is and keeps it where it is the best yet.
+func (r *Run) validate(ctx context.Context, j *journal, report StepReport) (stop bool, err error) {
+	scores, err := r.evaluate(ctx, r.held)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = r.interrupt()
+		}
+		return false, err
+	}
+	if err := r.record(j, StepReport{Step: report.Step, Epoch: report.Epoch, Validation: scores}); err != nil {
+		return false, err
+	}
+	v := r.goodness(scores)
+	if r.at.BestAt == 0 || v > r.at.Best {
+		r.at.Best, r.at.BestAt, r.at.Stalled = v, r.at.Step, 0
+		if r.Best && r.Output != "" {
+			return false, r.checkpoint(bestCheckpoint)
+		}
+		return false, nil
+	}
+	r.at.Stalled++
+	return r.Patience > 0 && r.at.Stalled >= r.Patience, nil
+}
+
+// goodness is the number that the best checkpoint has most of: the task's
+// first metric, or minus the loss.
+func (r *Run) goodness(s Scores) float64 {
+	if r.task != nil {
+		return s[r.task.Metrics[0]]
+	}
+	return -s["loss"]
+}
+
+func (r *Run) evaluate(ctx context.Context, set *dataset.Set) (Scores, error) {
+	e := &evaluator{model: r.Base.Model, adapter: r.served(), encoder: r.encoder, pass: models.NewPass(r.pool)}
+	return e.evaluate(ctx, set, r.task)
+}
+
+// served is the adapter as the server computes it; nil: the base.
+func (r *Run) served() models.Adapter {
+	if a, ok := r.Trainer.Method.(*Adapted); ok {
+		return a.Trainee.Adapter
+	}
+	return nil
+}
+
+func (r *Run) interrupt() error {
+	if r.Output == "" {
+		return fmt.Errorf("%w at step %d", ErrInterrupted, r.at.Step)
+	}
+	if err := r.checkpoint(lastCheckpoint); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w at step %d of %d: go on with --resume", ErrInterrupted, r.at.Step, r.steps)
+}

@@ -1,0 +1,99 @@
+package training
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/safetensors"
+)
+
+// SaveModel writes a base with its trained parameters as a Hugging Face
+// folder. What was never trained keeps its stored precision where that is a
+// float format; all else is F32, so nothing is rounded.
+func SaveModel(dir string, base *Opened, f *Blocks) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	config := map[string]any{}
+	if err := base.Source.Unmarshal(&config); err != nil {
+		return err
+	}
+	config["architectures"] = []string{base.Source.Architecture}
+	config["torch_dtype"] = "float32"
+	delete(config, "dtype")
+	b, err := json.MarshalIndent(config, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := f.base.save(filepath.Join(dir, "model.safetensors")); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	if base.Source.GGUF != nil {
+		return nil // its tokenizer is part of the file
+	}
+	for _, name := range []string{
+		"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+		"vocab.json", "merges.txt", "added_tokens.json",
+	} {
+		b, err := os.ReadFile(filepath.Join(base.Path, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), b, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *base) save(path string) error {
+	var tensors []safetensors.Tensor
+	byName := map[string]*tensor{}
+	for _, layer := range slices.Sorted(maps.Keys(b.blocks)) {
+		for _, t := range b.blocks[layer] {
+			tensors = append(tensors, safetensors.Tensor{Name: t.Name, Shape: t.Shape, DType: t.dtype()})
+			byName[t.Name] = t
+		}
+	}
+	return safetensors.WriteFileFunc(path, tensors, safetensors.PyTorch(), func(w io.Writer, s safetensors.Tensor) error {
+		return byName[s.Name].write(w)
+	})
+}
+
+func (t *tensor) dtype() safetensors.DType {
+	if t.Value == nil && !t.Turned {
+		switch t.weight.Format {
+		case kernels.F16:
+			return safetensors.F16
+		case kernels.BF16:
+			return safetensors.BF16
+		}
+	}
+	return safetensors.F32
+}
+
+func (t *tensor) write(w io.Writer) error {
+	if t.dtype() != safetensors.F32 {
+		_, err := w.Write(t.weight.Data)
+		return err
+	}
+	values := t.Value
+	if values == nil {
+		values = t.weight.Matrix().Data
+	}
+	_, err := w.Write(safetensors.FromFloat32s(t.Name, t.Shape, t.inFileOrder(values)).Data)
+	return err
+}

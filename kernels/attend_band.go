@@ -37,7 +37,7 @@ func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
 	every, some := 0, math.MaxInt // [every, some) is seen by all
 	for r := start; r < end; r++ {
 		copy(b.q[(r-start)*group*d:][:group*d], t.q.Row(r)[head*group*d:])
-		from, to := t.sees(r, s)
+		from, to := t.a.sees(r, s)
 		first, last = min(first, from), max(last, to)
 		every, some = max(every, from), min(some, to)
 	}
@@ -49,8 +49,7 @@ func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
 			continue
 		}
 		for r := start; r < end; r++ {
-			from, to := t.sees(r, s)
-			from, to = max(from-n*BlockLen, 0), min(to-n*BlockLen, BlockLen)
+			from, to := t.a.part(n, r, s)
 			if from < to {
 				b.block((r-start)*group, group, from, to)
 			}

@@ -125,20 +125,26 @@ func (t *attendTask) Part(w *Worker, part int) {
 }
 
 // sees returns the positions [from, to) that a row of a span sees.
-func (t *attendTask) sees(row int, s Span) (from, to int) {
+func (a *Attention) sees(row int, s Span) (from, to int) {
 	position := s.Position + row - s.Start
 	to = position + 1
-	if !t.a.Causal {
+	if !a.Causal {
 		to = s.Position + s.End - s.Start
 	}
-	if t.a.Window > 0 {
-		from = max(0, position+1-t.a.Window)
+	if a.Window > 0 {
+		from = max(0, position+1-a.Window)
 	}
 	return from, to
 }
 
+// part is the part [from, to) of block b that a row of a span sees.
+func (a *Attention) part(b, row int, s Span) (from, to int) {
+	from, to = a.sees(row, s)
+	return max(from-b*BlockLen, 0), min(to-b*BlockLen, BlockLen)
+}
+
 func (t *attendTask) row(w *Worker, row, head int, s Span) {
-	first, end := t.sees(row, s)
+	first, end := t.a.sees(row, s)
 	d := t.kv.HeadDim
 	group := t.a.Heads / t.kv.Heads
 	scores := w.Scratch(BlockLen)

@@ -161,3 +161,11 @@ func values3AVX2(dst *float32, stride int, p *float32, v *float32, dims int, fro
 //
 //go:noescape
 func weightsAVX2(p *float32, out *float32, stride int, dims int, state *float32, scale float32, from int, to int, queries int)
+
+//	for t := range queries { for j := from; j < to; j++ {
+//		p[t][j] = exp(scale*p[t][j] - lse[t])
+//		dp[t][j] = p[t][j] * (dp[t][j] - delta[t]) * scale
+//	} }, both 0 outside [from, to), with p and dp [][32].
+//
+//go:noescape
+func weightsGradAVX2(p *float32, dp *float32, lse *float32, delta *float32, scale float32, from int, to int, queries int)

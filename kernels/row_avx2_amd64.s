@@ -2960,3 +2960,168 @@ DATA f41000000<>+52(SB)/4, $0x41000000
 DATA f41000000<>+56(SB)/4, $0x41000000
 DATA f41000000<>+60(SB)/4, $0x41000000
 GLOBL f41000000<>(SB), RODATA|NOPTR, $64
+
+// func weightsGradAVX2(p *float32, dp *float32, lse *float32, delta *float32, scale float32, from int, to int, queries int)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·weightsGradAVX2(SB), NOSPLIT, $0-64
+	MOVQ         p+0(FP), AX
+	MOVQ         dp+8(FP), CX
+	MOVQ         lse+16(FP), DX
+	MOVQ         delta+24(FP), BX
+	MOVQ         queries+56(FP), SI
+	MOVSS        scale+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         from+40(FP), DI
+	MOVQ         to+48(FP), R8
+	VMOVD        DI, X1
+	VPBROADCASTD X1, Y1
+	VMOVD        R8, X2
+	VPBROADCASTD X2, Y2
+	VMOVUPS      count0<>+0(SB), Y3
+	VPCMPGTD     Y3, Y2, Y4
+	VPCMPGTD     Y3, Y1, Y3
+	VPANDN       Y4, Y3, Y4
+	VMOVUPS      count8<>+0(SB), Y3
+	VPCMPGTD     Y3, Y2, Y5
+	VPCMPGTD     Y3, Y1, Y3
+	VPANDN       Y5, Y3, Y5
+	VMOVUPS      count16<>+0(SB), Y3
+	VPCMPGTD     Y3, Y2, Y6
+	VPCMPGTD     Y3, Y1, Y3
+	VPANDN       Y6, Y3, Y6
+	VMOVUPS      count24<>+0(SB), Y3
+	VPCMPGTD     Y3, Y2, Y2
+	VPCMPGTD     Y3, Y1, Y3
+	VPANDN       Y2, Y3, Y2
+
+query:
+	VBROADCASTSS (DX), Y1
+	VBROADCASTSS (BX), Y3
+	VMOVUPS      (AX), Y7
+	VFMSUB213PS  Y1, Y0, Y7
+	VMOVUPS      f4b400000<>+0(SB), Y9
+	VMOVUPS      f3ab6da75<>+0(SB), Y10
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y7, Y11
+	VMOVUPS      fc2aeac4f<>+0(SB), Y8
+	VMAXPS       Y7, Y8, Y7
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y7, Y9
+	VSUBPS       f4b400000<>+0(SB), Y9, Y8
+	VFNMADD231PS f3f317218<>+0(SB), Y8, Y7
+	VFNMADD231PS fb102e308<>+0(SB), Y8, Y7
+	VFMADD213PS  f3c091def<>+0(SB), Y7, Y10
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y7, Y10
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y7, Y10
+	VFMADD213PS  f3f000000<>+0(SB), Y7, Y10
+	VFMADD213PS  f3f800000<>+0(SB), Y7, Y10
+	VFMADD213PS  f3f800000<>+0(SB), Y7, Y10
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y9
+	VANDNPS      Y9, Y11, Y9
+	VCMPPS       $0x03, Y7, Y7, Y8
+	VBLENDVPS    Y8, Y7, Y9, Y9
+	VMOVUPS      (CX), Y7
+	VSUBPS       Y3, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VANDPS       Y4, Y9, Y9
+	VANDPS       Y4, Y7, Y7
+	VMOVUPS      Y9, (AX)
+	VMOVUPS      Y7, (CX)
+	VMOVUPS      32(AX), Y7
+	VFMSUB213PS  Y1, Y0, Y7
+	VMOVUPS      f4b400000<>+0(SB), Y9
+	VMOVUPS      f3ab6da75<>+0(SB), Y10
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y7, Y11
+	VMOVUPS      fc2aeac4f<>+0(SB), Y8
+	VMAXPS       Y7, Y8, Y7
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y7, Y9
+	VSUBPS       f4b400000<>+0(SB), Y9, Y8
+	VFNMADD231PS f3f317218<>+0(SB), Y8, Y7
+	VFNMADD231PS fb102e308<>+0(SB), Y8, Y7
+	VFMADD213PS  f3c091def<>+0(SB), Y7, Y10
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y7, Y10
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y7, Y10
+	VFMADD213PS  f3f000000<>+0(SB), Y7, Y10
+	VFMADD213PS  f3f800000<>+0(SB), Y7, Y10
+	VFMADD213PS  f3f800000<>+0(SB), Y7, Y10
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y9
+	VANDNPS      Y9, Y11, Y9
+	VCMPPS       $0x03, Y7, Y7, Y8
+	VBLENDVPS    Y8, Y7, Y9, Y9
+	VMOVUPS      32(CX), Y7
+	VSUBPS       Y3, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VANDPS       Y5, Y9, Y9
+	VANDPS       Y5, Y7, Y7
+	VMOVUPS      Y9, 32(AX)
+	VMOVUPS      Y7, 32(CX)
+	VMOVUPS      64(AX), Y7
+	VFMSUB213PS  Y1, Y0, Y7
+	VMOVUPS      f4b400000<>+0(SB), Y9
+	VMOVUPS      f3ab6da75<>+0(SB), Y10
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y7, Y11
+	VMOVUPS      fc2aeac4f<>+0(SB), Y8
+	VMAXPS       Y7, Y8, Y7
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y7, Y9
+	VSUBPS       f4b400000<>+0(SB), Y9, Y8
+	VFNMADD231PS f3f317218<>+0(SB), Y8, Y7
+	VFNMADD231PS fb102e308<>+0(SB), Y8, Y7
+	VFMADD213PS  f3c091def<>+0(SB), Y7, Y10
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y7, Y10
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y7, Y10
+	VFMADD213PS  f3f000000<>+0(SB), Y7, Y10
+	VFMADD213PS  f3f800000<>+0(SB), Y7, Y10
+	VFMADD213PS  f3f800000<>+0(SB), Y7, Y10
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y9
+	VANDNPS      Y9, Y11, Y9
+	VCMPPS       $0x03, Y7, Y7, Y8
+	VBLENDVPS    Y8, Y7, Y9, Y9
+	VMOVUPS      64(CX), Y7
+	VSUBPS       Y3, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VANDPS       Y6, Y9, Y9
+	VANDPS       Y6, Y7, Y7
+	VMOVUPS      Y9, 64(AX)
+	VMOVUPS      Y7, 64(CX)
+	VMOVUPS      96(AX), Y7
+	VFMSUB213PS  Y1, Y0, Y7
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y7, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y1
+	VMAXPS       Y7, Y1, Y7
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y7, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y1
+	VFNMADD231PS f3f317218<>+0(SB), Y1, Y7
+	VFNMADD231PS fb102e308<>+0(SB), Y1, Y7
+	VFMADD213PS  f3c091def<>+0(SB), Y7, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y7, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y7, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y7, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y7, Y7, Y1
+	VBLENDVPS    Y1, Y7, Y8, Y8
+	VMOVUPS      96(CX), Y1
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMULPS       Y8, Y1, Y1
+	VANDPS       Y2, Y8, Y8
+	VANDPS       Y2, Y1, Y1
+	VMOVUPS      Y8, 96(AX)
+	VMOVUPS      Y1, 96(CX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNE          query
+	VZEROUPPER
+	RET

@@ -24,7 +24,10 @@ type vectors struct {
 	quotient func(dst, x *float32, a float32, n int)
 	scores   []scoresKernel // by number of queries, as values
 	values   []valuesKernel
+	product  func(c *float32, cStride, m, n int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 	weights  func(p, out *float32, stride, dims int, state *float32, scale float32, from, to, queries int)
+
+	weightsGrad func(p, dp, lse, delta *float32, scale float32, from, to, queries int)
 }
 
 type (

@@ -11,13 +11,14 @@ var vectorAVX2 = vectors{
 	add:   addAVX2, mul: mulAVX2, axpy: axpyAVX2,
 	norm: normAVX2, spread: spreadAVX2, sum: sumAVX2,
 	maximum: maximumAVX2, expSum: expSumAVX2, rope: ropeAVX2,
-	apply:      [...]func(dst, x *float32, n int){SiLU: siluAVX2, GELU: geluAVX2, GELUTanh: geluTanhAVX2, Sigmoid: sigmoidAVX2, LeakyReLU: nil},
-	gate:       [...]func(dst, x, up *float32, n int){SiLU: siluGateAVX2, GELU: geluGateAVX2, GELUTanh: geluTanhGateAVX2, LeakyReLU: nil},
-	derivative: [...]func(dst, x *float32, n int){SiLU: dsiluAVX2, GELU: dgeluAVX2, GELUTanh: dgeluTanhAVX2, LeakyReLU: nil},
-	scores:     []scoresKernel{1: scores1AVX2, scores2AVX2, scores3AVX2},
-	values:     []valuesKernel{1: values1AVX2, values2AVX2, values3AVX2},
-	quotient:   quotientAVX2,
-	weights:    weightsAVX2,
+	apply:       [...]func(dst, x *float32, n int){SiLU: siluAVX2, GELU: geluAVX2, GELUTanh: geluTanhAVX2, Sigmoid: sigmoidAVX2, LeakyReLU: nil},
+	gate:        [...]func(dst, x, up *float32, n int){SiLU: siluGateAVX2, GELU: geluGateAVX2, GELUTanh: geluTanhGateAVX2, LeakyReLU: nil},
+	derivative:  [...]func(dst, x *float32, n int){SiLU: dsiluAVX2, GELU: dgeluAVX2, GELUTanh: dgeluTanhAVX2, LeakyReLU: nil},
+	scores:      []scoresKernel{1: scores1AVX2, scores2AVX2, scores3AVX2},
+	values:      []valuesKernel{1: values1AVX2, values2AVX2, values3AVX2},
+	quotient:    quotientAVX2,
+	weights:     weightsAVX2,
+	weightsGrad: weightsGradAVX2,
 }
 
 var vectorAVX512 = vectors{
@@ -26,11 +27,16 @@ var vectorAVX512 = vectors{
 	add:   addAVX512, mul: mulAVX512, axpy: axpyAVX512,
 	norm: normAVX512, spread: spreadAVX512, sum: sumAVX512,
 	maximum: maximumAVX512, expSum: expSumAVX512, rope: ropeAVX512,
-	apply:      [...]func(dst, x *float32, n int){SiLU: siluAVX512, GELU: geluAVX512, GELUTanh: geluTanhAVX512, Sigmoid: sigmoidAVX512, LeakyReLU: nil},
-	gate:       [...]func(dst, x, up *float32, n int){SiLU: siluGateAVX512, GELU: geluGateAVX512, GELUTanh: geluTanhGateAVX512, LeakyReLU: nil},
-	derivative: [...]func(dst, x *float32, n int){SiLU: dsiluAVX512, GELU: dgeluAVX512, GELUTanh: dgeluTanhAVX512, LeakyReLU: nil},
-	scores:     []scoresKernel{1: scores1AVX512, scores2AVX512, scores3AVX512, scores4AVX512, scores5AVX512, scores6AVX512},
-	values:     []valuesKernel{1: values1AVX512, values2AVX512, values3AVX512, values4AVX512, values5AVX512, values6AVX512},
-	quotient:   quotientAVX512,
-	weights:    weightsAVX512,
+	apply:       [...]func(dst, x *float32, n int){SiLU: siluAVX512, GELU: geluAVX512, GELUTanh: geluTanhAVX512, Sigmoid: sigmoidAVX512, LeakyReLU: nil},
+	gate:        [...]func(dst, x, up *float32, n int){SiLU: siluGateAVX512, GELU: geluGateAVX512, GELUTanh: geluTanhGateAVX512, LeakyReLU: nil},
+	derivative:  [...]func(dst, x *float32, n int){SiLU: dsiluAVX512, GELU: dgeluAVX512, GELUTanh: dgeluTanhAVX512, LeakyReLU: nil},
+	scores:      []scoresKernel{1: scores1AVX512, scores2AVX512, scores3AVX512, scores4AVX512, scores5AVX512, scores6AVX512},
+	values:      []valuesKernel{1: values1AVX512, values2AVX512, values3AVX512, values4AVX512, values5AVX512, values6AVX512},
+	quotient:    quotientAVX512,
+	weights:     weightsAVX512,
+	weightsGrad: weightsGradAVX512,
+}
+
+func init() {
+	vectorAVX2.product, vectorAVX512.product = dotAVX2.product, dotAVX512.product
 }

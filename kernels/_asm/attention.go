@@ -28,6 +28,7 @@ func attention(s isa) {
 		values(s, t)
 	}
 	weights(s)
+	weightsGrad(s)
 }
 
 func scores(s isa, queries int) {
@@ -293,6 +294,50 @@ func weights(s isa) {
 	ADDQ(U32(4*blockLen), p)
 	ADDQ(stride, out)
 	ADDQ(U32(4*stateLen), state)
+	DECQ(n)
+	JNE(LabelRef("query"))
+	s.release()
+	end()
+}
+
+func weightsGrad(s isa) {
+	TEXT("weightsGrad"+s.suffix, NOSPLIT, "func(p, dp, lse, delta *float32, scale float32, from, to, queries int)")
+	Doc("for t := range queries { for j := from; j < to; j++ {",
+		"\tp[t][j] = exp(scale*p[t][j] - lse[t])",
+		"\tdp[t][j] = p[t][j] * (dp[t][j] - delta[t]) * scale",
+		"} }, both 0 outside [from, to), with p and dp [][32].")
+	Pragma("noescape")
+	p, dp, lse, delta, n := pointer("p"), pointer("dp"), pointer("lse"), pointer("delta"), pointer("queries")
+	scale := s.broadcast("scale")
+	masks := s.within()
+	s.holdExp()
+	Label("query")
+	l, d := s.newRegister(), s.newRegister()
+	VBROADCASTSS(Mem{Base: lse}, l)
+	VBROADCASTSS(Mem{Base: delta}, d)
+	for i, mask := range masks {
+		at := func(p reg.Register) Mem { return Mem{Base: p, Disp: i * s.bytes()} }
+		x := s.load(at(p))
+		VFMSUB213PS(l, scale, x)
+		e := s.expBelow(x)
+		g := s.load(at(dp))
+		VSUBPS(d, g, g)
+		VMULPS(scale, g, g)
+		VMULPS(e, g, g)
+		if s.wide {
+			VMOVAPS_Z(e, mask, e)
+			VMOVAPS_Z(g, mask, g)
+		} else {
+			VANDPS(mask, e, e)
+			VANDPS(mask, g, g)
+		}
+		VMOVUPS(e, at(p))
+		VMOVUPS(g, at(dp))
+	}
+	ADDQ(U32(4*blockLen), p)
+	ADDQ(U32(4*blockLen), dp)
+	ADDQ(Imm(4), lse)
+	ADDQ(Imm(4), delta)
 	DECQ(n)
 	JNE(LabelRef("query"))
 	s.release()

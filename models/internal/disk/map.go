@@ -33,6 +33,14 @@ func Map(path string) (*Mapping, error) {
 		return &Mapping{}, nil
 	}
 	m, err := mmap.Map(file, mmap.RDONLY, 0)
+	if err == nil && !largePages(file, m) {
+		if err = m.Unmap(); err == nil {
+			m, err = mmap.Map(file, mmap.RDONLY, 0)
+		}
+		if err == nil {
+			largePages(file, m)
+		}
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "map", Path: path, Err: err}
 	}

@@ -10,6 +10,5 @@
 // when it is complete, has been opened again and computes what base and
 // adapter compute.
 //
-// Merged is the computation, Folder and its GGUF twin the files, Verify the
-// comparison.
+// adapters.Adapter.Merge is the computation; here are the files.
 package merge

@@ -40,14 +40,14 @@ type Options struct {
 
 // Report is what a merge did.
 type Report struct {
-	Changed    []string // tensors that were computed, by transformers' names
-	Tensors    int      // of the result
-	Bytes      int      // of their values
-	Warnings   []string
-	Drift      float64 // rounding error over the adapter's change, Frobenius
-	Largest    float64 // the largest rounding error of a weight
-	Difference float64 // the largest of a logit, base and adapter against the result
-	Scale      float64 // the largest logit
+	Changed    []string `json:"changed"` // tensors that were computed, by transformers' names
+	Tensors    int      `json:"tensors"` // of the result
+	Bytes      int      `json:"bytes"`   // of their values
+	Warnings   []string `json:"warnings,omitempty"`
+	Drift      float64  `json:"drift"`      // rounding error over the adapter's change, Frobenius
+	Largest    float64  `json:"largest"`    // the largest rounding error of a weight
+	Difference float64  `json:"difference"` // the largest of a logit, base and adapter against the result
+	Scale      float64  `json:"scale"`      // the largest logit
 }
 
 // job is one merge on its way.

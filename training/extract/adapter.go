@@ -1,0 +1,131 @@
+package extract
+
+import (
+	"slices"
+	"strings"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// settings is the configuration of the adapter, in which every scaling is 1:
+// alpha is the rank, everywhere.
+func (j *job) settings() map[string]any {
+	r := 1
+	uniform := true
+	for _, f := range j.found {
+		r = max(r, f.Rank)
+		uniform = uniform && f.Rank == j.found[0].Rank
+	}
+	values := map[string]any{
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": j.name(), "r": r, "lora_alpha": r,
+		"lora_dropout": 0.0, "bias": "none", "init_lora_weights": true, "target_modules": j.targets(), "inference_mode": true,
+	}
+	if !uniform {
+		ranks := map[string]int{}
+		for _, f := range j.found {
+			if f.Rank != r {
+				ranks[f.Name] = f.Rank
+			}
+		}
+		values["rank_pattern"], values["alpha_pattern"] = ranks, ranks
+	}
+	if j.differ {
+		values["bias"] = "all"
+	}
+	if len(j.saved) > 0 {
+		values["modules_to_save"] = j.saved
+	}
+	if j.tie {
+		values["ensure_weight_tying"] = true
+	}
+	return values
+}
+
+// targets names the modules: by their last names where that names no other
+// module, in full otherwise.
+func (j *job) targets() []string {
+	found := map[string]bool{}
+	for _, f := range j.found {
+		found[f.Name] = true
+	}
+	var short []string
+	for _, f := range j.found {
+		last := j.base.Sites()[f.site].Module()
+		if slices.Contains(short, last) {
+			continue
+		}
+		for _, s := range j.base.Sites() {
+			adaptable := s.Kind == models.LinearSite || s.Kind == models.EmbeddingSite
+			if adaptable && (s.Name == last || strings.HasSuffix(s.Name, "."+last)) && !found[s.Name] {
+				var full []string
+				for _, f := range j.found {
+					full = append(full, f.Name)
+				}
+				return full
+			}
+		}
+		short = append(short, last)
+	}
+	return short
+}
+
+// fill sets the adapter's parameters: the factors and, of what is taken over
+// whole, the tuned model's values.
+func (j *job) fill(a *adapters.Adapter) {
+	const prefix = "base_model.model."
+	params := map[string]*adapters.Param{}
+	for _, p := range a.Params() {
+		params[strings.TrimPrefix(p.Name, prefix)] = p
+	}
+	for _, f := range j.found {
+		if j.base.Sites()[f.site].Kind == models.EmbeddingSite { // D = (B·A)ᵀ
+			set(params[f.Name+".lora_embedding_A"], f.b.T())
+			set(params[f.Name+".lora_embedding_B"], f.a.T())
+			continue
+		}
+		set(params[f.Name+".lora_A.weight"], f.a)
+		set(params[f.Name+".lora_B.weight"], f.b)
+	}
+	for _, s := range j.tuned.Sites() {
+		switch s.Kind {
+		case models.LinearSite:
+			if p := params[s.Name+".weight"]; p != nil {
+				copy(p.Values().Data, s.Linear.W.Matrix().Data)
+			}
+			vector(params, s.Name, ".bias", s.Linear.Bias)
+			vector(params, s.Name, ".base_layer.bias", s.Linear.Bias)
+		case models.EmbeddingSite:
+			if p := params[s.Name+".weight"]; p != nil {
+				copy(p.Values().Data, s.Embedding.W.Matrix().Data)
+			}
+		case models.NormSite:
+			vector(params, s.Name, ".weight", s.Norm.Weight)
+			vector(params, s.Name, ".bias", s.Norm.Bias)
+		}
+	}
+	a.Refresh()
+}
+
+func vector(params map[string]*adapters.Param, module, suffix string, v []float32) {
+	if p := params[module+suffix]; p != nil {
+		copy(p.Values().Data, v)
+	}
+}
+
+// set fills a matrix, given as the file holds it.
+func set(p *adapters.Param, m mat.Matrix) {
+	values := p.Values()
+	rows, cols := m.Dims()
+	for i := range rows {
+		for k := range cols {
+			if p.Transposed {
+				values.Row(k)[i] = float32(m.At(i, k))
+			} else {
+				values.Row(i)[k] = float32(m.At(i, k))
+			}
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package inspect
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models/safetensors"
+	"github.com/peft-serve/peft-serve/models/torchfile"
+)
+
+// Description is what an adapter's folder says.
+type Description struct {
+	Path       string   `json:"path"`
+	Method     string   `json:"method"`
+	Type       string   `json:"peft_type"`
+	Rank       int      `json:"rank,omitempty"`
+	Base       string   `json:"base_model"`
+	Targets    []string `json:"target_modules"` // modules that have tensors, by their last names
+	Tensors    int      `json:"tensors"`
+	Parameters int      `json:"parameters"`
+	Bytes      int      `json:"bytes"`
+	Precision  []string `json:"precision"`
+	Digest     string   `json:"digest"`
+	Layers     []Layer  `json:"layers"`
+}
+
+// Layer is the part of an adapter in one block; -1 is outside the blocks.
+type Layer struct {
+	Layer      int                `json:"layer"`
+	Parameters int                `json:"parameters"`
+	Norms      map[string]float64 `json:"norms"` // Frobenius, by kind of tensor: "lora_A"
+}
+
+// kinds are the ends of tensor names that say what a tensor is.
+var kinds = regexp.MustCompile(`\.(lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector|ia3_l|beft_bias|adapter_down|adapter_up|` +
+	`adapter_norm_before|adapter_norm_after|scaling|token_adapter|base_layer)(\.|$)`)
+
+var layerNumber = regexp.MustCompile(`\.(?:layers|h|layer)\.(\d+)\.`)
+
+// Describe reads the adapter in dir, without its base.
+func Describe(dir string) (*Description, error) {
+	folder, err := adapters.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	c := folder.Config
+	d := &Description{Path: dir, Method: c.Method.Name(), Type: c.Type, Rank: c.Method.Rank(), Base: c.Base, Digest: folder.Digest()}
+	tensors, closeFile, err := open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer closeFile()
+	layers, targets, precisions := map[int]*Layer{}, map[string]bool{}, map[string]bool{}
+	for _, t := range tensors {
+		values, err := t.Float32s()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+		sum := 0.0
+		for _, v := range values {
+			sum += float64(v) * float64(v)
+		}
+		if sum-sum != 0 {
+			return nil, fmt.Errorf("%s: tensor %q holds a NaN or an infinity", dir, t.Name)
+		}
+		layer, module, kind := place(t.Name)
+		l := layers[layer]
+		if l == nil {
+			l = &Layer{Layer: layer, Norms: map[string]float64{}}
+			layers[layer] = l
+		}
+		l.Parameters += len(values)
+		l.Norms[kind] = math.Sqrt(l.Norms[kind]*l.Norms[kind] + sum)
+		d.Tensors, d.Parameters, d.Bytes = d.Tensors+1, d.Parameters+len(values), d.Bytes+len(t.Data)
+		precisions[string(t.DType)] = true
+		if module != "" {
+			targets[module] = true
+		}
+	}
+	d.Targets, d.Precision = slices.Sorted(maps.Keys(targets)), slices.Sorted(maps.Keys(precisions))
+	for _, l := range slices.SortedFunc(maps.Values(layers), func(a, b *Layer) int { return cmp.Compare(a.Layer, b.Layer) }) {
+		d.Layers = append(d.Layers, *l)
+	}
+	return d, nil
+}
+
+// place reads a tensor's name: its layer, its module's last name and its kind.
+func place(name string) (layer int, module, kind string) {
+	layer = -1
+	if m := layerNumber.FindStringSubmatch(name); m != nil {
+		layer, _ = strconv.Atoi(m[1])
+	}
+	if at := kinds.FindStringSubmatchIndex(name); at != nil {
+		path := name[:at[0]]
+		return layer, path[strings.LastIndexByte(path, '.')+1:], name[at[2]:at[3]]
+	}
+	parts := strings.Split(name, ".")
+	if len(parts) < 2 {
+		return layer, "", name
+	}
+	return layer, parts[len(parts)-2], parts[len(parts)-1]
+}
+
+// open reads the tensors beside a configuration.
+func open(dir string) ([]safetensors.Tensor, func() error, error) {
+	if path := filepath.Join(dir, adapters.SafeFile); exists(path) {
+		f, err := safetensors.Open(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		return slices.Collect(f.All()), f.Close, nil
+	}
+	f, err := torchfile.Open(filepath.Join(dir, adapters.TorchFile))
+	if err != nil {
+		return nil, nil, err
+	}
+	return slices.Collect(f.All()), f.Close, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// IsAdapter reports whether dir holds an adapter, and not a whole model.
+func IsAdapter(dir string) bool {
+	b, err := os.ReadFile(filepath.Join(dir, adapters.ConfigFile))
+	return err == nil && json.Valid(b)
+}

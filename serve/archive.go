@@ -37,6 +37,10 @@ func unpack(dir string, archive io.Reader, limits archiveLimits) error {
 		return err
 	}
 	defer plain.Close()
+	return unpackTar(dir, plain, limits)
+}
+
+func unpackTar(dir string, plain io.Reader, limits archiveLimits) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -105,9 +109,6 @@ func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64,
 			status: http.StatusRequestEntityTooLarge, kind: invalidRequest, code: "archive_too_large",
 			message: fmt.Sprintf("the archive unpacks to more than %d bytes at entry %q: send less, or raise --upload-limit", limits.Bytes, header.Name),
 		}
-	}
-	if err := file.Sync(); err != nil {
-		return err
 	}
 	return file.Close()
 }

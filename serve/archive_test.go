@@ -128,17 +128,20 @@ func TestHostileArchives(t *testing.T) {
 }
 
 func FuzzUnpack(f *testing.F) {
-	f.Add(gzipOf(f, tarOf(f, good...)))
-	f.Add(zstdOf(f, tarOf(f, good...)))
-	f.Add(gzipOf(f, tarOf(f, entry{name: "../x", body: "y"}, entry{name: "l", kind: tar.TypeSymlink, link: "/"})))
+	f.Add(tarOf(f, good...))
+	f.Add(tarOf(f, entry{name: "../x", body: "y"}))
+	f.Add(tarOf(f, entry{name: "l", kind: tar.TypeSymlink, link: "/"}, entry{name: "l/x"}))
+	f.Add(tarOf(f, entry{name: "a/b/", kind: tar.TypeDir}, entry{name: "a/b/c", body: "x"}, entry{name: "a"}))
 	f.Fuzz(func(t *testing.T, archive []byte) {
-		above := t.TempDir()
+		above, err := os.MkdirTemp("", "unpack")
+		require.NoError(t, err)
+		defer os.RemoveAll(above)
 		dir := filepath.Join(above, "in")
 		require.NoError(t, os.Mkdir(dir, 0o755))
-		_ = unpack(dir, bytes.NewReader(archive), archiveLimits{4096, 16, 4})
+		_ = unpackTar(dir, bytes.NewReader(archive), archiveLimits{4096, 16, 4})
 		entries, err := os.ReadDir(above)
 		require.NoError(t, err)
-		require.Len(t, entries, 1)
+		require.Len(t, entries, 1, "nothing is written outside")
 		total := int64(0)
 		require.NoError(t, filepath.Walk(dir, func(_ string, stat os.FileInfo, err error) error {
 			require.NoError(t, err)

@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -64,6 +66,9 @@ func (s *Server) putAdapter(c *fiber.Ctx) error {
 			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
 			message: fmt.Sprintf("adapter %q is refused: %s", name, strings.ReplaceAll(err.Error(), folder+string(filepath.Separator), "")),
 		}
+	}
+	if err := flush(folder); err != nil {
+		return err
 	}
 	created, err := s.publish(folder, name)
 	if err != nil {
@@ -174,4 +179,19 @@ func sweep(adapters string) error {
 		}
 	}
 	return nil
+}
+
+// flush puts a folder's files on the disk, so that a name never leads to half
+// of them, even after the power fails.
+func flush(folder string) error {
+	return filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(file.Sync(), file.Close())
+	})
 }

@@ -1,0 +1,61 @@
+//go:build clients
+
+// The client takes a minute to compile: go test -tags clients ./serve.
+
+package serve
+
+import (
+	"context"
+	"testing"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+	"github.com/stretchr/testify/require"
+)
+
+// OpenAI's own client works unchanged, errors included.
+func TestOpenAIClient(t *testing.T) {
+	s := newSite(t, func(c *Config, _ *Parts) { c.APIKeys = []string{"secret-key"} })
+	ctx := context.Background()
+	client := openai.NewClient(option.WithBaseURL(s.url+"/v1"), option.WithAPIKey("secret-key"), option.WithHTTPClient(s.client), option.WithMaxRetries(0))
+
+	chat, err := client.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{
+		Model: "sql", Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("Yo")}, Seed: openai.Int(3), N: openai.Int(2), Logprobs: openai.Bool(true), TopLogprobs: openai.Int(1),
+	})
+	require.NoError(t, err)
+	require.Len(t, chat.Choices, 2)
+	require.Equal(t, "Hi there.", chat.Choices[1].Message.Content)
+	require.EqualValues(t, 18, chat.Usage.CompletionTokens)
+	require.Len(t, chat.Choices[0].Logprobs.Content, 9)
+
+	stream := client.Chat.Completions.NewStreaming(ctx, openai.ChatCompletionNewParams{
+		Model: "base-model", Messages: []openai.ChatCompletionMessageParamUnion{openai.SystemMessage("Be"), openai.UserMessage("Yo")},
+		StreamOptions: openai.ChatCompletionStreamOptionsParam{IncludeUsage: openai.Bool(true)},
+	})
+	whole := openai.ChatCompletionAccumulator{}
+	for stream.Next() {
+		whole.AddChunk(stream.Current())
+	}
+	require.NoError(t, stream.Err())
+	require.Equal(t, "Hi there.", whole.Choices[0].Message.Content)
+	require.EqualValues(t, 9, whole.Usage.CompletionTokens)
+
+	models, err := client.Models.List(ctx)
+	require.NoError(t, err)
+	require.Len(t, models.Data, 4)
+	model, err := client.Models.Get(ctx, "sql")
+	require.NoError(t, err)
+	require.Equal(t, "sql", model.ID)
+
+	_, err = client.Completions.New(ctx, openai.CompletionNewParams{Model: "nope", Prompt: openai.CompletionNewParamsPromptUnion{OfString: openai.String("a")}})
+	var refused *openai.Error
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, 404, refused.StatusCode)
+	require.Equal(t, "model_not_found", refused.Code)
+	require.Equal(t, "model", refused.Param)
+
+	stranger := openai.NewClient(option.WithBaseURL(s.url+"/v1"), option.WithAPIKey("wrong"), option.WithHTTPClient(s.client), option.WithMaxRetries(0))
+	_, err = stranger.Models.List(ctx)
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, "invalid_api_key", refused.Code)
+}

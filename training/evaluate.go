@@ -20,6 +20,7 @@ type evaluator struct {
 	encoder *dataset.Encoder
 	pass    *models.Pass
 	rows    rows
+	last    []float64 // losses that choices has computed
 }
 
 // evalRows bounds the rows of one forward pass.
@@ -70,8 +71,18 @@ func batches(ctx context.Context, n int, at func(i int) (Sequence, error), f fun
 // evaluate returns the loss a label over a set, and the metrics of its task.
 func (e *evaluator) evaluate(ctx context.Context, set *dataset.Set, task *dataset.Task) (Scores, error) {
 	loss, labels := 0.0, 0
+	var answers [][]int32
+	if task != nil {
+		answers = e.answers(task)
+	}
+	var scores []float64 // of every answer to every example
 	err := batches(ctx, set.Len(), set.Sequence, func(_ int, batch []Sequence) error {
-		loss += total(e.losses(batch))
+		if single(answers) && wholeAnswers(batch) {
+			scores = append(scores, e.choices(batch, answers)...)
+			loss += total(e.last)
+		} else {
+			loss += total(e.losses(batch))
+		}
 		for _, s := range batch {
 			labels += s.Labels()
 		}
@@ -84,11 +95,41 @@ func (e *evaluator) evaluate(ctx context.Context, set *dataset.Set, task *datase
 	if task == nil {
 		return s, nil
 	}
-	return s, e.answer(ctx, set, task, s)
+	return s, e.answer(ctx, set, task, answers, scores, s)
 }
 
-// answer has the model choose among the task's answers for each prompt.
-func (e *evaluator) answer(ctx context.Context, set *dataset.Set, task *dataset.Task, s Scores) error {
+// single reports whether every answer is one token, so that one row of logits
+// has all that is to be known of an example.
+func single(answers [][]int32) bool {
+	return len(answers) > 0 && !slices.ContainsFunc(answers, func(a []int32) bool { return len(a) != 1 })
+}
+
+// wholeAnswers reports whether each sequence predicts one token.
+func wholeAnswers(batch []Sequence) bool {
+	return !slices.ContainsFunc(batch, func(s Sequence) bool { return s.Labels() != 1 })
+}
+
+// choices returns the logit of every answer to every sequence, and leaves the
+// sequences' losses in e.last.
+func (e *evaluator) choices(batch []Sequence, answers [][]int32) []float64 {
+	e.rows.fill(batch, e.adapter)
+	h := e.model.Forward(e.pass, &e.rows.Batch, nil)
+	logits := e.model.Head(e.pass, &e.rows.Batch, 0, h)
+	var scores []float64
+	for r := range batch {
+		for _, a := range answers {
+			scores = append(scores, float64(logits.Data.Row(r)[a[0]]))
+		}
+	}
+	e.last = make([]float64, len(batch))
+	e.pass.Pool.Run(len(batch), &lossTask{logits.Data, e.rows.targets, e.last, 0})
+	e.pass.Free(h, logits)
+	return scores
+}
+
+// answer has the model choose among the task's answers for each prompt. scores
+// are their log-probabilities up to a constant an example; empty: not known.
+func (e *evaluator) answer(ctx context.Context, set *dataset.Set, task *dataset.Task, answers [][]int32, scores []float64, s Scores) error {
 	var labels, chosen []int
 	var values, expected []float64
 	var examples []dataset.Example
@@ -99,11 +140,12 @@ func (e *evaluator) answer(ctx context.Context, set *dataset.Set, task *dataset.
 		}
 		examples = append(examples, x)
 	}
-	answers := e.answers(task)
 	each := len(answers)
-	scores, err := e.scores(ctx, examples, answers)
-	if err != nil {
-		return err
+	if len(scores) != each*len(examples) {
+		var err error
+		if scores, err = e.scores(ctx, examples, answers); err != nil {
+			return err
+		}
 	}
 	for i, x := range examples {
 		own := scores[i*each : (i+1)*each]
@@ -120,32 +162,15 @@ func (e *evaluator) answer(ctx context.Context, set *dataset.Set, task *dataset.
 	return nil
 }
 
-// scores returns the log-probability of every answer to every example, up to a
-// constant an example. Answers of one token are read off one row of logits.
+// scores returns the log-probability of every answer to every example.
 func (e *evaluator) scores(ctx context.Context, examples []dataset.Example, answers [][]int32) ([]float64, error) {
-	single := !slices.ContainsFunc(answers, func(a []int32) bool { return len(a) != 1 })
 	each := len(answers)
-	if single {
-		each = 1
-	}
 	at := func(i int) (Sequence, error) { return e.candidate(examples[i/each], answers[i%each]), nil }
 	var scores []float64
 	err := batches(ctx, len(examples)*each, at, func(_ int, batch []Sequence) error {
-		if !single {
-			for _, loss := range e.losses(batch) {
-				scores = append(scores, -loss)
-			}
-			return nil
+		for _, loss := range e.losses(batch) {
+			scores = append(scores, -loss)
 		}
-		e.rows.fill(batch, e.adapter)
-		h := e.model.Forward(e.pass, &e.rows.Batch, nil)
-		logits := e.model.Head(e.pass, &e.rows.Batch, 0, h)
-		for r := range batch {
-			for _, a := range answers {
-				scores = append(scores, float64(logits.Data.Row(r)[a[0]]))
-			}
-		}
-		e.pass.Free(h, logits)
 		return nil
 	})
 	return scores, err

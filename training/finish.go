@@ -27,12 +27,13 @@ func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
 			if err := r.restoreBest(); err != nil {
 				return err
 			}
+			scores, err := r.evaluate(ctx, r.held)
+			if err != nil {
+				return err
+			}
+			r.scores = scores
 		}
-		scores, err := r.evaluate(ctx, r.held)
-		if err != nil {
-			return err
-		}
-		s.Validation = scores
+		s.Validation = r.scores
 	}
 	if r.Output == "" {
 		return nil

@@ -6,7 +6,8 @@ import (
 )
 
 // rows lays sequences out as the rows of a batch. Sequences keep their own
-// lengths: nothing is padded, and the head sees only the rows that predict.
+// lengths: nothing is padded, what follows the last position that predicts is
+// left out, and the head sees only the rows that predict.
 type rows struct {
 	models.Batch
 	targets []int32
@@ -28,13 +29,13 @@ func (r *rows) fill(batch []Sequence, a models.Adapter) {
 	}
 	r.Out = []int32{} // nil would mean every row
 	for _, s := range batch {
-		tokens := s.Tokens
+		tokens := s.Tokens[:s.Last()+1]
 		if virtual > 0 {
 			tokens = make([]int32, 0, virtual+len(s.Tokens))
 			for i := range virtual {
 				tokens = append(tokens, int32(-1-i))
 			}
-			tokens = append(tokens, s.Tokens...)
+			tokens = append(tokens, s.Tokens[:s.Last()+1]...)
 		}
 		from := len(r.blocks)
 		for n := prefix + len(tokens); n > 0; n -= kernels.BlockLen {

@@ -38,6 +38,7 @@ type Run struct {
 	steps    int
 	at       Progress
 	seconds  float64
+	scores   Scores // of the last validation
 }
 
 // Summary is what a run came to.
@@ -297,6 +298,7 @@ func (r *Run) validate(ctx context.Context, j *journal, report StepReport) (stop
 		}
 		return false, err
 	}
+	r.scores = scores
 	if err := r.record(j, StepReport{Step: report.Step, Epoch: report.Epoch, Validation: scores}); err != nil {
 		return false, err
 	}

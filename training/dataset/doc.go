@@ -19,6 +19,17 @@ type Sequence struct {
 // None is the target of a position that predicts nothing.
 const None = -1
 
+// Last is the last position that predicts something; 0 where none does. What
+// follows it need not be computed.
+func (s Sequence) Last() int {
+	for i := len(s.Targets) - 1; i > 0; i-- {
+		if s.Targets[i] >= 0 {
+			return i
+		}
+	}
+	return 0
+}
+
 // Labels is the number of positions that predict something.
 func (s Sequence) Labels() int {
 	n := 0

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func amxMul1Scaled(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·amxMul1Scaled(SB), $2112-96
 	LEAQ tileShape<>+0(SB), AX
 	BYTE $0xc4
@@ -25,8 +25,6 @@ group:
 	MOVQ a+8(FP), AX
 	MOVQ d+24(FP), CX
 	MOVQ outs+56(FP), R9
-	MOVQ bStride+72(FP), R12
-	ADDQ R13, R12
 
 outs:
 	MOVQ    R13, BX
@@ -53,38 +51,22 @@ outs:
 	JMP     block
 
 zero:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	PREFETCHT0 1024(DI)
-	PREFETCHT0 1088(DI)
-	PREFETCHT0 1152(DI)
-	PREFETCHT0 1216(DI)
-	PREFETCHT0 1280(DI)
-	PREFETCHT0 1344(DI)
-	PREFETCHT0 1408(DI)
-	PREFETCHT0 1472(DI)
-	PREFETCHT0 1536(DI)
-	PREFETCHT0 1600(DI)
-	PREFETCHT0 1664(DI)
-	PREFETCHT0 1728(DI)
-	PREFETCHT0 1792(DI)
-	PREFETCHT0 1856(DI)
-	PREFETCHT0 1920(DI)
-	PREFETCHT0 1984(DI)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
 
 block:
 	BYTE             $0xc4
@@ -157,19 +139,6 @@ block:
 	BYTE             $0x00
 	BYTE             $0x00
 	BYTE             $0x00
-	PREFETCHT0       (R12)
-	PREFETCHT0       64(R12)
-	PREFETCHT0       128(R12)
-	PREFETCHT0       192(R12)
-	PREFETCHT0       256(R12)
-	PREFETCHT0       320(R12)
-	PREFETCHT0       384(R12)
-	PREFETCHT0       448(R12)
-	PREFETCHT0       512(R12)
-	PREFETCHT0       576(R12)
-	PREFETCHT0       640(R12)
-	PREFETCHT0       704(R12)
-	ADDQ             $0x00000300, R12
 	VMOVUPS          (SI), Z16
 	VFMADD231PS.BCST (CX), Z16, Z0
 	VMOVUPS          64(SI), Z17
@@ -297,7 +266,7 @@ DATA tileShape<>+63(SB)/1, $0x00
 GLOBL tileShape<>(SB), RODATA|NOPTR, $64
 
 // func amxMul1Affine(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·amxMul1Affine(SB), $2112-96
 	LEAQ tileShape<>+0(SB), AX
 	BYTE $0xc4
@@ -319,8 +288,6 @@ group:
 	MOVQ d+24(FP), CX
 	MOVQ m+32(FP), BP
 	MOVQ outs+56(FP), R9
-	MOVQ bStride+72(FP), R12
-	ADDQ R13, R12
 
 outs:
 	MOVQ    R13, BX
@@ -348,38 +315,22 @@ outs:
 	JMP     block
 
 zero:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	PREFETCHT0 1024(DI)
-	PREFETCHT0 1088(DI)
-	PREFETCHT0 1152(DI)
-	PREFETCHT0 1216(DI)
-	PREFETCHT0 1280(DI)
-	PREFETCHT0 1344(DI)
-	PREFETCHT0 1408(DI)
-	PREFETCHT0 1472(DI)
-	PREFETCHT0 1536(DI)
-	PREFETCHT0 1600(DI)
-	PREFETCHT0 1664(DI)
-	PREFETCHT0 1728(DI)
-	PREFETCHT0 1792(DI)
-	PREFETCHT0 1856(DI)
-	PREFETCHT0 1920(DI)
-	PREFETCHT0 1984(DI)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
 
 block:
 	BYTE             $0xc4
@@ -452,19 +403,6 @@ block:
 	BYTE             $0x00
 	BYTE             $0x00
 	BYTE             $0x00
-	PREFETCHT0       (R12)
-	PREFETCHT0       64(R12)
-	PREFETCHT0       128(R12)
-	PREFETCHT0       192(R12)
-	PREFETCHT0       256(R12)
-	PREFETCHT0       320(R12)
-	PREFETCHT0       384(R12)
-	PREFETCHT0       448(R12)
-	PREFETCHT0       512(R12)
-	PREFETCHT0       576(R12)
-	PREFETCHT0       640(R12)
-	PREFETCHT0       704(R12)
-	ADDQ             $0x00000300, R12
 	VMOVUPS          (R14), Z31
 	VMOVUPS          (SI), Z16
 	VFMADD231PS.BCST (CX), Z16, Z0
@@ -555,7 +493,7 @@ block:
 	RET
 
 // func amxMul1(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·amxMul1(SB), $2112-96
 	LEAQ tileShape<>+0(SB), AX
 	BYTE $0xc4
@@ -574,8 +512,6 @@ TEXT ·amxMul1(SB), $2112-96
 group:
 	MOVQ a+8(FP), AX
 	MOVQ outs+56(FP), R9
-	MOVQ bStride+72(FP), R12
-	ADDQ R13, R12
 
 outs:
 	MOVQ    R13, BX
@@ -602,176 +538,147 @@ outs:
 	JMP     block
 
 zero:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	PREFETCHT0 1024(DI)
-	PREFETCHT0 1088(DI)
-	PREFETCHT0 1152(DI)
-	PREFETCHT0 1216(DI)
-	PREFETCHT0 1280(DI)
-	PREFETCHT0 1344(DI)
-	PREFETCHT0 1408(DI)
-	PREFETCHT0 1472(DI)
-	PREFETCHT0 1536(DI)
-	PREFETCHT0 1600(DI)
-	PREFETCHT0 1664(DI)
-	PREFETCHT0 1728(DI)
-	PREFETCHT0 1792(DI)
-	PREFETCHT0 1856(DI)
-	PREFETCHT0 1920(DI)
-	PREFETCHT0 1984(DI)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
 
 block:
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x49
-	BYTE       $0xc0
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0x8c
-	BYTE       $0x10
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0xb4
-	BYTE       $0x13
-	BYTE       $0x00
-	BYTE       $0x08
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x4a
-	BYTE       $0x5c
-	BYTE       $0xc1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0xac
-	BYTE       $0x13
-	BYTE       $0x00
-	BYTE       $0x04
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x52
-	BYTE       $0x5c
-	BYTE       $0xc1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0xa4
-	BYTE       $0x13
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x5a
-	BYTE       $0x5c
-	BYTE       $0xc1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7a
-	BYTE       $0x4b
-	BYTE       $0x84
-	BYTE       $0x16
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	PREFETCHT0 (R12)
-	PREFETCHT0 64(R12)
-	PREFETCHT0 128(R12)
-	PREFETCHT0 192(R12)
-	PREFETCHT0 256(R12)
-	PREFETCHT0 320(R12)
-	PREFETCHT0 384(R12)
-	PREFETCHT0 448(R12)
-	PREFETCHT0 512(R12)
-	PREFETCHT0 576(R12)
-	PREFETCHT0 640(R12)
-	PREFETCHT0 704(R12)
-	ADDQ       $0x00000300, R12
-	VADDPS     (SI), Z0, Z0
-	VADDPS     64(SI), Z1, Z1
-	VADDPS     128(SI), Z2, Z2
-	VADDPS     192(SI), Z3, Z3
-	VADDPS     256(SI), Z4, Z4
-	VADDPS     320(SI), Z5, Z5
-	VADDPS     384(SI), Z6, Z6
-	VADDPS     448(SI), Z7, Z7
-	VADDPS     512(SI), Z8, Z8
-	VADDPS     576(SI), Z9, Z9
-	VADDPS     640(SI), Z10, Z10
-	VADDPS     704(SI), Z11, Z11
-	VADDPS     768(SI), Z12, Z12
-	VADDPS     832(SI), Z13, Z13
-	VADDPS     896(SI), Z14, Z14
-	VADDPS     960(SI), Z15, Z15
-	ADDQ       $0x00000400, AX
-	ADDQ       $0x00000c00, BX
-	DECQ       R8
-	JNE        block
-	VMOVUPS    Z0, (DI)
-	VMOVUPS    Z1, 64(DI)
-	VMOVUPS    Z2, 128(DI)
-	VMOVUPS    Z3, 192(DI)
-	VMOVUPS    Z4, 256(DI)
-	VMOVUPS    Z5, 320(DI)
-	VMOVUPS    Z6, 384(DI)
-	VMOVUPS    Z7, 448(DI)
-	VMOVUPS    Z8, 512(DI)
-	VMOVUPS    Z9, 576(DI)
-	VMOVUPS    Z10, 640(DI)
-	VMOVUPS    Z11, 704(DI)
-	VMOVUPS    Z12, 768(DI)
-	VMOVUPS    Z13, 832(DI)
-	VMOVUPS    Z14, 896(DI)
-	VMOVUPS    Z15, 960(DI)
-	ADDQ       $0x00000400, DI
-	DECQ       R9
-	JNE        outs
-	MOVQ       bStride+72(FP), R11
-	ADDQ       R11, R13
-	DECQ       R10
-	JNE        group
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x78
-	BYTE       $0x49
-	BYTE       $0xc0
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x49
+	BYTE    $0xc0
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0x8c
+	BYTE    $0x10
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xb4
+	BYTE    $0x13
+	BYTE    $0x00
+	BYTE    $0x08
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x4a
+	BYTE    $0x5c
+	BYTE    $0xc1
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xac
+	BYTE    $0x13
+	BYTE    $0x00
+	BYTE    $0x04
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x52
+	BYTE    $0x5c
+	BYTE    $0xc1
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xa4
+	BYTE    $0x13
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x5a
+	BYTE    $0x5c
+	BYTE    $0xc1
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7a
+	BYTE    $0x4b
+	BYTE    $0x84
+	BYTE    $0x16
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	VADDPS  (SI), Z0, Z0
+	VADDPS  64(SI), Z1, Z1
+	VADDPS  128(SI), Z2, Z2
+	VADDPS  192(SI), Z3, Z3
+	VADDPS  256(SI), Z4, Z4
+	VADDPS  320(SI), Z5, Z5
+	VADDPS  384(SI), Z6, Z6
+	VADDPS  448(SI), Z7, Z7
+	VADDPS  512(SI), Z8, Z8
+	VADDPS  576(SI), Z9, Z9
+	VADDPS  640(SI), Z10, Z10
+	VADDPS  704(SI), Z11, Z11
+	VADDPS  768(SI), Z12, Z12
+	VADDPS  832(SI), Z13, Z13
+	VADDPS  896(SI), Z14, Z14
+	VADDPS  960(SI), Z15, Z15
+	ADDQ    $0x00000400, AX
+	ADDQ    $0x00000c00, BX
+	DECQ    R8
+	JNE     block
+	VMOVUPS Z0, (DI)
+	VMOVUPS Z1, 64(DI)
+	VMOVUPS Z2, 128(DI)
+	VMOVUPS Z3, 192(DI)
+	VMOVUPS Z4, 256(DI)
+	VMOVUPS Z5, 320(DI)
+	VMOVUPS Z6, 384(DI)
+	VMOVUPS Z7, 448(DI)
+	VMOVUPS Z8, 512(DI)
+	VMOVUPS Z9, 576(DI)
+	VMOVUPS Z10, 640(DI)
+	VMOVUPS Z11, 704(DI)
+	VMOVUPS Z12, 768(DI)
+	VMOVUPS Z13, 832(DI)
+	VMOVUPS Z14, 896(DI)
+	VMOVUPS Z15, 960(DI)
+	ADDQ    $0x00000400, DI
+	DECQ    R9
+	JNE     outs
+	MOVQ    bStride+72(FP), R11
+	ADDQ    R11, R13
+	DECQ    R10
+	JNE     group
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0xc0
 	VZEROUPPER
 	RET
 
 // func amxMul2(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·amxMul2(SB), $2112-96
 	LEAQ tileShape<>+0(SB), AX
 	BYTE $0xc4
@@ -790,8 +697,6 @@ TEXT ·amxMul2(SB), $2112-96
 group:
 	MOVQ a+8(FP), AX
 	MOVQ outs+56(FP), R9
-	MOVQ bStride+72(FP), R12
-	ADDQ R13, R12
 
 outs:
 	MOVQ    R13, BX
@@ -818,196 +723,167 @@ outs:
 	JMP     block
 
 zero:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	PREFETCHT0 1024(DI)
-	PREFETCHT0 1088(DI)
-	PREFETCHT0 1152(DI)
-	PREFETCHT0 1216(DI)
-	PREFETCHT0 1280(DI)
-	PREFETCHT0 1344(DI)
-	PREFETCHT0 1408(DI)
-	PREFETCHT0 1472(DI)
-	PREFETCHT0 1536(DI)
-	PREFETCHT0 1600(DI)
-	PREFETCHT0 1664(DI)
-	PREFETCHT0 1728(DI)
-	PREFETCHT0 1792(DI)
-	PREFETCHT0 1856(DI)
-	PREFETCHT0 1920(DI)
-	PREFETCHT0 1984(DI)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
 
 block:
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x49
-	BYTE       $0xc0
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0x8c
-	BYTE       $0x10
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0x94
-	BYTE       $0x10
-	BYTE       $0x00
-	BYTE       $0x04
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0xac
-	BYTE       $0x13
-	BYTE       $0x00
-	BYTE       $0x04
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x52
-	BYTE       $0x5c
-	BYTE       $0xc2
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0xb4
-	BYTE       $0x13
-	BYTE       $0x00
-	BYTE       $0x08
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x4a
-	BYTE       $0x5c
-	BYTE       $0xc1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0xa4
-	BYTE       $0x13
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x5a
-	BYTE       $0x5c
-	BYTE       $0xc2
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x52
-	BYTE       $0x5c
-	BYTE       $0xc1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x5a
-	BYTE       $0x5c
-	BYTE       $0xc1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7a
-	BYTE       $0x4b
-	BYTE       $0x84
-	BYTE       $0x16
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	PREFETCHT0 (R12)
-	PREFETCHT0 64(R12)
-	PREFETCHT0 128(R12)
-	PREFETCHT0 192(R12)
-	PREFETCHT0 256(R12)
-	PREFETCHT0 320(R12)
-	PREFETCHT0 384(R12)
-	PREFETCHT0 448(R12)
-	PREFETCHT0 512(R12)
-	PREFETCHT0 576(R12)
-	PREFETCHT0 640(R12)
-	PREFETCHT0 704(R12)
-	ADDQ       $0x00000300, R12
-	VADDPS     (SI), Z0, Z0
-	VADDPS     64(SI), Z1, Z1
-	VADDPS     128(SI), Z2, Z2
-	VADDPS     192(SI), Z3, Z3
-	VADDPS     256(SI), Z4, Z4
-	VADDPS     320(SI), Z5, Z5
-	VADDPS     384(SI), Z6, Z6
-	VADDPS     448(SI), Z7, Z7
-	VADDPS     512(SI), Z8, Z8
-	VADDPS     576(SI), Z9, Z9
-	VADDPS     640(SI), Z10, Z10
-	VADDPS     704(SI), Z11, Z11
-	VADDPS     768(SI), Z12, Z12
-	VADDPS     832(SI), Z13, Z13
-	VADDPS     896(SI), Z14, Z14
-	VADDPS     960(SI), Z15, Z15
-	ADDQ       $0x00000800, AX
-	ADDQ       $0x00000c00, BX
-	DECQ       R8
-	JNE        block
-	VMOVUPS    Z0, (DI)
-	VMOVUPS    Z1, 64(DI)
-	VMOVUPS    Z2, 128(DI)
-	VMOVUPS    Z3, 192(DI)
-	VMOVUPS    Z4, 256(DI)
-	VMOVUPS    Z5, 320(DI)
-	VMOVUPS    Z6, 384(DI)
-	VMOVUPS    Z7, 448(DI)
-	VMOVUPS    Z8, 512(DI)
-	VMOVUPS    Z9, 576(DI)
-	VMOVUPS    Z10, 640(DI)
-	VMOVUPS    Z11, 704(DI)
-	VMOVUPS    Z12, 768(DI)
-	VMOVUPS    Z13, 832(DI)
-	VMOVUPS    Z14, 896(DI)
-	VMOVUPS    Z15, 960(DI)
-	ADDQ       $0x00000400, DI
-	DECQ       R9
-	JNE        outs
-	MOVQ       bStride+72(FP), R11
-	ADDQ       R11, R13
-	DECQ       R10
-	JNE        group
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x78
-	BYTE       $0x49
-	BYTE       $0xc0
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x49
+	BYTE    $0xc0
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0x8c
+	BYTE    $0x10
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0x94
+	BYTE    $0x10
+	BYTE    $0x00
+	BYTE    $0x04
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xac
+	BYTE    $0x13
+	BYTE    $0x00
+	BYTE    $0x04
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x52
+	BYTE    $0x5c
+	BYTE    $0xc2
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xb4
+	BYTE    $0x13
+	BYTE    $0x00
+	BYTE    $0x08
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x4a
+	BYTE    $0x5c
+	BYTE    $0xc1
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xa4
+	BYTE    $0x13
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x5a
+	BYTE    $0x5c
+	BYTE    $0xc2
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x52
+	BYTE    $0x5c
+	BYTE    $0xc1
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x5a
+	BYTE    $0x5c
+	BYTE    $0xc1
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7a
+	BYTE    $0x4b
+	BYTE    $0x84
+	BYTE    $0x16
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	VADDPS  (SI), Z0, Z0
+	VADDPS  64(SI), Z1, Z1
+	VADDPS  128(SI), Z2, Z2
+	VADDPS  192(SI), Z3, Z3
+	VADDPS  256(SI), Z4, Z4
+	VADDPS  320(SI), Z5, Z5
+	VADDPS  384(SI), Z6, Z6
+	VADDPS  448(SI), Z7, Z7
+	VADDPS  512(SI), Z8, Z8
+	VADDPS  576(SI), Z9, Z9
+	VADDPS  640(SI), Z10, Z10
+	VADDPS  704(SI), Z11, Z11
+	VADDPS  768(SI), Z12, Z12
+	VADDPS  832(SI), Z13, Z13
+	VADDPS  896(SI), Z14, Z14
+	VADDPS  960(SI), Z15, Z15
+	ADDQ    $0x00000800, AX
+	ADDQ    $0x00000c00, BX
+	DECQ    R8
+	JNE     block
+	VMOVUPS Z0, (DI)
+	VMOVUPS Z1, 64(DI)
+	VMOVUPS Z2, 128(DI)
+	VMOVUPS Z3, 192(DI)
+	VMOVUPS Z4, 256(DI)
+	VMOVUPS Z5, 320(DI)
+	VMOVUPS Z6, 384(DI)
+	VMOVUPS Z7, 448(DI)
+	VMOVUPS Z8, 512(DI)
+	VMOVUPS Z9, 576(DI)
+	VMOVUPS Z10, 640(DI)
+	VMOVUPS Z11, 704(DI)
+	VMOVUPS Z12, 768(DI)
+	VMOVUPS Z13, 832(DI)
+	VMOVUPS Z14, 896(DI)
+	VMOVUPS Z15, 960(DI)
+	ADDQ    $0x00000400, DI
+	DECQ    R9
+	JNE     outs
+	MOVQ    bStride+72(FP), R11
+	ADDQ    R11, R13
+	DECQ    R10
+	JNE     group
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0xc0
 	VZEROUPPER
 	RET
 
 // func amxMul2Scaled(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·amxMul2Scaled(SB), $2112-96
 	LEAQ tileShape<>+0(SB), AX
 	BYTE $0xc4
@@ -1027,8 +903,6 @@ group:
 	MOVQ a+8(FP), AX
 	MOVQ d+24(FP), CX
 	MOVQ outs+56(FP), R9
-	MOVQ bStride+72(FP), R12
-	ADDQ R13, R12
 
 outs:
 	MOVQ    R13, BX
@@ -1055,38 +929,22 @@ outs:
 	JMP     block
 
 zero:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	PREFETCHT0 1024(DI)
-	PREFETCHT0 1088(DI)
-	PREFETCHT0 1152(DI)
-	PREFETCHT0 1216(DI)
-	PREFETCHT0 1280(DI)
-	PREFETCHT0 1344(DI)
-	PREFETCHT0 1408(DI)
-	PREFETCHT0 1472(DI)
-	PREFETCHT0 1536(DI)
-	PREFETCHT0 1600(DI)
-	PREFETCHT0 1664(DI)
-	PREFETCHT0 1728(DI)
-	PREFETCHT0 1792(DI)
-	PREFETCHT0 1856(DI)
-	PREFETCHT0 1920(DI)
-	PREFETCHT0 1984(DI)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
 
 block:
 	BYTE             $0xc4
@@ -1179,19 +1037,6 @@ block:
 	BYTE             $0x00
 	BYTE             $0x00
 	BYTE             $0x00
-	PREFETCHT0       (R12)
-	PREFETCHT0       64(R12)
-	PREFETCHT0       128(R12)
-	PREFETCHT0       192(R12)
-	PREFETCHT0       256(R12)
-	PREFETCHT0       320(R12)
-	PREFETCHT0       384(R12)
-	PREFETCHT0       448(R12)
-	PREFETCHT0       512(R12)
-	PREFETCHT0       576(R12)
-	PREFETCHT0       640(R12)
-	PREFETCHT0       704(R12)
-	ADDQ             $0x00000300, R12
 	VMOVUPS          (SI), Z16
 	VFMADD231PS.BCST (CX), Z16, Z0
 	VMOVUPS          64(SI), Z17
@@ -1261,7 +1106,7 @@ block:
 	RET
 
 // func amxMul3(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·amxMul3(SB), $2112-96
 	LEAQ tileShape<>+0(SB), AX
 	BYTE $0xc4
@@ -1280,8 +1125,6 @@ TEXT ·amxMul3(SB), $2112-96
 group:
 	MOVQ a+8(FP), AX
 	MOVQ outs+56(FP), R9
-	MOVQ bStride+72(FP), R12
-	ADDQ R13, R12
 
 outs:
 	MOVQ    R13, BX
@@ -1308,206 +1151,177 @@ outs:
 	JMP     block
 
 zero:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	PREFETCHT0 1024(DI)
-	PREFETCHT0 1088(DI)
-	PREFETCHT0 1152(DI)
-	PREFETCHT0 1216(DI)
-	PREFETCHT0 1280(DI)
-	PREFETCHT0 1344(DI)
-	PREFETCHT0 1408(DI)
-	PREFETCHT0 1472(DI)
-	PREFETCHT0 1536(DI)
-	PREFETCHT0 1600(DI)
-	PREFETCHT0 1664(DI)
-	PREFETCHT0 1728(DI)
-	PREFETCHT0 1792(DI)
-	PREFETCHT0 1856(DI)
-	PREFETCHT0 1920(DI)
-	PREFETCHT0 1984(DI)
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
 
 block:
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x49
-	BYTE       $0xc0
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0x8c
-	BYTE       $0x10
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0x94
-	BYTE       $0x10
-	BYTE       $0x00
-	BYTE       $0x04
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0x9c
-	BYTE       $0x10
-	BYTE       $0x00
-	BYTE       $0x08
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0xa4
-	BYTE       $0x13
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x5a
-	BYTE       $0x5c
-	BYTE       $0xc3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0xac
-	BYTE       $0x13
-	BYTE       $0x00
-	BYTE       $0x04
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x52
-	BYTE       $0x5c
-	BYTE       $0xc2
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7b
-	BYTE       $0x4b
-	BYTE       $0xb4
-	BYTE       $0x13
-	BYTE       $0x00
-	BYTE       $0x08
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x4a
-	BYTE       $0x5c
-	BYTE       $0xc1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x5a
-	BYTE       $0x5c
-	BYTE       $0xc2
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x52
-	BYTE       $0x5c
-	BYTE       $0xc1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x5a
-	BYTE       $0x5c
-	BYTE       $0xc1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x7a
-	BYTE       $0x4b
-	BYTE       $0x84
-	BYTE       $0x16
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	BYTE       $0x00
-	PREFETCHT0 (R12)
-	PREFETCHT0 64(R12)
-	PREFETCHT0 128(R12)
-	PREFETCHT0 192(R12)
-	PREFETCHT0 256(R12)
-	PREFETCHT0 320(R12)
-	PREFETCHT0 384(R12)
-	PREFETCHT0 448(R12)
-	PREFETCHT0 512(R12)
-	PREFETCHT0 576(R12)
-	PREFETCHT0 640(R12)
-	PREFETCHT0 704(R12)
-	ADDQ       $0x00000300, R12
-	VADDPS     (SI), Z0, Z0
-	VADDPS     64(SI), Z1, Z1
-	VADDPS     128(SI), Z2, Z2
-	VADDPS     192(SI), Z3, Z3
-	VADDPS     256(SI), Z4, Z4
-	VADDPS     320(SI), Z5, Z5
-	VADDPS     384(SI), Z6, Z6
-	VADDPS     448(SI), Z7, Z7
-	VADDPS     512(SI), Z8, Z8
-	VADDPS     576(SI), Z9, Z9
-	VADDPS     640(SI), Z10, Z10
-	VADDPS     704(SI), Z11, Z11
-	VADDPS     768(SI), Z12, Z12
-	VADDPS     832(SI), Z13, Z13
-	VADDPS     896(SI), Z14, Z14
-	VADDPS     960(SI), Z15, Z15
-	ADDQ       $0x00000c00, AX
-	ADDQ       $0x00000c00, BX
-	DECQ       R8
-	JNE        block
-	VMOVUPS    Z0, (DI)
-	VMOVUPS    Z1, 64(DI)
-	VMOVUPS    Z2, 128(DI)
-	VMOVUPS    Z3, 192(DI)
-	VMOVUPS    Z4, 256(DI)
-	VMOVUPS    Z5, 320(DI)
-	VMOVUPS    Z6, 384(DI)
-	VMOVUPS    Z7, 448(DI)
-	VMOVUPS    Z8, 512(DI)
-	VMOVUPS    Z9, 576(DI)
-	VMOVUPS    Z10, 640(DI)
-	VMOVUPS    Z11, 704(DI)
-	VMOVUPS    Z12, 768(DI)
-	VMOVUPS    Z13, 832(DI)
-	VMOVUPS    Z14, 896(DI)
-	VMOVUPS    Z15, 960(DI)
-	ADDQ       $0x00000400, DI
-	DECQ       R9
-	JNE        outs
-	MOVQ       bStride+72(FP), R11
-	ADDQ       R11, R13
-	DECQ       R10
-	JNE        group
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x78
-	BYTE       $0x49
-	BYTE       $0xc0
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x49
+	BYTE    $0xc0
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0x8c
+	BYTE    $0x10
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0x94
+	BYTE    $0x10
+	BYTE    $0x00
+	BYTE    $0x04
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0x9c
+	BYTE    $0x10
+	BYTE    $0x00
+	BYTE    $0x08
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xa4
+	BYTE    $0x13
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x5a
+	BYTE    $0x5c
+	BYTE    $0xc3
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xac
+	BYTE    $0x13
+	BYTE    $0x00
+	BYTE    $0x04
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x52
+	BYTE    $0x5c
+	BYTE    $0xc2
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xb4
+	BYTE    $0x13
+	BYTE    $0x00
+	BYTE    $0x08
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x4a
+	BYTE    $0x5c
+	BYTE    $0xc1
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x5a
+	BYTE    $0x5c
+	BYTE    $0xc2
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x52
+	BYTE    $0x5c
+	BYTE    $0xc1
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x5a
+	BYTE    $0x5c
+	BYTE    $0xc1
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7a
+	BYTE    $0x4b
+	BYTE    $0x84
+	BYTE    $0x16
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	VADDPS  (SI), Z0, Z0
+	VADDPS  64(SI), Z1, Z1
+	VADDPS  128(SI), Z2, Z2
+	VADDPS  192(SI), Z3, Z3
+	VADDPS  256(SI), Z4, Z4
+	VADDPS  320(SI), Z5, Z5
+	VADDPS  384(SI), Z6, Z6
+	VADDPS  448(SI), Z7, Z7
+	VADDPS  512(SI), Z8, Z8
+	VADDPS  576(SI), Z9, Z9
+	VADDPS  640(SI), Z10, Z10
+	VADDPS  704(SI), Z11, Z11
+	VADDPS  768(SI), Z12, Z12
+	VADDPS  832(SI), Z13, Z13
+	VADDPS  896(SI), Z14, Z14
+	VADDPS  960(SI), Z15, Z15
+	ADDQ    $0x00000c00, AX
+	ADDQ    $0x00000c00, BX
+	DECQ    R8
+	JNE     block
+	VMOVUPS Z0, (DI)
+	VMOVUPS Z1, 64(DI)
+	VMOVUPS Z2, 128(DI)
+	VMOVUPS Z3, 192(DI)
+	VMOVUPS Z4, 256(DI)
+	VMOVUPS Z5, 320(DI)
+	VMOVUPS Z6, 384(DI)
+	VMOVUPS Z7, 448(DI)
+	VMOVUPS Z8, 512(DI)
+	VMOVUPS Z9, 576(DI)
+	VMOVUPS Z10, 640(DI)
+	VMOVUPS Z11, 704(DI)
+	VMOVUPS Z12, 768(DI)
+	VMOVUPS Z13, 832(DI)
+	VMOVUPS Z14, 896(DI)
+	VMOVUPS Z15, 960(DI)
+	ADDQ    $0x00000400, DI
+	DECQ    R9
+	JNE     outs
+	MOVQ    bStride+72(FP), R11
+	ADDQ    R11, R13
+	DECQ    R10
+	JNE     group
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0xc0
 	VZEROUPPER
 	RET
 

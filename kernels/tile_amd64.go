@@ -189,7 +189,7 @@ func unpackTiles(dst Matrix, acc []float32, g, gn int) {
 
 // tileSpan is how many groups of rows, and tileOuts how many groups of
 // outputs, are multiplied in one call.
-const tileSpan, tileOuts = 8, 4
+const tileSpan, tileOuts = 2, 4
 
 // tileShape chooses how many blocks are multiplied in one call, to stay in the
 // first-level cache, and how many groups of outputs are packed at a time, to
@@ -198,7 +198,7 @@ func tileShape(planes, groups, blocks int) (chunk, band int) {
 	if groups == 1 {
 		return min(blocks, 12/planes), tileOuts
 	}
-	return min(blocks, 4), max(1, 192/(blocks*planes*tileOuts)) * tileOuts
+	return min(blocks, max(4, 9/planes)), max(1, 768/(blocks*planes*tileOuts)) * tileOuts
 }
 
 // packRow packs blocks [k, k+n) of a row of weights.

@@ -45,7 +45,7 @@ func amxMul(name string, planes int, scaled, affine bool) {
 	Pragma("noescape")
 	acc, a, b, d, m, sums := reg.RDI, reg.RAX, reg.RBX, reg.RCX, reg.RBP, reg.R14
 	stride, c := reg.RDX, reg.RSI
-	k, o, g, ahead := reg.R8, reg.R9, reg.R10, reg.R12
+	k, o, g := reg.R8, reg.R9, reg.R10
 	group, groupSums := reg.R13, reg.R15
 	local := AllocLocal(2048 + 64)
 	tileConfig()
@@ -69,8 +69,6 @@ func amxMul(name string, planes int, scaled, affine bool) {
 		Load(Param("m"), m)
 	}
 	Load(Param("outs"), o)
-	Load(Param("bStride"), ahead)
-	ADDQ(group, ahead)
 	Label("outs")
 	MOVQ(group, b)
 	if affine {
@@ -88,9 +86,6 @@ func amxMul(name string, planes int, scaled, affine bool) {
 	for i := range 16 {
 		VPXORD(z[i], z[i], z[i])
 	}
-	for i := range 16 {
-		PREFETCHT0(Mem{Base: acc, Disp: 1024 + 64*i})
-	}
 	Label("block")
 	tileZero(0)
 	for p := range planes {
@@ -105,11 +100,6 @@ func amxMul(name string, planes int, scaled, affine bool) {
 		tileDot(0, byte(1+pair[0]), byte(4+pair[1]))
 	}
 	tileStore(Mem{Base: c, Index: stride, Scale: 1}, 0)
-	// The next group's part of b, spread over four groups of outputs.
-	for i := range 12 {
-		PREFETCHT0(Mem{Base: ahead, Disp: 64 * i})
-	}
-	ADDQ(U32(768), ahead)
 	if affine {
 		VMOVUPS(Mem{Base: sums}, z[31])
 	}

@@ -14,8 +14,8 @@ type rows struct {
 	blocks  []int32
 }
 
-// leading is an adapter that puts positions before the first token.
-type leading interface {
+// preceded is an adapter that puts positions before the first token.
+type preceded interface {
 	PrefixTokens() int  // keys and values
 	VirtualTokens() int // embeddings
 }
@@ -24,7 +24,7 @@ func (r *rows) fill(batch []Sequence, a models.Adapter) {
 	r.Reset()
 	r.targets, r.blocks = r.targets[:0], r.blocks[:0]
 	prefix, virtual := 0, 0
-	if l, ok := a.(leading); ok {
+	if l, ok := a.(preceded); ok {
 		prefix, virtual = l.PrefixTokens(), l.VirtualTokens()
 	}
 	r.Out = []int32{} // nil would mean every row

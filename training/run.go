@@ -99,6 +99,12 @@ func (r *Run) open() error {
 
 // optimizer makes the optimiser that method and settings ask for.
 func (c *Config) optimizer() (Optimizer, error) {
+	if c.Method == "galore" {
+		return &GaLore{
+			AdamW: AdamW{Beta1: c.Beta1, Beta2: c.Beta2, Epsilon: c.Epsilon},
+			Rank:  c.GaloreRank, Gap: c.GaloreGap, Scale: c.GaloreScale, Seed: c.Seed,
+		}, nil
+	}
 	return NewOptimizer(c.Optimizer, c.Beta1, c.Beta2, c.Epsilon, c.Momentum)
 }
 

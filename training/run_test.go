@@ -1,0 +1,240 @@
+package training
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/modeltest"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+)
+
+// letters is a tokenizer with a token for each of a few characters: the golden
+// bases have 64.
+func letters(t testing.TB) *tokenizer.Tokenizer {
+	t.Helper()
+	vocabulary := map[string]int{"<s>": 0, "</s>": 1}
+	for _, c := range "abcdefghijklmnopqrstuvwxyz0123456789 .,:?!\n'\"()-RST" {
+		vocabulary[string(c)] = len(vocabulary)
+	}
+	special := []map[string]any{}
+	for _, s := range []string{"<s>", "</s>"} {
+		special = append(special, map[string]any{"id": vocabulary[s], "content": s, "special": true,
+			"single_word": false, "lstrip": false, "rstrip": false, "normalized": false})
+	}
+	b, err := json.Marshal(map[string]any{
+		"added_tokens": special,
+		"model":        map[string]any{"type": "BPE", "vocab": vocabulary, "merges": []string{}, "unk_token": "</s>"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.FromJSON(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// openTiny opens a golden base that is small enough to be trained in a test.
+func openTiny(t testing.TB, base string) *Opened {
+	t.Helper()
+	dir := modeltest.Goldens(t, "training", base)
+	m, s, err := models.Open(dir, models.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &Opened{Path: dir, Model: m, Source: s, Tokenizer: letters(t)}
+	t.Cleanup(func() { o.Close() })
+	return o
+}
+
+// quiet is an Observer that stops a run after a step.
+type quiet struct {
+	stopAt int
+	stop   context.CancelFunc
+	steps  []StepReport
+}
+
+func (q *quiet) Note(string, ...any) {}
+func (q *quiet) Start(int, int)      {}
+func (q *quiet) Step(r StepReport) {
+	q.steps = append(q.steps, r)
+	if r.Step == q.stopAt {
+		q.stop()
+	}
+}
+func (q *quiet) Validated(StepReport) {}
+
+// tinyConfig is a run of twelve steps.
+func tinyConfig(t testing.TB, method string) Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "train.jsonl")
+	var b bytes.Buffer
+	for i := range 17 {
+		fmt.Fprintf(&b, "{\"prompt\": \"what is %d?\", \"completion\": \"it is %s\"}\n", i, strings.Repeat("x", i%5+1))
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := Config{
+		Base: "tiny", Method: method, Output: filepath.Join(t.TempDir(), "out"), Data: []string{path}, Format: "auto", MaxLength: 48,
+		MaxSteps: 12, BatchSize: 2, GradAccum: 2, LR: 1e-2, Schedule: "cosine", Warmup: 2, Seed: 3, Shuffle: true,
+		Optimizer: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Decay: 0.01, Clip: 1, Threads: 2,
+	}
+	c.Columns.Prompt, c.Columns.Completion = "prompt", "completion"
+	c.MethodConfig = MethodConfig{
+		R: 2, Dropout: 0.1, Bias: "none", Start: "default", PlusEmbedding: 1e-6, VirtualTokens: 3, Gamma: 1, Interval: 3,
+		BlockOrder: "random", BlockInterval: 3, GaloreRank: 4, GaloreGap: 5, GaloreScale: 0.25, Reduction: 4,
+	}
+	return c
+}
+
+func train(t testing.TB, c Config, base string, q *quiet) (*Summary, error) {
+	t.Helper()
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewRun(c, openTiny(t, base), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	q.stop = stop
+	return r.Do(ctx)
+}
+
+// saved returns the bytes of the tensors in an output folder.
+func saved(t testing.TB, dir string) []byte {
+	t.Helper()
+	for _, name := range []string{adapters.SafeFile, "model.safetensors"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+			return b
+		}
+	}
+	t.Fatalf("%s holds no tensors", dir)
+	return nil
+}
+
+// TestResumeIsExact interrupts a run of each method, goes on from the
+// checkpoint with another number of threads, and demands the bits of a run
+// that nobody interrupted.
+func TestResumeIsExact(t *testing.T) {
+	for _, method := range Methods() {
+		t.Run(method, func(t *testing.T) {
+			base := "llama-gqa"
+			if method == "bitfit" {
+				base = "gpt2"
+			}
+			c := tinyConfig(t, method)
+			if _, err := train(t, c, base, &quiet{}); err != nil {
+				t.Fatal(err)
+			}
+			want := saved(t, c.Output)
+			for _, stopAt := range []int{1, 4, 6, 11} {
+				c.Output = filepath.Join(t.TempDir(), "out")
+				c.Resume, c.Threads = Resume{}, 2
+				if _, err := train(t, c, base, &quiet{stopAt: stopAt}); !errors.Is(err, ErrInterrupted) {
+					t.Fatalf("stopped at %d: %v", stopAt, err)
+				}
+				c.Resume, c.Threads = Resume{On: true}, 1
+				q := &quiet{}
+				if _, err := train(t, c, base, q); err != nil {
+					t.Fatal(err)
+				}
+				if len(q.steps) != c.MaxSteps-stopAt {
+					t.Errorf("stopped at %d: %d steps after that, want %d", stopAt, len(q.steps), c.MaxSteps-stopAt)
+				}
+				if !bytes.Equal(saved(t, c.Output), want) {
+					t.Errorf("stopped at %d and resumed, the result has other bits", stopAt)
+				}
+				reports, err := readJournal(filepath.Join(c.Output, "metrics.jsonl"))
+				if err != nil || len(reports) != c.MaxSteps {
+					t.Errorf("metrics.jsonl has %d lines (%v), want %d", len(reports), err, c.MaxSteps)
+				}
+			}
+		})
+	}
+}
+
+// TestEveryParameterMoves demands that training changes each value's tensor.
+func TestEveryParameterMoves(t *testing.T) {
+	for _, method := range Methods() {
+		t.Run(method, func(t *testing.T) {
+			base := "llama-gqa"
+			if method == "bitfit" {
+				base = "gpt2"
+			}
+			c := tinyConfig(t, method)
+			c.BlockInterval, c.Interval, c.Gamma = 1, 1, 2
+			if err := c.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			r, err := NewRun(c, openTiny(t, base), &quiet{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			r.Trainer.Method.Begin(0)
+			before := map[string][]float32{}
+			for _, p := range allParameters(r.Trainer.Method) {
+				r.opener()(p)
+				before[p.Name] = append([]float32(nil), p.Value...)
+			}
+			if _, err := r.Do(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range allParameters(r.Trainer.Method) {
+				same := 0
+				for i, v := range p.Value {
+					if v == before[p.Name][i] {
+						same++
+					}
+				}
+				if same == len(p.Value) {
+					t.Errorf("%s has not moved", p.Name)
+				}
+			}
+		})
+	}
+}
+
+// TestStartsAsNothing demands that LoRA, DoRA, PiSSA and OLoRA begin as the
+// base: peft's invariant.
+func TestStartsAsNothing(t *testing.T) {
+	for _, start := range adapters.Starts {
+		for _, method := range []string{"lora", "rslora", "dora"} {
+			t.Run(method+"/"+start, func(t *testing.T) {
+				c := tinyConfig(t, method)
+				c.Start = start
+				r, err := NewRun(c, openTiny(t, "llama-gqa"), &quiet{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.Close()
+				batch, err := r.batch(0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := logits(r.pool, r.Base.Model, nil, batch[0])
+				got := logits(r.pool, r.Base.Model, r.served(), batch[0])
+				if d := modeltest.MaxDifference(want, got); d > 1e-5 {
+					t.Errorf("a logit is off by %v at the start", d)
+				}
+				if _, err := r.Do(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+	}
+}

@@ -17,7 +17,7 @@ func TestLeading(t *testing.T) {
 		random.New(1, 2).Normal(g.Data, 1)
 		for i := range g.Rows { // singular values that fall
 			for j, v := range g.Row(i) {
-				g.Row(i)[j] = v * float32(math.Exp(-float64(i+j)/6))
+				g.Row(i)[j] = v * float32(math.Exp(-float64(i+j)/2))
 			}
 		}
 		right := g.Rows >= g.Cols

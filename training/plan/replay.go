@@ -10,6 +10,42 @@ type Batch struct {
 	Sequences int
 	Length    int // tokens of a sequence
 	Labels    int // positions of a sequence that predict; 0: all but the last
+
+	// Of a batch whose sequences differ in length, sums over all of them; 0:
+	// the sequences are alike.
+	Rows       int // positions up to the last that predicts
+	Predicting int // positions that predict
+	Blocks     int // of kernels.BlockLen positions, of keys and values
+}
+
+// rows is the number of positions that are computed: what follows the last
+// that predicts is not. before counts the positions an adapter puts in front.
+func (b Batch) rows(before int) int {
+	if b.Rows > 0 {
+		return b.Rows + b.Sequences*before
+	}
+	return b.Sequences * (b.computed() + before)
+}
+
+func (b Batch) computed() int {
+	if b.Labels == 0 {
+		return max(b.Length-1, 1)
+	}
+	return b.Length
+}
+
+func (b Batch) predicting() int {
+	if b.Predicting > 0 {
+		return b.Predicting
+	}
+	return b.Sequences * b.labels()
+}
+
+func (b Batch) blocks(before int) int {
+	if b.Blocks > 0 {
+		return b.Blocks
+	}
+	return b.Sequences * ((before + b.computed() + kernels.BlockLen - 1) / kernels.BlockLen)
 }
 
 func (b Batch) labels() int {
@@ -37,14 +73,13 @@ func (t *Trained) Activations(batch Batch) (Live, bool) {
 	if !t.base.shape.decoder {
 		return Live{}, false
 	}
-	length := batch.Length + t.virtual
-	r := &replay{tape: &tape{}, t: t, base: t.base, rows: batch.Sequences * length}
-	r.kv = batch.Sequences * ((t.prefix + length + kernels.BlockLen - 1) / kernels.BlockLen)
+	r := &replay{tape: &tape{}, t: t, base: t.base, rows: batch.rows(t.virtual)}
+	r.kv = batch.blocks(t.prefix + t.virtual)
 	x := r.embed()
 	for range t.base.config.Layers {
 		x = r.block(x)
 	}
-	h := r.final(x, batch.Sequences*batch.labels())
+	h := r.final(x, batch.predicting())
 	r.loss(h)
 	r.free(h)
 	r.unwind(0)

@@ -36,7 +36,7 @@ func unpack(dir string, archive io.Reader, limits archiveLimits) error {
 	if err != nil {
 		return err
 	}
-	defer plain.Close()
+	defer func() { _ = plain.Close() }()
 	return unpackTar(dir, plain, limits)
 }
 
@@ -45,7 +45,7 @@ func unpackTar(dir string, plain io.Reader, limits archiveLimits) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	left := limits.Bytes
 	entries := tar.NewReader(plain)
 	for count := 0; ; count++ {
@@ -98,19 +98,21 @@ func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64,
 	if err != nil {
 		return refusedEntry(header.Name, "cannot be written: %s", cause(err))
 	}
-	defer file.Close()
 	written, err := io.Copy(file, io.LimitReader(body, *left+1))
 	*left -= written
+	closed := file.Close()
 	switch {
 	case err != nil:
 		return unreadable(header.Name, err)
+	case closed != nil:
+		return closed
 	case *left < 0:
 		return &failure{
 			status: http.StatusRequestEntityTooLarge, kind: invalidRequest, code: "archive_too_large",
 			message: fmt.Sprintf("the archive unpacks to more than %d bytes at entry %q: send less, or raise --upload-limit", limits.Bytes, header.Name),
 		}
 	}
-	return file.Close()
+	return nil
 }
 
 // entryName is the path of an entry inside the folder, or what is wrong with

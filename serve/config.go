@@ -40,18 +40,18 @@ func (c Config) Validate() error {
 	below("MaxLogprobs", int64(c.MaxLogprobs))
 	below("Parallel", int64(c.Parallel))
 	if c.Name == "" {
-		faults = append(faults, errors.New("Name is empty: the base needs a name for requests to use"))
+		faults = append(faults, errors.New("field Name is empty: the base needs a name for requests to use"))
 	}
 	for i, key := range c.APIKeys {
 		if len(key) < 8 {
-			faults = append(faults, fmt.Errorf("APIKeys[%d] is shorter than 8 characters", i))
+			faults = append(faults, fmt.Errorf("field APIKeys[%d] is shorter than 8 characters", i))
 		}
 	}
 	if c.Adapters != "" {
 		if stat, err := os.Stat(c.Adapters); err != nil {
-			faults = append(faults, fmt.Errorf("Adapters: %w", err))
+			faults = append(faults, fmt.Errorf("field Adapters: %w", err))
 		} else if !stat.IsDir() {
-			faults = append(faults, fmt.Errorf("Adapters: %s is not a folder", c.Adapters))
+			faults = append(faults, fmt.Errorf("field Adapters: %s is not a folder", c.Adapters))
 		}
 	}
 	return errors.Join(faults...)

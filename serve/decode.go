@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -56,11 +57,12 @@ func syntaxFault(body []byte) string {
 	var v json.RawMessage
 	d := json.NewDecoder(bytes.NewReader(body))
 	if err := d.Decode(&v); err != nil {
-		if err == io.ErrUnexpectedEOF {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return "it ends too early"
 		}
-		if s, ok := err.(*json.SyntaxError); ok {
-			return fmt.Sprintf("%s (at byte %d)", s, s.Offset)
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return fmt.Sprintf("%s (at byte %d)", syntax, syntax.Offset)
 		}
 		return err.Error()
 	}

@@ -125,9 +125,9 @@ func (g *generation) run(index int) bool {
 	for answered := false; ; answered = true {
 		event, err := stream.Next(g.ctx)
 		switch {
-		case err == io.EOF && answered:
+		case errors.Is(err, io.EOF) && answered:
 			return true
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			err = errors.New("the engine ended the sequence without an answer")
 			fallthrough
 		case err != nil:

@@ -23,7 +23,7 @@ const incoming = ".incoming-"
 // putAdapter publishes an uploaded adapter folder: unpacked beside the others,
 // loaded against the base, and moved into place in one step only if it loads.
 // A version of that name is replaced; requests that run keep it.
-func (s *Server) putAdapter(c *fiber.Ctx) error {
+func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	name, err := adapterParam(c)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(staging)
+	defer func() { err = errors.Join(err, os.RemoveAll(staging)) }()
 	if err := os.Chmod(staging, 0o755); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (s *Server) uploadOf(c *fiber.Ctx) (io.Reader, error) {
 	if int64(c.Request().Header.ContentLength()) > limit {
 		return nil, tooLarge(limit, "upload-limit")
 	}
-	var body io.Reader = c.Context().RequestBodyStream()
+	body := c.Context().RequestBodyStream()
 	if body == nil {
 		return nil, invalid("", "the request body is empty: send a .tar.zst or .tar.gz of the adapter's folder")
 	}

@@ -71,9 +71,10 @@ func (o *eventStream) send(v any) error {
 func (o *eventStream) done() error { return o.raw([]byte("[DONE]")) }
 
 func (o *eventStream) raw(b []byte) error {
-	o.w.WriteString("data: ")
-	o.w.Write(b)
-	o.w.WriteString("\n\n")
+	// A writer keeps its first error for Flush.
+	_, _ = o.w.WriteString("data: ")
+	_, _ = o.w.Write(b)
+	_, _ = o.w.WriteString("\n\n")
 	if err := o.w.Flush(); err != nil {
 		return errors.Join(errWrite, err)
 	}

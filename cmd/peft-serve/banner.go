@@ -54,11 +54,11 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 		{"compute", fmt.Sprintf("%d threads, %s kernels, %d slots", threads(c.Threads), kernels.Name(), options.Slots)},
 		{"try", fmt.Sprintf("curl -s %s%s -H 'Content-Type: application/json' -d '%s'", address, route, body)},
 	}
-	fmt.Fprintf(con.err, "\npeft-serve %s on %s\n", version, address)
+	con.say("\npeft-serve %s on %s\n", version, address)
 	for _, l := range lines {
-		fmt.Fprintf(con.err, "  %-9s %s\n", l[0], l[1])
+		con.say("  %-9s %s\n", l[0], l[1])
 	}
-	fmt.Fprintln(con.err)
+	con.say("\n")
 }
 
 // reachable is a URL that works on this machine.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -100,7 +99,7 @@ func fetch(ctx context.Context, uri string, c console) (hub.Snapshot, error) {
 		return hub.Snapshot{}, err
 	}
 	if snapshot.Stale != nil {
-		fmt.Fprintf(c.err, "the hub cannot be reached, the cached copy is used: %s\n", snapshot.Stale)
+		c.say("the hub cannot be reached, the cached copy is used: %s\n", snapshot.Stale)
 	}
 	return snapshot, nil
 }

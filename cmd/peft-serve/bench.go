@@ -96,10 +96,11 @@ func (b *benchCommand) promptTokens(otherwise int) int {
 	return otherwise
 }
 
-// prompts are random but the same for the same seed, so that every server and
-// every variant computes the same. Ids stay clear of special tokens.
-func (b *benchCommand) prompts(count, length, vocabulary int) [][]int32 {
-	random := rand.New(rand.NewPCG(uint64(b.Seed), 0))
+// prompts are random but the same for the same seed, so that every server
+// computes the same, and others in every round, so that none finds them in its
+// prefix cache. Ids stay clear of special tokens.
+func (b *benchCommand) prompts(round, count, length, vocabulary int) [][]int32 {
+	random := rand.New(rand.NewPCG(uint64(b.Seed), uint64(round)<<32))
 	last := min(b.Vocabulary, vocabulary)
 	first := min(100, last/2)
 	all := make([][]int32, count)

@@ -42,18 +42,17 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 		r.AdapterBytes = entry.Bytes
 	}
 	r.Rank = b.Rank
-	prompts := b.prompts(b.Requests, length, r.Vocabulary)
-	return b.compare(variants(b.Requests, names), length, r, func(v load) (measured, error) {
-		return d.run(ctx, prompts, v.adapters, b.Generate)
+	return b.compare(variants(b.Requests, names), length, r, func(round int, v load) (measured, error) {
+		return d.run(ctx, b.prompts(round, b.Requests, length, r.Vocabulary), v.adapters, b.Generate)
 	})
 }
 
 // compare measures the variants interleaved and reports their medians.
-func (b *benchCommand) compare(all []load, length int, r *report, run func(load) (measured, error)) error {
+func (b *benchCommand) compare(all []load, length int, r *report, run func(round int, v load) (measured, error)) error {
 	rows := make([]mix, len(all))
 	for i := range b.Repetitions + 1 {
 		for j, v := range all {
-			m, err := run(v)
+			m, err := run(i*len(all)+j, v)
 			if err != nil {
 				return err
 			}

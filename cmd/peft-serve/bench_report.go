@@ -83,7 +83,8 @@ func (r *report) json(w io.Writer) error {
 	return e.Encode(r)
 }
 
-func (r *report) table(w io.Writer) error {
+func (r *report) table(out io.Writer) error {
+	w := new(strings.Builder)
 	switch {
 	case r.Server != "":
 		fmt.Fprintf(w, "%s at %s\n\n", r.Base, r.Server)
@@ -94,7 +95,7 @@ func (r *report) table(w io.Writer) error {
 		fmt.Fprintf(w, "%d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(cells ...string) { fmt.Fprintln(t, strings.Join(cells, "\t")+"\t") }
+	row := func(cells ...string) { _, _ = io.WriteString(t, strings.Join(cells, "\t")+"\t\n") }
 	if len(r.Speed) > 0 {
 		row("phase", "tokens", "tokens/s")
 	}
@@ -106,7 +107,7 @@ func (r *report) table(w io.Writer) error {
 		if r.Rank > 0 {
 			fmt.Fprintf(w, "; LoRA of rank %d, %s each", r.Rank, bytesText(int64(r.AdapterBytes)))
 		}
-		fmt.Fprint(w, "\n\n")
+		w.WriteString("\n\n")
 		row("load", "tokens/s", "of base", "first TTFT", "last TTFT")
 	}
 	for _, m := range r.Mix {
@@ -120,7 +121,11 @@ func (r *report) table(w io.Writer) error {
 		row(p.Format, fmt.Sprint(p.Inputs), fmt.Sprint(p.Outputs), fmt.Sprint(p.Rows), fmt.Sprintf("%.0f", p.Microseconds),
 			fmt.Sprintf("%.1f", p.GFLOPS), fmt.Sprintf("%.1f", p.GBPS), fmt.Sprintf("%.0f %%", 100*p.Share))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(out, w.String())
+	return err
 }
 
 // median of a few measurements.

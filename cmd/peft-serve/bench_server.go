@@ -44,9 +44,8 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 	}
 	r.Base, r.Server, r.Threads = t.base, t.url, 0
 	length := b.promptTokens(64)
-	prompts := b.prompts(b.Requests, length, b.Vocabulary)
-	return b.compare(variants(b.Requests, names), length, r, func(v load) (measured, error) {
-		return t.run(ctx, prompts, v.adapters, b.Generate)
+	return b.compare(variants(b.Requests, names), length, r, func(round int, v load) (measured, error) {
+		return t.run(ctx, b.prompts(round, b.Requests, length, b.Vocabulary), v.adapters, b.Generate)
 	})
 }
 
@@ -59,7 +58,7 @@ func (t *target) discover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }()
 	var list struct {
 		Models []struct {
 			ID     string  `json:"id"`
@@ -94,8 +93,8 @@ func (t *target) call(ctx context.Context, method, path string, body []byte) (io
 		return nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		defer response.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
+		_ = response.Body.Close()
 		return nil, fmt.Errorf("%s %s: %s: %s", method, path, response.Status, bytes.TrimSpace(text))
 	}
 	return response.Body, nil
@@ -159,7 +158,7 @@ func (t *target) one(ctx context.Context, prompt []int32, adapter string, genera
 	if err != nil {
 		return 0, 0, err
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }()
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 1<<20)
 	chunks := 0

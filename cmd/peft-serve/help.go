@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -13,8 +14,8 @@ func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 	if ctx.Selected() != nil && ctx.Selected().Name != "serve" {
 		return kong.DefaultHelpPrinter(o, ctx)
 	}
-	out := ctx.Stdout
-	fmt.Fprintf(out, "%s\n\nUsage:\n", ctx.Model.Help)
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s\n\nUsage:\n", ctx.Model.Help)
 	for _, child := range ctx.Model.Children {
 		name, flags := child.Name, "[flags]"
 		switch name {
@@ -25,19 +26,20 @@ func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 		case "pull":
 			flags = "URI [flags]"
 		}
-		fmt.Fprintf(out, "  %-46s %s\n", strings.Join(strings.Fields("peft-serve "+name+" "+flags), " "), child.Help)
+		fmt.Fprintf(&out, "  %-46s %s\n", strings.Join(strings.Fields("peft-serve "+name+" "+flags), " "), child.Help)
 	}
-	fmt.Fprintln(out, "\nEvery flag is also a variable, PEFT_SERVE_KV_CACHE for --kv-cache, and a key of the")
-	fmt.Fprintln(out, "--config file, kv-cache: a flag wins over a variable, a variable over the file.")
+	out.WriteString("\nEvery flag is also a variable, PEFT_SERVE_KV_CACHE for --kv-cache, and a key of the\n" +
+		"--config file, kv-cache: a flag wins over a variable, a variable over the file.\n")
 	for _, child := range ctx.Model.Children {
 		if child.Name == "serve" {
-			printFlags(ctx, child)
+			printFlags(&out, child)
 		}
 	}
-	return nil
+	_, err := io.WriteString(ctx.Stdout, out.String())
+	return err
 }
 
-func printFlags(ctx *kong.Context, node *kong.Node) {
+func printFlags(out *strings.Builder, node *kong.Node) {
 	for _, group := range groups {
 		var lines [][2]string
 		width := 0
@@ -53,10 +55,10 @@ func printFlags(ctx *kong.Context, node *kong.Node) {
 			width = max(width, len(left))
 		}
 		if len(lines) > 0 {
-			fmt.Fprintf(ctx.Stdout, "\n%s:\n", group.Title)
+			fmt.Fprintf(out, "\n%s:\n", group.Title)
 		}
 		for _, l := range lines {
-			fmt.Fprintf(ctx.Stdout, "  %-*s  %s\n", width, l[0], l[1])
+			fmt.Fprintf(out, "  %-*s  %s\n", width, l[0], l[1])
 		}
 	}
 }

@@ -28,7 +28,7 @@ func newLog(w io.Writer, format, level string) *slog.Logger {
 	}
 	switch format {
 	case "color":
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: at, TimeFormat: time.TimeOnly}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: at, TimeFormat: time.TimeOnly}))
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: at}))
 	}

@@ -34,6 +34,9 @@ type console struct {
 	env      []string
 }
 
+// say writes to the people at the console: a log has no use for its errors.
+func (c console) say(format string, args ...any) { _, _ = fmt.Fprintf(c.err, format, args...) }
+
 // run is the whole command: 0 for success, 1 for a failure, 2 for a
 // configuration that cannot be used.
 func run(ctx context.Context, args []string, c console) int {
@@ -43,11 +46,11 @@ func run(ctx context.Context, args []string, c console) int {
 	case errors.As(err, &exit):
 		return exit.code
 	case err != nil:
-		fmt.Fprintln(c.err, err)
+		c.say("%s\n", err)
 		return 2
 	}
 	if err := selected.Run(ctx, c); err != nil {
-		fmt.Fprintf(c.err, "peft-serve: %s\n", err)
+		c.say("peft-serve: %s\n", err)
 		return 1
 	}
 	return 0

@@ -37,11 +37,11 @@ func (p *progress) show(at hub.Progress) {
 		p.lines[name] = time.Now()
 		switch {
 		case finished:
-			fmt.Fprintf(p.out, "%s: %s, done\n", name, bytesText(at.Done))
+			p.line("%s: %s, done", name, bytesText(at.Done))
 		case at.Size < 0:
-			fmt.Fprintf(p.out, "%s: %s\n", name, bytesText(at.Done))
+			p.line("%s: %s", name, bytesText(at.Done))
 		default:
-			fmt.Fprintf(p.out, "%s: %s of %s, %d %%\n", name, bytesText(at.Done), bytesText(at.Size), 100*at.Done/max(at.Size, 1))
+			p.line("%s: %s of %s, %d %%", name, bytesText(at.Done), bytesText(at.Size), 100*at.Done/max(at.Size, 1))
 		}
 		return
 	}
@@ -49,18 +49,20 @@ func (p *progress) show(at hub.Progress) {
 	if bar == nil {
 		bar = progressbar.NewOptions64(at.Size, progressbar.OptionSetWriter(p.out), progressbar.OptionSetDescription(at.File),
 			progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true), progressbar.OptionSetWidth(30),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionOnCompletion(func() { fmt.Fprintln(p.out) }))
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionOnCompletion(func() { p.line("") }))
 		p.bars[name] = bar
 	}
-	bar.Set64(at.Done)
+	_ = bar.Set64(at.Done)
 }
 
 // done ends the bars that did not come to their end.
 func (p *progress) done() {
 	for _, bar := range p.bars {
 		if !bar.IsFinished() {
-			bar.Exit()
-			fmt.Fprintln(p.out)
+			_ = bar.Exit()
+			p.line("")
 		}
 	}
 }
+
+func (p *progress) line(format string, args ...any) { _, _ = fmt.Fprintf(p.out, format+"\n", args...) }

@@ -20,7 +20,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	if err != nil {
 		return fmt.Errorf("--addr: %w", err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }() // closed already, if it served
 	opened := time.Now()
 	b, err := openBase(ctx, c.Base, c.Context, con)
 	if err != nil {
@@ -81,9 +81,9 @@ func (c *serveCommand) serve(ctx context.Context, server *serve.Server, listener
 	if err := server.Shutdown(deadline); err != nil {
 		log.Warn("shutdown", "error", err)
 	}
-	<-served
+	err := <-served
 	log.Info("stopped")
-	return nil
+	return err
 }
 
 func closeEngine(e *runtime.Engine) error {

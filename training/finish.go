@@ -15,7 +15,7 @@ import (
 
 // finish validates, saves, reads what was saved back, and publishes it.
 func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
-	s.Peak = r.Trainer.Account()
+	s.Peak, s.Plan = r.Trainer.Account(), r.plan
 	s.Parameters = count(r.Trainer.Method.Parameters())
 	if r.held != nil {
 		last := StepReport{Step: r.at.Step, Epoch: float64(r.at.Step*r.BatchSize*r.GradAccum) / float64(r.train.Len())}

@@ -38,7 +38,8 @@ type Run struct {
 	steps    int
 	at       Progress
 	seconds  float64
-	scores   Scores // of the last validation
+	scores   Scores  // of the last validation
+	plan     Account // what Plan has counted
 }
 
 // Summary is what a run came to.
@@ -48,6 +49,7 @@ type Summary struct {
 	Loss       float64
 	Validation Scores // of what is saved
 	Speed      float64
+	Plan       Account
 	Peak       Account
 	Digest     string // the saved adapter's; empty for a model
 	Seconds    float64

@@ -238,3 +238,41 @@ func TestStartsAsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanHolds demands that the plan of each method and what is measured
+// agree within 2 % in every category.
+func TestPlanHolds(t *testing.T) {
+	for _, method := range Methods() {
+		t.Run(method, func(t *testing.T) {
+			base := "llama-gqa"
+			if method == "bitfit" {
+				base = "gpt2"
+			}
+			c := tinyConfig(t, method)
+			c.Interval, c.BlockInterval = 2, 2
+			if err := c.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			r, err := NewRun(c, openTiny(t, base), &quiet{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if err := r.Plan(); err != nil {
+				t.Fatal(err)
+			}
+			s, err := r.Do(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, pair := range [][2]int{
+				{s.Plan.Model, s.Peak.Model}, {s.Plan.Gradients, s.Peak.Gradients}, {s.Plan.Optimizer, s.Peak.Optimizer}, {s.Plan.Activations, s.Peak.Activations},
+			} {
+				if off := float64(pair[0]-pair[1]) / float64(pair[1]+1); off < -0.02 || off > 0.02 {
+					t.Errorf("planned %+v, measured %+v", s.Plan, s.Peak)
+					break
+				}
+			}
+		})
+	}
+}

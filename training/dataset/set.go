@@ -17,6 +17,8 @@ type Set struct {
 	encoder *Encoder
 	pick    []int32 // the records in use; nil: all
 	lengths []int32 // tokens, by record
+	rows    []int32 // positions up to the last that predicts, by record
+	labels  []int32 // positions that predict, by record
 	packed  bool
 	ends    []int64 // packed: tokens up to the end of each record in use
 	window  int     // packed: tokens of a sequence
@@ -73,7 +75,7 @@ func (s *Set) read(n int, o Options) error {
 	} else if s.format, err = NewFormat(o.Format, o.Columns, first, o.Template); err != nil {
 		return err
 	}
-	s.lengths = make([]int32, n)
+	s.lengths, s.rows, s.labels = make([]int32, n), make([]int32, n), make([]int32, n)
 	s.report.Records = n
 	for i := range n {
 		r, x, err := s.example(i)
@@ -89,7 +91,7 @@ func (s *Set) read(n int, o Options) error {
 		if labels == 0 && !s.packed {
 			return r.fault("nothing is left to learn within %d tokens: %q", s.encoder.MaxLength, clip(x.Answer()))
 		}
-		s.lengths[i] = int32(len(seq.Tokens))
+		s.lengths[i], s.rows[i], s.labels[i] = int32(len(seq.Tokens)), int32(seq.Last()+1), int32(labels)
 		s.report.Tokens += len(seq.Tokens)
 		s.report.Labels += labels
 		s.report.Longest = max(s.report.Longest, len(seq.Tokens))
@@ -247,15 +249,29 @@ type Order struct {
 
 // At returns the sequence that is number n of the run: epochs follow each other
 // without a break.
-func (o *Order) At(n int) (Sequence, error) {
+func (o *Order) At(n int) (Sequence, error) { return o.Set.Sequence(o.index(n)) }
+
+// Size tells of sequence n how many positions are computed, and how many
+// predict, without making it.
+func (o *Order) Size(n int) (rows, labels int) {
+	i := o.index(n)
+	if o.Set.packed {
+		return o.Set.window, o.Set.window
+	}
+	i = o.Set.record(i)
+	return int(o.Set.rows[i]), int(o.Set.labels[i])
+}
+
+// index is the place in the set of number n of the run.
+func (o *Order) index(n int) int {
 	size := o.Set.Len()
 	epoch, i := n/size, n%size
 	if !o.Shuffle {
-		return o.Set.Sequence(i)
+		return i
 	}
 	if o.order == nil || epoch != o.epoch {
 		o.epoch = epoch
 		o.order = random.New(random.Named(o.Seed, "order").Uint64(0), uint64(epoch)).Permutation(size)
 	}
-	return o.Set.Sequence(o.order[i])
+	return o.order[i]
 }

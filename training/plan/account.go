@@ -1,5 +1,7 @@
 package plan
 
+import "strings"
+
 // Run is what the account needs to know of a training run beside its method.
 type Run struct {
 	Batch
@@ -43,8 +45,9 @@ type Category struct {
 
 // Account adds up the memory of training t. Parameters that are trained are
 // float32, and so are their gradients and the optimiser's moments; AdamW keeps
-// two, GaLore those of the projected gradient and the projection itself (Zhao
-// et al., 2024): r·n twice and m·r for a gradient [m, n], m ≤ n.
+// two, GaLore, for the matrices of the blocks, those of the projected gradient
+// and the projection itself (Zhao et al., 2024): r·n twice and m·r for a
+// gradient [m, n], m ≤ n.
 //
 // LISA and block-wise training free gradients and moments of a block that is
 // frozen again, but what was trained stays in float32: Widened is that of the
@@ -65,7 +68,8 @@ func (t *Trained) Account(run Run) Account {
 // state is the number of values that the optimiser keeps of a tensor.
 func (t *Trained) state(p Tensor, optimizer string) int {
 	moments := map[string]int{"": 2, "adamw": 2, "sgd": 1, "none": 0}[optimizer]
-	if t.galore == 0 || len(p.Shape) < 2 {
+	block := strings.Contains(p.Name, ".layers.") || strings.Contains(p.Name, ".h.")
+	if t.galore == 0 || len(p.Shape) < 2 || !block || t.galore >= min(p.Shape[0], p.Shape[1]) {
 		return moments * p.Len()
 	}
 	short, long := min(p.Shape[0], p.Shape[1]), max(p.Shape[0], p.Shape[1])

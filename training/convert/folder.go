@@ -1,0 +1,110 @@
+package convert
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models/safetensors"
+	"github.com/peft-serve/peft-serve/models/torchfile"
+)
+
+// prefix stands before a module's name in PEFT's tensors.
+const prefix = "base_model.model."
+
+// readConfig reads an adapter_config.json as it is.
+func readConfig(dir string) (map[string]any, error) {
+	path := filepath.Join(dir, adapters.ConfigFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	config := map[string]any{}
+	if err := dec.Decode(&config); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, path, err)
+	}
+	return config, nil
+}
+
+// readTensors reads the first of the named files that is there. Files called
+// .safetensors are that; the others are torch's.
+func readTensors(dir string, names ...string) ([]safetensors.Tensor, func() error, error) {
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if filepath.Ext(path) == ".safetensors" {
+			f, err := safetensors.Open(path)
+			if err != nil {
+				return nil, nil, err
+			}
+			return slices.Collect(f.All()), f.Close, nil
+		}
+		f, err := torchfile.Open(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		return slices.Collect(f.All()), f.Close, nil
+	}
+	return nil, nil, fmt.Errorf("%w: %s holds none of %v", ErrTensor, dir, names)
+}
+
+// readPEFT reads a PEFT folder.
+func readPEFT(o Options) (*middle, error) {
+	values, err := readConfig(o.From)
+	if err != nil {
+		return nil, err
+	}
+	m := &middle{values: values}
+	m.tensors, m.close, err = readTensors(o.From, adapters.SafeFile, adapters.TorchFile)
+	return m, err
+}
+
+// writePEFT writes a PEFT folder.
+func (m *middle) writePEFT(to string, config *adapters.Config) error {
+	return replace(to, func(dir string) error {
+		if err := safetensors.WriteFile(filepath.Join(dir, adapters.SafeFile), m.tensors, safetensors.PyTorch()); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, adapters.ConfigFile), config.JSON(), 0o644)
+	})
+}
+
+// replace makes a folder beside to and gives it to's name once it is complete.
+func replace(to string, fill func(dir string) error) error {
+	to, err := filepath.Abs(to)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return fmt.Errorf("%w: %w", ErrOutput, err)
+	}
+	temporary, err := os.MkdirTemp(filepath.Dir(to), "."+filepath.Base(to)+".*")
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOutput, err)
+	}
+	defer os.RemoveAll(temporary)
+	made, old := filepath.Join(temporary, "made"), filepath.Join(temporary, "old")
+	if err := os.Mkdir(made, 0o755); err != nil {
+		return fmt.Errorf("%w: %w", ErrOutput, err)
+	}
+	if err := fill(made); err != nil {
+		return err
+	}
+	if err := os.Rename(to, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrOutput, err)
+	}
+	if err := os.Rename(made, to); err != nil {
+		return fmt.Errorf("%w: %w", ErrOutput, errors.Join(err, os.Rename(old, to)))
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+package convert
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/gguf"
+	"github.com/peft-serve/peft-serve/models/safetensors"
+)
+
+// llama.cpp's adapters (llama-adapter.cpp, convert_lora_to_gguf.py): a GGUF
+// whose general.type is "adapter", adapter.type "lora" and adapter.lora.alpha
+// the one alpha; each tensor of the base has "<its name>.lora_a" [r, in] and
+// ".lora_b" [out, r], whose scaling is alpha over that tensor's own rank. The
+// outputs of q and k are in llama.cpp's order; the embedding's lora_a is
+// turned.
+
+const (
+	keyType        = "general.type"
+	keyAdapterType = "adapter.type"
+	keyAlpha       = "adapter.lora.alpha"
+)
+
+// writeGGUF writes a LoRA as llama.cpp reads it.
+func (m *middle) writeGGUF(o Options, config *adapters.Config) error {
+	if o.Base == nil {
+		return fmt.Errorf("%w: a GGUF has the base's names and order of rows: give --base", ErrBase)
+	}
+	c := o.Base.Config()
+	architecture := models.GGUFArchitecture(c.Architecture)
+	if architecture == "" {
+		return fmt.Errorf("%w: llama.cpp's names of %s are not known", ErrHold, c.Architecture)
+	}
+	all, err := m.plain(config, "llama.cpp")
+	if err != nil {
+		return err
+	}
+	alpha, scaled, err := m.oneAlpha(all, config)
+	if err != nil {
+		return err
+	}
+	w := gguf.NewWriter(architecture)
+	w.Set(keyType, "adapter")
+	w.Set(keyAdapterType, "lora")
+	w.Set(keyAlpha, float32(alpha))
+	for _, p := range all {
+		if p.magnitude != nil {
+			return fmt.Errorf("%w: llama.cpp has no DoRA, which %s is", ErrHold, p.module)
+		}
+		if p.module == "lm_head" && c.Tied {
+			return fmt.Errorf("%w: llama.cpp has no tensor of its own for a tied lm_head", ErrHold)
+		}
+		name := models.GGUFName(c.Architecture, p.module+".weight")
+		if name == p.module+".weight" {
+			return fmt.Errorf("%w: llama.cpp's name of %s is not known", ErrHold, p.module)
+		}
+		a, b := p.a, p.b
+		if f := scaled[p.module]; f != 1 {
+			b = times(b, f)
+		}
+		if p.embedding {
+			a = turned(a)
+		}
+		if order := models.GGUFRows(c, p.module+".weight"); order != nil {
+			if len(order) != b.Shape[0] {
+				return fmt.Errorf("%w: %s has %d outputs, the base %d", ErrTensor, b.Name, b.Shape[0], len(order))
+			}
+			b = rows(b, order)
+		}
+		for _, part := range []struct {
+			end string
+			t   safetensors.Tensor
+		}{{".lora_a", a}, {".lora_b", b}} {
+			f, ok := ggufFloat(part.t.DType)
+			if !ok {
+				return fmt.Errorf("%w %q is %s", ErrTensor, part.t.Name, part.t.DType)
+			}
+			w.Add(name+part.end, f, []int{part.t.Shape[1], part.t.Shape[0]}, part.t.Data)
+		}
+	}
+	return w.WriteFile(o.To)
+}
+
+// oneAlpha finds the alpha that gives every module its scaling, alpha/r; where
+// there is none, the factors by which B has to be multiplied.
+func (m *middle) oneAlpha(all []*pair, config *adapters.Config) (alpha float64, factors map[string]float64, err error) {
+	factors = map[string]float64{}
+	off := 0
+	for i, p := range all {
+		_, scale, _, err := config.Scaling(p.module)
+		if err != nil {
+			return 0, nil, err
+		}
+		own := scale * float64(p.rank())
+		if near := math.Round(own); math.Abs(own-near) < 1e-5*near {
+			own = near // the scaling is a float32
+		}
+		if i == 0 {
+			alpha = own
+		}
+		if factors[p.module] = 1; own != alpha {
+			factors[p.module] = own / alpha
+			off++
+		}
+	}
+	if off > 0 {
+		m.warn("llama.cpp has one alpha for all modules: %d of %d B were multiplied to make up for it, and rounded", off, len(all))
+	}
+	return alpha, factors, nil
+}
+
+// readGGUF reads llama.cpp's adapter.
+func readGGUF(o Options) (*middle, error) {
+	if o.Base == nil {
+		return nil, fmt.Errorf("%w: a GGUF has the base's names and order of rows: give --base", ErrBase)
+	}
+	f, err := gguf.Open(o.From)
+	if err != nil {
+		return nil, err
+	}
+	m := &middle{values: map[string]any{"base_model_name_or_path": o.Base.Name, "task_type": "CAUSAL_LM"}, close: f.Close}
+	if err := m.fromGGUF(f, o); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *middle) fromGGUF(f *gguf.File, o Options) error {
+	if kind, _ := f.String(keyType); kind != "adapter" {
+		return fmt.Errorf("%w: %s is %q, not \"adapter\"", ErrForm, keyType, kind)
+	}
+	if kind, _ := f.String(keyAdapterType); kind != "lora" {
+		return fmt.Errorf("%w: %s is %q, not \"lora\"", ErrHold, keyAdapterType, kind)
+	}
+	c := o.Base.Config()
+	if a, _ := f.String("general.architecture"); a != models.GGUFArchitecture(c.Architecture) {
+		return fmt.Errorf("%w: it is for %q, the base is %s", ErrForm, a, c.Architecture)
+	}
+	if slices.Contains(f.Keys(), "adapter.alora.invocation_tokens") {
+		return fmt.Errorf("%w: activated LoRA begins in the middle of a sequence", ErrHold)
+	}
+	alpha, _ := f.Float(keyAlpha)
+	found := map[string]*pair{}
+	var all []*pair
+	for _, s := range o.Base.Sites() {
+		if s.Kind == models.LinearSite || s.Kind == models.EmbeddingSite {
+			p := &pair{module: s.Name, embedding: s.Kind == models.EmbeddingSite}
+			found[models.GGUFName(c.Architecture, s.Name+".weight")] = p
+		}
+	}
+	for _, t := range f.Tensors() {
+		name, isA := strings.CutSuffix(t.Name, ".lora_a")
+		var isB bool
+		if !isA {
+			name, isB = strings.CutSuffix(t.Name, ".lora_b")
+		}
+		p := found[name]
+		if p == nil || !isA && !isB {
+			return fmt.Errorf("%w %q is none of the base's", ErrTensor, t.Name)
+		}
+		out, err := m.plainFloat(t)
+		if err != nil {
+			return err
+		}
+		if isA {
+			if p.a = out; p.embedding {
+				p.a = turned(out)
+			}
+			continue
+		}
+		if p.b = out; !p.embedding {
+			if order := models.GGUFRows(c, p.module+".weight"); len(order) == out.Shape[0] {
+				p.b = rows(out, inverse(order))
+			}
+		}
+	}
+	for _, s := range o.Base.Sites() {
+		p := found[models.GGUFName(c.Architecture, s.Name+".weight")]
+		if p == nil || p.module != s.Name || p.a.Data == nil && p.b.Data == nil {
+			continue
+		}
+		if len(p.a.Shape) != 2 || len(p.b.Shape) != 2 || p.a.Shape[0] != p.b.Shape[1] {
+			return fmt.Errorf("%w: %s has the factors %v and %v", ErrTensor, s.Name, p.a.Shape, p.b.Shape)
+		}
+		all = append(all, p)
+	}
+	return m.alphas(all, alpha)
+}
+
+// alphas says alpha for each module: one for all, over each one's rank. A file
+// without alpha has scaling 1.
+func (m *middle) alphas(all []*pair, alpha float64) error {
+	one := alpha
+	if alpha == 0 {
+		for _, p := range all {
+			one = max(one, float64(p.rank()))
+		}
+	}
+	if err := m.fromPairs(all, one); err != nil {
+		return err
+	}
+	if ranks, ok := m.values["rank_pattern"]; ok && alpha == 0 {
+		m.values["alpha_pattern"] = ranks
+	}
+	return nil
+}
+
+// plainFloat is a tensor as safetensors holds it; quantised ones are widened.
+func (m *middle) plainFloat(t gguf.Tensor) (safetensors.Tensor, error) {
+	if len(t.Dims) != 2 {
+		return safetensors.Tensor{}, fmt.Errorf("%w %q has the dimensions %v", ErrTensor, t.Name, t.Dims)
+	}
+	out := safetensors.Tensor{Name: t.Name, Shape: t.Shape(), Data: t.Data}
+	w, err := t.Weight()
+	if err != nil {
+		return out, err
+	}
+	switch w.Format {
+	case kernels.F32:
+		out.DType = safetensors.F32
+	case kernels.F16:
+		out.DType = safetensors.F16
+	case kernels.BF16:
+		out.DType = safetensors.BF16
+	default:
+		m.warn("%s is %s and was widened to F32", t.Name, w.Format)
+		return safetensors.FromFloat32s(t.Name, out.Shape, w.Matrix().Data), nil
+	}
+	return out, nil
+}

@@ -17,6 +17,7 @@ sys.dont_write_bytecode = True
 
 import torch
 
+import adapterhub
 import bases
 import bitfit
 import bottleneck
@@ -31,6 +32,7 @@ PARTS = {
     "others": others.make_all,
     "bitfit": bitfit.make_all,
     "bottleneck": bottleneck.make_all,
+    "adapterhub": adapterhub.make_all,
     "training": training.make_all,
 }
 

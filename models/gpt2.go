@@ -55,6 +55,10 @@ func (m *gpt2) Forward(p *Pass, b *Batch, c *Cache) *Value {
 	at := m.positions.Forward(p, b, b.Positions)
 	x = sum(p, x, at)
 	for _, layer := range m.layers {
+		if p.recording && p.recompute {
+			x = p.block(x, func(x *Value) *Value { return layer.forward(p, b, c, x) })
+			continue
+		}
 		x = layer.forward(p, b, c, x)
 	}
 	x = gather(p, x, b.Out)

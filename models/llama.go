@@ -78,6 +78,10 @@ func (m *llama) Sites() Sites    { return m.sites }
 func (m *llama) Forward(p *Pass, b *Batch, c *Cache) *Value {
 	x := m.embed.Forward(p, b, b.Tokens)
 	for _, layer := range m.layers {
+		if p.recording && p.recompute {
+			x = p.block(x, func(x *Value) *Value { return layer.forward(p, b, c, x) })
+			continue
+		}
 		x = layer.forward(p, b, c, x)
 	}
 	x = gather(p, x, b.Out)

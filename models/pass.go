@@ -14,6 +14,7 @@ type Pass struct {
 	Pool *kernels.Pool
 
 	recording bool
+	recompute bool
 	tape      []operation
 	idle      []*Value // freed, ascending by capacity
 	deltas    deltaTask

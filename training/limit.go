@@ -26,6 +26,7 @@ func (r *Run) Plan() error {
 		if err != nil {
 			return err
 		}
+		t.Recompute = r.Checkpointing
 		r.plan = account(t.Account(plan.Run{Batch: r.largest()[0], Optimizer: optimizer}))
 		r.plan.Model = r.Base.Model.Config().WeightBytes + m.bytes() // the adapter is there to be weighed
 	case *Blocks:
@@ -72,6 +73,7 @@ func (r *Run) planBlocks(base *plan.Base, f *Blocks, optimizer string) (Account,
 		if r.Method == "lisa" || r.Method == "block-wise" {
 			t = base.TrainBlocks(sets[lowest], f.Outside)
 		}
+		t.Recompute = r.Checkpointing
 		a := account(t.Account(plan.Run{Batch: batch, Optimizer: optimizer}))
 		most.Gradients, most.Optimizer = max(most.Gradients, a.Gradients), max(most.Optimizer, a.Optimizer)
 		most.Activations = max(most.Activations, a.Activations)

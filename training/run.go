@@ -91,6 +91,7 @@ func (r *Run) open() error {
 	t := NewTrainer(r.pool, r.Base.Model, method)
 	t.Optimizer, t.Rate, t.Clip = o, r.LR, r.Clip
 	t.Schedule = Schedule{Kind: r.Schedule, Warmup: warmup, Steps: r.steps}
+	t.Recompute(r.Checkpointing)
 	t.Grouping = HuggingFace(r.Decay)
 	if r.PlusRatio > 0 {
 		t.Grouping = LoRAPlus(r.PlusRatio, r.PlusEmbedding, r.PlusDecay)

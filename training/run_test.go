@@ -243,35 +243,65 @@ func TestStartsAsNothing(t *testing.T) {
 // agree within 2 % in every category.
 func TestPlanHolds(t *testing.T) {
 	for _, method := range Methods() {
+		t.Run(method, func(t *testing.T) { planHolds(t, method, false) })
+		t.Run(method+"/checkpointing", func(t *testing.T) { planHolds(t, method, true) })
+	}
+}
+
+func planHolds(t *testing.T, method string, checkpointing bool) {
+	base := "llama-gqa"
+	if method == "bitfit" {
+		base = "gpt2"
+	}
+	c := tinyConfig(t, method)
+	c.Checkpointing = checkpointing
+	c.Interval, c.BlockInterval = 2, 2
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewRun(c, openTiny(t, base), &quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Plan(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Do(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range [][2]int{
+		{s.Plan.Model, s.Peak.Model}, {s.Plan.Gradients, s.Peak.Gradients}, {s.Plan.Optimizer, s.Peak.Optimizer}, {s.Plan.Activations, s.Peak.Activations},
+	} {
+		if off := float64(pair[0]-pair[1]) / float64(pair[1]+1); off < -0.02 || off > 0.02 {
+			t.Errorf("planned %+v, measured %+v", s.Plan, s.Peak)
+			break
+		}
+	}
+}
+
+// TestCheckpointingIsExact demands the same bits of a run that keeps one
+// activation a block, dropout included, and less memory.
+func TestCheckpointingIsExact(t *testing.T) {
+	for _, method := range []string{"full", "lora", "dora", "houlsby", "prefix", "ia3"} {
 		t.Run(method, func(t *testing.T) {
-			base := "llama-gqa"
-			if method == "bitfit" {
-				base = "gpt2"
-			}
 			c := tinyConfig(t, method)
-			c.Interval, c.BlockInterval = 2, 2
-			if err := c.Validate(); err != nil {
-				t.Fatal(err)
-			}
-			r, err := NewRun(c, openTiny(t, base), &quiet{})
+			plain, err := train(t, c, "llama-gqa", &quiet{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer r.Close()
-			if err := r.Plan(); err != nil {
-				t.Fatal(err)
-			}
-			s, err := r.Do(context.Background())
+			want := saved(t, c.Output)
+			c.Checkpointing, c.Output = true, filepath.Join(t.TempDir(), "out")
+			less, err := train(t, c, "llama-gqa", &quiet{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, pair := range [][2]int{
-				{s.Plan.Model, s.Peak.Model}, {s.Plan.Gradients, s.Peak.Gradients}, {s.Plan.Optimizer, s.Peak.Optimizer}, {s.Plan.Activations, s.Peak.Activations},
-			} {
-				if off := float64(pair[0]-pair[1]) / float64(pair[1]+1); off < -0.02 || off > 0.02 {
-					t.Errorf("planned %+v, measured %+v", s.Plan, s.Peak)
-					break
-				}
+			if !bytes.Equal(saved(t, c.Output), want) {
+				t.Error("the result has other bits")
+			}
+			if less.Peak.Activations >= plain.Peak.Activations {
+				t.Errorf("activations take %d bytes, without it %d", less.Peak.Activations, plain.Peak.Activations)
 			}
 		})
 	}

@@ -128,5 +128,9 @@ func total(v []float64) float64 {
 	return sum
 }
 
+// Recompute has the forward pass keep one activation a block and compute the
+// others a second time: the same bits in less memory.
+func (t *Trainer) Recompute(on bool) { t.pass.Recompute(on) }
+
 // Live is the memory of activations in use, and its peak, in bytes.
 func (t *Trainer) Live() (now, peak int) { return t.pass.Live() }

@@ -77,7 +77,11 @@ func (t *Trained) Activations(batch Batch) (Live, bool) {
 	r.kv = batch.blocks(t.prefix + t.virtual)
 	x := r.embed()
 	for range t.base.config.Layers {
-		x = r.block(x)
+		if t.Recompute {
+			x = r.recomputed(x)
+		} else {
+			x = r.block(x)
+		}
 	}
 	h := r.final(x, batch.predicting())
 	r.loss(h)
@@ -114,6 +118,28 @@ func (r *replay) lookup() *value {
 	if r.tracks(y, at.weight || at.embedding) {
 		r.onBackward(y, func() {})
 	}
+	return y
+}
+
+// recomputed is models.Pass.block: the tape keeps x alone.
+func (r *replay) recomputed(x *value) *value {
+	site, mark := r.next, len(r.operations)
+	r.keep(x)
+	y := r.block(x)
+	r.discard(mark)
+	if y.tracks {
+		r.onBackward(y, func() {
+			next, mark := r.next, len(r.operations)
+			r.next = site
+			r.keep(x)
+			again := r.block(x)
+			r.gradient(again)
+			r.free(again)
+			r.unwind(mark)
+			r.next = next
+		}, x)
+	}
+	r.free(x)
 	return y
 }
 

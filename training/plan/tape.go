@@ -132,3 +132,11 @@ func (t *tape) unwind(mark int) {
 	t.operations = t.operations[:mark]
 	t.backward = was
 }
+
+// discard is Pass.unwind without running the operations.
+func (t *tape) discard(mark int) {
+	for i := len(t.operations) - 1; i >= mark; i-- {
+		t.free(t.operations[i].kept...)
+	}
+	t.operations = t.operations[:mark]
+}

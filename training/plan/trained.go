@@ -16,6 +16,8 @@ type Trained struct {
 	Tensors []Tensor
 	// Adapter tells that the tensors are an adapter's and not the base's own.
 	Adapter bool
+	// Recompute tells that the tape keeps one activation a block.
+	Recompute bool
 
 	base    *Base
 	dropout float64

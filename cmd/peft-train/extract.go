@@ -45,7 +45,7 @@ func (e *extractCommand) Run(c console) error {
 			}
 			high = max(high, m.Rank)
 		}
-		t.row(layerName(layer), fmt.Sprint(n), fmt.Sprintf("%d-%d", low, high), fmt.Sprintf("%.4f", r.Layers[layer]))
+		t.row(layerName(layer), fmt.Sprint(n), fmt.Sprintf("%d-%d", low, high), fmt.Sprintf("%.3g", r.Layers[layer]))
 	}
 	if err := t.write(c.out); err != nil {
 		return err
@@ -56,7 +56,7 @@ func (e *extractCommand) Run(c console) error {
 	if len(r.Left) > 0 {
 		fmt.Fprintf(c.err, "warning: these differ too, and are not in the adapter: %s\n", strings.Join(r.Left, " "))
 	}
-	_, err = fmt.Fprintf(c.out, "\n%s: %s parameters, %d biases; error %.4f of the difference (Frobenius)\n"+
+	_, err = fmt.Fprintf(c.out, "\n%s: %s parameters, %d biases; error %.3g of the difference (Frobenius)\n"+
 		"a logit is off by %.3g at most, the base's by %.3g, of %.3g\n",
 		e.Output, grouped(r.Parameters), r.Biases, r.Error, r.Difference, r.Before, r.Scale)
 	return err

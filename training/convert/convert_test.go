@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -186,6 +187,37 @@ func TestGGUF(t *testing.T) {
 			defer closeB()
 			same(t, a, b)
 		})
+	}
+}
+
+// TestLlamaCpp holds the tensors against those of llama.cpp's own converter.
+func TestLlamaCpp(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.gguf")
+	if _, err := Convert(Options{From: modeltest.Goldens(t, "llama-gqa", "adapters", "lora-all-linear"), To: file, Base: shape(t, "llama-gqa")}); err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := gguf.Open(modeltest.Goldens(t, "llama-gqa", "llamacpp", "lora-all-linear.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	ours, err := gguf.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	if a, b := len(ours.Tensors()), len(theirs.Tensors()); a != b {
+		t.Errorf("%d tensors, llama.cpp has %d", a, b)
+	}
+	for _, want := range theirs.Tensors() {
+		got, err := ours.Tensor(want.Name)
+		if err != nil || got.Type != want.Type || !slices.Equal(got.Dims, want.Dims) || !bytes.Equal(got.Data, want.Data) {
+			t.Errorf("%s differs: %v", want.Name, err)
+		}
+	}
+	a, _ := ours.Float("adapter.lora.alpha")
+	if b, ok := theirs.Float("adapter.lora.alpha"); a != b || !ok {
+		t.Errorf("alpha is %v, llama.cpp's %v", a, b)
 	}
 }
 

@@ -106,10 +106,15 @@ func (m *middle) fromPairs(all []*pair, alpha float64) error {
 		m.values["rank_pattern"] = ranks
 	}
 	m.values["bias"], m.values["inference_mode"], m.values["init_lora_weights"] = "none", true, true
+	m.values["fan_in_fan_out"] = slices.ContainsFunc(all, func(p *pair) bool { return conv1D(p.module) })
 	m.target(all)
 	m.add(all)
 	return nil
 }
+
+// conv1D reports whether a module is one of GPT-2's, which keep W transposed:
+// PEFT's fan_in_fan_out.
+func conv1D(module string) bool { return strings.HasPrefix(module, "transformer.h.") }
 
 // number is an integer where it is one, as PEFT writes alpha.
 func number(v float64) any {

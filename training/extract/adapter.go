@@ -32,6 +32,7 @@ func (j *job) settings() map[string]any {
 		}
 		values["rank_pattern"], values["alpha_pattern"] = ranks, ranks
 	}
+	values["fan_in_fan_out"] = slices.ContainsFunc(j.found, func(f factored) bool { return j.base.Sites()[f.site].Conv1D })
 	if j.differ {
 		values["bias"] = "all"
 	}

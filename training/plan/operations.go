@@ -17,13 +17,13 @@ func (r *replay) linear(x *value) *value {
 		r.onBackward(in, func() { r.gradient(x) }, x)
 	}
 	var steps []func()
-	var values []*value
+	var values, own []*value
 	step := func(back func(), v ...*value) {
 		steps, values = append(steps, back), append(values, v...)
 	}
 	switch {
 	case at.rank > 0:
-		r.lowRank(at, in, y, step)
+		own = r.lowRank(at, in, y, step)
 	case at.output:
 		step(func() { r.scratch(1, y.cols) }, in, y)
 	case at.whole:
@@ -44,7 +44,8 @@ func (r *replay) linear(x *value) *value {
 			for _, back := range slices.Backward(steps) {
 				back()
 			}
-		}, values...)
+		}, append(values, own...)...)
+		r.free(own...)
 	}
 	if in != x {
 		r.free(in)
@@ -54,7 +55,8 @@ func (r *replay) linear(x *value) *value {
 
 // lowRank is the recording of LoRA and DoRA, which keep their input and the
 // shrunk rows t; DoRA its output too or, under dropout, what the gain divides.
-func (r *replay) lowRank(at *placed, x, y *value, step func(func(), ...*value)) {
+// It returns those of its own that pass to the tape.
+func (r *replay) lowRank(at *placed, x, y *value, step func(func(), ...*value)) []*value {
 	dropped := r.t.dropout > 0
 	if dropped {
 		r.scratch(x.rows, x.cols)
@@ -78,13 +80,11 @@ func (r *replay) lowRank(at *placed, x, y *value, step func(func(), ...*value)) 
 			if in != nil {
 				r.free(in)
 			}
-			r.free(t)
 		}, x)
 	case !dropped:
 		step(func() {
 			r.scratch(2, y.cols)
 			low(false)
-			r.free(t)
 		}, x, y)
 	default:
 		u := r.make(x.rows, y.cols)
@@ -97,9 +97,11 @@ func (r *replay) lowRank(at *placed, x, y *value, step func(func(), ...*value)) 
 			if x.tracks {
 				r.scratch(x.rows, x.cols)
 			}
-			r.free(through, t, u)
+			r.free(through)
 		}, x)
+		return []*value{t, u}
 	}
+	return []*value{t}
 }
 
 // scratch makes a Value and frees it.
@@ -204,17 +206,20 @@ func (r *replay) residual(x, h *value, at *placed) *value {
 		if r.t.dropout > 0 {
 			r.free(r.bottleneck(h, at)...)
 		}
-		values = append(values, x)
+		values = append(values, x, was)
 	}
 	y := r.make(x.rows, x.cols)
 	if r.tracks(y, at.down > 0, x, h) {
 		r.onBackward(y, func() {
 			r.gradient(x)
 			if was != nil {
-				r.bottleneckBackward(h, was, at)
+				r.bottleneckBackward(h, at)
 			}
 			r.gradient(h)
 		}, values...)
+		if was != nil {
+			r.free(was)
+		}
 	}
 	r.free(x, h)
 	return y
@@ -227,7 +232,7 @@ func (r *replay) bottleneck(h *value, at *placed) []*value {
 	}
 }
 
-func (r *replay) bottleneckBackward(h, was *value, at *placed) {
+func (r *replay) bottleneckBackward(h *value, at *placed) {
 	forward := r.bottleneck(h, at)
 	du := r.make(h.rows, h.cols)
 	normGrad := func() {
@@ -247,5 +252,4 @@ func (r *replay) bottleneckBackward(h, was *value, at *placed) {
 	}
 	r.free(du, da, dt)
 	r.free(forward...)
-	r.free(was)
 }

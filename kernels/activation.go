@@ -56,7 +56,7 @@ func (a Activation) String() string { return activations[a].name }
 
 // Apply sets dst = act(x). dst may be x.
 func (a Activation) Apply(dst, x []float32) {
-	if v := active.vectors; v != nil && v.apply[a] != nil && len(x) > 0 {
+	if v := active.vectors; v != nil && a != Identity && len(x) > 0 {
 		v.apply[a](&dst[:len(x)][0], &x[0], len(x))
 		return
 	}
@@ -68,7 +68,7 @@ func (a Activation) Apply(dst, x []float32) {
 
 // Gate sets dst = act(gate) ⊙ up. dst may be gate or up.
 func (a Activation) Gate(dst, gate, up []float32) {
-	if v := active.vectors; v != nil && v.gate[a] != nil && len(gate) > 0 {
+	if v := active.vectors; v != nil && a != Identity && len(gate) > 0 {
 		v.gate[a](&dst[:len(gate)][0], &gate[0], &up[:len(gate)][0], len(gate))
 		return
 	}
@@ -80,7 +80,7 @@ func (a Activation) Gate(dst, gate, up []float32) {
 
 // Derivative sets dst = act′(x). dst may be x.
 func (a Activation) Derivative(dst, x []float32) {
-	if v := active.vectors; v != nil && v.derivative[a] != nil && len(x) > 0 {
+	if v := active.vectors; v != nil && a != Identity && len(x) > 0 {
 		v.derivative[a](&dst[:len(x)][0], &x[0], len(x))
 		return
 	}

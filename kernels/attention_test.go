@@ -98,6 +98,7 @@ func TestAttend(t *testing.T) {
 			{Heads: 24, Scale: 0.3, Causal: true},
 			{Heads: 3, Scale: 4, Causal: true}, // the maximum moves far
 		} {
+			// A score's error grows with the scores.
 			tolerance := 2e-6 * max(1, 32*float64(a.Scale))
 			for _, d := range []int{7, 16, 32, 40, 64, 80, 96, 128} {
 				c := newAttended(rng, a, 3, d, [][2]int{{0, 70}, {31, 1}, {64, 5}, {0, 1}, {3, 33}})

@@ -30,7 +30,7 @@ const (
 	opRopeGrad
 )
 
-func (t *gradTask) Part(_ *Worker, part int) {
+func (t *gradTask) Part(w *Worker, part int) {
 	from := part * t.step
 	to := min(from+t.step, t.n)
 	switch t.op {
@@ -50,7 +50,7 @@ func (t *gradTask) Part(_ *Worker, part int) {
 		case opLayerNormGrad:
 			t.mean[r], t.rstd[r] = layerNormGrad(t.dx, r, t.dy.Row(r), t.x.Row(r), t.weight, t.eps)
 		case opGateGrad:
-			gateGrad(t.dx.Row(r), t.dz.Row(r), t.dy.Row(r), t.x.Row(r), t.z.Row(r), t.act)
+			gateGrad(w, t.dx.Row(r), t.dz.Row(r), t.dy.Row(r), t.x.Row(r), t.z.Row(r), t.act)
 		case opActivateGrad:
 			t.act.Derivative(t.z.Row(r), t.x.Row(r))
 			Mul(t.z.Row(r), t.dy.Row(r))
@@ -68,6 +68,14 @@ func (p *Pool) overGrad(n, size int, t gradTask) {
 	p.Run((n+t.step-1)/t.step, &t)
 }
 
+// overColumns splits columns, over which each part walks the rows in order, as
+// wide as the threads allow.
+func (p *Pool) overColumns(n int, t gradTask) {
+	t.n = n
+	t.step = max(64, (n/(2*p.Threads())+63)&^63)
+	p.Run((n+t.step-1)/t.step, &t)
+}
+
 // NormGrad is the gradient of RMSNorm (rms) or LayerNorm: it adds to dx, and
 // to dw and db where they are not empty. dx may be empty. rows holds two
 // scratch values a row.
@@ -81,7 +89,7 @@ func (p *Pool) NormGrad(dx, dy, x Matrix, weight []float32, eps float32, rms boo
 	clear(mean)
 	p.overGrad(x.Rows, x.Cols, gradTask{op: op, dx: dx, dy: dy, x: x, weight: weight, eps: eps, mean: mean, rstd: rstd})
 	if len(dw) > 0 {
-		p.overGrad(x.Cols, x.Rows, gradTask{op: opNormWeightGrad, dw: dw, db: db, dy: dy, x: x, mean: mean, rstd: rstd})
+		p.overColumns(x.Cols, gradTask{op: opNormWeightGrad, dw: dw, db: db, dy: dy, x: x, mean: mean, rstd: rstd})
 	}
 }
 
@@ -108,7 +116,7 @@ func (p *Pool) RopeGrad(dx, dy Matrix, rope *Rope, positions []int32) {
 // ColumnSums adds the sum of dy's rows to db: the gradient of a bias. Rows are
 // summed in order.
 func (p *Pool) ColumnSums(db []float32, dy Matrix) {
-	p.overGrad(dy.Cols, dy.Rows, gradTask{op: opColumnSums, db: db, dy: dy})
+	p.overColumns(dy.Cols, gradTask{op: opColumnSums, db: db, dy: dy})
 }
 
 // rmsNormGrad adds to row r of dx and returns 1/rms(x).
@@ -118,6 +126,11 @@ func rmsNormGrad(dx Matrix, r int, dy, x, weight []float32, eps float32) float32
 	n := float64(len(x))
 	s := 1 / math.Sqrt(float64(Dot(x, x))/n+float64(eps))
 	if dx.Empty() {
+		return float32(s)
+	}
+	if v := active.vectors; v != nil {
+		b := float64(v.dot3(&weight[0], &dy[0], &x[0], 0, len(x))) * s / n
+		v.normGrad(&dx.Row(r)[0], &dy[0], &x[0], &weight[0], 0, float32(s), 0, float32(b), len(x))
 		return float32(s)
 	}
 	var sum float64
@@ -135,6 +148,16 @@ func rmsNormGrad(dx Matrix, r int, dy, x, weight []float32, eps float32) float32
 // layerNormGrad adds to row r of dx and returns mean(x) and 1/σ(x).
 func layerNormGrad(dx Matrix, r int, dy, x, weight []float32, eps float32) (mean, rstd float32) {
 	n := float64(len(x))
+	if v := active.vectors; v != nil {
+		mean = float32(float64(v.sum(&x[0], len(x))) / n)
+		s := 1 / math.Sqrt(float64(v.spread(&x[0], mean, len(x)))/n+float64(eps))
+		if !dx.Empty() {
+			a := v.dot(&weight[0], &dy[0], len(x)) / float32(n)
+			b := float64(v.dot3(&weight[0], &dy[0], &x[0], mean, len(x))) * s / n
+			v.normGrad(&dx.Row(r)[0], &dy[0], &x[0], &weight[0], mean, float32(s), a, float32(b), len(x))
+		}
+		return mean, float32(s)
+	}
 	var sum float64
 	for _, v := range x {
 		sum += float64(v)
@@ -165,6 +188,10 @@ func layerNormGrad(dx Matrix, r int, dy, x, weight []float32, eps float32) (mean
 func normWeightGrad(dw, db []float32, dy, x Matrix, mean, rstd []float32, from, to int) {
 	for r := range dy.Rows {
 		g, v := dy.Row(r), x.Row(r)
+		if k := active.vectors; k != nil {
+			k.normWeightGrad(&dw[from], &g[from], &v[from], mean[r], rstd[r], to-from)
+			continue
+		}
 		for i := from; i < to; i++ {
 			dw[i] += g[i] * ((v[i] - mean[r]) * rstd[r])
 		}
@@ -177,15 +204,11 @@ func normWeightGrad(dw, db []float32, dy, x Matrix, mean, rstd []float32, from, 
 	}
 }
 
-func gateGrad(dgate, dup, dy, gate, up []float32, act Activation) {
-	var f, d [64]float32
-	for from := 0; from < len(dy); from += len(f) {
-		to := min(from+len(f), len(dy))
-		act.Apply(f[:to-from], gate[from:to])
-		act.Derivative(d[:to-from], gate[from:to])
-		for i := from; i < to; i++ {
-			dgate[i] += dy[i] * up[i] * d[i-from]
-			dup[i] += dy[i] * f[i-from]
-		}
-	}
+func gateGrad(w *Worker, dgate, dup, dy, gate, up []float32, act Activation) {
+	f := w.Scratch(len(dy))
+	act.Apply(f, gate)
+	mulAdd(dup, dy, f)
+	act.Derivative(f, gate)
+	Mul(f, up)
+	mulAdd(dgate, dy, f)
 }

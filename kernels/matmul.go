@@ -179,9 +179,7 @@ func weightGradPortable(_ *Worker, dw, dy, x Matrix) {
 func Dot(a, b []float32) float32 {
 	b = b[:len(a)]
 	if v := active.vectors; v != nil && len(a) > 0 {
-		var s float32
-		v.dot(&s, 0, &a[0], 0, &b[0], 0, len(a), 0)
-		return s
+		return v.dot(&a[0], &b[0], len(a))
 	}
 	return dotPortable(a, b)
 }

@@ -43,7 +43,7 @@ func (r *Rope) rotate(row []float32, position int, sign float32) {
 	half := r.Dim / 2
 	cos := r.cos[position*half:][:half]
 	sin := r.sin[position*half:][:half]
-	if v := active.vectors; v != nil && half > 0 && half%v.lanes == 0 && len(row) > 0 {
+	if v := active.vectors; v != nil && half > 0 && len(row) > 0 {
 		v.rope(&row[0], &cos[0], &sin[0], half, len(row)/r.HeadDim, 4*r.HeadDim, sign)
 		return
 	}

@@ -5,13 +5,13 @@
 #include "textflag.h"
 
 // func siluAVX2(dst *float32, x *float32, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·siluAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	SUBQ $0x08, DX
-	JLT  tail
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (CX), Y0
@@ -44,17 +44,20 @@ loop:
 	VADDPS       f3f800000<>+0(SB), Y4, Y4
 	VDIVPS       Y4, Y0, Y4
 	VMOVUPS      Y4, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
 	SUBQ         $0x08, DX
 	JGE          loop
 
-tail:
+loopPast:
 	ADDQ         $0x08, DX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), BX
-	NEGQ         DX
-	VMOVUPS      32(BX)(DX*4), Y0
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMULPS       fbf800000<>+0(SB), Y1, Y2
 	VCMPPS       $0x1e, f42b17217<>+0(SB), Y2, Y3
@@ -361,14 +364,14 @@ DATA tailMask<>+60(SB)/4, $0x00000000
 GLOBL tailMask<>(SB), RODATA|NOPTR, $64
 
 // func siluGateAVX2(dst *float32, x *float32, up *float32, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·siluGateAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
-	MOVQ n+24(FP), DX
-	MOVQ up+16(FP), BX
-	SUBQ $0x08, DX
-	JLT  tail
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $0x08, BX
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (CX), Y0
@@ -400,21 +403,24 @@ loop:
 	VBLENDVPS    Y2, Y1, Y4, Y4
 	VADDPS       f3f800000<>+0(SB), Y4, Y4
 	VDIVPS       Y4, Y0, Y4
-	VMOVUPS      (BX), Y0
+	VMOVUPS      (DX), Y0
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
-	ADDQ         $0x20, BX
-	SUBQ         $0x08, DX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x08, BX
 	JGE          loop
 
-tail:
-	ADDQ         $0x08, DX
+loopPast:
+	ADDQ         $0x08, BX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), SI
-	NEGQ         DX
-	VMOVUPS      32(SI)(DX*4), Y0
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQLT      BX, SI
+	NEGQ         SI
+	LEAQ         tailMask<>+0(SB), BX
+	VMOVUPS      32(BX)(SI*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMULPS       fbf800000<>+0(SB), Y1, Y2
 	VCMPPS       $0x1e, f42b17217<>+0(SB), Y2, Y3
@@ -444,7 +450,7 @@ tail:
 	VBLENDVPS    Y3, Y2, Y5, Y5
 	VADDPS       f3f800000<>+0(SB), Y5, Y5
 	VDIVPS       Y5, Y1, Y5
-	VMASKMOVPS   (BX), Y0, Y1
+	VMASKMOVPS   (DX), Y0, Y1
 	VMULPS       Y1, Y5, Y5
 	VMASKMOVPS   Y5, Y0, (AX)
 
@@ -453,13 +459,13 @@ done:
 	RET
 
 // func geluAVX2(dst *float32, x *float32, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·geluAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	SUBQ $0x08, DX
-	JLT  tail
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (CX), Y0
@@ -509,20 +515,25 @@ loop:
 	VMULPS       f3f000000<>+0(SB), Y5, Y5
 	VMOVUPS      f3f800000<>+0(SB), Y1
 	VSUBPS       Y5, Y1, Y1
-	VBLENDVPS    Y0, Y5, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VCMPPS       $0x11, Y2, Y0, Y2
+	VBLENDVPS    Y2, Y5, Y1, Y1
 	VMULPS       Y0, Y1, Y1
 	VMOVUPS      Y1, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
 	SUBQ         $0x08, DX
 	JGE          loop
 
-tail:
+loopPast:
 	ADDQ         $0x08, DX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), BX
-	NEGQ         DX
-	VMOVUPS      32(BX)(DX*4), Y0
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMOVUPS      f3f800000<>+0(SB), Y3
 	VANDPS       i7fffffff<>+0(SB), Y1, Y2
@@ -570,7 +581,9 @@ tail:
 	VMULPS       f3f000000<>+0(SB), Y6, Y6
 	VMOVUPS      f3f800000<>+0(SB), Y2
 	VSUBPS       Y6, Y2, Y2
-	VBLENDVPS    Y1, Y6, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VCMPPS       $0x11, Y3, Y1, Y3
+	VBLENDVPS    Y3, Y6, Y2, Y2
 	VMULPS       Y1, Y2, Y2
 	VMASKMOVPS   Y2, Y0, (AX)
 
@@ -795,14 +808,14 @@ DATA fbfa1fc4e<>+60(SB)/4, $0xbfa1fc4e
 GLOBL fbfa1fc4e<>(SB), RODATA|NOPTR, $64
 
 // func geluGateAVX2(dst *float32, x *float32, up *float32, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·geluGateAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
-	MOVQ n+24(FP), DX
-	MOVQ up+16(FP), BX
-	SUBQ $0x08, DX
-	JLT  tail
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $0x08, BX
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (CX), Y0
@@ -852,23 +865,28 @@ loop:
 	VMULPS       f3f000000<>+0(SB), Y5, Y5
 	VMOVUPS      f3f800000<>+0(SB), Y1
 	VSUBPS       Y5, Y1, Y1
-	VBLENDVPS    Y0, Y5, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VCMPPS       $0x11, Y2, Y0, Y2
+	VBLENDVPS    Y2, Y5, Y1, Y1
 	VMULPS       Y0, Y1, Y1
-	VMOVUPS      (BX), Y0
+	VMOVUPS      (DX), Y0
 	VMULPS       Y0, Y1, Y1
 	VMOVUPS      Y1, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
-	ADDQ         $0x20, BX
-	SUBQ         $0x08, DX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x08, BX
 	JGE          loop
 
-tail:
-	ADDQ         $0x08, DX
+loopPast:
+	ADDQ         $0x08, BX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), SI
-	NEGQ         DX
-	VMOVUPS      32(SI)(DX*4), Y0
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQLT      BX, SI
+	NEGQ         SI
+	LEAQ         tailMask<>+0(SB), BX
+	VMOVUPS      32(BX)(SI*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMOVUPS      f3f800000<>+0(SB), Y3
 	VANDPS       i7fffffff<>+0(SB), Y1, Y2
@@ -916,9 +934,11 @@ tail:
 	VMULPS       f3f000000<>+0(SB), Y6, Y6
 	VMOVUPS      f3f800000<>+0(SB), Y2
 	VSUBPS       Y6, Y2, Y2
-	VBLENDVPS    Y1, Y6, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VCMPPS       $0x11, Y3, Y1, Y3
+	VBLENDVPS    Y3, Y6, Y2, Y2
 	VMULPS       Y1, Y2, Y2
-	VMASKMOVPS   (BX), Y0, Y1
+	VMASKMOVPS   (DX), Y0, Y1
 	VMULPS       Y1, Y2, Y2
 	VMASKMOVPS   Y2, Y0, (AX)
 
@@ -927,13 +947,13 @@ done:
 	RET
 
 // func geluTanhAVX2(dst *float32, x *float32, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·geluTanhAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	SUBQ $0x08, DX
-	JLT  tail
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (CX), Y0
@@ -969,17 +989,20 @@ loop:
 	VADDPS       f3f800000<>+0(SB), Y4, Y4
 	VDIVPS       Y4, Y0, Y4
 	VMOVUPS      Y4, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
 	SUBQ         $0x08, DX
 	JGE          loop
 
-tail:
+loopPast:
 	ADDQ         $0x08, DX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), BX
-	NEGQ         DX
-	VMOVUPS      32(BX)(DX*4), Y0
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMULPS       Y1, Y1, Y2
 	VMULPS       fbd922279<>+0(SB), Y2, Y2
@@ -1055,14 +1078,14 @@ DATA fbfcc422a<>+60(SB)/4, $0xbfcc422a
 GLOBL fbfcc422a<>(SB), RODATA|NOPTR, $64
 
 // func geluTanhGateAVX2(dst *float32, x *float32, up *float32, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·geluTanhGateAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
-	MOVQ n+24(FP), DX
-	MOVQ up+16(FP), BX
-	SUBQ $0x08, DX
-	JLT  tail
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $0x08, BX
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (CX), Y0
@@ -1097,21 +1120,24 @@ loop:
 	VBLENDVPS    Y2, Y1, Y4, Y4
 	VADDPS       f3f800000<>+0(SB), Y4, Y4
 	VDIVPS       Y4, Y0, Y4
-	VMOVUPS      (BX), Y0
+	VMOVUPS      (DX), Y0
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
-	ADDQ         $0x20, BX
-	SUBQ         $0x08, DX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x08, BX
 	JGE          loop
 
-tail:
-	ADDQ         $0x08, DX
+loopPast:
+	ADDQ         $0x08, BX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), SI
-	NEGQ         DX
-	VMOVUPS      32(SI)(DX*4), Y0
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQLT      BX, SI
+	NEGQ         SI
+	LEAQ         tailMask<>+0(SB), BX
+	VMOVUPS      32(BX)(SI*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMULPS       Y1, Y1, Y2
 	VMULPS       fbd922279<>+0(SB), Y2, Y2
@@ -1144,7 +1170,7 @@ tail:
 	VBLENDVPS    Y3, Y2, Y5, Y5
 	VADDPS       f3f800000<>+0(SB), Y5, Y5
 	VDIVPS       Y5, Y1, Y5
-	VMASKMOVPS   (BX), Y0, Y1
+	VMASKMOVPS   (DX), Y0, Y1
 	VMULPS       Y1, Y5, Y5
 	VMASKMOVPS   Y5, Y0, (AX)
 
@@ -1153,13 +1179,13 @@ done:
 	RET
 
 // func sigmoidAVX2(dst *float32, x *float32, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	SUBQ $0x08, DX
-	JLT  tail
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (CX), Y0
@@ -1193,17 +1219,20 @@ loop:
 	VMOVUPS      f3f800000<>+0(SB), Y0
 	VDIVPS       Y3, Y0, Y0
 	VMOVUPS      Y0, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
 	SUBQ         $0x08, DX
 	JGE          loop
 
-tail:
+loopPast:
 	ADDQ         $0x08, DX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), BX
-	NEGQ         DX
-	VMOVUPS      32(BX)(DX*4), Y0
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMULPS       fbf800000<>+0(SB), Y1, Y1
 	VCMPPS       $0x1e, f42b17217<>+0(SB), Y1, Y2
@@ -1240,14 +1269,701 @@ done:
 	VZEROUPPER
 	RET
 
+// func sigmoidGateAVX2(dst *float32, x *float32, up *float32, n int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·sigmoidGateAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $0x08, BX
+	JLT  loopPast
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMULPS       fbf800000<>+0(SB), Y0, Y0
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y0, Y1
+	VMOVUPS      f42b17217<>+0(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      f4b400000<>+0(SB), Y3
+	VMOVUPS      f3ab6da75<>+0(SB), Y4
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y0, Y5
+	VMOVUPS      fc2aeac4f<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y0, Y3
+	VSUBPS       f4b400000<>+0(SB), Y3, Y2
+	VFNMADD231PS f3f317218<>+0(SB), Y2, Y0
+	VFNMADD231PS fb102e308<>+0(SB), Y2, Y0
+	VFMADD213PS  f3c091def<>+0(SB), Y0, Y4
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y0, Y4
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800000<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800000<>+0(SB), Y0, Y4
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y3
+	VANDNPS      Y3, Y5, Y3
+	VCMPPS       $0x03, Y0, Y0, Y2
+	VBLENDVPS    Y2, Y0, Y3, Y3
+	VMOVUPS      f7f800000<>+0(SB), Y0
+	VBLENDVPS    Y1, Y0, Y3, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VMOVUPS      f3f800000<>+0(SB), Y0
+	VDIVPS       Y3, Y0, Y0
+	VMOVUPS      (DX), Y1
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x08, BX
+	JGE          loop
+
+loopPast:
+	ADDQ         $0x08, BX
+	JEQ          done
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQLT      BX, SI
+	NEGQ         SI
+	LEAQ         tailMask<>+0(SB), BX
+	VMOVUPS      32(BX)(SI*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMULPS       fbf800000<>+0(SB), Y1, Y1
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y1, Y2
+	VMOVUPS      f42b17217<>+0(SB), Y3
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      f4b400000<>+0(SB), Y4
+	VMOVUPS      f3ab6da75<>+0(SB), Y5
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y1, Y6
+	VMOVUPS      fc2aeac4f<>+0(SB), Y3
+	VMAXPS       Y1, Y3, Y1
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y1, Y4
+	VSUBPS       f4b400000<>+0(SB), Y4, Y3
+	VFNMADD231PS f3f317218<>+0(SB), Y3, Y1
+	VFNMADD231PS fb102e308<>+0(SB), Y3, Y1
+	VFMADD213PS  f3c091def<>+0(SB), Y1, Y5
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y1, Y5
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y1, Y5
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y5
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y5
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y5
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y4
+	VANDNPS      Y4, Y6, Y4
+	VCMPPS       $0x03, Y1, Y1, Y3
+	VBLENDVPS    Y3, Y1, Y4, Y4
+	VMOVUPS      f7f800000<>+0(SB), Y1
+	VBLENDVPS    Y2, Y1, Y4, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VDIVPS       Y4, Y1, Y1
+	VMASKMOVPS   (DX), Y0, Y2
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func tanhAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  loopPast
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMOVUPS      fbbbaf0ea<>+0(SB), Y4
+	VANDPS       i7fffffff<>+0(SB), Y0, Y1
+	VANDPS       i80000000<>+0(SB), Y0, Y2
+	VMULPS       Y0, Y0, Y3
+	VFMADD213PS  f3ca9134e<>+0(SB), Y3, Y4
+	VFMADD213PS  fbd5c1e2d<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e088393<>+0(SB), Y3, Y4
+	VFMADD213PS  fbeaaaa99<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y4, Y4
+	VFMADD213PS  Y0, Y0, Y4
+	VMOVUPS      f3f200000<>+0(SB), Y0
+	VCMPPS       $0x11, Y0, Y1, Y0
+	VADDPS       Y1, Y1, Y1
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y1, Y3
+	VMOVUPS      f42b17217<>+0(SB), Y5
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      f4b400000<>+0(SB), Y6
+	VMOVUPS      f3ab6da75<>+0(SB), Y7
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y1, Y8
+	VMOVUPS      fc2aeac4f<>+0(SB), Y5
+	VMAXPS       Y1, Y5, Y1
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y1, Y6
+	VSUBPS       f4b400000<>+0(SB), Y6, Y5
+	VFNMADD231PS f3f317218<>+0(SB), Y5, Y1
+	VFNMADD231PS fb102e308<>+0(SB), Y5, Y1
+	VFMADD213PS  f3c091def<>+0(SB), Y1, Y7
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y1, Y7
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y1, Y7
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y7
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y7
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y7
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y6
+	VANDNPS      Y6, Y8, Y6
+	VCMPPS       $0x03, Y1, Y1, Y5
+	VBLENDVPS    Y5, Y1, Y6, Y6
+	VMOVUPS      f7f800000<>+0(SB), Y1
+	VBLENDVPS    Y3, Y1, Y6, Y6
+	VMOVUPS      f40000000<>+0(SB), Y1
+	VADDPS       f3f800000<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y1, Y6
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VSUBPS       Y6, Y1, Y1
+	VORPS        Y2, Y1, Y1
+	VBLENDVPS    Y0, Y4, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+loopPast:
+	ADDQ         $0x08, DX
+	JEQ          done
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMOVUPS      fbbbaf0ea<>+0(SB), Y5
+	VANDPS       i7fffffff<>+0(SB), Y1, Y2
+	VANDPS       i80000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  f3ca9134e<>+0(SB), Y4, Y5
+	VFMADD213PS  fbd5c1e2d<>+0(SB), Y4, Y5
+	VFMADD213PS  f3e088393<>+0(SB), Y4, Y5
+	VFMADD213PS  fbeaaaa99<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD213PS  Y1, Y1, Y5
+	VMOVUPS      f3f200000<>+0(SB), Y1
+	VCMPPS       $0x11, Y1, Y2, Y1
+	VADDPS       Y2, Y2, Y2
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y2, Y4
+	VMOVUPS      f42b17217<>+0(SB), Y6
+	VMINPS       Y2, Y6, Y2
+	VMOVUPS      f4b400000<>+0(SB), Y7
+	VMOVUPS      f3ab6da75<>+0(SB), Y8
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y2, Y9
+	VMOVUPS      fc2aeac4f<>+0(SB), Y6
+	VMAXPS       Y2, Y6, Y2
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y2, Y7
+	VSUBPS       f4b400000<>+0(SB), Y7, Y6
+	VFNMADD231PS f3f317218<>+0(SB), Y6, Y2
+	VFNMADD231PS fb102e308<>+0(SB), Y6, Y2
+	VFMADD213PS  f3c091def<>+0(SB), Y2, Y8
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y2, Y8
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y2, Y8
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y8
+	VFMADD213PS  f3f800000<>+0(SB), Y2, Y8
+	VFMADD213PS  f3f800000<>+0(SB), Y2, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y7
+	VANDNPS      Y7, Y9, Y7
+	VCMPPS       $0x03, Y2, Y2, Y6
+	VBLENDVPS    Y6, Y2, Y7, Y7
+	VMOVUPS      f7f800000<>+0(SB), Y2
+	VBLENDVPS    Y4, Y2, Y7, Y7
+	VMOVUPS      f40000000<>+0(SB), Y2
+	VADDPS       f3f800000<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y2, Y7
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VSUBPS       Y7, Y2, Y2
+	VORPS        Y3, Y2, Y2
+	VBLENDVPS    Y1, Y5, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA fbbbaf0ea<>+0(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+4(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+8(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+12(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+16(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+20(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+24(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+28(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+32(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+36(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+40(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+44(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+48(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+52(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+56(SB)/4, $0xbbbaf0ea
+DATA fbbbaf0ea<>+60(SB)/4, $0xbbbaf0ea
+GLOBL fbbbaf0ea<>(SB), RODATA|NOPTR, $64
+
+DATA i80000000<>+0(SB)/4, $0x80000000
+DATA i80000000<>+4(SB)/4, $0x80000000
+DATA i80000000<>+8(SB)/4, $0x80000000
+DATA i80000000<>+12(SB)/4, $0x80000000
+DATA i80000000<>+16(SB)/4, $0x80000000
+DATA i80000000<>+20(SB)/4, $0x80000000
+DATA i80000000<>+24(SB)/4, $0x80000000
+DATA i80000000<>+28(SB)/4, $0x80000000
+DATA i80000000<>+32(SB)/4, $0x80000000
+DATA i80000000<>+36(SB)/4, $0x80000000
+DATA i80000000<>+40(SB)/4, $0x80000000
+DATA i80000000<>+44(SB)/4, $0x80000000
+DATA i80000000<>+48(SB)/4, $0x80000000
+DATA i80000000<>+52(SB)/4, $0x80000000
+DATA i80000000<>+56(SB)/4, $0x80000000
+DATA i80000000<>+60(SB)/4, $0x80000000
+GLOBL i80000000<>(SB), RODATA|NOPTR, $64
+
+DATA f3ca9134e<>+0(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+4(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+8(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+12(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+16(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+20(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+24(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+28(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+32(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+36(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+40(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+44(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+48(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+52(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+56(SB)/4, $0x3ca9134e
+DATA f3ca9134e<>+60(SB)/4, $0x3ca9134e
+GLOBL f3ca9134e<>(SB), RODATA|NOPTR, $64
+
+DATA fbd5c1e2d<>+0(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+4(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+8(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+12(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+16(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+20(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+24(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+28(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+32(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+36(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+40(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+44(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+48(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+52(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+56(SB)/4, $0xbd5c1e2d
+DATA fbd5c1e2d<>+60(SB)/4, $0xbd5c1e2d
+GLOBL fbd5c1e2d<>(SB), RODATA|NOPTR, $64
+
+DATA f3e088393<>+0(SB)/4, $0x3e088393
+DATA f3e088393<>+4(SB)/4, $0x3e088393
+DATA f3e088393<>+8(SB)/4, $0x3e088393
+DATA f3e088393<>+12(SB)/4, $0x3e088393
+DATA f3e088393<>+16(SB)/4, $0x3e088393
+DATA f3e088393<>+20(SB)/4, $0x3e088393
+DATA f3e088393<>+24(SB)/4, $0x3e088393
+DATA f3e088393<>+28(SB)/4, $0x3e088393
+DATA f3e088393<>+32(SB)/4, $0x3e088393
+DATA f3e088393<>+36(SB)/4, $0x3e088393
+DATA f3e088393<>+40(SB)/4, $0x3e088393
+DATA f3e088393<>+44(SB)/4, $0x3e088393
+DATA f3e088393<>+48(SB)/4, $0x3e088393
+DATA f3e088393<>+52(SB)/4, $0x3e088393
+DATA f3e088393<>+56(SB)/4, $0x3e088393
+DATA f3e088393<>+60(SB)/4, $0x3e088393
+GLOBL f3e088393<>(SB), RODATA|NOPTR, $64
+
+DATA fbeaaaa99<>+0(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+4(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+8(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+12(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+16(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+20(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+24(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+28(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+32(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+36(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+40(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+44(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+48(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+52(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+56(SB)/4, $0xbeaaaa99
+DATA fbeaaaa99<>+60(SB)/4, $0xbeaaaa99
+GLOBL fbeaaaa99<>(SB), RODATA|NOPTR, $64
+
+DATA f3f200000<>+0(SB)/4, $0x3f200000
+DATA f3f200000<>+4(SB)/4, $0x3f200000
+DATA f3f200000<>+8(SB)/4, $0x3f200000
+DATA f3f200000<>+12(SB)/4, $0x3f200000
+DATA f3f200000<>+16(SB)/4, $0x3f200000
+DATA f3f200000<>+20(SB)/4, $0x3f200000
+DATA f3f200000<>+24(SB)/4, $0x3f200000
+DATA f3f200000<>+28(SB)/4, $0x3f200000
+DATA f3f200000<>+32(SB)/4, $0x3f200000
+DATA f3f200000<>+36(SB)/4, $0x3f200000
+DATA f3f200000<>+40(SB)/4, $0x3f200000
+DATA f3f200000<>+44(SB)/4, $0x3f200000
+DATA f3f200000<>+48(SB)/4, $0x3f200000
+DATA f3f200000<>+52(SB)/4, $0x3f200000
+DATA f3f200000<>+56(SB)/4, $0x3f200000
+DATA f3f200000<>+60(SB)/4, $0x3f200000
+GLOBL f3f200000<>(SB), RODATA|NOPTR, $64
+
+DATA f40000000<>+0(SB)/4, $0x40000000
+DATA f40000000<>+4(SB)/4, $0x40000000
+DATA f40000000<>+8(SB)/4, $0x40000000
+DATA f40000000<>+12(SB)/4, $0x40000000
+DATA f40000000<>+16(SB)/4, $0x40000000
+DATA f40000000<>+20(SB)/4, $0x40000000
+DATA f40000000<>+24(SB)/4, $0x40000000
+DATA f40000000<>+28(SB)/4, $0x40000000
+DATA f40000000<>+32(SB)/4, $0x40000000
+DATA f40000000<>+36(SB)/4, $0x40000000
+DATA f40000000<>+40(SB)/4, $0x40000000
+DATA f40000000<>+44(SB)/4, $0x40000000
+DATA f40000000<>+48(SB)/4, $0x40000000
+DATA f40000000<>+52(SB)/4, $0x40000000
+DATA f40000000<>+56(SB)/4, $0x40000000
+DATA f40000000<>+60(SB)/4, $0x40000000
+GLOBL f40000000<>(SB), RODATA|NOPTR, $64
+
+// func tanhGateAVX2(dst *float32, x *float32, up *float32, n int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·tanhGateAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $0x08, BX
+	JLT  loopPast
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMOVUPS      fbbbaf0ea<>+0(SB), Y4
+	VANDPS       i7fffffff<>+0(SB), Y0, Y1
+	VANDPS       i80000000<>+0(SB), Y0, Y2
+	VMULPS       Y0, Y0, Y3
+	VFMADD213PS  f3ca9134e<>+0(SB), Y3, Y4
+	VFMADD213PS  fbd5c1e2d<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e088393<>+0(SB), Y3, Y4
+	VFMADD213PS  fbeaaaa99<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y4, Y4
+	VFMADD213PS  Y0, Y0, Y4
+	VMOVUPS      f3f200000<>+0(SB), Y0
+	VCMPPS       $0x11, Y0, Y1, Y0
+	VADDPS       Y1, Y1, Y1
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y1, Y3
+	VMOVUPS      f42b17217<>+0(SB), Y5
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      f4b400000<>+0(SB), Y6
+	VMOVUPS      f3ab6da75<>+0(SB), Y7
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y1, Y8
+	VMOVUPS      fc2aeac4f<>+0(SB), Y5
+	VMAXPS       Y1, Y5, Y1
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y1, Y6
+	VSUBPS       f4b400000<>+0(SB), Y6, Y5
+	VFNMADD231PS f3f317218<>+0(SB), Y5, Y1
+	VFNMADD231PS fb102e308<>+0(SB), Y5, Y1
+	VFMADD213PS  f3c091def<>+0(SB), Y1, Y7
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y1, Y7
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y1, Y7
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y7
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y7
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y7
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y6
+	VANDNPS      Y6, Y8, Y6
+	VCMPPS       $0x03, Y1, Y1, Y5
+	VBLENDVPS    Y5, Y1, Y6, Y6
+	VMOVUPS      f7f800000<>+0(SB), Y1
+	VBLENDVPS    Y3, Y1, Y6, Y6
+	VMOVUPS      f40000000<>+0(SB), Y1
+	VADDPS       f3f800000<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y1, Y6
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VSUBPS       Y6, Y1, Y1
+	VORPS        Y2, Y1, Y1
+	VBLENDVPS    Y0, Y4, Y1, Y1
+	VMOVUPS      (DX), Y0
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x08, BX
+	JGE          loop
+
+loopPast:
+	ADDQ         $0x08, BX
+	JEQ          done
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQLT      BX, SI
+	NEGQ         SI
+	LEAQ         tailMask<>+0(SB), BX
+	VMOVUPS      32(BX)(SI*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMOVUPS      fbbbaf0ea<>+0(SB), Y5
+	VANDPS       i7fffffff<>+0(SB), Y1, Y2
+	VANDPS       i80000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  f3ca9134e<>+0(SB), Y4, Y5
+	VFMADD213PS  fbd5c1e2d<>+0(SB), Y4, Y5
+	VFMADD213PS  f3e088393<>+0(SB), Y4, Y5
+	VFMADD213PS  fbeaaaa99<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD213PS  Y1, Y1, Y5
+	VMOVUPS      f3f200000<>+0(SB), Y1
+	VCMPPS       $0x11, Y1, Y2, Y1
+	VADDPS       Y2, Y2, Y2
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y2, Y4
+	VMOVUPS      f42b17217<>+0(SB), Y6
+	VMINPS       Y2, Y6, Y2
+	VMOVUPS      f4b400000<>+0(SB), Y7
+	VMOVUPS      f3ab6da75<>+0(SB), Y8
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y2, Y9
+	VMOVUPS      fc2aeac4f<>+0(SB), Y6
+	VMAXPS       Y2, Y6, Y2
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y2, Y7
+	VSUBPS       f4b400000<>+0(SB), Y7, Y6
+	VFNMADD231PS f3f317218<>+0(SB), Y6, Y2
+	VFNMADD231PS fb102e308<>+0(SB), Y6, Y2
+	VFMADD213PS  f3c091def<>+0(SB), Y2, Y8
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y2, Y8
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y2, Y8
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y8
+	VFMADD213PS  f3f800000<>+0(SB), Y2, Y8
+	VFMADD213PS  f3f800000<>+0(SB), Y2, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y7
+	VANDNPS      Y7, Y9, Y7
+	VCMPPS       $0x03, Y2, Y2, Y6
+	VBLENDVPS    Y6, Y2, Y7, Y7
+	VMOVUPS      f7f800000<>+0(SB), Y2
+	VBLENDVPS    Y4, Y2, Y7, Y7
+	VMOVUPS      f40000000<>+0(SB), Y2
+	VADDPS       f3f800000<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y2, Y7
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VSUBPS       Y7, Y2, Y2
+	VORPS        Y3, Y2, Y2
+	VBLENDVPS    Y1, Y5, Y2, Y2
+	VMASKMOVPS   (DX), Y0, Y1
+	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func reluAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, CMOV
+TEXT ·reluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  loopPast
+
+loop:
+	VMOVUPS (CX), Y0
+	VXORPS  Y1, Y1, Y1
+	VMAXPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x08, DX
+	JGE     loop
+
+loopPast:
+	ADDQ       $0x08, DX
+	JEQ        done
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQLT    DX, BX
+	NEGQ       BX
+	LEAQ       tailMask<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y0
+	VMASKMOVPS (CX), Y0, Y1
+	VXORPS     Y2, Y2, Y2
+	VMAXPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func reluGateAVX2(dst *float32, x *float32, up *float32, n int)
+// Requires: AVX, CMOV
+TEXT ·reluGateAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $0x08, BX
+	JLT  loopPast
+
+loop:
+	VMOVUPS (CX), Y0
+	VXORPS  Y1, Y1, Y1
+	VMAXPS  Y0, Y1, Y1
+	VMOVUPS (DX), Y0
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x08, BX
+	JGE     loop
+
+loopPast:
+	ADDQ       $0x08, BX
+	JEQ        done
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQLT    BX, SI
+	NEGQ       SI
+	LEAQ       tailMask<>+0(SB), BX
+	VMOVUPS    32(BX)(SI*4), Y0
+	VMASKMOVPS (CX), Y0, Y1
+	VXORPS     Y2, Y2, Y2
+	VMAXPS     Y1, Y2, Y2
+	VMASKMOVPS (DX), Y0, Y1
+	VMULPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func leakyAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, CMOV
+TEXT ·leakyAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  loopPast
+
+loop:
+	VMOVUPS   (CX), Y0
+	VMOVUPS   f3c23d70a<>+0(SB), Y1
+	VXORPS    Y2, Y2, Y2
+	VCMPPS    $0x1e, Y2, Y0, Y2
+	VMOVUPS   f3f800000<>+0(SB), Y3
+	VBLENDVPS Y2, Y3, Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, CX
+	SUBQ      $0x08, DX
+	JGE       loop
+
+loopPast:
+	ADDQ       $0x08, DX
+	JEQ        done
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQLT    DX, BX
+	NEGQ       BX
+	LEAQ       tailMask<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y0
+	VMASKMOVPS (CX), Y0, Y1
+	VMOVUPS    f3c23d70a<>+0(SB), Y2
+	VXORPS     Y3, Y3, Y3
+	VCMPPS     $0x1e, Y3, Y1, Y3
+	VMOVUPS    f3f800000<>+0(SB), Y4
+	VBLENDVPS  Y3, Y4, Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA f3c23d70a<>+0(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+4(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+8(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+12(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+16(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+20(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+24(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+28(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+32(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+36(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+40(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+44(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+48(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+52(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+56(SB)/4, $0x3c23d70a
+DATA f3c23d70a<>+60(SB)/4, $0x3c23d70a
+GLOBL f3c23d70a<>(SB), RODATA|NOPTR, $64
+
+// func leakyGateAVX2(dst *float32, x *float32, up *float32, n int)
+// Requires: AVX, CMOV
+TEXT ·leakyGateAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $0x08, BX
+	JLT  loopPast
+
+loop:
+	VMOVUPS   (CX), Y0
+	VMOVUPS   f3c23d70a<>+0(SB), Y1
+	VXORPS    Y2, Y2, Y2
+	VCMPPS    $0x1e, Y2, Y0, Y2
+	VMOVUPS   f3f800000<>+0(SB), Y3
+	VBLENDVPS Y2, Y3, Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   (DX), Y0
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, CX
+	ADDQ      $0x00000020, DX
+	SUBQ      $0x08, BX
+	JGE       loop
+
+loopPast:
+	ADDQ       $0x08, BX
+	JEQ        done
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQLT    BX, SI
+	NEGQ       SI
+	LEAQ       tailMask<>+0(SB), BX
+	VMOVUPS    32(BX)(SI*4), Y0
+	VMASKMOVPS (CX), Y0, Y1
+	VMOVUPS    f3c23d70a<>+0(SB), Y2
+	VXORPS     Y3, Y3, Y3
+	VCMPPS     $0x1e, Y3, Y1, Y3
+	VMOVUPS    f3f800000<>+0(SB), Y4
+	VBLENDVPS  Y3, Y4, Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VMASKMOVPS (DX), Y0, Y1
+	VMULPS     Y1, Y2, Y2
+	VMASKMOVPS Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func dsiluAVX2(dst *float32, x *float32, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·dsiluAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	SUBQ $0x08, DX
-	JLT  tail
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (CX), Y0
@@ -1285,17 +2001,20 @@ loop:
 	VFMADD213PS  f3f800000<>+0(SB), Y0, Y2
 	VMULPS       Y2, Y1, Y1
 	VMOVUPS      Y1, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
 	SUBQ         $0x08, DX
 	JGE          loop
 
-tail:
+loopPast:
 	ADDQ         $0x08, DX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), BX
-	NEGQ         DX
-	VMOVUPS      32(BX)(DX*4), Y0
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMULPS       fbf800000<>+0(SB), Y1, Y2
 	VCMPPS       $0x1e, f42b17217<>+0(SB), Y2, Y3
@@ -1337,13 +2056,13 @@ done:
 	RET
 
 // func dgeluAVX2(dst *float32, x *float32, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·dgeluAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	SUBQ $0x08, DX
-	JLT  tail
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (CX), Y0
@@ -1393,7 +2112,9 @@ loop:
 	VMULPS       f3f000000<>+0(SB), Y5, Y5
 	VMOVUPS      f3f800000<>+0(SB), Y1
 	VSUBPS       Y5, Y1, Y1
-	VBLENDVPS    Y0, Y5, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VCMPPS       $0x11, Y2, Y0, Y2
+	VBLENDVPS    Y2, Y5, Y1, Y1
 	VMULPS       Y0, Y0, Y2
 	VMULPS       fbf000000<>+0(SB), Y2, Y2
 	VCMPPS       $0x1e, f42b17217<>+0(SB), Y2, Y3
@@ -1424,17 +2145,20 @@ loop:
 	VMULPS       f3ecc422a<>+0(SB), Y5, Y5
 	VFMADD231PS  Y0, Y5, Y1
 	VMOVUPS      Y1, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
 	SUBQ         $0x08, DX
 	JGE          loop
 
-tail:
+loopPast:
 	ADDQ         $0x08, DX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), BX
-	NEGQ         DX
-	VMOVUPS      32(BX)(DX*4), Y0
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMOVUPS      f3f800000<>+0(SB), Y3
 	VANDPS       i7fffffff<>+0(SB), Y1, Y2
@@ -1482,7 +2206,9 @@ tail:
 	VMULPS       f3f000000<>+0(SB), Y6, Y6
 	VMOVUPS      f3f800000<>+0(SB), Y2
 	VSUBPS       Y6, Y2, Y2
-	VBLENDVPS    Y1, Y6, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VCMPPS       $0x11, Y3, Y1, Y3
+	VBLENDVPS    Y3, Y6, Y2, Y2
 	VMULPS       Y1, Y1, Y3
 	VMULPS       fbf000000<>+0(SB), Y3, Y3
 	VCMPPS       $0x1e, f42b17217<>+0(SB), Y3, Y4
@@ -1555,13 +2281,13 @@ DATA f3ecc422a<>+60(SB)/4, $0x3ecc422a
 GLOBL f3ecc422a<>(SB), RODATA|NOPTR, $64
 
 // func dgeluTanhAVX2(dst *float32, x *float32, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·dgeluTanhAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	SUBQ $0x08, DX
-	JLT  tail
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (CX), Y0
@@ -1610,17 +2336,20 @@ loop:
 	VMULPS       Y1, Y2, Y2
 	VFMADD231PS  Y3, Y2, Y1
 	VMOVUPS      Y1, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
 	SUBQ         $0x08, DX
 	JGE          loop
 
-tail:
+loopPast:
 	ADDQ         $0x08, DX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), BX
-	NEGQ         DX
-	VMOVUPS      32(BX)(DX*4), Y0
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMULPS       Y1, Y1, Y2
 	VMULPS       fbd922279<>+0(SB), Y2, Y2
@@ -1744,31 +2473,362 @@ DATA f3fcc422a<>+56(SB)/4, $0x3fcc422a
 DATA f3fcc422a<>+60(SB)/4, $0x3fcc422a
 GLOBL f3fcc422a<>(SB), RODATA|NOPTR, $64
 
+// func dsigmoidAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·dsigmoidAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  loopPast
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMULPS       fbf800000<>+0(SB), Y0, Y0
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y0, Y1
+	VMOVUPS      f42b17217<>+0(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      f4b400000<>+0(SB), Y3
+	VMOVUPS      f3ab6da75<>+0(SB), Y4
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y0, Y5
+	VMOVUPS      fc2aeac4f<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y0, Y3
+	VSUBPS       f4b400000<>+0(SB), Y3, Y2
+	VFNMADD231PS f3f317218<>+0(SB), Y2, Y0
+	VFNMADD231PS fb102e308<>+0(SB), Y2, Y0
+	VFMADD213PS  f3c091def<>+0(SB), Y0, Y4
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y0, Y4
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f000000<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800000<>+0(SB), Y0, Y4
+	VFMADD213PS  f3f800000<>+0(SB), Y0, Y4
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y3
+	VANDNPS      Y3, Y5, Y3
+	VCMPPS       $0x03, Y0, Y0, Y2
+	VBLENDVPS    Y2, Y0, Y3, Y3
+	VMOVUPS      f7f800000<>+0(SB), Y0
+	VBLENDVPS    Y1, Y0, Y3, Y3
+	VADDPS       f3f800000<>+0(SB), Y3, Y3
+	VMOVUPS      f3f800000<>+0(SB), Y0
+	VDIVPS       Y3, Y0, Y0
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VSUBPS       Y0, Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+loopPast:
+	ADDQ         $0x08, DX
+	JEQ          done
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMULPS       fbf800000<>+0(SB), Y1, Y1
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y1, Y2
+	VMOVUPS      f42b17217<>+0(SB), Y3
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      f4b400000<>+0(SB), Y4
+	VMOVUPS      f3ab6da75<>+0(SB), Y5
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y1, Y6
+	VMOVUPS      fc2aeac4f<>+0(SB), Y3
+	VMAXPS       Y1, Y3, Y1
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y1, Y4
+	VSUBPS       f4b400000<>+0(SB), Y4, Y3
+	VFNMADD231PS f3f317218<>+0(SB), Y3, Y1
+	VFNMADD231PS fb102e308<>+0(SB), Y3, Y1
+	VFMADD213PS  f3c091def<>+0(SB), Y1, Y5
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y1, Y5
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y1, Y5
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y5
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y5
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y5
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y4
+	VANDNPS      Y4, Y6, Y4
+	VCMPPS       $0x03, Y1, Y1, Y3
+	VBLENDVPS    Y3, Y1, Y4, Y4
+	VMOVUPS      f7f800000<>+0(SB), Y1
+	VBLENDVPS    Y2, Y1, Y4, Y4
+	VADDPS       f3f800000<>+0(SB), Y4, Y4
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VDIVPS       Y4, Y1, Y1
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VSUBPS       Y1, Y2, Y2
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func dtanhAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·dtanhAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  loopPast
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMOVUPS      fbbbaf0ea<>+0(SB), Y4
+	VANDPS       i7fffffff<>+0(SB), Y0, Y1
+	VANDPS       i80000000<>+0(SB), Y0, Y2
+	VMULPS       Y0, Y0, Y3
+	VFMADD213PS  f3ca9134e<>+0(SB), Y3, Y4
+	VFMADD213PS  fbd5c1e2d<>+0(SB), Y3, Y4
+	VFMADD213PS  f3e088393<>+0(SB), Y3, Y4
+	VFMADD213PS  fbeaaaa99<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y4, Y4
+	VFMADD213PS  Y0, Y0, Y4
+	VMOVUPS      f3f200000<>+0(SB), Y0
+	VCMPPS       $0x11, Y0, Y1, Y0
+	VADDPS       Y1, Y1, Y1
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y1, Y3
+	VMOVUPS      f42b17217<>+0(SB), Y5
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      f4b400000<>+0(SB), Y6
+	VMOVUPS      f3ab6da75<>+0(SB), Y7
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y1, Y8
+	VMOVUPS      fc2aeac4f<>+0(SB), Y5
+	VMAXPS       Y1, Y5, Y1
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y1, Y6
+	VSUBPS       f4b400000<>+0(SB), Y6, Y5
+	VFNMADD231PS f3f317218<>+0(SB), Y5, Y1
+	VFNMADD231PS fb102e308<>+0(SB), Y5, Y1
+	VFMADD213PS  f3c091def<>+0(SB), Y1, Y7
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y1, Y7
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y1, Y7
+	VFMADD213PS  f3f000000<>+0(SB), Y1, Y7
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y7
+	VFMADD213PS  f3f800000<>+0(SB), Y1, Y7
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y6
+	VANDNPS      Y6, Y8, Y6
+	VCMPPS       $0x03, Y1, Y1, Y5
+	VBLENDVPS    Y5, Y1, Y6, Y6
+	VMOVUPS      f7f800000<>+0(SB), Y1
+	VBLENDVPS    Y3, Y1, Y6, Y6
+	VMOVUPS      f40000000<>+0(SB), Y1
+	VADDPS       f3f800000<>+0(SB), Y6, Y6
+	VDIVPS       Y6, Y1, Y6
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VSUBPS       Y6, Y1, Y1
+	VORPS        Y2, Y1, Y1
+	VBLENDVPS    Y0, Y4, Y1, Y1
+	VMOVUPS      f3f800000<>+0(SB), Y0
+	VFNMADD231PS Y1, Y1, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x08, DX
+	JGE          loop
+
+loopPast:
+	ADDQ         $0x08, DX
+	JEQ          done
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VMOVUPS      fbbbaf0ea<>+0(SB), Y5
+	VANDPS       i7fffffff<>+0(SB), Y1, Y2
+	VANDPS       i80000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  f3ca9134e<>+0(SB), Y4, Y5
+	VFMADD213PS  fbd5c1e2d<>+0(SB), Y4, Y5
+	VFMADD213PS  f3e088393<>+0(SB), Y4, Y5
+	VFMADD213PS  fbeaaaa99<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD213PS  Y1, Y1, Y5
+	VMOVUPS      f3f200000<>+0(SB), Y1
+	VCMPPS       $0x11, Y1, Y2, Y1
+	VADDPS       Y2, Y2, Y2
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y2, Y4
+	VMOVUPS      f42b17217<>+0(SB), Y6
+	VMINPS       Y2, Y6, Y2
+	VMOVUPS      f4b400000<>+0(SB), Y7
+	VMOVUPS      f3ab6da75<>+0(SB), Y8
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y2, Y9
+	VMOVUPS      fc2aeac4f<>+0(SB), Y6
+	VMAXPS       Y2, Y6, Y2
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y2, Y7
+	VSUBPS       f4b400000<>+0(SB), Y7, Y6
+	VFNMADD231PS f3f317218<>+0(SB), Y6, Y2
+	VFNMADD231PS fb102e308<>+0(SB), Y6, Y2
+	VFMADD213PS  f3c091def<>+0(SB), Y2, Y8
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y2, Y8
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y2, Y8
+	VFMADD213PS  f3f000000<>+0(SB), Y2, Y8
+	VFMADD213PS  f3f800000<>+0(SB), Y2, Y8
+	VFMADD213PS  f3f800000<>+0(SB), Y2, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y7
+	VANDNPS      Y7, Y9, Y7
+	VCMPPS       $0x03, Y2, Y2, Y6
+	VBLENDVPS    Y6, Y2, Y7, Y7
+	VMOVUPS      f7f800000<>+0(SB), Y2
+	VBLENDVPS    Y4, Y2, Y7, Y7
+	VMOVUPS      f40000000<>+0(SB), Y2
+	VADDPS       f3f800000<>+0(SB), Y7, Y7
+	VDIVPS       Y7, Y2, Y7
+	VMOVUPS      f3f800000<>+0(SB), Y2
+	VSUBPS       Y7, Y2, Y2
+	VORPS        Y3, Y2, Y2
+	VBLENDVPS    Y1, Y5, Y2, Y2
+	VMOVUPS      f3f800000<>+0(SB), Y1
+	VFNMADD231PS Y2, Y2, Y1
+	VMASKMOVPS   Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func dreluAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, CMOV
+TEXT ·dreluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  loopPast
+
+loop:
+	VMOVUPS   (CX), Y0
+	VMOVUPS   f00000000<>+0(SB), Y1
+	VXORPS    Y2, Y2, Y2
+	VCMPPS    $0x1e, Y2, Y0, Y0
+	VMOVUPS   f3f800000<>+0(SB), Y2
+	VBLENDVPS Y0, Y2, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, CX
+	SUBQ      $0x08, DX
+	JGE       loop
+
+loopPast:
+	ADDQ       $0x08, DX
+	JEQ        done
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQLT    DX, BX
+	NEGQ       BX
+	LEAQ       tailMask<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y0
+	VMASKMOVPS (CX), Y0, Y1
+	VMOVUPS    f00000000<>+0(SB), Y2
+	VXORPS     Y3, Y3, Y3
+	VCMPPS     $0x1e, Y3, Y1, Y1
+	VMOVUPS    f3f800000<>+0(SB), Y3
+	VBLENDVPS  Y1, Y3, Y2, Y2
+	VMASKMOVPS Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA f00000000<>+0(SB)/4, $0x00000000
+DATA f00000000<>+4(SB)/4, $0x00000000
+DATA f00000000<>+8(SB)/4, $0x00000000
+DATA f00000000<>+12(SB)/4, $0x00000000
+DATA f00000000<>+16(SB)/4, $0x00000000
+DATA f00000000<>+20(SB)/4, $0x00000000
+DATA f00000000<>+24(SB)/4, $0x00000000
+DATA f00000000<>+28(SB)/4, $0x00000000
+DATA f00000000<>+32(SB)/4, $0x00000000
+DATA f00000000<>+36(SB)/4, $0x00000000
+DATA f00000000<>+40(SB)/4, $0x00000000
+DATA f00000000<>+44(SB)/4, $0x00000000
+DATA f00000000<>+48(SB)/4, $0x00000000
+DATA f00000000<>+52(SB)/4, $0x00000000
+DATA f00000000<>+56(SB)/4, $0x00000000
+DATA f00000000<>+60(SB)/4, $0x00000000
+GLOBL f00000000<>(SB), RODATA|NOPTR, $64
+
+// func dleakyAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, CMOV
+TEXT ·dleakyAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	SUBQ $0x08, DX
+	JLT  loopPast
+
+loop:
+	VMOVUPS   (CX), Y0
+	VMOVUPS   f3c23d70a<>+0(SB), Y1
+	VXORPS    Y2, Y2, Y2
+	VCMPPS    $0x1e, Y2, Y0, Y0
+	VMOVUPS   f3f800000<>+0(SB), Y2
+	VBLENDVPS Y0, Y2, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, CX
+	SUBQ      $0x08, DX
+	JGE       loop
+
+loopPast:
+	ADDQ       $0x08, DX
+	JEQ        done
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQLT    DX, BX
+	NEGQ       BX
+	LEAQ       tailMask<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y0
+	VMASKMOVPS (CX), Y0, Y1
+	VMOVUPS    f3c23d70a<>+0(SB), Y2
+	VXORPS     Y3, Y3, Y3
+	VCMPPS     $0x1e, Y3, Y1, Y1
+	VMOVUPS    f3f800000<>+0(SB), Y3
+	VBLENDVPS  Y1, Y3, Y2, Y2
+	VMASKMOVPS Y2, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func addAVX2(dst *float32, x *float32, n int)
-// Requires: AVX
+// Requires: AVX, CMOV
 TEXT ·addAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	SUBQ $0x08, DX
-	JLT  tail
+	JLT  loopPast
 
 loop:
 	VMOVUPS (AX), Y0
 	VMOVUPS (CX), Y1
 	VADDPS  Y1, Y0, Y0
 	VMOVUPS Y0, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
 	SUBQ    $0x08, DX
 	JGE     loop
 
-tail:
+loopPast:
 	ADDQ       $0x08, DX
 	JEQ        done
-	LEAQ       tailMask<>+0(SB), BX
-	NEGQ       DX
-	VMOVUPS    32(BX)(DX*4), Y0
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQLT    DX, BX
+	NEGQ       BX
+	LEAQ       tailMask<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y0
 	VMASKMOVPS (AX), Y0, Y1
 	VMASKMOVPS (CX), Y0, Y2
 	VADDPS     Y2, Y1, Y1
@@ -1779,30 +2839,33 @@ done:
 	RET
 
 // func mulAVX2(dst *float32, x *float32, n int)
-// Requires: AVX
+// Requires: AVX, CMOV
 TEXT ·mulAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	SUBQ $0x08, DX
-	JLT  tail
+	JLT  loopPast
 
 loop:
 	VMOVUPS (AX), Y0
 	VMOVUPS (CX), Y1
 	VMULPS  Y1, Y0, Y0
 	VMOVUPS Y0, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
 	SUBQ    $0x08, DX
 	JGE     loop
 
-tail:
+loopPast:
 	ADDQ       $0x08, DX
 	JEQ        done
-	LEAQ       tailMask<>+0(SB), BX
-	NEGQ       DX
-	VMOVUPS    32(BX)(DX*4), Y0
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQLT    DX, BX
+	NEGQ       BX
+	LEAQ       tailMask<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y0
 	VMASKMOVPS (AX), Y0, Y1
 	VMASKMOVPS (CX), Y0, Y2
 	VMULPS     Y2, Y1, Y1
@@ -1812,33 +2875,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func axpyAVX2(dst *float32, a float32, x *float32, n int)
-// Requires: AVX, AVX2, FMA3, SSE
+// func mulAddAVX2(dst *float32, x *float32, y *float32, n int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·mulAddAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ n+24(FP), BX
+	SUBQ $0x08, BX
+	JLT  loopPast
+
+loop:
+	VMOVUPS     (AX), Y0
+	VMOVUPS     (CX), Y1
+	VMOVUPS     (DX), Y2
+	VFMADD231PS Y1, Y2, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x08, BX
+	JGE         loop
+
+loopPast:
+	ADDQ        $0x08, BX
+	JEQ         done
+	MOVQ        $0x00000008, SI
+	CMPQ        BX, SI
+	CMOVQLT     BX, SI
+	NEGQ        SI
+	LEAQ        tailMask<>+0(SB), BX
+	VMOVUPS     32(BX)(SI*4), Y0
+	VMASKMOVPS  (AX), Y0, Y1
+	VMASKMOVPS  (CX), Y0, Y2
+	VMASKMOVPS  (DX), Y0, Y3
+	VFMADD231PS Y2, Y3, Y1
+	VMASKMOVPS  Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func axpyAVX2(dst *float32, x *float32, a float32, n int)
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
 TEXT ·axpyAVX2(SB), NOSPLIT, $0-32
 	MOVQ         dst+0(FP), AX
-	MOVQ         x+16(FP), CX
-	MOVQ         n+24(FP), DX
-	MOVSS        a+8(FP), X0
+	MOVQ         x+8(FP), CX
+	MOVSS        a+16(FP), X0
 	VBROADCASTSS X0, Y0
+	MOVQ         n+24(FP), DX
 	SUBQ         $0x08, DX
-	JLT          tail
+	JLT          loopPast
 
 loop:
 	VMOVUPS     (AX), Y1
 	VMOVUPS     (CX), Y2
 	VFMADD231PS Y2, Y0, Y1
 	VMOVUPS     Y1, (AX)
-	ADDQ        $0x20, AX
-	ADDQ        $0x20, CX
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
 	SUBQ        $0x08, DX
 	JGE         loop
 
-tail:
+loopPast:
 	ADDQ        $0x08, DX
 	JEQ         done
-	LEAQ        tailMask<>+0(SB), BX
-	NEGQ        DX
-	VMOVUPS     32(BX)(DX*4), Y1
+	MOVQ        $0x00000008, BX
+	CMPQ        DX, BX
+	CMOVQLT     DX, BX
+	NEGQ        BX
+	LEAQ        tailMask<>+0(SB), DX
+	VMOVUPS     32(DX)(BX*4), Y1
 	VMASKMOVPS  (AX), Y1, Y2
 	VMASKMOVPS  (CX), Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
@@ -1848,32 +2955,72 @@ done:
 	VZEROUPPER
 	RET
 
+// func scaleAVX2(dst *float32, x *float32, a float32, n int)
+// Requires: AVX, AVX2, CMOV, SSE
+TEXT ·scaleAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVSS        a+16(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         n+24(FP), DX
+	SUBQ         $0x08, DX
+	JLT          loopPast
+
+loop:
+	VMOVUPS (CX), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x08, DX
+	JGE     loop
+
+loopPast:
+	ADDQ       $0x08, DX
+	JEQ        done
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQLT    DX, BX
+	NEGQ       BX
+	LEAQ       tailMask<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y1
+	VMASKMOVPS (CX), Y1, Y2
+	VMULPS     Y0, Y2, Y2
+	VMASKMOVPS Y2, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func quotientAVX2(dst *float32, x *float32, a float32, n int)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2, CMOV, SSE
 TEXT ·quotientAVX2(SB), NOSPLIT, $0-32
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
-	MOVQ         n+24(FP), DX
 	MOVSS        a+16(FP), X0
 	VBROADCASTSS X0, Y0
+	MOVQ         n+24(FP), DX
 	SUBQ         $0x08, DX
-	JLT          tail
+	JLT          loopPast
 
 loop:
 	VMOVUPS (CX), Y1
 	VDIVPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
 	SUBQ    $0x08, DX
 	JGE     loop
 
-tail:
+loopPast:
 	ADDQ       $0x08, DX
 	JEQ        done
-	LEAQ       tailMask<>+0(SB), BX
-	NEGQ       DX
-	VMOVUPS    32(BX)(DX*4), Y1
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQLT    DX, BX
+	NEGQ       BX
+	LEAQ       tailMask<>+0(SB), DX
+	VMOVUPS    32(DX)(BX*4), Y1
 	VMASKMOVPS (CX), Y1, Y2
 	VDIVPS     Y0, Y2, Y2
 	VMASKMOVPS Y2, Y1, (AX)
@@ -1883,42 +3030,45 @@ done:
 	RET
 
 // func normAVX2(dst *float32, x *float32, weight *float32, mean float32, scale float32, n int)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2, CMOV, SSE
 TEXT ·normAVX2(SB), NOSPLIT, $0-40
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
-	MOVQ         n+32(FP), DX
-	MOVQ         weight+16(FP), BX
+	MOVQ         weight+16(FP), DX
 	MOVSS        mean+24(FP), X0
 	VBROADCASTSS X0, Y0
 	MOVSS        scale+28(FP), X1
 	VBROADCASTSS X1, Y1
-	SUBQ         $0x08, DX
-	JLT          tail
+	MOVQ         n+32(FP), BX
+	SUBQ         $0x08, BX
+	JLT          loopPast
 
 loop:
 	VMOVUPS (CX), Y2
 	VSUBPS  Y0, Y2, Y2
 	VMULPS  Y1, Y2, Y2
-	VMOVUPS (BX), Y3
+	VMOVUPS (DX), Y3
 	VMULPS  Y3, Y2, Y2
 	VMOVUPS Y2, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
-	ADDQ    $0x20, BX
-	SUBQ    $0x08, DX
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x08, BX
 	JGE     loop
 
-tail:
-	ADDQ       $0x08, DX
+loopPast:
+	ADDQ       $0x08, BX
 	JEQ        done
-	LEAQ       tailMask<>+0(SB), SI
-	NEGQ       DX
-	VMOVUPS    32(SI)(DX*4), Y2
+	MOVQ       $0x00000008, SI
+	CMPQ       BX, SI
+	CMOVQLT    BX, SI
+	NEGQ       SI
+	LEAQ       tailMask<>+0(SB), BX
+	VMOVUPS    32(BX)(SI*4), Y2
 	VMASKMOVPS (CX), Y2, Y3
 	VSUBPS     Y0, Y3, Y3
 	VMULPS     Y1, Y3, Y3
-	VMASKMOVPS (BX), Y2, Y0
+	VMASKMOVPS (DX), Y2, Y0
 	VMULPS     Y0, Y3, Y3
 	VMASKMOVPS Y3, Y2, (AX)
 
@@ -1926,39 +3076,422 @@ done:
 	VZEROUPPER
 	RET
 
+// func normGradAVX2(dst *float32, dy *float32, x *float32, weight *float32, mean float32, scale float32, a float32, b float32, n int)
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·normGradAVX2(SB), NOSPLIT, $0-56
+	MOVQ         dst+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         weight+24(FP), BX
+	MOVSS        mean+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        scale+36(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVSS        a+40(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVSS        b+44(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVQ         n+48(FP), SI
+	SUBQ         $0x08, SI
+	JLT          loopPast
+
+loop:
+	VMOVUPS      (DX), Y4
+	VMOVUPS      (BX), Y5
+	VMOVUPS      (AX), Y6
+	VSUBPS       Y0, Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VMOVUPS      (CX), Y7
+	VMULPS       Y7, Y5, Y5
+	VSUBPS       Y2, Y5, Y5
+	VFNMADD231PS Y3, Y4, Y5
+	VFMADD231PS  Y1, Y5, Y6
+	VMOVUPS      Y6, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x08, SI
+	JGE          loop
+
+loopPast:
+	ADDQ         $0x08, SI
+	JEQ          done
+	MOVQ         $0x00000008, DI
+	CMPQ         SI, DI
+	CMOVQLT      SI, DI
+	NEGQ         DI
+	LEAQ         tailMask<>+0(SB), SI
+	VMOVUPS      32(SI)(DI*4), Y4
+	VMASKMOVPS   (DX), Y4, Y5
+	VMASKMOVPS   (BX), Y4, Y6
+	VMASKMOVPS   (AX), Y4, Y7
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VMASKMOVPS   (CX), Y4, Y0
+	VMULPS       Y0, Y6, Y6
+	VSUBPS       Y2, Y6, Y6
+	VFNMADD231PS Y3, Y5, Y6
+	VFMADD231PS  Y1, Y6, Y7
+	VMASKMOVPS   Y7, Y4, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normWeightGradAVX2(dst *float32, dy *float32, x *float32, mean float32, scale float32, n int)
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·normWeightGradAVX2(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVSS        mean+24(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        scale+28(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVQ         n+32(FP), BX
+	SUBQ         $0x08, BX
+	JLT          loopPast
+
+loop:
+	VMOVUPS     (DX), Y2
+	VMOVUPS     (AX), Y3
+	VSUBPS      Y0, Y2, Y2
+	VMULPS      Y1, Y2, Y2
+	VMOVUPS     (CX), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMOVUPS     Y3, (AX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x08, BX
+	JGE         loop
+
+loopPast:
+	ADDQ        $0x08, BX
+	JEQ         done
+	MOVQ        $0x00000008, SI
+	CMPQ        BX, SI
+	CMOVQLT     BX, SI
+	NEGQ        SI
+	LEAQ        tailMask<>+0(SB), BX
+	VMOVUPS     32(BX)(SI*4), Y2
+	VMASKMOVPS  (DX), Y2, Y3
+	VMASKMOVPS  (AX), Y2, Y4
+	VSUBPS      Y0, Y3, Y3
+	VMULPS      Y1, Y3, Y3
+	VMASKMOVPS  (CX), Y2, Y0
+	VFMADD231PS Y0, Y3, Y4
+	VMASKMOVPS  Y4, Y2, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func dotRowAVX2(x *float32, y *float32, n int) float32
+// Requires: AVX, CMOV, FMA3, SSE
+TEXT ·dotRowAVX2(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   y+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   n+16(FP), DX
+	SUBQ   $0x20, DX
+	JLT    unrolledPast
+
+unrolled:
+	VMOVUPS     (AX), Y4
+	VMOVUPS     (CX), Y5
+	VFMADD231PS Y4, Y5, Y0
+	VMOVUPS     32(AX), Y4
+	VMOVUPS     32(CX), Y5
+	VFMADD231PS Y4, Y5, Y1
+	VMOVUPS     64(AX), Y4
+	VMOVUPS     64(CX), Y5
+	VFMADD231PS Y4, Y5, Y2
+	VMOVUPS     96(AX), Y4
+	VMOVUPS     96(CX), Y5
+	VFMADD231PS Y4, Y5, Y3
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x20, DX
+	JGE         unrolled
+
+unrolledPast:
+	ADDQ $0x20, DX
+	SUBQ $0x08, DX
+	JLT  loopPast
+
+loop:
+	VMOVUPS     (AX), Y4
+	VMOVUPS     (CX), Y5
+	VFMADD231PS Y4, Y5, Y0
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x08, DX
+	JGE         loop
+
+loopPast:
+	ADDQ        $0x08, DX
+	JEQ         done
+	MOVQ        $0x00000008, BX
+	CMPQ        DX, BX
+	CMOVQLT     DX, BX
+	NEGQ        BX
+	LEAQ        tailMask<>+0(SB), DX
+	VMOVUPS     32(DX)(BX*4), Y4
+	VMASKMOVPS  (AX), Y4, Y5
+	VMASKMOVPS  (CX), Y4, Y4
+	VFMADD231PS Y5, Y4, Y0
+
+done:
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X0, X1
+	VSHUFPS      $0xdd, X0, X0, X0
+	VADDPS       X0, X1, X1
+	MOVSS        X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dot3AVX2(x *float32, y *float32, z *float32, mean float32, n int) float32
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·dot3AVX2(SB), NOSPLIT, $0-44
+	MOVQ         x+0(FP), AX
+	MOVQ         y+8(FP), CX
+	MOVQ         z+16(FP), DX
+	MOVSS        mean+24(FP), X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	MOVQ         n+32(FP), BX
+	SUBQ         $0x20, BX
+	JLT          unrolledPast
+
+unrolled:
+	VMOVUPS     (AX), Y5
+	VMOVUPS     (DX), Y6
+	VMOVUPS     (CX), Y7
+	VMULPS      Y7, Y5, Y5
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y5, Y1
+	VMOVUPS     32(AX), Y5
+	VMOVUPS     32(DX), Y6
+	VMOVUPS     32(CX), Y7
+	VMULPS      Y7, Y5, Y5
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y5, Y2
+	VMOVUPS     64(AX), Y5
+	VMOVUPS     64(DX), Y6
+	VMOVUPS     64(CX), Y7
+	VMULPS      Y7, Y5, Y5
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y5, Y3
+	VMOVUPS     96(AX), Y5
+	VMOVUPS     96(DX), Y6
+	VMOVUPS     96(CX), Y7
+	VMULPS      Y7, Y5, Y5
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y5, Y4
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000080, DX
+	SUBQ        $0x20, BX
+	JGE         unrolled
+
+unrolledPast:
+	ADDQ $0x20, BX
+	SUBQ $0x08, BX
+	JLT  loopPast
+
+loop:
+	VMOVUPS     (AX), Y5
+	VMOVUPS     (DX), Y6
+	VMOVUPS     (CX), Y7
+	VMULPS      Y7, Y5, Y5
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y5, Y1
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x08, BX
+	JGE         loop
+
+loopPast:
+	ADDQ        $0x08, BX
+	JEQ         done
+	MOVQ        $0x00000008, SI
+	CMPQ        BX, SI
+	CMOVQLT     BX, SI
+	NEGQ        SI
+	LEAQ        tailMask<>+0(SB), BX
+	VMOVUPS     32(BX)(SI*4), Y5
+	VMASKMOVPS  (AX), Y5, Y6
+	VMASKMOVPS  (DX), Y5, Y7
+	VMASKMOVPS  (CX), Y5, Y5
+	VMULPS      Y5, Y6, Y6
+	VSUBPS      Y0, Y7, Y7
+	VFMADD231PS Y7, Y6, Y1
+
+done:
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+40(FP)
+	VZEROUPPER
+	RET
+
+// func sumAVX2(x *float32, n int) float32
+// Requires: AVX, CMOV, SSE
+TEXT ·sumAVX2(SB), NOSPLIT, $0-20
+	MOVQ   x+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   n+8(FP), CX
+	SUBQ   $0x20, CX
+	JLT    unrolledPast
+
+unrolled:
+	VMOVUPS (AX), Y4
+	VADDPS  Y4, Y0, Y0
+	VMOVUPS 32(AX), Y4
+	VADDPS  Y4, Y1, Y1
+	VMOVUPS 64(AX), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS 96(AX), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x00000080, AX
+	SUBQ    $0x20, CX
+	JGE     unrolled
+
+unrolledPast:
+	ADDQ $0x20, CX
+	SUBQ $0x08, CX
+	JLT  loopPast
+
+loop:
+	VMOVUPS (AX), Y4
+	VADDPS  Y4, Y0, Y0
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x08, CX
+	JGE     loop
+
+loopPast:
+	ADDQ       $0x08, CX
+	JEQ        done
+	MOVQ       $0x00000008, DX
+	CMPQ       CX, DX
+	CMOVQLT    CX, DX
+	NEGQ       DX
+	LEAQ       tailMask<>+0(SB), CX
+	VMOVUPS    32(CX)(DX*4), Y4
+	VMASKMOVPS (AX), Y4, Y4
+	VADDPS     Y4, Y0, Y0
+
+done:
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X0, X1
+	VSHUFPS      $0xdd, X0, X0, X0
+	VADDPS       X0, X1, X1
+	MOVSS        X1, ret+16(FP)
+	VZEROUPPER
+	RET
+
 // func spreadAVX2(x *float32, mean float32, n int) float32
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
 TEXT ·spreadAVX2(SB), NOSPLIT, $0-28
 	MOVQ         x+0(FP), AX
-	MOVQ         n+16(FP), CX
 	MOVSS        mean+8(FP), X0
 	VBROADCASTSS X0, Y0
 	VXORPS       Y1, Y1, Y1
-	SUBQ         $0x08, CX
-	JLT          tail
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	MOVQ         n+16(FP), CX
+	SUBQ         $0x20, CX
+	JLT          unrolledPast
+
+unrolled:
+	VMOVUPS     (AX), Y5
+	VSUBPS      Y0, Y5, Y5
+	VXORPS      Y6, Y6, Y6
+	VFMADD231PS Y5, Y5, Y1
+	VMOVUPS     32(AX), Y5
+	VSUBPS      Y0, Y5, Y5
+	VXORPS      Y6, Y6, Y6
+	VFMADD231PS Y5, Y5, Y2
+	VMOVUPS     64(AX), Y5
+	VSUBPS      Y0, Y5, Y5
+	VXORPS      Y6, Y6, Y6
+	VFMADD231PS Y5, Y5, Y3
+	VMOVUPS     96(AX), Y5
+	VSUBPS      Y0, Y5, Y5
+	VXORPS      Y6, Y6, Y6
+	VFMADD231PS Y5, Y5, Y4
+	ADDQ        $0x00000080, AX
+	SUBQ        $0x20, CX
+	JGE         unrolled
+
+unrolledPast:
+	ADDQ $0x20, CX
+	SUBQ $0x08, CX
+	JLT  loopPast
 
 loop:
-	VMOVUPS     (AX), Y2
-	VSUBPS      Y0, Y2, Y2
-	VXORPS      Y3, Y3, Y3
-	VFMADD231PS Y2, Y2, Y1
-	ADDQ        $0x20, AX
+	VMOVUPS     (AX), Y5
+	VSUBPS      Y0, Y5, Y5
+	VXORPS      Y6, Y6, Y6
+	VFMADD231PS Y5, Y5, Y1
+	ADDQ        $0x00000020, AX
 	SUBQ        $0x08, CX
 	JGE         loop
 
-tail:
+loopPast:
 	ADDQ        $0x08, CX
 	JEQ         done
-	LEAQ        tailMask<>+0(SB), DX
-	NEGQ        CX
-	VMOVUPS     32(DX)(CX*4), Y2
-	VMASKMOVPS  (AX), Y2, Y3
-	VSUBPS      Y0, Y3, Y3
+	MOVQ        $0x00000008, DX
+	CMPQ        CX, DX
+	CMOVQLT     CX, DX
+	NEGQ        DX
+	LEAQ        tailMask<>+0(SB), CX
+	VMOVUPS     32(CX)(DX*4), Y5
+	VMASKMOVPS  (AX), Y5, Y6
+	VSUBPS      Y0, Y6, Y6
 	VXORPS      Y0, Y0, Y0
-	VBLENDVPS   Y2, Y3, Y0, Y3
-	VFMADD231PS Y3, Y3, Y1
+	VBLENDVPS   Y5, Y6, Y0, Y6
+	VFMADD231PS Y6, Y6, Y1
 
 done:
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y3, Y1, Y1
 	VEXTRACTF128 $0x01, Y1, X0
 	VADDPS       X1, X0, X0
 	VUNPCKLPD    X0, X0, X1
@@ -1971,32 +3504,65 @@ done:
 	VZEROUPPER
 	RET
 
-// func sumAVX2(x *float32, n int) float32
-// Requires: AVX, SSE
-TEXT ·sumAVX2(SB), NOSPLIT, $0-20
+// func finiteAVX2(x *float32, n int) float32
+// Requires: AVX, CMOV, SSE
+TEXT ·finiteAVX2(SB), NOSPLIT, $0-20
 	MOVQ   x+0(FP), AX
-	MOVQ   n+8(FP), CX
 	VXORPS Y0, Y0, Y0
-	SUBQ   $0x08, CX
-	JLT    tail
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   n+8(FP), CX
+	SUBQ   $0x20, CX
+	JLT    unrolledPast
+
+unrolled:
+	VMOVUPS (AX), Y4
+	VSUBPS  Y4, Y4, Y4
+	VADDPS  Y4, Y0, Y0
+	VMOVUPS 32(AX), Y4
+	VSUBPS  Y4, Y4, Y4
+	VADDPS  Y4, Y1, Y1
+	VMOVUPS 64(AX), Y4
+	VSUBPS  Y4, Y4, Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS 96(AX), Y4
+	VSUBPS  Y4, Y4, Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x00000080, AX
+	SUBQ    $0x20, CX
+	JGE     unrolled
+
+unrolledPast:
+	ADDQ $0x20, CX
+	SUBQ $0x08, CX
+	JLT  loopPast
 
 loop:
-	VMOVUPS (AX), Y1
-	VADDPS  Y1, Y0, Y0
-	ADDQ    $0x20, AX
+	VMOVUPS (AX), Y4
+	VSUBPS  Y4, Y4, Y4
+	VADDPS  Y4, Y0, Y0
+	ADDQ    $0x00000020, AX
 	SUBQ    $0x08, CX
 	JGE     loop
 
-tail:
+loopPast:
 	ADDQ       $0x08, CX
 	JEQ        done
-	LEAQ       tailMask<>+0(SB), DX
-	NEGQ       CX
-	VMOVUPS    32(DX)(CX*4), Y1
-	VMASKMOVPS (AX), Y1, Y1
-	VADDPS     Y1, Y0, Y0
+	MOVQ       $0x00000008, DX
+	CMPQ       CX, DX
+	CMOVQLT    CX, DX
+	NEGQ       DX
+	LEAQ       tailMask<>+0(SB), CX
+	VMOVUPS    32(CX)(DX*4), Y4
+	VMASKMOVPS (AX), Y4, Y4
+	VSUBPS     Y4, Y4, Y4
+	VADDPS     Y4, Y0, Y0
 
 done:
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VUNPCKLPD    X1, X1, X0
@@ -2010,34 +3576,65 @@ done:
 	RET
 
 // func maximumAVX2(x *float32, n int) float32
-// Requires: AVX, SSE
+// Requires: AVX, CMOV, SSE
 TEXT ·maximumAVX2(SB), NOSPLIT, $0-20
 	MOVQ    x+0(FP), AX
-	MOVQ    n+8(FP), CX
 	VMOVUPS fff800000<>+0(SB), Y0
-	SUBQ    $0x08, CX
-	JLT     tail
+	VMOVUPS fff800000<>+0(SB), Y1
+	VMOVUPS fff800000<>+0(SB), Y2
+	VMOVUPS fff800000<>+0(SB), Y3
+	MOVQ    n+8(FP), CX
+	SUBQ    $0x20, CX
+	JLT     unrolledPast
+
+unrolled:
+	VMOVUPS (AX), Y4
+	VMOVUPS fff800000<>+0(SB), Y5
+	VMAXPS  Y0, Y4, Y0
+	VMOVUPS 32(AX), Y4
+	VMOVUPS fff800000<>+0(SB), Y5
+	VMAXPS  Y1, Y4, Y1
+	VMOVUPS 64(AX), Y4
+	VMOVUPS fff800000<>+0(SB), Y5
+	VMAXPS  Y2, Y4, Y2
+	VMOVUPS 96(AX), Y4
+	VMOVUPS fff800000<>+0(SB), Y5
+	VMAXPS  Y3, Y4, Y3
+	ADDQ    $0x00000080, AX
+	SUBQ    $0x20, CX
+	JGE     unrolled
+
+unrolledPast:
+	ADDQ $0x20, CX
+	SUBQ $0x08, CX
+	JLT  loopPast
 
 loop:
-	VMOVUPS (AX), Y1
-	VMOVUPS fff800000<>+0(SB), Y2
-	VMAXPS  Y0, Y1, Y0
-	ADDQ    $0x20, AX
+	VMOVUPS (AX), Y4
+	VMOVUPS fff800000<>+0(SB), Y5
+	VMAXPS  Y0, Y4, Y0
+	ADDQ    $0x00000020, AX
 	SUBQ    $0x08, CX
 	JGE     loop
 
-tail:
+loopPast:
 	ADDQ       $0x08, CX
 	JEQ        done
-	LEAQ       tailMask<>+0(SB), DX
-	NEGQ       CX
-	VMOVUPS    32(DX)(CX*4), Y1
-	VMASKMOVPS (AX), Y1, Y2
-	VMOVUPS    fff800000<>+0(SB), Y3
-	VBLENDVPS  Y1, Y2, Y3, Y2
-	VMAXPS     Y0, Y2, Y0
+	MOVQ       $0x00000008, DX
+	CMPQ       CX, DX
+	CMOVQLT    CX, DX
+	NEGQ       DX
+	LEAQ       tailMask<>+0(SB), CX
+	VMOVUPS    32(CX)(DX*4), Y4
+	VMASKMOVPS (AX), Y4, Y5
+	VMOVUPS    fff800000<>+0(SB), Y6
+	VBLENDVPS  Y4, Y5, Y6, Y5
+	VMAXPS     Y0, Y5, Y0
 
 done:
+	VMAXPS       Y0, Y1, Y0
+	VMAXPS       Y0, Y2, Y0
+	VMAXPS       Y0, Y3, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VMAXPS       X0, X1, X1
 	VPERMILPS    $0x4e, X1, X0
@@ -2066,102 +3663,463 @@ DATA fff800000<>+56(SB)/4, $0xff800000
 DATA fff800000<>+60(SB)/4, $0xff800000
 GLOBL fff800000<>(SB), RODATA|NOPTR, $64
 
-// func expSumAVX2(dst *float32, x *float32, less float32, n int) float32
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
+// func expSumAVX2(x *float32, less float32, n int) float32
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·expSumAVX2(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), AX
+	MOVSS        less+8(FP), X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	MOVQ         n+16(FP), CX
+	SUBQ         $0x20, CX
+	JLT          unrolledPast
+
+unrolled:
+	VMOVUPS      (AX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y5, Y6
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y5, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y5
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y5
+	VFMADD213PS  f3c091def<>+0(SB), Y5, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y5, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y5, Y5, Y7
+	VBLENDVPS    Y7, Y5, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y5
+	VBLENDVPS    Y6, Y5, Y8, Y8
+	VXORPS       Y5, Y5, Y5
+	VADDPS       Y8, Y1, Y1
+	VMOVUPS      32(AX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y5, Y6
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y5, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y5
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y5
+	VFMADD213PS  f3c091def<>+0(SB), Y5, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y5, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y5, Y5, Y7
+	VBLENDVPS    Y7, Y5, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y5
+	VBLENDVPS    Y6, Y5, Y8, Y8
+	VXORPS       Y5, Y5, Y5
+	VADDPS       Y8, Y2, Y2
+	VMOVUPS      64(AX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y5, Y6
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y5, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y5
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y5
+	VFMADD213PS  f3c091def<>+0(SB), Y5, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y5, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y5, Y5, Y7
+	VBLENDVPS    Y7, Y5, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y5
+	VBLENDVPS    Y6, Y5, Y8, Y8
+	VXORPS       Y5, Y5, Y5
+	VADDPS       Y8, Y3, Y3
+	VMOVUPS      96(AX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y5, Y6
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y5, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y5
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y5
+	VFMADD213PS  f3c091def<>+0(SB), Y5, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y5, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y5, Y5, Y7
+	VBLENDVPS    Y7, Y5, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y5
+	VBLENDVPS    Y6, Y5, Y8, Y8
+	VXORPS       Y5, Y5, Y5
+	VADDPS       Y8, Y4, Y4
+	ADDQ         $0x00000080, AX
+	SUBQ         $0x20, CX
+	JGE          unrolled
+
+unrolledPast:
+	ADDQ $0x20, CX
+	SUBQ $0x08, CX
+	JLT  loopPast
+
+loop:
+	VMOVUPS      (AX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y5, Y6
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y5, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y5
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y5
+	VFMADD213PS  f3c091def<>+0(SB), Y5, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y5, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y5, Y5, Y7
+	VBLENDVPS    Y7, Y5, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y5
+	VBLENDVPS    Y6, Y5, Y8, Y8
+	VXORPS       Y5, Y5, Y5
+	VADDPS       Y8, Y1, Y1
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x08, CX
+	JGE          loop
+
+loopPast:
+	ADDQ         $0x08, CX
+	JEQ          done
+	MOVQ         $0x00000008, DX
+	CMPQ         CX, DX
+	CMOVQLT      CX, DX
+	NEGQ         DX
+	LEAQ         tailMask<>+0(SB), CX
+	VMOVUPS      32(CX)(DX*4), Y5
+	VMASKMOVPS   (AX), Y5, Y6
+	VSUBPS       Y0, Y6, Y6
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y6, Y0
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y6, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y6, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y6
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y6
+	VFMADD213PS  f3c091def<>+0(SB), Y6, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y6, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y6, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y6, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y6, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y6, Y6, Y7
+	VBLENDVPS    Y7, Y6, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y6
+	VBLENDVPS    Y0, Y6, Y8, Y8
+	VXORPS       Y0, Y0, Y0
+	VBLENDVPS    Y5, Y8, Y0, Y8
+	VADDPS       Y8, Y1, Y1
+
+done:
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func expShiftAVX2(dst *float32, x *float32, less float32, n int) float32
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
+TEXT ·expShiftAVX2(SB), NOSPLIT, $0-36
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
-	MOVQ         n+24(FP), DX
 	MOVSS        less+16(FP), X0
 	VBROADCASTSS X0, Y0
 	VXORPS       Y1, Y1, Y1
-	SUBQ         $0x08, DX
-	JLT          tail
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	MOVQ         n+24(FP), DX
+	SUBQ         $0x20, DX
+	JLT          unrolledPast
+
+unrolled:
+	VMOVUPS      (CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y5, Y6
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y5, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y5
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y5
+	VFMADD213PS  f3c091def<>+0(SB), Y5, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y5, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y5, Y5, Y7
+	VBLENDVPS    Y7, Y5, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y5
+	VBLENDVPS    Y6, Y5, Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VXORPS       Y5, Y5, Y5
+	VADDPS       Y8, Y1, Y1
+	VMOVUPS      32(CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y5, Y6
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y5, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y5
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y5
+	VFMADD213PS  f3c091def<>+0(SB), Y5, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y5, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y5, Y5, Y7
+	VBLENDVPS    Y7, Y5, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y5
+	VBLENDVPS    Y6, Y5, Y8, Y8
+	VMOVUPS      Y8, 32(AX)
+	VXORPS       Y5, Y5, Y5
+	VADDPS       Y8, Y2, Y2
+	VMOVUPS      64(CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y5, Y6
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y5, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y5
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y5
+	VFMADD213PS  f3c091def<>+0(SB), Y5, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y5, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y5, Y5, Y7
+	VBLENDVPS    Y7, Y5, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y5
+	VBLENDVPS    Y6, Y5, Y8, Y8
+	VMOVUPS      Y8, 64(AX)
+	VXORPS       Y5, Y5, Y5
+	VADDPS       Y8, Y3, Y3
+	VMOVUPS      96(CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y5, Y6
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y5, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y5
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y5
+	VFMADD213PS  f3c091def<>+0(SB), Y5, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y5, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y5, Y5, Y7
+	VBLENDVPS    Y7, Y5, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y5
+	VBLENDVPS    Y6, Y5, Y8, Y8
+	VMOVUPS      Y8, 96(AX)
+	VXORPS       Y5, Y5, Y5
+	VADDPS       Y8, Y4, Y4
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, CX
+	SUBQ         $0x20, DX
+	JGE          unrolled
+
+unrolledPast:
+	ADDQ $0x20, DX
+	SUBQ $0x08, DX
+	JLT  loopPast
 
 loop:
-	VMOVUPS      (CX), Y2
-	VSUBPS       Y0, Y2, Y2
-	VCMPPS       $0x1e, f42b17217<>+0(SB), Y2, Y3
-	VMOVUPS      f42b17217<>+0(SB), Y4
-	VMINPS       Y2, Y4, Y2
-	VMOVUPS      f4b400000<>+0(SB), Y5
-	VMOVUPS      f3ab6da75<>+0(SB), Y6
-	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y2, Y7
-	VMOVUPS      fc2aeac4f<>+0(SB), Y4
-	VMAXPS       Y2, Y4, Y2
-	VFMADD231PS  f3fb8aa3b<>+0(SB), Y2, Y5
-	VSUBPS       f4b400000<>+0(SB), Y5, Y4
-	VFNMADD231PS f3f317218<>+0(SB), Y4, Y2
-	VFNMADD231PS fb102e308<>+0(SB), Y4, Y2
-	VFMADD213PS  f3c091def<>+0(SB), Y2, Y6
-	VFMADD213PS  f3d2aaa2e<>+0(SB), Y2, Y6
-	VFMADD213PS  f3e2aaa47<>+0(SB), Y2, Y6
-	VFMADD213PS  f3f000000<>+0(SB), Y2, Y6
-	VFMADD213PS  f3f800000<>+0(SB), Y2, Y6
-	VFMADD213PS  f3f800000<>+0(SB), Y2, Y6
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y6, Y5
-	VANDNPS      Y5, Y7, Y5
-	VCMPPS       $0x03, Y2, Y2, Y4
-	VBLENDVPS    Y4, Y2, Y5, Y5
-	VMOVUPS      f7f800000<>+0(SB), Y2
-	VBLENDVPS    Y3, Y2, Y5, Y5
-	VXORPS       Y2, Y2, Y2
-	VADDPS       Y5, Y1, Y1
-	MOVQ         dst+0(FP), BX
-	TESTQ        BX, BX
-	JEQ          skip1
-	VMOVUPS      Y5, (AX)
+	VMOVUPS      (CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y5, Y6
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y5, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y5
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y5
+	VFMADD213PS  f3c091def<>+0(SB), Y5, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y5, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y5, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y5, Y5, Y7
+	VBLENDVPS    Y7, Y5, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y5
+	VBLENDVPS    Y6, Y5, Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VXORPS       Y5, Y5, Y5
+	VADDPS       Y8, Y1, Y1
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x08, DX
+	JGE          loop
 
-skip1:
-	ADDQ $0x20, AX
-	ADDQ $0x20, CX
-	SUBQ $0x08, DX
-	JGE  loop
-
-tail:
+loopPast:
 	ADDQ         $0x08, DX
 	JEQ          done
-	LEAQ         tailMask<>+0(SB), BX
-	NEGQ         DX
-	VMOVUPS      32(BX)(DX*4), Y2
-	VMASKMOVPS   (CX), Y2, Y3
-	VSUBPS       Y0, Y3, Y3
-	VCMPPS       $0x1e, f42b17217<>+0(SB), Y3, Y0
-	VMOVUPS      f42b17217<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      f4b400000<>+0(SB), Y5
-	VMOVUPS      f3ab6da75<>+0(SB), Y6
-	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y3, Y7
-	VMOVUPS      fc2aeac4f<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VFMADD231PS  f3fb8aa3b<>+0(SB), Y3, Y5
-	VSUBPS       f4b400000<>+0(SB), Y5, Y4
-	VFNMADD231PS f3f317218<>+0(SB), Y4, Y3
-	VFNMADD231PS fb102e308<>+0(SB), Y4, Y3
-	VFMADD213PS  f3c091def<>+0(SB), Y3, Y6
-	VFMADD213PS  f3d2aaa2e<>+0(SB), Y3, Y6
-	VFMADD213PS  f3e2aaa47<>+0(SB), Y3, Y6
-	VFMADD213PS  f3f000000<>+0(SB), Y3, Y6
-	VFMADD213PS  f3f800000<>+0(SB), Y3, Y6
-	VFMADD213PS  f3f800000<>+0(SB), Y3, Y6
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y6, Y5
-	VANDNPS      Y5, Y7, Y5
-	VCMPPS       $0x03, Y3, Y3, Y4
-	VBLENDVPS    Y4, Y3, Y5, Y5
-	VMOVUPS      f7f800000<>+0(SB), Y3
-	VBLENDVPS    Y0, Y3, Y5, Y5
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQLT      DX, BX
+	NEGQ         BX
+	LEAQ         tailMask<>+0(SB), DX
+	VMOVUPS      32(DX)(BX*4), Y5
+	VMASKMOVPS   (CX), Y5, Y6
+	VSUBPS       Y0, Y6, Y6
+	VCMPPS       $0x1e, f42b17217<>+0(SB), Y6, Y0
+	VMOVUPS      f42b17217<>+0(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VMOVUPS      f4b400000<>+0(SB), Y8
+	VMOVUPS      f3ab6da75<>+0(SB), Y9
+	VCMPPS       $0x01, fc2aeac4f<>+0(SB), Y6, Y10
+	VMOVUPS      fc2aeac4f<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VFMADD231PS  f3fb8aa3b<>+0(SB), Y6, Y8
+	VSUBPS       f4b400000<>+0(SB), Y8, Y7
+	VFNMADD231PS f3f317218<>+0(SB), Y7, Y6
+	VFNMADD231PS fb102e308<>+0(SB), Y7, Y6
+	VFMADD213PS  f3c091def<>+0(SB), Y6, Y9
+	VFMADD213PS  f3d2aaa2e<>+0(SB), Y6, Y9
+	VFMADD213PS  f3e2aaa47<>+0(SB), Y6, Y9
+	VFMADD213PS  f3f000000<>+0(SB), Y6, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS  f3f800000<>+0(SB), Y6, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y8
+	VANDNPS      Y8, Y10, Y8
+	VCMPPS       $0x03, Y6, Y6, Y7
+	VBLENDVPS    Y7, Y6, Y8, Y8
+	VMOVUPS      f7f800000<>+0(SB), Y6
+	VBLENDVPS    Y0, Y6, Y8, Y8
+	VMASKMOVPS   Y8, Y5, (AX)
 	VXORPS       Y0, Y0, Y0
-	VBLENDVPS    Y2, Y5, Y0, Y5
-	VADDPS       Y5, Y1, Y1
-	MOVQ         dst+0(FP), CX
-	TESTQ        CX, CX
-	JEQ          skip2
-	VMASKMOVPS   Y5, Y2, (AX)
+	VBLENDVPS    Y5, Y8, Y0, Y8
+	VADDPS       Y8, Y1, Y1
 
-skip2:
 done:
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y3, Y1, Y1
 	VEXTRACTF128 $0x01, Y1, X0
 	VADDPS       X1, X0, X0
 	VUNPCKLPD    X0, X0, X1
@@ -2175,7 +4133,7 @@ done:
 	RET
 
 // func ropeAVX2(x *float32, cos *float32, sin *float32, half int, heads int, stride int, sign float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, CMOV, FMA3, SSE
 TEXT ·ropeAVX2(SB), NOSPLIT, $0-52
 	MOVQ         x+0(FP), AX
 	MOVQ         heads+32(FP), CX
@@ -2189,6 +4147,8 @@ head:
 	MOVQ half+24(FP), DI
 	MOVQ AX, R8
 	LEAQ (AX)(DI*4), R9
+	SUBQ $0x08, DI
+	JLT  loopPast
 
 loop:
 	VMOVUPS      (R8), Y1
@@ -2202,15 +4162,38 @@ loop:
 	VFMADD231PS  Y4, Y1, Y2
 	VMOVUPS      Y5, (R8)
 	VMOVUPS      Y2, (R9)
-	ADDQ         $0x20, R8
-	ADDQ         $0x20, R9
-	ADDQ         $0x20, BX
-	ADDQ         $0x20, SI
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000020, SI
 	SUBQ         $0x08, DI
-	JGT          loop
-	ADDQ         DX, AX
-	DECQ         CX
-	JNE          head
+	JGE          loop
+
+loopPast:
+	ADDQ         $0x08, DI
+	JEQ          done
+	MOVQ         $0x00000008, R10
+	CMPQ         DI, R10
+	CMOVQLT      DI, R10
+	NEGQ         R10
+	LEAQ         tailMask<>+0(SB), DI
+	VMOVUPS      32(DI)(R10*4), Y1
+	VMASKMOVPS   (R8), Y1, Y2
+	VMASKMOVPS   (R9), Y1, Y3
+	VMASKMOVPS   (BX), Y1, Y4
+	VMASKMOVPS   (SI), Y1, Y5
+	VMULPS       Y0, Y5, Y5
+	VMULPS       Y4, Y2, Y6
+	VFNMADD231PS Y5, Y3, Y6
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y5, Y2, Y3
+	VMASKMOVPS   Y6, Y1, (R8)
+	VMASKMOVPS   Y3, Y1, (R9)
+
+done:
+	ADDQ DX, AX
+	DECQ CX
+	JNE  head
 	VZEROUPPER
 	RET
 

@@ -4,55 +4,110 @@
 
 package kernels
 
-// for i := range n { dst[i] = x·σ(x) }, x = x[i].
+// for i := range n { x := x[i]; dst[i] = x·σ(x) }
 //
 //go:noescape
 func siluAVX512(dst *float32, x *float32, n int)
 
-// for i := range n { dst[i] = x·σ(x)·up[i] }, x = x[i].
+// for i := range n { x := x[i]; dst[i] = (x·σ(x))·up[i] }
 //
 //go:noescape
 func siluGateAVX512(dst *float32, x *float32, up *float32, n int)
 
-// for i := range n { dst[i] = x·Φ(x) }, x = x[i].
+// for i := range n { x := x[i]; dst[i] = x·Φ(x) }
 //
 //go:noescape
 func geluAVX512(dst *float32, x *float32, n int)
 
-// for i := range n { dst[i] = x·Φ(x)·up[i] }, x = x[i].
+// for i := range n { x := x[i]; dst[i] = (x·Φ(x))·up[i] }
 //
 //go:noescape
 func geluGateAVX512(dst *float32, x *float32, up *float32, n int)
 
-// for i := range n { dst[i] = x·σ(2√(2/π)(x+0.044715x³)) }, x = x[i].
+// for i := range n { x := x[i]; dst[i] = x·σ(2√(2/π)(x+0.044715x³)) }
 //
 //go:noescape
 func geluTanhAVX512(dst *float32, x *float32, n int)
 
-// for i := range n { dst[i] = x·σ(2√(2/π)(x+0.044715x³))·up[i] }, x = x[i].
+// for i := range n { x := x[i]; dst[i] = (x·σ(2√(2/π)(x+0.044715x³)))·up[i] }
 //
 //go:noescape
 func geluTanhGateAVX512(dst *float32, x *float32, up *float32, n int)
 
-// for i := range n { dst[i] = σ(x) }, x = x[i].
+// for i := range n { x := x[i]; dst[i] = σ(x) }
 //
 //go:noescape
 func sigmoidAVX512(dst *float32, x *float32, n int)
 
-// for i := range n { dst[i] = σ(x)·(1+x·(1-σ(x))) }, x = x[i].
+// for i := range n { x := x[i]; dst[i] = (σ(x))·up[i] }
+//
+//go:noescape
+func sigmoidGateAVX512(dst *float32, x *float32, up *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = tanh(x) }
+//
+//go:noescape
+func tanhAVX512(dst *float32, x *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = (tanh(x))·up[i] }
+//
+//go:noescape
+func tanhGateAVX512(dst *float32, x *float32, up *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = max(x, 0) }
+//
+//go:noescape
+func reluAVX512(dst *float32, x *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = (max(x, 0))·up[i] }
+//
+//go:noescape
+func reluGateAVX512(dst *float32, x *float32, up *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = x > 0 ? x : 0.01·x }
+//
+//go:noescape
+func leakyAVX512(dst *float32, x *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = (x > 0 ? x : 0.01·x)·up[i] }
+//
+//go:noescape
+func leakyGateAVX512(dst *float32, x *float32, up *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = σ(x)·(1+x·(1-σ(x))) }
 //
 //go:noescape
 func dsiluAVX512(dst *float32, x *float32, n int)
 
-// for i := range n { dst[i] = Φ(x) + x·φ(x) }, x = x[i].
+// for i := range n { x := x[i]; dst[i] = Φ(x) + x·φ(x) }
 //
 //go:noescape
 func dgeluAVX512(dst *float32, x *float32, n int)
 
-// for i := range n { dst[i] = the derivative of geluTanh }, x = x[i].
+// for i := range n { x := x[i]; dst[i] = the derivative of geluTanh }
 //
 //go:noescape
 func dgeluTanhAVX512(dst *float32, x *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = σ(x)·(1-σ(x)) }
+//
+//go:noescape
+func dsigmoidAVX512(dst *float32, x *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = 1 - tanh(x)² }
+//
+//go:noescape
+func dtanhAVX512(dst *float32, x *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = x > 0 ? 1 : 0 }
+//
+//go:noescape
+func dreluAVX512(dst *float32, x *float32, n int)
+
+// for i := range n { x := x[i]; dst[i] = x > 0 ? 1 : 0.01 }
+//
+//go:noescape
+func dleakyAVX512(dst *float32, x *float32, n int)
 
 // for i := range n { dst[i] += x[i] }
 //
@@ -64,10 +119,20 @@ func addAVX512(dst *float32, x *float32, n int)
 //go:noescape
 func mulAVX512(dst *float32, x *float32, n int)
 
+// for i := range n { dst[i] += x[i] * y[i] } // fused
+//
+//go:noescape
+func mulAddAVX512(dst *float32, x *float32, y *float32, n int)
+
 // for i := range n { dst[i] += a * x[i] } // fused
 //
 //go:noescape
-func axpyAVX512(dst *float32, a float32, x *float32, n int)
+func axpyAVX512(dst *float32, x *float32, a float32, n int)
+
+// for i := range n { dst[i] = x[i] * a }
+//
+//go:noescape
+func scaleAVX512(dst *float32, x *float32, a float32, n int)
 
 // for i := range n { dst[i] = x[i] / a }
 //
@@ -79,31 +144,60 @@ func quotientAVX512(dst *float32, x *float32, a float32, n int)
 //go:noescape
 func normAVX512(dst *float32, x *float32, weight *float32, mean float32, scale float32, n int)
 
-// for i := range n { ret += (x[i]-mean) * (x[i]-mean) }, in a partial sum for each lane, folded.
+// for i := range n { dst[i] += (weight[i]*dy[i] - a - b*((x[i]-mean)*scale)) * scale }
+//
+//go:noescape
+func normGradAVX512(dst *float32, dy *float32, x *float32, weight *float32, mean float32, scale float32, a float32, b float32, n int)
+
+// for i := range n { dst[i] += dy[i] * ((x[i] - mean) * scale) }
+//
+//go:noescape
+func normWeightGradAVX512(dst *float32, dy *float32, x *float32, mean float32, scale float32, n int)
+
+// for i := range n { ret += x[i] * y[i] }, in a partial sum for each lane of four registers, folded.
+//
+//go:noescape
+func dotRowAVX512(x *float32, y *float32, n int) float32
+
+// for i := range n { ret += x[i] * y[i] * (z[i] - mean) }, in a partial sum for each lane of four registers, folded.
+//
+//go:noescape
+func dot3AVX512(x *float32, y *float32, z *float32, mean float32, n int) float32
+
+// for i := range n { ret += x[i] }, in a partial sum for each lane of four registers, folded.
+//
+//go:noescape
+func sumAVX512(x *float32, n int) float32
+
+// for i := range n { ret += (x[i]-mean) * (x[i]-mean) }, in a partial sum for each lane of four registers, folded.
 //
 //go:noescape
 func spreadAVX512(x *float32, mean float32, n int) float32
 
-// for i := range n { ret += x[i] }, in a partial sum for each lane, folded.
+// for i := range n { ret += x[i] - x[i] }, in a partial sum for each lane of four registers, folded.
 //
 //go:noescape
-func sumAVX512(x *float32, n int) float32
+func finiteAVX512(x *float32, n int) float32
 
 // for i := range n { ret = max(ret, x[i]) } from -∞, passing over NaN.
 //
 //go:noescape
 func maximumAVX512(x *float32, n int) float32
 
-// for i := range n { dst[i] = exp(x[i] - less); ret += dst[i] }, in a partial sum for each lane, folded.
-// Without dst, if it is nil.
+// for i := range n { ret += exp(x[i] - less) }, in a partial sum for each lane of four registers, folded.
 //
 //go:noescape
-func expSumAVX512(dst *float32, x *float32, less float32, n int) float32
+func expSumAVX512(x *float32, less float32, n int) float32
+
+// for i := range n { dst[i] = exp(x[i] - less); ret += dst[i] }, in a partial sum for each lane of four registers, folded.
+//
+//go:noescape
+func expShiftAVX512(dst *float32, x *float32, less float32, n int) float32
 
 //	for h := range heads { for i := range half {
 //		a, b, s := x[i], x[half+i], sign*sin[i]
 //		x[i], x[half+i] = a*cos[i]-b*s, b*cos[i]+a*s
-//	}; x = x[stride:] }, for half a multiple of the lanes and stride in bytes.
+//	}; x = x[stride:] }, with stride in bytes.
 //
 //go:noescape
 func ropeAVX512(x *float32, cos *float32, sin *float32, half int, heads int, stride int, sign float32)

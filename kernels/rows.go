@@ -170,10 +170,22 @@ func Mul(dst, x []float32) {
 	}
 }
 
+// mulAdd adds x ⊙ y to dst.
+func mulAdd(dst, x, y []float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	if v := active.vectors; v != nil && len(dst) > 0 {
+		v.mulAdd(&dst[0], &x[0], &y[0], len(dst))
+		return
+	}
+	for i := range dst {
+		dst[i] += x[i] * y[i]
+	}
+}
+
 // AddScaled adds a·x to dst.
 func AddScaled(dst []float32, a float32, x []float32) {
 	if v := active.vectors; v != nil && len(dst) > 0 {
-		v.axpy(&dst[0], a, &x[:len(dst)][0], len(dst))
+		v.axpy(&dst[0], &x[:len(dst)][0], a, len(dst))
 		return
 	}
 	axpy(dst, a, x)
@@ -181,6 +193,9 @@ func AddScaled(dst []float32, a float32, x []float32) {
 
 // Finite reports whether x holds neither NaN nor an infinity.
 func Finite(x []float32) bool {
+	if v := active.vectors; v != nil && len(x) > 0 {
+		return v.finite(&x[0], len(x)) == 0
+	}
 	for _, v := range x {
 		if v-v != 0 {
 			return false

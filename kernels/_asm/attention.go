@@ -102,7 +102,7 @@ func values(s isa, queries int) {
 		} else {
 			TESTQ(left, left)
 			JLE(LabelRef(label("past")))
-			load = lane{s, s.first(left)}.at
+			load = lane{s: s, mask: s.first(left)}.at
 		}
 		acc := make([][]vec, queries)
 		for t := range acc {
@@ -216,7 +216,7 @@ func weights(s isa) {
 	scale := s.broadcast("scale")
 	masks := s.within()
 	s.hold(float32(math.Inf(-1)), topMargin)
-	s.holdExp()
+	s.hold(expConstants...)
 	Label("query")
 	v := make([]vec, len(masks))
 	for i := range v {
@@ -310,7 +310,7 @@ func weightsGrad(s isa) {
 	p, dp, lse, delta, n := pointer("p"), pointer("dp"), pointer("lse"), pointer("delta"), pointer("queries")
 	scale := s.broadcast("scale")
 	masks := s.within()
-	s.holdExp()
+	s.hold(expConstants...)
 	Label("query")
 	l, d := s.newRegister(), s.newRegister()
 	VBROADCASTSS(Mem{Base: lse}, l)

@@ -34,10 +34,7 @@ func (s isa) hold(values ...float32) {
 	}
 }
 
-func (s isa) holdExp() {
-	s.hold(expLow, expHigh, math.Log2E, round, ln2High, ln2Low)
-	s.hold(expPolynomial...)
-}
+var expConstants = append([]float32{expLow, math.Log2E, round, ln2High, ln2Low}, expPolynomial...)
 
 func (s isa) release() { clear(held) }
 

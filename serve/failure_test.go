@@ -24,6 +24,8 @@ func TestRefusals(t *testing.T) {
 		{`POST /v1/completions {"prompt":"a","n":0}`, 400, fmt.Sprintf(openAIShape, "n is 0, outside 1 to 128", `"n"`, "null")},
 		{`POST /v1/completions {"model":"nope","prompt":"a"}`, 404,
 			fmt.Sprintf(openAIShape, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", `"model"`, `"model_not_found"`)},
+		{`POST /v1/completions {"n":128,"prompt":[` + strings.Repeat(`"a",`, 32) + `"a"]}`, 400,
+			fmt.Sprintf(openAIShape, "prompt and n ask for 4224 answers: ask for at most 4096 at a time", `"prompt"`, "null")},
 		{`POST /v1/completions {}`, 400, fmt.Sprintf(openAIShape, "prompt is missing: give the text to continue", `"prompt"`, "null")},
 		{`POST /v1/completions {"prompt":"a","max_tokens":500}`, 400,
 			fmt.Sprintf(openAIShape, "max_tokens is 500 and the prompt has 2 tokens: this model's maximum context length is 128; ask for at most 126", `"max_tokens"`, "null")},

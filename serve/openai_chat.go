@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"io"
 
 	"github.com/gofiber/fiber/v2"
@@ -109,7 +110,7 @@ func (w *chatWriter) whole(c *fiber.Ctx, g *generation) error {
 	var timing timing
 	for {
 		e, err := g.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			timing.headers(c, g)
 			return writeJSON(c, fiber.StatusOK, answer)
 		}

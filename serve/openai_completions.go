@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"io"
 	"math"
 
@@ -41,6 +42,9 @@ type completionsLogprobs struct {
 	Offsets  []int                `json:"text_offset"`
 }
 
+// maxSequences is the most answers of one request: prompts times n.
+const maxSequences = 4096
+
 // defaultMaxTokens is OpenAI's for this route.
 const defaultMaxTokens = 16
 
@@ -54,6 +58,9 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	}
 	if len(body.Prompt) == 0 {
 		return invalid("prompt", "prompt is missing: give the text to continue")
+	}
+	if count := len(body.Prompt) * or(body.N, 1); count > maxSequences {
+		return invalid("prompt", "prompt and n ask for %d answers: ask for at most %d at a time", count, maxSequences)
 	}
 	if body.Logprobs != nil && (*body.Logprobs < 0 || *body.Logprobs > s.config.MaxLogprobs) {
 		return invalid("logprobs", "logprobs is %d, outside 0 to %d", *body.Logprobs, s.config.MaxLogprobs)
@@ -122,7 +129,7 @@ func (w *completionsWriter) whole(c *fiber.Ctx, g *generation) error {
 	var timing timing
 	for {
 		e, err := g.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			timing.headers(c, g)
 			return writeJSON(c, fiber.StatusOK, answer)
 		}

@@ -40,7 +40,7 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 			}
 		}
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			err = w.close(out)
 		case errors.Is(err, errClientGone) || errors.Is(err, errWrite):
 		default:

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"io"
 	"math"
 	"strings"
@@ -83,7 +84,7 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool) error {
 	var timing timing
 	for {
 		e, err := g.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			timing.headers(c, g)
 			return writeJSON(c, fiber.StatusOK, w.answer())
 		}

@@ -95,7 +95,7 @@ func (d *bed) one(ctx context.Context, prompt []int32, adapter string, generate 
 	defer stream.Close()
 	for {
 		e, err := stream.Next(ctx)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return u, nil
 		}
 		if err != nil {

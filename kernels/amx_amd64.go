@@ -5,64 +5,44 @@
 package kernels
 
 //	for g := range groups { for o := range outs { for k := range blocks {
-//		C := Σ a[o][k] planes · b[g][k] planes // 16 outputs × 16 rows, 32 columns
-//		acc[g][o] += d[o][k] * C + m[o][k] * sums[g][k]
+//		acc[g][o] += Σ a[o][k]·b[g][k] planes
 //	} } }
 //
-// with acc = 0 at first if first is not 0; without d or m where the name does not say so.
+// 16 outputs × 16 rows at a time, with acc = 0 at first if first is not 0; sums lie at s + sums bytes.
+// acc has room for one tile more.
 //
 //go:noescape
-func amxMul1Scaled(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
+func amxMul1(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32, sums int, groups int, outs int, blocks int, bStride int, sStride int, first int)
 
 //	for g := range groups { for o := range outs { for k := range blocks {
-//		C := Σ a[o][k] planes · b[g][k] planes // 16 outputs × 16 rows, 32 columns
-//		acc[g][o] += d[o][k] * C + m[o][k] * sums[g][k]
+//		acc[g][o] += Σ a[o][k]·b[g][k] planes
 //	} } }
 //
-// with acc = 0 at first if first is not 0; without d or m where the name does not say so.
+// 16 outputs × 16 rows at a time, with acc = 0 at first if first is not 0; sums lie at s + sums bytes.
+// acc has room for one tile more.
 //
 //go:noescape
-func amxMul1Affine(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
+func amxMul2(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32, sums int, groups int, outs int, blocks int, bStride int, sStride int, first int)
 
 //	for g := range groups { for o := range outs { for k := range blocks {
-//		C := Σ a[o][k] planes · b[g][k] planes // 16 outputs × 16 rows, 32 columns
-//		acc[g][o] += d[o][k] * C + m[o][k] * sums[g][k]
+//		acc[g][o] += d[o][k] * Σ a[o][k]·b[g][k] planes
 //	} } }
 //
-// with acc = 0 at first if first is not 0; without d or m where the name does not say so.
+// 16 outputs × 16 rows at a time, with acc = 0 at first if first is not 0; sums lie at s + sums bytes.
+// acc has room for one tile more.
 //
 //go:noescape
-func amxMul1(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
+func amxMul2Scaled(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32, sums int, groups int, outs int, blocks int, bStride int, sStride int, first int)
 
 //	for g := range groups { for o := range outs { for k := range blocks {
-//		C := Σ a[o][k] planes · b[g][k] planes // 16 outputs × 16 rows, 32 columns
-//		acc[g][o] += d[o][k] * C + m[o][k] * sums[g][k]
+//		acc[g][o] += Σ a[o][k]·b[g][k] planes
 //	} } }
 //
-// with acc = 0 at first if first is not 0; without d or m where the name does not say so.
+// 16 outputs × 16 rows at a time, with acc = 0 at first if first is not 0; sums lie at s + sums bytes.
+// acc has room for one tile more.
 //
 //go:noescape
-func amxMul2(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-
-//	for g := range groups { for o := range outs { for k := range blocks {
-//		C := Σ a[o][k] planes · b[g][k] planes // 16 outputs × 16 rows, 32 columns
-//		acc[g][o] += d[o][k] * C + m[o][k] * sums[g][k]
-//	} } }
-//
-// with acc = 0 at first if first is not 0; without d or m where the name does not say so.
-//
-//go:noescape
-func amxMul2Scaled(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-
-//	for g := range groups { for o := range outs { for k := range blocks {
-//		C := Σ a[o][k] planes · b[g][k] planes // 16 outputs × 16 rows, 32 columns
-//		acc[g][o] += d[o][k] * C + m[o][k] * sums[g][k]
-//	} } }
-//
-// with acc = 0 at first if first is not 0; without d or m where the name does not say so.
-//
-//go:noescape
-func amxMul3(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
+func amxMul3(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32, sums int, groups int, outs int, blocks int, bStride int, sStride int, first int)
 
 // dst[cols/32][3 planes][16 words][16 rows] = x, word i holding columns i and i+16 of the 32;
 // sums[cols/32][16 rows] = the rows' sums over 32 columns. Missing rows and columns are 0.

@@ -4,53 +4,60 @@
 
 #include "textflag.h"
 
-// func amxMul1Scaled(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
+// func amxMul1(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32, sums int, groups int, outs int, blocks int, bStride int, sStride int, first int)
 // Requires: AVX, AVX512F
-TEXT ·amxMul1Scaled(SB), $2112-96
-	LEAQ tileShape<>+0(SB), AX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
-	BYTE $0x00
-	LEAQ (SP), SI
-	ADDQ $0x3f, SI
-	ANDQ $-64, SI
-	MOVQ $0x00000040, DX
-	MOVQ acc+0(FP), DI
-	MOVQ b+16(FP), R13
-	MOVQ groups+48(FP), R10
+TEXT ·amxMul1(SB), $1112-104
+	LEAQ    tileShape<>+0(SB), AX
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0x00
+	LEAQ    (SP), SI
+	ADDQ    $0x3f, SI
+	ANDQ    $-64, SI
+	MOVQ    $0x00000008, DX
+	MOVQ    acc+0(FP), R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), BX
+	MOVQ    BX, CX
+	MOVQ    d+24(FP), R10
+	MOVQ    m+32(FP), R11
+	MOVQ    s+40(FP), R12
+	MOVQ    R12, R13
+	MOVQ    sums+48(FP), R14
+	MOVQ    blocks+72(FP), R15
+	MOVQ    outs+64(FP), R8
+	MOVQ    R8, 1088(SP)
+	MOVQ    R8, 1096(SP)
+	IMULQ   R15, R8
+	MOVQ    groups+56(FP), BP
+	IMULQ   BP, R8
+	MOVQ    R8, 1104(SP)
+	MOVQ    R15, BP
+	VMOVUPS f47800000<>+0(SB), Z31
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l1
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l2
 
-group:
-	MOVQ a+8(FP), AX
-	MOVQ d+24(FP), CX
-	MOVQ outs+56(FP), R9
-
-outs:
-	MOVQ    R13, BX
-	MOVQ    blocks+64(FP), R8
-	MOVQ    first+88(FP), R11
-	TESTQ   R11, R11
-	JNE     zero
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
-	VMOVUPS 256(DI), Z4
-	VMOVUPS 320(DI), Z5
-	VMOVUPS 384(DI), Z6
-	VMOVUPS 448(DI), Z7
-	VMOVUPS 512(DI), Z8
-	VMOVUPS 576(DI), Z9
-	VMOVUPS 640(DI), Z10
-	VMOVUPS 704(DI), Z11
-	VMOVUPS 768(DI), Z12
-	VMOVUPS 832(DI), Z13
-	VMOVUPS 896(DI), Z14
-	VMOVUPS 960(DI), Z15
-	JMP     block
-
-zero:
+l1:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -68,142 +75,376 @@ zero:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 
-block:
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x49
-	BYTE             $0xc0
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0x8c
-	BYTE             $0x10
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xb4
-	BYTE             $0x13
-	BYTE             $0x00
-	BYTE             $0x08
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x4a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xac
-	BYTE             $0x13
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x52
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xa4
-	BYTE             $0x13
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x5a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x84
-	BYTE             $0x16
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	VMOVUPS          (SI), Z16
-	VFMADD231PS.BCST (CX), Z16, Z0
-	VMOVUPS          64(SI), Z17
-	VFMADD231PS.BCST 4(CX), Z17, Z1
-	VMOVUPS          128(SI), Z18
-	VFMADD231PS.BCST 8(CX), Z18, Z2
-	VMOVUPS          192(SI), Z19
-	VFMADD231PS.BCST 12(CX), Z19, Z3
-	VMOVUPS          256(SI), Z20
-	VFMADD231PS.BCST 16(CX), Z20, Z4
-	VMOVUPS          320(SI), Z21
-	VFMADD231PS.BCST 20(CX), Z21, Z5
-	VMOVUPS          384(SI), Z22
-	VFMADD231PS.BCST 24(CX), Z22, Z6
-	VMOVUPS          448(SI), Z23
-	VFMADD231PS.BCST 28(CX), Z23, Z7
-	VMOVUPS          512(SI), Z24
-	VFMADD231PS.BCST 32(CX), Z24, Z8
-	VMOVUPS          576(SI), Z25
-	VFMADD231PS.BCST 36(CX), Z25, Z9
-	VMOVUPS          640(SI), Z26
-	VFMADD231PS.BCST 40(CX), Z26, Z10
-	VMOVUPS          704(SI), Z27
-	VFMADD231PS.BCST 44(CX), Z27, Z11
-	VMOVUPS          768(SI), Z16
-	VFMADD231PS.BCST 48(CX), Z16, Z12
-	VMOVUPS          832(SI), Z17
-	VFMADD231PS.BCST 52(CX), Z17, Z13
-	VMOVUPS          896(SI), Z18
-	VFMADD231PS.BCST 56(CX), Z18, Z14
-	VMOVUPS          960(SI), Z19
-	VFMADD231PS.BCST 60(CX), Z19, Z15
-	ADDQ             $0x00000400, AX
-	ADDQ             $0x00000c00, BX
-	ADDQ             DX, CX
-	DECQ             R8
-	JNE              block
-	VMOVUPS          Z0, (DI)
-	VMOVUPS          Z1, 64(DI)
-	VMOVUPS          Z2, 128(DI)
-	VMOVUPS          Z3, 192(DI)
-	VMOVUPS          Z4, 256(DI)
-	VMOVUPS          Z5, 320(DI)
-	VMOVUPS          Z6, 384(DI)
-	VMOVUPS          Z7, 448(DI)
-	VMOVUPS          Z8, 512(DI)
-	VMOVUPS          Z9, 576(DI)
-	VMOVUPS          Z10, 640(DI)
-	VMOVUPS          Z11, 704(DI)
-	VMOVUPS          Z12, 768(DI)
-	VMOVUPS          Z13, 832(DI)
-	VMOVUPS          Z14, 896(DI)
-	VMOVUPS          Z15, 960(DI)
-	ADDQ             $0x00000400, DI
-	DECQ             R9
-	JNE              outs
-	MOVQ             bStride+72(FP), R11
-	ADDQ             R11, R13
-	DECQ             R10
-	JNE              group
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x78
-	BYTE             $0x49
-	BYTE             $0xc0
+l2:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	ADDQ $0x00000400, AX
+	ADDQ $0x00000c00, BX
+	DECQ R15
+	JNE  l3
+	MOVQ blocks+72(FP), R15
+	MOVQ CX, BX
+	DECQ 1088(SP)
+	JNE  l3
+	MOVQ outs+64(FP), R8
+	MOVQ R8, 1088(SP)
+	MOVQ bStride+80(FP), R8
+	ADDQ R8, CX
+	MOVQ CX, BX
+	MOVQ a+8(FP), AX
+
+l3:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd6
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	DECQ 1104(SP)
+	JEQ  last
+
+main:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	ADDQ $0x00000400, AX
+	ADDQ $0x00000c00, BX
+	DECQ R15
+	JNE  l4
+	MOVQ blocks+72(FP), R15
+	MOVQ CX, BX
+	DECQ 1088(SP)
+	JNE  l4
+	MOVQ outs+64(FP), R8
+	MOVQ R8, 1088(SP)
+	MOVQ bStride+80(FP), R8
+	ADDQ R8, CX
+	MOVQ CX, BX
+	MOVQ a+8(FP), AX
+
+l4:
+	VADDPS  (SI), Z0, Z0
+	VADDPS  64(SI), Z1, Z1
+	VADDPS  128(SI), Z2, Z2
+	VADDPS  192(SI), Z3, Z3
+	VADDPS  256(SI), Z4, Z4
+	VADDPS  320(SI), Z5, Z5
+	VADDPS  384(SI), Z6, Z6
+	VADDPS  448(SI), Z7, Z7
+	VADDPS  512(SI), Z8, Z8
+	VADDPS  576(SI), Z9, Z9
+	VADDPS  640(SI), Z10, Z10
+	VADDPS  704(SI), Z11, Z11
+	VADDPS  768(SI), Z12, Z12
+	VADDPS  832(SI), Z13, Z13
+	VADDPS  896(SI), Z14, Z14
+	VADDPS  960(SI), Z15, Z15
+	ADDQ    $0x40, R10
+	ADDQ    $0x40, R11
+	ADDQ    $0x40, R12
+	DECQ    BP
+	JNE     l5
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	VMOVUPS Z4, 256(R9)
+	VMOVUPS Z5, 320(R9)
+	VMOVUPS Z6, 384(R9)
+	VMOVUPS Z7, 448(R9)
+	VMOVUPS Z8, 512(R9)
+	VMOVUPS Z9, 576(R9)
+	VMOVUPS Z10, 640(R9)
+	VMOVUPS Z11, 704(R9)
+	VMOVUPS Z12, 768(R9)
+	VMOVUPS Z13, 832(R9)
+	VMOVUPS Z14, 896(R9)
+	VMOVUPS Z15, 960(R9)
+	ADDQ    $0x00000400, R9
+	MOVQ    blocks+72(FP), BP
+	MOVQ    R13, R12
+	DECQ    1096(SP)
+	JNE     l6
+	MOVQ    outs+64(FP), R8
+	MOVQ    R8, 1096(SP)
+	MOVQ    sStride+88(FP), R8
+	ADDQ    R8, R13
+	MOVQ    R13, R12
+	MOVQ    d+24(FP), R10
+	MOVQ    m+32(FP), R11
+
+l6:
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l7
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l8
+
+l7:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+l8:
+l5:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd6
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	DECQ 1104(SP)
+	JNE  main
+
+last:
+	VADDPS  (SI), Z0, Z0
+	VADDPS  64(SI), Z1, Z1
+	VADDPS  128(SI), Z2, Z2
+	VADDPS  192(SI), Z3, Z3
+	VADDPS  256(SI), Z4, Z4
+	VADDPS  320(SI), Z5, Z5
+	VADDPS  384(SI), Z6, Z6
+	VADDPS  448(SI), Z7, Z7
+	VADDPS  512(SI), Z8, Z8
+	VADDPS  576(SI), Z9, Z9
+	VADDPS  640(SI), Z10, Z10
+	VADDPS  704(SI), Z11, Z11
+	VADDPS  768(SI), Z12, Z12
+	VADDPS  832(SI), Z13, Z13
+	VADDPS  896(SI), Z14, Z14
+	VADDPS  960(SI), Z15, Z15
+	ADDQ    $0x40, R10
+	ADDQ    $0x40, R11
+	ADDQ    $0x40, R12
+	DECQ    BP
+	JNE     l9
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	VMOVUPS Z4, 256(R9)
+	VMOVUPS Z5, 320(R9)
+	VMOVUPS Z6, 384(R9)
+	VMOVUPS Z7, 448(R9)
+	VMOVUPS Z8, 512(R9)
+	VMOVUPS Z9, 576(R9)
+	VMOVUPS Z10, 640(R9)
+	VMOVUPS Z11, 704(R9)
+	VMOVUPS Z12, 768(R9)
+	VMOVUPS Z13, 832(R9)
+	VMOVUPS Z14, 896(R9)
+	VMOVUPS Z15, 960(R9)
+	ADDQ    $0x00000400, R9
+	MOVQ    blocks+72(FP), BP
+	MOVQ    R13, R12
+	DECQ    1096(SP)
+	JNE     l10
+	MOVQ    outs+64(FP), R8
+	MOVQ    R8, 1096(SP)
+	MOVQ    sStride+88(FP), R8
+	ADDQ    R8, R13
+	MOVQ    R13, R12
+	MOVQ    d+24(FP), R10
+	MOVQ    m+32(FP), R11
+
+l10:
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l11
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l12
+
+l11:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+l12:
+l9:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
 	VZEROUPPER
 	RET
 
@@ -223,14 +464,22 @@ DATA tileShape<>+12(SB)/1, $0x00
 DATA tileShape<>+13(SB)/1, $0x00
 DATA tileShape<>+14(SB)/1, $0x00
 DATA tileShape<>+15(SB)/1, $0x00
-DATA tileShape<>+16(SB)/2, $0x0040
-DATA tileShape<>+18(SB)/2, $0x0040
-DATA tileShape<>+20(SB)/2, $0x0040
-DATA tileShape<>+22(SB)/2, $0x0040
-DATA tileShape<>+24(SB)/2, $0x0040
-DATA tileShape<>+26(SB)/2, $0x0040
-DATA tileShape<>+28(SB)/2, $0x0040
-DATA tileShape<>+30(SB)/2, $0x0040
+DATA tileShape<>+16(SB)/1, $0x40
+DATA tileShape<>+17(SB)/1, $0x00
+DATA tileShape<>+18(SB)/1, $0x40
+DATA tileShape<>+19(SB)/1, $0x00
+DATA tileShape<>+20(SB)/1, $0x40
+DATA tileShape<>+21(SB)/1, $0x00
+DATA tileShape<>+22(SB)/1, $0x40
+DATA tileShape<>+23(SB)/1, $0x00
+DATA tileShape<>+24(SB)/1, $0x40
+DATA tileShape<>+25(SB)/1, $0x00
+DATA tileShape<>+26(SB)/1, $0x40
+DATA tileShape<>+27(SB)/1, $0x00
+DATA tileShape<>+28(SB)/1, $0x40
+DATA tileShape<>+29(SB)/1, $0x00
+DATA tileShape<>+30(SB)/1, $0x40
+DATA tileShape<>+31(SB)/1, $0x00
 DATA tileShape<>+32(SB)/1, $0x00
 DATA tileShape<>+33(SB)/1, $0x00
 DATA tileShape<>+34(SB)/1, $0x00
@@ -265,56 +514,78 @@ DATA tileShape<>+62(SB)/1, $0x00
 DATA tileShape<>+63(SB)/1, $0x00
 GLOBL tileShape<>(SB), RODATA|NOPTR, $64
 
-// func amxMul1Affine(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
+DATA f47800000<>+0(SB)/4, $0x47800000
+DATA f47800000<>+4(SB)/4, $0x47800000
+DATA f47800000<>+8(SB)/4, $0x47800000
+DATA f47800000<>+12(SB)/4, $0x47800000
+DATA f47800000<>+16(SB)/4, $0x47800000
+DATA f47800000<>+20(SB)/4, $0x47800000
+DATA f47800000<>+24(SB)/4, $0x47800000
+DATA f47800000<>+28(SB)/4, $0x47800000
+DATA f47800000<>+32(SB)/4, $0x47800000
+DATA f47800000<>+36(SB)/4, $0x47800000
+DATA f47800000<>+40(SB)/4, $0x47800000
+DATA f47800000<>+44(SB)/4, $0x47800000
+DATA f47800000<>+48(SB)/4, $0x47800000
+DATA f47800000<>+52(SB)/4, $0x47800000
+DATA f47800000<>+56(SB)/4, $0x47800000
+DATA f47800000<>+60(SB)/4, $0x47800000
+GLOBL f47800000<>(SB), RODATA|NOPTR, $64
+
+// func amxMul2(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32, sums int, groups int, outs int, blocks int, bStride int, sStride int, first int)
 // Requires: AVX, AVX512F
-TEXT ·amxMul1Affine(SB), $2112-96
-	LEAQ tileShape<>+0(SB), AX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
-	BYTE $0x00
-	LEAQ (SP), SI
-	ADDQ $0x3f, SI
-	ANDQ $-64, SI
-	MOVQ $0x00000040, DX
-	MOVQ acc+0(FP), DI
-	MOVQ b+16(FP), R13
-	MOVQ groups+48(FP), R10
-	MOVQ sums+40(FP), R15
+TEXT ·amxMul2(SB), $1112-104
+	LEAQ    tileShape<>+0(SB), AX
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0x00
+	LEAQ    (SP), SI
+	ADDQ    $0x3f, SI
+	ANDQ    $-64, SI
+	MOVQ    $0x00000008, DX
+	MOVQ    acc+0(FP), R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), BX
+	MOVQ    BX, CX
+	MOVQ    d+24(FP), R10
+	MOVQ    m+32(FP), R11
+	MOVQ    s+40(FP), R12
+	MOVQ    R12, R13
+	MOVQ    sums+48(FP), R14
+	MOVQ    blocks+72(FP), R15
+	MOVQ    outs+64(FP), R8
+	MOVQ    R8, 1088(SP)
+	MOVQ    R8, 1096(SP)
+	IMULQ   R15, R8
+	MOVQ    groups+56(FP), BP
+	IMULQ   BP, R8
+	MOVQ    R8, 1104(SP)
+	MOVQ    R15, BP
+	VMOVUPS f47800000<>+0(SB), Z31
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l1
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l2
 
-group:
-	MOVQ a+8(FP), AX
-	MOVQ d+24(FP), CX
-	MOVQ m+32(FP), BP
-	MOVQ outs+56(FP), R9
-
-outs:
-	MOVQ    R13, BX
-	MOVQ    R15, R14
-	MOVQ    blocks+64(FP), R8
-	MOVQ    first+88(FP), R11
-	TESTQ   R11, R11
-	JNE     zero
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
-	VMOVUPS 256(DI), Z4
-	VMOVUPS 320(DI), Z5
-	VMOVUPS 384(DI), Z6
-	VMOVUPS 448(DI), Z7
-	VMOVUPS 512(DI), Z8
-	VMOVUPS 576(DI), Z9
-	VMOVUPS 640(DI), Z10
-	VMOVUPS 704(DI), Z11
-	VMOVUPS 768(DI), Z12
-	VMOVUPS 832(DI), Z13
-	VMOVUPS 896(DI), Z14
-	VMOVUPS 960(DI), Z15
-	JMP     block
-
-zero:
+l1:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -332,212 +603,787 @@ zero:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 
-block:
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x49
-	BYTE             $0xc0
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0x8c
-	BYTE             $0x10
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xb4
-	BYTE             $0x13
-	BYTE             $0x00
-	BYTE             $0x08
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x4a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xac
-	BYTE             $0x13
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x52
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xa4
-	BYTE             $0x13
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x5a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x84
-	BYTE             $0x16
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	VMOVUPS          (R14), Z31
+l2:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	ADDQ $0x00000800, AX
+	ADDQ $0x00000c00, BX
+	DECQ R15
+	JNE  l3
+	MOVQ blocks+72(FP), R15
+	MOVQ CX, BX
+	DECQ 1088(SP)
+	JNE  l3
+	MOVQ outs+64(FP), R8
+	MOVQ R8, 1088(SP)
+	MOVQ bStride+80(FP), R8
+	ADDQ R8, CX
+	MOVQ CX, BX
+	MOVQ a+8(FP), AX
+
+l3:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd6
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	DECQ 1104(SP)
+	JEQ  last
+
+main:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	ADDQ $0x00000800, AX
+	ADDQ $0x00000c00, BX
+	DECQ R15
+	JNE  l4
+	MOVQ blocks+72(FP), R15
+	MOVQ CX, BX
+	DECQ 1088(SP)
+	JNE  l4
+	MOVQ outs+64(FP), R8
+	MOVQ R8, 1088(SP)
+	MOVQ bStride+80(FP), R8
+	ADDQ R8, CX
+	MOVQ CX, BX
+	MOVQ a+8(FP), AX
+
+l4:
+	VADDPS  (SI), Z0, Z0
+	VADDPS  64(SI), Z1, Z1
+	VADDPS  128(SI), Z2, Z2
+	VADDPS  192(SI), Z3, Z3
+	VADDPS  256(SI), Z4, Z4
+	VADDPS  320(SI), Z5, Z5
+	VADDPS  384(SI), Z6, Z6
+	VADDPS  448(SI), Z7, Z7
+	VADDPS  512(SI), Z8, Z8
+	VADDPS  576(SI), Z9, Z9
+	VADDPS  640(SI), Z10, Z10
+	VADDPS  704(SI), Z11, Z11
+	VADDPS  768(SI), Z12, Z12
+	VADDPS  832(SI), Z13, Z13
+	VADDPS  896(SI), Z14, Z14
+	VADDPS  960(SI), Z15, Z15
+	ADDQ    $0x40, R10
+	ADDQ    $0x40, R11
+	ADDQ    $0x40, R12
+	DECQ    BP
+	JNE     l5
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	VMOVUPS Z4, 256(R9)
+	VMOVUPS Z5, 320(R9)
+	VMOVUPS Z6, 384(R9)
+	VMOVUPS Z7, 448(R9)
+	VMOVUPS Z8, 512(R9)
+	VMOVUPS Z9, 576(R9)
+	VMOVUPS Z10, 640(R9)
+	VMOVUPS Z11, 704(R9)
+	VMOVUPS Z12, 768(R9)
+	VMOVUPS Z13, 832(R9)
+	VMOVUPS Z14, 896(R9)
+	VMOVUPS Z15, 960(R9)
+	ADDQ    $0x00000400, R9
+	MOVQ    blocks+72(FP), BP
+	MOVQ    R13, R12
+	DECQ    1096(SP)
+	JNE     l6
+	MOVQ    outs+64(FP), R8
+	MOVQ    R8, 1096(SP)
+	MOVQ    sStride+88(FP), R8
+	ADDQ    R8, R13
+	MOVQ    R13, R12
+	MOVQ    d+24(FP), R10
+	MOVQ    m+32(FP), R11
+
+l6:
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l7
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l8
+
+l7:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+l8:
+l5:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd6
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	DECQ 1104(SP)
+	JNE  main
+
+last:
+	VADDPS  (SI), Z0, Z0
+	VADDPS  64(SI), Z1, Z1
+	VADDPS  128(SI), Z2, Z2
+	VADDPS  192(SI), Z3, Z3
+	VADDPS  256(SI), Z4, Z4
+	VADDPS  320(SI), Z5, Z5
+	VADDPS  384(SI), Z6, Z6
+	VADDPS  448(SI), Z7, Z7
+	VADDPS  512(SI), Z8, Z8
+	VADDPS  576(SI), Z9, Z9
+	VADDPS  640(SI), Z10, Z10
+	VADDPS  704(SI), Z11, Z11
+	VADDPS  768(SI), Z12, Z12
+	VADDPS  832(SI), Z13, Z13
+	VADDPS  896(SI), Z14, Z14
+	VADDPS  960(SI), Z15, Z15
+	ADDQ    $0x40, R10
+	ADDQ    $0x40, R11
+	ADDQ    $0x40, R12
+	DECQ    BP
+	JNE     l9
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	VMOVUPS Z4, 256(R9)
+	VMOVUPS Z5, 320(R9)
+	VMOVUPS Z6, 384(R9)
+	VMOVUPS Z7, 448(R9)
+	VMOVUPS Z8, 512(R9)
+	VMOVUPS Z9, 576(R9)
+	VMOVUPS Z10, 640(R9)
+	VMOVUPS Z11, 704(R9)
+	VMOVUPS Z12, 768(R9)
+	VMOVUPS Z13, 832(R9)
+	VMOVUPS Z14, 896(R9)
+	VMOVUPS Z15, 960(R9)
+	ADDQ    $0x00000400, R9
+	MOVQ    blocks+72(FP), BP
+	MOVQ    R13, R12
+	DECQ    1096(SP)
+	JNE     l10
+	MOVQ    outs+64(FP), R8
+	MOVQ    R8, 1096(SP)
+	MOVQ    sStride+88(FP), R8
+	ADDQ    R8, R13
+	MOVQ    R13, R12
+	MOVQ    d+24(FP), R10
+	MOVQ    m+32(FP), R11
+
+l10:
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l11
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l12
+
+l11:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+l12:
+l9:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amxMul2Scaled(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32, sums int, groups int, outs int, blocks int, bStride int, sStride int, first int)
+// Requires: AVX, AVX512F
+TEXT ·amxMul2Scaled(SB), $1112-104
+	LEAQ    tileShape<>+0(SB), AX
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0x00
+	LEAQ    (SP), SI
+	ADDQ    $0x3f, SI
+	ANDQ    $-64, SI
+	MOVQ    $0x00000008, DX
+	MOVQ    acc+0(FP), R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), BX
+	MOVQ    BX, CX
+	MOVQ    d+24(FP), R10
+	MOVQ    m+32(FP), R11
+	MOVQ    s+40(FP), R12
+	MOVQ    R12, R13
+	MOVQ    sums+48(FP), R14
+	MOVQ    blocks+72(FP), R15
+	MOVQ    outs+64(FP), R8
+	MOVQ    R8, 1088(SP)
+	MOVQ    R8, 1096(SP)
+	IMULQ   R15, R8
+	MOVQ    groups+56(FP), BP
+	IMULQ   BP, R8
+	MOVQ    R8, 1104(SP)
+	MOVQ    R15, BP
+	VMOVUPS f47800000<>+0(SB), Z31
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l1
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l2
+
+l1:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+l2:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	ADDQ $0x00000800, AX
+	ADDQ $0x00000c00, BX
+	DECQ R15
+	JNE  l3
+	MOVQ blocks+72(FP), R15
+	MOVQ CX, BX
+	DECQ 1088(SP)
+	JNE  l3
+	MOVQ outs+64(FP), R8
+	MOVQ R8, 1088(SP)
+	MOVQ bStride+80(FP), R8
+	ADDQ R8, CX
+	MOVQ CX, BX
+	MOVQ a+8(FP), AX
+
+l3:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd6
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	DECQ 1104(SP)
+	JEQ  last
+
+main:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	ADDQ $0x00000800, AX
+	ADDQ $0x00000c00, BX
+	DECQ R15
+	JNE  l4
+	MOVQ blocks+72(FP), R15
+	MOVQ CX, BX
+	DECQ 1088(SP)
+	JNE  l4
+	MOVQ outs+64(FP), R8
+	MOVQ R8, 1088(SP)
+	MOVQ bStride+80(FP), R8
+	ADDQ R8, CX
+	MOVQ CX, BX
+	MOVQ a+8(FP), AX
+
+l4:
+	VMOVUPS          (R12), Z30
 	VMOVUPS          (SI), Z16
-	VFMADD231PS.BCST (CX), Z16, Z0
-	VFMADD231PS.BCST (BP), Z31, Z0
-	VMOVUPS          64(SI), Z17
-	VFMADD231PS.BCST 4(CX), Z17, Z1
-	VFMADD231PS.BCST 4(BP), Z31, Z1
-	VMOVUPS          128(SI), Z18
-	VFMADD231PS.BCST 8(CX), Z18, Z2
-	VFMADD231PS.BCST 8(BP), Z31, Z2
-	VMOVUPS          192(SI), Z19
-	VFMADD231PS.BCST 12(CX), Z19, Z3
-	VFMADD231PS.BCST 12(BP), Z31, Z3
-	VMOVUPS          256(SI), Z20
-	VFMADD231PS.BCST 16(CX), Z20, Z4
-	VFMADD231PS.BCST 16(BP), Z31, Z4
-	VMOVUPS          320(SI), Z21
-	VFMADD231PS.BCST 20(CX), Z21, Z5
-	VFMADD231PS.BCST 20(BP), Z31, Z5
-	VMOVUPS          384(SI), Z22
-	VFMADD231PS.BCST 24(CX), Z22, Z6
-	VFMADD231PS.BCST 24(BP), Z31, Z6
-	VMOVUPS          448(SI), Z23
-	VFMADD231PS.BCST 28(CX), Z23, Z7
-	VFMADD231PS.BCST 28(BP), Z31, Z7
-	VMOVUPS          512(SI), Z24
-	VFMADD231PS.BCST 32(CX), Z24, Z8
-	VFMADD231PS.BCST 32(BP), Z31, Z8
-	VMOVUPS          576(SI), Z25
-	VFMADD231PS.BCST 36(CX), Z25, Z9
-	VFMADD231PS.BCST 36(BP), Z31, Z9
-	VMOVUPS          640(SI), Z26
-	VFMADD231PS.BCST 40(CX), Z26, Z10
-	VFMADD231PS.BCST 40(BP), Z31, Z10
-	VMOVUPS          704(SI), Z27
-	VFMADD231PS.BCST 44(CX), Z27, Z11
-	VFMADD231PS.BCST 44(BP), Z31, Z11
+	VFMADD231PS.BCST (R10), Z16, Z0
+	VMOVUPS          64(SI), Z18
+	VFMADD231PS.BCST 4(R10), Z18, Z1
+	VMOVUPS          128(SI), Z20
+	VFMADD231PS.BCST 8(R10), Z20, Z2
+	VMOVUPS          192(SI), Z22
+	VFMADD231PS.BCST 12(R10), Z22, Z3
+	VMOVUPS          256(SI), Z24
+	VFMADD231PS.BCST 16(R10), Z24, Z4
+	VMOVUPS          320(SI), Z26
+	VFMADD231PS.BCST 20(R10), Z26, Z5
+	VMOVUPS          384(SI), Z16
+	VFMADD231PS.BCST 24(R10), Z16, Z6
+	VMOVUPS          448(SI), Z18
+	VFMADD231PS.BCST 28(R10), Z18, Z7
+	VMOVUPS          512(SI), Z20
+	VFMADD231PS.BCST 32(R10), Z20, Z8
+	VMOVUPS          576(SI), Z22
+	VFMADD231PS.BCST 36(R10), Z22, Z9
+	VMOVUPS          640(SI), Z24
+	VFMADD231PS.BCST 40(R10), Z24, Z10
+	VMOVUPS          704(SI), Z26
+	VFMADD231PS.BCST 44(R10), Z26, Z11
 	VMOVUPS          768(SI), Z16
-	VFMADD231PS.BCST 48(CX), Z16, Z12
-	VFMADD231PS.BCST 48(BP), Z31, Z12
-	VMOVUPS          832(SI), Z17
-	VFMADD231PS.BCST 52(CX), Z17, Z13
-	VFMADD231PS.BCST 52(BP), Z31, Z13
-	VMOVUPS          896(SI), Z18
-	VFMADD231PS.BCST 56(CX), Z18, Z14
-	VFMADD231PS.BCST 56(BP), Z31, Z14
-	VMOVUPS          960(SI), Z19
-	VFMADD231PS.BCST 60(CX), Z19, Z15
-	VFMADD231PS.BCST 60(BP), Z31, Z15
-	ADDQ             $0x00000400, AX
-	ADDQ             $0x00000c00, BX
-	ADDQ             DX, CX
-	ADDQ             DX, BP
-	ADDQ             DX, R14
-	DECQ             R8
-	JNE              block
-	VMOVUPS          Z0, (DI)
-	VMOVUPS          Z1, 64(DI)
-	VMOVUPS          Z2, 128(DI)
-	VMOVUPS          Z3, 192(DI)
-	VMOVUPS          Z4, 256(DI)
-	VMOVUPS          Z5, 320(DI)
-	VMOVUPS          Z6, 384(DI)
-	VMOVUPS          Z7, 448(DI)
-	VMOVUPS          Z8, 512(DI)
-	VMOVUPS          Z9, 576(DI)
-	VMOVUPS          Z10, 640(DI)
-	VMOVUPS          Z11, 704(DI)
-	VMOVUPS          Z12, 768(DI)
-	VMOVUPS          Z13, 832(DI)
-	VMOVUPS          Z14, 896(DI)
-	VMOVUPS          Z15, 960(DI)
-	ADDQ             $0x00000400, DI
-	DECQ             R9
-	JNE              outs
-	MOVQ             bStride+72(FP), R11
-	ADDQ             R11, R13
-	MOVQ             sumStride+80(FP), R11
-	ADDQ             R11, R15
-	DECQ             R10
-	JNE              group
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x78
-	BYTE             $0x49
-	BYTE             $0xc0
-	VZEROUPPER
-	RET
+	VFMADD231PS.BCST 48(R10), Z16, Z12
+	VMOVUPS          832(SI), Z18
+	VFMADD231PS.BCST 52(R10), Z18, Z13
+	VMOVUPS          896(SI), Z20
+	VFMADD231PS.BCST 56(R10), Z20, Z14
+	VMOVUPS          960(SI), Z22
+	VFMADD231PS.BCST 60(R10), Z22, Z15
+	ADDQ             $0x40, R10
+	ADDQ             $0x40, R11
+	ADDQ             $0x40, R12
+	DECQ             BP
+	JNE              l5
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 64(R9)
+	VMOVUPS          Z2, 128(R9)
+	VMOVUPS          Z3, 192(R9)
+	VMOVUPS          Z4, 256(R9)
+	VMOVUPS          Z5, 320(R9)
+	VMOVUPS          Z6, 384(R9)
+	VMOVUPS          Z7, 448(R9)
+	VMOVUPS          Z8, 512(R9)
+	VMOVUPS          Z9, 576(R9)
+	VMOVUPS          Z10, 640(R9)
+	VMOVUPS          Z11, 704(R9)
+	VMOVUPS          Z12, 768(R9)
+	VMOVUPS          Z13, 832(R9)
+	VMOVUPS          Z14, 896(R9)
+	VMOVUPS          Z15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             blocks+72(FP), BP
+	MOVQ             R13, R12
+	DECQ             1096(SP)
+	JNE              l6
+	MOVQ             outs+64(FP), R8
+	MOVQ             R8, 1096(SP)
+	MOVQ             sStride+88(FP), R8
+	ADDQ             R8, R13
+	MOVQ             R13, R12
+	MOVQ             d+24(FP), R10
+	MOVQ             m+32(FP), R11
 
-// func amxMul1(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-// Requires: AVX, AVX512F
-TEXT ·amxMul1(SB), $2112-96
-	LEAQ tileShape<>+0(SB), AX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
-	BYTE $0x00
-	LEAQ (SP), SI
-	ADDQ $0x3f, SI
-	ANDQ $-64, SI
-	MOVQ $0x00000040, DX
-	MOVQ acc+0(FP), DI
-	MOVQ b+16(FP), R13
-	MOVQ groups+48(FP), R10
+l6:
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l7
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l8
 
-group:
-	MOVQ a+8(FP), AX
-	MOVQ outs+56(FP), R9
-
-outs:
-	MOVQ    R13, BX
-	MOVQ    blocks+64(FP), R8
-	MOVQ    first+88(FP), R11
-	TESTQ   R11, R11
-	JNE     zero
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
-	VMOVUPS 256(DI), Z4
-	VMOVUPS 320(DI), Z5
-	VMOVUPS 384(DI), Z6
-	VMOVUPS 448(DI), Z7
-	VMOVUPS 512(DI), Z8
-	VMOVUPS 576(DI), Z9
-	VMOVUPS 640(DI), Z10
-	VMOVUPS 704(DI), Z11
-	VMOVUPS 768(DI), Z12
-	VMOVUPS 832(DI), Z13
-	VMOVUPS 896(DI), Z14
-	VMOVUPS 960(DI), Z15
-	JMP     block
-
-zero:
+l7:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -555,602 +1401,112 @@ zero:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 
-block:
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x49
-	BYTE    $0xc0
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0x8c
-	BYTE    $0x10
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0xb4
-	BYTE    $0x13
-	BYTE    $0x00
-	BYTE    $0x08
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x4a
-	BYTE    $0x5c
-	BYTE    $0xc1
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0xac
-	BYTE    $0x13
-	BYTE    $0x00
-	BYTE    $0x04
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x52
-	BYTE    $0x5c
-	BYTE    $0xc1
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0xa4
-	BYTE    $0x13
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x5a
-	BYTE    $0x5c
-	BYTE    $0xc1
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7a
-	BYTE    $0x4b
-	BYTE    $0x84
-	BYTE    $0x16
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	VADDPS  (SI), Z0, Z0
-	VADDPS  64(SI), Z1, Z1
-	VADDPS  128(SI), Z2, Z2
-	VADDPS  192(SI), Z3, Z3
-	VADDPS  256(SI), Z4, Z4
-	VADDPS  320(SI), Z5, Z5
-	VADDPS  384(SI), Z6, Z6
-	VADDPS  448(SI), Z7, Z7
-	VADDPS  512(SI), Z8, Z8
-	VADDPS  576(SI), Z9, Z9
-	VADDPS  640(SI), Z10, Z10
-	VADDPS  704(SI), Z11, Z11
-	VADDPS  768(SI), Z12, Z12
-	VADDPS  832(SI), Z13, Z13
-	VADDPS  896(SI), Z14, Z14
-	VADDPS  960(SI), Z15, Z15
-	ADDQ    $0x00000400, AX
-	ADDQ    $0x00000c00, BX
-	DECQ    R8
-	JNE     block
-	VMOVUPS Z0, (DI)
-	VMOVUPS Z1, 64(DI)
-	VMOVUPS Z2, 128(DI)
-	VMOVUPS Z3, 192(DI)
-	VMOVUPS Z4, 256(DI)
-	VMOVUPS Z5, 320(DI)
-	VMOVUPS Z6, 384(DI)
-	VMOVUPS Z7, 448(DI)
-	VMOVUPS Z8, 512(DI)
-	VMOVUPS Z9, 576(DI)
-	VMOVUPS Z10, 640(DI)
-	VMOVUPS Z11, 704(DI)
-	VMOVUPS Z12, 768(DI)
-	VMOVUPS Z13, 832(DI)
-	VMOVUPS Z14, 896(DI)
-	VMOVUPS Z15, 960(DI)
-	ADDQ    $0x00000400, DI
-	DECQ    R9
-	JNE     outs
-	MOVQ    bStride+72(FP), R11
-	ADDQ    R11, R13
-	DECQ    R10
-	JNE     group
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x78
-	BYTE    $0x49
-	BYTE    $0xc0
-	VZEROUPPER
-	RET
-
-// func amxMul2(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-// Requires: AVX, AVX512F
-TEXT ·amxMul2(SB), $2112-96
-	LEAQ tileShape<>+0(SB), AX
+l8:
+l5:
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd6
 	BYTE $0x00
-	LEAQ (SP), SI
-	ADDQ $0x3f, SI
-	ANDQ $-64, SI
-	MOVQ $0x00000040, DX
-	MOVQ acc+0(FP), DI
-	MOVQ b+16(FP), R13
-	MOVQ groups+48(FP), R10
-
-group:
-	MOVQ a+8(FP), AX
-	MOVQ outs+56(FP), R9
-
-outs:
-	MOVQ    R13, BX
-	MOVQ    blocks+64(FP), R8
-	MOVQ    first+88(FP), R11
-	TESTQ   R11, R11
-	JNE     zero
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
-	VMOVUPS 256(DI), Z4
-	VMOVUPS 320(DI), Z5
-	VMOVUPS 384(DI), Z6
-	VMOVUPS 448(DI), Z7
-	VMOVUPS 512(DI), Z8
-	VMOVUPS 576(DI), Z9
-	VMOVUPS 640(DI), Z10
-	VMOVUPS 704(DI), Z11
-	VMOVUPS 768(DI), Z12
-	VMOVUPS 832(DI), Z13
-	VMOVUPS 896(DI), Z14
-	VMOVUPS 960(DI), Z15
-	JMP     block
-
-zero:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-
-block:
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x49
-	BYTE    $0xc0
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0x8c
-	BYTE    $0x10
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0x94
-	BYTE    $0x10
-	BYTE    $0x00
-	BYTE    $0x04
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0xac
-	BYTE    $0x13
-	BYTE    $0x00
-	BYTE    $0x04
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x52
-	BYTE    $0x5c
-	BYTE    $0xc2
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0xb4
-	BYTE    $0x13
-	BYTE    $0x00
-	BYTE    $0x08
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x4a
-	BYTE    $0x5c
-	BYTE    $0xc1
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0xa4
-	BYTE    $0x13
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x5a
-	BYTE    $0x5c
-	BYTE    $0xc2
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x52
-	BYTE    $0x5c
-	BYTE    $0xc1
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x5a
-	BYTE    $0x5c
-	BYTE    $0xc1
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7a
-	BYTE    $0x4b
-	BYTE    $0x84
-	BYTE    $0x16
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	VADDPS  (SI), Z0, Z0
-	VADDPS  64(SI), Z1, Z1
-	VADDPS  128(SI), Z2, Z2
-	VADDPS  192(SI), Z3, Z3
-	VADDPS  256(SI), Z4, Z4
-	VADDPS  320(SI), Z5, Z5
-	VADDPS  384(SI), Z6, Z6
-	VADDPS  448(SI), Z7, Z7
-	VADDPS  512(SI), Z8, Z8
-	VADDPS  576(SI), Z9, Z9
-	VADDPS  640(SI), Z10, Z10
-	VADDPS  704(SI), Z11, Z11
-	VADDPS  768(SI), Z12, Z12
-	VADDPS  832(SI), Z13, Z13
-	VADDPS  896(SI), Z14, Z14
-	VADDPS  960(SI), Z15, Z15
-	ADDQ    $0x00000800, AX
-	ADDQ    $0x00000c00, BX
-	DECQ    R8
-	JNE     block
-	VMOVUPS Z0, (DI)
-	VMOVUPS Z1, 64(DI)
-	VMOVUPS Z2, 128(DI)
-	VMOVUPS Z3, 192(DI)
-	VMOVUPS Z4, 256(DI)
-	VMOVUPS Z5, 320(DI)
-	VMOVUPS Z6, 384(DI)
-	VMOVUPS Z7, 448(DI)
-	VMOVUPS Z8, 512(DI)
-	VMOVUPS Z9, 576(DI)
-	VMOVUPS Z10, 640(DI)
-	VMOVUPS Z11, 704(DI)
-	VMOVUPS Z12, 768(DI)
-	VMOVUPS Z13, 832(DI)
-	VMOVUPS Z14, 896(DI)
-	VMOVUPS Z15, 960(DI)
-	ADDQ    $0x00000400, DI
-	DECQ    R9
-	JNE     outs
-	MOVQ    bStride+72(FP), R11
-	ADDQ    R11, R13
-	DECQ    R10
-	JNE     group
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x78
-	BYTE    $0x49
-	BYTE    $0xc0
-	VZEROUPPER
-	RET
-
-// func amxMul2Scaled(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-// Requires: AVX, AVX512F
-TEXT ·amxMul2Scaled(SB), $2112-96
-	LEAQ tileShape<>+0(SB), AX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
 	BYTE $0x00
-	LEAQ (SP), SI
-	ADDQ $0x3f, SI
-	ANDQ $-64, SI
-	MOVQ $0x00000040, DX
-	MOVQ acc+0(FP), DI
-	MOVQ b+16(FP), R13
-	MOVQ groups+48(FP), R10
+	BYTE $0x00
+	BYTE $0x00
+	DECQ 1104(SP)
+	JNE  main
 
-group:
-	MOVQ a+8(FP), AX
-	MOVQ d+24(FP), CX
-	MOVQ outs+56(FP), R9
-
-outs:
-	MOVQ    R13, BX
-	MOVQ    blocks+64(FP), R8
-	MOVQ    first+88(FP), R11
-	TESTQ   R11, R11
-	JNE     zero
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
-	VMOVUPS 256(DI), Z4
-	VMOVUPS 320(DI), Z5
-	VMOVUPS 384(DI), Z6
-	VMOVUPS 448(DI), Z7
-	VMOVUPS 512(DI), Z8
-	VMOVUPS 576(DI), Z9
-	VMOVUPS 640(DI), Z10
-	VMOVUPS 704(DI), Z11
-	VMOVUPS 768(DI), Z12
-	VMOVUPS 832(DI), Z13
-	VMOVUPS 896(DI), Z14
-	VMOVUPS 960(DI), Z15
-	JMP     block
-
-zero:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-
-block:
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x49
-	BYTE             $0xc0
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0x8c
-	BYTE             $0x10
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0x94
-	BYTE             $0x10
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xac
-	BYTE             $0x13
-	BYTE             $0x00
-	BYTE             $0x04
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x52
-	BYTE             $0x5c
-	BYTE             $0xc2
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xb4
-	BYTE             $0x13
-	BYTE             $0x00
-	BYTE             $0x08
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x4a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7b
-	BYTE             $0x4b
-	BYTE             $0xa4
-	BYTE             $0x13
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x5a
-	BYTE             $0x5c
-	BYTE             $0xc2
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x52
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x5a
-	BYTE             $0x5c
-	BYTE             $0xc1
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x84
-	BYTE             $0x16
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
-	BYTE             $0x00
+last:
+	VMOVUPS          (R12), Z30
 	VMOVUPS          (SI), Z16
-	VFMADD231PS.BCST (CX), Z16, Z0
-	VMOVUPS          64(SI), Z17
-	VFMADD231PS.BCST 4(CX), Z17, Z1
-	VMOVUPS          128(SI), Z18
-	VFMADD231PS.BCST 8(CX), Z18, Z2
-	VMOVUPS          192(SI), Z19
-	VFMADD231PS.BCST 12(CX), Z19, Z3
-	VMOVUPS          256(SI), Z20
-	VFMADD231PS.BCST 16(CX), Z20, Z4
-	VMOVUPS          320(SI), Z21
-	VFMADD231PS.BCST 20(CX), Z21, Z5
-	VMOVUPS          384(SI), Z22
-	VFMADD231PS.BCST 24(CX), Z22, Z6
-	VMOVUPS          448(SI), Z23
-	VFMADD231PS.BCST 28(CX), Z23, Z7
-	VMOVUPS          512(SI), Z24
-	VFMADD231PS.BCST 32(CX), Z24, Z8
-	VMOVUPS          576(SI), Z25
-	VFMADD231PS.BCST 36(CX), Z25, Z9
-	VMOVUPS          640(SI), Z26
-	VFMADD231PS.BCST 40(CX), Z26, Z10
-	VMOVUPS          704(SI), Z27
-	VFMADD231PS.BCST 44(CX), Z27, Z11
+	VFMADD231PS.BCST (R10), Z16, Z0
+	VMOVUPS          64(SI), Z18
+	VFMADD231PS.BCST 4(R10), Z18, Z1
+	VMOVUPS          128(SI), Z20
+	VFMADD231PS.BCST 8(R10), Z20, Z2
+	VMOVUPS          192(SI), Z22
+	VFMADD231PS.BCST 12(R10), Z22, Z3
+	VMOVUPS          256(SI), Z24
+	VFMADD231PS.BCST 16(R10), Z24, Z4
+	VMOVUPS          320(SI), Z26
+	VFMADD231PS.BCST 20(R10), Z26, Z5
+	VMOVUPS          384(SI), Z16
+	VFMADD231PS.BCST 24(R10), Z16, Z6
+	VMOVUPS          448(SI), Z18
+	VFMADD231PS.BCST 28(R10), Z18, Z7
+	VMOVUPS          512(SI), Z20
+	VFMADD231PS.BCST 32(R10), Z20, Z8
+	VMOVUPS          576(SI), Z22
+	VFMADD231PS.BCST 36(R10), Z22, Z9
+	VMOVUPS          640(SI), Z24
+	VFMADD231PS.BCST 40(R10), Z24, Z10
+	VMOVUPS          704(SI), Z26
+	VFMADD231PS.BCST 44(R10), Z26, Z11
 	VMOVUPS          768(SI), Z16
-	VFMADD231PS.BCST 48(CX), Z16, Z12
-	VMOVUPS          832(SI), Z17
-	VFMADD231PS.BCST 52(CX), Z17, Z13
-	VMOVUPS          896(SI), Z18
-	VFMADD231PS.BCST 56(CX), Z18, Z14
-	VMOVUPS          960(SI), Z19
-	VFMADD231PS.BCST 60(CX), Z19, Z15
-	ADDQ             $0x00000800, AX
-	ADDQ             $0x00000c00, BX
-	ADDQ             DX, CX
-	DECQ             R8
-	JNE              block
-	VMOVUPS          Z0, (DI)
-	VMOVUPS          Z1, 64(DI)
-	VMOVUPS          Z2, 128(DI)
-	VMOVUPS          Z3, 192(DI)
-	VMOVUPS          Z4, 256(DI)
-	VMOVUPS          Z5, 320(DI)
-	VMOVUPS          Z6, 384(DI)
-	VMOVUPS          Z7, 448(DI)
-	VMOVUPS          Z8, 512(DI)
-	VMOVUPS          Z9, 576(DI)
-	VMOVUPS          Z10, 640(DI)
-	VMOVUPS          Z11, 704(DI)
-	VMOVUPS          Z12, 768(DI)
-	VMOVUPS          Z13, 832(DI)
-	VMOVUPS          Z14, 896(DI)
-	VMOVUPS          Z15, 960(DI)
-	ADDQ             $0x00000400, DI
-	DECQ             R9
-	JNE              outs
-	MOVQ             bStride+72(FP), R11
-	ADDQ             R11, R13
-	DECQ             R10
-	JNE              group
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x78
-	BYTE             $0x49
-	BYTE             $0xc0
-	VZEROUPPER
-	RET
+	VFMADD231PS.BCST 48(R10), Z16, Z12
+	VMOVUPS          832(SI), Z18
+	VFMADD231PS.BCST 52(R10), Z18, Z13
+	VMOVUPS          896(SI), Z20
+	VFMADD231PS.BCST 56(R10), Z20, Z14
+	VMOVUPS          960(SI), Z22
+	VFMADD231PS.BCST 60(R10), Z22, Z15
+	ADDQ             $0x40, R10
+	ADDQ             $0x40, R11
+	ADDQ             $0x40, R12
+	DECQ             BP
+	JNE              l9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 64(R9)
+	VMOVUPS          Z2, 128(R9)
+	VMOVUPS          Z3, 192(R9)
+	VMOVUPS          Z4, 256(R9)
+	VMOVUPS          Z5, 320(R9)
+	VMOVUPS          Z6, 384(R9)
+	VMOVUPS          Z7, 448(R9)
+	VMOVUPS          Z8, 512(R9)
+	VMOVUPS          Z9, 576(R9)
+	VMOVUPS          Z10, 640(R9)
+	VMOVUPS          Z11, 704(R9)
+	VMOVUPS          Z12, 768(R9)
+	VMOVUPS          Z13, 832(R9)
+	VMOVUPS          Z14, 896(R9)
+	VMOVUPS          Z15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             blocks+72(FP), BP
+	MOVQ             R13, R12
+	DECQ             1096(SP)
+	JNE              l10
+	MOVQ             outs+64(FP), R8
+	MOVQ             R8, 1096(SP)
+	MOVQ             sStride+88(FP), R8
+	ADDQ             R8, R13
+	MOVQ             R13, R12
+	MOVQ             d+24(FP), R10
+	MOVQ             m+32(FP), R11
 
-// func amxMul3(acc *float32, a *byte, b *byte, d *float32, m *float32, sums *float32, groups int, outs int, blocks int, bStride int, sumStride int, first int)
-// Requires: AVX, AVX512F
-TEXT ·amxMul3(SB), $2112-96
-	LEAQ tileShape<>+0(SB), AX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
-	BYTE $0x00
-	LEAQ (SP), SI
-	ADDQ $0x3f, SI
-	ANDQ $-64, SI
-	MOVQ $0x00000040, DX
-	MOVQ acc+0(FP), DI
-	MOVQ b+16(FP), R13
-	MOVQ groups+48(FP), R10
+l10:
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l11
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l12
 
-group:
-	MOVQ a+8(FP), AX
-	MOVQ outs+56(FP), R9
-
-outs:
-	MOVQ    R13, BX
-	MOVQ    blocks+64(FP), R8
-	MOVQ    first+88(FP), R11
-	TESTQ   R11, R11
-	JNE     zero
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
-	VMOVUPS 256(DI), Z4
-	VMOVUPS 320(DI), Z5
-	VMOVUPS 384(DI), Z6
-	VMOVUPS 448(DI), Z7
-	VMOVUPS 512(DI), Z8
-	VMOVUPS 576(DI), Z9
-	VMOVUPS 640(DI), Z10
-	VMOVUPS 704(DI), Z11
-	VMOVUPS 768(DI), Z12
-	VMOVUPS 832(DI), Z13
-	VMOVUPS 896(DI), Z14
-	VMOVUPS 960(DI), Z15
-	JMP     block
-
-zero:
+l11:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1168,112 +1524,324 @@ zero:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 
-block:
+l12:
+l9:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amxMul3(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32, sums int, groups int, outs int, blocks int, bStride int, sStride int, first int)
+// Requires: AVX, AVX512F
+TEXT ·amxMul3(SB), $1112-104
+	LEAQ    tileShape<>+0(SB), AX
 	BYTE    $0xc4
 	BYTE    $0xe2
-	BYTE    $0x7b
+	BYTE    $0x78
 	BYTE    $0x49
-	BYTE    $0xc0
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0x8c
-	BYTE    $0x10
 	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0x94
-	BYTE    $0x10
-	BYTE    $0x00
-	BYTE    $0x04
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0x9c
-	BYTE    $0x10
-	BYTE    $0x00
-	BYTE    $0x08
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0xa4
-	BYTE    $0x13
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x5a
-	BYTE    $0x5c
-	BYTE    $0xc3
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0xac
-	BYTE    $0x13
-	BYTE    $0x00
-	BYTE    $0x04
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x52
-	BYTE    $0x5c
-	BYTE    $0xc2
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7b
-	BYTE    $0x4b
-	BYTE    $0xb4
-	BYTE    $0x13
-	BYTE    $0x00
-	BYTE    $0x08
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x4a
-	BYTE    $0x5c
-	BYTE    $0xc1
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x5a
-	BYTE    $0x5c
-	BYTE    $0xc2
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x52
-	BYTE    $0x5c
-	BYTE    $0xc1
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x5a
-	BYTE    $0x5c
-	BYTE    $0xc1
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x7a
-	BYTE    $0x4b
-	BYTE    $0x84
-	BYTE    $0x16
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
-	BYTE    $0x00
+	LEAQ    (SP), SI
+	ADDQ    $0x3f, SI
+	ANDQ    $-64, SI
+	MOVQ    $0x00000008, DX
+	MOVQ    acc+0(FP), R9
+	MOVQ    a+8(FP), AX
+	MOVQ    b+16(FP), BX
+	MOVQ    BX, CX
+	MOVQ    d+24(FP), R10
+	MOVQ    m+32(FP), R11
+	MOVQ    s+40(FP), R12
+	MOVQ    R12, R13
+	MOVQ    sums+48(FP), R14
+	MOVQ    blocks+72(FP), R15
+	MOVQ    outs+64(FP), R8
+	MOVQ    R8, 1088(SP)
+	MOVQ    R8, 1096(SP)
+	IMULQ   R15, R8
+	MOVQ    groups+56(FP), BP
+	IMULQ   BP, R8
+	MOVQ    R8, 1104(SP)
+	MOVQ    R15, BP
+	VMOVUPS f47800000<>+0(SB), Z31
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l1
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l2
+
+l1:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+l2:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	ADDQ $0x00000c00, AX
+	ADDQ $0x00000c00, BX
+	DECQ R15
+	JNE  l3
+	MOVQ blocks+72(FP), R15
+	MOVQ CX, BX
+	DECQ 1088(SP)
+	JNE  l3
+	MOVQ outs+64(FP), R8
+	MOVQ R8, 1088(SP)
+	MOVQ bStride+80(FP), R8
+	ADDQ R8, CX
+	MOVQ CX, BX
+	MOVQ a+8(FP), AX
+
+l3:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd6
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	DECQ 1104(SP)
+	JEQ  last
+
+main:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0xd0
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd3
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	ADDQ $0x00000c00, AX
+	ADDQ $0x00000c00, BX
+	DECQ R15
+	JNE  l4
+	MOVQ blocks+72(FP), R15
+	MOVQ CX, BX
+	DECQ 1088(SP)
+	JNE  l4
+	MOVQ outs+64(FP), R8
+	MOVQ R8, 1088(SP)
+	MOVQ bStride+80(FP), R8
+	ADDQ R8, CX
+	MOVQ CX, BX
+	MOVQ a+8(FP), AX
+
+l4:
 	VADDPS  (SI), Z0, Z0
 	VADDPS  64(SI), Z1, Z1
 	VADDPS  128(SI), Z2, Z2
@@ -1290,38 +1858,193 @@ block:
 	VADDPS  832(SI), Z13, Z13
 	VADDPS  896(SI), Z14, Z14
 	VADDPS  960(SI), Z15, Z15
-	ADDQ    $0x00000c00, AX
-	ADDQ    $0x00000c00, BX
-	DECQ    R8
-	JNE     block
-	VMOVUPS Z0, (DI)
-	VMOVUPS Z1, 64(DI)
-	VMOVUPS Z2, 128(DI)
-	VMOVUPS Z3, 192(DI)
-	VMOVUPS Z4, 256(DI)
-	VMOVUPS Z5, 320(DI)
-	VMOVUPS Z6, 384(DI)
-	VMOVUPS Z7, 448(DI)
-	VMOVUPS Z8, 512(DI)
-	VMOVUPS Z9, 576(DI)
-	VMOVUPS Z10, 640(DI)
-	VMOVUPS Z11, 704(DI)
-	VMOVUPS Z12, 768(DI)
-	VMOVUPS Z13, 832(DI)
-	VMOVUPS Z14, 896(DI)
-	VMOVUPS Z15, 960(DI)
-	ADDQ    $0x00000400, DI
-	DECQ    R9
-	JNE     outs
-	MOVQ    bStride+72(FP), R11
-	ADDQ    R11, R13
-	DECQ    R10
-	JNE     group
-	BYTE    $0xc4
-	BYTE    $0xe2
-	BYTE    $0x78
-	BYTE    $0x49
-	BYTE    $0xc0
+	ADDQ    $0x40, R10
+	ADDQ    $0x40, R11
+	ADDQ    $0x40, R12
+	DECQ    BP
+	JNE     l5
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	VMOVUPS Z4, 256(R9)
+	VMOVUPS Z5, 320(R9)
+	VMOVUPS Z6, 384(R9)
+	VMOVUPS Z7, 448(R9)
+	VMOVUPS Z8, 512(R9)
+	VMOVUPS Z9, 576(R9)
+	VMOVUPS Z10, 640(R9)
+	VMOVUPS Z11, 704(R9)
+	VMOVUPS Z12, 768(R9)
+	VMOVUPS Z13, 832(R9)
+	VMOVUPS Z14, 896(R9)
+	VMOVUPS Z15, 960(R9)
+	ADDQ    $0x00000400, R9
+	MOVQ    blocks+72(FP), BP
+	MOVQ    R13, R12
+	DECQ    1096(SP)
+	JNE     l6
+	MOVQ    outs+64(FP), R8
+	MOVQ    R8, 1096(SP)
+	MOVQ    sStride+88(FP), R8
+	ADDQ    R8, R13
+	MOVQ    R13, R12
+	MOVQ    d+24(FP), R10
+	MOVQ    m+32(FP), R11
+
+l6:
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l7
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l8
+
+l7:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+l8:
+l5:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd6
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	DECQ 1104(SP)
+	JNE  main
+
+last:
+	VADDPS  (SI), Z0, Z0
+	VADDPS  64(SI), Z1, Z1
+	VADDPS  128(SI), Z2, Z2
+	VADDPS  192(SI), Z3, Z3
+	VADDPS  256(SI), Z4, Z4
+	VADDPS  320(SI), Z5, Z5
+	VADDPS  384(SI), Z6, Z6
+	VADDPS  448(SI), Z7, Z7
+	VADDPS  512(SI), Z8, Z8
+	VADDPS  576(SI), Z9, Z9
+	VADDPS  640(SI), Z10, Z10
+	VADDPS  704(SI), Z11, Z11
+	VADDPS  768(SI), Z12, Z12
+	VADDPS  832(SI), Z13, Z13
+	VADDPS  896(SI), Z14, Z14
+	VADDPS  960(SI), Z15, Z15
+	ADDQ    $0x40, R10
+	ADDQ    $0x40, R11
+	ADDQ    $0x40, R12
+	DECQ    BP
+	JNE     l9
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	VMOVUPS Z4, 256(R9)
+	VMOVUPS Z5, 320(R9)
+	VMOVUPS Z6, 384(R9)
+	VMOVUPS Z7, 448(R9)
+	VMOVUPS Z8, 512(R9)
+	VMOVUPS Z9, 576(R9)
+	VMOVUPS Z10, 640(R9)
+	VMOVUPS Z11, 704(R9)
+	VMOVUPS Z12, 768(R9)
+	VMOVUPS Z13, 832(R9)
+	VMOVUPS Z14, 896(R9)
+	VMOVUPS Z15, 960(R9)
+	ADDQ    $0x00000400, R9
+	MOVQ    blocks+72(FP), BP
+	MOVQ    R13, R12
+	DECQ    1096(SP)
+	JNE     l10
+	MOVQ    outs+64(FP), R8
+	MOVQ    R8, 1096(SP)
+	MOVQ    sStride+88(FP), R8
+	ADDQ    R8, R13
+	MOVQ    R13, R12
+	MOVQ    d+24(FP), R10
+	MOVQ    m+32(FP), R11
+
+l10:
+	MOVQ    first+96(FP), R8
+	TESTQ   R8, R8
+	JNE     l11
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	VMOVUPS 320(R9), Z5
+	VMOVUPS 384(R9), Z6
+	VMOVUPS 448(R9), Z7
+	VMOVUPS 512(R9), Z8
+	VMOVUPS 576(R9), Z9
+	VMOVUPS 640(R9), Z10
+	VMOVUPS 704(R9), Z11
+	VMOVUPS 768(R9), Z12
+	VMOVUPS 832(R9), Z13
+	VMOVUPS 896(R9), Z14
+	VMOVUPS 960(R9), Z15
+	JMP     l12
+
+l11:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+l12:
+l9:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
 	VZEROUPPER
 	RET
 
@@ -3649,14 +4372,22 @@ DATA tileShapeOne<>+12(SB)/1, $0x00
 DATA tileShapeOne<>+13(SB)/1, $0x00
 DATA tileShapeOne<>+14(SB)/1, $0x00
 DATA tileShapeOne<>+15(SB)/1, $0x00
-DATA tileShapeOne<>+16(SB)/2, $0x0004
-DATA tileShapeOne<>+18(SB)/2, $0x0040
-DATA tileShapeOne<>+20(SB)/2, $0x0040
-DATA tileShapeOne<>+22(SB)/2, $0x0040
-DATA tileShapeOne<>+24(SB)/2, $0x0004
-DATA tileShapeOne<>+26(SB)/2, $0x0004
-DATA tileShapeOne<>+28(SB)/2, $0x0004
-DATA tileShapeOne<>+30(SB)/2, $0x0004
+DATA tileShapeOne<>+16(SB)/1, $0x04
+DATA tileShapeOne<>+17(SB)/1, $0x00
+DATA tileShapeOne<>+18(SB)/1, $0x40
+DATA tileShapeOne<>+19(SB)/1, $0x00
+DATA tileShapeOne<>+20(SB)/1, $0x40
+DATA tileShapeOne<>+21(SB)/1, $0x00
+DATA tileShapeOne<>+22(SB)/1, $0x40
+DATA tileShapeOne<>+23(SB)/1, $0x00
+DATA tileShapeOne<>+24(SB)/1, $0x04
+DATA tileShapeOne<>+25(SB)/1, $0x00
+DATA tileShapeOne<>+26(SB)/1, $0x04
+DATA tileShapeOne<>+27(SB)/1, $0x00
+DATA tileShapeOne<>+28(SB)/1, $0x04
+DATA tileShapeOne<>+29(SB)/1, $0x00
+DATA tileShapeOne<>+30(SB)/1, $0x04
+DATA tileShapeOne<>+31(SB)/1, $0x00
 DATA tileShapeOne<>+32(SB)/1, $0x00
 DATA tileShapeOne<>+33(SB)/1, $0x00
 DATA tileShapeOne<>+34(SB)/1, $0x00

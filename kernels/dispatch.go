@@ -21,9 +21,9 @@ type implementation struct {
 // results have the bits of matMul.
 type packing struct {
 	use   func(weight Weight) bool
-	size  func(rows, cols int) int
-	group func(packed []float32, x Matrix, group int) // packs 16 rows
-	mul   func(w *Worker, dst Matrix, packed []float32, weight Weight)
+	size  func(weight Weight, rows int) int
+	group func(weight Weight, packed []float32, x Matrix, group int)         // packs 16 rows
+	mul   func(w *Worker, dst Matrix, packed []float32, part, weight Weight) // part of weight
 }
 
 const packRows = 16

@@ -11,11 +11,11 @@ func (p *Pool) MatMul(dst, x Matrix, w Weight) {
 	t.pack = nil
 	if pack := active.pack; pack != nil && pack.use(w) && !x.Empty() {
 		t.pack = pack
-		t.packed = grow(&p.packed, pack.size(x.Rows, x.Cols))
-		p.tasks.pack = packTask{pack, t.packed, x}
+		t.packed = grow(&p.packed, pack.size(w, x.Rows))
+		p.tasks.pack = packTask{pack, w, t.packed, x}
 		if x.Rows*x.Cols < 1<<15 {
 			for g := range groups(x.Rows) {
-				pack.group(t.packed, x, g)
+				pack.group(w, t.packed, x, g)
 			}
 		} else {
 			p.Run(groups(x.Rows), &p.tasks.pack)
@@ -107,7 +107,7 @@ func (t *matMulTask) Part(w *Worker, part int) {
 	from := part * t.step
 	to := min(from+t.step, t.w.Rows)
 	if t.pack != nil {
-		t.pack.mul(w, t.dst.Columns(from, to), t.packed, t.w.Span(from, to))
+		t.pack.mul(w, t.dst.Columns(from, to), t.packed, t.w.Span(from, to), t.w)
 		return
 	}
 	active.matMul(w, t.dst.Columns(from, to), t.x, t.w.Span(from, to))
@@ -118,11 +118,12 @@ func groups(rows int) int { return (rows + packRows - 1) / packRows }
 // packTask packs x, a group of rows a part.
 type packTask struct {
 	pack   *packing
+	w      Weight
 	packed []float32
 	x      Matrix
 }
 
-func (t *packTask) Part(_ *Worker, part int) { t.pack.group(t.packed, t.x, part) }
+func (t *packTask) Part(_ *Worker, part int) { t.pack.group(t.w, t.packed, t.x, part) }
 
 type inputGradTask struct {
 	dx, dy Matrix

@@ -20,27 +20,46 @@ import "unsafe"
 // Every tile column is a sum of its own, so an output's bits depend neither on
 // the other rows nor on how many there are.
 
-// tileFormat is how a weight format is multiplied.
+// tileFormat is how a weight format is multiplied: as planes, or as integers
+// (see int_amd64.go).
 type tileFormat struct {
-	planes int
-	mul    func(acc *float32, a, b *byte, d, m, sums *float32, groups, outs, blocks, bStride, sumStride, first int)
+	planes int // of a weight; 0: integers
+	mul    func(acc *float32, a, b *byte, d, m, s *float32, sums, groups, outs, blocks, bStride, sStride, first int)
 	pack   func(dst, src *byte, d, m *float32, n int)
-	one    fewKernel // for one row, nil: none
+	one    fewKernel // for one row; nil: none
 	few    fewKernel // for at most 16
+	oneInt intKernel // for one row
+	fewInt intKernel // for at most 16
 }
 
 type fewKernel = func(acc *float32, src *byte, rowBytes int, b *byte, sums, scratch *float32, outs, blocks int)
 
 var tileFormats = [len(layouts)]tileFormat{
-	F32:  {3, amxMul3, amxPackF32, amxOneF32, amxFewF32},
-	F16:  {2, amxMul2, amxPackF16, amxOneF16, amxFewF16},
-	BF16: {1, amxMul1, amxPackBF16, amxOneBF16, amxFewBF16},
-	Q8_0: {1, amxMul1Scaled, amxPackQ8_0, amxOneQ8_0, amxFewQ8_0},
-	Q4_0: {1, amxMul1Scaled, amxPackQ4_0, amxOneQ4_0, amxFewQ4_0},
-	Q4_1: {1, amxMul1Affine, amxPackQ4_1, amxOneQ4_1, amxFewQ4_1},
-	Q4_K: {1, amxMul1Affine, amxPackQ4_K, nil, nil},
-	Q5_K: {1, amxMul1Affine, amxPackQ5_K, nil, nil},
-	Q6_K: {2, amxMul2Scaled, amxPackQ6_K, nil, nil},
+	F32:  {planes: 3, mul: amxMul3, pack: amxPackF32, one: amxOneF32, few: amxFewF32},
+	F16:  {planes: 2, mul: amxMul2, pack: amxPackF16, one: amxOneF16, few: amxFewF16},
+	BF16: {planes: 1, mul: amxMul1, pack: amxPackBF16, one: amxOneBF16, few: amxFewBF16},
+	Q8_0: {mul: amxMulInt, pack: amxPackIntQ8_0, oneInt: amxOneIntQ8_0, fewInt: amxFewIntQ8_0},
+	Q4_0: {mul: amxMulInt, pack: amxPackIntQ4_0, oneInt: amxOneIntQ4_0, fewInt: amxFewIntQ4_0},
+	Q4_1: {mul: amxMulIntAffine, pack: amxPackIntQ4_1, oneInt: amxOneIntQ4_1, fewInt: amxFewIntQ4_1},
+	Q4_K: {mul: amxMulIntAffine, pack: amxPackIntQ4_K},
+	Q5_K: {mul: amxMulIntAffine, pack: amxPackIntQ5_K},
+	Q6_K: {planes: 2, mul: amxMul2Scaled, pack: amxPackQ6_K},
+}
+
+// aWords and bWords are the 32-bit words of a block: 16 outputs' weights, and
+// 16 rows of x.
+func (f *tileFormat) aWords() int {
+	if f.planes == 0 {
+		return tileWords / 2
+	}
+	return f.planes * tileWords
+}
+
+func (f *tileFormat) bWords() int {
+	if f.planes == 0 {
+		return 3 * tileWords / 2
+	}
+	return 3 * tileWords
 }
 
 const (
@@ -49,40 +68,54 @@ const (
 	tileWords = 256 // 32-bit words in a tile
 )
 
+// aRow is the words of one output in a tile.
+func (f *tileFormat) aRow() int {
+	if f.planes == 0 {
+		return tileRows / 2
+	}
+	return tileRows
+}
+
 // useTiles decides by the whole weight, never by the rows at hand.
 func useTiles(w Weight) bool {
 	return w.Format != F32 || w.Rows >= 64 && w.Cols >= 64
 }
 
-// tilePackedLen is the number of words that rows × cols activations take:
-// three planes, and then the sums of each block.
-func tilePackedLen(rows, cols int) int {
-	if rows == 0 || cols == 0 {
-		return 0
-	}
-	return groupsOf(rows) * blocksOf(cols) * (3*tileWords + tileRows)
+// tilePackedLen is the number of words that rows of activations take: planes
+// or digits, and then two factors for each block.
+func tilePackedLen(w Weight, rows int) int {
+	f := &tileFormats[w.Format]
+	return groupsOf(rows) * blocksOf(w.Cols) * (f.bWords() + 2*tileRows)
 }
 
 func groupsOf(rows int) int { return (rows + tileRows - 1) / tileRows }
 func blocksOf(cols int) int { return (cols + tileCols - 1) / tileCols }
 
 // tilePack packs group g of x's rows.
-func tilePack(packed []float32, x Matrix, g int) {
-	blocks := blocksOf(x.Cols)
-	sums := packed[groupsOf(x.Rows)*blocks*3*tileWords:]
+func tilePack(weight Weight, packed []float32, x Matrix, g int) {
+	f := &tileFormats[weight.Format]
+	blocks, groups := blocksOf(x.Cols), groupsOf(x.Rows)
+	data, factors := packed[g*blocks*f.bWords():], packed[groups*blocks*f.bWords():]
+	factors = factors[g*blocks*tileRows:]
 	r := g * tileRows
-	if x.Rows == 1 {
-		amxPackRow(bytePtr(&packed[0]), &sums[0], &x.Data[0], x.Cols)
-		return
+	rows := min(tileRows, x.Rows-r)
+	switch {
+	case f.planes == 0 && f.takesOne(weight, x.Rows):
+		amxPackRowDigits(bytePtr(&data[0]), &factors[0], 4*blocks, &x.Data[0], x.Cols)
+	case f.planes == 0:
+		amxPackDigits(bytePtr(&data[0]), &factors[0], 4*groups*blocks*tileRows, &x.Data[r*x.Stride], 4*x.Stride, rows, x.Cols)
+	case x.Rows == 1:
+		amxPackRow(bytePtr(&data[0]), &factors[0], &x.Data[0], x.Cols)
+	default:
+		amxPackRows(bytePtr(&data[0]), &factors[0], &x.Data[r*x.Stride], 4*x.Stride, rows, x.Cols)
 	}
-	amxPackRows(bytePtr(&packed[g*blocks*3*tileWords]), &sums[g*blocks*tileRows],
-		&x.Data[r*x.Stride], 4*x.Stride, min(tileRows, x.Rows-r), x.Cols)
 }
 
 func bytePtr(p *float32) *byte { return (*byte)(unsafe.Pointer(p)) }
 
-// tileMul is MatMul with x packed.
-func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
+// tileMul is MatMul with x packed for the whole weight, of which this is a
+// part.
+func tileMul(w *Worker, dst Matrix, packed []float32, weight, whole Weight) {
 	if dst.Empty() {
 		return
 	}
@@ -91,6 +124,14 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
 		return
 	}
 	f := &tileFormats[weight.Format]
+	if f.planes == 0 && f.takesOne(whole, dst.Rows) {
+		f.mulOneInt(w, dst, packed, weight)
+		return
+	}
+	if f.planes == 0 && f.takesFew(dst.Rows, weight) {
+		f.mulFewInt(w, dst, packed, weight)
+		return
+	}
 	if done := f.mulFew(w, dst, packed, weight); done > 0 {
 		if done == weight.Rows {
 			return
@@ -98,17 +139,18 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
 		dst, weight = dst.Columns(done, weight.Rows), weight.Span(done, weight.Rows)
 	}
 	blocks, groups := blocksOf(weight.Cols), groupsOf(dst.Rows)
-	sums := packed[groups*blocks*3*tileWords:]
-	chunk, band := tileShape(f.planes, groups, blocks)
+	aWords, bWords := f.aWords(), f.bWords()
+	factors := packed[groups*blocks*bWords:]
+	chunk, band := tileShape(max(f.planes, 1), groups, blocks)
 	if weight.Format.BlockLen() > tileCols {
 		chunk = min(blocks, 8)
 	}
 	band = min(band, groupsOf(weight.Rows))
 	span := min(groups, tileSpan)
 
-	words := band * blocks * f.planes * tileWords
+	words := band * blocks * aWords
 	scales := band * blocks * tileRows
-	mem := grow(&w.tile, words+2*scales+tileOuts*span*tileWords)
+	mem := grow(&w.tile, words+2*scales+(tileOuts*span+1)*tileWords)
 	a, d := mem[:words], mem[words:][:scales]
 	m, acc := mem[words+scales:][:scales], mem[words+2*scales:]
 
@@ -120,7 +162,7 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
 				kn := min(chunk, blocks-k)
 				for i := range min(n*tileRows, end-o) {
 					block := (o-top)/tileRows*blocks + n*k + i/tileRows*kn
-					f.packRow(w, a[block*f.planes*tileWords+i%tileRows*tileRows:], weight, o+i, k, kn,
+					f.packRow(w, a[block*aWords+i%tileRows*f.aRow():], weight, o+i, k, kn,
 						d[block*tileRows+i%tileRows:], m[block*tileRows+i%tileRows:])
 				}
 			}
@@ -136,9 +178,9 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight Weight) {
 						first = 1
 					}
 					block := (o-top)/tileRows*blocks + n*k
-					f.mul(&acc[0], bytePtr(&a[block*f.planes*tileWords]), bytePtr(&packed[(g*blocks+k)*3*tileWords]),
-						&d[block*tileRows], &m[block*tileRows], &sums[(g*blocks+k)*tileRows],
-						gn, n, kn, 4*blocks*3*tileWords, 4*blocks*tileRows, first)
+					ap, bp := bytePtr(&a[block*aWords]), bytePtr(&packed[(g*blocks+k)*bWords])
+					dp, mp, fp := &d[block*tileRows], &m[block*tileRows], &factors[(g*blocks+k)*tileRows]
+					f.mul(&acc[0], ap, bp, dp, mp, fp, 4*groups*blocks*tileRows, gn, n, kn, 4*blocks*bWords, 4*blocks*tileRows, first)
 				}
 				unpackTiles(dst.Columns(o, min(o+n*tileRows, end)), acc, g, gn)
 			}
@@ -246,13 +288,13 @@ var amx = implementation{
 			dotAVX512.mul(w, dst, x, weight)
 			return
 		}
-		packed := grow(&w.packed, tilePackedLen(x.Rows, x.Cols))
+		packed := grow(&w.packed, tilePackedLen(weight, x.Rows))
 		if len(packed) > 0 {
 			for g := range groupsOf(x.Rows) {
-				tilePack(packed, x, g)
+				tilePack(weight, packed, x, g)
 			}
 		}
-		tileMul(w, dst, packed, weight)
+		tileMul(w, dst, packed, weight, weight)
 	},
 	inputGrad:  dotAVX512.inputGradient,
 	weightGrad: dotAVX512.weightGradient,

@@ -16,12 +16,7 @@ var products = [][][2]int{
 }
 
 func amx() {
-	amxMul("amxMul1Scaled", 1, true, false)
-	amxMul("amxMul1Affine", 1, true, true)
-	amxMul("amxMul1", 1, false, false)
-	amxMul("amxMul2", 2, false, false)
-	amxMul("amxMul2Scaled", 2, true, false)
-	amxMul("amxMul3", 3, false, false)
+	amxProducts()
 	amxPackRows()
 	amxUnpack()
 	amxPackWeights()
@@ -31,118 +26,6 @@ func amx() {
 		amxFused(f, false)
 	}
 	amxPackRow()
-}
-
-// amxMul generates the product of groups of 16 rows, packed by amxPackRows,
-// with groups of 16 outputs in so many planes.
-func amxMul(name string, planes int, scaled, affine bool) {
-	TEXT(name, 0, "func(acc *float32, a, b *byte, d, m, sums *float32, groups, outs, blocks, bStride, sumStride, first int)")
-	Doc("for g := range groups { for o := range outs { for k := range blocks {",
-		"\tC := Σ a[o][k] planes · b[g][k] planes // 16 outputs × 16 rows, 32 columns",
-		"\tacc[g][o] += d[o][k] * C + m[o][k] * sums[g][k]",
-		"} } }",
-		"with acc = 0 at first if first is not 0; without d or m where the name does not say so.")
-	Pragma("noescape")
-	acc, a, b, d, m, sums := reg.RDI, reg.RAX, reg.RBX, reg.RCX, reg.RBP, reg.R14
-	stride, c := reg.RDX, reg.RSI
-	k, o, g := reg.R8, reg.R9, reg.R10
-	group, groupSums := reg.R13, reg.R15
-	local := AllocLocal(2048 + 64)
-	tileConfig()
-	LEAQ(local, c)
-	ADDQ(Imm(63), c)
-	ANDQ(I8(-64), c)
-	MOVQ(U32(64), stride)
-	Load(Param("acc"), acc)
-	Load(Param("b"), group)
-	Load(Param("groups"), g)
-	if affine {
-		Load(Param("sums"), groupSums)
-	}
-	z := zmm
-	Label("group")
-	Load(Param("a"), a)
-	if scaled {
-		Load(Param("d"), d)
-	}
-	if affine {
-		Load(Param("m"), m)
-	}
-	Load(Param("outs"), o)
-	Label("outs")
-	MOVQ(group, b)
-	if affine {
-		MOVQ(groupSums, sums)
-	}
-	Load(Param("blocks"), k)
-	Load(Param("first"), reg.R11)
-	TESTQ(reg.R11, reg.R11)
-	JNE(LabelRef("zero"))
-	for i := range 16 {
-		VMOVUPS(Mem{Base: acc, Disp: 64 * i}, z[i])
-	}
-	JMP(LabelRef("block"))
-	Label("zero")
-	for i := range 16 {
-		VPXORD(z[i], z[i], z[i])
-	}
-	Label("block")
-	tileZero(0)
-	for p := range planes {
-		tileLoad(byte(1+p), Mem{Base: a, Disp: 1024 * p, Index: stride, Scale: 1})
-	}
-	loaded := map[int]bool{}
-	for _, pair := range products[planes] {
-		if !loaded[pair[1]] {
-			loaded[pair[1]] = true
-			tileLoad(byte(4+pair[1]), Mem{Base: b, Disp: 1024 * pair[1], Index: stride, Scale: 1})
-		}
-		tileDot(0, byte(1+pair[0]), byte(4+pair[1]))
-	}
-	tileStore(Mem{Base: c, Index: stride, Scale: 1}, 0)
-	if affine {
-		VMOVUPS(Mem{Base: sums}, z[31])
-	}
-	for i := range 16 {
-		if scaled {
-			t := z[16+i%12]
-			VMOVUPS(Mem{Base: c, Disp: 64 * i}, t)
-			VFMADD231PS_BCST(Mem{Base: d, Disp: 4 * i}, t, z[i])
-			if affine {
-				VFMADD231PS_BCST(Mem{Base: m, Disp: 4 * i}, z[31], z[i])
-			}
-		} else {
-			VADDPS(Mem{Base: c, Disp: 64 * i}, z[i], z[i])
-		}
-	}
-	ADDQ(U32(uint32(1024*planes)), a)
-	ADDQ(U32(3072), b)
-	if scaled {
-		ADDQ(stride, d)
-	}
-	if affine {
-		ADDQ(stride, m)
-		ADDQ(stride, sums)
-	}
-	DECQ(k)
-	JNE(LabelRef("block"))
-	for i := range 16 {
-		VMOVUPS(z[i], Mem{Base: acc, Disp: 64 * i})
-	}
-	ADDQ(U32(1024), acc)
-	DECQ(o)
-	JNE(LabelRef("outs"))
-	Load(Param("bStride"), reg.R11)
-	ADDQ(reg.R11, group)
-	if affine {
-		Load(Param("sumStride"), reg.R11)
-		ADDQ(reg.R11, groupSums)
-	}
-	DECQ(g)
-	JNE(LabelRef("group"))
-	tileRelease()
-	VZEROUPPER()
-	RET()
 }
 
 // upperHalves broadcasts the mask of a float32's bfloat16 part.
@@ -180,9 +63,14 @@ func split(lo, hi, mask reg.VecVirtual, planes int, at func(plane int) Mem) {
 // transposeQuad returns rows 4c … 4c+3 of the transpose of 16 × 16 words of 32
 // bits, whose rows are 64 bytes apart at src.
 func transposeQuad(src reg.Register, disp, c int) [4]reg.VecVirtual {
+	return transposeQuadAt(src, disp, 64, c)
+}
+
+// transposeQuadAt is transposeQuad for rows that are stride bytes apart.
+func transposeQuadAt(src reg.Register, disp, stride, c int) [4]reg.VecVirtual {
 	var t, u [4]reg.VecVirtual
 	for j := range t {
-		at := func(row int) Mem { return Mem{Base: src, Disp: disp + 64*row + 16*c} }
+		at := func(row int) Mem { return Mem{Base: src, Disp: disp + stride*row + 16*c} }
 		t[j] = ZMM()
 		VBROADCASTF32X4(at(j), t[j])
 		VINSERTF32X4(Imm(1), at(4+j), t[j], t[j])

@@ -50,6 +50,8 @@ func main() {
 		attention(avx512)
 	case "amx":
 		amx()
+	case "amxint":
+		amxInt()
 	}
 	build.Generate()
 }

@@ -56,35 +56,30 @@ func tileZero(t byte) { bytes(0xc4, 0xe2, 0x78|ppF2, 0x49, 0xc0|t<<3) }
 func tileDot(c, a, b byte) { bytes(0xc4, 0xe2, (^b&15)<<3|ppF3, 0x5c, 0xc0|c<<3|a) }
 
 // tileConfig makes all eight tiles 16 rows of 64 bytes; it spoils AX.
-func tileConfig() { configure("tileShape", 64) }
+func tileConfig() {
+	configureTiles("tileShape", [8]int{64, 64, 64, 64, 64, 64, 64, 64}, [8]int{16, 16, 16, 16, 16, 16, 16, 16})
+}
 
 // tileConfigOne makes tiles 0 and 4 to 7 one column wide: those of results and
 // of x.
-func tileConfigOne() { configure("tileShapeOne", 4) }
+func tileConfigOne() {
+	configureTiles("tileShapeOne", [8]int{4, 64, 64, 64, 4, 4, 4, 4}, [8]int{16, 16, 16, 16, 16, 16, 16, 16})
+}
 
-func configure(name string, width uint16) {
+// configureTiles sets the bytes of a row and the rows of each tile; it spoils
+// AX.
+func configureTiles(name string, width, rows [8]int) {
 	m, ok := constants[name]
 	if !ok {
 		m = GLOBL(name, RODATA|NOPTR)
-		DATA(0, U8(1)) // palette
-		for i := 1; i < 16; i++ {
-			DATA(i, U8(0))
-		}
+		var shape [64]byte
+		shape[0] = 1 // palette
 		for i := range 8 {
-			bytes := uint16(64)
-			if i == 0 || i >= 4 {
-				bytes = width
-			}
-			DATA(16+2*i, U16(bytes))
+			shape[16+2*i] = byte(width[i])
+			shape[48+i] = byte(rows[i])
 		}
-		for i := 32; i < 48; i++ {
-			DATA(i, U8(0))
-		}
-		for i := range 8 {
-			DATA(48+i, U8(16))
-		}
-		for i := 56; i < 64; i++ {
-			DATA(i, U8(0))
+		for i, b := range shape {
+			DATA(i, U8(b))
 		}
 		constants[name] = m
 	}

@@ -1,0 +1,47 @@
+//go:build !noasm
+
+package kernels
+
+// Quantised codes are multiplied as integers: 32 activations of a row share a
+// power of two, s, and are integers of 24 bits in three signed digits, so that
+// a block's Σ q·x is exact in int32 for each digit, whatever instruction adds
+// it up and however many rows there are. Rounding x to its 24 bits loses at
+// most 2^-23 of the block's largest magnitude. A block with a value that is not
+// finite has a NaN for its s.
+
+type intKernel = func(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs, blocks int)
+
+// takesOne reports whether a product of so many rows reads the weights where
+// they lie.
+func (f *tileFormat) takesOne(w Weight, rows int) bool {
+	return rows == 1 && f.oneInt != nil && w.Rows%tileRows == 0 && w.Cols >= 6*tileCols
+}
+
+func (f *tileFormat) mulOneInt(w *Worker, dst Matrix, packed []float32, weight Weight) {
+	blocks := blocksOf(weight.Cols)
+	factors := packed[blocks*f.bWords():]
+	scratch := grow(&w.tile, 8<<10/4)
+	f.oneInt(&dst.Data[0], &weight.Data[0], weight.Format.RowBytes(weight.Cols), bytePtr(&packed[0]),
+		&factors[0], 4*blocks, bytePtr(&scratch[0]), weight.Rows/tileRows, blocks)
+}
+
+// takesFew reports whether a part of a weight is read where it lies for each
+// group of rows.
+func (f *tileFormat) takesFew(rows int, part Weight) bool {
+	return rows <= fewRows && f.fewInt != nil && part.Rows%tileRows == 0 && part.Cols >= 6*tileCols
+}
+
+func (f *tileFormat) mulFewInt(w *Worker, dst Matrix, packed []float32, weight Weight) {
+	const scratch = 8 << 10 / 4
+	blocks, groups, rowBytes := blocksOf(weight.Cols), groupsOf(dst.Rows), weight.Format.RowBytes(weight.Cols)
+	factors := packed[groups*blocks*f.bWords():]
+	mem := grow(&w.tile, scratch+tileOuts*tileWords)
+	for o := 0; o < weight.Rows; o += tileOuts * tileRows {
+		n := min(tileOuts, (weight.Rows-o)/tileRows)
+		for g := range groups {
+			f.fewInt(&mem[scratch], &weight.Data[o*rowBytes], rowBytes, bytePtr(&packed[g*blocks*f.bWords()]),
+				&factors[g*blocks*tileRows], 4*groups*blocks*tileRows, bytePtr(&mem[0]), n, blocks)
+			unpackTiles(dst.Columns(o, o+n*tileRows), mem[scratch:], g, 1)
+		}
+	}
+}

@@ -125,7 +125,7 @@ func (r *Run) openData() error {
 			return err
 		}
 		r.task, o.Task, o.Header = task, task, task.Header
-		if stat, err := os.Stat(data[0]); err == nil && stat.IsDir() && len(data) == 1 {
+		if len(data) == 1 && isFolder(data[0]) {
 			train, dev := task.Files(data[0])
 			data = []string{train}
 			if len(validation) == 0 && r.Split == 0 {
@@ -151,6 +151,11 @@ func (r *Run) openData() error {
 	}
 	r.order = dataset.Order{Set: r.train, Seed: r.Seed, Shuffle: r.Shuffle}
 	return err
+}
+
+func isFolder(path string) bool {
+	stat, err := os.Stat(path)
+	return err == nil && stat.IsDir()
 }
 
 // Close ends the run's threads and closes its files; the base stays open.

@@ -34,6 +34,8 @@ type console struct{ out, err io.Writer }
 // any of context.Context and console.
 type commands struct {
 	Run     runCommand     `cmd:"" help:"Train an adapter, or a whole model."`
+	Eval    evalCommand    `cmd:"" help:"Measure a base, or an adapter on it."`
+	Bench   benchCommand   `cmd:"" help:"Measure tokens/s and memory of training steps, by method."`
 	Plan    planCommand    `cmd:"" help:"Count parameters, memory and FLOPs of a method, from a base's configuration alone."`
 	Inspect inspectCommand `cmd:"" help:"Show what an adapter is, and how far it moves the base."`
 	Merge   mergeCommand   `cmd:"" help:"Write a base with an adapter folded into its weights."`

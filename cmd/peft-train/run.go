@@ -56,8 +56,13 @@ func printSummary(c console, config *training.Config, s *training.Summary) {
 		line(name, "%.4f (validation)", s.Validation[name])
 	}
 	line("speed", "%.0f tokens/s, %.1f s", s.Speed, s.Seconds)
-	line("memory", "%s: model %s, gradients %s, optimiser %s, activations %s", training.Size(s.Peak.Total()),
-		training.Size(s.Peak.Model), training.Size(s.Peak.Gradients), training.Size(s.Peak.Optimizer), training.Size(s.Peak.Activations))
+	for _, a := range []struct {
+		name string
+		training.Account
+	}{{"plan", s.Plan}, {"measured", s.Peak}} {
+		line(a.name, "%s: model %s, gradients %s, optimiser %s, activations %s", training.Size(a.Total()),
+			training.Size(a.Model), training.Size(a.Gradients), training.Size(a.Optimizer), training.Size(a.Activations))
+	}
 	line("output", "%s", config.Output)
 	if s.Digest != "" {
 		line("digest", "%s", s.Digest)

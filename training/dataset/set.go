@@ -208,6 +208,17 @@ func (s *Set) packedSequence(i int) (Sequence, error) {
 	return q, nil
 }
 
+// Keep leaves only the first n examples in use.
+func (s *Set) Keep(n int) {
+	n = min(n, s.count())
+	pick := make([]int32, n)
+	for i := range pick {
+		pick[i] = int32(s.record(i))
+	}
+	s.pick = pick
+	s.measure()
+}
+
 // Split takes a fraction of the examples out, drawn by seed, as a Set of their
 // own: for validation.
 func (s *Set) Split(fraction float64, seed uint64) (*Set, error) {

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/training"
+	"github.com/peft-serve/peft-serve/training/dataset"
+)
+
+// evalCommand measures a base, or an adapter on it.
+type evalCommand struct {
+	Base       string   `help:"Base model: a Hugging Face folder, a .gguf file or an hf:// URI." placeholder:"PATH"`
+	Adapter    string   `help:"Folder of an adapter; none: the base alone." placeholder:"DIR"`
+	Data       []string `help:"Files of examples, or the folder of a --task." placeholder:"PATH"`
+	Task       string   `help:"GLUE task with its prompt and metric: ${tasks}."`
+	Format     string   `help:"What the rows hold: ${formats}." default:"auto"`
+	MaxLength  int      `help:"Longest sequence, in tokens; 0: the base's." default:"512"`
+	ExactMatch int      `help:"Answer every prompt greedily in up to so many tokens, and count the answers that are the completion." placeholder:"TOKENS"`
+	Limit      int      `help:"Examples to measure; 0: all."`
+	Samples    int      `help:"Answers to print, with --exact-match."`
+	JSON       bool     `name:"json" help:"Print JSON."`
+	Threads    int      `help:"Threads; 0: one for each core."`
+	dataset.Columns
+}
+
+// Run prints the scores.
+func (e *evalCommand) Run(ctx context.Context, c console) error {
+	var wrong []error
+	if e.Base == "" {
+		wrong = append(wrong, errors.New("--base: is missing"))
+	}
+	if len(e.Data) == 0 {
+		wrong = append(wrong, errors.New("--data: is missing"))
+	}
+	if len(wrong) > 0 {
+		return faults(errors.Join(wrong...))
+	}
+	base, err := openBase(ctx, e.Base, c)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	scores, samples, err := training.Assess(ctx, base, training.Assessment{
+		Data: e.Data, Task: e.Task, Format: e.Format, Columns: e.Columns, MaxLength: e.MaxLength, Adapter: e.Adapter,
+		ExactMatch: e.ExactMatch, Limit: e.Limit, Threads: e.Threads,
+	})
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		b, err := json.Marshal(scores)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.out, "%s\n", b)
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(scores)) {
+		fmt.Fprintf(c.out, "%-12s %.4f\n", name, scores[name])
+	}
+	for _, s := range samples[:min(len(samples), e.Samples)] {
+		fmt.Fprintf(c.out, "\nprompt  %q\nwant    %q\ngot     %q\n", s.Prompt, s.Want, s.Got)
+	}
+	return nil
+}

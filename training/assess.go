@@ -1,0 +1,90 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training/dataset"
+)
+
+// Assessment is what Assess measures, and on what.
+type Assessment struct {
+	Data      []string
+	Task      string // a GLUE task; empty: Format
+	Format    string
+	Columns   dataset.Columns
+	MaxLength int
+	Adapter   string // a folder; empty: the base
+	// ExactMatch has the model answer every prompt in up to so many tokens,
+	// and counts the answers that are the completion, but for spaces around.
+	ExactMatch int
+	Limit      int // examples; 0: all
+	Threads    int
+}
+
+// Assess measures a base, or an adapter on it, as the server computes it.
+func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples []Sample, err error) {
+	length := a.MaxLength
+	if limit := base.Model.Config().Context; length == 0 || length > limit {
+		length = limit
+	}
+	e := &evaluator{model: base.Model, encoder: &dataset.Encoder{Tokenizer: base.Tokenizer, End: base.End(), MaxLength: length}}
+	if a.Adapter != "" {
+		folder, err := adapters.Open(a.Adapter)
+		if err != nil {
+			return nil, nil, err
+		}
+		if e.adapter, err = adapters.Load(base.Model, folder); err != nil {
+			return nil, nil, err
+		}
+	}
+	o := dataset.Options{Format: a.Format, Columns: a.Columns, Template: base.Chat}
+	data := a.Data
+	var task *dataset.Task
+	if a.Task != "" {
+		if task, err = dataset.NewTask(a.Task); err != nil {
+			return nil, nil, err
+		}
+		o.Task, o.Header = task, task.Header
+		if len(data) == 1 && isFolder(data[0]) {
+			_, dev := task.Files(data[0])
+			data = []string{dev}
+		}
+	}
+	set, err := dataset.Open(data, e.encoder, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, set.Close()) }()
+	if a.Limit > 0 {
+		set.Keep(a.Limit)
+	}
+	pool := kernels.NewPool(a.Threads)
+	defer pool.Close()
+	e.pass = models.NewPass(pool)
+	if s, err = e.evaluate(ctx, set, task); err != nil || a.ExactMatch == 0 {
+		return s, nil, err
+	}
+	samples, err = e.samples(ctx, set, set.Len(), a.ExactMatch, base.Ends)
+	if err != nil {
+		return s, nil, err
+	}
+	right := 0
+	for _, x := range samples {
+		if strings.TrimSpace(x.Got) == strings.TrimSpace(x.Want) {
+			right++
+		}
+	}
+	s["exact_match"] = float64(right) / float64(len(samples))
+	return s, samples, nil
+}
+
+// Ends reports whether a token ends a text.
+func (o *Opened) Ends(token int32) bool {
+	return token == o.End() || slices.Contains(o.Model.Config().EOS, token)
+}

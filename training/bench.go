@@ -1,0 +1,115 @@
+package training
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/training/dataset"
+	"github.com/peft-serve/peft-serve/training/plan"
+)
+
+// Benchmark is some steps of a method on sequences of one length.
+type Benchmark struct {
+	Method  string // with targets after a colon: "lora:q_proj+v_proj"
+	Batch   int
+	Length  int
+	Steps   int
+	R       int
+	Threads int
+}
+
+// BenchResult is what a Benchmark measured.
+type BenchResult struct {
+	Method          string  `json:"method"`
+	Parameters      int     `json:"parameters"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+	FLOPS           float64 `json:"flops_per_second"` // that the method asks for
+	Peak            Account `json:"peak_bytes"`
+}
+
+// Bench measures the steps of a method, after one that is not counted.
+func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error) {
+	name, targets, _ := strings.Cut(b.Method, ":")
+	c := Config{Method: name, Schedule: "constant", Optimizer: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, LR: 1e-6, BatchSize: b.Batch, GradAccum: 1}
+	c.MethodConfig = MethodConfig{
+		R: b.R, Bias: "none", Start: "default", PlusEmbedding: 1e-6, VirtualTokens: 20, Gamma: 2, Interval: 1 << 30,
+		BlockOrder: "ascending", BlockInterval: 1 << 30, GaloreRank: 128, GaloreGap: 200, GaloreScale: 0.25,
+	}
+	if spelt, ok := spellings[c.Method]; ok {
+		c.Method = spelt
+	}
+	if targets != "" {
+		c.Targets = strings.Split(targets, "+")
+	}
+	method, err := c.method(base.Model)
+	if err != nil {
+		return nil, err
+	}
+	pool := kernels.NewPool(b.Threads)
+	defer pool.Close()
+	t := NewTrainer(pool, base.Model, method)
+	t.Rate, t.Clip, t.Grouping, t.Schedule = c.LR, 1, HuggingFace(0), Schedule{Kind: "constant", Steps: b.Steps}
+	if t.Optimizer, err = c.optimizer(); err != nil {
+		return nil, err
+	}
+	batch := [][]Sequence{synthetic(b.Batch, b.Length, base.Model.Config().Vocabulary)}
+	var took time.Duration
+	for step := range b.Steps + 1 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		if _, err := t.Advance(batch); err != nil {
+			return nil, err
+		}
+		if step > 0 {
+			took += time.Since(began)
+		}
+	}
+	r := &BenchResult{Method: b.Method, Parameters: count(method.Parameters()), Peak: t.Account()}
+	r.TokensPerSecond = float64(b.Batch*b.Length*b.Steps) / took.Seconds()
+	if flops, err := c.flops(base, method, b); err == nil {
+		r.FLOPS = flops * float64(b.Steps) / took.Seconds()
+	}
+	return r, nil
+}
+
+// flops is the work of a step by the lecture's formulas.
+func (c *Config) flops(base *Opened, method Method, b Benchmark) (float64, error) {
+	p, err := plan.Open(base.Path)
+	if err != nil {
+		return 0, err
+	}
+	var t *plan.Trained
+	if a, ok := method.(*Adapted); ok {
+		t, err = p.TrainAdapter(a.Trainee.Config(), 0)
+	} else {
+		t, err = p.Train(plan.Choice{Method: c.Method, LISALayers: c.Gamma})
+	}
+	if err != nil {
+		return 0, err
+	}
+	return t.FLOPs(plan.Batch{Sequences: b.Batch, Length: b.Length}).Total(), nil
+}
+
+// synthetic is a batch of sequences that predict at every position.
+func synthetic(n, length, vocabulary int) []Sequence {
+	var batch []Sequence
+	for i := range n {
+		s := Sequence{}
+		for k := range length + 1 {
+			s.Tokens = append(s.Tokens, int32((i*7919+k*104729)%(vocabulary-2)+1))
+		}
+		s.Targets = append(s.Targets, s.Tokens[1:]...)
+		s.Targets = append(s.Targets, dataset.None)
+		batch = append(batch, s)
+	}
+	return batch
+}
+
+// WriteJSON writes the result as a line.
+func (r *BenchResult) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(r) }

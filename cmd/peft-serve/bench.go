@@ -76,11 +76,11 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 	default:
 		err = b.measureSpeed(ctx, c, &r)
 	}
-	if err != nil {
-		return err
-	}
 	if ctx.Err() != nil {
 		return errors.New("interrupted: nothing to report")
+	}
+	if err != nil {
+		return err
 	}
 	if b.JSON {
 		return r.json(c.out)

@@ -44,6 +44,9 @@ func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
 	if err := r.verify(s); err != nil {
 		return err
 	}
+	if err := r.report(ctx, s); err != nil {
+		return err
+	}
 	for _, name := range []string{lastCheckpoint, bestCheckpoint} {
 		if err := os.Remove(filepath.Join(r.Output, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

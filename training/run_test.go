@@ -88,7 +88,7 @@ func tinyConfig(t testing.TB, method string) Config {
 	c := Config{
 		Base: "tiny", Method: method, Output: filepath.Join(t.TempDir(), "out"), Data: []string{path}, Format: "auto", MaxLength: 48,
 		MaxSteps: 12, BatchSize: 2, GradAccum: 2, LR: 1e-2, Schedule: "cosine", Warmup: 2, Seed: 3, Shuffle: true,
-		Optimizer: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Decay: 0.01, Clip: 1, Threads: 2,
+		Optimizer: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Decay: 0.01, Clip: 1, Threads: 2, Samples: 2,
 	}
 	c.Columns.Prompt, c.Columns.Completion = "prompt", "completion"
 	c.MethodConfig = MethodConfig{

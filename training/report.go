@@ -1,0 +1,145 @@
+package training
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/peft-serve/peft-serve/models"
+)
+
+//go:embed report.html.tmpl
+var reportText string
+
+var reportTemplate = template.Must(template.New("report").Parse(reportText))
+
+// report writes report.html: curves, the memory account and samples.
+func (r *Run) report(ctx context.Context, s *Summary) error {
+	steps, err := readJournal(filepath.Join(r.Output, "metrics.jsonl"))
+	if err != nil {
+		return err
+	}
+	loss, err := curve("loss", steps, func(x StepReport) map[string]float64 {
+		if x.Validation != nil {
+			return map[string]float64{"validation": x.Validation["loss"]}
+		}
+		return map[string]float64{"training": x.Loss}
+	})
+	if err != nil {
+		return err
+	}
+	rates, err := curve("learning rate", steps, func(x StepReport) map[string]float64 { return x.Rates })
+	if err != nil {
+		return err
+	}
+	samples, err := r.samples(ctx)
+	if err != nil {
+		return err
+	}
+	type row struct {
+		Name                  string
+		Plan, Measured, Share string
+	}
+	memory := []row{}
+	add := func(name string, plan, measured int) {
+		memory = append(memory, row{name, Size(plan).String(), Size(measured).String(), fmt.Sprintf("%.1f %%", 100*float64(measured)/float64(max(s.Peak.Total(), 1)))})
+	}
+	add("model", s.Plan.Model, s.Peak.Model)
+	add("gradients", s.Plan.Gradients, s.Peak.Gradients)
+	add("optimiser", s.Plan.Optimizer, s.Peak.Optimizer)
+	add("activations", s.Plan.Activations, s.Peak.Activations)
+	add("all", s.Plan.Total(), s.Peak.Total())
+	scores := []row{}
+	for _, name := range slices.Sorted(maps.Keys(s.Validation)) {
+		scores = append(scores, row{Name: name, Measured: fmt.Sprintf("%.4f", s.Validation[name])})
+	}
+	return atomically(filepath.Join(r.Output, "report.html"), func(w io.Writer) error {
+		return reportTemplate.Execute(w, map[string]any{
+			"Name": filepath.Base(filepath.Clean(r.Output)), "Base": r.baseName(), "Method": r.Method, "Steps": s.Steps,
+			"Parameters": s.Parameters, "LastLoss": fmt.Sprintf("%.4f", s.Loss), "Speed": fmt.Sprintf("%.0f", s.Speed),
+			"Loss": loss, "Rates": rates, "Memory": memory, "Scores": scores, "Samples": samples, "Digest": s.Digest,
+		})
+	})
+}
+
+// samples are answers to the first examples.
+func (r *Run) samples(ctx context.Context) ([]Sample, error) {
+	set := r.held
+	if set == nil {
+		set = r.train
+	}
+	if r.Samples == 0 || r.Packing && set == r.train {
+		return nil, nil
+	}
+	e := &evaluator{model: r.Base.Model, adapter: r.served(), encoder: r.encoder, pass: models.NewPass(r.pool)}
+	const answer = 48 // tokens
+	limit := answer
+	if r.task != nil {
+		limit = 4
+	}
+	room := r.Base.Model.Config().Context - limit
+	if l, ok := e.adapter.(preceded); ok {
+		room -= l.PrefixTokens() + l.VirtualTokens()
+	}
+	encoder := *r.encoder
+	encoder.MaxLength = min(encoder.MaxLength, room)
+	if encoder.MaxLength < 1 {
+		return nil, nil
+	}
+	e.encoder = &encoder
+	return e.samples(ctx, set, min(r.Samples, set.Len()), limit, r.Base.Ends)
+}
+
+// curve draws values by step as SVG, a line for each name.
+func curve(title string, steps []StepReport, values func(StepReport) map[string]float64) (template.HTML, error) {
+	lines := map[string]plotter.XYs{}
+	for _, s := range steps {
+		for name, v := range values(s) {
+			if v-v == 0 {
+				lines[name] = append(lines[name], plotter.XY{X: float64(s.Step), Y: v})
+			}
+		}
+	}
+	p := plot.New()
+	p.X.Label.Text, p.Y.Label.Text = "step", title
+	p.Legend.Top = true
+	for i, name := range slices.Sorted(maps.Keys(lines)) {
+		line, err := plotter.NewLine(lines[name])
+		if err != nil {
+			return "", err
+		}
+		line.Color = palette[i%len(palette)]
+		p.Add(line)
+		if len(lines[name]) < 20 {
+			points, err := plotter.NewScatter(lines[name])
+			if err != nil {
+				return "", err
+			}
+			points.Color = line.Color
+			p.Add(points)
+		}
+		p.Legend.Add(name, line)
+	}
+	canvas := vgsvg.New(6*vg.Inch, 3*vg.Inch)
+	p.Draw(plotCanvas(canvas))
+	var b bytes.Buffer
+	if _, err := canvas.WriteTo(&b); err != nil {
+		return "", err
+	}
+	svg := b.Bytes()
+	if i := bytes.Index(svg, []byte("<svg")); i >= 0 {
+		svg = svg[i:]
+	}
+	return template.HTML(svg), nil // drawn here, from numbers and our own names
+}

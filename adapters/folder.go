@@ -1,10 +1,10 @@
 package adapters
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -45,7 +45,7 @@ func Open(dir string) (*Folder, error) {
 }
 
 func open(dir string) (*Folder, error) {
-	config, err := readConfig(dir)
+	config, version, err := readConfig(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -63,28 +63,35 @@ func open(dir string) (*Folder, error) {
 		f.tokenizer = path
 	}
 	// Save takes the old configuration away before it puts new tensors in
-	// place, so a configuration that is still there belongs to the tensors.
-	if again, err := readConfig(dir); err != nil || !bytes.Equal(again, config) {
+	// place, so a configuration that is still there, the very file, belongs to
+	// the tensors.
+	again, err := os.Stat(filepath.Join(dir, ConfigFile))
+	if err != nil || !os.SameFile(again, version) || !again.ModTime().Equal(version.ModTime()) {
 		return nil, fmt.Errorf("%w: the folder changed while it was read", ErrConfig)
 	}
 	f.digest = digest(f.Config, f.tensors)
 	return f, nil
 }
 
-func readConfig(dir string) ([]byte, error) {
-	path := filepath.Join(dir, ConfigFile)
-	stat, err := os.Stat(path)
+// readConfig returns the configuration and the file it was read from.
+func readConfig(dir string) ([]byte, fs.FileInfo, error) {
+	file, err := os.Open(filepath.Join(dir, ConfigFile))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	defer func() { _ = file.Close() }()
+	stat, err := file.Stat()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if stat.Size() > maxConfig {
-		return nil, fmt.Errorf("%w: %s has %d bytes, more than %d", ErrConfig, ConfigFile, stat.Size(), maxConfig)
+		return nil, nil, fmt.Errorf("%w: %s has %d bytes, more than %d", ErrConfig, ConfigFile, stat.Size(), maxConfig)
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	b := make([]byte, stat.Size())
+	if _, err := io.ReadFull(file, b); err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: %w", ErrConfig, ConfigFile, err)
 	}
-	return b, nil
+	return b, stat, nil
 }
 
 // readTensors reads the whole tensor file into memory and parses it there.

@@ -187,4 +187,3 @@ func best(v []float32) int32 {
 	}
 	return int32(i)
 }
-

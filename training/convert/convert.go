@@ -120,7 +120,7 @@ func convert(o Options) (*Report, error) {
 		return nil, err
 	}
 	if m.close != nil {
-		defer m.close()
+		defer func() { _ = m.close() }()
 	}
 	// What stands in the middle must be an adapter that the server would take.
 	config, err := adapters.NewConfig(m.values)

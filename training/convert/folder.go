@@ -92,7 +92,7 @@ func replace(to string, fill func(dir string) error) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOutput, err)
 	}
-	defer os.RemoveAll(temporary)
+	defer func() { _ = os.RemoveAll(temporary) }()
 	made, old := filepath.Join(temporary, "made"), filepath.Join(temporary, "old")
 	if err := os.Mkdir(made, 0o755); err != nil {
 		return fmt.Errorf("%w: %w", ErrOutput, err)

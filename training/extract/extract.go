@@ -106,12 +106,12 @@ func extract(o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s0.Close()
+	defer func() { _ = s0.Close() }()
 	tuned, s1, err := models.Open(o.Tuned, models.Options{})
 	if err != nil {
 		return nil, err
 	}
-	defer s1.Close()
+	defer func() { _ = s1.Close() }()
 	j.base, j.tuned = base, tuned
 	if err := j.match(); err != nil {
 		return nil, err

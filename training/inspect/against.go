@@ -48,7 +48,7 @@ func Against(path, base string) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer source.Close()
+	defer func() { _ = source.Close() }()
 	c := &Comparison{Correlation: map[string]float64{}}
 	var tuned func(site int) (rows, error)
 	if IsAdapter(path) {
@@ -57,7 +57,7 @@ func Against(path, base string) (*Comparison, error) {
 		var other *models.Source
 		tuned, other, err = whole(m, path)
 		if other != nil {
-			defer other.Close()
+			defer func() { _ = other.Close() }()
 		}
 	}
 	if err != nil {

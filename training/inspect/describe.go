@@ -59,7 +59,7 @@ func Describe(dir string) (*Description, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeFile()
+	defer func() { _ = closeFile() }()
 	layers, targets, precisions := map[int]*Layer{}, map[string]bool{}, map[string]bool{}
 	for _, t := range tensors {
 		values, err := t.Float32s()

@@ -34,7 +34,7 @@ func (j *job) writeFolder(dir string) error {
 		if file, err = safetensors.OpenFolder(j.Base); err != nil {
 			return err
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		pieces, err = j.fromFile(file)
 		before = file.Metadata()[mergedKey]
 	}

@@ -35,7 +35,7 @@ func writeBase(t *testing.T, golden string, f kernels.Format) string {
 		switch {
 		case s.Kind == models.NormSite:
 			w.AddWeight(name, kernels.WeightOf(kernels.MatrixOf(1, len(s.Norm.Weight), s.Norm.Weight)))
-		case s.Kind == models.EmbeddingSite, s.Kind == models.LinearSite && !(s.Head && c.Tied):
+		case s.Kind == models.EmbeddingSite, s.Kind == models.LinearSite && (!s.Head || !c.Tied):
 			from := weightOf(s).Matrix()
 			format := f
 			if from.Cols%f.BlockLen() != 0 {

@@ -58,7 +58,6 @@ type job struct {
 	adapter *adapters.Adapter
 	changes map[string]*change // by name
 	order   []string           // their names, by site
-	zeros   []string           // biases to be added as zeros
 	config  map[string]any     // what changes in config.json
 	untied  bool
 	format  *kernels.Format // DType; nil: as stored
@@ -84,7 +83,7 @@ func merge(o Options) (*Report, error) {
 	if j.model, j.source, err = models.Open(o.Base, models.Options{}); err != nil {
 		return nil, err
 	}
-	defer j.source.Close()
+	defer func() { _ = j.source.Close() }()
 	folder, err := adapters.Open(o.Adapter)
 	if err != nil {
 		return nil, err

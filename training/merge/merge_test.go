@@ -55,7 +55,7 @@ func TestGoldens(t *testing.T) {
 					t.Fatalf("got %v, want %v", err, why)
 				}
 				nothing(t, filepath.Dir(out))
-				if why != ErrTied {
+				if !errors.Is(why, ErrTied) {
 					return
 				}
 				o.Untie = true

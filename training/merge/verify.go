@@ -20,7 +20,7 @@ func (j *job) verify(path string) error {
 	if err != nil {
 		return fmt.Errorf("reading the result again: %w", err)
 	}
-	defer source.Close()
+	defer func() { _ = source.Close() }()
 	pool := j.Pool
 	if pool == nil {
 		pool = kernels.NewPool(0)

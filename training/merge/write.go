@@ -39,7 +39,7 @@ func (j *job) write() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOutput, err)
 	}
-	defer os.RemoveAll(temporary)
+	defer func() { _ = os.RemoveAll(temporary) }()
 	made := filepath.Join(temporary, filepath.Base(out))
 	if j.source.GGUF != nil && strings.HasSuffix(out, ".gguf") {
 		err = j.writeGGUF(made)

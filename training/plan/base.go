@@ -121,7 +121,7 @@ func openGGUF(path string) (*Base, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	var raw json.RawMessage
 	if err := s.Unmarshal(&raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)

@@ -139,7 +139,12 @@ func (t *file) indexArray() error {
 		start := dec.InputOffset()
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
-			return fmt.Errorf("%s:%d: %w", t.path, lines.at(dec.InputOffset()), err)
+			at := dec.InputOffset()
+			var syntax *json.SyntaxError
+			if errors.As(err, &syntax) {
+				at = syntax.Offset
+			}
+			return fmt.Errorf("%s:%d: %w", t.path, lines.at(at), err)
 		}
 		t.add(start, lines.at(dec.InputOffset()-int64(len(value))))
 	}

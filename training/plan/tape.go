@@ -102,12 +102,11 @@ func (t *tape) onBackward(out *value, back func(), values ...*value) {
 	t.operations = append(t.operations, operation{out, values, back})
 }
 
-// gradient is Pass.Grad; false where v carries none.
-func (t *tape) gradient(v *value) bool {
+// gradient is Pass.Grad.
+func (t *tape) gradient(v *value) {
 	if v.tracks && v.grad == nil {
 		v.grad = t.makeAs(workspace, v.rows, v.cols)
 	}
-	return v.tracks
 }
 
 // inPlace is Pass.GradientInPlace.

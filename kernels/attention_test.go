@@ -152,6 +152,36 @@ func TestAttendBatchInvariant(t *testing.T) {
 	}
 }
 
+// TestAttendNonFinite demands that a bad key spoils the rows that see it, and
+// not a bit of the others.
+func TestAttendNonFinite(t *testing.T) {
+	p := NewPool(1)
+	defer p.Close()
+	each(t, func(t *testing.T) {
+		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1))} {
+			c := newAttended(rand.New(rand.NewPCG(12, 12)), Attention{Heads: 6, Scale: 0.125, Causal: true}, 2, 64, [][2]int{{0, 70}, {0, 40}})
+			want, _ := c.run(p)
+			const at = 45
+			s := c.spans[0]
+			k, v := make([]float32, 128), make([]float32, 128)
+			c.kv.Load(s.Blocks[at/BlockLen], at, k, v)
+			k[3], v[77] = bad, bad // of both heads
+			k[64+3] = bad
+			c.kv.Store(s.Blocks[at/BlockLen], at, k, v)
+			got, _ := c.run(p)
+			sameBits(t, "before", got.Span(0, at), want.Span(0, at))
+			sameBits(t, "another sequence", got.Span(70, 110), want.Span(70, 110))
+			for r := at; r < 70; r++ {
+				for h := range 2 {
+					if Finite(got.Row(r)[h*192:][:192]) {
+						t.Fatalf("row %d, head %d is finite", r, h)
+					}
+				}
+			}
+		}
+	})
+}
+
 func BenchmarkAttend(b *testing.B) {
 	was := active
 	defer func() { active = was }()

@@ -71,33 +71,6 @@ func TestActivations(t *testing.T) {
 	}
 }
 
-// TestExp bounds the vector exponential in units in the last place.
-func TestExp(t *testing.T) {
-	each(t, func(t *testing.T) {
-		if active.vectors == nil {
-			t.Skip()
-		}
-		worst := 0.0
-		for x := -87.336; x < 88.722; x += 0.00137 {
-			v := []float32{float32(x)}
-			var e [1]float32
-			expShift(e[:], v, 0)
-			want := math.Exp(float64(v[0]))
-			ulp := math.Ldexp(1, int(math.Floor(math.Log2(want)))-23)
-			worst = max(worst, math.Abs(float64(e[0])-want)/ulp)
-		}
-		t.Logf("off by at most %.3f units in the last place", worst)
-		if worst > 1.1 {
-			t.Errorf("off by %.2f units in the last place", worst)
-		}
-		var e [5]float32
-		expShift(e[:], []float32{float32(math.Inf(-1)), -200, 200, float32(math.NaN()), -100}, 0)
-		if e[0] != 0 || e[1] != 0 || !math.IsInf(float64(e[2]), 1) || e[3] == e[3] || e[4] != 0 {
-			t.Errorf("edges: %v", e)
-		}
-	})
-}
-
 func TestRows(t *testing.T) {
 	p := NewPool(2)
 	defer p.Close()

@@ -8,10 +8,10 @@ import (
 )
 
 // The exponential is 2ⁿ·p(r) with x = n·ln2 + r, |r| ≤ ln2/2, and p a minimax
-// polynomial; expPortable computes the same bits.
+// polynomial. TestExp has the same in Go, with the same bits.
 const (
 	expLow  = -87.33654022216797 // beneath it results would be subnormal: they are 0
-	expHigh = 88.72283172607422  // beyond it is +∞
+	expHigh = 88.72283172607422  // beyond it they are +∞
 	round   = 3 << 22            // added, it leaves an integer in the low bits
 	ln2High = 0.693147182464599609375
 	ln2Low  = -1.904654323148236017e-9

@@ -178,11 +178,11 @@ func (c *Config) Validate() error {
 	if c.MaxSteps == 0 && !(c.Epochs > 0) {
 		fault("epochs", "%g, want more than 0 or --max-steps", c.Epochs)
 	}
+	if c.Output == "" {
+		fault("output", "is missing")
+	}
 	if (c.Best || c.Patience > 0) && len(c.Validation) == 0 && c.Split == 0 && c.Task == "" {
 		fault("keep-best", "nothing to validate on: name --validation or --validation-split")
-	}
-	if c.Publish != "" && c.Output == "" {
-		fault("publish", "an adapter is published from --output, which is missing")
 	}
 	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(faults...)

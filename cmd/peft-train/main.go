@@ -12,7 +12,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -61,29 +60,30 @@ func run(ctx context.Context, args []string, c console) (code int) {
 	var all commands
 	recipe, err := findRecipe(args)
 	if err != nil {
-		fmt.Fprintf(c.err, "peft-train: %s\n", err)
+		c.note("peft-train: %s", err)
 		return 2
 	}
-	parser, err := kong.New(&all, kong.Resolvers(recipe), kong.Vars(names()), kong.ExplicitGroups(groups), kong.Name("peft-train"),
-		kong.Description("Train adapters and whole models, and look after what comes of it."),
+	wrong := &wrongValues{}
+	parser, err := kong.New(&all, append(wrong.mappers(), kong.Resolvers(recipe), kong.Vars(names()), kong.ExplicitGroups(groups),
+		kong.Name("peft-train"), kong.Description("Train adapters and whole models, and look after what comes of it."),
 		kong.Writers(c.out, c.err), kong.Exit(func(n int) { panic(exitCode(n)) }),
-		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))...)
 	if err != nil {
 		panic(err) // a fault of this program
 	}
-	selected, err := parser.Parse(args)
-	if err != nil {
-		fmt.Fprintf(c.err, "peft-train: %s\n", err)
+	selected, err := wrong.parseAll(parser, args)
+	if err = wrong.with(err); err != nil {
+		c.note("peft-train: %s", err)
 		return 2
 	}
 	selected.BindTo(ctx, (*context.Context)(nil))
 	err = selected.Run(c)
 	if errors.Is(err, errUsage) {
-		fmt.Fprintf(c.err, "peft-train %s: %s\n", selected.Command(), err)
+		c.note("peft-train %s: %s", selected.Command(), err)
 		return 2
 	}
 	if err != nil {
-		fmt.Fprintf(c.err, "peft-train %s: %s\n", selected.Command(), err)
+		c.note("peft-train %s: %s", selected.Command(), err)
 		return 1
 	}
 	return 0

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,12 +18,6 @@ type runCommand struct {
 
 // Run trains and prints what came of it.
 func (r *runCommand) Run(ctx context.Context, c console) error {
-	if err := r.Validate(); err != nil {
-		return faults(err)
-	}
-	if r.Output == "" {
-		return faults(errors.New("--output: is missing"))
-	}
 	base, err := openBase(ctx, r.Base, c)
 	if err != nil {
 		return err

@@ -55,50 +55,49 @@ func (f FLOPs) Total() float64 {
 	return f.Forward + f.Backward + f.AttentionForward + f.AttentionBackward + f.Step
 }
 
-// FLOPs counts a step over a batch. Nothing is propagated below the lowest
-// site that trains.
+// FLOPs counts a step over a batch. What flows where is that of the replayed
+// pass: nothing is propagated below the lowest site that trains, and a block
+// that is recomputed counts its forward pass twice.
 func (t *Trained) FLOPs(batch Batch) FLOPs {
-	b := t.base
-	length := float64(batch.Length + t.virtual)
-	tokens := float64(batch.Sequences) * length
-	labels := float64(batch.Sequences * batch.labels())
+	f := t.encoderFLOPs(batch)
+	if t.base.shape.decoder {
+		f = t.step(batch).flops
+	}
+	for i, at := range t.at {
+		if at.magnitude && t.base.sites[i].Kind == models.LinearSite {
+			w := t.base.sites[i].Linear.W
+			f.Step += 2 * float64(at.rank) * float64(w.Rows) * float64(w.Cols)
+		}
+	}
+	return f
+}
+
+// encoderFLOPs counts without a replay: every token passes every matrix, and
+// whatever follows the first site that trains carries gradients.
+func (t *Trained) encoderFLOPs(batch Batch) FLOPs {
 	var f FLOPs
-	below := true // nothing has been trained so far
-	started := map[int]bool{}
-	for i, s := range b.sites {
+	c := &t.base.config
+	rows := float64(batch.Sequences * batch.Length)
+	products := 2 * 2 * rows * float64(batch.Length) * float64(c.Heads*c.HeadDim)
+	f.AttentionForward, f.AttentionBackward = products*float64(c.Layers), 2*products*float64(c.Layers)
+	trains := false
+	for i, s := range t.base.sites {
 		at := t.at[i]
-		trains := at != nil
-		if s.Kind == models.SublayerSite {
-			if at != nil && at.down > 0 {
-				down := Matrix{Out: at.down, In: b.config.Hidden, Full: true, Input: true}
-				f.Forward += 2 * 2 * tokens * down.Forward()
-				f.Backward += 2 * 2 * tokens * down.Backward()
-			}
-			if !started[s.Layer] {
-				started[s.Layer] = true
-				pairs := (length/2 + float64(t.prefix)) * 2 * float64(b.config.Heads*b.config.HeadDim)
-				f.AttentionForward += 2 * tokens * pairs
-				if !below || t.prefix > 0 {
-					f.AttentionBackward += 2 * 2 * tokens * pairs
-				}
-			}
+		if at == nil {
+			at = &placed{}
+		}
+		if at.down > 0 {
+			m := Matrix{Out: at.down, In: c.Hidden, Full: true, Input: true}
+			f.Forward, f.Backward = f.Forward+2*2*rows*m.Forward(), f.Backward+2*2*rows*m.Backward()
 		}
 		if s.Kind == models.LinearSite {
-			m := Matrix{Out: s.Linear.W.Rows, In: s.Linear.W.Cols, Input: !below || t.prefix > 0 && s.Layer > 0}
-			if at != nil {
-				m.Rank, m.Full = at.rank, at.weight
-				if at.magnitude {
-					f.Step += 2 * float64(at.rank) * float64(m.Out) * float64(m.In)
-				}
-			}
-			rows := tokens
-			if s.Head {
-				rows = labels
-			}
+			m := Matrix{Out: s.Linear.W.Rows, In: s.Linear.W.Cols, Rank: at.rank, Full: at.weight, Input: trains}
 			f.Forward += 2 * rows * m.Forward()
-			f.Backward += 2 * rows * m.Backward()
+			if trains || t.at[i] != nil {
+				f.Backward += 2 * rows * m.Backward()
+			}
 		}
-		below = below && !trains
+		trains = trains || t.at[i] != nil
 	}
 	return f
 }

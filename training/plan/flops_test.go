@@ -30,3 +30,43 @@ func TestLecture(t *testing.T) {
 		t.Errorf("%+v, %v in total", l, l.Total())
 	}
 }
+
+// TestFLOPsOfModel holds the count over a whole model against sums of matrices:
+// full fine-tuning needs twice the forward pass but for the input gradients of
+// what reads the embedding, which is trained; a LoRA in the last block alone
+// carries gradients from there on.
+func TestFLOPsOfModel(t *testing.T) {
+	b, err := Open("smollm2-135m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := Batch{Sequences: 2, Length: 100, Labels: 100}
+	block := 2*576*576 + 2*192*576 + 3*576*1536
+	full, err := b.Train(Choice{Method: "full"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := full.FLOPs(batch)
+	forward := 2.0 * 200 * float64(30*block+49152*576)
+	attention := 2.0 * 2 * 200 * 50 * 576 * 30
+	if f.Forward != forward || f.Backward != 2*forward || f.AttentionForward != attention || f.AttentionBackward != 2*attention {
+		t.Errorf("full: %+v, want %v forward, %v in attention", f, forward, attention)
+	}
+	one := b.TrainBlocks([]int{29}, false)
+	f = one.FLOPs(batch)
+	last := 2.0 * 200 * float64(block)
+	if f.Forward != forward || f.Backward != 2*last+2.0*200*49152*576 { // q, k, v too: their norm is trained
+		t.Errorf("the last block: %v backward, want %v", f.Backward, 2*last+2.0*200*49152*576)
+	}
+	lora, err := b.Train(Choice{Method: "lora", R: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f = lora.FLOPs(batch)
+	low := 8.0 * float64(576+576+576+192)
+	want := 2.0 * 200 * (float64(29*block+49152*576) + 29*3*low + // every block but the lowest
+		float64(576*576+3*576*1536) + 2*low) // its o and MLP, and its factors' gradients
+	if f.Backward != want {
+		t.Errorf("LoRA: %v backward, want %v", f.Backward, want)
+	}
+}

@@ -34,12 +34,15 @@ func (r *replay) linear(x *value) *value {
 	if at.added {
 		step(func() { r.scratch(1, y.cols) })
 	}
+	m := Matrix{Out: y.cols, In: x.cols, Rank: at.rank, Full: at.weight, Input: in.tracks}
+	r.flops.Forward += 2 * float64(x.rows) * m.Forward()
 	trains := !r.t.Adapter && (at.weight || at.bias)
 	if r.tracks(y, trains || len(steps) > 0, in) {
 		if !r.t.Adapter && at.weight {
 			values = append(values, in)
 		}
 		r.onBackward(y, func() {
+			r.flops.Backward += 2 * float64(x.rows) * m.Backward()
 			r.gradient(in)
 			for _, back := range slices.Backward(steps) {
 				back()
@@ -152,12 +155,15 @@ func (r *replay) attend(width int, q, k, v *value) *value {
 	c := &r.base.config
 	own := r.makeAs(keyValue, 2, r.kv*kvBlock(c))
 	out := r.make(q.rows, width)
+	products := 2 * 2 * float64(q.rows) * r.keys * float64(width)
+	r.flops.AttentionForward += products
 	if !r.tracks(out, r.t.prefix > 0, q, k, v) {
 		r.free(own)
 		return out
 	}
 	lse := r.make(q.rows, c.Heads)
 	r.onBackward(out, func() {
+		r.flops.AttentionBackward += 2 * products
 		grad := r.make(own.rows, own.cols)
 		r.gradient(q)
 		r.gradient(k)
@@ -207,6 +213,8 @@ func (r *replay) residual(x, h *value, at *placed) *value {
 			r.free(r.bottleneck(h, at)...)
 		}
 		values = append(values, x, was)
+		m := r.bottleneckMatrix(at)
+		r.flops.Forward += 2 * 2 * float64(x.rows) * m.Forward() // down and up
 	}
 	y := r.make(x.rows, x.cols)
 	if r.tracks(y, at.down > 0, x, h) {
@@ -232,7 +240,14 @@ func (r *replay) bottleneck(h *value, at *placed) []*value {
 	}
 }
 
+// bottleneckMatrix is one of its two matrices, for counting.
+func (r *replay) bottleneckMatrix(at *placed) Matrix {
+	return Matrix{Out: at.down, In: r.base.config.Hidden, Full: true, Input: true}
+}
+
 func (r *replay) bottleneckBackward(h *value, at *placed) {
+	m := r.bottleneckMatrix(at)
+	r.flops.Backward += 2 * 2 * float64(h.rows) * m.Backward()
 	forward := r.bottleneck(h, at)
 	du := r.make(h.rows, h.cols)
 	normGrad := func() {

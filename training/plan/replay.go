@@ -64,6 +64,9 @@ type replay struct {
 	next int // site
 	rows int // of the batch
 	kv   int // blocks of keys and values
+
+	keys  float64 // that a query sees, on average
+	flops FLOPs
 }
 
 // Activations replays a pass over a batch, forward, through the loss and
@@ -73,8 +76,14 @@ func (t *Trained) Activations(batch Batch) (Live, bool) {
 	if !t.base.shape.decoder {
 		return Live{}, false
 	}
+	return t.step(batch).peak, true
+}
+
+// step replays one pass over a batch.
+func (t *Trained) step(batch Batch) *replay {
 	r := &replay{tape: &tape{}, t: t, base: t.base, rows: batch.rows(t.virtual)}
 	r.kv = batch.blocks(t.prefix + t.virtual)
+	r.keys = float64(r.rows)/float64(max(batch.Sequences, 1))/2 + float64(t.prefix)
 	x := r.embed()
 	for range t.base.config.Layers {
 		if t.Recompute {
@@ -87,7 +96,7 @@ func (t *Trained) Activations(batch Batch) (Live, bool) {
 	r.loss(h)
 	r.free(h)
 	r.unwind(0)
-	return r.peak, true
+	return r
 }
 
 // site takes the next site, which must be of the given kind.

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/peft-serve/peft-serve/training"
+)
+
+// wrongValues gathers the faults of single values, so that one look shows all
+// of them: a value that cannot be read leaves its setting at zero.
+type wrongValues struct{ lines []string }
+
+func (w *wrongValues) add(format string, a ...any) {
+	if line := fmt.Sprintf(format, a...); !slices.Contains(w.lines, line) {
+		w.lines = append(w.lines, line)
+	}
+}
+
+func (w *wrongValues) Error() string {
+	count := "1 fault"
+	if len(w.lines) > 1 {
+		count = fmt.Sprintf("%d faults", len(w.lines))
+	}
+	return count + " in the arguments:\n  " + strings.Join(w.lines, "\n  ") + "\nSee peft-train --help, and --help of each subcommand."
+}
+
+// with returns the faults of single values and those of err, of which nothing
+// is said twice.
+func (w *wrongValues) with(err error) error {
+	if len(w.lines) == 0 && err == nil {
+		return nil
+	}
+	if err != nil {
+		for line := range strings.SplitSeq(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "run: "), "run <recipe>: "), "\n") {
+			flag, _, _ := strings.Cut(line, ":")
+			if !slices.ContainsFunc(w.lines, func(l string) bool { return strings.HasPrefix(l, flag+":") }) {
+				w.add("%s", line)
+			}
+		}
+	}
+	slices.Sort(w.lines)
+	return w
+}
+
+// mappers read numbers and sizes, and --resume with or without a folder.
+func (w *wrongValues) mappers() []kong.Option {
+	return []kong.Option{
+		kong.TypeMapper(reflect.TypeFor[int](), reading(w, "a whole number", strconv.Atoi)),
+		kong.TypeMapper(reflect.TypeFor[uint64](), reading(w, "a whole number of 0 or more", func(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) })),
+		kong.TypeMapper(reflect.TypeFor[float64](), reading(w, "a number", func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })),
+		kong.TypeMapper(reflect.TypeFor[training.Size](), reading(w, "a size, such as 8GB", func(s string) (v training.Size, err error) {
+			err = v.UnmarshalText([]byte(s))
+			return v, err
+		})),
+		kong.TypeMapper(reflect.TypeFor[training.Resume](), resumeMapper{}),
+	}
+}
+
+// reading is a mapper that notes a fault instead of giving up.
+func reading[T any](w *wrongValues, want string, parse func(string) (T, error)) kong.Mapper {
+	return kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+		token := ctx.Scan.Pop()
+		if token.IsEOL() {
+			return fmt.Errorf("--%s: a value is missing", ctx.Value.Name)
+		}
+		text := strings.TrimSpace(fmt.Sprint(token.Value))
+		v, err := parse(text)
+		if err != nil {
+			w.add("--%s: %q is not %s", ctx.Value.Name, text, want)
+			return nil
+		}
+		target.Set(reflect.ValueOf(v))
+		return nil
+	})
+}
+
+// resumeMapper reads --resume, --resume=false and --resume=DIR.
+type resumeMapper struct{}
+
+// IsBool tells that the flag stands without a value.
+func (resumeMapper) IsBool() bool { return true }
+
+// Decode implements kong.Mapper.
+func (resumeMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	text := ""
+	if ctx.Scan.Peek().Type == kong.FlagValueToken {
+		text = fmt.Sprint(ctx.Scan.Pop().Value)
+	}
+	var r training.Resume
+	if err := r.UnmarshalText([]byte(text)); err != nil {
+		return err
+	}
+	target.Set(reflect.ValueOf(r))
+	return nil
+}
+
+var unknownFlag = regexp.MustCompile(`^unknown flag (-\S+?)(,|$)`)
+
+// parseAll parses arguments; a flag that nobody knows is left out and noted.
+func (w *wrongValues) parseAll(parser *kong.Kong, args []string) (*kong.Context, error) {
+	args = slices.Clone(args)
+	for {
+		selected, err := parser.Parse(args)
+		if err == nil {
+			return selected, nil
+		}
+		m := unknownFlag.FindStringSubmatch(err.Error())
+		at := -1
+		if m != nil {
+			at = slices.IndexFunc(args, func(a string) bool { return a == m[1] || strings.HasPrefix(a, m[1]+"=") })
+		}
+		if at < 0 {
+			return nil, err
+		}
+		w.add("%s", err)
+		end := at + 1
+		if !strings.Contains(args[at], "=") && end < len(args) && !strings.HasPrefix(args[end], "-") {
+			end++ // its value
+		}
+		args = slices.Delete(args, at, end)
+	}
+}

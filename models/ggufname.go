@@ -33,7 +33,7 @@ func GGUFRows(c *Config, name string) []int {
 	if GGUFArchitecture(c.Architecture) != "llama" {
 		return nil
 	}
-	heads := 0
+	var heads int
 	switch module := name[:max(strings.LastIndexByte(name, '.'), 0)]; {
 	case strings.HasSuffix(module, "self_attn.q_proj"):
 		heads = c.Heads

@@ -34,7 +34,7 @@ func (o *convertCommand) Run(c console) error {
 		return err
 	}
 	for _, w := range r.Warnings {
-		fmt.Fprintf(c.err, "warning: %s\n", w)
+		c.note("warning: %s", w)
 	}
 	if o.JSON {
 		return writeJSON(c.out, r)

@@ -51,10 +51,10 @@ func (e *extractCommand) Run(c console) error {
 		return err
 	}
 	if len(r.Saved) > 0 {
-		fmt.Fprintf(c.err, "taken over whole: %s\n", strings.Join(r.Saved, " "))
+		c.note("taken over whole: %s", strings.Join(r.Saved, " "))
 	}
 	if len(r.Left) > 0 {
-		fmt.Fprintf(c.err, "warning: these differ too, and are not in the adapter: %s\n", strings.Join(r.Left, " "))
+		c.note("warning: these differ too, and are not in the adapter: %s", strings.Join(r.Left, " "))
 	}
 	_, err = fmt.Fprintf(c.out, "\n%s: %s parameters, %d biases; error %.3g of the difference (Frobenius)\n"+
 		"a logit is off by %.3g at most, the base's by %.3g, of %.3g\n",

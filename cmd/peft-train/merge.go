@@ -26,7 +26,7 @@ func (m *mergeCommand) Run(c console) error {
 		return err
 	}
 	for _, w := range r.Warnings {
-		fmt.Fprintf(c.err, "warning: %s\n", w)
+		c.note("warning: %s", w)
 	}
 	if m.JSON {
 		return writeJSON(c.out, r)

@@ -72,7 +72,7 @@ func TestAttendGrad(t *testing.T) {
 			{Heads: 150, Scale: 0.2, Causal: true},
 		} {
 			tolerance := 1e-5 * max(1, float64(a.Heads)/24) // a key sums over its group's queries
-			for _, d := range []int{7, 32, 64, 80} {
+			for _, d := range headDims(7, 32, 64, 80) {
 				if a.Heads > 100 && d > 7 {
 					continue
 				}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 )
 
 // StepReport is one line of metrics.jsonl: a step, or a validation after it.
@@ -23,9 +24,14 @@ type StepReport struct {
 	Validation Scores             `json:"validation,omitempty"`
 }
 
-// journal writes metrics.jsonl. What a resumed run writes follows what came
+// journal writes metrics.jsonl and TensorBoard's events. What a resumed run writes follows what came
 // before the checkpoint: lines of later steps are dropped.
-type journal struct{ f *os.File }
+type journal struct {
+	f      *os.File
+	events *events
+}
+
+func (j *journal) close() error { return errors.Join(j.f.Close(), j.events.f.Close()) }
 
 func openJournal(path string, step int) (*journal, error) {
 	var kept []byte
@@ -43,7 +49,14 @@ func openJournal(path string, step int) (*journal, error) {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o644)
-	return &journal{f}, err
+	if err != nil {
+		return nil, err
+	}
+	e, err := openEvents(filepath.Dir(path), step)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &journal{f, e}, nil
 }
 
 // until returns the lines of steps up to one.
@@ -69,7 +82,7 @@ func (j *journal) write(r StepReport) error {
 	if _, err := j.f.Write(append(b, '\n')); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	return nil
+	return j.events.write(r)
 }
 
 // readJournal reads a metrics.jsonl back, for the report.

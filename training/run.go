@@ -187,7 +187,7 @@ func (r *Run) Do(ctx context.Context) (*Summary, error) {
 		return nil, err
 	}
 	if j != nil {
-		defer j.f.Close()
+		defer j.close()
 	}
 	r.observer.Start(r.steps, r.at.Step)
 	summary := &Summary{}

@@ -5,6 +5,7 @@ import (
 	"math"
 	goruntime "runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
@@ -44,12 +45,16 @@ func (c *change) bytes(f kernels.Format, d *drift) ([]byte, error) {
 	var wait sync.WaitGroup
 	var fault error
 	var once sync.Mutex
-	next := make(chan int)
+	var next atomic.Int64
 	for range min(goruntime.GOMAXPROCS(0), c.Rows) {
 		wait.Go(func() {
 			row, was, narrow := make([]float64, c.Cols), make([]float32, c.Cols), make([]float32, c.Cols)
 			encoded := make([]byte, c.Cols*size)
-			for i := range next {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= c.Rows {
+					return
+				}
 				from := i
 				if c.order != nil {
 					from = c.order[i]
@@ -74,10 +79,6 @@ func (c *change) bytes(f kernels.Format, d *drift) ([]byte, error) {
 			}
 		})
 	}
-	for i := range c.Rows {
-		next <- i
-	}
-	close(next)
 	wait.Wait()
 	return out, fault
 }

@@ -98,10 +98,11 @@ func (b *attendBand) block(query, n, from, to int) {
 }
 
 // soften applies the scale and the soft cap to scores.
-func (t *attendTask) soften(scores []float32) {
-	for i, x := range scores {
-		scores[i] = t.a.Softcap * tanh(x*t.a.Scale/t.a.Softcap)
-	}
+func (b *attendBand) soften(scores []float32) {
+	x, n := &scores[0], len(scores)
+	b.v.scale(x, x, b.a.Scale/b.a.Softcap, n)
+	b.v.apply[Tanh](x, x, n)
+	b.v.scale(x, x, b.a.Softcap, n)
 }
 
 // sumLanes sums sixteen values, i with i+8, i+4, i+2, i+1 in this order.

@@ -16,7 +16,8 @@ type Pass struct {
 	recording bool
 	recompute bool
 	tape      []operation
-	idle      []*Value // freed, ascending by capacity
+	idle      []*Value // freed, ascending by capacity; of passes that do not record
+	arena     arena    // of passes that record
 	deltas    deltaTask
 	inserts   insertTask
 	lookups   lookupTask
@@ -55,6 +56,8 @@ type Value struct {
 	tracks bool
 	refs   int
 	buffer []float32
+	slab   *slab // what buffer is part of, from at on; nil: memory of its own
+	at     int
 }
 
 // Rows is the number of rows.
@@ -72,16 +75,21 @@ func (p *Pass) New(rows, cols int) *Value {
 }
 
 // take returns the smallest idle Value that holds n elements; failing that it
-// gives the largest idle one a new buffer when inferring, and makes another
-// when recording, where many live at once.
+// gives the largest idle one a new buffer. When recording, where many live at
+// once, memory comes from the arena.
 func (p *Pass) take(n int) *Value {
+	if p.recording {
+		v := &Value{}
+		v.buffer, v.slab, v.at = p.arena.take(n)
+		return v
+	}
 	for i, v := range p.idle {
-		if cap(v.buffer) >= n && !(p.recording && cap(v.buffer) > n+n/4) {
+		if cap(v.buffer) >= n {
 			p.idle = append(p.idle[:i], p.idle[i+1:]...)
 			return v
 		}
 	}
-	if last := len(p.idle) - 1; last >= 0 && !p.recording {
+	if last := len(p.idle) - 1; last >= 0 {
 		v := p.idle[last]
 		p.idle = p.idle[:last]
 		v.buffer = make([]float32, n)
@@ -107,13 +115,13 @@ func (p *Pass) Free(values ...*Value) {
 			panic("models: a value is freed twice")
 		}
 		p.live -= 4 * v.Data.Rows * v.Data.Cols
-		if v.tracks || p.recording {
-			// The tape may still know this Value: only its buffer is free.
-			p.put(&Value{buffer: v.buffer})
-			v.buffer = nil
+		if v.slab == nil {
+			p.put(v)
 			continue
 		}
-		p.put(v)
+		// The tape may still know this Value: only its memory is free.
+		v.slab.give(v.at, cap(v.buffer))
+		v.buffer = nil
 	}
 }
 

@@ -21,6 +21,9 @@ type Adapter interface {
 	VirtualTokens() int // tokens -1, -2, … that go before the prompt
 	Method() string     // "lora"
 	Rank() int          // 0 where the method has none
+	// ChatTemplate is the source of the template that came with the adapter;
+	// empty: none. It is no part of the digest.
+	ChatTemplate() string
 }
 
 // Source is where a version of an adapter comes from.

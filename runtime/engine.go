@@ -154,6 +154,9 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 		return nil, err
 	}
 	s := &sequence{request: r, sampler: sampler, group: r.Group, submitted: e.now()}
+	if !r.Arrived.IsZero() {
+		s.submitted = r.Arrived
+	}
 	s.latest = s.submitted
 	if s.group == "" {
 		s.group = r.Adapter

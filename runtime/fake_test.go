@@ -113,11 +113,12 @@ func prefixNumber(s string) (n uint64) {
 }
 
 type fakeAdapter struct {
-	digest  string
-	bytes   int
-	virtual int
-	prefix  int
-	fault   string
+	digest   string
+	bytes    int
+	virtual  int
+	prefix   int
+	fault    string
+	template string
 }
 
 func (a *fakeAdapter) Linear(int) models.LinearDelta       { return nil }
@@ -140,6 +141,8 @@ func (a *fakeAdapter) PrefixTokens() int  { return a.prefix }
 func (a *fakeAdapter) VirtualTokens() int { return a.virtual }
 func (a *fakeAdapter) Method() string     { return "fake" }
 func (a *fakeAdapter) Rank() int          { return 0 }
+
+func (a *fakeAdapter) ChatTemplate() string { return a.template }
 
 // fakeLoader loads fakeAdapters from URIs "fake://digest".
 type fakeLoader struct {

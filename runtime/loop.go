@@ -56,6 +56,10 @@ func (e *Engine) enqueue(s *sequence) {
 		e.end(s, "", err)
 		return
 	}
+	if v := s.request.Version; v != "" && v != s.lease.digest() {
+		e.end(s, "", ErrVersion)
+		return
+	}
 	if err := e.fits(s.request, s.lease.virtual()); err != nil {
 		e.end(s, "", err)
 		return

@@ -9,6 +9,9 @@ import (
 type Request struct {
 	Prompt  []int32 // at least one token
 	Adapter string  // the adapter's name; empty: the base
+	// Version is the digest of the version that the prompt was made for: any
+	// other fails with ErrVersion. Empty: any.
+	Version string
 	// Group is who the request counts for in fair queueing; empty: Adapter.
 	Group string
 
@@ -28,6 +31,10 @@ type Request struct {
 	// beside it. Below 0: none.
 	Logprobs       int
 	PromptLogprobs int
+
+	// Arrived is when the client asked: what Usage tells counts from it. Zero:
+	// at Submit.
+	Arrived time.Time
 }
 
 // Sampling turns logits into a token. The zero Sampling is greedy.
@@ -96,7 +103,7 @@ type Usage struct {
 	Seed             uint64
 	AdapterDigest    string        // empty for the base
 	Queued           time.Duration // waiting for a slot, loading of the adapter included
-	FirstToken       time.Duration // from Submit to the first token
+	FirstToken       time.Duration // from the request's arrival to the first token
 	Total            time.Duration
 }
 
@@ -108,6 +115,7 @@ var (
 	ErrPrompt         = errors.New("the prompt cannot be run")        // empty, too long, or a token outside the vocabulary
 	ErrSampling       = errors.New("a sampling parameter is invalid") // the message names it
 	ErrUnknownAdapter = errors.New("no adapter of that name")
+	ErrVersion        = errors.New("the adapter has changed since the prompt was made")
 	ErrNotFinite      = errors.New("the model computed a value that is not finite")
 	ErrPanic          = errors.New("the sequence failed inside the engine")
 )

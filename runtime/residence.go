@@ -62,7 +62,7 @@ func (v *version) evictable(replaced *version) bool {
 // install makes a the current version of l's record, after making room.
 func (r *residence) install(l *load, a Adapter) (*version, error) {
 	old := l.record.current
-	if old != nil && old.adapter.Digest() == a.Digest() {
+	if old != nil && old.adapter.Digest() == a.Digest() && old.adapter.ChatTemplate() == a.ChatTemplate() {
 		old.stamp = l.stamp // touched, not changed
 		return old, nil
 	}

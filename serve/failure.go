@@ -75,6 +75,8 @@ func failureOf(err error) *failure {
 		return notFound("model_not_found", "model", "%s", err)
 	case errors.Is(err, runtime.ErrPrompt), errors.Is(err, runtime.ErrSampling):
 		return invalid("", "%s", err)
+	case errors.Is(err, runtime.ErrVersion):
+		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "adapter_changed", retry: 1, message: err.Error() + ": send the request again"}
 	case errors.Is(err, runtime.ErrAdapterName):
 		return invalid("name", "%s", err)
 	case errors.Is(err, runtime.ErrAdapterBudget):

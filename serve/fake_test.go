@@ -314,6 +314,8 @@ func (fakeAdapter) Bytes() int     { return 2000 }
 func (fakeAdapter) Method() string { return "lora" }
 func (fakeAdapter) Rank() int      { return 8 }
 
+func (fakeAdapter) ChatTemplate() string { return "" }
+
 // answer is a response read whole.
 type answer struct {
 	status int

@@ -157,16 +157,22 @@ func (g *generation) explain(r *runtime.Request, err error, answered bool) error
 	if g.ctx.Err() != nil {
 		return context.Cause(g.ctx)
 	}
+	if r.Adapter != "" && !answered {
+		return loadFault(r.Adapter, err)
+	}
+	return err
+}
+
+// loadFault tells an adapter that cannot be loaded from the engine's own
+// errors.
+func loadFault(name string, err error) error {
 	for _, own := range []error{
-		runtime.ErrQueueFull, runtime.ErrClosed, runtime.ErrPrompt, runtime.ErrSampling, runtime.ErrUnknownAdapter,
+		runtime.ErrQueueFull, runtime.ErrClosed, runtime.ErrPrompt, runtime.ErrSampling, runtime.ErrUnknownAdapter, runtime.ErrVersion,
 		runtime.ErrNotFinite, runtime.ErrPanic, runtime.ErrAdapterName, runtime.ErrAdapterBudget, context.Canceled,
 	} {
 		if errors.Is(err, own) {
 			return err
 		}
 	}
-	if r.Adapter != "" && !answered {
-		return &adapterError{r.Adapter, err}
-	}
-	return err
+	return &adapterError{name, err}
 }

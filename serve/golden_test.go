@@ -32,12 +32,7 @@ func realSite(t *testing.T) *site {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"lora", "dora", "prefix"} {
-		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o755))
-		for _, file := range []string{"adapter_config.json", "adapter_model.safetensors"} {
-			text, err := os.ReadFile(filepath.Join(goldens, "adapters", name, file))
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(dir, name, file), text, 0o644))
-		}
+		layAdapter(t, name, filepath.Join(dir, name))
 	}
 	model, source, err := models.Open(goldens, models.Options{})
 	require.NoError(t, err)
@@ -78,6 +73,17 @@ func realSite(t *testing.T) *site {
 		require.NoError(t, source.Close())
 	})
 	return &site{url: "http://" + listener.Addr().String(), server: server, client: client}
+}
+
+// layAdapter copies a golden adapter to a folder.
+func layAdapter(t *testing.T, name, dir string) {
+	t.Helper()
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	for _, file := range []string{"adapter_config.json", "adapter_model.safetensors"} {
+		text, err := os.ReadFile(filepath.Join(goldens, "adapters", name, file))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), text, 0o644))
+	}
 }
 
 // golden is a prompt with the logits that PyTorch computes at each place.

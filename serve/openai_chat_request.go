@@ -2,9 +2,9 @@ package serve
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -158,8 +158,8 @@ func (r *chatRequest) check(s *Server) error {
 }
 
 // chatPrompt renders the conversation and returns its tokens.
-func (s *Server) chatPrompt(r *chatRequest) ([]int32, error) {
-	if s.chat == nil {
+func (s *Server) chatPrompt(r *chatRequest, template chatTemplate) ([]int32, error) {
+	if template.Template == nil {
 		return nil, invalid("messages", "%s has no chat template: use /v1/completions", s.config.Name)
 	}
 	o := chat.Options{AddGenerationPrompt: or(r.GenerationPrompt, true), Variables: r.TemplateVariables}
@@ -176,13 +176,9 @@ func (s *Server) chatPrompt(r *chatRequest) ([]int32, error) {
 	for i := range messages {
 		messages[i] = r.Messages[i].Message
 	}
-	text, err := s.chat.Render(messages, o)
-	var refused *chat.RaisedError
-	switch {
-	case errors.As(err, &refused):
-		return nil, invalid("messages", "the model's chat template refuses these messages: %s", refused.Message)
-	case err != nil:
-		return nil, invalid("messages", "the model's chat template cannot render these messages: %s", err)
+	text, err := template.Render(messages, o)
+	if err != nil {
+		return nil, template.fault(err)
 	}
 	return s.text.Encode(text, or(r.AddSpecial, false)), nil
 }
@@ -197,7 +193,13 @@ func (s *Server) chatChoices(c *fiber.Ctx, body *chatRequest) ([]*runtime.Reques
 		return nil, err
 	}
 	request := body.request(c, adapter)
-	if request.Prompt, err = s.chatPrompt(body); err != nil {
+	request.Arrived = time.Now()
+	template, err := s.chatTemplate(c, adapter)
+	if err != nil {
+		return nil, err
+	}
+	request.Version = template.version
+	if request.Prompt, err = s.chatPrompt(body, template); err != nil {
 		return nil, err
 	}
 	field := "max_completion_tokens"

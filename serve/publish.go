@@ -67,6 +67,12 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 			message: fmt.Sprintf("adapter %q is refused: %s", name, strings.ReplaceAll(err.Error(), folder+string(filepath.Separator), "")),
 		}
 	}
+	if _, err := s.templates.of(adapter); err != nil {
+		return &failure{
+			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
+			message: fmt.Sprintf("adapter %q is refused: %s", name, err),
+		}
+	}
 	if err := flush(folder); err != nil {
 		return err
 	}

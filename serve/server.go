@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -46,6 +47,8 @@ type Server struct {
 	watcher    watcher
 	requests   *requests
 	publishing nameLocks
+	loading    atomic.Int64 // chat requests that wait for their adapter
+	templates  *templates
 
 	ctx  context.Context // of every generation
 	stop context.CancelCauseFunc
@@ -60,7 +63,7 @@ func New(parts Parts, config Config) (*Server, error) {
 		config: config.withDefaults(), engine: parts.Engine, catalogue: parts.Catalogue, load: parts.Load,
 		base: parts.Base, text: parts.Tokenizer, chat: parts.Chat, metrics: parts.Metrics,
 		context: parts.Engine.Options().Context, vocabulary: parts.Base.Vocabulary,
-		started: time.Now(), requests: newRequests(),
+		started: time.Now(), requests: newRequests(), templates: newTemplates(),
 	}
 	if config.Adapters != "" {
 		if err := sweep(config.Adapters); err != nil {

@@ -20,6 +20,8 @@ type base struct {
 	text   *tokenizer.Tokenizer
 	chat   *chat.Template // nil: it has none
 	path   string         // its folder or file
+
+	vocabulary *vocabulary
 }
 
 // openBase opens a folder, a .gguf file or what an hf:// URI names, which is
@@ -59,10 +61,11 @@ func (b *base) openText() (err error) {
 			b.chat, err = chat.New(template)
 		}
 	}
-	if errors.Is(err, chat.ErrNoTemplate) {
-		return nil
+	if err != nil && !errors.Is(err, chat.ErrNoTemplate) {
+		return err
 	}
-	return err
+	b.vocabulary = newVocabulary(b)
+	return nil
 }
 
 // decoder is the tokenizer's, as the engine wants it.
@@ -74,7 +77,14 @@ func (b *base) load(_ context.Context, s runtime.Source) (runtime.Adapter, error
 	if err != nil {
 		return nil, err
 	}
-	return adapters.Load(b.model, folder)
+	a, err := adapters.Load(b.model, folder)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.vocabulary.check(a.Tokenizer()); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // fetch brings a model or adapter of the hub into the local cache.

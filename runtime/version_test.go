@@ -1,0 +1,57 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A prompt that was made for one version of an adapter is not run by another.
+func TestVersionIsHeldTo(t *testing.T) {
+	s := newScript(t, Options{})
+	s.adapters("x")
+	for version, want := range map[string]error{"x": nil, "older": ErrVersion} {
+		s.must(s.request(version, &Request{Prompt: prompt("a", 2), Adapter: "x", Version: version, MaxTokens: 1, Logprobs: -1, PromptLogprobs: -1}))
+		s.run()
+		if got := s.take(version); !errors.Is(got.err, want) || want == nil && got.finish != FinishLength {
+			t.Errorf("%s: %+v", version, got)
+		}
+	}
+	s.empty()
+}
+
+// A folder whose chat template alone changed has the digest it had, and yet
+// the new template is what requests get.
+func TestTemplateAloneChanges(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "x")
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(configName, "{}")
+	load := func(_ context.Context, s Source) (Adapter, error) {
+		text, err := os.ReadFile(filepath.Join(s.Dir, "chat_template.jinja"))
+		return &fakeAdapter{digest: "same", bytes: 100, template: string(text)}, err
+	}
+	c, err := NewCatalogue(load, CatalogueOptions{Dir: filepath.Dir(dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	for _, template := range []string{"one", "another"} {
+		write("chat_template.jinja", template)
+		e, err := c.Load(t.Context(), "x")
+		if err != nil || e.Adapter.ChatTemplate() != template {
+			t.Fatalf("%+v, %v", e, err)
+		}
+	}
+	if used, _ := c.Bytes(); used != 100 {
+		t.Errorf("%d bytes", used)
+	}
+}

@@ -1,0 +1,75 @@
+package serve
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// chat asks an adapter for an answer to one message, greedily.
+func (s *site) chat(t *testing.T, model string) answer {
+	t.Helper()
+	return s.post(t, "/v1/chat/completions", fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"Hello"}],"max_tokens":8,"temperature":0}`, model))
+}
+
+// A conversation with an adapter that brings a chat template is rendered with
+// that, with any other by the base's; the answer is that of the rendered text.
+func TestAdapterBringsItsTemplate(t *testing.T) {
+	s := realSite(t)
+	folder := filepath.Join(s.server.config.Adapters, "talks")
+	layAdapter(t, "lora", folder)
+	template := func(source string) {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, "chat_template.jinja"), []byte(source), 0o644))
+	}
+	complete := func(prompt string) (text, tokens string) {
+		got := s.post(t, "/v1/completions", fmt.Sprintf(`{"model":"lora","prompt":%q,"max_tokens":8,"temperature":0,"add_special_tokens":false}`, prompt))
+		require.Equal(t, 200, got.status, got.body)
+		return member(t, got.body, "choices", "0", "text"), member(t, got.body, "usage", "prompt_tokens")
+	}
+	for model, rendered := range map[string]string{"lora": "<s>[user]Hello\n[assistant]", "talks": "Q: Hello A:", "talks ": "{Hello}"} {
+		if model == "talks" {
+			template("{% for m in messages %}Q: {{ m.content }} A:{% endfor %}")
+		} else if model == "talks " { // the same adapter, changed while the server runs
+			template("{{ '{' + messages[0].content + '}' }}")
+		}
+		got := s.chat(t, strings.TrimSpace(model))
+		require.Equal(t, 200, got.status, got.body)
+		text, tokens := complete(rendered)
+		require.Equal(t, text, member(t, got.body, "choices", "0", "message", "content"), model)
+		require.Equal(t, tokens, member(t, got.body, "usage", "prompt_tokens"), model)
+	}
+
+	// What is wrong with it is told of the adapter, and only chats need it.
+	for source, status := range map[string]int{"{% for m in messages %}": 422, "{{ messages | nothing }}": 422, "{{ raise_exception('no') }}": 400} {
+		template(source)
+		got := s.chat(t, "talks")
+		require.Equal(t, status, got.status, got.body)
+		require.Contains(t, got.body, `adapter \"talks\"`)
+		require.Contains(t, got.body, "chat template")
+		require.Equal(t, 200, s.post(t, "/v1/completions", `{"model":"talks","prompt":"Hello","max_tokens":2}`).status)
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "adapter_config.json"))
+	require.NoError(t, err)
+	tensors, err := os.ReadFile(filepath.Join(folder, "adapter_model.safetensors"))
+	require.NoError(t, err)
+	got := s.send(t, "PUT", "/v1/adapters/new", string(gzipOf(t, tarOf(t, entry{name: "adapter_config.json", body: string(text)},
+		entry{name: "adapter_model.safetensors", body: string(tensors)}, entry{name: "chat_template.jinja", body: "{% for %}"}))))
+	require.Equal(t, 422, got.status, got.body)
+	require.Contains(t, got.body, "its chat template cannot be used")
+}
+
+// An adapter that does not load is as much of an error for a chat as for a
+// completion.
+func TestChatNeedsItsAdapter(t *testing.T) {
+	s := newSite(t, nil)
+	require.Equal(t, 404, s.chat(t, "nope").status)
+	got := s.chat(t, "broken")
+	require.Equal(t, 422, got.status)
+	require.Contains(t, got.body, `adapter \"broken\" cannot be served: lora_B.weight is missing`)
+	require.Equal(t, 200, s.chat(t, "sql").status)
+	require.Equal(t, "digest-of-sql", s.engine.requests()[0].Version)
+}

@@ -105,8 +105,9 @@ func (e *Engine) started(s *sequence) {
 	e.counts.PromptTokens += uint64(len(s.request.Prompt))
 	e.counts.CachedTokens += uint64(s.cached)
 	e.mu.Unlock()
-	s.stream.start(s.lease.digest())
-	e.options.Observer.Started(s.request.Adapter, s.admitted.Sub(s.submitted))
+	queued := s.admitted.Sub(s.submitted)
+	s.stream.start(s.lease.digest(), queued)
+	e.options.Observer.Started(s.request.Adapter, queued)
 }
 
 // prefix writes the keys and values of prefix tuning to the positions before

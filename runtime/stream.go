@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 )
 
 // Stream is the answer to one request. Events wait in it until they are
@@ -15,6 +16,7 @@ type Stream struct {
 	events []Event
 	taken  int
 	digest string
+	queued time.Duration
 	err    error // set when nothing more will come
 	ready  chan struct{}
 }
@@ -63,9 +65,17 @@ func (s *Stream) Digest() string {
 	return s.digest
 }
 
-func (s *Stream) start(digest string) {
+// Queued is how long the request waited for a slot, loading of its adapter
+// included. It is known once Next has returned an event.
+func (s *Stream) Queued() time.Duration {
 	s.mu.Lock()
-	s.digest = digest
+	defer s.mu.Unlock()
+	return s.queued
+}
+
+func (s *Stream) start(digest string, queued time.Duration) {
+	s.mu.Lock()
+	s.digest, s.queued = digest, queued
 	s.mu.Unlock()
 }
 

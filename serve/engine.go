@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"time"
 
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -18,6 +19,7 @@ type Stream interface {
 	Next(ctx context.Context) (runtime.Event, error)
 	Close()
 	Digest() string
+	Queued() time.Duration
 }
 
 // Catalogue knows the adapters: see runtime.Catalogue.

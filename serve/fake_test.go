@@ -87,6 +87,8 @@ func (s *fakeStream) Digest() string {
 	return "digest-of-" + s.request.Adapter
 }
 
+func (s *fakeStream) Queued() time.Duration { return 3 * time.Millisecond }
+
 func (s *fakeStream) Close() {
 	s.once.Do(func() { s.engine.running.Add(-1); s.engine.ended.Add(1) })
 }

@@ -30,14 +30,15 @@ type generation struct {
 
 	// Of the choice whose event came first, from then on.
 	digest     string
-	firstEvent time.Duration
+	queued     time.Duration
+	firstEvent time.Duration // since started
 }
 
 // choiceEvent is an event of one choice, or the error that ended it.
 type choiceEvent struct {
 	index int
 	runtime.Event
-	digest string
+	stream Stream
 	err    error
 }
 
@@ -69,6 +70,9 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 		server: s, ctx: ctx, cancel: cancel, choices: choices, left: len(choices),
 		events: make(chan choiceEvent), started: time.Now(),
 		unwatch: s.watcher.add(c.Context().Conn(), cancel),
+	}
+	if arrived := choices[0].Arrived; !arrived.IsZero() {
+		g.started = arrived
 	}
 	var next atomic.Int64
 	for range min(len(choices), s.config.Parallel) {
@@ -103,7 +107,7 @@ func (g *generation) next() (choiceEvent, error) {
 			return choiceEvent{}, e.err
 		}
 		if g.firstEvent == 0 {
-			g.firstEvent, g.digest = time.Since(g.started), e.digest
+			g.firstEvent, g.digest, g.queued = time.Since(g.started), e.stream.Digest(), e.stream.Queued()
 		}
 		if e.Finish != "" {
 			g.left--
@@ -133,7 +137,7 @@ func (g *generation) run(index int) bool {
 		case err != nil:
 			return g.send(choiceEvent{index: index, err: g.explain(request, err, answered)})
 		}
-		if !g.send(choiceEvent{index: index, Event: event, digest: stream.Digest()}) {
+		if !g.send(choiceEvent{index: index, Event: event, stream: stream}) {
 			return false
 		}
 		if event.Finish != "" {

@@ -27,6 +27,7 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 	c.Set(fiber.HeaderCacheControl, "no-cache")
 	c.Set("X-Accel-Buffering", "no")
 	adapterHeaders(c, g)
+	c.Set("X-Queue-Time", milliseconds(g.queued))
 	c.Set("X-Time-To-First-Token", milliseconds(g.firstEvent))
 	log := s.config.Log.With("path", c.Path(), "request", requestID(c))
 	c.Context().SetBodyStreamWriter(func(b *bufio.Writer) {

@@ -33,6 +33,9 @@ func readLlama(config []byte, kind string) (*Base, error) {
 			"num_attention_heads": c.Heads, "num_key_value_heads": c.KVHeads, "head_dim": c.HeadDim, "max_position_embeddings": c.Context,
 		}
 	})
+	if err == nil && c.Heads%c.KVHeads != 0 {
+		err = fmt.Errorf("num_attention_heads %d is no multiple of num_key_value_heads %d", c.Heads, c.KVHeads)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +93,9 @@ func readGPT2(config []byte, _ string) (*Base, error) {
 			"vocab_size": c.Vocab, "n_embd": c.Hidden, "n_inner": c.Inner, "n_layer": c.Layers, "n_head": c.Heads, "n_positions": c.Positions,
 		}
 	})
+	if err == nil && c.Hidden%c.Heads != 0 {
+		err = fmt.Errorf("n_embd %d is no multiple of n_head %d", c.Hidden, c.Heads)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -22,12 +22,19 @@ type encoderConfig struct {
 
 func readEncoder(config []byte) (*encoderConfig, error) {
 	c := &encoderConfig{}
-	return c, decode(config, c, func() map[string]int {
+	err := decode(config, c, func() map[string]int {
 		return map[string]int{
 			"vocab_size": c.Vocab, "hidden_size": c.Hidden, "intermediate_size": c.Intermediate, "num_hidden_layers": c.Layers,
 			"num_attention_heads": c.Heads, "max_position_embeddings": c.Positions,
 		}
 	})
+	if err == nil && c.Hidden%c.Heads != 0 {
+		err = fmt.Errorf("hidden_size %d is no multiple of num_attention_heads %d", c.Hidden, c.Heads)
+	}
+	if err == nil && (c.Types < 0 || c.Types > largestSize || c.Conv < 0 || c.Conv > 64 || c.Buckets < 0 || c.Buckets > largestSize) {
+		err = fmt.Errorf("type_vocab_size %d, conv_kernel_size %d, position_buckets %d", c.Types, c.Conv, c.Buckets)
+	}
+	return c, err
 }
 
 func (c *encoderConfig) base(l *layout) *Base {

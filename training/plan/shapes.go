@@ -104,6 +104,13 @@ var (
 	}
 )
 
+// Bounds on what a configuration may claim: nothing of that size exists, and a
+// plan of it would take the memory that it is to save.
+const (
+	largestSize = 1 << 24
+	mostLayers  = 1 << 12
+)
+
 // decode reads config.json into v and demands that the given sizes, named, are
 // positive and bounded.
 func decode(config []byte, v any, sizes func() map[string]int) error {
@@ -111,7 +118,7 @@ func decode(config []byte, v any, sizes func() map[string]int) error {
 		return err
 	}
 	for key, n := range sizes() {
-		if n <= 0 || n > 1<<28 {
+		if n <= 0 || n > largestSize || (key == "n_layer" || key == "num_hidden_layers") && n > mostLayers {
 			return fmt.Errorf("%s is %d", key, n)
 		}
 	}

@@ -132,7 +132,7 @@ func (c *choice) mass() (sum float64) {
 }
 
 // likeliest returns the n likeliest tokens with their log-probabilities,
-// descending; norm is the logits' logSumExp.
+// descending; norm is the logits' kernels.LogSumExp.
 func (c *choice) likeliest(logits []float32, n int, norm float64) []Logprob {
 	if n <= 0 {
 		return nil
@@ -144,16 +144,6 @@ func (c *choice) likeliest(logits []float32, n int, norm float64) []Logprob {
 		top[i] = Logprob{t.token, float32(float64(t.logit) - norm)}
 	}
 	return top
-}
-
-// logSumExp is log Σ exp(logits), summed in the vocabulary's order.
-func logSumExp(logits []float32) float64 {
-	top := logits[largest(logits)]
-	var sum float64
-	for _, l := range logits {
-		sum += math.Exp(float64(l - top))
-	}
-	return float64(top) + math.Log(sum)
 }
 
 // heapify orders h so that h[0] comes before all others.

@@ -238,7 +238,7 @@ func TestGoldenContinuations(t *testing.T) {
 					}
 					for i := 1; i < len(c.Tokens); i++ {
 						row := c.Logits.Row(i - 1)
-						want := float64(row[c.Tokens[i]]) - logSumExp(row)
+						want := float64(row[c.Tokens[i]]) - float64(kernels.LogSumExp(row))
 						if d := math.Abs(float64(a.prompt[i].Logprob.Logprob) - want); !(d < 1e-3) {
 							t.Fatalf("token %d: log-probability %v, want %v", i, a.prompt[i].Logprob.Logprob, want)
 						}

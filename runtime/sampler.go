@@ -6,6 +6,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"github.com/peft-serve/peft-serve/kernels"
 )
 
 // sampler turns the logits of one sequence into its tokens. The steps, in
@@ -110,7 +112,7 @@ func (s *sampler) choose(c *choice, logits []float32, n int) int32 {
 	s.adjust(c, logits)
 	var token int32
 	if s.Temperature < greedyBelow {
-		token = int32(largest(logits))
+		token = int32(kernels.ArgMax(logits))
 	} else {
 		token = s.draw(c, logits, uniform(s.Seed, uint64(n)))
 	}
@@ -147,22 +149,11 @@ func (s *sampler) draw(c *choice, logits []float32, u float64) int32 {
 	} else {
 		c.all(logits)
 	}
-	c.weigh(logits[largest(logits)], 1/float64(s.Temperature), float64(s.MinP))
+	c.weigh(logits[kernels.ArgMax(logits)], 1/float64(s.Temperature), float64(s.MinP))
 	if s.TopP > 0 && s.TopP < 1 {
 		c.nucleus(float64(s.TopP))
 	}
 	return c.pick(u)
-}
-
-// largest is the place of the largest value, the first of equals.
-func largest(v []float32) int {
-	best := 0
-	for i, x := range v {
-		if x > v[best] {
-			best = i
-		}
-	}
-	return best
 }
 
 // uniform is random number n of a seed, in [0, 1): SplitMix64 (Steele et al.,

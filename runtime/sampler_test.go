@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/peft-serve/peft-serve/kernels"
 )
 
 func sample(t testing.TB, r *Request, logits []float32, n int) int32 {
@@ -171,7 +173,7 @@ func TestUniform(t *testing.T) {
 
 func TestLogprobs(t *testing.T) {
 	logits := []float32{1, 3, 2, 3, -5}
-	norm := logSumExp(logits)
+	norm := float64(kernels.LogSumExp(logits))
 	sum := 0.0
 	for _, l := range logits {
 		sum += math.Exp(float64(l) - norm)

@@ -202,7 +202,7 @@ func (o *output) fill(c *choice, logits []float32) {
 		o.Token = s.sampler.choose(c, logits, s.completed)
 	}
 	if top >= 0 {
-		norm := logSumExp(logits)
+		norm := float64(kernels.LogSumExp(logits))
 		o.Logprob.Logprob = float32(float64(logits[o.Token]) - norm)
 		o.top = c.likeliest(logits, top, norm)
 	}

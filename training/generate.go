@@ -53,7 +53,7 @@ func (e *evaluator) generate(ctx context.Context, prompts [][]int32, limit int, 
 		logits := e.model.Head(e.pass, &b, 0, h)
 		still := live[:0]
 		for r, i := range live {
-			next[i] = largest(logits.Data.Row(r))
+			next[i] = int32(kernels.ArgMax(logits.Data.Row(r)))
 			if ends(next[i]) {
 				continue
 			}
@@ -79,16 +79,6 @@ func (e *evaluator) storePrefix(c *models.Cache, blocks [][]int32, n int) {
 			}
 		}
 	}
-}
-
-func largest(v []float32) int32 {
-	best := 0
-	for i, x := range v {
-		if x > v[best] {
-			best = i
-		}
-	}
-	return int32(best)
 }
 
 // Sample is an example with what the model makes of its prompt.

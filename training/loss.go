@@ -1,8 +1,6 @@
 package training
 
 import (
-	"math"
-
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/dataset"
@@ -62,16 +60,5 @@ func (t *lossTask) Part(_ *kernels.Worker, r int) {
 		clear(row)
 		return
 	}
-	top := row[0]
-	for _, v := range row[1:] {
-		top = max(top, v)
-	}
-	at := row[target]
-	sum := expShift(row, top)
-	t.losses[r] = float64(top) + math.Log(float64(sum)) - float64(at)
-	f := t.scale / sum
-	for i := range row {
-		row[i] *= f
-	}
-	row[target] -= t.scale
+	t.losses[r] = kernels.CrossEntropyGrad(row, int(target), t.scale)
 }

@@ -7,6 +7,7 @@ import "golang.org/x/sys/cpu"
 //go:generate go run -C _asm . -isa avx2 -pkg kernels -out ../avx2_amd64.s -stubs ../avx2_amd64.go
 //go:generate go run -C _asm . -isa avx512 -pkg kernels -out ../avx512_amd64.s -stubs ../avx512_amd64.go
 //go:generate go run -C _asm . -isa amx -pkg kernels -out ../amx_amd64.s -stubs ../amx_amd64.go
+//go:generate go run -C _asm . -isa amxint -pkg kernels -out ../amxint_amd64.s -stubs ../amxint_amd64.go
 
 // implementations lists what this processor and build can run, fastest last.
 func implementations() []*implementation {
@@ -17,7 +18,7 @@ func implementations() []*implementation {
 	}
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512DQ && x.HasBMI2 {
 		all = append(all, &dotAVX512.implementation)
-		if x.HasAMXTile && x.HasAMXBF16 && allowTiles() {
+		if x.HasAMXTile && x.HasAMXBF16 && x.HasAMXInt8 && allowTiles() {
 			all = append(all, &amx)
 		}
 	}

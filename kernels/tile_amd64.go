@@ -4,18 +4,16 @@ package kernels
 
 import "unsafe"
 
-// The amx implementation multiplies bfloat16 tiles and yet keeps float32
-// operands: a float32 is exactly the sum of three bfloat16, its planes, and
-// the codes of a quantised format are bfloat16 already. One tile product per
-// pair of planes, smallest first, gives Σ q·x over a block of 32 columns in
-// float32 sums; the block's scale is applied to that sum, and the blocks are
-// added in order.
+// The amx implementation multiplies bfloat16 and int8 tiles and yet keeps
+// float32 operands. A float32 is exactly the sum of three bfloat16, its planes:
+// F32, F16 and BF16 weights are one to three planes and take one tile product
+// per pair of planes, smallest first, in float32 sums over 32 columns that are
+// added in order. Quantised codes are multiplied as integers (int_amd64.go).
 //
 // What differs from the dequantised product: planes are exact down to 2^-126,
 // below which the tile unit takes a plane for zero (an error under 2^-126 for
-// each operand); of float weights, pairs of planes that matter less than 2^-24
-// of a product are left out; an infinite operand gives a NaN rather than an
-// infinity.
+// each operand); pairs of planes that matter less than 2^-24 of a product are
+// left out; an infinite operand gives a NaN rather than an infinity.
 //
 // Every tile column is a sum of its own, so an output's bits depend neither on
 // the other rows nor on how many there are.
@@ -32,7 +30,7 @@ type tileFormat struct {
 	fewInt intKernel // for at most 16
 }
 
-type fewKernel = func(acc *float32, src *byte, rowBytes int, b *byte, sums, scratch *float32, outs, blocks int)
+type fewKernel = func(acc *float32, src *byte, rowBytes int, b *byte, scratch *float32, outs, blocks int)
 
 var tileFormats = [len(layouts)]tileFormat{
 	F32:  {planes: 3, mul: amxMul3, pack: amxPackF32, one: amxOneF32, few: amxFewF32},
@@ -199,18 +197,17 @@ func (f *tileFormat) mulFew(w *Worker, dst Matrix, packed []float32, weight Weig
 	}
 	const scratch = 14 << 10 / 4
 	blocks, groups, rowBytes := weight.Cols/tileCols, groupsOf(dst.Rows), weight.Format.RowBytes(weight.Cols)
-	sums := packed[groups*blocks*3*tileWords:]
 	done := weight.Rows / tileRows * tileRows
 	mem := grow(&w.tile, scratch+tileOuts*tileWords)
 	if dst.Rows == 1 {
-		f.one(&dst.Data[0], &weight.Data[0], rowBytes, bytePtr(&packed[0]), &sums[0], &mem[0], done/tileRows, blocks)
+		f.one(&dst.Data[0], &weight.Data[0], rowBytes, bytePtr(&packed[0]), &mem[0], done/tileRows, blocks)
 		return done
 	}
 	for o := 0; o < done; o += tileOuts * tileRows {
 		n := min(tileOuts, (done-o)/tileRows)
 		for g := range groups {
 			f.few(&mem[scratch], &weight.Data[o*rowBytes], rowBytes, bytePtr(&packed[g*blocks*3*tileWords]),
-				&sums[g*blocks*tileRows], &mem[0], n, blocks)
+				&mem[0], n, blocks)
 			unpackTiles(dst.Columns(o, o+n*tileRows), mem[scratch:], g, 1)
 		}
 	}

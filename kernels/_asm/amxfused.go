@@ -8,42 +8,11 @@ import (
 
 // fused describes a format for amxFused.
 type fused struct {
-	name           string
-	planes         int
-	bytes          int // of a block of 32
-	scaled, affine bool
-	constants      func(table, mask reg.VecPhysical)
-	pack           func(src Mem, dst func(plane int) Mem, table, mask reg.VecPhysical, t [6]reg.VecPhysical)
-}
-
-func nibbles(offset int, name string) fused {
-	return fused{
-		constants: func(table, mask reg.VecPhysical) {
-			VMOVDQU32(codeTable(name, offset), table)
-			MOVL(U32(0x000f000f), reg.R11L)
-			VPBROADCASTD(reg.R11L, mask)
-		},
-		pack: func(src Mem, dst func(int) Mem, table, mask reg.VecPhysical, t [6]reg.VecPhysical) {
-			VPMOVZXBD(src, t[0])
-			VPSLLD(Imm(12), t[0], t[1])
-			VPTERNLOGD(Imm(0xa8), mask, t[0], t[1]) // (t1 | t0) & mask
-			VPERMW(table, t[1], t[1])
-			VMOVUPS(t[1], dst(0))
-		},
-	}
-}
-
-// codeTable holds the bfloat16 of the sixteen codes, twice.
-func codeTable(name string, offset int) Mem {
-	if m, ok := constants[name]; ok {
-		return m
-	}
-	m := GLOBL("codes"+name, RODATA|NOPTR)
-	for i := range 32 {
-		DATA(2*i, U16(bfloat(i%16+offset)))
-	}
-	constants[name] = m
-	return m
+	name      string
+	planes    int
+	bytes     int // of a block of 32
+	constants func(table, mask reg.VecPhysical)
+	pack      func(src Mem, dst func(plane int) Mem, table, mask reg.VecPhysical, t [6]reg.VecPhysical)
 }
 
 func maskConstant(_, mask reg.VecPhysical) {
@@ -72,24 +41,7 @@ func splitIn(lo, hi, mask reg.VecPhysical, t []reg.VecPhysical, planes int, at f
 }
 
 func fusedFormats() []fused {
-	q40, q41 := nibbles(-8, "Q4_0"), nibbles(0, "Q4_1")
-	q40.name, q40.planes, q40.bytes, q40.scaled = "Q4_0", 1, 18, true
-	q41.name, q41.planes, q41.bytes, q41.scaled, q41.affine = "Q4_1", 1, 20, true, true
 	return []fused{
-		{
-			name: "Q8_0", planes: 1, bytes: 34, scaled: true,
-			constants: func(_, _ reg.VecPhysical) {},
-			pack: func(src Mem, dst func(int) Mem, _, _ reg.VecPhysical, t [6]reg.VecPhysical) {
-				VPMOVSXBD(src, t[0])
-				VPMOVSXBD(src.Offset(16), t[1])
-				VCVTDQ2PS(t[0], t[0])
-				VCVTDQ2PS(t[1], t[1])
-				VPSRLD(Imm(16), t[0], t[0])
-				VPORD(t[1], t[0], t[0])
-				VMOVUPS(t[0], dst(0))
-			},
-		},
-		q40, q41,
 		{
 			name: "F16", planes: 2, bytes: 64, constants: maskConstant,
 			pack: func(src Mem, dst func(int) Mem, _, mask reg.VecPhysical, t [6]reg.VecPhysical) {
@@ -134,7 +86,7 @@ var zmm = []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.
 
 // amxFused generates the product for at most 16 rows, where packing weights
 // costs as much as multiplying them: while the tile unit works on one block, the
-// last one's sums are scaled and the next but one is packed, so that no tile
+// last one's sums are added and the next but one is packed, so that no tile
 // is loaded before its stores have left the pipeline. Same arithmetic, in the
 // same order, as packing and amxMul. Single is for one row.
 func amxFused(f fused, single bool) {
@@ -143,17 +95,16 @@ func amxFused(f fused, single bool) {
 	if single {
 		name, doc = "amxOne"+f.name, "acc[o] 16 outputs of the one row"
 	}
-	TEXT(name, 0, "func(acc *float32, src *byte, rowBytes int, b *byte, sums, scratch *float32, outs, blocks int)")
+	TEXT(name, 0, "func(acc *float32, src *byte, rowBytes int, b *byte, scratch *float32, outs, blocks int)")
 	Doc("amxPack"+f.name+" and amxMul in one, for "+doc+".",
 		"scratch takes 14 KiB.")
 	Pragma("noescape")
 	bases := []reg.Register{reg.RAX, reg.RBX, reg.RCX, reg.R13}
 	stride, row, row3 := reg.RDX, reg.RSI, reg.RDI
 	k, cur, next, tmp := reg.R8, reg.R9, reg.R10, reg.R11
-	b, ahead, last, sums := reg.R12, reg.R14, reg.R15, reg.RBP
+	b, ahead, last := reg.R12, reg.R14, reg.R15
 	aBytes := 1024 * f.planes
-	cAt, dAt := aBytes, aBytes+1024
-	slot := aBytes + 1024 + 256
+	slot := aBytes + 1024
 	dst := AllocLocal(8)
 	left := AllocLocal(8)
 	if single {
@@ -193,80 +144,33 @@ func amxFused(f fused, single bool) {
 		}
 		return m
 	}
-	head := 0
-	if f.scaled {
-		head = 2
-	}
-	if f.affine {
-		head = 4
-	}
 	pack := func(slot reg.Register) {
 		for i := range 16 {
-			if f.scaled {
-				MOVWLZX(rowAt(i), tmp.As32())
-				MOVW(tmp.As16(), Mem{Base: slot, Disp: dAt + 2*i})
-			}
-			if f.affine {
-				MOVWLZX(rowAt(i).Offset(2), tmp.As32())
-				MOVW(tmp.As16(), Mem{Base: slot, Disp: dAt + 32 + 2*i})
-			}
 			t := [6]reg.VecPhysical(zmm[16+i%2*6:])
 			// The next group of outputs, a few lines at a time: a burst would
 			// hold up the loads of this one.
 			for at := (i*f.bytes + 63) &^ 63; at < (i+1)*f.bytes; at += 64 {
 				PREFETCHT1(Mem{Base: ahead, Disp: at})
 			}
-			f.pack(rowAt(i).Offset(head), func(p int) Mem { return Mem{Base: slot, Disp: 1024*p + 64*i} }, table, mask, t)
+			f.pack(rowAt(i), func(p int) Mem { return Mem{Base: slot, Disp: 1024*p + 64*i} }, table, mask, t)
 		}
 		for _, p := range bases {
 			ADDQ(U32(uint32(f.bytes)), p)
 		}
 		ADDQ(U32(uint32(16*f.bytes)), ahead)
 	}
-	scale := func(slot reg.Register) {
-		c := func(i int) Mem { return Mem{Base: slot, Disp: cAt + 64*i} }
-		d, m, s := zmm[28], zmm[29], zmm[27]
-		if f.scaled {
-			VCVTPH2PS(Mem{Base: slot, Disp: dAt}, d)
-		}
-		if f.affine {
-			VCVTPH2PS(Mem{Base: slot, Disp: dAt + 32}, m)
-		}
-		switch {
-		case single:
+	add := func(slot reg.Register) {
+		c := func(i int) Mem { return Mem{Base: slot, Disp: aBytes + 64*i} }
+		if single {
 			// The sums are 8 bytes apart.
 			VMOVDQA32(zmm[1], zmm[2])
 			VMOVUPS(c(0), zmm[3])
 			VPERMI2PS(c(1), zmm[3], zmm[2])
-			if !f.scaled {
-				VADDPS(zmm[2], zmm[0], zmm[0])
-				break
-			}
-			VFMADD231PS(zmm[2], d, zmm[0])
-			if f.affine {
-				VFMADD231PS_BCST(Mem{Base: sums}, m, zmm[0])
-			}
-		case !f.scaled:
-			for i := range 16 {
-				VADDPS(c(i), zmm[i], zmm[i])
-			}
-		default:
-			VMOVUPS(d, Mem{Base: slot, Disp: dAt + 64})
-			if f.affine {
-				VMOVUPS(m, Mem{Base: slot, Disp: dAt + 128})
-				VMOVUPS(Mem{Base: sums}, s)
-			}
-			for i := range 16 {
-				t := zmm[16+i%11]
-				VMOVUPS(c(i), t)
-				VFMADD231PS_BCST(Mem{Base: slot, Disp: dAt + 64 + 4*i}, t, zmm[i])
-				if f.affine {
-					VFMADD231PS_BCST(Mem{Base: slot, Disp: dAt + 128 + 4*i}, s, zmm[i])
-				}
-			}
+			VADDPS(zmm[2], zmm[0], zmm[0])
+			return
 		}
-		if f.affine {
-			ADDQ(Imm(64), sums)
+		for i := range 16 {
+			VADDPS(c(i), zmm[i], zmm[i])
 		}
 	}
 
@@ -275,9 +179,6 @@ func amxFused(f fused, single bool) {
 	LEAQ(Mem{Base: bases[1], Index: row, Scale: 4}, bases[2])
 	LEAQ(Mem{Base: bases[2], Index: row, Scale: 4}, bases[3])
 	Load(Param("b"), b)
-	if f.affine {
-		Load(Param("sums"), sums)
-	}
 	Load(Param("blocks"), k)
 	for i := range 16 {
 		if i == 0 || !single {
@@ -302,15 +203,15 @@ func amxFused(f fused, single bool) {
 		tileDot(0, byte(1+pair[0]), byte(4+pair[1]))
 	}
 	if single {
-		tileStore(Mem{Base: cur, Disp: cAt, Index: stride, Scale: 1}, 0)
+		tileStore(Mem{Base: cur, Disp: aBytes, Index: stride, Scale: 1}, 0)
 	} else {
-		tileStore(Mem{Base: cur, Disp: cAt, Index: stride, Scale: 8}, 0)
+		tileStore(Mem{Base: cur, Disp: aBytes, Index: stride, Scale: 8}, 0)
 	}
 	Load(Param("blocks"), tmp)
 	CMPQ(tmp, k)
-	JEQ(LabelRef("scaled"))
-	scale(last)
-	Label("scaled")
+	JEQ(LabelRef("added"))
+	add(last)
+	Label("added")
 	CMPQ(k, Imm(2))
 	JLE(LabelRef("packed"))
 	pack(last)
@@ -322,7 +223,7 @@ func amxFused(f fused, single bool) {
 	ADDQ(U32(3072), b)
 	DECQ(k)
 	JNE(LabelRef("block"))
-	scale(last)
+	add(last)
 	MOVQ(dst, tmp)
 	if single {
 		VMOVUPS(zmm[0], Mem{Base: tmp})

@@ -102,15 +102,12 @@ func decodeKQuants(s isa) {
 	}
 }
 
-// amxPackKQuants generates their packing into tiles: the codes of Q4_K and
-// Q5_K, and for Q6_K, whose scales change every 16, the product of code and
-// scale, of 13 bits, in two planes.
+// amxPackKQuants generates the packing of Q6_K into tiles. Its scales change
+// every 16, so what is packed is the product of code and scale, of 13 bits, in
+// two planes.
 func amxPackKQuants() {
-	for _, q := range kQuants {
-		planes := 1
-		if q.name == "Q6_K" {
-			planes = 2
-		}
+	const planes = 2
+	for _, q := range kQuants[2:] {
 		TEXT("amxPack"+q.name, NOSPLIT, "func(dst *byte, src *byte, d, m *float32, n int)")
 		Doc("dst = the codes of a row of "+q.name+" for n blocks of 256, those of 32 being planes × 1024 bytes apart.",
 			"The caller sets d and m.")
@@ -122,14 +119,12 @@ func amxPackKQuants() {
 			lo, hi := q.codes(avx512, src, j, 0), q.codes(avx512, src, j, 16)
 			VCVTDQ2PS(lo, lo)
 			VCVTDQ2PS(hi, hi)
-			if planes == 2 {
-				for i, v := range []vec{lo, hi} {
-					g, s := GP32(), ZMM()
-					MOVBLSX(Mem{Base: src, Disp: 192 + 2*j + i}, g)
-					VPBROADCASTD(g, s)
-					VCVTDQ2PS(s, s)
-					VMULPS(s, v, v)
-				}
+			for i, v := range []vec{lo, hi} {
+				g, s := GP32(), ZMM()
+				MOVBLSX(Mem{Base: src, Disp: 192 + 2*j + i}, g)
+				VPBROADCASTD(g, s)
+				VCVTDQ2PS(s, s)
+				VMULPS(s, v, v)
 			}
 			split(lo, hi, mask, planes, func(p int) Mem { return Mem{Base: dst, Disp: 1024 * (planes*j + p)} })
 		}

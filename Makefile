@@ -13,7 +13,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race noasm cross fuzz lint generate check-generate bench bench-compare goldens ci clean
+.PHONY: help build run base test race noasm cross fuzz lint generate check-generate bench bench-compare table goldens ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,9 @@ bench: ## Go benchmarks of the kernels
 
 bench-compare: ## the kernels' benchmarks now against REF=
 	scripts/bench-compare.sh $(REF)
+
+table: build $(BASE) ## every method on SST-2 in one table (hours; STEPS=1200)
+	BIN=$(BIN) scripts/table.sh $(or $(STEPS),1200)
 
 goldens: ## remake the golden numbers (needs Python; testdata/README.md)
 	scripts/goldens.sh

@@ -97,3 +97,19 @@ func (t *tensor) write(w io.Writer) error {
 	_, err := w.Write(safetensors.FromFloat32s(t.Name, t.Shape, t.inFileOrder(values)).Data)
 	return err
 }
+
+// savedAsRead reports whether every matrix is written in the form in which the
+// passes read it.
+func (b *base) savedAsRead() bool {
+	for _, block := range b.blocks {
+		for _, t := range block {
+			if t.Value != nil || t.weight.Format == kernels.F32 {
+				continue
+			}
+			if t.Turned || t.dtype() == safetensors.F32 {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,41 @@
+package training
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/modeltest"
+)
+
+// BenchmarkAdamW is one step on a million values.
+func BenchmarkAdamW(b *testing.B) {
+	const n = 1 << 20
+	p := &Parameter{Name: "p", Shape: []int{n}, Value: make([]float32, n), Grad: make([]float32, n)}
+	for i := range p.Grad {
+		p.Value[i], p.Grad[i] = float32(i%7), float32(i%13)-6
+	}
+	pool := modeltest.Pool(b, 1)
+	o := &AdamW{Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}
+	b.SetBytes(16 * n)
+	b.ReportAllocs()
+	for b.Loop() {
+		o.Step(pool, []*Parameter{p}, 1, []float64{1e-3}, []float64{0.01})
+	}
+}
+
+// BenchmarkLoss is a chunk of rows of SmolLM2's vocabulary.
+func BenchmarkLoss(b *testing.B) {
+	for _, rows := range []int{1, 64} {
+		b.Run(fmt.Sprint(rows), func(b *testing.B) {
+			x := kernels.NewMatrix(rows, 49152)
+			t := &lossTask{x, make([]int32, rows), make([]float64, rows), 1}
+			pool := modeltest.Pool(b, 1)
+			b.SetBytes(int64(4 * rows * 49152))
+			b.ReportAllocs()
+			for b.Loop() {
+				pool.Run(rows, t)
+			}
+		})
+	}
+}

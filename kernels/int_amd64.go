@@ -11,20 +11,6 @@ package kernels
 
 type intKernel = func(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs, blocks int)
 
-// takesOne reports whether a product of so many rows reads the weights where
-// they lie.
-func (f *tileFormat) takesOne(w Weight, rows int) bool {
-	return rows == 1 && f.oneInt != nil && w.Rows%tileRows == 0 && w.Cols >= 6*tileCols
-}
-
-func (f *tileFormat) mulOneInt(w *Worker, dst Matrix, packed []float32, weight Weight) {
-	blocks := blocksOf(weight.Cols)
-	factors := packed[blocks*f.bWords():]
-	scratch := grow(&w.tile, 8<<10/4)
-	f.oneInt(&dst.Data[0], &weight.Data[0], weight.Format.RowBytes(weight.Cols), bytePtr(&packed[0]),
-		&factors[0], 4*blocks, bytePtr(&scratch[0]), weight.Rows/tileRows, blocks)
-}
-
 // takesFew reports whether a part of a weight is read where it lies for each
 // group of rows.
 func (f *tileFormat) takesFew(rows int, part Weight) bool {

@@ -102,8 +102,8 @@ func tilePack(weight Weight, packed []float32, x Matrix, g int) {
 		amxPackRowDigits(bytePtr(&data[0]), &factors[0], 4*blocks, &x.Data[0], x.Cols)
 	case f.planes == 0:
 		amxPackDigits(bytePtr(&data[0]), &factors[0], 4*groups*blocks*tileRows, &x.Data[r*x.Stride], 4*x.Stride, rows, x.Cols)
-	case x.Rows == 1:
-		amxPackRow(bytePtr(&data[0]), &factors[0], &x.Data[0], x.Cols)
+	case f.takesOne(weight, x.Rows):
+		amxPackRow(bytePtr(&data[0]), &x.Data[0], x.Cols)
 	default:
 		amxPackRows(bytePtr(&data[0]), &factors[0], &x.Data[r*x.Stride], 4*x.Stride, rows, x.Cols)
 	}
@@ -122,8 +122,8 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight, whole Weight) {
 		return
 	}
 	f := &tileFormats[weight.Format]
-	if f.planes == 0 && f.takesOne(whole, dst.Rows) {
-		f.mulOneInt(w, dst, packed, weight)
+	if f.takesOne(whole, dst.Rows) {
+		f.mulOne(w, dst, packed, weight)
 		return
 	}
 	if f.planes == 0 && f.takesFew(dst.Rows, weight) {
@@ -199,10 +199,6 @@ func (f *tileFormat) mulFew(w *Worker, dst Matrix, packed []float32, weight Weig
 	blocks, groups, rowBytes := weight.Cols/tileCols, groupsOf(dst.Rows), weight.Format.RowBytes(weight.Cols)
 	done := weight.Rows / tileRows * tileRows
 	mem := grow(&w.tile, scratch+tileOuts*tileWords)
-	if dst.Rows == 1 {
-		f.one(&dst.Data[0], &weight.Data[0], rowBytes, bytePtr(&packed[0]), &mem[0], done/tileRows, blocks)
-		return done
-	}
 	for o := 0; o < done; o += tileOuts * tileRows {
 		n := min(tileOuts, (done-o)/tileRows)
 		for g := range groups {
@@ -212,6 +208,26 @@ func (f *tileFormat) mulFew(w *Worker, dst Matrix, packed []float32, weight Weig
 		}
 	}
 	return done
+}
+
+// takesOne reports whether a product of so many rows is that of one row and
+// reads the weights where they lie.
+func (f *tileFormat) takesOne(w Weight, rows int) bool {
+	if rows != 1 || w.Rows%tileRows != 0 || w.Cols%tileCols != 0 {
+		return false
+	}
+	return f.one != nil || f.oneInt != nil && w.Cols >= 6*tileCols
+}
+
+func (f *tileFormat) mulOne(w *Worker, dst Matrix, packed []float32, weight Weight) {
+	blocks, rowBytes := blocksOf(weight.Cols), weight.Format.RowBytes(weight.Cols)
+	scratch := grow(&w.tile, 14<<10/4)
+	if f.planes == 0 {
+		f.oneInt(&dst.Data[0], &weight.Data[0], rowBytes, bytePtr(&packed[0]), &packed[blocks*f.bWords()], 4*blocks,
+			bytePtr(&scratch[0]), weight.Rows/tileRows, blocks)
+		return
+	}
+	f.one(&dst.Data[0], &weight.Data[0], rowBytes, bytePtr(&packed[0]), &scratch[0], weight.Rows/tileRows, blocks)
 }
 
 // unpackTiles writes the accumulators of groups [g, g+gn) of rows to dst.

@@ -102,7 +102,7 @@ func amxFused(f fused, single bool) {
 	bases := []reg.Register{reg.RAX, reg.RBX, reg.RCX, reg.R13}
 	stride, row, row3 := reg.RDX, reg.RSI, reg.RDI
 	k, cur, next, tmp := reg.R8, reg.R9, reg.R10, reg.R11
-	b, ahead, last := reg.R12, reg.R14, reg.R15
+	b, ahead, last, four := reg.R12, reg.R14, reg.R15, reg.RBP
 	aBytes := 1024 * f.planes
 	slot := aBytes + 1024
 	dst := AllocLocal(8)
@@ -117,6 +117,7 @@ func amxFused(f fused, single bool) {
 	Load(Param("outs"), tmp)
 	MOVQ(tmp, left)
 	MOVQ(U32(8), stride) // 64 when scaled by 8
+	MOVQ(U32(4), four)
 	Load(Param("rowBytes"), row)
 	LEAQ(Mem{Base: row, Index: row, Scale: 2}, row3)
 	Load(Param("src"), bases[0])
@@ -198,7 +199,11 @@ func amxFused(f fused, single bool) {
 	for _, pair := range products[f.planes] {
 		if !loaded[pair[1]] {
 			loaded[pair[1]] = true
-			tileLoad(byte(4+pair[1]), Mem{Base: b, Disp: 1024 * pair[1], Index: stride, Scale: 8})
+			if single {
+				tileLoad(byte(4+pair[1]), Mem{Base: b, Disp: 64 * pair[1], Index: four, Scale: 1})
+			} else {
+				tileLoad(byte(4+pair[1]), Mem{Base: b, Disp: 1024 * pair[1], Index: stride, Scale: 8})
+			}
 		}
 		tileDot(0, byte(1+pair[0]), byte(4+pair[1]))
 	}
@@ -220,7 +225,11 @@ func amxFused(f fused, single bool) {
 	MOVQ(next, cur)
 	MOVQ(last, next)
 	MOVQ(tmp, last)
-	ADDQ(U32(3072), b)
+	if single {
+		ADDQ(U32(192), b)
+	} else {
+		ADDQ(U32(3072), b)
+	}
 	DECQ(k)
 	JNE(LabelRef("block"))
 	add(last)
@@ -244,53 +253,20 @@ func amxFused(f fused, single bool) {
 	RET()
 }
 
-// amxPackRow generates the packing of a single row: column 0 of what
-// amxPackRows leaves, the others undefined.
+// amxPackRow generates the packing of a single row.
 func amxPackRow() {
-	TEXT("amxPackRow", NOSPLIT, "func(dst *byte, sums, x *float32, cols int)")
-	Doc("amxPackRows of one row, whose other columns stay as they are.")
+	TEXT("amxPackRow", NOSPLIT, "func(dst *byte, x *float32, cols int)")
+	Doc("dst[cols/32][3 planes][16 words] = x, word i holding columns i and i+16 of the 32.")
 	Pragma("noescape")
-	dst, sums, x, cols := pointer("dst"), pointer("sums"), pointer("x"), pointer("cols")
+	dst, x, cols := pointer("dst"), pointer("x"), pointer("cols")
 	mask := upperHalves()
-	index := ZMM()
-	VMOVDQU32(word("columns", func(i int) uint32 { return uint32(64 * i) }), index)
-	local := AllocLocal(192)
 	Label("block")
-	full, k := GP64(), [2]reg.Register{K(), K()}
-	MOVQ(I32(-1), full)
-	CMPQ(cols, Imm(32))
-	JGE(LabelRef("whole"))
-	BZHIQ(cols, full, full)
-	Label("whole")
-	KMOVW(full.As32(), k[0])
-	SHRQ(Imm(16), full)
-	KMOVW(full.As32(), k[1])
-	lo, hi, sum, t := ZMM(), ZMM(), ZMM(), ZMM()
-	VMOVUPS_Z(Mem{Base: x}, k[0], lo)
-	VMOVUPS_Z(Mem{Base: x, Disp: 64}, k[1], hi)
-	VADDPS(hi, lo, sum)
-	split(lo, hi, mask, 3, func(plane int) Mem { return local.Offset(64 * plane) })
-	for plane := range 3 {
-		v, all := ZMM(), K()
-		VMOVUPS(local.Offset(64*plane), v)
-		KXNORW(all, all, all)
-		VPSCATTERDD(v, all, Mem{Base: dst, Index: index, Scale: 1, Disp: 1024 * plane})
-	}
-	VPERMILPS(Imm(0x4e), sum, t)
-	VADDPS(t, sum, sum)
-	VPERMILPS(Imm(0xb1), sum, t)
-	VADDPS(t, sum, sum)
-	total := XMM()
-	VEXTRACTF32X4(Imm(1), sum, total)
-	VADDPS(total, sum.AsX(), total)
-	for i := 2; i < 4; i++ {
-		part := XMM()
-		VEXTRACTF32X4(Imm(uint64(i)), sum, part)
-		VADDPS(part, total, total)
-	}
-	VMOVSS(total, Mem{Base: sums})
-	ADDQ(Imm(64), sums)
-	ADDQ(U32(3072), dst)
+	k0, k1 := partMasks(cols)
+	lo, hi := ZMM(), ZMM()
+	VMOVUPS_Z(Mem{Base: x}, k0, lo)
+	VMOVUPS_Z(Mem{Base: x, Disp: 64}, k1, hi)
+	split(lo, hi, mask, 3, func(plane int) Mem { return Mem{Base: dst, Disp: 64 * plane} })
+	ADDQ(U32(192), dst)
 	ADDQ(U32(128), x)
 	SUBQ(Imm(32), cols)
 	JGT(LabelRef("block"))

@@ -136,5 +136,5 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = fmt.Errorf("requests were given up: %w", errors.Join(err, s.requests.drain(late)))
 	}
 	s.stop(errDrainDeadline)
-	return errors.Join(err, s.app.ShutdownWithTimeout(5*time.Second))
+	return errors.Join(err, s.app.ShutdownWithTimeout(5*time.Second), s.watcher.close())
 }

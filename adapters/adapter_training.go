@@ -119,9 +119,6 @@ func (n *Trainee) Draw(pass uint64) {
 	}
 }
 
-// Whole ends a Draw: every layer takes part again, as when it is served.
-func (n *Trainee) Whole() { n.shared.below = 0 }
-
 // PrefixGrad implements models.TrainablePrefix.
 func (n *Trainee) PrefixGrad(layer int) (dk, dv kernels.Matrix) {
 	if len(n.prefixes) == 0 {

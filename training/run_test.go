@@ -306,3 +306,113 @@ func TestCheckpointingIsExact(t *testing.T) {
 		})
 	}
 }
+
+// died is an Observer under which a run dies in the middle of a step's end.
+type died struct {
+	quiet
+	at int
+}
+
+func (d *died) Step(r StepReport) {
+	if r.Step == d.at {
+		panic(d)
+	}
+}
+
+// TestKilledIsExact lets runs die without a word and goes on from the last
+// checkpoint that they wrote: the bits, and the metrics, are those of a run
+// that lived.
+func TestKilledIsExact(t *testing.T) {
+	for _, method := range []string{"lora", "lisa", "galore"} {
+		t.Run(method, func(t *testing.T) {
+			c := tinyConfig(t, method)
+			if _, err := train(t, c, "llama-gqa", &quiet{}); err != nil {
+				t.Fatal(err)
+			}
+			want := saved(t, c.Output)
+			c.Output, c.SaveEvery = filepath.Join(t.TempDir(), "out"), 3
+			for _, at := range []int{2, 5, 8, 11, 0} {
+				c.Resume = Resume{On: true}
+				func() {
+					defer func() {
+						if v := recover(); v != nil {
+							if _, ok := v.(*died); !ok {
+								panic(v)
+							}
+						}
+					}()
+					r, err := NewRun(c, openTiny(t, "llama-gqa"), &died{at: at})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer r.Close()
+					if _, err := r.Do(context.Background()); err != nil {
+						t.Fatal(err)
+					}
+				}()
+			}
+			if !bytes.Equal(saved(t, c.Output), want) {
+				t.Error("killed four times and resumed, the result has other bits")
+			}
+			reports, err := readJournal(filepath.Join(c.Output, "metrics.jsonl"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range reports {
+				if r.Step != i+1 {
+					t.Fatalf("line %d of metrics.jsonl is step %d", i+1, r.Step)
+				}
+			}
+		})
+	}
+}
+
+// TestOtherSettingsAreNotResumed: a checkpoint of another run is refused.
+func TestOtherSettingsAreNotResumed(t *testing.T) {
+	c := tinyConfig(t, "lora")
+	if _, err := train(t, c, "llama-gqa", &quiet{stopAt: 4}); !errors.Is(err, ErrInterrupted) {
+		t.Fatal(err)
+	}
+	c.Resume.On, c.LR = true, 0.5
+	if _, err := train(t, c, "llama-gqa", &quiet{}); err == nil || !strings.Contains(err.Error(), "other settings") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestAdapterDrop: the lowest blocks have no bottleneck, or none for as many
+// passes as are drawn.
+func TestAdapterDrop(t *testing.T) {
+	c := tinyConfig(t, "houlsby")
+	c.AdapterDrop = 1
+	r, err := NewRun(c, openTiny(t, "llama-gqa"), &quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, p := range r.Trainer.Method.Parameters() {
+		if strings.Contains(p.Name, "layers.0.") {
+			t.Errorf("%s is in a block that was left out", p.Name)
+		}
+	}
+	c.AdapterDrop, c.AdapterDropMax = 0, 2
+	drawn, err := NewRun(c, openTiny(t, "llama-gqa"), &quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer drawn.Close()
+	a := drawn.Trainer.Method.(*Adapted).Trainee
+	seen := map[int]bool{}
+	for pass := range uint64(64) {
+		a.Draw(pass)
+		out := 0
+		for site, s := range drawn.Base.Model.Sites() {
+			if s.Kind == models.SublayerSite && a.Sublayer(site) == nil {
+				out++
+			}
+		}
+		seen[out/2] = true
+	}
+	if len(seen) != 3 || !seen[0] || !seen[1] || !seen[2] {
+		t.Errorf("blocks left out: %v, want 0, 1 and 2", seen)
+	}
+}

@@ -3748,107 +3748,48 @@ outs:
 	ADDQ       $0x00000400, R14
 
 block:
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x7b
-	BYTE      $0x49
-	BYTE      $0xc0
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0x8c
-	BYTE      $0xd1
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0x94
-	BYTE      $0xd1
-	BYTE      $0x00
-	BYTE      $0x04
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0xac
-	BYTE      $0x2c
-	BYTE      $0x40
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x52
-	BYTE      $0x5c
-	BYTE      $0xc2
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0xb4
-	BYTE      $0x2c
-	BYTE      $0x80
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x4a
-	BYTE      $0x5c
-	BYTE      $0xc1
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0xa4
-	BYTE      $0x2c
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x5a
-	BYTE      $0x5c
-	BYTE      $0xc2
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x52
-	BYTE      $0x5c
-	BYTE      $0xc1
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x5a
-	BYTE      $0x5c
-	BYTE      $0xc1
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7a
-	BYTE      $0x4b
-	BYTE      $0x84
-	BYTE      $0x11
-	BYTE      $0x00
-	BYTE      $0x08
-	BYTE      $0x00
-	BYTE      $0x00
-	MOVQ      blocks+48(FP), R11
-	CMPQ      R11, R8
-	JEQ       added
-	VMOVDQA32 Z1, Z2
-	VMOVUPS   2048(R15), Z3
-	VPERMI2PS 2112(R15), Z3, Z2
-	VADDPS    Z2, Z0, Z0
-
-added:
 	CMPQ       R8, $0x02
-	JLE        packed
+	JLE        ending
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0x2c
+	BYTE       $0x40
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x52
+	BYTE       $0x5c
+	BYTE       $0xc2
 	PREFETCHT1 (R14)
 	VCVTPH2PS  (AX), Z16
 	VCVTPH2PS  32(AX), Z17
@@ -3888,6 +3829,21 @@ added:
 	VPSRLD     $0x10, Z16, Z20
 	VPTERNLOGD $0xf8, Z30, Z17, Z20
 	VMOVUPS    Z20, 1152(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0x2c
+	BYTE       $0x80
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 192(R14)
 	VCVTPH2PS  (AX)(DI*1), Z22
 	VCVTPH2PS  32(AX)(DI*1), Z23
@@ -3927,6 +3883,21 @@ added:
 	VPSRLD     $0x10, Z22, Z26
 	VPTERNLOGD $0xf8, Z30, Z23, Z26
 	VMOVUPS    Z26, 1344(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0x2c
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc2
 	PREFETCHT1 384(R14)
 	VCVTPH2PS  (BX)(SI*2), Z16
 	VCVTPH2PS  32(BX)(SI*2), Z17
@@ -3966,6 +3937,11 @@ added:
 	VPSRLD     $0x10, Z16, Z20
 	VPTERNLOGD $0xf8, Z30, Z17, Z20
 	VMOVUPS    Z20, 1536(R15)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x52
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 576(R14)
 	VCVTPH2PS  (CX)(SI*1), Z22
 	VCVTPH2PS  32(CX)(SI*1), Z23
@@ -4005,6 +3981,11 @@ added:
 	VPSRLD     $0x10, Z22, Z26
 	VPTERNLOGD $0xf8, Z30, Z23, Z26
 	VMOVUPS    Z26, 1728(R15)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 768(R14)
 	VCVTPH2PS  (R13), Z16
 	VCVTPH2PS  32(R13), Z17
@@ -4062,8 +4043,120 @@ added:
 	ADDQ       $0x00000040, CX
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x11
+	BYTE       $0x00
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	JMP        multiplied
 
-packed:
+ending:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0x2c
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0x2c
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x2c
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x11
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+multiplied:
+	MOVQ      blocks+48(FP), R11
+	CMPQ      R11, R8
+	JEQ       added
+	VMOVDQA32 Z1, Z2
+	VMOVUPS   2048(R15), Z3
+	VPERMI2PS 2112(R15), Z3, Z2
+	VADDPS    Z2, Z0, Z0
+
+added:
 	MOVQ      R9, R11
 	MOVQ      R10, R9
 	MOVQ      R15, R10
@@ -4653,119 +4746,48 @@ outs:
 	ADDQ       $0x00000400, R14
 
 block:
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x7b
-	BYTE   $0x49
-	BYTE   $0xc0
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x8c
-	BYTE   $0xd1
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x94
-	BYTE   $0xd1
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xac
-	BYTE   $0xd4
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xb4
-	BYTE   $0xd4
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x4a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xa4
-	BYTE   $0xd4
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7a
-	BYTE   $0x4b
-	BYTE   $0x84
-	BYTE   $0xd1
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	MOVQ   blocks+48(FP), R11
-	CMPQ   R11, R8
-	JEQ    added
-	VADDPS 2048(R15), Z0, Z0
-	VADDPS 2112(R15), Z1, Z1
-	VADDPS 2176(R15), Z2, Z2
-	VADDPS 2240(R15), Z3, Z3
-	VADDPS 2304(R15), Z4, Z4
-	VADDPS 2368(R15), Z5, Z5
-	VADDPS 2432(R15), Z6, Z6
-	VADDPS 2496(R15), Z7, Z7
-	VADDPS 2560(R15), Z8, Z8
-	VADDPS 2624(R15), Z9, Z9
-	VADDPS 2688(R15), Z10, Z10
-	VADDPS 2752(R15), Z11, Z11
-	VADDPS 2816(R15), Z12, Z12
-	VADDPS 2880(R15), Z13, Z13
-	VADDPS 2944(R15), Z14, Z14
-	VADDPS 3008(R15), Z15, Z15
-
-added:
 	CMPQ       R8, $0x02
-	JLE        packed
+	JLE        ending
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xd4
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x52
+	BYTE       $0x5c
+	BYTE       $0xc2
 	PREFETCHT1 (R14)
 	VCVTPH2PS  (AX), Z16
 	VCVTPH2PS  32(AX), Z17
@@ -4805,6 +4827,21 @@ added:
 	VPSRLD     $0x10, Z16, Z20
 	VPTERNLOGD $0xf8, Z30, Z17, Z20
 	VMOVUPS    Z20, 1152(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xd4
+	BYTE       $0x00
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 192(R14)
 	VCVTPH2PS  (AX)(DI*1), Z22
 	VCVTPH2PS  32(AX)(DI*1), Z23
@@ -4844,6 +4881,21 @@ added:
 	VPSRLD     $0x10, Z22, Z26
 	VPTERNLOGD $0xf8, Z30, Z23, Z26
 	VMOVUPS    Z26, 1344(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xd4
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc2
 	PREFETCHT1 384(R14)
 	VCVTPH2PS  (BX)(SI*2), Z16
 	VCVTPH2PS  32(BX)(SI*2), Z17
@@ -4883,6 +4935,11 @@ added:
 	VPSRLD     $0x10, Z16, Z20
 	VPTERNLOGD $0xf8, Z30, Z17, Z20
 	VMOVUPS    Z20, 1536(R15)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x52
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 576(R14)
 	VCVTPH2PS  (CX)(SI*1), Z22
 	VCVTPH2PS  32(CX)(SI*1), Z23
@@ -4922,6 +4979,11 @@ added:
 	VPSRLD     $0x10, Z22, Z26
 	VPTERNLOGD $0xf8, Z30, Z23, Z26
 	VMOVUPS    Z26, 1728(R15)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 768(R14)
 	VCVTPH2PS  (R13), Z16
 	VCVTPH2PS  32(R13), Z17
@@ -4979,8 +5041,132 @@ added:
 	ADDQ       $0x00000040, CX
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	JMP        multiplied
 
-packed:
+ending:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd4
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd4
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd4
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+multiplied:
+	MOVQ   blocks+48(FP), R11
+	CMPQ   R11, R8
+	JEQ    added
+	VADDPS 2048(R15), Z0, Z0
+	VADDPS 2112(R15), Z1, Z1
+	VADDPS 2176(R15), Z2, Z2
+	VADDPS 2240(R15), Z3, Z3
+	VADDPS 2304(R15), Z4, Z4
+	VADDPS 2368(R15), Z5, Z5
+	VADDPS 2432(R15), Z6, Z6
+	VADDPS 2496(R15), Z7, Z7
+	VADDPS 2560(R15), Z8, Z8
+	VADDPS 2624(R15), Z9, Z9
+	VADDPS 2688(R15), Z10, Z10
+	VADDPS 2752(R15), Z11, Z11
+	VADDPS 2816(R15), Z12, Z12
+	VADDPS 2880(R15), Z13, Z13
+	VADDPS 2944(R15), Z14, Z14
+	VADDPS 3008(R15), Z15, Z15
+
+added:
 	MOVQ    R9, R11
 	MOVQ    R10, R9
 	MOVQ    R15, R10
@@ -5178,87 +5364,38 @@ outs:
 	ADDQ       $0x00000400, R14
 
 block:
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x7b
-	BYTE      $0x49
-	BYTE      $0xc0
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0x8c
-	BYTE      $0xd1
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0xb4
-	BYTE      $0x2c
-	BYTE      $0x80
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x4a
-	BYTE      $0x5c
-	BYTE      $0xc1
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0xac
-	BYTE      $0x2c
-	BYTE      $0x40
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x52
-	BYTE      $0x5c
-	BYTE      $0xc1
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0xa4
-	BYTE      $0x2c
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x5a
-	BYTE      $0x5c
-	BYTE      $0xc1
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7a
-	BYTE      $0x4b
-	BYTE      $0x84
-	BYTE      $0x11
-	BYTE      $0x00
-	BYTE      $0x04
-	BYTE      $0x00
-	BYTE      $0x00
-	MOVQ      blocks+48(FP), R11
-	CMPQ      R11, R8
-	JEQ       added
-	VMOVDQA32 Z1, Z2
-	VMOVUPS   1024(R15), Z3
-	VPERMI2PS 1088(R15), Z3, Z2
-	VADDPS    Z2, Z0, Z0
-
-added:
 	CMPQ       R8, $0x02
-	JLE        packed
+	JLE        ending
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0x2c
+	BYTE       $0x80
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 (R14)
 	VPERMW     (AX), Z31, Z16
 	VMOVUPS    Z16, (R15)
@@ -5274,6 +5411,21 @@ added:
 	PREFETCHT1 256(R14)
 	VPERMW     (BX), Z31, Z16
 	VMOVUPS    Z16, 256(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0x2c
+	BYTE       $0x40
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x52
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 320(R14)
 	VPERMW     (BX)(SI*1), Z31, Z22
 	VMOVUPS    Z22, 320(R15)
@@ -5289,6 +5441,21 @@ added:
 	PREFETCHT1 576(R14)
 	VPERMW     (CX)(SI*1), Z31, Z22
 	VMOVUPS    Z22, 576(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0x2c
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 640(R14)
 	VPERMW     (CX)(SI*2), Z31, Z16
 	VMOVUPS    Z16, 640(R15)
@@ -5312,8 +5479,100 @@ added:
 	ADDQ       $0x00000040, CX
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x11
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	JMP        multiplied
 
-packed:
+ending:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0x2c
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0x2c
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x2c
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x11
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+
+multiplied:
+	MOVQ      blocks+48(FP), R11
+	CMPQ      R11, R8
+	JEQ       added
+	VMOVDQA32 Z1, Z2
+	VMOVUPS   1024(R15), Z3
+	VPERMI2PS 1088(R15), Z3, Z2
+	VADDPS    Z2, Z0, Z0
+
+added:
 	MOVQ      R9, R11
 	MOVQ      R10, R9
 	MOVQ      R15, R10
@@ -5498,99 +5757,38 @@ outs:
 	ADDQ       $0x00000400, R14
 
 block:
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x7b
-	BYTE   $0x49
-	BYTE   $0xc0
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x8c
-	BYTE   $0xd1
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xb4
-	BYTE   $0xd4
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x4a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xac
-	BYTE   $0xd4
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xa4
-	BYTE   $0xd4
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7a
-	BYTE   $0x4b
-	BYTE   $0x84
-	BYTE   $0xd1
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	MOVQ   blocks+48(FP), R11
-	CMPQ   R11, R8
-	JEQ    added
-	VADDPS 1024(R15), Z0, Z0
-	VADDPS 1088(R15), Z1, Z1
-	VADDPS 1152(R15), Z2, Z2
-	VADDPS 1216(R15), Z3, Z3
-	VADDPS 1280(R15), Z4, Z4
-	VADDPS 1344(R15), Z5, Z5
-	VADDPS 1408(R15), Z6, Z6
-	VADDPS 1472(R15), Z7, Z7
-	VADDPS 1536(R15), Z8, Z8
-	VADDPS 1600(R15), Z9, Z9
-	VADDPS 1664(R15), Z10, Z10
-	VADDPS 1728(R15), Z11, Z11
-	VADDPS 1792(R15), Z12, Z12
-	VADDPS 1856(R15), Z13, Z13
-	VADDPS 1920(R15), Z14, Z14
-	VADDPS 1984(R15), Z15, Z15
-
-added:
 	CMPQ       R8, $0x02
-	JLE        packed
+	JLE        ending
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xd4
+	BYTE       $0x00
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 (R14)
 	VPERMW     (AX), Z31, Z16
 	VMOVUPS    Z16, (R15)
@@ -5606,6 +5804,21 @@ added:
 	PREFETCHT1 256(R14)
 	VPERMW     (BX), Z31, Z16
 	VMOVUPS    Z16, 256(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xd4
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x52
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 320(R14)
 	VPERMW     (BX)(SI*1), Z31, Z22
 	VMOVUPS    Z22, 320(R15)
@@ -5621,6 +5834,21 @@ added:
 	PREFETCHT1 576(R14)
 	VPERMW     (CX)(SI*1), Z31, Z22
 	VMOVUPS    Z22, 576(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xd4
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 640(R14)
 	VPERMW     (CX)(SI*2), Z31, Z16
 	VMOVUPS    Z16, 640(R15)
@@ -5644,8 +5872,112 @@ added:
 	ADDQ       $0x00000040, CX
 	ADDQ       $0x00000040, R13
 	ADDQ       $0x00000400, R14
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	JMP        multiplied
 
-packed:
+ending:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd4
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd4
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd4
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+
+multiplied:
+	MOVQ   blocks+48(FP), R11
+	CMPQ   R11, R8
+	JEQ    added
+	VADDPS 1024(R15), Z0, Z0
+	VADDPS 1088(R15), Z1, Z1
+	VADDPS 1152(R15), Z2, Z2
+	VADDPS 1216(R15), Z3, Z3
+	VADDPS 1280(R15), Z4, Z4
+	VADDPS 1344(R15), Z5, Z5
+	VADDPS 1408(R15), Z6, Z6
+	VADDPS 1472(R15), Z7, Z7
+	VADDPS 1536(R15), Z8, Z8
+	VADDPS 1600(R15), Z9, Z9
+	VADDPS 1664(R15), Z10, Z10
+	VADDPS 1728(R15), Z11, Z11
+	VADDPS 1792(R15), Z12, Z12
+	VADDPS 1856(R15), Z13, Z13
+	VADDPS 1920(R15), Z14, Z14
+	VADDPS 1984(R15), Z15, Z15
+
+added:
 	MOVQ    R9, R11
 	MOVQ    R10, R9
 	MOVQ    R15, R10
@@ -6420,122 +6752,58 @@ outs:
 	ADDQ       $0x00000800, R14
 
 block:
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x7b
-	BYTE      $0x49
-	BYTE      $0xc0
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0x8c
-	BYTE      $0xd1
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0x94
-	BYTE      $0xd1
-	BYTE      $0x00
-	BYTE      $0x04
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0x9c
-	BYTE      $0xd1
-	BYTE      $0x00
-	BYTE      $0x08
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0xa4
-	BYTE      $0x2c
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x5a
-	BYTE      $0x5c
-	BYTE      $0xc3
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0xac
-	BYTE      $0x2c
-	BYTE      $0x40
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x52
-	BYTE      $0x5c
-	BYTE      $0xc2
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7b
-	BYTE      $0x4b
-	BYTE      $0xb4
-	BYTE      $0x2c
-	BYTE      $0x80
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0x00
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x4a
-	BYTE      $0x5c
-	BYTE      $0xc1
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x5a
-	BYTE      $0x5c
-	BYTE      $0xc2
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x52
-	BYTE      $0x5c
-	BYTE      $0xc1
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x5a
-	BYTE      $0x5c
-	BYTE      $0xc1
-	BYTE      $0xc4
-	BYTE      $0xc2
-	BYTE      $0x7a
-	BYTE      $0x4b
-	BYTE      $0x84
-	BYTE      $0x11
-	BYTE      $0x00
-	BYTE      $0x0c
-	BYTE      $0x00
-	BYTE      $0x00
-	MOVQ      blocks+48(FP), R11
-	CMPQ      R11, R8
-	JEQ       added
-	VMOVDQA32 Z1, Z2
-	VMOVUPS   3072(R15), Z3
-	VPERMI2PS 3136(R15), Z3, Z2
-	VADDPS    Z2, Z0, Z0
-
-added:
 	CMPQ       R8, $0x02
-	JLE        packed
+	JLE        ending
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0x2c
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc3
 	PREFETCHT1 (R14)
 	PREFETCHT1 64(R14)
 	VMOVUPS    (AX), Z16
@@ -6578,6 +6846,21 @@ added:
 	VPSRLD     $0x10, Z22, Z26
 	VPTERNLOGD $0xf8, Z30, Z23, Z26
 	VMOVUPS    Z26, 2112(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0x2c
+	BYTE       $0x40
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x52
+	BYTE       $0x5c
+	BYTE       $0xc2
 	PREFETCHT1 256(R14)
 	PREFETCHT1 320(R14)
 	VMOVUPS    (AX)(SI*2), Z16
@@ -6641,6 +6924,21 @@ added:
 	VPSRLD     $0x10, Z16, Z20
 	VPTERNLOGD $0xf8, Z30, Z17, Z20
 	VMOVUPS    Z20, 2304(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0x2c
+	BYTE       $0x80
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 640(R14)
 	PREFETCHT1 704(R14)
 	VMOVUPS    (BX)(SI*1), Z22
@@ -6704,6 +7002,11 @@ added:
 	VPSRLD     $0x10, Z22, Z26
 	VPTERNLOGD $0xf8, Z30, Z23, Z26
 	VMOVUPS    Z26, 2496(R15)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc2
 	PREFETCHT1 1024(R14)
 	PREFETCHT1 1088(R14)
 	VMOVUPS    (CX), Z16
@@ -6746,6 +7049,11 @@ added:
 	VPSRLD     $0x10, Z22, Z26
 	VPTERNLOGD $0xf8, Z30, Z23, Z26
 	VMOVUPS    Z26, 2624(R15)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x52
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 1280(R14)
 	PREFETCHT1 1344(R14)
 	VMOVUPS    (CX)(SI*2), Z16
@@ -6809,6 +7117,11 @@ added:
 	VPSRLD     $0x10, Z16, Z20
 	VPTERNLOGD $0xf8, Z30, Z17, Z20
 	VMOVUPS    Z20, 2816(R15)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 1664(R14)
 	PREFETCHT1 1728(R14)
 	VMOVUPS    (R13)(SI*1), Z22
@@ -6877,8 +7190,135 @@ added:
 	ADDQ       $0x00000080, CX
 	ADDQ       $0x00000080, R13
 	ADDQ       $0x00000800, R14
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x11
+	BYTE       $0x00
+	BYTE       $0x0c
+	BYTE       $0x00
+	BYTE       $0x00
+	JMP        multiplied
 
-packed:
+ending:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x2c
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc3
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0x2c
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0x2c
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x11
+	BYTE $0x00
+	BYTE $0x0c
+	BYTE $0x00
+	BYTE $0x00
+
+multiplied:
+	MOVQ      blocks+48(FP), R11
+	CMPQ      R11, R8
+	JEQ       added
+	VMOVDQA32 Z1, Z2
+	VMOVUPS   3072(R15), Z3
+	VPERMI2PS 3136(R15), Z3, Z2
+	VADDPS    Z2, Z0, Z0
+
+added:
 	MOVQ      R9, R11
 	MOVQ      R10, R9
 	MOVQ      R15, R10
@@ -7640,134 +8080,58 @@ outs:
 	ADDQ       $0x00000800, R14
 
 block:
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x7b
-	BYTE   $0x49
-	BYTE   $0xc0
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x8c
-	BYTE   $0xd1
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x94
-	BYTE   $0xd1
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0x9c
-	BYTE   $0xd1
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xa4
-	BYTE   $0xd4
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc3
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xac
-	BYTE   $0xd4
-	BYTE   $0x00
-	BYTE   $0x04
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7b
-	BYTE   $0x4b
-	BYTE   $0xb4
-	BYTE   $0xd4
-	BYTE   $0x00
-	BYTE   $0x08
-	BYTE   $0x00
-	BYTE   $0x00
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x4a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc2
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x52
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x5a
-	BYTE   $0x5c
-	BYTE   $0xc1
-	BYTE   $0xc4
-	BYTE   $0xc2
-	BYTE   $0x7a
-	BYTE   $0x4b
-	BYTE   $0x84
-	BYTE   $0xd1
-	BYTE   $0x00
-	BYTE   $0x0c
-	BYTE   $0x00
-	BYTE   $0x00
-	MOVQ   blocks+48(FP), R11
-	CMPQ   R11, R8
-	JEQ    added
-	VADDPS 3072(R15), Z0, Z0
-	VADDPS 3136(R15), Z1, Z1
-	VADDPS 3200(R15), Z2, Z2
-	VADDPS 3264(R15), Z3, Z3
-	VADDPS 3328(R15), Z4, Z4
-	VADDPS 3392(R15), Z5, Z5
-	VADDPS 3456(R15), Z6, Z6
-	VADDPS 3520(R15), Z7, Z7
-	VADDPS 3584(R15), Z8, Z8
-	VADDPS 3648(R15), Z9, Z9
-	VADDPS 3712(R15), Z10, Z10
-	VADDPS 3776(R15), Z11, Z11
-	VADDPS 3840(R15), Z12, Z12
-	VADDPS 3904(R15), Z13, Z13
-	VADDPS 3968(R15), Z14, Z14
-	VADDPS 4032(R15), Z15, Z15
-
-added:
 	CMPQ       R8, $0x02
-	JLE        packed
+	JLE        ending
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xd4
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc3
 	PREFETCHT1 (R14)
 	PREFETCHT1 64(R14)
 	VMOVUPS    (AX), Z16
@@ -7810,6 +8174,21 @@ added:
 	VPSRLD     $0x10, Z22, Z26
 	VPTERNLOGD $0xf8, Z30, Z23, Z26
 	VMOVUPS    Z26, 2112(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xd4
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x52
+	BYTE       $0x5c
+	BYTE       $0xc2
 	PREFETCHT1 256(R14)
 	PREFETCHT1 320(R14)
 	VMOVUPS    (AX)(SI*2), Z16
@@ -7873,6 +8252,21 @@ added:
 	VPSRLD     $0x10, Z16, Z20
 	VPTERNLOGD $0xf8, Z30, Z17, Z20
 	VMOVUPS    Z20, 2304(R15)
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xd4
+	BYTE       $0x00
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 640(R14)
 	PREFETCHT1 704(R14)
 	VMOVUPS    (BX)(SI*1), Z22
@@ -7936,6 +8330,11 @@ added:
 	VPSRLD     $0x10, Z22, Z26
 	VPTERNLOGD $0xf8, Z30, Z23, Z26
 	VMOVUPS    Z26, 2496(R15)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc2
 	PREFETCHT1 1024(R14)
 	PREFETCHT1 1088(R14)
 	VMOVUPS    (CX), Z16
@@ -7978,6 +8377,11 @@ added:
 	VPSRLD     $0x10, Z22, Z26
 	VPTERNLOGD $0xf8, Z30, Z23, Z26
 	VMOVUPS    Z26, 2624(R15)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x52
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 1280(R14)
 	PREFETCHT1 1344(R14)
 	VMOVUPS    (CX)(SI*2), Z16
@@ -8041,6 +8445,11 @@ added:
 	VPSRLD     $0x10, Z16, Z20
 	VPTERNLOGD $0xf8, Z30, Z17, Z20
 	VMOVUPS    Z20, 2816(R15)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5a
+	BYTE       $0x5c
+	BYTE       $0xc1
 	PREFETCHT1 1664(R14)
 	PREFETCHT1 1728(R14)
 	VMOVUPS    (R13)(SI*1), Z22
@@ -8109,8 +8518,147 @@ added:
 	ADDQ       $0x00000080, CX
 	ADDQ       $0x00000080, R13
 	ADDQ       $0x00000800, R14
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xd1
+	BYTE       $0x00
+	BYTE       $0x0c
+	BYTE       $0x00
+	BYTE       $0x00
+	JMP        multiplied
 
-packed:
+ending:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xd4
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc3
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xd4
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xd4
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x52
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5a
+	BYTE $0x5c
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xd1
+	BYTE $0x00
+	BYTE $0x0c
+	BYTE $0x00
+	BYTE $0x00
+
+multiplied:
+	MOVQ   blocks+48(FP), R11
+	CMPQ   R11, R8
+	JEQ    added
+	VADDPS 3072(R15), Z0, Z0
+	VADDPS 3136(R15), Z1, Z1
+	VADDPS 3200(R15), Z2, Z2
+	VADDPS 3264(R15), Z3, Z3
+	VADDPS 3328(R15), Z4, Z4
+	VADDPS 3392(R15), Z5, Z5
+	VADDPS 3456(R15), Z6, Z6
+	VADDPS 3520(R15), Z7, Z7
+	VADDPS 3584(R15), Z8, Z8
+	VADDPS 3648(R15), Z9, Z9
+	VADDPS 3712(R15), Z10, Z10
+	VADDPS 3776(R15), Z11, Z11
+	VADDPS 3840(R15), Z12, Z12
+	VADDPS 3904(R15), Z13, Z13
+	VADDPS 3968(R15), Z14, Z14
+	VADDPS 4032(R15), Z15, Z15
+
+added:
 	MOVQ    R9, R11
 	MOVQ    R10, R9
 	MOVQ    R15, R10

@@ -145,8 +145,8 @@ func amxFused(f fused, single bool) {
 		}
 		return m
 	}
-	pack := func(slot reg.Register) {
-		for i := range 16 {
+	packRows := func(slot reg.Register, from, to int) {
+		for i := from; i < to; i++ {
 			t := [6]reg.VecPhysical(zmm[16+i%2*6:])
 			// The next group of outputs, a few lines at a time: a burst would
 			// hold up the loads of this one.
@@ -155,11 +155,14 @@ func amxFused(f fused, single bool) {
 			}
 			f.pack(rowAt(i), func(p int) Mem { return Mem{Base: slot, Disp: 1024*p + 64*i} }, table, mask, t)
 		}
-		for _, p := range bases {
-			ADDQ(U32(uint32(f.bytes)), p)
+		if to == 16 {
+			for _, p := range bases {
+				ADDQ(U32(uint32(f.bytes)), p)
+			}
+			ADDQ(U32(uint32(16*f.bytes)), ahead)
 		}
-		ADDQ(U32(uint32(16*f.bytes)), ahead)
 	}
+	pack := func(slot reg.Register) { packRows(slot, 0, 16) }
 	add := func(slot reg.Register) {
 		c := func(i int) Mem { return Mem{Base: slot, Disp: aBytes + 64*i} }
 		if single {
@@ -190,37 +193,44 @@ func amxFused(f fused, single bool) {
 	CMPQ(k, Imm(1))
 	JEQ(LabelRef("block"))
 	pack(next)
-	Label("block")
-	tileZero(0)
-	for p := range f.planes {
-		tileLoad(byte(1+p), Mem{Base: cur, Disp: 1024 * p, Index: stride, Scale: 8})
-	}
-	loaded := map[int]bool{}
-	for _, pair := range products[f.planes] {
-		if !loaded[pair[1]] {
-			loaded[pair[1]] = true
-			if single {
-				tileLoad(byte(4+pair[1]), Mem{Base: b, Disp: 64 * pair[1], Index: four, Scale: 1})
-			} else {
-				tileLoad(byte(4+pair[1]), Mem{Base: b, Disp: 1024 * pair[1], Index: stride, Scale: 8})
-			}
+	tiles := func(between func(i, n int)) {
+		tileZero(0)
+		for p := range f.planes {
+			tileLoad(byte(1+p), Mem{Base: cur, Disp: 1024 * p, Index: stride, Scale: 8})
 		}
-		tileDot(0, byte(1+pair[0]), byte(4+pair[1]))
+		loaded := map[int]bool{}
+		for i, pair := range products[f.planes] {
+			if !loaded[pair[1]] {
+				loaded[pair[1]] = true
+				if single {
+					tileLoad(byte(4+pair[1]), Mem{Base: b, Disp: 64 * pair[1], Index: four, Scale: 1})
+				} else {
+					tileLoad(byte(4+pair[1]), Mem{Base: b, Disp: 1024 * pair[1], Index: stride, Scale: 8})
+				}
+			}
+			tileDot(0, byte(1+pair[0]), byte(4+pair[1]))
+			between(i, len(products[f.planes]))
+		}
+		if single {
+			tileStore(Mem{Base: cur, Disp: aBytes, Index: stride, Scale: 1}, 0)
+		} else {
+			tileStore(Mem{Base: cur, Disp: aBytes, Index: stride, Scale: 8}, 0)
+		}
 	}
-	if single {
-		tileStore(Mem{Base: cur, Disp: aBytes, Index: stride, Scale: 1}, 0)
-	} else {
-		tileStore(Mem{Base: cur, Disp: aBytes, Index: stride, Scale: 8}, 0)
-	}
+	Label("block")
+	CMPQ(k, Imm(2))
+	JLE(LabelRef("ending"))
+	// Packing goes between the tile unit's products, to keep both at work.
+	tiles(func(i, n int) { packRows(last, 16*i/n, 16*(i+1)/n) })
+	JMP(LabelRef("multiplied"))
+	Label("ending")
+	tiles(func(int, int) {})
+	Label("multiplied")
 	Load(Param("blocks"), tmp)
 	CMPQ(tmp, k)
 	JEQ(LabelRef("added"))
 	add(last)
 	Label("added")
-	CMPQ(k, Imm(2))
-	JLE(LabelRef("packed"))
-	pack(last)
-	Label("packed")
 	MOVQ(cur, tmp)
 	MOVQ(next, cur)
 	MOVQ(last, next)

@@ -21,13 +21,14 @@ import "unsafe"
 // tileFormat is how a weight format is multiplied: as planes, or as integers
 // (see int_amd64.go).
 type tileFormat struct {
-	planes int // of a weight; 0: integers
-	mul    func(acc *float32, a, b *byte, d, m, s *float32, sums, groups, outs, blocks, bStride, sStride, first int)
-	pack   func(dst, src *byte, d, m *float32, n int)
-	one    fewKernel // for one row; nil: none
-	few    fewKernel // for at most 16
-	oneInt intKernel // for one row
-	fewInt intKernel // for at most 16
+	planes  int // of a weight; 0: integers
+	mul     func(acc *float32, a, b *byte, d, m, s *float32, sums, groups, outs, blocks, bStride, sStride, first int)
+	pack    func(dst, src *byte, d, m *float32, n int)
+	packInt func(dst, src *byte, rowBytes int, d, m *float32, rows, n int)
+	one     fewKernel // for one row; nil: none
+	few     fewKernel // for at most 16
+	oneInt  intKernel // for one row
+	fewInt  intKernel // for at most 16
 }
 
 type fewKernel = func(acc *float32, src *byte, rowBytes int, b *byte, scratch *float32, outs, blocks int)
@@ -36,11 +37,11 @@ var tileFormats = [len(layouts)]tileFormat{
 	F32:  {planes: 3, mul: amxMul3, pack: amxPackF32, one: amxOneF32, few: amxFewF32},
 	F16:  {planes: 2, mul: amxMul2, pack: amxPackF16, one: amxOneF16, few: amxFewF16},
 	BF16: {planes: 1, mul: amxMul1, pack: amxPackBF16, one: amxOneBF16, few: amxFewBF16},
-	Q8_0: {mul: amxMulInt, pack: amxPackIntQ8_0, oneInt: amxOneIntQ8_0, fewInt: amxFewIntQ8_0},
-	Q4_0: {mul: amxMulInt, pack: amxPackIntQ4_0, oneInt: amxOneIntQ4_0, fewInt: amxFewIntQ4_0},
-	Q4_1: {mul: amxMulIntAffine, pack: amxPackIntQ4_1, oneInt: amxOneIntQ4_1, fewInt: amxFewIntQ4_1},
-	Q4_K: {mul: amxMulIntAffine, pack: amxPackIntQ4_K},
-	Q5_K: {mul: amxMulIntAffine, pack: amxPackIntQ5_K},
+	Q8_0: {mul: amxMulInt, packInt: amxPackIntQ8_0, oneInt: amxOneIntQ8_0, fewInt: amxFewIntQ8_0},
+	Q4_0: {mul: amxMulInt, packInt: amxPackIntQ4_0, oneInt: amxOneIntQ4_0, fewInt: amxFewIntQ4_0},
+	Q4_1: {mul: amxMulIntAffine, packInt: amxPackIntQ4_1, oneInt: amxOneIntQ4_1, fewInt: amxFewIntQ4_1},
+	Q4_K: {mul: amxMulIntAffine, packInt: amxPackIntQ4_K},
+	Q5_K: {mul: amxMulIntAffine, packInt: amxPackIntQ5_K},
 	Q6_K: {planes: 2, mul: amxMul2Scaled, pack: amxPackQ6_K},
 }
 
@@ -65,14 +66,6 @@ const (
 	tileCols  = 32
 	tileWords = 256 // 32-bit words in a tile
 )
-
-// aRow is the words of one output in a tile.
-func (f *tileFormat) aRow() int {
-	if f.planes == 0 {
-		return tileRows / 2
-	}
-	return tileRows
-}
 
 // useTiles decides by the whole weight, never by the rows at hand.
 func useTiles(w Weight) bool {
@@ -158,10 +151,9 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight, whole Weight) {
 			n := min(tileOuts, groupsOf(end-o))
 			for k := 0; k < blocks; k += chunk {
 				kn := min(chunk, blocks-k)
-				for i := range min(n*tileRows, end-o) {
-					block := (o-top)/tileRows*blocks + n*k + i/tileRows*kn
-					f.packRow(w, a[block*aWords+i%tileRows*f.aRow():], weight, o+i, k, kn,
-						d[block*tileRows+i%tileRows:], m[block*tileRows+i%tileRows:])
+				for i := range n {
+					block := (o-top)/tileRows*blocks + n*k + i*kn
+					f.packGroup(a[block*aWords:], weight, o+i*tileRows, min(tileRows, end-o-i*tileRows), k, kn, d[block*tileRows:], m[block*tileRows:])
 				}
 			}
 		}
@@ -256,37 +248,45 @@ func tileShape(planes, groups, blocks int) (chunk, band int) {
 	return min(blocks, max(4, 9/planes)), max(1, 768/(blocks*planes*tileOuts)) * tileOuts
 }
 
-// packRow packs blocks [k, k+n) of a row of weights.
-func (f *tileFormat) packRow(w *Worker, dst []float32, weight Weight, row, k, n int, d, m []float32) {
-	src := weight.Row(row)
-	cols := min(n*tileCols, weight.Cols-k*tileCols)
-	switch weight.Format {
-	case Q4_K, Q5_K, Q6_K:
-		src = src[weight.Format.RowBytes(k*tileCols):]
-		f.pack(bytePtr(&dst[0]), &src[0], nil, nil, n/8)
-		if weight.Format == Q6_K {
-			for i := range n {
-				d[i*tileRows] = half(src[weight.Format.RowBytes(i/8*256)+208:])
-			}
-			return
-		}
-		var scales [16][2]float32
-		for i := 0; i < n; i += 8 {
-			scaleBlock(&scales, weight.Format, src[weight.Format.RowBytes(i*tileCols):])
-			for j := range 8 {
-				d[(i+j)*tileRows], m[(i+j)*tileRows] = scales[j][0], -scales[j][1]
-			}
-		}
-		return
+// packGroup packs blocks [k, k+n) of rows [row, row+rows), at most 16.
+func (f *tileFormat) packGroup(dst []float32, weight Weight, row, rows, k, n int, d, m []float32) {
+	rowBytes := weight.Format.RowBytes(weight.Cols)
+	src := weight.Data[row*rowBytes+weight.Format.RowBytes(k*tileCols):]
+	blocks := n * tileCols / max(weight.Format.BlockLen(), tileCols)
+	if f.planes == 0 {
+		f.packInt(bytePtr(&dst[0]), &src[0], rowBytes, &d[0], &m[0], rows, blocks)
 	}
-	at := src[weight.Format.RowBytes(k*tileCols):]
+	for i := range rows {
+		at := src[i*rowBytes:]
+		switch weight.Format {
+		case Q6_K:
+			f.pack(bytePtr(&dst[i*tileRows]), &at[0], nil, nil, blocks)
+			for j := range n {
+				d[j*tileRows+i] = half(at[weight.Format.RowBytes(j/8*256)+208:])
+			}
+		case Q4_K, Q5_K:
+			var scales [16][2]float32
+			for j := 0; j < n; j += 8 {
+				scaleBlock(&scales, weight.Format, at[weight.Format.RowBytes(j*tileCols):])
+				for l := range 8 {
+					d[(j+l)*tileRows+i], m[(j+l)*tileRows+i] = scales[l][0], -scales[l][1]
+				}
+			}
+		case F32, F16, BF16:
+			f.packFloats(dst[i*tileRows:], weight.Format, at, min(n*tileCols, weight.Cols-k*tileCols), n)
+		}
+	}
+}
+
+// packFloats packs n blocks of a row of cols values, the last perhaps in part.
+func (f *tileFormat) packFloats(dst []float32, format Format, at []byte, cols, n int) {
 	whole := cols / tileCols
 	if whole > 0 {
-		f.pack(bytePtr(&dst[0]), &at[0], &d[0], &m[0], whole)
+		f.pack(bytePtr(&dst[0]), &at[0], nil, nil, whole)
 	}
 	if whole < n {
 		var tail [4 * tileCols]byte
-		copy(tail[:], at[weight.Format.RowBytes(whole*tileCols):])
+		copy(tail[:], at[format.RowBytes(whole*tileCols):format.RowBytes(cols)])
 		f.pack(bytePtr(&dst[whole*f.planes*tileWords]), &tail[0], nil, nil, 1)
 	}
 }

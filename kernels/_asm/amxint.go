@@ -31,28 +31,12 @@ func amxInt() {
 	}
 }
 
-// digits turns 32 values in two registers, which it spoils, into their digits,
-// 32 bytes each, low first, and returns the shared factor, the sum of the
-// values over it, and where they are not finite a NaN for the factor.
-func digits(lo, hi vec) (bytes [3]vec, factor, sum vec) {
-	a, b, top, t := ZMM(), ZMM(), ZMM(), ZMM()
-	VPANDD(integers(0x7fffffff), lo, a)
-	VPANDD(integers(0x7fffffff), hi, b)
-	VPMAXUD(a, b, top)
-	reduce := func(v vec, f func(x, y, d vec)) {
-		VSHUFF64X2(Imm(0x4e), v, v, t)
-		f(t, v, v)
-		VSHUFF64X2(Imm(0xb1), v, v, t)
-		f(t, v, v)
-		VPSHUFD(Imm(0x4e), v, t)
-		f(t, v, v)
-		VPSHUFD(Imm(0xb1), v, t)
-		f(t, v, v)
-	}
-	reduce(top, func(x, y, d vec) { VPMAXUD(x, y, d) })
-	// The exponent that makes the largest at most 127·(65536+256+1).
-	e, inverse := ZMM(), ZMM()
-	factor = ZMM()
+// factors returns the power of two that rows share, from the bits of their
+// largest magnitudes, and its inverse: the largest becomes at most
+// 127·(65536+256+1). Where a magnitude is not finite the factor is NaN.
+func factors(top vec) (factor, inverse vec) {
+	e := ZMM()
+	factor, inverse = ZMM(), ZMM()
 	VPADDD(integers(0x010101), top, e)
 	VPSRLD(Imm(23), e, e)
 	VPMAXUD(integers(23), e, e)
@@ -61,20 +45,16 @@ func digits(lo, hi vec) (bytes [3]vec, factor, sum vec) {
 	VMOVDQU32(integers(276), inverse)
 	VPSUBD(e, inverse, inverse)
 	VPSLLD(Imm(23), inverse, inverse)
-	k := K()
+	k, nan := K(), ZMM()
 	VPCMPUD(Imm(5), integers(0x7f800000), top, k)
-	nan := ZMM()
 	VMOVDQU32(integers(0x7fc00000), nan)
 	VMOVDQA32(nan, k, factor)
-	VMULPS(inverse, lo, lo)
-	VMULPS(inverse, hi, hi)
-	VCVTPS2DQ(lo, lo)
-	VCVTPS2DQ(hi, hi)
-	sum = ZMM()
-	VPADDD(lo, hi, sum)
-	reduce(sum, func(x, y, d vec) { VPADDD(x, y, d) })
-	VCVTDQ2PS(sum, sum)
-	VMULPS(factor, sum, sum)
+	return factor, inverse
+}
+
+// digits turns 32 integers in two registers, which it spoils, into their
+// signed digits, 32 bytes each, low first.
+func digits(lo, hi vec) (bytes [3]vec) {
 	for i := range bytes {
 		bytes[i] = YMM()
 		x, y := XMM(), XMM()
@@ -88,7 +68,20 @@ func digits(lo, hi vec) (bytes [3]vec, factor, sum vec) {
 			}
 		}
 	}
-	return bytes, factor, sum
+	return bytes
+}
+
+// fold16 leaves in every lane of v what f makes of all.
+func fold16(v vec, f func(a, b, d vec)) {
+	t := ZMM()
+	VSHUFF64X2(Imm(0x4e), v, v, t)
+	f(t, v, v)
+	VSHUFF64X2(Imm(0xb1), v, v, t)
+	f(t, v, v)
+	VPSHUFD(Imm(0x4e), v, t)
+	f(t, v, v)
+	VPSHUFD(Imm(0xb1), v, t)
+	f(t, v, v)
 }
 
 // partMasks returns masks of the columns left of 32, in two halves.
@@ -112,7 +105,7 @@ func amxPackDigits() {
 	Doc("dst[cols/32][3 digits, high first][8][16 rows][4] = x in digits, s[cols/32][16 rows] their factors;",
 		"at s + sums bytes, the rows' sums over 32 columns. Missing rows and columns are 0.")
 	Pragma("noescape")
-	local := AllocLocal(1536 + 64)
+	local := AllocLocal(1536 + 1024 + 64 + 64)
 	dst, s, sums := pointer("dst"), pointer("s"), pointer("sums")
 	x, xs, cols := pointer("x"), pointer("xStride"), pointer("cols")
 	c := GP64()
@@ -121,34 +114,79 @@ func amxPackDigits() {
 	ANDQ(I8(-64), c)
 	zero := ZMM()
 	VPXORD(zero, zero, zero)
-	for i := range 24 {
+	for i := range 41 {
 		VMOVUPS(zero, Mem{Base: c, Disp: 64 * i})
 	}
 	Label("block")
-	VPXORD(zero, zero, zero)
-	VMOVUPS(zero, Mem{Base: s})
-	VMOVUPS(zero, Mem{Base: s, Index: sums, Scale: 1})
 	k0, k1 := partMasks(cols)
-	p, q, r, n := GP64(), GP64(), GP64(), GP64()
-	MOVQ(x, p)
-	MOVQ(c, q)
-	MOVQ(s, r)
-	Load(Param("rows"), n)
-	Label("row")
-	lo, hi := ZMM(), ZMM()
-	VMOVUPS_Z(Mem{Base: p}, k0, lo)
-	VMOVUPS_Z(Mem{Base: p, Disp: 64}, k1, hi)
-	d, factor, sum := digits(lo, hi)
-	for i, v := range d {
-		VMOVDQU(v, Mem{Base: q, Disp: 512 * (2 - i)})
+	p, q, n := GP64(), GP64(), GP64()
+	rowsOf := func(name string, body func(lo, hi vec)) {
+		MOVQ(x, p)
+		MOVQ(c, q)
+		Load(Param("rows"), n)
+		Label(name)
+		lo, hi := ZMM(), ZMM()
+		VMOVUPS_Z(Mem{Base: p}, k0, lo)
+		VMOVUPS_Z(Mem{Base: p, Disp: 64}, k1, hi)
+		body(lo, hi)
+		ADDQ(xs, p)
+		DECQ(n)
+		JNE(LabelRef(name))
 	}
-	VMOVSS(factor.AsX(), Mem{Base: r})
-	VMOVSS(sum.AsX(), Mem{Base: r, Index: sums, Scale: 1})
-	ADDQ(xs, p)
-	ADDQ(Imm(32), q)
-	ADDQ(Imm(4), r)
-	DECQ(n)
-	JNE(LabelRef("row"))
+	// The largest magnitude of each row, by the transpose of sixteen of them.
+	rowsOf("largest", func(lo, hi vec) {
+		VPANDD(integers(0x7fffffff), lo, lo)
+		VPANDD(integers(0x7fffffff), hi, hi)
+		VPMAXUD(lo, hi, hi)
+		VMOVDQU32(hi, Mem{Base: q, Disp: 1536})
+		ADDQ(Imm(64), q)
+	})
+	across := func(f func(a, b, d vec)) vec {
+		all := ZMM()
+		for quad := range 4 {
+			v := transposeQuadAt(c, 1536, 64, quad)
+			f(v[1], v[0], v[0])
+			f(v[3], v[2], v[2])
+			f(v[2], v[0], v[0])
+			if quad == 0 {
+				VMOVDQA32(v[0], all)
+			} else {
+				f(v[0], all, all)
+			}
+		}
+		return all
+	}
+	factor, inverse := factors(across(func(a, b, d vec) { VPMAXUD(a, b, d) }))
+	VMOVUPS(factor, Mem{Base: s})
+	VMOVUPS(inverse, Mem{Base: c, Disp: 2560})
+	r := GP64()
+	LEAQ(Mem{Base: c, Disp: 2560}, r)
+	rowsOf("row", func(lo, hi vec) {
+		by := ZMM()
+		VBROADCASTSS(Mem{Base: r}, by)
+		VMULPS(by, lo, lo)
+		VMULPS(by, hi, hi)
+		VCVTPS2DQ(lo, lo)
+		VCVTPS2DQ(hi, hi)
+		sum := ZMM()
+		VPADDD(lo, hi, sum)
+		// Over the row's largest magnitudes, which are done with: 64 bytes a
+		// row, of which the digits take 32.
+		t := GP64()
+		LEAQ(Mem{Base: q, Index: q, Scale: 1}, t)
+		SUBQ(c, t)
+		VMOVDQU32(sum, Mem{Base: t, Disp: 1536})
+		for i, v := range digits(lo, hi) {
+			VMOVDQU(v, Mem{Base: q, Disp: 512 * (2 - i)})
+		}
+		ADDQ(Imm(32), q)
+		ADDQ(Imm(4), r)
+	})
+	total := across(func(a, b, d vec) { VPADDD(a, b, d) })
+	VCVTDQ2PS(total, total)
+	VMOVUPS(Mem{Base: s}, factor)
+	VMULPS(factor, total, total)
+	VMOVUPS(total, Mem{Base: s, Index: sums, Scale: 1})
 	for digit := range 3 {
 		for quad := range 2 {
 			for i, v := range transposeQuadAt(c, 512*digit, 32, quad) {
@@ -179,8 +217,22 @@ func amxPackRowDigits() {
 	lo, hi := ZMM(), ZMM()
 	VMOVUPS_Z(Mem{Base: x}, k0, lo)
 	VMOVUPS_Z(Mem{Base: x, Disp: 64}, k1, hi)
-	d, factor, sum := digits(lo, hi)
-	for i, v := range d {
+	a, top := ZMM(), ZMM()
+	VPANDD(integers(0x7fffffff), lo, a)
+	VPANDD(integers(0x7fffffff), hi, top)
+	VPMAXUD(a, top, top)
+	fold16(top, func(a, b, d vec) { VPMAXUD(a, b, d) })
+	factor, inverse := factors(top)
+	VMULPS(inverse, lo, lo)
+	VMULPS(inverse, hi, hi)
+	VCVTPS2DQ(lo, lo)
+	VCVTPS2DQ(hi, hi)
+	sum := ZMM()
+	VPADDD(lo, hi, sum)
+	fold16(sum, func(a, b, d vec) { VPADDD(a, b, d) })
+	VCVTDQ2PS(sum, sum)
+	VMULPS(factor, sum, sum)
+	for i, v := range digits(lo, hi) {
 		all := K()
 		KXNORW(all, all, all)
 		VPSCATTERDD(v, all, Mem{Base: dst, Index: index, Scale: 1, Disp: 4 * (2 - i)})
@@ -199,9 +251,28 @@ func amxPackRowDigits() {
 // amxPackInts generates the packing of weights' codes as int8.
 func amxPackInts() {
 	row := func(name, doc string) {
-		TEXT("amxPackInt"+name, NOSPLIT, "func(dst, src *byte, d, m *float32, n int)")
+		TEXT("amxPackInt"+name, NOSPLIT, "func(dst, src *byte, rowBytes int, d, m *float32, rows, n int)")
 		Doc(doc)
 		Pragma("noescape")
+	}
+	// eachRow runs body for the rows of a group, with the addresses of a row.
+	eachRow := func(body func(dst, src, d, m reg.Register)) {
+		to, from, rows := pointer("dst"), pointer("src"), pointer("rows")
+		rowBytes, scales, minima := pointer("rowBytes"), pointer("d"), pointer("m")
+		Label("row")
+		dst, src, d, m := GP64(), GP64(), GP64(), GP64()
+		MOVQ(to, dst)
+		MOVQ(from, src)
+		MOVQ(scales, d)
+		MOVQ(minima, m)
+		body(dst, src, d, m)
+		ADDQ(Imm(32), to)
+		ADDQ(rowBytes, from)
+		ADDQ(Imm(4), scales)
+		ADDQ(Imm(4), minima)
+		DECQ(rows)
+		JNE(LabelRef("row"))
+		end()
 	}
 	halfTo := func(src, dst Mem) {
 		g, x := GP32(), XMM()
@@ -211,40 +282,41 @@ func amxPackInts() {
 		VMOVSS(x, dst)
 	}
 	for _, f := range intFormats() {
-		row(f.name, "dst = the codes, d and m = the scales and minima of n blocks of a row of "+f.name+", 512 and 64 bytes apart.")
-		dst, src, d, n := pointer("dst"), pointer("src"), pointer("d"), pointer("n")
-		m := pointer("m")
+		row(f.name, "dst = the codes, d and m = the scales and minima of rows of "+f.name+"; n blocks, 512 and 64 bytes apart, rows 32 and 4.")
 		consts := f.constants()
-		Label("loop")
-		halfTo(Mem{Base: src}, Mem{Base: d})
-		if f.affine {
-			halfTo(Mem{Base: src, Disp: 2}, Mem{Base: m})
-			ADDQ(Imm(64), m)
-		}
-		VMOVDQU(f.codes(Mem{Base: src, Disp: f.head}, consts), Mem{Base: dst})
-		ADDQ(U32(512), dst)
-		ADDQ(Imm(uint64(f.bytes)), src)
-		ADDQ(Imm(64), d)
-		DECQ(n)
-		JNE(LabelRef("loop"))
-		end()
+		eachRow(func(dst, src, d, m reg.Register) {
+			n := pointer("n")
+			Label("loop")
+			halfTo(Mem{Base: src}, Mem{Base: d})
+			if f.affine {
+				halfTo(Mem{Base: src, Disp: 2}, Mem{Base: m})
+				ADDQ(Imm(64), m)
+			}
+			VMOVDQU(f.codes(Mem{Base: src, Disp: f.head}, consts), Mem{Base: dst})
+			ADDQ(U32(512), dst)
+			ADDQ(Imm(uint64(f.bytes)), src)
+			ADDQ(Imm(64), d)
+			DECQ(n)
+			JNE(LabelRef("loop"))
+		})
 	}
 	for _, q := range kQuants[:2] {
-		row(q.name, "dst = the codes of n blocks of 256 of a row of "+q.name+", 512 bytes for 32; the caller sets d and m.")
-		dst, src, n := pointer("dst"), pointer("src"), pointer("n")
-		Label("loop")
-		for j := range 8 {
-			for i := 0; i < 32; i += 16 {
-				x := XMM()
-				VPMOVDB(q.codes(avx512, src, j, i), x)
-				VMOVDQU(x, Mem{Base: dst, Disp: 512*j + i})
+		row(q.name, "dst = the codes of n blocks of 256 of rows of "+q.name+", 512 bytes for 32; the caller sets d and m.")
+		eachRow(func(dst, src, _, _ reg.Register) {
+			n := pointer("n")
+			Label("loop")
+			for j := range 8 {
+				for i := 0; i < 32; i += 16 {
+					x := XMM()
+					VPMOVDB(q.codes(avx512, src, j, i), x)
+					VMOVDQU(x, Mem{Base: dst, Disp: 512*j + i})
+				}
 			}
-		}
-		ADDQ(U32(4096), dst)
-		ADDQ(U32(uint32(q.bytes)), src)
-		DECQ(n)
-		JNE(LabelRef("loop"))
-		end()
+			ADDQ(U32(4096), dst)
+			ADDQ(U32(uint32(q.bytes)), src)
+			DECQ(n)
+			JNE(LabelRef("loop"))
+		})
 	}
 }
 

@@ -99,16 +99,11 @@ func (d *inputFactor) Input(_ *kernels.Worker, _ *models.Linear, x, changed kern
 	}
 }
 
-// replacement is a linear with a weight of its own.
+// replacement is a linear with a weight of its own: y is the product with that
+// when Apply is called.
 type replacement struct{ *linear }
 
 var _ models.Replacement = (*replacement)(nil)
 
 // Replaces implements models.Replacement.
 func (d *replacement) Replaces() kernels.Weight { return d.weight.Weight }
-
-// Apply implements models.LinearDelta.
-func (d *replacement) Apply(w *kernels.Worker, l *models.Linear, x, y kernels.Matrix) {
-	w.MatMul(y, x, d.weight.Weight)
-	d.linear.Apply(w, l, x, y)
-}

@@ -33,8 +33,8 @@ type InputDelta interface {
 }
 
 // Replacement is a LinearDelta with a weight of its own in W's place
-// (modules_to_save). Apply does all the work: W is not applied to its rows,
-// and y is uninitialised.
+// (modules_to_save): Apply sees the product with that one. Where it records, y
+// is uninitialised.
 type Replacement interface {
 	LinearDelta
 	Replaces() kernels.Weight

@@ -92,16 +92,22 @@ func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
 	p.Free(given...)
 }
 
-// product sets y = x·Wᵀ on the rows that no adapter computes by itself.
+// product sets y = x·Wᵀ, W being an adapter's own where it brings one. A
+// replacement that is recorded computes its rows by itself.
 func (l *Linear) product(p *Pass, segments []Segment, x, y kernels.Matrix) {
 	start := 0
 	for _, s := range segments {
-		if _, ok := delta(s, l.Site).(Replacement); ok {
-			if s.Start > start {
-				p.Pool.MatMul(y.Span(start, s.Start), x.Span(start, s.Start), l.W)
-			}
-			start = s.End
+		own, ok := delta(s, l.Site).(Replacement)
+		if !ok {
+			continue
 		}
+		if s.Start > start {
+			p.Pool.MatMul(y.Span(start, s.Start), x.Span(start, s.Start), l.W)
+		}
+		if !p.recording {
+			p.Pool.MatMul(y.Span(s.Start, s.End), x.Span(s.Start, s.End), own.Replaces())
+		}
+		start = s.End
 	}
 	if start < x.Rows {
 		p.Pool.MatMul(y.Span(start, x.Rows), x.Span(start, x.Rows), l.W)

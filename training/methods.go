@@ -152,7 +152,14 @@ func loraValues(m models.Model, c *Config) map[string]any {
 	values := map[string]any{
 		"peft_type": "LORA", "r": r, "lora_alpha": alpha, "lora_dropout": c.Dropout, "bias": c.Bias,
 		"use_rslora": c.RSLoRA, "use_dora": c.DoRA, "init_lora_weights": start, "fan_in_fan_out": turned(m),
-		"rank_pattern": c.RankPattern, "alpha_pattern": c.AlphaPattern,
+	}
+	// PEFT wants dictionaries, empty ones too.
+	values["rank_pattern"], values["alpha_pattern"] = map[string]int{}, map[string]float64{}
+	if c.RankPattern != nil {
+		values["rank_pattern"] = c.RankPattern
+	}
+	if c.AlphaPattern != nil {
+		values["alpha_pattern"] = c.AlphaPattern
 	}
 	if len(c.Layers) > 0 {
 		values["layers_to_transform"] = c.Layers

@@ -139,7 +139,7 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	if err := s.catalogue.Remove(name); err != nil {
 		return s.adapterFault(name, err)
 	}
-	if folder := folderOf(entry); s.config.Adapters != "" && filepath.Dir(folder) == filepath.Clean(s.config.Adapters) {
+	if folder, err := filepath.Abs(folderOf(entry)); err == nil && isFolderPath(entry.URI) && filepath.Dir(folder) == s.config.Adapters {
 		if err := discard(folder); err != nil {
 			return fmt.Errorf("adapter %q is forgotten, but its files cannot be removed: %w", name, err)
 		}

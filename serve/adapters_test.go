@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,8 +22,8 @@ func TestAdapters(t *testing.T) {
 
 // The texts are vLLM's.
 func TestLoadAndUnload(t *testing.T) {
-	s := newSite(t, nil)
 	dir := t.TempDir()
+	s := newSite(t, func(c *Config, _ *Parts) { c.AllowPaths = []string{dir} })
 	got := s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","lora_path":"`+dir+`"}`)
 	require.Equal(t, 200, got.status, got.body)
 	require.Equal(t, "Success: LoRA adapter 'new' added successfully.", got.body)
@@ -31,7 +33,7 @@ func TestLoadAndUnload(t *testing.T) {
 	require.Equal(t, 400, s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","lora_path":"`+dir+`"}`).status)
 	require.Equal(t, 200, s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","lora_path":"`+dir+`","load_inplace":true}`).status)
 
-	got = s.post(t, "/v1/load_lora_adapter", `{"lora_name":"lost","lora_path":"/no/such/folder"}`)
+	got = s.post(t, "/v1/load_lora_adapter", `{"lora_name":"lost","lora_path":"`+dir+`/no/such/folder"}`)
 	require.Equal(t, 404, got.status)
 	require.Contains(t, got.body, `"type":"NotFoundError"`)
 	got = s.post(t, "/v1/load_lora_adapter", `{"lora_name":"broken-too","lora_path":"`+dir+`"}`)
@@ -56,5 +58,28 @@ func TestConfigReportsEveryFault(t *testing.T) {
 	err := Config{BodyLimit: -1, Parallel: -1, APIKeys: []string{"short"}, Adapters: "/no/such"}.Validate()
 	for _, want := range []string{"BodyLimit is -1", "Parallel is -1", "Name is empty", "APIKeys[0]", "Adapters: "} {
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// A request reads what is below the adapters' folder or an allowed one, and is
+// told nothing of the rest of the disk.
+func TestPathsThatMayBeLoaded(t *testing.T) {
+	root, other, outside := t.TempDir(), t.TempDir(), t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "a", "b"), 0o755))
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(root, link))
+	s := newSite(t, func(c *Config, _ *Parts) { c.Adapters, c.AllowPaths = root, []string{other} })
+	for path, ok := range map[string]bool{
+		root + "/a": true, root + "/a/b/../b": true, "file://" + root + "/a": true, other: true, link + "/a": true, "hf://owner/name": true,
+		outside: false, root + "/../x": false, root + "/a/../../x": false, "file://" + outside: false, "file://host/x": false, "/etc": false, "a": false,
+		root + "x": false, outside + "/no/such": false,
+	} {
+		got := s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","load_inplace":true,"lora_path":"`+path+`"}`)
+		if ok {
+			require.Equal(t, 200, got.status, "%s: %s", path, got.body)
+		} else {
+			require.Equal(t, 400, got.status, "%s: %s", path, got.body)
+			require.Contains(t, got.body, `"param":"lora_path"`)
+		}
 	}
 }

@@ -15,8 +15,9 @@ type Config struct {
 	Source  string // where the base comes from
 	Version string // of the server
 
-	Adapters string // the folder that uploads are kept in; none
-	ReadOnly bool   // refuse changes of adapters
+	Adapters   string   // the folder that uploads are kept in; none
+	AllowPaths []string // folders beside it that requests may load adapters from
+	ReadOnly   bool     // refuse changes of adapters
 
 	APIKeys     []string // one of them opens the API; none: it is open
 	BodyLimit   int      // bytes of a JSON body; 8 MiB
@@ -47,12 +48,18 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("field APIKeys[%d] is shorter than 8 characters", i))
 		}
 	}
-	if c.Adapters != "" {
-		if stat, err := os.Stat(c.Adapters); err != nil {
-			faults = append(faults, fmt.Errorf("field Adapters: %w", err))
+	folder := func(name, path string) {
+		if stat, err := os.Stat(path); err != nil {
+			faults = append(faults, fmt.Errorf("field %s: %w", name, err))
 		} else if !stat.IsDir() {
-			faults = append(faults, fmt.Errorf("field Adapters: %s is not a folder", c.Adapters))
+			faults = append(faults, fmt.Errorf("field %s: %s is not a folder", name, path))
 		}
+	}
+	if c.Adapters != "" {
+		folder("Adapters", c.Adapters)
+	}
+	for i, path := range c.AllowPaths {
+		folder(fmt.Sprintf("AllowPaths[%d]", i), path)
 	}
 	return errors.Join(faults...)
 }

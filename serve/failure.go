@@ -8,6 +8,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -82,6 +83,12 @@ func failureOf(err error) *failure {
 	case errors.Is(err, runtime.ErrAdapterBudget):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "adapter_budget", retry: 5,
 			message: err.Error() + ": try again later, or start the server with a larger --adapter-budget"}
+	case errors.Is(err, hub.ErrNotFound), errors.Is(err, hub.ErrOffline):
+		return notFound("adapter_not_found", "", "%s", err)
+	case errors.Is(err, hub.ErrUnauthorized):
+		return &failure{status: http.StatusForbidden, kind: "permission_error", code: "hub_refused", message: err.Error()}
+	case errors.Is(err, hub.ErrUnreachable):
+		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "hub_unreachable", retry: 5, message: err.Error()}
 	case isBrokenAdapter(err):
 		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused", message: err.Error()}
 	case errors.Is(err, errDrainDeadline):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -66,6 +67,10 @@ func New(parts Parts, config Config) (*Server, error) {
 		started: time.Now(), requests: newRequests(), templates: newTemplates(),
 	}
 	if config.Adapters != "" {
+		var err error
+		if s.config.Adapters, err = filepath.Abs(config.Adapters); err != nil {
+			return nil, err
+		}
 		if err := sweep(config.Adapters); err != nil {
 			return nil, fmt.Errorf("what an earlier upload left in %s cannot be removed: %w", config.Adapters, err)
 		}

@@ -51,22 +51,29 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	if known && !or(body.InPlace, false) {
 		return invalid("lora_name", "The lora adapter '%s' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.", body.Name)
 	}
-	if err := s.tryAdapter(ctx, body.Name, body.Path); err != nil {
-		if errors.Is(err, runtime.ErrAdapterSource) || errors.Is(err, os.ErrNotExist) {
-			return notFound("", "lora_path", "No adapter found for '%s': %s", body.Name, err)
-		}
+	path, err := s.loadable(body.Path)
+	if err != nil {
 		return err
 	}
-	if err := s.catalogue.Replace(body.Name, body.Path); err != nil {
+	err = s.tryAdapter(ctx, body.Name, path)
+	if err == nil {
+		err = s.catalogue.Replace(body.Name, path)
+	}
+	if errors.Is(err, runtime.ErrAdapterSource) || errors.Is(err, os.ErrNotExist) {
+		return notFound("", "lora_path", "No adapter found for '%s': %s", body.Name, err)
+	}
+	if err != nil {
 		return err
 	}
 	if _, err := s.catalogue.Load(ctx, body.Name); err != nil {
+		undo := s.catalogue.Remove
 		if known {
-			err = errors.Join(err, s.catalogue.Replace(body.Name, previous.URI))
-		} else {
-			err = errors.Join(err, s.catalogue.Remove(body.Name))
+			undo = func(name string) error { return s.catalogue.Replace(name, previous.URI) }
 		}
-		return &adapterError{body.Name, err}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return errors.Join(loadFault(body.Name, err), undo(body.Name))
 	}
 	return c.Status(http.StatusOK).SendString(fmt.Sprintf("Success: LoRA adapter '%s' added successfully.", body.Name))
 }

@@ -23,7 +23,8 @@ type serveCommand struct {
 	Adapters      string   `group:"adapters" placeholder:"DIR" help:"Folder of adapters, one a subfolder; it is watched, and uploads go there"`
 	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"1GiB" help:"Memory for loaded adapters"`
 	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are loaded at once"`
-	Pin           []string `group:"adapters" placeholder:"NAME,…" help:"Adapters to load at the start and to keep in memory"`
+	Pin           []string `group:"adapters" placeholder:"NAME" help:"Adapters to load at the start and to keep in memory"`
+	AllowPath     []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none"`
 	ReadOnly      switched `group:"adapters" help:"Refuse to add, replace, remove or pin adapters over HTTP"`
 
 	Threads       int      `group:"engine" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
@@ -34,7 +35,7 @@ type serveCommand struct {
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
 
 	Addr        string        `group:"http" placeholder:"HOST:PORT" default:"127.0.0.1:8080" help:"Where to listen"`
-	APIKey      []string      `name:"api-key" group:"http" placeholder:"KEY,…" help:"Keys of which requests must carry one; see also --api-key-file"`
+	APIKey      []string      `name:"api-key" group:"http" placeholder:"KEY" help:"Keys of which requests must carry one; see also --api-key-file"`
 	APIKeyFile  string        `name:"api-key-file" group:"http" placeholder:"FILE" help:"File with such keys, one a line"`
 	BodyLimit   size          `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
 	UploadLimit size          `group:"http" placeholder:"SIZE" default:"4GiB" help:"Largest uploaded adapter, packed and unpacked"`
@@ -84,12 +85,18 @@ func (c *serveCommand) validate(wrong *faults) {
 	if _, err := levelOf(c.LogLevel); err != nil {
 		wrong.add("--log-level: %s", err)
 	}
-	if c.Adapters != "" {
-		if stat, err := os.Stat(c.Adapters); err != nil {
-			wrong.add("--adapters: %s", err)
+	folder := func(name, path string) {
+		if stat, err := os.Stat(path); err != nil {
+			wrong.add("--%s: %s", name, err)
 		} else if !stat.IsDir() {
-			wrong.add("--adapters: %s is not a folder", c.Adapters)
+			wrong.add("--%s: %s is not a folder", name, path)
 		}
+	}
+	if c.Adapters != "" {
+		folder("adapters", c.Adapters)
+	}
+	for _, path := range c.AllowPath {
+		folder("allow-path", path)
 	}
 	if len(c.Pin) > 0 && c.Adapters == "" {
 		wrong.add("--pin: names adapters, but there is no --adapters folder")
@@ -150,7 +157,7 @@ func (c *serveCommand) engineOptions() runtime.Options {
 
 func (c *serveCommand) serverConfig(keys []string) serve.Config {
 	return serve.Config{
-		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, ReadOnly: bool(c.ReadOnly),
+		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, ReadOnly: bool(c.ReadOnly),
 		APIKeys: keys, BodyLimit: int(c.BodyLimit), UploadLimit: int64(c.UploadLimit),
 	}
 }

@@ -61,37 +61,37 @@ func amxPackIntQ4_K(dst *byte, src *byte, rowBytes int, d *float32, m *float32, 
 func amxPackIntQ5_K(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
 
 // amxPackIntQ8_0 and amxMulInt for one row, packed by amxPackRowDigits: dst[16*outs].
-// outs*blocks is at least 6; scratch takes 8 KiB.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
 //
 //go:noescape
 func amxOneIntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 
 // amxPackIntQ8_0 and amxMulInt for a group of 16 rows: dst[outs] tiles of 16 outputs × 16 rows.
-// outs*blocks is at least 6; scratch takes 8 KiB.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
 //
 //go:noescape
 func amxFewIntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 
 // amxPackIntQ4_0 and amxMulInt for one row, packed by amxPackRowDigits: dst[16*outs].
-// outs*blocks is at least 6; scratch takes 8 KiB.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
 //
 //go:noescape
 func amxOneIntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 
 // amxPackIntQ4_0 and amxMulInt for a group of 16 rows: dst[outs] tiles of 16 outputs × 16 rows.
-// outs*blocks is at least 6; scratch takes 8 KiB.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
 //
 //go:noescape
 func amxFewIntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 
 // amxPackIntQ4_1 and amxMulInt for one row, packed by amxPackRowDigits: dst[16*outs].
-// outs*blocks is at least 6; scratch takes 8 KiB.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
 //
 //go:noescape
 func amxOneIntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 
 // amxPackIntQ4_1 and amxMulInt for a group of 16 rows: dst[outs] tiles of 16 outputs × 16 rows.
-// outs*blocks is at least 6; scratch takes 8 KiB.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
 //
 //go:noescape
 func amxFewIntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)

@@ -2816,8 +2816,8 @@ DATA i00000001<>+60(SB)/4, $0x00000001
 GLOBL i00000001<>(SB), RODATA|NOPTR, $64
 
 // func amxOneIntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
-// Requires: AVX, AVX512F
-TEXT ·amxOneIntQ8_0(SB), $40-72
+// Requires: AVX, AVX512F, MMX+
+TEXT ·amxOneIntQ8_0(SB), $48-72
 	LEAQ         tileShapeIntOne<>+0(SB), AX
 	BYTE         $0xc4
 	BYTE         $0xe2
@@ -2839,6 +2839,10 @@ TEXT ·amxOneIntQ8_0(SB), $40-72
 	MOVQ         src+8(FP), R12
 	MOVQ         R12, AX
 	MOVQ         R12, R15
+	MOVQ         SI, R9
+	SHLQ         $0x04, R9
+	ADDQ         R12, R9
+	MOVQ         R9, 40(SP)
 	LEAQ         (AX)(SI*4), BX
 	LEAQ         (BX)(SI*4), CX
 	LEAQ         (CX)(SI*4), DX
@@ -2867,6 +2871,17 @@ TEXT ·amxOneIntQ8_0(SB), $40-72
 	KMOVW        R9, K3
 	ADDQ         $0x00000400, R10
 	ADDQ         $0x00000400, R10
+	MOVQ         40(SP), R9
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	PREFETCHT0   192(R9)
+	PREFETCHT0   256(R9)
+	PREFETCHT0   320(R9)
+	PREFETCHT0   384(R9)
+	PREFETCHT0   448(R9)
+	PREFETCHT0   512(R9)
+	ADDQ         $0x00000220, 40(SP)
 	LEAQ         -2048(R10), R9
 	ANDQ         $0x00001c00, R9
 	ADDQ         BP, R9
@@ -2921,171 +2936,204 @@ TEXT ·amxOneIntQ8_0(SB), $40-72
 	ADDQ         DI, R15
 
 l1:
-	ADDQ $0x00000400, R10
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x37
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x22, R15
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l2
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
-	LEAQ (R15)(DI*4), R15
-	ADDQ DI, R15
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l2
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
 
 l2:
-	ADDQ $0x00000400, R10
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x37
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x22, R15
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l3
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
-	LEAQ (R15)(DI*4), R15
-	ADDQ DI, R15
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l3
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
 
 l3:
 	ADDQ $0x00000400, R10
 
 main:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x37
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x22, R15
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l4
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
-	LEAQ (R15)(DI*4), R15
-	ADDQ DI, R15
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
 
 l4:
 	KXNORW      K4, K4, K4
@@ -3130,61 +3178,72 @@ l4:
 	MOVQ        s+32(FP), R13
 
 l5:
-	ADDQ $0x00000400, R10
-	DECQ 32(SP)
-	JNE  main
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x37
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x22, R15
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l6
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
-	LEAQ (R15)(DI*4), R15
-	ADDQ DI, R15
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l6
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
 
 l6:
 	KXNORW      K4, K4, K4
@@ -3229,59 +3288,70 @@ l6:
 	MOVQ        s+32(FP), R13
 
 l7:
-	ADDQ $0x00000400, R10
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x37
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x22, R15
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l8
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
-	LEAQ (R15)(DI*4), R15
-	ADDQ DI, R15
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
 
 l8:
 	KXNORW      K4, K4, K4
@@ -3657,8 +3727,8 @@ DATA pickLast2<>+60(SB)/4, $0x0000000f
 GLOBL pickLast2<>(SB), RODATA|NOPTR, $64
 
 // func amxFewIntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
-// Requires: AVX, AVX512F
-TEXT ·amxFewIntQ8_0(SB), $3240-72
+// Requires: AVX, AVX512F, MMX+
+TEXT ·amxFewIntQ8_0(SB), $48-72
 	LEAQ         tileShapeInt<>+0(SB), AX
 	BYTE         $0xc4
 	BYTE         $0xe2
@@ -3680,6 +3750,10 @@ TEXT ·amxFewIntQ8_0(SB), $3240-72
 	MOVQ         src+8(FP), R12
 	MOVQ         R12, AX
 	MOVQ         R12, R15
+	MOVQ         SI, R9
+	SHLQ         $0x04, R9
+	ADDQ         R12, R9
+	MOVQ         R9, 40(SP)
 	LEAQ         (AX)(SI*4), BX
 	LEAQ         (BX)(SI*4), CX
 	LEAQ         (CX)(SI*4), DX
@@ -3711,6 +3785,17 @@ TEXT ·amxFewIntQ8_0(SB), $3240-72
 	VPXORD       Z15, Z15, Z15
 	ADDQ         $0x00000400, R10
 	ADDQ         $0x00000400, R10
+	MOVQ         40(SP), R9
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	PREFETCHT0   192(R9)
+	PREFETCHT0   256(R9)
+	PREFETCHT0   320(R9)
+	PREFETCHT0   384(R9)
+	PREFETCHT0   448(R9)
+	PREFETCHT0   512(R9)
+	ADDQ         $0x00000220, 40(SP)
 	LEAQ         -2048(R10), R9
 	ANDQ         $0x00001c00, R9
 	ADDQ         BP, R9
@@ -3795,242 +3880,252 @@ TEXT ·amxFewIntQ8_0(SB), $3240-72
 	ADDQ         DI, R15
 
 l1:
-	LEAQ 40(SP), R9
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0xc1
+	BYTE $0xc5
 	BYTE $0x00
-	BYTE $0x00
+	BYTE $0x20
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0xc1
+	BYTE $0xc5
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x24
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0xc1
+	BYTE $0xc5
 	BYTE $0x00
-	BYTE $0x08
+	BYTE $0x28
 	BYTE $0x00
 	BYTE $0x00
 	ADDQ $0x00000400, R10
 
 main:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0x37
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x22, R15
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l2
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
-	LEAQ (R15)(DI*4), R15
-	ADDQ DI, R15
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l2
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
 
 l2:
 	KXNORW           K4, K4, K4
 	VPGATHERDD       (R12)(Z30*1), K4, Z16
 	VPMOVDW          Z16, Y17
 	VCVTPH2PS        Y17, Z17
-	VMOVUPS          Z17, 3112(SP)
+	VMOVUPS          Z17, 11264(BP)
 	VMOVUPS          (R13), Z29
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
 	ADDQ             $0x22, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -4077,242 +4172,252 @@ l2:
 	MOVQ             s+32(FP), R13
 
 l3:
-	LEAQ 40(SP), R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x08
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000400, R10
-	DECQ 32(SP)
-	JNE  main
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0x37
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x22, R15
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l4
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
-	LEAQ (R15)(DI*4), R15
-	ADDQ DI, R15
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
 
 l4:
 	KXNORW           K4, K4, K4
 	VPGATHERDD       (R12)(Z30*1), K4, Z16
 	VPMOVDW          Z16, Y17
 	VCVTPH2PS        Y17, Z17
-	VMOVUPS          Z17, 3112(SP)
+	VMOVUPS          Z17, 11264(BP)
 	VMOVUPS          (R13), Z29
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
 	ADDQ             $0x22, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -4359,240 +4464,250 @@ l4:
 	MOVQ             s+32(FP), R13
 
 l5:
-	LEAQ 40(SP), R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x08
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000400, R10
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0x37
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x22, R15
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l6
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
-	LEAQ (R15)(DI*4), R15
-	ADDQ DI, R15
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l6
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
 
 l6:
 	KXNORW           K4, K4, K4
 	VPGATHERDD       (R12)(Z30*1), K4, Z16
 	VPMOVDW          Z16, Y17
 	VCVTPH2PS        Y17, Z17
-	VMOVUPS          Z17, 3112(SP)
+	VMOVUPS          Z17, 11264(BP)
 	VMOVUPS          (R13), Z29
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
 	ADDQ             $0x22, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -4639,35 +4754,34 @@ l6:
 	MOVQ             s+32(FP), R13
 
 l7:
-	LEAQ             40(SP), R9
 	BYTE             $0xc4
-	BYTE             $0x82
+	BYTE             $0xa2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x84
-	BYTE             $0xc1
+	BYTE             $0xc5
 	BYTE             $0x00
-	BYTE             $0x00
+	BYTE             $0x20
 	BYTE             $0x00
 	BYTE             $0x00
 	BYTE             $0xc4
-	BYTE             $0x82
+	BYTE             $0xa2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x8c
-	BYTE             $0xc1
+	BYTE             $0xc5
 	BYTE             $0x00
-	BYTE             $0x04
+	BYTE             $0x24
 	BYTE             $0x00
 	BYTE             $0x00
 	BYTE             $0xc4
-	BYTE             $0x82
+	BYTE             $0xa2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x94
-	BYTE             $0xc1
+	BYTE             $0xc5
 	BYTE             $0x00
-	BYTE             $0x08
+	BYTE             $0x28
 	BYTE             $0x00
 	BYTE             $0x00
 	ADDQ             $0x00000400, R10
@@ -4675,120 +4789,120 @@ l7:
 	VPGATHERDD       (R12)(Z30*1), K4, Z16
 	VPMOVDW          Z16, Y17
 	VCVTPH2PS        Y17, Z17
-	VMOVUPS          Z17, 3112(SP)
+	VMOVUPS          Z17, 11264(BP)
 	VMOVUPS          (R13), Z29
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
 	ADDQ             $0x22, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -4845,8 +4959,8 @@ l8:
 	RET
 
 // func amxOneIntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
-// Requires: AVX, AVX2, AVX512F, AVX512VL
-TEXT ·amxOneIntQ4_0(SB), $40-72
+// Requires: AVX, AVX2, AVX512F, AVX512VL, MMX+
+TEXT ·amxOneIntQ4_0(SB), $48-72
 	LEAQ            tileShapeIntOne<>+0(SB), AX
 	BYTE            $0xc4
 	BYTE            $0xe2
@@ -4868,6 +4982,10 @@ TEXT ·amxOneIntQ4_0(SB), $40-72
 	MOVQ            src+8(FP), R12
 	MOVQ            R12, AX
 	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
 	LEAQ            (AX)(SI*4), BX
 	LEAQ            (BX)(SI*4), CX
 	LEAQ            (CX)(SI*4), DX
@@ -5203,55 +5321,62 @@ l2:
 	ADDQ            DI, DX
 
 l3:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l4
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l4:
 	ADDQ            $0x00000400, R10
@@ -5356,55 +5481,62 @@ l4:
 	ADDQ            DI, DX
 
 l5:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l6
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l6
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l6:
 	ADDQ            $0x00000400, R10
@@ -5509,109 +5641,123 @@ l6:
 	ADDQ            DI, DX
 
 l7:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l8
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l8:
 	ADDQ $0x00000400, R10
 
 main:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l9
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l9
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l9:
 	KXNORW      K4, K4, K4
@@ -5757,58 +5903,65 @@ l10:
 	ADDQ            DI, DX
 
 l11:
-	ADDQ $0x00000400, R10
-	DECQ 32(SP)
-	JNE  main
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l12
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l12
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l12:
 	KXNORW      K4, K4, K4
@@ -5853,56 +6006,63 @@ l12:
 	MOVQ        s+32(FP), R13
 
 l13:
-	ADDQ $0x00000400, R10
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l14
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l14
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l14:
 	KXNORW      K4, K4, K4
@@ -6086,8 +6246,8 @@ l18:
 	RET
 
 // func amxFewIntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
-// Requires: AVX, AVX2, AVX512F, AVX512VL
-TEXT ·amxFewIntQ4_0(SB), $3240-72
+// Requires: AVX, AVX2, AVX512F, AVX512VL, MMX+
+TEXT ·amxFewIntQ4_0(SB), $48-72
 	LEAQ            tileShapeInt<>+0(SB), AX
 	BYTE            $0xc4
 	BYTE            $0xe2
@@ -6109,6 +6269,10 @@ TEXT ·amxFewIntQ4_0(SB), $3240-72
 	MOVQ            src+8(FP), R12
 	MOVQ            R12, AX
 	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
 	LEAQ            (AX)(SI*4), BX
 	LEAQ            (BX)(SI*4), CX
 	LEAQ            (CX)(SI*4), DX
@@ -6447,320 +6611,333 @@ l2:
 	ADDQ            DI, DX
 
 l3:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l4
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l4:
-	LEAQ 40(SP), R9
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0xc1
+	BYTE $0xc5
 	BYTE $0x00
-	BYTE $0x00
+	BYTE $0x20
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0xc1
+	BYTE $0xc5
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x24
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0xc1
+	BYTE $0xc5
 	BYTE $0x00
-	BYTE $0x08
+	BYTE $0x28
 	BYTE $0x00
 	BYTE $0x00
 	ADDQ $0x00000400, R10
 
 main:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l5
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l5
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l5:
 	KXNORW           K4, K4, K4
 	VPGATHERDD       (R12)(Z30*1), K4, Z16
 	VPMOVDW          Z16, Y17
 	VCVTPH2PS        Y17, Z17
-	VMOVUPS          Z17, 3112(SP)
+	VMOVUPS          Z17, 11264(BP)
 	VMOVUPS          (R13), Z29
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
 	ADDQ             $0x12, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -6807,35 +6984,34 @@ l5:
 	MOVQ             s+32(FP), R13
 
 l6:
-	LEAQ            40(SP), R9
 	BYTE            $0xc4
-	BYTE            $0x82
+	BYTE            $0xa2
 	BYTE            $0x7a
 	BYTE            $0x4b
 	BYTE            $0x84
-	BYTE            $0xc1
+	BYTE            $0xc5
 	BYTE            $0x00
-	BYTE            $0x00
+	BYTE            $0x20
 	BYTE            $0x00
 	BYTE            $0x00
 	BYTE            $0xc4
-	BYTE            $0x82
+	BYTE            $0xa2
 	BYTE            $0x7a
 	BYTE            $0x4b
 	BYTE            $0x8c
-	BYTE            $0xc1
+	BYTE            $0xc5
 	BYTE            $0x00
-	BYTE            $0x04
+	BYTE            $0x24
 	BYTE            $0x00
 	BYTE            $0x00
 	BYTE            $0xc4
-	BYTE            $0x82
+	BYTE            $0xa2
 	BYTE            $0x7a
 	BYTE            $0x4b
 	BYTE            $0x94
-	BYTE            $0xc1
+	BYTE            $0xc5
 	BYTE            $0x00
-	BYTE            $0x08
+	BYTE            $0x28
 	BYTE            $0x00
 	BYTE            $0x00
 	LEAQ            (R10), R9
@@ -6939,208 +7115,215 @@ l6:
 	ADDQ            DI, DX
 
 l7:
-	ADDQ $0x00000400, R10
-	DECQ 32(SP)
-	JNE  main
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l8
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l8:
 	KXNORW           K4, K4, K4
 	VPGATHERDD       (R12)(Z30*1), K4, Z16
 	VPMOVDW          Z16, Y17
 	VCVTPH2PS        Y17, Z17
-	VMOVUPS          Z17, 3112(SP)
+	VMOVUPS          Z17, 11264(BP)
 	VMOVUPS          (R13), Z29
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
 	ADDQ             $0x12, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -7187,237 +7370,243 @@ l8:
 	MOVQ             s+32(FP), R13
 
 l9:
-	LEAQ 40(SP), R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x08
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000400, R10
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l10
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l10
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l10:
 	KXNORW           K4, K4, K4
 	VPGATHERDD       (R12)(Z30*1), K4, Z16
 	VPMOVDW          Z16, Y17
 	VCVTPH2PS        Y17, Z17
-	VMOVUPS          Z17, 3112(SP)
+	VMOVUPS          Z17, 11264(BP)
 	VMOVUPS          (R13), Z29
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
 	ADDQ             $0x12, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -7464,35 +7653,34 @@ l10:
 	MOVQ             s+32(FP), R13
 
 l11:
-	LEAQ             40(SP), R9
 	BYTE             $0xc4
-	BYTE             $0x82
+	BYTE             $0xa2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x84
-	BYTE             $0xc1
+	BYTE             $0xc5
 	BYTE             $0x00
-	BYTE             $0x00
+	BYTE             $0x20
 	BYTE             $0x00
 	BYTE             $0x00
 	BYTE             $0xc4
-	BYTE             $0x82
+	BYTE             $0xa2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x8c
-	BYTE             $0xc1
+	BYTE             $0xc5
 	BYTE             $0x00
-	BYTE             $0x04
+	BYTE             $0x24
 	BYTE             $0x00
 	BYTE             $0x00
 	BYTE             $0xc4
-	BYTE             $0x82
+	BYTE             $0xa2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x94
-	BYTE             $0xc1
+	BYTE             $0xc5
 	BYTE             $0x00
-	BYTE             $0x08
+	BYTE             $0x28
 	BYTE             $0x00
 	BYTE             $0x00
 	ADDQ             $0x00000400, R10
@@ -7500,120 +7688,120 @@ l11:
 	VPGATHERDD       (R12)(Z30*1), K4, Z16
 	VPMOVDW          Z16, Y17
 	VCVTPH2PS        Y17, Z17
-	VMOVUPS          Z17, 3112(SP)
+	VMOVUPS          Z17, 11264(BP)
 	VMOVUPS          (R13), Z29
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
 	ADDQ             $0x12, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -7670,8 +7858,8 @@ l12:
 	RET
 
 // func amxOneIntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
-// Requires: AVX, AVX2, AVX512F, AVX512VL
-TEXT ·amxOneIntQ4_1(SB), $40-72
+// Requires: AVX, AVX2, AVX512F, AVX512VL, MMX+
+TEXT ·amxOneIntQ4_1(SB), $48-72
 	LEAQ            tileShapeIntOne<>+0(SB), AX
 	BYTE            $0xc4
 	BYTE            $0xe2
@@ -7693,6 +7881,10 @@ TEXT ·amxOneIntQ4_1(SB), $40-72
 	MOVQ            src+8(FP), R12
 	MOVQ            R12, AX
 	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
 	LEAQ            (AX)(SI*4), BX
 	LEAQ            (BX)(SI*4), CX
 	LEAQ            (CX)(SI*4), DX
@@ -7980,55 +8172,62 @@ l2:
 	ADDQ            DI, DX
 
 l3:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l4
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l4:
 	ADDQ            $0x00000400, R10
@@ -8117,55 +8316,62 @@ l4:
 	ADDQ            DI, DX
 
 l5:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l6
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l6
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l6:
 	ADDQ            $0x00000400, R10
@@ -8254,109 +8460,123 @@ l6:
 	ADDQ            DI, DX
 
 l7:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l8
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l8:
 	ADDQ $0x00000400, R10
 
 main:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l9
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l9
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l9:
 	KXNORW           K4, K4, K4
@@ -8490,58 +8710,65 @@ l10:
 	ADDQ            DI, DX
 
 l11:
-	ADDQ $0x00000400, R10
-	DECQ 32(SP)
-	JNE  main
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l12
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l12
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l12:
 	KXNORW           K4, K4, K4
@@ -8590,56 +8817,63 @@ l12:
 	MOVQ             s+32(FP), R13
 
 l13:
-	ADDQ $0x00000400, R10
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x03
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000060, R11
-	DECQ 8(SP)
-	JNE  l14
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l14
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l14:
 	KXNORW           K4, K4, K4
@@ -8839,8 +9073,8 @@ l18:
 	RET
 
 // func amxFewIntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
-// Requires: AVX, AVX2, AVX512F, AVX512VL
-TEXT ·amxFewIntQ4_1(SB), $3240-72
+// Requires: AVX, AVX2, AVX512F, AVX512VL, MMX+
+TEXT ·amxFewIntQ4_1(SB), $48-72
 	LEAQ            tileShapeInt<>+0(SB), AX
 	BYTE            $0xc4
 	BYTE            $0xe2
@@ -8862,6 +9096,10 @@ TEXT ·amxFewIntQ4_1(SB), $3240-72
 	MOVQ            src+8(FP), R12
 	MOVQ            R12, AX
 	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
 	LEAQ            (AX)(SI*4), BX
 	LEAQ            (BX)(SI*4), CX
 	LEAQ            (CX)(SI*4), DX
@@ -9152,200 +9390,213 @@ l2:
 	ADDQ            DI, DX
 
 l3:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l4
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l4:
-	LEAQ 40(SP), R9
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0xc1
+	BYTE $0xc5
 	BYTE $0x00
-	BYTE $0x00
+	BYTE $0x20
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0xc1
+	BYTE $0xc5
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x24
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0xc1
+	BYTE $0xc5
 	BYTE $0x00
-	BYTE $0x08
+	BYTE $0x28
 	BYTE $0x00
 	BYTE $0x00
 	ADDQ $0x00000400, R10
 
 main:
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l5
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l5
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l5:
 	KXNORW           K4, K4, K4
@@ -9355,138 +9606,138 @@ l5:
 	VPSRLD           $0x10, Z16, Z16
 	VPMOVDW          Z16, Y18
 	VCVTPH2PS        Y18, Z18
-	VMOVUPS          Z17, 3112(SP)
-	VMOVUPS          Z18, 3176(SP)
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
 	VMOVUPS          (R13), Z29
 	VMOVUPS          (R13)(R14*1), Z25
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VFMADD231PS.BCST 3176(SP), Z25, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VFMADD231PS.BCST 11328(BP), Z25, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VFMADD231PS.BCST 3180(SP), Z25, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VFMADD231PS.BCST 11332(BP), Z25, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VFMADD231PS.BCST 3184(SP), Z25, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VFMADD231PS.BCST 11336(BP), Z25, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VFMADD231PS.BCST 3188(SP), Z25, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VFMADD231PS.BCST 11340(BP), Z25, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VFMADD231PS.BCST 3192(SP), Z25, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VFMADD231PS.BCST 11344(BP), Z25, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VFMADD231PS.BCST 3196(SP), Z25, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VFMADD231PS.BCST 11348(BP), Z25, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VFMADD231PS.BCST 3200(SP), Z25, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VFMADD231PS.BCST 11352(BP), Z25, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VFMADD231PS.BCST 3204(SP), Z25, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VFMADD231PS.BCST 11356(BP), Z25, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VFMADD231PS.BCST 3208(SP), Z25, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VFMADD231PS.BCST 11360(BP), Z25, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VFMADD231PS.BCST 3212(SP), Z25, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VFMADD231PS.BCST 11364(BP), Z25, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VFMADD231PS.BCST 3216(SP), Z25, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VFMADD231PS.BCST 11368(BP), Z25, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VFMADD231PS.BCST 3220(SP), Z25, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VFMADD231PS.BCST 11372(BP), Z25, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VFMADD231PS.BCST 3224(SP), Z25, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VFMADD231PS.BCST 11376(BP), Z25, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VFMADD231PS.BCST 3228(SP), Z25, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VFMADD231PS.BCST 11380(BP), Z25, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VFMADD231PS.BCST 3232(SP), Z25, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VFMADD231PS.BCST 11384(BP), Z25, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
-	VFMADD231PS.BCST 3236(SP), Z25, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	VFMADD231PS.BCST 11388(BP), Z25, Z15
 	ADDQ             $0x14, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -9533,35 +9784,34 @@ l5:
 	MOVQ             s+32(FP), R13
 
 l6:
-	LEAQ            40(SP), R9
 	BYTE            $0xc4
-	BYTE            $0x82
+	BYTE            $0xa2
 	BYTE            $0x7a
 	BYTE            $0x4b
 	BYTE            $0x84
-	BYTE            $0xc1
+	BYTE            $0xc5
 	BYTE            $0x00
-	BYTE            $0x00
+	BYTE            $0x20
 	BYTE            $0x00
 	BYTE            $0x00
 	BYTE            $0xc4
-	BYTE            $0x82
+	BYTE            $0xa2
 	BYTE            $0x7a
 	BYTE            $0x4b
 	BYTE            $0x8c
-	BYTE            $0xc1
+	BYTE            $0xc5
 	BYTE            $0x00
-	BYTE            $0x04
+	BYTE            $0x24
 	BYTE            $0x00
 	BYTE            $0x00
 	BYTE            $0xc4
-	BYTE            $0x82
+	BYTE            $0xa2
 	BYTE            $0x7a
 	BYTE            $0x4b
 	BYTE            $0x94
-	BYTE            $0xc1
+	BYTE            $0xc5
 	BYTE            $0x00
-	BYTE            $0x08
+	BYTE            $0x28
 	BYTE            $0x00
 	BYTE            $0x00
 	LEAQ            (R10), R9
@@ -9649,88 +9899,95 @@ l6:
 	ADDQ            DI, DX
 
 l7:
-	ADDQ $0x00000400, R10
-	DECQ 32(SP)
-	JNE  main
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l8
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l8:
 	KXNORW           K4, K4, K4
@@ -9740,138 +9997,138 @@ l8:
 	VPSRLD           $0x10, Z16, Z16
 	VPMOVDW          Z16, Y18
 	VCVTPH2PS        Y18, Z18
-	VMOVUPS          Z17, 3112(SP)
-	VMOVUPS          Z18, 3176(SP)
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
 	VMOVUPS          (R13), Z29
 	VMOVUPS          (R13)(R14*1), Z25
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VFMADD231PS.BCST 3176(SP), Z25, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VFMADD231PS.BCST 11328(BP), Z25, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VFMADD231PS.BCST 3180(SP), Z25, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VFMADD231PS.BCST 11332(BP), Z25, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VFMADD231PS.BCST 3184(SP), Z25, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VFMADD231PS.BCST 11336(BP), Z25, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VFMADD231PS.BCST 3188(SP), Z25, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VFMADD231PS.BCST 11340(BP), Z25, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VFMADD231PS.BCST 3192(SP), Z25, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VFMADD231PS.BCST 11344(BP), Z25, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VFMADD231PS.BCST 3196(SP), Z25, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VFMADD231PS.BCST 11348(BP), Z25, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VFMADD231PS.BCST 3200(SP), Z25, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VFMADD231PS.BCST 11352(BP), Z25, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VFMADD231PS.BCST 3204(SP), Z25, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VFMADD231PS.BCST 11356(BP), Z25, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VFMADD231PS.BCST 3208(SP), Z25, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VFMADD231PS.BCST 11360(BP), Z25, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VFMADD231PS.BCST 3212(SP), Z25, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VFMADD231PS.BCST 11364(BP), Z25, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VFMADD231PS.BCST 3216(SP), Z25, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VFMADD231PS.BCST 11368(BP), Z25, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VFMADD231PS.BCST 3220(SP), Z25, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VFMADD231PS.BCST 11372(BP), Z25, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VFMADD231PS.BCST 3224(SP), Z25, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VFMADD231PS.BCST 11376(BP), Z25, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VFMADD231PS.BCST 3228(SP), Z25, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VFMADD231PS.BCST 11380(BP), Z25, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VFMADD231PS.BCST 3232(SP), Z25, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VFMADD231PS.BCST 11384(BP), Z25, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
-	VFMADD231PS.BCST 3236(SP), Z25, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	VFMADD231PS.BCST 11388(BP), Z25, Z15
 	ADDQ             $0x14, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -9918,117 +10175,123 @@ l8:
 	MOVQ             s+32(FP), R13
 
 l9:
-	LEAQ 40(SP), R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0xc1
-	BYTE $0x00
-	BYTE $0x08
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000400, R10
-	LEAQ -2048(R10), R9
-	ANDQ $0x00001c00, R9
-	ADDQ BP, R9
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0xf9
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x5b
-	BYTE $0x5e
-	BYTE $0xc3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xac
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x02
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xcb
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd0
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xb4
-	BYTE $0xc3
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4b
-	BYTE $0x5e
-	BYTE $0xd3
-	ADDQ $0x00000600, R11
-	DECQ 8(SP)
-	JNE  l10
-	MOVQ blocks+64(FP), R9
-	MOVQ R9, 8(SP)
-	MOVQ b+24(FP), R11
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l10
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
 
 l10:
 	KXNORW           K4, K4, K4
@@ -10038,138 +10301,138 @@ l10:
 	VPSRLD           $0x10, Z16, Z16
 	VPMOVDW          Z16, Y18
 	VCVTPH2PS        Y18, Z18
-	VMOVUPS          Z17, 3112(SP)
-	VMOVUPS          Z18, 3176(SP)
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
 	VMOVUPS          (R13), Z29
 	VMOVUPS          (R13)(R14*1), Z25
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VFMADD231PS.BCST 3176(SP), Z25, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VFMADD231PS.BCST 11328(BP), Z25, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VFMADD231PS.BCST 3180(SP), Z25, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VFMADD231PS.BCST 11332(BP), Z25, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VFMADD231PS.BCST 3184(SP), Z25, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VFMADD231PS.BCST 11336(BP), Z25, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VFMADD231PS.BCST 3188(SP), Z25, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VFMADD231PS.BCST 11340(BP), Z25, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VFMADD231PS.BCST 3192(SP), Z25, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VFMADD231PS.BCST 11344(BP), Z25, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VFMADD231PS.BCST 3196(SP), Z25, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VFMADD231PS.BCST 11348(BP), Z25, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VFMADD231PS.BCST 3200(SP), Z25, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VFMADD231PS.BCST 11352(BP), Z25, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VFMADD231PS.BCST 3204(SP), Z25, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VFMADD231PS.BCST 11356(BP), Z25, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VFMADD231PS.BCST 3208(SP), Z25, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VFMADD231PS.BCST 11360(BP), Z25, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VFMADD231PS.BCST 3212(SP), Z25, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VFMADD231PS.BCST 11364(BP), Z25, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VFMADD231PS.BCST 3216(SP), Z25, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VFMADD231PS.BCST 11368(BP), Z25, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VFMADD231PS.BCST 3220(SP), Z25, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VFMADD231PS.BCST 11372(BP), Z25, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VFMADD231PS.BCST 3224(SP), Z25, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VFMADD231PS.BCST 11376(BP), Z25, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VFMADD231PS.BCST 3228(SP), Z25, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VFMADD231PS.BCST 11380(BP), Z25, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VFMADD231PS.BCST 3232(SP), Z25, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VFMADD231PS.BCST 11384(BP), Z25, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
-	VFMADD231PS.BCST 3236(SP), Z25, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	VFMADD231PS.BCST 11388(BP), Z25, Z15
 	ADDQ             $0x14, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
@@ -10216,35 +10479,34 @@ l10:
 	MOVQ             s+32(FP), R13
 
 l11:
-	LEAQ             40(SP), R9
 	BYTE             $0xc4
-	BYTE             $0x82
+	BYTE             $0xa2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x84
-	BYTE             $0xc1
+	BYTE             $0xc5
 	BYTE             $0x00
-	BYTE             $0x00
+	BYTE             $0x20
 	BYTE             $0x00
 	BYTE             $0x00
 	BYTE             $0xc4
-	BYTE             $0x82
+	BYTE             $0xa2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x8c
-	BYTE             $0xc1
+	BYTE             $0xc5
 	BYTE             $0x00
-	BYTE             $0x04
+	BYTE             $0x24
 	BYTE             $0x00
 	BYTE             $0x00
 	BYTE             $0xc4
-	BYTE             $0x82
+	BYTE             $0xa2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x94
-	BYTE             $0xc1
+	BYTE             $0xc5
 	BYTE             $0x00
-	BYTE             $0x08
+	BYTE             $0x28
 	BYTE             $0x00
 	BYTE             $0x00
 	ADDQ             $0x00000400, R10
@@ -10255,138 +10517,138 @@ l11:
 	VPSRLD           $0x10, Z16, Z16
 	VPMOVDW          Z16, Y18
 	VCVTPH2PS        Y18, Z18
-	VMOVUPS          Z17, 3112(SP)
-	VMOVUPS          Z18, 3176(SP)
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
 	VMOVUPS          (R13), Z29
 	VMOVUPS          (R13)(R14*1), Z25
-	VPSLLD           $0x08, 1064(SP), Z16
-	VPADDD           2088(SP), Z16, Z16
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        40(SP), Z17
+	VCVTDQ2PS        8192(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3112(SP), Z16, Z0
-	VFMADD231PS.BCST 3176(SP), Z25, Z0
-	VPSLLD           $0x08, 1128(SP), Z18
-	VPADDD           2152(SP), Z18, Z18
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VFMADD231PS.BCST 11328(BP), Z25, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        104(SP), Z19
+	VCVTDQ2PS        8256(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3116(SP), Z18, Z1
-	VFMADD231PS.BCST 3180(SP), Z25, Z1
-	VPSLLD           $0x08, 1192(SP), Z20
-	VPADDD           2216(SP), Z20, Z20
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VFMADD231PS.BCST 11332(BP), Z25, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        168(SP), Z21
+	VCVTDQ2PS        8320(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3120(SP), Z20, Z2
-	VFMADD231PS.BCST 3184(SP), Z25, Z2
-	VPSLLD           $0x08, 1256(SP), Z22
-	VPADDD           2280(SP), Z22, Z22
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VFMADD231PS.BCST 11336(BP), Z25, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        232(SP), Z23
+	VCVTDQ2PS        8384(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3124(SP), Z22, Z3
-	VFMADD231PS.BCST 3188(SP), Z25, Z3
-	VPSLLD           $0x08, 1320(SP), Z16
-	VPADDD           2344(SP), Z16, Z16
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VFMADD231PS.BCST 11340(BP), Z25, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        296(SP), Z17
+	VCVTDQ2PS        8448(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3128(SP), Z16, Z4
-	VFMADD231PS.BCST 3192(SP), Z25, Z4
-	VPSLLD           $0x08, 1384(SP), Z18
-	VPADDD           2408(SP), Z18, Z18
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VFMADD231PS.BCST 11344(BP), Z25, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        360(SP), Z19
+	VCVTDQ2PS        8512(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3132(SP), Z18, Z5
-	VFMADD231PS.BCST 3196(SP), Z25, Z5
-	VPSLLD           $0x08, 1448(SP), Z20
-	VPADDD           2472(SP), Z20, Z20
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VFMADD231PS.BCST 11348(BP), Z25, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        424(SP), Z21
+	VCVTDQ2PS        8576(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3136(SP), Z20, Z6
-	VFMADD231PS.BCST 3200(SP), Z25, Z6
-	VPSLLD           $0x08, 1512(SP), Z22
-	VPADDD           2536(SP), Z22, Z22
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VFMADD231PS.BCST 11352(BP), Z25, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        488(SP), Z23
+	VCVTDQ2PS        8640(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3140(SP), Z22, Z7
-	VFMADD231PS.BCST 3204(SP), Z25, Z7
-	VPSLLD           $0x08, 1576(SP), Z16
-	VPADDD           2600(SP), Z16, Z16
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VFMADD231PS.BCST 11356(BP), Z25, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        552(SP), Z17
+	VCVTDQ2PS        8704(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3144(SP), Z16, Z8
-	VFMADD231PS.BCST 3208(SP), Z25, Z8
-	VPSLLD           $0x08, 1640(SP), Z18
-	VPADDD           2664(SP), Z18, Z18
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VFMADD231PS.BCST 11360(BP), Z25, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        616(SP), Z19
+	VCVTDQ2PS        8768(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3148(SP), Z18, Z9
-	VFMADD231PS.BCST 3212(SP), Z25, Z9
-	VPSLLD           $0x08, 1704(SP), Z20
-	VPADDD           2728(SP), Z20, Z20
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VFMADD231PS.BCST 11364(BP), Z25, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        680(SP), Z21
+	VCVTDQ2PS        8832(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3152(SP), Z20, Z10
-	VFMADD231PS.BCST 3216(SP), Z25, Z10
-	VPSLLD           $0x08, 1768(SP), Z22
-	VPADDD           2792(SP), Z22, Z22
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VFMADD231PS.BCST 11368(BP), Z25, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        744(SP), Z23
+	VCVTDQ2PS        8896(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3156(SP), Z22, Z11
-	VFMADD231PS.BCST 3220(SP), Z25, Z11
-	VPSLLD           $0x08, 1832(SP), Z16
-	VPADDD           2856(SP), Z16, Z16
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VFMADD231PS.BCST 11372(BP), Z25, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
 	VCVTDQ2PS        Z16, Z16
-	VCVTDQ2PS        808(SP), Z17
+	VCVTDQ2PS        8960(BP), Z17
 	VFMADD231PS      Z31, Z17, Z16
 	VMULPS           Z29, Z16, Z16
-	VFMADD231PS.BCST 3160(SP), Z16, Z12
-	VFMADD231PS.BCST 3224(SP), Z25, Z12
-	VPSLLD           $0x08, 1896(SP), Z18
-	VPADDD           2920(SP), Z18, Z18
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VFMADD231PS.BCST 11376(BP), Z25, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
 	VCVTDQ2PS        Z18, Z18
-	VCVTDQ2PS        872(SP), Z19
+	VCVTDQ2PS        9024(BP), Z19
 	VFMADD231PS      Z31, Z19, Z18
 	VMULPS           Z29, Z18, Z18
-	VFMADD231PS.BCST 3164(SP), Z18, Z13
-	VFMADD231PS.BCST 3228(SP), Z25, Z13
-	VPSLLD           $0x08, 1960(SP), Z20
-	VPADDD           2984(SP), Z20, Z20
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VFMADD231PS.BCST 11380(BP), Z25, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
 	VCVTDQ2PS        Z20, Z20
-	VCVTDQ2PS        936(SP), Z21
+	VCVTDQ2PS        9088(BP), Z21
 	VFMADD231PS      Z31, Z21, Z20
 	VMULPS           Z29, Z20, Z20
-	VFMADD231PS.BCST 3168(SP), Z20, Z14
-	VFMADD231PS.BCST 3232(SP), Z25, Z14
-	VPSLLD           $0x08, 2024(SP), Z22
-	VPADDD           3048(SP), Z22, Z22
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VFMADD231PS.BCST 11384(BP), Z25, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
 	VCVTDQ2PS        Z22, Z22
-	VCVTDQ2PS        1000(SP), Z23
+	VCVTDQ2PS        9152(BP), Z23
 	VFMADD231PS      Z31, Z23, Z22
 	VMULPS           Z29, Z22, Z22
-	VFMADD231PS.BCST 3172(SP), Z22, Z15
-	VFMADD231PS.BCST 3236(SP), Z25, Z15
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	VFMADD231PS.BCST 11388(BP), Z25, Z15
 	ADDQ             $0x14, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)

@@ -18,7 +18,7 @@ func (f *tileFormat) takesFew(rows int, part Weight) bool {
 }
 
 func (f *tileFormat) mulFewInt(w *Worker, dst Matrix, packed []float32, weight Weight) {
-	const scratch = 8 << 10 / 4
+	const scratch = 12 << 10 / 4
 	blocks, groups, rowBytes := blocksOf(weight.Cols), groupsOf(dst.Rows), weight.Format.RowBytes(weight.Cols)
 	factors := packed[groups*blocks*f.bWords():]
 	mem := grow(&w.tile, scratch+tileOuts*tileWords)

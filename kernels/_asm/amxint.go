@@ -380,21 +380,19 @@ func amxInts(f intFormat, single bool) {
 	} else {
 		TEXT("amxFewInt"+f.name, 0, "func(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs, blocks int)")
 	}
-	Doc("amxPackInt"+f.name+" and amxMulInt "+doc, fmt.Sprintf("outs*blocks is at least %d; scratch takes 8 KiB.", tilesBehind+scalesBehind+1))
+	Doc("amxPackInt"+f.name+" and amxMulInt "+doc, fmt.Sprintf("outs*blocks is at least %d; scratch, aligned to 64, takes 12 KiB.", tilesBehind+scalesBehind+1))
 	Pragma("noescape")
 	unpack := f.name != "Q8_0"
 	bases := []reg.Register{reg.RAX, reg.RBX, reg.RCX, reg.RDX}
 	row, row3, stride, tmp := reg.RSI, reg.RDI, reg.R8, reg.R9
 	ring, b, src, s, sums := reg.R10, reg.R11, reg.R12, reg.R13, reg.R14
 	tiles, slots := reg.R15, reg.RBP
-	names := []string{"unpack", "tile", "scale", "dst", "total"}
+	// Of a group: the tiles' sums, and scales and minima.
+	sumsAt, pair := Mem{Base: slots, Disp: 8192}, Mem{Base: slots, Disp: 8192 + 3072}
+	names := []string{"unpack", "tile", "scale", "dst", "total", "ahead"}
 	left := map[string]Mem{}
 	for _, n := range names {
 		left[n] = AllocLocal(8)
-	}
-	var sumsAt, pair Mem // of a group: the tiles' sums, and scales and minima
-	if !single {
-		sumsAt, pair = AllocLocal(3072), AllocLocal(128)
 	}
 	if single {
 		configureIntOne()
@@ -416,6 +414,10 @@ func amxInts(f intFormat, single bool) {
 	Load(Param("src"), src)
 	MOVQ(src, bases[0])
 	MOVQ(src, tiles)
+	MOVQ(row, tmp)
+	SHLQ(Imm(4), tmp)
+	ADDQ(src, tmp)
+	MOVQ(tmp, left["ahead"])
 	for i := 1; i < 4; i++ {
 		LEAQ(Mem{Base: bases[i-1], Index: row, Scale: 4}, bases[i])
 	}
@@ -533,6 +535,12 @@ func amxInts(f intFormat, single bool) {
 		Label(more)
 	}
 	stageTile := func() {
+		// The next group of outputs, as many lines as this block has.
+		MOVQ(left["ahead"], tmp)
+		for at := 0; at < 16*f.bytes; at += 64 {
+			PREFETCHT0(Mem{Base: tmp, Disp: at})
+		}
+		ADDQ(U32(uint32(16*f.bytes)), left["ahead"])
 		codes := byte(3)
 		if single {
 			codes = 1
@@ -568,9 +576,8 @@ func amxInts(f intFormat, single bool) {
 		if single {
 			return
 		}
-		LEAQ(sumsAt, tmp)
 		for p := range 3 {
-			tileStore(Mem{Base: tmp, Disp: 1024 * p, Index: stride, Scale: 8}, byte(p))
+			tileStore(Mem{Base: slots, Disp: sumsAt.Disp + 1024*p, Index: stride, Scale: 8}, byte(p))
 		}
 	}
 	stageScale := func() {

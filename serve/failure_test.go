@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -84,6 +85,9 @@ func TestEngineErrors(t *testing.T) {
 		{fmt.Errorf("%w: \"x\"", runtime.ErrUnknownAdapter), 404, 404, "model_not_found", `"error_type":"validation"`},
 		{runtime.ErrNotFinite, 500, 424, `"type":"server_error"`, `"error_type":"generation"`},
 		{fmt.Errorf("%w: full", runtime.ErrAdapterBudget), 503, 503, "--adapter-budget", `"error_type":"overloaded"`},
+		{fmt.Errorf("owner/name: %w", hub.ErrNotFound), 404, 404, `adapter \"sql\" cannot be served: owner/name: not found on the hub`, `"error_type":"validation"`},
+		{hub.ErrUnauthorized, 403, 403, `"code":"hub_refused"`, `"error_type":"validation"`},
+		{hub.ErrUnreachable, 503, 503, `"code":"hub_unreachable"`, `"error_type":"overloaded"`},
 		{errBroken, 422, 422, `adapter \"sql\" cannot be served: lora_B.weight is missing`, `"error_type":"validation"`},
 	} {
 		for _, stream := range []string{"false", "true"} {

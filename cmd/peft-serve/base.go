@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
@@ -85,42 +84,4 @@ func (b *base) load(_ context.Context, s runtime.Source) (runtime.Adapter, error
 		return nil, err
 	}
 	return a, nil
-}
-
-// fetch brings a model or adapter of the hub into the local cache.
-func fetch(ctx context.Context, uri string, c console) (hub.Snapshot, error) {
-	ref, err := hub.ParseRef(uri)
-	if err != nil {
-		return hub.Snapshot{}, err
-	}
-	config, err := hub.ConfigFrom(os.Getenv)
-	if err != nil {
-		return hub.Snapshot{}, err
-	}
-	progress := newProgress(c.err)
-	config.Progress = progress.show
-	h, err := hub.New(config)
-	if err != nil {
-		return hub.Snapshot{}, err
-	}
-	snapshot, err := h.Fetch(ctx, ref)
-	progress.done()
-	if err != nil {
-		return hub.Snapshot{}, err
-	}
-	if snapshot.Stale != nil {
-		c.say("the hub cannot be reached, the cached copy is used: %s\n", snapshot.Stale)
-	}
-	return snapshot, nil
-}
-
-// hubScheme lets the catalogue take adapters by hf:// URIs.
-func hubScheme(c console) runtime.Scheme {
-	return func(ctx context.Context, uri string) (string, error) {
-		snapshot, err := fetch(ctx, uri, c)
-		if err != nil {
-			return "", err
-		}
-		return snapshot.Path(), nil
-	}
 }

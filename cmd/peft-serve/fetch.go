@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/peft-serve/peft-serve/models/hub"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// openHub is the hub that the Python world's variables describe.
+func openHub(show func(hub.Progress)) (*hub.Hub, error) {
+	config, err := hub.ConfigFrom(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	config.Progress = show
+	return hub.New(config)
+}
+
+// fetch brings a model or adapter of the hub into the local cache, while
+// people watch.
+func fetch(ctx context.Context, uri string, c console) (hub.Snapshot, error) {
+	ref, err := hub.ParseRef(uri)
+	if err != nil {
+		return hub.Snapshot{}, err
+	}
+	progress := newProgress(c.err)
+	h, err := openHub(progress.show)
+	if err != nil {
+		return hub.Snapshot{}, err
+	}
+	snapshot, err := h.Fetch(ctx, ref)
+	progress.done()
+	if err != nil {
+		return hub.Snapshot{}, err
+	}
+	if snapshot.Stale != nil {
+		c.say("the hub cannot be reached, the cached copy is used: %s\n", snapshot.Stale)
+	}
+	return snapshot, nil
+}
+
+// hubScheme lets the catalogue take adapters by hf:// URIs. The variables are
+// read when the first one comes.
+func hubScheme(log *slog.Logger) runtime.Scheme {
+	open := sync.OnceValues(func() (*hub.Hub, error) { return openHub(nil) })
+	return func(ctx context.Context, uri string) (string, error) {
+		ref, err := hub.ParseRef(uri)
+		if err != nil {
+			return "", err
+		}
+		if ref.File != "" {
+			return "", fmt.Errorf("%s names a file: an adapter is a repository", uri)
+		}
+		h, err := open()
+		if err != nil {
+			return "", err
+		}
+		snapshot, err := h.Fetch(ctx, ref)
+		if err != nil {
+			return "", err
+		}
+		if snapshot.Stale != nil {
+			log.Warn("the hub cannot be reached, the cached copy is used", "adapter", uri, "error", snapshot.Stale)
+		}
+		log.Info("adapter fetched", "adapter", uri, "commit", snapshot.Commit)
+		return snapshot.Dir, nil
+	}
+}

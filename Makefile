@@ -13,7 +13,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race noasm cross fuzz lint generate check-generate bench bench-compare table goldens ci clean
+.PHONY: help build run base test race clients noasm cross fuzz lint generate check-generate bench bench-compare table goldens ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,9 @@ test: ## every test; those that need the real base skip without it
 
 race: ## the concurrent packages under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short ./kernels ./models ./adapters/... ./runtime/... ./serve/...
+
+clients: ## OpenAI's own client against the server; it takes a minute to compile
+	$(GO) test -tags clients -run TestOpenAIClient ./serve
 
 noasm: ## the numerical packages on portable Go alone
 	$(GO) vet -tags noasm ./...
@@ -77,6 +80,7 @@ ci: ## what must pass before a change lands
 	$(MAKE) test
 	$(MAKE) noasm
 	$(MAKE) race
+	$(MAKE) clients
 	$(MAKE) lint
 
 clean: ## remove what was built

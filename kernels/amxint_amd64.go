@@ -66,11 +66,17 @@ func amxPackIntQ5_K(dst *byte, src *byte, rowBytes int, d *float32, m *float32, 
 //go:noescape
 func amxOneIntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 
-// amxPackIntQ8_0 and amxMulInt for a group of 16 rows: dst[outs] tiles of 16 outputs × 16 rows.
+// amxPackIntQ8_0 and amxMulInt for 8 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
 // outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
 //
 //go:noescape
-func amxFewIntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+func amx8IntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxPackIntQ8_0 and amxMulInt for 16 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amx16IntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 
 // amxPackIntQ4_0 and amxMulInt for one row, packed by amxPackRowDigits: dst[16*outs].
 // outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
@@ -78,11 +84,17 @@ func amxFewIntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, s
 //go:noescape
 func amxOneIntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 
-// amxPackIntQ4_0 and amxMulInt for a group of 16 rows: dst[outs] tiles of 16 outputs × 16 rows.
+// amxPackIntQ4_0 and amxMulInt for 8 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
 // outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
 //
 //go:noescape
-func amxFewIntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+func amx8IntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxPackIntQ4_0 and amxMulInt for 16 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amx16IntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 
 // amxPackIntQ4_1 and amxMulInt for one row, packed by amxPackRowDigits: dst[16*outs].
 // outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
@@ -90,8 +102,14 @@ func amxFewIntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, s
 //go:noescape
 func amxOneIntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 
-// amxPackIntQ4_1 and amxMulInt for a group of 16 rows: dst[outs] tiles of 16 outputs × 16 rows.
+// amxPackIntQ4_1 and amxMulInt for 8 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
 // outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
 //
 //go:noescape
-func amxFewIntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+func amx8IntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxPackIntQ4_1 and amxMulInt for 16 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amx16IntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)

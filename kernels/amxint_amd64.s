@@ -3726,9 +3726,1307 @@ DATA pickLast2<>+56(SB)/4, $0x0000000c
 DATA pickLast2<>+60(SB)/4, $0x0000000f
 GLOBL pickLast2<>(SB), RODATA|NOPTR, $64
 
-// func amxFewIntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// func amx8IntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, FMA3, MMX+
+TEXT ·amx8IntQ8_0(SB), $48-72
+	LEAQ         tileShapeInt8<>+0(SB), AX
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x00
+	MOVQ         blocks+64(FP), R9
+	MOVQ         R9, (SP)
+	MOVQ         R9, 8(SP)
+	MOVQ         R9, 16(SP)
+	MOVQ         outs+56(FP), CX
+	IMULQ        CX, R9
+	SUBQ         $0x03, R9
+	MOVQ         R9, 32(SP)
+	MOVQ         dst+0(FP), R9
+	MOVQ         R9, 24(SP)
+	MOVQ         rowBytes+16(FP), SI
+	LEAQ         (SI)(SI*2), DI
+	MOVQ         src+8(FP), R12
+	MOVQ         R12, AX
+	MOVQ         R12, R15
+	MOVQ         SI, R9
+	SHLQ         $0x04, R9
+	ADDQ         R12, R9
+	MOVQ         R9, 40(SP)
+	LEAQ         (AX)(SI*4), BX
+	LEAQ         (BX)(SI*4), CX
+	LEAQ         (CX)(SI*4), DX
+	MOVQ         b+24(FP), R11
+	MOVQ         s+32(FP), R13
+	MOVQ         sums+40(FP), R14
+	MOVQ         scratch+48(FP), BP
+	XORQ         R10, R10
+	MOVQ         $0x00000008, R8
+	VMOVUPS      f47800000<>+0(SB), Z31
+	VPBROADCASTD SI, Z30
+	VMOVDQU32    count<>+0(SB), Z29
+	VPMULLD      Z29, Z30, Z30
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	ADDQ         $0x00000400, R10
+	ADDQ         $0x00000400, R10
+	MOVQ         40(SP), R9
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	PREFETCHT0   192(R9)
+	PREFETCHT0   256(R9)
+	PREFETCHT0   320(R9)
+	PREFETCHT0   384(R9)
+	PREFETCHT0   448(R9)
+	PREFETCHT0   512(R9)
+	ADDQ         $0x00000220, 40(SP)
+	LEAQ         -2048(R10), R9
+	ANDQ         $0x00001c00, R9
+	ADDQ         BP, R9
+	BYTE         $0xc4
+	BYTE         $0xc2
+	BYTE         $0x7b
+	BYTE         $0x4b
+	BYTE         $0x9c
+	BYTE         $0x37
+	BYTE         $0x02
+	BYTE         $0x00
+	BYTE         $0x00
+	BYTE         $0x00
+	ADDQ         $0x22, R15
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x7b
+	BYTE         $0x49
+	BYTE         $0xc0
+	BYTE         $0xc4
+	BYTE         $0x82
+	BYTE         $0x7b
+	BYTE         $0x4b
+	BYTE         $0xa4
+	BYTE         $0xc3
+	BYTE         $0x00
+	BYTE         $0x00
+	BYTE         $0x00
+	BYTE         $0x00
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x5b
+	BYTE         $0x5e
+	BYTE         $0xc3
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x7b
+	BYTE         $0x49
+	BYTE         $0xc8
+	BYTE         $0xc4
+	BYTE         $0x82
+	BYTE         $0x7b
+	BYTE         $0x4b
+	BYTE         $0xac
+	BYTE         $0xc3
+	BYTE         $0x00
+	BYTE         $0x02
+	BYTE         $0x00
+	BYTE         $0x00
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x53
+	BYTE         $0x5e
+	BYTE         $0xcb
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x7b
+	BYTE         $0x49
+	BYTE         $0xd0
+	BYTE         $0xc4
+	BYTE         $0x82
+	BYTE         $0x7b
+	BYTE         $0x4b
+	BYTE         $0xb4
+	BYTE         $0xc3
+	BYTE         $0x00
+	BYTE         $0x04
+	BYTE         $0x00
+	BYTE         $0x00
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x4b
+	BYTE         $0x5e
+	BYTE         $0xd3
+	ADDQ         $0x00000600, R11
+	DECQ         8(SP)
+	JNE          l1
+	MOVQ         blocks+64(FP), R9
+	MOVQ         R9, 8(SP)
+	MOVQ         b+24(FP), R11
+	LEAQ         (R15)(DI*4), R15
+	ADDQ         DI, R15
+
+l1:
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x20
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x24
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x28
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000400, R10
+
+main:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l2
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
+
+l2:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x22, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l3
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l3:
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
+
+l4:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x22, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l5
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l5:
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	PREFETCHT0 512(R9)
+	ADDQ       $0x00000220, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0x37
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x22, R15
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l6
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+	LEAQ       (R15)(DI*4), R15
+	ADDQ       DI, R15
+
+l6:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x22, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l7
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l7:
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x20
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x24
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x94
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x28
+	BYTE             $0x00
+	BYTE             $0x00
+	ADDQ             $0x00000400, R10
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x22, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l8
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l8:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+DATA tileShapeInt8<>+0(SB)/1, $0x01
+DATA tileShapeInt8<>+1(SB)/1, $0x00
+DATA tileShapeInt8<>+2(SB)/1, $0x00
+DATA tileShapeInt8<>+3(SB)/1, $0x00
+DATA tileShapeInt8<>+4(SB)/1, $0x00
+DATA tileShapeInt8<>+5(SB)/1, $0x00
+DATA tileShapeInt8<>+6(SB)/1, $0x00
+DATA tileShapeInt8<>+7(SB)/1, $0x00
+DATA tileShapeInt8<>+8(SB)/1, $0x00
+DATA tileShapeInt8<>+9(SB)/1, $0x00
+DATA tileShapeInt8<>+10(SB)/1, $0x00
+DATA tileShapeInt8<>+11(SB)/1, $0x00
+DATA tileShapeInt8<>+12(SB)/1, $0x00
+DATA tileShapeInt8<>+13(SB)/1, $0x00
+DATA tileShapeInt8<>+14(SB)/1, $0x00
+DATA tileShapeInt8<>+15(SB)/1, $0x00
+DATA tileShapeInt8<>+16(SB)/1, $0x20
+DATA tileShapeInt8<>+17(SB)/1, $0x00
+DATA tileShapeInt8<>+18(SB)/1, $0x20
+DATA tileShapeInt8<>+19(SB)/1, $0x00
+DATA tileShapeInt8<>+20(SB)/1, $0x20
+DATA tileShapeInt8<>+21(SB)/1, $0x00
+DATA tileShapeInt8<>+22(SB)/1, $0x20
+DATA tileShapeInt8<>+23(SB)/1, $0x00
+DATA tileShapeInt8<>+24(SB)/1, $0x20
+DATA tileShapeInt8<>+25(SB)/1, $0x00
+DATA tileShapeInt8<>+26(SB)/1, $0x20
+DATA tileShapeInt8<>+27(SB)/1, $0x00
+DATA tileShapeInt8<>+28(SB)/1, $0x20
+DATA tileShapeInt8<>+29(SB)/1, $0x00
+DATA tileShapeInt8<>+30(SB)/1, $0x40
+DATA tileShapeInt8<>+31(SB)/1, $0x00
+DATA tileShapeInt8<>+32(SB)/1, $0x00
+DATA tileShapeInt8<>+33(SB)/1, $0x00
+DATA tileShapeInt8<>+34(SB)/1, $0x00
+DATA tileShapeInt8<>+35(SB)/1, $0x00
+DATA tileShapeInt8<>+36(SB)/1, $0x00
+DATA tileShapeInt8<>+37(SB)/1, $0x00
+DATA tileShapeInt8<>+38(SB)/1, $0x00
+DATA tileShapeInt8<>+39(SB)/1, $0x00
+DATA tileShapeInt8<>+40(SB)/1, $0x00
+DATA tileShapeInt8<>+41(SB)/1, $0x00
+DATA tileShapeInt8<>+42(SB)/1, $0x00
+DATA tileShapeInt8<>+43(SB)/1, $0x00
+DATA tileShapeInt8<>+44(SB)/1, $0x00
+DATA tileShapeInt8<>+45(SB)/1, $0x00
+DATA tileShapeInt8<>+46(SB)/1, $0x00
+DATA tileShapeInt8<>+47(SB)/1, $0x00
+DATA tileShapeInt8<>+48(SB)/1, $0x10
+DATA tileShapeInt8<>+49(SB)/1, $0x10
+DATA tileShapeInt8<>+50(SB)/1, $0x10
+DATA tileShapeInt8<>+51(SB)/1, $0x10
+DATA tileShapeInt8<>+52(SB)/1, $0x08
+DATA tileShapeInt8<>+53(SB)/1, $0x08
+DATA tileShapeInt8<>+54(SB)/1, $0x08
+DATA tileShapeInt8<>+55(SB)/1, $0x10
+DATA tileShapeInt8<>+56(SB)/1, $0x00
+DATA tileShapeInt8<>+57(SB)/1, $0x00
+DATA tileShapeInt8<>+58(SB)/1, $0x00
+DATA tileShapeInt8<>+59(SB)/1, $0x00
+DATA tileShapeInt8<>+60(SB)/1, $0x00
+DATA tileShapeInt8<>+61(SB)/1, $0x00
+DATA tileShapeInt8<>+62(SB)/1, $0x00
+DATA tileShapeInt8<>+63(SB)/1, $0x00
+GLOBL tileShapeInt8<>(SB), RODATA|NOPTR, $64
+
+// func amx16IntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·amxFewIntQ8_0(SB), $48-72
+TEXT ·amx16IntQ8_0(SB), $48-72
 	LEAQ         tileShapeInt<>+0(SB), AX
 	BYTE         $0xc4
 	BYTE         $0xe2
@@ -6245,9 +7543,1621 @@ l18:
 	VZEROUPPER
 	RET
 
-// func amxFewIntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// func amx8IntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, FMA3, MMX+
+TEXT ·amx8IntQ4_0(SB), $48-72
+	LEAQ            tileShapeInt8<>+0(SB), AX
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x00
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	MOVQ            R9, 8(SP)
+	MOVQ            R9, 16(SP)
+	MOVQ            outs+56(FP), CX
+	IMULQ           CX, R9
+	SUBQ            $0x03, R9
+	MOVQ            R9, 32(SP)
+	MOVQ            dst+0(FP), R9
+	MOVQ            R9, 24(SP)
+	MOVQ            rowBytes+16(FP), SI
+	LEAQ            (SI)(SI*2), DI
+	MOVQ            src+8(FP), R12
+	MOVQ            R12, AX
+	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
+	LEAQ            (AX)(SI*4), BX
+	LEAQ            (BX)(SI*4), CX
+	LEAQ            (CX)(SI*4), DX
+	MOVQ            b+24(FP), R11
+	MOVQ            s+32(FP), R13
+	MOVQ            sums+40(FP), R14
+	MOVQ            scratch+48(FP), BP
+	XORQ            R10, R10
+	MOVQ            $0x00000008, R8
+	MOVQ            $0x00000004, R15
+	VMOVUPS         f47800000<>+0(SB), Z31
+	VPBROADCASTD    SI, Z30
+	VMOVDQU32       count<>+0(SB), Z29
+	VPMULLD         Z29, Z30, Z30
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	VPXORD          Z8, Z8, Z8
+	VPXORD          Z9, Z9, Z9
+	VPXORD          Z10, Z10, Z10
+	VPXORD          Z11, Z11, Z11
+	VPXORD          Z12, Z12, Z12
+	VPXORD          Z13, Z13, Z13
+	VPXORD          Z14, Z14, Z14
+	VPXORD          Z15, Z15, Z15
+	VMOVDQU32       i0f0f0f0f<>+0(SB), Y26
+	VMOVDQU32       nibble<>+0(SB), Y27
+	VMOVDQU32       i08080808<>+0(SB), Y28
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 2(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 2(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 2(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 2(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 2(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 2(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 2(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 2(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 2(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 2(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 2(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 2(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 2(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 2(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 2(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 2(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x12, AX
+	ADDQ            $0x12, BX
+	ADDQ            $0x12, CX
+	ADDQ            $0x12, DX
+	DECQ            (SP)
+	JNE             l1
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l1:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 2(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 2(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 2(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 2(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 2(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 2(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 2(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 2(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 2(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 2(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 2(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 2(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 2(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 2(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 2(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 2(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x12, AX
+	ADDQ            $0x12, BX
+	ADDQ            $0x12, CX
+	ADDQ            $0x12, DX
+	DECQ            (SP)
+	JNE             l2
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l2:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 2(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 2(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 2(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 2(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 2(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 2(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 2(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 2(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 2(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 2(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 2(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 2(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 2(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 2(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 2(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 2(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x12, AX
+	ADDQ            $0x12, BX
+	ADDQ            $0x12, CX
+	ADDQ            $0x12, DX
+	DECQ            (SP)
+	JNE             l3
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l3:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l4:
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x20
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x24
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x28
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000400, R10
+
+main:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l5
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l5:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x12, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l6
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l6:
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x84
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x20
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x8c
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x24
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x94
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x28
+	BYTE            $0x00
+	BYTE            $0x00
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 2(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 2(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 2(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 2(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 2(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 2(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 2(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 2(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 2(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 2(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 2(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 2(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 2(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VPSUBB          Y28, Y16, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 2(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VPSUBB          Y28, Y17, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 2(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VPSUBB          Y28, Y18, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 2(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VPSUBB          Y28, Y19, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x12, AX
+	ADDQ            $0x12, BX
+	ADDQ            $0x12, CX
+	ADDQ            $0x12, DX
+	DECQ            (SP)
+	JNE             l7
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l7:
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l8:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x12, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l9
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l9:
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000120, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l10
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l10:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x12, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l11
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l11:
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x20
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x24
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x94
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x28
+	BYTE             $0x00
+	BYTE             $0x00
+	ADDQ             $0x00000400, R10
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x12, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l12
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l12:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amx16IntQ4_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 // Requires: AVX, AVX2, AVX512F, AVX512VL, MMX+
-TEXT ·amxFewIntQ4_0(SB), $48-72
+TEXT ·amx16IntQ4_0(SB), $48-72
 	LEAQ            tileShapeInt<>+0(SB), AX
 	BYTE            $0xc4
 	BYTE            $0xe2
@@ -9072,9 +11982,1641 @@ l18:
 	VZEROUPPER
 	RET
 
-// func amxFewIntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// func amx8IntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, FMA3, MMX+
+TEXT ·amx8IntQ4_1(SB), $48-72
+	LEAQ            tileShapeInt8<>+0(SB), AX
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x00
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	MOVQ            R9, 8(SP)
+	MOVQ            R9, 16(SP)
+	MOVQ            outs+56(FP), CX
+	IMULQ           CX, R9
+	SUBQ            $0x03, R9
+	MOVQ            R9, 32(SP)
+	MOVQ            dst+0(FP), R9
+	MOVQ            R9, 24(SP)
+	MOVQ            rowBytes+16(FP), SI
+	LEAQ            (SI)(SI*2), DI
+	MOVQ            src+8(FP), R12
+	MOVQ            R12, AX
+	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
+	LEAQ            (AX)(SI*4), BX
+	LEAQ            (BX)(SI*4), CX
+	LEAQ            (CX)(SI*4), DX
+	MOVQ            b+24(FP), R11
+	MOVQ            s+32(FP), R13
+	MOVQ            sums+40(FP), R14
+	MOVQ            scratch+48(FP), BP
+	XORQ            R10, R10
+	MOVQ            $0x00000008, R8
+	MOVQ            $0x00000004, R15
+	VMOVUPS         f47800000<>+0(SB), Z31
+	VPBROADCASTD    SI, Z30
+	VMOVDQU32       count<>+0(SB), Z29
+	VPMULLD         Z29, Z30, Z30
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	VPXORD          Z8, Z8, Z8
+	VPXORD          Z9, Z9, Z9
+	VPXORD          Z10, Z10, Z10
+	VPXORD          Z11, Z11, Z11
+	VPXORD          Z12, Z12, Z12
+	VPXORD          Z13, Z13, Z13
+	VPXORD          Z14, Z14, Z14
+	VPXORD          Z15, Z15, Z15
+	VMOVDQU32       i0f0f0f0f<>+0(SB), Y26
+	VMOVDQU32       nibble<>+0(SB), Y27
+	VMOVDQU32       i08080808<>+0(SB), Y28
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 4(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 4(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 4(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 4(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 4(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 4(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 4(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 4(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 4(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 4(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 4(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 4(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 4(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 4(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 4(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 4(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x14, AX
+	ADDQ            $0x14, BX
+	ADDQ            $0x14, CX
+	ADDQ            $0x14, DX
+	DECQ            (SP)
+	JNE             l1
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l1:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 4(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 4(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 4(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 4(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 4(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 4(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 4(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 4(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 4(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 4(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 4(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 4(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 4(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 4(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 4(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 4(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x14, AX
+	ADDQ            $0x14, BX
+	ADDQ            $0x14, CX
+	ADDQ            $0x14, DX
+	DECQ            (SP)
+	JNE             l2
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l2:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 4(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 4(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 4(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 4(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 4(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 4(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 4(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 4(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 4(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 4(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 4(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 4(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 4(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 4(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 4(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 4(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x14, AX
+	ADDQ            $0x14, BX
+	ADDQ            $0x14, CX
+	ADDQ            $0x14, DX
+	DECQ            (SP)
+	JNE             l3
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l3:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l4:
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x20
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x24
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x28
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000400, R10
+
+main:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l5
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l5:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x14, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l6
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l6:
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x84
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x20
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x8c
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x24
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x94
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x28
+	BYTE            $0x00
+	BYTE            $0x00
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 4(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 4(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 4(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 4(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 4(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 4(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 4(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 4(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 4(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 4(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 4(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 4(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 4(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 4(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 4(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 4(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x14, AX
+	ADDQ            $0x14, BX
+	ADDQ            $0x14, CX
+	ADDQ            $0x14, DX
+	DECQ            (SP)
+	JNE             l7
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l7:
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l8:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x14, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l9
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l9:
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	ADDQ       $0x00000140, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l10
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l10:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x14, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l11
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l11:
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x20
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x24
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x94
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x28
+	BYTE             $0x00
+	BYTE             $0x00
+	ADDQ             $0x00000400, R10
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x14, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l12
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l12:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amx16IntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 // Requires: AVX, AVX2, AVX512F, AVX512VL, MMX+
-TEXT ·amxFewIntQ4_1(SB), $48-72
+TEXT ·amx16IntQ4_1(SB), $48-72
 	LEAQ            tileShapeInt<>+0(SB), AX
 	BYTE            $0xc4
 	BYTE            $0xe2

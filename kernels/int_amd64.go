@@ -25,7 +25,11 @@ func (f *tileFormat) mulFewInt(w *Worker, dst Matrix, packed []float32, weight W
 	for o := 0; o < weight.Rows; o += tileOuts * tileRows {
 		n := min(tileOuts, (weight.Rows-o)/tileRows)
 		for g := range groups {
-			f.fewInt(&mem[scratch], &weight.Data[o*rowBytes], rowBytes, bytePtr(&packed[g*blocks*f.bWords()]),
+			mul := f.fewInt
+			if dst.Rows-g*tileRows <= 8 {
+				mul = f.eightInt
+			}
+			mul(&mem[scratch], &weight.Data[o*rowBytes], rowBytes, bytePtr(&packed[g*blocks*f.bWords()]),
 				&factors[g*blocks*tileRows], 4*groups*blocks*tileRows, bytePtr(&mem[0]), n, blocks)
 			unpackTiles(dst.Columns(o, o+n*tileRows), mem[scratch:], g, 1)
 		}

@@ -21,14 +21,15 @@ import "unsafe"
 // tileFormat is how a weight format is multiplied: as planes, or as integers
 // (see int_amd64.go).
 type tileFormat struct {
-	planes  int // of a weight; 0: integers
-	mul     func(acc *float32, a, b *byte, d, m, s *float32, sums, groups, outs, blocks, bStride, sStride, first int)
-	pack    func(dst, src *byte, d, m *float32, n int)
-	packInt func(dst, src *byte, rowBytes int, d, m *float32, rows, n int)
-	one     fewKernel // for one row; nil: none
-	few     fewKernel // for at most 16
-	oneInt  intKernel // for one row
-	fewInt  intKernel // for at most 16
+	planes   int // of a weight; 0: integers
+	mul      func(acc *float32, a, b *byte, d, m, s *float32, sums, groups, outs, blocks, bStride, sStride, first int)
+	pack     func(dst, src *byte, d, m *float32, n int)
+	packInt  func(dst, src *byte, rowBytes int, d, m *float32, rows, n int)
+	one      fewKernel // for one row; nil: none
+	few      fewKernel // for at most 16
+	oneInt   intKernel // for one row
+	eightInt intKernel // for at most 8
+	fewInt   intKernel // for at most 16
 }
 
 type fewKernel = func(acc *float32, src *byte, rowBytes int, b *byte, scratch *float32, outs, blocks int)
@@ -37,9 +38,9 @@ var tileFormats = [len(layouts)]tileFormat{
 	F32:  {planes: 3, mul: amxMul3, pack: amxPackF32, one: amxOneF32, few: amxFewF32},
 	F16:  {planes: 2, mul: amxMul2, pack: amxPackF16, one: amxOneF16, few: amxFewF16},
 	BF16: {planes: 1, mul: amxMul1, pack: amxPackBF16, one: amxOneBF16, few: amxFewBF16},
-	Q8_0: {mul: amxMulInt, packInt: amxPackIntQ8_0, oneInt: amxOneIntQ8_0, fewInt: amxFewIntQ8_0},
-	Q4_0: {mul: amxMulInt, packInt: amxPackIntQ4_0, oneInt: amxOneIntQ4_0, fewInt: amxFewIntQ4_0},
-	Q4_1: {mul: amxMulIntAffine, packInt: amxPackIntQ4_1, oneInt: amxOneIntQ4_1, fewInt: amxFewIntQ4_1},
+	Q8_0: {mul: amxMulInt, packInt: amxPackIntQ8_0, oneInt: amxOneIntQ8_0, eightInt: amx8IntQ8_0, fewInt: amx16IntQ8_0},
+	Q4_0: {mul: amxMulInt, packInt: amxPackIntQ4_0, oneInt: amxOneIntQ4_0, eightInt: amx8IntQ4_0, fewInt: amx16IntQ4_0},
+	Q4_1: {mul: amxMulIntAffine, packInt: amxPackIntQ4_1, oneInt: amxOneIntQ4_1, eightInt: amx8IntQ4_1, fewInt: amx16IntQ4_1},
 	Q4_K: {mul: amxMulIntAffine, packInt: amxPackIntQ4_K},
 	Q5_K: {mul: amxMulIntAffine, packInt: amxPackIntQ5_K},
 	Q6_K: {planes: 2, mul: amxMul2Scaled, pack: amxPackQ6_K},

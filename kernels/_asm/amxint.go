@@ -26,8 +26,9 @@ func amxInt() {
 	amxPackRowDigits()
 	amxPackInts()
 	for _, f := range intFormats() {
-		amxInts(f, true)
-		amxInts(f, false)
+		for _, rows := range []int{1, 8, 16} {
+			amxInts(f, rows)
+		}
 	}
 }
 
@@ -370,15 +371,16 @@ const tilesBehind, scalesBehind = 2, 3
 
 // amxInts generates the product of one row, or of at most 16, with groups of 16
 // outputs, the weights read where they lie.
-func amxInts(f intFormat, single bool) {
+func amxInts(f intFormat, rows int) {
+	single := rows == 1
 	behind := 1 // blocks that scaling runs behind the tiles
-	doc := "for a group of 16 rows: dst[outs] tiles of 16 outputs × 16 rows."
+	doc := fmt.Sprintf("for %d rows of a group: dst[outs] tiles of 16 outputs × 16 rows.", rows)
 	if single {
 		behind = scalesBehind
 		TEXT("amxOneInt"+f.name, 0, "func(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs, blocks int)")
 		doc = "for one row, packed by amxPackRowDigits: dst[16*outs]."
 	} else {
-		TEXT("amxFewInt"+f.name, 0, "func(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs, blocks int)")
+		TEXT(fmt.Sprintf("amx%dInt%s", rows, f.name), 0, "func(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs, blocks int)")
 	}
 	Doc("amxPackInt"+f.name+" and amxMulInt "+doc, fmt.Sprintf("outs*blocks is at least %d; scratch, aligned to 64, takes 12 KiB.", tilesBehind+scalesBehind+1))
 	Pragma("noescape")
@@ -396,6 +398,8 @@ func amxInts(f intFormat, single bool) {
 	}
 	if single {
 		configureIntOne()
+	} else if rows == 8 {
+		configureTiles("tileShapeInt8", [8]int{32, 32, 32, 32, 32, 32, 32, 64}, [8]int{16, 16, 16, 16, 8, 8, 8, 16})
 	} else {
 		configureInt()
 	}
@@ -479,6 +483,13 @@ func amxInts(f intFormat, single bool) {
 	labels := 0
 	label := func() string { labels++; return fmt.Sprintf("l%d", labels) }
 
+	// z is a register as wide as the rows.
+	z := func(i int) reg.VecPhysical {
+		if rows == 8 {
+			return zmm[i].AsY().(reg.VecPhysical)
+		}
+		return zmm[i]
+	}
 	// slot leaves in tmp the ring's slot so many blocks back.
 	slot := func(back int) {
 		LEAQ(Mem{Base: ring, Disp: -1024 * back}, tmp)
@@ -620,22 +631,22 @@ func amxInts(f intFormat, single bool) {
 			if f.affine {
 				VMOVUPS(m, pair.Offset(64))
 			}
-			by, total := zmm[29], zmm[25]
+			by, total := z(29), z(25)
 			VMOVUPS(Mem{Base: s}, by)
 			if f.affine {
 				VMOVUPS(Mem{Base: s, Index: sums, Scale: 1}, total)
 			}
 			for i := range 16 {
-				t, u := zmm[16+i%4*2], zmm[17+i%4*2]
+				t, u := z(16+i%4*2), z(17+i%4*2)
 				VPSLLD(Imm(8), sumsAt.Offset(1024+64*i), t)
 				VPADDD(sumsAt.Offset(2048+64*i), t, t)
 				VCVTDQ2PS(t, t)
 				VCVTDQ2PS(sumsAt.Offset(64*i), u)
-				VFMADD231PS(base, u, t)
+				VFMADD231PS(z(31), u, t)
 				VMULPS(by, t, t)
-				VFMADD231PS_BCST(pair.Offset(4*i), t, zmm[i])
+				VFMADD231PS_BCST(pair.Offset(4*i), t, z(i))
 				if f.affine {
-					VFMADD231PS_BCST(pair.Offset(64+4*i), total, zmm[i])
+					VFMADD231PS_BCST(pair.Offset(64+4*i), total, z(i))
 				}
 			}
 		}
@@ -644,7 +655,7 @@ func amxInts(f intFormat, single bool) {
 		more := rewind("scale")
 		MOVQ(left["dst"], tmp)
 		for i := range accs {
-			VMOVUPS(zmm[i], Mem{Base: tmp, Disp: 64 * i})
+			VMOVUPS(z(i), Mem{Base: tmp, Disp: 64 * i})
 		}
 		ADDQ(U32(uint32(64*accs)), tmp)
 		MOVQ(tmp, left["dst"])

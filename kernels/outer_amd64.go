@@ -65,7 +65,7 @@ func gradPack(w *Worker, t *outerTask, block int) {
 }
 
 // gradChunk is how many blocks are multiplied at a time.
-const gradChunk = 8
+const gradChunk = 16
 
 // gradMul multiplies rows [from, to) of c, a's tiles being packed as
 // [rows/16][blocks][3].

@@ -8,6 +8,7 @@ import "golang.org/x/sys/cpu"
 //go:generate go run -C _asm . -isa avx512 -pkg kernels -out ../avx512_amd64.s -stubs ../avx512_amd64.go
 //go:generate go run -C _asm . -isa amx -pkg kernels -out ../amx_amd64.s -stubs ../amx_amd64.go
 //go:generate go run -C _asm . -isa amxint -pkg kernels -out ../amxint_amd64.s -stubs ../amxint_amd64.go
+//go:generate go run -C _asm . -isa amxgrad -pkg kernels -out ../amxgrad_amd64.s -stubs ../amxgrad_amd64.go
 
 // implementations lists what this processor and build can run, fastest last.
 func implementations() []*implementation {

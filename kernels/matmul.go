@@ -45,6 +45,11 @@ func (w *Worker) MatMul(dst, x Matrix, weight Weight) {
 // its input. dy is [rows, out], w is [out, in], dx is [rows, in].
 func (p *Pool) InputGrad(dx, dy Matrix, w Weight) {
 	checkMatMul(dy, dx, w)
+	if g := active.gradTiles; g != nil && g.use(w.Rows, w.Cols) {
+		g.inputGrad(&p.tasks.grad, dx, dy, w)
+		p.tasks.grad.run(p, nil)
+		return
+	}
 	t := &p.tasks.inputGrad
 	t.dx, t.dy, t.w = dx, dy, w
 	t.step = gradStep(dx.Rows, p.Threads())
@@ -71,6 +76,11 @@ func (w *Worker) InputGrad(dx, dy Matrix, weight Weight) {
 // summed in order.
 func (p *Pool) WeightGrad(dw, dy, x Matrix) {
 	checkWeightGrad(dw, dy, x)
+	if g := active.gradTiles; g != nil && g.use(dw.Rows, dw.Cols) {
+		g.weightGrad(&p.tasks.grad, dw, dy, x)
+		p.tasks.grad.run(p, nil)
+		return
+	}
 	t := &p.tasks.weightGrad
 	t.dw, t.dy, t.x = dw, dy, x
 	t.step = 24

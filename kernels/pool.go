@@ -66,7 +66,7 @@ type Pool struct {
 	region uint64
 	closed atomic.Bool
 	fault  atomic.Pointer[Fault]
-	packed []float32 // activations packed for the region under way
+	packed []float32 // the operand packed for the region under way
 	tasks  tasks
 }
 
@@ -230,6 +230,7 @@ type tasks struct {
 	pack       packTask
 	inputGrad  inputGradTask
 	weightGrad weightGradTask
+	grad       outerTask
 	attend     attendTask
 	rows       rowsTask
 }

@@ -105,6 +105,8 @@ func tilePack(weight Weight, packed []float32, x Matrix, g int) {
 
 func bytePtr(p *float32) *byte { return (*byte)(unsafe.Pointer(p)) }
 
+func floatPtr(p *byte) *float32 { return (*float32)(unsafe.Pointer(p)) }
+
 // tileMul is MatMul with x packed for the whole weight, of which this is a
 // part.
 func tileMul(w *Worker, dst Matrix, packed []float32, weight, whole Weight) {
@@ -310,6 +312,7 @@ var amx = implementation{
 		}
 		tileMul(w, dst, packed, weight, weight)
 	},
-	inputGrad:  dotAVX512.inputGradient,
-	weightGrad: dotAVX512.weightGradient,
+	inputGrad:  amxInputGrad,
+	weightGrad: amxWeightGrad,
+	gradTiles:  &amxGradients,
 }

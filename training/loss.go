@@ -9,7 +9,7 @@ import (
 // logitBytes bounds the logits that are held at once, unless that were fewer
 // than minChunk rows: each chunk reads the whole head.
 const (
-	logitBytes = 16 << 20
+	logitBytes = 64 << 20
 	minChunk   = 64
 )
 

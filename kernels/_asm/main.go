@@ -28,7 +28,7 @@ var (
 )
 
 func main() {
-	set := flag.String("isa", "", "instruction set: avx2, avx512, row-avx2, row-avx512 or amx")
+	set := flag.String("isa", "", "instruction set: avx2, avx512, row-avx2, row-avx512, amx, amxint or amxgrad")
 	flag.Parse()
 	build.ConstraintExpr("!noasm")
 	switch *set {
@@ -52,6 +52,8 @@ func main() {
 		amx()
 	case "amxint":
 		amxInt()
+	case "amxgrad":
+		amxGrad()
 	}
 	build.Generate()
 }

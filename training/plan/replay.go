@@ -216,7 +216,7 @@ func (r *replay) final(x *value, labels int) *value {
 
 // The chunks of logits, as training/loss.go cuts them.
 const (
-	logitBytes = 16 << 20
+	logitBytes = 64 << 20
 	minChunk   = 64
 )
 

@@ -112,8 +112,11 @@ func readTensors(dir string) (map[string]safetensors.Tensor, error) {
 		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
 	}
 	b, err = os.ReadFile(filepath.Join(dir, TorchFile))
-	if err != nil {
-		return nil, fmt.Errorf("%w: neither %s nor %s: %w", ErrTensor, SafeFile, TorchFile, err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: there is neither %s nor %s", ErrTensor, SafeFile, TorchFile)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
 	}
 	file, err := torchfile.Parse(TorchFile, b)
 	if err != nil {

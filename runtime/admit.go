@@ -124,7 +124,7 @@ func (e *Engine) prefix(s *sequence) (err error) {
 	for i, kv := range e.cache.Layers {
 		k, v := a.Prefix(i)
 		if k.Rows != s.virtual || v.Rows != s.virtual {
-			return fmt.Errorf("%w: adapter %q: layer %d has %d prefix positions, not %d", ErrPanic, s.request.Adapter, i, k.Rows, s.virtual)
+			return fmt.Errorf("%w: layer %d has %d prefix positions, not %d", ErrPanic, i, k.Rows, s.virtual)
 		}
 		for p := s.computed; p < s.virtual; p++ {
 			kv.Store(s.blocks[p/kernels.BlockLen], p, k.Row(p), v.Row(p))

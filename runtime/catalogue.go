@@ -187,7 +187,7 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 	}
 	uri, err := c.checkSource(uri)
 	if err != nil {
-		return fmt.Errorf("adapter %q: %w", name, err)
+		return ofAdapter(name, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -260,7 +260,7 @@ func (c *Catalogue) bring(ctx context.Context, name string, pin bool) (Entry, er
 		}
 	}
 	if err := l.failure(); err != nil {
-		return Entry{}, fmt.Errorf("adapter %q: %w", name, err)
+		return Entry{}, ofAdapter(name, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

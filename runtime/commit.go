@@ -133,7 +133,7 @@ func (e *Engine) end(s *sequence, finish Finish, err error) {
 		u.Queued = s.admitted.Sub(s.submitted)
 	}
 	if err != nil && s.request.Adapter != "" {
-		err = fmt.Errorf("adapter %q: %w", s.request.Adapter, err)
+		err = ofAdapter(s.request.Adapter, err)
 	}
 	e.mu.Lock()
 	switch {

@@ -41,7 +41,7 @@ func (c *Catalogue) acquire(name string, notify func()) (*lease, error) {
 	case c.closed:
 		return nil, ErrClosed
 	case r.failure.err != nil && r.failure.stamp == now && time.Now().Before(r.failure.until):
-		return nil, fmt.Errorf("adapter %q: %w", name, r.failure.err)
+		return nil, ofAdapter(name, r.failure.err)
 	}
 	l := &lease{catalogue: c, notify: notify}
 	if under := c.need(r, now); under != nil {

@@ -49,7 +49,12 @@ type adapterError struct {
 }
 
 func (e *adapterError) Error() string {
-	return fmt.Sprintf("adapter %q cannot be served: %s", e.name, e.err)
+	cause := e.err
+	var named *runtime.AdapterError
+	if errors.As(cause, &named) {
+		cause = named.Err // the name is said once
+	}
+	return fmt.Sprintf("adapter %q cannot be served: %s", e.name, cause)
 }
 
 func (e *adapterError) Unwrap() error { return e.err }

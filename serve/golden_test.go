@@ -228,7 +228,8 @@ func TestPublishReplaceDelete(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(s.server.config.Adapters, "lora", "adapter_model.safetensors")))
 	got = ask("lora")
 	require.Equal(t, 422, got.status, got.body)
-	require.Contains(t, got.body, `adapter \"lora\"`)
+	require.Contains(t, got.body, `adapter \"lora\" cannot be served: `+s.server.config.Adapters+`/lora: adapter tensor: there is neither adapter_model.safetensors nor adapter_model.bin"`)
+	require.Equal(t, got.body, ask("lora").body, "the failure that is remembered is told alike")
 	require.Equal(t, 200, ask("dora").status)
 }
 

@@ -96,7 +96,11 @@ func pin(ctx context.Context, catalogue *runtime.Catalogue, names []string) erro
 	var wrong []error
 	for _, name := range names {
 		if err := catalogue.Pin(ctx, name); err != nil {
-			wrong = append(wrong, fmt.Errorf("--pin: adapter %q: %w", name, err))
+			var named *runtime.AdapterError
+			if !errors.As(err, &named) {
+				err = &runtime.AdapterError{Name: name, Err: err}
+			}
+			wrong = append(wrong, fmt.Errorf("--pin: %w", err))
 		}
 	}
 	return errors.Join(wrong...)

@@ -22,8 +22,9 @@ type Config struct {
 	APIKeys     []string // one of them opens the API; none: it is open
 	BodyLimit   int      // bytes of a JSON body; 8 MiB
 	UploadLimit int64    // bytes of an adapter's archive, and of its files; 4 GiB
-	MaxLogprobs int      // the most likeliest tokens a request may ask for; 20
-	Parallel    int      // choices of one request in the engine at once; 64
+	Sampling    SamplingDefaults
+	MaxLogprobs int // the most likeliest tokens a request may ask for; 20
+	Parallel    int // choices of one request in the engine at once; 64
 
 	Log *slog.Logger // nowhere
 }
@@ -40,6 +41,9 @@ func (c Config) Validate() error {
 	below("UploadLimit", c.UploadLimit)
 	below("MaxLogprobs", int64(c.MaxLogprobs))
 	below("Parallel", int64(c.Parallel))
+	if err := c.Sampling.validate(); err != nil {
+		faults = append(faults, fmt.Errorf("field Sampling: %w", err))
+	}
 	if c.Name == "" {
 		faults = append(faults, errors.New("field Name is empty: the base needs a name for requests to use"))
 	}

@@ -112,14 +112,15 @@ func (r *openAIRequest) check(s *Server) error {
 	return nil
 }
 
-// request is what every choice of r asks for, without a prompt.
-func (r *openAIRequest) request(c *fiber.Ctx, adapter string) runtime.Request {
+// openAIRequest is what every choice of r asks for, without a prompt.
+func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, adapter string) runtime.Request {
+	otherwise := s.config.Sampling
 	sampling := runtime.Sampling{
-		Temperature: float32(or(r.Temperature, 1)),
-		TopP:        float32(or(r.TopP, 1)),
-		TopK:        max(or(r.TopK, 0), 0),
-		MinP:        float32(or(r.MinP, 0)),
-		Repetition:  float32(or(r.Repetition, 1)),
+		Temperature: float32(or(r.Temperature, or(otherwise.Temperature, 1))),
+		TopP:        float32(or(r.TopP, or(otherwise.TopP, 1))),
+		TopK:        max(or(r.TopK, or(otherwise.TopK, 0)), 0),
+		MinP:        float32(or(r.MinP, or(otherwise.MinP, 0))),
+		Repetition:  float32(or(r.Repetition, or(otherwise.Repetition, 1))),
 		Presence:    float32(or(r.Presence, 0)),
 		Frequency:   float32(or(r.Frequency, 0)),
 		Bias:        r.LogitBias,

@@ -192,7 +192,7 @@ func (s *Server) chatChoices(c *fiber.Ctx, body *chatRequest) ([]*runtime.Reques
 	if err != nil {
 		return nil, err
 	}
-	request := body.request(c, adapter)
+	request := s.openAIRequest(c, &body.openAIRequest, adapter)
 	request.Arrived = time.Now()
 	template, err := s.chatTemplate(c, adapter)
 	if err != nil {

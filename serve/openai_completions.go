@@ -69,7 +69,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	template := body.request(c, adapter)
+	template := s.openAIRequest(c, &body.openAIRequest, adapter)
 	template.MaxTokens = or(body.MaxTokens, defaultMaxTokens)
 	if body.Logprobs != nil {
 		template.Logprobs = *body.Logprobs

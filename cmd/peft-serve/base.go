@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
@@ -10,6 +14,7 @@ import (
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
+	"github.com/peft-serve/peft-serve/serve"
 )
 
 // base is an opened base model.
@@ -21,6 +26,7 @@ type base struct {
 	path   string         // its folder or file
 
 	vocabulary *vocabulary
+	sampling   serve.SamplingDefaults
 }
 
 // openBase opens a folder, a .gguf file or what an hf:// URI names, which is
@@ -64,6 +70,23 @@ func (b *base) openText() (err error) {
 		return err
 	}
 	b.vocabulary = newVocabulary(b)
+	return b.openSampling()
+}
+
+// openSampling reads what the folder recommends to sample with; a GGUF file
+// says nothing of it.
+func (b *base) openSampling() error {
+	path := filepath.Join(b.path, "generation_config.json")
+	file, err := os.ReadFile(path)
+	if b.source.GGUF != nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		b.sampling, err = serve.ParseSamplingDefaults(file)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	return nil
 }
 

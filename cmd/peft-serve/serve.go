@@ -55,7 +55,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		return err
 	}
 	config := c.serverConfig(keys)
-	config.Log = log
+	config.Log, config.Sampling = log, b.sampling
 	server, err := serve.New(serve.Parts{
 		Engine: serve.RuntimeEngine(engine), Catalogue: catalogue, Load: b.load, Base: b.model.Config(),
 		Tokenizer: b.text, Chat: b.chat, Metrics: metrics,

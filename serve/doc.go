@@ -1,10 +1,11 @@
 // Package serve answers HTTP for an engine: the native route, the dialects of
-// TGI and LoRAX, OpenAI and vLLM, adapters as a resource, health and metrics.
+// TGI and LoRAX, OpenAI, vLLM and the Open Inference Protocol, adapters as a
+// resource, health and metrics.
 //
 // A Server turns a request of a dialect into requests of package runtime, and
 // their events into that dialect's answer. The way of a request: the strict
 // decoder (decode.go) fills the dialect's body, whose file (openai_*.go,
-// tgi_*.go, vllm.go) makes runtime requests of it; a generation runs those and
+// tgi_*.go, vllm.go, openinference.go) makes runtime requests of it; a generation runs those and
 // merges their events; the dialect writes them, whole or streamed.
 //
 // Nothing is guessed: a field that is unknown, of the wrong type or not

@@ -72,6 +72,7 @@ func TestOpenAPIDescribesTheFields(t *testing.T) {
 		"Completions": completionsRequest{}, "ChatCompletions": chatRequest{}, "StreamOptions": openAIStreamShape{},
 		"Generate": generateRequest{}, "GenerateParameters": generateParameters{}, "Tokenize": tokenizeRequest{},
 		"Detokenize": detokenizeRequest{}, "LoadAdapter": loadRequest{}, "UnloadAdapter": unloadRequest{},
+		"Inference": inferenceRequest{}, "InferenceParameters": inferenceParameters{},
 	} {
 		var described, taken []string
 		for field := range d.Components.Schemas[name].Properties {

@@ -33,6 +33,11 @@ func (s *Server) routes() []route {
 		{method: get, path: "/v1/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/v1/models/*", dialect: openAI, handler: s.getModel},
 
+		{method: post, path: "/v2/models/:name/generate", dialect: openInference, handler: s.inferenceGenerate},
+		{method: post, path: "/v2/models/:name/generate_stream", dialect: openInference, handler: s.inferenceStream},
+		{method: get, path: "/v2/health/live", dialect: openInference, handler: s.live, open: true},
+		{method: get, path: "/v2/health/ready", dialect: openInference, handler: s.inferenceReady, open: true},
+
 		{method: post, path: "/v1/load_lora_adapter", dialect: vLLM, handler: s.loadLoRA, changes: true, adapters: true},
 		{method: post, path: "/v1/unload_lora_adapter", dialect: vLLM, handler: s.unloadLoRA, changes: true, adapters: true},
 

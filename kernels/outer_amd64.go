@@ -5,10 +5,10 @@ package kernels
 // The amx implementation's gradients, as products of planes (tile_amd64.go):
 // three of a, which is dy, and of b one to three, after its format; a quantised
 // weight is widened and has three. Pairs of planes below 2^-24 of a product
-// are left out. A sum of 32 terms a pair of planes is added to c at once, in
-// order, so an element's error is below 2^-22 of the sum of its terms' sizes
-// for sums of up to some thousand terms. Numbers below 2^-126 count as 0, an
-// infinite operand gives a NaN.
+// are left out. A sum of 32 terms of a pair of planes is added to c at once, in
+// order: six roundings where a plain sum has 32. The tests hold an element's
+// error to 2^-21 of the sum of its terms' sizes. Numbers below 2^-126 count as
+// 0, an infinite operand gives a NaN.
 
 var amxGradients = gradTiles{
 	// Adapters' low ranks, and their few rows when serving, are better off

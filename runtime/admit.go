@@ -140,11 +140,12 @@ func (e *Engine) prefix(s *sequence) (err error) {
 func (e *Engine) grow() {
 	for i := 0; i < len(e.running); {
 		s := e.running[i]
-		if blocksFor(len(s.tokens)) <= len(s.blocks) {
+		switch {
+		case blocksFor(len(s.tokens)) <= len(s.blocks):
 			i++
-		} else if e.blocks.free > 0 {
+		case e.blocks.free > 0:
 			s.blocks = append(s.blocks, e.blocks.take())
-		} else {
+		default:
 			e.preempt(e.newest())
 			i = 0
 		}

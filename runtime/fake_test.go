@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -318,7 +319,7 @@ func collect(ctx context.Context, stream *Stream) (a answer) {
 	for {
 		e, err := stream.Next(ctx)
 		if err != nil {
-			if err != io.EOF && (err != context.Canceled || ctx.Err() == nil) {
+			if !errors.Is(err, io.EOF) && (!errors.Is(err, context.Canceled) || ctx.Err() == nil) {
 				a.err = err
 			}
 			return a

@@ -47,7 +47,7 @@ func stampOf(dir string) (stamp, error) {
 		if err != nil || stat.IsDir() {
 			continue
 		}
-		fmt.Fprintf(h, "%q %d %d\n", f.Name(), stat.Size(), stat.ModTime().UnixNano())
+		h.Write(fmt.Appendf(nil, "%q %d %d\n", f.Name(), stat.Size(), stat.ModTime().UnixNano()))
 	}
 	return stamp(h.Sum(nil)), nil
 }

@@ -433,7 +433,7 @@ func TestFinish(t *testing.T) {
 	if got := s.take("a"); got.finish != FinishLength || !reflect.DeepEqual(got.tokens, tokens) {
 		t.Errorf("%+v", got)
 	}
-	if _, err := s.streams["a"].Next(context.Background()); err != io.EOF {
+	if _, err := s.streams["a"].Next(context.Background()); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %v", err)
 	}
 	s.empty()

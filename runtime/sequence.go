@@ -60,9 +60,6 @@ func (s *sequence) pending() int { return len(s.tokens) - s.computed }
 // promptEnd is the place of the first completion token.
 func (s *sequence) promptEnd() int { return s.virtual + len(s.request.Prompt) }
 
-// decoding reports whether the sequence is past its prompt, one token a step.
-func (s *sequence) decoding() bool { return s.pending() == 1 && len(s.tokens) > s.promptEnd() }
-
 // scores reports whether log-probabilities of the prompt are still to come.
 func (s *sequence) scores() bool { return s.scored < len(s.prompt) }
 

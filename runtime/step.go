@@ -57,13 +57,13 @@ func (e *Engine) plan() (rows, promptRows int) {
 	share := left / max(prompts, 1)
 	for i := range e.works {
 		w := &e.works[i]
-		switch n := w.s.pending(); {
-		case n == 1:
+		n := w.s.pending()
+		if n == 1 {
 			w.count = 1
-		default:
-			w.count = min(n, share)
-			left -= w.count
+			continue
 		}
+		w.count = min(n, share)
+		left -= w.count
 	}
 	for left > 0 && prompts > 0 {
 		var oldest *work

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,17 +29,19 @@ func TestAdapterBringsItsTemplate(t *testing.T) {
 		require.Equal(t, 200, got.status, got.body)
 		return member(t, got.body, "choices", "0", "text"), member(t, got.body, "usage", "prompt_tokens")
 	}
-	for model, rendered := range map[string]string{"lora": "<s>[user]Hello\n[assistant]", "talks": "Q: Hello A:", "talks ": "{Hello}"} {
-		if model == "talks" {
-			template("{% for m in messages %}Q: {{ m.content }} A:{% endfor %}")
-		} else if model == "talks " { // the same adapter, changed while the server runs
-			template("{{ '{' + messages[0].content + '}' }}")
+	for _, c := range []struct{ model, source, rendered string }{
+		{"lora", "", "<s>[user]Hello\n[assistant]"},
+		{"talks", "{% for m in messages %}Q: {{ m.content }} A:{% endfor %}", "Q: Hello A:"},
+		{"talks", "{{ '{' + messages[0].content + '}' }}", "{Hello}"}, // changed while the server runs
+	} {
+		if c.source != "" {
+			template(c.source)
 		}
-		got := s.chat(t, strings.TrimSpace(model))
+		got := s.chat(t, c.model)
 		require.Equal(t, 200, got.status, got.body)
-		text, tokens := complete(rendered)
-		require.Equal(t, text, member(t, got.body, "choices", "0", "message", "content"), model)
-		require.Equal(t, tokens, member(t, got.body, "usage", "prompt_tokens"), model)
+		text, tokens := complete(c.rendered)
+		require.Equal(t, text, member(t, got.body, "choices", "0", "message", "content"), c.rendered)
+		require.Equal(t, tokens, member(t, got.body, "usage", "prompt_tokens"), c.rendered)
 	}
 
 	// What is wrong with it is told of the adapter, and only chats need it.

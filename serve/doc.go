@@ -5,8 +5,9 @@
 // A Server turns a request of a dialect into requests of package runtime, and
 // their events into that dialect's answer. The way of a request: the strict
 // decoder (decode.go) fills the dialect's body, whose file (openai_*.go,
-// tgi_*.go, vllm.go, openinference.go) makes runtime requests of it; a generation runs those and
-// merges their events; the dialect writes them, whole or streamed.
+// tgi_*.go, vllm.go, openinference.go) makes runtime requests of it; a
+// generation runs those and merges their events; the dialect writes them, whole
+// or streamed.
 //
 // Nothing is guessed: a field that is unknown, of the wrong type or not
 // implemented is refused by name, and a request that names an adapter gets

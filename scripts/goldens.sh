@@ -1,0 +1,13 @@
+#!/bin/sh
+# Remakes the golden numbers under testdata/goldens with the pinned versions of
+# PyTorch, transformers, PEFT and AdapterHub, in a virtual environment.
+set -eu
+python=$(command -v python3) || { echo "goldens need Python 3.11" >&2; exit 1; }
+"$python" -m venv .venv
+.venv/bin/pip install --quiet -r testdata/goldens/requirements.txt
+.venv/bin/python testdata/goldens/make.py
+if [ -f .base/SmolLM2-135M-Instruct.Q4_1.gguf ]; then
+	.venv/bin/python testdata/goldens/smollm2.py .base/SmolLM2-135M-Instruct.Q4_1.gguf
+else
+	echo "SmolLM2's goldens are left as they are: fetch the base with 'make base' first"
+fi

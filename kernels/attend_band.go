@@ -7,10 +7,6 @@ import "math"
 const (
 	stateLen = 32
 	stateTop = 16
-
-	// topMargin is how far scores may pass the maximum before it follows them
-	// and what was summed shrinks. Any fixed margin below exp's range will do.
-	topMargin = 8
 )
 
 // band attends for rows [start, end) of a span and one key-value head: every

@@ -139,10 +139,10 @@ func scaleBlock(scales *[16][2]float32, f Format, b []byte) {
 func Half(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exp, frac := uint32(h>>10&31), uint32(h&0x3ff)
-	switch {
-	case exp == 31:
+	switch exp {
+	case 31:
 		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
-	case exp == 0:
+	case 0:
 		v := float32(frac) * (1.0 / (1 << 24))
 		return math.Float32frombits(math.Float32bits(v) | sign)
 	}

@@ -95,16 +95,13 @@ func (t *tensor) gradient() kernels.Matrix {
 	return kernels.MatrixOf(t.weight.Rows, t.weight.Cols, t.Grad)
 }
 
-// activate gives the parameters of a layer gradients, and returns them.
-func (b *base) activate(layer int) []*Parameter {
-	var params []*Parameter
+// activate gives the parameters of a layer gradients.
+func (b *base) activate(layer int) {
 	for _, t := range b.blocks[layer] {
 		b.widen(t)
 		t.Grad = b.take(t.Len())
 		t.bind(t)
-		params = append(params, &t.Parameter)
 	}
-	return params
 }
 
 // widen gives a matrix float32 values of its own.

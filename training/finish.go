@@ -98,7 +98,7 @@ func (r *Run) verify(s *Summary) error {
 		if err != nil {
 			return fmt.Errorf("the saved model cannot be read back: %w", err)
 		}
-		defer source.Close()
+		defer func() { _ = source.Close() }()
 		model = m
 	}
 	want := logits(r.pool, r.Base.Model, r.served(), batch)

@@ -187,7 +187,7 @@ func (r *Run) Do(ctx context.Context) (*Summary, error) {
 		return nil, err
 	}
 	if j != nil {
-		defer j.close()
+		defer func() { _ = j.close() }()
 	}
 	r.observer.Start(r.steps, r.at.Step)
 	summary := &Summary{}

@@ -44,7 +44,7 @@ func (e *evalCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	defer base.Close()
+	defer func() { _ = base.Close() }()
 	scores, samples, err := training.Assess(ctx, base, training.Assessment{
 		Data: e.Data, Task: e.Task, Format: e.Format, Columns: e.Columns, MaxLength: e.MaxLength, Adapter: e.Adapter,
 		ExactMatch: e.ExactMatch, Limit: e.Limit, Threads: e.Threads,

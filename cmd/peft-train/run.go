@@ -22,13 +22,13 @@ func (r *runCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	defer base.Close()
+	defer func() { _ = base.Close() }()
 	show := newProgress(c.err)
 	run, err := training.NewRun(r.Config, base, show)
 	if err != nil {
 		return err
 	}
-	defer run.Close()
+	defer func() { _ = run.Close() }()
 	if err := run.Plan(); err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func Open(t testing.TB, base string) models.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	return m
 }
 
@@ -93,7 +93,7 @@ func Cases(t testing.TB, path string) []Case {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	var cases []Case
 	for i := 0; ; i++ {
 		tokens, ok := f.Lookup(fmt.Sprintf("tokens.%d", i))

@@ -72,10 +72,10 @@ func (t *file) indexLines(header bool) error {
 	for {
 		start := at
 		text, err := readLine(r, &at)
-		if err == io.EOF && start == at {
+		if errors.Is(err, io.EOF) && start == at {
 			break
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("%s: %w", t.path, err)
 		}
 		line++
@@ -132,8 +132,12 @@ func (t *file) indexCSV() error {
 func (t *file) indexArray() error {
 	lines := &lineCounter{r: bufio.NewReaderSize(t.f, 1<<20)}
 	dec := json.NewDecoder(lines)
-	if open, err := dec.Token(); err != nil || open != json.Delim('[') {
-		return fmt.Errorf("%s: want a JSON array of objects (%v)", t.path, err)
+	open, err := dec.Token()
+	if err != nil {
+		return fmt.Errorf("%s: want a JSON array of objects: %w", t.path, err)
+	}
+	if open != json.Delim('[') {
+		return fmt.Errorf("%s: want a JSON array of objects, not %v", t.path, open)
 	}
 	for dec.More() {
 		start := dec.InputOffset()
@@ -188,10 +192,10 @@ func (t *file) indexParagraphs() error {
 	for {
 		start := at
 		text, err := readLine(r, &at)
-		if err == io.EOF && start == at {
+		if errors.Is(err, io.EOF) && start == at {
 			break
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("%s: %w", t.path, err)
 		}
 		line++

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/peft-serve/peft-serve/runtime"
@@ -132,12 +131,16 @@ func TestAPIKeys(t *testing.T) {
 	require.Equal(t, 401, s.get(t, "/version").status)
 }
 
+// panicking is a catalogue whose listing panics.
+type panicking struct{ Catalogue }
+
+func (panicking) List() []runtime.Entry { panic("boom") }
+
 // A panic in a handler costs its request alone.
 func TestPanicIsAnAnswer(t *testing.T) {
-	s := newSite(t, nil)
-	s.server.app.Get("/panics", func(*fiber.Ctx) error { panic("boom") })
-	got := s.get(t, "/panics")
-	require.Equal(t, 424, got.status)
+	s := newSite(t, func(_ *Config, p *Parts) { p.Catalogue = panicking{p.Catalogue} })
+	got := s.get(t, "/v1/adapters")
+	require.Equal(t, 500, got.status)
 	require.Contains(t, got.body, "the server failed inside: boom")
 	require.Equal(t, 200, s.get(t, "/health").status)
 }

@@ -19,6 +19,9 @@ type dots struct {
 	width         int // vectors in a row of outer, [rows]
 	outer, outerN [7]outerTile
 
+	fewRows int // most rows for fused
+	fused   [len(layouts)][fusedRows]fusedTile
+
 	decode  [len(layouts)]func(dst *float32, src *byte, n int)
 	decodeK [len(layouts)]func(dst *float32, src *byte, scales *[2]float32, n int)
 }
@@ -43,6 +46,12 @@ func (d *dots) mul(w *Worker, dst, x Matrix, weight Weight) {
 	if x.Cols == 0 {
 		dst.Zero()
 		return
+	}
+	if done := d.mulFused(dst, x, weight); done > 0 {
+		if done == weight.Rows {
+			return
+		}
+		dst, weight = dst.Columns(done, weight.Rows), weight.Span(done, weight.Rows)
 	}
 	block := d.blockCols(x.Cols)
 	direct := weight.Format == F32 && x.Rows <= 2*d.rows
@@ -141,6 +150,15 @@ var dotAVX2 = dots{
 		3: {1: dot3x1AVX2, 2: dot3x2AVX2, 3: dot3x3AVX2},
 		4: {1: dot4x1AVX2, 2: dot4x2AVX2, 3: dot4x3AVX2},
 	},
+	fewRows: 16,
+	fused: [len(layouts)][fusedRows]fusedTile{
+		F32:  {fusedF32_1AVX2, fusedF32_2AVX2, fusedF32_3AVX2, fusedF32_4AVX2},
+		F16:  {fusedF16_1AVX2, fusedF16_2AVX2, fusedF16_3AVX2, fusedF16_4AVX2},
+		BF16: {fusedBF16_1AVX2, fusedBF16_2AVX2, fusedBF16_3AVX2, fusedBF16_4AVX2},
+		Q8_0: {fusedQ8_0_1AVX2, fusedQ8_0_2AVX2, fusedQ8_0_3AVX2, fusedQ8_0_4AVX2},
+		Q4_0: {fusedQ4_0_1AVX2, fusedQ4_0_2AVX2, fusedQ4_0_3AVX2, fusedQ4_0_4AVX2},
+		Q4_1: {fusedQ4_1_1AVX2, fusedQ4_1_2AVX2, fusedQ4_1_3AVX2, fusedQ4_1_4AVX2},
+	},
 	decode: [len(layouts)]func(dst *float32, src *byte, n int){
 		F16: decodeF16AVX2, BF16: decodeBF16AVX2, Q8_0: decodeQ8_0AVX2, Q4_0: decodeQ4_0AVX2, Q4_1: decodeQ4_1AVX2,
 	},
@@ -160,6 +178,15 @@ var dotAVX512 = dots{
 		4: {1: dot4x1AVX512, 4: dot4x4AVX512},
 		5: {1: dot5x1AVX512, 4: dot5x4AVX512},
 		6: {1: dot6x1AVX512, 4: dot6x4AVX512},
+	},
+	fewRows: 16,
+	fused: [len(layouts)][fusedRows]fusedTile{
+		F32:  {fusedF32_1AVX512, fusedF32_2AVX512, fusedF32_3AVX512, fusedF32_4AVX512},
+		F16:  {fusedF16_1AVX512, fusedF16_2AVX512, fusedF16_3AVX512, fusedF16_4AVX512},
+		BF16: {fusedBF16_1AVX512, fusedBF16_2AVX512, fusedBF16_3AVX512, fusedBF16_4AVX512},
+		Q8_0: {fusedQ8_0_1AVX512, fusedQ8_0_2AVX512, fusedQ8_0_3AVX512, fusedQ8_0_4AVX512},
+		Q4_0: {fusedQ4_0_1AVX512, fusedQ4_0_2AVX512, fusedQ4_0_3AVX512, fusedQ4_0_4AVX512},
+		Q4_1: {fusedQ4_1_1AVX512, fusedQ4_1_2AVX512, fusedQ4_1_3AVX512, fusedQ4_1_4AVX512},
 	},
 	decode: [len(layouts)]func(dst *float32, src *byte, n int){
 		F16: decodeF16AVX512, BF16: decodeBF16AVX512, Q8_0: decodeQ8_0AVX512, Q4_0: decodeQ4_0AVX512, Q4_1: decodeQ4_1AVX512,

@@ -28,7 +28,7 @@ var (
 )
 
 func main() {
-	set := flag.String("isa", "", "instruction set: avx2, avx512, row-avx2, row-avx512, amx, amxint or amxgrad")
+	set := flag.String("isa", "", "instruction set: avx2, avx512, fused-avx2, fused-avx512, row-avx2, row-avx512, amx, amxint or amxgrad")
 	flag.Parse()
 	build.ConstraintExpr("!noasm")
 	switch *set {
@@ -42,6 +42,10 @@ func main() {
 		decoders(avx512)
 		outers(avx512)
 		peaks(avx512)
+	case "fused-avx2":
+		fusedProducts(avx2)
+	case "fused-avx512":
+		fusedProducts(avx512)
 	case "row-avx2":
 		vectors(avx2)
 		attention(avx2)

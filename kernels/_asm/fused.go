@@ -1,0 +1,259 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// A stored format as the fused products read it: a step is 32 values of a row.
+type stored struct {
+	name  string
+	bytes int // of a step
+	// open reads what the step at m shares, and returns what widens its i-th
+	// vector, to be called in order.
+	open func(s isa, m Mem) func(i int) vec
+}
+
+var storedFormats = []stored{
+	{"F32", 128, func(s isa, m Mem) func(int) vec {
+		return func(i int) vec { return s.load(m.Offset(i * s.bytes())) }
+	}},
+	{"F16", 64, func(s isa, m Mem) func(int) vec {
+		return func(i int) vec {
+			v := s.newRegister()
+			VCVTPH2PS(m.Offset(i*s.bytes()/2), v)
+			return v
+		}
+	}},
+	{"BF16", 64, func(s isa, m Mem) func(int) vec {
+		return func(i int) vec {
+			v := s.newRegister()
+			VPMOVZXWD(m.Offset(i*s.bytes()/2), v)
+			VPSLLD(Imm(16), v, v)
+			return v
+		}
+	}},
+	{"Q8_0", 34, func(s isa, m Mem) func(int) vec {
+		d := s.half(m)
+		return func(i int) vec {
+			v := s.newRegister()
+			VPMOVSXBD(m.Offset(2+i*s.lanes), v)
+			VCVTDQ2PS(v, v)
+			VMULPS(d, v, v)
+			return v
+		}
+	}},
+	{"Q4_0", 18, func(s isa, m Mem) func(int) vec { return s.nibbles(m.Offset(2), s.half(m), nil) }},
+	{"Q4_1", 20, func(s isa, m Mem) func(int) vec { return s.nibbles(m.Offset(4), s.half(m), s.half(m.Offset(2))) }},
+}
+
+// half broadcasts the binary16 value at m.
+func (s isa) half(m Mem) vec {
+	if !s.wide {
+		return halfAt(s, m)
+	}
+	y, v := YMM(), s.newRegister()
+	VPBROADCASTW(m, y)
+	VCVTPH2PS(y, v)
+	return v
+}
+
+// nibbles widens 32 codes of four bits at m, the low ones first: d·(q-8), or
+// d·q + least where there is one. AVX-512 looks the 16 values up.
+func (s isa) nibbles(m Mem, d, least vec) func(i int) vec {
+	first := float32(-8)
+	if least != nil {
+		first = 0
+	}
+	scale := func(v vec) {
+		VMULPS(d, v, v)
+		if least != nil {
+			VADDPS(least, v, v)
+		}
+	}
+	if s.wide {
+		table, codes := s.load(counting(first)), s.newRegister()
+		scale(table)
+		VPMOVZXBD(m, codes)
+		return func(i int) vec {
+			v := s.newRegister()
+			if i == 1 {
+				VPSRLD(Imm(4), codes, codes)
+			}
+			VPERMPS(table, codes, v) // by the low four bits
+			return v
+		}
+	}
+	return func(i int) vec {
+		v := s.newRegister()
+		VPMOVZXBD(m.Offset(i%2*8), v)
+		if i < 2 {
+			VPAND(integers(15), v, v)
+		} else {
+			VPSRLD(Imm(4), v, v)
+		}
+		if least == nil {
+			VPSUBD(integers(8), v, v)
+		}
+		VCVTDQ2PS(v, v)
+		scale(v)
+		return v
+	}
+}
+
+// counting places sixteen consecutive values from first on.
+func counting(first float32) Mem {
+	return word(fmt.Sprintf("counting%d", int(first+8)), func(i int) uint32 { return math.Float32bits(first + float32(i)) })
+}
+
+// fusedOuts is the number of outputs that share loads of x.
+func (s isa) fusedOuts(rows int) int {
+	if s.wide || rows == 1 {
+		return 4
+	}
+	return 3
+}
+
+const fusedRows = 4
+
+// fusedProducts generates the products of few rows, which widen weights into
+// registers and do not keep them.
+func fusedProducts(s isa) {
+	for _, f := range storedFormats {
+		for rows := 1; rows <= fusedRows; rows++ {
+			fuse(s, f, rows)
+		}
+	}
+}
+
+func fuse(s isa, f stored, rows int) {
+	outs := s.fusedOuts(rows)
+	TEXT(fmt.Sprintf("fused%s_%d%s", f.name, rows, s.suffix), NOSPLIT,
+		"func(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes, n, outs, add int)")
+	Doc(fmt.Sprintf("dot%dx%d of weights widened from %s, for n a multiple of 32 and outs of %d.", rows, outs, f.name, outs))
+	Pragma("noescape")
+	dst, x, xs := pointer("dst"), pointer("x"), pointer("xStride")
+	w, ws, left := pointer("w"), pointer("rowBytes"), pointer("outs")
+	xRow, wRow := strided(x, xs, rows), strided(w, ws, outs)
+
+	Label("outputs")
+	acc := make([][]vec, rows)
+	for r := range acc {
+		for range outs {
+			acc[r] = append(acc[r], s.zero())
+		}
+	}
+	n := pointer("n")
+	Label("steps")
+	s.fusedStep(f, xRow, wRow, acc)
+	for _, p := range xRow.bases {
+		ADDQ(I32(128), p)
+	}
+	for _, p := range wRow.bases {
+		ADDQ(I32(int32(f.bytes)), p)
+	}
+	SUBQ(Imm(32), n)
+	JNE(LabelRef("steps"))
+
+	ds, add, to := pointer("dstStride"), pointer("add"), GP64()
+	MOVQ(dst, to)
+	for r := range rows {
+		sum := s.fold4(acc[r])
+		TESTQ(add, add)
+		skip := fmt.Sprintf("store%d", r)
+		JEQ(LabelRef(skip))
+		addFrom(to, outs, sum)
+		Label(skip)
+		storeTo(to, outs, sum)
+		if r < rows-1 {
+			ADDQ(ds, to)
+		}
+	}
+	ADDQ(Imm(uint64(4*outs)), dst)
+	// x returns to its start, w goes on to the next rows.
+	back, skip := pointer("n"), GP64()
+	IMUL3Q(Imm(uint64(outs)), ws, skip)
+	for _, p := range xRow.bases {
+		NEGQ(back)
+		LEAQ(Mem{Base: p, Index: back, Scale: 4}, p)
+		NEGQ(back)
+	}
+	SHRQ(Imm(5), back)
+	IMUL3Q(Imm(uint64(f.bytes)), back, back)
+	SUBQ(back, skip)
+	for _, p := range wRow.bases {
+		ADDQ(skip, p)
+	}
+	SUBQ(Imm(uint64(outs)), left)
+	JG(LabelRef("outputs"))
+	end()
+}
+
+// ahead is how many bytes before their use weights are asked for.
+const ahead = 8192
+
+// fusedStep adds 32 columns.
+func (s isa) fusedStep(f stored, xRow, wRow rowsAt, acc [][]vec) {
+	rows, outs, vectors := len(acc), len(acc[0]), 32/s.lanes
+	if s.wide {
+		w := make([]func(int) vec, outs)
+		for o := range w {
+			w[o] = f.open(s, wRow.at(o))
+			for line := 0; line < f.bytes; line += 64 {
+				PREFETCHT0(wRow.at(o).Offset(ahead + line))
+			}
+		}
+		for i := range vectors {
+			v := make([]vec, outs)
+			for o := range v {
+				v[o] = w[o](i)
+			}
+			for r := range rows {
+				xv := s.load(xRow.at(r).Offset(i * s.bytes()))
+				for o := range v {
+					VFMADD231PS(xv, v[o], acc[r][o])
+				}
+			}
+		}
+		return
+	}
+	for o := range outs {
+		w := f.open(s, wRow.at(o))
+		for line := 0; line < f.bytes; line += 64 {
+			PREFETCHT0(wRow.at(o).Offset(ahead + line))
+		}
+		for i := range vectors {
+			v := w(i)
+			for r := range rows {
+				VFMADD231PS(xRow.at(r).Offset(i*s.bytes()), v, acc[r][o])
+			}
+		}
+	}
+}
+
+// fold4 is fold, which for four registers of AVX-512 halves them side by side.
+func (s isa) fold4(v []vec) vec {
+	if !s.wide || len(v) != 4 {
+		return fold(s, v)
+	}
+	halve := func(a, b vec, low, high uint64) vec {
+		l, h := ZMM(), ZMM()
+		VSHUFF32X4(Imm(low), b, a, l)
+		VSHUFF32X4(Imm(high), b, a, h)
+		VADDPS(h, l, l)
+		return l
+	}
+	x := halve(halve(v[0], v[1], 0x44, 0xee), halve(v[2], v[3], 0x44, 0xee), 0x88, 0xdd)
+	for _, swap := range []uint64{0x4e, 0xb1} {
+		t := ZMM()
+		VPERMILPS(Imm(swap), x, t)
+		VADDPS(t, x, x)
+	}
+	order := s.load(word("firsts", func(i int) uint32 { return uint32(4 * i % 16) }))
+	VPERMPS(x, order, x)
+	return x.(reg.VecVirtual).AsX().(vec)
+}

@@ -1,0 +1,43 @@
+//go:build !noasm
+
+package kernels
+
+import "unsafe"
+
+//go:generate go run -C _asm . -isa fused-avx2 -pkg kernels -out ../fused_avx2_amd64.s -stubs ../fused_avx2_amd64.go
+//go:generate go run -C _asm . -isa fused-avx512 -pkg kernels -out ../fused_avx512_amd64.s -stubs ../fused_avx512_amd64.go
+
+// fusedTile multiplies up to fusedRows rows with weights that it widens into
+// registers, where they lie: the bits are those of widen and a tile.
+type fusedTile = func(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes, n, outs, add int)
+
+const (
+	fusedRows = 4
+	// fusedBand is how many outputs' weights are read again from the first-level
+	// cache for the next rows.
+	fusedBand = 12
+)
+
+// mulFused multiplies with as many outputs as fused tiles cover, and returns
+// how many those were.
+func (d *dots) mulFused(dst, x Matrix, weight Weight) int {
+	tiles := &d.fused[weight.Format]
+	if tiles[0] == nil || x.Rows > d.fewRows || x.Cols%32 != 0 {
+		return 0
+	}
+	done := weight.Rows / fusedBand * fusedBand
+	block, rowBytes := d.blockCols(x.Cols), weight.Format.RowBytes(weight.Cols)
+	groups := (x.Rows + fusedRows - 1) / fusedRows
+	for o := 0; o < done; o += fusedBand {
+		for r, g := 0, groups; g > 0; g-- {
+			rows := (x.Rows - r + g - 1) / g // even groups
+			for c := 0; c < x.Cols; c += block {
+				w := unsafe.Pointer(&weight.Data[o*rowBytes+weight.Format.RowBytes(c)])
+				tiles[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.Data[r*x.Stride+c], 4*x.Stride,
+					(*byte)(w), rowBytes, min(block, x.Cols-c), fusedBand, c)
+			}
+			r += rows
+		}
+	}
+	return done
+}

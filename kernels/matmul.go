@@ -7,8 +7,7 @@ import "fmt"
 func (p *Pool) MatMul(dst, x Matrix, w Weight) {
 	checkMatMul(dst, x, w)
 	t := &p.tasks.matMul
-	t.dst, t.x, t.w = dst, x, w
-	t.pack = nil
+	t.x, t.pack = x, nil
 	if pack := active.pack; pack != nil && pack.use(w) && !x.Empty() {
 		t.pack = pack
 		t.packed = grow(&p.packed, pack.size(w, x.Rows))
@@ -21,8 +20,32 @@ func (p *Pool) MatMul(dst, x Matrix, w Weight) {
 			p.Run(groups(x.Rows), &p.tasks.pack)
 		}
 	}
-	t.step = matMulStep(x.Rows, w.Rows, w.Cols, p.Threads())
-	p.Run((w.Rows+t.step-1)/t.step, t)
+	t.products = t.products[:0]
+	p.Run(t.add(Product{dst, w}, p.Threads()), t)
+}
+
+// Product is one of several products of the same x: Dst = x·Wᵀ.
+type Product struct {
+	Dst Matrix
+	W   Weight
+}
+
+// MatMuls is MatMul for each of the products, all at once.
+func (p *Pool) MatMuls(x Matrix, products ...Product) {
+	if active.pack != nil {
+		for _, m := range products {
+			p.MatMul(m.Dst, x, m.W)
+		}
+		return
+	}
+	t := &p.tasks.matMul
+	t.x, t.pack, t.products = x, nil, t.products[:0]
+	parts := 0
+	for _, m := range products {
+		checkMatMul(m.Dst, x, m.W)
+		parts = t.add(m, p.Threads())
+	}
+	p.Run(parts, t)
 }
 
 // matMulStep is the number of outputs in a part: a few parts a thread, none
@@ -106,21 +129,45 @@ func checkWeightGrad(dw, dy, x Matrix) {
 }
 
 type matMulTask struct {
-	dst, x Matrix
-	w      Weight
-	step   int
-	pack   *packing
-	packed []float32
+	x        Matrix
+	products []plannedProduct
+	pack     *packing
+	packed   []float32
 }
 
+// plannedProduct is a Product in parts of step outputs, of which first is the
+// first.
+type plannedProduct struct {
+	Product
+	step, first int
+}
+
+// add plans a product and returns the number of parts so far.
+func (t *matMulTask) add(m Product, threads int) int {
+	first := 0
+	if n := len(t.products); n > 0 {
+		last := &t.products[n-1]
+		first = last.first + last.parts()
+	}
+	t.products = append(t.products, plannedProduct{m, matMulStep(t.x.Rows, m.W.Rows, m.W.Cols, threads), first})
+	return first + t.products[len(t.products)-1].parts()
+}
+
+func (m *plannedProduct) parts() int { return (m.W.Rows + m.step - 1) / m.step }
+
 func (t *matMulTask) Part(w *Worker, part int) {
-	from := part * t.step
-	to := min(from+t.step, t.w.Rows)
+	i := len(t.products) - 1
+	for t.products[i].first > part {
+		i--
+	}
+	m := &t.products[i]
+	from := (part - m.first) * m.step
+	to := min(from+m.step, m.W.Rows)
 	if t.pack != nil {
-		t.pack.mul(w, t.dst.Columns(from, to), t.packed, t.w.Span(from, to), t.w)
+		t.pack.mul(w, m.Dst.Columns(from, to), t.packed, m.W.Span(from, to), m.W)
 		return
 	}
-	active.matMul(w, t.dst.Columns(from, to), t.x, t.w.Span(from, to))
+	active.matMul(w, m.Dst.Columns(from, to), t.x, m.W.Span(from, to))
 }
 
 func groups(rows int) int { return (rows + packRows - 1) / packRows }

@@ -23,6 +23,7 @@ func (l *Linear) Forward(p *Pass, segments []Segment, x *Value) *Value {
 		steps = l.recordDeltas(p, segments, in, y)
 	}
 	l.adapt(p, segments, in.Data, y.Data)
+	p.deltas.run(p, false)
 	if p.Tracks(y, l.trains() || len(steps) > 0, in) {
 		l.onBackward(p, in, y, steps)
 	}
@@ -134,12 +135,12 @@ func (l *Linear) input(p *Pass, segments []Segment, x *Value) *Value {
 			in = p.New(x.Rows(), x.Data.Cols)
 			in.Data.Copy(x.Data)
 		}
-		p.deltas.add(s.Start, s.End, d)
+		p.deltas.add(l, s.Start, s.End, d, x.Data, in.Data)
 	}
 	if in == x {
 		return x
 	}
-	p.deltas.run(p, l, x.Data, in.Data, true)
+	p.deltas.run(p, true)
 	if p.Tracks(in, true, x) {
 		l.onInputBackward(p, segments, x, in)
 	}
@@ -165,65 +166,101 @@ func (l *Linear) onInputBackward(p *Pass, segments []Segment, x, in *Value) {
 	}, x)
 }
 
-// adapt applies the segments' deltas, and the base's bias elsewhere.
+// adapt plans the segments' deltas, and the base's bias elsewhere; deltas.run
+// applies them.
 func (l *Linear) adapt(p *Pass, segments []Segment, x, y kernels.Matrix) {
 	for _, s := range segments {
 		if d := delta(s, l.Site); d != nil {
 			if !p.recording {
-				p.deltas.add(s.Start, s.End, d)
+				p.deltas.add(l, s.Start, s.End, d, x, y)
 			}
 		} else if len(l.Bias) > 0 {
-			p.deltas.add(s.Start, s.End, nil)
+			p.deltas.add(l, s.Start, s.End, nil, x, y)
 		}
 	}
-	p.deltas.run(p, l, x, y, false)
+}
+
+// forwardAll is Forward for several linears of the same input. Unless it
+// records, their products are computed at once, and then their deltas.
+func forwardAll(p *Pass, segments []Segment, x *Value, linears ...*Linear) (values [3]*Value) {
+	if p.recording || changesProduct(segments, linears) {
+		for i, l := range linears {
+			values[i] = l.Forward(p, segments, x)
+		}
+		return values
+	}
+	var products [3]kernels.Product
+	for i, l := range linears {
+		values[i] = p.New(x.Rows(), l.W.Rows)
+		products[i] = kernels.Product{Dst: values[i].Data, W: l.W}
+	}
+	p.Pool.MatMuls(x.Data, products[:len(linears)]...)
+	for i, l := range linears {
+		l.adapt(p, segments, x.Data, values[i].Data)
+	}
+	p.deltas.run(p, false)
+	return values
+}
+
+// changesProduct reports whether an adapter changes the input of one of the
+// linears, or its weight.
+func changesProduct(segments []Segment, linears []*Linear) bool {
+	for _, s := range segments {
+		for _, l := range linears {
+			switch delta(s, l.Site).(type) {
+			case InputDelta, Replacement:
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // deltaTask applies deltas to bands of rows, all at once.
 type deltaTask struct {
 	bands []band
-	l     *Linear
-	x, y  kernels.Matrix
 	input bool
 }
 
-// band is a run of rows of one segment; a nil delta adds the base's bias.
+// band is a run of rows of one segment at one linear; a nil delta adds the
+// base's bias.
 type band struct {
-	start, end int
-	delta      LinearDelta
+	linear *Linear
+	delta  LinearDelta
+	x, y   kernels.Matrix
 }
 
 // bandRows is the most rows of one band: small enough to keep every worker
 // busy on a prompt, large enough for the kernels.
 const bandRows = 64
 
-func (t *deltaTask) add(start, end int, d LinearDelta) {
+func (t *deltaTask) add(l *Linear, start, end int, d LinearDelta, x, y kernels.Matrix) {
 	for ; start < end; start += bandRows {
-		t.bands = append(t.bands, band{start, min(start+bandRows, end), d})
+		to := min(start+bandRows, end)
+		t.bands = append(t.bands, band{l, d, x.Span(start, to), y.Span(start, to)})
 	}
 }
 
-func (t *deltaTask) run(p *Pass, l *Linear, x, y kernels.Matrix, input bool) {
+func (t *deltaTask) run(p *Pass, input bool) {
 	if len(t.bands) == 0 {
 		return
 	}
-	t.l, t.x, t.y, t.input = l, x, y, input
+	t.input = input
 	p.Pool.Run(len(t.bands), t)
 	clear(t.bands)
 	t.bands = t.bands[:0]
 }
 
 func (t *deltaTask) Part(w *kernels.Worker, part int) {
-	b := t.bands[part]
-	x, y := t.x.Span(b.start, b.end), t.y.Span(b.start, b.end)
+	b := &t.bands[part]
 	switch {
 	case b.delta == nil:
-		for r := range y.Rows {
-			kernels.Add(y.Row(r), t.l.Bias)
+		for r := range b.y.Rows {
+			kernels.Add(b.y.Row(r), b.linear.Bias)
 		}
 	case t.input:
-		b.delta.(InputDelta).Input(w, t.l, x, y)
+		b.delta.(InputDelta).Input(w, b.linear, b.x, b.y)
 	default:
-		b.delta.Apply(w, t.l, x, y)
+		b.delta.Apply(w, b.linear, b.x, b.y)
 	}
 }

@@ -105,9 +105,8 @@ func (l *llamaLayer) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 }
 
 func (a *llamaAttention) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
-	q := a.q.Forward(p, b.Segments, x)
-	k := a.k.Forward(p, b.Segments, x)
-	v := a.v.Forward(p, b.Segments, x)
+	projected := forwardAll(p, b.Segments, x, a.q, a.k, a.v)
+	q, k, v := projected[0], projected[1], projected[2]
 	p.Free(x)
 	if a.qNorm != nil {
 		q = a.qNorm.perHead(p, b.Segments, q)
@@ -123,10 +122,9 @@ func (a *llamaAttention) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 }
 
 func (f *llamaMLP) forward(p *Pass, b *Batch, x *Value) *Value {
-	gate := f.gate.Forward(p, b.Segments, x)
-	up := f.up.Forward(p, b.Segments, x)
+	projected := forwardAll(p, b.Segments, x, f.gate, f.up)
 	p.Free(x)
-	h := gated(p, f.act, gate, up)
+	h := gated(p, f.act, projected[0], projected[1])
 	y := f.down.Forward(p, b.Segments, h)
 	p.Free(h)
 	return y

@@ -61,7 +61,7 @@ store0:
 	RET
 
 // func dot1x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·dot1x4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   dst+0(FP), AX
 	MOVQ   dstStride+8(FP), CX
@@ -116,41 +116,49 @@ tail:
 	VFMADD231PS Z8, Z7, Z3
 
 fold:
-	MOVQ          add+56(FP), CX
-	VEXTRACTF64X4 $0x01, Z0, Y4
-	VADDPS        Y0, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X0
-	VADDPS        X4, X0, X0
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VADDPS        Y1, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X1
-	VADDPS        X4, X1, X1
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y2, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X2
-	VADDPS        X4, X2, X2
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y3, Y4, Y4
-	VEXTRACTF32X4 $0x01, Y4, X3
-	VADDPS        X4, X3, X3
-	VUNPCKLPD     X1, X0, X4
-	VUNPCKHPD     X1, X0, X0
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X3, X2, X0
-	VUNPCKHPD     X3, X2, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0x88, X0, X4, X1
-	VSHUFPS       $0xdd, X0, X4, X0
-	VADDPS        X0, X1, X1
-	TESTQ         CX, CX
-	JEQ           store0
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X1, X1
+	MOVQ       add+56(FP), CX
+	VSHUFF32X4 $0x44, Z1, Z0, Z4
+	VSHUFF32X4 $0xee, Z1, Z0, Z0
+	VADDPS     Z0, Z4, Z4
+	VSHUFF32X4 $0x44, Z3, Z2, Z0
+	VSHUFF32X4 $0xee, Z3, Z2, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x88, Z0, Z4, Z1
+	VSHUFF32X4 $0xdd, Z0, Z4, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0x4e, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0xb1, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z1, Z0, Z1
+	TESTQ      CX, CX
+	JEQ        store0
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X1, X1
 
 store0:
 	VMOVUPS X1, (AX)
 	VZEROUPPER
 	RET
+
+DATA firsts<>+0(SB)/4, $0x00000000
+DATA firsts<>+4(SB)/4, $0x00000004
+DATA firsts<>+8(SB)/4, $0x00000008
+DATA firsts<>+12(SB)/4, $0x0000000c
+DATA firsts<>+16(SB)/4, $0x00000000
+DATA firsts<>+20(SB)/4, $0x00000004
+DATA firsts<>+24(SB)/4, $0x00000008
+DATA firsts<>+28(SB)/4, $0x0000000c
+DATA firsts<>+32(SB)/4, $0x00000000
+DATA firsts<>+36(SB)/4, $0x00000004
+DATA firsts<>+40(SB)/4, $0x00000008
+DATA firsts<>+44(SB)/4, $0x0000000c
+DATA firsts<>+48(SB)/4, $0x00000000
+DATA firsts<>+52(SB)/4, $0x00000004
+DATA firsts<>+56(SB)/4, $0x00000008
+DATA firsts<>+60(SB)/4, $0x0000000c
+GLOBL firsts<>(SB), RODATA|NOPTR, $64
 
 // func dot2x1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
@@ -232,7 +240,7 @@ store1:
 	RET
 
 // func dot2x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·dot2x4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   dst+0(FP), AX
 	MOVQ   dstStride+8(FP), CX
@@ -301,69 +309,49 @@ tail:
 	VFMADD231PS Z12, Z11, Z7
 
 fold:
-	MOVQ          add+56(FP), DX
-	VEXTRACTF64X4 $0x01, Z0, Y8
-	VADDPS        Y0, Y8, Y8
-	VEXTRACTF32X4 $0x01, Y8, X0
-	VADDPS        X8, X0, X0
-	VEXTRACTF64X4 $0x01, Z1, Y8
-	VADDPS        Y1, Y8, Y8
-	VEXTRACTF32X4 $0x01, Y8, X1
-	VADDPS        X8, X1, X1
-	VEXTRACTF64X4 $0x01, Z2, Y8
-	VADDPS        Y2, Y8, Y8
-	VEXTRACTF32X4 $0x01, Y8, X2
-	VADDPS        X8, X2, X2
-	VEXTRACTF64X4 $0x01, Z3, Y8
-	VADDPS        Y3, Y8, Y8
-	VEXTRACTF32X4 $0x01, Y8, X3
-	VADDPS        X8, X3, X3
-	VUNPCKLPD     X1, X0, X8
-	VUNPCKHPD     X1, X0, X0
-	VADDPS        X0, X8, X8
-	VUNPCKLPD     X3, X2, X0
-	VUNPCKHPD     X3, X2, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0x88, X0, X8, X1
-	VSHUFPS       $0xdd, X0, X8, X0
-	VADDPS        X0, X1, X1
-	TESTQ         DX, DX
-	JEQ           store0
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X1, X1
+	MOVQ       add+56(FP), DX
+	VSHUFF32X4 $0x44, Z1, Z0, Z8
+	VSHUFF32X4 $0xee, Z1, Z0, Z0
+	VADDPS     Z0, Z8, Z8
+	VSHUFF32X4 $0x44, Z3, Z2, Z0
+	VSHUFF32X4 $0xee, Z3, Z2, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x88, Z0, Z8, Z1
+	VSHUFF32X4 $0xdd, Z0, Z8, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0x4e, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0xb1, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z1, Z0, Z1
+	TESTQ      DX, DX
+	JEQ        store0
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X1, X1
 
 store0:
-	VMOVUPS       X1, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z4, Y0
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VADDPS        Y5, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z6, Y0
-	VADDPS        Y6, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z7, Y0
-	VADDPS        Y7, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store1
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X1, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z5, Z4, Z0
+	VSHUFF32X4 $0xee, Z5, Z4, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z7, Z6, Z1
+	VSHUFF32X4 $0xee, Z7, Z6, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store1
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store1:
 	VMOVUPS X2, (AX)
@@ -472,7 +460,7 @@ store2:
 	RET
 
 // func dot3x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, BMI2
 TEXT ·dot3x4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   dst+0(FP), AX
 	MOVQ   dstStride+8(FP), CX
@@ -551,102 +539,72 @@ tail:
 	VFMADD231PS Z16, Z15, Z11
 
 fold:
-	MOVQ          add+56(FP), DX
-	VEXTRACTF64X4 $0x01, Z0, Y12
-	VADDPS        Y0, Y12, Y12
-	VEXTRACTF32X4 $0x01, Y12, X0
-	VADDPS        X12, X0, X0
-	VEXTRACTF64X4 $0x01, Z1, Y12
-	VADDPS        Y1, Y12, Y12
-	VEXTRACTF32X4 $0x01, Y12, X1
-	VADDPS        X12, X1, X1
-	VEXTRACTF64X4 $0x01, Z2, Y12
-	VADDPS        Y2, Y12, Y12
-	VEXTRACTF32X4 $0x01, Y12, X2
-	VADDPS        X12, X2, X2
-	VEXTRACTF64X4 $0x01, Z3, Y12
-	VADDPS        Y3, Y12, Y12
-	VEXTRACTF32X4 $0x01, Y12, X3
-	VADDPS        X12, X3, X3
-	VUNPCKLPD     X1, X0, X12
-	VUNPCKHPD     X1, X0, X0
-	VADDPS        X0, X12, X12
-	VUNPCKLPD     X3, X2, X0
-	VUNPCKHPD     X3, X2, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0x88, X0, X12, X1
-	VSHUFPS       $0xdd, X0, X12, X0
-	VADDPS        X0, X1, X1
-	TESTQ         DX, DX
-	JEQ           store0
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X1, X1
+	MOVQ       add+56(FP), DX
+	VSHUFF32X4 $0x44, Z1, Z0, Z12
+	VSHUFF32X4 $0xee, Z1, Z0, Z0
+	VADDPS     Z0, Z12, Z12
+	VSHUFF32X4 $0x44, Z3, Z2, Z0
+	VSHUFF32X4 $0xee, Z3, Z2, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x88, Z0, Z12, Z1
+	VSHUFF32X4 $0xdd, Z0, Z12, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0x4e, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0xb1, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z1, Z0, Z1
+	TESTQ      DX, DX
+	JEQ        store0
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X1, X1
 
 store0:
-	VMOVUPS       X1, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z4, Y0
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VADDPS        Y5, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z6, Y0
-	VADDPS        Y6, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z7, Y0
-	VADDPS        Y7, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store1
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X1, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z5, Z4, Z0
+	VSHUFF32X4 $0xee, Z5, Z4, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z7, Z6, Z1
+	VSHUFF32X4 $0xee, Z7, Z6, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store1
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store1:
-	VMOVUPS       X2, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z8, Y0
-	VADDPS        Y8, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z9, Y0
-	VADDPS        Y9, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z10, Y0
-	VADDPS        Y10, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z11, Y0
-	VADDPS        Y11, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store2
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z9, Z8, Z0
+	VSHUFF32X4 $0xee, Z9, Z8, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z11, Z10, Z1
+	VSHUFF32X4 $0xee, Z11, Z10, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store2
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store2:
 	VMOVUPS X2, (AX)
@@ -781,7 +739,7 @@ store3:
 	RET
 
 // func dot4x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, BMI2
 TEXT ·dot4x4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   dst+0(FP), AX
 	MOVQ   dstStride+8(FP), CX
@@ -877,135 +835,95 @@ tail:
 	VFMADD231PS Z20, Z19, Z15
 
 fold:
-	MOVQ          add+56(FP), DX
-	VEXTRACTF64X4 $0x01, Z0, Y16
-	VADDPS        Y0, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X0
-	VADDPS        X16, X0, X0
-	VEXTRACTF64X4 $0x01, Z1, Y16
-	VADDPS        Y1, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X1
-	VADDPS        X16, X1, X1
-	VEXTRACTF64X4 $0x01, Z2, Y16
-	VADDPS        Y2, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X2
-	VADDPS        X16, X2, X2
-	VEXTRACTF64X4 $0x01, Z3, Y16
-	VADDPS        Y3, Y16, Y16
-	VEXTRACTF32X4 $0x01, Y16, X3
-	VADDPS        X16, X3, X3
-	VUNPCKLPD     X1, X0, X16
-	VUNPCKHPD     X1, X0, X0
-	VADDPS        X0, X16, X16
-	VUNPCKLPD     X3, X2, X0
-	VUNPCKHPD     X3, X2, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0x88, X0, X16, X1
-	VSHUFPS       $0xdd, X0, X16, X0
-	VADDPS        X0, X1, X1
-	TESTQ         DX, DX
-	JEQ           store0
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X1, X1
+	MOVQ       add+56(FP), DX
+	VSHUFF32X4 $0x44, Z1, Z0, Z16
+	VSHUFF32X4 $0xee, Z1, Z0, Z0
+	VADDPS     Z0, Z16, Z16
+	VSHUFF32X4 $0x44, Z3, Z2, Z0
+	VSHUFF32X4 $0xee, Z3, Z2, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x88, Z0, Z16, Z1
+	VSHUFF32X4 $0xdd, Z0, Z16, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0x4e, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0xb1, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z1, Z0, Z1
+	TESTQ      DX, DX
+	JEQ        store0
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X1, X1
 
 store0:
-	VMOVUPS       X1, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z4, Y0
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VADDPS        Y5, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z6, Y0
-	VADDPS        Y6, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z7, Y0
-	VADDPS        Y7, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store1
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X1, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z5, Z4, Z0
+	VSHUFF32X4 $0xee, Z5, Z4, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z7, Z6, Z1
+	VSHUFF32X4 $0xee, Z7, Z6, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store1
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store1:
-	VMOVUPS       X2, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z8, Y0
-	VADDPS        Y8, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z9, Y0
-	VADDPS        Y9, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z10, Y0
-	VADDPS        Y10, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z11, Y0
-	VADDPS        Y11, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store2
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z9, Z8, Z0
+	VSHUFF32X4 $0xee, Z9, Z8, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z11, Z10, Z1
+	VSHUFF32X4 $0xee, Z11, Z10, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store2
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store2:
-	VMOVUPS       X2, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z12, Y0
-	VADDPS        Y12, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z13, Y0
-	VADDPS        Y13, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z14, Y0
-	VADDPS        Y14, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z15, Y0
-	VADDPS        Y15, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store3
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z13, Z12, Z0
+	VSHUFF32X4 $0xee, Z13, Z12, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z15, Z14, Z1
+	VSHUFF32X4 $0xee, Z15, Z14, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store3
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store3:
 	VMOVUPS X2, (AX)
@@ -1163,7 +1081,7 @@ store4:
 	RET
 
 // func dot5x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, BMI2
 TEXT ·dot5x4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   dst+0(FP), AX
 	MOVQ   dstStride+8(FP), CX
@@ -1273,168 +1191,118 @@ tail:
 	VFMADD231PS Z24, Z23, Z19
 
 fold:
-	MOVQ          add+56(FP), DX
-	VEXTRACTF64X4 $0x01, Z0, Y20
-	VADDPS        Y0, Y20, Y20
-	VEXTRACTF32X4 $0x01, Y20, X0
-	VADDPS        X20, X0, X0
-	VEXTRACTF64X4 $0x01, Z1, Y20
-	VADDPS        Y1, Y20, Y20
-	VEXTRACTF32X4 $0x01, Y20, X1
-	VADDPS        X20, X1, X1
-	VEXTRACTF64X4 $0x01, Z2, Y20
-	VADDPS        Y2, Y20, Y20
-	VEXTRACTF32X4 $0x01, Y20, X2
-	VADDPS        X20, X2, X2
-	VEXTRACTF64X4 $0x01, Z3, Y20
-	VADDPS        Y3, Y20, Y20
-	VEXTRACTF32X4 $0x01, Y20, X3
-	VADDPS        X20, X3, X3
-	VUNPCKLPD     X1, X0, X20
-	VUNPCKHPD     X1, X0, X0
-	VADDPS        X0, X20, X20
-	VUNPCKLPD     X3, X2, X0
-	VUNPCKHPD     X3, X2, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0x88, X0, X20, X1
-	VSHUFPS       $0xdd, X0, X20, X0
-	VADDPS        X0, X1, X1
-	TESTQ         DX, DX
-	JEQ           store0
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X1, X1
+	MOVQ       add+56(FP), DX
+	VSHUFF32X4 $0x44, Z1, Z0, Z20
+	VSHUFF32X4 $0xee, Z1, Z0, Z0
+	VADDPS     Z0, Z20, Z20
+	VSHUFF32X4 $0x44, Z3, Z2, Z0
+	VSHUFF32X4 $0xee, Z3, Z2, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x88, Z0, Z20, Z1
+	VSHUFF32X4 $0xdd, Z0, Z20, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0x4e, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0xb1, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z1, Z0, Z1
+	TESTQ      DX, DX
+	JEQ        store0
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X1, X1
 
 store0:
-	VMOVUPS       X1, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z4, Y0
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VADDPS        Y5, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z6, Y0
-	VADDPS        Y6, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z7, Y0
-	VADDPS        Y7, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store1
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X1, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z5, Z4, Z0
+	VSHUFF32X4 $0xee, Z5, Z4, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z7, Z6, Z1
+	VSHUFF32X4 $0xee, Z7, Z6, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store1
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store1:
-	VMOVUPS       X2, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z8, Y0
-	VADDPS        Y8, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z9, Y0
-	VADDPS        Y9, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z10, Y0
-	VADDPS        Y10, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z11, Y0
-	VADDPS        Y11, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store2
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z9, Z8, Z0
+	VSHUFF32X4 $0xee, Z9, Z8, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z11, Z10, Z1
+	VSHUFF32X4 $0xee, Z11, Z10, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store2
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store2:
-	VMOVUPS       X2, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z12, Y0
-	VADDPS        Y12, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z13, Y0
-	VADDPS        Y13, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z14, Y0
-	VADDPS        Y14, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z15, Y0
-	VADDPS        Y15, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store3
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z13, Z12, Z0
+	VSHUFF32X4 $0xee, Z13, Z12, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z15, Z14, Z1
+	VSHUFF32X4 $0xee, Z15, Z14, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store3
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store3:
-	VMOVUPS       X2, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z16, Y0
-	VADDPS        Y16, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z17, Y0
-	VADDPS        Y17, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z18, Y0
-	VADDPS        Y18, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z19, Y0
-	VADDPS        Y19, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store4
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z17, Z16, Z0
+	VSHUFF32X4 $0xee, Z17, Z16, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z19, Z18, Z1
+	VSHUFF32X4 $0xee, Z19, Z18, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store4
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store4:
 	VMOVUPS X2, (AX)
@@ -1442,7 +1310,7 @@ store4:
 	RET
 
 // func dot6x1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·dot6x1AVX512(SB), NOSPLIT, $0-64
 	MOVQ   dst+0(FP), AX
 	MOVQ   dstStride+8(FP), CX
@@ -1453,6 +1321,12 @@ TEXT ·dot6x1AVX512(SB), NOSPLIT, $0-64
 	MOVQ   n+48(FP), DI
 	LEAQ   (DX)(BX*2), R8
 	ADDQ   BX, R8
+	LEAQ   (DX)(BX*2), R8
+	ADDQ   BX, R8
+	LEAQ   (R8)(BX*2), R9
+	ADDQ   BX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1465,19 +1339,27 @@ TEXT ·dot6x1AVX512(SB), NOSPLIT, $0-64
 loop:
 	VMOVUPS     (SI), Z6
 	VMOVUPS     (DX), Z7
+	PREFETCHT0  (R9)
 	VFMADD231PS Z7, Z6, Z0
 	VMOVUPS     (DX)(BX*1), Z7
+	PREFETCHT0  (R9)(BX*1)
 	VFMADD231PS Z7, Z6, Z1
 	VMOVUPS     (DX)(BX*2), Z7
+	PREFETCHT0  (R9)(BX*2)
 	VFMADD231PS Z7, Z6, Z2
 	VMOVUPS     (R8), Z7
+	PREFETCHT0  (R10)
 	VFMADD231PS Z7, Z6, Z3
 	VMOVUPS     (R8)(BX*1), Z7
+	PREFETCHT0  (R10)(BX*1)
 	VFMADD231PS Z7, Z6, Z4
 	VMOVUPS     (R8)(BX*2), Z7
+	PREFETCHT0  (R10)(BX*2)
 	VFMADD231PS Z7, Z6, Z5
 	ADDQ        $0x40, DX
 	ADDQ        $0x40, R8
+	ADDQ        $0x40, R9
+	ADDQ        $0x40, R10
 	ADDQ        $0x40, SI
 	SUBQ        $0x10, DI
 	JGE         loop
@@ -1615,7 +1497,7 @@ store5:
 	RET
 
 // func dot6x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, BMI2
 TEXT ·dot6x4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   dst+0(FP), AX
 	MOVQ   dstStride+8(FP), CX
@@ -1739,201 +1621,141 @@ tail:
 	VFMADD231PS Z28, Z27, Z23
 
 fold:
-	MOVQ          add+56(FP), DX
-	VEXTRACTF64X4 $0x01, Z0, Y24
-	VADDPS        Y0, Y24, Y24
-	VEXTRACTF32X4 $0x01, Y24, X0
-	VADDPS        X24, X0, X0
-	VEXTRACTF64X4 $0x01, Z1, Y24
-	VADDPS        Y1, Y24, Y24
-	VEXTRACTF32X4 $0x01, Y24, X1
-	VADDPS        X24, X1, X1
-	VEXTRACTF64X4 $0x01, Z2, Y24
-	VADDPS        Y2, Y24, Y24
-	VEXTRACTF32X4 $0x01, Y24, X2
-	VADDPS        X24, X2, X2
-	VEXTRACTF64X4 $0x01, Z3, Y24
-	VADDPS        Y3, Y24, Y24
-	VEXTRACTF32X4 $0x01, Y24, X3
-	VADDPS        X24, X3, X3
-	VUNPCKLPD     X1, X0, X24
-	VUNPCKHPD     X1, X0, X0
-	VADDPS        X0, X24, X24
-	VUNPCKLPD     X3, X2, X0
-	VUNPCKHPD     X3, X2, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0x88, X0, X24, X1
-	VSHUFPS       $0xdd, X0, X24, X0
-	VADDPS        X0, X1, X1
-	TESTQ         DX, DX
-	JEQ           store0
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X1, X1
+	MOVQ       add+56(FP), DX
+	VSHUFF32X4 $0x44, Z1, Z0, Z24
+	VSHUFF32X4 $0xee, Z1, Z0, Z0
+	VADDPS     Z0, Z24, Z24
+	VSHUFF32X4 $0x44, Z3, Z2, Z0
+	VSHUFF32X4 $0xee, Z3, Z2, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x88, Z0, Z24, Z1
+	VSHUFF32X4 $0xdd, Z0, Z24, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0x4e, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VPERMILPS  $0xb1, Z1, Z0
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z1, Z0, Z1
+	TESTQ      DX, DX
+	JEQ        store0
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X1, X1
 
 store0:
-	VMOVUPS       X1, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z4, Y0
-	VADDPS        Y4, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VADDPS        Y5, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z6, Y0
-	VADDPS        Y6, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z7, Y0
-	VADDPS        Y7, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store1
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X1, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z5, Z4, Z0
+	VSHUFF32X4 $0xee, Z5, Z4, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z7, Z6, Z1
+	VSHUFF32X4 $0xee, Z7, Z6, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store1
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store1:
-	VMOVUPS       X2, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z8, Y0
-	VADDPS        Y8, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z9, Y0
-	VADDPS        Y9, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z10, Y0
-	VADDPS        Y10, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z11, Y0
-	VADDPS        Y11, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store2
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z9, Z8, Z0
+	VSHUFF32X4 $0xee, Z9, Z8, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z11, Z10, Z1
+	VSHUFF32X4 $0xee, Z11, Z10, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store2
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store2:
-	VMOVUPS       X2, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z12, Y0
-	VADDPS        Y12, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z13, Y0
-	VADDPS        Y13, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z14, Y0
-	VADDPS        Y14, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z15, Y0
-	VADDPS        Y15, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store3
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z13, Z12, Z0
+	VSHUFF32X4 $0xee, Z13, Z12, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z15, Z14, Z1
+	VSHUFF32X4 $0xee, Z15, Z14, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store3
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store3:
-	VMOVUPS       X2, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z16, Y0
-	VADDPS        Y16, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z17, Y0
-	VADDPS        Y17, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z18, Y0
-	VADDPS        Y18, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z19, Y0
-	VADDPS        Y19, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store4
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z17, Z16, Z0
+	VSHUFF32X4 $0xee, Z17, Z16, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z19, Z18, Z1
+	VSHUFF32X4 $0xee, Z19, Z18, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store4
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store4:
-	VMOVUPS       X2, (AX)
-	ADDQ          CX, AX
-	VEXTRACTF64X4 $0x01, Z20, Y0
-	VADDPS        Y20, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X0, X1, X1
-	VEXTRACTF64X4 $0x01, Z21, Y0
-	VADDPS        Y21, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X2
-	VADDPS        X0, X2, X2
-	VEXTRACTF64X4 $0x01, Z22, Y0
-	VADDPS        Y22, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X3
-	VADDPS        X0, X3, X3
-	VEXTRACTF64X4 $0x01, Z23, Y0
-	VADDPS        Y23, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X4
-	VADDPS        X0, X4, X4
-	VUNPCKLPD     X2, X1, X0
-	VUNPCKHPD     X2, X1, X1
-	VADDPS        X1, X0, X0
-	VUNPCKLPD     X4, X3, X1
-	VUNPCKHPD     X4, X3, X2
-	VADDPS        X2, X1, X1
-	VSHUFPS       $0x88, X1, X0, X2
-	VSHUFPS       $0xdd, X1, X0, X0
-	VADDPS        X0, X2, X2
-	TESTQ         DX, DX
-	JEQ           store5
-	VMOVUPS       (AX), X0
-	VADDPS        X0, X2, X2
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	VSHUFF32X4 $0x44, Z21, Z20, Z0
+	VSHUFF32X4 $0xee, Z21, Z20, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFF32X4 $0x44, Z23, Z22, Z1
+	VSHUFF32X4 $0xee, Z23, Z22, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z1, Z0, Z2
+	VSHUFF32X4 $0xdd, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    firsts<>+0(SB), Z0
+	VPERMPS    Z2, Z0, Z2
+	TESTQ      DX, DX
+	JEQ        store5
+	VMOVUPS    (AX), X0
+	VADDPS     X0, X2, X2
 
 store5:
 	VMOVUPS X2, (AX)
@@ -1976,17 +1798,15 @@ loop:
 	RET
 
 // func decodeQ8_0AVX512(dst *float32, src *byte, n int)
-// Requires: AVX, AVX512F, F16C
+// Requires: AVX, AVX2, AVX512F
 TEXT ·decodeQ8_0AVX512(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ n+16(FP), DX
 
 loop:
-	MOVWLZX      (CX), BX
-	VMOVD        BX, X0
-	VCVTPH2PS    X0, X0
-	VBROADCASTSS X0, Z0
+	VPBROADCASTW (CX), Y0
+	VCVTPH2PS    Y0, Z0
 	VPMOVSXBD    2(CX), Z1
 	VCVTDQ2PS    Z1, Z1
 	VMULPS       Z0, Z1, Z1
@@ -1997,89 +1817,99 @@ loop:
 	VMOVUPS      Z1, 64(AX)
 	ADDQ         $0x22, CX
 	ADDQ         $0x80, AX
-	DECQ         DX
-	JNE          loop
+	SUBQ         $0x01, DX
+	JGT          loop
 	VZEROUPPER
 	RET
 
 // func decodeQ4_0AVX512(dst *float32, src *byte, n int)
-// Requires: AVX, AVX2, AVX512F, F16C
+// Requires: AVX, AVX2, AVX512F
 TEXT ·decodeQ4_0AVX512(SB), NOSPLIT, $0-24
-	MOVQ         dst+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         n+16(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
-	VPBROADCASTD X0, X0
-	MOVL         $0x08080808, BX
-	VMOVD        BX, X1
-	VPBROADCASTD X1, X1
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
 
 loop:
-	MOVWLZX      (CX), BX
-	VMOVD        BX, X2
-	VCVTPH2PS    X2, X2
-	VBROADCASTSS X2, Z2
-	VMOVDQU      2(CX), X3
-	VPSRLW       $0x04, X3, X4
-	VPAND        X0, X3, X3
-	VPAND        X0, X4, X4
-	VPSUBB       X1, X3, X3
-	VPMOVSXBD    X3, Z3
-	VCVTDQ2PS    Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, (AX)
-	VPSUBB       X1, X4, X4
-	VPMOVSXBD    X4, Z3
-	VCVTDQ2PS    Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 64(AX)
+	VPBROADCASTW (CX), Y0
+	VCVTPH2PS    Y0, Z0
+	VMOVUPS      counting0<>+0(SB), Z1
+	VMULPS       Z0, Z1, Z1
+	VPMOVZXBD    2(CX), Z0
+	VPERMPS      Z1, Z0, Z2
+	VMOVUPS      Z2, (AX)
+	VPSRLD       $0x04, Z0, Z0
+	VPERMPS      Z1, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
 	ADDQ         $0x12, CX
 	ADDQ         $0x80, AX
-	DECQ         DX
-	JNE          loop
+	SUBQ         $0x01, DX
+	JGT          loop
 	VZEROUPPER
 	RET
+
+DATA counting0<>+0(SB)/4, $0xc1000000
+DATA counting0<>+4(SB)/4, $0xc0e00000
+DATA counting0<>+8(SB)/4, $0xc0c00000
+DATA counting0<>+12(SB)/4, $0xc0a00000
+DATA counting0<>+16(SB)/4, $0xc0800000
+DATA counting0<>+20(SB)/4, $0xc0400000
+DATA counting0<>+24(SB)/4, $0xc0000000
+DATA counting0<>+28(SB)/4, $0xbf800000
+DATA counting0<>+32(SB)/4, $0x00000000
+DATA counting0<>+36(SB)/4, $0x3f800000
+DATA counting0<>+40(SB)/4, $0x40000000
+DATA counting0<>+44(SB)/4, $0x40400000
+DATA counting0<>+48(SB)/4, $0x40800000
+DATA counting0<>+52(SB)/4, $0x40a00000
+DATA counting0<>+56(SB)/4, $0x40c00000
+DATA counting0<>+60(SB)/4, $0x40e00000
+GLOBL counting0<>(SB), RODATA|NOPTR, $64
 
 // func decodeQ4_1AVX512(dst *float32, src *byte, n int)
-// Requires: AVX, AVX2, AVX512F, F16C
+// Requires: AVX, AVX2, AVX512F
 TEXT ·decodeQ4_1AVX512(SB), NOSPLIT, $0-24
-	MOVQ         dst+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         n+16(FP), DX
-	MOVL         $0x0f0f0f0f, BX
-	VMOVD        BX, X0
-	VPBROADCASTD X0, X0
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
 
 loop:
-	MOVWLZX      (CX), BX
-	VMOVD        BX, X1
-	VCVTPH2PS    X1, X1
-	VBROADCASTSS X1, Z1
-	MOVWLZX      2(CX), BX
-	VMOVD        BX, X2
-	VCVTPH2PS    X2, X2
-	VBROADCASTSS X2, Z2
-	VMOVDQU      4(CX), X3
-	VPSRLW       $0x04, X3, X4
-	VPAND        X0, X3, X3
-	VPAND        X0, X4, X4
-	VPMOVSXBD    X3, Z3
-	VCVTDQ2PS    Z3, Z3
-	VMULPS       Z1, Z3, Z3
-	VADDPS       Z2, Z3, Z3
-	VMOVUPS      Z3, (AX)
-	VPMOVSXBD    X4, Z3
-	VCVTDQ2PS    Z3, Z3
-	VMULPS       Z1, Z3, Z3
-	VADDPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 64(AX)
+	VPBROADCASTW (CX), Y0
+	VCVTPH2PS    Y0, Z0
+	VPBROADCASTW 2(CX), Y1
+	VCVTPH2PS    Y1, Z1
+	VMOVUPS      counting8<>+0(SB), Z2
+	VMULPS       Z0, Z2, Z2
+	VADDPS       Z1, Z2, Z2
+	VPMOVZXBD    4(CX), Z0
+	VPERMPS      Z2, Z0, Z1
+	VMOVUPS      Z1, (AX)
+	VPSRLD       $0x04, Z0, Z0
+	VPERMPS      Z2, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
 	ADDQ         $0x14, CX
 	ADDQ         $0x80, AX
-	DECQ         DX
-	JNE          loop
+	SUBQ         $0x01, DX
+	JGT          loop
 	VZEROUPPER
 	RET
+
+DATA counting8<>+0(SB)/4, $0x00000000
+DATA counting8<>+4(SB)/4, $0x3f800000
+DATA counting8<>+8(SB)/4, $0x40000000
+DATA counting8<>+12(SB)/4, $0x40400000
+DATA counting8<>+16(SB)/4, $0x40800000
+DATA counting8<>+20(SB)/4, $0x40a00000
+DATA counting8<>+24(SB)/4, $0x40c00000
+DATA counting8<>+28(SB)/4, $0x40e00000
+DATA counting8<>+32(SB)/4, $0x41000000
+DATA counting8<>+36(SB)/4, $0x41100000
+DATA counting8<>+40(SB)/4, $0x41200000
+DATA counting8<>+44(SB)/4, $0x41300000
+DATA counting8<>+48(SB)/4, $0x41400000
+DATA counting8<>+52(SB)/4, $0x41500000
+DATA counting8<>+56(SB)/4, $0x41600000
+DATA counting8<>+60(SB)/4, $0x41700000
+GLOBL counting8<>(SB), RODATA|NOPTR, $64
 
 // func decodeQ4_KAVX512(dst *float32, src *byte, scales *[2]float32, n int)
 // Requires: AVX, AVX512F

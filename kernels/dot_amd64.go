@@ -54,11 +54,8 @@ func (d *dots) mul(w *Worker, dst, x Matrix, weight Weight) {
 		dst, weight = dst.Columns(done, weight.Rows), weight.Span(done, weight.Rows)
 	}
 	block := d.blockCols(x.Cols)
-	direct := weight.Format == F32 && x.Rows <= 2*d.rows
+	direct := weight.Format == F32
 	band := min(d.band, weight.Rows)
-	if direct {
-		band = weight.Rows
-	}
 	rowBytes := weight.Format.RowBytes(weight.Cols)
 	stride := 4*block + 64 // not a multiple of a page
 	var tile []float32
@@ -68,7 +65,7 @@ func (d *dots) mul(w *Worker, dst, x Matrix, weight Weight) {
 	// A span of x's rows over one block stays in the second-level cache while
 	// all outputs pass. It never shows in a result: an output's blocks are
 	// added in order.
-	span := max(d.rows, spanBytes/(4*block)/d.rows*d.rows)
+	span := d.span(x.Rows, block)
 	for c := 0; c < x.Cols; c += block {
 		n := min(block, x.Cols-c)
 		for r := 0; r < x.Rows; r += span {
@@ -90,6 +87,12 @@ func (d *dots) mul(w *Worker, dst, x Matrix, weight Weight) {
 }
 
 const spanBytes = 512 << 10
+
+// span is the number of rows in a span, even where there are several.
+func (d *dots) span(rows, block int) int {
+	spans := (4*rows*block + spanBytes - 1) / spanBytes
+	return (rows/max(spans, 1)/d.rows + 1) * d.rows
+}
 
 // tile covers rows × outs with tiles.
 func (d *dots) tile(dst *float32, dstStride int, x *float32, xStride, rows int, w *float32, wStride, outs, n, add int) {
@@ -170,7 +173,7 @@ var dotAVX2 = dots{
 
 var dotAVX512 = dots{
 	implementation: implementation{name: "avx512", vectors: &vectorAVX512, peak: &peak{24 * 16, fmaPeakAVX512, readAllAVX512}},
-	lanes:          16, rows: 6, outs: []int{4, 1}, band: 8, block: 768,
+	lanes:          16, rows: 6, outs: []int{4, 1}, band: 8, block: 640,
 	tiles: [7][5]dotTile{
 		1: {1: dot1x1AVX512, 4: dot1x4AVX512},
 		2: {1: dot2x1AVX512, 4: dot2x4AVX512},

@@ -56,6 +56,10 @@ func dot(s isa, rows, outs int) {
 
 	xRow := strided(x, xs, rows)
 	wRow := strided(w, ws, outs)
+	whole := rows == s.rows && outs == s.outs[0] && s.wide
+	if whole {
+		xRow = strided(x, xs, 2*rows)
+	}
 
 	acc := make([][]reg.VecVirtual, rows)
 	for r := range acc {
@@ -88,6 +92,9 @@ func dot(s isa, rows, outs int) {
 	for r := range rows {
 		xv := s.newRegister()
 		VMOVUPS(xRow.at(r), xv)
+		if whole {
+			PREFETCHT0(xRow.at(rows + r))
+		}
 		for o := range wv {
 			VFMADD231PS(xv, wv[o], acc[r][o])
 		}
@@ -135,7 +142,7 @@ func dot(s isa, rows, outs int) {
 	Label("fold")
 	add := Load(Param("add"), GP64())
 	for r := range rows {
-		sum := fold(s, acc[r])
+		sum := s.fold4(acc[r])
 		TESTQ(add, add)
 		skip := fmt.Sprintf("store%d", r)
 		JEQ(LabelRef(skip))

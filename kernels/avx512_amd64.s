@@ -1878,8 +1878,7 @@ loop:
 	VPBROADCASTW 2(CX), Y1
 	VCVTPH2PS    Y1, Z1
 	VMOVUPS      counting8<>+0(SB), Z2
-	VMULPS       Z0, Z2, Z2
-	VADDPS       Z1, Z2, Z2
+	VFMADD213PS  Z1, Z0, Z2
 	VPMOVZXBD    4(CX), Z0
 	VPERMPS      Z2, Z0, Z1
 	VMOVUPS      Z1, (AX)

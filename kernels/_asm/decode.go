@@ -44,13 +44,3 @@ func decoder(s isa, f stored, values int, doc string, counted int) {
 func args3() (dst, src, n reg.GPVirtual) {
 	return Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("src"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64()).(reg.GPVirtual)
 }
-
-// halfAt broadcasts the binary16 value at m.
-func halfAt(s isa, m Mem) reg.VecVirtual {
-	g, x, v := GP32(), XMM(), s.newRegister()
-	MOVWLZX(m, g)
-	VMOVD(g, x)
-	VCVTPH2PS(x, x)
-	VBROADCASTSS(x, v)
-	return v
-}

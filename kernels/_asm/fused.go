@@ -47,47 +47,60 @@ var storedFormats = []stored{
 			return v
 		}
 	}},
-	{"Q4_0", 18, func(s isa, m Mem) func(int) vec { return s.nibbles(m.Offset(2), s.half(m), nil) }},
-	{"Q4_1", 20, func(s isa, m Mem) func(int) vec { return s.nibbles(m.Offset(4), s.half(m), s.half(m.Offset(2))) }},
+	{"Q4_0", 18, func(s isa, m Mem) func(int) vec {
+		d := s.half(m)
+		if s.wide {
+			table := s.load(counting(-8))
+			VMULPS(d, table, table)
+			return s.lookUp(m.Offset(2), table)
+		}
+		least := s.newRegister()
+		VMULPS(constant(-8), d, least)
+		return s.nibbles(m.Offset(2), d, least)
+	}},
+	{"Q4_1", 20, func(s isa, m Mem) func(int) vec {
+		d, least := s.half(m), s.half(m.Offset(2))
+		if s.wide {
+			table := s.load(counting(0))
+			VFMADD213PS(least, d, table)
+			return s.lookUp(m.Offset(4), table)
+		}
+		return s.nibbles(m.Offset(4), d, least)
+	}},
 }
 
 // half broadcasts the binary16 value at m.
 func (s isa) half(m Mem) vec {
-	if !s.wide {
-		return halfAt(s, m)
+	v := s.newRegister()
+	if s.wide {
+		y := YMM()
+		VPBROADCASTW(m, y)
+		VCVTPH2PS(y, v)
+		return v
 	}
-	y, v := YMM(), s.newRegister()
-	VPBROADCASTW(m, y)
-	VCVTPH2PS(y, v)
+	x := XMM()
+	VPBROADCASTW(m, x)
+	VCVTPH2PS(x, v)
 	return v
 }
 
-// nibbles widens 32 codes of four bits at m, the low ones first: d·(q-8), or
-// d·q + least where there is one. AVX-512 looks the 16 values up.
+// lookUp widens 32 codes of four bits at m, the low ones first, by a table.
+func (s isa) lookUp(m Mem, table vec) func(i int) vec {
+	codes := s.newRegister()
+	VPMOVZXBD(m, codes)
+	return func(i int) vec {
+		v := s.newRegister()
+		if i == 1 {
+			VPSRLD(Imm(4), codes, codes)
+		}
+		VPERMPS(table, codes, v) // by the low four bits
+		return v
+	}
+}
+
+// nibbles widens 32 codes of four bits at m, the low ones first, to
+// d·q + least: d·q is exact, so one rounding does for both.
 func (s isa) nibbles(m Mem, d, least vec) func(i int) vec {
-	first := float32(-8)
-	if least != nil {
-		first = 0
-	}
-	scale := func(v vec) {
-		VMULPS(d, v, v)
-		if least != nil {
-			VADDPS(least, v, v)
-		}
-	}
-	if s.wide {
-		table, codes := s.load(counting(first)), s.newRegister()
-		scale(table)
-		VPMOVZXBD(m, codes)
-		return func(i int) vec {
-			v := s.newRegister()
-			if i == 1 {
-				VPSRLD(Imm(4), codes, codes)
-			}
-			VPERMPS(table, codes, v) // by the low four bits
-			return v
-		}
-	}
 	return func(i int) vec {
 		v := s.newRegister()
 		VPMOVZXBD(m.Offset(i%2*8), v)
@@ -96,18 +109,15 @@ func (s isa) nibbles(m Mem, d, least vec) func(i int) vec {
 		} else {
 			VPSRLD(Imm(4), v, v)
 		}
-		if least == nil {
-			VPSUBD(integers(8), v, v)
-		}
 		VCVTDQ2PS(v, v)
-		scale(v)
+		VFMADD213PS(least, d, v)
 		return v
 	}
 }
 
 // counting places sixteen consecutive values from first on.
-func counting(first float32) Mem {
-	return word(fmt.Sprintf("counting%d", int(first+8)), func(i int) uint32 { return math.Float32bits(first + float32(i)) })
+func counting(first int) Mem {
+	return word(fmt.Sprintf("counting%d", first+8), func(i int) uint32 { return math.Float32bits(float32(first + i)) })
 }
 
 // fusedOuts is the number of outputs that share loads of x.

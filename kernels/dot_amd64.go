@@ -153,7 +153,7 @@ var dotAVX2 = dots{
 		3: {1: dot3x1AVX2, 2: dot3x2AVX2, 3: dot3x3AVX2},
 		4: {1: dot4x1AVX2, 2: dot4x2AVX2, 3: dot4x3AVX2},
 	},
-	fewRows: 16,
+	fewRows: 8,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32:  {fusedF32_1AVX2, fusedF32_2AVX2, fusedF32_3AVX2, fusedF32_4AVX2},
 		F16:  {fusedF16_1AVX2, fusedF16_2AVX2, fusedF16_3AVX2, fusedF16_4AVX2},
@@ -182,7 +182,7 @@ var dotAVX512 = dots{
 		5: {1: dot5x1AVX512, 4: dot5x4AVX512},
 		6: {1: dot6x1AVX512, 4: dot6x4AVX512},
 	},
-	fewRows: 16,
+	fewRows: 12,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32:  {fusedF32_1AVX512, fusedF32_2AVX512, fusedF32_3AVX512, fusedF32_4AVX512},
 		F16:  {fusedF16_1AVX512, fusedF16_2AVX512, fusedF16_3AVX512, fusedF16_4AVX512},

@@ -48,14 +48,18 @@ func (p *Pool) MatMuls(x Matrix, products ...Product) {
 	p.Run(parts, t)
 }
 
-// matMulStep is the number of outputs in a part: a few parts a thread, none
-// too small to be worth handing over.
+// matMulStep is the number of outputs in a part, in whole tiles: a few parts a
+// thread, none too small to be worth handing over. Few rows are bound by
+// memory, which likes long runs of weights: one part a thread.
 func matMulStep(rows, outs, cols, threads int) int {
 	if threads == 1 || rows*outs*cols < 1<<16 {
 		return max(outs, 1)
 	}
-	step := (outs/(4*threads) + 47) / 48 * 48 // whole tiles
-	return max(48, min(step, 480))
+	parts, most := 4*threads, 480
+	if rows <= 8 {
+		parts, most = threads, 1024
+	}
+	return max(48, min((outs/parts+47)/48*48, most/48*48))
 }
 
 // MatMul is Pool.MatMul on the calling goroutine.

@@ -2,14 +2,12 @@
 
 package kernels
 
-import "unsafe"
-
 //go:generate go run -C _asm . -isa fused-avx2 -pkg kernels -out ../fused_avx2_amd64.s -stubs ../fused_avx2_amd64.go
 //go:generate go run -C _asm . -isa fused-avx512 -pkg kernels -out ../fused_avx512_amd64.s -stubs ../fused_avx512_amd64.go
 
 // fusedTile multiplies up to fusedRows rows with weights that it widens into
 // registers, where they lie: the bits are those of widen and a tile.
-type fusedTile = func(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes, n, outs, add int)
+type fusedTile = func(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
 const (
 	fusedRows = 4
@@ -31,11 +29,8 @@ func (d *dots) mulFused(dst, x Matrix, weight Weight) int {
 	for o := 0; o < done; o += fusedBand {
 		for r, g := 0, groups; g > 0; g-- {
 			rows := (x.Rows - r + g - 1) / g // even groups
-			for c := 0; c < x.Cols; c += block {
-				w := unsafe.Pointer(&weight.Data[o*rowBytes+weight.Format.RowBytes(c)])
-				tiles[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.Data[r*x.Stride+c], 4*x.Stride,
-					(*byte)(w), rowBytes, min(block, x.Cols-c), fusedBand, c)
-			}
+			tiles[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.Data[r*x.Stride], 4*x.Stride,
+				&weight.Data[o*rowBytes], x.Cols, block, fusedBand)
 			r += rows
 		}
 	}

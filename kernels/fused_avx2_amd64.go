@@ -4,122 +4,146 @@
 
 package kernels
 
-// dot1x4 of weights widened from F32, for n a multiple of 32 and outs of 4.
+// dot1x4 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
-func fusedF32_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedF32_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot2x3 of weights widened from F32, for n a multiple of 32 and outs of 3.
+// dot2x3 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedF32_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedF32_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot3x3 of weights widened from F32, for n a multiple of 32 and outs of 3.
+// dot3x3 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedF32_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedF32_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot4x3 of weights widened from F32, for n a multiple of 32 and outs of 3.
+// dot4x3 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedF32_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedF32_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot1x4 of weights widened from F16, for n a multiple of 32 and outs of 4.
+// dot1x4 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
-func fusedF16_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedF16_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot2x3 of weights widened from F16, for n a multiple of 32 and outs of 3.
+// dot2x3 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedF16_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedF16_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot3x3 of weights widened from F16, for n a multiple of 32 and outs of 3.
+// dot3x3 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedF16_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedF16_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot4x3 of weights widened from F16, for n a multiple of 32 and outs of 3.
+// dot4x3 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedF16_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedF16_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot1x4 of weights widened from BF16, for n a multiple of 32 and outs of 4.
+// dot1x4 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
-func fusedBF16_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedBF16_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot2x3 of weights widened from BF16, for n a multiple of 32 and outs of 3.
+// dot2x3 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedBF16_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedBF16_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot3x3 of weights widened from BF16, for n a multiple of 32 and outs of 3.
+// dot3x3 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedBF16_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedBF16_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot4x3 of weights widened from BF16, for n a multiple of 32 and outs of 3.
+// dot4x3 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedBF16_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedBF16_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot1x4 of weights widened from Q8_0, for n a multiple of 32 and outs of 4.
+// dot1x4 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
-func fusedQ8_0_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ8_0_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot2x3 of weights widened from Q8_0, for n a multiple of 32 and outs of 3.
+// dot2x3 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedQ8_0_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ8_0_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot3x3 of weights widened from Q8_0, for n a multiple of 32 and outs of 3.
+// dot3x3 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedQ8_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ8_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot4x3 of weights widened from Q8_0, for n a multiple of 32 and outs of 3.
+// dot4x3 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedQ8_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ8_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot1x4 of weights widened from Q4_0, for n a multiple of 32 and outs of 4.
+// dot1x4 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
-func fusedQ4_0_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ4_0_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot2x3 of weights widened from Q4_0, for n a multiple of 32 and outs of 3.
+// dot2x3 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedQ4_0_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ4_0_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot3x3 of weights widened from Q4_0, for n a multiple of 32 and outs of 3.
+// dot3x3 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedQ4_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ4_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot4x3 of weights widened from Q4_0, for n a multiple of 32 and outs of 3.
+// dot4x3 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedQ4_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ4_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot1x4 of weights widened from Q4_1, for n a multiple of 32 and outs of 4.
+// dot1x4 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
-func fusedQ4_1_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ4_1_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot2x3 of weights widened from Q4_1, for n a multiple of 32 and outs of 3.
+// dot2x3 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedQ4_1_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ4_1_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot3x3 of weights widened from Q4_1, for n a multiple of 32 and outs of 3.
+// dot3x3 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedQ4_1_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ4_1_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
-// dot4x3 of weights widened from Q4_1, for n a multiple of 32 and outs of 3.
+// dot4x3 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
 //
 //go:noescape
-func fusedQ4_1_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
+func fusedQ4_1_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)

@@ -4,28 +4,36 @@
 
 #include "textflag.h"
 
-// func fusedF32_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, FMA3, MMX+
-TEXT ·fusedF32_1AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), DX
-	MOVQ rowBytes+40(FP), BX
-	MOVQ outs+56(FP), SI
-	LEAQ (DX)(BX*2), DI
-	ADDQ BX, DI
+// func fusedF32_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fusedF32_1AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x80, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (DX)(SI*2), R8
+	ADDQ   SI, R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	PREFETCHT0   8192(DX)
-	PREFETCHT0   8256(DX)
 	VMOVUPS      (DX), Y4
 	VFMADD231PS  (CX), Y4, Y0
 	VMOVUPS      32(DX), Y4
@@ -34,44 +42,46 @@ steps:
 	VFMADD231PS  64(CX), Y4, Y0
 	VMOVUPS      96(DX), Y4
 	VFMADD231PS  96(CX), Y4, Y0
-	PREFETCHT0   8192(DX)(BX*1)
-	PREFETCHT0   8256(DX)(BX*1)
-	VMOVUPS      (DX)(BX*1), Y4
+	VMOVUPS      (DX)(SI*1), Y4
 	VFMADD231PS  (CX), Y4, Y1
-	VMOVUPS      32(DX)(BX*1), Y4
+	VMOVUPS      32(DX)(SI*1), Y4
 	VFMADD231PS  32(CX), Y4, Y1
-	VMOVUPS      64(DX)(BX*1), Y4
+	VMOVUPS      64(DX)(SI*1), Y4
 	VFMADD231PS  64(CX), Y4, Y1
-	VMOVUPS      96(DX)(BX*1), Y4
+	VMOVUPS      96(DX)(SI*1), Y4
 	VFMADD231PS  96(CX), Y4, Y1
-	PREFETCHT0   8192(DX)(BX*2)
-	PREFETCHT0   8256(DX)(BX*2)
-	VMOVUPS      (DX)(BX*2), Y4
+	VMOVUPS      (DX)(SI*2), Y4
 	VFMADD231PS  (CX), Y4, Y2
-	VMOVUPS      32(DX)(BX*2), Y4
+	VMOVUPS      32(DX)(SI*2), Y4
 	VFMADD231PS  32(CX), Y4, Y2
-	VMOVUPS      64(DX)(BX*2), Y4
+	VMOVUPS      64(DX)(SI*2), Y4
 	VFMADD231PS  64(CX), Y4, Y2
-	VMOVUPS      96(DX)(BX*2), Y4
+	VMOVUPS      96(DX)(SI*2), Y4
 	VFMADD231PS  96(CX), Y4, Y2
-	PREFETCHT0   8192(DI)
-	PREFETCHT0   8256(DI)
-	VMOVUPS      (DI), Y4
+	VMOVUPS      (R8), Y4
 	VFMADD231PS  (CX), Y4, Y3
-	VMOVUPS      32(DI), Y4
+	VMOVUPS      32(R8), Y4
 	VFMADD231PS  32(CX), Y4, Y3
-	VMOVUPS      64(DI), Y4
+	VMOVUPS      64(R8), Y4
 	VFMADD231PS  64(CX), Y4, Y3
-	VMOVUPS      96(DI), Y4
+	VMOVUPS      96(R8), Y4
 	VFMADD231PS  96(CX), Y4, Y3
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	PREFETCHT0   192(DI)
+	PREFETCHT0   256(DI)
+	PREFETCHT0   320(DI)
+	PREFETCHT0   384(DI)
+	PREFETCHT0   448(DI)
+	ADDQ         $+512, DI
 	ADDQ         $+128, CX
 	ADDQ         $+128, DX
-	ADDQ         $+128, DI
-	SUBQ         $0x20, R8
+	ADDQ         $+128, R8
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R8
-	MOVQ         AX, R9
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R11
 	VEXTRACTF128 $0x01, Y0, X4
 	VADDPS       X0, X4, X4
 	VEXTRACTF128 $0x01, Y1, X0
@@ -89,98 +99,107 @@ steps:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R8, R8
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVUPS      (R9), X0
+	VMOVUPS      (R11), X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVUPS X1, (R9)
+	VMOVUPS X1, (R11)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     blocks
 	ADDQ    $0x10, AX
-	MOVQ    n+48(FP), R8
-	IMUL3Q  $0x04, BX, R9
-	NEGQ    R8
-	LEAQ    (CX)(R8*4), CX
-	NEGQ    R8
-	SHRQ    $0x05, R8
-	IMUL3Q  $0x80, R8, R8
-	SUBQ    R8, R9
+	MOVQ    cols+40(FP), R9
+	SHLQ    $0x02, R9
+	SUBQ    R9, CX
+	IMUL3Q  $0x03, SI, R9
 	ADDQ    R9, DX
-	ADDQ    R9, DI
-	SUBQ    $0x04, SI
+	ADDQ    R9, R8
+	SUBQ    $0x04, BX
 	JG      outputs
 	VZEROUPPER
 	RET
 
-// func fusedF32_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, FMA3, MMX+
-TEXT ·fusedF32_2AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedF32_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fusedF32_2AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x80, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	PREFETCHT0   8192(BX)
-	PREFETCHT0   8256(BX)
-	VMOVUPS      (BX), Y6
+	VMOVUPS      (DX), Y6
 	VFMADD231PS  (CX), Y6, Y0
-	VFMADD231PS  (CX)(DX*1), Y6, Y3
-	VMOVUPS      32(BX), Y6
+	VFMADD231PS  (CX)(R8*1), Y6, Y3
+	VMOVUPS      32(DX), Y6
 	VFMADD231PS  32(CX), Y6, Y0
-	VFMADD231PS  32(CX)(DX*1), Y6, Y3
-	VMOVUPS      64(BX), Y6
+	VFMADD231PS  32(CX)(R8*1), Y6, Y3
+	VMOVUPS      64(DX), Y6
 	VFMADD231PS  64(CX), Y6, Y0
-	VFMADD231PS  64(CX)(DX*1), Y6, Y3
-	VMOVUPS      96(BX), Y6
+	VFMADD231PS  64(CX)(R8*1), Y6, Y3
+	VMOVUPS      96(DX), Y6
 	VFMADD231PS  96(CX), Y6, Y0
-	VFMADD231PS  96(CX)(DX*1), Y6, Y3
-	PREFETCHT0   8192(BX)(SI*1)
-	PREFETCHT0   8256(BX)(SI*1)
-	VMOVUPS      (BX)(SI*1), Y6
+	VFMADD231PS  96(CX)(R8*1), Y6, Y3
+	VMOVUPS      (DX)(SI*1), Y6
 	VFMADD231PS  (CX), Y6, Y1
-	VFMADD231PS  (CX)(DX*1), Y6, Y4
-	VMOVUPS      32(BX)(SI*1), Y6
+	VFMADD231PS  (CX)(R8*1), Y6, Y4
+	VMOVUPS      32(DX)(SI*1), Y6
 	VFMADD231PS  32(CX), Y6, Y1
-	VFMADD231PS  32(CX)(DX*1), Y6, Y4
-	VMOVUPS      64(BX)(SI*1), Y6
+	VFMADD231PS  32(CX)(R8*1), Y6, Y4
+	VMOVUPS      64(DX)(SI*1), Y6
 	VFMADD231PS  64(CX), Y6, Y1
-	VFMADD231PS  64(CX)(DX*1), Y6, Y4
-	VMOVUPS      96(BX)(SI*1), Y6
+	VFMADD231PS  64(CX)(R8*1), Y6, Y4
+	VMOVUPS      96(DX)(SI*1), Y6
 	VFMADD231PS  96(CX), Y6, Y1
-	VFMADD231PS  96(CX)(DX*1), Y6, Y4
-	PREFETCHT0   8192(BX)(SI*2)
-	PREFETCHT0   8256(BX)(SI*2)
-	VMOVUPS      (BX)(SI*2), Y6
+	VFMADD231PS  96(CX)(R8*1), Y6, Y4
+	VMOVUPS      (DX)(SI*2), Y6
 	VFMADD231PS  (CX), Y6, Y2
-	VFMADD231PS  (CX)(DX*1), Y6, Y5
-	VMOVUPS      32(BX)(SI*2), Y6
+	VFMADD231PS  (CX)(R8*1), Y6, Y5
+	VMOVUPS      32(DX)(SI*2), Y6
 	VFMADD231PS  32(CX), Y6, Y2
-	VFMADD231PS  32(CX)(DX*1), Y6, Y5
-	VMOVUPS      64(BX)(SI*2), Y6
+	VFMADD231PS  32(CX)(R8*1), Y6, Y5
+	VMOVUPS      64(DX)(SI*2), Y6
 	VFMADD231PS  64(CX), Y6, Y2
-	VFMADD231PS  64(CX)(DX*1), Y6, Y5
-	VMOVUPS      96(BX)(SI*2), Y6
+	VFMADD231PS  64(CX)(R8*1), Y6, Y5
+	VMOVUPS      96(DX)(SI*2), Y6
 	VFMADD231PS  96(CX), Y6, Y2
-	VFMADD231PS  96(CX)(DX*1), Y6, Y5
+	VFMADD231PS  96(CX)(R8*1), Y6, Y5
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	PREFETCHT0   192(DI)
+	PREFETCHT0   256(DI)
+	PREFETCHT0   320(DI)
+	ADDQ         $+384, DI
 	ADDQ         $+128, CX
-	ADDQ         $+128, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+128, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X6
 	VADDPS       X0, X6, X6
 	VEXTRACTF128 $0x01, Y1, X0
@@ -196,16 +215,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -221,114 +240,123 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x80, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedF32_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, FMA3, MMX+
-TEXT ·fusedF32_3AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedF32_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fusedF32_3AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x80, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	PREFETCHT0   8192(BX)
-	PREFETCHT0   8256(BX)
-	VMOVUPS      (BX), Y9
+	VMOVUPS      (DX), Y9
 	VFMADD231PS  (CX), Y9, Y0
-	VFMADD231PS  (CX)(DX*1), Y9, Y3
-	VFMADD231PS  (CX)(DX*2), Y9, Y6
-	VMOVUPS      32(BX), Y9
+	VFMADD231PS  (CX)(R8*1), Y9, Y3
+	VFMADD231PS  (CX)(R8*2), Y9, Y6
+	VMOVUPS      32(DX), Y9
 	VFMADD231PS  32(CX), Y9, Y0
-	VFMADD231PS  32(CX)(DX*1), Y9, Y3
-	VFMADD231PS  32(CX)(DX*2), Y9, Y6
-	VMOVUPS      64(BX), Y9
+	VFMADD231PS  32(CX)(R8*1), Y9, Y3
+	VFMADD231PS  32(CX)(R8*2), Y9, Y6
+	VMOVUPS      64(DX), Y9
 	VFMADD231PS  64(CX), Y9, Y0
-	VFMADD231PS  64(CX)(DX*1), Y9, Y3
-	VFMADD231PS  64(CX)(DX*2), Y9, Y6
-	VMOVUPS      96(BX), Y9
+	VFMADD231PS  64(CX)(R8*1), Y9, Y3
+	VFMADD231PS  64(CX)(R8*2), Y9, Y6
+	VMOVUPS      96(DX), Y9
 	VFMADD231PS  96(CX), Y9, Y0
-	VFMADD231PS  96(CX)(DX*1), Y9, Y3
-	VFMADD231PS  96(CX)(DX*2), Y9, Y6
-	PREFETCHT0   8192(BX)(SI*1)
-	PREFETCHT0   8256(BX)(SI*1)
-	VMOVUPS      (BX)(SI*1), Y9
+	VFMADD231PS  96(CX)(R8*1), Y9, Y3
+	VFMADD231PS  96(CX)(R8*2), Y9, Y6
+	VMOVUPS      (DX)(SI*1), Y9
 	VFMADD231PS  (CX), Y9, Y1
-	VFMADD231PS  (CX)(DX*1), Y9, Y4
-	VFMADD231PS  (CX)(DX*2), Y9, Y7
-	VMOVUPS      32(BX)(SI*1), Y9
+	VFMADD231PS  (CX)(R8*1), Y9, Y4
+	VFMADD231PS  (CX)(R8*2), Y9, Y7
+	VMOVUPS      32(DX)(SI*1), Y9
 	VFMADD231PS  32(CX), Y9, Y1
-	VFMADD231PS  32(CX)(DX*1), Y9, Y4
-	VFMADD231PS  32(CX)(DX*2), Y9, Y7
-	VMOVUPS      64(BX)(SI*1), Y9
+	VFMADD231PS  32(CX)(R8*1), Y9, Y4
+	VFMADD231PS  32(CX)(R8*2), Y9, Y7
+	VMOVUPS      64(DX)(SI*1), Y9
 	VFMADD231PS  64(CX), Y9, Y1
-	VFMADD231PS  64(CX)(DX*1), Y9, Y4
-	VFMADD231PS  64(CX)(DX*2), Y9, Y7
-	VMOVUPS      96(BX)(SI*1), Y9
+	VFMADD231PS  64(CX)(R8*1), Y9, Y4
+	VFMADD231PS  64(CX)(R8*2), Y9, Y7
+	VMOVUPS      96(DX)(SI*1), Y9
 	VFMADD231PS  96(CX), Y9, Y1
-	VFMADD231PS  96(CX)(DX*1), Y9, Y4
-	VFMADD231PS  96(CX)(DX*2), Y9, Y7
-	PREFETCHT0   8192(BX)(SI*2)
-	PREFETCHT0   8256(BX)(SI*2)
-	VMOVUPS      (BX)(SI*2), Y9
+	VFMADD231PS  96(CX)(R8*1), Y9, Y4
+	VFMADD231PS  96(CX)(R8*2), Y9, Y7
+	VMOVUPS      (DX)(SI*2), Y9
 	VFMADD231PS  (CX), Y9, Y2
-	VFMADD231PS  (CX)(DX*1), Y9, Y5
-	VFMADD231PS  (CX)(DX*2), Y9, Y8
-	VMOVUPS      32(BX)(SI*2), Y9
+	VFMADD231PS  (CX)(R8*1), Y9, Y5
+	VFMADD231PS  (CX)(R8*2), Y9, Y8
+	VMOVUPS      32(DX)(SI*2), Y9
 	VFMADD231PS  32(CX), Y9, Y2
-	VFMADD231PS  32(CX)(DX*1), Y9, Y5
-	VFMADD231PS  32(CX)(DX*2), Y9, Y8
-	VMOVUPS      64(BX)(SI*2), Y9
+	VFMADD231PS  32(CX)(R8*1), Y9, Y5
+	VFMADD231PS  32(CX)(R8*2), Y9, Y8
+	VMOVUPS      64(DX)(SI*2), Y9
 	VFMADD231PS  64(CX), Y9, Y2
-	VFMADD231PS  64(CX)(DX*1), Y9, Y5
-	VFMADD231PS  64(CX)(DX*2), Y9, Y8
-	VMOVUPS      96(BX)(SI*2), Y9
+	VFMADD231PS  64(CX)(R8*1), Y9, Y5
+	VFMADD231PS  64(CX)(R8*2), Y9, Y8
+	VMOVUPS      96(DX)(SI*2), Y9
 	VFMADD231PS  96(CX), Y9, Y2
-	VFMADD231PS  96(CX)(DX*1), Y9, Y5
-	VFMADD231PS  96(CX)(DX*2), Y9, Y8
+	VFMADD231PS  96(CX)(R8*1), Y9, Y5
+	VFMADD231PS  96(CX)(R8*2), Y9, Y8
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	PREFETCHT0   192(DI)
+	PREFETCHT0   256(DI)
+	PREFETCHT0   320(DI)
+	ADDQ         $+384, DI
 	ADDQ         $+128, CX
-	ADDQ         $+128, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+128, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X9
 	VADDPS       X0, X9, X9
 	VEXTRACTF128 $0x01, Y1, X0
@@ -344,16 +372,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -369,16 +397,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -394,132 +422,141 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store2
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x80, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedF32_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, FMA3, MMX+
-TEXT ·fusedF32_4AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
-	LEAQ (CX)(DX*2), R8
-	ADDQ DX, R8
+// func fusedF32_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fusedF32_4AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x80, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   n+48(FP), R9
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
 
 steps:
-	PREFETCHT0   8192(BX)
-	PREFETCHT0   8256(BX)
-	VMOVUPS      (BX), Y12
+	VMOVUPS      (DX), Y12
 	VFMADD231PS  (CX), Y12, Y0
-	VFMADD231PS  (CX)(DX*1), Y12, Y3
-	VFMADD231PS  (CX)(DX*2), Y12, Y6
-	VFMADD231PS  (R8), Y12, Y9
-	VMOVUPS      32(BX), Y12
+	VFMADD231PS  (CX)(R8*1), Y12, Y3
+	VFMADD231PS  (CX)(R8*2), Y12, Y6
+	VFMADD231PS  (R9), Y12, Y9
+	VMOVUPS      32(DX), Y12
 	VFMADD231PS  32(CX), Y12, Y0
-	VFMADD231PS  32(CX)(DX*1), Y12, Y3
-	VFMADD231PS  32(CX)(DX*2), Y12, Y6
-	VFMADD231PS  32(R8), Y12, Y9
-	VMOVUPS      64(BX), Y12
+	VFMADD231PS  32(CX)(R8*1), Y12, Y3
+	VFMADD231PS  32(CX)(R8*2), Y12, Y6
+	VFMADD231PS  32(R9), Y12, Y9
+	VMOVUPS      64(DX), Y12
 	VFMADD231PS  64(CX), Y12, Y0
-	VFMADD231PS  64(CX)(DX*1), Y12, Y3
-	VFMADD231PS  64(CX)(DX*2), Y12, Y6
-	VFMADD231PS  64(R8), Y12, Y9
-	VMOVUPS      96(BX), Y12
+	VFMADD231PS  64(CX)(R8*1), Y12, Y3
+	VFMADD231PS  64(CX)(R8*2), Y12, Y6
+	VFMADD231PS  64(R9), Y12, Y9
+	VMOVUPS      96(DX), Y12
 	VFMADD231PS  96(CX), Y12, Y0
-	VFMADD231PS  96(CX)(DX*1), Y12, Y3
-	VFMADD231PS  96(CX)(DX*2), Y12, Y6
-	VFMADD231PS  96(R8), Y12, Y9
-	PREFETCHT0   8192(BX)(SI*1)
-	PREFETCHT0   8256(BX)(SI*1)
-	VMOVUPS      (BX)(SI*1), Y12
+	VFMADD231PS  96(CX)(R8*1), Y12, Y3
+	VFMADD231PS  96(CX)(R8*2), Y12, Y6
+	VFMADD231PS  96(R9), Y12, Y9
+	VMOVUPS      (DX)(SI*1), Y12
 	VFMADD231PS  (CX), Y12, Y1
-	VFMADD231PS  (CX)(DX*1), Y12, Y4
-	VFMADD231PS  (CX)(DX*2), Y12, Y7
-	VFMADD231PS  (R8), Y12, Y10
-	VMOVUPS      32(BX)(SI*1), Y12
+	VFMADD231PS  (CX)(R8*1), Y12, Y4
+	VFMADD231PS  (CX)(R8*2), Y12, Y7
+	VFMADD231PS  (R9), Y12, Y10
+	VMOVUPS      32(DX)(SI*1), Y12
 	VFMADD231PS  32(CX), Y12, Y1
-	VFMADD231PS  32(CX)(DX*1), Y12, Y4
-	VFMADD231PS  32(CX)(DX*2), Y12, Y7
-	VFMADD231PS  32(R8), Y12, Y10
-	VMOVUPS      64(BX)(SI*1), Y12
+	VFMADD231PS  32(CX)(R8*1), Y12, Y4
+	VFMADD231PS  32(CX)(R8*2), Y12, Y7
+	VFMADD231PS  32(R9), Y12, Y10
+	VMOVUPS      64(DX)(SI*1), Y12
 	VFMADD231PS  64(CX), Y12, Y1
-	VFMADD231PS  64(CX)(DX*1), Y12, Y4
-	VFMADD231PS  64(CX)(DX*2), Y12, Y7
-	VFMADD231PS  64(R8), Y12, Y10
-	VMOVUPS      96(BX)(SI*1), Y12
+	VFMADD231PS  64(CX)(R8*1), Y12, Y4
+	VFMADD231PS  64(CX)(R8*2), Y12, Y7
+	VFMADD231PS  64(R9), Y12, Y10
+	VMOVUPS      96(DX)(SI*1), Y12
 	VFMADD231PS  96(CX), Y12, Y1
-	VFMADD231PS  96(CX)(DX*1), Y12, Y4
-	VFMADD231PS  96(CX)(DX*2), Y12, Y7
-	VFMADD231PS  96(R8), Y12, Y10
-	PREFETCHT0   8192(BX)(SI*2)
-	PREFETCHT0   8256(BX)(SI*2)
-	VMOVUPS      (BX)(SI*2), Y12
+	VFMADD231PS  96(CX)(R8*1), Y12, Y4
+	VFMADD231PS  96(CX)(R8*2), Y12, Y7
+	VFMADD231PS  96(R9), Y12, Y10
+	VMOVUPS      (DX)(SI*2), Y12
 	VFMADD231PS  (CX), Y12, Y2
-	VFMADD231PS  (CX)(DX*1), Y12, Y5
-	VFMADD231PS  (CX)(DX*2), Y12, Y8
-	VFMADD231PS  (R8), Y12, Y11
-	VMOVUPS      32(BX)(SI*2), Y12
+	VFMADD231PS  (CX)(R8*1), Y12, Y5
+	VFMADD231PS  (CX)(R8*2), Y12, Y8
+	VFMADD231PS  (R9), Y12, Y11
+	VMOVUPS      32(DX)(SI*2), Y12
 	VFMADD231PS  32(CX), Y12, Y2
-	VFMADD231PS  32(CX)(DX*1), Y12, Y5
-	VFMADD231PS  32(CX)(DX*2), Y12, Y8
-	VFMADD231PS  32(R8), Y12, Y11
-	VMOVUPS      64(BX)(SI*2), Y12
+	VFMADD231PS  32(CX)(R8*1), Y12, Y5
+	VFMADD231PS  32(CX)(R8*2), Y12, Y8
+	VFMADD231PS  32(R9), Y12, Y11
+	VMOVUPS      64(DX)(SI*2), Y12
 	VFMADD231PS  64(CX), Y12, Y2
-	VFMADD231PS  64(CX)(DX*1), Y12, Y5
-	VFMADD231PS  64(CX)(DX*2), Y12, Y8
-	VFMADD231PS  64(R8), Y12, Y11
-	VMOVUPS      96(BX)(SI*2), Y12
+	VFMADD231PS  64(CX)(R8*1), Y12, Y5
+	VFMADD231PS  64(CX)(R8*2), Y12, Y8
+	VFMADD231PS  64(R9), Y12, Y11
+	VMOVUPS      96(DX)(SI*2), Y12
 	VFMADD231PS  96(CX), Y12, Y2
-	VFMADD231PS  96(CX)(DX*1), Y12, Y5
-	VFMADD231PS  96(CX)(DX*2), Y12, Y8
-	VFMADD231PS  96(R8), Y12, Y11
+	VFMADD231PS  96(CX)(R8*1), Y12, Y5
+	VFMADD231PS  96(CX)(R8*2), Y12, Y8
+	VFMADD231PS  96(R9), Y12, Y11
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	PREFETCHT0   192(DI)
+	PREFETCHT0   256(DI)
+	PREFETCHT0   320(DI)
+	ADDQ         $+384, DI
 	ADDQ         $+128, CX
-	ADDQ         $+128, R8
-	ADDQ         $+128, BX
-	SUBQ         $0x20, R9
+	ADDQ         $+128, R9
+	ADDQ         $+128, DX
+	SUBQ         $0x20, R12
 	JNE          steps
-	MOVQ         dstStride+8(FP), R9
-	MOVQ         add+64(FP), R10
-	MOVQ         AX, R11
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
 	VEXTRACTF128 $0x01, Y0, X12
 	VADDPS       X0, X12, X12
 	VEXTRACTF128 $0x01, Y1, X0
@@ -535,16 +572,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store0
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -560,16 +597,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store1
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -585,16 +622,16 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store2
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y9, X0
 	VADDPS       X9, X0, X0
 	VEXTRACTF128 $0x01, Y10, X1
@@ -610,54 +647,60 @@ store2:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store3
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store3:
-	VMOVLPS    X1, (R11)
-	VEXTRACTPS $0x02, X1, 8(R11)
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R11
+	TESTQ      R10, R10
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R9
-	IMUL3Q     $0x03, SI, R10
-	NEGQ       R9
-	LEAQ       (CX)(R9*4), CX
-	NEGQ       R9
-	NEGQ       R9
-	LEAQ       (R8)(R9*4), R8
-	NEGQ       R9
-	SHRQ       $0x05, R9
-	IMUL3Q     $0x80, R9, R9
-	SUBQ       R9, R10
-	ADDQ       R10, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R10
+	SHLQ       $0x02, R10
+	SUBQ       R10, CX
+	SUBQ       R10, R9
+	IMUL3Q     $0x02, SI, R10
+	ADDQ       R10, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedF16_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, F16C, FMA3, MMX+
-TEXT ·fusedF16_1AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), DX
-	MOVQ rowBytes+40(FP), BX
-	MOVQ outs+56(FP), SI
-	LEAQ (DX)(BX*2), DI
-	ADDQ BX, DI
+// func fusedF16_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedF16_1AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x40, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (DX)(SI*2), R8
+	ADDQ   SI, R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	PREFETCHT0   8192(DX)
 	VCVTPH2PS    (DX), Y4
 	VFMADD231PS  (CX), Y4, Y0
 	VCVTPH2PS    16(DX), Y4
@@ -666,41 +709,42 @@ steps:
 	VFMADD231PS  64(CX), Y4, Y0
 	VCVTPH2PS    48(DX), Y4
 	VFMADD231PS  96(CX), Y4, Y0
-	PREFETCHT0   8192(DX)(BX*1)
-	VCVTPH2PS    (DX)(BX*1), Y4
+	VCVTPH2PS    (DX)(SI*1), Y4
 	VFMADD231PS  (CX), Y4, Y1
-	VCVTPH2PS    16(DX)(BX*1), Y4
+	VCVTPH2PS    16(DX)(SI*1), Y4
 	VFMADD231PS  32(CX), Y4, Y1
-	VCVTPH2PS    32(DX)(BX*1), Y4
+	VCVTPH2PS    32(DX)(SI*1), Y4
 	VFMADD231PS  64(CX), Y4, Y1
-	VCVTPH2PS    48(DX)(BX*1), Y4
+	VCVTPH2PS    48(DX)(SI*1), Y4
 	VFMADD231PS  96(CX), Y4, Y1
-	PREFETCHT0   8192(DX)(BX*2)
-	VCVTPH2PS    (DX)(BX*2), Y4
+	VCVTPH2PS    (DX)(SI*2), Y4
 	VFMADD231PS  (CX), Y4, Y2
-	VCVTPH2PS    16(DX)(BX*2), Y4
+	VCVTPH2PS    16(DX)(SI*2), Y4
 	VFMADD231PS  32(CX), Y4, Y2
-	VCVTPH2PS    32(DX)(BX*2), Y4
+	VCVTPH2PS    32(DX)(SI*2), Y4
 	VFMADD231PS  64(CX), Y4, Y2
-	VCVTPH2PS    48(DX)(BX*2), Y4
+	VCVTPH2PS    48(DX)(SI*2), Y4
 	VFMADD231PS  96(CX), Y4, Y2
-	PREFETCHT0   8192(DI)
-	VCVTPH2PS    (DI), Y4
+	VCVTPH2PS    (R8), Y4
 	VFMADD231PS  (CX), Y4, Y3
-	VCVTPH2PS    16(DI), Y4
+	VCVTPH2PS    16(R8), Y4
 	VFMADD231PS  32(CX), Y4, Y3
-	VCVTPH2PS    32(DI), Y4
+	VCVTPH2PS    32(R8), Y4
 	VFMADD231PS  64(CX), Y4, Y3
-	VCVTPH2PS    48(DI), Y4
+	VCVTPH2PS    48(R8), Y4
 	VFMADD231PS  96(CX), Y4, Y3
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	PREFETCHT0   192(DI)
+	ADDQ         $+256, DI
 	ADDQ         $+128, CX
 	ADDQ         $+64, DX
-	ADDQ         $+64, DI
-	SUBQ         $0x20, R8
+	ADDQ         $+64, R8
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R8
-	MOVQ         AX, R9
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R11
 	VEXTRACTF128 $0x01, Y0, X4
 	VADDPS       X0, X4, X4
 	VEXTRACTF128 $0x01, Y1, X0
@@ -718,95 +762,104 @@ steps:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R8, R8
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVUPS      (R9), X0
+	VMOVUPS      (R11), X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVUPS X1, (R9)
+	VMOVUPS X1, (R11)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     blocks
 	ADDQ    $0x10, AX
-	MOVQ    n+48(FP), R8
-	IMUL3Q  $0x04, BX, R9
-	NEGQ    R8
-	LEAQ    (CX)(R8*4), CX
-	NEGQ    R8
-	SHRQ    $0x05, R8
-	IMUL3Q  $0x40, R8, R8
-	SUBQ    R8, R9
+	MOVQ    cols+40(FP), R9
+	SHLQ    $0x02, R9
+	SUBQ    R9, CX
+	IMUL3Q  $0x03, SI, R9
 	ADDQ    R9, DX
-	ADDQ    R9, DI
-	SUBQ    $0x04, SI
+	ADDQ    R9, R8
+	SUBQ    $0x04, BX
 	JG      outputs
 	VZEROUPPER
 	RET
 
-// func fusedF16_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, F16C, FMA3, MMX+
-TEXT ·fusedF16_2AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedF16_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedF16_2AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x40, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	PREFETCHT0   8192(BX)
-	VCVTPH2PS    (BX), Y6
+	VCVTPH2PS    (DX), Y6
 	VFMADD231PS  (CX), Y6, Y0
-	VFMADD231PS  (CX)(DX*1), Y6, Y3
-	VCVTPH2PS    16(BX), Y6
+	VFMADD231PS  (CX)(R8*1), Y6, Y3
+	VCVTPH2PS    16(DX), Y6
 	VFMADD231PS  32(CX), Y6, Y0
-	VFMADD231PS  32(CX)(DX*1), Y6, Y3
-	VCVTPH2PS    32(BX), Y6
+	VFMADD231PS  32(CX)(R8*1), Y6, Y3
+	VCVTPH2PS    32(DX), Y6
 	VFMADD231PS  64(CX), Y6, Y0
-	VFMADD231PS  64(CX)(DX*1), Y6, Y3
-	VCVTPH2PS    48(BX), Y6
+	VFMADD231PS  64(CX)(R8*1), Y6, Y3
+	VCVTPH2PS    48(DX), Y6
 	VFMADD231PS  96(CX), Y6, Y0
-	VFMADD231PS  96(CX)(DX*1), Y6, Y3
-	PREFETCHT0   8192(BX)(SI*1)
-	VCVTPH2PS    (BX)(SI*1), Y6
+	VFMADD231PS  96(CX)(R8*1), Y6, Y3
+	VCVTPH2PS    (DX)(SI*1), Y6
 	VFMADD231PS  (CX), Y6, Y1
-	VFMADD231PS  (CX)(DX*1), Y6, Y4
-	VCVTPH2PS    16(BX)(SI*1), Y6
+	VFMADD231PS  (CX)(R8*1), Y6, Y4
+	VCVTPH2PS    16(DX)(SI*1), Y6
 	VFMADD231PS  32(CX), Y6, Y1
-	VFMADD231PS  32(CX)(DX*1), Y6, Y4
-	VCVTPH2PS    32(BX)(SI*1), Y6
+	VFMADD231PS  32(CX)(R8*1), Y6, Y4
+	VCVTPH2PS    32(DX)(SI*1), Y6
 	VFMADD231PS  64(CX), Y6, Y1
-	VFMADD231PS  64(CX)(DX*1), Y6, Y4
-	VCVTPH2PS    48(BX)(SI*1), Y6
+	VFMADD231PS  64(CX)(R8*1), Y6, Y4
+	VCVTPH2PS    48(DX)(SI*1), Y6
 	VFMADD231PS  96(CX), Y6, Y1
-	VFMADD231PS  96(CX)(DX*1), Y6, Y4
-	PREFETCHT0   8192(BX)(SI*2)
-	VCVTPH2PS    (BX)(SI*2), Y6
+	VFMADD231PS  96(CX)(R8*1), Y6, Y4
+	VCVTPH2PS    (DX)(SI*2), Y6
 	VFMADD231PS  (CX), Y6, Y2
-	VFMADD231PS  (CX)(DX*1), Y6, Y5
-	VCVTPH2PS    16(BX)(SI*2), Y6
+	VFMADD231PS  (CX)(R8*1), Y6, Y5
+	VCVTPH2PS    16(DX)(SI*2), Y6
 	VFMADD231PS  32(CX), Y6, Y2
-	VFMADD231PS  32(CX)(DX*1), Y6, Y5
-	VCVTPH2PS    32(BX)(SI*2), Y6
+	VFMADD231PS  32(CX)(R8*1), Y6, Y5
+	VCVTPH2PS    32(DX)(SI*2), Y6
 	VFMADD231PS  64(CX), Y6, Y2
-	VFMADD231PS  64(CX)(DX*1), Y6, Y5
-	VCVTPH2PS    48(BX)(SI*2), Y6
+	VFMADD231PS  64(CX)(R8*1), Y6, Y5
+	VCVTPH2PS    48(DX)(SI*2), Y6
 	VFMADD231PS  96(CX), Y6, Y2
-	VFMADD231PS  96(CX)(DX*1), Y6, Y5
+	VFMADD231PS  96(CX)(R8*1), Y6, Y5
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	ADDQ         $+192, DI
 	ADDQ         $+128, CX
-	ADDQ         $+64, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+64, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X6
 	VADDPS       X0, X6, X6
 	VEXTRACTF128 $0x01, Y1, X0
@@ -822,16 +875,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -847,111 +900,120 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x40, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedF16_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, F16C, FMA3, MMX+
-TEXT ·fusedF16_3AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedF16_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedF16_3AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x40, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	PREFETCHT0   8192(BX)
-	VCVTPH2PS    (BX), Y9
+	VCVTPH2PS    (DX), Y9
 	VFMADD231PS  (CX), Y9, Y0
-	VFMADD231PS  (CX)(DX*1), Y9, Y3
-	VFMADD231PS  (CX)(DX*2), Y9, Y6
-	VCVTPH2PS    16(BX), Y9
+	VFMADD231PS  (CX)(R8*1), Y9, Y3
+	VFMADD231PS  (CX)(R8*2), Y9, Y6
+	VCVTPH2PS    16(DX), Y9
 	VFMADD231PS  32(CX), Y9, Y0
-	VFMADD231PS  32(CX)(DX*1), Y9, Y3
-	VFMADD231PS  32(CX)(DX*2), Y9, Y6
-	VCVTPH2PS    32(BX), Y9
+	VFMADD231PS  32(CX)(R8*1), Y9, Y3
+	VFMADD231PS  32(CX)(R8*2), Y9, Y6
+	VCVTPH2PS    32(DX), Y9
 	VFMADD231PS  64(CX), Y9, Y0
-	VFMADD231PS  64(CX)(DX*1), Y9, Y3
-	VFMADD231PS  64(CX)(DX*2), Y9, Y6
-	VCVTPH2PS    48(BX), Y9
+	VFMADD231PS  64(CX)(R8*1), Y9, Y3
+	VFMADD231PS  64(CX)(R8*2), Y9, Y6
+	VCVTPH2PS    48(DX), Y9
 	VFMADD231PS  96(CX), Y9, Y0
-	VFMADD231PS  96(CX)(DX*1), Y9, Y3
-	VFMADD231PS  96(CX)(DX*2), Y9, Y6
-	PREFETCHT0   8192(BX)(SI*1)
-	VCVTPH2PS    (BX)(SI*1), Y9
+	VFMADD231PS  96(CX)(R8*1), Y9, Y3
+	VFMADD231PS  96(CX)(R8*2), Y9, Y6
+	VCVTPH2PS    (DX)(SI*1), Y9
 	VFMADD231PS  (CX), Y9, Y1
-	VFMADD231PS  (CX)(DX*1), Y9, Y4
-	VFMADD231PS  (CX)(DX*2), Y9, Y7
-	VCVTPH2PS    16(BX)(SI*1), Y9
+	VFMADD231PS  (CX)(R8*1), Y9, Y4
+	VFMADD231PS  (CX)(R8*2), Y9, Y7
+	VCVTPH2PS    16(DX)(SI*1), Y9
 	VFMADD231PS  32(CX), Y9, Y1
-	VFMADD231PS  32(CX)(DX*1), Y9, Y4
-	VFMADD231PS  32(CX)(DX*2), Y9, Y7
-	VCVTPH2PS    32(BX)(SI*1), Y9
+	VFMADD231PS  32(CX)(R8*1), Y9, Y4
+	VFMADD231PS  32(CX)(R8*2), Y9, Y7
+	VCVTPH2PS    32(DX)(SI*1), Y9
 	VFMADD231PS  64(CX), Y9, Y1
-	VFMADD231PS  64(CX)(DX*1), Y9, Y4
-	VFMADD231PS  64(CX)(DX*2), Y9, Y7
-	VCVTPH2PS    48(BX)(SI*1), Y9
+	VFMADD231PS  64(CX)(R8*1), Y9, Y4
+	VFMADD231PS  64(CX)(R8*2), Y9, Y7
+	VCVTPH2PS    48(DX)(SI*1), Y9
 	VFMADD231PS  96(CX), Y9, Y1
-	VFMADD231PS  96(CX)(DX*1), Y9, Y4
-	VFMADD231PS  96(CX)(DX*2), Y9, Y7
-	PREFETCHT0   8192(BX)(SI*2)
-	VCVTPH2PS    (BX)(SI*2), Y9
+	VFMADD231PS  96(CX)(R8*1), Y9, Y4
+	VFMADD231PS  96(CX)(R8*2), Y9, Y7
+	VCVTPH2PS    (DX)(SI*2), Y9
 	VFMADD231PS  (CX), Y9, Y2
-	VFMADD231PS  (CX)(DX*1), Y9, Y5
-	VFMADD231PS  (CX)(DX*2), Y9, Y8
-	VCVTPH2PS    16(BX)(SI*2), Y9
+	VFMADD231PS  (CX)(R8*1), Y9, Y5
+	VFMADD231PS  (CX)(R8*2), Y9, Y8
+	VCVTPH2PS    16(DX)(SI*2), Y9
 	VFMADD231PS  32(CX), Y9, Y2
-	VFMADD231PS  32(CX)(DX*1), Y9, Y5
-	VFMADD231PS  32(CX)(DX*2), Y9, Y8
-	VCVTPH2PS    32(BX)(SI*2), Y9
+	VFMADD231PS  32(CX)(R8*1), Y9, Y5
+	VFMADD231PS  32(CX)(R8*2), Y9, Y8
+	VCVTPH2PS    32(DX)(SI*2), Y9
 	VFMADD231PS  64(CX), Y9, Y2
-	VFMADD231PS  64(CX)(DX*1), Y9, Y5
-	VFMADD231PS  64(CX)(DX*2), Y9, Y8
-	VCVTPH2PS    48(BX)(SI*2), Y9
+	VFMADD231PS  64(CX)(R8*1), Y9, Y5
+	VFMADD231PS  64(CX)(R8*2), Y9, Y8
+	VCVTPH2PS    48(DX)(SI*2), Y9
 	VFMADD231PS  96(CX), Y9, Y2
-	VFMADD231PS  96(CX)(DX*1), Y9, Y5
-	VFMADD231PS  96(CX)(DX*2), Y9, Y8
+	VFMADD231PS  96(CX)(R8*1), Y9, Y5
+	VFMADD231PS  96(CX)(R8*2), Y9, Y8
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	ADDQ         $+192, DI
 	ADDQ         $+128, CX
-	ADDQ         $+64, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+64, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X9
 	VADDPS       X0, X9, X9
 	VEXTRACTF128 $0x01, Y1, X0
@@ -967,16 +1029,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -992,16 +1054,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -1017,129 +1079,138 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store2
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x40, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedF16_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, F16C, FMA3, MMX+
-TEXT ·fusedF16_4AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
-	LEAQ (CX)(DX*2), R8
-	ADDQ DX, R8
+// func fusedF16_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedF16_4AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x40, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   n+48(FP), R9
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
 
 steps:
-	PREFETCHT0   8192(BX)
-	VCVTPH2PS    (BX), Y12
+	VCVTPH2PS    (DX), Y12
 	VFMADD231PS  (CX), Y12, Y0
-	VFMADD231PS  (CX)(DX*1), Y12, Y3
-	VFMADD231PS  (CX)(DX*2), Y12, Y6
-	VFMADD231PS  (R8), Y12, Y9
-	VCVTPH2PS    16(BX), Y12
+	VFMADD231PS  (CX)(R8*1), Y12, Y3
+	VFMADD231PS  (CX)(R8*2), Y12, Y6
+	VFMADD231PS  (R9), Y12, Y9
+	VCVTPH2PS    16(DX), Y12
 	VFMADD231PS  32(CX), Y12, Y0
-	VFMADD231PS  32(CX)(DX*1), Y12, Y3
-	VFMADD231PS  32(CX)(DX*2), Y12, Y6
-	VFMADD231PS  32(R8), Y12, Y9
-	VCVTPH2PS    32(BX), Y12
+	VFMADD231PS  32(CX)(R8*1), Y12, Y3
+	VFMADD231PS  32(CX)(R8*2), Y12, Y6
+	VFMADD231PS  32(R9), Y12, Y9
+	VCVTPH2PS    32(DX), Y12
 	VFMADD231PS  64(CX), Y12, Y0
-	VFMADD231PS  64(CX)(DX*1), Y12, Y3
-	VFMADD231PS  64(CX)(DX*2), Y12, Y6
-	VFMADD231PS  64(R8), Y12, Y9
-	VCVTPH2PS    48(BX), Y12
+	VFMADD231PS  64(CX)(R8*1), Y12, Y3
+	VFMADD231PS  64(CX)(R8*2), Y12, Y6
+	VFMADD231PS  64(R9), Y12, Y9
+	VCVTPH2PS    48(DX), Y12
 	VFMADD231PS  96(CX), Y12, Y0
-	VFMADD231PS  96(CX)(DX*1), Y12, Y3
-	VFMADD231PS  96(CX)(DX*2), Y12, Y6
-	VFMADD231PS  96(R8), Y12, Y9
-	PREFETCHT0   8192(BX)(SI*1)
-	VCVTPH2PS    (BX)(SI*1), Y12
+	VFMADD231PS  96(CX)(R8*1), Y12, Y3
+	VFMADD231PS  96(CX)(R8*2), Y12, Y6
+	VFMADD231PS  96(R9), Y12, Y9
+	VCVTPH2PS    (DX)(SI*1), Y12
 	VFMADD231PS  (CX), Y12, Y1
-	VFMADD231PS  (CX)(DX*1), Y12, Y4
-	VFMADD231PS  (CX)(DX*2), Y12, Y7
-	VFMADD231PS  (R8), Y12, Y10
-	VCVTPH2PS    16(BX)(SI*1), Y12
+	VFMADD231PS  (CX)(R8*1), Y12, Y4
+	VFMADD231PS  (CX)(R8*2), Y12, Y7
+	VFMADD231PS  (R9), Y12, Y10
+	VCVTPH2PS    16(DX)(SI*1), Y12
 	VFMADD231PS  32(CX), Y12, Y1
-	VFMADD231PS  32(CX)(DX*1), Y12, Y4
-	VFMADD231PS  32(CX)(DX*2), Y12, Y7
-	VFMADD231PS  32(R8), Y12, Y10
-	VCVTPH2PS    32(BX)(SI*1), Y12
+	VFMADD231PS  32(CX)(R8*1), Y12, Y4
+	VFMADD231PS  32(CX)(R8*2), Y12, Y7
+	VFMADD231PS  32(R9), Y12, Y10
+	VCVTPH2PS    32(DX)(SI*1), Y12
 	VFMADD231PS  64(CX), Y12, Y1
-	VFMADD231PS  64(CX)(DX*1), Y12, Y4
-	VFMADD231PS  64(CX)(DX*2), Y12, Y7
-	VFMADD231PS  64(R8), Y12, Y10
-	VCVTPH2PS    48(BX)(SI*1), Y12
+	VFMADD231PS  64(CX)(R8*1), Y12, Y4
+	VFMADD231PS  64(CX)(R8*2), Y12, Y7
+	VFMADD231PS  64(R9), Y12, Y10
+	VCVTPH2PS    48(DX)(SI*1), Y12
 	VFMADD231PS  96(CX), Y12, Y1
-	VFMADD231PS  96(CX)(DX*1), Y12, Y4
-	VFMADD231PS  96(CX)(DX*2), Y12, Y7
-	VFMADD231PS  96(R8), Y12, Y10
-	PREFETCHT0   8192(BX)(SI*2)
-	VCVTPH2PS    (BX)(SI*2), Y12
+	VFMADD231PS  96(CX)(R8*1), Y12, Y4
+	VFMADD231PS  96(CX)(R8*2), Y12, Y7
+	VFMADD231PS  96(R9), Y12, Y10
+	VCVTPH2PS    (DX)(SI*2), Y12
 	VFMADD231PS  (CX), Y12, Y2
-	VFMADD231PS  (CX)(DX*1), Y12, Y5
-	VFMADD231PS  (CX)(DX*2), Y12, Y8
-	VFMADD231PS  (R8), Y12, Y11
-	VCVTPH2PS    16(BX)(SI*2), Y12
+	VFMADD231PS  (CX)(R8*1), Y12, Y5
+	VFMADD231PS  (CX)(R8*2), Y12, Y8
+	VFMADD231PS  (R9), Y12, Y11
+	VCVTPH2PS    16(DX)(SI*2), Y12
 	VFMADD231PS  32(CX), Y12, Y2
-	VFMADD231PS  32(CX)(DX*1), Y12, Y5
-	VFMADD231PS  32(CX)(DX*2), Y12, Y8
-	VFMADD231PS  32(R8), Y12, Y11
-	VCVTPH2PS    32(BX)(SI*2), Y12
+	VFMADD231PS  32(CX)(R8*1), Y12, Y5
+	VFMADD231PS  32(CX)(R8*2), Y12, Y8
+	VFMADD231PS  32(R9), Y12, Y11
+	VCVTPH2PS    32(DX)(SI*2), Y12
 	VFMADD231PS  64(CX), Y12, Y2
-	VFMADD231PS  64(CX)(DX*1), Y12, Y5
-	VFMADD231PS  64(CX)(DX*2), Y12, Y8
-	VFMADD231PS  64(R8), Y12, Y11
-	VCVTPH2PS    48(BX)(SI*2), Y12
+	VFMADD231PS  64(CX)(R8*1), Y12, Y5
+	VFMADD231PS  64(CX)(R8*2), Y12, Y8
+	VFMADD231PS  64(R9), Y12, Y11
+	VCVTPH2PS    48(DX)(SI*2), Y12
 	VFMADD231PS  96(CX), Y12, Y2
-	VFMADD231PS  96(CX)(DX*1), Y12, Y5
-	VFMADD231PS  96(CX)(DX*2), Y12, Y8
-	VFMADD231PS  96(R8), Y12, Y11
+	VFMADD231PS  96(CX)(R8*1), Y12, Y5
+	VFMADD231PS  96(CX)(R8*2), Y12, Y8
+	VFMADD231PS  96(R9), Y12, Y11
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	ADDQ         $+192, DI
 	ADDQ         $+128, CX
-	ADDQ         $+128, R8
-	ADDQ         $+64, BX
-	SUBQ         $0x20, R9
+	ADDQ         $+128, R9
+	ADDQ         $+64, DX
+	SUBQ         $0x20, R12
 	JNE          steps
-	MOVQ         dstStride+8(FP), R9
-	MOVQ         add+64(FP), R10
-	MOVQ         AX, R11
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
 	VEXTRACTF128 $0x01, Y0, X12
 	VADDPS       X0, X12, X12
 	VEXTRACTF128 $0x01, Y1, X0
@@ -1155,16 +1226,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store0
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -1180,16 +1251,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store1
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -1205,16 +1276,16 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store2
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y9, X0
 	VADDPS       X9, X0, X0
 	VEXTRACTF128 $0x01, Y10, X1
@@ -1230,54 +1301,60 @@ store2:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store3
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store3:
-	VMOVLPS    X1, (R11)
-	VEXTRACTPS $0x02, X1, 8(R11)
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R11
+	TESTQ      R10, R10
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R9
-	IMUL3Q     $0x03, SI, R10
-	NEGQ       R9
-	LEAQ       (CX)(R9*4), CX
-	NEGQ       R9
-	NEGQ       R9
-	LEAQ       (R8)(R9*4), R8
-	NEGQ       R9
-	SHRQ       $0x05, R9
-	IMUL3Q     $0x40, R9, R9
-	SUBQ       R9, R10
-	ADDQ       R10, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R10
+	SHLQ       $0x02, R10
+	SUBQ       R10, CX
+	SUBQ       R10, R9
+	IMUL3Q     $0x02, SI, R10
+	ADDQ       R10, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedBF16_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·fusedBF16_1AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), DX
-	MOVQ rowBytes+40(FP), BX
-	MOVQ outs+56(FP), SI
-	LEAQ (DX)(BX*2), DI
-	ADDQ BX, DI
+// func fusedBF16_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fusedBF16_1AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x40, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (DX)(SI*2), R8
+	ADDQ   SI, R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	PREFETCHT0   8192(DX)
 	VPMOVZXWD    (DX), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  (CX), Y4, Y0
@@ -1290,53 +1367,54 @@ steps:
 	VPMOVZXWD    48(DX), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  96(CX), Y4, Y0
-	PREFETCHT0   8192(DX)(BX*1)
-	VPMOVZXWD    (DX)(BX*1), Y4
+	VPMOVZXWD    (DX)(SI*1), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  (CX), Y4, Y1
-	VPMOVZXWD    16(DX)(BX*1), Y4
+	VPMOVZXWD    16(DX)(SI*1), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  32(CX), Y4, Y1
-	VPMOVZXWD    32(DX)(BX*1), Y4
+	VPMOVZXWD    32(DX)(SI*1), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  64(CX), Y4, Y1
-	VPMOVZXWD    48(DX)(BX*1), Y4
+	VPMOVZXWD    48(DX)(SI*1), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  96(CX), Y4, Y1
-	PREFETCHT0   8192(DX)(BX*2)
-	VPMOVZXWD    (DX)(BX*2), Y4
+	VPMOVZXWD    (DX)(SI*2), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  (CX), Y4, Y2
-	VPMOVZXWD    16(DX)(BX*2), Y4
+	VPMOVZXWD    16(DX)(SI*2), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  32(CX), Y4, Y2
-	VPMOVZXWD    32(DX)(BX*2), Y4
+	VPMOVZXWD    32(DX)(SI*2), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  64(CX), Y4, Y2
-	VPMOVZXWD    48(DX)(BX*2), Y4
+	VPMOVZXWD    48(DX)(SI*2), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  96(CX), Y4, Y2
-	PREFETCHT0   8192(DI)
-	VPMOVZXWD    (DI), Y4
+	VPMOVZXWD    (R8), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  (CX), Y4, Y3
-	VPMOVZXWD    16(DI), Y4
+	VPMOVZXWD    16(R8), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  32(CX), Y4, Y3
-	VPMOVZXWD    32(DI), Y4
+	VPMOVZXWD    32(R8), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  64(CX), Y4, Y3
-	VPMOVZXWD    48(DI), Y4
+	VPMOVZXWD    48(R8), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VFMADD231PS  96(CX), Y4, Y3
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	PREFETCHT0   192(DI)
+	ADDQ         $+256, DI
 	ADDQ         $+128, CX
 	ADDQ         $+64, DX
-	ADDQ         $+64, DI
-	SUBQ         $0x20, R8
+	ADDQ         $+64, R8
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R8
-	MOVQ         AX, R9
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R11
 	VEXTRACTF128 $0x01, Y0, X4
 	VADDPS       X0, X4, X4
 	VEXTRACTF128 $0x01, Y1, X0
@@ -1354,107 +1432,116 @@ steps:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R8, R8
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVUPS      (R9), X0
+	VMOVUPS      (R11), X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVUPS X1, (R9)
+	VMOVUPS X1, (R11)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     blocks
 	ADDQ    $0x10, AX
-	MOVQ    n+48(FP), R8
-	IMUL3Q  $0x04, BX, R9
-	NEGQ    R8
-	LEAQ    (CX)(R8*4), CX
-	NEGQ    R8
-	SHRQ    $0x05, R8
-	IMUL3Q  $0x40, R8, R8
-	SUBQ    R8, R9
+	MOVQ    cols+40(FP), R9
+	SHLQ    $0x02, R9
+	SUBQ    R9, CX
+	IMUL3Q  $0x03, SI, R9
 	ADDQ    R9, DX
-	ADDQ    R9, DI
-	SUBQ    $0x04, SI
+	ADDQ    R9, R8
+	SUBQ    $0x04, BX
 	JG      outputs
 	VZEROUPPER
 	RET
 
-// func fusedBF16_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·fusedBF16_2AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedBF16_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fusedBF16_2AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x40, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	PREFETCHT0   8192(BX)
-	VPMOVZXWD    (BX), Y6
+	VPMOVZXWD    (DX), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  (CX), Y6, Y0
-	VFMADD231PS  (CX)(DX*1), Y6, Y3
-	VPMOVZXWD    16(BX), Y6
+	VFMADD231PS  (CX)(R8*1), Y6, Y3
+	VPMOVZXWD    16(DX), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  32(CX), Y6, Y0
-	VFMADD231PS  32(CX)(DX*1), Y6, Y3
-	VPMOVZXWD    32(BX), Y6
+	VFMADD231PS  32(CX)(R8*1), Y6, Y3
+	VPMOVZXWD    32(DX), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  64(CX), Y6, Y0
-	VFMADD231PS  64(CX)(DX*1), Y6, Y3
-	VPMOVZXWD    48(BX), Y6
+	VFMADD231PS  64(CX)(R8*1), Y6, Y3
+	VPMOVZXWD    48(DX), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  96(CX), Y6, Y0
-	VFMADD231PS  96(CX)(DX*1), Y6, Y3
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVZXWD    (BX)(SI*1), Y6
+	VFMADD231PS  96(CX)(R8*1), Y6, Y3
+	VPMOVZXWD    (DX)(SI*1), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  (CX), Y6, Y1
-	VFMADD231PS  (CX)(DX*1), Y6, Y4
-	VPMOVZXWD    16(BX)(SI*1), Y6
+	VFMADD231PS  (CX)(R8*1), Y6, Y4
+	VPMOVZXWD    16(DX)(SI*1), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  32(CX), Y6, Y1
-	VFMADD231PS  32(CX)(DX*1), Y6, Y4
-	VPMOVZXWD    32(BX)(SI*1), Y6
+	VFMADD231PS  32(CX)(R8*1), Y6, Y4
+	VPMOVZXWD    32(DX)(SI*1), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  64(CX), Y6, Y1
-	VFMADD231PS  64(CX)(DX*1), Y6, Y4
-	VPMOVZXWD    48(BX)(SI*1), Y6
+	VFMADD231PS  64(CX)(R8*1), Y6, Y4
+	VPMOVZXWD    48(DX)(SI*1), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  96(CX), Y6, Y1
-	VFMADD231PS  96(CX)(DX*1), Y6, Y4
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVZXWD    (BX)(SI*2), Y6
+	VFMADD231PS  96(CX)(R8*1), Y6, Y4
+	VPMOVZXWD    (DX)(SI*2), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  (CX), Y6, Y2
-	VFMADD231PS  (CX)(DX*1), Y6, Y5
-	VPMOVZXWD    16(BX)(SI*2), Y6
+	VFMADD231PS  (CX)(R8*1), Y6, Y5
+	VPMOVZXWD    16(DX)(SI*2), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  32(CX), Y6, Y2
-	VFMADD231PS  32(CX)(DX*1), Y6, Y5
-	VPMOVZXWD    32(BX)(SI*2), Y6
+	VFMADD231PS  32(CX)(R8*1), Y6, Y5
+	VPMOVZXWD    32(DX)(SI*2), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  64(CX), Y6, Y2
-	VFMADD231PS  64(CX)(DX*1), Y6, Y5
-	VPMOVZXWD    48(BX)(SI*2), Y6
+	VFMADD231PS  64(CX)(R8*1), Y6, Y5
+	VPMOVZXWD    48(DX)(SI*2), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VFMADD231PS  96(CX), Y6, Y2
-	VFMADD231PS  96(CX)(DX*1), Y6, Y5
+	VFMADD231PS  96(CX)(R8*1), Y6, Y5
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	ADDQ         $+192, DI
 	ADDQ         $+128, CX
-	ADDQ         $+64, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+64, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X6
 	VADDPS       X0, X6, X6
 	VEXTRACTF128 $0x01, Y1, X0
@@ -1470,16 +1557,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -1495,123 +1582,132 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x40, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedBF16_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·fusedBF16_3AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedBF16_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fusedBF16_3AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x40, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	PREFETCHT0   8192(BX)
-	VPMOVZXWD    (BX), Y9
+	VPMOVZXWD    (DX), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  (CX), Y9, Y0
-	VFMADD231PS  (CX)(DX*1), Y9, Y3
-	VFMADD231PS  (CX)(DX*2), Y9, Y6
-	VPMOVZXWD    16(BX), Y9
+	VFMADD231PS  (CX)(R8*1), Y9, Y3
+	VFMADD231PS  (CX)(R8*2), Y9, Y6
+	VPMOVZXWD    16(DX), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  32(CX), Y9, Y0
-	VFMADD231PS  32(CX)(DX*1), Y9, Y3
-	VFMADD231PS  32(CX)(DX*2), Y9, Y6
-	VPMOVZXWD    32(BX), Y9
+	VFMADD231PS  32(CX)(R8*1), Y9, Y3
+	VFMADD231PS  32(CX)(R8*2), Y9, Y6
+	VPMOVZXWD    32(DX), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  64(CX), Y9, Y0
-	VFMADD231PS  64(CX)(DX*1), Y9, Y3
-	VFMADD231PS  64(CX)(DX*2), Y9, Y6
-	VPMOVZXWD    48(BX), Y9
+	VFMADD231PS  64(CX)(R8*1), Y9, Y3
+	VFMADD231PS  64(CX)(R8*2), Y9, Y6
+	VPMOVZXWD    48(DX), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  96(CX), Y9, Y0
-	VFMADD231PS  96(CX)(DX*1), Y9, Y3
-	VFMADD231PS  96(CX)(DX*2), Y9, Y6
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVZXWD    (BX)(SI*1), Y9
+	VFMADD231PS  96(CX)(R8*1), Y9, Y3
+	VFMADD231PS  96(CX)(R8*2), Y9, Y6
+	VPMOVZXWD    (DX)(SI*1), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  (CX), Y9, Y1
-	VFMADD231PS  (CX)(DX*1), Y9, Y4
-	VFMADD231PS  (CX)(DX*2), Y9, Y7
-	VPMOVZXWD    16(BX)(SI*1), Y9
+	VFMADD231PS  (CX)(R8*1), Y9, Y4
+	VFMADD231PS  (CX)(R8*2), Y9, Y7
+	VPMOVZXWD    16(DX)(SI*1), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  32(CX), Y9, Y1
-	VFMADD231PS  32(CX)(DX*1), Y9, Y4
-	VFMADD231PS  32(CX)(DX*2), Y9, Y7
-	VPMOVZXWD    32(BX)(SI*1), Y9
+	VFMADD231PS  32(CX)(R8*1), Y9, Y4
+	VFMADD231PS  32(CX)(R8*2), Y9, Y7
+	VPMOVZXWD    32(DX)(SI*1), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  64(CX), Y9, Y1
-	VFMADD231PS  64(CX)(DX*1), Y9, Y4
-	VFMADD231PS  64(CX)(DX*2), Y9, Y7
-	VPMOVZXWD    48(BX)(SI*1), Y9
+	VFMADD231PS  64(CX)(R8*1), Y9, Y4
+	VFMADD231PS  64(CX)(R8*2), Y9, Y7
+	VPMOVZXWD    48(DX)(SI*1), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  96(CX), Y9, Y1
-	VFMADD231PS  96(CX)(DX*1), Y9, Y4
-	VFMADD231PS  96(CX)(DX*2), Y9, Y7
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVZXWD    (BX)(SI*2), Y9
+	VFMADD231PS  96(CX)(R8*1), Y9, Y4
+	VFMADD231PS  96(CX)(R8*2), Y9, Y7
+	VPMOVZXWD    (DX)(SI*2), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  (CX), Y9, Y2
-	VFMADD231PS  (CX)(DX*1), Y9, Y5
-	VFMADD231PS  (CX)(DX*2), Y9, Y8
-	VPMOVZXWD    16(BX)(SI*2), Y9
+	VFMADD231PS  (CX)(R8*1), Y9, Y5
+	VFMADD231PS  (CX)(R8*2), Y9, Y8
+	VPMOVZXWD    16(DX)(SI*2), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  32(CX), Y9, Y2
-	VFMADD231PS  32(CX)(DX*1), Y9, Y5
-	VFMADD231PS  32(CX)(DX*2), Y9, Y8
-	VPMOVZXWD    32(BX)(SI*2), Y9
+	VFMADD231PS  32(CX)(R8*1), Y9, Y5
+	VFMADD231PS  32(CX)(R8*2), Y9, Y8
+	VPMOVZXWD    32(DX)(SI*2), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  64(CX), Y9, Y2
-	VFMADD231PS  64(CX)(DX*1), Y9, Y5
-	VFMADD231PS  64(CX)(DX*2), Y9, Y8
-	VPMOVZXWD    48(BX)(SI*2), Y9
+	VFMADD231PS  64(CX)(R8*1), Y9, Y5
+	VFMADD231PS  64(CX)(R8*2), Y9, Y8
+	VPMOVZXWD    48(DX)(SI*2), Y9
 	VPSLLD       $0x10, Y9, Y9
 	VFMADD231PS  96(CX), Y9, Y2
-	VFMADD231PS  96(CX)(DX*1), Y9, Y5
-	VFMADD231PS  96(CX)(DX*2), Y9, Y8
+	VFMADD231PS  96(CX)(R8*1), Y9, Y5
+	VFMADD231PS  96(CX)(R8*2), Y9, Y8
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	ADDQ         $+192, DI
 	ADDQ         $+128, CX
-	ADDQ         $+64, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+64, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X9
 	VADDPS       X0, X9, X9
 	VEXTRACTF128 $0x01, Y1, X0
@@ -1627,16 +1723,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -1652,16 +1748,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -1677,141 +1773,150 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store2
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x40, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedBF16_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·fusedBF16_4AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
-	LEAQ (CX)(DX*2), R8
-	ADDQ DX, R8
+// func fusedBF16_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fusedBF16_4AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x40, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   n+48(FP), R9
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
 
 steps:
-	PREFETCHT0   8192(BX)
-	VPMOVZXWD    (BX), Y12
+	VPMOVZXWD    (DX), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  (CX), Y12, Y0
-	VFMADD231PS  (CX)(DX*1), Y12, Y3
-	VFMADD231PS  (CX)(DX*2), Y12, Y6
-	VFMADD231PS  (R8), Y12, Y9
-	VPMOVZXWD    16(BX), Y12
+	VFMADD231PS  (CX)(R8*1), Y12, Y3
+	VFMADD231PS  (CX)(R8*2), Y12, Y6
+	VFMADD231PS  (R9), Y12, Y9
+	VPMOVZXWD    16(DX), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  32(CX), Y12, Y0
-	VFMADD231PS  32(CX)(DX*1), Y12, Y3
-	VFMADD231PS  32(CX)(DX*2), Y12, Y6
-	VFMADD231PS  32(R8), Y12, Y9
-	VPMOVZXWD    32(BX), Y12
+	VFMADD231PS  32(CX)(R8*1), Y12, Y3
+	VFMADD231PS  32(CX)(R8*2), Y12, Y6
+	VFMADD231PS  32(R9), Y12, Y9
+	VPMOVZXWD    32(DX), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  64(CX), Y12, Y0
-	VFMADD231PS  64(CX)(DX*1), Y12, Y3
-	VFMADD231PS  64(CX)(DX*2), Y12, Y6
-	VFMADD231PS  64(R8), Y12, Y9
-	VPMOVZXWD    48(BX), Y12
+	VFMADD231PS  64(CX)(R8*1), Y12, Y3
+	VFMADD231PS  64(CX)(R8*2), Y12, Y6
+	VFMADD231PS  64(R9), Y12, Y9
+	VPMOVZXWD    48(DX), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  96(CX), Y12, Y0
-	VFMADD231PS  96(CX)(DX*1), Y12, Y3
-	VFMADD231PS  96(CX)(DX*2), Y12, Y6
-	VFMADD231PS  96(R8), Y12, Y9
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVZXWD    (BX)(SI*1), Y12
+	VFMADD231PS  96(CX)(R8*1), Y12, Y3
+	VFMADD231PS  96(CX)(R8*2), Y12, Y6
+	VFMADD231PS  96(R9), Y12, Y9
+	VPMOVZXWD    (DX)(SI*1), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  (CX), Y12, Y1
-	VFMADD231PS  (CX)(DX*1), Y12, Y4
-	VFMADD231PS  (CX)(DX*2), Y12, Y7
-	VFMADD231PS  (R8), Y12, Y10
-	VPMOVZXWD    16(BX)(SI*1), Y12
+	VFMADD231PS  (CX)(R8*1), Y12, Y4
+	VFMADD231PS  (CX)(R8*2), Y12, Y7
+	VFMADD231PS  (R9), Y12, Y10
+	VPMOVZXWD    16(DX)(SI*1), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  32(CX), Y12, Y1
-	VFMADD231PS  32(CX)(DX*1), Y12, Y4
-	VFMADD231PS  32(CX)(DX*2), Y12, Y7
-	VFMADD231PS  32(R8), Y12, Y10
-	VPMOVZXWD    32(BX)(SI*1), Y12
+	VFMADD231PS  32(CX)(R8*1), Y12, Y4
+	VFMADD231PS  32(CX)(R8*2), Y12, Y7
+	VFMADD231PS  32(R9), Y12, Y10
+	VPMOVZXWD    32(DX)(SI*1), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  64(CX), Y12, Y1
-	VFMADD231PS  64(CX)(DX*1), Y12, Y4
-	VFMADD231PS  64(CX)(DX*2), Y12, Y7
-	VFMADD231PS  64(R8), Y12, Y10
-	VPMOVZXWD    48(BX)(SI*1), Y12
+	VFMADD231PS  64(CX)(R8*1), Y12, Y4
+	VFMADD231PS  64(CX)(R8*2), Y12, Y7
+	VFMADD231PS  64(R9), Y12, Y10
+	VPMOVZXWD    48(DX)(SI*1), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  96(CX), Y12, Y1
-	VFMADD231PS  96(CX)(DX*1), Y12, Y4
-	VFMADD231PS  96(CX)(DX*2), Y12, Y7
-	VFMADD231PS  96(R8), Y12, Y10
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVZXWD    (BX)(SI*2), Y12
+	VFMADD231PS  96(CX)(R8*1), Y12, Y4
+	VFMADD231PS  96(CX)(R8*2), Y12, Y7
+	VFMADD231PS  96(R9), Y12, Y10
+	VPMOVZXWD    (DX)(SI*2), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  (CX), Y12, Y2
-	VFMADD231PS  (CX)(DX*1), Y12, Y5
-	VFMADD231PS  (CX)(DX*2), Y12, Y8
-	VFMADD231PS  (R8), Y12, Y11
-	VPMOVZXWD    16(BX)(SI*2), Y12
+	VFMADD231PS  (CX)(R8*1), Y12, Y5
+	VFMADD231PS  (CX)(R8*2), Y12, Y8
+	VFMADD231PS  (R9), Y12, Y11
+	VPMOVZXWD    16(DX)(SI*2), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  32(CX), Y12, Y2
-	VFMADD231PS  32(CX)(DX*1), Y12, Y5
-	VFMADD231PS  32(CX)(DX*2), Y12, Y8
-	VFMADD231PS  32(R8), Y12, Y11
-	VPMOVZXWD    32(BX)(SI*2), Y12
+	VFMADD231PS  32(CX)(R8*1), Y12, Y5
+	VFMADD231PS  32(CX)(R8*2), Y12, Y8
+	VFMADD231PS  32(R9), Y12, Y11
+	VPMOVZXWD    32(DX)(SI*2), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  64(CX), Y12, Y2
-	VFMADD231PS  64(CX)(DX*1), Y12, Y5
-	VFMADD231PS  64(CX)(DX*2), Y12, Y8
-	VFMADD231PS  64(R8), Y12, Y11
-	VPMOVZXWD    48(BX)(SI*2), Y12
+	VFMADD231PS  64(CX)(R8*1), Y12, Y5
+	VFMADD231PS  64(CX)(R8*2), Y12, Y8
+	VFMADD231PS  64(R9), Y12, Y11
+	VPMOVZXWD    48(DX)(SI*2), Y12
 	VPSLLD       $0x10, Y12, Y12
 	VFMADD231PS  96(CX), Y12, Y2
-	VFMADD231PS  96(CX)(DX*1), Y12, Y5
-	VFMADD231PS  96(CX)(DX*2), Y12, Y8
-	VFMADD231PS  96(R8), Y12, Y11
+	VFMADD231PS  96(CX)(R8*1), Y12, Y5
+	VFMADD231PS  96(CX)(R8*2), Y12, Y8
+	VFMADD231PS  96(R9), Y12, Y11
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	ADDQ         $+192, DI
 	ADDQ         $+128, CX
-	ADDQ         $+128, R8
-	ADDQ         $+64, BX
-	SUBQ         $0x20, R9
+	ADDQ         $+128, R9
+	ADDQ         $+64, DX
+	SUBQ         $0x20, R12
 	JNE          steps
-	MOVQ         dstStride+8(FP), R9
-	MOVQ         add+64(FP), R10
-	MOVQ         AX, R11
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
 	VEXTRACTF128 $0x01, Y0, X12
 	VADDPS       X0, X12, X12
 	VEXTRACTF128 $0x01, Y1, X0
@@ -1827,16 +1932,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store0
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -1852,16 +1957,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store1
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -1877,16 +1982,16 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store2
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y9, X0
 	VADDPS       X9, X0, X0
 	VEXTRACTF128 $0x01, Y10, X1
@@ -1902,56 +2007,62 @@ store2:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store3
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store3:
-	VMOVLPS    X1, (R11)
-	VEXTRACTPS $0x02, X1, 8(R11)
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R11
+	TESTQ      R10, R10
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R9
-	IMUL3Q     $0x03, SI, R10
-	NEGQ       R9
-	LEAQ       (CX)(R9*4), CX
-	NEGQ       R9
-	NEGQ       R9
-	LEAQ       (R8)(R9*4), R8
-	NEGQ       R9
-	SHRQ       $0x05, R9
-	IMUL3Q     $0x40, R9, R9
-	SUBQ       R9, R10
-	ADDQ       R10, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R10
+	SHLQ       $0x02, R10
+	SUBQ       R10, CX
+	SUBQ       R10, R9
+	IMUL3Q     $0x02, SI, R10
+	ADDQ       R10, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ8_0_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ8_0_1AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), DX
-	MOVQ rowBytes+40(FP), BX
-	MOVQ outs+56(FP), SI
-	LEAQ (DX)(BX*2), DI
-	ADDQ BX, DI
+// func fusedQ8_0_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ8_0_1AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x22, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (DX)(SI*2), R8
+	ADDQ   SI, R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
 	VPBROADCASTW (DX), X4
 	VCVTPH2PS    X4, Y4
-	PREFETCHT0   8192(DX)
 	VPMOVSXBD    2(DX), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
@@ -1968,71 +2079,71 @@ steps:
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  96(CX), Y5, Y0
-	VPBROADCASTW (DX)(BX*1), X4
+	VPBROADCASTW (DX)(SI*1), X4
 	VCVTPH2PS    X4, Y4
-	PREFETCHT0   8192(DX)(BX*1)
-	VPMOVSXBD    2(DX)(BX*1), Y5
+	VPMOVSXBD    2(DX)(SI*1), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  (CX), Y5, Y1
-	VPMOVSXBD    10(DX)(BX*1), Y5
+	VPMOVSXBD    10(DX)(SI*1), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  32(CX), Y5, Y1
-	VPMOVSXBD    18(DX)(BX*1), Y5
+	VPMOVSXBD    18(DX)(SI*1), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  64(CX), Y5, Y1
-	VPMOVSXBD    26(DX)(BX*1), Y5
+	VPMOVSXBD    26(DX)(SI*1), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  96(CX), Y5, Y1
-	VPBROADCASTW (DX)(BX*2), X4
+	VPBROADCASTW (DX)(SI*2), X4
 	VCVTPH2PS    X4, Y4
-	PREFETCHT0   8192(DX)(BX*2)
-	VPMOVSXBD    2(DX)(BX*2), Y5
+	VPMOVSXBD    2(DX)(SI*2), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  (CX), Y5, Y2
-	VPMOVSXBD    10(DX)(BX*2), Y5
+	VPMOVSXBD    10(DX)(SI*2), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  32(CX), Y5, Y2
-	VPMOVSXBD    18(DX)(BX*2), Y5
+	VPMOVSXBD    18(DX)(SI*2), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  64(CX), Y5, Y2
-	VPMOVSXBD    26(DX)(BX*2), Y5
+	VPMOVSXBD    26(DX)(SI*2), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  96(CX), Y5, Y2
-	VPBROADCASTW (DI), X4
+	VPBROADCASTW (R8), X4
 	VCVTPH2PS    X4, Y4
-	PREFETCHT0   8192(DI)
-	VPMOVSXBD    2(DI), Y5
+	VPMOVSXBD    2(R8), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  (CX), Y5, Y3
-	VPMOVSXBD    10(DI), Y5
+	VPMOVSXBD    10(R8), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  32(CX), Y5, Y3
-	VPMOVSXBD    18(DI), Y5
+	VPMOVSXBD    18(R8), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  64(CX), Y5, Y3
-	VPMOVSXBD    26(DI), Y5
+	VPMOVSXBD    26(R8), Y5
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y4, Y5, Y5
 	VFMADD231PS  96(CX), Y5, Y3
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(DI)
+	ADDQ         $+136, DI
 	ADDQ         $+128, CX
 	ADDQ         $+34, DX
-	ADDQ         $+34, DI
-	SUBQ         $0x20, R8
+	ADDQ         $+34, R8
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R8
-	MOVQ         AX, R9
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R11
 	VEXTRACTF128 $0x01, Y0, X4
 	VADDPS       X0, X4, X4
 	VEXTRACTF128 $0x01, Y1, X0
@@ -2050,125 +2161,133 @@ steps:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R8, R8
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVUPS      (R9), X0
+	VMOVUPS      (R11), X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVUPS X1, (R9)
+	VMOVUPS X1, (R11)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     blocks
 	ADDQ    $0x10, AX
-	MOVQ    n+48(FP), R8
-	IMUL3Q  $0x04, BX, R9
-	NEGQ    R8
-	LEAQ    (CX)(R8*4), CX
-	NEGQ    R8
-	SHRQ    $0x05, R8
-	IMUL3Q  $0x22, R8, R8
-	SUBQ    R8, R9
+	MOVQ    cols+40(FP), R9
+	SHLQ    $0x02, R9
+	SUBQ    R9, CX
+	IMUL3Q  $0x03, SI, R9
 	ADDQ    R9, DX
-	ADDQ    R9, DI
-	SUBQ    $0x04, SI
+	ADDQ    R9, R8
+	SUBQ    $0x04, BX
 	JG      outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ8_0_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ8_0_2AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedQ8_0_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ8_0_2AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x22, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	VPBROADCASTW (BX), X6
+	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
-	PREFETCHT0   8192(BX)
-	VPMOVSXBD    2(BX), Y7
+	VPMOVSXBD    2(DX), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  (CX), Y7, Y0
-	VFMADD231PS  (CX)(DX*1), Y7, Y3
-	VPMOVSXBD    10(BX), Y7
+	VFMADD231PS  (CX)(R8*1), Y7, Y3
+	VPMOVSXBD    10(DX), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  32(CX), Y7, Y0
-	VFMADD231PS  32(CX)(DX*1), Y7, Y3
-	VPMOVSXBD    18(BX), Y7
+	VFMADD231PS  32(CX)(R8*1), Y7, Y3
+	VPMOVSXBD    18(DX), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  64(CX), Y7, Y0
-	VFMADD231PS  64(CX)(DX*1), Y7, Y3
-	VPMOVSXBD    26(BX), Y7
+	VFMADD231PS  64(CX)(R8*1), Y7, Y3
+	VPMOVSXBD    26(DX), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  96(CX), Y7, Y0
-	VFMADD231PS  96(CX)(DX*1), Y7, Y3
-	VPBROADCASTW (BX)(SI*1), X6
+	VFMADD231PS  96(CX)(R8*1), Y7, Y3
+	VPBROADCASTW (DX)(SI*1), X6
 	VCVTPH2PS    X6, Y6
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVSXBD    2(BX)(SI*1), Y7
+	VPMOVSXBD    2(DX)(SI*1), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  (CX), Y7, Y1
-	VFMADD231PS  (CX)(DX*1), Y7, Y4
-	VPMOVSXBD    10(BX)(SI*1), Y7
+	VFMADD231PS  (CX)(R8*1), Y7, Y4
+	VPMOVSXBD    10(DX)(SI*1), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  32(CX), Y7, Y1
-	VFMADD231PS  32(CX)(DX*1), Y7, Y4
-	VPMOVSXBD    18(BX)(SI*1), Y7
+	VFMADD231PS  32(CX)(R8*1), Y7, Y4
+	VPMOVSXBD    18(DX)(SI*1), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  64(CX), Y7, Y1
-	VFMADD231PS  64(CX)(DX*1), Y7, Y4
-	VPMOVSXBD    26(BX)(SI*1), Y7
+	VFMADD231PS  64(CX)(R8*1), Y7, Y4
+	VPMOVSXBD    26(DX)(SI*1), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  96(CX), Y7, Y1
-	VFMADD231PS  96(CX)(DX*1), Y7, Y4
-	VPBROADCASTW (BX)(SI*2), X6
+	VFMADD231PS  96(CX)(R8*1), Y7, Y4
+	VPBROADCASTW (DX)(SI*2), X6
 	VCVTPH2PS    X6, Y6
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVSXBD    2(BX)(SI*2), Y7
+	VPMOVSXBD    2(DX)(SI*2), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  (CX), Y7, Y2
-	VFMADD231PS  (CX)(DX*1), Y7, Y5
-	VPMOVSXBD    10(BX)(SI*2), Y7
+	VFMADD231PS  (CX)(R8*1), Y7, Y5
+	VPMOVSXBD    10(DX)(SI*2), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  32(CX), Y7, Y2
-	VFMADD231PS  32(CX)(DX*1), Y7, Y5
-	VPMOVSXBD    18(BX)(SI*2), Y7
+	VFMADD231PS  32(CX)(R8*1), Y7, Y5
+	VPMOVSXBD    18(DX)(SI*2), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  64(CX), Y7, Y2
-	VFMADD231PS  64(CX)(DX*1), Y7, Y5
-	VPMOVSXBD    26(BX)(SI*2), Y7
+	VFMADD231PS  64(CX)(R8*1), Y7, Y5
+	VPMOVSXBD    26(DX)(SI*2), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
 	VFMADD231PS  96(CX), Y7, Y2
-	VFMADD231PS  96(CX)(DX*1), Y7, Y5
+	VFMADD231PS  96(CX)(R8*1), Y7, Y5
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	ADDQ         $+102, DI
 	ADDQ         $+128, CX
-	ADDQ         $+34, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+34, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X6
 	VADDPS       X0, X6, X6
 	VEXTRACTF128 $0x01, Y1, X0
@@ -2184,16 +2303,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -2209,141 +2328,149 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x22, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ8_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ8_0_3AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedQ8_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ8_0_3AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x22, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	VPBROADCASTW (BX), X9
+	VPBROADCASTW (DX), X9
 	VCVTPH2PS    X9, Y9
-	PREFETCHT0   8192(BX)
-	VPMOVSXBD    2(BX), Y10
+	VPMOVSXBD    2(DX), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  (CX), Y10, Y0
-	VFMADD231PS  (CX)(DX*1), Y10, Y3
-	VFMADD231PS  (CX)(DX*2), Y10, Y6
-	VPMOVSXBD    10(BX), Y10
+	VFMADD231PS  (CX)(R8*1), Y10, Y3
+	VFMADD231PS  (CX)(R8*2), Y10, Y6
+	VPMOVSXBD    10(DX), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  32(CX), Y10, Y0
-	VFMADD231PS  32(CX)(DX*1), Y10, Y3
-	VFMADD231PS  32(CX)(DX*2), Y10, Y6
-	VPMOVSXBD    18(BX), Y10
+	VFMADD231PS  32(CX)(R8*1), Y10, Y3
+	VFMADD231PS  32(CX)(R8*2), Y10, Y6
+	VPMOVSXBD    18(DX), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  64(CX), Y10, Y0
-	VFMADD231PS  64(CX)(DX*1), Y10, Y3
-	VFMADD231PS  64(CX)(DX*2), Y10, Y6
-	VPMOVSXBD    26(BX), Y10
+	VFMADD231PS  64(CX)(R8*1), Y10, Y3
+	VFMADD231PS  64(CX)(R8*2), Y10, Y6
+	VPMOVSXBD    26(DX), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  96(CX), Y10, Y0
-	VFMADD231PS  96(CX)(DX*1), Y10, Y3
-	VFMADD231PS  96(CX)(DX*2), Y10, Y6
-	VPBROADCASTW (BX)(SI*1), X9
+	VFMADD231PS  96(CX)(R8*1), Y10, Y3
+	VFMADD231PS  96(CX)(R8*2), Y10, Y6
+	VPBROADCASTW (DX)(SI*1), X9
 	VCVTPH2PS    X9, Y9
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVSXBD    2(BX)(SI*1), Y10
+	VPMOVSXBD    2(DX)(SI*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  (CX), Y10, Y1
-	VFMADD231PS  (CX)(DX*1), Y10, Y4
-	VFMADD231PS  (CX)(DX*2), Y10, Y7
-	VPMOVSXBD    10(BX)(SI*1), Y10
+	VFMADD231PS  (CX)(R8*1), Y10, Y4
+	VFMADD231PS  (CX)(R8*2), Y10, Y7
+	VPMOVSXBD    10(DX)(SI*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  32(CX), Y10, Y1
-	VFMADD231PS  32(CX)(DX*1), Y10, Y4
-	VFMADD231PS  32(CX)(DX*2), Y10, Y7
-	VPMOVSXBD    18(BX)(SI*1), Y10
+	VFMADD231PS  32(CX)(R8*1), Y10, Y4
+	VFMADD231PS  32(CX)(R8*2), Y10, Y7
+	VPMOVSXBD    18(DX)(SI*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  64(CX), Y10, Y1
-	VFMADD231PS  64(CX)(DX*1), Y10, Y4
-	VFMADD231PS  64(CX)(DX*2), Y10, Y7
-	VPMOVSXBD    26(BX)(SI*1), Y10
+	VFMADD231PS  64(CX)(R8*1), Y10, Y4
+	VFMADD231PS  64(CX)(R8*2), Y10, Y7
+	VPMOVSXBD    26(DX)(SI*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  96(CX), Y10, Y1
-	VFMADD231PS  96(CX)(DX*1), Y10, Y4
-	VFMADD231PS  96(CX)(DX*2), Y10, Y7
-	VPBROADCASTW (BX)(SI*2), X9
+	VFMADD231PS  96(CX)(R8*1), Y10, Y4
+	VFMADD231PS  96(CX)(R8*2), Y10, Y7
+	VPBROADCASTW (DX)(SI*2), X9
 	VCVTPH2PS    X9, Y9
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVSXBD    2(BX)(SI*2), Y10
+	VPMOVSXBD    2(DX)(SI*2), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  (CX), Y10, Y2
-	VFMADD231PS  (CX)(DX*1), Y10, Y5
-	VFMADD231PS  (CX)(DX*2), Y10, Y8
-	VPMOVSXBD    10(BX)(SI*2), Y10
+	VFMADD231PS  (CX)(R8*1), Y10, Y5
+	VFMADD231PS  (CX)(R8*2), Y10, Y8
+	VPMOVSXBD    10(DX)(SI*2), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  32(CX), Y10, Y2
-	VFMADD231PS  32(CX)(DX*1), Y10, Y5
-	VFMADD231PS  32(CX)(DX*2), Y10, Y8
-	VPMOVSXBD    18(BX)(SI*2), Y10
+	VFMADD231PS  32(CX)(R8*1), Y10, Y5
+	VFMADD231PS  32(CX)(R8*2), Y10, Y8
+	VPMOVSXBD    18(DX)(SI*2), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  64(CX), Y10, Y2
-	VFMADD231PS  64(CX)(DX*1), Y10, Y5
-	VFMADD231PS  64(CX)(DX*2), Y10, Y8
-	VPMOVSXBD    26(BX)(SI*2), Y10
+	VFMADD231PS  64(CX)(R8*1), Y10, Y5
+	VFMADD231PS  64(CX)(R8*2), Y10, Y8
+	VPMOVSXBD    26(DX)(SI*2), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  96(CX), Y10, Y2
-	VFMADD231PS  96(CX)(DX*1), Y10, Y5
-	VFMADD231PS  96(CX)(DX*2), Y10, Y8
+	VFMADD231PS  96(CX)(R8*1), Y10, Y5
+	VFMADD231PS  96(CX)(R8*2), Y10, Y8
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	ADDQ         $+102, DI
 	ADDQ         $+128, CX
-	ADDQ         $+34, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+34, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X9
 	VADDPS       X0, X9, X9
 	VEXTRACTF128 $0x01, Y1, X0
@@ -2359,16 +2486,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -2384,16 +2511,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -2409,159 +2536,167 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store2
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x22, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ8_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ8_0_4AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
-	LEAQ (CX)(DX*2), R8
-	ADDQ DX, R8
+// func fusedQ8_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ8_0_4AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x22, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   n+48(FP), R9
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
 
 steps:
-	VPBROADCASTW (BX), X12
+	VPBROADCASTW (DX), X12
 	VCVTPH2PS    X12, Y12
-	PREFETCHT0   8192(BX)
-	VPMOVSXBD    2(BX), Y13
+	VPMOVSXBD    2(DX), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  (CX), Y13, Y0
-	VFMADD231PS  (CX)(DX*1), Y13, Y3
-	VFMADD231PS  (CX)(DX*2), Y13, Y6
-	VFMADD231PS  (R8), Y13, Y9
-	VPMOVSXBD    10(BX), Y13
+	VFMADD231PS  (CX)(R8*1), Y13, Y3
+	VFMADD231PS  (CX)(R8*2), Y13, Y6
+	VFMADD231PS  (R9), Y13, Y9
+	VPMOVSXBD    10(DX), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  32(CX), Y13, Y0
-	VFMADD231PS  32(CX)(DX*1), Y13, Y3
-	VFMADD231PS  32(CX)(DX*2), Y13, Y6
-	VFMADD231PS  32(R8), Y13, Y9
-	VPMOVSXBD    18(BX), Y13
+	VFMADD231PS  32(CX)(R8*1), Y13, Y3
+	VFMADD231PS  32(CX)(R8*2), Y13, Y6
+	VFMADD231PS  32(R9), Y13, Y9
+	VPMOVSXBD    18(DX), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  64(CX), Y13, Y0
-	VFMADD231PS  64(CX)(DX*1), Y13, Y3
-	VFMADD231PS  64(CX)(DX*2), Y13, Y6
-	VFMADD231PS  64(R8), Y13, Y9
-	VPMOVSXBD    26(BX), Y13
+	VFMADD231PS  64(CX)(R8*1), Y13, Y3
+	VFMADD231PS  64(CX)(R8*2), Y13, Y6
+	VFMADD231PS  64(R9), Y13, Y9
+	VPMOVSXBD    26(DX), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  96(CX), Y13, Y0
-	VFMADD231PS  96(CX)(DX*1), Y13, Y3
-	VFMADD231PS  96(CX)(DX*2), Y13, Y6
-	VFMADD231PS  96(R8), Y13, Y9
-	VPBROADCASTW (BX)(SI*1), X12
+	VFMADD231PS  96(CX)(R8*1), Y13, Y3
+	VFMADD231PS  96(CX)(R8*2), Y13, Y6
+	VFMADD231PS  96(R9), Y13, Y9
+	VPBROADCASTW (DX)(SI*1), X12
 	VCVTPH2PS    X12, Y12
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVSXBD    2(BX)(SI*1), Y13
+	VPMOVSXBD    2(DX)(SI*1), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  (CX), Y13, Y1
-	VFMADD231PS  (CX)(DX*1), Y13, Y4
-	VFMADD231PS  (CX)(DX*2), Y13, Y7
-	VFMADD231PS  (R8), Y13, Y10
-	VPMOVSXBD    10(BX)(SI*1), Y13
+	VFMADD231PS  (CX)(R8*1), Y13, Y4
+	VFMADD231PS  (CX)(R8*2), Y13, Y7
+	VFMADD231PS  (R9), Y13, Y10
+	VPMOVSXBD    10(DX)(SI*1), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  32(CX), Y13, Y1
-	VFMADD231PS  32(CX)(DX*1), Y13, Y4
-	VFMADD231PS  32(CX)(DX*2), Y13, Y7
-	VFMADD231PS  32(R8), Y13, Y10
-	VPMOVSXBD    18(BX)(SI*1), Y13
+	VFMADD231PS  32(CX)(R8*1), Y13, Y4
+	VFMADD231PS  32(CX)(R8*2), Y13, Y7
+	VFMADD231PS  32(R9), Y13, Y10
+	VPMOVSXBD    18(DX)(SI*1), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  64(CX), Y13, Y1
-	VFMADD231PS  64(CX)(DX*1), Y13, Y4
-	VFMADD231PS  64(CX)(DX*2), Y13, Y7
-	VFMADD231PS  64(R8), Y13, Y10
-	VPMOVSXBD    26(BX)(SI*1), Y13
+	VFMADD231PS  64(CX)(R8*1), Y13, Y4
+	VFMADD231PS  64(CX)(R8*2), Y13, Y7
+	VFMADD231PS  64(R9), Y13, Y10
+	VPMOVSXBD    26(DX)(SI*1), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  96(CX), Y13, Y1
-	VFMADD231PS  96(CX)(DX*1), Y13, Y4
-	VFMADD231PS  96(CX)(DX*2), Y13, Y7
-	VFMADD231PS  96(R8), Y13, Y10
-	VPBROADCASTW (BX)(SI*2), X12
+	VFMADD231PS  96(CX)(R8*1), Y13, Y4
+	VFMADD231PS  96(CX)(R8*2), Y13, Y7
+	VFMADD231PS  96(R9), Y13, Y10
+	VPBROADCASTW (DX)(SI*2), X12
 	VCVTPH2PS    X12, Y12
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVSXBD    2(BX)(SI*2), Y13
+	VPMOVSXBD    2(DX)(SI*2), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  (CX), Y13, Y2
-	VFMADD231PS  (CX)(DX*1), Y13, Y5
-	VFMADD231PS  (CX)(DX*2), Y13, Y8
-	VFMADD231PS  (R8), Y13, Y11
-	VPMOVSXBD    10(BX)(SI*2), Y13
+	VFMADD231PS  (CX)(R8*1), Y13, Y5
+	VFMADD231PS  (CX)(R8*2), Y13, Y8
+	VFMADD231PS  (R9), Y13, Y11
+	VPMOVSXBD    10(DX)(SI*2), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  32(CX), Y13, Y2
-	VFMADD231PS  32(CX)(DX*1), Y13, Y5
-	VFMADD231PS  32(CX)(DX*2), Y13, Y8
-	VFMADD231PS  32(R8), Y13, Y11
-	VPMOVSXBD    18(BX)(SI*2), Y13
+	VFMADD231PS  32(CX)(R8*1), Y13, Y5
+	VFMADD231PS  32(CX)(R8*2), Y13, Y8
+	VFMADD231PS  32(R9), Y13, Y11
+	VPMOVSXBD    18(DX)(SI*2), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  64(CX), Y13, Y2
-	VFMADD231PS  64(CX)(DX*1), Y13, Y5
-	VFMADD231PS  64(CX)(DX*2), Y13, Y8
-	VFMADD231PS  64(R8), Y13, Y11
-	VPMOVSXBD    26(BX)(SI*2), Y13
+	VFMADD231PS  64(CX)(R8*1), Y13, Y5
+	VFMADD231PS  64(CX)(R8*2), Y13, Y8
+	VFMADD231PS  64(R9), Y13, Y11
+	VPMOVSXBD    26(DX)(SI*2), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
 	VFMADD231PS  96(CX), Y13, Y2
-	VFMADD231PS  96(CX)(DX*1), Y13, Y5
-	VFMADD231PS  96(CX)(DX*2), Y13, Y8
-	VFMADD231PS  96(R8), Y13, Y11
+	VFMADD231PS  96(CX)(R8*1), Y13, Y5
+	VFMADD231PS  96(CX)(R8*2), Y13, Y8
+	VFMADD231PS  96(R9), Y13, Y11
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	ADDQ         $+102, DI
 	ADDQ         $+128, CX
-	ADDQ         $+128, R8
-	ADDQ         $+34, BX
-	SUBQ         $0x20, R9
+	ADDQ         $+128, R9
+	ADDQ         $+34, DX
+	SUBQ         $0x20, R12
 	JNE          steps
-	MOVQ         dstStride+8(FP), R9
-	MOVQ         add+64(FP), R10
-	MOVQ         AX, R11
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
 	VEXTRACTF128 $0x01, Y0, X12
 	VADDPS       X0, X12, X12
 	VEXTRACTF128 $0x01, Y1, X0
@@ -2577,16 +2712,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store0
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -2602,16 +2737,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store1
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -2627,16 +2762,16 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store2
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y9, X0
 	VADDPS       X9, X0, X0
 	VEXTRACTF128 $0x01, Y10, X1
@@ -2652,57 +2787,63 @@ store2:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store3
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store3:
-	VMOVLPS    X1, (R11)
-	VEXTRACTPS $0x02, X1, 8(R11)
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R11
+	TESTQ      R10, R10
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R9
-	IMUL3Q     $0x03, SI, R10
-	NEGQ       R9
-	LEAQ       (CX)(R9*4), CX
-	NEGQ       R9
-	NEGQ       R9
-	LEAQ       (R8)(R9*4), R8
-	NEGQ       R9
-	SHRQ       $0x05, R9
-	IMUL3Q     $0x22, R9, R9
-	SUBQ       R9, R10
-	ADDQ       R10, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R10
+	SHLQ       $0x02, R10
+	SUBQ       R10, CX
+	SUBQ       R10, R9
+	IMUL3Q     $0x02, SI, R10
+	ADDQ       R10, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ4_0_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ4_0_1AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), DX
-	MOVQ rowBytes+40(FP), BX
-	MOVQ outs+56(FP), SI
-	LEAQ (DX)(BX*2), DI
-	ADDQ BX, DI
+// func fusedQ4_0_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_0_1AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x12, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (DX)(SI*2), R8
+	ADDQ   SI, R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
 	VPBROADCASTW (DX), X4
 	VCVTPH2PS    X4, Y4
 	VMULPS       fc1000000<>+0(SB), Y4, Y5
-	PREFETCHT0   8192(DX)
 	VPMOVZXBD    2(DX), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
@@ -2723,86 +2864,85 @@ steps:
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  96(CX), Y6, Y0
-	VPBROADCASTW (DX)(BX*1), X4
+	VPBROADCASTW (DX)(SI*1), X4
 	VCVTPH2PS    X4, Y4
 	VMULPS       fc1000000<>+0(SB), Y4, Y5
-	PREFETCHT0   8192(DX)(BX*1)
-	VPMOVZXBD    2(DX)(BX*1), Y6
+	VPMOVZXBD    2(DX)(SI*1), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  (CX), Y6, Y1
-	VPMOVZXBD    10(DX)(BX*1), Y6
+	VPMOVZXBD    10(DX)(SI*1), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  32(CX), Y6, Y1
-	VPMOVZXBD    2(DX)(BX*1), Y6
+	VPMOVZXBD    2(DX)(SI*1), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  64(CX), Y6, Y1
-	VPMOVZXBD    10(DX)(BX*1), Y6
+	VPMOVZXBD    10(DX)(SI*1), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  96(CX), Y6, Y1
-	VPBROADCASTW (DX)(BX*2), X4
+	VPBROADCASTW (DX)(SI*2), X4
 	VCVTPH2PS    X4, Y4
 	VMULPS       fc1000000<>+0(SB), Y4, Y5
-	PREFETCHT0   8192(DX)(BX*2)
-	VPMOVZXBD    2(DX)(BX*2), Y6
+	VPMOVZXBD    2(DX)(SI*2), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  (CX), Y6, Y2
-	VPMOVZXBD    10(DX)(BX*2), Y6
+	VPMOVZXBD    10(DX)(SI*2), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  32(CX), Y6, Y2
-	VPMOVZXBD    2(DX)(BX*2), Y6
+	VPMOVZXBD    2(DX)(SI*2), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  64(CX), Y6, Y2
-	VPMOVZXBD    10(DX)(BX*2), Y6
+	VPMOVZXBD    10(DX)(SI*2), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  96(CX), Y6, Y2
-	VPBROADCASTW (DI), X4
+	VPBROADCASTW (R8), X4
 	VCVTPH2PS    X4, Y4
 	VMULPS       fc1000000<>+0(SB), Y4, Y5
-	PREFETCHT0   8192(DI)
-	VPMOVZXBD    2(DI), Y6
+	VPMOVZXBD    2(R8), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  (CX), Y6, Y3
-	VPMOVZXBD    10(DI), Y6
+	VPMOVZXBD    10(R8), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  32(CX), Y6, Y3
-	VPMOVZXBD    2(DI), Y6
+	VPMOVZXBD    2(R8), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  64(CX), Y6, Y3
-	VPMOVZXBD    10(DI), Y6
+	VPMOVZXBD    10(R8), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  96(CX), Y6, Y3
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	ADDQ         $+72, DI
 	ADDQ         $+128, CX
 	ADDQ         $+18, DX
-	ADDQ         $+18, DI
-	SUBQ         $0x20, R8
+	ADDQ         $+18, R8
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R8
-	MOVQ         AX, R9
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R11
 	VEXTRACTF128 $0x01, Y0, X4
 	VADDPS       X0, X4, X4
 	VEXTRACTF128 $0x01, Y1, X0
@@ -2820,25 +2960,24 @@ steps:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R8, R8
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVUPS      (R9), X0
+	VMOVUPS      (R11), X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVUPS X1, (R9)
+	VMOVUPS X1, (R11)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     blocks
 	ADDQ    $0x10, AX
-	MOVQ    n+48(FP), R8
-	IMUL3Q  $0x04, BX, R9
-	NEGQ    R8
-	LEAQ    (CX)(R8*4), CX
-	NEGQ    R8
-	SHRQ    $0x05, R8
-	IMUL3Q  $0x12, R8, R8
-	SUBQ    R8, R9
+	MOVQ    cols+40(FP), R9
+	SHLQ    $0x02, R9
+	SUBQ    R9, CX
+	IMUL3Q  $0x03, SI, R9
 	ADDQ    R9, DX
-	ADDQ    R9, DI
-	SUBQ    $0x04, SI
+	ADDQ    R9, R8
+	SUBQ    $0x04, BX
 	JG      outputs
 	VZEROUPPER
 	RET
@@ -2879,117 +3018,125 @@ DATA i0000000f<>+56(SB)/4, $0x0000000f
 DATA i0000000f<>+60(SB)/4, $0x0000000f
 GLOBL i0000000f<>(SB), RODATA|NOPTR, $64
 
-// func fusedQ4_0_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ4_0_2AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedQ4_0_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_0_2AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x12, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	VPBROADCASTW (BX), X6
+	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
 	VMULPS       fc1000000<>+0(SB), Y6, Y7
-	PREFETCHT0   8192(BX)
-	VPMOVZXBD    2(BX), Y8
+	VPMOVZXBD    2(DX), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  (CX), Y8, Y0
-	VFMADD231PS  (CX)(DX*1), Y8, Y3
-	VPMOVZXBD    10(BX), Y8
+	VFMADD231PS  (CX)(R8*1), Y8, Y3
+	VPMOVZXBD    10(DX), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  32(CX), Y8, Y0
-	VFMADD231PS  32(CX)(DX*1), Y8, Y3
-	VPMOVZXBD    2(BX), Y8
+	VFMADD231PS  32(CX)(R8*1), Y8, Y3
+	VPMOVZXBD    2(DX), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  64(CX), Y8, Y0
-	VFMADD231PS  64(CX)(DX*1), Y8, Y3
-	VPMOVZXBD    10(BX), Y8
+	VFMADD231PS  64(CX)(R8*1), Y8, Y3
+	VPMOVZXBD    10(DX), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  96(CX), Y8, Y0
-	VFMADD231PS  96(CX)(DX*1), Y8, Y3
-	VPBROADCASTW (BX)(SI*1), X6
+	VFMADD231PS  96(CX)(R8*1), Y8, Y3
+	VPBROADCASTW (DX)(SI*1), X6
 	VCVTPH2PS    X6, Y6
 	VMULPS       fc1000000<>+0(SB), Y6, Y7
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVZXBD    2(BX)(SI*1), Y8
+	VPMOVZXBD    2(DX)(SI*1), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  (CX), Y8, Y1
-	VFMADD231PS  (CX)(DX*1), Y8, Y4
-	VPMOVZXBD    10(BX)(SI*1), Y8
+	VFMADD231PS  (CX)(R8*1), Y8, Y4
+	VPMOVZXBD    10(DX)(SI*1), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  32(CX), Y8, Y1
-	VFMADD231PS  32(CX)(DX*1), Y8, Y4
-	VPMOVZXBD    2(BX)(SI*1), Y8
+	VFMADD231PS  32(CX)(R8*1), Y8, Y4
+	VPMOVZXBD    2(DX)(SI*1), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  64(CX), Y8, Y1
-	VFMADD231PS  64(CX)(DX*1), Y8, Y4
-	VPMOVZXBD    10(BX)(SI*1), Y8
+	VFMADD231PS  64(CX)(R8*1), Y8, Y4
+	VPMOVZXBD    10(DX)(SI*1), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  96(CX), Y8, Y1
-	VFMADD231PS  96(CX)(DX*1), Y8, Y4
-	VPBROADCASTW (BX)(SI*2), X6
+	VFMADD231PS  96(CX)(R8*1), Y8, Y4
+	VPBROADCASTW (DX)(SI*2), X6
 	VCVTPH2PS    X6, Y6
 	VMULPS       fc1000000<>+0(SB), Y6, Y7
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVZXBD    2(BX)(SI*2), Y8
+	VPMOVZXBD    2(DX)(SI*2), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  (CX), Y8, Y2
-	VFMADD231PS  (CX)(DX*1), Y8, Y5
-	VPMOVZXBD    10(BX)(SI*2), Y8
+	VFMADD231PS  (CX)(R8*1), Y8, Y5
+	VPMOVZXBD    10(DX)(SI*2), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  32(CX), Y8, Y2
-	VFMADD231PS  32(CX)(DX*1), Y8, Y5
-	VPMOVZXBD    2(BX)(SI*2), Y8
+	VFMADD231PS  32(CX)(R8*1), Y8, Y5
+	VPMOVZXBD    2(DX)(SI*2), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  64(CX), Y8, Y2
-	VFMADD231PS  64(CX)(DX*1), Y8, Y5
-	VPMOVZXBD    10(BX)(SI*2), Y8
+	VFMADD231PS  64(CX)(R8*1), Y8, Y5
+	VPMOVZXBD    10(DX)(SI*2), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  96(CX), Y8, Y2
-	VFMADD231PS  96(CX)(DX*1), Y8, Y5
+	VFMADD231PS  96(CX)(R8*1), Y8, Y5
+	PREFETCHT0   (DI)
+	ADDQ         $+54, DI
 	ADDQ         $+128, CX
-	ADDQ         $+18, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+18, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X6
 	VADDPS       X0, X6, X6
 	VEXTRACTF128 $0x01, Y1, X0
@@ -3005,16 +3152,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -3030,156 +3177,163 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x12, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ4_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ4_0_3AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedQ4_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_0_3AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x12, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	VPBROADCASTW (BX), X9
+	VPBROADCASTW (DX), X9
 	VCVTPH2PS    X9, Y9
 	VMULPS       fc1000000<>+0(SB), Y9, Y10
-	PREFETCHT0   8192(BX)
-	VPMOVZXBD    2(BX), Y11
+	VPMOVZXBD    2(DX), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  (CX), Y11, Y0
-	VFMADD231PS  (CX)(DX*1), Y11, Y3
-	VFMADD231PS  (CX)(DX*2), Y11, Y6
-	VPMOVZXBD    10(BX), Y11
+	VFMADD231PS  (CX)(R8*1), Y11, Y3
+	VFMADD231PS  (CX)(R8*2), Y11, Y6
+	VPMOVZXBD    10(DX), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  32(CX), Y11, Y0
-	VFMADD231PS  32(CX)(DX*1), Y11, Y3
-	VFMADD231PS  32(CX)(DX*2), Y11, Y6
-	VPMOVZXBD    2(BX), Y11
+	VFMADD231PS  32(CX)(R8*1), Y11, Y3
+	VFMADD231PS  32(CX)(R8*2), Y11, Y6
+	VPMOVZXBD    2(DX), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  64(CX), Y11, Y0
-	VFMADD231PS  64(CX)(DX*1), Y11, Y3
-	VFMADD231PS  64(CX)(DX*2), Y11, Y6
-	VPMOVZXBD    10(BX), Y11
+	VFMADD231PS  64(CX)(R8*1), Y11, Y3
+	VFMADD231PS  64(CX)(R8*2), Y11, Y6
+	VPMOVZXBD    10(DX), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  96(CX), Y11, Y0
-	VFMADD231PS  96(CX)(DX*1), Y11, Y3
-	VFMADD231PS  96(CX)(DX*2), Y11, Y6
-	VPBROADCASTW (BX)(SI*1), X9
+	VFMADD231PS  96(CX)(R8*1), Y11, Y3
+	VFMADD231PS  96(CX)(R8*2), Y11, Y6
+	VPBROADCASTW (DX)(SI*1), X9
 	VCVTPH2PS    X9, Y9
 	VMULPS       fc1000000<>+0(SB), Y9, Y10
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVZXBD    2(BX)(SI*1), Y11
+	VPMOVZXBD    2(DX)(SI*1), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  (CX), Y11, Y1
-	VFMADD231PS  (CX)(DX*1), Y11, Y4
-	VFMADD231PS  (CX)(DX*2), Y11, Y7
-	VPMOVZXBD    10(BX)(SI*1), Y11
+	VFMADD231PS  (CX)(R8*1), Y11, Y4
+	VFMADD231PS  (CX)(R8*2), Y11, Y7
+	VPMOVZXBD    10(DX)(SI*1), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  32(CX), Y11, Y1
-	VFMADD231PS  32(CX)(DX*1), Y11, Y4
-	VFMADD231PS  32(CX)(DX*2), Y11, Y7
-	VPMOVZXBD    2(BX)(SI*1), Y11
+	VFMADD231PS  32(CX)(R8*1), Y11, Y4
+	VFMADD231PS  32(CX)(R8*2), Y11, Y7
+	VPMOVZXBD    2(DX)(SI*1), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  64(CX), Y11, Y1
-	VFMADD231PS  64(CX)(DX*1), Y11, Y4
-	VFMADD231PS  64(CX)(DX*2), Y11, Y7
-	VPMOVZXBD    10(BX)(SI*1), Y11
+	VFMADD231PS  64(CX)(R8*1), Y11, Y4
+	VFMADD231PS  64(CX)(R8*2), Y11, Y7
+	VPMOVZXBD    10(DX)(SI*1), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  96(CX), Y11, Y1
-	VFMADD231PS  96(CX)(DX*1), Y11, Y4
-	VFMADD231PS  96(CX)(DX*2), Y11, Y7
-	VPBROADCASTW (BX)(SI*2), X9
+	VFMADD231PS  96(CX)(R8*1), Y11, Y4
+	VFMADD231PS  96(CX)(R8*2), Y11, Y7
+	VPBROADCASTW (DX)(SI*2), X9
 	VCVTPH2PS    X9, Y9
 	VMULPS       fc1000000<>+0(SB), Y9, Y10
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVZXBD    2(BX)(SI*2), Y11
+	VPMOVZXBD    2(DX)(SI*2), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  (CX), Y11, Y2
-	VFMADD231PS  (CX)(DX*1), Y11, Y5
-	VFMADD231PS  (CX)(DX*2), Y11, Y8
-	VPMOVZXBD    10(BX)(SI*2), Y11
+	VFMADD231PS  (CX)(R8*1), Y11, Y5
+	VFMADD231PS  (CX)(R8*2), Y11, Y8
+	VPMOVZXBD    10(DX)(SI*2), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  32(CX), Y11, Y2
-	VFMADD231PS  32(CX)(DX*1), Y11, Y5
-	VFMADD231PS  32(CX)(DX*2), Y11, Y8
-	VPMOVZXBD    2(BX)(SI*2), Y11
+	VFMADD231PS  32(CX)(R8*1), Y11, Y5
+	VFMADD231PS  32(CX)(R8*2), Y11, Y8
+	VPMOVZXBD    2(DX)(SI*2), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  64(CX), Y11, Y2
-	VFMADD231PS  64(CX)(DX*1), Y11, Y5
-	VFMADD231PS  64(CX)(DX*2), Y11, Y8
-	VPMOVZXBD    10(BX)(SI*2), Y11
+	VFMADD231PS  64(CX)(R8*1), Y11, Y5
+	VFMADD231PS  64(CX)(R8*2), Y11, Y8
+	VPMOVZXBD    10(DX)(SI*2), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  96(CX), Y11, Y2
-	VFMADD231PS  96(CX)(DX*1), Y11, Y5
-	VFMADD231PS  96(CX)(DX*2), Y11, Y8
+	VFMADD231PS  96(CX)(R8*1), Y11, Y5
+	VFMADD231PS  96(CX)(R8*2), Y11, Y8
+	PREFETCHT0   (DI)
+	ADDQ         $+54, DI
 	ADDQ         $+128, CX
-	ADDQ         $+18, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+18, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X9
 	VADDPS       X0, X9, X9
 	VEXTRACTF128 $0x01, Y1, X0
@@ -3195,16 +3349,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -3220,16 +3374,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -3245,174 +3399,181 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store2
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x12, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ4_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ4_0_4AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
-	LEAQ (CX)(DX*2), R8
-	ADDQ DX, R8
+// func fusedQ4_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_0_4AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x12, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   n+48(FP), R9
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
 
 steps:
-	VPBROADCASTW (BX), X12
+	VPBROADCASTW (DX), X12
 	VCVTPH2PS    X12, Y12
 	VMULPS       fc1000000<>+0(SB), Y12, Y13
-	PREFETCHT0   8192(BX)
-	VPMOVZXBD    2(BX), Y14
+	VPMOVZXBD    2(DX), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  (CX), Y14, Y0
-	VFMADD231PS  (CX)(DX*1), Y14, Y3
-	VFMADD231PS  (CX)(DX*2), Y14, Y6
-	VFMADD231PS  (R8), Y14, Y9
-	VPMOVZXBD    10(BX), Y14
+	VFMADD231PS  (CX)(R8*1), Y14, Y3
+	VFMADD231PS  (CX)(R8*2), Y14, Y6
+	VFMADD231PS  (R9), Y14, Y9
+	VPMOVZXBD    10(DX), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  32(CX), Y14, Y0
-	VFMADD231PS  32(CX)(DX*1), Y14, Y3
-	VFMADD231PS  32(CX)(DX*2), Y14, Y6
-	VFMADD231PS  32(R8), Y14, Y9
-	VPMOVZXBD    2(BX), Y14
+	VFMADD231PS  32(CX)(R8*1), Y14, Y3
+	VFMADD231PS  32(CX)(R8*2), Y14, Y6
+	VFMADD231PS  32(R9), Y14, Y9
+	VPMOVZXBD    2(DX), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  64(CX), Y14, Y0
-	VFMADD231PS  64(CX)(DX*1), Y14, Y3
-	VFMADD231PS  64(CX)(DX*2), Y14, Y6
-	VFMADD231PS  64(R8), Y14, Y9
-	VPMOVZXBD    10(BX), Y14
+	VFMADD231PS  64(CX)(R8*1), Y14, Y3
+	VFMADD231PS  64(CX)(R8*2), Y14, Y6
+	VFMADD231PS  64(R9), Y14, Y9
+	VPMOVZXBD    10(DX), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  96(CX), Y14, Y0
-	VFMADD231PS  96(CX)(DX*1), Y14, Y3
-	VFMADD231PS  96(CX)(DX*2), Y14, Y6
-	VFMADD231PS  96(R8), Y14, Y9
-	VPBROADCASTW (BX)(SI*1), X12
+	VFMADD231PS  96(CX)(R8*1), Y14, Y3
+	VFMADD231PS  96(CX)(R8*2), Y14, Y6
+	VFMADD231PS  96(R9), Y14, Y9
+	VPBROADCASTW (DX)(SI*1), X12
 	VCVTPH2PS    X12, Y12
 	VMULPS       fc1000000<>+0(SB), Y12, Y13
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVZXBD    2(BX)(SI*1), Y14
+	VPMOVZXBD    2(DX)(SI*1), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  (CX), Y14, Y1
-	VFMADD231PS  (CX)(DX*1), Y14, Y4
-	VFMADD231PS  (CX)(DX*2), Y14, Y7
-	VFMADD231PS  (R8), Y14, Y10
-	VPMOVZXBD    10(BX)(SI*1), Y14
+	VFMADD231PS  (CX)(R8*1), Y14, Y4
+	VFMADD231PS  (CX)(R8*2), Y14, Y7
+	VFMADD231PS  (R9), Y14, Y10
+	VPMOVZXBD    10(DX)(SI*1), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  32(CX), Y14, Y1
-	VFMADD231PS  32(CX)(DX*1), Y14, Y4
-	VFMADD231PS  32(CX)(DX*2), Y14, Y7
-	VFMADD231PS  32(R8), Y14, Y10
-	VPMOVZXBD    2(BX)(SI*1), Y14
+	VFMADD231PS  32(CX)(R8*1), Y14, Y4
+	VFMADD231PS  32(CX)(R8*2), Y14, Y7
+	VFMADD231PS  32(R9), Y14, Y10
+	VPMOVZXBD    2(DX)(SI*1), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  64(CX), Y14, Y1
-	VFMADD231PS  64(CX)(DX*1), Y14, Y4
-	VFMADD231PS  64(CX)(DX*2), Y14, Y7
-	VFMADD231PS  64(R8), Y14, Y10
-	VPMOVZXBD    10(BX)(SI*1), Y14
+	VFMADD231PS  64(CX)(R8*1), Y14, Y4
+	VFMADD231PS  64(CX)(R8*2), Y14, Y7
+	VFMADD231PS  64(R9), Y14, Y10
+	VPMOVZXBD    10(DX)(SI*1), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  96(CX), Y14, Y1
-	VFMADD231PS  96(CX)(DX*1), Y14, Y4
-	VFMADD231PS  96(CX)(DX*2), Y14, Y7
-	VFMADD231PS  96(R8), Y14, Y10
-	VPBROADCASTW (BX)(SI*2), X12
+	VFMADD231PS  96(CX)(R8*1), Y14, Y4
+	VFMADD231PS  96(CX)(R8*2), Y14, Y7
+	VFMADD231PS  96(R9), Y14, Y10
+	VPBROADCASTW (DX)(SI*2), X12
 	VCVTPH2PS    X12, Y12
 	VMULPS       fc1000000<>+0(SB), Y12, Y13
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVZXBD    2(BX)(SI*2), Y14
+	VPMOVZXBD    2(DX)(SI*2), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  (CX), Y14, Y2
-	VFMADD231PS  (CX)(DX*1), Y14, Y5
-	VFMADD231PS  (CX)(DX*2), Y14, Y8
-	VFMADD231PS  (R8), Y14, Y11
-	VPMOVZXBD    10(BX)(SI*2), Y14
+	VFMADD231PS  (CX)(R8*1), Y14, Y5
+	VFMADD231PS  (CX)(R8*2), Y14, Y8
+	VFMADD231PS  (R9), Y14, Y11
+	VPMOVZXBD    10(DX)(SI*2), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  32(CX), Y14, Y2
-	VFMADD231PS  32(CX)(DX*1), Y14, Y5
-	VFMADD231PS  32(CX)(DX*2), Y14, Y8
-	VFMADD231PS  32(R8), Y14, Y11
-	VPMOVZXBD    2(BX)(SI*2), Y14
+	VFMADD231PS  32(CX)(R8*1), Y14, Y5
+	VFMADD231PS  32(CX)(R8*2), Y14, Y8
+	VFMADD231PS  32(R9), Y14, Y11
+	VPMOVZXBD    2(DX)(SI*2), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  64(CX), Y14, Y2
-	VFMADD231PS  64(CX)(DX*1), Y14, Y5
-	VFMADD231PS  64(CX)(DX*2), Y14, Y8
-	VFMADD231PS  64(R8), Y14, Y11
-	VPMOVZXBD    10(BX)(SI*2), Y14
+	VFMADD231PS  64(CX)(R8*1), Y14, Y5
+	VFMADD231PS  64(CX)(R8*2), Y14, Y8
+	VFMADD231PS  64(R9), Y14, Y11
+	VPMOVZXBD    10(DX)(SI*2), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  96(CX), Y14, Y2
-	VFMADD231PS  96(CX)(DX*1), Y14, Y5
-	VFMADD231PS  96(CX)(DX*2), Y14, Y8
-	VFMADD231PS  96(R8), Y14, Y11
+	VFMADD231PS  96(CX)(R8*1), Y14, Y5
+	VFMADD231PS  96(CX)(R8*2), Y14, Y8
+	VFMADD231PS  96(R9), Y14, Y11
+	PREFETCHT0   (DI)
+	ADDQ         $+54, DI
 	ADDQ         $+128, CX
-	ADDQ         $+128, R8
-	ADDQ         $+18, BX
-	SUBQ         $0x20, R9
+	ADDQ         $+128, R9
+	ADDQ         $+18, DX
+	SUBQ         $0x20, R12
 	JNE          steps
-	MOVQ         dstStride+8(FP), R9
-	MOVQ         add+64(FP), R10
-	MOVQ         AX, R11
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
 	VEXTRACTF128 $0x01, Y0, X12
 	VADDPS       X0, X12, X12
 	VEXTRACTF128 $0x01, Y1, X0
@@ -3428,16 +3589,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store0
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -3453,16 +3614,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store1
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -3478,16 +3639,16 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store2
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y9, X0
 	VADDPS       X9, X0, X0
 	VEXTRACTF128 $0x01, Y10, X1
@@ -3503,58 +3664,64 @@ store2:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store3
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store3:
-	VMOVLPS    X1, (R11)
-	VEXTRACTPS $0x02, X1, 8(R11)
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R11
+	TESTQ      R10, R10
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R9
-	IMUL3Q     $0x03, SI, R10
-	NEGQ       R9
-	LEAQ       (CX)(R9*4), CX
-	NEGQ       R9
-	NEGQ       R9
-	LEAQ       (R8)(R9*4), R8
-	NEGQ       R9
-	SHRQ       $0x05, R9
-	IMUL3Q     $0x12, R9, R9
-	SUBQ       R9, R10
-	ADDQ       R10, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R10
+	SHLQ       $0x02, R10
+	SUBQ       R10, CX
+	SUBQ       R10, R9
+	IMUL3Q     $0x02, SI, R10
+	ADDQ       R10, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ4_1_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ4_1_1AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), DX
-	MOVQ rowBytes+40(FP), BX
-	MOVQ outs+56(FP), SI
-	LEAQ (DX)(BX*2), DI
-	ADDQ BX, DI
+// func fusedQ4_1_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_1_1AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x14, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (DX)(SI*2), R8
+	ADDQ   SI, R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
 	VPBROADCASTW (DX), X4
 	VCVTPH2PS    X4, Y4
 	VPBROADCASTW 2(DX), X5
 	VCVTPH2PS    X5, Y5
-	PREFETCHT0   8192(DX)
 	VPMOVZXBD    4(DX), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
@@ -3575,89 +3742,88 @@ steps:
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  96(CX), Y6, Y0
-	VPBROADCASTW (DX)(BX*1), X4
+	VPBROADCASTW (DX)(SI*1), X4
 	VCVTPH2PS    X4, Y4
-	VPBROADCASTW 2(DX)(BX*1), X5
+	VPBROADCASTW 2(DX)(SI*1), X5
 	VCVTPH2PS    X5, Y5
-	PREFETCHT0   8192(DX)(BX*1)
-	VPMOVZXBD    4(DX)(BX*1), Y6
+	VPMOVZXBD    4(DX)(SI*1), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  (CX), Y6, Y1
-	VPMOVZXBD    12(DX)(BX*1), Y6
+	VPMOVZXBD    12(DX)(SI*1), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  32(CX), Y6, Y1
-	VPMOVZXBD    4(DX)(BX*1), Y6
+	VPMOVZXBD    4(DX)(SI*1), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  64(CX), Y6, Y1
-	VPMOVZXBD    12(DX)(BX*1), Y6
+	VPMOVZXBD    12(DX)(SI*1), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  96(CX), Y6, Y1
-	VPBROADCASTW (DX)(BX*2), X4
+	VPBROADCASTW (DX)(SI*2), X4
 	VCVTPH2PS    X4, Y4
-	VPBROADCASTW 2(DX)(BX*2), X5
+	VPBROADCASTW 2(DX)(SI*2), X5
 	VCVTPH2PS    X5, Y5
-	PREFETCHT0   8192(DX)(BX*2)
-	VPMOVZXBD    4(DX)(BX*2), Y6
+	VPMOVZXBD    4(DX)(SI*2), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  (CX), Y6, Y2
-	VPMOVZXBD    12(DX)(BX*2), Y6
+	VPMOVZXBD    12(DX)(SI*2), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  32(CX), Y6, Y2
-	VPMOVZXBD    4(DX)(BX*2), Y6
+	VPMOVZXBD    4(DX)(SI*2), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  64(CX), Y6, Y2
-	VPMOVZXBD    12(DX)(BX*2), Y6
+	VPMOVZXBD    12(DX)(SI*2), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  96(CX), Y6, Y2
-	VPBROADCASTW (DI), X4
+	VPBROADCASTW (R8), X4
 	VCVTPH2PS    X4, Y4
-	VPBROADCASTW 2(DI), X5
+	VPBROADCASTW 2(R8), X5
 	VCVTPH2PS    X5, Y5
-	PREFETCHT0   8192(DI)
-	VPMOVZXBD    4(DI), Y6
+	VPMOVZXBD    4(R8), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  (CX), Y6, Y3
-	VPMOVZXBD    12(DI), Y6
+	VPMOVZXBD    12(R8), Y6
 	VPAND        i0000000f<>+0(SB), Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  32(CX), Y6, Y3
-	VPMOVZXBD    4(DI), Y6
+	VPMOVZXBD    4(R8), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  64(CX), Y6, Y3
-	VPMOVZXBD    12(DI), Y6
+	VPMOVZXBD    12(R8), Y6
 	VPSRLD       $0x04, Y6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  Y5, Y4, Y6
 	VFMADD231PS  96(CX), Y6, Y3
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	ADDQ         $+80, DI
 	ADDQ         $+128, CX
 	ADDQ         $+20, DX
-	ADDQ         $+20, DI
-	SUBQ         $0x20, R8
+	ADDQ         $+20, R8
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R8
-	MOVQ         AX, R9
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R11
 	VEXTRACTF128 $0x01, Y0, X4
 	VADDPS       X0, X4, X4
 	VEXTRACTF128 $0x01, Y1, X0
@@ -3675,143 +3841,150 @@ steps:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R8, R8
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVUPS      (R9), X0
+	VMOVUPS      (R11), X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVUPS X1, (R9)
+	VMOVUPS X1, (R11)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     blocks
 	ADDQ    $0x10, AX
-	MOVQ    n+48(FP), R8
-	IMUL3Q  $0x04, BX, R9
-	NEGQ    R8
-	LEAQ    (CX)(R8*4), CX
-	NEGQ    R8
-	SHRQ    $0x05, R8
-	IMUL3Q  $0x14, R8, R8
-	SUBQ    R8, R9
+	MOVQ    cols+40(FP), R9
+	SHLQ    $0x02, R9
+	SUBQ    R9, CX
+	IMUL3Q  $0x03, SI, R9
 	ADDQ    R9, DX
-	ADDQ    R9, DI
-	SUBQ    $0x04, SI
+	ADDQ    R9, R8
+	SUBQ    $0x04, BX
 	JG      outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ4_1_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ4_1_2AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedQ4_1_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_1_2AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x14, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	VPBROADCASTW (BX), X6
+	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
-	VPBROADCASTW 2(BX), X7
+	VPBROADCASTW 2(DX), X7
 	VCVTPH2PS    X7, Y7
-	PREFETCHT0   8192(BX)
-	VPMOVZXBD    4(BX), Y8
+	VPMOVZXBD    4(DX), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  (CX), Y8, Y0
-	VFMADD231PS  (CX)(DX*1), Y8, Y3
-	VPMOVZXBD    12(BX), Y8
+	VFMADD231PS  (CX)(R8*1), Y8, Y3
+	VPMOVZXBD    12(DX), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  32(CX), Y8, Y0
-	VFMADD231PS  32(CX)(DX*1), Y8, Y3
-	VPMOVZXBD    4(BX), Y8
+	VFMADD231PS  32(CX)(R8*1), Y8, Y3
+	VPMOVZXBD    4(DX), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  64(CX), Y8, Y0
-	VFMADD231PS  64(CX)(DX*1), Y8, Y3
-	VPMOVZXBD    12(BX), Y8
+	VFMADD231PS  64(CX)(R8*1), Y8, Y3
+	VPMOVZXBD    12(DX), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  96(CX), Y8, Y0
-	VFMADD231PS  96(CX)(DX*1), Y8, Y3
-	VPBROADCASTW (BX)(SI*1), X6
+	VFMADD231PS  96(CX)(R8*1), Y8, Y3
+	VPBROADCASTW (DX)(SI*1), X6
 	VCVTPH2PS    X6, Y6
-	VPBROADCASTW 2(BX)(SI*1), X7
+	VPBROADCASTW 2(DX)(SI*1), X7
 	VCVTPH2PS    X7, Y7
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVZXBD    4(BX)(SI*1), Y8
+	VPMOVZXBD    4(DX)(SI*1), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  (CX), Y8, Y1
-	VFMADD231PS  (CX)(DX*1), Y8, Y4
-	VPMOVZXBD    12(BX)(SI*1), Y8
+	VFMADD231PS  (CX)(R8*1), Y8, Y4
+	VPMOVZXBD    12(DX)(SI*1), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  32(CX), Y8, Y1
-	VFMADD231PS  32(CX)(DX*1), Y8, Y4
-	VPMOVZXBD    4(BX)(SI*1), Y8
+	VFMADD231PS  32(CX)(R8*1), Y8, Y4
+	VPMOVZXBD    4(DX)(SI*1), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  64(CX), Y8, Y1
-	VFMADD231PS  64(CX)(DX*1), Y8, Y4
-	VPMOVZXBD    12(BX)(SI*1), Y8
+	VFMADD231PS  64(CX)(R8*1), Y8, Y4
+	VPMOVZXBD    12(DX)(SI*1), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  96(CX), Y8, Y1
-	VFMADD231PS  96(CX)(DX*1), Y8, Y4
-	VPBROADCASTW (BX)(SI*2), X6
+	VFMADD231PS  96(CX)(R8*1), Y8, Y4
+	VPBROADCASTW (DX)(SI*2), X6
 	VCVTPH2PS    X6, Y6
-	VPBROADCASTW 2(BX)(SI*2), X7
+	VPBROADCASTW 2(DX)(SI*2), X7
 	VCVTPH2PS    X7, Y7
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVZXBD    4(BX)(SI*2), Y8
+	VPMOVZXBD    4(DX)(SI*2), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  (CX), Y8, Y2
-	VFMADD231PS  (CX)(DX*1), Y8, Y5
-	VPMOVZXBD    12(BX)(SI*2), Y8
+	VFMADD231PS  (CX)(R8*1), Y8, Y5
+	VPMOVZXBD    12(DX)(SI*2), Y8
 	VPAND        i0000000f<>+0(SB), Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  32(CX), Y8, Y2
-	VFMADD231PS  32(CX)(DX*1), Y8, Y5
-	VPMOVZXBD    4(BX)(SI*2), Y8
+	VFMADD231PS  32(CX)(R8*1), Y8, Y5
+	VPMOVZXBD    4(DX)(SI*2), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  64(CX), Y8, Y2
-	VFMADD231PS  64(CX)(DX*1), Y8, Y5
-	VPMOVZXBD    12(BX)(SI*2), Y8
+	VFMADD231PS  64(CX)(R8*1), Y8, Y5
+	VPMOVZXBD    12(DX)(SI*2), Y8
 	VPSRLD       $0x04, Y8, Y8
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  Y7, Y6, Y8
 	VFMADD231PS  96(CX), Y8, Y2
-	VFMADD231PS  96(CX)(DX*1), Y8, Y5
+	VFMADD231PS  96(CX)(R8*1), Y8, Y5
+	PREFETCHT0   (DI)
+	ADDQ         $+60, DI
 	ADDQ         $+128, CX
-	ADDQ         $+20, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+20, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X6
 	VADDPS       X0, X6, X6
 	VEXTRACTF128 $0x01, Y1, X0
@@ -3827,16 +4000,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -3852,159 +4025,166 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x14, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ4_1_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ4_1_3AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
+// func fusedQ4_1_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_1_3AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x14, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   n+48(FP), R8
+	MOVQ cols+40(FP), R9
+	XORQ R10, R10
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    block+48(FP), R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 
 steps:
-	VPBROADCASTW (BX), X9
+	VPBROADCASTW (DX), X9
 	VCVTPH2PS    X9, Y9
-	VPBROADCASTW 2(BX), X10
+	VPBROADCASTW 2(DX), X10
 	VCVTPH2PS    X10, Y10
-	PREFETCHT0   8192(BX)
-	VPMOVZXBD    4(BX), Y11
+	VPMOVZXBD    4(DX), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  (CX), Y11, Y0
-	VFMADD231PS  (CX)(DX*1), Y11, Y3
-	VFMADD231PS  (CX)(DX*2), Y11, Y6
-	VPMOVZXBD    12(BX), Y11
+	VFMADD231PS  (CX)(R8*1), Y11, Y3
+	VFMADD231PS  (CX)(R8*2), Y11, Y6
+	VPMOVZXBD    12(DX), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  32(CX), Y11, Y0
-	VFMADD231PS  32(CX)(DX*1), Y11, Y3
-	VFMADD231PS  32(CX)(DX*2), Y11, Y6
-	VPMOVZXBD    4(BX), Y11
+	VFMADD231PS  32(CX)(R8*1), Y11, Y3
+	VFMADD231PS  32(CX)(R8*2), Y11, Y6
+	VPMOVZXBD    4(DX), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  64(CX), Y11, Y0
-	VFMADD231PS  64(CX)(DX*1), Y11, Y3
-	VFMADD231PS  64(CX)(DX*2), Y11, Y6
-	VPMOVZXBD    12(BX), Y11
+	VFMADD231PS  64(CX)(R8*1), Y11, Y3
+	VFMADD231PS  64(CX)(R8*2), Y11, Y6
+	VPMOVZXBD    12(DX), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  96(CX), Y11, Y0
-	VFMADD231PS  96(CX)(DX*1), Y11, Y3
-	VFMADD231PS  96(CX)(DX*2), Y11, Y6
-	VPBROADCASTW (BX)(SI*1), X9
+	VFMADD231PS  96(CX)(R8*1), Y11, Y3
+	VFMADD231PS  96(CX)(R8*2), Y11, Y6
+	VPBROADCASTW (DX)(SI*1), X9
 	VCVTPH2PS    X9, Y9
-	VPBROADCASTW 2(BX)(SI*1), X10
+	VPBROADCASTW 2(DX)(SI*1), X10
 	VCVTPH2PS    X10, Y10
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVZXBD    4(BX)(SI*1), Y11
+	VPMOVZXBD    4(DX)(SI*1), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  (CX), Y11, Y1
-	VFMADD231PS  (CX)(DX*1), Y11, Y4
-	VFMADD231PS  (CX)(DX*2), Y11, Y7
-	VPMOVZXBD    12(BX)(SI*1), Y11
+	VFMADD231PS  (CX)(R8*1), Y11, Y4
+	VFMADD231PS  (CX)(R8*2), Y11, Y7
+	VPMOVZXBD    12(DX)(SI*1), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  32(CX), Y11, Y1
-	VFMADD231PS  32(CX)(DX*1), Y11, Y4
-	VFMADD231PS  32(CX)(DX*2), Y11, Y7
-	VPMOVZXBD    4(BX)(SI*1), Y11
+	VFMADD231PS  32(CX)(R8*1), Y11, Y4
+	VFMADD231PS  32(CX)(R8*2), Y11, Y7
+	VPMOVZXBD    4(DX)(SI*1), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  64(CX), Y11, Y1
-	VFMADD231PS  64(CX)(DX*1), Y11, Y4
-	VFMADD231PS  64(CX)(DX*2), Y11, Y7
-	VPMOVZXBD    12(BX)(SI*1), Y11
+	VFMADD231PS  64(CX)(R8*1), Y11, Y4
+	VFMADD231PS  64(CX)(R8*2), Y11, Y7
+	VPMOVZXBD    12(DX)(SI*1), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  96(CX), Y11, Y1
-	VFMADD231PS  96(CX)(DX*1), Y11, Y4
-	VFMADD231PS  96(CX)(DX*2), Y11, Y7
-	VPBROADCASTW (BX)(SI*2), X9
+	VFMADD231PS  96(CX)(R8*1), Y11, Y4
+	VFMADD231PS  96(CX)(R8*2), Y11, Y7
+	VPBROADCASTW (DX)(SI*2), X9
 	VCVTPH2PS    X9, Y9
-	VPBROADCASTW 2(BX)(SI*2), X10
+	VPBROADCASTW 2(DX)(SI*2), X10
 	VCVTPH2PS    X10, Y10
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVZXBD    4(BX)(SI*2), Y11
+	VPMOVZXBD    4(DX)(SI*2), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  (CX), Y11, Y2
-	VFMADD231PS  (CX)(DX*1), Y11, Y5
-	VFMADD231PS  (CX)(DX*2), Y11, Y8
-	VPMOVZXBD    12(BX)(SI*2), Y11
+	VFMADD231PS  (CX)(R8*1), Y11, Y5
+	VFMADD231PS  (CX)(R8*2), Y11, Y8
+	VPMOVZXBD    12(DX)(SI*2), Y11
 	VPAND        i0000000f<>+0(SB), Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  32(CX), Y11, Y2
-	VFMADD231PS  32(CX)(DX*1), Y11, Y5
-	VFMADD231PS  32(CX)(DX*2), Y11, Y8
-	VPMOVZXBD    4(BX)(SI*2), Y11
+	VFMADD231PS  32(CX)(R8*1), Y11, Y5
+	VFMADD231PS  32(CX)(R8*2), Y11, Y8
+	VPMOVZXBD    4(DX)(SI*2), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  64(CX), Y11, Y2
-	VFMADD231PS  64(CX)(DX*1), Y11, Y5
-	VFMADD231PS  64(CX)(DX*2), Y11, Y8
-	VPMOVZXBD    12(BX)(SI*2), Y11
+	VFMADD231PS  64(CX)(R8*1), Y11, Y5
+	VFMADD231PS  64(CX)(R8*2), Y11, Y8
+	VPMOVZXBD    12(DX)(SI*2), Y11
 	VPSRLD       $0x04, Y11, Y11
 	VCVTDQ2PS    Y11, Y11
 	VFMADD213PS  Y10, Y9, Y11
 	VFMADD231PS  96(CX), Y11, Y2
-	VFMADD231PS  96(CX)(DX*1), Y11, Y5
-	VFMADD231PS  96(CX)(DX*2), Y11, Y8
+	VFMADD231PS  96(CX)(R8*1), Y11, Y5
+	VFMADD231PS  96(CX)(R8*2), Y11, Y8
+	PREFETCHT0   (DI)
+	ADDQ         $+60, DI
 	ADDQ         $+128, CX
-	ADDQ         $+20, BX
-	SUBQ         $0x20, R8
+	ADDQ         $+20, DX
+	SUBQ         $0x20, R11
 	JNE          steps
-	MOVQ         dstStride+8(FP), R8
-	MOVQ         add+64(FP), R9
-	MOVQ         AX, R10
+	MOVQ         dstStride+8(FP), R11
+	MOVQ         AX, R12
 	VEXTRACTF128 $0x01, Y0, X9
 	VADDPS       X0, X9, X9
 	VEXTRACTF128 $0x01, Y1, X0
@@ -4020,16 +4200,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store0
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -4045,16 +4225,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store1
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R10)
-	VEXTRACTPS   $0x02, X1, 8(R10)
-	ADDQ         R8, R10
+	VMOVLPS      X1, (R12)
+	VEXTRACTPS   $0x02, X1, 8(R12)
+	ADDQ         R11, R12
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -4070,177 +4250,184 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R9, R9
+	TESTQ        R10, R10
 	JEQ          store2
-	VMOVSD       (R10), X0
-	VINSERTPS    $0x20, 8(R10), X0, X0
+	VMOVSD       (R12), X0
+	VINSERTPS    $0x20, 8(R12), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS    X1, (R10)
-	VEXTRACTPS $0x02, X1, 8(R10)
+	VMOVLPS    X1, (R12)
+	VEXTRACTPS $0x02, X1, 8(R12)
+	MOVQ       $+1, R10
+	TESTQ      R9, R9
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R8
-	IMUL3Q     $0x03, SI, R9
-	NEGQ       R8
-	LEAQ       (CX)(R8*4), CX
-	NEGQ       R8
-	SHRQ       $0x05, R8
-	IMUL3Q     $0x14, R8, R8
-	SUBQ       R8, R9
-	ADDQ       R9, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R9
+	SHLQ       $0x02, R9
+	SUBQ       R9, CX
+	IMUL3Q     $0x02, SI, R9
+	ADDQ       R9, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET
 
-// func fusedQ4_1_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes int, n int, outs int, add int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·fusedQ4_1_4AVX2(SB), NOSPLIT, $0-72
-	MOVQ dst+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ xStride+24(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ rowBytes+40(FP), SI
-	MOVQ outs+56(FP), DI
-	LEAQ (CX)(DX*2), R8
-	ADDQ DX, R8
+// func fusedQ4_1_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_1_4AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x14, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
 
 outputs:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   n+48(FP), R9
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
 
 steps:
-	VPBROADCASTW (BX), X12
+	VPBROADCASTW (DX), X12
 	VCVTPH2PS    X12, Y12
-	VPBROADCASTW 2(BX), X13
+	VPBROADCASTW 2(DX), X13
 	VCVTPH2PS    X13, Y13
-	PREFETCHT0   8192(BX)
-	VPMOVZXBD    4(BX), Y14
+	VPMOVZXBD    4(DX), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  (CX), Y14, Y0
-	VFMADD231PS  (CX)(DX*1), Y14, Y3
-	VFMADD231PS  (CX)(DX*2), Y14, Y6
-	VFMADD231PS  (R8), Y14, Y9
-	VPMOVZXBD    12(BX), Y14
+	VFMADD231PS  (CX)(R8*1), Y14, Y3
+	VFMADD231PS  (CX)(R8*2), Y14, Y6
+	VFMADD231PS  (R9), Y14, Y9
+	VPMOVZXBD    12(DX), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  32(CX), Y14, Y0
-	VFMADD231PS  32(CX)(DX*1), Y14, Y3
-	VFMADD231PS  32(CX)(DX*2), Y14, Y6
-	VFMADD231PS  32(R8), Y14, Y9
-	VPMOVZXBD    4(BX), Y14
+	VFMADD231PS  32(CX)(R8*1), Y14, Y3
+	VFMADD231PS  32(CX)(R8*2), Y14, Y6
+	VFMADD231PS  32(R9), Y14, Y9
+	VPMOVZXBD    4(DX), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  64(CX), Y14, Y0
-	VFMADD231PS  64(CX)(DX*1), Y14, Y3
-	VFMADD231PS  64(CX)(DX*2), Y14, Y6
-	VFMADD231PS  64(R8), Y14, Y9
-	VPMOVZXBD    12(BX), Y14
+	VFMADD231PS  64(CX)(R8*1), Y14, Y3
+	VFMADD231PS  64(CX)(R8*2), Y14, Y6
+	VFMADD231PS  64(R9), Y14, Y9
+	VPMOVZXBD    12(DX), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  96(CX), Y14, Y0
-	VFMADD231PS  96(CX)(DX*1), Y14, Y3
-	VFMADD231PS  96(CX)(DX*2), Y14, Y6
-	VFMADD231PS  96(R8), Y14, Y9
-	VPBROADCASTW (BX)(SI*1), X12
+	VFMADD231PS  96(CX)(R8*1), Y14, Y3
+	VFMADD231PS  96(CX)(R8*2), Y14, Y6
+	VFMADD231PS  96(R9), Y14, Y9
+	VPBROADCASTW (DX)(SI*1), X12
 	VCVTPH2PS    X12, Y12
-	VPBROADCASTW 2(BX)(SI*1), X13
+	VPBROADCASTW 2(DX)(SI*1), X13
 	VCVTPH2PS    X13, Y13
-	PREFETCHT0   8192(BX)(SI*1)
-	VPMOVZXBD    4(BX)(SI*1), Y14
+	VPMOVZXBD    4(DX)(SI*1), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  (CX), Y14, Y1
-	VFMADD231PS  (CX)(DX*1), Y14, Y4
-	VFMADD231PS  (CX)(DX*2), Y14, Y7
-	VFMADD231PS  (R8), Y14, Y10
-	VPMOVZXBD    12(BX)(SI*1), Y14
+	VFMADD231PS  (CX)(R8*1), Y14, Y4
+	VFMADD231PS  (CX)(R8*2), Y14, Y7
+	VFMADD231PS  (R9), Y14, Y10
+	VPMOVZXBD    12(DX)(SI*1), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  32(CX), Y14, Y1
-	VFMADD231PS  32(CX)(DX*1), Y14, Y4
-	VFMADD231PS  32(CX)(DX*2), Y14, Y7
-	VFMADD231PS  32(R8), Y14, Y10
-	VPMOVZXBD    4(BX)(SI*1), Y14
+	VFMADD231PS  32(CX)(R8*1), Y14, Y4
+	VFMADD231PS  32(CX)(R8*2), Y14, Y7
+	VFMADD231PS  32(R9), Y14, Y10
+	VPMOVZXBD    4(DX)(SI*1), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  64(CX), Y14, Y1
-	VFMADD231PS  64(CX)(DX*1), Y14, Y4
-	VFMADD231PS  64(CX)(DX*2), Y14, Y7
-	VFMADD231PS  64(R8), Y14, Y10
-	VPMOVZXBD    12(BX)(SI*1), Y14
+	VFMADD231PS  64(CX)(R8*1), Y14, Y4
+	VFMADD231PS  64(CX)(R8*2), Y14, Y7
+	VFMADD231PS  64(R9), Y14, Y10
+	VPMOVZXBD    12(DX)(SI*1), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  96(CX), Y14, Y1
-	VFMADD231PS  96(CX)(DX*1), Y14, Y4
-	VFMADD231PS  96(CX)(DX*2), Y14, Y7
-	VFMADD231PS  96(R8), Y14, Y10
-	VPBROADCASTW (BX)(SI*2), X12
+	VFMADD231PS  96(CX)(R8*1), Y14, Y4
+	VFMADD231PS  96(CX)(R8*2), Y14, Y7
+	VFMADD231PS  96(R9), Y14, Y10
+	VPBROADCASTW (DX)(SI*2), X12
 	VCVTPH2PS    X12, Y12
-	VPBROADCASTW 2(BX)(SI*2), X13
+	VPBROADCASTW 2(DX)(SI*2), X13
 	VCVTPH2PS    X13, Y13
-	PREFETCHT0   8192(BX)(SI*2)
-	VPMOVZXBD    4(BX)(SI*2), Y14
+	VPMOVZXBD    4(DX)(SI*2), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  (CX), Y14, Y2
-	VFMADD231PS  (CX)(DX*1), Y14, Y5
-	VFMADD231PS  (CX)(DX*2), Y14, Y8
-	VFMADD231PS  (R8), Y14, Y11
-	VPMOVZXBD    12(BX)(SI*2), Y14
+	VFMADD231PS  (CX)(R8*1), Y14, Y5
+	VFMADD231PS  (CX)(R8*2), Y14, Y8
+	VFMADD231PS  (R9), Y14, Y11
+	VPMOVZXBD    12(DX)(SI*2), Y14
 	VPAND        i0000000f<>+0(SB), Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  32(CX), Y14, Y2
-	VFMADD231PS  32(CX)(DX*1), Y14, Y5
-	VFMADD231PS  32(CX)(DX*2), Y14, Y8
-	VFMADD231PS  32(R8), Y14, Y11
-	VPMOVZXBD    4(BX)(SI*2), Y14
+	VFMADD231PS  32(CX)(R8*1), Y14, Y5
+	VFMADD231PS  32(CX)(R8*2), Y14, Y8
+	VFMADD231PS  32(R9), Y14, Y11
+	VPMOVZXBD    4(DX)(SI*2), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  64(CX), Y14, Y2
-	VFMADD231PS  64(CX)(DX*1), Y14, Y5
-	VFMADD231PS  64(CX)(DX*2), Y14, Y8
-	VFMADD231PS  64(R8), Y14, Y11
-	VPMOVZXBD    12(BX)(SI*2), Y14
+	VFMADD231PS  64(CX)(R8*1), Y14, Y5
+	VFMADD231PS  64(CX)(R8*2), Y14, Y8
+	VFMADD231PS  64(R9), Y14, Y11
+	VPMOVZXBD    12(DX)(SI*2), Y14
 	VPSRLD       $0x04, Y14, Y14
 	VCVTDQ2PS    Y14, Y14
 	VFMADD213PS  Y13, Y12, Y14
 	VFMADD231PS  96(CX), Y14, Y2
-	VFMADD231PS  96(CX)(DX*1), Y14, Y5
-	VFMADD231PS  96(CX)(DX*2), Y14, Y8
-	VFMADD231PS  96(R8), Y14, Y11
+	VFMADD231PS  96(CX)(R8*1), Y14, Y5
+	VFMADD231PS  96(CX)(R8*2), Y14, Y8
+	VFMADD231PS  96(R9), Y14, Y11
+	PREFETCHT0   (DI)
+	ADDQ         $+60, DI
 	ADDQ         $+128, CX
-	ADDQ         $+128, R8
-	ADDQ         $+20, BX
-	SUBQ         $0x20, R9
+	ADDQ         $+128, R9
+	ADDQ         $+20, DX
+	SUBQ         $0x20, R12
 	JNE          steps
-	MOVQ         dstStride+8(FP), R9
-	MOVQ         add+64(FP), R10
-	MOVQ         AX, R11
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
 	VEXTRACTF128 $0x01, Y0, X12
 	VADDPS       X0, X12, X12
 	VEXTRACTF128 $0x01, Y1, X0
@@ -4256,16 +4443,16 @@ steps:
 	VSHUFPS      $0x88, X0, X2, X1
 	VSHUFPS      $0xdd, X0, X2, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store0
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store0:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y3, X0
 	VADDPS       X3, X0, X0
 	VEXTRACTF128 $0x01, Y4, X1
@@ -4281,16 +4468,16 @@ store0:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store1
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store1:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPS       X6, X0, X0
 	VEXTRACTF128 $0x01, Y7, X1
@@ -4306,16 +4493,16 @@ store1:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store2
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store2:
-	VMOVLPS      X1, (R11)
-	VEXTRACTPS   $0x02, X1, 8(R11)
-	ADDQ         R9, R11
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         R12, R13
 	VEXTRACTF128 $0x01, Y9, X0
 	VADDPS       X9, X0, X0
 	VEXTRACTF128 $0x01, Y10, X1
@@ -4331,29 +4518,26 @@ store2:
 	VSHUFPS      $0x88, X0, X3, X1
 	VSHUFPS      $0xdd, X0, X3, X0
 	VADDPS       X0, X1, X1
-	TESTQ        R10, R10
+	TESTQ        R11, R11
 	JEQ          store3
-	VMOVSD       (R11), X0
-	VINSERTPS    $0x20, 8(R11), X0, X0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
 	VADDPS       X0, X1, X1
 
 store3:
-	VMOVLPS    X1, (R11)
-	VEXTRACTPS $0x02, X1, 8(R11)
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R11
+	TESTQ      R10, R10
+	JNE        blocks
 	ADDQ       $0x0c, AX
-	MOVQ       n+48(FP), R9
-	IMUL3Q     $0x03, SI, R10
-	NEGQ       R9
-	LEAQ       (CX)(R9*4), CX
-	NEGQ       R9
-	NEGQ       R9
-	LEAQ       (R8)(R9*4), R8
-	NEGQ       R9
-	SHRQ       $0x05, R9
-	IMUL3Q     $0x14, R9, R9
-	SUBQ       R9, R10
-	ADDQ       R10, BX
-	SUBQ       $0x03, DI
+	MOVQ       cols+40(FP), R10
+	SHLQ       $0x02, R10
+	SUBQ       R10, CX
+	SUBQ       R10, R9
+	IMUL3Q     $0x02, SI, R10
+	ADDQ       R10, DX
+	SUBQ       $0x03, BX
 	JG         outputs
 	VZEROUPPER
 	RET

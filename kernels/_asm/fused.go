@@ -140,26 +140,43 @@ func fusedProducts(s isa) {
 	}
 }
 
+// ahead is how many bytes before their use weights are asked for.
+const ahead = 8192
+
 func fuse(s isa, f stored, rows int) {
 	outs := s.fusedOuts(rows)
 	TEXT(fmt.Sprintf("fused%s_%d%s", f.name, rows, s.suffix), NOSPLIT,
-		"func(dst *float32, dstStride int, x *float32, xStride int, w *byte, rowBytes, n, outs, add int)")
-	Doc(fmt.Sprintf("dot%dx%d of weights widened from %s, for n a multiple of 32 and outs of %d.", rows, outs, f.name, outs))
+		"func(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)")
+	Doc(fmt.Sprintf("dot%dx%d of weights widened from %s, for blocks of columns whose sums are added in order.", rows, outs, f.name),
+		fmt.Sprintf("cols and block are multiples of 32, outs of %d.", outs))
 	Pragma("noescape")
-	dst, x, xs := pointer("dst"), pointer("x"), pointer("xStride")
-	w, ws, left := pointer("w"), pointer("rowBytes"), pointer("outs")
-	xRow, wRow := strided(x, xs, rows), strided(w, ws, outs)
+	dst, x, w, left := pointer("dst"), pointer("x"), pointer("w"), pointer("outs")
+	rowBytes, next := pointer("cols"), GP64()
+	SHRQ(Imm(5), rowBytes)
+	IMUL3Q(Imm(uint64(f.bytes)), rowBytes, rowBytes)
+	LEAQ(Mem{Base: w, Disp: ahead}, next)
+	xRow, wRow := strided(x, pointer("xStride"), rows), strided(w, rowBytes, outs)
 
 	Label("outputs")
+	cols, more := pointer("cols"), GP64()
+	XORQ(more, more) // not 0 where a block's sums are added to others
+	Label("blocks")
 	acc := make([][]vec, rows)
 	for r := range acc {
 		for range outs {
 			acc[r] = append(acc[r], s.zero())
 		}
 	}
-	n := pointer("n")
+	n := pointer("block")
+	CMPQ(cols, n)
+	CMOVQLT(cols, n)
+	SUBQ(n, cols)
 	Label("steps")
 	s.fusedStep(f, xRow, wRow, acc)
+	for line := 0; line < outs*f.bytes; line += 64 {
+		PREFETCHT0(Mem{Base: next, Disp: line})
+	}
+	ADDQ(I32(int32(outs*f.bytes)), next)
 	for _, p := range xRow.bases {
 		ADDQ(I32(128), p)
 	}
@@ -169,11 +186,11 @@ func fuse(s isa, f stored, rows int) {
 	SUBQ(Imm(32), n)
 	JNE(LabelRef("steps"))
 
-	ds, add, to := pointer("dstStride"), pointer("add"), GP64()
+	ds, to := pointer("dstStride"), GP64()
 	MOVQ(dst, to)
 	for r := range rows {
 		sum := s.fold4(acc[r])
-		TESTQ(add, add)
+		TESTQ(more, more)
 		skip := fmt.Sprintf("store%d", r)
 		JEQ(LabelRef(skip))
 		addFrom(to, outs, sum)
@@ -183,28 +200,24 @@ func fuse(s isa, f stored, rows int) {
 			ADDQ(ds, to)
 		}
 	}
+	MOVQ(I32(1), more)
+	TESTQ(cols, cols)
+	JNE(LabelRef("blocks"))
 	ADDQ(Imm(uint64(4*outs)), dst)
 	// x returns to its start, w goes on to the next rows.
-	back, skip := pointer("n"), GP64()
-	IMUL3Q(Imm(uint64(outs)), ws, skip)
+	back := pointer("cols")
+	SHLQ(Imm(2), back)
 	for _, p := range xRow.bases {
-		NEGQ(back)
-		LEAQ(Mem{Base: p, Index: back, Scale: 4}, p)
-		NEGQ(back)
+		SUBQ(back, p)
 	}
-	SHRQ(Imm(5), back)
-	IMUL3Q(Imm(uint64(f.bytes)), back, back)
-	SUBQ(back, skip)
+	IMUL3Q(Imm(uint64(outs-1)), rowBytes, back)
 	for _, p := range wRow.bases {
-		ADDQ(skip, p)
+		ADDQ(back, p)
 	}
 	SUBQ(Imm(uint64(outs)), left)
 	JG(LabelRef("outputs"))
 	end()
 }
-
-// ahead is how many bytes before their use weights are asked for.
-const ahead = 8192
 
 // fusedStep adds 32 columns.
 func (s isa) fusedStep(f stored, xRow, wRow rowsAt, acc [][]vec) {
@@ -213,9 +226,6 @@ func (s isa) fusedStep(f stored, xRow, wRow rowsAt, acc [][]vec) {
 		w := make([]func(int) vec, outs)
 		for o := range w {
 			w[o] = f.open(s, wRow.at(o))
-			for line := 0; line < f.bytes; line += 64 {
-				PREFETCHT0(wRow.at(o).Offset(ahead + line))
-			}
 		}
 		for i := range vectors {
 			v := make([]vec, outs)
@@ -233,9 +243,6 @@ func (s isa) fusedStep(f stored, xRow, wRow rowsAt, acc [][]vec) {
 	}
 	for o := range outs {
 		w := f.open(s, wRow.at(o))
-		for line := 0; line < f.bytes; line += 64 {
-			PREFETCHT0(wRow.at(o).Offset(ahead + line))
-		}
 		for i := range vectors {
 			v := w(i)
 			for r := range rows {

@@ -17,7 +17,10 @@ config = LlamaConfig(vocab_size=49152, hidden_size=576, intermediate_size=1536, 
                      num_key_value_heads=3, max_position_embeddings=8192, rope_theta=100000.0, tie_word_embeddings=True)
 model = LlamaForCausalLM(config)
 targets = ["q_proj", "v_proj"] if a.method == "lora-qv" else "all-linear"
-if a.method != "full":
+if a.method == "lisa":  # the step of LISA with two blocks active
+    for i, layer in enumerate(model.model.layers):
+        layer.requires_grad_(i in (10, 20))
+elif a.method != "full":
     model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=targets, use_dora=a.method == "dora-all"))
 model.train()
 opt = torch.optim.AdamW([q for q in model.parameters() if q.requires_grad], lr=1e-4)

@@ -7,20 +7,32 @@ import (
 	"github.com/peft-serve/peft-serve/kernels"
 )
 
-// Numbers are the splitmix64 numbers in [-bound, bound) that testdata/README.md
-// gives the tensor of a name: any program can make them again. Where bound is a
-// power of two they are exact in float32.
-func Numbers(name string, n int, bound float64) []float64 {
+// Stream is the splitmix64 numbers in [-1, 1) that testdata/README.md gives a
+// name: any program can make them again, and they are exact in float32.
+type Stream struct{ state uint64 }
+
+// NewStream begins the numbers of a name.
+func NewStream(name string) Stream {
 	h := fnv.New64a()
 	h.Write([]byte(name))
-	v, state := make([]float64, n), h.Sum64()
+	return Stream{h.Sum64()}
+}
+
+// Next is the next number.
+func (s *Stream) Next() float64 {
+	s.state += 0x9E3779B97F4A7C15
+	z := s.state
+	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
+	z = (z ^ z>>27) * 0x94D049BB133111EB
+	z ^= z >> 31
+	return float64(z>>40)/(1<<23) - 1
+}
+
+// Numbers are the first n of a name, in [-bound, bound).
+func Numbers(name string, n int, bound float64) []float64 {
+	v, stream := make([]float64, n), NewStream(name)
 	for i := range v {
-		state += 0x9E3779B97F4A7C15
-		z := state
-		z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-		z = (z ^ z>>27) * 0x94D049BB133111EB
-		z ^= z >> 31
-		v[i] = (float64(z>>40)/(1<<23) - 1) * bound
+		v[i] = stream.Next() * bound
 	}
 	return v
 }

@@ -178,12 +178,12 @@ def decayed_names(model):
     )
 
 
-def make_optimizer(model, method):
+def make_optimizer(model, method, lr=LR):
     if "loraplus" in method:
         return create_loraplus_optimizer(
             model,
             torch.optim.AdamW,
-            lr=LR,
+            lr=lr,
             loraplus_lr_ratio=LORAPLUS_RATIO,
             loraplus_weight_decay=DECAY,
             betas=BETAS,
@@ -195,14 +195,14 @@ def make_optimizer(model, method):
         {"params": [p for n, p in named if n in decayed], "weight_decay": DECAY},
         {"params": [p for n, p in named if n not in decayed], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS)
+    return torch.optim.AdamW(groups, lr=lr, betas=BETAS, eps=EPS)
 
 
-def summed_loss(model, rows):
+def summed_loss(model, rows, dtype=torch.float32):
     """The summed next-token loss of a batch and the number of its labels; each row goes alone, so nothing is padded."""
     total, count = 0.0, 0
     for row in rows:
-        out = model(input_ids=torch.tensor([row["tokens"]]), use_cache=False).logits[0].float()
+        out = model(input_ids=torch.tensor([row["tokens"]]), use_cache=False).logits[0].to(dtype)
         out = out[-len(row["tokens"]) :]  # without the rows of virtual tokens
         labels = torch.tensor(row["labels"][1:])
         total = total + torch.nn.functional.cross_entropy(out[:-1], labels, ignore_index=-100, reduction="sum")
@@ -223,7 +223,7 @@ def run(base, path, method, batches):
     losses, norms, rates = [], [], []
     for step in range(STEPS):
         if method == "lisa" and step % LISA_INTERVAL == 0:
-            activate(base, params, optimizer, LISA_BLOCKS[step // LISA_INTERVAL])
+            activate(STEMS[base], params, optimizer, LISA_BLOCKS[step // LISA_INTERVAL])
         # Accumulated micro-batches count as one batch: the sum over all labels is divided once.
         rows = [row for m in range(micro) for row in batches[(step * micro + m) % BATCHES]]
         total, count = summed_loss(model, rows)
@@ -282,12 +282,12 @@ def compare(hooked, losses, params):
     print(f"  AdapterHub's losses differ from the hooks' by {loss:.1e}, its last values by {value:.1e}")
 
 
-def activate(base, params, optimizer, blocks):
+def activate(stem, params, optimizer, blocks):
     """Freeze every block but these; a block that goes inactive forgets its moments and its step count."""
     for name, p in params.items():
-        if not name.startswith(STEMS[base] + "."):
+        if not name.startswith(stem + "."):
             continue
-        active = int(name.removeprefix(STEMS[base] + ".").split(".")[0]) in blocks
+        active = int(name.removeprefix(stem + ".").split(".")[0]) in blocks
         p.requires_grad_(active)
         if not active:
             p.grad = None

@@ -139,7 +139,7 @@ func (d *trainedReplacement) Record(p *models.Pass, l *models.Linear, s models.S
 			p.Pool.WeightGrad(d.weight.Grad, dy, x.Data.Span(s.Start, s.End))
 		}
 		if !dx.Empty() {
-			p.Pool.InputGrad(dx, dy, d.weight.Weight)
+			p.InputGrad(dx, dy, d.weight.Weight)
 		}
 		dy.Zero()
 	}, append(kept, p.Keep(x))

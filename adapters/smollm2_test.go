@@ -2,7 +2,6 @@ package adapters_test
 
 import (
 	"encoding/json"
-	"hash/fnv"
 	"maps"
 	"math"
 	"os"
@@ -134,39 +133,21 @@ func (g *generated) targets(module string) bool {
 	return false
 }
 
-// numbers is a tensor of splitmix64 numbers seeded with its name.
+// numbers is a tensor of the numbers that its name stands for.
 func numbers(name string, bound float64, shape ...int) safetensors.Tensor {
-	h := fnv.New64a()
-	h.Write([]byte(name))
 	n := 1
 	for _, d := range shape {
 		n *= d
 	}
-	v, state := make([]float32, n), h.Sum64()
-	for i := range v {
-		state += 0x9E3779B97F4A7C15
-		z := state
-		z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-		z = (z ^ z>>27) * 0x94D049BB133111EB
-		z ^= z >> 31
-		v[i] = float32((float64(z>>40)/(1<<23) - 1) * bound)
-	}
-	return safetensors.FromFloat32s(name, shape, v)
+	return safetensors.FromFloat32s(name, shape, modeltest.Float32s(modeltest.Numbers(name, n, bound)))
 }
 
 func (g *generated) magnitude(name string, w kernels.Weight) safetensors.Tensor {
-	t := numbers(name, g.BoundMagnitude, w.Rows)
-	v, _ := t.Float32s()
-	row := make([]float32, w.Cols)
-	for j := range v {
-		kernels.Decode(row, w.Format, w.Row(j))
-		sum := 0.0
-		for _, x := range row {
-			sum += float64(x) * float64(x)
-		}
-		v[j] = float32(math.Sqrt(sum) * (1 + float64(v[j])))
+	norms := modeltest.RowNorms(w)
+	for j, v := range modeltest.Numbers(name, len(norms), g.BoundMagnitude) {
+		norms[j] *= 1 + v
 	}
-	return safetensors.FromFloat32s(name, []int{len(v)}, v)
+	return safetensors.FromFloat32s(name, []int{len(norms)}, modeltest.Float32s(norms))
 }
 
 func logprob(logits []float32, token int32) float64 {

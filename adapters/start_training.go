@@ -83,7 +83,7 @@ func startA(a kernels.Matrix, source random.Source, start string) {
 
 // startBottleneck draws a bottleneck's matrices by init_weights (AdapterHub,
 // methods/bottleneck.py): "bert" is N(0, 0.02²), "mam_adapter" as LoRA's A and
-// zero, "houlsby" a normal of deviation 0.01 cut at two deviations.
+// zero, "houlsby" a normal of deviation 0.01 truncated at two deviations.
 func (a *Adapter) startBottleneck(v kernels.Matrix, tensor string, source random.Source) {
 	switch strings.Trim(string(a.config.value("init_weights")), `"`) {
 	case "mam_adapter":
@@ -91,10 +91,7 @@ func (a *Adapter) startBottleneck(v kernels.Matrix, tensor string, source random
 			startA(v, source, "default")
 		}
 	case "houlsby":
-		source.Normal(v.Data, 0.01)
-		for i, x := range v.Data {
-			v.Data[i] = min(max(x, -0.02), 0.02)
-		}
+		source.TruncatedNormal(v.Data, 0.01, 2)
 	default:
 		source.Normal(v.Data, 0.02)
 	}

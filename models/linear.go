@@ -87,7 +87,7 @@ func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
 			p.Pool.WeightGrad(l.WGrad, dy, x.Data)
 		}
 		if !dx.Empty() {
-			p.Pool.InputGrad(dx, dy, l.W)
+			p.InputGrad(dx, dy, l.W)
 		}
 	}, append(kept, given...)...)
 	p.Free(given...)

@@ -8,6 +8,7 @@ python=$(command -v python3) || { echo "goldens need Python 3.11" >&2; exit 1; }
 .venv/bin/python testdata/goldens/make.py
 if [ -f .base/SmolLM2-135M-Instruct.Q4_1.gguf ]; then
 	.venv/bin/python testdata/goldens/smollm2.py .base/SmolLM2-135M-Instruct.Q4_1.gguf
+	.venv/bin/python testdata/goldens/smollm2_training.py .base/SmolLM2-135M-Instruct.Q4_1.gguf
 else
 	echo "SmolLM2's goldens are left as they are: fetch the base with 'make base' first"
 fi

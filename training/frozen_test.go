@@ -5,43 +5,120 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/modeltest"
+	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
-// TestFrozenHasNoBuffer demands that what is not trained has no gradient, and
-// that a block which is frozen again gives gradient and moments back.
-func TestFrozenHasNoBuffer(t *testing.T) {
-	buffers := func(m models.Model) (n int) {
-		for _, s := range m.Sites() {
-			switch s.Kind {
-			case models.LinearSite:
-				n += len(s.Linear.WGrad.Data) + len(s.Linear.BiasGrad)
-			case models.NormSite:
-				n += len(s.Norm.WeightGrad) + len(s.Norm.BiasGrad)
-			case models.EmbeddingSite:
-				n += len(s.Embedding.WGrad.Data)
+// buffers counts the values of gradients at a base's sites.
+func buffers(m models.Model) (n int) {
+	for _, s := range m.Sites() {
+		switch s.Kind {
+		case models.LinearSite:
+			n += len(s.Linear.WGrad.Data) + len(s.Linear.BiasGrad)
+		case models.NormSite:
+			n += len(s.Norm.WeightGrad) + len(s.Norm.BiasGrad)
+		case models.EmbeddingSite:
+			n += len(s.Embedding.WGrad.Data)
+		}
+	}
+	return n
+}
+
+// TestExactlyTheAdapterTrains demands of every method with an adapter that the
+// frozen base has no gradient, that what is saved is what was trained, with the
+// values that training left, that each of its tensors has moved, and that the
+// base beneath computes the bits that it did before.
+func TestExactlyTheAdapterTrains(t *testing.T) {
+	type variant struct {
+		base, method string
+		set          func(c *Config)
+	}
+	variants := map[string]variant{
+		"modules to save": {"llama-gqa", "lora", func(c *Config) { c.Save = []string{"lm_head", "model.norm"} }},
+		"dora, saved":     {"llama-gqa", "dora", func(c *Config) { c.Save = []string{"embed_tokens"} }},
+		"ia3, saved":      {"gpt2", "ia3", func(c *Config) { c.Save = []string{"ln_f", "mlp.c_fc"} }},
+		"bias all":        {"gpt2", "lora", func(c *Config) { c.Bias = "all" }},
+		"bias lora_only":  {"gpt2", "lora", func(c *Config) { c.Bias = "lora_only" }},
+		"dora, bias all":  {"gpt2", "dora", func(c *Config) { c.Bias = "all" }},
+		"embedding":       {"llama-gqa", "lora", func(c *Config) { c.Targets = []string{"embed_tokens", "q_proj"} }},
+		"head":            {"llama-gqa", "lora", func(c *Config) { c.Targets = []string{"lm_head", "q_proj"} }},
+		"pissa":           {"llama-gqa", "lora", func(c *Config) { c.Start = "pissa" }},
+		"olora":           {"gpt2", "rslora", func(c *Config) { c.Start = "olora" }},
+		"beft":            {"llama-gqa", "bitfit", func(c *Config) { c.ZeroBiases = true }},
+	}
+	for _, method := range Methods() {
+		for _, base := range []string{"llama-gqa", "gpt2"} {
+			if recipes[method].adapter != nil && (method != "bitfit" || base == "gpt2") {
+				variants[base+"/"+method] = variant{base, method, func(*Config) {}}
 			}
 		}
-		return n
 	}
-	for _, method := range []string{"lora", "dora", "ia3", "houlsby", "prefix", "prompt"} {
-		c := tinyConfig(t, method)
-		base := openTiny(t, "llama-gqa")
-		r, err := NewRun(c, base, &quiet{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := r.Do(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if n := buffers(base.Model); n != 0 {
-			t.Errorf("%s: the frozen base has %d values of gradients", method, n)
-		}
-		r.Close()
+	for name, v := range variants {
+		t.Run(name, func(t *testing.T) {
+			c := tinyConfig(t, v.method)
+			v.set(&c)
+			base := openTiny(t, v.base)
+			r, err := NewRun(c, base, &quiet{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			batch, err := r.batch(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			alone := logits(r.pool, base.Model, nil, batch[0])
+			trained, start := map[string]*Parameter{}, map[string][]float32{}
+			for _, p := range r.Trainer.Method.Parameters() {
+				trained[p.Name], start[p.Name] = p, slices.Clone(p.Value)
+			}
+			if _, err := r.Do(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if n := buffers(base.Model); n != 0 {
+				t.Errorf("the frozen base has %d values of gradients", n)
+			}
+			if d := modeltest.MaxDifference(logits(r.pool, base.Model, nil, batch[0]), alone); d != 0 {
+				t.Errorf("the base computes something else, by %v", d)
+			}
+			saved, err := safetensors.Open(filepath.Join(c.Output, adapters.SafeFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer saved.Close()
+			for s := range saved.All() {
+				p := trained[s.Name]
+				delete(trained, s.Name)
+				values, err := s.Float32s()
+				switch {
+				case err != nil:
+					t.Fatal(err)
+				case p == nil:
+					t.Errorf("%s is saved, and was not trained", s.Name)
+				case len(p.Value) == len(values) && !slices.Equal(values, p.inFileOrder(p.Value)):
+					t.Errorf("%s is saved with other values", s.Name)
+				case slices.Equal(p.Value, start[s.Name]):
+					t.Errorf("%s has not moved", s.Name)
+				case len(p.Grad) != len(p.Value):
+					t.Errorf("%s has %d values and %d of gradient", s.Name, len(p.Value), len(p.Grad))
+				}
+			}
+			for name := range trained {
+				t.Errorf("%s was trained, and is not saved", name)
+			}
+		})
 	}
+}
+
+// TestFrozenAgain demands that a block which is frozen again gives gradient
+// and moments back.
+func TestFrozenAgain(t *testing.T) {
 	m := openGolden(t, "llama-gqa")
 	f := NewBlocks(m, false, func(step int) []int { return []int{step % 3} })
 	tr := goldenTrainer(t, m, f, &goldenRun{Betas: []float64{0.9, 0.999}, Epsilon: 1e-8, Rate: 1e-3, Steps: 9, Clip: 1}, 1)

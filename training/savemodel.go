@@ -3,6 +3,7 @@ package training
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -21,12 +23,15 @@ func SaveModel(dir string, base *Opened, f *Blocks) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	config := map[string]any{}
+	config := map[string]json.RawMessage{} // numbers stay as they are written: transformers tells 4.0 from 4
 	if err := base.Source.Unmarshal(&config); err != nil {
 		return err
 	}
-	config["architectures"] = []string{base.Source.Architecture}
-	config["torch_dtype"] = "float32"
+	config["architectures"] = fmt.Appendf(nil, "[%q]", base.Source.Architecture)
+	config["torch_dtype"] = json.RawMessage(`"float32"`)
+	if base.Source.GGUF != nil {
+		config["model_type"] = fmt.Appendf(nil, "%q", models.GGUFArchitecture(base.Source.Architecture))
+	}
 	delete(config, "dtype")
 	b, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {

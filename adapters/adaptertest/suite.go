@@ -30,13 +30,44 @@ type Suite struct {
 // Run runs the suite.
 func (s Suite) Run(t *testing.T) {
 	m := openBase(t, s.Base)
+	base := s.logits(m, nil)
 	a := Load(t, m, s.Dir)
+	own := s.logits(m, a)
 	t.Run("batch", func(t *testing.T) { s.batch(t, m, a) })
 	t.Run("save", func(t *testing.T) { s.save(t, m, a) })
 	t.Run("steady", func(t *testing.T) { s.steady(t, m, a) })
 	t.Run("tampered", func(t *testing.T) { s.tampered(t, m) })
 	if s.Merge != nil {
 		t.Run("merged", func(t *testing.T) { s.merged(t, m, a) })
+	}
+	// After all that was loaded, run and refused, nothing of base and adapter
+	// has changed: without the adapter the base is what it was before, and with
+	// it again the adapter.
+	t.Run("off", func(t *testing.T) {
+		for range 2 {
+			same(t, "the base", s.logits(m, nil), base)
+			same(t, "the adapter", s.logits(m, a), own)
+		}
+	})
+}
+
+// logits of every prompt.
+func (s Suite) logits(m models.Model, a *adapters.Adapter) []kernels.Matrix {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	var all []kernels.Matrix
+	for _, tokens := range prompts(m) {
+		all = append(all, Logits(m, pool, Row{tokens, a})[0])
+	}
+	return all
+}
+
+func same(t *testing.T, what string, got, want []kernels.Matrix) {
+	t.Helper()
+	for i := range want {
+		if !slices.Equal(got[i].Data, want[i].Data) {
+			t.Errorf("prompt %d: %s computes something else, by %.3g", i, what, difference(got[i], want[i]))
+		}
 	}
 }
 

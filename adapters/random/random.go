@@ -83,6 +83,16 @@ func (s Source) Normal(dst []float32, deviation float64) {
 	}
 }
 
+// TruncatedNormal fills dst from N(0, deviation²) given that a value is within
+// limit deviations, by the inverse of the distribution.
+func (s Source) TruncatedNormal(dst []float32, deviation, limit float64) {
+	inside := math.Erf(limit / math.Sqrt2)
+	for i := range dst {
+		u := (float64(s.Uint64(uint64(i))>>11) + 0.5) / (1 << 53)
+		dst[i] = float32(deviation * math.Sqrt2 * math.Erfinv(inside*(2*u-1)))
+	}
+}
+
 // Permutation returns 0 … n-1 in random order (Fisher and Yates).
 func (s Source) Permutation(n int) []int {
 	order := make([]int, n)

@@ -199,4 +199,5 @@ def main():
             print(f"{name}/{p['name']}: mean logprob {mean:.3f}, {len(p['greedy'])} greedy tokens", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

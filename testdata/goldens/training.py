@@ -10,10 +10,10 @@ import os
 import shutil
 
 import torch
-from adapters import DoubleSeqBnConfig
-from peft import IA3Config, PrefixTuningConfig, get_peft_model
+from adapters import DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
+from peft import IA3Config, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, get_linear_schedule_with_warmup
 from transformers.pytorch_utils import ALL_LAYERNORM_LAYERS
 from transformers.trainer_pt_utils import get_parameter_names
@@ -21,7 +21,7 @@ from transformers.trainer_pt_utils import get_parameter_names
 import bases
 import bottleneck
 from lora import CONFIG_FILE, SAFE_FILE, TASK, lora, randomise, save
-from oracle import EOS, load_base, seed, write_json
+from oracle import EOS, load_base, read_json, seed, write_json
 
 VOCAB = 64
 BASES = {
@@ -77,10 +77,15 @@ PEFT_METHODS = {
     "dora-loraplus": lambda base: lora(r=2, use_dora=True, **LORA_TARGETS[base]),
     "ia3": lambda base: IA3Config(task_type=TASK, **IA3_TARGETS[base]),
     "prefix": lambda base: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=4),
+    "prompt": lambda base: PromptTuningConfig(task_type=TASK, num_virtual_tokens=4),
 }
+BOTTLENECKS = {"bottleneck": DoubleSeqBnConfig, "bottleneck-pfeiffer": SeqBnConfig, "bottleneck-parallel": ParBnConfig}
+# The same start, trained in AdapterHub's model instead of through the hooks.
+LIBRARY = "-adapterhub"
+WITH_LIBRARY = [*BOTTLENECKS, *(name + LIBRARY for name in BOTTLENECKS)]
 METHODS = {
-    "llama-gqa": [*PEFT_METHODS, "bottleneck", "full", "lisa"],
-    "gpt2": [*PEFT_METHODS, "bottleneck", "bitfit", "full", "lisa"],
+    "llama-gqa": [*PEFT_METHODS, *WITH_LIBRARY, "full", "lisa"],
+    "gpt2": [*PEFT_METHODS, *WITH_LIBRARY, "bitfit", "full", "lisa"],
 }
 
 
@@ -111,10 +116,22 @@ def saved_name(name):
     return name.replace(".default.weight", ".weight" if "magnitude" not in name else "").replace(".default", "")
 
 
+def ours(name):
+    """The name in a folder of ours for a bottleneck's parameter in AdapterHub's model."""
+    stem = "self_attn" if name.startswith("model.") else "attn"
+    for theirs, mine in {
+        "attention_adapters.adapters.golden": stem,
+        "output_adapters.adapters.golden": "mlp",
+        "adapter_down.0": "adapter_down",
+    }.items():
+        name = name.replace(theirs, mine)
+    return "base_model.model." + name
+
+
 def start(base, path, method):
     """The model, its trainable parameters by saved name, and the init folder written."""
     init = os.path.join(path, method, "init")
-    seed(os.path.join(path, method))
+    seed(os.path.join(path, method.removesuffix(LIBRARY)))
     model = load_base(path)
     for p in model.parameters():
         p.requires_grad_(False)
@@ -133,16 +150,22 @@ def start(base, path, method):
             params = {"base_model.model." + n: p for n, p in model.named_parameters() if n.endswith(".bias")}
             config = {"peft_type": "BITFIT", "target_modules": None}
         else:
-            settings = DoubleSeqBnConfig(reduction_factor=4)
+            settings = BOTTLENECKS[method.removesuffix(LIBRARY)](reduction_factor=4)
             config = {"peft_type": "BOTTLENECK", **{key: settings[key] for key in bottleneck.KEYS}}
             made = bottleneck.attach(model, config)
             params = {f"base_model.model.{site}.{n}": p for site, b in made.items() for n, p in b.named_parameters()}
             model.bottlenecks = torch.nn.ModuleList(made.values())
+            if method.endswith(LIBRARY):
+                model = bottleneck.in_adapterhub(path, settings, made)
+                model.train_adapter("golden")
+                params = {ours(n): p for n, p in model.named_parameters() if ".adapters.golden." in n}
         os.makedirs(init)
         write_json({"base_model_name_or_path": path, "task_type": TASK, **config}, init, CONFIG_FILE)
         save_file({n: p.detach().clone() for n, p in params.items()}, os.path.join(init, SAFE_FILE), metadata={"format": "pt"})
     for p in params.values():
         p.requires_grad_(True)
+    trained = {id(p) for p in model.parameters() if p.requires_grad}
+    assert trained == {id(p) for p in params.values()}, method
     return model, params
 
 
@@ -155,12 +178,12 @@ def decayed_names(model):
     )
 
 
-def make_optimizer(model, method):
+def make_optimizer(model, method, lr=LR):
     if "loraplus" in method:
         return create_loraplus_optimizer(
             model,
             torch.optim.AdamW,
-            lr=LR,
+            lr=lr,
             loraplus_lr_ratio=LORAPLUS_RATIO,
             loraplus_weight_decay=DECAY,
             betas=BETAS,
@@ -172,14 +195,15 @@ def make_optimizer(model, method):
         {"params": [p for n, p in named if n in decayed], "weight_decay": DECAY},
         {"params": [p for n, p in named if n not in decayed], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS)
+    return torch.optim.AdamW(groups, lr=lr, betas=BETAS, eps=EPS)
 
 
-def summed_loss(model, rows):
+def summed_loss(model, rows, dtype=torch.float32):
     """The summed next-token loss of a batch and the number of its labels; each row goes alone, so nothing is padded."""
     total, count = 0.0, 0
     for row in rows:
-        out = model(input_ids=torch.tensor([row["tokens"]]), use_cache=False).logits[0].float()
+        out = model(input_ids=torch.tensor([row["tokens"]]), use_cache=False).logits[0].to(dtype)
+        out = out[-len(row["tokens"]) :]  # without the rows of virtual tokens
         labels = torch.tensor(row["labels"][1:])
         total = total + torch.nn.functional.cross_entropy(out[:-1], labels, ignore_index=-100, reduction="sum")
         count += int((labels != -100).sum())
@@ -199,7 +223,7 @@ def run(base, path, method, batches):
     losses, norms, rates = [], [], []
     for step in range(STEPS):
         if method == "lisa" and step % LISA_INTERVAL == 0:
-            activate(base, params, optimizer, LISA_BLOCKS[step // LISA_INTERVAL])
+            activate(STEMS[base], params, optimizer, LISA_BLOCKS[step // LISA_INTERVAL])
         # Accumulated micro-batches count as one batch: the sum over all labels is divided once.
         rows = [row for m in range(micro) for row in batches[(step * micro + m) % BATCHES]]
         total, count = summed_loss(model, rows)
@@ -243,15 +267,27 @@ def run(base, path, method, batches):
         folder,
         "run.json",
     )
+    if method.endswith(LIBRARY):
+        compare(folder.removesuffix(LIBRARY), losses, params)
     print(f"{folder}: loss {losses[0]:.3f} -> {losses[-1]:.3f}, gradient {norms[0]:.2f}, {len(params)} tensors")
 
 
-def activate(base, params, optimizer, blocks):
+def compare(hooked, losses, params):
+    """Hold a run of AdapterHub's library against that of the same start through the hooks."""
+    want = read_json(hooked, "run.json")["losses"]
+    last = load_file(os.path.join(hooked, "final.safetensors"))
+    loss = max(abs(a - b) / b for a, b in zip(losses, want, strict=True))
+    value = max(float((p.detach() - last[n]).abs().max() / last[n].abs().max()) for n, p in params.items())
+    assert last.keys() == params.keys() and loss < 1e-5 and value < 1e-4, (loss, value)
+    print(f"  AdapterHub's losses differ from the hooks' by {loss:.1e}, its last values by {value:.1e}")
+
+
+def activate(stem, params, optimizer, blocks):
     """Freeze every block but these; a block that goes inactive forgets its moments and its step count."""
     for name, p in params.items():
-        if not name.startswith(STEMS[base] + "."):
+        if not name.startswith(stem + "."):
             continue
-        active = int(name.removeprefix(STEMS[base] + ".").split(".")[0]) in blocks
+        active = int(name.removeprefix(stem + ".").split(".")[0]) in blocks
         p.requires_grad_(active)
         if not active:
             p.grad = None

@@ -102,6 +102,9 @@ func read(t *testing.T, dir string) map[string][]byte {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
 		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			t.Fatal(err)
@@ -186,6 +189,51 @@ func TestNotFinite(t *testing.T) {
 				t.Errorf("%s, %v: %v", name, bad, err)
 			}
 			nothing(t, out)
+		}
+	}
+}
+
+// TestNotFiniteAdapter: a NaN in any tensor of an adapter is refused by its
+// name; the merge leaves no trace and the base as it was.
+func TestNotFiniteAdapter(t *testing.T) {
+	base := modeltest.Goldens(t, "llama-gqa")
+	before := read(t, base)
+	adapter := filepath.Join(base, "adapters", "dora")
+	f, err := safetensors.Open(filepath.Join(adapter, adapters.SafeFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for bad := range f.All() {
+		dir, out := t.TempDir(), t.TempDir()
+		var tensors []safetensors.Tensor
+		for tensor := range f.All() {
+			if tensor.Name == bad.Name {
+				v, err := tensor.Float32s()
+				if err != nil {
+					t.Fatal(err)
+				}
+				v = append([]float32(nil), v...)
+				v[len(v)/2] = float32(math.NaN())
+				tensor = safetensors.FromFloat32s(tensor.Name, tensor.Shape, v)
+			}
+			tensors = append(tensors, tensor)
+		}
+		if err := safetensors.WriteFile(filepath.Join(dir, adapters.SafeFile), tensors, safetensors.PyTorch()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, adapters.ConfigFile), read(t, adapter)[adapters.ConfigFile], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Merge(Options{Base: base, Adapter: dir, Output: filepath.Join(out, "merged")})
+		if !errors.Is(err, adapters.ErrTensor) || !strings.Contains(err.Error(), bad.Name) {
+			t.Errorf("%s: %v", bad.Name, err)
+		}
+		nothing(t, out)
+	}
+	for name, b := range read(t, base) {
+		if !bytes.Equal(b, before[name]) {
+			t.Errorf("%s of the base has changed", name)
 		}
 	}
 }

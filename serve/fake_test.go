@@ -202,6 +202,19 @@ func (c *fakeCatalogue) Replace(name, uri string) error {
 	return nil
 }
 
+func (c *fakeCatalogue) Swap(ctx context.Context, name, uri string) (runtime.Entry, error) {
+	if _, err := os.Stat(uri); isFolderPath(uri) && err != nil {
+		return runtime.Entry{}, fmt.Errorf("%w: %w", runtime.ErrAdapterSource, err)
+	}
+	if strings.HasPrefix(name, "broken") {
+		return runtime.Entry{}, errBroken
+	}
+	if err := c.Replace(name, uri); err != nil {
+		return runtime.Entry{}, err
+	}
+	return c.Load(ctx, name)
+}
+
 func (c *fakeCatalogue) Remove(name string) error {
 	return c.with(name, func(*runtime.Entry) error { delete(c.entries, name); return nil })
 }
@@ -316,7 +329,7 @@ func (fakeAdapter) Bytes() int     { return 2000 }
 func (fakeAdapter) Method() string { return "lora" }
 func (fakeAdapter) Rank() int      { return 8 }
 
-func (fakeAdapter) ChatTemplate() string { return "" }
+func (fakeAdapter) ChatTemplate() chat.Source { return chat.Source{} }
 
 // answer is a response read whole.
 type answer struct {

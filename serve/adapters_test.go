@@ -83,3 +83,29 @@ func TestPathsThatMayBeLoaded(t *testing.T) {
 		}
 	}
 }
+
+// Loading in place, and deleting, with the real catalogue: what does not load
+// leaves the old version in memory, and a name's end takes no other name's
+// files with it.
+func TestInPlaceAndDelete(t *testing.T) {
+	s := realSite(t)
+	dir := s.server.config.Adapters
+	layAdapter(t, "lora", filepath.Join(dir, "good"))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "bad"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bad", "adapter_config.json"), []byte(`{"peft_type":"OFT"}`), 0o644))
+	load := func(path string) answer {
+		return s.post(t, "/v1/load_lora_adapter", `{"lora_name":"mine","load_inplace":true,"lora_path":"`+filepath.Join(dir, path)+`"}`)
+	}
+	require.Equal(t, 200, load("good").status)
+	before := s.get(t, "/v1/adapters/mine").body
+	require.Equal(t, `"resident"`, member(t, before, "state"))
+	require.Equal(t, 422, load("bad").status)
+	require.Equal(t, 404, load("none").status)
+	require.Equal(t, before, s.get(t, "/v1/adapters/mine").body)
+
+	require.Equal(t, 204, s.send(t, "DELETE", "/v1/adapters/mine", "").status)
+	require.Equal(t, 404, s.get(t, "/v1/adapters/mine").status)
+	require.Equal(t, 200, s.post(t, "/v1/completions", `{"model":"good","prompt":"a","max_tokens":1}`).status)
+	require.Equal(t, 204, s.send(t, "DELETE", "/v1/adapters/good", "").status)
+	require.NoDirExists(t, filepath.Join(dir, "good"))
+}

@@ -92,7 +92,8 @@ func failureOf(err error) *failure {
 	case isBrokenAdapter(err):
 		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused", message: err.Error()}
 	case errors.Is(err, errDrainDeadline):
-		return draining()
+		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "draining", retry: 1,
+			message: err.Error() + ": send the request again, to another replica"}
 	case errors.Is(err, errClientGone), errors.Is(err, context.Canceled):
 		return &failure{status: 499, kind: serverFault, code: "cancelled", message: err.Error()}
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/kernels"
 )
 
 func TestAdapters(t *testing.T) {
@@ -48,7 +50,12 @@ func TestLoadAndUnload(t *testing.T) {
 
 func TestOperation(t *testing.T) {
 	s := newSite(t, nil)
-	require.JSONEq(t, `{"version":"1.2.3"}`, s.get(t, "/version").body)
+	require.JSONEq(t, `{"version":"1.2.3","base":"base-model","architecture":"LlamaForCausalLM","precision":"F32","kernels":"`+kernels.Name()+`"}`, s.get(t, "/version").body)
+	for _, path := range []string{"/health", "/ready", "/v1/models"} {
+		got := s.send(t, "HEAD", path, "")
+		require.Equal(t, 200, got.status, path)
+		require.Empty(t, got.body, path)
+	}
 	require.JSONEq(t, `{"model_id":"base-model","model_type":"LlamaForCausalLM","model_dtype":"F32","model_device_type":"cpu","max_concurrent_requests":12,
 		"max_input_tokens":127,"max_total_tokens":128,"max_batch_size":4,"max_batch_prefill_tokens":64,"max_best_of":1,"router":"peft-serve","version":"1.2.3"}`, s.get(t, "/info").body)
 	require.Equal(t, 200, s.get(t, "/health").status)

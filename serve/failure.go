@@ -94,6 +94,9 @@ func failureOf(err error) *failure {
 	case errors.Is(err, errDrainDeadline):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "draining", retry: 1,
 			message: err.Error() + ": send the request again, to another replica"}
+	case errors.Is(err, errTimeout):
+		return &failure{status: http.StatusGatewayTimeout, kind: serverFault, code: "timeout",
+			message: err.Error() + ": ask for fewer tokens, try again later, or start the server with a longer --request-timeout"}
 	case errors.Is(err, errClientGone), errors.Is(err, context.Canceled):
 		return &failure{status: 499, kind: serverFault, code: "cancelled", message: err.Error()}
 	}

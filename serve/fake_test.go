@@ -38,6 +38,7 @@ type fakeEngine struct {
 	text    *tokenizer.Tokenizer
 	script  func(r *runtime.Request) (text string, finish runtime.Finish, err error)
 	refuse  error         // of Submit
+	most    int32         // that run at once before the queue is full; any number
 	pause   time.Duration // before each token
 	running atomic.Int32
 	ended   atomic.Int32
@@ -60,6 +61,9 @@ func (e *fakeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, er
 	e.seen = append(e.seen, r)
 	if e.refuse != nil {
 		return nil, e.refuse
+	}
+	if e.most > 0 && e.running.Load() >= e.most {
+		return nil, runtime.ErrQueueFull
 	}
 	e.running.Add(1)
 	return &fakeStream{engine: e, request: r}, nil

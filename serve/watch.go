@@ -11,7 +11,8 @@ import (
 // errClientGone is why a generation ends whose client closed the connection.
 // Neither fasthttp nor fiber tells: a stream learns of it at a failed Flush,
 // and a handler that waits never does. So a watcher cancels the work of clients
-// that have gone away: see connection_linux.go.
+// that have gone away: see connection_linux.go, and connection_poll.go for the
+// BSDs and macOS.
 var errClientGone = errors.New("the client closed the connection")
 
 // attend returns a context that ends when the client goes away, the server does,

@@ -104,7 +104,8 @@ var (
 	ErrAdapterName   = errors.New("not a name for an adapter")
 	ErrAdapterExists = errors.New("an adapter of that name is registered")
 	ErrAdapterSource = errors.New("no adapter can be found there")
-	ErrAdapterBudget = errors.New("no room for the adapter")
+	ErrAdapterBudget = errors.New("no room for the adapter") // now
+	ErrAdapterSize   = errors.New("the adapter is larger than all of the memory for adapters")
 )
 
 // Catalogue knows adapters by name and holds the loaded ones.

@@ -69,6 +69,9 @@ func (r *residence) install(l *load, a Adapter, old *version) (*version, error) 
 		return old, nil
 	}
 	need := a.Bytes()
+	if need > r.budget {
+		return nil, fmt.Errorf("%w: it takes %d bytes of a budget of %d", ErrAdapterSize, need, r.budget)
+	}
 	idle, pinned := 0, 0
 	for _, v := range r.order.Keys() {
 		if v.evictable(old) {

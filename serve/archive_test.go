@@ -185,6 +185,14 @@ func TestPutAdapter(t *testing.T) {
 		require.Contains(t, string(text), "--upload-limit")
 	}
 
+	// What could never be loaded is not published.
+	s.catalogue.budget = 1999
+	got = put("huge", gzipOf(t, tarOf(t, good...)))
+	s.catalogue.budget = 0
+	require.Equal(t, http.StatusUnprocessableEntity, got.status, got.body)
+	require.Contains(t, got.body, `"code":"adapter_too_large"`)
+	require.NoDirExists(t, filepath.Join(dir, "huge"))
+
 	// The next version replaces it; a folder around the files is fine.
 	wrapped := []entry{{name: "out/", kind: tar.TypeDir}, {name: "out/adapter_config.json", body: "{}"}, {name: "out/new", body: "new"}}
 	got = put("mine", gzipOf(t, tarOf(t, wrapped...)))

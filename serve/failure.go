@@ -83,6 +83,9 @@ func failureOf(err error) *failure {
 	case errors.Is(err, runtime.ErrAdapterBudget):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "adapter_budget", retry: 5,
 			message: err.Error() + ": try again later, or start the server with a larger --adapter-budget"}
+	case errors.Is(err, runtime.ErrAdapterSize):
+		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_too_large",
+			message: err.Error() + ": start the server with a larger --adapter-budget"}
 	case errors.Is(err, hub.ErrNotFound), errors.Is(err, hub.ErrOffline):
 		return notFound("adapter_not_found", "", "%s", err)
 	case errors.Is(err, hub.ErrUnauthorized):

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -178,6 +179,7 @@ func (s *fakeStream) make() {
 type fakeCatalogue struct {
 	mu      sync.Mutex
 	entries map[string]*runtime.Entry
+	budget  int // 0: 1 MiB
 }
 
 func newFakeCatalogue(names ...string) *fakeCatalogue {
@@ -264,7 +266,7 @@ func (c *fakeCatalogue) List() []runtime.Entry {
 	return list
 }
 
-func (c *fakeCatalogue) Bytes() (used, budget int) { return 1000, 1 << 20 }
+func (c *fakeCatalogue) Bytes() (used, budget int) { return 1000, cmp.Or(c.budget, 1<<20) }
 
 // site is a server on a real listener.
 type site struct {
@@ -289,7 +291,7 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 		client:    &http.Client{Transport: &http.Transport{}},
 	}
 	parts := Parts{
-		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics(),
+		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics("base-model"),
 		Base: &models.Config{Architecture: "LlamaForCausalLM", Vocabulary: text.VocabSize(), Context: 128, Precision: "F32"},
 		Load: func(_ context.Context, src runtime.Source) (runtime.Adapter, error) {
 			if _, err := os.Stat(src.Dir + "/broken"); err == nil {

@@ -73,6 +73,9 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 			message: fmt.Sprintf("adapter %q is refused: %s", name, err),
 		}
 	}
+	if _, budget := s.catalogue.Bytes(); adapter.Bytes() > budget {
+		return fmt.Errorf("adapter %q is refused: %w: it takes %d bytes of a budget of %d", name, runtime.ErrAdapterSize, adapter.Bytes(), budget)
+	}
 	if err := flush(folder); err != nil {
 		return err
 	}

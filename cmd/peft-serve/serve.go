@@ -30,7 +30,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	defer func() { err = errors.Join(err, b.source.Close()) }()
 	log.Debug("base opened", "took", time.Since(opened).Round(time.Millisecond))
 
-	metrics := serve.NewMetrics()
+	metrics := serve.NewMetrics(c.baseName())
 	pool := kernels.NewPool(threads(c.Threads))
 	defer pool.Close()
 	catalogue, err := runtime.NewCatalogue(b.load, runtime.CatalogueOptions{

@@ -13,7 +13,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race clients noasm cross arm64 fuzz lint generate check-generate bench bench-compare table goldens ci clean
+.PHONY: help build run base test race clients noasm cross arm64 fuzz lint generate check-generate bench bench-start bench-compare table goldens ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -65,6 +65,9 @@ check-generate: generate ## fails when generated files differ from the committed
 
 bench: ## Go benchmarks of the kernels
 	$(GO) test -run '^$$' -bench . -benchmem ./kernels
+
+bench-start: $(BASE) ## start-up, and loading adapters beside a running stream
+	$(GO) test -run '^$$' -bench 'Start|ColdAdapters' -benchtime 9x ./cmd/peft-serve
 
 bench-compare: ## the kernels' benchmarks now against REF=
 	scripts/bench-compare.sh $(REF)

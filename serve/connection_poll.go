@@ -98,7 +98,7 @@ func isGone(socket syscall.RawConn) bool {
 }
 
 // close watches nobody from then on.
-func (p *poller) close() error {
+func (p *poller) close() error { //nolint:unparam // the same as Linux's watcher's
 	p.mu.Lock()
 	p.closed = true
 	clear(p.watched)

@@ -13,7 +13,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race clients noasm cross fuzz lint generate check-generate bench bench-compare table goldens ci clean
+.PHONY: help build run base test race clients noasm cross arm64 fuzz lint generate check-generate bench bench-start bench-compare table goldens ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,10 @@ cross: ## other platforms compile
 	GOARCH=arm64 $(GO) vet ./...
 	GOOS=darwin GOARCH=arm64 $(GO) build ./...
 
+arm64: ## the numerical packages as arm64, under emulation (needs qemu-user-static)
+	@command -v qemu-aarch64-static >/dev/null || { echo "make arm64 needs qemu-aarch64-static: apt-get install qemu-user-static"; exit 1; }
+	GOARCH=arm64 $(GO) test -exec qemu-aarch64-static -short -skip SmolLM2 ./kernels ./models/... ./adapters/... ./runtime
+
 fuzz: ## each fuzz target for FUZZTIME
 	scripts/fuzz.sh $(FUZZTIME)
 
@@ -61,6 +65,9 @@ check-generate: generate ## fails when generated files differ from the committed
 
 bench: ## Go benchmarks of the kernels
 	$(GO) test -run '^$$' -bench . -benchmem ./kernels
+
+bench-start: $(BASE) ## start-up, and loading adapters beside a running stream
+	$(GO) test -run '^$$' -bench 'Start|ColdAdapters' -benchtime 9x ./cmd/peft-serve
 
 bench-compare: ## the kernels' benchmarks now against REF=
 	scripts/bench-compare.sh $(REF)

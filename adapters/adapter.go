@@ -3,6 +3,7 @@ package adapters
 import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/chat"
 )
 
 // Adapter is an adapter bound to a base model. It has no name: an adapter is
@@ -21,7 +22,8 @@ type Adapter struct {
 	prefixes   []prefix                // by layer
 	virtual    int                     // tokens of prompt tuning
 
-	chatTemplate, tokenizer string
+	tokenizer    string
+	chatTemplate chat.Source
 }
 
 var _ models.Adapter = (*Adapter)(nil)
@@ -78,8 +80,8 @@ func (a *Adapter) Config() *Config { return a.config }
 // BaseModel is the base that the configuration names.
 func (a *Adapter) BaseModel() string { return a.config.Base }
 
-// ChatTemplate is the template that came with the adapter; empty: the base's.
-func (a *Adapter) ChatTemplate() string { return a.chatTemplate }
+// ChatTemplate is the templates that came with the adapter; zero: the base's.
+func (a *Adapter) ChatTemplate() chat.Source { return a.chatTemplate }
 
 // Tokenizer is the path of the tokenizer.json that came with the adapter;
 // empty: the base's.

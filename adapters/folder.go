@@ -1,7 +1,6 @@
 package adapters
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/torchfile"
 )
@@ -29,9 +29,9 @@ type Folder struct {
 	Dir    string
 	Config *Config
 
-	tensors                 map[string]safetensors.Tensor
-	digest                  string
-	chatTemplate, tokenizer string
+	tensors           map[string]safetensors.Tensor
+	digest, tokenizer string
+	chatTemplate      chat.Source
 }
 
 // Open reads the adapter in dir: its configuration, and its tensors from
@@ -128,48 +128,17 @@ func readTensors(dir string) (map[string]safetensors.Tensor, error) {
 	return tensors, nil
 }
 
-// readTemplate returns the chat template that lies in the folder, empty where
-// there is none.
-func readTemplate(dir string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
-	if err == nil {
-		return string(b), nil
+// readTemplate returns the chat templates that lie in the folder; the zero
+// Source where there are none.
+func readTemplate(dir string) (chat.Source, error) {
+	source, err := chat.Find(dir)
+	switch {
+	case errors.Is(err, chat.ErrNoTemplate):
+		return chat.Source{}, nil
+	case err != nil:
+		return chat.Source{}, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	b, err = os.ReadFile(filepath.Join(dir, "tokenizer_config.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	var c struct {
-		ChatTemplate json.RawMessage `json:"chat_template"`
-	}
-	if err := json.Unmarshal(b, &c); err != nil {
-		return "", fmt.Errorf("%w: tokenizer_config.json: %w", ErrConfig, err)
-	}
-	return pickTemplate(c.ChatTemplate)
-}
-
-// pickTemplate reads chat_template: one template, or named ones of which the
-// default counts.
-func pickTemplate(raw json.RawMessage) (string, error) {
-	var one string
-	if len(raw) == 0 || json.Unmarshal(raw, &one) == nil {
-		return one, nil
-	}
-	var several []struct{ Name, Template string }
-	if err := json.Unmarshal(raw, &several); err != nil {
-		return "", fmt.Errorf("%w: tokenizer_config.json: chat_template: %w", ErrConfig, err)
-	}
-	i := slices.IndexFunc(several, func(t struct{ Name, Template string }) bool { return t.Name == "default" })
-	if i < 0 {
-		return "", nil
-	}
-	return several[i].Template, nil
+	return source, nil
 }
 
 func exists(path string) bool {

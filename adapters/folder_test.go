@@ -15,6 +15,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters/adaptertest"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
@@ -202,18 +203,22 @@ func TestOpenFaults(t *testing.T) {
 func TestChatTemplate(t *testing.T) {
 	f := readFolder(t, "llama-gqa", "adapters", "lora")
 	m := modeltest.Open(t, "llama-gqa")
-	for name, c := range map[string]struct{ file, content, want string }{
-		"none":    {"README.md", "x", ""},
-		"jinja":   {"chat_template.jinja", "{{ a }}", "{{ a }}"},
-		"config":  {"tokenizer_config.json", `{"chat_template":"{{ b }}"}`, "{{ b }}"},
-		"several": {"tokenizer_config.json", `{"chat_template":[{"name":"tools","template":"t"},{"name":"default","template":"d"}]}`, "d"},
-		"null":    {"tokenizer_config.json", `{"chat_template":null}`, ""},
+	for name, c := range map[string]struct {
+		file, content string
+		want          chat.Source
+	}{
+		"none":       {"README.md", "x", chat.Source{}},
+		"jinja":      {"chat_template.jinja", "{{ a }}", chat.Source{Text: "{{ a }}"}},
+		"config":     {"tokenizer_config.json", `{"chat_template":"{{ b }}"}`, chat.Source{Text: "{{ b }}"}},
+		"several":    {"tokenizer_config.json", `{"chat_template":[{"name":"tool_use","template":"t"},{"name":"rag","template":"r"},{"name":"default","template":"d"}]}`, chat.Source{Text: "d", Tools: "t"}},
+		"no default": {"tokenizer_config.json", `{"chat_template":[{"name":"tool_use","template":"t"}]}`, chat.Source{}},
+		"null":       {"tokenizer_config.json", `{"chat_template":null}`, chat.Source{}},
 	} {
 		dir := f.write(t)
 		write(t, filepath.Join(dir, c.file), []byte(c.content))
 		a := adaptertest.Load(t, m, dir)
 		if a.ChatTemplate() != c.want || a.Tokenizer() != "" || a.BaseModel() != "llama-gqa" {
-			t.Errorf("%s: template %q, tokenizer %q, base %q", name, a.ChatTemplate(), a.Tokenizer(), a.BaseModel())
+			t.Errorf("%s: templates %q, tokenizer %q, base %q", name, a.ChatTemplate(), a.Tokenizer(), a.BaseModel())
 		}
 	}
 	dir := f.write(t)

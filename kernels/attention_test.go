@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"gonum.org/v1/gonum/mat"
 )
 
 // attended is a batch of sequences over a shuffled cache.
@@ -53,36 +55,39 @@ func (c attended) run(p *Pool) (dst, lse Matrix) {
 	return dst, lse
 }
 
-// reference computes one row and head in float64, all keys at once.
+// reference computes one row and head with gonum in float64, all keys at once.
 func (c attended) reference(s Span, row, h int) []float64 {
 	d := c.kv.HeadDim
-	group := c.a.Heads / c.kv.Heads
+	head := h / (c.a.Heads / c.kv.Heads)
 	position := s.Position + row - s.Start
 	k, v := make([]float32, c.kv.Heads*d), make([]float32, c.kv.Heads*d)
-	out, sum := make([]float64, d), 0.0
+	var keys, values []float64
 	for j := range s.Position + s.End - s.Start {
 		if c.a.Causal && j > position || c.a.Window > 0 && j <= position-c.a.Window {
 			continue
 		}
 		c.kv.Load(s.Blocks[j/BlockLen], j, k, v)
-		dot := 0.0
 		for i := range d {
-			dot += float64(c.q.Row(row)[h*d+i]) * float64(k[h/group*d+i])
+			keys, values = append(keys, float64(k[head*d+i])), append(values, float64(v[head*d+i]))
 		}
-		dot *= float64(c.a.Scale)
+	}
+	query := mat.NewVecDense(d, nil)
+	for i, q := range c.q.Row(row)[h*d:][:d] {
+		query.SetVec(i, float64(q))
+	}
+	seen := len(keys) / d
+	var weights, out mat.VecDense
+	weights.MulVec(mat.NewDense(seen, d, keys), query)
+	for j := range seen {
+		score := weights.AtVec(j) * float64(c.a.Scale)
 		if c.a.Softcap > 0 {
-			dot = float64(c.a.Softcap) * math.Tanh(dot/float64(c.a.Softcap))
+			score = float64(c.a.Softcap) * math.Tanh(score/float64(c.a.Softcap))
 		}
-		e := math.Exp(dot)
-		sum += e
-		for i := range d {
-			out[i] += e * float64(v[h/group*d+i])
-		}
+		weights.SetVec(j, math.Exp(score))
 	}
-	for i := range out {
-		out[i] /= sum
-	}
-	return out
+	out.MulVec(mat.NewDense(seen, d, values).T(), &weights)
+	out.ScaleVec(1/mat.Sum(&weights), &out)
+	return out.RawVector().Data
 }
 
 // headDims keeps two of the head sizes in a short test.

@@ -45,11 +45,7 @@ func TestWideGradients(t *testing.T) {
 					from = to
 				}
 				sameBits(t, what+" InputGrad, rows", part, dx)
-				for r := range rows {
-					for c, got := range dx.Row(r) {
-						tight(t, what+" InputGrad", got, was.Row(r)[c], outs, func(o int) (float32, float32) { return dy.Row(r)[o], wide.Row(o)[c] })
-					}
-				}
+				oracleOf(was, widened(dy), widened(wide)).check(t, what+" InputGrad", dx, tightly)
 				if f != F32 {
 					continue
 				}
@@ -68,28 +64,10 @@ func TestWideGradients(t *testing.T) {
 				new(Worker).WeightGrad(alone, dy, x)
 				sameBits(t, what+" WeightGrad, threads", again, dw)
 				sameBits(t, what+" WeightGrad, alone", alone, dw)
-				for o := range outs {
-					for c, got := range dw.Row(o) {
-						tight(t, what+" WeightGrad", got, was.Row(o)[c], rows, func(r int) (float32, float32) { return dy.Row(r)[o], x.Row(r)[c] })
-					}
-				}
+				oracleOf(was, widened(dy).T(), widened(x)).check(t, what+" WeightGrad", dw, tightly)
 			}
 		}
 	})
-}
-
-// tight demands was + Σ terms to 2^-21 of the sizes' sum.
-func tight(t *testing.T, what string, got, was float32, terms int, term func(k int) (float32, float32)) {
-	t.Helper()
-	want, size := float64(was), math.Abs(float64(was))
-	for k := range terms {
-		a, b := term(k)
-		p := float64(a) * float64(b)
-		want, size = want+p, size+math.Abs(p)
-	}
-	if e := math.Abs(float64(got) - want); !(e <= size/(1<<21)) {
-		t.Fatalf("%s: %v, want %v: off by 2^%.1f of the terms", what, got, want, math.Log2(e/size))
-	}
 }
 
 func TestWideGradientsNonFinite(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/chat"
 )
 
 // Adapter is a loaded version of an adapter: adapters.Adapter.
@@ -21,9 +22,9 @@ type Adapter interface {
 	VirtualTokens() int // tokens -1, -2, … that go before the prompt
 	Method() string     // "lora"
 	Rank() int          // 0 where the method has none
-	// ChatTemplate is the source of the template that came with the adapter;
-	// empty: none. It is no part of the digest.
-	ChatTemplate() string
+	// ChatTemplate is the source of the templates that came with the adapter;
+	// zero: none. They are no part of the digest.
+	ChatTemplate() chat.Source
 }
 
 // Source is where a version of an adapter comes from.
@@ -44,7 +45,7 @@ type Scheme func(ctx context.Context, uri string) (dir string, err error)
 type CatalogueOptions struct {
 	Dir     string            // adapters are its folders; none
 	Bytes   int               // budget of loaded adapters; 1 GiB
-	Loads   int               // the most loads at once; 2
+	Loads   int               // the most loads at once, and the most downloads; 2
 	Wait    time.Duration     // how long a loaded adapter waits for room; 30 s
 	Retry   time.Duration     // how long a failed load is remembered; 5 s
 	Schemes map[string]Scheme // beside "file"
@@ -103,7 +104,8 @@ var (
 	ErrAdapterName   = errors.New("not a name for an adapter")
 	ErrAdapterExists = errors.New("an adapter of that name is registered")
 	ErrAdapterSource = errors.New("no adapter can be found there")
-	ErrAdapterBudget = errors.New("no room for the adapter")
+	ErrAdapterBudget = errors.New("no room for the adapter") // now
+	ErrAdapterSize   = errors.New("the adapter is larger than all of the memory for adapters")
 )
 
 // Catalogue knows adapters by name and holds the loaded ones.
@@ -119,6 +121,8 @@ type Catalogue struct {
 	work    sync.WaitGroup
 	slots   chan struct{} // one for each load under way
 	watcher *watcher
+
+	downloads chan struct{} // one for each scheme at work
 
 	mu       sync.Mutex
 	closed   bool
@@ -158,7 +162,7 @@ func NewCatalogue(load Loader, o CatalogueOptions) (*Catalogue, error) {
 		o.Observer = Silent{}
 	}
 	c := &Catalogue{
-		loader: load, options: o, slots: make(chan struct{}, o.Loads),
+		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads),
 		records: map[string]*record{}, hidden: map[string]stamp{},
 		versions: newResidence(o.Bytes, o.Observer),
 	}

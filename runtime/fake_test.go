@@ -16,6 +16,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/chat"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -143,7 +144,7 @@ func (a *fakeAdapter) VirtualTokens() int { return a.virtual }
 func (a *fakeAdapter) Method() string     { return "fake" }
 func (a *fakeAdapter) Rank() int          { return 0 }
 
-func (a *fakeAdapter) ChatTemplate() string { return a.template }
+func (a *fakeAdapter) ChatTemplate() chat.Source { return chat.Source{Text: a.template} }
 
 // fakeLoader loads fakeAdapters from URIs "fake://digest".
 type fakeLoader struct {

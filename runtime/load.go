@@ -15,6 +15,9 @@ type load struct {
 	record *record
 	stamp  stamp // of the folder when it began
 	leases []*lease
+
+	candidate bool // its record takes its name's place once it has loaded: see Swap
+	abandoned bool // nobody wants the candidate any more
 }
 
 // lease is one request's hold on an adapter. A nil lease is the base's.
@@ -71,12 +74,14 @@ func (c *Catalogue) need(r *record, now stamp) *load {
 func (c *Catalogue) run(l *load) {
 	start := time.Now()
 	var a Adapter
-	var err error
-	select {
-	case c.slots <- struct{}{}:
-		a, err = c.fetchUnchanged(l)
-		defer func() { <-c.slots }()
-	case <-c.ctx.Done():
+	dir, err := c.download(l.record.uri)
+	if err == nil {
+		select {
+		case c.slots <- struct{}{}:
+			a, err = c.fetchUnchanged(l, dir)
+			defer func() { <-c.slots }()
+		case <-c.ctx.Done():
+		}
 	}
 	if c.ctx.Err() != nil {
 		err = ErrClosed
@@ -97,7 +102,10 @@ func (c *Catalogue) settle(l *load, a Adapter) (*version, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.options.Wait)
 	defer cancel()
 	for {
-		v, err := c.versions.install(l, a)
+		if l.abandoned {
+			return nil, context.Canceled
+		}
+		v, err := c.versions.install(l, a, c.replaced(l))
 		if !errors.Is(err, errBusy) || ctx.Err() != nil {
 			return v, err
 		}
@@ -129,18 +137,37 @@ func (c *Catalogue) finish(l *load, v *version, err error) {
 		lease.done.Store(true)
 		lease.notify()
 	}
+	if err == nil && l.candidate {
+		c.enter(r)
+	}
 	if err == nil && c.records[r.name] != r { // removed or replaced meanwhile
 		r.current = nil
 		c.versions.retire(v)
 	}
 }
 
-// fetchUnchanged fetches until the folder stays the same meanwhile, lest the
+// download brings what a URI names to a local folder. Loads from a disk do not
+// wait for those that a network holds up: they have slots of their own.
+func (c *Catalogue) download(uri string) (dir string, err error) {
+	if dir, ok := local(uri); ok {
+		return dir, nil
+	}
+	select {
+	case c.downloads <- struct{}{}:
+		defer func() { <-c.downloads }()
+	case <-c.ctx.Done():
+		return "", ErrClosed
+	}
+	defer rescueLoad(&err)
+	return c.options.Schemes[schemeOf(uri)](c.ctx, uri)
+}
+
+// fetchUnchanged loads until the folder stays the same meanwhile, lest the
 // adapter is half of one version and half of another.
-func (c *Catalogue) fetchUnchanged(l *load) (Adapter, error) {
+func (c *Catalogue) fetchUnchanged(l *load, dir string) (Adapter, error) {
+	s := Source{Name: l.record.name, URI: l.record.uri, Dir: filepath.Clean(dir)}
 	for range 3 {
-		s := Source{Name: l.record.name, URI: l.record.uri}
-		a, err := c.fetch(&s)
+		a, err := c.fetch(s)
 		dir, ok := local(s.URI)
 		if !ok {
 			return a, err
@@ -154,22 +181,17 @@ func (c *Catalogue) fetchUnchanged(l *load) (Adapter, error) {
 	return nil, fmt.Errorf("%w: %s keeps changing", ErrAdapterSource, l.record.uri)
 }
 
-// fetch calls the scheme and the loader; their panics are errors.
-func (c *Catalogue) fetch(s *Source) (a Adapter, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: loading panicked: %v\n%s", ErrPanic, r, debug.Stack())
-		}
-	}()
-	var ok bool
-	if s.Dir, ok = local(s.URI); !ok {
-		s.Dir, err = c.options.Schemes[schemeOf(s.URI)](c.ctx, s.URI)
-		if err != nil {
-			return nil, err
-		}
+// fetch calls the loader.
+func (c *Catalogue) fetch(s Source) (a Adapter, err error) {
+	defer rescueLoad(&err)
+	return c.loader(c.ctx, s)
+}
+
+// rescueLoad, deferred, makes an error of a loader's or a scheme's panic.
+func rescueLoad(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: loading panicked: %v\n%s", ErrPanic, r, debug.Stack())
 	}
-	s.Dir = filepath.Clean(s.Dir)
-	return c.loader(c.ctx, *s)
 }
 
 // ready reports whether the adapter is there, or failed to load.

@@ -59,14 +59,19 @@ func (v *version) evictable(replaced *version) bool {
 	return v.holds == 0 && (!v.record.pinned || v == replaced)
 }
 
-// install makes a the current version of l's record, after making room.
-func (r *residence) install(l *load, a Adapter) (*version, error) {
-	old := l.record.current
+// install makes a the current version of l's record, after making room. It
+// takes the place of old, if there is one.
+func (r *residence) install(l *load, a Adapter, old *version) (*version, error) {
 	if old != nil && old.adapter.Digest() == a.Digest() && old.adapter.ChatTemplate() == a.ChatTemplate() {
 		old.stamp = l.stamp // touched, not changed
+		old.record.current = nil
+		old.record, l.record.current = l.record, old
 		return old, nil
 	}
 	need := a.Bytes()
+	if need > r.budget {
+		return nil, fmt.Errorf("%w: it takes %d bytes of a budget of %d", ErrAdapterSize, need, r.budget)
+	}
 	idle, pinned := 0, 0
 	for _, v := range r.order.Keys() {
 		if v.evictable(old) {
@@ -84,6 +89,7 @@ func (r *residence) install(l *load, a Adapter) (*version, error) {
 		return nil, err
 	}
 	if old != nil {
+		old.record.current = nil
 		r.retire(old)
 	}
 	for _, v := range r.order.Keys() {

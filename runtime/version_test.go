@@ -48,7 +48,7 @@ func TestTemplateAloneChanges(t *testing.T) {
 	for _, template := range []string{"one", "another"} {
 		write("chat_template.jinja", template)
 		e, err := c.Load(t.Context(), "x")
-		if err != nil || e.Adapter.ChatTemplate() != template {
+		if err != nil || e.Adapter.ChatTemplate().Text != template {
 			t.Fatalf("%+v, %v", e, err)
 		}
 	}

@@ -125,7 +125,7 @@ func (s *Server) changeAdapter(c *fiber.Ctx, change func(name string) error) err
 }
 
 // deleteAdapter forgets an adapter: requests that run keep their version. Its
-// files go too, if they are in the folder that PUT writes to.
+// files go too, if they are where PUT writes an adapter of that name.
 func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	name, err := adapterParam(c)
 	if err != nil {
@@ -139,7 +139,8 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	if err := s.catalogue.Remove(name); err != nil {
 		return s.adapterFault(name, err)
 	}
-	if folder, err := filepath.Abs(folderOf(entry)); err == nil && isFolderPath(entry.URI) && filepath.Dir(folder) == s.config.Adapters {
+	folder, err := filepath.Abs(folderOf(entry))
+	if err == nil && s.config.Adapters != "" && folder == filepath.Join(s.config.Adapters, name) { // another name's folder stays
 		if err := discard(folder); err != nil {
 			return fmt.Errorf("adapter %q is forgotten, but its files cannot be removed: %w", name, err)
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/kernels"
 )
 
 func TestAdapters(t *testing.T) {
@@ -48,7 +50,12 @@ func TestLoadAndUnload(t *testing.T) {
 
 func TestOperation(t *testing.T) {
 	s := newSite(t, nil)
-	require.JSONEq(t, `{"version":"1.2.3"}`, s.get(t, "/version").body)
+	require.JSONEq(t, `{"version":"1.2.3","base":"base-model","architecture":"LlamaForCausalLM","precision":"F32","kernels":"`+kernels.Name()+`"}`, s.get(t, "/version").body)
+	for _, path := range []string{"/health", "/ready", "/v1/models"} {
+		got := s.send(t, "HEAD", path, "")
+		require.Equal(t, 200, got.status, path)
+		require.Empty(t, got.body, path)
+	}
 	require.JSONEq(t, `{"model_id":"base-model","model_type":"LlamaForCausalLM","model_dtype":"F32","model_device_type":"cpu","max_concurrent_requests":12,
 		"max_input_tokens":127,"max_total_tokens":128,"max_batch_size":4,"max_batch_prefill_tokens":64,"max_best_of":1,"router":"peft-serve","version":"1.2.3"}`, s.get(t, "/info").body)
 	require.Equal(t, 200, s.get(t, "/health").status)
@@ -82,4 +89,30 @@ func TestPathsThatMayBeLoaded(t *testing.T) {
 			require.Contains(t, got.body, `"param":"lora_path"`)
 		}
 	}
+}
+
+// Loading in place, and deleting, with the real catalogue: what does not load
+// leaves the old version in memory, and a name's end takes no other name's
+// files with it.
+func TestInPlaceAndDelete(t *testing.T) {
+	s := realSite(t)
+	dir := s.server.config.Adapters
+	layAdapter(t, "lora", filepath.Join(dir, "good"))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "bad"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bad", "adapter_config.json"), []byte(`{"peft_type":"OFT"}`), 0o644))
+	load := func(path string) answer {
+		return s.post(t, "/v1/load_lora_adapter", `{"lora_name":"mine","load_inplace":true,"lora_path":"`+filepath.Join(dir, path)+`"}`)
+	}
+	require.Equal(t, 200, load("good").status)
+	before := s.get(t, "/v1/adapters/mine").body
+	require.Equal(t, `"resident"`, member(t, before, "state"))
+	require.Equal(t, 422, load("bad").status)
+	require.Equal(t, 404, load("none").status)
+	require.Equal(t, before, s.get(t, "/v1/adapters/mine").body)
+
+	require.Equal(t, 204, s.send(t, "DELETE", "/v1/adapters/mine", "").status)
+	require.Equal(t, 404, s.get(t, "/v1/adapters/mine").status)
+	require.Equal(t, 200, s.post(t, "/v1/completions", `{"model":"good","prompt":"a","max_tokens":1}`).status)
+	require.Equal(t, 204, s.send(t, "DELETE", "/v1/adapters/good", "").status)
+	require.NoDirExists(t, filepath.Join(dir, "good"))
 }

@@ -181,6 +181,10 @@ func refusedEntry(name, format string, args ...any) *failure {
 }
 
 func unreadable(entry string, err error) *failure {
+	var itself *failure
+	if errors.As(err, &itself) {
+		return itself
+	}
 	where := "the archive cannot be read"
 	if entry != "" {
 		where = fmt.Sprintf("the archive's entry %q cannot be read", entry)

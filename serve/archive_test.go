@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -167,6 +168,30 @@ func TestPutAdapter(t *testing.T) {
 	require.Equal(t, "digest-of-upload", got.header.Get("X-Adapter-Digest"))
 	require.JSONEq(t, `{"name":"mine","state":"known","source":"`+dir+`/mine","digest":"digest-of-upload","method":"lora","rank":8,"bytes":2000,"pinned":false,"references":0}`, got.body)
 	require.FileExists(t, filepath.Join(dir, "mine/adapter_model.safetensors"))
+
+	// One that does not say how large it is is cut where it becomes too large.
+	noise := make([]byte, 2<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+	for _, pack := range []func(testing.TB, []byte) []byte{zstdOf, gzipOf} {
+		body := pack(t, tarOf(t, entry{name: "adapter_config.json", body: string(noise)}))
+		request, err := http.NewRequest(http.MethodPut, s.url+"/v1/adapters/large", io.MultiReader(bytes.NewReader(body)))
+		require.NoError(t, err)
+		response, err := s.client.Do(request)
+		require.NoError(t, err)
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusRequestEntityTooLarge, response.StatusCode, string(text))
+		require.Contains(t, string(text), "--upload-limit")
+	}
+
+	// What could never be loaded is not published.
+	s.catalogue.budget = 1999
+	got = put("huge", gzipOf(t, tarOf(t, good...)))
+	s.catalogue.budget = 0
+	require.Equal(t, http.StatusUnprocessableEntity, got.status, got.body)
+	require.Contains(t, got.body, `"code":"adapter_too_large"`)
+	require.NoDirExists(t, filepath.Join(dir, "huge"))
 
 	// The next version replaces it; a folder around the files is fine.
 	wrapped := []entry{{name: "out/", kind: tar.TypeDir}, {name: "out/adapter_config.json", body: "{}"}, {name: "out/new", body: "new"}}

@@ -83,14 +83,14 @@ func (t chatTemplate) fault(err error) error {
 // templates are the chat templates of adapters, compiled, by their source. The
 // least recently used are forgotten.
 type templates struct {
-	compiled *lru.Cache[string, *chat.Template]
+	compiled *lru.Cache[chat.Source, *chat.Template]
 }
 
 // maxTemplates is how many are kept.
 const maxTemplates = 64
 
 func newTemplates() *templates {
-	compiled, err := lru.New[string, *chat.Template](maxTemplates)
+	compiled, err := lru.New[chat.Source, *chat.Template](maxTemplates)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
@@ -99,14 +99,14 @@ func newTemplates() *templates {
 
 // of returns the template that an adapter brings; nil: none.
 func (t *templates) of(a runtime.Adapter) (*chat.Template, error) {
-	if a == nil || a.ChatTemplate() == "" {
+	if a == nil || a.ChatTemplate().Text == "" {
 		return nil, nil
 	}
 	source := a.ChatTemplate()
 	if known, ok := t.compiled.Get(source); ok {
 		return known, nil
 	}
-	template, err := chat.New(source)
+	template, err := source.Compile()
 	if err != nil {
 		return nil, fmt.Errorf("its chat template cannot be used: %w", err)
 	}

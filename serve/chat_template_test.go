@@ -44,6 +44,17 @@ func TestAdapterBringsItsTemplate(t *testing.T) {
 		require.Equal(t, tokens, member(t, got.body, "usage", "prompt_tokens"), c.rendered)
 	}
 
+	// An adapter's template for conversations with tools.
+	require.NoError(t, os.Remove(filepath.Join(folder, "chat_template.jinja")))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "tokenizer_config.json"),
+		[]byte(`{"chat_template":[{"name":"default","template":"D"},{"name":"tool_use","template":"<{{ tools[0].function.name }}>"}]}`), 0o644))
+	got := s.post(t, "/v1/chat/completions", `{"model":"talks","messages":[{"role":"user","content":"Hello"}],"max_tokens":8,"temperature":0,
+		"tools":[{"type":"function","function":{"name":"look"}}]}`)
+	require.Equal(t, 200, got.status, got.body)
+	toolsText, toolsTokens := complete("<look>")
+	require.Equal(t, toolsText, member(t, got.body, "choices", "0", "message", "content"))
+	require.Equal(t, toolsTokens, member(t, got.body, "usage", "prompt_tokens"))
+
 	// What is wrong with it is told of the adapter, and only chats need it.
 	for source, status := range map[string]int{"{% for m in messages %}": 422, "{{ messages | nothing }}": 422, "{{ raise_exception('no') }}": 400} {
 		template(source)
@@ -57,7 +68,7 @@ func TestAdapterBringsItsTemplate(t *testing.T) {
 	require.NoError(t, err)
 	tensors, err := os.ReadFile(filepath.Join(folder, "adapter_model.safetensors"))
 	require.NoError(t, err)
-	got := s.send(t, "PUT", "/v1/adapters/new", string(gzipOf(t, tarOf(t, entry{name: "adapter_config.json", body: string(text)},
+	got = s.send(t, "PUT", "/v1/adapters/new", string(gzipOf(t, tarOf(t, entry{name: "adapter_config.json", body: string(text)},
 		entry{name: "adapter_model.safetensors", body: string(tensors)}, entry{name: "chat_template.jinja", body: "{% for %}"}))))
 	require.Equal(t, 422, got.status, got.body)
 	require.Contains(t, got.body, "its chat template cannot be used")

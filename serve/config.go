@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 )
 
 // Config is what a Server does beside running requests. Zero fields have the
@@ -26,6 +27,8 @@ type Config struct {
 	MaxLogprobs int // the most likeliest tokens a request may ask for; 20
 	Parallel    int // choices of one request in the engine at once; 64
 
+	Timeout time.Duration // how long a request may take, waiting included; without limit
+
 	Log *slog.Logger // nowhere
 }
 
@@ -41,6 +44,7 @@ func (c Config) Validate() error {
 	below("UploadLimit", c.UploadLimit)
 	below("MaxLogprobs", int64(c.MaxLogprobs))
 	below("Parallel", int64(c.Parallel))
+	below("Timeout", int64(c.Timeout))
 	if err := c.Sampling.validate(); err != nil {
 		faults = append(faults, fmt.Errorf("field Sampling: %w", err))
 	}

@@ -52,22 +52,6 @@ func (w *watcher) add(conn net.Conn, cancel context.CancelCauseFunc) (remove fun
 	}
 }
 
-// socketOf is the socket under a connection, nil if there is none.
-func socketOf(conn net.Conn) syscall.RawConn {
-	if inner, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
-		conn = inner.NetConn()
-	}
-	socket, ok := conn.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
-}
-
 // control changes what the epoll instance watches; w.mu is held.
 func (w *watcher) control(socket syscall.RawConn, op int, event *unix.EpollEvent) error {
 	epoll, err := w.file.SyscallConn()

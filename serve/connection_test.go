@@ -75,7 +75,7 @@ func TestPipeliningIsNoDisconnect(t *testing.T) {
 
 func TestShutdownLetsRequestsFinish(t *testing.T) {
 	s := newSite(t, nil)
-	s.engine.pause = 30 * time.Millisecond // 9 tokens: 270 ms
+	s.engine.pause = 100 * time.Millisecond // 9 tokens: 900 ms
 	whole, stream := make(chan answer, 1), make(chan answer, 1)
 	go func() { whole <- s.post(t, "/generate", `{"inputs":"a"}`) }()
 	go func() { stream <- s.post(t, "/generate_stream", `{"inputs":"a"}`) }()
@@ -113,6 +113,35 @@ func TestShutdownDeadline(t *testing.T) {
 	events := (<-stream).events()
 	require.Contains(t, events[len(events)-2], `"code":"draining"`)
 	require.Zero(t, s.engine.running.Load())
+}
+
+// Time runs out for what waits and for what runs, and ends both.
+func TestRequestTimeout(t *testing.T) {
+	s := newSite(t, func(c *Config, _ *Parts) { c.Timeout = 50 * time.Millisecond })
+	endless(s)
+	got := s.post(t, "/v1/completions", `{"prompt":"a","max_tokens":100}`)
+	require.Equal(t, 504, got.status, got.body)
+	require.Contains(t, got.body, `"code":"timeout"`)
+	require.Contains(t, got.body, "--request-timeout")
+	require.Equal(t, 504, s.post(t, "/generate", `{"inputs":"a"}`).status)
+	events := s.post(t, "/v1/completions", `{"prompt":"a","stream":true,"max_tokens":100}`).events()
+	require.Contains(t, events[len(events)-2], `"code":"timeout"`)
+	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, time.Second, time.Millisecond)
+}
+
+// A request of more choices than the queue has room for waits for itself, and
+// is refused only when others fill the queue.
+func TestChoicesBeyondTheQueue(t *testing.T) {
+	s := newSite(t, nil)
+	s.engine.most = 3
+	got := s.post(t, "/v1/completions", `{"prompt":"a","n":20}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.Contains(t, got.body, `"index":19`)
+	require.Equal(t, 429, func() int {
+		s.engine.running.Add(3)
+		defer s.engine.running.Add(-3)
+		return s.post(t, "/v1/completions", `{"prompt":"a","n":20}`).status
+	}())
 }
 
 func TestAPIKeys(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // A fieldError is a request body that cannot be taken: Path is the JSON path
@@ -46,6 +48,9 @@ type ignored struct{}
 func decode(body []byte, v any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return &fieldError{"", "is empty: send a JSON object"}
+	}
+	if !utf8.Valid(body) {
+		return &fieldError{"", fmt.Sprintf("is not valid UTF-8 at byte %d", validPrefix(body))}
 	}
 	if !json.Valid(body) {
 		return &fieldError{"", "is not valid JSON: " + syntaxFault(body)}
@@ -105,9 +110,9 @@ func decodeValue(path string, raw json.RawMessage, v reflect.Value) error {
 		return decodeMap(path, raw, v)
 	case reflect.String:
 		return decodeScalar(path, raw, '"', "a string", func(s string) string {
-			var text string
-			if json.Unmarshal(raw, &text) != nil {
-				return "is not a valid string"
+			text, ok := decodeString(raw)
+			if !ok {
+				return "is not a valid string: it escapes half of a character"
 			}
 			v.SetString(text)
 			return ""
@@ -158,6 +163,60 @@ func decodeScalar(path string, raw json.RawMessage, class byte, want string, set
 		return &fieldError{path, fault}
 	}
 	return nil
+}
+
+// decodeString reads a JSON string. One with an escape such as \ud800 that is
+// half of a pair stands for no text: json would put U+FFFD in its place.
+func decodeString(raw json.RawMessage) (text string, ok bool) {
+	if json.Unmarshal(raw, &text) != nil {
+		return "", false
+	}
+	if !strings.ContainsRune(text, utf8.RuneError) {
+		return text, true
+	}
+	for rest := string(raw); ; {
+		at := strings.IndexByte(rest, '\\')
+		if at < 0 {
+			return text, true
+		}
+		rest = rest[at:]
+		if rest[1] != 'u' {
+			rest = rest[2:]
+			continue
+		}
+		r := escapedRune(rest)
+		if rest = rest[6:]; utf16.IsSurrogate(r) {
+			if utf16.DecodeRune(r, escapedRune(rest)) == utf8.RuneError {
+				return "", false
+			}
+			rest = rest[6:]
+		}
+	}
+}
+
+// escapedRune is the rune that s begins with as \uXXXX, -1 if it does not.
+func escapedRune(s string) rune {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(s[2:6], 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
+}
+
+// validPrefix is how many bytes of b are UTF-8.
+func validPrefix(b []byte) int {
+	n := 0
+	for n < len(b) {
+		r, size := utf8.DecodeRune(b[n:])
+		if r == utf8.RuneError && size <= 1 {
+			break
+		}
+		n += size
+	}
+	return n
 }
 
 func decodeObject(path string, raw json.RawMessage, v reflect.Value) error {

@@ -18,6 +18,10 @@ func TestDecodeNamesTheField(t *testing.T) {
 		`{"prompt":"a"} {}`:                 "the request body is not valid JSON: something follows the object at byte 14",
 		`{"promt":"a"}`:                     "promt is not a field of this request; did you mean prompt?",
 		`{"prompt":"a","prompt":"b"}`:       "prompt is given twice",
+		"{\"prompt\":\"a\xff\"}":            "the request body is not valid UTF-8 at byte 12",
+		`{"prompt":"a\\\ud800"}`:            "prompt is not a valid string: it escapes half of a character",
+		`{"prompt":["\udc00\ud83d"]}`:       "prompt[0] is not a valid string: it escapes half of a character",
+		`{"stop":"\ud83d\u0041"}`:           "stop is not a valid string: it escapes half of a character",
 		`{"prompt":7}`:                      "prompt wants a string, an array of strings, an array of token ids, or an array of such arrays, not a number",
 		`{"prompt":[]}`:                     "prompt is an empty array: give at least one prompt",
 		`{"prompt":["a",3]}`:                "prompt[1] wants a string or an array of token ids, not a number",
@@ -48,6 +52,9 @@ func TestDecodeTakesDefaults(t *testing.T) {
 		"response_format": {"type": "text"},"stop":"x","logit_bias":{"5":-1},"seed":-1,"temperature":1e-1} `), &r))
 	require.Equal(t, prompts{{text: "a"}, {tokens: []int32{1, 2}}}, r.Prompt)
 	require.Equal(t, 2, *r.N)
+	r.Prompt = nil
+	require.NoError(t, decode([]byte(`{"prompt":"\ud83d\ude00 \\ud800 \ufffd \n�"}`), &r))
+	require.Equal(t, prompts{{text: `😀 \ud800 � ` + "\n�"}}, r.Prompt)
 	require.Equal(t, textOrList{"x"}, r.Stop)
 	require.Equal(t, biases{5: -1}, r.LogitBias)
 	require.EqualValues(t, -1, *r.Seed)

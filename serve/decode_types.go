@@ -14,12 +14,8 @@ func (t *textOrList) decodeField(path string, raw json.RawMessage) error {
 	case 'n':
 		return nil
 	case '"':
-		var s string
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return &fieldError{path, "is not a valid string"}
-		}
-		*t = textOrList{s}
-		return nil
+		*t = make(textOrList, 1)
+		return decodeInto(path, raw, &(*t)[0])
 	case '[':
 		var list []string
 		if err := decodeInto(path, raw, &list); err != nil {

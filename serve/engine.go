@@ -26,6 +26,7 @@ type Stream interface {
 type Catalogue interface {
 	Add(name, uri string) error
 	Replace(name, uri string) error
+	Swap(ctx context.Context, name, uri string) (runtime.Entry, error)
 	Remove(name string) error
 	Load(ctx context.Context, name string) (runtime.Entry, error)
 	Pin(ctx context.Context, name string) error

@@ -83,6 +83,9 @@ func failureOf(err error) *failure {
 	case errors.Is(err, runtime.ErrAdapterBudget):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "adapter_budget", retry: 5,
 			message: err.Error() + ": try again later, or start the server with a larger --adapter-budget"}
+	case errors.Is(err, runtime.ErrAdapterSize):
+		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_too_large",
+			message: err.Error() + ": start the server with a larger --adapter-budget"}
 	case errors.Is(err, hub.ErrNotFound), errors.Is(err, hub.ErrOffline):
 		return notFound("adapter_not_found", "", "%s", err)
 	case errors.Is(err, hub.ErrUnauthorized):
@@ -92,7 +95,11 @@ func failureOf(err error) *failure {
 	case isBrokenAdapter(err):
 		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused", message: err.Error()}
 	case errors.Is(err, errDrainDeadline):
-		return draining()
+		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "draining", retry: 1,
+			message: err.Error() + ": send the request again, to another replica"}
+	case errors.Is(err, errTimeout):
+		return &failure{status: http.StatusGatewayTimeout, kind: serverFault, code: "timeout",
+			message: err.Error() + ": ask for fewer tokens, try again later, or start the server with a longer --request-timeout"}
 	case errors.Is(err, errClientGone), errors.Is(err, context.Canceled):
 		return &failure{status: 499, kind: serverFault, code: "cancelled", message: err.Error()}
 	}

@@ -60,7 +60,7 @@ func TestRefusals(t *testing.T) {
 		{`GET /v1/models/nope`, 404, fmt.Sprintf(openAIShape, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", `"model"`, `"model_not_found"`)},
 		{`GET /v1/nothing`, 404, fmt.Sprintf(openAIShape, "there is no /v1/nothing here: GET /openapi.json describes the routes", "null", `"no_route"`)},
 		{`GET /nothing`, 404, fmt.Sprintf(tgiShape, "there is no /nothing here: GET /openapi.json describes the routes", "validation")},
-		{`DELETE /v1/models`, 405, fmt.Sprintf(openAIShape, "/v1/models does not take DELETE: use GET", "null", `"no_method"`)},
+		{`DELETE /v1/models`, 405, fmt.Sprintf(openAIShape, "/v1/models does not take DELETE: use GET, HEAD", "null", `"no_method"`)},
 	} {
 		method, rest, _ := strings.Cut(c.request, " ")
 		path, body, _ := strings.Cut(rest, " ")

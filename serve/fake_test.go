@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type fakeEngine struct {
 	text    *tokenizer.Tokenizer
 	script  func(r *runtime.Request) (text string, finish runtime.Finish, err error)
 	refuse  error         // of Submit
+	most    int32         // that run at once before the queue is full; any number
 	pause   time.Duration // before each token
 	running atomic.Int32
 	ended   atomic.Int32
@@ -60,6 +62,9 @@ func (e *fakeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, er
 	e.seen = append(e.seen, r)
 	if e.refuse != nil {
 		return nil, e.refuse
+	}
+	if e.most > 0 && e.running.Load() >= e.most {
+		return nil, runtime.ErrQueueFull
 	}
 	e.running.Add(1)
 	return &fakeStream{engine: e, request: r}, nil
@@ -174,6 +179,7 @@ func (s *fakeStream) make() {
 type fakeCatalogue struct {
 	mu      sync.Mutex
 	entries map[string]*runtime.Entry
+	budget  int // 0: 1 MiB
 }
 
 func newFakeCatalogue(names ...string) *fakeCatalogue {
@@ -200,6 +206,19 @@ func (c *fakeCatalogue) Replace(name, uri string) error {
 	defer c.mu.Unlock()
 	c.entries[name] = &runtime.Entry{Name: name, URI: uri, State: runtime.Known}
 	return nil
+}
+
+func (c *fakeCatalogue) Swap(ctx context.Context, name, uri string) (runtime.Entry, error) {
+	if _, err := os.Stat(uri); isFolderPath(uri) && err != nil {
+		return runtime.Entry{}, fmt.Errorf("%w: %w", runtime.ErrAdapterSource, err)
+	}
+	if strings.HasPrefix(name, "broken") {
+		return runtime.Entry{}, errBroken
+	}
+	if err := c.Replace(name, uri); err != nil {
+		return runtime.Entry{}, err
+	}
+	return c.Load(ctx, name)
 }
 
 func (c *fakeCatalogue) Remove(name string) error {
@@ -247,7 +266,7 @@ func (c *fakeCatalogue) List() []runtime.Entry {
 	return list
 }
 
-func (c *fakeCatalogue) Bytes() (used, budget int) { return 1000, 1 << 20 }
+func (c *fakeCatalogue) Bytes() (used, budget int) { return 1000, cmp.Or(c.budget, 1<<20) }
 
 // site is a server on a real listener.
 type site struct {
@@ -272,7 +291,7 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 		client:    &http.Client{Transport: &http.Transport{}},
 	}
 	parts := Parts{
-		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics(),
+		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics("base-model"),
 		Base: &models.Config{Architecture: "LlamaForCausalLM", Vocabulary: text.VocabSize(), Context: 128, Precision: "F32"},
 		Load: func(_ context.Context, src runtime.Source) (runtime.Adapter, error) {
 			if _, err := os.Stat(src.Dir + "/broken"); err == nil {
@@ -316,7 +335,7 @@ func (fakeAdapter) Bytes() int     { return 2000 }
 func (fakeAdapter) Method() string { return "lora" }
 func (fakeAdapter) Rank() int      { return 8 }
 
-func (fakeAdapter) ChatTemplate() string { return "" }
+func (fakeAdapter) ChatTemplate() chat.Source { return chat.Source{} }
 
 // answer is a response read whole.
 type answer struct {

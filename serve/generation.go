@@ -26,7 +26,10 @@ type generation struct {
 	left    int // choices that have not finished
 	workers sync.WaitGroup
 	unwatch func()
-	started time.Time
+
+	submitting sync.Mutex
+	accepted   int // choices that the engine has taken
+	started    time.Time
 
 	// Of the choice whose event came first, from then on.
 	digest     string
@@ -70,7 +73,7 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 	if err := s.requests.begin(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(s.ctx)
+	ctx, cancel := s.limited(choices[0].Arrived)
 	g := &generation{
 		server: s, ctx: ctx, cancel: cancel, choices: choices, left: len(choices),
 		events: make(chan choiceEvent), started: time.Now(),
@@ -91,6 +94,26 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 	}
 	return g, nil
 }
+
+// limited is a context that ends when the time for a request is over that
+// arrived then; zero: now.
+func (s *Server) limited(arrived time.Time) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	if s.config.Timeout == 0 {
+		return ctx, cancel
+	}
+	if arrived.IsZero() {
+		arrived = time.Now()
+	}
+	ctx, stop := context.WithDeadlineCause(ctx, arrived.Add(s.config.Timeout), errTimeout)
+	return ctx, func(cause error) {
+		cancel(cause)
+		stop()
+	}
+}
+
+// errTimeout is why a generation ends that took longer than a request may.
+var errTimeout = errors.New("the request took longer than this server allows")
 
 // end gives up what still runs and frees what the generation held.
 func (g *generation) end() {
@@ -126,7 +149,7 @@ func (g *generation) next() (choiceEvent, error) {
 // run is one choice from submission to its end; false ends the worker.
 func (g *generation) run(index int) bool {
 	request := g.choices[index]
-	stream, err := g.server.engine.Submit(g.ctx, request)
+	stream, err := g.submit(request)
 	if err != nil {
 		return g.send(choiceEvent{index: index, err: g.explain(request, err, false)})
 	}
@@ -150,6 +173,31 @@ func (g *generation) run(index int) bool {
 		}
 	}
 }
+
+// submit hands a choice to the engine. A queue that is full refuses the request
+// as a whole; once one of its choices is in, the others wait for room.
+func (g *generation) submit(r *runtime.Request) (Stream, error) {
+	for {
+		g.submitting.Lock()
+		stream, err := g.server.engine.Submit(g.ctx, r)
+		if err == nil {
+			g.accepted++
+		}
+		waits := errors.Is(err, runtime.ErrQueueFull) && g.accepted > 0
+		g.submitting.Unlock()
+		if !waits {
+			return stream, err
+		}
+		select {
+		case <-time.After(roomEvery):
+		case <-g.ctx.Done():
+			return nil, context.Cause(g.ctx)
+		}
+	}
+}
+
+// roomEvery is how often a choice looks for room in the queue.
+const roomEvery = 10 * time.Millisecond
 
 func (g *generation) send(e choiceEvent) bool {
 	select {

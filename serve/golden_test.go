@@ -43,7 +43,7 @@ func realSite(t *testing.T) *site {
 		}
 		return adapters.Load(model, folder)
 	}
-	metrics, text := NewMetrics(), testTokenizer(t)
+	metrics, text := NewMetrics("tiny"), testTokenizer(t)
 	catalogue, err := runtime.NewCatalogue(load, runtime.CatalogueOptions{Dir: dir, Observer: metrics})
 	require.NoError(t, err)
 	pool := kernels.NewPool(1)

@@ -2,6 +2,8 @@ package serve
 
 import (
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/kernels"
 )
 
 // health answers while the process serves.
@@ -17,8 +19,16 @@ func (s *Server) ready(c *fiber.Ctx) error {
 	return writeJSON(c, fiber.StatusOK, fiber.Map{"status": "ready"})
 }
 
+// version names the server's version, what it serves and which kernels compute:
+// two servers with the same kernels answer with the same bits.
 func (s *Server) version(c *fiber.Ctx) error {
-	return writeJSON(c, fiber.StatusOK, fiber.Map{"version": s.config.Version})
+	return writeJSON(c, fiber.StatusOK, struct {
+		Version      string `json:"version"`
+		Base         string `json:"base"`
+		Architecture string `json:"architecture"`
+		Precision    string `json:"precision"`
+		Kernels      string `json:"kernels"`
+	}{s.config.Version, s.config.Name, s.base.Architecture, s.base.Precision, kernels.Name()})
 }
 
 // information is TGI's description of what is served.

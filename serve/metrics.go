@@ -31,9 +31,13 @@ type Metrics struct {
 	completion *prometheus.CounterVec
 	first      *prometheus.HistogramVec
 
-	between  prometheus.Histogram
-	queued   prometheus.Histogram
-	total    prometheus.Histogram
+	// As vLLM names them, whatever the adapter.
+	between   prometheus.Histogram
+	queued    prometheus.Histogram
+	firstAny  prometheus.Histogram
+	total     prometheus.Histogram
+	succeeded *prometheus.CounterVec // finished_reason
+
 	step     prometheus.Histogram
 	stepRows *prometheus.CounterVec // kind
 	loads    *prometheus.CounterVec // outcome
@@ -45,8 +49,9 @@ type Metrics struct {
 
 var _ runtime.Observer = (*Metrics)(nil)
 
-// NewMetrics returns metrics that nothing has been counted in.
-func NewMetrics() *Metrics {
+// NewMetrics returns metrics that nothing has been counted in. model is the
+// base's name, a label of the series that are named as vLLM's are.
+func NewMetrics(model string) *Metrics {
 	r := prometheus.NewRegistry()
 	adapter := []string{"adapter", "digest"}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -64,6 +69,12 @@ func NewMetrics() *Metrics {
 		r.MustRegister(h)
 		return h
 	}
+	asVLLM := prometheus.Labels{"model_name": model}
+	vLLM := func(name, help string, buckets []float64) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets, ConstLabels: asVLLM})
+		r.MustRegister(h)
+		return h
+	}
 	latency := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 	fine := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1}
 	m := &Metrics{
@@ -75,9 +86,13 @@ func NewMetrics() *Metrics {
 		first: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "peft_time_to_first_token_seconds", Help: "From the request's arrival at the engine to its first token, by adapter version.", Buckets: latency,
 		}, adapter),
-		between:  histogram("vllm:inter_token_latency_seconds", "Time between two tokens of a sequence.", fine),
-		queued:   histogram("peft_queue_seconds", "Time a request waited for a slot, loading of its adapter included.", latency),
-		total:    histogram("vllm:e2e_request_latency_seconds", "From a request's arrival at the engine to its last token.", latency),
+		between:  vLLM("vllm:inter_token_latency_seconds", "Time between two tokens of a sequence.", fine),
+		queued:   vLLM("vllm:request_queue_time_seconds", "Time a request waited for a slot, loading of its adapter included.", latency),
+		firstAny: vLLM("vllm:time_to_first_token_seconds", "From a request's arrival at the engine to its first token.", latency),
+		total:    vLLM("vllm:e2e_request_latency_seconds", "From a request's arrival at the engine to its last token.", latency),
+		succeeded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vllm:request_success_total", Help: "Requests that were answered, by why they ended.", ConstLabels: asVLLM,
+		}, []string{"finished_reason"}),
 		step:     histogram("peft_step_seconds", "Time of one step of the engine.", fine),
 		stepRows: counter("peft_step_rows_total", "Rows of the engine's steps: tokens of prompts, and of completions.", "kind"),
 		loads:    counter("peft_adapter_loads_total", "Adapter loads by outcome.", "outcome"),
@@ -86,7 +101,7 @@ func NewMetrics() *Metrics {
 		freed:    plain("peft_adapter_freed_bytes_total", "Memory of the adapter versions freed."),
 		http:     counter("peft_http_requests_total", "HTTP answers by route and status.", "method", "route", "status"),
 	}
-	r.MustRegister(m.first, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(m.first, m.succeeded, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.labels = newAdapterLabels(m.forget)
 	m.scrape = adaptor.HTTPHandler(promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
 	return m
@@ -137,8 +152,14 @@ func (m *Metrics) Finished(adapter string, finish runtime.Finish, u runtime.Usag
 	m.completion.WithLabelValues(name, digest).Add(float64(u.CompletionTokens))
 	if u.FirstToken > 0 {
 		m.first.WithLabelValues(name, digest).Observe(u.FirstToken.Seconds())
+		m.firstAny.Observe(u.FirstToken.Seconds())
 	}
 	if err == nil {
+		reason := "stop"
+		if finish == runtime.FinishLength {
+			reason = "length"
+		}
+		m.succeeded.WithLabelValues(reason).Inc()
 		m.total.Observe(u.Total.Seconds())
 	}
 }

@@ -78,7 +78,10 @@ type chatPartShape struct {
 
 func (*chatContent) decodeField(path string, raw json.RawMessage) error {
 	switch classOf(raw) {
-	case '"', 'n':
+	case '"':
+		var text string
+		return decodeInto(path, raw, &text)
+	case 'n':
 		return nil
 	case '[':
 		var parts []json.RawMessage

@@ -73,6 +73,9 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 			message: fmt.Sprintf("adapter %q is refused: %s", name, err),
 		}
 	}
+	if _, budget := s.catalogue.Bytes(); adapter.Bytes() > budget {
+		return fmt.Errorf("adapter %q is refused: %w: it takes %d bytes of a budget of %d", name, runtime.ErrAdapterSize, adapter.Bytes(), budget)
+	}
 	if err := flush(folder); err != nil {
 		return err
 	}
@@ -128,19 +131,19 @@ func (s *Server) uploadOf(c *fiber.Ctx) (io.Reader, error) {
 	if body == nil {
 		return nil, invalid("", "the request body is empty: send a .tar.zst or .tar.gz of the adapter's folder")
 	}
-	return &limitedUpload{body, limit}, nil
+	return &limitedUpload{body, limit, limit}, nil
 }
 
-// limitedUpload fails when more than left bytes are read.
+// limitedUpload fails when more than its limit is read.
 type limitedUpload struct {
-	r    io.Reader
-	left int64
+	r           io.Reader
+	left, limit int64
 }
 
 func (l *limitedUpload) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	if l.left -= int64(n); l.left < 0 {
-		return 0, fmt.Errorf("the archive is larger than the server takes: raise --upload-limit")
+		return 0, tooLarge(l.limit, "upload-limit")
 	}
 	return n, err
 }

@@ -122,7 +122,11 @@ func (s *Server) newApp() *fiber.App {
 		if r.adapters && s.catalogue == nil {
 			handlers = append(handlers, refuseAdapters)
 		}
-		app.Add(r.method, r.path, append(handlers, r.handler)...)
+		handlers = append(handlers, r.handler)
+		app.Add(r.method, r.path, handlers...)
+		if r.method == fiber.MethodGet {
+			app.Add(fiber.MethodHead, r.path, handlers...) // what balancers ask
+		}
 	}
 	return app
 }

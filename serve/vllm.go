@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -27,8 +26,8 @@ type unloadRequest struct {
 	IntID ignored `json:"lora_int_id"`
 }
 
-// loadLoRA registers an adapter and loads it before it answers; one that does
-// not load is not kept.
+// loadLoRA loads an adapter before it answers, and registers it only if it
+// loads: a broken one never takes a good one's place.
 func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	var body loadRequest
 	if err := s.readJSON(c, &body); err != nil {
@@ -43,37 +42,25 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	ctx, done := s.attend(c)
 	defer done()
 	defer s.publishing.lock(body.Name)()
-	previous, err := s.catalogue.Lookup(body.Name)
+	_, err := s.catalogue.Lookup(body.Name)
 	if errors.Is(err, runtime.ErrAdapterName) {
 		return invalidName("lora_name", body.Name)
 	}
-	known := err == nil
-	if known && !or(body.InPlace, false) {
+	if err == nil && !or(body.InPlace, false) {
 		return invalid("lora_name", "The lora adapter '%s' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.", body.Name)
 	}
 	path, err := s.loadable(body.Path)
 	if err != nil {
 		return err
 	}
-	err = s.tryAdapter(ctx, body.Name, path)
-	if err == nil {
-		err = s.catalogue.Replace(body.Name, path)
-	}
-	if errors.Is(err, runtime.ErrAdapterSource) || errors.Is(err, os.ErrNotExist) {
+	_, err = s.catalogue.Swap(ctx, body.Name, path)
+	switch {
+	case errors.Is(err, runtime.ErrAdapterSource):
 		return notFound("", "lora_path", "No adapter found for '%s': %s", body.Name, err)
-	}
-	if err != nil {
-		return err
-	}
-	if _, err := s.catalogue.Load(ctx, body.Name); err != nil {
-		undo := s.catalogue.Remove
-		if known {
-			undo = func(name string) error { return s.catalogue.Replace(name, previous.URI) }
-		}
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return errors.Join(loadFault(body.Name, err), undo(body.Name))
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return loadFault(body.Name, err)
 	}
 	return c.Status(http.StatusOK).SendString(fmt.Sprintf("Success: LoRA adapter '%s' added successfully.", body.Name))
 }
@@ -94,24 +81,4 @@ func (s *Server) unloadLoRA(c *fiber.Ctx) error {
 		return err
 	}
 	return c.Status(http.StatusOK).SendString(fmt.Sprintf("Success: LoRA adapter '%s' removed successfully.", body.Name))
-}
-
-// tryAdapter loads a folder against the base without registering it, so that
-// a broken one never takes a good one's place. A URI that is no folder is
-// left for the catalogue to fetch.
-func (s *Server) tryAdapter(ctx context.Context, name, path string) error {
-	if s.load == nil || !isFolderPath(path) {
-		return nil
-	}
-	stat, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if !stat.IsDir() {
-		return fmt.Errorf("%w: %s is not a folder", runtime.ErrAdapterSource, path)
-	}
-	if _, err := s.load(ctx, runtime.Source{Name: name, URI: path, Dir: path}); err != nil {
-		return &adapterError{name, err}
-	}
-	return nil
 }

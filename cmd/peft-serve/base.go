@@ -63,7 +63,8 @@ func (b *base) openText() (err error) {
 		}
 		err = chat.ErrNoTemplate
 		if template, ok := b.source.GGUF.String("tokenizer.chat_template"); ok {
-			b.chat, err = chat.New(template)
+			tools, _ := b.source.GGUF.String("tokenizer.chat_template.tool_use")
+			b.chat, err = chat.Source{Text: template, Tools: tools}.Compile()
 		}
 	}
 	if err != nil && !errors.Is(err, chat.ErrNoTemplate) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/alecthomas/kong"
 )
+
+var errNoValue = errors.New("its value is missing")
 
 // exitError ends the command without a message, as after --help.
 type exitError struct{ code int }
@@ -88,6 +91,7 @@ func parse(args []string, c console) (command, error) {
 	if err != nil {
 		return nil, err
 	}
+	args = tidy(parser.Model, args, &wrong)
 	sources.load(parser.Model, args, c.env)
 	selected, err := parseArguments(parser, args)
 	switch {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 	"github.com/peft-serve/peft-serve/serve"
 )
@@ -29,7 +30,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	defer func() { err = errors.Join(err, b.source.Close()) }()
 	log.Debug("base opened", "took", time.Since(opened).Round(time.Millisecond))
 
-	metrics := serve.NewMetrics()
+	metrics := serve.NewMetrics(c.baseName())
 	pool := kernels.NewPool(threads(c.Threads))
 	defer pool.Close()
 	catalogue, err := runtime.NewCatalogue(b.load, runtime.CatalogueOptions{
@@ -40,6 +41,12 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, catalogue.Close()) }()
+	if own := b.model.Config().Context; c.Context > own {
+		return fmt.Errorf("--context: %d is longer than the model's own %d", c.Context, own)
+	}
+	if block := models.BlockBytes(b.model.Config()); int(c.KVCache) < block {
+		return fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(int64(block)))
+	}
 	options := c.engineOptions()
 	options.Observer, options.Log = metrics, log
 	engine, err := runtime.New(b.model, b.decoder, catalogue, pool, options)

@@ -34,12 +34,13 @@ type serveCommand struct {
 	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"512MiB" help:"Memory for keys and values"`
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
 
-	Addr        string        `group:"http" placeholder:"HOST:PORT" default:"127.0.0.1:8080" help:"Where to listen"`
-	APIKey      []string      `name:"api-key" group:"http" placeholder:"KEY" help:"Keys of which requests must carry one; see also --api-key-file"`
-	APIKeyFile  string        `name:"api-key-file" group:"http" placeholder:"FILE" help:"File with such keys, one a line"`
-	BodyLimit   size          `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
-	UploadLimit size          `group:"http" placeholder:"SIZE" default:"4GiB" help:"Largest uploaded adapter, packed and unpacked"`
-	Drain       time.Duration `group:"http" placeholder:"TIME" default:"30s" help:"How long a shutdown waits for requests that run"`
+	Addr           string        `group:"http" placeholder:"HOST:PORT" default:"127.0.0.1:8080" help:"Where to listen"`
+	APIKey         []string      `name:"api-key" group:"http" placeholder:"KEY" help:"Keys of which requests must carry one; see also --api-key-file"`
+	APIKeyFile     string        `name:"api-key-file" group:"http" placeholder:"FILE" help:"File with such keys, one a line"`
+	BodyLimit      size          `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
+	UploadLimit    size          `group:"http" placeholder:"SIZE" default:"4GiB" help:"Largest uploaded adapter, packed and unpacked"`
+	RequestTimeout time.Duration `group:"http" placeholder:"TIME" default:"1h" help:"Longest that a request may take, waiting included; 0: no limit"`
+	Drain          time.Duration `group:"http" placeholder:"TIME" default:"30s" help:"How long a shutdown waits for requests that run"`
 
 	LogFormat string `group:"logging" placeholder:"FORMAT" default:"auto" help:"auto, text, color or json; auto: color on a terminal, else text"`
 	LogLevel  string `group:"logging" placeholder:"LEVEL" default:"info" help:"debug, info, warn or error"`
@@ -78,6 +79,9 @@ func (c *serveCommand) validate(wrong *faults) {
 	}
 	if c.Drain < 0 {
 		wrong.add("--drain: %s is below 0", c.Drain)
+	}
+	if c.RequestTimeout < 0 {
+		wrong.add("--request-timeout: %s is below 0", c.RequestTimeout)
 	}
 	if !slices.Contains([]string{"auto", "text", "color", "json"}, c.LogFormat) {
 		wrong.add("--log-format: %q is none of auto, text, color, json", c.LogFormat)
@@ -158,6 +162,6 @@ func (c *serveCommand) engineOptions() runtime.Options {
 func (c *serveCommand) serverConfig(keys []string) serve.Config {
 	return serve.Config{
 		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, ReadOnly: bool(c.ReadOnly),
-		APIKeys: keys, BodyLimit: int(c.BodyLimit), UploadLimit: int64(c.UploadLimit),
+		APIKeys: keys, BodyLimit: int(c.BodyLimit), UploadLimit: int64(c.UploadLimit), Timeout: c.RequestTimeout,
 	}
 }

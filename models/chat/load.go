@@ -9,79 +9,127 @@ import (
 	"path/filepath"
 )
 
-// Load reads the template of a model's folder: chat_template.jinja, or the one
-// in tokenizer_config.json. Without either the error is [ErrNoTemplate].
-func Load(dir string) (*Template, error) {
-	path := filepath.Join(dir, "chat_template.jinja")
-	source, err := os.ReadFile(path)
-	if err == nil {
-		t, err := New(string(source))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		return t, nil
+// Source is the text of a model's templates, as it was found.
+type Source struct {
+	Text  string
+	Tools string // for conversations with tools; empty: Text
+}
+
+// Compile makes a Template of s.
+func (s Source) Compile() (*Template, error) {
+	t, err := New(s.Text)
+	if err != nil || s.Tools == "" {
+		return t, err
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("chat: %w", err)
-	}
-	path = filepath.Join(dir, "tokenizer_config.json")
-	config, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w in %s", ErrNoTemplate, dir)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("chat: %w", err)
-	}
-	t, err := FromConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if t.tools, err = compile(s.Tools); err != nil {
+		return nil, fmt.Errorf("tool_use: %w", err)
 	}
 	return t, nil
+}
+
+// The files that transformers keeps templates in.
+const (
+	templateFile  = "chat_template.jinja"
+	toolsFile     = "additional_chat_templates/tool_use.jinja"
+	tokenizerFile = "tokenizer_config.json"
+)
+
+// Load reads and compiles the template of a model's folder: see [Find].
+func Load(dir string) (*Template, error) {
+	s, err := Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.Compile()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return t, nil
+}
+
+// Find reads the templates of a folder: chat_template.jinja and, beside it in
+// additional_chat_templates, tool_use.jinja; or those in tokenizer_config.json.
+// Without either the error is [ErrNoTemplate].
+func Find(dir string) (Source, error) {
+	text, found, err := read(dir, templateFile)
+	if err != nil {
+		return Source{}, err
+	}
+	if found {
+		tools, _, err := read(dir, toolsFile)
+		return Source{Text: text, Tools: tools}, err
+	}
+	config, found, err := read(dir, tokenizerFile)
+	if err != nil {
+		return Source{}, err
+	}
+	if !found {
+		return Source{}, fmt.Errorf("%w in %s", ErrNoTemplate, dir)
+	}
+	s, err := fromConfig([]byte(config))
+	if err != nil {
+		return Source{}, fmt.Errorf("%s: %w", filepath.Join(dir, tokenizerFile), err)
+	}
+	return s, nil
+}
+
+func read(dir, name string) (text string, found bool, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("chat: %w", err)
+	}
+	return string(b), true, nil
 }
 
 // FromConfig takes the chat_template of a tokenizer_config.json: a template or
 // a list of named ones, of which "default" is used and, for conversations with
 // tools, "tool_use" if there is one.
 func FromConfig(config []byte) (*Template, error) {
+	s, err := fromConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return s.Compile()
+}
+
+func fromConfig(config []byte) (Source, error) {
 	var f struct {
 		Template json.RawMessage `json:"chat_template"`
 	}
 	if err := json.Unmarshal(config, &f); err != nil {
-		return nil, fmt.Errorf("chat: tokenizer_config.json: %w", err)
+		return Source{}, fmt.Errorf("chat: tokenizer_config.json: %w", err)
 	}
 	if len(f.Template) == 0 || string(f.Template) == "null" {
-		return nil, ErrNoTemplate
+		return Source{}, ErrNoTemplate
 	}
-	var source string
+	var s Source
 	if f.Template[0] != '[' {
-		if err := json.Unmarshal(f.Template, &source); err != nil {
-			return nil, fmt.Errorf("chat: chat_template: %w", err)
+		if err := json.Unmarshal(f.Template, &s.Text); err != nil {
+			return Source{}, fmt.Errorf("chat: chat_template: %w", err)
 		}
-		return New(source)
+		return s, nil
 	}
 	var named []struct {
 		Name     string `json:"name"`
 		Template string `json:"template"`
 	}
 	if err := json.Unmarshal(f.Template, &named); err != nil {
-		return nil, fmt.Errorf("chat: chat_template: %w", err)
+		return Source{}, fmt.Errorf("chat: chat_template: %w", err)
 	}
-	sources := make(map[string]string)
+	ok := false
 	for _, n := range named {
-		sources[n.Name] = n.Template
-	}
-	source, ok := sources["default"]
-	if !ok {
-		return nil, fmt.Errorf("%w named default among %d", ErrNoTemplate, len(named))
-	}
-	t, err := New(source)
-	if err != nil {
-		return nil, err
-	}
-	if source, ok := sources["tool_use"]; ok {
-		if t.tools, err = compile(source); err != nil {
-			return nil, fmt.Errorf("tool_use: %w", err)
+		switch n.Name {
+		case "default":
+			s.Text, ok = n.Template, true
+		case "tool_use":
+			s.Tools = n.Template
 		}
 	}
-	return t, nil
+	if !ok {
+		return Source{}, fmt.Errorf("%w named default among %d", ErrNoTemplate, len(named))
+	}
+	return s, nil
 }

@@ -235,3 +235,34 @@ func FuzzTemplate(f *testing.F) {
 		_, _ = template.Render([]Message{{Role: "user", Content: content}}, Options{})
 	})
 }
+
+// TestFind reads templates where transformers puts them.
+func TestFind(t *testing.T) {
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  Source
+		err   error
+	}{
+		"nothing":   {nil, Source{}, ErrNoTemplate},
+		"jinja":     {map[string]string{templateFile: "a", tokenizerFile: `{"chat_template":"b"}`}, Source{Text: "a"}, nil},
+		"tool file": {map[string]string{templateFile: "a", toolsFile: "t"}, Source{Text: "a", Tools: "t"}, nil},
+		"config":    {map[string]string{tokenizerFile: `{"chat_template":"b"}`}, Source{Text: "b"}, nil},
+		"named": {map[string]string{tokenizerFile: `{"chat_template":[{"name":"tool_use","template":"t"},{"name":"default","template":"d"}]}`},
+			Source{Text: "d", Tools: "t"}, nil},
+		"no default": {map[string]string{tokenizerFile: `{"chat_template":[{"name":"rag","template":"r"}]}`}, Source{}, ErrNoTemplate},
+	} {
+		dir := t.TempDir()
+		for file, text := range c.files {
+			path := filepath.Join(dir, file)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := Find(dir); got != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}

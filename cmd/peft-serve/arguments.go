@@ -1,0 +1,111 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// tidy takes out of a command line what kong would stop at, and notes it, so
+// that one fault hides no other: flags that do not exist, and those without a
+// value. A value that begins with a dash is tied to its flag.
+func tidy(model *kong.Application, args []string, wrong *faults) []string {
+	flags := flagsOf(commandOf(model, args), model)
+	var kept []string
+	for i := 0; i < len(args); i++ {
+		name, _, tied := strings.Cut(strings.TrimPrefix(args[i], "--"), "=")
+		flag, known := flags[name]
+		next := ""
+		if i+1 < len(args) {
+			next = args[i+1]
+		}
+		switch {
+		case args[i] == "--":
+			return append(kept, args[i:]...)
+		case !strings.HasPrefix(args[i], "--"), known && (tied || flag.IsBool()):
+			kept = append(kept, args[i])
+		case !known:
+			wrong.add("--%s: there is no such flag%s", name, meant(name, flags))
+			if !tied && !strings.HasPrefix(next, "-") {
+				i++ // its value, as it seems
+			}
+		case next == "" || strings.HasPrefix(next, "--"):
+			wrong.unreadable(name, "--"+name, errNoValue)
+		default:
+			kept = append(kept, args[i]+"="+next)
+			i++
+		}
+	}
+	return kept
+}
+
+// commandOf is the command that a command line names; by default the first.
+func commandOf(model *kong.Application, args []string) *kong.Node {
+	all := flagsOf(model.Node, model)
+	for _, child := range model.Children {
+		for name, f := range flagsOf(child, model) {
+			all[name] = f
+		}
+	}
+	for i := 0; i < len(args); i++ {
+		for _, child := range model.Children {
+			if args[i] == child.Name {
+				return child
+			}
+		}
+		if f := all[strings.TrimPrefix(args[i], "--")]; f != nil && !f.IsBool() {
+			i++ // its value
+		}
+	}
+	for _, child := range model.Children {
+		if child.Name == "serve" {
+			return child
+		}
+	}
+	return model.Node
+}
+
+// flagsOf are a command's flags and those of every command, by name.
+func flagsOf(node *kong.Node, model *kong.Application) map[string]*kong.Flag {
+	flags := map[string]*kong.Flag{}
+	for _, n := range []*kong.Node{model.Node, node} {
+		for _, f := range n.Flags {
+			flags[f.Name] = f
+		}
+	}
+	return flags
+}
+
+// meant suggests the flag that an unknown one is within two edits of.
+func meant(name string, flags map[string]*kong.Flag) string {
+	best, distance := "", 3
+	for other := range flags {
+		if d := edits(name, other); d < distance || d == distance && other < best {
+			best, distance = other, d
+		}
+	}
+	if best == "" || len(best) < 4 {
+		return ""
+	}
+	return "; did you mean --" + best + "?"
+}
+
+// edits is the Levenshtein distance of two short names.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal, row[j+1] = row[j+1], min(cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 )
 
 // file is one file of records, each known by its place.
@@ -43,7 +44,7 @@ func openFile(path string, header []string) (*file, error) {
 	case ".csv":
 		err = t.indexCSV()
 	case ".json":
-		err = t.indexArray()
+		err = t.indexJSON()
 	case ".txt":
 		err = t.indexParagraphs()
 	default:
@@ -51,6 +52,9 @@ func openFile(path string, header []string) (*file, error) {
 	}
 	if err == nil && len(t.lines) == 0 {
 		err = fmt.Errorf("%s: no records", path)
+	}
+	if err == nil {
+		err = t.checkHeader()
 	}
 	if err == nil && len(t.starts) > math.MaxInt32 {
 		err = fmt.Errorf("%s: %d records are more than can be counted", path, len(t.starts))
@@ -114,7 +118,7 @@ func (t *file) indexCSV() error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", t.path, err)
+			return t.csvFault(err)
 		}
 		if !named {
 			for _, c := range row {
@@ -128,13 +132,72 @@ func (t *file) indexCSV() error {
 	}
 }
 
+// csvFault names the line where a record of CSV cannot be read.
+func (t *file) csvFault(err error) error {
+	var parse *csv.ParseError
+	if !errors.As(err, &parse) {
+		return fmt.Errorf("%s: %w", t.path, err)
+	}
+	line := parse.Line
+	if errors.Is(err, csv.ErrFieldCount) {
+		line = parse.StartLine
+	}
+	return fmt.Errorf("%s:%d: %w", t.path, line, parse.Err)
+}
+
+// checkHeader refuses a table in which a column's name means two columns.
+func (t *file) checkHeader() error {
+	seen := map[string]bool{}
+	for _, c := range t.header {
+		if seen[c] {
+			return fmt.Errorf("%s:1: there are two columns %q", t.path, c)
+		}
+		seen[c] = true
+	}
+	return nil
+}
+
+// indexJSON reads an array of objects, or the objects a line each that many
+// call .json too.
+func (t *file) indexJSON() error {
+	r := bufio.NewReader(t.f)
+	first, err := r.ReadByte()
+	for err == nil && bytes.IndexByte([]byte(" \t\r\n\xef\xbb\xbf"), first) >= 0 {
+		first, err = r.ReadByte()
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: %w", t.path, err)
+	}
+	if _, err := t.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if first == '{' {
+		return t.indexLines(false)
+	}
+	return t.indexArray()
+}
+
 // indexArray reads a JSON array of objects.
 func (t *file) indexArray() error {
 	lines := &lineCounter{r: bufio.NewReaderSize(t.f, 1<<20)}
 	dec := json.NewDecoder(lines)
+	fault := func(err error) error {
+		at := dec.InputOffset()
+		var syntax *json.SyntaxError
+		switch {
+		case errors.As(err, &syntax):
+			at = max(at, syntax.Offset)
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			at, err = lines.read, errors.New("the file ends before its array does")
+		}
+		return fmt.Errorf("%s:%d: %w", t.path, lines.at(at), err)
+	}
 	open, err := dec.Token()
+	if errors.Is(err, io.EOF) {
+		return nil // no records
+	}
 	if err != nil {
-		return fmt.Errorf("%s: want a JSON array of objects: %w", t.path, err)
+		return fault(err)
 	}
 	if open != json.Delim('[') {
 		return fmt.Errorf("%s: want a JSON array of objects, not %v", t.path, open)
@@ -143,16 +206,20 @@ func (t *file) indexArray() error {
 		start := dec.InputOffset()
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
-			at := dec.InputOffset()
-			var syntax *json.SyntaxError
-			if errors.As(err, &syntax) {
-				at = syntax.Offset
-			}
-			return fmt.Errorf("%s:%d: %w", t.path, lines.at(at), err)
+			return fault(err)
 		}
 		t.add(start, lines.at(dec.InputOffset()-int64(len(value))))
 	}
 	t.starts = append(t.starts, dec.InputOffset())
+	if _, err := dec.Token(); err != nil { // the closing bracket
+		return fault(err)
+	}
+	if extra, err := dec.Token(); !errors.Is(err, io.EOF) {
+		if err != nil {
+			return fault(err)
+		}
+		return fmt.Errorf("%s:%d: %v follows the array", t.path, lines.at(dec.InputOffset()), extra)
+	}
 	return nil
 }
 
@@ -166,6 +233,9 @@ type lineCounter struct {
 
 func (l *lineCounter) Read(b []byte) (int, error) {
 	n, err := l.r.Read(b)
+	if l.read == 0 && bytes.HasPrefix(b[:n], []byte("\ufeff")) {
+		copy(b, "   ") // a mark of the byte order is no JSON
+	}
 	for i, c := range b[:n] {
 		if c == '\n' {
 			l.pending = append(l.pending, l.read+int64(i))
@@ -216,6 +286,9 @@ func (t *file) read(i int) (*Record, error) {
 	if _, err := t.f.ReadAt(b, t.starts[i]); err != nil {
 		return nil, r.fault("%w", err)
 	}
+	if !utf8.Valid(b) {
+		return nil, r.fault("not UTF-8 at byte %d of the record: % x", invalid(b), b[invalid(b):min(len(b), invalid(b)+4)])
+	}
 	switch t.kind {
 	case ".tsv":
 		return r, t.table(r, cells(bytes.TrimRight(b, "\r\n")))
@@ -232,10 +305,30 @@ func (t *file) read(i int) (*Record, error) {
 		return r, nil
 	}
 	b = bytes.TrimLeft(b, ", \t\r\n\ufeff")
-	if err := json.Unmarshal(b, &r.raw); err != nil {
+	err := json.Unmarshal(b, &r.raw)
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &kind):
+		return nil, r.fault("want a JSON object, not this %s: %s", kind.Value, clip(string(bytes.TrimSpace(b))))
+	case err != nil:
 		return nil, r.fault("not a JSON object: %w", err)
+	case r.raw == nil:
+		return nil, r.fault("want a JSON object, not null")
 	}
 	return r, nil
+}
+
+// invalid is the place of the first byte that is not UTF-8.
+func invalid(b []byte) int {
+	at := 0
+	for at < len(b) {
+		r, n := utf8.DecodeRune(b[at:])
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		at += n
+	}
+	return at
 }
 
 func (t *file) table(r *Record, row []string) error {

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -107,7 +108,7 @@ func (f promptFormat) Example(r *Record) (Example, error) {
 	if err != nil {
 		return Example{}, err
 	}
-	completion, err := r.Text(f.Completion)
+	completion, err := r.Answer(f.Completion)
 	if err != nil {
 		return Example{}, err
 	}
@@ -117,7 +118,7 @@ func (f promptFormat) Example(r *Record) (Example, error) {
 type textFormat struct{ Columns }
 
 func (f textFormat) Example(r *Record) (Example, error) {
-	text, err := r.Text(f.Text)
+	text, err := r.Answer(f.Text)
 	return Example{Pieces: []Piece{{Text: text, Learn: true}}, Ends: true, Label: -1}, err
 }
 
@@ -129,7 +130,7 @@ func (f instructionFormat) Example(r *Record) (Example, error) {
 	if err != nil {
 		return Example{}, err
 	}
-	output, err := r.Text(f.Output)
+	output, err := r.Answer(f.Output)
 	if err != nil {
 		return Example{}, err
 	}
@@ -164,7 +165,14 @@ func (f chatFormat) Example(r *Record) (Example, error) {
 	}
 	var messages []chat.Message
 	if err := json.Unmarshal(raw, &messages); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) {
+			return Example{}, r.fault("column %q is no list of messages: %s", f.Messages, clip(string(raw)))
+		}
 		return Example{}, r.fault("column %q: %w", f.Messages, err)
+	}
+	if err := f.check(r, messages); err != nil {
+		return Example{}, err
 	}
 	whole, err := f.template.Render(messages, chat.Options{})
 	if err != nil {
@@ -194,4 +202,14 @@ func (f chatFormat) Example(r *Record) (Example, error) {
 		return Example{}, r.fault("no message is the assistant's")
 	}
 	return e, nil
+}
+
+// check refuses turns that say nothing.
+func (f chatFormat) check(r *Record, messages []chat.Message) error {
+	for i, m := range messages {
+		if (m.Role == "user" || m.Role == "assistant") && strings.TrimSpace(m.Content) == "" && len(m.ToolCalls) == 0 {
+			return r.fault("column %q: message %d, of the %s, is empty", f.Messages, i, m.Role)
+		}
+	}
+	return nil
 }

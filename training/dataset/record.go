@@ -50,8 +50,11 @@ func (r *Record) Text(column string) (string, error) {
 		return v, nil
 	}
 	v, ok := r.raw[column]
-	if !ok || string(v) == "null" {
+	if !ok {
 		return "", r.missing(column)
+	}
+	if string(v) == "null" {
+		return "", r.fault("column %q is null", column)
 	}
 	switch v[0] {
 	case '"':
@@ -64,6 +67,15 @@ func (r *Record) Text(column string) (string, error) {
 		return "", r.fault("column %q is no text: %s", column, clip(string(v)))
 	}
 	return string(v), nil
+}
+
+// Answer is the text of a column that is to be learnt, which cannot be blank.
+func (r *Record) Answer(column string) (string, error) {
+	v, err := r.Text(column)
+	if err == nil && strings.TrimSpace(v) == "" {
+		err = r.fault("column %q is empty: there is nothing to learn", column)
+	}
+	return v, err
 }
 
 // Raw is the JSON value of a column.
@@ -87,7 +99,7 @@ func (r *Record) fault(format string, a ...any) error {
 
 func clip(s string) string {
 	if len(s) > 60 {
-		return s[:57] + "..."
+		return strings.ToValidUTF8(s[:57], "") + "..."
 	}
 	return s
 }

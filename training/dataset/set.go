@@ -242,9 +242,8 @@ func (s *Set) Split(fraction float64, seed uint64) (*Set, error) {
 		}
 	}
 	s.pick, other.pick = mine, theirs
-	other.ends = nil
+	other.packed, other.ends = false, nil // what is measured are examples
 	s.measure()
-	other.measure()
 	return &other, nil
 }
 

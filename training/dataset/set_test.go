@@ -147,7 +147,7 @@ func TestFaultsNameFileAndLine(t *testing.T) {
 		{"a.jsonl", good + "{\"prompt\": \"a\", \"completion\": [1]}\n", "a.jsonl:2: column \"completion\" is no text"},
 		{"a.json", "[" + good + ",\n\n{\"prompt\": \"a\"}]", "a.json:4: column \"completion\" is missing"},
 		{"a.json", "[" + good + ",\n{\"prompt\": ]", "a.json:3"},
-		{"a.csv", "prompt,completion\na,b\nc\n", "a.csv: record on line 3: wrong number of fields"},
+		{"a.csv", "prompt,completion\na,b\nc\n", "a.csv:3: wrong number of fields"},
 		{"a.tsv", "prompt\tcompletion\na\tb\nc\n", "a.tsv:3: 1 columns, want 2"},
 		{"a.jsonl", good + "{\"prompt\": \"a\", \"completion\": \"b\", \"messages\": 1}\n{\"x\": 1}", "a.jsonl:3"},
 		{"a.jsonl", "{\"x\": 1}\n", "a.jsonl:1: no format fits the columns x"},

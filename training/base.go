@@ -10,13 +10,14 @@ import (
 
 // base opens the parameters of a base model to training, block by block. A
 // frozen block keeps its stored form; a block that becomes active is widened
-// to float32, and gets gradients that go when it is frozen again. What was
-// trained stays in float32: nothing is rounded on the way.
+// to float32, unless that is its stored form and it can be written to where it
+// is, and gets gradients that go when it is frozen again. What was trained
+// stays in float32: nothing is rounded on the way.
 type base struct {
 	model  models.Model
 	blocks map[int][]*tensor // by layer; -1: embeddings, final norm, head
 	spare  map[int][][]float32
-	mine   map[*tensor]bool // trained once: Value is memory of our own
+	mine   map[*tensor]bool // trained once: Value is a copy of our own
 }
 
 // tensor is a parameter of the base with what binds it to its module.
@@ -104,9 +105,13 @@ func (b *base) activate(layer int) {
 	}
 }
 
-// widen gives a matrix float32 values of its own.
+// widen gives a matrix float32 values that can be written to.
 func (b *base) widen(t *tensor) {
 	if t.Value != nil {
+		return
+	}
+	if v := t.weight.Floats(); v != nil && b.model.Config().Private {
+		t.Value = v
 		return
 	}
 	values := kernels.NewMatrix(t.weight.Rows, t.weight.Cols)

@@ -84,7 +84,8 @@ func (t *Trainer) GroupRate(g Group) float64 {
 	return peak * t.Schedule.Factor(t.Step)
 }
 
-// Gradients sets the gradients of the method's parameters for micro-batches.
+// Gradients sets the gradients of the method's parameters for micro-batches,
+// which are computed a pass at a time: see plan.PassRows.
 func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	var r Result
 	for _, batch := range micro {
@@ -99,19 +100,25 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	for _, p := range t.Method.Parameters() {
 		clear(p.Grad)
 	}
-	for i, batch := range micro {
-		if d, ok := t.Method.(drawing); ok {
-			d.Draw(uint64(t.Step)<<16 | uint64(i))
+	pass := uint64(t.Step) << 16
+	for _, batch := range micro {
+		start := 0
+		for _, end := range passes(len(batch), virtualTokens(t.Method.Adapter()), func(i int) int { return batch[i].Last() + 1 }) {
+			if d, ok := t.Method.(drawing); ok {
+				d.Draw(pass)
+			}
+			t.pass.Record()
+			r.Loss += t.forward(batch[start:end], 1/float32(r.Labels))
+			t.pass.Backward()
+			start = end
+			pass++
 		}
-		t.pass.Record()
-		r.Loss += t.forward(batch, 1/float32(r.Labels))
-		t.pass.Backward()
 	}
 	r.Loss /= float64(r.Labels)
 	return r, nil
 }
 
-// forward records a batch and returns its summed loss.
+// forward records the sequences of a pass and returns its summed loss.
 func (t *Trainer) forward(batch []Sequence, scale float32) float64 {
 	t.batch.fill(batch, t.Method.Adapter())
 	h := t.Model.Forward(t.pass, &t.batch.Batch, nil)

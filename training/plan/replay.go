@@ -11,11 +11,25 @@ type Batch struct {
 	Length    int // tokens of a sequence
 	Labels    int // positions of a sequence that predict; 0: all but the last
 
-	// Of a batch whose sequences differ in length, sums over all of them; 0:
+	// Of a pass whose sequences differ in length, sums over all of them; 0:
 	// the sequences are alike.
 	Rows       int // positions up to the last that predicts
 	Predicting int // positions that predict
 	Blocks     int // of kernels.BlockLen positions, of keys and values
+}
+
+// PassRows bounds the positions that a trainer computes at once: beyond it a
+// micro-batch is taken in several passes of whole sequences, whose gradients
+// add up. On a CPU that many rows are as fast as any larger number, and the
+// activations of one pass are all that is held.
+const PassRows = 256
+
+// largestPass is the part of b that is computed at once.
+func (b Batch) largestPass(before int) Batch {
+	if b.Rows == 0 { // the sequences are alike
+		b.Sequences = min(b.Sequences, max(1, PassRows/(b.computed()+before)))
+	}
+	return b
 }
 
 // rows is the number of positions that are computed: what follows the last
@@ -69,14 +83,14 @@ type replay struct {
 	flops FLOPs
 }
 
-// Activations replays a pass over a batch, forward, through the loss and
-// backward, and returns its memory when it is largest. It is false for a base
+// Activations replays the largest pass over a batch, forward, through the loss
+// and backward, and returns its memory when that is largest. It is false for a base
 // whose forward pass is not implemented.
 func (t *Trained) Activations(batch Batch) (Live, bool) {
 	if !t.base.shape.decoder {
 		return Live{}, false
 	}
-	return t.step(batch).peak, true
+	return t.step(batch.largestPass(t.virtual)).peak, true
 }
 
 // step replays one pass over a batch.

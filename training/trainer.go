@@ -2,6 +2,7 @@ package training
 
 import (
 	"fmt"
+	"runtime/debug"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
@@ -133,6 +134,18 @@ func total(v []float64) float64 {
 		sum += x
 	}
 	return sum
+}
+
+// Release ends the training and gives back to the system what only a further
+// step would need: gradients of the base, the optimiser and the memory of
+// activations.
+func (t *Trainer) Release() {
+	if b, ok := t.Method.(*Blocks); ok {
+		b.release()
+	}
+	t.Optimizer = nil
+	t.pass = models.NewPass(t.pass.Pool)
+	debug.FreeOSMemory()
 }
 
 // Recompute has the forward pass keep one activation a block and compute the

@@ -2,6 +2,7 @@ package training
 
 import (
 	"fmt"
+	goruntime "runtime"
 	"runtime/debug"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -24,9 +25,15 @@ type Trainer struct {
 
 	Step int // steps done
 
-	pass  *models.Pass
-	batch rows
+	pass   *models.Pass
+	passes int // done
+	batch  rows
 }
+
+// collectAfter is how many passes' closures are left to lie until they are
+// collected. By itself the collector would wait until they weigh as much as
+// model, gradients and activations together.
+const collectAfter = 64
 
 // drawing is a Method that draws something anew for each pass.
 type drawing interface{ Draw(pass uint64) }
@@ -113,6 +120,9 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 			t.pass.Backward()
 			start = end
 			pass++
+			if t.passes++; t.passes%collectAfter == 0 {
+				goruntime.GC()
+			}
 		}
 	}
 	r.Loss /= float64(r.Labels)

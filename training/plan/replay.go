@@ -228,14 +228,23 @@ func (r *replay) final(x *value, labels int) *value {
 	return h
 }
 
-// The chunks of logits, as training/loss.go cuts them.
+// logitBytes bounds the logits that are held at once, unless that were fewer
+// than minChunk rows: each chunk reads the whole head.
 const (
-	logitBytes = 64 << 20
+	logitBytes = 32 << 20
 	minChunk   = 64
 )
 
+// ChunkRows is the number of rows whose logits are computed at once, of a pass
+// with the given number that predict: chunks are of like size.
+func ChunkRows(rows, vocabulary int) int {
+	most := max(minChunk, logitBytes/4/max(vocabulary, 1))
+	chunks := max(1, (rows+most-1)/most)
+	return (rows + chunks - 1) / chunks
+}
+
 func (r *replay) loss(h *value) {
-	rows := max(minChunk, logitBytes/4/r.base.config.Vocabulary)
+	rows := ChunkRows(h.rows, r.base.config.Vocabulary)
 	head := r.next
 	for from := 0; from < h.rows; from += rows {
 		to := min(from+rows, h.rows)

@@ -56,6 +56,14 @@ func openGGUF(path string, private bool) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	config["architectures"], config["model_type"] = []string{class}, name
+	bos, eos := ggufSpecial(f)
+	if bos >= 0 {
+		config["bos_token_id"] = bos
+	}
+	if len(eos) > 0 {
+		config["eos_token_id"] = eos
+	}
 	b, err := json.Marshal(config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

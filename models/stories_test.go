@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +36,20 @@ func TestStories260K(t *testing.T) {
 		words, err := tokenizer.FromGGUF(s.GGUF)
 		if err != nil {
 			t.Fatal(err)
+		}
+		written := t.TempDir()
+		if err := tokenizer.WriteGGUF(written, s.GGUF); err != nil {
+			t.Fatal(err)
+		}
+		again, err := tokenizer.Load(written)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{want, " two  spaces", "tabs\tand\nlines", "größer <s> 你", ""} {
+			a, b := words.Encode(text, true), again.Encode(text, true)
+			if !slices.Equal(a, b) || words.Decode(a, false) != again.Decode(b, false) {
+				t.Errorf("%q: written as files, the tokens are %v, not %v", text, b, a)
+			}
 		}
 		tokens := greedy(m, modeltest.Pool(t, 1), m.Config().BOS, 256)
 		if got := strings.TrimSpace(words.Decode(tokens, true)); got != want {

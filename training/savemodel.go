@@ -12,6 +12,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/safetensors"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // SaveModel writes a base with its trained parameters as a Hugging Face
@@ -25,7 +26,6 @@ func SaveModel(dir string, base *Opened, f *Blocks) error {
 	if err := base.Source.Unmarshal(&config); err != nil {
 		return err
 	}
-	config["architectures"] = []string{base.Source.Architecture}
 	config["torch_dtype"] = "float32"
 	delete(config, "dtype")
 	b, err := json.MarshalIndent(config, "", "  ")
@@ -39,7 +39,7 @@ func SaveModel(dir string, base *Opened, f *Blocks) error {
 		return err
 	}
 	if base.Source.GGUF != nil {
-		return nil // its tokenizer is part of the file
+		return tokenizer.WriteGGUF(dir, base.Source.GGUF)
 	}
 	for _, name := range []string{
 		"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",

@@ -20,6 +20,8 @@ type Benchmark struct {
 	Steps   int
 	R       int
 	Threads int
+	// Recompute keeps one activation a block: --gradient-checkpointing.
+	Recompute bool
 }
 
 // BenchResult is what a Benchmark measured.
@@ -54,6 +56,7 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 	pool := kernels.NewPool(b.Threads)
 	defer pool.Close()
 	t := NewTrainer(pool, base.Model, method)
+	t.Recompute(b.Recompute)
 	t.Rate, t.Clip, t.Grouping, t.Schedule = c.LR, 1, HuggingFace(0), Schedule{Kind: "constant", Steps: b.Steps}
 	if t.Optimizer, err = c.optimizer(); err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ type benchCommand struct {
 	R         int      `help:"Rank." default:"8"`
 	Peak      float64  `help:"The machine's peak in GFLOP/s, all threads: the share of it is shown." placeholder:"GFLOPS"`
 	Threads   int      `help:"Threads; 0: one for each core."`
+	Recompute bool     `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block."`
 	JSON      bool     `name:"json" help:"Print JSON, a line a method."`
 }
 
@@ -39,7 +40,7 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 			return err
 		}
 		r, err := training.Bench(ctx, base, training.Benchmark{
-			Method: method, Batch: b.BatchSize, Length: b.MaxLength, Steps: b.Steps, R: b.R, Threads: b.Threads,
+			Method: method, Batch: b.BatchSize, Length: b.MaxLength, Steps: b.Steps, R: b.R, Threads: b.Threads, Recompute: b.Recompute,
 		})
 		if err = errors.Join(err, base.Close()); err != nil {
 			return fmt.Errorf("%s: %w", method, err)

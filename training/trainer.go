@@ -33,7 +33,7 @@ type Trainer struct {
 // collectAfter is how many passes' closures are left to lie until they are
 // collected. By itself the collector would wait until they weigh as much as
 // model, gradients and activations together.
-const collectAfter = 64
+const collectAfter = 16
 
 // drawing is a Method that draws something anew for each pass.
 type drawing interface{ Draw(pass uint64) }

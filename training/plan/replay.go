@@ -20,8 +20,9 @@ type Batch struct {
 
 // PassRows bounds the positions that a trainer computes at once: beyond it a
 // micro-batch is taken in several passes of whole sequences, whose gradients
-// add up. On a CPU that many rows are as fast as any larger number, and the
-// activations of one pass are all that is held.
+// add up, so that the activations of one pass are all that is held. That many
+// rows keep the products busy; more would only save the gradients of trained
+// weights a trip through memory.
 const PassRows = 256
 
 // largestPass is the part of b that is computed at once.
@@ -231,7 +232,7 @@ func (r *replay) final(x *value, labels int) *value {
 // logitBytes bounds the logits that are held at once, unless that were fewer
 // than minChunk rows: each chunk reads the whole head.
 const (
-	logitBytes = 32 << 20
+	logitBytes = 64 << 20
 	minChunk   = 64
 )
 

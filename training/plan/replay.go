@@ -232,7 +232,7 @@ func (r *replay) final(x *value, labels int) *value {
 // logitBytes bounds the logits that are held at once, unless that were fewer
 // than minChunk rows: each chunk reads the whole head.
 const (
-	logitBytes = 64 << 20
+	logitBytes = 32 << 20
 	minChunk   = 64
 )
 

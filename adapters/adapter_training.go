@@ -66,9 +66,6 @@ func Train(a *Adapter, m models.Model, o Training) *Trainee {
 		}
 		if own := a.norms[site]; own != nil {
 			own.WeightGrad, own.BiasGrad = t.gradient(name+".weight"), t.gradient(name+".bias")
-			if own.WeightGrad == nil && own.BiasGrad != nil {
-				own.WeightGrad = make([]float32, len(own.Weight)) // the two come together
-			}
 		}
 		if in, ok := a.inserts[site].(*insert); ok {
 			n.inserts[site] = t.insert(in, name)

@@ -161,20 +161,20 @@ func decodeQ4_0AVX2(dst *float32, src *byte, n int)
 //go:noescape
 func decodeQ4_1AVX2(dst *float32, src *byte, n int)
 
-// Decode(dst[:256*n], Q4_K, src): n blocks, whose scales and minima scaleBlock has computed.
+// Decode(dst[:256*n], Q4_K, src): n blocks.
 //
 //go:noescape
-func decodeQ4_KAVX2(dst *float32, src *byte, scales *[2]float32, n int)
+func decodeQ4_KAVX2(dst *float32, src *byte, n int)
 
-// Decode(dst[:256*n], Q5_K, src): n blocks, whose scales and minima scaleBlock has computed.
+// Decode(dst[:256*n], Q5_K, src): n blocks.
 //
 //go:noescape
-func decodeQ5_KAVX2(dst *float32, src *byte, scales *[2]float32, n int)
+func decodeQ5_KAVX2(dst *float32, src *byte, n int)
 
-// Decode(dst[:256*n], Q6_K, src): n blocks, whose scales and minima scaleBlock has computed.
+// Decode(dst[:256*n], Q6_K, src): n blocks.
 //
 //go:noescape
-func decodeQ6_KAVX2(dst *float32, src *byte, scales *[2]float32, n int)
+func decodeQ6_KAVX2(dst *float32, src *byte, n int)
 
 // for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, 24 columns
 // with a[r][i] at r*aRow + i*aStep; strides in bytes.

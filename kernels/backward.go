@@ -35,7 +35,7 @@ func (t *gradTask) Part(w *Worker, part int) {
 	to := min(from+t.step, t.n)
 	switch t.op {
 	case opNormWeightGrad:
-		normWeightGrad(t.dw, t.db, t.dy, t.x, t.mean, t.rstd, from, to)
+		normWeightGrad(t.dw, t.dy, t.x, t.mean, t.rstd, from, to)
 		return
 	case opColumnSums:
 		for r := range t.dy.Rows {
@@ -89,7 +89,10 @@ func (p *Pool) NormGrad(dx, dy, x Matrix, weight []float32, eps float32, rms boo
 	clear(mean)
 	p.overGrad(x.Rows, x.Cols, gradTask{op: op, dx: dx, dy: dy, x: x, weight: weight, eps: eps, mean: mean, rstd: rstd})
 	if len(dw) > 0 {
-		p.overColumns(x.Cols, gradTask{op: opNormWeightGrad, dw: dw, db: db, dy: dy, x: x, mean: mean, rstd: rstd})
+		p.overColumns(x.Cols, gradTask{op: opNormWeightGrad, dw: dw, dy: dy, x: x, mean: mean, rstd: rstd})
+	}
+	if len(db) > 0 {
+		p.ColumnSums(db, dy)
 	}
 }
 
@@ -185,7 +188,7 @@ func layerNormGrad(dx Matrix, r int, dy, x, weight []float32, eps float32) (mean
 	return float32(m), float32(s)
 }
 
-func normWeightGrad(dw, db []float32, dy, x Matrix, mean, rstd []float32, from, to int) {
+func normWeightGrad(dw []float32, dy, x Matrix, mean, rstd []float32, from, to int) {
 	for r := range dy.Rows {
 		g, v := dy.Row(r), x.Row(r)
 		if k := active.vectors; k != nil {
@@ -195,12 +198,6 @@ func normWeightGrad(dw, db []float32, dy, x Matrix, mean, rstd []float32, from, 
 		for i := from; i < to; i++ {
 			dw[i] += g[i] * ((v[i] - mean[r]) * rstd[r])
 		}
-	}
-	if len(db) == 0 {
-		return
-	}
-	for r := range dy.Rows {
-		Add(db[from:to], dy.Row(r)[from:to])
 	}
 }
 

@@ -19,11 +19,10 @@ type dots struct {
 	width         int // vectors in a row of outer, [rows]
 	outer, outerN [7]outerTile
 
-	fewRows int // most rows for fused
-	fused   [len(layouts)][fusedRows]fusedTile
+	fewRows, fewRowsK int // most rows for fused, of k-quants for those
+	fused             [len(layouts)][fusedRows]fusedTile
 
-	decode  [len(layouts)]func(dst *float32, src *byte, n int)
-	decodeK [len(layouts)]func(dst *float32, src *byte, scales *[2]float32, n int)
+	decode [len(layouts)]func(dst *float32, src *byte, n int)
 }
 
 type dotTile = func(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride, n, add int)
@@ -130,17 +129,8 @@ func (d *dots) widen(dst []float32, f Format, src []byte) {
 		if n < len(dst) {
 			Decode(dst[n:], f, src[2*n:])
 		}
-	case Q8_0, Q4_0, Q4_1:
-		d.decode[f](&dst[0], &src[0], len(dst)/32)
 	default:
-		var scales [16][2]float32
-		for i := 0; i < len(dst); i += 256 {
-			scaleBlock(&scales, f, src)
-			d.decodeK[f](&dst[i], &src[0], &scales[0], 1)
-			if i+256 < len(dst) {
-				src = src[f.BlockBytes():]
-			}
-		}
+		d.decode[f](&dst[0], &src[0], len(dst)/f.BlockLen())
 	}
 }
 
@@ -153,7 +143,7 @@ var dotAVX2 = dots{
 		3: {1: dot3x1AVX2, 2: dot3x2AVX2, 3: dot3x3AVX2},
 		4: {1: dot4x1AVX2, 2: dot4x2AVX2, 3: dot4x3AVX2},
 	},
-	fewRows: 8,
+	fewRows: 8, fewRowsK: 4,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32:  {fusedF32_1AVX2, fusedF32_2AVX2, fusedF32_3AVX2, fusedF32_4AVX2},
 		F16:  {fusedF16_1AVX2, fusedF16_2AVX2, fusedF16_3AVX2, fusedF16_4AVX2},
@@ -161,14 +151,17 @@ var dotAVX2 = dots{
 		Q8_0: {fusedQ8_0_1AVX2, fusedQ8_0_2AVX2, fusedQ8_0_3AVX2, fusedQ8_0_4AVX2},
 		Q4_0: {fusedQ4_0_1AVX2, fusedQ4_0_2AVX2, fusedQ4_0_3AVX2, fusedQ4_0_4AVX2},
 		Q4_1: {fusedQ4_1_1AVX2, fusedQ4_1_2AVX2, fusedQ4_1_3AVX2, fusedQ4_1_4AVX2},
+		Q4_K: {fusedQ4_K_1AVX2, fusedQ4_K_2AVX2, fusedQ4_K_3AVX2, fusedQ4_K_4AVX2},
+		Q5_K: {fusedQ5_K_1AVX2, fusedQ5_K_2AVX2, fusedQ5_K_3AVX2, fusedQ5_K_4AVX2},
+		Q6_K: {fusedQ6_K_1AVX2, fusedQ6_K_2AVX2, fusedQ6_K_3AVX2, fusedQ6_K_4AVX2},
 	},
 	decode: [len(layouts)]func(dst *float32, src *byte, n int){
 		F16: decodeF16AVX2, BF16: decodeBF16AVX2, Q8_0: decodeQ8_0AVX2, Q4_0: decodeQ4_0AVX2, Q4_1: decodeQ4_1AVX2,
+		Q4_K: decodeQ4_KAVX2, Q5_K: decodeQ5_KAVX2, Q6_K: decodeQ6_KAVX2,
 	},
-	decodeK: [len(layouts)]func(dst *float32, src *byte, scales *[2]float32, n int){Q4_K: decodeQ4_KAVX2, Q5_K: decodeQ5_KAVX2, Q6_K: decodeQ6_KAVX2},
-	width:   3,
-	outer:   [7]outerTile{1: outer1x3AVX2, outer2x3AVX2, outer3x3AVX2, outer4x3AVX2},
-	outerN:  [7]outerTile{1: outer1xNAVX2, outer2xNAVX2, outer3xNAVX2, outer4xNAVX2},
+	width:  3,
+	outer:  [7]outerTile{1: outer1x3AVX2, outer2x3AVX2, outer3x3AVX2, outer4x3AVX2},
+	outerN: [7]outerTile{1: outer1xNAVX2, outer2xNAVX2, outer3xNAVX2, outer4xNAVX2},
 }
 
 var dotAVX512 = dots{
@@ -182,7 +175,7 @@ var dotAVX512 = dots{
 		5: {1: dot5x1AVX512, 4: dot5x4AVX512},
 		6: {1: dot6x1AVX512, 4: dot6x4AVX512},
 	},
-	fewRows: 12,
+	fewRows: 12, fewRowsK: 8,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32:  {fusedF32_1AVX512, fusedF32_2AVX512, fusedF32_3AVX512, fusedF32_4AVX512},
 		F16:  {fusedF16_1AVX512, fusedF16_2AVX512, fusedF16_3AVX512, fusedF16_4AVX512},
@@ -190,14 +183,17 @@ var dotAVX512 = dots{
 		Q8_0: {fusedQ8_0_1AVX512, fusedQ8_0_2AVX512, fusedQ8_0_3AVX512, fusedQ8_0_4AVX512},
 		Q4_0: {fusedQ4_0_1AVX512, fusedQ4_0_2AVX512, fusedQ4_0_3AVX512, fusedQ4_0_4AVX512},
 		Q4_1: {fusedQ4_1_1AVX512, fusedQ4_1_2AVX512, fusedQ4_1_3AVX512, fusedQ4_1_4AVX512},
+		Q4_K: {fusedQ4_K_1AVX512, fusedQ4_K_2AVX512, fusedQ4_K_3AVX512, fusedQ4_K_4AVX512},
+		Q5_K: {fusedQ5_K_1AVX512, fusedQ5_K_2AVX512, fusedQ5_K_3AVX512, fusedQ5_K_4AVX512},
+		Q6_K: {fusedQ6_K_1AVX512, fusedQ6_K_2AVX512, fusedQ6_K_3AVX512, fusedQ6_K_4AVX512},
 	},
 	decode: [len(layouts)]func(dst *float32, src *byte, n int){
 		F16: decodeF16AVX512, BF16: decodeBF16AVX512, Q8_0: decodeQ8_0AVX512, Q4_0: decodeQ4_0AVX512, Q4_1: decodeQ4_1AVX512,
+		Q4_K: decodeQ4_KAVX512, Q5_K: decodeQ5_KAVX512, Q6_K: decodeQ6_KAVX512,
 	},
-	decodeK: [len(layouts)]func(dst *float32, src *byte, scales *[2]float32, n int){Q4_K: decodeQ4_KAVX512, Q5_K: decodeQ5_KAVX512, Q6_K: decodeQ6_KAVX512},
-	width:   4,
-	outer:   [7]outerTile{1: outer1x4AVX512, outer2x4AVX512, outer3x4AVX512, outer4x4AVX512, outer5x4AVX512, outer6x4AVX512},
-	outerN:  [7]outerTile{1: outer1xNAVX512, outer2xNAVX512, outer3xNAVX512, outer4xNAVX512, outer5xNAVX512, outer6xNAVX512},
+	width:  4,
+	outer:  [7]outerTile{1: outer1x4AVX512, outer2x4AVX512, outer3x4AVX512, outer4x4AVX512, outer5x4AVX512, outer6x4AVX512},
+	outerN: [7]outerTile{1: outer1xNAVX512, outer2xNAVX512, outer3xNAVX512, outer4xNAVX512, outer5xNAVX512, outer6xNAVX512},
 }
 
 func init() {

@@ -20,7 +20,11 @@ const (
 // how many those were.
 func (d *dots) mulFused(dst, x Matrix, weight Weight) int {
 	tiles := &d.fused[weight.Format]
-	if tiles[0] == nil || x.Rows > d.fewRows || x.Cols%32 != 0 {
+	most := d.fewRows
+	if weight.Format.BlockLen() == 256 {
+		most = d.fewRowsK
+	}
+	if tiles[0] == nil || x.Rows > most || x.Cols%32 != 0 {
 		return 0
 	}
 	done := weight.Rows / fusedBand * fusedBand

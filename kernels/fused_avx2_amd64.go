@@ -147,3 +147,75 @@ func fusedQ4_1_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //
 //go:noescape
 func fusedQ4_1_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot1x4 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 4.
+//
+//go:noescape
+func fusedQ4_K_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot2x3 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 3.
+//
+//go:noescape
+func fusedQ4_K_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot3x3 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 3.
+//
+//go:noescape
+func fusedQ4_K_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot4x3 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 3.
+//
+//go:noescape
+func fusedQ4_K_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot1x4 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 4.
+//
+//go:noescape
+func fusedQ5_K_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot2x3 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 3.
+//
+//go:noescape
+func fusedQ5_K_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot3x3 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 3.
+//
+//go:noescape
+func fusedQ5_K_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot4x3 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 3.
+//
+//go:noescape
+func fusedQ5_K_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot1x4 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 4.
+//
+//go:noescape
+func fusedQ6_K_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot2x3 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 3.
+//
+//go:noescape
+func fusedQ6_K_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot3x3 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 3.
+//
+//go:noescape
+func fusedQ6_K_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot4x3 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 3.
+//
+//go:noescape
+func fusedQ6_K_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)

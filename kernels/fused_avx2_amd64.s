@@ -13,7 +13,7 @@ TEXT ·fusedF32_1AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x80, SI, SI
+	IMUL3Q $0x00000080, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -78,7 +78,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+128, DX
 	ADDQ         $+128, R8
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R11
@@ -130,7 +130,7 @@ TEXT ·fusedF32_2AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x80, SI, SI
+	IMUL3Q $0x00000080, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -196,7 +196,7 @@ steps:
 	ADDQ         $+384, DI
 	ADDQ         $+128, CX
 	ADDQ         $+128, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -272,7 +272,7 @@ TEXT ·fusedF32_3AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x80, SI, SI
+	IMUL3Q $0x00000080, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -353,7 +353,7 @@ steps:
 	ADDQ         $+384, DI
 	ADDQ         $+128, CX
 	ADDQ         $+128, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -454,7 +454,7 @@ TEXT ·fusedF32_4AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x80, SI, SI
+	IMUL3Q $0x00000080, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -553,7 +553,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+128, R9
 	ADDQ         $+128, DX
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -680,7 +680,7 @@ TEXT ·fusedF16_1AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -741,7 +741,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+64, DX
 	ADDQ         $+64, R8
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R11
@@ -793,7 +793,7 @@ TEXT ·fusedF16_2AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -856,7 +856,7 @@ steps:
 	ADDQ         $+192, DI
 	ADDQ         $+128, CX
 	ADDQ         $+64, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -932,7 +932,7 @@ TEXT ·fusedF16_3AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -1010,7 +1010,7 @@ steps:
 	ADDQ         $+192, DI
 	ADDQ         $+128, CX
 	ADDQ         $+64, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -1111,7 +1111,7 @@ TEXT ·fusedF16_4AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -1207,7 +1207,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+128, R9
 	ADDQ         $+64, DX
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -1334,7 +1334,7 @@ TEXT ·fusedBF16_1AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -1411,7 +1411,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+64, DX
 	ADDQ         $+64, R8
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R11
@@ -1463,7 +1463,7 @@ TEXT ·fusedBF16_2AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -1538,7 +1538,7 @@ steps:
 	ADDQ         $+192, DI
 	ADDQ         $+128, CX
 	ADDQ         $+64, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -1614,7 +1614,7 @@ TEXT ·fusedBF16_3AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -1704,7 +1704,7 @@ steps:
 	ADDQ         $+192, DI
 	ADDQ         $+128, CX
 	ADDQ         $+64, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -1805,7 +1805,7 @@ TEXT ·fusedBF16_4AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -1913,7 +1913,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+128, R9
 	ADDQ         $+64, DX
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -2040,7 +2040,7 @@ TEXT ·fusedQ8_0_1AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x22, SI, SI
+	IMUL3Q $0x00000022, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -2140,7 +2140,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+34, DX
 	ADDQ         $+34, R8
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R11
@@ -2192,7 +2192,7 @@ TEXT ·fusedQ8_0_2AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x22, SI, SI
+	IMUL3Q $0x00000022, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -2284,7 +2284,7 @@ steps:
 	ADDQ         $+102, DI
 	ADDQ         $+128, CX
 	ADDQ         $+34, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -2360,7 +2360,7 @@ TEXT ·fusedQ8_0_3AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x22, SI, SI
+	IMUL3Q $0x00000022, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -2467,7 +2467,7 @@ steps:
 	ADDQ         $+102, DI
 	ADDQ         $+128, CX
 	ADDQ         $+34, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -2568,7 +2568,7 @@ TEXT ·fusedQ8_0_4AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x22, SI, SI
+	IMUL3Q $0x00000022, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -2693,7 +2693,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+128, R9
 	ADDQ         $+34, DX
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -2820,7 +2820,7 @@ TEXT ·fusedQ4_0_1AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x12, SI, SI
+	IMUL3Q $0x00000012, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -2939,7 +2939,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+18, DX
 	ADDQ         $+18, R8
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R11
@@ -3027,7 +3027,7 @@ TEXT ·fusedQ4_0_2AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x12, SI, SI
+	IMUL3Q $0x00000012, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -3133,7 +3133,7 @@ steps:
 	ADDQ         $+54, DI
 	ADDQ         $+128, CX
 	ADDQ         $+18, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -3209,7 +3209,7 @@ TEXT ·fusedQ4_0_3AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x12, SI, SI
+	IMUL3Q $0x00000012, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -3330,7 +3330,7 @@ steps:
 	ADDQ         $+54, DI
 	ADDQ         $+128, CX
 	ADDQ         $+18, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -3431,7 +3431,7 @@ TEXT ·fusedQ4_0_4AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x12, SI, SI
+	IMUL3Q $0x00000012, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -3570,7 +3570,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+128, R9
 	ADDQ         $+18, DX
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -3697,7 +3697,7 @@ TEXT ·fusedQ4_1_1AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x14, SI, SI
+	IMUL3Q $0x00000014, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -3820,7 +3820,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+20, DX
 	ADDQ         $+20, R8
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R11
@@ -3872,7 +3872,7 @@ TEXT ·fusedQ4_1_2AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x14, SI, SI
+	IMUL3Q $0x00000014, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -3981,7 +3981,7 @@ steps:
 	ADDQ         $+60, DI
 	ADDQ         $+128, CX
 	ADDQ         $+20, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -4057,7 +4057,7 @@ TEXT ·fusedQ4_1_3AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x14, SI, SI
+	IMUL3Q $0x00000014, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 
@@ -4181,7 +4181,7 @@ steps:
 	ADDQ         $+60, DI
 	ADDQ         $+128, CX
 	ADDQ         $+20, DX
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R12
@@ -4282,7 +4282,7 @@ TEXT ·fusedQ4_1_4AVX2(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x14, SI, SI
+	IMUL3Q $0x00000014, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -4424,7 +4424,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+128, R9
 	ADDQ         $+20, DX
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -4538,6 +4538,6165 @@ store3:
 	IMUL3Q     $0x02, SI, R10
 	ADDQ       R10, DX
 	SUBQ       $0x03, BX
+	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_K_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_K_1AVX2(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), CX
+	LEAQ   (SI)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VBROADCASTI128 (SI), Y4
+	VPSHUFB        scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB        scaleLast<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y5, Y6
+	VPAND          i00000030<>+0(SB), Y6, Y6
+	VPAND          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD        scaleHalves<>+0(SB), Y4, Y4
+	VPAND          i0000000f<>+0(SB), Y4, Y4
+	VPOR           Y6, Y4, Y4
+	VPBROADCASTD   (SI), X6
+	VCVTPH2PS      X6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y5, Y5
+	VMOVUPS        Y5, (AX)
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 32(AX)
+	VMOVUPS        16(SI), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 64(AX)
+	VMOVUPS        16(SI), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 192(AX)
+	VMOVUPS        48(SI), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 96(AX)
+	VMOVUPS        48(SI), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 224(AX)
+	VMOVUPS        80(SI), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 128(AX)
+	VMOVUPS        80(SI), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 256(AX)
+	VMOVUPS        112(SI), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 160(AX)
+	VMOVUPS        112(SI), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 288(AX)
+	VBROADCASTI128 (SI)(R8*1), Y4
+	VPSHUFB        scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB        scaleLast<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y5, Y6
+	VPAND          i00000030<>+0(SB), Y6, Y6
+	VPAND          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD        scaleHalves<>+0(SB), Y4, Y4
+	VPAND          i0000000f<>+0(SB), Y4, Y4
+	VPOR           Y6, Y4, Y4
+	VPBROADCASTD   (SI)(R8*1), X6
+	VCVTPH2PS      X6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y5, Y5
+	VMOVUPS        Y5, 320(AX)
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 352(AX)
+	VMOVUPS        16(SI)(R8*1), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 384(AX)
+	VMOVUPS        16(SI)(R8*1), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 512(AX)
+	VMOVUPS        48(SI)(R8*1), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 416(AX)
+	VMOVUPS        48(SI)(R8*1), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 544(AX)
+	VMOVUPS        80(SI)(R8*1), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 448(AX)
+	VMOVUPS        80(SI)(R8*1), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 576(AX)
+	VMOVUPS        112(SI)(R8*1), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 480(AX)
+	VMOVUPS        112(SI)(R8*1), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 608(AX)
+	VBROADCASTI128 (SI)(R8*2), Y4
+	VPSHUFB        scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB        scaleLast<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y5, Y6
+	VPAND          i00000030<>+0(SB), Y6, Y6
+	VPAND          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD        scaleHalves<>+0(SB), Y4, Y4
+	VPAND          i0000000f<>+0(SB), Y4, Y4
+	VPOR           Y6, Y4, Y4
+	VPBROADCASTD   (SI)(R8*2), X6
+	VCVTPH2PS      X6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y5, Y5
+	VMOVUPS        Y5, 640(AX)
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 672(AX)
+	VMOVUPS        16(SI)(R8*2), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 704(AX)
+	VMOVUPS        16(SI)(R8*2), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 832(AX)
+	VMOVUPS        48(SI)(R8*2), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 736(AX)
+	VMOVUPS        48(SI)(R8*2), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 864(AX)
+	VMOVUPS        80(SI)(R8*2), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 768(AX)
+	VMOVUPS        80(SI)(R8*2), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 896(AX)
+	VMOVUPS        112(SI)(R8*2), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 800(AX)
+	VMOVUPS        112(SI)(R8*2), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 928(AX)
+	VBROADCASTI128 (R10), Y4
+	VPSHUFB        scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB        scaleLast<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y5, Y6
+	VPAND          i00000030<>+0(SB), Y6, Y6
+	VPAND          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD        scaleHalves<>+0(SB), Y4, Y4
+	VPAND          i0000000f<>+0(SB), Y4, Y4
+	VPOR           Y6, Y4, Y4
+	VPBROADCASTD   (R10), X6
+	VCVTPH2PS      X6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y5, Y5
+	VMOVUPS        Y5, 960(AX)
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 992(AX)
+	VMOVUPS        16(R10), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 1024(AX)
+	VMOVUPS        16(R10), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 1152(AX)
+	VMOVUPS        48(R10), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 1056(AX)
+	VMOVUPS        48(R10), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 1184(AX)
+	VMOVUPS        80(R10), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 1088(AX)
+	VMOVUPS        80(R10), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 1216(AX)
+	VMOVUPS        112(R10), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 1120(AX)
+	VMOVUPS        112(R10), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 1248(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y4
+	VBROADCASTSS 4(AX)(CX*1), Y5
+	VPMOVZXBD    64(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  (BX), Y6, Y0
+	VPMOVZXBD    72(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  32(BX), Y6, Y0
+	VPMOVZXBD    80(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  64(BX), Y6, Y0
+	VPMOVZXBD    88(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  96(BX), Y6, Y0
+	VBROADCASTSS 8(AX)(CX*1), Y4
+	VBROADCASTSS 12(AX)(CX*1), Y5
+	VPMOVZXBD    192(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  128(BX), Y6, Y0
+	VPMOVZXBD    200(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  160(BX), Y6, Y0
+	VPMOVZXBD    208(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  192(BX), Y6, Y0
+	VPMOVZXBD    216(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  224(BX), Y6, Y0
+	VBROADCASTSS 320(AX)(CX*1), Y4
+	VBROADCASTSS 324(AX)(CX*1), Y5
+	VPMOVZXBD    384(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  (BX), Y6, Y1
+	VPMOVZXBD    392(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  32(BX), Y6, Y1
+	VPMOVZXBD    400(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  64(BX), Y6, Y1
+	VPMOVZXBD    408(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  96(BX), Y6, Y1
+	VBROADCASTSS 328(AX)(CX*1), Y4
+	VBROADCASTSS 332(AX)(CX*1), Y5
+	VPMOVZXBD    512(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  128(BX), Y6, Y1
+	VPMOVZXBD    520(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  160(BX), Y6, Y1
+	VPMOVZXBD    528(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  192(BX), Y6, Y1
+	VPMOVZXBD    536(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  224(BX), Y6, Y1
+	VBROADCASTSS 640(AX)(CX*1), Y4
+	VBROADCASTSS 644(AX)(CX*1), Y5
+	VPMOVZXBD    704(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  (BX), Y6, Y2
+	VPMOVZXBD    712(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  32(BX), Y6, Y2
+	VPMOVZXBD    720(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  64(BX), Y6, Y2
+	VPMOVZXBD    728(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  96(BX), Y6, Y2
+	VBROADCASTSS 648(AX)(CX*1), Y4
+	VBROADCASTSS 652(AX)(CX*1), Y5
+	VPMOVZXBD    832(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  128(BX), Y6, Y2
+	VPMOVZXBD    840(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  160(BX), Y6, Y2
+	VPMOVZXBD    848(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  192(BX), Y6, Y2
+	VPMOVZXBD    856(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  224(BX), Y6, Y2
+	VBROADCASTSS 960(AX)(CX*1), Y4
+	VBROADCASTSS 964(AX)(CX*1), Y5
+	VPMOVZXBD    1024(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  (BX), Y6, Y3
+	VPMOVZXBD    1032(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  32(BX), Y6, Y3
+	VPMOVZXBD    1040(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  64(BX), Y6, Y3
+	VPMOVZXBD    1048(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  96(BX), Y6, Y3
+	VBROADCASTSS 968(AX)(CX*1), Y4
+	VBROADCASTSS 972(AX)(CX*1), Y5
+	VPMOVZXBD    1152(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  128(BX), Y6, Y3
+	VPMOVZXBD    1160(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  160(BX), Y6, Y3
+	VPMOVZXBD    1168(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  192(BX), Y6, Y3
+	VPMOVZXBD    1176(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  224(BX), Y6, Y3
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+144, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+144, SI
+	ADDQ         $+144, R10
+	SUBQ         $+256, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, CX
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X4, X3
+	VUNPCKHPD    X0, X4, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVUPS      (CX), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVUPS X1, (CX)
+	MOVQ    $+1, R12
+	TESTQ   R11, R11
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R10
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+DATA scaleFirst<>+0(SB)/4, $0x80808004
+DATA scaleFirst<>+4(SB)/4, $0x80808008
+DATA scaleFirst<>+8(SB)/4, $0x80808005
+DATA scaleFirst<>+12(SB)/4, $0x80808009
+DATA scaleFirst<>+16(SB)/4, $0x80808006
+DATA scaleFirst<>+20(SB)/4, $0x8080800a
+DATA scaleFirst<>+24(SB)/4, $0x80808007
+DATA scaleFirst<>+28(SB)/4, $0x8080800b
+DATA scaleFirst<>+32(SB)/4, $0x80808004
+DATA scaleFirst<>+36(SB)/4, $0x80808008
+DATA scaleFirst<>+40(SB)/4, $0x80808005
+DATA scaleFirst<>+44(SB)/4, $0x80808009
+DATA scaleFirst<>+48(SB)/4, $0x80808006
+DATA scaleFirst<>+52(SB)/4, $0x8080800a
+DATA scaleFirst<>+56(SB)/4, $0x80808007
+DATA scaleFirst<>+60(SB)/4, $0x8080800b
+GLOBL scaleFirst<>(SB), RODATA|NOPTR, $64
+
+DATA scaleLast<>+0(SB)/4, $0x8080800c
+DATA scaleLast<>+4(SB)/4, $0x8080800c
+DATA scaleLast<>+8(SB)/4, $0x8080800d
+DATA scaleLast<>+12(SB)/4, $0x8080800d
+DATA scaleLast<>+16(SB)/4, $0x8080800e
+DATA scaleLast<>+20(SB)/4, $0x8080800e
+DATA scaleLast<>+24(SB)/4, $0x8080800f
+DATA scaleLast<>+28(SB)/4, $0x8080800f
+DATA scaleLast<>+32(SB)/4, $0x8080800c
+DATA scaleLast<>+36(SB)/4, $0x8080800c
+DATA scaleLast<>+40(SB)/4, $0x8080800d
+DATA scaleLast<>+44(SB)/4, $0x8080800d
+DATA scaleLast<>+48(SB)/4, $0x8080800e
+DATA scaleLast<>+52(SB)/4, $0x8080800e
+DATA scaleLast<>+56(SB)/4, $0x8080800f
+DATA scaleLast<>+60(SB)/4, $0x8080800f
+GLOBL scaleLast<>(SB), RODATA|NOPTR, $64
+
+DATA i00000030<>+0(SB)/4, $0x00000030
+DATA i00000030<>+4(SB)/4, $0x00000030
+DATA i00000030<>+8(SB)/4, $0x00000030
+DATA i00000030<>+12(SB)/4, $0x00000030
+DATA i00000030<>+16(SB)/4, $0x00000030
+DATA i00000030<>+20(SB)/4, $0x00000030
+DATA i00000030<>+24(SB)/4, $0x00000030
+DATA i00000030<>+28(SB)/4, $0x00000030
+DATA i00000030<>+32(SB)/4, $0x00000030
+DATA i00000030<>+36(SB)/4, $0x00000030
+DATA i00000030<>+40(SB)/4, $0x00000030
+DATA i00000030<>+44(SB)/4, $0x00000030
+DATA i00000030<>+48(SB)/4, $0x00000030
+DATA i00000030<>+52(SB)/4, $0x00000030
+DATA i00000030<>+56(SB)/4, $0x00000030
+DATA i00000030<>+60(SB)/4, $0x00000030
+GLOBL i00000030<>(SB), RODATA|NOPTR, $64
+
+DATA i0000003f<>+0(SB)/4, $0x0000003f
+DATA i0000003f<>+4(SB)/4, $0x0000003f
+DATA i0000003f<>+8(SB)/4, $0x0000003f
+DATA i0000003f<>+12(SB)/4, $0x0000003f
+DATA i0000003f<>+16(SB)/4, $0x0000003f
+DATA i0000003f<>+20(SB)/4, $0x0000003f
+DATA i0000003f<>+24(SB)/4, $0x0000003f
+DATA i0000003f<>+28(SB)/4, $0x0000003f
+DATA i0000003f<>+32(SB)/4, $0x0000003f
+DATA i0000003f<>+36(SB)/4, $0x0000003f
+DATA i0000003f<>+40(SB)/4, $0x0000003f
+DATA i0000003f<>+44(SB)/4, $0x0000003f
+DATA i0000003f<>+48(SB)/4, $0x0000003f
+DATA i0000003f<>+52(SB)/4, $0x0000003f
+DATA i0000003f<>+56(SB)/4, $0x0000003f
+DATA i0000003f<>+60(SB)/4, $0x0000003f
+GLOBL i0000003f<>(SB), RODATA|NOPTR, $64
+
+DATA scaleHalves<>+0(SB)/4, $0x00000000
+DATA scaleHalves<>+4(SB)/4, $0x00000004
+DATA scaleHalves<>+8(SB)/4, $0x00000000
+DATA scaleHalves<>+12(SB)/4, $0x00000004
+DATA scaleHalves<>+16(SB)/4, $0x00000000
+DATA scaleHalves<>+20(SB)/4, $0x00000004
+DATA scaleHalves<>+24(SB)/4, $0x00000000
+DATA scaleHalves<>+28(SB)/4, $0x00000004
+DATA scaleHalves<>+32(SB)/4, $0x00000000
+DATA scaleHalves<>+36(SB)/4, $0x00000004
+DATA scaleHalves<>+40(SB)/4, $0x00000000
+DATA scaleHalves<>+44(SB)/4, $0x00000004
+DATA scaleHalves<>+48(SB)/4, $0x00000000
+DATA scaleHalves<>+52(SB)/4, $0x00000004
+DATA scaleHalves<>+56(SB)/4, $0x00000000
+DATA scaleHalves<>+60(SB)/4, $0x00000004
+GLOBL scaleHalves<>(SB), RODATA|NOPTR, $64
+
+DATA i0f0f0f0f<>+0(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+4(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+8(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+12(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+16(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+20(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+24(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+28(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+32(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+36(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+40(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+44(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+48(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+52(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+56(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+60(SB)/4, $0x0f0f0f0f
+GLOBL i0f0f0f0f<>(SB), RODATA|NOPTR, $64
+
+// func fusedQ4_K_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_K_2AVX2(SB), $1024-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VBROADCASTI128 (SI), Y6
+	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
+	VPSHUFB        scaleLast<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y7, Y8
+	VPAND          i00000030<>+0(SB), Y8, Y8
+	VPAND          i0000003f<>+0(SB), Y7, Y7
+	VPSRLVD        scaleHalves<>+0(SB), Y6, Y6
+	VPAND          i0000000f<>+0(SB), Y6, Y6
+	VPOR           Y8, Y6, Y6
+	VPBROADCASTD   (SI), X8
+	VCVTPH2PS      X8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y8, Y7, Y7
+	VMOVUPS        Y7, (AX)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y8, Y6, Y6
+	VMOVUPS        Y6, 32(AX)
+	VMOVUPS        16(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 64(AX)
+	VMOVUPS        16(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 192(AX)
+	VMOVUPS        48(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 96(AX)
+	VMOVUPS        48(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 224(AX)
+	VMOVUPS        80(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 128(AX)
+	VMOVUPS        80(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 256(AX)
+	VMOVUPS        112(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 160(AX)
+	VMOVUPS        112(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 288(AX)
+	VBROADCASTI128 (SI)(R8*1), Y6
+	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
+	VPSHUFB        scaleLast<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y7, Y8
+	VPAND          i00000030<>+0(SB), Y8, Y8
+	VPAND          i0000003f<>+0(SB), Y7, Y7
+	VPSRLVD        scaleHalves<>+0(SB), Y6, Y6
+	VPAND          i0000000f<>+0(SB), Y6, Y6
+	VPOR           Y8, Y6, Y6
+	VPBROADCASTD   (SI)(R8*1), X8
+	VCVTPH2PS      X8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y8, Y7, Y7
+	VMOVUPS        Y7, 320(AX)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y8, Y6, Y6
+	VMOVUPS        Y6, 352(AX)
+	VMOVUPS        16(SI)(R8*1), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 384(AX)
+	VMOVUPS        16(SI)(R8*1), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 512(AX)
+	VMOVUPS        48(SI)(R8*1), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 416(AX)
+	VMOVUPS        48(SI)(R8*1), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 544(AX)
+	VMOVUPS        80(SI)(R8*1), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 448(AX)
+	VMOVUPS        80(SI)(R8*1), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 576(AX)
+	VMOVUPS        112(SI)(R8*1), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 480(AX)
+	VMOVUPS        112(SI)(R8*1), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 608(AX)
+	VBROADCASTI128 (SI)(R8*2), Y6
+	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
+	VPSHUFB        scaleLast<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y7, Y8
+	VPAND          i00000030<>+0(SB), Y8, Y8
+	VPAND          i0000003f<>+0(SB), Y7, Y7
+	VPSRLVD        scaleHalves<>+0(SB), Y6, Y6
+	VPAND          i0000000f<>+0(SB), Y6, Y6
+	VPOR           Y8, Y6, Y6
+	VPBROADCASTD   (SI)(R8*2), X8
+	VCVTPH2PS      X8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y8, Y7, Y7
+	VMOVUPS        Y7, 640(AX)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y8, Y6, Y6
+	VMOVUPS        Y6, 672(AX)
+	VMOVUPS        16(SI)(R8*2), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 704(AX)
+	VMOVUPS        16(SI)(R8*2), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 832(AX)
+	VMOVUPS        48(SI)(R8*2), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 736(AX)
+	VMOVUPS        48(SI)(R8*2), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 864(AX)
+	VMOVUPS        80(SI)(R8*2), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 768(AX)
+	VMOVUPS        80(SI)(R8*2), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 896(AX)
+	VMOVUPS        112(SI)(R8*2), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 800(AX)
+	VMOVUPS        112(SI)(R8*2), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 928(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y6
+	VBROADCASTSS 4(AX)(CX*1), Y7
+	VPMOVZXBD    64(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  (BX), Y8, Y0
+	VFMADD231PS  (BX)(R10*1), Y8, Y3
+	VPMOVZXBD    72(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  32(BX), Y8, Y0
+	VFMADD231PS  32(BX)(R10*1), Y8, Y3
+	VPMOVZXBD    80(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  64(BX), Y8, Y0
+	VFMADD231PS  64(BX)(R10*1), Y8, Y3
+	VPMOVZXBD    88(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  96(BX), Y8, Y0
+	VFMADD231PS  96(BX)(R10*1), Y8, Y3
+	VBROADCASTSS 8(AX)(CX*1), Y6
+	VBROADCASTSS 12(AX)(CX*1), Y7
+	VPMOVZXBD    192(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  128(BX), Y8, Y0
+	VFMADD231PS  128(BX)(R10*1), Y8, Y3
+	VPMOVZXBD    200(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  160(BX), Y8, Y0
+	VFMADD231PS  160(BX)(R10*1), Y8, Y3
+	VPMOVZXBD    208(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  192(BX), Y8, Y0
+	VFMADD231PS  192(BX)(R10*1), Y8, Y3
+	VPMOVZXBD    216(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  224(BX), Y8, Y0
+	VFMADD231PS  224(BX)(R10*1), Y8, Y3
+	VBROADCASTSS 320(AX)(CX*1), Y6
+	VBROADCASTSS 324(AX)(CX*1), Y7
+	VPMOVZXBD    384(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  (BX), Y8, Y1
+	VFMADD231PS  (BX)(R10*1), Y8, Y4
+	VPMOVZXBD    392(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  32(BX), Y8, Y1
+	VFMADD231PS  32(BX)(R10*1), Y8, Y4
+	VPMOVZXBD    400(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  64(BX), Y8, Y1
+	VFMADD231PS  64(BX)(R10*1), Y8, Y4
+	VPMOVZXBD    408(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  96(BX), Y8, Y1
+	VFMADD231PS  96(BX)(R10*1), Y8, Y4
+	VBROADCASTSS 328(AX)(CX*1), Y6
+	VBROADCASTSS 332(AX)(CX*1), Y7
+	VPMOVZXBD    512(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  128(BX), Y8, Y1
+	VFMADD231PS  128(BX)(R10*1), Y8, Y4
+	VPMOVZXBD    520(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  160(BX), Y8, Y1
+	VFMADD231PS  160(BX)(R10*1), Y8, Y4
+	VPMOVZXBD    528(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  192(BX), Y8, Y1
+	VFMADD231PS  192(BX)(R10*1), Y8, Y4
+	VPMOVZXBD    536(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  224(BX), Y8, Y1
+	VFMADD231PS  224(BX)(R10*1), Y8, Y4
+	VBROADCASTSS 640(AX)(CX*1), Y6
+	VBROADCASTSS 644(AX)(CX*1), Y7
+	VPMOVZXBD    704(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  (BX), Y8, Y2
+	VFMADD231PS  (BX)(R10*1), Y8, Y5
+	VPMOVZXBD    712(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  32(BX), Y8, Y2
+	VFMADD231PS  32(BX)(R10*1), Y8, Y5
+	VPMOVZXBD    720(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  64(BX), Y8, Y2
+	VFMADD231PS  64(BX)(R10*1), Y8, Y5
+	VPMOVZXBD    728(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  96(BX), Y8, Y2
+	VFMADD231PS  96(BX)(R10*1), Y8, Y5
+	VBROADCASTSS 648(AX)(CX*1), Y6
+	VBROADCASTSS 652(AX)(CX*1), Y7
+	VPMOVZXBD    832(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  128(BX), Y8, Y2
+	VFMADD231PS  128(BX)(R10*1), Y8, Y5
+	VPMOVZXBD    840(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  160(BX), Y8, Y2
+	VFMADD231PS  160(BX)(R10*1), Y8, Y5
+	VPMOVZXBD    848(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  192(BX), Y8, Y2
+	VFMADD231PS  192(BX)(R10*1), Y8, Y5
+	VPMOVZXBD    856(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  224(BX), Y8, Y2
+	VFMADD231PS  224(BX)(R10*1), Y8, Y5
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	ADDQ         $+108, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+144, SI
+	SUBQ         $+256, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X0, X6, X2
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X2, X2
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X2, X1
+	VSHUFPS      $0xdd, X0, X2, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         CX, R13
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X4, X1, X1
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X5, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store1
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store1:
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R12
+	TESTQ      R11, R11
+	JNE        blocks
+	ADDQ       $0x0c, DX
+	MOVQ       cols+40(FP), CX
+	SHLQ       $0x02, CX
+	SUBQ       CX, BX
+	IMUL3Q     $0x02, R8, CX
+	ADDQ       CX, SI
+	SUBQ       $0x03, DI
+	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_K_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_K_3AVX2(SB), $1024-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VBROADCASTI128 (SI), Y9
+	VPSHUFB        scaleFirst<>+0(SB), Y9, Y10
+	VPSHUFB        scaleLast<>+0(SB), Y9, Y9
+	VPSRLD         $0x02, Y10, Y11
+	VPAND          i00000030<>+0(SB), Y11, Y11
+	VPAND          i0000003f<>+0(SB), Y10, Y10
+	VPSRLVD        scaleHalves<>+0(SB), Y9, Y9
+	VPAND          i0000000f<>+0(SB), Y9, Y9
+	VPOR           Y11, Y9, Y9
+	VPBROADCASTD   (SI), X11
+	VCVTPH2PS      X11, Y11
+	VCVTDQ2PS      Y10, Y10
+	VMULPS         Y11, Y10, Y10
+	VMOVUPS        Y10, (AX)
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y11, Y9, Y9
+	VMOVUPS        Y9, 32(AX)
+	VMOVUPS        16(SI), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 64(AX)
+	VMOVUPS        16(SI), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 192(AX)
+	VMOVUPS        48(SI), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 96(AX)
+	VMOVUPS        48(SI), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 224(AX)
+	VMOVUPS        80(SI), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 128(AX)
+	VMOVUPS        80(SI), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 256(AX)
+	VMOVUPS        112(SI), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 160(AX)
+	VMOVUPS        112(SI), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 288(AX)
+	VBROADCASTI128 (SI)(R8*1), Y9
+	VPSHUFB        scaleFirst<>+0(SB), Y9, Y10
+	VPSHUFB        scaleLast<>+0(SB), Y9, Y9
+	VPSRLD         $0x02, Y10, Y11
+	VPAND          i00000030<>+0(SB), Y11, Y11
+	VPAND          i0000003f<>+0(SB), Y10, Y10
+	VPSRLVD        scaleHalves<>+0(SB), Y9, Y9
+	VPAND          i0000000f<>+0(SB), Y9, Y9
+	VPOR           Y11, Y9, Y9
+	VPBROADCASTD   (SI)(R8*1), X11
+	VCVTPH2PS      X11, Y11
+	VCVTDQ2PS      Y10, Y10
+	VMULPS         Y11, Y10, Y10
+	VMOVUPS        Y10, 320(AX)
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y11, Y9, Y9
+	VMOVUPS        Y9, 352(AX)
+	VMOVUPS        16(SI)(R8*1), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 384(AX)
+	VMOVUPS        16(SI)(R8*1), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 512(AX)
+	VMOVUPS        48(SI)(R8*1), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 416(AX)
+	VMOVUPS        48(SI)(R8*1), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 544(AX)
+	VMOVUPS        80(SI)(R8*1), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 448(AX)
+	VMOVUPS        80(SI)(R8*1), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 576(AX)
+	VMOVUPS        112(SI)(R8*1), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 480(AX)
+	VMOVUPS        112(SI)(R8*1), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 608(AX)
+	VBROADCASTI128 (SI)(R8*2), Y9
+	VPSHUFB        scaleFirst<>+0(SB), Y9, Y10
+	VPSHUFB        scaleLast<>+0(SB), Y9, Y9
+	VPSRLD         $0x02, Y10, Y11
+	VPAND          i00000030<>+0(SB), Y11, Y11
+	VPAND          i0000003f<>+0(SB), Y10, Y10
+	VPSRLVD        scaleHalves<>+0(SB), Y9, Y9
+	VPAND          i0000000f<>+0(SB), Y9, Y9
+	VPOR           Y11, Y9, Y9
+	VPBROADCASTD   (SI)(R8*2), X11
+	VCVTPH2PS      X11, Y11
+	VCVTDQ2PS      Y10, Y10
+	VMULPS         Y11, Y10, Y10
+	VMOVUPS        Y10, 640(AX)
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y11, Y9, Y9
+	VMOVUPS        Y9, 672(AX)
+	VMOVUPS        16(SI)(R8*2), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 704(AX)
+	VMOVUPS        16(SI)(R8*2), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 832(AX)
+	VMOVUPS        48(SI)(R8*2), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 736(AX)
+	VMOVUPS        48(SI)(R8*2), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 864(AX)
+	VMOVUPS        80(SI)(R8*2), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 768(AX)
+	VMOVUPS        80(SI)(R8*2), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 896(AX)
+	VMOVUPS        112(SI)(R8*2), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 800(AX)
+	VMOVUPS        112(SI)(R8*2), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        Y9, 928(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y9
+	VBROADCASTSS 4(AX)(CX*1), Y10
+	VPMOVZXBD    64(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  (BX), Y11, Y0
+	VFMADD231PS  (BX)(R10*1), Y11, Y3
+	VFMADD231PS  (BX)(R10*2), Y11, Y6
+	VPMOVZXBD    72(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  32(BX), Y11, Y0
+	VFMADD231PS  32(BX)(R10*1), Y11, Y3
+	VFMADD231PS  32(BX)(R10*2), Y11, Y6
+	VPMOVZXBD    80(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  64(BX), Y11, Y0
+	VFMADD231PS  64(BX)(R10*1), Y11, Y3
+	VFMADD231PS  64(BX)(R10*2), Y11, Y6
+	VPMOVZXBD    88(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  96(BX), Y11, Y0
+	VFMADD231PS  96(BX)(R10*1), Y11, Y3
+	VFMADD231PS  96(BX)(R10*2), Y11, Y6
+	VBROADCASTSS 8(AX)(CX*1), Y9
+	VBROADCASTSS 12(AX)(CX*1), Y10
+	VPMOVZXBD    192(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  128(BX), Y11, Y0
+	VFMADD231PS  128(BX)(R10*1), Y11, Y3
+	VFMADD231PS  128(BX)(R10*2), Y11, Y6
+	VPMOVZXBD    200(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  160(BX), Y11, Y0
+	VFMADD231PS  160(BX)(R10*1), Y11, Y3
+	VFMADD231PS  160(BX)(R10*2), Y11, Y6
+	VPMOVZXBD    208(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  192(BX), Y11, Y0
+	VFMADD231PS  192(BX)(R10*1), Y11, Y3
+	VFMADD231PS  192(BX)(R10*2), Y11, Y6
+	VPMOVZXBD    216(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  224(BX), Y11, Y0
+	VFMADD231PS  224(BX)(R10*1), Y11, Y3
+	VFMADD231PS  224(BX)(R10*2), Y11, Y6
+	VBROADCASTSS 320(AX)(CX*1), Y9
+	VBROADCASTSS 324(AX)(CX*1), Y10
+	VPMOVZXBD    384(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  (BX), Y11, Y1
+	VFMADD231PS  (BX)(R10*1), Y11, Y4
+	VFMADD231PS  (BX)(R10*2), Y11, Y7
+	VPMOVZXBD    392(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  32(BX), Y11, Y1
+	VFMADD231PS  32(BX)(R10*1), Y11, Y4
+	VFMADD231PS  32(BX)(R10*2), Y11, Y7
+	VPMOVZXBD    400(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  64(BX), Y11, Y1
+	VFMADD231PS  64(BX)(R10*1), Y11, Y4
+	VFMADD231PS  64(BX)(R10*2), Y11, Y7
+	VPMOVZXBD    408(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  96(BX), Y11, Y1
+	VFMADD231PS  96(BX)(R10*1), Y11, Y4
+	VFMADD231PS  96(BX)(R10*2), Y11, Y7
+	VBROADCASTSS 328(AX)(CX*1), Y9
+	VBROADCASTSS 332(AX)(CX*1), Y10
+	VPMOVZXBD    512(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  128(BX), Y11, Y1
+	VFMADD231PS  128(BX)(R10*1), Y11, Y4
+	VFMADD231PS  128(BX)(R10*2), Y11, Y7
+	VPMOVZXBD    520(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  160(BX), Y11, Y1
+	VFMADD231PS  160(BX)(R10*1), Y11, Y4
+	VFMADD231PS  160(BX)(R10*2), Y11, Y7
+	VPMOVZXBD    528(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  192(BX), Y11, Y1
+	VFMADD231PS  192(BX)(R10*1), Y11, Y4
+	VFMADD231PS  192(BX)(R10*2), Y11, Y7
+	VPMOVZXBD    536(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  224(BX), Y11, Y1
+	VFMADD231PS  224(BX)(R10*1), Y11, Y4
+	VFMADD231PS  224(BX)(R10*2), Y11, Y7
+	VBROADCASTSS 640(AX)(CX*1), Y9
+	VBROADCASTSS 644(AX)(CX*1), Y10
+	VPMOVZXBD    704(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  (BX), Y11, Y2
+	VFMADD231PS  (BX)(R10*1), Y11, Y5
+	VFMADD231PS  (BX)(R10*2), Y11, Y8
+	VPMOVZXBD    712(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  32(BX), Y11, Y2
+	VFMADD231PS  32(BX)(R10*1), Y11, Y5
+	VFMADD231PS  32(BX)(R10*2), Y11, Y8
+	VPMOVZXBD    720(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  64(BX), Y11, Y2
+	VFMADD231PS  64(BX)(R10*1), Y11, Y5
+	VFMADD231PS  64(BX)(R10*2), Y11, Y8
+	VPMOVZXBD    728(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  96(BX), Y11, Y2
+	VFMADD231PS  96(BX)(R10*1), Y11, Y5
+	VFMADD231PS  96(BX)(R10*2), Y11, Y8
+	VBROADCASTSS 648(AX)(CX*1), Y9
+	VBROADCASTSS 652(AX)(CX*1), Y10
+	VPMOVZXBD    832(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  128(BX), Y11, Y2
+	VFMADD231PS  128(BX)(R10*1), Y11, Y5
+	VFMADD231PS  128(BX)(R10*2), Y11, Y8
+	VPMOVZXBD    840(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  160(BX), Y11, Y2
+	VFMADD231PS  160(BX)(R10*1), Y11, Y5
+	VFMADD231PS  160(BX)(R10*2), Y11, Y8
+	VPMOVZXBD    848(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  192(BX), Y11, Y2
+	VFMADD231PS  192(BX)(R10*1), Y11, Y5
+	VFMADD231PS  192(BX)(R10*2), Y11, Y8
+	VPMOVZXBD    856(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  224(BX), Y11, Y2
+	VFMADD231PS  224(BX)(R10*1), Y11, Y5
+	VFMADD231PS  224(BX)(R10*2), Y11, Y8
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	ADDQ         $+108, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+144, SI
+	SUBQ         $+256, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R13
+	VEXTRACTF128 $0x01, Y0, X9
+	VADDPS       X0, X9, X9
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X0, X9, X2
+	VUNPCKHPD    X0, X9, X0
+	VADDPS       X0, X2, X2
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X2, X1
+	VSHUFPS      $0xdd, X0, X2, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         CX, R13
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X4, X1, X1
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X5, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store1
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store1:
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         CX, R13
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X7, X1, X1
+	VEXTRACTF128 $0x01, Y8, X2
+	VADDPS       X8, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store2
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store2:
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R12
+	TESTQ      R11, R11
+	JNE        blocks
+	ADDQ       $0x0c, DX
+	MOVQ       cols+40(FP), CX
+	SHLQ       $0x02, CX
+	SUBQ       CX, BX
+	IMUL3Q     $0x02, R8, CX
+	ADDQ       CX, SI
+	SUBQ       $0x03, DI
+	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_K_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_K_4AVX2(SB), $1024-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VBROADCASTI128 (SI), Y12
+	VPSHUFB        scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB        scaleLast<>+0(SB), Y12, Y12
+	VPSRLD         $0x02, Y13, Y14
+	VPAND          i00000030<>+0(SB), Y14, Y14
+	VPAND          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD        scaleHalves<>+0(SB), Y12, Y12
+	VPAND          i0000000f<>+0(SB), Y12, Y12
+	VPOR           Y14, Y12, Y12
+	VPBROADCASTD   (SI), X14
+	VCVTPH2PS      X14, Y14
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         Y14, Y13, Y13
+	VMOVUPS        Y13, (AX)
+	VCVTDQ2PS      Y12, Y12
+	VMULPS         Y14, Y12, Y12
+	VMOVUPS        Y12, 32(AX)
+	VMOVUPS        16(SI), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 64(AX)
+	VMOVUPS        16(SI), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 192(AX)
+	VMOVUPS        48(SI), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 96(AX)
+	VMOVUPS        48(SI), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 224(AX)
+	VMOVUPS        80(SI), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 128(AX)
+	VMOVUPS        80(SI), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 256(AX)
+	VMOVUPS        112(SI), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 160(AX)
+	VMOVUPS        112(SI), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 288(AX)
+	VBROADCASTI128 (SI)(R8*1), Y12
+	VPSHUFB        scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB        scaleLast<>+0(SB), Y12, Y12
+	VPSRLD         $0x02, Y13, Y14
+	VPAND          i00000030<>+0(SB), Y14, Y14
+	VPAND          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD        scaleHalves<>+0(SB), Y12, Y12
+	VPAND          i0000000f<>+0(SB), Y12, Y12
+	VPOR           Y14, Y12, Y12
+	VPBROADCASTD   (SI)(R8*1), X14
+	VCVTPH2PS      X14, Y14
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         Y14, Y13, Y13
+	VMOVUPS        Y13, 320(AX)
+	VCVTDQ2PS      Y12, Y12
+	VMULPS         Y14, Y12, Y12
+	VMOVUPS        Y12, 352(AX)
+	VMOVUPS        16(SI)(R8*1), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 384(AX)
+	VMOVUPS        16(SI)(R8*1), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 512(AX)
+	VMOVUPS        48(SI)(R8*1), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 416(AX)
+	VMOVUPS        48(SI)(R8*1), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 544(AX)
+	VMOVUPS        80(SI)(R8*1), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 448(AX)
+	VMOVUPS        80(SI)(R8*1), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 576(AX)
+	VMOVUPS        112(SI)(R8*1), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 480(AX)
+	VMOVUPS        112(SI)(R8*1), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 608(AX)
+	VBROADCASTI128 (SI)(R8*2), Y12
+	VPSHUFB        scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB        scaleLast<>+0(SB), Y12, Y12
+	VPSRLD         $0x02, Y13, Y14
+	VPAND          i00000030<>+0(SB), Y14, Y14
+	VPAND          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD        scaleHalves<>+0(SB), Y12, Y12
+	VPAND          i0000000f<>+0(SB), Y12, Y12
+	VPOR           Y14, Y12, Y12
+	VPBROADCASTD   (SI)(R8*2), X14
+	VCVTPH2PS      X14, Y14
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         Y14, Y13, Y13
+	VMOVUPS        Y13, 640(AX)
+	VCVTDQ2PS      Y12, Y12
+	VMULPS         Y14, Y12, Y12
+	VMOVUPS        Y12, 672(AX)
+	VMOVUPS        16(SI)(R8*2), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 704(AX)
+	VMOVUPS        16(SI)(R8*2), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 832(AX)
+	VMOVUPS        48(SI)(R8*2), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 736(AX)
+	VMOVUPS        48(SI)(R8*2), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 864(AX)
+	VMOVUPS        80(SI)(R8*2), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 768(AX)
+	VMOVUPS        80(SI)(R8*2), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 896(AX)
+	VMOVUPS        112(SI)(R8*2), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 800(AX)
+	VMOVUPS        112(SI)(R8*2), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        Y12, 928(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y12
+	VBROADCASTSS 4(AX)(CX*1), Y13
+	VPMOVZXBD    64(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  (BX), Y14, Y0
+	VFMADD231PS  (BX)(R10*1), Y14, Y3
+	VFMADD231PS  (BX)(R10*2), Y14, Y6
+	VFMADD231PS  (R11), Y14, Y9
+	VPMOVZXBD    72(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  32(BX), Y14, Y0
+	VFMADD231PS  32(BX)(R10*1), Y14, Y3
+	VFMADD231PS  32(BX)(R10*2), Y14, Y6
+	VFMADD231PS  32(R11), Y14, Y9
+	VPMOVZXBD    80(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  64(BX), Y14, Y0
+	VFMADD231PS  64(BX)(R10*1), Y14, Y3
+	VFMADD231PS  64(BX)(R10*2), Y14, Y6
+	VFMADD231PS  64(R11), Y14, Y9
+	VPMOVZXBD    88(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  96(BX), Y14, Y0
+	VFMADD231PS  96(BX)(R10*1), Y14, Y3
+	VFMADD231PS  96(BX)(R10*2), Y14, Y6
+	VFMADD231PS  96(R11), Y14, Y9
+	VBROADCASTSS 8(AX)(CX*1), Y12
+	VBROADCASTSS 12(AX)(CX*1), Y13
+	VPMOVZXBD    192(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  128(BX), Y14, Y0
+	VFMADD231PS  128(BX)(R10*1), Y14, Y3
+	VFMADD231PS  128(BX)(R10*2), Y14, Y6
+	VFMADD231PS  128(R11), Y14, Y9
+	VPMOVZXBD    200(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  160(BX), Y14, Y0
+	VFMADD231PS  160(BX)(R10*1), Y14, Y3
+	VFMADD231PS  160(BX)(R10*2), Y14, Y6
+	VFMADD231PS  160(R11), Y14, Y9
+	VPMOVZXBD    208(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  192(BX), Y14, Y0
+	VFMADD231PS  192(BX)(R10*1), Y14, Y3
+	VFMADD231PS  192(BX)(R10*2), Y14, Y6
+	VFMADD231PS  192(R11), Y14, Y9
+	VPMOVZXBD    216(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  224(BX), Y14, Y0
+	VFMADD231PS  224(BX)(R10*1), Y14, Y3
+	VFMADD231PS  224(BX)(R10*2), Y14, Y6
+	VFMADD231PS  224(R11), Y14, Y9
+	VBROADCASTSS 320(AX)(CX*1), Y12
+	VBROADCASTSS 324(AX)(CX*1), Y13
+	VPMOVZXBD    384(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  (BX), Y14, Y1
+	VFMADD231PS  (BX)(R10*1), Y14, Y4
+	VFMADD231PS  (BX)(R10*2), Y14, Y7
+	VFMADD231PS  (R11), Y14, Y10
+	VPMOVZXBD    392(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  32(BX), Y14, Y1
+	VFMADD231PS  32(BX)(R10*1), Y14, Y4
+	VFMADD231PS  32(BX)(R10*2), Y14, Y7
+	VFMADD231PS  32(R11), Y14, Y10
+	VPMOVZXBD    400(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  64(BX), Y14, Y1
+	VFMADD231PS  64(BX)(R10*1), Y14, Y4
+	VFMADD231PS  64(BX)(R10*2), Y14, Y7
+	VFMADD231PS  64(R11), Y14, Y10
+	VPMOVZXBD    408(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  96(BX), Y14, Y1
+	VFMADD231PS  96(BX)(R10*1), Y14, Y4
+	VFMADD231PS  96(BX)(R10*2), Y14, Y7
+	VFMADD231PS  96(R11), Y14, Y10
+	VBROADCASTSS 328(AX)(CX*1), Y12
+	VBROADCASTSS 332(AX)(CX*1), Y13
+	VPMOVZXBD    512(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  128(BX), Y14, Y1
+	VFMADD231PS  128(BX)(R10*1), Y14, Y4
+	VFMADD231PS  128(BX)(R10*2), Y14, Y7
+	VFMADD231PS  128(R11), Y14, Y10
+	VPMOVZXBD    520(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  160(BX), Y14, Y1
+	VFMADD231PS  160(BX)(R10*1), Y14, Y4
+	VFMADD231PS  160(BX)(R10*2), Y14, Y7
+	VFMADD231PS  160(R11), Y14, Y10
+	VPMOVZXBD    528(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  192(BX), Y14, Y1
+	VFMADD231PS  192(BX)(R10*1), Y14, Y4
+	VFMADD231PS  192(BX)(R10*2), Y14, Y7
+	VFMADD231PS  192(R11), Y14, Y10
+	VPMOVZXBD    536(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  224(BX), Y14, Y1
+	VFMADD231PS  224(BX)(R10*1), Y14, Y4
+	VFMADD231PS  224(BX)(R10*2), Y14, Y7
+	VFMADD231PS  224(R11), Y14, Y10
+	VBROADCASTSS 640(AX)(CX*1), Y12
+	VBROADCASTSS 644(AX)(CX*1), Y13
+	VPMOVZXBD    704(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  (BX), Y14, Y2
+	VFMADD231PS  (BX)(R10*1), Y14, Y5
+	VFMADD231PS  (BX)(R10*2), Y14, Y8
+	VFMADD231PS  (R11), Y14, Y11
+	VPMOVZXBD    712(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  32(BX), Y14, Y2
+	VFMADD231PS  32(BX)(R10*1), Y14, Y5
+	VFMADD231PS  32(BX)(R10*2), Y14, Y8
+	VFMADD231PS  32(R11), Y14, Y11
+	VPMOVZXBD    720(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  64(BX), Y14, Y2
+	VFMADD231PS  64(BX)(R10*1), Y14, Y5
+	VFMADD231PS  64(BX)(R10*2), Y14, Y8
+	VFMADD231PS  64(R11), Y14, Y11
+	VPMOVZXBD    728(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  96(BX), Y14, Y2
+	VFMADD231PS  96(BX)(R10*1), Y14, Y5
+	VFMADD231PS  96(BX)(R10*2), Y14, Y8
+	VFMADD231PS  96(R11), Y14, Y11
+	VBROADCASTSS 648(AX)(CX*1), Y12
+	VBROADCASTSS 652(AX)(CX*1), Y13
+	VPMOVZXBD    832(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  128(BX), Y14, Y2
+	VFMADD231PS  128(BX)(R10*1), Y14, Y5
+	VFMADD231PS  128(BX)(R10*2), Y14, Y8
+	VFMADD231PS  128(R11), Y14, Y11
+	VPMOVZXBD    840(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  160(BX), Y14, Y2
+	VFMADD231PS  160(BX)(R10*1), Y14, Y5
+	VFMADD231PS  160(BX)(R10*2), Y14, Y8
+	VFMADD231PS  160(R11), Y14, Y11
+	VPMOVZXBD    848(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  192(BX), Y14, Y2
+	VFMADD231PS  192(BX)(R10*1), Y14, Y5
+	VFMADD231PS  192(BX)(R10*2), Y14, Y8
+	VFMADD231PS  192(R11), Y14, Y11
+	VPMOVZXBD    856(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  224(BX), Y14, Y2
+	VFMADD231PS  224(BX)(R10*1), Y14, Y5
+	VFMADD231PS  224(BX)(R10*2), Y14, Y8
+	VFMADD231PS  224(R11), Y14, Y11
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	ADDQ         $+108, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+144, SI
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VEXTRACTF128 $0x01, Y0, X12
+	VADDPS       X0, X12, X12
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X0, X12, X2
+	VUNPCKHPD    X0, X12, X0
+	VADDPS       X0, X2, X2
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X2, X1
+	VSHUFPS      $0xdd, X0, X2, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVLPS      X1, (R14)
+	VEXTRACTPS   $0x02, X1, 8(R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X4, X1, X1
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X5, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store1
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store1:
+	VMOVLPS      X1, (R14)
+	VEXTRACTPS   $0x02, X1, 8(R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X7, X1, X1
+	VEXTRACTF128 $0x01, Y8, X2
+	VADDPS       X8, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store2
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store2:
+	VMOVLPS      X1, (R14)
+	VEXTRACTPS   $0x02, X1, 8(R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y9, X0
+	VADDPS       X9, X0, X0
+	VEXTRACTF128 $0x01, Y10, X1
+	VADDPS       X10, X1, X1
+	VEXTRACTF128 $0x01, Y11, X2
+	VADDPS       X11, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store3
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store3:
+	VMOVLPS    X1, (R14)
+	VEXTRACTPS $0x02, X1, 8(R14)
+	MOVQ       $+1, R13
+	TESTQ      R12, R12
+	JNE        blocks
+	ADDQ       $0x0c, DX
+	MOVQ       cols+40(FP), CX
+	SHLQ       $0x02, CX
+	SUBQ       CX, BX
+	SUBQ       CX, R11
+	IMUL3Q     $0x02, R8, CX
+	ADDQ       CX, SI
+	SUBQ       $0x03, DI
+	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_K_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_K_1AVX2(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), CX
+	LEAQ   (SI)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VBROADCASTI128 (SI), Y4
+	VPSHUFB        scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB        scaleLast<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y5, Y6
+	VPAND          i00000030<>+0(SB), Y6, Y6
+	VPAND          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD        scaleHalves<>+0(SB), Y4, Y4
+	VPAND          i0000000f<>+0(SB), Y4, Y4
+	VPOR           Y6, Y4, Y4
+	VPBROADCASTD   (SI), X6
+	VCVTPH2PS      X6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y5, Y5
+	VMOVUPS        Y5, (AX)
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 32(AX)
+	VMOVUPS        48(SI), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI), Y5
+	VPSLLVD        halves4_4<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 64(AX)
+	VMOVUPS        48(SI), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI), Y5
+	VPSLLVD        halves3_3<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 192(AX)
+	VMOVUPS        80(SI), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI), Y5
+	VPSLLVD        halves2_2<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 96(AX)
+	VMOVUPS        80(SI), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI), Y5
+	VPSLLVD        halves1_1<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 224(AX)
+	VMOVUPS        112(SI), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI), Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 128(AX)
+	VMOVUPS        112(SI), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI), Y5
+	VPSRLVD        halves1_1<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 256(AX)
+	VMOVUPS        144(SI), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI), Y5
+	VPSRLVD        halves2_2<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 160(AX)
+	VMOVUPS        144(SI), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI), Y5
+	VPSRLVD        halves3_3<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 288(AX)
+	VBROADCASTI128 (SI)(R8*1), Y4
+	VPSHUFB        scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB        scaleLast<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y5, Y6
+	VPAND          i00000030<>+0(SB), Y6, Y6
+	VPAND          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD        scaleHalves<>+0(SB), Y4, Y4
+	VPAND          i0000000f<>+0(SB), Y4, Y4
+	VPOR           Y6, Y4, Y4
+	VPBROADCASTD   (SI)(R8*1), X6
+	VCVTPH2PS      X6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y5, Y5
+	VMOVUPS        Y5, 320(AX)
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 352(AX)
+	VMOVUPS        48(SI)(R8*1), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*1), Y5
+	VPSLLVD        halves4_4<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 384(AX)
+	VMOVUPS        48(SI)(R8*1), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*1), Y5
+	VPSLLVD        halves3_3<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 512(AX)
+	VMOVUPS        80(SI)(R8*1), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*1), Y5
+	VPSLLVD        halves2_2<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 416(AX)
+	VMOVUPS        80(SI)(R8*1), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*1), Y5
+	VPSLLVD        halves1_1<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 544(AX)
+	VMOVUPS        112(SI)(R8*1), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*1), Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 448(AX)
+	VMOVUPS        112(SI)(R8*1), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*1), Y5
+	VPSRLVD        halves1_1<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 576(AX)
+	VMOVUPS        144(SI)(R8*1), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*1), Y5
+	VPSRLVD        halves2_2<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 480(AX)
+	VMOVUPS        144(SI)(R8*1), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*1), Y5
+	VPSRLVD        halves3_3<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 608(AX)
+	VBROADCASTI128 (SI)(R8*2), Y4
+	VPSHUFB        scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB        scaleLast<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y5, Y6
+	VPAND          i00000030<>+0(SB), Y6, Y6
+	VPAND          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD        scaleHalves<>+0(SB), Y4, Y4
+	VPAND          i0000000f<>+0(SB), Y4, Y4
+	VPOR           Y6, Y4, Y4
+	VPBROADCASTD   (SI)(R8*2), X6
+	VCVTPH2PS      X6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y5, Y5
+	VMOVUPS        Y5, 640(AX)
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 672(AX)
+	VMOVUPS        48(SI)(R8*2), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*2), Y5
+	VPSLLVD        halves4_4<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 704(AX)
+	VMOVUPS        48(SI)(R8*2), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*2), Y5
+	VPSLLVD        halves3_3<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 832(AX)
+	VMOVUPS        80(SI)(R8*2), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*2), Y5
+	VPSLLVD        halves2_2<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 736(AX)
+	VMOVUPS        80(SI)(R8*2), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*2), Y5
+	VPSLLVD        halves1_1<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 864(AX)
+	VMOVUPS        112(SI)(R8*2), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*2), Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 768(AX)
+	VMOVUPS        112(SI)(R8*2), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*2), Y5
+	VPSRLVD        halves1_1<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 896(AX)
+	VMOVUPS        144(SI)(R8*2), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*2), Y5
+	VPSRLVD        halves2_2<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 800(AX)
+	VMOVUPS        144(SI)(R8*2), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(SI)(R8*2), Y5
+	VPSRLVD        halves3_3<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 928(AX)
+	VBROADCASTI128 (R10), Y4
+	VPSHUFB        scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB        scaleLast<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y5, Y6
+	VPAND          i00000030<>+0(SB), Y6, Y6
+	VPAND          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD        scaleHalves<>+0(SB), Y4, Y4
+	VPAND          i0000000f<>+0(SB), Y4, Y4
+	VPOR           Y6, Y4, Y4
+	VPBROADCASTD   (R10), X6
+	VCVTPH2PS      X6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y6, Y5, Y5
+	VMOVUPS        Y5, 960(AX)
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 992(AX)
+	VMOVUPS        48(R10), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(R10), Y5
+	VPSLLVD        halves4_4<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1024(AX)
+	VMOVUPS        48(R10), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(R10), Y5
+	VPSLLVD        halves3_3<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1152(AX)
+	VMOVUPS        80(R10), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(R10), Y5
+	VPSLLVD        halves2_2<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1056(AX)
+	VMOVUPS        80(R10), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(R10), Y5
+	VPSLLVD        halves1_1<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1184(AX)
+	VMOVUPS        112(R10), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(R10), Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1088(AX)
+	VMOVUPS        112(R10), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(R10), Y5
+	VPSRLVD        halves1_1<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1216(AX)
+	VMOVUPS        144(R10), Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(R10), Y5
+	VPSRLVD        halves2_2<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1120(AX)
+	VMOVUPS        144(R10), Y4
+	VPSRLW         $0x04, Y4, Y4
+	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS        16(R10), Y5
+	VPSRLVD        halves3_3<>+0(SB), Y5, Y5
+	VPAND          i10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1248(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y4
+	VBROADCASTSS 4(AX)(CX*1), Y5
+	VPMOVZXBD    64(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  (BX), Y6, Y0
+	VPMOVZXBD    72(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  32(BX), Y6, Y0
+	VPMOVZXBD    80(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  64(BX), Y6, Y0
+	VPMOVZXBD    88(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  96(BX), Y6, Y0
+	VBROADCASTSS 8(AX)(CX*1), Y4
+	VBROADCASTSS 12(AX)(CX*1), Y5
+	VPMOVZXBD    192(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  128(BX), Y6, Y0
+	VPMOVZXBD    200(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  160(BX), Y6, Y0
+	VPMOVZXBD    208(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  192(BX), Y6, Y0
+	VPMOVZXBD    216(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  224(BX), Y6, Y0
+	VBROADCASTSS 320(AX)(CX*1), Y4
+	VBROADCASTSS 324(AX)(CX*1), Y5
+	VPMOVZXBD    384(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  (BX), Y6, Y1
+	VPMOVZXBD    392(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  32(BX), Y6, Y1
+	VPMOVZXBD    400(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  64(BX), Y6, Y1
+	VPMOVZXBD    408(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  96(BX), Y6, Y1
+	VBROADCASTSS 328(AX)(CX*1), Y4
+	VBROADCASTSS 332(AX)(CX*1), Y5
+	VPMOVZXBD    512(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  128(BX), Y6, Y1
+	VPMOVZXBD    520(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  160(BX), Y6, Y1
+	VPMOVZXBD    528(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  192(BX), Y6, Y1
+	VPMOVZXBD    536(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  224(BX), Y6, Y1
+	VBROADCASTSS 640(AX)(CX*1), Y4
+	VBROADCASTSS 644(AX)(CX*1), Y5
+	VPMOVZXBD    704(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  (BX), Y6, Y2
+	VPMOVZXBD    712(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  32(BX), Y6, Y2
+	VPMOVZXBD    720(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  64(BX), Y6, Y2
+	VPMOVZXBD    728(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  96(BX), Y6, Y2
+	VBROADCASTSS 648(AX)(CX*1), Y4
+	VBROADCASTSS 652(AX)(CX*1), Y5
+	VPMOVZXBD    832(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  128(BX), Y6, Y2
+	VPMOVZXBD    840(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  160(BX), Y6, Y2
+	VPMOVZXBD    848(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  192(BX), Y6, Y2
+	VPMOVZXBD    856(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  224(BX), Y6, Y2
+	VBROADCASTSS 960(AX)(CX*1), Y4
+	VBROADCASTSS 964(AX)(CX*1), Y5
+	VPMOVZXBD    1024(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  (BX), Y6, Y3
+	VPMOVZXBD    1032(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  32(BX), Y6, Y3
+	VPMOVZXBD    1040(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  64(BX), Y6, Y3
+	VPMOVZXBD    1048(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  96(BX), Y6, Y3
+	VBROADCASTSS 968(AX)(CX*1), Y4
+	VBROADCASTSS 972(AX)(CX*1), Y5
+	VPMOVZXBD    1152(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  128(BX), Y6, Y3
+	VPMOVZXBD    1160(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  160(BX), Y6, Y3
+	VPMOVZXBD    1168(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  192(BX), Y6, Y3
+	VPMOVZXBD    1176(AX)(CX*2), Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMSUB213PS  Y5, Y4, Y6
+	VFMADD231PS  224(BX), Y6, Y3
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+176, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	ADDQ         $+176, R10
+	SUBQ         $+256, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, CX
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X4, X3
+	VUNPCKHPD    X0, X4, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVUPS      (CX), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVUPS X1, (CX)
+	MOVQ    $+1, R12
+	TESTQ   R11, R11
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R10
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+DATA halves4_4<>+0(SB)/4, $0x00000004
+DATA halves4_4<>+4(SB)/4, $0x00000004
+DATA halves4_4<>+8(SB)/4, $0x00000004
+DATA halves4_4<>+12(SB)/4, $0x00000004
+DATA halves4_4<>+16(SB)/4, $0x00000004
+DATA halves4_4<>+20(SB)/4, $0x00000004
+DATA halves4_4<>+24(SB)/4, $0x00000004
+DATA halves4_4<>+28(SB)/4, $0x00000004
+DATA halves4_4<>+32(SB)/4, $0x00000004
+DATA halves4_4<>+36(SB)/4, $0x00000004
+DATA halves4_4<>+40(SB)/4, $0x00000004
+DATA halves4_4<>+44(SB)/4, $0x00000004
+DATA halves4_4<>+48(SB)/4, $0x00000004
+DATA halves4_4<>+52(SB)/4, $0x00000004
+DATA halves4_4<>+56(SB)/4, $0x00000004
+DATA halves4_4<>+60(SB)/4, $0x00000004
+GLOBL halves4_4<>(SB), RODATA|NOPTR, $64
+
+DATA i10101010<>+0(SB)/4, $0x10101010
+DATA i10101010<>+4(SB)/4, $0x10101010
+DATA i10101010<>+8(SB)/4, $0x10101010
+DATA i10101010<>+12(SB)/4, $0x10101010
+DATA i10101010<>+16(SB)/4, $0x10101010
+DATA i10101010<>+20(SB)/4, $0x10101010
+DATA i10101010<>+24(SB)/4, $0x10101010
+DATA i10101010<>+28(SB)/4, $0x10101010
+DATA i10101010<>+32(SB)/4, $0x10101010
+DATA i10101010<>+36(SB)/4, $0x10101010
+DATA i10101010<>+40(SB)/4, $0x10101010
+DATA i10101010<>+44(SB)/4, $0x10101010
+DATA i10101010<>+48(SB)/4, $0x10101010
+DATA i10101010<>+52(SB)/4, $0x10101010
+DATA i10101010<>+56(SB)/4, $0x10101010
+DATA i10101010<>+60(SB)/4, $0x10101010
+GLOBL i10101010<>(SB), RODATA|NOPTR, $64
+
+DATA halves3_3<>+0(SB)/4, $0x00000003
+DATA halves3_3<>+4(SB)/4, $0x00000003
+DATA halves3_3<>+8(SB)/4, $0x00000003
+DATA halves3_3<>+12(SB)/4, $0x00000003
+DATA halves3_3<>+16(SB)/4, $0x00000003
+DATA halves3_3<>+20(SB)/4, $0x00000003
+DATA halves3_3<>+24(SB)/4, $0x00000003
+DATA halves3_3<>+28(SB)/4, $0x00000003
+DATA halves3_3<>+32(SB)/4, $0x00000003
+DATA halves3_3<>+36(SB)/4, $0x00000003
+DATA halves3_3<>+40(SB)/4, $0x00000003
+DATA halves3_3<>+44(SB)/4, $0x00000003
+DATA halves3_3<>+48(SB)/4, $0x00000003
+DATA halves3_3<>+52(SB)/4, $0x00000003
+DATA halves3_3<>+56(SB)/4, $0x00000003
+DATA halves3_3<>+60(SB)/4, $0x00000003
+GLOBL halves3_3<>(SB), RODATA|NOPTR, $64
+
+DATA halves2_2<>+0(SB)/4, $0x00000002
+DATA halves2_2<>+4(SB)/4, $0x00000002
+DATA halves2_2<>+8(SB)/4, $0x00000002
+DATA halves2_2<>+12(SB)/4, $0x00000002
+DATA halves2_2<>+16(SB)/4, $0x00000002
+DATA halves2_2<>+20(SB)/4, $0x00000002
+DATA halves2_2<>+24(SB)/4, $0x00000002
+DATA halves2_2<>+28(SB)/4, $0x00000002
+DATA halves2_2<>+32(SB)/4, $0x00000002
+DATA halves2_2<>+36(SB)/4, $0x00000002
+DATA halves2_2<>+40(SB)/4, $0x00000002
+DATA halves2_2<>+44(SB)/4, $0x00000002
+DATA halves2_2<>+48(SB)/4, $0x00000002
+DATA halves2_2<>+52(SB)/4, $0x00000002
+DATA halves2_2<>+56(SB)/4, $0x00000002
+DATA halves2_2<>+60(SB)/4, $0x00000002
+GLOBL halves2_2<>(SB), RODATA|NOPTR, $64
+
+DATA halves1_1<>+0(SB)/4, $0x00000001
+DATA halves1_1<>+4(SB)/4, $0x00000001
+DATA halves1_1<>+8(SB)/4, $0x00000001
+DATA halves1_1<>+12(SB)/4, $0x00000001
+DATA halves1_1<>+16(SB)/4, $0x00000001
+DATA halves1_1<>+20(SB)/4, $0x00000001
+DATA halves1_1<>+24(SB)/4, $0x00000001
+DATA halves1_1<>+28(SB)/4, $0x00000001
+DATA halves1_1<>+32(SB)/4, $0x00000001
+DATA halves1_1<>+36(SB)/4, $0x00000001
+DATA halves1_1<>+40(SB)/4, $0x00000001
+DATA halves1_1<>+44(SB)/4, $0x00000001
+DATA halves1_1<>+48(SB)/4, $0x00000001
+DATA halves1_1<>+52(SB)/4, $0x00000001
+DATA halves1_1<>+56(SB)/4, $0x00000001
+DATA halves1_1<>+60(SB)/4, $0x00000001
+GLOBL halves1_1<>(SB), RODATA|NOPTR, $64
+
+// func fusedQ5_K_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_K_2AVX2(SB), $1024-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VBROADCASTI128 (SI), Y6
+	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
+	VPSHUFB        scaleLast<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y7, Y8
+	VPAND          i00000030<>+0(SB), Y8, Y8
+	VPAND          i0000003f<>+0(SB), Y7, Y7
+	VPSRLVD        scaleHalves<>+0(SB), Y6, Y6
+	VPAND          i0000000f<>+0(SB), Y6, Y6
+	VPOR           Y8, Y6, Y6
+	VPBROADCASTD   (SI), X8
+	VCVTPH2PS      X8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y8, Y7, Y7
+	VMOVUPS        Y7, (AX)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y8, Y6, Y6
+	VMOVUPS        Y6, 32(AX)
+	VMOVUPS        48(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSLLVD        halves4_4<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 64(AX)
+	VMOVUPS        48(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSLLVD        halves3_3<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 192(AX)
+	VMOVUPS        80(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSLLVD        halves2_2<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 96(AX)
+	VMOVUPS        80(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSLLVD        halves1_1<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 224(AX)
+	VMOVUPS        112(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 128(AX)
+	VMOVUPS        112(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSRLVD        halves1_1<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 256(AX)
+	VMOVUPS        144(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSRLVD        halves2_2<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 160(AX)
+	VMOVUPS        144(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSRLVD        halves3_3<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 288(AX)
+	VBROADCASTI128 (SI)(R8*1), Y6
+	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
+	VPSHUFB        scaleLast<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y7, Y8
+	VPAND          i00000030<>+0(SB), Y8, Y8
+	VPAND          i0000003f<>+0(SB), Y7, Y7
+	VPSRLVD        scaleHalves<>+0(SB), Y6, Y6
+	VPAND          i0000000f<>+0(SB), Y6, Y6
+	VPOR           Y8, Y6, Y6
+	VPBROADCASTD   (SI)(R8*1), X8
+	VCVTPH2PS      X8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y8, Y7, Y7
+	VMOVUPS        Y7, 320(AX)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y8, Y6, Y6
+	VMOVUPS        Y6, 352(AX)
+	VMOVUPS        48(SI)(R8*1), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*1), Y7
+	VPSLLVD        halves4_4<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 384(AX)
+	VMOVUPS        48(SI)(R8*1), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*1), Y7
+	VPSLLVD        halves3_3<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 512(AX)
+	VMOVUPS        80(SI)(R8*1), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*1), Y7
+	VPSLLVD        halves2_2<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 416(AX)
+	VMOVUPS        80(SI)(R8*1), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*1), Y7
+	VPSLLVD        halves1_1<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 544(AX)
+	VMOVUPS        112(SI)(R8*1), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*1), Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 448(AX)
+	VMOVUPS        112(SI)(R8*1), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*1), Y7
+	VPSRLVD        halves1_1<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 576(AX)
+	VMOVUPS        144(SI)(R8*1), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*1), Y7
+	VPSRLVD        halves2_2<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 480(AX)
+	VMOVUPS        144(SI)(R8*1), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*1), Y7
+	VPSRLVD        halves3_3<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 608(AX)
+	VBROADCASTI128 (SI)(R8*2), Y6
+	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
+	VPSHUFB        scaleLast<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y7, Y8
+	VPAND          i00000030<>+0(SB), Y8, Y8
+	VPAND          i0000003f<>+0(SB), Y7, Y7
+	VPSRLVD        scaleHalves<>+0(SB), Y6, Y6
+	VPAND          i0000000f<>+0(SB), Y6, Y6
+	VPOR           Y8, Y6, Y6
+	VPBROADCASTD   (SI)(R8*2), X8
+	VCVTPH2PS      X8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y8, Y7, Y7
+	VMOVUPS        Y7, 640(AX)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y8, Y6, Y6
+	VMOVUPS        Y6, 672(AX)
+	VMOVUPS        48(SI)(R8*2), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*2), Y7
+	VPSLLVD        halves4_4<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 704(AX)
+	VMOVUPS        48(SI)(R8*2), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*2), Y7
+	VPSLLVD        halves3_3<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 832(AX)
+	VMOVUPS        80(SI)(R8*2), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*2), Y7
+	VPSLLVD        halves2_2<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 736(AX)
+	VMOVUPS        80(SI)(R8*2), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*2), Y7
+	VPSLLVD        halves1_1<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 864(AX)
+	VMOVUPS        112(SI)(R8*2), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*2), Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 768(AX)
+	VMOVUPS        112(SI)(R8*2), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*2), Y7
+	VPSRLVD        halves1_1<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 896(AX)
+	VMOVUPS        144(SI)(R8*2), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*2), Y7
+	VPSRLVD        halves2_2<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 800(AX)
+	VMOVUPS        144(SI)(R8*2), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI)(R8*2), Y7
+	VPSRLVD        halves3_3<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 928(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y6
+	VBROADCASTSS 4(AX)(CX*1), Y7
+	VPMOVZXBD    64(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  (BX), Y8, Y0
+	VFMADD231PS  (BX)(R10*1), Y8, Y3
+	VPMOVZXBD    72(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  32(BX), Y8, Y0
+	VFMADD231PS  32(BX)(R10*1), Y8, Y3
+	VPMOVZXBD    80(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  64(BX), Y8, Y0
+	VFMADD231PS  64(BX)(R10*1), Y8, Y3
+	VPMOVZXBD    88(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  96(BX), Y8, Y0
+	VFMADD231PS  96(BX)(R10*1), Y8, Y3
+	VBROADCASTSS 8(AX)(CX*1), Y6
+	VBROADCASTSS 12(AX)(CX*1), Y7
+	VPMOVZXBD    192(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  128(BX), Y8, Y0
+	VFMADD231PS  128(BX)(R10*1), Y8, Y3
+	VPMOVZXBD    200(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  160(BX), Y8, Y0
+	VFMADD231PS  160(BX)(R10*1), Y8, Y3
+	VPMOVZXBD    208(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  192(BX), Y8, Y0
+	VFMADD231PS  192(BX)(R10*1), Y8, Y3
+	VPMOVZXBD    216(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  224(BX), Y8, Y0
+	VFMADD231PS  224(BX)(R10*1), Y8, Y3
+	VBROADCASTSS 320(AX)(CX*1), Y6
+	VBROADCASTSS 324(AX)(CX*1), Y7
+	VPMOVZXBD    384(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  (BX), Y8, Y1
+	VFMADD231PS  (BX)(R10*1), Y8, Y4
+	VPMOVZXBD    392(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  32(BX), Y8, Y1
+	VFMADD231PS  32(BX)(R10*1), Y8, Y4
+	VPMOVZXBD    400(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  64(BX), Y8, Y1
+	VFMADD231PS  64(BX)(R10*1), Y8, Y4
+	VPMOVZXBD    408(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  96(BX), Y8, Y1
+	VFMADD231PS  96(BX)(R10*1), Y8, Y4
+	VBROADCASTSS 328(AX)(CX*1), Y6
+	VBROADCASTSS 332(AX)(CX*1), Y7
+	VPMOVZXBD    512(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  128(BX), Y8, Y1
+	VFMADD231PS  128(BX)(R10*1), Y8, Y4
+	VPMOVZXBD    520(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  160(BX), Y8, Y1
+	VFMADD231PS  160(BX)(R10*1), Y8, Y4
+	VPMOVZXBD    528(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  192(BX), Y8, Y1
+	VFMADD231PS  192(BX)(R10*1), Y8, Y4
+	VPMOVZXBD    536(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  224(BX), Y8, Y1
+	VFMADD231PS  224(BX)(R10*1), Y8, Y4
+	VBROADCASTSS 640(AX)(CX*1), Y6
+	VBROADCASTSS 644(AX)(CX*1), Y7
+	VPMOVZXBD    704(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  (BX), Y8, Y2
+	VFMADD231PS  (BX)(R10*1), Y8, Y5
+	VPMOVZXBD    712(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  32(BX), Y8, Y2
+	VFMADD231PS  32(BX)(R10*1), Y8, Y5
+	VPMOVZXBD    720(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  64(BX), Y8, Y2
+	VFMADD231PS  64(BX)(R10*1), Y8, Y5
+	VPMOVZXBD    728(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  96(BX), Y8, Y2
+	VFMADD231PS  96(BX)(R10*1), Y8, Y5
+	VBROADCASTSS 648(AX)(CX*1), Y6
+	VBROADCASTSS 652(AX)(CX*1), Y7
+	VPMOVZXBD    832(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  128(BX), Y8, Y2
+	VFMADD231PS  128(BX)(R10*1), Y8, Y5
+	VPMOVZXBD    840(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  160(BX), Y8, Y2
+	VFMADD231PS  160(BX)(R10*1), Y8, Y5
+	VPMOVZXBD    848(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  192(BX), Y8, Y2
+	VFMADD231PS  192(BX)(R10*1), Y8, Y5
+	VPMOVZXBD    856(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  224(BX), Y8, Y2
+	VFMADD231PS  224(BX)(R10*1), Y8, Y5
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+132, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	SUBQ         $+256, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X0, X6, X2
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X2, X2
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X2, X1
+	VSHUFPS      $0xdd, X0, X2, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         CX, R13
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X4, X1, X1
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X5, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store1
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store1:
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R12
+	TESTQ      R11, R11
+	JNE        blocks
+	ADDQ       $0x0c, DX
+	MOVQ       cols+40(FP), CX
+	SHLQ       $0x02, CX
+	SUBQ       CX, BX
+	IMUL3Q     $0x02, R8, CX
+	ADDQ       CX, SI
+	SUBQ       $0x03, DI
+	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_K_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_K_3AVX2(SB), $1024-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VBROADCASTI128 (SI), Y9
+	VPSHUFB        scaleFirst<>+0(SB), Y9, Y10
+	VPSHUFB        scaleLast<>+0(SB), Y9, Y9
+	VPSRLD         $0x02, Y10, Y11
+	VPAND          i00000030<>+0(SB), Y11, Y11
+	VPAND          i0000003f<>+0(SB), Y10, Y10
+	VPSRLVD        scaleHalves<>+0(SB), Y9, Y9
+	VPAND          i0000000f<>+0(SB), Y9, Y9
+	VPOR           Y11, Y9, Y9
+	VPBROADCASTD   (SI), X11
+	VCVTPH2PS      X11, Y11
+	VCVTDQ2PS      Y10, Y10
+	VMULPS         Y11, Y10, Y10
+	VMOVUPS        Y10, (AX)
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y11, Y9, Y9
+	VMOVUPS        Y9, 32(AX)
+	VMOVUPS        48(SI), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI), Y10
+	VPSLLVD        halves4_4<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 64(AX)
+	VMOVUPS        48(SI), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI), Y10
+	VPSLLVD        halves3_3<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 192(AX)
+	VMOVUPS        80(SI), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI), Y10
+	VPSLLVD        halves2_2<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 96(AX)
+	VMOVUPS        80(SI), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI), Y10
+	VPSLLVD        halves1_1<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 224(AX)
+	VMOVUPS        112(SI), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI), Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 128(AX)
+	VMOVUPS        112(SI), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI), Y10
+	VPSRLVD        halves1_1<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 256(AX)
+	VMOVUPS        144(SI), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI), Y10
+	VPSRLVD        halves2_2<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 160(AX)
+	VMOVUPS        144(SI), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI), Y10
+	VPSRLVD        halves3_3<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 288(AX)
+	VBROADCASTI128 (SI)(R8*1), Y9
+	VPSHUFB        scaleFirst<>+0(SB), Y9, Y10
+	VPSHUFB        scaleLast<>+0(SB), Y9, Y9
+	VPSRLD         $0x02, Y10, Y11
+	VPAND          i00000030<>+0(SB), Y11, Y11
+	VPAND          i0000003f<>+0(SB), Y10, Y10
+	VPSRLVD        scaleHalves<>+0(SB), Y9, Y9
+	VPAND          i0000000f<>+0(SB), Y9, Y9
+	VPOR           Y11, Y9, Y9
+	VPBROADCASTD   (SI)(R8*1), X11
+	VCVTPH2PS      X11, Y11
+	VCVTDQ2PS      Y10, Y10
+	VMULPS         Y11, Y10, Y10
+	VMOVUPS        Y10, 320(AX)
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y11, Y9, Y9
+	VMOVUPS        Y9, 352(AX)
+	VMOVUPS        48(SI)(R8*1), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*1), Y10
+	VPSLLVD        halves4_4<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 384(AX)
+	VMOVUPS        48(SI)(R8*1), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*1), Y10
+	VPSLLVD        halves3_3<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 512(AX)
+	VMOVUPS        80(SI)(R8*1), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*1), Y10
+	VPSLLVD        halves2_2<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 416(AX)
+	VMOVUPS        80(SI)(R8*1), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*1), Y10
+	VPSLLVD        halves1_1<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 544(AX)
+	VMOVUPS        112(SI)(R8*1), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*1), Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 448(AX)
+	VMOVUPS        112(SI)(R8*1), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*1), Y10
+	VPSRLVD        halves1_1<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 576(AX)
+	VMOVUPS        144(SI)(R8*1), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*1), Y10
+	VPSRLVD        halves2_2<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 480(AX)
+	VMOVUPS        144(SI)(R8*1), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*1), Y10
+	VPSRLVD        halves3_3<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 608(AX)
+	VBROADCASTI128 (SI)(R8*2), Y9
+	VPSHUFB        scaleFirst<>+0(SB), Y9, Y10
+	VPSHUFB        scaleLast<>+0(SB), Y9, Y9
+	VPSRLD         $0x02, Y10, Y11
+	VPAND          i00000030<>+0(SB), Y11, Y11
+	VPAND          i0000003f<>+0(SB), Y10, Y10
+	VPSRLVD        scaleHalves<>+0(SB), Y9, Y9
+	VPAND          i0000000f<>+0(SB), Y9, Y9
+	VPOR           Y11, Y9, Y9
+	VPBROADCASTD   (SI)(R8*2), X11
+	VCVTPH2PS      X11, Y11
+	VCVTDQ2PS      Y10, Y10
+	VMULPS         Y11, Y10, Y10
+	VMOVUPS        Y10, 640(AX)
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y11, Y9, Y9
+	VMOVUPS        Y9, 672(AX)
+	VMOVUPS        48(SI)(R8*2), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*2), Y10
+	VPSLLVD        halves4_4<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 704(AX)
+	VMOVUPS        48(SI)(R8*2), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*2), Y10
+	VPSLLVD        halves3_3<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 832(AX)
+	VMOVUPS        80(SI)(R8*2), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*2), Y10
+	VPSLLVD        halves2_2<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 736(AX)
+	VMOVUPS        80(SI)(R8*2), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*2), Y10
+	VPSLLVD        halves1_1<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 864(AX)
+	VMOVUPS        112(SI)(R8*2), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*2), Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 768(AX)
+	VMOVUPS        112(SI)(R8*2), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*2), Y10
+	VPSRLVD        halves1_1<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 896(AX)
+	VMOVUPS        144(SI)(R8*2), Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*2), Y10
+	VPSRLVD        halves2_2<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 800(AX)
+	VMOVUPS        144(SI)(R8*2), Y9
+	VPSRLW         $0x04, Y9, Y9
+	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS        16(SI)(R8*2), Y10
+	VPSRLVD        halves3_3<>+0(SB), Y10, Y10
+	VPAND          i10101010<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VMOVUPS        Y9, 928(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y9
+	VBROADCASTSS 4(AX)(CX*1), Y10
+	VPMOVZXBD    64(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  (BX), Y11, Y0
+	VFMADD231PS  (BX)(R10*1), Y11, Y3
+	VFMADD231PS  (BX)(R10*2), Y11, Y6
+	VPMOVZXBD    72(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  32(BX), Y11, Y0
+	VFMADD231PS  32(BX)(R10*1), Y11, Y3
+	VFMADD231PS  32(BX)(R10*2), Y11, Y6
+	VPMOVZXBD    80(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  64(BX), Y11, Y0
+	VFMADD231PS  64(BX)(R10*1), Y11, Y3
+	VFMADD231PS  64(BX)(R10*2), Y11, Y6
+	VPMOVZXBD    88(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  96(BX), Y11, Y0
+	VFMADD231PS  96(BX)(R10*1), Y11, Y3
+	VFMADD231PS  96(BX)(R10*2), Y11, Y6
+	VBROADCASTSS 8(AX)(CX*1), Y9
+	VBROADCASTSS 12(AX)(CX*1), Y10
+	VPMOVZXBD    192(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  128(BX), Y11, Y0
+	VFMADD231PS  128(BX)(R10*1), Y11, Y3
+	VFMADD231PS  128(BX)(R10*2), Y11, Y6
+	VPMOVZXBD    200(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  160(BX), Y11, Y0
+	VFMADD231PS  160(BX)(R10*1), Y11, Y3
+	VFMADD231PS  160(BX)(R10*2), Y11, Y6
+	VPMOVZXBD    208(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  192(BX), Y11, Y0
+	VFMADD231PS  192(BX)(R10*1), Y11, Y3
+	VFMADD231PS  192(BX)(R10*2), Y11, Y6
+	VPMOVZXBD    216(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  224(BX), Y11, Y0
+	VFMADD231PS  224(BX)(R10*1), Y11, Y3
+	VFMADD231PS  224(BX)(R10*2), Y11, Y6
+	VBROADCASTSS 320(AX)(CX*1), Y9
+	VBROADCASTSS 324(AX)(CX*1), Y10
+	VPMOVZXBD    384(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  (BX), Y11, Y1
+	VFMADD231PS  (BX)(R10*1), Y11, Y4
+	VFMADD231PS  (BX)(R10*2), Y11, Y7
+	VPMOVZXBD    392(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  32(BX), Y11, Y1
+	VFMADD231PS  32(BX)(R10*1), Y11, Y4
+	VFMADD231PS  32(BX)(R10*2), Y11, Y7
+	VPMOVZXBD    400(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  64(BX), Y11, Y1
+	VFMADD231PS  64(BX)(R10*1), Y11, Y4
+	VFMADD231PS  64(BX)(R10*2), Y11, Y7
+	VPMOVZXBD    408(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  96(BX), Y11, Y1
+	VFMADD231PS  96(BX)(R10*1), Y11, Y4
+	VFMADD231PS  96(BX)(R10*2), Y11, Y7
+	VBROADCASTSS 328(AX)(CX*1), Y9
+	VBROADCASTSS 332(AX)(CX*1), Y10
+	VPMOVZXBD    512(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  128(BX), Y11, Y1
+	VFMADD231PS  128(BX)(R10*1), Y11, Y4
+	VFMADD231PS  128(BX)(R10*2), Y11, Y7
+	VPMOVZXBD    520(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  160(BX), Y11, Y1
+	VFMADD231PS  160(BX)(R10*1), Y11, Y4
+	VFMADD231PS  160(BX)(R10*2), Y11, Y7
+	VPMOVZXBD    528(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  192(BX), Y11, Y1
+	VFMADD231PS  192(BX)(R10*1), Y11, Y4
+	VFMADD231PS  192(BX)(R10*2), Y11, Y7
+	VPMOVZXBD    536(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  224(BX), Y11, Y1
+	VFMADD231PS  224(BX)(R10*1), Y11, Y4
+	VFMADD231PS  224(BX)(R10*2), Y11, Y7
+	VBROADCASTSS 640(AX)(CX*1), Y9
+	VBROADCASTSS 644(AX)(CX*1), Y10
+	VPMOVZXBD    704(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  (BX), Y11, Y2
+	VFMADD231PS  (BX)(R10*1), Y11, Y5
+	VFMADD231PS  (BX)(R10*2), Y11, Y8
+	VPMOVZXBD    712(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  32(BX), Y11, Y2
+	VFMADD231PS  32(BX)(R10*1), Y11, Y5
+	VFMADD231PS  32(BX)(R10*2), Y11, Y8
+	VPMOVZXBD    720(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  64(BX), Y11, Y2
+	VFMADD231PS  64(BX)(R10*1), Y11, Y5
+	VFMADD231PS  64(BX)(R10*2), Y11, Y8
+	VPMOVZXBD    728(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  96(BX), Y11, Y2
+	VFMADD231PS  96(BX)(R10*1), Y11, Y5
+	VFMADD231PS  96(BX)(R10*2), Y11, Y8
+	VBROADCASTSS 648(AX)(CX*1), Y9
+	VBROADCASTSS 652(AX)(CX*1), Y10
+	VPMOVZXBD    832(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  128(BX), Y11, Y2
+	VFMADD231PS  128(BX)(R10*1), Y11, Y5
+	VFMADD231PS  128(BX)(R10*2), Y11, Y8
+	VPMOVZXBD    840(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  160(BX), Y11, Y2
+	VFMADD231PS  160(BX)(R10*1), Y11, Y5
+	VFMADD231PS  160(BX)(R10*2), Y11, Y8
+	VPMOVZXBD    848(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  192(BX), Y11, Y2
+	VFMADD231PS  192(BX)(R10*1), Y11, Y5
+	VFMADD231PS  192(BX)(R10*2), Y11, Y8
+	VPMOVZXBD    856(AX)(CX*2), Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMSUB213PS  Y10, Y9, Y11
+	VFMADD231PS  224(BX), Y11, Y2
+	VFMADD231PS  224(BX)(R10*1), Y11, Y5
+	VFMADD231PS  224(BX)(R10*2), Y11, Y8
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+132, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	SUBQ         $+256, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R13
+	VEXTRACTF128 $0x01, Y0, X9
+	VADDPS       X0, X9, X9
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X0, X9, X2
+	VUNPCKHPD    X0, X9, X0
+	VADDPS       X0, X2, X2
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X2, X1
+	VSHUFPS      $0xdd, X0, X2, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         CX, R13
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X4, X1, X1
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X5, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store1
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store1:
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         CX, R13
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X7, X1, X1
+	VEXTRACTF128 $0x01, Y8, X2
+	VADDPS       X8, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store2
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store2:
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R12
+	TESTQ      R11, R11
+	JNE        blocks
+	ADDQ       $0x0c, DX
+	MOVQ       cols+40(FP), CX
+	SHLQ       $0x02, CX
+	SUBQ       CX, BX
+	IMUL3Q     $0x02, R8, CX
+	ADDQ       CX, SI
+	SUBQ       $0x03, DI
+	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_K_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_K_4AVX2(SB), $1024-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VBROADCASTI128 (SI), Y12
+	VPSHUFB        scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB        scaleLast<>+0(SB), Y12, Y12
+	VPSRLD         $0x02, Y13, Y14
+	VPAND          i00000030<>+0(SB), Y14, Y14
+	VPAND          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD        scaleHalves<>+0(SB), Y12, Y12
+	VPAND          i0000000f<>+0(SB), Y12, Y12
+	VPOR           Y14, Y12, Y12
+	VPBROADCASTD   (SI), X14
+	VCVTPH2PS      X14, Y14
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         Y14, Y13, Y13
+	VMOVUPS        Y13, (AX)
+	VCVTDQ2PS      Y12, Y12
+	VMULPS         Y14, Y12, Y12
+	VMOVUPS        Y12, 32(AX)
+	VMOVUPS        48(SI), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI), Y13
+	VPSLLVD        halves4_4<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 64(AX)
+	VMOVUPS        48(SI), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI), Y13
+	VPSLLVD        halves3_3<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 192(AX)
+	VMOVUPS        80(SI), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI), Y13
+	VPSLLVD        halves2_2<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 96(AX)
+	VMOVUPS        80(SI), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI), Y13
+	VPSLLVD        halves1_1<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 224(AX)
+	VMOVUPS        112(SI), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI), Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 128(AX)
+	VMOVUPS        112(SI), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI), Y13
+	VPSRLVD        halves1_1<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 256(AX)
+	VMOVUPS        144(SI), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI), Y13
+	VPSRLVD        halves2_2<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 160(AX)
+	VMOVUPS        144(SI), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI), Y13
+	VPSRLVD        halves3_3<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 288(AX)
+	VBROADCASTI128 (SI)(R8*1), Y12
+	VPSHUFB        scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB        scaleLast<>+0(SB), Y12, Y12
+	VPSRLD         $0x02, Y13, Y14
+	VPAND          i00000030<>+0(SB), Y14, Y14
+	VPAND          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD        scaleHalves<>+0(SB), Y12, Y12
+	VPAND          i0000000f<>+0(SB), Y12, Y12
+	VPOR           Y14, Y12, Y12
+	VPBROADCASTD   (SI)(R8*1), X14
+	VCVTPH2PS      X14, Y14
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         Y14, Y13, Y13
+	VMOVUPS        Y13, 320(AX)
+	VCVTDQ2PS      Y12, Y12
+	VMULPS         Y14, Y12, Y12
+	VMOVUPS        Y12, 352(AX)
+	VMOVUPS        48(SI)(R8*1), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*1), Y13
+	VPSLLVD        halves4_4<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 384(AX)
+	VMOVUPS        48(SI)(R8*1), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*1), Y13
+	VPSLLVD        halves3_3<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 512(AX)
+	VMOVUPS        80(SI)(R8*1), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*1), Y13
+	VPSLLVD        halves2_2<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 416(AX)
+	VMOVUPS        80(SI)(R8*1), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*1), Y13
+	VPSLLVD        halves1_1<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 544(AX)
+	VMOVUPS        112(SI)(R8*1), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*1), Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 448(AX)
+	VMOVUPS        112(SI)(R8*1), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*1), Y13
+	VPSRLVD        halves1_1<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 576(AX)
+	VMOVUPS        144(SI)(R8*1), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*1), Y13
+	VPSRLVD        halves2_2<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 480(AX)
+	VMOVUPS        144(SI)(R8*1), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*1), Y13
+	VPSRLVD        halves3_3<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 608(AX)
+	VBROADCASTI128 (SI)(R8*2), Y12
+	VPSHUFB        scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB        scaleLast<>+0(SB), Y12, Y12
+	VPSRLD         $0x02, Y13, Y14
+	VPAND          i00000030<>+0(SB), Y14, Y14
+	VPAND          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD        scaleHalves<>+0(SB), Y12, Y12
+	VPAND          i0000000f<>+0(SB), Y12, Y12
+	VPOR           Y14, Y12, Y12
+	VPBROADCASTD   (SI)(R8*2), X14
+	VCVTPH2PS      X14, Y14
+	VCVTDQ2PS      Y13, Y13
+	VMULPS         Y14, Y13, Y13
+	VMOVUPS        Y13, 640(AX)
+	VCVTDQ2PS      Y12, Y12
+	VMULPS         Y14, Y12, Y12
+	VMOVUPS        Y12, 672(AX)
+	VMOVUPS        48(SI)(R8*2), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*2), Y13
+	VPSLLVD        halves4_4<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 704(AX)
+	VMOVUPS        48(SI)(R8*2), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*2), Y13
+	VPSLLVD        halves3_3<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 832(AX)
+	VMOVUPS        80(SI)(R8*2), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*2), Y13
+	VPSLLVD        halves2_2<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 736(AX)
+	VMOVUPS        80(SI)(R8*2), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*2), Y13
+	VPSLLVD        halves1_1<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 864(AX)
+	VMOVUPS        112(SI)(R8*2), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*2), Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 768(AX)
+	VMOVUPS        112(SI)(R8*2), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*2), Y13
+	VPSRLVD        halves1_1<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 896(AX)
+	VMOVUPS        144(SI)(R8*2), Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*2), Y13
+	VPSRLVD        halves2_2<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 800(AX)
+	VMOVUPS        144(SI)(R8*2), Y12
+	VPSRLW         $0x04, Y12, Y12
+	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS        16(SI)(R8*2), Y13
+	VPSRLVD        halves3_3<>+0(SB), Y13, Y13
+	VPAND          i10101010<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VMOVUPS        Y12, 928(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y12
+	VBROADCASTSS 4(AX)(CX*1), Y13
+	VPMOVZXBD    64(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  (BX), Y14, Y0
+	VFMADD231PS  (BX)(R10*1), Y14, Y3
+	VFMADD231PS  (BX)(R10*2), Y14, Y6
+	VFMADD231PS  (R11), Y14, Y9
+	VPMOVZXBD    72(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  32(BX), Y14, Y0
+	VFMADD231PS  32(BX)(R10*1), Y14, Y3
+	VFMADD231PS  32(BX)(R10*2), Y14, Y6
+	VFMADD231PS  32(R11), Y14, Y9
+	VPMOVZXBD    80(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  64(BX), Y14, Y0
+	VFMADD231PS  64(BX)(R10*1), Y14, Y3
+	VFMADD231PS  64(BX)(R10*2), Y14, Y6
+	VFMADD231PS  64(R11), Y14, Y9
+	VPMOVZXBD    88(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  96(BX), Y14, Y0
+	VFMADD231PS  96(BX)(R10*1), Y14, Y3
+	VFMADD231PS  96(BX)(R10*2), Y14, Y6
+	VFMADD231PS  96(R11), Y14, Y9
+	VBROADCASTSS 8(AX)(CX*1), Y12
+	VBROADCASTSS 12(AX)(CX*1), Y13
+	VPMOVZXBD    192(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  128(BX), Y14, Y0
+	VFMADD231PS  128(BX)(R10*1), Y14, Y3
+	VFMADD231PS  128(BX)(R10*2), Y14, Y6
+	VFMADD231PS  128(R11), Y14, Y9
+	VPMOVZXBD    200(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  160(BX), Y14, Y0
+	VFMADD231PS  160(BX)(R10*1), Y14, Y3
+	VFMADD231PS  160(BX)(R10*2), Y14, Y6
+	VFMADD231PS  160(R11), Y14, Y9
+	VPMOVZXBD    208(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  192(BX), Y14, Y0
+	VFMADD231PS  192(BX)(R10*1), Y14, Y3
+	VFMADD231PS  192(BX)(R10*2), Y14, Y6
+	VFMADD231PS  192(R11), Y14, Y9
+	VPMOVZXBD    216(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  224(BX), Y14, Y0
+	VFMADD231PS  224(BX)(R10*1), Y14, Y3
+	VFMADD231PS  224(BX)(R10*2), Y14, Y6
+	VFMADD231PS  224(R11), Y14, Y9
+	VBROADCASTSS 320(AX)(CX*1), Y12
+	VBROADCASTSS 324(AX)(CX*1), Y13
+	VPMOVZXBD    384(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  (BX), Y14, Y1
+	VFMADD231PS  (BX)(R10*1), Y14, Y4
+	VFMADD231PS  (BX)(R10*2), Y14, Y7
+	VFMADD231PS  (R11), Y14, Y10
+	VPMOVZXBD    392(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  32(BX), Y14, Y1
+	VFMADD231PS  32(BX)(R10*1), Y14, Y4
+	VFMADD231PS  32(BX)(R10*2), Y14, Y7
+	VFMADD231PS  32(R11), Y14, Y10
+	VPMOVZXBD    400(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  64(BX), Y14, Y1
+	VFMADD231PS  64(BX)(R10*1), Y14, Y4
+	VFMADD231PS  64(BX)(R10*2), Y14, Y7
+	VFMADD231PS  64(R11), Y14, Y10
+	VPMOVZXBD    408(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  96(BX), Y14, Y1
+	VFMADD231PS  96(BX)(R10*1), Y14, Y4
+	VFMADD231PS  96(BX)(R10*2), Y14, Y7
+	VFMADD231PS  96(R11), Y14, Y10
+	VBROADCASTSS 328(AX)(CX*1), Y12
+	VBROADCASTSS 332(AX)(CX*1), Y13
+	VPMOVZXBD    512(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  128(BX), Y14, Y1
+	VFMADD231PS  128(BX)(R10*1), Y14, Y4
+	VFMADD231PS  128(BX)(R10*2), Y14, Y7
+	VFMADD231PS  128(R11), Y14, Y10
+	VPMOVZXBD    520(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  160(BX), Y14, Y1
+	VFMADD231PS  160(BX)(R10*1), Y14, Y4
+	VFMADD231PS  160(BX)(R10*2), Y14, Y7
+	VFMADD231PS  160(R11), Y14, Y10
+	VPMOVZXBD    528(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  192(BX), Y14, Y1
+	VFMADD231PS  192(BX)(R10*1), Y14, Y4
+	VFMADD231PS  192(BX)(R10*2), Y14, Y7
+	VFMADD231PS  192(R11), Y14, Y10
+	VPMOVZXBD    536(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  224(BX), Y14, Y1
+	VFMADD231PS  224(BX)(R10*1), Y14, Y4
+	VFMADD231PS  224(BX)(R10*2), Y14, Y7
+	VFMADD231PS  224(R11), Y14, Y10
+	VBROADCASTSS 640(AX)(CX*1), Y12
+	VBROADCASTSS 644(AX)(CX*1), Y13
+	VPMOVZXBD    704(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  (BX), Y14, Y2
+	VFMADD231PS  (BX)(R10*1), Y14, Y5
+	VFMADD231PS  (BX)(R10*2), Y14, Y8
+	VFMADD231PS  (R11), Y14, Y11
+	VPMOVZXBD    712(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  32(BX), Y14, Y2
+	VFMADD231PS  32(BX)(R10*1), Y14, Y5
+	VFMADD231PS  32(BX)(R10*2), Y14, Y8
+	VFMADD231PS  32(R11), Y14, Y11
+	VPMOVZXBD    720(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  64(BX), Y14, Y2
+	VFMADD231PS  64(BX)(R10*1), Y14, Y5
+	VFMADD231PS  64(BX)(R10*2), Y14, Y8
+	VFMADD231PS  64(R11), Y14, Y11
+	VPMOVZXBD    728(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  96(BX), Y14, Y2
+	VFMADD231PS  96(BX)(R10*1), Y14, Y5
+	VFMADD231PS  96(BX)(R10*2), Y14, Y8
+	VFMADD231PS  96(R11), Y14, Y11
+	VBROADCASTSS 648(AX)(CX*1), Y12
+	VBROADCASTSS 652(AX)(CX*1), Y13
+	VPMOVZXBD    832(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  128(BX), Y14, Y2
+	VFMADD231PS  128(BX)(R10*1), Y14, Y5
+	VFMADD231PS  128(BX)(R10*2), Y14, Y8
+	VFMADD231PS  128(R11), Y14, Y11
+	VPMOVZXBD    840(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  160(BX), Y14, Y2
+	VFMADD231PS  160(BX)(R10*1), Y14, Y5
+	VFMADD231PS  160(BX)(R10*2), Y14, Y8
+	VFMADD231PS  160(R11), Y14, Y11
+	VPMOVZXBD    848(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  192(BX), Y14, Y2
+	VFMADD231PS  192(BX)(R10*1), Y14, Y5
+	VFMADD231PS  192(BX)(R10*2), Y14, Y8
+	VFMADD231PS  192(R11), Y14, Y11
+	VPMOVZXBD    856(AX)(CX*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VFMSUB213PS  Y13, Y12, Y14
+	VFMADD231PS  224(BX), Y14, Y2
+	VFMADD231PS  224(BX)(R10*1), Y14, Y5
+	VFMADD231PS  224(BX)(R10*2), Y14, Y8
+	VFMADD231PS  224(R11), Y14, Y11
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+132, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VEXTRACTF128 $0x01, Y0, X12
+	VADDPS       X0, X12, X12
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X0, X12, X2
+	VUNPCKHPD    X0, X12, X0
+	VADDPS       X0, X2, X2
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X2, X1
+	VSHUFPS      $0xdd, X0, X2, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVLPS      X1, (R14)
+	VEXTRACTPS   $0x02, X1, 8(R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X4, X1, X1
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X5, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store1
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store1:
+	VMOVLPS      X1, (R14)
+	VEXTRACTPS   $0x02, X1, 8(R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X7, X1, X1
+	VEXTRACTF128 $0x01, Y8, X2
+	VADDPS       X8, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store2
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store2:
+	VMOVLPS      X1, (R14)
+	VEXTRACTPS   $0x02, X1, 8(R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y9, X0
+	VADDPS       X9, X0, X0
+	VEXTRACTF128 $0x01, Y10, X1
+	VADDPS       X10, X1, X1
+	VEXTRACTF128 $0x01, Y11, X2
+	VADDPS       X11, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store3
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store3:
+	VMOVLPS    X1, (R14)
+	VEXTRACTPS $0x02, X1, 8(R14)
+	MOVQ       $+1, R13
+	TESTQ      R12, R12
+	JNE        blocks
+	ADDQ       $0x0c, DX
+	MOVQ       cols+40(FP), CX
+	SHLQ       $0x02, CX
+	SUBQ       CX, BX
+	SUBQ       CX, R11
+	IMUL3Q     $0x02, R8, CX
+	ADDQ       CX, SI
+	SUBQ       $0x03, DI
+	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ6_K_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ6_K_1AVX2(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), CX
+	LEAQ   (SI)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW 208(SI), X4
+	VCVTPH2PS    X4, Y4
+	VPMOVSXBD    192(SI), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	VPMOVSXBD    200(SI), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	VMOVUPS      (SI), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI), Y5
+	VPSLLVD      halves4_4<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 64(AX)
+	VMOVUPS      (SI), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI), Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      32(SI), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI), Y5
+	VPSLLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 96(AX)
+	VMOVUPS      32(SI), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI), Y5
+	VPSRLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 160(AX)
+	VMOVUPS      64(SI), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI), Y5
+	VPSLLVD      halves4_4<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 192(AX)
+	VMOVUPS      64(SI), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI), Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      96(SI), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI), Y5
+	VPSLLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 224(AX)
+	VMOVUPS      96(SI), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI), Y5
+	VPSRLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 288(AX)
+	VPBROADCASTW 208(SI)(R8*1), X4
+	VCVTPH2PS    X4, Y4
+	VPMOVSXBD    192(SI)(R8*1), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 320(AX)
+	VPMOVSXBD    200(SI)(R8*1), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 352(AX)
+	VMOVUPS      (SI)(R8*1), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI)(R8*1), Y5
+	VPSLLVD      halves4_4<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 384(AX)
+	VMOVUPS      (SI)(R8*1), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI)(R8*1), Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 448(AX)
+	VMOVUPS      32(SI)(R8*1), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI)(R8*1), Y5
+	VPSLLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 416(AX)
+	VMOVUPS      32(SI)(R8*1), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI)(R8*1), Y5
+	VPSRLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 480(AX)
+	VMOVUPS      64(SI)(R8*1), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI)(R8*1), Y5
+	VPSLLVD      halves4_4<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 512(AX)
+	VMOVUPS      64(SI)(R8*1), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI)(R8*1), Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 576(AX)
+	VMOVUPS      96(SI)(R8*1), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI)(R8*1), Y5
+	VPSLLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 544(AX)
+	VMOVUPS      96(SI)(R8*1), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI)(R8*1), Y5
+	VPSRLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 608(AX)
+	VPBROADCASTW 208(SI)(R8*2), X4
+	VCVTPH2PS    X4, Y4
+	VPMOVSXBD    192(SI)(R8*2), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 640(AX)
+	VPMOVSXBD    200(SI)(R8*2), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 672(AX)
+	VMOVUPS      (SI)(R8*2), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI)(R8*2), Y5
+	VPSLLVD      halves4_4<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 704(AX)
+	VMOVUPS      (SI)(R8*2), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI)(R8*2), Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 768(AX)
+	VMOVUPS      32(SI)(R8*2), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI)(R8*2), Y5
+	VPSLLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 736(AX)
+	VMOVUPS      32(SI)(R8*2), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(SI)(R8*2), Y5
+	VPSRLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 800(AX)
+	VMOVUPS      64(SI)(R8*2), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI)(R8*2), Y5
+	VPSLLVD      halves4_4<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 832(AX)
+	VMOVUPS      64(SI)(R8*2), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI)(R8*2), Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 896(AX)
+	VMOVUPS      96(SI)(R8*2), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI)(R8*2), Y5
+	VPSLLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 864(AX)
+	VMOVUPS      96(SI)(R8*2), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(SI)(R8*2), Y5
+	VPSRLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 928(AX)
+	VPBROADCASTW 208(R10), X4
+	VCVTPH2PS    X4, Y4
+	VPMOVSXBD    192(R10), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 960(AX)
+	VPMOVSXBD    200(R10), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 992(AX)
+	VMOVUPS      (R10), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(R10), Y5
+	VPSLLVD      halves4_4<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 1024(AX)
+	VMOVUPS      (R10), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(R10), Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 1088(AX)
+	VMOVUPS      32(R10), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(R10), Y5
+	VPSLLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 1056(AX)
+	VMOVUPS      32(R10), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      128(R10), Y5
+	VPSRLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 1120(AX)
+	VMOVUPS      64(R10), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(R10), Y5
+	VPSLLVD      halves4_4<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 1152(AX)
+	VMOVUPS      64(R10), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(R10), Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 1216(AX)
+	VMOVUPS      96(R10), Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(R10), Y5
+	VPSLLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 1184(AX)
+	VMOVUPS      96(R10), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        i0f0f0f0f<>+0(SB), Y4, Y4
+	VMOVUPS      160(R10), Y5
+	VPSRLVD      halves2_2<>+0(SB), Y5, Y5
+	VPAND        i30303030<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSUBB       i20202020<>+0(SB), Y4, Y4
+	VMOVUPS      Y4, 1248(AX)
+	XORQ         CX, CX
+
+part:
+	VPMOVSXBD    64(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS (AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  (BX), Y4, Y0
+	VPMOVSXBD    72(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  32(BX), Y4, Y0
+	VPMOVSXBD    80(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 4(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  64(BX), Y4, Y0
+	VPMOVSXBD    88(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  96(BX), Y4, Y0
+	VPMOVSXBD    96(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 8(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  128(BX), Y4, Y0
+	VPMOVSXBD    104(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  160(BX), Y4, Y0
+	VPMOVSXBD    112(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 12(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  192(BX), Y4, Y0
+	VPMOVSXBD    120(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  224(BX), Y4, Y0
+	VPMOVSXBD    384(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 320(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  (BX), Y4, Y1
+	VPMOVSXBD    392(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  32(BX), Y4, Y1
+	VPMOVSXBD    400(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 324(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  64(BX), Y4, Y1
+	VPMOVSXBD    408(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  96(BX), Y4, Y1
+	VPMOVSXBD    416(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 328(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  128(BX), Y4, Y1
+	VPMOVSXBD    424(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  160(BX), Y4, Y1
+	VPMOVSXBD    432(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 332(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  192(BX), Y4, Y1
+	VPMOVSXBD    440(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  224(BX), Y4, Y1
+	VPMOVSXBD    704(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 640(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  (BX), Y4, Y2
+	VPMOVSXBD    712(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  32(BX), Y4, Y2
+	VPMOVSXBD    720(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 644(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  64(BX), Y4, Y2
+	VPMOVSXBD    728(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  96(BX), Y4, Y2
+	VPMOVSXBD    736(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 648(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  128(BX), Y4, Y2
+	VPMOVSXBD    744(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  160(BX), Y4, Y2
+	VPMOVSXBD    752(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 652(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  192(BX), Y4, Y2
+	VPMOVSXBD    760(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  224(BX), Y4, Y2
+	VPMOVSXBD    1024(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 960(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  (BX), Y4, Y3
+	VPMOVSXBD    1032(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  32(BX), Y4, Y3
+	VPMOVSXBD    1040(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 964(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  64(BX), Y4, Y3
+	VPMOVSXBD    1048(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  96(BX), Y4, Y3
+	VPMOVSXBD    1056(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 968(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  128(BX), Y4, Y3
+	VPMOVSXBD    1064(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  160(BX), Y4, Y3
+	VPMOVSXBD    1072(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 972(AX)(CX*1), Y5
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  192(BX), Y4, Y3
+	VPMOVSXBD    1080(AX)(CX*4), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  224(BX), Y4, Y3
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	PREFETCHT0   192(R9)
+	ADDQ         $+210, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+210, SI
+	ADDQ         $+210, R10
+	SUBQ         $+256, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, CX
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X4, X3
+	VUNPCKHPD    X0, X4, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVUPS      (CX), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVUPS X1, (CX)
+	MOVQ    $+1, R12
+	TESTQ   R11, R11
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R10
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+DATA i30303030<>+0(SB)/4, $0x30303030
+DATA i30303030<>+4(SB)/4, $0x30303030
+DATA i30303030<>+8(SB)/4, $0x30303030
+DATA i30303030<>+12(SB)/4, $0x30303030
+DATA i30303030<>+16(SB)/4, $0x30303030
+DATA i30303030<>+20(SB)/4, $0x30303030
+DATA i30303030<>+24(SB)/4, $0x30303030
+DATA i30303030<>+28(SB)/4, $0x30303030
+DATA i30303030<>+32(SB)/4, $0x30303030
+DATA i30303030<>+36(SB)/4, $0x30303030
+DATA i30303030<>+40(SB)/4, $0x30303030
+DATA i30303030<>+44(SB)/4, $0x30303030
+DATA i30303030<>+48(SB)/4, $0x30303030
+DATA i30303030<>+52(SB)/4, $0x30303030
+DATA i30303030<>+56(SB)/4, $0x30303030
+DATA i30303030<>+60(SB)/4, $0x30303030
+GLOBL i30303030<>(SB), RODATA|NOPTR, $64
+
+DATA i20202020<>+0(SB)/4, $0x20202020
+DATA i20202020<>+4(SB)/4, $0x20202020
+DATA i20202020<>+8(SB)/4, $0x20202020
+DATA i20202020<>+12(SB)/4, $0x20202020
+DATA i20202020<>+16(SB)/4, $0x20202020
+DATA i20202020<>+20(SB)/4, $0x20202020
+DATA i20202020<>+24(SB)/4, $0x20202020
+DATA i20202020<>+28(SB)/4, $0x20202020
+DATA i20202020<>+32(SB)/4, $0x20202020
+DATA i20202020<>+36(SB)/4, $0x20202020
+DATA i20202020<>+40(SB)/4, $0x20202020
+DATA i20202020<>+44(SB)/4, $0x20202020
+DATA i20202020<>+48(SB)/4, $0x20202020
+DATA i20202020<>+52(SB)/4, $0x20202020
+DATA i20202020<>+56(SB)/4, $0x20202020
+DATA i20202020<>+60(SB)/4, $0x20202020
+GLOBL i20202020<>(SB), RODATA|NOPTR, $64
+
+// func fusedQ6_K_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ6_K_2AVX2(SB), $1024-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW 208(SI), X6
+	VCVTPH2PS    X6, Y6
+	VPMOVSXBD    192(SI), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VMOVUPS      Y7, (AX)
+	VPMOVSXBD    200(SI), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	VMOVUPS      (SI), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI), Y7
+	VPSLLVD      halves4_4<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 64(AX)
+	VMOVUPS      (SI), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI), Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 128(AX)
+	VMOVUPS      32(SI), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI), Y7
+	VPSLLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 96(AX)
+	VMOVUPS      32(SI), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI), Y7
+	VPSRLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 160(AX)
+	VMOVUPS      64(SI), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI), Y7
+	VPSLLVD      halves4_4<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      64(SI), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI), Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 256(AX)
+	VMOVUPS      96(SI), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI), Y7
+	VPSLLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 224(AX)
+	VMOVUPS      96(SI), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI), Y7
+	VPSRLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 288(AX)
+	VPBROADCASTW 208(SI)(R8*1), X6
+	VCVTPH2PS    X6, Y6
+	VPMOVSXBD    192(SI)(R8*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VMOVUPS      Y7, 320(AX)
+	VPMOVSXBD    200(SI)(R8*1), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VMOVUPS      Y7, 352(AX)
+	VMOVUPS      (SI)(R8*1), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI)(R8*1), Y7
+	VPSLLVD      halves4_4<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 384(AX)
+	VMOVUPS      (SI)(R8*1), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI)(R8*1), Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 448(AX)
+	VMOVUPS      32(SI)(R8*1), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI)(R8*1), Y7
+	VPSLLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 416(AX)
+	VMOVUPS      32(SI)(R8*1), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI)(R8*1), Y7
+	VPSRLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 480(AX)
+	VMOVUPS      64(SI)(R8*1), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI)(R8*1), Y7
+	VPSLLVD      halves4_4<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 512(AX)
+	VMOVUPS      64(SI)(R8*1), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI)(R8*1), Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 576(AX)
+	VMOVUPS      96(SI)(R8*1), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI)(R8*1), Y7
+	VPSLLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 544(AX)
+	VMOVUPS      96(SI)(R8*1), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI)(R8*1), Y7
+	VPSRLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 608(AX)
+	VPBROADCASTW 208(SI)(R8*2), X6
+	VCVTPH2PS    X6, Y6
+	VPMOVSXBD    192(SI)(R8*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VMOVUPS      Y7, 640(AX)
+	VPMOVSXBD    200(SI)(R8*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VMOVUPS      Y7, 672(AX)
+	VMOVUPS      (SI)(R8*2), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI)(R8*2), Y7
+	VPSLLVD      halves4_4<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 704(AX)
+	VMOVUPS      (SI)(R8*2), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI)(R8*2), Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 768(AX)
+	VMOVUPS      32(SI)(R8*2), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI)(R8*2), Y7
+	VPSLLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 736(AX)
+	VMOVUPS      32(SI)(R8*2), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI)(R8*2), Y7
+	VPSRLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 800(AX)
+	VMOVUPS      64(SI)(R8*2), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI)(R8*2), Y7
+	VPSLLVD      halves4_4<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 832(AX)
+	VMOVUPS      64(SI)(R8*2), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI)(R8*2), Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 896(AX)
+	VMOVUPS      96(SI)(R8*2), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI)(R8*2), Y7
+	VPSLLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 864(AX)
+	VMOVUPS      96(SI)(R8*2), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI)(R8*2), Y7
+	VPSRLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 928(AX)
+	XORQ         CX, CX
+
+part:
+	VPMOVSXBD    64(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS (AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  (BX), Y6, Y0
+	VFMADD231PS  (BX)(R10*1), Y6, Y3
+	VPMOVSXBD    72(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  32(BX), Y6, Y0
+	VFMADD231PS  32(BX)(R10*1), Y6, Y3
+	VPMOVSXBD    80(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 4(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  64(BX), Y6, Y0
+	VFMADD231PS  64(BX)(R10*1), Y6, Y3
+	VPMOVSXBD    88(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  96(BX), Y6, Y0
+	VFMADD231PS  96(BX)(R10*1), Y6, Y3
+	VPMOVSXBD    96(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 8(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  128(BX), Y6, Y0
+	VFMADD231PS  128(BX)(R10*1), Y6, Y3
+	VPMOVSXBD    104(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  160(BX), Y6, Y0
+	VFMADD231PS  160(BX)(R10*1), Y6, Y3
+	VPMOVSXBD    112(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 12(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  192(BX), Y6, Y0
+	VFMADD231PS  192(BX)(R10*1), Y6, Y3
+	VPMOVSXBD    120(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  224(BX), Y6, Y0
+	VFMADD231PS  224(BX)(R10*1), Y6, Y3
+	VPMOVSXBD    384(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 320(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  (BX), Y6, Y1
+	VFMADD231PS  (BX)(R10*1), Y6, Y4
+	VPMOVSXBD    392(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  32(BX), Y6, Y1
+	VFMADD231PS  32(BX)(R10*1), Y6, Y4
+	VPMOVSXBD    400(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 324(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  64(BX), Y6, Y1
+	VFMADD231PS  64(BX)(R10*1), Y6, Y4
+	VPMOVSXBD    408(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  96(BX), Y6, Y1
+	VFMADD231PS  96(BX)(R10*1), Y6, Y4
+	VPMOVSXBD    416(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 328(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  128(BX), Y6, Y1
+	VFMADD231PS  128(BX)(R10*1), Y6, Y4
+	VPMOVSXBD    424(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  160(BX), Y6, Y1
+	VFMADD231PS  160(BX)(R10*1), Y6, Y4
+	VPMOVSXBD    432(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 332(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  192(BX), Y6, Y1
+	VFMADD231PS  192(BX)(R10*1), Y6, Y4
+	VPMOVSXBD    440(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  224(BX), Y6, Y1
+	VFMADD231PS  224(BX)(R10*1), Y6, Y4
+	VPMOVSXBD    704(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 640(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  (BX), Y6, Y2
+	VFMADD231PS  (BX)(R10*1), Y6, Y5
+	VPMOVSXBD    712(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  32(BX), Y6, Y2
+	VFMADD231PS  32(BX)(R10*1), Y6, Y5
+	VPMOVSXBD    720(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 644(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  64(BX), Y6, Y2
+	VFMADD231PS  64(BX)(R10*1), Y6, Y5
+	VPMOVSXBD    728(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  96(BX), Y6, Y2
+	VFMADD231PS  96(BX)(R10*1), Y6, Y5
+	VPMOVSXBD    736(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 648(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  128(BX), Y6, Y2
+	VFMADD231PS  128(BX)(R10*1), Y6, Y5
+	VPMOVSXBD    744(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  160(BX), Y6, Y2
+	VFMADD231PS  160(BX)(R10*1), Y6, Y5
+	VPMOVSXBD    752(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 652(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  192(BX), Y6, Y2
+	VFMADD231PS  192(BX)(R10*1), Y6, Y5
+	VPMOVSXBD    760(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  224(BX), Y6, Y2
+	VFMADD231PS  224(BX)(R10*1), Y6, Y5
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+157, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $0x02, R9
+	ADDQ         $+210, SI
+	SUBQ         $+256, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X0, X6, X2
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X2, X2
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X2, X1
+	VSHUFPS      $0xdd, X0, X2, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         CX, R13
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X4, X1, X1
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X5, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store1
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store1:
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R12
+	TESTQ      R11, R11
+	JNE        blocks
+	ADDQ       $0x0c, DX
+	MOVQ       cols+40(FP), CX
+	SHLQ       $0x02, CX
+	SUBQ       CX, BX
+	IMUL3Q     $0x02, R8, CX
+	ADDQ       CX, SI
+	SUBQ       $0x03, DI
+	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ6_K_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ6_K_3AVX2(SB), $1024-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW 208(SI), X9
+	VCVTPH2PS    X9, Y9
+	VPMOVSXBD    192(SI), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VPMOVSXBD    200(SI), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VMOVUPS      Y10, 32(AX)
+	VMOVUPS      (SI), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI), Y10
+	VPSLLVD      halves4_4<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 64(AX)
+	VMOVUPS      (SI), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI), Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 128(AX)
+	VMOVUPS      32(SI), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI), Y10
+	VPSLLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 96(AX)
+	VMOVUPS      32(SI), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI), Y10
+	VPSRLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 160(AX)
+	VMOVUPS      64(SI), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI), Y10
+	VPSLLVD      halves4_4<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 192(AX)
+	VMOVUPS      64(SI), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI), Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 256(AX)
+	VMOVUPS      96(SI), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI), Y10
+	VPSLLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 224(AX)
+	VMOVUPS      96(SI), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI), Y10
+	VPSRLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 288(AX)
+	VPBROADCASTW 208(SI)(R8*1), X9
+	VCVTPH2PS    X9, Y9
+	VPMOVSXBD    192(SI)(R8*1), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VMOVUPS      Y10, 320(AX)
+	VPMOVSXBD    200(SI)(R8*1), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VMOVUPS      Y10, 352(AX)
+	VMOVUPS      (SI)(R8*1), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI)(R8*1), Y10
+	VPSLLVD      halves4_4<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 384(AX)
+	VMOVUPS      (SI)(R8*1), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI)(R8*1), Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 448(AX)
+	VMOVUPS      32(SI)(R8*1), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI)(R8*1), Y10
+	VPSLLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 416(AX)
+	VMOVUPS      32(SI)(R8*1), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI)(R8*1), Y10
+	VPSRLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 480(AX)
+	VMOVUPS      64(SI)(R8*1), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI)(R8*1), Y10
+	VPSLLVD      halves4_4<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 512(AX)
+	VMOVUPS      64(SI)(R8*1), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI)(R8*1), Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 576(AX)
+	VMOVUPS      96(SI)(R8*1), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI)(R8*1), Y10
+	VPSLLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 544(AX)
+	VMOVUPS      96(SI)(R8*1), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI)(R8*1), Y10
+	VPSRLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 608(AX)
+	VPBROADCASTW 208(SI)(R8*2), X9
+	VCVTPH2PS    X9, Y9
+	VPMOVSXBD    192(SI)(R8*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VMOVUPS      Y10, 640(AX)
+	VPMOVSXBD    200(SI)(R8*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VMOVUPS      Y10, 672(AX)
+	VMOVUPS      (SI)(R8*2), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI)(R8*2), Y10
+	VPSLLVD      halves4_4<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 704(AX)
+	VMOVUPS      (SI)(R8*2), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI)(R8*2), Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 768(AX)
+	VMOVUPS      32(SI)(R8*2), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI)(R8*2), Y10
+	VPSLLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 736(AX)
+	VMOVUPS      32(SI)(R8*2), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      128(SI)(R8*2), Y10
+	VPSRLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 800(AX)
+	VMOVUPS      64(SI)(R8*2), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI)(R8*2), Y10
+	VPSLLVD      halves4_4<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 832(AX)
+	VMOVUPS      64(SI)(R8*2), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI)(R8*2), Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 896(AX)
+	VMOVUPS      96(SI)(R8*2), Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI)(R8*2), Y10
+	VPSLLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 864(AX)
+	VMOVUPS      96(SI)(R8*2), Y9
+	VPSRLW       $0x04, Y9, Y9
+	VPAND        i0f0f0f0f<>+0(SB), Y9, Y9
+	VMOVUPS      160(SI)(R8*2), Y10
+	VPSRLVD      halves2_2<>+0(SB), Y10, Y10
+	VPAND        i30303030<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSUBB       i20202020<>+0(SB), Y9, Y9
+	VMOVUPS      Y9, 928(AX)
+	XORQ         CX, CX
+
+part:
+	VPMOVSXBD    64(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS (AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  (BX), Y9, Y0
+	VFMADD231PS  (BX)(R10*1), Y9, Y3
+	VFMADD231PS  (BX)(R10*2), Y9, Y6
+	VPMOVSXBD    72(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  32(BX), Y9, Y0
+	VFMADD231PS  32(BX)(R10*1), Y9, Y3
+	VFMADD231PS  32(BX)(R10*2), Y9, Y6
+	VPMOVSXBD    80(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 4(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  64(BX), Y9, Y0
+	VFMADD231PS  64(BX)(R10*1), Y9, Y3
+	VFMADD231PS  64(BX)(R10*2), Y9, Y6
+	VPMOVSXBD    88(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  96(BX), Y9, Y0
+	VFMADD231PS  96(BX)(R10*1), Y9, Y3
+	VFMADD231PS  96(BX)(R10*2), Y9, Y6
+	VPMOVSXBD    96(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 8(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  128(BX), Y9, Y0
+	VFMADD231PS  128(BX)(R10*1), Y9, Y3
+	VFMADD231PS  128(BX)(R10*2), Y9, Y6
+	VPMOVSXBD    104(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  160(BX), Y9, Y0
+	VFMADD231PS  160(BX)(R10*1), Y9, Y3
+	VFMADD231PS  160(BX)(R10*2), Y9, Y6
+	VPMOVSXBD    112(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 12(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  192(BX), Y9, Y0
+	VFMADD231PS  192(BX)(R10*1), Y9, Y3
+	VFMADD231PS  192(BX)(R10*2), Y9, Y6
+	VPMOVSXBD    120(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  224(BX), Y9, Y0
+	VFMADD231PS  224(BX)(R10*1), Y9, Y3
+	VFMADD231PS  224(BX)(R10*2), Y9, Y6
+	VPMOVSXBD    384(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 320(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  (BX), Y9, Y1
+	VFMADD231PS  (BX)(R10*1), Y9, Y4
+	VFMADD231PS  (BX)(R10*2), Y9, Y7
+	VPMOVSXBD    392(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  32(BX), Y9, Y1
+	VFMADD231PS  32(BX)(R10*1), Y9, Y4
+	VFMADD231PS  32(BX)(R10*2), Y9, Y7
+	VPMOVSXBD    400(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 324(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  64(BX), Y9, Y1
+	VFMADD231PS  64(BX)(R10*1), Y9, Y4
+	VFMADD231PS  64(BX)(R10*2), Y9, Y7
+	VPMOVSXBD    408(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  96(BX), Y9, Y1
+	VFMADD231PS  96(BX)(R10*1), Y9, Y4
+	VFMADD231PS  96(BX)(R10*2), Y9, Y7
+	VPMOVSXBD    416(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 328(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  128(BX), Y9, Y1
+	VFMADD231PS  128(BX)(R10*1), Y9, Y4
+	VFMADD231PS  128(BX)(R10*2), Y9, Y7
+	VPMOVSXBD    424(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  160(BX), Y9, Y1
+	VFMADD231PS  160(BX)(R10*1), Y9, Y4
+	VFMADD231PS  160(BX)(R10*2), Y9, Y7
+	VPMOVSXBD    432(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 332(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  192(BX), Y9, Y1
+	VFMADD231PS  192(BX)(R10*1), Y9, Y4
+	VFMADD231PS  192(BX)(R10*2), Y9, Y7
+	VPMOVSXBD    440(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  224(BX), Y9, Y1
+	VFMADD231PS  224(BX)(R10*1), Y9, Y4
+	VFMADD231PS  224(BX)(R10*2), Y9, Y7
+	VPMOVSXBD    704(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 640(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  (BX), Y9, Y2
+	VFMADD231PS  (BX)(R10*1), Y9, Y5
+	VFMADD231PS  (BX)(R10*2), Y9, Y8
+	VPMOVSXBD    712(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  32(BX), Y9, Y2
+	VFMADD231PS  32(BX)(R10*1), Y9, Y5
+	VFMADD231PS  32(BX)(R10*2), Y9, Y8
+	VPMOVSXBD    720(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 644(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  64(BX), Y9, Y2
+	VFMADD231PS  64(BX)(R10*1), Y9, Y5
+	VFMADD231PS  64(BX)(R10*2), Y9, Y8
+	VPMOVSXBD    728(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  96(BX), Y9, Y2
+	VFMADD231PS  96(BX)(R10*1), Y9, Y5
+	VFMADD231PS  96(BX)(R10*2), Y9, Y8
+	VPMOVSXBD    736(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 648(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  128(BX), Y9, Y2
+	VFMADD231PS  128(BX)(R10*1), Y9, Y5
+	VFMADD231PS  128(BX)(R10*2), Y9, Y8
+	VPMOVSXBD    744(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  160(BX), Y9, Y2
+	VFMADD231PS  160(BX)(R10*1), Y9, Y5
+	VFMADD231PS  160(BX)(R10*2), Y9, Y8
+	VPMOVSXBD    752(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 652(AX)(CX*1), Y10
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  192(BX), Y9, Y2
+	VFMADD231PS  192(BX)(R10*1), Y9, Y5
+	VFMADD231PS  192(BX)(R10*2), Y9, Y8
+	VPMOVSXBD    760(AX)(CX*4), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y9, Y9
+	VFMADD231PS  224(BX), Y9, Y2
+	VFMADD231PS  224(BX)(R10*1), Y9, Y5
+	VFMADD231PS  224(BX)(R10*2), Y9, Y8
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+157, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $0x02, R9
+	ADDQ         $+210, SI
+	SUBQ         $+256, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R13
+	VEXTRACTF128 $0x01, Y0, X9
+	VADDPS       X0, X9, X9
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X0, X9, X2
+	VUNPCKHPD    X0, X9, X0
+	VADDPS       X0, X2, X2
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X2, X1
+	VSHUFPS      $0xdd, X0, X2, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         CX, R13
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X4, X1, X1
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X5, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store1
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store1:
+	VMOVLPS      X1, (R13)
+	VEXTRACTPS   $0x02, X1, 8(R13)
+	ADDQ         CX, R13
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X7, X1, X1
+	VEXTRACTF128 $0x01, Y8, X2
+	VADDPS       X8, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store2
+	VMOVSD       (R13), X0
+	VINSERTPS    $0x20, 8(R13), X0, X0
+	VADDPS       X0, X1, X1
+
+store2:
+	VMOVLPS    X1, (R13)
+	VEXTRACTPS $0x02, X1, 8(R13)
+	MOVQ       $+1, R12
+	TESTQ      R11, R11
+	JNE        blocks
+	ADDQ       $0x0c, DX
+	MOVQ       cols+40(FP), CX
+	SHLQ       $0x02, CX
+	SUBQ       CX, BX
+	IMUL3Q     $0x02, R8, CX
+	ADDQ       CX, SI
+	SUBQ       $0x03, DI
+	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ6_K_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ6_K_4AVX2(SB), $1024-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VPBROADCASTW 208(SI), X12
+	VCVTPH2PS    X12, Y12
+	VPMOVSXBD    192(SI), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VMOVUPS      Y13, (AX)
+	VPMOVSXBD    200(SI), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VMOVUPS      Y13, 32(AX)
+	VMOVUPS      (SI), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI), Y13
+	VPSLLVD      halves4_4<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 64(AX)
+	VMOVUPS      (SI), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI), Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 128(AX)
+	VMOVUPS      32(SI), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI), Y13
+	VPSLLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 96(AX)
+	VMOVUPS      32(SI), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI), Y13
+	VPSRLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 160(AX)
+	VMOVUPS      64(SI), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI), Y13
+	VPSLLVD      halves4_4<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 192(AX)
+	VMOVUPS      64(SI), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI), Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 256(AX)
+	VMOVUPS      96(SI), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI), Y13
+	VPSLLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 224(AX)
+	VMOVUPS      96(SI), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI), Y13
+	VPSRLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 288(AX)
+	VPBROADCASTW 208(SI)(R8*1), X12
+	VCVTPH2PS    X12, Y12
+	VPMOVSXBD    192(SI)(R8*1), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VMOVUPS      Y13, 320(AX)
+	VPMOVSXBD    200(SI)(R8*1), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VMOVUPS      Y13, 352(AX)
+	VMOVUPS      (SI)(R8*1), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI)(R8*1), Y13
+	VPSLLVD      halves4_4<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 384(AX)
+	VMOVUPS      (SI)(R8*1), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI)(R8*1), Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 448(AX)
+	VMOVUPS      32(SI)(R8*1), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI)(R8*1), Y13
+	VPSLLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 416(AX)
+	VMOVUPS      32(SI)(R8*1), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI)(R8*1), Y13
+	VPSRLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 480(AX)
+	VMOVUPS      64(SI)(R8*1), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI)(R8*1), Y13
+	VPSLLVD      halves4_4<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 512(AX)
+	VMOVUPS      64(SI)(R8*1), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI)(R8*1), Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 576(AX)
+	VMOVUPS      96(SI)(R8*1), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI)(R8*1), Y13
+	VPSLLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 544(AX)
+	VMOVUPS      96(SI)(R8*1), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI)(R8*1), Y13
+	VPSRLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 608(AX)
+	VPBROADCASTW 208(SI)(R8*2), X12
+	VCVTPH2PS    X12, Y12
+	VPMOVSXBD    192(SI)(R8*2), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VMOVUPS      Y13, 640(AX)
+	VPMOVSXBD    200(SI)(R8*2), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VMOVUPS      Y13, 672(AX)
+	VMOVUPS      (SI)(R8*2), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI)(R8*2), Y13
+	VPSLLVD      halves4_4<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 704(AX)
+	VMOVUPS      (SI)(R8*2), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI)(R8*2), Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 768(AX)
+	VMOVUPS      32(SI)(R8*2), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI)(R8*2), Y13
+	VPSLLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 736(AX)
+	VMOVUPS      32(SI)(R8*2), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI)(R8*2), Y13
+	VPSRLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 800(AX)
+	VMOVUPS      64(SI)(R8*2), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI)(R8*2), Y13
+	VPSLLVD      halves4_4<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 832(AX)
+	VMOVUPS      64(SI)(R8*2), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI)(R8*2), Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 896(AX)
+	VMOVUPS      96(SI)(R8*2), Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI)(R8*2), Y13
+	VPSLLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 864(AX)
+	VMOVUPS      96(SI)(R8*2), Y12
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        i0f0f0f0f<>+0(SB), Y12, Y12
+	VMOVUPS      160(SI)(R8*2), Y13
+	VPSRLVD      halves2_2<>+0(SB), Y13, Y13
+	VPAND        i30303030<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSUBB       i20202020<>+0(SB), Y12, Y12
+	VMOVUPS      Y12, 928(AX)
+	XORQ         CX, CX
+
+part:
+	VPMOVSXBD    64(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS (AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  (BX), Y12, Y0
+	VFMADD231PS  (BX)(R10*1), Y12, Y3
+	VFMADD231PS  (BX)(R10*2), Y12, Y6
+	VFMADD231PS  (R11), Y12, Y9
+	VPMOVSXBD    72(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  32(BX), Y12, Y0
+	VFMADD231PS  32(BX)(R10*1), Y12, Y3
+	VFMADD231PS  32(BX)(R10*2), Y12, Y6
+	VFMADD231PS  32(R11), Y12, Y9
+	VPMOVSXBD    80(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 4(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  64(BX), Y12, Y0
+	VFMADD231PS  64(BX)(R10*1), Y12, Y3
+	VFMADD231PS  64(BX)(R10*2), Y12, Y6
+	VFMADD231PS  64(R11), Y12, Y9
+	VPMOVSXBD    88(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  96(BX), Y12, Y0
+	VFMADD231PS  96(BX)(R10*1), Y12, Y3
+	VFMADD231PS  96(BX)(R10*2), Y12, Y6
+	VFMADD231PS  96(R11), Y12, Y9
+	VPMOVSXBD    96(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 8(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  128(BX), Y12, Y0
+	VFMADD231PS  128(BX)(R10*1), Y12, Y3
+	VFMADD231PS  128(BX)(R10*2), Y12, Y6
+	VFMADD231PS  128(R11), Y12, Y9
+	VPMOVSXBD    104(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  160(BX), Y12, Y0
+	VFMADD231PS  160(BX)(R10*1), Y12, Y3
+	VFMADD231PS  160(BX)(R10*2), Y12, Y6
+	VFMADD231PS  160(R11), Y12, Y9
+	VPMOVSXBD    112(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 12(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  192(BX), Y12, Y0
+	VFMADD231PS  192(BX)(R10*1), Y12, Y3
+	VFMADD231PS  192(BX)(R10*2), Y12, Y6
+	VFMADD231PS  192(R11), Y12, Y9
+	VPMOVSXBD    120(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  224(BX), Y12, Y0
+	VFMADD231PS  224(BX)(R10*1), Y12, Y3
+	VFMADD231PS  224(BX)(R10*2), Y12, Y6
+	VFMADD231PS  224(R11), Y12, Y9
+	VPMOVSXBD    384(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 320(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  (BX), Y12, Y1
+	VFMADD231PS  (BX)(R10*1), Y12, Y4
+	VFMADD231PS  (BX)(R10*2), Y12, Y7
+	VFMADD231PS  (R11), Y12, Y10
+	VPMOVSXBD    392(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  32(BX), Y12, Y1
+	VFMADD231PS  32(BX)(R10*1), Y12, Y4
+	VFMADD231PS  32(BX)(R10*2), Y12, Y7
+	VFMADD231PS  32(R11), Y12, Y10
+	VPMOVSXBD    400(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 324(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  64(BX), Y12, Y1
+	VFMADD231PS  64(BX)(R10*1), Y12, Y4
+	VFMADD231PS  64(BX)(R10*2), Y12, Y7
+	VFMADD231PS  64(R11), Y12, Y10
+	VPMOVSXBD    408(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  96(BX), Y12, Y1
+	VFMADD231PS  96(BX)(R10*1), Y12, Y4
+	VFMADD231PS  96(BX)(R10*2), Y12, Y7
+	VFMADD231PS  96(R11), Y12, Y10
+	VPMOVSXBD    416(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 328(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  128(BX), Y12, Y1
+	VFMADD231PS  128(BX)(R10*1), Y12, Y4
+	VFMADD231PS  128(BX)(R10*2), Y12, Y7
+	VFMADD231PS  128(R11), Y12, Y10
+	VPMOVSXBD    424(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  160(BX), Y12, Y1
+	VFMADD231PS  160(BX)(R10*1), Y12, Y4
+	VFMADD231PS  160(BX)(R10*2), Y12, Y7
+	VFMADD231PS  160(R11), Y12, Y10
+	VPMOVSXBD    432(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 332(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  192(BX), Y12, Y1
+	VFMADD231PS  192(BX)(R10*1), Y12, Y4
+	VFMADD231PS  192(BX)(R10*2), Y12, Y7
+	VFMADD231PS  192(R11), Y12, Y10
+	VPMOVSXBD    440(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  224(BX), Y12, Y1
+	VFMADD231PS  224(BX)(R10*1), Y12, Y4
+	VFMADD231PS  224(BX)(R10*2), Y12, Y7
+	VFMADD231PS  224(R11), Y12, Y10
+	VPMOVSXBD    704(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 640(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  (BX), Y12, Y2
+	VFMADD231PS  (BX)(R10*1), Y12, Y5
+	VFMADD231PS  (BX)(R10*2), Y12, Y8
+	VFMADD231PS  (R11), Y12, Y11
+	VPMOVSXBD    712(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  32(BX), Y12, Y2
+	VFMADD231PS  32(BX)(R10*1), Y12, Y5
+	VFMADD231PS  32(BX)(R10*2), Y12, Y8
+	VFMADD231PS  32(R11), Y12, Y11
+	VPMOVSXBD    720(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 644(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  64(BX), Y12, Y2
+	VFMADD231PS  64(BX)(R10*1), Y12, Y5
+	VFMADD231PS  64(BX)(R10*2), Y12, Y8
+	VFMADD231PS  64(R11), Y12, Y11
+	VPMOVSXBD    728(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  96(BX), Y12, Y2
+	VFMADD231PS  96(BX)(R10*1), Y12, Y5
+	VFMADD231PS  96(BX)(R10*2), Y12, Y8
+	VFMADD231PS  96(R11), Y12, Y11
+	VPMOVSXBD    736(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 648(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  128(BX), Y12, Y2
+	VFMADD231PS  128(BX)(R10*1), Y12, Y5
+	VFMADD231PS  128(BX)(R10*2), Y12, Y8
+	VFMADD231PS  128(R11), Y12, Y11
+	VPMOVSXBD    744(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  160(BX), Y12, Y2
+	VFMADD231PS  160(BX)(R10*1), Y12, Y5
+	VFMADD231PS  160(BX)(R10*2), Y12, Y8
+	VFMADD231PS  160(R11), Y12, Y11
+	VPMOVSXBD    752(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 652(AX)(CX*1), Y13
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  192(BX), Y12, Y2
+	VFMADD231PS  192(BX)(R10*1), Y12, Y5
+	VFMADD231PS  192(BX)(R10*2), Y12, Y8
+	VFMADD231PS  192(R11), Y12, Y11
+	VPMOVSXBD    760(AX)(CX*4), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y13, Y12, Y12
+	VFMADD231PS  224(BX), Y12, Y2
+	VFMADD231PS  224(BX)(R10*1), Y12, Y5
+	VFMADD231PS  224(BX)(R10*2), Y12, Y8
+	VFMADD231PS  224(R11), Y12, Y11
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+157, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $0x02, R9
+	ADDQ         $+210, SI
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VEXTRACTF128 $0x01, Y0, X12
+	VADDPS       X0, X12, X12
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X0, X12, X2
+	VUNPCKHPD    X0, X12, X0
+	VADDPS       X0, X2, X2
+	VUNPCKLPD    X1, X1, X0
+	VUNPCKHPD    X1, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X2, X1
+	VSHUFPS      $0xdd, X0, X2, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVLPS      X1, (R14)
+	VEXTRACTPS   $0x02, X1, 8(R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X4, X1, X1
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X5, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store1
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store1:
+	VMOVLPS      X1, (R14)
+	VEXTRACTPS   $0x02, X1, 8(R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X7, X1, X1
+	VEXTRACTF128 $0x01, Y8, X2
+	VADDPS       X8, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store2
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store2:
+	VMOVLPS      X1, (R14)
+	VEXTRACTPS   $0x02, X1, 8(R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y9, X0
+	VADDPS       X9, X0, X0
+	VEXTRACTF128 $0x01, Y10, X1
+	VADDPS       X10, X1, X1
+	VEXTRACTF128 $0x01, Y11, X2
+	VADDPS       X11, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store3
+	VMOVSD       (R14), X0
+	VINSERTPS    $0x20, 8(R14), X0, X0
+	VADDPS       X0, X1, X1
+
+store3:
+	VMOVLPS    X1, (R14)
+	VEXTRACTPS $0x02, X1, 8(R14)
+	MOVQ       $+1, R13
+	TESTQ      R12, R12
+	JNE        blocks
+	ADDQ       $0x0c, DX
+	MOVQ       cols+40(FP), CX
+	SHLQ       $0x02, CX
+	SUBQ       CX, BX
+	SUBQ       CX, R11
+	IMUL3Q     $0x02, R8, CX
+	ADDQ       CX, SI
+	SUBQ       $0x03, DI
 	JG         outputs
 	VZEROUPPER
 	RET

@@ -13,7 +13,7 @@ TEXT ·fusedF32_1AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x80, SI, SI
+	IMUL3Q $0x00000080, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -64,7 +64,7 @@ steps:
 	ADDQ        $+128, CX
 	ADDQ        $+128, DX
 	ADDQ        $+128, R8
-	SUBQ        $0x20, R11
+	SUBQ        $+32, R11
 	JNE         steps
 	MOVQ        dstStride+8(FP), R11
 	MOVQ        AX, R11
@@ -132,7 +132,7 @@ TEXT ·fusedF32_2AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x80, SI, SI
+	IMUL3Q $0x00000080, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -197,7 +197,7 @@ steps:
 	ADDQ        $+128, CX
 	ADDQ        $+128, DX
 	ADDQ        $+128, R9
-	SUBQ        $0x20, R12
+	SUBQ        $+32, R12
 	JNE         steps
 	MOVQ        dstStride+8(FP), R12
 	MOVQ        AX, R13
@@ -270,7 +270,7 @@ TEXT ·fusedF32_3AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x80, SI, SI
+	IMUL3Q $0x00000080, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -349,7 +349,7 @@ steps:
 	ADDQ        $+128, CX
 	ADDQ        $+128, DX
 	ADDQ        $+128, R9
-	SUBQ        $0x20, R12
+	SUBQ        $+32, R12
 	JNE         steps
 	MOVQ        dstStride+8(FP), R12
 	MOVQ        AX, R13
@@ -445,7 +445,7 @@ TEXT ·fusedF32_4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x80, SI, SI
+	IMUL3Q $0x00000080, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -541,7 +541,7 @@ steps:
 	ADDQ        $+128, R9
 	ADDQ        $+128, DX
 	ADDQ        $+128, R10
-	SUBQ        $0x20, R13
+	SUBQ        $+32, R13
 	JNE         steps
 	MOVQ        dstStride+8(FP), R13
 	MOVQ        AX, R14
@@ -661,7 +661,7 @@ TEXT ·fusedF16_1AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -708,7 +708,7 @@ steps:
 	ADDQ        $+128, CX
 	ADDQ        $+64, DX
 	ADDQ        $+64, R8
-	SUBQ        $0x20, R11
+	SUBQ        $+32, R11
 	JNE         steps
 	MOVQ        dstStride+8(FP), R11
 	MOVQ        AX, R11
@@ -758,7 +758,7 @@ TEXT ·fusedF16_2AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -819,7 +819,7 @@ steps:
 	ADDQ        $+128, CX
 	ADDQ        $+64, DX
 	ADDQ        $+64, R9
-	SUBQ        $0x20, R12
+	SUBQ        $+32, R12
 	JNE         steps
 	MOVQ        dstStride+8(FP), R12
 	MOVQ        AX, R13
@@ -892,7 +892,7 @@ TEXT ·fusedF16_3AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -967,7 +967,7 @@ steps:
 	ADDQ        $+128, CX
 	ADDQ        $+64, DX
 	ADDQ        $+64, R9
-	SUBQ        $0x20, R12
+	SUBQ        $+32, R12
 	JNE         steps
 	MOVQ        dstStride+8(FP), R12
 	MOVQ        AX, R13
@@ -1063,7 +1063,7 @@ TEXT ·fusedF16_4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -1155,7 +1155,7 @@ steps:
 	ADDQ        $+128, R9
 	ADDQ        $+64, DX
 	ADDQ        $+64, R10
-	SUBQ        $0x20, R13
+	SUBQ        $+32, R13
 	JNE         steps
 	MOVQ        dstStride+8(FP), R13
 	MOVQ        AX, R14
@@ -1275,7 +1275,7 @@ TEXT ·fusedBF16_1AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -1330,7 +1330,7 @@ steps:
 	ADDQ        $+128, CX
 	ADDQ        $+64, DX
 	ADDQ        $+64, R8
-	SUBQ        $0x20, R11
+	SUBQ        $+32, R11
 	JNE         steps
 	MOVQ        dstStride+8(FP), R11
 	MOVQ        AX, R11
@@ -1380,7 +1380,7 @@ TEXT ·fusedBF16_2AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -1449,7 +1449,7 @@ steps:
 	ADDQ        $+128, CX
 	ADDQ        $+64, DX
 	ADDQ        $+64, R9
-	SUBQ        $0x20, R12
+	SUBQ        $+32, R12
 	JNE         steps
 	MOVQ        dstStride+8(FP), R12
 	MOVQ        AX, R13
@@ -1522,7 +1522,7 @@ TEXT ·fusedBF16_3AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -1605,7 +1605,7 @@ steps:
 	ADDQ        $+128, CX
 	ADDQ        $+64, DX
 	ADDQ        $+64, R9
-	SUBQ        $0x20, R12
+	SUBQ        $+32, R12
 	JNE         steps
 	MOVQ        dstStride+8(FP), R12
 	MOVQ        AX, R13
@@ -1701,7 +1701,7 @@ TEXT ·fusedBF16_4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x40, SI, SI
+	IMUL3Q $0x00000040, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -1801,7 +1801,7 @@ steps:
 	ADDQ        $+128, R9
 	ADDQ        $+64, DX
 	ADDQ        $+64, R10
-	SUBQ        $0x20, R13
+	SUBQ        $+32, R13
 	JNE         steps
 	MOVQ        dstStride+8(FP), R13
 	MOVQ        AX, R14
@@ -1921,7 +1921,7 @@ TEXT ·fusedQ8_0_1AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x22, SI, SI
+	IMUL3Q $0x00000022, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -1991,7 +1991,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+34, DX
 	ADDQ         $+34, R8
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R11
@@ -2041,7 +2041,7 @@ TEXT ·fusedQ8_0_2AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x22, SI, SI
+	IMUL3Q $0x00000022, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -2125,7 +2125,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+34, DX
 	ADDQ         $+34, R9
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -2198,7 +2198,7 @@ TEXT ·fusedQ8_0_3AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x22, SI, SI
+	IMUL3Q $0x00000022, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -2296,7 +2296,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+34, DX
 	ADDQ         $+34, R9
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -2392,7 +2392,7 @@ TEXT ·fusedQ8_0_4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x22, SI, SI
+	IMUL3Q $0x00000022, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -2507,7 +2507,7 @@ steps:
 	ADDQ         $+128, R9
 	ADDQ         $+34, DX
 	ADDQ         $+34, R10
-	SUBQ         $0x20, R13
+	SUBQ         $+32, R13
 	JNE          steps
 	MOVQ         dstStride+8(FP), R13
 	MOVQ         AX, R14
@@ -2627,7 +2627,7 @@ TEXT ·fusedQ4_0_1AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x12, SI, SI
+	IMUL3Q $0x00000012, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -2696,7 +2696,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+18, DX
 	ADDQ         $+18, R8
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R11
@@ -2764,7 +2764,7 @@ TEXT ·fusedQ4_0_2AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x12, SI, SI
+	IMUL3Q $0x00000012, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -2847,7 +2847,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+18, DX
 	ADDQ         $+18, R9
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -2920,7 +2920,7 @@ TEXT ·fusedQ4_0_3AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x12, SI, SI
+	IMUL3Q $0x00000012, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -3017,7 +3017,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+18, DX
 	ADDQ         $+18, R9
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -3113,7 +3113,7 @@ TEXT ·fusedQ4_0_4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x12, SI, SI
+	IMUL3Q $0x00000012, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -3227,7 +3227,7 @@ steps:
 	ADDQ         $+128, R9
 	ADDQ         $+18, DX
 	ADDQ         $+18, R10
-	SUBQ         $0x20, R13
+	SUBQ         $+32, R13
 	JNE          steps
 	MOVQ         dstStride+8(FP), R13
 	MOVQ         AX, R14
@@ -3347,7 +3347,7 @@ TEXT ·fusedQ4_1_1AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x14, SI, SI
+	IMUL3Q $0x00000014, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R8
@@ -3424,7 +3424,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+20, DX
 	ADDQ         $+20, R8
-	SUBQ         $0x20, R11
+	SUBQ         $+32, R11
 	JNE          steps
 	MOVQ         dstStride+8(FP), R11
 	MOVQ         AX, R11
@@ -3492,7 +3492,7 @@ TEXT ·fusedQ4_1_2AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x14, SI, SI
+	IMUL3Q $0x00000014, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -3583,7 +3583,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+20, DX
 	ADDQ         $+20, R9
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -3656,7 +3656,7 @@ TEXT ·fusedQ4_1_3AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x14, SI, SI
+	IMUL3Q $0x00000014, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (DX)(SI*2), R9
@@ -3761,7 +3761,7 @@ steps:
 	ADDQ         $+128, CX
 	ADDQ         $+20, DX
 	ADDQ         $+20, R9
-	SUBQ         $0x20, R12
+	SUBQ         $+32, R12
 	JNE          steps
 	MOVQ         dstStride+8(FP), R12
 	MOVQ         AX, R13
@@ -3857,7 +3857,7 @@ TEXT ·fusedQ4_1_4AVX512(SB), NOSPLIT, $0-64
 	MOVQ   outs+56(FP), BX
 	MOVQ   cols+40(FP), SI
 	SHRQ   $0x05, SI
-	IMUL3Q $0x14, SI, SI
+	IMUL3Q $0x00000014, SI, SI
 	LEAQ   8192(DX), DI
 	MOVQ   xStride+24(FP), R8
 	LEAQ   (CX)(R8*2), R9
@@ -3979,7 +3979,7 @@ steps:
 	ADDQ         $+128, R9
 	ADDQ         $+20, DX
 	ADDQ         $+20, R10
-	SUBQ         $0x20, R13
+	SUBQ         $+32, R13
 	JNE          steps
 	MOVQ         dstStride+8(FP), R13
 	MOVQ         AX, R14
@@ -4086,6 +4086,4664 @@ store3:
 	ADDQ    R11, DX
 	ADDQ    R11, R10
 	SUBQ    $0x04, BX
+	JG      outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_K_1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, CMOV, F16C, MMX+
+TEXT ·fusedQ4_K_1AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), CX
+	LEAQ   (SI)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VBROADCASTI32X4 (SI), Y4
+	VPSHUFB         scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB         scaleLast<>+0(SB), Y4, Y4
+	VPSRLD          $0x02, Y5, Y6
+	VPANDD          i00000030<>+0(SB), Y6, Y6
+	VPANDD          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD         scaleHalves<>+0(SB), Y4, Y4
+	VPANDD          i0000000f<>+0(SB), Y4, Y4
+	VPORD           Y6, Y4, Y4
+	VPBROADCASTD    (SI), X6
+	VCVTPH2PS       X6, Y6
+	VCVTDQ2PS       Y5, Y5
+	VMULPS          Y6, Y5, Y5
+	VMOVUPS         Y5, (AX)
+	VCVTDQ2PS       Y4, Y4
+	VMULPS          Y6, Y4, Y4
+	VMOVUPS         Y4, 32(AX)
+	VMOVUPS         16(SI), Z4
+	VMOVUPS         Z4, 64(AX)
+	VMOVUPS         80(SI), Z4
+	VMOVUPS         Z4, 128(AX)
+	VBROADCASTI32X4 (SI)(R8*1), Y4
+	VPSHUFB         scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB         scaleLast<>+0(SB), Y4, Y4
+	VPSRLD          $0x02, Y5, Y6
+	VPANDD          i00000030<>+0(SB), Y6, Y6
+	VPANDD          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD         scaleHalves<>+0(SB), Y4, Y4
+	VPANDD          i0000000f<>+0(SB), Y4, Y4
+	VPORD           Y6, Y4, Y4
+	VPBROADCASTD    (SI)(R8*1), X6
+	VCVTPH2PS       X6, Y6
+	VCVTDQ2PS       Y5, Y5
+	VMULPS          Y6, Y5, Y5
+	VMOVUPS         Y5, 320(AX)
+	VCVTDQ2PS       Y4, Y4
+	VMULPS          Y6, Y4, Y4
+	VMOVUPS         Y4, 352(AX)
+	VMOVUPS         16(SI)(R8*1), Z4
+	VMOVUPS         Z4, 384(AX)
+	VMOVUPS         80(SI)(R8*1), Z4
+	VMOVUPS         Z4, 448(AX)
+	VBROADCASTI32X4 (SI)(R8*2), Y4
+	VPSHUFB         scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB         scaleLast<>+0(SB), Y4, Y4
+	VPSRLD          $0x02, Y5, Y6
+	VPANDD          i00000030<>+0(SB), Y6, Y6
+	VPANDD          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD         scaleHalves<>+0(SB), Y4, Y4
+	VPANDD          i0000000f<>+0(SB), Y4, Y4
+	VPORD           Y6, Y4, Y4
+	VPBROADCASTD    (SI)(R8*2), X6
+	VCVTPH2PS       X6, Y6
+	VCVTDQ2PS       Y5, Y5
+	VMULPS          Y6, Y5, Y5
+	VMOVUPS         Y5, 640(AX)
+	VCVTDQ2PS       Y4, Y4
+	VMULPS          Y6, Y4, Y4
+	VMOVUPS         Y4, 672(AX)
+	VMOVUPS         16(SI)(R8*2), Z4
+	VMOVUPS         Z4, 704(AX)
+	VMOVUPS         80(SI)(R8*2), Z4
+	VMOVUPS         Z4, 768(AX)
+	VBROADCASTI32X4 (R10), Y4
+	VPSHUFB         scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB         scaleLast<>+0(SB), Y4, Y4
+	VPSRLD          $0x02, Y5, Y6
+	VPANDD          i00000030<>+0(SB), Y6, Y6
+	VPANDD          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD         scaleHalves<>+0(SB), Y4, Y4
+	VPANDD          i0000000f<>+0(SB), Y4, Y4
+	VPORD           Y6, Y4, Y4
+	VPBROADCASTD    (R10), X6
+	VCVTPH2PS       X6, Y6
+	VCVTDQ2PS       Y5, Y5
+	VMULPS          Y6, Y5, Y5
+	VMOVUPS         Y5, 960(AX)
+	VCVTDQ2PS       Y4, Y4
+	VMULPS          Y6, Y4, Y4
+	VMOVUPS         Y4, 992(AX)
+	VMOVUPS         16(R10), Z4
+	VMOVUPS         Z4, 1024(AX)
+	VMOVUPS         80(R10), Z4
+	VMOVUPS         Z4, 1088(AX)
+	XORQ            CX, CX
+
+part:
+	VMOVUPS          counting8<>+0(SB), Z5
+	VBROADCASTSS     (AX)(CX*1), Z4
+	VFMSUB213PS.BCST 4(AX)(CX*1), Z4, Z5
+	VPMOVZXBD        64(AX)(CX*2), Z4
+	VPERMPS          Z5, Z4, Z6
+	VMOVUPS          counting8<>+0(SB), Z8
+	VBROADCASTSS     320(AX)(CX*1), Z7
+	VFMSUB213PS.BCST 324(AX)(CX*1), Z7, Z8
+	VPMOVZXBD        384(AX)(CX*2), Z7
+	VPERMPS          Z8, Z7, Z9
+	VMOVUPS          counting8<>+0(SB), Z11
+	VBROADCASTSS     640(AX)(CX*1), Z10
+	VFMSUB213PS.BCST 644(AX)(CX*1), Z10, Z11
+	VPMOVZXBD        704(AX)(CX*2), Z10
+	VPERMPS          Z11, Z10, Z12
+	VMOVUPS          counting8<>+0(SB), Z14
+	VBROADCASTSS     960(AX)(CX*1), Z13
+	VFMSUB213PS.BCST 964(AX)(CX*1), Z13, Z14
+	VPMOVZXBD        1024(AX)(CX*2), Z13
+	VPERMPS          Z14, Z13, Z15
+	VMOVUPS          (BX), Z16
+	VFMADD231PS      Z16, Z6, Z0
+	VFMADD231PS      Z16, Z9, Z1
+	VFMADD231PS      Z16, Z12, Z2
+	VFMADD231PS      Z16, Z15, Z3
+	VPMOVZXBD        80(AX)(CX*2), Z6
+	VPERMPS          Z5, Z6, Z5
+	VPMOVZXBD        400(AX)(CX*2), Z9
+	VPERMPS          Z8, Z9, Z8
+	VPMOVZXBD        720(AX)(CX*2), Z12
+	VPERMPS          Z11, Z12, Z11
+	VPMOVZXBD        1040(AX)(CX*2), Z15
+	VPERMPS          Z14, Z15, Z14
+	VMOVUPS          64(BX), Z16
+	VFMADD231PS      Z16, Z5, Z0
+	VFMADD231PS      Z16, Z8, Z1
+	VFMADD231PS      Z16, Z11, Z2
+	VFMADD231PS      Z16, Z14, Z3
+	VMOVUPS          counting8<>+0(SB), Z8
+	VBROADCASTSS     8(AX)(CX*1), Z5
+	VFMSUB213PS.BCST 12(AX)(CX*1), Z5, Z8
+	VPSRLD           $0x04, Z4, Z4
+	VPERMPS          Z8, Z4, Z4
+	VMOVUPS          counting8<>+0(SB), Z11
+	VBROADCASTSS     328(AX)(CX*1), Z5
+	VFMSUB213PS.BCST 332(AX)(CX*1), Z5, Z11
+	VPSRLD           $0x04, Z7, Z7
+	VPERMPS          Z11, Z7, Z5
+	VMOVUPS          counting8<>+0(SB), Z14
+	VBROADCASTSS     648(AX)(CX*1), Z7
+	VFMSUB213PS.BCST 652(AX)(CX*1), Z7, Z14
+	VPSRLD           $0x04, Z10, Z10
+	VPERMPS          Z14, Z10, Z7
+	VMOVUPS          counting8<>+0(SB), Z16
+	VBROADCASTSS     968(AX)(CX*1), Z10
+	VFMSUB213PS.BCST 972(AX)(CX*1), Z10, Z16
+	VPSRLD           $0x04, Z13, Z13
+	VPERMPS          Z16, Z13, Z10
+	VMOVUPS          128(BX), Z13
+	VFMADD231PS      Z13, Z4, Z0
+	VFMADD231PS      Z13, Z5, Z1
+	VFMADD231PS      Z13, Z7, Z2
+	VFMADD231PS      Z13, Z10, Z3
+	VPSRLD           $0x04, Z6, Z6
+	VPERMPS          Z8, Z6, Z4
+	VPSRLD           $0x04, Z9, Z9
+	VPERMPS          Z11, Z9, Z5
+	VPSRLD           $0x04, Z12, Z12
+	VPERMPS          Z14, Z12, Z6
+	VPSRLD           $0x04, Z15, Z15
+	VPERMPS          Z16, Z15, Z7
+	VMOVUPS          192(BX), Z8
+	VFMADD231PS      Z8, Z4, Z0
+	VFMADD231PS      Z8, Z5, Z1
+	VFMADD231PS      Z8, Z6, Z2
+	VFMADD231PS      Z8, Z7, Z3
+	PREFETCHT0       (R9)
+	PREFETCHT0       64(R9)
+	PREFETCHT0       128(R9)
+	ADDQ             $+144, R9
+	ADDQ             $+256, BX
+	ADDQ             $0x10, CX
+	CMPQ             CX, $0x40
+	JNE              part
+	ADDQ             $+144, SI
+	ADDQ             $+144, R10
+	SUBQ             $+256, R13
+	JNE              steps
+	MOVQ             dstStride+8(FP), CX
+	MOVQ             DX, CX
+	VSHUFF32X4       $0x44, Z1, Z0, Z4
+	VSHUFF32X4       $0xee, Z1, Z0, Z5
+	VADDPS           Z5, Z4, Z4
+	VSHUFF32X4       $0x44, Z3, Z2, Z5
+	VSHUFF32X4       $0xee, Z3, Z2, Z6
+	VADDPS           Z6, Z5, Z5
+	VSHUFF32X4       $0x88, Z5, Z4, Z6
+	VSHUFF32X4       $0xdd, Z5, Z4, Z4
+	VADDPS           Z4, Z6, Z6
+	VPERMILPS        $0x4e, Z6, Z4
+	VADDPS           Z4, Z6, Z6
+	VPERMILPS        $0xb1, Z6, Z4
+	VADDPS           Z4, Z6, Z6
+	VMOVUPS          firsts<>+0(SB), Z4
+	VPERMPS          Z6, Z4, Z6
+	TESTQ            R12, R12
+	JEQ              store0
+	VMOVUPS          (CX), X4
+	VADDPS           X4, X6, X6
+
+store0:
+	VMOVUPS X6, (CX)
+	MOVQ    $+1, R12
+	TESTQ   R11, R11
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R10
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+DATA scaleFirst<>+0(SB)/4, $0x80808004
+DATA scaleFirst<>+4(SB)/4, $0x80808008
+DATA scaleFirst<>+8(SB)/4, $0x80808005
+DATA scaleFirst<>+12(SB)/4, $0x80808009
+DATA scaleFirst<>+16(SB)/4, $0x80808006
+DATA scaleFirst<>+20(SB)/4, $0x8080800a
+DATA scaleFirst<>+24(SB)/4, $0x80808007
+DATA scaleFirst<>+28(SB)/4, $0x8080800b
+DATA scaleFirst<>+32(SB)/4, $0x80808004
+DATA scaleFirst<>+36(SB)/4, $0x80808008
+DATA scaleFirst<>+40(SB)/4, $0x80808005
+DATA scaleFirst<>+44(SB)/4, $0x80808009
+DATA scaleFirst<>+48(SB)/4, $0x80808006
+DATA scaleFirst<>+52(SB)/4, $0x8080800a
+DATA scaleFirst<>+56(SB)/4, $0x80808007
+DATA scaleFirst<>+60(SB)/4, $0x8080800b
+GLOBL scaleFirst<>(SB), RODATA|NOPTR, $64
+
+DATA scaleLast<>+0(SB)/4, $0x8080800c
+DATA scaleLast<>+4(SB)/4, $0x8080800c
+DATA scaleLast<>+8(SB)/4, $0x8080800d
+DATA scaleLast<>+12(SB)/4, $0x8080800d
+DATA scaleLast<>+16(SB)/4, $0x8080800e
+DATA scaleLast<>+20(SB)/4, $0x8080800e
+DATA scaleLast<>+24(SB)/4, $0x8080800f
+DATA scaleLast<>+28(SB)/4, $0x8080800f
+DATA scaleLast<>+32(SB)/4, $0x8080800c
+DATA scaleLast<>+36(SB)/4, $0x8080800c
+DATA scaleLast<>+40(SB)/4, $0x8080800d
+DATA scaleLast<>+44(SB)/4, $0x8080800d
+DATA scaleLast<>+48(SB)/4, $0x8080800e
+DATA scaleLast<>+52(SB)/4, $0x8080800e
+DATA scaleLast<>+56(SB)/4, $0x8080800f
+DATA scaleLast<>+60(SB)/4, $0x8080800f
+GLOBL scaleLast<>(SB), RODATA|NOPTR, $64
+
+DATA i00000030<>+0(SB)/4, $0x00000030
+DATA i00000030<>+4(SB)/4, $0x00000030
+DATA i00000030<>+8(SB)/4, $0x00000030
+DATA i00000030<>+12(SB)/4, $0x00000030
+DATA i00000030<>+16(SB)/4, $0x00000030
+DATA i00000030<>+20(SB)/4, $0x00000030
+DATA i00000030<>+24(SB)/4, $0x00000030
+DATA i00000030<>+28(SB)/4, $0x00000030
+DATA i00000030<>+32(SB)/4, $0x00000030
+DATA i00000030<>+36(SB)/4, $0x00000030
+DATA i00000030<>+40(SB)/4, $0x00000030
+DATA i00000030<>+44(SB)/4, $0x00000030
+DATA i00000030<>+48(SB)/4, $0x00000030
+DATA i00000030<>+52(SB)/4, $0x00000030
+DATA i00000030<>+56(SB)/4, $0x00000030
+DATA i00000030<>+60(SB)/4, $0x00000030
+GLOBL i00000030<>(SB), RODATA|NOPTR, $64
+
+DATA i0000003f<>+0(SB)/4, $0x0000003f
+DATA i0000003f<>+4(SB)/4, $0x0000003f
+DATA i0000003f<>+8(SB)/4, $0x0000003f
+DATA i0000003f<>+12(SB)/4, $0x0000003f
+DATA i0000003f<>+16(SB)/4, $0x0000003f
+DATA i0000003f<>+20(SB)/4, $0x0000003f
+DATA i0000003f<>+24(SB)/4, $0x0000003f
+DATA i0000003f<>+28(SB)/4, $0x0000003f
+DATA i0000003f<>+32(SB)/4, $0x0000003f
+DATA i0000003f<>+36(SB)/4, $0x0000003f
+DATA i0000003f<>+40(SB)/4, $0x0000003f
+DATA i0000003f<>+44(SB)/4, $0x0000003f
+DATA i0000003f<>+48(SB)/4, $0x0000003f
+DATA i0000003f<>+52(SB)/4, $0x0000003f
+DATA i0000003f<>+56(SB)/4, $0x0000003f
+DATA i0000003f<>+60(SB)/4, $0x0000003f
+GLOBL i0000003f<>(SB), RODATA|NOPTR, $64
+
+DATA scaleHalves<>+0(SB)/4, $0x00000000
+DATA scaleHalves<>+4(SB)/4, $0x00000004
+DATA scaleHalves<>+8(SB)/4, $0x00000000
+DATA scaleHalves<>+12(SB)/4, $0x00000004
+DATA scaleHalves<>+16(SB)/4, $0x00000000
+DATA scaleHalves<>+20(SB)/4, $0x00000004
+DATA scaleHalves<>+24(SB)/4, $0x00000000
+DATA scaleHalves<>+28(SB)/4, $0x00000004
+DATA scaleHalves<>+32(SB)/4, $0x00000000
+DATA scaleHalves<>+36(SB)/4, $0x00000004
+DATA scaleHalves<>+40(SB)/4, $0x00000000
+DATA scaleHalves<>+44(SB)/4, $0x00000004
+DATA scaleHalves<>+48(SB)/4, $0x00000000
+DATA scaleHalves<>+52(SB)/4, $0x00000004
+DATA scaleHalves<>+56(SB)/4, $0x00000000
+DATA scaleHalves<>+60(SB)/4, $0x00000004
+GLOBL scaleHalves<>(SB), RODATA|NOPTR, $64
+
+DATA i0000000f<>+0(SB)/4, $0x0000000f
+DATA i0000000f<>+4(SB)/4, $0x0000000f
+DATA i0000000f<>+8(SB)/4, $0x0000000f
+DATA i0000000f<>+12(SB)/4, $0x0000000f
+DATA i0000000f<>+16(SB)/4, $0x0000000f
+DATA i0000000f<>+20(SB)/4, $0x0000000f
+DATA i0000000f<>+24(SB)/4, $0x0000000f
+DATA i0000000f<>+28(SB)/4, $0x0000000f
+DATA i0000000f<>+32(SB)/4, $0x0000000f
+DATA i0000000f<>+36(SB)/4, $0x0000000f
+DATA i0000000f<>+40(SB)/4, $0x0000000f
+DATA i0000000f<>+44(SB)/4, $0x0000000f
+DATA i0000000f<>+48(SB)/4, $0x0000000f
+DATA i0000000f<>+52(SB)/4, $0x0000000f
+DATA i0000000f<>+56(SB)/4, $0x0000000f
+DATA i0000000f<>+60(SB)/4, $0x0000000f
+GLOBL i0000000f<>(SB), RODATA|NOPTR, $64
+
+// func fusedQ4_K_2AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, CMOV, F16C, MMX+
+TEXT ·fusedQ4_K_2AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (SI)(R8*2), R11
+	ADDQ   R8, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VBROADCASTI32X4 (SI), Y8
+	VPSHUFB         scaleFirst<>+0(SB), Y8, Y9
+	VPSHUFB         scaleLast<>+0(SB), Y8, Y8
+	VPSRLD          $0x02, Y9, Y10
+	VPANDD          i00000030<>+0(SB), Y10, Y10
+	VPANDD          i0000003f<>+0(SB), Y9, Y9
+	VPSRLVD         scaleHalves<>+0(SB), Y8, Y8
+	VPANDD          i0000000f<>+0(SB), Y8, Y8
+	VPORD           Y10, Y8, Y8
+	VPBROADCASTD    (SI), X10
+	VCVTPH2PS       X10, Y10
+	VCVTDQ2PS       Y9, Y9
+	VMULPS          Y10, Y9, Y9
+	VMOVUPS         Y9, (AX)
+	VCVTDQ2PS       Y8, Y8
+	VMULPS          Y10, Y8, Y8
+	VMOVUPS         Y8, 32(AX)
+	VMOVUPS         16(SI), Z8
+	VMOVUPS         Z8, 64(AX)
+	VMOVUPS         80(SI), Z8
+	VMOVUPS         Z8, 128(AX)
+	VBROADCASTI32X4 (SI)(R8*1), Y8
+	VPSHUFB         scaleFirst<>+0(SB), Y8, Y9
+	VPSHUFB         scaleLast<>+0(SB), Y8, Y8
+	VPSRLD          $0x02, Y9, Y10
+	VPANDD          i00000030<>+0(SB), Y10, Y10
+	VPANDD          i0000003f<>+0(SB), Y9, Y9
+	VPSRLVD         scaleHalves<>+0(SB), Y8, Y8
+	VPANDD          i0000000f<>+0(SB), Y8, Y8
+	VPORD           Y10, Y8, Y8
+	VPBROADCASTD    (SI)(R8*1), X10
+	VCVTPH2PS       X10, Y10
+	VCVTDQ2PS       Y9, Y9
+	VMULPS          Y10, Y9, Y9
+	VMOVUPS         Y9, 320(AX)
+	VCVTDQ2PS       Y8, Y8
+	VMULPS          Y10, Y8, Y8
+	VMOVUPS         Y8, 352(AX)
+	VMOVUPS         16(SI)(R8*1), Z8
+	VMOVUPS         Z8, 384(AX)
+	VMOVUPS         80(SI)(R8*1), Z8
+	VMOVUPS         Z8, 448(AX)
+	VBROADCASTI32X4 (SI)(R8*2), Y8
+	VPSHUFB         scaleFirst<>+0(SB), Y8, Y9
+	VPSHUFB         scaleLast<>+0(SB), Y8, Y8
+	VPSRLD          $0x02, Y9, Y10
+	VPANDD          i00000030<>+0(SB), Y10, Y10
+	VPANDD          i0000003f<>+0(SB), Y9, Y9
+	VPSRLVD         scaleHalves<>+0(SB), Y8, Y8
+	VPANDD          i0000000f<>+0(SB), Y8, Y8
+	VPORD           Y10, Y8, Y8
+	VPBROADCASTD    (SI)(R8*2), X10
+	VCVTPH2PS       X10, Y10
+	VCVTDQ2PS       Y9, Y9
+	VMULPS          Y10, Y9, Y9
+	VMOVUPS         Y9, 640(AX)
+	VCVTDQ2PS       Y8, Y8
+	VMULPS          Y10, Y8, Y8
+	VMOVUPS         Y8, 672(AX)
+	VMOVUPS         16(SI)(R8*2), Z8
+	VMOVUPS         Z8, 704(AX)
+	VMOVUPS         80(SI)(R8*2), Z8
+	VMOVUPS         Z8, 768(AX)
+	VBROADCASTI32X4 (R11), Y8
+	VPSHUFB         scaleFirst<>+0(SB), Y8, Y9
+	VPSHUFB         scaleLast<>+0(SB), Y8, Y8
+	VPSRLD          $0x02, Y9, Y10
+	VPANDD          i00000030<>+0(SB), Y10, Y10
+	VPANDD          i0000003f<>+0(SB), Y9, Y9
+	VPSRLVD         scaleHalves<>+0(SB), Y8, Y8
+	VPANDD          i0000000f<>+0(SB), Y8, Y8
+	VPORD           Y10, Y8, Y8
+	VPBROADCASTD    (R11), X10
+	VCVTPH2PS       X10, Y10
+	VCVTDQ2PS       Y9, Y9
+	VMULPS          Y10, Y9, Y9
+	VMOVUPS         Y9, 960(AX)
+	VCVTDQ2PS       Y8, Y8
+	VMULPS          Y10, Y8, Y8
+	VMOVUPS         Y8, 992(AX)
+	VMOVUPS         16(R11), Z8
+	VMOVUPS         Z8, 1024(AX)
+	VMOVUPS         80(R11), Z8
+	VMOVUPS         Z8, 1088(AX)
+	XORQ            CX, CX
+
+part:
+	VMOVUPS          counting8<>+0(SB), Z9
+	VBROADCASTSS     (AX)(CX*1), Z8
+	VFMSUB213PS.BCST 4(AX)(CX*1), Z8, Z9
+	VPMOVZXBD        64(AX)(CX*2), Z8
+	VPERMPS          Z9, Z8, Z10
+	VMOVUPS          counting8<>+0(SB), Z12
+	VBROADCASTSS     320(AX)(CX*1), Z11
+	VFMSUB213PS.BCST 324(AX)(CX*1), Z11, Z12
+	VPMOVZXBD        384(AX)(CX*2), Z11
+	VPERMPS          Z12, Z11, Z13
+	VMOVUPS          counting8<>+0(SB), Z15
+	VBROADCASTSS     640(AX)(CX*1), Z14
+	VFMSUB213PS.BCST 644(AX)(CX*1), Z14, Z15
+	VPMOVZXBD        704(AX)(CX*2), Z14
+	VPERMPS          Z15, Z14, Z16
+	VMOVUPS          counting8<>+0(SB), Z18
+	VBROADCASTSS     960(AX)(CX*1), Z17
+	VFMSUB213PS.BCST 964(AX)(CX*1), Z17, Z18
+	VPMOVZXBD        1024(AX)(CX*2), Z17
+	VPERMPS          Z18, Z17, Z19
+	VMOVUPS          (BX), Z20
+	VFMADD231PS      Z20, Z10, Z0
+	VFMADD231PS      Z20, Z13, Z1
+	VFMADD231PS      Z20, Z16, Z2
+	VFMADD231PS      Z20, Z19, Z3
+	VMOVUPS          (BX)(R10*1), Z20
+	VFMADD231PS      Z20, Z10, Z4
+	VFMADD231PS      Z20, Z13, Z5
+	VFMADD231PS      Z20, Z16, Z6
+	VFMADD231PS      Z20, Z19, Z7
+	VPMOVZXBD        80(AX)(CX*2), Z10
+	VPERMPS          Z9, Z10, Z9
+	VPMOVZXBD        400(AX)(CX*2), Z13
+	VPERMPS          Z12, Z13, Z12
+	VPMOVZXBD        720(AX)(CX*2), Z16
+	VPERMPS          Z15, Z16, Z15
+	VPMOVZXBD        1040(AX)(CX*2), Z19
+	VPERMPS          Z18, Z19, Z18
+	VMOVUPS          64(BX), Z20
+	VFMADD231PS      Z20, Z9, Z0
+	VFMADD231PS      Z20, Z12, Z1
+	VFMADD231PS      Z20, Z15, Z2
+	VFMADD231PS      Z20, Z18, Z3
+	VMOVUPS          64(BX)(R10*1), Z20
+	VFMADD231PS      Z20, Z9, Z4
+	VFMADD231PS      Z20, Z12, Z5
+	VFMADD231PS      Z20, Z15, Z6
+	VFMADD231PS      Z20, Z18, Z7
+	VMOVUPS          counting8<>+0(SB), Z12
+	VBROADCASTSS     8(AX)(CX*1), Z9
+	VFMSUB213PS.BCST 12(AX)(CX*1), Z9, Z12
+	VPSRLD           $0x04, Z8, Z8
+	VPERMPS          Z12, Z8, Z8
+	VMOVUPS          counting8<>+0(SB), Z15
+	VBROADCASTSS     328(AX)(CX*1), Z9
+	VFMSUB213PS.BCST 332(AX)(CX*1), Z9, Z15
+	VPSRLD           $0x04, Z11, Z11
+	VPERMPS          Z15, Z11, Z9
+	VMOVUPS          counting8<>+0(SB), Z18
+	VBROADCASTSS     648(AX)(CX*1), Z11
+	VFMSUB213PS.BCST 652(AX)(CX*1), Z11, Z18
+	VPSRLD           $0x04, Z14, Z14
+	VPERMPS          Z18, Z14, Z11
+	VMOVUPS          counting8<>+0(SB), Z20
+	VBROADCASTSS     968(AX)(CX*1), Z14
+	VFMSUB213PS.BCST 972(AX)(CX*1), Z14, Z20
+	VPSRLD           $0x04, Z17, Z17
+	VPERMPS          Z20, Z17, Z14
+	VMOVUPS          128(BX), Z17
+	VFMADD231PS      Z17, Z8, Z0
+	VFMADD231PS      Z17, Z9, Z1
+	VFMADD231PS      Z17, Z11, Z2
+	VFMADD231PS      Z17, Z14, Z3
+	VMOVUPS          128(BX)(R10*1), Z17
+	VFMADD231PS      Z17, Z8, Z4
+	VFMADD231PS      Z17, Z9, Z5
+	VFMADD231PS      Z17, Z11, Z6
+	VFMADD231PS      Z17, Z14, Z7
+	VPSRLD           $0x04, Z10, Z10
+	VPERMPS          Z12, Z10, Z8
+	VPSRLD           $0x04, Z13, Z13
+	VPERMPS          Z15, Z13, Z9
+	VPSRLD           $0x04, Z16, Z16
+	VPERMPS          Z18, Z16, Z10
+	VPSRLD           $0x04, Z19, Z19
+	VPERMPS          Z20, Z19, Z11
+	VMOVUPS          192(BX), Z12
+	VFMADD231PS      Z12, Z8, Z0
+	VFMADD231PS      Z12, Z9, Z1
+	VFMADD231PS      Z12, Z10, Z2
+	VFMADD231PS      Z12, Z11, Z3
+	VMOVUPS          192(BX)(R10*1), Z12
+	VFMADD231PS      Z12, Z8, Z4
+	VFMADD231PS      Z12, Z9, Z5
+	VFMADD231PS      Z12, Z10, Z6
+	VFMADD231PS      Z12, Z11, Z7
+	PREFETCHT0       (R9)
+	PREFETCHT0       64(R9)
+	PREFETCHT0       128(R9)
+	ADDQ             $+144, R9
+	ADDQ             $+256, BX
+	ADDQ             $0x10, CX
+	CMPQ             CX, $0x40
+	JNE              part
+	ADDQ             $+144, SI
+	ADDQ             $+144, R11
+	SUBQ             $+256, R14
+	JNE              steps
+	MOVQ             dstStride+8(FP), CX
+	MOVQ             DX, R14
+	VSHUFF32X4       $0x44, Z1, Z0, Z8
+	VSHUFF32X4       $0xee, Z1, Z0, Z9
+	VADDPS           Z9, Z8, Z8
+	VSHUFF32X4       $0x44, Z3, Z2, Z9
+	VSHUFF32X4       $0xee, Z3, Z2, Z10
+	VADDPS           Z10, Z9, Z9
+	VSHUFF32X4       $0x88, Z9, Z8, Z10
+	VSHUFF32X4       $0xdd, Z9, Z8, Z8
+	VADDPS           Z8, Z10, Z10
+	VPERMILPS        $0x4e, Z10, Z8
+	VADDPS           Z8, Z10, Z10
+	VPERMILPS        $0xb1, Z10, Z8
+	VADDPS           Z8, Z10, Z10
+	VMOVUPS          firsts<>+0(SB), Z8
+	VPERMPS          Z10, Z8, Z10
+	TESTQ            R13, R13
+	JEQ              store0
+	VMOVUPS          (R14), X8
+	VADDPS           X8, X10, X10
+
+store0:
+	VMOVUPS    X10, (R14)
+	ADDQ       CX, R14
+	VSHUFF32X4 $0x44, Z5, Z4, Z8
+	VSHUFF32X4 $0xee, Z5, Z4, Z9
+	VADDPS     Z9, Z8, Z8
+	VSHUFF32X4 $0x44, Z7, Z6, Z9
+	VSHUFF32X4 $0xee, Z7, Z6, Z10
+	VADDPS     Z10, Z9, Z9
+	VSHUFF32X4 $0x88, Z9, Z8, Z10
+	VSHUFF32X4 $0xdd, Z9, Z8, Z8
+	VADDPS     Z8, Z10, Z10
+	VPERMILPS  $0x4e, Z10, Z8
+	VADDPS     Z8, Z10, Z10
+	VPERMILPS  $0xb1, Z10, Z8
+	VADDPS     Z8, Z10, Z10
+	VMOVUPS    firsts<>+0(SB), Z8
+	VPERMPS    Z10, Z8, Z10
+	TESTQ      R13, R13
+	JEQ        store1
+	VMOVUPS    (R14), X8
+	VADDPS     X8, X10, X10
+
+store1:
+	VMOVUPS X10, (R14)
+	MOVQ    $+1, R13
+	TESTQ   R12, R12
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R11
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_K_3AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, CMOV, F16C, MMX+
+TEXT ·fusedQ4_K_3AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (SI)(R8*2), R11
+	ADDQ   R8, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VBROADCASTI32X4 (SI), Y12
+	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB         scaleLast<>+0(SB), Y12, Y12
+	VPSRLD          $0x02, Y13, Y14
+	VPANDD          i00000030<>+0(SB), Y14, Y14
+	VPANDD          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD         scaleHalves<>+0(SB), Y12, Y12
+	VPANDD          i0000000f<>+0(SB), Y12, Y12
+	VPORD           Y14, Y12, Y12
+	VPBROADCASTD    (SI), X14
+	VCVTPH2PS       X14, Y14
+	VCVTDQ2PS       Y13, Y13
+	VMULPS          Y14, Y13, Y13
+	VMOVUPS         Y13, (AX)
+	VCVTDQ2PS       Y12, Y12
+	VMULPS          Y14, Y12, Y12
+	VMOVUPS         Y12, 32(AX)
+	VMOVUPS         16(SI), Z12
+	VMOVUPS         Z12, 64(AX)
+	VMOVUPS         80(SI), Z12
+	VMOVUPS         Z12, 128(AX)
+	VBROADCASTI32X4 (SI)(R8*1), Y12
+	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB         scaleLast<>+0(SB), Y12, Y12
+	VPSRLD          $0x02, Y13, Y14
+	VPANDD          i00000030<>+0(SB), Y14, Y14
+	VPANDD          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD         scaleHalves<>+0(SB), Y12, Y12
+	VPANDD          i0000000f<>+0(SB), Y12, Y12
+	VPORD           Y14, Y12, Y12
+	VPBROADCASTD    (SI)(R8*1), X14
+	VCVTPH2PS       X14, Y14
+	VCVTDQ2PS       Y13, Y13
+	VMULPS          Y14, Y13, Y13
+	VMOVUPS         Y13, 320(AX)
+	VCVTDQ2PS       Y12, Y12
+	VMULPS          Y14, Y12, Y12
+	VMOVUPS         Y12, 352(AX)
+	VMOVUPS         16(SI)(R8*1), Z12
+	VMOVUPS         Z12, 384(AX)
+	VMOVUPS         80(SI)(R8*1), Z12
+	VMOVUPS         Z12, 448(AX)
+	VBROADCASTI32X4 (SI)(R8*2), Y12
+	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB         scaleLast<>+0(SB), Y12, Y12
+	VPSRLD          $0x02, Y13, Y14
+	VPANDD          i00000030<>+0(SB), Y14, Y14
+	VPANDD          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD         scaleHalves<>+0(SB), Y12, Y12
+	VPANDD          i0000000f<>+0(SB), Y12, Y12
+	VPORD           Y14, Y12, Y12
+	VPBROADCASTD    (SI)(R8*2), X14
+	VCVTPH2PS       X14, Y14
+	VCVTDQ2PS       Y13, Y13
+	VMULPS          Y14, Y13, Y13
+	VMOVUPS         Y13, 640(AX)
+	VCVTDQ2PS       Y12, Y12
+	VMULPS          Y14, Y12, Y12
+	VMOVUPS         Y12, 672(AX)
+	VMOVUPS         16(SI)(R8*2), Z12
+	VMOVUPS         Z12, 704(AX)
+	VMOVUPS         80(SI)(R8*2), Z12
+	VMOVUPS         Z12, 768(AX)
+	VBROADCASTI32X4 (R11), Y12
+	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB         scaleLast<>+0(SB), Y12, Y12
+	VPSRLD          $0x02, Y13, Y14
+	VPANDD          i00000030<>+0(SB), Y14, Y14
+	VPANDD          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD         scaleHalves<>+0(SB), Y12, Y12
+	VPANDD          i0000000f<>+0(SB), Y12, Y12
+	VPORD           Y14, Y12, Y12
+	VPBROADCASTD    (R11), X14
+	VCVTPH2PS       X14, Y14
+	VCVTDQ2PS       Y13, Y13
+	VMULPS          Y14, Y13, Y13
+	VMOVUPS         Y13, 960(AX)
+	VCVTDQ2PS       Y12, Y12
+	VMULPS          Y14, Y12, Y12
+	VMOVUPS         Y12, 992(AX)
+	VMOVUPS         16(R11), Z12
+	VMOVUPS         Z12, 1024(AX)
+	VMOVUPS         80(R11), Z12
+	VMOVUPS         Z12, 1088(AX)
+	XORQ            CX, CX
+
+part:
+	VMOVUPS          counting8<>+0(SB), Z13
+	VBROADCASTSS     (AX)(CX*1), Z12
+	VFMSUB213PS.BCST 4(AX)(CX*1), Z12, Z13
+	VPMOVZXBD        64(AX)(CX*2), Z12
+	VPERMPS          Z13, Z12, Z14
+	VMOVUPS          counting8<>+0(SB), Z16
+	VBROADCASTSS     320(AX)(CX*1), Z15
+	VFMSUB213PS.BCST 324(AX)(CX*1), Z15, Z16
+	VPMOVZXBD        384(AX)(CX*2), Z15
+	VPERMPS          Z16, Z15, Z17
+	VMOVUPS          counting8<>+0(SB), Z19
+	VBROADCASTSS     640(AX)(CX*1), Z18
+	VFMSUB213PS.BCST 644(AX)(CX*1), Z18, Z19
+	VPMOVZXBD        704(AX)(CX*2), Z18
+	VPERMPS          Z19, Z18, Z20
+	VMOVUPS          counting8<>+0(SB), Z22
+	VBROADCASTSS     960(AX)(CX*1), Z21
+	VFMSUB213PS.BCST 964(AX)(CX*1), Z21, Z22
+	VPMOVZXBD        1024(AX)(CX*2), Z21
+	VPERMPS          Z22, Z21, Z23
+	VMOVUPS          (BX), Z24
+	VFMADD231PS      Z24, Z14, Z0
+	VFMADD231PS      Z24, Z17, Z1
+	VFMADD231PS      Z24, Z20, Z2
+	VFMADD231PS      Z24, Z23, Z3
+	VMOVUPS          (BX)(R10*1), Z24
+	VFMADD231PS      Z24, Z14, Z4
+	VFMADD231PS      Z24, Z17, Z5
+	VFMADD231PS      Z24, Z20, Z6
+	VFMADD231PS      Z24, Z23, Z7
+	VMOVUPS          (BX)(R10*2), Z24
+	VFMADD231PS      Z24, Z14, Z8
+	VFMADD231PS      Z24, Z17, Z9
+	VFMADD231PS      Z24, Z20, Z10
+	VFMADD231PS      Z24, Z23, Z11
+	VPMOVZXBD        80(AX)(CX*2), Z14
+	VPERMPS          Z13, Z14, Z13
+	VPMOVZXBD        400(AX)(CX*2), Z17
+	VPERMPS          Z16, Z17, Z16
+	VPMOVZXBD        720(AX)(CX*2), Z20
+	VPERMPS          Z19, Z20, Z19
+	VPMOVZXBD        1040(AX)(CX*2), Z23
+	VPERMPS          Z22, Z23, Z22
+	VMOVUPS          64(BX), Z24
+	VFMADD231PS      Z24, Z13, Z0
+	VFMADD231PS      Z24, Z16, Z1
+	VFMADD231PS      Z24, Z19, Z2
+	VFMADD231PS      Z24, Z22, Z3
+	VMOVUPS          64(BX)(R10*1), Z24
+	VFMADD231PS      Z24, Z13, Z4
+	VFMADD231PS      Z24, Z16, Z5
+	VFMADD231PS      Z24, Z19, Z6
+	VFMADD231PS      Z24, Z22, Z7
+	VMOVUPS          64(BX)(R10*2), Z24
+	VFMADD231PS      Z24, Z13, Z8
+	VFMADD231PS      Z24, Z16, Z9
+	VFMADD231PS      Z24, Z19, Z10
+	VFMADD231PS      Z24, Z22, Z11
+	VMOVUPS          counting8<>+0(SB), Z16
+	VBROADCASTSS     8(AX)(CX*1), Z13
+	VFMSUB213PS.BCST 12(AX)(CX*1), Z13, Z16
+	VPSRLD           $0x04, Z12, Z12
+	VPERMPS          Z16, Z12, Z12
+	VMOVUPS          counting8<>+0(SB), Z19
+	VBROADCASTSS     328(AX)(CX*1), Z13
+	VFMSUB213PS.BCST 332(AX)(CX*1), Z13, Z19
+	VPSRLD           $0x04, Z15, Z15
+	VPERMPS          Z19, Z15, Z13
+	VMOVUPS          counting8<>+0(SB), Z22
+	VBROADCASTSS     648(AX)(CX*1), Z15
+	VFMSUB213PS.BCST 652(AX)(CX*1), Z15, Z22
+	VPSRLD           $0x04, Z18, Z18
+	VPERMPS          Z22, Z18, Z15
+	VMOVUPS          counting8<>+0(SB), Z24
+	VBROADCASTSS     968(AX)(CX*1), Z18
+	VFMSUB213PS.BCST 972(AX)(CX*1), Z18, Z24
+	VPSRLD           $0x04, Z21, Z21
+	VPERMPS          Z24, Z21, Z18
+	VMOVUPS          128(BX), Z21
+	VFMADD231PS      Z21, Z12, Z0
+	VFMADD231PS      Z21, Z13, Z1
+	VFMADD231PS      Z21, Z15, Z2
+	VFMADD231PS      Z21, Z18, Z3
+	VMOVUPS          128(BX)(R10*1), Z21
+	VFMADD231PS      Z21, Z12, Z4
+	VFMADD231PS      Z21, Z13, Z5
+	VFMADD231PS      Z21, Z15, Z6
+	VFMADD231PS      Z21, Z18, Z7
+	VMOVUPS          128(BX)(R10*2), Z21
+	VFMADD231PS      Z21, Z12, Z8
+	VFMADD231PS      Z21, Z13, Z9
+	VFMADD231PS      Z21, Z15, Z10
+	VFMADD231PS      Z21, Z18, Z11
+	VPSRLD           $0x04, Z14, Z14
+	VPERMPS          Z16, Z14, Z12
+	VPSRLD           $0x04, Z17, Z17
+	VPERMPS          Z19, Z17, Z13
+	VPSRLD           $0x04, Z20, Z20
+	VPERMPS          Z22, Z20, Z14
+	VPSRLD           $0x04, Z23, Z23
+	VPERMPS          Z24, Z23, Z15
+	VMOVUPS          192(BX), Z16
+	VFMADD231PS      Z16, Z12, Z0
+	VFMADD231PS      Z16, Z13, Z1
+	VFMADD231PS      Z16, Z14, Z2
+	VFMADD231PS      Z16, Z15, Z3
+	VMOVUPS          192(BX)(R10*1), Z16
+	VFMADD231PS      Z16, Z12, Z4
+	VFMADD231PS      Z16, Z13, Z5
+	VFMADD231PS      Z16, Z14, Z6
+	VFMADD231PS      Z16, Z15, Z7
+	VMOVUPS          192(BX)(R10*2), Z16
+	VFMADD231PS      Z16, Z12, Z8
+	VFMADD231PS      Z16, Z13, Z9
+	VFMADD231PS      Z16, Z14, Z10
+	VFMADD231PS      Z16, Z15, Z11
+	PREFETCHT0       (R9)
+	PREFETCHT0       64(R9)
+	PREFETCHT0       128(R9)
+	ADDQ             $+144, R9
+	ADDQ             $+256, BX
+	ADDQ             $0x10, CX
+	CMPQ             CX, $0x40
+	JNE              part
+	ADDQ             $+144, SI
+	ADDQ             $+144, R11
+	SUBQ             $+256, R14
+	JNE              steps
+	MOVQ             dstStride+8(FP), CX
+	MOVQ             DX, R14
+	VSHUFF32X4       $0x44, Z1, Z0, Z12
+	VSHUFF32X4       $0xee, Z1, Z0, Z13
+	VADDPS           Z13, Z12, Z12
+	VSHUFF32X4       $0x44, Z3, Z2, Z13
+	VSHUFF32X4       $0xee, Z3, Z2, Z14
+	VADDPS           Z14, Z13, Z13
+	VSHUFF32X4       $0x88, Z13, Z12, Z14
+	VSHUFF32X4       $0xdd, Z13, Z12, Z12
+	VADDPS           Z12, Z14, Z14
+	VPERMILPS        $0x4e, Z14, Z12
+	VADDPS           Z12, Z14, Z14
+	VPERMILPS        $0xb1, Z14, Z12
+	VADDPS           Z12, Z14, Z14
+	VMOVUPS          firsts<>+0(SB), Z12
+	VPERMPS          Z14, Z12, Z14
+	TESTQ            R13, R13
+	JEQ              store0
+	VMOVUPS          (R14), X12
+	VADDPS           X12, X14, X14
+
+store0:
+	VMOVUPS    X14, (R14)
+	ADDQ       CX, R14
+	VSHUFF32X4 $0x44, Z5, Z4, Z12
+	VSHUFF32X4 $0xee, Z5, Z4, Z13
+	VADDPS     Z13, Z12, Z12
+	VSHUFF32X4 $0x44, Z7, Z6, Z13
+	VSHUFF32X4 $0xee, Z7, Z6, Z14
+	VADDPS     Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z13, Z12, Z14
+	VSHUFF32X4 $0xdd, Z13, Z12, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0x4e, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0xb1, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VMOVUPS    firsts<>+0(SB), Z12
+	VPERMPS    Z14, Z12, Z14
+	TESTQ      R13, R13
+	JEQ        store1
+	VMOVUPS    (R14), X12
+	VADDPS     X12, X14, X14
+
+store1:
+	VMOVUPS    X14, (R14)
+	ADDQ       CX, R14
+	VSHUFF32X4 $0x44, Z9, Z8, Z12
+	VSHUFF32X4 $0xee, Z9, Z8, Z13
+	VADDPS     Z13, Z12, Z12
+	VSHUFF32X4 $0x44, Z11, Z10, Z13
+	VSHUFF32X4 $0xee, Z11, Z10, Z14
+	VADDPS     Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z13, Z12, Z14
+	VSHUFF32X4 $0xdd, Z13, Z12, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0x4e, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0xb1, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VMOVUPS    firsts<>+0(SB), Z12
+	VPERMPS    Z14, Z12, Z14
+	TESTQ      R13, R13
+	JEQ        store2
+	VMOVUPS    (R14), X12
+	VADDPS     X12, X14, X14
+
+store2:
+	VMOVUPS X14, (R14)
+	MOVQ    $+1, R13
+	TESTQ   R12, R12
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R11
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_K_4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, CMOV, F16C, MMX+
+TEXT ·fusedQ4_K_4AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+	LEAQ   (SI)(R8*2), R12
+	ADDQ   R8, R12
+
+outputs:
+	MOVQ cols+40(FP), R13
+	XORQ R14, R14
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	MOVQ    block+48(FP), R15
+	CMPQ    R13, R15
+	CMOVQLT R13, R15
+	SUBQ    R15, R13
+
+steps:
+	VBROADCASTI32X4 (SI), Y16
+	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
+	VPSHUFB         scaleLast<>+0(SB), Y16, Y16
+	VPSRLD          $0x02, Y17, Y18
+	VPANDD          i00000030<>+0(SB), Y18, Y18
+	VPANDD          i0000003f<>+0(SB), Y17, Y17
+	VPSRLVD         scaleHalves<>+0(SB), Y16, Y16
+	VPANDD          i0000000f<>+0(SB), Y16, Y16
+	VPORD           Y18, Y16, Y16
+	VPBROADCASTD    (SI), X18
+	VCVTPH2PS       X18, Y18
+	VCVTDQ2PS       Y17, Y17
+	VMULPS          Y18, Y17, Y17
+	VMOVUPS         Y17, (AX)
+	VCVTDQ2PS       Y16, Y16
+	VMULPS          Y18, Y16, Y16
+	VMOVUPS         Y16, 32(AX)
+	VMOVUPS         16(SI), Z16
+	VMOVUPS         Z16, 64(AX)
+	VMOVUPS         80(SI), Z16
+	VMOVUPS         Z16, 128(AX)
+	VBROADCASTI32X4 (SI)(R8*1), Y16
+	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
+	VPSHUFB         scaleLast<>+0(SB), Y16, Y16
+	VPSRLD          $0x02, Y17, Y18
+	VPANDD          i00000030<>+0(SB), Y18, Y18
+	VPANDD          i0000003f<>+0(SB), Y17, Y17
+	VPSRLVD         scaleHalves<>+0(SB), Y16, Y16
+	VPANDD          i0000000f<>+0(SB), Y16, Y16
+	VPORD           Y18, Y16, Y16
+	VPBROADCASTD    (SI)(R8*1), X18
+	VCVTPH2PS       X18, Y18
+	VCVTDQ2PS       Y17, Y17
+	VMULPS          Y18, Y17, Y17
+	VMOVUPS         Y17, 320(AX)
+	VCVTDQ2PS       Y16, Y16
+	VMULPS          Y18, Y16, Y16
+	VMOVUPS         Y16, 352(AX)
+	VMOVUPS         16(SI)(R8*1), Z16
+	VMOVUPS         Z16, 384(AX)
+	VMOVUPS         80(SI)(R8*1), Z16
+	VMOVUPS         Z16, 448(AX)
+	VBROADCASTI32X4 (SI)(R8*2), Y16
+	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
+	VPSHUFB         scaleLast<>+0(SB), Y16, Y16
+	VPSRLD          $0x02, Y17, Y18
+	VPANDD          i00000030<>+0(SB), Y18, Y18
+	VPANDD          i0000003f<>+0(SB), Y17, Y17
+	VPSRLVD         scaleHalves<>+0(SB), Y16, Y16
+	VPANDD          i0000000f<>+0(SB), Y16, Y16
+	VPORD           Y18, Y16, Y16
+	VPBROADCASTD    (SI)(R8*2), X18
+	VCVTPH2PS       X18, Y18
+	VCVTDQ2PS       Y17, Y17
+	VMULPS          Y18, Y17, Y17
+	VMOVUPS         Y17, 640(AX)
+	VCVTDQ2PS       Y16, Y16
+	VMULPS          Y18, Y16, Y16
+	VMOVUPS         Y16, 672(AX)
+	VMOVUPS         16(SI)(R8*2), Z16
+	VMOVUPS         Z16, 704(AX)
+	VMOVUPS         80(SI)(R8*2), Z16
+	VMOVUPS         Z16, 768(AX)
+	VBROADCASTI32X4 (R12), Y16
+	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
+	VPSHUFB         scaleLast<>+0(SB), Y16, Y16
+	VPSRLD          $0x02, Y17, Y18
+	VPANDD          i00000030<>+0(SB), Y18, Y18
+	VPANDD          i0000003f<>+0(SB), Y17, Y17
+	VPSRLVD         scaleHalves<>+0(SB), Y16, Y16
+	VPANDD          i0000000f<>+0(SB), Y16, Y16
+	VPORD           Y18, Y16, Y16
+	VPBROADCASTD    (R12), X18
+	VCVTPH2PS       X18, Y18
+	VCVTDQ2PS       Y17, Y17
+	VMULPS          Y18, Y17, Y17
+	VMOVUPS         Y17, 960(AX)
+	VCVTDQ2PS       Y16, Y16
+	VMULPS          Y18, Y16, Y16
+	VMOVUPS         Y16, 992(AX)
+	VMOVUPS         16(R12), Z16
+	VMOVUPS         Z16, 1024(AX)
+	VMOVUPS         80(R12), Z16
+	VMOVUPS         Z16, 1088(AX)
+	XORQ            CX, CX
+
+part:
+	VMOVUPS          counting8<>+0(SB), Z17
+	VBROADCASTSS     (AX)(CX*1), Z16
+	VFMSUB213PS.BCST 4(AX)(CX*1), Z16, Z17
+	VPMOVZXBD        64(AX)(CX*2), Z16
+	VPERMPS          Z17, Z16, Z18
+	VMOVUPS          counting8<>+0(SB), Z20
+	VBROADCASTSS     320(AX)(CX*1), Z19
+	VFMSUB213PS.BCST 324(AX)(CX*1), Z19, Z20
+	VPMOVZXBD        384(AX)(CX*2), Z19
+	VPERMPS          Z20, Z19, Z21
+	VMOVUPS          counting8<>+0(SB), Z23
+	VBROADCASTSS     640(AX)(CX*1), Z22
+	VFMSUB213PS.BCST 644(AX)(CX*1), Z22, Z23
+	VPMOVZXBD        704(AX)(CX*2), Z22
+	VPERMPS          Z23, Z22, Z24
+	VMOVUPS          counting8<>+0(SB), Z26
+	VBROADCASTSS     960(AX)(CX*1), Z25
+	VFMSUB213PS.BCST 964(AX)(CX*1), Z25, Z26
+	VPMOVZXBD        1024(AX)(CX*2), Z25
+	VPERMPS          Z26, Z25, Z27
+	VMOVUPS          (BX), Z28
+	VFMADD231PS      Z28, Z18, Z0
+	VFMADD231PS      Z28, Z21, Z1
+	VFMADD231PS      Z28, Z24, Z2
+	VFMADD231PS      Z28, Z27, Z3
+	VMOVUPS          (BX)(R10*1), Z28
+	VFMADD231PS      Z28, Z18, Z4
+	VFMADD231PS      Z28, Z21, Z5
+	VFMADD231PS      Z28, Z24, Z6
+	VFMADD231PS      Z28, Z27, Z7
+	VMOVUPS          (BX)(R10*2), Z28
+	VFMADD231PS      Z28, Z18, Z8
+	VFMADD231PS      Z28, Z21, Z9
+	VFMADD231PS      Z28, Z24, Z10
+	VFMADD231PS      Z28, Z27, Z11
+	VMOVUPS          (R11), Z28
+	VFMADD231PS      Z28, Z18, Z12
+	VFMADD231PS      Z28, Z21, Z13
+	VFMADD231PS      Z28, Z24, Z14
+	VFMADD231PS      Z28, Z27, Z15
+	VPMOVZXBD        80(AX)(CX*2), Z18
+	VPERMPS          Z17, Z18, Z17
+	VPMOVZXBD        400(AX)(CX*2), Z21
+	VPERMPS          Z20, Z21, Z20
+	VPMOVZXBD        720(AX)(CX*2), Z24
+	VPERMPS          Z23, Z24, Z23
+	VPMOVZXBD        1040(AX)(CX*2), Z27
+	VPERMPS          Z26, Z27, Z26
+	VMOVUPS          64(BX), Z28
+	VFMADD231PS      Z28, Z17, Z0
+	VFMADD231PS      Z28, Z20, Z1
+	VFMADD231PS      Z28, Z23, Z2
+	VFMADD231PS      Z28, Z26, Z3
+	VMOVUPS          64(BX)(R10*1), Z28
+	VFMADD231PS      Z28, Z17, Z4
+	VFMADD231PS      Z28, Z20, Z5
+	VFMADD231PS      Z28, Z23, Z6
+	VFMADD231PS      Z28, Z26, Z7
+	VMOVUPS          64(BX)(R10*2), Z28
+	VFMADD231PS      Z28, Z17, Z8
+	VFMADD231PS      Z28, Z20, Z9
+	VFMADD231PS      Z28, Z23, Z10
+	VFMADD231PS      Z28, Z26, Z11
+	VMOVUPS          64(R11), Z28
+	VFMADD231PS      Z28, Z17, Z12
+	VFMADD231PS      Z28, Z20, Z13
+	VFMADD231PS      Z28, Z23, Z14
+	VFMADD231PS      Z28, Z26, Z15
+	VMOVUPS          counting8<>+0(SB), Z20
+	VBROADCASTSS     8(AX)(CX*1), Z17
+	VFMSUB213PS.BCST 12(AX)(CX*1), Z17, Z20
+	VPSRLD           $0x04, Z16, Z16
+	VPERMPS          Z20, Z16, Z16
+	VMOVUPS          counting8<>+0(SB), Z23
+	VBROADCASTSS     328(AX)(CX*1), Z17
+	VFMSUB213PS.BCST 332(AX)(CX*1), Z17, Z23
+	VPSRLD           $0x04, Z19, Z19
+	VPERMPS          Z23, Z19, Z17
+	VMOVUPS          counting8<>+0(SB), Z26
+	VBROADCASTSS     648(AX)(CX*1), Z19
+	VFMSUB213PS.BCST 652(AX)(CX*1), Z19, Z26
+	VPSRLD           $0x04, Z22, Z22
+	VPERMPS          Z26, Z22, Z19
+	VMOVUPS          counting8<>+0(SB), Z28
+	VBROADCASTSS     968(AX)(CX*1), Z22
+	VFMSUB213PS.BCST 972(AX)(CX*1), Z22, Z28
+	VPSRLD           $0x04, Z25, Z25
+	VPERMPS          Z28, Z25, Z22
+	VMOVUPS          128(BX), Z25
+	VFMADD231PS      Z25, Z16, Z0
+	VFMADD231PS      Z25, Z17, Z1
+	VFMADD231PS      Z25, Z19, Z2
+	VFMADD231PS      Z25, Z22, Z3
+	VMOVUPS          128(BX)(R10*1), Z25
+	VFMADD231PS      Z25, Z16, Z4
+	VFMADD231PS      Z25, Z17, Z5
+	VFMADD231PS      Z25, Z19, Z6
+	VFMADD231PS      Z25, Z22, Z7
+	VMOVUPS          128(BX)(R10*2), Z25
+	VFMADD231PS      Z25, Z16, Z8
+	VFMADD231PS      Z25, Z17, Z9
+	VFMADD231PS      Z25, Z19, Z10
+	VFMADD231PS      Z25, Z22, Z11
+	VMOVUPS          128(R11), Z25
+	VFMADD231PS      Z25, Z16, Z12
+	VFMADD231PS      Z25, Z17, Z13
+	VFMADD231PS      Z25, Z19, Z14
+	VFMADD231PS      Z25, Z22, Z15
+	VPSRLD           $0x04, Z18, Z18
+	VPERMPS          Z20, Z18, Z16
+	VPSRLD           $0x04, Z21, Z21
+	VPERMPS          Z23, Z21, Z17
+	VPSRLD           $0x04, Z24, Z24
+	VPERMPS          Z26, Z24, Z18
+	VPSRLD           $0x04, Z27, Z27
+	VPERMPS          Z28, Z27, Z19
+	VMOVUPS          192(BX), Z20
+	VFMADD231PS      Z20, Z16, Z0
+	VFMADD231PS      Z20, Z17, Z1
+	VFMADD231PS      Z20, Z18, Z2
+	VFMADD231PS      Z20, Z19, Z3
+	VMOVUPS          192(BX)(R10*1), Z20
+	VFMADD231PS      Z20, Z16, Z4
+	VFMADD231PS      Z20, Z17, Z5
+	VFMADD231PS      Z20, Z18, Z6
+	VFMADD231PS      Z20, Z19, Z7
+	VMOVUPS          192(BX)(R10*2), Z20
+	VFMADD231PS      Z20, Z16, Z8
+	VFMADD231PS      Z20, Z17, Z9
+	VFMADD231PS      Z20, Z18, Z10
+	VFMADD231PS      Z20, Z19, Z11
+	VMOVUPS          192(R11), Z20
+	VFMADD231PS      Z20, Z16, Z12
+	VFMADD231PS      Z20, Z17, Z13
+	VFMADD231PS      Z20, Z18, Z14
+	VFMADD231PS      Z20, Z19, Z15
+	PREFETCHT0       (R9)
+	PREFETCHT0       64(R9)
+	PREFETCHT0       128(R9)
+	ADDQ             $+144, R9
+	ADDQ             $+256, BX
+	ADDQ             $+256, R11
+	ADDQ             $0x10, CX
+	CMPQ             CX, $0x40
+	JNE              part
+	ADDQ             $+144, SI
+	ADDQ             $+144, R12
+	SUBQ             $+256, R15
+	JNE              steps
+	MOVQ             dstStride+8(FP), CX
+	MOVQ             DX, R15
+	VSHUFF32X4       $0x44, Z1, Z0, Z16
+	VSHUFF32X4       $0xee, Z1, Z0, Z17
+	VADDPS           Z17, Z16, Z16
+	VSHUFF32X4       $0x44, Z3, Z2, Z17
+	VSHUFF32X4       $0xee, Z3, Z2, Z18
+	VADDPS           Z18, Z17, Z17
+	VSHUFF32X4       $0x88, Z17, Z16, Z18
+	VSHUFF32X4       $0xdd, Z17, Z16, Z16
+	VADDPS           Z16, Z18, Z18
+	VPERMILPS        $0x4e, Z18, Z16
+	VADDPS           Z16, Z18, Z18
+	VPERMILPS        $0xb1, Z18, Z16
+	VADDPS           Z16, Z18, Z18
+	VMOVUPS          firsts<>+0(SB), Z16
+	VPERMPS          Z18, Z16, Z18
+	TESTQ            R14, R14
+	JEQ              store0
+	VMOVUPS          (R15), X16
+	VADDPS           X16, X18, X18
+
+store0:
+	VMOVUPS    X18, (R15)
+	ADDQ       CX, R15
+	VSHUFF32X4 $0x44, Z5, Z4, Z16
+	VSHUFF32X4 $0xee, Z5, Z4, Z17
+	VADDPS     Z17, Z16, Z16
+	VSHUFF32X4 $0x44, Z7, Z6, Z17
+	VSHUFF32X4 $0xee, Z7, Z6, Z18
+	VADDPS     Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z17, Z16, Z18
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0x4e, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0xb1, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VMOVUPS    firsts<>+0(SB), Z16
+	VPERMPS    Z18, Z16, Z18
+	TESTQ      R14, R14
+	JEQ        store1
+	VMOVUPS    (R15), X16
+	VADDPS     X16, X18, X18
+
+store1:
+	VMOVUPS    X18, (R15)
+	ADDQ       CX, R15
+	VSHUFF32X4 $0x44, Z9, Z8, Z16
+	VSHUFF32X4 $0xee, Z9, Z8, Z17
+	VADDPS     Z17, Z16, Z16
+	VSHUFF32X4 $0x44, Z11, Z10, Z17
+	VSHUFF32X4 $0xee, Z11, Z10, Z18
+	VADDPS     Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z17, Z16, Z18
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0x4e, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0xb1, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VMOVUPS    firsts<>+0(SB), Z16
+	VPERMPS    Z18, Z16, Z18
+	TESTQ      R14, R14
+	JEQ        store2
+	VMOVUPS    (R15), X16
+	VADDPS     X16, X18, X18
+
+store2:
+	VMOVUPS    X18, (R15)
+	ADDQ       CX, R15
+	VSHUFF32X4 $0x44, Z13, Z12, Z16
+	VSHUFF32X4 $0xee, Z13, Z12, Z17
+	VADDPS     Z17, Z16, Z16
+	VSHUFF32X4 $0x44, Z15, Z14, Z17
+	VSHUFF32X4 $0xee, Z15, Z14, Z18
+	VADDPS     Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z17, Z16, Z18
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0x4e, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0xb1, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VMOVUPS    firsts<>+0(SB), Z16
+	VPERMPS    Z18, Z16, Z18
+	TESTQ      R14, R14
+	JEQ        store3
+	VMOVUPS    (R15), X16
+	VADDPS     X16, X18, X18
+
+store3:
+	VMOVUPS X18, (R15)
+	MOVQ    $+1, R14
+	TESTQ   R13, R13
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	SUBQ    CX, R11
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R12
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_K_1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, CMOV, F16C, MMX+
+TEXT ·fusedQ5_K_1AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), CX
+	LEAQ   (SI)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VBROADCASTI32X4 (SI), Y4
+	VPSHUFB         scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB         scaleLast<>+0(SB), Y4, Y4
+	VPSRLD          $0x02, Y5, Y6
+	VPANDD          i00000030<>+0(SB), Y6, Y6
+	VPANDD          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD         scaleHalves<>+0(SB), Y4, Y4
+	VPANDD          i0000000f<>+0(SB), Y4, Y4
+	VPORD           Y6, Y4, Y4
+	VPBROADCASTD    (SI), X6
+	VCVTPH2PS       X6, Y6
+	VCVTDQ2PS       Y5, Y5
+	VMULPS          Y6, Y5, Y5
+	VMOVUPS         Y5, (AX)
+	VCVTDQ2PS       Y4, Y4
+	VMULPS          Y6, Y4, Y4
+	VMOVUPS         Y4, 32(AX)
+	VMOVUPS         48(SI), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 64(AX)
+	VMOVUPS         48(SI), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI), Z5
+	VPSLLVD         halves3_1<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 192(AX)
+	VMOVUPS         112(SI), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 128(AX)
+	VMOVUPS         112(SI), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI), Z5
+	VPSRLVD         halves1_3<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 256(AX)
+	VBROADCASTI32X4 (SI)(R8*1), Y4
+	VPSHUFB         scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB         scaleLast<>+0(SB), Y4, Y4
+	VPSRLD          $0x02, Y5, Y6
+	VPANDD          i00000030<>+0(SB), Y6, Y6
+	VPANDD          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD         scaleHalves<>+0(SB), Y4, Y4
+	VPANDD          i0000000f<>+0(SB), Y4, Y4
+	VPORD           Y6, Y4, Y4
+	VPBROADCASTD    (SI)(R8*1), X6
+	VCVTPH2PS       X6, Y6
+	VCVTDQ2PS       Y5, Y5
+	VMULPS          Y6, Y5, Y5
+	VMOVUPS         Y5, 320(AX)
+	VCVTDQ2PS       Y4, Y4
+	VMULPS          Y6, Y4, Y4
+	VMOVUPS         Y4, 352(AX)
+	VMOVUPS         48(SI)(R8*1), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI)(R8*1), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 384(AX)
+	VMOVUPS         48(SI)(R8*1), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI)(R8*1), Z5
+	VPSLLVD         halves3_1<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 512(AX)
+	VMOVUPS         112(SI)(R8*1), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI)(R8*1), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 448(AX)
+	VMOVUPS         112(SI)(R8*1), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI)(R8*1), Z5
+	VPSRLVD         halves1_3<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 576(AX)
+	VBROADCASTI32X4 (SI)(R8*2), Y4
+	VPSHUFB         scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB         scaleLast<>+0(SB), Y4, Y4
+	VPSRLD          $0x02, Y5, Y6
+	VPANDD          i00000030<>+0(SB), Y6, Y6
+	VPANDD          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD         scaleHalves<>+0(SB), Y4, Y4
+	VPANDD          i0000000f<>+0(SB), Y4, Y4
+	VPORD           Y6, Y4, Y4
+	VPBROADCASTD    (SI)(R8*2), X6
+	VCVTPH2PS       X6, Y6
+	VCVTDQ2PS       Y5, Y5
+	VMULPS          Y6, Y5, Y5
+	VMOVUPS         Y5, 640(AX)
+	VCVTDQ2PS       Y4, Y4
+	VMULPS          Y6, Y4, Y4
+	VMOVUPS         Y4, 672(AX)
+	VMOVUPS         48(SI)(R8*2), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI)(R8*2), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 704(AX)
+	VMOVUPS         48(SI)(R8*2), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI)(R8*2), Z5
+	VPSLLVD         halves3_1<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 832(AX)
+	VMOVUPS         112(SI)(R8*2), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI)(R8*2), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 768(AX)
+	VMOVUPS         112(SI)(R8*2), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(SI)(R8*2), Z5
+	VPSRLVD         halves1_3<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 896(AX)
+	VBROADCASTI32X4 (R10), Y4
+	VPSHUFB         scaleFirst<>+0(SB), Y4, Y5
+	VPSHUFB         scaleLast<>+0(SB), Y4, Y4
+	VPSRLD          $0x02, Y5, Y6
+	VPANDD          i00000030<>+0(SB), Y6, Y6
+	VPANDD          i0000003f<>+0(SB), Y5, Y5
+	VPSRLVD         scaleHalves<>+0(SB), Y4, Y4
+	VPANDD          i0000000f<>+0(SB), Y4, Y4
+	VPORD           Y6, Y4, Y4
+	VPBROADCASTD    (R10), X6
+	VCVTPH2PS       X6, Y6
+	VCVTDQ2PS       Y5, Y5
+	VMULPS          Y6, Y5, Y5
+	VMOVUPS         Y5, 960(AX)
+	VCVTDQ2PS       Y4, Y4
+	VMULPS          Y6, Y4, Y4
+	VMOVUPS         Y4, 992(AX)
+	VMOVUPS         48(R10), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(R10), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 1024(AX)
+	VMOVUPS         48(R10), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(R10), Z5
+	VPSLLVD         halves3_1<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 1152(AX)
+	VMOVUPS         112(R10), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(R10), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 1088(AX)
+	VMOVUPS         112(R10), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 16(R10), Z5
+	VPSRLVD         halves1_3<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 1216(AX)
+	XORQ            CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Z4
+	VBROADCASTSS 4(AX)(CX*1), Z5
+	VPMOVZXBD    64(AX)(CX*2), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMSUB213PS  Z5, Z4, Z6
+	VBROADCASTSS 320(AX)(CX*1), Z7
+	VBROADCASTSS 324(AX)(CX*1), Z8
+	VPMOVZXBD    384(AX)(CX*2), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMSUB213PS  Z8, Z7, Z9
+	VBROADCASTSS 640(AX)(CX*1), Z10
+	VBROADCASTSS 644(AX)(CX*1), Z11
+	VPMOVZXBD    704(AX)(CX*2), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMSUB213PS  Z11, Z10, Z12
+	VBROADCASTSS 960(AX)(CX*1), Z13
+	VBROADCASTSS 964(AX)(CX*1), Z14
+	VPMOVZXBD    1024(AX)(CX*2), Z15
+	VCVTDQ2PS    Z15, Z15
+	VFMSUB213PS  Z14, Z13, Z15
+	VMOVUPS      (BX), Z16
+	VFMADD231PS  Z16, Z6, Z0
+	VFMADD231PS  Z16, Z9, Z1
+	VFMADD231PS  Z16, Z12, Z2
+	VFMADD231PS  Z16, Z15, Z3
+	VPMOVZXBD    80(AX)(CX*2), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMSUB213PS  Z5, Z4, Z6
+	VPMOVZXBD    400(AX)(CX*2), Z4
+	VCVTDQ2PS    Z4, Z4
+	VFMSUB213PS  Z8, Z7, Z4
+	VPMOVZXBD    720(AX)(CX*2), Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMSUB213PS  Z11, Z10, Z5
+	VPMOVZXBD    1040(AX)(CX*2), Z7
+	VCVTDQ2PS    Z7, Z7
+	VFMSUB213PS  Z14, Z13, Z7
+	VMOVUPS      64(BX), Z8
+	VFMADD231PS  Z8, Z6, Z0
+	VFMADD231PS  Z8, Z4, Z1
+	VFMADD231PS  Z8, Z5, Z2
+	VFMADD231PS  Z8, Z7, Z3
+	VBROADCASTSS 8(AX)(CX*1), Z4
+	VBROADCASTSS 12(AX)(CX*1), Z5
+	VPMOVZXBD    192(AX)(CX*2), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMSUB213PS  Z5, Z4, Z6
+	VBROADCASTSS 328(AX)(CX*1), Z7
+	VBROADCASTSS 332(AX)(CX*1), Z8
+	VPMOVZXBD    512(AX)(CX*2), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMSUB213PS  Z8, Z7, Z9
+	VBROADCASTSS 648(AX)(CX*1), Z10
+	VBROADCASTSS 652(AX)(CX*1), Z11
+	VPMOVZXBD    832(AX)(CX*2), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMSUB213PS  Z11, Z10, Z12
+	VBROADCASTSS 968(AX)(CX*1), Z13
+	VBROADCASTSS 972(AX)(CX*1), Z14
+	VPMOVZXBD    1152(AX)(CX*2), Z15
+	VCVTDQ2PS    Z15, Z15
+	VFMSUB213PS  Z14, Z13, Z15
+	VMOVUPS      128(BX), Z16
+	VFMADD231PS  Z16, Z6, Z0
+	VFMADD231PS  Z16, Z9, Z1
+	VFMADD231PS  Z16, Z12, Z2
+	VFMADD231PS  Z16, Z15, Z3
+	VPMOVZXBD    208(AX)(CX*2), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMSUB213PS  Z5, Z4, Z6
+	VPMOVZXBD    528(AX)(CX*2), Z4
+	VCVTDQ2PS    Z4, Z4
+	VFMSUB213PS  Z8, Z7, Z4
+	VPMOVZXBD    848(AX)(CX*2), Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMSUB213PS  Z11, Z10, Z5
+	VPMOVZXBD    1168(AX)(CX*2), Z7
+	VCVTDQ2PS    Z7, Z7
+	VFMSUB213PS  Z14, Z13, Z7
+	VMOVUPS      192(BX), Z8
+	VFMADD231PS  Z8, Z6, Z0
+	VFMADD231PS  Z8, Z4, Z1
+	VFMADD231PS  Z8, Z5, Z2
+	VFMADD231PS  Z8, Z7, Z3
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+176, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	ADDQ         $+176, R10
+	SUBQ         $+256, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, CX
+	VSHUFF32X4   $0x44, Z1, Z0, Z4
+	VSHUFF32X4   $0xee, Z1, Z0, Z5
+	VADDPS       Z5, Z4, Z4
+	VSHUFF32X4   $0x44, Z3, Z2, Z5
+	VSHUFF32X4   $0xee, Z3, Z2, Z6
+	VADDPS       Z6, Z5, Z5
+	VSHUFF32X4   $0x88, Z5, Z4, Z6
+	VSHUFF32X4   $0xdd, Z5, Z4, Z4
+	VADDPS       Z4, Z6, Z6
+	VPERMILPS    $0x4e, Z6, Z4
+	VADDPS       Z4, Z6, Z6
+	VPERMILPS    $0xb1, Z6, Z4
+	VADDPS       Z4, Z6, Z6
+	VMOVUPS      firsts<>+0(SB), Z4
+	VPERMPS      Z6, Z4, Z6
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVUPS      (CX), X4
+	VADDPS       X4, X6, X6
+
+store0:
+	VMOVUPS X6, (CX)
+	MOVQ    $+1, R12
+	TESTQ   R11, R11
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R10
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+DATA i0f0f0f0f<>+0(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+4(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+8(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+12(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+16(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+20(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+24(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+28(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+32(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+36(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+40(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+44(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+48(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+52(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+56(SB)/4, $0x0f0f0f0f
+DATA i0f0f0f0f<>+60(SB)/4, $0x0f0f0f0f
+GLOBL i0f0f0f0f<>(SB), RODATA|NOPTR, $64
+
+DATA halves4_2<>+0(SB)/4, $0x00000004
+DATA halves4_2<>+4(SB)/4, $0x00000004
+DATA halves4_2<>+8(SB)/4, $0x00000004
+DATA halves4_2<>+12(SB)/4, $0x00000004
+DATA halves4_2<>+16(SB)/4, $0x00000004
+DATA halves4_2<>+20(SB)/4, $0x00000004
+DATA halves4_2<>+24(SB)/4, $0x00000004
+DATA halves4_2<>+28(SB)/4, $0x00000004
+DATA halves4_2<>+32(SB)/4, $0x00000002
+DATA halves4_2<>+36(SB)/4, $0x00000002
+DATA halves4_2<>+40(SB)/4, $0x00000002
+DATA halves4_2<>+44(SB)/4, $0x00000002
+DATA halves4_2<>+48(SB)/4, $0x00000002
+DATA halves4_2<>+52(SB)/4, $0x00000002
+DATA halves4_2<>+56(SB)/4, $0x00000002
+DATA halves4_2<>+60(SB)/4, $0x00000002
+GLOBL halves4_2<>(SB), RODATA|NOPTR, $64
+
+DATA i10101010<>+0(SB)/4, $0x10101010
+DATA i10101010<>+4(SB)/4, $0x10101010
+DATA i10101010<>+8(SB)/4, $0x10101010
+DATA i10101010<>+12(SB)/4, $0x10101010
+DATA i10101010<>+16(SB)/4, $0x10101010
+DATA i10101010<>+20(SB)/4, $0x10101010
+DATA i10101010<>+24(SB)/4, $0x10101010
+DATA i10101010<>+28(SB)/4, $0x10101010
+DATA i10101010<>+32(SB)/4, $0x10101010
+DATA i10101010<>+36(SB)/4, $0x10101010
+DATA i10101010<>+40(SB)/4, $0x10101010
+DATA i10101010<>+44(SB)/4, $0x10101010
+DATA i10101010<>+48(SB)/4, $0x10101010
+DATA i10101010<>+52(SB)/4, $0x10101010
+DATA i10101010<>+56(SB)/4, $0x10101010
+DATA i10101010<>+60(SB)/4, $0x10101010
+GLOBL i10101010<>(SB), RODATA|NOPTR, $64
+
+DATA halves3_1<>+0(SB)/4, $0x00000003
+DATA halves3_1<>+4(SB)/4, $0x00000003
+DATA halves3_1<>+8(SB)/4, $0x00000003
+DATA halves3_1<>+12(SB)/4, $0x00000003
+DATA halves3_1<>+16(SB)/4, $0x00000003
+DATA halves3_1<>+20(SB)/4, $0x00000003
+DATA halves3_1<>+24(SB)/4, $0x00000003
+DATA halves3_1<>+28(SB)/4, $0x00000003
+DATA halves3_1<>+32(SB)/4, $0x00000001
+DATA halves3_1<>+36(SB)/4, $0x00000001
+DATA halves3_1<>+40(SB)/4, $0x00000001
+DATA halves3_1<>+44(SB)/4, $0x00000001
+DATA halves3_1<>+48(SB)/4, $0x00000001
+DATA halves3_1<>+52(SB)/4, $0x00000001
+DATA halves3_1<>+56(SB)/4, $0x00000001
+DATA halves3_1<>+60(SB)/4, $0x00000001
+GLOBL halves3_1<>(SB), RODATA|NOPTR, $64
+
+DATA halves0_2<>+0(SB)/4, $0x00000000
+DATA halves0_2<>+4(SB)/4, $0x00000000
+DATA halves0_2<>+8(SB)/4, $0x00000000
+DATA halves0_2<>+12(SB)/4, $0x00000000
+DATA halves0_2<>+16(SB)/4, $0x00000000
+DATA halves0_2<>+20(SB)/4, $0x00000000
+DATA halves0_2<>+24(SB)/4, $0x00000000
+DATA halves0_2<>+28(SB)/4, $0x00000000
+DATA halves0_2<>+32(SB)/4, $0x00000002
+DATA halves0_2<>+36(SB)/4, $0x00000002
+DATA halves0_2<>+40(SB)/4, $0x00000002
+DATA halves0_2<>+44(SB)/4, $0x00000002
+DATA halves0_2<>+48(SB)/4, $0x00000002
+DATA halves0_2<>+52(SB)/4, $0x00000002
+DATA halves0_2<>+56(SB)/4, $0x00000002
+DATA halves0_2<>+60(SB)/4, $0x00000002
+GLOBL halves0_2<>(SB), RODATA|NOPTR, $64
+
+DATA halves1_3<>+0(SB)/4, $0x00000001
+DATA halves1_3<>+4(SB)/4, $0x00000001
+DATA halves1_3<>+8(SB)/4, $0x00000001
+DATA halves1_3<>+12(SB)/4, $0x00000001
+DATA halves1_3<>+16(SB)/4, $0x00000001
+DATA halves1_3<>+20(SB)/4, $0x00000001
+DATA halves1_3<>+24(SB)/4, $0x00000001
+DATA halves1_3<>+28(SB)/4, $0x00000001
+DATA halves1_3<>+32(SB)/4, $0x00000003
+DATA halves1_3<>+36(SB)/4, $0x00000003
+DATA halves1_3<>+40(SB)/4, $0x00000003
+DATA halves1_3<>+44(SB)/4, $0x00000003
+DATA halves1_3<>+48(SB)/4, $0x00000003
+DATA halves1_3<>+52(SB)/4, $0x00000003
+DATA halves1_3<>+56(SB)/4, $0x00000003
+DATA halves1_3<>+60(SB)/4, $0x00000003
+GLOBL halves1_3<>(SB), RODATA|NOPTR, $64
+
+// func fusedQ5_K_2AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, CMOV, F16C, MMX+
+TEXT ·fusedQ5_K_2AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (SI)(R8*2), R11
+	ADDQ   R8, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VBROADCASTI32X4 (SI), Y8
+	VPSHUFB         scaleFirst<>+0(SB), Y8, Y9
+	VPSHUFB         scaleLast<>+0(SB), Y8, Y8
+	VPSRLD          $0x02, Y9, Y10
+	VPANDD          i00000030<>+0(SB), Y10, Y10
+	VPANDD          i0000003f<>+0(SB), Y9, Y9
+	VPSRLVD         scaleHalves<>+0(SB), Y8, Y8
+	VPANDD          i0000000f<>+0(SB), Y8, Y8
+	VPORD           Y10, Y8, Y8
+	VPBROADCASTD    (SI), X10
+	VCVTPH2PS       X10, Y10
+	VCVTDQ2PS       Y9, Y9
+	VMULPS          Y10, Y9, Y9
+	VMOVUPS         Y9, (AX)
+	VCVTDQ2PS       Y8, Y8
+	VMULPS          Y10, Y8, Y8
+	VMOVUPS         Y8, 32(AX)
+	VMOVUPS         48(SI), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 64(AX)
+	VMOVUPS         48(SI), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI), Z9
+	VPSLLVD         halves3_1<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 192(AX)
+	VMOVUPS         112(SI), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 128(AX)
+	VMOVUPS         112(SI), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI), Z9
+	VPSRLVD         halves1_3<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 256(AX)
+	VBROADCASTI32X4 (SI)(R8*1), Y8
+	VPSHUFB         scaleFirst<>+0(SB), Y8, Y9
+	VPSHUFB         scaleLast<>+0(SB), Y8, Y8
+	VPSRLD          $0x02, Y9, Y10
+	VPANDD          i00000030<>+0(SB), Y10, Y10
+	VPANDD          i0000003f<>+0(SB), Y9, Y9
+	VPSRLVD         scaleHalves<>+0(SB), Y8, Y8
+	VPANDD          i0000000f<>+0(SB), Y8, Y8
+	VPORD           Y10, Y8, Y8
+	VPBROADCASTD    (SI)(R8*1), X10
+	VCVTPH2PS       X10, Y10
+	VCVTDQ2PS       Y9, Y9
+	VMULPS          Y10, Y9, Y9
+	VMOVUPS         Y9, 320(AX)
+	VCVTDQ2PS       Y8, Y8
+	VMULPS          Y10, Y8, Y8
+	VMOVUPS         Y8, 352(AX)
+	VMOVUPS         48(SI)(R8*1), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI)(R8*1), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 384(AX)
+	VMOVUPS         48(SI)(R8*1), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI)(R8*1), Z9
+	VPSLLVD         halves3_1<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 512(AX)
+	VMOVUPS         112(SI)(R8*1), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI)(R8*1), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 448(AX)
+	VMOVUPS         112(SI)(R8*1), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI)(R8*1), Z9
+	VPSRLVD         halves1_3<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 576(AX)
+	VBROADCASTI32X4 (SI)(R8*2), Y8
+	VPSHUFB         scaleFirst<>+0(SB), Y8, Y9
+	VPSHUFB         scaleLast<>+0(SB), Y8, Y8
+	VPSRLD          $0x02, Y9, Y10
+	VPANDD          i00000030<>+0(SB), Y10, Y10
+	VPANDD          i0000003f<>+0(SB), Y9, Y9
+	VPSRLVD         scaleHalves<>+0(SB), Y8, Y8
+	VPANDD          i0000000f<>+0(SB), Y8, Y8
+	VPORD           Y10, Y8, Y8
+	VPBROADCASTD    (SI)(R8*2), X10
+	VCVTPH2PS       X10, Y10
+	VCVTDQ2PS       Y9, Y9
+	VMULPS          Y10, Y9, Y9
+	VMOVUPS         Y9, 640(AX)
+	VCVTDQ2PS       Y8, Y8
+	VMULPS          Y10, Y8, Y8
+	VMOVUPS         Y8, 672(AX)
+	VMOVUPS         48(SI)(R8*2), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI)(R8*2), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 704(AX)
+	VMOVUPS         48(SI)(R8*2), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI)(R8*2), Z9
+	VPSLLVD         halves3_1<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 832(AX)
+	VMOVUPS         112(SI)(R8*2), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI)(R8*2), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 768(AX)
+	VMOVUPS         112(SI)(R8*2), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(SI)(R8*2), Z9
+	VPSRLVD         halves1_3<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 896(AX)
+	VBROADCASTI32X4 (R11), Y8
+	VPSHUFB         scaleFirst<>+0(SB), Y8, Y9
+	VPSHUFB         scaleLast<>+0(SB), Y8, Y8
+	VPSRLD          $0x02, Y9, Y10
+	VPANDD          i00000030<>+0(SB), Y10, Y10
+	VPANDD          i0000003f<>+0(SB), Y9, Y9
+	VPSRLVD         scaleHalves<>+0(SB), Y8, Y8
+	VPANDD          i0000000f<>+0(SB), Y8, Y8
+	VPORD           Y10, Y8, Y8
+	VPBROADCASTD    (R11), X10
+	VCVTPH2PS       X10, Y10
+	VCVTDQ2PS       Y9, Y9
+	VMULPS          Y10, Y9, Y9
+	VMOVUPS         Y9, 960(AX)
+	VCVTDQ2PS       Y8, Y8
+	VMULPS          Y10, Y8, Y8
+	VMOVUPS         Y8, 992(AX)
+	VMOVUPS         48(R11), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(R11), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1024(AX)
+	VMOVUPS         48(R11), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(R11), Z9
+	VPSLLVD         halves3_1<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1152(AX)
+	VMOVUPS         112(R11), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(R11), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1088(AX)
+	VMOVUPS         112(R11), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 16(R11), Z9
+	VPSRLVD         halves1_3<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1216(AX)
+	XORQ            CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Z8
+	VBROADCASTSS 4(AX)(CX*1), Z9
+	VPMOVZXBD    64(AX)(CX*2), Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VBROADCASTSS 320(AX)(CX*1), Z11
+	VBROADCASTSS 324(AX)(CX*1), Z12
+	VPMOVZXBD    384(AX)(CX*2), Z13
+	VCVTDQ2PS    Z13, Z13
+	VFMSUB213PS  Z12, Z11, Z13
+	VBROADCASTSS 640(AX)(CX*1), Z14
+	VBROADCASTSS 644(AX)(CX*1), Z15
+	VPMOVZXBD    704(AX)(CX*2), Z16
+	VCVTDQ2PS    Z16, Z16
+	VFMSUB213PS  Z15, Z14, Z16
+	VBROADCASTSS 960(AX)(CX*1), Z17
+	VBROADCASTSS 964(AX)(CX*1), Z18
+	VPMOVZXBD    1024(AX)(CX*2), Z19
+	VCVTDQ2PS    Z19, Z19
+	VFMSUB213PS  Z18, Z17, Z19
+	VMOVUPS      (BX), Z20
+	VFMADD231PS  Z20, Z10, Z0
+	VFMADD231PS  Z20, Z13, Z1
+	VFMADD231PS  Z20, Z16, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VMOVUPS      (BX)(R10*1), Z20
+	VFMADD231PS  Z20, Z10, Z4
+	VFMADD231PS  Z20, Z13, Z5
+	VFMADD231PS  Z20, Z16, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VPMOVZXBD    80(AX)(CX*2), Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VPMOVZXBD    400(AX)(CX*2), Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMSUB213PS  Z12, Z11, Z8
+	VPMOVZXBD    720(AX)(CX*2), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMSUB213PS  Z15, Z14, Z9
+	VPMOVZXBD    1040(AX)(CX*2), Z11
+	VCVTDQ2PS    Z11, Z11
+	VFMSUB213PS  Z18, Z17, Z11
+	VMOVUPS      64(BX), Z12
+	VFMADD231PS  Z12, Z10, Z0
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z11, Z3
+	VMOVUPS      64(BX)(R10*1), Z12
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z8, Z5
+	VFMADD231PS  Z12, Z9, Z6
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 8(AX)(CX*1), Z8
+	VBROADCASTSS 12(AX)(CX*1), Z9
+	VPMOVZXBD    192(AX)(CX*2), Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VBROADCASTSS 328(AX)(CX*1), Z11
+	VBROADCASTSS 332(AX)(CX*1), Z12
+	VPMOVZXBD    512(AX)(CX*2), Z13
+	VCVTDQ2PS    Z13, Z13
+	VFMSUB213PS  Z12, Z11, Z13
+	VBROADCASTSS 648(AX)(CX*1), Z14
+	VBROADCASTSS 652(AX)(CX*1), Z15
+	VPMOVZXBD    832(AX)(CX*2), Z16
+	VCVTDQ2PS    Z16, Z16
+	VFMSUB213PS  Z15, Z14, Z16
+	VBROADCASTSS 968(AX)(CX*1), Z17
+	VBROADCASTSS 972(AX)(CX*1), Z18
+	VPMOVZXBD    1152(AX)(CX*2), Z19
+	VCVTDQ2PS    Z19, Z19
+	VFMSUB213PS  Z18, Z17, Z19
+	VMOVUPS      128(BX), Z20
+	VFMADD231PS  Z20, Z10, Z0
+	VFMADD231PS  Z20, Z13, Z1
+	VFMADD231PS  Z20, Z16, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VMOVUPS      128(BX)(R10*1), Z20
+	VFMADD231PS  Z20, Z10, Z4
+	VFMADD231PS  Z20, Z13, Z5
+	VFMADD231PS  Z20, Z16, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VPMOVZXBD    208(AX)(CX*2), Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VPMOVZXBD    528(AX)(CX*2), Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMSUB213PS  Z12, Z11, Z8
+	VPMOVZXBD    848(AX)(CX*2), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMSUB213PS  Z15, Z14, Z9
+	VPMOVZXBD    1168(AX)(CX*2), Z11
+	VCVTDQ2PS    Z11, Z11
+	VFMSUB213PS  Z18, Z17, Z11
+	VMOVUPS      192(BX), Z12
+	VFMADD231PS  Z12, Z10, Z0
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z11, Z3
+	VMOVUPS      192(BX)(R10*1), Z12
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z8, Z5
+	VFMADD231PS  Z12, Z9, Z6
+	VFMADD231PS  Z12, Z11, Z7
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+176, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	ADDQ         $+176, R11
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VSHUFF32X4   $0x44, Z1, Z0, Z8
+	VSHUFF32X4   $0xee, Z1, Z0, Z9
+	VADDPS       Z9, Z8, Z8
+	VSHUFF32X4   $0x44, Z3, Z2, Z9
+	VSHUFF32X4   $0xee, Z3, Z2, Z10
+	VADDPS       Z10, Z9, Z9
+	VSHUFF32X4   $0x88, Z9, Z8, Z10
+	VSHUFF32X4   $0xdd, Z9, Z8, Z8
+	VADDPS       Z8, Z10, Z10
+	VPERMILPS    $0x4e, Z10, Z8
+	VADDPS       Z8, Z10, Z10
+	VPERMILPS    $0xb1, Z10, Z8
+	VADDPS       Z8, Z10, Z10
+	VMOVUPS      firsts<>+0(SB), Z8
+	VPERMPS      Z10, Z8, Z10
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVUPS      (R14), X8
+	VADDPS       X8, X10, X10
+
+store0:
+	VMOVUPS    X10, (R14)
+	ADDQ       CX, R14
+	VSHUFF32X4 $0x44, Z5, Z4, Z8
+	VSHUFF32X4 $0xee, Z5, Z4, Z9
+	VADDPS     Z9, Z8, Z8
+	VSHUFF32X4 $0x44, Z7, Z6, Z9
+	VSHUFF32X4 $0xee, Z7, Z6, Z10
+	VADDPS     Z10, Z9, Z9
+	VSHUFF32X4 $0x88, Z9, Z8, Z10
+	VSHUFF32X4 $0xdd, Z9, Z8, Z8
+	VADDPS     Z8, Z10, Z10
+	VPERMILPS  $0x4e, Z10, Z8
+	VADDPS     Z8, Z10, Z10
+	VPERMILPS  $0xb1, Z10, Z8
+	VADDPS     Z8, Z10, Z10
+	VMOVUPS    firsts<>+0(SB), Z8
+	VPERMPS    Z10, Z8, Z10
+	TESTQ      R13, R13
+	JEQ        store1
+	VMOVUPS    (R14), X8
+	VADDPS     X8, X10, X10
+
+store1:
+	VMOVUPS X10, (R14)
+	MOVQ    $+1, R13
+	TESTQ   R12, R12
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R11
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_K_3AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, CMOV, F16C, MMX+
+TEXT ·fusedQ5_K_3AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (SI)(R8*2), R11
+	ADDQ   R8, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VBROADCASTI32X4 (SI), Y12
+	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB         scaleLast<>+0(SB), Y12, Y12
+	VPSRLD          $0x02, Y13, Y14
+	VPANDD          i00000030<>+0(SB), Y14, Y14
+	VPANDD          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD         scaleHalves<>+0(SB), Y12, Y12
+	VPANDD          i0000000f<>+0(SB), Y12, Y12
+	VPORD           Y14, Y12, Y12
+	VPBROADCASTD    (SI), X14
+	VCVTPH2PS       X14, Y14
+	VCVTDQ2PS       Y13, Y13
+	VMULPS          Y14, Y13, Y13
+	VMOVUPS         Y13, (AX)
+	VCVTDQ2PS       Y12, Y12
+	VMULPS          Y14, Y12, Y12
+	VMOVUPS         Y12, 32(AX)
+	VMOVUPS         48(SI), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 64(AX)
+	VMOVUPS         48(SI), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI), Z13
+	VPSLLVD         halves3_1<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 192(AX)
+	VMOVUPS         112(SI), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 128(AX)
+	VMOVUPS         112(SI), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI), Z13
+	VPSRLVD         halves1_3<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 256(AX)
+	VBROADCASTI32X4 (SI)(R8*1), Y12
+	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB         scaleLast<>+0(SB), Y12, Y12
+	VPSRLD          $0x02, Y13, Y14
+	VPANDD          i00000030<>+0(SB), Y14, Y14
+	VPANDD          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD         scaleHalves<>+0(SB), Y12, Y12
+	VPANDD          i0000000f<>+0(SB), Y12, Y12
+	VPORD           Y14, Y12, Y12
+	VPBROADCASTD    (SI)(R8*1), X14
+	VCVTPH2PS       X14, Y14
+	VCVTDQ2PS       Y13, Y13
+	VMULPS          Y14, Y13, Y13
+	VMOVUPS         Y13, 320(AX)
+	VCVTDQ2PS       Y12, Y12
+	VMULPS          Y14, Y12, Y12
+	VMOVUPS         Y12, 352(AX)
+	VMOVUPS         48(SI)(R8*1), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI)(R8*1), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 384(AX)
+	VMOVUPS         48(SI)(R8*1), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI)(R8*1), Z13
+	VPSLLVD         halves3_1<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 512(AX)
+	VMOVUPS         112(SI)(R8*1), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI)(R8*1), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 448(AX)
+	VMOVUPS         112(SI)(R8*1), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI)(R8*1), Z13
+	VPSRLVD         halves1_3<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 576(AX)
+	VBROADCASTI32X4 (SI)(R8*2), Y12
+	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB         scaleLast<>+0(SB), Y12, Y12
+	VPSRLD          $0x02, Y13, Y14
+	VPANDD          i00000030<>+0(SB), Y14, Y14
+	VPANDD          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD         scaleHalves<>+0(SB), Y12, Y12
+	VPANDD          i0000000f<>+0(SB), Y12, Y12
+	VPORD           Y14, Y12, Y12
+	VPBROADCASTD    (SI)(R8*2), X14
+	VCVTPH2PS       X14, Y14
+	VCVTDQ2PS       Y13, Y13
+	VMULPS          Y14, Y13, Y13
+	VMOVUPS         Y13, 640(AX)
+	VCVTDQ2PS       Y12, Y12
+	VMULPS          Y14, Y12, Y12
+	VMOVUPS         Y12, 672(AX)
+	VMOVUPS         48(SI)(R8*2), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI)(R8*2), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 704(AX)
+	VMOVUPS         48(SI)(R8*2), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI)(R8*2), Z13
+	VPSLLVD         halves3_1<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 832(AX)
+	VMOVUPS         112(SI)(R8*2), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI)(R8*2), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 768(AX)
+	VMOVUPS         112(SI)(R8*2), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(SI)(R8*2), Z13
+	VPSRLVD         halves1_3<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 896(AX)
+	VBROADCASTI32X4 (R11), Y12
+	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
+	VPSHUFB         scaleLast<>+0(SB), Y12, Y12
+	VPSRLD          $0x02, Y13, Y14
+	VPANDD          i00000030<>+0(SB), Y14, Y14
+	VPANDD          i0000003f<>+0(SB), Y13, Y13
+	VPSRLVD         scaleHalves<>+0(SB), Y12, Y12
+	VPANDD          i0000000f<>+0(SB), Y12, Y12
+	VPORD           Y14, Y12, Y12
+	VPBROADCASTD    (R11), X14
+	VCVTPH2PS       X14, Y14
+	VCVTDQ2PS       Y13, Y13
+	VMULPS          Y14, Y13, Y13
+	VMOVUPS         Y13, 960(AX)
+	VCVTDQ2PS       Y12, Y12
+	VMULPS          Y14, Y12, Y12
+	VMOVUPS         Y12, 992(AX)
+	VMOVUPS         48(R11), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(R11), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 1024(AX)
+	VMOVUPS         48(R11), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(R11), Z13
+	VPSLLVD         halves3_1<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 1152(AX)
+	VMOVUPS         112(R11), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(R11), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 1088(AX)
+	VMOVUPS         112(R11), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 16(R11), Z13
+	VPSRLVD         halves1_3<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
+	VMOVUPS         Z12, 1216(AX)
+	XORQ            CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Z12
+	VBROADCASTSS 4(AX)(CX*1), Z13
+	VPMOVZXBD    64(AX)(CX*2), Z14
+	VCVTDQ2PS    Z14, Z14
+	VFMSUB213PS  Z13, Z12, Z14
+	VBROADCASTSS 320(AX)(CX*1), Z15
+	VBROADCASTSS 324(AX)(CX*1), Z16
+	VPMOVZXBD    384(AX)(CX*2), Z17
+	VCVTDQ2PS    Z17, Z17
+	VFMSUB213PS  Z16, Z15, Z17
+	VBROADCASTSS 640(AX)(CX*1), Z18
+	VBROADCASTSS 644(AX)(CX*1), Z19
+	VPMOVZXBD    704(AX)(CX*2), Z20
+	VCVTDQ2PS    Z20, Z20
+	VFMSUB213PS  Z19, Z18, Z20
+	VBROADCASTSS 960(AX)(CX*1), Z21
+	VBROADCASTSS 964(AX)(CX*1), Z22
+	VPMOVZXBD    1024(AX)(CX*2), Z23
+	VCVTDQ2PS    Z23, Z23
+	VFMSUB213PS  Z22, Z21, Z23
+	VMOVUPS      (BX), Z24
+	VFMADD231PS  Z24, Z14, Z0
+	VFMADD231PS  Z24, Z17, Z1
+	VFMADD231PS  Z24, Z20, Z2
+	VFMADD231PS  Z24, Z23, Z3
+	VMOVUPS      (BX)(R10*1), Z24
+	VFMADD231PS  Z24, Z14, Z4
+	VFMADD231PS  Z24, Z17, Z5
+	VFMADD231PS  Z24, Z20, Z6
+	VFMADD231PS  Z24, Z23, Z7
+	VMOVUPS      (BX)(R10*2), Z24
+	VFMADD231PS  Z24, Z14, Z8
+	VFMADD231PS  Z24, Z17, Z9
+	VFMADD231PS  Z24, Z20, Z10
+	VFMADD231PS  Z24, Z23, Z11
+	VPMOVZXBD    80(AX)(CX*2), Z14
+	VCVTDQ2PS    Z14, Z14
+	VFMSUB213PS  Z13, Z12, Z14
+	VPMOVZXBD    400(AX)(CX*2), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMSUB213PS  Z16, Z15, Z12
+	VPMOVZXBD    720(AX)(CX*2), Z13
+	VCVTDQ2PS    Z13, Z13
+	VFMSUB213PS  Z19, Z18, Z13
+	VPMOVZXBD    1040(AX)(CX*2), Z15
+	VCVTDQ2PS    Z15, Z15
+	VFMSUB213PS  Z22, Z21, Z15
+	VMOVUPS      64(BX), Z16
+	VFMADD231PS  Z16, Z14, Z0
+	VFMADD231PS  Z16, Z12, Z1
+	VFMADD231PS  Z16, Z13, Z2
+	VFMADD231PS  Z16, Z15, Z3
+	VMOVUPS      64(BX)(R10*1), Z16
+	VFMADD231PS  Z16, Z14, Z4
+	VFMADD231PS  Z16, Z12, Z5
+	VFMADD231PS  Z16, Z13, Z6
+	VFMADD231PS  Z16, Z15, Z7
+	VMOVUPS      64(BX)(R10*2), Z16
+	VFMADD231PS  Z16, Z14, Z8
+	VFMADD231PS  Z16, Z12, Z9
+	VFMADD231PS  Z16, Z13, Z10
+	VFMADD231PS  Z16, Z15, Z11
+	VBROADCASTSS 8(AX)(CX*1), Z12
+	VBROADCASTSS 12(AX)(CX*1), Z13
+	VPMOVZXBD    192(AX)(CX*2), Z14
+	VCVTDQ2PS    Z14, Z14
+	VFMSUB213PS  Z13, Z12, Z14
+	VBROADCASTSS 328(AX)(CX*1), Z15
+	VBROADCASTSS 332(AX)(CX*1), Z16
+	VPMOVZXBD    512(AX)(CX*2), Z17
+	VCVTDQ2PS    Z17, Z17
+	VFMSUB213PS  Z16, Z15, Z17
+	VBROADCASTSS 648(AX)(CX*1), Z18
+	VBROADCASTSS 652(AX)(CX*1), Z19
+	VPMOVZXBD    832(AX)(CX*2), Z20
+	VCVTDQ2PS    Z20, Z20
+	VFMSUB213PS  Z19, Z18, Z20
+	VBROADCASTSS 968(AX)(CX*1), Z21
+	VBROADCASTSS 972(AX)(CX*1), Z22
+	VPMOVZXBD    1152(AX)(CX*2), Z23
+	VCVTDQ2PS    Z23, Z23
+	VFMSUB213PS  Z22, Z21, Z23
+	VMOVUPS      128(BX), Z24
+	VFMADD231PS  Z24, Z14, Z0
+	VFMADD231PS  Z24, Z17, Z1
+	VFMADD231PS  Z24, Z20, Z2
+	VFMADD231PS  Z24, Z23, Z3
+	VMOVUPS      128(BX)(R10*1), Z24
+	VFMADD231PS  Z24, Z14, Z4
+	VFMADD231PS  Z24, Z17, Z5
+	VFMADD231PS  Z24, Z20, Z6
+	VFMADD231PS  Z24, Z23, Z7
+	VMOVUPS      128(BX)(R10*2), Z24
+	VFMADD231PS  Z24, Z14, Z8
+	VFMADD231PS  Z24, Z17, Z9
+	VFMADD231PS  Z24, Z20, Z10
+	VFMADD231PS  Z24, Z23, Z11
+	VPMOVZXBD    208(AX)(CX*2), Z14
+	VCVTDQ2PS    Z14, Z14
+	VFMSUB213PS  Z13, Z12, Z14
+	VPMOVZXBD    528(AX)(CX*2), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMSUB213PS  Z16, Z15, Z12
+	VPMOVZXBD    848(AX)(CX*2), Z13
+	VCVTDQ2PS    Z13, Z13
+	VFMSUB213PS  Z19, Z18, Z13
+	VPMOVZXBD    1168(AX)(CX*2), Z15
+	VCVTDQ2PS    Z15, Z15
+	VFMSUB213PS  Z22, Z21, Z15
+	VMOVUPS      192(BX), Z16
+	VFMADD231PS  Z16, Z14, Z0
+	VFMADD231PS  Z16, Z12, Z1
+	VFMADD231PS  Z16, Z13, Z2
+	VFMADD231PS  Z16, Z15, Z3
+	VMOVUPS      192(BX)(R10*1), Z16
+	VFMADD231PS  Z16, Z14, Z4
+	VFMADD231PS  Z16, Z12, Z5
+	VFMADD231PS  Z16, Z13, Z6
+	VFMADD231PS  Z16, Z15, Z7
+	VMOVUPS      192(BX)(R10*2), Z16
+	VFMADD231PS  Z16, Z14, Z8
+	VFMADD231PS  Z16, Z12, Z9
+	VFMADD231PS  Z16, Z13, Z10
+	VFMADD231PS  Z16, Z15, Z11
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+176, R9
+	ADDQ         $+256, BX
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	ADDQ         $+176, R11
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VSHUFF32X4   $0x44, Z1, Z0, Z12
+	VSHUFF32X4   $0xee, Z1, Z0, Z13
+	VADDPS       Z13, Z12, Z12
+	VSHUFF32X4   $0x44, Z3, Z2, Z13
+	VSHUFF32X4   $0xee, Z3, Z2, Z14
+	VADDPS       Z14, Z13, Z13
+	VSHUFF32X4   $0x88, Z13, Z12, Z14
+	VSHUFF32X4   $0xdd, Z13, Z12, Z12
+	VADDPS       Z12, Z14, Z14
+	VPERMILPS    $0x4e, Z14, Z12
+	VADDPS       Z12, Z14, Z14
+	VPERMILPS    $0xb1, Z14, Z12
+	VADDPS       Z12, Z14, Z14
+	VMOVUPS      firsts<>+0(SB), Z12
+	VPERMPS      Z14, Z12, Z14
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVUPS      (R14), X12
+	VADDPS       X12, X14, X14
+
+store0:
+	VMOVUPS    X14, (R14)
+	ADDQ       CX, R14
+	VSHUFF32X4 $0x44, Z5, Z4, Z12
+	VSHUFF32X4 $0xee, Z5, Z4, Z13
+	VADDPS     Z13, Z12, Z12
+	VSHUFF32X4 $0x44, Z7, Z6, Z13
+	VSHUFF32X4 $0xee, Z7, Z6, Z14
+	VADDPS     Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z13, Z12, Z14
+	VSHUFF32X4 $0xdd, Z13, Z12, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0x4e, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0xb1, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VMOVUPS    firsts<>+0(SB), Z12
+	VPERMPS    Z14, Z12, Z14
+	TESTQ      R13, R13
+	JEQ        store1
+	VMOVUPS    (R14), X12
+	VADDPS     X12, X14, X14
+
+store1:
+	VMOVUPS    X14, (R14)
+	ADDQ       CX, R14
+	VSHUFF32X4 $0x44, Z9, Z8, Z12
+	VSHUFF32X4 $0xee, Z9, Z8, Z13
+	VADDPS     Z13, Z12, Z12
+	VSHUFF32X4 $0x44, Z11, Z10, Z13
+	VSHUFF32X4 $0xee, Z11, Z10, Z14
+	VADDPS     Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z13, Z12, Z14
+	VSHUFF32X4 $0xdd, Z13, Z12, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0x4e, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0xb1, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VMOVUPS    firsts<>+0(SB), Z12
+	VPERMPS    Z14, Z12, Z14
+	TESTQ      R13, R13
+	JEQ        store2
+	VMOVUPS    (R14), X12
+	VADDPS     X12, X14, X14
+
+store2:
+	VMOVUPS X14, (R14)
+	MOVQ    $+1, R13
+	TESTQ   R12, R12
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R11
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_K_4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, CMOV, F16C, MMX+
+TEXT ·fusedQ5_K_4AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+	LEAQ   (SI)(R8*2), R12
+	ADDQ   R8, R12
+
+outputs:
+	MOVQ cols+40(FP), R13
+	XORQ R14, R14
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	MOVQ    block+48(FP), R15
+	CMPQ    R13, R15
+	CMOVQLT R13, R15
+	SUBQ    R15, R13
+
+steps:
+	VBROADCASTI32X4 (SI), Y16
+	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
+	VPSHUFB         scaleLast<>+0(SB), Y16, Y16
+	VPSRLD          $0x02, Y17, Y18
+	VPANDD          i00000030<>+0(SB), Y18, Y18
+	VPANDD          i0000003f<>+0(SB), Y17, Y17
+	VPSRLVD         scaleHalves<>+0(SB), Y16, Y16
+	VPANDD          i0000000f<>+0(SB), Y16, Y16
+	VPORD           Y18, Y16, Y16
+	VPBROADCASTD    (SI), X18
+	VCVTPH2PS       X18, Y18
+	VCVTDQ2PS       Y17, Y17
+	VMULPS          Y18, Y17, Y17
+	VMOVUPS         Y17, (AX)
+	VCVTDQ2PS       Y16, Y16
+	VMULPS          Y18, Y16, Y16
+	VMOVUPS         Y16, 32(AX)
+	VMOVUPS         48(SI), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 64(AX)
+	VMOVUPS         48(SI), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI), Z17
+	VPSLLVD         halves3_1<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 192(AX)
+	VMOVUPS         112(SI), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 128(AX)
+	VMOVUPS         112(SI), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI), Z17
+	VPSRLVD         halves1_3<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 256(AX)
+	VBROADCASTI32X4 (SI)(R8*1), Y16
+	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
+	VPSHUFB         scaleLast<>+0(SB), Y16, Y16
+	VPSRLD          $0x02, Y17, Y18
+	VPANDD          i00000030<>+0(SB), Y18, Y18
+	VPANDD          i0000003f<>+0(SB), Y17, Y17
+	VPSRLVD         scaleHalves<>+0(SB), Y16, Y16
+	VPANDD          i0000000f<>+0(SB), Y16, Y16
+	VPORD           Y18, Y16, Y16
+	VPBROADCASTD    (SI)(R8*1), X18
+	VCVTPH2PS       X18, Y18
+	VCVTDQ2PS       Y17, Y17
+	VMULPS          Y18, Y17, Y17
+	VMOVUPS         Y17, 320(AX)
+	VCVTDQ2PS       Y16, Y16
+	VMULPS          Y18, Y16, Y16
+	VMOVUPS         Y16, 352(AX)
+	VMOVUPS         48(SI)(R8*1), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI)(R8*1), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 384(AX)
+	VMOVUPS         48(SI)(R8*1), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI)(R8*1), Z17
+	VPSLLVD         halves3_1<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 512(AX)
+	VMOVUPS         112(SI)(R8*1), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI)(R8*1), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 448(AX)
+	VMOVUPS         112(SI)(R8*1), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI)(R8*1), Z17
+	VPSRLVD         halves1_3<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 576(AX)
+	VBROADCASTI32X4 (SI)(R8*2), Y16
+	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
+	VPSHUFB         scaleLast<>+0(SB), Y16, Y16
+	VPSRLD          $0x02, Y17, Y18
+	VPANDD          i00000030<>+0(SB), Y18, Y18
+	VPANDD          i0000003f<>+0(SB), Y17, Y17
+	VPSRLVD         scaleHalves<>+0(SB), Y16, Y16
+	VPANDD          i0000000f<>+0(SB), Y16, Y16
+	VPORD           Y18, Y16, Y16
+	VPBROADCASTD    (SI)(R8*2), X18
+	VCVTPH2PS       X18, Y18
+	VCVTDQ2PS       Y17, Y17
+	VMULPS          Y18, Y17, Y17
+	VMOVUPS         Y17, 640(AX)
+	VCVTDQ2PS       Y16, Y16
+	VMULPS          Y18, Y16, Y16
+	VMOVUPS         Y16, 672(AX)
+	VMOVUPS         48(SI)(R8*2), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI)(R8*2), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 704(AX)
+	VMOVUPS         48(SI)(R8*2), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI)(R8*2), Z17
+	VPSLLVD         halves3_1<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 832(AX)
+	VMOVUPS         112(SI)(R8*2), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI)(R8*2), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 768(AX)
+	VMOVUPS         112(SI)(R8*2), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(SI)(R8*2), Z17
+	VPSRLVD         halves1_3<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 896(AX)
+	VBROADCASTI32X4 (R12), Y16
+	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
+	VPSHUFB         scaleLast<>+0(SB), Y16, Y16
+	VPSRLD          $0x02, Y17, Y18
+	VPANDD          i00000030<>+0(SB), Y18, Y18
+	VPANDD          i0000003f<>+0(SB), Y17, Y17
+	VPSRLVD         scaleHalves<>+0(SB), Y16, Y16
+	VPANDD          i0000000f<>+0(SB), Y16, Y16
+	VPORD           Y18, Y16, Y16
+	VPBROADCASTD    (R12), X18
+	VCVTPH2PS       X18, Y18
+	VCVTDQ2PS       Y17, Y17
+	VMULPS          Y18, Y17, Y17
+	VMOVUPS         Y17, 960(AX)
+	VCVTDQ2PS       Y16, Y16
+	VMULPS          Y18, Y16, Y16
+	VMOVUPS         Y16, 992(AX)
+	VMOVUPS         48(R12), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(R12), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 1024(AX)
+	VMOVUPS         48(R12), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(R12), Z17
+	VPSLLVD         halves3_1<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 1152(AX)
+	VMOVUPS         112(R12), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(R12), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 1088(AX)
+	VMOVUPS         112(R12), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 16(R12), Z17
+	VPSRLVD         halves1_3<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
+	VMOVUPS         Z16, 1216(AX)
+	XORQ            CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Z16
+	VBROADCASTSS 4(AX)(CX*1), Z17
+	VPMOVZXBD    64(AX)(CX*2), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMSUB213PS  Z17, Z16, Z18
+	VBROADCASTSS 320(AX)(CX*1), Z19
+	VBROADCASTSS 324(AX)(CX*1), Z20
+	VPMOVZXBD    384(AX)(CX*2), Z21
+	VCVTDQ2PS    Z21, Z21
+	VFMSUB213PS  Z20, Z19, Z21
+	VBROADCASTSS 640(AX)(CX*1), Z22
+	VBROADCASTSS 644(AX)(CX*1), Z23
+	VPMOVZXBD    704(AX)(CX*2), Z24
+	VCVTDQ2PS    Z24, Z24
+	VFMSUB213PS  Z23, Z22, Z24
+	VBROADCASTSS 960(AX)(CX*1), Z25
+	VBROADCASTSS 964(AX)(CX*1), Z26
+	VPMOVZXBD    1024(AX)(CX*2), Z27
+	VCVTDQ2PS    Z27, Z27
+	VFMSUB213PS  Z26, Z25, Z27
+	VMOVUPS      (BX), Z28
+	VFMADD231PS  Z28, Z18, Z0
+	VFMADD231PS  Z28, Z21, Z1
+	VFMADD231PS  Z28, Z24, Z2
+	VFMADD231PS  Z28, Z27, Z3
+	VMOVUPS      (BX)(R10*1), Z28
+	VFMADD231PS  Z28, Z18, Z4
+	VFMADD231PS  Z28, Z21, Z5
+	VFMADD231PS  Z28, Z24, Z6
+	VFMADD231PS  Z28, Z27, Z7
+	VMOVUPS      (BX)(R10*2), Z28
+	VFMADD231PS  Z28, Z18, Z8
+	VFMADD231PS  Z28, Z21, Z9
+	VFMADD231PS  Z28, Z24, Z10
+	VFMADD231PS  Z28, Z27, Z11
+	VMOVUPS      (R11), Z28
+	VFMADD231PS  Z28, Z18, Z12
+	VFMADD231PS  Z28, Z21, Z13
+	VFMADD231PS  Z28, Z24, Z14
+	VFMADD231PS  Z28, Z27, Z15
+	VPMOVZXBD    80(AX)(CX*2), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMSUB213PS  Z17, Z16, Z18
+	VPMOVZXBD    400(AX)(CX*2), Z16
+	VCVTDQ2PS    Z16, Z16
+	VFMSUB213PS  Z20, Z19, Z16
+	VPMOVZXBD    720(AX)(CX*2), Z17
+	VCVTDQ2PS    Z17, Z17
+	VFMSUB213PS  Z23, Z22, Z17
+	VPMOVZXBD    1040(AX)(CX*2), Z19
+	VCVTDQ2PS    Z19, Z19
+	VFMSUB213PS  Z26, Z25, Z19
+	VMOVUPS      64(BX), Z20
+	VFMADD231PS  Z20, Z18, Z0
+	VFMADD231PS  Z20, Z16, Z1
+	VFMADD231PS  Z20, Z17, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VMOVUPS      64(BX)(R10*1), Z20
+	VFMADD231PS  Z20, Z18, Z4
+	VFMADD231PS  Z20, Z16, Z5
+	VFMADD231PS  Z20, Z17, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VMOVUPS      64(BX)(R10*2), Z20
+	VFMADD231PS  Z20, Z18, Z8
+	VFMADD231PS  Z20, Z16, Z9
+	VFMADD231PS  Z20, Z17, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VMOVUPS      64(R11), Z20
+	VFMADD231PS  Z20, Z18, Z12
+	VFMADD231PS  Z20, Z16, Z13
+	VFMADD231PS  Z20, Z17, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	VBROADCASTSS 8(AX)(CX*1), Z16
+	VBROADCASTSS 12(AX)(CX*1), Z17
+	VPMOVZXBD    192(AX)(CX*2), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMSUB213PS  Z17, Z16, Z18
+	VBROADCASTSS 328(AX)(CX*1), Z19
+	VBROADCASTSS 332(AX)(CX*1), Z20
+	VPMOVZXBD    512(AX)(CX*2), Z21
+	VCVTDQ2PS    Z21, Z21
+	VFMSUB213PS  Z20, Z19, Z21
+	VBROADCASTSS 648(AX)(CX*1), Z22
+	VBROADCASTSS 652(AX)(CX*1), Z23
+	VPMOVZXBD    832(AX)(CX*2), Z24
+	VCVTDQ2PS    Z24, Z24
+	VFMSUB213PS  Z23, Z22, Z24
+	VBROADCASTSS 968(AX)(CX*1), Z25
+	VBROADCASTSS 972(AX)(CX*1), Z26
+	VPMOVZXBD    1152(AX)(CX*2), Z27
+	VCVTDQ2PS    Z27, Z27
+	VFMSUB213PS  Z26, Z25, Z27
+	VMOVUPS      128(BX), Z28
+	VFMADD231PS  Z28, Z18, Z0
+	VFMADD231PS  Z28, Z21, Z1
+	VFMADD231PS  Z28, Z24, Z2
+	VFMADD231PS  Z28, Z27, Z3
+	VMOVUPS      128(BX)(R10*1), Z28
+	VFMADD231PS  Z28, Z18, Z4
+	VFMADD231PS  Z28, Z21, Z5
+	VFMADD231PS  Z28, Z24, Z6
+	VFMADD231PS  Z28, Z27, Z7
+	VMOVUPS      128(BX)(R10*2), Z28
+	VFMADD231PS  Z28, Z18, Z8
+	VFMADD231PS  Z28, Z21, Z9
+	VFMADD231PS  Z28, Z24, Z10
+	VFMADD231PS  Z28, Z27, Z11
+	VMOVUPS      128(R11), Z28
+	VFMADD231PS  Z28, Z18, Z12
+	VFMADD231PS  Z28, Z21, Z13
+	VFMADD231PS  Z28, Z24, Z14
+	VFMADD231PS  Z28, Z27, Z15
+	VPMOVZXBD    208(AX)(CX*2), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMSUB213PS  Z17, Z16, Z18
+	VPMOVZXBD    528(AX)(CX*2), Z16
+	VCVTDQ2PS    Z16, Z16
+	VFMSUB213PS  Z20, Z19, Z16
+	VPMOVZXBD    848(AX)(CX*2), Z17
+	VCVTDQ2PS    Z17, Z17
+	VFMSUB213PS  Z23, Z22, Z17
+	VPMOVZXBD    1168(AX)(CX*2), Z19
+	VCVTDQ2PS    Z19, Z19
+	VFMSUB213PS  Z26, Z25, Z19
+	VMOVUPS      192(BX), Z20
+	VFMADD231PS  Z20, Z18, Z0
+	VFMADD231PS  Z20, Z16, Z1
+	VFMADD231PS  Z20, Z17, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VMOVUPS      192(BX)(R10*1), Z20
+	VFMADD231PS  Z20, Z18, Z4
+	VFMADD231PS  Z20, Z16, Z5
+	VFMADD231PS  Z20, Z17, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VMOVUPS      192(BX)(R10*2), Z20
+	VFMADD231PS  Z20, Z18, Z8
+	VFMADD231PS  Z20, Z16, Z9
+	VFMADD231PS  Z20, Z17, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VMOVUPS      192(R11), Z20
+	VFMADD231PS  Z20, Z18, Z12
+	VFMADD231PS  Z20, Z16, Z13
+	VFMADD231PS  Z20, Z17, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
+	PREFETCHT0   128(R9)
+	ADDQ         $+176, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	ADDQ         $+176, R12
+	SUBQ         $+256, R15
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R15
+	VSHUFF32X4   $0x44, Z1, Z0, Z16
+	VSHUFF32X4   $0xee, Z1, Z0, Z17
+	VADDPS       Z17, Z16, Z16
+	VSHUFF32X4   $0x44, Z3, Z2, Z17
+	VSHUFF32X4   $0xee, Z3, Z2, Z18
+	VADDPS       Z18, Z17, Z17
+	VSHUFF32X4   $0x88, Z17, Z16, Z18
+	VSHUFF32X4   $0xdd, Z17, Z16, Z16
+	VADDPS       Z16, Z18, Z18
+	VPERMILPS    $0x4e, Z18, Z16
+	VADDPS       Z16, Z18, Z18
+	VPERMILPS    $0xb1, Z18, Z16
+	VADDPS       Z16, Z18, Z18
+	VMOVUPS      firsts<>+0(SB), Z16
+	VPERMPS      Z18, Z16, Z18
+	TESTQ        R14, R14
+	JEQ          store0
+	VMOVUPS      (R15), X16
+	VADDPS       X16, X18, X18
+
+store0:
+	VMOVUPS    X18, (R15)
+	ADDQ       CX, R15
+	VSHUFF32X4 $0x44, Z5, Z4, Z16
+	VSHUFF32X4 $0xee, Z5, Z4, Z17
+	VADDPS     Z17, Z16, Z16
+	VSHUFF32X4 $0x44, Z7, Z6, Z17
+	VSHUFF32X4 $0xee, Z7, Z6, Z18
+	VADDPS     Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z17, Z16, Z18
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0x4e, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0xb1, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VMOVUPS    firsts<>+0(SB), Z16
+	VPERMPS    Z18, Z16, Z18
+	TESTQ      R14, R14
+	JEQ        store1
+	VMOVUPS    (R15), X16
+	VADDPS     X16, X18, X18
+
+store1:
+	VMOVUPS    X18, (R15)
+	ADDQ       CX, R15
+	VSHUFF32X4 $0x44, Z9, Z8, Z16
+	VSHUFF32X4 $0xee, Z9, Z8, Z17
+	VADDPS     Z17, Z16, Z16
+	VSHUFF32X4 $0x44, Z11, Z10, Z17
+	VSHUFF32X4 $0xee, Z11, Z10, Z18
+	VADDPS     Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z17, Z16, Z18
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0x4e, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0xb1, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VMOVUPS    firsts<>+0(SB), Z16
+	VPERMPS    Z18, Z16, Z18
+	TESTQ      R14, R14
+	JEQ        store2
+	VMOVUPS    (R15), X16
+	VADDPS     X16, X18, X18
+
+store2:
+	VMOVUPS    X18, (R15)
+	ADDQ       CX, R15
+	VSHUFF32X4 $0x44, Z13, Z12, Z16
+	VSHUFF32X4 $0xee, Z13, Z12, Z17
+	VADDPS     Z17, Z16, Z16
+	VSHUFF32X4 $0x44, Z15, Z14, Z17
+	VSHUFF32X4 $0xee, Z15, Z14, Z18
+	VADDPS     Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z17, Z16, Z18
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0x4e, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0xb1, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VMOVUPS    firsts<>+0(SB), Z16
+	VPERMPS    Z18, Z16, Z18
+	TESTQ      R14, R14
+	JEQ        store3
+	VMOVUPS    (R15), X16
+	VADDPS     X16, X18, X18
+
+store3:
+	VMOVUPS X18, (R15)
+	MOVQ    $+1, R14
+	TESTQ   R13, R13
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	SUBQ    CX, R11
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R12
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ6_K_1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, CMOV, MMX+
+TEXT ·fusedQ6_K_1AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), CX
+	LEAQ   (SI)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW    208(SI), Y4
+	VCVTPH2PS       Y4, Z4
+	VPMOVSXBD       192(SI), Z5
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, (AX)
+	VMOVUPS         (SI), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 128(SI), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 64(AX)
+	VMOVUPS         (SI), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 128(SI), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 128(AX)
+	VMOVUPS         64(SI), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 160(SI), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 192(AX)
+	VMOVUPS         64(SI), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 160(SI), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 256(AX)
+	VPBROADCASTW    208(SI)(R8*1), Y4
+	VCVTPH2PS       Y4, Z4
+	VPMOVSXBD       192(SI)(R8*1), Z5
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 320(AX)
+	VMOVUPS         (SI)(R8*1), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 128(SI)(R8*1), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 384(AX)
+	VMOVUPS         (SI)(R8*1), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 128(SI)(R8*1), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 448(AX)
+	VMOVUPS         64(SI)(R8*1), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 160(SI)(R8*1), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 512(AX)
+	VMOVUPS         64(SI)(R8*1), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 160(SI)(R8*1), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 576(AX)
+	VPBROADCASTW    208(SI)(R8*2), Y4
+	VCVTPH2PS       Y4, Z4
+	VPMOVSXBD       192(SI)(R8*2), Z5
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 640(AX)
+	VMOVUPS         (SI)(R8*2), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 128(SI)(R8*2), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 704(AX)
+	VMOVUPS         (SI)(R8*2), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 128(SI)(R8*2), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 768(AX)
+	VMOVUPS         64(SI)(R8*2), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 160(SI)(R8*2), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 832(AX)
+	VMOVUPS         64(SI)(R8*2), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 160(SI)(R8*2), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 896(AX)
+	VPBROADCASTW    208(R10), Y4
+	VCVTPH2PS       Y4, Z4
+	VPMOVSXBD       192(R10), Z5
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 960(AX)
+	VMOVUPS         (R10), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 128(R10), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 1024(AX)
+	VMOVUPS         (R10), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 128(R10), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 1088(AX)
+	VMOVUPS         64(R10), Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 160(R10), Z5
+	VPSLLVD         halves4_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 1152(AX)
+	VMOVUPS         64(R10), Z4
+	VPSRLW          $0x04, Z4, Z4
+	VPANDD          i0f0f0f0f<>+0(SB), Z4, Z4
+	VBROADCASTI64X4 160(R10), Z5
+	VPSRLVD         halves0_2<>+0(SB), Z5, Z5
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z5, Z4
+	VPSUBB          i20202020<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 1216(AX)
+	XORQ            CX, CX
+
+part:
+	VPMOVSXBD   64(AX)(CX*4), Z4
+	VCVTDQ2PS   Z4, Z4
+	VMULPS.BCST (AX)(CX*1), Z4, Z4
+	VPMOVSXBD   384(AX)(CX*4), Z5
+	VCVTDQ2PS   Z5, Z5
+	VMULPS.BCST 320(AX)(CX*1), Z5, Z5
+	VPMOVSXBD   704(AX)(CX*4), Z6
+	VCVTDQ2PS   Z6, Z6
+	VMULPS.BCST 640(AX)(CX*1), Z6, Z6
+	VPMOVSXBD   1024(AX)(CX*4), Z7
+	VCVTDQ2PS   Z7, Z7
+	VMULPS.BCST 960(AX)(CX*1), Z7, Z7
+	VMOVUPS     (BX), Z8
+	VFMADD231PS Z8, Z4, Z0
+	VFMADD231PS Z8, Z5, Z1
+	VFMADD231PS Z8, Z6, Z2
+	VFMADD231PS Z8, Z7, Z3
+	VPMOVSXBD   80(AX)(CX*4), Z4
+	VCVTDQ2PS   Z4, Z4
+	VMULPS.BCST 4(AX)(CX*1), Z4, Z4
+	VPMOVSXBD   400(AX)(CX*4), Z5
+	VCVTDQ2PS   Z5, Z5
+	VMULPS.BCST 324(AX)(CX*1), Z5, Z5
+	VPMOVSXBD   720(AX)(CX*4), Z6
+	VCVTDQ2PS   Z6, Z6
+	VMULPS.BCST 644(AX)(CX*1), Z6, Z6
+	VPMOVSXBD   1040(AX)(CX*4), Z7
+	VCVTDQ2PS   Z7, Z7
+	VMULPS.BCST 964(AX)(CX*1), Z7, Z7
+	VMOVUPS     64(BX), Z8
+	VFMADD231PS Z8, Z4, Z0
+	VFMADD231PS Z8, Z5, Z1
+	VFMADD231PS Z8, Z6, Z2
+	VFMADD231PS Z8, Z7, Z3
+	VPMOVSXBD   96(AX)(CX*4), Z4
+	VCVTDQ2PS   Z4, Z4
+	VMULPS.BCST 8(AX)(CX*1), Z4, Z4
+	VPMOVSXBD   416(AX)(CX*4), Z5
+	VCVTDQ2PS   Z5, Z5
+	VMULPS.BCST 328(AX)(CX*1), Z5, Z5
+	VPMOVSXBD   736(AX)(CX*4), Z6
+	VCVTDQ2PS   Z6, Z6
+	VMULPS.BCST 648(AX)(CX*1), Z6, Z6
+	VPMOVSXBD   1056(AX)(CX*4), Z7
+	VCVTDQ2PS   Z7, Z7
+	VMULPS.BCST 968(AX)(CX*1), Z7, Z7
+	VMOVUPS     128(BX), Z8
+	VFMADD231PS Z8, Z4, Z0
+	VFMADD231PS Z8, Z5, Z1
+	VFMADD231PS Z8, Z6, Z2
+	VFMADD231PS Z8, Z7, Z3
+	VPMOVSXBD   112(AX)(CX*4), Z4
+	VCVTDQ2PS   Z4, Z4
+	VMULPS.BCST 12(AX)(CX*1), Z4, Z4
+	VPMOVSXBD   432(AX)(CX*4), Z5
+	VCVTDQ2PS   Z5, Z5
+	VMULPS.BCST 332(AX)(CX*1), Z5, Z5
+	VPMOVSXBD   752(AX)(CX*4), Z6
+	VCVTDQ2PS   Z6, Z6
+	VMULPS.BCST 652(AX)(CX*1), Z6, Z6
+	VPMOVSXBD   1072(AX)(CX*4), Z7
+	VCVTDQ2PS   Z7, Z7
+	VMULPS.BCST 972(AX)(CX*1), Z7, Z7
+	VMOVUPS     192(BX), Z8
+	VFMADD231PS Z8, Z4, Z0
+	VFMADD231PS Z8, Z5, Z1
+	VFMADD231PS Z8, Z6, Z2
+	VFMADD231PS Z8, Z7, Z3
+	PREFETCHT0  (R9)
+	PREFETCHT0  64(R9)
+	PREFETCHT0  128(R9)
+	PREFETCHT0  192(R9)
+	ADDQ        $+210, R9
+	ADDQ        $+256, BX
+	ADDQ        $0x10, CX
+	CMPQ        CX, $0x40
+	JNE         part
+	ADDQ        $+210, SI
+	ADDQ        $+210, R10
+	SUBQ        $+256, R13
+	JNE         steps
+	MOVQ        dstStride+8(FP), CX
+	MOVQ        DX, CX
+	VSHUFF32X4  $0x44, Z1, Z0, Z4
+	VSHUFF32X4  $0xee, Z1, Z0, Z5
+	VADDPS      Z5, Z4, Z4
+	VSHUFF32X4  $0x44, Z3, Z2, Z5
+	VSHUFF32X4  $0xee, Z3, Z2, Z6
+	VADDPS      Z6, Z5, Z5
+	VSHUFF32X4  $0x88, Z5, Z4, Z6
+	VSHUFF32X4  $0xdd, Z5, Z4, Z4
+	VADDPS      Z4, Z6, Z6
+	VPERMILPS   $0x4e, Z6, Z4
+	VADDPS      Z4, Z6, Z6
+	VPERMILPS   $0xb1, Z6, Z4
+	VADDPS      Z4, Z6, Z6
+	VMOVUPS     firsts<>+0(SB), Z4
+	VPERMPS     Z6, Z4, Z6
+	TESTQ       R12, R12
+	JEQ         store0
+	VMOVUPS     (CX), X4
+	VADDPS      X4, X6, X6
+
+store0:
+	VMOVUPS X6, (CX)
+	MOVQ    $+1, R12
+	TESTQ   R11, R11
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R10
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+DATA i30303030<>+0(SB)/4, $0x30303030
+DATA i30303030<>+4(SB)/4, $0x30303030
+DATA i30303030<>+8(SB)/4, $0x30303030
+DATA i30303030<>+12(SB)/4, $0x30303030
+DATA i30303030<>+16(SB)/4, $0x30303030
+DATA i30303030<>+20(SB)/4, $0x30303030
+DATA i30303030<>+24(SB)/4, $0x30303030
+DATA i30303030<>+28(SB)/4, $0x30303030
+DATA i30303030<>+32(SB)/4, $0x30303030
+DATA i30303030<>+36(SB)/4, $0x30303030
+DATA i30303030<>+40(SB)/4, $0x30303030
+DATA i30303030<>+44(SB)/4, $0x30303030
+DATA i30303030<>+48(SB)/4, $0x30303030
+DATA i30303030<>+52(SB)/4, $0x30303030
+DATA i30303030<>+56(SB)/4, $0x30303030
+DATA i30303030<>+60(SB)/4, $0x30303030
+GLOBL i30303030<>(SB), RODATA|NOPTR, $64
+
+DATA i20202020<>+0(SB)/4, $0x20202020
+DATA i20202020<>+4(SB)/4, $0x20202020
+DATA i20202020<>+8(SB)/4, $0x20202020
+DATA i20202020<>+12(SB)/4, $0x20202020
+DATA i20202020<>+16(SB)/4, $0x20202020
+DATA i20202020<>+20(SB)/4, $0x20202020
+DATA i20202020<>+24(SB)/4, $0x20202020
+DATA i20202020<>+28(SB)/4, $0x20202020
+DATA i20202020<>+32(SB)/4, $0x20202020
+DATA i20202020<>+36(SB)/4, $0x20202020
+DATA i20202020<>+40(SB)/4, $0x20202020
+DATA i20202020<>+44(SB)/4, $0x20202020
+DATA i20202020<>+48(SB)/4, $0x20202020
+DATA i20202020<>+52(SB)/4, $0x20202020
+DATA i20202020<>+56(SB)/4, $0x20202020
+DATA i20202020<>+60(SB)/4, $0x20202020
+GLOBL i20202020<>(SB), RODATA|NOPTR, $64
+
+// func fusedQ6_K_2AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, CMOV, MMX+
+TEXT ·fusedQ6_K_2AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (SI)(R8*2), R11
+	ADDQ   R8, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VPBROADCASTW    208(SI), Y8
+	VCVTPH2PS       Y8, Z8
+	VPMOVSXBD       192(SI), Z9
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          Z8, Z9, Z9
+	VMOVUPS         Z9, (AX)
+	VMOVUPS         (SI), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 128(SI), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 64(AX)
+	VMOVUPS         (SI), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 128(SI), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 128(AX)
+	VMOVUPS         64(SI), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 160(SI), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 192(AX)
+	VMOVUPS         64(SI), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 160(SI), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 256(AX)
+	VPBROADCASTW    208(SI)(R8*1), Y8
+	VCVTPH2PS       Y8, Z8
+	VPMOVSXBD       192(SI)(R8*1), Z9
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          Z8, Z9, Z9
+	VMOVUPS         Z9, 320(AX)
+	VMOVUPS         (SI)(R8*1), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 128(SI)(R8*1), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 384(AX)
+	VMOVUPS         (SI)(R8*1), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 128(SI)(R8*1), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 448(AX)
+	VMOVUPS         64(SI)(R8*1), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 160(SI)(R8*1), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 512(AX)
+	VMOVUPS         64(SI)(R8*1), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 160(SI)(R8*1), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 576(AX)
+	VPBROADCASTW    208(SI)(R8*2), Y8
+	VCVTPH2PS       Y8, Z8
+	VPMOVSXBD       192(SI)(R8*2), Z9
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          Z8, Z9, Z9
+	VMOVUPS         Z9, 640(AX)
+	VMOVUPS         (SI)(R8*2), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 128(SI)(R8*2), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 704(AX)
+	VMOVUPS         (SI)(R8*2), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 128(SI)(R8*2), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 768(AX)
+	VMOVUPS         64(SI)(R8*2), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 160(SI)(R8*2), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 832(AX)
+	VMOVUPS         64(SI)(R8*2), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 160(SI)(R8*2), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 896(AX)
+	VPBROADCASTW    208(R11), Y8
+	VCVTPH2PS       Y8, Z8
+	VPMOVSXBD       192(R11), Z9
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          Z8, Z9, Z9
+	VMOVUPS         Z9, 960(AX)
+	VMOVUPS         (R11), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 128(R11), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 1024(AX)
+	VMOVUPS         (R11), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 128(R11), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 1088(AX)
+	VMOVUPS         64(R11), Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 160(R11), Z9
+	VPSLLVD         halves4_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 1152(AX)
+	VMOVUPS         64(R11), Z8
+	VPSRLW          $0x04, Z8, Z8
+	VPANDD          i0f0f0f0f<>+0(SB), Z8, Z8
+	VBROADCASTI64X4 160(R11), Z9
+	VPSRLVD         halves0_2<>+0(SB), Z9, Z9
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z9, Z8
+	VPSUBB          i20202020<>+0(SB), Z8, Z8
+	VMOVUPS         Z8, 1216(AX)
+	XORQ            CX, CX
+
+part:
+	VPMOVSXBD   64(AX)(CX*4), Z8
+	VCVTDQ2PS   Z8, Z8
+	VMULPS.BCST (AX)(CX*1), Z8, Z8
+	VPMOVSXBD   384(AX)(CX*4), Z9
+	VCVTDQ2PS   Z9, Z9
+	VMULPS.BCST 320(AX)(CX*1), Z9, Z9
+	VPMOVSXBD   704(AX)(CX*4), Z10
+	VCVTDQ2PS   Z10, Z10
+	VMULPS.BCST 640(AX)(CX*1), Z10, Z10
+	VPMOVSXBD   1024(AX)(CX*4), Z11
+	VCVTDQ2PS   Z11, Z11
+	VMULPS.BCST 960(AX)(CX*1), Z11, Z11
+	VMOVUPS     (BX), Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS     (BX)(R10*1), Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+	VPMOVSXBD   80(AX)(CX*4), Z8
+	VCVTDQ2PS   Z8, Z8
+	VMULPS.BCST 4(AX)(CX*1), Z8, Z8
+	VPMOVSXBD   400(AX)(CX*4), Z9
+	VCVTDQ2PS   Z9, Z9
+	VMULPS.BCST 324(AX)(CX*1), Z9, Z9
+	VPMOVSXBD   720(AX)(CX*4), Z10
+	VCVTDQ2PS   Z10, Z10
+	VMULPS.BCST 644(AX)(CX*1), Z10, Z10
+	VPMOVSXBD   1040(AX)(CX*4), Z11
+	VCVTDQ2PS   Z11, Z11
+	VMULPS.BCST 964(AX)(CX*1), Z11, Z11
+	VMOVUPS     64(BX), Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS     64(BX)(R10*1), Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+	VPMOVSXBD   96(AX)(CX*4), Z8
+	VCVTDQ2PS   Z8, Z8
+	VMULPS.BCST 8(AX)(CX*1), Z8, Z8
+	VPMOVSXBD   416(AX)(CX*4), Z9
+	VCVTDQ2PS   Z9, Z9
+	VMULPS.BCST 328(AX)(CX*1), Z9, Z9
+	VPMOVSXBD   736(AX)(CX*4), Z10
+	VCVTDQ2PS   Z10, Z10
+	VMULPS.BCST 648(AX)(CX*1), Z10, Z10
+	VPMOVSXBD   1056(AX)(CX*4), Z11
+	VCVTDQ2PS   Z11, Z11
+	VMULPS.BCST 968(AX)(CX*1), Z11, Z11
+	VMOVUPS     128(BX), Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS     128(BX)(R10*1), Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+	VPMOVSXBD   112(AX)(CX*4), Z8
+	VCVTDQ2PS   Z8, Z8
+	VMULPS.BCST 12(AX)(CX*1), Z8, Z8
+	VPMOVSXBD   432(AX)(CX*4), Z9
+	VCVTDQ2PS   Z9, Z9
+	VMULPS.BCST 332(AX)(CX*1), Z9, Z9
+	VPMOVSXBD   752(AX)(CX*4), Z10
+	VCVTDQ2PS   Z10, Z10
+	VMULPS.BCST 652(AX)(CX*1), Z10, Z10
+	VPMOVSXBD   1072(AX)(CX*4), Z11
+	VCVTDQ2PS   Z11, Z11
+	VMULPS.BCST 972(AX)(CX*1), Z11, Z11
+	VMOVUPS     192(BX), Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS     192(BX)(R10*1), Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+	PREFETCHT0  (R9)
+	PREFETCHT0  64(R9)
+	PREFETCHT0  128(R9)
+	PREFETCHT0  192(R9)
+	ADDQ        $+210, R9
+	ADDQ        $+256, BX
+	ADDQ        $0x10, CX
+	CMPQ        CX, $0x40
+	JNE         part
+	ADDQ        $+210, SI
+	ADDQ        $+210, R11
+	SUBQ        $+256, R14
+	JNE         steps
+	MOVQ        dstStride+8(FP), CX
+	MOVQ        DX, R14
+	VSHUFF32X4  $0x44, Z1, Z0, Z8
+	VSHUFF32X4  $0xee, Z1, Z0, Z9
+	VADDPS      Z9, Z8, Z8
+	VSHUFF32X4  $0x44, Z3, Z2, Z9
+	VSHUFF32X4  $0xee, Z3, Z2, Z10
+	VADDPS      Z10, Z9, Z9
+	VSHUFF32X4  $0x88, Z9, Z8, Z10
+	VSHUFF32X4  $0xdd, Z9, Z8, Z8
+	VADDPS      Z8, Z10, Z10
+	VPERMILPS   $0x4e, Z10, Z8
+	VADDPS      Z8, Z10, Z10
+	VPERMILPS   $0xb1, Z10, Z8
+	VADDPS      Z8, Z10, Z10
+	VMOVUPS     firsts<>+0(SB), Z8
+	VPERMPS     Z10, Z8, Z10
+	TESTQ       R13, R13
+	JEQ         store0
+	VMOVUPS     (R14), X8
+	VADDPS      X8, X10, X10
+
+store0:
+	VMOVUPS    X10, (R14)
+	ADDQ       CX, R14
+	VSHUFF32X4 $0x44, Z5, Z4, Z8
+	VSHUFF32X4 $0xee, Z5, Z4, Z9
+	VADDPS     Z9, Z8, Z8
+	VSHUFF32X4 $0x44, Z7, Z6, Z9
+	VSHUFF32X4 $0xee, Z7, Z6, Z10
+	VADDPS     Z10, Z9, Z9
+	VSHUFF32X4 $0x88, Z9, Z8, Z10
+	VSHUFF32X4 $0xdd, Z9, Z8, Z8
+	VADDPS     Z8, Z10, Z10
+	VPERMILPS  $0x4e, Z10, Z8
+	VADDPS     Z8, Z10, Z10
+	VPERMILPS  $0xb1, Z10, Z8
+	VADDPS     Z8, Z10, Z10
+	VMOVUPS    firsts<>+0(SB), Z8
+	VPERMPS    Z10, Z8, Z10
+	TESTQ      R13, R13
+	JEQ        store1
+	VMOVUPS    (R14), X8
+	VADDPS     X8, X10, X10
+
+store1:
+	VMOVUPS X10, (R14)
+	MOVQ    $+1, R13
+	TESTQ   R12, R12
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R11
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ6_K_3AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, CMOV, MMX+
+TEXT ·fusedQ6_K_3AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (SI)(R8*2), R11
+	ADDQ   R8, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VPBROADCASTW    208(SI), Y12
+	VCVTPH2PS       Y12, Z12
+	VPMOVSXBD       192(SI), Z13
+	VCVTDQ2PS       Z13, Z13
+	VMULPS          Z12, Z13, Z13
+	VMOVUPS         Z13, (AX)
+	VMOVUPS         (SI), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 128(SI), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 64(AX)
+	VMOVUPS         (SI), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 128(SI), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 128(AX)
+	VMOVUPS         64(SI), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 160(SI), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 192(AX)
+	VMOVUPS         64(SI), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 160(SI), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 256(AX)
+	VPBROADCASTW    208(SI)(R8*1), Y12
+	VCVTPH2PS       Y12, Z12
+	VPMOVSXBD       192(SI)(R8*1), Z13
+	VCVTDQ2PS       Z13, Z13
+	VMULPS          Z12, Z13, Z13
+	VMOVUPS         Z13, 320(AX)
+	VMOVUPS         (SI)(R8*1), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 128(SI)(R8*1), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 384(AX)
+	VMOVUPS         (SI)(R8*1), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 128(SI)(R8*1), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 448(AX)
+	VMOVUPS         64(SI)(R8*1), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 160(SI)(R8*1), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 512(AX)
+	VMOVUPS         64(SI)(R8*1), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 160(SI)(R8*1), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 576(AX)
+	VPBROADCASTW    208(SI)(R8*2), Y12
+	VCVTPH2PS       Y12, Z12
+	VPMOVSXBD       192(SI)(R8*2), Z13
+	VCVTDQ2PS       Z13, Z13
+	VMULPS          Z12, Z13, Z13
+	VMOVUPS         Z13, 640(AX)
+	VMOVUPS         (SI)(R8*2), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 128(SI)(R8*2), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 704(AX)
+	VMOVUPS         (SI)(R8*2), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 128(SI)(R8*2), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 768(AX)
+	VMOVUPS         64(SI)(R8*2), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 160(SI)(R8*2), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 832(AX)
+	VMOVUPS         64(SI)(R8*2), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 160(SI)(R8*2), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 896(AX)
+	VPBROADCASTW    208(R11), Y12
+	VCVTPH2PS       Y12, Z12
+	VPMOVSXBD       192(R11), Z13
+	VCVTDQ2PS       Z13, Z13
+	VMULPS          Z12, Z13, Z13
+	VMOVUPS         Z13, 960(AX)
+	VMOVUPS         (R11), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 128(R11), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 1024(AX)
+	VMOVUPS         (R11), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 128(R11), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 1088(AX)
+	VMOVUPS         64(R11), Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 160(R11), Z13
+	VPSLLVD         halves4_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 1152(AX)
+	VMOVUPS         64(R11), Z12
+	VPSRLW          $0x04, Z12, Z12
+	VPANDD          i0f0f0f0f<>+0(SB), Z12, Z12
+	VBROADCASTI64X4 160(R11), Z13
+	VPSRLVD         halves0_2<>+0(SB), Z13, Z13
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z13, Z12
+	VPSUBB          i20202020<>+0(SB), Z12, Z12
+	VMOVUPS         Z12, 1216(AX)
+	XORQ            CX, CX
+
+part:
+	VPMOVSXBD   64(AX)(CX*4), Z12
+	VCVTDQ2PS   Z12, Z12
+	VMULPS.BCST (AX)(CX*1), Z12, Z12
+	VPMOVSXBD   384(AX)(CX*4), Z13
+	VCVTDQ2PS   Z13, Z13
+	VMULPS.BCST 320(AX)(CX*1), Z13, Z13
+	VPMOVSXBD   704(AX)(CX*4), Z14
+	VCVTDQ2PS   Z14, Z14
+	VMULPS.BCST 640(AX)(CX*1), Z14, Z14
+	VPMOVSXBD   1024(AX)(CX*4), Z15
+	VCVTDQ2PS   Z15, Z15
+	VMULPS.BCST 960(AX)(CX*1), Z15, Z15
+	VMOVUPS     (BX), Z16
+	VFMADD231PS Z16, Z12, Z0
+	VFMADD231PS Z16, Z13, Z1
+	VFMADD231PS Z16, Z14, Z2
+	VFMADD231PS Z16, Z15, Z3
+	VMOVUPS     (BX)(R10*1), Z16
+	VFMADD231PS Z16, Z12, Z4
+	VFMADD231PS Z16, Z13, Z5
+	VFMADD231PS Z16, Z14, Z6
+	VFMADD231PS Z16, Z15, Z7
+	VMOVUPS     (BX)(R10*2), Z16
+	VFMADD231PS Z16, Z12, Z8
+	VFMADD231PS Z16, Z13, Z9
+	VFMADD231PS Z16, Z14, Z10
+	VFMADD231PS Z16, Z15, Z11
+	VPMOVSXBD   80(AX)(CX*4), Z12
+	VCVTDQ2PS   Z12, Z12
+	VMULPS.BCST 4(AX)(CX*1), Z12, Z12
+	VPMOVSXBD   400(AX)(CX*4), Z13
+	VCVTDQ2PS   Z13, Z13
+	VMULPS.BCST 324(AX)(CX*1), Z13, Z13
+	VPMOVSXBD   720(AX)(CX*4), Z14
+	VCVTDQ2PS   Z14, Z14
+	VMULPS.BCST 644(AX)(CX*1), Z14, Z14
+	VPMOVSXBD   1040(AX)(CX*4), Z15
+	VCVTDQ2PS   Z15, Z15
+	VMULPS.BCST 964(AX)(CX*1), Z15, Z15
+	VMOVUPS     64(BX), Z16
+	VFMADD231PS Z16, Z12, Z0
+	VFMADD231PS Z16, Z13, Z1
+	VFMADD231PS Z16, Z14, Z2
+	VFMADD231PS Z16, Z15, Z3
+	VMOVUPS     64(BX)(R10*1), Z16
+	VFMADD231PS Z16, Z12, Z4
+	VFMADD231PS Z16, Z13, Z5
+	VFMADD231PS Z16, Z14, Z6
+	VFMADD231PS Z16, Z15, Z7
+	VMOVUPS     64(BX)(R10*2), Z16
+	VFMADD231PS Z16, Z12, Z8
+	VFMADD231PS Z16, Z13, Z9
+	VFMADD231PS Z16, Z14, Z10
+	VFMADD231PS Z16, Z15, Z11
+	VPMOVSXBD   96(AX)(CX*4), Z12
+	VCVTDQ2PS   Z12, Z12
+	VMULPS.BCST 8(AX)(CX*1), Z12, Z12
+	VPMOVSXBD   416(AX)(CX*4), Z13
+	VCVTDQ2PS   Z13, Z13
+	VMULPS.BCST 328(AX)(CX*1), Z13, Z13
+	VPMOVSXBD   736(AX)(CX*4), Z14
+	VCVTDQ2PS   Z14, Z14
+	VMULPS.BCST 648(AX)(CX*1), Z14, Z14
+	VPMOVSXBD   1056(AX)(CX*4), Z15
+	VCVTDQ2PS   Z15, Z15
+	VMULPS.BCST 968(AX)(CX*1), Z15, Z15
+	VMOVUPS     128(BX), Z16
+	VFMADD231PS Z16, Z12, Z0
+	VFMADD231PS Z16, Z13, Z1
+	VFMADD231PS Z16, Z14, Z2
+	VFMADD231PS Z16, Z15, Z3
+	VMOVUPS     128(BX)(R10*1), Z16
+	VFMADD231PS Z16, Z12, Z4
+	VFMADD231PS Z16, Z13, Z5
+	VFMADD231PS Z16, Z14, Z6
+	VFMADD231PS Z16, Z15, Z7
+	VMOVUPS     128(BX)(R10*2), Z16
+	VFMADD231PS Z16, Z12, Z8
+	VFMADD231PS Z16, Z13, Z9
+	VFMADD231PS Z16, Z14, Z10
+	VFMADD231PS Z16, Z15, Z11
+	VPMOVSXBD   112(AX)(CX*4), Z12
+	VCVTDQ2PS   Z12, Z12
+	VMULPS.BCST 12(AX)(CX*1), Z12, Z12
+	VPMOVSXBD   432(AX)(CX*4), Z13
+	VCVTDQ2PS   Z13, Z13
+	VMULPS.BCST 332(AX)(CX*1), Z13, Z13
+	VPMOVSXBD   752(AX)(CX*4), Z14
+	VCVTDQ2PS   Z14, Z14
+	VMULPS.BCST 652(AX)(CX*1), Z14, Z14
+	VPMOVSXBD   1072(AX)(CX*4), Z15
+	VCVTDQ2PS   Z15, Z15
+	VMULPS.BCST 972(AX)(CX*1), Z15, Z15
+	VMOVUPS     192(BX), Z16
+	VFMADD231PS Z16, Z12, Z0
+	VFMADD231PS Z16, Z13, Z1
+	VFMADD231PS Z16, Z14, Z2
+	VFMADD231PS Z16, Z15, Z3
+	VMOVUPS     192(BX)(R10*1), Z16
+	VFMADD231PS Z16, Z12, Z4
+	VFMADD231PS Z16, Z13, Z5
+	VFMADD231PS Z16, Z14, Z6
+	VFMADD231PS Z16, Z15, Z7
+	VMOVUPS     192(BX)(R10*2), Z16
+	VFMADD231PS Z16, Z12, Z8
+	VFMADD231PS Z16, Z13, Z9
+	VFMADD231PS Z16, Z14, Z10
+	VFMADD231PS Z16, Z15, Z11
+	PREFETCHT0  (R9)
+	PREFETCHT0  64(R9)
+	PREFETCHT0  128(R9)
+	PREFETCHT0  192(R9)
+	ADDQ        $+210, R9
+	ADDQ        $+256, BX
+	ADDQ        $0x10, CX
+	CMPQ        CX, $0x40
+	JNE         part
+	ADDQ        $+210, SI
+	ADDQ        $+210, R11
+	SUBQ        $+256, R14
+	JNE         steps
+	MOVQ        dstStride+8(FP), CX
+	MOVQ        DX, R14
+	VSHUFF32X4  $0x44, Z1, Z0, Z12
+	VSHUFF32X4  $0xee, Z1, Z0, Z13
+	VADDPS      Z13, Z12, Z12
+	VSHUFF32X4  $0x44, Z3, Z2, Z13
+	VSHUFF32X4  $0xee, Z3, Z2, Z14
+	VADDPS      Z14, Z13, Z13
+	VSHUFF32X4  $0x88, Z13, Z12, Z14
+	VSHUFF32X4  $0xdd, Z13, Z12, Z12
+	VADDPS      Z12, Z14, Z14
+	VPERMILPS   $0x4e, Z14, Z12
+	VADDPS      Z12, Z14, Z14
+	VPERMILPS   $0xb1, Z14, Z12
+	VADDPS      Z12, Z14, Z14
+	VMOVUPS     firsts<>+0(SB), Z12
+	VPERMPS     Z14, Z12, Z14
+	TESTQ       R13, R13
+	JEQ         store0
+	VMOVUPS     (R14), X12
+	VADDPS      X12, X14, X14
+
+store0:
+	VMOVUPS    X14, (R14)
+	ADDQ       CX, R14
+	VSHUFF32X4 $0x44, Z5, Z4, Z12
+	VSHUFF32X4 $0xee, Z5, Z4, Z13
+	VADDPS     Z13, Z12, Z12
+	VSHUFF32X4 $0x44, Z7, Z6, Z13
+	VSHUFF32X4 $0xee, Z7, Z6, Z14
+	VADDPS     Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z13, Z12, Z14
+	VSHUFF32X4 $0xdd, Z13, Z12, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0x4e, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0xb1, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VMOVUPS    firsts<>+0(SB), Z12
+	VPERMPS    Z14, Z12, Z14
+	TESTQ      R13, R13
+	JEQ        store1
+	VMOVUPS    (R14), X12
+	VADDPS     X12, X14, X14
+
+store1:
+	VMOVUPS    X14, (R14)
+	ADDQ       CX, R14
+	VSHUFF32X4 $0x44, Z9, Z8, Z12
+	VSHUFF32X4 $0xee, Z9, Z8, Z13
+	VADDPS     Z13, Z12, Z12
+	VSHUFF32X4 $0x44, Z11, Z10, Z13
+	VSHUFF32X4 $0xee, Z11, Z10, Z14
+	VADDPS     Z14, Z13, Z13
+	VSHUFF32X4 $0x88, Z13, Z12, Z14
+	VSHUFF32X4 $0xdd, Z13, Z12, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0x4e, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VPERMILPS  $0xb1, Z14, Z12
+	VADDPS     Z12, Z14, Z14
+	VMOVUPS    firsts<>+0(SB), Z12
+	VPERMPS    Z14, Z12, Z14
+	TESTQ      R13, R13
+	JEQ        store2
+	VMOVUPS    (R14), X12
+	VADDPS     X12, X14, X14
+
+store2:
+	VMOVUPS X14, (R14)
+	MOVQ    $+1, R13
+	TESTQ   R12, R12
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R11
+	SUBQ    $0x04, DI
+	JG      outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ6_K_4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, CMOV, MMX+
+TEXT ·fusedQ6_K_4AVX512(SB), $1344-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+	LEAQ   (SI)(R8*2), R12
+	ADDQ   R8, R12
+
+outputs:
+	MOVQ cols+40(FP), R13
+	XORQ R14, R14
+
+blocks:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	MOVQ    block+48(FP), R15
+	CMPQ    R13, R15
+	CMOVQLT R13, R15
+	SUBQ    R15, R13
+
+steps:
+	VPBROADCASTW    208(SI), Y16
+	VCVTPH2PS       Y16, Z16
+	VPMOVSXBD       192(SI), Z17
+	VCVTDQ2PS       Z17, Z17
+	VMULPS          Z16, Z17, Z17
+	VMOVUPS         Z17, (AX)
+	VMOVUPS         (SI), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 128(SI), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 64(AX)
+	VMOVUPS         (SI), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 128(SI), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 128(AX)
+	VMOVUPS         64(SI), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 160(SI), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 192(AX)
+	VMOVUPS         64(SI), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 160(SI), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 256(AX)
+	VPBROADCASTW    208(SI)(R8*1), Y16
+	VCVTPH2PS       Y16, Z16
+	VPMOVSXBD       192(SI)(R8*1), Z17
+	VCVTDQ2PS       Z17, Z17
+	VMULPS          Z16, Z17, Z17
+	VMOVUPS         Z17, 320(AX)
+	VMOVUPS         (SI)(R8*1), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 128(SI)(R8*1), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 384(AX)
+	VMOVUPS         (SI)(R8*1), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 128(SI)(R8*1), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 448(AX)
+	VMOVUPS         64(SI)(R8*1), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 160(SI)(R8*1), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 512(AX)
+	VMOVUPS         64(SI)(R8*1), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 160(SI)(R8*1), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 576(AX)
+	VPBROADCASTW    208(SI)(R8*2), Y16
+	VCVTPH2PS       Y16, Z16
+	VPMOVSXBD       192(SI)(R8*2), Z17
+	VCVTDQ2PS       Z17, Z17
+	VMULPS          Z16, Z17, Z17
+	VMOVUPS         Z17, 640(AX)
+	VMOVUPS         (SI)(R8*2), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 128(SI)(R8*2), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 704(AX)
+	VMOVUPS         (SI)(R8*2), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 128(SI)(R8*2), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 768(AX)
+	VMOVUPS         64(SI)(R8*2), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 160(SI)(R8*2), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 832(AX)
+	VMOVUPS         64(SI)(R8*2), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 160(SI)(R8*2), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 896(AX)
+	VPBROADCASTW    208(R12), Y16
+	VCVTPH2PS       Y16, Z16
+	VPMOVSXBD       192(R12), Z17
+	VCVTDQ2PS       Z17, Z17
+	VMULPS          Z16, Z17, Z17
+	VMOVUPS         Z17, 960(AX)
+	VMOVUPS         (R12), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 128(R12), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 1024(AX)
+	VMOVUPS         (R12), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 128(R12), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 1088(AX)
+	VMOVUPS         64(R12), Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 160(R12), Z17
+	VPSLLVD         halves4_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 1152(AX)
+	VMOVUPS         64(R12), Z16
+	VPSRLW          $0x04, Z16, Z16
+	VPANDD          i0f0f0f0f<>+0(SB), Z16, Z16
+	VBROADCASTI64X4 160(R12), Z17
+	VPSRLVD         halves0_2<>+0(SB), Z17, Z17
+	VPTERNLOGD      $0xf8, i30303030<>+0(SB), Z17, Z16
+	VPSUBB          i20202020<>+0(SB), Z16, Z16
+	VMOVUPS         Z16, 1216(AX)
+	XORQ            CX, CX
+
+part:
+	VPMOVSXBD   64(AX)(CX*4), Z16
+	VCVTDQ2PS   Z16, Z16
+	VMULPS.BCST (AX)(CX*1), Z16, Z16
+	VPMOVSXBD   384(AX)(CX*4), Z17
+	VCVTDQ2PS   Z17, Z17
+	VMULPS.BCST 320(AX)(CX*1), Z17, Z17
+	VPMOVSXBD   704(AX)(CX*4), Z18
+	VCVTDQ2PS   Z18, Z18
+	VMULPS.BCST 640(AX)(CX*1), Z18, Z18
+	VPMOVSXBD   1024(AX)(CX*4), Z19
+	VCVTDQ2PS   Z19, Z19
+	VMULPS.BCST 960(AX)(CX*1), Z19, Z19
+	VMOVUPS     (BX), Z20
+	VFMADD231PS Z20, Z16, Z0
+	VFMADD231PS Z20, Z17, Z1
+	VFMADD231PS Z20, Z18, Z2
+	VFMADD231PS Z20, Z19, Z3
+	VMOVUPS     (BX)(R10*1), Z20
+	VFMADD231PS Z20, Z16, Z4
+	VFMADD231PS Z20, Z17, Z5
+	VFMADD231PS Z20, Z18, Z6
+	VFMADD231PS Z20, Z19, Z7
+	VMOVUPS     (BX)(R10*2), Z20
+	VFMADD231PS Z20, Z16, Z8
+	VFMADD231PS Z20, Z17, Z9
+	VFMADD231PS Z20, Z18, Z10
+	VFMADD231PS Z20, Z19, Z11
+	VMOVUPS     (R11), Z20
+	VFMADD231PS Z20, Z16, Z12
+	VFMADD231PS Z20, Z17, Z13
+	VFMADD231PS Z20, Z18, Z14
+	VFMADD231PS Z20, Z19, Z15
+	VPMOVSXBD   80(AX)(CX*4), Z16
+	VCVTDQ2PS   Z16, Z16
+	VMULPS.BCST 4(AX)(CX*1), Z16, Z16
+	VPMOVSXBD   400(AX)(CX*4), Z17
+	VCVTDQ2PS   Z17, Z17
+	VMULPS.BCST 324(AX)(CX*1), Z17, Z17
+	VPMOVSXBD   720(AX)(CX*4), Z18
+	VCVTDQ2PS   Z18, Z18
+	VMULPS.BCST 644(AX)(CX*1), Z18, Z18
+	VPMOVSXBD   1040(AX)(CX*4), Z19
+	VCVTDQ2PS   Z19, Z19
+	VMULPS.BCST 964(AX)(CX*1), Z19, Z19
+	VMOVUPS     64(BX), Z20
+	VFMADD231PS Z20, Z16, Z0
+	VFMADD231PS Z20, Z17, Z1
+	VFMADD231PS Z20, Z18, Z2
+	VFMADD231PS Z20, Z19, Z3
+	VMOVUPS     64(BX)(R10*1), Z20
+	VFMADD231PS Z20, Z16, Z4
+	VFMADD231PS Z20, Z17, Z5
+	VFMADD231PS Z20, Z18, Z6
+	VFMADD231PS Z20, Z19, Z7
+	VMOVUPS     64(BX)(R10*2), Z20
+	VFMADD231PS Z20, Z16, Z8
+	VFMADD231PS Z20, Z17, Z9
+	VFMADD231PS Z20, Z18, Z10
+	VFMADD231PS Z20, Z19, Z11
+	VMOVUPS     64(R11), Z20
+	VFMADD231PS Z20, Z16, Z12
+	VFMADD231PS Z20, Z17, Z13
+	VFMADD231PS Z20, Z18, Z14
+	VFMADD231PS Z20, Z19, Z15
+	VPMOVSXBD   96(AX)(CX*4), Z16
+	VCVTDQ2PS   Z16, Z16
+	VMULPS.BCST 8(AX)(CX*1), Z16, Z16
+	VPMOVSXBD   416(AX)(CX*4), Z17
+	VCVTDQ2PS   Z17, Z17
+	VMULPS.BCST 328(AX)(CX*1), Z17, Z17
+	VPMOVSXBD   736(AX)(CX*4), Z18
+	VCVTDQ2PS   Z18, Z18
+	VMULPS.BCST 648(AX)(CX*1), Z18, Z18
+	VPMOVSXBD   1056(AX)(CX*4), Z19
+	VCVTDQ2PS   Z19, Z19
+	VMULPS.BCST 968(AX)(CX*1), Z19, Z19
+	VMOVUPS     128(BX), Z20
+	VFMADD231PS Z20, Z16, Z0
+	VFMADD231PS Z20, Z17, Z1
+	VFMADD231PS Z20, Z18, Z2
+	VFMADD231PS Z20, Z19, Z3
+	VMOVUPS     128(BX)(R10*1), Z20
+	VFMADD231PS Z20, Z16, Z4
+	VFMADD231PS Z20, Z17, Z5
+	VFMADD231PS Z20, Z18, Z6
+	VFMADD231PS Z20, Z19, Z7
+	VMOVUPS     128(BX)(R10*2), Z20
+	VFMADD231PS Z20, Z16, Z8
+	VFMADD231PS Z20, Z17, Z9
+	VFMADD231PS Z20, Z18, Z10
+	VFMADD231PS Z20, Z19, Z11
+	VMOVUPS     128(R11), Z20
+	VFMADD231PS Z20, Z16, Z12
+	VFMADD231PS Z20, Z17, Z13
+	VFMADD231PS Z20, Z18, Z14
+	VFMADD231PS Z20, Z19, Z15
+	VPMOVSXBD   112(AX)(CX*4), Z16
+	VCVTDQ2PS   Z16, Z16
+	VMULPS.BCST 12(AX)(CX*1), Z16, Z16
+	VPMOVSXBD   432(AX)(CX*4), Z17
+	VCVTDQ2PS   Z17, Z17
+	VMULPS.BCST 332(AX)(CX*1), Z17, Z17
+	VPMOVSXBD   752(AX)(CX*4), Z18
+	VCVTDQ2PS   Z18, Z18
+	VMULPS.BCST 652(AX)(CX*1), Z18, Z18
+	VPMOVSXBD   1072(AX)(CX*4), Z19
+	VCVTDQ2PS   Z19, Z19
+	VMULPS.BCST 972(AX)(CX*1), Z19, Z19
+	VMOVUPS     192(BX), Z20
+	VFMADD231PS Z20, Z16, Z0
+	VFMADD231PS Z20, Z17, Z1
+	VFMADD231PS Z20, Z18, Z2
+	VFMADD231PS Z20, Z19, Z3
+	VMOVUPS     192(BX)(R10*1), Z20
+	VFMADD231PS Z20, Z16, Z4
+	VFMADD231PS Z20, Z17, Z5
+	VFMADD231PS Z20, Z18, Z6
+	VFMADD231PS Z20, Z19, Z7
+	VMOVUPS     192(BX)(R10*2), Z20
+	VFMADD231PS Z20, Z16, Z8
+	VFMADD231PS Z20, Z17, Z9
+	VFMADD231PS Z20, Z18, Z10
+	VFMADD231PS Z20, Z19, Z11
+	VMOVUPS     192(R11), Z20
+	VFMADD231PS Z20, Z16, Z12
+	VFMADD231PS Z20, Z17, Z13
+	VFMADD231PS Z20, Z18, Z14
+	VFMADD231PS Z20, Z19, Z15
+	PREFETCHT0  (R9)
+	PREFETCHT0  64(R9)
+	PREFETCHT0  128(R9)
+	PREFETCHT0  192(R9)
+	ADDQ        $+210, R9
+	ADDQ        $+256, BX
+	ADDQ        $+256, R11
+	ADDQ        $0x10, CX
+	CMPQ        CX, $0x40
+	JNE         part
+	ADDQ        $+210, SI
+	ADDQ        $+210, R12
+	SUBQ        $+256, R15
+	JNE         steps
+	MOVQ        dstStride+8(FP), CX
+	MOVQ        DX, R15
+	VSHUFF32X4  $0x44, Z1, Z0, Z16
+	VSHUFF32X4  $0xee, Z1, Z0, Z17
+	VADDPS      Z17, Z16, Z16
+	VSHUFF32X4  $0x44, Z3, Z2, Z17
+	VSHUFF32X4  $0xee, Z3, Z2, Z18
+	VADDPS      Z18, Z17, Z17
+	VSHUFF32X4  $0x88, Z17, Z16, Z18
+	VSHUFF32X4  $0xdd, Z17, Z16, Z16
+	VADDPS      Z16, Z18, Z18
+	VPERMILPS   $0x4e, Z18, Z16
+	VADDPS      Z16, Z18, Z18
+	VPERMILPS   $0xb1, Z18, Z16
+	VADDPS      Z16, Z18, Z18
+	VMOVUPS     firsts<>+0(SB), Z16
+	VPERMPS     Z18, Z16, Z18
+	TESTQ       R14, R14
+	JEQ         store0
+	VMOVUPS     (R15), X16
+	VADDPS      X16, X18, X18
+
+store0:
+	VMOVUPS    X18, (R15)
+	ADDQ       CX, R15
+	VSHUFF32X4 $0x44, Z5, Z4, Z16
+	VSHUFF32X4 $0xee, Z5, Z4, Z17
+	VADDPS     Z17, Z16, Z16
+	VSHUFF32X4 $0x44, Z7, Z6, Z17
+	VSHUFF32X4 $0xee, Z7, Z6, Z18
+	VADDPS     Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z17, Z16, Z18
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0x4e, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0xb1, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VMOVUPS    firsts<>+0(SB), Z16
+	VPERMPS    Z18, Z16, Z18
+	TESTQ      R14, R14
+	JEQ        store1
+	VMOVUPS    (R15), X16
+	VADDPS     X16, X18, X18
+
+store1:
+	VMOVUPS    X18, (R15)
+	ADDQ       CX, R15
+	VSHUFF32X4 $0x44, Z9, Z8, Z16
+	VSHUFF32X4 $0xee, Z9, Z8, Z17
+	VADDPS     Z17, Z16, Z16
+	VSHUFF32X4 $0x44, Z11, Z10, Z17
+	VSHUFF32X4 $0xee, Z11, Z10, Z18
+	VADDPS     Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z17, Z16, Z18
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0x4e, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0xb1, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VMOVUPS    firsts<>+0(SB), Z16
+	VPERMPS    Z18, Z16, Z18
+	TESTQ      R14, R14
+	JEQ        store2
+	VMOVUPS    (R15), X16
+	VADDPS     X16, X18, X18
+
+store2:
+	VMOVUPS    X18, (R15)
+	ADDQ       CX, R15
+	VSHUFF32X4 $0x44, Z13, Z12, Z16
+	VSHUFF32X4 $0xee, Z13, Z12, Z17
+	VADDPS     Z17, Z16, Z16
+	VSHUFF32X4 $0x44, Z15, Z14, Z17
+	VSHUFF32X4 $0xee, Z15, Z14, Z18
+	VADDPS     Z18, Z17, Z17
+	VSHUFF32X4 $0x88, Z17, Z16, Z18
+	VSHUFF32X4 $0xdd, Z17, Z16, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0x4e, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VPERMILPS  $0xb1, Z18, Z16
+	VADDPS     Z16, Z18, Z18
+	VMOVUPS    firsts<>+0(SB), Z16
+	VPERMPS    Z18, Z16, Z18
+	TESTQ      R14, R14
+	JEQ        store3
+	VMOVUPS    (R15), X16
+	VADDPS     X16, X18, X18
+
+store3:
+	VMOVUPS X18, (R15)
+	MOVQ    $+1, R14
+	TESTQ   R13, R13
+	JNE     blocks
+	ADDQ    $0x10, DX
+	MOVQ    cols+40(FP), CX
+	SHLQ    $0x02, CX
+	SUBQ    CX, BX
+	SUBQ    CX, R11
+	IMUL3Q  $0x03, R8, CX
+	ADDQ    CX, SI
+	ADDQ    CX, R12
+	SUBQ    $0x04, DI
 	JG      outputs
 	VZEROUPPER
 	RET

@@ -22,22 +22,31 @@ func TestMatMulRowCounts(t *testing.T) {
 		for n := 1; n <= 40; n++ {
 			counts = append(counts, n)
 		}
-		for _, f := range []Format{Q8_0, Q4_0, Q4_1} {
-			for _, outs := range []int{48, 96, 49} {
-				x, _ := guarded(rng, 512, 192, 3)
-				weight := randomWeight(rng, f, outs, 192)
-				want := NewMatrix(x.Rows, outs)
-				for r := range x.Rows {
-					new(Worker).MatMul(want.Span(r, r+1), x.Span(r, r+1), weight)
-				}
-				for _, rows := range counts {
-					for _, p := range pools {
-						got, stands := guarded(rng, rows, outs, 5)
-						p.MatMul(got, x.Span(0, rows), weight)
-						sameBits(t, fmt.Sprintf("%s %d rows, %d outputs, %d threads", f, rows, outs, p.Threads()), got, want.Span(0, rows))
-						if !stands() {
-							t.Fatalf("%s %d rows, %d outputs: wrote outside dst", f, rows, outs)
-						}
+		for _, c := range []struct {
+			f          Format
+			cols, outs int
+		}{
+			{Q8_0, 192, 48}, {Q8_0, 192, 96}, {Q8_0, 192, 49},
+			{Q4_0, 192, 48}, {Q4_0, 192, 96}, {Q4_0, 192, 49},
+			{Q4_1, 192, 48}, {Q4_1, 192, 96}, {Q4_1, 192, 49},
+			{Q4_K, 256, 48}, {Q4_K, 768, 31}, {Q4_K, 2048, 13},
+			{Q5_K, 256, 49}, {Q5_K, 512, 24}, {Q5_K, 1536, 14},
+			{Q6_K, 256, 23}, {Q6_K, 1536, 12}, {Q6_K, 2048, 25},
+		} {
+			f, outs := c.f, c.outs
+			x, _ := guarded(rng, 512, c.cols, 3)
+			weight := randomWeight(rng, f, outs, c.cols)
+			want := NewMatrix(x.Rows, outs)
+			for r := range x.Rows {
+				new(Worker).MatMul(want.Span(r, r+1), x.Span(r, r+1), weight)
+			}
+			for _, rows := range counts {
+				for _, p := range pools {
+					got, stands := guarded(rng, rows, outs, 5)
+					p.MatMul(got, x.Span(0, rows), weight)
+					sameBits(t, fmt.Sprintf("%s %d rows, %d columns, %d outputs, %d threads", f, rows, c.cols, outs, p.Threads()), got, want.Span(0, rows))
+					if !stands() {
+						t.Fatalf("%s %d rows, %d outputs: wrote outside dst", f, rows, outs)
 					}
 				}
 			}

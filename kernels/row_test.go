@@ -50,6 +50,23 @@ func TestRowGradients(t *testing.T) {
 	}
 }
 
+// TestNormBiasAlone demands that a bias gets its gradient where the weight is
+// frozen.
+func TestNormBiasAlone(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	each(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(3, 3))
+		dy, _ := guarded(rng, 13, 70, 0)
+		x, _ := guarded(rng, 13, 70, 0)
+		weight := NewMatrix(1, 70)
+		want, got := NewMatrix(1, 70), NewMatrix(1, 70)
+		p.ColumnSums(want.Data, dy)
+		p.NormGrad(Matrix{}, dy, x, weight.Data, 1e-5, false, nil, got.Data, make([]float32, 26))
+		sameBits(t, "the bias alone", got, want)
+	})
+}
+
 func TestFinite(t *testing.T) {
 	each(t, func(t *testing.T) {
 		for n := range 70 {

@@ -97,11 +97,20 @@ func (w Weight) Span(from, to int) Weight {
 // Empty reports whether w holds no element.
 func (w Weight) Empty() bool { return len(w.Data) == 0 }
 
+// Floats views w's values, row by row, where w is F32 and aligned; nil
+// otherwise.
+func (w Weight) Floats() []float32 {
+	if w.Format == F32 && aligned4(w.Data) {
+		return floatsOf(w.Data)
+	}
+	return nil
+}
+
 // Matrix returns w widened to float32: a view where w is F32 and aligned, a
 // copy otherwise.
 func (w Weight) Matrix() Matrix {
-	if w.Format == F32 && aligned4(w.Data) {
-		return MatrixOf(w.Rows, w.Cols, floatsOf(w.Data))
+	if v := w.Floats(); v != nil {
+		return MatrixOf(w.Rows, w.Cols, v)
 	}
 	m := NewMatrix(w.Rows, w.Cols)
 	for i := range w.Rows {

@@ -19,8 +19,12 @@ var ggufArchitectures = map[string]string{
 	"gpt2":  "GPT2LMHeadModel",
 }
 
-func openGGUF(path string) (*Source, error) {
-	f, err := gguf.Open(path)
+func openGGUF(path string, private bool) (*Source, error) {
+	open := gguf.Open
+	if private {
+		open = gguf.OpenPrivate
+	}
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +37,9 @@ func openGGUF(path string) (*Source, error) {
 		return nil, fmt.Errorf("%s: %w: %q", path, ErrArchitecture, name)
 	}
 	t := &ggufTensors{File: f, rename: ggufLlamaName}
+	if private {
+		t.turned = map[string]bool{}
+	}
 	config, err := ggufLlamaConfig(f, name)
 	if name == "gpt2" {
 		t.rename = ggufGPT2Name
@@ -49,6 +56,14 @@ func openGGUF(path string) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	config["architectures"], config["model_type"] = []string{class}, name
+	bos, eos := ggufSpecial(f)
+	if bos >= 0 {
+		config["bos_token_id"] = bos
+	}
+	if len(eos) > 0 {
+		config["eos_token_id"] = eos
+	}
 	b, err := json.Marshal(config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -61,6 +76,9 @@ type ggufTensors struct {
 	*gguf.File
 	rename         func(string) string
 	heads, kvHeads int // above 0: rows of q and k are interleaved by head
+	// turned holds the names of tensors whose rows have been put in order
+	// where they are; nil where the file cannot be written to.
+	turned map[string]bool
 }
 
 func (t *ggufTensors) Has(name string) bool {
@@ -75,34 +93,41 @@ func (t *ggufTensors) Weight(name string) (kernels.Weight, error) {
 	}
 	switch {
 	case strings.HasSuffix(name, "self_attn.q_proj.weight"):
-		return halved(w, w.Rows, t.heads), nil
+		return t.halved(name, w, w.Rows, t.heads), nil
 	case strings.HasSuffix(name, "self_attn.k_proj.weight"):
-		return halved(w, w.Rows, t.kvHeads), nil
+		return t.halved(name, w, w.Rows, t.kvHeads), nil
 	case strings.HasSuffix(name, "self_attn.q_proj.bias"):
-		return halved(w, w.Cols, t.heads), nil
+		return t.halved(name, w, w.Cols, t.heads), nil
 	case strings.HasSuffix(name, "self_attn.k_proj.bias"):
-		return halved(w, w.Cols, t.kvHeads), nil
+		return t.halved(name, w, w.Cols, t.kvHeads), nil
 	}
 	return w, nil
 }
 
 // halved undoes the permutation of llama.cpp's converter (LlamaModel.permute):
 // within each head its rows 2i and 2i+1 are transformers' rows i and i+dim/2.
-// n is the number of outputs.
-func halved(w kernels.Weight, n, heads int) kernels.Weight {
-	if heads == 0 || n%heads != 0 {
+// n is the number of outputs. It is done in place where the file can be
+// written to, so that no weight is held twice.
+func (t *ggufTensors) halved(name string, w kernels.Weight, n, heads int) kernels.Weight {
+	if heads == 0 || n%heads != 0 || t.turned[name] {
 		return w
 	}
-	size := len(w.Data) / n
-	data := make([]byte, len(w.Data))
-	dim := n / heads
+	to := w.Data
+	if t.turned == nil {
+		to = make([]byte, len(w.Data))
+	} else {
+		t.turned[name] = true
+	}
+	size, dim := len(w.Data)/n, n/heads
+	head := make([]byte, dim*size)
 	for h := range heads {
+		copy(head, w.Data[h*dim*size:])
 		for i := range dim {
-			from := h*dim + 2*(i%(dim/2)) + i/(dim/2)
-			copy(data[(h*dim+i)*size:][:size], w.Data[from*size:])
+			from := 2*(i%(dim/2)) + i/(dim/2)
+			copy(to[(h*dim+i)*size:][:size], head[from*size:])
 		}
 	}
-	return kernels.NewWeight(w.Format, w.Rows, w.Cols, data)
+	return kernels.NewWeight(w.Format, w.Rows, w.Cols, to)
 }
 
 var blockName = regexp.MustCompile(`^(?:model\.layers|transformer\.h)\.(\d+)\.(.*)\.(weight|bias)$`)

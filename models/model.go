@@ -40,11 +40,15 @@ type Config struct {
 	Parameters   int
 	WeightBytes  int
 	Precision    string // of most weights, "Q4_1"
+	Private      bool   // see Options
 }
 
 // Options are the choices left to whoever loads a model.
 type Options struct {
 	Context int // the longest sequence wanted; 0: the model's own
+	// Private has the weights mapped so that they can be written to where they
+	// are: the model alone sees it, the file stays as it is.
+	Private bool
 }
 
 // ErrArchitecture reports a base whose architecture is not implemented.
@@ -83,6 +87,7 @@ func New(s *Source, o Options) (Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.Config().Private = s.private
 	return m, s.finish(m.Config())
 }
 

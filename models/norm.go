@@ -55,7 +55,7 @@ func (n *Norm) spans(segments []Segment, rows int, f func(norm *Norm, start, end
 
 // trains reports whether a norm in force has a gradient.
 func (n *Norm) trains(segments []Segment) bool {
-	trains := len(n.WeightGrad) > 0
+	trains := len(n.WeightGrad) > 0 || len(n.BiasGrad) > 0
 	for _, s := range segments {
 		if own := ownNorm(s, n.Site); own != nil {
 			trains = trains || len(own.WeightGrad) > 0 || len(own.BiasGrad) > 0

@@ -21,6 +21,7 @@ type Source struct {
 	// the tokenizer.
 	GGUF *gguf.File
 
+	private bool   // the tensors can be written to
 	config  []byte // config.json
 	tensors tensors
 	sites   Sites
@@ -41,20 +42,23 @@ type tensors interface {
 var ErrSource = errors.New("base model cannot be read")
 
 // OpenSource opens a Hugging Face folder or a GGUF file.
-func OpenSource(path string) (*Source, error) {
+func OpenSource(path string) (*Source, error) { return openSource(path, false) }
+
+func openSource(path string, private bool) (*Source, error) {
 	stat, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSource, err)
 	}
 	var s *Source
 	if stat.IsDir() {
-		s, err = openFolder(path)
+		s, err = openFolder(path, private)
 	} else {
-		s, err = openGGUF(path)
+		s, err = openGGUF(path, private)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSource, err)
 	}
+	s.private = private
 	s.bytes = map[kernels.Format]int{}
 	return s, nil
 }
@@ -73,7 +77,7 @@ func (s *Source) Unmarshal(v any) error {
 // Has reports whether there is a tensor of that name.
 func (s *Source) Has(name string) bool { return s.tensors.Has(name) }
 
-func openFolder(dir string) (*Source, error) {
+func openFolder(dir string, private bool) (*Source, error) {
 	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
 		return nil, err
@@ -93,7 +97,11 @@ func openFolder(dir string) (*Source, error) {
 	if head.Quantization != nil {
 		return nil, fmt.Errorf("%s: quantization_config %q is not implemented: use the unquantised model or a GGUF", dir, head.Quantization.Method)
 	}
-	file, err := safetensors.OpenFolder(dir)
+	open := safetensors.OpenFolder
+	if private {
+		open = safetensors.OpenFolderPrivate
+	}
+	file, err := open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +143,7 @@ func (f folder) Weight(name string) (kernels.Weight, error) {
 // Open opens the base at path and builds its model. The Source stays open as
 // long as the model is used.
 func Open(path string, o Options) (Model, *Source, error) {
-	s, err := OpenSource(path)
+	s, err := openSource(path, o.Private)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/peft-serve/peft-serve/models/gguf"
 )
 
 // tokenIDs is a token or a list of them, as config.json writes eos_token_id.
@@ -29,14 +31,7 @@ func (t *tokenIDs) UnmarshalJSON(b []byte) error {
 func (s *Source) special(c *Config) error {
 	c.BOS = -1
 	if s.GGUF != nil {
-		if id, ok := s.GGUF.Int("tokenizer.ggml.bos_token_id"); ok {
-			c.BOS = int32(id)
-		}
-		for _, key := range []string{"eos", "eot", "eom"} {
-			if id, ok := s.GGUF.Int("tokenizer.ggml." + key + "_token_id"); ok && !slices.Contains(c.EOS, int32(id)) {
-				c.EOS = append(c.EOS, int32(id))
-			}
-		}
+		c.BOS, c.EOS = ggufSpecial(s.GGUF)
 		return nil
 	}
 	for _, name := range []string{"config.json", "generation_config.json"} {
@@ -65,4 +60,18 @@ func (s *Source) special(c *Config) error {
 		}
 	}
 	return nil
+}
+
+// ggufSpecial reads them from GGUF metadata.
+func ggufSpecial(f *gguf.File) (bos int32, eos []int32) {
+	bos = -1
+	if id, ok := f.Int("tokenizer.ggml.bos_token_id"); ok {
+		bos = int32(id)
+	}
+	for _, key := range []string{"eos", "eot", "eom"} {
+		if id, ok := f.Int("tokenizer.ggml." + key + "_token_id"); ok && !slices.Contains(eos, int32(id)) {
+			eos = append(eos, int32(id))
+		}
+	}
+	return bos, eos
 }

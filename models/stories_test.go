@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,19 +26,35 @@ func TestStories260K(t *testing.T) {
 	if err := convertStories(read(t, dir, "stories260K.bin"), read(t, dir, "tok512.bin")).WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
-	m, s, err := models.Open(path, models.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	words, err := tokenizer.FromGGUF(s.GGUF)
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := story(t, string(read(t, dir, "stories260K.md")))
-	tokens := greedy(m, modeltest.Pool(t, 1), m.Config().BOS, 256)
-	if got := strings.TrimSpace(words.Decode(tokens, true)); got != want {
-		t.Errorf("the story is\n%s\nwant\n%s", got, want)
+	for _, private := range []bool{false, true} {
+		m, s, err := models.Open(path, models.Options{Private: private})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		words, err := tokenizer.FromGGUF(s.GGUF)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written := t.TempDir()
+		if err := tokenizer.WriteGGUF(written, s.GGUF); err != nil {
+			t.Fatal(err)
+		}
+		again, err := tokenizer.Load(written)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{want, " two  spaces", "tabs\tand\nlines", "größer <s> 你", ""} {
+			a, b := words.Encode(text, true), again.Encode(text, true)
+			if !slices.Equal(a, b) || words.Decode(a, false) != again.Decode(b, false) {
+				t.Errorf("%q: written as files, the tokens are %v, not %v", text, b, a)
+			}
+		}
+		tokens := greedy(m, modeltest.Pool(t, 1), m.Config().BOS, 256)
+		if got := strings.TrimSpace(words.Decode(tokens, true)); got != want {
+			t.Errorf("private %v: the story is\n%s\nwant\n%s", private, got, want)
+		}
 	}
 }
 

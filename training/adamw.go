@@ -17,7 +17,8 @@ import (
 type AdamW struct {
 	Beta1, Beta2, Epsilon float64
 
-	kept map[*Parameter]*moments
+	kept  map[*Parameter]*moments
+	spare spare
 }
 
 type moments struct {
@@ -34,12 +35,13 @@ func (o *AdamW) Step(pool *kernels.Pool, params []*Parameter, scale float64, rat
 	for i, p := range params {
 		s := o.kept[p]
 		if s == nil {
-			s = &moments{m: make([]float32, len(p.Grad)), v: make([]float32, len(p.Grad))}
+			s = &moments{m: o.spare.take(len(p.Grad)), v: o.spare.take(len(p.Grad))}
 			o.kept[p] = s
 		}
 		s.step++
 		states[i] = s
 	}
+	o.spare.drop()
 	all := stripes(params)
 	pool.Run(len(all), part(func(i int) {
 		st := all[i]
@@ -64,7 +66,12 @@ func (o *AdamW) update(value, grad, m, v []float32, scale float32, rate, decay f
 }
 
 // Forget implements Optimizer.
-func (o *AdamW) Forget(p *Parameter) { delete(o.kept, p) }
+func (o *AdamW) Forget(p *Parameter) {
+	if s := o.kept[p]; s != nil {
+		o.spare.give(s.m, s.v)
+		delete(o.kept, p)
+	}
+}
 
 // Bytes implements Optimizer.
 func (o *AdamW) Bytes() int {

@@ -10,13 +10,14 @@ import (
 
 // base opens the parameters of a base model to training, block by block. A
 // frozen block keeps its stored form; a block that becomes active is widened
-// to float32, and gets gradients that go when it is frozen again. What was
-// trained stays in float32: nothing is rounded on the way.
+// to float32, unless that is its stored form and it can be written to where it
+// is, and gets gradients that go when it is frozen again. What was trained
+// stays in float32: nothing is rounded on the way.
 type base struct {
 	model  models.Model
 	blocks map[int][]*tensor // by layer; -1: embeddings, final norm, head
-	spare  map[int][][]float32
-	mine   map[*tensor]bool // trained once: Value is memory of our own
+	spare  spare
+	mine   map[*tensor]bool // trained once: Value is a copy of our own
 }
 
 // tensor is a parameter of the base with what binds it to its module.
@@ -27,7 +28,7 @@ type tensor struct {
 }
 
 func newBase(m models.Model) *base {
-	b := &base{model: m, blocks: map[int][]*tensor{}, spare: map[int][][]float32{}, mine: map[*tensor]bool{}}
+	b := &base{model: m, blocks: map[int][]*tensor{}, mine: map[*tensor]bool{}}
 	var embedding *tensor
 	for _, s := range m.Sites() {
 		switch s.Kind {
@@ -99,22 +100,51 @@ func (t *tensor) gradient() kernels.Matrix {
 func (b *base) activate(layer int) {
 	for _, t := range b.blocks[layer] {
 		b.widen(t)
-		t.Grad = b.take(t.Len())
+		t.Grad = b.spare.take(t.Len())
 		t.bind(t)
 	}
 }
 
-// widen gives a matrix float32 values of its own.
+// widen gives a matrix float32 values that can be written to.
 func (b *base) widen(t *tensor) {
 	if t.Value != nil {
 		return
 	}
-	values := kernels.NewMatrix(t.weight.Rows, t.weight.Cols)
-	for r := range values.Rows {
-		kernels.Decode(values.Row(r), t.weight.Format, t.weight.Row(r))
+	if v := t.weight.Floats(); v != nil && b.model.Config().Private {
+		t.Value = v
+		return
 	}
-	t.Value = values.Data
+	t.Value = make([]float32, t.Len())
+	t.decode(t.Value)
 	b.mine[t] = true
+}
+
+// decode sets values to what is stored.
+func (t *tensor) decode(values []float32) {
+	if t.Value != nil && t.weight.Empty() { // a vector
+		copy(values, t.Value)
+		return
+	}
+	kernels.Decode(values, t.weight.Format, t.weight.Data)
+}
+
+// asStored sets parameters to what the base's file at path holds.
+func asStored(path string, params []*Parameter) error {
+	m, source, err := models.Open(path, models.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = source.Close() }()
+	stored := map[string]*tensor{}
+	for _, block := range newBase(m).blocks {
+		for _, t := range block {
+			stored[t.Name] = t
+		}
+	}
+	for _, p := range params {
+		stored[p.Name].decode(p.Value)
+	}
+	return nil
 }
 
 // open widens a frozen parameter, whose values a checkpoint then sets.
@@ -143,27 +173,11 @@ func (b *base) all() []*Parameter {
 // freeze takes the gradients of a layer back.
 func (b *base) freeze(layer int) {
 	for _, t := range b.blocks[layer] {
-		n := len(t.Grad)
-		b.spare[n] = append(b.spare[n], t.Grad)
+		b.spare.give(t.Grad)
 		t.Grad = nil
 		t.bind(t)
 	}
 }
-
-// take returns n zeroed values: the gradient of a tensor that has just been
-// frozen, where one of that size is there.
-func (b *base) take(n int) []float32 {
-	if s := b.spare[n]; len(s) > 0 {
-		v := s[len(s)-1]
-		b.spare[n] = s[:len(s)-1]
-		clear(v)
-		return v
-	}
-	return make([]float32, n)
-}
-
-// drop gives the gradients that nobody took back to the collector.
-func (b *base) drop() { clear(b.spare) }
 
 // widened is the memory, in bytes, of float32 copies of stored weights.
 func (b *base) widened() int {

@@ -17,9 +17,10 @@ type Opened struct {
 	Chat      *chat.Template // nil: it has none
 }
 
-// Open opens the base at path: a folder or a GGUF file.
+// Open opens the base at path: a folder or a GGUF file. What is trained of it
+// in float32 is trained where it is mapped; the file stays as it is.
 func Open(path string) (*Opened, error) {
-	m, s, err := models.Open(path, models.Options{})
+	m, s, err := models.Open(path, models.Options{Private: true})
 	if err != nil {
 		return nil, err
 	}

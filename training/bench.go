@@ -20,6 +20,8 @@ type Benchmark struct {
 	Steps   int
 	R       int
 	Threads int
+	// Recompute keeps one activation a block: --gradient-checkpointing.
+	Recompute bool
 }
 
 // BenchResult is what a Benchmark measured.
@@ -29,9 +31,11 @@ type BenchResult struct {
 	TokensPerSecond float64 `json:"tokens_per_second"`
 	FLOPS           float64 `json:"flops_per_second"` // that the method asks for
 	Peak            Account `json:"peak_bytes"`
+	Resident        int     `json:"resident_peak_bytes"` // of the process; see ResidentPeak
 }
 
-// Bench measures the steps of a method, after one that is not counted.
+// Bench measures the steps of a method, after one that is not counted. The
+// base has just been opened, after ResetResidentPeak.
 func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error) {
 	name, targets, _ := strings.Cut(b.Method, ":")
 	c := Config{Method: name, Schedule: "constant", Optimizer: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, LR: 1e-6, BatchSize: b.Batch, GradAccum: 1}
@@ -52,6 +56,7 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 	pool := kernels.NewPool(b.Threads)
 	defer pool.Close()
 	t := NewTrainer(pool, base.Model, method)
+	t.Recompute(b.Recompute)
 	t.Rate, t.Clip, t.Grouping, t.Schedule = c.LR, 1, HuggingFace(0), Schedule{Kind: "constant", Steps: b.Steps}
 	if t.Optimizer, err = c.optimizer(); err != nil {
 		return nil, err
@@ -70,7 +75,7 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 			took += time.Since(began)
 		}
 	}
-	r := &BenchResult{Method: b.Method, Parameters: count(method.Parameters()), Peak: t.Account()}
+	r := &BenchResult{Method: b.Method, Parameters: count(method.Parameters()), Peak: t.Account(), Resident: ResidentPeak()}
 	r.TokensPerSecond = float64(b.Batch*b.Length*b.Steps) / took.Seconds()
 	if flops, err := c.flops(base, method, b); err == nil {
 		r.FLOPS = flops * float64(b.Steps) / took.Seconds()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -173,13 +174,13 @@ func (c *checkpoint) restore(params []*Parameter, o Optimizer, open func(p *Para
 }
 
 func (c *checkpoint) copy(dst []float32, t safetensors.Tensor) error {
-	v, err := t.Float32s()
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.path, err)
+	format, ok := t.Format()
+	if !ok {
+		return fmt.Errorf("%s: %q is %s", c.path, t.Name, t.DType)
 	}
-	if len(v) != len(dst) {
-		return fmt.Errorf("%s: %q has %d values, want %d", c.path, t.Name, len(v), len(dst))
+	if t.Len() != len(dst) {
+		return fmt.Errorf("%s: %q has %d values, want %d", c.path, t.Name, t.Len(), len(dst))
 	}
-	copy(dst, v)
+	kernels.Decode(dst, format, t.Data)
 	return nil
 }

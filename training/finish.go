@@ -16,13 +16,16 @@ import (
 
 // finish validates, saves, reads what was saved back, and publishes it.
 func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
-	s.Peak, s.Plan = r.Trainer.Account(), r.plan
+	s.Peak, s.Plan, s.Resident = r.Trainer.Account(), r.plan, ResidentPeak()
 	s.Parameters = count(r.Trainer.Method.Parameters())
 	if r.held != nil {
 		last := StepReport{Step: r.at.Step, Epoch: float64(r.at.Step*r.BatchSize*r.GradAccum) / float64(r.train.Len())}
 		if _, err := r.validate(ctx, j, last); err != nil {
 			return err
 		}
+	}
+	r.Trainer.Release()
+	if r.held != nil {
 		if r.Best && r.Output != "" && r.at.BestAt != r.at.Step {
 			r.observer.Note("ending with the parameters of step %d, which validated best", r.at.BestAt)
 			if err := r.restoreBest(); err != nil {

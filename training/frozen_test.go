@@ -183,7 +183,13 @@ func TestMemoryLimit(t *testing.T) {
 // TestBestIsKept demands that with --keep-best the output is that of the step
 // that validated best, and that patience ends a run.
 func TestBestIsKept(t *testing.T) {
-	c := tinyConfig(t, "lora")
+	for _, method := range []string{"lora", "lisa"} {
+		t.Run(method, func(t *testing.T) { bestIsKept(t, method) })
+	}
+}
+
+func bestIsKept(t *testing.T, method string) {
+	c := tinyConfig(t, method)
 	c.Split, c.EvalEvery, c.Best, c.Patience, c.MaxSteps, c.LR = 0.3, 2, true, 2, 40, 0.5
 	s, err := train(t, c, "llama-gqa", &quiet{})
 	if err != nil {

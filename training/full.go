@@ -91,7 +91,7 @@ func (f *Blocks) Begin(step int) (frozen []*Parameter) {
 	if !f.started && f.Outside {
 		f.base.activate(-1)
 	}
-	f.base.drop()
+	f.base.spare.drop()
 	f.active, f.started = slices.Clone(wanted), true
 	f.params = nil
 	if f.Outside {
@@ -107,6 +107,14 @@ func (f *Blocks) list(layer int) {
 	for _, t := range f.base.blocks[layer] {
 		f.params = append(f.params, &t.Parameter)
 	}
+}
+
+// release freezes everything, at the end of a training.
+func (f *Blocks) release() {
+	for _, layer := range append(f.active, -1) {
+		f.base.freeze(layer)
+	}
+	f.base.spare.drop()
 }
 
 // ActiveBlocks lists the blocks being trained.

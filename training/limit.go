@@ -27,7 +27,12 @@ func (r *Run) Plan() error {
 			return err
 		}
 		t.Recompute = r.Checkpointing
-		r.plan = account(t.Account(plan.Run{Batch: r.largest()[0], Optimizer: optimizer}))
+		for _, pass := range r.largest()[0] {
+			a := account(t.Account(plan.Run{Batch: pass, Optimizer: optimizer}))
+			if a.Activations >= r.plan.Activations {
+				r.plan = a
+			}
+		}
 		r.plan.Model = r.Base.Model.Config().WeightBytes + m.bytes() // the adapter is there to be weighed
 	case *Blocks:
 		r.plan, err = r.planBlocks(base, m, optimizer)
@@ -49,7 +54,7 @@ func account(a plan.Account) Account {
 }
 
 // planBlocks takes the largest of every category over the blocks that the run
-// will train, with the largest batch that each lowest block will see.
+// will train, with the largest passes that each lowest block will see.
 func (r *Run) planBlocks(base *plan.Base, f *Blocks, optimizer string) (Account, error) {
 	whole, err := base.Train(plan.Choice{Method: r.Method, R: r.GaloreRank, LISALayers: r.Gamma, FreezeOutside: r.FreezeOutside})
 	if err != nil {
@@ -65,7 +70,7 @@ func (r *Run) planBlocks(base *plan.Base, f *Blocks, optimizer string) (Account,
 		}
 	}
 	var most Account
-	for lowest, batch := range r.largest() {
+	for lowest, largest := range r.largest() {
 		if _, ok := sets[lowest]; !ok {
 			continue
 		}
@@ -74,37 +79,53 @@ func (r *Run) planBlocks(base *plan.Base, f *Blocks, optimizer string) (Account,
 			t = base.TrainBlocks(sets[lowest], f.Outside)
 		}
 		t.Recompute = r.Checkpointing
-		a := account(t.Account(plan.Run{Batch: batch, Optimizer: optimizer}))
-		most.Gradients, most.Optimizer = max(most.Gradients, a.Gradients), max(most.Optimizer, a.Optimizer)
-		most.Activations = max(most.Activations, a.Activations)
+		for _, pass := range largest {
+			a := account(t.Account(plan.Run{Batch: pass, Optimizer: optimizer}))
+			most.Gradients, most.Optimizer = max(most.Gradients, a.Gradients), max(most.Optimizer, a.Optimizer)
+			most.Activations = max(most.Activations, a.Activations)
+		}
 	}
 	all := base.TrainBlocks(slices.Sorted(maps.Keys(seen)), f.Outside)
 	most.Model = account(all.Account(plan.Run{Batch: plan.Batch{Sequences: 1, Length: 2}})).Model
 	return most, nil
 }
 
-// largest is the micro-batch of the run that has the most rows, by the lowest
-// block that is trained; an adapter's is under 0.
-func (r *Run) largest() map[int]plan.Batch {
-	before := 0
+// largest is the passes of the run that may need the most memory, by the
+// lowest block that is trained; an adapter's are under 0.
+func (r *Run) largest() map[int][]plan.Batch {
+	prefix, virtual := 0, virtualTokens(r.Trainer.Method.Adapter())
 	if p, ok := r.Trainer.Method.Adapter().(preceded); ok {
-		before = p.PrefixTokens() + p.VirtualTokens()
+		prefix = p.PrefixTokens()
 	}
-	best := map[int]plan.Batch{}
+	best := map[int][]plan.Batch{}
 	for i := range r.steps * r.GradAccum {
-		b := plan.Batch{Sequences: r.BatchSize}
-		for k := range r.BatchSize {
-			rows, labels := r.order.Size(i*r.BatchSize + k)
-			b.Rows, b.Predicting = b.Rows+rows, b.Predicting+labels
-			b.Blocks += (before + rows + kernels.BlockLen - 1) / kernels.BlockLen
-		}
 		lowest := 0
 		if f, ok := r.Trainer.Method.(*Blocks); ok {
 			lowest = f.Active(i / r.GradAccum)[0]
 		}
-		if b.Rows > best[lowest].Rows {
-			best[lowest] = b
+		size := func(k int) (rows, labels int) { return r.order.Size(i*r.BatchSize + k) }
+		start := 0
+		for _, end := range passes(r.BatchSize, virtual, func(k int) int { n, _ := size(k); return n }) {
+			b := plan.Batch{Sequences: end - start}
+			for ; start < end; start++ {
+				rows, labels := size(start)
+				b.Rows, b.Predicting = b.Rows+rows, b.Predicting+labels
+				b.Blocks += (prefix + virtual + rows + kernels.BlockLen - 1) / kernels.BlockLen
+			}
+			best[lowest] = outdo(best[lowest], b)
 		}
 	}
 	return best
+}
+
+// outdo adds b to passes of which none is at least as large as another in
+// every way.
+func outdo(all []plan.Batch, b plan.Batch) []plan.Batch {
+	covers := func(a, b plan.Batch) bool {
+		return a.Rows >= b.Rows && a.Predicting >= b.Predicting && a.Blocks >= b.Blocks && a.Sequences >= b.Sequences
+	}
+	if slices.ContainsFunc(all, func(a plan.Batch) bool { return covers(a, b) }) {
+		return all
+	}
+	return append(slices.DeleteFunc(all, func(a plan.Batch) bool { return covers(b, a) }), b)
 }

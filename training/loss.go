@@ -4,16 +4,8 @@ import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/dataset"
+	"github.com/peft-serve/peft-serve/training/plan"
 )
-
-// logitBytes bounds the logits that are held at once, unless that were fewer
-// than minChunk rows: each chunk reads the whole head.
-const (
-	logitBytes = 64 << 20
-	minChunk   = 64
-)
-
-func chunkRows(vocabulary int) int { return max(minChunk, logitBytes/4/max(vocabulary, 1)) }
 
 // crossEntropy returns the losses of the hidden states h, whose rows predict
 // targets, and adds the gradient of their sum times scale to h's:
@@ -24,7 +16,7 @@ func chunkRows(vocabulary int) int { return max(minChunk, logitBytes/4/max(vocab
 // backward at once: the logits of the whole batch are never held, and the
 // gradient of a chunk takes the place of its logits.
 func crossEntropy(p *models.Pass, m models.Model, b *models.Batch, h *models.Value, targets []int32, scale float32) []float64 {
-	rows := chunkRows(m.Config().Vocabulary)
+	rows := plan.ChunkRows(len(targets), m.Config().Vocabulary)
 	losses := make([]float64, len(targets))
 	for from := 0; from < len(targets); from += rows {
 		to := min(from+rows, len(targets))

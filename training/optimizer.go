@@ -11,7 +11,7 @@ type Optimizer interface {
 	// Step changes each parameter by its gradient times scale. rates and
 	// decays are by parameter.
 	Step(pool *kernels.Pool, params []*Parameter, scale float64, rates, decays []float64)
-	// Forget drops what is kept of a parameter, and its memory.
+	// Forget drops what is kept of a parameter; its memory is the next one's.
 	Forget(p *Parameter)
 	// Bytes is the memory that is kept.
 	Bytes() int

@@ -43,6 +43,9 @@ func (r *Run) readme(s *Summary) []byte {
 	row("Speed", "%.0f tokens/s", s.Speed)
 	row("Peak memory", "%s: model %s, gradients %s, optimiser %s, activations %s", Size(s.Peak.Total()),
 		Size(s.Peak.Model), Size(s.Peak.Gradients), Size(s.Peak.Optimizer), Size(s.Peak.Activations))
+	if s.Resident > 0 {
+		row("Peak resident", "%s, the whole process", Size(s.Resident))
+	}
 	if r.task != nil {
 		fmt.Fprintf(&b, "\nThe prompt ends where the answer begins; the answers are %q.\n", r.task.Answers)
 	}

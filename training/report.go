@@ -60,6 +60,9 @@ func (r *Run) report(ctx context.Context, s *Summary) error {
 	add("optimiser", s.Plan.Optimizer, s.Peak.Optimizer)
 	add("activations", s.Plan.Activations, s.Peak.Activations)
 	add("all", s.Plan.Total(), s.Peak.Total())
+	if s.Resident > 0 {
+		memory = append(memory, row{"resident, the whole process", "", Size(s.Resident).String(), ""})
+	}
 	scores := []row{}
 	for _, name := range slices.Sorted(maps.Keys(s.Validation)) {
 		scores = append(scores, row{Name: name, Measured: fmt.Sprintf("%.4f", s.Validation[name])})

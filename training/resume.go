@@ -95,8 +95,20 @@ func (r *Run) restoreBest() error {
 	if err != nil {
 		return err
 	}
-	if err := c.restore(allParameters(r.Trainer.Method), nil, r.opener()); err != nil {
+	params := allParameters(r.Trainer.Method)
+	if err := c.restore(params, nil, r.opener()); err != nil {
 		return err
+	}
+	var since []*Parameter // trained since then alone
+	for _, p := range params {
+		if _, ok := c.file.Lookup("value/" + p.Name); !ok && p.Value != nil {
+			since = append(since, p)
+		}
+	}
+	if len(since) > 0 {
+		if err := asStored(r.Base.Path, since); err != nil {
+			return err
+		}
 	}
 	r.Trainer.Method.Updated()
 	return nil

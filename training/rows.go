@@ -3,6 +3,7 @@ package training
 import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training/plan"
 )
 
 // rows lays sequences out as the rows of a batch. Sequences keep their own
@@ -14,6 +15,31 @@ type rows struct {
 	blocks  []int32
 }
 
+// passes cuts a micro-batch, in order, into parts of whole sequences: as many
+// as plan.PassRows has room for. count is the number of sequences, positions
+// that of one's rows.
+func passes(count, before int, positions func(i int) int) (ends []int) {
+	rows := 0
+	for i := range count {
+		n := before + positions(i)
+		if i > 0 && rows+n > plan.PassRows {
+			ends = append(ends, i)
+			rows = 0
+		}
+		rows += n
+	}
+	return append(ends, count)
+}
+
+// virtualTokens is the number of positions that a puts before the first token
+// as embeddings.
+func virtualTokens(a models.Adapter) int {
+	if l, ok := a.(preceded); ok {
+		return l.VirtualTokens()
+	}
+	return 0
+}
+
 // preceded is an adapter that puts positions before the first token.
 type preceded interface {
 	PrefixTokens() int  // keys and values
@@ -23,9 +49,9 @@ type preceded interface {
 func (r *rows) fill(batch []Sequence, a models.Adapter) {
 	r.Reset()
 	r.targets, r.blocks = r.targets[:0], r.blocks[:0]
-	prefix, virtual := 0, 0
+	prefix, virtual := 0, virtualTokens(a)
 	if l, ok := a.(preceded); ok {
-		prefix, virtual = l.PrefixTokens(), l.VirtualTokens()
+		prefix = l.PrefixTokens()
 	}
 	r.Out = []int32{} // nil would mean every row
 	for _, s := range batch {

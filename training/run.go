@@ -51,6 +51,7 @@ type Summary struct {
 	Speed      float64
 	Plan       Account
 	Peak       Account
+	Resident   int    // ResidentPeak of the training
 	Digest     string // the saved adapter's; empty for a model
 	Seconds    float64
 }

@@ -48,7 +48,7 @@ func letters(t testing.TB) *tokenizer.Tokenizer {
 func openTiny(t testing.TB, base string) *Opened {
 	t.Helper()
 	dir := modeltest.Goldens(t, "training", base)
-	m, s, err := models.Open(dir, models.Options{})
+	m, s, err := models.Open(dir, models.Options{Private: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/safetensors"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // SaveModel writes a base with its trained parameters as a Hugging Face
@@ -44,7 +45,7 @@ func SaveModel(dir string, base *Opened, f *Blocks) error {
 		return err
 	}
 	if base.Source.GGUF != nil {
-		return nil // its tokenizer is part of the file
+		return tokenizer.WriteGGUF(dir, base.Source.GGUF)
 	}
 	for _, name := range []string{
 		"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",

@@ -8,7 +8,8 @@ import "github.com/peft-serve/peft-serve/kernels"
 type SGD struct {
 	Momentum float64
 
-	kept map[*Parameter]*State
+	kept  map[*Parameter]*State
+	spare spare
 }
 
 // Step implements Optimizer.
@@ -21,12 +22,13 @@ func (o *SGD) Step(pool *kernels.Pool, params []*Parameter, scale float64, rates
 		for i, p := range params {
 			s := o.kept[p]
 			if s == nil {
-				s = &State{Moments: [][]float32{make([]float32, len(p.Grad))}}
+				s = &State{Moments: [][]float32{o.spare.take(len(p.Grad))}}
 				o.kept[p] = s
 			}
 			s.Step++
 			velocity[i] = s.Moments[0]
 		}
+		o.spare.drop()
 	}
 	all := stripes(params)
 	pool.Run(len(all), part(func(i int) {
@@ -46,7 +48,12 @@ func (o *SGD) Step(pool *kernels.Pool, params []*Parameter, scale float64, rates
 }
 
 // Forget implements Optimizer.
-func (o *SGD) Forget(p *Parameter) { delete(o.kept, p) }
+func (o *SGD) Forget(p *Parameter) {
+	if s := o.kept[p]; s != nil {
+		o.spare.give(s.Moments...)
+		delete(o.kept, p)
+	}
+}
 
 // Bytes implements Optimizer.
 func (o *SGD) Bytes() int {

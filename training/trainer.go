@@ -2,6 +2,8 @@ package training
 
 import (
 	"fmt"
+	goruntime "runtime"
+	"runtime/debug"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
@@ -23,9 +25,15 @@ type Trainer struct {
 
 	Step int // steps done
 
-	pass  *models.Pass
-	batch rows
+	pass   *models.Pass
+	passes int // done
+	batch  rows
 }
+
+// collectAfter is how many passes' closures are left to lie until they are
+// collected. By itself the collector would wait until they weigh as much as
+// model, gradients and activations together.
+const collectAfter = 16
 
 // drawing is a Method that draws something anew for each pass.
 type drawing interface{ Draw(pass uint64) }
@@ -84,7 +92,8 @@ func (t *Trainer) GroupRate(g Group) float64 {
 	return peak * t.Schedule.Factor(t.Step)
 }
 
-// Gradients sets the gradients of the method's parameters for micro-batches.
+// Gradients sets the gradients of the method's parameters for micro-batches,
+// which are computed a pass at a time: see plan.PassRows.
 func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	var r Result
 	for _, batch := range micro {
@@ -99,19 +108,28 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	for _, p := range t.Method.Parameters() {
 		clear(p.Grad)
 	}
-	for i, batch := range micro {
-		if d, ok := t.Method.(drawing); ok {
-			d.Draw(uint64(t.Step)<<16 | uint64(i))
+	pass := uint64(t.Step) << 16
+	for _, batch := range micro {
+		start := 0
+		for _, end := range passes(len(batch), virtualTokens(t.Method.Adapter()), func(i int) int { return batch[i].Last() + 1 }) {
+			if d, ok := t.Method.(drawing); ok {
+				d.Draw(pass)
+			}
+			t.pass.Record()
+			r.Loss += t.forward(batch[start:end], 1/float32(r.Labels))
+			t.pass.Backward()
+			start = end
+			pass++
+			if t.passes++; t.passes%collectAfter == 0 {
+				goruntime.GC()
+			}
 		}
-		t.pass.Record()
-		r.Loss += t.forward(batch, 1/float32(r.Labels))
-		t.pass.Backward()
 	}
 	r.Loss /= float64(r.Labels)
 	return r, nil
 }
 
-// forward records a batch and returns its summed loss.
+// forward records the sequences of a pass and returns its summed loss.
 func (t *Trainer) forward(batch []Sequence, scale float32) float64 {
 	t.batch.fill(batch, t.Method.Adapter())
 	h := t.Model.Forward(t.pass, &t.batch.Batch, nil)
@@ -126,6 +144,18 @@ func total(v []float64) float64 {
 		sum += x
 	}
 	return sum
+}
+
+// Release ends the training and gives back to the system what only a further
+// step would need: gradients of the base, the optimiser and the memory of
+// activations.
+func (t *Trainer) Release() {
+	if b, ok := t.Method.(*Blocks); ok {
+		b.release()
+	}
+	t.Optimizer = nil
+	t.pass = models.NewPass(t.pass.Pool)
+	debug.FreeOSMemory()
 }
 
 // Recompute has the forward pass keep one activation a block and compute the

@@ -20,6 +20,7 @@ type benchCommand struct {
 	R         int      `help:"Rank." default:"8"`
 	Peak      float64  `help:"The machine's peak in GFLOP/s, all threads: the share of it is shown." placeholder:"GFLOPS"`
 	Threads   int      `help:"Threads; 0: one for each core."`
+	Recompute bool     `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block."`
 	JSON      bool     `name:"json" help:"Print JSON, a line a method."`
 }
 
@@ -30,15 +31,16 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 	}
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	if !b.JSON {
-		fmt.Fprintln(table, "method\tparameters\ttokens/s\tGFLOP/s\tof peak\tmodel\tgradients\toptimiser\tactivations\ttotal")
+		fmt.Fprintln(table, "method\tparameters\ttokens/s\tGFLOP/s\tof peak\tmodel\tgradients\toptimiser\tactivations\ttotal\tresident")
 	}
 	for _, method := range b.Methods {
+		training.ResetResidentPeak()
 		base, err := openBase(ctx, b.Base, c)
 		if err != nil {
 			return err
 		}
 		r, err := training.Bench(ctx, base, training.Benchmark{
-			Method: method, Batch: b.BatchSize, Length: b.MaxLength, Steps: b.Steps, R: b.R, Threads: b.Threads,
+			Method: method, Batch: b.BatchSize, Length: b.MaxLength, Steps: b.Steps, R: b.R, Threads: b.Threads, Recompute: b.Recompute,
 		})
 		if err = errors.Join(err, base.Close()); err != nil {
 			return fmt.Errorf("%s: %w", method, err)
@@ -54,10 +56,10 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 			share = fmt.Sprintf("%.0f %%", 100*r.FLOPS/1e9/b.Peak)
 		}
 		sizes := []any{method, r.Parameters, r.TokensPerSecond, r.FLOPS / 1e9, share}
-		for _, n := range []int{r.Peak.Model, r.Peak.Gradients, r.Peak.Optimizer, r.Peak.Activations, r.Peak.Total()} {
+		for _, n := range []int{r.Peak.Model, r.Peak.Gradients, r.Peak.Optimizer, r.Peak.Activations, r.Peak.Total(), r.Resident} {
 			sizes = append(sizes, training.Size(n))
 		}
-		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.1f\t%s\t%s\t%s\t%s\t%s\t%s\n", slices.Clip(sizes)...)
+		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.1f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", slices.Clip(sizes)...)
 		if err := table.Flush(); err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ type planCommand struct {
 	BatchSize int    `default:"4" help:"Sequences of a micro-batch."`
 	MaxLength int    `default:"256" help:"Tokens of a sequence."`
 	Labels    int    `help:"Positions of a sequence that carry a loss (default: all but the last)."`
+	Recompute bool   `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block."`
 	Optimizer string `default:"adamw" enum:"adamw,sgd,none" help:"adamw, sgd (with momentum) or none (plain SGD)."`
 
 	R               int      `help:"Rank of LoRA and its like, and of GaLore (default 8)."`
@@ -115,6 +116,7 @@ func (p *planCommand) plan(base *plan.Base, method string) (planned, error) {
 	if err != nil {
 		return planned{}, err
 	}
+	trained.Recompute = p.Recompute
 	run := plan.Run{Batch: plan.Batch{Sequences: p.BatchSize, Length: p.MaxLength, Labels: p.Labels}, Optimizer: p.Optimizer}
 	account, flops := trained.Account(run), trained.FLOPs(run.Batch)
 	lecture := base.Lecture(float64(trained.Parameters()), 2, p.BatchSize*p.MaxLength)

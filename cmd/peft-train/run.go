@@ -56,6 +56,9 @@ func printSummary(c console, config *training.Config, s *training.Summary) {
 		line(a.name, "%s: model %s, gradients %s, optimiser %s, activations %s", training.Size(a.Total()),
 			training.Size(a.Model), training.Size(a.Gradients), training.Size(a.Optimizer), training.Size(a.Activations))
 	}
+	if s.Resident > 0 {
+		line("resident", "%s at the peak, all told", training.Size(s.Resident))
+	}
 	line("output", "%s", config.Output)
 	if s.Digest != "" {
 		line("digest", "%s", s.Digest)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -15,26 +17,28 @@ func decoders(s isa) {
 		case "F16", "BF16":
 			decoder(s, f, s.lanes, "Decode(dst[:n], "+f.name+", src) for n a multiple of the lanes.", s.lanes)
 		default:
-			decoder(s, f, 32, "Decode(dst[:32*n], "+f.name+", src): n blocks.", 1)
+			decoder(s, f, f.values, fmt.Sprintf("Decode(dst[:%d*n], %s, src): n blocks.", f.values, f.name), 1)
 		}
 	}
-	decodeKQuants(s)
 }
 
 // decoder generates the decoder of a format, so many values at a time, which
 // count for one, or for each of them, in n.
 func decoder(s isa, f stored, values int, doc string, counted int) {
-	TEXT("decode"+f.name+s.suffix, NOSPLIT, decodeSignature)
+	opened := f.begin("decode"+f.name+s.suffix, decodeSignature, 1)[0]
 	Doc(doc)
 	Pragma("noescape")
 	dst, src, n := args3()
 	Label("loop")
-	widen := f.open(s, Mem{Base: src})
-	for i := range values / s.lanes {
-		VMOVUPS(widen(i), Mem{Base: dst, Disp: i * s.bytes()})
-	}
-	ADDQ(Imm(uint64(f.bytes*values/32)), src)
-	ADDQ(Imm(uint64(4*values)), dst)
+	widen := f.open(s, Mem{Base: src}, opened)
+	part := min(values, f.partValues())
+	f.eachPart(opened, func() {
+		for i := range part / s.lanes {
+			VMOVUPS(widen(i), Mem{Base: dst, Disp: i * s.bytes()})
+		}
+		ADDQ(I32(int32(4*part)), dst)
+	})
+	ADDQ(I32(int32(f.bytes*values/f.values)), src)
 	SUBQ(Imm(uint64(counted)), n)
 	JGT(LabelRef("loop"))
 	VZEROUPPER()

@@ -3,33 +3,83 @@ package main
 import (
 	"fmt"
 	"math"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// A stored format as the fused products read it: a step is 32 values of a row.
+// A stored format as decoders and fused products read it, a block at a time; a
+// format that has none is read by 32 values.
 type stored struct {
-	name  string
-	bytes int // of a step
-	// open reads what the step at m shares, and returns what widens its i-th
-	// vector, to be called in order.
-	open func(s isa, m Mem) func(i int) vec
+	name          string
+	values, bytes int // of a block
+	// open reads what the block at m shares, and returns what widens the i-th
+	// vector of a part of the block, to be called in order.
+	open func(s isa, m Mem, to scratch) func(i int) vec
 }
 
-var storedFormats = []stored{
-	{"F32", 128, func(s isa, m Mem) func(int) vec {
+// partValues are widened at a time: a k-quant's block has four parts.
+func (f stored) partValues() int { return min(f.values, 64) }
+
+// A scratch is memory on the stack for an opened block of a k-quant; part
+// counts its parts, in steps of 16.
+type scratch struct {
+	base, part reg.Register
+	disp       int
+}
+
+func (t scratch) at(disp int) Mem { return Mem{Base: t.base, Disp: t.disp + disp} }
+
+// inPart addresses what in each part lies 16·scale bytes further on.
+func (t scratch) inPart(disp int, scale uint8) Mem {
+	return Mem{Base: t.base, Disp: t.disp + disp, Index: t.part, Scale: scale}
+}
+
+// begin begins a function with scratch for so many blocks.
+func (f stored) begin(name, signature string, blocks int) []scratch {
+	all := make([]scratch, blocks)
+	if f.values == 32 {
+		TEXT(name, NOSPLIT, signature)
+		return all
+	}
+	TEXT(name, 0, signature)
+	base, part := GP64(), GP64()
+	LEAQ(AllocLocal(blocks*scratchBytes+64).Offset(64), base)
+	ANDQ(I32(-64), base)
+	for i := range all {
+		all[i] = scratch{base, part, i * scratchBytes}
+	}
+	return all
+}
+
+// eachPart runs body for each part of the block that lies open in t.
+func (f stored) eachPart(t scratch, body func()) {
+	if f.values == 32 {
+		body()
+		return
+	}
+	XORQ(t.part, t.part)
+	Label("part")
+	body()
+	ADDQ(Imm(16), t.part)
+	CMPQ(t.part, Imm(64))
+	JNE(LabelRef("part"))
+}
+
+var storedFormats = append([]stored{
+	{"F32", 32, 128, func(s isa, m Mem, _ scratch) func(int) vec {
 		return func(i int) vec { return s.load(m.Offset(i * s.bytes())) }
 	}},
-	{"F16", 64, func(s isa, m Mem) func(int) vec {
+	{"F16", 32, 64, func(s isa, m Mem, _ scratch) func(int) vec {
 		return func(i int) vec {
 			v := s.newRegister()
 			VCVTPH2PS(m.Offset(i*s.bytes()/2), v)
 			return v
 		}
 	}},
-	{"BF16", 64, func(s isa, m Mem) func(int) vec {
+	{"BF16", 32, 64, func(s isa, m Mem, _ scratch) func(int) vec {
 		return func(i int) vec {
 			v := s.newRegister()
 			VPMOVZXWD(m.Offset(i*s.bytes()/2), v)
@@ -37,7 +87,7 @@ var storedFormats = []stored{
 			return v
 		}
 	}},
-	{"Q8_0", 34, func(s isa, m Mem) func(int) vec {
+	{"Q8_0", 32, 34, func(s isa, m Mem, _ scratch) func(int) vec {
 		d := s.half(m)
 		return func(i int) vec {
 			v := s.newRegister()
@@ -47,7 +97,7 @@ var storedFormats = []stored{
 			return v
 		}
 	}},
-	{"Q4_0", 18, func(s isa, m Mem) func(int) vec {
+	{"Q4_0", 32, 18, func(s isa, m Mem, _ scratch) func(int) vec {
 		d := s.half(m)
 		if s.wide {
 			table := s.load(counting(-8))
@@ -58,7 +108,7 @@ var storedFormats = []stored{
 		VMULPS(constant(-8), d, least)
 		return s.nibbles(m.Offset(2), d, least)
 	}},
-	{"Q4_1", 20, func(s isa, m Mem) func(int) vec {
+	{"Q4_1", 32, 20, func(s isa, m Mem, _ scratch) func(int) vec {
 		d, least := s.half(m), s.half(m.Offset(2))
 		if s.wide {
 			table := s.load(counting(0))
@@ -67,7 +117,7 @@ var storedFormats = []stored{
 		}
 		return s.nibbles(m.Offset(4), d, least)
 	}},
-}
+}, storedKQuants...)
 
 // half broadcasts the binary16 value at m.
 func (s isa) half(m Mem) vec {
@@ -145,15 +195,15 @@ const ahead = 8192
 
 func fuse(s isa, f stored, rows int) {
 	outs := s.fusedOuts(rows)
-	TEXT(fmt.Sprintf("fused%s_%d%s", f.name, rows, s.suffix), NOSPLIT,
-		"func(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)")
+	opened := f.begin(fmt.Sprintf("fused%s_%d%s", f.name, rows, s.suffix),
+		"func(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)", outs)
 	Doc(fmt.Sprintf("dot%dx%d of weights widened from %s, for blocks of columns whose sums are added in order.", rows, outs, f.name),
-		fmt.Sprintf("cols and block are multiples of 32, outs of %d.", outs))
+		fmt.Sprintf("cols and block are multiples of %d, outs of %d.", f.values, outs))
 	Pragma("noescape")
 	dst, x, w, left := pointer("dst"), pointer("x"), pointer("w"), pointer("outs")
 	rowBytes, next := pointer("cols"), GP64()
-	SHRQ(Imm(5), rowBytes)
-	IMUL3Q(Imm(uint64(f.bytes)), rowBytes, rowBytes)
+	SHRQ(Imm(uint64(bits.TrailingZeros(uint(f.values)))), rowBytes)
+	IMUL3Q(U32(uint32(f.bytes)), rowBytes, rowBytes)
 	LEAQ(Mem{Base: w, Disp: ahead}, next)
 	xRow, wRow := strided(x, pointer("xStride"), rows), strided(w, rowBytes, outs)
 
@@ -172,18 +222,24 @@ func fuse(s isa, f stored, rows int) {
 	CMOVQLT(cols, n)
 	SUBQ(n, cols)
 	Label("steps")
-	s.fusedStep(f, xRow, wRow, acc)
-	for line := 0; line < outs*f.bytes; line += 64 {
-		PREFETCHT0(Mem{Base: next, Disp: line})
-	}
-	ADDQ(I32(int32(outs*f.bytes)), next)
-	for _, p := range xRow.bases {
-		ADDQ(I32(128), p)
+	parts := f.values / f.partValues()
+	fetched := outs * f.bytes / parts
+	s.fusedStep(f, xRow, wRow, acc, opened, func() {
+		for line := 0; line < fetched; line += 64 {
+			PREFETCHT0(Mem{Base: next, Disp: line})
+		}
+		ADDQ(I32(int32(fetched)), next)
+		for _, p := range xRow.bases {
+			ADDQ(I32(int32(4*f.partValues())), p)
+		}
+	})
+	if rest := outs*f.bytes - parts*fetched; rest > 0 {
+		ADDQ(Imm(uint64(rest)), next)
 	}
 	for _, p := range wRow.bases {
 		ADDQ(I32(int32(f.bytes)), p)
 	}
-	SUBQ(Imm(32), n)
+	SUBQ(I32(int32(f.values)), n)
 	JNE(LabelRef("steps"))
 
 	ds, to := pointer("dstStride"), GP64()
@@ -219,37 +275,45 @@ func fuse(s isa, f stored, rows int) {
 	end()
 }
 
-// fusedStep adds 32 columns.
-func (s isa) fusedStep(f stored, xRow, wRow rowsAt, acc [][]vec) {
-	rows, outs, vectors := len(acc), len(acc[0]), 32/s.lanes
-	if s.wide {
-		w := make([]func(int) vec, outs)
-		for o := range w {
-			w[o] = f.open(s, wRow.at(o))
-		}
-		for i := range vectors {
-			v := make([]vec, outs)
-			for o := range v {
-				v[o] = w[o](i)
-			}
-			for r := range rows {
-				xv := s.load(xRow.at(r).Offset(i * s.bytes()))
+// fusedStep adds the columns of a block, and calls advance behind each of its
+// parts.
+func (s isa) fusedStep(f stored, xRow, wRow rowsAt, acc [][]vec, opened []scratch, advance func()) {
+	rows, outs, vectors := len(acc), len(acc[0]), f.partValues()/s.lanes
+	w := make([]func(int) vec, outs)
+	open := func(o int) { w[o] = f.open(s, wRow.at(o), opened[o]) }
+	late := !s.wide && f.values == 32 // registers are few, and hold scales
+	for o := 0; o < outs && !late; o++ {
+		open(o)
+	}
+	f.eachPart(opened[0], func() {
+		if s.wide {
+			for i := range vectors {
+				v := make([]vec, outs)
 				for o := range v {
-					VFMADD231PS(xv, v[o], acc[r][o])
+					v[o] = w[o](i)
+				}
+				for r := range rows {
+					xv := s.load(xRow.at(r).Offset(i * s.bytes()))
+					for o := range v {
+						VFMADD231PS(xv, v[o], acc[r][o])
+					}
+				}
+			}
+		} else {
+			for o := range outs {
+				if late {
+					open(o)
+				}
+				for i := range vectors {
+					v := w[o](i)
+					for r := range rows {
+						VFMADD231PS(xRow.at(r).Offset(i*s.bytes()), v, acc[r][o])
+					}
 				}
 			}
 		}
-		return
-	}
-	for o := range outs {
-		w := f.open(s, wRow.at(o))
-		for i := range vectors {
-			v := w(i)
-			for r := range rows {
-				VFMADD231PS(xRow.at(r).Offset(i*s.bytes()), v, acc[r][o])
-			}
-		}
-	}
+		advance()
+	})
 }
 
 // fold4 is fold, which for four registers of AVX-512 halves them side by side.

@@ -62,44 +62,13 @@ func codesQ6K(s isa, block reg.Register, j, i int) vec {
 }
 
 var kQuants = []struct {
-	name   string
-	bytes  int
-	scales int // pairs of scale and minimum in a block
-	codes  codes
+	name  string
+	bytes int
+	codes codes
 }{
-	{"Q4_K", 144, 8, nibblesOf(16)},
-	{"Q5_K", 176, 8, codesQ5K},
-	{"Q6_K", 210, 16, codesQ6K},
-}
-
-// decodeKQuants generates the widening of blocks of 256.
-func decodeKQuants(s isa) {
-	for _, q := range kQuants {
-		TEXT("decode"+q.name+s.suffix, NOSPLIT, "func(dst *float32, src *byte, scales *[2]float32, n int)")
-		Doc("Decode(dst[:256*n], " + q.name + ", src): n blocks, whose scales and minima scaleBlock has computed.")
-		Pragma("noescape")
-		dst, src, sc, n := pointer("dst"), pointer("src"), pointer("scales"), pointer("n")
-		Label("loop")
-		for j := range 8 {
-			for i := 0; i < 32; i += s.lanes {
-				at := 8 * ((32*j + i) * q.scales / 256)
-				d, m := s.newRegister(), s.newRegister()
-				VBROADCASTSS(Mem{Base: sc, Disp: at}, d)
-				VBROADCASTSS(Mem{Base: sc, Disp: at + 4}, m)
-				v := q.codes(s, src, j, i)
-				VCVTDQ2PS(v, v)
-				VMULPS(d, v, v)
-				VSUBPS(m, v, v)
-				VMOVUPS(v, Mem{Base: dst, Disp: 4 * (32*j + i)})
-			}
-		}
-		ADDQ(U32(uint32(q.bytes)), src)
-		ADDQ(U32(1024), dst)
-		ADDQ(U32(uint32(8*q.scales)), sc)
-		DECQ(n)
-		JNE(LabelRef("loop"))
-		end()
-	}
+	{"Q4_K", 144, nibblesOf(16)},
+	{"Q5_K", 176, codesQ5K},
+	{"Q6_K", 210, codesQ6K},
 }
 
 // amxPackKQuants generates the packing of Q6_K into tiles. Its scales change

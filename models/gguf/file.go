@@ -19,13 +19,23 @@ type File struct {
 	tensors []Tensor
 	byName  map[string]int
 	maps    []*disk.Mapping
+	private bool // mapped to be written to
 }
 
 // Open maps the GGUF file at path, and with it the other parts where path is
 // one of a split model (name-00001-of-00003.gguf).
 func Open(path string) (*File, error) {
-	f := &File{path: path, byName: map[string]int{}}
-	if err := f.open(path); err != nil {
+	return open(&File{path: path, byName: map[string]int{}})
+}
+
+// OpenPrivate is Open for one who writes to the tensors' Data, which changes
+// this File alone and never the file on disk.
+func OpenPrivate(path string) (*File, error) {
+	return open(&File{path: path, byName: map[string]int{}, private: true})
+}
+
+func open(f *File) (*File, error) {
+	if err := f.open(f.path); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -75,7 +85,11 @@ func (f *File) add(path string, p *part) error {
 
 // mapped maps one file and parses it; Close unmaps it.
 func (f *File) mapped(path string) (*part, error) {
-	m, err := disk.Map(path)
+	view := disk.Map
+	if f.private {
+		view = disk.MapPrivate
+	}
+	m, err := view(path)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +107,7 @@ func (f *File) Close() error {
 	for _, m := range f.maps {
 		err = errors.Join(err, m.Close())
 	}
-	*f = File{path: f.path}
+	*f = File{path: f.path, private: f.private}
 	return err
 }
 

@@ -21,12 +21,18 @@ type File struct {
 	tensors  map[string]Tensor
 	metadata map[string]string
 	maps     []*disk.Mapping
+	private  bool // mapped to be written to
 }
 
 // Open maps the safetensors file at path.
-func Open(path string) (*File, error) {
-	f := &File{path: path, tensors: map[string]Tensor{}, metadata: map[string]string{}}
-	tensors, metadata, err := f.mapped(path)
+func Open(path string) (*File, error) { return newFile(path, false).open() }
+
+func newFile(path string, private bool) *File {
+	return &File{path: path, tensors: map[string]Tensor{}, metadata: map[string]string{}, private: private}
+}
+
+func (f *File) open() (*File, error) {
+	tensors, metadata, err := f.mapped(f.path)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -37,7 +43,7 @@ func Open(path string) (*File, error) {
 // Parse views b, the whole of a safetensors file, without copying it. Errors
 // call it name.
 func Parse(name string, b []byte) (*File, error) {
-	f := &File{path: name, tensors: map[string]Tensor{}, metadata: map[string]string{}}
+	f := newFile(name, false)
 	tensors, metadata, err := parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -48,7 +54,11 @@ func Parse(name string, b []byte) (*File, error) {
 
 // mapped maps one file and parses it; Close unmaps it.
 func (f *File) mapped(path string) ([]placed, map[string]string, error) {
-	m, err := disk.Map(path)
+	view := disk.Map
+	if f.private {
+		view = disk.MapPrivate
+	}
+	m, err := view(path)
 	if err != nil {
 		return nil, nil, err
 	}

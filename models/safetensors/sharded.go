@@ -20,23 +20,31 @@ const (
 // OpenFolder opens a model's folder: the shards that IndexFile lists where it
 // is there, SingleFile otherwise. A shard that is absent, a tensor that the
 // index promises and its shard lacks, and a tensor in two shards are errors.
-func OpenFolder(dir string) (*File, error) {
+func OpenFolder(dir string) (*File, error) { return openFolder(dir, false) }
+
+// OpenFolderPrivate is OpenFolder for one who writes to the tensors' Data,
+// which changes this File alone and never the files on disk.
+func OpenFolderPrivate(dir string) (*File, error) { return openFolder(dir, true) }
+
+func openFolder(dir string, private bool) (*File, error) {
 	index := filepath.Join(dir, IndexFile)
 	if _, err := os.Stat(index); errors.Is(err, fs.ErrNotExist) {
-		return Open(filepath.Join(dir, SingleFile))
+		return newFile(filepath.Join(dir, SingleFile), private).open()
 	}
-	return OpenIndex(index)
+	return openIndex(index, private)
 }
 
 // OpenIndex opens the shards that the index file at path lists, which lie
 // beside it; see OpenFolder.
-func OpenIndex(path string) (*File, error) {
+func OpenIndex(path string) (*File, error) { return openIndex(path, false) }
+
+func openIndex(path string, private bool) (*File, error) {
 	placement, err := readIndex(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	dir := filepath.Dir(path)
-	f := &File{path: dir, tensors: map[string]Tensor{}, metadata: map[string]string{}}
+	f := newFile(dir, private)
 	if err := f.shards(dir, placement); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

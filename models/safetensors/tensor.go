@@ -80,16 +80,13 @@ func (t Tensor) Float32s() ([]float32, error) {
 	return values, nil
 }
 
-// FromFloat32s returns an F32 tensor holding a copy of values, whose number
-// must be the product of shape.
+// FromFloat32s returns an F32 tensor that views values, whose number must be
+// the product of shape.
 func FromFloat32s(name string, shape []int, values []float32) Tensor {
 	t := Tensor{Name: name, DType: F32, Shape: slices.Clone(shape)}
 	if t.Len() != len(values) {
 		panic(fmt.Sprintf("safetensors: %q: %d values for shape %v", name, len(values), shape))
 	}
-	t.Data = make([]byte, 0, 4*len(values))
-	for _, v := range values {
-		t.Data = binary.LittleEndian.AppendUint32(t.Data, math.Float32bits(v))
-	}
+	t.Data = kernels.WeightOf(kernels.MatrixOf(1, len(values), values)).Data
 	return t
 }

@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Metadata is what FromGGUF asks of a GGUF file. Each method returns ok false
@@ -235,7 +237,9 @@ func (v *ggufVocab) byteLevel(t *Tokenizer) error {
 	if !ok {
 		return fmt.Errorf("tokenizer.ggml.pre %q is not supported", name)
 	}
-	t.normalize = pre.normalize
+	if pre.nfc {
+		t.normalize = unicodeForm(norm.NFC)
+	}
 	for _, p := range pre.patterns {
 		s, err := newSplit(pattern{Regex: &p}, "Isolated", false)
 		if err != nil {

@@ -1,15 +1,13 @@
 package tokenizer
 
-import "golang.org/x/text/unicode/norm"
-
 // A preTokenizer is what a name in tokenizer.ggml.pre stands for: expressions
 // that cut the text one after the other, and habits of the model's tokenizer
 // that the file does not spell out.
 type preTokenizer struct {
-	patterns  []string
-	normalize normalizer
-	whole     bool // ignore_merges
-	bos, eos  bool // add_bos_token, add_eos_token where the file does not say
+	patterns []string
+	nfc      bool // normalised to NFC
+	whole    bool // ignore_merges
+	bos, eos bool // add_bos_token, add_eos_token where the file does not say
 }
 
 const (
@@ -21,13 +19,11 @@ const (
 )
 
 var (
-	nfc = unicodeForm(norm.NFC)
-
 	preGPT2     = preTokenizer{patterns: []string{patternGPT2}}
 	preDigits   = preTokenizer{patterns: []string{`\p{N}`, patternGPT2}}
 	preLlama3   = preTokenizer{patterns: []string{patternLlama3}, whole: true, bos: true}
 	preLlama3As = preTokenizer{patterns: []string{patternLlama3}}
-	preQwen2    = preTokenizer{patterns: []string{patternQwen2}, normalize: nfc}
+	preQwen2    = preTokenizer{patterns: []string{patternQwen2}, nfc: true}
 	preQwen2As  = preTokenizer{patterns: []string{patternQwen2}}
 	preRoberta  = preTokenizer{patterns: []string{patternGPT2}, bos: true, eos: true}
 	preGPT4o    = preTokenizer{patterns: []string{
@@ -58,7 +54,7 @@ var ggufPre = map[string]preTokenizer{
 	"qwen2": preQwen2, "stablelm2": preQwen2,
 	"deepseek-r1-qwen": preQwen2As, "kormo": preQwen2As, "f2llmv2": preQwen2As, "megrez": preQwen2As,
 	"hunyuan": preQwen2As, "solar-open": preQwen2As, "grok-2": preQwen2As,
-	"qwen35": {patterns: []string{patternMarks}, normalize: nfc},
+	"qwen35": {patterns: []string{patternMarks}, nfc: true},
 
 	"minicpm5": {patterns: []string{`\p{N}{1,3}`, patternDigits}, whole: true},
 

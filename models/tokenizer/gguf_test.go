@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,6 +30,21 @@ func TestReference(t *testing.T) {
 				t.Fatal(err)
 			}
 			compareReference(t, tok, path)
+			dir := t.TempDir()
+			if err := WriteGGUF(dir, readMetadata(t, path)); err != nil {
+				if _, ok := tok.model.(*wordPiece); !ok {
+					t.Error(err)
+				}
+				return
+			}
+			again, err := Load(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compareReference(t, again, path)
+			if !maps.Equal(again.roles, tok.roles) {
+				t.Errorf("roles %v, want %v", again.roles, tok.roles)
+			}
 		})
 	}
 	for name, reference := range map[string]string{

@@ -16,6 +16,7 @@ import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/safetensors"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // writeFolder writes a Hugging Face folder.
@@ -224,10 +225,6 @@ func (j *job) writeConfig(dir string) error {
 		return err
 	}
 	maps.Copy(config, j.config)
-	if j.source.GGUF != nil {
-		config["architectures"] = []string{j.source.Architecture}
-		config["model_type"] = models.GGUFArchitecture(j.source.Architecture)
-	}
 	if j.format != nil {
 		key := "dtype"
 		if _, ok := config["torch_dtype"]; ok {
@@ -260,7 +257,12 @@ func (j *job) copyFiles(dir string) error {
 	}
 	if j.source.GGUF != nil {
 		from = from[:len(from)-1]
-		j.report.Warnings = append(j.report.Warnings, "a GGUF's tokenizer cannot be written as files: put the original model's into "+j.Output)
+		if len(from) == 0 {
+			if err := tokenizer.WriteGGUF(dir, j.source.GGUF); err != nil {
+				j.report.Warnings = append(j.report.Warnings, fmt.Sprintf("%v: put the original model's into %s", err, j.Output))
+			}
+			return nil
+		}
 	}
 	for _, name := range companions {
 		for _, folder := range from {

@@ -11,7 +11,7 @@ type Run struct {
 // Account is the memory of a training run by category, in bytes.
 type Account struct {
 	Weights     int  `json:"weights"`   // the base in its stored form
-	Widened     int  `json:"widened"`   // float32 copies of the base's matrices that are trained
+	Widened     int  `json:"widened"`   // float32 copies of the base's matrices that are trained and stored in another form
 	Adapter     int  `json:"adapter"`   // the adapter's own parameters
 	Gradients   int  `json:"gradients"` // of the parameters
 	Optimizer   int  `json:"optimizer"`
@@ -51,7 +51,8 @@ type Category struct {
 //
 // LISA and block-wise training free gradients and moments of a block that is
 // frozen again, but what was trained stays in float32: Widened is that of the
-// end, when every block has had its turn.
+// end, when every block has had its turn. What is stored in float32 is trained
+// where it is.
 func (t *Trained) Account(run Run) Account {
 	a := Account{Weights: t.base.storedBytes(), Widened: 4 * t.widened, Gradients: 4 * t.Parameters()}
 	if t.Adapter {

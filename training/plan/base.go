@@ -155,20 +155,25 @@ func (b *Base) As(f kernels.Format) *Base {
 func (b *Base) storedBytes() int {
 	n := 0
 	for name, dims := range b.tensors() {
-		f, known := b.stored[name]
-		if !known {
-			f = b.format
-			if len(dims) == 1 && f.BlockLen() > 1 {
-				f = kernels.F32
-			}
-		}
 		cols := dims[len(dims)-1]
-		if cols%f.BlockLen() != 0 {
-			f = kernels.F32
-		}
-		n += count(dims) / cols * f.RowBytes(cols)
+		n += count(dims) / cols * b.form(name, dims).RowBytes(cols)
 	}
 	return n
+}
+
+// form is the stored form of a tensor.
+func (b *Base) form(name string, dims []int) kernels.Format {
+	f, known := b.stored[name]
+	if !known {
+		f = b.format
+		if len(dims) == 1 && f.BlockLen() > 1 {
+			return kernels.F32
+		}
+	}
+	if dims[len(dims)-1]%f.BlockLen() != 0 {
+		return kernels.F32
+	}
+	return f
 }
 
 // tensors yields the base's own tensors with their shapes.

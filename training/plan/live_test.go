@@ -22,7 +22,7 @@ func TestPeakOfPass(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range choices(base) {
-			for _, batch := range []plan.Batch{{Sequences: 1, Length: 40}, {Sequences: 3, Length: 33, Labels: 5}, {Sequences: 4, Length: 60}} {
+			for _, batch := range []plan.Batch{{Sequences: 1, Length: 40}, {Sequences: 3, Length: 33, Labels: 5}, {Sequences: 4, Length: 60}, {Sequences: 9, Length: 60}} {
 				t.Run(fmt.Sprintf("%s/%s-%v-%g/%v", base, c.Method, c.Targets, c.Dropout, batch), func(t *testing.T) {
 					trained, err := shape.Train(c)
 					if err != nil {

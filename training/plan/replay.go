@@ -11,11 +11,26 @@ type Batch struct {
 	Length    int // tokens of a sequence
 	Labels    int // positions of a sequence that predict; 0: all but the last
 
-	// Of a batch whose sequences differ in length, sums over all of them; 0:
+	// Of a pass whose sequences differ in length, sums over all of them; 0:
 	// the sequences are alike.
 	Rows       int // positions up to the last that predicts
 	Predicting int // positions that predict
 	Blocks     int // of kernels.BlockLen positions, of keys and values
+}
+
+// PassRows bounds the positions that a trainer computes at once: beyond it a
+// micro-batch is taken in several passes of whole sequences, whose gradients
+// add up, so that the activations of one pass are all that is held. That many
+// rows keep the products busy; more would only save the gradients of trained
+// weights a trip through memory.
+const PassRows = 256
+
+// largestPass is the part of b that is computed at once.
+func (b Batch) largestPass(before int) Batch {
+	if b.Rows == 0 { // the sequences are alike
+		b.Sequences = min(b.Sequences, max(1, PassRows/(b.computed()+before)))
+	}
+	return b
 }
 
 // rows is the number of positions that are computed: what follows the last
@@ -69,14 +84,14 @@ type replay struct {
 	flops FLOPs
 }
 
-// Activations replays a pass over a batch, forward, through the loss and
-// backward, and returns its memory when it is largest. It is false for a base
+// Activations replays the largest pass over a batch, forward, through the loss
+// and backward, and returns its memory when that is largest. It is false for a base
 // whose forward pass is not implemented.
 func (t *Trained) Activations(batch Batch) (Live, bool) {
 	if !t.base.shape.decoder {
 		return Live{}, false
 	}
-	return t.step(batch).peak, true
+	return t.step(batch.largestPass(t.virtual)).peak, true
 }
 
 // step replays one pass over a batch.
@@ -214,14 +229,23 @@ func (r *replay) final(x *value, labels int) *value {
 	return h
 }
 
-// The chunks of logits, as training/loss.go cuts them.
+// logitBytes bounds the logits that are held at once, unless that were fewer
+// than minChunk rows: each chunk reads the whole head.
 const (
-	logitBytes = 64 << 20
+	logitBytes = 32 << 20
 	minChunk   = 64
 )
 
+// ChunkRows is the number of rows whose logits are computed at once, of a pass
+// with the given number that predict: chunks are of like size.
+func ChunkRows(rows, vocabulary int) int {
+	most := max(minChunk, logitBytes/4/max(vocabulary, 1))
+	chunks := max(1, (rows+most-1)/most)
+	return (rows + chunks - 1) / chunks
+}
+
 func (r *replay) loss(h *value) {
-	rows := max(minChunk, logitBytes/4/r.base.config.Vocabulary)
+	rows := ChunkRows(h.rows, r.base.config.Vocabulary)
 	head := r.next
 	for from := 0; from < h.rows; from += rows {
 		to := min(from+rows, h.rows)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
 
@@ -144,7 +145,7 @@ func (b *Base) TrainBlocks(active []int, outside bool) *Trained {
 			} else {
 				at.bias = true
 			}
-			if len(tensor.dims) > 1 {
+			if len(tensor.dims) > 1 && b.form(s.Name+tensor.suffix, tensor.dims) != kernels.F32 {
 				t.widened += count(tensor.dims)
 			}
 		}

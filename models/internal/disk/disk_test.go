@@ -33,6 +33,29 @@ func TestMap(t *testing.T) {
 	}
 }
 
+// TestMapPrivate demands that what is written to a private mapping is seen by
+// it alone.
+func TestMapPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("some bytes"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := MapPrivate(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(m.Bytes, "mine")
+	if string(m.Bytes) != "mine bytes" {
+		t.Errorf("mapped %q", m.Bytes)
+	}
+	if b, err := os.ReadFile(path); string(b) != "some bytes" || err != nil {
+		t.Errorf("the file is %q, %v", b, err)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestReplaceKeepsTheOldFileOnError(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")

@@ -8,15 +8,22 @@ import (
 	mmap "github.com/edsrzf/mmap-go"
 )
 
-// Mapping is a file's content, read-only, until Close.
+// Mapping is a file's content, until Close.
 type Mapping struct {
 	Bytes []byte
 	m     mmap.MMap // nil for an empty file, which cannot be mapped
 }
 
-// Map views the regular file at path. The file must not shrink while it is
-// mapped; Replace never does that.
-func Map(path string) (*Mapping, error) {
+// Map views the regular file at path, read-only. The file must not shrink
+// while it is mapped; Replace never does that.
+func Map(path string) (*Mapping, error) { return mapped(path, mmap.RDONLY) }
+
+// MapPrivate is Map for one who writes to Bytes: the file stays as it is, and
+// a page that was written to takes the place of the file's own, so that
+// nothing is held twice.
+func MapPrivate(path string) (*Mapping, error) { return mapped(path, mmap.COPY) }
+
+func mapped(path string, access int) (*Mapping, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -32,10 +39,10 @@ func Map(path string) (*Mapping, error) {
 	if stat.Size() == 0 {
 		return &Mapping{}, nil
 	}
-	m, err := mmap.Map(file, mmap.RDONLY, 0)
+	m, err := mmap.Map(file, access, 0)
 	if err == nil && !largePages(file, m) {
 		if err = m.Unmap(); err == nil {
-			m, err = mmap.Map(file, mmap.RDONLY, 0)
+			m, err = mmap.Map(file, access, 0)
 		}
 		if err == nil {
 			largePages(file, m)

@@ -1,7 +1,11 @@
 package training
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"math"
 
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
@@ -63,3 +67,21 @@ func (o *Opened) End() int32 {
 
 // Close unmaps the weights.
 func (o *Opened) Close() error { return o.Source.Close() }
+
+// digest tells bases apart by the first row of every matrix and the first value
+// of every norm, as they are before a run trains them.
+func (o *Opened) digest() string {
+	h := sha256.New()
+	for _, s := range o.Model.Sites() {
+		_, _ = h.Write([]byte(s.Name)) // a hash never fails
+		switch s.Kind {
+		case models.LinearSite:
+			_, _ = h.Write(s.Linear.W.Row(0))
+		case models.EmbeddingSite:
+			_, _ = h.Write(s.Embedding.W.Row(0))
+		case models.NormSite:
+			_, _ = h.Write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(s.Norm.Weight[0])))
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}

@@ -31,7 +31,14 @@ type Progress struct {
 	BestAt  int     `json:"best_at"`  // its step; 0: none yet
 	Stalled int     `json:"stalled"`  // validations since
 	Tokens  int     `json:"tokens"`   // trained on
-	Key     string  `json:"settings"` // what the run depends on: see Config.key
+	Key     string  `json:"settings"` // what the run depends on: see Run.dependsOn
+
+	Loss       float64 `json:"loss"`        // of the last step
+	Seconds    float64 `json:"seconds"`     // that steps have taken
+	Timed      int     `json:"timed"`       // tokens of those
+	Scores     Scores  `json:"scores"`      // of the last validation
+	ScoredAt   int     `json:"scored_at"`   // its step
+	BestScores Scores  `json:"best_scores"` // of the best
 }
 
 // writeCheckpoint writes parameters, the optimiser's state and the progress,
@@ -101,21 +108,24 @@ func readCheckpoint(path string) (*checkpoint, error) {
 		return nil, err
 	}
 	defer f.Close()
+	fault := func(err error) error {
+		return fmt.Errorf("%s is damaged (%w): without it the run can only begin anew", path, err)
+	}
 	z, err := zstd.NewReader(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fault(err)
 	}
 	defer z.Close()
 	var b bytes.Buffer
 	if _, err := b.ReadFrom(z); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fault(err)
 	}
 	c := &checkpoint{path: path}
 	if c.file, err = safetensors.Parse(path, b.Bytes()); err != nil {
-		return nil, err
+		return nil, fault(err)
 	}
 	if err := json.Unmarshal([]byte(c.file.Metadata()["progress"]), &c.Progress); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fault(err)
 	}
 	return c, nil
 }

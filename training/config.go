@@ -3,6 +3,8 @@ package training
 import (
 	"errors"
 	"fmt"
+	"math"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -49,7 +51,7 @@ type Config struct {
 
 	InitAdapter string `help:"Folder of an adapter to go on from." placeholder:"DIR" group:"output"`
 	Resume      Resume `help:"Go on from the last checkpoint in --output, or from that in a folder." placeholder:"DIR" group:"output"`
-	Publish     string `help:"Put the adapter into the peft-serve at this URL." placeholder:"URL" group:"output"`
+	Publish     string `help:"Put the adapter into the peft-serve at this URL; its key is read from PEFT_SERVE_API_KEY." placeholder:"URL" group:"output"`
 	PublishName string `help:"Its name there; the last part of --output if empty." group:"output"`
 
 	EvalEvery int  `help:"Validate every so many steps; 0: at the end." group:"output"`
@@ -128,7 +130,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	notNegative := func(flag string, v float64) {
-		if !(v >= 0) {
+		if !(v >= 0) || math.IsInf(v, 0) {
 			fault(flag, "%g, want 0 or more", v)
 		}
 	}
@@ -167,7 +169,19 @@ func (c *Config) Validate() error {
 	share("lora-dropout", c.Dropout)
 	share("adam-beta1", c.Beta1)
 	share("adam-beta2", c.Beta2)
+	if c.AdapterDropMax < 0 {
+		fault("adapter-drop-random", "%d, want 0 or more", c.AdapterDropMax)
+	}
+	if c.InitWeights != "" {
+		among("init-weights", c.InitWeights, []string{"bert", "mam_adapter", "houlsby"})
+	}
+	if !(c.Epsilon > 0) {
+		fault("adam-epsilon", "%g, want more than 0", c.Epsilon)
+	}
+	share("sgd-momentum", c.Momentum)
 	for flag, v := range map[string]float64{
+		"loraplus-lr-embedding": c.PlusEmbedding, "loraplus-weight-decay": c.PlusDecay, "scaling": c.Scaling,
+		"galore-scale": c.GaloreScale, "samples": float64(c.Samples),
 		"lr": c.LR, "weight-decay": c.Decay, "max-grad-norm": c.Clip, "lora-alpha": c.Alpha, "reduction-factor": c.Reduction,
 		"loraplus-lr-ratio": c.PlusRatio, "max-steps": float64(c.MaxSteps), "max-length": float64(c.MaxLength),
 		"warmup-steps": float64(c.Warmup), "eval-every": float64(c.EvalEvery), "save-every": float64(c.SaveEvery),
@@ -181,8 +195,28 @@ func (c *Config) Validate() error {
 	if c.Output == "" {
 		fault("output", "is missing")
 	}
-	if (c.Best || c.Patience > 0) && len(c.Validation) == 0 && c.Split == 0 && c.Task == "" {
-		fault("keep-best", "nothing to validate on: name --validation or --validation-split")
+	for flag, on := range map[string]bool{"keep-best": c.Best, "patience": c.Patience > 0} {
+		switch {
+		case !on:
+		case len(c.Validation) == 0 && c.Split == 0 && c.Task == "":
+			fault(flag, "nothing to validate on: name --validation or --validation-split")
+		case c.EvalEvery == 0:
+			fault(flag, "there is one validation, at the end: --eval-every asks for more")
+		}
+	}
+	if len(c.Validation) > 0 && c.Split > 0 {
+		fault("validation-split", "goes without --validation")
+	}
+	if c.Warmup > 0 && c.WarmupOf > 0 {
+		fault("warmup-ratio", "goes without --warmup-steps")
+	}
+	if c.Publish != "" {
+		if u, err := url.Parse(c.Publish); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			fault("publish", "%q is not the URL of a server, such as http://127.0.0.1:8080", c.Publish)
+		}
+		if recipes[c.Method].blocks != nil {
+			fault("publish", "--method %s makes a model, and a server takes adapters: peft-train extract makes one of it", c.Method)
+		}
 	}
 	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(faults...)

@@ -91,7 +91,7 @@ func (e *evaluator) evaluate(ctx context.Context, set *dataset.Set, task *datase
 	if err != nil {
 		return nil, err
 	}
-	s := Scores{"loss": loss / float64(labels), "perplexity": math.Exp(loss / float64(labels))}
+	s := Scores{"loss": loss / float64(labels), "perplexity": min(math.Exp(loss/float64(labels)), math.MaxFloat64)}
 	if task == nil {
 		return s, nil
 	}

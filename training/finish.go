@@ -18,26 +18,28 @@ import (
 func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
 	s.Peak, s.Plan, s.Resident = r.Trainer.Account(), r.plan, ResidentPeak()
 	s.Parameters = count(r.Trainer.Method.Parameters())
-	if r.held != nil {
-		last := StepReport{Step: r.at.Step, Epoch: float64(r.at.Step*r.BatchSize*r.GradAccum) / float64(r.train.Len())}
-		if _, err := r.validate(ctx, j, last); err != nil {
+	if r.held != nil && r.at.ScoredAt != r.at.Step {
+		last := StepReport{Step: r.at.Step, Epoch: r.epoch()}
+		if err := r.validate(ctx, j, last); err != nil {
 			return err
 		}
 	}
 	r.Trainer.Release()
 	if r.held != nil {
+		s.Validation = r.at.Scores
 		if r.Best && r.Output != "" && r.at.BestAt != r.at.Step {
 			r.observer.Note("ending with the parameters of step %d, which validated best", r.at.BestAt)
 			if err := r.restoreBest(); err != nil {
 				return err
 			}
-			scores, err := r.evaluate(ctx, r.held)
-			if err != nil {
-				return err
+			if s.Validation = r.at.BestScores; s.Validation == nil { // an older checkpoint
+				scores, err := r.evaluate(ctx, r.held)
+				if err != nil {
+					return err
+				}
+				s.Validation = scores
 			}
-			r.scores = scores
 		}
-		s.Validation = r.scores
 	}
 	if r.Output == "" {
 		return nil
@@ -48,7 +50,7 @@ func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
 	if err := r.verify(s); err != nil {
 		return err
 	}
-	if err := r.report(ctx, s); err != nil {
+	if err := r.report(context.WithoutCancel(ctx), s); err != nil { // seconds of work: all is there
 		return err
 	}
 	for _, name := range []string{lastCheckpoint, bestCheckpoint} {

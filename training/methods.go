@@ -66,6 +66,9 @@ func (c *Config) settle() recipe {
 // method opens the parameters that the configuration trains.
 func (c *Config) method(m models.Model) (Method, error) {
 	r := c.settle()
+	if err := c.fits(m); err != nil {
+		return nil, err
+	}
 	if r.blocks != nil {
 		if c.InitAdapter != "" {
 			return nil, fmt.Errorf("--init-adapter: %s trains the base itself", c.Method)
@@ -80,6 +83,9 @@ func (c *Config) method(m models.Model) (Method, error) {
 		}
 		a, err := adapters.Load(m, folder)
 		if err != nil {
+			return nil, err
+		}
+		if err := c.madeBy(a); err != nil {
 			return nil, err
 		}
 		return NewAdapted(m, a, training), nil
@@ -154,13 +160,14 @@ func loraValues(m models.Model, c *Config) map[string]any {
 		"use_rslora": c.RSLoRA, "use_dora": c.DoRA, "init_lora_weights": start, "fan_in_fan_out": turned(m),
 	}
 	// PEFT wants dictionaries, empty ones too.
-	values["rank_pattern"], values["alpha_pattern"] = map[string]int{}, map[string]float64{}
-	if c.RankPattern != nil {
-		values["rank_pattern"] = c.RankPattern
+	ranks, alphas := map[string]int{}, map[string]float64{}
+	for module, rank := range c.RankPattern {
+		ranks[module] = rank * (r / c.R)
 	}
-	if c.AlphaPattern != nil {
-		values["alpha_pattern"] = c.AlphaPattern
+	for module, own := range c.AlphaPattern {
+		alphas[module] = own * (alpha / orElse(c.Alpha, 2*float64(c.R)))
 	}
+	values["rank_pattern"], values["alpha_pattern"] = ranks, alphas
 	if len(c.Layers) > 0 {
 		values["layers_to_transform"] = c.Layers
 	}
@@ -182,8 +189,8 @@ func ia3Values(m models.Model, c *Config) map[string]any {
 
 // bitfitValues trains the base's biases; with --zero-biases, on a base that
 // has none, biases that PEFT calls BEFT.
-func bitfitValues(_ models.Model, c *Config) map[string]any {
-	if !c.ZeroBiases {
+func bitfitValues(m models.Model, c *Config) map[string]any {
+	if !c.ZeroBiases || turned(m) { // GPT-2 has them all
 		values := map[string]any{"peft_type": "BITFIT"}
 		c.targets(values)
 		return values

@@ -26,10 +26,33 @@ func (r *Run) send(ctx context.Context) error {
 		name = filepath.Base(filepath.Clean(r.Output))
 	}
 	if err := Publish(ctx, r.Config.Publish, name, r.Output, os.Getenv("PEFT_SERVE_API_KEY")); err != nil {
-		return err
+		address, _ := url.JoinPath(r.Config.Publish, "v1", "adapters", name) // Validate has parsed it
+		return fmt.Errorf("%w\nThe adapter is saved in %s. To put it there later:\n  tar -C %s -c %s %s | zstd | curl -T - %s",
+			err, r.Output, r.Output, adapters.ConfigFile, adapters.SafeFile, address)
 	}
 	r.observer.Note("published as %s at %s", name, r.Config.Publish)
 	return nil
+}
+
+// knock says so at once where the server that is to take the adapter does not
+// answer: it may be up by the time there is one.
+func (r *Run) knock(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	address, err := url.JoinPath(r.Config.Publish, "health")
+	if err != nil {
+		return // Validate has parsed it
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		r.observer.Note("--publish: the server does not answer yet: %v", err)
+		return
+	}
+	_ = answer.Body.Close()
 }
 
 // Publish sends an adapter's folder to a server as PUT /v1/adapters/NAME, a tar

@@ -37,9 +37,8 @@ type Run struct {
 	order    dataset.Order
 	steps    int
 	at       Progress
-	seconds  float64
-	scores   Scores  // of the last validation
 	plan     Account // what Plan has counted
+	settings string  // what the bits depend on: see dependsOn
 }
 
 // Summary is what a run came to.
@@ -69,8 +68,14 @@ func NewRun(c Config, base *Opened, o Observer) (*Run, error) {
 }
 
 func (r *Run) open() error {
+	if err := r.checkOutput(); err != nil {
+		return err
+	}
 	if err := r.openData(); err != nil {
 		return err
+	}
+	if r.held == nil && (r.Best || r.Patience > 0) {
+		return errors.New("--keep-best and --patience: nothing to validate on: name --validation or --validation-split")
 	}
 	method, err := r.method(r.Base.Model)
 	if err != nil {
@@ -98,6 +103,8 @@ func (r *Run) open() error {
 		t.Grouping = LoRAPlus(r.PlusRatio, r.PlusEmbedding, r.PlusDecay)
 	}
 	r.Trainer = t
+	r.noteIdle()
+	r.settings = r.dependsOn()
 	return nil
 }
 
@@ -174,10 +181,8 @@ func (r *Run) Close() error {
 // Do trains to the end, or until ctx is done: then it writes a checkpoint and
 // returns ErrInterrupted.
 func (r *Run) Do(ctx context.Context) (*Summary, error) {
-	if r.Output != "" {
-		if err := os.MkdirAll(r.Output, 0o755); err != nil {
-			return nil, err
-		}
+	if r.Config.Publish != "" {
+		r.knock(ctx)
 	}
 	r.Trainer.Method.Begin(0)
 	if err := r.resume(); err != nil {
@@ -192,8 +197,14 @@ func (r *Run) Do(ctx context.Context) (*Summary, error) {
 	}
 	r.observer.Start(r.steps, r.at.Step)
 	summary := &Summary{}
-	began, tokens := time.Now(), 0
-	for r.at.Step < r.steps {
+	began := time.Now()
+	summary.Loss = r.at.Loss
+	if r.due() { // it was interrupted there
+		if err := r.validate(ctx, j, StepReport{Step: r.at.Step, Epoch: r.epoch()}); err != nil {
+			return nil, err
+		}
+	}
+	for r.at.Step < r.steps && !r.stalled() {
 		if ctx.Err() != nil {
 			return nil, r.interrupt()
 		}
@@ -201,22 +212,20 @@ func (r *Run) Do(ctx context.Context) (*Summary, error) {
 		if err != nil {
 			return nil, err
 		}
-		tokens += report.Tokens
 		summary.Loss = report.Loss
 		if err := r.record(j, report); err != nil {
 			return nil, err
 		}
-		stop, err := r.between(ctx, j, report)
-		if err != nil {
+		if err := r.between(ctx, j, report); err != nil {
 			return nil, err
 		}
-		if stop {
-			break
-		}
+	}
+	if r.at.Step < r.steps {
+		r.observer.Note("stopping early: %d validations since step %d have been no better", r.at.Stalled, r.at.BestAt)
 	}
 	summary.Seconds = time.Since(began).Seconds()
-	if r.seconds > 0 {
-		summary.Speed = float64(tokens) / r.seconds
+	if r.at.Seconds > 0 {
+		summary.Speed = float64(r.at.Timed) / r.at.Seconds
 	}
 	summary.Steps = r.at.Step
 	return summary, r.finish(ctx, j, summary)
@@ -246,11 +255,11 @@ func (r *Run) step() (StepReport, error) {
 		return StepReport{}, err
 	}
 	took := time.Since(began).Seconds()
-	r.seconds += took
-	r.at.Step, r.at.Tokens = t.Step, r.at.Tokens+result.Tokens
+	r.at.Step, r.at.Tokens, r.at.Loss = t.Step, r.at.Tokens+result.Tokens, result.Loss
+	r.at.Timed, r.at.Seconds = r.at.Timed+result.Tokens, r.at.Seconds+took
 	account := t.Account()
 	report := StepReport{
-		Step: t.Step, Epoch: float64(t.Step*r.BatchSize*r.GradAccum) / float64(r.train.Len()), Loss: result.Loss,
+		Step: t.Step, Epoch: r.epoch(), Loss: result.Loss,
 		Rates: rates, Norm: result.Norm, Tokens: result.Tokens, Speed: float64(result.Tokens) / took, Bytes: &account,
 	}
 	if b, ok := t.Method.(*Blocks); ok && len(b.ActiveBlocks()) < t.Model.Config().Layers {
@@ -290,43 +299,58 @@ func (r *Run) record(j *journal, report StepReport) error {
 	return j.write(report)
 }
 
-// between validates and writes checkpoints where it is time to; it reports
-// whether to stop early.
-func (r *Run) between(ctx context.Context, j *journal, report StepReport) (stop bool, err error) {
-	if r.held != nil && r.EvalEvery > 0 && r.at.Step%r.EvalEvery == 0 && r.at.Step < r.steps {
-		if stop, err = r.validate(ctx, j, report); err != nil {
-			return false, err
+// between validates and writes checkpoints where it is time to.
+func (r *Run) between(ctx context.Context, j *journal, report StepReport) error {
+	if r.due() {
+		if err := r.validate(ctx, j, report); err != nil {
+			return err
 		}
 	}
 	if r.SaveEvery > 0 && r.at.Step%r.SaveEvery == 0 && r.Output != "" {
-		err = r.checkpoint(lastCheckpoint)
+		return r.checkpoint(lastCheckpoint)
 	}
-	return stop, err
+	return nil
 }
 
+// due reports whether to validate now.
+func (r *Run) due() bool {
+	return r.held != nil && r.EvalEvery > 0 && r.at.Step > 0 && r.at.Step%r.EvalEvery == 0 && r.at.ScoredAt != r.at.Step
+}
+
+// epoch is how often the run has gone through the data.
+func (r *Run) epoch() float64 {
+	return float64(r.at.Step*r.BatchSize*r.GradAccum) / float64(r.train.Len())
+}
+
+// stalled reports whether to stop early.
+func (r *Run) stalled() bool { return r.Patience > 0 && r.at.Stalled >= r.Patience }
+
 // validate measures the model as it is and keeps it where it is the best yet.
-func (r *Run) validate(ctx context.Context, j *journal, report StepReport) (stop bool, err error) {
+func (r *Run) validate(ctx context.Context, j *journal, report StepReport) error {
 	scores, err := r.evaluate(ctx, r.held)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = r.interrupt()
 		}
-		return false, err
+		return err
 	}
-	r.scores = scores
+	if loss := scores["loss"]; loss-loss != 0 {
+		return fmt.Errorf("validation after step %d: the loss is %v: the run has diverged, a smaller --lr may hold it", report.Step, loss)
+	}
 	if err := r.record(j, StepReport{Step: report.Step, Epoch: report.Epoch, Validation: scores}); err != nil {
-		return false, err
+		return err
 	}
+	r.at.Scores, r.at.ScoredAt = scores, r.at.Step
 	v := r.goodness(scores)
-	if r.at.BestAt == 0 || v > r.at.Best {
-		r.at.Best, r.at.BestAt, r.at.Stalled = v, r.at.Step, 0
-		if r.Best && r.Output != "" {
-			return false, r.checkpoint(bestCheckpoint)
-		}
-		return false, nil
+	if r.at.BestAt != 0 && v <= r.at.Best {
+		r.at.Stalled++
+		return nil
 	}
-	r.at.Stalled++
-	return r.Patience > 0 && r.at.Stalled >= r.Patience, nil
+	r.at.Best, r.at.BestAt, r.at.BestScores, r.at.Stalled = v, r.at.Step, scores, 0
+	if r.Best && r.Output != "" {
+		return r.checkpoint(bestCheckpoint)
+	}
+	return nil
 }
 
 // goodness is the number that the best checkpoint has most of: the task's

@@ -64,7 +64,7 @@ func (t *Trainer) Advance(micro [][]Sequence) (Result, error) {
 	params := t.Method.Parameters()
 	r.Norm = gradientNorm(t.pass.Pool, params)
 	if r.Norm-r.Norm != 0 {
-		return r, fmt.Errorf("step %d: the gradient is not finite (loss %v)", t.Step, r.Loss)
+		return r, fmt.Errorf("step %d: the gradient is not finite (loss %v): the run has diverged, a smaller --lr or --max-grad-norm may hold it", t.Step, r.Loss)
 	}
 	rates, decays := t.rates(params)
 	t.Optimizer.Step(t.pass.Pool, params, clipScale(r.Norm, t.Clip), rates, decays)

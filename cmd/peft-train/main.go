@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -72,6 +73,9 @@ func run(ctx context.Context, args []string, c console) (code int) {
 		panic(err) // a fault of this program
 	}
 	selected, err := wrong.parseAll(parser, args)
+	if err == nil && strings.HasPrefix(selected.Command(), "run") {
+		err = recipe.taken(all.Run.Recipe)
+	}
 	if err = wrong.with(err); err != nil {
 		c.note("peft-train: %s", err)
 		return 2

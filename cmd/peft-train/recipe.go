@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -42,6 +43,24 @@ func findRecipe(args []string) (*recipe, error) {
 }
 
 var _ kong.Resolver = (*recipe)(nil)
+
+// taken is the fault of a recipe that is named where it cannot be told from a
+// value, or under another kind of name.
+func (r *recipe) taken(path string) error {
+	own := r.path
+	if abs, err := filepath.Abs(own); own != "" && err == nil {
+		own = abs
+	}
+	switch {
+	case own == path:
+		return nil
+	case path == "":
+		return fmt.Errorf("%s was taken for a recipe: write the flag that it is the value of as --flag=VALUE", r.path)
+	case own == "":
+		return fmt.Errorf("%s is no recipe: the name of one ends in .yaml or .yml", path)
+	}
+	return fmt.Errorf("two recipes: %s and %s", r.path, path)
+}
 
 // Validate implements kong.Resolver: every key is a flag of run.
 func (r *recipe) Validate(app *kong.Application) error {

@@ -37,3 +37,18 @@ func TestFaultsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsTakenForARecipe: nothing that looks like one is passed over.
+func TestWhatIsTakenForARecipe(t *testing.T) {
+	for args, want := range map[string]string{
+		"run recipe.txt --base b --data d --output o":                     "is no recipe",
+		"run ../../examples/lisa.yaml x.yml --base b --data d --output o": "unexpected argument",
+		"run --base b --data d --output ../../examples/lisa.yaml":         "was taken for a recipe",
+		"run --base b --data d --output o --lr":                           "--lr: a value is missing",
+	} {
+		var out bytes.Buffer
+		if code := run(context.Background(), strings.Fields(args), console{out: &out, err: &out}); code != 2 || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %d: %s\nwant %q", args, code, out.String(), want)
+		}
+	}
+}

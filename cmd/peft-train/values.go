@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -68,7 +69,7 @@ func reading[T any](w *wrongValues, want string, parse func(string) (T, error)) 
 	return kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
 		token := ctx.Scan.Pop()
 		if token.IsEOL() {
-			return fmt.Errorf("--%s: a value is missing", ctx.Value.Name)
+			return errors.New("a value is missing") // kong names the flag
 		}
 		text := strings.TrimSpace(fmt.Sprint(token.Value))
 		v, err := parse(text)

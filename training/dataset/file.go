@@ -35,6 +35,9 @@ func openFile(path string, header []string) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
+	if stat, err := f.Stat(); err == nil && stat.IsDir() {
+		return nil, errors.Join(fmt.Errorf("%s is a folder: name its files, or the --task whose folder it is", path), f.Close())
+	}
 	t := &file{path: path, kind: strings.ToLower(filepath.Ext(path)), f: f, header: header}
 	switch t.kind {
 	case ".jsonl", ".ndjson":

@@ -1,6 +1,9 @@
 package dataset
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sort"
@@ -31,7 +34,8 @@ type Report struct {
 	Tokens  int
 	Labels  int
 	Longest int
-	Cut     int // records longer than the limit
+	Cut     int    // records longer than the limit
+	Digest  string // of the tokens
 }
 
 // Options say how files are read.
@@ -77,6 +81,8 @@ func (s *Set) read(n int, o Options) error {
 	}
 	s.lengths, s.rows, s.labels = make([]int32, n), make([]int32, n), make([]int32, n)
 	s.report.Records = n
+	digest := sha256.New()
+	var buffer []byte
 	for i := range n {
 		r, x, err := s.example(i)
 		if err != nil {
@@ -98,7 +104,14 @@ func (s *Set) read(n int, o Options) error {
 		if cut {
 			s.report.Cut++
 		}
+		buffer = binary.LittleEndian.AppendUint32(buffer[:0], uint32(len(seq.Tokens)))
+		for k, token := range seq.Tokens {
+			buffer = binary.LittleEndian.AppendUint32(buffer, uint32(token))
+			buffer = binary.LittleEndian.AppendUint32(buffer, uint32(seq.Targets[k]))
+		}
+		_, _ = digest.Write(buffer) // a hash never fails
 	}
+	s.report.Digest = hex.EncodeToString(digest.Sum(nil)[:8])
 	s.measure()
 	return nil
 }

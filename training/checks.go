@@ -1,0 +1,184 @@
+package training
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Groups of methods that read the same settings.
+var (
+	lowRank     = []string{"lora", "rslora", "dora", "lora+"}
+	bottlenecks = []string{"houlsby", "pfeiffer", "parallel"}
+	targeting   = append([]string{"ia3", "bitfit"}, lowRank...)
+	anyAdapter  = append(append([]string{"prefix", "prompt"}, bottlenecks...), targeting...)
+)
+
+// readers tells which methods a setting of MethodConfig means something to.
+var readers = map[string][]string{
+	"r": lowRank, "lora-alpha": lowRank, "lora-dropout": append(slices.Clone(bottlenecks), lowRank...), "target-modules": targeting,
+	"exclude-modules": targeting, "layers-to-transform": lowRank, "rank-pattern": lowRank, "alpha-pattern": lowRank,
+	"modules-to-save": anyAdapter, "bias": lowRank, "use-rslora": lowRank, "use-dora": lowRank, "init-lora-weights": lowRank,
+	"loraplus-lr-ratio": lowRank, "loraplus-lr-embedding": lowRank, "loraplus-weight-decay": lowRank,
+	"reduction-factor": bottlenecks, "non-linearity": bottlenecks, "scaling": bottlenecks, "init-weights": bottlenecks,
+	"adapter-drop": bottlenecks, "adapter-drop-random": bottlenecks, "num-virtual-tokens": {"prefix", "prompt"},
+	"zero-biases": {"bitfit"}, "lisa-layers": {"lisa"}, "lisa-interval": {"lisa"}, "block-order": {"block-wise"},
+	"block-interval": {"block-wise"}, "freeze-embeddings": {"lisa", "block-wise"}, "galore-rank": {"galore"},
+	"galore-update-proj-gap": {"galore"}, "galore-scale": {"galore"},
+}
+
+// notOfTheAdapter are the settings that hold beside an adapter to go on from;
+// all else is the adapter's own.
+var notOfTheAdapter = []string{"lora-dropout", "loraplus-lr-ratio", "loraplus-lr-embedding", "loraplus-weight-decay", "adapter-drop-random"}
+
+// flagName is a setting's name on the command line and in recipes.
+func flagName(f reflect.StructField) string {
+	if name := f.Tag.Get("name"); name != "" {
+		return name
+	}
+	var b strings.Builder
+	for i, c := range f.Name {
+		if unicode.IsUpper(c) && i > 0 {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(c))
+	}
+	return b.String()
+}
+
+// idle lists the settings that were given and that the method does not read.
+func (c *Config) idle() []string {
+	var flags []string
+	v := reflect.ValueOf(c.MethodConfig)
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		name := flagName(f)
+		if v.Field(i).IsZero() || fmt.Sprint(v.Field(i)) == f.Tag.Get("default") {
+			continue
+		}
+		if rate, err := strconv.ParseFloat(f.Tag.Get("default"), 64); err == nil && f.Type.Kind() == reflect.Float64 && rate == v.Field(i).Float() {
+			continue // 1e-6 is 1e-06
+		}
+		if !slices.Contains(readers[name], c.Method) || c.InitAdapter != "" && !slices.Contains(notOfTheAdapter, name) {
+			flags = append(flags, "--"+name)
+		}
+	}
+	return flags
+}
+
+// noteIdle says which settings change nothing: a recipe may hold those of
+// other methods.
+func (r *Run) noteIdle() {
+	flags := r.idle()
+	if len(flags) == 0 {
+		return
+	}
+	with := "--method " + r.Method
+	if r.InitAdapter != "" {
+		with = "--init-adapter, whose own settings hold"
+	}
+	r.observer.Note("without effect: %s (with %s)", strings.Join(flags, ", "), with)
+}
+
+// fits reports what is wrong with the settings of a method on a base.
+func (c *Config) fits(m models.Model) error {
+	layers := m.Config().Layers
+	switch {
+	case c.Method == "lisa" && c.Gamma > layers:
+		return fmt.Errorf("--lisa-layers: %d, the base has %d blocks", c.Gamma, layers)
+	case slices.Contains(bottlenecks, c.Method) && c.AdapterDropMax >= layers:
+		return fmt.Errorf("--adapter-drop-random: %d would leave no adapter in %d blocks", c.AdapterDropMax, layers)
+	case c.Method == "bitfit" && !c.ZeroBiases && c.InitAdapter == "" && !biased(m):
+		return errors.New("--method bitfit: the base has no biases to train; --zero-biases gives its Linear modules biases that begin as zero")
+	case slices.Contains(lowRank, c.Method) && c.Bias != "none" && c.InitAdapter == "" && !biased(m):
+		return fmt.Errorf("--bias %s: the base has no biases to train", c.Bias)
+	}
+	return nil
+}
+
+// biased reports whether a module of the base has a bias.
+func biased(m models.Model) bool {
+	return slices.ContainsFunc(m.Sites(), func(s models.Site) bool {
+		return s.Kind == models.LinearSite && len(s.Linear.Bias) > 0 || s.Kind == models.NormSite && len(s.Norm.Bias) > 0
+	})
+}
+
+// madeBy reports whether an adapter is what the method would make.
+func (c *Config) madeBy(a *adapters.Adapter) error {
+	is, want := a.Method(), []string{c.Method}
+	switch {
+	case c.DoRA && slices.Contains(lowRank, c.Method):
+		want = []string{"dora"}
+	case c.RSLoRA && slices.Contains(lowRank, c.Method):
+		want = []string{"rslora"}
+	case c.Method == "lora+":
+		want = []string{"lora", "rslora", "dora"}
+	case c.Method == "bitfit":
+		want = []string{"bitfit", "beft"}
+	case slices.Contains(bottlenecks, c.Method):
+		want = []string{"bottleneck"}
+	case c.Method == "prefix", c.Method == "prompt":
+		want = []string{c.Method + "-tuning"}
+	}
+	if !slices.Contains(want, is) {
+		return fmt.Errorf("--init-adapter: %s is of method %s, not %s: --method has to say so", c.InitAdapter, is, c.Method)
+	}
+	return nil
+}
+
+// checkOutput refuses a folder that cannot be written to, that is the base's,
+// or that holds a result of the other kind, which readers would mix up.
+func (r *Run) checkOutput() error {
+	if r.Output == "" {
+		return nil
+	}
+	if err := os.MkdirAll(r.Output, 0o755); err != nil {
+		return fmt.Errorf("--output: %w", err)
+	}
+	own, err := os.Stat(r.Output)
+	if err != nil {
+		return fmt.Errorf("--output: %w", err)
+	}
+	if base, err := os.Stat(r.Base.Path); err == nil && os.SameFile(own, base) {
+		return fmt.Errorf("--output: %s is the base's folder", r.Output)
+	}
+	other, what := adapters.ConfigFile, "an adapter"
+	if recipes[r.Method].blocks == nil {
+		other, what = "config.json", "a model"
+	}
+	if _, err := os.Stat(filepath.Join(r.Output, other)); err == nil {
+		return fmt.Errorf("--output: %s holds %s (%s), and --method %s writes the other kind: choose another folder", r.Output, what, other, r.Method)
+	}
+	f, err := os.CreateTemp(r.Output, ".writable.*")
+	if err != nil {
+		return fmt.Errorf("--output: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()), r.sweep())
+}
+
+// sweep removes what a process that was killed while it wrote has left.
+func (r *Run) sweep() error {
+	left, err := os.ReadDir(r.Output)
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		for _, name := range []string{lastCheckpoint, bestCheckpoint, "metrics.jsonl", "report.html"} {
+			if strings.HasPrefix(e.Name(), "."+name+".") {
+				if err := os.Remove(filepath.Join(r.Output, e.Name())); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}

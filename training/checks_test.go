@@ -1,0 +1,201 @@
+package training
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/peft-serve/peft-serve/adapters"
+)
+
+// refused demands that a run is not started, and for what reason.
+func refused(t *testing.T, base string, c Config, want string) {
+	t.Helper()
+	r, err := NewRun(c, openTiny(t, base), &quiet{})
+	if err == nil {
+		r.Close()
+		t.Errorf("started; want %q", want)
+	} else if !strings.Contains(err.Error(), want) {
+		t.Errorf("%v; want %q", err, want)
+	}
+}
+
+// TestSettingsHaveReaders: every setting of a method is known to mean
+// something to a method that exists.
+func TestSettingsHaveReaders(t *testing.T) {
+	m := reflect.TypeFor[MethodConfig]()
+	for i := range m.NumField() {
+		name := flagName(m.Field(i))
+		if len(readers[name]) == 0 {
+			t.Errorf("--%s: nobody reads it", name)
+		}
+		for _, method := range readers[name] {
+			if !slices.Contains(Methods(), method) {
+				t.Errorf("--%s: no method %s", name, method)
+			}
+		}
+	}
+	if len(readers) != m.NumField() {
+		t.Errorf("%d readers of %d settings", len(readers), m.NumField())
+	}
+}
+
+func TestIdleSettings(t *testing.T) {
+	c := tinyConfig(t, "ia3")
+	c.MethodConfig = MethodConfig{R: 4, PlusEmbedding: 1e-6, Gamma: 2, GaloreScale: 2, Targets: []string{"q_proj"}}
+	if got := c.idle(); !slices.Equal(got, []string{"--r", "--galore-scale"}) {
+		t.Errorf("%q", got)
+	}
+	c.Method, c.InitAdapter, c.PlusRatio = "lora+", "somewhere", 4
+	if got := c.idle(); !slices.Equal(got, []string{"--r", "--target-modules", "--galore-scale"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestUnfit refuses what a base cannot do before anything is read or written
+// over.
+func TestUnfit(t *testing.T) {
+	c := tinyConfig(t, "bitfit")
+	refused(t, "llama-gqa", c, "--zero-biases")
+	c = tinyConfig(t, "lora")
+	c.Bias = "all"
+	refused(t, "llama-gqa", c, "--bias all: the base has no biases")
+	c = tinyConfig(t, "lisa")
+	c.Gamma = 9
+	refused(t, "llama-gqa", c, "--lisa-layers: 9")
+	c = tinyConfig(t, "houlsby")
+	c.AdapterDropMax = 9
+	refused(t, "llama-gqa", c, "--adapter-drop-random: 9")
+
+	c = tinyConfig(t, "lora")
+	if err := os.MkdirAll(c.Output, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Output, "config.json"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, "llama-gqa", c, "holds a model")
+	c.Output = filepath.Join(c.Output, "config.json")
+	refused(t, "llama-gqa", c, "--output:")
+	c = tinyConfig(t, "full")
+	c.Output = openTiny(t, "llama-gqa").Path
+	refused(t, "llama-gqa", c, "is the base's folder")
+}
+
+// TestZeroBiasesWhereThereAreBiases is plain BitFit on GPT-2.
+func TestZeroBiasesWhereThereAreBiases(t *testing.T) {
+	c := tinyConfig(t, "bitfit")
+	c.ZeroBiases, c.MaxSteps = true, 2
+	if _, err := train(t, c, "gpt2", &quiet{}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := adapters.Open(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Config.Type != "BITFIT" {
+		t.Errorf("it is a %s", f.Config.Type)
+	}
+}
+
+// TestInitAdapterOfAnotherMethod: what is trained is what --method says.
+func TestInitAdapterOfAnotherMethod(t *testing.T) {
+	c := tinyConfig(t, "ia3")
+	c.MaxSteps = 1
+	if _, err := train(t, c, "llama-gqa", &quiet{}); err != nil {
+		t.Fatal(err)
+	}
+	from := c.Output
+	c = tinyConfig(t, "lora")
+	c.InitAdapter = from
+	refused(t, "llama-gqa", c, "is of method ia3, not lora")
+}
+
+// TestConvertedPatterns: PiSSA and OLoRA are saved with twice the rank and
+// alpha, those of single modules too.
+func TestConvertedPatterns(t *testing.T) {
+	c := tinyConfig(t, "lora")
+	c.Start, c.RankPattern, c.AlphaPattern = "pissa", map[string]int{"q_proj": 4}, map[string]float64{"v_proj": 3}
+	values := c.AdapterValues(openTiny(t, "llama-gqa").Model)
+	if got := values["rank_pattern"].(map[string]int)["q_proj"]; got != 8 {
+		t.Errorf("rank %d of q_proj, want 8", got)
+	}
+	if got := values["alpha_pattern"].(map[string]float64)["v_proj"]; got != 6 {
+		t.Errorf("alpha %v of v_proj, want 6", got)
+	}
+}
+
+// TestChangedSettingsAreNamed: a checkpoint of other settings or data is
+// refused by the flag that has changed, and a damaged one by its file.
+func TestChangedSettingsAreNamed(t *testing.T) {
+	c := tinyConfig(t, "lora")
+	c.SaveEvery = 4
+	if _, err := train(t, c, "llama-gqa", &quiet{stopAt: 5}); err == nil {
+		t.Fatal("not interrupted")
+	}
+	c.Resume.On = true
+	again := func(want string, change func(c *Config)) {
+		t.Helper()
+		other := c
+		change(&other)
+		if _, err := train(t, other, "llama-gqa", &quiet{stopAt: 99}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
+	}
+	again("--lr: was 0.01, is 0.02", func(c *Config) { c.LR = 0.02 })
+	again("--max-steps: was 12, is 13", func(c *Config) { c.MaxSteps = 13 })
+	again("--lora-dropout: was 0.1, is 0.2", func(c *Config) { c.Dropout = 0.2 })
+	again("--data: contents: was ", func(c *Config) {
+		b, err := os.ReadFile(c.Data[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Data = []string{filepath.Join(t.TempDir(), "other.jsonl")}
+		if err := os.WriteFile(c.Data[0], bytes.Replace(b, []byte("what is 3?"), []byte("what is 4?"), 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+	path := filepath.Join(c.Output, lastCheckpoint)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := [][]byte{nil, whole[:10], whole[:len(whole)/2], whole[:len(whole)-1], bytes.Clone(whole)}
+	damaged[4][len(whole)/2] ^= 1
+	for _, b := range damaged {
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		again("is damaged", func(*Config) {})
+	}
+}
+
+// TestStoppedEarlyStaysStopped interrupts a run before and at the validation
+// that ends it, and goes on in another folder: it ends as it would have.
+func TestStoppedEarlyStaysStopped(t *testing.T) {
+	c := tinyConfig(t, "lora")
+	c.Split, c.EvalEvery, c.SaveEvery, c.Best, c.Patience, c.MaxSteps, c.LR = 0.3, 2, 1, true, 2, 40, 0.5
+	whole, err := train(t, c, "llama-gqa", &quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := saved(t, c.Output)
+	for _, at := range []int{whole.Steps - 3, whole.Steps} {
+		c.Output, c.Resume = filepath.Join(t.TempDir(), "first"), Resume{}
+		if _, err := train(t, c, "llama-gqa", &quiet{stopAt: at}); err == nil {
+			t.Fatal("not interrupted")
+		}
+		c.Resume, c.Output = Resume{On: true, Dir: c.Output}, filepath.Join(t.TempDir(), "second")
+		s, err := train(t, c, "llama-gqa", &quiet{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Steps != whole.Steps || !bytes.Equal(saved(t, c.Output), want) || s.Validation["loss"] != whole.Validation["loss"] {
+			t.Errorf("resumed at %d: %d steps, %v; want %d steps, %v", at, s.Steps, s.Validation, whole.Steps, whole.Validation)
+		}
+	}
+}

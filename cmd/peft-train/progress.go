@@ -21,6 +21,8 @@ type progress struct {
 	bar   *progressbar.ProgressBar
 	tty   bool
 	steps int
+	from  int
+	began time.Time
 	last  time.Time
 }
 
@@ -39,7 +41,7 @@ func (p *progress) Note(format string, a ...any) {
 
 // Start implements training.Observer.
 func (p *progress) Start(steps, from int) {
-	p.steps = steps
+	p.steps, p.from, p.began = steps, from, time.Now()
 	if p.tty {
 		p.bar = progressbar.NewOptions(steps, progressbar.OptionSetWriter(p.out), progressbar.OptionSetItsString("steps"),
 			progressbar.OptionShowIts(), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true),
@@ -62,8 +64,14 @@ func (p *progress) Step(r training.StepReport) {
 		return
 	}
 	p.last = time.Now()
-	fmt.Fprintf(p.out, "step %d/%d  epoch %.2f  loss %.4f  norm %.3g  %.0f tokens/s  %s\n",
-		r.Step, p.steps, r.Epoch, r.Loss, r.Norm, r.Speed, training.Size(r.Bytes.Total()))
+	fmt.Fprintf(p.out, "step %d/%d  epoch %.2f  loss %.4f  norm %.3g  %.0f tokens/s  %s  %s left\n",
+		r.Step, p.steps, r.Epoch, r.Loss, r.Norm, r.Speed, training.Size(r.Bytes.Total()), p.left(r.Step, time.Since(p.began)))
+}
+
+// left is how long the rest takes at the pace so far.
+func (p *progress) left(step int, since time.Duration) time.Duration {
+	each := since / time.Duration(max(1, step-p.from))
+	return (each * time.Duration(p.steps-step)).Round(time.Second)
 }
 
 // Validated implements training.Observer.

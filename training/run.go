@@ -150,6 +150,9 @@ func (r *Run) openData() error {
 	if report.Cut > 0 {
 		r.observer.Note("data: %d records are longer than --max-length %d and were cut", report.Cut, length)
 	}
+	if report.Blank > 0 {
+		r.observer.Note("data: %d packed sequences have prompts alone and are left out", report.Blank)
+	}
 	o.Pack = false
 	switch {
 	case len(validation) > 0:

@@ -40,3 +40,20 @@ func (s Sequence) Labels() int {
 	}
 	return n
 }
+
+// span is a run of positions that predict something.
+type span struct{ from, to int32 }
+
+func (s Sequence) spans() []span {
+	var all []span
+	for i, t := range s.Targets {
+		switch n := len(all); {
+		case t < 0:
+		case n > 0 && all[n-1].to == int32(i):
+			all[n-1].to++
+		default:
+			all = append(all, span{int32(i), int32(i) + 1})
+		}
+	}
+	return all
+}

@@ -119,3 +119,25 @@ func TestSplitOfPackedSet(t *testing.T) {
 		}
 	}
 }
+
+// TestPackedPrompts leaves out the windows in which there is nothing to learn.
+func TestPackedPrompts(t *testing.T) {
+	path := write(t, "a.jsonl", `{"prompt":"0123456789012345678","completion":"a"}`+"\n"+`{"prompt":"q","completion":"bc"}`+"\n")
+	s := open(t, path, 5, Options{Pack: true})
+	if s.Len() != 2 || s.Report().Blank != 3 {
+		t.Fatalf("%d sequences, %d left out", s.Len(), s.Report().Blank)
+	}
+	for i, want := range []string{"5678[a]", "</s>q[bc</s>]"} {
+		if q, err := s.Sequence(i); err != nil || !strings.HasSuffix(said(t, q), want[len(want)-4:]) {
+			t.Errorf("%q %v, want %q", said(t, q), err, want)
+		}
+	}
+	for _, n := range []int{2, 3, 4, 7, 24} {
+		s := open(t, path, n, Options{Pack: true})
+		for i := range s.Len() {
+			if q, err := s.Sequence(i); err != nil || q.Labels() == 0 {
+				t.Errorf("length %d, sequence %d: %v %v", n, i, q, err)
+			}
+		}
+	}
+}

@@ -23,8 +23,10 @@ type Set struct {
 	rows    []int32 // positions up to the last that predicts, by record
 	labels  []int32 // positions that predict, by record
 	packed  bool
-	ends    []int64 // packed: tokens up to the end of each record in use
-	window  int     // packed: tokens of a sequence
+	ends    []int64  // packed: tokens up to the end of each record in use
+	window  int      // packed: tokens of a sequence
+	spans   [][]span // packed: what predicts, by record
+	windows []int32  // packed: those that have something to learn
 	report  Report
 }
 
@@ -35,6 +37,7 @@ type Report struct {
 	Labels  int
 	Longest int
 	Cut     int    // records longer than the limit
+	Blank   int    // packed: windows with nothing to learn, which are left out
 	Digest  string // of the tokens
 }
 
@@ -81,6 +84,9 @@ func (s *Set) read(n int, o Options) error {
 	}
 	s.lengths, s.rows, s.labels = make([]int32, n), make([]int32, n), make([]int32, n)
 	s.report.Records = n
+	if s.packed {
+		s.spans = make([][]span, n)
+	}
 	digest := sha256.New()
 	var buffer []byte
 	for i := range n {
@@ -98,6 +104,9 @@ func (s *Set) read(n int, o Options) error {
 			return r.fault("nothing is left to learn within %d tokens: %q", s.encoder.MaxLength, clip(x.Answer()))
 		}
 		s.lengths[i], s.rows[i], s.labels[i] = int32(len(seq.Tokens)), int32(seq.Last()+1), int32(labels)
+		if s.packed {
+			s.spans[i] = seq.spans()
+		}
 		s.report.Tokens += len(seq.Tokens)
 		s.report.Labels += labels
 		s.report.Longest = max(s.report.Longest, len(seq.Tokens))
@@ -113,20 +122,42 @@ func (s *Set) read(n int, o Options) error {
 	}
 	s.report.Digest = hex.EncodeToString(digest.Sum(nil)[:8])
 	s.measure()
+	if s.packed && len(s.windows) == 0 {
+		return fmt.Errorf("%s: packed in %d tokens, no sequence has anything to learn", s.files[0].path, s.window)
+	}
 	return nil
 }
 
-// measure finds the ends of the records in use, for packing.
+// measure finds the ends of the records in use, for packing, and the windows
+// in which a position predicts something.
 func (s *Set) measure() {
 	if !s.packed {
 		return
 	}
-	s.ends = s.ends[:0]
-	total := int64(0)
+	s.ends, s.windows = s.ends[:0], nil
+	total, window := int64(0), int64(s.window)
 	for i := range s.count() {
 		total += int64(s.lengths[s.record(i)])
 		s.ends = append(s.ends, total)
 	}
+	all := max(1, total/window) // what is left over at the end is not used
+	for i := range s.count() {
+		record := s.record(i)
+		start := s.ends[i] - int64(s.lengths[record])
+		for _, own := range s.spans[record] {
+			from, to := start+int64(own.from), start+int64(own.to)
+			for w := from / window; w < all && w*window < to; w++ {
+				// The last position of a window predicts nothing.
+				if max(from, w*window) >= min(to, (w+1)*window-1) {
+					continue
+				}
+				if n := len(s.windows); n == 0 || s.windows[n-1] != int32(w) {
+					s.windows = append(s.windows, int32(w))
+				}
+			}
+		}
+	}
+	s.report.Blank = int(all) - len(s.windows)
 }
 
 // Close closes the files.
@@ -175,7 +206,7 @@ func (s *Set) Len() int {
 	if !s.packed {
 		return s.count()
 	}
-	return max(1, int(s.ends[len(s.ends)-1])/s.window)
+	return len(s.windows)
 }
 
 // Example returns example i, for evaluation.
@@ -197,9 +228,10 @@ func (s *Set) Sequence(i int) (Sequence, error) {
 	return q, nil
 }
 
-// packedSequence cuts window i out of all records, one after the other.
+// packedSequence cuts the window of sequence i out of all records, one after the other.
 func (s *Set) packedSequence(i int) (Sequence, error) {
-	from, to := int64(i*s.window), int64((i+1)*s.window)
+	from := int64(s.windows[i]) * int64(s.window)
+	to := from + int64(s.window)
 	var q Sequence
 	whole := *s.encoder
 	whole.MaxLength = 1 << 30
@@ -257,6 +289,9 @@ func (s *Set) Split(fraction float64, seed uint64) (*Set, error) {
 	s.pick, other.pick = mine, theirs
 	other.packed, other.ends = false, nil // what is measured are examples
 	s.measure()
+	if s.packed && len(s.windows) == 0 {
+		return nil, fmt.Errorf("a share of %g of %d examples leaves nothing to learn", fraction, n)
+	}
 	return &other, nil
 }
 

@@ -72,6 +72,9 @@ func run(ctx context.Context, args []string, c console) (code int) {
 	if err != nil {
 		panic(err) // a fault of this program
 	}
+	for _, line := range recipe.faults(parser.Model) {
+		wrong.add("%s", line)
+	}
 	selected, err := wrong.parseAll(parser, args)
 	if err == nil && strings.HasPrefix(selected.Command(), "run") {
 		err = recipe.taken(all.Run.Recipe)

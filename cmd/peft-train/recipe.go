@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,6 +38,10 @@ func findRecipe(args []string) (*recipe, error) {
 		return nil, err
 	}
 	if err := yaml.Unmarshal(b, &r.values); err != nil {
+		var kinds *yaml.TypeError
+		if errors.As(err, &kinds) { // Go's own types are no news to whoever wrote the file
+			return nil, fmt.Errorf("%s: want settings by name, each once: %s", r.path, kinds.Errors[0])
+		}
 		return nil, fmt.Errorf("%s: %w", r.path, err)
 	}
 	return r, nil
@@ -62,8 +67,12 @@ func (r *recipe) taken(path string) error {
 	return fmt.Errorf("two recipes: %s and %s", r.path, path)
 }
 
-// Validate implements kong.Resolver: every key is a flag of run.
-func (r *recipe) Validate(app *kong.Application) error {
+// Validate implements kong.Resolver; faults has looked already.
+func (r *recipe) Validate(*kong.Application) error { return nil }
+
+// faults lists the keys that are no flags of run, and those that are there in
+// both spellings.
+func (r *recipe) faults(app *kong.Application) (lines []string) {
 	known := map[string]bool{}
 	for _, n := range app.Children {
 		if n.Name == "run" {
@@ -72,17 +81,16 @@ func (r *recipe) Validate(app *kong.Application) error {
 			}
 		}
 	}
-	var unknown []string
 	for key := range r.values {
-		if !known[strings.ReplaceAll(key, "_", "-")] {
-			unknown = append(unknown, key)
+		name := strings.ReplaceAll(key, "_", "-")
+		switch _, twice := r.values[name]; {
+		case !known[name]:
+			lines = append(lines, fmt.Sprintf("%s: %s: no such setting", r.path, key))
+		case twice && name != key:
+			lines = append(lines, fmt.Sprintf("%s: %s is there as %s too", r.path, key, name))
 		}
 	}
-	if len(unknown) > 0 {
-		slices.Sort(unknown)
-		return fmt.Errorf("%s: no such settings: %s", r.path, strings.Join(unknown, ", "))
-	}
-	return nil
+	return lines
 }
 
 // Resolve implements kong.Resolver.

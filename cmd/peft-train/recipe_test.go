@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -49,6 +50,33 @@ func TestWhatIsTakenForARecipe(t *testing.T) {
 		var out bytes.Buffer
 		if code := run(context.Background(), strings.Fields(args), console{out: &out, err: &out}); code != 2 || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: %d: %s\nwant %q", args, code, out.String(), want)
+		}
+	}
+}
+
+// TestFaultsOfARecipe: unknown keys and values that cannot be read are all
+// shown at once, with what the command line lacks.
+func TestFaultsOfARecipe(t *testing.T) {
+	for content, wants := range map[string][]string{
+		"base: x\nbogus: 1\nlrr: 2\npacking: maybe\nlr: [1, 2]\nmax-steps: many\n": {
+			"bogus: no such setting", "lrr: no such setting", "--packing: \"maybe\" is neither", "--lr: ", "--max-steps: ", "--data: is missing",
+		},
+		"lora-alpha: 3\nlora_alpha: 4\n": {"lora_alpha is there as lora-alpha too"},
+		"lr: 1\nlr: 2\n":                 {"already defined"},
+		"- a\n":                          {"want settings by name"},
+	} {
+		path := filepath.Join(t.TempDir(), "r.yaml")
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if code := run(context.Background(), []string{"run", path}, console{out: &out, err: &out}); code != 2 {
+			t.Errorf("%q: %d", content, code)
+		}
+		for _, want := range wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%q: %q is not in:\n%s", content, want, out.String())
+			}
 		}
 	}
 }

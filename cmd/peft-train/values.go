@@ -61,6 +61,7 @@ func (w *wrongValues) mappers() []kong.Option {
 			return v, err
 		})),
 		kong.TypeMapper(reflect.TypeFor[training.Resume](), resumeMapper{}),
+		kong.KindMapper(reflect.Bool, switchMapper{w}),
 	}
 }
 
@@ -80,6 +81,29 @@ func reading[T any](w *wrongValues, want string, parse func(string) (T, error)) 
 		target.Set(reflect.ValueOf(v))
 		return nil
 	})
+}
+
+// switchMapper reads --flag, --flag=true and --flag=false.
+type switchMapper struct{ w *wrongValues }
+
+// IsBool tells that the flag stands without a value.
+func (switchMapper) IsBool() bool { return true }
+
+// Decode implements kong.Mapper.
+func (m switchMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	on := true
+	if ctx.Scan.Peek().Type == kong.FlagValueToken {
+		text := strings.ToLower(fmt.Sprint(ctx.Scan.Pop().Value))
+		switch text {
+		case "true", "yes", "1":
+		case "false", "no", "0":
+			on = false
+		default:
+			m.w.add("--%s: %q is neither true nor false", ctx.Value.Name, text)
+		}
+	}
+	target.SetBool(on)
+	return nil
 }
 
 // resumeMapper reads --resume, --resume=false and --resume=DIR.

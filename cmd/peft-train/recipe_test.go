@@ -3,10 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/peft-serve/peft-serve/training"
 )
 
 // TestRecipes demands that every committed recipe is understood: what is wrong
@@ -78,5 +84,43 @@ func TestFaultsOfARecipe(t *testing.T) {
 				t.Errorf("%q: %q is not in:\n%s", content, want, out.String())
 			}
 		}
+	}
+}
+
+// TestEverySetting: the recipe that explains every setting has them all, and
+// says their defaults.
+func TestEverySetting(t *testing.T) {
+	const path = "../../examples/every-setting.yaml"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parse := func(args ...string) (training.Config, []*kong.Flag) {
+		r, err := findRecipe(args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all commands
+		w := &wrongValues{}
+		parser, err := kong.New(&all, append(w.mappers(), kong.Resolvers(r), kong.Vars(names()), kong.ExplicitGroups(groups))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		selected, err := parser.Parse(append(args, "--base=b", "--data=d", "--output=o"))
+		if err := w.with(err); err != nil {
+			t.Fatal(err)
+		}
+		return all.Run.Config, selected.Selected().Flags
+	}
+	want, flags := parse("run")
+	for _, f := range flags {
+		if !regexp.MustCompile(`(?m)^(# )?` + f.Name + `: `).Match(text) {
+			t.Errorf("%s is not in %s", f.Name, path)
+		}
+	}
+	got, _ := parse("run", path)
+	// An empty list and none are the same.
+	if a, b := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); a != b {
+		t.Errorf("%s says\n%s\nthe defaults are\n%s", path, a, b)
 	}
 }

@@ -3,6 +3,7 @@ package training
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -46,6 +47,10 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 	if spelt, ok := spellings[c.Method]; ok {
 		c.Method = spelt
 	}
+	if !Known(name) {
+		return nil, fmt.Errorf("method %q is not known (%s)", name, strings.Join(Methods(), ", "))
+	}
+	c.ZeroBiases = true // what bitfit costs on a base without any
 	if targets != "" {
 		c.Targets = strings.Split(targets, "+")
 	}

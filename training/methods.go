@@ -50,6 +50,12 @@ func orElse(v, fallback float64) float64 {
 // Methods lists the names of the methods.
 func Methods() []string { return slices.Sorted(maps.Keys(recipes)) }
 
+// Known reports whether there is a method of that name, or of that other name.
+func Known(name string) bool {
+	_, ok := recipes[name]
+	return ok || spellings[name] != ""
+}
+
 // spellings are other names of methods.
 var spellings = map[string]string{"loraplus": "lora+", "blockwise": "block-wise", "prefix-tuning": "prefix", "prompt-tuning": "prompt"}
 

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/training"
 )
@@ -26,12 +25,13 @@ type benchCommand struct {
 
 // Run prints a table.
 func (b *benchCommand) Run(ctx context.Context, c console) error {
-	if b.Base == "" {
-		return faults(errors.New("--base: is missing"))
+	if err := b.check(); err != nil {
+		return err
 	}
-	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	// Each line is written as it is measured: the widths are fixed.
+	const columns = "%-20s %12v %9v %8v %8v %10v %10v %10v %12v %10v %10v\n"
 	if !b.JSON {
-		fmt.Fprintln(table, "method\tparameters\ttokens/s\tGFLOP/s\tof peak\tmodel\tgradients\toptimiser\tactivations\ttotal\tresident")
+		fmt.Fprintf(c.out, columns, "method", "parameters", "tokens/s", "GFLOP/s", "of peak", "model", "gradients", "optimiser", "activations", "total", "resident")
 	}
 	for _, method := range b.Methods {
 		training.ResetResidentPeak()
@@ -55,14 +55,28 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 		if b.Peak > 0 {
 			share = fmt.Sprintf("%.0f %%", 100*r.FLOPS/1e9/b.Peak)
 		}
-		sizes := []any{method, r.Parameters, r.TokensPerSecond, r.FLOPS / 1e9, share}
+		cells := []any{method, r.Parameters, fmt.Sprintf("%.0f", r.TokensPerSecond), fmt.Sprintf("%.1f", r.FLOPS/1e9), share}
 		for _, n := range []int{r.Peak.Model, r.Peak.Gradients, r.Peak.Optimizer, r.Peak.Activations, r.Peak.Total(), r.Resident} {
-			sizes = append(sizes, training.Size(n))
+			cells = append(cells, training.Size(n))
 		}
-		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.1f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", slices.Clip(sizes)...)
-		if err := table.Flush(); err != nil {
-			return err
-		}
+		fmt.Fprintf(c.out, columns, cells...)
 	}
 	return nil
+}
+
+// check reports everything that is wrong with the arguments.
+func (b *benchCommand) check() error {
+	var wrong []error
+	if b.Base == "" {
+		wrong = append(wrong, errors.New("--base: is missing"))
+	}
+	for _, method := range b.Methods {
+		name, _, _ := strings.Cut(method, ":")
+		if !training.Known(name) {
+			wrong = append(wrong, fmt.Errorf("--methods: %q is not one of %s", name, strings.Join(training.Methods(), ", ")))
+		}
+	}
+	wrong = append(wrong, atLeast(1, map[string]int{"batch-size": b.BatchSize, "steps": b.Steps, "r": b.R}),
+		atLeast(2, map[string]int{"max-length": b.MaxLength}), atLeast(0, map[string]int{"threads": b.Threads}))
+	return faultsOf(wrong)
 }

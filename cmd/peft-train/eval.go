@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/dataset"
@@ -37,8 +38,22 @@ func (e *evalCommand) Run(ctx context.Context, c console) error {
 	if len(e.Data) == 0 {
 		wrong = append(wrong, errors.New("--data: is missing"))
 	}
-	if len(wrong) > 0 {
-		return faults(errors.Join(wrong...))
+	if e.Task != "" {
+		if _, err := dataset.NewTask(e.Task); err != nil {
+			wrong = append(wrong, fmt.Errorf("--task: %w", err))
+		}
+	}
+	if !slices.Contains(dataset.Formats, e.Format) {
+		wrong = append(wrong, fmt.Errorf("--format: %q is not one of %s", e.Format, strings.Join(dataset.Formats, ", ")))
+	}
+	if e.Samples > 0 && e.ExactMatch == 0 {
+		wrong = append(wrong, errors.New("--samples: --exact-match says how many tokens an answer may have"))
+	}
+	wrong = append(wrong, atLeast(0, map[string]int{
+		"max-length": e.MaxLength, "exact-match": e.ExactMatch, "limit": e.Limit, "samples": e.Samples, "threads": e.Threads,
+	}))
+	if err := faultsOf(wrong); err != nil {
+		return err
 	}
 	base, err := openBase(ctx, e.Base, c)
 	if err != nil {

@@ -83,14 +83,15 @@ func run(ctx context.Context, args []string, c console) (code int) {
 		c.note("peft-train: %s", err)
 		return 2
 	}
+	command, _, _ := strings.Cut(selected.Command(), " ") // without its arguments
 	selected.BindTo(ctx, (*context.Context)(nil))
 	err = selected.Run(c)
 	if errors.Is(err, errUsage) {
-		c.note("peft-train %s: %s", selected.Command(), err)
+		c.note("peft-train %s: %s", command, err)
 		return 2
 	}
 	if err != nil {
-		c.note("peft-train %s: %s", selected.Command(), err)
+		c.note("peft-train %s: %s", command, err)
 		return 1
 	}
 	return 0

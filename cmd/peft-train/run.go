@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,6 +64,25 @@ func printSummary(c console, config *training.Config, s *training.Summary) {
 	if s.Digest != "" {
 		line("digest", "%s", s.Digest)
 	}
+}
+
+// atLeast reports the values by flag that are too small.
+func atLeast(least int, values map[string]int) error {
+	var wrong []error
+	for _, flag := range slices.Sorted(maps.Keys(values)) {
+		if values[flag] < least {
+			wrong = append(wrong, fmt.Errorf("--%s: %d, want at least %d", flag, values[flag], least))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// faultsOf is nil where nothing is wrong.
+func faultsOf(wrong []error) error {
+	if err := errors.Join(wrong...); err != nil {
+		return faults(err)
+	}
+	return nil
 }
 
 // faults writes everything that is wrong with the settings, a line each.

@@ -199,3 +199,26 @@ func TestStoppedEarlyStaysStopped(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanOfConvertedStarts: what PiSSA and OLoRA train is what is planned.
+func TestPlanOfConvertedStarts(t *testing.T) {
+	for _, start := range []string{"pissa", "olora"} {
+		c := tinyConfig(t, "lora")
+		c.Start = start
+		r, err := NewRun(c, openTiny(t, "llama-gqa"), &quiet{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if err := r.Plan(); err != nil {
+			t.Fatal(err)
+		}
+		s, err := r.Do(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Plan.Gradients != s.Peak.Gradients || s.Plan.Optimizer != s.Peak.Optimizer {
+			t.Errorf("%s: planned %+v, measured %+v", start, s.Plan, s.Peak)
+		}
+	}
+}

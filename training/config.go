@@ -214,6 +214,9 @@ func (c *Config) Validate() error {
 		if u, err := url.Parse(c.Publish); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			fault("publish", "%q is not the URL of a server, such as http://127.0.0.1:8080", c.Publish)
 		}
+		if c.Output != "" && !published.MatchString(c.publishName()) {
+			fault("publish-name", "%q is no name for an adapter: letters, digits, dots, dashes and underscores, the first not a dot", c.publishName())
+		}
 		if recipes[c.Method].blocks != nil {
 			fault("publish", "--method %s makes a model, and a server takes adapters: peft-train extract makes one of it", c.Method)
 		}

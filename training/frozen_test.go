@@ -142,7 +142,10 @@ func TestPublish(t *testing.T) {
 	var path, kind string
 	var first []byte
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/health" {
+		if r.Method == http.MethodGet { // asked before there is an adapter
+			if r.Header.Get("Authorization") == "Bearer wrong" {
+				http.Error(w, "", http.StatusUnauthorized)
+			}
 			return
 		}
 		path, kind = r.Method+" "+r.URL.Path, r.Header.Get("Content-Type")
@@ -166,6 +169,11 @@ func TestPublish(t *testing.T) {
 	c.Output, c.PublishName = filepath.Join(t.TempDir(), "out"), "refused"
 	if _, err := train(t, c, "llama-gqa", &quiet{}); err == nil || !strings.Contains(err.Error(), "no such base") {
 		t.Errorf("refused: %v", err)
+	}
+	t.Setenv("PEFT_SERVE_API_KEY", "wrong")
+	q := &quiet{}
+	if _, err := train(t, c, "llama-gqa", q); err == nil || !strings.Contains(err.Error(), "PEFT_SERVE_API_KEY") || len(q.steps) > 0 {
+		t.Errorf("with a wrong key: %v after %d steps", err, len(q.steps))
 	}
 }
 

@@ -33,6 +33,13 @@ func (r *Run) Plan() error {
 				r.plan = a
 			}
 		}
+		if (r.Start == "pissa" || r.Start == "olora") && r.plan.Gradients > 0 {
+			// Of factors from the base half are trained, which no
+			// configuration tells.
+			trained := 4 * count(m.Parameters())
+			r.plan.Optimizer = r.plan.Optimizer / r.plan.Gradients * trained
+			r.plan.Gradients = trained
+		}
 		r.plan.Model = r.Base.Model.Config().WeightBytes + m.bytes() // the adapter is there to be weighed
 	case *Blocks:
 		r.plan, err = r.planBlocks(base, m, optimizer)

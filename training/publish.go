@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,10 +22,7 @@ import (
 
 // send puts the saved adapter into a running server.
 func (r *Run) send(ctx context.Context) error {
-	name := r.PublishName
-	if name == "" {
-		name = filepath.Base(filepath.Clean(r.Output))
-	}
+	name := r.publishName()
 	if err := Publish(ctx, r.Config.Publish, name, r.Output, os.Getenv("PEFT_SERVE_API_KEY")); err != nil {
 		address, _ := url.JoinPath(r.Config.Publish, "v1", "adapters", name) // Validate has parsed it
 		return fmt.Errorf("%w\nThe adapter is saved in %s. To put it there later:\n  tar -C %s -c %s %s | zstd | curl -T - %s",
@@ -34,25 +32,44 @@ func (r *Run) send(ctx context.Context) error {
 	return nil
 }
 
-// knock says so at once where the server that is to take the adapter does not
-// answer: it may be up by the time there is one.
-func (r *Run) knock(ctx context.Context) {
+// publishName is what the adapter is to be called there.
+func (c *Config) publishName() string {
+	if c.PublishName != "" {
+		return c.PublishName
+	}
+	return filepath.Base(filepath.Clean(c.Output))
+}
+
+// published are the names that a server has for adapters.
+var published = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
+
+// knock asks the server that is to take the adapter before there is one. That
+// it does not answer yet is worth a note; that it wants another key is an
+// error.
+func (r *Run) knock(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	address, err := url.JoinPath(r.Config.Publish, "health")
+	address, err := url.JoinPath(r.Config.Publish, "v1", "adapters")
 	if err != nil {
-		return // Validate has parsed it
+		return fmt.Errorf("--publish: %w", err)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return
+		return fmt.Errorf("--publish: %w", err)
+	}
+	if key := os.Getenv("PEFT_SERVE_API_KEY"); key != "" {
+		request.Header.Set("Authorization", "Bearer "+key)
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		r.observer.Note("--publish: the server does not answer yet: %v", err)
-		return
+		return nil
 	}
 	_ = answer.Body.Close()
+	if answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden {
+		return fmt.Errorf("--publish: %s answers %s: its key is read from PEFT_SERVE_API_KEY", r.Config.Publish, answer.Status)
+	}
+	return nil
 }
 
 // Publish sends an adapter's folder to a server as PUT /v1/adapters/NAME, a tar

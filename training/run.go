@@ -185,7 +185,9 @@ func (r *Run) Close() error {
 // returns ErrInterrupted.
 func (r *Run) Do(ctx context.Context) (*Summary, error) {
 	if r.Config.Publish != "" {
-		r.knock(ctx)
+		if err := r.knock(ctx); err != nil {
+			return nil, err
+		}
 	}
 	r.Trainer.Method.Begin(0)
 	if err := r.resume(); err != nil {

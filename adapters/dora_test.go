@@ -35,7 +35,7 @@ func encoded(t *testing.T, m kernels.Matrix, f kernels.Format) kernels.Weight {
 func TestGains(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	const out, in, r, s = 150, 96, 8, 1.5 // more than two bands of rows
-	for _, f := range []kernels.Format{kernels.F32, kernels.F16, kernels.BF16, kernels.Q8_0, kernels.Q4_0, kernels.Q4_1} {
+	for _, f := range []kernels.Format{kernels.F32, kernels.F16, kernels.BF16, kernels.Q8_0, kernels.Q4_0, kernels.Q4_1, kernels.Q5_0, kernels.Q5_1} {
 		w := encoded(t, randomMatrix(rng, out, in, 0.1), f)
 		a, b, m := randomMatrix(rng, r, in, 0.2), randomMatrix(rng, r, out, 0.2), randomMatrix(rng, 1, out, 1)
 		g := &gains{

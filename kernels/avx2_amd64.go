@@ -161,6 +161,16 @@ func decodeQ4_0AVX2(dst *float32, src *byte, n int)
 //go:noescape
 func decodeQ4_1AVX2(dst *float32, src *byte, n int)
 
+// Decode(dst[:32*n], Q5_0, src): n blocks.
+//
+//go:noescape
+func decodeQ5_0AVX2(dst *float32, src *byte, n int)
+
+// Decode(dst[:32*n], Q5_1, src): n blocks.
+//
+//go:noescape
+func decodeQ5_1AVX2(dst *float32, src *byte, n int)
+
 // Decode(dst[:256*n], Q4_K, src): n blocks.
 //
 //go:noescape

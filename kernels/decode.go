@@ -32,7 +32,7 @@ func Decode(dst []float32, f Format, src []byte) {
 }
 
 var blockDecoders = [...]func(dst []float32, b []byte){
-	Q8_0: decodeQ8_0, Q4_0: decodeQ4_0, Q4_1: decodeQ4_1,
+	Q8_0: decodeQ8_0, Q4_0: decodeQ4_0, Q4_1: decodeQ4_1, Q5_0: decodeQ5_0, Q5_1: decodeQ5_1,
 	Q4_K: decodeQ4_K, Q5_K: decodeQ5_K, Q6_K: decodeQ6_K,
 }
 
@@ -58,6 +58,26 @@ func decodeQ4_1(dst []float32, b []byte) {
 	for i, q := range b[4:20] {
 		dst[i] = float32(d*float32(q&15)) + m
 		dst[i+16] = float32(d*float32(q>>4)) + m
+	}
+}
+
+// five is code i of Q5_0 and Q5_1: high holds the fifth bits of the 32, low the
+// others, two to a byte.
+func five(high uint32, low []byte, i int) uint8 {
+	return low[i%16]>>(i/16*4)&15 | uint8(high>>i&1)<<4
+}
+
+func decodeQ5_0(dst []float32, b []byte) {
+	d, high := half(b), binary.LittleEndian.Uint32(b[2:])
+	for i := range dst {
+		dst[i] = d * float32(int(five(high, b[6:22], i))-16)
+	}
+}
+
+func decodeQ5_1(dst []float32, b []byte) {
+	d, m, high := half(b), half(b[2:]), binary.LittleEndian.Uint32(b[4:])
+	for i := range dst {
+		dst[i] = float32(d*float32(five(high, b[8:24], i))) + m
 	}
 }
 

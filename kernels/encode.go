@@ -15,8 +15,8 @@ var (
 
 // Encode stores src in format f: it fills dst, which holds
 // f.RowBytes(len(src)) bytes. The float formats round to nearest, ties to
-// even; Q8_0, Q4_0 and Q4_1 follow quantize_row_*_ref of llama.cpp's
-// ggml-quants.c, and the goldens of models/gguf hold them to the bytes of PyPI
+// even; Q8_0, Q4_0, Q4_1, Q5_0 and Q5_1 follow quantize_row_*_ref of
+// llama.cpp's ggml-quants.c, and the goldens of models/gguf hold them to the bytes of PyPI
 // gguf. The k-quants have no encoder here (ErrNoEncoder), and a block format
 // takes no NaN and nothing beyond ±65504, whose scale or minimum an f16 might
 // not hold (ErrNotFinite, with the value's index).
@@ -37,7 +37,7 @@ func Encode(dst []byte, f Format, src []float32) error {
 		for i, v := range src {
 			binary.LittleEndian.PutUint16(dst[2*i:], toBrain(v))
 		}
-	case Q8_0, Q4_0, Q4_1:
+	case Q8_0, Q4_0, Q4_1, Q5_0, Q5_1:
 		n, size := f.BlockLen(), f.BlockBytes()
 		block := blockEncoders[f]
 		for at := 0; at < len(src); at += n {
@@ -52,10 +52,12 @@ func Encode(dst []byte, f Format, src []float32) error {
 	return nil
 }
 
-var blockEncoders = [...]func(b []byte, src []float32){Q8_0: encodeQ8_0, Q4_0: encodeQ4_0, Q4_1: encodeQ4_1}
+var blockEncoders = [...]func(b []byte, src []float32){
+	Q8_0: encodeQ8_0, Q4_0: encodeQ4_0, Q4_1: encodeQ4_1, Q5_0: encodeQ5_0, Q5_1: encodeQ5_1,
+}
 
 // largestQuantised bounds |v| such that Q4_0's scale v/8, the largest, and
-// Q4_1's minimum v fit an f16.
+// the minimum v of Q4_1 and Q5_1 fit an f16.
 const largestQuantised = 65504
 
 // unquantisable is the index of the first value that no block takes, or -1.
@@ -92,14 +94,30 @@ func encodeQ8_0(b []byte, src []float32) {
 	}
 }
 
-func encodeQ4_0(b []byte, src []float32) {
-	var extreme float32 // the first value of the largest magnitude, signed
+// extremeOf is the first value of the largest magnitude, signed.
+func extremeOf(src []float32) (extreme float32) {
 	for _, v := range src {
 		if abs(v) > abs(extreme) {
 			extreme = v
 		}
 	}
-	d := extreme / -8
+	return extreme
+}
+
+// bounds are the least and the largest value.
+func bounds(src []float32) (low, high float32) {
+	low, high = src[0], src[0]
+	for _, v := range src {
+		if v < low { // not min, which prefers -0 to 0
+			low = v
+		}
+		high = max(high, v)
+	}
+	return low, high
+}
+
+func encodeQ4_0(b []byte, src []float32) {
+	d := extremeOf(src) / -8
 	id := inverse(d)
 	putHalf(b, d)
 	nibble := func(v float32) byte { return min(15, byte(int8(float32(v*id)+8.5))) }
@@ -109,13 +127,7 @@ func encodeQ4_0(b []byte, src []float32) {
 }
 
 func encodeQ4_1(b []byte, src []float32) {
-	low, high := src[0], src[0]
-	for _, v := range src {
-		if v < low { // not min, which prefers -0 to 0
-			low = v
-		}
-		high = max(high, v)
-	}
+	low, high := bounds(src)
 	d := (high - low) / 15
 	id := inverse(d)
 	putHalf(b, d)
@@ -124,6 +136,33 @@ func encodeQ4_1(b []byte, src []float32) {
 	for i := range 16 {
 		b[4+i] = nibble(src[i]) | nibble(src[i+16])<<4
 	}
+}
+
+func encodeQ5_0(b []byte, src []float32) {
+	d := extremeOf(src) / -16
+	id := inverse(d)
+	putHalf(b, d)
+	putFives(b[2:], src, func(v float32) byte { return min(31, byte(int8(float32(v*id)+16.5))) })
+}
+
+func encodeQ5_1(b []byte, src []float32) {
+	low, high := bounds(src)
+	d := (high - low) / 31
+	id := inverse(d)
+	putHalf(b, d)
+	putHalf(b[2:], low)
+	putFives(b[4:], src, func(v float32) byte { return byte(float32((v-low)*id) + 0.5) })
+}
+
+// putFives stores the five-bit codes of src: the fifth bits, then the others.
+func putFives(b []byte, src []float32, code func(float32) byte) {
+	var high uint32
+	for i := range 16 {
+		a, c := code(src[i]), code(src[i+16])
+		high |= uint32(a>>4)<<i | uint32(c>>4)<<(i+16)
+		b[4+i] = a&15 | c&15<<4
+	}
+	binary.LittleEndian.PutUint32(b, high)
 }
 
 func abs(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ (1 << 31)) }

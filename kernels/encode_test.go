@@ -67,7 +67,7 @@ func TestEncodeDecode(t *testing.T) {
 	for _, c := range []struct {
 		f    Format
 		step float64 // the largest error over the largest magnitude
-	}{{F32, 0}, {F16, 1.0 / 2048}, {BF16, 1.0 / 256}, {Q8_0, 0.6 / 127}, {Q4_0, 1.01 / 8}, {Q4_1, 1.05 / 15}} {
+	}{{F32, 0}, {F16, 1.0 / 2048}, {BF16, 1.0 / 256}, {Q8_0, 0.6 / 127}, {Q4_0, 1.01 / 8}, {Q4_1, 1.05 / 15}, {Q5_0, 1.01 / 16}, {Q5_1, 1.05 / 31}} {
 		for trial := range 50 {
 			src := make([]float32, 64)
 			scale := float32(math.Exp2(rng.Float64()*16 - 8))
@@ -109,7 +109,7 @@ func TestEncodeRefuses(t *testing.T) {
 			t.Errorf("%s: %v", f, err)
 		}
 	}
-	for _, f := range []Format{Q8_0, Q4_0, Q4_1} {
+	for _, f := range []Format{Q8_0, Q4_0, Q4_1, Q5_0, Q5_1} {
 		for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e30} {
 			src := make([]float32, 64)
 			src[40] = float32(bad)
@@ -130,7 +130,7 @@ func BenchmarkEncode(b *testing.B) {
 	for i := range src {
 		src[i] = float32(math.Sin(float64(i)))
 	}
-	for _, f := range []Format{F16, BF16, Q8_0, Q4_0, Q4_1} {
+	for _, f := range []Format{F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1} {
 		b.Run(f.String(), func(b *testing.B) {
 			dst := make([]byte, f.RowBytes(len(src)))
 			b.SetBytes(int64(4 * len(src)))

@@ -148,6 +148,54 @@ func fusedQ4_1_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //go:noescape
 func fusedQ4_1_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
+// dot1x4 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
+//
+//go:noescape
+func fusedQ5_0_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot2x3 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
+//
+//go:noescape
+func fusedQ5_0_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot3x3 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
+//
+//go:noescape
+func fusedQ5_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot4x3 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
+//
+//go:noescape
+func fusedQ5_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot1x4 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
+//
+//go:noescape
+func fusedQ5_1_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot2x3 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
+//
+//go:noescape
+func fusedQ5_1_2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot3x3 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
+//
+//go:noescape
+func fusedQ5_1_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot4x3 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 3.
+//
+//go:noescape
+func fusedQ5_1_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
 // dot1x4 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 256, outs of 4.
 //

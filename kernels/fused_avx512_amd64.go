@@ -148,6 +148,54 @@ func fusedQ4_1_3AVX512(dst *float32, dstStride int, x *float32, xStride int, w *
 //go:noescape
 func fusedQ4_1_4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
+// dot1x4 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
+//
+//go:noescape
+func fusedQ5_0_1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot2x4 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
+//
+//go:noescape
+func fusedQ5_0_2AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot3x4 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
+//
+//go:noescape
+func fusedQ5_0_3AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot4x4 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
+//
+//go:noescape
+func fusedQ5_0_4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot1x4 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
+//
+//go:noescape
+func fusedQ5_1_1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot2x4 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
+//
+//go:noescape
+func fusedQ5_1_2AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot3x4 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
+//
+//go:noescape
+func fusedQ5_1_3AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot4x4 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
+//
+//go:noescape
+func fusedQ5_1_4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
 // dot1x4 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 256, outs of 4.
 //

@@ -29,6 +29,8 @@ func TestMatMulRowCounts(t *testing.T) {
 			{Q8_0, 192, 48}, {Q8_0, 192, 96}, {Q8_0, 192, 49},
 			{Q4_0, 192, 48}, {Q4_0, 192, 96}, {Q4_0, 192, 49},
 			{Q4_1, 192, 48}, {Q4_1, 192, 96}, {Q4_1, 192, 49},
+			{Q5_0, 192, 48}, {Q5_0, 192, 96}, {Q5_0, 192, 49},
+			{Q5_1, 192, 48}, {Q5_1, 192, 96}, {Q5_1, 192, 49},
 			{Q4_K, 256, 48}, {Q4_K, 768, 31}, {Q4_K, 2048, 13},
 			{Q5_K, 256, 49}, {Q5_K, 512, 24}, {Q5_K, 1536, 14},
 			{Q6_K, 256, 23}, {Q6_K, 1536, 12}, {Q6_K, 2048, 25},
@@ -69,7 +71,7 @@ func TestMatMulExtremes(t *testing.T) {
 	each(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(13, 14))
 		for name, fill := range fills {
-			for _, f := range []Format{Q8_0, Q4_0, Q4_1} {
+			for _, f := range []Format{Q8_0, Q4_0, Q4_1, Q5_0, Q5_1} {
 				for _, rows := range []int{1, 3, 8, 17, 70} {
 					x, dst := NewMatrix(rows, cols), NewMatrix(rows, outs)
 					for i := range x.Data {

@@ -90,6 +90,11 @@ func randomWeight(rng *rand.Rand, f Format, rows, cols int) Weight {
 			case Q4_1:
 				put(b, 0.2)
 				put(b+2, -1.5)
+			case Q5_0:
+				put(b, -0.1)
+			case Q5_1:
+				put(b, 0.1)
+				put(b+2, -1.5)
 			case Q4_K, Q5_K:
 				put(b, 0.005)
 				put(b+2, 0.01)

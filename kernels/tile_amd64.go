@@ -68,9 +68,10 @@ const (
 	tileWords = 256 // 32-bit words in a tile
 )
 
-// useTiles decides by the whole weight, never by the rows at hand.
+// useTiles decides by the whole weight, never by the rows at hand. Q5_0 and
+// Q5_1 are no tile formats: their products are those of AVX-512.
 func useTiles(w Weight) bool {
-	return w.Format != F32 || w.Rows >= 64 && w.Cols >= 64
+	return tileFormats[w.Format].mul != nil && (w.Format != F32 || w.Rows >= 64 && w.Cols >= 64)
 }
 
 // tilePackedLen is the number of words that rows of activations take: planes

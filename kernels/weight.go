@@ -16,6 +16,8 @@ const (
 	Q8_0        // 32 values: f16 scale, 32 × int8
 	Q4_0        // 32 values: f16 scale, 32 × 4 bit, offset 8
 	Q4_1        // 32 values: f16 scale, f16 minimum, 32 × 4 bit
+	Q5_0        // 32 values: f16 scale, 32 × 1 bit, 32 × 4 bit, offset 16
+	Q5_1        // 32 values: f16 scale, f16 minimum, 32 × 1 bit, 32 × 4 bit
 	Q4_K        // 256 values, 8 sub-blocks of 32 with 6-bit scales and minima
 	Q5_K        // as Q4_K with a fifth bit
 	Q6_K        // 256 values, 16 sub-blocks of 16 with 8-bit scales
@@ -28,6 +30,7 @@ var layouts = [...]struct {
 }{
 	F32: {"F32", 1, 4}, F16: {"F16", 1, 2}, BF16: {"BF16", 1, 2},
 	Q8_0: {"Q8_0", 32, 34}, Q4_0: {"Q4_0", 32, 18}, Q4_1: {"Q4_1", 32, 20},
+	Q5_0: {"Q5_0", 32, 22}, Q5_1: {"Q5_1", 32, 24},
 	Q4_K: {"Q4_K", 256, 144}, Q5_K: {"Q5_K", 256, 176}, Q6_K: {"Q6_K", 256, 210},
 }
 

@@ -98,11 +98,12 @@ func (b *benchCommand) promptTokens(otherwise int) int {
 
 // prompts are random but the same for the same seed, so that every server
 // computes the same, and others in every round, so that none finds them in its
-// prefix cache. Ids stay clear of special tokens.
+// prefix cache. Ids stay clear of special tokens and of single bytes, whose
+// text need not be text.
 func (b *benchCommand) prompts(round, count, length, vocabulary int) [][]int32 {
 	random := rand.New(rand.NewPCG(uint64(b.Seed), uint64(round)<<32))
 	last := min(b.Vocabulary, vocabulary)
-	first := min(100, last/2)
+	first := min(300, last/2)
 	all := make([][]int32, count)
 	for i := range all {
 		all[i] = make([]int32, length)

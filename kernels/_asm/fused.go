@@ -117,6 +117,15 @@ var storedFormats = append([]stored{
 		}
 		return s.nibbles(m.Offset(4), d, least)
 	}},
+	{"Q5_0", 32, 22, func(s isa, m Mem, _ scratch) func(int) vec {
+		d, least := s.half(m), s.newRegister()
+		VMULPS(constant(-16), d, least)
+		return s.fives(m.Offset(2), d, least)
+	}},
+	{"Q5_1", 32, 24, func(s isa, m Mem, _ scratch) func(int) vec {
+		d, least := s.half(m), s.half(m.Offset(2))
+		return s.fives(m.Offset(4), d, least)
+	}},
 }, storedKQuants...)
 
 // half broadcasts the binary16 value at m.
@@ -159,6 +168,35 @@ func (s isa) nibbles(m Mem, d, least vec) func(i int) vec {
 		} else {
 			VPSRLD(Imm(4), v, v)
 		}
+		VCVTDQ2PS(v, v)
+		VFMADD213PS(least, d, v)
+		return v
+	}
+}
+
+// fives is nibbles for codes whose fifth bits, in order, lie at m before the
+// others.
+func (s isa) fives(m Mem, d, least vec) func(i int) vec {
+	low := m.Offset(4)
+	if s.wide {
+		return func(i int) vec {
+			v := masked(s, widenBytes(s, low), 4*i, 15)
+			k := K()
+			KMOVW(m.Offset(2*i), k)
+			VPORD(integers(16), v, k, v)
+			VCVTDQ2PS(v, v)
+			VFMADD213PS(least, d, v)
+			return v
+		}
+	}
+	return func(i int) vec {
+		v, high := masked(s, widenBytes(s, low.Offset(i%2*8)), i/2*4, 15), s.newRegister()
+		bit := word(fmt.Sprintf("bits%d", i), func(lane int) uint32 { return 1 << (8*i + lane%8) })
+		VPBROADCASTD(m, high)
+		VPAND(bit, high, high)
+		VPCMPEQD(bit, high, high)
+		VPAND(integers(16), high, high)
+		VPOR(high, v, v)
 		VCVTDQ2PS(v, v)
 		VFMADD213PS(least, d, v)
 		return v

@@ -52,7 +52,7 @@ func TestDecodeEqualsReference(t *testing.T) {
 // it and kernels.Encode can write.
 func TestEncodeEqualsReference(t *testing.T) {
 	f := openGolden(t)
-	for _, format := range []kernels.Format{kernels.F16, kernels.BF16, kernels.Q8_0, kernels.Q4_0, kernels.Q4_1} {
+	for _, format := range []kernels.Format{kernels.F16, kernels.BF16, kernels.Q8_0, kernels.Q4_0, kernels.Q4_1, kernels.Q5_0, kernels.Q5_1} {
 		source := values(t, f, format.String()+".source")
 		want, err := f.Weight(format.String() + ".stored")
 		if err != nil {
@@ -152,11 +152,11 @@ func TestTensors(t *testing.T) {
 	if err != nil || w.Rows != 6 || w.Cols != 4 || w.Matrix().Row(5)[3] != 23 {
 		t.Errorf("cube as a weight: %d × %d, %v", w.Rows, w.Cols, err)
 	}
-	other, err := f.Tensor("Q5_0.stored")
-	if err != nil || len(other.Data) != 2*22 {
+	other, err := f.Tensor("IQ4_NL.stored")
+	if err != nil || len(other.Data) != 2*18 {
 		t.Errorf("%+v, %v", other, err)
 	}
-	if _, err := f.Weight("Q5_0.stored"); !errors.Is(err, ErrType) || !strings.Contains(err.Error(), `"Q5_0.stored"`) || !strings.Contains(err.Error(), "goldens.gguf") {
+	if _, err := f.Weight("IQ4_NL.stored"); !errors.Is(err, ErrType) || !strings.Contains(err.Error(), `"IQ4_NL.stored"`) || !strings.Contains(err.Error(), "goldens.gguf") {
 		t.Errorf("an unsupported type gave %v", err)
 	}
 	if _, err := f.Weight("absent"); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), `"absent"`) {

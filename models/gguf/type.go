@@ -15,6 +15,8 @@ const (
 	TypeF16  Type = 1
 	TypeQ4_0 Type = 2
 	TypeQ4_1 Type = 3
+	TypeQ5_0 Type = 6
+	TypeQ5_1 Type = 7
 	TypeQ8_0 Type = 8
 	TypeQ4_K Type = 12
 	TypeQ5_K Type = 13
@@ -43,6 +45,7 @@ var types = map[Type]struct {
 var formats = map[Type]kernels.Format{
 	TypeF32: kernels.F32, TypeF16: kernels.F16, TypeBF16: kernels.BF16,
 	TypeQ8_0: kernels.Q8_0, TypeQ4_0: kernels.Q4_0, TypeQ4_1: kernels.Q4_1,
+	TypeQ5_0: kernels.Q5_0, TypeQ5_1: kernels.Q5_1,
 	TypeQ4_K: kernels.Q4_K, TypeQ5_K: kernels.Q5_K, TypeQ6_K: kernels.Q6_K,
 }
 

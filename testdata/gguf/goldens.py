@@ -59,7 +59,7 @@ def stored(t, blocks):
 
 w = GGUFWriter(out / "goldens.gguf", "golden")
 metadata(w)
-for t in (T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1):
+for t in (T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1):
     x = source(160).reshape(1, 160)
     b = quants.quantize(x, t)
     w.add_tensor(t.name + ".source", x)
@@ -69,8 +69,7 @@ for t in (T.Q4_K, T.Q5_K, T.Q6_K):
     b = stored(t, 3).reshape(1, -1)
     w.add_tensor(t.name + ".stored", b, raw_dtype=t)
     w.add_tensor(t.name + ".values", quants.dequantize(b, t))
-x = rng.normal(size=(2, 32)).astype(np.float32)
-w.add_tensor("Q5_0.stored", quants.quantize(x, T.Q5_0), raw_dtype=T.Q5_0)
+w.add_tensor("IQ4_NL.stored", rng.integers(0, 256, size=(2, 18), dtype=np.uint8), raw_dtype=T.IQ4_NL)
 w.add_tensor("cube", np.arange(24, dtype=np.float32).reshape(2, 3, 4))
 w.write_header_to_file()
 w.write_kv_data_to_file()

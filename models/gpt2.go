@@ -45,6 +45,7 @@ type gpt2Layer struct {
 	act                        kernels.Activation
 	attention                  kernels.Attention
 	attentionInsert, mlpInsert int // sublayer sites
+	last                       bool
 }
 
 func (m *gpt2) Config() *Config { return &m.config }
@@ -61,7 +62,6 @@ func (m *gpt2) Forward(p *Pass, b *Batch, c *Cache) *Value {
 		}
 		x = layer.forward(p, b, c, x)
 	}
-	x = gather(p, x, b.Out)
 	h := m.norm.Forward(p, b.outSegments(p), x)
 	p.Free(x)
 	return h
@@ -73,30 +73,40 @@ func (m *gpt2) Head(p *Pass, b *Batch, from int, h *Value) *Value {
 
 func (l *gpt2Layer) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	h := l.norm1.Forward(p, b.Segments, x)
-	h = l.attend(p, b, c, h)
-	x = residual(p, l.attentionInsert, b.Segments, x, h)
+	h = l.mix(p, b, c, h)
+	segments := b.Segments
+	if l.last { // only the rows wanted go on
+		x, h, segments = gather(p, x, b.Out), gather(p, h, b.Out), b.outSegments(p)
+	}
+	h = l.project(p, segments, h)
+	x = residual(p, l.attentionInsert, segments, x, h)
 
-	h = l.norm2.Forward(p, b.Segments, x)
-	h = l.mlp(p, b, h)
-	return residual(p, l.mlpInsert, b.Segments, x, h)
+	h = l.norm2.Forward(p, segments, x)
+	h = l.mlp(p, segments, h)
+	return residual(p, l.mlpInsert, segments, x, h)
 }
 
-func (l *gpt2Layer) attend(p *Pass, b *Batch, c *Cache, x *Value) *Value {
+// mix returns the attention of x's rows, and project what the block adds.
+func (l *gpt2Layer) mix(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	qkv := l.qkv.Forward(p, b.Segments, x)
 	p.Free(x)
 	n := qkv.Data.Cols / 3
 	out := attend(p, b, c, l.config, l.layer, l.attention, columns{qkv, 0, n}, columns{qkv, n, 2 * n}, columns{qkv, 2 * n, 3 * n})
 	p.Free(qkv)
-	y := l.proj.Forward(p, b.Segments, out)
-	p.Free(out)
+	return out
+}
+
+func (l *gpt2Layer) project(p *Pass, segments []Segment, x *Value) *Value {
+	y := l.proj.Forward(p, segments, x)
+	p.Free(x)
 	return y
 }
 
-func (l *gpt2Layer) mlp(p *Pass, b *Batch, x *Value) *Value {
-	up := l.up.Forward(p, b.Segments, x)
+func (l *gpt2Layer) mlp(p *Pass, segments []Segment, x *Value) *Value {
+	up := l.up.Forward(p, segments, x)
 	p.Free(x)
 	h := activated(p, l.act, up)
-	y := l.down.Forward(p, b.Segments, h)
+	y := l.down.Forward(p, segments, h)
 	p.Free(h)
 	return y
 }
@@ -159,5 +169,6 @@ func newGPT2Layer(b *layerBuilder, config *Config, c *gpt2Config, act kernels.Ac
 		down:            b.conv1D(name+"mlp.c_proj", c.NEmbd, c.NInner),
 		act:             act,
 		mlpInsert:       b.sublayer(name + "mlp"),
+		last:            i == c.NLayer-1,
 	}
 }

@@ -56,6 +56,7 @@ type llamaLayer struct {
 
 	inputNorm, postNorm        *Norm
 	attentionInsert, mlpInsert int // sublayer sites
+	last                       bool
 }
 
 type llamaAttention struct {
@@ -84,7 +85,6 @@ func (m *llama) Forward(p *Pass, b *Batch, c *Cache) *Value {
 		}
 		x = layer.forward(p, b, c, x)
 	}
-	x = gather(p, x, b.Out)
 	h := m.norm.Forward(p, b.outSegments(p), x)
 	p.Free(x)
 	return h
@@ -96,15 +96,21 @@ func (m *llama) Head(p *Pass, b *Batch, from int, h *Value) *Value {
 
 func (l *llamaLayer) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	h := l.inputNorm.Forward(p, b.Segments, x)
-	h = l.attention.forward(p, b, c, h)
-	x = residual(p, l.attentionInsert, b.Segments, x, h)
+	h = l.attention.mix(p, b, c, h)
+	segments := b.Segments
+	if l.last { // only the rows wanted go on
+		x, h, segments = gather(p, x, b.Out), gather(p, h, b.Out), b.outSegments(p)
+	}
+	h = l.attention.project(p, segments, h)
+	x = residual(p, l.attentionInsert, segments, x, h)
 
-	h = l.postNorm.Forward(p, b.Segments, x)
-	h = l.mlp.forward(p, b, h)
-	return residual(p, l.mlpInsert, b.Segments, x, h)
+	h = l.postNorm.Forward(p, segments, x)
+	h = l.mlp.forward(p, segments, h)
+	return residual(p, l.mlpInsert, segments, x, h)
 }
 
-func (a *llamaAttention) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
+// mix returns the attention of x's rows, and project what the block adds.
+func (a *llamaAttention) mix(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	projected := forwardAll(p, b.Segments, x, a.q, a.k, a.v)
 	q, k, v := projected[0], projected[1], projected[2]
 	p.Free(x)
@@ -116,16 +122,20 @@ func (a *llamaAttention) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	k = rotate(p, a.rope, b.Positions, k)
 	out := attend(p, b, c, a.config, a.layer, a.attention, all(q), all(k), all(v))
 	p.Free(q, k, v)
-	y := a.o.Forward(p, b.Segments, out)
-	p.Free(out)
+	return out
+}
+
+func (a *llamaAttention) project(p *Pass, segments []Segment, x *Value) *Value {
+	y := a.o.Forward(p, segments, x)
+	p.Free(x)
 	return y
 }
 
-func (f *llamaMLP) forward(p *Pass, b *Batch, x *Value) *Value {
-	projected := forwardAll(p, b.Segments, x, f.gate, f.up)
+func (f *llamaMLP) forward(p *Pass, segments []Segment, x *Value) *Value {
+	projected := forwardAll(p, segments, x, f.gate, f.up)
 	p.Free(x)
 	h := gated(p, f.act, projected[0], projected[1])
-	y := f.down.Forward(p, b.Segments, h)
+	y := f.down.Forward(p, segments, h)
 	p.Free(h)
 	return y
 }
@@ -202,6 +212,7 @@ func newLlamaLayer(b *layerBuilder, config *Config, c *llamaConfig, rope *kernel
 			act:  act,
 		},
 		mlpInsert: b.sublayer(name + "mlp"),
+		last:      i == c.NumHiddenLayers-1,
 	}
 	if b.s.Has(name + "self_attn.q_norm.weight") {
 		l.attention.qNorm = b.rms(name+"self_attn.q_norm", c.HeadDim, c.RMSNormEps)

@@ -116,10 +116,10 @@ func headSegments(p *Pass, b *Batch, from, rows int) []Segment {
 	return cut
 }
 
-// gather returns the rows of x listed in rows; x itself where rows is nil. It
+// gather returns the rows of x listed in rows; x itself where they are all. It
 // frees x when it returns another.
 func gather(p *Pass, x *Value, rows []int32) *Value {
-	if rows == nil {
+	if rows == nil || len(rows) == x.Rows() {
 		return x
 	}
 	y := p.New(len(rows), x.Data.Cols)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 )
 
 // benchCommand measures. Its flags say what: a base alone (prefill and
@@ -18,8 +17,7 @@ type benchCommand struct {
 	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate"`
 	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured; medians are reported"`
 	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters and --url"`
-	Vocabulary  int `group:"load" local:"" placeholder:"N" default:"1000" help:"Prompts are random token ids below this"`
-	Seed        int `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the random prompts and adapters"`
+	Seed        int `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the adapters and of where prompts begin"`
 
 	Adapters int      `group:"adapters" local:"" placeholder:"N" default:"0" help:"Measure requests spread over N adapters, against the base alone"`
 	Rank     int      `group:"adapters" local:"" placeholder:"R" default:"8" help:"Rank of the random LoRA adapters that are made for it"`
@@ -54,7 +52,7 @@ func (b *benchCommand) validate(wrong *faults) {
 		value, smallest int
 	}{
 		{"prompt", b.Prompt, 0}, {"generate", b.Generate, 1}, {"repetitions", b.Repetitions, 1}, {"requests", b.Requests, 1},
-		{"adapters", b.Adapters, 0}, {"vocabulary", b.Vocabulary, 2}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
+		{"adapters", b.Adapters, 0}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
 	} {
 		if n.value < n.smallest {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
@@ -94,24 +92,6 @@ func (b *benchCommand) promptTokens(otherwise int) int {
 		return b.Prompt
 	}
 	return otherwise
-}
-
-// prompts are random but the same for the same seed, so that every server
-// computes the same, and others in every round, so that none finds them in its
-// prefix cache. Ids stay clear of special tokens and of single bytes, whose
-// text need not be text.
-func (b *benchCommand) prompts(round, count, length, vocabulary int) [][]int32 {
-	random := rand.New(rand.NewPCG(uint64(b.Seed), uint64(round)<<32))
-	last := min(b.Vocabulary, vocabulary)
-	first := min(300, last/2)
-	all := make([][]int32, count)
-	for i := range all {
-		all[i] = make([]int32, length)
-		for j := range all[i] {
-			all[i][j] = int32(first + random.IntN(last-first))
-		}
-	}
-	return all
 }
 
 // load is one variant of the concurrent load: the adapter of each request.

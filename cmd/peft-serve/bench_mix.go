@@ -42,8 +42,9 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 		r.AdapterBytes = entry.Bytes
 	}
 	r.Rank = b.Rank
+	text := d.base.text.EncodePlain(benchText)
 	return b.compare(variants(b.Requests, names), length, r, func(round int, v load) (measured, error) {
-		return d.run(ctx, b.prompts(round, b.Requests, length, r.Vocabulary), v.adapters, b.Generate)
+		return d.run(ctx, b.prompts(text, round, b.Requests, length), v.adapters, b.Generate)
 	})
 }
 

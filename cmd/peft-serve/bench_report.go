@@ -20,7 +20,6 @@ type report struct {
 	Precision    string `json:"precision,omitempty"`
 	Parameters   int    `json:"parameters,omitempty"`
 	WeightBytes  int    `json:"weight_bytes,omitempty"`
-	Vocabulary   int    `json:"-"`
 	Threads      int    `json:"threads,omitempty"`
 	Kernels      string `json:"kernels,omitempty"`
 	Rank         int    `json:"rank,omitempty"`
@@ -74,7 +73,7 @@ type product struct {
 func (r *report) describe(uri string, b *base) {
 	c := b.model.Config()
 	r.Base, r.Architecture, r.Precision = uri, c.Architecture, c.Precision
-	r.Parameters, r.WeightBytes, r.Vocabulary, r.Kernels = c.Parameters, c.WeightBytes, c.Vocabulary, kernels.Name()
+	r.Parameters, r.WeightBytes, r.Kernels = c.Parameters, c.WeightBytes, kernels.Name()
 }
 
 func (r *report) json(w io.Writer) error {

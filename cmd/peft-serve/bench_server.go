@@ -43,9 +43,13 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 		return fmt.Errorf("--adapters %d: the server has %d: name more with --models", b.Adapters, len(names))
 	}
 	r.Base, r.Server, r.Threads = t.base, t.url, 0
+	text, err := t.tokenize(ctx)
+	if err != nil {
+		return err
+	}
 	length := b.promptTokens(64)
 	return b.compare(variants(b.Requests, names), length, r, func(round int, v load) (measured, error) {
-		return t.run(ctx, b.prompts(round, b.Requests, length, b.Vocabulary), v.adapters, b.Generate)
+		return t.run(ctx, b.prompts(text, round, b.Requests, length), v.adapters, b.Generate)
 	})
 }
 
@@ -85,6 +89,7 @@ func (t *target) call(ctx context.Context, method, path string, body []byte) (io
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	request.Close = true // a server that ends idle connections fails nothing
 	if t.key != "" {
 		request.Header.Set("Authorization", "Bearer "+t.key)
 	}

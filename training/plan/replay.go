@@ -74,11 +74,12 @@ func (b Batch) labels() int {
 // whose operations it follows one by one.
 type replay struct {
 	*tape
-	t    *Trained
-	base *Base
-	next int // site
-	rows int // of the batch
-	kv   int // blocks of keys and values
+	t          *Trained
+	base       *Base
+	next       int // site
+	rows       int // of the batch
+	predicting int // of the rows
+	kv         int // blocks of keys and values
 
 	keys  float64 // that a query sees, on average
 	flops FLOPs
@@ -100,14 +101,17 @@ func (t *Trained) step(batch Batch) *replay {
 	r.kv = batch.blocks(t.prefix + t.virtual)
 	r.keys = float64(r.rows)/float64(max(batch.Sequences, 1))/2 + float64(t.prefix)
 	x := r.embed()
-	for range t.base.config.Layers {
+	r.predicting = batch.predicting()
+	for i := range t.base.config.Layers {
+		last := i == t.base.config.Layers-1
 		if t.Recompute {
-			x = r.recomputed(x)
+			x = r.recomputed(x, last)
 		} else {
-			x = r.block(x)
+			x = r.block(x, last)
 		}
 	}
-	h := r.final(x, batch.predicting())
+	h := r.norm(x)
+	r.free(x)
 	r.loss(h)
 	r.free(h)
 	r.unwind(0)
@@ -146,17 +150,17 @@ func (r *replay) lookup() *value {
 }
 
 // recomputed is models.Pass.block: the tape keeps x alone.
-func (r *replay) recomputed(x *value) *value {
+func (r *replay) recomputed(x *value, last bool) *value {
 	site, mark := r.next, len(r.operations)
 	r.keep(x)
-	y := r.block(x)
+	y := r.block(x, last)
 	r.discard(mark)
 	if y.tracks {
 		r.onBackward(y, func() {
 			next, mark := r.next, len(r.operations)
 			r.next = site
 			r.keep(x)
-			again := r.block(x)
+			again := r.block(x, last)
 			r.gradient(again)
 			r.free(again)
 			r.unwind(mark)
@@ -167,7 +171,9 @@ func (r *replay) recomputed(x *value) *value {
 	return y
 }
 
-func (r *replay) block(x *value) *value {
+// block is a layer's forward; of the last only the rows that predict leave the
+// attention.
+func (r *replay) block(x *value, last bool) *value {
 	c := &r.base.config
 	h := r.norm(x)
 	var out *value
@@ -188,6 +194,9 @@ func (r *replay) block(x *value) *value {
 		q, k = r.rotate(q), r.rotate(k)
 		out = r.attend(c.Heads*c.HeadDim, q, k, v)
 		r.free(q, k, v)
+	}
+	if last {
+		x, out = r.gather(x), r.gather(out)
 	}
 	y := r.linear(out)
 	r.free(out)
@@ -217,16 +226,17 @@ func (r *replay) block(x *value) *value {
 // kvBlock is kernels.KV's BlockSize.
 func kvBlock(c *models.Config) int { return c.KVHeads * c.HeadDim * kernels.BlockLen }
 
-// final gathers the rows that predict and normalises them.
-func (r *replay) final(x *value, labels int) *value {
-	y := r.make(labels, x.cols)
+// gather is models.gather of the rows that predict.
+func (r *replay) gather(x *value) *value {
+	if r.predicting == x.rows {
+		return x
+	}
+	y := r.make(r.predicting, x.cols)
 	if r.tracks(y, false, x) {
 		r.onBackward(y, func() { r.gradient(x) })
 	}
 	r.free(x)
-	h := r.norm(y)
-	r.free(y)
-	return h
+	return y
 }
 
 // logitBytes bounds the logits that are held at once, unless that were fewer

@@ -20,6 +20,7 @@ type dots struct {
 	outer, outerN [7]outerTile
 
 	fewRows, fewRowsK int // most rows for fused, of k-quants for those
+	fusedRows         int // of the largest of them
 	fused             [len(layouts)][fusedRows]fusedTile
 
 	decode [len(layouts)]func(dst *float32, src *byte, n int)
@@ -143,7 +144,7 @@ var dotAVX2 = dots{
 		3: {1: dot3x1AVX2, 2: dot3x2AVX2, 3: dot3x3AVX2},
 		4: {1: dot4x1AVX2, 2: dot4x2AVX2, 3: dot4x3AVX2},
 	},
-	fewRows: 8, fewRowsK: 4,
+	fewRows: 8, fewRowsK: 4, fusedRows: 4,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32:  {fusedF32_1AVX2, fusedF32_2AVX2, fusedF32_3AVX2, fusedF32_4AVX2},
 		F16:  {fusedF16_1AVX2, fusedF16_2AVX2, fusedF16_3AVX2, fusedF16_4AVX2},
@@ -178,19 +179,52 @@ var dotAVX512 = dots{
 		5: {1: dot5x1AVX512, 4: dot5x4AVX512},
 		6: {1: dot6x1AVX512, 4: dot6x4AVX512},
 	},
-	fewRows: 12, fewRowsK: 8,
+	fewRows: 16, fewRowsK: 16, fusedRows: 8,
 	fused: [len(layouts)][fusedRows]fusedTile{
-		F32:  {fusedF32_1AVX512, fusedF32_2AVX512, fusedF32_3AVX512, fusedF32_4AVX512},
-		F16:  {fusedF16_1AVX512, fusedF16_2AVX512, fusedF16_3AVX512, fusedF16_4AVX512},
-		BF16: {fusedBF16_1AVX512, fusedBF16_2AVX512, fusedBF16_3AVX512, fusedBF16_4AVX512},
-		Q8_0: {fusedQ8_0_1AVX512, fusedQ8_0_2AVX512, fusedQ8_0_3AVX512, fusedQ8_0_4AVX512},
-		Q4_0: {fusedQ4_0_1AVX512, fusedQ4_0_2AVX512, fusedQ4_0_3AVX512, fusedQ4_0_4AVX512},
-		Q4_1: {fusedQ4_1_1AVX512, fusedQ4_1_2AVX512, fusedQ4_1_3AVX512, fusedQ4_1_4AVX512},
-		Q5_0: {fusedQ5_0_1AVX512, fusedQ5_0_2AVX512, fusedQ5_0_3AVX512, fusedQ5_0_4AVX512},
-		Q5_1: {fusedQ5_1_1AVX512, fusedQ5_1_2AVX512, fusedQ5_1_3AVX512, fusedQ5_1_4AVX512},
-		Q4_K: {fusedQ4_K_1AVX512, fusedQ4_K_2AVX512, fusedQ4_K_3AVX512, fusedQ4_K_4AVX512},
-		Q5_K: {fusedQ5_K_1AVX512, fusedQ5_K_2AVX512, fusedQ5_K_3AVX512, fusedQ5_K_4AVX512},
-		Q6_K: {fusedQ6_K_1AVX512, fusedQ6_K_2AVX512, fusedQ6_K_3AVX512, fusedQ6_K_4AVX512},
+		F32: {
+			fusedF32_1AVX512, fusedF32_2AVX512, fusedF32_3AVX512, fusedF32_4AVX512,
+			fusedF32_5AVX512, fusedF32_6AVX512, fusedF32_7AVX512, fusedF32_8AVX512,
+		},
+		F16: {
+			fusedF16_1AVX512, fusedF16_2AVX512, fusedF16_3AVX512, fusedF16_4AVX512,
+			fusedF16_5AVX512, fusedF16_6AVX512, fusedF16_7AVX512, fusedF16_8AVX512,
+		},
+		BF16: {
+			fusedBF16_1AVX512, fusedBF16_2AVX512, fusedBF16_3AVX512, fusedBF16_4AVX512,
+			fusedBF16_5AVX512, fusedBF16_6AVX512, fusedBF16_7AVX512, fusedBF16_8AVX512,
+		},
+		Q8_0: {
+			fusedQ8_0_1AVX512, fusedQ8_0_2AVX512, fusedQ8_0_3AVX512, fusedQ8_0_4AVX512,
+			fusedQ8_0_5AVX512, fusedQ8_0_6AVX512, fusedQ8_0_7AVX512, fusedQ8_0_8AVX512,
+		},
+		Q4_0: {
+			fusedQ4_0_1AVX512, fusedQ4_0_2AVX512, fusedQ4_0_3AVX512, fusedQ4_0_4AVX512,
+			fusedQ4_0_5AVX512, fusedQ4_0_6AVX512, fusedQ4_0_7AVX512, fusedQ4_0_8AVX512,
+		},
+		Q4_1: {
+			fusedQ4_1_1AVX512, fusedQ4_1_2AVX512, fusedQ4_1_3AVX512, fusedQ4_1_4AVX512,
+			fusedQ4_1_5AVX512, fusedQ4_1_6AVX512, fusedQ4_1_7AVX512, fusedQ4_1_8AVX512,
+		},
+		Q5_0: {
+			fusedQ5_0_1AVX512, fusedQ5_0_2AVX512, fusedQ5_0_3AVX512, fusedQ5_0_4AVX512,
+			fusedQ5_0_5AVX512, fusedQ5_0_6AVX512, fusedQ5_0_7AVX512, fusedQ5_0_8AVX512,
+		},
+		Q5_1: {
+			fusedQ5_1_1AVX512, fusedQ5_1_2AVX512, fusedQ5_1_3AVX512, fusedQ5_1_4AVX512,
+			fusedQ5_1_5AVX512, fusedQ5_1_6AVX512, fusedQ5_1_7AVX512, fusedQ5_1_8AVX512,
+		},
+		Q4_K: {
+			fusedQ4_K_1AVX512, fusedQ4_K_2AVX512, fusedQ4_K_3AVX512, fusedQ4_K_4AVX512,
+			fusedQ4_K_5AVX512, fusedQ4_K_6AVX512, fusedQ4_K_7AVX512, fusedQ4_K_8AVX512,
+		},
+		Q5_K: {
+			fusedQ5_K_1AVX512, fusedQ5_K_2AVX512, fusedQ5_K_3AVX512, fusedQ5_K_4AVX512,
+			fusedQ5_K_5AVX512, fusedQ5_K_6AVX512, fusedQ5_K_7AVX512, fusedQ5_K_8AVX512,
+		},
+		Q6_K: {
+			fusedQ6_K_1AVX512, fusedQ6_K_2AVX512, fusedQ6_K_3AVX512, fusedQ6_K_4AVX512,
+			fusedQ6_K_5AVX512, fusedQ6_K_6AVX512, fusedQ6_K_7AVX512, fusedQ6_K_8AVX512,
+		},
 	},
 	decode: [len(layouts)]func(dst *float32, src *byte, n int){
 		F16: decodeF16AVX512, BF16: decodeBF16AVX512, Q8_0: decodeQ8_0AVX512, Q4_0: decodeQ4_0AVX512, Q4_1: decodeQ4_1AVX512,

@@ -5,12 +5,12 @@ package kernels
 //go:generate go run -C _asm . -isa fused-avx2 -pkg kernels -out ../fused_avx2_amd64.s -stubs ../fused_avx2_amd64.go
 //go:generate go run -C _asm . -isa fused-avx512 -pkg kernels -out ../fused_avx512_amd64.s -stubs ../fused_avx512_amd64.go
 
-// fusedTile multiplies up to fusedRows rows with weights that it widens into
+// fusedTile multiplies a few rows with weights that it widens into
 // registers, where they lie: the bits are those of widen and a tile.
 type fusedTile = func(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
 const (
-	fusedRows = 4
+	fusedRows = 8
 	// fusedBand is how many outputs' weights are read again from the first-level
 	// cache for the next rows.
 	fusedBand = 12
@@ -29,7 +29,7 @@ func (d *dots) mulFused(dst, x Matrix, weight Weight) int {
 	}
 	done := weight.Rows / fusedBand * fusedBand
 	block, rowBytes := d.blockCols(x.Cols), weight.Format.RowBytes(weight.Cols)
-	groups := (x.Rows + fusedRows - 1) / fusedRows
+	groups := (x.Rows + d.fusedRows - 1) / d.fusedRows
 	for o := 0; o < done; o += fusedBand {
 		for r, g := 0, groups; g > 0; g-- {
 			rows := (x.Rows - r + g - 1) / g // even groups

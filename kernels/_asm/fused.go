@@ -210,19 +210,28 @@ func counting(first int) Mem {
 
 // fusedOuts is the number of outputs that share loads of x.
 func (s isa) fusedOuts(rows int) int {
-	if s.wide || rows == 1 {
+	switch {
+	case rows > 4:
+		return 2
+	case s.wide || rows == 1:
 		return 4
 	}
 	return 3
 }
 
-const fusedRows = 4
+// fusedRows is the most rows that share widened weights.
+func (s isa) fusedRows() int {
+	if s.wide {
+		return 8
+	}
+	return 4
+}
 
 // fusedProducts generates the products of few rows, which widen weights into
 // registers and do not keep them.
 func fusedProducts(s isa) {
 	for _, f := range storedFormats {
-		for rows := 1; rows <= fusedRows; rows++ {
+		for rows := 1; rows <= s.fusedRows(); rows++ {
 			fuse(s, f, rows)
 		}
 	}
@@ -282,16 +291,27 @@ func fuse(s isa, f stored, rows int) {
 
 	ds, to := pointer("dstStride"), GP64()
 	MOVQ(dst, to)
-	for r := range rows {
-		sum := s.fold4(acc[r])
-		TESTQ(more, more)
-		skip := fmt.Sprintf("store%d", r)
-		JEQ(LabelRef(skip))
-		addFrom(to, outs, sum)
-		Label(skip)
-		storeTo(to, outs, sum)
-		if r < rows-1 {
-			ADDQ(ds, to)
+	for r := 0; r < rows; r++ {
+		v, upper := acc[r], false
+		if outs == 2 && r < rows-1 { // two rows are folded as one
+			v, upper = append(v, acc[r+1]...), true
+		}
+		sum := s.fold4(v)
+		for {
+			TESTQ(more, more)
+			skip := fmt.Sprintf("store%d", r)
+			JEQ(LabelRef(skip))
+			addFrom(to, outs, sum)
+			Label(skip)
+			storeTo(to, outs, sum)
+			if r < rows-1 {
+				ADDQ(ds, to)
+			}
+			if !upper {
+				break
+			}
+			r, upper = r+1, false
+			VUNPCKHPD(sum, sum, sum)
 		}
 	}
 	MOVQ(I32(1), more)

@@ -179,7 +179,7 @@ var dotAVX512 = dots{
 		5: {1: dot5x1AVX512, 4: dot5x4AVX512},
 		6: {1: dot6x1AVX512, 4: dot6x4AVX512},
 	},
-	fewRows: 16, fewRowsK: 16, fusedRows: 8,
+	fewRows: 32, fewRowsK: 32, fusedRows: 8,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32: {
 			fusedF32_1AVX512, fusedF32_2AVX512, fusedF32_3AVX512, fusedF32_4AVX512,

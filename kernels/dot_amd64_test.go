@@ -58,7 +58,7 @@ func TestFusedIsWidenAndTile(t *testing.T) {
 				if block := d.blockCols(cols); block%f.BlockLen() != 0 {
 					t.Fatalf("%s: %d columns in blocks of %d", f, cols, block)
 				}
-				for rows := 1; rows <= 13; rows++ {
+				for _, rows := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 23, 32, 33} {
 					outs := 12 + rng.IntN(26)
 					x, _ := guarded(rng, rows, cols, rng.IntN(3))
 					weight := randomWeight(rng, f, outs, cols)

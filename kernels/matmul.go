@@ -56,7 +56,7 @@ func matMulStep(rows, outs, cols, threads int) int {
 		return max(outs, 1)
 	}
 	parts, most := 4*threads, 480
-	if rows <= 8 {
+	if rows <= 32 {
 		parts, most = threads, 1024
 	}
 	return max(48, min((outs/parts+47)/48*48, most/48*48))

@@ -44,7 +44,7 @@ func (b *benchCommand) newBed(ctx context.Context, c console, adapters string, r
 	}
 	blocks := requests * ((length+kernels.BlockLen-1)/kernels.BlockLen + 1)
 	d.engine, err = runtime.New(opened.model, opened.decoder, d.catalogue, d.pool, runtime.Options{
-		Slots: requests, Queue: requests, CacheBlocks: blocks, NoPrefixCache: true,
+		Slots: requests, Queue: 2 * requests, CacheBlocks: blocks, NoPrefixCache: true,
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.close())

@@ -21,6 +21,7 @@ type dots struct {
 
 	fewRows, fewRowsK int // most rows for fused, of k-quants for those
 	fusedRows         int // of the largest of them
+	fusedOuts         int // all of them take so many outputs
 	fused             [len(layouts)][fusedRows]fusedTile
 
 	decode [len(layouts)]func(dst *float32, src *byte, n int)
@@ -144,7 +145,7 @@ var dotAVX2 = dots{
 		3: {1: dot3x1AVX2, 2: dot3x2AVX2, 3: dot3x3AVX2},
 		4: {1: dot4x1AVX2, 2: dot4x2AVX2, 3: dot4x3AVX2},
 	},
-	fewRows: 8, fewRowsK: 4, fusedRows: 4,
+	fewRows: 8, fewRowsK: 4, fusedRows: 4, fusedOuts: 12,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32:  {fusedF32_1AVX2, fusedF32_2AVX2, fusedF32_3AVX2, fusedF32_4AVX2},
 		F16:  {fusedF16_1AVX2, fusedF16_2AVX2, fusedF16_3AVX2, fusedF16_4AVX2},
@@ -179,7 +180,7 @@ var dotAVX512 = dots{
 		5: {1: dot5x1AVX512, 4: dot5x4AVX512},
 		6: {1: dot6x1AVX512, 4: dot6x4AVX512},
 	},
-	fewRows: 32, fewRowsK: 32, fusedRows: 8,
+	fewRows: 32, fewRowsK: 32, fusedRows: 8, fusedOuts: 4,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32: {
 			fusedF32_1AVX512, fusedF32_2AVX512, fusedF32_3AVX512, fusedF32_4AVX512,

@@ -59,7 +59,7 @@ func TestFusedIsWidenAndTile(t *testing.T) {
 					t.Fatalf("%s: %d columns in blocks of %d", f, cols, block)
 				}
 				for _, rows := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 23, 32, 33} {
-					outs := 12 + rng.IntN(26)
+					outs := 4 + rng.IntN(34)
 					x, _ := guarded(rng, rows, cols, rng.IntN(3))
 					weight := randomWeight(rng, f, outs, cols)
 					got, stands := guarded(rng, rows, outs, rng.IntN(3))

@@ -27,14 +27,15 @@ func (d *dots) mulFused(dst, x Matrix, weight Weight) int {
 	if tiles[0] == nil || x.Rows > most || x.Cols%32 != 0 {
 		return 0
 	}
-	done := weight.Rows / fusedBand * fusedBand
+	done := weight.Rows / d.fusedOuts * d.fusedOuts
 	block, rowBytes := d.blockCols(x.Cols), weight.Format.RowBytes(weight.Cols)
 	groups := (x.Rows + d.fusedRows - 1) / d.fusedRows
 	for o := 0; o < done; o += fusedBand {
+		outs := min(fusedBand, done-o)
 		for r, g := 0, groups; g > 0; g-- {
 			rows := (x.Rows - r + g - 1) / g // even groups
 			tiles[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.Data[r*x.Stride], 4*x.Stride,
-				&weight.Data[o*rowBytes], x.Cols, block, fusedBand)
+				&weight.Data[o*rowBytes], x.Cols, block, outs)
 			r += rows
 		}
 	}

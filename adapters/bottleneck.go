@@ -39,6 +39,18 @@ type bottleneckShape struct {
 	skipBeforeNorm bool // adapter_residual_before_ln
 }
 
+// Placement names what the literature calls bottlenecks in these places:
+// houlsby, pfeiffer or parallel.
+func (m *bottleneck) Placement() string {
+	switch {
+	case m.parallel:
+		return "parallel"
+	case m.attention:
+		return "houlsby"
+	}
+	return "pfeiffer"
+}
+
 func parseBottleneck(s *settings) Method {
 	m := &bottleneck{
 		attention: s.flag("mh_adapter", false), mlp: s.flag("output_adapter", true),

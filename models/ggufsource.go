@@ -1,9 +1,11 @@
 package models
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -220,8 +222,20 @@ func (k ggufKeys) int(c map[string]any, key, from string) {
 
 func (k ggufKeys) float(c map[string]any, key, from string) {
 	if v, ok := k.f.Float(k.prefix + from); ok {
-		c[key] = v
+		c[key] = decimal(v)
 	}
+}
+
+// decimal is a float64 that JSON writes with a point or an exponent, by which
+// transformers tells it from an integer.
+type decimal float64
+
+func (d decimal) MarshalJSON() ([]byte, error) {
+	b := strconv.AppendFloat(nil, float64(d), 'g', -1, 64)
+	if !bytes.ContainsAny(b, ".e") {
+		b = append(b, ".0"...)
+	}
+	return b, nil
 }
 
 func (k ggufKeys) vocabulary(c map[string]any) error {

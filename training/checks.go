@@ -129,6 +129,9 @@ func (c *Config) madeBy(a *adapters.Adapter) error {
 	case c.Method == "prefix", c.Method == "prompt":
 		want = []string{c.Method + "-tuning"}
 	}
+	if b, ok := a.Config().Method.(interface{ Placement() string }); ok && want[0] == is {
+		is, want = b.Placement(), []string{c.Method}
+	}
 	if !slices.Contains(want, is) {
 		return fmt.Errorf("--init-adapter: %s is of method %s, not %s: --method has to say so", c.InitAdapter, is, c.Method)
 	}

@@ -104,15 +104,22 @@ func TestZeroBiasesWhereThereAreBiases(t *testing.T) {
 
 // TestInitAdapterOfAnotherMethod: what is trained is what --method says.
 func TestInitAdapterOfAnotherMethod(t *testing.T) {
-	c := tinyConfig(t, "ia3")
-	c.MaxSteps = 1
-	if _, err := train(t, c, "llama-gqa", &quiet{}); err != nil {
-		t.Fatal(err)
+	for _, methods := range [][2]string{{"ia3", "lora"}, {"pfeiffer", "houlsby"}, {"parallel", "pfeiffer"}} {
+		c := tinyConfig(t, methods[0])
+		c.MaxSteps = 1
+		if _, err := train(t, c, "llama-gqa", &quiet{}); err != nil {
+			t.Fatal(err)
+		}
+		from := c.Output
+		c = tinyConfig(t, methods[0])
+		c.InitAdapter, c.MaxSteps = from, 1
+		if _, err := train(t, c, "llama-gqa", &quiet{}); err != nil {
+			t.Fatal(err)
+		}
+		c = tinyConfig(t, methods[1])
+		c.InitAdapter = from
+		refused(t, "llama-gqa", c, "is of method "+methods[0]+", not "+methods[1])
 	}
-	from := c.Output
-	c = tinyConfig(t, "lora")
-	c.InitAdapter = from
-	refused(t, "llama-gqa", c, "is of method ia3, not lora")
 }
 
 // TestConvertedPatterns: PiSSA and OLoRA are saved with twice the rank and

@@ -44,7 +44,7 @@ func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
 	if r.Output == "" {
 		return nil
 	}
-	if err := r.save(s); err != nil {
+	if err := r.withRoom(ctx, func() error { return r.save(s) }); err != nil {
 		return err
 	}
 	if err := r.verify(s); err != nil {

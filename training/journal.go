@@ -74,15 +74,41 @@ func until(r io.Reader, step int) ([]byte, error) {
 	return kept, lines.Err()
 }
 
+// write does all or nothing.
 func (j *journal) write(r StepReport) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	if _, err := j.f.Write(append(b, '\n')); err != nil {
-		return fmt.Errorf("metrics: %w", err)
+	undo, err := j.undo()
+	if err != nil {
+		return err
 	}
-	return j.events.write(r)
+	_, err = j.f.Write(append(b, '\n'))
+	if err == nil {
+		err = j.events.write(r)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("metrics: %w", err), undo())
+	}
+	return nil
+}
+
+// undo returns what cuts off the writes that follow.
+func (j *journal) undo() (func() error, error) {
+	lines, err := j.f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	events, err := j.events.f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		err := errors.Join(j.f.Truncate(lines), j.events.f.Truncate(events))
+		_, sought := j.events.f.Seek(events, io.SeekStart)
+		return errors.Join(err, sought)
+	}, nil
 }
 
 // readJournal reads a metrics.jsonl back, for the report.

@@ -1,6 +1,7 @@
 package training
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,14 +76,16 @@ func changes(then, now string) (lines []string, err error) {
 	return lines, nil
 }
 
-func (r *Run) checkpoint(name string) error {
+func (r *Run) checkpoint(ctx context.Context, name string) error {
 	at := r.at
 	at.Key = r.settings
 	var o Optimizer
 	if name == lastCheckpoint {
 		o = r.Trainer.Optimizer
 	}
-	return writeCheckpoint(filepath.Join(r.Output, name), allParameters(r.Trainer.Method), o, at)
+	return r.withRoom(ctx, func() error {
+		return writeCheckpoint(filepath.Join(r.Output, name), allParameters(r.Trainer.Method), o, at)
+	})
 }
 
 // allParameters lists also those that are frozen now.

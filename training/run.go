@@ -211,14 +211,14 @@ func (r *Run) Do(ctx context.Context) (*Summary, error) {
 	}
 	for r.at.Step < r.steps && !r.stalled() {
 		if ctx.Err() != nil {
-			return nil, r.interrupt()
+			return nil, r.interrupt(ctx)
 		}
 		report, err := r.step()
 		if err != nil {
 			return nil, err
 		}
 		summary.Loss = report.Loss
-		if err := r.record(j, report); err != nil {
+		if err := r.record(ctx, j, report); err != nil {
 			return nil, err
 		}
 		if err := r.between(ctx, j, report); err != nil {
@@ -292,7 +292,7 @@ func (r *Run) batch(step int) ([][]Sequence, error) {
 	return micro, nil
 }
 
-func (r *Run) record(j *journal, report StepReport) error {
+func (r *Run) record(ctx context.Context, j *journal, report StepReport) error {
 	if report.Validation != nil {
 		r.observer.Validated(report)
 	} else {
@@ -301,7 +301,7 @@ func (r *Run) record(j *journal, report StepReport) error {
 	if j == nil {
 		return nil
 	}
-	return j.write(report)
+	return r.withRoom(ctx, func() error { return j.write(report) })
 }
 
 // between validates and writes checkpoints where it is time to.
@@ -312,7 +312,7 @@ func (r *Run) between(ctx context.Context, j *journal, report StepReport) error 
 		}
 	}
 	if r.SaveEvery > 0 && r.at.Step%r.SaveEvery == 0 && r.Output != "" {
-		return r.checkpoint(lastCheckpoint)
+		return r.checkpoint(ctx, lastCheckpoint)
 	}
 	return nil
 }
@@ -335,14 +335,14 @@ func (r *Run) validate(ctx context.Context, j *journal, report StepReport) error
 	scores, err := r.evaluate(ctx, r.held)
 	if err != nil {
 		if ctx.Err() != nil {
-			err = r.interrupt()
+			err = r.interrupt(ctx)
 		}
 		return err
 	}
 	if loss := scores["loss"]; loss-loss != 0 {
 		return fmt.Errorf("validation after step %d: the loss is %v: the run has diverged, a smaller --lr may hold it", report.Step, loss)
 	}
-	if err := r.record(j, StepReport{Step: report.Step, Epoch: report.Epoch, Validation: scores}); err != nil {
+	if err := r.record(ctx, j, StepReport{Step: report.Step, Epoch: report.Epoch, Validation: scores}); err != nil {
 		return err
 	}
 	r.at.Scores, r.at.ScoredAt = scores, r.at.Step
@@ -353,7 +353,7 @@ func (r *Run) validate(ctx context.Context, j *journal, report StepReport) error
 	}
 	r.at.Best, r.at.BestAt, r.at.BestScores, r.at.Stalled = v, r.at.Step, scores, 0
 	if r.Best && r.Output != "" {
-		return r.checkpoint(bestCheckpoint)
+		return r.checkpoint(ctx, bestCheckpoint)
 	}
 	return nil
 }
@@ -380,11 +380,11 @@ func (r *Run) served() models.Adapter {
 	return nil
 }
 
-func (r *Run) interrupt() error {
+func (r *Run) interrupt(ctx context.Context) error {
 	if r.Output == "" {
 		return fmt.Errorf("%w at step %d", ErrInterrupted, r.at.Step)
 	}
-	if err := r.checkpoint(lastCheckpoint); err != nil {
+	if err := r.checkpoint(ctx, lastCheckpoint); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w at step %d of %d: go on with --resume", ErrInterrupted, r.at.Step, r.steps)

@@ -134,7 +134,7 @@ func curve(title string, steps []StepReport, values func(StepReport) map[string]
 		}
 		p.Legend.Add(name, line)
 	}
-	canvas := vgsvg.New(6*vg.Inch, 3*vg.Inch)
+	canvas := vgsvg.New(9*vg.Inch, 4*vg.Inch)
 	p.Draw(plotCanvas(canvas))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {

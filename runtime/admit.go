@@ -76,7 +76,7 @@ func (e *Engine) prepare(s *sequence) {
 // whether there were enough.
 func (e *Engine) place(s *sequence) bool {
 	s.key = s.root
-	if !e.options.NoPrefixCache && !s.scores() {
+	if e.looksUp(s) {
 		s.blocks, s.key = e.blocks.find(s.blocks, s.key, s.tokens)
 	}
 	need := blocksFor(len(s.tokens)) - len(s.blocks)
@@ -97,12 +97,19 @@ func (e *Engine) place(s *sequence) bool {
 	return true
 }
 
+// looksUp reports whether a prompt is sought in the prefix cache: one that is
+// scored is computed whole.
+func (e *Engine) looksUp(s *sequence) bool { return !e.options.NoPrefixCache && !s.scores() }
+
 // started accounts for a sequence's first admission.
 func (e *Engine) started(s *sequence) {
 	s.admitted = e.now()
 	s.cached = max(s.computed-s.virtual, 0)
 	e.mu.Lock()
 	e.counts.PromptTokens += uint64(len(s.request.Prompt))
+	if e.looksUp(s) {
+		e.counts.LookedUpTokens += uint64(len(s.request.Prompt))
+	}
 	e.counts.CachedTokens += uint64(s.cached)
 	e.mu.Unlock()
 	queued := s.admitted.Sub(s.submitted)

@@ -193,6 +193,11 @@ func TestVirtualTokens(t *testing.T) {
 		s.must(s.submit("a@x", 60, 3))
 		s.run()
 		s.want("a@x", a, 60, 3)
+		s.must(s.request("c@x", &Request{Prompt: prompt("c", 4), Adapter: "x", MaxTokens: 1, Logprobs: -1, PromptLogprobs: 0})) // scored: not looked up
+		s.run()
+		if n := s.e.Snapshot(); n.LookedUpTokens != 180 || n.PromptTokens != 184 {
+			t.Errorf("%d of %d tokens were looked up", n.LookedUpTokens, n.PromptTokens)
+		}
 		s.must(s.submit("b@x", 124, 1)) // fits the context but for the virtual tokens
 		s.run()
 		if got := s.take("b@x"); !errors.Is(got.err, ErrPrompt) || !strings.Contains(got.err.Error(), `"x"`) {

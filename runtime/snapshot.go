@@ -22,6 +22,7 @@ type Snapshot struct {
 	Steps            uint64
 	Preemptions      uint64
 	PromptTokens     uint64 // of sequences admitted
-	CachedTokens     uint64 // of those, taken from the prefix cache
+	LookedUpTokens   uint64 // of those, sought in the prefix cache
+	CachedTokens     uint64 // of those, found there
 	CompletionTokens uint64
 }

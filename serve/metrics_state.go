@@ -39,7 +39,7 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	counter("vllm:prompt_tokens_total", "Prompt tokens of sequences admitted.", now.PromptTokens, model...)
 	counter("vllm:generation_tokens_total", "Completion tokens.", now.CompletionTokens, model...)
 	counter("vllm:num_preemptions_total", "Sequences that lost their blocks and started over.", now.Preemptions, model...)
-	counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", now.PromptTokens, model...)
+	counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", now.LookedUpTokens, model...)
 	counter("vllm:prefix_cache_hits_total", "Prompt tokens found there.", now.CachedTokens, model...)
 
 	resident, byState, pinned := []string{}, map[runtime.State]int{}, 0

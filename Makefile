@@ -69,8 +69,8 @@ bench: ## Go benchmarks of the kernels
 bench-start: $(BASE) ## start-up, and loading adapters beside a running stream
 	$(GO) test -run '^$$' -bench 'Start|ColdAdapters' -benchtime 9x ./cmd/peft-serve
 
-bench-compare: ## the kernels' benchmarks now against REF=
-	scripts/bench-compare.sh $(REF)
+bench-compare: ## the kernels' benchmarks, or those of BENCH=, now against REF=
+	scripts/bench-compare.sh $(REF) $(BENCH)
 
 table: build $(BASE) ## every method on SST-2 in one table (hours; STEPS=1200)
 	BIN=$(BIN) scripts/table.sh $(or $(STEPS),1200)

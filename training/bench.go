@@ -30,7 +30,8 @@ type BenchResult struct {
 	Method          string  `json:"method"`
 	Parameters      int     `json:"parameters"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
-	FLOPS           float64 `json:"flops_per_second"` // that the method asks for
+	FLOPS           float64 `json:"flops_per_second"`                // that the method asks for
+	PeakFLOPS       float64 `json:"peak_flops_per_second,omitempty"` // that the machine has; the caller's
 	Peak            Account `json:"peak_bytes"`
 	Resident        int     `json:"resident_peak_bytes"` // of the process; see ResidentPeak
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/training"
 )
 
@@ -17,7 +19,6 @@ type benchCommand struct {
 	MaxLength int      `help:"Tokens of a sequence." default:"256"`
 	Steps     int      `help:"Steps measured, after one to warm up." default:"3"`
 	R         int      `help:"Rank." default:"8"`
-	Peak      float64  `help:"The machine's peak in GFLOP/s, all threads: the share of it is shown." placeholder:"GFLOPS"`
 	Threads   int      `help:"Threads; 0: one for each core."`
 	Recompute bool     `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block."`
 	JSON      bool     `name:"json" help:"Print JSON, a line a method."`
@@ -34,6 +35,7 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 		fmt.Fprintf(c.out, columns, "method", "parameters", "tokens/s", "GFLOP/s", "of peak", "model", "gradients", "optimiser", "activations", "total", "resident")
 	}
 	for _, method := range b.Methods {
+		peak := b.measurePeak() // beside each method: a machine may be shared
 		training.ResetResidentPeak()
 		base, err := openBase(ctx, b.Base, c)
 		if err != nil {
@@ -45,6 +47,7 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 		if err = errors.Join(err, base.Close()); err != nil {
 			return fmt.Errorf("%s: %w", method, err)
 		}
+		r.PeakFLOPS = peak
 		if b.JSON {
 			if err := r.WriteJSON(c.out); err != nil {
 				return err
@@ -52,8 +55,8 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 			continue
 		}
 		share := "-"
-		if b.Peak > 0 {
-			share = fmt.Sprintf("%.0f %%", 100*r.FLOPS/1e9/b.Peak)
+		if peak > 0 {
+			share = fmt.Sprintf("%.0f %%", 100*r.FLOPS/peak)
 		}
 		cells := []any{method, r.Parameters, fmt.Sprintf("%.0f", r.TokensPerSecond), fmt.Sprintf("%.1f", r.FLOPS/1e9), share}
 		for _, n := range []int{r.Peak.Model, r.Peak.Gradients, r.Peak.Optimizer, r.Peak.Activations, r.Peak.Total(), r.Resident} {
@@ -62,6 +65,14 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 		fmt.Fprintf(c.out, columns, cells...)
 	}
 	return nil
+}
+
+// measurePeak returns the multiply-adds' peak in FLOP/s, all threads; 0 where it
+// cannot be measured.
+func (b *benchCommand) measurePeak() float64 {
+	pool := kernels.NewPool(b.Threads)
+	defer pool.Close()
+	return pool.MeasurePeak(200*time.Millisecond).GFLOPS * 1e9
 }
 
 // check reports everything that is wrong with the arguments.

@@ -30,7 +30,7 @@ func (d *dots) product(c *float32, cStride, m, n int, a *float32, aRow, aStep in
 
 // Columns and outputs of a weight widened at a time for InputGrad: a tile that
 // stays in the second-level cache.
-const gradCols, gradOuts = 256, 64
+const gradCols, gradOuts = 256, 128
 
 func (d *dots) inputGradient(w *Worker, dx, dy Matrix, weight Weight) {
 	if dx.Empty() || dy.Empty() {
@@ -45,7 +45,7 @@ func (d *dots) inputGradient(w *Worker, dx, dy Matrix, weight Weight) {
 			outs := min(gradOuts, weight.Rows-o)
 			src := weight.Data[o*rowBytes+weight.Format.RowBytes(i):]
 			b, bs := (*float32)(unsafe.Pointer(&src[0])), rowBytes
-			if weight.Format != F32 {
+			if weight.Format != F32 || rowBytes%2048 == 0 { // rows that far apart fall into few sets of the cache
 				for k := range outs {
 					d.widen(tile[k*stride/4:][:n], weight.Format, src[k*rowBytes:])
 				}

@@ -52,30 +52,33 @@ func BenchmarkGradients(b *testing.B) {
 	p := NewPool(1)
 	defer p.Close()
 	rng := rand.New(rand.NewPCG(7, 8))
-	const rows, cols, outs = 512, 576, 1536
-	x := aligned(rng, rows, cols)
-	dy := aligned(rng, rows, outs)
-	dw := NewMatrix(outs, cols)
+	const rows = 512
 	for _, i := range implementations()[1:] {
-		report := func(b *testing.B) {
-			b.ReportMetric(2*rows*cols*outs/(b.Elapsed().Seconds()/float64(b.N))/1e9, "GFLOP/s")
-		}
-		for _, f := range []Format{F32, F16, Q8_0, Q4_0} {
-			weight := randomWeight(rng, f, outs, cols)
-			b.Run(fmt.Sprintf("%s/InputGrad/%s", i.name, f), func(b *testing.B) {
+		for _, shape := range [][2]int{{576, 1536}, {1536, 576}} {
+			cols, outs := shape[0], shape[1]
+			x := aligned(rng, rows, cols)
+			dy := aligned(rng, rows, outs)
+			dw := NewMatrix(outs, cols)
+			report := func(b *testing.B) {
+				b.ReportMetric(2*float64(rows*cols*outs)/(b.Elapsed().Seconds()/float64(b.N))/1e9, "GFLOP/s")
+			}
+			for _, f := range []Format{F32, F16, Q8_0, Q4_0} {
+				weight := randomWeight(rng, f, outs, cols)
+				b.Run(fmt.Sprintf("%s/InputGrad/%s/%dx%d", i.name, f, outs, cols), func(b *testing.B) {
+					active = i
+					for b.Loop() {
+						p.InputGrad(x, dy, weight)
+					}
+					report(b)
+				})
+			}
+			b.Run(fmt.Sprintf("%s/WeightGrad/%dx%d", i.name, outs, cols), func(b *testing.B) {
 				active = i
 				for b.Loop() {
-					p.InputGrad(x, dy, weight)
+					p.WeightGrad(dw, dy, x)
 				}
 				report(b)
 			})
 		}
-		b.Run(i.name+"/WeightGrad", func(b *testing.B) {
-			active = i
-			for b.Loop() {
-				p.WeightGrad(dw, dy, x)
-			}
-			report(b)
-		})
 	}
 }

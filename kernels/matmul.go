@@ -83,13 +83,13 @@ func (p *Pool) InputGrad(dx, dy Matrix, w Weight) {
 	p.Run((dx.Rows+t.step-1)/t.step, t)
 }
 
-// gradStep is the number of rows in a part of InputGrad: few parts, because
-// each of them widens the whole weight.
+// gradStep is the number of rows in a part of InputGrad: a part a thread,
+// because each of them reads and widens the whole weight.
 func gradStep(rows, threads int) int {
 	if threads == 1 {
 		return rows
 	}
-	return max(24, (rows/(2*threads)+23)/24*24)
+	return max(24, (rows/threads+5)/6*6)
 }
 
 // InputGrad is Pool.InputGrad on the calling goroutine.
@@ -110,7 +110,7 @@ func (p *Pool) WeightGrad(dw, dy, x Matrix) {
 	}
 	t := &p.tasks.weightGrad
 	t.dw, t.dy, t.x = dw, dy, x
-	t.step = 24
+	t.step = max(24, min(96, dw.Rows/(2*p.Threads())/24*24)) // outputs that share a panel of x in the cache
 	p.Run((dw.Rows+t.step-1)/t.step, t)
 }
 

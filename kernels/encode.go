@@ -16,10 +16,10 @@ var (
 // Encode stores src in format f: it fills dst, which holds
 // f.RowBytes(len(src)) bytes. The float formats round to nearest, ties to
 // even; Q8_0, Q4_0, Q4_1, Q5_0 and Q5_1 follow quantize_row_*_ref of
-// llama.cpp's ggml-quants.c, and the goldens of models/gguf hold them to the bytes of PyPI
-// gguf. The k-quants have no encoder here (ErrNoEncoder), and a block format
-// takes no NaN and nothing beyond ±65504, whose scale or minimum an f16 might
-// not hold (ErrNotFinite, with the value's index).
+// llama.cpp's ggml-quants.c, and the goldens of models/gguf hold them to the
+// bytes of PyPI gguf. The k-quants have no encoder here (ErrNoEncoder), and a
+// block format takes no NaN and nothing beyond ±65504, whose scale or minimum
+// an f16 might not hold (ErrNotFinite, with the value's index).
 func Encode(dst []byte, f Format, src []float32) error {
 	if want := f.RowBytes(len(src)); len(dst) != want {
 		panic(fmt.Sprintf("kernels: %s: %d bytes for %d values of %s, want %d", badShape, len(dst), len(src), f, want))

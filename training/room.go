@@ -12,8 +12,9 @@ import (
 const roomEvery = 10 * time.Second
 
 // withRoom writes, and where the disk is full waits for room and writes again:
-// what a run has learned since its last checkpoint is nowhere else. write does
-// all or nothing. Who interrupts the wait gets the fault.
+// what a run has learned since its last checkpoint is nowhere else. What write
+// has left of a failed attempt must not matter to the next. Who interrupts the
+// wait gets the fault.
 func (r *Run) withRoom(ctx context.Context, write func() error) error {
 	for told := false; ; told = true {
 		err := write()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -291,28 +292,27 @@ func fuse(s isa, f stored, rows int) {
 
 	ds, to := pointer("dstStride"), GP64()
 	MOVQ(dst, to)
+	store := func(r int, sum vec) {
+		TESTQ(more, more)
+		skip := fmt.Sprintf("store%d", r)
+		JEQ(LabelRef(skip))
+		addFrom(to, outs, sum)
+		Label(skip)
+		storeTo(to, outs, sum)
+		if r < rows-1 {
+			ADDQ(ds, to)
+		}
+	}
 	for r := 0; r < rows; r++ {
-		v, upper := acc[r], false
-		if outs == 2 && r < rows-1 { // two rows are folded as one
-			v, upper = append(v, acc[r+1]...), true
+		if outs > 2 || r == rows-1 {
+			store(r, s.fold4(acc[r]))
+			continue
 		}
-		sum := s.fold4(v)
-		for {
-			TESTQ(more, more)
-			skip := fmt.Sprintf("store%d", r)
-			JEQ(LabelRef(skip))
-			addFrom(to, outs, sum)
-			Label(skip)
-			storeTo(to, outs, sum)
-			if r < rows-1 {
-				ADDQ(ds, to)
-			}
-			if !upper {
-				break
-			}
-			r, upper = r+1, false
-			VUNPCKHPD(sum, sum, sum)
-		}
+		sum := s.fold4(slices.Concat(acc[r], acc[r+1])) // two rows are folded as one
+		store(r, sum)
+		VUNPCKHPD(sum, sum, sum)
+		r++
+		store(r, sum)
 	}
 	MOVQ(I32(1), more)
 	TESTQ(cols, cols)

@@ -20,7 +20,6 @@ type evaluator struct {
 	encoder *dataset.Encoder
 	pass    *models.Pass
 	rows    rows
-	last    []float64 // losses that choices has computed
 }
 
 // evalRows bounds the rows of one forward pass.
@@ -77,9 +76,10 @@ func (e *evaluator) evaluate(ctx context.Context, set *dataset.Set, task *datase
 	}
 	var scores []float64 // of every answer to every example
 	err := batches(ctx, set.Len(), set.Sequence, func(_ int, batch []Sequence) error {
-		if single(answers) && wholeAnswers(batch) {
-			scores = append(scores, e.choices(batch, answers)...)
-			loss += total(e.last)
+		if single(answers) && e.wholeAnswers(batch) {
+			chosen, sum := e.choices(batch, answers)
+			scores = append(scores, chosen...)
+			loss += sum
 		} else {
 			loss += total(e.losses(batch))
 		}
@@ -104,27 +104,33 @@ func single(answers [][]int32) bool {
 	return len(answers) > 0 && !slices.ContainsFunc(answers, func(a []int32) bool { return len(a) != 1 })
 }
 
-// wholeAnswers reports whether each sequence predicts one token.
-func wholeAnswers(batch []Sequence) bool {
-	return !slices.ContainsFunc(batch, func(s Sequence) bool { return s.Labels() != 1 })
+// wholeAnswers reports whether each sequence predicts an answer of one token,
+// and after it no more than the end of the text.
+func (e *evaluator) wholeAnswers(batch []Sequence) bool {
+	ended := 1
+	if e.encoder.End >= 0 {
+		ended = 2
+	}
+	return !slices.ContainsFunc(batch, func(s Sequence) bool { return s.Labels() != ended })
 }
 
-// choices returns the logit of every answer to every sequence, and leaves the
-// sequences' losses in e.last.
-func (e *evaluator) choices(batch []Sequence, answers [][]int32) []float64 {
+// choices returns the logit of every answer to every sequence, and the
+// sequences' summed loss.
+func (e *evaluator) choices(batch []Sequence, answers [][]int32) (scores []float64, loss float64) {
 	e.rows.fill(batch, e.adapter)
 	h := e.model.Forward(e.pass, &e.rows.Batch, nil)
 	logits := e.model.Head(e.pass, &e.rows.Batch, 0, h)
-	var scores []float64
-	for r := range batch {
+	r := 0
+	for _, s := range batch {
 		for _, a := range answers {
 			scores = append(scores, float64(logits.Data.Row(r)[a[0]]))
 		}
+		r += s.Labels()
 	}
-	e.last = make([]float64, len(batch))
-	e.pass.Pool.Run(len(batch), &lossTask{logits.Data, e.rows.targets, e.last, 0})
+	losses := make([]float64, r)
+	e.pass.Pool.Run(r, &lossTask{logits.Data, e.rows.targets, losses, 0})
 	e.pass.Free(h, logits)
-	return scores
+	return scores, total(losses)
 }
 
 // answer has the model choose among the task's answers for each prompt. scores

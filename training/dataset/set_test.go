@@ -228,7 +228,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestGLUE reads the real files: every row has a label and a prompt.
+// TestGLUE reads the real files: every row has a prompt and an answer that
+// ends the text.
 func TestGLUE(t *testing.T) {
 	for task, c := range map[string]struct {
 		dir        string
@@ -250,7 +251,7 @@ func TestGLUE(t *testing.T) {
 				t.Errorf("%s: %d examples, want %d", path, s.Len(), n)
 			}
 			x, err := s.Example(n - 1)
-			if err != nil || x.Prompt() == "" || !slices.Contains(k.Answers, x.Answer()) {
+			if err != nil || x.Prompt() == "" || !slices.Contains(k.Answers, x.Answer()) || !x.Ends {
 				t.Errorf("%s: %+v, %v", path, x, err)
 			}
 			s.Close()

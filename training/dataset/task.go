@@ -92,7 +92,7 @@ func (t *Task) Example(r *Record) (Example, error) {
 		v, _ := r.Text(column) // looked at above
 		return v
 	}
-	x := Example{Label: slices.Index(t.labels, get(t.label))}
+	x := Example{Ends: true, Label: slices.Index(t.labels, get(t.label))}
 	if t.Regress {
 		v, err := strconv.ParseFloat(get(t.label), 64)
 		if err != nil || v < 0 || v > 5 {

@@ -3,6 +3,7 @@ package training
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -29,11 +30,7 @@ type Assessment struct {
 
 // Assess measures a base, or an adapter on it, as the server computes it.
 func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples []Sample, err error) {
-	length := a.MaxLength
-	if limit := base.Model.Config().Context; length == 0 || length > limit {
-		length = limit
-	}
-	e := &evaluator{model: base.Model, encoder: &dataset.Encoder{Tokenizer: base.Tokenizer, End: base.End(), MaxLength: length}}
+	e := &evaluator{model: base.Model}
 	if a.Adapter != "" {
 		folder, err := adapters.Open(a.Adapter)
 		if err != nil {
@@ -43,6 +40,11 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 			return nil, nil, err
 		}
 	}
+	longest := room(base.Model, e.adapter)
+	if a.ExactMatch >= longest {
+		return nil, nil, fmt.Errorf("--exact-match: %d tokens of an answer leave no room for a prompt: the context has %d", a.ExactMatch, longest)
+	}
+	e.encoder = &dataset.Encoder{Tokenizer: base.Tokenizer, End: base.End(), MaxLength: within(a.MaxLength, longest)}
 	o := dataset.Options{Format: a.Format, Columns: a.Columns, Template: base.Chat}
 	data := a.Data
 	var task *dataset.Task

@@ -59,6 +59,9 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 	if err != nil {
 		return nil, err
 	}
+	if longest := room(base.Model, method.Adapter()); b.Length > longest {
+		return nil, fmt.Errorf("--max-length: %d tokens, and the context has room for %d", b.Length, longest)
+	}
 	pool := kernels.NewPool(b.Threads)
 	defer pool.Close()
 	t := NewTrainer(pool, base.Model, method)

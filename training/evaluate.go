@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
@@ -149,7 +148,7 @@ func (e *evaluator) answer(ctx context.Context, set *dataset.Set, task *dataset.
 	each := len(answers)
 	if len(scores) != each*len(examples) {
 		var err error
-		if scores, err = e.scores(ctx, examples, answers); err != nil {
+		if scores, err = e.scores(ctx, examples, task, answers); err != nil {
 			return err
 		}
 	}
@@ -169,9 +168,11 @@ func (e *evaluator) answer(ctx context.Context, set *dataset.Set, task *dataset.
 }
 
 // scores returns the log-probability of every answer to every example.
-func (e *evaluator) scores(ctx context.Context, examples []dataset.Example, answers [][]int32) ([]float64, error) {
+func (e *evaluator) scores(ctx context.Context, examples []dataset.Example, task *dataset.Task, answers [][]int32) ([]float64, error) {
 	each := len(answers)
-	at := func(i int) (Sequence, error) { return e.candidate(examples[i/each], answers[i%each]), nil }
+	at := func(i int) (Sequence, error) {
+		return e.candidate(examples[i/each], task.Answers[i%each], len(answers[i%each])), nil
+	}
 	var scores []float64
 	err := batches(ctx, len(examples)*each, at, func(_ int, batch []Sequence) error {
 		for _, loss := range e.losses(batch) {
@@ -190,19 +191,15 @@ func (e *evaluator) answers(task *dataset.Task) [][]int32 {
 	return all
 }
 
-// candidate is the prompt of an example followed by an answer.
-func (e *evaluator) candidate(x dataset.Example, answer []int32) Sequence {
-	prompt := e.encoder.Tokenizer.AppendEncode(nil, x.Prompt(), tokenizer.Options{AddSpecial: true})
-	if over := len(prompt) + len(answer) - e.encoder.MaxLength; over > 0 {
-		prompt = prompt[min(over, len(prompt)-1):]
-	}
-	s := Sequence{Tokens: append(prompt, answer[:len(answer)-1]...)}
-	s.Targets = make([]int32, len(s.Tokens))
-	for i := range s.Targets {
-		s.Targets[i] = dataset.None
-	}
-	for i, t := range answer {
-		s.Targets[len(prompt)-1+i] = t
+// candidate is an example with another answer, of n tokens, cut as the example
+// itself would be. That a text ends there is not compared.
+func (e *evaluator) candidate(x dataset.Example, answer string, n int) Sequence {
+	encoder := *e.encoder
+	encoder.LearnPrompt = false
+	x.Pieces = []dataset.Piece{{Text: x.Prompt()}, {Text: answer, Learn: true}}
+	s, _ := encoder.Sequence(x)
+	if s.Labels() > n {
+		s.Targets[s.Last()] = dataset.None
 	}
 	return s
 }

@@ -2,20 +2,17 @@ package training
 
 import (
 	"context"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
 // generate continues prompts greedily by at most limit tokens each, until a
 // token that ends a text.
 func (e *evaluator) generate(ctx context.Context, prompts [][]int32, limit int, ends func(int32) bool) ([][]int32, error) {
-	prefix, virtual := 0, 0
-	if l, ok := e.adapter.(preceded); ok {
-		prefix, virtual = l.PrefixTokens(), l.VirtualTokens()
-	}
+	prefix, virtual := preceding(e.adapter)
 	answers, blocks, next := make([][]int32, len(prompts)), make([][]int32, len(prompts)), make([]int32, len(prompts))
 	total := 0
 	for i, p := range prompts {
@@ -81,12 +78,26 @@ func (e *evaluator) storePrefix(c *models.Cache, blocks [][]int32, n int) {
 	}
 }
 
+// said is the answer of an example as generate would return it: a chat
+// template writes what ends it.
+func (e *evaluator) said(x dataset.Example, ends func(int32) bool) string {
+	tokens := e.encoder.Tokenizer.Encode(x.Answer(), false)
+	if end := slices.IndexFunc(tokens, ends); end >= 0 {
+		tokens = tokens[:end]
+	}
+	return e.encoder.Tokenizer.Decode(tokens, true)
+}
+
 // Sample is an example with what the model makes of its prompt.
 type Sample struct{ Prompt, Want, Got string }
 
-// samples continues the first n examples of a set, batch by batch.
+// samples continues the first n examples of a set, batch by batch, by at most
+// limit tokens. Prompts lose their beginning where the context has no room for
+// both.
 func (e *evaluator) samples(ctx context.Context, set *dataset.Set, n, limit int, ends func(int32) bool) ([]Sample, error) {
 	var all []Sample
+	encoder := *e.encoder
+	encoder.MaxLength = min(encoder.MaxLength, room(e.model, e.adapter)-limit)
 	const together = 16
 	for from := 0; from < n; from += together {
 		var prompts [][]int32
@@ -95,15 +106,12 @@ func (e *evaluator) samples(ctx context.Context, set *dataset.Set, n, limit int,
 			if err != nil {
 				return nil, err
 			}
-			tokens := e.encoder.Tokenizer.AppendEncode(nil, x.Prompt(), tokenizer.Options{AddSpecial: true})
-			if over := len(tokens) - e.encoder.MaxLength; over > 0 {
-				tokens = tokens[over:]
-			}
+			tokens := encoder.Prompt(x)
 			if len(tokens) == 0 { // plain text has no prompt
-				tokens = []int32{max(e.encoder.End, 0)}
+				tokens = []int32{max(encoder.End, 0)}
 			}
 			prompts = append(prompts, tokens)
-			all = append(all, Sample{Prompt: x.Prompt(), Want: x.Answer()})
+			all = append(all, Sample{Prompt: x.Prompt(), Want: e.said(x, ends)})
 		}
 		answers, err := e.generate(ctx, prompts, limit, ends)
 		if err != nil {

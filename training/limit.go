@@ -100,10 +100,7 @@ func (r *Run) planBlocks(base *plan.Base, f *Blocks, optimizer string) (Account,
 // largest is the passes of the run that may need the most memory, by the
 // lowest block that is trained; an adapter's are under 0.
 func (r *Run) largest() map[int][]plan.Batch {
-	prefix, virtual := 0, virtualTokens(r.Trainer.Method.Adapter())
-	if p, ok := r.Trainer.Method.Adapter().(preceded); ok {
-		prefix = p.PrefixTokens()
-	}
+	prefix, virtual := preceding(r.Trainer.Method.Adapter())
 	best := map[int][]plan.Batch{}
 	for i := range r.steps * r.GradAccum {
 		lowest := 0

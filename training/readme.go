@@ -47,7 +47,7 @@ func (r *Run) readme(s *Summary) []byte {
 		row("Peak resident", "%s, the whole process", Size(s.Resident))
 	}
 	if r.task != nil {
-		fmt.Fprintf(&b, "\nThe prompt ends where the answer begins; the answers are %q.\n", r.task.Answers)
+		fmt.Fprintf(&b, "\nThe prompt ends where the answer begins; the answers are %q, after which the text ends.\n", r.task.Answers)
 	}
 	return b.Bytes()
 }

@@ -91,16 +91,9 @@ func (r *Run) samples(ctx context.Context) ([]Sample, error) {
 	if r.task != nil {
 		limit = 4
 	}
-	room := r.Base.Model.Config().Context - limit
-	if l, ok := e.adapter.(preceded); ok {
-		room -= l.PrefixTokens() + l.VirtualTokens()
-	}
-	encoder := *r.encoder
-	encoder.MaxLength = min(encoder.MaxLength, room)
-	if encoder.MaxLength < 1 {
+	if room(e.model, e.adapter) <= limit {
 		return nil, nil
 	}
-	e.encoder = &encoder
 	return e.samples(ctx, set, min(r.Samples, set.Len()), limit, r.Base.Ends)
 }
 

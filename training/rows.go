@@ -31,13 +31,13 @@ func passes(count, before int, positions func(i int) int) (ends []int) {
 	return append(ends, count)
 }
 
-// virtualTokens is the number of positions that a puts before the first token
-// as embeddings.
-func virtualTokens(a models.Adapter) int {
-	if l, ok := a.(preceded); ok {
-		return l.VirtualTokens()
+// preceding counts the positions that a puts before the first token: those of
+// keys and values, and those of embeddings.
+func preceding(a models.Adapter) (prefix, virtual int) {
+	if p, ok := a.(preceded); ok {
+		return p.PrefixTokens(), p.VirtualTokens()
 	}
-	return 0
+	return 0, 0
 }
 
 // preceded is an adapter that puts positions before the first token.
@@ -46,13 +46,16 @@ type preceded interface {
 	VirtualTokens() int // embeddings
 }
 
+// room is the number of tokens for which the context has room under a.
+func room(m models.Model, a models.Adapter) int {
+	prefix, virtual := preceding(a)
+	return m.Config().Context - prefix - virtual
+}
+
 func (r *rows) fill(batch []Sequence, a models.Adapter) {
 	r.Reset()
 	r.targets, r.blocks = r.targets[:0], r.blocks[:0]
-	prefix, virtual := 0, virtualTokens(a)
-	if l, ok := a.(preceded); ok {
-		prefix = l.PrefixTokens()
-	}
+	prefix, virtual := preceding(a)
 	r.Out = []int32{} // nil would mean every row
 	for _, s := range batch {
 		tokens := s.Tokens[:s.Last()+1]

@@ -71,15 +71,15 @@ func (r *Run) open() error {
 	if err := r.checkOutput(); err != nil {
 		return err
 	}
-	if err := r.openData(); err != nil {
+	method, err := r.method(r.Base.Model)
+	if err != nil {
+		return err
+	}
+	if err := r.openData(room(r.Base.Model, method.Adapter())); err != nil {
 		return err
 	}
 	if r.held == nil && (r.Best || r.Patience > 0) {
 		return errors.New("--keep-best and --patience: nothing to validate on: name --validation or --validation-split")
-	}
-	method, err := r.method(r.Base.Model)
-	if err != nil {
-		return err
 	}
 	o, err := r.optimizer()
 	if err != nil {
@@ -119,11 +119,10 @@ func (c *Config) optimizer() (Optimizer, error) {
 	return NewOptimizer(c.Optimizer, c.Beta1, c.Beta2, c.Epsilon, c.Momentum)
 }
 
-func (r *Run) openData() error {
-	length := r.MaxLength
-	if limit := r.Base.Model.Config().Context; length == 0 || length > limit {
-		length = limit
-	}
+// openData opens what the run trains and validates on. longest is the longest
+// sequence that the model takes.
+func (r *Run) openData(longest int) error {
+	length := within(r.MaxLength, longest)
 	r.encoder = &dataset.Encoder{Tokenizer: r.Base.Tokenizer, End: r.Base.End(), MaxLength: length, LearnPrompt: r.LearnPrompt}
 	o := dataset.Options{Format: r.Format, Columns: r.Columns, Template: r.Base.Chat, Pack: r.Packing}
 	data, validation := r.Data, r.Validation
@@ -148,7 +147,7 @@ func (r *Run) openData() error {
 	report := r.train.Report()
 	r.observer.Note("data: %d records, %d tokens, %d to predict; longest %d", report.Records, report.Tokens, report.Labels, report.Longest)
 	if report.Cut > 0 {
-		r.observer.Note("data: %d records are longer than --max-length %d and were cut", report.Cut, length)
+		r.observer.Note("data: %d records are longer than %d tokens and were cut", report.Cut, length)
 	}
 	if report.Blank > 0 {
 		r.observer.Note("data: %d packed sequences have prompts alone and are left out", report.Blank)
@@ -162,6 +161,14 @@ func (r *Run) openData() error {
 	}
 	r.order = dataset.Order{Set: r.train, Seed: r.Seed, Shuffle: r.Shuffle}
 	return err
+}
+
+// within is --max-length, or what there is room for.
+func within(length, room int) int {
+	if length == 0 {
+		return room
+	}
+	return min(length, room)
 }
 
 func isFolder(path string) bool {

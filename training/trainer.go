@@ -109,9 +109,10 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 		clear(p.Grad)
 	}
 	pass := uint64(t.Step) << 16
+	_, virtual := preceding(t.Method.Adapter())
 	for _, batch := range micro {
 		start := 0
-		for _, end := range passes(len(batch), virtualTokens(t.Method.Adapter()), func(i int) int { return batch[i].Last() + 1 }) {
+		for _, end := range passes(len(batch), virtual, func(i int) int { return batch[i].Last() + 1 }) {
 			if d, ok := t.Method.(drawing); ok {
 				d.Draw(pass)
 			}

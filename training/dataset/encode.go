@@ -40,6 +40,16 @@ func (e *Encoder) Sequence(x Example) (s Sequence, cut bool) {
 	return s, cut
 }
 
+// Prompt encodes the prompt of an example alone. What is too long loses its
+// beginning, but for the special tokens.
+func (e *Encoder) Prompt(x Example) []int32 {
+	tokens := e.Tokenizer.AppendEncode(nil, x.Prompt(), tokenizer.Options{AddSpecial: true})
+	if over := len(tokens) - e.MaxLength; over > 0 {
+		tokens, _ = e.shorten(tokens, make([]bool, len(tokens)), over)
+	}
+	return tokens
+}
+
 func (e *Encoder) shorten(tokens []int32, learn []bool, over int) ([]int32, []bool) {
 	lead := 0
 	for lead < len(tokens) && e.Tokenizer.IsSpecial(tokens[lead]) {

@@ -37,15 +37,15 @@ func (e Example) Prompt() string {
 	return b.String()
 }
 
-// Answer is the text that is learnt.
+// Answer is the text that is learnt after the prompt: of a conversation, the
+// first turn.
 func (e Example) Answer() string {
-	var b strings.Builder
 	for _, p := range e.Pieces {
 		if p.Learn {
-			b.WriteString(p.Text)
+			return p.Text
 		}
 	}
-	return b.String()
+	return ""
 }
 
 // Format turns records into examples.

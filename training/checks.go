@@ -92,11 +92,16 @@ func (r *Run) noteIdle() {
 // fits reports what is wrong with the settings of a method on a base.
 func (c *Config) fits(m models.Model) error {
 	layers := m.Config().Layers
+	outside := func(layer int) bool { return layer < 0 || layer >= layers }
 	switch {
 	case c.Method == "lisa" && c.Gamma > layers:
 		return fmt.Errorf("--lisa-layers: %d, the base has %d blocks", c.Gamma, layers)
+	case slices.Contains(bottlenecks, c.Method) && c.AdapterDrop >= layers:
+		return fmt.Errorf("--adapter-drop: %d would leave no adapter in %d blocks", c.AdapterDrop, layers)
 	case slices.Contains(bottlenecks, c.Method) && c.AdapterDropMax >= layers:
 		return fmt.Errorf("--adapter-drop-random: %d would leave no adapter in %d blocks", c.AdapterDropMax, layers)
+	case slices.Contains(lowRank, c.Method) && slices.ContainsFunc(c.Layers, outside):
+		return fmt.Errorf("--layers-to-transform: %d is no block: the base has 0 to %d", c.Layers[slices.IndexFunc(c.Layers, outside)], layers-1)
 	case c.Method == "bitfit" && !c.ZeroBiases && c.InitAdapter == "" && !biased(m):
 		return errors.New("--method bitfit: the base has no biases to train; --zero-biases gives its Linear modules biases that begin as zero")
 	case slices.Contains(lowRank, c.Method) && c.Bias != "none" && c.InitAdapter == "" && !biased(m):

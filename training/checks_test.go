@@ -70,6 +70,17 @@ func TestUnfit(t *testing.T) {
 	c = tinyConfig(t, "houlsby")
 	c.AdapterDropMax = 9
 	refused(t, "llama-gqa", c, "--adapter-drop-random: 9")
+	c.AdapterDrop = 9
+	refused(t, "llama-gqa", c, "--adapter-drop: 9")
+	c = tinyConfig(t, "dora")
+	c.Layers = []int{1, 9}
+	refused(t, "llama-gqa", c, "--layers-to-transform: 9")
+	c = tinyConfig(t, "lora")
+	c.InitAdapter = t.TempDir()
+	refused(t, "llama-gqa", c, "--init-adapter: ")
+	c = tinyConfig(t, "lora")
+	c.Split = 0.001
+	refused(t, "llama-gqa", c, "--validation-split: ")
 
 	c = tinyConfig(t, "lora")
 	if err := os.MkdirAll(c.Output, 0o755); err != nil {

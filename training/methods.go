@@ -85,11 +85,11 @@ func (c *Config) method(m models.Model) (Method, error) {
 	if c.InitAdapter != "" {
 		folder, err := adapters.Open(c.InitAdapter)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--init-adapter: %w", err)
 		}
 		a, err := adapters.Load(m, folder)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--init-adapter: %w", err)
 		}
 		if err := c.madeBy(a); err != nil {
 			return nil, err

@@ -157,7 +157,9 @@ func (r *Run) openData(longest int) error {
 	case len(validation) > 0:
 		r.held, err = dataset.Open(validation, r.encoder, o)
 	case r.Split > 0:
-		r.held, err = r.train.Split(r.Split, r.Seed)
+		if r.held, err = r.train.Split(r.Split, r.Seed); err != nil {
+			err = fmt.Errorf("--validation-split: %w", err)
+		}
 	}
 	r.order = dataset.Order{Set: r.train, Seed: r.Seed, Shuffle: r.Shuffle}
 	return err

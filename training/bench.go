@@ -40,13 +40,10 @@ type BenchResult struct {
 // base has just been opened, after ResetResidentPeak.
 func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error) {
 	name, targets, _ := strings.Cut(b.Method, ":")
-	c := Config{Method: name, Schedule: "constant", Optimizer: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, LR: 1e-6, BatchSize: b.Batch, GradAccum: 1}
+	c := Config{Method: Spelt(name), Schedule: "constant", Optimizer: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, LR: 1e-6, BatchSize: b.Batch, GradAccum: 1}
 	c.MethodConfig = MethodConfig{
 		R: b.R, Bias: "none", Start: "default", PlusEmbedding: 1e-6, VirtualTokens: 20, Gamma: 2, Interval: 1 << 30,
 		BlockOrder: "ascending", BlockInterval: 1 << 30, GaloreRank: 128, GaloreGap: 200, GaloreScale: 0.25,
-	}
-	if spelt, ok := spellings[c.Method]; ok {
-		c.Method = spelt
 	}
 	if !Known(name) {
 		return nil, fmt.Errorf("method %q is not known (%s)", name, strings.Join(Methods(), ", "))

@@ -140,9 +140,7 @@ func (c *Config) Validate() error {
 	if len(c.Data) == 0 {
 		fault("data", "is missing")
 	}
-	if name, ok := spellings[c.Method]; ok {
-		c.Method = name
-	}
+	c.Method = Spelt(c.Method)
 	among("method", c.Method, Methods())
 	among("format", c.Format, dataset.Formats)
 	among("schedule", c.Schedule, Schedules)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training/plan"
 )
 
 // recipe is what a method's name stands for.
@@ -52,12 +53,20 @@ func Methods() []string { return slices.Sorted(maps.Keys(recipes)) }
 
 // Known reports whether there is a method of that name, or of that other name.
 func Known(name string) bool {
-	_, ok := recipes[name]
-	return ok || spellings[name] != ""
+	_, ok := recipes[Spelt(name)]
+	return ok
 }
 
 // spellings are other names of methods.
 var spellings = map[string]string{"loraplus": "lora+", "blockwise": "block-wise", "prefix-tuning": "prefix", "prompt-tuning": "prompt"}
+
+// Spelt is the name of the method that goes by this one.
+func Spelt(name string) string {
+	if own, ok := spellings[name]; ok {
+		return own
+	}
+	return name
+}
 
 // settle fills in what depends on the method.
 func (c *Config) settle() recipe {
@@ -132,16 +141,8 @@ func (c *Config) baseName() string {
 	return filepath.ToSlash(filepath.Clean(c.Base))
 }
 
-// targets writes one regular expression or all-linear as text, names as a list.
 func (c *Config) targets(values map[string]any) {
-	switch {
-	case len(c.Targets) == 0:
-		values["target_modules"] = nil
-	case len(c.Targets) == 1 && isExpression(c.Targets[0]):
-		values["target_modules"] = c.Targets[0]
-	default:
-		values["target_modules"] = c.Targets
-	}
+	values["target_modules"] = plan.Targets(c.Targets)
 	if len(c.Exclude) > 0 {
 		values["exclude_modules"] = c.Exclude
 	}

@@ -15,8 +15,3 @@ func cutHub(uri string) (string, bool) {
 	name, _, _ := strings.Cut(parts[1], "@")
 	return parts[0] + "/" + name, true
 }
-
-// isExpression tells a regular expression, or all-linear, from a module's name.
-func isExpression(s string) bool {
-	return strings.EqualFold(s, "all-linear") || strings.ContainsAny(s, `*+?()[]{}|\^$`)
-}

@@ -5,10 +5,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/plan"
 )
 
@@ -53,6 +55,10 @@ type planned struct {
 
 // Run prints the plan.
 func (p *planCommand) Run(c console) error {
+	p.Method = training.Spelt(p.Method)
+	if err := p.check(); err != nil {
+		return err
+	}
 	base, err := plan.Open(p.Base)
 	if err != nil {
 		return err
@@ -88,6 +94,29 @@ func (p *planCommand) Run(c console) error {
 		return p.side(c.out, base, all)
 	}
 	return p.one(c.out, base, all[0])
+}
+
+// check reports everything that is wrong with the arguments.
+func (p *planCommand) check() error {
+	var wrong []error
+	if !slices.Contains(plan.Methods, p.Method) {
+		wrong = append(wrong, fmt.Errorf("--method: %q is not one of %s", p.Method, strings.Join(plan.Methods, ", ")))
+	}
+	wrong = append(wrong, atLeast(1, map[string]int{"batch-size": p.BatchSize}), atLeast(2, map[string]int{"max-length": p.MaxLength}),
+		atLeast(0, map[string]int{"labels": p.Labels, "r": p.R, "num-virtual-tokens": p.VirtualTokens, "lisa-layers": p.LISALayers}))
+	if p.Labels >= p.MaxLength {
+		wrong = append(wrong, fmt.Errorf("--labels: %d of %d positions cannot carry a loss", p.Labels, p.MaxLength))
+	}
+	if !(p.LoraAlpha >= 0) {
+		wrong = append(wrong, fmt.Errorf("--lora-alpha: %g, want 0 or more", p.LoraAlpha))
+	}
+	if !(p.ReductionFactor >= 0) {
+		wrong = append(wrong, fmt.Errorf("--reduction-factor: %g, want 0 or more", p.ReductionFactor))
+	}
+	if !(p.LoraDropout >= 0 && p.LoraDropout < 1) {
+		wrong = append(wrong, fmt.Errorf("--lora-dropout: %g, want at least 0 and less than 1", p.LoraDropout))
+	}
+	return faultsOf(wrong)
 }
 
 func format(name string) (kernels.Format, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
 )
@@ -79,15 +80,29 @@ func (c Choice) Config() (*adapters.Config, error) {
 		}
 	}
 	if len(c.Targets) > 0 {
-		values["target_modules"] = slices.Clone(c.Targets)
-		if len(c.Targets) == 1 && c.Targets[0] == "all-linear" {
-			values["target_modules"] = "all-linear"
-		}
+		values["target_modules"] = Targets(c.Targets)
 	}
 	if len(c.Saved) > 0 {
 		values["modules_to_save"] = c.Saved
 	}
 	return adapters.NewConfig(values)
+}
+
+// Targets is the value of target_modules: one regular expression or all-linear
+// as text, names as a list, nil for none.
+func Targets(modules []string) any {
+	switch {
+	case len(modules) == 0:
+		return nil
+	case len(modules) == 1 && isExpression(modules[0]):
+		return modules[0]
+	}
+	return slices.Clone(modules)
+}
+
+// isExpression tells a regular expression, or all-linear, from a module's name.
+func isExpression(s string) bool {
+	return strings.EqualFold(s, "all-linear") || strings.ContainsAny(s, `*+?()[]{}|\^$`)
 }
 
 func (c Choice) rank() int {

@@ -52,7 +52,7 @@ func Train(a *Adapter, m models.Model, o Training) *Trainee {
 		lookups: make([]models.EmbeddingDelta, count), inserts: make([]models.Insert, count),
 	}
 	for site, s := range t.sites {
-		name := namePrefix + s.Name
+		name := a.config.NamePrefix() + s.Name
 		switch d := a.linears[site].(type) {
 		case *linear:
 			n.linears[site] = &trainedLinear{t.linear(d, name), d}

@@ -25,6 +25,7 @@ type bottleneck struct {
 	scaling        float64
 	learned        string // "", "learned" or "channel"
 	leaveOut       []int
+	saved          []string
 	bottleneckShape
 }
 
@@ -55,6 +56,7 @@ func parseBottleneck(s *settings) Method {
 	m := &bottleneck{
 		attention: s.flag("mh_adapter", false), mlp: s.flag("output_adapter", true),
 		reduction: s.reduction("reduction_factor"), leaveOut: s.integers("leave_out"),
+		saved: s.list("modules_to_save"),
 		bottleneckShape: bottleneckShape{
 			parallel: s.flag("is_parallel", false), residualIn: s.flag("original_ln_before", false),
 			residualOut: s.flag("original_ln_after", true), normIn: s.flag("ln_before", false), normOut: s.flag("ln_after", false),
@@ -135,7 +137,7 @@ func (m *bottleneck) Build(b *Builder) error {
 	if !found {
 		return fmt.Errorf("%w: leave_out leaves no layer", ErrTarget)
 	}
-	return nil
+	return b.save(m.saved, false)
 }
 
 func (m *bottleneck) insert(b *Builder, site, hidden, down int) {

@@ -5,9 +5,6 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 )
 
-// namePrefix stands before a module's name in PEFT's tensor names.
-const namePrefix = "base_model.model."
-
 // Builder lays out an adapter on a model: a Method declares through it which
 // parameters it has and what it does with them at which sites. The parameters
 // are filled later, from a folder or for training, and then Refresh runs.
@@ -62,7 +59,12 @@ func (b *Builder) Transposed(name string, rows, cols int) *Param {
 
 // Module declares a tensor of a site's module: suffix ".lora_A.weight".
 func (b *Builder) Module(site int, suffix string, shape ...int) *Param {
-	return b.Param(namePrefix+b.Sites[site].Name+suffix, shape...)
+	return b.Param(b.name(site, suffix), shape...)
+}
+
+// name is that of a tensor of a site's module.
+func (b *Builder) name(site int, suffix string) string {
+	return b.Config.NamePrefix() + b.Sites[site].Name + suffix
 }
 
 // OnRefresh has f called whenever the parameters have changed.

@@ -149,8 +149,7 @@ func (l *lora) rank(module string) (int, float32, error) {
 func (l *lora) linear(b *Builder, site, r int, s float32) {
 	base := b.Sites[site].Linear
 	out, in := base.W.Rows, base.W.Cols
-	name := namePrefix + b.Sites[site].Name
-	low := &lowRank{a: b.Module(site, ".lora_A.weight", r, in), b: b.Transposed(name+".lora_B.weight", out, r), scale: s}
+	low := &lowRank{a: b.Module(site, ".lora_A.weight", r, in), b: b.Transposed(b.name(site, ".lora_B.weight"), out, r), scale: s}
 	d := b.linear(site)
 	if l.biasB {
 		own := b.Module(site, ".lora_B.bias", out)
@@ -172,10 +171,9 @@ func (l *lora) embedding(b *Builder, site, r int, s float32) error {
 	if l.biasB {
 		return fmt.Errorf("%w: lora_bias with the embedding %q is not implemented", ErrConfig, b.Sites[site].Name)
 	}
-	name := namePrefix + b.Sites[site].Name
 	low := &embeddingLoRA{
-		a:     b.Transposed(name+".lora_embedding_A", r, base.W.Rows),
-		b:     b.Transposed(name+".lora_embedding_B", base.W.Cols, r),
+		a:     b.Transposed(b.name(site, ".lora_embedding_A"), r, base.W.Rows),
+		b:     b.Transposed(b.name(site, ".lora_embedding_B"), base.W.Cols, r),
 		scale: s,
 	}
 	d := b.embedding(site)

@@ -20,13 +20,24 @@ func init() {
 
 const promptTensor = "prompt_embeddings"
 
-// promptSize is the sizes that a configuration states; 0 where it does not.
-type promptSize struct {
-	tokens, dim, layers, heads int
+// NamePrefix stands before a module's name in PEFT's tensor names: under a
+// prompt the base is wrapped once, under all else twice.
+func (c *Config) NamePrefix() string {
+	switch c.Type {
+	case "PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING":
+		return "base_model."
+	}
+	return "base_model.model."
 }
 
-func (s *settings) promptSize() promptSize {
-	var size promptSize
+// promptSettings is what a configuration states; a size is 0 where it does not.
+type promptSettings struct {
+	tokens, dim, layers, heads int
+	saved                      []string // modules_to_save
+}
+
+func (s *settings) promptSettings() promptSettings {
+	size := promptSettings{saved: s.list("modules_to_save")}
 	for key, to := range map[string]*int{
 		"num_virtual_tokens": &size.tokens, "token_dim": &size.dim, "num_layers": &size.layers, "num_attention_heads": &size.heads,
 	} {
@@ -56,11 +67,11 @@ func fits(key string, stated, base int) error {
 
 type prompt struct {
 	name string
-	size promptSize
+	promptSettings
 }
 
 func parsePrompt(name string) parser {
-	return func(s *settings) Method { return &prompt{name, s.promptSize()} }
+	return func(s *settings) Method { return &prompt{name, s.promptSettings()} }
 }
 
 func (m *prompt) Name() string { return m.name }
@@ -68,36 +79,43 @@ func (m *prompt) Rank() int    { return 0 }
 
 func (m *prompt) Build(b *Builder) error {
 	hidden := b.Model.Config().Hidden
-	if err := fits("token_dim", m.size.dim, hidden); err != nil {
+	if err := fits("token_dim", m.dim, hidden); err != nil {
 		return err
 	}
-	if m.size.tokens >= b.Model.Config().Context {
-		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, m.size.tokens, b.Model.Config().Context)
+	if m.tokens >= b.Model.Config().Context {
+		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, m.tokens, b.Model.Config().Context)
 	}
-	b.embedding(b.input()).virtual = b.Param(promptTensor, m.size.tokens, hidden)
-	b.virtual = m.size.tokens
+	input := b.embedding(b.input())
+	input.virtual = b.Param(promptTensor, m.tokens, hidden)
+	b.virtual = m.tokens
+	if err := b.save(m.saved, false); err != nil {
+		return err
+	}
+	if input.table != nil { // PeftModel.word_embeddings
+		return fmt.Errorf("%w: modules_to_save names %q, and PEFT looks tokens up in the base's under %s", ErrConfig, b.Sites[b.input()].Name, m.name)
+	}
 	return nil
 }
 
-type prefixTuning struct{ size promptSize }
+type prefixTuning struct{ promptSettings }
 
-func parsePrefix(s *settings) Method { return &prefixTuning{s.promptSize()} }
+func parsePrefix(s *settings) Method { return &prefixTuning{s.promptSettings()} }
 
 func (m *prefixTuning) Name() string { return "prefix-tuning" }
 func (m *prefixTuning) Rank() int    { return 0 }
 
 func (m *prefixTuning) Build(b *Builder) error {
 	c := b.Model.Config()
-	if err := fits("num_layers", m.size.layers, c.Layers); err != nil {
+	if err := fits("num_layers", m.layers, c.Layers); err != nil {
 		return err
 	}
-	if err := fits("num_attention_heads", m.size.heads, c.KVHeads); err != nil {
+	if err := fits("num_attention_heads", m.heads, c.KVHeads); err != nil {
 		return err
 	}
-	if err := fits("token_dim", m.size.dim, c.KVHeads*c.HeadDim); err != nil {
+	if err := fits("token_dim", m.dim, c.KVHeads*c.HeadDim); err != nil {
 		return err
 	}
-	n, d := m.size.tokens, c.KVHeads*c.HeadDim
+	n, d := m.tokens, c.KVHeads*c.HeadDim
 	if n >= c.Context {
 		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, n, c.Context)
 	}
@@ -114,5 +132,5 @@ func (m *prefixTuning) Build(b *Builder) error {
 			l.v.Copy(all.Columns((2*i+1)*d, (2*i+2)*d))
 		}
 	})
-	return nil
+	return b.save(m.saved, false)
 }

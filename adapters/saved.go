@@ -99,7 +99,7 @@ func (b *Builder) saveSite(site int) {
 // whole declares a matrix in a base's weight's place. A Conv1D is [in, out]
 // in the file.
 func (b *Builder) whole(site int, suffix string, base kernels.Weight) *Param {
-	name := namePrefix + b.Sites[site].Name + suffix
+	name := b.name(site, suffix)
 	var p *Param
 	if b.Sites[site].Conv1D {
 		p = b.Transposed(name, base.Cols, base.Rows)

@@ -26,7 +26,7 @@ var Starts = []string{"default", "gaussian", "pissa", "olora"}
 func Start(a *Adapter, m models.Model, start string, seed uint64) error {
 	sites := m.Sites()
 	for i, p := range a.params {
-		name := strings.TrimPrefix(p.Name, namePrefix)
+		name := strings.TrimPrefix(p.Name, a.config.NamePrefix())
 		values, source := p.Values(), random.Named(seed, p.Name)
 		switch module, tensor := splitName(name); tensor {
 		case "lora_A.weight":

@@ -27,7 +27,7 @@ func NewAdapted(m models.Model, a *adapters.Adapter, o adapters.Training) *Adapt
 		if p.Grad.Empty() {
 			continue
 		}
-		module := strings.TrimPrefix(p.Name, "base_model.model.")
+		module := strings.TrimPrefix(p.Name, a.Config().NamePrefix())
 		module = module[:max(strings.LastIndexByte(module, '.'), 0)]
 		// Of a factor from the base, half of the rows are trained.
 		rows := a.TrainedRows(p, o.Start)

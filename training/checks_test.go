@@ -2,6 +2,7 @@ package training
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -110,6 +111,41 @@ func TestZeroBiasesWhereThereAreBiases(t *testing.T) {
 	}
 	if f.Config.Type != "BITFIT" {
 		t.Errorf("it is a %s", f.Config.Type)
+	}
+}
+
+// TestModulesToSave: every method of an adapter trains other modules beside it,
+// and finds them again.
+func TestModulesToSave(t *testing.T) {
+	for _, method := range anyAdapter {
+		c := tinyConfig(t, method)
+		c.ZeroBiases, c.MaxSteps, c.Save = true, 2, []string{"model.norm"}
+		r, err := NewRun(c, openTiny(t, "llama-gqa"), &quiet{})
+		if err != nil {
+			t.Errorf("%s: %v", method, err)
+			continue
+		}
+		defer r.Close()
+		if err := r.Plan(); err != nil {
+			t.Fatal(err)
+		}
+		s, err := r.Do(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Plan.Gradients != s.Peak.Gradients || s.Plan.Activations != s.Peak.Activations {
+			t.Errorf("%s: planned %+v, measured %+v", method, s.Plan, s.Peak)
+		}
+		for _, p := range r.Trainer.Method.Parameters() {
+			if strings.HasSuffix(p.Name, "model.norm.weight") && !p.Norm {
+				t.Errorf("%s: %s is not known as a norm", method, p.Name)
+			}
+		}
+		next := tinyConfig(t, method)
+		next.InitAdapter, next.MaxSteps = c.Output, 1
+		if _, err := train(t, next, "llama-gqa", &quiet{}); err != nil {
+			t.Errorf("%s: %v", method, err)
+		}
 	}
 }
 

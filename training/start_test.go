@@ -66,8 +66,8 @@ func TestStartDistributions(t *testing.T) {
 			"adapter_down.weight": truncated(0.01), "adapter_up.weight": truncated(0.01), "adapter_down.bias": nil, "adapter_up.bias": nil}},
 		"mam_adapter": {"parallel", nil, map[string]distribution{
 			"adapter_down.weight": uniform(1), "adapter_up.weight": nil, "adapter_down.bias": nil, "adapter_up.bias": nil}},
-		"prompt": {"prompt", func(c *Config) { c.VirtualTokens = 63 }, map[string]distribution{"prompt_embeddings": normal(1)}},
-		"prefix": {"prefix", func(c *Config) { c.VirtualTokens = 63 }, map[string]distribution{"prompt_embeddings": normal(1)}},
+		"prompt": {"prompt", func(c *Config) { c.VirtualTokens = 60 }, map[string]distribution{"prompt_embeddings": normal(1)}},
+		"prefix": {"prefix", func(c *Config) { c.VirtualTokens = 60 }, map[string]distribution{"prompt_embeddings": normal(1)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := tinyConfig(t, c.method)

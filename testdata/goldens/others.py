@@ -40,6 +40,12 @@ CASES = [
     ("llama", "prefix", lambda: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=5)),
     # Longer than a block of the cache.
     ("gpt2", "prefix", lambda: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=35)),
+    (
+        "llama-gqa",
+        "prefix-save",
+        lambda: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=5, modules_to_save=["embed_tokens", "norm"]),
+    ),
+    ("llama-gqa", "prompt-save", lambda: PromptTuningConfig(task_type=TASK, num_virtual_tokens=6, modules_to_save=["lm_head"])),
     ("llama-gqa", "prompt", lambda: PromptTuningConfig(task_type=TASK, num_virtual_tokens=6)),
     ("gpt2", "prompt", lambda: PromptTuningConfig(task_type=TASK, num_virtual_tokens=6)),
     ("llama-gqa", "p-tuning", lambda: PromptEncoderConfig(task_type=TASK, num_virtual_tokens=4, encoder_hidden_size=16)),

@@ -66,6 +66,8 @@ LLAMA = SHARED | {
     "save-embed": "--method lora --modules-to-save embed_tokens",
     "save-both": "--method dora --modules-to-save embed_tokens,lm_head",
     "ia3-save": "--method ia3 --modules-to-save lm_head",
+    "prefix-save": "--method prefix --num-virtual-tokens 5 --modules-to-save embed_tokens,model.norm",
+    "prompt-save": "--method prompt --num-virtual-tokens 5 --modules-to-save lm_head",
     "embed": "--method lora --target-modules embed_tokens,q_proj",
     "head": "--method lora --target-modules lm_head,q_proj",
     "beft": "--method bitfit --zero-biases",

@@ -177,7 +177,7 @@ func (b *Base) TrainAdapter(config *adapters.Config, dropout float64) (*Trained,
 			t.before(config, p)
 			continue
 		}
-		if err := t.put(sites, p); err != nil {
+		if err := t.put(sites, strings.TrimPrefix(p.Name, config.NamePrefix()), p); err != nil {
 			return nil, err
 		}
 	}
@@ -200,8 +200,7 @@ func (t *Trained) before(config *adapters.Config, p *adapters.Param) {
 }
 
 // put notes a tensor at the site that its name begins with.
-func (t *Trained) put(sites map[string]int, p *adapters.Param) error {
-	name := strings.TrimPrefix(p.Name, "base_model.model.")
+func (t *Trained) put(sites map[string]int, name string, p *adapters.Param) error {
 	site, suffix, ok := -1, "", false
 	for end := len(name); end > 0 && !ok; end = strings.LastIndexByte(name[:end], '.') {
 		site, ok = sites[name[:end]]

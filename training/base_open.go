@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
@@ -68,19 +69,37 @@ func (o *Opened) End() int32 {
 // Close unmaps the weights.
 func (o *Opened) Close() error { return o.Source.Close() }
 
-// digest tells bases apart by the first row of every matrix and the first value
-// of every norm, as they are before a run trains them.
+// digestRows bounds the rows of a matrix that digest reads, so that it takes
+// milliseconds of a large base too.
+const digestRows = 16
+
+// digest tells bases apart by rows spread over every matrix and by every norm
+// and bias, as they are before a run trains them.
 func (o *Opened) digest() string {
 	h := sha256.New()
+	write := func(b []byte) { _, _ = h.Write(b) } // a hash never fails
+	matrix := func(w kernels.Weight) {
+		n := min(digestRows, w.Rows)
+		for i := range n {
+			write(w.Row(i * (w.Rows - 1) / max(n-1, 1))) // the last one too
+		}
+	}
+	vector := func(v []float32) {
+		for _, x := range v {
+			write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(x)))
+		}
+	}
 	for _, s := range o.Model.Sites() {
-		_, _ = h.Write([]byte(s.Name)) // a hash never fails
+		write([]byte(s.Name))
 		switch s.Kind {
 		case models.LinearSite:
-			_, _ = h.Write(s.Linear.W.Row(0))
+			matrix(s.Linear.W)
+			vector(s.Linear.Bias)
 		case models.EmbeddingSite:
-			_, _ = h.Write(s.Embedding.W.Row(0))
+			matrix(s.Embedding.W)
 		case models.NormSite:
-			_, _ = h.Write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(s.Norm.Weight[0])))
+			vector(s.Norm.Weight)
+			vector(s.Norm.Bias)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])

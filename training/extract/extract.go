@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 
 	"gonum.org/v1/gonum/mat"
@@ -101,6 +102,9 @@ func extract(o Options) (*Report, error) {
 	case o.Embeddings != "lora" && o.Embeddings != "save" && o.Embeddings != "skip":
 		return nil, fmt.Errorf("%w: embeddings %q, want one of %v", ErrOptions, o.Embeddings, Embeddings)
 	}
+	if err := o.checkOutput(); err != nil {
+		return nil, err
+	}
 	j := &job{Options: o}
 	base, s0, err := models.Open(o.Base, models.Options{})
 	if err != nil {
@@ -141,6 +145,15 @@ func extract(o Options) (*Report, error) {
 		return nil, fmt.Errorf("%w: a logit", ErrNotFinite)
 	}
 	return &j.report, a.Save(o.Output)
+}
+
+// checkOutput refuses a folder that holds a model: readers would mix the two
+// up.
+func (o *Options) checkOutput() error {
+	if _, err := os.Stat(filepath.Join(o.Output, "config.json")); err == nil {
+		return fmt.Errorf("%w: output: %s holds a model (config.json): choose another folder", ErrOptions, o.Output)
+	}
+	return nil
 }
 
 // match demands the same architecture and the same sites of the same shapes.

@@ -188,3 +188,12 @@ func TestRandomised(t *testing.T) {
 		t.Errorf("the sketch loses %v, the best is %v", x, y)
 	}
 }
+
+// TestOutputOfAModel: an adapter is not written into a model's folder.
+func TestOutputOfAModel(t *testing.T) {
+	base := modeltest.Goldens(t, "llama-gqa")
+	_, err := Extract(Options{Base: base, Tuned: base, Rank: 4, Output: base})
+	if !errors.Is(err, ErrOptions) {
+		t.Error(err)
+	}
+}

@@ -97,7 +97,7 @@ func adapted(m models.Model, dir string) (func(int) (rows, error), error) {
 	}
 	merged, err := a.Merge(m)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, fmt.Errorf("%s: ΔM and ΔD are of weights that change, by low-rank adapters, IA3 and modules_to_save, or between whole models: %w", dir, err)
 	}
 	bySite := map[int]rows{}
 	for _, c := range merged {

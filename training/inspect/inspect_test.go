@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -86,8 +87,11 @@ func TestAgainst(t *testing.T) {
 	if err != nil || len(same.Modules) != 0 {
 		t.Errorf("a model differs from itself: %v, %v", same, err)
 	}
-	if _, err := Against(filepath.Join(base, "adapters", "prefix"), base); !errors.Is(err, adapters.ErrMerge) {
-		t.Errorf("a prefix has a ΔM: %v", err)
+	for _, name := range []string{"prefix", "bottleneck-houlsby"} {
+		_, err := Against(filepath.Join(base, "adapters", name), base)
+		if !errors.Is(err, adapters.ErrMerge) || !strings.Contains(err.Error(), "are of weights that change") {
+			t.Errorf("%s has a ΔM: %v", name, err)
+		}
 	}
 	if _, err := Against(modeltest.Goldens(t, "qwen3"), base); !errors.Is(err, ErrBase) {
 		t.Errorf("another model: %v", err)

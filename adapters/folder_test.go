@@ -292,6 +292,42 @@ func TestWholeEmbeddings(t *testing.T) {
 	}
 }
 
+// TestTokensAlone holds what the conformance suite does not: the head's
+// copy of the rows on a tied base, and targets and tokens that cannot be.
+func TestTokensAlone(t *testing.T) {
+	m := modeltest.Open(t, "llama-gqa") // tied
+	const twin = "base_model.model.lm_head.trainable_tokens_delta"
+	f := readFolder(t, "llama-gqa", "adapters", "tokens")
+	x := f.tensors[twin]
+	delete(f.tensors, twin)
+	if _, err := f.load(t, m); err != nil {
+		t.Errorf("without the head's copy: %v", err)
+	}
+	f.tensors[twin] = safetensors.FromFloat32s(twin, x.Shape, make([]float32, x.Len()))
+	if _, err := f.load(t, m); !errors.Is(err, adapters.ErrBase) || !strings.Contains(err.Error(), twin) {
+		t.Errorf("a contradicting copy: %v", err)
+	}
+	for config, want := range map[string]struct {
+		kind error
+		name string
+	}{
+		`{"peft_type":"TRAINABLE_TOKENS"}`:                                                   {adapters.ErrConfig, "token_indices"},
+		`{"peft_type":"TRAINABLE_TOKENS","token_indices":[96]}`:                              {adapters.ErrConfig, "token 96"},
+		`{"peft_type":"TRAINABLE_TOKENS","token_indices":[3,3]}`:                             {adapters.ErrConfig, "token 3"},
+		`{"peft_type":"TRAINABLE_TOKENS","token_indices":[3],"target_modules":["q_proj"]}`:   {adapters.ErrTarget, "q_proj"},
+		`{"peft_type":"TRAINABLE_TOKENS","token_indices":[3],"target_modules":["novel"]}`:    {adapters.ErrTarget, "novel"},
+		`{"peft_type":"TRAINABLE_TOKENS","token_indices":[3],"modules_to_save":["lm_head"]}`: {adapters.ErrConfig, "modules_to_save"},
+	} {
+		c, err := adapters.ParseConfig([]byte(config))
+		if err == nil {
+			_, err = adapters.New(m, c)
+		}
+		if !errors.Is(err, want.kind) || !strings.Contains(err.Error(), want.name) {
+			t.Errorf("%s: %v", config, err)
+		}
+	}
+}
+
 // TestBiases holds the ways in which biases come and fail to come.
 func TestBiases(t *testing.T) {
 	qwen := modeltest.Open(t, "qwen2")

@@ -150,12 +150,15 @@ func notFinite(f kernels.Format, data []byte) int {
 }
 
 // shareTied gives both of two tied embeddings the weight that the file holds
-// for one of them.
+// for one of them, and refuses them different ones.
 func (b *Builder) shareTied() error {
 	in := b.input()
 	out := b.tied(in)
 	if out < 0 || b.embeddings[in] == nil || b.linears[out] == nil {
 		return nil
+	}
+	if t := b.embeddings[in].tokens; t != nil && t.twin.Present() && !bytes.Equal(t.twin.Weight.Data, t.rows.Weight.Data) {
+		return fmt.Errorf("%w: its embeddings are tied, %s and %s differ", ErrBase, t.rows.Name, t.twin.Name)
 	}
 	table, head := b.embeddings[in].table, b.linears[out].weight
 	switch {

@@ -57,12 +57,12 @@ func byToken(a tokenRow, token int32) int { return cmp.Compare(a.token, token) }
 // tokenRows are rows [n, hidden] in the place of an embedding's.
 type tokenRows struct {
 	rows  *Param
+	twin  *Param     // the same rows, where the file has them under the tied head's name too; nil: it never does
 	order []tokenRow // by token
 }
 
 // ownTokens declares the rows of trainable_token_indices.
 func (b *Builder) ownTokens(indices tokenIndices, tie bool, adapted map[int]bool) error {
-	made := map[int]*tokenRows{}
 	lists := map[int][]int{}
 	for _, entry := range indices {
 		found := false
@@ -82,42 +82,52 @@ func (b *Builder) ownTokens(indices tokenIndices, tie bool, adapted map[int]bool
 		}
 	}
 	in, out := b.input(), b.tied(b.input())
-	_, both := lists[out]
-	both = both && lists[in] != nil
-	same := both && slices.Equal(lists[in], lists[out])
-	if both && !same && tie {
+	if out >= 0 && tie && lists[in] != nil && lists[out] != nil && !slices.Equal(lists[in], lists[out]) {
 		return fmt.Errorf("%w: ensure_weight_tying with different trainable_token_indices for tied embeddings", ErrConfig)
 	}
-	if same {
-		delete(lists, out)
+	if out >= 0 && lists[in] != nil && lists[out] == nil && (adapted[out] || b.saved(out)) {
+		return fmt.Errorf("%w: %q shares its tokens with trainable_token_indices and is adapted otherwise", ErrTarget, b.Sites[out].Name)
 	}
+	return b.placeTokens(lists, ".token_adapter.trainable_tokens_delta", false)
+}
+
+// placeTokens declares rows for the tokens of each site. The output embedding
+// shares those of the input embedding that it is tied to, unless it has others;
+// twins tells that a file may have them under both names.
+func (b *Builder) placeTokens(lists map[int][]int, suffix string, twins bool) error {
+	in, out := b.input(), b.tied(b.input())
+	shared := out >= 0 && lists[in] != nil && (lists[out] == nil || slices.Equal(lists[in], lists[out]))
 	for site := range b.Sites {
-		if list, ok := lists[site]; ok {
-			t, err := b.tokenRows(site, list)
-			if err != nil {
-				return err
+		list, ok := lists[site]
+		if !ok || shared && site == out {
+			continue
+		}
+		t, err := b.tokenRows(site, suffix, list)
+		if err != nil {
+			return err
+		}
+		b.placeRows(site, t)
+		if shared && site == in {
+			b.placeRows(out, t)
+			if twins {
+				t.twin = b.Module(out, suffix, t.rows.Shape...)
+				t.twin.optional = true
 			}
-			made[site] = t
-		}
-	}
-	if made[in] != nil && out >= 0 && (!both || same) {
-		if adapted[out] || b.saved(out) {
-			return fmt.Errorf("%w: %q shares its tokens with trainable_token_indices and is adapted otherwise", ErrTarget, b.Sites[out].Name)
-		}
-		made[out] = made[in]
-	}
-	for site, t := range made {
-		if b.Sites[site].Kind == models.EmbeddingSite {
-			b.embedding(site).tokens = t
-		} else {
-			d := b.linear(site)
-			d.deltas = append(d.deltas, t)
 		}
 	}
 	return nil
 }
 
-func (b *Builder) tokenRows(site int, tokens []int) (*tokenRows, error) {
+func (b *Builder) placeRows(site int, t *tokenRows) {
+	if b.Sites[site].Kind == models.EmbeddingSite {
+		b.embedding(site).tokens = t
+		return
+	}
+	d := b.linear(site)
+	d.deltas = append(d.deltas, t)
+}
+
+func (b *Builder) tokenRows(site int, suffix string, tokens []int) (*tokenRows, error) {
 	s := b.Sites[site]
 	var w kernels.Weight
 	if s.Kind == models.EmbeddingSite {
@@ -129,7 +139,7 @@ func (b *Builder) tokenRows(site int, tokens []int) (*tokenRows, error) {
 	start := kernels.NewMatrix(len(tokens), w.Cols)
 	for i, token := range tokens {
 		if token < 0 || token >= w.Rows {
-			return nil, fmt.Errorf("%w: trainable_token_indices: token %d is outside the vocabulary of %d", ErrConfig, token, w.Rows)
+			return nil, fmt.Errorf("%w: trainable token %d is outside the vocabulary of %d", ErrConfig, token, w.Rows)
 		}
 		t.order = append(t.order, tokenRow{int32(token), i})
 		decodeRow(start.Row(i), w, token)
@@ -137,10 +147,10 @@ func (b *Builder) tokenRows(site int, tokens []int) (*tokenRows, error) {
 	slices.SortFunc(t.order, func(a, b tokenRow) int { return cmp.Compare(a.token, b.token) })
 	for i := range t.order {
 		if i > 0 && t.order[i].token == t.order[i-1].token {
-			return nil, fmt.Errorf("%w: trainable_token_indices: token %d occurs twice", ErrConfig, t.order[i].token)
+			return nil, fmt.Errorf("%w: trainable token %d occurs twice", ErrConfig, t.order[i].token)
 		}
 	}
-	t.rows = b.Module(site, ".token_adapter.trainable_tokens_delta", len(tokens), w.Cols)
+	t.rows = b.Module(site, suffix, len(tokens), w.Cols)
 	t.rows.base = kernels.WeightOf(start)
 	return t, nil
 }

@@ -18,6 +18,7 @@ from peft import (
     PrefixTuningConfig,
     PromptEncoderConfig,
     PromptTuningConfig,
+    TrainableTokensConfig,
     VeraConfig,
     get_peft_model,
 )
@@ -49,6 +50,11 @@ CASES = [
     ("llama-gqa", "prompt", lambda: PromptTuningConfig(task_type=TASK, num_virtual_tokens=6)),
     ("gpt2", "prompt", lambda: PromptTuningConfig(task_type=TASK, num_virtual_tokens=6)),
     ("llama-gqa", "p-tuning", lambda: PromptEncoderConfig(task_type=TASK, num_virtual_tokens=4, encoder_hidden_size=16)),
+    ("llama", "tokens", lambda: TrainableTokensConfig(task_type=TASK, token_indices=[90, 3, 17])),
+    ("llama", "tokens-head", lambda: TrainableTokensConfig(task_type=TASK, token_indices=[5, 6], target_modules=["embed_tokens", "lm_head"])),
+    # Tied: the head has the tokens too.
+    ("llama-gqa", "tokens", lambda: TrainableTokensConfig(task_type=TASK, token_indices=[90, 3, 17])),
+    ("gpt2", "tokens", lambda: TrainableTokensConfig(task_type=TASK, token_indices=[4, 2], target_modules=["wte"])),
     ("gpt2", "p-tuning", lambda: PromptEncoderConfig(task_type=TASK, num_virtual_tokens=4, encoder_hidden_size=16)),
 ]
 

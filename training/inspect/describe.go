@@ -43,7 +43,7 @@ type Layer struct {
 
 // kinds are the ends of tensor names that say what a tensor is.
 var kinds = regexp.MustCompile(`\.(lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector|ia3_l|beft_bias|adapter_down|adapter_up|` +
-	`adapter_norm_before|adapter_norm_after|scaling|token_adapter|base_layer)(\.|$)`)
+	`adapter_norm_before|adapter_norm_after|scaling|token_adapter|trainable_tokens_delta|base_layer)(\.|$)`)
 
 var layerNumber = regexp.MustCompile(`\.(?:layers|h|layer)\.(\d+)\.`)
 

@@ -1,0 +1,52 @@
+package adapters
+
+import (
+	"fmt"
+
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Trainable tokens without LoRA, as peft/tuners/trainable_tokens saves them:
+// see tokens.go. On a base whose embeddings are tied the file has the rows
+// twice.
+
+func init() { register("TRAINABLE_TOKENS", parseTrainableTokens) }
+
+type trainableTokens struct {
+	include names // empty: the input embedding
+	tokens  []int
+}
+
+func parseTrainableTokens(s *settings) Method {
+	m := &trainableTokens{include: s.names("target_modules"), tokens: s.integers("token_indices")}
+	if len(m.tokens) == 0 {
+		s.fault(ErrConfig, "token_indices is missing")
+	}
+	s.inert("init_weights")
+	return m
+}
+
+func (m *trainableTokens) Name() string { return "trainable-tokens" }
+func (m *trainableTokens) Rank() int    { return 0 }
+
+func (m *trainableTokens) Build(b *Builder) error {
+	sites := []int{b.input()}
+	if !m.include.empty() {
+		var err error
+		if sites, err = (&targets{include: m.include}).find(b.Model, models.EmbeddingSite, models.LinearSite); err != nil {
+			return err
+		}
+	}
+	lists, adapted := map[int][]int{}, map[int]bool{}
+	for _, site := range sites {
+		if s := b.Sites[site]; s.Kind != models.EmbeddingSite && !s.Head {
+			return fmt.Errorf("%w: trainable tokens on %q, which is no embedding, are not implemented", ErrTarget, s.Name)
+		}
+		lists[site], adapted[site] = m.tokens, true
+	}
+	if err := b.placeTokens(lists, ".trainable_tokens_delta", true); err != nil {
+		return err
+	}
+	b.wholeEmbeddings(adapted)
+	return nil
+}

@@ -76,6 +76,7 @@ func TestConfigFaults(t *testing.T) {
 		`{"peft_type":"LORA","r":1e9}`:               {adapters.ErrConfig, "r is 1e+09"},
 		`{"peft_type":"LORA","r":"8"}`:               {adapters.ErrConfig, `r is "8"`},
 		`{"peft_type":"LORA","lora_alpha":-1}`:       {adapters.ErrConfig, "lora_alpha is -1"},
+		`{"peft_type":"LORA","lora_alpha":1e308}`:    {adapters.ErrConfig, "lora_alpha is 1e+308"},
 		`{"peft_type":"LORA","bias":"some"}`:         {adapters.ErrConfig, `bias is "some"`},
 		`{"peft_type":"LORA","target_modules":7}`:    {adapters.ErrConfig, "target_modules is 7"},
 		`{"peft_type":"LORA","target_modules":"(q"}`: {adapters.ErrConfig, "target_modules"},

@@ -44,7 +44,7 @@ func parseLoRA(s *settings) Method {
 		bias: s.text("bias", "none"), tie: s.flag("ensure_weight_tying", false),
 		saved: s.list("modules_to_save"), tokenIndices: s.tokenIndices("trainable_token_indices"),
 	}
-	if !(l.alpha > 0) {
+	if !(l.alpha > 0 && l.alpha <= 1<<24) {
 		s.fault(ErrConfig, "lora_alpha is %v", l.alpha)
 	}
 	if l.bias != "none" && l.bias != "all" && l.bias != "lora_only" {

@@ -51,7 +51,7 @@ func unpackTar(dir string, plain io.Reader, limits archiveLimits) error {
 	for count := 0; ; count++ {
 		header, err := entries.Next()
 		if err == io.EOF {
-			return nil
+			return unpackTail(plain)
 		}
 		if err != nil {
 			return unreadable("", err)
@@ -63,6 +63,22 @@ func unpackTar(dir string, plain io.Reader, limits archiveLimits) error {
 			return err
 		}
 	}
+}
+
+// maxTail is how much may follow the last entry: tar fills blocks up.
+const maxTail = 1 << 20
+
+// unpackTail reads what follows the last entry, for the checksum that stands at
+// the end of what was compressed.
+func unpackTail(plain io.Reader) error {
+	n, err := io.Copy(io.Discard, io.LimitReader(plain, maxTail+1))
+	if err != nil {
+		return unreadable("", err)
+	}
+	if n > maxTail {
+		return unreadable("", fmt.Errorf("more than %d bytes follow its last entry", maxTail))
+	}
+	return nil
 }
 
 func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64, limits archiveLimits) error {

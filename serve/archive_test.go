@@ -115,10 +115,15 @@ func TestHostileArchives(t *testing.T) {
 	require.Empty(t, left)
 
 	whole := gzipOf(t, tarOf(t, good...))
+	damaged := bytes.Clone(whole)
+	damaged[len(damaged)-8] ^= 1
 	for want, archive := range map[string][]byte{
 		"neither .tar.zst nor .tar.gz": []byte("PK\x03\x04zip"),
 		"cannot be read":               whole[:len(whole)/2],
 		"neither .tar.zst":             {},
+		"read: unexpected EOF":         whole[:len(whole)-4],
+		"invalid checksum":             damaged,
+		"follow its last entry":        gzipOf(t, append(tarOf(t, good...), make([]byte, maxTail+1)...)),
 		"the archive cannot be read":   gzipOf(t, []byte(strings.Repeat("not a tar", 100))),
 	} {
 		err := unpack(t.TempDir(), bytes.NewReader(archive), archiveLimits{1000, 10, 4})
@@ -205,6 +210,13 @@ func TestPutAdapter(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, got.status)
 	require.Contains(t, got.body, `adapter \"mine\" is refused: adapter_model.safetensors: lora_B.weight is missing`)
 	require.FileExists(t, filepath.Join(dir, "mine/new"))
+
+	// What is no adapter is not for an upload to replace.
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "notes"), 0o755))
+	got = put("notes", gzipOf(t, tarOf(t, good...)))
+	require.Equal(t, http.StatusConflict, got.status, got.body)
+	require.Contains(t, got.body, `\"notes\" in the adapters' folder is no adapter`)
+	require.NoError(t, os.Remove(filepath.Join(dir, "notes")))
 
 	require.Equal(t, http.StatusBadRequest, put(".hidden", nil).status)
 	require.Equal(t, http.StatusBadRequest, put("base-model", nil).status)

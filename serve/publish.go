@@ -64,7 +64,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err != nil {
 		return &failure{
 			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
-			message: fmt.Sprintf("adapter %q is refused: %s", name, strings.ReplaceAll(err.Error(), folder+string(filepath.Separator), "")),
+			message: fmt.Sprintf("adapter %q is refused: %s", name, strings.NewReplacer(folder+string(filepath.Separator), "", folder+": ", "").Replace(err.Error())),
 		}
 	}
 	if _, err := s.templates.of(adapter); err != nil {
@@ -101,6 +101,12 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 func (s *Server) publish(folder, name string) (created bool, err error) {
 	place := filepath.Join(s.config.Adapters, name)
 	if _, err := os.Lstat(place); err == nil {
+		if !holdsAdapter(place) {
+			return false, &failure{
+				status: http.StatusConflict, kind: invalidRequest, code: "name_taken",
+				message: fmt.Sprintf("%q in the adapters' folder is no adapter: give this one another name, or move that away", name),
+			}
+		}
 		// The old version is now where the new one was, and goes with it.
 		err = exchange(folder, place)
 		if err != nil {
@@ -151,24 +157,25 @@ func (l *limitedUpload) Read(p []byte) (int, error) {
 // adapterRoot is the folder that holds the configuration: the archive's top,
 // or the one folder there.
 func adapterRoot(dir string) (string, error) {
-	has := func(dir string) bool {
-		_, err := os.Stat(filepath.Join(dir, "adapter_config.json"))
-		return err == nil
-	}
-	if has(dir) {
+	if holdsAdapter(dir) {
 		return dir, nil
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return "", err
 	}
-	if len(entries) == 1 && entries[0].IsDir() && has(filepath.Join(dir, entries[0].Name())) {
+	if len(entries) == 1 && entries[0].IsDir() && holdsAdapter(filepath.Join(dir, entries[0].Name())) {
 		return filepath.Join(dir, entries[0].Name()), nil
 	}
 	return "", &failure{
 		status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "archive_refused",
 		message: "the archive has no adapter_config.json at its top or in its only folder: send the folder that PEFT's save_pretrained wrote",
 	}
+}
+
+func holdsAdapter(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "adapter_config.json"))
+	return err == nil
 }
 
 // sweep removes what an earlier process left half written.

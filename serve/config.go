@@ -27,7 +27,8 @@ type Config struct {
 	MaxLogprobs int // the most likeliest tokens a request may ask for; 20
 	Parallel    int // choices of one request in the engine at once; 64
 
-	Timeout time.Duration // how long a request may take, waiting included; without limit
+	Timeout      time.Duration // how long a request may take, waiting included; without limit
+	WriteTimeout time.Duration // how long a client may take to read an answer, or an event of a stream; 5 minutes
 
 	Log *slog.Logger // nowhere
 }
@@ -45,6 +46,7 @@ func (c Config) Validate() error {
 	below("MaxLogprobs", int64(c.MaxLogprobs))
 	below("Parallel", int64(c.Parallel))
 	below("Timeout", int64(c.Timeout))
+	below("WriteTimeout", int64(c.WriteTimeout))
 	if err := c.Sampling.validate(); err != nil {
 		faults = append(faults, fmt.Errorf("field Sampling: %w", err))
 	}
@@ -84,6 +86,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Parallel == 0 {
 		c.Parallel = 64
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = 5 * time.Minute
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))

@@ -100,6 +100,7 @@ func (s *Server) newApp() *fiber.App {
 		DisablePreParseMultipartForm: true,
 		UnescapePath:                 false,
 		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 s.config.WriteTimeout,
 		IdleTimeout:                  idleTimeout,
 		ReadBufferSize:               16 << 10,
 		ErrorHandler:                 s.refuse,

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"net"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -29,10 +31,11 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 	adapterHeaders(c, g)
 	c.Set("X-Queue-Time", milliseconds(g.queued))
 	c.Set("X-Time-To-First-Token", milliseconds(g.firstEvent))
+	conn := c.Context().Conn()
 	log := s.config.Log.With("path", c.Path(), "request", requestID(c))
 	c.Context().SetBodyStreamWriter(func(b *bufio.Writer) {
 		defer g.end()
-		out := &eventStream{b}
+		out := &eventStream{b, conn, s.config.WriteTimeout}
 		err := w.write(out, first)
 		for err == nil {
 			var e choiceEvent
@@ -58,8 +61,13 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 // errWrite is a write to a client that no longer reads.
 var errWrite = errors.New("the event could not be sent")
 
-// An eventStream sends server-sent events, each at once.
-type eventStream struct{ w *bufio.Writer }
+// An eventStream sends server-sent events, each at once. A client that leaves
+// one unread for the timeout is given up.
+type eventStream struct {
+	w       *bufio.Writer
+	conn    net.Conn
+	timeout time.Duration
+}
 
 func (o *eventStream) send(v any) error {
 	b, err := encode(v)
@@ -72,6 +80,9 @@ func (o *eventStream) send(v any) error {
 func (o *eventStream) done() error { return o.raw([]byte("[DONE]")) }
 
 func (o *eventStream) raw(b []byte) error {
+	if err := o.conn.SetWriteDeadline(time.Now().Add(o.timeout)); err != nil {
+		return errors.Join(errWrite, err)
+	}
 	// A writer keeps its first error for Flush.
 	_, _ = o.w.WriteString("data: ")
 	_, _ = o.w.Write(b)

@@ -36,6 +36,9 @@ func TestRefusals(t *testing.T) {
 		{`POST /v1/completions {"prompt":"a","logprobs":21}`, 400, fmt.Sprintf(openAIShape, "logprobs is 21, outside 0 to 20", `"logprobs"`, "null")},
 		{`POST /v1/completions {"prompt":"a","logit_bias":{"96":1}}`, 400, fmt.Sprintf(openAIShape, "logit_bias names token 96: the vocabulary has 96", `"logit_bias"`, "null")},
 		{`POST /v1/completions {"prompt":"a","stream_options":{}}`, 400, fmt.Sprintf(openAIShape, "stream_options is only for stream: true", `"stream_options"`, "null")},
+		{`POST /v1/completions {"prompt":"a","stop_token_ids":[96]}`, 400, fmt.Sprintf(openAIShape, "stop_token_ids[0] is 96: the vocabulary has 96", `"stop_token_ids"`, "null")},
+		{`POST /v1/completions?adaptor=sql {"prompt":"a"}`, 400,
+			fmt.Sprintf(openAIShape, "adaptor is not a query parameter of this request: there is only adapter", `"adaptor"`, "null")},
 		{`POST /v1/chat/completions {"messages":[]}`, 400, fmt.Sprintf(openAIShape, "messages is missing: give at least one", `"messages"`, "null")},
 		{`POST /v1/chat/completions {"messages":[{"role":"user"}],"top_logprobs":2}`, 400, fmt.Sprintf(openAIShape, "top_logprobs needs logprobs: true", `"top_logprobs"`, "null")},
 		{`POST /v1/chat/completions {"messages":[{"role":"user"}],"max_tokens":2,"max_completion_tokens":3}`, 400,
@@ -49,6 +52,11 @@ func TestRefusals(t *testing.T) {
 		{`POST /generate_stream {"inputs":"a","parameters":{"details":true,"decoder_input_details":true}}`, 422,
 			fmt.Sprintf(tgiShape, "parameters.decoder_input_details is not for streams", "validation")},
 		{`POST /tokenize {}`, 422, fmt.Sprintf(tgiShape, "give the text as inputs or, in vLLM's way, as prompt", "validation")},
+		{`POST /tokenize {"prompt":"a","model":"nope"}`, 404,
+			fmt.Sprintf(tgiShape, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", "validation")},
+		{`POST /detokenize {"tokens":[1],"model":"nope"}`, 404,
+			fmt.Sprintf(tgiShape, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", "validation")},
+		{`POST /detokenize {}`, 422, fmt.Sprintf(tgiShape, "tokens is missing: give the ids to make text of", "validation")},
 		{`POST /detokenize {"tokens":[99]}`, 422, fmt.Sprintf(tgiShape, "tokens[0] is 99: the vocabulary has 96", "validation")},
 		{`POST /v1/load_lora_adapter {"lora_name":"x"}`, 400, fmt.Sprintf(vllmShape, "Both 'lora_name' and 'lora_path' must be provided.", "InvalidUserInput", "null", 400)},
 		{`POST /v1/load_lora_adapter {"lora_name":"sql","lora_path":"/x"}`, 400,
@@ -60,6 +68,8 @@ func TestRefusals(t *testing.T) {
 		{`GET /v1/models/nope`, 404, fmt.Sprintf(openAIShape, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", `"model"`, `"model_not_found"`)},
 		{`GET /v1/nothing`, 404, fmt.Sprintf(openAIShape, "there is no /v1/nothing here: GET /openapi.json describes the routes", "null", `"no_route"`)},
 		{`GET /nothing`, 404, fmt.Sprintf(tgiShape, "there is no /nothing here: GET /openapi.json describes the routes", "validation")},
+		{`FOO /v1/models`, 501, fmt.Sprintf(openAIShape, "FOO is no method of HTTP: GET /openapi.json describes the routes", "null", `"no_method"`)},
+		{`FOO /generate {"inputs":"a"}`, 501, fmt.Sprintf(tgiShape, "FOO is no method of HTTP: GET /openapi.json describes the routes", "generation")},
 		{`DELETE /v1/models`, 405, fmt.Sprintf(openAIShape, "/v1/models does not take DELETE: use GET, HEAD", "null", `"no_method"`)},
 	} {
 		method, rest, _ := strings.Cut(c.request, " ")
@@ -125,6 +135,14 @@ func TestErrorInMidStream(t *testing.T) {
 	events = got.events()
 	require.Len(t, events, 3)
 	require.Equal(t, `{"error":"the model computed a value that is not finite","error_type":"generation"}`, events[2])
+}
+
+func TestCompressedBody(t *testing.T) {
+	s := newSite(t, nil)
+	got := s.post(t, "/v1/completions", string(gzipOf(t, []byte(`{"prompt":"a"}`))), "Content-Encoding", "gzip")
+	require.Equal(t, http.StatusUnsupportedMediaType, got.status)
+	require.Contains(t, got.body, "the request body is compressed (Content-Encoding: gzip): send it plain")
+	require.Equal(t, http.StatusOK, s.post(t, "/v1/completions", `{"prompt":"a"}`, "Content-Encoding", "identity").status)
 }
 
 func TestBodyLimit(t *testing.T) {

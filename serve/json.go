@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 
 	"github.com/gofiber/fiber/v2"
@@ -40,6 +41,12 @@ func (s *Server) readJSON(c *fiber.Ctx, v any) error {
 // readBody reads a body of at most the configured size: it comes as a stream,
 // so that uploads can be larger.
 func (s *Server) readBody(c *fiber.Ctx) ([]byte, error) {
+	if encoding := c.Get(fiber.HeaderContentEncoding); encoding != "" && encoding != "identity" {
+		return nil, &failure{
+			status: fiber.StatusUnsupportedMediaType, kind: invalidRequest, code: "content_encoding",
+			message: fmt.Sprintf("the request body is compressed (Content-Encoding: %s): send it plain", encoding),
+		}
+	}
 	limit := int64(s.config.BodyLimit)
 	if int64(c.Request().Header.ContentLength()) > limit {
 		return nil, tooLarge(limit, "body-limit")

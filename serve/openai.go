@@ -99,6 +99,11 @@ func (r *openAIRequest) check(s *Server) error {
 			return invalid("logit_bias", "logit_bias names token %d: the vocabulary has %d", id, s.vocabulary)
 		}
 	}
+	for i, id := range r.StopIDs {
+		if id < 0 || int(id) >= s.vocabulary {
+			return invalid("stop_token_ids", "stop_token_ids[%d] is %d: the vocabulary has %d", i, id, s.vocabulary)
+		}
+	}
 	for _, fault := range []error{
 		between("temperature", r.Temperature, 0, 100),
 		between("min_p", r.MinP, 0, 1),

@@ -21,6 +21,9 @@ type naming struct {
 // X-Adapter header. Those that are there must agree; without any it is the
 // base, "".
 func (s *Server) adapterFor(c *fiber.Ctx, body naming) (string, error) {
+	if err := knownQuery(c); err != nil {
+		return "", err
+	}
 	var named []naming
 	for _, v := range c.Context().QueryArgs().PeekMulti("adapter") {
 		named = append(named, naming{"the query parameter adapter", string(v)})
@@ -43,6 +46,17 @@ func (s *Server) adapterFor(c *fiber.Ctx, body naming) (string, error) {
 		return "", s.unambiguous(body)
 	}
 	return chosen.name, s.known(chosen)
+}
+
+// knownQuery refuses a query parameter other than adapter: a misspelt one would
+// get the base's answer.
+func knownQuery(c *fiber.Ctx) error {
+	for key := range c.Context().QueryArgs().All() {
+		if name := string(key); name != "adapter" {
+			return invalid(name, "%s is not a query parameter of this request: there is only adapter", name)
+		}
+	}
+	return nil
 }
 
 // unambiguous refuses the base's name where an adapter has it too.

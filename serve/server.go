@@ -111,6 +111,7 @@ func (s *Server) newApp() *fiber.App {
 		}
 		return fasthttp.RequestConfig{}
 	}
+	s.refuseUnknownMethods(app)
 	app.Use(identify, s.measure, s.recovered)
 	for _, r := range s.routes() {
 		handlers := []fiber.Handler{speaks(r.dialect)}

@@ -29,6 +29,9 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
+	if _, err := s.adapterFor(c, s.openAINaming(body.Model)); err != nil { // which have the base's tokenizer
+		return err
+	}
 	special := or(body.AddSpecial, true)
 	switch {
 	case (body.Inputs == nil) == (body.Prompt == nil):
@@ -65,6 +68,12 @@ func (s *Server) detokenize(c *fiber.Ctx) error {
 	var body detokenizeRequest
 	if err := s.readJSON(c, &body); err != nil {
 		return err
+	}
+	if _, err := s.adapterFor(c, s.openAINaming(body.Model)); err != nil {
+		return err
+	}
+	if body.Tokens == nil {
+		return invalid("tokens", "tokens is missing: give the ids to make text of")
 	}
 	for i, id := range body.Tokens {
 		if id < 0 || int(id) >= s.vocabulary {

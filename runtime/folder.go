@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/peft-serve/peft-serve/models/chat"
 )
 
 const configName = "adapter_config.json"
@@ -30,7 +32,8 @@ func checkName(name string) error {
 }
 
 // stamp tells two states of a folder apart by its files' names, sizes and
-// times of change; the zero stamp is no folder. Links are followed.
+// times of change, those of its further chat templates included; the zero stamp
+// is no folder. Links are followed.
 type stamp [sha256.Size]byte
 
 func stampOf(dir string) (stamp, error) {
@@ -42,12 +45,20 @@ func stampOf(dir string) (stamp, error) {
 		return stamp{}, err
 	}
 	h := sha256.New()
-	for _, f := range files {
-		stat, err := os.Stat(filepath.Join(dir, f.Name()))
-		if err != nil || stat.IsDir() {
-			continue
+	add := func(dir string, files []fs.DirEntry) {
+		for _, f := range files {
+			stat, err := os.Stat(filepath.Join(dir, f.Name()))
+			if err != nil || stat.IsDir() {
+				continue
+			}
+			h.Write(fmt.Appendf(nil, "%q %d %d\n", f.Name(), stat.Size(), stat.ModTime().UnixNano()))
 		}
-		h.Write(fmt.Appendf(nil, "%q %d %d\n", f.Name(), stat.Size(), stat.ModTime().UnixNano()))
+	}
+	add(dir, files)
+	templates := filepath.Join(dir, chat.TemplateFolder)
+	if files, err := os.ReadDir(templates); err == nil {
+		h.Write([]byte("templates\n"))
+		add(templates, files)
 	}
 	return stamp(h.Sum(nil)), nil
 }

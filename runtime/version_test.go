@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/peft-serve/peft-serve/models/chat"
 )
 
 // A prompt that was made for one version of an adapter is not run by another.
@@ -23,8 +25,8 @@ func TestVersionIsHeldTo(t *testing.T) {
 	s.empty()
 }
 
-// A folder whose chat template alone changed has the digest it had, and yet
-// the new template is what requests get.
+// A folder whose chat templates alone changed has the digest it had, and yet
+// the new templates are what requests get.
 func TestTemplateAloneChanges(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "x")
 	write := func(name, text string) {
@@ -36,20 +38,32 @@ func TestTemplateAloneChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(configName, "{}")
+	const tools = chat.TemplateFolder + "/tool_use.jinja"
+	if err := os.Mkdir(filepath.Join(dir, chat.TemplateFolder), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(tools, "")
 	load := func(_ context.Context, s Source) (Adapter, error) {
 		text, err := os.ReadFile(filepath.Join(s.Dir, "chat_template.jinja"))
-		return &fakeAdapter{digest: "same", bytes: 100, template: string(text)}, err
+		if err != nil {
+			return nil, err
+		}
+		more, err := os.ReadFile(filepath.Join(s.Dir, tools))
+		return &fakeAdapter{digest: "same", bytes: 100, template: string(text) + string(more)}, err
 	}
 	c, err := NewCatalogue(load, CatalogueOptions{Dir: filepath.Dir(dir)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	for _, template := range []string{"one", "another"} {
-		write("chat_template.jinja", template)
+	for _, change := range []struct{ file, text, want string }{
+		{"chat_template.jinja", "one", "one"}, {"chat_template.jinja", "another", "another"},
+		{tools, " with tools", "another with tools"}, {tools, " with others", "another with others"},
+	} {
+		write(change.file, change.text)
 		e, err := c.Load(t.Context(), "x")
-		if err != nil || e.Adapter.ChatTemplate().Text != template {
-			t.Fatalf("%+v, %v", e, err)
+		if err != nil || e.Adapter.ChatTemplate().Text != change.want {
+			t.Fatalf("%+v, %v, want %q", e, err, change.want)
 		}
 	}
 	if used, _ := c.Bytes(); used != 100 {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/peft-serve/peft-serve/models/chat"
 )
 
 // watcher tells the catalogue of changes in its directory. It only makes them
@@ -58,6 +60,7 @@ func (c *Catalogue) watchFolders() {
 		dir := filepath.Join(c.options.Dir, f.Name())
 		if stat, err := os.Stat(dir); err == nil && stat.IsDir() && checkName(f.Name()) == nil {
 			_ = c.watcher.events.Add(dir)
+			_ = c.watcher.events.Add(filepath.Join(dir, chat.TemplateFolder)) // few have one
 		}
 	}
 }

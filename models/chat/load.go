@@ -30,9 +30,13 @@ func (s Source) Compile() (*Template, error) {
 // The files that transformers keeps templates in.
 const (
 	templateFile  = "chat_template.jinja"
-	toolsFile     = "additional_chat_templates/tool_use.jinja"
+	toolsFile     = TemplateFolder + "/tool_use.jinja"
 	tokenizerFile = "tokenizer_config.json"
 )
+
+// TemplateFolder is the folder, in a model's own, of templates beside
+// chat_template.jinja.
+const TemplateFolder = "additional_chat_templates"
 
 // Load reads and compiles the template of a model's folder: see [Find].
 func Load(dir string) (*Template, error) {

@@ -7,8 +7,8 @@ import (
 )
 
 // prepare adapts a template's source to the engine: its tojson filter becomes
-// ours, escapes that it does not know become what they stand for, and a line
-// break at the very end goes, as in Python. Text outside of tags stays as it is.
+// ours, escapes that it does not know become what they stand for, macros count
+// their calls, and a line break at the very end goes, as in Python. Text outside of tags stays as it is.
 func prepare(source string) string {
 	const filter = "tojson"
 	source = strings.TrimSuffix(source, "\n")
@@ -56,9 +56,24 @@ func prepare(source string) string {
 				i++
 			}
 		}
+		b.WriteString(counted(tag))
 	}
 	b.WriteString(source)
 	return b.String()
+}
+
+// counted is a tag to put after one that begins a macro, to count its calls; it
+// trims the white space that the macro's own would.
+func counted(tag string) string {
+	words := strings.Fields(strings.TrimLeft(tag, "%-+"))
+	if tag[0] != '%' || len(words) == 0 || words[0] != "macro" {
+		return ""
+	}
+	end := " %}"
+	if strings.HasSuffix(tag, "-%}") {
+		end = " -%}"
+	}
+	return "{% set macro_calls = " + macroCall + "()" + end
 }
 
 // unescape writes out the \xhh and \uhhhh of a string literal, but for those

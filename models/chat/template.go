@@ -105,6 +105,8 @@ func (t *Template) render(messages []Message, o Options, g guard) (string, error
 	values["eos_token"] = jinja.NewString(o.EOS)
 	values["raise_exception"] = jinja.NewCallable("raise_exception", raise)
 	values["strftime_now"] = jinja.NewCallable("strftime_now", clock(o.Now))
+	values["range"] = jinja.NewCallable("range", boundedRange)
+	values[macroCall] = jinja.NewCallable(macroCall, countMacroCalls())
 	values[jsonFilter] = jinja.NewCallable(jsonFilter, toJSON)
 
 	prompt, err := compiled.RenderValues(values)

@@ -1,0 +1,54 @@
+package chat
+
+import (
+	"fmt"
+
+	"github.com/ardanlabs/jinja"
+)
+
+// Templates come from strangers, with adapters: like transformers' sandbox, a
+// rendering bounds what would take all memory or, by recursion, the process.
+const (
+	maxRange  = 100_000 // items of one range
+	maxMacros = 100_000 // calls of macros in one rendering
+)
+
+// macroCall is the function that prepare has every macro call first.
+const macroCall = "count_macro_call"
+
+// countMacroCalls refuses the call after the last that a rendering may make.
+func countMacroCalls() func([]jinja.Value, map[string]jinja.Value) (jinja.Value, error) {
+	calls := 0
+	return func([]jinja.Value, map[string]jinja.Value) (jinja.Value, error) {
+		if calls++; calls > maxMacros {
+			return jinja.Undefined(), fmt.Errorf("macros are called more than %d times", maxMacros)
+		}
+		return jinja.None(), nil
+	}
+}
+
+// boundedRange is Python's range.
+func boundedRange(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
+	bounds := [3]int64{0, 0, 1} // start, stop, step
+	for i, arg := range args {
+		if !arg.IsInt() || len(args) > len(bounds) {
+			return jinja.Undefined(), fmt.Errorf("range takes 1 to 3 whole numbers")
+		}
+		bounds[i] = arg.AsInt()
+	}
+	if len(args) == 1 {
+		bounds[0], bounds[1] = 0, bounds[0]
+	}
+	start, stop, step := bounds[0], bounds[1], bounds[2]
+	if len(args) == 0 || step == 0 {
+		return jinja.Undefined(), fmt.Errorf("range takes 1 to 3 whole numbers, the last not 0")
+	}
+	var items []jinja.Value
+	for i := start; step > 0 && i < stop || step < 0 && i > stop; i += step {
+		if len(items) == maxRange {
+			return jinja.Undefined(), fmt.Errorf("range has more than %d items", maxRange)
+		}
+		items = append(items, jinja.NewInt(i))
+	}
+	return jinja.NewList(items), nil
+}

@@ -85,6 +85,11 @@ func setSwitch(text string, v reflect.Value) error {
 	return nil
 }
 
+func setText(text string, v reflect.Value) error {
+	v.SetString(text)
+	return nil
+}
+
 func addStrings(text string, v reflect.Value) error {
 	for part := range strings.SplitSeq(text, ",") {
 		if part = strings.TrimSpace(part); part != "" {

@@ -102,14 +102,14 @@ func silent() console { return console{out: io.Discard, err: io.Discard} }
 // is wrong with them is told at once.
 func TestEveryFaultAtOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "peft.yaml")
-	require.NoError(t, os.WriteFile(file, []byte("slots: many\nqueues: 3\ndrain: [1]\nadapter-budget: 1Q\n"), 0o644))
+	require.NoError(t, os.WriteFile(file, []byte("slots: many\nqueues: 3\ndrain: [1]\nadapter-budget: 1Q\nname: {a: b}\n"), 0o644))
 	var errors bytes.Buffer
 	code := run(context.Background(), []string{"--config", file, "--addr", "nowhere", "--log-format=xml", "--threads", "two", "--pin", "a"},
 		console{out: io.Discard, err: &errors, env: []string{"PEFT_SERVE_KV_CACHE=lots", "PEFT_SERVE_SLOT=3", "PEFT_SERVE_READ_ONLY=perhaps", "HOME=/"}})
 	require.Equal(t, 2, code)
 	for _, fault := range []string{
-		"12 faults in the configuration", "PEFT_SERVE_SLOT: there is no setting slot", file + ": there is no setting queues",
-		file + `: slots: "many" is not a whole number`, file + ": drain: ", file + `: adapter-budget: "1Q" is not a size: write 512MiB or 2GB`,
+		"13 faults in the configuration", "PEFT_SERVE_SLOT: there is no setting slot", file + ": there is no setting queues",
+		file + `: slots: "many" is not a whole number`, file + ": drain: ", file + ": name: takes a plain value", file + `: adapter-budget: "1Q" is not a size: write 512MiB or 2GB`,
 		`--threads: "two" is not a whole number`, `PEFT_SERVE_KV_CACHE: "lots" is not a size`, `PEFT_SERVE_READ_ONLY: "perhaps" is neither true nor false`,
 		`--base: name the model`, `--addr: "nowhere" is not HOST:PORT`, `--log-format: "xml"`, "--pin: names adapters",
 	} {
@@ -121,13 +121,14 @@ func TestEveryFaultAtOnce(t *testing.T) {
 func TestPrecedence(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "peft.yaml")
-	require.NoError(t, os.WriteFile(file, []byte("base: from-file\nslots: 3\nqueue: 4\nkv-cache: 64MiB\nread-only: true\npin: [a, b]\nadapters: "+dir+"\ndrain: 1m\n"), 0o644))
+	require.NoError(t, os.WriteFile(file, []byte("base: from-file\nname: 135\nslots: 3\nqueue: 4\nkv-cache: 64MiB\nread-only: true\npin: [a, b]\nadapters: "+dir+"\ndrain: 1m\n"), 0o644))
 	c := silent()
 	c.env = []string{"PEFT_SERVE_CONFIG=" + file, "PEFT_SERVE_QUEUE=5", "PEFT_SERVE_SLOTS=6"}
 	got, err := parse([]string{"--slots", "7"}, c)
 	require.NoError(t, err)
 	s := got.(*serveCommand)
 	require.Equal(t, "from-file", s.Base)
+	require.Equal(t, "135", s.Name, "a number is a text, too")
 	require.Equal(t, 7, s.Slots, "a flag wins")
 	require.Equal(t, 5, s.Queue, "a variable wins over the file")
 	require.Equal(t, size(64<<20), s.KVCache, "the file wins over the default")

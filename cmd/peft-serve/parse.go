@@ -81,6 +81,7 @@ func parse(args []string, c console) (command, error) {
 		kong.ValueFormatter(describe),
 		kong.Help(printHelp),
 		kong.Exit(func(code int) { exit = &exitError{code}; panic(exit) }),
+		kong.TypeMapper(reflect.TypeFor[string](), sources.mapper(setText)),
 		kong.TypeMapper(reflect.TypeFor[int](), sources.mapper(setInt)),
 		kong.TypeMapper(reflect.TypeFor[size](), sources.mapper(setSize)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), sources.mapper(setDuration)),

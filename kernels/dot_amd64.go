@@ -19,10 +19,10 @@ type dots struct {
 	width         int // vectors in a row of outer, [rows]
 	outer, outerN [7]outerTile
 
-	fewRows, fewRowsK int // most rows for fused, of k-quants for those
-	fusedRows         int // of the largest of them
-	fusedOuts         int // all of them take so many outputs
-	fused             [len(layouts)][fusedRows]fusedTile
+	fewRows   int // most rows for fused
+	fusedOuts int // all of them take so many outputs
+	fusedCols int // longer rows of x come by four at a time; 0: none do
+	fused     [len(layouts)][fusedRows]fusedTile
 
 	decode [len(layouts)]func(dst *float32, src *byte, n int)
 }
@@ -145,19 +145,52 @@ var dotAVX2 = dots{
 		3: {1: dot3x1AVX2, 2: dot3x2AVX2, 3: dot3x3AVX2},
 		4: {1: dot4x1AVX2, 2: dot4x2AVX2, 3: dot4x3AVX2},
 	},
-	fewRows: 8, fewRowsK: 4, fusedRows: 4, fusedOuts: 12,
+	fewRows: 8, fusedOuts: 12, fusedCols: 896,
 	fused: [len(layouts)][fusedRows]fusedTile{
-		F32:  {fusedF32_1AVX2, fusedF32_2AVX2, fusedF32_3AVX2, fusedF32_4AVX2},
-		F16:  {fusedF16_1AVX2, fusedF16_2AVX2, fusedF16_3AVX2, fusedF16_4AVX2},
-		BF16: {fusedBF16_1AVX2, fusedBF16_2AVX2, fusedBF16_3AVX2, fusedBF16_4AVX2},
-		Q8_0: {fusedQ8_0_1AVX2, fusedQ8_0_2AVX2, fusedQ8_0_3AVX2, fusedQ8_0_4AVX2},
-		Q4_0: {fusedQ4_0_1AVX2, fusedQ4_0_2AVX2, fusedQ4_0_3AVX2, fusedQ4_0_4AVX2},
-		Q4_1: {fusedQ4_1_1AVX2, fusedQ4_1_2AVX2, fusedQ4_1_3AVX2, fusedQ4_1_4AVX2},
-		Q5_0: {fusedQ5_0_1AVX2, fusedQ5_0_2AVX2, fusedQ5_0_3AVX2, fusedQ5_0_4AVX2},
-		Q5_1: {fusedQ5_1_1AVX2, fusedQ5_1_2AVX2, fusedQ5_1_3AVX2, fusedQ5_1_4AVX2},
-		Q4_K: {fusedQ4_K_1AVX2, fusedQ4_K_2AVX2, fusedQ4_K_3AVX2, fusedQ4_K_4AVX2},
-		Q5_K: {fusedQ5_K_1AVX2, fusedQ5_K_2AVX2, fusedQ5_K_3AVX2, fusedQ5_K_4AVX2},
-		Q6_K: {fusedQ6_K_1AVX2, fusedQ6_K_2AVX2, fusedQ6_K_3AVX2, fusedQ6_K_4AVX2},
+		F32: {
+			fusedF32_1AVX2, fusedF32_2AVX2, fusedF32_3AVX2, fusedF32_4AVX2,
+			fusedF32_5AVX2, fusedF32_6AVX2, fusedF32_7AVX2, fusedF32_8AVX2,
+		},
+		F16: {
+			fusedF16_1AVX2, fusedF16_2AVX2, fusedF16_3AVX2, fusedF16_4AVX2,
+			fusedF16_5AVX2, fusedF16_6AVX2, fusedF16_7AVX2, fusedF16_8AVX2,
+		},
+		BF16: {
+			fusedBF16_1AVX2, fusedBF16_2AVX2, fusedBF16_3AVX2, fusedBF16_4AVX2,
+			fusedBF16_5AVX2, fusedBF16_6AVX2, fusedBF16_7AVX2, fusedBF16_8AVX2,
+		},
+		Q8_0: {
+			fusedQ8_0_1AVX2, fusedQ8_0_2AVX2, fusedQ8_0_3AVX2, fusedQ8_0_4AVX2,
+			fusedQ8_0_5AVX2, fusedQ8_0_6AVX2, fusedQ8_0_7AVX2, fusedQ8_0_8AVX2,
+		},
+		Q4_0: {
+			fusedQ4_0_1AVX2, fusedQ4_0_2AVX2, fusedQ4_0_3AVX2, fusedQ4_0_4AVX2,
+			fusedQ4_0_5AVX2, fusedQ4_0_6AVX2, fusedQ4_0_7AVX2, fusedQ4_0_8AVX2,
+		},
+		Q4_1: {
+			fusedQ4_1_1AVX2, fusedQ4_1_2AVX2, fusedQ4_1_3AVX2, fusedQ4_1_4AVX2,
+			fusedQ4_1_5AVX2, fusedQ4_1_6AVX2, fusedQ4_1_7AVX2, fusedQ4_1_8AVX2,
+		},
+		Q5_0: {
+			fusedQ5_0_1AVX2, fusedQ5_0_2AVX2, fusedQ5_0_3AVX2, fusedQ5_0_4AVX2,
+			fusedQ5_0_5AVX2, fusedQ5_0_6AVX2, fusedQ5_0_7AVX2, fusedQ5_0_8AVX2,
+		},
+		Q5_1: {
+			fusedQ5_1_1AVX2, fusedQ5_1_2AVX2, fusedQ5_1_3AVX2, fusedQ5_1_4AVX2,
+			fusedQ5_1_5AVX2, fusedQ5_1_6AVX2, fusedQ5_1_7AVX2, fusedQ5_1_8AVX2,
+		},
+		Q4_K: {
+			fusedQ4_K_1AVX2, fusedQ4_K_2AVX2, fusedQ4_K_3AVX2, fusedQ4_K_4AVX2,
+			fusedQ4_K_5AVX2, fusedQ4_K_6AVX2, fusedQ4_K_7AVX2, fusedQ4_K_8AVX2,
+		},
+		Q5_K: {
+			fusedQ5_K_1AVX2, fusedQ5_K_2AVX2, fusedQ5_K_3AVX2, fusedQ5_K_4AVX2,
+			fusedQ5_K_5AVX2, fusedQ5_K_6AVX2, fusedQ5_K_7AVX2, fusedQ5_K_8AVX2,
+		},
+		Q6_K: {
+			fusedQ6_K_1AVX2, fusedQ6_K_2AVX2, fusedQ6_K_3AVX2, fusedQ6_K_4AVX2,
+			fusedQ6_K_5AVX2, fusedQ6_K_6AVX2, fusedQ6_K_7AVX2, fusedQ6_K_8AVX2,
+		},
 	},
 	decode: [len(layouts)]func(dst *float32, src *byte, n int){
 		F16: decodeF16AVX2, BF16: decodeBF16AVX2, Q8_0: decodeQ8_0AVX2, Q4_0: decodeQ4_0AVX2, Q4_1: decodeQ4_1AVX2,
@@ -180,7 +213,7 @@ var dotAVX512 = dots{
 		5: {1: dot5x1AVX512, 4: dot5x4AVX512},
 		6: {1: dot6x1AVX512, 4: dot6x4AVX512},
 	},
-	fewRows: 32, fewRowsK: 32, fusedRows: 8, fusedOuts: 4,
+	fewRows: 32, fusedOuts: 4,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32: {
 			fusedF32_1AVX512, fusedF32_2AVX512, fusedF32_3AVX512, fusedF32_4AVX512,

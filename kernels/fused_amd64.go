@@ -20,16 +20,16 @@ const (
 // how many those were.
 func (d *dots) mulFused(dst, x Matrix, weight Weight) int {
 	tiles := &d.fused[weight.Format]
-	most := d.fewRows
-	if weight.Format.BlockLen() == 256 {
-		most = d.fewRowsK
-	}
-	if tiles[0] == nil || x.Rows > most || x.Cols%32 != 0 {
+	if tiles[0] == nil || x.Rows > d.fewRows || x.Cols%32 != 0 {
 		return 0
 	}
 	done := weight.Rows / d.fusedOuts * d.fusedOuts
 	block, rowBytes := d.blockCols(x.Cols), weight.Format.RowBytes(weight.Cols)
-	groups := (x.Rows + d.fusedRows - 1) / d.fusedRows
+	together := fusedRows
+	if d.fusedCols > 0 && x.Cols > d.fusedCols {
+		together = 4 // stay in the first-level cache
+	}
+	groups := (x.Rows + together - 1) / together
 	for o := 0; o < done; o += fusedBand {
 		outs := min(fusedBand, done-o)
 		for r, g := 0, groups; g > 0; g-- {

@@ -28,6 +28,30 @@ func fusedF32_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byt
 //go:noescape
 func fusedF32_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
+// dot5x1 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedF32_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedF32_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedF32_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedF32_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
 // dot1x4 of weights widened from F16, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 32, outs of 4.
 //
@@ -51,6 +75,30 @@ func fusedF16_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byt
 //
 //go:noescape
 func fusedF16_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot5x1 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedF16_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedF16_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedF16_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedF16_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
 // dot1x4 of weights widened from BF16, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 32, outs of 4.
@@ -76,6 +124,30 @@ func fusedBF16_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //go:noescape
 func fusedBF16_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
+// dot5x1 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedBF16_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedBF16_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedBF16_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedBF16_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
 // dot1x4 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 32, outs of 4.
 //
@@ -99,6 +171,30 @@ func fusedQ8_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //
 //go:noescape
 func fusedQ8_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot5x1 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ8_0_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ8_0_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ8_0_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ8_0_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
 // dot1x4 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 32, outs of 4.
@@ -124,6 +220,30 @@ func fusedQ4_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //go:noescape
 func fusedQ4_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
+// dot5x1 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ4_0_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ4_0_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ4_0_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ4_0_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
 // dot1x4 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 32, outs of 4.
 //
@@ -147,6 +267,30 @@ func fusedQ4_1_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //
 //go:noescape
 func fusedQ4_1_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot5x1 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ4_1_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ4_1_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ4_1_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ4_1_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
 // dot1x4 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 32, outs of 4.
@@ -172,6 +316,30 @@ func fusedQ5_0_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //go:noescape
 func fusedQ5_0_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
+// dot5x1 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ5_0_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ5_0_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ5_0_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ5_0_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
 // dot1x4 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 32, outs of 4.
 //
@@ -195,6 +363,30 @@ func fusedQ5_1_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //
 //go:noescape
 func fusedQ5_1_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot5x1 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ5_1_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ5_1_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ5_1_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 1.
+//
+//go:noescape
+func fusedQ5_1_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
 // dot1x4 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 256, outs of 4.
@@ -220,6 +412,30 @@ func fusedQ4_K_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //go:noescape
 func fusedQ4_K_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
+// dot5x1 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ4_K_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ4_K_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ4_K_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ4_K_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
 // dot1x4 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 256, outs of 4.
 //
@@ -244,6 +460,30 @@ func fusedQ5_K_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //go:noescape
 func fusedQ5_K_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 
+// dot5x1 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ5_K_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ5_K_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ5_K_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ5_K_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
 // dot1x4 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
 // cols and block are multiples of 256, outs of 4.
 //
@@ -267,3 +507,27 @@ func fusedQ6_K_3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *by
 //
 //go:noescape
 func fusedQ6_K_4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot5x1 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ6_K_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot6x1 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ6_K_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot7x1 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ6_K_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+
+// dot8x1 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 1.
+//
+//go:noescape
+func fusedQ6_K_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)

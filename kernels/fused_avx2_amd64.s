@@ -671,6 +671,704 @@ store3:
 	VZEROUPPER
 	RET
 
+// func fusedF32_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fusedF32_5AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000080, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VMOVUPS      (DX), Y5
+	VFMADD231PS  (CX), Y5, Y0
+	VFMADD231PS  (CX)(R8*1), Y5, Y1
+	VFMADD231PS  (CX)(R8*2), Y5, Y2
+	VFMADD231PS  (R9), Y5, Y3
+	VFMADD231PS  (R9)(R8*1), Y5, Y4
+	VMOVUPS      32(DX), Y5
+	VFMADD231PS  32(CX), Y5, Y0
+	VFMADD231PS  32(CX)(R8*1), Y5, Y1
+	VFMADD231PS  32(CX)(R8*2), Y5, Y2
+	VFMADD231PS  32(R9), Y5, Y3
+	VFMADD231PS  32(R9)(R8*1), Y5, Y4
+	VMOVUPS      64(DX), Y5
+	VFMADD231PS  64(CX), Y5, Y0
+	VFMADD231PS  64(CX)(R8*1), Y5, Y1
+	VFMADD231PS  64(CX)(R8*2), Y5, Y2
+	VFMADD231PS  64(R9), Y5, Y3
+	VFMADD231PS  64(R9)(R8*1), Y5, Y4
+	VMOVUPS      96(DX), Y5
+	VFMADD231PS  96(CX), Y5, Y0
+	VFMADD231PS  96(CX)(R8*1), Y5, Y1
+	VFMADD231PS  96(CX)(R8*2), Y5, Y2
+	VFMADD231PS  96(R9), Y5, Y3
+	VFMADD231PS  96(R9)(R8*1), Y5, Y4
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	ADDQ         $+128, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedF32_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fusedF32_6AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000080, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VMOVUPS      (DX), Y6
+	VFMADD231PS  (CX), Y6, Y0
+	VFMADD231PS  (CX)(R8*1), Y6, Y1
+	VFMADD231PS  (CX)(R8*2), Y6, Y2
+	VFMADD231PS  (R9), Y6, Y3
+	VFMADD231PS  (R9)(R8*1), Y6, Y4
+	VFMADD231PS  (R9)(R8*2), Y6, Y5
+	VMOVUPS      32(DX), Y6
+	VFMADD231PS  32(CX), Y6, Y0
+	VFMADD231PS  32(CX)(R8*1), Y6, Y1
+	VFMADD231PS  32(CX)(R8*2), Y6, Y2
+	VFMADD231PS  32(R9), Y6, Y3
+	VFMADD231PS  32(R9)(R8*1), Y6, Y4
+	VFMADD231PS  32(R9)(R8*2), Y6, Y5
+	VMOVUPS      64(DX), Y6
+	VFMADD231PS  64(CX), Y6, Y0
+	VFMADD231PS  64(CX)(R8*1), Y6, Y1
+	VFMADD231PS  64(CX)(R8*2), Y6, Y2
+	VFMADD231PS  64(R9), Y6, Y3
+	VFMADD231PS  64(R9)(R8*1), Y6, Y4
+	VFMADD231PS  64(R9)(R8*2), Y6, Y5
+	VMOVUPS      96(DX), Y6
+	VFMADD231PS  96(CX), Y6, Y0
+	VFMADD231PS  96(CX)(R8*1), Y6, Y1
+	VFMADD231PS  96(CX)(R8*2), Y6, Y2
+	VFMADD231PS  96(R9), Y6, Y3
+	VFMADD231PS  96(R9)(R8*1), Y6, Y4
+	VFMADD231PS  96(R9)(R8*2), Y6, Y5
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	ADDQ         $+128, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R11, R11
+	JEQ     store5
+	VMOVSS  (R13), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedF32_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fusedF32_7AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000080, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VMOVUPS      (DX), Y7
+	VFMADD231PS  (CX), Y7, Y0
+	VFMADD231PS  (CX)(R8*1), Y7, Y1
+	VFMADD231PS  (CX)(R8*2), Y7, Y2
+	VFMADD231PS  (R9), Y7, Y3
+	VFMADD231PS  (R9)(R8*1), Y7, Y4
+	VFMADD231PS  (R9)(R8*2), Y7, Y5
+	VFMADD231PS  (R10), Y7, Y6
+	VMOVUPS      32(DX), Y7
+	VFMADD231PS  32(CX), Y7, Y0
+	VFMADD231PS  32(CX)(R8*1), Y7, Y1
+	VFMADD231PS  32(CX)(R8*2), Y7, Y2
+	VFMADD231PS  32(R9), Y7, Y3
+	VFMADD231PS  32(R9)(R8*1), Y7, Y4
+	VFMADD231PS  32(R9)(R8*2), Y7, Y5
+	VFMADD231PS  32(R10), Y7, Y6
+	VMOVUPS      64(DX), Y7
+	VFMADD231PS  64(CX), Y7, Y0
+	VFMADD231PS  64(CX)(R8*1), Y7, Y1
+	VFMADD231PS  64(CX)(R8*2), Y7, Y2
+	VFMADD231PS  64(R9), Y7, Y3
+	VFMADD231PS  64(R9)(R8*1), Y7, Y4
+	VFMADD231PS  64(R9)(R8*2), Y7, Y5
+	VFMADD231PS  64(R10), Y7, Y6
+	VMOVUPS      96(DX), Y7
+	VFMADD231PS  96(CX), Y7, Y0
+	VFMADD231PS  96(CX)(R8*1), Y7, Y1
+	VFMADD231PS  96(CX)(R8*2), Y7, Y2
+	VFMADD231PS  96(R9), Y7, Y3
+	VFMADD231PS  96(R9)(R8*1), Y7, Y4
+	VFMADD231PS  96(R9)(R8*2), Y7, Y5
+	VFMADD231PS  96(R10), Y7, Y6
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	ADDQ         $+128, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+128, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedF32_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·fusedF32_8AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000080, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VMOVUPS      (DX), Y8
+	VFMADD231PS  (CX), Y8, Y0
+	VFMADD231PS  (CX)(R8*1), Y8, Y1
+	VFMADD231PS  (CX)(R8*2), Y8, Y2
+	VFMADD231PS  (R9), Y8, Y3
+	VFMADD231PS  (R9)(R8*1), Y8, Y4
+	VFMADD231PS  (R9)(R8*2), Y8, Y5
+	VFMADD231PS  (R10), Y8, Y6
+	VFMADD231PS  (R10)(R8*1), Y8, Y7
+	VMOVUPS      32(DX), Y8
+	VFMADD231PS  32(CX), Y8, Y0
+	VFMADD231PS  32(CX)(R8*1), Y8, Y1
+	VFMADD231PS  32(CX)(R8*2), Y8, Y2
+	VFMADD231PS  32(R9), Y8, Y3
+	VFMADD231PS  32(R9)(R8*1), Y8, Y4
+	VFMADD231PS  32(R9)(R8*2), Y8, Y5
+	VFMADD231PS  32(R10), Y8, Y6
+	VFMADD231PS  32(R10)(R8*1), Y8, Y7
+	VMOVUPS      64(DX), Y8
+	VFMADD231PS  64(CX), Y8, Y0
+	VFMADD231PS  64(CX)(R8*1), Y8, Y1
+	VFMADD231PS  64(CX)(R8*2), Y8, Y2
+	VFMADD231PS  64(R9), Y8, Y3
+	VFMADD231PS  64(R9)(R8*1), Y8, Y4
+	VFMADD231PS  64(R9)(R8*2), Y8, Y5
+	VFMADD231PS  64(R10), Y8, Y6
+	VFMADD231PS  64(R10)(R8*1), Y8, Y7
+	VMOVUPS      96(DX), Y8
+	VFMADD231PS  96(CX), Y8, Y0
+	VFMADD231PS  96(CX)(R8*1), Y8, Y1
+	VFMADD231PS  96(CX)(R8*2), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  96(R9)(R8*1), Y8, Y4
+	VFMADD231PS  96(R9)(R8*2), Y8, Y5
+	VFMADD231PS  96(R10), Y8, Y6
+	VFMADD231PS  96(R10)(R8*1), Y8, Y7
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	ADDQ         $+128, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+128, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store7
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
 // func fusedF16_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
 TEXT ·fusedF16_1AVX2(SB), NOSPLIT, $0-64
@@ -1322,6 +2020,700 @@ store3:
 	ADDQ       R10, DX
 	SUBQ       $0x03, BX
 	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedF16_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedF16_5AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000040, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VCVTPH2PS    (DX), Y5
+	VFMADD231PS  (CX), Y5, Y0
+	VFMADD231PS  (CX)(R8*1), Y5, Y1
+	VFMADD231PS  (CX)(R8*2), Y5, Y2
+	VFMADD231PS  (R9), Y5, Y3
+	VFMADD231PS  (R9)(R8*1), Y5, Y4
+	VCVTPH2PS    16(DX), Y5
+	VFMADD231PS  32(CX), Y5, Y0
+	VFMADD231PS  32(CX)(R8*1), Y5, Y1
+	VFMADD231PS  32(CX)(R8*2), Y5, Y2
+	VFMADD231PS  32(R9), Y5, Y3
+	VFMADD231PS  32(R9)(R8*1), Y5, Y4
+	VCVTPH2PS    32(DX), Y5
+	VFMADD231PS  64(CX), Y5, Y0
+	VFMADD231PS  64(CX)(R8*1), Y5, Y1
+	VFMADD231PS  64(CX)(R8*2), Y5, Y2
+	VFMADD231PS  64(R9), Y5, Y3
+	VFMADD231PS  64(R9)(R8*1), Y5, Y4
+	VCVTPH2PS    48(DX), Y5
+	VFMADD231PS  96(CX), Y5, Y0
+	VFMADD231PS  96(CX)(R8*1), Y5, Y1
+	VFMADD231PS  96(CX)(R8*2), Y5, Y2
+	VFMADD231PS  96(R9), Y5, Y3
+	VFMADD231PS  96(R9)(R8*1), Y5, Y4
+	PREFETCHT0   (DI)
+	ADDQ         $+64, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+64, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedF16_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedF16_6AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000040, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VCVTPH2PS    (DX), Y6
+	VFMADD231PS  (CX), Y6, Y0
+	VFMADD231PS  (CX)(R8*1), Y6, Y1
+	VFMADD231PS  (CX)(R8*2), Y6, Y2
+	VFMADD231PS  (R9), Y6, Y3
+	VFMADD231PS  (R9)(R8*1), Y6, Y4
+	VFMADD231PS  (R9)(R8*2), Y6, Y5
+	VCVTPH2PS    16(DX), Y6
+	VFMADD231PS  32(CX), Y6, Y0
+	VFMADD231PS  32(CX)(R8*1), Y6, Y1
+	VFMADD231PS  32(CX)(R8*2), Y6, Y2
+	VFMADD231PS  32(R9), Y6, Y3
+	VFMADD231PS  32(R9)(R8*1), Y6, Y4
+	VFMADD231PS  32(R9)(R8*2), Y6, Y5
+	VCVTPH2PS    32(DX), Y6
+	VFMADD231PS  64(CX), Y6, Y0
+	VFMADD231PS  64(CX)(R8*1), Y6, Y1
+	VFMADD231PS  64(CX)(R8*2), Y6, Y2
+	VFMADD231PS  64(R9), Y6, Y3
+	VFMADD231PS  64(R9)(R8*1), Y6, Y4
+	VFMADD231PS  64(R9)(R8*2), Y6, Y5
+	VCVTPH2PS    48(DX), Y6
+	VFMADD231PS  96(CX), Y6, Y0
+	VFMADD231PS  96(CX)(R8*1), Y6, Y1
+	VFMADD231PS  96(CX)(R8*2), Y6, Y2
+	VFMADD231PS  96(R9), Y6, Y3
+	VFMADD231PS  96(R9)(R8*1), Y6, Y4
+	VFMADD231PS  96(R9)(R8*2), Y6, Y5
+	PREFETCHT0   (DI)
+	ADDQ         $+64, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+64, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R11, R11
+	JEQ     store5
+	VMOVSS  (R13), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedF16_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedF16_7AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000040, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VCVTPH2PS    (DX), Y7
+	VFMADD231PS  (CX), Y7, Y0
+	VFMADD231PS  (CX)(R8*1), Y7, Y1
+	VFMADD231PS  (CX)(R8*2), Y7, Y2
+	VFMADD231PS  (R9), Y7, Y3
+	VFMADD231PS  (R9)(R8*1), Y7, Y4
+	VFMADD231PS  (R9)(R8*2), Y7, Y5
+	VFMADD231PS  (R10), Y7, Y6
+	VCVTPH2PS    16(DX), Y7
+	VFMADD231PS  32(CX), Y7, Y0
+	VFMADD231PS  32(CX)(R8*1), Y7, Y1
+	VFMADD231PS  32(CX)(R8*2), Y7, Y2
+	VFMADD231PS  32(R9), Y7, Y3
+	VFMADD231PS  32(R9)(R8*1), Y7, Y4
+	VFMADD231PS  32(R9)(R8*2), Y7, Y5
+	VFMADD231PS  32(R10), Y7, Y6
+	VCVTPH2PS    32(DX), Y7
+	VFMADD231PS  64(CX), Y7, Y0
+	VFMADD231PS  64(CX)(R8*1), Y7, Y1
+	VFMADD231PS  64(CX)(R8*2), Y7, Y2
+	VFMADD231PS  64(R9), Y7, Y3
+	VFMADD231PS  64(R9)(R8*1), Y7, Y4
+	VFMADD231PS  64(R9)(R8*2), Y7, Y5
+	VFMADD231PS  64(R10), Y7, Y6
+	VCVTPH2PS    48(DX), Y7
+	VFMADD231PS  96(CX), Y7, Y0
+	VFMADD231PS  96(CX)(R8*1), Y7, Y1
+	VFMADD231PS  96(CX)(R8*2), Y7, Y2
+	VFMADD231PS  96(R9), Y7, Y3
+	VFMADD231PS  96(R9)(R8*1), Y7, Y4
+	VFMADD231PS  96(R9)(R8*2), Y7, Y5
+	VFMADD231PS  96(R10), Y7, Y6
+	PREFETCHT0   (DI)
+	ADDQ         $+64, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+64, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedF16_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedF16_8AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000040, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VCVTPH2PS    (DX), Y8
+	VFMADD231PS  (CX), Y8, Y0
+	VFMADD231PS  (CX)(R8*1), Y8, Y1
+	VFMADD231PS  (CX)(R8*2), Y8, Y2
+	VFMADD231PS  (R9), Y8, Y3
+	VFMADD231PS  (R9)(R8*1), Y8, Y4
+	VFMADD231PS  (R9)(R8*2), Y8, Y5
+	VFMADD231PS  (R10), Y8, Y6
+	VFMADD231PS  (R10)(R8*1), Y8, Y7
+	VCVTPH2PS    16(DX), Y8
+	VFMADD231PS  32(CX), Y8, Y0
+	VFMADD231PS  32(CX)(R8*1), Y8, Y1
+	VFMADD231PS  32(CX)(R8*2), Y8, Y2
+	VFMADD231PS  32(R9), Y8, Y3
+	VFMADD231PS  32(R9)(R8*1), Y8, Y4
+	VFMADD231PS  32(R9)(R8*2), Y8, Y5
+	VFMADD231PS  32(R10), Y8, Y6
+	VFMADD231PS  32(R10)(R8*1), Y8, Y7
+	VCVTPH2PS    32(DX), Y8
+	VFMADD231PS  64(CX), Y8, Y0
+	VFMADD231PS  64(CX)(R8*1), Y8, Y1
+	VFMADD231PS  64(CX)(R8*2), Y8, Y2
+	VFMADD231PS  64(R9), Y8, Y3
+	VFMADD231PS  64(R9)(R8*1), Y8, Y4
+	VFMADD231PS  64(R9)(R8*2), Y8, Y5
+	VFMADD231PS  64(R10), Y8, Y6
+	VFMADD231PS  64(R10)(R8*1), Y8, Y7
+	VCVTPH2PS    48(DX), Y8
+	VFMADD231PS  96(CX), Y8, Y0
+	VFMADD231PS  96(CX)(R8*1), Y8, Y1
+	VFMADD231PS  96(CX)(R8*2), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  96(R9)(R8*1), Y8, Y4
+	VFMADD231PS  96(R9)(R8*2), Y8, Y5
+	VFMADD231PS  96(R10), Y8, Y6
+	VFMADD231PS  96(R10)(R8*1), Y8, Y7
+	PREFETCHT0   (DI)
+	ADDQ         $+64, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+64, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store7
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
 	VZEROUPPER
 	RET
 
@@ -2028,6 +3420,716 @@ store3:
 	ADDQ       R10, DX
 	SUBQ       $0x03, BX
 	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedBF16_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fusedBF16_5AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000040, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPMOVZXWD    (DX), Y5
+	VPSLLD       $0x10, Y5, Y5
+	VFMADD231PS  (CX), Y5, Y0
+	VFMADD231PS  (CX)(R8*1), Y5, Y1
+	VFMADD231PS  (CX)(R8*2), Y5, Y2
+	VFMADD231PS  (R9), Y5, Y3
+	VFMADD231PS  (R9)(R8*1), Y5, Y4
+	VPMOVZXWD    16(DX), Y5
+	VPSLLD       $0x10, Y5, Y5
+	VFMADD231PS  32(CX), Y5, Y0
+	VFMADD231PS  32(CX)(R8*1), Y5, Y1
+	VFMADD231PS  32(CX)(R8*2), Y5, Y2
+	VFMADD231PS  32(R9), Y5, Y3
+	VFMADD231PS  32(R9)(R8*1), Y5, Y4
+	VPMOVZXWD    32(DX), Y5
+	VPSLLD       $0x10, Y5, Y5
+	VFMADD231PS  64(CX), Y5, Y0
+	VFMADD231PS  64(CX)(R8*1), Y5, Y1
+	VFMADD231PS  64(CX)(R8*2), Y5, Y2
+	VFMADD231PS  64(R9), Y5, Y3
+	VFMADD231PS  64(R9)(R8*1), Y5, Y4
+	VPMOVZXWD    48(DX), Y5
+	VPSLLD       $0x10, Y5, Y5
+	VFMADD231PS  96(CX), Y5, Y0
+	VFMADD231PS  96(CX)(R8*1), Y5, Y1
+	VFMADD231PS  96(CX)(R8*2), Y5, Y2
+	VFMADD231PS  96(R9), Y5, Y3
+	VFMADD231PS  96(R9)(R8*1), Y5, Y4
+	PREFETCHT0   (DI)
+	ADDQ         $+64, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+64, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedBF16_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fusedBF16_6AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000040, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPMOVZXWD    (DX), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  (CX), Y6, Y0
+	VFMADD231PS  (CX)(R8*1), Y6, Y1
+	VFMADD231PS  (CX)(R8*2), Y6, Y2
+	VFMADD231PS  (R9), Y6, Y3
+	VFMADD231PS  (R9)(R8*1), Y6, Y4
+	VFMADD231PS  (R9)(R8*2), Y6, Y5
+	VPMOVZXWD    16(DX), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  32(CX), Y6, Y0
+	VFMADD231PS  32(CX)(R8*1), Y6, Y1
+	VFMADD231PS  32(CX)(R8*2), Y6, Y2
+	VFMADD231PS  32(R9), Y6, Y3
+	VFMADD231PS  32(R9)(R8*1), Y6, Y4
+	VFMADD231PS  32(R9)(R8*2), Y6, Y5
+	VPMOVZXWD    32(DX), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  64(CX), Y6, Y0
+	VFMADD231PS  64(CX)(R8*1), Y6, Y1
+	VFMADD231PS  64(CX)(R8*2), Y6, Y2
+	VFMADD231PS  64(R9), Y6, Y3
+	VFMADD231PS  64(R9)(R8*1), Y6, Y4
+	VFMADD231PS  64(R9)(R8*2), Y6, Y5
+	VPMOVZXWD    48(DX), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  96(CX), Y6, Y0
+	VFMADD231PS  96(CX)(R8*1), Y6, Y1
+	VFMADD231PS  96(CX)(R8*2), Y6, Y2
+	VFMADD231PS  96(R9), Y6, Y3
+	VFMADD231PS  96(R9)(R8*1), Y6, Y4
+	VFMADD231PS  96(R9)(R8*2), Y6, Y5
+	PREFETCHT0   (DI)
+	ADDQ         $+64, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+64, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R11, R11
+	JEQ     store5
+	VMOVSS  (R13), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedBF16_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fusedBF16_7AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000040, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPMOVZXWD    (DX), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VFMADD231PS  (CX), Y7, Y0
+	VFMADD231PS  (CX)(R8*1), Y7, Y1
+	VFMADD231PS  (CX)(R8*2), Y7, Y2
+	VFMADD231PS  (R9), Y7, Y3
+	VFMADD231PS  (R9)(R8*1), Y7, Y4
+	VFMADD231PS  (R9)(R8*2), Y7, Y5
+	VFMADD231PS  (R10), Y7, Y6
+	VPMOVZXWD    16(DX), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VFMADD231PS  32(CX), Y7, Y0
+	VFMADD231PS  32(CX)(R8*1), Y7, Y1
+	VFMADD231PS  32(CX)(R8*2), Y7, Y2
+	VFMADD231PS  32(R9), Y7, Y3
+	VFMADD231PS  32(R9)(R8*1), Y7, Y4
+	VFMADD231PS  32(R9)(R8*2), Y7, Y5
+	VFMADD231PS  32(R10), Y7, Y6
+	VPMOVZXWD    32(DX), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VFMADD231PS  64(CX), Y7, Y0
+	VFMADD231PS  64(CX)(R8*1), Y7, Y1
+	VFMADD231PS  64(CX)(R8*2), Y7, Y2
+	VFMADD231PS  64(R9), Y7, Y3
+	VFMADD231PS  64(R9)(R8*1), Y7, Y4
+	VFMADD231PS  64(R9)(R8*2), Y7, Y5
+	VFMADD231PS  64(R10), Y7, Y6
+	VPMOVZXWD    48(DX), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VFMADD231PS  96(CX), Y7, Y0
+	VFMADD231PS  96(CX)(R8*1), Y7, Y1
+	VFMADD231PS  96(CX)(R8*2), Y7, Y2
+	VFMADD231PS  96(R9), Y7, Y3
+	VFMADD231PS  96(R9)(R8*1), Y7, Y4
+	VFMADD231PS  96(R9)(R8*2), Y7, Y5
+	VFMADD231PS  96(R10), Y7, Y6
+	PREFETCHT0   (DI)
+	ADDQ         $+64, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+64, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedBF16_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·fusedBF16_8AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000040, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPMOVZXWD    (DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  (CX), Y8, Y0
+	VFMADD231PS  (CX)(R8*1), Y8, Y1
+	VFMADD231PS  (CX)(R8*2), Y8, Y2
+	VFMADD231PS  (R9), Y8, Y3
+	VFMADD231PS  (R9)(R8*1), Y8, Y4
+	VFMADD231PS  (R9)(R8*2), Y8, Y5
+	VFMADD231PS  (R10), Y8, Y6
+	VFMADD231PS  (R10)(R8*1), Y8, Y7
+	VPMOVZXWD    16(DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  32(CX), Y8, Y0
+	VFMADD231PS  32(CX)(R8*1), Y8, Y1
+	VFMADD231PS  32(CX)(R8*2), Y8, Y2
+	VFMADD231PS  32(R9), Y8, Y3
+	VFMADD231PS  32(R9)(R8*1), Y8, Y4
+	VFMADD231PS  32(R9)(R8*2), Y8, Y5
+	VFMADD231PS  32(R10), Y8, Y6
+	VFMADD231PS  32(R10)(R8*1), Y8, Y7
+	VPMOVZXWD    32(DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  64(CX), Y8, Y0
+	VFMADD231PS  64(CX)(R8*1), Y8, Y1
+	VFMADD231PS  64(CX)(R8*2), Y8, Y2
+	VFMADD231PS  64(R9), Y8, Y3
+	VFMADD231PS  64(R9)(R8*1), Y8, Y4
+	VFMADD231PS  64(R9)(R8*2), Y8, Y5
+	VFMADD231PS  64(R10), Y8, Y6
+	VFMADD231PS  64(R10)(R8*1), Y8, Y7
+	VPMOVZXWD    48(DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  96(CX), Y8, Y0
+	VFMADD231PS  96(CX)(R8*1), Y8, Y1
+	VFMADD231PS  96(CX)(R8*2), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  96(R9)(R8*1), Y8, Y4
+	VFMADD231PS  96(R9)(R8*2), Y8, Y5
+	VFMADD231PS  96(R10), Y8, Y6
+	VFMADD231PS  96(R10)(R8*1), Y8, Y7
+	PREFETCHT0   (DI)
+	ADDQ         $+64, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+64, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store7
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
 	VZEROUPPER
 	RET
 
@@ -2808,6 +4910,740 @@ store3:
 	ADDQ       R10, DX
 	SUBQ       $0x03, BX
 	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ8_0_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ8_0_5AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000022, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPBROADCASTW (DX), X5
+	VCVTPH2PS    X5, Y5
+	VPMOVSXBD    2(DX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VFMADD231PS  (CX), Y6, Y0
+	VFMADD231PS  (CX)(R8*1), Y6, Y1
+	VFMADD231PS  (CX)(R8*2), Y6, Y2
+	VFMADD231PS  (R9), Y6, Y3
+	VFMADD231PS  (R9)(R8*1), Y6, Y4
+	VPMOVSXBD    10(DX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VFMADD231PS  32(CX), Y6, Y0
+	VFMADD231PS  32(CX)(R8*1), Y6, Y1
+	VFMADD231PS  32(CX)(R8*2), Y6, Y2
+	VFMADD231PS  32(R9), Y6, Y3
+	VFMADD231PS  32(R9)(R8*1), Y6, Y4
+	VPMOVSXBD    18(DX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VFMADD231PS  64(CX), Y6, Y0
+	VFMADD231PS  64(CX)(R8*1), Y6, Y1
+	VFMADD231PS  64(CX)(R8*2), Y6, Y2
+	VFMADD231PS  64(R9), Y6, Y3
+	VFMADD231PS  64(R9)(R8*1), Y6, Y4
+	VPMOVSXBD    26(DX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VFMADD231PS  96(CX), Y6, Y0
+	VFMADD231PS  96(CX)(R8*1), Y6, Y1
+	VFMADD231PS  96(CX)(R8*2), Y6, Y2
+	VFMADD231PS  96(R9), Y6, Y3
+	VFMADD231PS  96(R9)(R8*1), Y6, Y4
+	PREFETCHT0   (DI)
+	ADDQ         $+34, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+34, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ8_0_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ8_0_6AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000022, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPBROADCASTW (DX), X6
+	VCVTPH2PS    X6, Y6
+	VPMOVSXBD    2(DX), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VFMADD231PS  (CX), Y7, Y0
+	VFMADD231PS  (CX)(R8*1), Y7, Y1
+	VFMADD231PS  (CX)(R8*2), Y7, Y2
+	VFMADD231PS  (R9), Y7, Y3
+	VFMADD231PS  (R9)(R8*1), Y7, Y4
+	VFMADD231PS  (R9)(R8*2), Y7, Y5
+	VPMOVSXBD    10(DX), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VFMADD231PS  32(CX), Y7, Y0
+	VFMADD231PS  32(CX)(R8*1), Y7, Y1
+	VFMADD231PS  32(CX)(R8*2), Y7, Y2
+	VFMADD231PS  32(R9), Y7, Y3
+	VFMADD231PS  32(R9)(R8*1), Y7, Y4
+	VFMADD231PS  32(R9)(R8*2), Y7, Y5
+	VPMOVSXBD    18(DX), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VFMADD231PS  64(CX), Y7, Y0
+	VFMADD231PS  64(CX)(R8*1), Y7, Y1
+	VFMADD231PS  64(CX)(R8*2), Y7, Y2
+	VFMADD231PS  64(R9), Y7, Y3
+	VFMADD231PS  64(R9)(R8*1), Y7, Y4
+	VFMADD231PS  64(R9)(R8*2), Y7, Y5
+	VPMOVSXBD    26(DX), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VFMADD231PS  96(CX), Y7, Y0
+	VFMADD231PS  96(CX)(R8*1), Y7, Y1
+	VFMADD231PS  96(CX)(R8*2), Y7, Y2
+	VFMADD231PS  96(R9), Y7, Y3
+	VFMADD231PS  96(R9)(R8*1), Y7, Y4
+	VFMADD231PS  96(R9)(R8*2), Y7, Y5
+	PREFETCHT0   (DI)
+	ADDQ         $+34, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+34, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R11, R11
+	JEQ     store5
+	VMOVSS  (R13), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ8_0_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ8_0_7AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000022, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW (DX), X7
+	VCVTPH2PS    X7, Y7
+	VPMOVSXBD    2(DX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VFMADD231PS  (CX), Y8, Y0
+	VFMADD231PS  (CX)(R8*1), Y8, Y1
+	VFMADD231PS  (CX)(R8*2), Y8, Y2
+	VFMADD231PS  (R9), Y8, Y3
+	VFMADD231PS  (R9)(R8*1), Y8, Y4
+	VFMADD231PS  (R9)(R8*2), Y8, Y5
+	VFMADD231PS  (R10), Y8, Y6
+	VPMOVSXBD    10(DX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VFMADD231PS  32(CX), Y8, Y0
+	VFMADD231PS  32(CX)(R8*1), Y8, Y1
+	VFMADD231PS  32(CX)(R8*2), Y8, Y2
+	VFMADD231PS  32(R9), Y8, Y3
+	VFMADD231PS  32(R9)(R8*1), Y8, Y4
+	VFMADD231PS  32(R9)(R8*2), Y8, Y5
+	VFMADD231PS  32(R10), Y8, Y6
+	VPMOVSXBD    18(DX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VFMADD231PS  64(CX), Y8, Y0
+	VFMADD231PS  64(CX)(R8*1), Y8, Y1
+	VFMADD231PS  64(CX)(R8*2), Y8, Y2
+	VFMADD231PS  64(R9), Y8, Y3
+	VFMADD231PS  64(R9)(R8*1), Y8, Y4
+	VFMADD231PS  64(R9)(R8*2), Y8, Y5
+	VFMADD231PS  64(R10), Y8, Y6
+	VPMOVSXBD    26(DX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VFMADD231PS  96(CX), Y8, Y0
+	VFMADD231PS  96(CX)(R8*1), Y8, Y1
+	VFMADD231PS  96(CX)(R8*2), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  96(R9)(R8*1), Y8, Y4
+	VFMADD231PS  96(R9)(R8*2), Y8, Y5
+	VFMADD231PS  96(R10), Y8, Y6
+	PREFETCHT0   (DI)
+	ADDQ         $+34, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+34, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ8_0_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ8_0_8AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000022, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW (DX), X8
+	VCVTPH2PS    X8, Y8
+	VPMOVSXBD    2(DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VFMADD231PS  (CX), Y9, Y0
+	VFMADD231PS  (CX)(R8*1), Y9, Y1
+	VFMADD231PS  (CX)(R8*2), Y9, Y2
+	VFMADD231PS  (R9), Y9, Y3
+	VFMADD231PS  (R9)(R8*1), Y9, Y4
+	VFMADD231PS  (R9)(R8*2), Y9, Y5
+	VFMADD231PS  (R10), Y9, Y6
+	VFMADD231PS  (R10)(R8*1), Y9, Y7
+	VPMOVSXBD    10(DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VFMADD231PS  32(CX), Y9, Y0
+	VFMADD231PS  32(CX)(R8*1), Y9, Y1
+	VFMADD231PS  32(CX)(R8*2), Y9, Y2
+	VFMADD231PS  32(R9), Y9, Y3
+	VFMADD231PS  32(R9)(R8*1), Y9, Y4
+	VFMADD231PS  32(R9)(R8*2), Y9, Y5
+	VFMADD231PS  32(R10), Y9, Y6
+	VFMADD231PS  32(R10)(R8*1), Y9, Y7
+	VPMOVSXBD    18(DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VFMADD231PS  64(CX), Y9, Y0
+	VFMADD231PS  64(CX)(R8*1), Y9, Y1
+	VFMADD231PS  64(CX)(R8*2), Y9, Y2
+	VFMADD231PS  64(R9), Y9, Y3
+	VFMADD231PS  64(R9)(R8*1), Y9, Y4
+	VFMADD231PS  64(R9)(R8*2), Y9, Y5
+	VFMADD231PS  64(R10), Y9, Y6
+	VFMADD231PS  64(R10)(R8*1), Y9, Y7
+	VPMOVSXBD    26(DX), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VFMADD231PS  96(CX), Y9, Y0
+	VFMADD231PS  96(CX)(R8*1), Y9, Y1
+	VFMADD231PS  96(CX)(R8*2), Y9, Y2
+	VFMADD231PS  96(R9), Y9, Y3
+	VFMADD231PS  96(R9)(R8*1), Y9, Y4
+	VFMADD231PS  96(R9)(R8*2), Y9, Y5
+	VFMADD231PS  96(R10), Y9, Y6
+	VFMADD231PS  96(R10)(R8*1), Y9, Y7
+	PREFETCHT0   (DI)
+	ADDQ         $+34, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+34, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store7
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
 	VZEROUPPER
 	RET
 
@@ -3688,6 +6524,760 @@ store3:
 	VZEROUPPER
 	RET
 
+// func fusedQ4_0_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_0_5AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000012, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPBROADCASTW (DX), X5
+	VCVTPH2PS    X5, Y5
+	VMULPS       fc1000000<>+0(SB), Y5, Y6
+	VPMOVZXBD    2(DX), Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  (CX), Y7, Y0
+	VFMADD231PS  (CX)(R8*1), Y7, Y1
+	VFMADD231PS  (CX)(R8*2), Y7, Y2
+	VFMADD231PS  (R9), Y7, Y3
+	VFMADD231PS  (R9)(R8*1), Y7, Y4
+	VPMOVZXBD    10(DX), Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  32(CX), Y7, Y0
+	VFMADD231PS  32(CX)(R8*1), Y7, Y1
+	VFMADD231PS  32(CX)(R8*2), Y7, Y2
+	VFMADD231PS  32(R9), Y7, Y3
+	VFMADD231PS  32(R9)(R8*1), Y7, Y4
+	VPMOVZXBD    2(DX), Y7
+	VPSRLD       $0x04, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  64(CX), Y7, Y0
+	VFMADD231PS  64(CX)(R8*1), Y7, Y1
+	VFMADD231PS  64(CX)(R8*2), Y7, Y2
+	VFMADD231PS  64(R9), Y7, Y3
+	VFMADD231PS  64(R9)(R8*1), Y7, Y4
+	VPMOVZXBD    10(DX), Y7
+	VPSRLD       $0x04, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  96(CX), Y7, Y0
+	VFMADD231PS  96(CX)(R8*1), Y7, Y1
+	VFMADD231PS  96(CX)(R8*2), Y7, Y2
+	VFMADD231PS  96(R9), Y7, Y3
+	VFMADD231PS  96(R9)(R8*1), Y7, Y4
+	PREFETCHT0   (DI)
+	ADDQ         $+18, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+18, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_0_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_0_6AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000012, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPBROADCASTW (DX), X6
+	VCVTPH2PS    X6, Y6
+	VMULPS       fc1000000<>+0(SB), Y6, Y7
+	VPMOVZXBD    2(DX), Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  (CX), Y8, Y0
+	VFMADD231PS  (CX)(R8*1), Y8, Y1
+	VFMADD231PS  (CX)(R8*2), Y8, Y2
+	VFMADD231PS  (R9), Y8, Y3
+	VFMADD231PS  (R9)(R8*1), Y8, Y4
+	VFMADD231PS  (R9)(R8*2), Y8, Y5
+	VPMOVZXBD    10(DX), Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  32(CX), Y8, Y0
+	VFMADD231PS  32(CX)(R8*1), Y8, Y1
+	VFMADD231PS  32(CX)(R8*2), Y8, Y2
+	VFMADD231PS  32(R9), Y8, Y3
+	VFMADD231PS  32(R9)(R8*1), Y8, Y4
+	VFMADD231PS  32(R9)(R8*2), Y8, Y5
+	VPMOVZXBD    2(DX), Y8
+	VPSRLD       $0x04, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  64(CX), Y8, Y0
+	VFMADD231PS  64(CX)(R8*1), Y8, Y1
+	VFMADD231PS  64(CX)(R8*2), Y8, Y2
+	VFMADD231PS  64(R9), Y8, Y3
+	VFMADD231PS  64(R9)(R8*1), Y8, Y4
+	VFMADD231PS  64(R9)(R8*2), Y8, Y5
+	VPMOVZXBD    10(DX), Y8
+	VPSRLD       $0x04, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  96(CX), Y8, Y0
+	VFMADD231PS  96(CX)(R8*1), Y8, Y1
+	VFMADD231PS  96(CX)(R8*2), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  96(R9)(R8*1), Y8, Y4
+	VFMADD231PS  96(R9)(R8*2), Y8, Y5
+	PREFETCHT0   (DI)
+	ADDQ         $+18, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+18, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R11, R11
+	JEQ     store5
+	VMOVSS  (R13), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_0_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_0_7AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000012, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW (DX), X7
+	VCVTPH2PS    X7, Y7
+	VMULPS       fc1000000<>+0(SB), Y7, Y8
+	VPMOVZXBD    2(DX), Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  (CX), Y9, Y0
+	VFMADD231PS  (CX)(R8*1), Y9, Y1
+	VFMADD231PS  (CX)(R8*2), Y9, Y2
+	VFMADD231PS  (R9), Y9, Y3
+	VFMADD231PS  (R9)(R8*1), Y9, Y4
+	VFMADD231PS  (R9)(R8*2), Y9, Y5
+	VFMADD231PS  (R10), Y9, Y6
+	VPMOVZXBD    10(DX), Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  32(CX), Y9, Y0
+	VFMADD231PS  32(CX)(R8*1), Y9, Y1
+	VFMADD231PS  32(CX)(R8*2), Y9, Y2
+	VFMADD231PS  32(R9), Y9, Y3
+	VFMADD231PS  32(R9)(R8*1), Y9, Y4
+	VFMADD231PS  32(R9)(R8*2), Y9, Y5
+	VFMADD231PS  32(R10), Y9, Y6
+	VPMOVZXBD    2(DX), Y9
+	VPSRLD       $0x04, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  64(CX), Y9, Y0
+	VFMADD231PS  64(CX)(R8*1), Y9, Y1
+	VFMADD231PS  64(CX)(R8*2), Y9, Y2
+	VFMADD231PS  64(R9), Y9, Y3
+	VFMADD231PS  64(R9)(R8*1), Y9, Y4
+	VFMADD231PS  64(R9)(R8*2), Y9, Y5
+	VFMADD231PS  64(R10), Y9, Y6
+	VPMOVZXBD    10(DX), Y9
+	VPSRLD       $0x04, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  96(CX), Y9, Y0
+	VFMADD231PS  96(CX)(R8*1), Y9, Y1
+	VFMADD231PS  96(CX)(R8*2), Y9, Y2
+	VFMADD231PS  96(R9), Y9, Y3
+	VFMADD231PS  96(R9)(R8*1), Y9, Y4
+	VFMADD231PS  96(R9)(R8*2), Y9, Y5
+	VFMADD231PS  96(R10), Y9, Y6
+	PREFETCHT0   (DI)
+	ADDQ         $+18, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+18, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_0_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_0_8AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000012, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW (DX), X8
+	VCVTPH2PS    X8, Y8
+	VMULPS       fc1000000<>+0(SB), Y8, Y9
+	VPMOVZXBD    2(DX), Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  (CX), Y10, Y0
+	VFMADD231PS  (CX)(R8*1), Y10, Y1
+	VFMADD231PS  (CX)(R8*2), Y10, Y2
+	VFMADD231PS  (R9), Y10, Y3
+	VFMADD231PS  (R9)(R8*1), Y10, Y4
+	VFMADD231PS  (R9)(R8*2), Y10, Y5
+	VFMADD231PS  (R10), Y10, Y6
+	VFMADD231PS  (R10)(R8*1), Y10, Y7
+	VPMOVZXBD    10(DX), Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  32(CX), Y10, Y0
+	VFMADD231PS  32(CX)(R8*1), Y10, Y1
+	VFMADD231PS  32(CX)(R8*2), Y10, Y2
+	VFMADD231PS  32(R9), Y10, Y3
+	VFMADD231PS  32(R9)(R8*1), Y10, Y4
+	VFMADD231PS  32(R9)(R8*2), Y10, Y5
+	VFMADD231PS  32(R10), Y10, Y6
+	VFMADD231PS  32(R10)(R8*1), Y10, Y7
+	VPMOVZXBD    2(DX), Y10
+	VPSRLD       $0x04, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  64(CX), Y10, Y0
+	VFMADD231PS  64(CX)(R8*1), Y10, Y1
+	VFMADD231PS  64(CX)(R8*2), Y10, Y2
+	VFMADD231PS  64(R9), Y10, Y3
+	VFMADD231PS  64(R9)(R8*1), Y10, Y4
+	VFMADD231PS  64(R9)(R8*2), Y10, Y5
+	VFMADD231PS  64(R10), Y10, Y6
+	VFMADD231PS  64(R10)(R8*1), Y10, Y7
+	VPMOVZXBD    10(DX), Y10
+	VPSRLD       $0x04, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  96(CX), Y10, Y0
+	VFMADD231PS  96(CX)(R8*1), Y10, Y1
+	VFMADD231PS  96(CX)(R8*2), Y10, Y2
+	VFMADD231PS  96(R9), Y10, Y3
+	VFMADD231PS  96(R9)(R8*1), Y10, Y4
+	VFMADD231PS  96(R9)(R8*2), Y10, Y5
+	VFMADD231PS  96(R10), Y10, Y6
+	VFMADD231PS  96(R10)(R8*1), Y10, Y7
+	PREFETCHT0   (DI)
+	ADDQ         $+18, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+18, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store7
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
 // func fusedQ4_1_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·fusedQ4_1_1AVX2(SB), NOSPLIT, $0-64
@@ -4539,6 +8129,764 @@ store3:
 	ADDQ       R10, DX
 	SUBQ       $0x03, BX
 	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_1_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_1_5AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000014, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPBROADCASTW (DX), X5
+	VCVTPH2PS    X5, Y5
+	VPBROADCASTW 2(DX), X6
+	VCVTPH2PS    X6, Y6
+	VPMOVZXBD    4(DX), Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  (CX), Y7, Y0
+	VFMADD231PS  (CX)(R8*1), Y7, Y1
+	VFMADD231PS  (CX)(R8*2), Y7, Y2
+	VFMADD231PS  (R9), Y7, Y3
+	VFMADD231PS  (R9)(R8*1), Y7, Y4
+	VPMOVZXBD    12(DX), Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  32(CX), Y7, Y0
+	VFMADD231PS  32(CX)(R8*1), Y7, Y1
+	VFMADD231PS  32(CX)(R8*2), Y7, Y2
+	VFMADD231PS  32(R9), Y7, Y3
+	VFMADD231PS  32(R9)(R8*1), Y7, Y4
+	VPMOVZXBD    4(DX), Y7
+	VPSRLD       $0x04, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  64(CX), Y7, Y0
+	VFMADD231PS  64(CX)(R8*1), Y7, Y1
+	VFMADD231PS  64(CX)(R8*2), Y7, Y2
+	VFMADD231PS  64(R9), Y7, Y3
+	VFMADD231PS  64(R9)(R8*1), Y7, Y4
+	VPMOVZXBD    12(DX), Y7
+	VPSRLD       $0x04, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  96(CX), Y7, Y0
+	VFMADD231PS  96(CX)(R8*1), Y7, Y1
+	VFMADD231PS  96(CX)(R8*2), Y7, Y2
+	VFMADD231PS  96(R9), Y7, Y3
+	VFMADD231PS  96(R9)(R8*1), Y7, Y4
+	PREFETCHT0   (DI)
+	ADDQ         $+20, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+20, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_1_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_1_6AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000014, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPBROADCASTW (DX), X6
+	VCVTPH2PS    X6, Y6
+	VPBROADCASTW 2(DX), X7
+	VCVTPH2PS    X7, Y7
+	VPMOVZXBD    4(DX), Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  (CX), Y8, Y0
+	VFMADD231PS  (CX)(R8*1), Y8, Y1
+	VFMADD231PS  (CX)(R8*2), Y8, Y2
+	VFMADD231PS  (R9), Y8, Y3
+	VFMADD231PS  (R9)(R8*1), Y8, Y4
+	VFMADD231PS  (R9)(R8*2), Y8, Y5
+	VPMOVZXBD    12(DX), Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  32(CX), Y8, Y0
+	VFMADD231PS  32(CX)(R8*1), Y8, Y1
+	VFMADD231PS  32(CX)(R8*2), Y8, Y2
+	VFMADD231PS  32(R9), Y8, Y3
+	VFMADD231PS  32(R9)(R8*1), Y8, Y4
+	VFMADD231PS  32(R9)(R8*2), Y8, Y5
+	VPMOVZXBD    4(DX), Y8
+	VPSRLD       $0x04, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  64(CX), Y8, Y0
+	VFMADD231PS  64(CX)(R8*1), Y8, Y1
+	VFMADD231PS  64(CX)(R8*2), Y8, Y2
+	VFMADD231PS  64(R9), Y8, Y3
+	VFMADD231PS  64(R9)(R8*1), Y8, Y4
+	VFMADD231PS  64(R9)(R8*2), Y8, Y5
+	VPMOVZXBD    12(DX), Y8
+	VPSRLD       $0x04, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  96(CX), Y8, Y0
+	VFMADD231PS  96(CX)(R8*1), Y8, Y1
+	VFMADD231PS  96(CX)(R8*2), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  96(R9)(R8*1), Y8, Y4
+	VFMADD231PS  96(R9)(R8*2), Y8, Y5
+	PREFETCHT0   (DI)
+	ADDQ         $+20, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+20, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R11, R11
+	JEQ     store5
+	VMOVSS  (R13), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_1_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_1_7AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000014, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW (DX), X7
+	VCVTPH2PS    X7, Y7
+	VPBROADCASTW 2(DX), X8
+	VCVTPH2PS    X8, Y8
+	VPMOVZXBD    4(DX), Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  (CX), Y9, Y0
+	VFMADD231PS  (CX)(R8*1), Y9, Y1
+	VFMADD231PS  (CX)(R8*2), Y9, Y2
+	VFMADD231PS  (R9), Y9, Y3
+	VFMADD231PS  (R9)(R8*1), Y9, Y4
+	VFMADD231PS  (R9)(R8*2), Y9, Y5
+	VFMADD231PS  (R10), Y9, Y6
+	VPMOVZXBD    12(DX), Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  32(CX), Y9, Y0
+	VFMADD231PS  32(CX)(R8*1), Y9, Y1
+	VFMADD231PS  32(CX)(R8*2), Y9, Y2
+	VFMADD231PS  32(R9), Y9, Y3
+	VFMADD231PS  32(R9)(R8*1), Y9, Y4
+	VFMADD231PS  32(R9)(R8*2), Y9, Y5
+	VFMADD231PS  32(R10), Y9, Y6
+	VPMOVZXBD    4(DX), Y9
+	VPSRLD       $0x04, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  64(CX), Y9, Y0
+	VFMADD231PS  64(CX)(R8*1), Y9, Y1
+	VFMADD231PS  64(CX)(R8*2), Y9, Y2
+	VFMADD231PS  64(R9), Y9, Y3
+	VFMADD231PS  64(R9)(R8*1), Y9, Y4
+	VFMADD231PS  64(R9)(R8*2), Y9, Y5
+	VFMADD231PS  64(R10), Y9, Y6
+	VPMOVZXBD    12(DX), Y9
+	VPSRLD       $0x04, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  96(CX), Y9, Y0
+	VFMADD231PS  96(CX)(R8*1), Y9, Y1
+	VFMADD231PS  96(CX)(R8*2), Y9, Y2
+	VFMADD231PS  96(R9), Y9, Y3
+	VFMADD231PS  96(R9)(R8*1), Y9, Y4
+	VFMADD231PS  96(R9)(R8*2), Y9, Y5
+	VFMADD231PS  96(R10), Y9, Y6
+	PREFETCHT0   (DI)
+	ADDQ         $+20, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+20, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_1_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_1_8AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000014, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW (DX), X8
+	VCVTPH2PS    X8, Y8
+	VPBROADCASTW 2(DX), X9
+	VCVTPH2PS    X9, Y9
+	VPMOVZXBD    4(DX), Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  (CX), Y10, Y0
+	VFMADD231PS  (CX)(R8*1), Y10, Y1
+	VFMADD231PS  (CX)(R8*2), Y10, Y2
+	VFMADD231PS  (R9), Y10, Y3
+	VFMADD231PS  (R9)(R8*1), Y10, Y4
+	VFMADD231PS  (R9)(R8*2), Y10, Y5
+	VFMADD231PS  (R10), Y10, Y6
+	VFMADD231PS  (R10)(R8*1), Y10, Y7
+	VPMOVZXBD    12(DX), Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  32(CX), Y10, Y0
+	VFMADD231PS  32(CX)(R8*1), Y10, Y1
+	VFMADD231PS  32(CX)(R8*2), Y10, Y2
+	VFMADD231PS  32(R9), Y10, Y3
+	VFMADD231PS  32(R9)(R8*1), Y10, Y4
+	VFMADD231PS  32(R9)(R8*2), Y10, Y5
+	VFMADD231PS  32(R10), Y10, Y6
+	VFMADD231PS  32(R10)(R8*1), Y10, Y7
+	VPMOVZXBD    4(DX), Y10
+	VPSRLD       $0x04, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  64(CX), Y10, Y0
+	VFMADD231PS  64(CX)(R8*1), Y10, Y1
+	VFMADD231PS  64(CX)(R8*2), Y10, Y2
+	VFMADD231PS  64(R9), Y10, Y3
+	VFMADD231PS  64(R9)(R8*1), Y10, Y4
+	VFMADD231PS  64(R9)(R8*2), Y10, Y5
+	VFMADD231PS  64(R10), Y10, Y6
+	VFMADD231PS  64(R10)(R8*1), Y10, Y7
+	VPMOVZXBD    12(DX), Y10
+	VPSRLD       $0x04, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  96(CX), Y10, Y0
+	VFMADD231PS  96(CX)(R8*1), Y10, Y1
+	VFMADD231PS  96(CX)(R8*2), Y10, Y2
+	VFMADD231PS  96(R9), Y10, Y3
+	VFMADD231PS  96(R9)(R8*1), Y10, Y4
+	VFMADD231PS  96(R9)(R8*2), Y10, Y5
+	VFMADD231PS  96(R10), Y10, Y6
+	VFMADD231PS  96(R10)(R8*1), Y10, Y7
+	PREFETCHT0   (DI)
+	ADDQ         $+20, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+20, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store7
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
 	VZEROUPPER
 	RET
 
@@ -5780,6 +10128,848 @@ store3:
 	VZEROUPPER
 	RET
 
+// func fusedQ5_0_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_0_5AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000016, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPBROADCASTW (DX), X5
+	VCVTPH2PS    X5, Y5
+	VMULPS       fc1800000<>+0(SB), Y5, Y6
+	VPMOVZXBD    6(DX), Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VPBROADCASTD 2(DX), Y8
+	VPAND        bits0<>+0(SB), Y8, Y8
+	VPCMPEQD     bits0<>+0(SB), Y8, Y8
+	VPAND        i00000010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  (CX), Y7, Y0
+	VFMADD231PS  (CX)(R8*1), Y7, Y1
+	VFMADD231PS  (CX)(R8*2), Y7, Y2
+	VFMADD231PS  (R9), Y7, Y3
+	VFMADD231PS  (R9)(R8*1), Y7, Y4
+	VPMOVZXBD    14(DX), Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VPBROADCASTD 2(DX), Y8
+	VPAND        bits1<>+0(SB), Y8, Y8
+	VPCMPEQD     bits1<>+0(SB), Y8, Y8
+	VPAND        i00000010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  32(CX), Y7, Y0
+	VFMADD231PS  32(CX)(R8*1), Y7, Y1
+	VFMADD231PS  32(CX)(R8*2), Y7, Y2
+	VFMADD231PS  32(R9), Y7, Y3
+	VFMADD231PS  32(R9)(R8*1), Y7, Y4
+	VPMOVZXBD    6(DX), Y7
+	VPSRLD       $0x04, Y7, Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VPBROADCASTD 2(DX), Y8
+	VPAND        bits2<>+0(SB), Y8, Y8
+	VPCMPEQD     bits2<>+0(SB), Y8, Y8
+	VPAND        i00000010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  64(CX), Y7, Y0
+	VFMADD231PS  64(CX)(R8*1), Y7, Y1
+	VFMADD231PS  64(CX)(R8*2), Y7, Y2
+	VFMADD231PS  64(R9), Y7, Y3
+	VFMADD231PS  64(R9)(R8*1), Y7, Y4
+	VPMOVZXBD    14(DX), Y7
+	VPSRLD       $0x04, Y7, Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VPBROADCASTD 2(DX), Y8
+	VPAND        bits3<>+0(SB), Y8, Y8
+	VPCMPEQD     bits3<>+0(SB), Y8, Y8
+	VPAND        i00000010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  96(CX), Y7, Y0
+	VFMADD231PS  96(CX)(R8*1), Y7, Y1
+	VFMADD231PS  96(CX)(R8*2), Y7, Y2
+	VFMADD231PS  96(R9), Y7, Y3
+	VFMADD231PS  96(R9)(R8*1), Y7, Y4
+	PREFETCHT0   (DI)
+	ADDQ         $+22, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+22, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_0_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_0_6AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000016, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPBROADCASTW (DX), X6
+	VCVTPH2PS    X6, Y6
+	VMULPS       fc1800000<>+0(SB), Y6, Y7
+	VPMOVZXBD    6(DX), Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VPBROADCASTD 2(DX), Y9
+	VPAND        bits0<>+0(SB), Y9, Y9
+	VPCMPEQD     bits0<>+0(SB), Y9, Y9
+	VPAND        i00000010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  (CX), Y8, Y0
+	VFMADD231PS  (CX)(R8*1), Y8, Y1
+	VFMADD231PS  (CX)(R8*2), Y8, Y2
+	VFMADD231PS  (R9), Y8, Y3
+	VFMADD231PS  (R9)(R8*1), Y8, Y4
+	VFMADD231PS  (R9)(R8*2), Y8, Y5
+	VPMOVZXBD    14(DX), Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VPBROADCASTD 2(DX), Y9
+	VPAND        bits1<>+0(SB), Y9, Y9
+	VPCMPEQD     bits1<>+0(SB), Y9, Y9
+	VPAND        i00000010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  32(CX), Y8, Y0
+	VFMADD231PS  32(CX)(R8*1), Y8, Y1
+	VFMADD231PS  32(CX)(R8*2), Y8, Y2
+	VFMADD231PS  32(R9), Y8, Y3
+	VFMADD231PS  32(R9)(R8*1), Y8, Y4
+	VFMADD231PS  32(R9)(R8*2), Y8, Y5
+	VPMOVZXBD    6(DX), Y8
+	VPSRLD       $0x04, Y8, Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VPBROADCASTD 2(DX), Y9
+	VPAND        bits2<>+0(SB), Y9, Y9
+	VPCMPEQD     bits2<>+0(SB), Y9, Y9
+	VPAND        i00000010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  64(CX), Y8, Y0
+	VFMADD231PS  64(CX)(R8*1), Y8, Y1
+	VFMADD231PS  64(CX)(R8*2), Y8, Y2
+	VFMADD231PS  64(R9), Y8, Y3
+	VFMADD231PS  64(R9)(R8*1), Y8, Y4
+	VFMADD231PS  64(R9)(R8*2), Y8, Y5
+	VPMOVZXBD    14(DX), Y8
+	VPSRLD       $0x04, Y8, Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VPBROADCASTD 2(DX), Y9
+	VPAND        bits3<>+0(SB), Y9, Y9
+	VPCMPEQD     bits3<>+0(SB), Y9, Y9
+	VPAND        i00000010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  96(CX), Y8, Y0
+	VFMADD231PS  96(CX)(R8*1), Y8, Y1
+	VFMADD231PS  96(CX)(R8*2), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  96(R9)(R8*1), Y8, Y4
+	VFMADD231PS  96(R9)(R8*2), Y8, Y5
+	PREFETCHT0   (DI)
+	ADDQ         $+22, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+22, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R11, R11
+	JEQ     store5
+	VMOVSS  (R13), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_0_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_0_7AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000016, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW (DX), X7
+	VCVTPH2PS    X7, Y7
+	VMULPS       fc1800000<>+0(SB), Y7, Y8
+	VPMOVZXBD    6(DX), Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VPBROADCASTD 2(DX), Y10
+	VPAND        bits0<>+0(SB), Y10, Y10
+	VPCMPEQD     bits0<>+0(SB), Y10, Y10
+	VPAND        i00000010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  (CX), Y9, Y0
+	VFMADD231PS  (CX)(R8*1), Y9, Y1
+	VFMADD231PS  (CX)(R8*2), Y9, Y2
+	VFMADD231PS  (R9), Y9, Y3
+	VFMADD231PS  (R9)(R8*1), Y9, Y4
+	VFMADD231PS  (R9)(R8*2), Y9, Y5
+	VFMADD231PS  (R10), Y9, Y6
+	VPMOVZXBD    14(DX), Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VPBROADCASTD 2(DX), Y10
+	VPAND        bits1<>+0(SB), Y10, Y10
+	VPCMPEQD     bits1<>+0(SB), Y10, Y10
+	VPAND        i00000010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  32(CX), Y9, Y0
+	VFMADD231PS  32(CX)(R8*1), Y9, Y1
+	VFMADD231PS  32(CX)(R8*2), Y9, Y2
+	VFMADD231PS  32(R9), Y9, Y3
+	VFMADD231PS  32(R9)(R8*1), Y9, Y4
+	VFMADD231PS  32(R9)(R8*2), Y9, Y5
+	VFMADD231PS  32(R10), Y9, Y6
+	VPMOVZXBD    6(DX), Y9
+	VPSRLD       $0x04, Y9, Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VPBROADCASTD 2(DX), Y10
+	VPAND        bits2<>+0(SB), Y10, Y10
+	VPCMPEQD     bits2<>+0(SB), Y10, Y10
+	VPAND        i00000010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  64(CX), Y9, Y0
+	VFMADD231PS  64(CX)(R8*1), Y9, Y1
+	VFMADD231PS  64(CX)(R8*2), Y9, Y2
+	VFMADD231PS  64(R9), Y9, Y3
+	VFMADD231PS  64(R9)(R8*1), Y9, Y4
+	VFMADD231PS  64(R9)(R8*2), Y9, Y5
+	VFMADD231PS  64(R10), Y9, Y6
+	VPMOVZXBD    14(DX), Y9
+	VPSRLD       $0x04, Y9, Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VPBROADCASTD 2(DX), Y10
+	VPAND        bits3<>+0(SB), Y10, Y10
+	VPCMPEQD     bits3<>+0(SB), Y10, Y10
+	VPAND        i00000010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  96(CX), Y9, Y0
+	VFMADD231PS  96(CX)(R8*1), Y9, Y1
+	VFMADD231PS  96(CX)(R8*2), Y9, Y2
+	VFMADD231PS  96(R9), Y9, Y3
+	VFMADD231PS  96(R9)(R8*1), Y9, Y4
+	VFMADD231PS  96(R9)(R8*2), Y9, Y5
+	VFMADD231PS  96(R10), Y9, Y6
+	PREFETCHT0   (DI)
+	ADDQ         $+22, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+22, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_0_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_0_8AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000016, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW (DX), X8
+	VCVTPH2PS    X8, Y8
+	VMULPS       fc1800000<>+0(SB), Y8, Y9
+	VPMOVZXBD    6(DX), Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VPBROADCASTD 2(DX), Y11
+	VPAND        bits0<>+0(SB), Y11, Y11
+	VPCMPEQD     bits0<>+0(SB), Y11, Y11
+	VPAND        i00000010<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  (CX), Y10, Y0
+	VFMADD231PS  (CX)(R8*1), Y10, Y1
+	VFMADD231PS  (CX)(R8*2), Y10, Y2
+	VFMADD231PS  (R9), Y10, Y3
+	VFMADD231PS  (R9)(R8*1), Y10, Y4
+	VFMADD231PS  (R9)(R8*2), Y10, Y5
+	VFMADD231PS  (R10), Y10, Y6
+	VFMADD231PS  (R10)(R8*1), Y10, Y7
+	VPMOVZXBD    14(DX), Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VPBROADCASTD 2(DX), Y11
+	VPAND        bits1<>+0(SB), Y11, Y11
+	VPCMPEQD     bits1<>+0(SB), Y11, Y11
+	VPAND        i00000010<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  32(CX), Y10, Y0
+	VFMADD231PS  32(CX)(R8*1), Y10, Y1
+	VFMADD231PS  32(CX)(R8*2), Y10, Y2
+	VFMADD231PS  32(R9), Y10, Y3
+	VFMADD231PS  32(R9)(R8*1), Y10, Y4
+	VFMADD231PS  32(R9)(R8*2), Y10, Y5
+	VFMADD231PS  32(R10), Y10, Y6
+	VFMADD231PS  32(R10)(R8*1), Y10, Y7
+	VPMOVZXBD    6(DX), Y10
+	VPSRLD       $0x04, Y10, Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VPBROADCASTD 2(DX), Y11
+	VPAND        bits2<>+0(SB), Y11, Y11
+	VPCMPEQD     bits2<>+0(SB), Y11, Y11
+	VPAND        i00000010<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  64(CX), Y10, Y0
+	VFMADD231PS  64(CX)(R8*1), Y10, Y1
+	VFMADD231PS  64(CX)(R8*2), Y10, Y2
+	VFMADD231PS  64(R9), Y10, Y3
+	VFMADD231PS  64(R9)(R8*1), Y10, Y4
+	VFMADD231PS  64(R9)(R8*2), Y10, Y5
+	VFMADD231PS  64(R10), Y10, Y6
+	VFMADD231PS  64(R10)(R8*1), Y10, Y7
+	VPMOVZXBD    14(DX), Y10
+	VPSRLD       $0x04, Y10, Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VPBROADCASTD 2(DX), Y11
+	VPAND        bits3<>+0(SB), Y11, Y11
+	VPCMPEQD     bits3<>+0(SB), Y11, Y11
+	VPAND        i00000010<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  96(CX), Y10, Y0
+	VFMADD231PS  96(CX)(R8*1), Y10, Y1
+	VFMADD231PS  96(CX)(R8*2), Y10, Y2
+	VFMADD231PS  96(R9), Y10, Y3
+	VFMADD231PS  96(R9)(R8*1), Y10, Y4
+	VFMADD231PS  96(R9)(R8*2), Y10, Y5
+	VFMADD231PS  96(R10), Y10, Y6
+	VFMADD231PS  96(R10)(R8*1), Y10, Y7
+	PREFETCHT0   (DI)
+	ADDQ         $+22, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+22, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store7
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
 // func fusedQ5_1_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·fusedQ5_1_1AVX2(SB), NOSPLIT, $0-64
@@ -6920,6 +12110,852 @@ store3:
 	ADDQ       R10, DX
 	SUBQ       $0x03, BX
 	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_1_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_1_5AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000018, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPBROADCASTW (DX), X5
+	VCVTPH2PS    X5, Y5
+	VPBROADCASTW 2(DX), X6
+	VCVTPH2PS    X6, Y6
+	VPMOVZXBD    8(DX), Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VPBROADCASTD 4(DX), Y8
+	VPAND        bits0<>+0(SB), Y8, Y8
+	VPCMPEQD     bits0<>+0(SB), Y8, Y8
+	VPAND        i00000010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  (CX), Y7, Y0
+	VFMADD231PS  (CX)(R8*1), Y7, Y1
+	VFMADD231PS  (CX)(R8*2), Y7, Y2
+	VFMADD231PS  (R9), Y7, Y3
+	VFMADD231PS  (R9)(R8*1), Y7, Y4
+	VPMOVZXBD    16(DX), Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VPBROADCASTD 4(DX), Y8
+	VPAND        bits1<>+0(SB), Y8, Y8
+	VPCMPEQD     bits1<>+0(SB), Y8, Y8
+	VPAND        i00000010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  32(CX), Y7, Y0
+	VFMADD231PS  32(CX)(R8*1), Y7, Y1
+	VFMADD231PS  32(CX)(R8*2), Y7, Y2
+	VFMADD231PS  32(R9), Y7, Y3
+	VFMADD231PS  32(R9)(R8*1), Y7, Y4
+	VPMOVZXBD    8(DX), Y7
+	VPSRLD       $0x04, Y7, Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VPBROADCASTD 4(DX), Y8
+	VPAND        bits2<>+0(SB), Y8, Y8
+	VPCMPEQD     bits2<>+0(SB), Y8, Y8
+	VPAND        i00000010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  64(CX), Y7, Y0
+	VFMADD231PS  64(CX)(R8*1), Y7, Y1
+	VFMADD231PS  64(CX)(R8*2), Y7, Y2
+	VFMADD231PS  64(R9), Y7, Y3
+	VFMADD231PS  64(R9)(R8*1), Y7, Y4
+	VPMOVZXBD    16(DX), Y7
+	VPSRLD       $0x04, Y7, Y7
+	VPAND        i0000000f<>+0(SB), Y7, Y7
+	VPBROADCASTD 4(DX), Y8
+	VPAND        bits3<>+0(SB), Y8, Y8
+	VPCMPEQD     bits3<>+0(SB), Y8, Y8
+	VPAND        i00000010<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VFMADD231PS  96(CX), Y7, Y0
+	VFMADD231PS  96(CX)(R8*1), Y7, Y1
+	VFMADD231PS  96(CX)(R8*2), Y7, Y2
+	VFMADD231PS  96(R9), Y7, Y3
+	VFMADD231PS  96(R9)(R8*1), Y7, Y4
+	PREFETCHT0   (DI)
+	ADDQ         $+24, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+24, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_1_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_1_6AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000018, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+
+outputs:
+	MOVQ cols+40(FP), R10
+	XORQ R11, R11
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+
+steps:
+	VPBROADCASTW (DX), X6
+	VCVTPH2PS    X6, Y6
+	VPBROADCASTW 2(DX), X7
+	VCVTPH2PS    X7, Y7
+	VPMOVZXBD    8(DX), Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VPBROADCASTD 4(DX), Y9
+	VPAND        bits0<>+0(SB), Y9, Y9
+	VPCMPEQD     bits0<>+0(SB), Y9, Y9
+	VPAND        i00000010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  (CX), Y8, Y0
+	VFMADD231PS  (CX)(R8*1), Y8, Y1
+	VFMADD231PS  (CX)(R8*2), Y8, Y2
+	VFMADD231PS  (R9), Y8, Y3
+	VFMADD231PS  (R9)(R8*1), Y8, Y4
+	VFMADD231PS  (R9)(R8*2), Y8, Y5
+	VPMOVZXBD    16(DX), Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VPBROADCASTD 4(DX), Y9
+	VPAND        bits1<>+0(SB), Y9, Y9
+	VPCMPEQD     bits1<>+0(SB), Y9, Y9
+	VPAND        i00000010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  32(CX), Y8, Y0
+	VFMADD231PS  32(CX)(R8*1), Y8, Y1
+	VFMADD231PS  32(CX)(R8*2), Y8, Y2
+	VFMADD231PS  32(R9), Y8, Y3
+	VFMADD231PS  32(R9)(R8*1), Y8, Y4
+	VFMADD231PS  32(R9)(R8*2), Y8, Y5
+	VPMOVZXBD    8(DX), Y8
+	VPSRLD       $0x04, Y8, Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VPBROADCASTD 4(DX), Y9
+	VPAND        bits2<>+0(SB), Y9, Y9
+	VPCMPEQD     bits2<>+0(SB), Y9, Y9
+	VPAND        i00000010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  64(CX), Y8, Y0
+	VFMADD231PS  64(CX)(R8*1), Y8, Y1
+	VFMADD231PS  64(CX)(R8*2), Y8, Y2
+	VFMADD231PS  64(R9), Y8, Y3
+	VFMADD231PS  64(R9)(R8*1), Y8, Y4
+	VFMADD231PS  64(R9)(R8*2), Y8, Y5
+	VPMOVZXBD    16(DX), Y8
+	VPSRLD       $0x04, Y8, Y8
+	VPAND        i0000000f<>+0(SB), Y8, Y8
+	VPBROADCASTD 4(DX), Y9
+	VPAND        bits3<>+0(SB), Y9, Y9
+	VPCMPEQD     bits3<>+0(SB), Y9, Y9
+	VPAND        i00000010<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y7, Y6, Y8
+	VFMADD231PS  96(CX), Y8, Y0
+	VFMADD231PS  96(CX)(R8*1), Y8, Y1
+	VFMADD231PS  96(CX)(R8*2), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  96(R9)(R8*1), Y8, Y4
+	VFMADD231PS  96(R9)(R8*2), Y8, Y5
+	PREFETCHT0   (DI)
+	ADDQ         $+24, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+24, DX
+	SUBQ         $+32, R12
+	JNE          steps
+	MOVQ         dstStride+8(FP), R12
+	MOVQ         AX, R13
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R11, R11
+	JEQ          store0
+	VMOVSS       (R13), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store1
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store2
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R11, R11
+	JEQ     store3
+	VMOVSS  (R13), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R13)
+	ADDQ         R12, R13
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R11, R11
+	JEQ          store4
+	VMOVSS       (R13), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R13)
+	ADDQ    R12, R13
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R11, R11
+	JEQ     store5
+	VMOVSS  (R13), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R13)
+	MOVQ   $+1, R11
+	TESTQ  R10, R10
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R10
+	SHLQ   $0x02, R10
+	SUBQ   R10, CX
+	SUBQ   R10, R9
+	IMUL3Q $0x00, SI, R10
+	ADDQ   R10, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_1_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_1_7AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000018, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW (DX), X7
+	VCVTPH2PS    X7, Y7
+	VPBROADCASTW 2(DX), X8
+	VCVTPH2PS    X8, Y8
+	VPMOVZXBD    8(DX), Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(DX), Y10
+	VPAND        bits0<>+0(SB), Y10, Y10
+	VPCMPEQD     bits0<>+0(SB), Y10, Y10
+	VPAND        i00000010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  (CX), Y9, Y0
+	VFMADD231PS  (CX)(R8*1), Y9, Y1
+	VFMADD231PS  (CX)(R8*2), Y9, Y2
+	VFMADD231PS  (R9), Y9, Y3
+	VFMADD231PS  (R9)(R8*1), Y9, Y4
+	VFMADD231PS  (R9)(R8*2), Y9, Y5
+	VFMADD231PS  (R10), Y9, Y6
+	VPMOVZXBD    16(DX), Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(DX), Y10
+	VPAND        bits1<>+0(SB), Y10, Y10
+	VPCMPEQD     bits1<>+0(SB), Y10, Y10
+	VPAND        i00000010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  32(CX), Y9, Y0
+	VFMADD231PS  32(CX)(R8*1), Y9, Y1
+	VFMADD231PS  32(CX)(R8*2), Y9, Y2
+	VFMADD231PS  32(R9), Y9, Y3
+	VFMADD231PS  32(R9)(R8*1), Y9, Y4
+	VFMADD231PS  32(R9)(R8*2), Y9, Y5
+	VFMADD231PS  32(R10), Y9, Y6
+	VPMOVZXBD    8(DX), Y9
+	VPSRLD       $0x04, Y9, Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(DX), Y10
+	VPAND        bits2<>+0(SB), Y10, Y10
+	VPCMPEQD     bits2<>+0(SB), Y10, Y10
+	VPAND        i00000010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  64(CX), Y9, Y0
+	VFMADD231PS  64(CX)(R8*1), Y9, Y1
+	VFMADD231PS  64(CX)(R8*2), Y9, Y2
+	VFMADD231PS  64(R9), Y9, Y3
+	VFMADD231PS  64(R9)(R8*1), Y9, Y4
+	VFMADD231PS  64(R9)(R8*2), Y9, Y5
+	VFMADD231PS  64(R10), Y9, Y6
+	VPMOVZXBD    16(DX), Y9
+	VPSRLD       $0x04, Y9, Y9
+	VPAND        i0000000f<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(DX), Y10
+	VPAND        bits3<>+0(SB), Y10, Y10
+	VPCMPEQD     bits3<>+0(SB), Y10, Y10
+	VPAND        i00000010<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y7, Y9
+	VFMADD231PS  96(CX), Y9, Y0
+	VFMADD231PS  96(CX)(R8*1), Y9, Y1
+	VFMADD231PS  96(CX)(R8*2), Y9, Y2
+	VFMADD231PS  96(R9), Y9, Y3
+	VFMADD231PS  96(R9)(R8*1), Y9, Y4
+	VFMADD231PS  96(R9)(R8*2), Y9, Y5
+	VFMADD231PS  96(R10), Y9, Y6
+	PREFETCHT0   (DI)
+	ADDQ         $+24, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+24, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_1_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_1_8AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   outs+56(FP), BX
+	MOVQ   cols+40(FP), SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x00000018, SI, SI
+	LEAQ   8192(DX), DI
+	MOVQ   xStride+24(FP), R8
+	LEAQ   (CX)(R8*2), R9
+	ADDQ   R8, R9
+	LEAQ   (R9)(R8*2), R10
+	ADDQ   R8, R10
+
+outputs:
+	MOVQ cols+40(FP), R11
+	XORQ R12, R12
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R13
+	CMPQ    R11, R13
+	CMOVQLT R11, R13
+	SUBQ    R13, R11
+
+steps:
+	VPBROADCASTW (DX), X8
+	VCVTPH2PS    X8, Y8
+	VPBROADCASTW 2(DX), X9
+	VCVTPH2PS    X9, Y9
+	VPMOVZXBD    8(DX), Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VPBROADCASTD 4(DX), Y11
+	VPAND        bits0<>+0(SB), Y11, Y11
+	VPCMPEQD     bits0<>+0(SB), Y11, Y11
+	VPAND        i00000010<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  (CX), Y10, Y0
+	VFMADD231PS  (CX)(R8*1), Y10, Y1
+	VFMADD231PS  (CX)(R8*2), Y10, Y2
+	VFMADD231PS  (R9), Y10, Y3
+	VFMADD231PS  (R9)(R8*1), Y10, Y4
+	VFMADD231PS  (R9)(R8*2), Y10, Y5
+	VFMADD231PS  (R10), Y10, Y6
+	VFMADD231PS  (R10)(R8*1), Y10, Y7
+	VPMOVZXBD    16(DX), Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VPBROADCASTD 4(DX), Y11
+	VPAND        bits1<>+0(SB), Y11, Y11
+	VPCMPEQD     bits1<>+0(SB), Y11, Y11
+	VPAND        i00000010<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  32(CX), Y10, Y0
+	VFMADD231PS  32(CX)(R8*1), Y10, Y1
+	VFMADD231PS  32(CX)(R8*2), Y10, Y2
+	VFMADD231PS  32(R9), Y10, Y3
+	VFMADD231PS  32(R9)(R8*1), Y10, Y4
+	VFMADD231PS  32(R9)(R8*2), Y10, Y5
+	VFMADD231PS  32(R10), Y10, Y6
+	VFMADD231PS  32(R10)(R8*1), Y10, Y7
+	VPMOVZXBD    8(DX), Y10
+	VPSRLD       $0x04, Y10, Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VPBROADCASTD 4(DX), Y11
+	VPAND        bits2<>+0(SB), Y11, Y11
+	VPCMPEQD     bits2<>+0(SB), Y11, Y11
+	VPAND        i00000010<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  64(CX), Y10, Y0
+	VFMADD231PS  64(CX)(R8*1), Y10, Y1
+	VFMADD231PS  64(CX)(R8*2), Y10, Y2
+	VFMADD231PS  64(R9), Y10, Y3
+	VFMADD231PS  64(R9)(R8*1), Y10, Y4
+	VFMADD231PS  64(R9)(R8*2), Y10, Y5
+	VFMADD231PS  64(R10), Y10, Y6
+	VFMADD231PS  64(R10)(R8*1), Y10, Y7
+	VPMOVZXBD    16(DX), Y10
+	VPSRLD       $0x04, Y10, Y10
+	VPAND        i0000000f<>+0(SB), Y10, Y10
+	VPBROADCASTD 4(DX), Y11
+	VPAND        bits3<>+0(SB), Y11, Y11
+	VPCMPEQD     bits3<>+0(SB), Y11, Y11
+	VPAND        i00000010<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y9, Y8, Y10
+	VFMADD231PS  96(CX), Y10, Y0
+	VFMADD231PS  96(CX)(R8*1), Y10, Y1
+	VFMADD231PS  96(CX)(R8*2), Y10, Y2
+	VFMADD231PS  96(R9), Y10, Y3
+	VFMADD231PS  96(R9)(R8*1), Y10, Y4
+	VFMADD231PS  96(R9)(R8*2), Y10, Y5
+	VFMADD231PS  96(R10), Y10, Y6
+	VFMADD231PS  96(R10)(R8*1), Y10, Y7
+	PREFETCHT0   (DI)
+	ADDQ         $+24, DI
+	ADDQ         $+128, CX
+	ADDQ         $+128, R9
+	ADDQ         $+128, R10
+	ADDQ         $+24, DX
+	SUBQ         $+32, R13
+	JNE          steps
+	MOVQ         dstStride+8(FP), R13
+	MOVQ         AX, R14
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         R13, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R12, R12
+	JEQ          store4
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store5
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store6
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R14)
+	ADDQ    R13, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R12, R12
+	JEQ     store7
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R14)
+	MOVQ   $+1, R12
+	TESTQ  R11, R11
+	JNE    blocks
+	ADDQ   $0x04, AX
+	MOVQ   cols+40(FP), R11
+	SHLQ   $0x02, R11
+	SUBQ   R11, CX
+	SUBQ   R11, R9
+	SUBQ   R11, R10
+	IMUL3Q $0x00, SI, R11
+	ADDQ   R11, DX
+	SUBQ   $0x01, BX
+	JG     outputs
 	VZEROUPPER
 	RET
 
@@ -8731,6 +14767,1112 @@ store3:
 	ADDQ       CX, SI
 	SUBQ       $0x03, DI
 	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_K_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_K_5AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VBROADCASTI128 (SI), Y5
+	VPSHUFB        scaleFirst<>+0(SB), Y5, Y6
+	VPSHUFB        scaleLast<>+0(SB), Y5, Y5
+	VPSRLD         $0x02, Y6, Y7
+	VPAND          i00000030<>+0(SB), Y7, Y7
+	VPAND          i0000003f<>+0(SB), Y6, Y6
+	VPSRLVD        scaleHalves<>+0(SB), Y5, Y5
+	VPAND          i0000000f<>+0(SB), Y5, Y5
+	VPOR           Y7, Y5, Y5
+	VPBROADCASTD   (SI), X7
+	VCVTPH2PS      X7, Y7
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y7, Y6, Y6
+	VMOVUPS        Y6, (AX)
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y7, Y5, Y5
+	VMOVUPS        Y5, 32(AX)
+	VMOVUPS        16(SI), Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 64(AX)
+	VMOVUPS        16(SI), Y5
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 192(AX)
+	VMOVUPS        48(SI), Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 96(AX)
+	VMOVUPS        48(SI), Y5
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 224(AX)
+	VMOVUPS        80(SI), Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 128(AX)
+	VMOVUPS        80(SI), Y5
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 256(AX)
+	VMOVUPS        112(SI), Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 160(AX)
+	VMOVUPS        112(SI), Y5
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 288(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y5
+	VBROADCASTSS 4(AX)(CX*1), Y6
+	VPMOVZXBD    64(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  (BX), Y7, Y0
+	VFMADD231PS  (BX)(R10*1), Y7, Y1
+	VFMADD231PS  (BX)(R10*2), Y7, Y2
+	VFMADD231PS  (R11), Y7, Y3
+	VFMADD231PS  (R11)(R10*1), Y7, Y4
+	VPMOVZXBD    72(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  32(BX), Y7, Y0
+	VFMADD231PS  32(BX)(R10*1), Y7, Y1
+	VFMADD231PS  32(BX)(R10*2), Y7, Y2
+	VFMADD231PS  32(R11), Y7, Y3
+	VFMADD231PS  32(R11)(R10*1), Y7, Y4
+	VPMOVZXBD    80(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  64(BX), Y7, Y0
+	VFMADD231PS  64(BX)(R10*1), Y7, Y1
+	VFMADD231PS  64(BX)(R10*2), Y7, Y2
+	VFMADD231PS  64(R11), Y7, Y3
+	VFMADD231PS  64(R11)(R10*1), Y7, Y4
+	VPMOVZXBD    88(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  96(BX), Y7, Y0
+	VFMADD231PS  96(BX)(R10*1), Y7, Y1
+	VFMADD231PS  96(BX)(R10*2), Y7, Y2
+	VFMADD231PS  96(R11), Y7, Y3
+	VFMADD231PS  96(R11)(R10*1), Y7, Y4
+	VBROADCASTSS 8(AX)(CX*1), Y5
+	VBROADCASTSS 12(AX)(CX*1), Y6
+	VPMOVZXBD    192(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  128(BX), Y7, Y0
+	VFMADD231PS  128(BX)(R10*1), Y7, Y1
+	VFMADD231PS  128(BX)(R10*2), Y7, Y2
+	VFMADD231PS  128(R11), Y7, Y3
+	VFMADD231PS  128(R11)(R10*1), Y7, Y4
+	VPMOVZXBD    200(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  160(BX), Y7, Y0
+	VFMADD231PS  160(BX)(R10*1), Y7, Y1
+	VFMADD231PS  160(BX)(R10*2), Y7, Y2
+	VFMADD231PS  160(R11), Y7, Y3
+	VFMADD231PS  160(R11)(R10*1), Y7, Y4
+	VPMOVZXBD    208(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  192(BX), Y7, Y0
+	VFMADD231PS  192(BX)(R10*1), Y7, Y1
+	VFMADD231PS  192(BX)(R10*2), Y7, Y2
+	VFMADD231PS  192(R11), Y7, Y3
+	VFMADD231PS  192(R11)(R10*1), Y7, Y4
+	VPMOVZXBD    216(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  224(BX), Y7, Y0
+	VFMADD231PS  224(BX)(R10*1), Y7, Y1
+	VFMADD231PS  224(BX)(R10*2), Y7, Y2
+	VFMADD231PS  224(R11), Y7, Y3
+	VFMADD231PS  224(R11)(R10*1), Y7, Y4
+	PREFETCHT0   (R9)
+	ADDQ         $+36, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+144, SI
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R13, R13
+	JEQ          store4
+	VMOVSS       (R14), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R14)
+	MOVQ   $+1, R13
+	TESTQ  R12, R12
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_K_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_K_6AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VBROADCASTI128 (SI), Y6
+	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
+	VPSHUFB        scaleLast<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y7, Y8
+	VPAND          i00000030<>+0(SB), Y8, Y8
+	VPAND          i0000003f<>+0(SB), Y7, Y7
+	VPSRLVD        scaleHalves<>+0(SB), Y6, Y6
+	VPAND          i0000000f<>+0(SB), Y6, Y6
+	VPOR           Y8, Y6, Y6
+	VPBROADCASTD   (SI), X8
+	VCVTPH2PS      X8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y8, Y7, Y7
+	VMOVUPS        Y7, (AX)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y8, Y6, Y6
+	VMOVUPS        Y6, 32(AX)
+	VMOVUPS        16(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 64(AX)
+	VMOVUPS        16(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 192(AX)
+	VMOVUPS        48(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 96(AX)
+	VMOVUPS        48(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 224(AX)
+	VMOVUPS        80(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 128(AX)
+	VMOVUPS        80(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 256(AX)
+	VMOVUPS        112(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 160(AX)
+	VMOVUPS        112(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        Y6, 288(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y6
+	VBROADCASTSS 4(AX)(CX*1), Y7
+	VPMOVZXBD    64(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  (BX), Y8, Y0
+	VFMADD231PS  (BX)(R10*1), Y8, Y1
+	VFMADD231PS  (BX)(R10*2), Y8, Y2
+	VFMADD231PS  (R11), Y8, Y3
+	VFMADD231PS  (R11)(R10*1), Y8, Y4
+	VFMADD231PS  (R11)(R10*2), Y8, Y5
+	VPMOVZXBD    72(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  32(BX), Y8, Y0
+	VFMADD231PS  32(BX)(R10*1), Y8, Y1
+	VFMADD231PS  32(BX)(R10*2), Y8, Y2
+	VFMADD231PS  32(R11), Y8, Y3
+	VFMADD231PS  32(R11)(R10*1), Y8, Y4
+	VFMADD231PS  32(R11)(R10*2), Y8, Y5
+	VPMOVZXBD    80(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  64(BX), Y8, Y0
+	VFMADD231PS  64(BX)(R10*1), Y8, Y1
+	VFMADD231PS  64(BX)(R10*2), Y8, Y2
+	VFMADD231PS  64(R11), Y8, Y3
+	VFMADD231PS  64(R11)(R10*1), Y8, Y4
+	VFMADD231PS  64(R11)(R10*2), Y8, Y5
+	VPMOVZXBD    88(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  96(BX), Y8, Y0
+	VFMADD231PS  96(BX)(R10*1), Y8, Y1
+	VFMADD231PS  96(BX)(R10*2), Y8, Y2
+	VFMADD231PS  96(R11), Y8, Y3
+	VFMADD231PS  96(R11)(R10*1), Y8, Y4
+	VFMADD231PS  96(R11)(R10*2), Y8, Y5
+	VBROADCASTSS 8(AX)(CX*1), Y6
+	VBROADCASTSS 12(AX)(CX*1), Y7
+	VPMOVZXBD    192(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  128(BX), Y8, Y0
+	VFMADD231PS  128(BX)(R10*1), Y8, Y1
+	VFMADD231PS  128(BX)(R10*2), Y8, Y2
+	VFMADD231PS  128(R11), Y8, Y3
+	VFMADD231PS  128(R11)(R10*1), Y8, Y4
+	VFMADD231PS  128(R11)(R10*2), Y8, Y5
+	VPMOVZXBD    200(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  160(BX), Y8, Y0
+	VFMADD231PS  160(BX)(R10*1), Y8, Y1
+	VFMADD231PS  160(BX)(R10*2), Y8, Y2
+	VFMADD231PS  160(R11), Y8, Y3
+	VFMADD231PS  160(R11)(R10*1), Y8, Y4
+	VFMADD231PS  160(R11)(R10*2), Y8, Y5
+	VPMOVZXBD    208(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  192(BX), Y8, Y0
+	VFMADD231PS  192(BX)(R10*1), Y8, Y1
+	VFMADD231PS  192(BX)(R10*2), Y8, Y2
+	VFMADD231PS  192(R11), Y8, Y3
+	VFMADD231PS  192(R11)(R10*1), Y8, Y4
+	VFMADD231PS  192(R11)(R10*2), Y8, Y5
+	VPMOVZXBD    216(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  224(BX), Y8, Y0
+	VFMADD231PS  224(BX)(R10*1), Y8, Y1
+	VFMADD231PS  224(BX)(R10*2), Y8, Y2
+	VFMADD231PS  224(R11), Y8, Y3
+	VFMADD231PS  224(R11)(R10*1), Y8, Y4
+	VFMADD231PS  224(R11)(R10*2), Y8, Y5
+	PREFETCHT0   (R9)
+	ADDQ         $+36, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+144, SI
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R13, R13
+	JEQ          store4
+	VMOVSS       (R14), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R13, R13
+	JEQ     store5
+	VMOVSS  (R14), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R14)
+	MOVQ   $+1, R13
+	TESTQ  R12, R12
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_K_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_K_7AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+	LEAQ   (R11)(R10*2), R12
+	ADDQ   R10, R12
+
+outputs:
+	MOVQ cols+40(FP), R13
+	XORQ R14, R14
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R15
+	CMPQ    R13, R15
+	CMOVQLT R13, R15
+	SUBQ    R15, R13
+
+steps:
+	VBROADCASTI128 (SI), Y7
+	VPSHUFB        scaleFirst<>+0(SB), Y7, Y8
+	VPSHUFB        scaleLast<>+0(SB), Y7, Y7
+	VPSRLD         $0x02, Y8, Y9
+	VPAND          i00000030<>+0(SB), Y9, Y9
+	VPAND          i0000003f<>+0(SB), Y8, Y8
+	VPSRLVD        scaleHalves<>+0(SB), Y7, Y7
+	VPAND          i0000000f<>+0(SB), Y7, Y7
+	VPOR           Y9, Y7, Y7
+	VPBROADCASTD   (SI), X9
+	VCVTPH2PS      X9, Y9
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y9, Y8, Y8
+	VMOVUPS        Y8, (AX)
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y9, Y7, Y7
+	VMOVUPS        Y7, 32(AX)
+	VMOVUPS        16(SI), Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        Y7, 64(AX)
+	VMOVUPS        16(SI), Y7
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        Y7, 192(AX)
+	VMOVUPS        48(SI), Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        Y7, 96(AX)
+	VMOVUPS        48(SI), Y7
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        Y7, 224(AX)
+	VMOVUPS        80(SI), Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        Y7, 128(AX)
+	VMOVUPS        80(SI), Y7
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        Y7, 256(AX)
+	VMOVUPS        112(SI), Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        Y7, 160(AX)
+	VMOVUPS        112(SI), Y7
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        Y7, 288(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y7
+	VBROADCASTSS 4(AX)(CX*1), Y8
+	VPMOVZXBD    64(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  (BX), Y9, Y0
+	VFMADD231PS  (BX)(R10*1), Y9, Y1
+	VFMADD231PS  (BX)(R10*2), Y9, Y2
+	VFMADD231PS  (R11), Y9, Y3
+	VFMADD231PS  (R11)(R10*1), Y9, Y4
+	VFMADD231PS  (R11)(R10*2), Y9, Y5
+	VFMADD231PS  (R12), Y9, Y6
+	VPMOVZXBD    72(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  32(BX), Y9, Y0
+	VFMADD231PS  32(BX)(R10*1), Y9, Y1
+	VFMADD231PS  32(BX)(R10*2), Y9, Y2
+	VFMADD231PS  32(R11), Y9, Y3
+	VFMADD231PS  32(R11)(R10*1), Y9, Y4
+	VFMADD231PS  32(R11)(R10*2), Y9, Y5
+	VFMADD231PS  32(R12), Y9, Y6
+	VPMOVZXBD    80(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  64(BX), Y9, Y0
+	VFMADD231PS  64(BX)(R10*1), Y9, Y1
+	VFMADD231PS  64(BX)(R10*2), Y9, Y2
+	VFMADD231PS  64(R11), Y9, Y3
+	VFMADD231PS  64(R11)(R10*1), Y9, Y4
+	VFMADD231PS  64(R11)(R10*2), Y9, Y5
+	VFMADD231PS  64(R12), Y9, Y6
+	VPMOVZXBD    88(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  96(BX), Y9, Y0
+	VFMADD231PS  96(BX)(R10*1), Y9, Y1
+	VFMADD231PS  96(BX)(R10*2), Y9, Y2
+	VFMADD231PS  96(R11), Y9, Y3
+	VFMADD231PS  96(R11)(R10*1), Y9, Y4
+	VFMADD231PS  96(R11)(R10*2), Y9, Y5
+	VFMADD231PS  96(R12), Y9, Y6
+	VBROADCASTSS 8(AX)(CX*1), Y7
+	VBROADCASTSS 12(AX)(CX*1), Y8
+	VPMOVZXBD    192(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  128(BX), Y9, Y0
+	VFMADD231PS  128(BX)(R10*1), Y9, Y1
+	VFMADD231PS  128(BX)(R10*2), Y9, Y2
+	VFMADD231PS  128(R11), Y9, Y3
+	VFMADD231PS  128(R11)(R10*1), Y9, Y4
+	VFMADD231PS  128(R11)(R10*2), Y9, Y5
+	VFMADD231PS  128(R12), Y9, Y6
+	VPMOVZXBD    200(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  160(BX), Y9, Y0
+	VFMADD231PS  160(BX)(R10*1), Y9, Y1
+	VFMADD231PS  160(BX)(R10*2), Y9, Y2
+	VFMADD231PS  160(R11), Y9, Y3
+	VFMADD231PS  160(R11)(R10*1), Y9, Y4
+	VFMADD231PS  160(R11)(R10*2), Y9, Y5
+	VFMADD231PS  160(R12), Y9, Y6
+	VPMOVZXBD    208(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  192(BX), Y9, Y0
+	VFMADD231PS  192(BX)(R10*1), Y9, Y1
+	VFMADD231PS  192(BX)(R10*2), Y9, Y2
+	VFMADD231PS  192(R11), Y9, Y3
+	VFMADD231PS  192(R11)(R10*1), Y9, Y4
+	VFMADD231PS  192(R11)(R10*2), Y9, Y5
+	VFMADD231PS  192(R12), Y9, Y6
+	VPMOVZXBD    216(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  224(BX), Y9, Y0
+	VFMADD231PS  224(BX)(R10*1), Y9, Y1
+	VFMADD231PS  224(BX)(R10*2), Y9, Y2
+	VFMADD231PS  224(R11), Y9, Y3
+	VFMADD231PS  224(R11)(R10*1), Y9, Y4
+	VFMADD231PS  224(R11)(R10*2), Y9, Y5
+	VFMADD231PS  224(R12), Y9, Y6
+	PREFETCHT0   (R9)
+	ADDQ         $+36, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $+256, R12
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+144, SI
+	SUBQ         $+256, R15
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R15
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store0
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store1
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store2
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store3
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R15)
+	ADDQ         CX, R15
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store4
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store5
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store6
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R15)
+	MOVQ   $+1, R14
+	TESTQ  R13, R13
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	SUBQ   CX, R12
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ4_K_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ4_K_8AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x00000090, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+	LEAQ   (R11)(R10*2), R12
+	ADDQ   R10, R12
+
+outputs:
+	MOVQ cols+40(FP), R13
+	XORQ R14, R14
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R15
+	CMPQ    R13, R15
+	CMOVQLT R13, R15
+	SUBQ    R15, R13
+
+steps:
+	VBROADCASTI128 (SI), Y8
+	VPSHUFB        scaleFirst<>+0(SB), Y8, Y9
+	VPSHUFB        scaleLast<>+0(SB), Y8, Y8
+	VPSRLD         $0x02, Y9, Y10
+	VPAND          i00000030<>+0(SB), Y10, Y10
+	VPAND          i0000003f<>+0(SB), Y9, Y9
+	VPSRLVD        scaleHalves<>+0(SB), Y8, Y8
+	VPAND          i0000000f<>+0(SB), Y8, Y8
+	VPOR           Y10, Y8, Y8
+	VPBROADCASTD   (SI), X10
+	VCVTPH2PS      X10, Y10
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y10, Y9, Y9
+	VMOVUPS        Y9, (AX)
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y10, Y8, Y8
+	VMOVUPS        Y8, 32(AX)
+	VMOVUPS        16(SI), Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 64(AX)
+	VMOVUPS        16(SI), Y8
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 192(AX)
+	VMOVUPS        48(SI), Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 96(AX)
+	VMOVUPS        48(SI), Y8
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 224(AX)
+	VMOVUPS        80(SI), Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 128(AX)
+	VMOVUPS        80(SI), Y8
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 256(AX)
+	VMOVUPS        112(SI), Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 160(AX)
+	VMOVUPS        112(SI), Y8
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 288(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y8
+	VBROADCASTSS 4(AX)(CX*1), Y9
+	VPMOVZXBD    64(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  (BX), Y10, Y0
+	VFMADD231PS  (BX)(R10*1), Y10, Y1
+	VFMADD231PS  (BX)(R10*2), Y10, Y2
+	VFMADD231PS  (R11), Y10, Y3
+	VFMADD231PS  (R11)(R10*1), Y10, Y4
+	VFMADD231PS  (R11)(R10*2), Y10, Y5
+	VFMADD231PS  (R12), Y10, Y6
+	VFMADD231PS  (R12)(R10*1), Y10, Y7
+	VPMOVZXBD    72(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  32(BX), Y10, Y0
+	VFMADD231PS  32(BX)(R10*1), Y10, Y1
+	VFMADD231PS  32(BX)(R10*2), Y10, Y2
+	VFMADD231PS  32(R11), Y10, Y3
+	VFMADD231PS  32(R11)(R10*1), Y10, Y4
+	VFMADD231PS  32(R11)(R10*2), Y10, Y5
+	VFMADD231PS  32(R12), Y10, Y6
+	VFMADD231PS  32(R12)(R10*1), Y10, Y7
+	VPMOVZXBD    80(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  64(BX), Y10, Y0
+	VFMADD231PS  64(BX)(R10*1), Y10, Y1
+	VFMADD231PS  64(BX)(R10*2), Y10, Y2
+	VFMADD231PS  64(R11), Y10, Y3
+	VFMADD231PS  64(R11)(R10*1), Y10, Y4
+	VFMADD231PS  64(R11)(R10*2), Y10, Y5
+	VFMADD231PS  64(R12), Y10, Y6
+	VFMADD231PS  64(R12)(R10*1), Y10, Y7
+	VPMOVZXBD    88(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  96(BX), Y10, Y0
+	VFMADD231PS  96(BX)(R10*1), Y10, Y1
+	VFMADD231PS  96(BX)(R10*2), Y10, Y2
+	VFMADD231PS  96(R11), Y10, Y3
+	VFMADD231PS  96(R11)(R10*1), Y10, Y4
+	VFMADD231PS  96(R11)(R10*2), Y10, Y5
+	VFMADD231PS  96(R12), Y10, Y6
+	VFMADD231PS  96(R12)(R10*1), Y10, Y7
+	VBROADCASTSS 8(AX)(CX*1), Y8
+	VBROADCASTSS 12(AX)(CX*1), Y9
+	VPMOVZXBD    192(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  128(BX), Y10, Y0
+	VFMADD231PS  128(BX)(R10*1), Y10, Y1
+	VFMADD231PS  128(BX)(R10*2), Y10, Y2
+	VFMADD231PS  128(R11), Y10, Y3
+	VFMADD231PS  128(R11)(R10*1), Y10, Y4
+	VFMADD231PS  128(R11)(R10*2), Y10, Y5
+	VFMADD231PS  128(R12), Y10, Y6
+	VFMADD231PS  128(R12)(R10*1), Y10, Y7
+	VPMOVZXBD    200(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  160(BX), Y10, Y0
+	VFMADD231PS  160(BX)(R10*1), Y10, Y1
+	VFMADD231PS  160(BX)(R10*2), Y10, Y2
+	VFMADD231PS  160(R11), Y10, Y3
+	VFMADD231PS  160(R11)(R10*1), Y10, Y4
+	VFMADD231PS  160(R11)(R10*2), Y10, Y5
+	VFMADD231PS  160(R12), Y10, Y6
+	VFMADD231PS  160(R12)(R10*1), Y10, Y7
+	VPMOVZXBD    208(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  192(BX), Y10, Y0
+	VFMADD231PS  192(BX)(R10*1), Y10, Y1
+	VFMADD231PS  192(BX)(R10*2), Y10, Y2
+	VFMADD231PS  192(R11), Y10, Y3
+	VFMADD231PS  192(R11)(R10*1), Y10, Y4
+	VFMADD231PS  192(R11)(R10*2), Y10, Y5
+	VFMADD231PS  192(R12), Y10, Y6
+	VFMADD231PS  192(R12)(R10*1), Y10, Y7
+	VPMOVZXBD    216(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  224(BX), Y10, Y0
+	VFMADD231PS  224(BX)(R10*1), Y10, Y1
+	VFMADD231PS  224(BX)(R10*2), Y10, Y2
+	VFMADD231PS  224(R11), Y10, Y3
+	VFMADD231PS  224(R11)(R10*1), Y10, Y4
+	VFMADD231PS  224(R11)(R10*2), Y10, Y5
+	VFMADD231PS  224(R12), Y10, Y6
+	VFMADD231PS  224(R12)(R10*1), Y10, Y7
+	PREFETCHT0   (R9)
+	ADDQ         $+36, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $+256, R12
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+144, SI
+	SUBQ         $+256, R15
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R15
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store0
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store1
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store2
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store3
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R15)
+	ADDQ         CX, R15
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store4
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store5
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store6
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store7
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R15)
+	MOVQ   $+1, R14
+	TESTQ  R13, R13
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	SUBQ   CX, R12
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
 	VZEROUPPER
 	RET
 
@@ -10933,6 +18075,1236 @@ store3:
 	VZEROUPPER
 	RET
 
+// func fusedQ5_K_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_K_5AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VBROADCASTI128 (SI), Y5
+	VPSHUFB        scaleFirst<>+0(SB), Y5, Y6
+	VPSHUFB        scaleLast<>+0(SB), Y5, Y5
+	VPSRLD         $0x02, Y6, Y7
+	VPAND          i00000030<>+0(SB), Y7, Y7
+	VPAND          i0000003f<>+0(SB), Y6, Y6
+	VPSRLVD        scaleHalves<>+0(SB), Y5, Y5
+	VPAND          i0000000f<>+0(SB), Y5, Y5
+	VPOR           Y7, Y5, Y5
+	VPBROADCASTD   (SI), X7
+	VCVTPH2PS      X7, Y7
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y7, Y6, Y6
+	VMOVUPS        Y6, (AX)
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y7, Y5, Y5
+	VMOVUPS        Y5, 32(AX)
+	VMOVUPS        48(SI), Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        16(SI), Y6
+	VPSLLVD        halves4_4<>+0(SB), Y6, Y6
+	VPAND          i10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 64(AX)
+	VMOVUPS        48(SI), Y5
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        16(SI), Y6
+	VPSLLVD        halves3_3<>+0(SB), Y6, Y6
+	VPAND          i10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 192(AX)
+	VMOVUPS        80(SI), Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        16(SI), Y6
+	VPSLLVD        halves2_2<>+0(SB), Y6, Y6
+	VPAND          i10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 96(AX)
+	VMOVUPS        80(SI), Y5
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        16(SI), Y6
+	VPSLLVD        halves1_1<>+0(SB), Y6, Y6
+	VPAND          i10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 224(AX)
+	VMOVUPS        112(SI), Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        16(SI), Y6
+	VPAND          i10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 128(AX)
+	VMOVUPS        112(SI), Y5
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        16(SI), Y6
+	VPSRLVD        halves1_1<>+0(SB), Y6, Y6
+	VPAND          i10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 256(AX)
+	VMOVUPS        144(SI), Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        16(SI), Y6
+	VPSRLVD        halves2_2<>+0(SB), Y6, Y6
+	VPAND          i10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 160(AX)
+	VMOVUPS        144(SI), Y5
+	VPSRLW         $0x04, Y5, Y5
+	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS        16(SI), Y6
+	VPSRLVD        halves3_3<>+0(SB), Y6, Y6
+	VPAND          i10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 288(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y5
+	VBROADCASTSS 4(AX)(CX*1), Y6
+	VPMOVZXBD    64(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  (BX), Y7, Y0
+	VFMADD231PS  (BX)(R10*1), Y7, Y1
+	VFMADD231PS  (BX)(R10*2), Y7, Y2
+	VFMADD231PS  (R11), Y7, Y3
+	VFMADD231PS  (R11)(R10*1), Y7, Y4
+	VPMOVZXBD    72(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  32(BX), Y7, Y0
+	VFMADD231PS  32(BX)(R10*1), Y7, Y1
+	VFMADD231PS  32(BX)(R10*2), Y7, Y2
+	VFMADD231PS  32(R11), Y7, Y3
+	VFMADD231PS  32(R11)(R10*1), Y7, Y4
+	VPMOVZXBD    80(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  64(BX), Y7, Y0
+	VFMADD231PS  64(BX)(R10*1), Y7, Y1
+	VFMADD231PS  64(BX)(R10*2), Y7, Y2
+	VFMADD231PS  64(R11), Y7, Y3
+	VFMADD231PS  64(R11)(R10*1), Y7, Y4
+	VPMOVZXBD    88(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  96(BX), Y7, Y0
+	VFMADD231PS  96(BX)(R10*1), Y7, Y1
+	VFMADD231PS  96(BX)(R10*2), Y7, Y2
+	VFMADD231PS  96(R11), Y7, Y3
+	VFMADD231PS  96(R11)(R10*1), Y7, Y4
+	VBROADCASTSS 8(AX)(CX*1), Y5
+	VBROADCASTSS 12(AX)(CX*1), Y6
+	VPMOVZXBD    192(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  128(BX), Y7, Y0
+	VFMADD231PS  128(BX)(R10*1), Y7, Y1
+	VFMADD231PS  128(BX)(R10*2), Y7, Y2
+	VFMADD231PS  128(R11), Y7, Y3
+	VFMADD231PS  128(R11)(R10*1), Y7, Y4
+	VPMOVZXBD    200(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  160(BX), Y7, Y0
+	VFMADD231PS  160(BX)(R10*1), Y7, Y1
+	VFMADD231PS  160(BX)(R10*2), Y7, Y2
+	VFMADD231PS  160(R11), Y7, Y3
+	VFMADD231PS  160(R11)(R10*1), Y7, Y4
+	VPMOVZXBD    208(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  192(BX), Y7, Y0
+	VFMADD231PS  192(BX)(R10*1), Y7, Y1
+	VFMADD231PS  192(BX)(R10*2), Y7, Y2
+	VFMADD231PS  192(R11), Y7, Y3
+	VFMADD231PS  192(R11)(R10*1), Y7, Y4
+	VPMOVZXBD    216(AX)(CX*2), Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMSUB213PS  Y6, Y5, Y7
+	VFMADD231PS  224(BX), Y7, Y0
+	VFMADD231PS  224(BX)(R10*1), Y7, Y1
+	VFMADD231PS  224(BX)(R10*2), Y7, Y2
+	VFMADD231PS  224(R11), Y7, Y3
+	VFMADD231PS  224(R11)(R10*1), Y7, Y4
+	PREFETCHT0   (R9)
+	ADDQ         $+44, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R13, R13
+	JEQ          store4
+	VMOVSS       (R14), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R14)
+	MOVQ   $+1, R13
+	TESTQ  R12, R12
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_K_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_K_6AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VBROADCASTI128 (SI), Y6
+	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
+	VPSHUFB        scaleLast<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y7, Y8
+	VPAND          i00000030<>+0(SB), Y8, Y8
+	VPAND          i0000003f<>+0(SB), Y7, Y7
+	VPSRLVD        scaleHalves<>+0(SB), Y6, Y6
+	VPAND          i0000000f<>+0(SB), Y6, Y6
+	VPOR           Y8, Y6, Y6
+	VPBROADCASTD   (SI), X8
+	VCVTPH2PS      X8, Y8
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y8, Y7, Y7
+	VMOVUPS        Y7, (AX)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y8, Y6, Y6
+	VMOVUPS        Y6, 32(AX)
+	VMOVUPS        48(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSLLVD        halves4_4<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 64(AX)
+	VMOVUPS        48(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSLLVD        halves3_3<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 192(AX)
+	VMOVUPS        80(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSLLVD        halves2_2<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 96(AX)
+	VMOVUPS        80(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSLLVD        halves1_1<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 224(AX)
+	VMOVUPS        112(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 128(AX)
+	VMOVUPS        112(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSRLVD        halves1_1<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 256(AX)
+	VMOVUPS        144(SI), Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSRLVD        halves2_2<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 160(AX)
+	VMOVUPS        144(SI), Y6
+	VPSRLW         $0x04, Y6, Y6
+	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS        16(SI), Y7
+	VPSRLVD        halves3_3<>+0(SB), Y7, Y7
+	VPAND          i10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 288(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y6
+	VBROADCASTSS 4(AX)(CX*1), Y7
+	VPMOVZXBD    64(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  (BX), Y8, Y0
+	VFMADD231PS  (BX)(R10*1), Y8, Y1
+	VFMADD231PS  (BX)(R10*2), Y8, Y2
+	VFMADD231PS  (R11), Y8, Y3
+	VFMADD231PS  (R11)(R10*1), Y8, Y4
+	VFMADD231PS  (R11)(R10*2), Y8, Y5
+	VPMOVZXBD    72(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  32(BX), Y8, Y0
+	VFMADD231PS  32(BX)(R10*1), Y8, Y1
+	VFMADD231PS  32(BX)(R10*2), Y8, Y2
+	VFMADD231PS  32(R11), Y8, Y3
+	VFMADD231PS  32(R11)(R10*1), Y8, Y4
+	VFMADD231PS  32(R11)(R10*2), Y8, Y5
+	VPMOVZXBD    80(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  64(BX), Y8, Y0
+	VFMADD231PS  64(BX)(R10*1), Y8, Y1
+	VFMADD231PS  64(BX)(R10*2), Y8, Y2
+	VFMADD231PS  64(R11), Y8, Y3
+	VFMADD231PS  64(R11)(R10*1), Y8, Y4
+	VFMADD231PS  64(R11)(R10*2), Y8, Y5
+	VPMOVZXBD    88(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  96(BX), Y8, Y0
+	VFMADD231PS  96(BX)(R10*1), Y8, Y1
+	VFMADD231PS  96(BX)(R10*2), Y8, Y2
+	VFMADD231PS  96(R11), Y8, Y3
+	VFMADD231PS  96(R11)(R10*1), Y8, Y4
+	VFMADD231PS  96(R11)(R10*2), Y8, Y5
+	VBROADCASTSS 8(AX)(CX*1), Y6
+	VBROADCASTSS 12(AX)(CX*1), Y7
+	VPMOVZXBD    192(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  128(BX), Y8, Y0
+	VFMADD231PS  128(BX)(R10*1), Y8, Y1
+	VFMADD231PS  128(BX)(R10*2), Y8, Y2
+	VFMADD231PS  128(R11), Y8, Y3
+	VFMADD231PS  128(R11)(R10*1), Y8, Y4
+	VFMADD231PS  128(R11)(R10*2), Y8, Y5
+	VPMOVZXBD    200(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  160(BX), Y8, Y0
+	VFMADD231PS  160(BX)(R10*1), Y8, Y1
+	VFMADD231PS  160(BX)(R10*2), Y8, Y2
+	VFMADD231PS  160(R11), Y8, Y3
+	VFMADD231PS  160(R11)(R10*1), Y8, Y4
+	VFMADD231PS  160(R11)(R10*2), Y8, Y5
+	VPMOVZXBD    208(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  192(BX), Y8, Y0
+	VFMADD231PS  192(BX)(R10*1), Y8, Y1
+	VFMADD231PS  192(BX)(R10*2), Y8, Y2
+	VFMADD231PS  192(R11), Y8, Y3
+	VFMADD231PS  192(R11)(R10*1), Y8, Y4
+	VFMADD231PS  192(R11)(R10*2), Y8, Y5
+	VPMOVZXBD    216(AX)(CX*2), Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMSUB213PS  Y7, Y6, Y8
+	VFMADD231PS  224(BX), Y8, Y0
+	VFMADD231PS  224(BX)(R10*1), Y8, Y1
+	VFMADD231PS  224(BX)(R10*2), Y8, Y2
+	VFMADD231PS  224(R11), Y8, Y3
+	VFMADD231PS  224(R11)(R10*1), Y8, Y4
+	VFMADD231PS  224(R11)(R10*2), Y8, Y5
+	PREFETCHT0   (R9)
+	ADDQ         $+44, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R13, R13
+	JEQ          store4
+	VMOVSS       (R14), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R13, R13
+	JEQ     store5
+	VMOVSS  (R14), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R14)
+	MOVQ   $+1, R13
+	TESTQ  R12, R12
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_K_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_K_7AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+	LEAQ   (R11)(R10*2), R12
+	ADDQ   R10, R12
+
+outputs:
+	MOVQ cols+40(FP), R13
+	XORQ R14, R14
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R15
+	CMPQ    R13, R15
+	CMOVQLT R13, R15
+	SUBQ    R15, R13
+
+steps:
+	VBROADCASTI128 (SI), Y7
+	VPSHUFB        scaleFirst<>+0(SB), Y7, Y8
+	VPSHUFB        scaleLast<>+0(SB), Y7, Y7
+	VPSRLD         $0x02, Y8, Y9
+	VPAND          i00000030<>+0(SB), Y9, Y9
+	VPAND          i0000003f<>+0(SB), Y8, Y8
+	VPSRLVD        scaleHalves<>+0(SB), Y7, Y7
+	VPAND          i0000000f<>+0(SB), Y7, Y7
+	VPOR           Y9, Y7, Y7
+	VPBROADCASTD   (SI), X9
+	VCVTPH2PS      X9, Y9
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y9, Y8, Y8
+	VMOVUPS        Y8, (AX)
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y9, Y7, Y7
+	VMOVUPS        Y7, 32(AX)
+	VMOVUPS        48(SI), Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        16(SI), Y8
+	VPSLLVD        halves4_4<>+0(SB), Y8, Y8
+	VPAND          i10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VMOVUPS        Y7, 64(AX)
+	VMOVUPS        48(SI), Y7
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        16(SI), Y8
+	VPSLLVD        halves3_3<>+0(SB), Y8, Y8
+	VPAND          i10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VMOVUPS        Y7, 192(AX)
+	VMOVUPS        80(SI), Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        16(SI), Y8
+	VPSLLVD        halves2_2<>+0(SB), Y8, Y8
+	VPAND          i10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VMOVUPS        Y7, 96(AX)
+	VMOVUPS        80(SI), Y7
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        16(SI), Y8
+	VPSLLVD        halves1_1<>+0(SB), Y8, Y8
+	VPAND          i10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VMOVUPS        Y7, 224(AX)
+	VMOVUPS        112(SI), Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        16(SI), Y8
+	VPAND          i10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VMOVUPS        Y7, 128(AX)
+	VMOVUPS        112(SI), Y7
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        16(SI), Y8
+	VPSRLVD        halves1_1<>+0(SB), Y8, Y8
+	VPAND          i10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VMOVUPS        Y7, 256(AX)
+	VMOVUPS        144(SI), Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        16(SI), Y8
+	VPSRLVD        halves2_2<>+0(SB), Y8, Y8
+	VPAND          i10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VMOVUPS        Y7, 160(AX)
+	VMOVUPS        144(SI), Y7
+	VPSRLW         $0x04, Y7, Y7
+	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS        16(SI), Y8
+	VPSRLVD        halves3_3<>+0(SB), Y8, Y8
+	VPAND          i10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y7, Y7
+	VMOVUPS        Y7, 288(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y7
+	VBROADCASTSS 4(AX)(CX*1), Y8
+	VPMOVZXBD    64(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  (BX), Y9, Y0
+	VFMADD231PS  (BX)(R10*1), Y9, Y1
+	VFMADD231PS  (BX)(R10*2), Y9, Y2
+	VFMADD231PS  (R11), Y9, Y3
+	VFMADD231PS  (R11)(R10*1), Y9, Y4
+	VFMADD231PS  (R11)(R10*2), Y9, Y5
+	VFMADD231PS  (R12), Y9, Y6
+	VPMOVZXBD    72(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  32(BX), Y9, Y0
+	VFMADD231PS  32(BX)(R10*1), Y9, Y1
+	VFMADD231PS  32(BX)(R10*2), Y9, Y2
+	VFMADD231PS  32(R11), Y9, Y3
+	VFMADD231PS  32(R11)(R10*1), Y9, Y4
+	VFMADD231PS  32(R11)(R10*2), Y9, Y5
+	VFMADD231PS  32(R12), Y9, Y6
+	VPMOVZXBD    80(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  64(BX), Y9, Y0
+	VFMADD231PS  64(BX)(R10*1), Y9, Y1
+	VFMADD231PS  64(BX)(R10*2), Y9, Y2
+	VFMADD231PS  64(R11), Y9, Y3
+	VFMADD231PS  64(R11)(R10*1), Y9, Y4
+	VFMADD231PS  64(R11)(R10*2), Y9, Y5
+	VFMADD231PS  64(R12), Y9, Y6
+	VPMOVZXBD    88(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  96(BX), Y9, Y0
+	VFMADD231PS  96(BX)(R10*1), Y9, Y1
+	VFMADD231PS  96(BX)(R10*2), Y9, Y2
+	VFMADD231PS  96(R11), Y9, Y3
+	VFMADD231PS  96(R11)(R10*1), Y9, Y4
+	VFMADD231PS  96(R11)(R10*2), Y9, Y5
+	VFMADD231PS  96(R12), Y9, Y6
+	VBROADCASTSS 8(AX)(CX*1), Y7
+	VBROADCASTSS 12(AX)(CX*1), Y8
+	VPMOVZXBD    192(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  128(BX), Y9, Y0
+	VFMADD231PS  128(BX)(R10*1), Y9, Y1
+	VFMADD231PS  128(BX)(R10*2), Y9, Y2
+	VFMADD231PS  128(R11), Y9, Y3
+	VFMADD231PS  128(R11)(R10*1), Y9, Y4
+	VFMADD231PS  128(R11)(R10*2), Y9, Y5
+	VFMADD231PS  128(R12), Y9, Y6
+	VPMOVZXBD    200(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  160(BX), Y9, Y0
+	VFMADD231PS  160(BX)(R10*1), Y9, Y1
+	VFMADD231PS  160(BX)(R10*2), Y9, Y2
+	VFMADD231PS  160(R11), Y9, Y3
+	VFMADD231PS  160(R11)(R10*1), Y9, Y4
+	VFMADD231PS  160(R11)(R10*2), Y9, Y5
+	VFMADD231PS  160(R12), Y9, Y6
+	VPMOVZXBD    208(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  192(BX), Y9, Y0
+	VFMADD231PS  192(BX)(R10*1), Y9, Y1
+	VFMADD231PS  192(BX)(R10*2), Y9, Y2
+	VFMADD231PS  192(R11), Y9, Y3
+	VFMADD231PS  192(R11)(R10*1), Y9, Y4
+	VFMADD231PS  192(R11)(R10*2), Y9, Y5
+	VFMADD231PS  192(R12), Y9, Y6
+	VPMOVZXBD    216(AX)(CX*2), Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMSUB213PS  Y8, Y7, Y9
+	VFMADD231PS  224(BX), Y9, Y0
+	VFMADD231PS  224(BX)(R10*1), Y9, Y1
+	VFMADD231PS  224(BX)(R10*2), Y9, Y2
+	VFMADD231PS  224(R11), Y9, Y3
+	VFMADD231PS  224(R11)(R10*1), Y9, Y4
+	VFMADD231PS  224(R11)(R10*2), Y9, Y5
+	VFMADD231PS  224(R12), Y9, Y6
+	PREFETCHT0   (R9)
+	ADDQ         $+44, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $+256, R12
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	SUBQ         $+256, R15
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R15
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store0
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store1
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store2
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store3
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R15)
+	ADDQ         CX, R15
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store4
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store5
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store6
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R15)
+	MOVQ   $+1, R14
+	TESTQ  R13, R13
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	SUBQ   CX, R12
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ5_K_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ5_K_8AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000b0, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+	LEAQ   (R11)(R10*2), R12
+	ADDQ   R10, R12
+
+outputs:
+	MOVQ cols+40(FP), R13
+	XORQ R14, R14
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R15
+	CMPQ    R13, R15
+	CMOVQLT R13, R15
+	SUBQ    R15, R13
+
+steps:
+	VBROADCASTI128 (SI), Y8
+	VPSHUFB        scaleFirst<>+0(SB), Y8, Y9
+	VPSHUFB        scaleLast<>+0(SB), Y8, Y8
+	VPSRLD         $0x02, Y9, Y10
+	VPAND          i00000030<>+0(SB), Y10, Y10
+	VPAND          i0000003f<>+0(SB), Y9, Y9
+	VPSRLVD        scaleHalves<>+0(SB), Y8, Y8
+	VPAND          i0000000f<>+0(SB), Y8, Y8
+	VPOR           Y10, Y8, Y8
+	VPBROADCASTD   (SI), X10
+	VCVTPH2PS      X10, Y10
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y10, Y9, Y9
+	VMOVUPS        Y9, (AX)
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y10, Y8, Y8
+	VMOVUPS        Y8, 32(AX)
+	VMOVUPS        48(SI), Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        16(SI), Y9
+	VPSLLVD        halves4_4<>+0(SB), Y9, Y9
+	VPAND          i10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 64(AX)
+	VMOVUPS        48(SI), Y8
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        16(SI), Y9
+	VPSLLVD        halves3_3<>+0(SB), Y9, Y9
+	VPAND          i10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 192(AX)
+	VMOVUPS        80(SI), Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        16(SI), Y9
+	VPSLLVD        halves2_2<>+0(SB), Y9, Y9
+	VPAND          i10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 96(AX)
+	VMOVUPS        80(SI), Y8
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        16(SI), Y9
+	VPSLLVD        halves1_1<>+0(SB), Y9, Y9
+	VPAND          i10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 224(AX)
+	VMOVUPS        112(SI), Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        16(SI), Y9
+	VPAND          i10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 128(AX)
+	VMOVUPS        112(SI), Y8
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        16(SI), Y9
+	VPSRLVD        halves1_1<>+0(SB), Y9, Y9
+	VPAND          i10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 256(AX)
+	VMOVUPS        144(SI), Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        16(SI), Y9
+	VPSRLVD        halves2_2<>+0(SB), Y9, Y9
+	VPAND          i10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 160(AX)
+	VMOVUPS        144(SI), Y8
+	VPSRLW         $0x04, Y8, Y8
+	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS        16(SI), Y9
+	VPSRLVD        halves3_3<>+0(SB), Y9, Y9
+	VPAND          i10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 288(AX)
+	XORQ           CX, CX
+
+part:
+	VBROADCASTSS (AX)(CX*1), Y8
+	VBROADCASTSS 4(AX)(CX*1), Y9
+	VPMOVZXBD    64(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  (BX), Y10, Y0
+	VFMADD231PS  (BX)(R10*1), Y10, Y1
+	VFMADD231PS  (BX)(R10*2), Y10, Y2
+	VFMADD231PS  (R11), Y10, Y3
+	VFMADD231PS  (R11)(R10*1), Y10, Y4
+	VFMADD231PS  (R11)(R10*2), Y10, Y5
+	VFMADD231PS  (R12), Y10, Y6
+	VFMADD231PS  (R12)(R10*1), Y10, Y7
+	VPMOVZXBD    72(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  32(BX), Y10, Y0
+	VFMADD231PS  32(BX)(R10*1), Y10, Y1
+	VFMADD231PS  32(BX)(R10*2), Y10, Y2
+	VFMADD231PS  32(R11), Y10, Y3
+	VFMADD231PS  32(R11)(R10*1), Y10, Y4
+	VFMADD231PS  32(R11)(R10*2), Y10, Y5
+	VFMADD231PS  32(R12), Y10, Y6
+	VFMADD231PS  32(R12)(R10*1), Y10, Y7
+	VPMOVZXBD    80(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  64(BX), Y10, Y0
+	VFMADD231PS  64(BX)(R10*1), Y10, Y1
+	VFMADD231PS  64(BX)(R10*2), Y10, Y2
+	VFMADD231PS  64(R11), Y10, Y3
+	VFMADD231PS  64(R11)(R10*1), Y10, Y4
+	VFMADD231PS  64(R11)(R10*2), Y10, Y5
+	VFMADD231PS  64(R12), Y10, Y6
+	VFMADD231PS  64(R12)(R10*1), Y10, Y7
+	VPMOVZXBD    88(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  96(BX), Y10, Y0
+	VFMADD231PS  96(BX)(R10*1), Y10, Y1
+	VFMADD231PS  96(BX)(R10*2), Y10, Y2
+	VFMADD231PS  96(R11), Y10, Y3
+	VFMADD231PS  96(R11)(R10*1), Y10, Y4
+	VFMADD231PS  96(R11)(R10*2), Y10, Y5
+	VFMADD231PS  96(R12), Y10, Y6
+	VFMADD231PS  96(R12)(R10*1), Y10, Y7
+	VBROADCASTSS 8(AX)(CX*1), Y8
+	VBROADCASTSS 12(AX)(CX*1), Y9
+	VPMOVZXBD    192(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  128(BX), Y10, Y0
+	VFMADD231PS  128(BX)(R10*1), Y10, Y1
+	VFMADD231PS  128(BX)(R10*2), Y10, Y2
+	VFMADD231PS  128(R11), Y10, Y3
+	VFMADD231PS  128(R11)(R10*1), Y10, Y4
+	VFMADD231PS  128(R11)(R10*2), Y10, Y5
+	VFMADD231PS  128(R12), Y10, Y6
+	VFMADD231PS  128(R12)(R10*1), Y10, Y7
+	VPMOVZXBD    200(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  160(BX), Y10, Y0
+	VFMADD231PS  160(BX)(R10*1), Y10, Y1
+	VFMADD231PS  160(BX)(R10*2), Y10, Y2
+	VFMADD231PS  160(R11), Y10, Y3
+	VFMADD231PS  160(R11)(R10*1), Y10, Y4
+	VFMADD231PS  160(R11)(R10*2), Y10, Y5
+	VFMADD231PS  160(R12), Y10, Y6
+	VFMADD231PS  160(R12)(R10*1), Y10, Y7
+	VPMOVZXBD    208(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  192(BX), Y10, Y0
+	VFMADD231PS  192(BX)(R10*1), Y10, Y1
+	VFMADD231PS  192(BX)(R10*2), Y10, Y2
+	VFMADD231PS  192(R11), Y10, Y3
+	VFMADD231PS  192(R11)(R10*1), Y10, Y4
+	VFMADD231PS  192(R11)(R10*2), Y10, Y5
+	VFMADD231PS  192(R12), Y10, Y6
+	VFMADD231PS  192(R12)(R10*1), Y10, Y7
+	VPMOVZXBD    216(AX)(CX*2), Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMSUB213PS  Y9, Y8, Y10
+	VFMADD231PS  224(BX), Y10, Y0
+	VFMADD231PS  224(BX)(R10*1), Y10, Y1
+	VFMADD231PS  224(BX)(R10*2), Y10, Y2
+	VFMADD231PS  224(R11), Y10, Y3
+	VFMADD231PS  224(R11)(R10*1), Y10, Y4
+	VFMADD231PS  224(R11)(R10*2), Y10, Y5
+	VFMADD231PS  224(R12), Y10, Y6
+	VFMADD231PS  224(R12)(R10*1), Y10, Y7
+	PREFETCHT0   (R9)
+	ADDQ         $+44, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $+256, R12
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $+176, SI
+	SUBQ         $+256, R15
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R15
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store0
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store1
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store2
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store3
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R15)
+	ADDQ         CX, R15
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store4
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store5
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store6
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store7
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R15)
+	MOVQ   $+1, R14
+	TESTQ  R13, R13
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	SUBQ   CX, R12
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
+	VZEROUPPER
+	RET
+
 // func fusedQ6_K_1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
 // Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
 TEXT ·fusedQ6_K_1AVX2(SB), $1344-64
@@ -13079,5 +21451,1239 @@ store3:
 	ADDQ       CX, SI
 	SUBQ       $0x03, DI
 	JG         outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ6_K_5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ6_K_5AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VPBROADCASTW 208(SI), X5
+	VCVTPH2PS    X5, Y5
+	VPMOVSXBD    192(SI), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VPMOVSXBD    200(SI), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VMOVUPS      Y6, 32(AX)
+	VMOVUPS      (SI), Y5
+	VPAND        i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS      128(SI), Y6
+	VPSLLVD      halves4_4<>+0(SB), Y6, Y6
+	VPAND        i30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSUBB       i20202020<>+0(SB), Y5, Y5
+	VMOVUPS      Y5, 64(AX)
+	VMOVUPS      (SI), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS      128(SI), Y6
+	VPAND        i30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSUBB       i20202020<>+0(SB), Y5, Y5
+	VMOVUPS      Y5, 128(AX)
+	VMOVUPS      32(SI), Y5
+	VPAND        i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS      128(SI), Y6
+	VPSLLVD      halves2_2<>+0(SB), Y6, Y6
+	VPAND        i30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSUBB       i20202020<>+0(SB), Y5, Y5
+	VMOVUPS      Y5, 96(AX)
+	VMOVUPS      32(SI), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS      128(SI), Y6
+	VPSRLVD      halves2_2<>+0(SB), Y6, Y6
+	VPAND        i30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSUBB       i20202020<>+0(SB), Y5, Y5
+	VMOVUPS      Y5, 160(AX)
+	VMOVUPS      64(SI), Y5
+	VPAND        i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS      160(SI), Y6
+	VPSLLVD      halves4_4<>+0(SB), Y6, Y6
+	VPAND        i30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSUBB       i20202020<>+0(SB), Y5, Y5
+	VMOVUPS      Y5, 192(AX)
+	VMOVUPS      64(SI), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS      160(SI), Y6
+	VPAND        i30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSUBB       i20202020<>+0(SB), Y5, Y5
+	VMOVUPS      Y5, 256(AX)
+	VMOVUPS      96(SI), Y5
+	VPAND        i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS      160(SI), Y6
+	VPSLLVD      halves2_2<>+0(SB), Y6, Y6
+	VPAND        i30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSUBB       i20202020<>+0(SB), Y5, Y5
+	VMOVUPS      Y5, 224(AX)
+	VMOVUPS      96(SI), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        i0f0f0f0f<>+0(SB), Y5, Y5
+	VMOVUPS      160(SI), Y6
+	VPSRLVD      halves2_2<>+0(SB), Y6, Y6
+	VPAND        i30303030<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSUBB       i20202020<>+0(SB), Y5, Y5
+	VMOVUPS      Y5, 288(AX)
+	XORQ         CX, CX
+
+part:
+	VPMOVSXBD    64(AX)(CX*4), Y5
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS (AX)(CX*1), Y6
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  (BX), Y5, Y0
+	VFMADD231PS  (BX)(R10*1), Y5, Y1
+	VFMADD231PS  (BX)(R10*2), Y5, Y2
+	VFMADD231PS  (R11), Y5, Y3
+	VFMADD231PS  (R11)(R10*1), Y5, Y4
+	VPMOVSXBD    72(AX)(CX*4), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  32(BX), Y5, Y0
+	VFMADD231PS  32(BX)(R10*1), Y5, Y1
+	VFMADD231PS  32(BX)(R10*2), Y5, Y2
+	VFMADD231PS  32(R11), Y5, Y3
+	VFMADD231PS  32(R11)(R10*1), Y5, Y4
+	VPMOVSXBD    80(AX)(CX*4), Y5
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 4(AX)(CX*1), Y6
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  64(BX), Y5, Y0
+	VFMADD231PS  64(BX)(R10*1), Y5, Y1
+	VFMADD231PS  64(BX)(R10*2), Y5, Y2
+	VFMADD231PS  64(R11), Y5, Y3
+	VFMADD231PS  64(R11)(R10*1), Y5, Y4
+	VPMOVSXBD    88(AX)(CX*4), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  96(BX), Y5, Y0
+	VFMADD231PS  96(BX)(R10*1), Y5, Y1
+	VFMADD231PS  96(BX)(R10*2), Y5, Y2
+	VFMADD231PS  96(R11), Y5, Y3
+	VFMADD231PS  96(R11)(R10*1), Y5, Y4
+	VPMOVSXBD    96(AX)(CX*4), Y5
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 8(AX)(CX*1), Y6
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  128(BX), Y5, Y0
+	VFMADD231PS  128(BX)(R10*1), Y5, Y1
+	VFMADD231PS  128(BX)(R10*2), Y5, Y2
+	VFMADD231PS  128(R11), Y5, Y3
+	VFMADD231PS  128(R11)(R10*1), Y5, Y4
+	VPMOVSXBD    104(AX)(CX*4), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  160(BX), Y5, Y0
+	VFMADD231PS  160(BX)(R10*1), Y5, Y1
+	VFMADD231PS  160(BX)(R10*2), Y5, Y2
+	VFMADD231PS  160(R11), Y5, Y3
+	VFMADD231PS  160(R11)(R10*1), Y5, Y4
+	VPMOVSXBD    112(AX)(CX*4), Y5
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 12(AX)(CX*1), Y6
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  192(BX), Y5, Y0
+	VFMADD231PS  192(BX)(R10*1), Y5, Y1
+	VFMADD231PS  192(BX)(R10*2), Y5, Y2
+	VFMADD231PS  192(R11), Y5, Y3
+	VFMADD231PS  192(R11)(R10*1), Y5, Y4
+	VPMOVSXBD    120(AX)(CX*4), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  224(BX), Y5, Y0
+	VFMADD231PS  224(BX)(R10*1), Y5, Y1
+	VFMADD231PS  224(BX)(R10*2), Y5, Y2
+	VFMADD231PS  224(R11), Y5, Y3
+	VFMADD231PS  224(R11)(R10*1), Y5, Y4
+	PREFETCHT0   (R9)
+	ADDQ         $+52, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $0x02, R9
+	ADDQ         $+210, SI
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X5, X3
+	VUNPCKHPD    X0, X5, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VUNPCKLPD    X0, X0, X1
+	VUNPCKHPD    X0, X0, X0
+	VADDPS       X0, X1, X1
+	VSHUFPS      $0x88, X1, X1, X0
+	VSHUFPS      $0xdd, X1, X1, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R13, R13
+	JEQ          store4
+	VMOVSS       (R14), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS X0, (R14)
+	MOVQ   $+1, R13
+	TESTQ  R12, R12
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ6_K_6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ6_K_6AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+
+outputs:
+	MOVQ cols+40(FP), R12
+	XORQ R13, R13
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    block+48(FP), R14
+	CMPQ    R12, R14
+	CMOVQLT R12, R14
+	SUBQ    R14, R12
+
+steps:
+	VPBROADCASTW 208(SI), X6
+	VCVTPH2PS    X6, Y6
+	VPMOVSXBD    192(SI), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VMOVUPS      Y7, (AX)
+	VPMOVSXBD    200(SI), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	VMOVUPS      (SI), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI), Y7
+	VPSLLVD      halves4_4<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 64(AX)
+	VMOVUPS      (SI), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI), Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 128(AX)
+	VMOVUPS      32(SI), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI), Y7
+	VPSLLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 96(AX)
+	VMOVUPS      32(SI), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      128(SI), Y7
+	VPSRLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 160(AX)
+	VMOVUPS      64(SI), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI), Y7
+	VPSLLVD      halves4_4<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      64(SI), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI), Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 256(AX)
+	VMOVUPS      96(SI), Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI), Y7
+	VPSLLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 224(AX)
+	VMOVUPS      96(SI), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        i0f0f0f0f<>+0(SB), Y6, Y6
+	VMOVUPS      160(SI), Y7
+	VPSRLVD      halves2_2<>+0(SB), Y7, Y7
+	VPAND        i30303030<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSUBB       i20202020<>+0(SB), Y6, Y6
+	VMOVUPS      Y6, 288(AX)
+	XORQ         CX, CX
+
+part:
+	VPMOVSXBD    64(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS (AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  (BX), Y6, Y0
+	VFMADD231PS  (BX)(R10*1), Y6, Y1
+	VFMADD231PS  (BX)(R10*2), Y6, Y2
+	VFMADD231PS  (R11), Y6, Y3
+	VFMADD231PS  (R11)(R10*1), Y6, Y4
+	VFMADD231PS  (R11)(R10*2), Y6, Y5
+	VPMOVSXBD    72(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  32(BX), Y6, Y0
+	VFMADD231PS  32(BX)(R10*1), Y6, Y1
+	VFMADD231PS  32(BX)(R10*2), Y6, Y2
+	VFMADD231PS  32(R11), Y6, Y3
+	VFMADD231PS  32(R11)(R10*1), Y6, Y4
+	VFMADD231PS  32(R11)(R10*2), Y6, Y5
+	VPMOVSXBD    80(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 4(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  64(BX), Y6, Y0
+	VFMADD231PS  64(BX)(R10*1), Y6, Y1
+	VFMADD231PS  64(BX)(R10*2), Y6, Y2
+	VFMADD231PS  64(R11), Y6, Y3
+	VFMADD231PS  64(R11)(R10*1), Y6, Y4
+	VFMADD231PS  64(R11)(R10*2), Y6, Y5
+	VPMOVSXBD    88(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  96(BX), Y6, Y0
+	VFMADD231PS  96(BX)(R10*1), Y6, Y1
+	VFMADD231PS  96(BX)(R10*2), Y6, Y2
+	VFMADD231PS  96(R11), Y6, Y3
+	VFMADD231PS  96(R11)(R10*1), Y6, Y4
+	VFMADD231PS  96(R11)(R10*2), Y6, Y5
+	VPMOVSXBD    96(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 8(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  128(BX), Y6, Y0
+	VFMADD231PS  128(BX)(R10*1), Y6, Y1
+	VFMADD231PS  128(BX)(R10*2), Y6, Y2
+	VFMADD231PS  128(R11), Y6, Y3
+	VFMADD231PS  128(R11)(R10*1), Y6, Y4
+	VFMADD231PS  128(R11)(R10*2), Y6, Y5
+	VPMOVSXBD    104(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  160(BX), Y6, Y0
+	VFMADD231PS  160(BX)(R10*1), Y6, Y1
+	VFMADD231PS  160(BX)(R10*2), Y6, Y2
+	VFMADD231PS  160(R11), Y6, Y3
+	VFMADD231PS  160(R11)(R10*1), Y6, Y4
+	VFMADD231PS  160(R11)(R10*2), Y6, Y5
+	VPMOVSXBD    112(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 12(AX)(CX*1), Y7
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  192(BX), Y6, Y0
+	VFMADD231PS  192(BX)(R10*1), Y6, Y1
+	VFMADD231PS  192(BX)(R10*2), Y6, Y2
+	VFMADD231PS  192(R11), Y6, Y3
+	VFMADD231PS  192(R11)(R10*1), Y6, Y4
+	VFMADD231PS  192(R11)(R10*2), Y6, Y5
+	VPMOVSXBD    120(AX)(CX*4), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VFMADD231PS  224(BX), Y6, Y0
+	VFMADD231PS  224(BX)(R10*1), Y6, Y1
+	VFMADD231PS  224(BX)(R10*2), Y6, Y2
+	VFMADD231PS  224(R11), Y6, Y3
+	VFMADD231PS  224(R11)(R10*1), Y6, Y4
+	VFMADD231PS  224(R11)(R10*2), Y6, Y5
+	PREFETCHT0   (R9)
+	ADDQ         $+52, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $0x02, R9
+	ADDQ         $+210, SI
+	SUBQ         $+256, R14
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R14
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X6, X3
+	VUNPCKHPD    X0, X6, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R13, R13
+	JEQ          store0
+	VMOVSS       (R14), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store1
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store2
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R13, R13
+	JEQ     store3
+	VMOVSS  (R14), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R14)
+	ADDQ         CX, R14
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VUNPCKLPD    X1, X0, X2
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X2, X2
+	VSHUFPS      $0x88, X2, X2, X0
+	VSHUFPS      $0xdd, X2, X2, X1
+	VADDPS       X1, X0, X0
+	TESTQ        R13, R13
+	JEQ          store4
+	VMOVSS       (R14), X1
+	VADDPS       X1, X0, X0
+
+store4:
+	VMOVSS  X0, (R14)
+	ADDQ    CX, R14
+	VPSRLDQ $0x04, X0, X0
+	TESTQ   R13, R13
+	JEQ     store5
+	VMOVSS  (R14), X1
+	VADDPS  X1, X0, X0
+
+store5:
+	VMOVSS X0, (R14)
+	MOVQ   $+1, R13
+	TESTQ  R12, R12
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ6_K_7AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ6_K_7AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+	LEAQ   (R11)(R10*2), R12
+	ADDQ   R10, R12
+
+outputs:
+	MOVQ cols+40(FP), R13
+	XORQ R14, R14
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    block+48(FP), R15
+	CMPQ    R13, R15
+	CMOVQLT R13, R15
+	SUBQ    R15, R13
+
+steps:
+	VPBROADCASTW 208(SI), X7
+	VCVTPH2PS    X7, Y7
+	VPMOVSXBD    192(SI), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VPMOVSXBD    200(SI), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VMOVUPS      Y8, 32(AX)
+	VMOVUPS      (SI), Y7
+	VPAND        i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS      128(SI), Y8
+	VPSLLVD      halves4_4<>+0(SB), Y8, Y8
+	VPAND        i30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSUBB       i20202020<>+0(SB), Y7, Y7
+	VMOVUPS      Y7, 64(AX)
+	VMOVUPS      (SI), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS      128(SI), Y8
+	VPAND        i30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSUBB       i20202020<>+0(SB), Y7, Y7
+	VMOVUPS      Y7, 128(AX)
+	VMOVUPS      32(SI), Y7
+	VPAND        i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS      128(SI), Y8
+	VPSLLVD      halves2_2<>+0(SB), Y8, Y8
+	VPAND        i30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSUBB       i20202020<>+0(SB), Y7, Y7
+	VMOVUPS      Y7, 96(AX)
+	VMOVUPS      32(SI), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS      128(SI), Y8
+	VPSRLVD      halves2_2<>+0(SB), Y8, Y8
+	VPAND        i30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSUBB       i20202020<>+0(SB), Y7, Y7
+	VMOVUPS      Y7, 160(AX)
+	VMOVUPS      64(SI), Y7
+	VPAND        i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS      160(SI), Y8
+	VPSLLVD      halves4_4<>+0(SB), Y8, Y8
+	VPAND        i30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSUBB       i20202020<>+0(SB), Y7, Y7
+	VMOVUPS      Y7, 192(AX)
+	VMOVUPS      64(SI), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS      160(SI), Y8
+	VPAND        i30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSUBB       i20202020<>+0(SB), Y7, Y7
+	VMOVUPS      Y7, 256(AX)
+	VMOVUPS      96(SI), Y7
+	VPAND        i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS      160(SI), Y8
+	VPSLLVD      halves2_2<>+0(SB), Y8, Y8
+	VPAND        i30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSUBB       i20202020<>+0(SB), Y7, Y7
+	VMOVUPS      Y7, 224(AX)
+	VMOVUPS      96(SI), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        i0f0f0f0f<>+0(SB), Y7, Y7
+	VMOVUPS      160(SI), Y8
+	VPSRLVD      halves2_2<>+0(SB), Y8, Y8
+	VPAND        i30303030<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSUBB       i20202020<>+0(SB), Y7, Y7
+	VMOVUPS      Y7, 288(AX)
+	XORQ         CX, CX
+
+part:
+	VPMOVSXBD    64(AX)(CX*4), Y7
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS (AX)(CX*1), Y8
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  (BX), Y7, Y0
+	VFMADD231PS  (BX)(R10*1), Y7, Y1
+	VFMADD231PS  (BX)(R10*2), Y7, Y2
+	VFMADD231PS  (R11), Y7, Y3
+	VFMADD231PS  (R11)(R10*1), Y7, Y4
+	VFMADD231PS  (R11)(R10*2), Y7, Y5
+	VFMADD231PS  (R12), Y7, Y6
+	VPMOVSXBD    72(AX)(CX*4), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  32(BX), Y7, Y0
+	VFMADD231PS  32(BX)(R10*1), Y7, Y1
+	VFMADD231PS  32(BX)(R10*2), Y7, Y2
+	VFMADD231PS  32(R11), Y7, Y3
+	VFMADD231PS  32(R11)(R10*1), Y7, Y4
+	VFMADD231PS  32(R11)(R10*2), Y7, Y5
+	VFMADD231PS  32(R12), Y7, Y6
+	VPMOVSXBD    80(AX)(CX*4), Y7
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 4(AX)(CX*1), Y8
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  64(BX), Y7, Y0
+	VFMADD231PS  64(BX)(R10*1), Y7, Y1
+	VFMADD231PS  64(BX)(R10*2), Y7, Y2
+	VFMADD231PS  64(R11), Y7, Y3
+	VFMADD231PS  64(R11)(R10*1), Y7, Y4
+	VFMADD231PS  64(R11)(R10*2), Y7, Y5
+	VFMADD231PS  64(R12), Y7, Y6
+	VPMOVSXBD    88(AX)(CX*4), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  96(BX), Y7, Y0
+	VFMADD231PS  96(BX)(R10*1), Y7, Y1
+	VFMADD231PS  96(BX)(R10*2), Y7, Y2
+	VFMADD231PS  96(R11), Y7, Y3
+	VFMADD231PS  96(R11)(R10*1), Y7, Y4
+	VFMADD231PS  96(R11)(R10*2), Y7, Y5
+	VFMADD231PS  96(R12), Y7, Y6
+	VPMOVSXBD    96(AX)(CX*4), Y7
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 8(AX)(CX*1), Y8
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  128(BX), Y7, Y0
+	VFMADD231PS  128(BX)(R10*1), Y7, Y1
+	VFMADD231PS  128(BX)(R10*2), Y7, Y2
+	VFMADD231PS  128(R11), Y7, Y3
+	VFMADD231PS  128(R11)(R10*1), Y7, Y4
+	VFMADD231PS  128(R11)(R10*2), Y7, Y5
+	VFMADD231PS  128(R12), Y7, Y6
+	VPMOVSXBD    104(AX)(CX*4), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  160(BX), Y7, Y0
+	VFMADD231PS  160(BX)(R10*1), Y7, Y1
+	VFMADD231PS  160(BX)(R10*2), Y7, Y2
+	VFMADD231PS  160(R11), Y7, Y3
+	VFMADD231PS  160(R11)(R10*1), Y7, Y4
+	VFMADD231PS  160(R11)(R10*2), Y7, Y5
+	VFMADD231PS  160(R12), Y7, Y6
+	VPMOVSXBD    112(AX)(CX*4), Y7
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 12(AX)(CX*1), Y8
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  192(BX), Y7, Y0
+	VFMADD231PS  192(BX)(R10*1), Y7, Y1
+	VFMADD231PS  192(BX)(R10*2), Y7, Y2
+	VFMADD231PS  192(R11), Y7, Y3
+	VFMADD231PS  192(R11)(R10*1), Y7, Y4
+	VFMADD231PS  192(R11)(R10*2), Y7, Y5
+	VFMADD231PS  192(R12), Y7, Y6
+	VPMOVSXBD    120(AX)(CX*4), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VFMADD231PS  224(BX), Y7, Y0
+	VFMADD231PS  224(BX)(R10*1), Y7, Y1
+	VFMADD231PS  224(BX)(R10*2), Y7, Y2
+	VFMADD231PS  224(R11), Y7, Y3
+	VFMADD231PS  224(R11)(R10*1), Y7, Y4
+	VFMADD231PS  224(R11)(R10*2), Y7, Y5
+	VFMADD231PS  224(R12), Y7, Y6
+	PREFETCHT0   (R9)
+	ADDQ         $+52, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $+256, R12
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $0x02, R9
+	ADDQ         $+210, SI
+	SUBQ         $+256, R15
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R15
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X7, X3
+	VUNPCKHPD    X0, X7, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store0
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store1
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store2
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store3
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R15)
+	ADDQ         CX, R15
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VUNPCKLPD    X1, X0, X3
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X2, X0
+	VUNPCKHPD    X2, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store4
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store5
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store6
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS X1, (R15)
+	MOVQ   $+1, R14
+	TESTQ  R13, R13
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	SUBQ   CX, R12
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
+	VZEROUPPER
+	RET
+
+// func fusedQ6_K_8AVX2(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols int, block int, outs int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·fusedQ6_K_8AVX2(SB), $384-64
+	LEAQ   64(SP), AX
+	ANDQ   $-64, AX
+	MOVQ   dst+0(FP), DX
+	MOVQ   x+16(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   outs+56(FP), DI
+	MOVQ   cols+40(FP), R8
+	SHRQ   $0x08, R8
+	IMUL3Q $0x000000d2, R8, R8
+	LEAQ   8192(SI), R9
+	MOVQ   xStride+24(FP), R10
+	LEAQ   (BX)(R10*2), R11
+	ADDQ   R10, R11
+	LEAQ   (R11)(R10*2), R12
+	ADDQ   R10, R12
+
+outputs:
+	MOVQ cols+40(FP), R13
+	XORQ R14, R14
+
+blocks:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    block+48(FP), R15
+	CMPQ    R13, R15
+	CMOVQLT R13, R15
+	SUBQ    R15, R13
+
+steps:
+	VPBROADCASTW 208(SI), X8
+	VCVTPH2PS    X8, Y8
+	VPMOVSXBD    192(SI), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VPMOVSXBD    200(SI), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	VMOVUPS      (SI), Y8
+	VPAND        i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS      128(SI), Y9
+	VPSLLVD      halves4_4<>+0(SB), Y9, Y9
+	VPAND        i30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSUBB       i20202020<>+0(SB), Y8, Y8
+	VMOVUPS      Y8, 64(AX)
+	VMOVUPS      (SI), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS      128(SI), Y9
+	VPAND        i30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSUBB       i20202020<>+0(SB), Y8, Y8
+	VMOVUPS      Y8, 128(AX)
+	VMOVUPS      32(SI), Y8
+	VPAND        i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS      128(SI), Y9
+	VPSLLVD      halves2_2<>+0(SB), Y9, Y9
+	VPAND        i30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSUBB       i20202020<>+0(SB), Y8, Y8
+	VMOVUPS      Y8, 96(AX)
+	VMOVUPS      32(SI), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS      128(SI), Y9
+	VPSRLVD      halves2_2<>+0(SB), Y9, Y9
+	VPAND        i30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSUBB       i20202020<>+0(SB), Y8, Y8
+	VMOVUPS      Y8, 160(AX)
+	VMOVUPS      64(SI), Y8
+	VPAND        i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS      160(SI), Y9
+	VPSLLVD      halves4_4<>+0(SB), Y9, Y9
+	VPAND        i30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSUBB       i20202020<>+0(SB), Y8, Y8
+	VMOVUPS      Y8, 192(AX)
+	VMOVUPS      64(SI), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS      160(SI), Y9
+	VPAND        i30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSUBB       i20202020<>+0(SB), Y8, Y8
+	VMOVUPS      Y8, 256(AX)
+	VMOVUPS      96(SI), Y8
+	VPAND        i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS      160(SI), Y9
+	VPSLLVD      halves2_2<>+0(SB), Y9, Y9
+	VPAND        i30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSUBB       i20202020<>+0(SB), Y8, Y8
+	VMOVUPS      Y8, 224(AX)
+	VMOVUPS      96(SI), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        i0f0f0f0f<>+0(SB), Y8, Y8
+	VMOVUPS      160(SI), Y9
+	VPSRLVD      halves2_2<>+0(SB), Y9, Y9
+	VPAND        i30303030<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSUBB       i20202020<>+0(SB), Y8, Y8
+	VMOVUPS      Y8, 288(AX)
+	XORQ         CX, CX
+
+part:
+	VPMOVSXBD    64(AX)(CX*4), Y8
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS (AX)(CX*1), Y9
+	VMULPS       Y9, Y8, Y8
+	VFMADD231PS  (BX), Y8, Y0
+	VFMADD231PS  (BX)(R10*1), Y8, Y1
+	VFMADD231PS  (BX)(R10*2), Y8, Y2
+	VFMADD231PS  (R11), Y8, Y3
+	VFMADD231PS  (R11)(R10*1), Y8, Y4
+	VFMADD231PS  (R11)(R10*2), Y8, Y5
+	VFMADD231PS  (R12), Y8, Y6
+	VFMADD231PS  (R12)(R10*1), Y8, Y7
+	VPMOVSXBD    72(AX)(CX*4), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y9, Y8, Y8
+	VFMADD231PS  32(BX), Y8, Y0
+	VFMADD231PS  32(BX)(R10*1), Y8, Y1
+	VFMADD231PS  32(BX)(R10*2), Y8, Y2
+	VFMADD231PS  32(R11), Y8, Y3
+	VFMADD231PS  32(R11)(R10*1), Y8, Y4
+	VFMADD231PS  32(R11)(R10*2), Y8, Y5
+	VFMADD231PS  32(R12), Y8, Y6
+	VFMADD231PS  32(R12)(R10*1), Y8, Y7
+	VPMOVSXBD    80(AX)(CX*4), Y8
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 4(AX)(CX*1), Y9
+	VMULPS       Y9, Y8, Y8
+	VFMADD231PS  64(BX), Y8, Y0
+	VFMADD231PS  64(BX)(R10*1), Y8, Y1
+	VFMADD231PS  64(BX)(R10*2), Y8, Y2
+	VFMADD231PS  64(R11), Y8, Y3
+	VFMADD231PS  64(R11)(R10*1), Y8, Y4
+	VFMADD231PS  64(R11)(R10*2), Y8, Y5
+	VFMADD231PS  64(R12), Y8, Y6
+	VFMADD231PS  64(R12)(R10*1), Y8, Y7
+	VPMOVSXBD    88(AX)(CX*4), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y9, Y8, Y8
+	VFMADD231PS  96(BX), Y8, Y0
+	VFMADD231PS  96(BX)(R10*1), Y8, Y1
+	VFMADD231PS  96(BX)(R10*2), Y8, Y2
+	VFMADD231PS  96(R11), Y8, Y3
+	VFMADD231PS  96(R11)(R10*1), Y8, Y4
+	VFMADD231PS  96(R11)(R10*2), Y8, Y5
+	VFMADD231PS  96(R12), Y8, Y6
+	VFMADD231PS  96(R12)(R10*1), Y8, Y7
+	VPMOVSXBD    96(AX)(CX*4), Y8
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 8(AX)(CX*1), Y9
+	VMULPS       Y9, Y8, Y8
+	VFMADD231PS  128(BX), Y8, Y0
+	VFMADD231PS  128(BX)(R10*1), Y8, Y1
+	VFMADD231PS  128(BX)(R10*2), Y8, Y2
+	VFMADD231PS  128(R11), Y8, Y3
+	VFMADD231PS  128(R11)(R10*1), Y8, Y4
+	VFMADD231PS  128(R11)(R10*2), Y8, Y5
+	VFMADD231PS  128(R12), Y8, Y6
+	VFMADD231PS  128(R12)(R10*1), Y8, Y7
+	VPMOVSXBD    104(AX)(CX*4), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y9, Y8, Y8
+	VFMADD231PS  160(BX), Y8, Y0
+	VFMADD231PS  160(BX)(R10*1), Y8, Y1
+	VFMADD231PS  160(BX)(R10*2), Y8, Y2
+	VFMADD231PS  160(R11), Y8, Y3
+	VFMADD231PS  160(R11)(R10*1), Y8, Y4
+	VFMADD231PS  160(R11)(R10*2), Y8, Y5
+	VFMADD231PS  160(R12), Y8, Y6
+	VFMADD231PS  160(R12)(R10*1), Y8, Y7
+	VPMOVSXBD    112(AX)(CX*4), Y8
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 12(AX)(CX*1), Y9
+	VMULPS       Y9, Y8, Y8
+	VFMADD231PS  192(BX), Y8, Y0
+	VFMADD231PS  192(BX)(R10*1), Y8, Y1
+	VFMADD231PS  192(BX)(R10*2), Y8, Y2
+	VFMADD231PS  192(R11), Y8, Y3
+	VFMADD231PS  192(R11)(R10*1), Y8, Y4
+	VFMADD231PS  192(R11)(R10*2), Y8, Y5
+	VFMADD231PS  192(R12), Y8, Y6
+	VFMADD231PS  192(R12)(R10*1), Y8, Y7
+	VPMOVSXBD    120(AX)(CX*4), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y9, Y8, Y8
+	VFMADD231PS  224(BX), Y8, Y0
+	VFMADD231PS  224(BX)(R10*1), Y8, Y1
+	VFMADD231PS  224(BX)(R10*2), Y8, Y2
+	VFMADD231PS  224(R11), Y8, Y3
+	VFMADD231PS  224(R11)(R10*1), Y8, Y4
+	VFMADD231PS  224(R11)(R10*2), Y8, Y5
+	VFMADD231PS  224(R12), Y8, Y6
+	VFMADD231PS  224(R12)(R10*1), Y8, Y7
+	PREFETCHT0   (R9)
+	ADDQ         $+52, R9
+	ADDQ         $+256, BX
+	ADDQ         $+256, R11
+	ADDQ         $+256, R12
+	ADDQ         $0x10, CX
+	CMPQ         CX, $0x40
+	JNE          part
+	ADDQ         $0x02, R9
+	ADDQ         $+210, SI
+	SUBQ         $+256, R15
+	JNE          steps
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         DX, R15
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X0, X8, X8
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X2, X1, X1
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X3, X2, X2
+	VUNPCKLPD    X0, X8, X3
+	VUNPCKHPD    X0, X8, X0
+	VADDPS       X0, X3, X3
+	VUNPCKLPD    X2, X1, X0
+	VUNPCKHPD    X2, X1, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X3, X1
+	VSHUFPS      $0xdd, X0, X3, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store0
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store0:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store1
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store1:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store2
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store2:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store3
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store3:
+	VMOVSS       X1, (R15)
+	ADDQ         CX, R15
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X5, X1, X1
+	VEXTRACTF128 $0x01, Y6, X2
+	VADDPS       X6, X2, X2
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X7, X3, X3
+	VUNPCKLPD    X1, X0, X4
+	VUNPCKHPD    X1, X0, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X3, X2, X0
+	VUNPCKHPD    X3, X2, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x88, X0, X4, X1
+	VSHUFPS      $0xdd, X0, X4, X0
+	VADDPS       X0, X1, X1
+	TESTQ        R14, R14
+	JEQ          store4
+	VMOVSS       (R15), X0
+	VADDPS       X0, X1, X1
+
+store4:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store5
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store5:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store6
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store6:
+	VMOVSS  X1, (R15)
+	ADDQ    CX, R15
+	VPSRLDQ $0x04, X1, X1
+	TESTQ   R14, R14
+	JEQ     store7
+	VMOVSS  (R15), X0
+	VADDPS  X0, X1, X1
+
+store7:
+	VMOVSS X1, (R15)
+	MOVQ   $+1, R14
+	TESTQ  R13, R13
+	JNE    blocks
+	ADDQ   $0x04, DX
+	MOVQ   cols+40(FP), CX
+	SHLQ   $0x02, CX
+	SUBQ   CX, BX
+	SUBQ   CX, R11
+	SUBQ   CX, R12
+	IMUL3Q $0x00, R8, CX
+	ADDQ   CX, SI
+	SUBQ   $0x01, DI
+	JG     outputs
 	VZEROUPPER
 	RET

@@ -212,27 +212,24 @@ func counting(first int) Mem {
 // fusedOuts is the number of outputs that share loads of x.
 func (s isa) fusedOuts(rows int) int {
 	switch {
-	case rows > 4:
+	case rows > 4 && s.wide:
 		return 2
-	case s.wide || rows == 1:
+	case rows > 4:
+		return 1
+	case rows == 1 || s.wide:
 		return 4
 	}
 	return 3
 }
 
 // fusedRows is the most rows that share widened weights.
-func (s isa) fusedRows() int {
-	if s.wide {
-		return 8
-	}
-	return 4
-}
+const fusedRows = 8
 
 // fusedProducts generates the products of few rows, which widen weights into
 // registers and do not keep them.
 func fusedProducts(s isa) {
 	for _, f := range storedFormats {
-		for rows := 1; rows <= s.fusedRows(); rows++ {
+		for rows := 1; rows <= fusedRows; rows++ {
 			fuse(s, f, rows)
 		}
 	}
@@ -303,16 +300,16 @@ func fuse(s isa, f stored, rows int) {
 			ADDQ(ds, to)
 		}
 	}
-	for r := 0; r < rows; r++ {
-		if outs > 2 || r == rows-1 {
-			store(r, s.fold4(acc[r]))
-			continue
+	together := max(1, 4/outs) // rows that are folded as one
+	for r := 0; r < rows; r += together {
+		n := min(together, rows-r)
+		sum := s.fold4(slices.Concat(acc[r : r+n]...))
+		for i := range n {
+			if i > 0 {
+				VPSRLDQ(Imm(uint64(4*outs)), sum, sum)
+			}
+			store(r+i, sum)
 		}
-		sum := s.fold4(slices.Concat(acc[r], acc[r+1])) // two rows are folded as one
-		store(r, sum)
-		VUNPCKHPD(sum, sum, sum)
-		r++
-		store(r, sum)
 	}
 	MOVQ(I32(1), more)
 	TESTQ(cols, cols)

@@ -120,7 +120,8 @@ func TestSplitOfPackedSet(t *testing.T) {
 	}
 }
 
-// TestPackedPrompts leaves out the windows in which there is nothing to learn.
+// TestPackedPrompts leaves out the windows in which there is nothing to learn,
+// and knows the others' sizes.
 func TestPackedPrompts(t *testing.T) {
 	path := write(t, "a.jsonl", `{"prompt":"0123456789012345678","completion":"a"}`+"\n"+`{"prompt":"q","completion":"bc"}`+"\n")
 	s := open(t, path, 5, Options{Pack: true})
@@ -135,8 +136,12 @@ func TestPackedPrompts(t *testing.T) {
 	for _, n := range []int{2, 3, 4, 7, 24} {
 		s := open(t, path, n, Options{Pack: true})
 		for i := range s.Len() {
-			if q, err := s.Sequence(i); err != nil || q.Labels() == 0 {
+			q, err := s.Sequence(i)
+			if err != nil || q.Labels() == 0 {
 				t.Errorf("length %d, sequence %d: %v %v", n, i, q, err)
+			}
+			if rows, labels := (&Order{Set: s}).Size(i); rows != q.Last()+1 || labels != q.Labels() {
+				t.Errorf("length %d, sequence %d has %d rows and %d labels, measured as %d and %d", n, i, q.Last()+1, q.Labels(), rows, labels)
 			}
 		}
 	}

@@ -26,8 +26,15 @@ type Set struct {
 	ends    []int64  // packed: tokens up to the end of each record in use
 	window  int      // packed: tokens of a sequence
 	spans   [][]span // packed: what predicts, by record
-	windows []int32  // packed: those that have something to learn
+	windows []window // packed: those that have something to learn
 	report  Report
+}
+
+// A window is a packed sequence.
+type window struct {
+	number int32 // in all tokens, one after the other
+	rows   int32 // positions up to the last that predicts
+	labels int32 // positions that predict
 }
 
 // Report is what reading the records once has shown.
@@ -135,25 +142,28 @@ func (s *Set) measure() {
 		return
 	}
 	s.ends, s.windows = s.ends[:0], nil
-	total, window := int64(0), int64(s.window)
+	total, length := int64(0), int64(s.window)
 	for i := range s.count() {
 		total += int64(s.lengths[s.record(i)])
 		s.ends = append(s.ends, total)
 	}
-	all := max(1, total/window) // what is left over at the end is not used
+	all := max(1, total/length) // what is left over at the end is not used
 	for i := range s.count() {
 		record := s.record(i)
 		start := s.ends[i] - int64(s.lengths[record])
 		for _, own := range s.spans[record] {
 			from, to := start+int64(own.from), start+int64(own.to)
-			for w := from / window; w < all && w*window < to; w++ {
+			for w := from / length; w < all && w*length < to; w++ {
 				// The last position of a window predicts nothing.
-				if max(from, w*window) >= min(to, (w+1)*window-1) {
+				first, end := max(from, w*length), min(to, (w+1)*length-1)
+				if first >= end {
 					continue
 				}
-				if n := len(s.windows); n == 0 || s.windows[n-1] != int32(w) {
-					s.windows = append(s.windows, int32(w))
+				if n := len(s.windows); n == 0 || s.windows[n-1].number != int32(w) {
+					s.windows = append(s.windows, window{number: int32(w)})
 				}
+				last := &s.windows[len(s.windows)-1]
+				last.rows, last.labels = int32(end-w*length), last.labels+int32(end-first)
 			}
 		}
 	}
@@ -230,7 +240,7 @@ func (s *Set) Sequence(i int) (Sequence, error) {
 
 // packedSequence cuts the window of sequence i out of all records, one after the other.
 func (s *Set) packedSequence(i int) (Sequence, error) {
-	from := int64(s.windows[i]) * int64(s.window)
+	from := int64(s.windows[i].number) * int64(s.window)
 	to := from + int64(s.window)
 	var q Sequence
 	whole := *s.encoder
@@ -314,7 +324,7 @@ func (o *Order) At(n int) (Sequence, error) { return o.Set.Sequence(o.index(n)) 
 func (o *Order) Size(n int) (rows, labels int) {
 	i := o.index(n)
 	if o.Set.packed {
-		return o.Set.window, o.Set.window
+		return int(o.Set.windows[i].rows), int(o.Set.windows[i].labels)
 	}
 	i = o.Set.record(i)
 	return int(o.Set.rows[i]), int(o.Set.labels[i])

@@ -77,6 +77,15 @@ func TestUnfit(t *testing.T) {
 	c.Layers = []int{1, 9}
 	refused(t, "llama-gqa", c, "--layers-to-transform: 9")
 	c = tinyConfig(t, "lora")
+	c.Exclude = []string{"k_proj", "k_projection"}
+	refused(t, "llama-gqa", c, `--exclude-modules: no module answers to "k_projection"`)
+	c = tinyConfig(t, "lora")
+	c.Targets = []string{"q_proj", "v_proj"}
+	c.RankPattern = map[string]int{"k_proj": 4}
+	refused(t, "llama-gqa", c, `--rank-pattern: no module answers to "k_proj"`)
+	c.RankPattern, c.AlphaPattern = map[string]int{`layers\.1\.self_attn\.q_proj`: 4}, map[string]float64{"layers.9.self_attn.q_proj": 4}
+	refused(t, "llama-gqa", c, `--alpha-pattern: no module answers to "layers.9.self_attn.q_proj"`)
+	c = tinyConfig(t, "lora")
 	c.InitAdapter = t.TempDir()
 	refused(t, "llama-gqa", c, "--init-adapter: ")
 	c = tinyConfig(t, "lora")

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
@@ -112,6 +113,13 @@ func (c *Config) method(m models.Model) (Method, error) {
 	a, err := adapters.New(m, config)
 	if err != nil {
 		return nil, err
+	}
+	key, entry, err := adapters.Unmatched(m, config)
+	if err != nil {
+		return nil, err
+	}
+	if key != "" {
+		return nil, fmt.Errorf("--%s: no module answers to %q", strings.ReplaceAll(key, "_", "-"), entry)
 	}
 	if err := adapters.Start(a, m, c.Start, c.Seed); err != nil {
 		return nil, err

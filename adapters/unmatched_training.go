@@ -1,0 +1,45 @@
+package adapters
+
+import (
+	"slices"
+
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Unmatched returns, of the given configuration, a key and its first entry that
+// no module of the base answers to, where PEFT would pass it over: of
+// exclude_modules, rank_pattern and alpha_pattern. Both are empty if there is
+// none.
+func Unmatched(m models.Model, c *Config) (key, entry string, err error) {
+	l, ok := c.Method.(*lora)
+	if !ok {
+		return "", "", nil
+	}
+	sites := m.Sites()
+	for _, e := range l.targets.exclude.list {
+		if !slices.ContainsFunc(sites, func(s models.Site) bool { return suffixed(s.Name, e) }) {
+			return "exclude_modules", e, nil
+		}
+	}
+	adapted, err := l.targets.find(m, models.LinearSite, models.EmbeddingSite)
+	if err != nil {
+		return "", "", err
+	}
+	for _, p := range []struct {
+		key string
+		all patterns
+	}{{"rank_pattern", l.ranks}, {"alpha_pattern", l.alphas}} {
+		for _, k := range p.all {
+			found := false
+			for i := 0; i < len(adapted) && !found; i++ {
+				if found, err = matches(k.re, sites[adapted[i]].Name); err != nil {
+					return "", "", err
+				}
+			}
+			if !found {
+				return p.key, k.expr, nil
+			}
+		}
+	}
+	return "", "", nil
+}

@@ -115,16 +115,8 @@ func (j *job) check() error {
 	default:
 		return fmt.Errorf("%w: dtype %q, want f32, f16 or bf16", ErrOutput, j.DType)
 	}
-	out, err := filepath.Abs(j.Output)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrOutput, err)
-	}
 	for _, from := range []string{j.Base, j.Adapter} {
-		abs, err := filepath.Abs(from)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrOutput, err)
-		}
-		if out == abs || strings.HasPrefix(abs, out+string(filepath.Separator)) {
+		if liesIn(from, j.Output) {
 			return fmt.Errorf("%w: %s is what is read", ErrOutput, j.Output)
 		}
 	}
@@ -132,6 +124,30 @@ func (j *job) check() error {
 		return fmt.Errorf("%w: %s exists", ErrOutput, j.Output)
 	}
 	return nil
+}
+
+// liesIn reports whether path is dir or in it, by whatever links.
+func liesIn(path, dir string) bool {
+	out, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return false
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return false
+	}
+	for {
+		if at, err := os.Stat(path); err == nil && os.SameFile(at, out) {
+			return true
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return false
+		}
+		path = parent
+	}
 }
 
 // collect lists what the adapter changes.

@@ -169,6 +169,27 @@ func TestIdempotent(t *testing.T) {
 	}
 }
 
+// TestOwnSource: what is read is not written over, by whatever name.
+func TestOwnSource(t *testing.T) {
+	dir := t.TempDir()
+	base, link := filepath.Join(dir, "base"), filepath.Join(dir, "link")
+	if err := os.CopyFS(base, os.DirFS(modeltest.Goldens(t, "llama"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(base, link); err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{base: link, link: base, filepath.Join(link, "."): dir} {
+		o := Options{Base: from, Adapter: filepath.Join(base, "adapters", "lora"), Output: to, Overwrite: true}
+		if _, err := Merge(o); !errors.Is(err, ErrOutput) {
+			t.Errorf("%s over %s: %v", to, from, err)
+		}
+		if _, err := os.Stat(filepath.Join(base, "config.json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestNotFinite: a NaN in the base and a value that overflows are refused,
 // with the tensor's name, and leave no trace.
 func TestNotFinite(t *testing.T) {

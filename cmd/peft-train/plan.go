@@ -70,6 +70,9 @@ func (p *planCommand) Run(c console) error {
 		}
 		base = base.As(f)
 	}
+	if err := p.fits(base.Config().Layers); err != nil {
+		return err
+	}
 	methods := []string{p.Method}
 	if p.Compare {
 		methods = plan.Methods
@@ -115,6 +118,20 @@ func (p *planCommand) check() error {
 	}
 	if !(p.LoraDropout >= 0 && p.LoraDropout < 1) {
 		wrong = append(wrong, fmt.Errorf("--lora-dropout: %g, want at least 0 and less than 1", p.LoraDropout))
+	}
+	return faultsOf(wrong)
+}
+
+// fits reports what a base of so many blocks has not.
+func (p *planCommand) fits(layers int) error {
+	var wrong []error
+	if p.LISALayers > layers {
+		wrong = append(wrong, fmt.Errorf("--lisa-layers: %d, the base has %d blocks", p.LISALayers, layers))
+	}
+	for _, layer := range p.LeaveOut {
+		if layer < 0 || layer >= layers {
+			wrong = append(wrong, fmt.Errorf("--leave-out: %d is no block: the base has 0 to %d", layer, layers-1))
+		}
 	}
 	return faultsOf(wrong)
 }

@@ -109,11 +109,16 @@ func (t *trained) gradient(name string) []float32 {
 // Draw begins a pass of the given number: dropout masks and the layers that
 // AdapterDrop leaves out are functions of the seed and of it.
 func (n *Trainee) Draw(pass uint64) {
-	t := n.shared
-	t.pass = pass
-	if t.DrawnLayers > 0 {
-		t.below = t.source.Below(pass, t.DrawnLayers+1)
+	n.shared.pass, n.shared.below = pass, n.Dropped(pass)
+}
+
+// Dropped is the number of blocks, from the lowest, that AdapterDrop leaves out
+// in a pass.
+func (n *Trainee) Dropped(pass uint64) int {
+	if n.shared.DrawnLayers == 0 {
+		return 0
 	}
+	return n.shared.source.Below(pass, n.shared.DrawnLayers+1)
 }
 
 // PrefixGrad implements models.TrainablePrefix.

@@ -27,10 +27,12 @@ func (r *Run) Plan() error {
 			return err
 		}
 		t.Recompute = r.Checkpointing
-		for _, pass := range r.largest()[0] {
-			a := account(t.Account(plan.Run{Batch: pass, Optimizer: optimizer}))
-			if a.Activations >= r.plan.Activations {
-				r.plan = a
+		for dropped, largest := range r.largest() {
+			for _, pass := range largest {
+				a := account(t.Without(dropped).Account(plan.Run{Batch: pass, Optimizer: optimizer}))
+				if a.Activations >= r.plan.Activations {
+					r.plan = a
+				}
 			}
 		}
 		if (r.Start == "pissa" || r.Start == "olora") && r.plan.Gradients > 0 {
@@ -97,29 +99,38 @@ func (r *Run) planBlocks(base *plan.Base, f *Blocks, optimizer string) (Account,
 	return most, nil
 }
 
-// largest is the passes of the run that may need the most memory, by the
-// lowest block that is trained; an adapter's are under 0.
+// largest is the passes of the run that may need the most memory, by lowest.
 func (r *Run) largest() map[int][]plan.Batch {
 	prefix, virtual := preceding(r.Trainer.Method.Adapter())
 	best := map[int][]plan.Batch{}
-	for i := range r.steps * r.GradAccum {
-		lowest := 0
-		if f, ok := r.Trainer.Method.(*Blocks); ok {
-			lowest = f.Active(i / r.GradAccum)[0]
-		}
-		size := func(k int) (rows, labels int) { return r.order.Size(i*r.BatchSize + k) }
-		start := 0
-		for _, end := range passes(r.BatchSize, virtual, func(k int) int { n, _ := size(k); return n }) {
-			b := plan.Batch{Sequences: end - start}
-			for ; start < end; start++ {
-				rows, labels := size(start)
-				b.Rows, b.Predicting = b.Rows+rows, b.Predicting+labels
-				b.Blocks += (prefix + virtual + rows + kernels.BlockLen - 1) / kernels.BlockLen
+	for step := range r.steps {
+		pass := firstPass(step)
+		for i := step * r.GradAccum; i < (step+1)*r.GradAccum; i++ {
+			size := func(k int) (rows, labels int) { return r.order.Size(i*r.BatchSize + k) }
+			start := 0
+			for _, end := range passes(r.BatchSize, virtual, func(k int) int { n, _ := size(k); return n }) {
+				b := plan.Batch{Sequences: end - start}
+				for ; start < end; start++ {
+					rows, labels := size(start)
+					b.Rows, b.Predicting = b.Rows+rows, b.Predicting+labels
+					b.Blocks += (prefix + virtual + rows + kernels.BlockLen - 1) / kernels.BlockLen
+				}
+				lowest := r.lowest(step, pass)
+				best[lowest] = outdo(best[lowest], b)
+				pass++
 			}
-			best[lowest] = outdo(best[lowest], b)
 		}
 	}
 	return best
+}
+
+// lowest is the lowest block that a pass trains, of an adapter the lowest that
+// is not left out.
+func (r *Run) lowest(step int, pass uint64) int {
+	if f, ok := r.Trainer.Method.(*Blocks); ok {
+		return f.Active(step)[0]
+	}
+	return r.Trainer.Method.(*Adapted).Trainee.Dropped(pass)
 }
 
 // outdo adds b to passes of which none is at least as large as another in

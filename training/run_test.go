@@ -243,19 +243,27 @@ func TestStartsAsNothing(t *testing.T) {
 // agree within 2 % in every category.
 func TestPlanHolds(t *testing.T) {
 	for _, method := range Methods() {
-		t.Run(method, func(t *testing.T) { planHolds(t, method, false) })
-		t.Run(method+"/checkpointing", func(t *testing.T) { planHolds(t, method, true) })
+		t.Run(method, func(t *testing.T) { planHolds(t, method, func(*Config) {}) })
+		t.Run(method+"/checkpointing", func(t *testing.T) { planHolds(t, method, func(c *Config) { c.Checkpointing = true }) })
+	}
+	t.Run("packing", func(t *testing.T) {
+		planHolds(t, "lora", func(c *Config) { c.Packing, c.MaxLength, c.BatchSize = true, 16, 3 })
+	})
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprintf("adapter-drop-random/%d", seed), func(t *testing.T) {
+			planHolds(t, "houlsby", func(c *Config) { c.AdapterDropMax, c.MaxSteps, c.Seed = 2, 2, seed })
+		})
 	}
 }
 
-func planHolds(t *testing.T, method string, checkpointing bool) {
+func planHolds(t *testing.T, method string, change func(*Config)) {
 	base := "llama-gqa"
 	if method == "bitfit" {
 		base = "gpt2"
 	}
 	c := tinyConfig(t, method)
-	c.Checkpointing = checkpointing
 	c.Interval, c.BlockInterval = 2, 2
+	change(&c)
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -108,7 +108,7 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	for _, p := range t.Method.Parameters() {
 		clear(p.Grad)
 	}
-	pass := uint64(t.Step) << 16
+	pass := firstPass(t.Step)
 	_, virtual := preceding(t.Method.Adapter())
 	for _, batch := range micro {
 		start := 0
@@ -129,6 +129,10 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	r.Loss /= float64(r.Labels)
 	return r, nil
 }
+
+// firstPass is the number of a step's first pass: what is drawn for a pass is a
+// function of its number.
+func firstPass(step int) uint64 { return uint64(step) << 16 }
 
 // forward records the sequences of a pass and returns its summed loss.
 func (t *Trainer) forward(batch []Sequence, scale float32) float64 {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -151,6 +152,18 @@ func (b *Base) TrainBlocks(active []int, outside bool) *Trained {
 		}
 	}
 	return t
+}
+
+// Without is t in a pass that leaves the bottlenecks of the lowest blocks out.
+func (t *Trained) Without(blocks int) *Trained {
+	part := *t
+	part.at = maps.Clone(t.at)
+	for i, s := range t.base.sites {
+		if s.Kind == models.SublayerSite && s.Layer < blocks {
+			delete(part.at, i)
+		}
+	}
+	return &part
 }
 
 func (t *Trained) place(site int) *placed {

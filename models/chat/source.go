@@ -8,7 +8,8 @@ import (
 
 // prepare adapts a template's source to the engine: its tojson filter becomes
 // ours, escapes that it does not know become what they stand for, macros count
-// their calls, and a line break at the very end goes, as in Python. Text outside of tags stays as it is.
+// their calls, and a line break at the very end goes, as in Python. Text outside
+// of tags stays as it is.
 func prepare(source string) string {
 	const filter = "tojson"
 	source = strings.TrimSuffix(source, "\n")

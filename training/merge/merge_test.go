@@ -179,10 +179,10 @@ func TestOwnSource(t *testing.T) {
 	if err := os.Symlink(base, link); err != nil {
 		t.Fatal(err)
 	}
-	for from, to := range map[string]string{base: link, link: base, filepath.Join(link, "."): dir} {
-		o := Options{Base: from, Adapter: filepath.Join(base, "adapters", "lora"), Output: to, Overwrite: true}
+	for _, c := range []struct{ from, to string }{{base, link}, {link, base}, {link, dir}} {
+		o := Options{Base: c.from, Adapter: filepath.Join(base, "adapters", "lora"), Output: c.to, Overwrite: true}
 		if _, err := Merge(o); !errors.Is(err, ErrOutput) {
-			t.Errorf("%s over %s: %v", to, from, err)
+			t.Errorf("%s over %s: %v", c.to, c.from, err)
 		}
 		if _, err := os.Stat(filepath.Join(base, "config.json")); err != nil {
 			t.Fatal(err)

@@ -84,10 +84,13 @@ func (o *Opened) digest() string {
 			write(w.Row(i * (w.Rows - 1) / max(n-1, 1))) // the last one too
 		}
 	}
+	var buffer []byte
 	vector := func(v []float32) {
+		buffer = buffer[:0]
 		for _, x := range v {
-			write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(x)))
+			buffer = binary.LittleEndian.AppendUint32(buffer, math.Float32bits(x))
 		}
+		write(buffer)
 	}
 	for _, s := range o.Model.Sites() {
 		write([]byte(s.Name))

@@ -26,6 +26,8 @@ func parseBEFT(s *settings) Method {
 func (m *beft) Name() string { return "beft" }
 func (m *beft) Rank() int    { return 0 }
 
+func (m *beft) modules() *targets { return &m.targets }
+
 func (m *beft) Build(b *Builder) error {
 	sites, err := m.targets.find(b.Model, models.LinearSite)
 	if err != nil {

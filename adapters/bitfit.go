@@ -26,6 +26,8 @@ func parseBitFit(s *settings) Method {
 func (m *bitFit) Name() string { return "bitfit" }
 func (m *bitFit) Rank() int    { return 0 }
 
+func (m *bitFit) modules() *targets { return &m.targets }
+
 func (m *bitFit) Build(b *Builder) error {
 	var sites []int
 	if m.targets.include.empty() {

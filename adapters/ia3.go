@@ -29,6 +29,8 @@ func parseIA3(s *settings) Method {
 func (m *ia3) Name() string { return "ia3" }
 func (m *ia3) Rank() int    { return 0 }
 
+func (m *ia3) modules() *targets { return &m.targets }
+
 func (m *ia3) Build(b *Builder) error {
 	sites, err := m.targets.find(b.Model, models.LinearSite)
 	if err != nil {

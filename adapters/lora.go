@@ -81,6 +81,8 @@ func (l *lora) Name() string {
 	return "lora"
 }
 
+func (l *lora) modules() *targets { return &l.targets }
+
 func (l *lora) Rank() int {
 	r := float64(l.r)
 	for _, p := range l.ranks {

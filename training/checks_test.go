@@ -76,9 +76,11 @@ func TestUnfit(t *testing.T) {
 	c = tinyConfig(t, "dora")
 	c.Layers = []int{1, 9}
 	refused(t, "llama-gqa", c, "--layers-to-transform: 9")
-	c = tinyConfig(t, "lora")
-	c.Exclude = []string{"k_proj", "k_projection"}
-	refused(t, "llama-gqa", c, `--exclude-modules: no module answers to "k_projection"`)
+	for _, method := range []string{"lora", "ia3", "bitfit"} {
+		c = tinyConfig(t, method)
+		c.ZeroBiases, c.Exclude = method == "bitfit", []string{"k_proj", "k_projection"}
+		refused(t, "llama-gqa", c, `--exclude-modules: no module answers to "k_projection"`)
+	}
 	c = tinyConfig(t, "lora")
 	c.Targets = []string{"q_proj", "v_proj"}
 	c.RankPattern = map[string]int{"k_proj": 4}

@@ -45,6 +45,9 @@ func TestReference(t *testing.T) {
 			if !maps.Equal(again.roles, tok.roles) {
 				t.Errorf("roles %v, want %v", again.roles, tok.roles)
 			}
+			if config, err := os.ReadFile(filepath.Join(dir, "tokenizer_config.json")); err != nil || !strings.Contains(string(config), `"model_input_names"`) {
+				t.Errorf("transformers would give a decoder token_type_ids: %s, %v", config, err)
+			}
 		})
 	}
 	for name, reference := range map[string]string{

@@ -138,7 +138,11 @@ func (v *ggufVocab) postProcessor(t *Tokenizer) any {
 
 // config is the tokenizer_config.json.
 func (v *ggufVocab) config() map[string]any {
-	c := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false}
+	c := map[string]any{
+		"tokenizer_class":              "PreTrainedTokenizerFast",
+		"clean_up_tokenization_spaces": false,
+		"model_input_names":            []string{"input_ids", "attention_mask"}, // by itself transformers adds token_type_ids, which decoders refuse
+	}
 	for role, id := range v.roles {
 		c[role] = v.pieces[id]
 	}

@@ -58,6 +58,7 @@ func (j *job) writeGGUF(path string) error {
 			w.AddFunc(t.Name, f, t.Dims, j.content(c, stored))
 		} else {
 			w.AddFunc(t.Name, f, t.Dims, plain(t))
+			j.report.Bytes += len(t.Data)
 		}
 		j.report.Tensors++
 	}

@@ -120,9 +120,10 @@ func TestGGUFKeepsTheRest(t *testing.T) {
 	if tokens, _ := after.Strings("tokenizer.ggml.tokens"); len(tokens) != 3 {
 		t.Error("the tokenizer is gone")
 	}
-	same := 0
+	same, size := 0, 0
 	for _, a := range before.Tensors() {
 		b, err := after.Tensor(a.Name)
+		size += len(b.Data)
 		switch {
 		case err != nil:
 			t.Error(err)
@@ -134,5 +135,8 @@ func TestGGUFKeepsTheRest(t *testing.T) {
 	}
 	if want := len(before.Tensors()) - len(r.Changed); same != want {
 		t.Errorf("%d tensors kept their bytes, want %d", same, want)
+	}
+	if r.Bytes != size {
+		t.Errorf("the report says %d bytes, the file holds %d", r.Bytes, size)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -51,13 +52,36 @@ func (e *extractCommand) Run(c console) error {
 		return err
 	}
 	if len(r.Saved) > 0 {
-		c.note("taken over whole: %s", strings.Join(r.Saved, " "))
+		c.note("taken over whole: %s", alike(r.Saved))
 	}
 	if len(r.Left) > 0 {
-		c.note("warning: these differ too, and are not in the adapter: %s", strings.Join(r.Left, " "))
+		c.note("warning: these differ too, and are not in the adapter: %s", alike(r.Left))
 	}
 	_, err = fmt.Fprintf(c.out, "\n%s: %s parameters, %d biases; error %.3g of the difference (Frobenius)\n"+
 		"a logit is off by %.3g at most, the base's by %.3g, of %.3g\n",
 		e.Output, grouped(r.Parameters), r.Biases, r.Error, r.Difference, r.Before, r.Scale)
 	return err
+}
+
+var number = regexp.MustCompile(`\b[0-9]+\b`)
+
+// alike lists names that differ in a number alone, as the blocks' modules do,
+// as one.
+func alike(names []string) string {
+	var kinds []string
+	like := map[string][]string{}
+	for _, name := range names {
+		kind := number.ReplaceAllString(name, "*")
+		if like[kind] = append(like[kind], name); len(like[kind]) == 1 {
+			kinds = append(kinds, kind)
+		}
+	}
+	for i, kind := range kinds {
+		if n := len(like[kind]); n > 1 {
+			kinds[i] = fmt.Sprintf("%s (%d)", kind, n)
+		} else {
+			kinds[i] = like[kind][0]
+		}
+	}
+	return strings.Join(kinds, ", ")
 }

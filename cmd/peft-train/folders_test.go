@@ -110,3 +110,10 @@ func TestFolders(t *testing.T) {
 		t.Error("a refusal left a folder")
 	}
 }
+
+func TestAlike(t *testing.T) {
+	got := alike([]string{"layers.0.norm", "layers.0.bias", "norm", "layers.11.norm"})
+	if want := "layers.*.norm (2), layers.0.bias, norm"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

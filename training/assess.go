@@ -60,7 +60,7 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 	}
 	set, err := dataset.Open(data, e.encoder, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("--data: %w", err)
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
 	if a.Limit > 0 {

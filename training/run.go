@@ -142,7 +142,7 @@ func (r *Run) openData(longest int) error {
 	}
 	var err error
 	if r.train, err = dataset.Open(data, r.encoder, o); err != nil {
-		return err
+		return fmt.Errorf("--data: %w", err)
 	}
 	report := r.train.Report()
 	r.observer.Note("data: %d records, %d tokens, %d to predict; longest %d", report.Records, report.Tokens, report.Labels, report.Longest)
@@ -155,7 +155,9 @@ func (r *Run) openData(longest int) error {
 	o.Pack = false
 	switch {
 	case len(validation) > 0:
-		r.held, err = dataset.Open(validation, r.encoder, o)
+		if r.held, err = dataset.Open(validation, r.encoder, o); err != nil {
+			err = fmt.Errorf("--validation: %w", err)
+		}
 	case r.Split > 0:
 		if r.held, err = r.train.Split(r.Split, r.Seed); err != nil {
 			err = fmt.Errorf("--validation-split: %w", err)

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/models/chat"
@@ -78,6 +80,8 @@ func NewFormat(name string, c Columns, first *Record, template *chat.Template) (
 			name = "instruction"
 		case first.Has(c.Messages):
 			name = "chat"
+		case first.Has(shareGPT):
+			name, c.Messages = "chat", shareGPT
 		case first.Has(c.Text):
 			name = "text"
 		default:
@@ -163,13 +167,17 @@ func (f chatFormat) Example(r *Record) (Example, error) {
 	if err != nil {
 		return Example{}, err
 	}
-	var messages []chat.Message
-	if err := json.Unmarshal(raw, &messages); err != nil {
+	var turns []turn
+	if err := json.Unmarshal(raw, &turns); err != nil {
 		var kind *json.UnmarshalTypeError
 		if errors.As(err, &kind) {
 			return Example{}, r.fault("column %q is no list of messages: %s", f.Messages, clip(string(raw)))
 		}
 		return Example{}, r.fault("column %q: %w", f.Messages, err)
+	}
+	messages := make([]chat.Message, len(turns))
+	for i, t := range turns {
+		messages[i] = chat.Message(t)
 	}
 	if err := f.check(r, messages); err != nil {
 		return Example{}, err
@@ -202,6 +210,35 @@ func (f chatFormat) Example(r *Record) (Example, error) {
 		return Example{}, r.fault("no message is the assistant's")
 	}
 	return e, nil
+}
+
+// shareGPT is the column of a conversation in ShareGPT's files.
+const shareGPT = "conversations"
+
+// A turn is a message as OpenAI's API writes it or as ShareGPT does, in from
+// and value.
+type turn chat.Message
+
+var speakers = map[string]string{"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system", "tool": "tool"}
+
+func (t *turn) UnmarshalJSON(data []byte) error {
+	var said struct {
+		Role, From *string
+		Value      string
+	}
+	err := json.Unmarshal(data, &said)
+	if said.Role != nil || said.From == nil {
+		return (*chat.Message)(t).UnmarshalJSON(data)
+	}
+	if err != nil {
+		return err
+	}
+	role, ok := speakers[*said.From]
+	if !ok {
+		return fmt.Errorf("a message is from %q, not from %s", *said.From, strings.Join(slices.Sorted(maps.Keys(speakers)), ", "))
+	}
+	*t = turn{Role: role, Content: said.Value}
+	return nil
 }
 
 // check refuses turns that say nothing.

@@ -53,6 +53,8 @@ func TestBadRows(t *testing.T) {
 		{"user.jsonl", talk + `{"messages":[{"role":"user"},{"role":"assistant","content":"b"}]}`, `:2: column "messages": message 0, of the user, is empty`},
 		{"assistant.jsonl", talk + `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":""}]}`, ":2: column \"messages\": message 1, of the assistant, is empty"},
 		{"list.jsonl", talk + `{"messages":"a"}`, `:2: column "messages" is no list of messages: "a"`},
+		{"from.jsonl", `{"conversations":[{"from":"bard","value":"a"}]}`, `:1: column "conversations": a message is from "bard", not from assistant, gpt`},
+		{"value.jsonl", `{"conversations":[{"from":"human","value":["a"]}]}`, `:1: column "conversations" is no list of messages`},
 		{"role.jsonl", talk + `{"messages":[{"content":"a"}]}`, ":2: column \"messages\": a message has no role"},
 	} {
 		path := filepath.Join(t.TempDir(), c.name)

@@ -130,6 +130,8 @@ func TestFormats(t *testing.T) {
 		`{"instruction": "add", "output": "3"}`: "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\nadd\n\n### Response:\n[3</s>]",
 		`{"prompt": 1, "completion": true}`:     "1[true</s>]",
 		`{"messages": [{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}`: "<user>a;<assistant>[b;]<user>c;<assistant>[d;]",
+		`{"conversations": [{"from":"system","value":"s"},{"from":"human","value":"a"},{"from":"gpt","value":"b"}]}`:                                        "<system>s;<user>a;<assistant>[b;]",
+		`{"conversations": [{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`:                                                             "<user>a;<assistant>[b;]",
 	} {
 		s := open(t, write(t, "a.jsonl", content), 300, Options{Template: template})
 		if q, err := s.Sequence(0); err != nil || said(t, q) != want {

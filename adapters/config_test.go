@@ -63,7 +63,9 @@ func TestConfigFaults(t *testing.T) {
 		kind error
 		name string
 	}{
-		``:                                           {adapters.ErrConfig, "EOF"},
+		``:                                           {adapters.ErrConfig, "ends too soon"},
+		`{"peft_type":"LORA","target_modules":`:      {adapters.ErrConfig, "ends too soon"},
+		`{"peft_type":"LORA"`:                        {adapters.ErrConfig, "ends too soon"},
 		`[]`:                                         {adapters.ErrConfig, "not a JSON object"},
 		`{"peft_type":"LORA"} x`:                     {adapters.ErrConfig, "after the object"},
 		`{"peft_type":"LORA","r":4,"r":8}`:           {adapters.ErrConfig, `"r" occurs twice`},

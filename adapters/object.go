@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // member is one key of a JSON object with its value as written.
@@ -15,7 +16,12 @@ type member struct {
 
 // parseObject reads a JSON object whose keys differ, in the order of the
 // text: rank_pattern and alpha_pattern are tried in that order.
-func parseObject(b []byte) ([]member, error) {
+func parseObject(b []byte) (members []member, err error) {
+	defer func() {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errors.New("the JSON object ends too soon")
+		}
+	}()
 	dec := json.NewDecoder(bytes.NewReader(b))
 	open, err := dec.Token()
 	if err != nil {
@@ -24,7 +30,6 @@ func parseObject(b []byte) ([]member, error) {
 	if open != json.Delim('{') {
 		return nil, errors.New("not a JSON object")
 	}
-	var members []member
 	seen := map[string]bool{}
 	for dec.More() {
 		token, err := dec.Token()

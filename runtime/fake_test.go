@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
@@ -320,7 +319,7 @@ func collect(ctx context.Context, stream *Stream) (a answer) {
 	for {
 		e, err := stream.Next(ctx)
 		if err != nil {
-			if !errors.Is(err, io.EOF) && (!errors.Is(err, context.Canceled) || ctx.Err() == nil) {
+			if !errors.Is(err, ErrEnd) && (!errors.Is(err, context.Canceled) || ctx.Err() == nil) {
 				a.err = err
 			}
 			return a

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"reflect"
 	goruntime "runtime"
@@ -438,7 +437,7 @@ func TestFinish(t *testing.T) {
 	if got := s.take("a"); got.finish != FinishLength || !reflect.DeepEqual(got.tokens, tokens) {
 		t.Errorf("%+v", got)
 	}
-	if _, err := s.streams["a"].Next(context.Background()); !errors.Is(err, io.EOF) {
+	if _, err := s.streams["a"].Next(context.Background()); !errors.Is(err, ErrEnd) {
 		t.Errorf("after the end: %v", err)
 	}
 	s.empty()

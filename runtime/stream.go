@@ -2,7 +2,7 @@ package runtime
 
 import (
 	"context"
-	"io"
+	"errors"
 	"sync"
 	"time"
 )
@@ -25,7 +25,11 @@ func newStream(cancel func()) *Stream {
 	return &Stream{cancel: cancel, ready: make(chan struct{}, 1)}
 }
 
-// Next waits for the next event. After the last one it returns io.EOF; if the
+// ErrEnd is what Next returns after the last event. It is none that a failed
+// load can wrap, as io.EOF is.
+var ErrEnd = errors.New("runtime: the sequence has ended")
+
+// Next waits for the next event. After the last one it returns ErrEnd; if the
 // sequence failed, the error that ended it. When ctx ends it returns ctx's
 // error, and the sequence goes on. One goroutine at a time may call it.
 func (s *Stream) Next(ctx context.Context) (Event, error) {
@@ -86,10 +90,10 @@ func (s *Stream) send(e Event) {
 	s.notify()
 }
 
-// end makes Next return err (nil: io.EOF) after the events that wait.
+// end makes Next return err (nil: ErrEnd) after the events that wait.
 func (s *Stream) end(err error) {
 	if err == nil {
-		err = io.EOF
+		err = ErrEnd
 	}
 	s.mu.Lock()
 	if s.err == nil {

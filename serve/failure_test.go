@@ -2,6 +2,7 @@ package serve
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -98,6 +99,7 @@ func TestEngineErrors(t *testing.T) {
 		{fmt.Errorf("owner/name: %w", hub.ErrNotFound), 404, 404, `adapter \"sql\" cannot be served: owner/name: not found on the hub`, `"error_type":"validation"`},
 		{hub.ErrUnauthorized, 403, 403, `"code":"hub_refused"`, `"error_type":"validation"`},
 		{hub.ErrUnreachable, 503, 503, `"code":"hub_unreachable"`, `"error_type":"overloaded"`},
+		{fmt.Errorf("adapter_config.json: %w", io.EOF), 422, 422, `adapter \"sql\" cannot be served: adapter_config.json: EOF`, `"error_type":"validation"`},
 		{errBroken, 422, 422, `adapter \"sql\" cannot be served: lora_B.weight is missing`, `"error_type":"validation"`},
 	} {
 		for _, stream := range []string{"false", "true"} {

@@ -112,7 +112,7 @@ func (s *fakeStream) Next(ctx context.Context) (runtime.Event, error) {
 		if s.err != nil {
 			return runtime.Event{}, s.err
 		}
-		return runtime.Event{}, io.EOF
+		return runtime.Event{}, runtime.ErrEnd
 	}
 	e := s.events[0]
 	s.events = s.events[1:]

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,10 +122,10 @@ func (g *generation) end() {
 	g.server.requests.end()
 }
 
-// next returns the next event of any choice and io.EOF after the last.
+// next returns the next event of any choice and runtime.ErrEnd after the last.
 func (g *generation) next() (choiceEvent, error) {
 	if g.left == 0 {
-		return choiceEvent{}, io.EOF
+		return choiceEvent{}, runtime.ErrEnd
 	}
 	select {
 	case e := <-g.events:
@@ -157,9 +156,9 @@ func (g *generation) run(index int) bool {
 	for answered := false; ; answered = true {
 		event, err := stream.Next(g.ctx)
 		switch {
-		case errors.Is(err, io.EOF) && answered:
+		case errors.Is(err, runtime.ErrEnd) && answered:
 			return true
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, runtime.ErrEnd):
 			err = errors.New("the engine ended the sequence without an answer")
 			fallthrough
 		case err != nil:

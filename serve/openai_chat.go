@@ -2,7 +2,6 @@ package serve
 
 import (
 	"errors"
-	"io"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -110,7 +109,7 @@ func (w *chatWriter) whole(c *fiber.Ctx, g *generation) error {
 	var timing timing
 	for {
 		e, err := g.next()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, runtime.ErrEnd) {
 			timing.headers(c, g)
 			return writeJSON(c, fiber.StatusOK, answer)
 		}

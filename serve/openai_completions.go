@@ -2,7 +2,6 @@ package serve
 
 import (
 	"errors"
-	"io"
 	"math"
 
 	"github.com/gofiber/fiber/v2"
@@ -129,7 +128,7 @@ func (w *completionsWriter) whole(c *fiber.Ctx, g *generation) error {
 	var timing timing
 	for {
 		e, err := g.next()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, runtime.ErrEnd) {
 			timing.headers(c, g)
 			return writeJSON(c, fiber.StatusOK, answer)
 		}

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"errors"
-	"io"
 	"net/url"
 
 	"github.com/gofiber/fiber/v2"
@@ -88,7 +87,7 @@ func (s *Server) answerInference(c *fiber.Ctx, stream bool) error {
 	var timing timing
 	for {
 		e, err := g.next()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, runtime.ErrEnd) {
 			timing.headers(c, g)
 			return writeJSON(c, fiber.StatusOK, w.whole())
 		}

@@ -3,11 +3,12 @@ package serve
 import (
 	"bufio"
 	"errors"
-	"io"
 	"net"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // A streamWriter writes a generation's events in a dialect.
@@ -44,7 +45,7 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, runtime.ErrEnd):
 			err = w.close(out)
 		case errors.Is(err, errClientGone) || errors.Is(err, errWrite):
 		default:

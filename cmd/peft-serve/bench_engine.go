@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -95,7 +94,7 @@ func (d *bed) one(ctx context.Context, prompt []int32, adapter string, generate 
 	defer stream.Close()
 	for {
 		e, err := stream.Next(ctx)
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, runtime.ErrEnd) {
 			return u, nil
 		}
 		if err != nil {

@@ -75,6 +75,9 @@ func open(dir string) (*Folder, error) {
 
 // readConfig returns the configuration and the file it was read from.
 func readConfig(dir string) ([]byte, fs.FileInfo, error) {
+	if err := regular(dir, ConfigFile); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	file, err := os.Open(filepath.Join(dir, ConfigFile))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -97,7 +100,7 @@ func readConfig(dir string) ([]byte, fs.FileInfo, error) {
 // readTensors reads the whole tensor file into memory and parses it there.
 func readTensors(dir string) (map[string]safetensors.Tensor, error) {
 	tensors := map[string]safetensors.Tensor{}
-	b, err := os.ReadFile(filepath.Join(dir, SafeFile))
+	b, err := readRegular(dir, SafeFile)
 	if err == nil {
 		file, err := safetensors.Parse(SafeFile, b)
 		if err != nil {
@@ -111,7 +114,7 @@ func readTensors(dir string) (map[string]safetensors.Tensor, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
 	}
-	b, err = os.ReadFile(filepath.Join(dir, TorchFile))
+	b, err = readRegular(dir, TorchFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w: there is neither %s nor %s", ErrTensor, SafeFile, TorchFile)
@@ -139,6 +142,23 @@ func readTemplate(dir string) (chat.Source, error) {
 		return chat.Source{}, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return source, nil
+}
+
+// regular refuses what is no file before it is opened: a pipe would wait for a
+// writer.
+func regular(dir, name string) error {
+	stat, err := os.Stat(filepath.Join(dir, name))
+	if err == nil && !stat.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", name)
+	}
+	return err
+}
+
+func readRegular(dir, name string) ([]byte, error) {
+	if err := regular(dir, name); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(dir, name))
 }
 
 func exists(path string) bool {

@@ -111,7 +111,7 @@ func (t *ggufTensors) Weight(name string) (kernels.Weight, error) {
 // n is the number of outputs. It is done in place where the file can be
 // written to, so that no weight is held twice.
 func (t *ggufTensors) halved(name string, w kernels.Weight, n, heads int) kernels.Weight {
-	if heads == 0 || n%heads != 0 || t.turned[name] {
+	if n == 0 || heads == 0 || n%(2*heads) != 0 || t.turned[name] { // another shape is refused later, by name
 		return w
 	}
 	to := w.Data

@@ -21,10 +21,10 @@ type modelCard struct {
 }
 
 func (s *Server) openAINaming(model string) naming {
-	if model == s.config.Name {
-		model = "" // OpenAI's clients have to send a model: this names no adapter
+	if model == s.config.Name { // OpenAI's clients have to send a model: this names no adapter
+		return naming{where: "model", base: true}
 	}
-	return naming{"model", model}
+	return naming{where: "model", name: model}
 }
 
 func (s *Server) modelCards() []modelCard {

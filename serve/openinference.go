@@ -117,7 +117,7 @@ func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest) (*runtim
 	if err != nil {
 		return nil, invalid("name", "the path names no model: %s", err)
 	}
-	adapter, err := s.adapterFor(c, naming{"the path", model})
+	adapter, err := s.adapterFor(c, naming{where: "the path", name: model})
 	if err != nil {
 		return nil, err
 	}

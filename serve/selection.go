@@ -14,6 +14,7 @@ import (
 type naming struct {
 	where string // as the client wrote it
 	name  string
+	base  bool // it names the base, whatever else names an adapter
 }
 
 // adapterFor returns the adapter that a request selects: by the query
@@ -26,11 +27,11 @@ func (s *Server) adapterFor(c *fiber.Ctx, body naming) (string, error) {
 	}
 	var named []naming
 	for _, v := range c.Context().QueryArgs().PeekMulti("adapter") {
-		named = append(named, naming{"the query parameter adapter", string(v)})
+		named = append(named, naming{where: "the query parameter adapter", name: string(v)})
 	}
 	named = append(named, body)
 	for _, v := range c.Request().Header.PeekAll("X-Adapter") {
-		named = append(named, naming{"the header X-Adapter", string(v)})
+		named = append(named, naming{where: "the header X-Adapter", name: string(v)})
 	}
 	var chosen naming
 	for _, n := range named {
@@ -42,10 +43,15 @@ func (s *Server) adapterFor(c *fiber.Ctx, body naming) (string, error) {
 			return "", invalid(n.where, "%s names adapter %q and %s names %q: name one", chosen.where, chosen.name, n.where, n.name)
 		}
 	}
-	if chosen.name == "" || chosen.name == s.config.Name {
+	switch {
+	case chosen.name == s.config.Name:
+		return "", s.unambiguous(chosen)
+	case chosen.name != "":
+		return chosen.name, s.known(chosen)
+	case body.base:
 		return "", s.unambiguous(body)
 	}
-	return chosen.name, s.known(chosen)
+	return "", nil
 }
 
 // knownQuery refuses a query parameter other than adapter: a misspelt one would

@@ -59,7 +59,7 @@ func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest) (*runtime.
 	case or(body.Stream, false) && or(p.PromptDetails, false):
 		return nil, invalid("parameters.decoder_input_details", "parameters.decoder_input_details is not for streams")
 	}
-	adapter, err := s.adapterFor(c, naming{"parameters.adapter_id", or(p.AdapterID, "")})
+	adapter, err := s.adapterFor(c, naming{where: "parameters.adapter_id", name: or(p.AdapterID, "")})
 	if err != nil {
 		return nil, err
 	}

@@ -105,4 +105,7 @@ func TestAdapterSelection(t *testing.T) {
 	got := s.post(t, "/v1/completions", `{"model":"base-model","prompt":"a"}`)
 	require.Equal(t, 400, got.status)
 	require.Contains(t, got.body, "is the name of the base and of an adapter")
+	got = s.post(t, "/v1/completions", `{"prompt":"a"}`)
+	require.Equal(t, 200, got.status, "what names nothing is the base's: %s", got.body)
+	require.Empty(t, got.header.Get("X-Adapter-Id"))
 }

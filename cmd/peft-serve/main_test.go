@@ -118,6 +118,22 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	require.NotContains(t, errors.String(), "below 1", "a value that cannot be read is not judged further")
 }
 
+// Kubernetes gives every pod of a namespace with a Service peft-serve variables
+// that look like settings.
+func TestServiceVariables(t *testing.T) {
+	c := silent()
+	c.env = []string{
+		"PEFT_SERVE_SERVICE_HOST=10.0.0.1", "PEFT_SERVE_SERVICE_PORT=8080", "PEFT_SERVE_SERVICE_PORT_HTTP=8080", "PEFT_SERVE_PORT=tcp://10.0.0.1:8080",
+		"PEFT_SERVE_PORT_8080_TCP=tcp://10.0.0.1:8080", "PEFT_SERVE_PORT_8080_TCP_PROTO=tcp", "PEFT_SERVE_PORT_8080_TCP_PORT=8080",
+		"PEFT_SERVE_PORT_8080_TCP_ADDR=10.0.0.1", "PEFT_SERVE_CANARY_SERVICE_HOST=10.0.0.2", "PEFT_SERVE_CANARY_PORT=tcp://10.0.0.2:80",
+	}
+	_, err := parse([]string{"--base", "m.gguf"}, c)
+	require.NoError(t, err)
+	c.env = []string{"PEFT_SERVE_PORT=8080"}
+	_, err = parse([]string{"--base", "m.gguf"}, c)
+	require.ErrorContains(t, err, "PEFT_SERVE_PORT: there is no setting port")
+}
+
 func TestPrecedence(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "peft.yaml")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -46,6 +47,12 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	}
 	if block := models.BlockBytes(b.model.Config()); int(c.KVCache) < block {
 		return fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(int64(block)))
+	}
+	if machine := machineMemory(); machine > 0 && int64(c.KVCache) > machine {
+		return fmt.Errorf("--kv-cache: %s is more than this machine's memory, %s", c.KVCache, bytesText(machine))
+	}
+	if _, err := catalogue.Lookup(c.baseName()); err == nil {
+		log.Warn("an adapter has the base's name: requests by that name are refused", "name", c.baseName())
 	}
 	options := c.engineOptions()
 	options.Observer, options.Log = metrics, log
@@ -97,6 +104,20 @@ func closeEngine(e *runtime.Engine) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return e.Close(ctx)
+}
+
+// machineMemory is the machine's memory in bytes, 0 where it is not known.
+func machineMemory() int64 {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = f.Close() }()
+	var kib int64
+	if _, err := fmt.Fscanf(f, "MemTotal: %d kB", &kib); err != nil {
+		return 0
+	}
+	return kib << 10
 }
 
 func pin(ctx context.Context, catalogue *runtime.Catalogue, names []string) error {

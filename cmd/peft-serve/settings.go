@@ -69,6 +69,9 @@ func (c *serveCommand) validate(wrong *faults) {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
 		}
 	}
+	if c.Threads > maxThreads {
+		wrong.add("--threads: %d is above %d", c.Threads, maxThreads)
+	}
 	for _, n := range []struct {
 		name  string
 		value size
@@ -165,3 +168,6 @@ func (c *serveCommand) serverConfig(keys []string) serve.Config {
 		APIKeys: keys, BodyLimit: int(c.BodyLimit), UploadLimit: int64(c.UploadLimit), Timeout: c.RequestTimeout,
 	}
 }
+
+// maxThreads is more than any machine has.
+const maxThreads = 4096

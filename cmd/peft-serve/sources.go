@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -29,7 +30,7 @@ func (s *settingSources) load(model *kong.Application, args, environment []strin
 	variables := map[string]any{}
 	for _, pair := range environment {
 		name, value, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, variablePrefix) {
+		if !strings.HasPrefix(name, variablePrefix) || ofKubernetes(name, value) {
 			continue
 		}
 		setting := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, variablePrefix)), "_", "-")
@@ -50,6 +51,15 @@ func (s *settingSources) load(model *kong.Application, args, environment []strin
 	if err := s.merged.Load(values(variables), nil); err != nil {
 		s.faults.add("the environment: %s", err)
 	}
+}
+
+var serviceVariable = regexp.MustCompile(`_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+
+// ofKubernetes reports whether a variable is one of those that Kubernetes gives
+// a pod for a Service, here one whose name begins with peft-serve. No setting
+// is called like them.
+func ofKubernetes(name, value string) bool {
+	return serviceVariable.MatchString(name) || strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")
 }
 
 func (s *settingSources) loadFile(path string, known []string, variables map[string]any) {

@@ -178,6 +178,14 @@ func TestOpenFaults(t *testing.T) {
 		"big config": {adapters.ErrConfig, "more than", func(dir string) {
 			write(t, filepath.Join(dir, adapters.ConfigFile), make([]byte, 1<<20+1))
 		}},
+		"config that is no file": {adapters.ErrConfig, adapters.ConfigFile + " is not a regular file", func(dir string) {
+			os.Remove(filepath.Join(dir, adapters.ConfigFile))
+			os.Mkdir(filepath.Join(dir, adapters.ConfigFile), 0o755)
+		}},
+		"tensors that are no file": {adapters.ErrTensor, adapters.SafeFile + " is not a regular file", func(dir string) {
+			os.Remove(filepath.Join(dir, adapters.SafeFile))
+			os.Symlink(os.DevNull, filepath.Join(dir, adapters.SafeFile))
+		}},
 		"no tensors": {adapters.ErrTensor, adapters.TorchFile, func(dir string) { os.Remove(filepath.Join(dir, adapters.SafeFile)) }},
 		"cut tensors": {adapters.ErrTensor, adapters.SafeFile, func(dir string) {
 			b, _ := os.ReadFile(filepath.Join(dir, adapters.SafeFile))

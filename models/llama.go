@@ -159,6 +159,9 @@ func newLlama(s *Source, o Options) (Model, error) {
 		"num_key_value_heads", c.NumKeyValueHeads, "head_dim", c.HeadDim, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return nil, err
 	}
+	if !(c.RopeTheta > 0) || !(c.RMSNormEps >= 0) {
+		return nil, fmt.Errorf("%s: config.json: rope_theta is %g, rms_norm_eps %g", s.Name, c.RopeTheta, c.RMSNormEps)
+	}
 	if c.NumAttentionHeads%c.NumKeyValueHeads != 0 {
 		return nil, fmt.Errorf("%s: num_attention_heads %d is no multiple of num_key_value_heads %d", s.Name, c.NumAttentionHeads, c.NumKeyValueHeads)
 	}

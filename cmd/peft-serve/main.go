@@ -17,6 +17,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/alecthomas/kong"
 )
 
 // version is set when a release is linked.
@@ -67,6 +69,8 @@ type commands struct {
 	Pull    pullCommand    `cmd:"" help:"Fetch a model or adapter into the local cache."`
 	Bench   benchCommand   `cmd:"" help:"Measure prefill, decode and mixed adapters, here or on a running server."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 type versionCommand struct{}

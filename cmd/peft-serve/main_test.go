@@ -118,6 +118,14 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	require.NotContains(t, errors.String(), "below 1", "a value that cannot be read is not judged further")
 }
 
+func TestVersion(t *testing.T) {
+	for _, argument := range []string{"version", "--version"} {
+		var out bytes.Buffer
+		require.Zero(t, run(context.Background(), []string{argument}, console{out: &out, err: io.Discard}))
+		require.Equal(t, "peft-serve dev\n", out.String())
+	}
+}
+
 // Kubernetes gives every pod of a namespace with a Service peft-serve variables
 // that look like settings.
 func TestServiceVariables(t *testing.T) {

@@ -88,6 +88,7 @@ func parse(args []string, c console) (command, error) {
 		kong.TypeMapper(reflect.TypeFor[[]string](), sources.mapper(addStrings)),
 		kong.TypeMapper(reflect.TypeFor[switched](), switchMapper{sources}),
 		kong.Resolvers(sources),
+		kong.Vars{"version": "peft-serve " + version},
 	)
 	if err != nil {
 		return nil, err

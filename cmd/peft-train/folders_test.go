@@ -29,6 +29,10 @@ func succeeds(t *testing.T, want string, args ...string) string {
 	return out
 }
 
+func TestVersion(t *testing.T) {
+	succeeds(t, "peft-train dev", "--version")
+}
+
 func TestPlan(t *testing.T) {
 	succeeds(t, "56,098,816 trained, 0.8256 %", "plan", "--base", "llama-7b", "--r", "32", "--target-modules", "q_proj,k_proj,v_proj,up_proj,down_proj")
 	succeeds(t, "14.0 GB model + 14.0 GB gradients + 28.0 GB Adam + 2.00 GB activations = 58.0 GB", "plan", "--base", "llama-7b", "--method", "full", "--batch-size", "1", "--max-length", "2048")

@@ -21,6 +21,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
+// version is set when a release is linked.
+var version = "dev"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
@@ -41,6 +44,8 @@ type commands struct {
 	Merge   mergeCommand   `cmd:"" help:"Write a base with an adapter folded into its weights."`
 	Extract extractCommand `cmd:"" help:"Make a low-rank adapter of the difference of two models."`
 	Convert convertCommand `cmd:"" help:"Convert an adapter between PEFT, AdapterHub, llama.cpp and loralib."`
+
+	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // exitCode is thrown by kong's help.
@@ -65,7 +70,7 @@ func run(ctx context.Context, args []string, c console) (code int) {
 		return 2
 	}
 	wrong := &wrongValues{}
-	parser, err := kong.New(&all, append(wrong.mappers(), kong.Resolvers(recipe), kong.Vars(names()), kong.ExplicitGroups(groups),
+	parser, err := kong.New(&all, append(wrong.mappers(), kong.Resolvers(recipe), kong.Vars(names()), kong.Vars{"version": "peft-train " + version}, kong.ExplicitGroups(groups),
 		kong.Name("peft-train"), kong.Description("Train adapters and whole models, and look after what comes of it."),
 		kong.Writers(c.out, c.err), kong.Exit(func(n int) { panic(exitCode(n)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))...)

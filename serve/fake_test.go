@@ -146,7 +146,7 @@ func (s *fakeStream) make() {
 	}
 	for i, id := range ids {
 		l := runtime.Logprob{Token: id, Logprob: -0.25 * float32(i+1)}
-		e := runtime.Event{Token: id, Text: s.engine.text.Decode([]int32{id}, true)}
+		e := runtime.Event{Token: id, Text: s.engine.text.Decode([]int32{id}, !r.Special)}
 		if r.Logprobs >= 0 {
 			e.Logprob, e.Top = l.Logprob, top(l, r.Logprobs)
 		}

@@ -3,6 +3,7 @@ package serve
 import (
 	"errors"
 	"math"
+	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -175,9 +176,7 @@ func (w *completionsWriter) piece(e choiceEvent) completionsChoice {
 		if or(w.body.Echo, false) {
 			p.Text = w.body.Prompt[e.index/n].text
 		}
-		if w.body.Logprobs != nil {
-			state.placer = newPlacer(w.server.text, !w.requests[e.index].Special)
-		}
+		state.placer = newPlacer(w.server.text, !w.requests[e.index].Special, utf8.RuneCountInString(p.Text))
 	}
 	p.Text += e.Text
 	if w.body.Logprobs != nil {
@@ -194,19 +193,39 @@ func (w *completionsWriter) logprobs(at *placer, e choiceEvent) *completionsLogp
 		return nil
 	}
 	var l completionsLogprobs
-	for _, p := range e.Prompt {
-		l.add(w.server, at, p.Logprob, p.Top, *w.body.Logprobs)
+	for i, at := range w.promptOffsets(e) {
+		l.add(w.server, at, e.Prompt[i].Logprob, e.Prompt[i].Top, *w.body.Logprobs)
 	}
 	if e.Token != runtime.NoToken && e.Prompt == nil {
-		l.add(w.server, at, runtime.Logprob{Token: e.Token, Logprob: e.Logprob}, e.Top, *w.body.Logprobs)
+		l.add(w.server, at.place(e.Token), runtime.Logprob{Token: e.Token, Logprob: e.Logprob}, e.Top, *w.body.Logprobs)
 	}
 	return &l
 }
 
+// promptOffsets are where the tokens of the event's prompt begin in its text:
+// the client's or, if it gave tokens, what they decode to.
+func (w *completionsWriter) promptOffsets(e choiceEvent) []int {
+	offsets := make([]int, len(e.Prompt))
+	given, r := w.body.Prompt[e.index/or(w.body.N, 1)], w.requests[e.index]
+	switch {
+	case len(offsets) == 0:
+	case given.tokens != nil:
+		at := newPlacer(w.server.text, !r.Special, 0)
+		for i, id := range r.Prompt {
+			offsets[i] = at.place(id)
+		}
+	default:
+		for i, at := range spansOf(w.server.text, given.text, r.Prompt, or(w.body.AddSpecial, true)) {
+			offsets[i] = at.start
+		}
+	}
+	return offsets
+}
+
 // add appends a token; the first of a prompt has no logprob.
-func (l *completionsLogprobs) add(s *Server, at *placer, chosen runtime.Logprob, top []runtime.Logprob, wanted int) {
+func (l *completionsLogprobs) add(s *Server, at int, chosen runtime.Logprob, top []runtime.Logprob, wanted int) {
 	l.Tokens = append(l.Tokens, tokenText(s.text, chosen.Token))
-	l.Offsets = append(l.Offsets, at.place(chosen.Token))
+	l.Offsets = append(l.Offsets, at)
 	if math.IsNaN(float64(chosen.Logprob)) {
 		l.Logprobs, l.Top = append(l.Logprobs, nil), append(l.Top, nil)
 		return

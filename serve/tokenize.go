@@ -1,10 +1,6 @@
 package serve
 
-import (
-	"unicode/utf8"
-
-	"github.com/gofiber/fiber/v2"
-)
+import "github.com/gofiber/fiber/v2"
 
 // tokenizeRequest is TGI's body, with inputs, or vLLM's, with prompt.
 type tokenizeRequest struct {
@@ -44,16 +40,14 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 			Tokens  []int32 `json:"tokens"`
 		}{len(ids), s.context, append([]int32{}, ids...)})
 	}
-	tokens := []tgiSimpleToken{}
-	decoder, at := s.text.NewDecoder(true), 0
-	for _, id := range s.text.Encode(*body.Inputs, special) {
-		text := decoder.Push(id)
-		end := at + utf8.RuneCountInString(text)
-		if s.text.IsSpecial(id) {
-			text = tokenText(s.text, id)
+	ids := s.text.Encode(*body.Inputs, special)
+	tokens, decoder := make([]tgiSimpleToken, len(ids)), s.text.NewDecoder(true)
+	for i, at := range spansOf(s.text, *body.Inputs, ids, special) {
+		text := decoder.Push(ids[i])
+		if s.text.IsSpecial(ids[i]) {
+			text = tokenText(s.text, ids[i])
 		}
-		tokens = append(tokens, tgiSimpleToken{id, text, at, end})
-		at = end
+		tokens[i] = tgiSimpleToken{ids[i], text, at.start, at.stop}
 	}
 	return writeJSON(c, fiber.StatusOK, tokens)
 }

@@ -30,8 +30,9 @@ type placer struct {
 	length  int
 }
 
-func newPlacer(t *tokenizer.Tokenizer, skipSpecial bool) *placer {
-	return &placer{decoder: t.NewDecoder(skipSpecial)}
+// newPlacer places tokens from the character at on.
+func newPlacer(t *tokenizer.Tokenizer, skipSpecial bool, at int) *placer {
+	return &placer{t.NewDecoder(skipSpecial), at}
 }
 
 func (p *placer) place(id int32) int {

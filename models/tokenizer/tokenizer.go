@@ -74,6 +74,18 @@ func (t *Tokenizer) AppendEncode(dst []int32, text string, o Options) []int32 {
 	return dst
 }
 
+// Around returns how many ids AddSpecial puts before and after those of a text.
+func (t *Tokenizer) Around() (before, after int) {
+	n := &before
+	for _, s := range t.single {
+		if len(s.ids) == 0 {
+			n = &after
+		}
+		*n += len(s.ids)
+	}
+	return before, after
+}
+
 // EncodePair returns the ids of two texts with the special tokens that the
 // model expects around and between them, and a token type for each id.
 func (t *Tokenizer) EncodePair(first, second string) (ids, types []int32) {

@@ -269,6 +269,9 @@ func decodeMap(path string, raw json.RawMessage, v reflect.Value) error {
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	return eachMember(raw, func(key string, value json.RawMessage) error {
+		if v.MapIndex(reflect.ValueOf(key)).IsValid() {
+			return &fieldError{join(path, key), "is given twice"}
+		}
 		element := reflect.New(v.Type().Elem()).Elem()
 		if err := decodeValue(join(path, key), value, element); err != nil {
 			return err

@@ -91,7 +91,7 @@ func (b *biases) decodeField(path string, raw json.RawMessage) error {
 	*b = make(biases, len(byName))
 	for name, v := range byName {
 		n, err := strconv.ParseInt(name, 10, 32)
-		if err != nil || n < 0 {
+		if err != nil || n < 0 || strconv.FormatInt(n, 10) != name { // one spelling, lest two name one token
 			return &fieldError{join(path, name), "is not a token id"}
 		}
 		if v < -100 || v > 100 {

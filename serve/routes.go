@@ -22,6 +22,7 @@ func (s *Server) routes() []route {
 		{method: post, path: "/v1/generate", dialect: openAI, handler: s.generateRoute},
 		{method: post, path: "/v1/generate/stream", dialect: openAI, handler: s.generateStreamRoute},
 
+		{method: post, path: "/", dialect: tgi, handler: s.rootRoute},
 		{method: post, path: "/generate", dialect: tgi, handler: s.generateRoute},
 		{method: post, path: "/generate_stream", dialect: tgi, handler: s.generateStreamRoute},
 		{method: post, path: "/tokenize", dialect: tgi, handler: s.tokenize},

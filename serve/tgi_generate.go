@@ -54,12 +54,22 @@ type streamedDetails struct {
 }
 
 // generateRoute answers POST /generate and /v1/generate.
-func (s *Server) generateRoute(c *fiber.Ctx) error { return s.answerGenerate(c, false) }
+func (s *Server) generateRoute(c *fiber.Ctx) error {
+	return s.answerGenerate(c, false, func(a generateAnswer) any { return a })
+}
+
+// rootRoute answers POST /, which TGI's own clients use: a whole answer is in a
+// list there.
+func (s *Server) rootRoute(c *fiber.Ctx) error {
+	return s.answerGenerate(c, false, func(a generateAnswer) any { return []generateAnswer{a} })
+}
 
 // generateStreamRoute answers the routes that always stream.
-func (s *Server) generateStreamRoute(c *fiber.Ctx) error { return s.answerGenerate(c, true) }
+func (s *Server) generateStreamRoute(c *fiber.Ctx) error { return s.answerGenerate(c, true, nil) }
 
-func (s *Server) answerGenerate(c *fiber.Ctx, stream bool) error {
+// answerGenerate streams if told to or asked for; whole lays out an answer that
+// does not.
+func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAnswer) any) error {
 	var body generateRequest
 	if err := s.readJSON(c, &body); err != nil {
 		return err
@@ -85,7 +95,7 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool) error {
 		e, err := g.next()
 		if errors.Is(err, runtime.ErrEnd) {
 			timing.headers(c, g)
-			return writeJSON(c, fiber.StatusOK, w.answer())
+			return writeJSON(c, fiber.StatusOK, whole(w.answer()))
 		}
 		if err != nil {
 			return err

@@ -30,6 +30,26 @@ func TestGenerate(t *testing.T) {
 	require.JSONEq(t, `{"generated_text":"Hi there."}`, s.post(t, "/generate", `{"inputs":"Yo","parameters":null}`).body)
 }
 
+// TGI's own clients post to the root and take a list from it.
+func TestGenerateAtTheRoot(t *testing.T) {
+	s := newSite(t, nil)
+	got := s.post(t, "/", `{"inputs":"Yo","stream":false,"parameters":{"adapter_id":"sql","max_new_tokens":2,"details":true,"best_of":null,"stop":[],"watermark":false}}`)
+	require.Equal(t, http.StatusOK, got.status, got.body)
+	require.JSONEq(t, `[{"generated_text":"Hi","details":{"finish_reason":"length","prompt_tokens":3,"generated_tokens":2,"seed":null,"prefill":[],
+		"tokens":[{"id":43,"text":"H","logprob":-0.25,"special":false},{"id":75,"text":"i","logprob":-0.5,"special":false}]}}]`, got.body)
+	require.Equal(t, "sql", got.header.Get("X-Adapter-Id"))
+	require.JSONEq(t, `[{"generated_text":"Hi there."}]`, s.post(t, "/", `{"inputs":"Yo"}`).body)
+
+	events := s.post(t, "/", `{"inputs":"Yo","stream":true,"parameters":{"max_new_tokens":2}}`).events()
+	require.Len(t, events, 2)
+	require.Equal(t, `"Hi"`, member(t, events[1], "generated_text"))
+
+	got = s.post(t, "/", `{"parameters":{}}`)
+	require.Equal(t, http.StatusUnprocessableEntity, got.status)
+	require.JSONEq(t, `{"error":"inputs is missing: give the text to continue","error_type":"validation"}`, got.body)
+	require.Equal(t, http.StatusMethodNotAllowed, s.get(t, "/").status)
+}
+
 // TGI leaves the stop string in the text.
 func TestGenerateStop(t *testing.T) {
 	s := newSite(t, nil)

@@ -93,6 +93,8 @@ func (r *openAIRequest) check(s *Server) error {
 		return invalid("top_k", "top_k is %d: give a number of tokens, or -1 or 0 for all", *r.TopK)
 	case r.Repetition != nil && !(*r.Repetition > 0):
 		return invalid("repetition_penalty", "repetition_penalty is %g: it has to be above 0; 1 is off", *r.Repetition)
+	case len(r.StopIDs) > maxStopIDs:
+		return invalid("stop_token_ids", "stop_token_ids has %d tokens: give at most %d", len(r.StopIDs), maxStopIDs)
 	}
 	for id := range r.LogitBias {
 		if int(id) >= s.vocabulary {
@@ -105,6 +107,7 @@ func (r *openAIRequest) check(s *Server) error {
 		}
 	}
 	for _, fault := range []error{
+		checkStops("stop", r.Stop),
 		between("temperature", r.Temperature, 0, 100),
 		between("min_p", r.MinP, 0, 1),
 		between("presence_penalty", r.Presence, -2, 2),
@@ -133,7 +136,7 @@ func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, adapter string) r
 	}
 	return runtime.Request{
 		Adapter: adapter, Group: group(c), Sampling: sampling, MaxTokens: -1,
-		Stop: nonEmpty(r.Stop), StopIDs: r.StopIDs, IgnoreEOS: or(r.IgnoreEOS, false),
+		Stop: r.Stop, StopIDs: r.StopIDs, IgnoreEOS: or(r.IgnoreEOS, false),
 		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: -1,
 	}
 }
@@ -161,16 +164,6 @@ func seedOf(seed *int64) uint64 {
 		return rand.Uint64() >> 11 // exact as a JSON number
 	}
 	return uint64(*seed)
-}
-
-func nonEmpty(texts []string) []string {
-	var kept []string
-	for _, t := range texts {
-		if t != "" {
-			kept = append(kept, t)
-		}
-	}
-	return kept
 }
 
 // openAIUsage is the usage object of an answer.

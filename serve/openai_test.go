@@ -36,7 +36,7 @@ func TestCompletions(t *testing.T) {
 	require.Equal(t, 16, r.MaxTokens)
 	require.Equal(t, float32(1), r.Sampling.Temperature)
 
-	got = s.post(t, "/v1/completions", `{"model":"sql","prompt":"Yo","max_tokens":2,"seed":7,"temperature":0,"stop":["x",""],"logit_bias":{"5":-100},"top_k":-1}`,
+	got = s.post(t, "/v1/completions", `{"model":"sql","prompt":"Yo","max_tokens":2,"seed":7,"temperature":0,"stop":["x"],"logit_bias":{"5":-100},"top_k":-1}`,
 		"X-Request-Id", "mine", "X-Gateway-Inference-Fairness-Id", "team")
 	require.Contains(t, got.body, `"finish_reason":"length"`)
 	require.Contains(t, got.body, `"model":"sql"`)

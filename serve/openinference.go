@@ -103,7 +103,7 @@ func (s *Server) answerInference(c *fiber.Ctx, stream bool) error {
 // or implying, a random choice, as in TGI.
 func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest) (*runtime.Request, error) {
 	p := &body.Parameters
-	alike := generateParameters{Temperature: p.Temperature, TopK: p.TopK, TopP: p.TopP, Repetition: p.Repetition, Frequency: p.Frequency, Seed: p.Seed}
+	alike := generateParameters{Temperature: p.Temperature, TopK: p.TopK, TopP: p.TopP, Repetition: p.Repetition, Frequency: p.Frequency, Seed: p.Seed, Stop: p.Stop}
 	if err := alike.check(); err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest) (*runtim
 	}
 	r := &runtime.Request{
 		Adapter: adapter, Group: group(c), Prompt: s.text.Encode(*body.Input, true), Sampling: alike.sampling(),
-		Stop: nonEmpty(p.Stop), MaxTokens: or(p.MaxTokens, defaultInferenceTokens), Logprobs: -1, PromptLogprobs: -1,
+		Stop: p.Stop, MaxTokens: or(p.MaxTokens, defaultInferenceTokens), Logprobs: -1, PromptLogprobs: -1,
 	}
 	if or(p.Details, false) {
 		r.Logprobs = 0

@@ -65,7 +65,7 @@ func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest) (*runtime.
 	}
 	r := &runtime.Request{
 		Adapter: adapter, Group: group(c), Prompt: s.text.Encode(*body.Inputs, true),
-		Sampling: p.sampling(), Stop: nonEmpty(p.Stop), IgnoreEOS: or(p.IgnoreEOS, false),
+		Sampling: p.sampling(), Stop: p.Stop, IgnoreEOS: or(p.IgnoreEOS, false),
 		MaxTokens: or(p.MaxNewTokens, defaultNewTokens), Logprobs: -1, PromptLogprobs: -1,
 	}
 	if or(p.Details, false) || or(body.Stream, false) {
@@ -112,5 +112,5 @@ func (p *generateParameters) check() error {
 	case or(p.PromptDetails, false) && !or(p.Details, false):
 		return bad("decoder_input_details", "needs details: true")
 	}
-	return nil
+	return checkStops("parameters.stop", p.Stop)
 }

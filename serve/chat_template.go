@@ -66,18 +66,22 @@ func (s *Server) awaitAdapter(c *fiber.Ctx, name string) (runtime.Entry, error) 
 // refuses is the client's fault, anything else in an adapter's template the
 // adapter's.
 func (t chatTemplate) fault(err error) error {
-	owner := "the model's"
-	if t.adapter != "" {
-		owner = fmt.Sprintf("adapter %q's", t.adapter)
-	}
 	var refused *chat.RaisedError
 	switch {
 	case errors.As(err, &refused):
-		return invalid("messages", "%s chat template refuses these messages: %s", owner, refused.Message)
+		return invalid("messages", "%s chat template refuses these messages: %s", t.owner(), refused.Message)
 	case t.adapter != "":
 		return &adapterError{t.adapter, fmt.Errorf("its chat template cannot render these messages: %w", err)}
 	}
-	return invalid("messages", "%s chat template cannot render these messages: %s", owner, err)
+	return invalid("messages", "%s chat template cannot render these messages: %s", t.owner(), err)
+}
+
+// owner is whose template it is.
+func (t chatTemplate) owner() string {
+	if t.adapter == "" {
+		return "the model's"
+	}
+	return fmt.Sprintf("adapter %q's", t.adapter)
 }
 
 // templates are the chat templates of adapters, compiled, by their source. The

@@ -55,6 +55,16 @@ func TestAdapterBringsItsTemplate(t *testing.T) {
 	require.Equal(t, toolsText, member(t, got.body, "choices", "0", "message", "content"))
 	require.Equal(t, toolsTokens, member(t, got.body, "usage", "prompt_tokens"))
 
+	// One without a place for them refuses tools rather than leave them out.
+	require.NoError(t, os.Remove(filepath.Join(folder, "tokenizer_config.json")))
+	template("{% for m in messages %}{{ m.content }}{% endfor %}")
+	require.Equal(t, 200, s.chat(t, "talks").status)
+	got = s.post(t, "/v1/chat/completions", `{"model":"talks","messages":[{"role":"user","content":"Hello"}],"max_tokens":8,
+		"tools":[{"type":"function","function":{"name":"look"}}]}`)
+	require.Equal(t, 400, got.status, got.body)
+	require.Contains(t, got.body, `adapter \"talks\"'s chat template has no place for tools: leave them out`)
+	require.Contains(t, got.body, `"param":"tools"`)
+
 	// What is wrong with it is told of the adapter, and only chats need it.
 	for source, status := range map[string]int{"{% for m in messages %}": 422, "{{ messages | nothing }}": 422, "{{ raise_exception('no') }}": 400} {
 		template(source)

@@ -53,6 +53,8 @@ func TestRefusals(t *testing.T) {
 		{`POST /v1/chat/completions {"messages":[{"role":"user"}],"top_logprobs":2}`, 400, fmt.Sprintf(openAIShape, "top_logprobs needs logprobs: true", `"top_logprobs"`, "null")},
 		{`POST /v1/chat/completions {"messages":[{"role":"user"}],"max_tokens":2,"max_completion_tokens":3}`, 400,
 			fmt.Sprintf(openAIShape, "max_tokens is 2 and max_completion_tokens 3: give one", `"max_tokens"`, "null")},
+		{`POST /v1/chat/completions {"messages":[{"role":"user"}],"chat_template_kwargs":{"thinking":true,"messages":[]}}`, 400,
+			fmt.Sprintf(openAIShape, "chat_template_kwargs.messages is what the server gives the chat template itself: leave it out", `"chat_template_kwargs"`, "null")},
 		{`POST /v1/generate {"inputs":"a","parameters":{"top_k":-1}}`, 400, fmt.Sprintf(openAIShape, "parameters.top_k is -1, below 0", `"parameters.top_k"`, "null")},
 		{`POST /generate {"inputs":"a","parameters":{"top_k":-1}}`, 422, fmt.Sprintf(tgiShape, "parameters.top_k is -1, below 0", "validation")},
 		{`POST /generate {"inputs":"a","parameters":{"adapter_id":"nope"}}`, 404,

@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -157,6 +158,11 @@ func (r *chatRequest) check(s *Server) error {
 	case or(r.TopLogprobs, 0) > 0 && !or(r.Logprobs, false):
 		return invalid("top_logprobs", "top_logprobs needs logprobs: true")
 	}
+	for _, name := range slices.Sorted(maps.Keys(r.TemplateVariables)) {
+		if chat.Given(name) {
+			return invalid("chat_template_kwargs", "chat_template_kwargs.%s is what the server gives the chat template itself: leave it out", name)
+		}
+	}
 	return r.openAIRequest.check(s)
 }
 
@@ -164,6 +170,9 @@ func (r *chatRequest) check(s *Server) error {
 func (s *Server) chatPrompt(r *chatRequest, template chatTemplate) ([]int32, error) {
 	if template.Template == nil {
 		return nil, invalid("messages", "%s has no chat template: use /v1/completions", s.config.Name)
+	}
+	if len(r.Tools) > 0 && !template.TakesTools() {
+		return nil, invalid("tools", "%s chat template has no place for tools: leave them out", template.owner())
 	}
 	o := chat.Options{AddGenerationPrompt: or(r.GenerationPrompt, true), Variables: r.TemplateVariables}
 	if id, ok := s.text.BOS(); ok {

@@ -24,6 +24,7 @@ func (s Source) Compile() (*Template, error) {
 	if t.tools, err = compile(s.Tools); err != nil {
 		return nil, fmt.Errorf("tool_use: %w", err)
 	}
+	t.takesTools = names(s.Tools, toolsName)
 	return t, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/ardanlabs/jinja"
@@ -23,6 +24,8 @@ type Template struct {
 	source string
 	plain  *jinja.Template
 	tools  *jinja.Template // for conversations with tools; often the same
+
+	takesTools bool
 }
 
 // New compiles a template.
@@ -31,7 +34,7 @@ func New(source string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Template{source: source, plain: compiled, tools: compiled}, nil
+	return &Template{source: source, plain: compiled, tools: compiled, takesTools: names(source, toolsName)}, nil
 }
 
 func compile(source string) (*jinja.Template, error) {
@@ -55,7 +58,8 @@ type Options struct {
 	Tools []json.RawMessage
 	// BOS and EOS are the tokens' text, "" where the model has none.
 	BOS, EOS string
-	// Variables are further variables by name, such as enable_thinking.
+	// Variables are further variables by name, such as enable_thinking; see
+	// [Given].
 	Variables map[string]json.RawMessage
 	// Now is what strftime_now tells; zero is the current time.
 	Now time.Time
@@ -97,18 +101,7 @@ func (t *Template) render(messages []Message, o Options, g guard) (string, error
 		}
 		compiled, tools = t.tools, jinja.NewList(list)
 	}
-	values["messages"] = jinja.NewList(turns)
-	values["tools"] = tools
-	values["documents"] = jinja.None()
-	values["add_generation_prompt"] = jinja.NewBool(o.AddGenerationPrompt)
-	values["bos_token"] = jinja.NewString(o.BOS)
-	values["eos_token"] = jinja.NewString(o.EOS)
-	values["raise_exception"] = jinja.NewCallable("raise_exception", raise)
-	values["strftime_now"] = jinja.NewCallable("strftime_now", clock(o.Now))
-	values["range"] = jinja.NewCallable("range", boundedRange)
-	values[macroCall] = jinja.NewCallable(macroCall, countMacroCalls())
-	values[jsonFilter] = jinja.NewCallable(jsonFilter, toJSON)
-
+	maps.Copy(values, given(turns, tools, o))
 	prompt, err := compiled.RenderValues(values)
 	if err != nil {
 		var raised *RaisedError
@@ -118,6 +111,30 @@ func (t *Template) render(messages []Message, o Options, g guard) (string, error
 		return "", fmt.Errorf("chat: template: %w", err)
 	}
 	return prompt, nil
+}
+
+// given is what every template sees by itself.
+func given(turns []jinja.Value, tools jinja.Value, o Options) map[string]jinja.Value {
+	return map[string]jinja.Value{
+		"messages":              jinja.NewList(turns),
+		toolsName:               tools,
+		"documents":             jinja.None(),
+		"add_generation_prompt": jinja.NewBool(o.AddGenerationPrompt),
+		"bos_token":             jinja.NewString(o.BOS),
+		"eos_token":             jinja.NewString(o.EOS),
+		"raise_exception":       jinja.NewCallable("raise_exception", raise),
+		"strftime_now":          jinja.NewCallable("strftime_now", clock(o.Now)),
+		"range":                 jinja.NewCallable("range", boundedRange),
+		macroCall:               jinja.NewCallable(macroCall, countMacroCalls()),
+		jsonFilter:              jinja.NewCallable(jsonFilter, toJSON),
+	}
+}
+
+// Given reports whether a template sees something else by that name whatever
+// the Variables are: they cannot replace it.
+func Given(name string) bool {
+	_, ok := given(nil, jinja.None(), Options{})[name]
+	return ok
 }
 
 func raise(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {

@@ -1,0 +1,62 @@
+package chat
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// A template that takes tools is known by its source, and only one that does
+// not renders the same with and without them.
+func TestTakesTools(t *testing.T) {
+	for text, want := range map[string]bool{
+		"{% if tools %}{{ tools | tojson }}{% endif %}":                                      true,
+		"{%- for tool in tools -%}{{ tool.function.name }}{%- endfor -%}":                    true,
+		`{{ "}}" }}{{'%}' ~ tools}}`:                                                         true,
+		"{% set x = {'a': {'b': tools}} %}{{ x.a.b }}":                                       true,
+		"{# c #}{{ (tools or []) | length }}":                                                true,
+		"{% macro f(x) %}{{ x | length }}{% endmacro %}{{ f(tools) }}":                       true,
+		"{% for m in messages %}{{ m.content }}{% endfor %}":                                 false,
+		"The tools: {{ messages[0].content }}":                                               false,
+		"{# tools #}{{ messages[0].content }}":                                               false,
+		"{% set mytools = 1 %}{% set tools2 = 2 %}{{ mytools }}{{ tools2 }}{{ 'no tools' }}": false,
+		"": false,
+	} {
+		template, err := New(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := template.TakesTools(); got != want {
+			t.Errorf("%s takes tools: %v", text, got)
+		}
+		messages := []Message{{Role: "user", Content: "x"}}
+		without, err1 := template.Render(messages, Options{})
+		with, err2 := template.Render(messages, Options{Tools: []json.RawMessage{[]byte(`{"function":{"name":"f"}}`)}})
+		if err2 != nil || err1 == nil && (with != without) != want {
+			t.Errorf("%s renders %q with tools and %q without: %v, %v", text, with, without, err1, err2)
+		}
+	}
+	for tools, want := range map[string]bool{"": true, "{{ messages[0].content }}": false, "{{ tools[0] }}": true} {
+		template, err := Source{Text: "{{ tools }}", Tools: tools}.Compile()
+		if err != nil || template.TakesTools() != want {
+			t.Errorf("beside the template for tools %q: %v, %v", tools, template.TakesTools(), err)
+		}
+	}
+}
+
+// What is given wins over a variable of its name, anything else is the
+// variable.
+func TestGiven(t *testing.T) {
+	for name, want := range map[string]bool{
+		"messages": true, "tools": true, "documents": true, "add_generation_prompt": true, "bos_token": true, "eos_token": true,
+		"raise_exception": true, "strftime_now": true, "range": true, "enable_thinking": false, "custom_tools": false,
+	} {
+		template, err := New("{{ " + name + " == 'mine' }}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := template.Render(nil, Options{Variables: map[string]json.RawMessage{name: []byte(`"mine"`)}})
+		if err != nil || Given(name) != want || (got != "True") != want {
+			t.Errorf("%s: given %v, the variable shows: %s, %v", name, Given(name), got, err)
+		}
+	}
+}

@@ -67,6 +67,8 @@ func TestDecodeTakesDefaults(t *testing.T) {
 
 func TestDecodeMessages(t *testing.T) {
 	for body, want := range map[string]string{
+		`{"messages":[null]}`:                                                                  "messages[0] wants an object, not null",
+		`{"messages":[{"role":"user"},{"content":"x"}]}`:                                       "messages[1].role is missing: give system, developer, user, assistant or tool",
 		`{"messages":[{"role":"king","content":"x"}]}`:                                         `messages[0].role is "king": give system, developer, user, assistant or tool`,
 		`{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}`:       `messages[0].content[0].type is "image_url": only text is implemented`,
 		`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`:                           "messages[0].content[0].text is missing",

@@ -32,6 +32,10 @@ func TestRefusals(t *testing.T) {
 		{`POST /v1/completions {"prompt":"a","max_tokens":500}`, 400,
 			fmt.Sprintf(openAIShape, "max_tokens is 500 and the prompt has 2 tokens: this model's maximum context length is 128; ask for at most 126", `"max_tokens"`, "null")},
 		{`POST /v1/completions {"prompt":[1,200]}`, 400, fmt.Sprintf(openAIShape, "prompt: token 200 at place 1 is outside the vocabulary of 96", `"prompt"`, "null")},
+		{`POST /v1/completions {"prompt":["a",[1,200]]}`, 400, fmt.Sprintf(openAIShape, "prompt[1]: token 200 at place 1 is outside the vocabulary of 96", `"prompt[1]"`, "null")},
+		{`POST /v1/completions {"prompt":["a",""],"add_special_tokens":false}`, 400, fmt.Sprintf(openAIShape, "prompt[1] has no tokens: give some text", `"prompt[1]"`, "null")},
+		{`POST /v1/completions {"prompt":["a","bcd"],"max_tokens":126}`, 400,
+			fmt.Sprintf(openAIShape, "max_tokens is 126 and prompt[1] has 4 tokens: this model's maximum context length is 128; ask for at most 124", `"max_tokens"`, "null")},
 		{`POST /v1/completions {"prompt":"a","top_p":0}`, 400, fmt.Sprintf(openAIShape, "top_p is 0, outside (0, 1]", `"top_p"`, "null")},
 		{`POST /v1/completions {"prompt":"a","temperature":-1}`, 400, fmt.Sprintf(openAIShape, "temperature is -1, outside 0 to 100", `"temperature"`, "null")},
 		{`POST /v1/completions {"prompt":"a","logprobs":21}`, 400, fmt.Sprintf(openAIShape, "logprobs is 21, outside 0 to 20", `"logprobs"`, "null")},
@@ -92,6 +96,14 @@ func TestRefusals(t *testing.T) {
 		require.Equal(t, "application/json", got.header.Get("Content-Type"), c.request)
 	}
 	require.Empty(t, s.engine.requests(), "what is refused never reaches the engine")
+}
+
+// Where the cache holds less than the model's context, the limit is the cache's.
+func TestCacheLimitsTheContext(t *testing.T) {
+	s := newSite(t, func(_ *Config, p *Parts) { p.Base.Context = 8192 })
+	const limit = "this server's maximum context length is 128, for which its --kv-cache has room (the model's is 8192)"
+	require.Contains(t, s.post(t, "/v1/completions", `{"prompt":"a","max_tokens":500}`).body, limit+"; ask for at most 126")
+	require.Contains(t, s.post(t, "/v1/completions", `{"prompt":"`+strings.Repeat("a", 200)+`"}`).body, "prompt has 201 tokens: "+limit+", the answer included")
 }
 
 // What the engine reports becomes each dialect's status.

@@ -47,7 +47,7 @@ type chatMessage struct{ chat.Message }
 
 // chatMessageShape is every field of a message that OpenAI's API has.
 type chatMessageShape struct {
-	Role         string          `json:"role"`
+	Role         *string         `json:"role"`
 	Content      chatContent     `json:"content"`
 	Name         *string         `json:"name"`
 	Reasoning    *string         `json:"reasoning_content"`
@@ -111,12 +111,19 @@ func (*chatContent) decodeField(path string, raw json.RawMessage) error {
 }
 
 func (m *chatMessage) decodeField(path string, raw json.RawMessage) error {
+	const want = ": give system, developer, user, assistant or tool"
 	var shape chatMessageShape
+	if classOf(raw) == 'n' {
+		return wrongType(path, raw, "an object")
+	}
 	if err := decodeInto(path, raw, &shape); err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, shape.Role) {
-		return &fieldError{path + ".role", fmt.Sprintf("is %q: give system, developer, user, assistant or tool", shape.Role)}
+	switch {
+	case shape.Role == nil:
+		return &fieldError{path + ".role", "is missing" + want}
+	case !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, *shape.Role):
+		return &fieldError{path + ".role", fmt.Sprintf("is %q", *shape.Role) + want}
 	}
 	if err := json.Unmarshal(raw, &m.Message); err != nil {
 		return &fieldError{path, "cannot be used: " + err.Error()}

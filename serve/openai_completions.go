@@ -2,6 +2,7 @@ package serve
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"unicode/utf8"
 
@@ -88,7 +89,11 @@ func (s *Server) completions(c *fiber.Ctx) error {
 		} else {
 			request.Prompt = s.text.Encode(p.text, or(body.AddSpecial, true))
 		}
-		if err := s.fits(&request, "prompt", "max_tokens"); err != nil {
+		field := "prompt"
+		if len(body.Prompt) > 1 {
+			field = fmt.Sprintf("prompt[%d]", i)
+		}
+		if err := s.fits(&request, field, "max_tokens"); err != nil {
 			return err
 		}
 		w.requests = append(w.requests, repeat(request, or(body.N, 1))...)

@@ -138,6 +138,9 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(f.retry))
 	}
 	status := d.status(f)
+	if isFiber(err, http.StatusBadRequest) {
+		status = http.StatusBadRequest // no request of HTTP, whatever the dialect
+	}
 	if status >= 500 && status != http.StatusServiceUnavailable {
 		s.config.Log.Error("request failed", "method", c.Method(), "path", c.Path(), "error", err)
 	}

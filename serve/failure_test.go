@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -160,6 +162,22 @@ func TestErrorInMidStream(t *testing.T) {
 	events = got.events()
 	require.Len(t, events, 3)
 	require.Equal(t, `{"error":"the model computed a value that is not finite","error_type":"generation"}`, events[2])
+}
+
+// What is no request of HTTP is a 400 in every dialect.
+func TestMalformedHead(t *testing.T) {
+	s := newSite(t, nil)
+	for _, head := range []string{"POST /generate HTTP/1.1\r\n\r\n", "POST /generate HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n", "nonsense\r\n\r\n"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		require.NoError(t, err)
+		_, err = conn.Write([]byte(head))
+		require.NoError(t, err)
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusBadRequest, response.StatusCode, head)
+		require.NoError(t, response.Body.Close())
+		require.NoError(t, conn.Close())
+	}
 }
 
 func TestCompressedBody(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"regexp"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -63,6 +64,32 @@ func TestOpenAPIDescribesTheRoutes(t *testing.T) {
 	sort.Strings(described)
 	sort.Strings(registered)
 	require.Equal(t, registered, described)
+}
+
+// Every answer that is an error is described where it may come.
+func TestOpenAPIDescribesTheErrors(t *testing.T) {
+	d := readDescription(t)
+	parameter := regexp.MustCompile(`:(\w+)`)
+	for _, r := range new(Server).routes() {
+		path := parameter.ReplaceAllString(strings.ReplaceAll(r.path, "*", "{id}"), "{$1}")
+		described := d.Paths[path][strings.ToLower(r.method)].Responses
+		var want []string
+		if !r.open {
+			want = append(want, "401")
+		}
+		if r.changes {
+			want = append(want, "403")
+		}
+		if _, generates := described["429"]; generates {
+			want = append(want, "413", "503", "504", strconv.Itoa(r.dialect.status(&failure{status: 500})))
+		}
+		if path == "/v1/load_lora_adapter" || strings.HasSuffix(path, "/pin") {
+			want = append(want, "503")
+		}
+		for _, status := range want {
+			require.Contains(t, described, status, r.method+" "+path)
+		}
+	}
 }
 
 // The bodies have the fields that the decoder takes.

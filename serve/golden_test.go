@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -248,4 +249,22 @@ func TestDisconnectFreesTheEngine(t *testing.T) {
 		now := s.server.engine.Snapshot()
 		return now.Running == 0 && now.Waiting == 0 && now.BlocksUsed == 0
 	}, 2*time.Second, 5*time.Millisecond)
+}
+
+// The names that an adapter may be loaded under are those that the refusal of
+// others tells.
+func TestNamesOfLoadedAdapters(t *testing.T) {
+	s := realSite(t)
+	load := func(name string) answer {
+		return s.post(t, "/v1/load_lora_adapter", fmt.Sprintf(`{"lora_name":%q,"lora_path":%q}`, name, filepath.Join(s.server.config.Adapters, "lora")))
+	}
+	for _, name := range []string{"org/lora", "lora:v1@main+x", strings.Repeat("a", 256)} {
+		require.Equal(t, 200, load(name).status, name)
+		require.Equal(t, 200, s.get(t, "/v1/adapters/"+url.PathEscape(name)).status, name)
+	}
+	for _, name := range []string{"é", "a//b", "/a", "a/", "a/.b", "a b", strings.Repeat("a", 257)} {
+		got := load(name)
+		require.Equal(t, 400, got.status, name)
+		require.Contains(t, got.body, "use 1 to 256 letters, digits and ._-@:+, parted by single slashes if need be, no part beginning with a dot")
+	}
 }

@@ -44,7 +44,8 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	defer s.publishing.lock(body.Name)()
 	_, err := s.catalogue.Lookup(body.Name)
 	if errors.Is(err, runtime.ErrAdapterName) {
-		return invalidName("lora_name", body.Name)
+		// Wider than an upload's, which becomes a folder: an adapter of the hub may keep its name.
+		return invalid("lora_name", "%q is no name for an adapter: use 1 to 256 letters, digits and ._-@:+, parted by single slashes if need be, no part beginning with a dot", body.Name)
 	}
 	if err == nil && !or(body.InPlace, false) {
 		return invalid("lora_name", "The lora adapter '%s' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.", body.Name)

@@ -127,16 +127,16 @@ func (c *ToolCall) UnmarshalJSON(data []byte) error {
 }
 
 // value returns the message as a template sees it: only what it has.
-func (m *Message) value(g guard) (jinja.Value, error) {
+func (m *Message) value() (jinja.Value, error) {
 	v := jinja.NewDict()
 	d := v.AsDict()
-	d.Set("role", jinja.NewString(g.mark(m.Role)))
-	d.Set("content", jinja.NewString(g.mark(m.Content)))
+	d.Set("role", jinja.NewString(m.Role))
+	d.Set("content", jinja.NewString(m.Content))
 	for _, field := range []struct{ name, text string }{
 		{"name", m.Name}, {"reasoning_content", m.Reasoning}, {"tool_call_id", m.ToolCallID},
 	} {
 		if field.text != "" {
-			d.Set(field.name, jinja.NewString(g.mark(field.text)))
+			d.Set(field.name, jinja.NewString(field.text))
 		}
 	}
 	if len(m.ToolCalls) == 0 {
@@ -144,15 +144,15 @@ func (m *Message) value(g guard) (jinja.Value, error) {
 	}
 	calls := make([]jinja.Value, len(m.ToolCalls))
 	for i, call := range m.ToolCalls {
-		arguments, err := ordered(call.Arguments, g)
+		arguments, err := ordered(call.Arguments)
 		if err != nil {
 			return v, fmt.Errorf("arguments of %s: %w", call.Name, err)
 		}
 		function, outer := jinja.NewDict(), jinja.NewDict()
-		function.AsDict().Set("name", jinja.NewString(g.mark(call.Name)))
+		function.AsDict().Set("name", jinja.NewString(call.Name))
 		function.AsDict().Set("arguments", arguments)
 		if call.ID != "" {
-			outer.AsDict().Set("id", jinja.NewString(g.mark(call.ID)))
+			outer.AsDict().Set("id", jinja.NewString(call.ID))
 		}
 		outer.AsDict().Set("type", jinja.NewString("function"))
 		outer.AsDict().Set("function", function)

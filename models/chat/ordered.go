@@ -13,9 +13,9 @@ import (
 )
 
 // ordered reads JSON into the values of a template. Objects keep the order of
-// their keys, and integers stay integers. Strings are marked by g.
-func ordered(data []byte, g guard) (jinja.Value, error) {
-	r := reader{json.NewDecoder(bytes.NewReader(data)), g}
+// their keys, and integers stay integers.
+func ordered(data []byte) (jinja.Value, error) {
+	r := reader{json.NewDecoder(bytes.NewReader(data))}
 	r.UseNumber()
 	v, err := r.next()
 	if err != nil {
@@ -27,10 +27,7 @@ func ordered(data []byte, g guard) (jinja.Value, error) {
 	return v, nil
 }
 
-type reader struct {
-	*json.Decoder
-	guard guard
-}
+type reader struct{ *json.Decoder }
 
 // next reads one value.
 func (r reader) next() (jinja.Value, error) {
@@ -47,7 +44,7 @@ func (r reader) next() (jinja.Value, error) {
 	case bool:
 		return jinja.NewBool(token), nil
 	case string:
-		return jinja.NewString(r.guard.mark(token)), nil
+		return jinja.NewString(token), nil
 	case json.Number:
 		return number(string(token))
 	case json.Delim:
@@ -83,7 +80,7 @@ func (r reader) object() (jinja.Value, error) {
 		if err != nil {
 			return v, err
 		}
-		v.AsDict().Set(r.guard.mark(key.(string)), item)
+		v.AsDict().Set(key.(string), item)
 	}
 	_, err := r.Token()
 	return v, err

@@ -68,13 +68,9 @@ type Options struct {
 // Render returns the prompt of a conversation. If the template refuses the
 // conversation, the error is a [*RaisedError].
 func (t *Template) Render(messages []Message, o Options) (string, error) {
-	return t.render(messages, o, guard{})
-}
-
-func (t *Template) render(messages []Message, o Options, g guard) (string, error) {
 	values := make(map[string]jinja.Value, len(o.Variables)+8)
 	for name, raw := range o.Variables {
-		value, err := ordered(raw, g)
+		value, err := ordered(raw)
 		if err != nil {
 			return "", fmt.Errorf("chat: variable %s: %w", name, err)
 		}
@@ -83,7 +79,7 @@ func (t *Template) render(messages []Message, o Options, g guard) (string, error
 	turns := make([]jinja.Value, len(messages))
 	for i := range messages {
 		var err error
-		if turns[i], err = messages[i].value(g); err != nil {
+		if turns[i], err = messages[i].value(); err != nil {
 			return "", fmt.Errorf("chat: message %d: %w", i, err)
 		}
 	}
@@ -92,7 +88,7 @@ func (t *Template) render(messages []Message, o Options, g guard) (string, error
 		list := make([]jinja.Value, len(o.Tools))
 		for i, raw := range o.Tools {
 			var err error
-			if list[i], err = ordered(raw, g); err != nil {
+			if list[i], err = ordered(raw); err != nil {
 				return "", fmt.Errorf("chat: tool %d: %w", i, err)
 			}
 			if !list[i].IsDict() {

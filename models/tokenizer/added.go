@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -80,17 +79,10 @@ type finding struct {
 
 // A search walks the added tokens of one text.
 type search struct {
-	text   string
-	plain  bool  // special tokens are plain text
-	breaks []int // offsets in text that no special token may cover, in order
-	pos    int   // where to look next
-	taken  int   // the end of the last finding
-}
-
-// broken reports whether a break is in text[start:end].
-func (s *search) broken(start, end int) bool {
-	i, _ := slices.BinarySearch(s.breaks, start)
-	return i < len(s.breaks) && s.breaks[i] < end
+	text  string
+	plain bool // special tokens are plain text
+	pos   int  // where to look next
+	taken int  // the end of the last finding
 }
 
 // next returns the next added token, or ok false at the end of the text.
@@ -111,7 +103,7 @@ func (m *matcher) next(s *search) (f finding, ok bool) {
 		start := s.pos
 		s.pos = end
 		token := &m.tokens[index]
-		if token.Special && (s.plain || s.broken(start, end)) || token.SingleWord && !standsAlone(s.text, start, end) {
+		if token.Special && s.plain || token.SingleWord && !standsAlone(s.text, start, end) {
 			continue
 		}
 		if token.LStrip {

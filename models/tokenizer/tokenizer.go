@@ -41,10 +41,6 @@ type Options struct {
 	// untrusted text wants: "<|im_end|>" in it closes nothing. Added tokens
 	// that are not special are still found.
 	Plain bool
-	// Breaks are offsets of bytes in the text, in ascending order, that no
-	// special token may cover. They let a prompt hold both: special tokens of the chat
-	// template, and untrusted text that looks like one.
-	Breaks []int
 }
 
 // Encode returns the ids of text. Special and added tokens in the text are
@@ -185,11 +181,10 @@ var encodings = sync.Pool{New: func() any { return new(encoding) }}
 func (t *Tokenizer) appendText(dst []int32, text string, o Options) []int32 {
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "\uFFFD")
-		o.Plain = o.Plain || len(o.Breaks) > 0 // they have moved
 	}
 	e := encodings.Get().(*encoding)
 	e.t, e.ids = t, dst
-	s := search{text: text, plain: o.Plain, breaks: o.Breaks}
+	s := search{text: text, plain: o.Plain}
 	for {
 		from, end := s.taken, len(text)
 		f, ok := t.raw.next(&s)
@@ -197,9 +192,7 @@ func (t *Tokenizer) appendText(dst []int32, text string, o Options) []int32 {
 			end = f.start
 		}
 		if end > from {
-			// A normalizer moves the breaks; one of them is enough to make all
-			// special tokens of its section plain.
-			e.section(text[from:end], from == 0, o.Plain || s.broken(from, end))
+			e.section(text[from:end], from == 0, o.Plain)
 		}
 		if !ok {
 			break

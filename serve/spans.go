@@ -10,7 +10,8 @@ import (
 // span is the part of a text that a token stands for, in characters.
 type span struct{ start, stop int }
 
-// spansOf are the spans of the ids that a text was encoded to. A special token
+// spansOf are the spans of the ids that a text was encoded to. Those that share
+// a character all span it. A special token
 // that the text spells is as wide as it is spelled there; added tells that the
 // encoding put others around the text: they have no width.
 func spansOf(t *tokenizer.Tokenizer, text string, ids []int32, added bool) []span {
@@ -25,7 +26,9 @@ func spansOf(t *tokenizer.Tokenizer, text string, ids []int32, added bool) []spa
 			spans[i] = span{w.at, w.at}
 			continue
 		}
-		spans[i] = w.take(decoder.Push(id))
+		if spans[i] = w.take(decoder.Push(id)); decoder.Incomplete() {
+			spans[i].stop++
+		}
 	}
 	return spans
 }

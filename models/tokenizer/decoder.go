@@ -56,6 +56,10 @@ func (d *Decoder) Push(id int32) string {
 	return d.stripped(d.complete(false))
 }
 
+// Incomplete reports whether the last ids began a character that is still to
+// be completed.
+func (d *Decoder) Incomplete() bool { return len(d.pending) > 0 }
+
 // Flush ends the text and returns what was held back, an incomplete character
 // as U+FFFD. The decoder is then at the start of a new text.
 func (d *Decoder) Flush() string {

@@ -11,9 +11,9 @@ import (
 type span struct{ start, stop int }
 
 // spansOf are the spans of the ids that a text was encoded to. Those that share
-// a character all span it. A special token
-// that the text spells is as wide as it is spelled there; added tells that the
-// encoding put others around the text: they have no width.
+// a character all span it. A special token that the text spells is as wide as
+// it is spelled there; added tells that the encoding put others around the
+// text: they have no width.
 func spansOf(t *tokenizer.Tokenizer, text string, ids []int32, added bool) []span {
 	before, after := 0, 0
 	if added {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,6 +36,9 @@ const (
 	tokenizerFile = "tokenizer_config.json"
 )
 
+// maxConfig is how large a tokenizer_config.json may be.
+const maxConfig = 64 << 20
+
 // TemplateFolder is the folder, in a model's own, of templates beside
 // chat_template.jinja.
 const TemplateFolder = "additional_chat_templates"
@@ -56,15 +60,15 @@ func Load(dir string) (*Template, error) {
 // additional_chat_templates, tool_use.jinja; or those in tokenizer_config.json.
 // Without either the error is [ErrNoTemplate].
 func Find(dir string) (Source, error) {
-	text, found, err := read(dir, templateFile)
+	text, found, err := read(dir, templateFile, maxSource)
 	if err != nil {
 		return Source{}, err
 	}
 	if found {
-		tools, _, err := read(dir, toolsFile)
+		tools, _, err := read(dir, toolsFile, maxSource)
 		return Source{Text: text, Tools: tools}, err
 	}
-	config, found, err := read(dir, tokenizerFile)
+	config, found, err := read(dir, tokenizerFile, maxConfig)
 	if err != nil {
 		return Source{}, err
 	}
@@ -72,17 +76,36 @@ func Find(dir string) (Source, error) {
 		return Source{}, fmt.Errorf("%w in %s", ErrNoTemplate, dir)
 	}
 	s, err := fromConfig([]byte(config))
+	if err == nil {
+		err = errors.Join(checkSize(s.Text), checkSize(s.Tools))
+	}
 	if err != nil {
 		return Source{}, fmt.Errorf("%s: %w", filepath.Join(dir, tokenizerFile), err)
 	}
 	return s, nil
 }
 
-func read(dir, name string) (text string, found bool, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
-	if errors.Is(err, fs.ErrNotExist) {
+// read returns a file's text. A pipe or a device, which may have no end, is
+// refused unopened, and so is more than most bytes.
+func read(dir, name string, most int64) (text string, found bool, err error) {
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	stat, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return "", false, nil
+	case err != nil:
+		return "", false, fmt.Errorf("chat: %w", err)
+	case !stat.Mode().IsRegular():
+		return "", false, fmt.Errorf("chat: %s is not a regular file", path)
+	case stat.Size() > most:
+		return "", false, fmt.Errorf("chat: %s is too large: %d bytes, more than %d", path, stat.Size(), most)
 	}
+	file, err := os.Open(path)
+	if err != nil {
+		return "", false, fmt.Errorf("chat: %w", err)
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, most)) // it may grow meanwhile
 	if err != nil {
 		return "", false, fmt.Errorf("chat: %w", err)
 	}

@@ -38,6 +38,9 @@ func New(source string) (*Template, error) {
 }
 
 func compile(source string) (*jinja.Template, error) {
+	if err := check(source); err != nil {
+		return nil, err
+	}
 	compiled, err := jinja.Compile(prepare(source))
 	if err != nil {
 		return nil, fmt.Errorf("chat: template: %w", err)

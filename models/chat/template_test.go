@@ -266,3 +266,56 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+// TestFindRefuses: what has no end, or is no template of any size, is named and
+// left unread.
+func TestFindRefuses(t *testing.T) {
+	large := func(size int64) func(path string) error {
+		return func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o644), os.Truncate(path, size))
+		}
+	}
+	zero := func(path string) error { return os.Symlink("/dev/zero", path) }
+	folder := func(path string) error { return os.Mkdir(path, 0o755) }
+	for name, c := range map[string]struct {
+		file string
+		lay  func(path string) error
+		want string
+	}{
+		"folder":                 {templateFile, folder, "is not a regular file"},
+		"device":                 {templateFile, zero, "is not a regular file"},
+		"device as config":       {tokenizerFile, zero, "is not a regular file"},
+		"device for tools":       {toolsFile, zero, "is not a regular file"},
+		"large":                  {templateFile, large(maxSource + 1), "is too large: 262145 bytes"},
+		"large config":           {tokenizerFile, large(maxConfig + 1), "is too large: 67108865 bytes"},
+		"large template, config": {tokenizerFile, largeInConfig, "it is too large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, filepath.FromSlash(c.file))
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if c.file == toolsFile {
+				if err := os.WriteFile(filepath.Join(dir, templateFile), nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.lay(path); err != nil {
+				t.Skip(err)
+			}
+			_, err := Find(dir)
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), filepath.Base(path)) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func largeInConfig(path string) error {
+	text, err := json.Marshal(map[string]string{"chat_template": strings.Repeat("x", maxSource+1)})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o644)
+}

@@ -15,29 +15,66 @@ import (
 // chatTemplate is the template that a conversation is rendered with: the
 // adapter's if it brings one, else the base's.
 type chatTemplate struct {
-	*chat.Template        // nil: neither has one
-	adapter        string // whose template it is; empty: the base's
-	version        string // digest of the adapter that the prompt is for; empty: the base
+	base    *chat.Template // nil: it has none, or the adapter has its own
+	own     *chat.Confined // the adapter's; nil: the base's is used
+	adapter string         // whose template it is; empty: the base's
+	version string         // digest of the adapter that the prompt is for; empty: the base
+}
+
+// takesTools reports whether the template, one of which there is, looks at the
+// tools of a conversation.
+func (t chatTemplate) takesTools() bool {
+	if t.own != nil {
+		return t.own.TakesTools()
+	}
+	return t.base.TakesTools()
 }
 
 // chatTemplate brings the adapter into memory, since only then is known which
 // template it wants.
 func (s *Server) chatTemplate(c *fiber.Ctx, adapter string) (chatTemplate, error) {
 	if adapter == "" {
-		return chatTemplate{Template: s.chat}, nil
+		return chatTemplate{base: s.chat}, nil
 	}
 	entry, err := s.awaitAdapter(c, adapter)
 	if err != nil {
 		return chatTemplate{}, err
 	}
-	own, err := s.templates.of(entry.Adapter)
+	ctx, done := s.attend(c)
+	defer done()
+	own, err := s.templates.of(ctx, entry.Adapter)
 	switch {
-	case err != nil:
+	case err != nil && isOfTemplate(ctx, err):
 		return chatTemplate{}, &adapterError{adapter, err}
+	case err != nil:
+		return chatTemplate{}, err
 	case own != nil:
-		return chatTemplate{own, adapter, entry.Digest}, nil
+		return chatTemplate{own: own, adapter: adapter, version: entry.Digest}, nil
 	}
-	return chatTemplate{s.chat, "", entry.Digest}, nil
+	return chatTemplate{base: s.chat, version: entry.Digest}, nil
+}
+
+// render renders a conversation: with the base's template here, with an
+// adapter's own, which may be a stranger's, in the sandbox.
+func (s *Server) render(c *fiber.Ctx, t chatTemplate, messages []chat.Message, o chat.Options) (text string, err error) {
+	if t.own == nil {
+		if text, err = t.base.Render(messages, o); err != nil {
+			return "", t.fault(err)
+		}
+		return text, nil
+	}
+	ctx, done := s.attend(c)
+	defer done()
+	if text, err = t.own.Render(ctx, messages, o); err != nil && isOfTemplate(ctx, err) {
+		return "", t.fault(err)
+	}
+	return text, err
+}
+
+// isOfTemplate tells an error of a template from one of the sandbox, and from
+// the end of the context.
+func isOfTemplate(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && !errors.Is(err, chat.ErrSandbox)
 }
 
 // awaitAdapter waits for an adapter off the step loop. Those who wait here are
@@ -84,36 +121,44 @@ func (t chatTemplate) owner() string {
 	return fmt.Sprintf("adapter %q's", t.adapter)
 }
 
-// templates are the chat templates of adapters, compiled, by their source. The
-// least recently used are forgotten.
+// templates are the chat templates of adapters by their source. The least
+// recently used are forgotten.
 type templates struct {
-	compiled *lru.Cache[chat.Source, *chat.Template]
+	base    *chat.Template // nil: it has none
+	sandbox *chat.Sandbox
+	known   *lru.Cache[chat.Source, *chat.Confined]
 }
 
 // maxTemplates is how many are kept.
 const maxTemplates = 64
 
-func newTemplates() *templates {
-	compiled, err := lru.New[chat.Source, *chat.Template](maxTemplates)
+func newTemplates(base *chat.Template) *templates {
+	known, err := lru.New[chat.Source, *chat.Confined](maxTemplates)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &templates{compiled}
+	return &templates{base, chat.NewSandbox(), known}
 }
 
-// of returns the template that an adapter brings; nil: none.
-func (t *templates) of(a runtime.Adapter) (*chat.Template, error) {
-	if a == nil || a.ChatTemplate().Text == "" {
+// of returns the template that an adapter brings; nil: none but the base's, the
+// operator's own.
+func (t *templates) of(ctx context.Context, a runtime.Adapter) (*chat.Confined, error) {
+	if a == nil {
 		return nil, nil
 	}
 	source := a.ChatTemplate()
-	if known, ok := t.compiled.Get(source); ok {
-		return known, nil
+	if source.Text == "" || t.base != nil && t.base.Is(source) {
+		return nil, nil
 	}
-	template, err := source.Compile()
-	if err != nil {
+	template, ok := t.known.Get(source)
+	if !ok {
+		template = t.sandbox.Template(source)
+		if other, ok, _ := t.known.PeekOrAdd(source, template); ok { // of a request at the same time
+			template = other
+		}
+	}
+	if err := template.Check(ctx); err != nil {
 		return nil, fmt.Errorf("its chat template cannot be used: %w", err)
 	}
-	t.compiled.Add(source, template)
 	return template, nil
 }

@@ -174,11 +174,11 @@ func (r *chatRequest) check(s *Server) error {
 }
 
 // chatPrompt renders the conversation and returns its tokens.
-func (s *Server) chatPrompt(r *chatRequest, template chatTemplate) ([]int32, error) {
-	if template.Template == nil {
+func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate) ([]int32, error) {
+	if template.base == nil && template.own == nil {
 		return nil, invalid("messages", "%s has no chat template: use /v1/completions", s.config.Name)
 	}
-	if len(r.Tools) > 0 && !template.TakesTools() {
+	if len(r.Tools) > 0 && !template.takesTools() {
 		return nil, invalid("tools", "%s chat template has no place for tools: leave them out", template.owner())
 	}
 	o := chat.Options{AddGenerationPrompt: or(r.GenerationPrompt, true), Variables: r.TemplateVariables}
@@ -195,9 +195,9 @@ func (s *Server) chatPrompt(r *chatRequest, template chatTemplate) ([]int32, err
 	for i := range messages {
 		messages[i] = r.Messages[i].Message
 	}
-	text, err := template.Render(messages, o)
+	text, err := s.render(c, template, messages, o)
 	if err != nil {
-		return nil, template.fault(err)
+		return nil, err
 	}
 	return s.text.Encode(text, or(r.AddSpecial, false)), nil
 }
@@ -218,7 +218,7 @@ func (s *Server) chatChoices(c *fiber.Ctx, body *chatRequest) ([]*runtime.Reques
 		return nil, err
 	}
 	request.Version = template.version
-	if request.Prompt, err = s.chatPrompt(body, template); err != nil {
+	if request.Prompt, err = s.chatPrompt(c, body, template); err != nil {
 		return nil, err
 	}
 	field := "max_completion_tokens"

@@ -67,7 +67,10 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 			message: fmt.Sprintf("adapter %q is refused: %s", name, strings.NewReplacer(folder+string(filepath.Separator), "", folder+": ", "").Replace(err.Error())),
 		}
 	}
-	if _, err := s.templates.of(adapter); err != nil {
+	if _, err := s.templates.of(ctx, adapter); err != nil {
+		if !isOfTemplate(ctx, err) {
+			return err
+		}
 		return &failure{
 			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
 			message: fmt.Sprintf("adapter %q is refused: %s", name, err),

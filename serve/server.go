@@ -64,7 +64,7 @@ func New(parts Parts, config Config) (*Server, error) {
 		config: config.withDefaults(), engine: parts.Engine, catalogue: parts.Catalogue, load: parts.Load,
 		base: parts.Base, text: parts.Tokenizer, chat: parts.Chat, metrics: parts.Metrics,
 		context: parts.Engine.Options().Context, vocabulary: parts.Base.Vocabulary,
-		started: time.Now(), requests: newRequests(), templates: newTemplates(),
+		started: time.Now(), requests: newRequests(), templates: newTemplates(parts.Chat),
 	}
 	if config.Adapters != "" {
 		var err error
@@ -147,5 +147,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = fmt.Errorf("requests were given up: %w", errors.Join(err, s.requests.drain(late)))
 	}
 	s.stop(errDrainDeadline)
-	return errors.Join(err, s.app.ShutdownWithTimeout(5*time.Second), s.watcher.close())
+	err = errors.Join(err, s.app.ShutdownWithTimeout(5*time.Second), s.watcher.close())
+	s.templates.sandbox.Close()
+	return err
 }

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ardanlabs/jinja"
 )
@@ -11,6 +12,19 @@ import (
 const (
 	maxRange  = 100_000 // items of one range
 	maxMacros = 100_000 // calls of macros in one rendering
+)
+
+// The engine bounds nothing else, so a Sandbox bounds the process.
+const (
+	maxTime   = 2 * time.Second  // of compiling, and of one rendering
+	maxStart  = 10 * time.Second // of a process, on a machine that is busy
+	maxMemory = 256 << 20        // bytes of a process: its Go runtime takes some 40 MiB of them
+	maxStack  = 64 << 20         // bytes of its stack: recursion ends it at once
+	maxPrompt = 8 << 20          // bytes of a prompt, which no context holds
+	maxFault  = 4 << 10          // bytes of an error's text
+	maxTurns  = 4                // renderings at a time, each of another template
+	maxIdle   = 8                // processes that wait, each with its template compiled
+	keptHeap  = 64 << 20         // bytes that a waiting process keeps from its last rendering
 )
 
 // macroCall is the function that prepare has every macro call first.

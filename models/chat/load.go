@@ -25,7 +25,7 @@ func (s Source) Compile() (*Template, error) {
 	if t.tools, err = compile(s.Tools); err != nil {
 		return nil, fmt.Errorf("tool_use: %w", err)
 	}
-	t.takesTools = names(s.Tools, toolsName)
+	t.from = s
 	return t, nil
 }
 

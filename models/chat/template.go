@@ -21,11 +21,9 @@ func (e *RaisedError) Error() string { return "chat: the template refuses: " + e
 
 // A Template turns messages into a prompt.
 type Template struct {
-	source string
-	plain  *jinja.Template
-	tools  *jinja.Template // for conversations with tools; often the same
-
-	takesTools bool
+	from  Source
+	plain *jinja.Template
+	tools *jinja.Template // for conversations with tools; often the same
 }
 
 // New compiles a template.
@@ -34,7 +32,7 @@ func New(source string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Template{source: source, plain: compiled, tools: compiled, takesTools: names(source, toolsName)}, nil
+	return &Template{from: Source{Text: source}, plain: compiled, tools: compiled}, nil
 }
 
 func compile(source string) (*jinja.Template, error) {
@@ -50,7 +48,7 @@ func compile(source string) (*jinja.Template, error) {
 
 // Source returns the template's source, without the one for tools where a
 // model has two.
-func (t *Template) Source() string { return t.source }
+func (t *Template) Source() string { return t.from.Text }
 
 // Options are what a template sees besides the messages.
 type Options struct {
@@ -67,6 +65,9 @@ type Options struct {
 	// Now is what strftime_now tells; zero is the current time.
 	Now time.Time
 }
+
+// Is reports whether t is made of s, word for word.
+func (t *Template) Is(s Source) bool { return t.from == s }
 
 // Render returns the prompt of a conversation. If the template refuses the
 // conversation, the error is a [*RaisedError].

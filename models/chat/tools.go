@@ -5,10 +5,21 @@ import "strings"
 // toolsName is the variable that a template has the tools in.
 const toolsName = "tools"
 
-// TakesTools reports whether the template looks at the tools of a conversation
-// that has some. A template finds a variable by its name alone, so one that
-// does not spell the name cannot.
-func (t *Template) TakesTools() bool { return t.takesTools }
+// TakesTools reports whether a template of this source looks at the tools of a
+// conversation that has some. A template finds a variable by its name alone, so
+// one that does not spell the name cannot.
+func (s Source) TakesTools() bool {
+	if s.Tools != "" {
+		return names(s.Tools, toolsName)
+	}
+	return names(s.Text, toolsName)
+}
+
+// TakesTools is the source's.
+func (t *Template) TakesTools() bool { return t.from.TakesTools() }
+
+// TakesTools is the source's.
+func (c *Confined) TakesTools() bool { return c.source.TakesTools() }
 
 // names reports whether a tag of a template's source spells an identifier.
 func names(source, identifier string) bool {

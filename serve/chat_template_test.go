@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/models/chat"
 )
 
 // chat asks an adapter for an answer to one message, greedily.
@@ -82,6 +85,39 @@ func TestAdapterBringsItsTemplate(t *testing.T) {
 		entry{name: "adapter_model.safetensors", body: string(tensors)}, entry{name: "chat_template.jinja", body: "{% for %}"}))))
 	require.Equal(t, 422, got.status, got.body)
 	require.Contains(t, got.body, "its chat template cannot be used")
+}
+
+// An adapter's template that would take the server's memory, stack or time
+// costs the one request, and the operator's is not rendered elsewhere.
+func TestHostileTemplateOfAnAdapter(t *testing.T) {
+	s := realSite(t)
+	folder := filepath.Join(s.server.config.Adapters, "hostile")
+	layAdapter(t, "lora", folder)
+	for _, c := range []struct{ source, want string }{
+		{`{{ "x" * 10000000 }}`, "it wrote more than"},
+		{`{% set a = [] %}{% set _ = a.append(a) %}{{ a }}`, "it took too much memory"},
+		{`{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}`, "it took more time than 2s"},
+		{"{{ " + strings.Repeat("(", 1000) + "1" + strings.Repeat(")", 1000) + " }}", "it is nested too deeply"},
+		{strings.Repeat("x", 1<<20), "is too large"},
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, "chat_template.jinja"), []byte(c.source), 0o644))
+		got := s.chat(t, "hostile")
+		require.Equal(t, 422, got.status, got.body)
+		require.Contains(t, got.body, `adapter \"hostile\"`)
+		require.Contains(t, got.body, c.want)
+		require.Equal(t, 200, s.chat(t, "lora").status)
+	}
+	require.Equal(t, 200, s.chat(t, "tiny").status)
+
+	template, err := chat.Find("testdata")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "chat_template.jinja"), []byte(template.Text), 0o644))
+	s.server.templates.sandbox.Close()
+	require.Equal(t, 200, s.chat(t, "hostile").status, "the base's own template")
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "chat_template.jinja"), []byte(template.Text+"x"), 0o644))
+	got := s.chat(t, "hostile")
+	require.Equal(t, 500, got.status, "no fault of the adapter's")
+	require.Contains(t, got.body, "no process to render templates in")
 }
 
 // An adapter that does not load is as much of an error for a chat as for a

@@ -20,7 +20,7 @@ const (
 	maxStart  = 10 * time.Second // of a process, on a machine that is busy
 	maxMemory = 256 << 20        // bytes of a process: its Go runtime takes some 40 MiB of them
 	maxStack  = 64 << 20         // bytes of its stack: recursion ends it at once
-	maxPrompt = 8 << 20          // bytes of a prompt, which no context holds
+	maxPrompt = 2 << 20          // bytes of a prompt: contexts hold less, and its tokens take a hundred times that
 	maxFault  = 4 << 10          // bytes of an error's text
 	maxTurns  = 4                // renderings at a time, each of another template
 	maxIdle   = 8                // processes that wait, each with its template compiled

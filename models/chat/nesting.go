@@ -29,18 +29,17 @@ func check(source string) error {
 			return nil
 		}
 		source = source[open+1:]
-		tag, kind := source, source[0]
-		switch kind {
-		case '{', '%':
-			tag = source[1 : 1+engineTagEnd(source[1:], kind)]
-		case '#':
+		kind := source[0]
+		if kind == '#' {
 			if end := strings.Index(source[1:], "#}"); end >= 0 {
 				source = source[1+end:]
 			}
 			continue
-		default:
+		}
+		if kind != '{' && kind != '%' {
 			continue
 		}
+		tag := source[1 : 1+engineTagEnd(source[1:], kind)]
 		source = source[1+len(tag):]
 		word := ""
 		if kind == '%' {

@@ -29,7 +29,7 @@ func newSandbox(t testing.TB, most time.Duration) *Sandbox {
 // Every way known to end a process, or never to end, costs its own rendering
 // alone.
 func TestSandboxOutlivesHostileTemplates(t *testing.T) {
-	const memory, time_, either = "too much memory", "more time than", "it took"
+	const memory, slow, either = "too much memory", "more time than", "it took"
 	deadline := time.Second
 	s := newSandbox(t, deadline)
 	honest := s.Template(Source{Text: "{{ messages[0].content }}"})
@@ -41,11 +41,11 @@ func TestSandboxOutlivesHostileTemplates(t *testing.T) {
 		"doubled by replace":    {`{% set n = namespace(s="x") %}{% for i in range(100000) %}{% set n.s = n.s | replace("x", "xx") %}{% endfor %}`, either},
 		"doubled by join":       {`{% set n = namespace(s="x") %}{% for i in range(100000) %}{% set n.s = [n.s, n.s] | join %}{% endfor %}`, memory},
 		"loops that print":      {`{% for i in range(100000) %}{% for j in range(100000) %}abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz{% endfor %}{% endfor %}`, memory},
-		"loops that do not":     {`{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}`, time_},
+		"loops that do not":     {`{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}`, slow},
 		"a list in itself":      {`{% set a = [] %}{% set _ = a.append(a) %}{{ a }}`, memory},
 		"a dict in itself":      {`{% set a = {} %}{% set _ = a.update({"a": a}) %}{{ a | tojson }}`, memory},
 		"a list in its JSON":    {`{% set a = [] %}{% set _ = a.append(a) %}{{ a | tojson }}`, memory},
-		"more than a prompt is": {`{{ "x" * 10000000 }}`, "wrote more than 8388608 bytes"},
+		"more than a prompt is": {`{{ "x" * 10000000 }}`, "wrote more than 2097152 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.want == memory && !memoryConfined && !strings.Contains(name, "itself") && !strings.Contains(name, "JSON") {
@@ -77,9 +77,9 @@ func TestSandboxOutlivesHostileTemplates(t *testing.T) {
 		}
 	}
 	// What compiles for too long: tags whose neighbours the engine looks for in all others.
-	slow := Source{Text: strings.Repeat("{##}", maxSource/4)}
+	comments := Source{Text: strings.Repeat("{##}", maxSource/4)}
 	s.time = 50 * time.Millisecond
-	if err := s.Template(slow).Check(t.Context()); !errors.Is(err, ErrLimits) || !strings.Contains(err.Error(), "compiling it took more time than 50ms") {
+	if err := s.Template(comments).Check(t.Context()); !errors.Is(err, ErrLimits) || !strings.Contains(err.Error(), "compiling it took more time than 50ms") {
 		t.Errorf("slow to compile: error %v", err)
 	}
 }

@@ -45,8 +45,8 @@ type Scheme func(ctx context.Context, uri string) (dir string, err error)
 type CatalogueOptions struct {
 	Dir     string            // adapters are its folders; none
 	Bytes   int               // budget of loaded adapters; 1 GiB
-	Loads   int               // the most loads at once, and the most downloads; 2
-	Wait    time.Duration     // how long a loaded adapter waits for room; 30 s
+	Loads   int               // the most adapters read at once, and the most downloads; 2
+	Wait    time.Duration     // how long a load waits for room; 30 s
 	Retry   time.Duration     // how long a failed load is remembered; 5 s
 	Schemes map[string]Scheme // beside "file"
 
@@ -119,7 +119,7 @@ type Catalogue struct {
 	ctx     context.Context // of loads, until Close
 	stop    context.CancelFunc
 	work    sync.WaitGroup
-	slots   chan struct{} // one for each load under way
+	slots   chan struct{} // one for each adapter being read
 	watcher *watcher
 
 	downloads chan struct{} // one for each scheme at work
@@ -129,6 +129,8 @@ type Catalogue struct {
 	records  map[string]*record
 	hidden   map[string]stamp // removed folders of Dir, as they were
 	versions residence
+	line     []*load // that wait for room, by ticket
+	tickets  uint64
 }
 
 // record is a name and where its adapter comes from.
@@ -139,6 +141,8 @@ type record struct {
 	current   *version // nil: not in memory
 	loading   *load    // nil: not under way
 	failure   failure
+	bytes     int   // of the version last in memory
+	sized     stamp // of the folder it came from
 }
 
 // failure is a load that failed: it is not tried again until some time has
@@ -235,6 +239,7 @@ func (c *Catalogue) forget(r *record) {
 		c.versions.retire(r.current)
 		r.current = nil
 	}
+	c.arrange()
 }
 
 // Load brings the adapter into memory and waits for it.
@@ -270,6 +275,7 @@ func (c *Catalogue) bring(ctx context.Context, name string, pin bool) (Entry, er
 	defer c.mu.Unlock()
 	if pin {
 		l.version.record.pinned = true
+		c.arrange()
 	}
 	return l.version.entry(), nil
 }
@@ -283,7 +289,7 @@ func (c *Catalogue) Unpin(name string) error {
 		return fmt.Errorf("%w: %q", ErrUnknownAdapter, name)
 	}
 	r.pinned = false
-	c.versions.changed()
+	c.arrange()
 	return nil
 }
 

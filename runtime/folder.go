@@ -99,7 +99,9 @@ func (c *Catalogue) checkSource(uri string) (string, error) {
 }
 
 // local is the folder of a URI that checkSource returned, if it is one.
-func local(uri string) (dir string, ok bool) { return uri, !strings.Contains(uri, "://") }
+func local(uri string) (dir string, ok bool) { return uri, isLocal(uri) }
+
+func isLocal(uri string) bool { return !strings.Contains(uri, "://") }
 
 // resolve finds the record of a name and the stamp its folder has now; zero
 // where there is no local folder. A folder of the catalogue's directory is

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
@@ -18,6 +20,10 @@ type load struct {
 
 	candidate bool // its record takes its name's place once it has loaded: see Swap
 	abandoned bool // nobody wants the candidate any more
+
+	dir  string        // the local folder, once it is there
+	took time.Duration // to read, and to bring it there
+	claim
 }
 
 // lease is one request's hold on an adapter. A nil lease is the base's.
@@ -47,84 +53,200 @@ func (c *Catalogue) acquire(name string, notify func()) (*lease, error) {
 		return nil, ofAdapter(name, r.failure.err)
 	}
 	l := &lease{catalogue: c, notify: notify}
+	c.provide(l, r, now)
+	return l, nil
+}
+
+// provide gives l what r stands for, at once or when it has been loaded; c.mu
+// is held.
+func (c *Catalogue) provide(l *lease, r *record, now stamp) {
 	if under := c.need(r, now); under != nil {
 		under.leases = append(under.leases, l)
-	} else {
-		c.versions.hold(r.current)
-		l.version = r.current
-		l.done.Store(true)
+		return
 	}
-	return l, nil
+	c.versions.hold(r.current)
+	l.version = r.current
+	l.done.Store(true)
 }
 
 // need returns the load that r waits for, after starting it; nil: its current
 // version serves. c.mu is held.
 func (c *Catalogue) need(r *record, now stamp) *load {
-	if r.loading == nil {
-		if r.current != nil && r.current.serves(now) || c.closed {
-			return nil
+	if l := r.loading; l != nil {
+		if l.turn != nil {
+			l.stamp = now // it is still to be read
 		}
-		r.loading = &load{record: r, stamp: now}
-		c.work.Go(func() { c.run(r.loading) })
+		return l
 	}
-	return r.loading
+	serves := r.current != nil && r.current.serves(now)
+	if c.closed || serves && r.current.leaving == nil {
+		return nil
+	}
+	l := &load{record: r, stamp: now}
+	switch {
+	case serves:
+		l.need = r.current.bytes
+	case now == r.sized && isLocal(r.uri):
+		l.need = r.bytes
+	}
+	c.begin(l)
+	return l
+}
+
+// begin starts a load; c.mu is held.
+func (c *Catalogue) begin(l *load) {
+	c.tickets++
+	l.ticket = c.tickets
+	l.record.loading = l
+	c.work.Go(func() { c.run(l) })
 }
 
 // run loads the adapter of l's record and hands it to those who wait.
 func (c *Catalogue) run(l *load) {
-	start := time.Now()
-	var a Adapter
-	dir, err := c.download(l.record.uri)
-	if err == nil {
-		select {
-		case c.slots <- struct{}{}:
-			a, err = c.fetchUnchanged(l, dir)
-			defer func() { <-c.slots }()
-		case <-c.ctx.Done():
-		}
-	}
-	if c.ctx.Err() != nil {
-		err = ErrClosed
-	}
 	c.mu.Lock()
-	var v *version
-	if err == nil {
-		v, err = c.settle(l, a)
+	if l.need > 0 {
+		c.ask(l)
 	}
-	c.finish(l, v, err)
 	c.mu.Unlock()
-	c.options.Observer.Loaded(l.record.name, time.Since(start), err)
+	served, err := c.obtain(l)
+	if err != nil {
+		err = c.fail(l, err)
+	}
+	if l.waited > 0 {
+		c.options.Observer.Waited(l.record.name, l.waited)
+	}
+	if !served {
+		c.options.Observer.Loaded(l.record.name, l.took, err)
+	}
 }
 
-// settle gives a loaded adapter a place in memory, waiting for one if others
-// are in use. c.mu is held, but not while it waits.
-func (c *Catalogue) settle(l *load, a Adapter) (*version, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, c.options.Wait)
-	defer cancel()
-	for {
-		if l.abandoned {
-			return nil, context.Canceled
+// obtain reads l's adapter and puts it in its place as soon as there is room;
+// served: the version in memory has been handed out meanwhile.
+func (c *Catalogue) obtain(l *load) (served bool, err error) {
+	for placed := false; !placed; {
+		if served, err = c.await(l); served || err != nil {
+			return served, err
 		}
-		v, err := c.versions.install(l, a, c.replaced(l))
-		if !errors.Is(err, errBusy) || ctx.Err() != nil {
-			return v, err
+		a, err := c.read(l)
+		if err != nil {
+			return false, err
 		}
-		change := c.versions.change
-		c.mu.Unlock()
-		select {
-		case <-change:
-		case <-ctx.Done():
+		if placed, err = c.settle(l, a); err != nil {
+			return false, err
 		}
-		c.mu.Lock()
 	}
+	return false, nil
+}
+
+// read loads l's adapter, in a slot of its own.
+func (c *Catalogue) read(l *load) (Adapter, error) {
+	if l.dir == "" {
+		if err := c.download(l); err != nil {
+			return nil, err
+		}
+	}
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-c.ctx.Done():
+		return nil, ErrClosed
+	}
+	defer l.reads(time.Now())
+	return c.fetchUnchanged(l)
+}
+
+// reads adds the time since start.
+func (l *load) reads(start time.Time) { l.took += time.Since(start) }
+
+// settle gives an adapter that has been read its place in memory, and reports
+// whether there was one: if not, l is in line for it.
+func (c *Catalogue) settle(l *load, a Adapter) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.replaced(l)
+	var v *version
+	switch l.need = a.Bytes(); {
+	case c.ctx.Err() != nil:
+		return false, ErrClosed
+	case l.abandoned:
+		return false, context.Canceled
+	case old != nil && old.adapter.Digest() == a.Digest() && old.adapter.ChatTemplate() == a.ChatTemplate():
+		v = c.versions.touch(l, old)
+	case l.need > c.versions.budget:
+		return false, fmt.Errorf("%w: it takes %d bytes of a budget of %d", ErrAdapterSize, l.need, c.versions.budget)
+	default:
+		if !c.versions.kept(l, old) {
+			c.versions.withdraw(l)
+			if !c.ask(l) || l.served || l.err != nil {
+				return l.served, l.err
+			}
+		}
+		v = c.versions.install(l, a, old)
+	}
+	c.finish(l, v, nil)
+	c.arrange()
+	return true, nil
+}
+
+// fail ends a load that failed. A name that means something else by now is not
+// blamed for it: those who wait get what it means.
+func (c *Catalogue) fail(l *load, err error) error {
+	var heir *record
+	var now stamp
+	switch {
+	case c.ctx.Err() != nil:
+		err = ErrClosed
+	case !l.candidate && !errors.Is(err, context.Canceled):
+		heir, now, err = c.reconsider(l.record, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		heir, err = nil, ErrClosed
+	}
+	c.versions.withdraw(l)
+	if heir != nil {
+		for _, lease := range l.leases {
+			if lease.released {
+				continue
+			}
+			if c.provide(lease, heir, now); lease.ready() {
+				lease.notify()
+			}
+		}
+	} else {
+		c.finish(l, nil, err)
+	}
+	c.arrange()
+	return err
+}
+
+// reconsider looks at what the name of r, which could not be loaded, means now:
+// another record, nothing, or r, and then err stands.
+func (c *Catalogue) reconsider(r *record, err error) (heir *record, now stamp, _ error) {
+	again, now, unknown := c.resolve(r.name)
+	if unknown != nil {
+		return nil, now, unknown
+	}
+	if again != r {
+		return again, now, fmt.Errorf("%w: %q has been replaced", ErrUnknownAdapter, r.name)
+	}
+	if dir, ok := local(r.uri); ok {
+		if _, gone := os.Stat(dir); errors.Is(gone, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %q: %w", ErrUnknownAdapter, r.name, gone)
+		}
+	}
+	return nil, now, err
 }
 
 // finish hands the result of a load to those who wait; c.mu is held.
 func (c *Catalogue) finish(l *load, v *version, err error) {
 	r := l.record
-	r.loading, r.failure = nil, failure{}
-	if err != nil {
-		r.failure = failure{err, time.Now().Add(c.options.Retry), l.stamp}
+	if r.loading == l {
+		r.loading, r.failure = nil, failure{}
+		if err != nil {
+			r.failure = failure{err, time.Now().Add(c.options.Retry), l.stamp}
+		}
 	}
 	for _, lease := range l.leases {
 		if lease.released {
@@ -146,26 +268,31 @@ func (c *Catalogue) finish(l *load, v *version, err error) {
 	}
 }
 
-// download brings what a URI names to a local folder. Loads from a disk do not
-// wait for those that a network holds up: they have slots of their own.
-func (c *Catalogue) download(uri string) (dir string, err error) {
+// download brings what l's URI names to a local folder. Loads from a disk do
+// not wait for those that a network holds up: they have slots of their own.
+func (c *Catalogue) download(l *load) (err error) {
+	uri := l.record.uri
 	if dir, ok := local(uri); ok {
-		return dir, nil
+		l.dir = filepath.Clean(dir)
+		return nil
 	}
 	select {
 	case c.downloads <- struct{}{}:
 		defer func() { <-c.downloads }()
 	case <-c.ctx.Done():
-		return "", ErrClosed
+		return ErrClosed
 	}
+	defer l.reads(time.Now())
 	defer rescueLoad(&err)
-	return c.options.Schemes[schemeOf(uri)](c.ctx, uri)
+	dir, err := c.options.Schemes[schemeOf(uri)](c.ctx, uri)
+	l.dir = filepath.Clean(dir)
+	return err
 }
 
 // fetchUnchanged loads until the folder stays the same meanwhile, lest the
 // adapter is half of one version and half of another.
-func (c *Catalogue) fetchUnchanged(l *load, dir string) (Adapter, error) {
-	s := Source{Name: l.record.name, URI: l.record.uri, Dir: filepath.Clean(dir)}
+func (c *Catalogue) fetchUnchanged(l *load) (Adapter, error) {
+	s := Source{Name: l.record.name, URI: l.record.uri, Dir: l.dir}
 	for range 3 {
 		a, err := c.fetch(s)
 		dir, ok := local(s.URI)
@@ -242,4 +369,5 @@ func (l *lease) release() {
 	if l.version != nil {
 		c.versions.drop(l.version)
 	}
+	c.arrange()
 }

@@ -19,8 +19,11 @@ type Observer interface {
 	// Finished is the end of a request, err being nil unless it failed; a
 	// client that left gives context.Canceled.
 	Finished(adapter string, finish Finish, u Usage, err error)
-	// Loaded is the end of loading an adapter.
+	// Loaded is the end of loading an adapter: how long it was read, or brought
+	// here from elsewhere; 0 where it came to neither.
 	Loaded(adapter string, d time.Duration, err error)
+	// Waited is how long a load waited for room, told only if it did.
+	Waited(adapter string, d time.Duration)
 	// Evicted is an adapter version freed to make room or because it was
 	// replaced or removed.
 	Evicted(adapter, digest string, bytes int)
@@ -34,6 +37,7 @@ func (Silent) Started(string, time.Duration)         {}
 func (Silent) Token(string, bool, time.Duration)     {}
 func (Silent) Finished(string, Finish, Usage, error) {}
 func (Silent) Loaded(string, time.Duration, error)   {}
+func (Silent) Waited(string, time.Duration)          {}
 func (Silent) Evicted(string, string, int)           {}
 
 var _ Observer = Silent{}

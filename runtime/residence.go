@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -16,12 +15,13 @@ import (
 // The library's cache keeps the order alone: bytes, references and pins are
 // counted here. The catalogue's lock guards it.
 type residence struct {
-	order    *simplelru.LRU[*version, struct{}]
-	used     int // bytes
-	budget   int
-	numbers  uint64
-	change   chan struct{} // closed when there may be room
-	observer Observer
+	order     *simplelru.LRU[*version, struct{}]
+	used      int // bytes
+	promised  int // bytes, to loads
+	budget    int
+	numbers   uint64
+	dismissed bool // some versions are to leave for the first load in line
+	observer  Observer
 }
 
 // version is one loaded adapter.
@@ -33,18 +33,16 @@ type version struct {
 	bytes   int
 	holds   int // leases
 	used    time.Time
-	retired bool // no longer what its name stands for
+	retired bool  // no longer what its name stands for
+	leaving *load // for which it makes room: no new request gets it; nil: it stays
 }
-
-// errBusy wraps ErrAdapterBudget where waiting may help.
-var errBusy = errors.New("others are in use")
 
 func newResidence(budget int, o Observer) residence {
 	order, err := simplelru.NewLRU[*version, struct{}](math.MaxInt, nil)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return residence{order: order, budget: budget, change: make(chan struct{}), observer: o}
+	return residence{order: order, budget: budget, observer: o}
 }
 
 // serves reports whether v is what its folder, of that stamp now, holds. A
@@ -53,60 +51,69 @@ func (v *version) serves(now stamp) bool {
 	return v.stamp == now || now == stamp{} && !v.record.found
 }
 
-// evictable reports whether v may be freed; replaced is a version about to be
-// replaced, to which its record's pin means nothing any more.
-func (v *version) evictable(replaced *version) bool {
-	return v.holds == 0 && (!v.record.pinned || v == replaced)
+// evictable reports whether v may be freed.
+func (v *version) evictable() bool { return v.holds == 0 && !v.record.pinned && !v.relied() }
+
+// relied reports whether the load that is to replace v counts on its room.
+func (v *version) relied() bool { return v.leaving != nil && v.leaving.relies == v }
+
+// spare is what is free once v, which may be nil, has been replaced. Its
+// record's pin means nothing then.
+func (v *version) spare() int {
+	if v == nil || v.holds > 0 {
+		return 0
+	}
+	return v.bytes
 }
 
-// install makes a the current version of l's record, after making room. It
-// takes the place of old, if there is one.
-func (r *residence) install(l *load, a Adapter, old *version) (*version, error) {
-	if old != nil && old.adapter.Digest() == a.Digest() && old.adapter.ChatTemplate() == a.ChatTemplate() {
-		old.stamp = l.stamp // touched, not changed
-		old.record.current = nil
-		old.record, l.record.current = l.record, old
-		return old, nil
-	}
-	need := a.Bytes()
-	if need > r.budget {
-		return nil, fmt.Errorf("%w: it takes %d bytes of a budget of %d", ErrAdapterSize, need, r.budget)
-	}
-	idle, pinned := 0, 0
-	for _, v := range r.order.Keys() {
-		if v.evictable(old) {
-			idle += v.bytes
-		} else if v.record.pinned && !v.retired && v != old {
-			pinned += v.bytes
-		}
-	}
-	if r.used-idle+need > r.budget {
-		err := fmt.Errorf("%w: it takes %d bytes of a budget of %d; %d are pinned, %d in use",
-			ErrAdapterBudget, need, r.budget, pinned, r.used-idle-pinned)
-		if need+pinned <= r.budget {
-			err = fmt.Errorf("%w (%w)", err, errBusy)
-		}
-		return nil, err
-	}
+// install makes a, for which there is room, the current version of l's record.
+// It takes the place of old, if there is one.
+func (r *residence) install(l *load, a Adapter, old *version) *version {
+	r.withdraw(l)
 	if old != nil {
 		old.record.current = nil
 		r.retire(old)
 	}
+	r.numbers++
+	v := &version{number: r.numbers, record: l.record, stamp: l.stamp, adapter: a, bytes: a.Bytes(), used: time.Now()}
+	l.record.current = v
+	l.record.bytes, l.record.sized = v.bytes, v.stamp
+	r.used += v.bytes
+	r.order.Add(v, struct{}{})
+	return v
+}
+
+// touch keeps old, whose files were touched and not changed, as the version of
+// l's record.
+func (r *residence) touch(l *load, old *version) *version {
+	r.withdraw(l)
+	old.stamp = l.stamp
+	old.record.current = nil
+	old.record, l.record.current = l.record, old
+	l.record.bytes, l.record.sized = old.bytes, old.stamp
+	return old
+}
+
+// crowded is why something of that size has no room, though old may leave.
+func (r *residence) crowded(need int, old *version) error {
+	idle, pinned := old.spare(), r.pinned(old)
 	for _, v := range r.order.Keys() {
-		if r.used+need <= r.budget {
-			break
-		}
-		if v.evictable(nil) {
-			v.record.current = nil
-			r.free(v)
+		if v != old && v.evictable() {
+			idle += v.bytes
 		}
 	}
-	r.numbers++
-	v := &version{number: r.numbers, record: l.record, stamp: l.stamp, adapter: a, bytes: need, used: time.Now()}
-	l.record.current = v
-	r.used += need
-	r.order.Add(v, struct{}{})
-	return v, nil
+	return fmt.Errorf("%w: it takes %d bytes of a budget of %d; %d are pinned, %d in use",
+		ErrAdapterBudget, need, r.budget, pinned, r.used+r.promised-idle-pinned)
+}
+
+// pinned are the bytes of the pinned versions but for old.
+func (r *residence) pinned(old *version) (bytes int) {
+	for _, v := range r.order.Keys() {
+		if v.record.pinned && !v.retired && v != old {
+			bytes += v.bytes
+		}
+	}
+	return bytes
 }
 
 // hold adds a reference.
@@ -120,13 +127,9 @@ func (r *residence) hold(v *version) {
 func (r *residence) drop(v *version) {
 	v.holds--
 	v.used = time.Now()
-	if v.holds > 0 {
-		return
-	}
-	if v.retired {
+	if v.holds == 0 && v.retired {
 		r.free(v)
 	}
-	r.changed()
 }
 
 // retire ends v's time as a name's current version: it is freed when nobody
@@ -135,7 +138,6 @@ func (r *residence) retire(v *version) {
 	v.retired = true
 	if v.holds == 0 {
 		r.free(v)
-		r.changed()
 	}
 }
 
@@ -143,12 +145,6 @@ func (r *residence) free(v *version) {
 	r.order.Remove(v)
 	r.used -= v.bytes
 	r.observer.Evicted(v.record.name, v.adapter.Digest(), v.bytes)
-}
-
-// changed tells those who wait for room to look again.
-func (r *residence) changed() {
-	close(r.change)
-	r.change = make(chan struct{})
 }
 
 func (r *residence) all() []*version { return r.order.Keys() }

@@ -30,8 +30,7 @@ func (c *Catalogue) Swap(ctx context.Context, name, uri string) (Entry, error) {
 		c.mu.Unlock()
 		return Entry{}, ErrClosed
 	}
-	r.loading = candidate
-	c.work.Go(func() { c.run(candidate) })
+	c.begin(candidate)
 	c.mu.Unlock()
 	select {
 	case <-done:

@@ -42,6 +42,7 @@ type Metrics struct {
 	stepRows *prometheus.CounterVec // kind
 	loads    *prometheus.CounterVec // outcome
 	loading  prometheus.Histogram
+	room     prometheus.Histogram
 	evicted  prometheus.Counter
 	freed    prometheus.Counter
 	http     *prometheus.CounterVec // method, route, status
@@ -96,7 +97,8 @@ func NewMetrics(model string) *Metrics {
 		step:     histogram("peft_step_seconds", "Time of one step of the engine.", fine),
 		stepRows: counter("peft_step_rows_total", "Rows of the engine's steps: tokens of prompts, and of completions.", "kind"),
 		loads:    counter("peft_adapter_loads_total", "Adapter loads by outcome.", "outcome"),
-		loading:  histogram("peft_adapter_load_seconds", "Time of an adapter load.", latency),
+		loading:  histogram("peft_adapter_load_seconds", "Time to read an adapter, and to download it.", latency),
+		room:     histogram("peft_adapter_wait_seconds", "Time that adapters waited for room in memory, of those that had to.", latency),
 		evicted:  plain("peft_adapter_evictions_total", "Adapter versions freed, to make room or because they were replaced or removed."),
 		freed:    plain("peft_adapter_freed_bytes_total", "Memory of the adapter versions freed."),
 		http:     counter("peft_http_requests_total", "HTTP answers by route and status.", "method", "route", "status"),
@@ -166,12 +168,19 @@ func (m *Metrics) Finished(adapter string, finish runtime.Finish, u runtime.Usag
 
 func (m *Metrics) Loaded(_ string, d time.Duration, err error) {
 	outcome := "loaded"
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled): // nobody waits for it any more
+		outcome = "cancelled"
+	case err != nil:
 		outcome = "failed"
 	}
 	m.loads.WithLabelValues(outcome).Inc()
-	m.loading.Observe(d.Seconds())
+	if d > 0 {
+		m.loading.Observe(d.Seconds())
+	}
 }
+
+func (m *Metrics) Waited(_ string, d time.Duration) { m.room.Observe(d.Seconds()) }
 
 func (m *Metrics) Evicted(_, _ string, bytes int) {
 	m.evicted.Inc()

@@ -41,6 +41,9 @@ func TestMetricsByAdapter(t *testing.T) {
 	m.Finished("sql", runtime.FinishLength, runtime.Usage{PromptTokens: 5, CachedTokens: 2, CompletionTokens: 7, AdapterDigest: "d1", FirstToken: time.Second}, nil)
 	m.Finished("sql", "", runtime.Usage{AdapterDigest: "d2"}, context.Canceled)
 	m.Loaded("sql", time.Second, nil)
+	m.Loaded("sql", 0, runtime.ErrAdapterBudget) // waited, and was not read
+	m.Loaded("sql", 0, context.Canceled)
+	m.Waited("sql", 2*time.Second)
 	m.Evicted("sql", "d1", 500)
 	s.post(t, "/v1/completions", `{"n":0}`)
 	text := s.get(t, "/metrics").body
@@ -54,6 +57,11 @@ func TestMetricsByAdapter(t *testing.T) {
 		`vllm:e2e_request_latency_seconds_count{model_name="base-model"} 1`,
 		`vllm:request_success_total{finished_reason="length",model_name="base-model"} 1`,
 		`peft_adapter_loads_total{outcome="loaded"} 1`,
+		`peft_adapter_loads_total{outcome="failed"} 1`,
+		`peft_adapter_loads_total{outcome="cancelled"} 1`,
+		`peft_adapter_load_seconds_sum 1`,
+		`peft_adapter_load_seconds_count 1`,
+		`peft_adapter_wait_seconds_sum 2`,
 		`peft_adapter_freed_bytes_total 500`,
 		`peft_http_requests_total{method="POST",route="/v1/completions",status="400"} 1`,
 	} {

@@ -125,7 +125,8 @@ func (s *Server) changeAdapter(c *fiber.Ctx, change func(name string) error) err
 }
 
 // deleteAdapter forgets an adapter: requests that run keep their version. Its
-// files go too, if they are where PUT writes an adapter of that name.
+// files go too, if they are where PUT writes an adapter of that name; if they
+// are there and no PUT wrote them, nothing is done.
 func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	name, err := adapterParam(c)
 	if err != nil {
@@ -136,11 +137,15 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	if err != nil {
 		return s.adapterFault(name, err)
 	}
+	folder, err := filepath.Abs(folderOf(entry))
+	own := err == nil && s.config.Adapters != "" && folder == filepath.Join(s.config.Adapters, name) // another name's folder stays
+	if own && exists(folder) && !isUploaded(folder) {
+		return notUploaded(name)
+	}
 	if err := s.catalogue.Remove(name); err != nil {
 		return s.adapterFault(name, err)
 	}
-	folder, err := filepath.Abs(folderOf(entry))
-	if err == nil && s.config.Adapters != "" && folder == filepath.Join(s.config.Adapters, name) { // another name's folder stays
+	if own {
 		if err := discard(folder); err != nil {
 			return fmt.Errorf("adapter %q is forgotten, but its files cannot be removed: %w", name, err)
 		}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"archive/tar"
 	"os"
 	"path/filepath"
 	"testing"
@@ -113,6 +114,55 @@ func TestInPlaceAndDelete(t *testing.T) {
 	require.Equal(t, 204, s.send(t, "DELETE", "/v1/adapters/mine", "").status)
 	require.Equal(t, 404, s.get(t, "/v1/adapters/mine").status)
 	require.Equal(t, 200, s.post(t, "/v1/completions", `{"model":"good","prompt":"a","max_tokens":1}`).status)
-	require.Equal(t, 204, s.send(t, "DELETE", "/v1/adapters/good", "").status)
-	require.NoDirExists(t, filepath.Join(dir, "good"))
+}
+
+// DELETE removes what PUT wrote, and nothing that somebody else did; an upload's
+// mark changes neither its digest nor whether it loads.
+func TestDeleteRemovesUploadsOnly(t *testing.T) {
+	s := realSite(t)
+	dir := s.server.config.Adapters
+	answers := func(name string) int {
+		return s.post(t, "/v1/completions", `{"model":"`+name+`","prompt":"a","max_tokens":1}`).status
+	}
+	refused := func(name string) {
+		t.Helper()
+		got := s.send(t, "DELETE", "/v1/adapters/"+name, "")
+		require.Equal(t, 409, got.status, got.body)
+		require.Contains(t, got.body, `"code":"not_uploaded"`)
+		require.FileExists(t, filepath.Join(dir, name, "adapter_config.json"))
+		require.Equal(t, 200, answers(name), "nothing is done")
+	}
+	refused("lora")
+	require.NoError(t, os.Symlink(filepath.Join(dir, "lora"), filepath.Join(dir, "link")))
+	refused("link")
+
+	require.Equal(t, 200, answers("lora"))
+	digest := member(t, s.get(t, "/v1/adapters/lora").body, "digest")
+	var files []entry
+	found, err := os.ReadDir(filepath.Join(dir, "lora"))
+	require.NoError(t, err)
+	for _, f := range found {
+		body, err := os.ReadFile(filepath.Join(dir, "lora", f.Name()))
+		require.NoError(t, err)
+		files = append(files, entry{name: f.Name(), body: string(body)})
+	}
+	// An archive cannot bring a mark of its own.
+	files = append(files, entry{name: markFile + "/", kind: tar.TypeDir}, entry{name: markFile + "/x", body: "x"})
+	put := func() {
+		t.Helper()
+		got := s.send(t, "PUT", "/v1/adapters/mine", string(gzipOf(t, tarOf(t, files...))))
+		require.Less(t, got.status, 300, got.body)
+		require.Equal(t, 200, answers("mine"))
+		require.Equal(t, digest, member(t, s.get(t, "/v1/adapters/mine").body, "digest"))
+	}
+	put()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "mine", "notes.txt"), []byte("x"), 0o644))
+	refused("mine")
+	put()
+	require.Equal(t, 204, s.send(t, "DELETE", "/v1/adapters/mine", "").status)
+	require.NoDirExists(t, filepath.Join(dir, "mine"))
+
+	require.Equal(t, 200, s.post(t, "/v1/unload_lora_adapter", `{"lora_name":"lora"}`).status)
+	require.Equal(t, 404, answers("lora"))
+	require.DirExists(t, filepath.Join(dir, "lora"))
 }

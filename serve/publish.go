@@ -79,7 +79,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if _, budget := s.catalogue.Bytes(); adapter.Bytes() > budget {
 		return fmt.Errorf("adapter %q is refused: %w: it takes %d bytes of a budget of %d", name, runtime.ErrAdapterSize, adapter.Bytes(), budget)
 	}
-	if err := flush(folder); err != nil {
+	if err := errors.Join(mark(folder), flush(folder)); err != nil {
 		return err
 	}
 	created, err := s.publish(folder, name)

@@ -31,9 +31,9 @@ func checkName(name string) error {
 	return nil
 }
 
-// stamp tells two states of a folder apart by its files' names, sizes and
-// times of change, those of its further chat templates included; the zero stamp
-// is no folder. Links are followed.
+// stamp tells two states of a folder apart by its files' names, sizes, times of
+// change and identities, those of its further chat templates included; the zero
+// stamp is no folder. Links are followed.
 type stamp [sha256.Size]byte
 
 func stampOf(dir string) (stamp, error) {
@@ -47,11 +47,12 @@ func stampOf(dir string) (stamp, error) {
 	h := sha256.New()
 	add := func(dir string, files []fs.DirEntry) {
 		for _, f := range files {
-			stat, err := os.Stat(filepath.Join(dir, f.Name()))
+			path := filepath.Join(dir, f.Name())
+			stat, err := os.Stat(path)
 			if err != nil || stat.IsDir() {
 				continue
 			}
-			h.Write(fmt.Appendf(nil, "%q %d %d\n", f.Name(), stat.Size(), stat.ModTime().UnixNano()))
+			h.Write(fmt.Appendf(nil, "%q %d %d %s\n", f.Name(), stat.Size(), stat.ModTime().UnixNano(), identity(path)))
 		}
 	}
 	add(dir, files)

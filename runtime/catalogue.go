@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -50,7 +51,8 @@ type CatalogueOptions struct {
 	Retry   time.Duration     // how long a failed load is remembered; 5 s
 	Schemes map[string]Scheme // beside "file"
 
-	Observer Observer // nobody
+	Observer Observer     // nobody
+	Log      *slog.Logger // of loads that fail; slog.Default
 }
 
 // Validate reports every fault of the options.
@@ -165,6 +167,7 @@ func NewCatalogue(load Loader, o CatalogueOptions) (*Catalogue, error) {
 	if o.Observer == nil {
 		o.Observer = Silent{}
 	}
+	o.Log = cmp.Or(o.Log, slog.Default())
 	c := &Catalogue{
 		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads),
 		records: map[string]*record{}, hidden: map[string]stamp{},
@@ -334,14 +337,26 @@ func (c *Catalogue) Bytes() (used, budget int) {
 	return c.versions.used, c.versions.budget
 }
 
-// Close stops loading and watching. Engines that use c have been closed.
+// closeWait is how long Close waits for loads that have been told to stop.
+const closeWait = 3 * time.Second
+
+// Close stops loading and watching. Engines that use c have been closed. A load
+// that hangs in a read, which nothing can end, is left behind.
 func (c *Catalogue) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
 	c.stop()
 	err := c.watcher.close()
-	c.work.Wait()
+	ended := make(chan struct{})
+	go func() { c.work.Wait(); close(ended) }()
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+		c.options.Log.Warn("adapters are still being read: they are not waited for", "after", closeWait)
+	}
 	return err
 }
 

@@ -111,6 +111,7 @@ func (c *Catalogue) run(l *load) {
 	served, err := c.obtain(l)
 	if err != nil {
 		err = c.fail(l, err)
+		c.report(l, err)
 	}
 	if l.waited > 0 {
 		c.options.Observer.Waited(l.record.name, l.waited)
@@ -219,6 +220,15 @@ func (c *Catalogue) fail(l *load, err error) error {
 	}
 	c.arrange()
 	return err
+}
+
+// report logs why l failed, unless nobody is to blame: it was removed, or is not
+// wanted any more.
+func (c *Catalogue) report(l *load, err error) {
+	removed := errors.Is(err, ErrUnknownAdapter) && !errors.Is(err, fs.ErrNotExist)
+	if !removed && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrClosed) {
+		c.options.Log.Warn("adapter not loaded", "adapter", l.record.name, "source", l.record.uri, "error", err)
+	}
 }
 
 // reconsider looks at what the name of r, which could not be loaded, means now:

@@ -25,6 +25,10 @@ func TestNameChangesWhileItIsLoaded(t *testing.T) {
 		add(t, c, "gone", "old")
 		removed, replaced := hold(t, c, "gone"), hold(t, c, "old")
 		synctest.Wait()
+		before, _, err := c.resolve("old")
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := c.Remove("gone"); err != nil {
 			t.Fatal(err)
 		}
@@ -40,6 +44,16 @@ func TestNameChangesWhileItIsLoaded(t *testing.T) {
 		if replaced.digest() != "new" {
 			t.Errorf("replaced: %q", replaced.digest())
 		}
+		// Who looked the name up before, and comes only now.
+		late := &lease{catalogue: c, notify: func() {}}
+		c.mu.Lock()
+		c.provide(late, before, stamp{})
+		c.mu.Unlock()
+		ready(t, "late", true, late)
+		if late.digest() != "new" {
+			t.Errorf("late: %q", late.digest())
+		}
+		late.release()
 		replaced.release()
 		c.Close()
 	})

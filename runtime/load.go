@@ -207,6 +207,7 @@ func (c *Catalogue) fail(l *load, err error) error {
 	}
 	c.versions.withdraw(l)
 	if heir != nil {
+		l.record.loading = nil // who found the record before takes it now
 		for _, lease := range l.leases {
 			if lease.released {
 				continue

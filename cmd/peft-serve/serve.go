@@ -36,7 +36,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	defer pool.Close()
 	catalogue, err := runtime.NewCatalogue(b.load, runtime.CatalogueOptions{
 		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: map[string]runtime.Scheme{"hf": hubScheme(log)}, Observer: metrics,
+		Schemes: map[string]runtime.Scheme{"hf": hubScheme(log)}, Observer: metrics, Log: log,
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	goruntime "runtime"
 	"slices"
 )
 
@@ -11,6 +12,9 @@ func (e *Engine) loop() {
 	for {
 		closing := e.intake()
 		if e.step() {
+			// Who waits for its events has no processor else, where the pool's
+			// threads are as many as the processors and never rest.
+			goruntime.Gosched()
 			continue
 		}
 		if closing && e.idle() {

@@ -118,6 +118,11 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	require.NotContains(t, errors.String(), "below 1", "a value that cannot be read is not judged further")
 }
 
+func TestBaseWithAnotherScheme(t *testing.T) {
+	_, err := parse([]string{"--base", "s3://bucket/model"}, silent())
+	require.ErrorContains(t, err, `--base: "s3://bucket/model": there is no scheme s3: name a Hugging Face folder`)
+}
+
 func TestVersion(t *testing.T) {
 	for _, argument := range []string{"version", "--version"} {
 		var out bytes.Buffer

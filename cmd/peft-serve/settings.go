@@ -52,6 +52,9 @@ func (c *serveCommand) validate(wrong *faults) {
 	if c.Base == "" {
 		wrong.add("--base: name the model to serve: a Hugging Face folder, a .gguf file or hf://owner/name")
 	}
+	if scheme, _, ok := strings.Cut(c.Base, "://"); ok && scheme != "hf" {
+		wrong.add("--base: %q: there is no scheme %s: name a Hugging Face folder, a .gguf file or hf://owner/name", c.Base, scheme)
+	}
 	if host, port, err := net.SplitHostPort(c.Addr); err != nil || port == "" {
 		wrong.add("--addr: %q is not HOST:PORT, as in 127.0.0.1:8080 or :8080", c.Addr)
 	} else if _, err := net.LookupPort("tcp", port); err != nil {

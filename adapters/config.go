@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 )
 
 // ConfigFile is the name under which PEFT saves a configuration.
@@ -18,6 +20,16 @@ type Config struct {
 	Method Method
 
 	members []member
+}
+
+// Note sets a number that serving does not look at, such as lora_dropout.
+func (c *Config) Note(key string, value float64) {
+	m := member{key, json.RawMessage(strconv.FormatFloat(value, 'g', -1, 64))}
+	if i := slices.IndexFunc(c.members, func(m member) bool { return m.key == key }); i >= 0 {
+		c.members[i] = m
+		return
+	}
+	c.members = append(c.members, m)
 }
 
 // ParseConfig reads an adapter_config.json.

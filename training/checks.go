@@ -78,6 +78,9 @@ func (c *Config) idle() []string {
 // noteIdle says which settings change nothing: a recipe may hold those of
 // other methods.
 func (r *Run) noteIdle() {
+	if n, all := r.projected(r.Base.Model); r.Method == "galore" && n < all {
+		r.observer.Note("galore: %d of the blocks' %d matrices have no more than --galore-rank %d rows or columns: they train as with full", all-n, all, r.GaloreRank)
+	}
 	flags := r.idle()
 	if len(flags) == 0 {
 		return
@@ -93,9 +96,12 @@ func (r *Run) noteIdle() {
 func (c *Config) fits(m models.Model) error {
 	layers := m.Config().Layers
 	outside := func(layer int) bool { return layer < 0 || layer >= layers }
+	projected, _ := c.projected(m)
 	switch {
 	case c.Method == "lisa" && c.Gamma > layers:
 		return fmt.Errorf("--lisa-layers: %d, the base has %d blocks", c.Gamma, layers)
+	case c.Method == "galore" && projected == 0:
+		return fmt.Errorf("--galore-rank: %d is not below the sides of any of the blocks' matrices: no gradient would be projected", c.GaloreRank)
 	case slices.Contains(bottlenecks, c.Method) && c.AdapterDrop >= layers:
 		return fmt.Errorf("--adapter-drop: %d would leave no adapter in %d blocks", c.AdapterDrop, layers)
 	case slices.Contains(bottlenecks, c.Method) && c.AdapterDropMax >= layers:
@@ -108,6 +114,19 @@ func (c *Config) fits(m models.Model) error {
 		return fmt.Errorf("--bias %s: the base has no biases to train", c.Bias)
 	}
 	return nil
+}
+
+// projected counts the blocks' matrices, and those that GaLore projects.
+func (c *Config) projected(m models.Model) (n, all int) {
+	for _, s := range m.Sites() {
+		if s.Kind != models.LinearSite || s.Head {
+			continue
+		}
+		if all++; min(s.Linear.W.Rows, s.Linear.W.Cols) > c.GaloreRank {
+			n++
+		}
+	}
+	return n, all
 }
 
 // biased reports whether a module of the base has a bias.
@@ -138,7 +157,7 @@ func (c *Config) madeBy(a *adapters.Adapter) error {
 		is, want = b.Placement(), []string{c.Method}
 	}
 	if !slices.Contains(want, is) {
-		return fmt.Errorf("--init-adapter: %s is of method %s, not %s: --method has to say so", c.InitAdapter, is, c.Method)
+		return fmt.Errorf("--init-adapter: %s is of method %s, not %s: --method has to say so", c.InitAdapter, is, strings.Join(want, " or "))
 	}
 	return nil
 }

@@ -180,6 +180,49 @@ func TestInitAdapterOfAnotherMethod(t *testing.T) {
 	}
 }
 
+// TestFurtherTraining: the folder tells of the dropout that trained it last,
+// and a plain adapter is none of DoRA's.
+func TestFurtherTraining(t *testing.T) {
+	c := tinyConfig(t, "lora")
+	c.MaxSteps = 1
+	if _, err := train(t, c, "llama-gqa", &quiet{}); err != nil {
+		t.Fatal(err)
+	}
+	next := tinyConfig(t, "lora")
+	next.MaxSteps, next.InitAdapter, next.Dropout = 1, c.Output, 0.25
+	if _, err := train(t, next, "llama-gqa", &quiet{}); err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile(filepath.Join(next.Output, adapters.ConfigFile))
+	if err != nil || !strings.Contains(string(config), `"lora_dropout": 0.25`) {
+		t.Errorf("%s (%v)", config, err)
+	}
+	next.DoRA = true
+	refused(t, "llama-gqa", next, "is of method lora, not dora")
+}
+
+// TestGaLoreProjects: a rank that no matrix is above trains without GaLore.
+func TestGaLoreProjects(t *testing.T) {
+	c := tinyConfig(t, "galore")
+	c.GaloreRank = 4096
+	refused(t, "llama-gqa", c, "--galore-rank: 4096 is not below the sides of any")
+}
+
+// TestReadmeOfOwnTypes: PEFT is not named where it cannot load what is saved.
+func TestReadmeOfOwnTypes(t *testing.T) {
+	for method, peft := range map[string]bool{"lora": true, "houlsby": false} {
+		c := tinyConfig(t, method)
+		c.MaxSteps = 1
+		if _, err := train(t, c, "llama-gqa", &quiet{}); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(c.Output, "README.md"))
+		if err != nil || strings.Contains(string(text), "library_name: peft") != peft || strings.Contains(string(text), "PEFT has no BOTTLENECK") == peft {
+			t.Errorf("%s: %s (%v)", method, text, err)
+		}
+	}
+}
+
 // TestConvertedPatterns: PiSSA and OLoRA are saved with twice the rank and
 // alpha, those of single modules too.
 func TestConvertedPatterns(t *testing.T) {

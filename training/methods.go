@@ -104,6 +104,12 @@ func (c *Config) method(m models.Model) (Method, error) {
 		if err := c.madeBy(a); err != nil {
 			return nil, err
 		}
+		switch { // what trains it now, not what did before
+		case slices.Contains(lowRank, c.Method):
+			a.Config().Note("lora_dropout", c.Dropout)
+		case slices.Contains(bottlenecks, c.Method):
+			a.Config().Note("dropout", c.Dropout)
+		}
 		return NewAdapted(m, a, training), nil
 	}
 	config, err := adapters.NewConfig(c.AdapterValues(m))

@@ -13,10 +13,14 @@ import (
 func (r *Run) readme(s *Summary) []byte {
 	var b bytes.Buffer
 	name := filepath.Base(filepath.Clean(r.Output))
-	_, adapter := r.Trainer.Method.(*Adapted)
 	fmt.Fprintf(&b, "---\nbase_model: %s\n", r.baseName())
-	if adapter {
-		fmt.Fprintf(&b, "library_name: peft\n")
+	own := "" // peft_type that PEFT has not
+	if a, ok := r.Trainer.Method.(*Adapted); ok {
+		if kind := a.Trainee.Config().Type; kind == "BITFIT" || kind == "BOTTLENECK" {
+			own = kind
+		} else {
+			fmt.Fprintf(&b, "library_name: peft\n")
+		}
 	}
 	fmt.Fprintf(&b, "---\n\n# %s\n\n", name)
 	fmt.Fprintf(&b, "Trained by `peft-train run --method %s`.\n\n", r.Method)
@@ -48,6 +52,9 @@ func (r *Run) readme(s *Summary) []byte {
 	}
 	if r.task != nil {
 		fmt.Fprintf(&b, "\nThe prompt ends where the answer begins; the answers are %q, after which the text ends.\n", r.task.Answers)
+	}
+	if own != "" {
+		fmt.Fprintf(&b, "\n`peft-serve` and `peft-train` read this adapter. PEFT has no %s: `peft-train merge` folds biases into a base, `peft-train convert` writes bottlenecks as AdapterHub's.\n", own)
 	}
 	return b.Bytes()
 }

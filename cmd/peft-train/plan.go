@@ -38,7 +38,7 @@ type planCommand struct {
 	LeaveOut        []int    `help:"Blocks without a bottleneck."`
 	VirtualTokens   int      `name:"num-virtual-tokens" help:"Of prefix and prompt tuning (default 20)."`
 	LISALayers      int      `name:"lisa-layers" help:"Blocks that LISA trains at once (default 2)."`
-	FreezeOutside   bool     `help:"LISA and block-wise: leave embedding, final norm and head alone."`
+	FreezeOutside   bool     `name:"freeze-embeddings" help:"LISA and block-wise: leave embedding, final norm and head alone."`
 }
 
 // planned is one method's plan.

@@ -58,7 +58,7 @@ func TestPeakOfPass(t *testing.T) {
 
 func choices(base string) []plan.Choice {
 	all := []plan.Choice{
-		{Method: "full"}, {Method: "lisa"}, {Method: "lisa", FreezeOutside: true, LISALayers: 1}, {Method: "block-wise"},
+		{Method: "full"}, {Method: "full", FreezeOutside: true}, {Method: "lisa"}, {Method: "lisa", FreezeOutside: true, LISALayers: 1}, {Method: "block-wise"},
 		{Method: "lora"}, {Method: "lora", Targets: []string{"all-linear"}}, {Method: "lora", Dropout: 0.1},
 		{Method: "rslora", R: 2}, {Method: "dora", Targets: []string{"all-linear"}}, {Method: "dora", Dropout: 0.1},
 		{Method: "houlsby"}, {Method: "pfeiffer"}, {Method: "parallel", Dropout: 0.1}, {Method: "houlsby", LeaveOut: []int{0}},
@@ -96,7 +96,8 @@ func method(t *testing.T, m models.Model, c plan.Choice) training.Method {
 	for i := range layers {
 		active = append(active, i)
 	}
-	return training.NewBlocks(m, !c.FreezeOutside, func(int) []int { return active })
+	outside := c.Method == "full" || !c.FreezeOutside // which full does not read
+	return training.NewBlocks(m, outside, func(int) []int { return active })
 }
 
 func sequences(b plan.Batch) []training.Sequence {

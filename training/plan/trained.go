@@ -104,13 +104,15 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 	for i := range active {
 		active[i] = i
 	}
-	t := b.TrainBlocks(active, !c.FreezeOutside)
+	drawn := c.Method == "lisa" || c.Method == "block-wise"
+	outside := !drawn || !c.FreezeOutside
+	t := b.TrainBlocks(active, outside)
 	t.Method = c.Method
 	if c.Method == "galore" {
 		t.galore = c.rank()
 	}
-	if c.Method == "lisa" || c.Method == "block-wise" { // in the end every block was active
-		t.widened = b.TrainBlocks(every(b.config.Layers), !c.FreezeOutside).widened
+	if drawn { // in the end every block was active
+		t.widened = b.TrainBlocks(every(b.config.Layers), outside).widened
 	}
 	return t, nil
 }

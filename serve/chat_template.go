@@ -40,15 +40,7 @@ func (s *Server) chatTemplate(c *fiber.Ctx, adapter string) (chatTemplate, error
 	if err != nil {
 		return chatTemplate{}, err
 	}
-	ctx, done := s.attend(c)
-	defer done()
-	own, err := s.templates.of(ctx, entry.Adapter)
-	switch {
-	case err != nil && isOfTemplate(ctx, err):
-		return chatTemplate{}, &adapterError{adapter, err}
-	case err != nil:
-		return chatTemplate{}, err
-	case own != nil:
+	if own := s.templates.of(entry.Adapter); own != nil {
 		return chatTemplate{own: own, adapter: adapter, version: entry.Digest}, nil
 	}
 	return chatTemplate{base: s.chat, version: entry.Digest}, nil
@@ -108,10 +100,13 @@ func (t chatTemplate) fault(err error) error {
 	case errors.As(err, &refused):
 		return invalid("messages", "%s chat template refuses these messages: %s", t.owner(), refused.Message)
 	case t.adapter != "":
-		return &adapterError{t.adapter, fmt.Errorf("its chat template cannot render these messages: %w", err)}
+		return &adapterError{t.adapter, unusable(err)}
 	}
 	return invalid("messages", "%s chat template cannot render these messages: %s", t.owner(), err)
 }
+
+// unusable is what is wrong with an adapter whose template fails.
+func unusable(err error) error { return fmt.Errorf("its chat template cannot be used: %w", err) }
 
 // owner is whose template it is.
 func (t chatTemplate) owner() string {
@@ -142,13 +137,13 @@ func newTemplates(base *chat.Template) *templates {
 
 // of returns the template that an adapter brings; nil: none but the base's, the
 // operator's own.
-func (t *templates) of(ctx context.Context, a runtime.Adapter) (*chat.Confined, error) {
+func (t *templates) of(a runtime.Adapter) *chat.Confined {
 	if a == nil {
-		return nil, nil
+		return nil
 	}
 	source := a.ChatTemplate()
 	if source.Text == "" || t.base != nil && t.base.Is(source) {
-		return nil, nil
+		return nil
 	}
 	template, ok := t.known.Get(source)
 	if !ok {
@@ -157,8 +152,5 @@ func (t *templates) of(ctx context.Context, a runtime.Adapter) (*chat.Confined, 
 			template = other
 		}
 	}
-	if err := template.Check(ctx); err != nil {
-		return nil, fmt.Errorf("its chat template cannot be used: %w", err)
-	}
-	return template, nil
+	return template
 }

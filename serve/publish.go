@@ -67,13 +67,15 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 			message: fmt.Sprintf("adapter %q is refused: %s", name, strings.NewReplacer(folder+string(filepath.Separator), "", folder+": ", "").Replace(err.Error())),
 		}
 	}
-	if _, err := s.templates.of(ctx, adapter); err != nil {
-		if !isOfTemplate(ctx, err) {
+	if own := s.templates.of(adapter); own != nil {
+		switch err := own.Check(ctx); {
+		case err != nil && isOfTemplate(ctx, err):
+			return &failure{
+				status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
+				message: fmt.Sprintf("adapter %q is refused: %s", name, unusable(err)),
+			}
+		case err != nil:
 			return err
-		}
-		return &failure{
-			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
-			message: fmt.Sprintf("adapter %q is refused: %s", name, err),
 		}
 	}
 	if _, budget := s.catalogue.Bytes(); adapter.Bytes() > budget {

@@ -40,3 +40,14 @@ type thrown struct{ err error }
 func raise(kind, format string, args ...any) {
 	panic(thrown{&RuntimeError{Kind: kind, Message: fmt.Sprintf(format, args...)}})
 }
+
+// catch, deferred, gives err what was thrown.
+func catch(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case thrown:
+		*err = p.err
+	default:
+		panic(p)
+	}
+}

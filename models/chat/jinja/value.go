@@ -20,8 +20,10 @@ type (
 	float    float64
 	str      string
 	markup   string // markupsafe.Markup, a subclass of str
-	list     struct{ items []Value }
-	tuple    struct {
+	// bytesValue is bytes, which only str.encode makes.
+	bytesValue string
+	list       struct{ items []Value }
+	tuple      struct {
 		items []Value
 		group bool // of groupby: its items are also named grouper and list
 	}
@@ -34,7 +36,10 @@ func (bigint) typeName() string   { return "int" }
 func (float) typeName() string    { return "float" }
 func (str) typeName() string      { return "str" }
 func (markup) typeName() string   { return "Markup" }
-func (*list) typeName() string    { return "list" }
+func (bytesValue) typeName() string {
+	return "bytes"
+}
+func (*list) typeName() string { return "list" }
 func (t *tuple) typeName() string {
 	if t.group {
 		return "_GroupTuple"

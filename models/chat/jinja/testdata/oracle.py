@@ -1,0 +1,52 @@
+"""Renders templates as transformers does: the oracle of this folder's goldens."""
+
+import re
+import warnings
+
+import jinja2
+from transformers.utils.chat_template_utils import _compile_jinja_template, _render_with_assistant_indices
+
+warnings.simplefilter("ignore")
+ADDRESS = re.compile(r" at 0x[0-9a-f]+|<class '|<function |<built-in|<slot wrapper|<property object|<module|<member|<attribute")
+
+
+def versions():
+    import platform
+    import transformers
+
+    return f"jinja2 {jinja2.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}"
+
+
+def kind(error):
+    """The class of an error, and the line where it is one of syntax."""
+    name = type(error).__name__
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return {"error": "SyntaxError", "line": error.lineno}
+    if isinstance(error, SyntaxError):  # of the Python that Jinja writes
+        return {"error": "SyntaxError"}
+    return {"error": name}
+
+
+def render(source, variables):
+    """The output and the spans of generation blocks, or the kind of error."""
+    try:
+        template = _compile_jinja_template(source)
+    except RecursionError:
+        return {"error": "RecursionError"}
+    except Exception as e:
+        return kind(e)
+    try:
+        return render_compiled(template, variables)
+    except RecursionError:
+        return {"error": "RecursionError"}
+    except Exception as e:
+        return kind(e)
+
+
+def render_compiled(template, variables):
+    rest = {"messages": [], "tools": None, "documents": None, "add_generation_prompt": False} | variables
+    text, spans = _render_with_assistant_indices(compiled_template=template, **rest)
+    result = {"output": text}
+    if spans:
+        result["spans"] = spans
+    return result

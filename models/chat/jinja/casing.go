@@ -101,7 +101,7 @@ func casefold(s string) string {
 		if folded, ok := foldings[r]; ok {
 			b.WriteString(folded)
 		} else {
-			writeLower(&b, "", 0, r)
+			writeLower(&b, string(r), 0, r)
 		}
 	}
 	return b.String()

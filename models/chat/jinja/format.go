@@ -23,7 +23,7 @@ type formatter struct {
 }
 
 func (f *formatter) run(s string, depth int) string {
-	if depth == 0 {
+	if depth < 0 {
 		raise("ValueError", "Max string recursion exceeded")
 	}
 	f.r.work(len(s))

@@ -13,6 +13,7 @@ import (
 type spec struct {
 	fill      string
 	align     byte // 0, '<', '>', '=' or '^'
+	zeros     bool // a number without an alignment is filled after its sign
 	sign      byte // '-', '+' or ' '
 	alternate bool
 	noNegZero bool
@@ -26,8 +27,9 @@ func parseSpec(s string) spec {
 	p := spec{fill: " ", sign: '-', precision: -1}
 	invalid := func() { raise("ValueError", "Invalid format specifier") }
 	isAlign := func(i int) bool { return i < len(s) && strings.IndexByte("<>=^", s[i]) >= 0 }
+	filled := false
 	if _, n := utf8.DecodeRuneInString(s); n > 0 && isAlign(n) {
-		p.fill, p.align = s[:n], s[n]
+		p.fill, p.align, filled = s[:n], s[n], true
 		s = s[n+1:]
 	} else if isAlign(0) {
 		p.align = s[0]
@@ -61,8 +63,8 @@ func parseSpec(s string) spec {
 	}
 	p.noNegZero = take("z") != 0
 	p.alternate = take("#") != 0
-	if p.align == 0 && strings.HasPrefix(s, "0") {
-		p.fill, p.align = "0", '='
+	if !filled && strings.HasPrefix(s, "0") {
+		p.fill, p.zeros = "0", p.align == 0
 		s = s[1:]
 	}
 	p.width = max(number(), 0)
@@ -114,8 +116,11 @@ func (p spec) unknown(typeName string) {
 // padded fills text up to the width; sign and prefix stay in front of the fill
 // where the alignment is '='.
 func (p spec) padded(r *rendering, prefix, text string, align byte) string {
-	if p.align != 0 {
+	switch {
+	case p.align != 0:
 		align = p.align
+	case p.zeros && align == '>':
+		align = '='
 	}
 	n := utf8.RuneCountInString(prefix) + utf8.RuneCountInString(text)
 	pad := max(0, p.width-n)
@@ -140,11 +145,8 @@ func (r *rendering) formatText(s string, p spec) string {
 	if p.sign != '-' || p.alternate || p.grouping != 0 || p.noNegZero {
 		raise("ValueError", "a sign, '#', 'z' or grouping is not allowed in string format specifier")
 	}
-	if p.align == '=' && p.fill != "0" {
-		raise("ValueError", "'=' alignment not allowed in string format specifier")
-	}
 	if p.align == '=' {
-		p.align = '<'
+		raise("ValueError", "'=' alignment not allowed in string format specifier")
 	}
 	if p.precision >= 0 {
 		r.scan(len(s))
@@ -248,7 +250,7 @@ func (p spec) grouped(r *rendering, digits, rest string, before, size int) strin
 		return digits + rest
 	}
 	width := 0
-	if p.fill == "0" && p.align == '=' {
+	if p.fill == "0" && (p.align == '=' || p.zeros) {
 		width = p.width - before - len(rest)
 		r.hold(2 * max(0, width))
 	}

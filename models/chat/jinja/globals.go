@@ -33,7 +33,7 @@ func makeRange(_ *rendering, a []Value) Value {
 	var bounds [3]int64
 	for i, arg := range args {
 		if _, ok := arg.(bigint); ok {
-			raise("NotImplementedError", "a range beyond 64 bits")
+			raise("OverflowError", "a range beyond 64 bits")
 		}
 		bounds[i] = int64(index(arg))
 	}

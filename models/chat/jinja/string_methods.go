@@ -383,9 +383,6 @@ func fields(s string, limit int) []string {
 	for s = strings.TrimLeftFunc(s, isSpace); s != ""; {
 		end := strings.IndexFunc(s, isSpace)
 		if end < 0 || limit >= 0 && len(parts) == limit {
-			if limit >= 0 && len(parts) == limit {
-				s = strings.TrimRightFunc(s, isSpace)
-			}
 			return append(parts, s)
 		}
 		parts = append(parts, s[:end])
@@ -399,9 +396,6 @@ func fieldsRight(s string, limit int) []string {
 	for s = strings.TrimRightFunc(s, isSpace); s != ""; {
 		at := strings.LastIndexFunc(s, isSpace)
 		if at < 0 || limit >= 0 && len(parts) == limit {
-			if limit >= 0 && len(parts) == limit {
-				s = strings.TrimLeftFunc(s, isSpace)
-			}
 			parts = append(parts, s)
 			break
 		}

@@ -22,7 +22,7 @@ def kind(error):
     name = type(error).__name__
     if isinstance(error, jinja2.TemplateSyntaxError):
         return {"error": "SyntaxError", "line": error.lineno}
-    if isinstance(error, SyntaxError):  # of the Python that Jinja writes
+    if isinstance(error, (SyntaxError, AssertionError)):  # of the Python that Jinja writes, or of names that it lacks
         return {"error": "SyntaxError"}
     return {"error": name}
 
@@ -31,16 +31,12 @@ def render(source, variables):
     """The output and the spans of generation blocks, or the kind of error."""
     try:
         template = _compile_jinja_template(source)
-    except RecursionError:
-        return {"error": "RecursionError"}
     except Exception as e:
         return kind(e)
     try:
         return render_compiled(template, variables)
-    except RecursionError:
-        return {"error": "RecursionError"}
     except Exception as e:
-        return kind(e)
+        return {"error": type(e).__name__}
 
 
 def render_compiled(template, variables):

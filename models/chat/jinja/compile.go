@@ -461,7 +461,7 @@ func (c *compiler) filterBlock(n *filterBlock, s scope) executor {
 		a.r.step(1)
 		text, signal := a.capture(body)
 		if signal == signalNone {
-			a.write(a.r.str(filter(a, str(text))))
+			a.writeText(filter(a, str(text)))
 		}
 		return signal
 	})

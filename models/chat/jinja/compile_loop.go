@@ -171,7 +171,7 @@ func (p *loopParts) recurse(outer *activation, f *fn, v Value, depth int) string
 	a := f.activate(r, outer, outer.env, &buffer{})
 	again := func(v Value, depth int) string { return p.recurse(outer, f, v, depth) }
 	p.run(a, p.filter(outer, v), again, depth)
-	return string(a.out.b)
+	return a.out.text()
 }
 
 // A loop is the variable loop.

@@ -101,7 +101,7 @@ func (m *macroCode) define(outer *activation) *macro {
 			}
 		}
 		m.body(a)
-		return str(a.out.b)
+		return str(a.out.text())
 	}
 	return &made
 }
@@ -195,7 +195,7 @@ func (c *compiler) callBlock(n *callBlock, s scope) executor {
 		positional, keywords := args(a)
 		a.r.line = n.line()
 		keywords = append(keywords, named{"caller", caller})
-		a.write(a.r.str(a.r.call(f, positional, keywords)))
+		a.writeText(a.r.call(f, positional, keywords))
 		return signalNone
 	}
 }
@@ -277,7 +277,7 @@ func (b *blockReference) call(r *rendering, args []Value, kwargs []named) Value 
 	noArguments.bind(r, b.block.name, args, kwargs)
 	out := &buffer{}
 	b.block.render(r, b.env, out)
-	return str(out.b)
+	return str(out.text())
 }
 
 var noArguments = params("")

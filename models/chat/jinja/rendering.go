@@ -42,8 +42,19 @@ type buffer struct {
 	b []byte
 	// writes counts them at the root, of which Jinja joins a rendering.
 	writes int
+	// notText is the class of something written that is no string, which fails
+	// as the output is joined.
+	notText string
 	// runes is the number of characters in the first counted bytes.
 	runes, counted int
+}
+
+// text joins what was written.
+func (b *buffer) text() string {
+	if b.notText != "" {
+		raise("TypeError", "expected str instance, %s found", b.notText)
+	}
+	return string(b.b)
 }
 
 func (b *buffer) runeCount() int {
@@ -62,6 +73,15 @@ func (a *activation) write(s string) {
 		a.r.hold(len(s))
 	}
 	out.b = append(out.b, s...)
+}
+
+// writeText adds a value to the output, which must be a string.
+func (a *activation) writeText(v Value) {
+	s, ok := Text(v)
+	if !ok {
+		a.out.notText = v.typeName()
+	}
+	a.write(s)
 }
 
 // An environment is the variables by name that a template or a block of it
@@ -107,7 +127,9 @@ func (a *activation) capture(body executor) (text string, s signal) {
 	saved := a.out
 	a.out = &buffer{}
 	s = body(a)
-	text = string(a.out.b)
+	if s == signalNone {
+		text = a.out.text()
+	}
 	a.out = saved
 	return text, s
 }

@@ -51,6 +51,6 @@ func (t *Template) Render(ctx context.Context, variables map[string]Value, l Lim
 	defer r.catch(&err)
 	a := t.function.activate(r, nil, &environment{vars: map[string]Value{}}, r.root)
 	t.run(a)
-	text := string(r.root.b)
+	text := r.root.text()
 	return Output{text, byteSpans(text, r.spans)}, nil
 }

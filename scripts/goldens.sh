@@ -1,5 +1,5 @@
 #!/bin/sh
-# Remakes the golden numbers under testdata/goldens with the pinned versions of
+# Remakes the golden data under testdata with the pinned versions of
 # PyTorch, transformers, PEFT and AdapterHub, in a virtual environment.
 set -eu
 python=$(command -v python3) || { echo "goldens need Python 3.11" >&2; exit 1; }
@@ -12,3 +12,4 @@ if [ -f .base/SmolLM2-135M-Instruct.Q4_1.gguf ]; then
 else
 	echo "SmolLM2's goldens are left as they are: fetch the base with 'make base' first"
 fi
+.venv/bin/python testdata/templates/goldens.py ../shared/cases/templates/public ${CHAT_TEMPLATES:-}

@@ -77,27 +77,22 @@ func TestAdapterBringsItsTemplate(t *testing.T) {
 		require.Contains(t, got.body, "chat template")
 		require.Equal(t, 200, s.post(t, "/v1/completions", `{"model":"talks","prompt":"Hello","max_tokens":2}`).status)
 	}
-	text, err := os.ReadFile(filepath.Join(folder, "adapter_config.json"))
-	require.NoError(t, err)
-	tensors, err := os.ReadFile(filepath.Join(folder, "adapter_model.safetensors"))
-	require.NoError(t, err)
-	got = s.send(t, "PUT", "/v1/adapters/new", string(gzipOf(t, tarOf(t, entry{name: "adapter_config.json", body: string(text)},
-		entry{name: "adapter_model.safetensors", body: string(tensors)}, entry{name: "chat_template.jinja", body: "{% for %}"}))))
+	got = s.upload(t, "new", "{% for %}")
 	require.Equal(t, 422, got.status, got.body)
 	require.Contains(t, got.body, "its chat template cannot be used")
 }
 
-// An adapter's template that would take the server's memory, stack or time
-// costs the one request, and the operator's is not rendered elsewhere.
+// An adapter's template that would take the server's memory, stack or time is
+// refused, at its first use or when it is uploaded, and costs nobody else.
 func TestHostileTemplateOfAnAdapter(t *testing.T) {
 	s := realSite(t)
 	folder := filepath.Join(s.server.config.Adapters, "hostile")
 	layAdapter(t, "lora", folder)
 	for _, c := range []struct{ source, want string }{
-		{`{{ "x" * 10000000 }}`, "it wrote more than"},
-		{`{% set a = [] %}{% set _ = a.append(a) %}{{ a }}`, "it took too much memory"},
-		{`{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}`, "it took more time than 2s"},
-		{"{{ " + strings.Repeat("(", 1000) + "1" + strings.Repeat(")", 1000) + " }}", "it is nested too deeply"},
+		{`{{ "x" * 100000000000 }}`, "the template takes more than"},
+		{`{% for i in range(100000) %}{% for j in range(100000) %}{% for k in range(100000) %}{% endfor %}{% endfor %}{% endfor %}`, "the template takes more than"},
+		{`{% if messages[0].content == "Hello" and messages | length == 1 %}{{ "x" * 100000000000 }}{% endif %}`, "the template takes more than"},
+		{"{{ " + strings.Repeat("(", 1000) + "1" + strings.Repeat(")", 1000) + " }}", "the template takes more than"},
 		{strings.Repeat("x", 1<<20), "is too large"},
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, "chat_template.jinja"), []byte(c.source), 0o644))
@@ -108,16 +103,93 @@ func TestHostileTemplateOfAnAdapter(t *testing.T) {
 		require.Equal(t, 200, s.chat(t, "lora").status)
 	}
 	require.Equal(t, 200, s.chat(t, "tiny").status)
+	got := s.upload(t, "new", `{% if tools %}{{ "x" * 100000000000 }}{% endif %}`)
+	require.Equal(t, 422, got.status, got.body)
+	require.Contains(t, got.body, "its chat template cannot be used: chat: template: the template takes more than")
+}
 
-	template, err := chat.Find("testdata")
+// upload sends the adapter lora with a chat template.
+func (s *site) upload(t *testing.T, name, template string) answer {
+	t.Helper()
+	entries := []entry{{name: "chat_template.jinja", body: template}}
+	for _, file := range []string{"adapter_config.json", "adapter_model.safetensors"} {
+		text, err := os.ReadFile(filepath.Join(s.server.config.Adapters, "lora", file))
+		require.NoError(t, err)
+		entries = append(entries, entry{name: file, body: string(text)})
+	}
+	return s.send(t, "PUT", "/v1/adapters/"+name, string(gzipOf(t, tarOf(t, entries...))))
+}
+
+// withTemplate is a site whose base has this template.
+func withTemplate(t *testing.T, source string) *site {
+	t.Helper()
+	return newSite(t, func(_ *Config, p *Parts) {
+		var err error
+		p.Chat, err = chat.New(source)
+		require.NoError(t, err)
+	})
+}
+
+// A base's template is tried when the server starts, and one that takes too
+// much only later costs the requests that it does so on.
+func TestHostileTemplateOfTheBase(t *testing.T) {
+	template, err := chat.New(`{{ 'x' * 100000000000 }}`)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(folder, "chat_template.jinja"), []byte(template.Text), 0o644))
-	s.server.templates.sandbox.Close()
-	require.Equal(t, 200, s.chat(t, "hostile").status, "the base's own template")
-	require.NoError(t, os.WriteFile(filepath.Join(folder, "chat_template.jinja"), []byte(template.Text+"x"), 0o644))
-	got := s.chat(t, "hostile")
-	require.Equal(t, 500, got.status, "no fault of the adapter's")
-	require.Contains(t, got.body, "no process to render templates in")
+	s := newSite(t, nil)
+	_, err = newTemplates(template, s.server.text)
+	require.ErrorContains(t, err, "the base's chat template cannot be used: chat: template: the template takes more than")
+
+	s = withTemplate(t, `{% if messages[0].content == "Hello" and messages | length == 1 %}{{ 'x' * 100000000000 }}{% endif %}{{ messages[0].content }}`)
+	got := s.chat(t, "base-model")
+	require.Equal(t, 500, got.status, got.body)
+	require.Contains(t, got.body, "the model's chat template takes too much for these messages")
+	require.Equal(t, 200, s.post(t, "/v1/chat/completions", `{"messages":[{"role":"user","content":"Bye"}]}`).status)
+}
+
+// What a client writes reaches the template as it was written.
+func TestChatPrompts(t *testing.T) {
+	for _, c := range []struct{ template, body, want string }{
+		{`{% for m in messages %}{% if m.content is none %}CALL {{ m.tool_calls[0].function.name }};{% endif %}{% endfor %}`,
+			`{"messages":[{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":"a","type":"function","index":0,"function":{"name":"look","arguments":"{}"}}]}]}`, "CALL look;"},
+		{`{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}`,
+			`{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]}`, "ab"},
+		{`{% for m in messages %}{{ m.content }}{% endfor %}`,
+			`{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]}`, "a\nb"},
+		{`{{ messages[0].mood }}{{ messages[0].content }}`, `{"messages":[{"role":"user","content":"a","mood":"glad"}]}`, "glada"},
+		{`{{ messages[0].content }}`, `{"messages":[{"role":"user","content":"a","name":"ann","id":"7","reasoning_content":"b","reasoning":null}]}`, "a"},
+		{`{{ documents[0].title }}`, `{"messages":[{"role":"user","content":"a"}],"documents":[{"title":"t"}]}`, "t"},
+		{`{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}{% if add_generation_prompt %}>{% endif %}`,
+			`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}],"continue_final_message":true}`, "<s>[a][b"},
+		{`{{ bos_token }}`, `{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"bos_token":"b"}}`, "b"},
+	} {
+		s := withTemplate(t, c.template)
+		got := s.post(t, "/v1/chat/completions", c.body)
+		require.Equal(t, 200, got.status, "%s: %s", c.template, got.body)
+		require.Equal(t, s.server.text.Encode(c.want, false), s.engine.requests()[0].Prompt, "%s: want %q, not %q", c.template, c.want, s.server.text.Decode(s.engine.requests()[0].Prompt, false))
+	}
+}
+
+// What neither the API nor the template reads is refused by name.
+func TestChatRefusesWhatNobodyReads(t *testing.T) {
+	s := withTemplate(t, `{% for m in messages %}{{ m.content }}{{ m.mood }}{% endfor %}`)
+	for body, want := range map[string]string{
+		`{"messages":[{"role":"user","contents":"x"}]}`:                                                               "messages[0].contents is read neither by this API nor by the model's chat template: leave it out; did you mean content?",
+		`{"messages":[{"role":"user","content":"x","mood":1},{"role":"user","content":"x","weight":0}]}`:              "messages[1].weight is read neither by this API nor by the model's chat template: leave it out",
+		`{"messages":[{"role":"user","content":[{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}]}]}`:  "messages[0].content[0].cache_control is read neither",
+		`{"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}","strict":true}}]}]}`: "messages[0].tool_calls has no place in the model's chat template: leave it out",
+		`{"messages":[{"role":"user","content":"x"}],"documents":[{}]}`:                                               "the model's chat template has no place for documents: leave them out",
+		`{"messages":[{"role":"user","content":"x"}],"continue_final_message":true,"add_generation_prompt":true}`:     "continue_final_message goes on with the last message, and add_generation_prompt begins another: give one",
+		`{"messages":[{"role":"user","content":null}],"continue_final_message":true}`:                                 "the last message cannot be continued",
+		`{"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}]}`:          "the model's chat template has no place for tools: leave them out",
+	} {
+		got := s.post(t, "/v1/chat/completions", body)
+		require.Equal(t, 400, got.status, got.body)
+		require.Contains(t, got.body, want)
+	}
+	s = withTemplate(t, `{% for m in messages %}{{ m.content }}{{ m.tool_calls }}{% endfor %}`)
+	got := s.post(t, "/v1/chat/completions", `{"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}","strict":true}}]}]}`)
+	require.Equal(t, 400, got.status, got.body)
+	require.Contains(t, got.body, "messages[0].tool_calls[0].function.strict is read neither by this API nor by the model's chat template")
 }
 
 // An adapter that does not load is as much of an error for a chat as for a

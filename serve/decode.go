@@ -42,6 +42,21 @@ type unimplemented struct{}
 // ignored is a field that has no bearing on the answer: any value is taken.
 type ignored struct{}
 
+// An openObject takes members that it has no field for, since somebody else may
+// read them.
+type openObject interface{ addUnread(u unread) }
+
+// unread is a member of an object that nobody has read yet.
+type unread struct {
+	path, key string
+	meant     string // what else it may have been meant to be
+}
+
+// unreads are what an open object keeps of them.
+type unreads []unread
+
+func (u *unreads) addUnread(member unread) { *u = append(*u, member) }
+
 // decode reads a JSON object strictly into the struct that v points to: a
 // field that v does not name, a repeated field, a wrong type and a number that
 // does not fit are errors that name the field.
@@ -228,13 +243,17 @@ func decodeObject(path string, raw json.RawMessage, v reflect.Value) error {
 	return eachMember(raw, func(key string, value json.RawMessage) error {
 		at := join(path, key)
 		i := slices.IndexFunc(fields, func(f field) bool { return f.name == key })
-		if i < 0 {
-			return &fieldError{at, "is not a field of this request" + closest(key, fields)}
-		}
 		if seen[key] {
 			return &fieldError{at, "is given twice"}
 		}
 		seen[key] = true
+		if i < 0 {
+			if open, ok := v.Addr().Interface().(openObject); ok {
+				open.addUnread(unread{at, key, closest(key, fields)})
+				return nil
+			}
+			return &fieldError{at, "is not a field of this request" + closest(key, fields)}
+		}
 		f := fields[i]
 		if f.unimplemented {
 			if s := compact(value); s != "null" && !slices.Contains(f.only, s) {

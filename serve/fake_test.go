@@ -26,7 +26,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	chat.EnterSandbox()
 	goleak.VerifyTestMain(m,
 		// fasthttp's clock never ends; its worker pool sleeps for up to ten
 		// seconds before it sees that it should.

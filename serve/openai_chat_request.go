@@ -24,11 +24,11 @@ type chatRequest struct {
 	ToolChoice          unimplemented              `json:"tool_choice" only:"\"auto\"|\"none\""`
 	GenerationPrompt    *bool                      `json:"add_generation_prompt"`
 	TemplateVariables   map[string]json.RawMessage `json:"chat_template_kwargs"`
+	Documents           []chatDocument             `json:"documents"`
+	ContinueFinal       *bool                      `json:"continue_final_message"`
 	Metadata            ignored                    `json:"metadata"`
 
 	Template        unimplemented `json:"chat_template"`
-	Documents       unimplemented `json:"documents" only:"[]"`
-	ContinueFinal   unimplemented `json:"continue_final_message" only:"false"`
 	Echo            unimplemented `json:"echo" only:"false"`
 	ParallelTools   unimplemented `json:"parallel_tool_calls" only:"true"`
 	Functions       unimplemented `json:"functions" only:"[]"`
@@ -40,95 +40,6 @@ type chatRequest struct {
 	ReasoningEffort unimplemented `json:"reasoning_effort"`
 	Verbosity       unimplemented `json:"verbosity" only:"\"medium\""`
 	WebSearch       unimplemented `json:"web_search_options"`
-}
-
-// chatMessage is a message, read strictly.
-type chatMessage struct{ chat.Message }
-
-// chatMessageShape is every field of a message that OpenAI's API has.
-type chatMessageShape struct {
-	Role         *string         `json:"role"`
-	Content      chatContent     `json:"content"`
-	Name         *string         `json:"name"`
-	Reasoning    *string         `json:"reasoning_content"`
-	ToolCalls    []chatCallShape `json:"tool_calls"`
-	ToolCallID   *string         `json:"tool_call_id"`
-	Refusal      unimplemented   `json:"refusal"`
-	Audio        unimplemented   `json:"audio"`
-	FunctionCall unimplemented   `json:"function_call"`
-	Annotations  unimplemented   `json:"annotations" only:"[]"`
-}
-
-type chatCallShape struct {
-	ID       string  `json:"id"`
-	Type     string  `json:"type"`
-	Index    ignored `json:"index"`
-	Function struct {
-		Name      string          `json:"name"`
-		Arguments json.RawMessage `json:"arguments"`
-	} `json:"function"`
-}
-
-// chatContent is a string, null, or text parts.
-type chatContent struct{}
-
-type chatPartShape struct {
-	Type string  `json:"type"`
-	Text *string `json:"text"`
-}
-
-func (*chatContent) decodeField(path string, raw json.RawMessage) error {
-	switch classOf(raw) {
-	case '"':
-		var text string
-		return decodeInto(path, raw, &text)
-	case 'n':
-		return nil
-	case '[':
-		var parts []json.RawMessage
-		if err := json.Unmarshal(raw, &parts); err != nil {
-			return &fieldError{path, err.Error()}
-		}
-		for i, part := range parts {
-			at := fmt.Sprintf("%s[%d]", path, i)
-			var kind struct {
-				Type string `json:"type"`
-			}
-			if json.Unmarshal(part, &kind) == nil && kind.Type != "" && kind.Type != "text" {
-				return &fieldError{at + ".type", fmt.Sprintf("is %q: only text is implemented", kind.Type)}
-			}
-			var shape chatPartShape
-			if err := decodeInto(at, part, &shape); err != nil {
-				return err
-			}
-			if shape.Text == nil {
-				return &fieldError{at + ".text", "is missing"}
-			}
-		}
-		return nil
-	}
-	return wrongType(path, raw, "a string or an array of text parts")
-}
-
-func (m *chatMessage) decodeField(path string, raw json.RawMessage) error {
-	const want = ": give system, developer, user, assistant or tool"
-	var shape chatMessageShape
-	if classOf(raw) == 'n' {
-		return wrongType(path, raw, "an object")
-	}
-	if err := decodeInto(path, raw, &shape); err != nil {
-		return err
-	}
-	switch {
-	case shape.Role == nil:
-		return &fieldError{path + ".role", "is missing" + want}
-	case !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, *shape.Role):
-		return &fieldError{path + ".role", fmt.Sprintf("is %q", *shape.Role) + want}
-	}
-	if err := json.Unmarshal(raw, &m.Message); err != nil {
-		return &fieldError{path, "cannot be used: " + err.Error()}
-	}
-	return nil
 }
 
 // chatTool is a tool's definition, kept as it was written.
@@ -152,6 +63,17 @@ func (t *chatTool) decodeField(path string, raw json.RawMessage) error {
 	return nil
 }
 
+// chatDocument is what an answer is to draw on, kept as it was written.
+type chatDocument struct{ raw json.RawMessage }
+
+func (d *chatDocument) decodeField(path string, raw json.RawMessage) error {
+	if classOf(raw) != '{' {
+		return wrongType(path, raw, "an object")
+	}
+	d.raw = append(d.raw, raw...)
+	return nil
+}
+
 func (r *chatRequest) check(s *Server) error {
 	switch {
 	case len(r.Messages) == 0:
@@ -162,6 +84,8 @@ func (r *chatRequest) check(s *Server) error {
 		return invalid("max_tokens", "max_tokens is %d and max_completion_tokens %d: give one", *r.MaxTokens, *r.MaxCompletionTokens)
 	case r.TopLogprobs != nil && (*r.TopLogprobs < 0 || *r.TopLogprobs > s.config.MaxLogprobs):
 		return invalid("top_logprobs", "top_logprobs is %d, outside 0 to %d", *r.TopLogprobs, s.config.MaxLogprobs)
+	case or(r.ContinueFinal, false) && or(r.GenerationPrompt, false):
+		return invalid("continue_final_message", "continue_final_message goes on with the last message, and add_generation_prompt begins another: give one")
 	case or(r.TopLogprobs, 0) > 0 && !or(r.Logprobs, false):
 		return invalid("top_logprobs", "top_logprobs needs logprobs: true")
 	}
@@ -175,21 +99,19 @@ func (r *chatRequest) check(s *Server) error {
 
 // chatPrompt renders the conversation and returns its tokens.
 func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate) ([]int32, error) {
-	if template.base == nil && template.own == nil {
+	if template.turnTemplate == nil {
 		return nil, invalid("messages", "%s has no chat template: use /v1/completions", s.config.Name)
 	}
-	if len(r.Tools) > 0 && !template.takesTools() {
-		return nil, invalid("tools", "%s chat template has no place for tools: leave them out", template.owner())
+	if err := r.readBy(template); err != nil {
+		return nil, err
 	}
-	o := chat.Options{AddGenerationPrompt: or(r.GenerationPrompt, true), Variables: r.TemplateVariables}
-	if id, ok := s.text.BOS(); ok {
-		o.BOS = s.text.Token(id)
-	}
-	if id, ok := s.text.EOS(); ok {
-		o.EOS = s.text.Token(id)
-	}
+	goOn := or(r.ContinueFinal, false)
+	o := chat.Options{AddGenerationPrompt: or(r.GenerationPrompt, !goOn), ContinueFinalMessage: goOn, Variables: r.TemplateVariables}
 	for _, t := range r.Tools {
 		o.Tools = append(o.Tools, t.raw)
+	}
+	for _, d := range r.Documents {
+		o.Documents = append(o.Documents, d.raw)
 	}
 	messages := make([]chat.Message, len(r.Messages))
 	for i := range messages {
@@ -200,6 +122,29 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate)
 		return nil, err
 	}
 	return s.text.Encode(text, or(r.AddSpecial, false)), nil
+}
+
+// readBy refuses what the template would leave out of the prompt.
+func (r *chatRequest) readBy(t chatTemplate) error {
+	template := t.template()
+	switch {
+	case len(r.Tools) > 0 && !template.TakesTools():
+		return invalid("tools", "%s chat template has no place for tools: leave them out", t.owner())
+	case len(r.Documents) > 0 && !template.TakesDocuments():
+		return invalid("documents", "%s chat template has no place for documents: leave them out", t.owner())
+	}
+	for i := range r.Messages {
+		m := &r.Messages[i]
+		if m.HasToolCalls() && !template.Reads("tool_calls") {
+			return &fieldError{fmt.Sprintf("messages[%d].tool_calls", i), fmt.Sprintf("has no place in %s chat template: leave it out", t.owner())}
+		}
+		for _, u := range m.unread {
+			if !template.Reads(u.key) {
+				return &fieldError{u.path, fmt.Sprintf("is read neither by this API nor by %s chat template: leave it out%s", t.owner(), u.meant)}
+			}
+		}
+	}
+	return nil
 }
 
 // chatChoices makes the runtime's requests of a body.

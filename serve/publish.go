@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -67,15 +68,13 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 			message: fmt.Sprintf("adapter %q is refused: %s", name, strings.NewReplacer(folder+string(filepath.Separator), "", folder+": ", "").Replace(err.Error())),
 		}
 	}
-	if own := s.templates.of(adapter); own != nil {
-		switch err := own.Check(ctx); {
-		case err != nil && isOfTemplate(ctx, err):
-			return &failure{
-				status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
-				message: fmt.Sprintf("adapter %q is refused: %s", name, unusable(err)),
-			}
-		case err != nil:
-			return err
+	switch _, err := s.templates.of(ctx, adapter); {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return &failure{
+			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
+			message: fmt.Sprintf("adapter %q is refused: %s", name, unusable(err)),
 		}
 	}
 	if _, budget := s.catalogue.Bytes(); adapter.Bytes() > budget {

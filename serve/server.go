@@ -37,7 +37,6 @@ type Server struct {
 	load      runtime.Loader
 	base      *models.Config
 	text      *tokenizer.Tokenizer
-	chat      *chat.Template
 	metrics   *Metrics
 
 	context    int // the longest sequence, in tokens
@@ -62,12 +61,15 @@ func New(parts Parts, config Config) (*Server, error) {
 	}
 	s := &Server{
 		config: config.withDefaults(), engine: parts.Engine, catalogue: parts.Catalogue, load: parts.Load,
-		base: parts.Base, text: parts.Tokenizer, chat: parts.Chat, metrics: parts.Metrics,
+		base: parts.Base, text: parts.Tokenizer, metrics: parts.Metrics,
 		context: parts.Engine.Options().Context, vocabulary: parts.Base.Vocabulary,
-		started: time.Now(), requests: newRequests(), templates: newTemplates(parts.Chat),
+		started: time.Now(), requests: newRequests(),
+	}
+	var err error
+	if s.templates, err = newTemplates(parts.Chat, parts.Tokenizer); err != nil {
+		return nil, err
 	}
 	if config.Adapters != "" {
-		var err error
 		if s.config.Adapters, err = filepath.Abs(config.Adapters); err != nil {
 			return nil, err
 		}
@@ -147,7 +149,5 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = fmt.Errorf("requests were given up: %w", errors.Join(err, s.requests.drain(late)))
 	}
 	s.stop(errDrainDeadline)
-	err = errors.Join(err, s.app.ShutdownWithTimeout(5*time.Second), s.watcher.close())
-	s.templates.sandbox.Close()
-	return err
+	return errors.Join(err, s.app.ShutdownWithTimeout(5*time.Second), s.watcher.close())
 }

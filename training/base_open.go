@@ -41,18 +41,21 @@ func (o *Opened) text() (err error) {
 		if o.Tokenizer, err = tokenizer.FromGGUF(o.Source.GGUF); err != nil {
 			return err
 		}
-		if template, ok := o.Source.GGUF.String("tokenizer.chat_template"); ok {
-			o.Chat, err = chat.New(template)
+		o.Chat, err = chat.FromGGUF(o.Source.GGUF)
+	} else {
+		if o.Tokenizer, err = tokenizer.Load(o.Path); err != nil {
+			return err
 		}
-		return err
+		o.Chat, err = chat.Load(o.Path)
 	}
-	if o.Tokenizer, err = tokenizer.Load(o.Path); err != nil {
-		return err
-	}
-	if o.Chat, err = chat.Load(o.Path); errors.Is(err, chat.ErrNoTemplate) {
+	switch {
+	case errors.Is(err, chat.ErrNoTemplate):
 		return nil
+	case err != nil:
+		return err
 	}
-	return err
+	o.Chat = o.Chat.WithTokens(o.Tokenizer)
+	return nil
 }
 
 // End is the token that ends a text, -1 where there is none.

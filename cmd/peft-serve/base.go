@@ -61,11 +61,7 @@ func (b *base) openText() (err error) {
 		if b.text, err = tokenizer.FromGGUF(b.source.GGUF); err != nil {
 			return err
 		}
-		err = chat.ErrNoTemplate
-		if template, ok := b.source.GGUF.String("tokenizer.chat_template"); ok {
-			tools, _ := b.source.GGUF.String("tokenizer.chat_template.tool_use")
-			b.chat, err = chat.Source{Text: template, Tools: tools}.Compile()
-		}
+		b.chat, err = chat.FromGGUF(b.source.GGUF)
 	}
 	if err != nil && !errors.Is(err, chat.ErrNoTemplate) {
 		return err

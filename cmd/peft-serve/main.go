@@ -19,15 +19,12 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/peft-serve/peft-serve/models/chat"
 )
 
 // version is set when a release is linked.
 var version = "dev"
 
 func main() {
-	chat.EnterSandbox()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], console{out: os.Stdout, err: os.Stderr, env: os.Environ()}))

@@ -1,12 +1,13 @@
 // Package chat renders conversations into prompts with the Jinja templates
 // that models come with, to the byte as transformers' apply_chat_template.
 //
-// A [Template] comes from a template's source ([New]; a GGUF file has it under
-// tokenizer.chat_template), from a tokenizer_config.json ([FromConfig]) or from
-// a model's folder ([Load]). It is safe for concurrent use. The template engine
-// has no budget, so a template that nobody vouches for belongs in a [Sandbox].
+// A [Template] comes from a template's source ([New]), from the templates of a
+// model's folder ([Load]) or from a [Source], and is told the special tokens of
+// the model once ([Template.WithTokens]). It is safe for concurrent use. Its
+// engine, package jinja, counts what a template does and ends it at a bound, so
+// a template may come from a stranger.
 //
-// JSON that reaches a template, such as tool definitions and the arguments of
+// JSON that reaches a template, messages, tool definitions and the arguments of
 // tool calls, keeps the order of its keys: a prompt with another order is
 // another prompt.
 package chat

@@ -16,19 +16,6 @@ type Source struct {
 	Tools string // for conversations with tools; empty: Text
 }
 
-// Compile makes a Template of s.
-func (s Source) Compile() (*Template, error) {
-	t, err := New(s.Text)
-	if err != nil || s.Tools == "" {
-		return t, err
-	}
-	if t.tools, err = compile(s.Tools); err != nil {
-		return nil, fmt.Errorf("tool_use: %w", err)
-	}
-	t.from = s
-	return t, nil
-}
-
 // The files that transformers keeps templates in.
 const (
 	templateFile  = "chat_template.jinja"
@@ -52,6 +39,28 @@ func Load(dir string) (*Template, error) {
 	t, err := s.Compile()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return t, nil
+}
+
+// Metadata is that of a GGUF file.
+type Metadata interface {
+	String(key string) (string, bool)
+}
+
+// FromGGUF compiles the template of a GGUF file: tokenizer.chat_template and,
+// for conversations with tools, tokenizer.chat_template.tool_use if there is
+// one.
+func FromGGUF(m Metadata) (*Template, error) {
+	const key = "tokenizer.chat_template"
+	text, ok := m.String(key)
+	if !ok {
+		return nil, ErrNoTemplate
+	}
+	tools, _ := m.String(key + ".tool_use")
+	t, err := Source{Text: text, Tools: tools}.Compile()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	return t, nil
 }
@@ -112,52 +121,44 @@ func read(dir, name string, most int64) (text string, found bool, err error) {
 	return string(b), true, nil
 }
 
-// FromConfig takes the chat_template of a tokenizer_config.json: a template or
-// a list of named ones, of which "default" is used and, for conversations with
-// tools, "tool_use" if there is one.
-func FromConfig(config []byte) (*Template, error) {
-	s, err := fromConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	return s.Compile()
-}
-
+// fromConfig takes the chat_template of a tokenizer_config.json: a template, or
+// named ones as a list or an object, of which "default" is used and, for
+// conversations with tools, "tool_use" if there is one.
 func fromConfig(config []byte) (Source, error) {
 	var f struct {
 		Template json.RawMessage `json:"chat_template"`
 	}
 	if err := json.Unmarshal(config, &f); err != nil {
-		return Source{}, fmt.Errorf("chat: tokenizer_config.json: %w", err)
+		return Source{}, fmt.Errorf("chat: %w", err)
 	}
-	if len(f.Template) == 0 || string(f.Template) == "null" {
-		return Source{}, ErrNoTemplate
-	}
-	var s Source
-	if f.Template[0] != '[' {
-		if err := json.Unmarshal(f.Template, &s.Text); err != nil {
-			return Source{}, fmt.Errorf("chat: chat_template: %w", err)
+	var one *string
+	if json.Unmarshal(orNull(f.Template), &one) == nil {
+		if one == nil {
+			return Source{}, ErrNoTemplate
 		}
-		return s, nil
+		return Source{Text: *one}, nil
 	}
-	var named []struct {
-		Name     string `json:"name"`
-		Template string `json:"template"`
+	named, err := namedTemplates(f.Template)
+	if err != nil {
+		return Source{}, fmt.Errorf("chat: chat_template is neither a template nor named ones: %w", err)
 	}
-	if err := json.Unmarshal(f.Template, &named); err != nil {
-		return Source{}, fmt.Errorf("chat: chat_template: %w", err)
-	}
-	ok := false
-	for _, n := range named {
-		switch n.Name {
-		case "default":
-			s.Text, ok = n.Template, true
-		case "tool_use":
-			s.Tools = n.Template
-		}
-	}
+	text, ok := named["default"]
 	if !ok {
 		return Source{}, fmt.Errorf("%w named default among %d", ErrNoTemplate, len(named))
 	}
-	return s, nil
+	return Source{Text: text, Tools: named["tool_use"]}, nil
+}
+
+func namedTemplates(raw json.RawMessage) (map[string]string, error) {
+	var list []struct{ Name, Template string }
+	if json.Unmarshal(raw, &list) != nil {
+		var named map[string]string
+		err := json.Unmarshal(raw, &named)
+		return named, err
+	}
+	named := make(map[string]string, len(list))
+	for _, n := range list {
+		named[n.Name] = n.Template
+	}
+	return named, nil
 }

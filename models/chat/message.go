@@ -1,74 +1,94 @@
 package chat
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/ardanlabs/jinja"
+	"github.com/peft-serve/peft-serve/models/chat/jinja"
 )
 
-// A Message is one turn of a conversation. It unmarshals from the JSON of the
-// OpenAI API.
+// A Message is one turn of a conversation: a role and a text, or what was read
+// from JSON. A template sees whatever was written there, in its order: null is
+// None to it, and what is absent is not defined.
 type Message struct {
-	Role    string
+	Role string
+	// Content is the text; of a message in parts, theirs, joined by line
+	// breaks; of one without, empty.
 	Content string
-	// Name is the participant's or, in a tool's answer, the tool's.
-	Name string
-	// Reasoning is what the model thought before the answer.
-	Reasoning string
-	// ToolCalls are the calls that an assistant's turn makes.
-	ToolCalls []ToolCall
-	// ToolCallID is the call that a tool's turn answers.
-	ToolCallID string
+
+	said   object          // nil: the role and the content
+	parsed json.RawMessage // tool_calls with objects for arguments; nil: they are as said
 }
 
-// A ToolCall is a call of a function that the model asks for.
-type ToolCall struct {
-	ID        string
-	Name      string
-	Arguments json.RawMessage // a JSON object
-}
-
-// UnmarshalJSON reads a message. Its content is a string, null, or a list of
-// text parts, which are joined by line breaks; a part that is not text is an
-// error.
+// UnmarshalJSON reads a message as the OpenAI API has it. Its content is a
+// string, null, or a list of parts; a part that is not text is an error. The
+// arguments of a call are an object or a string that holds one.
 func (m *Message) UnmarshalJSON(data []byte) error {
-	var f struct {
-		Role       string          `json:"role"`
-		Content    json.RawMessage `json:"content"`
-		Name       string          `json:"name"`
-		Reasoning  string          `json:"reasoning_content"`
-		ToolCalls  []ToolCall      `json:"tool_calls"`
-		ToolCallID string          `json:"tool_call_id"`
-	}
-	if err := json.Unmarshal(data, &f); err != nil {
+	var said object
+	if err := json.Unmarshal(data, &said); err != nil {
 		return err
 	}
-	if f.Role == "" {
+	read := Message{said: said}
+	if raw := said.get("role"); raw != nil {
+		if err := json.Unmarshal(raw, &read.Role); err != nil {
+			return errors.New("role is not a string")
+		}
+	}
+	if read.Role == "" {
 		return errors.New("a message has no role")
 	}
-	content, err := textOf(f.Content)
-	if err != nil {
+	var err error
+	if read.Content, err = textOf(said.get("content")); err != nil {
 		return err
 	}
-	*m = Message{f.Role, content, f.Name, f.Reasoning, f.ToolCalls, f.ToolCallID}
+	if read.parsed, err = parsedCalls(said.get("tool_calls")); err != nil {
+		return err
+	}
+	*m = read
 	return nil
+}
+
+// Keys are the names of what the message has, in the order it was written.
+func (m *Message) Keys() []string {
+	if m.said == nil {
+		return []string{"role", "content"}
+	}
+	keys := make([]string, len(m.said))
+	for i, member := range m.said {
+		keys[i] = member.name
+	}
+	return keys
+}
+
+// HasToolCalls reports whether the message calls tools.
+func (m *Message) HasToolCalls() bool {
+	var calls []json.RawMessage
+	return json.Unmarshal(orNull(m.said.get("tool_calls")), &calls) == nil && len(calls) > 0
+}
+
+func orNull(raw json.RawMessage) json.RawMessage {
+	if raw == nil {
+		return json.RawMessage("null")
+	}
+	return raw
 }
 
 // textOf reads the content of a message.
 func textOf(raw json.RawMessage) (string, error) {
-	if len(raw) == 0 || string(raw) == "null" {
+	switch raw = orNull(raw); raw[0] {
+	case 'n':
 		return "", nil
-	}
-	if raw[0] != '[' {
+	case '"':
 		var text string
-		if err := json.Unmarshal(raw, &text); err != nil {
-			return "", errors.New("content is neither a string nor a list of parts")
-		}
-		return text, nil
+		err := json.Unmarshal(raw, &text)
+		return text, err
+	case '[':
+		break
+	default:
+		return "", errors.New("content is neither a string nor a list of parts")
 	}
 	var parts []struct {
 		Type string  `json:"type"`
@@ -87,77 +107,40 @@ func textOf(raw json.RawMessage) (string, error) {
 	return strings.Join(texts, "\n"), nil
 }
 
-// UnmarshalJSON reads {"id", "type": "function", "function": {"name",
-// "arguments"}}. The arguments are an object or, as the OpenAI API has them, a
-// string that holds one.
-func (c *ToolCall) UnmarshalJSON(data []byte) error {
-	var f struct {
-		ID       string `json:"id"`
-		Type     string `json:"type"`
-		Function struct {
-			Name      string          `json:"name"`
-			Arguments json.RawMessage `json:"arguments"`
-		} `json:"function"`
+// inForm returns the message as a template sees it that takes such forms; most
+// messages have only one.
+func (m *Message) inForm(takes func() forms) object {
+	if m.said == nil {
+		return object{{"role", quoted(m.Role)}, {"content", quoted(m.Content)}}
 	}
-	if err := json.Unmarshal(data, &f); err != nil {
-		return err
+	said := slices.Clone(m.said)
+	if content := orNull(said.get("content")); content[0] == '[' && !takes().parts {
+		said.set("content", quoted(m.Content))
 	}
-	if f.Type != "" && f.Type != "function" {
-		return fmt.Errorf("tool call %q has type %q; only function is supported", f.ID, f.Type)
+	if m.parsed != nil && !takes().strings {
+		said.set("tool_calls", m.parsed)
 	}
-	if f.Function.Name == "" {
-		return fmt.Errorf("tool call %q names no function", f.ID)
-	}
-	arguments := bytes.TrimSpace(f.Function.Arguments)
-	if len(arguments) > 0 && arguments[0] == '"' {
-		var text string
-		if err := json.Unmarshal(arguments, &text); err != nil {
-			return err
-		}
-		arguments = bytes.TrimSpace([]byte(text))
-	}
-	if len(arguments) == 0 {
-		arguments = []byte("{}")
-	}
-	if arguments[0] != '{' || !json.Valid(arguments) {
-		return fmt.Errorf("tool call %q: the arguments of %s are not a JSON object", f.ID, f.Function.Name)
-	}
-	*c = ToolCall{f.ID, f.Function.Name, arguments}
-	return nil
+	return said
 }
 
-// value returns the message as a template sees it: only what it has.
-func (m *Message) value() (jinja.Value, error) {
-	v := jinja.NewDict()
-	d := v.AsDict()
-	d.Set("role", jinja.NewString(m.Role))
-	d.Set("content", jinja.NewString(m.Content))
-	for _, field := range []struct{ name, text string }{
-		{"name", m.Name}, {"reasoning_content", m.Reasoning}, {"tool_call_id", m.ToolCallID},
-	} {
-		if field.text != "" {
-			d.Set(field.name, jinja.NewString(field.text))
-		}
+// quoted is a text in JSON.
+func quoted(text string) json.RawMessage {
+	raw, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // no string fails
 	}
-	if len(m.ToolCalls) == 0 {
-		return v, nil
-	}
-	calls := make([]jinja.Value, len(m.ToolCalls))
-	for i, call := range m.ToolCalls {
-		arguments, err := ordered(call.Arguments)
+	return raw
+}
+
+// value is an object as a template's dictionary.
+func (o object) value() (jinja.Value, error) {
+	pairs := make([]jinja.Pair, len(o))
+	for i, m := range o {
+		v, err := jinja.FromJSON(m.value)
 		if err != nil {
-			return v, fmt.Errorf("arguments of %s: %w", call.Name, err)
+			return nil, fmt.Errorf("%s: %w", m.name, err)
 		}
-		function, outer := jinja.NewDict(), jinja.NewDict()
-		function.AsDict().Set("name", jinja.NewString(call.Name))
-		function.AsDict().Set("arguments", arguments)
-		if call.ID != "" {
-			outer.AsDict().Set("id", jinja.NewString(call.ID))
-		}
-		outer.AsDict().Set("type", jinja.NewString("function"))
-		outer.AsDict().Set("function", function)
-		calls[i] = outer
+		pairs[i] = jinja.Pair{Key: jinja.String(m.name), Value: v}
 	}
-	d.Set("tool_calls", jinja.NewList(calls))
-	return v, nil
+	return jinja.Dict(pairs...), nil
 }

@@ -5,28 +5,34 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ardanlabs/jinja"
+	"github.com/peft-serve/peft-serve/models/chat/jinja"
 )
 
 // clock is strftime_now at a given time; zero is the current time.
 func clock(now time.Time) func([]jinja.Value, map[string]jinja.Value) (jinja.Value, error) {
-	return func(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
-		if len(args) != 1 || !args[0].IsString() {
-			return jinja.Undefined(), fmt.Errorf("strftime_now takes a format")
+	return func(args []jinja.Value, kwargs map[string]jinja.Value) (jinja.Value, error) {
+		format, err := only("strftime_now", "format", args, kwargs)
+		if err != nil {
+			return nil, err
+		}
+		layout, ok := jinja.Text(format)
+		if !ok {
+			return nil, fmt.Errorf("strftime_now takes a format")
 		}
 		at := now
 		if at.IsZero() {
 			at = time.Now()
 		}
-		text, err := strftime(at, args[0].AsString())
-		return jinja.NewString(text), err
+		text, err := strftime(at, layout)
+		return jinja.String(text), err
 	}
 }
 
-// directives are Python's, in the C locale, as Go layouts.
+// directives are Python's, in the C locale, as Go layouts. The time that
+// strftime_now tells has no zone there, so %Z and %z write nothing.
 var directives = map[byte]string{
 	'Y': "2006", 'y': "06", 'm': "01", 'd': "02", 'e': "_2", 'j': "002", 'H': "15", 'I': "03", 'M': "04", 'S': "05",
-	'B': "January", 'b': "Jan", 'h': "Jan", 'A': "Monday", 'a': "Mon", 'p': "PM", 'Z': "MST", 'z': "-0700",
+	'B': "January", 'b': "Jan", 'h': "Jan", 'A': "Monday", 'a': "Mon", 'p': "PM", 'Z': "", 'z': "",
 	'F': "2006-01-02", 'T': "15:04:05", 'R': "15:04", 'D': "01/02/06", 'c': "Mon Jan _2 15:04:05 2006",
 	'x': "01/02/06", 'X': "15:04:05",
 }

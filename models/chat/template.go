@@ -1,17 +1,20 @@
 package chat
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"time"
+	"regexp"
+	"sync"
 
-	"github.com/ardanlabs/jinja"
+	"github.com/peft-serve/peft-serve/models/chat/jinja"
 )
 
-// ErrNoTemplate is what a model without a chat template gives.
-var ErrNoTemplate = errors.New("chat: no chat template")
+var (
+	// ErrNoTemplate is what a model without a chat template gives.
+	ErrNoTemplate = errors.New("chat: no chat template")
+	// ErrLimits is what a template gives that takes too much.
+	ErrLimits = errors.New("chat: template")
+)
 
 // A RaisedError is a template's own complaint about the conversation, made
 // with raise_exception: the caller's fault rather than the template's.
@@ -21,133 +24,99 @@ func (e *RaisedError) Error() string { return "chat: the template refuses: " + e
 
 // A Template turns messages into a prompt.
 type Template struct {
-	from  Source
-	plain *jinja.Template
-	tools *jinja.Template // for conversations with tools; often the same
+	from   Source
+	plain  *jinja.Template
+	tools  *jinja.Template // for conversations with tools; often the same
+	tokens map[string]jinja.Value
+	forms  func() forms // what it takes, found out when first needed
+	limits jinja.Limits
 }
 
 // New compiles a template.
-func New(source string) (*Template, error) {
-	compiled, err := compile(source)
+func New(source string) (*Template, error) { return Source{Text: source}.Compile() }
+
+// Compile makes a Template of s.
+func (s Source) Compile() (*Template, error) {
+	plain, err := compile(s.Text)
 	if err != nil {
 		return nil, err
 	}
-	return &Template{from: Source{Text: source}, plain: compiled, tools: compiled}, nil
+	t := &Template{from: s, plain: plain, tools: plain}
+	if s.Tools != "" {
+		if t.tools, err = compile(s.Tools); err != nil {
+			return nil, fmt.Errorf("tool_use: %w", err)
+		}
+	}
+	t.forms = sync.OnceValue(t.findForms)
+	return t, nil
 }
 
+// maxSource is how many bytes a template may have. Real ones are below 40 KiB.
+const maxSource = 256 << 10
+
 func compile(source string) (*jinja.Template, error) {
-	if err := check(source); err != nil {
+	if err := checkSize(source); err != nil {
 		return nil, err
 	}
-	compiled, err := jinja.Compile(prepare(source))
+	compiled, err := jinja.Compile(source)
 	if err != nil {
-		return nil, fmt.Errorf("chat: template: %w", err)
+		return nil, fault(err)
 	}
 	return compiled, nil
+}
+
+func checkSize(source string) error {
+	if len(source) > maxSource {
+		return fmt.Errorf("chat: template: it is too large: %d bytes, more than %d", len(source), maxSource)
+	}
+	return nil
+}
+
+// fault is an error of the engine as an error of this package.
+func fault(err error) error {
+	var limit *jinja.LimitError
+	if errors.As(err, &limit) {
+		return fmt.Errorf("%w: %w", ErrLimits, err)
+	}
+	return fmt.Errorf("chat: template: %w", err)
 }
 
 // Source returns the template's source, without the one for tools where a
 // model has two.
 func (t *Template) Source() string { return t.from.Text }
 
-// Options are what a template sees besides the messages.
-type Options struct {
-	// AddGenerationPrompt ends the prompt with the start of the answer.
-	AddGenerationPrompt bool
-	// Tools are the definitions of the tools that the model may call, each a
-	// JSON object.
-	Tools []json.RawMessage
-	// BOS and EOS are the tokens' text, "" where the model has none.
-	BOS, EOS string
-	// Variables are further variables by name, such as enable_thinking; see
-	// [Given].
-	Variables map[string]json.RawMessage
-	// Now is what strftime_now tells; zero is the current time.
-	Now time.Time
-}
-
 // Is reports whether t is made of s, word for word.
 func (t *Template) Is(s Source) bool { return t.from == s }
 
-// Render returns the prompt of a conversation. If the template refuses the
-// conversation, the error is a [*RaisedError].
-func (t *Template) Render(messages []Message, o Options) (string, error) {
-	values := make(map[string]jinja.Value, len(o.Variables)+8)
-	for name, raw := range o.Variables {
-		value, err := ordered(raw)
-		if err != nil {
-			return "", fmt.Errorf("chat: variable %s: %w", name, err)
-		}
-		values[name] = value
-	}
-	turns := make([]jinja.Value, len(messages))
-	for i := range messages {
-		var err error
-		if turns[i], err = messages[i].value(); err != nil {
-			return "", fmt.Errorf("chat: message %d: %w", i, err)
-		}
-	}
-	compiled, tools := t.plain, jinja.None()
-	if len(o.Tools) > 0 {
-		list := make([]jinja.Value, len(o.Tools))
-		for i, raw := range o.Tools {
-			var err error
-			if list[i], err = ordered(raw); err != nil {
-				return "", fmt.Errorf("chat: tool %d: %w", i, err)
-			}
-			if !list[i].IsDict() {
-				return "", fmt.Errorf("chat: tool %d is not a JSON object", i)
-			}
-		}
-		compiled, tools = t.tools, jinja.NewList(list)
-	}
-	maps.Copy(values, given(turns, tools, o))
-	prompt, err := compiled.RenderValues(values)
-	if err != nil {
-		var raised *RaisedError
-		if errors.As(err, &raised) {
-			return "", raised
-		}
-		return "", fmt.Errorf("chat: template: %w", err)
-	}
-	return prompt, nil
+// A Vocabulary tells the special tokens of a model by the names that
+// tokenizer_config.json has for them: bos_token, eos_token and so on.
+type Vocabulary interface {
+	Role(name string) (id int32, ok bool)
+	Token(id int32) string
 }
 
-// given is what every template sees by itself.
-func given(turns []jinja.Value, tools jinja.Value, o Options) map[string]jinja.Value {
-	return map[string]jinja.Value{
-		"messages":              jinja.NewList(turns),
-		toolsName:               tools,
-		"documents":             jinja.None(),
-		"add_generation_prompt": jinja.NewBool(o.AddGenerationPrompt),
-		"bos_token":             jinja.NewString(o.BOS),
-		"eos_token":             jinja.NewString(o.EOS),
-		"raise_exception":       jinja.NewCallable("raise_exception", raise),
-		"strftime_now":          jinja.NewCallable("strftime_now", clock(o.Now)),
-		"range":                 jinja.NewCallable("range", boundedRange),
-		macroCall:               jinja.NewCallable(macroCall, countMacroCalls()),
-		jsonFilter:              jinja.NewCallable(jsonFilter, toJSON),
+// roles are the special tokens that a template may ask for.
+var roles = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
+
+// WithTokens returns the same template for a model with these special tokens.
+// As in transformers, one that the model lacks is not defined there.
+func (t *Template) WithTokens(v Vocabulary) *Template {
+	u := &Template{from: t.from, plain: t.plain, tools: t.tools, tokens: make(map[string]jinja.Value, len(roles))}
+	for _, name := range roles {
+		if id, ok := v.Role(name); ok {
+			u.tokens[name] = jinja.String(v.Token(id))
+		}
 	}
+	u.forms = sync.OnceValue(u.findForms)
+	return u
 }
 
-// Given reports whether a template sees something else by that name whatever
-// the Variables are: they cannot replace it.
-func Given(name string) bool {
-	_, ok := given(nil, jinja.None(), Options{})[name]
-	return ok
-}
+// generation is how transformers tells that a template marks what an assistant
+// says.
+var generation = regexp.MustCompile(`\{%-?\s*generation\s*-?%\}`)
 
-func raise(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
-	if len(args) != 1 {
-		return jinja.Undefined(), fmt.Errorf("raise_exception takes one argument, not %d", len(args))
-	}
-	return jinja.Undefined(), &RaisedError{text(args[0])}
-}
-
-// text is a value as a template prints it.
-func text(v jinja.Value) string {
-	if v.IsString() {
-		return v.AsString()
-	}
-	return v.String()
+// MarksGeneration reports whether the template marks what an assistant says
+// with {% generation %}.
+func (t *Template) MarksGeneration() bool {
+	return generation.MatchString(t.from.Text) && (t.from.Tools == "" || generation.MatchString(t.from.Tools))
 }

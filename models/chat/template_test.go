@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -10,66 +11,12 @@ import (
 	"time"
 )
 
-type goldenFile struct {
-	Now   time.Time
-	Chats []struct {
-		Messages  []Message
-		Tools     []json.RawMessage
-		Generate  bool
-		Variables map[string]json.RawMessage
-	}
-	Templates map[string]struct {
-		Source  string
-		Results []struct{ Prompt, Error *string }
-	}
-}
-
-// TestGoldens compares with transformers; see testdata/tokenizer/chats.py. The
-// file CHAT_GOLDENS, if set, is compared too.
-func TestGoldens(t *testing.T) {
-	paths := []string{"testdata/goldens.json"}
-	if more := os.Getenv("CHAT_GOLDENS"); more != "" {
-		paths = append(paths, more)
-	}
-	for _, path := range paths {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var g goldenFile
-		if err := json.Unmarshal(data, &g); err != nil {
-			t.Fatal(err)
-		}
-		for name, golden := range g.Templates {
-			t.Run(name, func(t *testing.T) {
-				template, err := New(golden.Source)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for i, want := range golden.Results {
-					chat := g.Chats[i]
-					got, err := template.Render(chat.Messages, Options{
-						AddGenerationPrompt: chat.Generate, Tools: chat.Tools, Variables: chat.Variables,
-						BOS: "<s>", EOS: "</s>", Now: g.Now,
-					})
-					switch {
-					case want.Error != nil && err == nil:
-						t.Errorf("chat %d: %q, want the error %s", i, got, *want.Error)
-					case want.Prompt != nil && (err != nil || got != *want.Prompt):
-						t.Errorf("chat %d, error %v:\n got %q\nwant %q", i, err, got, *want.Prompt)
-					}
-				}
-			})
-		}
-	}
-}
-
 func TestRaised(t *testing.T) {
 	template, err := New(`{{ raise_exception("roles must " + "alternate") }}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = template.Render(nil, Options{})
+	_, err = template.Render(t.Context(), nil, Options{})
 	var raised *RaisedError
 	if !errors.As(err, &raised) || raised.Message != "roles must alternate" {
 		t.Errorf("error %v, want the template's", err)
@@ -82,7 +29,7 @@ func TestNowIsCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := time.Now().Format("2006")
-	if got, err := template.Render(nil, Options{}); err != nil || got != before && got != time.Now().Format("2006") {
+	if got, err := template.Render(t.Context(), nil, Options{}); err != nil || got != before && got != time.Now().Format("2006") {
 		t.Errorf("the year is %q, error %v", got, err)
 	}
 }
@@ -104,37 +51,6 @@ func TestStrftime(t *testing.T) {
 	}
 }
 
-func TestMessageJSON(t *testing.T) {
-	for _, c := range []struct{ json, content, err string }{
-		{`{"role": "user", "content": "a"}`, "a", ""},
-		{`{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}`, "a\nb", ""},
-		{`{"role": "assistant", "content": null}`, "", ""},
-		{`{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}`, "", `"image_url"`},
-		{`{"role": "user", "content": 7}`, "", "content"},
-		{`{"content": "a"}`, "", "role"},
-		{`{"role": "assistant", "tool_calls": [{"id": "x", "function": {"name": "f", "arguments": "{"}}]}`, "", "arguments of f"},
-		{`{"role": "assistant", "tool_calls": [{"id": "x", "function": {"arguments": "{}"}}]}`, "", `"x"`},
-		{`{"role": "assistant", "tool_calls": [{"type": "custom", "id": "x"}]}`, "", `"custom"`},
-	} {
-		var m Message
-		err := json.Unmarshal([]byte(c.json), &m)
-		if c.err == "" && (err != nil || m.Content != c.content) || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
-			t.Errorf("%s: content %q, error %v", c.json, m.Content, err)
-		}
-	}
-	var m Message
-	if err := json.Unmarshal([]byte(`{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{\"b\": 1, \"a\": 2}"}}]}`), &m); err != nil {
-		t.Fatal(err)
-	}
-	template, err := New(`{{ messages[0].tool_calls[0].function.arguments | tojson }}`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := template.Render([]Message{m}, Options{}); err != nil || got != `{"b": 1, "a": 2}` {
-		t.Errorf("arguments are %s, error %v", got, err)
-	}
-}
-
 func TestRefuses(t *testing.T) {
 	template, err := New(`{{ x | tojson }}`)
 	if err != nil {
@@ -144,17 +60,114 @@ func TestRefuses(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{Options{}, "undefined"},
+		{Options{}, "Undefined"},
 		{Options{Variables: map[string]json.RawMessage{"x": []byte(`{"a": `)}}, "variable x"},
-		{Options{Variables: map[string]json.RawMessage{"x": []byte(`99999999999999999999`)}}, "variable x"},
 		{Options{Tools: []json.RawMessage{[]byte(`"f"`)}}, "tool 0"},
+		{Options{Documents: []json.RawMessage{[]byte(`{}`), []byte(`[]`)}}, "document 1"},
 	} {
-		if got, err := template.Render(nil, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+		if got, err := template.Render(t.Context(), nil, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v renders %q, error %v, want one with %s", c.o, got, err, c.want)
 		}
 	}
 	if _, err := New(`{% if %}`); err == nil {
 		t.Error("a broken template compiles")
+	}
+	if _, err := New(strings.Repeat("x", maxSource+1)); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("a large template: error %v", err)
+	}
+	if _, err := (Source{Text: "x", Tools: strings.Repeat("x", maxSource+1)}).Compile(); err == nil || !strings.Contains(err.Error(), "tool_use") {
+		t.Errorf("a large template for tools: error %v", err)
+	}
+}
+
+// TestTokens: a template sees the special tokens that the model has, as
+// transformers gives them, and no others.
+func TestTokens(t *testing.T) {
+	template, err := New("{{ bos_token }}|{{ eos_token }}|{{ pad_token is defined }}|{{ messages }}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := template.WithTokens(tokens{"bos_token": "<s>", "eos_token": "</s>"})
+	if got, err := with.Render(t.Context(), nil, Options{}); err != nil || got != "<s>|</s>|False|[]" {
+		t.Errorf("%q, error %v", got, err)
+	}
+	if got, err := template.Render(t.Context(), nil, Options{}); err != nil || got != "||False|[]" {
+		t.Errorf("without tokens: %q, error %v", got, err)
+	}
+}
+
+// TestFromGGUF reads both of a file's templates.
+func TestFromGGUF(t *testing.T) {
+	if _, err := FromGGUF(metadata{}); !errors.Is(err, ErrNoTemplate) {
+		t.Errorf("none: error %v", err)
+	}
+	template, err := FromGGUF(metadata{"tokenizer.chat_template": "plain", "tokenizer.chat_template.tool_use": "tools"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err1 := template.Render(t.Context(), nil, Options{})
+	tools, err2 := template.Render(t.Context(), nil, Options{Tools: probeTools})
+	if err := errors.Join(err1, err2); err != nil || plain+tools != "plaintools" {
+		t.Errorf("%q and %q, error %v", plain, tools, err)
+	}
+	if _, err := FromGGUF(metadata{"tokenizer.chat_template": "{% if %}"}); err == nil || !strings.Contains(err.Error(), "tokenizer.chat_template") {
+		t.Errorf("broken: error %v", err)
+	}
+}
+
+type metadata map[string]string
+
+func (m metadata) String(key string) (string, bool) {
+	text, ok := m[key]
+	return text, ok
+}
+
+// hostile are templates that ask for more than any conversation needs.
+var hostile = map[string]string{
+	"a string times":  `{{ 'x' * 100000000000 }}`,
+	"loops":           `{% for i in range(100000) %}{% for j in range(100000) %}{% for k in range(100000) %}{% endfor %}{% endfor %}{% endfor %}`,
+	"doubling":        `{% set n = namespace(s="x") %}{% for i in range(100000) %}{% set n.s = n.s ~ n.s %}{% endfor %}`,
+	"macros":          `{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}`,
+	"output":          `{% for i in range(100000) %}{{ "abcdefgh" * 1000 }}{% endfor %}`,
+	"only with tools": `{% if tools %}{{ 'x' * 100000000000 }}{% endif %}`,
+}
+
+// TestProbe refuses at once what takes too much, and nothing else.
+func TestProbe(t *testing.T) {
+	for name, source := range hostile {
+		template, err := New(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := template.Probe(t.Context()); !errors.Is(err, ErrLimits) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if _, err := template.Render(t.Context(), nil, Options{Tools: probeTools}); !errors.Is(err, ErrLimits) {
+			t.Errorf("%s, rendered: error %v", name, err)
+		}
+	}
+	for _, source := range []string{"", "Hello", `{{ raise_exception("no") }}`, `{{ none + 1 }}`, `{% for i in range(100000) %}x{% endfor %}`} {
+		template, err := New(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := template.Probe(t.Context()); err != nil {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
+
+// TestRenderEndsWithItsContext: nobody renders for a client that has left.
+func TestRenderEndsWithItsContext(t *testing.T) {
+	template, err := New(hostile["loops"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := errors.New("the client is gone")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(gone)
+	if _, err := template.Render(ctx, nil, Options{}); !errors.Is(err, gone) {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -172,7 +185,7 @@ func TestLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := template.Render(nil, o)
+		got, err := template.Render(t.Context(), nil, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,42 +210,38 @@ func TestLoad(t *testing.T) {
 	if _, err := Load(dir); !errors.Is(err, ErrNoTemplate) {
 		t.Errorf("no default template: error %v", err)
 	}
-	write("chat_template.jinja", "file {{ bos_token }}")
-	if got := render(Options{BOS: "<s>"}); got != "file <s>" {
-		t.Errorf("chat_template.jinja renders %q", got)
+	write("tokenizer_config.json", `{"chat_template": {"default": "plain", "tool_use": "tools"}}`)
+	if got := render(Options{}) + render(Options{Tools: []json.RawMessage{[]byte("{}")}}); got != "plaintools" {
+		t.Errorf("templates by name render %q", got)
 	}
-}
-
-func TestPrepare(t *testing.T) {
-	for source, want := range map[string]string{
-		`{{ x | tojson }}`:                          `{{ x | python_json }}`,
-		`{%- set a = x|tojson(indent=4) %}`:         `{%- set a = x|python_json(indent=4) %}`,
-		`x | tojson {# a | tojson #}{`:              `x | tojson {# a | tojson #}{`,
-		`{{ "| tojson }}" ~ (x | tojson) }}`:        `{{ "| tojson }}" ~ (x | python_json) }}`,
-		`{{ '\'| tojson' }}{{ x | tojsonl }}`:       `{{ '\'| tojson' }}{{ x | tojsonl }}`,
-		`{{ {"a": {"b": 1}} | tojson }} | tojson}}`: `{{ {"a": {"b": 1}} | python_json }} | tojson}}`,
-		`\u00e9{{ "\u00e9\x22\\u0041\n" }}` + "\n":  `\u00e9{{ "é\x22\\u0041\n" }}`,
-		`{{ x | tojson`:                             `{{ x | python_json`,
-	} {
-		if got := prepare(source); got != want {
-			t.Errorf("%s\nbecomes %s\nwant    %s", source, got, want)
+	for _, broken := range []string{`{"chat_template": 7}`, `{"chat_template": [7]}`, `{"chat_template": {"default": 7}}`, `{`} {
+		write("tokenizer_config.json", broken)
+		if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "tokenizer_config.json") {
+			t.Errorf("%s: error %v", broken, err)
 		}
+	}
+	write("chat_template.jinja", "file")
+	if got := render(Options{}); got != "file" {
+		t.Errorf("chat_template.jinja renders %q", got)
 	}
 }
 
 // FuzzTemplate: no template, and no message, makes the package panic.
 func FuzzTemplate(f *testing.F) {
-	f.Add(`{% for m in messages %}{{ m.content | tojson(indent=2) }}{% endfor %}`, "Hi")
-	f.Add(`{{ {"a": 1} | tojson }}{# c #}{{ strftime_now("%d") }}`, "\xff")
-	f.Fuzz(func(t *testing.T, source, content string) {
-		if strings.Contains(source, "range") || strings.Contains(source, "*") {
-			t.Skip("a template may ask for any amount of work")
-		}
-		template, err := New(source)
-		if err != nil {
+	f.Add(`{% for m in messages %}{{ m.content | tojson(indent=2) }}{% endfor %}`, `{"role": "user", "content": "Hi"}`)
+	f.Add(`{{ {"a": 1} | tojson }}{# c #}{{ strftime_now("%d") }}`, `{"role": "user", "content": [{"type": "text", "text": "a"}]}`)
+	f.Add(`{{ messages[0].tool_calls }}`, `{"role": "x", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}`)
+	f.Fuzz(func(t *testing.T, source, message string) {
+		var m Message
+		if json.Unmarshal([]byte(message), &m) != nil {
 			return
 		}
-		_, _ = template.Render([]Message{{Role: "user", Content: content}}, Options{})
+		template, err := New(source)
+		if err != nil || template.Probe(t.Context()) != nil {
+			return
+		}
+		_, _ = template.Render(t.Context(), []Message{m}, Options{})
+		_, _ = template.Render(t.Context(), []Message{m}, Options{ContinueFinalMessage: true})
 	})
 }
 

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -182,7 +183,7 @@ func (f chatFormat) Example(r *Record) (Example, error) {
 	if err := f.check(r, messages); err != nil {
 		return Example{}, err
 	}
-	whole, err := f.template.Render(messages, chat.Options{})
+	whole, err := f.template.Render(context.Background(), messages, chat.Options{})
 	if err != nil {
 		return Example{}, r.fault("%w", err)
 	}
@@ -192,11 +193,11 @@ func (f chatFormat) Example(r *Record) (Example, error) {
 		if m.Role != "assistant" {
 			continue
 		}
-		before, err := f.template.Render(messages[:i], chat.Options{AddGenerationPrompt: true})
+		before, err := f.template.Render(context.Background(), messages[:i], chat.Options{AddGenerationPrompt: true})
 		if err != nil {
 			return Example{}, r.fault("%w", err)
 		}
-		after, err := f.template.Render(messages[:i+1], chat.Options{})
+		after, err := f.template.Render(context.Background(), messages[:i+1], chat.Options{})
 		if err != nil {
 			return Example{}, r.fault("%w", err)
 		}
@@ -244,7 +245,7 @@ func (t *turn) UnmarshalJSON(data []byte) error {
 // check refuses turns that say nothing.
 func (f chatFormat) check(r *Record, messages []chat.Message) error {
 	for i, m := range messages {
-		if (m.Role == "user" || m.Role == "assistant") && strings.TrimSpace(m.Content) == "" && len(m.ToolCalls) == 0 {
+		if (m.Role == "user" || m.Role == "assistant") && strings.TrimSpace(m.Content) == "" && !m.HasToolCalls() {
 			return r.fault("column %q: message %d, of the %s, is empty", f.Messages, i, m.Role)
 		}
 	}

@@ -29,8 +29,8 @@ func TestTakesTools(t *testing.T) {
 			t.Errorf("%s takes tools: %v", text, got)
 		}
 		messages := []Message{{Role: "user", Content: "x"}}
-		without, err1 := template.Render(messages, Options{})
-		with, err2 := template.Render(messages, Options{Tools: []json.RawMessage{[]byte(`{"function":{"name":"f"}}`)}})
+		without, err1 := template.Render(t.Context(), messages, Options{})
+		with, err2 := template.Render(t.Context(), messages, Options{Tools: []json.RawMessage{[]byte(`{"function":{"name":"f"}}`)}})
 		if err2 != nil || err1 == nil && (with != without) != want {
 			t.Errorf("%s renders %q with tools and %q without: %v, %v", text, with, without, err1, err2)
 		}
@@ -47,16 +47,49 @@ func TestTakesTools(t *testing.T) {
 // variable.
 func TestGiven(t *testing.T) {
 	for name, want := range map[string]bool{
-		"messages": true, "tools": true, "documents": true, "add_generation_prompt": true, "bos_token": true, "eos_token": true,
-		"raise_exception": true, "strftime_now": true, "range": true, "enable_thinking": false, "custom_tools": false,
+		"messages": true, "tools": true, "documents": true, "add_generation_prompt": true,
+		"raise_exception": true, "strftime_now": true, "range": false, "bos_token": false, "enable_thinking": false,
 	} {
 		template, err := New("{{ " + name + " == 'mine' }}")
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := template.Render(nil, Options{Variables: map[string]json.RawMessage{name: []byte(`"mine"`)}})
+		got, err := template.Render(t.Context(), nil, Options{Variables: map[string]json.RawMessage{name: []byte(`"mine"`)}})
 		if err != nil || Given(name) != want || (got != "True") != want {
 			t.Errorf("%s: given %v, the variable shows: %s, %v", name, Given(name), got, err)
+		}
+	}
+}
+
+func TestReads(t *testing.T) {
+	template, err := Source{Text: "{% for m in messages %}{{ m.role }}{{ m['content'] }}{{ m.get('weight') }}{% endfor %}{{ documents }}", Tools: "{{ messages[0].mood }}"}.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]bool{"role": true, "content": true, "weight": true, "mood": true, "name": false, "messages": false} {
+		if template.Reads(key) != want {
+			t.Errorf("%s is read: %v", key, !want)
+		}
+	}
+	if !template.TakesDocuments() || template.TakesTools() {
+		t.Errorf("documents %v, tools %v", template.TakesDocuments(), template.TakesTools())
+	}
+}
+
+func TestMarksGeneration(t *testing.T) {
+	for source, want := range map[Source]bool{
+		{Text: "{% generation %}a{% endgeneration %}"}:                                                 true,
+		{Text: "{%- generation -%}a{%- endgeneration -%}"}:                                             true,
+		{Text: "{{ generation }}"}:                                                                     false,
+		{Text: "{% generation %}a{% endgeneration %}", Tools: "a"}:                                     false,
+		{Text: "{% generation %}a{% endgeneration %}", Tools: "b{% generation %}a{% endgeneration %}"}: true,
+	} {
+		template, err := source.Compile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if template.MarksGeneration() != want {
+			t.Errorf("%+v marks: %v", source, !want)
 		}
 	}
 }

@@ -1,0 +1,29 @@
+package chat
+
+import "slices"
+
+// toolsName is the variable that a template has the tools in.
+const toolsName = "tools"
+
+// given are the variables of every rendering, but for the special tokens.
+var given = []string{"messages", toolsName, "documents", "add_generation_prompt", "raise_exception", "strftime_now"}
+
+// Given reports whether a template sees something else by that name whatever
+// the Variables are: they cannot replace it.
+func Given(name string) bool { return slices.Contains(given, name) }
+
+// TakesTools reports whether the template looks at the tools of a conversation
+// that has some.
+func (t *Template) TakesTools() bool { return slices.Contains(t.tools.Names(), toolsName) }
+
+// TakesDocuments reports whether the template looks at the documents of a
+// conversation.
+func (t *Template) TakesDocuments() bool {
+	return slices.Contains(t.plain.Names(), "documents") || slices.Contains(t.tools.Names(), "documents")
+}
+
+// Reads reports whether the template looks at what something, such as a turn,
+// has by that name.
+func (t *Template) Reads(key string) bool {
+	return slices.Contains(t.plain.Attributes(), key) || slices.Contains(t.tools.Attributes(), key)
+}

@@ -1,0 +1,116 @@
+package serve
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/models/chat"
+)
+
+// chatMessage is a message, read strictly: what OpenAI's API has is checked
+// here, anything else must be read by the chat template.
+type chatMessage struct {
+	chat.Message
+	unread unreads
+}
+
+// chatMessageShape is every field of a message that OpenAI's API has, and what
+// others have that is harmless where a template does not read it.
+type chatMessageShape struct {
+	unreads
+	Role         *string         `json:"role"`
+	Content      chatContent     `json:"content"`
+	Name         *string         `json:"name"`
+	ID           ignored         `json:"id"`
+	Reasoning    *string         `json:"reasoning_content"`
+	Thought      *string         `json:"reasoning"`
+	ToolCalls    []chatCallShape `json:"tool_calls"`
+	ToolCallID   *string         `json:"tool_call_id"`
+	Refusal      unimplemented   `json:"refusal"`
+	Audio        unimplemented   `json:"audio"`
+	FunctionCall unimplemented   `json:"function_call"`
+	Annotations  unimplemented   `json:"annotations" only:"[]"`
+}
+
+type chatCallShape struct {
+	unreads
+	ID       string            `json:"id"`
+	Type     string            `json:"type"`
+	Index    ignored           `json:"index"`
+	Function chatFunctionShape `json:"function"`
+}
+
+type chatFunctionShape struct {
+	unreads
+	Name      string          `json:"name"`
+	Arguments json.RawMessage `json:"arguments"`
+}
+
+// chatContent is a string, null, or text parts.
+type chatContent struct{ unread unreads }
+
+type chatPartShape struct {
+	unreads
+	Type string  `json:"type"`
+	Text *string `json:"text"`
+}
+
+func (c *chatContent) decodeField(path string, raw json.RawMessage) error {
+	switch classOf(raw) {
+	case '"':
+		var text string
+		return decodeInto(path, raw, &text)
+	case 'n':
+		return nil
+	case '[':
+		var parts []json.RawMessage
+		if err := json.Unmarshal(raw, &parts); err != nil {
+			return &fieldError{path, err.Error()}
+		}
+		for i, part := range parts {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			var kind struct {
+				Type string `json:"type"`
+			}
+			if json.Unmarshal(part, &kind) == nil && kind.Type != "" && kind.Type != "text" {
+				return &fieldError{at + ".type", fmt.Sprintf("is %q: only text is implemented", kind.Type)}
+			}
+			var shape chatPartShape
+			if err := decodeInto(at, part, &shape); err != nil {
+				return err
+			}
+			if shape.Text == nil {
+				return &fieldError{at + ".text", "is missing"}
+			}
+			c.unread = append(c.unread, shape.unreads...)
+		}
+		return nil
+	}
+	return wrongType(path, raw, "a string or an array of text parts")
+}
+
+func (m *chatMessage) decodeField(path string, raw json.RawMessage) error {
+	const want = ": give system, developer, user, assistant or tool"
+	var shape chatMessageShape
+	if classOf(raw) == 'n' {
+		return wrongType(path, raw, "an object")
+	}
+	if err := decodeInto(path, raw, &shape); err != nil {
+		return err
+	}
+	switch {
+	case shape.Role == nil:
+		return &fieldError{path + ".role", "is missing" + want}
+	case !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, *shape.Role):
+		return &fieldError{path + ".role", fmt.Sprintf("is %q", *shape.Role) + want}
+	}
+	if err := json.Unmarshal(raw, &m.Message); err != nil {
+		return &fieldError{path, "cannot be used: " + err.Error()}
+	}
+	m.unread = append(shape.unreads, shape.Content.unread...)
+	for _, call := range shape.ToolCalls {
+		m.unread = append(append(m.unread, call.unreads...), call.Function.unreads...)
+	}
+	return nil
+}

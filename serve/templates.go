@@ -1,0 +1,135 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// A turnTemplate is a chat template whose renderings take turns, since each may
+// hold as much memory as its limits allow.
+type turnTemplate struct {
+	turns []chan struct{} // a rendering takes one of each
+	open  func() (*chat.Template, error)
+}
+
+// How many renderings run at a time: of the base's template, of all those of
+// adapters and, so that none of them takes all of these, of one.
+const (
+	baseTurns    = 4
+	adapterTurns = 4
+	ownTurns     = 1
+)
+
+// inTurn has f do something with the template.
+func (t *turnTemplate) inTurn(ctx context.Context, f func(*chat.Template) error) error {
+	for _, turns := range t.turns {
+		select {
+		case turns <- struct{}{}:
+			defer func() { <-turns }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	template, err := t.open()
+	if err != nil {
+		return err
+	}
+	return f(template)
+}
+
+func (t *turnTemplate) render(ctx context.Context, messages []chat.Message, o chat.Options) (text string, err error) {
+	err = t.inTurn(ctx, func(template *chat.Template) error {
+		text, err = template.Render(ctx, messages, o)
+		return err
+	})
+	return text, err
+}
+
+// template is the compiled template, of one that has been opened.
+func (t *turnTemplate) template() *chat.Template {
+	template, err := t.open()
+	if err != nil {
+		panic(err) // whoever has t has opened it
+	}
+	return template
+}
+
+// templates are the chat templates of the base and of adapters, those by their
+// source. The least recently used are forgotten.
+type templates struct {
+	base  *turnTemplate // nil: it has none
+	text  *tokenizer.Tokenizer
+	turns chan struct{}
+	known *lru.Cache[chat.Source, *turnTemplate]
+}
+
+// maxTemplates is how many templates of adapters are kept.
+const maxTemplates = 64
+
+// newTemplates tries the base's template, if it has one.
+func newTemplates(base *chat.Template, text *tokenizer.Tokenizer) (*templates, error) {
+	known, err := lru.New[chat.Source, *turnTemplate](maxTemplates)
+	if err != nil {
+		return nil, err
+	}
+	t := &templates{text: text, turns: make(chan struct{}, adapterTurns), known: known}
+	if base == nil {
+		return t, nil
+	}
+	base = base.WithTokens(text)
+	if err := base.Probe(context.Background()); err != nil {
+		return nil, fmt.Errorf("the base's chat template cannot be used: %w", err)
+	}
+	t.base = &turnTemplate{
+		turns: []chan struct{}{make(chan struct{}, baseTurns)},
+		open:  func() (*chat.Template, error) { return base, nil },
+	}
+	return t, nil
+}
+
+// of returns the template that an adapter brings, compiled and tried; nil: none
+// but the base's. An error is that of a template that cannot be used, or ctx's
+// cause.
+func (t *templates) of(ctx context.Context, a runtime.Adapter) (*turnTemplate, error) {
+	if a == nil {
+		return nil, nil
+	}
+	source := a.ChatTemplate()
+	if source.Text == "" || t.base != nil && t.base.template().Is(source) {
+		return nil, nil
+	}
+	own, ok := t.known.Get(source)
+	if !ok {
+		own = t.add(source)
+	}
+	if err := own.inTurn(ctx, func(*chat.Template) error { return nil }); err != nil {
+		return nil, err
+	}
+	return own, nil
+}
+
+// add returns a template that is compiled and tried when it is first opened.
+func (t *templates) add(source chat.Source) *turnTemplate {
+	own := &turnTemplate{
+		turns: []chan struct{}{make(chan struct{}, ownTurns), t.turns},
+		open: sync.OnceValues(func() (*chat.Template, error) {
+			template, err := source.Compile()
+			if err != nil {
+				return nil, err
+			}
+			template = template.WithTokens(t.text)
+			return template, template.Probe(context.Background()) // its limits end it
+		}),
+	}
+	if other, ok, _ := t.known.PeekOrAdd(source, own); ok { // of a request at the same time
+		return other
+	}
+	return own
+}

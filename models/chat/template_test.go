@@ -34,18 +34,31 @@ func TestNowIsCurrent(t *testing.T) {
 	}
 }
 
+// TestStrftime holds what Python 3.11 writes.
 func TestStrftime(t *testing.T) {
-	at := time.Date(2026, 3, 7, 0, 5, 2, 0, time.UTC)
-	for format, want := range map[string]string{
-		"%d %b %Y": "07 Mar 2026", "%-d %B, %A": "7 March, Saturday", "%H:%M:%S": "00:05:02",
-		"%-H %I %p": "0 12 AM", "100%% %e %j %y": "100%  7 066 26", "2006 Jan": "2006 Jan",
+	times := []time.Time{time.Date(2026, 3, 7, 0, 5, 2, 0, time.UTC), time.Date(2027, 1, 3, 13, 45, 9, 0, time.UTC), time.Date(2024, 12, 30, 12, 0, 0, 678_000, time.UTC)}
+	for format, want := range map[string][3]string{
+		"%d %b %Y":                {"07 Mar 2026", "03 Jan 2027", "30 Dec 2024"},
+		"%-d %B, %A":              {"7 March, Saturday", "3 January, Sunday", "30 December, Monday"},
+		"%-H %I %p %P":            {"0 12 AM am", "13 01 PM pm", "12 12 PM pm"},
+		"100%% %e %j %y":          {"100%  7 066 26", "100%  3 003 27", "100% 30 365 24"},
+		"2006 Jan":                {"2006 Jan", "2006 Jan", "2006 Jan"},
+		"%_d %0e %^a %^B":         {" 7 07 SAT MARCH", " 3 03 SUN JANUARY", "30 30 MON DECEMBER"},
+		"%c|%D|%F|%R":             {"Sat Mar  7 00:05:02 2026|03/07/26|2026-03-07|00:05", "Sun Jan  3 13:45:09 2027|01/03/27|2027-01-03|13:45", "Mon Dec 30 12:00:00 2024|12/30/24|2024-12-30|12:00"},
+		"%H:%M:%S|%T|%r|%x|%X":    {"00:05:02|00:05:02|12:05:02 AM|03/07/26|00:05:02", "13:45:09|13:45:09|01:45:09 PM|01/03/27|13:45:09", "12:00:00|12:00:00|12:00:00 PM|12/30/24|12:00:00"},
+		"%C %g %G %V %U %W %u %w": {"20 26 2026 10 09 09 6 6", "20 26 2026 53 01 00 7 0", "20 25 2025 01 52 53 1 1"},
+		"%k %l %-I %-j":           {" 0 12 12 66", "13  1 1 3", "12 12 12 365"},
+		"%Z%z%n%t|%f":             {"\n\t|000000", "\n\t|000000", "\n\t|000678"},
+		"%-m/%-d/%-y %h %-S":      {"3/7/26 Mar 2", "1/3/27 Jan 9", "12/30/24 Dec 0"},
 	} {
-		if got, err := strftime(at, format); err != nil || got != want {
-			t.Errorf("%q is %q, error %v, want %q", format, got, err, want)
+		for i, at := range times {
+			if got, err := strftime(at, format); err != nil || got != want[i] {
+				t.Errorf("%q is %q, error %v, want %q", format, got, err, want[i])
+			}
 		}
 	}
-	for _, format := range []string{"%", "%-", "%Q"} {
-		if got, err := strftime(at, format); err == nil {
+	for _, format := range []string{"%", "%-", "a%", "%Q"} {
+		if got, err := strftime(times[0], format); err == nil {
 			t.Errorf("%q is %q, want an error", format, got)
 		}
 	}

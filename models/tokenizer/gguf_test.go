@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -118,3 +119,27 @@ func (m metadata) Strings(key string) ([]string, bool) { return get[[]string](m,
 func (m metadata) Ints(key string) ([]int, bool)       { return get[[]int](m, key) }
 func (m metadata) Floats(key string) ([]float64, bool) { return get[[]float64](m, key) }
 func (m metadata) Bool(key string) (bool, bool)        { return get[bool](m, key) }
+
+type templates map[string]string
+
+func (t templates) String(key string) (string, bool)   { text, ok := t[key]; return text, ok }
+func (templates) Strings(string) (s []string, ok bool) { return }
+func (templates) Int(string) (i int, ok bool)          { return }
+func (templates) Ints(string) (i []int, ok bool)       { return }
+func (templates) Floats(string) (f []float64, ok bool) { return }
+func (templates) Bool(string) (value, ok bool)         { return }
+
+// TestConfigKeepsTemplates: the template for tools is not lost beside the other.
+func TestConfigKeepsTemplates(t *testing.T) {
+	const key = "tokenizer.chat_template"
+	for want, meta := range map[string]templates{
+		`null`: {},
+		`"a"`:  {key: "a"},
+		`[{"name":"default","template":"a"},{"name":"tool_use","template":"b"}]`: {key: "a", key + ".tool_use": "b"},
+	} {
+		got, err := json.Marshal((&ggufVocab{meta: meta}).config()["chat_template"])
+		if err != nil || string(got) != want {
+			t.Errorf("%v becomes %s, error %v", meta, got, err)
+		}
+	}
+}

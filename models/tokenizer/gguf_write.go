@@ -146,8 +146,15 @@ func (v *ggufVocab) config() map[string]any {
 	for role, id := range v.roles {
 		c[role] = v.pieces[id]
 	}
+	type named struct {
+		Name     string `json:"name"`
+		Template string `json:"template"`
+	}
 	if chat, ok := v.meta.String("tokenizer.chat_template"); ok {
 		c["chat_template"] = chat
+		if tools, ok := v.meta.String("tokenizer.chat_template.tool_use"); ok {
+			c["chat_template"] = []named{{"default", chat}, {"tool_use", tools}}
+		}
 	}
 	return c
 }

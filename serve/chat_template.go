@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -79,7 +78,7 @@ func (s *Server) awaitAdapter(c *fiber.Ctx, name string) (runtime.Entry, error) 
 
 // fault is what went wrong in rendering: a conversation that the template
 // refuses is the client's fault, anything else in an adapter's template the
-// adapter's, and a base's template that takes too much the operator's.
+// adapter's.
 func (t chatTemplate) fault(err error) error {
 	var refused *chat.RaisedError
 	switch {
@@ -87,9 +86,6 @@ func (t chatTemplate) fault(err error) error {
 		return invalid("messages", "%s chat template refuses these messages: %s", t.owner(), refused.Message)
 	case t.adapter != "":
 		return &adapterError{t.adapter, unusable(err)}
-	case errors.Is(err, chat.ErrLimits):
-		return &failure{status: http.StatusInternalServerError, kind: serverFault, code: "chat_template", param: "messages",
-			message: fmt.Sprintf("%s chat template takes too much for these messages: %s", t.owner(), err)}
 	}
 	return invalid("messages", "%s chat template cannot render these messages: %s", t.owner(), err)
 }

@@ -141,8 +141,8 @@ func TestHostileTemplateOfTheBase(t *testing.T) {
 
 	s = withTemplate(t, `{% if messages[0].content == "Hello" and messages | length == 1 %}{{ 'x' * 100000000000 }}{% endif %}{{ messages[0].content }}`)
 	got := s.chat(t, "base-model")
-	require.Equal(t, 500, got.status, got.body)
-	require.Contains(t, got.body, "the model's chat template takes too much for these messages")
+	require.Equal(t, 400, got.status, got.body)
+	require.Contains(t, got.body, "the model's chat template cannot render these messages: chat: template: the template takes more than")
 	require.Equal(t, 200, s.post(t, "/v1/chat/completions", `{"messages":[{"role":"user","content":"Bye"}]}`).status)
 }
 

@@ -168,6 +168,8 @@ func resultOf(output jinja.Output, err error) string {
 		return "!" + failed.Kind
 	case errors.Is(err, errNotContinued):
 		return "!ValueError"
+	case errors.Is(err, ErrLimits):
+		return "!RecursionError"
 	case err != nil:
 		return "!"
 	}

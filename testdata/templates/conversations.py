@@ -25,6 +25,10 @@ WEATHER = {
 }
 NOW = {"type": "function", "function": {"name": "now", "description": "", "parameters": {"type": "object", "properties": {}}}}
 TOOLS = [WEATHER, NOW]
+# One without types in a list, which send some templates round for ever.
+PLAIN = {"type": "function", "function": {"name": "get_weather", "description": "The weather in a place.", "parameters": {
+    "type": "object", "properties": {"place": {"type": "string", "description": "where"}, "days": {"type": "integer", "description": "how long"}},
+    "required": ["place"]}, "return": {"type": "string", "description": "what it is"}}}
 
 SYSTEM = {"role": "system", "content": " Be brief.\n"}
 USER = {"role": "user", "content": "What's the weather in Zürich?"}
@@ -61,6 +65,10 @@ CONVERSATIONS = {
     "system and turns": {"messages": [SYSTEM, USER, ASSISTANT, AGAIN, {"role": "assistant", "content": " Rain,\n\n  I think. "}]},
     "tools": {"messages": [USER], "tools": TOOLS, "generate": True},
     "system and tools": {"messages": [SYSTEM, USER], "tools": TOOLS, "generate": True},
+    "plain tools": {
+        "messages": [SYSTEM, USER, {"role": "assistant", "content": "", "tool_calls": [call("get_weather", {"place": "Bern"}, "call00001")]}, RESULT],
+        "tools": [PLAIN], "generate": True,
+    },
     "null content": {
         "messages": [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}, RESULT],
         "tools": TOOLS, "generate": True,

@@ -160,6 +160,7 @@ func resultOf(output jinja.Output, err error) string {
 	var (
 		raised *RaisedError
 		failed *jinja.RuntimeError
+		limit  *jinja.LimitError
 	)
 	switch {
 	case errors.As(err, &raised):
@@ -168,7 +169,7 @@ func resultOf(output jinja.Output, err error) string {
 		return "!" + failed.Kind
 	case errors.Is(err, errNotContinued):
 		return "!ValueError"
-	case errors.Is(err, ErrLimits):
+	case errors.As(err, &limit) && strings.Contains(limit.What, "depth"):
 		return "!RecursionError"
 	case err != nil:
 		return "!"

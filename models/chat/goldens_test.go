@@ -175,7 +175,7 @@ func resultOf(output jinja.Output, err error) string {
 		return "!"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%.12x", sha256.Sum256([]byte(output.Text)))
+	fmt.Fprintf(&b, "%.6x", sha256.Sum256([]byte(output.Text)))
 	for _, s := range output.Generated {
 		fmt.Fprintf(&b, " %d-%d", utf8.RuneCountInString(output.Text[:s.Start]), utf8.RuneCountInString(output.Text[:s.End]))
 	}

@@ -39,7 +39,8 @@ func (t *Template) Render(ctx context.Context, messages []Message, o Options) (s
 }
 
 // RenderSpans is Render, and also tells the spans of the text, in bytes, that
-// the template's {% generation %} blocks wrote: what an assistant says.
+// the template's {% generation %} blocks wrote: what an assistant says. With
+// ContinueFinalMessage it tells none, as in transformers.
 func (t *Template) RenderSpans(ctx context.Context, messages []Message, o Options) (jinja.Output, error) {
 	turns := make([]object, len(messages))
 	for i := range messages {
@@ -65,8 +66,8 @@ func (t *Template) RenderSpans(ctx context.Context, messages []Message, o Option
 	}
 	output, err := compiled.Render(ctx, variables, t.limits)
 	if err == nil && o.ContinueFinalMessage {
-		output.Text, err = cutFinal(output.Text, final)
-		return output, err
+		text, err := cutFinal(output.Text, final)
+		return jinja.Output{Text: text}, err
 	}
 	if err == nil {
 		return output, nil

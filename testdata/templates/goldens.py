@@ -45,7 +45,7 @@ def render(source, chat):
     """The text and, in characters, where {% generation %} wrote."""
     texts, spans = utils.render_jinja_template(
         conversations=[chat["messages"]], tools=chat.get("tools"), documents=chat.get("documents"), chat_template=source,
-        return_assistant_tokens_mask="generation" in source, continue_final_message=chat.get("continue", False),
+        return_assistant_tokens_mask="generation" in source and not chat.get("continue"), continue_final_message=chat.get("continue", False),
         add_generation_prompt=chat.get("generate", False), **TOKENS, **chat.get("variables", {}))
     return texts[0], spans[0] if spans else []
 

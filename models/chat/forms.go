@@ -15,8 +15,8 @@ type forms struct {
 	// parts: it writes the text of a message that comes in parts. Another gets
 	// the texts joined by line breaks.
 	parts bool
-	// strings: it takes the arguments of a call as a string of JSON alone.
-	// Another gets the object that the string holds.
+	// strings: it writes the arguments of a call that come as a string of JSON,
+	// and does not those that come as an object. Another gets the object.
 	strings bool
 }
 
@@ -29,9 +29,9 @@ func (t *Template) findForms() forms {
 			return t.tryForms(`{"role": "user", "content": "x"}`, `{"role": "assistant", "content": `+content+
 				`, "tool_calls": [{"id": "call00001", "type": "function", "function": {"name": "now", "arguments": `+arguments+`}}]}`)
 		}
-		object := call(`{"a": 1}`)
-		if (object == "" || strings.Contains(object, "{'a': 1}")) && call(`"{\"a\": 1}"`) != "" {
-			f.strings = true
+		object := call(`{"needle": 1}`)
+		if !strings.Contains(object, "needle") || strings.Contains(object, "{'needle'") {
+			f.strings = f.strings || strings.Contains(call(`"{\"needle\": 1}"`), "needle")
 		}
 	}
 	return f

@@ -74,20 +74,28 @@ def renders(source, messages):
     return None
 
 
+def shows(text):
+    """Whether a text has the needle, and not in quotes as Python prints it or
+    JSON has it."""
+    return text is not None and "needle" in text and "'needle'" not in text and '"needle"' not in text
+
+
 def takes_parts(source):
     """Whether a template writes the text of a message that comes in parts, as
     text and not as Python prints a list."""
-    text = renders(source, [{"role": "user", "content": [{"type": "text", "text": "needle"}]}]) or ""
-    return "needle" in text and "'needle'" not in text and '"needle"' not in text
+    return shows(renders(source, [{"role": "user", "content": [{"type": "text", "text": "needle"}]}]))
 
 
 def takes_strings(source):
-    """Whether a template takes the arguments of a call as a string of JSON and
-    not as an object: that fails, or comes out as Python prints it."""
+    """Whether a template writes the arguments of a call that come as a string
+    of JSON, and does not those that come as an object, or as Python prints
+    them."""
     def text(content, arguments):
-        return renders(source, [USER, {"role": "assistant", "content": content, "tool_calls": [call("now", arguments, "call00001")]}])
+        calls = [call("now", arguments, "call00001")]
+        return renders(source, [USER, {"role": "assistant", "content": content, "tool_calls": calls}]) or ""
     for content in ["", None]:
-        if text(content, '{"a": 1}') is not None and "{'a': 1}" in (text(content, {"a": 1}) or "{'a': 1}"):
+        said, printed = text(content, {"needle": 1}), text(content, '{"needle": 1}')
+        if "needle" in printed and ("needle" not in said or "{'needle'" in said):
             return True
     return False
 

@@ -77,13 +77,15 @@ func (s *Server) awaitAdapter(c *fiber.Ctx, name string) (runtime.Entry, error) 
 }
 
 // fault is what went wrong in rendering: a conversation that the template
-// refuses is the client's fault, anything else in an adapter's template the
-// adapter's.
+// refuses, or that cannot be rendered at all, is the client's fault, anything
+// else in an adapter's template the adapter's.
 func (t chatTemplate) fault(err error) error {
 	var refused *chat.RaisedError
 	switch {
 	case errors.As(err, &refused):
 		return invalid("messages", "%s chat template refuses these messages: %s", t.owner(), refused.Message)
+	case errors.Is(err, chat.ErrConversation):
+		return invalid("messages", "these messages cannot be rendered: %s", err)
 	case t.adapter != "":
 		return &adapterError{t.adapter, unusable(err)}
 	}

@@ -68,6 +68,11 @@ func TestAdapterBringsItsTemplate(t *testing.T) {
 	require.Contains(t, got.body, `adapter \"talks\"'s chat template has no place for tools: leave them out`)
 	require.Contains(t, got.body, `"param":"tools"`)
 
+	// What is wrong with a conversation is not the template's fault.
+	got = s.post(t, "/v1/chat/completions", `{"model":"talks","messages":[{"role":"user","content":null}],"continue_final_message":true}`)
+	require.Equal(t, 400, got.status, got.body)
+	require.Contains(t, got.body, "these messages cannot be rendered: chat: the last message cannot be continued")
+
 	// What is wrong with it is told of the adapter, and only chats need it.
 	for source, status := range map[string]int{"{% for m in messages %}": 422, "{{ messages | nothing }}": 422, "{{ raise_exception('no') }}": 400} {
 		template(source)

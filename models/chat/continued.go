@@ -2,7 +2,7 @@ package chat
 
 import (
 	"encoding/json"
-	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 )
@@ -11,7 +11,7 @@ import (
 // ends. The space shows whether the template trims.
 const finalTag = "CONTINUE_FINAL_MESSAGE_TAG "
 
-var errNotContinued = errors.New("chat: the last message cannot be continued: it has no text, or the template leaves it out")
+var errNotContinued = fmt.Errorf("%w: the last message cannot be continued: it has no text, or the template leaves it out", ErrConversation)
 
 // tagFinal appends finalTag to the text of a message, to the last of its parts
 // that has one, and returns the text as it was.

@@ -7,7 +7,7 @@ import (
 	"github.com/peft-serve/peft-serve/models/chat/jinja"
 )
 
-// maxFault is how many bytes of a template's complaint are told.
+// maxFault is how many bytes of a template's failure are told.
 const maxFault = 4 << 10
 
 // raise is raise_exception.
@@ -20,10 +20,15 @@ func raise(args []jinja.Value, kwargs map[string]jinja.Value) (jinja.Value, erro
 	if err != nil {
 		return nil, err
 	}
-	if len(message) > maxFault {
-		message = strings.ToValidUTF8(message[:maxFault], "") + "…"
+	return nil, &RaisedError{short(message)}
+}
+
+// short cuts what is told of a template's failure.
+func short(message string) string {
+	if len(message) <= maxFault {
+		return message
 	}
-	return nil, &RaisedError{message}
+	return strings.ToValidUTF8(message[:maxFault], "") + "…"
 }
 
 // only is the one argument of a function.

@@ -130,6 +130,9 @@ func TestPublicTemplates(t *testing.T) {
 			if f := template.forms(); f.parts != golden.Parts || f.strings != golden.Strings {
 				t.Errorf("it takes parts: %v, arguments as strings alone: %v; want %v, %v", f.parts, f.strings, golden.Parts, golden.Strings)
 			}
+			if err := template.Probe(t.Context()); err != nil {
+				t.Errorf("its probe: %v", err)
+			}
 			for i, chat := range g.Conversations.values {
 				want := golden.Results[i]
 				name := g.Conversations.names[i]

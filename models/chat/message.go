@@ -51,18 +51,6 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Keys are the names of what the message has, in the order it was written.
-func (m *Message) Keys() []string {
-	if m.said == nil {
-		return []string{"role", "content"}
-	}
-	keys := make([]string, len(m.said))
-	for i, member := range m.said {
-		keys[i] = member.name
-	}
-	return keys
-}
-
 // HasToolCalls reports whether the message calls tools.
 func (m *Message) HasToolCalls() bool {
 	var calls []json.RawMessage

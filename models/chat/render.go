@@ -31,8 +31,9 @@ type Options struct {
 }
 
 // Render returns the prompt of a conversation. If the template refuses the
-// conversation, the error is a [*RaisedError]; if it takes too much, ErrLimits;
-// if the context ends meanwhile, its cause.
+// conversation, the error is a [*RaisedError]; if no template could be given it,
+// ErrConversation; if this one takes too much, ErrLimits; if the context ends
+// meanwhile, its cause.
 func (t *Template) Render(ctx context.Context, messages []Message, o Options) (string, error) {
 	output, err := t.RenderSpans(ctx, messages, o)
 	return output.Text, err
@@ -91,7 +92,7 @@ func (t *Template) variables(messages []object, o Options) (map[string]jinja.Val
 	for name, raw := range o.Variables {
 		value, err := jinja.FromJSON(raw)
 		if err != nil {
-			return nil, fmt.Errorf("chat: variable %s: %w", name, err)
+			return nil, fmt.Errorf("%w: variable %s: %w", ErrConversation, name, err)
 		}
 		v[name] = value
 	}
@@ -99,7 +100,7 @@ func (t *Template) variables(messages []object, o Options) (map[string]jinja.Val
 	for i, m := range messages {
 		var err error
 		if turns[i], err = m.value(); err != nil {
-			return nil, fmt.Errorf("chat: message %d: %w", i, err)
+			return nil, fmt.Errorf("%w: message %d: %w", ErrConversation, i, err)
 		}
 	}
 	var err error
@@ -124,11 +125,11 @@ func objects(kind string, raw []json.RawMessage) (jinja.Value, error) {
 	list := make([]jinja.Value, len(raw))
 	for i, r := range raw {
 		if !isObject(r) {
-			return nil, fmt.Errorf("chat: %s %d is not a JSON object", kind, i)
+			return nil, fmt.Errorf("%w: %s %d is not a JSON object", ErrConversation, kind, i)
 		}
 		var err error
 		if list[i], err = jinja.FromJSON(r); err != nil {
-			return nil, fmt.Errorf("chat: %s %d: %w", kind, i, err)
+			return nil, fmt.Errorf("%w: %s %d: %w", ErrConversation, kind, i, err)
 		}
 	}
 	return jinja.List(list...), nil

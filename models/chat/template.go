@@ -14,6 +14,8 @@ var (
 	ErrNoTemplate = errors.New("chat: no chat template")
 	// ErrLimits is what a template gives that takes too much.
 	ErrLimits = errors.New("chat: template")
+	// ErrConversation is a conversation that no template can be given.
+	ErrConversation = errors.New("chat")
 )
 
 // A RaisedError is a template's own complaint about the conversation, made
@@ -74,9 +76,15 @@ func checkSize(source string) error {
 
 // fault is an error of the engine as an error of this package.
 func fault(err error) error {
-	var limit *jinja.LimitError
-	if errors.As(err, &limit) {
+	var (
+		limit  *jinja.LimitError
+		failed *jinja.RuntimeError
+	)
+	switch {
+	case errors.As(err, &limit):
 		return fmt.Errorf("%w: %w", ErrLimits, err)
+	case errors.As(err, &failed): // it may quote anything
+		err = &jinja.RuntimeError{Line: failed.Line, Kind: failed.Kind, Message: short(failed.Message)}
 	}
 	return fmt.Errorf("chat: template: %w", err)
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 func TestRaised(t *testing.T) {
@@ -20,6 +22,19 @@ func TestRaised(t *testing.T) {
 	var raised *RaisedError
 	if !errors.As(err, &raised) || raised.Message != "roles must alternate" {
 		t.Errorf("error %v, want the template's", err)
+	}
+}
+
+// TestFaultsAreShort: a failure that quotes much is cut.
+func TestFaultsAreShort(t *testing.T) {
+	for _, source := range []string{`{{ raise_exception("é" * 100000) }}`, `{{ messages["é" * 100000].x.y }}`} {
+		template, err := New(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := template.Render(t.Context(), nil, Options{}); err == nil || len(err.Error()) > maxFault+100 || !utf8.ValidString(err.Error()) {
+			t.Errorf("%s: an error of %d bytes", source, len(fmt.Sprint(err)))
+		}
 	}
 }
 

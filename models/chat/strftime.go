@@ -64,7 +64,8 @@ func fieldOf(t time.Time, directive, flag byte) (field string, ok bool) {
 		}
 		return field, true
 	}
-	number, width, pad := 0, 2, byte('0')
+	var number int
+	width, pad := 2, byte('0')
 	year, week := t.ISOWeek()
 	switch directive {
 	case 'Y':

@@ -89,10 +89,6 @@ func fault(err error) error {
 	return fmt.Errorf("chat: template: %w", err)
 }
 
-// Source returns the template's source, without the one for tools where a
-// model has two.
-func (t *Template) Source() string { return t.from.Text }
-
 // Is reports whether t is made of s, word for word.
 func (t *Template) Is(s Source) bool { return t.from == s }
 

@@ -1,11 +1,9 @@
 package models
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -15,50 +13,61 @@ import (
 // ggufArchitectures maps general.architecture to transformers' class. Mistral
 // is written as "llama".
 var ggufArchitectures = map[string]string{
-	"llama": "LlamaForCausalLM",
-	"qwen2": "Qwen2ForCausalLM",
-	"qwen3": "Qwen3ForCausalLM",
+	"llama": llamaClass,
+	"qwen2": qwen2Class,
+	"qwen3": qwen3Class,
 	"gpt2":  "GPT2LMHeadModel",
 }
 
-func openGGUF(path string, private bool) (*Source, error) {
+func (s *Source) openGGUF(o Options) error {
 	open := gguf.Open
-	if private {
+	if s.private {
 		open = gguf.OpenPrivate
 	}
-	f, err := open(path)
+	f, err := open(s.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	name, ok := f.String("general.architecture")
-	if !ok {
-		return nil, fmt.Errorf("%s: general.architecture is missing", path)
-	}
-	class, ok := ggufArchitectures[name]
-	if !ok {
-		return nil, fmt.Errorf("%s: %w: %q", path, ErrArchitecture, name)
-	}
+	class, known := ggufArchitectures[name]
 	t := &ggufTensors{File: f, rename: ggufLlamaName}
-	if private {
+	if s.private {
 		t.turned = map[string]bool{}
 	}
-	config, err := ggufLlamaConfig(f, name)
+	s.GGUF, s.tensors = f, t
+	switch {
+	case !ok:
+		return fmt.Errorf("%s: general.architecture is missing", s.Name)
+	case !known:
+		return fmt.Errorf("%s: %w: %q", s.Name, ErrArchitecture, name)
+	}
+	k := &ggufKeys{s: s, prefix: name + ".", ignored: o.IgnoreConfigKeys, read: map[string]bool{}}
+	var config map[string]any
 	if name == "gpt2" {
 		t.rename = ggufGPT2Name
-		config, err = ggufGPT2Config(f)
+		config = k.gpt2()
+	} else {
+		config = k.llama()
+	}
+	k.vocabulary(config)
+	k.finish()
+	if err := s.err(); err != nil {
+		return err
 	}
 	if name == "llama" {
 		// Its converter interleaves the rotary halves of each head.
-		t.heads, _ = f.Int("llama.attention.head_count")
+		t.heads, _ = config["num_attention_heads"].(int)
 		t.kvHeads = t.heads
-		if n, ok := f.Int("llama.attention.head_count_kv"); ok {
+		if n, ok := config["num_key_value_heads"].(int); ok {
 			t.kvHeads = n
 		}
+		if window, _ := config["sliding_window"].(int); window > 0 || o.SlidingWindow != nil && *o.SlidingWindow > 0 {
+			class = mistralClass
+		} else if o.SlidingWindow == nil {
+			s.warnOfWindow(config)
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	config["architectures"], config["model_type"] = []string{class}, name
+	config["architectures"], config["model_type"] = []string{class}, architectures[class].modelType
 	bos, eos := ggufSpecial(f)
 	if bos >= 0 {
 		config["bos_token_id"] = bos
@@ -68,9 +77,10 @@ func openGGUF(path string, private bool) (*Source, error) {
 	}
 	b, err := json.Marshal(config)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", s.Name, err)
 	}
-	return &Source{Name: path, Architecture: class, GGUF: f, config: b, tensors: t}, nil
+	o.IgnoreConfigKeys = nil // they are the metadata's
+	return s.configure(b, o)
 }
 
 // ggufTensors reads tensors of a GGUF file under transformers' names.
@@ -86,6 +96,15 @@ type ggufTensors struct {
 func (t *ggufTensors) Has(name string) bool {
 	_, ok := t.Lookup(t.rename(name))
 	return ok
+}
+
+func (t *ggufTensors) stored(name string) string { return t.rename(name) }
+
+func (t *ggufTensors) Names() (names []string) {
+	for _, tensor := range t.Tensors() {
+		names = append(names, tensor.Name)
+	}
+	return names
 }
 
 func (t *ggufTensors) Weight(name string) (kernels.Weight, error) {
@@ -166,89 +185,3 @@ var ggufGPT2Name = ggufNames(
 		"ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output",
 		"mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
 	})
-
-// ggufLlamaConfig writes GGUF metadata as transformers' configuration.
-func ggufLlamaConfig(f *gguf.File, prefix string) (map[string]any, error) {
-	k := ggufKeys{f, prefix + "."}
-	c := map[string]any{"hidden_act": "silu", "attention_bias": false}
-	k.int(c, "hidden_size", "embedding_length")
-	k.int(c, "intermediate_size", "feed_forward_length")
-	k.int(c, "num_hidden_layers", "block_count")
-	k.int(c, "num_attention_heads", "attention.head_count")
-	k.int(c, "num_key_value_heads", "attention.head_count_kv")
-	k.int(c, "head_dim", "attention.key_length")
-	k.int(c, "max_position_embeddings", "context_length")
-	k.float(c, "rms_norm_eps", "attention.layer_norm_rms_epsilon")
-	k.float(c, "rope_theta", "rope.freq_base")
-	k.int(c, "sliding_window", "attention.sliding_window")
-	if d, ok := f.Int(k.prefix + "rope.dimension_count"); ok {
-		if h, ok := c["head_dim"].(int); ok && h != d {
-			return nil, fmt.Errorf("rope.dimension_count %d of heads of %d is not implemented", d, h)
-		}
-		c["head_dim"] = d
-	}
-	if kind, ok := f.String(k.prefix + "rope.scaling.type"); ok && kind != "none" {
-		scaling := map[string]any{"rope_type": kind}
-		k.float(scaling, "factor", "rope.scaling.factor")
-		k.int(scaling, "original_max_position_embeddings", "rope.scaling.original_context_length")
-		c["rope_scaling"] = scaling
-	}
-	return c, k.vocabulary(c)
-}
-
-func ggufGPT2Config(f *gguf.File) (map[string]any, error) {
-	k := ggufKeys{f, "gpt2."}
-	c := map[string]any{"activation_function": "gelu_new"}
-	k.int(c, "n_embd", "embedding_length")
-	k.int(c, "n_inner", "feed_forward_length")
-	k.int(c, "n_layer", "block_count")
-	k.int(c, "n_head", "attention.head_count")
-	k.int(c, "n_positions", "context_length")
-	k.float(c, "layer_norm_epsilon", "attention.layer_norm_epsilon")
-	return c, k.vocabulary(c)
-}
-
-// ggufKeys copies metadata values into a configuration.
-type ggufKeys struct {
-	f      *gguf.File
-	prefix string
-}
-
-func (k ggufKeys) int(c map[string]any, key, from string) {
-	if v, ok := k.f.Int(k.prefix + from); ok {
-		c[key] = v
-	}
-}
-
-func (k ggufKeys) float(c map[string]any, key, from string) {
-	if v, ok := k.f.Float(k.prefix + from); ok {
-		c[key] = decimal(v)
-	}
-}
-
-// decimal is a float64 that JSON writes with a point or an exponent, by which
-// transformers tells it from an integer.
-type decimal float64
-
-func (d decimal) MarshalJSON() ([]byte, error) {
-	b := strconv.AppendFloat(nil, float64(d), 'g', -1, 64)
-	if !bytes.ContainsAny(b, ".e") {
-		b = append(b, ".0"...)
-	}
-	return b, nil
-}
-
-func (k ggufKeys) vocabulary(c map[string]any) error {
-	t, err := k.f.Tensor("token_embd.weight")
-	if err != nil {
-		return err
-	}
-	w, err := t.Weight()
-	if err != nil {
-		return err
-	}
-	c["vocab_size"] = w.Rows
-	_, separate := k.f.Lookup("output.weight")
-	c["tie_word_embeddings"] = !separate
-	return nil
-}

@@ -9,7 +9,12 @@ import (
 // GPT-2 (Radford et al., 2019): pre-norm blocks with LayerNorm, learned
 // positions, one projection for query, key and value, biases everywhere.
 
-func init() { register("GPT2LMHeadModel", newGPT2) }
+func init() {
+	register("GPT2LMHeadModel", architecture{modelType: "gpt2", config: gpt2Config{}, build: newGPT2, check: func(s *Source) error {
+		_, err := readGPT2(s)
+		return err
+	}})
+}
 
 // gpt2Config is config.json as transformers writes it.
 type gpt2Config struct {
@@ -111,9 +116,10 @@ func (l *gpt2Layer) mlp(p *Pass, segments []Segment, x *Value) *Value {
 	return y
 }
 
-func newGPT2(s *Source, o Options) (Model, error) {
-	c := gpt2Config{Activation: "gelu_new", Epsilon: 1e-5, TieWordEmbeddings: true, ScaleWeights: true}
-	if err := s.Unmarshal(&c); err != nil {
+// readGPT2 reads and checks the configuration.
+func readGPT2(s *Source) (*gpt2Config, error) {
+	c := &gpt2Config{Activation: "gelu_new", Epsilon: 1e-5, TieWordEmbeddings: true, ScaleWeights: true}
+	if err := s.Unmarshal(c); err != nil {
 		return nil, err
 	}
 	if c.NInner == 0 {
@@ -124,12 +130,23 @@ func newGPT2(s *Source, o Options) (Model, error) {
 		return nil, err
 	}
 	if c.NEmbd%c.NHead != 0 {
-		return nil, fmt.Errorf("%w: %s: n_embd %d is no multiple of n_head %d", ErrSource, s.Name, c.NEmbd, c.NHead)
+		return nil, s.wrong("n_embd %d is no multiple of n_head %d", c.NEmbd, c.NHead)
 	}
-	act, ok := kernels.ActivationByName(c.Activation)
-	if !ok {
-		return nil, fmt.Errorf("%w: %s: activation_function %q is not implemented", ErrSource, s.Name, c.Activation)
+	if !(c.Epsilon >= 0) {
+		return nil, s.wrong("layer_norm_epsilon is %g", c.Epsilon)
 	}
+	if _, ok := kernels.ActivationByName(c.Activation); !ok {
+		return nil, s.wrong("activation_function %q is not implemented", c.Activation)
+	}
+	return c, nil
+}
+
+func newGPT2(s *Source, o Options) (Model, error) {
+	c, err := readGPT2(s)
+	if err != nil {
+		return nil, err
+	}
+	act, _ := kernels.ActivationByName(c.Activation)
 	m := &gpt2{config: Config{
 		Architecture: s.Architecture, Vocabulary: c.VocabSize, Hidden: c.NEmbd, Intermediate: c.NInner,
 		Layers: c.NLayer, Heads: c.NHead, KVHeads: c.NHead, HeadDim: c.NEmbd / c.NHead,
@@ -139,7 +156,7 @@ func newGPT2(s *Source, o Options) (Model, error) {
 	m.tokens = b.embedding("transformer.wte", c.VocabSize, c.NEmbd)
 	m.positions = b.embedding("transformer.wpe", c.NPositions, c.NEmbd)
 	for i := range c.NLayer {
-		m.layers = append(m.layers, newGPT2Layer(s.build(i), &m.config, &c, act))
+		m.layers = append(m.layers, newGPT2Layer(s.build(i), &m.config, c, act))
 	}
 	m.norm = b.layerNorm("transformer.ln_f", c.NEmbd, c.Epsilon)
 	m.head = b.head("lm_head", m.tokens, c.TieWordEmbeddings)

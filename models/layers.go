@@ -38,7 +38,7 @@ func (s *Source) fault(format string, a ...any) {
 func (s *Source) positive(pairs ...any) error {
 	for i := 0; i < len(pairs); i += 2 {
 		if v := pairs[i+1].(int); v <= 0 || v > 1<<28 {
-			s.fault("config.json: %s is %d", pairs[i], v)
+			s.fault("%s: %s is %d", s.where(), pairs[i], v)
 		}
 	}
 	return s.err()
@@ -52,7 +52,7 @@ func (b *layerBuilder) site(s Site) int {
 
 // weight reads a matrix of the given shape.
 func (b *layerBuilder) weight(name string, rows, cols int) kernels.Weight {
-	w, err := b.s.tensors.Weight(name)
+	w, err := b.s.weight(name)
 	if err != nil {
 		b.s.fault("%w", err)
 		return kernels.Weight{}
@@ -68,7 +68,7 @@ func (b *layerBuilder) weight(name string, rows, cols int) kernels.Weight {
 
 // vector reads n values.
 func (b *layerBuilder) vector(name string, n int) []float32 {
-	w, err := b.s.tensors.Weight(name)
+	w, err := b.s.weight(name)
 	if err != nil {
 		b.s.fault("%w", err)
 		return nil
@@ -84,23 +84,33 @@ func (b *layerBuilder) vector(name string, n int) []float32 {
 	return v
 }
 
-// optional reads n values where the tensor exists.
-func (b *layerBuilder) optional(name string, n int) []float32 {
-	if !b.s.Has(name) {
+// bias is what a configuration says of a module's bias.
+type bias int
+
+const (
+	without bias = iota
+	with
+	perhaps // read where the file has it, as llama.cpp does
+)
+
+// biased reads n values where there is a bias.
+func (b *layerBuilder) biased(module string, n int, has bias) []float32 {
+	name := module + ".bias"
+	if has == without || has == perhaps && !b.s.Has(name) {
 		return nil
 	}
 	return b.vector(name, n)
 }
 
-func (b *layerBuilder) linear(name string, out, in int) *Linear {
-	l := &Linear{W: b.weight(name+".weight", out, in), Bias: b.optional(name+".bias", out)}
+func (b *layerBuilder) linear(name string, out, in int, has bias) *Linear {
+	l := &Linear{W: b.weight(name+".weight", out, in), Bias: b.biased(name, out, has)}
 	l.Site = b.site(Site{Name: name, Kind: LinearSite, Linear: l})
 	return l
 }
 
 // conv1D reads GPT-2's Conv1D, whose weight transformers stores as [in, out].
 func (b *layerBuilder) conv1D(name string, out, in int) *Linear {
-	l := &Linear{Bias: b.optional(name+".bias", out)}
+	l := &Linear{Bias: b.biased(name, out, with)}
 	if b.s.GGUF != nil { // the converter has turned it
 		l.W = b.weight(name+".weight", out, in)
 	} else if w := b.weight(name+".weight", in, out); !w.Empty() {
@@ -133,7 +143,9 @@ func (b *layerBuilder) embedding(name string, vocabulary, hidden int) *Embedding
 func (b *layerBuilder) head(name string, e *Embedding, tied bool) *Linear {
 	l := &Linear{W: e.W}
 	if !tied {
-		l = &Linear{W: b.weight(name+".weight", e.W.Rows, e.W.Cols), Bias: b.optional(name+".bias", e.W.Rows)}
+		l = &Linear{W: b.weight(name+".weight", e.W.Rows, e.W.Cols)}
+	} else if b.s.Has(name + ".weight") {
+		b.duplicate(name+".weight", e.W)
 	}
 	l.Site = b.site(Site{Name: name, Kind: LinearSite, Linear: l, Head: true})
 	return l
@@ -146,7 +158,7 @@ func (b *layerBuilder) rms(name string, n int, eps float32) *Norm {
 }
 
 func (b *layerBuilder) layerNorm(name string, n int, eps float32) *Norm {
-	norm := &Norm{Weight: b.vector(name+".weight", n), Bias: b.optional(name+".bias", n), Eps: eps}
+	norm := &Norm{Weight: b.vector(name+".weight", n), Bias: b.vector(name+".bias", n), Eps: eps}
 	norm.Site = b.site(Site{Name: name, Kind: NormSite, Norm: norm})
 	return norm
 }

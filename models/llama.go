@@ -12,11 +12,29 @@ import (
 // and their tensors.
 
 func init() {
-	register("LlamaForCausalLM", newLlama)
-	register("MistralForCausalLM", newLlama)
-	register("Qwen2ForCausalLM", newLlama)
-	register("Qwen3ForCausalLM", newLlama)
+	for class, modelType := range map[string]string{
+		llamaClass: "llama", mistralClass: "mistral", qwen2Class: "qwen2", qwen3Class: "qwen3",
+	} {
+		a := architecture{modelType: modelType, config: llamaConfig{}, build: newLlama, check: func(s *Source) error {
+			_, err := readLlama(s)
+			return err
+		}}
+		switch class {
+		case mistralClass:
+			a.window = writeMistralWindow
+		case qwen2Class, qwen3Class:
+			a.window = writeQwenWindow
+		}
+		register(class, a)
+	}
 }
+
+const (
+	llamaClass   = "LlamaForCausalLM"
+	mistralClass = "MistralForCausalLM"
+	qwen2Class   = "Qwen2ForCausalLM"
+	qwen3Class   = "Qwen3ForCausalLM"
+)
 
 // llamaConfig is config.json as transformers writes it.
 type llamaConfig struct {
@@ -34,7 +52,10 @@ type llamaConfig struct {
 	RopeTheta             float64     `json:"rope_theta"`
 	RopeScaling           *ropeConfig `json:"rope_scaling"`
 	RopeParameters        *ropeConfig `json:"rope_parameters"` // transformers 5
-	SlidingWindow         int         `json:"sliding_window"`
+	PartialRotaryFactor   *float64    `json:"partial_rotary_factor"`
+	AttentionBias         *bool       `json:"attention_bias"`
+	MLPBias               bool        `json:"mlp_bias"`
+	SlidingWindow         *int        `json:"sliding_window"`
 	UseSlidingWindow      *bool       `json:"use_sliding_window"`
 	MaxWindowLayers       *int        `json:"max_window_layers"`
 	LayerTypes            []string    `json:"layer_types"`
@@ -141,47 +162,20 @@ func (f *llamaMLP) forward(p *Pass, segments []Segment, x *Value) *Value {
 }
 
 func newLlama(s *Source, o Options) (Model, error) {
-	c := llamaConfig{RMSNormEps: 1e-6, RopeTheta: 10000, HiddenAct: "silu", MaxPositionEmbeddings: 2048}
-	if err := s.Unmarshal(&c); err != nil {
+	c, err := readLlama(s)
+	if err != nil {
 		return nil, err
-	}
-	if c.NumKeyValueHeads == 0 {
-		c.NumKeyValueHeads = c.NumAttentionHeads
-	}
-	if c.HeadDim == 0 && c.NumAttentionHeads > 0 {
-		c.HeadDim = c.HiddenSize / c.NumAttentionHeads
-	}
-	if c.RopeParameters != nil && c.RopeParameters.Theta > 0 {
-		c.RopeScaling, c.RopeTheta = c.RopeParameters, c.RopeParameters.Theta
-	}
-	if err := s.positive("vocab_size", c.VocabSize, "hidden_size", c.HiddenSize, "intermediate_size", c.IntermediateSize,
-		"num_hidden_layers", c.NumHiddenLayers, "num_attention_heads", c.NumAttentionHeads,
-		"num_key_value_heads", c.NumKeyValueHeads, "head_dim", c.HeadDim, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
-		return nil, err
-	}
-	if !(c.RopeTheta > 0) || !(c.RMSNormEps >= 0) {
-		return nil, fmt.Errorf("%s: config.json: rope_theta is %g, rms_norm_eps %g", s.Name, c.RopeTheta, c.RMSNormEps)
-	}
-	if c.NumAttentionHeads%c.NumKeyValueHeads != 0 {
-		return nil, fmt.Errorf("%s: num_attention_heads %d is no multiple of num_key_value_heads %d", s.Name, c.NumAttentionHeads, c.NumKeyValueHeads)
-	}
-	act, ok := kernels.ActivationByName(c.HiddenAct)
-	if !ok {
-		return nil, fmt.Errorf("%s: hidden_act %q is not implemented", s.Name, c.HiddenAct)
 	}
 	m := &llama{config: Config{
 		Architecture: s.Architecture, Vocabulary: c.VocabSize, Hidden: c.HiddenSize, Intermediate: c.IntermediateSize,
 		Layers: c.NumHiddenLayers, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
 		Context: o.context(c.MaxPositionEmbeddings), Tied: c.TieWordEmbeddings,
 	}}
-	rope, err := newRope(s, c.HeadDim, c.RopeTheta, c.RopeScaling, c.MaxPositionEmbeddings, m.config.Context)
-	if err != nil {
-		return nil, err
-	}
+	l := llamaBuilder{c, &m.config, s.newRope(c.HeadDim, c.RopeTheta, c.RopeScaling, c.MaxPositionEmbeddings, m.config.Context)}
 	b := s.build(-1)
 	m.embed = b.embedding("model.embed_tokens", c.VocabSize, c.HiddenSize)
 	for i := range c.NumHiddenLayers {
-		m.layers = append(m.layers, newLlamaLayer(s.build(i), &m.config, &c, rope, act))
+		m.layers = append(m.layers, l.layer(s.build(i)))
 	}
 	m.norm = b.rms("model.norm", c.HiddenSize, c.RMSNormEps)
 	m.head = b.head("lm_head", m.embed, c.TieWordEmbeddings)
@@ -189,19 +183,28 @@ func newLlama(s *Source, o Options) (Model, error) {
 	return m, s.err()
 }
 
-func newLlamaLayer(b *layerBuilder, config *Config, c *llamaConfig, rope *kernels.Rope, act kernels.Activation) *llamaLayer {
+// llamaBuilder is what the layers have in common.
+type llamaBuilder struct {
+	*llamaConfig
+	config *Config
+	rope   *kernels.Rope
+}
+
+func (c llamaBuilder) layer(b *layerBuilder) *llamaLayer {
 	i := b.layer
 	name := fmt.Sprintf("model.layers.%d.", i)
 	heads, kvHeads := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
+	qkv, o, mlp := c.biases(b.s)
+	act, _ := kernels.ActivationByName(c.HiddenAct)
 	l := &llamaLayer{
 		inputNorm: b.rms(name+"input_layernorm", c.HiddenSize, c.RMSNormEps),
 		attention: &llamaAttention{
-			config: config, layer: i,
-			q:    b.linear(name+"self_attn.q_proj", heads, c.HiddenSize),
-			k:    b.linear(name+"self_attn.k_proj", kvHeads, c.HiddenSize),
-			v:    b.linear(name+"self_attn.v_proj", kvHeads, c.HiddenSize),
-			o:    b.linear(name+"self_attn.o_proj", c.HiddenSize, heads),
-			rope: rope,
+			config: c.config, layer: i,
+			q:    b.linear(name+"self_attn.q_proj", heads, c.HiddenSize, qkv),
+			k:    b.linear(name+"self_attn.k_proj", kvHeads, c.HiddenSize, qkv),
+			v:    b.linear(name+"self_attn.v_proj", kvHeads, c.HiddenSize, qkv),
+			o:    b.linear(name+"self_attn.o_proj", c.HiddenSize, heads, o),
+			rope: c.rope,
 			attention: kernels.Attention{
 				Heads: c.NumAttentionHeads, Scale: invSqrt(c.HeadDim), Causal: true, Window: c.window(b.s.Architecture, i),
 			},
@@ -209,39 +212,17 @@ func newLlamaLayer(b *layerBuilder, config *Config, c *llamaConfig, rope *kernel
 		attentionInsert: b.sublayer(name + "self_attn"),
 		postNorm:        b.rms(name+"post_attention_layernorm", c.HiddenSize, c.RMSNormEps),
 		mlp: &llamaMLP{
-			gate: b.linear(name+"mlp.gate_proj", c.IntermediateSize, c.HiddenSize),
-			up:   b.linear(name+"mlp.up_proj", c.IntermediateSize, c.HiddenSize),
-			down: b.linear(name+"mlp.down_proj", c.HiddenSize, c.IntermediateSize),
+			gate: b.linear(name+"mlp.gate_proj", c.IntermediateSize, c.HiddenSize, mlp),
+			up:   b.linear(name+"mlp.up_proj", c.IntermediateSize, c.HiddenSize, mlp),
+			down: b.linear(name+"mlp.down_proj", c.HiddenSize, c.IntermediateSize, mlp),
 			act:  act,
 		},
 		mlpInsert: b.sublayer(name + "mlp"),
 		last:      i == c.NumHiddenLayers-1,
 	}
-	if b.s.Has(name + "self_attn.q_norm.weight") {
+	if b.s.Architecture == qwen3Class {
 		l.attention.qNorm = b.rms(name+"self_attn.q_norm", c.HeadDim, c.RMSNormEps)
 		l.attention.kNorm = b.rms(name+"self_attn.k_norm", c.HeadDim, c.RMSNormEps)
 	}
 	return l
-}
-
-// window is the sliding window of layer i, 0 for full attention: layer_types
-// where given, else every layer of a Mistral, and the layers from
-// max_window_layers on of a Qwen that sets use_sliding_window.
-func (c *llamaConfig) window(architecture string, i int) int {
-	switch {
-	case c.UseSlidingWindow != nil && !*c.UseSlidingWindow:
-		return 0
-	case i < len(c.LayerTypes):
-		if c.LayerTypes[i] == "sliding_attention" {
-			return c.SlidingWindow
-		}
-		return 0
-	case architecture == "LlamaForCausalLM":
-		return 0
-	case c.UseSlidingWindow == nil && architecture != "MistralForCausalLM":
-		return 0
-	case c.MaxWindowLayers != nil && i < *c.MaxWindowLayers:
-		return 0
-	}
-	return c.SlidingWindow
 }

@@ -1,9 +1,10 @@
 package models
 
 import (
+	"encoding/json"
 	"errors"
-	"fmt"
-	"sort"
+	"maps"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
 )
@@ -49,42 +50,49 @@ type Options struct {
 	// Private has the weights mapped so that they can be written to where they
 	// are: the model alone sees it, the file stays as it is.
 	Private bool
+	// SlidingWindow replaces the base's own sliding window, 0 for none; nil
+	// leaves it.
+	SlidingWindow *int
+	// IgnoreConfigKeys are keys of config.json, or of GGUF metadata, to read as
+	// if they were not there.
+	IgnoreConfigKeys []string
 }
 
 // ErrArchitecture reports a base whose architecture is not implemented.
 var ErrArchitecture = errors.New("architecture is not implemented")
 
-// builder makes a model of one architecture from its weights.
-type builder func(s *Source, o Options) (Model, error)
+// architecture is what there is to know of one before its weights are read.
+type architecture struct {
+	modelType string // transformers' model_type
+	config    any    // the struct whose JSON keys are read
+	// check reports what stands against a configuration.
+	check func(*Source) error
+	// window writes another sliding window into a configuration; nil where the
+	// architecture has none.
+	window func(values map[string]json.RawMessage, n int)
+	build  func(*Source, Options) (Model, error)
+}
 
-var architectures = map[string]builder{}
+var architectures = map[string]architecture{}
 
 // register makes an architecture known by transformers' class name.
-func register(architecture string, b builder) {
-	if _, ok := architectures[architecture]; ok {
-		panic("models: " + architecture + " is registered twice")
+func register(class string, a architecture) {
+	if _, ok := architectures[class]; ok {
+		panic("models: " + class + " is registered twice")
 	}
-	architectures[architecture] = b
+	architectures[class] = a
 }
 
 // Architectures lists the implemented architectures, sorted.
-func Architectures() []string {
-	var names []string
-	for n := range architectures {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
-}
+func Architectures() []string { return slices.Sorted(maps.Keys(architectures)) }
 
 // New builds the model that a source describes.
 func New(s *Source, o Options) (Model, error) {
-	b, ok := architectures[s.Architecture]
-	if !ok {
-		return nil, fmt.Errorf("%w: %q (implemented: %v)", ErrArchitecture, s.Architecture, Architectures())
-	}
-	m, err := b(s, o)
+	m, err := architectures[s.Architecture].build(s, o)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.unclaimed(); err != nil {
 		return nil, err
 	}
 	m.Config().Private = s.private

@@ -1,54 +1,18 @@
 package models
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/peft-serve/peft-serve/kernels"
 )
 
-// ropeConfig is rope_scaling of config.json, and rope_parameters, which
-// replaces it in transformers 5.
-type ropeConfig struct {
-	Type            string    `json:"rope_type"`
-	OldType         string    `json:"type"`
-	Theta           float64   `json:"rope_theta"`
-	Factor          float64   `json:"factor"`
-	LowFreqFactor   float64   `json:"low_freq_factor"`
-	HighFreqFactor  float64   `json:"high_freq_factor"`
-	Original        int       `json:"original_max_position_embeddings"`
-	AttentionFactor *float64  `json:"attention_factor"`
-	BetaFast        float64   `json:"beta_fast"`
-	BetaSlow        float64   `json:"beta_slow"`
-	MScale          float64   `json:"mscale"`
-	MScaleAllDim    float64   `json:"mscale_all_dim"`
-	Truncate        *bool     `json:"truncate"`
-	Factors         []float64 `json:"-"` // divisors by frequency (GGUF's rope_freqs)
-}
-
-func (c *ropeConfig) kind() string {
-	switch {
-	case c == nil:
-		return "default"
-	case c.Type != "":
-		return c.Type
-	case c.OldType != "":
-		return c.OldType
-	}
-	return "default"
-}
-
 // newRope tabulates the rotations of positions 0 … context-1. The scaling kinds
-// follow transformers' modeling_rope_utils.py; trained is
+// follow transformers' modeling_rope_utils.py, and have been checked; trained is
 // max_position_embeddings.
-func newRope(s *Source, headDim int, theta float64, c *ropeConfig, trained, context int) (*kernels.Rope, error) {
+func (s *Source) newRope(headDim int, theta float64, c *ropeConfig, trained, context int) *kernels.Rope {
 	inverse, attention := plainFrequencies(headDim, theta), 1.0
-	switch kind := c.kind(); kind {
-	case "default":
+	switch c.kind() {
 	case "linear":
-		if err := s.positiveFactor(c.Factor); err != nil {
-			return nil, err
-		}
 		for i := range inverse {
 			inverse[i] /= c.Factor
 		}
@@ -56,34 +20,14 @@ func newRope(s *Source, headDim int, theta float64, c *ropeConfig, trained, cont
 		// Frequencies change only past max_position_embeddings, where a cached
 		// key would have to be rotated anew: the context ends there instead.
 	case "llama3":
-		if err := s.positiveFactor(c.Factor); err != nil {
-			return nil, err
-		}
 		llama3Frequencies(inverse, c)
 	case "yarn":
-		if err := s.positiveFactor(c.Factor); err != nil {
-			return nil, err
-		}
 		attention = yarnFrequencies(inverse, c, headDim, theta, trained)
-	default:
-		return nil, fmt.Errorf("%s: rope_scaling: rope_type %q is not implemented", s.Name, kind)
 	}
-	if c != nil && len(c.Factors) > 0 {
-		if len(c.Factors) != len(inverse) {
-			return nil, fmt.Errorf("%s: rope_freqs has %d factors for %d frequencies", s.Name, len(c.Factors), len(inverse))
-		}
-		for i, f := range c.Factors {
-			inverse[i] /= f
-		}
+	for i, f := range s.factors {
+		inverse[i] /= f
 	}
-	return kernels.NewRope(headDim, context, inverse, attention), nil
-}
-
-func (s *Source) positiveFactor(f float64) error {
-	if f <= 0 {
-		return fmt.Errorf("%s: rope_scaling: factor is %v, must be positive", s.Name, f)
-	}
-	return nil
+	return kernels.NewRope(headDim, context, inverse, attention)
 }
 
 // plainFrequencies is θ^(-2i/dim), rounded as PyTorch does in float32.
@@ -99,7 +43,7 @@ func plainFrequencies(dim int, theta float64) []float64 {
 // llama3Frequencies stretches the long wavelengths by the factor and blends
 // between (Llama 3.1's scaling).
 func llama3Frequencies(inverse []float64, c *ropeConfig) {
-	original := float64(c.Original)
+	original := c.Original
 	low, high := original/c.LowFreqFactor, original/c.HighFreqFactor
 	for i, f := range inverse {
 		wavelength := 2 * math.Pi / f
@@ -117,7 +61,7 @@ func llama3Frequencies(inverse []float64, c *ropeConfig) {
 func yarnFrequencies(inverse []float64, c *ropeConfig, dim int, theta float64, trained int) float64 {
 	original := float64(trained)
 	if c.Original > 0 {
-		original = float64(c.Original)
+		original = c.Original
 	}
 	fast, slow := c.BetaFast, c.BetaSlow
 	if fast == 0 {

@@ -20,10 +20,15 @@ type Source struct {
 	// GGUF is set when the source is a GGUF file, whose metadata also holds
 	// the tokenizer.
 	GGUF *gguf.File
+	// Warnings are what whoever loads the base should be told.
+	Warnings []string
 
 	private bool   // the tensors can be written to
-	config  []byte // config.json
+	config  []byte // config.json as it is read
+	written []byte // config.json with the keys that are ignored
 	tensors tensors
+	claimed map[string]bool // stored names of the tensors that are read
+	factors []float64       // GGUF's rope_freqs: divisors of the rotary frequencies
 	sites   Sites
 	faults  []error
 	bytes   map[kernels.Format]int
@@ -34,6 +39,8 @@ type Source struct {
 type tensors interface {
 	Has(name string) bool
 	Weight(name string) (kernels.Weight, error)
+	Names() []string           // as they are stored
+	stored(name string) string // the stored name of transformers' name
 	Close() error
 }
 
@@ -41,35 +48,38 @@ type tensors interface {
 // tensor or key, at fault.
 var ErrSource = errors.New("base model cannot be read")
 
-// OpenSource opens a Hugging Face folder or a GGUF file.
-func OpenSource(path string) (*Source, error) { return openSource(path, false) }
-
-func openSource(path string, private bool) (*Source, error) {
+// OpenSource opens a Hugging Face folder or a GGUF file, and refuses a
+// configuration that is not understood to the last key.
+func OpenSource(path string, o Options) (*Source, error) {
 	stat, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSource, err)
 	}
-	var s *Source
+	s := &Source{Name: path, private: o.Private, claimed: map[string]bool{}, bytes: map[kernels.Format]int{}}
 	if stat.IsDir() {
-		s, err = openFolder(path, private)
+		err = s.openFolder(o)
 	} else {
-		s, err = openGGUF(path, private)
+		err = s.openGGUF(o)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSource, err)
+	if err == nil {
+		return s, nil
 	}
-	s.private = private
-	s.bytes = map[kernels.Format]int{}
-	return s, nil
+	if s.tensors != nil {
+		err = errors.Join(err, s.tensors.Close())
+	}
+	if !errors.Is(err, ErrSource) {
+		err = fmt.Errorf("%w: %w", ErrSource, err)
+	}
+	return nil, err
 }
 
 // Close unmaps the tensors: the model built from them is gone too.
 func (s *Source) Close() error { return s.tensors.Close() }
 
-// Unmarshal reads the configuration into v.
+// Unmarshal reads the configuration into v, without the keys that are ignored.
 func (s *Source) Unmarshal(v any) error {
 	if err := json.Unmarshal(s.config, v); err != nil {
-		return fmt.Errorf("%w: %s: config.json: %w", ErrSource, s.Name, err)
+		return fmt.Errorf("%w: %s: %s: %w", ErrSource, s.Name, s.where(), err)
 	}
 	return nil
 }
@@ -77,35 +87,24 @@ func (s *Source) Unmarshal(v any) error {
 // Has reports whether there is a tensor of that name.
 func (s *Source) Has(name string) bool { return s.tensors.Has(name) }
 
-func openFolder(dir string, private bool) (*Source, error) {
-	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+func (s *Source) openFolder(o Options) error {
+	config, err := os.ReadFile(filepath.Join(s.Name, "config.json"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var head struct {
-		Architectures []string `json:"architectures"`
-		Quantization  *struct {
-			Method string `json:"quant_method"`
-		} `json:"quantization_config"`
-	}
-	if err := json.Unmarshal(config, &head); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "config.json"), err)
-	}
-	if len(head.Architectures) == 0 {
-		return nil, fmt.Errorf("%s: architectures is missing", filepath.Join(dir, "config.json"))
-	}
-	if head.Quantization != nil {
-		return nil, fmt.Errorf("%s: quantization_config %q is not implemented: use the unquantised model or a GGUF", dir, head.Quantization.Method)
+	if err := s.configure(config, o); err != nil {
+		return err
 	}
 	open := safetensors.OpenFolder
-	if private {
+	if s.private {
 		open = safetensors.OpenFolderPrivate
 	}
-	file, err := open(dir)
+	file, err := open(s.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &Source{Name: dir, Architecture: head.Architectures[0], config: config, tensors: folder{file}}, nil
+	s.tensors = folder{file}
+	return nil
 }
 
 // folder reads tensors of a Hugging Face folder.
@@ -143,7 +142,7 @@ func (f folder) Weight(name string) (kernels.Weight, error) {
 // Open opens the base at path and builds its model. The Source stays open as
 // long as the model is used.
 func Open(path string, o Options) (Model, *Source, error) {
-	s, err := openSource(path, o.Private)
+	s, err := OpenSource(path, o)
 	if err != nil {
 		return nil, nil, err
 	}

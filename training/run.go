@@ -75,6 +75,11 @@ func (r *Run) open() error {
 	if err != nil {
 		return err
 	}
+	if _, ok := method.(*Blocks); ok { // which ends in a folder with the base's configuration
+		if _, err := r.Base.Source.FolderConfig(); err != nil {
+			return err
+		}
+	}
 	if err := r.openData(room(r.Base.Model, method.Adapter())); err != nil {
 		return err
 	}

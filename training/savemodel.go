@@ -12,7 +12,6 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
@@ -24,15 +23,16 @@ func SaveModel(dir string, base *Opened, f *Blocks) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	written, err := base.Source.FolderConfig()
+	if err != nil {
+		return err
+	}
 	config := map[string]json.RawMessage{} // numbers stay as they are written: transformers tells 4.0 from 4
-	if err := base.Source.Unmarshal(&config); err != nil {
+	if err := json.Unmarshal(written, &config); err != nil {
 		return err
 	}
 	config["architectures"] = fmt.Appendf(nil, "[%q]", base.Source.Architecture)
 	config["torch_dtype"] = json.RawMessage(`"float32"`)
-	if base.Source.GGUF != nil {
-		config["model_type"] = fmt.Appendf(nil, "%q", models.GGUFArchitecture(base.Source.Architecture))
-	}
 	delete(config, "dtype")
 	b, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {

@@ -37,17 +37,24 @@ func (j *job) biases() error {
 		if key == "" || s.Head {
 			return fmt.Errorf("%w: the adapter adds one at %s, and transformers' %s has none there", ErrBias, s.Name, architecture)
 		}
-		j.config[key] = true
 	}
-	if j.source.GGUF != nil {
+	if j.source.GGUF != nil && strings.HasSuffix(j.Output, ".gguf") {
 		return nil // a file's biases are each for themselves
 	}
-	for key, on := range j.config {
-		if modules := biasGroups[architecture][key]; on == true {
+	for key, modules := range biasGroups[architecture] {
+		if j.biased(modules) {
+			j.config[key] = true
 			j.fillGroup(modules)
 		}
 	}
 	return nil
+}
+
+// biased reports whether one of the modules has a bias or gets one.
+func (j *job) biased(modules []string) bool {
+	return slices.ContainsFunc(j.model.Sites(), func(s models.Site) bool {
+		return s.Kind == models.LinearSite && slices.Contains(modules, s.Module()) && (len(s.Linear.Bias) > 0 || j.changes[s.Name+".bias"] != nil)
+	})
 }
 
 // fillGroup adds zero biases at modules that have none.

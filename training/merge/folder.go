@@ -214,8 +214,8 @@ func writeShards(dir string, pieces []piece, metadata map[string]string, limit i
 
 // writeConfig writes the base's config.json with what has changed.
 func (j *job) writeConfig(dir string) error {
-	var raw json.RawMessage
-	if err := j.source.Unmarshal(&raw); err != nil {
+	raw, err := j.source.FolderConfig()
+	if err != nil {
 		return err
 	}
 	config := map[string]any{}

@@ -108,8 +108,8 @@ func plain(t gguf.Tensor) func(io.Writer) error {
 
 // fromSites lists the tensors of a base from a GGUF for a Hugging Face folder.
 func (j *job) fromSites() ([]piece, error) {
-	if _, ok := j.source.GGUF.Lookup("rope_freqs.weight"); ok {
-		return nil, fmt.Errorf("%w: rope_freqs.weight of the GGUF has no place in config.json: name a file that ends in .gguf", ErrOutput)
+	if _, err := j.source.FolderConfig(); err != nil {
+		return nil, fmt.Errorf("%w: %w: name a file that ends in .gguf", ErrOutput, err)
 	}
 	var pieces []piece
 	requantised, form, grown := 0, "", 0

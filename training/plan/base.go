@@ -117,7 +117,7 @@ func Parse(name string, config []byte) (*Base, error) {
 // openGGUF reads the shape, and the stored form of each tensor, from a GGUF
 // file.
 func openGGUF(path string) (*Base, error) {
-	s, err := models.OpenSource(path)
+	s, err := models.OpenSource(path, models.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}

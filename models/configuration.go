@@ -1,0 +1,180 @@
+package models
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// configure reads config.json, whose values may come from GGUF metadata: which
+// architecture it is of, what the options change in it, and that each of its
+// keys is read or known to change nothing.
+func (s *Source) configure(raw []byte, o Options) error {
+	values := map[string]json.RawMessage{}
+	if err := json.Unmarshal(raw, &values); err != nil {
+		return s.wrong("%w", err)
+	}
+	if err := s.identify(values); err != nil {
+		return err
+	}
+	a := architectures[s.Architecture]
+	if o.SlidingWindow != nil {
+		if err := s.overrideWindow(values, a, *o.SlidingWindow); err != nil {
+			return err
+		}
+	}
+	var err error
+	if s.written, err = json.Marshal(values); err != nil {
+		return s.wrong("%w", err)
+	}
+	for _, key := range o.IgnoreConfigKeys {
+		if leaveOut(values, key) {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("%s of %s is ignored, as --ignore-config-key says", key, s.Name))
+		}
+	}
+	if s.config, err = json.Marshal(values); err != nil {
+		return s.wrong("%w", err)
+	}
+	if s.GGUF == nil {
+		s.checkKeys(values, jsonKeys(a.config))
+	}
+	if err := s.err(); err != nil {
+		return err
+	}
+	return a.check(s)
+}
+
+// identify finds the architecture: the class named, which has to be of the
+// model_type where both are there, or else the model_type's.
+func (s *Source) identify(values map[string]json.RawMessage) error {
+	var head struct {
+		Architectures []string
+		ModelType     string
+	}
+	for key, to := range map[string]any{"architectures": &head.Architectures, "model_type": &head.ModelType} {
+		if v, ok := values[key]; ok {
+			if err := json.Unmarshal(v, to); err != nil {
+				return s.wrong("%s: %w", key, err)
+			}
+		}
+	}
+	if len(head.Architectures) == 0 {
+		for class, a := range architectures {
+			if head.ModelType != "" && a.modelType == head.ModelType {
+				s.Architecture = class
+				return nil
+			}
+		}
+		if head.ModelType == "" {
+			return s.wrong("architectures and model_type are missing: %w", ErrArchitecture)
+		}
+		return s.wrong("%w: model_type %q (implemented: %v)", ErrArchitecture, head.ModelType, Architectures())
+	}
+	s.Architecture = head.Architectures[0]
+	a, ok := architectures[s.Architecture]
+	if !ok {
+		return s.wrong("%w: %q (implemented: %v)", ErrArchitecture, s.Architecture, Architectures())
+	}
+	if head.ModelType != "" && head.ModelType != a.modelType {
+		return s.wrong("architectures says %s and model_type %q, which are two models", s.Architecture, head.ModelType)
+	}
+	return nil
+}
+
+// overrideWindow writes another sliding window, 0 for none, into the
+// configuration.
+func (s *Source) overrideWindow(values map[string]json.RawMessage, a architecture, n int) error {
+	switch {
+	case n < 0:
+		return fmt.Errorf("%w: --sliding-window: %d is below 0", ErrSource, n)
+	case a.window == nil && n > 0:
+		return fmt.Errorf("%w: %s: --sliding-window: %s has none", ErrSource, s.Name, s.Architecture)
+	case a.window != nil:
+		a.window(values, n)
+	default:
+		delete(values, "sliding_window")
+	}
+	return nil
+}
+
+// leaveOut deletes a key; "a.b" is the key b of a's object.
+func leaveOut(values map[string]json.RawMessage, key string) bool {
+	if _, ok := values[key]; ok {
+		delete(values, key)
+		return true
+	}
+	outer, inner, nested := strings.Cut(key, ".")
+	object := map[string]json.RawMessage{}
+	if !nested || json.Unmarshal(values[outer], &object) != nil || object == nil {
+		return false
+	}
+	if !leaveOut(object, inner) {
+		return false
+	}
+	b, err := json.Marshal(object)
+	if err == nil {
+		values[outer] = b
+	}
+	return err == nil
+}
+
+// checkKeys notes each key that is neither read nor inert.
+func (s *Source) checkKeys(values map[string]json.RawMessage, read []string) {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if slices.Contains(read, key) {
+			continue
+		}
+		if rule, ok := inertKeys[key]; !ok && !bytes.Equal(values[key], []byte("null")) {
+			s.faultUnknown("config.json", key)
+		} else if !rule.allows(values[key]) {
+			s.faultValue("config.json", key, values[key], rule)
+		}
+	}
+}
+
+// faultUnknown notes a key of a file that may change the results.
+func (s *Source) faultUnknown(file, key string) {
+	s.fault("%s: %s is not known to peft-serve and may change the results; if it does not, start with --ignore-config-key %s, and report it", file, key, key)
+}
+
+// faultValue notes a value of which the served model would have to know.
+func (s *Source) faultValue(file, key string, value []byte, rule inert) {
+	const longest = 60
+	if len(value) > longest {
+		value = append(value[:longest:longest], "…"...)
+	}
+	s.fault("%s: %s is %s, which is not implemented (only %s); --ignore-config-key %s leaves it out", file, key, value, rule.why, key)
+}
+
+// jsonKeys are the keys that a configuration's struct reads.
+func jsonKeys(config any) (keys []string) {
+	t := reflect.TypeOf(config)
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		keys = append(keys, name)
+	}
+	return keys
+}
+
+// wrong is a fault of the configuration that ends the reading.
+func (s *Source) wrong(format string, a ...any) error {
+	return fmt.Errorf("%w: %s: %s: %w", ErrSource, s.Name, s.where(), fmt.Errorf(format, a...))
+}
+
+// where the configuration is written.
+func (s *Source) where() string {
+	if s.GGUF != nil {
+		return "metadata"
+	}
+	return "config.json"
+}
+
+// CheckConfig reports what stands against serving or training a base with this
+// config.json, of the options that change its reading.
+func CheckConfig(name string, config []byte, o Options) error {
+	return (&Source{Name: name}).configure(config, o)
+}

@@ -281,21 +281,22 @@ func (d decimal) MarshalJSON() ([]byte, error) {
 
 // warnOfWindow tells of a file that may be a Mistral of the first version,
 // which has a sliding window that llama.cpp's converter does not write: one that
-// is called Mistral or has its shape. Later Mistrals have none, and another base
-// frequency.
+// is called Mistral, or has the shape of Mistral 7B. Later ones have none, and
+// another base frequency.
 func (s *Source) warnOfWindow(config map[string]any) {
-	theta, ok := config["rope_theta"].(decimal)
-	if ok && theta != 10000 {
-		return
-	}
 	names := filepath.Base(s.Name)
 	for _, key := range []string{"general.name", "general.basename", "general.base_model.0.name"} {
 		name, _ := s.GGUF.String(key)
 		names += " " + name
 	}
-	shape := config["hidden_size"] == 4096 && config["intermediate_size"] == 14336 && config["num_key_value_heads"] == 8
-	if shape || strings.Contains(strings.ToLower(names), "mistral") {
+	theta, ok := config["rope_theta"].(decimal)
+	if !ok {
+		theta = 10000
+	}
+	called := strings.Contains(strings.ToLower(names), "mistral") && theta < 1e6
+	shaped := config["hidden_size"] == 4096 && config["intermediate_size"] == 14336 && config["num_key_value_heads"] == 8 && theta == 10000
+	if called || shaped {
 		s.Warnings = append(s.Warnings, s.Name+
-			": this seems to be a Mistral, and the GGUF does not say whether it has a sliding window: Mistral 7B v0.1 has one of 4096 (--sliding-window 4096), from v0.2 on there is none (--sliding-window 0)")
+			": this seems to be a Mistral, and a GGUF does not say its sliding window: Mistral 7B v0.1 has one of 4096 tokens (--sliding-window 4096), from v0.2 on there is none (--sliding-window 0)")
 	}
 }

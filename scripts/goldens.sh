@@ -6,6 +6,13 @@ python=$(command -v python3) || { echo "goldens need Python 3.11" >&2; exit 1; }
 "$python" -m venv .venv
 .venv/bin/pip install --quiet -r testdata/goldens/requirements.txt
 .venv/bin/python testdata/goldens/make.py
+# llama.cpp's converter, at the commit that the GGUF files were made with.
+if [ ! -d .venv/llama.cpp ]; then
+	git init --quiet .venv/llama.cpp
+	git -C .venv/llama.cpp fetch --quiet --depth 1 https://github.com/unslothai/llama.cpp d32676d77426540327835040d5d3279728f0b4c8
+	git -C .venv/llama.cpp checkout --quiet FETCH_HEAD
+fi
+.venv/bin/python testdata/goldens/converted.py "$PWD/.venv/llama.cpp"
 if [ -f .base/SmolLM2-135M-Instruct.Q4_1.gguf ]; then
 	.venv/bin/python testdata/goldens/smollm2.py .base/SmolLM2-135M-Instruct.Q4_1.gguf
 	.venv/bin/python testdata/goldens/smollm2_training.py .base/SmolLM2-135M-Instruct.Q4_1.gguf

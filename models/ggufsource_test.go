@@ -25,7 +25,7 @@ func TestBadGGUF(t *testing.T) {
 		theta, epsilon float32
 		rows           int
 	}{
-		"rope_theta is 0": {0, 1e-6, 4},
+		"rope_theta is 0":    {0, 1e-6, 4},
 		"rms_norm_eps is -1": {10000, -1, 4},
 		`"model.layers.0.self_attn.q_proj.weight" is [0, 0]`: {10000, 1e-6, 0},
 		`"model.layers.0.self_attn.q_proj.weight" is [2, 4]`: {10000, 1e-6, 2},

@@ -58,7 +58,7 @@ var inertKeys = map[string]inert{
 	"cache_implementation": {why: "how, not what, is computed"}, "chunk_size_feed_forward": {why: "rows are independent of each other"},
 	"pretraining_tp": {why: "cuts the same products in pieces; transformers ignores it"}, "reorder_and_upcast_attn": {why: "attention is computed in float32"},
 	"torch_dtype": {why: "each tensor has its own"}, "dtype": {why: "each tensor has its own"}, "use_bfloat16": {why: "each tensor has its own"},
-	"auto_map": {why: "code beside the weights; like transformers, unless told to trust it, the known class is run"},
+	"auto_map":            {why: "code beside the weights; like transformers, unless told to trust it, the known class is run"},
 	"max_sequence_length": {why: "an old name of max_position_embeddings"}, "model_max_length": {why: "of the tokenizer; max_position_embeddings counts"},
 	"n_ctx": {why: "an old name of n_positions"}, "seq_length": {why: "an old name of max_position_embeddings"},
 
@@ -84,10 +84,10 @@ var inertKeys = map[string]inert{
 	"forced_bos_token_id": {why: ofGenerate}, "forced_eos_token_id": {why: ofGenerate}, "remove_invalid_values": {why: ofGenerate}, "renormalize_logits": {why: ofGenerate},
 	"exponential_decay_length_penalty": {why: ofGenerate}, "suppress_tokens": {why: ofGenerate}, "begin_suppress_tokens": {why: ofGenerate},
 
-	"is_decoder":     {why: "attention is causal either way"},
-	"use_qk_norm":    {why: "false: no norms on query and key", only: []string{"false"}},
-	"use_mrope":      {why: "false: one position a token", only: []string{"false"}},
-	"rope_interleaved": {why: "false: the halves of a head are rotated, as transformers does", only: []string{"false"}},
+	"is_decoder":          {why: "attention is causal either way"},
+	"use_qk_norm":         {why: "false: no norms on query and key", only: []string{"false"}},
+	"use_mrope":           {why: "false: one position a token", only: []string{"false"}},
+	"rope_interleaved":    {why: "false: the halves of a head are rotated, as transformers does", only: []string{"false"}},
 	"rope_scaling_factor": one, "rope_scaling_type": unset,
 	"is_encoder_decoder":  {why: "false: a decoder alone", only: []string{"false"}},
 	"add_cross_attention": {why: "false: a decoder alone", only: []string{"false"}},

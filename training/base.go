@@ -128,9 +128,9 @@ func (t *tensor) decode(values []float32) {
 	kernels.Decode(values, t.weight.Format, t.weight.Data)
 }
 
-// asStored sets parameters to what the base's file at path holds.
-func asStored(path string, params []*Parameter) error {
-	m, source, err := models.Open(path, models.Options{})
+// asStored sets parameters to what the base's file holds.
+func asStored(base *Opened, params []*Parameter) error {
+	m, source, err := models.Open(base.Path, base.Options)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 // Opened is a base model with its tokenizer and chat template.
 type Opened struct {
 	Path      string
+	Options   models.Options // with which it was opened
 	Model     models.Model
 	Source    *models.Source
 	Tokenizer *tokenizer.Tokenizer
@@ -24,12 +25,15 @@ type Opened struct {
 
 // Open opens the base at path: a folder or a GGUF file. What is trained of it
 // in float32 is trained where it is mapped; the file stays as it is.
-func Open(path string) (*Opened, error) {
-	m, s, err := models.Open(path, models.Options{Private: true})
+func Open(path string, c BaseConfig) (*Opened, error) {
+	o := &Opened{Path: path, Options: c.Options()}
+	mapped := o.Options
+	mapped.Private = true
+	m, s, err := models.Open(path, mapped)
 	if err != nil {
 		return nil, err
 	}
-	o := &Opened{Path: path, Model: m, Source: s}
+	o.Model, o.Source = m, s
 	if err := o.text(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

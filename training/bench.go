@@ -91,7 +91,7 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 
 // flops is the work of a step by the lecture's formulas.
 func (c *Config) flops(base *Opened, method Method, b Benchmark) (float64, error) {
-	p, err := plan.Open(base.Path)
+	p, err := plan.Open(base.Path, base.Options)
 	if err != nil {
 		return 0, err
 	}

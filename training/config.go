@@ -15,7 +15,8 @@ import (
 // Config is a whole run. The tags are read by the command line and by recipes,
 // which call a setting by the same name.
 type Config struct {
-	Base            string   `help:"Base model: a Hugging Face folder, a .gguf file or an hf:// URI." placeholder:"PATH" group:"base"`
+	Base string `help:"Base model: a Hugging Face folder, a .gguf file or an hf:// URI." placeholder:"PATH" group:"base"`
+	BaseConfig
 	Method          string   `help:"What is trained: ${methods}." default:"lora" group:"method"`
 	Output          string   `help:"Folder of the result, the metrics and the checkpoints." placeholder:"DIR" group:"output"`
 	Data            []string `help:"Files of examples, or the folder of a --task." placeholder:"PATH" group:"data"`

@@ -99,7 +99,7 @@ func (r *Run) verify(s *Summary) error {
 		}
 		adapter, s.Digest = a, a.Digest()
 	} else {
-		m, source, err := models.Open(r.Output, models.Options{})
+		m, source, err := models.Open(r.Output, models.Options{IgnoreConfigKeys: r.IgnoreConfigKey})
 		if err != nil {
 			return fmt.Errorf("the saved model cannot be read back: %w", err)
 		}

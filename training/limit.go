@@ -12,7 +12,7 @@ import (
 // Plan counts, from the base's configuration and the lengths of the data, what
 // the run will need, and refuses to start where that is over --memory-limit.
 func (r *Run) Plan() error {
-	base, err := plan.Open(r.Base.Path)
+	base, err := plan.Open(r.Base.Path, r.Base.Options)
 	if err != nil {
 		return err
 	}

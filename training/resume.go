@@ -190,7 +190,7 @@ func (r *Run) restoreBest() error {
 		}
 	}
 	if len(since) > 0 {
-		if err := asStored(r.Base.Path, since); err != nil {
+		if err := asStored(r.Base, since); err != nil {
 			return err
 		}
 	}

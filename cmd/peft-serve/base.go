@@ -31,7 +31,7 @@ type base struct {
 
 // openBase opens a folder, a .gguf file or what an hf:// URI names, which is
 // fetched first if it has to be.
-func openBase(ctx context.Context, uri string, contextLength int, c console) (*base, error) {
+func openBase(ctx context.Context, uri string, o models.Options, c console) (*base, error) {
 	path := uri
 	if hub.IsRef(uri) {
 		snapshot, err := fetch(ctx, uri, c)
@@ -40,7 +40,7 @@ func openBase(ctx context.Context, uri string, contextLength int, c console) (*b
 		}
 		path = snapshot.Path()
 	}
-	model, source, err := models.Open(path, models.Options{Context: contextLength})
+	model, source, err := models.Open(path, o)
 	if err != nil {
 		return nil, err
 	}

@@ -10,8 +10,9 @@ import (
 // decode), a mix of adapters, the kernels, or any OpenAI-compatible server
 // under the same load.
 type benchCommand struct {
-	Base    string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name to measure"`
-	Threads int    `group:"base" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
+	Base string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name to measure"`
+	reading
+	Threads int `group:"base" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 
 	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load"`
 	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate"`

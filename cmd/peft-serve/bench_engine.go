@@ -30,7 +30,7 @@ type bed struct {
 // newBed opens the base with room for requests of the given length. The
 // prefix cache is off: a prompt measured again is computed again.
 func (b *benchCommand) newBed(ctx context.Context, c console, adapters string, requests, length int) (*bed, error) {
-	opened, err := openBase(ctx, b.Base, 0, c)
+	opened, err := openBase(ctx, b.Base, b.options(0), c)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -62,7 +63,7 @@ func TestHubAdapters(t *testing.T) {
 	t.Setenv("HF_ENDPOINT", server.URL)
 	t.Setenv("HF_HUB_CACHE", cache)
 	t.Setenv("HF_TOKEN_PATH", filepath.Join(cache, "none"))
-	b, err := openBase(t.Context(), dir, 0, silent())
+	b, err := openBase(t.Context(), dir, models.Options{}, silent())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.source.Close()) })
 	catalogue, err := runtime.NewCatalogue(b.load, runtime.CatalogueOptions{Schemes: map[string]runtime.Scheme{"hf": hubScheme(slog.New(slog.DiscardHandler))}})

@@ -24,11 +24,14 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	}
 	defer func() { _ = listener.Close() }() // closed already, if it served
 	opened := time.Now()
-	b, err := openBase(ctx, c.Base, c.Context, con)
+	b, err := openBase(ctx, c.Base, c.options(c.Context), con)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.source.Close()) }()
+	for _, w := range b.source.Warnings {
+		log.Warn(w)
+	}
 	log.Debug("base opened", "took", time.Since(opened).Round(time.Millisecond))
 
 	metrics := serve.NewMetrics(c.baseName())

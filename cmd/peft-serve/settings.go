@@ -10,15 +10,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 	"github.com/peft-serve/peft-serve/serve"
 )
 
 // serveCommand serves HTTP. Its fields are the settings of a server.
 type serveCommand struct {
-	Base    string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name[@revision][:file]"`
-	Name    string `group:"base" placeholder:"NAME" help:"What requests call the base; by default its folder or file"`
-	Context int    `group:"base" placeholder:"TOKENS" default:"0" help:"Longest sequence, prompt and answer together; by default the model's own"`
+	Base string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name[@revision][:file]"`
+	Name string `group:"base" placeholder:"NAME" help:"What requests call the base; by default its folder or file"`
+	reading
+	Context int `group:"base" placeholder:"TOKENS" default:"0" help:"Longest sequence, prompt and answer together; by default the model's own"`
 
 	Adapters      string   `group:"adapters" placeholder:"DIR" help:"Folder of adapters, one a subfolder; it is watched, and uploads go there"`
 	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"1GiB" help:"Memory for loaded adapters"`
@@ -47,6 +49,16 @@ type serveCommand struct {
 	Config    string `group:"logging" placeholder:"FILE" help:"YAML file of settings"`
 }
 
+// reading is how a base is read.
+type reading struct {
+	IgnoreConfigKey []string `group:"base" placeholder:"NAME" help:"Keys of the base's config.json, or of its GGUF metadata, to read as if they were not there"`
+	SlidingWindow   *int     `group:"base" placeholder:"TOKENS" help:"Sliding window of the base's attention; 0: none; by default the base's own"`
+}
+
+func (r *reading) options(context int) models.Options {
+	return models.Options{Context: context, IgnoreConfigKeys: r.IgnoreConfigKey, SlidingWindow: r.SlidingWindow}
+}
+
 // validate reports every setting that cannot be used.
 func (c *serveCommand) validate(wrong *faults) {
 	if c.Base == "" {
@@ -71,6 +83,9 @@ func (c *serveCommand) validate(wrong *faults) {
 		if n.value < n.smallest {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
 		}
+	}
+	if c.SlidingWindow != nil && *c.SlidingWindow < 0 {
+		wrong.add("--sliding-window: %d is below 0", *c.SlidingWindow)
 	}
 	if c.Threads > maxThreads {
 		wrong.add("--threads: %d is above %d", c.Threads, maxThreads)

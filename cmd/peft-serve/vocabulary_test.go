@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestAdapterTokenizer(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tiny")
 	require.NoError(t, layBase(dir, "../../testdata/goldens/llama", "../../serve/testdata"))
-	b, err := openBase(t.Context(), dir, 0, silent())
+	b, err := openBase(t.Context(), dir, models.Options{}, silent())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.source.Close()) })
 	adapter := filepath.Join(dir+"-adapters", "lora")

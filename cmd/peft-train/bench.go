@@ -22,6 +22,7 @@ type benchCommand struct {
 	Threads   int      `help:"Threads; 0: one for each core."`
 	Recompute bool     `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block."`
 	JSON      bool     `name:"json" help:"Print JSON, a line a method."`
+	training.BaseConfig
 }
 
 // Run prints a table.
@@ -37,7 +38,7 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 	for _, method := range b.Methods {
 		peak := b.measurePeak() // beside each method: a machine may be shared
 		training.ResetResidentPeak()
-		base, err := openBase(ctx, b.Base, c)
+		base, err := openBase(ctx, b.Base, b.BaseConfig, c)
 		if err != nil {
 			return err
 		}

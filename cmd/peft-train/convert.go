@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/convert"
 	"github.com/peft-serve/peft-serve/training/plan"
 )
@@ -17,13 +18,14 @@ type convertCommand struct {
 	Name      string  `help:"The adapter's name in AdapterHub's files."`
 	Overwrite bool    `help:"Replace what is at the destination."`
 	JSON      bool    `name:"json" help:"Print JSON."`
+	training.BaseConfig
 }
 
 // Run converts.
 func (o *convertCommand) Run(c console) error {
 	options := convert.Options{From: o.From, To: o.To, Form: o.Form, Alpha: o.LoraAlpha, Name: o.Name, Overwrite: o.Overwrite}
 	if o.Base != "" {
-		base, err := plan.Open(o.Base)
+		base, err := plan.Open(o.Base, o.Options())
 		if err != nil {
 			return err
 		}

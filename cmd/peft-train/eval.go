@@ -26,6 +26,7 @@ type evalCommand struct {
 	Samples    int      `help:"Answers to print, with --exact-match."`
 	JSON       bool     `name:"json" help:"Print JSON."`
 	Threads    int      `help:"Threads; 0: one for each core."`
+	training.BaseConfig
 	dataset.Columns
 }
 
@@ -55,7 +56,7 @@ func (e *evalCommand) Run(ctx context.Context, c console) error {
 	if err := faultsOf(wrong); err != nil {
 		return err
 	}
-	base, err := openBase(ctx, e.Base, c)
+	base, err := openBase(ctx, e.Base, e.BaseConfig, c)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/extract"
 )
 
@@ -20,12 +21,13 @@ type extractCommand struct {
 	Embeddings string  `default:"lora" enum:"lora,save,skip" help:"What to do with embeddings that differ: lora, save (whole) or skip."`
 	BaseName   string  `help:"base_model_name_or_path of the adapter (default: the base's last name)."`
 	JSON       bool    `name:"json" help:"Print JSON."`
+	training.BaseConfig
 }
 
 // Run extracts and says what was lost.
 func (e *extractCommand) Run(c console) error {
 	r, err := extract.Extract(extract.Options{
-		Base: e.Base, Tuned: e.Tuned, Output: e.Output, Rank: e.R, Energy: e.Energy, Embeddings: e.Embeddings, BaseName: e.BaseName,
+		Base: e.Base, Tuned: e.Tuned, Output: e.Output, Rank: e.R, Energy: e.Energy, Embeddings: e.Embeddings, BaseName: e.BaseName, Reading: e.Options(),
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/inspect"
 )
 
@@ -16,6 +17,7 @@ type inspectCommand struct {
 	Adapter string `arg:"" help:"An adapter's folder or, with --against, a fine-tuned model." type:"path"`
 	Against string `help:"The base: print DoRA's ΔM and ΔD by layer and their correlation." placeholder:"BASE" type:"path"`
 	JSON    bool   `name:"json" help:"Print JSON."`
+	training.BaseConfig
 }
 
 // Run prints the description and, with a base, the comparison.
@@ -31,7 +33,7 @@ func (i *inspectCommand) Run(c console) error {
 		}
 	}
 	if i.Against != "" {
-		if out.Against, err = inspect.Against(i.Adapter, i.Against); err != nil {
+		if out.Against, err = inspect.Against(i.Adapter, i.Against, i.Options()); err != nil {
 			return err
 		}
 	}

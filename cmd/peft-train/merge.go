@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/merge"
 )
 
@@ -15,12 +16,13 @@ type mergeCommand struct {
 	Untie     bool   `help:"Write tied embeddings apart where the adapter changes only one."`
 	Overwrite bool   `help:"Replace what is at --output."`
 	JSON      bool   `name:"json" help:"Print JSON."`
+	training.BaseConfig
 }
 
 // Run merges and says how exact it was.
 func (m *mergeCommand) Run(c console) error {
 	r, err := merge.Merge(merge.Options{
-		Base: m.Base, Adapter: m.Adapter, Output: m.Output, DType: m.DType, Untie: m.Untie, Overwrite: m.Overwrite,
+		Base: m.Base, Adapter: m.Adapter, Output: m.Output, DType: m.DType, Untie: m.Untie, Overwrite: m.Overwrite, Reading: m.Options(),
 	})
 	if err != nil {
 		return err

@@ -10,9 +10,9 @@ import (
 
 // openBase opens a folder, a .gguf file or what an hf:// URI names, which is
 // fetched first if it has to be.
-func openBase(ctx context.Context, uri string, _ console) (*training.Opened, error) {
+func openBase(ctx context.Context, uri string, reading training.BaseConfig, c console) (*training.Opened, error) {
 	if !hub.IsRef(uri) {
-		return training.Open(uri)
+		return openPath(uri, reading, c)
 	}
 	ref, err := hub.ParseRef(uri)
 	if err != nil {
@@ -30,5 +30,16 @@ func openBase(ctx context.Context, uri string, _ console) (*training.Opened, err
 	if err != nil {
 		return nil, err
 	}
-	return training.Open(snapshot.Path())
+	return openPath(snapshot.Path(), reading, c)
+}
+
+func openPath(path string, reading training.BaseConfig, c console) (*training.Opened, error) {
+	o, err := training.Open(path, reading)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range o.Source.Warnings {
+		c.note("warning: %s", w)
+	}
+	return o, nil
 }

@@ -22,6 +22,8 @@ type planCommand struct {
 	Compare bool   `help:"Every method side by side."`
 	JSON    bool   `name:"json" help:"Print JSON."`
 
+	training.BaseConfig
+
 	DType     string `name:"dtype" help:"Stored form of the base's matrices: f32, f16, bf16, q8_0, q4_0, q4_1, … (default: what the base says)."`
 	BatchSize int    `default:"4" help:"Sequences of a micro-batch."`
 	MaxLength int    `default:"256" help:"Tokens of a sequence."`
@@ -59,7 +61,7 @@ func (p *planCommand) Run(c console) error {
 	if err := p.check(); err != nil {
 		return err
 	}
-	base, err := plan.Open(p.Base)
+	base, err := plan.Open(p.Base, p.Options())
 	if err != nil {
 		return err
 	}

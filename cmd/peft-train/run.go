@@ -19,7 +19,7 @@ type runCommand struct {
 
 // Run trains and prints what came of it.
 func (r *runCommand) Run(ctx context.Context, c console) error {
-	base, err := openBase(ctx, r.Base, c)
+	base, err := openBase(ctx, r.Base, r.BaseConfig, c)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/gguf"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 	"github.com/peft-serve/peft-serve/models/safetensors"
@@ -19,7 +20,7 @@ import (
 
 func shape(t *testing.T, base string) *plan.Base {
 	t.Helper()
-	b, err := plan.Open(modeltest.Goldens(t, base))
+	b, err := plan.Open(modeltest.Goldens(t, base), models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +268,7 @@ func TestLegacy(t *testing.T) {
 	if err := safetensors.WriteFile(filepath.Join(dir, "adapter.safetensors"), tensors, nil); err != nil {
 		t.Fatal(err)
 	}
-	base, err := plan.Open("roberta-base")
+	base, err := plan.Open("roberta-base", models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

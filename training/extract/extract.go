@@ -35,8 +35,9 @@ type Options struct {
 	// Energy is the share of each difference's ‖D‖² to keep, by as small a rank
 	// as does; 0: Rank everywhere.
 	Energy     float64
-	Embeddings string // see Embeddings; empty: lora
-	BaseName   string // base_model_name_or_path; empty: the base's last name
+	Embeddings string         // see Embeddings; empty: lora
+	BaseName   string         // base_model_name_or_path; empty: the base's last name
+	Reading    models.Options // how both are read
 	Pool       *kernels.Pool
 }
 
@@ -106,12 +107,12 @@ func extract(o Options) (*Report, error) {
 		return nil, err
 	}
 	j := &job{Options: o}
-	base, s0, err := models.Open(o.Base, models.Options{})
+	base, s0, err := models.Open(o.Base, o.Reading)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = s0.Close() }()
-	tuned, s1, err := models.Open(o.Tuned, models.Options{})
+	tuned, s1, err := models.Open(o.Tuned, o.Reading)
 	if err != nil {
 		return nil, err
 	}

@@ -43,8 +43,9 @@ type Comparison struct {
 type rows func(dst []float64, i int)
 
 // Against compares an adapter's folder, or a whole fine-tune, with the base.
-func Against(path, base string) (*Comparison, error) {
-	m, source, err := models.Open(base, models.Options{})
+// The options are how both are read.
+func Against(path, base string, o models.Options) (*Comparison, error) {
+	m, source, err := models.Open(base, o)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func Against(path, base string) (*Comparison, error) {
 		tuned, err = adapted(m, path)
 	} else {
 		var other *models.Source
-		tuned, other, err = whole(m, path)
+		tuned, other, err = whole(m, path, o)
 		if other != nil {
 			defer func() { _ = other.Close() }()
 		}
@@ -109,8 +110,8 @@ func adapted(m models.Model, dir string) (func(int) (rows, error), error) {
 }
 
 // whole yields the matrices of a model that differ from the base's.
-func whole(m models.Model, path string) (func(int) (rows, error), *models.Source, error) {
-	other, source, err := models.Open(path, models.Options{})
+func whole(m models.Model, path string, o models.Options) (func(int) (rows, error), *models.Source, error) {
+	other, source, err := models.Open(path, o)
 	if err != nil {
 		return nil, nil, err
 	}

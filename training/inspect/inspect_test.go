@@ -53,7 +53,7 @@ func TestAgainst(t *testing.T) {
 	base := modeltest.Goldens(t, "llama-gqa")
 	for _, name := range []string{"lora-all-linear", "dora-all-linear", "ia3"} {
 		dir := filepath.Join(base, "adapters", name)
-		c, err := Against(dir, base)
+		c, err := Against(dir, base, models.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestAgainst(t *testing.T) {
 		if _, err := merge.Merge(merge.Options{Base: base, Adapter: dir, Output: merged}); err != nil {
 			t.Fatal(err)
 		}
-		full, err := Against(merged, base)
+		full, err := Against(merged, base, models.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,17 +83,17 @@ func TestAgainst(t *testing.T) {
 			t.Errorf("%s: ΔM %v, ΔD %v, want %v, %v", first.Module, first.DeltaM, first.DeltaD, dm, dd)
 		}
 	}
-	same, err := Against(base, base)
+	same, err := Against(base, base, models.Options{})
 	if err != nil || len(same.Modules) != 0 {
 		t.Errorf("a model differs from itself: %v, %v", same, err)
 	}
 	for _, name := range []string{"prefix", "bottleneck-houlsby"} {
-		_, err := Against(filepath.Join(base, "adapters", name), base)
+		_, err := Against(filepath.Join(base, "adapters", name), base, models.Options{})
 		if !errors.Is(err, adapters.ErrMerge) || !strings.Contains(err.Error(), "are of weights that change") {
 			t.Errorf("%s has a ΔM: %v", name, err)
 		}
 	}
-	if _, err := Against(modeltest.Goldens(t, "qwen3"), base); !errors.Is(err, ErrBase) {
+	if _, err := Against(modeltest.Goldens(t, "qwen3"), base, models.Options{}); !errors.Is(err, ErrBase) {
 		t.Errorf("another model: %v", err)
 	}
 }

@@ -32,9 +32,10 @@ type Options struct {
 	// DType is f32, f16 or bf16: the precision of the result, or of what is
 	// changed in a GGUF. Empty: the base's own, which must not be quantised.
 	DType      string
-	Untie      bool // write tied embeddings apart where only one changes
-	Overwrite  bool // replace what is at Output
-	ShardBytes int  // the most bytes of one safetensors file; 0: 5 GB
+	Untie      bool           // write tied embeddings apart where only one changes
+	Overwrite  bool           // replace what is at Output
+	ShardBytes int            // the most bytes of one safetensors file; 0: 5 GB
+	Reading    models.Options // how the base is read
 	Pool       *kernels.Pool
 }
 
@@ -80,10 +81,11 @@ func merge(o Options) (*Report, error) {
 		return nil, err
 	}
 	var err error
-	if j.model, j.source, err = models.Open(o.Base, models.Options{}); err != nil {
+	if j.model, j.source, err = models.Open(o.Base, o.Reading); err != nil {
 		return nil, err
 	}
 	defer func() { _ = j.source.Close() }()
+	j.report.Warnings = append(j.report.Warnings, j.source.Warnings...)
 	folder, err := adapters.Open(o.Adapter)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ const tolerance = 1e-3
 // verify opens what was written and compares it with base and adapter. Where
 // nothing but the order of sums can differ, a difference is an error.
 func (j *job) verify(path string) error {
-	m, source, err := models.Open(path, models.Options{})
+	m, source, err := models.Open(path, j.Reading)
 	if err != nil {
 		return fmt.Errorf("reading the result again: %w", err)
 	}

@@ -61,8 +61,8 @@ var ErrBase = errors.New("base cannot be planned for")
 
 // Open reads the shape of the base at path: a config.json, a folder with one
 // (its weights need not be there), a GGUF file, or the name of a published
-// model (see Published).
-func Open(path string) (*Base, error) {
+// model (see Published). The options are those that change how a base is read.
+func Open(path string, o models.Options) (*Base, error) {
 	for _, p := range published {
 		if p.name == path {
 			return p.base()
@@ -75,18 +75,18 @@ func Open(path string) (*Base, error) {
 	if stat.IsDir() {
 		path = filepath.Join(path, "config.json")
 	} else if filepath.Ext(path) != ".json" {
-		return openGGUF(path)
+		return openGGUF(path, o)
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
-	return Parse(path, raw)
+	return Parse(path, raw, o)
 }
 
 // Parse reads the shape from config.json, as transformers writes it. Errors
 // call it name.
-func Parse(name string, config []byte) (*Base, error) {
+func Parse(name string, config []byte, o models.Options) (*Base, error) {
 	var head struct {
 		Architectures []string `json:"architectures"`
 		ModelType     string   `json:"model_type"`
@@ -104,6 +104,11 @@ func Parse(name string, config []byte) (*Base, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrBase, name, err)
 	}
+	if b.shape.decoder { // what is trained is what can be served
+		if err := models.CheckConfig(name, config, o); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrBase, err)
+		}
+	}
 	b.Name = name
 	switch d := head.DType + head.TorchDType; d {
 	case "float16":
@@ -116,8 +121,8 @@ func Parse(name string, config []byte) (*Base, error) {
 
 // openGGUF reads the shape, and the stored form of each tensor, from a GGUF
 // file.
-func openGGUF(path string) (*Base, error) {
-	s, err := models.OpenSource(path, models.Options{})
+func openGGUF(path string, o models.Options) (*Base, error) {
+	s, err := models.OpenSource(path, o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}

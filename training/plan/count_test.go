@@ -3,11 +3,13 @@ package plan
 import (
 	"math"
 	"testing"
+
+	"github.com/peft-serve/peft-serve/models"
 )
 
 func train(t *testing.T, base string, c Choice) *Trained {
 	t.Helper()
-	b, err := Open(base)
+	b, err := Open(base, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

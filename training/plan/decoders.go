@@ -21,6 +21,9 @@ func readLlama(config []byte, kind string) (*Base, error) {
 		Bias         bool `json:"attention_bias"`
 		MLPBias      bool `json:"mlp_bias"`
 	}{Context: 2048}
+	if kind == "qwen3" {
+		c.HeadDim = 128
+	}
 	err := decode(config, &c, func() map[string]int {
 		if c.KVHeads == 0 {
 			c.KVHeads = c.Heads

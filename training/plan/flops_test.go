@@ -1,6 +1,10 @@
 package plan
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/peft-serve/peft-serve/models"
+)
 
 // TestLectureFormulas holds the lecture's sums for an MLP d → p → q.
 func TestLectureFormulas(t *testing.T) {
@@ -21,7 +25,7 @@ func TestLectureFormulas(t *testing.T) {
 // TestLecture holds the example of the lecture: 58 GB for a model of 7 billion
 // parameters.
 func TestLecture(t *testing.T) {
-	b, err := Open("llama-7b")
+	b, err := Open("llama-7b", models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +40,7 @@ func TestLecture(t *testing.T) {
 // what reads the embedding, which is trained; a LoRA in the last block alone
 // carries gradients from there on.
 func TestFLOPsOfModel(t *testing.T) {
-	b, err := Open("smollm2-135m")
+	b, err := Open("smollm2-135m", models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

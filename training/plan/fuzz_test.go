@@ -1,6 +1,10 @@
 package plan
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/peft-serve/peft-serve/models"
+)
 
 // FuzzParse reads configurations that anyone may have written: what is not
 // refused can be planned for.
@@ -11,7 +15,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(`{"architectures": ["Qwen3ForCausalLM"], "vocab_size": 8, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 3}`)
 	f.Add(`{"model_type": "gpt2", "vocab_size": 1, "n_embd": 3, "n_layer": 1, "n_head": 7, "n_positions": 1}`)
 	f.Fuzz(func(t *testing.T, config string) {
-		b, err := Parse("config.json", []byte(config))
+		b, err := Parse("config.json", []byte(config), models.Options{})
 		if err != nil {
 			return
 		}

@@ -17,7 +17,7 @@ func TestPeakOfPass(t *testing.T) {
 	pool := modeltest.Pool(t, 2)
 	for _, base := range []string{"llama-gqa", "llama", "qwen3", "gpt2"} {
 		path := modeltest.Goldens(t, base)
-		shape, err := plan.Open(path)
+		shape, err := plan.Open(path, models.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

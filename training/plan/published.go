@@ -1,6 +1,10 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/peft-serve/peft-serve/models"
+)
 
 // published lists models by the configurations on their Hugging Face pages, so
 // that a plan needs no file at all.
@@ -36,7 +40,7 @@ func Published() []string {
 }
 
 func (p publication) base() (*Base, error) {
-	b, err := Parse(p.name, []byte(p.config))
+	b, err := Parse(p.name, []byte(p.config), models.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ var inertKeys = map[string]inert{
 	"_attn_implementation": {why: "how, not what, is computed"}, "_attn_implementation_autoset": {why: "how, not what, is computed"},
 	"attn_implementation": {why: "how, not what, is computed"}, "_flash_attn_2_enabled": {why: "how, not what, is computed"},
 	"use_flash_attn": {why: "how, not what, is computed"}, "use_flash_attention": {why: "how, not what, is computed"}, "use_sdpa": {why: "how, not what, is computed"},
-	"use_flash_attention_2": {why: "how, not what, is computed"}, "torchscript": {why: "how, not what, is computed"}, "use_cache": {why: "keys and values are always kept"},
+	"model_parallel": {why: "how, not what, is computed"}, "use_flash_attention_2": {why: "how, not what, is computed"}, "torchscript": {why: "how, not what, is computed"}, "use_cache": {why: "keys and values are always kept"},
 	"cache_implementation": {why: "how, not what, is computed"}, "chunk_size_feed_forward": {why: "rows are independent of each other"},
 	"pretraining_tp": {why: "cuts the same products in pieces; transformers ignores it"}, "reorder_and_upcast_attn": {why: "attention is computed in float32"},
 	"torch_dtype": {why: "each tensor has its own"}, "dtype": {why: "each tensor has its own"}, "use_bfloat16": {why: "each tensor has its own"},
@@ -62,7 +62,7 @@ var inertKeys = map[string]inert{
 	"max_sequence_length": {why: "an old name of max_position_embeddings"}, "model_max_length": {why: "of the tokenizer; max_position_embeddings counts"},
 	"n_ctx": {why: "an old name of n_positions"}, "seq_length": {why: "an old name of max_position_embeddings"},
 
-	"initializer_range": {why: ofTraining}, "gradient_checkpointing": {why: ofTraining}, "neftune_noise_alpha": {why: ofTraining},
+	"initializer_range": {why: ofTraining}, "gradient_checkpointing": {why: ofTraining}, "neftune_noise_alpha": {why: ofTraining}, "loss_type": {why: ofTraining}, "use_reentrant_checkpointing": {why: ofTraining},
 	"attention_dropout": {why: "dropout of pretraining: answers have none, a run its own"}, "hidden_dropout": {why: "dropout of pretraining: answers have none, a run its own"},
 	"attn_pdrop": {why: "dropout of pretraining: answers have none, a run its own"}, "embd_pdrop": {why: "dropout of pretraining: answers have none, a run its own"},
 	"resid_pdrop": {why: "dropout of pretraining: answers have none, a run its own"}, "hidden_dropout_prob": {why: "dropout of pretraining: answers have none, a run its own"},
@@ -85,6 +85,9 @@ var inertKeys = map[string]inert{
 	"exponential_decay_length_penalty": {why: ofGenerate}, "suppress_tokens": {why: ofGenerate}, "begin_suppress_tokens": {why: ofGenerate},
 
 	"is_decoder":          {why: "attention is causal either way"},
+	"activation":          {why: "hidden_act, by another name", only: []string{`"swiglu"`, `"silu"`}},
+	"qk_layernorm":        {why: "false: no norms on query and key", only: []string{"false"}},
+	"qk_layer_norms":      {why: "false: no norms on query and key", only: []string{"false"}},
 	"use_qk_norm":         {why: "false: no norms on query and key", only: []string{"false"}},
 	"use_mrope":           {why: "false: one position a token", only: []string{"false"}},
 	"rope_interleaved":    {why: "false: the halves of a head are rotated, as transformers does", only: []string{"false"}},

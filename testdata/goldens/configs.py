@@ -1,0 +1,34 @@
+"""What config.json holds as the installed transformers saves it, by architecture.
+
+python configs.py: writes configs/transformers-<major>.json.
+"""
+
+import json
+import os
+
+import transformers
+from transformers import GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+
+SCALINGS = {
+    "linear": dict(rope_type="linear", factor=4.0),
+    "dynamic": dict(rope_type="dynamic", factor=2.0),
+    "yarn": dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=8192),
+    "llama3": dict(
+        rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192
+    ),
+}
+
+
+def main():
+    configs = {c.__name__: c().to_dict() for c in (GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)}
+    for name, scaling in SCALINGS.items():
+        configs[f"LlamaConfig, {name}"] = LlamaConfig(rope_scaling=dict(scaling)).to_dict()
+    configs["Qwen2Config, window"] = Qwen2Config(use_sliding_window=True, sliding_window=4096, max_window_layers=16).to_dict()
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, f"transformers-{transformers.__version__.split('.')[0]}.json"), "w") as f:
+        json.dump(configs, f, indent=1, sort_keys=True)
+        f.write("\n")
+
+
+main()

@@ -164,7 +164,7 @@ func TestMetadata(t *testing.T) {
 		}, nil, ""},
 		{"llama", nil, tensors{"blk.0.attn_q.scale": {1}}, `does not read the tensors "blk.0.attn_q.scale"`},
 		{"llama", nil, tensors{"rope_factors_long.weight": {1, 1, 1, 1, 1, 1, 1, 1}}, `"rope_factors_long.weight"`},
-		{"llama", nil, tensors{"rope_freqs.weight": {1, 1}}, "rope_freqs.weight has 2 factors for 8 frequencies"},
+		{"llama", nil, tensors{"rope_freqs.weight": {1, 1}}, `"rope_freqs.weight" has 2 factors for 8 frequencies`},
 		{"llama", nil, tensors{"rope_freqs.weight": {1, 1, 1, 1, 1, 1, 1, 0}}, `"rope_freqs.weight" has a factor of 0`},
 		{"llama", nil, tensors{"blk.0.attn_rot_embd.weight": {1}}, ""},
 		{"qwen2", nil, tensors{"blk.0.attn_output.bias": make([]float32, 16)}, `"blk.0.attn_output.bias"`},

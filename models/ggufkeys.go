@@ -42,7 +42,7 @@ func (k *ggufKeys) llama() map[string]any {
 	if scaling := k.ropeScaling(); scaling != nil {
 		c["rope_scaling"] = scaling
 	}
-	k.ropeFactors()
+	k.ropeFactors(c)
 	if k.prefix != "qwen2." { // whose biases go without saying
 		c["attention_bias"] = k.anyTensor("attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias")
 	}
@@ -111,30 +111,6 @@ func (k *ggufKeys) ropeScaling() map[string]any {
 		k.s.fault("metadata: %srope.scaling.type %q is not implemented", k.prefix, kind)
 	}
 	return nil
-}
-
-// ropeFactorsName is the tensor in which llama.cpp's converter keeps the scaling
-// of Llama 3.1 and later: divisors of the frequencies.
-const ropeFactorsName = "rope_freqs.weight"
-
-func (k *ggufKeys) ropeFactors() {
-	if _, ok := k.s.GGUF.Lookup(ropeFactorsName); !ok {
-		return
-	}
-	w, err := k.s.weight(ropeFactorsName)
-	if err != nil {
-		k.s.fault("%w", err)
-		return
-	}
-	for i := range w.Rows {
-		for _, f := range w.Matrix().Row(i) {
-			if !(f > 0) || f > 1e30 {
-				k.s.fault("tensor %q has a factor of %g", ropeFactorsName, f)
-				return
-			}
-			k.s.factors = append(k.s.factors, float64(f))
-		}
-	}
 }
 
 // gpt2 reads the metadata of GPT-2.

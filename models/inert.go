@@ -119,6 +119,7 @@ var inertMetadata = map[string]inert{
 	"expert_feed_forward_length": unused, "expert_shared_feed_forward_length": unused, "expert_chunk_feed_forward_length": unused,
 	"expert_weights_scale": unused, "expert_weights_norm": unused, "expert_gating_func": unused, "moe_every_n_layers": unused,
 	"leading_dense_block_count": unused, "nextn_predict_layers": unused, "n_deepstack_layers": unused,
+	"attention.layer_norm_epsilon": {why: "of the norm that the family has not"}, "attention.layer_norm_rms_epsilon": {why: "of the norm that the family has not"},
 	"attn_logit_softcapping": unused, "final_logit_softcapping": unused, "attention.max_alibi_bias": unused, "attention.clamp_kqv": unused,
 	"attention.key_length_mla": unused, "attention.value_length_mla": unused, "swin_norm": unused, "rescale_every_n_layers": unused,
 	"attention.q_lora_rank": unused, "attention.kv_lora_rank": unused, "attention.relative_buckets_count": unused,

@@ -77,9 +77,6 @@ func (c *llamaConfig) readRope(s *Source) error {
 	if !(c.RopeTheta > 0) || c.HeadDim%2 != 0 {
 		return s.wrong("rope_theta is %g, head_dim %d", c.RopeTheta, c.HeadDim)
 	}
-	if n := len(s.factors); n > 0 && n != c.HeadDim/2 {
-		return s.wrong("%s has %d factors for %d frequencies", ropeFactorsName, n, c.HeadDim/2)
-	}
 	return r.check(s, key, c.MaxPositionEmbeddings)
 }
 

@@ -1,12 +1,54 @@
 package models
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 )
+
+// ropeFactorsName is the tensor in which llama.cpp's converter keeps the scaling
+// of Llama 3.1 and later: divisors of the frequencies.
+const ropeFactorsName = "rope_freqs.weight"
+
+// ropeFactors reads that tensor, as the scaling that it was made from where that
+// can be found.
+func (k *ggufKeys) ropeFactors(c map[string]any) {
+	if _, ok := k.s.GGUF.Lookup(ropeFactorsName); !ok {
+		return
+	}
+	w, err := k.s.weight(ropeFactorsName)
+	if err != nil {
+		k.s.fault("%w", err)
+		return
+	}
+	var factors []float64
+	for _, f := range w.Matrix().Data {
+		if !(f > 0) || f > math.MaxFloat32 {
+			k.s.fault("tensor %q has a factor of %g", ropeFactorsName, f)
+			return
+		}
+		factors = append(factors, float64(f))
+	}
+	dim, _ := c["head_dim"].(int)
+	if len(factors) != dim/2 {
+		k.s.fault("tensor %q has %d factors for %d frequencies", ropeFactorsName, len(factors), dim/2)
+		return
+	}
+	theta, ok := c["rope_theta"].(decimal)
+	if !ok {
+		theta = 10000
+	}
+	context, _ := c["max_position_embeddings"].(int)
+	if found := llama3Of(factors, dim, float64(theta), context); found != nil && c["rope_scaling"] == nil {
+		c["rope_scaling"] = map[string]any{
+			"rope_type": "llama3", "factor": decimal(found.Factor), "low_freq_factor": decimal(found.LowFreqFactor),
+			"high_freq_factor": decimal(found.HighFreqFactor), "original_max_position_embeddings": int(found.Original),
+		}
+		return
+	}
+	k.s.factors = factors
+}
 
 // ErrFolder reports a base from a GGUF of which a folder cannot say everything.
 var ErrFolder = errors.New("config.json cannot say this")
@@ -14,28 +56,10 @@ var ErrFolder = errors.New("config.json cannot say this")
 // FolderConfig is config.json for a folder with this base's weights: as it is
 // written, or from the metadata of a GGUF file.
 func (s *Source) FolderConfig() ([]byte, error) {
-	if len(s.factors) == 0 {
-		return s.written, nil
-	}
-	c, err := readLlama(s)
-	if err != nil {
-		return nil, err
-	}
-	scaling := llama3Of(s.factors, c.HeadDim, c.RopeTheta, c.MaxPositionEmbeddings)
-	if c.RopeScaling != nil || scaling == nil {
+	if len(s.factors) > 0 {
 		return nil, fmt.Errorf("%w: %s: the factors of %s are those of no scaling that transformers has", ErrFolder, s.Name, ropeFactorsName)
 	}
-	values := map[string]json.RawMessage{}
-	if err := json.Unmarshal(s.written, &values); err != nil {
-		return nil, s.wrong("%w", err)
-	}
-	if values["rope_scaling"], err = json.Marshal(map[string]any{
-		"rope_type": "llama3", "factor": decimal(scaling.Factor), "low_freq_factor": decimal(scaling.LowFreqFactor),
-		"high_freq_factor": decimal(scaling.HighFreqFactor), "original_max_position_embeddings": int(scaling.Original),
-	}); err != nil {
-		return nil, s.wrong("%w", err)
-	}
-	return json.Marshal(values)
+	return s.written, nil
 }
 
 // llama3Of finds the parameters of Llama 3.1's scaling that give these factors;

@@ -28,7 +28,7 @@ type Source struct {
 	written []byte // config.json with the keys that are ignored
 	tensors tensors
 	claimed map[string]bool // stored names of the tensors that are read
-	factors []float64       // GGUF's rope_freqs: divisors of the rotary frequencies
+	factors []float64       // divisors of the rotary frequencies that the configuration cannot say
 	sites   Sites
 	faults  []error
 	bytes   map[kernels.Format]int

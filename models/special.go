@@ -35,13 +35,14 @@ func (s *Source) special(c *Config) error {
 		return nil
 	}
 	for _, name := range []string{"config.json", "generation_config.json"} {
-		path := filepath.Join(s.Name, name)
-		b, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrSource, err)
+		path, b := filepath.Join(s.Name, name), s.config
+		if name != "config.json" {
+			var err error
+			if b, err = os.ReadFile(path); errors.Is(err, fs.ErrNotExist) {
+				continue
+			} else if err != nil {
+				return fmt.Errorf("%w: %w", ErrSource, err)
+			}
 		}
 		var v struct {
 			BOS tokenIDs `json:"bos_token_id"`

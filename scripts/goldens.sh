@@ -6,6 +6,10 @@ python=$(command -v python3) || { echo "goldens need Python 3.11" >&2; exit 1; }
 "$python" -m venv .venv
 .venv/bin/pip install --quiet -r testdata/goldens/requirements.txt
 .venv/bin/python testdata/goldens/make.py
+.venv/bin/python testdata/goldens/configs.py
+"$python" -m venv .venv/transformers5
+.venv/transformers5/bin/pip install --quiet transformers==5.24.0
+.venv/transformers5/bin/python testdata/goldens/configs.py
 # llama.cpp's converter, at the commit that the GGUF files were made with.
 if [ ! -d .venv/llama.cpp ]; then
 	git init --quiet .venv/llama.cpp

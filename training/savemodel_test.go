@@ -18,8 +18,9 @@ func TestSavedConfiguration(t *testing.T) {
 		path func(t testing.TB) string
 		want string
 	}{
-		"folder": {func(t testing.TB) string { return modeltest.Goldens(t, "llama-gqa") }, `"factor": 4.0,`},
-		"gguf":   {modeltest.SmolLM2, `"model_type": "llama"`},
+		"folder":           {func(t testing.TB) string { return modeltest.Goldens(t, "llama-gqa") }, `"factor": 4.0,`},
+		"gguf":             {modeltest.SmolLM2, `"model_type": "llama"`},
+		"a GGUF's factors": {func(t testing.TB) string { return modeltest.Goldens(t, "converted", "llama-llama3", "model.gguf") }, `"rope_type": "llama3"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := c.path(t)

@@ -18,25 +18,24 @@ func (s *Source) configure(raw []byte, o Options) error {
 	if err := json.Unmarshal(raw, &values); err != nil {
 		return s.wrong("%w", err)
 	}
+	written := maps.Clone(values)
+	for _, key := range o.IgnoreConfigKeys {
+		s.warnIgnored(key, leaveOut(values, key))
+	}
 	if err := s.identify(values); err != nil {
 		return err
 	}
 	a := architectures[s.Architecture]
 	if o.SlidingWindow != nil {
-		if err := s.overrideWindow(values, a, *o.SlidingWindow); err != nil {
+		if err := s.overrideWindow(a, *o.SlidingWindow, values, written); err != nil {
 			return err
 		}
 	}
 	var err error
-	if s.written, err = json.Marshal(values); err != nil {
+	if s.config, err = json.Marshal(values); err != nil {
 		return s.wrong("%w", err)
 	}
-	for _, key := range o.IgnoreConfigKeys {
-		if leaveOut(values, key) {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("%s of %s is ignored, as --ignore-config-key says", key, s.Name))
-		}
-	}
-	if s.config, err = json.Marshal(values); err != nil {
+	if s.written, err = json.Marshal(written); err != nil {
 		return s.wrong("%w", err)
 	}
 	if s.GGUF == nil {
@@ -85,20 +84,32 @@ func (s *Source) identify(values map[string]json.RawMessage) error {
 	return nil
 }
 
-// overrideWindow writes another sliding window, 0 for none, into the
-// configuration.
-func (s *Source) overrideWindow(values map[string]json.RawMessage, a architecture, n int) error {
-	switch {
-	case n < 0:
+// overrideWindow writes another sliding window, 0 for none, into
+// configurations.
+func (s *Source) overrideWindow(a architecture, n int, configs ...map[string]json.RawMessage) error {
+	if n < 0 {
 		return fmt.Errorf("%w: --sliding-window: %d is below 0", ErrSource, n)
-	case a.window == nil && n > 0:
+	}
+	if a.window == nil && n > 0 {
 		return fmt.Errorf("%w: %s: --sliding-window: %s has none", ErrSource, s.Name, s.Architecture)
-	case a.window != nil:
-		a.window(values, n)
-	default:
-		delete(values, "sliding_window")
+	}
+	for _, values := range configs {
+		if a.window != nil {
+			a.window(values, n)
+		} else {
+			delete(values, "sliding_window")
+		}
 	}
 	return nil
+}
+
+// warnIgnored says that a key is passed over, or was not there to be.
+func (s *Source) warnIgnored(key string, found bool) {
+	if found {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s of %s is ignored, as --ignore-config-key says", key, s.Name))
+		return
+	}
+	s.Warnings = append(s.Warnings, fmt.Sprintf("--ignore-config-key: %s has no %s", s.Name, key))
 }
 
 // leaveOut deletes a key; "a.b" is the key b of a's object.

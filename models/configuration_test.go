@@ -120,6 +120,7 @@ func TestTakenConfigs(t *testing.T) {
 		{"llama", `{"rope_scaling": null, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "factor": null}}`},
 		{"mistral", `{"layer_types": ["sliding_attention", "sliding_attention"]}`},
 		{"qwen2", `{"attention_bias": true}`},
+		{"qwen2", `{"sliding_window": 0, "use_sliding_window": false}`},
 		{"gpt2", `{"reorder_and_upcast_attn": true}`},
 	} {
 		if err := CheckConfig("base", changed(t, c.base, c.changes), Options{}); err != nil {
@@ -135,7 +136,7 @@ func TestIgnoredKeys(t *testing.T) {
 	if err := s.configure(config, Options{IgnoreConfigKeys: []string{"sorcery", "rope_scaling.attn_factor", "absent"}}); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Warnings) != 2 || !strings.Contains(s.Warnings[0], "sorcery") {
+	if len(s.Warnings) != 3 || !strings.Contains(s.Warnings[0], "sorcery") || !strings.Contains(s.Warnings[2], "has no absent") {
 		t.Errorf("warnings %q", s.Warnings)
 	}
 	var written map[string]any

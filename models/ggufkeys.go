@@ -147,9 +147,7 @@ func (k *ggufKeys) vocabulary(c map[string]any) {
 // finish notes each key of the architecture that is neither read nor inert.
 func (k *ggufKeys) finish() {
 	for _, key := range k.ignored {
-		if _, ok := k.s.GGUF.Value(key); ok {
-			k.s.Warnings = append(k.s.Warnings, fmt.Sprintf("%s of %s is ignored, as --ignore-config-key says", key, k.s.Name))
-		}
+		k.s.warnIgnored(key, strings.HasPrefix(key, k.prefix) && slices.Contains(k.s.GGUF.Keys(), key))
 	}
 	for _, key := range k.s.GGUF.Keys() {
 		name, own := strings.CutPrefix(key, k.prefix)

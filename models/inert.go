@@ -31,6 +31,9 @@ const (
 	ofTask     = "of other tasks than text generation"
 	ofOutput   = "what Python's forward returns"
 	ofTooling  = "a note of the tool that wrote the file"
+	ofSpeed    = "how, not what, is computed"
+	ofStorage  = "each tensor has its own"
+	ofDropout  = "dropout of the base: answers have none, and a run has its own"
 	ofTokens   = "a token of the tokenizer, which is read from its own files"
 )
 
@@ -51,23 +54,22 @@ var inertKeys = map[string]inert{
 
 	"_name_or_path": {why: ofTooling}, "_commit_hash": {why: ofTooling}, "transformers_version": {why: ofTooling}, "_from_model_config": {why: ofTooling},
 	"transformers.js_config": {why: ofTooling}, "unsloth_version": {why: ofTooling}, "unsloth_fixed": {why: ofTooling}, "is_llama_config": {why: ofTooling},
-	"_attn_implementation": {why: "how, not what, is computed"}, "_attn_implementation_autoset": {why: "how, not what, is computed"},
-	"attn_implementation": {why: "how, not what, is computed"}, "_flash_attn_2_enabled": {why: "how, not what, is computed"},
-	"use_flash_attn": {why: "how, not what, is computed"}, "use_flash_attention": {why: "how, not what, is computed"}, "use_sdpa": {why: "how, not what, is computed"},
-	"model_parallel": {why: "how, not what, is computed"}, "use_flash_attention_2": {why: "how, not what, is computed"}, "torchscript": {why: "how, not what, is computed"}, "use_cache": {why: "keys and values are always kept"},
-	"cache_implementation": {why: "how, not what, is computed"}, "chunk_size_feed_forward": {why: "rows are independent of each other"},
+	"_attn_implementation": {why: ofSpeed}, "_attn_implementation_autoset": {why: ofSpeed},
+	"attn_implementation": {why: ofSpeed}, "_flash_attn_2_enabled": {why: ofSpeed},
+	"use_flash_attn": {why: ofSpeed}, "use_flash_attention": {why: ofSpeed}, "use_sdpa": {why: ofSpeed},
+	"model_parallel": {why: ofSpeed}, "use_flash_attention_2": {why: ofSpeed}, "torchscript": {why: ofSpeed}, "use_cache": {why: "keys and values are always kept"},
+	"cache_implementation": {why: ofSpeed}, "chunk_size_feed_forward": {why: "rows are independent of each other"},
 	"pretraining_tp": {why: "cuts the same products in pieces; transformers ignores it"}, "reorder_and_upcast_attn": {why: "attention is computed in float32"},
-	"torch_dtype": {why: "each tensor has its own"}, "dtype": {why: "each tensor has its own"}, "use_bfloat16": {why: "each tensor has its own"},
+	"torch_dtype": {why: ofStorage}, "dtype": {why: ofStorage}, "use_bfloat16": {why: ofStorage},
 	"auto_map":            {why: "code beside the weights; like transformers, unless told to trust it, the known class is run"},
 	"max_sequence_length": {why: "an old name of max_position_embeddings"}, "model_max_length": {why: "of the tokenizer; max_position_embeddings counts"},
 	"n_ctx": {why: "an old name of n_positions"}, "seq_length": {why: "an old name of max_position_embeddings"},
 
 	"initializer_range": {why: ofTraining}, "gradient_checkpointing": {why: ofTraining}, "neftune_noise_alpha": {why: ofTraining}, "loss_type": {why: ofTraining}, "use_reentrant_checkpointing": {why: ofTraining},
-	"attention_dropout": {why: "dropout of pretraining: answers have none, a run its own"}, "hidden_dropout": {why: "dropout of pretraining: answers have none, a run its own"},
-	"attn_pdrop": {why: "dropout of pretraining: answers have none, a run its own"}, "embd_pdrop": {why: "dropout of pretraining: answers have none, a run its own"},
-	"resid_pdrop": {why: "dropout of pretraining: answers have none, a run its own"}, "hidden_dropout_prob": {why: "dropout of pretraining: answers have none, a run its own"},
-	"attention_probs_dropout_prob": {why: "dropout of pretraining: answers have none, a run its own"},
-	"router_aux_loss_coef":         {why: ofTraining}, "output_router_logits": {why: ofOutput},
+	"attention_dropout": {why: ofDropout}, "hidden_dropout": {why: ofDropout},
+	"attn_pdrop": {why: ofDropout}, "embd_pdrop": {why: ofDropout},
+	"resid_pdrop": {why: ofDropout}, "hidden_dropout_prob": {why: ofDropout},
+	"attention_probs_dropout_prob": {why: ofDropout},
 
 	"return_dict": {why: ofOutput}, "return_dict_in_generate": {why: ofOutput}, "output_attentions": {why: ofOutput}, "output_hidden_states": {why: ofOutput},
 	"output_scores": {why: ofOutput}, "output_past": {why: ofOutput}, "output_logits": {why: ofOutput},
@@ -95,7 +97,8 @@ var inertKeys = map[string]inert{
 	"is_encoder_decoder":  {why: "false: a decoder alone", only: []string{"false"}},
 	"add_cross_attention": {why: "false: a decoder alone", only: []string{"false"}},
 	"tie_encoder_decoder": {why: "there is no encoder"}, "cross_attention_hidden_size": unset,
-	"pruned_heads": {why: "none: nothing is cut away", only: none}, "quantization_config": unset, "compression_config": unset,
+	"pruned_heads":        {why: "none: nothing is cut away", only: none},
+	"quantization_config": {why: "null: use the unquantised model, or a GGUF", only: []string{}}, "compression_config": unset,
 	"num_experts": unused, "num_local_experts": unused, "num_experts_per_tok": unused, "alibi": unused, "use_alibi": unused, "bias": unused, "qkv_bias": unused,
 	"attn_logit_softcapping": unused, "final_logit_softcapping": unused, "clip_qkv": unset, "rotary_pct": one, "rope_pct": one,
 	"logit_scale": one, "logits_scaling": one, "embedding_multiplier": one, "residual_multiplier": one,

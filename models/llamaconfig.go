@@ -144,13 +144,13 @@ func (c *llamaConfig) window(class string, i int) int {
 
 // checkWindow refuses windows that transformers' class would not apply.
 func (c *llamaConfig) checkWindow(s *Source) error {
-	if c.SlidingWindow != nil && *c.SlidingWindow <= 0 {
+	qwen := s.Architecture == qwen2Class || s.Architecture == qwen3Class
+	if c.SlidingWindow != nil && *c.SlidingWindow <= 0 && (!qwen || c.UseSlidingWindow != nil && *c.UseSlidingWindow) {
 		return s.wrong("sliding_window is %d", *c.SlidingWindow)
 	}
 	if n := len(c.LayerTypes); n > 0 && n != c.NumHiddenLayers {
 		return s.wrong("layer_types has %d entries for %d layers", n, c.NumHiddenLayers)
 	}
-	qwen := s.Architecture == qwen2Class || s.Architecture == qwen3Class
 	if qwen && c.MaxWindowLayers == nil {
 		return s.wrong("max_window_layers is null")
 	}

@@ -10,7 +10,11 @@ import (
 // BEFT, as peft/tuners/beft saves it: a vector added to a Linear's output,
 // whether or not the base has a bias there.
 
-func init() { register("BEFT", parseBEFT) }
+func init() {
+	register("BEFT", parseBEFT, keys{
+		"target_modules": read(), "modules_to_save": read(), "init_weights": inert(aFlag, untilTrained),
+	})
+}
 
 type beft struct {
 	targets targets
@@ -18,9 +22,7 @@ type beft struct {
 }
 
 func parseBEFT(s *settings) Method {
-	m := &beft{targets: s.targets(beftTargets), saved: s.list("modules_to_save")}
-	s.inert("init_weights")
-	return m
+	return &beft{targets: s.targets(beftTargets), saved: s.list("modules_to_save")}
 }
 
 func (m *beft) Name() string { return "beft" }

@@ -12,7 +12,12 @@ import (
 // target_modules null for every bias or the modules whose biases were trained,
 // tensors "base_model.model.<module>.bias" in the base's place.
 
-func init() { register("BITFIT", parseBitFit) }
+func init() {
+	register("BITFIT", parseBitFit, keys{
+		"target_modules": read(), "exclude_modules": read(), "modules_to_save": read(),
+		"layers_to_transform": read(), "layers_pattern": read(),
+	})
+}
 
 type bitFit struct {
 	targets targets
@@ -29,6 +34,9 @@ func (m *bitFit) Rank() int    { return 0 }
 func (m *bitFit) modules() *targets { return &m.targets }
 
 func (m *bitFit) Build(b *Builder) error {
+	if err := m.targets.layersOf(b.Model); err != nil {
+		return err
+	}
 	var sites []int
 	if m.targets.include.empty() {
 		for i, s := range b.Sites {

@@ -16,7 +16,20 @@ import (
 // in PEFT's manner: peft_type BOTTLENECK, tensors
 // "base_model.model.<sublayer>.adapter_down.weight" and so on.
 
-func init() { register("BOTTLENECK", parseBottleneck) }
+func init() {
+	register("BOTTLENECK", parseBottleneck, keys{
+		"mh_adapter": read(), "output_adapter": read(), "reduction_factor": read(), "leave_out": read(), "modules_to_save": read(),
+		"is_parallel": read(), "original_ln_before": read(), "original_ln_after": read(), "ln_before": read(), "ln_after": read(),
+		"residual_before_ln": read(), "adapter_residual_before_ln": read(), "non_linearity": read(), "scaling": read(),
+		"dropout": inert(aNumber, inTraining), "init_weights": inert(aText, untilTrained),
+		"inv_adapter_reduction_factor": inert(aNumber, "inv_adapter is refused"),
+		"use_gating":                   refused("a gate scales each bottleneck"),
+		"phm_layer":                    refused("its weights are Kronecker products"),
+		"inv_adapter":                  refused("an invertible adapter changes the embedding"),
+		"cross_adapter":                refused("the base has no cross attention"),
+		"stochastic_depth":             refused("it drops bottlenecks at random"),
+	})
+}
 
 type bottleneck struct {
 	attention, mlp bool // mh_adapter, output_adapter
@@ -80,10 +93,6 @@ func parseBottleneck(s *settings) Method {
 	}
 	if !m.attention && !m.mlp {
 		s.fault(ErrConfig, "neither mh_adapter nor output_adapter is true")
-	}
-	s.inert("dropout", "init_weights", "inv_adapter_reduction_factor")
-	for _, key := range []string{"use_gating", "phm_layer", "inv_adapter", "cross_adapter", "stochastic_depth"} {
-		s.refuse(key, "")
 	}
 	return m
 }

@@ -1,6 +1,8 @@
 package adapters
 
 import (
+	"fmt"
+
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -36,6 +38,9 @@ func newBuilder(m models.Model, c *Config) *Builder {
 // build lays out the adapter of a configuration.
 func build(m models.Model, c *Config) (*Builder, error) {
 	b := newBuilder(m, c)
+	if c.Task != "" && c.Task != generates && b.head() >= 0 {
+		return nil, fmt.Errorf("%w: task_type is %s, and the base generates text: an adapter for that has %s or null", ErrBase, c.Task, generates)
+	}
 	if err := c.Method.Build(b); err != nil {
 		return nil, err
 	}

@@ -39,27 +39,36 @@ func ParseConfig(b []byte) (*Config, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c := &Config{members: members}
-	s := &settings{config: c, used: map[string]bool{}}
+	s := &settings{config: c}
 	c.Type = s.text("peft_type", "")
 	c.Base = s.text("base_model_name_or_path", "")
 	c.Task = s.text("task_type", "")
-	s.inert("auto_mapping", "inference_mode", "peft_version", "revision")
 	if err := errors.Join(s.faults...); err != nil {
 		return nil, err
 	}
 	if c.Type == "" {
 		return nil, fmt.Errorf("%w: peft_type is missing%s", ErrConfig, c.foreign())
 	}
-	parse, ok := methods[c.Type]
+	family, ok := methods[c.Type]
 	if !ok {
 		return nil, unknownMethod(c.Type)
 	}
-	c.Method = parse(s)
-	if err := s.finish(); err != nil {
+	if c.Task != "" && !slices.Contains(tasks, c.Task) {
+		s.fault(ErrConfig, "task_type is %q, want one of %q", c.Task, tasks)
+	}
+	c.Method = family.parse(s)
+	s.check(family.keys)
+	if err := s.all(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
+
+// generates is the task_type of adapters for bases that generate text.
+const generates = "CAUSAL_LM"
+
+// tasks are the values of task_type that PEFT knows.
+var tasks = []string{generates, "SEQ_2_SEQ_LM", "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"}
 
 // foreign names the system that wrote a configuration without a peft_type.
 func (c *Config) foreign() string {

@@ -2,6 +2,7 @@ package adapters
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -12,7 +13,12 @@ import (
 // multiplies a Linear's output, bias included, or, of a feed-forward module,
 // its input.
 
-func init() { register("IA3", parseIA3) }
+func init() {
+	register("IA3", parseIA3, keys{
+		"target_modules": read(), "exclude_modules": read(), "feedforward_modules": read(), "modules_to_save": read(),
+		"fan_in_fan_out": inert(aFlag, byLayer), "init_ia3_weights": inert(aFlag, untilTrained),
+	})
+}
 
 type ia3 struct {
 	targets     targets
@@ -22,7 +28,13 @@ type ia3 struct {
 
 func parseIA3(s *settings) Method {
 	m := &ia3{targets: s.targets(ia3Targets), feedforward: s.names("feedforward_modules"), saved: s.list("modules_to_save")}
-	s.inert("fan_in_fan_out", "init_ia3_weights")
+	if m.targets.include.list != nil {
+		for _, name := range m.feedforward.list {
+			if !slices.Contains(m.targets.include.list, name) {
+				s.fault(ErrConfig, "feedforward_modules names %q, which target_modules does not", name)
+			}
+		}
+	}
 	return m
 }
 
@@ -72,7 +84,7 @@ func (m *ia3) onInput(b *Builder, module string) (bool, error) {
 		return matches(m.feedforward.re, module)
 	}
 	list := m.feedforward.list
-	if m.feedforward.empty() && string(b.Config.value("feedforward_modules")) != "[]" {
+	if !m.feedforward.given {
 		list = ia3Feedforward[modelType(b.Model)]
 	}
 	for _, t := range list {

@@ -26,6 +26,6 @@ func (c *Config) Scaling(module string) (rank int, scale float64, ok bool, err e
 	if !ok {
 		return 0, 0, false, nil
 	}
-	r, s, err := l.rank(module)
-	return r, float64(s), true, err
+	s, err := l.rank(module)
+	return s.r, float64(s.s), true, err
 }

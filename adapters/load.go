@@ -81,7 +81,7 @@ func (b *Builder) fill(tensors map[string]safetensors.Tensor) error {
 // strangers reports tensors that are missing and tensors that nobody claims.
 func (b *Builder) strangers(tensors map[string]safetensors.Tensor, claimed map[string]bool, missing []string) error {
 	if len(missing) > 0 {
-		return fmt.Errorf("%w: missing: %s", ErrTensor, some(missing))
+		return fmt.Errorf("%w: missing: %s%s", ErrTensor, some(missing), madeFor(b.Config.Base))
 	}
 	var unexpected []string
 	for name := range tensors {
@@ -110,17 +110,25 @@ func (b *Builder) check(p *Param, t safetensors.Tensor) error {
 	if !ok {
 		return fmt.Errorf("%w: %s is of type %s, want F32, F16 or BF16", ErrTensor, p.Name, t.DType)
 	}
+	if n, ok := p.said.contradicts(p.Shape, t.Shape); ok {
+		return fmt.Errorf("%w: %s says %s, %s has %s", ErrTensor, ConfigFile, p.said.text, p.Name, fmt.Sprintf(p.said.has, n))
+	}
 	if !slices.Equal(t.Shape, p.Shape) {
-		err := fmt.Errorf("%w: %s has shape %v, want %v", ErrTensor, p.Name, t.Shape, p.Shape)
-		if b.Config.Base != "" {
-			err = fmt.Errorf("%w: it was made for %q: %w", ErrBase, b.Config.Base, err)
-		}
-		return err
+		return fmt.Errorf("%w: %w: %s has shape %v, and the base at hand wants %v%s",
+			ErrBase, ErrTensor, p.Name, t.Shape, p.Shape, madeFor(b.Config.Base))
 	}
 	if i := notFinite(format, t.Data); i >= 0 {
 		return fmt.Errorf("%w: %s holds a NaN or an infinity, element %d", ErrTensor, p.Name, i)
 	}
 	return nil
+}
+
+// madeFor names the base that a configuration names.
+func madeFor(base string) string {
+	if base == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (the adapter was made for %q)", base)
 }
 
 // notFinite returns the index of the first element that is NaN or infinite,

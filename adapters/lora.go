@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -12,7 +13,41 @@ import (
 // LoRA (Hu et al., 2021), rsLoRA (Kalajdzievski, 2023) and DoRA (Liu et al.,
 // 2024), as peft/tuners/lora saves them.
 
-func init() { register("LORA", parseLoRA) }
+func init() {
+	register("LORA", parseLoRA, keys{
+		"r": read(), "lora_alpha": read(), "rank_pattern": read(), "alpha_pattern": read(), "use_rslora": read(), "use_dora": read(),
+		"lora_bias": read(), "bias": read(), "modules_to_save": read(), "ensure_weight_tying": read(), "trainable_token_indices": read(),
+		"target_modules": read(), "exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(), "init_lora_weights": read(),
+
+		"lora_dropout":      inert(aNumber, inTraining),
+		"fan_in_fan_out":    inert(aFlag, byLayer),
+		"megatron_core":     inert(aText, "megatron_config is refused"),
+		"qalora_group_size": inert(aNumber, "use_qalora is refused"),
+		"runtime_config":    inert(anObject, "where PEFT computes"),
+		"loftq_config":      inert(anObject, "of init_lora_weights, which is read"),
+		"eva_config":        inert(anObject, "of init_lora_weights, which is read"),
+		"corda_config":      inert(anObject, "of init_lora_weights, which is read"),
+		"lora_ga_config":    inert(anObject, "of init_lora_weights, which is read"),
+
+		"use_qalora":              refused("QALoRA pools its input"),
+		"megatron_config":         refused("the layers are Megatron's"),
+		"layer_replication":       refused("the base has replicated layers"),
+		"alora_invocation_tokens": refused("activated LoRA begins in the middle of a sequence"),
+		"target_parameters":       refused("LoRA on parameters that are not modules"),
+		"arrow_config":            refused("Arrow routes between adapters"),
+		"kasa_config":             refused("KaSA changes the base"),
+		"use_bdlora":              refused("BD-LoRA's factors are block-diagonal"),
+		"velora_config":           refused("VeLoRA's file has tensors beside the factors"),
+		"monteclora_config":       refused("MonteCLoRA draws its factors at random"),
+	})
+}
+
+// Why a key of many families is inert.
+const (
+	untilTrained = "how the adapter began, before training"
+	inTraining   = "it acts in training alone"
+	byLayer      = "PEFT corrects it by the layer it finds, and so does this"
+)
 
 type lora struct {
 	targets      targets
@@ -29,11 +64,35 @@ type lora struct {
 	tokenIndices tokenIndices
 }
 
-// unchangedBase lists the values of init_lora_weights that leave the base as
-// it is; the others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) subtract their
-// start from it, so that an adapter saved without conversion is only right on
-// that changed base (peft/tuners/lora/layer.py).
-var unchangedBase = map[string]bool{"true": true, "false": true, "null": true, `"gaussian"`: true, `"eva"`: true, `"orthogonal"`: true, `"mica"`: true}
+// starts are the names that init_lora_weights takes, and whether they leave
+// the base as it is; the others subtract their start from it, so that an
+// adapter saved without conversion is only right on that changed base
+// (peft/tuners/lora/layer.py).
+var starts = map[string]bool{
+	"gaussian": true, "eva": true, "orthogonal": true, "mica": true,
+	"pissa": false, "olora": false, "corda": false, "loftq": false, "lora_ga": false,
+}
+
+// start reads init_lora_weights: true, false or a name.
+func (s *settings) start() {
+	raw := s.raw("init_lora_weights")
+	if raw == nil || aFlag.is(raw) {
+		return
+	}
+	var name string
+	if json.Unmarshal(raw, &name) == nil {
+		name = strings.ToLower(name)
+	}
+	if strings.HasPrefix(name, "pissa_niter_") {
+		name = "pissa"
+	}
+	switch unchanged, ok := starts[name]; {
+	case !ok:
+		s.fault(ErrConfig, "init_lora_weights is %s, which is not known: it may change the base", clip(raw))
+	case !unchanged:
+		s.fault(ErrBase, "init_lora_weights is %s, which changes the base: save the adapter converted to LoRA (path_initial_model_for_weight_conversion)", raw)
+	}
+}
 
 func parseLoRA(s *settings) Method {
 	l := &lora{
@@ -47,27 +106,13 @@ func parseLoRA(s *settings) Method {
 	if !(l.alpha > 0 && l.alpha <= 1<<24) {
 		s.fault(ErrConfig, "lora_alpha is %v", l.alpha)
 	}
-	if l.bias != "none" && l.bias != "all" && l.bias != "lora_only" {
-		s.fault(ErrConfig, "bias is %q, want none, all or lora_only", l.bias)
+	if s.null("bias") || l.bias != "none" && l.bias != "all" && l.bias != "lora_only" {
+		s.fault(ErrConfig, "bias is %s, want none, all or lora_only", s.config.value("bias"))
 	}
 	if l.biasB && l.decomposed {
 		s.fault(ErrConfig, "lora_bias does not go with use_dora")
 	}
-	if start := s.raw("init_lora_weights"); start != nil && !unchangedBase[strings.ToLower(string(start))] {
-		s.fault(ErrBase, "init_lora_weights is %s, which changes the base: save the adapter converted to LoRA (path_initial_model_for_weight_conversion)", start)
-	}
-	s.inert("lora_dropout", "fan_in_fan_out", "megatron_core", "qalora_group_size", "runtime_config",
-		"loftq_config", "eva_config", "corda_config", "lora_ga_config")
-	s.refuse("use_qalora", "QALoRA pools its input")
-	s.refuse("megatron_config", "the layers are Megatron's")
-	s.refuse("layer_replication", "the base has replicated layers")
-	s.refuse("alora_invocation_tokens", "activated LoRA begins in the middle of a sequence")
-	s.refuse("target_parameters", "LoRA on parameters that are not modules")
-	s.refuse("arrow_config", "Arrow routes between adapters")
-	s.refuse("kasa_config", "KaSA changes the base")
-	s.refuse("use_bdlora", "BD-LoRA's factors are block-diagonal")
-	s.refuse("velora_config", "")
-	s.refuse("monteclora_config", "")
+	s.start()
 	return l
 }
 
@@ -100,25 +145,41 @@ func (l *lora) Build(b *Builder) error {
 		return err
 	}
 	adapted := map[int]bool{}
+	var modules []string
+	ranks, alphas := map[string]bool{}, map[string]bool{} // the patterns that counted
 	for _, site := range sites {
 		adapted[site] = true
+		modules = append(modules, b.Sites[site].Name)
 		if b.saved(site) {
 			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, b.Sites[site].Name)
 		}
 		if l.tie && b.tied(site) >= 0 {
 			return fmt.Errorf("%w: ensure_weight_tying with %q in target_modules is not implemented", ErrConfig, b.Sites[site].Name)
 		}
-		r, s, err := l.rank(b.Sites[site].Name)
+		scaled, err := l.rank(b.Sites[site].Name)
 		if err != nil {
 			return err
 		}
+		ranks[scaled.rank.expr], alphas[scaled.alpha.expr] = true, true
 		if b.Sites[site].Kind == models.EmbeddingSite {
-			err = l.embedding(b, site, r, s)
+			err = l.embedding(b, site, scaled)
 		} else {
-			l.linear(b, site, r, s)
+			l.linear(b, site, scaled)
 		}
 		if err != nil {
 			return err
+		}
+	}
+	for key, p := range map[string]struct {
+		patterns
+		used map[string]bool
+	}{"rank_pattern": {l.ranks, ranks}, "alpha_pattern": {l.alphas, alphas}} {
+		expr, found, err := p.unmatched(p.used, modules)
+		if err != nil {
+			return err
+		}
+		if found {
+			return fmt.Errorf("%w: %s has %q, which matches no adapted module", ErrTarget, key, expr)
 		}
 	}
 	if err := b.ownTokens(l.tokenIndices, l.tie, adapted); err != nil {
@@ -128,34 +189,52 @@ func (l *lora) Build(b *Builder) error {
 	return b.ownBiases(l.bias, adapted)
 }
 
-// rank returns r and the scaling of a module: alpha/r, or alpha/√r.
-func (l *lora) rank(module string) (int, float32, error) {
-	r, err := l.ranks.find(module, float64(l.r))
-	if err != nil {
-		return 0, 0, err
+// scaling is the rank and the alpha of a module, from the patterns or from r
+// and lora_alpha, whose expr is empty.
+type scaling struct {
+	rank, alpha keyed
+	r           int
+	s           float32 // alpha/r, or alpha/√r
+}
+
+// stated says where the rank comes from.
+func (s scaling) stated() string {
+	if s.rank.expr == "" {
+		return fmt.Sprintf("r=%d", s.r)
 	}
+	return fmt.Sprintf("rank_pattern[%q]=%d", s.rank.expr, s.r)
+}
+
+func (l *lora) rank(module string) (s scaling, err error) {
+	if s.rank, err = l.ranks.find(module, keyed{value: float64(l.r)}); err != nil {
+		return s, err
+	}
+	r := s.rank.value
 	if r != math.Trunc(r) {
-		return 0, 0, fmt.Errorf("%w: rank_pattern gives %q the rank %v", ErrConfig, module, r)
+		return s, fmt.Errorf("%w: rank_pattern gives %q the rank %v", ErrConfig, module, r)
 	}
-	alpha, err := l.alphas.find(module, l.alpha)
-	if err != nil {
-		return 0, 0, err
+	if s.alpha, err = l.alphas.find(module, keyed{value: l.alpha}); err != nil {
+		return s, err
 	}
+	s.r, s.s = int(r), float32(s.alpha.value/r)
 	if l.rootScaling {
-		return int(r), float32(alpha / math.Sqrt(r)), nil
+		s.s = float32(s.alpha.value / math.Sqrt(r))
 	}
-	return int(r), float32(alpha / r), nil
+	return s, nil
 }
 
 // linear puts LoRA on a Linear; A and B have the same shapes on a Conv1D.
-func (l *lora) linear(b *Builder, site, r int, s float32) {
+func (l *lora) linear(b *Builder, site int, m scaling) {
 	base := b.Sites[site].Linear
 	out, in := base.W.Rows, base.W.Cols
-	low := &lowRank{a: b.Module(site, ".lora_A.weight", r, in), b: b.Transposed(b.name(site, ".lora_B.weight"), out, r), scale: s}
+	low := &lowRank{
+		a: b.Module(site, ".lora_A.weight", m.r, in).states(0, m.stated(), "rank %d"),
+		b: b.Transposed(b.name(site, ".lora_B.weight"), out, m.r).states(1, m.stated(), "rank %d"), scale: m.s,
+	}
 	d := b.linear(site)
 	if l.biasB {
 		own := b.Module(site, ".lora_B.bias", out)
-		d.terms = append(d.terms, func(bias []float32) { kernels.AddScaled(bias, s, own.vector()) })
+		d.terms = append(d.terms, func(bias []float32) { kernels.AddScaled(bias, m.s, own.vector()) })
 	}
 	if !l.decomposed {
 		d.deltas = append(d.deltas, low)
@@ -168,15 +247,15 @@ func (l *lora) linear(b *Builder, site, r int, s float32) {
 }
 
 // embedding puts LoRA on an Embedding.
-func (l *lora) embedding(b *Builder, site, r int, s float32) error {
+func (l *lora) embedding(b *Builder, site int, m scaling) error {
 	base := b.Sites[site].Embedding
 	if l.biasB {
 		return fmt.Errorf("%w: lora_bias with the embedding %q is not implemented", ErrConfig, b.Sites[site].Name)
 	}
 	low := &embeddingLoRA{
-		a:     b.Transposed(b.name(site, ".lora_embedding_A"), r, base.W.Rows),
-		b:     b.Transposed(b.name(site, ".lora_embedding_B"), base.W.Cols, r),
-		scale: s,
+		a:     b.Transposed(b.name(site, ".lora_embedding_A"), m.r, base.W.Rows).states(0, m.stated(), "rank %d"),
+		b:     b.Transposed(b.name(site, ".lora_embedding_B"), base.W.Cols, m.r).states(1, m.stated(), "rank %d"),
+		scale: m.s,
 	}
 	d := b.embedding(site)
 	d.low = low

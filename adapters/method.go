@@ -18,14 +18,20 @@ type Method interface {
 // parser reads the settings of one peft_type; it leaves its faults in s.
 type parser func(s *settings) Method
 
-var methods = map[string]parser{}
+// family is what is known of one peft_type.
+type family struct {
+	parse parser
+	keys  keys
+}
+
+var methods = map[string]family{}
 
 // register makes a family known by its peft_type.
-func register(peftType string, p parser) {
+func register(peftType string, p parser, k keys) {
 	if _, ok := methods[peftType]; ok {
 		panic("adapters: " + peftType + " is registered twice")
 	}
-	methods[peftType] = p
+	methods[peftType] = family{p, k}
 }
 
 // Types lists the implemented values of peft_type, sorted.

@@ -21,11 +21,42 @@ type Param struct {
 	// Grad is the gradient in the layout of Weight; empty unless it is trained.
 	Grad kernels.Matrix
 
+	// said is what the configuration says of one dimension of Shape.
+	said statement
+
 	optional bool
 	folded   bool // equal to base, whose memory Weight views
 	// base is the base model's own value, where the tensor stands in for it:
 	// what training starts from, and what an equal tensor is folded into.
 	base kernels.Weight
+}
+
+// statement is what the configuration says of a dimension.
+type statement struct {
+	dim  int
+	text string // "r=16"; empty: nothing
+	has  string // "rank %d"
+}
+
+// states notes what the configuration says of a dimension: a file that differs
+// there alone contradicts its configuration, not the base.
+func (p *Param) states(dim int, text, has string) *Param {
+	p.said = statement{dim, text, has}
+	return p
+}
+
+// contradicts returns what a file's shape has in a stated dimension, where
+// that and nothing else differs.
+func (s statement) contradicts(want, got []int) (n int, ok bool) {
+	if s.text == "" || len(got) != len(want) || got[s.dim] == want[s.dim] {
+		return 0, false
+	}
+	for i := range got {
+		if i != s.dim && got[i] != want[i] {
+			return 0, false
+		}
+	}
+	return got[s.dim], true
 }
 
 // Len is the number of values.

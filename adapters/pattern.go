@@ -83,15 +83,31 @@ type keyed struct {
 // counts.
 type patterns []keyed
 
-func (p patterns) find(name string, fallback float64) (float64, error) {
+// find returns the entry that counts for a module; fallback where none does.
+func (p patterns) find(module string, fallback keyed) (keyed, error) {
 	for _, k := range p {
-		ok, err := matches(k.re, name)
+		ok, err := matches(k.re, module)
 		if err != nil {
-			return 0, err
+			return k, err
 		}
 		if ok {
-			return k.value, nil
+			return k, nil
 		}
 	}
 	return fallback, nil
+}
+
+// unmatched returns the first entry that matches none of the modules; used
+// are the expressions of entries that are known to.
+func (p patterns) unmatched(used map[string]bool, modules []string) (expr string, found bool, err error) {
+	for _, k := range p {
+		ok := used[k.expr]
+		for i := 0; i < len(modules) && !ok && err == nil; i++ {
+			ok, err = matches(k.re, modules[i])
+		}
+		if err != nil || !ok {
+			return k.expr, true, err
+		}
+	}
+	return "", false, nil
 }

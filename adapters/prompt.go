@@ -13,9 +13,31 @@ import (
 // layer, [n, layers·2·kvHeads·headDim], which are not rotated.
 
 func init() {
-	register("PROMPT_TUNING", parsePrompt("prompt-tuning"))
-	register("P_TUNING", parsePrompt("p-tuning"))
-	register("PREFIX_TUNING", parsePrefix)
+	register("PROMPT_TUNING", parsePrompt("prompt-tuning"), promptKeys(keys{
+		"prompt_tuning_init": inert(aText, untilTrained), "prompt_tuning_init_text": inert(aText, untilTrained),
+		"tokenizer_name_or_path": inert(aText, untilTrained), "tokenizer_kwargs": inert(anObject, untilTrained),
+	}))
+	register("P_TUNING", parsePrompt("p-tuning"), promptKeys(keys{
+		"encoder_reparameterization_type": inert(aText, savedComputed), "encoder_hidden_size": inert(aNumber, savedComputed),
+		"encoder_num_layers": inert(aNumber, savedComputed), "encoder_dropout": inert(aNumber, savedComputed),
+	}))
+	register("PREFIX_TUNING", parsePrefix, promptKeys(keys{
+		"encoder_hidden_size": inert(aNumber, savedComputed), "prefix_projection": inert(aFlag, savedComputed),
+		"init_weights": inert(aText, untilTrained),
+	}))
+}
+
+// savedComputed is why an encoder's keys are inert.
+const savedComputed = "the file holds what the encoder computes"
+
+// promptKeys adds the keys that all three have.
+func promptKeys(k keys) keys {
+	for _, name := range []string{
+		"num_virtual_tokens", "token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers", "modules_to_save",
+	} {
+		k[name] = read()
+	}
+	return k
 }
 
 const promptTensor = "prompt_embeddings"
@@ -37,9 +59,10 @@ type promptSettings struct {
 }
 
 func (s *settings) promptSettings() promptSettings {
-	size := promptSettings{saved: s.list("modules_to_save")}
+	size, submodules := promptSettings{saved: s.list("modules_to_save")}, 0
 	for key, to := range map[string]*int{
 		"num_virtual_tokens": &size.tokens, "token_dim": &size.dim, "num_layers": &size.layers, "num_attention_heads": &size.heads,
+		"num_transformer_submodules": &submodules,
 	} {
 		if s.raw(key) != nil {
 			*to = s.count(key, 1)
@@ -48,14 +71,13 @@ func (s *settings) promptSettings() promptSettings {
 	if size.tokens == 0 {
 		s.fault(ErrConfig, "num_virtual_tokens is missing")
 	}
-	if n := s.count("num_transformer_submodules", 1); n != 1 {
-		s.fault(ErrConfig, "num_transformer_submodules %d is not implemented", n)
+	if submodules > 1 {
+		s.fault(ErrConfig, "num_transformer_submodules %d is not implemented: the base is one decoder", submodules)
 	}
-	s.inert("encoder_hidden_size", "encoder_num_layers", "encoder_dropout", "encoder_reparameterization_type",
-		"prefix_projection", "prompt_tuning_init", "prompt_tuning_init_text", "prompt_tuning_init_state_dict_path",
-		"tokenizer_name_or_path", "tokenizer_kwargs", "init_weights")
 	return size
 }
+
+func (s promptSettings) stated() string { return fmt.Sprintf("num_virtual_tokens=%d", s.tokens) }
 
 // fits holds a stated size against the base's.
 func fits(key string, stated, base int) error {
@@ -86,7 +108,7 @@ func (m *prompt) Build(b *Builder) error {
 		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, m.tokens, b.Model.Config().Context)
 	}
 	input := b.embedding(b.input())
-	input.virtual = b.Param(promptTensor, m.tokens, hidden)
+	input.virtual = b.Param(promptTensor, m.tokens, hidden).states(0, m.stated(), "%d rows")
 	b.virtual = m.tokens
 	if err := b.save(m.saved, false); err != nil {
 		return err
@@ -119,7 +141,7 @@ func (m *prefixTuning) Build(b *Builder) error {
 	if n >= c.Context {
 		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, n, c.Context)
 	}
-	p := b.Param(promptTensor, n, c.Layers*2*d)
+	p := b.Param(promptTensor, n, c.Layers*2*d).states(0, m.stated(), "%d rows")
 	for range c.Layers {
 		b.prefixes = append(b.prefixes, prefix{
 			k: kernels.MatrixOf(n, d, b.Derive(n*d)), v: kernels.MatrixOf(n, d, b.Derive(n*d)),

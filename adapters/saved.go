@@ -2,7 +2,6 @@ package adapters
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -11,10 +10,6 @@ import (
 
 // modules_to_save: modules that the adapter brings whole, under their plain
 // names, in the base's place (PEFT, utils/other.py ModulesToSaveWrapper).
-
-// classifierHeads are added to every SEQ_CLS configuration, whether or not
-// the model has them.
-var classifierHeads = []string{"classifier", "score"}
 
 // save puts a module of the adapter's own at every site under a module whose
 // name ends in one of modules, with no dot needed before it: "norm" captures
@@ -32,10 +27,8 @@ func (b *Builder) save(modules []string, tie bool) error {
 			}
 		}
 	}
-	heads := slices.ContainsFunc(classifierHeads, func(h string) bool { return used[h] })
 	for _, m := range modules {
-		spare := heads && slices.Contains(classifierHeads, m)
-		if !used[m] && !spare {
+		if !used[m] {
 			return fmt.Errorf("%w: modules_to_save names %q, which the base has not", ErrTarget, m)
 		}
 		last := m[strings.LastIndexByte(m, '.')+1:]

@@ -12,7 +12,6 @@ import (
 // gathers every fault, so that one look shows all of them.
 type settings struct {
 	config *Config
-	used   map[string]bool
 	faults []error
 }
 
@@ -22,7 +21,6 @@ func (s *settings) fault(kind error, format string, a ...any) {
 
 // raw returns the value of key; nil where it is absent or null.
 func (s *settings) raw(key string) json.RawMessage {
-	s.used[key] = true
 	if v := s.config.value(key); string(v) != "null" {
 		return v
 	}
@@ -52,16 +50,27 @@ func (s *settings) text(key, fallback string) string {
 	return v
 }
 
+// null reports whether key is there and null. Where PEFT computes with the
+// value it fails of that.
+func (s *settings) null(key string) bool { return string(s.config.value(key)) == "null" }
+
+// number reads a number, which must not be null.
 func (s *settings) number(key string, fallback float64) float64 {
 	v := fallback
 	s.read(key, &v, "a number")
+	if s.null(key) {
+		s.fault(ErrConfig, "%s is null, want a number", key)
+	}
 	return v
 }
 
-// count reads an integer from 1 to 2²⁴.
+// count reads an integer from 1 to 2²⁴, which must not be null.
 func (s *settings) count(key string, fallback int) int {
 	v := float64(fallback)
 	s.read(key, &v, "a count")
+	if s.null(key) {
+		s.fault(ErrConfig, "%s is null, want a count", key)
+	}
 	if v != math.Trunc(v) || v < 1 || v > 1<<24 {
 		s.fault(ErrConfig, "%s is %v, want a count", key, v)
 		return max(fallback, 1)
@@ -89,11 +98,8 @@ func (s *settings) names(key string) names {
 	}
 	var one string
 	if json.Unmarshal(raw, &one) == nil {
-		if one == "" {
-			return names{}
-		}
-		n := names{expr: one}
-		if !n.allLinear() {
+		n := names{given: true, expr: one}
+		if one != "" && !n.allLinear() {
 			re, err := compileFull(one)
 			if err != nil {
 				s.fault(ErrConfig, "%s: %w", key, err)
@@ -102,7 +108,7 @@ func (s *settings) names(key string) names {
 		}
 		return n
 	}
-	n := names{}
+	n := names{given: true}
 	if json.Unmarshal(raw, &n.list) != nil {
 		s.fault(ErrConfig, "%s is %s, want a list of names or a regular expression", key, clip(raw))
 	}
@@ -135,33 +141,8 @@ func (s *settings) patterns(key string) patterns {
 	return all
 }
 
-// inert marks keys whose values do not change what a trained adapter computes.
-func (s *settings) inert(keys ...string) {
-	for _, k := range keys {
-		s.used[k] = true
-	}
-}
-
-// refuse reports key where it asks for something; why may be empty.
-func (s *settings) refuse(key, why string) {
-	raw := s.raw(key)
-	if raw == nil || empty(raw) {
-		return
-	}
-	if why != "" {
-		why = ": " + why
-	}
-	s.fault(ErrConfig, "%s is not implemented%s", key, why)
-}
-
-// finish refuses the keys that nobody asked for and that ask for something,
-// and returns all faults.
-func (s *settings) finish() error {
-	for _, m := range s.config.members {
-		if !s.used[m.key] && !empty(m.value) {
-			s.fault(ErrConfig, "key %q (%s) is not known: it may change what the adapter computes", m.key, clip(m.value))
-		}
-	}
+// all returns the faults, at most eight of them.
+func (s *settings) all() error {
 	if len(s.faults) > 8 {
 		s.faults = append(slices.Clip(s.faults[:8]), fmt.Errorf("and %d more", len(s.faults)-8))
 	}

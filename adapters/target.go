@@ -16,9 +16,10 @@ import (
 // matching itself and what ends in it after a dot, or one expression that
 // must match a whole name (PEFT, tuners_utils.check_target_module_exists).
 type names struct {
-	list []string
-	expr string
-	re   *regexp2.Regexp
+	given bool // it is there and not null
+	list  []string
+	expr  string
+	re    *regexp2.Regexp
 }
 
 func (n names) empty() bool { return len(n.list) == 0 && n.expr == "" }
@@ -52,11 +53,10 @@ func suffixed(name, t string) bool {
 // targets is what a configuration says of the modules to adapt.
 type targets struct {
 	include, exclude names
-	layers           []int    // layers_to_transform; nil: all
-	hasLayers        bool     // layers_to_transform is given
-	layerPatterns    []string // layers_pattern
-	saved            []string // modules_to_save: never adapted
-	task             string
+	layers           []int               // layers_to_transform; nil: all
+	hasLayers        bool                // layers_to_transform is given
+	layerPatterns    []string            // layers_pattern
+	saved            []string            // modules_to_save: never adapted
 	defaults         map[string][]string // by model type, where include is null
 }
 
@@ -64,7 +64,10 @@ type targets struct {
 func (s *settings) targets(defaults map[string][]string) targets {
 	t := targets{
 		include: s.names("target_modules"), exclude: s.names("exclude_modules"),
-		saved: s.list("modules_to_save"), task: s.config.Task, defaults: defaults,
+		saved: s.list("modules_to_save"), defaults: defaults,
+	}
+	if t.include.given && t.include.empty() {
+		s.fault(ErrConfig, "target_modules is %s, which names no module: name some, or write null for PEFT's own choice", s.raw("target_modules"))
 	}
 	if t.exclude.allLinear() {
 		s.fault(ErrConfig, "exclude_modules is %q", t.exclude.expr)
@@ -93,6 +96,9 @@ func (s *settings) targets(defaults map[string][]string) targets {
 	}
 	if t.include.expr != "" && (t.hasLayers || len(t.layerPatterns) > 0) {
 		s.fault(ErrConfig, "layers_to_transform and layers_pattern do not go with target_modules as a regular expression")
+	}
+	if len(t.layerPatterns) > 0 && s.raw("layers_to_transform") == nil {
+		s.fault(ErrConfig, "layers_pattern is there without layers_to_transform")
 	}
 	return t
 }
@@ -137,6 +143,9 @@ func (t *targets) inLayers(module string) (bool, error) {
 // find returns the sites of the given kinds that are to be adapted. An entry
 // of the list that no module bears, and an outcome without a site, are errors.
 func (t *targets) find(m models.Model, kinds ...models.SiteKind) ([]int, error) {
+	if err := t.layersOf(m); err != nil {
+		return nil, err
+	}
 	include := t.include
 	if include.empty() {
 		list, ok := t.defaults[modelType(m)]
@@ -154,8 +163,7 @@ func (t *targets) find(m models.Model, kinds ...models.SiteKind) ([]int, error) 
 		var ok bool
 		var err error
 		if include.allLinear() {
-			classifier := t.task == "SEQ_CLS" && slices.Contains(classifierHeads, s.Name)
-			ok = s.Kind == models.LinearSite && !s.Head && !classifier
+			ok = s.Kind == models.LinearSite && !s.Head
 		} else {
 			ok, err = include.match(s.Name, used)
 		}
@@ -178,6 +186,16 @@ func (t *targets) find(m models.Model, kinds ...models.SiteKind) ([]int, error) 
 		return nil, fmt.Errorf("%w: target_modules (%s) matches no module of the base", ErrTarget, include)
 	}
 	return found, nil
+}
+
+// layersOf refuses a layer that the base has not.
+func (t *targets) layersOf(m models.Model) error {
+	for _, n := range t.layers {
+		if layers := m.Config().Layers; n < 0 || n >= layers {
+			return fmt.Errorf("%w: layers_to_transform names layer %d, the base has %d", ErrTarget, n, layers)
+		}
+	}
+	return nil
 }
 
 // keeps reports whether a module that target_modules matches is adapted.

@@ -72,7 +72,7 @@ func TestTargets(t *testing.T) {
 		`"target_modules":["q_proj","w_proj"]`:                  `"w_proj"`,
 		`"target_modules":["proj"]`:                             `"proj"`,
 		`"target_modules":"q_proj"`:                             `"q_proj"`,
-		`"target_modules":["q_proj"],"layers_to_transform":[7]`: "q_proj",
+		`"target_modules":["q_proj"],"layers_to_transform":[7]`: "layer 7",
 		`"target_modules":["input_layernorm"]`:                  "input_layernorm",
 		`"target_modules":["q_proj"],"exclude_modules":["model.layers.0.self_attn.q_proj","q_proj"]`: "q_proj",
 	} {
@@ -102,8 +102,8 @@ func TestPatternOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if r, _, err := parsed.Method.(*lora).rank("model.layers.1.self_attn.q_proj"); err != nil || float64(r) != c.want {
-				t.Errorf("%s: rank %d, %v", c.patterns, r, err)
+			if m, err := parsed.Method.(*lora).rank("model.layers.1.self_attn.q_proj"); err != nil || float64(m.r) != c.want {
+				t.Errorf("%s: rank %d, %v", c.patterns, m.r, err)
 			}
 			if parsed, err = ParseConfig(parsed.JSON()); err != nil {
 				t.Fatal(err)
@@ -158,8 +158,8 @@ func TestScaling(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, s, err := c.Method.(*lora).rank("q")
-		if got := fmt.Sprint(r, " ", s); err != nil || got != want {
+		m, err := c.Method.(*lora).rank("q")
+		if got := fmt.Sprint(m.r, " ", m.s); err != nil || got != want {
 			t.Errorf("%s: %s, %v", config, got, err)
 		}
 	}
@@ -171,7 +171,7 @@ func TestRegisterTwicePanics(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	register("LORA", parseLoRA)
+	register("LORA", parseLoRA, nil)
 }
 
 func TestPythonText(t *testing.T) {

@@ -150,7 +150,7 @@ func (b *Builder) tokenRows(site int, suffix string, tokens []int) (*tokenRows, 
 			return nil, fmt.Errorf("%w: trainable token %d occurs twice", ErrConfig, t.order[i].token)
 		}
 	}
-	t.rows = b.Module(site, suffix, len(tokens), w.Cols)
+	t.rows = b.Module(site, suffix, len(tokens), w.Cols).states(0, fmt.Sprintf("%d trainable tokens", len(tokens)), "%d rows")
 	t.rows.base = kernels.WeightOf(start)
 	return t, nil
 }

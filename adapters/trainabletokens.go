@@ -10,7 +10,11 @@ import (
 // see tokens.go. On a base whose embeddings are tied the file has the rows
 // twice.
 
-func init() { register("TRAINABLE_TOKENS", parseTrainableTokens) }
+func init() {
+	register("TRAINABLE_TOKENS", parseTrainableTokens, keys{
+		"target_modules": read(), "token_indices": read(), "init_weights": inert(aFlag, untilTrained),
+	})
+}
 
 type trainableTokens struct {
 	include names // empty: the input embedding
@@ -22,7 +26,9 @@ func parseTrainableTokens(s *settings) Method {
 	if len(m.tokens) == 0 {
 		s.fault(ErrConfig, "token_indices is missing")
 	}
-	s.inert("init_weights")
+	if m.include.given && m.include.empty() {
+		s.fault(ErrConfig, "target_modules is %s, which names no embedding: name some, or write null for the input's", s.raw("target_modules"))
+	}
 	return m
 }
 

@@ -21,6 +21,7 @@ import adapterhub
 import bases
 import bitfit
 import bottleneck
+import keys
 import lora
 import oracle
 import others
@@ -28,6 +29,7 @@ import training
 
 PARTS = {
     "bases": bases.make_all,
+    "keys": keys.make_all,
     "lora": lora.make_all,
     "others": others.make_all,
     "bitfit": bitfit.make_all,

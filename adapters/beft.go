@@ -13,6 +13,7 @@ import (
 func init() {
 	register("BEFT", parseBEFT, keys{
 		"target_modules": read(), "modules_to_save": read(), "init_weights": inert(aFlag, untilTrained),
+		"exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(), // the trainer's, which PEFT passes over
 	})
 }
 

@@ -109,7 +109,6 @@ func TestConfigFaults(t *testing.T) {
 		`{"peft_type":"IA3","target_modules":[]}`:                                             {adapters.ErrConfig, "target_modules is []"},
 		`{"peft_type":"TRAINABLE_TOKENS","token_indices":[1],"target_modules":[]}`:            {adapters.ErrConfig, "target_modules is []"},
 		`{"peft_type":"IA3","target_modules":["k_proj"],"feedforward_modules":["down_proj"]}`: {adapters.ErrConfig, `feedforward_modules names "down_proj"`},
-		`{"peft_type":"IA3","layers_to_transform":[0]}`:                                       {adapters.ErrConfig, "layers_to_transform"},
 		`{"peft_type":"LORA","layers_pattern":"layers"}`:                                      {adapters.ErrConfig, "layers_pattern"},
 		`{"peft_type":"LORA","fan_in_fan_out":"yes"}`:                                         {adapters.ErrConfig, `fan_in_fan_out is "yes", want true or false`},
 		`{"peft_type":"LORA","fan_in_fan_out":1}`:                                             {adapters.ErrConfig, "fan_in_fan_out is 1"},

@@ -16,6 +16,7 @@ import (
 func init() {
 	register("IA3", parseIA3, keys{
 		"target_modules": read(), "exclude_modules": read(), "feedforward_modules": read(), "modules_to_save": read(),
+		"layers_to_transform": read(), "layers_pattern": read(), // the trainer's, which PEFT passes over
 		"fan_in_fan_out": inert(aFlag, byLayer), "init_ia3_weights": inert(aFlag, untilTrained),
 	})
 }

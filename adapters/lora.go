@@ -170,23 +170,31 @@ func (l *lora) Build(b *Builder) error {
 			return err
 		}
 	}
-	for key, p := range map[string]struct {
-		patterns
-		used map[string]bool
-	}{"rank_pattern": {l.ranks, ranks}, "alpha_pattern": {l.alphas, alphas}} {
-		expr, found, err := p.unmatched(p.used, modules)
-		if err != nil {
-			return err
-		}
-		if found {
-			return fmt.Errorf("%w: %s has %q, which matches no adapted module", ErrTarget, key, expr)
-		}
+	key, expr, err := l.idlePattern(modules, ranks, alphas)
+	if err != nil {
+		return err
+	}
+	if key != "" {
+		return fmt.Errorf("%w: %s has %q, which matches no adapted module", ErrTarget, key, expr)
 	}
 	if err := b.ownTokens(l.tokenIndices, l.tie, adapted); err != nil {
 		return err
 	}
 	b.wholeEmbeddings(adapted)
 	return b.ownBiases(l.bias, adapted)
+}
+
+// idlePattern returns a key and its first entry that matches none of the
+// adapted modules, where PEFT would pass it over; ranks and alphas are entries
+// that are known to match one. Both are empty if there is none.
+func (l *lora) idlePattern(modules []string, ranks, alphas map[string]bool) (key, expr string, err error) {
+	if expr, err = l.ranks.idle(modules, ranks); expr != "" || err != nil {
+		return "rank_pattern", expr, err
+	}
+	if expr, err = l.alphas.idle(modules, alphas); expr != "" || err != nil {
+		return "alpha_pattern", expr, err
+	}
+	return "", "", nil
 }
 
 // scaling is the rank and the alpha of a module, from the patterns or from r

@@ -97,17 +97,17 @@ func (p patterns) find(module string, fallback keyed) (keyed, error) {
 	return fallback, nil
 }
 
-// unmatched returns the first entry that matches none of the modules; used
-// are the expressions of entries that are known to.
-func (p patterns) unmatched(used map[string]bool, modules []string) (expr string, found bool, err error) {
+// idle returns the first entry that matches none of the modules, empty if
+// there is none; used are entries that are known to match one.
+func (p patterns) idle(modules []string, used map[string]bool) (expr string, err error) {
 	for _, k := range p {
 		ok := used[k.expr]
 		for i := 0; i < len(modules) && !ok && err == nil; i++ {
 			ok, err = matches(k.re, modules[i])
 		}
 		if err != nil || !ok {
-			return k.expr, true, err
+			return k.expr, err
 		}
 	}
-	return "", false, nil
+	return "", nil
 }

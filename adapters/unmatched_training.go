@@ -31,21 +31,9 @@ func Unmatched(m models.Model, c *Config) (key, entry string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	for _, p := range []struct {
-		key string
-		all patterns
-	}{{"rank_pattern", l.ranks}, {"alpha_pattern", l.alphas}} {
-		for _, k := range p.all {
-			found := false
-			for i := 0; i < len(adapted) && !found; i++ {
-				if found, err = matches(k.re, sites[adapted[i]].Name); err != nil {
-					return "", "", err
-				}
-			}
-			if !found {
-				return p.key, k.expr, nil
-			}
-		}
+	var modules []string
+	for _, site := range adapted {
+		modules = append(modules, sites[site].Name)
 	}
-	return "", "", nil
+	return l.idlePattern(modules, nil, nil)
 }

@@ -116,16 +116,16 @@ func (c *Config) method(m models.Model) (Method, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := adapters.New(m, config)
-	if err != nil {
-		return nil, err
-	}
 	key, entry, err := adapters.Unmatched(m, config)
 	if err != nil {
 		return nil, err
 	}
 	if key != "" {
 		return nil, fmt.Errorf("--%s: no module answers to %q", strings.ReplaceAll(key, "_", "-"), entry)
+	}
+	a, err := adapters.New(m, config)
+	if err != nil {
+		return nil, err
 	}
 	if err := adapters.Start(a, m, c.Start, c.Seed); err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ type Adapter struct {
 	inserts    []models.Insert         // by site
 	prefixes   []prefix                // by layer
 	virtual    int                     // tokens of prompt tuning
+	vocabulary int
 
 	tokenizer    string
 	chatTemplate chat.Source
@@ -63,6 +64,10 @@ func (a *Adapter) PrefixTokens() int {
 // VirtualTokens is the number n of virtual tokens of prompt tuning: tokens
 // -1, -2, …, -n go before the sequence's first.
 func (a *Adapter) VirtualTokens() int { return a.virtual }
+
+// Vocabulary is the number of tokens that the adapter's rows have: the base's,
+// or that of the resized embeddings which it brings.
+func (a *Adapter) Vocabulary() int { return a.vocabulary }
 
 // Digest identifies the adapter's content: see Folder.Digest. It is empty for
 // an adapter that has not been loaded from a folder.

@@ -49,7 +49,7 @@ func (m *beft) Build(b *Builder) error {
 		case b.saved(site):
 			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, s.Name)
 		}
-		p := b.Module(site, ".beft_bias", 1, s.Linear.W.Rows)
+		p := b.Module(site, ".beft_bias", 1, b.rows(site, s.Linear.W))
 		d := b.linear(site)
 		d.terms = append(d.terms, func(bias []float32) { kernels.Add(bias, p.vector()) })
 	}

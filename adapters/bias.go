@@ -1,17 +1,11 @@
 package adapters
 
-import (
-	"strings"
-
-	"github.com/peft-serve/peft-serve/models"
-)
+import "github.com/peft-serve/peft-serve/models"
 
 // ownBiases declares the biases that a LoRA of bias=all or bias=lora_only
 // brings in the base's place: "<m>.base_layer.bias" of an adapted module and
 // "<m>.bias" of any other. PEFT before 0.20.1 lost those of lora_only when
 // saving (peft#3306): such a file misses tensors and is refused.
-//
-// Copies of a saved head's bias that bias=all leaves in the file are strays.
 func (b *Builder) ownBiases(bias string, adapted map[int]bool) error {
 	if bias == "none" {
 		return nil
@@ -29,9 +23,6 @@ func (b *Builder) ownBiases(bias string, adapted map[int]bool) error {
 			b.norm(site).bias = b.standIn(site, ".bias", s.Norm.Bias)
 		}
 	}
-	b.Stray(func(name string) bool {
-		return bias == "all" && (strings.HasSuffix(name, ".original_module.bias") || strings.HasSuffix(name, ".modules_to_save.bias"))
-	})
 	return nil
 }
 

@@ -24,12 +24,14 @@ type Builder struct {
 	inserts    map[int]models.Insert
 	prefixes   []prefix
 	virtual    int
-	strays     []func(name string) bool
+	vocabulary int            // rows of the embeddings: see vocabulary.go
+	resizer    string         // the tensor that says so; empty: the base does
+	wrapped    map[int]string // what ends the names of embeddings that token rows wrap
 }
 
 func newBuilder(m models.Model, c *Config) *Builder {
 	return &Builder{
-		Model: m, Sites: m.Sites(), Config: c,
+		Model: m, Sites: m.Sites(), Config: c, vocabulary: m.Config().Vocabulary, wrapped: map[int]string{},
 		linears: map[int]*linear{}, norms: map[int]*norm{},
 		embeddings: map[int]*embedding{}, inserts: map[int]models.Insert{},
 	}
@@ -38,13 +40,15 @@ func newBuilder(m models.Model, c *Config) *Builder {
 // build lays out the adapter of a configuration.
 func build(m models.Model, c *Config) (*Builder, error) {
 	b := newBuilder(m, c)
+	return b, b.build()
+}
+
+func (b *Builder) build() error {
+	c := b.Config
 	if c.Task != "" && c.Task != generates && b.head() >= 0 {
-		return nil, fmt.Errorf("%w: task_type is %s, and the base generates text: an adapter for that has %s or null", ErrBase, c.Task, generates)
+		return fmt.Errorf("%w: task_type is %s, and the base generates text: an adapter for that has %s or null", ErrBase, c.Task, generates)
 	}
-	if err := c.Method.Build(b); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return c.Method.Build(b)
 }
 
 // Param declares a tensor called name, which the file must hold.
@@ -80,9 +84,6 @@ func (b *Builder) Derive(n int) []float32 {
 	b.derived += 4 * n
 	return make([]float32, n)
 }
-
-// Stray has tensors ignored that no parameter claims and for which f holds.
-func (b *Builder) Stray(f func(name string) bool) { b.strays = append(b.strays, f) }
 
 // linear returns what the adapter does at a Linear.
 func (b *Builder) linear(site int) *linear {
@@ -152,7 +153,7 @@ func (b *Builder) tied(site int) int {
 func (b *Builder) adapter() *Adapter {
 	n := len(b.Sites)
 	a := &Adapter{
-		config: b.Config, refresh: b.refresh, prefixes: b.prefixes, virtual: b.virtual,
+		config: b.Config, refresh: b.refresh, prefixes: b.prefixes, virtual: b.virtual, vocabulary: b.vocabulary,
 		linears: make([]models.LinearDelta, n), norms: make([]*models.Norm, n),
 		embeddings: make([]models.EmbeddingDelta, n), inserts: make([]models.Insert, n),
 	}

@@ -56,6 +56,7 @@ func open(dir string) (*Folder, error) {
 	if f.tensors, err = readTensors(dir); err != nil {
 		return nil, err
 	}
+	dropCopies(f.tensors)
 	if f.chatTemplate, err = readTemplate(dir); err != nil {
 		return nil, err
 	}

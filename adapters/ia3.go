@@ -67,7 +67,8 @@ func (m *ia3) Build(b *Builder) error {
 			d.factor = b.Module(site, ".ia3_l", 1, w.Cols)
 			continue
 		}
-		f := &outputFactor{param: b.Module(site, ".ia3_l", w.Rows, 1), factor: b.Derive(w.Rows)}
+		out := b.rows(site, w)
+		f := &outputFactor{param: b.Module(site, ".ia3_l", out, 1), factor: b.Derive(out)}
 		b.OnRefresh(func() { kernels.Decode(f.factor, f.param.Weight.Format, f.param.Weight.Data) })
 		d.deltas = append(d.deltas, f)
 		if len(b.Sites[site].Linear.Bias) > 0 {

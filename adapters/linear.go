@@ -45,7 +45,7 @@ func (d *linear) delta() models.LinearDelta {
 // refresh prepares d and returns what computes its derived state.
 func (d *linear) refresh(b *Builder) func() {
 	if d.own != nil || len(d.terms) > 0 {
-		d.bias = b.Derive(d.base.W.Rows)
+		d.bias = b.Derive(d.weightOr(d.base.W).Rows)
 	}
 	if d.factor != nil {
 		d.scale = b.Derive(d.base.W.Cols)

@@ -22,8 +22,11 @@ func Load(m models.Model, f *Folder) (*Adapter, error) {
 }
 
 func load(m models.Model, f *Folder) (*Adapter, error) {
-	b, err := build(m, f.Config)
-	if err != nil {
+	b := newBuilder(m, f.Config)
+	if err := b.resize(f.tensors); err != nil {
+		return nil, err
+	}
+	if err := b.build(); err != nil {
 		return nil, err
 	}
 	if err := b.fill(f.tensors); err != nil {
@@ -75,7 +78,10 @@ func (b *Builder) fill(tensors map[string]safetensors.Tensor) error {
 			p.fold()
 		}
 	}
-	return b.shareTied()
+	if err := b.shareTied(); err != nil {
+		return err
+	}
+	return b.resized()
 }
 
 // strangers reports tensors that are missing and tensors that nobody claims.
@@ -85,7 +91,7 @@ func (b *Builder) strangers(tensors map[string]safetensors.Tensor, claimed map[s
 	}
 	var unexpected []string
 	for name := range tensors {
-		if !claimed[name] && !slices.ContainsFunc(b.strays, func(stray func(string) bool) bool { return stray(name) }) {
+		if !claimed[name] {
 			unexpected = append(unexpected, name)
 		}
 	}
@@ -114,13 +120,21 @@ func (b *Builder) check(p *Param, t safetensors.Tensor) error {
 		return fmt.Errorf("%w: %s says %s, %s has %s", ErrTensor, ConfigFile, p.said.text, p.Name, fmt.Sprintf(p.said.has, n))
 	}
 	if !slices.Equal(t.Shape, p.Shape) {
-		return fmt.Errorf("%w: %w: %s has shape %v, and the base at hand wants %v%s",
-			ErrBase, ErrTensor, p.Name, t.Shape, p.Shape, madeFor(b.Config.Base))
+		return b.unfit(p.Name, t.Shape, p.Shape)
 	}
 	if i := notFinite(format, t.Data); i >= 0 {
 		return fmt.Errorf("%w: %s holds a NaN or an infinity, element %d", ErrTensor, p.Name, i)
 	}
 	return nil
+}
+
+// unfit is what is wrong with a tensor of another shape.
+func (b *Builder) unfit(name string, got, want []int) error {
+	beside := ""
+	if b.resizer != "" && name != b.resizer {
+		beside = fmt.Sprintf(" beside the %d rows of %s", b.vocabulary, b.resizer)
+	}
+	return fmt.Errorf("%w: %w: %s has shape %v, and the base at hand wants %v%s%s", ErrBase, ErrTensor, name, got, want, beside, madeFor(b.Config.Base))
 }
 
 // madeFor names the base that a configuration names.

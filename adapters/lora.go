@@ -234,7 +234,7 @@ func (l *lora) rank(module string) (s scaling, err error) {
 // linear puts LoRA on a Linear; A and B have the same shapes on a Conv1D.
 func (l *lora) linear(b *Builder, site int, m scaling) {
 	base := b.Sites[site].Linear
-	out, in := base.W.Rows, base.W.Cols
+	out, in := b.rows(site, base.W), base.W.Cols
 	low := &lowRank{
 		a: b.Module(site, ".lora_A.weight", m.r, in).states(0, m.stated(), "rank %d"),
 		b: b.Transposed(b.name(site, ".lora_B.weight"), out, m.r).states(1, m.stated(), "rank %d"), scale: m.s,
@@ -261,7 +261,7 @@ func (l *lora) embedding(b *Builder, site int, m scaling) error {
 		return fmt.Errorf("%w: lora_bias with the embedding %q is not implemented", ErrConfig, b.Sites[site].Name)
 	}
 	low := &embeddingLoRA{
-		a:     b.Transposed(b.name(site, ".lora_embedding_A"), m.r, base.W.Rows).states(0, m.stated(), "rank %d"),
+		a:     b.Transposed(b.name(site, ".lora_embedding_A"), m.r, b.rows(site, base.W)).states(0, m.stated(), "rank %d"),
 		b:     b.Transposed(b.name(site, ".lora_embedding_B"), base.W.Cols, m.r).states(1, m.stated(), "rank %d"),
 		scale: m.s,
 	}

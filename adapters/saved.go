@@ -97,7 +97,7 @@ func (b *Builder) whole(site int, suffix string, base kernels.Weight) *Param {
 	if b.Sites[site].Conv1D {
 		p = b.Transposed(name, base.Cols, base.Rows)
 	} else {
-		p = b.Param(name, base.Rows, base.Cols)
+		p = b.Param(name, b.rows(site, base), base.Cols)
 	}
 	p.base = base
 	return p
@@ -122,7 +122,9 @@ func (b *Builder) wholeEmbeddings(adapted map[int]bool) {
 		}
 		suffix := ".weight"
 		if adapted[site] {
-			suffix = ".base_layer.weight"
+			suffix = baseLayer
+		} else if wrapped, ok := b.wrapped[site]; ok {
+			suffix = wrapped
 		}
 		s := b.Sites[site]
 		if s.Kind == models.EmbeddingSite {

@@ -57,7 +57,7 @@ func byToken(a tokenRow, token int32) int { return cmp.Compare(a.token, token) }
 // tokenRows are rows [n, hidden] in the place of an embedding's.
 type tokenRows struct {
 	rows  *Param
-	twin  *Param     // the same rows, where the file has them under the tied head's name too; nil: it never does
+	twin  *Param     // the same rows, where the file has them under the tied head's name too; nil: there is none
 	order []tokenRow // by token
 }
 
@@ -88,18 +88,24 @@ func (b *Builder) ownTokens(indices tokenIndices, tie bool, adapted map[int]bool
 	if out >= 0 && lists[in] != nil && lists[out] == nil && (adapted[out] || b.saved(out)) {
 		return fmt.Errorf("%w: %q shares its tokens with trainable_token_indices and is adapted otherwise", ErrTarget, b.Sites[out].Name)
 	}
-	return b.placeTokens(lists, ".token_adapter.trainable_tokens_delta", false)
+	return b.placeTokens(lists, ".token_adapter")
 }
 
-// placeTokens declares rows for the tokens of each site. The output embedding
-// shares those of the input embedding that it is tied to, unless it has others;
-// twins tells that a file may have them under both names.
-func (b *Builder) placeTokens(lists map[int][]int, suffix string, twins bool) error {
+// placeTokens declares rows for the tokens of each site, under the name of what
+// wraps the embedding. The output embedding shares those of the input embedding
+// that it is tied to, unless it has others; a file may have them under both
+// names.
+func (b *Builder) placeTokens(lists map[int][]int, wrapper string) error {
+	suffix := wrapper + ".trainable_tokens_delta"
 	in, out := b.input(), b.tied(b.input())
 	shared := out >= 0 && lists[in] != nil && (lists[out] == nil || slices.Equal(lists[in], lists[out]))
 	for site := range b.Sites {
 		list, ok := lists[site]
-		if !ok || shared && site == out {
+		if !ok && !(shared && site == out) {
+			continue
+		}
+		b.wrapped[site] = wrapper + baseLayer
+		if shared && site == out {
 			continue
 		}
 		t, err := b.tokenRows(site, suffix, list)
@@ -109,10 +115,8 @@ func (b *Builder) placeTokens(lists map[int][]int, suffix string, twins bool) er
 		b.placeRows(site, t)
 		if shared && site == in {
 			b.placeRows(out, t)
-			if twins {
-				t.twin = b.Module(out, suffix, t.rows.Shape...)
-				t.twin.optional = true
-			}
+			t.twin = b.Module(out, suffix, t.rows.Shape...)
+			t.twin.optional = true
 		}
 	}
 	return nil
@@ -138,11 +142,13 @@ func (b *Builder) tokenRows(site int, suffix string, tokens []int) (*tokenRows, 
 	t := &tokenRows{}
 	start := kernels.NewMatrix(len(tokens), w.Cols)
 	for i, token := range tokens {
-		if token < 0 || token >= w.Rows {
-			return nil, fmt.Errorf("%w: trainable token %d is outside the vocabulary of %d", ErrConfig, token, w.Rows)
+		if token < 0 || token >= b.vocabulary {
+			return nil, fmt.Errorf("%w: trainable token %d is outside the vocabulary of %d", ErrConfig, token, b.vocabulary)
 		}
 		t.order = append(t.order, tokenRow{int32(token), i})
-		decodeRow(start.Row(i), w, token)
+		if token < w.Rows {
+			decodeRow(start.Row(i), w, token)
+		}
 	}
 	slices.SortFunc(t.order, func(a, b tokenRow) int { return cmp.Compare(a.token, b.token) })
 	for i := range t.order {

@@ -50,7 +50,7 @@ func (m *trainableTokens) Build(b *Builder) error {
 		}
 		lists[site], adapted[site] = m.tokens, true
 	}
-	if err := b.placeTokens(lists, ".trainable_tokens_delta", true); err != nil {
+	if err := b.placeTokens(lists, ""); err != nil {
 		return err
 	}
 	b.wholeEmbeddings(adapted)

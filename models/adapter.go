@@ -33,8 +33,9 @@ type InputDelta interface {
 }
 
 // Replacement is a LinearDelta with a weight of its own in W's place
-// (modules_to_save): Apply sees the product with that one. Where it records, y
-// is uninitialised.
+// (modules_to_save): Apply sees the product with that one. It may have other
+// rows than W in number, as the head of a resized vocabulary has. Where it
+// records, y is uninitialised.
 type Replacement interface {
 	LinearDelta
 	Replaces() kernels.Weight
@@ -43,8 +44,8 @@ type Replacement interface {
 // EmbeddingDelta changes the embedding of tokens.
 type EmbeddingDelta interface {
 	// Apply turns row, the base's embedding of token, into the adapted one.
-	// Negative tokens are the adapter's virtual tokens, whose row is
-	// uninitialised.
+	// Negative tokens are the adapter's virtual tokens; of these, and of tokens
+	// that the base does not have, row is uninitialised.
 	Apply(w *kernels.Worker, e *Embedding, token int32, row []float32)
 }
 

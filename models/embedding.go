@@ -71,7 +71,7 @@ func (t *lookupTask) Part(w *kernels.Worker, part int) {
 	}
 	for r := span.Start; r < span.End; r++ {
 		token, row := t.indices[r], t.y.Row(r)
-		if token >= 0 {
+		if token >= 0 && int(token) < t.e.W.Rows {
 			kernels.Decode(row, t.e.W.Format, t.e.W.Row(int(token)))
 		}
 		if d != nil {

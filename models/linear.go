@@ -13,9 +13,11 @@ type Linear struct {
 	BiasGrad []float32
 }
 
-// Forward applies l to x, and to each segment its adapter.
+// Forward applies l to x, and to each segment its adapter. Where adapters bring
+// weights of other sizes, y is as wide as the widest, and the rest of a row
+// beyond its own outputs is undefined.
 func (l *Linear) Forward(p *Pass, segments []Segment, x *Value) *Value {
-	y := p.New(x.Rows(), l.W.Rows)
+	y := p.New(x.Rows(), l.width(segments))
 	in := l.input(p, segments, x)
 	l.product(p, segments, in.Data, y.Data)
 	var steps []deltaStep
@@ -96,23 +98,44 @@ func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
 // product sets y = x·Wᵀ, W being an adapter's own where it brings one. A
 // replacement that is recorded computes its rows by itself.
 func (l *Linear) product(p *Pass, segments []Segment, x, y kernels.Matrix) {
+	base := func(start, end int) {
+		if start < end {
+			p.Pool.MatMul(y.Span(start, end).Columns(0, l.W.Rows), x.Span(start, end), l.W)
+		}
+	}
 	start := 0
 	for _, s := range segments {
 		own, ok := delta(s, l.Site).(Replacement)
 		if !ok {
 			continue
 		}
-		if s.Start > start {
-			p.Pool.MatMul(y.Span(start, s.Start), x.Span(start, s.Start), l.W)
-		}
-		if !p.recording {
-			p.Pool.MatMul(y.Span(s.Start, s.End), x.Span(s.Start, s.End), own.Replaces())
+		base(start, s.Start)
+		if w := own.Replaces(); !p.recording {
+			p.Pool.MatMul(y.Span(s.Start, s.End).Columns(0, w.Rows), x.Span(s.Start, s.End), w)
 		}
 		start = s.End
 	}
-	if start < x.Rows {
-		p.Pool.MatMul(y.Span(start, x.Rows), x.Span(start, x.Rows), l.W)
+	base(start, x.Rows)
+}
+
+// outputs is how many outputs l has under a delta, which may be nil.
+func (l *Linear) outputs(d LinearDelta) int {
+	if own, ok := d.(Replacement); ok {
+		return own.Replaces().Rows
 	}
+	return l.W.Rows
+}
+
+// width is the most outputs that a row of the segments has.
+func (l *Linear) width(segments []Segment) int {
+	if len(segments) == 0 {
+		return l.W.Rows
+	}
+	most := 0
+	for _, s := range segments {
+		most = max(most, l.outputs(delta(s, l.Site)))
+	}
+	return most
 }
 
 func delta(s Segment, site int) LinearDelta {
@@ -170,13 +193,11 @@ func (l *Linear) onInputBackward(p *Pass, segments []Segment, x, in *Value) {
 // applies them.
 func (l *Linear) adapt(p *Pass, segments []Segment, x, y kernels.Matrix) {
 	for _, s := range segments {
-		if d := delta(s, l.Site); d != nil {
-			if !p.recording {
-				p.deltas.add(l, s.Start, s.End, d, x, y)
-			}
-		} else if len(l.Bias) > 0 {
-			p.deltas.add(l, s.Start, s.End, nil, x, y)
+		d := delta(s, l.Site)
+		if d == nil && len(l.Bias) == 0 || d != nil && p.recording {
+			continue
 		}
+		p.deltas.add(l, s.Start, s.End, d, x, y.Columns(0, l.outputs(d)))
 	}
 }
 

@@ -20,7 +20,8 @@ type Model interface {
 	// b.Out: [out rows, hidden].
 	Forward(p *Pass, b *Batch, c *Cache) *Value
 	// Head returns the logits of hidden states that Forward returned for b,
-	// [rows, vocabulary]: rows [from, from+rows of h) of b.Out.
+	// [rows, vocabulary]: rows [from, from+rows of h) of b.Out. The vocabulary
+	// is the largest of those rows: what a row holds beyond its own is undefined.
 	Head(p *Pass, b *Batch, from int, h *Value) *Value
 }
 

@@ -71,8 +71,12 @@ func Logits(m models.Model, pool *kernels.Pool, rows ...Row) []kernels.Matrix {
 	from := 0
 	for i, row := range rows {
 		from += skips[i]
-		out[i] = kernels.NewMatrix(len(row.Tokens), logits.Data.Cols)
-		out[i].Copy(logits.Data.Span(from, from+len(row.Tokens)))
+		vocabulary := m.Config().Vocabulary
+		if row.Adapter != nil {
+			vocabulary = row.Adapter.Vocabulary()
+		}
+		out[i] = kernels.NewMatrix(len(row.Tokens), vocabulary)
+		out[i].Copy(logits.Data.Span(from, from+len(row.Tokens)).Columns(0, vocabulary))
 		from += len(row.Tokens)
 	}
 	return out

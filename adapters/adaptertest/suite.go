@@ -1,6 +1,7 @@
 package adaptertest
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,9 +31,16 @@ type Suite struct {
 // Run runs the suite.
 func (s Suite) Run(t *testing.T) {
 	m := openBase(t, s.Base)
-	base := s.logits(m, nil)
 	a := Load(t, m, s.Dir)
-	own := s.logits(m, a)
+	logits := func(of *adapters.Adapter) (all []kernels.Matrix) {
+		pool := kernels.NewPool(1)
+		defer pool.Close()
+		for _, tokens := range prompts(m, a) {
+			all = append(all, Logits(m, pool, Row{tokens, of})[0])
+		}
+		return all
+	}
+	base, own := logits(nil), logits(a)
 	t.Run("batch", func(t *testing.T) { s.batch(t, m, a) })
 	t.Run("save", func(t *testing.T) { s.save(t, m, a) })
 	t.Run("steady", func(t *testing.T) { s.steady(t, m, a) })
@@ -45,21 +53,10 @@ func (s Suite) Run(t *testing.T) {
 	// it again the adapter.
 	t.Run("off", func(t *testing.T) {
 		for range 2 {
-			same(t, "the base", s.logits(m, nil), base)
-			same(t, "the adapter", s.logits(m, a), own)
+			same(t, "the base", logits(nil), base)
+			same(t, "the adapter", logits(a), own)
 		}
 	})
-}
-
-// logits of every prompt.
-func (s Suite) logits(m models.Model, a *adapters.Adapter) []kernels.Matrix {
-	pool := kernels.NewPool(1)
-	defer pool.Close()
-	var all []kernels.Matrix
-	for _, tokens := range prompts(m) {
-		all = append(all, Logits(m, pool, Row{tokens, a})[0])
-	}
-	return all
 }
 
 func same(t *testing.T, what string, got, want []kernels.Matrix) {
@@ -81,9 +78,10 @@ func openBase(t testing.TB, dir string) models.Model {
 	return m
 }
 
-// prompts are of lengths on both sides of a band of rows.
-func prompts(m models.Model) [][]int32 {
-	v := int32(m.Config().Vocabulary)
+// prompts are of lengths on both sides of a band of rows, and of tokens that
+// both the base and the adapter have.
+func prompts(m models.Model, a *adapters.Adapter) [][]int32 {
+	v := int32(min(m.Config().Vocabulary, a.Vocabulary()))
 	var all [][]int32
 	for i, n := range []int{1, 7, 33} {
 		tokens := make([]int32, n)
@@ -103,7 +101,7 @@ func (s Suite) batch(t *testing.T, m models.Model, a *adapters.Adapter) {
 	defer two.Close()
 	var rows []Row
 	var alone []kernels.Matrix
-	for _, tokens := range prompts(m) {
+	for _, tokens := range prompts(m, a) {
 		for _, own := range []*adapters.Adapter{a, nil} {
 			row := Row{tokens, own}
 			rows = append(rows, row)
@@ -136,7 +134,7 @@ func (s Suite) save(t *testing.T, m models.Model, a *adapters.Adapter) {
 	if again.Digest() != a.Digest() {
 		t.Errorf("the digest %s became %s", a.Digest(), again.Digest())
 	}
-	for _, tokens := range prompts(m) {
+	for _, tokens := range prompts(m, a) {
 		want, got := Logits(m, pool, Row{tokens, a})[0], Logits(m, pool, Row{tokens, again})[0]
 		if !slices.Equal(got.Data, want.Data) {
 			t.Errorf("saving changed the logits by %.3g", difference(got, want))
@@ -192,7 +190,7 @@ func (s Suite) merged(t *testing.T, m models.Model, a *adapters.Adapter) {
 	dense := openBase(t, dir)
 	pool := kernels.NewPool(1)
 	defer pool.Close()
-	for _, tokens := range prompts(m) {
+	for _, tokens := range prompts(m, a) {
 		want, got := Logits(dense, pool, Row{tokens, nil})[0], Logits(m, pool, Row{tokens, a})[0]
 		if d := difference(got, want); !(d <= Tolerance) {
 			t.Errorf("%d tokens: the merged model differs by %.3g", len(tokens), d)
@@ -200,8 +198,12 @@ func (s Suite) merged(t *testing.T, m models.Model, a *adapters.Adapter) {
 	}
 }
 
-// difference is the largest absolute difference, NaN where there is one.
+// difference is the largest absolute difference, NaN where there is one and
+// infinite where the vocabularies differ.
 func difference(a, b kernels.Matrix) float64 {
+	if a.Cols != b.Cols {
+		return math.Inf(1)
+	}
 	worst := 0.0
 	for i, x := range a.Data {
 		d := float64(x) - float64(b.Data[i])

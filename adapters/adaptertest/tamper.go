@@ -33,11 +33,19 @@ func (s Suite) tampered(t *testing.T, m models.Model) {
 		forge func(f *forgery) (names string)
 	}{
 		"missing tensor": {adapters.ErrTensor, func(f *forgery) string {
-			// A base layer's own weight may be left out, and the tokens of a tied
-			// head, which are the input embedding's.
+			// A base layer's own weight may be left out, what PEFT writes twice, and
+			// one of two tied embeddings.
 			i := slices.IndexFunc(f.tensors, func(x safetensors.Tensor) bool {
-				return !strings.HasSuffix(x.Name, ".base_layer.weight") && !strings.HasSuffix(x.Name, ".lm_head.trainable_tokens_delta")
+				for _, spare := range []string{".base_layer.weight", ".modules_to_save.", ".original_module.", ".lm_head.trainable_tokens_delta", ".lm_head.token_adapter."} {
+					if strings.Contains(x.Name, spare) {
+						return false
+					}
+				}
+				return !m.Config().Tied || !strings.HasSuffix(x.Name, ".lm_head.weight") && !strings.HasSuffix(x.Name, ".embed_tokens.weight")
 			})
+			if i < 0 {
+				return ""
+			}
 			gone := f.tensors[i].Name
 			f.tensors = slices.Delete(f.tensors, i, i+1)
 			return gone

@@ -25,6 +25,7 @@ import keys
 import lora
 import oracle
 import others
+import resized
 import training
 
 PARTS = {
@@ -32,6 +33,7 @@ PARTS = {
     "keys": keys.make_all,
     "lora": lora.make_all,
     "others": others.make_all,
+    "resized": resized.make_all,
     "bitfit": bitfit.make_all,
     "bottleneck": bottleneck.make_all,
     "adapterhub": adapterhub.make_all,

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 )
@@ -21,8 +23,12 @@ type Adapter interface {
 	Bytes() int         // memory it takes
 	PrefixTokens() int  // positions before the prompt that Prefix fills
 	VirtualTokens() int // tokens -1, -2, … that go before the prompt
+	Vocabulary() int    // tokens of its rows; another number than the base's where it was resized
 	Method() string     // "lora"
 	Rank() int          // 0 where the method has none
+	// Largest is the tensor with the value that is largest in magnitude, for
+	// whoever looks for an overflow. It reads all of them.
+	Largest() (tensor string, value float32)
 	// ChatTemplate is the source of the templates that came with the adapter;
 	// zero: none. They are no part of the digest.
 	ChatTemplate() chat.Source
@@ -124,7 +130,8 @@ type Catalogue struct {
 	slots   chan struct{} // one for each adapter being read
 	watcher *watcher
 
-	downloads chan struct{} // one for each scheme at work
+	downloads chan struct{}             // one for each scheme at work
+	verdicts  *lru.Cache[string, error] // by digest: what a probe or a request found; nil: nothing
 
 	mu       sync.Mutex
 	closed   bool
@@ -170,7 +177,7 @@ func NewCatalogue(load Loader, o CatalogueOptions) (*Catalogue, error) {
 	o.Log = cmp.Or(o.Log, slog.Default())
 	c := &Catalogue{
 		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads),
-		records: map[string]*record{}, hidden: map[string]stamp{},
+		records: map[string]*record{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),
 		versions: newResidence(o.Bytes, o.Observer),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())

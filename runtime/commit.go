@@ -20,7 +20,7 @@ func (e *Engine) commit(w *work) {
 		err = e.outputs[i].err
 	}
 	if err != nil {
-		e.end(s, "", err)
+		e.end(s, "", e.blame(s, err))
 		return
 	}
 	s.computed += w.count

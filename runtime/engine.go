@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,6 +99,11 @@ func (e *Engine) Options() Options { return e.options }
 // recent failure come from here, everything later from the Stream. When ctx
 // ends, so does the sequence. r must not change any more.
 func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
+	return e.submit(ctx, r, e.lease)
+}
+
+// submit is Submit with the way to an adapter's lease.
+func (e *Engine) submit(ctx context.Context, r *Request, acquire func(name string) (*lease, error)) (*Stream, error) {
 	s, err := e.newSequence(r)
 	if err != nil {
 		return nil, err
@@ -106,7 +112,7 @@ func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
 		return nil, err
 	}
 	if r.Adapter != "" {
-		if s.lease, err = e.lease(r.Adapter); err != nil {
+		if s.lease, err = acquire(r.Adapter); err != nil {
 			e.mu.Lock()
 			e.roll.leave(s)
 			e.mu.Unlock()
@@ -132,14 +138,8 @@ func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
 // newSequence checks what can be checked of a request before its adapter is
 // loaded.
 func (e *Engine) newSequence(r *Request) (*sequence, error) {
-	vocabulary := e.model.Config().Vocabulary
 	if len(r.Prompt) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", ErrPrompt)
-	}
-	for i, t := range r.Prompt {
-		if t < 0 || int(t) >= vocabulary {
-			return nil, fmt.Errorf("%w: token %d is %d, outside the vocabulary of %d", ErrPrompt, i, t, vocabulary)
-		}
 	}
 	if err := e.fits(r, 0); err != nil {
 		return nil, err
@@ -149,17 +149,20 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 			return nil, fmt.Errorf("%w: %q cannot be a stop string", ErrSampling, stop)
 		}
 	}
-	sampler, err := newSampler(r, vocabulary)
-	if err != nil {
-		return nil, err
-	}
-	s := &sequence{request: r, sampler: sampler, group: r.Group, submitted: e.now()}
+	s := &sequence{request: r, group: r.Group, submitted: e.now()}
 	if !r.Arrived.IsZero() {
 		s.submitted = r.Arrived
 	}
 	s.latest = s.submitted
 	if s.group == "" {
 		s.group = r.Adapter
+	}
+	vocabulary := e.model.Config().Vocabulary
+	if r.Adapter != "" {
+		vocabulary = math.MaxInt32 // it is known when the adapter is
+	}
+	if err := s.within(vocabulary); err != nil {
+		return nil, err
 	}
 	if e.decoder != nil {
 		s.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
@@ -170,6 +173,19 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 		e.rouse()
 	})
 	return s, nil
+}
+
+// within gives the sequence's rows their vocabulary, and refuses tokens outside
+// of it.
+func (s *sequence) within(vocabulary int) (err error) {
+	s.vocabulary = vocabulary
+	for i, t := range s.request.Prompt {
+		if t < 0 || int(t) >= vocabulary {
+			return fmt.Errorf("%w: token %d is %d, outside the vocabulary of %d", ErrPrompt, i, t, vocabulary)
+		}
+	}
+	s.sampler, err = newSampler(s.request, vocabulary)
+	return err
 }
 
 // fits refuses what the context or the key-value cache can never hold.

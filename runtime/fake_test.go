@@ -120,6 +120,7 @@ type fakeAdapter struct {
 	prefix   int
 	fault    string
 	template string
+	added    int // tokens of its own
 }
 
 func (a *fakeAdapter) Linear(int) models.LinearDelta       { return nil }
@@ -140,8 +141,11 @@ func (a *fakeAdapter) Digest() string     { return a.digest }
 func (a *fakeAdapter) Bytes() int         { return a.bytes }
 func (a *fakeAdapter) PrefixTokens() int  { return a.prefix }
 func (a *fakeAdapter) VirtualTokens() int { return a.virtual }
+func (a *fakeAdapter) Vocabulary() int    { return 64 + a.added }
 func (a *fakeAdapter) Method() string     { return "fake" }
 func (a *fakeAdapter) Rank() int          { return 0 }
+
+func (a *fakeAdapter) Largest() (string, float32) { return "lora_A", 3e38 }
 
 func (a *fakeAdapter) ChatTemplate() chat.Source { return chat.Source{Text: a.template} }
 

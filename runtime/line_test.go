@@ -306,7 +306,7 @@ func TestSwapOfABusyAdapter(t *testing.T) {
 		running := hold(t, c, "x")
 		ready(t, "room", true, running)
 		swapped := make(chan error)
-		go func() { _, err := c.Swap(t.Context(), "x", "fake://two"); swapped <- err }()
+		go func() { _, err := c.Swap(t.Context(), "x", "fake://two", nil); swapped <- err }()
 		synctest.Wait()
 		beside := hold(t, c, "x")
 		ready(t, "while it is read", true, beside)

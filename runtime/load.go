@@ -18,8 +18,9 @@ type load struct {
 	stamp  stamp // of the folder when it began
 	leases []*lease
 
-	candidate bool // its record takes its name's place once it has loaded: see Swap
-	abandoned bool // nobody wants the candidate any more
+	candidate bool                                 // its record takes its name's place once it has loaded: see Swap
+	abandoned bool                                 // nobody wants the candidate any more
+	check     func(context.Context, Adapter) error // of a candidate; nil: none
 
 	dir  string        // the local folder, once it is there
 	took time.Duration // to read, and to bring it there
@@ -28,7 +29,7 @@ type load struct {
 
 // lease is one request's hold on an adapter. A nil lease is the base's.
 type lease struct {
-	catalogue *Catalogue
+	catalogue *Catalogue // nil: a probe's, of an adapter that has no name yet
 	notify    func()
 	version   *version
 	err       error
@@ -129,6 +130,9 @@ func (c *Catalogue) obtain(l *load) (served bool, err error) {
 			return served, err
 		}
 		a, err := c.read(l)
+		if err == nil {
+			err = c.accept(l, a)
+		}
 		if err != nil {
 			return false, err
 		}
@@ -154,6 +158,17 @@ func (c *Catalogue) read(l *load) (Adapter, error) {
 	}
 	defer l.reads(time.Now())
 	return c.fetchUnchanged(l)
+}
+
+// accept refuses what has been found to be broken, or what l's check refuses.
+func (c *Catalogue) accept(l *load, a Adapter) error {
+	if err, _ := c.verdicts.Get(a.Digest()); err != nil {
+		return err
+	}
+	if l.check == nil {
+		return nil
+	}
+	return l.check(c.ctx, a)
 }
 
 // reads adds the time since start.
@@ -357,6 +372,9 @@ func (l *lease) digest() string {
 	return ""
 }
 
+// vocabulary is the number of tokens of the adapter's rows.
+func (l *lease) vocabulary() int { return l.version.adapter.Vocabulary() }
+
 // virtual is the number of positions before the prompt.
 func (l *lease) virtual() int {
 	if a := l.adapter(); a != nil {
@@ -367,7 +385,7 @@ func (l *lease) virtual() int {
 
 // release ends the hold, loaded or not.
 func (l *lease) release() {
-	if l == nil {
+	if l == nil || l.catalogue == nil { // the base, or a probe
 		return
 	}
 	c := l.catalogue

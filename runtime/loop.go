@@ -64,7 +64,11 @@ func (e *Engine) enqueue(s *sequence) {
 		e.end(s, "", ErrVersion)
 		return
 	}
-	if err := e.fits(s.request, s.lease.virtual()); err != nil {
+	err := e.fits(s.request, s.lease.virtual())
+	if err == nil && s.lease != nil {
+		err = s.within(s.lease.vocabulary())
+	}
+	if err != nil {
 		e.end(s, "", err)
 		return
 	}

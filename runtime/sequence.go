@@ -30,13 +30,14 @@ type sequence struct {
 	labelled  int
 	root, key digest
 
-	maxTokens int
-	sampler   sampler
-	text      *text // nil: events carry none
-	completed int   // completion tokens
-	prompt    []PromptToken
-	scored    int // prompt tokens that have their log-probability
-	cached    int
+	vocabulary int // tokens of its logits
+	maxTokens  int
+	sampler    sampler
+	text       *text // nil: events carry none
+	completed  int   // completion tokens
+	prompt     []PromptToken
+	scored     int // prompt tokens that have their log-probability
+	cached     int
 
 	submitted, admitted, latest time.Time
 	first                       time.Duration // from submitted

@@ -178,7 +178,8 @@ func (t *samplingTask) run(p *kernels.Pool, outputs []output, logits kernels.Mat
 
 func (t *samplingTask) Part(_ *kernels.Worker, part int) {
 	for i := part; i < len(t.outputs); i += len(t.choices) {
-		t.outputs[i].fill(&t.choices[part], t.logits.Row(i))
+		o := &t.outputs[i]
+		o.fill(&t.choices[part], t.logits.Row(i)[:o.s.vocabulary])
 	}
 }
 

@@ -5,10 +5,11 @@ import (
 	"sync"
 )
 
-// Swap loads what uri names and registers it under name only if that succeeds:
-// until then, and after a failure, the name means what it meant before, and
-// requests go on being answered by that. A pin stays.
-func (c *Catalogue) Swap(ctx context.Context, name, uri string) (Entry, error) {
+// Swap loads what uri names and registers it under name only if that succeeds
+// and check, which may be nil, accepts it: until then, and after a failure, the
+// name means what it meant before, and requests go on being answered by that. A
+// pin stays.
+func (c *Catalogue) Swap(ctx context.Context, name, uri string, check func(context.Context, Adapter) error) (Entry, error) {
 	if err := checkName(name); err != nil {
 		return Entry{}, err
 	}
@@ -24,7 +25,7 @@ func (c *Catalogue) Swap(ctx context.Context, name, uri string) (Entry, error) {
 	l := &lease{catalogue: c, notify: sync.OnceFunc(func() { close(done) })}
 	defer l.release()
 	r := &record{name: name, uri: uri}
-	candidate := &load{record: r, stamp: now, candidate: true, leases: []*lease{l}}
+	candidate := &load{record: r, stamp: now, candidate: true, check: check, leases: []*lease{l}}
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()

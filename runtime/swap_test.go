@@ -23,17 +23,17 @@ func TestSwapReplacesOnlyWhatLoads(t *testing.T) {
 			}
 			return e.Digest
 		}
-		if _, err := c.Swap(t.Context(), "x", "fake://bad"); err == nil || states(c) != "" {
+		if _, err := c.Swap(t.Context(), "x", "fake://bad", nil); err == nil || states(c) != "" {
 			t.Fatalf("%v, %s", err, states(c))
 		}
-		if e, err := c.Swap(t.Context(), "x", "fake://one"); err != nil || e.Digest != "one" || e.State != Resident {
+		if e, err := c.Swap(t.Context(), "x", "fake://one", nil); err != nil || e.Digest != "one" || e.State != Resident {
 			t.Fatalf("%+v, %v", e, err)
 		}
 		if err := c.Pin(t.Context(), "x"); err != nil {
 			t.Fatal(err)
 		}
 		var named *AdapterError
-		if _, err := c.Swap(t.Context(), "x", "fake://bad"); !errors.As(err, &named) || named.Name != "x" {
+		if _, err := c.Swap(t.Context(), "x", "fake://bad", nil); !errors.As(err, &named) || named.Name != "x" {
 			t.Fatal(err)
 		}
 		if e, _ := c.Lookup("x"); e.State != Resident || e.Digest != "one" || e.Err != nil || e.URI != "fake://one" {
@@ -44,7 +44,7 @@ func TestSwapReplacesOnlyWhatLoads(t *testing.T) {
 		// changes nothing.
 		ctx, cancel := context.WithCancel(t.Context())
 		swapped := make(chan error)
-		go func() { _, err := c.Swap(ctx, "x", "fake://slow"); swapped <- err }()
+		go func() { _, err := c.Swap(ctx, "x", "fake://slow", nil); swapped <- err }()
 		synctest.Wait()
 		if digest() != "one" {
 			t.Error("replaced too early")
@@ -64,7 +64,7 @@ func TestSwapReplacesOnlyWhatLoads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Swap(t.Context(), "x", "fake://two"); err != nil || digest() != "two" || l.digest() != "one" {
+		if _, err := c.Swap(t.Context(), "x", "fake://two", nil); err != nil || digest() != "two" || l.digest() != "one" {
 			t.Errorf("%v: %s and %s", err, digest(), l.digest())
 		}
 		if e, _ := c.Lookup("x"); !e.Pinned || states(c) != "x:resident x:draining" {
@@ -77,7 +77,7 @@ func TestSwapReplacesOnlyWhatLoads(t *testing.T) {
 
 		// The same content from elsewhere stays in memory.
 		loads := f.loads["two"]
-		if e, err := c.Swap(t.Context(), "x", "fake://copy"); err != nil || e.URI != "fake://copy" || !e.Pinned || states(c) != "x:resident" {
+		if e, err := c.Swap(t.Context(), "x", "fake://copy", nil); err != nil || e.URI != "fake://copy" || !e.Pinned || states(c) != "x:resident" {
 			t.Errorf("%+v, %v, %s", e, err, states(c))
 		}
 		if digest() != "two" || f.loads["two"] != loads {
@@ -94,13 +94,13 @@ func TestSwapNeedsASource(t *testing.T) {
 	dir := t.TempDir()
 	writeAdapter(t, dir, "a", "one")
 	c := folders(t, dir)
-	if _, err := c.Swap(t.Context(), "a", filepath.Join(dir, "none")); !errors.Is(err, ErrAdapterSource) {
+	if _, err := c.Swap(t.Context(), "a", filepath.Join(dir, "none"), nil); !errors.Is(err, ErrAdapterSource) {
 		t.Error(err)
 	}
-	if _, err := c.Swap(t.Context(), "../a", filepath.Join(dir, "a")); !errors.Is(err, ErrAdapterName) {
+	if _, err := c.Swap(t.Context(), "../a", filepath.Join(dir, "a"), nil); !errors.Is(err, ErrAdapterName) {
 		t.Error(err)
 	}
-	if e, err := c.Swap(t.Context(), "b", filepath.Join(dir, "a")); err != nil || e.Name != "b" || states(c) != "a:known b:resident" {
+	if e, err := c.Swap(t.Context(), "b", filepath.Join(dir, "a"), nil); err != nil || e.Name != "b" || states(c) != "a:known b:resident" {
 		t.Errorf("%+v, %v, %s", e, err, states(c))
 	}
 }

@@ -10,6 +10,7 @@ import (
 // Engine runs requests. RuntimeEngine makes one of a runtime.Engine.
 type Engine interface {
 	Submit(ctx context.Context, r *runtime.Request) (Stream, error)
+	Probe(ctx context.Context, name string, a runtime.Adapter) error
 	Options() runtime.Options
 	Snapshot() runtime.Snapshot
 }
@@ -26,7 +27,7 @@ type Stream interface {
 type Catalogue interface {
 	Add(name, uri string) error
 	Replace(name, uri string) error
-	Swap(ctx context.Context, name, uri string) (runtime.Entry, error)
+	Swap(ctx context.Context, name, uri string, check func(context.Context, runtime.Adapter) error) (runtime.Entry, error)
 	Remove(name string) error
 	Load(ctx context.Context, name string) (runtime.Entry, error)
 	Pin(ctx context.Context, name string) error

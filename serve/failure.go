@@ -58,6 +58,7 @@ func failureOf(err error) *failure {
 	var (
 		f         *failure
 		field     *fieldError
+		withdrawn *runtime.WithdrawnError
 		fromFiber *fiber.Error
 	)
 	switch {
@@ -92,7 +93,7 @@ func failureOf(err error) *failure {
 		return &failure{status: http.StatusForbidden, kind: "permission_error", code: "hub_refused", message: err.Error()}
 	case errors.Is(err, hub.ErrUnreachable):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "hub_unreachable", retry: 5, message: err.Error()}
-	case isBrokenAdapter(err):
+	case isBrokenAdapter(err), errors.As(err, &withdrawn):
 		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused", message: err.Error()}
 	case errors.Is(err, errDrainDeadline):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "draining", retry: 1,

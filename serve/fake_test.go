@@ -36,13 +36,14 @@ func TestMain(m *testing.M) {
 // fakeEngine answers every request with script's text, a token a step, and
 // counts what runs.
 type fakeEngine struct {
-	text    *tokenizer.Tokenizer
-	script  func(r *runtime.Request) (text string, finish runtime.Finish, err error)
-	refuse  error         // of Submit
-	most    int32         // that run at once before the queue is full; any number
-	pause   time.Duration // before each token
-	running atomic.Int32
-	ended   atomic.Int32
+	text      *tokenizer.Tokenizer
+	script    func(r *runtime.Request) (text string, finish runtime.Finish, err error)
+	refuse    error         // of Submit
+	most      int32         // that run at once before the queue is full; any number
+	pause     time.Duration // before each token
+	overflows bool          // what is probed
+	running   atomic.Int32
+	ended     atomic.Int32
 
 	mu   sync.Mutex
 	seen []*runtime.Request
@@ -68,6 +69,13 @@ func (e *fakeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, er
 	}
 	e.running.Add(1)
 	return &fakeStream{engine: e, request: r}, nil
+}
+
+func (e *fakeEngine) Probe(_ context.Context, _ string, a runtime.Adapter) error {
+	if e.overflows {
+		return &runtime.WithdrawnError{Digest: a.Digest(), Tensor: "lora_A", Value: 3.4e38}
+	}
+	return nil
 }
 
 func (e *fakeEngine) requests() []*runtime.Request {
@@ -208,7 +216,7 @@ func (c *fakeCatalogue) Replace(name, uri string) error {
 	return nil
 }
 
-func (c *fakeCatalogue) Swap(ctx context.Context, name, uri string) (runtime.Entry, error) {
+func (c *fakeCatalogue) Swap(ctx context.Context, name, uri string, check func(context.Context, runtime.Adapter) error) (runtime.Entry, error) {
 	if _, err := os.Stat(uri); isFolderPath(uri) && err != nil {
 		return runtime.Entry{}, fmt.Errorf("%w: %w", runtime.ErrAdapterSource, err)
 	}
@@ -330,10 +338,11 @@ func testTokenizer(t *testing.T) *tokenizer.Tokenizer {
 
 type fakeAdapter struct{ runtime.Adapter }
 
-func (fakeAdapter) Digest() string { return "digest-of-upload" }
-func (fakeAdapter) Bytes() int     { return 2000 }
-func (fakeAdapter) Method() string { return "lora" }
-func (fakeAdapter) Rank() int      { return 8 }
+func (fakeAdapter) Digest() string  { return "digest-of-upload" }
+func (fakeAdapter) Bytes() int      { return 2000 }
+func (fakeAdapter) Method() string  { return "lora" }
+func (fakeAdapter) Rank() int       { return 8 }
+func (fakeAdapter) Vocabulary() int { return 1 << 20 }
 
 func (fakeAdapter) ChatTemplate() chat.Source { return chat.Source{} }
 

@@ -22,7 +22,8 @@ import (
 const incoming = ".incoming-"
 
 // putAdapter publishes an uploaded adapter folder: unpacked beside the others,
-// loaded against the base, and moved into place in one step only if it loads.
+// loaded against the base, probed, and moved into place in one step only if it
+// loads and computes finite values.
 // A version of that name is replaced; requests that run keep it.
 func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	name, err := adapterParam(c)
@@ -79,6 +80,18 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	}
 	if _, budget := s.catalogue.Bytes(); adapter.Bytes() > budget {
 		return fmt.Errorf("adapter %q is refused: %w: it takes %d bytes of a budget of %d", name, runtime.ErrAdapterSize, adapter.Bytes(), budget)
+	}
+	var broken *runtime.WithdrawnError
+	switch err := s.engine.Probe(ctx, name, adapter); {
+	case errors.As(err, &broken):
+		return &failure{
+			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
+			message: fmt.Sprintf("adapter %q is refused: %s", name, broken),
+		}
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return err
 	}
 	if err := errors.Join(mark(folder), flush(folder)); err != nil {
 		return err

@@ -27,7 +27,7 @@ type unloadRequest struct {
 }
 
 // loadLoRA loads an adapter before it answers, and registers it only if it
-// loads: a broken one never takes a good one's place.
+// loads and computes finite values: a broken one never takes a good one's place.
 func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	var body loadRequest
 	if err := s.readJSON(c, &body); err != nil {
@@ -54,7 +54,9 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.catalogue.Swap(ctx, body.Name, path)
+	_, err = s.catalogue.Swap(ctx, body.Name, path, func(ctx context.Context, a runtime.Adapter) error {
+		return s.engine.Probe(ctx, body.Name, a)
+	})
 	switch {
 	case errors.Is(err, runtime.ErrAdapterSource):
 		return notFound("", "lora_path", "No adapter found for '%s': %s", body.Name, err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeModel struct {
 	config models.Config
 	last   string             // the last batch, as scripts write it
+	broken atomic.Bool        // every row is NaN
 	before func(models.Batch) // called with each batch
 }
 
@@ -70,7 +72,7 @@ func (m *fakeModel) Forward(p *models.Pass, b *models.Batch, c *models.Cache) *m
 			row := span.Start + position - span.Position
 			if next < len(b.Out) && int(b.Out[next]) == row {
 				h.Data.Row(next)[0] = float32(hash % 61) // never EOS
-				if a != nil && a.fault == "nan" {
+				if a != nil && a.fault == "nan" || m.broken.Load() {
 					h.Data.Row(next)[0] = -1
 				}
 				next++

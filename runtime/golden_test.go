@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -23,6 +24,7 @@ import (
 var families = []string{
 	"", "lora", "lora-all-linear", "rslora", "dora-all-linear", "ia3", "prefix", "prompt",
 	"p-tuning", "lora-embed", "lora-lm-head-tied", "beft", "bottleneck-houlsby", "lora-save-norm",
+	"resized-save", "resized-lora-embed", "resized-tokens",
 }
 
 // golden is a real model with real adapters.
@@ -136,6 +138,9 @@ func requests(n, vocabulary int) []*Request {
 		}
 		for j := range length {
 			r.Prompt = append(r.Prompt, int32((i%5*31+j*j*7+j)%vocabulary))
+		}
+		if strings.HasPrefix(r.Adapter, "resized") {
+			r.Prompt[0], r.Prompt[length-1] = 102, 97 // which the base has not
 		}
 		switch i % 4 {
 		case 1:

@@ -223,6 +223,9 @@ func (c *fakeCatalogue) Swap(ctx context.Context, name, uri string, check func(c
 	if strings.HasPrefix(name, "broken") {
 		return runtime.Entry{}, errBroken
 	}
+	if err := check(ctx, fakeAdapter{}); err != nil {
+		return runtime.Entry{}, err
+	}
 	if err := c.Replace(name, uri); err != nil {
 		return runtime.Entry{}, err
 	}

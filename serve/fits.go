@@ -2,6 +2,7 @@ package serve
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/runtime"
@@ -13,9 +14,10 @@ func (s *Server) fits(r *runtime.Request, promptField, tokensField string) error
 	if len(r.Prompt) == 0 {
 		return invalid(promptField, "%s has no tokens: give some text", promptField)
 	}
+	vocabulary := s.vocabularyOf(r.Adapter)
 	for i, id := range r.Prompt {
-		if id < 0 || int(id) >= s.vocabulary {
-			return invalid(promptField, "%s: token %d at place %d is outside the vocabulary of %d", promptField, id, i, s.vocabulary)
+		if id < 0 || int(id) >= vocabulary {
+			return invalid(promptField, "%s: token %d at place %d is outside the vocabulary of %d", promptField, id, i, vocabulary)
 		}
 	}
 	if len(r.Prompt) > s.context || len(r.Prompt) == s.context && r.MaxTokens != 0 {
@@ -30,6 +32,19 @@ func (s *Server) fits(r *runtime.Request, promptField, tokensField string) error
 			tokensField, r.MaxTokens, which, len(r.Prompt), s.longest(), s.context-len(r.Prompt))
 	}
 	return nil
+}
+
+// vocabularyOf is the number of tokens that an adapter's rows have, or the
+// base's. While an adapter is not in memory it is not known: the engine looks at
+// the tokens when it is.
+func (s *Server) vocabularyOf(adapter string) int {
+	if adapter == "" {
+		return s.vocabulary
+	}
+	if e, err := s.catalogue.Lookup(adapter); err == nil && e.Adapter != nil {
+		return e.Adapter.Vocabulary()
+	}
+	return math.MaxInt32
 }
 
 // longest says how long a sequence may be, and whose limit that is.

@@ -197,20 +197,11 @@ func TestMixedRequestsAreIndependent(t *testing.T) {
 // answer is the new one's: nothing of the old version is left.
 func TestPublishReplaceDelete(t *testing.T) {
 	s := realSite(t)
-	pack := func(name string) string {
-		var files []entry
-		for _, file := range []string{"adapter_config.json", "adapter_model.safetensors"} {
-			text, err := os.ReadFile(filepath.Join(goldens, "adapters", name, file))
-			require.NoError(t, err)
-			files = append(files, entry{name: file, body: string(text)})
-		}
-		return string(zstdOf(t, tarOf(t, files...)))
-	}
 	ask := func(model string) answer {
 		return s.post(t, "/v1/completions", fmt.Sprintf(`{"model":%q,"prompt":"Hello","max_tokens":12,"temperature":0}`, model))
 	}
 	for i, version := range []string{"lora", "dora"} {
-		got := s.send(t, http.MethodPut, "/v1/adapters/mine", pack(version))
+		got := s.send(t, http.MethodPut, "/v1/adapters/mine", packed(t, filepath.Join(goldens, "adapters", version)))
 		require.Equal(t, []int{201, 200}[i], got.status, got.body)
 		mine, same := ask("mine"), ask(version)
 		require.Equal(t, member(t, same.body, "choices"), member(t, mine.body, "choices"))

@@ -96,16 +96,6 @@ func (r *openAIRequest) check(s *Server) error {
 	case len(r.StopIDs) > maxStopIDs:
 		return invalid("stop_token_ids", "stop_token_ids has %d tokens: give at most %d", len(r.StopIDs), maxStopIDs)
 	}
-	for id := range r.LogitBias {
-		if int(id) >= s.vocabulary {
-			return invalid("logit_bias", "logit_bias names token %d: the vocabulary has %d", id, s.vocabulary)
-		}
-	}
-	for i, id := range r.StopIDs {
-		if id < 0 || int(id) >= s.vocabulary {
-			return invalid("stop_token_ids", "stop_token_ids[%d] is %d: the vocabulary has %d", i, id, s.vocabulary)
-		}
-	}
 	for _, fault := range []error{
 		checkStops("stop", r.Stop),
 		between("temperature", r.Temperature, 0, 100),
@@ -115,6 +105,21 @@ func (r *openAIRequest) check(s *Server) error {
 	} {
 		if fault != nil {
 			return fault
+		}
+	}
+	return nil
+}
+
+// checkTokens reports a token that the vocabulary does not have.
+func (r *openAIRequest) checkTokens(vocabulary int) error {
+	for id := range r.LogitBias {
+		if int(id) >= vocabulary {
+			return invalid("logit_bias", "logit_bias names token %d: the vocabulary has %d", id, vocabulary)
+		}
+	}
+	for i, id := range r.StopIDs {
+		if id < 0 || int(id) >= vocabulary {
+			return invalid("stop_token_ids", "stop_token_ids[%d] is %d: the vocabulary has %d", i, id, vocabulary)
 		}
 	}
 	return nil

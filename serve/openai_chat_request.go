@@ -156,6 +156,9 @@ func (s *Server) chatChoices(c *fiber.Ctx, body *chatRequest) ([]*runtime.Reques
 	if err != nil {
 		return nil, err
 	}
+	if err := body.checkTokens(s.vocabularyOf(adapter)); err != nil {
+		return nil, err
+	}
 	request := s.openAIRequest(c, &body.openAIRequest, adapter)
 	request.Arrived = time.Now()
 	template, err := s.chatTemplate(c, adapter)

@@ -70,6 +70,9 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if err := body.checkTokens(s.vocabularyOf(adapter)); err != nil {
+		return err
+	}
 	template := s.openAIRequest(c, &body.openAIRequest, adapter)
 	template.MaxTokens = or(body.MaxTokens, defaultMaxTokens)
 	if body.Logprobs != nil {

@@ -1,0 +1,185 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/peft-serve/peft-serve/adapters/adaptertest"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/modeltest"
+)
+
+// TestOverflowWithdrawsTheVersion: the first row whose values are not finite
+// ends the version's time, under whatever name, until its name holds another;
+// nobody else notices.
+func TestOverflowWithdrawsTheVersion(t *testing.T) {
+	s := newScript(t, Options{Log: silent})
+	s.loader.adapters = map[string]*fakeAdapter{
+		"bad": {digest: "bad", bytes: 100, fault: "nan"}, "copy": {digest: "bad", bytes: 100, fault: "nan"},
+	}
+	s.adapters("bad", "good")
+	for _, name := range []string{"a@bad", "b@good", "c"} {
+		s.must(s.submit(name, 5, 6))
+	}
+	s.run()
+	s.want("b@good", &fakeAdapter{digest: "good"}, 5, 6)
+	s.want("c", nil, 5, 6)
+	var withdrawn *WithdrawnError
+	if got := s.take("a@bad"); !errors.As(got.err, &withdrawn) || withdrawn.Digest != "bad" || !strings.Contains(got.err.Error(), `adapter "bad": version bad is not served`) {
+		t.Errorf("got %v", got.err)
+	}
+	if err := s.submit("d@bad", 5, 6); !errors.As(err, &withdrawn) {
+		t.Errorf("asked for again: %v", err)
+	}
+	if e, err := s.c.Lookup("bad"); err != nil || e.State != Failed || !errors.As(e.Err, &withdrawn) {
+		t.Errorf("%+v, %v", e, err)
+	}
+	s.must(s.c.Add("copy", "fake://copy"))
+	if _, err := s.c.Load(t.Context(), "copy"); !errors.As(err, &withdrawn) {
+		t.Errorf("another name: %v", err)
+	}
+	if used, _ := s.c.Bytes(); used != 100 {
+		t.Errorf("%d bytes are held", used)
+	}
+	s.must(s.c.Replace("bad", "fake://mended"))
+	s.must(s.submit("e@bad", 5, 6))
+	if _, err := s.c.Load(t.Context(), "bad"); err != nil {
+		t.Fatal(err)
+	}
+	s.run()
+	s.want("e@bad", &fakeAdapter{digest: "mended"}, 5, 6)
+	s.empty()
+}
+
+// TestProbe: what overflows is found before a name stands for it, named and
+// remembered; a name whose new version is refused means what it meant before.
+func TestProbe(t *testing.T) {
+	f := &fakeLoader{adapters: map[string]*fakeAdapter{"bad": {digest: "bad", bytes: 100, fault: "nan"}}}
+	e, m, c := live(t, f, Options{Log: silent})
+	probe := func(ctx context.Context, a Adapter) error { return e.Probe(ctx, "x", a) }
+	if _, err := c.Swap(t.Context(), "x", "fake://one", probe); err != nil {
+		t.Fatal(err)
+	}
+	before := e.Snapshot()
+	var broken *WithdrawnError
+	_, err := c.Swap(t.Context(), "x", "fake://bad", probe)
+	if !errors.As(err, &broken) || broken.Digest != "bad" || broken.Tensor != "lora_A" || !strings.Contains(err.Error(), "3e+38") {
+		t.Fatalf("got %v", err)
+	}
+	if entry, err := c.Load(t.Context(), "x"); err != nil || entry.Digest != "one" {
+		t.Errorf("%+v, %v", entry, err)
+	}
+	steps := e.Snapshot().Steps
+	if n := steps - before.Steps; n == 0 || n > 3 {
+		t.Errorf("the probe took %d steps", n)
+	}
+	for range 2 {
+		if err := e.Probe(t.Context(), "y", &fakeAdapter{digest: "bad"}); !errors.As(err, &broken) {
+			t.Errorf("got %v", err)
+		}
+		if err := e.Probe(t.Context(), "y", &fakeAdapter{digest: "one", fault: "nan"}); err != nil { // its digest is known
+			t.Errorf("got %v", err)
+		}
+	}
+	if n := e.Snapshot().Steps; n != steps {
+		t.Errorf("what is known was probed again: %d steps", n-steps)
+	}
+	if err := c.Add("by hand", "fake://bad"); err == nil {
+		t.Error("a name with a space")
+	}
+	if err := c.Add("by-hand", "fake://bad"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Load(t.Context(), "by-hand"); !errors.As(err, &broken) {
+		t.Errorf("laid by hand: %v", err)
+	}
+	// An adapter is not blamed for a base that computes NaN by itself.
+	m.broken.Store(true)
+	if err := e.Probe(t.Context(), "z", &fakeAdapter{digest: "innocent", fault: "nan"}); err != nil {
+		t.Errorf("got %v", err)
+	}
+	m.broken.Store(false)
+	if err := e.Probe(t.Context(), "z", &fakeAdapter{digest: "innocent", fault: "nan"}); !errors.As(err, &broken) {
+		t.Errorf("remembered in the base's fault: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Probe(ctx, "z", &fakeAdapter{digest: "late"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestProbeFindsRealOverflows probes golden adapters, as they are and with one
+// weight of 3.4e38.
+func TestProbeFindsRealOverflows(t *testing.T) {
+	g := openGolden(t, "llama-gqa")
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	e, err := New(g.m, nil, g.catalogue, pool, Options{CacheBlocks: 64, Log: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close(context.Background())
+	for _, name := range families[1:] {
+		dir := modeltest.Goldens(t, "llama-gqa", "adapters", name)
+		a, err := g.catalogue.loader(t.Context(), Source{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Probe(t.Context(), name, a); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if tensor, v := a.Largest(); tensor == "" || !(math.Abs(float64(v)) > 0) {
+			t.Errorf("%s: largest %v in %q", name, v, tensor)
+		}
+	}
+	for _, name := range []string{"lora", "dora-all-linear", "lora-lm-head-tied", "lora-save-norm", "resized-save"} {
+		dir := adaptertest.Overflowing(t, modeltest.Goldens(t, "llama-gqa", "adapters", name))
+		a, err := g.catalogue.loader(t.Context(), Source{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var broken *WithdrawnError
+		if err := e.Probe(t.Context(), name, a); !errors.As(err, &broken) || broken.Value != 3.4e38 {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestOwnVocabulary holds tokens, biases and log-probabilities against the
+// adapter's vocabulary, which is larger here than the base's 96 tokens.
+func TestOwnVocabulary(t *testing.T) {
+	g := openGolden(t, "llama-gqa")
+	ask := func(r Request) answer {
+		r.MaxTokens, r.IgnoreEOS = 1, true
+		return run(t, g.engine(1, Options{}), []*Request{&r}, nil)[0]
+	}
+	for _, token := range []int32{0, 95, 96, 102} {
+		a := ask(Request{Prompt: []int32{102, token}, Adapter: "resized-save", Logprobs: 103, PromptLogprobs: 2, Sampling: Sampling{Bias: map[int32]float32{token: 1000}}})
+		if a.err != nil || a.tokens[0] != token || len(a.top[0]) != 103 {
+			t.Errorf("token %d: %+v", token, a)
+		}
+	}
+	for what, c := range map[string]struct {
+		r    Request
+		want error
+		name string
+	}{
+		"token":             {Request{Prompt: []int32{1, 103}, Adapter: "resized-save"}, ErrPrompt, "token 1 is 103, outside the vocabulary of 103"},
+		"another's token":   {Request{Prompt: []int32{96}, Adapter: "lora"}, ErrPrompt, "outside the vocabulary of 96"},
+		"bias":              {Request{Prompt: []int32{1}, Adapter: "resized-save", Sampling: Sampling{Bias: map[int32]float32{103: 1}}}, ErrSampling, "bias of token 103, outside the vocabulary of 103"},
+		"log-probabilities": {Request{Prompt: []int32{1}, Adapter: "resized-save", Logprobs: 104}, ErrSampling, "103 tokens"},
+	} {
+		if a := ask(c.r); !errors.Is(a.err, c.want) || !strings.Contains(a.err.Error(), c.name) {
+			t.Errorf("%s: got %v", what, a.err)
+		}
+	}
+	e := g.engine(1, Options{})
+	defer e.pool.Close()
+	if _, err := e.Submit(t.Context(), &Request{Prompt: []int32{96}, MaxTokens: 1}); !errors.Is(err, ErrPrompt) {
+		t.Errorf("the base: %v", err)
+	}
+}

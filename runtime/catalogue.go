@@ -57,6 +57,11 @@ type CatalogueOptions struct {
 	Retry   time.Duration     // how long a failed load is remembered; 5 s
 	Schemes map[string]Scheme // beside "file"
 
+	// Inspect tells, of the adapter in a folder, what an operator should know
+	// though it loads; empty: nothing. nil: it is not asked. It is asked once of
+	// each state of a folder, and what it tells is logged.
+	Inspect func(dir string) (warning string)
+
 	Observer Observer     // nobody
 	Log      *slog.Logger // of loads that fail; slog.Default
 }
@@ -98,6 +103,7 @@ type Entry struct {
 	References int       // requests that hold it
 	LastUsed   time.Time // when a request last took or released it
 	Err        error     // why it failed
+	Warning    string    // what CatalogueOptions.Inspect tells of its folder
 
 	// Of resident and draining versions.
 	Adapter Adapter
@@ -136,6 +142,7 @@ type Catalogue struct {
 	mu       sync.Mutex
 	closed   bool
 	records  map[string]*record
+	notes    map[string]note  // by folder
 	hidden   map[string]stamp // removed folders of Dir, as they were
 	versions residence
 	line     []*load // that wait for room, by ticket
@@ -177,7 +184,7 @@ func NewCatalogue(load Loader, o CatalogueOptions) (*Catalogue, error) {
 	o.Log = cmp.Or(o.Log, slog.Default())
 	c := &Catalogue{
 		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads),
-		records: map[string]*record{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),
+		records: map[string]*record{}, notes: map[string]note{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),
 		versions: newResidence(o.Bytes, o.Observer),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -206,6 +213,10 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 	uri, err := c.checkSource(uri)
 	if err != nil {
 		return ofAdapter(name, err)
+	}
+	if dir, ok := local(uri); ok {
+		now, _ := stampOf(dir)
+		c.note(dir, now)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -311,7 +322,7 @@ func (c *Catalogue) Lookup(name string) (Entry, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return r.entry(seen), nil
+	return c.entry(r, seen), nil
 }
 
 // List describes every adapter, draining versions included, sorted by name.
@@ -323,7 +334,7 @@ func (c *Catalogue) List() []Entry {
 	defer c.mu.Unlock()
 	var list []Entry
 	for _, r := range c.records {
-		list = append(list, r.entry(r.seen()))
+		list = append(list, c.entry(r, r.seen()))
 	}
 	for _, v := range c.versions.all() {
 		if v.retired {
@@ -375,12 +386,12 @@ func (r *record) seen() stamp {
 	return r.failure.stamp
 }
 
-// entry describes r, whose folder has that stamp now.
-func (r *record) entry(now stamp) Entry {
+// entry describes r, whose folder has that stamp now; c.mu is held.
+func (c *Catalogue) entry(r *record, now stamp) Entry {
 	if v := r.current; v != nil && v.serves(now) {
 		return v.entry()
 	}
-	e := Entry{Name: r.name, URI: r.uri, State: Known, Pinned: r.pinned}
+	e := Entry{Name: r.name, URI: r.uri, State: Known, Pinned: r.pinned, Warning: c.notes[r.uri].warning}
 	switch {
 	case r.loading != nil:
 		e.State = Loading

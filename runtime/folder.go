@@ -170,7 +170,10 @@ func (c *Catalogue) Rescan() error {
 	now := map[string]stamp{}
 	for _, f := range files {
 		if name := f.Name(); checkName(name) == nil {
-			now[name], _ = stampOf(filepath.Join(c.options.Dir, name))
+			dir := filepath.Join(c.options.Dir, name)
+			if now[name], err = stampOf(dir); err == nil {
+				c.note(dir, now[name])
+			}
 		}
 	}
 	c.mu.Lock()

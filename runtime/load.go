@@ -22,6 +22,8 @@ type load struct {
 	abandoned bool                                 // nobody wants the candidate any more
 	check     func(context.Context, Adapter) error // of a candidate; nil: none
 
+	warning string // what is to be known of its folder
+
 	dir  string        // the local folder, once it is there
 	took time.Duration // to read, and to bring it there
 	claim
@@ -157,7 +159,11 @@ func (c *Catalogue) read(l *load) (Adapter, error) {
 		return nil, ErrClosed
 	}
 	defer l.reads(time.Now())
-	return c.fetchUnchanged(l)
+	a, err := c.fetchUnchanged(l)
+	if err == nil {
+		l.warning = c.note(l.dir, l.stamp)
+	}
+	return a, err
 }
 
 // accept refuses what has been found to be broken, or what l's check refuses.

@@ -30,6 +30,7 @@ type version struct {
 	record  *record
 	stamp   stamp // of the folder it came from
 	adapter Adapter
+	warning string // of its folder
 	bytes   int
 	holds   int // leases
 	used    time.Time
@@ -75,7 +76,7 @@ func (r *residence) install(l *load, a Adapter, old *version) *version {
 		r.retire(old)
 	}
 	r.numbers++
-	v := &version{number: r.numbers, record: l.record, stamp: l.stamp, adapter: a, bytes: a.Bytes(), used: time.Now()}
+	v := &version{number: r.numbers, record: l.record, stamp: l.stamp, adapter: a, warning: l.warning, bytes: a.Bytes(), used: time.Now()}
 	l.record.current = v
 	l.record.bytes, l.record.sized = v.bytes, v.stamp
 	r.used += v.bytes
@@ -87,7 +88,7 @@ func (r *residence) install(l *load, a Adapter, old *version) *version {
 // l's record.
 func (r *residence) touch(l *load, old *version) *version {
 	r.withdraw(l)
-	old.stamp = l.stamp
+	old.stamp, old.warning = l.stamp, l.warning
 	old.record.current = nil
 	old.record, l.record.current = l.record, old
 	l.record.bytes, l.record.sized = old.bytes, old.stamp
@@ -154,6 +155,7 @@ func (v *version) entry() Entry {
 		Name: v.record.name, URI: v.record.uri, State: Resident, Pinned: v.record.pinned && !v.retired,
 		References: v.holds, LastUsed: v.used,
 		Adapter: v.adapter, Digest: v.adapter.Digest(), Method: v.adapter.Method(), Rank: v.adapter.Rank(), Bytes: v.bytes,
+		Warning: v.warning,
 	}
 	if v.retired {
 		e.State = Draining

@@ -28,12 +28,13 @@ type adapterView struct {
 	References int        `json:"references"`
 	LastUsed   *time.Time `json:"last_used,omitempty"`
 	Error      string     `json:"error,omitempty"`
+	Warning    string     `json:"warning,omitempty"`
 }
 
 func viewOf(e runtime.Entry) adapterView {
 	v := adapterView{
 		Name: e.Name, State: string(e.State), Source: e.URI, Digest: e.Digest, Method: e.Method, Rank: e.Rank,
-		Bytes: e.Bytes, Pinned: e.Pinned, References: e.References,
+		Bytes: e.Bytes, Pinned: e.Pinned, References: e.References, Warning: e.Warning,
 	}
 	if !e.LastUsed.IsZero() {
 		v.LastUsed = &e.LastUsed

@@ -60,7 +60,7 @@ func TestOverflow(t *testing.T) {
 	for range 2 {
 		refused(ask("by-hand"))
 	}
-	require.Equal(t, "failed", member(t, s.get(t, "/v1/adapters/by-hand").body, "state"))
+	require.Equal(t, `"failed"`, member(t, s.get(t, "/v1/adapters/by-hand").body, "state"))
 	require.Equal(t, member(t, base.body, "choices"), member(t, ask("tiny").body, "choices"))
 	require.NoError(t, os.RemoveAll(inside))
 	layAdapter(t, "dora", inside)

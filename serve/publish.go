@@ -104,6 +104,9 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 		Name: name, State: string(runtime.Known), Source: filepath.Join(s.config.Adapters, name),
 		Digest: adapter.Digest(), Method: adapter.Method(), Rank: adapter.Rank(), Bytes: adapter.Bytes(),
 	}
+	if e, err := s.catalogue.Lookup(name); err == nil {
+		view.Warning = e.Warning
+	}
 	c.Set("X-Adapter-Id", name)
 	c.Set("X-Adapter-Digest", view.Digest)
 	status := http.StatusOK

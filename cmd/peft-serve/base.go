@@ -27,6 +27,9 @@ type base struct {
 
 	vocabulary *vocabulary
 	sampling   serve.SamplingDefaults
+
+	names  []string // that it goes by
+	strict bool     // adapters that name another base are refused
 }
 
 // openBase opens a folder, a .gguf file or what an hf:// URI names, which is
@@ -45,6 +48,7 @@ func openBase(ctx context.Context, uri string, o models.Options, c console) (*ba
 		return nil, err
 	}
 	b := &base{model: model, source: source, path: path}
+	b.names = baseNames(uri, b)
 	if err := b.openText(); err != nil {
 		return nil, errors.Join(err, source.Close())
 	}
@@ -95,6 +99,9 @@ func (b *base) load(_ context.Context, s runtime.Source) (runtime.Adapter, error
 	folder, err := adapters.Open(s.Dir)
 	if err != nil {
 		return nil, err
+	}
+	if stranger := b.stranger(folder.Config.Base); stranger != "" && b.strict {
+		return nil, fmt.Errorf("%s: %w: %s (--strict-base)", s.Dir, adapters.ErrBase, stranger)
 	}
 	a, err := adapters.Load(b.model, folder)
 	if err != nil {

@@ -32,6 +32,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	for _, w := range b.source.Warnings {
 		log.Warn(w)
 	}
+	b.names, b.strict = append([]string{c.baseName()}, b.names...), bool(c.StrictBase)
 	log.Debug("base opened", "took", time.Since(opened).Round(time.Millisecond))
 
 	metrics := serve.NewMetrics(c.baseName())
@@ -39,7 +40,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	defer pool.Close()
 	catalogue, err := runtime.NewCatalogue(b.load, runtime.CatalogueOptions{
 		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: map[string]runtime.Scheme{"hf": hubScheme(log)}, Observer: metrics, Log: log,
+		Schemes: map[string]runtime.Scheme{"hf": hubScheme(log)}, Inspect: b.inspect, Observer: metrics, Log: log,
 	})
 	if err != nil {
 		return err

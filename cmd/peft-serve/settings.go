@@ -27,6 +27,7 @@ type serveCommand struct {
 	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are loaded at once"`
 	Pin           []string `group:"adapters" placeholder:"NAME" help:"Adapters to load at the start and to keep in memory"`
 	AllowPath     []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none"`
+	StrictBase    switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. Names are compared by their last element, without case, owner and quantisation"`
 	ReadOnly      switched `group:"adapters" help:"Refuse to add, replace, remove or pin adapters over HTTP"`
 
 	Threads       int      `group:"engine" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`

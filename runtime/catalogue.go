@@ -214,10 +214,6 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 	if err != nil {
 		return ofAdapter(name, err)
 	}
-	if dir, ok := local(uri); ok {
-		now, _ := stampOf(dir)
-		c.note(dir, now)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := &record{name: name, uri: uri}
@@ -319,6 +315,9 @@ func (c *Catalogue) Lookup(name string) (Entry, error) {
 	r, seen, err := c.resolve(name)
 	if err != nil {
 		return Entry{}, err
+	}
+	if dir, ok := local(r.uri); ok {
+		c.note(dir, seen)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

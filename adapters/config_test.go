@@ -84,6 +84,7 @@ func TestConfigFaults(t *testing.T) {
 		`{"peft_type":"LORA","target_modules":"(q"}`: {adapters.ErrConfig, "target_modules"},
 		`{"peft_type":"LORA","target_modules":"q","layers_to_transform":1}`:                   {adapters.ErrConfig, "layers_to_transform"},
 		`{"peft_type":"LORA","rank_pattern":{"q":0}}`:                                         {adapters.ErrConfig, `"q" is 0`},
+		`{"peft_type":"LORA","rank_pattern":{"":1}}`:                                          {adapters.ErrConfig, "rank_pattern has an entry without a name"},
 		`{"peft_type":"LORA","rank_pattern":{"(":1}}`:                                         {adapters.ErrConfig, "rank_pattern"},
 		`{"peft_type":"LORA","rank_pattern":{"q":1,"q":2}}`:                                   {adapters.ErrConfig, `"q" occurs twice`},
 		`{"peft_type":"LORA","use_dora":true,"lora_bias":true}`:                               {adapters.ErrConfig, "lora_bias"},

@@ -41,6 +41,9 @@ func (a *Adapter) Merge(m models.Model) ([]Merged, error) {
 	case slices.ContainsFunc(a.inserts, func(in models.Insert) bool { return in != nil }):
 		return nil, fmt.Errorf("%w: %s puts layers of its own between the base's", ErrMerge, a.Method())
 	}
+	if err := a.Resized(m); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMerge, err)
+	}
 	var all []Merged
 	for site, s := range m.Sites() {
 		var err error

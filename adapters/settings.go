@@ -129,6 +129,9 @@ func (s *settings) patterns(key string) patterns {
 	var all patterns
 	for _, m := range members {
 		p := keyed{expr: m.key}
+		if m.key == "" {
+			s.fault(ErrConfig, "%s has an entry without a name", key)
+		}
 		if p.re, err = compileSuffix(m.key); err != nil {
 			s.fault(ErrConfig, "%s: %w", key, err)
 			continue

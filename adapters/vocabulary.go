@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -48,6 +49,15 @@ func (b *Builder) rows(site int, base kernels.Weight) int {
 		return b.vocabulary
 	}
 	return base.Rows
+}
+
+// Resized is the error of an adapter whose vocabulary is not the base's, for
+// what is not implemented of those. They are served.
+func (a *Adapter) Resized(m models.Model) error {
+	if own := m.Config().Vocabulary; a.vocabulary != own {
+		return fmt.Errorf("%w: its vocabulary has %d tokens, the base's %d: that is implemented for serving alone", ErrBase, a.vocabulary, own)
+	}
+	return nil
 }
 
 // resized demands both embeddings of an adapter with a vocabulary of its own.

@@ -63,6 +63,10 @@ func TestVocabulary(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
+	a := adaptertest.Load(t, m, modeltest.Goldens(t, "llama", "adapters", "resized-save"))
+	if _, err := a.Merge(m); !errors.Is(err, adapters.ErrMerge) || !strings.Contains(err.Error(), "103 tokens") {
+		t.Errorf("merged: %v", err)
+	}
 	f := readFolder(t, "llama", "adapters", "resized-tokens")
 	f.config["trainable_token_indices"] = []int{96, 100, 103}
 	if _, err := f.load(t, m); !errors.Is(err, adapters.ErrConfig) || !strings.Contains(err.Error(), "103 is outside the vocabulary of 103") {

@@ -20,7 +20,8 @@
 // random number of a token depends on the seed and the token's place alone.
 //
 // What fails, fails alone. A NaN or a panic ends the sequence that caused it,
-// a load that fails ends the requests that asked for it.
+// a load that fails ends the requests that asked for it. A version of an adapter
+// under which a value was not finite is not served again.
 //
 // The directory's name shadows the standard library's package: import that one
 // as goruntime.

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,18 +119,21 @@ func (e *Engine) blame(s *sequence, err error) error {
 // withdraw ends the time of a version that computes what is not finite: who
 // asks for it from now on is refused.
 func (c *Catalogue) withdraw(v *version) error {
+	digest := v.adapter.Digest()
+	found, _ := c.verdicts.Get(digest)
+	if found == nil { // by a probe of the same version, say
+		found = &WithdrawnError{Digest: digest}
+		c.verdicts.Add(digest, found)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	found, _ := c.verdicts.Get(v.adapter.Digest())
-	err := cmp.Or(found, error(&WithdrawnError{Digest: v.adapter.Digest()}))
-	c.verdicts.Add(v.adapter.Digest(), err)
 	if v.retired {
-		return err
+		return found
 	}
 	r := v.record
-	c.options.Log.Warn("adapter withdrawn", "adapter", r.name, "source", r.uri, "error", err)
-	r.current, r.failure = nil, failure{err, time.Now().Add(c.options.Retry), v.stamp}
+	r.current, r.failure = nil, failure{found, time.Now().Add(c.options.Retry), v.stamp}
 	c.versions.retire(v)
 	c.arrange()
-	return err
+	c.options.Log.Warn("adapter withdrawn", "adapter", r.name, "source", r.uri, "error", found)
+	return found
 }

@@ -76,7 +76,7 @@ func TestResizedVocabulary(t *testing.T) {
 		return s.post(t, "/v1/completions", fmt.Sprintf(`{"model":%q,"max_tokens":3,"temperature":0,"logprobs":2,%s}`, model, rest))
 	}
 	for range 2 { // before it is in memory, and after
-		for _, rest := range []string{`"prompt":[5,102]`, `"prompt":"Hello","logit_bias":{"101":2}`, `"prompt":"Hello","stop_token_ids":[102]`} {
+		for _, rest := range []string{`"prompt":[5,102]`, `"prompt":"Hello","logit_bias":{"101":99}`, `"prompt":"Hello","stop_token_ids":[102]`} {
 			got := ask("resized", rest)
 			require.Equal(t, 200, got.status, got.body)
 			got = ask("lora", rest)

@@ -36,9 +36,14 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 		if err != nil {
 			return nil, nil, err
 		}
-		if e.adapter, err = adapters.Load(base.Model, folder); err != nil {
+		own, err := adapters.Load(base.Model, folder)
+		if err != nil {
 			return nil, nil, err
 		}
+		if own.Vocabulary() < base.Model.Config().Vocabulary { // of which the data's tokens are
+			return nil, nil, own.Resized(base.Model)
+		}
+		e.adapter = own
 	}
 	longest := room(base.Model, e.adapter)
 	if a.ExactMatch >= longest {

@@ -101,6 +101,9 @@ func (c *Config) method(m models.Model) (Method, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--init-adapter: %w", err)
 		}
+		if err := a.Resized(m); err != nil {
+			return nil, fmt.Errorf("--init-adapter: %w", err)
+		}
 		if err := c.madeBy(a); err != nil {
 			return nil, err
 		}

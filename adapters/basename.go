@@ -21,8 +21,8 @@ func BaseName(name string) string {
 	last := elements[len(elements)-1]
 	for _, e := range elements {
 		if cached, ok := strings.CutPrefix(e, "models--"); ok {
-			last = cached[strings.LastIndex(cached, "--")+1:]
-			last = strings.TrimPrefix(last, "-")
+			parts := strings.Split(cached, "--")
+			last = parts[len(parts)-1]
 		}
 	}
 	last = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(last)), ".gguf")

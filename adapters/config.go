@@ -64,7 +64,7 @@ func ParseConfig(b []byte) (*Config, error) {
 	return c, nil
 }
 
-// generates is the task_type of adapters for bases that generate text.
+// generates is the task_type of an adapter for a base that generates text.
 const generates = "CAUSAL_LM"
 
 // tasks are the values of task_type that PEFT knows.

@@ -213,6 +213,7 @@ func (s scaling) stated() string {
 	return fmt.Sprintf("rank_pattern[%q]=%d", s.rank.expr, s.r)
 }
 
+// rank returns the scaling of a module.
 func (l *lora) rank(module string) (s scaling, err error) {
 	if s.rank, err = l.ranks.find(module, keyed{value: float64(l.r)}); err != nil {
 		return s, err

@@ -99,15 +99,15 @@ func (b *Builder) placeTokens(lists map[int][]int, wrapper string) error {
 	suffix := wrapper + ".trainable_tokens_delta"
 	in, out := b.input(), b.tied(b.input())
 	shared := out >= 0 && lists[in] != nil && (lists[out] == nil || slices.Equal(lists[in], lists[out]))
+	if shared {
+		b.wrapped[out] = wrapper + baseLayer
+	}
 	for site := range b.Sites {
 		list, ok := lists[site]
-		if !ok && !(shared && site == out) {
+		if !ok || shared && site == out {
 			continue
 		}
 		b.wrapped[site] = wrapper + baseLayer
-		if shared && site == out {
-			continue
-		}
 		t, err := b.tokenRows(site, suffix, list)
 		if err != nil {
 			return err

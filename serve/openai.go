@@ -73,7 +73,7 @@ func (r *openAIRequest) includesUsage() bool {
 const maxChoices = 128
 
 // check reports a field that is out of range.
-func (r *openAIRequest) check(s *Server) error {
+func (r *openAIRequest) check() error {
 	between := func(name string, v *float64, low, high float64) error {
 		if v != nil && !(*v >= low && *v <= high) {
 			return invalid(name, "%s is %g, outside %g to %g", name, *v, low, high)

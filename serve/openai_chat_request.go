@@ -94,7 +94,7 @@ func (r *chatRequest) check(s *Server) error {
 			return invalid("chat_template_kwargs", "chat_template_kwargs.%s is what the server gives the chat template itself: leave it out", name)
 		}
 	}
-	return r.openAIRequest.check(s)
+	return r.openAIRequest.check()
 }
 
 // chatPrompt renders the conversation and returns its tokens.

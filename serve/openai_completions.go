@@ -54,7 +54,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	if err := body.check(s); err != nil {
+	if err := body.check(); err != nil {
 		return err
 	}
 	if len(body.Prompt) == 0 {

@@ -20,7 +20,7 @@ import (
 // refused says why a golden adapter cannot be merged as it is, by the end of
 // its path; those without logits are not adapters of their base at all.
 var refused = map[string]error{
-	"bottleneck-": adapters.ErrMerge, "prefix": adapters.ErrMerge, "prompt": adapters.ErrMerge, "p-tuning": adapters.ErrMerge,
+	"resized-": adapters.ErrMerge, "bottleneck-": adapters.ErrMerge, "prefix": adapters.ErrMerge, "prompt": adapters.ErrMerge, "p-tuning": adapters.ErrMerge,
 	"llama-gqa/adapters/lora-embed": ErrTied, "llama-gqa/adapters/lora-embed-only-deltas": ErrTied, "llama-gqa/adapters/dora-embed": ErrTied,
 	"llama-gqa/adapters/lora-lm-head-tied": ErrTied, "llama-gqa/adapters/lora-save-embed-tied": ErrTied,
 	"llama-gqa/adapters/lora-save-head-tied": ErrTied, "gpt2/adapters/lora-embed": ErrTied,

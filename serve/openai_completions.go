@@ -223,8 +223,9 @@ func (w *completionsWriter) promptOffsets(e choiceEvent) []int {
 			offsets[i] = at.place(id)
 		}
 	default:
-		for i, at := range spansOf(w.server.text, given.text, r.Prompt, or(w.body.AddSpecial, true)) {
-			offsets[i] = at.start
+		_, spans := w.server.text.EncodeSpans(given.text, or(w.body.AddSpecial, true))
+		for i, at := range inCharacters(given.text, spans) {
+			offsets[i] = at.Start
 		}
 	}
 	return offsets

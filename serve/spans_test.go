@@ -51,24 +51,30 @@ func pieceTokenizer(t *testing.T) *tokenizer.Tokenizer {
 	return loaded
 }
 
-// The spans are those of the text as it was given, special tokens that it
-// spells included; what the encoding adds has no width.
+// TestSpans counts in characters, of the text as it was given, special tokens
+// that it spells included; what the encoding adds has no width.
 func TestSpans(t *testing.T) {
 	text := pieceTokenizer(t)
 	for _, c := range []struct {
 		text  string
 		added bool
-		want  []span
+		want  [][2]int
 	}{
-		{"Hi", false, []span{{0, 0}, {0, 1}, {1, 2}}},
-		{"Hi", true, []span{{0, 0}, {0, 0}, {0, 1}, {1, 2}, {2, 2}}},
-		{"<s>Hi", true, []span{{0, 0}, {0, 3}, {3, 3}, {3, 4}, {4, 5}, {5, 5}}},
-		{"H</s>i é", false, []span{{0, 0}, {0, 1}, {1, 5}, {5, 5}, {5, 6}, {6, 7}, {7, 8}}},
-		{"i😀i", false, []span{{0, 0}, {0, 1}, {1, 2}, {1, 2}, {1, 2}, {1, 2}, {2, 3}}},
-		{"e\u0301 Hi", false, []span{{0, 0}, {0, 1}, {2, 3}, {3, 4}, {4, 5}}}, // é, normalized
-		{"", true, []span{{0, 0}, {0, 0}}},
+		{"Hi", false, [][2]int{{0, 0}, {0, 1}, {1, 2}}},
+		{"Hi", true, [][2]int{{0, 0}, {0, 0}, {0, 1}, {1, 2}, {2, 2}}},
+		{"<s>Hi", true, [][2]int{{0, 3}, {3, 3}, {3, 4}, {4, 5}, {5, 5}}},
+		{"H</s>i é", false, [][2]int{{0, 0}, {0, 1}, {1, 5}, {5, 5}, {5, 6}, {6, 7}, {7, 8}}},
+		{"i😀i", false, [][2]int{{0, 0}, {0, 1}, {1, 2}, {1, 2}, {1, 2}, {1, 2}, {2, 3}}},
+		{"e\u0301 Hi", false, [][2]int{{0, 0}, {0, 1}, {2, 3}, {3, 4}, {4, 5}}}, // é, normalized
+		{"", true, [][2]int{{0, 0}, {0, 0}}},
 	} {
-		require.Equal(t, c.want, spansOf(text, c.text, text.Encode(c.text, c.added), c.added), c.text)
+		ids, spans := text.EncodeSpans(c.text, c.added)
+		require.Equal(t, text.Encode(c.text, c.added), ids, c.text)
+		var got [][2]int
+		for _, at := range inCharacters(c.text, spans) {
+			got = append(got, [2]int{at.Start, at.End})
+		}
+		require.Equal(t, c.want, got, c.text)
 	}
 }
 
@@ -84,7 +90,7 @@ func TestOffsetsOfSpecialTokens(t *testing.T) {
 	for body, want := range map[string][2]string{
 		`{"prompt":"Y</s>o","echo":true,"logprobs":1}`:                                         {"Y</s>oHi", "[0,0,1,5,6,6,7]"},
 		`{"prompt":"Y</s>o","echo":true,"logprobs":1,"skip_special_tokens":false}`:             {"Y</s>o</s>Hi", "[0,0,1,5,6,10,11]"},
-		`{"prompt":"<s>Y","echo":true,"logprobs":1,"max_tokens":0}`:                            {"<s>Y", "[0,0,3]"},
+		`{"prompt":"<s>Y","echo":true,"logprobs":1,"max_tokens":0}`:                            {"<s>Y", "[0,3]"},
 		`{"prompt":"<s>Y","echo":true,"logprobs":1,"max_tokens":0,"add_special_tokens":false}`: {"<s>Y", "[0,3]"},
 		`{"prompt":[60,1,81],"echo":true,"logprobs":1}`:                                        {"YoHi", "[0,1,1,2,2,3]"},
 		`{"prompt":"Y</s>o","logprobs":1}`:                                                     {"Hi", "[0,0,1]"},

@@ -40,14 +40,14 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 			Tokens  []int32 `json:"tokens"`
 		}{len(ids), s.context, append([]int32{}, ids...)})
 	}
-	ids := s.text.Encode(*body.Inputs, special)
+	ids, spans := s.text.EncodeSpans(*body.Inputs, special)
 	tokens, decoder := make([]tgiSimpleToken, len(ids)), s.text.NewDecoder(true)
-	for i, at := range spansOf(s.text, *body.Inputs, ids, special) {
+	for i, at := range inCharacters(*body.Inputs, spans) {
 		text := decoder.Push(ids[i])
 		if s.text.IsSpecial(ids[i]) {
 			text = tokenText(s.text, ids[i])
 		}
-		tokens[i] = tgiSimpleToken{ids[i], text, at.start, at.stop}
+		tokens[i] = tgiSimpleToken{ids[i], text, at.Start, at.End}
 	}
 	return writeJSON(c, fiber.StatusOK, tokens)
 }

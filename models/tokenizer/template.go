@@ -1,5 +1,7 @@
 package tokenizer
 
+import "slices"
+
 // A template lays out one or two texts among special tokens.
 type template []slot
 
@@ -26,4 +28,28 @@ func around(before, after []int32) template {
 		t = append(t, slot{ids: after})
 	}
 	return t
+}
+
+// ends are the ids before and after the text of a template for one.
+func (t template) ends() (before, after []int32) {
+	ids := &before
+	for _, s := range t {
+		if len(s.ids) == 0 {
+			ids = &after
+		}
+		*ids = append(*ids, s.ids...)
+	}
+	return before, after
+}
+
+// missing is what of before and after the ids of a text do not begin and end
+// with themselves.
+func missing(ids, before, after []int32) (lacksBefore, lacksAfter []int32) {
+	if n := len(before); len(ids) < n || !slices.Equal(ids[:n], before) {
+		lacksBefore = before
+	}
+	if n := len(after); len(ids) < n || !slices.Equal(ids[len(ids)-n:], after) {
+		lacksAfter = after
+	}
+	return lacksBefore, lacksAfter
 }

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -37,6 +38,9 @@ type Options struct {
 	// AddSpecial puts the special tokens around the text that the model
 	// expects, such as [CLS] and [SEP] or a leading BOS.
 	AddSpecial bool
+	// Once leaves out those of AddSpecial that the text writes itself, at its
+	// beginning or at its end.
+	Once bool
 	// Plain reads special tokens in the text as plain text. It is what
 	// untrusted text wants: "<|im_end|>" in it closes nothing. Added tokens
 	// that are not special are still found.
@@ -44,9 +48,10 @@ type Options struct {
 }
 
 // Encode returns the ids of text. Special and added tokens in the text are
-// found; addSpecial puts those around it that the model expects.
+// found; addSpecial puts those around it that the model expects and that the
+// text does not write itself: no BOS is doubled.
 func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
-	return t.AppendEncode(nil, text, Options{AddSpecial: addSpecial})
+	return t.AppendEncode(nil, text, Options{AddSpecial: addSpecial, Once: true})
 }
 
 // EncodePlain returns the ids of untrusted text: what looks like a special
@@ -60,26 +65,14 @@ func (t *Tokenizer) AppendEncode(dst []int32, text string, o Options) []int32 {
 	if !o.AddSpecial {
 		return t.appendText(dst, text, o)
 	}
-	for _, s := range t.single {
-		if len(s.ids) > 0 {
-			dst = append(dst, s.ids...)
-		} else {
-			dst = t.appendText(dst, text, o)
-		}
+	before, after := t.single.ends()
+	start := len(dst)
+	dst = t.appendText(dst, text, o)
+	if o.Once {
+		before, after = missing(dst[start:], before, after)
 	}
-	return dst
-}
-
-// Around returns how many ids AddSpecial puts before and after those of a text.
-func (t *Tokenizer) Around() (before, after int) {
-	n := &before
-	for _, s := range t.single {
-		if len(s.ids) == 0 {
-			n = &after
-		}
-		*n += len(s.ids)
-	}
-	return before, after
+	dst = slices.Insert(dst, start, before...)
+	return append(dst, after...)
 }
 
 // EncodePair returns the ids of two texts with the special tokens that the

@@ -1,0 +1,88 @@
+package tokenizer
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// A Span is the part of a text, in bytes, that an id stands for.
+type Span struct{ Start, End int }
+
+// EncodeSpans is Encode with the part of the text that each id stands for. Ids
+// that share a character all span it. A special token that the text spells is
+// as wide as it is spelled there; those that addSpecial puts around the text
+// have no width.
+func (t *Tokenizer) EncodeSpans(text string, addSpecial bool) (ids []int32, spans []Span) {
+	ids = t.Encode(text, false)
+	spans = make([]Span, len(ids))
+	decoder, w := t.NewDecoder(false), walk{rest: text}
+	for i, id := range ids {
+		if spans[i] = w.take(decoder.Push(id)); decoder.Incomplete() {
+			spans[i].End += prefixOf(w.rest, 1)
+		}
+	}
+	if !addSpecial {
+		return ids, spans
+	}
+	before, after := t.single.ends()
+	before, after = missing(ids, before, after)
+	ids = append(append(append([]int32{}, before...), ids...), after...)
+	around := make([]Span, len(ids))
+	copy(around[len(before):], spans)
+	for i := len(ids) - len(after); i < len(ids); i++ {
+		around[i] = Span{w.at, w.at}
+	}
+	return ids, around
+}
+
+// walk goes through a text by the pieces that its tokens decode to. These are
+// not always the text: a vocabulary may put a space before what follows a
+// special token, a special token may take the white space beside it, and a
+// normalizer may spell characters in another way.
+type walk struct {
+	rest string // of the text
+	at   int    // where it begins
+	lost int    // bytes of the pieces that were not found since one was
+}
+
+// take returns the span of the next piece.
+func (w *walk) take(piece string) Span {
+	skip, length := w.find(piece)
+	if skip < 0 {
+		w.lost += len(piece)
+		skip, length = 0, prefixOf(w.rest, utf8.RuneCountInString(piece))
+	} else if length > 0 {
+		w.lost = 0
+	}
+	w.pass(skip)
+	start := w.at
+	w.pass(length)
+	return Span{start, w.at}
+}
+
+// find returns where the piece is in the rest of the text, or near, and how
+// many bytes it has there; at -1 it is not.
+func (w *walk) find(piece string) (at, length int) {
+	bare := strings.TrimPrefix(piece, " ")
+	if w.lost == 0 && !strings.HasPrefix(w.rest, piece) && strings.HasPrefix(w.rest, bare) {
+		return 0, len(bare)
+	}
+	near := 16 + 4*min(w.lost, 64) + len(piece)
+	return strings.Index(w.rest[:min(len(w.rest), near)], piece), len(piece)
+}
+
+func (w *walk) pass(bytes int) {
+	w.at += bytes
+	w.rest = w.rest[bytes:]
+}
+
+// prefixOf is how many bytes the first characters of s have.
+func prefixOf(s string, characters int) int {
+	for at := range s {
+		if characters == 0 {
+			return at
+		}
+		characters--
+	}
+	return len(s)
+}

@@ -46,8 +46,9 @@ func TestStories260K(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, text := range []string{want, " two  spaces", "tabs\tand\nlines", "größer <s> 你", ""} {
-			a, b := words.Encode(text, true), again.Encode(text, true)
-			if !slices.Equal(a, b) || words.Decode(a, false) != again.Decode(b, false) {
+			a, errA := words.Encode(text, true)
+			b, errB := again.Encode(text, true)
+			if errA != nil || errB != nil || !slices.Equal(a, b) || words.Decode(a, false) != again.Decode(b, false) {
 				t.Errorf("%q: written as files, the tokens are %v, not %v", text, b, a)
 			}
 		}

@@ -105,7 +105,11 @@ func TestTextNeverSplitsACharacter(t *testing.T) {
 	x := &text{decoder: d, stops: []string{"\U0001F600"}}
 	var got string
 	stopped := false
-	for _, token := range tok.Encode(whole, false) {
+	tokens, err := tok.Encode(whole, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range tokens {
 		var s string
 		if s, stopped = x.push(token); !utf8.ValidString(s) {
 			t.Fatalf("%q is half a character", s)

@@ -148,7 +148,8 @@ func (s *fakeStream) make() {
 		}
 		s.events = append(s.events, runtime.Event{Token: runtime.NoToken, Prompt: prompt})
 	}
-	ids := s.engine.text.Encode(text, false)
+	ids, unreadable := s.engine.text.Encode(text, false)
+	err = errors.Join(err, unreadable)
 	if r.MaxTokens >= 0 && len(ids) >= r.MaxTokens {
 		ids, finish = ids[:r.MaxTokens], runtime.FinishLength
 	}

@@ -121,7 +121,7 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate)
 	if err != nil {
 		return nil, err
 	}
-	return s.text.Encode(text, or(r.AddSpecial, false)), nil
+	return s.encode(c, s.text, "messages", text, or(r.AddSpecial, false))
 }
 
 // readBy refuses what the template would leave out of the prompt.

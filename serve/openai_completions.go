@@ -8,6 +8,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -84,17 +85,17 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	w := completionsWriter{server: s, body: &body, head: s.head("cmpl-", "text_completion", adapter)}
 	for i, p := range body.Prompt {
 		request := template
+		field := "prompt"
+		if len(body.Prompt) > 1 {
+			field = fmt.Sprintf("prompt[%d]", i)
+		}
 		if p.tokens != nil {
 			request.Prompt = p.tokens
 			if or(body.Echo, false) {
 				body.Prompt[i].text = s.text.Decode(p.tokens, !template.Special)
 			}
-		} else {
-			request.Prompt = s.text.Encode(p.text, or(body.AddSpecial, true))
-		}
-		field := "prompt"
-		if len(body.Prompt) > 1 {
-			field = fmt.Sprintf("prompt[%d]", i)
+		} else if request.Prompt, err = s.encode(c, s.text, field, p.text, or(body.AddSpecial, true)); err != nil {
+			return err
 		}
 		if err := s.fits(&request, field, "max_tokens"); err != nil {
 			return err
@@ -223,7 +224,11 @@ func (w *completionsWriter) promptOffsets(e choiceEvent) []int {
 			offsets[i] = at.place(id)
 		}
 	default:
-		_, spans := w.server.text.EncodeSpans(given.text, or(w.body.AddSpecial, true))
+		o := tokenizer.Options{AddSpecial: or(w.body.AddSpecial, true), Once: true}
+		_, spans, err := w.server.text.EncodeSpans(w.server.ctx, given.text, o)
+		if err != nil {
+			return offsets // the server is shutting down: the text was encoded before
+		}
 		for i, at := range inCharacters(given.text, spans) {
 			offsets[i] = at.Start
 		}

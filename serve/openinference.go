@@ -121,8 +121,12 @@ func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest) (*runtim
 	if err != nil {
 		return nil, err
 	}
+	prompt, err := s.encode(c, s.text, "text_input", *body.Input, true)
+	if err != nil {
+		return nil, err
+	}
 	r := &runtime.Request{
-		Adapter: adapter, Group: group(c), Prompt: s.text.Encode(*body.Input, true), Sampling: alike.sampling(),
+		Adapter: adapter, Group: group(c), Prompt: prompt, Sampling: alike.sampling(),
 		Stop: p.Stop, MaxTokens: or(p.MaxTokens, defaultInferenceTokens), Logprobs: -1, PromptLogprobs: -1,
 	}
 	if or(p.Details, false) {

@@ -63,8 +63,12 @@ func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest) (*runtime.
 	if err != nil {
 		return nil, err
 	}
+	prompt, err := s.encode(c, s.text, "inputs", *body.Inputs, true)
+	if err != nil {
+		return nil, err
+	}
 	r := &runtime.Request{
-		Adapter: adapter, Group: group(c), Prompt: s.text.Encode(*body.Inputs, true),
+		Adapter: adapter, Group: group(c), Prompt: prompt,
 		Sampling: p.sampling(), Stop: p.Stop, IgnoreEOS: or(p.IgnoreEOS, false),
 		MaxTokens: or(p.MaxNewTokens, defaultNewTokens), Logprobs: -1, PromptLogprobs: -1,
 	}

@@ -33,14 +33,20 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 	case (body.Inputs == nil) == (body.Prompt == nil):
 		return invalid("inputs", "give the text as inputs or, in vLLM's way, as prompt")
 	case body.Prompt != nil:
-		ids := s.text.Encode(*body.Prompt, special)
+		ids, _, err := s.tokens(c, s.text, "prompt", *body.Prompt, special)
+		if err != nil {
+			return err
+		}
 		return writeJSON(c, fiber.StatusOK, struct {
 			Count   int     `json:"count"`
 			Context int     `json:"max_model_len"`
 			Tokens  []int32 `json:"tokens"`
 		}{len(ids), s.context, append([]int32{}, ids...)})
 	}
-	ids, spans := s.text.EncodeSpans(*body.Inputs, special)
+	ids, spans, err := s.tokens(c, s.text, "inputs", *body.Inputs, special)
+	if err != nil {
+		return err
+	}
 	tokens, decoder := make([]tgiSimpleToken, len(ids)), s.text.NewDecoder(true)
 	for i, at := range inCharacters(*body.Inputs, spans) {
 		text := decoder.Push(ids[i])

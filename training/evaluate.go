@@ -2,6 +2,7 @@ package training
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
@@ -71,7 +72,10 @@ func (e *evaluator) evaluate(ctx context.Context, set *dataset.Set, task *datase
 	loss, labels := 0.0, 0
 	var answers [][]int32
 	if task != nil {
-		answers = e.answers(task)
+		var err error
+		if answers, err = e.answers(task); err != nil {
+			return nil, err
+		}
 	}
 	var scores []float64 // of every answer to every example
 	err := batches(ctx, set.Len(), set.Sequence, func(_ int, batch []Sequence) error {
@@ -171,7 +175,7 @@ func (e *evaluator) answer(ctx context.Context, set *dataset.Set, task *dataset.
 func (e *evaluator) scores(ctx context.Context, examples []dataset.Example, task *dataset.Task, answers [][]int32) ([]float64, error) {
 	each := len(answers)
 	at := func(i int) (Sequence, error) {
-		return e.candidate(examples[i/each], task.Answers[i%each], len(answers[i%each])), nil
+		return e.candidate(examples[i/each], task.Answers[i%each], len(answers[i%each]))
 	}
 	var scores []float64
 	err := batches(ctx, len(examples)*each, at, func(_ int, batch []Sequence) error {
@@ -183,25 +187,32 @@ func (e *evaluator) scores(ctx context.Context, examples []dataset.Example, task
 	return scores, err
 }
 
-func (e *evaluator) answers(task *dataset.Task) [][]int32 {
+func (e *evaluator) answers(task *dataset.Task) ([][]int32, error) {
 	var all [][]int32
 	for _, a := range task.Answers {
-		all = append(all, e.encoder.Tokenizer.Encode(a, false))
+		tokens, err := e.encoder.Tokenizer.Encode(a, false)
+		if err != nil {
+			return nil, fmt.Errorf("answer %q: %w", a, err)
+		}
+		all = append(all, tokens)
 	}
-	return all
+	return all, nil
 }
 
 // candidate is an example with another answer, of n tokens, cut as the example
 // itself would be. That a text ends there is not compared.
-func (e *evaluator) candidate(x dataset.Example, answer string, n int) Sequence {
+func (e *evaluator) candidate(x dataset.Example, answer string, n int) (Sequence, error) {
 	encoder := *e.encoder
 	encoder.LearnPrompt = false
 	x.Pieces = []dataset.Piece{{Text: x.Prompt()}, {Text: answer, Learn: true}}
-	s, _ := encoder.Sequence(x)
+	s, _, err := encoder.Sequence(x)
+	if err != nil {
+		return s, err
+	}
 	if s.Labels() > n {
 		s.Targets[s.Last()] = dataset.None
 	}
-	return s
+	return s, nil
 }
 
 func argmax(v []float64) int {

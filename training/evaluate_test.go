@@ -46,7 +46,10 @@ func TestScoresOfOneRow(t *testing.T) {
 			t.Fatalf("%d of %d examples are cut", cut, set.Len())
 		}
 		e := &evaluator{model: base.Model, encoder: encoder, pass: models.NewPass(pool)}
-		answers := e.answers(task)
+		answers, err := e.answers(task)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var batch []Sequence
 		var examples []dataset.Example
 		for i := range set.Len() {
@@ -111,7 +114,7 @@ func TestAnswersOfAConversation(t *testing.T) {
 	x := dataset.Example{Pieces: []dataset.Piece{
 		{Text: "user: a? "}, {Text: "b</s>\n", Learn: true}, {Text: "user: c? "}, {Text: "d</s>\n", Learn: true},
 	}}
-	if got := e.said(x, func(token int32) bool { return token == 1 }); got != "b" {
-		t.Errorf("%q", got)
+	if got, err := e.said(x, func(token int32) bool { return token == 1 }); got != "b" || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -80,12 +80,15 @@ func (e *evaluator) storePrefix(c *models.Cache, blocks [][]int32, n int) {
 
 // said is the answer of an example as generate would return it: a chat
 // template writes what ends it.
-func (e *evaluator) said(x dataset.Example, ends func(int32) bool) string {
-	tokens := e.encoder.Tokenizer.Encode(x.Answer(), false)
+func (e *evaluator) said(x dataset.Example, ends func(int32) bool) (string, error) {
+	tokens, err := e.encoder.Tokenizer.Encode(x.Answer(), false)
+	if err != nil {
+		return "", err
+	}
 	if end := slices.IndexFunc(tokens, ends); end >= 0 {
 		tokens = tokens[:end]
 	}
-	return e.encoder.Tokenizer.Decode(tokens, true)
+	return e.encoder.Tokenizer.Decode(tokens, true), nil
 }
 
 // Sample is an example with what the model makes of its prompt.
@@ -106,12 +109,19 @@ func (e *evaluator) samples(ctx context.Context, set *dataset.Set, n, limit int,
 			if err != nil {
 				return nil, err
 			}
-			tokens := encoder.Prompt(x)
+			tokens, err := encoder.Prompt(x)
+			if err != nil {
+				return nil, err
+			}
+			want, err := e.said(x, ends)
+			if err != nil {
+				return nil, err
+			}
 			if len(tokens) == 0 { // plain text has no prompt
 				tokens = []int32{max(encoder.End, 0)}
 			}
 			prompts = append(prompts, tokens)
-			all = append(all, Sample{Prompt: x.Prompt(), Want: e.said(x, ends)})
+			all = append(all, Sample{Prompt: x.Prompt(), Want: want})
 		}
 		answers, err := e.generate(ctx, prompts, limit, ends)
 		if err != nil {

@@ -42,7 +42,10 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 		r.AdapterBytes = entry.Bytes
 	}
 	r.Rank = b.Rank
-	text := d.base.text.EncodePlain(benchText)
+	text, err := d.base.text.EncodePlain(benchText)
+	if err != nil {
+		return err
+	}
 	return b.compare(variants(b.Requests, names), length, r, func(round int, v load) (measured, error) {
 		return d.run(ctx, b.prompts(text, round, b.Requests, length), v.adapters, b.Generate)
 	})

@@ -16,7 +16,11 @@ func (b *benchCommand) measureSpeed(ctx context.Context, c console, r *report) (
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	r.describe(b.Base, d.base)
-	prompts := b.prompts(d.base.text.EncodePlain(benchText), 0, 1, length)
+	text, err := d.base.text.EncodePlain(benchText)
+	if err != nil {
+		return err
+	}
+	prompts := b.prompts(text, 0, 1, length)
 	var prefill, decode []float64
 	for i := range b.Repetitions + 1 { // the first warms caches and is not counted
 		p, err := d.run(ctx, prompts, []string{""}, 0)

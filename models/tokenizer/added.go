@@ -80,9 +80,10 @@ type finding struct {
 // A search walks the added tokens of one text.
 type search struct {
 	text  string
-	plain bool // special tokens are plain text
-	pos   int  // where to look next
-	taken int  // the end of the last finding
+	tick  func() bool // false: stop
+	plain bool        // special tokens are plain text
+	pos   int         // where to look next
+	taken int         // the end of the last finding
 }
 
 // next returns the next added token, or ok false at the end of the text.
@@ -91,6 +92,9 @@ func (m *matcher) next(s *search) (f finding, ok bool) {
 		return finding{}, false
 	}
 	for s.pos < len(s.text) {
+		if !s.tick() {
+			return finding{}, false
+		}
 		if !m.first[s.text[s.pos]] {
 			s.pos++
 			continue

@@ -26,7 +26,10 @@ func BenchmarkEncode(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				ids = tok.AppendEncode(ids[:0], text, Options{})
+				var err error
+				if ids, err = tok.AppendEncode(b.Context(), ids[:0], text, Options{}); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}
@@ -41,7 +44,7 @@ func BenchmarkEncodeRun(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				tok.Encode(text, false)
+				encode(b, tok, text, Options{})
 			}
 		})
 	}
@@ -52,7 +55,7 @@ func BenchmarkDecoder(b *testing.B) {
 	for _, name := range []string{"gpt2", "sp-bpe", "bert-uncased"} {
 		b.Run(name, func(b *testing.B) {
 			tok := openGolden(b, name)
-			ids := tok.Encode(text, false)
+			ids := encode(b, tok, text, Options{})
 			d := tok.NewDecoder(true)
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()

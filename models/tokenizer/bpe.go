@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,10 +18,14 @@ type bpe struct {
 	bytes     [256]int32 // byteLevel: each byte's id; byteFallback: that of <0xXX>
 	byteLevel bool       // words are raw bytes, the vocabulary is in the byte alphabet
 	fallback  bool       // characters that are not pieces become byte pieces
-	unknown   int32
-	fuse      bool // a run of unknown characters is one unknown token
-	whole     bool // ignore_merges: a word that is a piece is that piece
-	wordwise  bool // no join crosses into a ▁ from the left, so words can be cut there
+	prefix    string     // of the pieces that continue a word
+	suffix    string     // of the pieces that end one
+	unknown   int32      // none: unknown characters are dropped
+	fuse      bool       // a run of unknown characters is one unknown token
+	whole     bool       // ignore_merges: a word that is a piece is that piece
+	wordwise  bool       // no join crosses into a ▁ from the left, so words can be cut there
+	longest   int        // bytes of the longest piece
+	spans     int        // see span
 	cache     *wordCache
 }
 
@@ -46,9 +51,13 @@ func (m *bpe) addMerges(ids map[string]int32, merges [][2]string) error {
 		if !ok {
 			return fmt.Errorf("merge %d: %q is not in the vocabulary", rank, merge[1])
 		}
-		joined, ok := ids[merge[0]+merge[1]]
+		rest, ok := strings.CutPrefix(merge[1], m.prefix)
 		if !ok {
-			return fmt.Errorf("merge %d: %q is not in the vocabulary", rank, merge[0]+merge[1])
+			return fmt.Errorf("merge %d: %q does not begin with the continuing_subword_prefix %q", rank, merge[1], m.prefix)
+		}
+		joined, ok := ids[merge[0]+rest]
+		if !ok {
+			return fmt.Errorf("merge %d: %q is not in the vocabulary", rank, merge[0]+rest)
 		}
 		// A repeated merge takes the later rank, as in the reference.
 		m.joins[pairOf(left, right)] = join{int32(rank), joined}
@@ -57,41 +66,29 @@ func (m *bpe) addMerges(ids map[string]int32, merges [][2]string) error {
 }
 
 // finish derives what encode looks up from the vocabulary.
-func (m *bpe) finish(ids map[string]int32) error {
+func (m *bpe) finish(ids map[string]int32) {
 	m.cache = newWordCache()
 	m.pieces = ids
 	for b := range m.bytes {
 		m.bytes[b] = none
 	}
-	switch {
-	case m.byteLevel:
-		m.pieces = nil
-		if m.whole {
-			m.pieces = make(map[string]int32, len(ids))
-		}
-		for piece, id := range ids {
-			raw, ok := alphabetBytes(piece)
-			if !ok {
-				continue
-			}
-			if len(raw) == 1 {
-				m.bytes[raw[0]] = id
-			}
-			if m.whole {
-				m.pieces[raw] = id
-			}
-		}
-	case m.fallback:
+	defer func() { m.spans = m.findSpan() }()
+	if m.byteLevel {
+		m.finishBytes(ids)
+		return
+	}
+	for piece := range ids {
+		m.longest = max(m.longest, len(piece))
+	}
+	if m.fallback {
 		for b := range m.bytes {
-			id, ok := ids[fallbackPiece(byte(b))]
-			if !ok {
-				return fmt.Errorf("byte fallback: %s is not in the vocabulary", fallbackPiece(byte(b)))
+			if id, ok := ids[fallbackPiece(byte(b))]; ok {
+				m.bytes[b] = id
 			}
-			m.bytes[b] = id
 		}
 	}
 	_, marked := ids[spaceMark]
-	m.wordwise = marked && !m.byteLevel && !m.whole
+	m.wordwise = marked && !m.whole && m.prefix == "" && m.suffix == ""
 	if m.wordwise {
 		names := make(map[int32]string, len(ids))
 		for piece, id := range ids {
@@ -104,7 +101,38 @@ func (m *bpe) finish(ids map[string]int32) error {
 			}
 		}
 	}
-	return nil
+}
+
+func (m *bpe) finishBytes(ids map[string]int32) {
+	m.pieces = nil
+	if m.whole {
+		m.pieces = make(map[string]int32, len(ids))
+	}
+	for piece, id := range ids {
+		raw, ok := alphabetBytes(piece)
+		if !ok {
+			continue
+		}
+		m.longest = max(m.longest, len(raw))
+		if len(raw) == 1 {
+			m.bytes[raw[0]] = id
+		}
+		if m.whole {
+			m.pieces[raw] = id
+		}
+	}
+}
+
+// spansBytes reports whether every byte has a piece.
+func (m *bpe) spansBytes() bool { return !slices.Contains(m.bytes[:], none) }
+
+func (m *bpe) span() int { return m.spans }
+
+func (m *bpe) findSpan() int {
+	if m.unknown != none && !m.fuse || (m.byteLevel || m.fallback) && m.spansBytes() {
+		return max(m.longest, utf8.UTFMax)
+	}
+	return 0
 }
 
 func (m *bpe) hide(piece string) {
@@ -128,7 +156,9 @@ func (m *bpe) encode(dst []int32, text string, s *scratch) []int32 {
 		} else {
 			end = len(text)
 		}
-		dst = m.word(dst, text[start:end], s)
+		if dst = m.word(dst, text[start:end], s); !s.fits(len(dst)) {
+			break
+		}
 		start = end
 	}
 	return dst
@@ -143,7 +173,9 @@ func (m *bpe) word(dst []int32, word string, s *scratch) []int32 {
 		return append(dst, known.ids...)
 	}
 	start := len(dst)
-	dst = m.merge(dst, word, s)
+	if dst = m.merge(dst, word, s); s.err != nil {
+		return dst
+	}
 	m.cache.store(slot, word, dst[start:])
 	return dst
 }
@@ -154,47 +186,89 @@ func (m *bpe) merge(dst []int32, word string, s *scratch) []int32 {
 			return append(dst, id)
 		}
 	}
-	s.ids = m.symbols(s.ids[:0], word)
+	if !s.least(len(dst), len(word), m.spans) {
+		return dst
+	}
+	s.ids = m.start(slices.Grow(s.ids[:0], len(word)), word)
 	if len(s.ids) <= fewSymbols {
 		return append(dst, mergeFew(m.joins, s.ids, &s.few)...)
+	}
+	s.symbols = slices.Grow(s.symbols[:0], len(s.ids))
+	for _, id := range s.ids {
+		s.symbols = append(s.symbols, symbol{id: id})
 	}
 	return s.mergeMany(dst, m.joins)
 }
 
-// symbols appends the ids that word starts as.
-func (m *bpe) symbols(dst []int32, word string) []int32 {
+// start appends the ids that word starts as.
+func (m *bpe) start(dst []int32, word string) []int32 {
+	c := characters{dst: dst, bpe: m}
 	if m.byteLevel {
 		for i := range len(word) {
-			if id := m.bytes[word[i]]; id != none {
-				dst = append(dst, id)
-			} else {
-				dst = m.addUnknown(dst)
-			}
+			c.add(m.bytes[word[i]], "")
 		}
-		return dst
+		return c.end()
 	}
 	for i := 0; i < len(word); {
 		_, n := utf8.DecodeRuneInString(word[i:])
-		char := word[i : i+n]
-		i += n
-		id, ok := m.pieces[char]
-		switch {
-		case ok:
-			dst = append(dst, id)
-		case m.fallback:
-			for k := range len(char) {
-				dst = append(dst, m.bytes[char[k]])
-			}
-		default:
-			dst = m.addUnknown(dst)
+		piece := word[i : i+n]
+		if i > 0 && m.prefix != "" {
+			piece = m.prefix + piece
 		}
+		if i += n; i == len(word) && m.suffix != "" {
+			piece += m.suffix
+		}
+		id, ok := m.pieces[piece]
+		if !ok {
+			id = none
+		}
+		c.add(id, piece)
 	}
-	return dst
+	return c.end()
 }
 
-func (m *bpe) addUnknown(dst []int32) []int32 {
-	if m.unknown == none || m.fuse && len(dst) > 0 && dst[len(dst)-1] == m.unknown {
-		return dst
+// characters collects what a word starts as. An unknown token waits until a
+// piece follows, or the word ends, as in the reference.
+type characters struct {
+	*bpe
+	dst     []int32
+	waiting bool
+}
+
+// add takes a character's id; none: its spelling is not a piece.
+func (c *characters) add(id int32, spelled string) {
+	switch {
+	case id != none:
+		if c.waiting {
+			c.waiting = false
+			c.dst = append(c.dst, c.unknown)
+		}
+		c.dst = append(c.dst, id)
+	case c.fallback && spelled != "" && c.known(spelled):
+		for i := range len(spelled) {
+			c.dst = append(c.dst, c.bytes[spelled[i]])
+		}
+	case c.unknown != none:
+		if c.waiting && !c.fuse {
+			c.dst = append(c.dst, c.unknown)
+		}
+		c.waiting = true
 	}
-	return append(dst, m.unknown)
+}
+
+// known reports whether all bytes of a spelling have pieces.
+func (c *characters) known(spelled string) bool {
+	for i := range len(spelled) {
+		if c.bytes[spelled[i]] == none {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *characters) end() []int32 {
+	if c.waiting {
+		c.dst = append(c.dst, c.unknown)
+	}
+	return c.dst
 }

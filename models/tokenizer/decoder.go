@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,8 +13,9 @@ type decoding struct {
 	// replacement of what is not UTF-8: a byte-level vocabulary writes one
 	// U+FFFD for each broken character, byte fallback one for each byte.
 	perByte bool
-	strip   string // a prefix that goes from the whole text,
-	strips  int    // up to so many times
+	after   [2]string // a single character that is replaced in the text, and by what,
+	strip   string    // a prefix that then goes from the whole text,
+	strips  int       // up to so many times
 }
 
 // A Decoder turns ids into text as they come. Its zero value is not usable;
@@ -53,7 +55,7 @@ func (d *Decoder) Push(id int32) string {
 		return d.stripped(text)
 	}
 	d.pending = append(d.pending, text...)
-	return d.stripped(d.complete(false))
+	return d.stripped(d.t.decoding.replaced(d.complete(false)))
 }
 
 // Incomplete reports whether the last ids began a character that is still to
@@ -63,7 +65,7 @@ func (d *Decoder) Incomplete() bool { return len(d.pending) > 0 }
 // Flush ends the text and returns what was held back, an incomplete character
 // as U+FFFD. The decoder is then at the start of a new text.
 func (d *Decoder) Flush() string {
-	text := d.stripped(d.complete(true))
+	text := d.stripped(d.t.decoding.replaced(d.complete(true)))
 	d.begun, d.strips = false, d.t.decoding.strips
 	return text
 }
@@ -123,38 +125,72 @@ func brokenLen(b []byte) int {
 }
 
 // decodeStep is one decoder of tokenizer.json that works piece by piece. first
-// tells that the piece begins the text.
-type decodeStep func(piece string, first bool) string
+// tells that the piece begins the text. It fails with errGrows rather than make
+// more than maxDecoded bytes.
+type decodeStep func(piece string, first bool) (string, error)
+
+// What decoders may make of one piece, and of all pieces together.
+const (
+	maxDecoded    = 1 << 16
+	maxAllDecoded = 256 << 20
+)
 
 // build fills texts from the pieces. How the bytes of a piece are spelled is
 // one of three ways; added tokens are spelled as they are.
-func (d *decoding) build(pieces []string, steps []decodeStep, spelling spelling) {
-	text := func(piece string, first bool) string {
+func (d *decoding) build(t *Tokenizer, steps []decodeStep, spelling spelling) error {
+	text := func(piece string, first bool) (string, error) {
 		for _, step := range steps {
-			piece = step(piece, first)
+			var err error
+			if piece, err = step(piece, first); err != nil {
+				return "", err
+			}
 		}
 		switch spelling {
 		case byteAlphabet:
 			if raw, ok := alphabetBytes(piece); ok {
-				return raw
+				piece = raw
 			}
 		case byteFallback:
 			if b, ok := fallbackByte(piece); ok {
-				return string([]byte{b})
+				return string([]byte{b}), nil
 			}
 		}
-		return piece
+		return d.replaced(piece), nil
 	}
 	d.perByte = spelling == byteFallback
-	d.texts = make([]string, len(pieces))
-	for id, piece := range pieces {
-		if piece != "" {
-			d.texts[id] = text(piece, false)
+	d.texts = make([]string, len(t.pieces))
+	all := 0
+	for id, piece := range t.pieces {
+		if piece == "" {
+			continue
+		}
+		var err error
+		d.texts[id], err = text(piece, false)
+		if _, other := text(piece, true); err == nil {
+			err = other
+		}
+		if all += len(d.texts[id]); err == nil && all > maxAllDecoded {
+			err = errGrows
+		}
+		if err != nil {
+			return fmt.Errorf("decoder: piece %q: %w", piece, err)
 		}
 	}
 	if len(steps) > 0 {
-		d.begin = func(piece string) string { return text(piece, true) }
+		d.begin = func(piece string) string {
+			s, _ := text(piece, true) // it has been tried
+			return s
+		}
 	}
+	return nil
+}
+
+// replaced is the text with what is replaced in it.
+func (d *decoding) replaced(text string) string {
+	if d.after[0] == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, d.after[0], d.after[1])
 }
 
 type spelling uint8
@@ -167,44 +203,45 @@ const (
 
 // joinSpaces puts a space before each piece but the first; it is what decoding
 // without a decoder does.
-func joinSpaces(piece string, first bool) string {
+func joinSpaces(piece string, first bool) (string, error) {
 	if first {
-		return piece
+		return piece, nil
 	}
-	return " " + piece
+	return " " + piece, nil
 }
 
 func decodeReplace(old, replacement string) decodeStep {
-	return func(piece string, _ bool) string { return strings.ReplaceAll(piece, old, replacement) }
+	replace := replaceString(old, replacement).apply
+	return func(piece string, _ bool) (string, error) { return replace(piece, max(maxDecoded, len(piece))) }
 }
 
 // decodeStrip takes content off the ends of each piece.
 func decodeStrip(content string, start, stop int) decodeStep {
-	return func(piece string, _ bool) string {
+	return func(piece string, _ bool) (string, error) {
 		for range start {
 			piece = strings.TrimPrefix(piece, content)
 		}
 		for range stop {
 			piece = strings.TrimSuffix(piece, content)
 		}
-		return piece
+		return piece, nil
 	}
 }
 
 // decodeMetaspace turns the visible space into a space, and into nothing in
 // the first piece unless keepFirst.
 func decodeMetaspace(mark string, keepFirst bool) decodeStep {
-	return func(piece string, first bool) string {
+	return func(piece string, first bool) (string, error) {
 		if first && !keepFirst {
-			return strings.ReplaceAll(piece, mark, "")
+			return strings.ReplaceAll(piece, mark, ""), nil
 		}
-		return strings.ReplaceAll(piece, mark, " ")
+		return strings.ReplaceAll(piece, mark, " "), nil
 	}
 }
 
 // decodeWordPiece joins continuations and puts a space before other pieces.
 func decodeWordPiece(prefix string, cleanup bool) decodeStep {
-	return func(piece string, first bool) string {
+	return func(piece string, first bool) (string, error) {
 		if !first {
 			if rest, ok := strings.CutPrefix(piece, prefix); ok {
 				piece = rest
@@ -217,7 +254,7 @@ func decodeWordPiece(prefix string, cleanup bool) decodeStep {
 				piece = strings.ReplaceAll(piece, c[0], c[1])
 			}
 		}
-		return piece
+		return piece, nil
 	}
 }
 

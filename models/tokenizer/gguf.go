@@ -89,8 +89,10 @@ func fromGGUF(v *ggufVocab) (*Tokenizer, error) {
 		return nil, err
 	}
 	t.roles = v.roles
-	t.decoding.build(t.pieces, steps, spelled)
-	return t, nil
+	if err := t.decoding.build(t, steps, spelled); err != nil {
+		return nil, err
+	}
+	return t, t.finish()
 }
 
 // read takes the pieces, their types and the roles.
@@ -238,10 +240,10 @@ func (v *ggufVocab) byteLevel(t *Tokenizer) error {
 		return fmt.Errorf("tokenizer.ggml.pre %q is not supported", name)
 	}
 	if pre.nfc {
-		t.normalize = unicodeForm(norm.NFC)
+		t.normalizers = []normalizer{unicodeForm(norm.NFC)}
 	}
 	for _, p := range pre.patterns {
-		s, err := newSplit(pattern{Regex: &p}, "Isolated", false)
+		s, err := newSplit(ggufPrefix+"pre", pattern{Regex: &p}, "Isolated", false)
 		if err != nil {
 			return fmt.Errorf("tokenizer.ggml.pre %q: %w", name, err)
 		}
@@ -263,9 +265,7 @@ func (v *ggufVocab) byteLevel(t *Tokenizer) error {
 	if err := m.addMerges(v.ids, merges); err != nil {
 		return err
 	}
-	if err := m.finish(v.ids); err != nil {
-		return err
-	}
+	m.finish(v.ids)
 	t.model = m
 	return v.wrap(t, pre.bos, pre.eos)
 }
@@ -285,14 +285,12 @@ func (v *ggufVocab) sentencePiece(t *Tokenizer) error {
 		m.unknown = id
 	}
 	_, m.fallback = v.ids[fallbackPiece(0)]
-	if err := m.finish(v.ids); err != nil {
-		return err
-	}
+	m.finish(v.ids)
 	t.model = m
-	t.normalize = replaceString(" ", spaceMark)
 	if v.flag("add_space_prefix", true) {
-		t.normalize = inOrder([]normalizer{prepend(spaceMark), t.normalize})
+		t.normalizers = append(t.normalizers, prepend(spaceMark))
 	}
+	t.normalizers = append(t.normalizers, replaceString(" ", spaceMark))
 	if v.flag("remove_extra_whitespaces", false) {
 		return errors.New("tokenizer.ggml.remove_extra_whitespaces is not supported")
 	}
@@ -359,10 +357,11 @@ func (v *ggufVocab) wordPiece(t *Tokenizer) error {
 	m.finish()
 	t.model = m
 	lower := v.flag("normalizer.lowercase", true)
-	t.normalize = bertNormalizer{
+	bert := bertNormalizer{
 		cleanText: true, chineseChars: true, lowercase: lower,
 		stripAccents: v.flag("normalizer.strip_accents", lower),
-	}.normalize
+	}
+	t.normalizers = []normalizer{{apply: plainly(bert.normalize)}}
 	t.splitters = []splitter{runeSplit{unicode.IsSpace, removed}, runeSplit{isPunctuation, isolated}}
 	t.single = around([]int32{cls}, []int32{sep})
 	t.pair = template{
@@ -373,7 +372,7 @@ func (v *ggufVocab) wordPiece(t *Tokenizer) error {
 }
 
 // wordPieceText decodes a piece of a bert vocabulary.
-func (v *ggufVocab) wordPieceText(piece string, first bool) string {
+func (v *ggufVocab) wordPieceText(piece string, first bool) (string, error) {
 	rest, starts := strings.CutPrefix(piece, spaceMark)
 	if id, ok := v.ids[piece]; ok && v.kind(int(id)) != ggufNormal {
 		starts = true
@@ -384,5 +383,5 @@ func (v *ggufVocab) wordPieceText(piece string, first bool) string {
 	for _, c := range wordPieceCleanup {
 		rest = strings.ReplaceAll(rest, c[0], c[1])
 	}
-	return rest
+	return rest, nil
 }

@@ -90,7 +90,7 @@ func compareReference(t *testing.T, tok *Tokenizer, path string) {
 			}
 			want = append(want, int32(id))
 		}
-		equalIDs(t, tok, text, tok.Encode(text, false), want)
+		equalIDs(t, tok, text, encode(t, tok, text, Options{}), want)
 	}
 }
 

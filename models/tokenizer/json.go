@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // FromJSON reads a tokenizer.json. A component that it does not know, and a
@@ -40,18 +41,18 @@ func fromJSON(data []byte, more []addedToken) (*Tokenizer, error) {
 	}
 	t := new(Tokenizer)
 	var err error
-	if t.normalize, err = parseNormalizer(f.Normalizer, "normalizer"); err != nil {
+	if err = t.parseNormalizer(f.Normalizer, "normalizer"); err != nil {
 		return nil, err
 	}
 	pre := splitting{}
 	if err = pre.parse(f.PreTokenizer, "pre_tokenizer"); err != nil {
 		return nil, err
 	}
-	t.splitters = pre.splitters
-	ids, err := t.parseModel(f.Model, pre.byteLevel)
+	ids, err := t.parseModel(f.Model, &pre)
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
+	t.splitters = pre.splitters
 	if err := t.setPieces(ids, merged(f.AddedTokens, more)); err != nil {
 		return nil, err
 	}
@@ -63,8 +64,10 @@ func fromJSON(data []byte, more []addedToken) (*Tokenizer, error) {
 	if err := d.parse(f.Decoder, "decoder"); err != nil {
 		return nil, err
 	}
-	d.build(t)
-	return t, nil
+	if err := d.build(t); err != nil {
+		return nil, err
+	}
+	return t, t.finish()
 }
 
 // merged appends to tokens those of more that are new.
@@ -110,8 +113,11 @@ func (t *Tokenizer) setPieces(ids map[string]int32, added []addedToken) error {
 		t.ids[piece] = id
 	}
 	for _, token := range added {
-		if token.Content == "" {
+		switch {
+		case token.Content == "":
 			return fmt.Errorf("added_tokens: id %d has no content", token.ID)
+		case len(token.Content) > maxAdded:
+			return fmt.Errorf("added_tokens: id %d has %d bytes: at most %d are taken", token.ID, len(token.Content), maxAdded)
 		}
 		if id, ok := ids[token.Content]; ok && id != token.ID {
 			return fmt.Errorf("added_tokens: %q has id %d, and %d in the vocabulary", token.Content, token.ID, id)
@@ -127,12 +133,48 @@ func (t *Tokenizer) setPieces(ids map[string]int32, added []addedToken) error {
 			t.raw.add(content, token)
 			continue
 		}
-		if t.normalize != nil {
-			content = t.normalize(content)
+		content, err := t.normalize(content, func() bool { return true })
+		if err != nil {
+			return fmt.Errorf("added_tokens: %q: %w", token.Content, err)
 		}
 		t.normalized.add(content, token)
 	}
 	return nil
+}
+
+// maxAdded bounds an added token, which is looked for at every place of a text.
+const maxAdded = 4096
+
+// finish derives what bounds an encoding, and tries the stages on a text that
+// every tokenizer can take.
+func (t *Tokenizer) finish() error {
+	t.span = t.spanOf()
+	_, err := t.Encode("Aa zZ 09 .,'\n é あ", true)
+	return err
+}
+
+// spanOf is how many bytes of a text one id stands for at most, 0 where
+// anything may come to nothing.
+func (t *Tokenizer) spanOf() int {
+	span := t.model.span()
+	if span == 0 || slices.ContainsFunc(t.splitters, splitter.drops) {
+		return 0
+	}
+	for _, token := range t.normalized.tokens {
+		span = max(span, len(token.Content))
+	}
+	for _, n := range t.normalizers {
+		if span *= n.shrink; span == 0 || span > 1<<20 {
+			return 0
+		}
+	}
+	for _, token := range slices.Concat(t.raw.tokens, t.normalized.tokens) {
+		if token.LStrip || token.RStrip {
+			return 0
+		}
+		span = max(span, len(token.Content))
+	}
+	return span
 }
 
 // decodeStrict unmarshals one JSON value and refuses fields that into lacks.
@@ -171,12 +213,12 @@ func stageType(raw json.RawMessage, path string) (string, error) {
 	return c.Type, nil
 }
 
-// decodeStage fills into from a stage.
-func decodeStage(raw json.RawMessage, into any, path string) error {
-	if err := decodeStrict(raw, into); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+// decodeStage reads a stage whose fields are those of T.
+func decodeStage[T any](raw json.RawMessage, path string) (f T, err error) {
+	if err := decodeStrict(raw, &f); err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
 	}
-	return nil
+	return f, nil
 }
 
 func unsupported(path, name string) error {

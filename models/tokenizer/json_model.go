@@ -9,7 +9,7 @@ import (
 )
 
 // parseModel sets the model and returns the vocabulary.
-func (t *Tokenizer) parseModel(raw json.RawMessage, byteLevel bool) (map[string]int32, error) {
+func (t *Tokenizer) parseModel(raw json.RawMessage, pre *splitting) (map[string]int32, error) {
 	if isNull(raw) {
 		return nil, errors.New("missing")
 	}
@@ -35,18 +35,23 @@ func (t *Tokenizer) parseModel(raw json.RawMessage, byteLevel bool) (map[string]
 			return nil, errors.New("no type, and the fields do not tell it")
 		}
 	}
+	if shape.Type != "BPE" {
+		pre.spell()
+	}
 	switch shape.Type {
 	case "BPE":
-		return t.parseBPE(raw, byteLevel)
+		return t.parseBPE(raw, pre)
 	case "WordPiece":
 		return t.parseWordPiece(raw)
 	case "Unigram":
 		return t.parseUnigram(raw)
+	case "WordLevel":
+		return t.parseWordLevel(raw)
 	}
 	return nil, unsupported("type", shape.Type)
 }
 
-func (t *Tokenizer) parseBPE(raw json.RawMessage, byteLevel bool) (map[string]int32, error) {
+func (t *Tokenizer) parseBPE(raw json.RawMessage, pre *splitting) (map[string]int32, error) {
 	var f struct {
 		component
 		Dropout       *float64         `json:"dropout"`
@@ -62,17 +67,20 @@ func (t *Tokenizer) parseBPE(raw json.RawMessage, byteLevel bool) (map[string]in
 	if err := decodeStrict(raw, &f); err != nil {
 		return nil, err
 	}
-	switch {
-	case f.Dropout != nil && *f.Dropout != 0:
+	if f.Dropout != nil && *f.Dropout != 0 {
 		return nil, unsupported("BPE", "dropout")
-	case f.SubwordPrefix != nil && *f.SubwordPrefix != "":
-		return nil, unsupported("BPE", "continuing_subword_prefix")
-	case f.WordSuffix != nil && *f.WordSuffix != "":
-		return nil, unsupported("BPE", "end_of_word_suffix")
-	case byteLevel && f.ByteFallback:
-		return nil, unsupported("BPE", "byte_fallback after ByteLevel")
 	}
-	m := &bpe{byteLevel: byteLevel, fallback: f.ByteFallback, fuse: f.FuseUnknown, whole: f.IgnoreMerges}
+	m := &bpe{byteLevel: pre.byteLevel, fallback: f.ByteFallback, fuse: f.FuseUnknown, whole: f.IgnoreMerges}
+	if f.SubwordPrefix != nil {
+		m.prefix = *f.SubwordPrefix
+	}
+	if f.WordSuffix != nil {
+		m.suffix = *f.WordSuffix
+	}
+	if m.byteLevel && (m.prefix != "" || m.suffix != "" || m.fallback && !spellsBytes(f.Vocab)) {
+		m.byteLevel = false // pieces are more than bytes: the model reads their spelling
+		pre.spell()
+	}
 	var err error
 	if m.unknown, err = unknownID(f.Unknown, f.Vocab); err != nil {
 		return nil, err
@@ -84,11 +92,20 @@ func (t *Tokenizer) parseBPE(raw json.RawMessage, byteLevel bool) (map[string]in
 	if err := m.addMerges(f.Vocab, merges); err != nil {
 		return nil, err
 	}
-	if err := m.finish(f.Vocab); err != nil {
-		return nil, err
-	}
+	m.finish(f.Vocab)
 	t.model = m
 	return f.Vocab, nil
+}
+
+// spellsBytes reports whether every letter of the byte alphabet is a piece, so
+// that no fallback is ever needed.
+func spellsBytes(vocab map[string]int32) bool {
+	for _, r := range byteToRune {
+		if _, ok := vocab[string(r)]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // unknownID returns the id of the unknown token, or none without one.
@@ -156,5 +173,22 @@ func (t *Tokenizer) parseWordPiece(raw json.RawMessage) (map[string]int32, error
 	}
 	m.finish()
 	t.model = m
+	return f.Vocab, nil
+}
+
+func (t *Tokenizer) parseWordLevel(raw json.RawMessage) (map[string]int32, error) {
+	var f struct {
+		component
+		Unknown string           `json:"unk_token"`
+		Vocab   map[string]int32 `json:"vocab"`
+	}
+	if err := decodeStrict(raw, &f); err != nil {
+		return nil, err
+	}
+	unknown, err := unknownID(&f.Unknown, f.Vocab)
+	if err != nil {
+		return nil, err
+	}
+	t.model = &wordLevel{words: f.Vocab, unknown: unknown}
 	return f.Vocab, nil
 }

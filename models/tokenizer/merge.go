@@ -1,5 +1,7 @@
 package tokenizer
 
+import "slices"
+
 // Two ways to join pairs with the same result: a scan, quadratic but quick for
 // a word, and a heap for the long texts that come without spaces.
 
@@ -42,49 +44,44 @@ func mergeFew(joins map[pair]join, ids []int32, ranks *[fewSymbols]join) []int32
 	return ids
 }
 
-// scratch is the working memory of one encoding.
-type scratch struct {
-	ids     []int32
-	few     [fewSymbols]join
-	symbols []symbol
-	heap    []candidate
-	lattice []node
-}
-
 // A symbol is an id in a linked list; one that was joined to its left has id
 // none.
 type symbol struct{ id, prev, next int32 }
 
-// A candidate is a pair that may be joined, if both ids are still in place.
-type candidate struct {
-	join
-	at          int32
-	left, right int32
-}
+// A candidate is a pair that may be joined, if it is still in place: the one
+// that begins at symbol at, with that rank.
+type candidate struct{ rank, at int32 }
 
 func (a candidate) before(b candidate) bool {
 	return a.rank < b.rank || a.rank == b.rank && a.at < b.at
 }
 
-// mergeMany joins pairs of s.ids and appends what is left to dst.
+// mergeMany joins pairs of s.symbols, which hold ids alone, and appends what is
+// left to dst.
 func (s *scratch) mergeMany(dst []int32, joins map[pair]join) []int32 {
-	s.symbols = s.symbols[:0]
-	s.heap = s.heap[:0]
-	for i, id := range s.ids {
-		s.symbols = append(s.symbols, symbol{id, int32(i) - 1, int32(i) + 1})
+	last := int32(len(s.symbols)) - 1
+	for i := range s.symbols {
+		s.symbols[i].prev, s.symbols[i].next = int32(i)-1, int32(i)+1
 	}
-	s.symbols[len(s.symbols)-1].next = none
-	for i := range len(s.symbols) - 1 {
-		s.offer(joins, int32(i))
+	s.symbols[last].next = none
+	s.heap = slices.Grow(s.heap[:0], len(s.symbols))
+	for i := int32(0); i < last && s.tick(); i++ {
+		if j, ok := s.joinAt(joins, i); ok {
+			s.heap = append(s.heap, candidate{j.rank, i})
+		}
 	}
-	for len(s.heap) > 0 {
+	for k := len(s.heap)/2 - 1; k >= 0; k-- {
+		s.sink(k)
+	}
+	for len(s.heap) > 0 && s.tick() {
 		c := s.pop()
-		left := &s.symbols[c.at]
-		if left.id != c.left || left.next == none || s.symbols[left.next].id != c.right {
+		j, ok := s.joinAt(joins, c.at)
+		if !ok || j.rank != c.rank {
 			continue
 		}
+		left := &s.symbols[c.at]
 		right := &s.symbols[left.next]
-		left.id, left.next = c.id, right.next
+		left.id, left.next = j.id, right.next
 		right.id = none
 		if left.next != none {
 			s.symbols[left.next].prev = c.at
@@ -100,15 +97,23 @@ func (s *scratch) mergeMany(dst []int32, joins map[pair]join) []int32 {
 	return dst
 }
 
+// joinAt is what symbol i and the next one can become.
+func (s *scratch) joinAt(joins map[pair]join, i int32) (j join, ok bool) {
+	left := s.symbols[i]
+	if left.id == none || left.next == none {
+		return j, false
+	}
+	j, ok = joins[pairOf(left.id, s.symbols[left.next].id)]
+	return j, ok
+}
+
 // offer pushes the pair that starts at symbol i if it can be joined.
 func (s *scratch) offer(joins map[pair]join, i int32) {
-	left := s.symbols[i]
-	right := s.symbols[left.next].id
-	j, ok := joins[pairOf(left.id, right)]
+	j, ok := s.joinAt(joins, i)
 	if !ok {
 		return
 	}
-	s.heap = append(s.heap, candidate{j, i, left.id, right})
+	s.heap = append(s.heap, candidate{j.rank, i})
 	for k := len(s.heap) - 1; k > 0; {
 		parent := (k - 1) / 2
 		if !s.heap[k].before(s.heap[parent]) {
@@ -124,12 +129,18 @@ func (s *scratch) pop() candidate {
 	last := len(s.heap) - 1
 	s.heap[0] = s.heap[last]
 	s.heap = s.heap[:last]
-	for k := 0; ; {
+	s.sink(0)
+	return top
+}
+
+// sink puts the candidate at k behind those that come before it.
+func (s *scratch) sink(k int) {
+	for {
 		child := 2*k + 1
-		if child >= last {
+		if child >= len(s.heap) {
 			break
 		}
-		if child+1 < last && s.heap[child+1].before(s.heap[child]) {
+		if child+1 < len(s.heap) && s.heap[child+1].before(s.heap[child]) {
 			child++
 		}
 		if !s.heap[child].before(s.heap[k]) {
@@ -138,5 +149,4 @@ func (s *scratch) pop() candidate {
 		s.heap[k], s.heap[child] = s.heap[child], s.heap[k]
 		k = child
 	}
-	return top
 }

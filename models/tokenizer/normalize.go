@@ -1,34 +1,60 @@
 package tokenizer
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 
-	"github.com/dlclark/regexp2/v2"
 	"golang.org/x/text/unicode/norm"
 )
 
 // A normalizer rewrites text before it is cut into words.
-type normalizer func(string) string
-
-// inOrder runs normalizers one after the other.
-func inOrder(list []normalizer) normalizer {
-	return func(s string) string {
-		for _, n := range list {
-			s = n(s)
-		}
-		return s
-	}
+type normalizer struct {
+	path string // in the file
+	// apply fails with errGrows rather than make more than most bytes.
+	apply func(s string, most int) (string, error)
+	// shrink is how many bytes of text may become one; 0: any number.
+	shrink int
 }
 
-// unicodeForm is NFC, NFD, NFKC or NFKD.
+// normalize runs the normalizers, as long as beat says.
+func (t *Tokenizer) normalize(s string, beat func() bool) (string, error) {
+	most := grown(len(s))
+	for _, n := range t.normalizers {
+		if !beat() {
+			return "", nil
+		}
+		var err error
+		if s, err = n.apply(s, most); err == nil && len(s) > most {
+			err = errGrows
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", n.path, err)
+		}
+	}
+	return s, nil
+}
+
+// plainly is a normalizer that makes a few bytes of each at most.
+func plainly(f func(string) string) func(string, int) (string, error) {
+	return func(s string, _ int) (string, error) { return f(s), nil }
+}
+
+// Bytes of text that may become one. A canonical singleton may shrink to a
+// third, and four characters that compose by half again; compatibility
+// characters of four bytes may become one.
+const (
+	shrinkForm  = 12
+	shrinkLower = 4
+)
+
 func unicodeForm(form norm.Form) normalizer {
-	return func(s string) string {
+	return normalizer{shrink: shrinkForm, apply: plainly(func(s string) string {
 		if isASCII(s) {
 			return s
 		}
 		return form.String(s)
-	}
+	})}
 }
 
 func isASCII(s string) bool {
@@ -41,38 +67,50 @@ func isASCII(s string) bool {
 }
 
 func prepend(prefix string) normalizer {
-	return func(s string) string {
+	return normalizer{shrink: 1, apply: plainly(func(s string) string {
 		if s == "" {
 			return s
 		}
 		return prefix + s
-	}
+	})}
 }
 
 func replaceString(old, replacement string) normalizer {
-	return func(s string) string { return strings.ReplaceAll(s, old, replacement) }
+	n := normalizer{apply: func(s string, most int) (string, error) {
+		if grows := len(replacement) - len(old); grows > 0 && strings.Count(s, old) > (most-len(s))/grows {
+			return "", errGrows
+		}
+		return strings.ReplaceAll(s, old, replacement), nil
+	}}
+	if replacement != "" {
+		n.shrink = (len(old) + len(replacement) - 1) / len(replacement)
+	}
+	return n
 }
 
-func replaceRegex(re *regexp2.Regexp, replacement string) normalizer {
-	return func(s string) string {
-		found := matches(re, s)
-		if found == nil {
-			return s
-		}
+func replaceRegex(x expression, replacement string) normalizer {
+	return normalizer{apply: func(s string, most int) (string, error) {
 		var b strings.Builder
 		last := 0
-		for _, m := range found {
-			b.WriteString(s[last:m[0]])
+		err := x.each(s, func(start, end int) bool {
+			b.WriteString(s[last:start])
 			b.WriteString(replacement)
-			last = m[1]
+			last = end
+			return b.Len() <= most
+		})
+		switch {
+		case err != nil:
+			return "", err
+		case b.Len() > most:
+			return "", errGrows
 		}
 		b.WriteString(s[last:])
-		return b.String()
-	}
+		return b.String(), nil
+	}}
 }
 
 func stripSpace(left, right bool) normalizer {
-	return func(s string) string {
+	return normalizer{apply: plainly(func(s string) string {
 		if left {
 			s = strings.TrimLeftFunc(s, unicode.IsSpace)
 		}
@@ -80,7 +118,7 @@ func stripSpace(left, right bool) normalizer {
 			s = strings.TrimRightFunc(s, unicode.IsSpace)
 		}
 		return s
-	}
+	})}
 }
 
 // stripAccents drops combining marks; the text has to be decomposed before.
@@ -105,6 +143,21 @@ func lowercase(s string) string {
 		s = strings.ReplaceAll(s, "İ", "i\u0307")
 	}
 	return strings.Map(unicode.ToLower, s)
+}
+
+// nmt is SentencePiece's cleaning: control characters go, and what it takes for
+// white space becomes spaces.
+func nmt(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 1 && r <= 8, r == 0x0b, r >= 0x0e && r <= 0x1f, r == 0x7f, r == 0x8f, r == 0x9f:
+			return -1
+		case r == '\t', r == '\n', r == '\f', r == '\r', r == 0x1680, r >= 0x200b && r <= 0x200f,
+			r == 0x2028, r == 0x2029, r == 0x2581, r == 0xfeff, r == 0xfffd:
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // bertNormalizer is BERT's basic tokenizer up to the splitting.

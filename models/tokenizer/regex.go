@@ -2,6 +2,8 @@ package tokenizer
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/dlclark/regexp2/v2"
 )
@@ -23,21 +25,81 @@ var scanners = map[string]scanner{
 	patternMarks:  modern{word: letter | mark, digits: 1}.scan,
 }
 
-// compile reads expr as the Oniguruma syntax of tokenizer.json.
-func compile(expr string) (*regexp2.Regexp, error) {
-	// No limit: a long text is no reason to fail.
-	re, err := regexp2.Compile(expr, regexp2.None, regexp2.OptionMaxBacktrackingStackSize(-1))
+// An expression finds its matches in a text, in the Oniguruma syntax of
+// tokenizer.json. Nearly all expressions of real files run in time
+// proportional to the text: see linear. One that looks around itself in some
+// other way is left to a matcher that tries every way there is, by the clock:
+// see backtracking.
+type expression interface {
+	// each calls found with the byte range of each match until it says stop.
+	each(s string, found func(start, end int) bool) error
+}
+
+// compile reads expr.
+func compile(expr string) (expression, error) {
+	if nested(expr) {
+		return nil, fmt.Errorf("regular expression %q: a class within a class is not supported", expr)
+	}
+	if x, ok := newLinear(expr); ok {
+		return x, nil
+	}
+	return newBacktracking(expr)
+}
+
+// nested reports whether a class holds another one, or an intersection.
+func nested(expr string) bool {
+	inClass := false
+	for i := 0; i < len(expr); i++ {
+		switch c := expr[i]; {
+		case c == '\\':
+			i++
+		case !inClass:
+			inClass = c == '['
+		case c == '[' || strings.HasPrefix(expr[i:], "&&"):
+			return true
+		case c == ']':
+			inClass = false
+		}
+	}
+	return false
+}
+
+// backtracking matches with regexp2, which can take for ever.
+type backtracking struct{ re *regexp2.Regexp }
+
+// patience is how long the matches of one text may take.
+const patience = 2 * time.Second
+
+func newBacktracking(expr string) (expression, error) {
+	for _, odd := range []string{"(?m", "(?x", `\w`, `\W`, `\b`, `\B`} {
+		if strings.Contains(expr, odd) {
+			return nil, fmt.Errorf("regular expression %q: %q is not supported", expr, odd)
+		}
+	}
+	// ^ and $ are at every line in Oniguruma. The stack has no limit: a long
+	// text is no reason to fail.
+	re, err := regexp2.Compile(expr, regexp2.Multiline, regexp2.OptionMaxBacktrackingStackSize(-1))
 	if err != nil {
 		return nil, fmt.Errorf("regular expression %q: %w", expr, err)
 	}
-	return re, nil
+	re.MatchTimeout = patience
+	return backtracking{re}, nil
 }
 
-// matches returns the byte ranges of the matches of re in s.
-func matches(re *regexp2.Regexp, s string) [][]int {
-	found, err := re.FindAllStringIndex(s, -1)
-	if err != nil { // no timeout is set and the stack has no limit
-		panic("tokenizer: " + err.Error())
+func (x backtracking) each(s string, found func(start, end int) bool) error {
+	begun := time.Now()
+	m, err := x.re.FindStringMatch(s)
+	for ; m != nil && err == nil; m, err = x.re.FindNextMatch(m) {
+		start, n := m.ByteRange()
+		if !found(start, start+n) {
+			return nil
+		}
+		if time.Since(begun) > patience {
+			return errSlow
+		}
 	}
-	return found
+	if err != nil {
+		return errSlow // there is no other error than the time
+	}
+	return nil
 }

@@ -22,29 +22,88 @@ func randomText(r *rand.Rand) string {
 	return b.String()
 }
 
+// matchesOf are the matches of x in text.
+func matchesOf(t *testing.T, x expression, text string) (found []string) {
+	t.Helper()
+	err := x.each(text, func(start, end int) bool {
+		found = append(found, text[start:end])
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// oracleOf is regexp2's reading of an expression. It does not fold s to U+017F,
+// which the reference does.
+func oracleOf(t *testing.T, expr string) expression {
+	t.Helper()
+	oracle, err := newBacktracking(strings.ReplaceAll(expr, "(?i:'s|", "(?i:'s|'ſ|"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return oracle
+}
+
+// TestWordClass: what Oniguruma takes for \w and not, a character of each kind.
+func TestWordClass(t *testing.T) {
+	const words, others = "aZé中0٣Ⅷ_‿\u0301\u0903\u0488²³¹½Ⓐⓩ🄰🅩🆉", "\u200d௰①-$ \u00ad™"
+	for expr, want := range map[string]string{`\w`: words, `[\w]`: words, `\W`: others} {
+		x, ok := newLinear(expr)
+		if !ok {
+			t.Fatalf("%s is not linear", expr)
+		}
+		if got := strings.Join(matchesOf(t, x, words+others), ""); got != want {
+			t.Errorf("%s matches %q, want %q", expr, got, want)
+		}
+	}
+}
+
 // TestScanners holds the hand-written scanners against the expressions.
 func TestScanners(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for expr, scan := range scanners {
-		// regexp2 does not fold s to U+017F, which the reference does.
-		oracle, err := compile(strings.ReplaceAll(expr, "(?i:'s|", "(?i:'s|'ſ|"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		oracle := oracleOf(t, expr)
 		for range 5000 {
 			text := randomText(r)
-			var want, got []string
-			for _, m := range matches(oracle, text) {
-				want = append(want, text[m[0]:m[1]])
-			}
+			var got []string
 			for i := 0; i < len(text); {
 				end := scan(text, i)
 				got = append(got, text[i:end])
 				i = end
 			}
-			if !slices.Equal(got, want) {
+			if want := matchesOf(t, oracle, text); !slices.Equal(got, want) {
 				t.Fatalf("%s\non %q: %q, want %q", expr, text, got, want)
 			}
+		}
+	}
+}
+
+// TestLinear holds the translation of expressions against regexp2's reading.
+func TestLinear(t *testing.T) {
+	exprs := []string{`\s+`, `\S+`, `[\S\n]+`, `\d{1,2}|\D`, `a?`, `(?:a|b)*`, `[^a-z\s]+`, `\s+(?!\S)|\s+`, `.`, `[.\-]|\p{Lu}\p{Ll}*`, `(a)(b)?|\s+(?!\S)|\s+`}
+	for _, pre := range ggufPre {
+		exprs = append(exprs, pre.patterns...)
+	}
+	r := rand.New(rand.NewPCG(13, 14))
+	for _, expr := range exprs {
+		x, ok := newLinear(expr)
+		if !ok {
+			t.Errorf("%s is not linear", expr)
+			continue
+		}
+		oracle := oracleOf(t, expr)
+		for range 500 {
+			text := randomText(r)
+			if got, want := matchesOf(t, x, text), matchesOf(t, oracle, text); !slices.Equal(got, want) {
+				t.Fatalf("%s\non %q: %q, want %q", expr, text, got, want)
+			}
+		}
+	}
+	for _, expr := range []string{`^a`, `a(?!b)`, `(?<=a)b`, `\ba`, `a++`, `(?m)a`, `(?>a)`, `a{,2}`, `\h`, `\Ga`, `\1`, `[\W]`, `[]a]`, `(?<n>a)`} {
+		if _, ok := newLinear(expr); ok {
+			t.Errorf("%s is taken for linear", expr)
 		}
 	}
 }
@@ -62,7 +121,10 @@ func TestMerges(t *testing.T) {
 			ids[i] = r.Int32N(4)
 		}
 		var s scratch
-		s.ids = slices.Clone(ids)
+		s.ctx = t.Context()
+		for _, id := range ids {
+			s.symbols = append(s.symbols, symbol{id: id})
+		}
 		many := s.mergeMany(nil, joins)
 		few := mergeFew(joins, slices.Clone(ids), &s.few)
 		if !slices.Equal(few, many) {

@@ -1,6 +1,8 @@
 package tokenizer
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -8,12 +10,16 @@ import (
 // A Span is the part of a text, in bytes, that an id stands for.
 type Span struct{ Start, End int }
 
-// EncodeSpans is Encode with the part of the text that each id stands for. Ids
-// that share a character all span it. A special token that the text spells is
-// as wide as it is spelled there; those that addSpecial puts around the text
+// EncodeSpans is AppendEncode with the part of the text that each id stands
+// for. Ids that share a character all span it. A special token that the text
+// spells is as wide as it is spelled there; those that are put around the text
 // have no width.
-func (t *Tokenizer) EncodeSpans(text string, addSpecial bool) (ids []int32, spans []Span) {
-	ids = t.Encode(text, false)
+func (t *Tokenizer) EncodeSpans(ctx context.Context, text string, o Options) (ids []int32, spans []Span, err error) {
+	bare := o
+	bare.AddSpecial = false
+	if ids, err = t.AppendEncode(ctx, nil, text, bare); err != nil {
+		return nil, nil, err
+	}
 	spans = make([]Span, len(ids))
 	decoder, w := t.NewDecoder(false), walk{rest: text}
 	for i, id := range ids {
@@ -21,18 +27,23 @@ func (t *Tokenizer) EncodeSpans(text string, addSpecial bool) (ids []int32, span
 			spans[i].End += prefixOf(w.rest, 1)
 		}
 	}
-	if !addSpecial {
-		return ids, spans
+	if !o.AddSpecial {
+		return ids, spans, nil
 	}
 	before, after := t.single.ends()
-	before, after = missing(ids, before, after)
-	ids = append(append(append([]int32{}, before...), ids...), after...)
+	if o.Once {
+		before, after = missing(ids, before, after)
+	}
+	ids = slices.Concat(before, ids, after)
+	if o.Max > 0 && len(ids) > o.Max {
+		return nil, nil, &TooLongError{Max: o.Max, Bytes: len(text)}
+	}
 	around := make([]Span, len(ids))
 	copy(around[len(before):], spans)
 	for i := len(ids) - len(after); i < len(ids); i++ {
 		around[i] = Span{w.at, w.at}
 	}
-	return ids, around
+	return ids, around, nil
 }
 
 // walk goes through a text by the pieces that its tokens decode to. These are

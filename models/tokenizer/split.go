@@ -1,32 +1,44 @@
 package tokenizer
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/dlclark/regexp2/v2"
 )
 
 // A splitter is one pre-tokenizer: it cuts text into words and pushes each to
-// the next level, where the next splitter or the model takes it.
+// the next level, where the next splitter or the model takes it. It stops when
+// push says so.
 type splitter interface {
 	split(text string, e *encoding, next int)
+	// drops tells that some text may go to no word.
+	drops() bool
 }
 
+// keeps is for splitters that drop nothing.
+type keeps struct{}
+
+func (keeps) drops() bool { return false }
+
 // scanSplit cuts with a hand-written scanner.
-type scanSplit struct{ scan scanner }
+type scanSplit struct {
+	keeps
+	scan scanner
+}
 
 func (p scanSplit) split(text string, e *encoding, next int) {
 	for i := 0; i < len(text); {
 		end := p.scan(text, i)
-		e.push(next, text[i:end])
+		if !e.push(next, text[i:end]) {
+			return
+		}
 		i = end
 	}
 }
 
 // prefixSpace is ByteLevel's add_prefix_space.
-type prefixSpace struct{}
+type prefixSpace struct{ keeps }
 
 func (prefixSpace) split(text string, e *encoding, next int) {
 	if text != "" && text[0] != ' ' {
@@ -37,7 +49,7 @@ func (prefixSpace) split(text string, e *encoding, next int) {
 
 // spellSplit writes text in the byte alphabet, for a ByteLevel that other
 // splitters come after. When it comes last, the model reads raw bytes instead.
-type spellSplit struct{}
+type spellSplit struct{ keeps }
 
 func (spellSplit) split(text string, e *encoding, next int) { e.push(next, spellBytes(text)) }
 
@@ -63,68 +75,73 @@ type part struct {
 	match      bool
 }
 
-// partsOf covers text with the matches at found and the gaps between them;
-// inverted, the gaps count as the matches.
-func partsOf(text string, found [][]int, invert bool) []part {
-	parts := make([]part, 0, 2*len(found)+1)
-	pos := 0
-	for _, m := range found {
-		if m[0] > pos {
-			parts = append(parts, part{pos, m[0], invert})
-		}
-		if m[1] > m[0] {
-			parts = append(parts, part{m[0], m[1], !invert})
-		}
-		pos = m[1]
-	}
-	if pos < len(text) {
-		parts = append(parts, part{pos, len(text), invert})
-	}
-	return parts
+// A joiner pushes the words that the parts of a text make, which come in order.
+// A match merges with the text beside it, not with another match.
+type joiner struct {
+	behavior behavior
+	text     string
+	e        *encoding
+	next     int
+	held     part // waits for the part behind it; empty: none does
 }
 
-// emit pushes the words that parts make. A match merges with the text beside
-// it, not with another match.
-func (b behavior) emit(text string, parts []part, e *encoding, next int) {
-	for i := 0; i < len(parts); {
-		first := parts[i]
-		end := first.end
-		i++
-		switch b {
-		case isolated:
-		case removed:
-			if first.match {
-				continue
-			}
-		case mergedWithPrevious:
-			if i < len(parts) && !first.match && parts[i].match {
-				end = parts[i].end
-				i++
-			}
-		case mergedWithNext:
-			if i < len(parts) && first.match && !parts[i].match {
-				end = parts[i].end
-				i++
-			}
-		case contiguous:
-			for i < len(parts) && parts[i].match == first.match {
-				end = parts[i].end
-				i++
-			}
-		}
-		e.push(next, text[first.start:end])
+// add takes the next part, and reports whether there is reason to go on.
+func (j *joiner) add(p part) bool {
+	if p.start == p.end {
+		return j.e.err == nil
+	}
+	held := j.held
+	switch empty := held.start == held.end; {
+	case j.behavior == isolated:
+		return j.e.push(j.next, j.text[p.start:p.end])
+	case j.behavior == removed:
+		return p.match || j.e.push(j.next, j.text[p.start:p.end])
+	case empty:
+		j.held = p
+		return true
+	case j.behavior == contiguous && held.match == p.match:
+		j.held.end = p.end
+		return true
+	case j.behavior == mergedWithPrevious && !held.match && p.match,
+		j.behavior == mergedWithNext && held.match && !p.match:
+		j.held = part{}
+		return j.e.push(j.next, j.text[held.start:p.end])
+	}
+	j.held = p
+	return j.e.push(j.next, j.text[held.start:held.end])
+}
+
+// end pushes what waits.
+func (j *joiner) end() {
+	if j.held.start < j.held.end {
+		j.e.push(j.next, j.text[j.held.start:j.held.end])
 	}
 }
 
 // regexSplit cuts at the matches of an expression or, inverted, at the rest.
 type regexSplit struct {
-	re       *regexp2.Regexp
+	path     string // in the file
+	re       expression
 	behavior behavior
 	invert   bool
 }
 
+func (p regexSplit) drops() bool { return p.behavior == removed }
+
 func (p regexSplit) split(text string, e *encoding, next int) {
-	p.behavior.emit(text, partsOf(text, matches(p.re, text), p.invert), e, next)
+	j := joiner{behavior: p.behavior, text: text, e: e, next: next}
+	last := 0
+	err := p.re.each(text, func(start, end int) bool {
+		gap := last
+		last = end
+		return j.add(part{gap, start, p.invert}) && j.add(part{start, end, !p.invert})
+	})
+	switch {
+	case err != nil:
+		e.fail(fmt.Errorf("%s: %w", p.path, err))
+	case e.err == nil && j.add(part{last, len(text), p.invert}):
+		j.end()
+	}
 }
 
 // runeSplit cuts at the characters that match, one by one.
@@ -133,33 +150,42 @@ type runeSplit struct {
 	behavior behavior
 }
 
-func (p runeSplit) split(text string, e *encoding, next int) {
-	if p.behavior == isolated || p.behavior == removed {
-		p.fast(text, e, next)
-		return
-	}
-	var found [][]int
-	for i, r := range text {
-		if p.match(r) {
-			found = append(found, []int{i, i + utf8.RuneLen(r)})
-		}
-	}
-	p.behavior.emit(text, partsOf(text, found, false), e, next)
-}
+func (p runeSplit) drops() bool { return p.behavior == removed }
 
-func (p runeSplit) fast(text string, e *encoding, next int) {
-	start := 0
+func (p runeSplit) split(text string, e *encoding, next int) {
+	j := joiner{behavior: p.behavior, text: text, e: e, next: next}
+	last := 0
 	for i, r := range text {
 		if !p.match(r) {
 			continue
 		}
-		if i > start {
-			e.push(next, text[start:i])
+		gap := last
+		last = i + utf8.RuneLen(r)
+		if !j.add(part{gap, i, false}) || !j.add(part{i, last, true}) {
+			return
 		}
-		start = i + utf8.RuneLen(r)
-		if p.behavior == isolated {
-			e.push(next, text[i:start])
+	}
+	if j.add(part{last, len(text), false}) {
+		j.end()
+	}
+}
+
+// chunkSplit cuts after every so many characters.
+type chunkSplit struct {
+	keeps
+	length int
+}
+
+func (p chunkSplit) split(text string, e *encoding, next int) {
+	start, count := 0, 0
+	for i := range text {
+		if count == p.length {
+			if !e.push(next, text[start:i]) {
+				return
+			}
+			start, count = i, 0
 		}
+		count++
 	}
 	if start < len(text) {
 		e.push(next, text[start:])
@@ -190,6 +216,8 @@ func scanWords(s string, i int) int {
 // dropSpace drops the words that scanWords made of white space.
 type dropSpace struct{}
 
+func (dropSpace) drops() bool { return true }
+
 func (dropSpace) split(text string, e *encoding, next int) {
 	if r, _ := utf8.DecodeRuneInString(text); !unicode.IsSpace(r) {
 		e.push(next, text)
@@ -206,6 +234,7 @@ func isPunctuation(r rune) bool {
 
 // metaspace writes spaces as a visible character and cuts before each.
 type metaspace struct {
+	keeps
 	replacement rune
 	prepend     prependScheme
 	cut         bool
@@ -234,7 +263,9 @@ func (p metaspace) split(text string, e *encoding, next int) {
 			break
 		}
 		at++
-		e.push(next, text[:at])
+		if !e.push(next, text[:at]) {
+			return
+		}
 		text = text[at:]
 	}
 	if text != "" {

@@ -1,6 +1,9 @@
 package tokenizer
 
 import (
+	"context"
+	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -14,20 +17,23 @@ type Tokenizer struct {
 	ids     map[string]int32 // pieces and added tokens; an added token wins
 	special []bool           // by id
 
-	raw        matcher // added tokens of the text as it is
-	normalized matcher // added tokens of the normalized text
-	normalize  normalizer
-	splitters  []splitter
-	model      model
-	single     template
-	pair       template
-	decoding   decoding
-	roles      map[string]int32 // "bos_token" and so on
+	raw         matcher // added tokens of the text as it is
+	normalized  matcher // added tokens of the normalized text
+	normalizers []normalizer
+	splitters   []splitter
+	span        int // no id stands for more bytes of a text; 0: any number
+	model       model
+	single      template
+	pair        template
+	decoding    decoding
+	roles       map[string]int32 // "bos_token" and so on
 }
 
 // A model turns one word into ids.
 type model interface {
 	encode(dst []int32, word string, s *scratch) []int32
+	// span is how many bytes of words one id stands for at most; 0: any number.
+	span() int
 	// hide takes a special token out of the pieces that words are made of, so
 	// that no plain text ever becomes one.
 	hide(piece string)
@@ -45,51 +51,79 @@ type Options struct {
 	// untrusted text wants: "<|im_end|>" in it closes nothing. Added tokens
 	// that are not special are still found.
 	Plain bool
+	// Max is the most ids: a text of more is a TooLongError, found by its
+	// length before anything else where that tells, and otherwise as soon as
+	// they are too many. 0: any number.
+	Max int
 }
 
 // Encode returns the ids of text. Special and added tokens in the text are
 // found; addSpecial puts those around it that the model expects and that the
 // text does not write itself: no BOS is doubled.
-func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
-	return t.AppendEncode(nil, text, Options{AddSpecial: addSpecial, Once: true})
+func (t *Tokenizer) Encode(text string, addSpecial bool) ([]int32, error) {
+	return t.AppendEncode(context.Background(), nil, text, Options{AddSpecial: addSpecial, Once: true})
 }
 
 // EncodePlain returns the ids of untrusted text: what looks like a special
 // token is plain text, and none is added.
-func (t *Tokenizer) EncodePlain(text string) []int32 {
-	return t.AppendEncode(nil, text, Options{Plain: true})
+func (t *Tokenizer) EncodePlain(text string) ([]int32, error) {
+	return t.AppendEncode(context.Background(), nil, text, Options{Plain: true})
 }
 
-// AppendEncode appends the ids of text to dst.
-func (t *Tokenizer) AppendEncode(dst []int32, text string, o Options) []int32 {
-	if !o.AddSpecial {
-		return t.appendText(dst, text, o)
+// AppendEncode appends the ids of text to dst. It fails with a TooLongError,
+// with ErrStage where a stage of the tokenizer would make too much of the text,
+// and soon after ctx has ended.
+func (t *Tokenizer) AppendEncode(ctx context.Context, dst []int32, text string, o Options) ([]int32, error) {
+	e := t.begin(ctx, dst, len(text), o.Max)
+	defer e.release()
+	var before, after []int32
+	if o.AddSpecial {
+		before, after = t.single.ends()
 	}
-	before, after := t.single.ends()
-	start := len(dst)
-	dst = t.appendText(dst, text, o)
-	if o.Once {
-		before, after = missing(dst[start:], before, after)
+	if !o.Once {
+		e.add(before...)
 	}
-	dst = slices.Insert(dst, start, before...)
-	return append(dst, after...)
+	start := len(e.ids)
+	if !e.least(start, len(text), t.span) {
+		return dst, e.err
+	}
+	e.text(text, o.Plain)
+	if o.Once && e.err == nil {
+		before, after = missing(e.ids[start:], before, after)
+		e.ids = slices.Insert(e.ids, start, before...)
+	}
+	if e.add(after...); e.err != nil {
+		return dst, e.err
+	}
+	return e.ids, nil
+}
+
+// AtLeast is how many ids a text of so many bytes has at least, as far as the
+// vocabulary tells: none may stand for more than its longest piece.
+func (t *Tokenizer) AtLeast(bytes int) int {
+	if t.span == 0 {
+		return 0
+	}
+	return (bytes + t.span - 1) / t.span
 }
 
 // EncodePair returns the ids of two texts with the special tokens that the
 // model expects around and between them, and a token type for each id.
-func (t *Tokenizer) EncodePair(first, second string) (ids, types []int32) {
+func (t *Tokenizer) EncodePair(first, second string) (ids, types []int32, err error) {
+	e := t.begin(context.Background(), nil, len(first)+len(second), 0)
+	defer e.release()
 	texts := [2]string{first, second}
 	for _, s := range t.pair {
 		if len(s.ids) > 0 {
-			ids = append(ids, s.ids...)
+			e.add(s.ids...)
 		} else {
-			ids = t.appendText(ids, texts[s.text], Options{})
+			e.text(texts[s.text], false)
 		}
-		for len(types) < len(ids) {
+		for len(types) < len(e.ids) {
 			types = append(types, s.typeID)
 		}
 	}
-	return ids, types
+	return e.ids, types, e.err
 }
 
 // Decode returns the text of ids; skipSpecial leaves special tokens out. Ids
@@ -165,46 +199,64 @@ type encoding struct {
 	t       *Tokenizer
 	ids     []int32
 	atStart bool // nothing of the text has been seen yet
-	scratch scratch
+	flow    int  // bytes that the splitters may still hand on
+	scratch
 }
 
 var encodings = sync.Pool{New: func() any { return new(encoding) }}
 
-// appendText appends the ids of text alone, without a template.
-func (t *Tokenizer) appendText(dst []int32, text string, o Options) []int32 {
+// begin returns an encoding of a text of so many bytes that appends to ids, at
+// most so many; 0: any number.
+func (t *Tokenizer) begin(ctx context.Context, ids []int32, bytes, most int) *encoding {
+	e := encodings.Get().(*encoding)
+	e.t, e.ids, e.already = t, ids, len(ids)
+	e.ctx, e.bytes, e.most = ctx, bytes, math.MaxInt
+	if most > 0 {
+		e.most = len(ids) + most
+	}
+	e.beat()
+	return e
+}
+
+// release keeps the encoding's memory for another one.
+func (e *encoding) release() {
+	e.rest()
+	e.t, e.ids = nil, nil
+	encodings.Put(e)
+}
+
+// text appends the ids of one text alone, without a template.
+func (e *encoding) text(text string, plain bool) {
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "\uFFFD")
 	}
-	e := encodings.Get().(*encoding)
-	e.t, e.ids = t, dst
-	s := search{text: text, plain: o.Plain}
-	for {
+	s := search{text: text, plain: plain, tick: e.tick}
+	for e.err == nil {
 		from, end := s.taken, len(text)
-		f, ok := t.raw.next(&s)
+		f, ok := e.t.raw.next(&s)
 		if ok {
 			end = f.start
 		}
 		if end > from {
-			e.section(text[from:end], from == 0, o.Plain)
+			e.section(text[from:end], from == 0, plain)
 		}
 		if !ok {
-			break
+			return
 		}
-		e.ids = append(e.ids, f.id)
+		e.add(f.id)
 	}
-	dst = e.ids
-	e.t, e.ids = nil, nil
-	encodings.Put(e)
-	return dst
 }
 
 // section encodes text that holds no added token but normalized ones.
 func (e *encoding) section(text string, atStart, plain bool) {
-	if e.t.normalize != nil {
-		text = e.t.normalize(text)
+	e.flow = (len(e.t.splitters) + 1) * grown(len(text))
+	text, err := e.t.normalize(text, e.beat)
+	if err != nil {
+		e.fail(err)
+		return
 	}
-	s := search{text: text, plain: plain}
-	for {
+	s := search{text: text, plain: plain, tick: e.tick}
+	for e.err == nil {
 		from, end := s.taken, len(text)
 		f, ok := e.t.normalized.next(&s)
 		if ok {
@@ -217,17 +269,36 @@ func (e *encoding) section(text string, atStart, plain bool) {
 		if !ok {
 			return
 		}
-		e.ids = append(e.ids, f.id)
+		e.add(f.id)
+	}
+}
+
+func (e *encoding) add(ids ...int32) {
+	e.ids = append(e.ids, ids...)
+	e.fits(len(e.ids))
+}
+
+func (e *encoding) fail(err error) {
+	if e.err == nil {
+		e.err = fmt.Errorf("%w: %w", ErrStage, err)
 	}
 }
 
 // push hands a word to the splitter at level, or to the model after the last.
-func (e *encoding) push(level int, word string) {
+// It reports whether there is reason to go on.
+func (e *encoding) push(level int, word string) bool {
+	if e.flow -= len(word); e.flow < 0 {
+		e.fail(fmt.Errorf("pre_tokenizer: %w", errGrows))
+	}
+	if !e.tick() {
+		return false
+	}
 	if level < len(e.t.splitters) {
 		e.t.splitters[level].split(word, e, level+1)
-		return
+		return e.err == nil
 	}
 	if word != "" {
 		e.ids = e.t.model.encode(e.ids, word, &e.scratch)
 	}
+	return e.fits(len(e.ids))
 }

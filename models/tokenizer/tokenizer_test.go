@@ -55,7 +55,7 @@ func TestLoad(t *testing.T) {
 	if id, ok := tok.Role("unk_token"); ok {
 		t.Errorf("unk_token is %d, want none", id)
 	}
-	if got := tok.Encode("<|extra|>", false); !slices.Equal(got, []int32{600}) {
+	if got := encode(t, tok, "<|extra|>", Options{}); !slices.Equal(got, []int32{600}) {
 		t.Errorf("a token of tokenizer_config.json alone encodes as %v", got)
 	}
 	if tok.VocabSize() != 601 {
@@ -77,7 +77,7 @@ func TestRefuses(t *testing.T) {
 	for _, c := range []struct{ name, json, want string }{
 		{"empty", ``, "EOF"},
 		{"no model", `{}`, "model: missing"},
-		{"model type", `{"model": {"type": "WordLevel", "vocab": {}}}`, `"WordLevel" is not supported`},
+		{"model type", `{"model": {"type": "CharLevel", "vocab": {}}}`, `"CharLevel" is not supported`},
 		{"top level field", `{"extra": 1, ` + model + `}`, `"extra"`},
 		{"model field", `{"model": {"type": "BPE", "vocab": {}, "merges": [], "extra": 1}}`, `"extra"`},
 		{"dropout", `{"model": {"type": "BPE", "vocab": {}, "merges": [], "dropout": 0.1}}`, "dropout"},
@@ -86,8 +86,16 @@ func TestRefuses(t *testing.T) {
 		{"shared id", `{"model": {"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []}}`, `"a" and "b" share id 0`},
 		{"far id", `{"model": {"type": "BPE", "vocab": {"a": 99999999}, "merges": []}}`, "99999999"},
 		{"unknown token", `{"model": {"type": "BPE", "unk_token": "?", "vocab": {"a": 0}, "merges": []}}`, `unk_token "?"`},
-		{"byte fallback", `{"model": {"type": "BPE", "byte_fallback": true, "vocab": {"a": 0}, "merges": []}}`, "<0x00>"},
-		{"normalizer", `{"normalizer": {"type": "Sequence", "normalizers": [{"type": "Nmt"}]}, ` + model + `}`, `normalizer.normalizers[0]: "Nmt"`},
+		{"normalizer", `{"normalizer": {"type": "Sequence", "normalizers": [{"type": "Odd"}]}, ` + model + `}`, `normalizer.normalizers[0]: "Odd"`},
+		{"field of another normalizer", `{"normalizer": {"type": "Prepend", "prepend": "a", "content": "b"}, ` + model + `}`, `normalizer: json: unknown field "content"`},
+		{"field of a form", `{"normalizer": {"type": "NFC", "prepend": "a"}, ` + model + `}`, `"prepend"`},
+		{"field of another pre-tokenizer", `{"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "use_regex": true}]}, ` + model + `}`, `pre_tokenizer.pretokenizers[0]: json: unknown field "use_regex"`},
+		{"field of another post-processor", `{"post_processor": {"type": "ByteLevel", "single": []}, ` + model + `}`, `"single"`},
+		{"field of another decoder", `{"decoder": {"type": "Fuse", "content": "a"}, ` + model + `}`, `"content"`},
+		{"delimiter", `{"pre_tokenizer": {"type": "CharDelimiterSplit", "delimiter": "ab"}, ` + model + `}`, `delimiter "ab"`},
+		{"length", `{"pre_tokenizer": {"type": "FixedLength", "length": 0}, ` + model + `}`, "length 0"},
+		{"nested class", `{"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "[a[b]]"}, "behavior": "Isolated", "invert": false}, ` + model + `}`, "class within a class"},
+		{"word boundary", `{"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "\\bx"}, "behavior": "Isolated", "invert": false}, ` + model + `}`, `is not supported`},
 		{"precompiled", `{"normalizer": {"type": "Precompiled", "precompiled_charsmap": ""}, ` + model + `}`, "normalizer"},
 		{"pre-tokenizer", `{"pre_tokenizer": {"type": "UnicodeScripts"}, ` + model + `}`, `"UnicodeScripts"`},
 		{"behavior", `{"pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "Odd", "invert": false}, ` + model + `}`, `"Odd"`},
@@ -96,6 +104,8 @@ func TestRefuses(t *testing.T) {
 		{"template", `{"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}], "pair": [], "special_tokens": {}}, ` + model + `}`, `"<s>"`},
 		{"decoder", `{"decoder": {"type": "CTC", "pad_token": ""}, ` + model + `}`, "decoder"},
 		{"decoder order", `{"decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "ByteFallback"}]}, ` + model + `}`, `decoder.decoders[1]: "ByteFallback"`},
+		{"replacement of two characters", `{"decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Replace", "pattern": {"String": "ab"}, "content": " "}]}, ` + model + `}`, `decoder.decoders[1]: "Replace"`},
+		{"late alphabet", `{"decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "ByteLevel"}]}, "model": {"type": "BPE", "vocab": {"日": 0}, "merges": []}}`, `"日"`},
 		{"trailing data", `{` + model + `} {}`, "after"},
 	} {
 		_, err := FromJSON([]byte(c.json))
@@ -132,7 +142,7 @@ func TestRefusesGGUF(t *testing.T) {
 func TestPreTokenizers(t *testing.T) {
 	for name, pre := range ggufPre {
 		for _, p := range pre.patterns {
-			if _, err := newSplit(pattern{Regex: &p}, "Isolated", false); err != nil {
+			if _, err := newSplit("pre", pattern{Regex: &p}, "Isolated", false); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -146,7 +156,7 @@ func TestRoundTrip(t *testing.T) {
 		tok := openGolden(t, name)
 		for range 2000 {
 			text := randomText(r)
-			if got := tok.Decode(tok.EncodePlain(text), true); got != text {
+			if got := tok.Decode(encode(t, tok, text, Options{Plain: true}), true); got != text {
 				t.Fatalf("%s: %q comes back as %q", name, text, got)
 			}
 		}
@@ -192,7 +202,7 @@ func checkStream(t *testing.T, tok *Tokenizer, ids []int32) {
 
 func TestDecoderContinue(t *testing.T) {
 	tok := openGolden(t, "sp-bpe")
-	ids := tok.Encode("the", false)
+	ids := encode(t, tok, "the", Options{})
 	d := tok.NewDecoder(true)
 	d.Continue()
 	var b strings.Builder
@@ -234,7 +244,7 @@ func TestBrokenText(t *testing.T) {
 			t.Errorf("byte fallback %q: %q, want %q", c.raw, got, c.fallback)
 		}
 	}
-	if got, want := level.Encode("a\xff\xfeb", false), level.Encode("a\ufffdb", false); !slices.Equal(got, want) {
+	if got, want := encode(t, level, "a\xff\xfeb", Options{}), encode(t, level, "a\ufffdb", Options{}); !slices.Equal(got, want) {
 		t.Errorf("broken text encodes as %v, want %v", got, want)
 	}
 }
@@ -258,7 +268,7 @@ func TestLongWords(t *testing.T) {
 			b.WriteString([]string{"the", " Alice", "  was", "▁"}[r.IntN(4)])
 		}
 		text := b.String()
-		if got, want := tok.Encode(text, false), whole.Encode(text, false); !slices.Equal(got, want) {
+		if got, want := encode(t, tok, text, Options{}), encode(t, &whole, text, Options{}); !slices.Equal(got, want) {
 			t.Fatalf("%q: %v, in one piece %v", text, got, want)
 		}
 	}
@@ -271,13 +281,13 @@ func TestConcurrentUse(t *testing.T) {
 	want := make([][]int32, len(texts))
 	for i := range texts {
 		texts[i] = randomText(r) + randomText(r)
-		want[i] = tok.Encode(texts[i], true)
+		want[i] = encode(t, tok, texts[i], Options{AddSpecial: true})
 	}
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
 			for i, text := range texts {
-				if got := tok.Encode(text, true); !slices.Equal(got, want[i]) {
+				if got := encode(t, tok, text, Options{AddSpecial: true}); !slices.Equal(got, want[i]) {
 					t.Errorf("%q: %v, alone %v", text, got, want[i])
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -13,18 +14,15 @@ type unigram struct {
 	scores   []float64 // by id
 	unknown  int32
 	worst    float64 // the score of an unknown character
-	longest  int     // bytes of the longest piece
+	lengths  []int32 // of the pieces in bytes, by id
+	longest  int     // the largest of them
 	fallback bool
 	bytes    [256]int32
 	cache    *wordCache
 }
 
-// A node is the best way to reach a place in the word.
-type node struct {
-	score float64
-	start int32 // where its last piece starts, or none if not reached
-	id    int32
-}
+// unknownChar is reached by an unknown character.
+const unknownChar int32 = -2
 
 // unknownPenalty is how far below the worst piece an unknown character scores.
 const unknownPenalty = 10
@@ -69,7 +67,9 @@ func newUnigram(ids map[string]int32, scores []float64, unknown int32, fallback 
 		}
 	}
 	m.worst -= unknownPenalty
-	for piece := range ids {
+	m.lengths = make([]int32, len(scores))
+	for piece, id := range ids {
+		m.lengths[id] = int32(len(piece))
 		m.longest = max(m.longest, len(piece))
 	}
 	if fallback {
@@ -115,55 +115,89 @@ func (m *unigram) encode(dst []int32, word string, s *scratch) []int32 {
 		return append(dst, known.ids...)
 	}
 	start := len(dst)
-	dst = m.best(dst, word, s)
+	if dst = m.best(dst, word, s); s.err != nil {
+		return dst
+	}
 	m.cache.store(slot, word, dst[start:])
 	return dst
 }
 
+// span: a run of unknown characters is one id unless bytes stand for it.
+func (m *unigram) span() int {
+	if m.fallback {
+		return max(m.longest, utf8.UTFMax)
+	}
+	return 0
+}
+
+// best keeps, for each place in the word, the piece that the best way there
+// ends with, and the scores of the last few places alone.
 func (m *unigram) best(dst []int32, word string, s *scratch) []int32 {
-	lattice := s.lattice[:0]
-	for range len(word) + 1 {
-		lattice = append(lattice, node{start: none})
+	if !s.least(len(dst), len(word), m.span()) {
+		return dst
 	}
-	s.lattice = lattice
-	reach := func(end int, candidate node) {
-		if lattice[end].start == none || candidate.score > lattice[end].score {
-			lattice[end] = candidate
-		}
+	s.reached = slices.Grow(s.reached[:0], len(word)+1)[:len(word)+1]
+	for i := range s.reached {
+		s.reached[i] = none
 	}
+	window := max(m.longest, utf8.UTFMax) + 1
+	s.scores = slices.Grow(s.scores[:0], window)[:window]
+	s.scores[0] = 0
 	for i := 0; i < len(word); {
+		if !s.tick() {
+			return dst
+		}
 		_, width := utf8.DecodeRuneInString(word[i:])
+		here := s.scores[i%window]
+		reach := func(end int, id int32, score float64) {
+			if at := &s.scores[end%window]; s.reached[end] == none || here+score > *at {
+				s.reached[end], *at = id, here+score
+			}
+		}
 		single := false
 		for end := i + width; end <= min(len(word), i+m.longest); end++ {
 			if end < len(word) && !utf8.RuneStart(word[end]) {
 				continue
 			}
 			if id, ok := m.pieces[word[i:end]]; ok {
-				reach(end, node{lattice[i].score + m.scores[id], int32(i), id})
+				reach(end, id, m.scores[id])
 				single = single || end == i+width
 			}
 		}
 		if !single {
-			reach(i+width, node{lattice[i].score + m.worst, int32(i), m.unknown})
+			reach(i+width, unknownChar, m.worst)
 		}
 		i += width
 	}
-	// Walk back, and then out in order; a run of unknown characters is one.
+	return m.trace(dst, word, s)
+}
+
+// trace walks back along the best way, and then out in order; a run of unknown
+// characters is one.
+func (m *unigram) trace(dst []int32, word string, s *scratch) []int32 {
 	s.ids = s.ids[:0]
 	for end := len(word); end > 0; {
-		n := lattice[end]
-		start := int(n.start)
-		if n.id == m.unknown {
-			for start > 0 && lattice[start].id == m.unknown {
-				start = int(lattice[start].start)
-			}
+		id := s.reached[end]
+		if id != m.unknown && id != unknownChar {
+			s.ids = append(s.ids, id)
+			end -= int(m.lengths[id])
+			continue
 		}
-		if n.id == m.unknown && m.fallback {
+		start := end
+		for ; start > 0 && (id == m.unknown || id == unknownChar); id = s.reached[start] {
+			if id == m.unknown { // spelled out in the text
+				start -= int(m.lengths[id])
+				continue
+			}
+			_, n := utf8.DecodeLastRuneInString(word[:start])
+			start -= n
+		}
+		if m.fallback {
 			for i := end - 1; i >= start; i-- {
 				s.ids = append(s.ids, m.bytes[word[i]])
 			}
 		} else {
-			s.ids = append(s.ids, n.id)
+			s.ids = append(s.ids, m.unknown)
 		}
 		end = start
 	}

@@ -24,27 +24,30 @@ func (m *wordPiece) finish() {
 
 func (m *wordPiece) hide(piece string) { delete(m.starts, piece) }
 
-func (m *wordPiece) encode(dst []int32, word string, _ *scratch) []int32 {
+func (m *wordPiece) encode(dst []int32, word string, s *scratch) []int32 {
 	if len(word) > maxCached {
-		return m.cover(dst, word)
+		return m.cover(dst, word, s)
 	}
 	slot := m.cache.slot(word)
 	if known := slot.Load(); known != nil && known.word == word {
 		return append(dst, known.ids...)
 	}
 	start := len(dst)
-	dst = m.cover(dst, word)
+	dst = m.cover(dst, word, s)
 	m.cache.store(slot, word, dst[start:])
 	return dst
 }
 
-func (m *wordPiece) cover(dst []int32, word string) []int32 {
+// span: a word that is unknown is one id, however long.
+func (m *wordPiece) span() int { return 0 }
+
+func (m *wordPiece) cover(dst []int32, word string, s *scratch) []int32 {
 	begin := len(dst)
 	if utf8.RuneCountInString(word) > m.maxRunes {
 		return append(dst, m.unknown)
 	}
 	pieces := m.starts
-	for start := 0; start < len(word); {
+	for start := 0; start < len(word) && s.tick(); {
 		id, end := none, min(len(word), start+m.longest)
 		for ; end > start; end-- {
 			if end < len(word) && !utf8.RuneStart(word[end]) {

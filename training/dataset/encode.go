@@ -1,6 +1,10 @@
 package dataset
 
-import "github.com/peft-serve/peft-serve/models/tokenizer"
+import (
+	"context"
+
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+)
 
 // Encoder turns examples into sequences.
 type Encoder struct {
@@ -14,11 +18,13 @@ type Encoder struct {
 // Sequence encodes each piece by itself, so that a prompt has the tokens that
 // it has when it is served alone. What is too long loses the beginning of its
 // prompt, but for the special tokens, and then its end.
-func (e *Encoder) Sequence(x Example) (s Sequence, cut bool) {
+func (e *Encoder) Sequence(x Example) (s Sequence, cut bool, err error) {
 	var tokens []int32
 	var learn []bool
 	for i, p := range x.Pieces {
-		tokens = e.Tokenizer.AppendEncode(tokens, p.Text, tokenizer.Options{AddSpecial: i == 0})
+		if tokens, err = e.Tokenizer.AppendEncode(context.Background(), tokens, p.Text, tokenizer.Options{AddSpecial: i == 0}); err != nil {
+			return s, false, err
+		}
 		for len(learn) < len(tokens) {
 			learn = append(learn, p.Learn || e.LearnPrompt)
 		}
@@ -37,17 +43,20 @@ func (e *Encoder) Sequence(x Example) (s Sequence, cut bool) {
 			s.Targets[i] = tokens[i+1]
 		}
 	}
-	return s, cut
+	return s, cut, nil
 }
 
 // Prompt encodes the prompt of an example alone. What is too long loses its
 // beginning, but for the special tokens.
-func (e *Encoder) Prompt(x Example) []int32 {
-	tokens := e.Tokenizer.AppendEncode(nil, x.Prompt(), tokenizer.Options{AddSpecial: true})
+func (e *Encoder) Prompt(x Example) ([]int32, error) {
+	tokens, err := e.Tokenizer.AppendEncode(context.Background(), nil, x.Prompt(), tokenizer.Options{AddSpecial: true})
+	if err != nil {
+		return nil, err
+	}
 	if over := len(tokens) - e.MaxLength; over > 0 {
 		tokens, _ = e.shorten(tokens, make([]bool, len(tokens)), over)
 	}
-	return tokens
+	return tokens, nil
 }
 
 func (e *Encoder) shorten(tokens []int32, learn []bool, over int) ([]int32, []bool) {

@@ -105,7 +105,10 @@ func (s *Set) read(n int, o Options) error {
 		if s.packed {
 			whole.MaxLength = 1 << 30
 		}
-		seq, cut := whole.Sequence(x)
+		seq, cut, err := whole.Sequence(x)
+		if err != nil {
+			return r.fault("%w", err)
+		}
 		labels := seq.Labels()
 		if labels == 0 && !s.packed {
 			return r.fault("nothing is left to learn within %d tokens: %q", s.encoder.MaxLength, clip(x.Answer()))
@@ -234,8 +237,8 @@ func (s *Set) Sequence(i int) (Sequence, error) {
 	if err != nil {
 		return Sequence{}, err
 	}
-	q, _ := s.encoder.Sequence(x)
-	return q, nil
+	q, _, err := s.encoder.Sequence(x)
+	return q, err
 }
 
 // packedSequence cuts the window of sequence i out of all records, one after the other.
@@ -254,7 +257,10 @@ func (s *Set) packedSequence(i int) (Sequence, error) {
 		if err != nil {
 			return Sequence{}, err
 		}
-		part, _ := whole.Sequence(x)
+		part, _, err := whole.Sequence(x)
+		if err != nil {
+			return Sequence{}, err
+		}
 		a, b := max(from-start, 0), min(to-start, int64(len(part.Tokens)))
 		q.Tokens = append(q.Tokens, part.Tokens[a:b]...)
 		q.Targets = append(q.Targets, part.Targets[a:b]...)

@@ -17,9 +17,11 @@ if [ ! -d .venv/llama.cpp ]; then
 	git -C .venv/llama.cpp checkout --quiet FETCH_HEAD
 fi
 .venv/bin/python testdata/goldens/converted.py "$PWD/.venv/llama.cpp"
+.venv/bin/python testdata/tokenizer/stages.py
 if [ -f .base/SmolLM2-135M-Instruct.Q4_1.gguf ]; then
 	.venv/bin/python testdata/goldens/smollm2.py .base/SmolLM2-135M-Instruct.Q4_1.gguf
 	.venv/bin/python testdata/goldens/smollm2_training.py .base/SmolLM2-135M-Instruct.Q4_1.gguf
+	.venv/bin/python testdata/tokenizer/from_gguf.py .base/SmolLM2-135M-Instruct.Q4_1.gguf
 else
 	echo "SmolLM2's goldens are left as they are: fetch the base with 'make base' first"
 fi

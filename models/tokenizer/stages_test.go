@@ -38,13 +38,7 @@ type stageGoldens struct {
 
 func readStages(t *testing.T) (g stageGoldens) {
 	t.Helper()
-	data, err := os.ReadFile("testdata/stages.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(data, &g); err != nil {
-		t.Fatal(err)
-	}
+	readJSON(t, "testdata/stages.json", &g)
 	return g
 }
 
@@ -133,5 +127,63 @@ func TestModels(t *testing.T) {
 				t.Errorf("%s: %q is\n%v, want\n%v", c.Name, g.Words[i], got, want)
 			}
 		}
+	}
+}
+
+// TestFromGGUFByTransformers takes the tokenizer.json that transformers makes
+// from SmolLM2's GGUF file; its vocabulary and merges are those of the original.
+func TestFromGGUFByTransformers(t *testing.T) {
+	var g struct {
+		File         map[string]json.RawMessage
+		Texts        []string
+		IDs, Special [][]int32
+		Decoded      []string
+		Decodes      []struct {
+			IDs  []int32
+			Text string
+		}
+	}
+	readJSON(t, "testdata/smollm2-gguf.json", &g)
+	var original struct{ Model map[string]json.RawMessage }
+	readJSON(t, shared(t, "tokenizers", "smollm2", "tokenizer.json"), &original)
+	var model map[string]json.RawMessage
+	if err := json.Unmarshal(g.File["model"], &model); err != nil {
+		t.Fatal(err)
+	}
+	model["vocab"], model["merges"] = original.Model["vocab"], original.Model["merges"]
+	var err error
+	if g.File["model"], err = json.Marshal(model); err != nil {
+		t.Fatal(err)
+	}
+	file, err := json.Marshal(g.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := FromJSON(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range g.Texts {
+		equalIDs(t, tok, text, encode(t, tok, text, Options{}), g.IDs[i])
+		equalIDs(t, tok, text, encode(t, tok, text, Options{AddSpecial: true}), g.Special[i])
+		if got := tok.Decode(g.Special[i], false); got != g.Decoded[i] {
+			t.Errorf("%q comes back as %q, want %q", text, got, g.Decoded[i])
+		}
+	}
+	for _, c := range g.Decodes {
+		if got := tok.Decode(c.IDs, false); got != c.Text {
+			t.Errorf("%v is %q, want %q", c.IDs, got, c.Text)
+		}
+	}
+}
+
+func readJSON(t *testing.T, path string, into any) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		t.Fatal(err)
 	}
 }

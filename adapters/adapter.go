@@ -4,6 +4,7 @@ import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // Adapter is an adapter bound to a base model. It has no name: an adapter is
@@ -23,7 +24,8 @@ type Adapter struct {
 	virtual    int                     // tokens of prompt tuning
 	vocabulary int
 
-	tokenizer    string
+	text         *tokenizer.Tokenizer // nil: the base's
+	ends         []int32
 	chatTemplate chat.Source
 }
 
@@ -88,17 +90,22 @@ func (a *Adapter) BaseModel() string { return a.config.Base }
 // ChatTemplate is the templates that came with the adapter; zero: the base's.
 func (a *Adapter) ChatTemplate() chat.Source { return a.chatTemplate }
 
-// Tokenizer is the path of the tokenizer.json that came with the adapter;
-// empty: the base's.
-func (a *Adapter) Tokenizer() string { return a.tokenizer }
+// Tokenizer is the one that came with the adapter; nil: the base's.
+func (a *Adapter) Tokenizer() *tokenizer.Tokenizer { return a.text }
+
+// EndTokens are those that end the adapter's answers, beside the base's own.
+func (a *Adapter) EndTokens() []int32 { return a.ends }
 
 // Params lists the parameters in the order of the model's sites.
 func (a *Adapter) Params() []*Param { return a.params }
 
 // Bytes is the memory that the adapter holds: its parameters in stored
-// precision and what is derived from them.
+// precision, what is derived from them, and a tokenizer of its own.
 func (a *Adapter) Bytes() int {
 	n := a.derived
+	if a.text != nil {
+		n += a.text.Bytes()
+	}
 	for _, p := range a.params {
 		if p.replaces() {
 			n += len(p.Weight.Data)

@@ -29,9 +29,11 @@ type Folder struct {
 	Dir    string
 	Config *Config
 
-	tensors           map[string]safetensors.Tensor
-	digest, tokenizer string
-	chatTemplate      chat.Source
+	tensors      map[string]safetensors.Tensor
+	digest       string
+	chatTemplate chat.Source
+	tokenizer    bool // there is a tokenizer.json
+	ends         []endToken
 }
 
 // Open reads the adapter in dir: its configuration, and its tensors from
@@ -60,8 +62,14 @@ func open(dir string) (*Folder, error) {
 	if f.chatTemplate, err = readTemplate(dir); err != nil {
 		return nil, err
 	}
-	if path := filepath.Join(dir, "tokenizer.json"); exists(path) {
-		f.tokenizer = path
+	if f.ends, err = readEnds(dir); err != nil {
+		return nil, err
+	}
+	switch err := regular(dir, "tokenizer.json"); {
+	case err == nil:
+		f.tokenizer = true
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	// Save takes the old configuration away before it puts new tensors in
 	// place, so a configuration that is still there, the very file, belongs to
@@ -160,11 +168,6 @@ func readRegular(dir, name string) ([]byte, error) {
 		return nil, err
 	}
 	return os.ReadFile(filepath.Join(dir, name))
-}
-
-func exists(path string) bool {
-	stat, err := os.Stat(path)
-	return err == nil && stat.Mode().IsRegular()
 }
 
 // Digest identifies the content, in lower-case hex: the configuration without

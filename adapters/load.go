@@ -36,7 +36,7 @@ func load(m models.Model, f *Folder) (*Adapter, error) {
 	if err := b.finite(); err != nil {
 		return nil, err
 	}
-	a.digest, a.chatTemplate, a.tokenizer = f.digest, f.chatTemplate, f.tokenizer
+	a.digest, a.chatTemplate = f.digest, f.chatTemplate
 	return a, nil
 }
 

@@ -53,6 +53,10 @@ func compare(a, b *sequence) int {
 func (e *Engine) prepare(s *sequence) {
 	r := s.request
 	s.virtual = s.lease.virtual()
+	s.ends = e.model.Config().EOS
+	if a := s.lease.adapter(); a != nil && len(a.EndTokens()) > 0 {
+		s.ends = slices.Concat(s.ends, a.EndTokens())
+	}
 	s.maxTokens = r.MaxTokens
 	if s.maxTokens < 0 {
 		s.maxTokens = e.options.Context - s.virtual - len(r.Prompt)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // Adapter is a loaded version of an adapter: adapters.Adapter.
@@ -32,6 +33,11 @@ type Adapter interface {
 	// ChatTemplate is the source of the templates that came with the adapter;
 	// zero: none. They are no part of the digest.
 	ChatTemplate() chat.Source
+	// Tokenizer is the one that came with the adapter; nil: the base's.
+	// EndTokens end its answers, beside the base's own. Neither is a part of
+	// the digest.
+	Tokenizer() *tokenizer.Tokenizer
+	EndTokens() []int32
 }
 
 // Source is where a version of an adapter comes from.

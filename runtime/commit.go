@@ -85,7 +85,7 @@ func (e *Engine) accept(s *sequence, o *output) (finish Finish) {
 	event := Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top}
 	stopped := false
 	switch {
-	case !s.request.IgnoreEOS && slices.Contains(e.model.Config().EOS, o.Token):
+	case !s.request.IgnoreEOS && slices.Contains(s.ends, o.Token):
 		finish = FinishEOS
 	case slices.Contains(s.request.StopIDs, o.Token):
 		finish = FinishStop

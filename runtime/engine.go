@@ -166,6 +166,9 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 	}
 	if e.decoder != nil {
 		s.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
+		if r.Tokenizer != nil {
+			s.text.decoder = r.Tokenizer.NewDecoder(!r.Special)
+		}
 	}
 	s.stream = newStream(func() {
 		s.gone.Store(true)

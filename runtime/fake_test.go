@@ -17,6 +17,7 @@ import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -123,6 +124,8 @@ type fakeAdapter struct {
 	fault    string
 	template string
 	added    int // tokens of its own
+	text     *tokenizer.Tokenizer
+	ends     []int32
 }
 
 func (a *fakeAdapter) Linear(int) models.LinearDelta       { return nil }
@@ -150,6 +153,8 @@ func (a *fakeAdapter) Rank() int          { return 0 }
 func (a *fakeAdapter) Largest() (string, float32) { return "lora_A", 3e38 }
 
 func (a *fakeAdapter) ChatTemplate() chat.Source { return chat.Source{Text: a.template} }
+func (a *fakeAdapter) Tokenizer() *tokenizer.Tokenizer { return a.text }
+func (a *fakeAdapter) EndTokens() []int32              { return a.ends }
 
 // fakeLoader loads fakeAdapters from URIs "fake://digest".
 type fakeLoader struct {

@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // load is one load under way, shared by all who want its result.
@@ -192,7 +195,7 @@ func (c *Catalogue) settle(l *load, a Adapter) (bool, error) {
 		return false, ErrClosed
 	case l.abandoned:
 		return false, context.Canceled
-	case old != nil && old.adapter.Digest() == a.Digest() && old.adapter.ChatTemplate() == a.ChatTemplate():
+	case old != nil && alike(old.adapter, a):
 		v = c.versions.touch(l, old)
 	case l.need > c.versions.budget:
 		return false, fmt.Errorf("%w: it takes %d bytes of a budget of %d", ErrAdapterSize, l.need, c.versions.budget)
@@ -208,6 +211,12 @@ func (c *Catalogue) settle(l *load, a Adapter) (bool, error) {
 	c.finish(l, v, nil)
 	c.arrange()
 	return true, nil
+}
+
+// alike reports whether one version of an adapter may stand for another.
+func alike(a, b Adapter) bool {
+	return a.Digest() == b.Digest() && a.ChatTemplate() == b.ChatTemplate() &&
+		a.Tokenizer() == b.Tokenizer() && slices.Equal(a.EndTokens(), b.EndTokens())
 }
 
 // fail ends a load that failed. A name that means something else by now is not
@@ -380,6 +389,14 @@ func (l *lease) digest() string {
 
 // vocabulary is the number of tokens of the adapter's rows.
 func (l *lease) vocabulary() int { return l.version.adapter.Vocabulary() }
+
+// tokenizer is what the adapter brings; nil: the base's.
+func (l *lease) tokenizer() *tokenizer.Tokenizer {
+	if a := l.adapter(); a != nil {
+		return a.Tokenizer()
+	}
+	return nil
+}
 
 // virtual is the number of positions before the prompt.
 func (l *lease) virtual() int {

@@ -60,7 +60,7 @@ func (e *Engine) enqueue(s *sequence) {
 		e.end(s, "", err)
 		return
 	}
-	if v := s.request.Version; v != "" && v != s.lease.digest() {
+	if v := s.request.Version; v != "" && v != s.lease.digest() || s.request.Tokenizer != s.lease.tokenizer() {
 		e.end(s, "", ErrVersion)
 		return
 	}

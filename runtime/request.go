@@ -3,6 +3,8 @@ package runtime
 import (
 	"errors"
 	"time"
+
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // Request asks the engine for one continuation.
@@ -12,6 +14,10 @@ type Request struct {
 	// Version is the digest of the version that the prompt was made for: any
 	// other fails with ErrVersion. Empty: any.
 	Version string
+	// Tokenizer is the one that the prompt was made with and that the answer is
+	// read with; nil: the base's. A version of the adapter that brings another
+	// fails with ErrVersion.
+	Tokenizer *tokenizer.Tokenizer
 	// Group is who the request counts for in fair queueing; empty: Adapter.
 	Group string
 
@@ -21,7 +27,7 @@ type Request struct {
 	MaxTokens int
 	Sampling  Sampling
 	Stop      []string // strings that end the text and are cut from it
-	StopIDs   []int32  // tokens that end it, beside the model's own EOS
+	StopIDs   []int32  // tokens that end it, beside the model's and the adapter's own
 	IgnoreEOS bool
 	// Special shows special tokens in the text.
 	Special bool

@@ -32,6 +32,7 @@ type sequence struct {
 
 	vocabulary int // tokens of its logits
 	maxTokens  int
+	ends       []int32 // the model's end tokens and the adapter's
 	sampler    sampler
 	text       *text // nil: events carry none
 	completed  int   // completion tokens

@@ -17,13 +17,14 @@ type chatTemplate struct {
 	*turnTemplate        // nil: there is none
 	adapter       string // whose template it is; empty: the base's
 	version       string // digest of the adapter that the prompt is for; empty: the base
+	words         words  // what the prompt is encoded with
 }
 
 // chatTemplate brings the adapter into memory, since only then is known which
 // template it wants.
 func (s *Server) chatTemplate(c *fiber.Ctx, adapter string) (chatTemplate, error) {
 	if adapter == "" {
-		return chatTemplate{turnTemplate: s.templates.base}, nil
+		return chatTemplate{turnTemplate: s.templates.base, words: words{Tokenizer: s.text}}, nil
 	}
 	entry, err := s.awaitAdapter(c, adapter)
 	if err != nil {
@@ -31,16 +32,20 @@ func (s *Server) chatTemplate(c *fiber.Ctx, adapter string) (chatTemplate, error
 	}
 	ctx, done := s.attend(c)
 	defer done()
-	own, err := s.templates.of(ctx, entry.Adapter)
+	t := chatTemplate{turnTemplate: s.templates.base, version: entry.Digest, words: s.wordsOf(entry.Adapter)}
+	own, brought, err := s.templates.of(ctx, entry.Adapter, t.words.Tokenizer)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return chatTemplate{}, context.Cause(ctx)
 	case err != nil:
 		return chatTemplate{}, &adapterError{adapter, unusable(err)}
 	case own != nil:
-		return chatTemplate{turnTemplate: own, adapter: adapter, version: entry.Digest}, nil
+		t.turnTemplate = own
 	}
-	return chatTemplate{turnTemplate: s.templates.base, version: entry.Digest}, nil
+	if brought {
+		t.adapter = adapter
+	}
+	return t, nil
 }
 
 // render renders a conversation. It ends when the client leaves.

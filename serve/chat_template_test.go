@@ -170,7 +170,9 @@ func TestChatPrompts(t *testing.T) {
 		s := withTemplate(t, c.template)
 		got := s.post(t, "/v1/chat/completions", c.body)
 		require.Equal(t, 200, got.status, "%s: %s", c.template, got.body)
-		require.Equal(t, s.server.text.Encode(c.want, false), s.engine.requests()[0].Prompt, "%s: want %q, not %q", c.template, c.want, s.server.text.Decode(s.engine.requests()[0].Prompt, false))
+		want, err := s.server.text.Encode(c.want, false)
+		require.NoError(t, err)
+		require.Equal(t, want, s.engine.requests()[0].Prompt, "%s: want %q, not %q", c.template, c.want, s.server.text.Decode(s.engine.requests()[0].Prompt, false))
 	}
 }
 

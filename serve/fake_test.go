@@ -348,7 +348,9 @@ func (fakeAdapter) Method() string  { return "lora" }
 func (fakeAdapter) Rank() int       { return 8 }
 func (fakeAdapter) Vocabulary() int { return 1 << 20 }
 
-func (fakeAdapter) ChatTemplate() chat.Source { return chat.Source{} }
+func (fakeAdapter) ChatTemplate() chat.Source       { return chat.Source{} }
+func (fakeAdapter) Tokenizer() *tokenizer.Tokenizer { return nil }
+func (fakeAdapter) EndTokens() []int32              { return nil }
 
 // answer is a response read whole.
 type answer struct {

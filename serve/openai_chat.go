@@ -68,7 +68,7 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	choices, err := s.chatChoices(c, &body)
+	choices, text, err := s.chatChoices(c, &body)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if body.streams() {
 		object = "chat.completion.chunk"
 	}
-	w := &chatWriter{server: s, body: &body, head: s.head("chatcmpl-", object, choices[0].Adapter), begun: make([]bool, len(choices))}
+	w := &chatWriter{text: text, body: &body, head: s.head("chatcmpl-", object, choices[0].Adapter), begun: make([]bool, len(choices))}
 	g, err := s.generate(c, choices)
 	if err != nil {
 		return err
@@ -90,11 +90,11 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 
 // chatWriter writes the events of a generation as /v1/chat/completions does.
 type chatWriter struct {
-	server *Server
-	body   *chatRequest
-	head   openAIHead
-	usage  openAIUsage
-	begun  []bool
+	text  words
+	body  *chatRequest
+	head  openAIHead
+	usage openAIUsage
+	begun []bool
 }
 
 // whole answers when every choice has finished.
@@ -180,8 +180,8 @@ func (w *chatWriter) logprobs(e choiceEvent) *chatLogprobs {
 }
 
 func (w *chatWriter) token(l runtime.Logprob) chatTokenText {
-	text := w.server.text.TokenBytes(l.Token)
-	t := chatTokenText{tokenText(w.server.text, l.Token), finite(l.Logprob), make([]int, len(text))}
+	text := w.text.TokenBytes(l.Token)
+	t := chatTokenText{tokenText(w.text, l.Token), finite(l.Logprob), make([]int, len(text))}
 	for i, b := range text {
 		t.Bytes[i] = int(b)
 	}

@@ -121,7 +121,7 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate)
 	if err != nil {
 		return nil, err
 	}
-	return s.encode(c, s.text, "messages", text, or(r.AddSpecial, false))
+	return s.encode(c, template.words, "messages", text, or(r.AddSpecial, false))
 }
 
 // readBy refuses what the template would leave out of the prompt.
@@ -147,27 +147,28 @@ func (r *chatRequest) readBy(t chatTemplate) error {
 	return nil
 }
 
-// chatChoices makes the runtime's requests of a body.
-func (s *Server) chatChoices(c *fiber.Ctx, body *chatRequest) ([]*runtime.Request, error) {
+// chatChoices makes the runtime's requests of a body, and says what their
+// answers are written with.
+func (s *Server) chatChoices(c *fiber.Ctx, body *chatRequest) ([]*runtime.Request, words, error) {
 	if err := body.check(s); err != nil {
-		return nil, err
+		return nil, words{}, err
 	}
 	adapter, err := s.adapterFor(c, s.openAINaming(body.Model))
 	if err != nil {
-		return nil, err
+		return nil, words{}, err
 	}
 	if err := body.checkTokens(s.vocabularyOf(adapter)); err != nil {
-		return nil, err
+		return nil, words{}, err
 	}
 	request := s.openAIRequest(c, &body.openAIRequest, adapter)
 	request.Arrived = time.Now()
 	template, err := s.chatTemplate(c, adapter)
 	if err != nil {
-		return nil, err
+		return nil, words{}, err
 	}
-	request.Version = template.version
+	request.Version, request.Tokenizer = template.version, template.words.of()
 	if request.Prompt, err = s.chatPrompt(c, body, template); err != nil {
-		return nil, err
+		return nil, words{}, err
 	}
 	field := "max_completion_tokens"
 	if body.MaxCompletionTokens == nil {
@@ -178,7 +179,7 @@ func (s *Server) chatChoices(c *fiber.Ctx, body *chatRequest) ([]*runtime.Reques
 		request.Logprobs = or(body.TopLogprobs, 0)
 	}
 	if err := s.fits(&request, "messages", field); err != nil {
-		return nil, err
+		return nil, words{}, err
 	}
-	return repeat(request, or(body.N, 1)), nil
+	return repeat(request, or(body.N, 1)), template.words, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v2"
@@ -75,6 +76,12 @@ func (s *Server) completions(c *fiber.Ctx) error {
 		return err
 	}
 	template := s.openAIRequest(c, &body.openAIRequest, adapter)
+	template.Arrived = time.Now()
+	text, err := s.words(c, adapter)
+	if err != nil {
+		return err
+	}
+	template.Tokenizer = text.of()
 	template.MaxTokens = or(body.MaxTokens, defaultMaxTokens)
 	if body.Logprobs != nil {
 		template.Logprobs = *body.Logprobs
@@ -82,7 +89,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 			template.PromptLogprobs = *body.Logprobs
 		}
 	}
-	w := completionsWriter{server: s, body: &body, head: s.head("cmpl-", "text_completion", adapter)}
+	w := completionsWriter{server: s, text: text, body: &body, head: s.head("cmpl-", "text_completion", adapter)}
 	for i, p := range body.Prompt {
 		request := template
 		field := "prompt"
@@ -92,9 +99,9 @@ func (s *Server) completions(c *fiber.Ctx) error {
 		if p.tokens != nil {
 			request.Prompt = p.tokens
 			if or(body.Echo, false) {
-				body.Prompt[i].text = s.text.Decode(p.tokens, !template.Special)
+				body.Prompt[i].text = text.Decode(p.tokens, !template.Special)
 			}
-		} else if request.Prompt, err = s.encode(c, s.text, field, p.text, or(body.AddSpecial, true)); err != nil {
+		} else if request.Prompt, err = s.encode(c, text, field, p.text, or(body.AddSpecial, true)); err != nil {
 			return err
 		}
 		if err := s.fits(&request, field, "max_tokens"); err != nil {
@@ -116,6 +123,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 // completionsWriter writes the events of a generation as /v1/completions does.
 type completionsWriter struct {
 	server   *Server
+	text     words
 	body     *completionsRequest
 	head     openAIHead
 	requests []*runtime.Request
@@ -185,7 +193,7 @@ func (w *completionsWriter) piece(e choiceEvent) completionsChoice {
 		if or(w.body.Echo, false) {
 			p.Text = w.body.Prompt[e.index/n].text
 		}
-		state.placer = newPlacer(w.server.text, !w.requests[e.index].Special, utf8.RuneCountInString(p.Text))
+		state.placer = newPlacer(w.text, !w.requests[e.index].Special, utf8.RuneCountInString(p.Text))
 	}
 	p.Text += e.Text
 	if w.body.Logprobs != nil {
@@ -203,10 +211,10 @@ func (w *completionsWriter) logprobs(at *placer, e choiceEvent) *completionsLogp
 	}
 	var l completionsLogprobs
 	for i, at := range w.promptOffsets(e) {
-		l.add(w.server, at, e.Prompt[i].Logprob, e.Prompt[i].Top, *w.body.Logprobs)
+		l.add(w.text, at, e.Prompt[i].Logprob, e.Prompt[i].Top, *w.body.Logprobs)
 	}
 	if e.Token != runtime.NoToken && e.Prompt == nil {
-		l.add(w.server, at.place(e.Token), runtime.Logprob{Token: e.Token, Logprob: e.Logprob}, e.Top, *w.body.Logprobs)
+		l.add(w.text, at.place(e.Token), runtime.Logprob{Token: e.Token, Logprob: e.Logprob}, e.Top, *w.body.Logprobs)
 	}
 	return &l
 }
@@ -219,13 +227,13 @@ func (w *completionsWriter) promptOffsets(e choiceEvent) []int {
 	switch {
 	case len(offsets) == 0:
 	case given.tokens != nil:
-		at := newPlacer(w.server.text, !r.Special, 0)
+		at := newPlacer(w.text, !r.Special, 0)
 		for i, id := range r.Prompt {
 			offsets[i] = at.place(id)
 		}
 	default:
 		o := tokenizer.Options{AddSpecial: or(w.body.AddSpecial, true), Once: true}
-		_, spans, err := w.server.text.EncodeSpans(w.server.ctx, given.text, o)
+		_, spans, err := w.text.EncodeSpans(w.server.ctx, given.text, o)
 		if err != nil {
 			return offsets // the server is shutting down: the text was encoded before
 		}
@@ -237,8 +245,8 @@ func (w *completionsWriter) promptOffsets(e choiceEvent) []int {
 }
 
 // add appends a token; the first of a prompt has no logprob.
-func (l *completionsLogprobs) add(s *Server, at int, chosen runtime.Logprob, top []runtime.Logprob, wanted int) {
-	l.Tokens = append(l.Tokens, tokenText(s.text, chosen.Token))
+func (l *completionsLogprobs) add(t words, at int, chosen runtime.Logprob, top []runtime.Logprob, wanted int) {
+	l.Tokens = append(l.Tokens, tokenText(t, chosen.Token))
 	l.Offsets = append(l.Offsets, at)
 	if math.IsNaN(float64(chosen.Logprob)) {
 		l.Logprobs, l.Top = append(l.Logprobs, nil), append(l.Top, nil)
@@ -251,8 +259,8 @@ func (l *completionsLogprobs) add(s *Server, at int, chosen runtime.Logprob, top
 		return
 	}
 	beside := make(map[string]float32, wanted+1)
-	for _, t := range likeliest(top, chosen) {
-		text, p := tokenText(s.text, t.Token), finite(t.Logprob)
+	for _, other := range likeliest(top, chosen) {
+		text, p := tokenText(t, other.Token), finite(other.Logprob)
 		if other, ok := beside[text]; !ok || p > other {
 			beside[text] = p
 		}

@@ -3,6 +3,7 @@ package serve
 import (
 	"errors"
 	"net/url"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -65,7 +66,7 @@ func (s *Server) answerInference(c *fiber.Ctx, stream bool) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	request, err := s.inferenceRequest(c, &body)
+	request, text, err := s.inferenceRequest(c, &body)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (s *Server) answerInference(c *fiber.Ctx, stream bool) error {
 	}
 	w := &inferenceWriter{
 		generation: g, body: &body, answer: inferenceAnswer{ID: body.ID, Model: request.Adapter},
-		tokens: generateWriter{text: s.text, decoder: s.text.NewDecoder(false)},
+		tokens: generateWriter{text: text, decoder: text.NewDecoder(false)},
 	}
 	if request.Adapter == "" {
 		w.answer.Model = s.config.Name
@@ -101,32 +102,37 @@ func (s *Server) answerInference(c *fiber.Ctx, stream bool) error {
 
 // inferenceRequest is the runtime's request for body: greedy unless asked for,
 // or implying, a random choice, as in TGI.
-func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest) (*runtime.Request, error) {
+func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest) (*runtime.Request, words, error) {
 	p := &body.Parameters
 	alike := generateParameters{Temperature: p.Temperature, TopK: p.TopK, TopP: p.TopP, Repetition: p.Repetition, Frequency: p.Frequency, Seed: p.Seed, Stop: p.Stop}
 	if err := alike.check(); err != nil {
-		return nil, err
+		return nil, words{}, err
 	}
 	switch {
 	case body.Input == nil:
-		return nil, invalid("text_input", "text_input is missing: give the text to continue")
+		return nil, words{}, invalid("text_input", "text_input is missing: give the text to continue")
 	case p.MaxTokens != nil && *p.MaxTokens < 0:
-		return nil, invalid("parameters.max_tokens", "parameters.max_tokens is %d, below 0", *p.MaxTokens)
+		return nil, words{}, invalid("parameters.max_tokens", "parameters.max_tokens is %d, below 0", *p.MaxTokens)
 	}
 	model, err := url.PathUnescape(c.Params("name"))
 	if err != nil {
-		return nil, invalid("name", "the path names no model: %s", err)
+		return nil, words{}, invalid("name", "the path names no model: %s", err)
 	}
 	adapter, err := s.adapterFor(c, naming{where: "the path", name: model})
 	if err != nil {
-		return nil, err
+		return nil, words{}, err
 	}
-	prompt, err := s.encode(c, s.text, "text_input", *body.Input, true)
+	arrived := time.Now()
+	text, err := s.words(c, adapter)
 	if err != nil {
-		return nil, err
+		return nil, words{}, err
+	}
+	prompt, err := s.encode(c, text, "text_input", *body.Input, true)
+	if err != nil {
+		return nil, words{}, err
 	}
 	r := &runtime.Request{
-		Adapter: adapter, Group: group(c), Prompt: prompt, Sampling: alike.sampling(),
+		Adapter: adapter, Group: group(c), Prompt: prompt, Tokenizer: text.of(), Arrived: arrived, Sampling: alike.sampling(),
 		Stop: p.Stop, MaxTokens: or(p.MaxTokens, defaultInferenceTokens), Logprobs: -1, PromptLogprobs: -1,
 	}
 	if or(p.Details, false) {
@@ -135,7 +141,7 @@ func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest) (*runtim
 	if room := s.context - len(r.Prompt); p.MaxTokens == nil && r.MaxTokens > room {
 		r.MaxTokens = max(room, 1)
 	}
-	return r, s.fits(r, "text_input", "parameters.max_tokens")
+	return r, text, s.fits(r, "text_input", "parameters.max_tokens")
 }
 
 // inferenceWriter writes the events of one sequence. The stop string that ended

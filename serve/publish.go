@@ -69,7 +69,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 			message: fmt.Sprintf("adapter %q is refused: %s", name, strings.NewReplacer(folder+string(filepath.Separator), "", folder+": ", "").Replace(err.Error())),
 		}
 	}
-	switch _, err := s.templates.of(ctx, adapter); {
+	switch _, _, err := s.templates.of(ctx, adapter, s.wordsOf(adapter).Tokenizer); {
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:

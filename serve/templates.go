@@ -67,7 +67,14 @@ type templates struct {
 	base  *turnTemplate // nil: it has none
 	text  *tokenizer.Tokenizer
 	turns chan struct{}
-	known *lru.Cache[chat.Source, *turnTemplate]
+	known *lru.Cache[templateKey, *turnTemplate]
+}
+
+// A templateKey tells templates of adapters apart: by their source, empty for
+// the base's, and by the tokenizer whose special tokens they write.
+type templateKey struct {
+	source chat.Source
+	text   *tokenizer.Tokenizer
 }
 
 // maxTemplates is how many templates of adapters are kept.
@@ -75,7 +82,7 @@ const maxTemplates = 64
 
 // newTemplates tries the base's template, if it has one.
 func newTemplates(base *chat.Template, text *tokenizer.Tokenizer) (*templates, error) {
-	known, err := lru.New[chat.Source, *turnTemplate](maxTemplates)
+	known, err := lru.New[templateKey, *turnTemplate](maxTemplates)
 	if err != nil {
 		return nil, err
 	}
@@ -94,41 +101,49 @@ func newTemplates(base *chat.Template, text *tokenizer.Tokenizer) (*templates, e
 	return t, nil
 }
 
-// of returns the template that an adapter brings, compiled and tried; nil: none
-// but the base's. An error is that of a template that cannot be used, or ctx's
-// cause.
-func (t *templates) of(ctx context.Context, a runtime.Adapter) (*turnTemplate, error) {
+// of returns the template that an adapter brings, or the base's with the special
+// tokens of the tokenizer that it brings, compiled and tried; nil: the base's as
+// it is. brought tells the first case. An error is that of a template that
+// cannot be used, or ctx's cause.
+func (t *templates) of(ctx context.Context, a runtime.Adapter, text *tokenizer.Tokenizer) (own *turnTemplate, brought bool, err error) {
 	if a == nil {
-		return nil, nil
+		return nil, false, nil
 	}
-	source := a.ChatTemplate()
-	if source.Text == "" || t.base != nil && t.base.template().Is(source) {
-		return nil, nil
+	key := templateKey{a.ChatTemplate(), text}
+	if t.base != nil && t.base.template().Is(key.source) {
+		key.source = chat.Source{}
 	}
-	own, ok := t.known.Get(source)
+	brought = key.source.Text != ""
+	if !brought && (text == t.text || t.base == nil) {
+		return nil, false, nil
+	}
+	own, ok := t.known.Get(key)
 	if !ok {
-		own = t.add(source)
+		own = t.add(key)
 	}
 	if err := own.inTurn(ctx, func(*chat.Template) error { return nil }); err != nil {
-		return nil, err
+		return nil, brought, err
 	}
-	return own, nil
+	return own, brought, nil
 }
 
 // add returns a template that is compiled and tried when it is first opened.
-func (t *templates) add(source chat.Source) *turnTemplate {
+func (t *templates) add(key templateKey) *turnTemplate {
 	own := &turnTemplate{
 		turns: []chan struct{}{make(chan struct{}, ownTurns), t.turns},
 		open: sync.OnceValues(func() (*chat.Template, error) {
-			template, err := source.Compile()
+			if key.source.Text == "" {
+				return t.base.template().WithTokens(key.text), nil
+			}
+			template, err := key.source.Compile()
 			if err != nil {
 				return nil, err
 			}
-			template = template.WithTokens(t.text)
+			template = template.WithTokens(key.text)
 			return template, template.Probe(context.Background()) // its limits end it
 		}),
 	}
-	if other, ok, _ := t.known.PeekOrAdd(source, own); ok { // of a request at the same time
+	if other, ok, _ := t.known.PeekOrAdd(key, own); ok { // of a request at the same time
 		return other
 	}
 	return own

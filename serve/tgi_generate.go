@@ -77,7 +77,7 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAn
 	if stream {
 		body.Stream = &stream
 	}
-	request, err := s.generateRequest(c, &body)
+	request, text, err := s.generateRequest(c, &body)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAn
 	if err != nil {
 		return err
 	}
-	w := &generateWriter{text: s.text, body: &body, request: request, decoder: s.text.NewDecoder(false)}
+	w := &generateWriter{text: text, body: &body, request: request, decoder: text.NewDecoder(false)}
 	if or(body.Stream, false) {
 		return s.stream(c, g, dialectOf(c), w)
 	}
@@ -107,7 +107,7 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAn
 
 // generateWriter gathers the events of one sequence.
 type generateWriter struct {
-	text    *tokenizer.Tokenizer
+	text    words
 	body    *generateRequest
 	request *runtime.Request
 	decoder *tokenizer.Decoder

@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"time"
+
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/runtime"
@@ -47,28 +49,34 @@ type generateParameters struct {
 // defaultNewTokens is TGI's max_new_tokens.
 const defaultNewTokens = 100
 
-// request is the runtime's request for body.
-func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest) (*runtime.Request, error) {
+// generateRequest is the runtime's request for body, and what its answer is
+// written with.
+func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest) (*runtime.Request, words, error) {
 	p := &body.Parameters
 	if err := p.check(); err != nil {
-		return nil, err
+		return nil, words{}, err
 	}
 	switch {
 	case body.Inputs == nil:
-		return nil, invalid("inputs", "inputs is missing: give the text to continue")
+		return nil, words{}, invalid("inputs", "inputs is missing: give the text to continue")
 	case or(body.Stream, false) && or(p.PromptDetails, false):
-		return nil, invalid("parameters.decoder_input_details", "parameters.decoder_input_details is not for streams")
+		return nil, words{}, invalid("parameters.decoder_input_details", "parameters.decoder_input_details is not for streams")
 	}
 	adapter, err := s.adapterFor(c, naming{where: "parameters.adapter_id", name: or(p.AdapterID, "")})
 	if err != nil {
-		return nil, err
+		return nil, words{}, err
 	}
-	prompt, err := s.encode(c, s.text, "inputs", *body.Inputs, true)
+	arrived := time.Now()
+	text, err := s.words(c, adapter)
 	if err != nil {
-		return nil, err
+		return nil, words{}, err
+	}
+	prompt, err := s.encode(c, text, "inputs", *body.Inputs, true)
+	if err != nil {
+		return nil, words{}, err
 	}
 	r := &runtime.Request{
-		Adapter: adapter, Group: group(c), Prompt: prompt,
+		Adapter: adapter, Group: group(c), Prompt: prompt, Tokenizer: text.of(), Arrived: arrived,
 		Sampling: p.sampling(), Stop: p.Stop, IgnoreEOS: or(p.IgnoreEOS, false),
 		MaxTokens: or(p.MaxNewTokens, defaultNewTokens), Logprobs: -1, PromptLogprobs: -1,
 	}
@@ -81,7 +89,7 @@ func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest) (*runtime.
 	if room := s.context - len(r.Prompt); p.MaxNewTokens == nil && r.MaxTokens > room {
 		r.MaxTokens = max(room, 1)
 	}
-	return r, s.fits(r, "inputs", "parameters.max_new_tokens")
+	return r, text, s.fits(r, "inputs", "parameters.max_new_tokens")
 }
 
 // sampling is greedy unless the request asks for, or implies, a random choice.

@@ -25,7 +25,8 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	if _, err := s.adapterFor(c, s.openAINaming(body.Model)); err != nil { // which have the base's tokenizer
+	text, err := s.wordsFor(c, body.Model)
+	if err != nil {
 		return err
 	}
 	special := or(body.AddSpecial, true)
@@ -33,7 +34,7 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 	case (body.Inputs == nil) == (body.Prompt == nil):
 		return invalid("inputs", "give the text as inputs or, in vLLM's way, as prompt")
 	case body.Prompt != nil:
-		ids, _, err := s.tokens(c, s.text, "prompt", *body.Prompt, special)
+		ids, _, err := s.tokens(c, text, "prompt", *body.Prompt, special)
 		if err != nil {
 			return err
 		}
@@ -43,17 +44,17 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 			Tokens  []int32 `json:"tokens"`
 		}{len(ids), s.context, append([]int32{}, ids...)})
 	}
-	ids, spans, err := s.tokens(c, s.text, "inputs", *body.Inputs, special)
+	ids, spans, err := s.tokens(c, text, "inputs", *body.Inputs, special)
 	if err != nil {
 		return err
 	}
-	tokens, decoder := make([]tgiSimpleToken, len(ids)), s.text.NewDecoder(true)
+	tokens, decoder := make([]tgiSimpleToken, len(ids)), text.NewDecoder(true)
 	for i, at := range inCharacters(*body.Inputs, spans) {
-		text := decoder.Push(ids[i])
-		if s.text.IsSpecial(ids[i]) {
-			text = tokenText(s.text, ids[i])
+		token := decoder.Push(ids[i])
+		if text.IsSpecial(ids[i]) {
+			token = tokenText(text, ids[i])
 		}
-		tokens[i] = tgiSimpleToken{ids[i], text, at.Start, at.End}
+		tokens[i] = tgiSimpleToken{ids[i], token, at.Start, at.End}
 	}
 	return writeJSON(c, fiber.StatusOK, tokens)
 }
@@ -69,7 +70,8 @@ func (s *Server) detokenize(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	if _, err := s.adapterFor(c, s.openAINaming(body.Model)); err != nil {
+	text, err := s.wordsFor(c, body.Model)
+	if err != nil {
 		return err
 	}
 	if body.Tokens == nil {
@@ -82,5 +84,14 @@ func (s *Server) detokenize(c *fiber.Ctx) error {
 	}
 	return writeJSON(c, fiber.StatusOK, struct {
 		Prompt string `json:"prompt"`
-	}{s.text.Decode(body.Tokens, false)})
+	}{text.Decode(body.Tokens, false)})
+}
+
+// wordsFor is the tokenizer of the adapter that a request selects.
+func (s *Server) wordsFor(c *fiber.Ctx, model string) (words, error) {
+	adapter, err := s.adapterFor(c, s.openAINaming(model))
+	if err != nil {
+		return words{}, err
+	}
+	return s.words(c, adapter)
 }

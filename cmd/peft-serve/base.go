@@ -25,7 +25,7 @@ type base struct {
 	chat   *chat.Template // nil: it has none
 	path   string         // its folder or file
 
-	vocabulary *vocabulary
+	tokenizers *adapters.Tokenizers
 	sampling   serve.SamplingDefaults
 
 	names  []string // that it goes by
@@ -70,7 +70,11 @@ func (b *base) openText() (err error) {
 	if err != nil && !errors.Is(err, chat.ErrNoTemplate) {
 		return err
 	}
-	b.vocabulary = newVocabulary(b)
+	var files func() (*tokenizer.Source, error)
+	if b.source.GGUF == nil {
+		files = func() (*tokenizer.Source, error) { return tokenizer.ReadSource(b.path) }
+	}
+	b.tokenizers = adapters.NewTokenizers(b.text, files)
 	return b.openSampling()
 }
 
@@ -107,7 +111,7 @@ func (b *base) load(_ context.Context, s runtime.Source) (runtime.Adapter, error
 	if err != nil {
 		return nil, err
 	}
-	if err := b.vocabulary.check(a.Tokenizer()); err != nil {
+	if err := b.tokenizers.Equip(a, folder, a.Vocabulary()); err != nil {
 		return nil, err
 	}
 	return a, nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sort"
 	"strings"
-	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -361,8 +360,8 @@ func (v *ggufVocab) wordPiece(t *Tokenizer) error {
 		cleanText: true, chineseChars: true, lowercase: lower,
 		stripAccents: v.flag("normalizer.strip_accents", lower),
 	}
-	t.normalizers = []normalizer{{apply: plainly(bert.normalize)}}
-	t.splitters = []splitter{runeSplit{unicode.IsSpace, removed}, runeSplit{isPunctuation, isolated}}
+	t.normalizers = []normalizer{bert.normalizer()}
+	t.splitters = []splitter{atSpaces(), atPunctuation(isolated)}
 	t.single = around([]int32{cls}, []int32{sep})
 	t.pair = template{
 		{ids: []int32{cls}}, {text: 0}, {ids: []int32{sep}},

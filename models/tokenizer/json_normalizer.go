@@ -38,10 +38,10 @@ func (t *Tokenizer) parseNormalizer(raw json.RawMessage, path string) error {
 var forms = map[string]normalizer{
 	"NFC": unicodeForm(norm.NFC), "NFD": unicodeForm(norm.NFD),
 	"NFKC": unicodeForm(norm.NFKC), "NFKD": unicodeForm(norm.NFKD),
-	"Lowercase":    {apply: plainly(lowercase), shrink: shrinkLower},
-	"StripAccents": {apply: plainly(stripAccents)},
-	"Nmt":          {apply: plainly(nmt)},
-	"ByteLevel":    {apply: plainly(spellBytes), shrink: 1},
+	"Lowercase":    {what: "lowercase", apply: plainly(lowercase), shrink: shrinkLower},
+	"StripAccents": {what: "strip accents", apply: plainly(stripAccents)},
+	"Nmt":          {what: "nmt", apply: plainly(nmt)},
+	"ByteLevel":    {what: "spell bytes", apply: plainly(spellBytes), shrink: 1},
 }
 
 func newNormalizer(name string, raw json.RawMessage, path string) (n normalizer, err error) {
@@ -77,7 +77,7 @@ func newNormalizer(name string, raw json.RawMessage, path string) (n normalizer,
 			if err != nil {
 				return n, fmt.Errorf("%s: %w", path, err)
 			}
-			return replaceRegex(x, f.Content), nil
+			return replaceRegex(*f.Pattern.Regex, x, f.Content), nil
 		case f.Pattern.String == nil || *f.Pattern.String == "":
 			return n, fmt.Errorf("%s: no pattern", path)
 		}
@@ -94,7 +94,7 @@ func newNormalizer(name string, raw json.RawMessage, path string) (n normalizer,
 		if f.StripAccents != nil {
 			b.stripAccents = *f.StripAccents
 		}
-		return normalizer{apply: plainly(b.normalize)}, err
+		return b.normalizer(), err
 	}
 	return n, unsupported(path, name)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -54,7 +53,7 @@ func (p *splitting) add(name string, raw json.RawMessage, path string) error {
 			add(prefixSpace{})
 		}
 		if f.UseRegex == nil || *f.UseRegex {
-			add(scanSplit{scan: scanGPT2})
+			add(scanSplit{name: patternGPT2, scan: scanGPT2})
 		}
 		p.byteLevel = true
 		return err
@@ -82,7 +81,7 @@ func (p *splitting) add(name string, raw json.RawMessage, path string) error {
 		if f.Individual {
 			b = isolated
 		}
-		add(runeSplit{unicode.IsNumber, b})
+		add(atNumbers(b))
 		return err
 	case "Punctuation":
 		f, err := decodeStage[struct {
@@ -95,16 +94,16 @@ func (p *splitting) add(name string, raw json.RawMessage, path string) error {
 				return unsupported(path, *f.Behavior)
 			}
 		}
-		add(runeSplit{isPunctuation, b})
+		add(atPunctuation(b))
 		return err
 	case "Whitespace":
-		add(scanSplit{scan: scanWords}, dropSpace{})
+		add(scanSplit{name: "words", scan: scanWords}, dropSpace{})
 		return bare(raw, path)
 	case "WhitespaceSplit":
-		add(runeSplit{unicode.IsSpace, removed})
+		add(atSpaces())
 		return bare(raw, path)
 	case "BertPreTokenizer":
-		add(runeSplit{unicode.IsSpace, removed}, runeSplit{isPunctuation, isolated})
+		add(atSpaces(), atPunctuation(isolated))
 		return bare(raw, path)
 	case "CharDelimiterSplit":
 		f, err := decodeStage[struct {
@@ -115,7 +114,7 @@ func (p *splitting) add(name string, raw json.RawMessage, path string) error {
 			err = fmt.Errorf("%s: delimiter %q is not one character", path, f.Delimiter)
 		}
 		delimiter, _ := utf8.DecodeRuneInString(f.Delimiter)
-		add(runeSplit{func(r rune) bool { return r == delimiter }, removed})
+		add(runeSplit{f.Delimiter, func(r rune) bool { return r == delimiter }, removed})
 		return err
 	case "FixedLength":
 		f, err := decodeStage[struct {
@@ -167,15 +166,18 @@ func newSplit(path string, p pattern, name string, invert bool) (splitter, error
 		// matches, and with it most of the behavior, does not matter.
 		scan, known := scanners[*p.Regex]
 		if known && (!invert && b == isolated || invert && b == removed) {
-			return scanSplit{scan: scan}, nil
+			return scanSplit{name: *p.Regex, scan: scan}, nil
+		}
+		if *p.Regex == `\p{N}` && !invert {
+			return atNumbers(b), nil
 		}
 		x, err := compile(*p.Regex)
 		if err != nil {
 			return nil, err
 		}
-		return regexSplit{path, x, b, invert}, nil
+		return regexSplit{path, *p.Regex, x, b, invert}, nil
 	case p.String != nil && *p.String != "":
-		return regexSplit{path, literal(*p.String), b, invert}, nil
+		return regexSplit{path, *p.String, literal(*p.String), b, invert}, nil
 	}
 	return nil, errors.New("no pattern")
 }

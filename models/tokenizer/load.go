@@ -1,49 +1,114 @@
 package tokenizer
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
-// Load reads the tokenizer.json of a model's folder and, where they are
-// there, tokenizer_config.json and special_tokens_map.json for the roles of
-// the special tokens. The chat template is package chat's to read.
-func Load(dir string) (*Tokenizer, error) {
-	path := filepath.Join(dir, "tokenizer.json")
-	data, err := os.ReadFile(path)
-	if err != nil {
+// A Source is what the files of a folder say of its tokenizer: tokenizer.json
+// and, where they are there, tokenizer_config.json and special_tokens_map.json
+// for the roles of the special tokens and for more added tokens. The chat
+// template is package chat's to read.
+type Source struct {
+	path  string
+	file  []byte
+	roles map[string]string
+	added []addedToken
+}
+
+// maxFile bounds a tokenizer.json, in bytes.
+const maxFile = 256 << 20
+
+// ReadSource reads the files of a folder.
+func ReadSource(dir string) (*Source, error) {
+	s := &Source{path: filepath.Join(dir, "tokenizer.json"), roles: make(map[string]string)}
+	stat, err := os.Stat(s.path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("tokenizer: %w", err)
+	case !stat.Mode().IsRegular():
+		return nil, fmt.Errorf("tokenizer: %s is not a regular file", s.path)
+	case stat.Size() > maxFile:
+		return nil, fmt.Errorf("tokenizer: %s has %d bytes: at most %d are read", s.path, stat.Size(), maxFile)
+	}
+	if s.file, err = os.ReadFile(s.path); err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
-	roles := make(map[string]string)
-	var added []addedToken
 	for _, name := range []string{"special_tokens_map.json", "tokenizer_config.json"} {
 		config, err := os.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			err = readRoles(config, roles, &added)
+			err = readRoles(config, s.roles, &s.added)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("tokenizer: %s: %w", filepath.Join(dir, name), err)
 		}
 	}
-	t, err := fromJSON(data, added)
+	slices.SortFunc(s.added, func(a, b addedToken) int { return cmp.Compare(a.ID, b.ID) })
+	return s, nil
+}
+
+// Digest identifies what the tokenizer is made from, but for the roles of its
+// tokens.
+func (s *Source) Digest() [sha256.Size]byte {
+	h := sha256.New()
+	_, _ = h.Write(s.file)
+	added, _ := json.Marshal(s.added) // there is nothing in it that cannot be written
+	_, _ = h.Write(added)
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// Roles spells the roles of the tokens, one way only.
+func (s *Source) Roles() string {
+	roles, _ := json.Marshal(s.roles)
+	return string(roles)
+}
+
+// Tokenizer builds it.
+func (s *Source) Tokenizer() (*Tokenizer, error) {
+	t, err := fromJSON(s.file, s.added)
 	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %s: %w", path, err)
+		return nil, fmt.Errorf("tokenizer: %s: %w", s.path, err)
 	}
-	t.roles = make(map[string]int32)
-	for role, token := range roles {
+	t.roles = s.rolesIn(t)
+	return t, nil
+}
+
+func (s *Source) rolesIn(t *Tokenizer) map[string]int32 {
+	roles := make(map[string]int32)
+	for role, token := range s.roles {
 		if id, ok := t.ids[token]; ok {
-			t.roles[role] = id
+			roles[role] = id
 		}
 	}
-	return t, nil
+	return roles
+}
+
+// WithRoles is t with the roles that a source names, whose tokenizer does the
+// same. It takes no memory of its own.
+func (t *Tokenizer) WithRoles(s *Source) *Tokenizer {
+	other := *t
+	other.roles, other.shares = s.rolesIn(t), true
+	return &other
+}
+
+// Load reads the tokenizer of a model's folder.
+func Load(dir string) (*Tokenizer, error) {
+	s, err := ReadSource(dir)
+	if err != nil {
+		return nil, err
+	}
+	return s.Tokenizer()
 }
 
 // roleNames are the keys of tokenizer_config.json that name a special token.

@@ -11,6 +11,7 @@ import (
 // A normalizer rewrites text before it is cut into words.
 type normalizer struct {
 	path string // in the file
+	what string // it does: two of the same do the same
 	// apply fails with errGrows rather than make more than most bytes.
 	apply func(s string, most int) (string, error)
 	// shrink is how many bytes of text may become one; 0: any number.
@@ -49,7 +50,7 @@ const (
 )
 
 func unicodeForm(form norm.Form) normalizer {
-	return normalizer{shrink: shrinkForm, apply: plainly(func(s string) string {
+	return normalizer{what: fmt.Sprint("form ", int(form)), shrink: shrinkForm, apply: plainly(func(s string) string {
 		if isASCII(s) {
 			return s
 		}
@@ -67,7 +68,7 @@ func isASCII(s string) bool {
 }
 
 func prepend(prefix string) normalizer {
-	return normalizer{shrink: 1, apply: plainly(func(s string) string {
+	return normalizer{what: "prepend " + prefix, shrink: 1, apply: plainly(func(s string) string {
 		if s == "" {
 			return s
 		}
@@ -76,7 +77,7 @@ func prepend(prefix string) normalizer {
 }
 
 func replaceString(old, replacement string) normalizer {
-	n := normalizer{apply: func(s string, most int) (string, error) {
+	n := normalizer{what: fmt.Sprintf("replace %q by %q", old, replacement), apply: func(s string, most int) (string, error) {
 		if grows := len(replacement) - len(old); grows > 0 && strings.Count(s, old) > (most-len(s))/grows {
 			return "", errGrows
 		}
@@ -88,8 +89,8 @@ func replaceString(old, replacement string) normalizer {
 	return n
 }
 
-func replaceRegex(x expression, replacement string) normalizer {
-	return normalizer{apply: func(s string, most int) (string, error) {
+func replaceRegex(expr string, x expression, replacement string) normalizer {
+	return normalizer{what: fmt.Sprintf("replace expression %q by %q", expr, replacement), apply: func(s string, most int) (string, error) {
 		var b strings.Builder
 		last := 0
 		err := x.each(s, func(start, end int) bool {
@@ -110,7 +111,7 @@ func replaceRegex(x expression, replacement string) normalizer {
 }
 
 func stripSpace(left, right bool) normalizer {
-	return normalizer{apply: plainly(func(s string) string {
+	return normalizer{what: fmt.Sprint("strip ", left, right), apply: plainly(func(s string) string {
 		if left {
 			s = strings.TrimLeftFunc(s, unicode.IsSpace)
 		}
@@ -163,6 +164,10 @@ func nmt(s string) string {
 // bertNormalizer is BERT's basic tokenizer up to the splitting.
 type bertNormalizer struct {
 	cleanText, chineseChars, stripAccents, lowercase bool
+}
+
+func (n bertNormalizer) normalizer() normalizer {
+	return normalizer{what: fmt.Sprintf("bert %v", n), apply: plainly(n.normalize)}
 }
 
 func (n bertNormalizer) normalize(s string) string {

@@ -14,6 +14,8 @@ type splitter interface {
 	split(text string, e *encoding, next int)
 	// drops tells that some text may go to no word.
 	drops() bool
+	// what it does: two of the same do the same.
+	what() string
 }
 
 // keeps is for splitters that drop nothing.
@@ -24,8 +26,11 @@ func (keeps) drops() bool { return false }
 // scanSplit cuts with a hand-written scanner.
 type scanSplit struct {
 	keeps
+	name string
 	scan scanner
 }
+
+func (p scanSplit) what() string { return "scan " + p.name }
 
 func (p scanSplit) split(text string, e *encoding, next int) {
 	for i := 0; i < len(text); {
@@ -40,6 +45,8 @@ func (p scanSplit) split(text string, e *encoding, next int) {
 // prefixSpace is ByteLevel's add_prefix_space.
 type prefixSpace struct{ keeps }
 
+func (prefixSpace) what() string { return "space before" }
+
 func (prefixSpace) split(text string, e *encoding, next int) {
 	if text != "" && text[0] != ' ' {
 		text = " " + text
@@ -50,6 +57,8 @@ func (prefixSpace) split(text string, e *encoding, next int) {
 // spellSplit writes text in the byte alphabet, for a ByteLevel that other
 // splitters come after. When it comes last, the model reads raw bytes instead.
 type spellSplit struct{ keeps }
+
+func (spellSplit) what() string { return "spell bytes" }
 
 func (spellSplit) split(text string, e *encoding, next int) { e.push(next, spellBytes(text)) }
 
@@ -121,12 +130,17 @@ func (j *joiner) end() {
 // regexSplit cuts at the matches of an expression or, inverted, at the rest.
 type regexSplit struct {
 	path     string // in the file
+	expr     string
 	re       expression
 	behavior behavior
 	invert   bool
 }
 
 func (p regexSplit) drops() bool { return p.behavior == removed }
+
+func (p regexSplit) what() string {
+	return fmt.Sprintf("split %T %q %d %v", p.re, p.expr, p.behavior, p.invert)
+}
 
 func (p regexSplit) split(text string, e *encoding, next int) {
 	j := joiner{behavior: p.behavior, text: text, e: e, next: next}
@@ -144,13 +158,23 @@ func (p regexSplit) split(text string, e *encoding, next int) {
 	}
 }
 
+// The characters that pre-tokenizers cut at.
+func atNumbers(b behavior) splitter { return runeSplit{"numbers", unicode.IsNumber, b} }
+func atSpaces() splitter            { return runeSplit{"white space", unicode.IsSpace, removed} }
+func atPunctuation(b behavior) splitter {
+	return runeSplit{"punctuation", isPunctuation, b}
+}
+
 // runeSplit cuts at the characters that match, one by one.
 type runeSplit struct {
+	name     string
 	match    func(rune) bool
 	behavior behavior
 }
 
 func (p runeSplit) drops() bool { return p.behavior == removed }
+
+func (p runeSplit) what() string { return fmt.Sprintf("split %s %d", p.name, p.behavior) }
 
 func (p runeSplit) split(text string, e *encoding, next int) {
 	j := joiner{behavior: p.behavior, text: text, e: e, next: next}
@@ -175,6 +199,8 @@ type chunkSplit struct {
 	keeps
 	length int
 }
+
+func (p chunkSplit) what() string { return fmt.Sprint("chunks of ", p.length) }
 
 func (p chunkSplit) split(text string, e *encoding, next int) {
 	start, count := 0, 0
@@ -218,6 +244,8 @@ type dropSpace struct{}
 
 func (dropSpace) drops() bool { return true }
 
+func (dropSpace) what() string { return "drop white space" }
+
 func (dropSpace) split(text string, e *encoding, next int) {
 	if r, _ := utf8.DecodeRuneInString(text); !unicode.IsSpace(r) {
 		e.push(next, text)
@@ -247,6 +275,10 @@ const (
 	prependNever
 	prependFirst // only at the very start of the input
 )
+
+func (p metaspace) what() string {
+	return fmt.Sprintf("metaspace %q %d %v", p.replacement, p.prepend, p.cut)
+}
 
 func (p metaspace) split(text string, e *encoding, next int) {
 	mark := string(p.replacement)

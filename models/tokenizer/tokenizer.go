@@ -27,6 +27,7 @@ type Tokenizer struct {
 	pair        template
 	decoding    decoding
 	roles       map[string]int32 // "bos_token" and so on
+	shares      bool             // the memory is another tokenizer's
 }
 
 // A model turns one word into ids.

@@ -1,0 +1,129 @@
+package adapters
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+)
+
+// Tokenizers gives adapters the tokenizers that their folders bring. One that
+// does the same as the base's is the base's; another one is the adapter's own,
+// shared by all adapters that bring it.
+type Tokenizers struct {
+	base   *tokenizer.Tokenizer
+	source func() (*tokenizer.Source, error) // of the base's; nil: it has no files
+
+	once  sync.Once // the base's own files are looked at when an adapter brings some
+	files [sha256.Size]byte
+	same  *lru.Cache[tokenizerID, error]
+	own   *lru.Cache[tokenizerID, *tokenizer.Tokenizer]
+}
+
+// tokenizerID is what a tokenizer is made from.
+type tokenizerID struct {
+	digest [sha256.Size]byte
+	roles  string
+}
+
+// What is remembered: which files are the base's or cannot be used, and the
+// tokenizers that were made last.
+const (
+	knownFiles      = 1024
+	knownTokenizers = 8
+)
+
+// NewTokenizers returns those for a base whose tokenizer was made from the
+// files that source reads; nil: from something else.
+func NewTokenizers(base *tokenizer.Tokenizer, source func() (*tokenizer.Source, error)) *Tokenizers {
+	same, err := lru.New[tokenizerID, error](knownFiles)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	own, err := lru.New[tokenizerID, *tokenizer.Tokenizer](knownTokenizers)
+	if err != nil {
+		panic(err)
+	}
+	return &Tokenizers{base: base, source: source, same: same, own: own}
+}
+
+// Equip gives an adapter, which has so many tokens, the tokenizer and the end
+// tokens that its folder names. Files that were seen before cost their reading
+// alone.
+func (k *Tokenizers) Equip(a *Adapter, f *Folder, vocabulary int) error {
+	text, err := k.of(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Dir, err)
+	}
+	a.text = text
+	if text == nil {
+		text = k.base
+	}
+	for _, e := range f.ends {
+		id, err := e.resolve(text, vocabulary)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Dir, err)
+		}
+		if !slices.Contains(a.ends, id) {
+			a.ends = append(a.ends, id)
+		}
+	}
+	return nil
+}
+
+// of returns a folder's tokenizer; nil: it has none, or the base's.
+func (k *Tokenizers) of(f *Folder) (*tokenizer.Tokenizer, error) {
+	if !f.tokenizer {
+		return nil, nil
+	}
+	source, err := tokenizer.ReadSource(f.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	id := tokenizerID{source.Digest(), source.Roles()}
+	if err, ok := k.same.Get(id); ok {
+		return nil, err
+	}
+	if text, ok := k.own.Get(id); ok {
+		return text, nil
+	}
+	text, err := k.build(source, id)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%w: the adapter's tokenizer cannot be used: %w; without its files the adapter is served with the base's", ErrConfig, err)
+		k.same.Add(id, err)
+		return nil, err
+	case text == nil:
+		k.same.Add(id, nil)
+		return nil, nil
+	}
+	k.own.Add(id, text)
+	return text, nil
+}
+
+// build makes a tokenizer; nil: it is the base's.
+func (k *Tokenizers) build(source *tokenizer.Source, id tokenizerID) (*tokenizer.Tokenizer, error) {
+	k.once.Do(func() {
+		if k.source == nil {
+			return
+		}
+		if s, err := k.source(); err == nil {
+			k.files = s.Digest()
+		}
+	})
+	if id.digest != k.files {
+		text, err := source.Tokenizer()
+		if err != nil || !text.Same(k.base) {
+			return text, err
+		}
+	}
+	text := k.base.WithRoles(source)
+	if text.SameRoles(k.base) {
+		return nil, nil
+	}
+	return text, nil
+}

@@ -13,7 +13,8 @@ import (
 
 // Tokenizers gives adapters the tokenizers that their folders bring. One that
 // does the same as the base's is the base's; another one is the adapter's own,
-// shared by all adapters that bring it.
+// shared by all adapters that bring it. What begins and ends a text is what it
+// is in the base, unless the folder says otherwise.
 type Tokenizers struct {
 	base   *tokenizer.Tokenizer
 	source func() (*tokenizer.Source, error) // of the base's; nil: it has no files
@@ -84,6 +85,7 @@ func (k *Tokenizers) of(f *Folder) (*tokenizer.Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	source.Inherit(k.base)
 	id := tokenizerID{source.Digest(), source.Roles()}
 	if err, ok := k.same.Get(id); ok {
 		return nil, err

@@ -37,14 +37,20 @@ func realSite(t *testing.T) *site {
 	}
 	model, source, err := models.Open(goldens, models.Options{})
 	require.NoError(t, err)
+	text := testTokenizer(t)
+	tokenizers := adapters.NewTokenizers(text, nil)
 	load := func(_ context.Context, s runtime.Source) (runtime.Adapter, error) {
 		folder, err := adapters.Open(s.Dir)
 		if err != nil {
 			return nil, err
 		}
-		return adapters.Load(model, folder)
+		a, err := adapters.Load(model, folder)
+		if err != nil {
+			return nil, err
+		}
+		return a, tokenizers.Equip(a, folder, model.Config().Vocabulary)
 	}
-	metrics, text := NewMetrics("tiny"), testTokenizer(t)
+	metrics := NewMetrics("tiny")
 	catalogue, err := runtime.NewCatalogue(load, runtime.CatalogueOptions{Dir: dir, Observer: metrics})
 	require.NoError(t, err)
 	pool := kernels.NewPool(1)

@@ -68,6 +68,16 @@ func (s *Source) Digest() [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
+// Inherit takes over the roles that t's tokens have and that the files do not
+// name.
+func (s *Source) Inherit(t *Tokenizer) {
+	for role, id := range t.roles {
+		if s.roles[role] == "" {
+			s.roles[role] = t.Token(id)
+		}
+	}
+}
+
 // Roles spells the roles of the tokens, one way only.
 func (s *Source) Roles() string {
 	roles, _ := json.Marshal(s.roles)

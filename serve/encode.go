@@ -19,7 +19,7 @@ const (
 	maxTokenized = 1 << 16
 	// countedContexts is how many times the context a prompt's tokens are
 	// counted, so that the client learns how many are too many.
-	countedContexts = 4
+	countedContexts = 2
 )
 
 // encode returns the tokens of a prompt, the text of that field. One that the
@@ -27,7 +27,7 @@ const (
 // otherwise as soon as its tokens are far too many; if they are only too many,
 // fits says how many they are.
 func (s *Server) encode(c *fiber.Ctx, t words, field, text string, special bool) ([]int32, error) {
-	if least := t.AtLeast(len(text)); least > s.context {
+	if least := t.AtLeast(text); least > s.context {
 		return nil, invalid(field, "%s has %d bytes, which are at least %d tokens: %s, the answer included", field, len(text), least, s.longest())
 	}
 	ctx, done := s.attendLong(c, text)

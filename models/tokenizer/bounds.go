@@ -102,13 +102,10 @@ func (s *scratch) fits(n int) bool {
 	return s.err == nil
 }
 
-// least reports whether bytes of which no id stands for more than span fit
-// beside n ids; span 0: any number of bytes do.
-func (s *scratch) least(n, bytes, span int) bool {
-	if span > 0 && s.err == nil {
-		if least := n + (bytes+span-1)/span; least > s.most {
-			s.err = &TooLongError{Max: s.most - s.already, Least: least - s.already, Bytes: s.bytes}
-		}
+// least reports whether so many ids and more fit beside n.
+func (s *scratch) least(n, more int) bool {
+	if least := n + more; least > s.most && s.err == nil {
+		s.err = &TooLongError{Max: s.most - s.already, Least: least - s.already, Bytes: s.bytes}
 	}
 	return s.err == nil
 }

@@ -25,7 +25,7 @@ type bpe struct {
 	whole     bool       // ignore_merges: a word that is a piece is that piece
 	wordwise  bool       // no join crosses into a ▁ from the left, so words can be cut there
 	longest   int        // bytes of the longest piece
-	spans     int        // see span
+	spans     bool       // no character is dropped or becomes one with others that are unknown
 	cache     *wordCache
 }
 
@@ -72,7 +72,7 @@ func (m *bpe) finish(ids map[string]int32) {
 	for b := range m.bytes {
 		m.bytes[b] = none
 	}
-	defer func() { m.spans = m.findSpan() }()
+	defer m.findSpan()
 	if m.byteLevel {
 		m.finishBytes(ids)
 		return
@@ -126,13 +126,25 @@ func (m *bpe) finishBytes(ids map[string]int32) {
 // spansBytes reports whether every byte has a piece.
 func (m *bpe) spansBytes() bool { return !slices.Contains(m.bytes[:], none) }
 
-func (m *bpe) span() int { return m.spans }
+// findSpan sets spans.
+func (m *bpe) findSpan() {
+	m.longest = max(m.longest, utf8.UTFMax)
+	m.spans = m.unknown != none && !m.fuse || (m.byteLevel || m.fallback) && m.spansBytes()
+}
 
-func (m *bpe) findSpan() int {
-	if m.unknown != none && !m.fuse || (m.byteLevel || m.fallback) && m.spansBytes() {
-		return max(m.longest, utf8.UTFMax)
+func (m *bpe) needed(text string) (bytes, longest int) {
+	switch {
+	case m.spans:
+		return len(text), m.longest
+	case !m.byteLevel:
+		return 0, m.longest
 	}
-	return 0
+	for i := range len(text) {
+		if m.bytes[text[i]] != none {
+			bytes++
+		}
+	}
+	return bytes, m.longest
 }
 
 func (m *bpe) hide(piece string) {
@@ -186,10 +198,15 @@ func (m *bpe) merge(dst []int32, word string, s *scratch) []int32 {
 			return append(dst, id)
 		}
 	}
-	if !s.least(len(dst), len(word), m.spans) {
+	if len(word) > maxKept {
+		if bytes, longest := m.needed(word); !s.least(len(dst), ceil(bytes, longest)) {
+			return dst
+		}
+	}
+	s.ids = m.start(slices.Grow(s.ids[:0], min(len(word), maxKept)), word)
+	if !s.least(len(dst), ceil(len(s.ids), m.longest)) {
 		return dst
 	}
-	s.ids = m.start(slices.Grow(s.ids[:0], len(word)), word)
 	if len(s.ids) <= fewSymbols {
 		return append(dst, mergeFew(m.joins, s.ids, &s.few)...)
 	}

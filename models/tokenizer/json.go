@@ -148,33 +148,32 @@ const maxAdded = 4096
 // finish derives what bounds an encoding, and tries the stages on a text that
 // every tokenizer can take.
 func (t *Tokenizer) finish() error {
-	t.span = t.spanOf()
+	t.shrink = t.shrinks()
+	for _, token := range slices.Concat(t.raw.tokens, t.normalized.tokens) {
+		t.longest = max(t.longest, len(token.Content))
+	}
 	_, err := t.Encode("Aa zZ 09 .,'\n é あ", true)
 	return err
 }
 
-// spanOf is how many bytes of a text one id stands for at most, 0 where
+// shrinks is how many bytes of a text may become one of its words, 0 where
 // anything may come to nothing.
-func (t *Tokenizer) spanOf() int {
-	span := t.model.span()
-	if span == 0 || slices.ContainsFunc(t.splitters, splitter.drops) {
+func (t *Tokenizer) shrinks() int {
+	if slices.ContainsFunc(t.splitters, splitter.drops) {
 		return 0
-	}
-	for _, token := range t.normalized.tokens {
-		span = max(span, len(token.Content))
-	}
-	for _, n := range t.normalizers {
-		if span *= n.shrink; span == 0 || span > 1<<20 {
-			return 0
-		}
 	}
 	for _, token := range slices.Concat(t.raw.tokens, t.normalized.tokens) {
 		if token.LStrip || token.RStrip {
 			return 0
 		}
-		span = max(span, len(token.Content))
 	}
-	return span
+	shrink := 1
+	for _, n := range t.normalizers {
+		if shrink *= n.shrink; shrink == 0 || shrink > 1<<20 {
+			return 0
+		}
+	}
+	return shrink
 }
 
 // decodeStrict unmarshals one JSON value and refuses fields that into lacks.

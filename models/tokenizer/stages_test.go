@@ -61,8 +61,8 @@ func TestNormalizers(t *testing.T) {
 // wordList is a model that writes down the words that it is given.
 type wordList struct{ words *[]string }
 
-func (wordList) hide(string) {}
-func (wordList) span() int   { return 0 }
+func (wordList) hide(string)                        {}
+func (wordList) needed(string) (bytes, longest int) { return 0, 1 }
 func (m wordList) encode(dst []int32, word string, _ *scratch) []int32 {
 	*m.words = append(*m.words, word)
 	return dst

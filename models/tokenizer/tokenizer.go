@@ -21,7 +21,8 @@ type Tokenizer struct {
 	normalized  matcher // added tokens of the normalized text
 	normalizers []normalizer
 	splitters   []splitter
-	span        int // no id stands for more bytes of a text; 0: any number
+	shrink      int // bytes of a text that may become one of its words; 0: any number
+	longest     int // bytes of the longest added token
 	model       model
 	single      template
 	pair        template
@@ -33,8 +34,10 @@ type Tokenizer struct {
 // A model turns one word into ids.
 type model interface {
 	encode(dst []int32, word string, s *scratch) []int32
-	// span is how many bytes of words one id stands for at most; 0: any number.
-	span() int
+	// needed is how many bytes of a text surely become a part of some id, if it
+	// is made into words that leave nothing out; no id stands for more than
+	// longest.
+	needed(text string) (bytes, longest int)
 	// hide takes a special token out of the pieces that words are made of, so
 	// that no plain text ever becomes one.
 	hide(piece string)
@@ -85,7 +88,7 @@ func (t *Tokenizer) AppendEncode(ctx context.Context, dst []int32, text string, 
 		e.add(before...)
 	}
 	start := len(e.ids)
-	if !e.least(start, len(text), t.span) {
+	if o.Max > 0 && !e.least(start, t.AtLeast(text)) {
 		return dst, e.err
 	}
 	e.text(text, o.Plain)
@@ -99,14 +102,23 @@ func (t *Tokenizer) AppendEncode(ctx context.Context, dst []int32, text string, 
 	return e.ids, nil
 }
 
-// AtLeast is how many ids a text of so many bytes has at least, as far as the
-// vocabulary tells: none may stand for more than its longest piece.
-func (t *Tokenizer) AtLeast(bytes int) int {
-	if t.span == 0 {
+// AtLeast is how many ids a text has at least, as far as that shows without
+// encoding it: none stands for more than the longest piece.
+func (t *Tokenizer) AtLeast(text string) int {
+	if t.shrink == 0 {
 		return 0
 	}
-	return (bytes + t.span - 1) / t.span
+	bytes, longest := t.model.needed(text)
+	if len(t.normalizers) > 0 {
+		if bytes < len(text) {
+			return 0
+		}
+		bytes /= t.shrink
+	}
+	return ceil(bytes, max(longest, t.longest))
 }
+
+func ceil(n, by int) int { return (n + by - 1) / by }
 
 // EncodePair returns the ids of two texts with the special tokens that the
 // model expects around and between them, and a token type for each id.

@@ -122,18 +122,18 @@ func (m *unigram) encode(dst []int32, word string, s *scratch) []int32 {
 	return dst
 }
 
-// span: a run of unknown characters is one id unless bytes stand for it.
-func (m *unigram) span() int {
+// needed: a run of unknown characters is one id unless bytes stand for it.
+func (m *unigram) needed(text string) (bytes, longest int) {
 	if m.fallback {
-		return max(m.longest, utf8.UTFMax)
+		bytes = len(text)
 	}
-	return 0
+	return bytes, max(m.longest, utf8.UTFMax)
 }
 
 // best keeps, for each place in the word, the piece that the best way there
 // ends with, and the scores of the last few places alone.
 func (m *unigram) best(dst []int32, word string, s *scratch) []int32 {
-	if !s.least(len(dst), len(word), m.span()) {
+	if bytes, longest := m.needed(word); !s.least(len(dst), ceil(bytes, longest)) {
 		return dst
 	}
 	s.reached = slices.Grow(s.reached[:0], len(word)+1)[:len(word)+1]

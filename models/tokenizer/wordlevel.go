@@ -8,8 +8,8 @@ type wordLevel struct {
 
 func (m *wordLevel) hide(piece string) { delete(m.words, piece) }
 
-// span: a word that is unknown is one id, however long.
-func (m *wordLevel) span() int { return 0 }
+// needed: a word that is unknown is one id, however long.
+func (m *wordLevel) needed(string) (bytes, longest int) { return 0, 1 }
 
 func (m *wordLevel) encode(dst []int32, word string, _ *scratch) []int32 {
 	if id, ok := m.words[word]; ok {

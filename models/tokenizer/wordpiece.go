@@ -38,8 +38,8 @@ func (m *wordPiece) encode(dst []int32, word string, s *scratch) []int32 {
 	return dst
 }
 
-// span: a word that is unknown is one id, however long.
-func (m *wordPiece) span() int { return 0 }
+// needed: a word that is unknown is one id, however long.
+func (m *wordPiece) needed(string) (bytes, longest int) { return 0, 1 }
 
 func (m *wordPiece) cover(dst []int32, word string, s *scratch) []int32 {
 	begin := len(dst)

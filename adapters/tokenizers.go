@@ -1,7 +1,6 @@
 package adapters
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"sync"
@@ -20,15 +19,15 @@ type Tokenizers struct {
 	source func() (*tokenizer.Source, error) // of the base's; nil: it has no files
 
 	once  sync.Once // the base's own files are looked at when an adapter brings some
-	files [sha256.Size]byte
+	files tokenizer.Key
 	same  *lru.Cache[tokenizerID, error]
 	own   *lru.Cache[tokenizerID, *tokenizer.Tokenizer]
 }
 
 // tokenizerID is what a tokenizer is made from.
 type tokenizerID struct {
-	digest [sha256.Size]byte
-	roles  string
+	key   tokenizer.Key
+	roles string
 }
 
 // What is remembered: which files are the base's or cannot be used, and the
@@ -86,7 +85,7 @@ func (k *Tokenizers) of(f *Folder) (*tokenizer.Tokenizer, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	source.Inherit(k.base)
-	id := tokenizerID{source.Digest(), source.Roles()}
+	id := tokenizerID{source.Key(), source.Roles()}
 	if err, ok := k.same.Get(id); ok {
 		return nil, err
 	}
@@ -114,10 +113,10 @@ func (k *Tokenizers) build(source *tokenizer.Source, id tokenizerID) (*tokenizer
 			return
 		}
 		if s, err := k.source(); err == nil {
-			k.files = s.Digest()
+			k.files = s.Key()
 		}
 	})
-	if id.digest != k.files {
+	if id.key != k.files {
 		text, err := source.Tokenizer()
 		if err != nil || !text.Same(k.base) {
 			return text, err

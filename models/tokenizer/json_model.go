@@ -62,7 +62,7 @@ func (t *Tokenizer) parseBPE(raw json.RawMessage, pre *splitting) (map[string]in
 		ByteFallback  bool             `json:"byte_fallback"`
 		IgnoreMerges  bool             `json:"ignore_merges"`
 		Vocab         map[string]int32 `json:"vocab"`
-		Merges        []merge          `json:"merges"`
+		Merges        json.RawMessage  `json:"merges"`
 	}
 	if err := decodeStrict(raw, &f); err != nil {
 		return nil, err
@@ -85,9 +85,9 @@ func (t *Tokenizer) parseBPE(raw json.RawMessage, pre *splitting) (map[string]in
 	if m.unknown, err = unknownID(f.Unknown, f.Vocab); err != nil {
 		return nil, err
 	}
-	merges := make([][2]string, len(f.Merges))
-	for i, merge := range f.Merges {
-		merges[i] = merge
+	merges, err := parseMerges(f.Merges)
+	if err != nil {
+		return nil, err
 	}
 	if err := m.addMerges(f.Vocab, merges); err != nil {
 		return nil, err
@@ -120,31 +120,39 @@ func unknownID(token *string, vocab map[string]int32) (int32, error) {
 	return id, nil
 }
 
-// A merge is "left right" in older files, ["left", "right"] in newer ones.
-type merge [2]string
-
-func (m *merge) UnmarshalJSON(data []byte) error {
-	if len(data) > 0 && data[0] == '[' {
-		var parts []string
-		if err := json.Unmarshal(data, &parts); err != nil {
-			return err
+// parseMerges reads merges, each "left right" in older files, ["left", "right"]
+// in newer ones.
+func parseMerges(raw json.RawMessage) ([][2]string, error) {
+	if isNull(raw) {
+		return nil, nil
+	}
+	var lines []string
+	if first := bytes.TrimLeft(raw[1:], " \t\r\n"); !bytes.HasPrefix(first, []byte("[")) {
+		if err := json.Unmarshal(raw, &lines); err != nil {
+			return nil, fmt.Errorf("merges: %w", err)
 		}
-		if len(parts) != 2 {
-			return fmt.Errorf("merge %s has %d parts", data, len(parts))
+		merges := make([][2]string, len(lines))
+		for i, line := range lines {
+			left, right, ok := strings.Cut(line, " ")
+			if !ok || strings.Contains(right, " ") {
+				return nil, fmt.Errorf("merge %d, %q, is not two pieces", i, line)
+			}
+			merges[i] = [2]string{left, right}
 		}
-		*m = merge{parts[0], parts[1]}
-		return nil
+		return merges, nil
 	}
-	var line string
-	if err := json.Unmarshal(data, &line); err != nil {
-		return err
+	var pairs [][]string
+	if err := json.Unmarshal(raw, &pairs); err != nil {
+		return nil, fmt.Errorf("merges: %w", err)
 	}
-	left, right, ok := strings.Cut(line, " ")
-	if !ok || strings.Contains(right, " ") {
-		return fmt.Errorf("merge %q is not two pieces", line)
+	merges := make([][2]string, len(pairs))
+	for i, pair := range pairs {
+		if len(pair) != 2 {
+			return nil, fmt.Errorf("merge %d, %q, is not two pieces", i, pair)
+		}
+		merges[i] = [2]string{pair[0], pair[1]}
 	}
-	*m = merge{left, right}
-	return nil
+	return merges, nil
 }
 
 func (t *Tokenizer) parseWordPiece(raw json.RawMessage) (map[string]int32, error) {

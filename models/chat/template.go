@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/peft-serve/peft-serve/models/chat/jinja"
 )
@@ -59,6 +60,9 @@ const maxSource = 256 << 10
 func compile(source string) (*jinja.Template, error) {
 	if err := checkSize(source); err != nil {
 		return nil, err
+	}
+	if !utf8.ValidString(source) {
+		return nil, errors.New("chat: template: it is not valid UTF-8")
 	}
 	compiled, err := jinja.Compile(source)
 	if err != nil {

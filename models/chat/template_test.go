@@ -100,6 +100,9 @@ func TestRefuses(t *testing.T) {
 	if _, err := New(`{% if %}`); err == nil {
 		t.Error("a broken template compiles")
 	}
+	if _, err := New("a\xffb"); err == nil || !strings.Contains(err.Error(), "not valid UTF-8") {
+		t.Errorf("a template that is no text: error %v", err)
+	}
 	if _, err := New(strings.Repeat("x", maxSource+1)); err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("a large template: error %v", err)
 	}

@@ -6,7 +6,8 @@ with transformers==4.57.6 and Jinja2==3.1.6 on Python 3.11. Every *.jinja file
 below the folders that sources.json lists by its digest, and every one beside
 this script, is rendered with each of conversations.py by
 render_jinja_template, which is what apply_chat_template calls. A template that
-no folder holds keeps the results it has. README.md says where they come from.
+no folder holds keeps the results it has, unless the conversations have changed.
+README.md says where they come from.
 
     python testdata/templates/goldens.py --list NAME=FOLDER... > testdata/templates/sources.json
 
@@ -125,7 +126,8 @@ def compact(goldens):
 def main():
     sources = json.loads((HERE / "sources.json").read_text(encoding="utf-8"))
     path = HERE / "goldens.json"
-    before = json.loads(path.read_text(encoding="utf-8"))["templates"] if path.exists() else {}
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"conversations": None}
+    kept = before["templates"] if before["conversations"] == CONVERSATIONS else {}
     found = {digest(data): data for _, data in templates(sys.argv[1:])}
     own = {path.relative_to(HERE).with_suffix("").as_posix(): data for path, data in templates([HERE])}
     after, missing = {}, []
@@ -134,8 +136,8 @@ def main():
         if data is not None:
             source = data.decode("utf-8")
             after[name] = {"sha256": sha, "parts": takes_parts(source), "strings": takes_strings(source), "results": results(source)}
-        elif before.get(name, {}).get("sha256") == sha:
-            after[name] = before[name]
+        elif kept.get(name, {}).get("sha256") == sha:
+            after[name] = kept[name]
             missing.append(name)
         else:
             sys.exit(f"no folder holds {name} ({sha})")

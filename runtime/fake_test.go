@@ -20,7 +20,10 @@ import (
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The clock of regular expressions ends a second after the last.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/dlclark/regexp2/v2.runClock"))
+}
 
 // fakeModel is a model whose next token is a hash of all tokens before it, as
 // read back from the key-value cache, and of the adapter's digest: a block that

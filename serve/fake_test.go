@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 		// fasthttp's clock never ends; its worker pool sleeps for up to ten
 		// seconds before it sees that it should.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		// The clock of regular expressions ends a second after the last.
+		goleak.IgnoreAnyFunction("github.com/dlclark/regexp2/v2.runClock"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 

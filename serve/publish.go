@@ -64,19 +64,13 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	}
 	adapter, err := s.load(ctx, runtime.Source{Name: name, URI: folder, Dir: folder})
 	if err != nil {
-		return &failure{
-			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
-			message: fmt.Sprintf("adapter %q is refused: %s", name, strings.NewReplacer(folder+string(filepath.Separator), "", folder+": ", "").Replace(err.Error())),
-		}
+		return refusedUpload(name, strings.NewReplacer(folder+string(filepath.Separator), "", folder+": ", "").Replace(err.Error()))
 	}
 	switch _, _, err := s.templates.of(ctx, adapter, s.wordsOf(adapter).Tokenizer); {
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return &failure{
-			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
-			message: fmt.Sprintf("adapter %q is refused: %s", name, unusable(err)),
-		}
+		return refusedUpload(name, unusable(err).Error())
 	}
 	if _, budget := s.catalogue.Bytes(); adapter.Bytes() > budget {
 		return fmt.Errorf("adapter %q is refused: %w: it takes %d bytes of a budget of %d", name, runtime.ErrAdapterSize, adapter.Bytes(), budget)
@@ -84,10 +78,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	var broken *runtime.WithdrawnError
 	switch err := s.engine.Probe(ctx, name, adapter); {
 	case errors.As(err, &broken):
-		return &failure{
-			status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
-			message: fmt.Sprintf("adapter %q is refused: %s", name, broken),
-		}
+		return refusedUpload(name, broken.Error())
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
@@ -114,6 +105,14 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 		status = http.StatusCreated
 	}
 	return writeJSON(c, status, view)
+}
+
+// refusedUpload is the answer to an adapter that could not be served.
+func refusedUpload(name, why string) *failure {
+	return &failure{
+		status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
+		message: fmt.Sprintf("adapter %q is refused: %s", name, why),
+	}
 }
 
 // publish moves a folder to its name among the adapters and tells the

@@ -105,10 +105,10 @@ func (r *Run) largest() map[int][]plan.Batch {
 	best := map[int][]plan.Batch{}
 	for step := range r.steps {
 		pass := firstPass(step)
-		for i := step * r.GradAccum; i < (step+1)*r.GradAccum; i++ {
-			size := func(k int) (rows, labels int) { return r.order.Size(i*r.BatchSize + k) }
+		for _, s := range r.spans(step) {
+			size := func(k int) (rows, labels int) { return r.order.Size(s.from + k) }
 			start := 0
-			for _, end := range passes(r.BatchSize, virtual, func(k int) int { n, _ := size(k); return n }) {
+			for _, end := range passes(s.to-s.from, virtual, func(k int) int { n, _ := size(k); return n }) {
 				b := plan.Batch{Sequences: end - start}
 				for ; start < end; start++ {
 					rows, labels := size(start)

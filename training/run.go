@@ -90,10 +90,8 @@ func (r *Run) open() error {
 	if err != nil {
 		return err
 	}
-	per := r.BatchSize * r.GradAccum
-	r.steps = r.MaxSteps
-	if r.steps == 0 {
-		r.steps = max(1, int(math.Ceil(r.Epochs*float64(r.train.Len())/float64(per))))
+	if r.steps = r.MaxSteps; r.steps == 0 {
+		r.steps = r.stepsOf(r.Epochs)
 	}
 	warmup := r.Warmup
 	if warmup == 0 {
@@ -289,25 +287,6 @@ func (r *Run) step() (StepReport, error) {
 	return report, nil
 }
 
-// batch is the micro-batches of a step.
-func (r *Run) batch(step int) ([][]Sequence, error) {
-	var micro [][]Sequence
-	n := step * r.BatchSize * r.GradAccum
-	for range r.GradAccum {
-		var batch []Sequence
-		for range r.BatchSize {
-			s, err := r.order.At(n)
-			if err != nil {
-				return nil, err
-			}
-			batch = append(batch, s)
-			n++
-		}
-		micro = append(micro, batch)
-	}
-	return micro, nil
-}
-
 func (r *Run) record(ctx context.Context, j *journal, report StepReport) error {
 	if report.Validation != nil {
 		r.observer.Validated(report)
@@ -336,11 +315,6 @@ func (r *Run) between(ctx context.Context, j *journal, report StepReport) error 
 // due reports whether to validate now.
 func (r *Run) due() bool {
 	return r.held != nil && r.EvalEvery > 0 && r.at.Step > 0 && r.at.Step%r.EvalEvery == 0 && r.at.ScoredAt != r.at.Step
-}
-
-// epoch is how often the run has gone through the data.
-func (r *Run) epoch() float64 {
-	return float64(r.at.Step*r.BatchSize*r.GradAccum) / float64(r.train.Len())
 }
 
 // stalled reports whether to stop early.

@@ -20,6 +20,11 @@ const (
 	TorchFile = "adapter_model.bin"
 )
 
+// RunMark is the file by which the folder that a training run writes to is
+// known, whether or not there is an adapter in it yet. Nobody replaces such a
+// folder as a whole: metrics and checkpoints lie in it too.
+const RunMark = "peft-train.json"
+
 // maxConfig bounds a configuration's size in bytes.
 const maxConfig = 1 << 20
 

@@ -27,8 +27,10 @@ const (
 // follow from the step and the seed.
 type Progress struct {
 	Step    int     `json:"step"`
+	Steps   int     `json:"steps"`    // that the run was to take
 	Best    float64 `json:"best"`     // the best validation
 	BestAt  int     `json:"best_at"`  // its step; 0: none yet
+	SavedAt int     `json:"saved_at"` // the step of the last checkpoint; 0: none yet
 	Stalled int     `json:"stalled"`  // validations since
 	Tokens  int     `json:"tokens"`   // trained on
 	Key     string  `json:"settings"` // what the run depends on: see Run.dependsOn

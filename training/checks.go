@@ -3,8 +3,6 @@ package training
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -158,54 +156,6 @@ func (c *Config) madeBy(a *adapters.Adapter) error {
 	}
 	if !slices.Contains(want, is) {
 		return fmt.Errorf("--init-adapter: %s is of method %s, not %s: --method has to say so", c.InitAdapter, is, strings.Join(want, " or "))
-	}
-	return nil
-}
-
-// checkOutput refuses a folder that cannot be written to, that is the base's,
-// or that holds a result of the other kind, which readers would mix up.
-func (r *Run) checkOutput() error {
-	if r.Output == "" {
-		return nil
-	}
-	if err := os.MkdirAll(r.Output, 0o755); err != nil {
-		return fmt.Errorf("--output: %w", err)
-	}
-	own, err := os.Stat(r.Output)
-	if err != nil {
-		return fmt.Errorf("--output: %w", err)
-	}
-	if base, err := os.Stat(r.Base.Path); err == nil && os.SameFile(own, base) {
-		return fmt.Errorf("--output: %s is the base's folder", r.Output)
-	}
-	other, what := adapters.ConfigFile, "an adapter"
-	if recipes[r.Method].blocks == nil {
-		other, what = "config.json", "a model"
-	}
-	if _, err := os.Stat(filepath.Join(r.Output, other)); err == nil {
-		return fmt.Errorf("--output: %s holds %s (%s), and --method %s writes the other kind: choose another folder", r.Output, what, other, r.Method)
-	}
-	f, err := os.CreateTemp(r.Output, ".writable.*")
-	if err != nil {
-		return fmt.Errorf("--output: %w", err)
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()), r.sweep())
-}
-
-// sweep removes what a process that was killed while it wrote has left.
-func (r *Run) sweep() error {
-	left, err := os.ReadDir(r.Output)
-	if err != nil {
-		return err
-	}
-	for _, e := range left {
-		for _, name := range []string{lastCheckpoint, bestCheckpoint, "metrics.jsonl", "report.html"} {
-			if strings.HasPrefix(e.Name(), "."+name+".") {
-				if err := os.Remove(filepath.Join(r.Output, e.Name())); err != nil {
-					return err
-				}
-			}
-		}
 	}
 	return nil
 }

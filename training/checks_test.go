@@ -189,7 +189,7 @@ func TestFurtherTraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := tinyConfig(t, "lora")
-	next.MaxSteps, next.InitAdapter, next.Dropout = 1, c.Output, 0.25
+	next.MaxSteps, next.InitAdapter, next.Dropout, next.Overwrite = 1, c.Output, 0.25, true
 	if _, err := train(t, next, "llama-gqa", &quiet{}); err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,9 @@ func TestChangedSettingsAreNamed(t *testing.T) {
 		}
 	}
 	again("--lr: was 0.01, is 0.02", func(c *Config) { c.LR = 0.02 })
-	again("--max-steps: was 12, is 13", func(c *Config) { c.MaxSteps = 13 })
+	again("steps (of --max-steps, or --epochs and --batch-size): was 12, is 11: they may grow, not shrink", func(c *Config) { c.MaxSteps = 11 })
+	again("--seed: was 3, is 4", func(c *Config) { c.Seed = 4 })
+	again("These may change: --max-steps, --epochs, --output", func(c *Config) { c.Seed = 4 })
 	again("--lora-dropout: was 0.1, is 0.2", func(c *Config) { c.Dropout = 0.2 })
 	again("--data: contents: was ", func(c *Config) {
 		b, err := os.ReadFile(c.Data[0])

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -52,14 +53,17 @@ type Config struct {
 
 	InitAdapter string `help:"Folder of an adapter to go on from." placeholder:"DIR" group:"output"`
 	Resume      Resume `help:"Go on from the last checkpoint in --output, or from that in a folder." placeholder:"DIR" group:"output"`
+	BaseName    string `help:"base_model_name_or_path of the adapter; the name that the base gives itself if empty." group:"output"`
+	Overwrite   bool   `help:"Replace what is in --output." group:"output"`
 	Publish     string `help:"Put the adapter into the peft-serve at this URL; its key is read from PEFT_SERVE_API_KEY." placeholder:"URL" group:"output"`
 	PublishName string `help:"Its name there; the last part of --output if empty." group:"output"`
 
-	EvalEvery int  `help:"Validate every so many steps; 0: at the end." group:"output"`
-	SaveEvery int  `help:"Write a checkpoint every so many steps; 0: only when interrupted." group:"output"`
-	Best      bool `name:"keep-best" help:"End with the parameters that validated best." group:"output"`
-	Patience  int  `help:"Stop after so many validations without a better one; 0: never." group:"output"`
-	Samples   int  `help:"Examples that the report shows with the model's answers." default:"4" group:"output"`
+	EvalEvery      int  `help:"Validate every so many steps; 0: at the end." group:"output"`
+	SaveEvery      int  `help:"Write a checkpoint every so many steps; 0: only when interrupted." group:"output"`
+	Best           bool `name:"keep-best" help:"End with the parameters that validated best." group:"output"`
+	Patience       int  `help:"Stop after so many validations without a better one; 0: never." group:"output"`
+	KeepCheckpoint bool `help:"Keep the checkpoint of a finished run, so that --resume can train it on." default:"true" negatable:"" group:"output"`
+	Samples        int  `help:"Examples that the report shows with the model's answers." default:"4" group:"output"`
 
 	MemoryLimit   Size `help:"Refuse to start where the plan is over this." placeholder:"SIZE" group:"compute"`
 	Checkpointing bool `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block." group:"compute"`
@@ -208,6 +212,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Warmup > 0 && c.WarmupOf > 0 {
 		fault("warmup-ratio", "goes without --warmup-steps")
+	}
+	if c.Overwrite && c.Resume.On && (c.Resume.Dir == "" || filepath.Clean(c.Resume.Dir) == filepath.Clean(c.Output)) {
+		fault("overwrite", "goes without --resume, which goes on with what is there")
 	}
 	if c.Publish != "" {
 		if u, err := url.Parse(c.Publish); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"math"
-	"os"
 	"path/filepath"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -16,45 +15,46 @@ import (
 
 // finish validates, saves, reads what was saved back, and publishes it.
 func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
-	s.Peak, s.Plan, s.Resident = r.Trainer.Account(), r.plan, ResidentPeak()
-	s.Parameters = count(r.Trainer.Method.Parameters())
+	r.measured(s)
 	if r.held != nil && r.at.ScoredAt != r.at.Step {
 		last := StepReport{Step: r.at.Step, Epoch: r.epoch()}
 		if err := r.validate(ctx, j, last); err != nil {
 			return err
 		}
 	}
+	err := r.sound()
+	if err == nil && r.KeepCheckpoint && r.Output != "" {
+		err = r.checkpoint(ctx, lastCheckpoint)
+	}
+	if err != nil {
+		return err
+	}
 	r.Trainer.Release()
-	if r.held != nil {
-		s.Validation = r.at.Scores
-		if r.Best && r.Output != "" && r.at.BestAt != r.at.Step {
-			r.observer.Note("ending with the parameters of step %d, which validated best", r.at.BestAt)
-			if err := r.restoreBest(); err != nil {
+	s.Validation = r.at.Scores
+	if r.Best && r.Output != "" && r.at.BestAt != r.at.Step {
+		r.observer.Note("ending with the parameters of step %d, which validated best", r.at.BestAt)
+		if err := r.restoreFrom(bestCheckpoint); err != nil {
+			return err
+		}
+		if s.Validation = r.at.BestScores; s.Validation == nil { // an older checkpoint
+			scores, err := r.evaluate(ctx, r.held)
+			if err != nil {
 				return err
 			}
-			if s.Validation = r.at.BestScores; s.Validation == nil { // an older checkpoint
-				scores, err := r.evaluate(ctx, r.held)
-				if err != nil {
-					return err
-				}
-				s.Validation = scores
-			}
+			s.Validation = scores
 		}
 	}
 	if r.Output == "" {
 		return nil
 	}
-	if err := r.withRoom(ctx, func() error { return r.save(s) }); err != nil {
+	if err := r.deliver(ctx, s); err != nil {
 		return err
 	}
-	if err := r.verify(s); err != nil {
+	if err := r.mark(finished, s.Digest); err != nil {
 		return err
 	}
-	if err := r.report(context.WithoutCancel(ctx), s); err != nil { // seconds of work: all is there
-		return err
-	}
-	for _, name := range []string{lastCheckpoint, bestCheckpoint} {
-		if err := os.Remove(filepath.Join(r.Output, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if !r.KeepCheckpoint {
+		if err := r.dropCheckpoints(); err != nil {
 			return err
 		}
 	}
@@ -62,6 +62,62 @@ func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
 		return r.send(ctx)
 	}
 	return nil
+}
+
+// measured sets what the steps have come to.
+func (r *Run) measured(s *Summary) {
+	s.Peak, s.Plan, s.Resident = r.Trainer.Account(), r.plan, ResidentPeak()
+	s.Parameters, s.Steps = count(r.Trainer.Method.Parameters()), r.at.Step
+	if r.at.Seconds > 0 {
+		s.Speed = float64(r.at.Timed) / r.at.Seconds
+	}
+}
+
+// deliver saves, reads back what was saved, and reports.
+func (r *Run) deliver(ctx context.Context, s *Summary) error {
+	if err := r.withRoom(ctx, func() error { return r.save(s) }); err != nil {
+		return err
+	}
+	if err := r.verify(s); err != nil {
+		return err
+	}
+	return r.report(context.WithoutCancel(ctx), s) // seconds of work: all is there
+}
+
+// salvage saves, of a run that has diverged, the parameters that validated best
+// or else those of the last checkpoint, and adds to the fault what it has done.
+// What there is neither of is not made up: the folder stays as it is.
+func (r *Run) salvage(fault error, s *Summary) error {
+	if r.Output == "" {
+		return fault
+	}
+	r.measured(s)
+	r.Trainer.Release()
+	from := bestCheckpoint
+	switch {
+	case r.Best && r.at.BestAt > 0:
+		s.Steps, s.Validation = r.at.BestAt, r.at.BestScores
+		s.Kept = fmt.Sprintf("the parameters of step %d, which validated best", s.Steps)
+	case r.at.SavedAt > 0:
+		from, s.Steps, s.Validation = lastCheckpoint, r.at.SavedAt, nil
+		s.Kept = fmt.Sprintf("the parameters of step %d, the last checkpoint's", s.Steps)
+	default:
+		return errors.Join(fmt.Errorf("%w\nNothing is saved in %s: --save-every and --keep-best keep what was good", fault, r.Output), r.mark(diverged, ""))
+	}
+	err := r.restoreFrom(from)
+	if err == nil {
+		err = r.sound()
+	}
+	if err == nil {
+		err = r.deliver(context.Background(), s)
+	}
+	if err == nil {
+		err = r.mark(diverged, s.Digest)
+	}
+	if err != nil {
+		return fmt.Errorf("%w\n%s are in %s, but could not be saved: %w", fault, s.Kept, filepath.Join(r.Output, from), err)
+	}
+	return fmt.Errorf("%w\nSaved in %s: %s", fault, r.Output, s.Kept)
 }
 
 // save writes the adapter, or the model, with a README.md.
@@ -73,19 +129,44 @@ func (r *Run) save(s *Summary) error {
 	} else if err := SaveModel(r.Output, r.Base, r.Trainer.Method.(*Blocks)); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(r.Output, "README.md"), r.readme(s), 0o644)
+	readme := r.readme(s)
+	return atomically(filepath.Join(r.Output, "README.md"), func(w io.Writer) error { _, err := w.Write(readme); return err })
+}
+
+// sample is the first sequences of the data.
+func (r *Run) sample() ([]Sequence, error) {
+	var batch []Sequence
+	for i := range min(2, r.train.Len()) {
+		q, err := r.train.Sequence(i)
+		if err != nil {
+			return nil, err
+		}
+		batch = append(batch, q)
+	}
+	return batch, nil
+}
+
+// sound returns ErrDiverged where the parameters compute no finite logits for
+// the first sequences of the data.
+func (r *Run) sound() error {
+	batch, err := r.sample()
+	if err != nil {
+		return err
+	}
+	for _, v := range logits(r.pool, r.Base.Model, r.served(), batch).Data {
+		if v-v != 0 {
+			return fmt.Errorf("after step %d: a logit is %v: %w", r.at.Step, v, ErrDiverged)
+		}
+	}
+	return nil
 }
 
 // verify reads the output as the server would and demands the same logits, to
 // the bit, for the first sequences of the data.
 func (r *Run) verify(s *Summary) error {
-	var batch []Sequence
-	for i := range min(2, r.train.Len()) {
-		q, err := r.train.Sequence(i)
-		if err != nil {
-			return err
-		}
-		batch = append(batch, q)
+	batch, err := r.sample()
+	if err != nil {
+		return err
 	}
 	model, adapter := r.Base.Model, models.Adapter(nil)
 	if _, ok := r.Trainer.Method.(*Adapted); ok {

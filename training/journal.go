@@ -10,7 +10,8 @@ import (
 	"path/filepath"
 )
 
-// StepReport is one line of metrics.jsonl: a step, or a validation after it.
+// StepReport is one line of metrics.jsonl: a step, a validation after it, or
+// that the run goes on after it with more steps than it was to have.
 type StepReport struct {
 	Step       int                `json:"step"` // steps done
 	Epoch      float64            `json:"epoch"`
@@ -22,6 +23,14 @@ type StepReport struct {
 	Bytes      *Account           `json:"bytes,omitempty"`
 	Blocks     []int              `json:"active_blocks,omitempty"`
 	Validation Scores             `json:"validation,omitempty"`
+	Extended   *Extension         `json:"extended,omitempty"`
+}
+
+// Extension is the number of steps that a run was to have, and that it has from
+// here on: its schedule is that of the longer run.
+type Extension struct {
+	From int `json:"from"`
+	To   int `json:"to"`
 }
 
 // journal writes metrics.jsonl and TensorBoard's events. What a resumed run writes follows what came
@@ -85,7 +94,7 @@ func (j *journal) write(r StepReport) error {
 		return err
 	}
 	_, err = j.f.Write(append(b, '\n'))
-	if err == nil {
+	if err == nil && r.Extended == nil {
 		err = j.events.write(r)
 	}
 	if err != nil {

@@ -24,6 +24,9 @@ func (r *Run) readme(s *Summary) []byte {
 	}
 	fmt.Fprintf(&b, "---\n\n# %s\n\n", name)
 	fmt.Fprintf(&b, "Trained by `peft-train run --method %s`.\n\n", r.Method)
+	if s.Kept != "" {
+		fmt.Fprintf(&b, "The run diverged after step %d. These are %s.\n\n", r.at.Step, s.Kept)
+	}
 	fmt.Fprintf(&b, "| | |\n|---|---|\n")
 	row := func(key, format string, a ...any) { fmt.Fprintf(&b, "| %s | %s |\n", key, fmt.Sprintf(format, a...)) }
 	row("Base", "%s (%s, %s)", r.baseName(), r.Base.Source.Architecture, r.Base.Model.Config().Precision)

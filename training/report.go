@@ -31,7 +31,10 @@ func (r *Run) report(ctx context.Context, s *Summary) error {
 		return err
 	}
 	loss, err := curve("loss", steps, func(x StepReport) map[string]float64 {
-		if x.Validation != nil {
+		switch {
+		case x.Extended != nil:
+			return nil
+		case x.Validation != nil:
 			return map[string]float64{"validation": x.Validation["loss"]}
 		}
 		return map[string]float64{"training": x.Loss}

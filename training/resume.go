@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,19 +14,41 @@ import (
 	"strings"
 )
 
-// dependsOn is what the bits of a run depend on, as JSON: a checkpoint of other
-// settings is not gone on from. Where the run writes to, how often it validates
-// and how many threads it has change nothing.
+// changeable are the settings that may be other than in the checkpoint that a
+// run goes on from, and why; all others must be as they were, and so must the
+// base's weights, the data's contents and those of --init-adapter, wherever
+// they lie now.
+//
+//	--max-steps, --epochs     may grow: the schedule is then that of the longer
+//	                          run from the step that was reached
+//	--output, --resume, --overwrite, --publish, --publish-name, --base-name,
+//	--keep-checkpoint, --samples
+//	                          say where things go and what is told of them
+//	--eval-every, --validation, --keep-best, --patience, --save-every
+//	                          say when a run is measured, kept and ended
+//	--threads, --gradient-checkpointing, --memory-limit
+//	                          change no bit
+//	--base, --data, --init-adapter
+//	                          are compared by contents
+var changeable = []string{
+	"MaxSteps", "Epochs",
+	"Output", "Resume", "Overwrite", "Publish", "PublishName", "BaseName", "KeepCheckpoint", "Samples",
+	"EvalEvery", "Validation", "Best", "Patience", "SaveEvery",
+	"Threads", "Checkpointing", "MemoryLimit",
+	"Base", "Data", "InitAdapter",
+}
+
+// dependsOn is what the bits of a run depend on, as JSON.
 func (r *Run) dependsOn() string {
 	c := r.Config
-	c.Output, c.Resume, c.Publish, c.PublishName, c.InitAdapter = "", Resume{}, "", "", ""
-	c.EvalEvery, c.SaveEvery, c.Best, c.Patience, c.Threads, c.MemoryLimit, c.Samples = 0, 0, false, 0, 0, 0, 0
-	c.Checkpointing, c.Base, c.Data, c.Validation = false, "", nil, nil
+	for _, name := range changeable {
+		reflect.ValueOf(&c).Elem().FieldByName(name).SetZero()
+	}
 	b, err := json.Marshal(struct {
 		Config
-		Steps, Records, Tokens              int
+		Records, Tokens                     int
 		DataDigest, BaseDigest, StartDigest string
-	}{c, r.steps, r.train.Len(), r.train.Report().Tokens, r.train.Report().Digest, r.Base.digest(), startDigest(r.Trainer.Method)})
+	}{c, r.train.Len(), r.train.Report().Tokens, r.train.Report().Digest, r.Base.digest(), startDigest(r.Trainer.Method)})
 	if err != nil {
 		panic(err) // plain values
 	}
@@ -44,7 +65,7 @@ func startDigest(m Method) string {
 
 // spoken are the names of what is no flag by itself.
 var spoken = map[string]string{
-	"Steps": "steps (of --max-steps, --epochs and --batch-size)", "Records": "--data: sequences", "Tokens": "--data: tokens",
+	"Records": "--data: sequences", "Tokens": "--data: tokens",
 	"DataDigest": "--data: contents", "BaseDigest": "--base: weights", "StartDigest": "--init-adapter: contents",
 }
 
@@ -55,7 +76,23 @@ func changes(then, now string) (lines []string, err error) {
 	if err := errors.Join(json.Unmarshal([]byte(then), &was), json.Unmarshal([]byte(now), &is)); err != nil {
 		return nil, err
 	}
-	names := maps.Clone(spoken)
+	flags := flagNames()
+	for key, value := range is {
+		if old, ok := was[key]; ok && !slices.Contains(changeable, key) && !reflect.DeepEqual(old, value) {
+			name := spoken[key]
+			if name == "" {
+				name = flags[key]
+			}
+			lines = append(lines, fmt.Sprintf("%s: was %v, is %v", name, old, value))
+		}
+	}
+	slices.Sort(lines)
+	return lines, nil
+}
+
+// flagNames are the flags of a run's settings by the names of their fields.
+func flagNames() map[string]string {
+	names := map[string]string{}
 	var walk func(t reflect.Type)
 	walk = func(t reflect.Type) {
 		for i := range t.NumField() {
@@ -67,25 +104,48 @@ func changes(then, now string) (lines []string, err error) {
 		}
 	}
 	walk(reflect.TypeFor[Config]())
-	for key, value := range is {
-		if old, ok := was[key]; ok && !reflect.DeepEqual(old, value) {
-			lines = append(lines, fmt.Sprintf("%s: was %v, is %v", names[key], old, value))
-		}
-	}
-	slices.Sort(lines)
-	return lines, nil
+	return names
 }
 
+// compatible reports, all at once, what keeps the run from going on from c.
+func (r *Run) compatible(c *checkpoint) error {
+	lines, err := changes(c.Key, r.settings)
+	if err != nil {
+		return fmt.Errorf("--resume: %s: %w", c.path, err)
+	}
+	if was := max(c.Steps, c.Step); r.steps < was {
+		lines = append(lines, fmt.Sprintf("steps (of --max-steps, or --epochs and --batch-size): was %d, is %d: they may grow, not shrink", was, r.steps))
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	flags, free := flagNames(), []string{}
+	for _, name := range changeable {
+		free = append(free, flags[name])
+	}
+	return fmt.Errorf("--resume: %s was written under other settings:\n  %s\nThese may change: %s", c.path, strings.Join(lines, "\n  "), strings.Join(free, ", "))
+}
+
+// checkpoint writes the parameters, and what going on from them takes. One that
+// computes nothing finite is not written over one that did.
 func (r *Run) checkpoint(ctx context.Context, name string) error {
 	at := r.at
-	at.Key = r.settings
+	at.Key, at.Steps = r.settings, r.steps
 	var o Optimizer
 	if name == lastCheckpoint {
 		o = r.Trainer.Optimizer
+		at.SavedAt = at.Step
+		if err := r.sound(); err != nil {
+			return err
+		}
 	}
-	return r.withRoom(ctx, func() error {
+	err := r.withRoom(ctx, func() error {
 		return writeCheckpoint(filepath.Join(r.Output, name), allParameters(r.Trainer.Method), o, at)
 	})
+	if err == nil {
+		r.at.SavedAt = at.SavedAt
+	}
+	return err
 }
 
 // allParameters lists also those that are frozen now.
@@ -97,38 +157,55 @@ func allParameters(m Method) []*Parameter {
 	return b.base.all()
 }
 
-// resume goes on from the last checkpoint where one is asked for.
-func (r *Run) resume() error {
+// last finds the checkpoint that the run is to go on from and sees that it can;
+// nil: the run begins anew. Nothing is changed.
+func (r *Run) last() (*checkpoint, error) {
 	if !r.Config.Resume.On {
-		if _, err := os.Stat(filepath.Join(r.Output, lastCheckpoint)); err == nil && r.Output != "" {
-			r.observer.Note("%s has the checkpoint of a run that did not end: without --resume this one begins anew", r.Output)
-		}
-		return nil
+		return nil, nil
 	}
 	dir := r.Output
 	if r.Config.Resume.Dir != "" {
 		dir = r.Config.Resume.Dir
 	}
 	c, err := readCheckpoint(filepath.Join(dir, lastCheckpoint))
-	if errors.Is(err, fs.ErrNotExist) && r.Config.Resume.Dir == "" {
+	here := r.goesOnHere()
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && here && r.was.State == finished:
+		return nil, r.finished(r.was.Step, r.was.Steps)
+	case errors.Is(err, fs.ErrNotExist) && here:
 		r.observer.Note("there is no checkpoint in %s: training from the start", dir)
-		return nil
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("--resume: %w", err)
 	}
-	if err != nil {
-		return fmt.Errorf("--resume: %w", err)
+	if err := r.compatible(c); err != nil {
+		return nil, err
 	}
-	changed, err := changes(c.Key, r.settings)
-	if err != nil {
-		return fmt.Errorf("--resume: %s: %w", c.path, err)
+	r.at = c.Progress
+	if here && r.was.State == finished && (r.at.Step >= r.steps || r.stalled()) {
+		return nil, r.finished(r.at.Step, r.steps)
 	}
-	if len(changed) > 0 {
-		return fmt.Errorf("--resume: %s was written under other settings:\n  %s", c.path, strings.Join(changed, "\n  "))
+	return c, nil
+}
+
+// finished says that there is nothing to go on with, or nothing to go on from.
+func (r *Run) finished(step, steps int) error {
+	if r.steps > steps {
+		return fmt.Errorf("--resume: the run in %s is finished, at step %d, and was not told to --keep-checkpoint: it cannot be trained on to step %d; --init-adapter, or the model as --base, begins a new run with what it has learned", r.Output, step, r.steps)
 	}
-	if err := r.bring(dir, c); err != nil {
+	if step < steps {
+		return fmt.Errorf("%w: %s stopped early at step %d of %d; a larger --patience trains on, --overwrite begins anew", ErrFinished, r.Output, step, steps)
+	}
+	return fmt.Errorf("%w: %s is at step %d of %d; more --epochs or --max-steps train on, --overwrite begins anew", ErrFinished, r.Output, step, steps)
+}
+
+// resume sets everything as it was at the checkpoint.
+func (r *Run) resume(c *checkpoint) error {
+	if err := r.bring(filepath.Dir(c.path), c); err != nil {
 		return fmt.Errorf("--resume: %w", err)
 	}
 	// The blocks of the step that was reached are opened first, as they were.
-	r.Trainer.Step = c.Step
+	r.at.SavedAt, r.Trainer.Step = c.Step, c.Step
 	if c.Step > 0 {
 		r.Trainer.Method.Begin(c.Step - 1)
 	}
@@ -136,22 +213,32 @@ func (r *Run) resume() error {
 		return err
 	}
 	r.Trainer.Method.Updated()
-	r.at = c.Progress
 	r.observer.Note("resumed at step %d", c.Step)
+	if r.grown(c) {
+		r.observer.Note("the run has %d steps now, was %d: the learning rate follows the schedule of %d from step %d on", r.steps, c.Steps, r.steps, c.Step)
+	}
 	return nil
 }
 
-// bring copies from another folder what the checkpoint there goes with: the
+// grown reports whether the run is to take more steps than when the checkpoint
+// was written.
+func (r *Run) grown(c *checkpoint) bool { return c != nil && c.Steps > 0 && r.steps > c.Steps }
+
+// bring copies from another folder the checkpoint and what goes with it: the
 // metrics so far and the best parameters.
 func (r *Run) bring(dir string, c *checkpoint) error {
+	if r.Best && c.BestAt > 0 && firstOf(dir, []string{bestCheckpoint}) == "" {
+		r.observer.Note("--keep-best: %s has not kept the parameters of step %d, which validated best: from here on they are kept", dir, c.BestAt)
+		r.at.BestAt, r.at.Stalled = 0, 0
+	}
 	if r.Output == "" || filepath.Clean(dir) == filepath.Clean(r.Output) {
 		return nil
 	}
 	names := []string{"metrics.jsonl"}
-	if r.Best && c.BestAt > 0 {
+	if r.Best && r.at.BestAt > 0 {
 		names = append(names, bestCheckpoint)
 	}
-	for _, name := range names {
+	for _, name := range append(names, lastCheckpoint) { // with which the folder can be gone on from
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err == nil {
 			err = atomically(filepath.Join(r.Output, name), func(w io.Writer) error { _, err := w.Write(b); return err })
@@ -173,9 +260,10 @@ func (r *Run) opener() func(p *Parameter) {
 	}
 }
 
-// restoreBest sets the parameters to those that validated best.
-func (r *Run) restoreBest() error {
-	c, err := readCheckpoint(filepath.Join(r.Output, bestCheckpoint))
+// restoreFrom sets the parameters to those of a checkpoint, and those that were
+// trained since then alone to the base's.
+func (r *Run) restoreFrom(name string) error {
+	c, err := readCheckpoint(filepath.Join(r.Output, name))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -37,8 +38,10 @@ type Run struct {
 	order    dataset.Order
 	steps    int
 	at       Progress
-	plan     Account // what Plan has counted
-	settings string  // what the bits depend on: see dependsOn
+	was      mark     // what the output folder was before
+	made     []string // folders made for a run that has not begun
+	plan     Account  // what Plan has counted
+	settings string   // what the bits depend on: see dependsOn
 }
 
 // Summary is what a run came to.
@@ -52,11 +55,17 @@ type Summary struct {
 	Peak       Account
 	Resident   int    // ResidentPeak of the training
 	Digest     string // the saved adapter's; empty for a model
+	Kept       string // of a run that has diverged: what it has saved
 	Seconds    float64
 }
 
-// ErrInterrupted is what a run ends with that was stopped and can be resumed.
-var ErrInterrupted = errors.New("interrupted")
+// How a run ends that does not come to its end: it was stopped and can be
+// resumed, its numbers stopped being numbers, or it had been there before.
+var (
+	ErrInterrupted = errors.New("interrupted")
+	ErrDiverged    = errors.New("the run has diverged: a smaller --lr or --max-grad-norm may hold it")
+	ErrFinished    = errors.New("the run is finished")
+)
 
 // NewRun opens data and method on a base. Every row is read once.
 func NewRun(c Config, base *Opened, o Observer) (*Run, error) {
@@ -107,6 +116,9 @@ func (r *Run) open() error {
 	}
 	r.Trainer = t
 	r.noteIdle()
+	if r.Warmup > r.steps {
+		r.observer.Note("--warmup-steps: %d are more than the run's %d steps: the rate does not come up to --lr", r.Warmup, r.steps)
+	}
 	r.settings = r.dependsOn()
 	return nil
 }
@@ -183,8 +195,10 @@ func isFolder(path string) bool {
 	return err == nil && stat.IsDir()
 }
 
-// Close ends the run's threads and closes its files; the base stays open.
+// Close ends the run's threads and closes its files; the base stays open. Of a
+// run that has not begun no folder is left.
 func (r *Run) Close() error {
+	r.unmake()
 	r.pool.Close()
 	var errs []error
 	for _, s := range []*dataset.Set{r.train, r.held} {
@@ -196,65 +210,102 @@ func (r *Run) Close() error {
 }
 
 // Do trains to the end, or until ctx is done: then it writes a checkpoint and
-// returns ErrInterrupted.
+// returns ErrInterrupted. A run that diverges leaves the best that it has kept,
+// and returns ErrDiverged. Of a run that is finished already Do publishes the
+// result, where it is asked to, and returns ErrFinished.
 func (r *Run) Do(ctx context.Context) (*Summary, error) {
 	if r.Config.Publish != "" {
 		if err := r.knock(ctx); err != nil {
 			return nil, err
 		}
 	}
-	r.Trainer.Method.Begin(0)
-	if err := r.resume(); err != nil {
+	c, err := r.last()
+	if errors.Is(err, ErrFinished) && r.Config.Publish != "" {
+		if fault := r.send(ctx); fault != nil {
+			return nil, fault
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
-	j, err := r.journal()
+	if err := r.begin(); err != nil {
+		return nil, err
+	}
+	r.Trainer.Method.Begin(0)
+	if c != nil {
+		if err := r.resume(c); err != nil {
+			return nil, err
+		}
+	}
+	j, err := r.journal(c)
 	if err != nil {
 		return nil, err
 	}
 	if j != nil {
 		defer func() { _ = j.close() }()
 	}
-	r.observer.Start(r.steps, r.at.Step)
-	summary := &Summary{}
+	s := &Summary{Loss: r.at.Loss}
 	began := time.Now()
-	summary.Loss = r.at.Loss
+	if err = r.advance(ctx, j, s); err == nil {
+		s.Seconds = time.Since(began).Seconds()
+		err = r.finish(ctx, j, s)
+	}
+	if errors.Is(err, ErrDiverged) {
+		err = r.salvage(err, s)
+	}
+	return s, err
+}
+
+// advance takes the steps that are left.
+func (r *Run) advance(ctx context.Context, j *journal, s *Summary) error {
+	r.observer.Start(r.steps, r.at.Step)
 	if r.due() { // it was interrupted there
 		if err := r.validate(ctx, j, StepReport{Step: r.at.Step, Epoch: r.epoch()}); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for r.at.Step < r.steps && !r.stalled() {
 		if ctx.Err() != nil {
-			return nil, r.interrupt(ctx)
+			return r.interrupt(ctx)
 		}
 		report, err := r.step()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		summary.Loss = report.Loss
+		s.Loss = report.Loss
 		if err := r.record(ctx, j, report); err != nil {
-			return nil, err
+			return err
 		}
 		if err := r.between(ctx, j, report); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if r.at.Step < r.steps {
 		r.observer.Note("stopping early: %d validations since step %d have been no better", r.at.Stalled, r.at.BestAt)
 	}
-	summary.Seconds = time.Since(began).Seconds()
-	if r.at.Seconds > 0 {
-		summary.Speed = float64(r.at.Timed) / r.at.Seconds
-	}
-	summary.Steps = r.at.Step
-	return summary, r.finish(ctx, j, summary)
+	return nil
 }
 
-func (r *Run) journal() (*journal, error) {
+// journal opens metrics.jsonl, in which a run that goes on with more steps says
+// so.
+func (r *Run) journal(c *checkpoint) (*journal, error) {
 	if r.Output == "" {
 		return nil, nil
 	}
-	return openJournal(filepath.Join(r.Output, "metrics.jsonl"), r.at.Step)
+	path := filepath.Join(r.Output, "metrics.jsonl")
+	j, err := openJournal(path, r.at.Step)
+	if err != nil || !r.grown(c) {
+		return j, err
+	}
+	line := StepReport{Step: c.Step, Epoch: r.epoch(), Extended: &Extension{From: c.Steps, To: r.steps}}
+	said, err := readJournal(path)
+	if n := len(said); err == nil && (n == 0 || !reflect.DeepEqual(said[n-1], line)) { // or it was killed, and is there again
+		err = j.write(line)
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	return j, nil
 }
 
 // step takes one step.
@@ -330,7 +381,7 @@ func (r *Run) validate(ctx context.Context, j *journal, report StepReport) error
 		return err
 	}
 	if loss := scores["loss"]; loss-loss != 0 {
-		return fmt.Errorf("validation after step %d: the loss is %v: the run has diverged, a smaller --lr may hold it", report.Step, loss)
+		return fmt.Errorf("validation after step %d: the loss is %v: %w", report.Step, loss, ErrDiverged)
 	}
 	if err := r.record(ctx, j, StepReport{Step: report.Step, Epoch: report.Epoch, Validation: scores}); err != nil {
 		return err

@@ -16,6 +16,9 @@ import (
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
+// modelFile is the name of a model's tensors.
+const modelFile = "model.safetensors"
+
 // SaveModel writes a base with its trained parameters as a Hugging Face
 // folder. What was never trained keeps its stored precision where that is a
 // float format; all else is F32, so nothing is rounded.
@@ -38,7 +41,7 @@ func SaveModel(dir string, base *Opened, f *Blocks) error {
 	if err != nil {
 		return err
 	}
-	if err := f.base.save(filepath.Join(dir, "model.safetensors")); err != nil {
+	if err := f.base.save(filepath.Join(dir, modelFile)); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), append(b, '\n'), 0o644); err != nil {

@@ -63,8 +63,8 @@ func (t *Trainer) Advance(micro [][]Sequence) (Result, error) {
 	}
 	params := t.Method.Parameters()
 	r.Norm = gradientNorm(t.pass.Pool, params)
-	if r.Norm-r.Norm != 0 {
-		return r, fmt.Errorf("step %d: the gradient is not finite (loss %v): the run has diverged, a smaller --lr or --max-grad-norm may hold it", t.Step, r.Loss)
+	if r.Norm-r.Norm != 0 || r.Loss-r.Loss != 0 {
+		return r, fmt.Errorf("step %d: the gradient's norm is %v, the loss %v: %w", t.Step+1, r.Norm, r.Loss, ErrDiverged)
 	}
 	rates, decays := t.rates(params)
 	t.Optimizer.Step(t.pass.Pool, params, clipScale(r.Norm, t.Clip), rates, decays)

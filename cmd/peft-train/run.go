@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/peft-serve/peft-serve/training"
 )
@@ -33,8 +35,13 @@ func (r *runCommand) Run(ctx context.Context, c console) error {
 	if err := run.Plan(); err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGPIPE) // whoever looks on and goes away ends nothing
 	summary, err := run.Do(ctx)
 	show.end()
+	if errors.Is(err, training.ErrFinished) { // nothing is left to do
+		c.note("%s", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -91,11 +91,17 @@ func (c *Config) value(key string) json.RawMessage {
 	return nil
 }
 
-// NewConfig makes a Config from its keys' values, which are encoded as JSON.
+// NewConfig makes a Config from its keys' values, which are encoded as JSON, and
+// completes it.
 func NewConfig(values map[string]any) (*Config, error) {
 	b, err := json.Marshal(values)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	return ParseConfig(b)
+	c, err := ParseConfig(b)
+	if err != nil {
+		return nil, err
+	}
+	c.Complete()
+	return c, nil
 }

@@ -17,6 +17,8 @@ import (
 type Opened struct {
 	Path      string
 	Options   models.Options // with which it was opened
+	Name      string // what an adapter calls it: see models.Source.OwnName
+	Revision  string // of that name, where it was fetched by it and is not the main one
 	Model     models.Model
 	Source    *models.Source
 	Tokenizer *tokenizer.Tokenizer
@@ -33,7 +35,7 @@ func Open(path string, c BaseConfig) (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Model, o.Source = m, s
+	o.Name, o.Model, o.Source = s.OwnName(), m, s
 	if err := o.text(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
@@ -215,6 +216,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Overwrite && c.Resume.On && (c.Resume.Dir == "" || filepath.Clean(c.Resume.Dir) == filepath.Clean(c.Output)) {
 		fault("overwrite", "goes without --resume, which goes on with what is there")
+	}
+	if models.IsPath(c.BaseName) {
+		fault("base-name", "%q is a path: want a name that others know the base by, such as owner/name", c.BaseName)
 	}
 	if c.Publish != "" {
 		if u, err := url.Parse(c.Publish); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {

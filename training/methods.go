@@ -1,9 +1,9 @@
 package training
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -113,6 +113,12 @@ func (c *Config) method(m models.Model) (Method, error) {
 		case slices.Contains(bottlenecks, c.Method):
 			a.Config().Note("dropout", c.Dropout)
 		}
+		written, err := adapters.WriteOut(m, a.Config())
+		if err != nil {
+			return nil, fmt.Errorf("--init-adapter: %w", err)
+		}
+		written.Complete()
+		*a.Config() = *written
 		return NewAdapted(m, a, training), nil
 	}
 	config, err := adapters.NewConfig(c.AdapterValues(m))
@@ -125,6 +131,9 @@ func (c *Config) method(m models.Model) (Method, error) {
 	}
 	if key != "" {
 		return nil, fmt.Errorf("--%s: no module answers to %q", strings.ReplaceAll(key, "_", "-"), entry)
+	}
+	if config, err = adapters.WriteOut(m, config); err != nil {
+		return nil, err
 	}
 	a, err := adapters.New(m, config)
 	if err != nil {
@@ -141,21 +150,35 @@ func (c *Config) method(m models.Model) (Method, error) {
 func (c *Config) AdapterValues(m models.Model) map[string]any {
 	values := c.settle().adapter(m, c)
 	values["task_type"] = "CAUSAL_LM"
-	values["base_model_name_or_path"] = c.baseName()
-	values["inference_mode"] = true
+	if c.BaseName != "" {
+		values["base_model_name_or_path"] = c.BaseName
+	}
 	if len(c.Save) > 0 {
 		values["modules_to_save"] = c.Save
 	}
 	return values
 }
 
-// baseName is what the adapter calls its base: an hf:// name without its
-// scheme, else the path.
-func (c *Config) baseName() string {
-	if name, ok := cutHub(c.Base); ok {
-		return name
+// nameBase settles what the adapter calls its base. Of an adapter to go on from
+// its own word holds, unless --base-name is given or it is no name on the hub.
+func (r *Run) nameBase() error {
+	adapted, ok := r.Trainer.Method.(*Adapted)
+	if !ok {
+		r.BaseName = cmp.Or(r.BaseName, r.Base.Name)
+		return nil
 	}
-	return filepath.ToSlash(filepath.Clean(c.Base))
+	config, revision := adapted.Trainee.Config(), ""
+	if r.BaseName == "" {
+		if models.IsHubName(config.Base) {
+			r.BaseName = config.Base
+			return nil
+		}
+		r.BaseName, revision = r.Base.Name, r.Base.Revision
+	}
+	if r.BaseName == "" {
+		r.observer.Note("the base says no name of its own: base_model_name_or_path is null; --base-name gives it one")
+	}
+	return config.NameBase(r.BaseName, revision)
 }
 
 func (c *Config) targets(values map[string]any) {

@@ -2,18 +2,28 @@ package training
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/peft-serve/peft-serve/models"
 )
+
+// calledBase is what a reader is told of the base: its name, or else that of its
+// file or folder.
+func (r *Run) calledBase() string { return cmp.Or(r.BaseName, filepath.Base(r.Base.Path)) }
 
 // readme tells what an output folder holds and where it came from.
 func (r *Run) readme(s *Summary) []byte {
 	var b bytes.Buffer
 	name := filepath.Base(filepath.Clean(r.Output))
-	fmt.Fprintf(&b, "---\nbase_model: %s\n", r.baseName())
+	fmt.Fprintf(&b, "---\n")
+	if models.IsHubName(r.BaseName) {
+		fmt.Fprintf(&b, "base_model: %s\n", r.BaseName)
+	}
 	own := "" // peft_type that PEFT has not
 	if a, ok := r.Trainer.Method.(*Adapted); ok {
 		if kind := a.Trainee.Config().Type; kind == "BITFIT" || kind == "BOTTLENECK" {
@@ -29,7 +39,7 @@ func (r *Run) readme(s *Summary) []byte {
 	}
 	fmt.Fprintf(&b, "| | |\n|---|---|\n")
 	row := func(key, format string, a ...any) { fmt.Fprintf(&b, "| %s | %s |\n", key, fmt.Sprintf(format, a...)) }
-	row("Base", "%s (%s, %s)", r.baseName(), r.Base.Source.Architecture, r.Base.Model.Config().Precision)
+	row("Base", "%s (%s, %s)", r.calledBase(), r.Base.Source.Architecture, r.Base.Model.Config().Precision)
 	row("Method", "%s", r.Method)
 	row("Trained parameters", "%d", s.Parameters)
 	var names []string

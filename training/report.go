@@ -72,7 +72,7 @@ func (r *Run) report(ctx context.Context, s *Summary) error {
 	}
 	return atomically(filepath.Join(r.Output, "report.html"), func(w io.Writer) error {
 		return reportTemplate.Execute(w, map[string]any{
-			"Name": filepath.Base(filepath.Clean(r.Output)), "Base": r.baseName(), "Method": r.Method, "Steps": s.Steps,
+			"Name": filepath.Base(filepath.Clean(r.Output)), "Base": r.calledBase(), "Method": r.Method, "Steps": s.Steps,
 			"Parameters": s.Parameters, "LastLoss": fmt.Sprintf("%.4f", s.Loss), "Speed": fmt.Sprintf("%.0f", s.Speed),
 			"Loss": loss, "Rates": rates, "Memory": memory, "Scores": scores, "Samples": samples, "Digest": s.Digest,
 		})

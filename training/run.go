@@ -115,6 +115,9 @@ func (r *Run) open() error {
 		t.Grouping = LoRAPlus(r.PlusRatio, r.PlusEmbedding, r.PlusDecay)
 	}
 	r.Trainer = t
+	if err := r.nameBase(); err != nil {
+		return err
+	}
 	r.noteIdle()
 	if r.Warmup > r.steps {
 		r.observer.Note("--warmup-steps: %d are more than the run's %d steps: the rate does not come up to --lr", r.Warmup, r.steps)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/extract"
 )
@@ -19,13 +20,16 @@ type extractCommand struct {
 	R          int     `default:"16" help:"Rank of every matrix; with --energy, the largest."`
 	Energy     float64 `help:"Share of each difference's squared norm to keep, by as small a rank as does (0: --r everywhere)."`
 	Embeddings string  `default:"lora" enum:"lora,save,skip" help:"What to do with embeddings that differ: lora, save (whole) or skip."`
-	BaseName   string  `help:"base_model_name_or_path of the adapter (default: the base's last name)."`
+	BaseName   string  `help:"base_model_name_or_path of the adapter (default: the name that the base gives itself)."`
 	JSON       bool    `name:"json" help:"Print JSON."`
 	training.BaseConfig
 }
 
 // Run extracts and says what was lost.
 func (e *extractCommand) Run(c console) error {
+	if models.IsPath(e.BaseName) {
+		return fmt.Errorf("%w: --base-name: %q is a path: want a name that others know the base by, such as owner/name", errUsage, e.BaseName)
+	}
 	r, err := extract.Extract(extract.Options{
 		Base: e.Base, Tuned: e.Tuned, Output: e.Output, Rank: e.R, Energy: e.Energy, Embeddings: e.Embeddings, BaseName: e.BaseName, Reading: e.Options(),
 	})
@@ -55,6 +59,9 @@ func (e *extractCommand) Run(c console) error {
 	}
 	if len(r.Saved) > 0 {
 		c.note("taken over whole: %s", alike(r.Saved))
+	}
+	if r.BaseName == "" {
+		c.note("warning: the base says no name of its own: base_model_name_or_path is null; --base-name gives it one")
 	}
 	if len(r.Left) > 0 {
 		c.note("warning: these differ too, and are not in the adapter: %s", alike(r.Left))

@@ -30,7 +30,14 @@ func openBase(ctx context.Context, uri string, reading training.BaseConfig, c co
 	if err != nil {
 		return nil, err
 	}
-	return openPath(snapshot.Path(), reading, c)
+	base, err := openPath(snapshot.Path(), reading, c)
+	if err != nil {
+		return nil, err
+	}
+	if base.Name = ref.Repo; ref.Revision != "main" {
+		base.Revision = ref.Revision
+	}
+	return base, nil
 }
 
 func openPath(path string, reading training.BaseConfig, c console) (*training.Opened, error) {

@@ -59,7 +59,8 @@ func readAdapterHub(o Options) (*middle, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &middle{values: map[string]any{"base_model_name_or_path": text(file["model_name"]), "inference_mode": true}}
+	m := &middle{values: map[string]any{"inference_mode": true}}
+	m.nameBase(o, text(file["model_name"]))
 	if class := text(file["model_class"]); strings.HasSuffix(class, "ForCausalLM") || strings.HasSuffix(class, "LMHeadModel") {
 		m.values["task_type"] = "CAUSAL_LM"
 	}

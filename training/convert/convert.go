@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/gguf"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/training/plan"
@@ -62,6 +63,21 @@ type middle struct {
 
 func (m *middle) warn(format string, a ...any) {
 	m.warnings = append(m.warnings, fmt.Sprintf(format, a...))
+}
+
+// nameBase sets base_model_name_or_path to the first of names that is no path, or
+// to the name that the base gives itself.
+func (m *middle) nameBase(o Options, names ...string) {
+	if o.Base != nil {
+		names = append(names, o.Base.OwnName)
+	}
+	for _, name := range names {
+		if name != "" && !models.IsPath(name) {
+			m.values["base_model_name_or_path"] = name
+			return
+		}
+	}
+	m.warn("nothing says the base's name: base_model_name_or_path is null")
 }
 
 // Detect tells the form of what is at path.

@@ -123,7 +123,8 @@ func readGGUF(o Options) (*middle, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &middle{values: map[string]any{"base_model_name_or_path": o.Base.Name, "task_type": "CAUSAL_LM"}, close: f.Close}
+	m := &middle{values: map[string]any{"task_type": "CAUSAL_LM"}, close: f.Close}
+	m.nameBase(o)
 	if err := m.fromGGUF(f, o); err != nil {
 		_ = f.Close()
 		return nil, err

@@ -18,7 +18,8 @@ func readLoRALib(o Options) (*middle, error) {
 	if !(o.Alpha > 0) {
 		return nil, fmt.Errorf("%w: loralib's files do not say lora_alpha: give --lora-alpha (microsoft/LoRA's scripts for RoBERTa use 16)", ErrConfig)
 	}
-	m := &middle{values: map[string]any{"base_model_name_or_path": ""}}
+	m := &middle{values: map[string]any{}}
+	m.nameBase(o)
 	tensors, closeFile, err := readTensors(filepath.Dir(o.From), filepath.Base(o.From))
 	if err != nil {
 		return nil, err

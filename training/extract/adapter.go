@@ -20,8 +20,11 @@ func (j *job) settings() map[string]any {
 		uniform = uniform && f.Rank == j.found[0].Rank
 	}
 	values := map[string]any{
-		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": j.name(), "r": r, "lora_alpha": r,
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": r, "lora_alpha": r,
 		"lora_dropout": 0.0, "bias": "none", "init_lora_weights": true, "target_modules": j.targets(), "inference_mode": true,
+	}
+	if j.BaseName != "" {
+		values["base_model_name_or_path"] = j.BaseName
 	}
 	if !uniform {
 		ranks := map[string]int{}

@@ -36,7 +36,7 @@ type Options struct {
 	// as does; 0: Rank everywhere.
 	Energy     float64
 	Embeddings string         // see Embeddings; empty: lora
-	BaseName   string         // base_model_name_or_path; empty: the base's last name
+	BaseName   string         // base_model_name_or_path; empty: the name that the base gives itself
 	Reading    models.Options // how both are read
 	Pool       *kernels.Pool
 }
@@ -62,6 +62,7 @@ type Report struct {
 	Difference float64         `json:"difference"`     // the largest of a logit, tuned against base with adapter
 	Before     float64         `json:"before"`         // the same against the base alone
 	Scale      float64         `json:"scale"`          // the largest logit
+	BaseName   string          `json:"base_name"`      // base_model_name_or_path; empty: null
 }
 
 // job is one extraction on its way.
@@ -118,6 +119,10 @@ func extract(o Options) (*Report, error) {
 	}
 	defer func() { _ = s1.Close() }()
 	j.base, j.tuned = base, tuned
+	if j.BaseName == "" {
+		j.BaseName = s0.OwnName()
+	}
+	j.report.BaseName = j.BaseName
 	if err := j.match(); err != nil {
 		return nil, err
 	}
@@ -200,14 +205,6 @@ func (j *job) errors() {
 	}
 	j.report.Error = math.Sqrt(l / n)
 	j.report.Saved = j.saved
-}
-
-// name is base_model_name_or_path.
-func (j *job) name() string {
-	if j.BaseName != "" {
-		return j.BaseName
-	}
-	return filepath.Base(filepath.Clean(j.Base))
 }
 
 // adapter lays the adapter out and fills it.

@@ -15,6 +15,8 @@ import (
 // models.Model, so that adapters can be laid out on it, that computes nothing.
 type Base struct {
 	Name string
+	// OwnName is what its files call it: see models.Source.OwnName.
+	OwnName string
 	// Nominal is the rounded number of parameters by which the model is known,
 	// 7e9; 0: none.
 	Nominal float64
@@ -109,7 +111,7 @@ func Parse(name string, config []byte, o models.Options) (*Base, error) {
 			return nil, fmt.Errorf("%w: %w", ErrBase, err)
 		}
 	}
-	b.Name = name
+	b.Name, b.OwnName = name, models.ConfigName(config)
 	switch d := head.DType + head.TorchDType; d {
 	case "float16":
 		b.format = kernels.F16
@@ -135,7 +137,7 @@ func openGGUF(path string, o models.Options) (*Base, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrBase, path, err)
 	}
-	b.Name, b.stored = path, map[string]kernels.Format{}
+	b.Name, b.OwnName, b.stored = path, s.OwnName(), map[string]kernels.Format{}
 	for _, site := range b.sites {
 		for _, suffix := range []string{".weight", ".bias"} {
 			if t, ok := s.GGUF.Lookup(models.GGUFName(s.Architecture, site.Name+suffix)); ok {

@@ -23,8 +23,9 @@ type base struct {
 // tensor is a parameter of the base with what binds it to its module.
 type tensor struct {
 	Parameter
-	weight kernels.Weight // as stored; empty for vectors
-	bind   func(t *tensor)
+	weight  kernels.Weight // as stored; empty for vectors
+	rounded kernels.Weight // as it is saved; empty but in asSaved
+	bind    func(t *tensor)
 }
 
 func newBase(m models.Model) *base {
@@ -81,8 +82,12 @@ func (b *base) vector(s models.Site, suffix string, v []float32, bind func(*tens
 	b.blocks[s.Layer] = append(b.blocks[s.Layer], t)
 }
 
-// now is the weight in force: the stored one, or a view of the trained values.
+// now is the weight in force: the stored one, a view of the trained values or,
+// in asSaved, what is saved of them.
 func (t *tensor) now() kernels.Weight {
+	if !t.rounded.Empty() {
+		return t.rounded
+	}
 	if t.Value == nil {
 		return t.weight
 	}
@@ -159,13 +164,20 @@ func (b *base) open(p *Parameter) {
 	}
 }
 
+// tensors lists every tensor, by layer.
+func (b *base) tensors() []*tensor {
+	var all []*tensor
+	for _, layer := range slices.Sorted(maps.Keys(b.blocks)) {
+		all = append(all, b.blocks[layer]...)
+	}
+	return all
+}
+
 // all lists every parameter, by layer.
 func (b *base) all() []*Parameter {
 	var params []*Parameter
-	for _, layer := range slices.Sorted(maps.Keys(b.blocks)) {
-		for _, t := range b.blocks[layer] {
-			params = append(params, &t.Parameter)
-		}
+	for _, t := range b.tensors() {
+		params = append(params, &t.Parameter)
 	}
 	return params
 }

@@ -17,8 +17,8 @@ import (
 type Opened struct {
 	Path      string
 	Options   models.Options // with which it was opened
-	Name      string // what an adapter calls it: see models.Source.OwnName
-	Revision  string // of that name, where it was fetched by it and is not the main one
+	Name      string         // what an adapter calls it: see models.Source.OwnName
+	Revision  string         // of that name, where it was fetched by it and is not the main one
 	Model     models.Model
 	Source    *models.Source
 	Tokenizer *tokenizer.Tokenizer

@@ -18,6 +18,7 @@ var (
 	lowRank     = []string{"lora", "rslora", "dora", "lora+"}
 	bottlenecks = []string{"houlsby", "pfeiffer", "parallel"}
 	targeting   = append([]string{"ia3", "bitfit"}, lowRank...)
+	wholeModel  = []string{"full", "lisa", "block-wise", "galore"}
 	anyAdapter  = append(append([]string{"prefix", "prompt"}, bottlenecks...), targeting...)
 )
 
@@ -31,7 +32,7 @@ var readers = map[string][]string{
 	"adapter-drop": bottlenecks, "adapter-drop-random": bottlenecks, "num-virtual-tokens": {"prefix", "prompt"},
 	"zero-biases": {"bitfit"}, "lisa-layers": {"lisa"}, "lisa-interval": {"lisa"}, "block-order": {"block-wise"},
 	"block-interval": {"block-wise"}, "freeze-embeddings": {"lisa", "block-wise"}, "galore-rank": {"galore"},
-	"galore-update-proj-gap": {"galore"}, "galore-scale": {"galore"},
+	"galore-update-proj-gap": {"galore"}, "galore-scale": {"galore"}, "dtype": wholeModel,
 }
 
 // notOfTheAdapter are the settings that hold beside an adapter to go on from;

@@ -99,6 +99,7 @@ type MethodConfig struct {
 	ZeroBiases     bool               `help:"BitFit: give Linear modules biases of zero where the base has none." group:"method"`
 	Gamma          int                `name:"lisa-layers" help:"LISA: blocks trained at once." default:"2" group:"method"`
 	Interval       int                `name:"lisa-interval" help:"LISA: steps between draws." default:"20" group:"method"`
+	DType          string             `name:"dtype" help:"Models: precision in which they are saved, f32, f16 or bf16; bf16 of a base of 16 bits and f32 of another if empty." group:"method"`
 	BlockOrder     string             `help:"Block-wise: ascending, descending or random." default:"random" group:"method"`
 	BlockInterval  int                `help:"Block-wise: steps on one block." default:"50" group:"method"`
 	FreezeOutside  bool               `name:"freeze-embeddings" help:"LISA and block-wise: keep embeddings, final norm and head frozen." group:"method"`
@@ -153,6 +154,9 @@ func (c *Config) Validate() error {
 	among("optimizer", c.Optimizer, Optimizers)
 	among("init-lora-weights", c.Start, adapters.Starts)
 	among("bias", c.Bias, []string{"none", "all", "lora_only"})
+	if c.DType != "" {
+		among("dtype", c.DType, Precisions())
+	}
 	among("block-order", c.BlockOrder, Orders)
 	if c.Task != "" {
 		if _, err := dataset.NewTask(c.Task); err != nil {

@@ -126,7 +126,7 @@ func (r *Run) save(s *Summary) error {
 		if err := a.Trainee.Save(r.Output); err != nil {
 			return err
 		}
-	} else if err := SaveModel(r.Output, r.Base, r.Trainer.Method.(*Blocks)); err != nil {
+	} else if err := SaveModel(r.Output, r.Base, r.Trainer.Method.(*Blocks), r.DType); err != nil {
 		return err
 	}
 	readme := r.readme(s)
@@ -187,10 +187,13 @@ func (r *Run) verify(s *Summary) error {
 		defer func() { _ = source.Close() }()
 		model = m
 	}
-	want := logits(r.pool, r.Base.Model, r.served(), batch)
+	var want kernels.Matrix
+	if err := r.asSaved(func() error { want = logits(r.pool, r.Base.Model, r.served(), batch); return nil }); err != nil {
+		return err
+	}
 	got := logits(r.pool, model, adapter, batch)
 	f, ok := r.Trainer.Method.(*Blocks)
-	return r.same(got, want, ok && !f.base.savedAsRead())
+	return r.same(got, want, ok && !f.base.savedAs(precisions[r.DType]))
 }
 
 // rounding is how far logits may be apart, of their largest, where what was

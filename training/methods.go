@@ -89,6 +89,9 @@ func (c *Config) method(m models.Model) (Method, error) {
 		if c.InitAdapter != "" {
 			return nil, fmt.Errorf("--init-adapter: %s trains the base itself", c.Method)
 		}
+		if c.DType == "" {
+			c.DType = precisionFor(m.Config().Precision)
+		}
 		return r.blocks(m, c), nil
 	}
 	training := adapters.Training{Dropout: c.Dropout, Seed: c.Seed, DrawnLayers: c.AdapterDropMax}

@@ -97,7 +97,12 @@ func (r *Run) samples(ctx context.Context) ([]Sample, error) {
 	if room(e.model, e.adapter) <= limit {
 		return nil, nil
 	}
-	return e.samples(ctx, set, min(r.Samples, set.Len()), limit, r.Base.Ends)
+	var samples []Sample
+	err := r.asSaved(func() (err error) {
+		samples, err = e.samples(ctx, set, min(r.Samples, set.Len()), limit, r.Base.Ends)
+		return err
+	})
+	return samples, err
 }
 
 // curve draws values by step as SVG, a line for each name.

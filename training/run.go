@@ -413,7 +413,17 @@ func (r *Run) goodness(s Scores) float64 {
 
 func (r *Run) evaluate(ctx context.Context, set *dataset.Set) (Scores, error) {
 	e := &evaluator{model: r.Base.Model, adapter: r.served(), encoder: r.encoder, pass: models.NewPass(r.pool)}
-	return e.evaluate(ctx, set, r.task)
+	var scores Scores
+	err := r.asSaved(func() (err error) { scores, err = e.evaluate(ctx, set, r.task); return err })
+	return scores, err
+}
+
+// asSaved calls f with the weights as they will be saved.
+func (r *Run) asSaved(f func() error) error {
+	if b, ok := r.Trainer.Method.(*Blocks); ok {
+		return b.base.asSaved(precisions[r.DType], f)
+	}
+	return f()
 }
 
 // served is the adapter as the server computes it; nil: the base.

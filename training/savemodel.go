@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/safetensors"
@@ -20,9 +18,13 @@ import (
 const modelFile = "model.safetensors"
 
 // SaveModel writes a base with its trained parameters as a Hugging Face
-// folder. What was never trained keeps its stored precision where that is a
-// float format; all else is F32, so nothing is rounded.
-func SaveModel(dir string, base *Opened, f *Blocks) error {
+// folder, in one of Precisions. The name that the base gave itself is not the
+// model's.
+func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
+	p, ok := precisions[dtype]
+	if !ok {
+		return fmt.Errorf("--dtype: %q is not one of %v", dtype, Precisions())
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -35,16 +37,17 @@ func SaveModel(dir string, base *Opened, f *Blocks) error {
 		return err
 	}
 	config["architectures"] = fmt.Appendf(nil, "[%q]", base.Source.Architecture)
-	config["torch_dtype"] = json.RawMessage(`"float32"`)
+	config["torch_dtype"] = fmt.Appendf(nil, "%q", p.torch)
 	delete(config, "dtype")
+	delete(config, "_name_or_path")
 	b, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := f.base.save(filepath.Join(dir, modelFile)); err != nil {
+	if err := f.base.save(filepath.Join(dir, modelFile), p); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), append(b, '\n'), 0o644); err != nil {
+	if err := atomically(filepath.Join(dir, "config.json"), func(w io.Writer) error { _, err := w.Write(append(b, '\n')); return err }); err != nil {
 		return err
 	}
 	if base.Source.GGUF != nil {
@@ -68,57 +71,33 @@ func SaveModel(dir string, base *Opened, f *Blocks) error {
 	return nil
 }
 
-func (b *base) save(path string) error {
+func (b *base) save(path string, p precision) error {
 	var tensors []safetensors.Tensor
 	byName := map[string]*tensor{}
-	for _, layer := range slices.Sorted(maps.Keys(b.blocks)) {
-		for _, t := range b.blocks[layer] {
-			tensors = append(tensors, safetensors.Tensor{Name: t.Name, Shape: t.Shape, DType: t.dtype()})
-			byName[t.Name] = t
-		}
+	for _, t := range b.tensors() {
+		tensors = append(tensors, safetensors.Tensor{Name: t.Name, Shape: t.Shape, DType: p.dtype})
+		byName[t.Name] = t
 	}
 	return safetensors.WriteFileFunc(path, tensors, safetensors.PyTorch(), func(w io.Writer, s safetensors.Tensor) error {
-		return byName[s.Name].write(w)
+		return byName[s.Name].write(w, p.format)
 	})
 }
 
-func (t *tensor) dtype() safetensors.DType {
-	if t.Value == nil && !t.Turned {
-		switch t.weight.Format {
-		case kernels.F16:
-			return safetensors.F16
-		case kernels.BF16:
-			return safetensors.BF16
+// write writes the tensor as the file holds it.
+func (t *tensor) write(w io.Writer, f kernels.Format) error {
+	part := func(_ int, values []float32) error {
+		stored := make([]byte, len(values)*f.BlockBytes())
+		if err := t.encode(stored, f, values); err != nil {
+			return err
 		}
-	}
-	return safetensors.F32
-}
-
-func (t *tensor) write(w io.Writer) error {
-	if t.dtype() != safetensors.F32 {
-		_, err := w.Write(t.weight.Data)
+		_, err := w.Write(stored)
 		return err
 	}
-	values := t.Value
-	if values == nil {
-		values = t.weight.Matrix().Data
+	switch {
+	case t.weight.Empty():
+		return part(0, t.Value)
+	case t.Turned:
+		return part(0, t.inFileOrder(t.now().Matrix().Data))
 	}
-	_, err := w.Write(safetensors.FromFloat32s(t.Name, t.Shape, t.inFileOrder(values)).Data)
-	return err
-}
-
-// savedAsRead reports whether every matrix is written in the form in which the
-// passes read it.
-func (b *base) savedAsRead() bool {
-	for _, block := range b.blocks {
-		for _, t := range block {
-			if t.Value != nil || t.weight.Format == kernels.F32 {
-				continue
-			}
-			if t.Turned || t.dtype() == safetensors.F32 {
-				return false
-			}
-		}
-	}
-	return true
+	return t.inRows(part)
 }

@@ -58,7 +58,7 @@ LLAMA = SHARED | {
     "dora-regex": "--method dora --target-modules .*layers\\.1\\..*_proj",
     "ia3-regex": "--method ia3 --target-modules .*\\.(k_proj|v_proj)",
     "exclude": "--method lora --target-modules q_proj,k_proj --exclude-modules layers.1.self_attn.q_proj",
-    "layers": "--method lora --layers-to-transform 0,2",
+    "layers": "--method lora --layers-to-transform 1",
     "patterns": "--method lora --rank-pattern q_proj=3 --alpha-pattern v_proj=5",
     "pissa-patterns": "--method lora --init-lora-weights pissa --r 4 --rank-pattern q_proj=6 --alpha-pattern v_proj=12",
     "save-norms": "--method lora --modules-to-save input_layernorm,model.norm",

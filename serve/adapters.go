@@ -57,7 +57,8 @@ func (s *Server) listAdapters(c *fiber.Ctx) error {
 		Adapters []adapterView `json:"adapters"`
 		Used     int           `json:"bytes_used"`
 		Budget   int           `json:"bytes_budget"`
-	}{Adapters: []adapterView{}}
+		Folder   string        `json:"folder,omitempty"` // of uploads
+	}{Adapters: []adapterView{}, Folder: s.config.Adapters}
 	for _, e := range s.adapterEntries() {
 		answer.Adapters = append(answer.Adapters, viewOf(e))
 	}

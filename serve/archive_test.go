@@ -9,12 +9,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/adapters"
 )
 
 // entry is a member of a test's archive.
@@ -217,6 +220,18 @@ func TestPutAdapter(t *testing.T) {
 	require.Equal(t, http.StatusConflict, got.status, got.body)
 	require.Contains(t, got.body, `\"notes\" in the adapters' folder is no adapter`)
 	require.NoError(t, os.Remove(filepath.Join(dir, "notes")))
+
+	// Nor is what a training run writes to, though an uploaded copy of it is.
+	run := append(slices.Clone(good), entry{name: adapters.RunMark, body: "{}"})
+	require.Equal(t, http.StatusCreated, put("run", gzipOf(t, tarOf(t, run...))).status)
+	require.Equal(t, http.StatusOK, put("run", gzipOf(t, tarOf(t, run...))).status)
+	require.NoError(t, os.Remove(filepath.Join(dir, "run", markFile)))
+	got = put("run", gzipOf(t, tarOf(t, good...)))
+	require.Equal(t, http.StatusConflict, got.status, got.body)
+	require.Contains(t, got.body, `\"run\" in the adapters' folder is where peft-train writes to (peft-train.json)`)
+	require.FileExists(t, filepath.Join(dir, "run", adapters.RunMark))
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "run")))
+	require.Equal(t, `"`+dir+`"`, member(t, s.get(t, "/v1/adapters").body, "folder"))
 
 	require.Equal(t, http.StatusBadRequest, put(".hidden", nil).status)
 	require.Equal(t, http.StatusBadRequest, put("base-model", nil).status)

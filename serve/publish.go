@@ -14,6 +14,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -120,6 +121,12 @@ func refusedUpload(name, why string) *failure {
 func (s *Server) publish(folder, name string) (created bool, err error) {
 	place := filepath.Join(s.config.Adapters, name)
 	if _, err := os.Lstat(place); err == nil {
+		if exists(filepath.Join(place, adapters.RunMark)) && !isUploaded(place) {
+			return false, &failure{
+				status: http.StatusConflict, kind: invalidRequest, code: "run_folder",
+				message: fmt.Sprintf("%q in the adapters' folder is where peft-train writes to (%s), and what else a run has there would be lost: give this adapter another name; what the run writes there is served without an upload", name, adapters.RunMark),
+			}
+		}
 		if !holdsAdapter(place) {
 			return false, &failure{
 				status: http.StatusConflict, kind: invalidRequest, code: "name_taken",
@@ -198,8 +205,8 @@ func holdsAdapter(dir string) bool {
 }
 
 // sweep removes what an earlier process left half written.
-func sweep(adapters string) error {
-	entries, err := os.ReadDir(adapters)
+func sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
@@ -208,7 +215,7 @@ func sweep(adapters string) error {
 			continue
 		}
 		if stat, err := e.Info(); err == nil && time.Since(stat.ModTime()) > time.Hour {
-			if err := os.RemoveAll(filepath.Join(adapters, e.Name())); err != nil {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
 		}

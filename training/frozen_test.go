@@ -2,8 +2,13 @@ package training
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -170,12 +175,75 @@ func TestPublish(t *testing.T) {
 	if _, err := train(t, c, "llama-gqa", &quiet{}); err == nil || !strings.Contains(err.Error(), "no such base") {
 		t.Errorf("refused: %v", err)
 	}
+	path = ""
+	c.Resume.On, c.PublishName = true, "mine" // there is nothing left to do but that
+	ends(t, c, "llama-gqa", &quiet{}, ErrFinished, "is at step 12 of 12")
+	if path != "PUT /v1/adapters/mine" {
+		t.Errorf("of a finished run: %q", path)
+	}
+	c.Resume.On, c.Output = false, filepath.Join(t.TempDir(), "out")
 	t.Setenv("PEFT_SERVE_API_KEY", "wrong")
 	q := &quiet{}
 	if _, err := train(t, c, "llama-gqa", q); err == nil || !strings.Contains(err.Error(), "PEFT_SERVE_API_KEY") || len(q.steps) > 0 {
 		t.Errorf("with a wrong key: %v after %d steps", err, len(q.steps))
 	}
 }
+
+// TestPublishHome: what a server serves where it is trained is not uploaded to
+// it, which would replace the run's own files.
+func TestPublishHome(t *testing.T) {
+	var answer string
+	puts := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			puts++
+			return
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	defer server.Close()
+	c := tinyConfig(t, "lora")
+	c.Publish, c.MaxSteps = server.URL, 1
+	for _, answer = range []string{
+		fmt.Sprintf(`{"adapters": [], "folder": %q}`, filepath.Dir(c.Output)),
+		fmt.Sprintf(`{"adapters": [{"name": "out", "source": "file://%s"}]}`, c.Output),
+	} {
+		q := &quiet{}
+		ends(t, c, "llama-gqa", q, nil, "serves "+c.Output+" itself, as out")
+		if _, err := os.Stat(c.Output); len(q.steps) > 0 || !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after %d steps; %v", len(q.steps), err)
+		}
+	}
+	for _, answer = range []string{ // of another name, of other folders, of a server that says less
+		fmt.Sprintf(`{"adapters": [{"name": "other", "source": %q}], "folder": "/"}`, c.Output), `{"adapters": [], "folder": ""}`, "?",
+	} {
+		puts = 0
+		c.Output = filepath.Join(t.TempDir(), "out")
+		if _, err := train(t, c, "llama-gqa", &quiet{}); err != nil || puts != 1 {
+			t.Errorf("%s: %v, %d uploads", answer, err, puts)
+		}
+	}
+	// It comes up while the run trains.
+	answer, puts = "", 0
+	c.Output = filepath.Join(t.TempDir(), "out")
+	r, err := NewRun(c, openTiny(t, "llama-gqa"), &quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.observer = &watched{on: func() { answer = fmt.Sprintf(`{"adapters": [{"name": "out", "source": %q}]}`, c.Output) }}
+	if _, err := r.Do(t.Context()); err != nil || puts != 0 || firstOf(c.Output, written) == "" {
+		t.Errorf("%v, %d uploads", err, puts)
+	}
+}
+
+// watched does something at every step.
+type watched struct {
+	quiet
+	on func()
+}
+
+func (w *watched) Step(StepReport) { w.on() }
 
 // TestMemoryLimit demands that a run that would not fit is not started.
 func TestMemoryLimit(t *testing.T) {

@@ -23,6 +23,10 @@ import (
 // send puts the saved adapter into a running server.
 func (r *Run) send(ctx context.Context) error {
 	name := r.publishName()
+	if l, err := ask(ctx, r.Config.Publish); err == nil && r.servedHere(l) { // it was not there when the run began
+		r.observer.Note("--publish: %s serves %s itself, as %s: nothing is sent", r.Config.Publish, r.Output, name)
+		return nil
+	}
 	if err := Publish(ctx, r.Config.Publish, name, r.Output, os.Getenv("PEFT_SERVE_API_KEY")); err != nil {
 		address, _ := url.JoinPath(r.Config.Publish, "v1", "adapters", name) // Validate has parsed it
 		return fmt.Errorf("%w\nThe adapter is saved in %s. To put it there later:\n  tar -C %s -c %s %s | zstd | curl -T - %s",
@@ -42,35 +46,6 @@ func (c *Config) publishName() string {
 
 // published are the names that a server has for adapters.
 var published = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
-
-// knock asks the server that is to take the adapter before there is one. That
-// it does not answer yet is worth a note; that it wants another key is an
-// error.
-func (r *Run) knock(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	address, err := url.JoinPath(r.Config.Publish, "v1", "adapters")
-	if err != nil {
-		return fmt.Errorf("--publish: %w", err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return fmt.Errorf("--publish: %w", err)
-	}
-	if key := os.Getenv("PEFT_SERVE_API_KEY"); key != "" {
-		request.Header.Set("Authorization", "Bearer "+key)
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		r.observer.Note("--publish: the server does not answer yet: %v", err)
-		return nil
-	}
-	_ = answer.Body.Close()
-	if answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden {
-		return fmt.Errorf("--publish: %s answers %s: its key is read from PEFT_SERVE_API_KEY", r.Config.Publish, answer.Status)
-	}
-	return nil
-}
 
 // Publish sends an adapter's folder to a server as PUT /v1/adapters/NAME, a tar
 // archive under zstd.

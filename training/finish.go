@@ -95,7 +95,7 @@ func (r *Run) salvage(fault error, s *Summary) error {
 	r.Trainer.Release()
 	from := bestCheckpoint
 	switch {
-	case r.Best && r.at.BestAt > 0:
+	case r.at.BestAt > 0 && firstOf(r.Output, []string{bestCheckpoint}) != "":
 		s.Steps, s.Validation = r.at.BestAt, r.at.BestScores
 		s.Kept = fmt.Sprintf("the parameters of step %d, which validated best", s.Steps)
 	case r.at.SavedAt > 0:

@@ -238,6 +238,10 @@ func TestDiverged(t *testing.T) {
 		}
 
 		c = wild()
+		c.Split, c.EvalEvery = 0.3, 1
+		ends(t, c, "llama-gqa", &quiet{}, ErrDiverged, map[string]string{"lora": "of step 1, which validated best", "full": "Nothing is saved"}[method])
+
+		c = wild()
 		c.MaxSteps = 2 // whose result nobody has looked at
 		ends(t, c, "llama-gqa", &quiet{}, ErrDiverged, "Nothing is saved in "+c.Output+": --save-every and --keep-best keep what was good")
 		if name := firstOf(c.Output, results); name != "" {

@@ -227,7 +227,8 @@ func (r *Run) grown(c *checkpoint) bool { return c != nil && c.Steps > 0 && r.st
 // bring copies from another folder the checkpoint and what goes with it: the
 // metrics so far and the best parameters.
 func (r *Run) bring(dir string, c *checkpoint) error {
-	if r.Best && c.BestAt > 0 && firstOf(dir, []string{bestCheckpoint}) == "" {
+	kept := c.BestAt > 0 && firstOf(dir, []string{bestCheckpoint}) != ""
+	if r.Best && c.BestAt > 0 && !kept {
 		r.observer.Note("--keep-best: %s has not kept the parameters of step %d, which validated best: from here on they are kept", dir, c.BestAt)
 		r.at.BestAt, r.at.Stalled = 0, 0
 	}
@@ -235,7 +236,7 @@ func (r *Run) bring(dir string, c *checkpoint) error {
 		return nil
 	}
 	names := []string{"metrics.jsonl"}
-	if r.Best && r.at.BestAt > 0 {
+	if kept {
 		names = append(names, bestCheckpoint)
 	}
 	for _, name := range append(names, lastCheckpoint) { // with which the folder can be gone on from

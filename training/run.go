@@ -396,7 +396,7 @@ func (r *Run) validate(ctx context.Context, j *journal, report StepReport) error
 		return nil
 	}
 	r.at.Best, r.at.BestAt, r.at.BestScores, r.at.Stalled = v, r.at.Step, scores, 0
-	if r.Best && r.Output != "" {
+	if _, small := r.Trainer.Method.(*Adapted); (r.Best || small) && r.Output != "" { // an adapter's is there to be had if the run diverges
 		return r.checkpoint(ctx, bestCheckpoint)
 	}
 	return nil

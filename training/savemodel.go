@@ -37,8 +37,12 @@ func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 		return err
 	}
 	config["architectures"] = fmt.Appendf(nil, "[%q]", base.Source.Architecture)
-	config["torch_dtype"] = fmt.Appendf(nil, "%q", p.torch)
-	delete(config, "dtype")
+	key := "torch_dtype" // which newer releases of transformers call dtype
+	if config["dtype"] != nil {
+		key = "dtype"
+	}
+	delete(config, "torch_dtype")
+	config[key] = fmt.Appendf(nil, "%q", p.torch)
 	delete(config, "_name_or_path")
 	b, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {

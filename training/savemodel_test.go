@@ -37,7 +37,7 @@ func TestSavedConfiguration(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, err := os.ReadFile(filepath.Join(dir, "config.json"))
-			if err != nil || !strings.Contains(string(b), c.want) || !strings.Contains(string(b), `"torch_dtype": "bfloat16"`) {
+			if err != nil || !strings.Contains(string(b), c.want) || !strings.Contains(string(b), `dtype": "bfloat16"`) {
 				t.Errorf("%v: no %s in\n%s", err, c.want, b)
 			}
 		})

@@ -42,10 +42,14 @@ func defaultsOf(object string) []member {
 	return members
 }
 
+// ours are the types that PEFT has not.
+var ours = []string{"BITFIT", "BOTTLENECK"}
+
 // Complete adds the keys that PEFT writes and the configuration has not.
 func (c *Config) Complete() {
 	for _, d := range slices.Concat(anyPEFT, peftDefaults[c.Type]) {
-		if c.value(d.key) == nil {
+		own := d.key == "peft_version" && slices.Contains(ours, c.Type)
+		if c.value(d.key) == nil && !own {
 			c.members = append(c.members, d)
 		}
 	}

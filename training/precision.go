@@ -87,7 +87,7 @@ func (b *base) asSaved(p precision, f func() error) (err error) {
 			kept[t] = slices.Clone(t.Value)
 			kernels.Decode(t.Value, p.format, stored)
 		case t.now().Format != p.format && (t.Value != nil || p.format != kernels.F32):
-			stored := make([]byte, t.Len()*p.format.BlockBytes())
+			stored := t.spareBytes(t.Len() * p.format.BlockBytes())
 			if err := t.inRows(func(at int, values []float32) error {
 				size := p.format.BlockBytes()
 				return t.encode(stored[at*size:][:len(values)*size], p.format, values)
@@ -100,6 +100,15 @@ func (b *base) asSaved(p precision, f func() error) (err error) {
 		}
 	}
 	return f()
+}
+
+// spareBytes is n bytes of the gradient, which nobody needs between two steps,
+// or of new memory.
+func (t *tensor) spareBytes(n int) []byte {
+	if len(t.Grad) != t.Len() {
+		return make([]byte, n)
+	}
+	return kernels.WeightOf(kernels.MatrixOf(1, len(t.Grad), t.Grad)).Data[:n]
 }
 
 // inRows calls f for the values of a matrix in force, some rows at a time.

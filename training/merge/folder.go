@@ -225,6 +225,7 @@ func (j *job) writeConfig(dir string) error {
 		return err
 	}
 	maps.Copy(config, j.config)
+	delete(config, "_name_or_path") // the base's, which this is not
 	if j.format != nil {
 		key := "dtype"
 		if _, ok := config["torch_dtype"]; ok {

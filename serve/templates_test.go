@@ -26,7 +26,8 @@ func TestTemplatesTakeTurns(t *testing.T) {
 		return err != nil
 	}
 
-	first, second := all.add(chat.Source{Text: "first"}), all.add(chat.Source{Text: "second"})
+	key := func(text string) templateKey { return templateKey{chat.Source{Text: text}, all.text} }
+	first, second := all.add(key("first")), all.add(key("second"))
 	require.NoError(t, first.inTurn(t.Context(), func(*chat.Template) error {
 		require.True(t, waits(first), "while it renders")
 		return second.inTurn(t.Context(), func(*chat.Template) error { return nil })
@@ -42,5 +43,5 @@ func TestTemplatesTakeTurns(t *testing.T) {
 		all.base.turns[0] <- struct{}{}
 	}
 	require.True(t, waits(all.base))
-	require.Same(t, first, all.add(chat.Source{Text: "first"}), "of a request at the same time")
+	require.Same(t, first, all.add(key("first")), "of a request at the same time")
 }

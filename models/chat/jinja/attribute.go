@@ -289,7 +289,7 @@ func (r *rendering) character(s string, key Value) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	r.scan(len(s))
+	r.scan(2 * len(s))
 	n := int64(utf8.RuneCountInString(s))
 	if i < 0 {
 		i += n

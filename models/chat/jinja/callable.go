@@ -86,7 +86,7 @@ func textOf(v Value) string {
 
 // call calls a value as the sandbox does.
 func (r *rendering) call(callee Value, args []Value, kwargs []named) Value {
-	r.step(1 + len(args) + len(kwargs))
+	r.step(3 + len(args) + len(kwargs))
 	failIfUndefined(callee)
 	f, ok := callee.(callable)
 	if !ok {

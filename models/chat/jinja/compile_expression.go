@@ -12,6 +12,7 @@ func (c *compiler) expression(n node, s scope) evaluator {
 			if v := get(a); v != nil {
 				return v
 			}
+			a.r.step(2)
 			return Undefined(n.name)
 		}
 	case *tupleNode:
@@ -289,7 +290,7 @@ func (c *compiler) apply(n *filterNode, s scope) func(*activation, Value) Value 
 		if f == nil {
 			raise("TemplateRuntimeError", "No %s named '%s' found.", what, n.name)
 		}
-		a.r.step(1)
+		a.r.step(3)
 		all := make([]Value, 0, len(positional)+1)
 		return f.call(a.r, append(append(all, v), positional...), keywords)
 	}

@@ -1,5 +1,7 @@
 package jinja
 
+import "slices"
+
 // A macro is a callable that the template defined, or the caller of a call
 // block.
 type macro struct {
@@ -194,7 +196,12 @@ func (c *compiler) callBlock(n *callBlock, s scope) executor {
 		f := callee(a)
 		positional, keywords := args(a)
 		a.r.line = n.line()
-		keywords = append(keywords, named{"caller", caller})
+		for _, k := range keywords {
+			if k.name == "caller" {
+				raise("TypeError", "got multiple values for keyword argument 'caller'")
+			}
+		}
+		keywords = slices.Insert(keywords, len(n.call.args.keywords), named{"caller", caller})
 		a.writeText(a.r.call(f, positional, keywords))
 		return signalNone
 	}

@@ -121,6 +121,7 @@ func (m *meter) hash(v Value) (h any, ok bool) {
 			}
 			b = appendHash(b, h)
 		}
+		m.hold(len(b))
 		return tupleHash(b), true
 	case *list, *dict, *dictView:
 		return nil, false

@@ -184,6 +184,7 @@ func (r *rendering) roundTo(v, precision Value) Value {
 		return plus(v)
 	}
 	n := index(precision)
+	r.stepFloat(min(n, 400))
 	f, ok := v.(float)
 	if !ok {
 		return r.roundWhole(v, n)
@@ -201,7 +202,8 @@ func (r *rendering) roundTo(v, precision Value) Value {
 		return float(rounded)
 	}
 	// The exact number, rounded half to even.
-	exact, _ := new(big.Rat).SetString(strconv.FormatFloat(float64(f), 'f', -1, 64))
+	r.step(200)
+	exact := new(big.Rat)
 	exact.SetFloat64(float64(f))
 	scale := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(-n)), nil)
 	exact.Quo(exact, new(big.Rat).SetInt(scale))
@@ -224,6 +226,7 @@ func (r *rendering) roundWhole(v Value, n int) Value {
 	if -n > 20*bigWords(v)+20 {
 		return integer(0)
 	}
+	r.step(100 + times(bigWords(v), bigWords(v)))
 	scale := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(-n)), nil)
 	rounded := roundHalfEven(new(big.Rat).SetFrac(i, scale))
 	return whole(rounded.Mul(rounded, scale))
@@ -586,7 +589,7 @@ func (r *rendering) mapping(args []Value, kwargs *dict) func(Value) Value {
 
 // named finds a filter or test by its name as it runs.
 func (r *rendering) named(table map[string]*routine, what string, name Value) *routine {
-	r.step(1)
+	r.step(4)
 	s, ok := r.mustHash(name).(string)
 	if !ok || table[s] == nil {
 		raise("TemplateRuntimeError", "No %s named %s.", what, shortRepr(name))

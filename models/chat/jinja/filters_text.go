@@ -93,6 +93,9 @@ func indent(r *rendering, a []Value) Value {
 	failIfUndefined(a[0])
 	s, ok := Text(a[0])
 	if !ok {
+		if _, isList := a[0].(*list); isList {
+			raise("AttributeError", "'list' object has no attribute 'splitlines'")
+		}
 		raise("TypeError", "unsupported operand type(s) for +=: '%s' and 'str'", a[0].typeName())
 	}
 	first := a[2] != nil && r.truth(a[2])
@@ -128,7 +131,6 @@ func indent(r *rendering, a []Value) Value {
 }
 
 func truncateFilter(r *rendering, a []Value) Value {
-	n := r.len(a[0])
 	length := index(orDefault(a[1], integer(255)))
 	kill := a[2] != nil && r.truth(a[2])
 	end := r.textArg("truncate", orDefault(a[3], str("...")))
@@ -143,7 +145,7 @@ func truncateFilter(r *rendering, a []Value) Value {
 	if leeway < 0 {
 		raise("AssertionError", "expected leeway >= 0, got %d", leeway)
 	}
-	if n <= length+leeway {
+	if r.len(a[0]) <= length+leeway {
 		return a[0]
 	}
 	cut := r.slice(a[0], None, integer(length-endLength), None)
@@ -199,7 +201,7 @@ func (r *rendering) stripTags(s string) Value {
 		s = s[end:]
 	}
 	b.WriteString(s)
-	return r.unescapeHTML(strings.Join(fields(b.String(), -1), " "))
+	return r.unescapeHTML(strings.Join(r.fields(b.String(), -1), " "))
 }
 
 func (r *rendering) unescapeHTML(s string) Value {

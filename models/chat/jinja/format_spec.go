@@ -293,6 +293,7 @@ func (r *rendering) formatFloat(f float64, p spec) string {
 		r.hold(precision)
 		raise("ValueError", "precision too big")
 	}
+	r.stepFloat(precision)
 	text := ""
 	if verb == '%' {
 		f *= 100
@@ -319,6 +320,10 @@ func (r *rendering) formatFloat(f float64, p spec) string {
 	r.hold(len(text))
 	return p.padded(r, sign, p.grouped(r, text[:end], text[end:], len(sign), 3), '>')
 }
+
+// stepFloat counts the formatting of a float, which may have 300 digits in front
+// of its point.
+func (r *rendering) stepFloat(precision int) { r.step(50 + max(0, precision)) }
 
 // floatDigits formats a positive float as Python does for a type letter.
 func floatDigits(f float64, verb byte, precision int, alternate bool) string {

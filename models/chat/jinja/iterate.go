@@ -68,7 +68,10 @@ func (r *rendering) iterate(v Value) next {
 	}
 	return func() (Value, bool) {
 		r.step(1)
-		return n()
+		r.enter() // a generator may ask another one
+		item, ok := n()
+		r.leave()
+		return item, ok
 	}
 }
 

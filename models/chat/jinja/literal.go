@@ -21,6 +21,11 @@ func (l *lexer) number(rest string) bool {
 	if rest[0] < '0' || rest[0] > '9' {
 		return false
 	}
+	end := 1
+	for end < len(rest) && (inName(rune(rest[end])) || strings.IndexByte(".+-", rest[end]) >= 0) {
+		end++
+	}
+	rest = rest[:end]
 	afterDot := l.pos > 0 && l.source[l.pos-1] == '.'
 	if text := floatLiteral.FindString(rest); text != "" && !afterDot {
 		f, _ := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64) // out of range: an infinity, as in Python

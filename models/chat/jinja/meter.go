@@ -13,9 +13,9 @@ type Limits struct {
 
 // The defaults of Limits.
 const (
-	DefaultSteps    = 10_000_000
-	DefaultProduced = 16 << 20
-	DefaultHeld     = 128 << 20
+	DefaultSteps    = 8_000_000
+	DefaultProduced = 8 << 20
+	DefaultHeld     = 48 << 20
 	DefaultDepth    = 200
 )
 
@@ -78,7 +78,8 @@ const (
 	entrySize = 128
 )
 
-func (m *meter) holdItems(n int) { m.hold(times(n, itemSize)) }
+// holdItems counts a container of n items.
+func (m *meter) holdItems(n int) { m.hold(times(n+2, itemSize)) }
 
 // produce counts n bytes of output.
 func (m *meter) produce(n int) {

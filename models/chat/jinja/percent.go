@@ -262,6 +262,7 @@ func (p *percentFormat) value(verb byte, v Value, sp *spec) (text string, numeri
 			r.hold(sp.precision)
 			raise("ValueError", "precision too big")
 		}
+		r.stepFloat(sp.precision)
 		text = floatDigits(math.Abs(f), verb, sp.precision, sp.alternate)
 		if verb < 'a' {
 			text = strings.ToUpper(text)

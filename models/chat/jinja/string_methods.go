@@ -354,9 +354,9 @@ func (r *rendering) split(a []Value, right bool) Value {
 	if a[1] == nil || a[1] == None {
 		r.work(len(s))
 		if right {
-			return r.textList(fieldsRight(s, limit))
+			return r.textList(r.fieldsRight(s, limit))
 		}
-		return r.textList(fields(s, limit))
+		return r.textList(r.fields(s, limit))
 	}
 	sep := r.separator("split", a[1])
 	n := strings.Count(s, sep)
@@ -378,20 +378,21 @@ func (r *rendering) split(a []Value, right bool) Value {
 }
 
 // fields splits at white space, at most so many times if limit is not negative.
-func fields(s string, limit int) []string {
+func (r *rendering) fields(s string, limit int) []string {
 	var parts []string
 	for s = strings.TrimLeftFunc(s, isSpace); s != ""; {
 		end := strings.IndexFunc(s, isSpace)
 		if end < 0 || limit >= 0 && len(parts) == limit {
 			return append(parts, s)
 		}
+		r.hold(itemSize)
 		parts = append(parts, s[:end])
 		s = strings.TrimLeftFunc(s[end:], isSpace)
 	}
 	return parts
 }
 
-func fieldsRight(s string, limit int) []string {
+func (r *rendering) fieldsRight(s string, limit int) []string {
 	var parts []string
 	for s = strings.TrimRightFunc(s, isSpace); s != ""; {
 		at := strings.LastIndexFunc(s, isSpace)
@@ -400,6 +401,7 @@ func fieldsRight(s string, limit int) []string {
 			break
 		}
 		_, n := utf8.DecodeRuneInString(s[at:])
+		r.hold(itemSize)
 		parts = append(parts, s[at+n:])
 		s = strings.TrimRightFunc(s[:at], isSpace)
 	}

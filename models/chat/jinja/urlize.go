@@ -26,7 +26,7 @@ func urlize(r *rendering, a []Value) Value {
 	}
 	rel := map[string]bool{"noopener": true}
 	if a[4] != nil && r.truth(a[4]) {
-		for _, part := range fields(r.textArg("rel", a[4]), -1) {
+		for _, part := range r.fields(r.textArg("rel", a[4]), -1) {
 			rel[part] = true
 		}
 	}
@@ -47,7 +47,7 @@ func urlize(r *rendering, a []Value) Value {
 		}
 	}
 	text := string(r.escape(a[0]))
-	r.step(len(text))
+	r.step(2 * len(text))
 	var b strings.Builder
 	for text != "" {
 		end := strings.IndexFunc(text, isSpace)

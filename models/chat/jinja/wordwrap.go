@@ -41,7 +41,7 @@ func (w wrapper) wrap(text []rune) []string {
 	blank := func(chunk []rune) bool { return strings.TrimFunc(string(chunk), isSpace) == "" }
 	var lines []string
 	for len(chunks) > 0 {
-		w.r.step(1)
+		w.r.step(4)
 		if len(lines) > 0 && blank(chunks[0]) {
 			chunks = chunks[1:]
 		}
@@ -99,7 +99,7 @@ func isWrapSpace(r rune) bool { return r == ' ' || r >= '\t' && r <= '\r' }
 func (w wrapper) chunks(text []rune) [][]rune {
 	var chunks [][]rune
 	for i := 0; i < len(text); {
-		w.r.step(1)
+		w.r.step(4)
 		end := w.chunkEnd(text, i)
 		chunks = append(chunks, text[i:end])
 		i = end

@@ -180,7 +180,7 @@ class Grammar:
         if r < 0.2:
             return f"{self.operand('str', depth)} * {self.r.randint(-1, 3)}"
         if r < 0.28:
-            return self.operand("str", depth) + self.slice(depth)
+            return self.pick(BY_TYPE["str"][:7] + self.names) + self.slice(depth)
         if r < 0.36:
             shape = self.pick(PERCENT) + self.pick(["", " ", "-"]) + self.pick(["", self.pick(PERCENT)])
             args = self.pick([self.operand("any", depth), f"({self.expr('any', 0)}, {self.expr('any', 0)})", f"({self.expr('any', depth - 1)},)", "d"])
@@ -238,7 +238,7 @@ class Grammar:
         if r < 0.26:
             return f"{self.operand('list', depth)} + {self.operand('list', depth)}"
         if r < 0.36:
-            return self.operand("list", depth) + self.slice(depth)
+            return self.pick(BY_TYPE["list"] + self.names + ["range(5)", "d", "missing"]) + self.slice(depth)
         if r < 0.42:
             return f"range({self.pick(['', str(self.r.randint(-2, 3)) + ', '])}{self.expr('int', 0)}){self.pick(['', '|list', '|list'])}"
         if r < 0.45:

@@ -1,5 +1,6 @@
 """Renders templates as transformers does: the oracle of this folder's goldens."""
 
+import copy
 import re
 import warnings
 
@@ -41,6 +42,7 @@ def render(source, variables):
 
 def render_compiled(template, variables):
     rest = {"messages": [], "tools": None, "documents": None, "add_generation_prompt": False} | variables
+    rest = copy.deepcopy(rest)  # some filters change what they are given
     text, spans = _render_with_assistant_indices(compiled_template=template, **rest)
     result = {"output": text}
     if spans:

@@ -1,6 +1,9 @@
 package jinja
 
-import "fmt"
+import (
+	"fmt"
+	"runtime"
+)
 
 // A SyntaxError says why a template cannot be compiled.
 type SyntaxError struct {
@@ -13,7 +16,7 @@ func (e *SyntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.Line,
 // A RuntimeError is an exception that the template raised as it ran.
 type RuntimeError struct {
 	Line    int
-	Kind    string // Python's class: TypeError, UndefinedError, SecurityError, …
+	Kind    string // Python's class: TypeError, UndefinedError, SecurityError, …; NotImplementedError where only this package refuses
 	Message string
 }
 
@@ -43,11 +46,19 @@ func raise(kind, format string, args ...any) {
 
 // catch, deferred, gives err what was thrown.
 func catch(err *error) {
-	switch p := recover().(type) {
-	case nil:
-	case thrown:
-		*err = p.err
-	default:
-		panic(p)
+	if p := recover(); p != nil {
+		*err = caught(p)
 	}
+}
+
+// caught is the error of a panic. A fault of this package itself fails one
+// rendering as an InternalError and never the process.
+func caught(p any) error {
+	switch p := p.(type) {
+	case thrown:
+		return p.err
+	case runtime.Error:
+		return &RuntimeError{Kind: "InternalError", Message: p.Error()}
+	}
+	panic(p)
 }

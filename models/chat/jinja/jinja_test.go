@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"testing"
 	"unicode/utf8"
 )
@@ -18,6 +19,7 @@ type golden struct {
 	Spans     [][2]int // in characters
 	Error     string   // Python's class; SyntaxError where it does not compile
 	Line      int      // of a SyntaxError
+	Names     []string // that the template reads
 }
 
 // check renders the template and says how the result differs from the golden's.
@@ -133,6 +135,17 @@ func TestConstructs(t *testing.T) {
 	for _, g := range readGoldens(t, "testdata/constructs.json") {
 		if difference, _ := g.check(Limits{}); difference != "" {
 			t.Errorf("%s: %q\n%s", g.Name, g.Template, difference)
+		}
+		if g.Error == "SyntaxError" {
+			continue
+		}
+		tpl, err := Compile(g.Template)
+		if err != nil {
+			continue // reported above
+		}
+		names := slices.DeleteFunc(tpl.Names(), func(n string) bool { return n == "raise_exception" })
+		if !slices.Equal(names, g.Names) {
+			t.Errorf("%s: %q\nreads %q, want %q", g.Name, g.Template, names, g.Names)
 		}
 	}
 }

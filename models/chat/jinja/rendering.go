@@ -24,16 +24,14 @@ func newRendering(ctx context.Context, variables map[string]Value, l Limits) *re
 
 // catch, deferred, gives err what was thrown, with its line.
 func (r *rendering) catch(err *error) {
-	switch p := recover().(type) {
-	case nil:
-	case thrown:
-		*err = p.err
-		var e *RuntimeError
-		if errors.As(p.err, &e) && e.Line == 0 {
-			e.Line = r.line
-		}
-	default:
-		panic(p)
+	p := recover()
+	if p == nil {
+		return
+	}
+	*err = caught(p)
+	var e *RuntimeError
+	if errors.As(*err, &e) && e.Line == 0 {
+		e.Line = r.line
 	}
 }
 

@@ -1,6 +1,9 @@
 package jinja
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // A Template is a compiled template. It is not changed by rendering.
 type Template struct {
@@ -27,12 +30,12 @@ func (t *Template) Source() string { return t.source }
 
 // Names lists the variables that the template reads and does not define itself,
 // sorted (jinja2.meta.find_undeclared_variables).
-func (t *Template) Names() []string { return t.names }
+func (t *Template) Names() []string { return slices.Clone(t.names) }
 
 // Attributes lists every constant name that the template looks up in some value:
 // x.name, x['name'], x.get('name'), 'name' in x, selectattr('name') and its
 // like, sorted.
-func (t *Template) Attributes() []string { return t.attributes }
+func (t *Template) Attributes() []string { return slices.Clone(t.attributes) }
 
 // An Output is a rendering.
 type Output struct {

@@ -632,6 +632,8 @@ def main():
         cases.append({"name": f"lines {i + 1}", "template": template})
     for c in cases:
         c.update(oracle.render(c["template"], VARIABLES))
+        if c.get("error") != "SyntaxError":
+            c["names"] = oracle.names(c["template"])
     folder = pathlib.Path(__file__).parent
     with open(folder / "constructs.json", "w") as f:
         head = {"oracle": oracle.versions(), "variables": VARIABLES}

@@ -5,6 +5,7 @@ import re
 import warnings
 
 import jinja2
+import jinja2.meta
 from transformers.utils.chat_template_utils import _compile_jinja_template, _render_with_assistant_indices
 
 warnings.simplefilter("ignore")
@@ -26,6 +27,12 @@ def kind(error):
     if isinstance(error, (SyntaxError, AssertionError)):  # of the Python that Jinja writes, or of names that it lacks
         return {"error": "SyntaxError"}
     return {"error": name}
+
+
+def names(source):
+    """The variables that a template reads, but for those of transformers."""
+    environment = _compile_jinja_template("").environment
+    return sorted(jinja2.meta.find_undeclared_variables(environment.parse(source)))
 
 
 def render(source, variables):

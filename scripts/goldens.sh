@@ -18,6 +18,10 @@ if [ ! -d .venv/llama.cpp ]; then
 fi
 .venv/bin/python testdata/goldens/converted.py "$PWD/.venv/llama.cpp"
 .venv/bin/python testdata/tokenizer/stages.py
+jinja=models/chat/jinja
+.venv/bin/python $jinja/testdata/constructs.py
+.venv/bin/python $jinja/testdata/differential.py $jinja/testdata/differential.jsonl 700 1
+.venv/bin/python $jinja/testdata/unicode_tables.py | gofmt >$jinja/unicode_tables.go
 if [ -f .base/SmolLM2-135M-Instruct.Q4_1.gguf ]; then
 	.venv/bin/python testdata/goldens/smollm2.py .base/SmolLM2-135M-Instruct.Q4_1.gguf
 	.venv/bin/python testdata/goldens/smollm2_training.py .base/SmolLM2-135M-Instruct.Q4_1.gguf

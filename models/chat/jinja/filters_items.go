@@ -1,38 +1,12 @@
 package jinja
 
-import (
-	"math"
-	"math/big"
-	"sort"
-	"strconv"
-	"strings"
-)
+import "sort"
 
 func init() {
 	one := func(f func(v Value) Value) func(*rendering, []Value) Value {
 		return func(_ *rendering, a []Value) Value { return f(a[0]) }
 	}
 	addFilters(map[string]func(r *rendering, a []Value) Value{
-		"abs(x, /)": func(r *rendering, a []Value) Value {
-			if !isNumber(a[0]) {
-				raise("TypeError", "bad operand type for abs(): '%s'", a[0].typeName())
-			}
-			if f, ok := a[0].(float); ok {
-				return float(math.Abs(float64(f)))
-			}
-			if i, _ := asBig(a[0]); i.Sign() < 0 {
-				return r.negate(a[0])
-			}
-			return plus(a[0])
-		},
-		"int(value, default=, base=)": toInt,
-		"float(value, default=)": func(r *rendering, a []Value) Value {
-			if f, ok := r.asFloat(a[0]); ok {
-				return float(f)
-			}
-			return orDefault(a[1], float(0))
-		},
-		"round(value, precision=, method=)": round,
 		"first(seq)": func(r *rendering, a []Value) Value {
 			if v, ok := r.iterate(a[0])(); ok {
 				return v
@@ -107,141 +81,6 @@ func newIterator(class string, n next) *generator { return &generator{class, n} 
 // given says whether an optional argument was given and is true.
 func (r *rendering) given(v Value) bool { return v != nil && r.truth(v) }
 
-func toInt(r *rendering, a []Value) Value {
-	value, base := a[0], orDefault(a[2], integer(10))
-	otherwise := orDefault(a[1], integer(0))
-	failIfUndefined(value)
-	if s, ok := Text(value); ok {
-		r.work(len(s))
-		if isWhole(base) {
-			if v := parseInt(s, index(base)); v != nil {
-				return v
-			}
-		}
-		f, ok := parseFloat(s)
-		if !ok || math.IsInf(f, 0) || math.IsNaN(f) {
-			return otherwise
-		}
-		return truncate(f)
-	}
-	switch v := value.(type) {
-	case float:
-		if math.IsInf(float64(v), 0) {
-			raise("OverflowError", "cannot convert float infinity to integer")
-		}
-		if math.IsNaN(float64(v)) {
-			return otherwise
-		}
-		return truncate(float64(v))
-	case boolean, integer, bigint:
-		return plus(v)
-	}
-	return otherwise
-}
-
-func round(r *rendering, a []Value) Value {
-	method := "common"
-	if a[2] != nil {
-		m, ok := Text(a[2])
-		if !ok {
-			r.mustHash(a[2])
-			m = ""
-		}
-		method = m
-	}
-	precision := orDefault(a[1], integer(0))
-	switch method {
-	case "common":
-		return r.roundTo(a[0], precision)
-	case "ceil", "floor":
-	default:
-		raise("FilterArgumentError", "method must be common, ceil or floor")
-	}
-	scale := r.binary("pow", integer(10), precision)
-	scaled := r.binary("mul", a[0], scale)
-	if !isNumber(scaled) {
-		raise("TypeError", "must be real number, not %s", scaled.typeName())
-	}
-	if f, ok := scaled.(float); ok {
-		if method == "ceil" {
-			scaled = truncate(math.Ceil(float64(f)))
-		} else {
-			scaled = truncate(math.Floor(float64(f)))
-		}
-	}
-	return r.binary("div", scaled, scale)
-}
-
-// roundTo is Python's round(v, precision).
-func (r *rendering) roundTo(v, precision Value) Value {
-	if !isNumber(v) {
-		raise("TypeError", "type %s doesn't define __round__ method", v.typeName())
-	}
-	if precision == None {
-		if f, ok := v.(float); ok {
-			return truncate(math.RoundToEven(float64(f)))
-		}
-		return plus(v)
-	}
-	n := index(precision)
-	r.stepFloat(min(n, 400))
-	f, ok := v.(float)
-	if !ok {
-		return r.roundWhole(v, n)
-	}
-	switch x := float64(f); {
-	case math.IsInf(x, 0) || math.IsNaN(x) || n > 400:
-		return f
-	case n < -400:
-		return float(math.Copysign(0, x))
-	case n >= 0:
-		rounded, err := strconv.ParseFloat(strconv.FormatFloat(x, 'f', n, 64), 64)
-		if err != nil {
-			raise("OverflowError", "rounded value too large to represent")
-		}
-		return float(rounded)
-	}
-	// The exact number, rounded half to even.
-	r.step(200)
-	exact := new(big.Rat)
-	exact.SetFloat64(float64(f))
-	scale := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(-n)), nil)
-	exact.Quo(exact, new(big.Rat).SetInt(scale))
-	whole := roundHalfEven(exact)
-	rounded, _ := new(big.Rat).SetInt(whole.Mul(whole, scale)).Float64()
-	if math.IsInf(rounded, 0) {
-		raise("OverflowError", "rounded value too large to represent")
-	}
-	if rounded == 0 {
-		rounded = math.Copysign(0, float64(f))
-	}
-	return float(rounded)
-}
-
-func (r *rendering) roundWhole(v Value, n int) Value {
-	if n >= 0 {
-		return plus(v)
-	}
-	i, _ := asBig(v)
-	if -n > 20*bigWords(v)+20 {
-		return integer(0)
-	}
-	r.step(100 + times(bigWords(v), bigWords(v)))
-	scale := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(-n)), nil)
-	rounded := roundHalfEven(new(big.Rat).SetFrac(i, scale))
-	return whole(rounded.Mul(rounded, scale))
-}
-
-func roundHalfEven(x *big.Rat) *big.Int {
-	twice := new(big.Int).Mul(x.Num(), big.NewInt(2))
-	twice.Add(twice, x.Denom())
-	q, rest := new(big.Int).DivMod(twice, new(big.Int).Mul(x.Denom(), big.NewInt(2)), new(big.Int))
-	if rest.Sign() == 0 && q.Bit(0) == 1 {
-		q.Sub(q, big.NewInt(1))
-	}
-	return q
-}
-
 // reversible returns the items of v from the last to the first, or nil where
 // Python cannot reverse it.
 func (r *rendering) reversible(v Value) next {
@@ -295,80 +134,6 @@ func itemPairs(v Value) Value {
 		}
 		return pairs()
 	})
-}
-
-// attributePath splits the name of an attribute at its dots. Digits are an
-// index.
-func attributePath(attribute Value) []Value {
-	if attribute == nil || attribute == None {
-		return nil
-	}
-	s, ok := Text(attribute)
-	if !ok {
-		return []Value{attribute}
-	}
-	var path []Value
-	for part := range strings.SplitSeq(s, ".") {
-		if all(part, isDigit) {
-			i := parseInt(part, 10)
-			if i == nil {
-				raise("ValueError", "invalid literal for int() with base 10: %s", reprString(part))
-			}
-			path = append(path, i)
-		} else {
-			path = append(path, str(part))
-		}
-	}
-	return path
-}
-
-// getter looks up an attribute by the rules of items. What it lacks is the
-// default, if there is one.
-func (r *rendering) getter(attribute, otherwise Value, ignoreCase bool) func(Value) Value {
-	path := attributePath(attribute)
-	return func(v Value) Value {
-		for _, part := range path {
-			v = r.item(v, part)
-			if otherwise != nil && otherwise != None && isUndefined(v) {
-				v = otherwise
-			}
-		}
-		if ignoreCase {
-			v = r.ignoreCase(v)
-		}
-		return v
-	}
-}
-
-// multiGetter looks up attributes between commas, as a list.
-func (r *rendering) multiGetter(attribute Value, ignoreCase bool) func(Value) Value {
-	attribute = orNone(attribute)
-	parts := []Value{attribute}
-	if s, ok := Text(attribute); ok {
-		parts = nil
-		for part := range strings.SplitSeq(s, ",") {
-			parts = append(parts, str(part))
-		}
-	}
-	gets := make([]func(Value) Value, len(parts))
-	for i, part := range parts {
-		gets[i] = r.getter(part, nil, ignoreCase)
-	}
-	return func(v Value) Value {
-		r.holdItems(len(gets))
-		l := &list{make([]Value, len(gets))}
-		for i, get := range gets {
-			l.items[i] = get(v)
-		}
-		return l
-	}
-}
-
-func (r *rendering) ignoreCase(v Value) Value {
-	if _, ok := Text(v); ok {
-		return r.callMethod(v, "lower")
-	}
-	return v
 }
 
 // sorted sorts items by their keys, those of equal keys in their order.

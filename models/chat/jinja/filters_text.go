@@ -133,12 +133,12 @@ func indent(r *rendering, a []Value) Value {
 func truncateFilter(r *rendering, a []Value) Value {
 	length := index(orDefault(a[1], integer(255)))
 	kill := a[2] != nil && r.truth(a[2])
-	end := r.textArg("truncate", orDefault(a[3], str("...")))
+	end := orDefault(a[3], str("..."))
 	leeway := 5
 	if a[4] != nil && a[4] != None {
 		leeway = index(a[4])
 	}
-	endLength := utf8.RuneCountInString(end)
+	endLength := r.len(end)
 	if length < endLength {
 		raise("AssertionError", "expected length >= %d, got %d", endLength, length)
 	}
@@ -150,13 +150,13 @@ func truncateFilter(r *rendering, a []Value) Value {
 	}
 	cut := r.slice(a[0], None, integer(length-endLength), None)
 	if kill {
-		return r.binary("add", cut, str(end))
+		return r.binary("add", cut, end)
 	}
 	if _, ok := Text(cut); !ok {
 		raise("AttributeError", "'%s' object has no attribute 'rsplit'", cut.typeName())
 	}
 	words := r.callMethod(cut, "rsplit", str(" "), integer(1)).(*list)
-	return r.binary("add", words.items[0], str(end))
+	return r.binary("add", words.items[0], end)
 }
 
 func wordCount(r *rendering, a []Value) Value {

@@ -101,6 +101,9 @@ func (r *rendering) arithmetic(op string, a, b Value) Value {
 	_, aFloat := a.(float)
 	_, bFloat := b.(float)
 	if aFloat || bFloat {
+		if op == "pow" {
+			return r.floatPower(toFloat(a), toFloat(b))
+		}
 		return floatArithmetic(op, toFloat(a), toFloat(b))
 	}
 	i, ok := small(a)
@@ -202,7 +205,7 @@ func magnitude(i int64) uint64 {
 // power raises a whole number to a whole power.
 func (r *rendering) power(x, y *big.Int) Value {
 	if y.Sign() < 0 {
-		return floatArithmetic("pow", toFloat(whole(x)), toFloat(whole(y)))
+		return r.floatPower(toFloat(whole(x)), toFloat(whole(y)))
 	}
 	if x.BitLen() <= 1 {
 		// 0, 1 or -1: the power counts only as zero, odd or even.
@@ -225,8 +228,6 @@ func floatArithmetic(op string, x, y float64) Value {
 		return float(x - y)
 	case "mul":
 		return float(x * y)
-	case "pow":
-		return floatPower(x, y)
 	}
 	if y == 0 {
 		raise("ZeroDivisionError", "%s", map[string]string{
@@ -257,20 +258,6 @@ func floatArithmetic(op string, x, y float64) Value {
 		floor++
 	}
 	return float(floor)
-}
-
-func floatPower(x, y float64) Value {
-	switch {
-	case x == 0 && y < 0:
-		raise("ZeroDivisionError", "0.0 cannot be raised to a negative power")
-	case x < 0 && !math.IsInf(x, 0) && !math.IsInf(y, 0) && y != math.Floor(y):
-		raise("NotImplementedError", "a complex number: a negative number to a fractional power")
-	}
-	f := math.Pow(x, y)
-	if math.IsInf(f, 0) && !math.IsInf(x, 0) && !math.IsInf(y, 0) {
-		raise("OverflowError", "(34, 'Numerical result out of range')")
-	}
-	return float(f)
 }
 
 // negate is Python's -v.

@@ -108,6 +108,7 @@ a{# c #}b  {#- c -#}  d{#+ c #}e
 {{ -missing }}
 {{ 2 ** 0.5 }} {{ 4 ** 0.5 }} {{ 10 ** 20 }} {{ 10.0 ** 20 }} {{ 0 ** 0 }} {{ (-1) ** 3 }} {{ 1.5 ** 2 }}
 {{ 10.0 ** 400 }}
+{{ 1e60 ** 3 }} {{ 10 ** -0.5 }} {{ 1.1 ** 10 }} {{ (-2.0) ** 3 }} {{ 0.1 ** 20 }} {{ 2.0 ** -1074 }} {{ 1e300 ** -2 }} {{ 9.99 ** 1.01 }} {{ 3 ** -3 }} {{ 1.0000001 ** 1e7 }} {{ (-0.5) ** -3.0 }} {{ 0.0 ** 0 }} {{ 1 ** 1e300 }} {{ 2 ** 0.1 }}
 {{ 10 ** 400 / 1.0 }}
 {{ {[]: 1} }}
 {{ 3 | abs + 1 }}
@@ -372,6 +373,9 @@ a {{ b
 {{ 1|indent }}
 {{ 'foo bar baz qux'|truncate(9) }}|{{ 'foo bar baz qux'|truncate(9, true) }}|{{ 'foo bar baz qux'|truncate(11) }}|{{ 'foo bar baz qux'|truncate(11, false, '...', 0) }}|{{ 'foobar'|truncate(3, true, '') }}|{{ 'a b'|truncate(1, leeway=0, end='') }}|
 {{ 'foo'|truncate(2) }}
+{{ 'foo'|truncate(5, end=missing) }}
+{{ xs|truncate(0, end='') }}
+{{ xs|indent }}
 {{ 'foo bar baz'|wordcount }} {{ "it's a dog-day"|wordcount }} {{ ''|wordcount }} {{ '漢字 é_1'|wordcount }}
 {{ '<b>a &amp; b</b> <!-- c --> d  e &lt;'|striptags }}|{{ 'a < b'|striptags }}|{{ '<a'|striptags }}|{{ 1|striptags }}
 {{ 'a b/c?d=é&f'|urlencode }} {{ {'a b': 'c/d', 'e': 1}|urlencode }} {{ [('a', 'b c')]|urlencode }} {{ 5|urlencode }} {{ '~-_.!*()'|urlencode }}

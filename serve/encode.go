@@ -41,7 +41,7 @@ func (s *Server) encode(c *fiber.Ctx, t words, field, text string, special bool)
 func (s *Server) tokens(c *fiber.Ctx, t words, field, text string, special bool) ([]int32, []tokenizer.Span, error) {
 	ctx, done := s.attendLong(c, text)
 	defer done()
-	ids, spans, err := t.EncodeSpans(ctx, text, tokenizer.Options{AddSpecial: special, Once: true, Max: max(s.context, maxTokenized)})
+	ids, spans, _, err := t.EncodeSpans(ctx, text, tokenizer.Options{AddSpecial: special, Once: true, Max: max(s.context, maxTokenized)})
 	return ids, spans, s.encodeFault(ctx, field, err, "give less text at a time")
 }
 

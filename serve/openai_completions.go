@@ -233,7 +233,7 @@ func (w *completionsWriter) promptOffsets(e choiceEvent) []int {
 		}
 	default:
 		o := tokenizer.Options{AddSpecial: or(w.body.AddSpecial, true), Once: true}
-		_, spans, err := w.text.EncodeSpans(w.server.ctx, given.text, o)
+		_, spans, _, err := w.text.EncodeSpans(w.server.ctx, given.text, o)
 		if err != nil {
 			return offsets // the server is shutting down: the text was encoded before
 		}

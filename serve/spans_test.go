@@ -68,7 +68,7 @@ func TestSpans(t *testing.T) {
 		{"e\u0301 Hi", false, [][2]int{{0, 0}, {0, 1}, {2, 3}, {3, 4}, {4, 5}}}, // é, normalized
 		{"", true, [][2]int{{0, 0}, {0, 0}}},
 	} {
-		ids, spans, err := text.EncodeSpans(t.Context(), c.text, tokenizer.Options{AddSpecial: c.added, Once: true})
+		ids, spans, _, err := text.EncodeSpans(t.Context(), c.text, tokenizer.Options{AddSpecial: c.added, Once: true})
 		require.NoError(t, err)
 		want, err := text.Encode(c.text, c.added)
 		require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -62,6 +63,27 @@ func parse(b []byte) ([]placed, map[string]string, error) {
 		return nil, nil, fmt.Errorf("%w: %d bytes belong to no tensor", ErrInvalid, len(body)-at)
 	}
 	return tensors, metadata, nil
+}
+
+// ReadMetadata reads a file from its beginning as far as its metadata goes.
+func ReadMetadata(r io.Reader) (map[string]string, error) {
+	var length [8]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	n := binary.LittleEndian.Uint64(length[:])
+	if n > maxHeader {
+		return nil, fmt.Errorf("%w: a header of %d bytes is over the limit of %d", ErrInvalid, n, maxHeader)
+	}
+	header := make([]byte, n)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	_, metadata, err := parseHeader(header)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return metadata, nil
 }
 
 // check reports what is wrong with a tensor whose bytes must begin at at and

@@ -26,7 +26,7 @@ func TestOnce(t *testing.T) {
 		if got := once(t, tok, text, true); !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
-		if ids, spans, err := tok.EncodeSpans(t.Context(), text, Options{AddSpecial: true, Once: true}); err != nil || !slices.Equal(ids, want) || len(spans) != len(ids) {
+		if ids, spans, _, err := tok.EncodeSpans(t.Context(), text, Options{AddSpecial: true, Once: true}); err != nil || !slices.Equal(ids, want) || len(spans) != len(ids) {
 			t.Errorf("%q: %v and %d spans, want %v", text, ids, len(spans), want)
 		}
 	}

@@ -13,12 +13,13 @@ type Span struct{ Start, End int }
 // EncodeSpans is AppendEncode with the part of the text that each id stands
 // for. Ids that share a character all span it. A special token that the text
 // spells is as wide as it is spelled there; those that are put around the text
-// have no width.
-func (t *Tokenizer) EncodeSpans(ctx context.Context, text string, o Options) (ids []int32, spans []Span, err error) {
+// have no width. exact is false where ids do not spell the text, as unknown
+// tokens and normalizers have it: then spans are near the mark.
+func (t *Tokenizer) EncodeSpans(ctx context.Context, text string, o Options) (ids []int32, spans []Span, exact bool, err error) {
 	bare := o
 	bare.AddSpecial = false
 	if ids, err = t.AppendEncode(ctx, nil, text, bare); err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	spans = make([]Span, len(ids))
 	decoder, w := t.NewDecoder(false), walk{rest: text}
@@ -27,8 +28,9 @@ func (t *Tokenizer) EncodeSpans(ctx context.Context, text string, o Options) (id
 			spans[i].End += prefixOf(w.rest, 1)
 		}
 	}
+	exact = !w.astray && w.rest == ""
 	if !o.AddSpecial {
-		return ids, spans, nil
+		return ids, spans, exact, nil
 	}
 	before, after := t.single.ends()
 	if o.Once {
@@ -36,14 +38,21 @@ func (t *Tokenizer) EncodeSpans(ctx context.Context, text string, o Options) (id
 	}
 	ids = slices.Concat(before, ids, after)
 	if o.Max > 0 && len(ids) > o.Max {
-		return nil, nil, &TooLongError{Max: o.Max, Bytes: len(text)}
+		return nil, nil, false, &TooLongError{Max: o.Max, Bytes: len(text)}
 	}
 	around := make([]Span, len(ids))
 	copy(around[len(before):], spans)
 	for i := len(ids) - len(after); i < len(ids); i++ {
 		around[i] = Span{w.at, w.at}
 	}
-	return ids, around, nil
+	return ids, around, exact, nil
+}
+
+// Around returns the special tokens that Encode puts around a text of these
+// ids.
+func (t *Tokenizer) Around(ids []int32) (before, after []int32) {
+	before, after = t.single.ends()
+	return missing(ids, before, after)
 }
 
 // walk goes through a text by the pieces that its tokens decode to. These are
@@ -54,6 +63,8 @@ type walk struct {
 	rest string // of the text
 	at   int    // where it begins
 	lost int    // bytes of the pieces that were not found since one was
+
+	astray bool // a piece was not where the last one ended
 }
 
 // take returns the span of the next piece.
@@ -65,6 +76,7 @@ func (w *walk) take(piece string) Span {
 	} else if length > 0 {
 		w.lost = 0
 	}
+	w.astray = w.astray || skip > 0 || w.lost > 0
 	w.pass(skip)
 	start := w.at
 	w.pass(length)

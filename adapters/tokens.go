@@ -146,7 +146,7 @@ func (b *Builder) tokenRows(site int, suffix string, tokens []int) (*tokenRows, 
 			return nil, fmt.Errorf("%w: trainable token %d is outside the vocabulary of %d", ErrConfig, token, b.vocabulary)
 		}
 		t.order = append(t.order, tokenRow{int32(token), i})
-		if token < w.Rows {
+		if token < w.Rows && !w.Empty() { // the base of a plan is empty
 			decodeRow(start.Row(i), w, token)
 		}
 	}

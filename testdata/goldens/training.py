@@ -60,6 +60,7 @@ LORAPLUS_RATIO = 4.0
 LISA_INTERVAL, LISA_BLOCKS = 5, [[0], [2], [2], [1]]
 BATCHES, ROWS = 4, 2
 STEMS = {"llama-gqa": "model.layers", "gpt2": "transformer.h"}
+EMBEDDINGS = {"llama-gqa": "embed_tokens", "gpt2": "wte"}
 LORA_TARGETS = {
     "llama-gqa": dict(target_modules=["q_proj", "v_proj"]),
     "gpt2": dict(target_modules=["c_attn"], fan_in_fan_out=True),
@@ -71,6 +72,8 @@ IA3_TARGETS = {
 PEFT_METHODS = {
     "lora": lambda base: lora(**LORA_TARGETS[base]),
     "lora-accumulate": lambda base: lora(**LORA_TARGETS[base]),
+    "lora-tokens": lambda base: lora(trainable_token_indices=[5, 40, 7], **LORA_TARGETS[base]),
+    "lora-tokens-by-name": lambda base: lora(trainable_token_indices={EMBEDDINGS[base]: [5, 9], "lm_head": [40, 7]}, **LORA_TARGETS[base]),
     "rslora": lambda base: lora(alpha=4, use_rslora=True, **LORA_TARGETS[base]),
     "loraplus": lambda base: lora(**LORA_TARGETS[base]),
     "dora": lambda base: lora(use_dora=True, **LORA_TARGETS[base]),

@@ -26,7 +26,7 @@ func (r *replay) linear(x *value) *value {
 		own = r.lowRank(at, in, y, step)
 	case at.output:
 		step(func() { r.scratch(1, y.cols) }, in, y)
-	case at.whole:
+	case at.whole, at.tokens:
 		step(func() {}, in)
 	case r.t.Adapter && (at.bias || at.added || at.input):
 		step(func() {})

@@ -68,6 +68,7 @@ type placed struct {
 	output       bool // IA3 on the output
 	added        bool // a bias that is added: lora_B.bias, beft_bias
 	embedding    bool // anything on an embedding
+	tokens       bool // trainable tokens on the head
 	down         int  // width of a bottleneck; 0: none
 	norms        [2]bool
 	factor       bool // a bottleneck's learned scaling
@@ -183,8 +184,11 @@ func (b *Base) TrainAdapter(config *adapters.Config, dropout float64) (*Trained,
 	}
 	t := &Trained{Method: config.Method.Name(), Adapter: true, base: b, dropout: dropout, at: map[int]*placed{}}
 	sites := map[string]int{}
+	head := -1
 	for i, s := range b.sites {
-		sites[s.Name] = i
+		if sites[s.Name] = i; s.Head {
+			head = i
+		}
 	}
 	for _, p := range params {
 		t.Tensors = append(t.Tensors, Tensor{p.Name, p.Shape})
@@ -195,9 +199,15 @@ func (b *Base) TrainAdapter(config *adapters.Config, dropout float64) (*Trained,
 		if err := t.put(sites, strings.TrimPrefix(p.Name, config.NamePrefix()), p); err != nil {
 			return nil, err
 		}
+		if b.config.Tied && strings.HasSuffix(p.Name, tokensSuffix) {
+			t.place(head).tokens = true // which shares those of the embedding
+		}
 	}
 	return t, nil
 }
+
+// tokensSuffix ends the name of a matrix of trainable tokens.
+const tokensSuffix = "trainable_tokens_delta"
 
 // before notes what stands before the first token.
 func (t *Trained) before(config *adapters.Config, p *adapters.Param) {
@@ -234,6 +244,8 @@ func (t *Trained) put(sites map[string]int, name string, p *adapters.Param) erro
 		at.rank = p.Shape[0]
 	case ".lora_magnitude_vector":
 		at.magnitude = true
+	case ".token_adapter." + tokensSuffix, "." + tokensSuffix:
+		at.tokens = true
 	case ".lora_B.bias", ".beft_bias":
 		at.added = true
 	case ".ia3_l":

@@ -30,3 +30,7 @@ else
 	echo "SmolLM2's goldens are left as they are: fetch the base with 'make base' first"
 fi
 .venv/bin/python testdata/templates/goldens.py ../shared/cases/templates/public ${CHAT_TEMPLATES:-}
+.venv/bin/python training/dataset/testdata/turns.py ../shared/cases/templates/public
+"$python" -m venv .venv-trl
+.venv-trl/bin/pip install --quiet -r testdata/goldens/requirements-trl.txt
+.venv-trl/bin/python testdata/goldens/labels.py

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
@@ -19,6 +20,7 @@ type Assessment struct {
 	Task      string // a GLUE task; empty: Format
 	Format    string
 	Columns   dataset.Columns
+	Turns     string // one of dataset.Turns: what is measured of a conversation
 	MaxLength int
 	Adapter   string // a folder; empty: the base
 	// ExactMatch has the model answer every prompt in up to so many tokens,
@@ -49,8 +51,8 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 	if a.ExactMatch >= longest {
 		return nil, nil, fmt.Errorf("--exact-match: %d tokens of an answer leave no room for a prompt: the context has %d", a.ExactMatch, longest)
 	}
-	e.encoder = &dataset.Encoder{Tokenizer: base.Tokenizer, End: base.End(), MaxLength: within(a.MaxLength, longest)}
-	o := dataset.Options{Format: a.Format, Columns: a.Columns, Template: base.Chat}
+	e.encoder = base.encoder(within(a.MaxLength, longest))
+	o := dataset.Options{Format: a.Format, Columns: a.Columns, Chat: base.conversations(a.Turns, time.Now())}
 	data := a.Data
 	var task *dataset.Task
 	if a.Task != "" {

@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"time"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
 // Opened is a base model with its tokenizer and chat template.
@@ -73,6 +75,16 @@ func (o *Opened) End() int32 {
 		return eos[0]
 	}
 	return -1
+}
+
+// encoder turns texts into sequences of up to length tokens.
+func (o *Opened) encoder(length int) *dataset.Encoder {
+	return &dataset.Encoder{Tokenizer: o.Tokenizer, End: o.End(), Vocabulary: o.Model.Config().Vocabulary, MaxLength: length}
+}
+
+// conversations says how the base's template renders them, as the server does.
+func (o *Opened) conversations(turns string, now time.Time) dataset.Chat {
+	return dataset.Chat{Template: o.Chat, Special: o.Tokenizer.SpecialTokens(), Turns: turns, Now: now}
 }
 
 // Close unmaps the weights.

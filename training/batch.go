@@ -3,7 +3,8 @@ package training
 import "math"
 
 // Batches are counted as transformers' Trainer counts them: an epoch is gone
-// through in steps of --batch-size × --grad-accum sequences, and its last step
+// through in steps of --batch-size × --grad-accum sequences (packed: windows of
+// them), and its last step
 // takes what is left of it, in fewer or shorter micro-batches. No batch reaches
 // into the next epoch. The loss of a step is the mean over its labels, so the
 // fewer sequences of a short one weigh no less.
@@ -46,11 +47,11 @@ func (r *Run) batch(step int) ([][]Sequence, error) {
 	for _, s := range r.spans(step) {
 		var batch []Sequence
 		for n := s.from; n < s.to; n++ {
-			q, err := r.order.At(n)
+			sequences, err := r.order.At(n)
 			if err != nil {
 				return nil, err
 			}
-			batch = append(batch, q)
+			batch = append(batch, sequences...)
 		}
 		micro = append(micro, batch)
 	}

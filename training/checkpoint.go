@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -34,6 +35,8 @@ type Progress struct {
 	Stalled int     `json:"stalled"`  // validations since
 	Tokens  int     `json:"tokens"`   // trained on
 	Key     string  `json:"settings"` // what the run depends on: see Run.dependsOn
+
+	Now time.Time `json:"now"` // when the run began: what chat templates are told
 
 	Loss       float64 `json:"loss"`        // of the last step
 	Seconds    float64 `json:"seconds"`     // that steps have taken
@@ -130,6 +133,25 @@ func readCheckpoint(path string) (*checkpoint, error) {
 		return nil, fault(err)
 	}
 	return c, nil
+}
+
+// progressIn reads the progress of a checkpoint and nothing else.
+func progressIn(path string) (p Progress, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return p, err
+	}
+	defer f.Close()
+	z, err := zstd.NewReader(f)
+	if err != nil {
+		return p, err
+	}
+	defer z.Close()
+	metadata, err := safetensors.ReadMetadata(z)
+	if err != nil {
+		return p, err
+	}
+	return p, json.Unmarshal([]byte(metadata["progress"]), &p)
 }
 
 // restore sets parameters, and the state of o unless it is nil. Every tensor

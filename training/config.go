@@ -27,8 +27,9 @@ type Config struct {
 	Task            string   `help:"GLUE task with its prompt and metric: ${tasks}." group:"data"`
 	Format          string   `help:"What the rows hold: ${formats}." default:"auto" group:"data"`
 	MaxLength       int      `help:"Longest sequence, in tokens; 0: the base's." default:"512" group:"data"`
-	Packing         bool     `help:"Fill each sequence up to --max-length with what follows." group:"data"`
+	Packing         bool     `help:"Count a sequence as as many texts as have room in --max-length, each seen by itself." group:"data"`
 	LearnPrompt     bool     `help:"Put the loss on prompts too." group:"data"`
+	Turns           string   `help:"Turns of the assistant's that are learnt: ${turns}." default:"all" group:"data"`
 	dataset.Columns `group:"data"`
 
 	MaxSteps  int     `help:"Steps to take; 0: what --epochs come to." group:"schedule"`
@@ -150,6 +151,7 @@ func (c *Config) Validate() error {
 	c.Method = Spelt(c.Method)
 	among("method", c.Method, Methods())
 	among("format", c.Format, dataset.Formats)
+	among("turns", c.Turns, dataset.Turns)
 	among("schedule", c.Schedule, Schedules)
 	among("optimizer", c.Optimizer, Optimizers)
 	among("init-lora-weights", c.Start, adapters.Starts)

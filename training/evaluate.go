@@ -2,7 +2,6 @@ package training
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 
@@ -70,51 +69,76 @@ func batches(ctx context.Context, n int, at func(i int) (Sequence, error), f fun
 // evaluate returns the loss a label over a set, and the metrics of its task.
 func (e *evaluator) evaluate(ctx context.Context, set *dataset.Set, task *dataset.Task) (Scores, error) {
 	loss, labels := 0.0, 0
-	var answers [][]int32
-	if task != nil {
-		var err error
-		if answers, err = e.answers(task); err != nil {
-			return nil, err
-		}
-	}
 	var scores []float64 // of every answer to every example
-	err := batches(ctx, set.Len(), set.Sequence, func(_ int, batch []Sequence) error {
-		if single(answers) && e.wholeAnswers(batch) {
-			chosen, sum := e.choices(batch, answers)
-			scores = append(scores, chosen...)
-			loss += sum
-		} else {
-			loss += total(e.losses(batch))
+	var examples []dataset.Example
+	err := batches(ctx, set.Len(), set.Sequence, func(from int, batch []Sequence) error {
+		var own []dataset.Example
+		for i := range batch {
+			if task == nil {
+				break
+			}
+			x, err := set.Example(from + i)
+			if err != nil {
+				return err
+			}
+			own = append(own, x)
 		}
+		examples = append(examples, own...)
 		for _, s := range batch {
 			labels += s.Labels()
 		}
-		return nil
+		answers, ok, err := e.single(own, batch, task)
+		if err != nil {
+			return err
+		}
+		if ok {
+			chosen, sum := e.choices(batch, answers)
+			scores, loss = append(scores, chosen...), loss+sum
+			return nil
+		}
+		loss += total(e.losses(batch))
+		apart, err := e.scores(ctx, own, task)
+		scores = append(scores, apart...)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	s := Scores{"loss": loss / float64(labels), "perplexity": min(math.Exp(loss/float64(labels)), math.MaxFloat64)}
-	if task == nil {
-		return s, nil
+	if task != nil {
+		answer(examples, task, scores, s)
 	}
-	return s, e.answer(ctx, set, task, answers, scores, s)
+	return s, nil
 }
 
-// single reports whether every answer is one token, so that one row of logits
-// has all that is to be known of an example.
-func single(answers [][]int32) bool {
-	return len(answers) > 0 && !slices.ContainsFunc(answers, func(a []int32) bool { return len(a) != 1 })
-}
-
-// wholeAnswers reports whether each sequence predicts an answer of one token,
-// and after it no more than the end of the text.
-func (e *evaluator) wholeAnswers(batch []Sequence) bool {
+// single returns the token that each of the task's answers is to each example,
+// where every one is a single token after the same others, and what the
+// sequence predicts is such an answer and no more than the end of the text
+// after it: one row of logits has all that is to be known.
+func (e *evaluator) single(examples []dataset.Example, batch []Sequence, task *dataset.Task) (answers [][]int32, ok bool, err error) {
 	ended := 1
 	if e.encoder.End >= 0 {
 		ended = 2
 	}
-	return !slices.ContainsFunc(batch, func(s Sequence) bool { return s.Labels() != ended })
+	for i, x := range examples {
+		if batch[i].Labels() != ended {
+			return nil, false, nil
+		}
+		at := batch[i].Last() - ended + 1
+		var own []int32
+		for _, answer := range task.Answers {
+			c, err := e.candidate(x, answer)
+			if err != nil {
+				return nil, false, err
+			}
+			if c.Labels() != 1 || c.Last() != at || !slices.Equal(c.Tokens[:at+1], batch[i].Tokens[:at+1]) {
+				return nil, false, nil
+			}
+			own = append(own, c.Targets[at])
+		}
+		answers = append(answers, own)
+	}
+	return answers, len(answers) > 0, nil
 }
 
 // choices returns the logit of every answer to every sequence, and the
@@ -124,9 +148,9 @@ func (e *evaluator) choices(batch []Sequence, answers [][]int32) (scores []float
 	h := e.model.Forward(e.pass, &e.rows.Batch, nil)
 	logits := e.model.Head(e.pass, &e.rows.Batch, 0, h)
 	r := 0
-	for _, s := range batch {
-		for _, a := range answers {
-			scores = append(scores, float64(logits.Data.Row(r)[a[0]]))
+	for i, s := range batch {
+		for _, a := range answers[i] {
+			scores = append(scores, float64(logits.Data.Row(r)[a]))
 		}
 		r += s.Labels()
 	}
@@ -137,25 +161,11 @@ func (e *evaluator) choices(batch []Sequence, answers [][]int32) (scores []float
 }
 
 // answer has the model choose among the task's answers for each prompt. scores
-// are their log-probabilities up to a constant an example; empty: not known.
-func (e *evaluator) answer(ctx context.Context, set *dataset.Set, task *dataset.Task, answers [][]int32, scores []float64, s Scores) error {
+// are their log-probabilities up to a constant an example.
+func answer(examples []dataset.Example, task *dataset.Task, scores []float64, s Scores) {
 	var labels, chosen []int
 	var values, expected []float64
-	var examples []dataset.Example
-	for i := range set.Len() {
-		x, err := set.Example(i)
-		if err != nil {
-			return err
-		}
-		examples = append(examples, x)
-	}
-	each := len(answers)
-	if len(scores) != each*len(examples) {
-		var err error
-		if scores, err = e.scores(ctx, examples, task, answers); err != nil {
-			return err
-		}
-	}
+	each := len(task.Answers)
 	for i, x := range examples {
 		own := scores[i*each : (i+1)*each]
 		labels, values = append(labels, x.Label), append(values, x.Value)
@@ -168,17 +178,16 @@ func (e *evaluator) answer(ctx context.Context, set *dataset.Set, task *dataset.
 			s[name] = valueMetrics[name](values, expected)
 		}
 	}
-	return nil
 }
 
 // scores returns the log-probability of every answer to every example.
-func (e *evaluator) scores(ctx context.Context, examples []dataset.Example, task *dataset.Task, answers [][]int32) ([]float64, error) {
-	each := len(answers)
-	at := func(i int) (Sequence, error) {
-		return e.candidate(examples[i/each], task.Answers[i%each], len(answers[i%each]))
+func (e *evaluator) scores(ctx context.Context, examples []dataset.Example, task *dataset.Task) (scores []float64, err error) {
+	if len(examples) == 0 {
+		return nil, nil
 	}
-	var scores []float64
-	err := batches(ctx, len(examples)*each, at, func(_ int, batch []Sequence) error {
+	each := len(task.Answers)
+	at := func(i int) (Sequence, error) { return e.candidate(examples[i/each], task.Answers[i%each]) }
+	err = batches(ctx, len(examples)*each, at, func(_ int, batch []Sequence) error {
 		for _, loss := range e.losses(batch) {
 			scores = append(scores, -loss)
 		}
@@ -187,30 +196,17 @@ func (e *evaluator) scores(ctx context.Context, examples []dataset.Example, task
 	return scores, err
 }
 
-func (e *evaluator) answers(task *dataset.Task) ([][]int32, error) {
-	var all [][]int32
-	for _, a := range task.Answers {
-		tokens, err := e.encoder.Tokenizer.Encode(a, false)
-		if err != nil {
-			return nil, fmt.Errorf("answer %q: %w", a, err)
-		}
-		all = append(all, tokens)
-	}
-	return all, nil
-}
-
-// candidate is an example with another answer, of n tokens, cut as the example
-// itself would be. That a text ends there is not compared.
-func (e *evaluator) candidate(x dataset.Example, answer string, n int) (Sequence, error) {
+// candidate is an example with another answer, cut as the example itself would
+// be. That a text ends there is not compared.
+func (e *evaluator) candidate(x dataset.Example, answer string) (Sequence, error) {
 	encoder := *e.encoder
 	encoder.LearnPrompt = false
-	x.Pieces = []dataset.Piece{{Text: x.Prompt()}, {Text: answer, Learn: true}}
-	s, _, err := encoder.Sequence(x)
+	s, _, err := encoder.Sequence(dataset.Answered(x.Prompt(), answer))
 	if err != nil {
 		return s, err
 	}
-	if s.Labels() > n {
-		s.Targets[s.Last()] = dataset.None
+	if last := s.Last(); s.Targets[last] == e.encoder.End {
+		s.Targets[last] = dataset.None
 	}
 	return s, nil
 }

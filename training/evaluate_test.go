@@ -11,6 +11,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
@@ -36,7 +37,8 @@ func TestScoresOfOneRow(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
 	for _, end := range []int32{base.End(), -1} {
-		encoder := &dataset.Encoder{Tokenizer: base.Tokenizer, End: end, MaxLength: 64}
+		encoder := base.encoder(64)
+		encoder.End = end
 		set, err := dataset.Open([]string{path}, encoder, dataset.Options{Task: task})
 		if err != nil {
 			t.Fatal(err)
@@ -46,10 +48,6 @@ func TestScoresOfOneRow(t *testing.T) {
 			t.Fatalf("%d of %d examples are cut", cut, set.Len())
 		}
 		e := &evaluator{model: base.Model, encoder: encoder, pass: models.NewPass(pool)}
-		answers, err := e.answers(task)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var batch []Sequence
 		var examples []dataset.Example
 		for i := range set.Len() {
@@ -63,11 +61,12 @@ func TestScoresOfOneRow(t *testing.T) {
 			}
 			batch, examples = append(batch, q), append(examples, x)
 		}
-		if !single(answers) || !e.wholeAnswers(batch) {
+		answers, ok, err := e.single(examples, batch, task)
+		if err != nil || !ok {
 			t.Fatal("the answers are not looked up in one row")
 		}
 		fast, _ := e.choices(batch, answers)
-		slow, err := e.scores(context.Background(), examples, task, answers)
+		slow, err := e.scores(context.Background(), examples, task)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,9 +110,7 @@ func TestContextIsShared(t *testing.T) {
 // without the token by which its turn ends.
 func TestAnswersOfAConversation(t *testing.T) {
 	e := &evaluator{encoder: &dataset.Encoder{Tokenizer: letters(t)}}
-	x := dataset.Example{Pieces: []dataset.Piece{
-		{Text: "user: a? "}, {Text: "b</s>\n", Learn: true}, {Text: "user: c? "}, {Text: "d</s>\n", Learn: true},
-	}}
+	x := dataset.Example{Text: "user: a? b</s>\nuser: c? d</s>\n", Learn: []tokenizer.Span{{Start: 9, End: 15}, {Start: 24, End: 30}}}
 	if got, err := e.said(x, func(token int32) bool { return token == 1 }); got != "b" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}

@@ -109,7 +109,11 @@ func (e *evaluator) samples(ctx context.Context, set *dataset.Set, n, limit int,
 			if err != nil {
 				return nil, err
 			}
-			tokens, err := encoder.Prompt(x)
+			prompt, err := set.Prompt(i)
+			if err != nil {
+				return nil, err
+			}
+			tokens, err := encoder.Prompt(prompt)
 			if err != nil {
 				return nil, err
 			}
@@ -121,7 +125,7 @@ func (e *evaluator) samples(ctx context.Context, set *dataset.Set, n, limit int,
 				tokens = []int32{max(encoder.End, 0)}
 			}
 			prompts = append(prompts, tokens)
-			all = append(all, Sample{Prompt: x.Prompt(), Want: want})
+			all = append(all, Sample{Prompt: prompt.Text, Want: want})
 		}
 		answers, err := e.generate(ctx, prompts, limit, ends)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/training/dataset"
 	"github.com/peft-serve/peft-serve/training/plan"
 )
 
@@ -106,14 +107,16 @@ func (r *Run) largest() map[int][]plan.Batch {
 	for step := range r.steps {
 		pass := firstPass(step)
 		for _, s := range r.spans(step) {
-			size := func(k int) (rows, labels int) { return r.order.Size(s.from + k) }
+			var sizes []dataset.Size
+			for n := s.from; n < s.to; n++ {
+				sizes = append(sizes, r.order.Sizes(n)...)
+			}
 			start := 0
-			for _, end := range passes(s.to-s.from, virtual, func(k int) int { n, _ := size(k); return n }) {
+			for _, end := range passes(len(sizes), virtual, func(k int) int { return sizes[k].Rows }) {
 				b := plan.Batch{Sequences: end - start}
 				for ; start < end; start++ {
-					rows, labels := size(start)
-					b.Rows, b.Predicting = b.Rows+rows, b.Predicting+labels
-					b.Blocks += (prefix + virtual + rows + kernels.BlockLen - 1) / kernels.BlockLen
+					b.Rows, b.Predicting = b.Rows+sizes[start].Rows, b.Predicting+sizes[start].Labels
+					b.Blocks += (prefix + virtual + sizes[start].Rows + kernels.BlockLen - 1) / kernels.BlockLen
 				}
 				lowest := r.lowest(step, pass)
 				best[lowest] = outdo(best[lowest], b)

@@ -85,7 +85,7 @@ func (r *Run) samples(ctx context.Context) ([]Sample, error) {
 	if set == nil {
 		set = r.train
 	}
-	if r.Samples == 0 || r.Packing && set == r.train {
+	if r.Samples == 0 {
 		return nil, nil
 	}
 	e := &evaluator{model: r.Base.Model, adapter: r.served(), encoder: r.encoder, pass: models.NewPass(r.pool)}

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // changeable are the settings that may be other than in the checkpoint that a
@@ -130,7 +131,7 @@ func (r *Run) compatible(c *checkpoint) error {
 // computes nothing finite is not written over one that did.
 func (r *Run) checkpoint(ctx context.Context, name string) error {
 	at := r.at
-	at.Key, at.Steps = r.settings, r.steps
+	at.Key, at.Steps, at.Now = r.settings, r.steps, r.now
 	var o Optimizer
 	if name == lastCheckpoint {
 		o = r.Trainer.Optimizer
@@ -223,6 +224,23 @@ func (r *Run) resume(c *checkpoint) error {
 // grown reports whether the run is to take more steps than when the checkpoint
 // was written.
 func (r *Run) grown(c *checkpoint) bool { return c != nil && c.Steps > 0 && r.steps > c.Steps }
+
+// stopClock fixes the date that chat templates are told: a run that goes on
+// has the tokens that it began with. What is wrong with a checkpoint is told
+// when it is gone on from.
+func (r *Run) stopClock() {
+	r.now = time.Now()
+	if !r.Config.Resume.On {
+		return
+	}
+	dir := r.Output
+	if r.Config.Resume.Dir != "" {
+		dir = r.Config.Resume.Dir
+	}
+	if p, err := progressIn(filepath.Join(dir, lastCheckpoint)); err == nil && !p.Now.IsZero() {
+		r.now = p.Now.Local()
+	}
+}
 
 // bring copies from another folder the checkpoint and what goes with it: the
 // metrics so far and the best parameters.

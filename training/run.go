@@ -38,10 +38,11 @@ type Run struct {
 	order    dataset.Order
 	steps    int
 	at       Progress
-	was      mark     // what the output folder was before
-	made     []string // folders made for a run that has not begun
-	plan     Account  // what Plan has counted
-	settings string   // what the bits depend on: see dependsOn
+	was      mark      // what the output folder was before
+	made     []string  // folders made for a run that has not begun
+	plan     Account   // what Plan has counted
+	settings string    // what the bits depend on: see dependsOn
+	now      time.Time // what a chat template is told, on resuming too
 }
 
 // Summary is what a run came to.
@@ -89,6 +90,7 @@ func (r *Run) open() error {
 			return err
 		}
 	}
+	r.stopClock()
 	if err := r.openData(room(r.Base.Model, method.Adapter())); err != nil {
 		return err
 	}
@@ -141,8 +143,9 @@ func (c *Config) optimizer() (Optimizer, error) {
 // sequence that the model takes.
 func (r *Run) openData(longest int) error {
 	length := within(r.MaxLength, longest)
-	r.encoder = &dataset.Encoder{Tokenizer: r.Base.Tokenizer, End: r.Base.End(), MaxLength: length, LearnPrompt: r.LearnPrompt}
-	o := dataset.Options{Format: r.Format, Columns: r.Columns, Template: r.Base.Chat, Pack: r.Packing}
+	r.encoder = r.Base.encoder(length)
+	r.encoder.LearnPrompt = r.LearnPrompt
+	o := dataset.Options{Format: r.Format, Columns: r.Columns, Chat: r.Base.conversations(r.Turns, r.now), Pack: r.Packing}
 	data, validation := r.Data, r.Validation
 	if r.Task != "" {
 		task, err := dataset.NewTask(r.Task)
@@ -166,9 +169,6 @@ func (r *Run) openData(longest int) error {
 	r.observer.Note("data: %d records, %d tokens, %d to predict; longest %d", report.Records, report.Tokens, report.Labels, report.Longest)
 	if report.Cut > 0 {
 		r.observer.Note("data: %d records are longer than %d tokens and were cut", report.Cut, length)
-	}
-	if report.Blank > 0 {
-		r.observer.Note("data: %d packed sequences have prompts alone and are left out", report.Blank)
 	}
 	o.Pack = false
 	switch {

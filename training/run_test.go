@@ -86,7 +86,7 @@ func tinyConfig(t testing.TB, method string) Config {
 		t.Fatal(err)
 	}
 	c := Config{
-		Base: "tiny", Method: method, Output: filepath.Join(t.TempDir(), "out"), Data: []string{path}, Format: "auto", MaxLength: 48,
+		Base: "tiny", Method: method, Output: filepath.Join(t.TempDir(), "out"), Data: []string{path}, Format: "auto", Turns: "all", MaxLength: 48,
 		MaxSteps: 12, BatchSize: 2, GradAccum: 2, LR: 1e-2, Schedule: "cosine", Warmup: 2, Seed: 3, Shuffle: true,
 		Optimizer: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Decay: 0.01, Clip: 1, Threads: 2, Samples: 2,
 	}
@@ -246,9 +246,16 @@ func TestPlanHolds(t *testing.T) {
 		t.Run(method, func(t *testing.T) { planHolds(t, method, func(*Config) {}) })
 		t.Run(method+"/checkpointing", func(t *testing.T) { planHolds(t, method, func(c *Config) { c.Checkpointing = true }) })
 	}
-	t.Run("packing", func(t *testing.T) {
-		planHolds(t, "lora", func(c *Config) { c.Packing, c.MaxLength, c.BatchSize = true, 16, 3 })
-	})
+	for _, method := range []string{"lora", "full", "prefix", "prompt"} {
+		t.Run("packing/"+method, func(t *testing.T) {
+			planHolds(t, method, func(c *Config) { c.Packing, c.MaxLength, c.BatchSize = true, 40, 3 })
+		})
+	}
+	for _, init := range []string{"lora-tokens", "lora-tokens-by-name"} {
+		t.Run(init, func(t *testing.T) {
+			planHolds(t, "lora", func(c *Config) { c.InitAdapter = modeltest.Goldens(t, "training", "llama-gqa", init, "init") })
+		})
+	}
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprintf("adapter-drop-random/%d", seed), func(t *testing.T) {
 			planHolds(t, "houlsby", func(c *Config) { c.AdapterDropMax, c.MaxSteps, c.Seed = 2, 2, seed })

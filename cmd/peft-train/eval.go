@@ -20,6 +20,7 @@ type evalCommand struct {
 	Data       []string `help:"Files of examples, or the folder of a --task." placeholder:"PATH"`
 	Task       string   `help:"GLUE task with its prompt and metric: ${tasks}."`
 	Format     string   `help:"What the rows hold: ${formats}." default:"auto"`
+	Turns      string   `help:"Turns of the assistant's that are measured: ${turns}." default:"all"`
 	MaxLength  int      `help:"Longest sequence, in tokens; 0: the base's." default:"512"`
 	ExactMatch int      `help:"Answer every prompt greedily in up to so many tokens, and count the answers that are the completion." placeholder:"TOKENS"`
 	Limit      int      `help:"Examples to measure; 0: all."`
@@ -47,6 +48,9 @@ func (e *evalCommand) Run(ctx context.Context, c console) error {
 	if !slices.Contains(dataset.Formats, e.Format) {
 		wrong = append(wrong, fmt.Errorf("--format: %q is not one of %s", e.Format, strings.Join(dataset.Formats, ", ")))
 	}
+	if !slices.Contains(dataset.Turns, e.Turns) {
+		wrong = append(wrong, fmt.Errorf("--turns: %q is not one of %s", e.Turns, strings.Join(dataset.Turns, ", ")))
+	}
 	if e.Samples > 0 && e.ExactMatch == 0 {
 		wrong = append(wrong, errors.New("--samples: --exact-match says how many tokens an answer may have"))
 	}
@@ -62,7 +66,7 @@ func (e *evalCommand) Run(ctx context.Context, c console) error {
 	}
 	defer func() { _ = base.Close() }()
 	scores, samples, err := training.Assess(ctx, base, training.Assessment{
-		Data: e.Data, Task: e.Task, Format: e.Format, Columns: e.Columns, MaxLength: e.MaxLength, Adapter: e.Adapter,
+		Data: e.Data, Task: e.Task, Format: e.Format, Columns: e.Columns, Turns: e.Turns, MaxLength: e.MaxLength, Adapter: e.Adapter,
 		ExactMatch: e.ExactMatch, Limit: e.Limit, Threads: e.Threads,
 	})
 	if err != nil {

@@ -25,7 +25,7 @@ var groups = []kong.Group{
 func names() map[string]string {
 	return map[string]string{
 		"methods": strings.Join(training.Methods(), ", "), "tasks": strings.Join(dataset.Tasks(), ", "),
-		"formats": strings.Join(dataset.Formats, ", "), "schedules": strings.Join(training.Schedules, ", "),
+		"formats": strings.Join(dataset.Formats, ", "), "turns": strings.Join(dataset.Turns, ", "), "schedules": strings.Join(training.Schedules, ", "),
 		"optimizers": strings.Join(training.Optimizers, ", "), "starts": strings.Join(adapters.Starts, ", "),
 	}
 }

@@ -9,7 +9,7 @@
 // The order of an epoch is a function of the seed and the epoch alone.
 package dataset
 
-// Sequence is one example as the model sees it. Targets[i] is the token that
+// Sequence is one text as the model sees it. Targets[i] is the token that
 // position i is to predict; negative: none.
 type Sequence struct {
 	Tokens  []int32
@@ -41,19 +41,8 @@ func (s Sequence) Labels() int {
 	return n
 }
 
-// span is a run of positions that predict something.
-type span struct{ from, to int32 }
-
-func (s Sequence) spans() []span {
-	var all []span
-	for i, t := range s.Targets {
-		switch n := len(all); {
-		case t < 0:
-		case n > 0 && all[n-1].to == int32(i):
-			all[n-1].to++
-		default:
-			all = append(all, span{int32(i), int32(i) + 1})
-		}
-	}
-	return all
+// Size is what a sequence costs.
+type Size struct {
+	Rows   int // positions up to the last that predicts
+	Labels int // positions that predict
 }

@@ -2,54 +2,155 @@ package dataset
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // Encoder turns examples into sequences.
 type Encoder struct {
-	Tokenizer *tokenizer.Tokenizer
-	End       int32 // the token that ends a text; negative: none
-	MaxLength int   // tokens; longer ones are cut
+	Tokenizer  *tokenizer.Tokenizer
+	End        int32 // the token that ends a text; negative: none
+	Vocabulary int   // rows of the base's embedding
+	MaxLength  int   // tokens; longer ones are cut
 	// LearnPrompt puts the loss on prompts too.
 	LearnPrompt bool
 }
 
-// Sequence encodes each piece by itself, so that a prompt has the tokens that
-// it has when it is served alone. What is too long loses the beginning of its
-// prompt, but for the special tokens, and then its end.
+// Sequence encodes the whole text at once: where the prompt ends, tokens are
+// those of the text and not of its parts. A token is learnt where it has a
+// character that is, so also one that begins in the prompt. What is too long
+// loses the beginning of its prompt, but for the special tokens, and then its
+// end.
 func (e *Encoder) Sequence(x Example) (s Sequence, cut bool, err error) {
-	var tokens []int32
-	var learn []bool
-	for i, p := range x.Pieces {
-		if tokens, err = e.Tokenizer.AppendEncode(context.Background(), tokens, p.Text, tokenizer.Options{AddSpecial: i == 0}); err != nil {
-			return s, false, err
-		}
-		for len(learn) < len(tokens) {
-			learn = append(learn, p.Learn || e.LearnPrompt)
-		}
-	}
-	if x.Ends && e.End >= 0 {
-		tokens, learn = append(tokens, e.End), append(learn, true)
+	tokens, learn, err := e.encode(x)
+	if err != nil {
+		return s, false, err
 	}
 	if over := len(tokens) - e.MaxLength; over > 0 {
 		tokens, learn = e.shorten(tokens, learn, over)
 		cut = true
 	}
-	s = Sequence{Tokens: tokens, Targets: make([]int32, len(tokens))}
+	return sequence(tokens, learn), cut, nil
+}
+
+func sequence(tokens []int32, learn []bool) Sequence {
+	s := Sequence{Tokens: tokens, Targets: make([]int32, len(tokens))}
 	for i := range tokens {
 		s.Targets[i] = None
 		if i+1 < len(tokens) && learn[i+1] {
 			s.Targets[i] = tokens[i+1]
 		}
 	}
-	return s, cut, nil
+	return s
 }
 
-// Prompt encodes the prompt of an example alone. What is too long loses its
-// beginning, but for the special tokens.
-func (e *Encoder) Prompt(x Example) ([]int32, error) {
-	tokens, err := e.Tokenizer.AppendEncode(context.Background(), nil, x.Prompt(), tokenizer.Options{AddSpecial: true})
+// Parts are the sequences of an example in packed windows. A text without a
+// prompt that is too long is not cut but goes on in another sequence, whose
+// first token is the target of the last position before it.
+func (e *Encoder) Parts(x Example) (parts []Sequence, cut bool, err error) {
+	if x.Prompt() != "" {
+		s, cut, err := e.Sequence(x)
+		return []Sequence{s}, cut, err
+	}
+	tokens, learn, err := e.encode(x)
+	if err != nil {
+		return nil, false, err
+	}
+	whole := sequence(tokens, learn)
+	for from := 0; from < len(whole.Tokens); from += e.MaxLength {
+		to := min(from+e.MaxLength, len(whole.Tokens))
+		s := Sequence{Tokens: whole.Tokens[from:to], Targets: whole.Targets[from:to]}
+		if from == 0 || s.Labels() > 0 { // the end token alone predicts nothing
+			parts = append(parts, s)
+		}
+	}
+	return parts, false, nil
+}
+
+// encode returns the tokens of an example, and which are learnt.
+func (e *Encoder) encode(x Example) (tokens []int32, learn []bool, err error) {
+	tokens, spans, exact, err := e.Tokenizer.EncodeSpans(context.Background(), x.Text, tokenizer.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	if learn = make([]bool, len(tokens)); exact {
+		bySpans(learn, spans, x.Learn)
+	} else if err := e.byPrefixes(learn, tokens, x); err != nil {
+		return nil, nil, err
+	}
+	if !x.Rendered {
+		before, after := e.Tokenizer.Around(tokens)
+		tokens = slices.Concat(before, tokens, after)
+		learn = slices.Concat(make([]bool, len(before)), learn, make([]bool, len(after)))
+	}
+	if x.Ends && e.End >= 0 {
+		if n := len(tokens); n == 0 || tokens[n-1] != e.End { // nor is the end doubled
+			tokens, learn = append(tokens, e.End), append(learn, true)
+		}
+		learn[len(learn)-1] = true
+	}
+	for i := range learn {
+		learn[i] = learn[i] || e.LearnPrompt
+	}
+	return tokens, learn, nil
+}
+
+// bySpans marks the tokens that have a character in what is learnt; one without
+// characters belongs to what follows it.
+func bySpans(learn []bool, spans, learnt []tokenizer.Span) {
+	for i, s := range spans {
+		for len(learnt) > 0 && learnt[0].End <= s.Start {
+			learnt = learnt[1:]
+		}
+		learn[i] = len(learnt) > 0 && learnt[0].Start < max(s.End, s.Start+1)
+	}
+}
+
+// byPrefixes marks the tokens from where the text before what is learnt, alone,
+// has others, to where the text up to its end has.
+func (e *Encoder) byPrefixes(learn []bool, tokens []int32, x Example) error {
+	common := func(end int) (n int, all bool, err error) {
+		alone, err := e.Tokenizer.Encode(x.Text[:end], false)
+		for n < len(alone) && n < len(tokens) && alone[n] == tokens[n] {
+			n++
+		}
+		return n, n == len(alone), err
+	}
+	for _, s := range x.Learn {
+		from, _, err := common(s.Start)
+		if err != nil {
+			return err
+		}
+		to, all, err := common(s.End)
+		if err != nil {
+			return err
+		}
+		if !all { // a token goes over the end
+			to++
+		}
+		for i := from; i < min(to, len(learn)); i++ {
+			learn[i] = true
+		}
+	}
+	return nil
+}
+
+// check refuses tokens that the base has no embedding for.
+func (e *Encoder) check(tokens []int32) error {
+	i := slices.IndexFunc(tokens, func(id int32) bool { return int(id) >= e.Vocabulary })
+	if i < 0 {
+		return nil
+	}
+	return fmt.Errorf("token %d (%q) is none of the base's embedding, which has %d rows: the tokenizer is not this base's",
+		tokens[i], e.Tokenizer.Token(tokens[i]), e.Vocabulary)
+}
+
+// Prompt encodes a prompt alone, as the server does. What is too long loses
+// its beginning, but for the special tokens.
+func (e *Encoder) Prompt(p Prompt) ([]int32, error) {
+	tokens, err := e.Tokenizer.Encode(p.Text, !p.Rendered)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,50 @@ func (r *Record) Has(column string) bool {
 	return ok && string(v) != "null"
 }
 
+// names reports whether the row has a column, be it null.
+func (r *Record) names(column string) bool {
+	_, cell := r.text[column]
+	_, value := r.raw[column]
+	return cell || value
+}
+
+// isList reports whether a column is a list of objects.
+func (r *Record) isList(column string) bool {
+	var list []map[string]json.RawMessage
+	return json.Unmarshal(r.raw[column], &list) == nil && len(list) > 0
+}
+
+// blank reports whether a column says nothing: it is absent, null or empty.
+func (r *Record) blank(column string) bool {
+	raw, ok := r.raw[column]
+	return r.text[column] == "" && (!ok || !says(raw))
+}
+
+// says reports whether a JSON value says something: it is not null or empty.
+func says(raw json.RawMessage) bool {
+	var value any
+	if json.Unmarshal(raw, &value) != nil {
+		return true
+	}
+	switch v := value.(type) {
+	case string:
+		return v != ""
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		return len(v) > 0
+	}
+	return value != nil
+}
+
+// without takes columns out of the row.
+func (r *Record) without(columns []string) {
+	for _, c := range columns {
+		delete(r.text, c)
+		delete(r.raw, c)
+	}
+}
+
 // Columns lists the row's columns, sorted.
 func (r *Record) Columns() []string {
 	var names []string

@@ -9,7 +9,6 @@ import (
 	"sort"
 
 	"github.com/peft-serve/peft-serve/adapters/random"
-	"github.com/peft-serve/peft-serve/models/chat"
 )
 
 // Set is the examples of some files.
@@ -19,22 +18,11 @@ type Set struct {
 	format  Format
 	encoder *Encoder
 	pick    []int32 // the records in use; nil: all
-	lengths []int32 // tokens, by record
-	rows    []int32 // positions up to the last that predicts, by record
-	labels  []int32 // positions that predict, by record
+	parts   []part  // one a record, in order; packed: one or more
 	packed  bool
-	ends    []int64  // packed: tokens up to the end of each record in use
-	window  int      // packed: tokens of a sequence
-	spans   [][]span // packed: what predicts, by record
-	windows []window // packed: those that have something to learn
+	windows [][]int32 // packed: the parts of each
+	ignored []string  // columns
 	report  Report
-}
-
-// A window is a packed sequence.
-type window struct {
-	number int32 // in all tokens, one after the other
-	rows   int32 // positions up to the last that predicts
-	labels int32 // positions that predict
 }
 
 // Report is what reading the records once has shown.
@@ -44,23 +32,22 @@ type Report struct {
 	Labels  int
 	Longest int
 	Cut     int    // records longer than the limit
-	Blank   int    // packed: windows with nothing to learn, which are left out
 	Digest  string // of the tokens
 }
 
 // Options say how files are read.
 type Options struct {
-	Format   string // one of Formats
-	Columns  Columns
-	Header   []string // the columns of a table without a header row
-	Task     *Task    // in Format's place; nil: none
-	Template *chat.Template
-	Pack     bool // fill each sequence up to the limit with what follows
+	Format  string // one of Formats
+	Columns Columns
+	Header  []string // the columns of a table without a header row
+	Task    *Task    // in Format's place; nil: none
+	Chat    Chat
+	Pack    bool // fill sequences up to the limit with as many texts as have room
 }
 
 // Open reads every record once.
 func Open(paths []string, e *Encoder, o Options) (*Set, error) {
-	s := &Set{encoder: e, packed: o.Pack, window: e.MaxLength}
+	s := &Set{encoder: e, packed: o.Pack}
 	if len(paths) == 0 {
 		return nil, errors.New("no data is named")
 	}
@@ -73,27 +60,24 @@ func Open(paths []string, e *Encoder, o Options) (*Set, error) {
 		s.files, s.firsts = append(s.files, f), append(s.firsts, n)
 		n += len(f.lines)
 	}
-	if err := s.read(n, o); err != nil {
+	if err := s.readAll(n, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Set) read(n int, o Options) error {
-	first, err := s.Record(0)
+func (s *Set) readAll(n int, o Options) error {
+	s.ignored = o.Columns.Ignore
+	first, err := s.read(0)
 	if err != nil {
 		return err
 	}
 	if o.Task != nil {
 		s.format = o.Task
-	} else if s.format, err = NewFormat(o.Format, o.Columns, first, o.Template); err != nil {
+	} else if s.format, err = NewFormat(o.Format, o.Columns, first, o.Chat); err != nil {
 		return err
 	}
-	s.lengths, s.rows, s.labels = make([]int32, n), make([]int32, n), make([]int32, n)
 	s.report.Records = n
-	if s.packed {
-		s.spans = make([][]span, n)
-	}
 	digest := sha256.New()
 	var buffer []byte
 	for i := range n {
@@ -101,76 +85,74 @@ func (s *Set) read(n int, o Options) error {
 		if err != nil {
 			return err
 		}
-		whole := *s.encoder
-		if s.packed {
-			whole.MaxLength = 1 << 30
+		if o.Task == nil { // a task's files have columns beside its own
+			if err := unread(r, s.format.Reads()); err != nil {
+				return err
+			}
 		}
-		seq, cut, err := whole.Sequence(x)
+		parts, cut, err := s.encoded(x)
 		if err != nil {
 			return r.fault("%w", err)
 		}
-		labels := seq.Labels()
-		if labels == 0 && !s.packed {
-			return r.fault("nothing is left to learn within %d tokens: %q", s.encoder.MaxLength, clip(x.Answer()))
-		}
-		s.lengths[i], s.rows[i], s.labels[i] = int32(len(seq.Tokens)), int32(seq.Last()+1), int32(labels)
-		if s.packed {
-			s.spans[i] = seq.spans()
-		}
-		s.report.Tokens += len(seq.Tokens)
-		s.report.Labels += labels
-		s.report.Longest = max(s.report.Longest, len(seq.Tokens))
 		if cut {
 			s.report.Cut++
 		}
-		buffer = binary.LittleEndian.AppendUint32(buffer[:0], uint32(len(seq.Tokens)))
-		for k, token := range seq.Tokens {
-			buffer = binary.LittleEndian.AppendUint32(buffer, uint32(token))
-			buffer = binary.LittleEndian.AppendUint32(buffer, uint32(seq.Targets[k]))
+		length := 0
+		for k, q := range parts {
+			if err := s.encoder.check(q.Tokens); err != nil {
+				return r.fault("%w", err)
+			}
+			labels := q.Labels()
+			if labels == 0 {
+				return r.fault("nothing is left to learn within %d tokens: %q", s.encoder.MaxLength, clip(x.Answer()))
+			}
+			s.parts = append(s.parts, part{int32(i), int32(k), int32(len(q.Tokens)), int32(q.Last() + 1), int32(labels)})
+			s.report.Labels += labels
+			length += len(q.Tokens)
+			buffer = q.appendTo(buffer[:0])
+			_, _ = digest.Write(buffer) // a hash never fails
 		}
-		_, _ = digest.Write(buffer) // a hash never fails
+		s.report.Tokens += length
+		s.report.Longest = max(s.report.Longest, length)
 	}
 	s.report.Digest = hex.EncodeToString(digest.Sum(nil)[:8])
-	s.measure()
-	if s.packed && len(s.windows) == 0 {
-		return fmt.Errorf("%s: packed in %d tokens, no sequence has anything to learn", s.files[0].path, s.window)
-	}
+	s.arrange()
 	return nil
 }
 
-// measure finds the ends of the records in use, for packing, and the windows
-// in which a position predicts something.
-func (s *Set) measure() {
+// appendTo appends tokens and targets to b.
+func (s Sequence) appendTo(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.Tokens)))
+	for i, token := range s.Tokens {
+		b = binary.LittleEndian.AppendUint32(b, uint32(token))
+		b = binary.LittleEndian.AppendUint32(b, uint32(s.Targets[i]))
+	}
+	return b
+}
+
+// encoded are the sequences of an example: one, unless it is packed and long.
+func (s *Set) encoded(x Example) (parts []Sequence, cut bool, err error) {
+	if s.packed {
+		return s.encoder.Parts(x)
+	}
+	q, cut, err := s.encoder.Sequence(x)
+	return []Sequence{q}, cut, err
+}
+
+// arrange packs the records in use.
+func (s *Set) arrange() {
 	if !s.packed {
 		return
 	}
-	s.ends, s.windows = s.ends[:0], nil
-	total, length := int64(0), int64(s.window)
-	for i := range s.count() {
-		total += int64(s.lengths[s.record(i)])
-		s.ends = append(s.ends, total)
-	}
-	all := max(1, total/length) // what is left over at the end is not used
-	for i := range s.count() {
-		record := s.record(i)
-		start := s.ends[i] - int64(s.lengths[record])
-		for _, own := range s.spans[record] {
-			from, to := start+int64(own.from), start+int64(own.to)
-			for w := from / length; w < all && w*length < to; w++ {
-				// The last position of a window predicts nothing.
-				first, end := max(from, w*length), min(to, (w+1)*length-1)
-				if first >= end {
-					continue
-				}
-				if n := len(s.windows); n == 0 || s.windows[n-1].number != int32(w) {
-					s.windows = append(s.windows, window{number: int32(w)})
-				}
-				last := &s.windows[len(s.windows)-1]
-				last.rows, last.labels = int32(end-w*length), last.labels+int32(end-first)
-			}
+	used := func(int32) bool { return true }
+	if s.pick != nil {
+		in := make([]bool, s.report.Records)
+		for _, record := range s.pick {
+			in[record] = true
 		}
+		used = func(record int32) bool { return in[record] }
 	}
-	s.report.Blank = int(all) - len(s.windows)
+	s.windows = pack(s.parts, used, s.encoder.MaxLength)
 }
 
 // Close closes the files.
@@ -185,14 +167,18 @@ func (s *Set) Close() error {
 // Report tells what reading the records has shown.
 func (s *Set) Report() Report { return s.report }
 
-// Record returns a record of the files by number.
-func (s *Set) Record(i int) (*Record, error) {
+// read returns a record of the files by number.
+func (s *Set) read(i int) (*Record, error) {
 	f := sort.Search(len(s.firsts), func(k int) bool { return s.firsts[k] > i }) - 1
-	return s.files[f].read(i - s.firsts[f])
+	r, err := s.files[f].read(i - s.firsts[f])
+	if err == nil {
+		r.without(s.ignored)
+	}
+	return r, err
 }
 
 func (s *Set) example(i int) (*Record, Example, error) {
-	r, err := s.Record(i)
+	r, err := s.read(i)
 	if err != nil {
 		return nil, Example{}, err
 	}
@@ -204,7 +190,7 @@ func (s *Set) count() int {
 	if s.pick != nil {
 		return len(s.pick)
 	}
-	return len(s.lengths)
+	return s.report.Records
 }
 
 func (s *Set) record(i int) int {
@@ -214,7 +200,7 @@ func (s *Set) record(i int) int {
 	return i
 }
 
-// Len is the number of sequences.
+// Len is the number of examples or, packed, of windows.
 func (s *Set) Len() int {
 	if !s.packed {
 		return s.count()
@@ -228,11 +214,8 @@ func (s *Set) Example(i int) (Example, error) {
 	return x, err
 }
 
-// Sequence returns sequence i.
+// Sequence returns example i as one sequence, for evaluation.
 func (s *Set) Sequence(i int) (Sequence, error) {
-	if s.packed {
-		return s.packedSequence(i)
-	}
 	x, err := s.Example(i)
 	if err != nil {
 		return Sequence{}, err
@@ -241,32 +224,53 @@ func (s *Set) Sequence(i int) (Sequence, error) {
 	return q, err
 }
 
-// packedSequence cuts the window of sequence i out of all records, one after the other.
-func (s *Set) packedSequence(i int) (Sequence, error) {
-	from := int64(s.windows[i].number) * int64(s.window)
-	to := from + int64(s.window)
-	var q Sequence
-	whole := *s.encoder
-	whole.MaxLength = 1 << 30
-	for k := sort.Search(len(s.ends), func(k int) bool { return s.ends[k] > from }); k < len(s.ends); k++ {
-		start := s.ends[k] - int64(s.lengths[s.record(k)])
-		if start >= to {
-			break
-		}
-		x, err := s.Example(k)
-		if err != nil {
-			return Sequence{}, err
-		}
-		part, _, err := whole.Sequence(x)
-		if err != nil {
-			return Sequence{}, err
-		}
-		a, b := max(from-start, 0), min(to-start, int64(len(part.Tokens)))
-		q.Tokens = append(q.Tokens, part.Tokens[a:b]...)
-		q.Targets = append(q.Targets, part.Targets[a:b]...)
-		q.Targets[len(q.Targets)-1] = None // the next window's, or another text's
+// Prompt returns what the server is given to answer example i.
+func (s *Set) Prompt(i int) (Prompt, error) {
+	r, x, err := s.example(s.record(i))
+	if err != nil {
+		return Prompt{}, err
 	}
-	return q, nil
+	if f, ok := s.format.(interface {
+		Prompt(r *Record) (Prompt, error)
+	}); ok {
+		return f.Prompt(r)
+	}
+	return Prompt{Text: x.Prompt(), Rendered: x.Rendered}, nil
+}
+
+// Sequences returns those of example i or, packed, of window i.
+func (s *Set) Sequences(i int) ([]Sequence, error) {
+	if !s.packed {
+		q, err := s.Sequence(i)
+		return []Sequence{q}, err
+	}
+	var all []Sequence
+	for _, n := range s.windows[i] {
+		p := s.parts[n]
+		_, x, err := s.example(int(p.record))
+		if err != nil {
+			return nil, err
+		}
+		parts, _, err := s.encoder.Parts(x)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, parts[p.number])
+	}
+	return all, nil
+}
+
+// sizes tells of the sequences of i what they cost, without making them.
+func (s *Set) sizes(i int) []Size {
+	if !s.packed {
+		p := s.parts[s.record(i)]
+		return []Size{{int(p.rows), int(p.labels)}}
+	}
+	var all []Size
+	for _, n := range s.windows[i] {
+		all = append(all, Size{int(s.parts[n].rows), int(s.parts[n].labels)})
+	}
+	return all
 }
 
 // Keep leaves only the first n examples in use.
@@ -277,7 +281,7 @@ func (s *Set) Keep(n int) {
 		pick[i] = int32(s.record(i))
 	}
 	s.pick = pick
-	s.measure()
+	s.arrange()
 }
 
 // Split takes a fraction of the examples out, drawn by seed, as a Set of their
@@ -303,11 +307,8 @@ func (s *Set) Split(fraction float64, seed uint64) (*Set, error) {
 		}
 	}
 	s.pick, other.pick = mine, theirs
-	other.packed, other.ends = false, nil // what is measured are examples
-	s.measure()
-	if s.packed && len(s.windows) == 0 {
-		return nil, fmt.Errorf("a share of %g of %d examples leaves nothing to learn", fraction, n)
-	}
+	other.packed, other.windows = false, nil // what is measured are examples
+	s.arrange()
 	return &other, nil
 }
 
@@ -321,20 +322,12 @@ type Order struct {
 	order []int
 }
 
-// At returns the sequence that is number n of the run: epochs follow each other
-// without a break.
-func (o *Order) At(n int) (Sequence, error) { return o.Set.Sequence(o.index(n)) }
+// At returns the sequences of number n of the run: an example's one or those
+// of a packed window. Epochs follow each other without a break.
+func (o *Order) At(n int) ([]Sequence, error) { return o.Set.Sequences(o.index(n)) }
 
-// Size tells of sequence n how many positions are computed, and how many
-// predict, without making it.
-func (o *Order) Size(n int) (rows, labels int) {
-	i := o.index(n)
-	if o.Set.packed {
-		return int(o.Set.windows[i].rows), int(o.Set.windows[i].labels)
-	}
-	i = o.Set.record(i)
-	return int(o.Set.rows[i]), int(o.Set.labels[i])
-}
+// Sizes tells of number n what its sequences cost, without making them.
+func (o *Order) Sizes(n int) []Size { return o.Set.sizes(o.index(n)) }
 
 // index is the place in the set of number n of the run.
 func (o *Order) index(n int) int {

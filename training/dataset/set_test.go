@@ -2,8 +2,10 @@ package dataset
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -41,7 +43,7 @@ func letters(t testing.TB) *tokenizer.Tokenizer {
 }
 
 func encoder(t testing.TB, length int) *Encoder {
-	return &Encoder{Tokenizer: letters(t), End: 1, MaxLength: length}
+	return &Encoder{Tokenizer: letters(t), End: 1, Vocabulary: 100, MaxLength: length}
 }
 
 func write(t testing.TB, name, content string) string {
@@ -133,7 +135,7 @@ func TestFormats(t *testing.T) {
 		`{"conversations": [{"from":"system","value":"s"},{"from":"human","value":"a"},{"from":"gpt","value":"b"}]}`:                                        "<system>s;<user>a;<assistant>[b;]",
 		`{"conversations": [{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`:                                                             "<user>a;<assistant>[b;]",
 	} {
-		s := open(t, write(t, "a.jsonl", content), 300, Options{Template: template})
+		s := open(t, write(t, "a.jsonl", content), 300, Options{Chat: Chat{Template: template}})
 		if q, err := s.Sequence(0); err != nil || said(t, q) != want {
 			t.Errorf("%s: %q (%v), want %q", content, said(t, q), err, want)
 		}
@@ -151,7 +153,7 @@ func TestFaultsNameFileAndLine(t *testing.T) {
 		{"a.json", "[" + good + ",\n{\"prompt\": ]", "a.json:3"},
 		{"a.csv", "prompt,completion\na,b\nc\n", "a.csv:3: wrong number of fields"},
 		{"a.tsv", "prompt\tcompletion\na\tb\nc\n", "a.tsv:3: 1 columns, want 2"},
-		{"a.jsonl", good + "{\"prompt\": \"a\", \"completion\": \"b\", \"messages\": 1}\n{\"x\": 1}", "a.jsonl:3"},
+		{"a.jsonl", good + "{\"prompt\": \"a\", \"completion\": \"b\", \"id\": 1}\n{\"x\": 1}", "a.jsonl:3"},
 		{"a.jsonl", "{\"x\": 1}\n", "a.jsonl:1: no format fits the columns x"},
 		{"a.jsonl", "", "a.jsonl: no records"},
 		{"a.parquet", "PAR1", "a.parquet: the kind of file is not known"},
@@ -176,21 +178,91 @@ func TestTooLong(t *testing.T) {
 	}
 }
 
-func TestPacking(t *testing.T) {
-	s := open(t, write(t, "a.txt", "abc\n\ndefgh\n\n\ni\n"), 4, Options{Pack: true})
-	var got []string
+// windows are the sequences of each window as text.
+func windows(t *testing.T, s *Set) (all [][]string) {
+	t.Helper()
 	for i := range s.Len() {
-		q, err := s.Sequence(i)
+		sequences, err := s.Sequences(i)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(q.Tokens) != 4 || len(q.Targets) != 4 {
-			t.Errorf("sequence %d has %d tokens", i, len(q.Tokens))
+		var own []string
+		for k, q := range sequences {
+			own = append(own, said(t, q))
+			if size := (&Order{Set: s}).Sizes(i)[k]; size != (Size{q.Last() + 1, q.Labels()}) {
+				t.Errorf("sequence %d of window %d has %d rows and %d labels, measured as %+v", k, i, q.Last()+1, q.Labels(), size)
+			}
 		}
-		got = append(got, said(t, q))
+		all = append(all, own)
 	}
-	if want := []string{"a[bc</s>]", "d[efg]", "h[</s>]i[</s>]"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
+	return all
+}
+
+// TestPacking: texts stay whole, each in the fullest window with room for it,
+// and the last window is kept though it is short. A text without a prompt that
+// is longer than a window goes on in another.
+func TestPacking(t *testing.T) {
+	for _, c := range []struct {
+		content string
+		length  int
+		want    [][]string
+	}{
+		{"abc\n\nde\n\n\nf\n\nghi\n", 7, [][]string{{"a[bc</s>]", "d[e</s>]"}, {"f[</s>]", "g[hi</s>]"}}},
+		{"abc\n\nde\n\n\nf\n\nghi\n", 100, [][]string{{"a[bc</s>]", "d[e</s>]", "f[</s>]", "g[hi</s>]"}}},
+		{"abcdefgh\n\ni\n", 4, [][]string{{"a[bcd]"}, {"e[fgh]"}, {"i[</s>]"}}}, // what follows d and h is learnt too
+	} {
+		s := open(t, write(t, "a.txt", c.content), c.length, Options{Pack: true})
+		if got := windows(t, s); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%d tokens: %q, want %q", c.length, got, c.want)
+		}
+	}
+	s := open(t, write(t, "a.txt", "abcdefgh\n"), 4, Options{Pack: true})
+	if s.Report().Labels != 8 || s.Report().Cut != 0 {
+		t.Errorf("of 9 tokens 8 predict the next, not %d", s.Report().Labels)
+	}
+}
+
+// TestPackedRecords: what is packed are the sequences that there would be
+// unpacked, each once.
+func TestPackedRecords(t *testing.T) {
+	var b strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&b, "{\"prompt\": %q, \"completion\": %q}\n", strings.Repeat("q", i*7%13+1), strings.Repeat("a", i*5%17+1))
+	}
+	path := write(t, "a.jsonl", b.String())
+	for _, length := range []int{8, 20, 33, 64, 1000} {
+		plain := open(t, path, length, Options{})
+		var want, got []string
+		for i := range plain.Len() {
+			q, err := plain.Sequence(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, said(t, q))
+		}
+		tokens := 0
+		packed := open(t, path, length, Options{Pack: true})
+		for _, w := range windows(t, packed) {
+			got = append(got, w...)
+		}
+		for i := range packed.Len() {
+			sequences, _ := packed.Sequences(i)
+			n := 0
+			for _, q := range sequences {
+				n += len(q.Tokens)
+			}
+			if tokens += n; n > length {
+				t.Errorf("a window of %d tokens has %d", length, n)
+			}
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if !slices.Equal(got, want) || tokens != plain.Report().Tokens || packed.Report().Tokens != tokens {
+			t.Errorf("%d tokens: %d sequences of %d tokens, want %d of %d", length, len(got), tokens, len(want), plain.Report().Tokens)
+		}
+		if least := (tokens + length - 1) / length; packed.Len() > least+least/8+1 {
+			t.Errorf("%d windows of %d tokens, %d would hold them all", packed.Len(), length, least)
+		}
 	}
 }
 
@@ -207,7 +279,7 @@ func TestOrder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text.WriteString(letters(t).Token(q.Tokens[0]))
+			text.WriteString(letters(t).Token(q[0].Tokens[0]))
 		}
 		return text.String()
 	}
@@ -265,8 +337,12 @@ func FuzzRecords(f *testing.F) {
 	for _, name := range []string{".jsonl", ".json", ".csv", ".tsv", ".txt"} {
 		f.Add(name, []byte("prompt,completion\na,b\n"))
 		f.Add(name, []byte(`[{"prompt": "a", "completion": "b"}]`))
+		f.Add(name, []byte(`[{"messages": [{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0},{"role":"user","content":[{"type":"text","text":"c"}]},{"role":"assistant","tool_calls":[{"type":"function","function":{"name":"f","arguments":"{}"}}]}], "tools": "[]", "system": "s"}]`))
+		f.Add(name, []byte(`[{"conversations": [{"from":"human","value":"a"},{"from":"gpt","value":"b","train":true}]}]`))
+		f.Add(name, []byte(`[{"prompt": [{"role":"user","content":"a"}], "completion": [{"role":"assistant","content":"b"}], "chat_template_kwargs": {"x": 1}}]`))
 	}
 	e := encoder(f, 32)
+	template := conversations(f, lastThinks, "all").Template
 	f.Fuzz(func(t *testing.T, ext string, content []byte) {
 		if !slices.Contains(Extensions, ext) {
 			return
@@ -275,14 +351,20 @@ func FuzzRecords(f *testing.F) {
 		if err := os.WriteFile(path, content, 0o644); err != nil {
 			t.Skip(err)
 		}
-		s, err := Open([]string{path}, e, Options{Format: "auto", Columns: columns})
+		s, err := Open([]string{path}, e, Options{Format: "auto", Columns: columns, Chat: Chat{Template: template, Turns: "all"}, Pack: len(content)%2 == 0})
 		if err != nil {
 			return
 		}
 		defer s.Close()
 		for i := range min(s.Len(), 10) {
-			if q, err := s.Sequence(i); err != nil || len(q.Tokens) != len(q.Targets) {
-				t.Fatalf("sequence %d: %d tokens, %d targets, %v", i, len(q.Tokens), len(q.Targets), err)
+			sequences, err := s.Sequences(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, q := range sequences {
+				if size := (&Order{Set: s}).Sizes(i)[k]; len(q.Tokens) != len(q.Targets) || q.Labels() == 0 || size != (Size{q.Last() + 1, q.Labels()}) {
+					t.Fatalf("sequence %d of %d: %d tokens, %d targets, measured as %+v", k, i, len(q.Tokens), len(q.Targets), size)
+				}
 			}
 		}
 	})

@@ -81,9 +81,12 @@ func (t *Task) Files(dir string) (train, dev string) {
 	return filepath.Join(dir, "train.tsv"), filepath.Join(dir, "dev.tsv")
 }
 
+// Reads implements Format.
+func (t *Task) Reads() []string { return append([]string{t.label}, t.columns...) }
+
 // Example implements Format.
 func (t *Task) Example(r *Record) (Example, error) {
-	for _, c := range append([]string{t.label}, t.columns...) {
+	for _, c := range t.Reads() {
 		if _, err := r.Text(c); err != nil {
 			return Example{}, err
 		}
@@ -92,17 +95,18 @@ func (t *Task) Example(r *Record) (Example, error) {
 		v, _ := r.Text(column) // looked at above
 		return v
 	}
-	x := Example{Ends: true, Label: slices.Index(t.labels, get(t.label))}
+	label, value := slices.Index(t.labels, get(t.label)), 0.0
 	if t.Regress {
 		v, err := strconv.ParseFloat(get(t.label), 64)
 		if err != nil || v < 0 || v > 5 {
 			return Example{}, r.fault("column %q is %q, want a number from 0 to 5", t.label, get(t.label))
 		}
-		x.Value, x.Label = v, int(v+0.5)
+		value, label = v, int(v+0.5)
 	}
-	if x.Label < 0 {
+	if label < 0 {
 		return Example{}, r.fault("column %q is %q, want %s", t.label, get(t.label), strings.Join(t.labels, " or "))
 	}
-	x.Pieces = []Piece{{Text: t.prompt(get)}, {Text: t.Answers[x.Label], Learn: true}}
+	x := Answered(t.prompt(get), t.Answers[label])
+	x.Label, x.Value = label, value
 	return x, nil
 }

@@ -4,10 +4,10 @@ import "math"
 
 // Batches are counted as transformers' Trainer counts them: an epoch is gone
 // through in steps of --batch-size × --grad-accum sequences (packed: windows of
-// them), and its last step
-// takes what is left of it, in fewer or shorter micro-batches. No batch reaches
-// into the next epoch. The loss of a step is the mean over its labels, so the
-// fewer sequences of a short one weigh no less.
+// them), and its last step takes what is left of it, in fewer or shorter
+// micro-batches. No batch reaches into the next epoch. The loss of a step is
+// the mean over its labels, so the fewer sequences of a short one weigh no
+// less.
 
 // epochSteps is the number of steps that go through the data once.
 func (r *Run) epochSteps() int {

@@ -79,7 +79,9 @@ func TestAdapterTokenizer(t *testing.T) {
 	cut := ask("/v1/completions", fmt.Sprintf(`{"model":"own","prompt":%q,"max_tokens":12,"temperature":0,"stop":[%s]}`, prompt, stop), "choices", "0", "text")
 	var before string
 	require.NoError(t, json.Unmarshal([]byte(cut), &before))
-	require.Equal(t, text[:strings.Index(text, letter)], before)
+	want, _, ok := strings.Cut(text, letter)
+	require.True(t, ok)
+	require.Equal(t, want, before)
 }
 
 // An adapter's end token stops its answers and no other's.

@@ -8,7 +8,8 @@
 //	added tokens → normalizer → pre-tokenizer → model → template
 //	added.go       normalize.go  split.go        bpe.go   template.go
 //	                             scan.go         wordpiece.go
-//	                                             unigram.go
+//	                             regex.go        unigram.go
+//	                                             wordlevel.go
 //
 // Decoding is one streaming [Decoder]; [Tokenizer.Decode] is that decoder run
 // over the whole sequence, so streamed text and decoded text are always equal.
@@ -17,6 +18,11 @@
 // that names it: a tokenizer is exact or it is refused. Three things in a
 // tokenizer.json are left alone on purpose: truncation and padding (the caller
 // decides those) and the offsets that trim_offsets is about.
+//
+// A file may be a stranger's and a text of any size, so an encoding is bounded by
+// counts: what its stages may make of a text, how long it looks for matches
+// (linear.go), and how many ids it may have (see [Options] and
+// [Tokenizer.AtLeast]). It ends with its context.
 //
 // Text that is not valid UTF-8 is read with each run of invalid bytes replaced
 // by U+FFFD.

@@ -171,8 +171,9 @@ func (d *decoderChain) checkSpelled(t *Tokenizer) error {
 		if piece == "" || t.special[id] && !fallback {
 			continue
 		}
-		text, err := piece, error(nil)
+		text := piece
 		for _, step := range d.steps {
+			var err error
 			if text, err = step(text, false); err != nil {
 				return fmt.Errorf("decoder: piece %q: %w", piece, err)
 			}

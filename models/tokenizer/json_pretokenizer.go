@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -86,13 +87,11 @@ func (p *splitting) add(name string, raw json.RawMessage, path string) error {
 	case "Punctuation":
 		f, err := decodeStage[struct {
 			component
-			Behavior *string `json:"behavior"`
+			Behavior string `json:"behavior"`
 		}](raw, path)
-		b, ok := isolated, true
-		if f.Behavior != nil {
-			if b, ok = behaviors[*f.Behavior]; !ok {
-				return unsupported(path, *f.Behavior)
-			}
+		b, ok := behaviors[cmp.Or(f.Behavior, "Isolated")]
+		if err == nil && !ok {
+			err = unsupported(path, f.Behavior)
 		}
 		add(atPunctuation(b))
 		return err

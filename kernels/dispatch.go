@@ -5,6 +5,13 @@ import (
 	"os"
 )
 
+// The directives of amd64 are in its files, which every machine that generates
+// has to build; those of arm64 stand here.
+//
+//go:generate go run -C _asm ./neon -group products -out ../neon_arm64.s -stubs ../neon_arm64.go
+//go:generate go run -C _asm ./neon -group fused -out ../fused_neon_arm64.s -stubs ../fused_neon_arm64.go
+//go:generate go run -C _asm ./neon -group rows -out ../row_neon_arm64.s -stubs ../row_neon_arm64.go
+
 // An implementation computes the primitives with one instruction set. Two of
 // them agree within float32 rounding; one of them always gives the same bits.
 type implementation struct {
@@ -39,8 +46,8 @@ var portable = implementation{
 // active is the implementation in force, chosen once at start.
 var active = choose(os.Getenv("PEFT_KERNELS"))
 
-// Name is the name of the implementation in force: portable, avx2, avx512 or
-// amx. The environment variable PEFT_KERNELS forces one.
+// Name is the name of the implementation in force: portable, avx2, avx512,
+// amx or neon. The environment variable PEFT_KERNELS forces one.
 func Name() string { return active.name }
 
 // choose returns the implementation of the given name, or the fastest that

@@ -1,0 +1,46 @@
+//go:build !noasm
+
+package kernels
+
+var vectorNEON = vectors{
+	lanes: neonLanes,
+
+	add: addNEON, mul: mulNEON, mulAdd: mulAddNEON, axpy: axpyNEON, scale: scaleNEON, quotient: quotientNEON,
+	norm: normNEON, normGrad: normGradNEON, normWeightGrad: normWeightGradNEON, rope: ropeNEON,
+	apply: [...]func(dst, x *float32, n int){
+		SiLU:      siluNEON,
+		GELU:      geluNEON,
+		GELUTanh:  geluTanhNEON,
+		ReLU:      reluNEON,
+		Tanh:      tanhNEON,
+		Sigmoid:   sigmoidNEON,
+		LeakyReLU: leakyNEON,
+	},
+	gate: [...]func(dst, x, up *float32, n int){
+		SiLU:      siluGateNEON,
+		GELU:      geluGateNEON,
+		GELUTanh:  geluTanhGateNEON,
+		ReLU:      reluGateNEON,
+		Tanh:      tanhGateNEON,
+		Sigmoid:   sigmoidGateNEON,
+		LeakyReLU: leakyGateNEON,
+	},
+	derivative: [...]func(dst, x *float32, n int){
+		SiLU:      dsiluNEON,
+		GELU:      dgeluNEON,
+		GELUTanh:  dgeluTanhNEON,
+		ReLU:      dreluNEON,
+		Tanh:      dtanhNEON,
+		Sigmoid:   dsigmoidNEON,
+		LeakyReLU: dleakyNEON,
+	},
+
+	dot: dotRowNEON, dot3: dot3NEON, sum: sumNEON, spread: spreadNEON, maximum: maximumNEON, finite: finiteNEON,
+	expSum: expSumNEON, expShift: expShiftNEON,
+
+	scores:  []scoresKernel{1: scores1NEON, scores2NEON, scores3NEON},
+	values:  []valuesKernel{1: values1NEON, values2NEON, values3NEON},
+	weights: weightsNEON, weightsGrad: weightsGradNEON,
+
+	product: neonProduct,
+}

@@ -13,7 +13,8 @@ const (
 	neonLanes = 4
 	neonRows  = 5   // rows of the largest tile
 	neonOuts  = 4   // outputs of a tile
-	neonBlock = 640 // most columns in a block
+	neonBlock = 640 // most columns in a block, but for the rounding to 256
+	neonWide  = 768 // and with it
 	neonBand  = 12  // outputs whose weights stay in the first-level cache
 	neonSpan  = 120 // rows of x of which a block stays in the second-level cache
 	neonFew   = 16  // most rows whose weights are widened into registers
@@ -76,7 +77,7 @@ func neonMulFew(dst, x Matrix, weight Weight) {
 
 func neonMulMany(w *Worker, dst, x Matrix, weight Weight) {
 	block, rowBytes := neonBlockCols(x.Cols), weight.Format.RowBytes(weight.Cols)
-	const apart = 4 * (neonBlock + 16) // not a multiple of a page
+	const apart = 4 * (neonWide + 16) // not a multiple of a page
 	band := grow(&w.tile, neonBand*apart/4)
 	for r := 0; r < x.Rows; r += neonSpan {
 		rows := min(neonSpan, x.Rows-r)

@@ -4,530 +4,530 @@
 
 package kernels
 
-//	dot1x4 of weights widened from F32, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot1x4 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedF32_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x4 of weights widened from F32, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot2x4 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedF32_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from F32, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot3x2 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF32_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from F32, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot4x2 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF32_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from F32, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot5x2 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF32_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from F32, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot6x2 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF32_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from F32, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot7x2 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF32_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from F32, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot8x2 of weights widened from F32, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF32_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot1x4 of weights widened from F16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot1x4 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedF16_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x4 of weights widened from F16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot2x4 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedF16_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from F16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot3x2 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF16_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from F16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot4x2 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF16_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from F16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot5x2 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF16_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from F16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot6x2 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF16_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from F16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot7x2 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF16_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from F16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot8x2 of weights widened from F16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedF16_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot1x4 of weights widened from BF16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot1x4 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedBF16_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x4 of weights widened from BF16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot2x4 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedBF16_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot3x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedBF16_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot4x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedBF16_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot5x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedBF16_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot6x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedBF16_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot7x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedBF16_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot8x2 of weights widened from BF16, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedBF16_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot1x4 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot1x4 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedQ8_0_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x4 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot2x4 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedQ8_0_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot3x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ8_0_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot4x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ8_0_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot5x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ8_0_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot6x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ8_0_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot7x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ8_0_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot8x2 of weights widened from Q8_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ8_0_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot1x4 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot1x4 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedQ4_0_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x4 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot2x4 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedQ4_0_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot3x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_0_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot4x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_0_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot5x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_0_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot6x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_0_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot7x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_0_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot8x2 of weights widened from Q4_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_0_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot1x4 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot1x4 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedQ4_1_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot2x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_1_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot3x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_1_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot4x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_1_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot5x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_1_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot6x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_1_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot7x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_1_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot8x2 of weights widened from Q4_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ4_1_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot1x4 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot1x4 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedQ5_0_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x4 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot2x4 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedQ5_0_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot3x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_0_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot4x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_0_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot5x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_0_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot6x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_0_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot7x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_0_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot8x2 of weights widened from Q5_0, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_0_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot1x4 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 4.
+// dot1x4 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 4.
 //
 //go:noescape
 func fusedQ5_1_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot2x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_1_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot3x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_1_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot4x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_1_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot5x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_1_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot6x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_1_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot7x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_1_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 32, outs of 2.
+// dot8x2 of weights widened from Q5_1, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 32, outs of 2.
 //
 //go:noescape
 func fusedQ5_1_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot1x4 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 4.
+// dot1x4 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 4.
 //
 //go:noescape
 func fusedQ4_K_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot2x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ4_K_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot3x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ4_K_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot4x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ4_K_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot5x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ4_K_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot6x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ4_K_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot7x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ4_K_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot8x2 of weights widened from Q4_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ4_K_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot1x4 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 4.
+// dot1x4 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 4.
 //
 //go:noescape
 func fusedQ5_K_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot2x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ5_K_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot3x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ5_K_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot4x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ5_K_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot5x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ5_K_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot6x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ5_K_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot7x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ5_K_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot8x2 of weights widened from Q5_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ5_K_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot1x4 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 4.
+// dot1x4 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 4.
 //
 //go:noescape
 func fusedQ6_K_1NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot2x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot2x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ6_K_2NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot3x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot3x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ6_K_3NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot4x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot4x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ6_K_4NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot5x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot5x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ6_K_5NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot6x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot6x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ6_K_6NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot7x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot7x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ6_K_7NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)
 
-//	dot8x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
-//	cols and block are multiples of 256, outs of 2.
+// dot8x2 of weights widened from Q6_K, for blocks of columns whose sums are added in order.
+// cols and block are multiples of 256, outs of 2.
 //
 //go:noescape
 func fusedQ6_K_8NEON(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)

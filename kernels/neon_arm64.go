@@ -154,110 +154,110 @@ func decodeQ5_KNEON(dst *float32, src *byte, n int)
 //go:noescape
 func decodeQ6_KNEON(dst *float32, src *byte, n int)
 
-//	for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer1x16NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer1x4NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 1 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer1x1NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 2 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 2 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer2x16NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 2 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 2 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer2x4NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 2 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 2 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer2x1NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 3 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 3 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer3x16NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 3 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 3 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer3x4NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 3 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 3 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer3x1NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 4 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 4 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer4x16NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 4 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 4 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer4x4NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 4 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 4 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer4x1NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 5 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 5 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer5x16NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 5 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 5 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer5x4NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 5 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 5 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer5x1NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 6 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 6 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 16 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer6x16NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 6 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 6 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 4 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer6x4NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 
-//	for r := range 6 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
-//	with a[r][i] at r*aRow + i*aStep; strides in bytes.
+// for r := range 6 { for i := range k { c[r] += a[r][i] * b[i] } } // fused, of 1 columns
+// with a[r][i] at r*aRow + i*aStep; strides in bytes.
 //
 //go:noescape
 func outer6x1NEON(c *float32, cStride int, a *float32, aRow, aStep int, b *float32, bStride, k int)

@@ -244,13 +244,14 @@ func scores3NEON(dst, q *float32, dims int, k *float32)
 //go:noescape
 func values3NEON(dst *float32, stride int, p, v *float32, dims, from, to int)
 
-//	for each query, with p [][32], out's rows stride bytes apart and state [][32], its lanes' sums and at 16 its top:
-//		x := scale*p[j] for j in [from, to), -∞ elsewhere
-//		if any x > top + 8 {
-//			shrink := exp(top - max(x)); sums, out = sums*shrink, out*shrink; top = max(x)
-//		}
-//		p = exp(x - top)
-//		sums[l] += p[l] + p[4+l] + …, those of a lane first
+// for each query, with p [][32], out's rows stride bytes apart and state [][32], its lanes' sums and at 16 its top:
+//
+//	x := scale*p[j] for j in [from, to), -∞ elsewhere
+//	if any x > top + 8 {
+//		shrink := exp(top - max(x)); sums, out = sums*shrink, out*shrink; top = max(x)
+//	}
+//	p = exp(x - top)
+//	sums[l] += p[l] + p[4+l] + …, those of a lane first
 //
 //go:noescape
 func weightsNEON(p, out *float32, stride, dims int, state *float32, scale float32, from, to, queries int)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"go/format"
 	"math"
 	"os"
 	"strings"
@@ -61,7 +62,11 @@ func (f *file) write(code, stubs string) error {
 	if err := os.WriteFile(code, []byte(head+"#include \"textflag.h\"\n"+f.code.String()+"\n"+data.String()), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(stubs, []byte(head+"package kernels\n"+f.stubs.String()), 0o644)
+	formatted, err := format.Source([]byte(head + "package kernels\n" + f.stubs.String()))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(stubs, formatted, 0o644)
 }
 
 func (f *file) tableName() string { return f.group + "Constants" }
@@ -100,13 +105,8 @@ func (f *file) function(name, signature string, frame int, doc ...string) {
 	f.end = at
 
 	f.stubs.WriteString("\n")
-	indented := len(doc) > 1
 	for _, d := range doc {
-		if indented {
-			f.stubs.WriteString("//\t" + d + "\n")
-		} else {
-			f.stubs.WriteString("// " + d + "\n")
-		}
+		f.stubs.WriteString("// " + d + "\n")
 	}
 	if strings.Contains(signature, "*") {
 		f.stubs.WriteString("//\n//go:noescape\n")

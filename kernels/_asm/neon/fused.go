@@ -71,7 +71,7 @@ func (k *kernel) advanceWeights(n int) {
 const fusedRows = 8
 
 // outs is the number of outputs that share loads of x, as registers allow.
-func (f *format) outs(rows int) int {
+func (f *stored) outs(rows int) int {
 	if rows == 1 || rows == 2 && !f.crowded {
 		return 4
 	}
@@ -91,7 +91,7 @@ func fusedProducts(f *file) {
 // scratchBytes hold an output's scales of an opened block of a k-quant.
 const scratchBytes = 64
 
-func (f *file) openScratch(q *format, outs int) gp {
+func (f *file) openScratch(q *stored, outs int) gp {
 	if q.values == 32 {
 		return 0
 	}
@@ -100,14 +100,14 @@ func (f *file) openScratch(q *format, outs int) gp {
 	return r
 }
 
-func (q *format) frame(outs int) int {
+func (q *stored) frame(outs int) int {
 	if q.values == 32 {
 		return 0
 	}
 	return outs * scratchBytes
 }
 
-func fuse(f *file, q *format, rows int) {
+func fuse(f *file, q *stored, rows int) {
 	outs := q.outs(rows)
 	f.function(fmt.Sprintf("fused%s_%d", q.name, rows),
 		"func(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)", q.frame(outs),

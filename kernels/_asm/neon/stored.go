@@ -1,8 +1,8 @@
 package main
 
-// A format is a stored form of weights, read a block of values at a time; one
+// stored is a form that weights are stored in, read a block of values at a time; one
 // that has no blocks is read by 32 values.
-type format struct {
+type stored struct {
 	name          string
 	values, bytes int
 	crowded       bool // its widening takes many registers
@@ -11,7 +11,7 @@ type format struct {
 	block func(k *kernel) func()
 }
 
-var formats = []format{
+var formats = []stored{
 	{name: "F32", values: 32, bytes: 128, block: func(k *kernel) func() {
 		return k.floats(4, func(o, at int, lo, hi vec) { k.loadPair(lo, hi, k.w[o], at) })
 	}},

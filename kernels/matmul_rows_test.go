@@ -18,8 +18,12 @@ func TestMatMulRowCounts(t *testing.T) {
 	}()
 	each(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(11, 12))
-		counts := []int{64, 512}
-		for n := 1; n <= 40; n++ {
+		most, step := 512, 41
+		if testing.Short() {
+			most, step = 130, 9
+		}
+		counts := []int{64, most}
+		for n := 1; n <= 40; n += 1 + n/step {
 			counts = append(counts, n)
 		}
 		for _, c := range []struct {
@@ -36,7 +40,7 @@ func TestMatMulRowCounts(t *testing.T) {
 			{Q6_K, 256, 23}, {Q6_K, 1536, 12}, {Q6_K, 2048, 25},
 		} {
 			f, outs := c.f, c.outs
-			x, _ := guarded(rng, 512, c.cols, 3)
+			x, _ := guarded(rng, most, c.cols, 3)
 			weight := randomWeight(rng, f, outs, c.cols)
 			want := NewMatrix(x.Rows, outs)
 			for r := range x.Rows {

@@ -128,6 +128,10 @@ func TestMatMulAgainstGonum(t *testing.T) {
 	each(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		w := new(Worker)
+		trials := 6
+		if testing.Short() {
+			trials = 3
+		}
 		for _, f := range Formats() {
 			colsOf := []int{1, 5, 8, 31, 32, 33, 67, 192, 576, 601, 1536}
 			if f.BlockLen() > 1 {
@@ -137,7 +141,7 @@ func TestMatMulAgainstGonum(t *testing.T) {
 				colsOf = []int{256, 512, 1536, 2048}
 			}
 			for _, cols := range colsOf {
-				for range 6 {
+				for range trials {
 					rows, outs := 1+rng.IntN(40), 1+rng.IntN(70)
 					x, xOK := guarded(rng, rows, cols, rng.IntN(3))
 					dst, dstOK := guarded(rng, rows, outs, rng.IntN(3))
@@ -170,7 +174,11 @@ func TestMatMulBatchInvariant(t *testing.T) {
 				if cols%f.BlockLen() != 0 {
 					continue
 				}
-				x, _ := guarded(rng, 150, cols, 1)
+				most := 150
+				if testing.Short() {
+					most = 41
+				}
+				x, _ := guarded(rng, most, cols, 1)
 				weight := randomWeight(rng, f, outs, cols)
 				want := NewMatrix(x.Rows, outs)
 				for r := range x.Rows {

@@ -19,7 +19,7 @@ func TestWideGradients(t *testing.T) {
 		for _, f := range Formats() {
 			for _, s := range [][3]int{{70, 192, 256}, {33, 301, 203}, {150, 150, 512}, {5, 2100, 256}} {
 				rows, outs, cols := s[0], s[1], s[2]
-				if cols%f.BlockLen() != 0 || testing.Short() && outs > 2000 {
+				if cols%f.BlockLen() != 0 || testing.Short() && (outs > 2000 || outs == 150) {
 					continue
 				}
 				what := fmt.Sprintf("%s %dx%dx%d", f, rows, cols, outs)

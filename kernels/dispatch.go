@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// The directives of amd64 are in its files, which every machine that generates
-// has to build; those of arm64 stand here.
+// go generate reads what the machine at hand builds: the directives of amd64
+// stand in its files, those of arm64, which any machine generates, here.
 //
 //go:generate go run -C _asm ./neon -group products -out ../neon_arm64.s -stubs ../neon_arm64.go
 //go:generate go run -C _asm ./neon -group fused -out ../fused_neon_arm64.s -stubs ../fused_neon_arm64.go

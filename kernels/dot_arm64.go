@@ -16,8 +16,7 @@ const (
 	neonBlock = 640 // most columns in a block, but for the rounding to 256
 	neonWide  = 768 // and with it
 	neonBand  = 12  // outputs whose weights stay in the first-level cache
-	neonSpan  = 120 // rows of x of which a block stays in the second-level cache
-	neonFew   = 16  // most rows whose weights are widened into registers
+	neonSpan  = 160 // rows of x of which a block stays in the second-level cache
 )
 
 type (
@@ -50,7 +49,7 @@ func neonMul(w *Worker, dst, x Matrix, weight Weight) {
 		return
 	}
 	done := 0
-	if x.Rows <= neonFew && x.Cols%32 == 0 {
+	if neonFewRows(x.Rows, x.Cols) {
 		done = weight.Rows / neonOuts * neonOuts
 		neonMulFew(dst.Columns(0, done), x, weight.Span(0, done))
 	}
@@ -59,26 +58,26 @@ func neonMul(w *Worker, dst, x Matrix, weight Weight) {
 	}
 }
 
+// neonFewRows reports whether weights are widened into registers: for eight rows
+// while they stay in a first-level cache of 64 KiB, for four of any length.
+func neonFewRows(rows, cols int) bool {
+	return cols%32 == 0 && (rows <= 4 || rows <= len(neonFew[0]) && cols <= 1536)
+}
+
 // neonMulFew multiplies with whole groups of outputs, whose weights it reads
-// where they lie; the next rows read a band of them again from the cache.
+// where they lie.
 func neonMulFew(dst, x Matrix, weight Weight) {
-	tiles, rowBytes := &neonFew8[weight.Format], weight.Format.RowBytes(weight.Cols)
-	groups := (x.Rows + len(tiles) - 1) / len(tiles)
-	for o := 0; o < weight.Rows; o += neonBand {
-		outs := min(neonBand, weight.Rows-o)
-		for r, g := 0, groups; g > 0; g-- {
-			rows := (x.Rows - r + g - 1) / g // even groups
-			tiles[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.Data[r*x.Stride], 4*x.Stride,
-				&weight.Data[o*rowBytes], x.Cols, neonBlockCols(x.Cols), outs)
-			r += rows
-		}
+	if dst.Empty() {
+		return
 	}
+	neonFew[weight.Format][x.Rows-1](&dst.Data[0], 4*dst.Stride, &x.Data[0], 4*x.Stride,
+		&weight.Data[0], x.Cols, neonBlockCols(x.Cols), weight.Rows)
 }
 
 func neonMulMany(w *Worker, dst, x Matrix, weight Weight) {
 	block, rowBytes := neonBlockCols(x.Cols), weight.Format.RowBytes(weight.Cols)
 	const apart = 4 * (neonWide + 16) // not a multiple of a page
-	band := grow(&w.tile, neonBand*apart/4)
+	wide := grow(&w.tile, neonBand*apart/4)
 	for r := 0; r < x.Rows; r += neonSpan {
 		rows := min(neonSpan, x.Rows-r)
 		for c := 0; c < x.Cols; c += block {
@@ -89,9 +88,9 @@ func neonMulMany(w *Worker, dst, x Matrix, weight Weight) {
 				wp, ws := (*float32)(unsafe.Pointer(&src[0])), rowBytes
 				if weight.Format != F32 {
 					for i := range outs {
-						neonWiden(band[i*apart/4:][:n], weight.Format, src[i*rowBytes:])
+						neonWiden(wide[i*apart/4:][:n], weight.Format, src[i*rowBytes:])
 					}
-					wp, ws = &band[0], apart
+					wp, ws = &wide[0], apart
 				}
 				neonMulBand(&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.Data[r*x.Stride+c], 4*x.Stride, rows, wp, ws, outs, n, c)
 			}
@@ -140,8 +139,8 @@ var neonDecoders = [len(layouts)]func(dst *float32, src *byte, n int){
 	Q4_K: decodeQ4_KNEON, Q5_K: decodeQ5_KNEON, Q6_K: decodeQ6_KNEON,
 }
 
-// neonFew8 multiplies one to eight rows.
-var neonFew8 = [len(layouts)][8]neonFused{
+// neonFew multiplies one to eight rows.
+var neonFew = [len(layouts)][8]neonFused{
 	F32: {
 		fusedF32_1NEON, fusedF32_2NEON, fusedF32_3NEON, fusedF32_4NEON,
 		fusedF32_5NEON, fusedF32_6NEON, fusedF32_7NEON, fusedF32_8NEON,

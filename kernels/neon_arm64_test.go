@@ -63,7 +63,7 @@ func TestFewIsManyNEON(t *testing.T) {
 			if block := neonBlockCols(cols); block%f.BlockLen() != 0 || block > neonWide {
 				t.Fatalf("%s: %d columns in blocks of %d", f, cols, block)
 			}
-			for rows := 1; rows <= neonFew; rows++ {
+			for rows := 1; rows <= len(neonFew[f]); rows++ {
 				outs := neonOuts * (1 + rng.IntN(8))
 				x, _ := guarded(rng, rows, cols, rng.IntN(3))
 				weight := randomWeight(rng, f, outs, cols)

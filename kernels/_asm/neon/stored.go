@@ -1,7 +1,7 @@
 package main
 
-// stored is a form that weights are stored in, read a block of values at a time; one
-// that has no blocks is read by 32 values.
+// stored is a form that weights are stored in, read a block of values at a
+// time; one that has no blocks is read by 32 values.
 type stored struct {
 	name          string
 	values, bytes int

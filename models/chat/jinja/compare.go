@@ -82,7 +82,7 @@ func (r *rendering) same(a, b Value) bool {
 	switch a := a.(type) {
 	case float:
 		b, ok := b.(float)
-		return ok && (a == b || a != a && b != b)
+		return ok && (a == b || math.IsNaN(float64(a)) && math.IsNaN(float64(b)))
 	case bigint:
 		b, ok := b.(bigint)
 		return ok && a.Cmp(b.Int) == 0

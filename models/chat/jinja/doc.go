@@ -21,5 +21,11 @@
 // rendered otherwise: other templates (include, import and extends fail as they
 // do in an environment without a loader), {% autoescape true %}, what is random
 // (lipsum, and random of several items), what prints a memory address, complex
-// numbers, "\N{…}" and lone surrogates.
+// numbers, sets made of a dictionary's keys, "\N{…}" and lone surrogates. A
+// RuntimeError of the kind NotImplementedError, or a SyntaxError, says which.
+//
+// Jinja2 computes constant expressions as it compiles, which shows in two places
+// that are not followed: a constant sliced by something that is no number fails
+// here and is undefined there, and a literal beyond the range of a float is an
+// infinity here and an error there.
 package jinja

@@ -183,7 +183,7 @@ func (r *rendering) stripTags(s string) Value {
 		if start < 0 {
 			break
 		}
-		end := 0
+		var end int
 		if strings.HasPrefix(s[start:], "<!--") {
 			i := strings.Index(s[start+4:], "-->")
 			if i < 0 {

@@ -95,15 +95,15 @@ func (r *rendering) formatValue(v Value, s string) string {
 	if s == "" {
 		return r.str(v)
 	}
-	switch v.(type) {
+	switch v := v.(type) {
 	case str:
-		return r.formatText(textOf(v), parseSpec(s))
+		return r.formatText(string(v), parseSpec(s))
 	case markup:
-		return r.formatText(textOf(v), parseSpec(s))
+		return r.formatText(string(v), parseSpec(s))
 	case boolean, integer, bigint:
 		return r.formatWhole(v, parseSpec(s))
 	case float:
-		return r.formatFloat(float64(v.(float)), parseSpec(s))
+		return r.formatFloat(float64(v), parseSpec(s))
 	}
 	raise("TypeError", "unsupported format string passed to %s.__format__", v.typeName())
 	return ""
@@ -201,13 +201,7 @@ func (r *rendering) formatWhole(v Value, p spec) string {
 	if base != 10 && p.grouping == ',' {
 		raise("ValueError", "Cannot specify ',' with '%c'.", p.verb)
 	}
-	digits := ""
-	if base == 10 {
-		digits = strings.TrimPrefix(bigText(i), "-")
-	} else {
-		r.hold(i.BitLen())
-		digits = new(big.Int).Abs(i).Text(base)
-	}
+	digits := r.digits(i, base)
 	if p.verb == 'X' {
 		digits = strings.ToUpper(digits)
 	}
@@ -220,6 +214,15 @@ func (r *rendering) formatWhole(v Value, p spec) string {
 		size = 4
 	}
 	return p.padded(r, sign, p.grouped(r, digits, "", len(sign), size), '>')
+}
+
+// digits are the digits of a whole number, without its sign.
+func (r *rendering) digits(i *big.Int, base int) string {
+	if base == 10 {
+		return strings.TrimPrefix(bigText(i), "-")
+	}
+	r.hold(i.BitLen())
+	return new(big.Int).Abs(i).Text(base)
 }
 
 func (r *rendering) formatCharacter(i *big.Int, p spec) string {
@@ -294,12 +297,11 @@ func (r *rendering) formatFloat(f float64, p spec) string {
 		raise("ValueError", "precision too big")
 	}
 	r.stepFloat(precision)
-	text := ""
 	if verb == '%' {
 		f *= 100
 	}
 	negative := math.Signbit(f) && !math.IsNaN(f)
-	text = floatDigits(math.Abs(f), verb, precision, p.alternate)
+	text := floatDigits(math.Abs(f), verb, precision, p.alternate)
 	if p.noNegZero && negative && strings.Trim(text, "0.%e+-") == "" {
 		negative = false
 	}

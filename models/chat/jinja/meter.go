@@ -11,7 +11,12 @@ type Limits struct {
 	Depth    int // calls of macros and recursive loops inside each other
 }
 
-// The defaults of Limits.
+// The defaults of Limits. A conversation of 128k tokens and 100 tools takes less
+// than a tenth of each, in two turns as in thousands (TestLongConversation).
+// A template that takes all it can ends within about half a second of one
+// processor and some 100 to 250 MB allocated in all, of which DefaultHeld bounds
+// what is alive: a step stands for at most about 100 ns. Depth is where Python's
+// own recursion ends.
 const (
 	DefaultSteps    = 8_000_000
 	DefaultProduced = 8 << 20

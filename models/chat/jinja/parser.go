@@ -79,11 +79,10 @@ func (p *parser) expect(kind string) token {
 	return p.next()
 }
 
-func (p *parser) expectName(word string) token {
-	if !p.current().isName(word) {
+func (p *parser) expectName(word string) {
+	if !p.skipName(word) {
 		p.unexpected(word)
 	}
-	return p.next()
 }
 
 func (p *parser) unexpected(wanted string) {

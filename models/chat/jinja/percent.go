@@ -214,10 +214,10 @@ func (p *percentFormat) value(verb byte, v Value, sp *spec) (text string, numeri
 	r := p.r
 	switch verb {
 	case 's', 'r', 'a':
-		switch {
-		case verb == 's':
+		switch verb {
+		case 's':
 			text = r.str(v)
-		case verb == 'r':
+		case 'r':
 			text = r.repr(v)
 		default:
 			text = asciiOnly(r.repr(v))
@@ -290,17 +290,14 @@ func (p *percentFormat) whole(verb byte, v Value, sp *spec) string {
 	default:
 		raise("TypeError", "%%%c format: an integer is required, not %s", verb, v.typeName())
 	}
-	base := map[byte]int{'x': 16, 'X': 16, 'o': 8}[verb]
-	digits, prefix := "", ""
-	if base == 0 {
-		digits = strings.TrimPrefix(bigText(i), "-")
-	} else {
-		p.r.hold(i.BitLen())
-		digits = new(big.Int).Abs(i).Text(base)
+	base, prefix := 10, ""
+	if !decimal {
+		base = map[byte]int{'x': 16, 'X': 16, 'o': 8}[verb]
 		if sp.alternate {
 			prefix = "0" + string(verb)
 		}
 	}
+	digits := p.r.digits(i, base)
 	if verb == 'X' {
 		digits = strings.ToUpper(digits)
 	}

@@ -310,8 +310,8 @@ func expandTabs(r *rendering, a []Value) Value {
 	var b strings.Builder
 	column := 0
 	for _, c := range s {
-		switch {
-		case c == '\t':
+		switch c {
+		case '\t':
 			if size > 0 {
 				n := size - column%size
 				r.hold(n)
@@ -319,7 +319,7 @@ func expandTabs(r *rendering, a []Value) Value {
 				column += n
 			}
 			continue
-		case c == '\n' || c == '\r':
+		case '\n', '\r':
 			column = 0
 		default:
 			column++

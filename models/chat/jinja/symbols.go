@@ -77,15 +77,6 @@ func (s *symbols) define(n string, l loadRule) ident {
 	return i
 }
 
-func (s *symbols) findLoad(i ident) (loadRule, bool) {
-	for ; s != nil; s = s.parent {
-		if l, ok := s.loads[i]; ok {
-			return l, true
-		}
-	}
-	return loadRule{}, false
-}
-
 func (s *symbols) findRef(n string) (ident, bool) {
 	for ; s != nil; s = s.parent {
 		if r, ok := s.refs[n]; ok {

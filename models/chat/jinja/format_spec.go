@@ -259,19 +259,19 @@ func (p spec) grouped(r *rendering, digits, rest string, before, size int) strin
 	}
 	r.hold(2 * len(digits))
 	var parts []string
-	n := 0 // characters so far
-	for {
+	n := 0 // characters so far, without a separator in front
+	for digits != "" || n < width {
+		separator := min(n, 1)
 		take := min(size, len(digits))
 		part := digits[len(digits)-take:]
 		digits = digits[:len(digits)-take]
-		if digits == "" && n+len(part) < width {
-			part = strings.Repeat("0", min(size-len(part), width-n-len(part))) + part
+		if digits == "" {
+			// A separator stands behind a digit, even if that makes one too many.
+			zeros := max(width-n-separator-len(part), 1-len(part), 0)
+			part = strings.Repeat("0", min(zeros, size-len(part))) + part
 		}
 		parts = append(parts, part)
-		n += len(part) + 1
-		if digits == "" && n >= width {
-			break
-		}
+		n += separator + len(part)
 	}
 	var b strings.Builder
 	for i := len(parts) - 1; i >= 0; i-- {

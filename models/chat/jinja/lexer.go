@@ -27,8 +27,11 @@ func tokenize(source string) []token {
 	if err := l.run(); err != nil {
 		l.tokens = append(l.tokens, token{line: l.line, kind: tokenFailure, err: err})
 	}
-	l.add(tokenEOF, "")
-	return l.tokens
+	end := token{line: 1, kind: tokenEOF}
+	if n := len(l.tokens); n > 0 {
+		end.line = l.tokens[n-1].line
+	}
+	return append(l.tokens, end)
 }
 
 // run takes all tokens up to the first that is none.

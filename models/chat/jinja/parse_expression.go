@@ -214,11 +214,10 @@ func (p *parser) items(end string, item func() node) []node {
 // tupleRules says how to parse expressions between commas without brackets of
 // their own.
 type tupleRules struct {
-	simplified    bool   // names and literals only
-	namespaces    bool   // and ns.attr
-	withCondition bool   // "a if b" is an expression
-	brackets      bool   // the empty tuple is one
-	end           string // a name that ends it too
+	simplified    bool // names and literals only
+	namespaces    bool // and ns.attr
+	withCondition bool // "a if b" is an expression
+	brackets      bool // the empty tuple is one
 }
 
 func (p *parser) tuple(rules tupleRules) node {
@@ -229,8 +228,7 @@ func (p *parser) tuple(rules tupleRules) node {
 		if len(items) > 0 {
 			p.expect("comma")
 		}
-		t := p.current()
-		if t.kind == tokenVariableEnd || t.kind == tokenBlockEnd || t.kind == "rparen" || rules.end != "" && t.isName(rules.end) {
+		if p.is(tokenVariableEnd) || p.is(tokenBlockEnd) || p.is("rparen") {
 			break
 		}
 		switch {

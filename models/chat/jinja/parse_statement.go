@@ -46,9 +46,9 @@ func (p *parser) tagLine() at { return at(p.tokens[p.pos-1].line) }
 
 func (p *parser) forStatement() node {
 	n := &forNode{at: p.tagLine()}
-	n.target = p.target(tupleRules{end: "in"})
+	n.target = p.target(tupleRules{})
 	p.expectName("in")
-	n.iter = p.tuple(tupleRules{end: "recursive"})
+	n.iter = p.tuple(tupleRules{})
 	if p.skipName("if") {
 		n.test = p.expression()
 	}

@@ -84,9 +84,8 @@ func (p *percentFormat) char() byte {
 
 // conversion formats what follows a '%': [(key)][flags][width][.precision]type.
 func (p *percentFormat) conversion() string {
-	var v Value
 	if strings.HasPrefix(p.s, "(") {
-		v = p.key()
+		p.args, p.next = []Value{p.key()}, 0
 	}
 	sp := spec{fill: " ", sign: '-', precision: -1, align: '>'}
 	zero, left := false, false
@@ -128,10 +127,7 @@ flags:
 	if verb == '%' {
 		return "%"
 	}
-	if v == nil {
-		v = p.take()
-	}
-	text, numeric := p.value(verb, v, &sp)
+	text, numeric := p.value(verb, p.take(), &sp)
 	if left {
 		sp.align = '<'
 	}

@@ -280,6 +280,9 @@ a{% macro m() %}-{% generation %}in{% endgeneration %}{% endmacro %}{{ m() }}{% 
 {% for %}{% endfor %}
 {% for x in %}{% endfor %}
 {% for x %}{% endfor %}
+{% for x, in [[1]] %}{% endfor %}
+{% for x in 1, 2 recursive %}{% endfor %}
+{% for x in 1, recursive %}{% endfor %}
 {% for 1 in x %}{% endfor %}
 {% for x.y in z %}{% endfor %}
 {% nope %}
@@ -383,6 +386,8 @@ a {{ b
 {{ ('<'|safe) ~ '<' }} {{ ('<'|safe) + '<' }} {{ '<' + ('<'|safe) }} {{ ('<%s>'|safe) % '<' }} {{ ('<{}>'|safe).format('<') }} {{ ('<'|safe)|upper }} {{ [('<'|safe)] }} {{ ('a,b'|safe).split(',') }} {{ ('-'|safe).join(['<', '>'|safe]) }} {{ ('<'|safe) * 2 }} {{ ('ab'|safe)[0] }} {{ ('a'|safe) == 'a' }} {{ ('a'|safe)|tojson }} {{ ('a'|safe) in ['a'] }} {{ ('x'|safe)|length }}
 {{ '%s-%d' % ('a', 3) }} {{ '%s'|format('x') }} {{ '%(a)s'|format(a=1) }} {{ '%(a)s %(b)r' % {'a': 1, 'b': 'x'} }} {{ '%5.2f|%-5d|%05d|%+d|%x|%X|%o|%e|%g|%%|%c|%r|%s' % (3.14159, 42, 42, 42, 255, 255, 8, 12345.678, 0.00001, 'z', 'q', none) }}
 {{ '%s' % [1, 2] }} {{ '%s %s' % ('a', missing) }} {{ '%10s|%-10s|%.2s' % ('a', 'b', 'cde') }} {{ '%d' % 3.9 }} {{ '%d' % true }} {{ '%*d' % (5, 3) }} {{ '%#x' % 255 }} {{ '%i' % -3 }} {{ '% d' % 3 }} {{ '%a' % 'é' }} {{ '%c' % 65 }} {{ '%f' % 1 }} {{ '%G' % 1e20 }} {{ '%.3d' % 5 }} {{ '%08.3f' % -3.14159 }} {{ '%.0f' % 2.5 }} {{ '%s' % () }}
+{{ '%(b)s %(a)s' % d }} {{ '%s %(b)s' % d }} {{ '{:06,.1f} {:07,} {:08,} {:_>9,} {:012_x}'.format(4, 1234, 1234, 1234, 255) }}
+{{ '%(b)s %s' % d }}
 {{ '%d' % 'a' }}
 {{ '%s %s' % 'a' }}
 {{ '%s' % ('a', 'b') }}

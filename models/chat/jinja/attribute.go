@@ -327,6 +327,9 @@ func (r *rendering) slice(value, start, stop, step Value) Value {
 		items = v.items
 	case *rangeValue:
 		from, to, by := sliceBounds(v.n, start, stop, step)
+		if by != int(int32(by)) {
+			raise("NotImplementedError", "a slice of a range with a step beyond 32 bits")
+		}
 		return newRange(v.start+int64(from)*v.step, v.start+int64(to)*v.step, int64(by)*v.step)
 	case bytesValue:
 		raise("NotImplementedError", "a slice of bytes")

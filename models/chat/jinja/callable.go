@@ -61,7 +61,7 @@ type function struct {
 func (*function) typeName() string { return "function" }
 
 // NewFunction is a callable. An error that f returns ends the rendering, and is
-// the error that Render returns.
+// the error that Render returns; no value is None.
 func NewFunction(name string, f func(args []Value, kwargs map[string]Value) (Value, error)) Value {
 	return &function{name, f}
 }
@@ -76,7 +76,7 @@ func (f *function) call(r *rendering, args []Value, kwargs []named) Value {
 		panic(thrown{err})
 	}
 	r.hold(len(textOf(v)))
-	return v
+	return orNone(v)
 }
 
 func textOf(v Value) string {

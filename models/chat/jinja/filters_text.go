@@ -131,24 +131,23 @@ func indent(r *rendering, a []Value) Value {
 }
 
 func truncateFilter(r *rendering, a []Value) Value {
-	length := index(orDefault(a[1], integer(255)))
+	length, end := orDefault(a[1], integer(255)), orDefault(a[3], str("..."))
 	kill := a[2] != nil && r.truth(a[2])
-	end := orDefault(a[3], str("..."))
-	leeway := 5
+	var leeway Value = integer(5)
 	if a[4] != nil && a[4] != None {
-		leeway = index(a[4])
+		leeway = a[4]
 	}
-	endLength := r.len(end)
-	if length < endLength {
-		raise("AssertionError", "expected length >= %d, got %d", endLength, length)
+	endLength := integer(r.len(end))
+	if !r.order("gteq", length, endLength) {
+		raise("AssertionError", "expected length >= %d, got %s", endLength, r.repr(length))
 	}
-	if leeway < 0 {
-		raise("AssertionError", "expected leeway >= 0, got %d", leeway)
+	if !r.order("gteq", leeway, integer(0)) {
+		raise("AssertionError", "expected leeway >= 0, got %s", r.repr(leeway))
 	}
-	if r.len(a[0]) <= length+leeway {
+	if r.order("lteq", integer(r.len(a[0])), r.binary("add", length, leeway)) {
 		return a[0]
 	}
-	cut := r.slice(a[0], None, integer(length-endLength), None)
+	cut := r.slice(a[0], None, r.binary("sub", length, endLength), None)
 	if kill {
 		return r.binary("add", cut, end)
 	}

@@ -378,6 +378,10 @@ a {{ b
 {{ 'foo'|truncate(2) }}
 {{ 'foo'|truncate(5, end=missing) }}
 {{ xs|truncate(0, end='') }}
+{{ 'a b c'|truncate(3.5, leeway=9.5) }}
+{{ 'a b c'|truncate(3.5, leeway=0) }}
+{{ 'a'|truncate(0, leeway=0.5) }}
+{{ 'a b'|truncate('x') }}
 {{ xs|indent }}
 {{ 'foo bar baz'|wordcount }} {{ "it's a dog-day"|wordcount }} {{ ''|wordcount }} {{ '漢字 é_1'|wordcount }}
 {{ '<b>a &amp; b</b> <!-- c --> d  e &lt;'|striptags }}|{{ 'a < b'|striptags }}|{{ '<a'|striptags }}|{{ 1|striptags }}

@@ -90,29 +90,18 @@ func titleFilter(r *rendering, a []Value) Value {
 }
 
 func indent(r *rendering, a []Value) Value {
-	failIfUndefined(a[0])
-	s, ok := Text(a[0])
+	width := orDefault(a[1], integer(4))
+	indention, ok := Text(width)
 	if !ok {
-		if _, isList := a[0].(*list); isList {
-			raise("AttributeError", "'list' object has no attribute 'splitlines'")
-		}
-		raise("TypeError", "unsupported operand type(s) for +=: '%s' and 'str'", a[0].typeName())
+		indention = textOf(r.binary("mul", str(" "), width))
 	}
+	if _, isList := a[0].(*list); isList {
+		raise("AttributeError", "'list' object has no attribute 'splitlines'")
+	}
+	s := textOf(r.binary("add", a[0], str("\n")))
 	first := a[2] != nil && r.truth(a[2])
 	blank := a[3] != nil && r.truth(a[3])
-	indention, ok := Text(orDefault(a[1], integer(4)))
-	if !ok {
-		width := orDefault(a[1], integer(4))
-		if !isWhole(width) {
-			raise("TypeError", "can't multiply sequence by non-int of type '%s'", width.typeName())
-		}
-		n := max(0, countArg(width))
-		r.hold(n)
-		indention = strings.Repeat(" ", n)
-	} else if isMarkup(a[0]) && !isMarkup(a[1]) {
-		indention = string(markup(indention))
-	}
-	lines := r.lines(s+"\n", false)
+	lines := r.lines(s, false)
 	r.hold(len(s) + times(len(lines), len(indention)))
 	var b strings.Builder
 	for i, line := range lines {

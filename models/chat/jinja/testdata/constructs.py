@@ -383,6 +383,10 @@ a {{ b
 {{ 'a'|truncate(0, leeway=0.5) }}
 {{ 'a b'|truncate('x') }}
 {{ xs|indent }}
+{{ xs|indent([]) }}
+{{ 5|indent('x') }}
+{{ missing|indent({}) }}
+{{ ('<a>\n<b>'|safe)|indent('<') }} {{ 'a\nb'|indent('<'|safe) }} {{ 'a\nb'|indent(true) }}
 {{ 'foo bar baz'|wordcount }} {{ "it's a dog-day"|wordcount }} {{ ''|wordcount }} {{ '漢字 é_1'|wordcount }}
 {{ '<b>a &amp; b</b> <!-- c --> d  e &lt;'|striptags }}|{{ 'a < b'|striptags }}|{{ '<a'|striptags }}|{{ 1|striptags }}
 {{ 'a b/c?d=é&f'|urlencode }} {{ {'a b': 'c/d', 'e': 1}|urlencode }} {{ [('a', 'b c')]|urlencode }} {{ 5|urlencode }} {{ '~-_.!*()'|urlencode }}

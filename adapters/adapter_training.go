@@ -142,15 +142,11 @@ func (d *dropout) on() bool { return d.t.Dropout > 0 }
 // apply sets dst, rows from row on of a module's input, to x under the mask.
 // dst may be x.
 func (d *dropout) apply(p *models.Pass, dst, x kernels.Matrix, row int) {
-	p.Pool.Run(x.Rows, rowTask(func(w *kernels.Worker, r int) {
-		mask := w.Scratch(x.Cols)
-		d.source.Mask(mask, d.t.pass<<36+uint64((row+r)*x.Cols), d.t.Dropout)
-		out := dst.Row(r)
-		for i, v := range x.Row(r) {
-			out[i] = v * mask[i]
-		}
-	}))
+	p.Dropout(dst, x, d, d.t.pass<<36+uint64(row*x.Cols))
 }
+
+// Mask implements kernels.Mask.
+func (d *dropout) Mask(dst []float32, first uint64) { d.source.Mask(dst, first, d.t.Dropout) }
 
 // rowTask runs a function for each row.
 type rowTask func(w *kernels.Worker, r int)

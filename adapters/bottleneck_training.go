@@ -33,14 +33,14 @@ func (t *trained) insert(in *insert, name string) *trainedInsert {
 func (m *trainedInsert) Record(p *models.Pass, s models.Segment, x, h *models.Value) (func(dh, dx kernels.Matrix), []*models.Value) {
 	xs, hs := x.Data.Span(s.Start, s.End), h.Data.Span(s.Start, s.End)
 	was := p.New(hs.Rows, hs.Cols) // the sublayer's output
-	was.Data.Copy(hs)
+	p.Copy(was.Data, hs)
 	if m.drop.on() {
 		f := m.forward(p, xs, was.Data, s.Start)
 		f.result(hs)
 		f.free()
 	} else {
 		const band = 64
-		p.Pool.Run((xs.Rows+band-1)/band, rowTask(func(w *kernels.Worker, i int) {
+		p.Run((xs.Rows+band-1)/band, rowTask(func(w *kernels.Worker, i int) {
 			from, to := i*band, min((i+1)*band, xs.Rows)
 			m.Apply(w, xs.Span(from, to), hs.Span(from, to))
 		}))
@@ -78,15 +78,13 @@ func (m *trainedInsert) forward(p *models.Pass, x, h kernels.Matrix, row int) *b
 	if m.drop.on() {
 		m.drop.apply(p, f.in.Data, f.in.Data, row)
 	}
-	p.Pool.MatMul(f.t.Data, f.in.Data, m.down.Weight)
-	p.Pool.AddBias(f.t.Data, m.downBias)
-	p.Pool.Activate(f.a.Data, f.t.Data, m.act)
-	p.Pool.MatMul(f.u.Data, f.a.Data, m.up.Weight)
-	p.Pool.AddBias(f.u.Data, m.upBias)
-	f.summed.Data.Copy(f.u.Data)
-	for r := range x.Rows {
-		m.scale(f.summed.Data.Row(r))
-	}
+	p.MatMul(f.t.Data, f.in.Data, m.down.Weight)
+	p.AddBias(f.t.Data, m.downBias)
+	p.Activate(f.a.Data, f.t.Data, m.act)
+	p.MatMul(f.u.Data, f.a.Data, m.up.Weight)
+	p.AddBias(f.u.Data, m.upBias)
+	p.Copy(f.summed.Data, f.u.Data)
+	f.scale(f.summed.Data)
 	if f.inside() {
 		f.skip(f.summed.Data)
 	}
@@ -95,9 +93,9 @@ func (m *trainedInsert) forward(p *models.Pass, x, h kernels.Matrix, row int) *b
 
 // sight sets dst to what the bottleneck sees.
 func (f *bottleneckPass) sight(dst kernels.Matrix) {
-	dst.Copy(f.z)
+	f.p.Copy(dst, f.z)
 	if !f.m.parallel && f.m.residualIn {
-		f.p.Pool.Add(dst, f.x)
+		f.p.Add(dst, f.x)
 	}
 }
 
@@ -108,19 +106,19 @@ func (f *bottleneckPass) inside() bool { return f.m.skipBeforeNorm && !f.m.paral
 func (f *bottleneckPass) skipsSight() bool { return !f.m.parallel && !f.m.skipOutput }
 
 func (f *bottleneckPass) skip(dst kernels.Matrix) {
-	f.p.Pool.Add(dst, f.h)
+	f.p.Add(dst, f.h)
 	if f.skipsSight() && f.m.residualIn {
-		f.p.Pool.Add(dst, f.x)
+		f.p.Add(dst, f.x)
 	}
 }
 
 func (f *bottleneckPass) norm(n *models.Norm, dst, x kernels.Matrix) {
-	f.p.Pool.LayerNorm(dst, x, n.Weight, n.Bias, n.Eps)
+	f.p.LayerNorm(dst, x, n.Weight, n.Bias, n.Eps)
 }
 
 // result sets dst to what goes to the residual.
 func (f *bottleneckPass) result(dst kernels.Matrix) {
-	dst.Copy(f.summed.Data)
+	f.p.Copy(dst, f.summed.Data)
 	if f.m.after != nil {
 		f.norm(f.m.after, dst, dst)
 	}
@@ -128,7 +126,7 @@ func (f *bottleneckPass) result(dst kernels.Matrix) {
 		f.skip(dst)
 	}
 	if !f.m.residualOut {
-		f.p.Pool.Run(dst.Rows, rowTask(func(_ *kernels.Worker, r int) { kernels.AddScaled(dst.Row(r), -1, f.x.Row(r)) }))
+		f.p.AddScaled(dst, -1, f.x)
 	}
 }
 
@@ -136,28 +134,28 @@ func (f *bottleneckPass) result(dst kernels.Matrix) {
 func (f *bottleneckPass) backward(dh, dx kernels.Matrix) {
 	m, p := f.m, f.p
 	if !m.residualOut && !dx.Empty() {
-		p.Pool.Run(dh.Rows, rowTask(func(_ *kernels.Worker, r int) { kernels.AddScaled(dx.Row(r), -1, dh.Row(r)) }))
+		p.AddScaled(dx, -1, dh)
 	}
 	du := p.New(dh.Rows, dh.Cols)
-	du.Data.Copy(dh)
+	p.Copy(du.Data, dh)
 	if m.after != nil {
 		f.normGrad(m.after, du.Data, f.summed.Data)
 	}
 	if f.inside() {
-		dh.Copy(du.Data) // of the skip connection
+		p.Copy(dh, du.Data) // of the skip connection
 	}
 	f.factorBackward(du.Data)
-	p.Pool.ColumnSums(m.upBiasGrad, du.Data)
-	p.Pool.WeightGrad(m.up.Grad, du.Data, f.a.Data)
+	p.ColumnSums(m.upBiasGrad, du.Data)
+	p.WeightGrad(m.up.Grad, du.Data, f.a.Data)
 	da, dt := p.New(dh.Rows, f.a.Data.Cols), p.New(dh.Rows, f.a.Data.Cols)
-	da.Data.Zero()
-	dt.Data.Zero()
-	p.Pool.InputGrad(da.Data, du.Data, m.up.Weight)
-	p.Pool.ActivateGrad(dt.Data, da.Data, f.t.Data, f.a.Data, m.act)
-	p.Pool.ColumnSums(m.downBiasGrad, dt.Data)
-	p.Pool.WeightGrad(m.down.Grad, dt.Data, f.in.Data)
-	du.Data.Zero() // now the gradient of the input
-	p.Pool.InputGrad(du.Data, dt.Data, m.down.Weight)
+	p.Zero(da.Data)
+	p.Zero(dt.Data)
+	p.Operations.InputGrad(da.Data, du.Data, m.up.Weight)
+	p.ActivateGrad(dt.Data, da.Data, f.t.Data, f.a.Data, m.act)
+	p.ColumnSums(m.downBiasGrad, dt.Data)
+	p.WeightGrad(m.down.Grad, dt.Data, f.in.Data)
+	p.Zero(du.Data) // now the gradient of the input
+	p.Operations.InputGrad(du.Data, dt.Data, m.down.Weight)
 	if m.drop.on() {
 		m.drop.apply(p, du.Data, du.Data, f.row)
 	}
@@ -172,45 +170,58 @@ func (f *bottleneckPass) backward(dh, dx kernels.Matrix) {
 // spread adds the gradient dz of what the bottleneck sees, and that of the
 // skip connection, which dh holds, to x and h.
 func (f *bottleneckPass) spread(dh, dx, dz kernels.Matrix) {
-	m, pool := f.m, f.p.Pool
+	m, p := f.m, f.p
 	if m.residualIn && f.skipsSight() && !dx.Empty() {
-		pool.Add(dx, dh)
+		p.Add(dx, dh)
 	}
 	if m.parallel {
 		if !dx.Empty() {
-			pool.Add(dx, dz)
+			p.Add(dx, dz)
 		}
 		return
 	}
-	pool.Add(dh, dz)
+	p.Add(dh, dz)
 	if m.residualIn && !dx.Empty() {
-		pool.Add(dx, dz)
+		p.Add(dx, dz)
 	}
 }
 
 // factorBackward turns the gradient of f⊙u into that of u.
 func (f *bottleneckPass) factorBackward(du kernels.Matrix) {
-	m := f.m
-	if m.factorGrad != nil {
-		sums := f.p.New(1, du.Cols)
-		sums.Data.Zero()
-		columnProducts(f.p, sums.Data.Data, du, f.u.Data)
-		for j, s := range sums.Data.Data {
-			m.factorGrad[j%len(m.factorGrad)] += s
+	p, grad := f.p, f.m.factorGrad
+	if grad != nil {
+		sums := p.New(1, du.Cols)
+		p.Zero(sums.Data)
+		p.ColumnProducts(sums.Data.Data, du, f.u.Data)
+		if len(grad) == du.Cols {
+			p.Add(vector(grad), sums.Data)
+		} else { // one factor for all columns
+			p.ColumnSums(grad, kernels.Matrix{Rows: du.Cols, Cols: 1, Stride: 1, Data: sums.Data.Data})
 		}
-		f.p.Free(sums)
+		p.Free(sums)
 	}
-	for r := range du.Rows {
-		m.scale(du.Row(r))
+	f.scale(du)
+}
+
+// scale multiplies v by the scaling.
+func (f *bottleneckPass) scale(v kernels.Matrix) {
+	m := f.m
+	switch {
+	case len(m.factor) == v.Cols:
+		f.p.ScaleColumns(v, m.factor)
+	case m.factor != nil:
+		f.p.Scale(v, m.factor[0])
+	default:
+		f.p.Scale(v, m.scaling)
 	}
 }
 
 // normGrad turns dy into the gradient of the norm's input x.
 func (f *bottleneckPass) normGrad(n *models.Norm, dy, x kernels.Matrix) {
 	dx, scratch := f.p.New(dy.Rows, dy.Cols), f.p.New(2, dy.Rows)
-	dx.Data.Zero()
-	f.p.Pool.NormGrad(dx.Data, dy, x, n.Weight, n.Eps, false, n.WeightGrad, n.BiasGrad, scratch.Data.Data)
-	dy.Copy(dx.Data)
+	f.p.Zero(dx.Data)
+	f.p.NormGrad(dx.Data, dy, x, n.Weight, n.Eps, false, n.WeightGrad, n.BiasGrad, scratch.Data.Data)
+	f.p.Copy(dy, dx.Data)
 	f.p.Free(dx, scratch)
 }
 

@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"math"
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -15,83 +16,91 @@ type trainedEmbedding struct {
 
 var _ models.TrainableEmbedding = (*trainedEmbedding)(nil)
 
-// Backward implements models.TrainableEmbedding: the gradient goes to the row
-// that the token was read from, and to the factors of its delta.
-func (d *trainedEmbedding) Backward(e *models.Embedding, token int32, dy []float32) {
-	if token < 0 {
-		if d.virtual != nil {
-			kernels.Add(d.virtual.Grad.Row(int(-1-token)), dy)
+// Backward implements models.TrainableEmbedding: the gradients go to the rows
+// that the tokens were read from, and to the factors of their delta.
+func (d *trainedEmbedding) Backward(p *models.Pass, e *models.Embedding, tokens []int32, dy kernels.Matrix) {
+	rows := make([]int32, len(tokens))
+	if d.virtual != nil {
+		for i, t := range tokens {
+			rows[i] = -1 - t // negative for what is no virtual token
 		}
-		return
+		p.AddRows(d.virtual.Grad, dy, rows)
 	}
 	if d.low != nil {
-		dy = d.lowBackward(e, token, dy)
+		d.lowBackward(p, e, tokens, dy)
 	}
+	copy(rows, tokens) // the rest belongs to the table
 	if d.tokens != nil {
-		if i, ok := slices.BinarySearchFunc(d.tokens.order, token, byToken); ok {
-			kernels.Add(d.tokens.rows.Grad.Row(d.tokens.order[i].row), dy)
-			return
+		own := make([]int32, len(tokens))
+		for i, t := range tokens {
+			own[i] = -1
+			if at, ok := slices.BinarySearchFunc(d.tokens.order, t, byToken); ok && t >= 0 {
+				own[i], rows[i] = int32(d.tokens.order[at].row), -1
+			}
 		}
+		p.AddRows(d.tokens.rows.Grad, dy, own)
 	}
 	if d.table.Present() && !d.table.Grad.Empty() {
-		kernels.Add(d.table.Grad.Row(int(token)), dy)
+		p.AddRows(d.table.Grad, dy, rows)
 	}
 }
 
-// lowBackward adds to the gradients of A and B; it returns that of the row.
+// lowBackward adds to the gradients of A and B; dy becomes that of the sum.
 //
 //	row = W_t + s·B·a,  a = A[:, t]:  dB = s·dy·aᵀ,  da = s·Bᵀ·dy
-func (d *trainedEmbedding) lowBackward(base *models.Embedding, token int32, dy []float32) []float32 {
+func (d *trainedEmbedding) lowBackward(p *models.Pass, e *models.Embedding, tokens []int32, dy kernels.Matrix) {
 	low := d.low
-	a, b := low.a.Values().Row(int(token)), low.b.Values()
+	a := p.New(dy.Rows, low.a.Weight.Cols)
+	p.Gather(a.Data, low.a.Values(), tokens)
+	p.Scale(a.Data, low.scale)
 	if low.gain != nil {
-		dy = d.magnitudeGrad(base, token, a, b, dy)
+		d.magnitudeGrad(p, e, tokens, a.Data, dy)
 	}
-	da := low.a.Grad.Row(int(token))
-	for k, v := range a {
-		kernels.AddScaled(low.b.Grad.Row(k), low.scale*v, dy)
-		da[k] += low.scale * kernels.Dot(b.Row(k), dy)
-	}
-	return dy
+	p.WeightGrad(low.b.Grad, a.Data, dy)
+	p.MatMul(a.Data, dy, low.b.Weight)
+	p.Scale(a.Data, low.scale)
+	p.AddRows(low.a.Grad, a.Data, tokens)
+	p.Free(a)
 }
 
-// magnitudeGrad is DoRA's: the row is g⊙(W_t + s·B·a) with g = m/n.
-func (d *trainedEmbedding) magnitudeGrad(base *models.Embedding, token int32, a []float32, b kernels.Matrix, dy []float32) []float32 {
-	row, out := make([]float32, len(dy)), make([]float32, len(dy))
+// magnitudeGrad is DoRA's: the row is g⊙(W_t + s·B·a) with g = m/n. sa is s·a,
+// by token; dy becomes the gradient of what g multiplies.
+func (d *trainedEmbedding) magnitudeGrad(p *models.Pass, base *models.Embedding, tokens []int32, sa, dy kernels.Matrix) {
 	w := base.W
 	if d.table.Present() {
 		w = d.table.Weight
 	}
-	decodeRow(row, w, int(token))
-	for k, v := range a {
-		kernels.AddScaled(row, d.low.scale*v, b.Row(k))
+	rows, sums := p.New(dy.Rows, dy.Cols), p.New(1, dy.Cols)
+	p.Lookup(rows.Data, w, tokens)
+	p.Operations.InputGrad(rows.Data, sa, d.low.b.Weight)
+	p.Zero(sums.Data)
+	p.ColumnProducts(sums.Data.Data, dy, rows.Data)
+	p.ScaleColumns(sums.Data, d.low.gain)
+	grad := d.magnitude.Grad.Data
+	for _, j := range p.AddQuotients(grad, sums.Data.Data, d.magnitude.Values().Data) {
+		grad[j] = float32(math.NaN())
 	}
-	m, grad := d.magnitude.Values().Data, d.magnitude.Grad.Data
-	for j, g := range dy {
-		grad[j] += g * row[j] * d.low.gain[j] / m[j]
-		out[j] = g * d.low.gain[j]
-	}
-	return out
+	p.ScaleColumns(dy, d.low.gain)
+	p.Free(rows, sums)
 }
 
 // record: the logits of the tokens are rows of the adapter's own.
 func (t *tokenRows) record(r *recording) (func(dy, dx kernels.Matrix), []*models.Value) {
-	x, y := r.in(), r.out()
-	r.p.Pool.Run(x.Rows, rowTask(func(w *kernels.Worker, i int) {
+	p, x, y := r.p, r.in(), r.out()
+	p.Run(x.Rows, rowTask(func(w *kernels.Worker, i int) {
 		t.apply(w, x.Span(i, i+1), y.Span(i, i+1))
 	}))
 	return func(dy, dx kernels.Matrix) {
-		values := t.rows.Values()
-		for i := range dy.Rows {
-			row := dy.Row(i)
-			for _, o := range t.order {
-				g := row[o.token]
-				row[o.token] = 0
-				kernels.AddScaled(t.rows.Grad.Row(o.row), g, r.in().Row(i))
-				if !dx.Empty() {
-					kernels.AddScaled(dx.Row(i), g, values.Row(o.row))
-				}
-			}
+		columns := make([]int32, len(t.order)) // the tokens by row
+		for _, o := range t.order {
+			columns[o.row] = o.token
 		}
-	}, []*models.Value{r.p.Keep(r.x)}
+		own := p.New(dy.Rows, len(columns))
+		p.TakeColumns(own.Data, dy, columns)
+		p.WeightGrad(t.rows.Grad, own.Data, r.in())
+		if !dx.Empty() {
+			p.Operations.InputGrad(dx, own.Data, t.rows.Weight)
+		}
+		p.Free(own)
+	}, []*models.Value{p.Keep(r.x)}
 }

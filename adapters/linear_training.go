@@ -85,14 +85,12 @@ func (d *trainedInput) Record(p *models.Pass, l *models.Linear, s models.Segment
 // InputBackward implements models.TrainableInput: x' = f⊙x, so df = Σ dx'⊙x
 // and dx = f⊙dx'.
 func (d *trainedInput) InputBackward(p *models.Pass, _ *models.Linear, x, dchanged, dx kernels.Matrix) {
-	columnProducts(p, d.factor.Grad.Data, dchanged, x)
+	p.ColumnProducts(d.factor.Grad.Data, dchanged, x)
 	if dx.Empty() {
 		return
 	}
-	p.Pool.Run(x.Rows, rowTask(func(_ *kernels.Worker, r int) {
-		kernels.Mul(dchanged.Row(r), d.inputFactor.linear.scale)
-		kernels.Add(dx.Row(r), dchanged.Row(r))
-	}))
+	p.ScaleColumns(dchanged, d.inputFactor.linear.scale)
+	p.Add(dx, dchanged)
 }
 
 // record applies the deltas in their order, then the bias.
@@ -109,17 +107,17 @@ func (d *trainedParts) record(p *models.Pass, l *models.Linear, s models.Segment
 		bias = l.Bias
 	}
 	if len(bias) > 0 {
-		p.Pool.AddBias(r.out(), bias)
+		p.AddBias(r.out(), bias)
 	}
 	return func(dy, dx kernels.Matrix) {
 		if d.own.Present() && !d.own.Grad.Empty() {
-			p.Pool.ColumnSums(d.own.Grad.Data, dy)
+			p.ColumnSums(d.own.Grad.Data, dy)
 		}
 		if d.added != nil {
 			sums := p.New(1, dy.Cols)
-			sums.Data.Zero()
-			p.Pool.ColumnSums(sums.Data.Data, dy)
-			kernels.AddScaled(d.added, d.scale, sums.Data.Data)
+			p.Zero(sums.Data)
+			p.ColumnSums(sums.Data.Data, dy)
+			p.AddScaled(vector(d.added), d.scale, sums.Data)
 			p.Free(sums)
 		}
 		for i := len(steps) - 1; i >= 0; i-- {
@@ -131,30 +129,19 @@ func (d *trainedParts) record(p *models.Pass, l *models.Linear, s models.Segment
 // Record implements models.TrainableDelta: the whole product is the
 // adapter's. dy ends as zero, since W has no part in it.
 func (d *trainedReplacement) Record(p *models.Pass, l *models.Linear, s models.Segment, x, y *models.Value) (func(dy, dx kernels.Matrix), []*models.Value) {
-	p.Pool.MatMul(y.Data.Span(s.Start, s.End), x.Data.Span(s.Start, s.End), d.weight.Weight)
+	p.MatMul(y.Data.Span(s.Start, s.End), x.Data.Span(s.Start, s.End), d.weight.Weight)
 	back, kept := d.parts.record(p, l, s, x, y)
 	return func(dy, dx kernels.Matrix) {
 		back(dy, dx)
 		if !d.weight.Grad.Empty() {
-			p.Pool.WeightGrad(d.weight.Grad, dy, x.Data.Span(s.Start, s.End))
+			p.WeightGrad(d.weight.Grad, dy, x.Data.Span(s.Start, s.End))
 		}
 		if !dx.Empty() {
 			p.InputGrad(dx, dy, d.weight.Weight)
 		}
-		dy.Zero()
+		p.Zero(dy)
 	}, append(kept, p.Keep(x))
 }
 
-// columnProducts adds Σ_r a_rj·b_rj to sums_j, rows in order.
-func columnProducts(p *models.Pass, sums []float32, a, b kernels.Matrix) {
-	const step = 64
-	p.Pool.Run((len(sums)+step-1)/step, rowTask(func(_ *kernels.Worker, part int) {
-		from, to := part*step, min((part+1)*step, len(sums))
-		for r := range a.Rows {
-			u, v := a.Row(r)[from:to], b.Row(r)[from:to]
-			for i, s := range sums[from:to] {
-				sums[from+i] = s + u[i]*v[i]
-			}
-		}
-	}))
-}
+// vector views values as a matrix of one row.
+func vector(v []float32) kernels.Matrix { return kernels.MatrixOf(1, len(v), v) }

@@ -12,7 +12,7 @@ func (d *lowRank) record(r *recording) (func(dy, dx kernels.Matrix), []*models.V
 	in, own := r.dropped()
 	t := d.shrink(r.p, in)
 	r.free(own)
-	r.p.Pool.InputGrad(r.out(), t.Data, d.b.Weight)
+	r.p.Operations.InputGrad(r.out(), t.Data, d.b.Weight)
 	return func(dy, dx kernels.Matrix) {
 		in, own := r.dropped()
 		d.backward(r, dy, dx, in, t.Data)
@@ -23,34 +23,30 @@ func (d *lowRank) record(r *recording) (func(dy, dx kernels.Matrix), []*models.V
 // shrink returns t = s·A·x.
 func (d *lowRank) shrink(p *models.Pass, x kernels.Matrix) *models.Value {
 	t := p.New(x.Rows, d.a.Weight.Rows)
-	p.Pool.MatMul(t.Data, x, d.a.Weight)
-	for i := range t.Data.Data {
-		t.Data.Data[i] *= d.scale
-	}
+	p.MatMul(t.Data, x, d.a.Weight)
+	p.Scale(t.Data, d.scale)
 	return t
 }
 
 // backward adds the gradients of A, B and x, given dropout's result x.
 func (d *lowRank) backward(r *recording, dy, dx, x, t kernels.Matrix) {
 	p := r.p
-	p.Pool.WeightGrad(d.b.Grad, t, dy)
+	p.WeightGrad(d.b.Grad, t, dy)
 	dt := p.New(t.Rows, t.Cols)
-	p.Pool.MatMul(dt.Data, dy, d.b.Weight)
-	for i := range dt.Data.Data {
-		dt.Data.Data[i] *= d.scale
-	}
-	p.Pool.WeightGrad(d.a.Grad, dt.Data, x)
+	p.MatMul(dt.Data, dy, d.b.Weight)
+	p.Scale(dt.Data, d.scale)
+	p.WeightGrad(d.a.Grad, dt.Data, x)
 	switch {
 	case dx.Empty():
 	case r.d.drop.on():
 		back := p.New(dx.Rows, dx.Cols)
-		back.Data.Zero()
-		p.Pool.InputGrad(back.Data, dt.Data, d.a.Weight)
+		p.Zero(back.Data)
+		p.Operations.InputGrad(back.Data, dt.Data, d.a.Weight)
 		r.d.drop.apply(p, back.Data, back.Data, r.s.Start)
-		p.Pool.Add(dx, back.Data)
+		p.Add(dx, back.Data)
 		p.Free(back)
 	default:
-		p.Pool.InputGrad(dx, dt.Data, d.a.Weight)
+		p.Operations.InputGrad(dx, dt.Data, d.a.Weight)
 	}
 	p.Free(dt)
 }

@@ -17,6 +17,11 @@ type KV struct {
 	K, V           []float32
 }
 
+// KVOf views m, [2, blocks*BlockSize], as keys and values.
+func KVOf(m Matrix, heads, headDim int) KV {
+	return KV{Heads: heads, HeadDim: headDim, K: m.Row(0), V: m.Row(1)}
+}
+
 // BlockSize is the number of values in one block of K, and of V.
 func (c KV) BlockSize() int { return c.Heads * c.HeadDim * BlockLen }
 

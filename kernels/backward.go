@@ -27,6 +27,7 @@ const (
 	opGateGrad
 	opActivateGrad
 	opColumnSums
+	opColumnProducts
 	opRopeGrad
 )
 
@@ -40,6 +41,14 @@ func (t *gradTask) Part(w *Worker, part int) {
 	case opColumnSums:
 		for r := range t.dy.Rows {
 			Add(t.db[from:to], t.dy.Row(r)[from:to])
+		}
+		return
+	case opColumnProducts:
+		for r := range t.dy.Rows {
+			u, v := t.dy.Row(r)[from:to], t.x.Row(r)[from:to]
+			for i, s := range t.db[from:to] {
+				t.db[from+i] = s + u[i]*v[i]
+			}
 		}
 		return
 	}
@@ -120,6 +129,25 @@ func (p *Pool) RopeGrad(dx, dy Matrix, rope *Rope, positions []int32) {
 // summed in order.
 func (p *Pool) ColumnSums(db []float32, dy Matrix) {
 	p.overColumns(dy.Cols, gradTask{op: opColumnSums, db: db, dy: dy})
+}
+
+// ColumnProducts adds Σ_r a_rj·b_rj to sums_j: the gradient of a factor on each
+// column. Rows are summed in order.
+func (p *Pool) ColumnProducts(sums []float32, a, b Matrix) {
+	sameShape(a, b)
+	p.overColumns(len(sums), gradTask{op: opColumnProducts, db: sums, dy: a, x: b})
+}
+
+// AddQuotients adds a_j/b_j to dst_j where b_j is not 0, and lists where it is.
+func (p *Pool) AddQuotients(dst, a, b []float32) (zeros []int) {
+	for j, v := range b {
+		if v == 0 {
+			zeros = append(zeros, j)
+			continue
+		}
+		dst[j] += a[j] / v
+	}
+	return zeros
 }
 
 // rmsNormGrad adds to row r of dx and returns 1/rms(x).

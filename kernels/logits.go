@@ -107,3 +107,26 @@ func scaled(dst, x []float32, a float32) {
 		dst[i] = v * a
 	}
 }
+
+// CrossEntropy sets losses to those of the rows of logits against targets, and
+// turns the rows into their gradients times scale: see CrossEntropyGrad. A row
+// whose target is negative has neither.
+func (p *Pool) CrossEntropy(losses []float64, logits Matrix, targets []int32, scale float32) {
+	p.Run(logits.Rows, &crossEntropyTask{losses, logits, targets, scale})
+}
+
+type crossEntropyTask struct {
+	losses  []float64
+	logits  Matrix
+	targets []int32
+	scale   float32
+}
+
+func (t *crossEntropyTask) Part(_ *Worker, r int) {
+	row, target := t.logits.Row(r), t.targets[r]
+	if target < 0 {
+		clear(row)
+		return
+	}
+	t.losses[r] = CrossEntropyGrad(row, int(target), t.scale)
+}

@@ -3,7 +3,9 @@ package kernels
 import "fmt"
 
 // Matrix is a row-major view of float32 values: element (i, j) is
-// Data[i*Stride+j]. The zero Matrix is empty.
+// Data[i*Stride+j]. The zero Matrix is empty. A Matrix with a shape and no Data
+// stands for one in a computation that is only measured: its views have shapes
+// too, and its elements cannot be touched.
 type Matrix struct {
 	Rows, Cols int
 	Stride     int
@@ -23,8 +25,11 @@ func MatrixOf(rows, cols int, data []float32) Matrix {
 	return Matrix{Rows: rows, Cols: cols, Stride: cols, Data: data[:rows*cols]}
 }
 
-// Row returns row i, a slice of length Cols.
+// Row returns row i, a slice of length Cols; nil where m has no Data.
 func (m Matrix) Row(i int) []float32 {
+	if m.Data == nil {
+		return nil
+	}
 	return m.Data[i*m.Stride : i*m.Stride+m.Cols : i*m.Stride+m.Cols]
 }
 
@@ -33,10 +38,11 @@ func (m Matrix) Span(from, to int) Matrix {
 	if from == to {
 		return Matrix{Cols: m.Cols, Stride: m.Stride}
 	}
-	return Matrix{
-		Rows: to - from, Cols: m.Cols, Stride: m.Stride,
-		Data: m.Data[from*m.Stride : (to-1)*m.Stride+m.Cols],
+	v := Matrix{Rows: to - from, Cols: m.Cols, Stride: m.Stride}
+	if m.Data != nil {
+		v.Data = m.Data[from*m.Stride : (to-1)*m.Stride+m.Cols]
 	}
+	return v
 }
 
 // Columns returns columns [from, to) of every row as a view.
@@ -44,11 +50,15 @@ func (m Matrix) Columns(from, to int) Matrix {
 	if m.Rows == 0 || from == to {
 		return Matrix{Rows: m.Rows, Cols: to - from, Stride: m.Stride}
 	}
-	return Matrix{
-		Rows: m.Rows, Cols: to - from, Stride: m.Stride,
-		Data: m.Data[from : (m.Rows-1)*m.Stride+to],
+	v := Matrix{Rows: m.Rows, Cols: to - from, Stride: m.Stride}
+	if m.Data != nil {
+		v.Data = m.Data[from : (m.Rows-1)*m.Stride+to]
 	}
+	return v
 }
+
+// ShapeOf returns a Matrix of the given shape without Data.
+func ShapeOf(rows, cols int) Matrix { return Matrix{Rows: rows, Cols: cols, Stride: cols} }
 
 // Empty reports whether m holds no element.
 func (m Matrix) Empty() bool { return m.Rows == 0 || m.Cols == 0 }

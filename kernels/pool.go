@@ -233,4 +233,5 @@ type tasks struct {
 	grad       outerTask
 	attend     attendTask
 	rows       rowsTask
+	store      storeTask
 }

@@ -24,7 +24,10 @@ const (
 	opRope
 	opGated
 	opAdd
+	opAddScaled
+	opAddProduct
 	opBias
+	opScaleColumns
 	opActivate
 )
 
@@ -43,8 +46,14 @@ func (t *rowsTask) Part(_ *Worker, part int) {
 			t.act.Gate(t.a.Row(r), t.b.Row(r), t.c.Row(r))
 		case opAdd:
 			Add(t.a.Row(r), t.b.Row(r))
+		case opAddScaled:
+			AddScaled(t.a.Row(r), t.f, t.b.Row(r))
+		case opAddProduct:
+			addProduct(t.a.Row(r), t.b.Row(r), t.u, t.f)
 		case opBias:
 			Add(t.a.Row(r), t.u)
+		case opScaleColumns:
+			Mul(t.a.Row(r), t.u)
 		case opActivate:
 			t.act.Apply(t.a.Row(r), t.b.Row(r))
 		}
@@ -100,6 +109,30 @@ func (p *Pool) Add(dst, x Matrix) {
 // AddBias adds bias to each row of dst.
 func (p *Pool) AddBias(dst Matrix, bias []float32) {
 	p.overRows(dst.Rows, dst.Cols, rowsTask{op: opBias, a: dst, u: bias})
+}
+
+// AddScaled adds f·x to dst.
+func (p *Pool) AddScaled(dst Matrix, f float32, x Matrix) {
+	sameShape(dst, x)
+	p.overRows(dst.Rows, dst.Cols, rowsTask{op: opAddScaled, a: dst, b: x, f: f})
+}
+
+// AddProduct adds (v + c)⊙x to dst, row by row.
+func (p *Pool) AddProduct(dst, x Matrix, v []float32, c float32) {
+	sameShape(dst, x)
+	p.overRows(dst.Rows, dst.Cols, rowsTask{op: opAddProduct, a: dst, b: x, u: v, f: c})
+}
+
+// ScaleColumns multiplies each row of dst by v, element by element.
+func (p *Pool) ScaleColumns(dst Matrix, v []float32) {
+	p.overRows(dst.Rows, dst.Cols, rowsTask{op: opScaleColumns, a: dst, u: v})
+}
+
+func addProduct(dst, x, v []float32, c float32) {
+	x, v = x[:len(dst)], v[:len(dst)]
+	for i := range dst {
+		dst[i] += (v[i] + c) * x[i]
+	}
 }
 
 // RMSNorm is Pool.RMSNorm for one row.

@@ -61,7 +61,9 @@ func (f Format) RowBytes(cols int) int {
 }
 
 // Weight is a frozen matrix in its stored form: Rows outputs by Cols inputs,
-// rows contiguous. Data is often memory-mapped and is never written.
+// rows contiguous. Data is often memory-mapped and is never written. A Weight
+// with a shape and no Data stands for one in a computation that is only
+// measured.
 type Weight struct {
 	Format     Format
 	Rows, Cols int
@@ -82,6 +84,9 @@ func WeightOf(m Matrix) Weight {
 	if m.Stride != m.Cols {
 		panic("kernels: " + badShape + ": a weight's rows are contiguous")
 	}
+	if m.Data == nil {
+		return Weight{Format: F32, Rows: m.Rows, Cols: m.Cols}
+	}
 	return Weight{Format: F32, Rows: m.Rows, Cols: m.Cols, Data: bytesOf(m.Data)}
 }
 
@@ -93,12 +98,16 @@ func (w Weight) Row(i int) []byte {
 
 // Span returns rows [from, to) as a view.
 func (w Weight) Span(from, to int) Weight {
-	n := w.Format.RowBytes(w.Cols)
-	return Weight{Format: w.Format, Rows: to - from, Cols: w.Cols, Data: w.Data[from*n : to*n]}
+	span := Weight{Format: w.Format, Rows: to - from, Cols: w.Cols}
+	if w.Data != nil {
+		n := w.Format.RowBytes(w.Cols)
+		span.Data = w.Data[from*n : to*n]
+	}
+	return span
 }
 
 // Empty reports whether w holds no element.
-func (w Weight) Empty() bool { return len(w.Data) == 0 }
+func (w Weight) Empty() bool { return w.Rows == 0 || w.Cols == 0 }
 
 // Floats views w's values, row by row, where w is F32 and aligned; nil
 // otherwise.
@@ -110,8 +119,11 @@ func (w Weight) Floats() []float32 {
 }
 
 // Matrix returns w widened to float32: a view where w is F32 and aligned, a
-// copy otherwise.
+// copy otherwise; a shape where w is one.
 func (w Weight) Matrix() Matrix {
+	if w.Data == nil {
+		return ShapeOf(w.Rows, w.Cols)
+	}
 	if v := w.Floats(); v != nil {
 		return MatrixOf(w.Rows, w.Cols, v)
 	}

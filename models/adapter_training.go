@@ -28,9 +28,10 @@ type TrainableInput interface {
 // gradients.
 type TrainableEmbedding interface {
 	EmbeddingDelta
-	// Backward adds to the parameters' gradients, given the gradient of the
-	// embedding of token, [hidden]. It is called row by row, in order.
-	Backward(e *Embedding, token int32, dy []float32)
+	// Backward adds to the parameters' gradients, given the gradients of the
+	// embeddings of tokens, [len(tokens), hidden], which it may overwrite where
+	// the base's own embedding is not trained.
+	Backward(p *Pass, e *Embedding, tokens []int32, dy kernels.Matrix)
 }
 
 // TrainableInsert is an Insert with parameters that carry gradients.

@@ -30,65 +30,48 @@ func (c columns) gradient(p *Pass) kernels.Matrix {
 // adapters are stored here, where the server stores them once a sequence.
 func attend(p *Pass, b *Batch, c *Cache, config *Config, i int, a kernels.Attention, q, k, v columns) *Value {
 	kv, own := c.layer(p, config, b, i)
-	store(p, kv, b.Spans, k.data(), v.data())
-	prefixed := own != nil && storePrefixes(b, kv, i)
+	p.StoreKV(kv, b.Spans, k.data(), v.data())
+	prefixed := own != nil && storePrefixes(p, b, kv, i)
 	out := p.New(q.Rows(), q.to-q.from)
 	if !p.Tracks(out, prefixed, q.Value, k.Value, v.Value) {
-		p.Pool.Attend(out.Data, q.data(), kv, b.Spans, a, kernels.Matrix{})
+		p.Attend(out.Data, q.data(), kv, b.Spans, a, kernels.Matrix{})
 		if own != nil {
 			p.Free(own)
 		}
 		return out
 	}
 	lse := p.New(q.Rows(), a.Heads)
-	p.Pool.Attend(out.Data, q.data(), kv, b.Spans, a, lse.Data)
+	p.Attend(out.Data, q.data(), kv, b.Spans, a, lse.Data)
 	p.OnBackward(out, func(dy kernels.Matrix) {
 		grad := p.New(own.Data.Rows, own.Data.Cols)
-		grad.Data.Zero()
-		dkv := kv
-		dkv.K, dkv.V = grad.Data.Row(0), grad.Data.Row(1)
+		p.Zero(grad.Data)
+		dkv := kernels.KVOf(grad.Data, kv.Heads, kv.HeadDim)
 		dq := p.gradOr(q.Value)
-		p.Pool.AttendGrad(dq.Data.Columns(q.from, q.to), dkv, dy, out.Data, q.data(), kv, b.Spans, a, lse.Data)
-		load(p, dkv, b.Spans, k.gradient(p), v.gradient(p))
+		p.AttendGrad(dq.Data.Columns(q.from, q.to), dkv, dy, out.Data, q.data(), kv, b.Spans, a, lse.Data)
+		dk, dv := k.gradient(p), v.gradient(p)
+		row := p.New(2, kv.Heads*kv.HeadDim)
+		p.LoadKV(dk, dv, dkv, b.Spans, row.Data)
 		if prefixed {
-			loadPrefixes(p, b, dkv, i)
+			loadPrefixes(p, b, dkv, i, row.Data)
 		}
-		p.Free(grad, dq)
+		p.Free(row, grad, dq)
 	}, q.Value, out, lse, own)
 	p.Free(lse, own)
 	return out
-}
-
-// load adds the gradients of the batch's keys and values to dk and dv.
-func load(p *Pass, dkv kernels.KV, spans []kernels.Span, dk, dv kernels.Matrix) {
-	row := p.New(2, dkv.Heads*dkv.HeadDim)
-	for _, s := range spans {
-		for r := s.Start; r < s.End; r++ {
-			position := s.Position + r - s.Start
-			dkv.Load(s.Blocks[position/kernels.BlockLen], position, row.Data.Row(0), row.Data.Row(1))
-			if !dk.Empty() {
-				kernels.Add(dk.Row(r), row.Data.Row(0))
-			}
-			if !dv.Empty() {
-				kernels.Add(dv.Row(r), row.Data.Row(1))
-			}
-		}
-	}
-	p.Free(row)
 }
 
 // rotate applies rotary positions to x: in place, or in a new Value while
 // recording, since x may be on the tape. It frees x when it returns another.
 func rotate(p *Pass, r *kernels.Rope, positions []int32, x *Value) *Value {
 	if !p.recording {
-		p.Pool.Rope(x.Data, r, positions)
+		p.Rope(x.Data, r, positions)
 		return x
 	}
 	y := p.New(x.Rows(), x.Data.Cols)
-	y.Data.Copy(x.Data)
-	p.Pool.Rope(y.Data, r, positions)
+	p.Copy(y.Data, x.Data)
+	p.Rope(y.Data, r, positions)
 	if p.Tracks(y, false, x) {
-		p.OnBackward(y, func(dy kernels.Matrix) { p.Pool.RopeGrad(p.Grad(x), dy, r, positions) })
+		p.OnBackward(y, func(dy kernels.Matrix) { p.RopeGrad(p.Grad(x), dy, r, positions) })
 	}
 	p.Free(x)
 	return y

@@ -38,34 +38,7 @@ func (c *Cache) layer(p *Pass, config *Config, b *Batch, i int) (kernels.KV, *Va
 			blocks = max(blocks, int(n)+1)
 		}
 	}
-	kv := kernels.KV{Heads: config.KVHeads, HeadDim: config.HeadDim}
-	v := p.New(2, blocks*kv.BlockSize())
-	v.Data.Zero()
-	kv.K, kv.V = v.Data.Row(0), v.Data.Row(1)
-	return kv, v
-}
-
-// storeTask writes the keys and values of a band of rows into a layer's cache.
-type storeTask struct {
-	kv    kernels.KV
-	spans []kernels.Span
-	k, v  kernels.Matrix
-}
-
-const storeRows = 16
-
-func store(p *Pass, kv kernels.KV, spans []kernels.Span, k, v kernels.Matrix) {
-	t := &p.stores
-	t.kv, t.spans, t.k, t.v = kv, spans, k, v
-	p.Pool.Run((k.Rows+storeRows-1)/storeRows, t)
-}
-
-func (t *storeTask) Part(_ *kernels.Worker, part int) {
-	from, to := part*storeRows, min((part+1)*storeRows, t.k.Rows)
-	for _, s := range t.spans {
-		for r := max(from, s.Start); r < min(to, s.End); r++ {
-			position := s.Position + r - s.Start
-			t.kv.Store(s.Blocks[position/kernels.BlockLen], position, t.k.Row(r), t.v.Row(r))
-		}
-	}
+	v := p.newOf(keyValue, 2, blocks*kernels.KV{Heads: config.KVHeads, HeadDim: config.HeadDim}.BlockSize())
+	p.Zero(v.Data)
+	return kernels.KVOf(v.Data, config.KVHeads, config.HeadDim), v
 }

@@ -16,9 +16,9 @@ func (e *Embedding) Forward(p *Pass, b *Batch, indices []int32) *Value {
 	y := p.New(b.Rows(), e.W.Cols)
 	t := &p.lookups
 	t.e, t.b, t.indices, t.y = e, b, indices, y.Data
-	p.Pool.Run(len(b.Spans), t)
+	p.Run(len(b.Spans), t)
 	if p.recording && p.Tracks(y, e.trains(b)) {
-		p.OnBackward(y, func(dy kernels.Matrix) { e.backward(b, indices, dy) })
+		p.OnBackward(y, func(dy kernels.Matrix) { e.backward(p, b, indices, dy) })
 	}
 	return y
 }
@@ -36,19 +36,16 @@ func (e *Embedding) trains(b *Batch) bool {
 }
 
 // backward adds each row's gradient to its token's, in row order.
-func (e *Embedding) backward(b *Batch, indices []int32, dy kernels.Matrix) {
+func (e *Embedding) backward(p *Pass, b *Batch, indices []int32, dy kernels.Matrix) {
 	for _, s := range b.Segments {
-		var t TrainableEmbedding
+		of, rows := indices[s.Start:s.End], dy.Span(s.Start, s.End)
 		if s.Adapter != nil {
-			t, _ = s.Adapter.Embedding(e.Site).(TrainableEmbedding)
+			if t, ok := s.Adapter.Embedding(e.Site).(TrainableEmbedding); ok {
+				t.Backward(p, e, of, rows)
+			}
 		}
-		for r := s.Start; r < s.End; r++ {
-			if t != nil {
-				t.Backward(e, indices[r], dy.Row(r))
-			}
-			if !e.WGrad.Empty() && indices[r] >= 0 {
-				kernels.Add(e.WGrad.Row(int(indices[r])), dy.Row(r))
-			}
+		if !e.WGrad.Empty() {
+			p.AddRows(e.WGrad, rows, of)
 		}
 	}
 }

@@ -130,7 +130,7 @@ func backward(t *testing.T, m models.Model, rows []sequence) float64 {
 	}
 	p.Free(logits)
 	p.Backward()
-	if live, _ := p.Live(); live != 0 {
+	if live, _ := p.Live(); live.Total() != 0 {
 		t.Errorf("%d bytes of values are still in use after the backward pass", live)
 	}
 	return loss

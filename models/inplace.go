@@ -20,6 +20,6 @@ func (p *Pass) gradOr(v *Value) *Value {
 		return p.Keep(v.grad)
 	}
 	lost := p.New(v.Data.Rows, v.Data.Cols)
-	lost.Data.Zero()
+	p.Zero(lost.Data)
 	return lost
 }

@@ -11,15 +11,15 @@ const gradOutputs = 1024
 // smaller than the few that come of the labels; so such a sum goes in parts.
 func (p *Pass) InputGrad(dx, dy kernels.Matrix, w kernels.Weight) {
 	if w.Rows <= 4*gradOutputs {
-		p.Pool.InputGrad(dx, dy, w)
+		p.Operations.InputGrad(dx, dy, w)
 		return
 	}
 	part := p.New(dx.Rows, dx.Cols)
 	for from := 0; from < w.Rows; from += gradOutputs {
 		to := min(from+gradOutputs, w.Rows)
-		part.Data.Zero()
-		p.Pool.InputGrad(part.Data, dy.Columns(from, to), w.Span(from, to))
-		p.Pool.Add(dx, part.Data)
+		p.Zero(part.Data)
+		p.Operations.InputGrad(part.Data, dy.Columns(from, to), w.Span(from, to))
+		p.Add(dx, part.Data)
 	}
 	p.Free(part)
 }

@@ -76,7 +76,7 @@ func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
 	p.OnBackward(y, func(dy kernels.Matrix) {
 		dx := p.Grad(x)
 		if len(l.BiasGrad) > 0 {
-			p.Pool.ColumnSums(l.BiasGrad, dy)
+			p.ColumnSums(l.BiasGrad, dy)
 		}
 		for _, step := range steps {
 			rows := dx
@@ -86,7 +86,7 @@ func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
 			step.back(dy.Span(step.start, step.end), rows)
 		}
 		if !l.WGrad.Empty() {
-			p.Pool.WeightGrad(l.WGrad, dy, x.Data)
+			p.WeightGrad(l.WGrad, dy, x.Data)
 		}
 		if !dx.Empty() {
 			p.InputGrad(dx, dy, l.W)
@@ -100,7 +100,7 @@ func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
 func (l *Linear) product(p *Pass, segments []Segment, x, y kernels.Matrix) {
 	base := func(start, end int) {
 		if start < end {
-			p.Pool.MatMul(y.Span(start, end).Columns(0, l.W.Rows), x.Span(start, end), l.W)
+			p.MatMul(y.Span(start, end).Columns(0, l.W.Rows), x.Span(start, end), l.W)
 		}
 	}
 	start := 0
@@ -111,7 +111,7 @@ func (l *Linear) product(p *Pass, segments []Segment, x, y kernels.Matrix) {
 		}
 		base(start, s.Start)
 		if w := own.Replaces(); !p.recording {
-			p.Pool.MatMul(y.Span(s.Start, s.End).Columns(0, w.Rows), x.Span(s.Start, s.End), w)
+			p.MatMul(y.Span(s.Start, s.End).Columns(0, w.Rows), x.Span(s.Start, s.End), w)
 		}
 		start = s.End
 	}
@@ -156,7 +156,7 @@ func (l *Linear) input(p *Pass, segments []Segment, x *Value) *Value {
 		}
 		if in == x {
 			in = p.New(x.Rows(), x.Data.Cols)
-			in.Data.Copy(x.Data)
+			p.Copy(in.Data, x.Data)
 		}
 		p.deltas.add(l, s.Start, s.End, d, x.Data, in.Data)
 	}
@@ -183,7 +183,7 @@ func (l *Linear) onInputBackward(p *Pass, segments []Segment, x, in *Value) {
 			if t, ok := d.(TrainableInput); ok {
 				t.InputBackward(p, l, x.Data.Span(s.Start, s.End), dy.Span(s.Start, s.End), rows)
 			} else if !rows.Empty() {
-				p.Pool.Add(rows, dy.Span(s.Start, s.End))
+				p.Add(rows, dy.Span(s.Start, s.End))
 			}
 		}
 	}, x)
@@ -210,12 +210,12 @@ func forwardAll(p *Pass, segments []Segment, x *Value, linears ...*Linear) (valu
 		}
 		return values
 	}
-	var products [3]kernels.Product
 	for i, l := range linears {
 		values[i] = p.New(x.Rows(), l.W.Rows)
-		products[i] = kernels.Product{Dst: values[i].Data, W: l.W}
+		p.products[i] = kernels.Product{Dst: values[i].Data, W: l.W}
 	}
-	p.Pool.MatMuls(x.Data, products[:len(linears)]...)
+	p.MatMuls(x.Data, p.products[:len(linears)]...)
+	clear(p.products[:])
 	for i, l := range linears {
 		l.adapt(p, segments, x.Data, values[i].Data)
 	}
@@ -267,7 +267,7 @@ func (t *deltaTask) run(p *Pass, input bool) {
 		return
 	}
 	t.input = input
-	p.Pool.Run(len(t.bands), t)
+	p.Run(len(t.bands), t)
 	clear(t.bands)
 	t.bands = t.bands[:0]
 }

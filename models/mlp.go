@@ -5,16 +5,16 @@ import "github.com/peft-serve/peft-serve/kernels"
 // gated returns act(gate) ⊙ up and frees both.
 func gated(p *Pass, act kernels.Activation, gate, up *Value) *Value {
 	if !p.recording {
-		p.Pool.Gate(gate.Data, gate.Data, up.Data, act)
+		p.Gate(gate.Data, gate.Data, up.Data, act)
 		p.Free(up)
 		return gate
 	}
 	y := p.New(gate.Rows(), gate.Data.Cols)
-	p.Pool.Gate(y.Data, gate.Data, up.Data, act)
+	p.Gate(y.Data, gate.Data, up.Data, act)
 	if p.Tracks(y, false, gate, up) {
 		p.OnBackward(y, func(dy kernels.Matrix) {
 			dgate, dup := p.gradOr(gate), p.gradOr(up)
-			p.Pool.GateGrad(dgate.Data, dup.Data, dy, gate.Data, up.Data, act)
+			p.GateGrad(dgate.Data, dup.Data, dy, gate.Data, up.Data, act)
 			p.Free(dgate, dup)
 		}, gate, up)
 	}
@@ -25,15 +25,15 @@ func gated(p *Pass, act kernels.Activation, gate, up *Value) *Value {
 // activated returns act(x) and frees x.
 func activated(p *Pass, act kernels.Activation, x *Value) *Value {
 	if !p.recording {
-		p.Pool.Activate(x.Data, x.Data, act)
+		p.Activate(x.Data, x.Data, act)
 		return x
 	}
 	y := p.New(x.Rows(), x.Data.Cols)
-	p.Pool.Activate(y.Data, x.Data, act)
+	p.Activate(y.Data, x.Data, act)
 	if p.Tracks(y, false, x) {
 		p.OnBackward(y, func(dy kernels.Matrix) {
 			scratch := p.New(x.Rows(), x.Data.Cols)
-			p.Pool.ActivateGrad(p.Grad(x), dy, x.Data, scratch.Data, act)
+			p.ActivateGrad(p.Grad(x), dy, x.Data, scratch.Data, act)
 			p.Free(scratch)
 		}, x)
 	}

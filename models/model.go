@@ -132,16 +132,9 @@ func gather(p *Pass, x *Value, rows []int32) *Value {
 		return x
 	}
 	y := p.New(len(rows), x.Data.Cols)
-	for i, r := range rows {
-		copy(y.Data.Row(i), x.Data.Row(int(r)))
-	}
+	p.Gather(y.Data, x.Data, rows)
 	if p.Tracks(y, false, x) {
-		p.OnBackward(y, func(dy kernels.Matrix) {
-			dx := p.Grad(x)
-			for i, r := range rows {
-				kernels.Add(dx.Row(int(r)), dy.Row(i))
-			}
-		})
+		p.OnBackward(y, func(dy kernels.Matrix) { p.AddRows(p.Grad(x), dy, rows) })
 	}
 	p.Free(x)
 	return y

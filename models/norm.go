@@ -18,7 +18,7 @@ type Norm struct {
 func (n *Norm) Forward(p *Pass, segments []Segment, x *Value) *Value {
 	y := p.New(x.Rows(), x.Data.Cols)
 	n.spans(segments, x.Rows(), func(norm *Norm, start, end int) {
-		norm.apply(p.Pool, y.Data.Span(start, end), x.Data.Span(start, end))
+		norm.apply(p, y.Data.Span(start, end), x.Data.Span(start, end))
 	})
 	if p.Tracks(y, n.trains(segments), x) {
 		p.OnBackward(y, func(dy kernels.Matrix) { n.backward(p, segments, dy, x) }, x)
@@ -71,7 +71,7 @@ func (n *Norm) backward(p *Pass, segments []Segment, dy kernels.Matrix, x *Value
 		if !dx.Empty() {
 			dx = dx.Span(start, end)
 		}
-		p.Pool.NormGrad(dx, dy.Span(start, end), x.Data.Span(start, end), norm.Weight, norm.Eps, norm.RMS, norm.WeightGrad, norm.BiasGrad, scratch.Data.Data)
+		p.NormGrad(dx, dy.Span(start, end), x.Data.Span(start, end), norm.Weight, norm.Eps, norm.RMS, norm.WeightGrad, norm.BiasGrad, scratch.Data.Data)
 	})
 	p.Free(scratch)
 }
@@ -83,11 +83,11 @@ func ownNorm(s Segment, site int) *Norm {
 	return s.Adapter.Norm(site)
 }
 
-func (n *Norm) apply(pool *kernels.Pool, dst, x kernels.Matrix) {
+func (n *Norm) apply(p *Pass, dst, x kernels.Matrix) {
 	if n.RMS {
-		pool.RMSNorm(dst, x, n.Weight, n.Eps)
+		p.RMSNorm(dst, x, n.Weight, n.Eps)
 	} else {
-		pool.LayerNorm(dst, x, n.Weight, n.Bias, n.Eps)
+		p.LayerNorm(dst, x, n.Weight, n.Bias, n.Eps)
 	}
 }
 
@@ -97,7 +97,7 @@ func (n *Norm) perHead(p *Pass, segments []Segment, x *Value) *Value {
 	heads := x.Data.Cols / len(n.Weight)
 	y := p.New(x.Rows(), x.Data.Cols)
 	n.spans(segments, x.Rows(), func(norm *Norm, start, end int) {
-		norm.apply(p.Pool, byHead(y.Data.Span(start, end), heads), byHead(x.Data.Span(start, end), heads))
+		norm.apply(p, byHead(y.Data.Span(start, end), heads), byHead(x.Data.Span(start, end), heads))
 	})
 	if p.Tracks(y, n.trains(segments), x) {
 		p.OnBackward(y, func(dy kernels.Matrix) {
@@ -107,7 +107,7 @@ func (n *Norm) perHead(p *Pass, segments []Segment, x *Value) *Value {
 				if !dx.Empty() {
 					dx = byHead(dx.Span(start, end), heads)
 				}
-				p.Pool.NormGrad(dx, byHead(dy.Span(start, end), heads), byHead(x.Data.Span(start, end), heads), norm.Weight, norm.Eps, norm.RMS, norm.WeightGrad, norm.BiasGrad, scratch.Data.Data)
+				p.NormGrad(dx, byHead(dy.Span(start, end), heads), byHead(x.Data.Span(start, end), heads), norm.Weight, norm.Eps, norm.RMS, norm.WeightGrad, norm.BiasGrad, scratch.Data.Data)
 			})
 			p.Free(scratch)
 		}, x)

@@ -2,8 +2,8 @@ package models
 
 import "github.com/peft-serve/peft-serve/kernels"
 
-// Pass is one forward pass: the worker pool it computes on, the buffers it
-// uses again and again, and, when it records, the tape of its backward pass.
+// Pass is one forward pass: the operations it computes by, the buffers it uses
+// again and again, and, when it records, the tape of its backward pass.
 //
 // A Value lives from New to the last Free. What the backward pass needs is
 // kept on the tape and freed as the tape unwinds, so the memory in use is at
@@ -11,8 +11,9 @@ import "github.com/peft-serve/peft-serve/kernels"
 //
 // A Pass belongs to one goroutine.
 type Pass struct {
-	Pool *kernels.Pool
+	Operations
 
+	measures  bool // Values have shapes and no data
 	recording bool
 	recompute bool
 	tape      []operation
@@ -21,11 +22,12 @@ type Pass struct {
 	deltas    deltaTask
 	inserts   insertTask
 	lookups   lookupTask
-	stores    storeTask
+	products  [3]kernels.Product
 	segments  []Segment
 	cut       []Segment
-	live      int // bytes of the Values in use
-	peak      int
+	unwinding bool // what is made now belongs to the backward pass
+	live      Live // of the Values in use
+	peak      Live // when its sum was largest
 }
 
 // operation is one entry of the tape: what out was made from.
@@ -36,7 +38,7 @@ type operation struct {
 }
 
 // NewPass returns a Pass that computes on pool.
-func NewPass(pool *kernels.Pool) *Pass { return &Pass{Pool: pool} }
+func NewPass(pool *kernels.Pool) *Pass { return &Pass{Operations: pool} }
 
 // Record makes the following forward computation write a tape, until Backward
 // or Discard.
@@ -45,9 +47,44 @@ func (p *Pass) Record() { p.recording = true }
 // Recording reports whether the pass writes a tape.
 func (p *Pass) Recording() bool { return p.recording }
 
-// Live is the size in bytes of the Values and gradients in use, and the
-// largest it has been.
-func (p *Pass) Live() (now, peak int) { return p.live, p.peak }
+// Live is the memory of a pass at one moment, in bytes.
+type Live struct {
+	Kept      int // activations of the forward pass
+	KV        int // keys and values, which live on the tape
+	Workspace int // gradients of activations, logits and scratch
+}
+
+// Total is the sum.
+func (l Live) Total() int { return l.Kept + l.KV + l.Workspace }
+
+// category says which part of Live a Value is of.
+type category uint8
+
+const (
+	kept category = iota
+	keyValue
+	workspace
+)
+
+// count adds sign times v's bytes to what is live.
+func (p *Pass) count(v *Value, sign int) {
+	n := sign * 4 * v.Data.Rows * v.Data.Cols
+	switch v.of {
+	case kept:
+		p.live.Kept += n
+	case keyValue:
+		p.live.KV += n
+	case workspace:
+		p.live.Workspace += n
+	}
+	if p.live.Total() > p.peak.Total() {
+		p.peak = p.live
+	}
+}
+
+// Live is the size of the Values and gradients in use, and that when their sum
+// was largest.
+func (p *Pass) Live() (now, peak Live) { return p.live, p.peak }
 
 // Value is a matrix made during a pass and, while recording, its gradient.
 type Value struct {
@@ -58,6 +95,7 @@ type Value struct {
 	buffer []float32
 	slab   *slab // what buffer is part of, from at on; nil: memory of its own
 	at     int
+	of     category
 }
 
 // Rows is the number of rows.
@@ -65,12 +103,23 @@ func (v *Value) Rows() int { return v.Data.Rows }
 
 // New returns a Value of the given shape with arbitrary contents.
 func (p *Pass) New(rows, cols int) *Value {
-	n := rows * cols
-	v := p.take(n)
-	v.Data = kernels.MatrixOf(rows, cols, v.buffer)
-	v.refs = 1
-	p.live += 4 * n
-	p.peak = max(p.peak, p.live)
+	of := kept
+	if p.unwinding {
+		of = workspace
+	}
+	return p.newOf(of, rows, cols)
+}
+
+func (p *Pass) newOf(of category, rows, cols int) *Value {
+	var v *Value
+	if p.measures {
+		v = &Value{Data: kernels.ShapeOf(rows, cols)}
+	} else {
+		v = p.take(rows * cols)
+		v.Data = kernels.MatrixOf(rows, cols, v.buffer)
+	}
+	v.refs, v.of = 1, of
+	p.count(v, 1)
 	return v
 }
 
@@ -98,6 +147,16 @@ func (p *Pass) take(n int) *Value {
 	return &Value{buffer: make([]float32, n)}
 }
 
+// Workspace returns what f makes, counted as workspace: logits, whose memory
+// becomes that of their gradient.
+func (p *Pass) Workspace(f func() *Value) *Value {
+	was := p.unwinding
+	p.unwinding = true
+	v := f()
+	p.unwinding = was
+	return v
+}
+
 // Keep adds a use to v, which needs one more Free.
 func (p *Pass) Keep(v *Value) *Value {
 	v.refs++
@@ -114,9 +173,11 @@ func (p *Pass) Free(values ...*Value) {
 		if v.refs < 0 {
 			panic("models: a value is freed twice")
 		}
-		p.live -= 4 * v.Data.Rows * v.Data.Cols
+		p.count(v, -1)
 		if v.slab == nil {
-			p.put(v)
+			if !p.measures {
+				p.put(v)
+			}
 			continue
 		}
 		// The tape may still know this Value: only its memory is free.
@@ -166,8 +227,8 @@ func (p *Pass) Grad(v *Value) kernels.Matrix {
 		return kernels.Matrix{}
 	}
 	if v.grad == nil {
-		v.grad = p.New(v.Data.Rows, v.Data.Cols)
-		v.grad.Data.Zero()
+		v.grad = p.newOf(workspace, v.Data.Rows, v.Data.Cols)
+		p.Zero(v.grad.Data)
 	}
 	return v.grad.Data
 }
@@ -193,6 +254,9 @@ func (p *Pass) Discard() {
 }
 
 func (p *Pass) unwind(mark int, run bool) {
+	was := p.unwinding
+	p.unwinding = true
+	defer func() { p.unwinding = was }()
 	for i := len(p.tape) - 1; i >= mark; i-- {
 		op := p.tape[i]
 		p.tape[i] = operation{}
@@ -211,10 +275,10 @@ func (p *Pass) unwind(mark int, run bool) {
 // Slice returns a copy of rows [from, to) of v, whose gradient flows back.
 func (p *Pass) Slice(v *Value, from, to int) *Value {
 	out := p.New(to-from, v.Data.Cols)
-	out.Data.Copy(v.Data.Span(from, to))
+	p.Copy(out.Data, v.Data.Span(from, to))
 	if p.Tracks(out, false, v) {
 		p.OnBackward(out, func(dy kernels.Matrix) {
-			p.Pool.Add(p.Grad(v).Span(from, to), dy)
+			p.Add(p.Grad(v).Span(from, to), dy)
 		})
 	}
 	return out

@@ -10,7 +10,7 @@ type TrainablePrefix interface {
 
 // storePrefixes writes the prefixes of layer i before the first position of
 // each sequence. It reports whether one of them is being trained.
-func storePrefixes(b *Batch, kv kernels.KV, i int) (trains bool) {
+func storePrefixes(p *Pass, b *Batch, kv kernels.KV, i int) (trains bool) {
 	for _, s := range b.Segments {
 		if s.Adapter == nil {
 			continue
@@ -22,37 +22,33 @@ func storePrefixes(b *Batch, kv kernels.KV, i int) (trains bool) {
 		if _, ok := s.Adapter.(TrainablePrefix); ok {
 			trains = true
 		}
-		for _, span := range b.spansOf(s) {
-			for n := range k.Rows {
-				kv.Store(span.Blocks[n/kernels.BlockLen], n, k.Row(n), v.Row(n))
-			}
-		}
+		p.StoreKV(kv, b.prefixesOf(s, k.Rows), k, v)
 	}
 	return trains
 }
 
 // loadPrefixes adds the gradients of the stored prefixes to the adapters',
-// sequence by sequence.
-func loadPrefixes(p *Pass, b *Batch, dkv kernels.KV, i int) {
-	row := p.New(2, dkv.Heads*dkv.HeadDim)
+// sequence by sequence. row is scratch, [2, heads*headDim].
+func loadPrefixes(p *Pass, b *Batch, dkv kernels.KV, i int, row kernels.Matrix) {
 	for _, s := range b.Segments {
 		t, ok := s.Adapter.(TrainablePrefix)
 		if !ok {
 			continue
 		}
-		dk, dv := t.PrefixGrad(i)
-		if dk.Empty() {
-			continue
-		}
-		for _, span := range b.spansOf(s) {
-			for n := range dk.Rows {
-				dkv.Load(span.Blocks[n/kernels.BlockLen], n, row.Data.Row(0), row.Data.Row(1))
-				kernels.Add(dk.Row(n), row.Data.Row(0))
-				kernels.Add(dv.Row(n), row.Data.Row(1))
-			}
+		if dk, dv := t.PrefixGrad(i); !dk.Empty() {
+			p.LoadKV(dk, dv, dkv, b.prefixesOf(s, dk.Rows), row)
 		}
 	}
-	p.Free(row)
+}
+
+// prefixesOf returns, for each sequence of a segment, the span of a prefix of n
+// positions in its cache blocks.
+func (b *Batch) prefixesOf(s Segment, n int) []kernels.Span {
+	var all []kernels.Span
+	for _, span := range b.spansOf(s) {
+		all = append(all, kernels.Span{End: n, Blocks: span.Blocks})
+	}
+	return all
 }
 
 // spansOf returns the sequences of a segment.

@@ -17,7 +17,7 @@ func (p *Pass) block(x *Value, f func(x *Value) *Value) *Value {
 		p.OnBackward(y, func(dy kernels.Matrix) {
 			mark := p.Mark()
 			again := f(p.Keep(x))
-			p.Grad(again).Copy(dy)
+			p.Copy(p.Grad(again), dy)
 			p.Free(again)
 			p.unwind(mark, true)
 		}, x)

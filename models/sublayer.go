@@ -18,11 +18,11 @@ func residual(p *Pass, site int, segments []Segment, x, h *Value) *Value {
 	}
 	if len(t.bands) > 0 {
 		t.x, t.h = x.Data, h.Data
-		p.Pool.Run(len(t.bands), t)
+		p.Run(len(t.bands), t)
 		clear(t.bands)
 		t.bands = t.bands[:0]
 	}
-	p.Pool.Add(h.Data, x.Data)
+	p.Add(h.Data, x.Data)
 	p.Free(x)
 	return h
 }
@@ -47,13 +47,13 @@ func recordResidual(p *Pass, site int, segments []Segment, x, h *Value) *Value {
 		}
 	}
 	y := p.New(x.Rows(), x.Data.Cols)
-	y.Data.Copy(h.Data)
-	p.Pool.Add(y.Data, x.Data)
+	p.Copy(y.Data, h.Data)
+	p.Add(y.Data, x.Data)
 	if p.Tracks(y, len(steps) > 0, x, h) {
 		p.OnBackward(y, func(dy kernels.Matrix) {
 			dx := p.Grad(x)
 			if !dx.Empty() {
-				p.Pool.Add(dx, dy)
+				p.Add(dx, dy)
 			}
 			for _, step := range steps {
 				rows := dx
@@ -63,7 +63,7 @@ func recordResidual(p *Pass, site int, segments []Segment, x, h *Value) *Value {
 				step.back(dy.Span(step.start, step.end), rows)
 			}
 			if dh := p.Grad(h); !dh.Empty() {
-				p.Pool.Add(dh, dy)
+				p.Add(dh, dy)
 			}
 		}, kept...)
 		p.Free(kept...)

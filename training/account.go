@@ -14,7 +14,7 @@ func (a Account) Total() int { return a.Model + a.Gradients + a.Optimizer + a.Ac
 // Account measures the memory in use. Activations are the peak so far.
 func (t *Trainer) Account() Account {
 	_, peak := t.pass.Live()
-	a := Account{Model: t.Model.Config().WeightBytes, Optimizer: t.Optimizer.Bytes(), Activations: peak}
+	a := Account{Model: t.Model.Config().WeightBytes, Optimizer: t.Optimizer.Bytes(), Activations: peak.Total()}
 	for _, p := range t.Method.Parameters() {
 		a.Gradients += 4 * len(p.Grad)
 	}

@@ -155,7 +155,7 @@ func (e *evaluator) choices(batch []Sequence, answers [][]int32) (scores []float
 		r += s.Labels()
 	}
 	losses := make([]float64, r)
-	e.pass.Pool.Run(r, &lossTask{logits.Data, e.rows.targets, losses, 0})
+	e.pass.CrossEntropy(losses, logits.Data, e.rows.targets, 0)
 	e.pass.Free(h, logits)
 	return scores, total(losses)
 }

@@ -1,9 +1,7 @@
 package training
 
 import (
-	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/training/dataset"
 	"github.com/peft-serve/peft-serve/training/plan"
 )
 
@@ -25,32 +23,14 @@ func crossEntropy(p *models.Pass, m models.Model, b *models.Batch, h *models.Val
 		if from > 0 || to < h.Rows() {
 			part = p.Slice(h, from, to)
 		}
-		logits := m.Head(p, b, from, part)
+		logits := p.Workspace(func() *models.Value { return m.Head(p, b, from, part) })
 		if part != h {
 			p.Free(part)
 		}
 		p.GradientInPlace(logits)
-		t := &lossTask{logits.Data, targets[from:to], losses[from:to], scale}
-		p.Pool.Run(to-from, t)
+		p.CrossEntropy(losses[from:to], logits.Data, targets[from:to], scale)
 		p.Free(logits)
 		p.BackwardTo(mark)
 	}
 	return losses
-}
-
-// lossTask turns a row of logits into its gradient, a row a part.
-type lossTask struct {
-	x       kernels.Matrix
-	targets []int32
-	losses  []float64
-	scale   float32
-}
-
-func (t *lossTask) Part(_ *kernels.Worker, r int) {
-	row, target := t.x.Row(r), t.targets[r]
-	if target == dataset.None {
-		clear(row)
-		return
-	}
-	t.losses[r] = kernels.CrossEntropyGrad(row, int(target), t.scale)
 }

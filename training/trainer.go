@@ -25,6 +25,7 @@ type Trainer struct {
 
 	Step int // steps done
 
+	pool   *kernels.Pool
 	pass   *models.Pass
 	passes int // done
 	batch  rows
@@ -48,7 +49,7 @@ type Result struct {
 
 // NewTrainer returns a Trainer that computes on pool.
 func NewTrainer(pool *kernels.Pool, m models.Model, method Method) *Trainer {
-	return &Trainer{Model: m, Method: method, pass: models.NewPass(pool)}
+	return &Trainer{Model: m, Method: method, pool: pool, pass: models.NewPass(pool)}
 }
 
 // Advance takes one step on micro-batches, whose gradients are summed: the
@@ -62,12 +63,12 @@ func (t *Trainer) Advance(micro [][]Sequence) (Result, error) {
 		return r, err
 	}
 	params := t.Method.Parameters()
-	r.Norm = gradientNorm(t.pass.Pool, params)
+	r.Norm = gradientNorm(t.pool, params)
 	if r.Norm-r.Norm != 0 || r.Loss-r.Loss != 0 {
 		return r, fmt.Errorf("step %d: the gradient's norm is %v, the loss %v: %w", t.Step+1, r.Norm, r.Loss, ErrDiverged)
 	}
 	rates, decays := t.rates(params)
-	t.Optimizer.Step(t.pass.Pool, params, clipScale(r.Norm, t.Clip), rates, decays)
+	t.Optimizer.Step(t.pool, params, clipScale(r.Norm, t.Clip), rates, decays)
 	t.Method.Updated()
 	t.Step++
 	return r, nil
@@ -159,7 +160,7 @@ func (t *Trainer) Release() {
 		b.release()
 	}
 	t.Optimizer = nil
-	t.pass = models.NewPass(t.pass.Pool)
+	t.pass = models.NewPass(t.pool)
 	debug.FreeOSMemory()
 }
 
@@ -168,4 +169,4 @@ func (t *Trainer) Release() {
 func (t *Trainer) Recompute(on bool) { t.pass.Recompute(on) }
 
 // Live is the memory of activations in use, and its peak, in bytes.
-func (t *Trainer) Live() (now, peak int) { return t.pass.Live() }
+func (t *Trainer) Live() (now, peak models.Live) { return t.pass.Live() }

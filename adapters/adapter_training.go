@@ -39,10 +39,15 @@ func Train(a *Adapter, m models.Model, o Training) *Trainee {
 		if p.optional {
 			continue // the base's own, saved beside the adapter
 		}
+		rows, cols := p.dims()
+		if m.Config().Shape && rows > 1 { // vectors are asked for their length
+			p.Grad = kernels.ShapeOf(rows, cols)
+			t.params[p.Name] = p
+			continue
+		}
 		if p.Weight.Format != kernels.F32 {
 			p.Weight = kernels.WeightOf(p.Weight.Matrix()) // peft's autocast_adapter_dtype
 		}
-		rows, cols := p.dims()
 		p.Grad = kernels.NewMatrix(rows, cols)
 		t.params[p.Name] = p
 	}
@@ -111,6 +116,10 @@ func (t *trained) gradient(name string) []float32 {
 func (n *Trainee) Draw(pass uint64) {
 	n.shared.pass, n.shared.below = pass, n.Dropped(pass)
 }
+
+// LeaveOut leaves the bottlenecks of the blocks below a number out until the
+// next Draw.
+func (n *Trainee) LeaveOut(below int) { n.shared.below = below }
 
 // Dropped is the number of blocks, from the lowest, that AdapterDrop leaves out
 // in a pass.

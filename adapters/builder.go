@@ -177,13 +177,15 @@ func (b *Builder) adapter() *Adapter {
 		a.inserts[i] = b.inserts[i]
 	}
 	a.derived = b.derived
-	a.Refresh()
+	if !b.Model.Config().Shape {
+		a.Refresh()
+	}
 	return a
 }
 
 // New lays out an adapter for training: every parameter is F32 and holds the
 // base's value where it stands in for one, zero elsewhere. Whoever sets the
-// values calls Refresh.
+// values calls Refresh. On a base that is a shape so are the parameters.
 func New(m models.Model, c *Config) (*Adapter, error) {
 	b, err := build(m, c)
 	if err != nil {
@@ -194,6 +196,10 @@ func New(m models.Model, c *Config) (*Adapter, error) {
 			continue
 		}
 		rows, cols := p.dims()
+		if m.Config().Shape {
+			p.Weight = kernels.WeightOf(kernels.ShapeOf(rows, cols))
+			continue
+		}
 		values := kernels.NewMatrix(rows, cols)
 		if !p.base.Empty() {
 			kernels.Decode(values.Data, p.base.Format, p.base.Data)

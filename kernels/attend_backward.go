@@ -42,7 +42,7 @@ func (t *attendGradTask) Part(w *Worker, part int) {
 //
 //	p = exp(score-lse), dp = dy·v, ds = p⊙(dp - dy·y)
 func (t *attendGradTask) row(row, h, kvHead int, s Span) {
-	first, end := t.a.sees(row, s)
+	first, end := t.a.Sees(row, s)
 	d := t.kv.HeadDim
 	q, dq := t.q.Row(row)[h*d:][:d], t.dq.Row(row)[h*d:][:d]
 	dy := t.dy.Row(row)[h*d:][:d]

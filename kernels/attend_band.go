@@ -33,7 +33,7 @@ func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
 	every, some := 0, math.MaxInt // [every, some) is seen by all
 	for r := start; r < end; r++ {
 		copy(b.q[(r-start)*group*d:][:group*d], t.q.Row(r)[head*group*d:])
-		from, to := t.a.sees(r, s)
+		from, to := t.a.Sees(r, s)
 		first, last = min(first, from), max(last, to)
 		every, some = max(every, from), min(some, to)
 	}

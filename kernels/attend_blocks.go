@@ -33,7 +33,7 @@ func (t *attendGradTask) blocks(w *Worker, v *vectors, s Span, head int) {
 		for g := range group {
 			b.delta[r*group+g] = Dot(b.dy[(r*group+g)*d:][:d], t.y.Row(at)[(head*group+g)*d:][:d])
 		}
-		_, to := t.a.sees(at, s)
+		_, to := t.a.Sees(at, s)
 		last = max(last, to)
 	}
 	clear(b.dqs)

@@ -21,7 +21,7 @@ func (c attended) gradReference(s Span, row, h int, dy []float32, dq, dk, dv []f
 	kvHead := h / (c.a.Heads / c.kv.Heads)
 	out := c.reference(s, row, h)
 	q := c.q.Row(row)[h*d:][:d]
-	from, to := c.a.sees(row, s)
+	from, to := c.a.Sees(row, s)
 	scores, sum := make([]float64, to), 0.0
 	at := func(j, i int) (k, v int) {
 		base := int(s.Blocks[j/BlockLen])*c.kv.BlockSize() + kvHead*d*BlockLen

@@ -129,8 +129,8 @@ func (t *attendTask) Part(w *Worker, part int) {
 	}
 }
 
-// sees returns the positions [from, to) that a row of a span sees.
-func (a *Attention) sees(row int, s Span) (from, to int) {
+// Sees returns the positions [from, to) that a row of a span sees.
+func (a *Attention) Sees(row int, s Span) (from, to int) {
 	position := s.Position + row - s.Start
 	to = position + 1
 	if !a.Causal {
@@ -144,12 +144,12 @@ func (a *Attention) sees(row int, s Span) (from, to int) {
 
 // part is the part [from, to) of block b that a row of a span sees.
 func (a *Attention) part(b, row int, s Span) (from, to int) {
-	from, to = a.sees(row, s)
+	from, to = a.Sees(row, s)
 	return max(from-b*BlockLen, 0), min(to-b*BlockLen, BlockLen)
 }
 
 func (t *attendTask) row(w *Worker, row, head int, s Span) {
-	first, end := t.a.sees(row, s)
+	first, end := t.a.Sees(row, s)
 	d := t.kv.HeadDim
 	group := t.a.Heads / t.kv.Heads
 	scores := w.Scratch(BlockLen)

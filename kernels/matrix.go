@@ -57,6 +57,14 @@ func (m Matrix) Columns(from, to int) Matrix {
 	return v
 }
 
+// Reshape returns the values of m, whose rows are contiguous, in another shape.
+func (m Matrix) Reshape(rows, cols int) Matrix {
+	if m.Data == nil {
+		return ShapeOf(rows, cols)
+	}
+	return MatrixOf(rows, cols, m.Data)
+}
+
 // ShapeOf returns a Matrix of the given shape without Data.
 func ShapeOf(rows, cols int) Matrix { return Matrix{Rows: rows, Cols: cols, Stride: cols} }
 

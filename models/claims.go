@@ -67,6 +67,9 @@ func sameValues(a, b kernels.Weight) bool {
 // unclaimed refuses the tensors that the model has not read and that are not
 // known to be without effect.
 func (s *Source) unclaimed() error {
+	if s.shape {
+		return nil
+	}
 	var names []string
 	for _, name := range s.tensors.Names() {
 		if !s.claimed[name] && !stray(name) {

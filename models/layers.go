@@ -34,10 +34,20 @@ func (s *Source) fault(format string, a ...any) {
 	s.faults = append(s.faults, fmt.Errorf(format, a...))
 }
 
+// Bounds on what a configuration may claim: nothing of that size exists.
+const (
+	maxSize   = 1 << 24
+	maxLayers = 1 << 12
+)
+
 // positive checks pairs of a configuration key and its value.
 func (s *Source) positive(pairs ...any) error {
 	for i := 0; i < len(pairs); i += 2 {
-		if v := pairs[i+1].(int); v <= 0 || v > 1<<28 {
+		most := maxSize
+		if key := pairs[i]; key == "num_hidden_layers" || key == "n_layer" {
+			most = maxLayers
+		}
+		if v := pairs[i+1].(int); v <= 0 || v > most {
 			s.fault("%s: %s is %d", s.where(), pairs[i], v)
 		}
 	}
@@ -52,6 +62,10 @@ func (b *layerBuilder) site(s Site) int {
 
 // weight reads a matrix of the given shape.
 func (b *layerBuilder) weight(name string, rows, cols int) kernels.Weight {
+	if b.s.shape {
+		b.s.values += rows * cols
+		return kernels.Weight{Rows: rows, Cols: cols}
+	}
 	w, err := b.s.weight(name)
 	if err != nil {
 		b.s.fault("%w", err)
@@ -68,6 +82,13 @@ func (b *layerBuilder) weight(name string, rows, cols int) kernels.Weight {
 
 // vector reads n values.
 func (b *layerBuilder) vector(name string, n int) []float32 {
+	if b.s.shape { // nobody reads the values
+		b.s.values += n
+		if n > len(b.s.zeros) {
+			b.s.zeros = make([]float32, n)
+		}
+		return b.s.zeros[:n:n]
+	}
 	w, err := b.s.weight(name)
 	if err != nil {
 		b.s.fault("%w", err)
@@ -111,7 +132,7 @@ func (b *layerBuilder) linear(name string, out, in int, has bias) *Linear {
 // conv1D reads GPT-2's Conv1D, whose weight transformers stores as [in, out].
 func (b *layerBuilder) conv1D(name string, out, in int) *Linear {
 	l := &Linear{Bias: b.biased(name, out, with)}
-	if b.s.GGUF != nil { // the converter has turned it
+	if b.s.GGUF != nil || b.s.shape { // the converter has turned it
 		l.W = b.weight(name+".weight", out, in)
 	} else if w := b.weight(name+".weight", in, out); !w.Empty() {
 		l.W = transposed(w)

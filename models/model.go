@@ -43,6 +43,7 @@ type Config struct {
 	WeightBytes  int
 	Precision    string // of most weights, "Q4_1"
 	Private      bool   // see Options
+	Shape        bool   // the weights have shapes alone: see NewShape
 }
 
 // Options are the choices left to whoever loads a model.
@@ -96,8 +97,26 @@ func New(s *Source, o Options) (Model, error) {
 	if err := s.unclaimed(); err != nil {
 		return nil, err
 	}
-	m.Config().Private = s.private
+	m.Config().Private, m.Config().Shape = s.private, s.shape
 	return m, s.finish(m.Config())
+}
+
+// NewShape builds the model that a configuration describes, config.json as
+// transformers writes it, without weights: it can be measured (NewMeasure) and
+// adapters can be laid out on it, but it computes nothing. name is what errors
+// call it.
+func NewShape(name string, config []byte, o Options) (Model, error) {
+	s := &Source{Name: name}
+	if err := s.configure(config, o); err != nil {
+		return nil, err
+	}
+	return s.Shape()
+}
+
+// Shape is NewShape of the source's configuration as it was read.
+func (s *Source) Shape() (Model, error) {
+	shape := &Source{Name: s.Name, Architecture: s.Architecture, config: s.config, shape: true, bytes: map[kernels.Format]int{}}
+	return New(shape, Options{})
 }
 
 // context is the sequence length to serve: at most the model's own.

@@ -118,5 +118,5 @@ func (n *Norm) perHead(p *Pass, segments []Segment, x *Value) *Value {
 
 // byHead views contiguous rows of several heads as a row a head.
 func byHead(m kernels.Matrix, heads int) kernels.Matrix {
-	return kernels.MatrixOf(m.Rows*heads, m.Cols/heads, m.Data)
+	return m.Reshape(m.Rows*heads, m.Cols/heads)
 }

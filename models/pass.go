@@ -25,9 +25,10 @@ type Pass struct {
 	products  [3]kernels.Product
 	segments  []Segment
 	cut       []Segment
-	unwinding bool // what is made now belongs to the backward pass
-	live      Live // of the Values in use
-	peak      Live // when its sum was largest
+	makes     category // what New makes
+	backward  bool     // the tape unwinds
+	live      Live     // of the Values in use
+	peak      Live     // when its sum was largest
 }
 
 // operation is one entry of the tape: what out was made from.
@@ -103,11 +104,7 @@ func (v *Value) Rows() int { return v.Data.Rows }
 
 // New returns a Value of the given shape with arbitrary contents.
 func (p *Pass) New(rows, cols int) *Value {
-	of := kept
-	if p.unwinding {
-		of = workspace
-	}
-	return p.newOf(of, rows, cols)
+	return p.newOf(p.makes, rows, cols)
 }
 
 func (p *Pass) newOf(of category, rows, cols int) *Value {
@@ -150,10 +147,10 @@ func (p *Pass) take(n int) *Value {
 // Workspace returns what f makes, counted as workspace: logits, whose memory
 // becomes that of their gradient.
 func (p *Pass) Workspace(f func() *Value) *Value {
-	was := p.unwinding
-	p.unwinding = true
+	was := p.makes
+	p.makes = workspace
 	v := f()
-	p.unwinding = was
+	p.makes = was
 	return v
 }
 
@@ -254,9 +251,9 @@ func (p *Pass) Discard() {
 }
 
 func (p *Pass) unwind(mark int, run bool) {
-	was := p.unwinding
-	p.unwinding = true
-	defer func() { p.unwinding = was }()
+	made, back := p.makes, p.backward
+	p.makes, p.backward = workspace, true
+	defer func() { p.makes, p.backward = made, back }()
 	for i := len(p.tape) - 1; i >= mark; i-- {
 		op := p.tape[i]
 		p.tape[i] = operation{}

@@ -16,7 +16,9 @@ func (p *Pass) block(x *Value, f func(x *Value) *Value) *Value {
 	if y.tracks {
 		p.OnBackward(y, func(dy kernels.Matrix) {
 			mark := p.Mark()
+			p.backward = false
 			again := f(p.Keep(x))
+			p.backward = true
 			p.Copy(p.Grad(again), dy)
 			p.Free(again)
 			p.unwind(mark, true)

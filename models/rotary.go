@@ -27,6 +27,9 @@ func (s *Source) newRope(headDim int, theta float64, c *ropeConfig, trained, con
 	for i, f := range s.factors {
 		inverse[i] /= f
 	}
+	if s.shape {
+		context = 0 // nobody rotates
+	}
 	return kernels.NewRope(headDim, context, inverse, attention)
 }
 

@@ -24,12 +24,14 @@ type Source struct {
 	Warnings []string
 
 	private bool   // the tensors can be written to
+	shape   bool   // there are no tensors, only what the configuration says of them
 	config  []byte // config.json as it is read
 	written []byte // config.json with the keys that are ignored
 	tensors tensors
 	claimed map[string]bool // stored names of the tensors that are read
 	factors []float64       // divisors of the rotary frequencies that the configuration cannot say
 	sites   Sites
+	zeros   []float32 // of a shape's vectors
 	faults  []error
 	bytes   map[kernels.Format]int
 	values  int
@@ -85,7 +87,9 @@ func (s *Source) Unmarshal(v any) error {
 }
 
 // Has reports whether there is a tensor of that name.
-func (s *Source) Has(name string) bool { return s.tensors.Has(name) }
+func (s *Source) Has(name string) bool {
+	return !s.shape && s.tensors.Has(name)
+}
 
 func (s *Source) openFolder(o Options) error {
 	config, err := os.ReadFile(filepath.Join(s.Name, "config.json"))

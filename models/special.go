@@ -30,6 +30,9 @@ func (t *tokenIDs) UnmarshalJSON(b []byte) error {
 // generation_config.json where it lists more; or from GGUF metadata.
 func (s *Source) special(c *Config) error {
 	c.BOS = -1
+	if s.shape {
+		return nil
+	}
 	if s.GGUF != nil {
 		c.BOS, c.EOS = ggufSpecial(s.GGUF)
 		return nil

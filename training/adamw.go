@@ -82,6 +82,9 @@ func (o *AdamW) Bytes() int {
 	return n
 }
 
+// Values implements Optimizer: two moments.
+func (o *AdamW) Values(p *Parameter) int { return 2 * p.Len() }
+
 // State implements Optimizer.
 func (o *AdamW) State(p *Parameter) *State {
 	s := o.kept[p]

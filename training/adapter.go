@@ -38,12 +38,15 @@ func NewAdapted(m models.Model, a *adapters.Adapter, o adapters.Training) *Adapt
 			shape[0] = rows
 		}
 		f.params = append(f.params, &Parameter{
-			Name: p.Name, Shape: shape, Turned: p.Transposed, Value: p.Values().Data[:n], Grad: p.Grad.Data[:n],
+			Name: p.Name, Shape: shape, Turned: p.Transposed, Value: first(p.Values().Data, n), Grad: first(p.Grad.Data, n),
 			Norm: norms[module], Embedding: strings.Contains(p.Name, ".lora_embedding_"),
 		})
 	}
 	return f
 }
+
+// first returns the first n values; none of a shape's.
+func first(v []float32, n int) []float32 { return v[:min(n, len(v))] }
 
 // Begin implements Method.
 func (f *Adapted) Begin(int) []*Parameter { return nil }

@@ -18,6 +18,7 @@ type base struct {
 	blocks map[int][]*tensor // by layer; -1: embeddings, final norm, head
 	spare  spare
 	mine   map[*tensor]bool // trained once: Value is a copy of our own
+	shape  bool             // there are no values: gradients of matrices are shapes
 }
 
 // tensor is a parameter of the base with what binds it to its module.
@@ -25,11 +26,12 @@ type tensor struct {
 	Parameter
 	weight  kernels.Weight // as stored; empty for vectors
 	rounded kernels.Weight // as it is saved; empty but in asSaved
+	shaped  bool           // the gradient is a shape
 	bind    func(t *tensor)
 }
 
 func newBase(m models.Model) *base {
-	b := &base{model: m, blocks: map[int][]*tensor{}, mine: map[*tensor]bool{}}
+	b := &base{model: m, blocks: map[int][]*tensor{}, mine: map[*tensor]bool{}, shape: m.Config().Shape}
 	var embedding *tensor
 	for _, s := range m.Sites() {
 		switch s.Kind {
@@ -63,7 +65,7 @@ func newBase(m models.Model) *base {
 }
 
 func (b *base) matrix(s models.Site, w kernels.Weight, bind func(*tensor)) *tensor {
-	t := &tensor{Parameter: Parameter{Name: s.Name + ".weight", Shape: []int{w.Rows, w.Cols}}, weight: w, bind: bind}
+	t := &tensor{Parameter: Parameter{Name: s.Name + ".weight", Shape: []int{w.Rows, w.Cols}, InBlock: s.Layer >= 0}, weight: w, bind: bind}
 	if s.Conv1D {
 		t.Shape, t.Turned = []int{w.Cols, w.Rows}, true
 	}
@@ -76,7 +78,7 @@ func (b *base) vector(s models.Site, suffix string, v []float32, bind func(*tens
 		return
 	}
 	t := &tensor{
-		Parameter: Parameter{Name: s.Name + suffix, Shape: []int{len(v)}, Value: v, Norm: s.Kind == models.NormSite},
+		Parameter: Parameter{Name: s.Name + suffix, Shape: []int{len(v)}, Value: v, InBlock: s.Layer >= 0, Norm: s.Kind == models.NormSite},
 		bind:      bind,
 	}
 	b.blocks[s.Layer] = append(b.blocks[s.Layer], t)
@@ -95,7 +97,10 @@ func (t *tensor) now() kernels.Weight {
 }
 
 func (t *tensor) gradient() kernels.Matrix {
-	if len(t.Grad) == 0 {
+	switch {
+	case t.shaped:
+		return kernels.ShapeOf(t.weight.Rows, t.weight.Cols)
+	case len(t.Grad) == 0:
 		return kernels.Matrix{}
 	}
 	return kernels.MatrixOf(t.weight.Rows, t.weight.Cols, t.Grad)
@@ -104,6 +109,11 @@ func (t *tensor) gradient() kernels.Matrix {
 // activate gives the parameters of a layer gradients.
 func (b *base) activate(layer int) {
 	for _, t := range b.blocks[layer] {
+		if b.shape && !t.weight.Empty() {
+			t.shaped = true
+			t.bind(t)
+			continue
+		}
 		b.widen(t)
 		t.Grad = b.spare.take(t.Len())
 		t.bind(t)
@@ -186,7 +196,7 @@ func (b *base) all() []*Parameter {
 func (b *base) freeze(layer int) {
 	for _, t := range b.blocks[layer] {
 		b.spare.give(t.Grad)
-		t.Grad = nil
+		t.Grad, t.shaped = nil, false
 		t.bind(t)
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/training/dataset"
-	"github.com/peft-serve/peft-serve/training/plan"
 )
 
 // Benchmark is some steps of a method on sequences of one length.
@@ -83,28 +82,16 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 	}
 	r := &BenchResult{Method: b.Method, Parameters: count(method.Parameters()), Peak: t.Account(), Resident: ResidentPeak()}
 	r.TokensPerSecond = float64(b.Batch*b.Length*b.Steps) / took.Seconds()
-	if flops, err := c.flops(base, method, b); err == nil {
-		r.FLOPS = flops * float64(b.Steps) / took.Seconds()
+	sizes := make([]dataset.Size, b.Batch)
+	for i := range sizes {
+		sizes[i] = dataset.Size{Rows: b.Length - 1, Labels: b.Length - 1}
 	}
+	_, flops, err := Measure(base.Model, method, false, sizes...)
+	if err != nil {
+		return nil, err
+	}
+	r.FLOPS = flops.Total() * float64(b.Steps) / took.Seconds()
 	return r, nil
-}
-
-// flops is the work of a step by the lecture's formulas.
-func (c *Config) flops(base *Opened, method Method, b Benchmark) (float64, error) {
-	p, err := plan.Open(base.Path, base.Options)
-	if err != nil {
-		return 0, err
-	}
-	var t *plan.Trained
-	if a, ok := method.(*Adapted); ok {
-		t, err = p.TrainAdapter(a.Trainee.Config(), 0)
-	} else {
-		t, err = p.Train(plan.Choice{Method: c.Method, LISALayers: c.Gamma})
-	}
-	if err != nil {
-		return 0, err
-	}
-	return t.FLOPs(plan.Batch{Sequences: b.Batch, Length: b.Length}).Total(), nil
 }
 
 // synthetic is a batch of sequences that predict at every position.

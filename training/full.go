@@ -109,8 +109,8 @@ func (f *Blocks) list(layer int) {
 	}
 }
 
-// release freezes everything, at the end of a training.
-func (f *Blocks) release() {
+// Release freezes everything, at the end of a training.
+func (f *Blocks) Release() {
 	for _, layer := range append(f.active, -1) {
 		f.base.freeze(layer)
 	}

@@ -2,7 +2,6 @@ package training
 
 import (
 	"math"
-	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters/random"
 	"github.com/peft-serve/peft-serve/kernels"
@@ -45,10 +44,16 @@ func matrixOf(p *Parameter, values []float32) kernels.Matrix {
 // projects reports whether a parameter's gradient is projected: the matrices
 // of the blocks, where the rank is smaller than they are.
 func (o *GaLore) projects(p *Parameter) bool {
-	if len(p.Shape) != 2 || min(p.Shape[0], p.Shape[1]) <= o.Rank {
-		return false
+	return p.InBlock && len(p.Shape) == 2 && min(p.Shape[0], p.Shape[1]) > o.Rank
+}
+
+// Values implements Optimizer: of a projected gradient [m, n], m ≤ n, its two
+// moments [r, n] and the projection [m, r].
+func (o *GaLore) Values(p *Parameter) int {
+	if !o.projects(p) {
+		return o.AdamW.Values(p)
 	}
-	return strings.Contains(p.Name, ".layers.") || strings.Contains(p.Name, ".h.")
+	return 2*o.Rank*max(p.Shape[0], p.Shape[1]) + o.Rank*min(p.Shape[0], p.Shape[1])
 }
 
 // Step implements Optimizer.

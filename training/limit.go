@@ -6,49 +6,22 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/dataset"
-	"github.com/peft-serve/peft-serve/training/plan"
 )
 
-// Plan counts, from the base's configuration and the lengths of the data, what
-// the run will need, and refuses to start where that is over --memory-limit.
+// Plan measures, from the lengths of the data, what the run will need, and
+// refuses to start where that is over --memory-limit.
 func (r *Run) Plan() error {
-	base, err := plan.Open(r.Base.Path, r.Base.Options)
-	if err != nil {
-		return err
-	}
-	optimizer := r.Optimizer
-	if optimizer == "sgd" && r.Momentum == 0 {
-		optimizer = "none"
-	}
+	var err error
 	switch m := r.Trainer.Method.(type) {
 	case *Adapted:
-		t, err := base.TrainAdapter(m.Trainee.Config(), r.Dropout)
-		if err != nil {
-			return err
-		}
-		t.Recompute = r.Checkpointing
-		for dropped, largest := range r.largest() {
-			for _, pass := range largest {
-				a := account(t.Without(dropped).Account(plan.Run{Batch: pass, Optimizer: optimizer}))
-				if a.Activations >= r.plan.Activations {
-					r.plan = a
-				}
-			}
-		}
-		if (r.Start == "pissa" || r.Start == "olora") && r.plan.Gradients > 0 {
-			// Of factors from the base half are trained, which no
-			// configuration tells.
-			trained := 4 * count(m.Parameters())
-			r.plan.Optimizer = r.plan.Optimizer / r.plan.Gradients * trained
-			r.plan.Gradients = trained
-		}
-		r.plan.Model = r.Base.Model.Config().WeightBytes + m.bytes() // the adapter is there to be weighed
+		r.plan, err = r.planAdapter(m)
 	case *Blocks:
-		r.plan, err = r.planBlocks(base, m, optimizer)
-		if err != nil {
-			return err
-		}
+		r.plan, err = r.planBlocks(m)
+	}
+	if err != nil {
+		return err
 	}
 	r.observer.Note("plan: %s: model %s, gradients %s, optimiser %s, activations %s", Size(r.plan.Total()), Size(r.plan.Model),
 		Size(r.plan.Gradients), Size(r.plan.Optimizer), Size(r.plan.Activations))
@@ -59,14 +32,25 @@ func (r *Run) Plan() error {
 	return nil
 }
 
-func account(a plan.Account) Account {
-	return Account{Model: a.Weights + a.Widened + a.Adapter, Gradients: a.Gradients, Optimizer: a.Optimizer, Activations: a.Pass()}
+// planAdapter measures the passes with the adapter that is to be trained.
+func (r *Run) planAdapter(m *Adapted) (Account, error) {
+	a := Account{Model: r.Base.Model.Config().WeightBytes + m.bytes()}
+	a.add(m.Parameters(), r.Trainer.Optimizer)
+	defer m.Trainee.LeaveOut(0)
+	for below, largest := range r.largest() {
+		m.Trainee.LeaveOut(below)
+		if err := a.measure(r, r.Base.Model, m, largest); err != nil {
+			return a, err
+		}
+	}
+	return a, nil
 }
 
 // planBlocks takes the largest of every category over the blocks that the run
-// will train, with the largest passes that each lowest block will see.
-func (r *Run) planBlocks(base *plan.Base, f *Blocks, optimizer string) (Account, error) {
-	whole, err := base.Train(plan.Choice{Method: r.Method, R: r.GaloreRank, LISALayers: r.Gamma, FreezeOutside: r.FreezeOutside})
+// will train, with the largest passes that each lowest block will see. The
+// blocks are those of a shape, so that nothing is widened yet.
+func (r *Run) planBlocks(f *Blocks) (Account, error) {
+	shape, err := r.Base.Source.Shape()
 	if err != nil {
 		return Account{}, err
 	}
@@ -79,33 +63,75 @@ func (r *Run) planBlocks(base *plan.Base, f *Blocks, optimizer string) (Account,
 			seen[layer] = true
 		}
 	}
-	var most Account
+	most := Account{Model: r.Base.Model.Config().WeightBytes + f.base.toWiden(slices.Sorted(maps.Keys(seen)), f.Outside)}
 	for lowest, largest := range r.largest() {
-		if _, ok := sets[lowest]; !ok {
+		active, ok := sets[lowest]
+		if !ok {
 			continue
 		}
-		t := whole
-		if r.Method == "lisa" || r.Method == "block-wise" {
-			t = base.TrainBlocks(sets[lowest], f.Outside)
+		shaped := NewBlocks(shape, f.Outside, func(int) []int { return active })
+		shaped.Begin(0)
+		var a Account
+		a.add(shaped.Parameters(), r.Trainer.Optimizer)
+		if err := a.measure(r, shape, shaped, largest); err != nil {
+			return a, err
 		}
-		t.Recompute = r.Checkpointing
-		for _, pass := range largest {
-			a := account(t.Account(plan.Run{Batch: pass, Optimizer: optimizer}))
-			most.Gradients, most.Optimizer = max(most.Gradients, a.Gradients), max(most.Optimizer, a.Optimizer)
-			most.Activations = max(most.Activations, a.Activations)
-		}
+		shaped.Release()
+		most.Gradients, most.Optimizer = max(most.Gradients, a.Gradients), max(most.Optimizer, a.Optimizer)
+		most.Activations = max(most.Activations, a.Activations)
 	}
-	all := base.TrainBlocks(slices.Sorted(maps.Keys(seen)), f.Outside)
-	most.Model = account(all.Account(plan.Run{Batch: plan.Batch{Sequences: 1, Length: 2}})).Model
 	return most, nil
 }
 
+// add counts gradients and the optimiser's state of parameters.
+func (a *Account) add(params []*Parameter, o Optimizer) {
+	a.Gradients += 4 * count(params)
+	for _, p := range params {
+		a.Optimizer += 4 * o.Values(p)
+	}
+}
+
+// measure raises the activations to what the largest of the passes needs.
+func (a *Account) measure(r *Run, m models.Model, method Method, largest []pass) error {
+	for _, p := range largest {
+		live, _, err := Measure(m, method, r.Checkpointing, p.sizes...)
+		if err != nil {
+			return err
+		}
+		a.Activations = max(a.Activations, live.Total())
+	}
+	return nil
+}
+
+// toWiden is the memory, in bytes, of the float32 copies that training those
+// blocks will make of stored weights.
+func (b *base) toWiden(layers []int, outside bool) int {
+	if outside {
+		layers = append(layers, -1)
+	}
+	n := 0
+	for _, layer := range layers {
+		for _, t := range b.blocks[layer] {
+			if t.Value == nil && (t.weight.Floats() == nil || !b.model.Config().Private) {
+				n += 4 * t.Len()
+			}
+		}
+	}
+	return n + b.widened()
+}
+
+// pass is the sequences of a pass that may need the most memory.
+type pass struct {
+	sizes                []dataset.Size
+	rows, labels, blocks int // in all; blocks of keys and values
+}
+
 // largest is the passes of the run that may need the most memory, by lowest.
-func (r *Run) largest() map[int][]plan.Batch {
+func (r *Run) largest() map[int][]pass {
 	prefix, virtual := preceding(r.Trainer.Method.Adapter())
-	best := map[int][]plan.Batch{}
+	best := map[int][]pass{}
 	for step := range r.steps {
-		pass := firstPass(step)
+		number := firstPass(step)
 		for _, s := range r.spans(step) {
 			var sizes []dataset.Size
 			for n := s.from; n < s.to; n++ {
@@ -113,14 +139,14 @@ func (r *Run) largest() map[int][]plan.Batch {
 			}
 			start := 0
 			for _, end := range passes(len(sizes), virtual, func(k int) int { return sizes[k].Rows }) {
-				b := plan.Batch{Sequences: end - start}
+				p := pass{sizes: sizes[start:end]}
 				for ; start < end; start++ {
-					b.Rows, b.Predicting = b.Rows+sizes[start].Rows, b.Predicting+sizes[start].Labels
-					b.Blocks += (prefix + virtual + sizes[start].Rows + kernels.BlockLen - 1) / kernels.BlockLen
+					p.rows, p.labels = p.rows+sizes[start].Rows, p.labels+sizes[start].Labels
+					p.blocks += (prefix + virtual + sizes[start].Rows + kernels.BlockLen - 1) / kernels.BlockLen
 				}
-				lowest := r.lowest(step, pass)
-				best[lowest] = outdo(best[lowest], b)
-				pass++
+				lowest := r.lowest(step, number)
+				best[lowest] = outdo(best[lowest], p)
+				number++
 			}
 		}
 	}
@@ -138,12 +164,12 @@ func (r *Run) lowest(step int, pass uint64) int {
 
 // outdo adds b to passes of which none is at least as large as another in
 // every way.
-func outdo(all []plan.Batch, b plan.Batch) []plan.Batch {
-	covers := func(a, b plan.Batch) bool {
-		return a.Rows >= b.Rows && a.Predicting >= b.Predicting && a.Blocks >= b.Blocks && a.Sequences >= b.Sequences
+func outdo(all []pass, b pass) []pass {
+	covers := func(a, b pass) bool {
+		return a.rows >= b.rows && a.labels >= b.labels && a.blocks >= b.blocks && len(a.sizes) >= len(b.sizes)
 	}
-	if slices.ContainsFunc(all, func(a plan.Batch) bool { return covers(a, b) }) {
+	if slices.ContainsFunc(all, func(a pass) bool { return covers(a, b) }) {
 		return all
 	}
-	return append(slices.DeleteFunc(all, func(a plan.Batch) bool { return covers(b, a) }), b)
+	return append(slices.DeleteFunc(all, func(a pass) bool { return covers(b, a) }), b)
 }

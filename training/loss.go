@@ -2,7 +2,6 @@ package training
 
 import (
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/training/plan"
 )
 
 // crossEntropy returns the losses of the hidden states h, whose rows predict
@@ -14,7 +13,7 @@ import (
 // backward at once: the logits of the whole batch are never held, and the
 // gradient of a chunk takes the place of its logits.
 func crossEntropy(p *models.Pass, m models.Model, b *models.Batch, h *models.Value, targets []int32, scale float32) []float64 {
-	rows := plan.ChunkRows(len(targets), m.Config().Vocabulary)
+	rows := chunkRows(len(targets), m.Config().Vocabulary)
 	losses := make([]float64, len(targets))
 	for from := 0; from < len(targets); from += rows {
 		to := min(from+rows, len(targets))
@@ -33,4 +32,19 @@ func crossEntropy(p *models.Pass, m models.Model, b *models.Batch, h *models.Val
 		p.BackwardTo(mark)
 	}
 	return losses
+}
+
+// logitBytes bounds the logits that are held at once, unless that were fewer
+// than minChunk rows: each chunk reads the whole head.
+const (
+	logitBytes = 32 << 20
+	minChunk   = 64
+)
+
+// chunkRows is the number of rows whose logits are computed at once, of a pass
+// with the given number that predict: chunks are of like size.
+func chunkRows(rows, vocabulary int) int {
+	most := max(minChunk, logitBytes/4/max(vocabulary, 1))
+	chunks := max(1, (rows+most-1)/most)
+	return (rows + chunks - 1) / chunks
 }

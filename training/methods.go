@@ -9,7 +9,6 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/training/plan"
 )
 
 // recipe is what a method's name stands for.
@@ -185,7 +184,7 @@ func (r *Run) nameBase() error {
 }
 
 func (c *Config) targets(values map[string]any) {
-	values["target_modules"] = plan.Targets(c.Targets)
+	values["target_modules"] = Targets(c.Targets)
 	if len(c.Exclude) > 0 {
 		values["exclude_modules"] = c.Exclude
 	}
@@ -303,4 +302,21 @@ func virtualValues(peftType string) func(models.Model, *Config) map[string]any {
 		}
 		return values
 	}
+}
+
+// Targets is the value of target_modules: one regular expression or all-linear
+// as text, names as a list, nil for none.
+func Targets(modules []string) any {
+	switch {
+	case len(modules) == 0:
+		return nil
+	case len(modules) == 1 && isExpression(modules[0]):
+		return modules[0]
+	}
+	return slices.Clone(modules)
+}
+
+// isExpression tells a regular expression, or all-linear, from a module's name.
+func isExpression(s string) bool {
+	return strings.EqualFold(s, "all-linear") || strings.ContainsAny(s, `*+?()[]{}|\^$`)
 }

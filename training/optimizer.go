@@ -15,6 +15,8 @@ type Optimizer interface {
 	Forget(p *Parameter)
 	// Bytes is the memory that is kept.
 	Bytes() int
+	// Values is the number of float32 values that will be kept of a parameter.
+	Values(p *Parameter) int
 	// State returns what is kept of a parameter, for a checkpoint; nil where
 	// nothing is.
 	State(p *Parameter) *State

@@ -5,9 +5,10 @@ type Parameter struct {
 	Name  string // as the files name it
 	Shape []int  // in the file
 	// Turned tells that Value and Grad hold the transpose of the file's matrix.
-	Turned bool
-	Value  []float32
-	Grad   []float32 // empty while it is frozen
+	Turned  bool
+	Value   []float32
+	Grad    []float32 // empty while it is frozen
+	InBlock bool      // of one of the base's blocks
 	// Norm marks a parameter of a normalisation layer, which no rule decays.
 	Norm bool
 	// Embedding marks LoRA on an embedding, which LoRA+ gives a rate of its own.

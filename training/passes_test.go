@@ -4,8 +4,6 @@ import (
 	"math"
 	"slices"
 	"testing"
-
-	"github.com/peft-serve/peft-serve/training/plan"
 )
 
 func TestPasses(t *testing.T) {
@@ -15,9 +13,9 @@ func TestPasses(t *testing.T) {
 		want   []int
 	}{
 		{0, []int{10, 20, 30}, []int{3}},
-		{0, []int{plan.PassRows, 1, plan.PassRows - 1, 1}, []int{1, 3, 4}},
-		{0, []int{3 * plan.PassRows, 5, 5}, []int{1, 3}},
-		{5, []int{plan.PassRows - 5, 1}, []int{1, 2}},
+		{0, []int{passRows, 1, passRows - 1, 1}, []int{1, 3, 4}},
+		{0, []int{3 * passRows, 5, 5}, []int{1, 3}},
+		{5, []int{passRows - 5, 1}, []int{1, 2}},
 	} {
 		if got := passes(len(c.sizes), c.before, func(i int) int { return c.sizes[i] }); !slices.Equal(got, c.want) {
 			t.Errorf("%v after %d: passes end at %v, want %v", c.sizes, c.before, got, c.want)

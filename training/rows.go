@@ -3,7 +3,6 @@ package training
 import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/training/plan"
 )
 
 // rows lays sequences out as the rows of a batch. Sequences keep their own
@@ -15,14 +14,21 @@ type rows struct {
 	blocks  []int32
 }
 
+// passRows bounds the positions that are computed at once: beyond it a
+// micro-batch is taken in several passes of whole sequences, whose gradients
+// add up, so that the activations of one pass are all that is held. That many
+// rows keep the products busy; more would only save the gradients of trained
+// weights a trip through memory.
+const passRows = 256
+
 // passes cuts a micro-batch, in order, into parts of whole sequences: as many
-// as plan.PassRows has room for. count is the number of sequences, positions
+// as passRows has room for. count is the number of sequences, positions
 // that of one's rows.
 func passes(count, before int, positions func(i int) int) (ends []int) {
 	rows := 0
 	for i := range count {
 		n := before + positions(i)
-		if i > 0 && rows+n > plan.PassRows {
+		if i > 0 && rows+n > passRows {
 			ends = append(ends, i)
 			rows = 0
 		}

@@ -55,6 +55,14 @@ func (o *SGD) Forget(p *Parameter) {
 	}
 }
 
+// Values implements Optimizer: the momentum, where there is one.
+func (o *SGD) Values(p *Parameter) int {
+	if o.Momentum == 0 {
+		return 0
+	}
+	return p.Len()
+}
+
 // Bytes implements Optimizer.
 func (o *SGD) Bytes() int {
 	n := 0

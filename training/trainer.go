@@ -94,7 +94,7 @@ func (t *Trainer) GroupRate(g Group) float64 {
 }
 
 // Gradients sets the gradients of the method's parameters for micro-batches,
-// which are computed a pass at a time: see plan.PassRows.
+// which are computed a pass at a time: see passRows.
 func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	var r Result
 	for _, batch := range micro {
@@ -157,7 +157,7 @@ func total(v []float64) float64 {
 // activations.
 func (t *Trainer) Release() {
 	if b, ok := t.Method.(*Blocks); ok {
-		b.release()
+		b.Release()
 	}
 	t.Optimizer = nil
 	t.pass = models.NewPass(t.pool)

@@ -1,6 +1,6 @@
 package plan
 
-import "strings"
+import "github.com/peft-serve/peft-serve/training"
 
 // Run is what the account needs to know of a training run beside its method.
 type Run struct {
@@ -58,22 +58,24 @@ func (t *Trained) Account(run Run) Account {
 	if t.Adapter {
 		a.Adapter = 4 * t.Parameters()
 	}
+	optimizer := t.optimizer(run.Optimizer)
 	for _, tensor := range t.Tensors {
-		a.Optimizer += 4 * t.state(tensor, run.Optimizer)
+		a.Optimizer += 4 * optimizer.Values(&training.Parameter{Shape: tensor.Shape, InBlock: tensor.inBlock})
 	}
-	live, ok := t.Activations(run.Batch)
+	live, _, ok := t.Measure(run.Batch)
 	a.Activations, a.KV, a.Workspace, a.Measured = live.Kept, live.KV, live.Workspace, ok
 	return a
 }
 
-// state is the number of values that the optimiser keeps of a tensor.
-func (t *Trained) state(p Tensor, optimizer string) int {
-	moments := map[string]int{"": 2, "adamw": 2, "sgd": 1, "none": 0}[optimizer]
-	block := strings.Contains(p.Name, ".layers.") || strings.Contains(p.Name, ".h.")
-	if t.galore == 0 || len(p.Shape) < 2 || !block || t.galore >= min(p.Shape[0], p.Shape[1]) {
-		return moments * p.Len()
+// optimizer is the one that the run names.
+func (t *Trained) optimizer(name string) training.Optimizer {
+	switch {
+	case t.galore > 0:
+		return &training.GaLore{Rank: t.galore}
+	case name == "sgd":
+		return &training.SGD{Momentum: 1}
+	case name == "none":
+		return &training.SGD{}
 	}
-	short, long := min(p.Shape[0], p.Shape[1]), max(p.Shape[0], p.Shape[1])
-	r := min(t.galore, short)
-	return moments*r*long + r*short
+	return &training.AdamW{}
 }

@@ -21,20 +21,12 @@ type Base struct {
 	// 7e9; 0: none.
 	Nominal float64
 
+	model      models.Model // its shape; nil of an encoder, which models does not run yet
 	config     models.Config
 	sites      models.Sites
 	parameters int
-	shape      shape
 	stored     map[string]kernels.Format // by tensor, where a file says so
 	format     kernels.Format            // of the rest
-}
-
-// shape is what the replay of a pass has to know beside the sites.
-type shape struct {
-	decoder   bool // models has the pass, and so there is an account of it
-	gated     bool // a gated MLP
-	queryNorm bool // norms on query and key
-	fused     bool // query, key and value are one Linear
 }
 
 var _ models.Model = (*Base)(nil)
@@ -102,14 +94,9 @@ func Parse(name string, config []byte, o models.Options) (*Base, error) {
 	if len(head.Architectures) > 0 {
 		architecture = head.Architectures[0]
 	}
-	b, err := read(architecture, head.ModelType, config)
+	b, err := read(name, architecture, head.ModelType, config, o)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrBase, name, err)
-	}
-	if b.shape.decoder { // what is trained is what can be served
-		if err := models.CheckConfig(name, config, o); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrBase, err)
-		}
+		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
 	b.Name, b.OwnName = name, models.ConfigName(config)
 	switch d := head.DType + head.TorchDType; d {
@@ -129,14 +116,11 @@ func openGGUF(path string, o models.Options) (*Base, error) {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
 	defer func() { _ = s.Close() }()
-	var raw json.RawMessage
-	if err := s.Unmarshal(&raw); err != nil {
+	m, err := s.Shape()
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
-	b, err := read(s.Architecture, "", raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrBase, path, err)
-	}
+	b := shaped(m)
 	b.Name, b.OwnName, b.stored = path, s.OwnName(), map[string]kernels.Format{}
 	for _, site := range b.sites {
 		for _, suffix := range []string{".weight", ".bias"} {

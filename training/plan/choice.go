@@ -3,10 +3,9 @@ package plan
 import (
 	"fmt"
 	"maps"
-	"slices"
-	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/training"
 )
 
 // Choice is a method and its settings, by the names of peft's and AdapterHub's
@@ -80,29 +79,12 @@ func (c Choice) Config() (*adapters.Config, error) {
 		}
 	}
 	if len(c.Targets) > 0 {
-		values["target_modules"] = Targets(c.Targets)
+		values["target_modules"] = training.Targets(c.Targets)
 	}
 	if len(c.Saved) > 0 {
 		values["modules_to_save"] = c.Saved
 	}
 	return adapters.NewConfig(values)
-}
-
-// Targets is the value of target_modules: one regular expression or all-linear
-// as text, names as a list, nil for none.
-func Targets(modules []string) any {
-	switch {
-	case len(modules) == 0:
-		return nil
-	case len(modules) == 1 && isExpression(modules[0]):
-		return modules[0]
-	}
-	return slices.Clone(modules)
-}
-
-// isExpression tells a regular expression, or all-linear, from a module's name.
-func isExpression(s string) bool {
-	return strings.EqualFold(s, "all-linear") || strings.ContainsAny(s, `*+?()[]{}|\^$`)
 }
 
 func (c Choice) rank() int {

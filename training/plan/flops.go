@@ -39,29 +39,22 @@ func (m Matrix) Backward() float64 {
 
 // FLOPs counts the floating point operations of a step, two a multiplication.
 type FLOPs struct {
-	Forward  float64 `json:"forward"`
-	Backward float64 `json:"backward"`
-	// Attention is the part of scores and weighted values in the two, which the
-	// lecture's formulas for matrices do not have: 2·n·width forward for a
-	// token with n before it, twice as much backward.
-	AttentionForward  float64 `json:"attention_forward"`
-	AttentionBackward float64 `json:"attention_backward"`
+	models.FLOPs
 	// Step is what happens once a step: DoRA's norms, r·in·out for each matrix.
 	Step float64 `json:"step"`
 }
 
 // Total is the sum.
-func (f FLOPs) Total() float64 {
-	return f.Forward + f.Backward + f.AttentionForward + f.AttentionBackward + f.Step
-}
+func (f FLOPs) Total() float64 { return f.FLOPs.Total() + f.Step }
 
-// FLOPs counts a step over a batch. What flows where is that of the replayed
-// pass: nothing is propagated below the lowest site that trains, and a block
-// that is recomputed counts its forward pass twice.
+// FLOPs counts a step over a batch: what the operations of its passes do. So
+// nothing is counted below the lowest site that trains, and a block that is
+// recomputed counts its forward pass twice.
 func (t *Trained) FLOPs(batch Batch) FLOPs {
-	f := t.encoderFLOPs(batch)
-	if t.base.shape.decoder {
-		f = t.step(batch).flops
+	var f FLOPs
+	_, measured, ok := t.Measure(batch)
+	if f.FLOPs = measured; !ok {
+		f.FLOPs = t.encoderFLOPs(batch)
 	}
 	for i, at := range t.at {
 		if at.magnitude && t.base.sites[i].Kind == models.LinearSite {
@@ -72,10 +65,10 @@ func (t *Trained) FLOPs(batch Batch) FLOPs {
 	return f
 }
 
-// encoderFLOPs counts without a replay: every token passes every matrix, and
+// encoderFLOPs counts without a pass: every token passes every matrix, and
 // whatever follows the first site that trains carries gradients.
-func (t *Trained) encoderFLOPs(batch Batch) FLOPs {
-	var f FLOPs
+func (t *Trained) encoderFLOPs(batch Batch) models.FLOPs {
+	var f models.FLOPs
 	c := &t.base.config
 	rows := float64(batch.Sequences * batch.Length)
 	products := 2 * 2 * rows * float64(batch.Length) * float64(c.Heads*c.HeadDim)

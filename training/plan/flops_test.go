@@ -52,7 +52,7 @@ func TestFLOPsOfModel(t *testing.T) {
 	}
 	f := full.FLOPs(batch)
 	forward := 2.0 * 200 * float64(30*block+49152*576)
-	attention := 2.0 * 2 * 200 * 50 * 576 * 30
+	attention := 2.0 * 2 * 200 * 50.5 * 576 * 30 // a row sees those before it and itself
 	if f.Forward != forward || f.Backward != 2*forward || f.AttentionForward != attention || f.AttentionBackward != 2*attention {
 		t.Errorf("full: %+v, want %v forward, %v in attention", f, forward, attention)
 	}
@@ -68,8 +68,11 @@ func TestFLOPsOfModel(t *testing.T) {
 	}
 	f = lora.FLOPs(batch)
 	low := 8.0 * float64(576+576+576+192)
-	want := 2.0 * 200 * (float64(29*block+49152*576) + 29*3*low + // every block but the lowest
-		float64(576*576+3*576*1536) + 2*low) // its o and MLP, and its factors' gradients
+	// B's gradient and that of the r rows between, A's and the input's: the
+	// lecture's formula counts the rows between twice.
+	lowest := 8.0 * (2*576 + 576 + 2*192 + 576)                   // without the input's
+	want := 2.0 * 200 * (float64(29*block+49152*576) + 29*2*low + // every block but the lowest
+		float64(576*576+3*576*1536) + lowest) // its o and MLP, and its factors' gradients
 	if f.Backward != want {
 		t.Errorf("LoRA: %v backward, want %v", f.Backward, want)
 	}

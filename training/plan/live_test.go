@@ -28,7 +28,7 @@ func TestPeakOfPass(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					want, ok := trained.Activations(batch)
+					want, _, ok := trained.Measure(batch)
 					if !ok {
 						t.Fatal("no account")
 					}

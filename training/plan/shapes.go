@@ -8,7 +8,7 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 )
 
-// layout builds the sites of a Base.
+// layout builds the sites of an encoder.
 type layout struct {
 	sites models.Sites
 	layer int
@@ -38,14 +38,6 @@ func (l *layout) linear(name string, out, in int, bias bool) *models.Linear {
 	return n
 }
 
-func (l *layout) conv1D(name string, out, in int) {
-	l.sites[l.linear(name, out, in, true).Site].Conv1D = true
-}
-
-func (l *layout) head(name string, vocabulary, hidden int) {
-	l.sites[l.linear(name, vocabulary, hidden, false).Site].Head = true
-}
-
 func (l *layout) embedding(name string, rows, hidden int) {
 	e := &models.Embedding{W: kernels.Weight{Rows: rows, Cols: hidden}}
 	e.Site = l.add(models.Site{Name: name, Kind: models.EmbeddingSite, Embedding: e})
@@ -61,48 +53,53 @@ func (l *layout) norm(name string, n int, bias bool) {
 
 func (l *layout) sublayer(name string) { l.add(models.Site{Name: name, Kind: models.SublayerSite}) }
 
-// read lays a configuration out by its architecture or, failing that, its
-// model_type.
-func read(architecture, modelType string, config []byte) (*Base, error) {
-	kind, ok := kinds[architecture]
-	if !ok {
+// read lays a configuration out: as models builds it or, of an encoder, by a
+// reader of our own.
+func read(name, architecture, modelType string, config []byte, o models.Options) (*Base, error) {
+	kind := encoderKinds[architecture]
+	if architecture == "" {
 		kind = modelType
 	}
-	readers := map[string]func([]byte, string) (*Base, error){
-		"llama": readLlama, "mistral": readLlama, "qwen2": readLlama, "qwen3": readLlama,
-		"gpt2": readGPT2, "bert": readBERT, "roberta": readBERT, "deberta-v2": readDeBERTa,
-	}
-	reader, ok := readers[kind]
+	reader, ok := map[string]func([]byte, string) (*Base, error){
+		"bert": readBERT, "roberta": readBERT, "deberta-v2": readDeBERTa,
+	}[kind]
 	if !ok {
-		return nil, fmt.Errorf("architecture %q (model_type %q) is not known", architecture, modelType)
+		model, err := models.NewShape(name, config, o)
+		if err != nil {
+			return nil, err
+		}
+		return shaped(model), nil
 	}
 	b, err := reader(config, kind)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if b.config.Architecture = architecture; architecture == "" {
-		b.config.Architecture = classes[kind]
-	}
+	b.config.Architecture = architecture
+	b.count()
+	return b, nil
+}
+
+// shaped is the base of a model without weights.
+func shaped(m models.Model) *Base {
+	b := &Base{model: m, config: *m.Config(), sites: m.Sites()}
+	b.count()
+	return b
+}
+
+// count counts the parameters.
+func (b *Base) count() {
 	for _, dims := range b.tensors() {
 		b.parameters += count(dims)
 	}
 	b.config.Parameters = b.parameters
-	return b, nil
 }
 
-// kinds maps transformers' classes to the readers' names, and classes back.
-var (
-	kinds = map[string]string{
-		"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3",
-		"GPT2LMHeadModel": "gpt2", "BertModel": "bert", "BertForSequenceClassification": "bert", "BertForMaskedLM": "bert",
-		"RobertaModel": "roberta", "RobertaForSequenceClassification": "roberta", "RobertaForMaskedLM": "roberta",
-		"DebertaV2Model": "deberta-v2", "DebertaV2ForSequenceClassification": "deberta-v2", "DebertaV2ForMaskedLM": "deberta-v2",
-	}
-	classes = map[string]string{
-		"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM",
-		"gpt2": "GPT2LMHeadModel", "bert": "BertModel", "roberta": "RobertaModel", "deberta-v2": "DebertaV2Model",
-	}
-)
+// encoderKinds maps transformers' classes of encoders to their model types.
+var encoderKinds = map[string]string{
+	"BertModel": "bert", "BertForSequenceClassification": "bert", "BertForMaskedLM": "bert",
+	"RobertaModel": "roberta", "RobertaForSequenceClassification": "roberta", "RobertaForMaskedLM": "roberta",
+	"DebertaV2Model": "deberta-v2", "DebertaV2ForSequenceClassification": "deberta-v2", "DebertaV2ForMaskedLM": "deberta-v2",
+}
 
 // Bounds on what a configuration may claim: nothing of that size exists, and a
 // plan of it would take the memory that it is to save.
@@ -118,7 +115,7 @@ func decode(config []byte, v any, sizes func() map[string]int) error {
 		return err
 	}
 	for key, n := range sizes() {
-		if n <= 0 || n > largestSize || (key == "n_layer" || key == "num_hidden_layers") && n > mostLayers {
+		if n <= 0 || n > largestSize || key == "num_hidden_layers" && n > mostLayers {
 			return fmt.Errorf("%s is %d", key, n)
 		}
 	}

@@ -2,12 +2,10 @@ package plan
 
 import (
 	"fmt"
-	"maps"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models"
 )
 
 // Trained is what a method trains on a base: the tensors, and what stands at
@@ -22,10 +20,11 @@ type Trained struct {
 	Recompute bool
 
 	base    *Base
+	config  *adapters.Config // of an adapter
 	dropout float64
+	active  []int           // blocks of the base that train
+	outside bool            // and what lies outside the blocks
 	at      map[int]*placed // by site
-	prefix  int             // positions of prefix tuning
-	virtual int             // tokens of prompt tuning
 	widened int             // parameters of the base that are float32 copies in the end
 	galore  int             // rank of the projected gradients; 0: none
 }
@@ -34,6 +33,8 @@ type Trained struct {
 type Tensor struct {
 	Name  string
 	Shape []int
+
+	inBlock bool // of one of the base's blocks
 }
 
 // Len is the number of values.
@@ -58,20 +59,13 @@ func (t *Trained) Share() float64 {
 	return float64(t.Parameters()) / float64(all)
 }
 
-// placed is what is trained at one site.
+// placed is what is trained at one site, as far as a count without a pass has
+// to know it.
 type placed struct {
-	weight, bias bool // of the base, or in its place
-	whole        bool // modules_to_save: a weight in W's place
-	rank         int  // LoRA; 0: none
-	magnitude    bool // DoRA
-	input        bool // IA3 on the input
-	output       bool // IA3 on the output
-	added        bool // a bias that is added: lora_B.bias, beft_bias
-	embedding    bool // anything on an embedding
-	tokens       bool // trainable tokens on the head
-	down         int  // width of a bottleneck; 0: none
-	norms        [2]bool
-	factor       bool // a bottleneck's learned scaling
+	weight    bool // of the base, or in its place
+	rank      int  // LoRA; 0: none
+	magnitude bool // DoRA
+	down      int  // width of a bottleneck; 0: none
 }
 
 // Train lays a choice out on the base.
@@ -129,7 +123,7 @@ func every(n int) []int {
 // TrainBlocks trains blocks of the base itself, and with outside what lies
 // outside the blocks.
 func (b *Base) TrainBlocks(active []int, outside bool) *Trained {
-	t := &Trained{Method: "blocks", base: b, at: map[int]*placed{}}
+	t := &Trained{Method: "blocks", base: b, active: active, outside: outside, at: map[int]*placed{}}
 	on := map[int]bool{-1: outside}
 	for _, layer := range active {
 		on[layer] = true
@@ -142,12 +136,9 @@ func (b *Base) TrainBlocks(active []int, outside bool) *Trained {
 			t.at[i] = &placed{weight: true}
 		}
 		for _, tensor := range tensorsOf(s, b.config.Tied) {
-			t.Tensors = append(t.Tensors, Tensor{s.Name + tensor.suffix, tensor.dims})
-			at := t.place(i)
-			if tensor.suffix == ".weight" {
+			t.Tensors = append(t.Tensors, Tensor{s.Name + tensor.suffix, tensor.dims, s.Layer >= 0})
+			if at := t.place(i); tensor.suffix == ".weight" {
 				at.weight = true
-			} else {
-				at.bias = true
 			}
 			if len(tensor.dims) > 1 && b.form(s.Name+tensor.suffix, tensor.dims) != kernels.F32 {
 				t.widened += count(tensor.dims)
@@ -155,18 +146,6 @@ func (b *Base) TrainBlocks(active []int, outside bool) *Trained {
 		}
 	}
 	return t
-}
-
-// Without is t in a pass that leaves the bottlenecks of the lowest blocks out.
-func (t *Trained) Without(blocks int) *Trained {
-	part := *t
-	part.at = maps.Clone(t.at)
-	for i, s := range t.base.sites {
-		if s.Kind == models.SublayerSite && s.Layer < blocks {
-			delete(part.at, i)
-		}
-	}
-	return &part
 }
 
 func (t *Trained) place(site int) *placed {
@@ -182,46 +161,21 @@ func (b *Base) TrainAdapter(config *adapters.Config, dropout float64) (*Trained,
 	if err != nil {
 		return nil, err
 	}
-	t := &Trained{Method: config.Method.Name(), Adapter: true, base: b, dropout: dropout, at: map[int]*placed{}}
+	t := &Trained{Method: config.Method.Name(), Adapter: true, base: b, config: config, dropout: dropout, at: map[int]*placed{}}
 	sites := map[string]int{}
-	head := -1
 	for i, s := range b.sites {
-		if sites[s.Name] = i; s.Head {
-			head = i
-		}
+		sites[s.Name] = i
 	}
 	for _, p := range params {
-		t.Tensors = append(t.Tensors, Tensor{p.Name, p.Shape})
+		t.Tensors = append(t.Tensors, Tensor{Name: p.Name, Shape: p.Shape})
 		if p.Name == "prompt_embeddings" {
-			t.before(config, p)
 			continue
 		}
 		if err := t.put(sites, strings.TrimPrefix(p.Name, config.NamePrefix()), p); err != nil {
 			return nil, err
 		}
-		if b.config.Tied && strings.HasSuffix(p.Name, tokensSuffix) {
-			t.place(head).tokens = true // which shares those of the embedding
-		}
 	}
 	return t, nil
-}
-
-// tokensSuffix ends the name of a matrix of trainable tokens.
-const tokensSuffix = "trainable_tokens_delta"
-
-// before notes what stands before the first token.
-func (t *Trained) before(config *adapters.Config, p *adapters.Param) {
-	if config.Type == "PREFIX_TUNING" {
-		t.prefix = p.Shape[0]
-		return
-	}
-	t.virtual = p.Shape[0]
-	for i, s := range t.base.sites {
-		if s.Kind == models.EmbeddingSite {
-			t.place(i).embedding = true
-			break
-		}
-	}
 }
 
 // put notes a tensor at the site that its name begins with.
@@ -235,34 +189,15 @@ func (t *Trained) put(sites map[string]int, name string, p *adapters.Param) erro
 		return fmt.Errorf("%w: %s is at no module of the base", ErrMethod, p.Name)
 	}
 	at := t.place(site)
-	if t.base.sites[site].Kind == models.EmbeddingSite {
-		at.embedding = true
-		return nil
-	}
 	switch suffix {
 	case ".lora_A.weight":
 		at.rank = p.Shape[0]
 	case ".lora_magnitude_vector":
 		at.magnitude = true
-	case ".token_adapter." + tokensSuffix, "." + tokensSuffix:
-		at.tokens = true
-	case ".lora_B.bias", ".beft_bias":
-		at.added = true
-	case ".ia3_l":
-		at.input = p.Shape[0] == 1 && len(p.Shape) == 2 && p.Shape[1] > 1
-		at.output = !at.input
 	case ".adapter_down.weight":
 		at.down = p.Shape[0]
-	case ".adapter_norm_before.weight":
-		at.norms[0] = true
-	case ".adapter_norm_after.weight":
-		at.norms[1] = true
-	case ".scaling":
-		at.factor = true
 	case ".weight", ".base_layer.weight":
-		at.weight, at.whole = true, true
-	case ".bias", ".base_layer.bias":
-		at.bias = true
+		at.weight = true
 	}
 	return nil
 }

@@ -1,0 +1,63 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training"
+	"github.com/peft-serve/peft-serve/training/dataset"
+)
+
+// Batch is the size of a micro-batch of sequences that are alike.
+type Batch struct {
+	Sequences int
+	Length    int // tokens of a sequence
+	Labels    int // positions of a sequence that predict; 0: all but the last
+}
+
+// lengths are those of the sequences as a trainer computes them: what follows
+// the last position that predicts is not.
+func (b Batch) lengths() []dataset.Size {
+	l := dataset.Size{Rows: b.Length, Labels: min(b.Labels, b.Length)}
+	if b.Labels == 0 {
+		l = dataset.Size{Rows: max(b.Length-1, 1), Labels: max(b.Length-1, 1)}
+	}
+	all := make([]dataset.Size, b.Sequences)
+	for i := range all {
+		all[i] = l
+	}
+	return all
+}
+
+// Measure runs a step over a batch, forward, through the loss and backward, on
+// the base's shape: the memory of its passes when that is largest, and its
+// work. It is false for a base whose forward pass is not implemented.
+func (t *Trained) Measure(batch Batch) (live models.Live, flops models.FLOPs, ok bool) {
+	if t.base.model == nil {
+		return live, flops, false
+	}
+	method := t.method()
+	live, flops, err := training.Measure(t.base.model, method, t.Recompute, batch.lengths()...)
+	if err != nil {
+		panic(fmt.Sprintf("plan: a batch of %+v: %v", batch, err)) // it has labels
+	}
+	if b, ok := method.(*training.Blocks); ok {
+		b.Release() // the shape is the next one's too
+	}
+	return live, flops, true
+}
+
+// method is what trains, on the base's shape.
+func (t *Trained) method() training.Method {
+	if !t.Adapter {
+		m := training.NewBlocks(t.base.model, t.outside, func(int) []int { return t.active })
+		m.Begin(0)
+		return m
+	}
+	a, err := adapters.New(t.base.model, t.config)
+	if err != nil {
+		panic("plan: " + err.Error()) // TrainAdapter has laid it out
+	}
+	return training.NewAdapted(t.base.model, a, adapters.Training{Dropout: t.dropout})
+}

@@ -46,22 +46,17 @@ func (o *AdamW) Step(pool *kernels.Pool, params []*Parameter, scale float64, rat
 	pool.Run(len(all), part(func(i int) {
 		st := all[i]
 		p, s := params[st.param], states[st.param]
-		o.update(p.Value[st.from:st.to], p.Grad[st.from:st.to], s.m[st.from:st.to], s.v[st.from:st.to],
-			float32(scale), rates[st.param], decays[st.param], s.step)
+		o.update(float32(scale), rates[st.param], decays[st.param], s.step).
+			Update(p.Value[st.from:st.to], p.Grad[st.from:st.to], s.m[st.from:st.to], s.v[st.from:st.to])
 	}))
 }
 
-func (o *AdamW) update(value, grad, m, v []float32, scale float32, rate, decay float64, step int) {
-	size := float32(rate / (1 - math.Pow(o.Beta1, float64(step))))
-	root := float32(math.Sqrt(1 - math.Pow(o.Beta2, float64(step))))
-	shrink := float32(1 - rate*decay)
-	b1, b2, nb2, eps := float32(1-o.Beta1), float32(o.Beta2), float32(1-o.Beta2), float32(o.Epsilon)
-	grad, m, v = grad[:len(value)], m[:len(value)], v[:len(value)]
-	for i := range value {
-		g := grad[i] * scale
-		m[i] += (g - m[i]) * b1
-		v[i] = v[i]*b2 + nb2*g*g
-		value[i] = value[i]*shrink - size*m[i]/(float32(math.Sqrt(float64(v[i])))/root+eps)
+// update is the constants of step number step of a parameter.
+func (o *AdamW) update(scale float32, rate, decay float64, step int) kernels.AdamW {
+	return kernels.AdamW{
+		Scale: scale, Shrink: float32(1 - rate*decay), Size: float32(rate / (1 - math.Pow(o.Beta1, float64(step)))),
+		Root:  float32(math.Sqrt(1 - math.Pow(o.Beta2, float64(step)))),
+		Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: float32(o.Epsilon),
 	}
 }
 

@@ -13,19 +13,7 @@ func gradientNorm(pool *kernels.Pool, params []*Parameter) float64 {
 	sums := make([]float64, len(all))
 	pool.Run(len(all), part(func(i int) {
 		s := all[i]
-		var sum [4]float64
-		g := params[s.param].Grad[s.from:s.to]
-		n := len(g) &^ 3
-		for j := 0; j < n; j += 4 {
-			for k := range 4 {
-				v := float64(g[j+k])
-				sum[k] += v * v
-			}
-		}
-		for _, v := range g[n:] {
-			sum[0] += float64(v) * float64(v)
-		}
-		sums[i] = sum[0] + sum[1] + sum[2] + sum[3]
+		sums[i] = kernels.SquareSum(params[s.param].Grad[s.from:s.to])
 	}))
 	total := 0.0
 	for _, s := range sums {

@@ -34,16 +34,12 @@ func (o *SGD) Step(pool *kernels.Pool, params []*Parameter, scale float64, rates
 	pool.Run(len(all), part(func(i int) {
 		st := all[i]
 		p := params[st.param]
-		rate, decay, mu := float32(rates[st.param]), float32(decays[st.param]), float32(o.Momentum)
+		step := kernels.Momentum{Scale: float32(scale), Rate: float32(rates[st.param]), Decay: float32(decays[st.param]), Mu: float32(o.Momentum)}
 		b := velocity[st.param]
-		for j := st.from; j < st.to; j++ {
-			g := p.Grad[j]*float32(scale) + decay*p.Value[j]
-			if b != nil {
-				b[j] = mu*b[j] + g
-				g = b[j]
-			}
-			p.Value[j] -= rate * g
+		if b != nil {
+			b = b[st.from:st.to]
 		}
+		step.Update(p.Value[st.from:st.to], p.Grad[st.from:st.to], b)
 	}))
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -74,7 +75,7 @@ func read(name, architecture, modelType string, config []byte, o models.Options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	b.config.Architecture = architecture
+	b.config.Architecture = cmp.Or(architecture, map[string]string{"bert": "BertModel", "roberta": "RobertaModel", "deberta-v2": "DebertaV2Model"}[kind])
 	b.count()
 	return b, nil
 }

@@ -14,13 +14,15 @@ type Adapter struct {
 	digest  string
 	params  []*Param
 	refresh []func()
-	derived int // bytes computed from the parameters
+	open    []func() // once the parameters have gradients
+	derived int      // bytes computed from the parameters
 
 	linears    []models.LinearDelta    // by site
 	norms      []*models.Norm          // by site
 	embeddings []models.EmbeddingDelta // by site
 	inserts    []models.Insert         // by site
 	prefixes   []prefix                // by layer
+	prefix     *Param                  // what they are read from; nil: none
 	virtual    int                     // tokens of prompt tuning
 	vocabulary int
 

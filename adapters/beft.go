@@ -3,7 +3,6 @@ package adapters
 import (
 	"fmt"
 
-	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
 
@@ -50,8 +49,7 @@ func (m *beft) Build(b *Builder) error {
 			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, s.Name)
 		}
 		p := b.Module(site, ".beft_bias", 1, b.rows(site, s.Linear.W))
-		d := b.linear(site)
-		d.terms = append(d.terms, func(bias []float32) { kernels.Add(bias, p.vector()) })
+		b.linear(site).addTo(p, 1)
 	}
 	b.wholeEmbeddings(adapted)
 	return nil

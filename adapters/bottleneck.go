@@ -153,13 +153,15 @@ func (m *bottleneck) insert(b *Builder, site, hidden, down int) {
 	in := &insert{
 		bottleneckShape: m.bottleneckShape, act: m.act, scaling: float32(m.scaling),
 		down: b.Module(site, ".adapter_down.weight", down, hidden), up: b.Module(site, ".adapter_up.weight", hidden, down),
-		downBias: b.vector(site, ".adapter_down.bias", down), upBias: b.vector(site, ".adapter_up.bias", hidden),
 	}
+	var downBias, upBias, factor *Param
+	downBias, in.downBias = b.vector(site, ".adapter_down.bias", down)
+	upBias, in.upBias = b.vector(site, ".adapter_up.bias", hidden)
 	switch m.learned {
 	case "learned":
-		in.factor = b.vector(site, ".scaling", 1)
+		factor, in.factor = b.vector(site, ".scaling", 1)
 	case "channel":
-		in.factor = b.vector(site, ".scaling", hidden)
+		factor, in.factor = b.vector(site, ".scaling", hidden)
 	}
 	if m.normIn {
 		in.before = b.layerNorm(site, ".adapter_norm_before", hidden)
@@ -168,20 +170,26 @@ func (m *bottleneck) insert(b *Builder, site, hidden, down int) {
 		in.after = b.layerNorm(site, ".adapter_norm_after", hidden)
 	}
 	b.inserts[site] = in
+	b.OnTrain(func() {
+		in.downBiasGrad, in.upBiasGrad, in.factorGrad = downBias.vectorGrad(), upBias.vectorGrad(), factor.vectorGrad()
+	})
 }
 
 // vector declares a vector that the forward pass reads as float32.
-func (b *Builder) vector(site int, suffix string, n int) []float32 {
+func (b *Builder) vector(site int, suffix string, n int) (*Param, []float32) {
 	p, v := b.Module(site, suffix, n), b.Derive(n)
 	b.OnRefresh(func() { kernels.Decode(v, p.Weight.Format, p.Weight.Data) })
-	return v
+	return p, v
 }
 
 // layerNormEps is torch.nn.LayerNorm's.
 const layerNormEps = 1e-5
 
 func (b *Builder) layerNorm(site int, suffix string, n int) *models.Norm {
-	return &models.Norm{
-		Weight: b.vector(site, suffix+".weight", n), Bias: b.vector(site, suffix+".bias", n), Eps: layerNormEps,
-	}
+	norm := &models.Norm{Eps: layerNormEps}
+	var weight, bias *Param
+	weight, norm.Weight = b.vector(site, suffix+".weight", n)
+	bias, norm.Bias = b.vector(site, suffix+".bias", n)
+	b.OnTrain(func() { norm.WeightGrad, norm.BiasGrad = weight.vectorGrad(), bias.vectorGrad() })
+	return norm
 }

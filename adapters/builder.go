@@ -17,12 +17,14 @@ type Builder struct {
 
 	params     []*Param
 	refresh    []func()
+	open       []func()
 	derived    int
 	linears    map[int]*linear
 	norms      map[int]*norm
 	embeddings map[int]*embedding
 	inserts    map[int]models.Insert
 	prefixes   []prefix
+	prefix     *Param // what the prefixes are read from; nil: none
 	virtual    int
 	vocabulary int            // rows of the embeddings: see vocabulary.go
 	resizer    string         // the tensor that says so; empty: the base does
@@ -78,6 +80,9 @@ func (b *Builder) name(site int, suffix string) string {
 
 // OnRefresh has f called whenever the parameters have changed.
 func (b *Builder) OnRefresh(f func()) { b.refresh = append(b.refresh, f) }
+
+// OnTrain has f called when the parameters have been given gradients.
+func (b *Builder) OnTrain(f func()) { b.open = append(b.open, f) }
 
 // Derive returns n float32 values that are computed from the parameters.
 func (b *Builder) Derive(n int) []float32 {
@@ -153,7 +158,7 @@ func (b *Builder) tied(site int) int {
 func (b *Builder) adapter() *Adapter {
 	n := len(b.Sites)
 	a := &Adapter{
-		config: b.Config, refresh: b.refresh, prefixes: b.prefixes, virtual: b.virtual, vocabulary: b.vocabulary,
+		config: b.Config, refresh: b.refresh, prefixes: b.prefixes, prefix: b.prefix, virtual: b.virtual, vocabulary: b.vocabulary,
 		linears: make([]models.LinearDelta, n), norms: make([]*models.Norm, n),
 		embeddings: make([]models.EmbeddingDelta, n), inserts: make([]models.Insert, n),
 	}
@@ -176,7 +181,7 @@ func (b *Builder) adapter() *Adapter {
 		}
 		a.inserts[i] = b.inserts[i]
 	}
-	a.derived = b.derived
+	a.derived, a.open = b.derived, b.open
 	if !b.Model.Config().Shape {
 		a.Refresh()
 	}

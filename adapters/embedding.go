@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"math"
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -16,6 +17,8 @@ type embedding struct {
 	low     *embeddingLoRA // nil: none
 	virtual *Param         // [n, hidden]: prompt tuning; nil: none
 }
+
+var _ models.TrainableEmbedding = (*embedding)(nil)
 
 // active reports whether there is anything to do.
 func (d *embedding) active() bool {
@@ -53,9 +56,10 @@ func decodeRow(dst []float32, w kernels.Weight, row int) {
 // (PEFT, lora/layer.py Embedding). A is [r, V] in the file and B [d, r]; both
 // are held transposed, so that a token reads one row of A.
 type embeddingLoRA struct {
-	a, b  *Param
-	scale float32
-	gain  []float32 // DoRA's, [d]; nil: none
+	a, b      *Param
+	scale     float32
+	gain      []float32 // DoRA's, [d]; nil: none
+	magnitude *Param    // DoRA's, [d]; nil: none
 }
 
 func (d *embeddingLoRA) apply(w *kernels.Worker, token int32, row []float32) {
@@ -69,4 +73,72 @@ func (d *embeddingLoRA) apply(w *kernels.Worker, token int32, row []float32) {
 	if d.gain != nil {
 		kernels.Mul(row, d.gain)
 	}
+}
+
+// Backward implements models.TrainableEmbedding: the gradients go to the rows
+// that the tokens were read from, and to the factors of their delta.
+func (d *embedding) Backward(p *models.Pass, e *models.Embedding, tokens []int32, dy kernels.Matrix) {
+	rows := make([]int32, len(tokens))
+	if d.virtual != nil {
+		for i, t := range tokens {
+			rows[i] = -1 - t // negative for what is no virtual token
+		}
+		p.AddRows(d.virtual.Grad, dy, rows)
+	}
+	if d.low != nil {
+		d.lowBackward(p, e, tokens, dy)
+	}
+	copy(rows, tokens) // the rest belongs to the table
+	if d.tokens != nil {
+		own := make([]int32, len(tokens))
+		for i, t := range tokens {
+			own[i] = -1
+			if at, ok := slices.BinarySearchFunc(d.tokens.order, t, byToken); ok && t >= 0 {
+				own[i], rows[i] = int32(d.tokens.order[at].row), -1
+			}
+		}
+		p.AddRows(d.tokens.rows.Grad, dy, own)
+	}
+	if d.table.Present() && !d.table.Grad.Empty() {
+		p.AddRows(d.table.Grad, dy, rows)
+	}
+}
+
+// lowBackward adds to the gradients of A and B; dy becomes that of the sum.
+//
+//	row = W_t + s·B·a,  a = A[:, t]:  dB = s·dy·aᵀ,  da = s·Bᵀ·dy
+func (d *embedding) lowBackward(p *models.Pass, e *models.Embedding, tokens []int32, dy kernels.Matrix) {
+	low := d.low
+	a := p.New(dy.Rows, low.a.Weight.Cols)
+	p.Gather(a.Data, low.a.Values(), tokens)
+	p.Scale(a.Data, low.scale)
+	if low.gain != nil {
+		d.magnitudeGrad(p, e, tokens, a.Data, dy)
+	}
+	p.WeightGrad(low.b.Grad, a.Data, dy)
+	p.MatMul(a.Data, dy, low.b.Weight)
+	p.Scale(a.Data, low.scale)
+	p.AddRows(low.a.Grad, a.Data, tokens)
+	p.Free(a)
+}
+
+// magnitudeGrad is DoRA's: the row is g⊙(W_t + s·B·a) with g = m/n. sa is s·a,
+// by token; dy becomes the gradient of what g multiplies.
+func (d *embedding) magnitudeGrad(p *models.Pass, base *models.Embedding, tokens []int32, sa, dy kernels.Matrix) {
+	low, w := d.low, base.W
+	if d.table.Present() {
+		w = d.table.Weight
+	}
+	rows, sums := p.New(dy.Rows, dy.Cols), p.New(1, dy.Cols)
+	p.Lookup(rows.Data, w, tokens)
+	p.Operations.InputGrad(rows.Data, sa, low.b.Weight)
+	p.Zero(sums.Data)
+	p.ColumnProducts(sums.Data.Data, dy, rows.Data)
+	p.ScaleColumns(sums.Data, low.gain)
+	grad := low.magnitude.Grad.Data
+	for _, j := range p.AddQuotients(grad, sums.Data.Data, low.magnitude.Values().Data) {
+		grad[j] = float32(math.NaN())
+	}
+	p.ScaleColumns(dy, low.gain)
+	p.Free(rows, sums)
 }

@@ -9,6 +9,10 @@ import (
 // [rows, in].
 type delta interface {
 	apply(w *kernels.Worker, x, y kernels.Matrix)
+	// record does the same to rows [s.Start, s.End) of y in a pass that
+	// records. The backward step adds to the gradients of the parameters and to
+	// dx (empty: not wanted) and turns dy into the gradient of what it changed.
+	record(r *recording) (back func(dy, dx kernels.Matrix), kept []*models.Value)
 }
 
 // linear is all that an adapter does at one Linear: a weight in W's place, a
@@ -19,11 +23,27 @@ type linear struct {
 	factor *Param // on the input, [1, in]; nil: none
 	deltas []delta
 
-	own   *Param            // in the bias's place; nil: the base's
-	terms []func([]float32) // what changes the bias
-	bias  []float32         // the adapted bias; nil: the base's, if any
+	own   *Param     // in the bias's place; nil: the base's
+	terms []biasTerm // what changes the bias
+	bias  []float32  // the adapted bias; nil: the base's, if any
 
 	scale []float32 // factor, widened
+	drop  dropout   // in training
+}
+
+// biasTerm changes the bias. One that adds a parameter, times a scale, names it.
+type biasTerm struct {
+	change func(bias []float32)
+	param  *Param // nil: it adds none
+	scale  float32
+}
+
+// dropsOut sets the dropout of its low-rank deltas' input.
+func (d *linear) dropsOut(drop dropout) { d.drop = drop }
+
+// addTo adds scale·p to the bias.
+func (d *linear) addTo(p *Param, scale float32) {
+	d.terms = append(d.terms, biasTerm{func(bias []float32) { kernels.AddScaled(bias, scale, p.vector()) }, p, scale})
 }
 
 // active reports whether there is anything to do.
@@ -64,10 +84,17 @@ func (d *linear) refresh(b *Builder) func() {
 			copy(d.bias, d.base.Bias)
 		}
 		for _, term := range d.terms {
-			term(d.bias)
+			term.change(d.bias)
 		}
 	}
 }
+
+var (
+	_ models.TrainableDelta = (*linear)(nil)
+	_ models.TrainableInput = (*inputFactor)(nil)
+	_ models.TrainableDelta = (*replacement)(nil)
+	_ models.Replacement    = (*replacement)(nil)
+)
 
 // Apply implements models.LinearDelta.
 func (d *linear) Apply(w *kernels.Worker, l *models.Linear, x, y kernels.Matrix) {
@@ -88,8 +115,6 @@ func (d *linear) Apply(w *kernels.Worker, l *models.Linear, x, y kernels.Matrix)
 // inputFactor is a linear that multiplies its input.
 type inputFactor struct{ *linear }
 
-var _ models.InputDelta = (*inputFactor)(nil)
-
 // Input implements models.InputDelta.
 func (d *inputFactor) Input(_ *kernels.Worker, _ *models.Linear, x, changed kernels.Matrix) {
 	for r := range x.Rows {
@@ -103,7 +128,85 @@ func (d *inputFactor) Input(_ *kernels.Worker, _ *models.Linear, x, changed kern
 // when Apply is called.
 type replacement struct{ *linear }
 
-var _ models.Replacement = (*replacement)(nil)
-
 // Replaces implements models.Replacement.
 func (d *replacement) Replaces() kernels.Weight { return d.weight.Weight }
+
+// recording is the place of one trainable delta in a pass.
+type recording struct {
+	p    *models.Pass
+	d    *linear
+	l    *models.Linear
+	s    models.Segment
+	x, y *models.Value
+}
+
+func (r *recording) in() kernels.Matrix  { return r.x.Data.Span(r.s.Start, r.s.End) }
+func (r *recording) out() kernels.Matrix { return r.y.Data.Span(r.s.Start, r.s.End) }
+
+// InputBackward implements models.TrainableInput: x' = f⊙x, so df = Σ dx'⊙x
+// and dx = f⊙dx'.
+func (d *inputFactor) InputBackward(p *models.Pass, _ *models.Linear, x, dchanged, dx kernels.Matrix) {
+	p.ColumnProducts(d.factor.Grad.Data, dchanged, x)
+	if dx.Empty() {
+		return
+	}
+	p.ScaleColumns(dchanged, d.scale)
+	p.Add(dx, dchanged)
+}
+
+// Record implements models.TrainableDelta: the deltas in their order, then the
+// bias.
+func (d *linear) Record(p *models.Pass, l *models.Linear, s models.Segment, x, y *models.Value) (func(dy, dx kernels.Matrix), []*models.Value) {
+	r := &recording{p, d, l, s, x, y}
+	var kept []*models.Value
+	var steps []func(dy, dx kernels.Matrix)
+	for _, c := range d.deltas {
+		back, values := c.record(r)
+		steps, kept = append(steps, back), append(kept, values...)
+	}
+	bias := d.bias
+	if bias == nil {
+		bias = l.Bias
+	}
+	if len(bias) > 0 {
+		p.AddBias(r.out(), bias)
+	}
+	return func(dy, dx kernels.Matrix) {
+		if d.own.Present() && !d.own.Grad.Empty() {
+			p.ColumnSums(d.own.Grad.Data, dy)
+		}
+		for _, term := range d.terms {
+			if term.param == nil {
+				continue
+			}
+			sums := p.New(1, dy.Cols)
+			p.Zero(sums.Data)
+			p.ColumnSums(sums.Data.Data, dy)
+			p.AddScaled(vector(term.param.Grad.Data), term.scale, sums.Data)
+			p.Free(sums)
+		}
+		for i := len(steps) - 1; i >= 0; i-- {
+			steps[i](dy, dx)
+		}
+	}, kept
+}
+
+// Record implements models.TrainableDelta: the whole product is the
+// adapter's. dy ends as zero, since W has no part in it.
+func (d *replacement) Record(p *models.Pass, l *models.Linear, s models.Segment, x, y *models.Value) (func(dy, dx kernels.Matrix), []*models.Value) {
+	p.MatMul(y.Data.Span(s.Start, s.End), x.Data.Span(s.Start, s.End), d.weight.Weight)
+	back, kept := d.linear.Record(p, l, s, x, y)
+	return func(dy, dx kernels.Matrix) {
+		back(dy, dx)
+		if !d.weight.Grad.Empty() {
+			p.WeightGrad(d.weight.Grad, dy, x.Data.Span(s.Start, s.End))
+		}
+		if !dx.Empty() {
+			p.InputGrad(dx, dy, d.weight.Weight)
+		}
+		p.Zero(dy)
+	}, append(kept, p.Keep(x))
+}
+
+// vector views values as a matrix of one row.
+func vector(v []float32) kernels.Matrix { return kernels.MatrixOf(1, len(v), v) }

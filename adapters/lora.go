@@ -242,8 +242,7 @@ func (l *lora) linear(b *Builder, site int, m scaling) {
 	}
 	d := b.linear(site)
 	if l.biasB {
-		own := b.Module(site, ".lora_B.bias", out)
-		d.terms = append(d.terms, func(bias []float32) { kernels.AddScaled(bias, m.s, own.vector()) })
+		d.addTo(b.Module(site, ".lora_B.bias", out), m.s)
 	}
 	if !l.decomposed {
 		d.deltas = append(d.deltas, low)
@@ -270,7 +269,8 @@ func (l *lora) embedding(b *Builder, site int, m scaling) error {
 	d.low = low
 	if l.decomposed {
 		low.gain = b.Derive(base.W.Cols)
-		g := &embeddingGains{low: low, magnitude: b.Module(site, ".lora_magnitude_vector", base.W.Cols)}
+		low.magnitude = b.Module(site, ".lora_magnitude_vector", base.W.Cols)
+		g := &embeddingGains{low: low, magnitude: low.magnitude}
 		g.table = func() kernels.Weight {
 			if d.table.replaces() {
 				return d.table.Weight

@@ -1,6 +1,9 @@
 package adapters
 
-import "github.com/peft-serve/peft-serve/kernels"
+import (
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
 
 // lowRank is y += s·B·A·x (Hu et al., 2021): A is [r, in], B is [out, r] in
 // the file and held as [r, out]. The shrink t = s·A·x is a product along A's
@@ -34,5 +37,69 @@ func expand(w *kernels.Worker, y, t kernels.Matrix, b kernels.Weight) {
 		for k, v := range t.Row(r) {
 			kernels.AddScaled(row, v, m.Row(k))
 		}
+	}
+}
+
+// record: t = s·A·d(x), y += B·t, where d is dropout. Then
+//
+//	dB = dy·tᵀ,  dt = s·Bᵀ·dy,  dA = dt·d(x)ᵀ,  dx += d(Aᵀ·dt)
+func (d *lowRank) record(r *recording) (func(dy, dx kernels.Matrix), []*models.Value) {
+	in, own := r.dropped()
+	t := d.shrink(r.p, in)
+	r.free(own)
+	r.p.Operations.InputGrad(r.out(), t.Data, d.b.Weight)
+	return func(dy, dx kernels.Matrix) {
+		in, own := r.dropped()
+		d.backward(r, dy, dx, in, t.Data)
+		r.free(own)
+	}, []*models.Value{r.p.Keep(r.x), t}
+}
+
+// shrink returns t = s·A·x.
+func (d *lowRank) shrink(p *models.Pass, x kernels.Matrix) *models.Value {
+	t := p.New(x.Rows, d.a.Weight.Rows)
+	p.MatMul(t.Data, x, d.a.Weight)
+	p.Scale(t.Data, d.scale)
+	return t
+}
+
+// backward adds the gradients of A, B and x, given dropout's result x.
+func (d *lowRank) backward(r *recording, dy, dx, x, t kernels.Matrix) {
+	p := r.p
+	p.WeightGrad(d.b.Grad, t, dy)
+	dt := p.New(t.Rows, t.Cols)
+	p.MatMul(dt.Data, dy, d.b.Weight)
+	p.Scale(dt.Data, d.scale)
+	p.WeightGrad(d.a.Grad, dt.Data, x)
+	switch {
+	case dx.Empty():
+	case r.d.drop.on():
+		back := p.New(dx.Rows, dx.Cols)
+		p.Zero(back.Data)
+		p.Operations.InputGrad(back.Data, dt.Data, d.a.Weight)
+		r.d.drop.apply(p, back.Data, back.Data, r.s.Start)
+		p.Add(dx, back.Data)
+		p.Free(back)
+	default:
+		p.Operations.InputGrad(dx, dt.Data, d.a.Weight)
+	}
+	p.Free(dt)
+}
+
+// dropped returns the rows of x under the dropout mask, and the Value that
+// holds them; x itself and nil without dropout.
+func (r *recording) dropped() (kernels.Matrix, *models.Value) {
+	x := r.in()
+	if !r.d.drop.on() {
+		return x, nil
+	}
+	v := r.p.New(x.Rows, x.Cols)
+	r.d.drop.apply(r.p, v.Data, x, r.s.Start)
+	return v.Data, v
+}
+
+func (r *recording) free(v *models.Value) {
+	if v != nil {
+		r.p.Free(v)
 	}
 }

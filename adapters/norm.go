@@ -20,6 +20,7 @@ func (d *norm) refresh(b *Builder) func() {
 	if d.bias != nil {
 		d.norm.Bias = b.Derive(len(d.base.Weight))
 	}
+	b.OnTrain(func() { d.norm.WeightGrad, d.norm.BiasGrad = d.weight.vectorGrad(), d.bias.vectorGrad() })
 	return func() {
 		if d.weight != nil {
 			kernels.Decode(d.norm.Weight, d.weight.Weight.Format, d.weight.Weight.Data)

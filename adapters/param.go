@@ -103,6 +103,14 @@ func (p *Param) vector() []float32 {
 	return v
 }
 
+// vectorGrad is the gradient of a vector; nil where it is not trained.
+func (p *Param) vectorGrad() []float32 {
+	if !p.Present() {
+		return nil
+	}
+	return p.Grad.Data
+}
+
 // dims is the shape of Weight.
 func (p *Param) dims() (rows, cols int) {
 	switch {

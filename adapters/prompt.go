@@ -142,6 +142,7 @@ func (m *prefixTuning) Build(b *Builder) error {
 		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, n, c.Context)
 	}
 	p := b.Param(promptTensor, n, c.Layers*2*d).states(0, m.stated(), "%d rows")
+	b.prefix = p
 	for range c.Layers {
 		b.prefixes = append(b.prefixes, prefix{
 			k: kernels.MatrixOf(n, d, b.Derive(n*d)), v: kernels.MatrixOf(n, d, b.Derive(n*d)),

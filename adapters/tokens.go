@@ -173,3 +173,24 @@ func (t *tokenRows) apply(w *kernels.Worker, x, y kernels.Matrix) {
 		}
 	}
 }
+
+// record: the logits of the tokens are rows of the adapter's own.
+func (t *tokenRows) record(r *recording) (func(dy, dx kernels.Matrix), []*models.Value) {
+	p, x, y := r.p, r.in(), r.out()
+	p.Run(x.Rows, rowTask(func(w *kernels.Worker, i int) {
+		t.apply(w, x.Span(i, i+1), y.Span(i, i+1))
+	}))
+	return func(dy, dx kernels.Matrix) {
+		columns := make([]int32, len(t.order)) // the tokens by row
+		for _, o := range t.order {
+			columns[o.row] = o.token
+		}
+		own := p.New(dy.Rows, len(columns))
+		p.TakeColumns(own.Data, dy, columns)
+		p.WeightGrad(t.rows.Grad, own.Data, r.in())
+		if !dx.Empty() {
+			p.Operations.InputGrad(dx, own.Data, t.rows.Weight)
+		}
+		p.Free(own)
+	}, []*models.Value{p.Keep(r.x)}
+}

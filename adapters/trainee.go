@@ -20,10 +20,7 @@ type Training struct {
 // deltas record. It computes what the Adapter computes, but for dropout.
 type Trainee struct {
 	*Adapter
-	shared  *trained
-	linears []models.LinearDelta
-	lookups []models.EmbeddingDelta
-	inserts []models.Insert
+	shared *trained
 }
 
 var (
@@ -32,9 +29,8 @@ var (
 )
 
 // Train gives every parameter of an adapter, made by New or loaded, float32
-// values and a gradient. The Adapter goes on to share the values.
+// values and a gradient. The Adapter is then a Trainee's for good.
 func Train(a *Adapter, m models.Model, o Training) *Trainee {
-	t := &trained{Training: o, source: random.Named(o.Seed, "layers"), sites: m.Sites(), params: map[string]*Param{}}
 	for _, p := range a.params {
 		if p.optional {
 			continue // the base's own, saved beside the adapter
@@ -42,48 +38,28 @@ func Train(a *Adapter, m models.Model, o Training) *Trainee {
 		rows, cols := p.dims()
 		if m.Config().Shape && rows > 1 { // vectors are asked for their length
 			p.Grad = kernels.ShapeOf(rows, cols)
-			t.params[p.Name] = p
 			continue
 		}
 		if p.Weight.Format != kernels.F32 {
 			p.Weight = kernels.WeightOf(p.Weight.Matrix()) // peft's autocast_adapter_dtype
 		}
 		p.Grad = kernels.NewMatrix(rows, cols)
-		t.params[p.Name] = p
 	}
-	count := len(t.sites)
-	n := &Trainee{
-		Adapter: a, shared: t, linears: make([]models.LinearDelta, count),
-		lookups: make([]models.EmbeddingDelta, count), inserts: make([]models.Insert, count),
+	for _, open := range a.open {
+		open()
 	}
+	t := &trained{Training: o, source: random.Named(o.Seed, "layers"), sites: m.Sites()}
 	for site, s := range t.sites {
-		name := a.config.NamePrefix() + s.Name
-		switch d := a.linears[site].(type) {
-		case *linear:
-			n.linears[site] = &trainedLinear{t.linear(d, name), d}
-		case *inputFactor:
-			n.linears[site] = &trainedInput{t.linear(d.linear, name), d}
-		case *replacement:
-			n.linears[site] = &trainedReplacement{t.linear(d.linear, name), d}
-		}
-		if d, ok := a.embeddings[site].(*embedding); ok {
-			n.lookups[site] = &trainedEmbedding{d, t.params[name+".lora_magnitude_vector"]}
-		}
-		if own := a.norms[site]; own != nil {
-			own.WeightGrad, own.BiasGrad = t.gradient(name+".weight"), t.gradient(name+".bias")
+		drop := dropout{t, random.Named(o.Seed, a.config.NamePrefix()+s.Name)}
+		if d, ok := a.linears[site].(interface{ dropsOut(dropout) }); ok {
+			d.dropsOut(drop)
 		}
 		if in, ok := a.inserts[site].(*insert); ok {
-			n.inserts[site] = t.insert(in, name)
+			in.drop = drop
 		}
 	}
-	return n
+	return &Trainee{a, t}
 }
-
-// Linear implements models.Adapter.
-func (n *Trainee) Linear(site int) models.LinearDelta { return n.linears[site] }
-
-// Embedding implements models.Adapter.
-func (n *Trainee) Embedding(site int) models.EmbeddingDelta { return n.lookups[site] }
 
 // Sublayer implements models.Adapter.
 func (n *Trainee) Sublayer(site int) models.Insert {
@@ -99,16 +75,7 @@ type trained struct {
 	source random.Source
 	pass   uint64 // counts forward passes: dropout masks are drawn by it
 	sites  models.Sites
-	params map[string]*Param
 	below  int // blocks that AdapterDrop leaves out in this pass
-}
-
-// gradient is that of a vector, by its name; nil: there is none.
-func (t *trained) gradient(name string) []float32 {
-	if p := t.params[name]; p.Present() {
-		return p.Grad.Data
-	}
-	return nil
 }
 
 // Draw begins a pass of the given number: dropout masks and the layers that
@@ -135,7 +102,7 @@ func (n *Trainee) PrefixGrad(layer int) (dk, dv kernels.Matrix) {
 	if len(n.prefixes) == 0 {
 		return dk, dv
 	}
-	p, d := n.shared.params[promptTensor], n.prefixes[layer].k.Cols
+	p, d := n.prefix, n.prefixes[layer].k.Cols
 	return p.Grad.Columns(2*layer*d, (2*layer+1)*d), p.Grad.Columns((2*layer+1)*d, (2*layer+2)*d)
 }
 
@@ -146,7 +113,7 @@ type dropout struct {
 	source random.Source
 }
 
-func (d *dropout) on() bool { return d.t.Dropout > 0 }
+func (d *dropout) on() bool { return d.t != nil && d.t.Dropout > 0 }
 
 // apply sets dst, rows from row on of a module's input, to x under the mask.
 // dst may be x.

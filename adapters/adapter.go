@@ -14,6 +14,7 @@ type Adapter struct {
 	digest  string
 	params  []*Param
 	refresh []func()
+	begin   []func() // once Start has drawn the parameters
 	open    []func() // once the parameters have gradients
 	derived int      // bytes computed from the parameters
 

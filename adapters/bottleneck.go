@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
@@ -150,9 +151,11 @@ func (m *bottleneck) Build(b *Builder) error {
 }
 
 func (m *bottleneck) insert(b *Builder, site, hidden, down int) {
+	init := strings.Trim(string(b.Config.value("init_weights")), `"`)
 	in := &insert{
 		bottleneckShape: m.bottleneckShape, act: m.act, scaling: float32(m.scaling),
-		down: b.Module(site, ".adapter_down.weight", down, hidden), up: b.Module(site, ".adapter_up.weight", hidden, down),
+		down: b.Module(site, ".adapter_down.weight", down, hidden).startsBy(init, false),
+		up:   b.Module(site, ".adapter_up.weight", hidden, down).startsBy(init, true),
 	}
 	var downBias, upBias, factor *Param
 	downBias, in.downBias = b.vector(site, ".adapter_down.bias", down)
@@ -160,8 +163,10 @@ func (m *bottleneck) insert(b *Builder, site, hidden, down int) {
 	switch m.learned {
 	case "learned":
 		factor, in.factor = b.vector(site, ".scaling", 1)
+		factor.startsAs(1)
 	case "channel":
 		factor, in.factor = b.vector(site, ".scaling", hidden)
+		factor.startsAs(1)
 	}
 	if m.normIn {
 		in.before = b.layerNorm(site, ".adapter_norm_before", hidden)
@@ -172,6 +177,24 @@ func (m *bottleneck) insert(b *Builder, site, hidden, down int) {
 	b.inserts[site] = in
 	b.OnTrain(func() {
 		in.downBiasGrad, in.upBiasGrad, in.factorGrad = downBias.vectorGrad(), upBias.vectorGrad(), factor.vectorGrad()
+	})
+}
+
+// startsBy draws a bottleneck's matrix by init_weights (AdapterHub,
+// methods/bottleneck.py): "bert" is N(0, 0.02²), "mam_adapter" as LoRA's A and,
+// for the one that leads up, zero, "houlsby" a normal of deviation 0.01 truncated
+// at two deviations.
+func (p *Param) startsBy(init string, up bool) *Param {
+	return p.starts(func(v kernels.Matrix, d drawn) error {
+		switch {
+		case init == "houlsby":
+			d.source.TruncatedNormal(v.Data, 0.01, 2)
+		case init != "mam_adapter":
+			d.source.Normal(v.Data, 0.02)
+		case !up:
+			startA(v, d.source, "default")
+		}
+		return nil
 	})
 }
 
@@ -189,6 +212,7 @@ func (b *Builder) layerNorm(site int, suffix string, n int) *models.Norm {
 	norm := &models.Norm{Eps: layerNormEps}
 	var weight, bias *Param
 	weight, norm.Weight = b.vector(site, suffix+".weight", n)
+	weight.startsAs(1)
 	bias, norm.Bias = b.vector(site, suffix+".bias", n)
 	b.OnTrain(func() { norm.WeightGrad, norm.BiasGrad = weight.vectorGrad(), bias.vectorGrad() })
 	return norm

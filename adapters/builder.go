@@ -18,6 +18,7 @@ type Builder struct {
 	params     []*Param
 	refresh    []func()
 	open       []func()
+	begin      []func()
 	derived    int
 	linears    map[int]*linear
 	norms      map[int]*norm
@@ -80,6 +81,9 @@ func (b *Builder) name(site int, suffix string) string {
 
 // OnRefresh has f called whenever the parameters have changed.
 func (b *Builder) OnRefresh(f func()) { b.refresh = append(b.refresh, f) }
+
+// OnStart has f called when Start has drawn the parameters.
+func (b *Builder) OnStart(f func()) { b.begin = append(b.begin, f) }
 
 // OnTrain has f called when the parameters have been given gradients.
 func (b *Builder) OnTrain(f func()) { b.open = append(b.open, f) }
@@ -181,7 +185,7 @@ func (b *Builder) adapter() *Adapter {
 		}
 		a.inserts[i] = b.inserts[i]
 	}
-	a.derived, a.open = b.derived, b.open
+	a.derived, a.open, a.begin = b.derived, b.open, b.begin
 	if !b.Model.Config().Shape {
 		a.Refresh()
 	}

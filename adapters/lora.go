@@ -240,6 +240,15 @@ func (l *lora) linear(b *Builder, site int, m scaling) {
 		a: b.Module(site, ".lora_A.weight", m.r, in).states(0, m.stated(), "rank %d"),
 		b: b.Transposed(b.name(site, ".lora_B.weight"), out, m.r).states(1, m.stated(), "rank %d"), scale: m.s,
 	}
+	low.a.factor, low.b.factor = true, true
+	s := b.Sites[site]
+	low.a.starts(func(v kernels.Matrix, d drawn) error {
+		if fromBase(d.start) {
+			return factorise(s, d.start, low)
+		}
+		startA(v, d.source, d.start)
+		return nil
+	})
 	d := b.linear(site)
 	if l.biasB {
 		d.addTo(b.Module(site, ".lora_B.bias", out), m.s)
@@ -252,6 +261,7 @@ func (l *lora) linear(b *Builder, site int, m scaling) {
 	g.weight = func() kernels.Weight { return d.weightOr(base.W) }
 	d.deltas = append(d.deltas, g)
 	b.OnRefresh(g.refresh)
+	b.OnStart(func() { startMagnitude(g.magnitude, g.gain, g.refresh) })
 }
 
 // embedding puts LoRA on an Embedding.
@@ -262,7 +272,7 @@ func (l *lora) embedding(b *Builder, site int, m scaling) error {
 	}
 	low := &embeddingLoRA{
 		a:     b.Transposed(b.name(site, ".lora_embedding_A"), m.r, b.rows(site, base.W)).states(0, m.stated(), "rank %d"),
-		b:     b.Transposed(b.name(site, ".lora_embedding_B"), base.W.Cols, m.r).states(1, m.stated(), "rank %d"),
+		b:     b.Transposed(b.name(site, ".lora_embedding_B"), base.W.Cols, m.r).states(1, m.stated(), "rank %d").startsNormal(),
 		scale: m.s,
 	}
 	d := b.embedding(site)
@@ -278,6 +288,7 @@ func (l *lora) embedding(b *Builder, site int, m scaling) error {
 			return base.W
 		}
 		b.OnRefresh(g.refresh)
+		b.OnStart(func() { startMagnitude(g.magnitude, low.gain, g.refresh) })
 	}
 	return nil
 }

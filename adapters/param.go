@@ -24,6 +24,8 @@ type Param struct {
 	// said is what the configuration says of one dimension of Shape.
 	said statement
 
+	start    func(v kernels.Matrix, d drawn) error // see starts
+	factor   bool                                  // of a low rank on a Linear
 	optional bool
 	folded   bool // equal to base, whose memory Weight views
 	// base is the base model's own value, where the tensor stands in for it:

@@ -108,7 +108,7 @@ func (m *prompt) Build(b *Builder) error {
 		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, m.tokens, b.Model.Config().Context)
 	}
 	input := b.embedding(b.input())
-	input.virtual = b.Param(promptTensor, m.tokens, hidden).states(0, m.stated(), "%d rows")
+	input.virtual = b.Param(promptTensor, m.tokens, hidden).states(0, m.stated(), "%d rows").startsNormal()
 	b.virtual = m.tokens
 	if err := b.save(m.saved, false); err != nil {
 		return err
@@ -141,7 +141,7 @@ func (m *prefixTuning) Build(b *Builder) error {
 	if n >= c.Context {
 		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, n, c.Context)
 	}
-	p := b.Param(promptTensor, n, c.Layers*2*d).states(0, m.stated(), "%d rows")
+	p := b.Param(promptTensor, n, c.Layers*2*d).states(0, m.stated(), "%d rows").startsNormal()
 	b.prefix = p
 	for range c.Layers {
 		b.prefixes = append(b.prefixes, prefix{

@@ -141,7 +141,7 @@ func (c *Config) method(m models.Model) (Method, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := adapters.Start(a, m, c.Start, c.Seed); err != nil {
+	if err := adapters.Start(a, c.Start, c.Seed); err != nil {
 		return nil, err
 	}
 	training.Start = c.Start

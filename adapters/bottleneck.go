@@ -163,10 +163,10 @@ func (m *bottleneck) insert(b *Builder, site, hidden, down int) {
 	switch m.learned {
 	case "learned":
 		factor, in.factor = b.vector(site, ".scaling", 1)
-		factor.startsAs(1)
+		factor.startsAsOnes()
 	case "channel":
 		factor, in.factor = b.vector(site, ".scaling", hidden)
-		factor.startsAs(1)
+		factor.startsAsOnes()
 	}
 	if m.normIn {
 		in.before = b.layerNorm(site, ".adapter_norm_before", hidden)
@@ -212,7 +212,7 @@ func (b *Builder) layerNorm(site int, suffix string, n int) *models.Norm {
 	norm := &models.Norm{Eps: layerNormEps}
 	var weight, bias *Param
 	weight, norm.Weight = b.vector(site, suffix+".weight", n)
-	weight.startsAs(1)
+	weight.startsAsOnes()
 	bias, norm.Bias = b.vector(site, suffix+".bias", n)
 	b.OnTrain(func() { norm.WeightGrad, norm.BiasGrad = weight.vectorGrad(), bias.vectorGrad() })
 	return norm

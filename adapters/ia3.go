@@ -64,11 +64,11 @@ func (m *ia3) Build(b *Builder) error {
 		}
 		w, d := b.Sites[site].Linear.W, b.linear(site)
 		if input {
-			d.factor = b.Module(site, ".ia3_l", 1, w.Cols).startsAs(1)
+			d.factor = b.Module(site, ".ia3_l", 1, w.Cols).startsAsOnes()
 			continue
 		}
 		out := b.rows(site, w)
-		f := &outputFactor{param: b.Module(site, ".ia3_l", out, 1).startsAs(1), factor: b.Derive(out)}
+		f := &outputFactor{param: b.Module(site, ".ia3_l", out, 1).startsAsOnes(), factor: b.Derive(out)}
 		b.OnRefresh(func() { kernels.Decode(f.factor, f.param.Weight.Format, f.param.Weight.Data) })
 		d.deltas = append(d.deltas, f)
 		if len(b.Sites[site].Linear.Bias) > 0 {

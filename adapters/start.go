@@ -54,10 +54,10 @@ func (p *Param) starts(f func(v kernels.Matrix, d drawn) error) *Param {
 	return p
 }
 
-// startsAs is starts with one value.
-func (p *Param) startsAs(x float32) *Param {
+// startsAsOnes is starts with 1 everywhere.
+func (p *Param) startsAsOnes() *Param {
 	return p.starts(func(v kernels.Matrix, _ drawn) error {
-		fill(v, x)
+		ones(v)
 		return nil
 	})
 }
@@ -81,9 +81,9 @@ func startA(a kernels.Matrix, source random.Source, start string) {
 	source.Uniform(a.Data, -bound, bound)
 }
 
-func fill(m kernels.Matrix, x float32) {
+func ones(m kernels.Matrix) {
 	for i := range m.Data {
-		m.Data[i] = x
+		m.Data[i] = 1
 	}
 }
 
@@ -91,7 +91,7 @@ func fill(m kernels.Matrix, x float32) {
 // as nothing: with m = 1, refresh leaves 1/n in the gains.
 func startMagnitude(magnitude *Param, gain []float32, refresh func()) {
 	m := magnitude.Values()
-	fill(m, 1)
+	ones(m)
 	refresh()
 	for j, g := range gain {
 		m.Data[j] = 1 / g

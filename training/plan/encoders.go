@@ -51,15 +51,15 @@ func (c *encoderConfig) base(l *layout) *Base {
 // names.
 func (c *encoderConfig) block(l *layout, name string, attention ...string) {
 	for _, a := range attention {
-		l.linear(name+"attention.self."+a, c.Hidden, c.Hidden, true)
+		l.linear(name+"attention.self."+a, c.Hidden, c.Hidden)
 	}
-	l.linear(name+"attention.output.dense", c.Hidden, c.Hidden, true)
+	l.linear(name+"attention.output.dense", c.Hidden, c.Hidden)
 	l.sublayer(name + "attention.output")
-	l.norm(name+"attention.output.LayerNorm", c.Hidden, true)
-	l.linear(name+"intermediate.dense", c.Intermediate, c.Hidden, true)
-	l.linear(name+"output.dense", c.Hidden, c.Intermediate, true)
+	l.norm(name+"attention.output.LayerNorm", c.Hidden)
+	l.linear(name+"intermediate.dense", c.Intermediate, c.Hidden)
+	l.linear(name+"output.dense", c.Hidden, c.Intermediate)
 	l.sublayer(name + "output")
-	l.norm(name+"output.LayerNorm", c.Hidden, true)
+	l.norm(name+"output.LayerNorm", c.Hidden)
 }
 
 // readBERT lays out BERT and RoBERTa without a head. BERT has a pooler, RoBERTa
@@ -73,14 +73,14 @@ func readBERT(config []byte, kind string) (*Base, error) {
 	l.embedding(kind+".embeddings.word_embeddings", c.Vocab, c.Hidden)
 	l.embedding(kind+".embeddings.position_embeddings", c.Positions, c.Hidden)
 	l.embedding(kind+".embeddings.token_type_embeddings", max(c.Types, 1), c.Hidden)
-	l.norm(kind+".embeddings.LayerNorm", c.Hidden, true)
+	l.norm(kind+".embeddings.LayerNorm", c.Hidden)
 	for i := range c.Layers {
 		l.layer = i
 		c.block(l, fmt.Sprintf("%s.encoder.layer.%d.", kind, i), "query", "key", "value")
 	}
 	l.layer = -1
 	if kind == "bert" {
-		l.linear("bert.pooler.dense", c.Hidden, c.Hidden, true)
+		l.linear("bert.pooler.dense", c.Hidden, c.Hidden)
 	}
 	return c.base(l), nil
 }
@@ -97,17 +97,17 @@ func readDeBERTa(config []byte, _ string) (*Base, error) {
 	}
 	l := &layout{layer: -1}
 	l.embedding("deberta.embeddings.word_embeddings", c.Vocab, c.Hidden)
-	l.norm("deberta.embeddings.LayerNorm", c.Hidden, true)
+	l.norm("deberta.embeddings.LayerNorm", c.Hidden)
 	for i := range c.Layers {
 		l.layer = i
 		c.block(l, fmt.Sprintf("deberta.encoder.layer.%d.", i), "query_proj", "key_proj", "value_proj")
 	}
 	l.layer = -1
 	l.embedding("deberta.encoder.rel_embeddings", 2*max(c.Buckets, 1), c.Hidden)
-	l.norm("deberta.encoder.LayerNorm", c.Hidden, true)
+	l.norm("deberta.encoder.LayerNorm", c.Hidden)
 	if c.Conv > 0 {
-		l.linear("deberta.encoder.conv.conv", c.Hidden, c.Hidden*c.Conv, true)
-		l.norm("deberta.encoder.conv.LayerNorm", c.Hidden, true)
+		l.linear("deberta.encoder.conv.conv", c.Hidden, c.Hidden*c.Conv)
+		l.norm("deberta.encoder.conv.LayerNorm", c.Hidden)
 	}
 	return c.base(l), nil
 }

@@ -30,11 +30,8 @@ func (l *layout) add(s models.Site) int {
 	return len(l.sites) - 1
 }
 
-func (l *layout) linear(name string, out, in int, bias bool) *models.Linear {
-	n := &models.Linear{W: kernels.Weight{Rows: out, Cols: in}}
-	if bias {
-		n.Bias = l.vector(out)
-	}
+func (l *layout) linear(name string, out, in int) *models.Linear {
+	n := &models.Linear{W: kernels.Weight{Rows: out, Cols: in}, Bias: l.vector(out)}
 	n.Site = l.add(models.Site{Name: name, Kind: models.LinearSite, Linear: n})
 	return n
 }
@@ -44,11 +41,8 @@ func (l *layout) embedding(name string, rows, hidden int) {
 	e.Site = l.add(models.Site{Name: name, Kind: models.EmbeddingSite, Embedding: e})
 }
 
-func (l *layout) norm(name string, n int, bias bool) {
-	norm := &models.Norm{Weight: l.vector(n), RMS: !bias}
-	if bias {
-		norm.Bias = l.vector(n)
-	}
+func (l *layout) norm(name string, n int) {
+	norm := &models.Norm{Weight: l.vector(n), Bias: l.vector(n)}
 	norm.Site = l.add(models.Site{Name: name, Kind: models.NormSite, Norm: norm})
 }
 

@@ -7,13 +7,13 @@ import (
 
 // WithMark returns the message with a mark in it, by which a rendering shows
 // where it is: at that place of its text, of the last part of it or, where it
-// has none, after the name of the last function that it calls. What has neither
-// is returned as it is.
-func (m Message) WithMark(mark string, place func(text string) int) Message {
+// has none or place is nil, after the name of the last function that it calls.
+// What has neither is returned as it is, with false.
+func (m Message) WithMark(mark string, place func(text string) int) (Message, bool) {
 	said := m.inForm(func() forms { return forms{parts: true, strings: true} })
 	marked := func(raw json.RawMessage) (json.RawMessage, bool) {
 		var text string
-		if json.Unmarshal(orNull(raw), &text) != nil || text == "" {
+		if json.Unmarshal(orNull(raw), &text) != nil || text == "" || place == nil {
 			return nil, false
 		}
 		at := place(text)
@@ -34,13 +34,13 @@ func (m Message) WithMark(mark string, place func(text string) int) Message {
 	}); ok {
 		said.set("tool_calls", calls)
 	} else {
-		return m
+		return m, false
 	}
 	var read Message
 	if err := json.Unmarshal(encoded(said), &read); err != nil {
-		return m
+		return m, false
 	}
-	return read
+	return read, true
 }
 
 // markLast changes a member of the last of a list of objects.

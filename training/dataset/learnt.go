@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -32,22 +33,20 @@ func (f chatFormat) aligned(c conversation) (whole string, learnt []tokenizer.Sp
 		if !wanted {
 			continue
 		}
-		before, err := c.render(f.Template, c.messages[:i], true)
-		if err != nil {
-			return "", nil, err
-		}
+		before, noPrompt := c.render(f.Template, c.messages[:i], true) // a template may want a user's message first
 		after, err := c.render(f.Template, c.messages[:i+1], false)
 		if err != nil {
 			return "", nil, err
 		}
 		from, to := len(before), len(after)
-		if !strings.HasPrefix(whole, before) || !strings.HasPrefix(whole, after) {
+		prompted := noPrompt == nil && strings.HasPrefix(whole, before)
+		if !prompted || !strings.HasPrefix(whole, after) {
 			if m == nil {
 				if m, err = f.mark(c, whole); err != nil {
 					return "", nil, fmt.Errorf("message %d: the chat template writes it in another way with what follows, and %w", i, err)
 				}
 			}
-			if !strings.HasPrefix(whole, before) {
+			if !prompted {
 				if from, err = m.begin(i); err != nil {
 					return "", nil, err
 				}
@@ -160,25 +159,64 @@ type marks struct {
 	at       []int          // by message; -1: the template does not write it
 }
 
-// mark renders a conversation with a mark in every message. It is an error
-// where that changes more of the text than the marks.
+// mark renders a conversation with a mark in every message: at the first of
+// places where it is seen and changes nothing else of the text, or nowhere in a
+// message that the template does not write. It is an error where a message has
+// no such place.
 func (f chatFormat) mark(c conversation, whole string) (*marks, error) {
-	for _, place := range places {
-		m := &marks{f: f, c: c, whole: whole}
-		for i, message := range c.messages {
-			m.messages = append(m.messages, message.WithMark(fmt.Sprintf("%s%d%s", markStart, i, markEnd), place))
-		}
-		text, err := c.render(f.Template, m.messages, false)
-		if err != nil {
-			continue
-		}
-		plain, at, ok := unmark(text, len(m.messages))
-		if ok && plain == whole {
-			m.at = at
-			return m, nil
+	m := &marks{f: f, c: c, whole: whole, messages: slices.Clone(c.messages)}
+	for i := range m.messages {
+		m.put(i, places[0])
+	}
+	if m.unchanged() && !slices.Contains(m.at, -1) {
+		return m, nil
+	}
+	copy(m.messages, c.messages)
+	for i := range m.messages {
+		if !m.place(i) {
+			return nil, errors.New("looks at what messages say: whose words are whose cannot be told apart")
 		}
 	}
-	return nil, errors.New("looks at what messages say: whose words are whose cannot be told apart")
+	return m, nil
+}
+
+// place marks message i; false where every mark changes the text.
+func (m *marks) place(i int) bool {
+	marked, unseen := false, false
+	for _, place := range places {
+		if !m.put(i, place) {
+			continue
+		}
+		marked = true
+		if m.unchanged() {
+			if m.at[i] >= 0 {
+				return true
+			}
+			unseen = true
+		}
+	}
+	m.messages[i] = m.c.messages[i]
+	return unseen || !marked && m.unchanged()
+}
+
+// put puts a mark into message i, if it has such a place.
+func (m *marks) put(i int, place func(text string) int) (ok bool) {
+	m.messages[i], ok = m.c.messages[i].WithMark(fmt.Sprintf("%s%d%s", markStart, i, markEnd), place)
+	return ok
+}
+
+// unchanged reports whether the marks alone are new in the text, and takes down
+// where they are.
+func (m *marks) unchanged() bool {
+	text, err := m.c.render(m.f.Template, m.messages, false)
+	if err != nil {
+		return false
+	}
+	plain, at, ok := unmark(text, len(m.messages))
+	if ok = ok && plain == m.whole; ok {
+		m.at = at
+	}
+	return ok
 }
 
 // begin is where the answer of message i begins in the whole text: where the
@@ -186,7 +224,7 @@ func (f chatFormat) mark(c conversation, whole string) (*marks, error) {
 func (m *marks) begin(i int) (int, error) {
 	prompt, err := m.c.render(m.f.Template, m.messages[:i], true)
 	if err != nil {
-		return 0, err
+		return m.opened(i)
 	}
 	history, err := m.c.render(m.f.Template, m.messages[:i], false)
 	if err != nil {
@@ -194,20 +232,43 @@ func (m *marks) begin(i int) (int, error) {
 	}
 	plain, at, ok := unmark(prompt, len(m.messages))
 	bare, _, bareOK := unmark(history, len(m.messages))
-	from, there := 0, 0
-	for k := i - 1; k >= 0; k-- {
-		if m.at[k] >= 0 && ok && at[k] >= 0 {
-			from, there = m.at[k], at[k]
-			break
-		}
+	if !ok {
+		return 0, apart(i)
 	}
+	k := i - 1
+	for k >= 0 && (m.at[k] < 0 || at[k] < 0) {
+		k--
+	}
+	if k < 0 {
+		return m.opened(i)
+	}
+	from, there := m.at[k], at[k]
 	same := agree(m.whole[from:], plain[there:])
 	// Where the history alone and the prompt part, the generation prompt
 	// begins: the whole has to have some of it.
-	if there+same < len(plain) && (!bareOK || there+same <= agree(bare, plain)) || !ok {
+	if there+same < len(plain) && (!bareOK || there+same <= agree(bare, plain)) {
 		return 0, apart(i)
 	}
-	return m.f.boundary(m.whole, from+same, there+same < len(plain)), nil
+	return m.f.boundary(m.whole, from+same, plain, there+same), nil
+}
+
+// opened is where the answer of message i begins that no other is written
+// before: after the first generation prompt.
+func (m *marks) opened(i int) (int, error) {
+	history, err := m.c.render(m.f.Template, m.c.messages[:i+1], false)
+	if err != nil {
+		return 0, err
+	}
+	prompt, err := m.c.render(m.f.Template, m.c.messages[:i+1], true)
+	if err != nil {
+		return 0, err
+	}
+	opening := prompt[agree(history, prompt):]
+	at := strings.Index(m.whole[:max(m.at[i], 0)], opening)
+	if at < 0 || opening == "" {
+		return 0, apart(i)
+	}
+	return at + len(opening), nil
 }
 
 // end is where message i ends in the whole text: as far as it is written as at
@@ -222,24 +283,24 @@ func (m *marks) end(i int) (int, error) {
 		return 0, apart(i)
 	}
 	same := agree(m.whole[m.at[i]:], plain[at[i]:])
-	return m.f.boundary(m.whole, m.at[i]+same, at[i]+same < len(plain)), nil
+	return m.f.boundary(m.whole, m.at[i]+same, plain, at[i]+same), nil
 }
 
-// boundary is the place where two texts part, before the special token that
-// they part in.
-func (f chatFormat) boundary(text string, at int, parted bool) int {
-	if !parted {
+// boundary is the place in a text where another goes on in another way: before
+// the special token, of either, that they part in.
+func (f chatFormat) boundary(text string, at int, other string, there int) int {
+	if there == len(other) {
 		return at
 	}
-	best := at
+	into := 0
 	for _, token := range f.Special {
-		for from := max(0, at-len(token)+1); from < at; from++ {
-			if strings.HasPrefix(text[from:], token) {
-				best = min(best, from)
+		for n := min(len(token)-1, at, there); n > into; n-- {
+			if strings.HasPrefix(text[at-n:], token) || strings.HasPrefix(other[there-n:], token) {
+				into = n
 			}
 		}
 	}
-	return best
+	return at - into
 }
 
 // agree is how long two texts are the same.
@@ -270,6 +331,7 @@ var places = []func(text string) int{
 		return start + n
 	},
 	func(text string) int { return len(text) - len(strings.TrimLeftFunc(text, unicode.IsSpace)) },
+	nil, // not in the text but after the name of a function that is called
 }
 
 // unmark takes the marks of n messages out of a text and tells where they were;

@@ -103,6 +103,12 @@ const (
 	systemLast = `{{ bos_token }}{% set ns = namespace(s='') %}{% for m in messages %}{% if m.role == 'system' %}{% set ns.s = m.content + '/' %}{% elif m.role == 'user' %}[{% if loop.last or loop.index == messages|length - 1 %}{{ ns.s }}{% endif %}{{ m.content }}]{% else %} {{ m.content }}</s>{% endif %}{% endfor %}`
 	// What the assistant says is marked, the call and the text apart.
 	marksTwice = `{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% if m.tool_calls %}{% generation %}!{{ m.tool_calls[0].function.name }}{% endgeneration %}{% endif %}{% else %}{{ m.content }}{% endif %};{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}`
+	// A system message goes before all that has none, as in Qwen2.5-VL's.
+	rulesFirst = `{% for m in messages %}{% if loop.first %}<system>s;{% endif %}<{{ m.role }}>{{ m.content }};{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}`
+	// There is no prompt without a message, as in Gemma's.
+	needsFirst = `{{ messages[0].role[:1] }}{% for m in messages %}<{{ m.role }}>{{ m.content }};{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}`
+	// Thoughts are left out, and a text that is nothing else with them.
+	noThoughts = `{% for m in messages %}{% set said = m.content.split(')')[-1] | trim %}<{{ m.role }}>{% if said %}{{ said }}.{% endif %}{% if m.tool_calls %}!{{ m.tool_calls[0].function.name }}{% endif %}{% if loop.last and m.role == 'assistant' %}~{% endif %};{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}`
 	// The text of a turn depends on what others say.
 	counts = `{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ (messages | last).content | length }};{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}`
 )
@@ -114,6 +120,8 @@ func TestTurns(t *testing.T) {
 		alike = `[{"role":"user","content":"a"},{"role":"assistant","content":" a"},{"role":"user","content":"a"},{"role":"assistant","content":"a "},{"role":"user","content":"a"}]`
 		rules = `[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]`
 		calls = `[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0,"tool_calls":[{"type":"function","function":{"name":"f"}}]},{"role":"tool","content":"c"},{"role":"assistant","content":"d"}]`
+		greet = `[{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]`
+		think = `[{"role":"user","content":"a"},{"role":"assistant","content":"(h)\n","tool_calls":[{"type":"function","function":{"name":"f"}}]},{"role":"tool","content":"c"},{"role":"assistant","content":"(i)d"}]`
 	)
 	for _, c := range []struct{ template, turns, messages, want string }{
 		{plainChat, "all", two, "<user>a;<assistant>[b;]<user>c;<assistant>[d;]"},
@@ -125,6 +133,9 @@ func TestTurns(t *testing.T) {
 		{lastThinks, "all", alike, "<user>a;<assistant>[ a;]<user>a;<assistant>[a ;]<user>a;"},
 		{promptThinks, "all", two, "<user>a;<assistant>[b;]<user>c;<assistant>([)d;]"},
 		{endsOnce, "all", two, "<|user|>a<|end|><|assistant|>[b<|end|>]<|user|>c<|end|><|assistant|>[d<|end|></s>]"},
+		{rulesFirst, "all", greet, "<system>s;<assistant>[b;]<user>c;<assistant>[d;]"},
+		{needsFirst, "all", greet, "a<assistant>[b;]<user>c;<assistant>[d;]"},
+		{noThoughts, "all", think, "<user>a.;<assistant>[!f];<tool>c.;<assistant>[d.~;]"},
 		{systemLast, "all", rules, "<s>[a][ b</s>][s/c][ d</s>]"},
 		{marksTwice, "all", two, "<user>a;<assistant>[b];<user>c;<assistant>[d];"},
 		{marksTwice, "all", first, "<user>a;<assistant>[b];<user>c;<assistant>d;"},
@@ -147,8 +158,14 @@ func TestTurns(t *testing.T) {
 			t.Errorf("%s, %s:\n%s\nwant\n%s", c.messages, c.turns, got, c.want)
 		}
 	}
-	f := conversations(t, counts, "all")
-	_, err := f.Example(&Record{File: "x", Line: 3, raw: map[string]json.RawMessage{"messages": json.RawMessage(strings.Replace(two, `"d"`, `"dd"`, 1))}})
+	f := conversations(t, endsOnce, "all")
+	f.Special = []string{"</s>"} // what follows a turn is none, but what would end it is
+	x, err := f.Example(&Record{File: "x", Line: 1, raw: map[string]json.RawMessage{"messages": json.RawMessage(two)}})
+	if err != nil || x.Answer() != "b<|end|>" {
+		t.Errorf("%q, %v", x.Answer(), err)
+	}
+	f = conversations(t, counts, "all")
+	_, err = f.Example(&Record{File: "x", Line: 3, raw: map[string]json.RawMessage{"messages": json.RawMessage(strings.Replace(two, `"d"`, `"dd"`, 1))}})
 	if err == nil || !strings.HasPrefix(err.Error(), "x:3: message 1: the chat template writes it in another way with what follows") {
 		t.Errorf("%v", err)
 	}

@@ -43,11 +43,14 @@ CONVERSATIONS = {
     "same": [user("a"), said("a"), user("a"), said("a"), user("a"), said("a")],
     "system": [system("be kind"), user("hi"), said("hello"), user("bye"), said("so long")],
     "thought": [user("hi"), said("<think>\nhm\n</think>\n\nhello"), user("bye"), said("<think>\nok\n</think>\n\nso long")],
+    "first": [said("hello"), user("hi"), said("bye")],
+    "opened": [system("be kind"), said("hello"), user("hi"), said("bye")],
     "reasoning": [user("hi"), said("hello", reasoning_content="hm"), user("bye"), said("so long", reasoning_content="ok")],
     "spaces": [user(" hi \n"), said("\n hello "), user("bye  "), said("  so long\n")],
     "unicode": [user("héllo 🌳"), said("犬"), user("e\u0301"), said("😀 ok")],
     "tool": [user("hi"), said("", tool_calls=CALL), tool("42"), said("it is 42"), user("thanks"), said("welcome")],
     "tools": [user("hi"), said("let me see", tool_calls=CALL), tool("42"), said("again", tool_calls=CALL), tool("43"), said("it is 43")],
+    "tool thought": [user("hi"), said("<think>\nhm\n</think>\n\n", tool_calls=CALL), tool("42"), said("<think>\nyes\n</think>\n\nit is 42"), user("more"), said("ok")],
 }
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"io"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -105,12 +106,16 @@ func (r *Run) samples(ctx context.Context) ([]Sample, error) {
 	return samples, err
 }
 
+// largestDrawn is what a run measures that is on its way to infinity: an axis
+// with it shows nothing else.
+const largestDrawn = 1e100
+
 // curve draws values by step as SVG, a line for each name.
 func curve(title string, steps []StepReport, values func(StepReport) map[string]float64) (template.HTML, error) {
 	lines := map[string]plotter.XYs{}
 	for _, s := range steps {
 		for name, v := range values(s) {
-			if v-v == 0 {
+			if math.Abs(v) < largestDrawn {
 				lines[name] = append(lines[name], plotter.XY{X: float64(s.Step), Y: v})
 			}
 		}
@@ -134,6 +139,9 @@ func curve(title string, steps []StepReport, values func(StepReport) map[string]
 			p.Add(points)
 		}
 		p.Legend.Add(name, line)
+	}
+	if room := 1e-6 * max(math.Abs(p.Y.Min), math.Abs(p.Y.Max)); p.Y.Min <= p.Y.Max && p.Y.Max-p.Y.Min < room {
+		p.Y.Min, p.Y.Max = p.Y.Min-room, p.Y.Max+room // an axis of large numbers that are all but one has no ticks
 	}
 	canvas := vgsvg.New(9*vg.Inch, 4*vg.Inch)
 	p.Draw(plotCanvas(canvas))

@@ -318,6 +318,9 @@ func (t *file) read(i int) (*Record, error) {
 	case r.raw == nil:
 		return nil, r.fault("want a JSON object, not null")
 	}
+	if err := strict(b); err != nil {
+		return nil, r.fault("%w", err)
+	}
 	return r, nil
 }
 

@@ -26,11 +26,25 @@ var inert = map[string][]string{
 	},
 }
 
+// mayAnswer are those of them that are the answer where a row has a text and no
+// other, as in sets for classification.
+var mayAnswer = []string{
+	"category", "categories", "topic", "topics", "subtopic", "subcategory", "type", "tags", "difficulty", "level", "score", "scores", "rating", "quality",
+}
+
 // unread refuses a record with a column that says something and that nothing
 // reads.
-func unread(r *Record, reads []string) error {
+func unread(r *Record, f Format) error {
+	reads := f.Reads()
+	_, alone := f.(textFormat)
 	for _, c := range r.Columns() {
-		if slices.Contains(reads, c) || isInert(c) || r.blank(c) {
+		if slices.Contains(reads, c) || r.blank(c) {
+			continue
+		}
+		if alone && slices.Contains(mayAnswer, strings.ToLower(c)) {
+			return r.fault("column %q is not read beside a text: where it is the answer, --prompt-column %s --completion-column %[1]s learns it; --ignore-columns %[1]s passes over it", c, reads[0])
+		}
+		if isInert(c) {
 			continue
 		}
 		return r.fault("column %q is not read: what it says would be lost (read are %s); --ignore-columns %[1]s passes over it", c, strings.Join(reads, ", "))

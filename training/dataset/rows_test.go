@@ -77,6 +77,7 @@ func TestBadRows(t *testing.T) {
 		{"history.jsonl", `{"instruction":"a","output":"b","history":[["c","d"]]}`, `:1: column "history": the prompt of an instruction has no place for it`},
 		{"alpacasystem.jsonl", `{"instruction":"a","output":"b","system":"c"}`, `:1: column "system": the prompt of an instruction has no place for it`},
 		{"context.csv", "prompt,completion,context\na,b,c\n", `:2: column "context" is not read`},
+		{"banking.csv", "text,category\na,b\n", `:2: column "category" is not read beside a text: where it is the answer, --prompt-column text --completion-column category learns it`},
 		{"nullfirst.jsonl", `{"prompt":"a","completion":null}`, `:1: column "completion" is null`},
 		{"role.jsonl", talk + `{"messages":[{"content":"a"}]}`, ":2: column \"messages\": message 0: a message has no role"},
 	} {
@@ -109,7 +110,7 @@ func TestInertColumns(t *testing.T) {
 		`{"prompt":"a","completion":"b","id":7,"source":"x","meta":{"k":1},"context":null,"images":[],"system":""}`:                                                      "a[b</s>]",
 		`{"prompt":"a","completion":"b","label":true}`:                                                                                                                   "a[b</s>]",
 		`{"prompt":"a","completion":"b","context":"c","mood":2}`:                                                                                                         "a[b</s>]", // ignored
-		`{"text":"ab","category":"x"}`:                                                                                                                                   "a[b</s>]",
+		`{"text":"ab","domain":"x"}`:                                                                                                                                     "a[b</s>]",
 		`{"prompt":"a","prompt_id":"0","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`:                                                   "<user>a<assistant>[b]",
 		`{"system":"s","conversations":[{"from":"human","value":"a","weight":0},{"from":"gpt","value":"b","weight":1}],"source":null}`:                                   "<system>s<user>a<assistant>[b]",
 		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}`:    "<user>a<assistant>b<user>c<assistant>[d]",

@@ -86,7 +86,7 @@ func (s *Set) readAll(n int, o Options) error {
 			return err
 		}
 		if o.Task == nil { // a task's files have columns beside its own
-			if err := unread(r, s.format.Reads()); err != nil {
+			if err := unread(r, s.format); err != nil {
 				return err
 			}
 		}

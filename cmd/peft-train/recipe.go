@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,27 +71,55 @@ func (r *recipe) taken(path string) error {
 // Validate implements kong.Resolver; faults has looked already.
 func (r *recipe) Validate(*kong.Application) error { return nil }
 
-// faults lists the keys that are no flags of run, and those that are there in
-// both spellings.
+// faults lists the keys that are no flags of run, those that are there in both
+// spellings, and those whose value is of another kind than the flag's.
 func (r *recipe) faults(app *kong.Application) (lines []string) {
-	known := map[string]bool{}
+	known := map[string]*kong.Flag{}
 	for _, n := range app.Children {
 		if n.Name == "run" {
 			for _, f := range n.Flags {
-				known[f.Name] = true
+				known[f.Name] = f
 			}
 		}
 	}
-	for key := range r.values {
+	for key, v := range r.values {
 		name := strings.ReplaceAll(key, "_", "-")
 		switch _, twice := r.values[name]; {
-		case !known[name]:
+		case known[name] == nil:
 			lines = append(lines, fmt.Sprintf("%s: %s: no such setting", r.path, key))
 		case twice && name != key:
 			lines = append(lines, fmt.Sprintf("%s: %s is there as %s too", r.path, key, name))
+		default:
+			if fault := misfit(known[name], v); fault != "" {
+				lines = append(lines, fmt.Sprintf("--%s: %s", name, fault))
+			}
 		}
 	}
 	return lines
+}
+
+// misfit says how a value is of another kind than the flag's; empty: it is not.
+func misfit(flag *kong.Flag, v any) string {
+	var elements []any
+	switch v := v.(type) {
+	case []any:
+		if !flag.IsSlice() {
+			return fmt.Sprintf("%v is a list, want one value", v)
+		}
+		elements = v
+	case map[string]any:
+		if !flag.IsMap() {
+			return fmt.Sprintf("%v is a mapping, want one value or, of several, a list", v)
+		}
+		elements = slices.Collect(maps.Values(v))
+	}
+	for _, e := range elements {
+		switch e.(type) {
+		case nil, []any, map[string]any:
+			return fmt.Sprintf("%v is none of its values", e)
+		}
+	}
+	return ""
 }
 
 // Resolve implements kong.Resolver.
@@ -102,7 +131,7 @@ func (r *recipe) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (a
 	if !ok {
 		v, ok = r.values[strings.ReplaceAll(flag.Name, "-", "_")]
 	}
-	if !ok || v == nil {
+	if !ok || v == nil || misfit(flag, v) != "" {
 		return nil, nil
 	}
 	switch v := v.(type) {

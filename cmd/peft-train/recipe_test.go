@@ -68,8 +68,12 @@ func TestFaultsOfARecipe(t *testing.T) {
 			"bogus: no such setting", "lrr: no such setting", "--packing: \"maybe\" is neither", "--lr: ", "--max-steps: ", "--data: is missing",
 		},
 		"lora-alpha: 3\nlora_alpha: 4\n": {"lora_alpha is there as lora-alpha too"},
-		"lr: 1\nlr: 2\n":                 {"already defined"},
-		"- a\n":                          {"want settings by name"},
+		"turns: [last]\nignore-columns: {a: b}\ntarget-modules: [[q_proj]]\nrank-pattern: [a]\nrank_pattern: {q_proj: [4]}\n": {
+			"--turns: [last] is a list, want one value", "--ignore-columns: map[a:b] is a mapping", "--target-modules: [q_proj] is none of its values", "rank_pattern is there as rank-pattern too",
+		},
+		"alpha-pattern: {q_proj: null}\n": {"--alpha-pattern: <nil> is none of its values"},
+		"lr: 1\nlr: 2\n":                  {"already defined"},
+		"- a\n":                           {"want settings by name"},
 	} {
 		path := filepath.Join(t.TempDir(), "r.yaml")
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {

@@ -70,6 +70,10 @@ func (f *function) call(r *rendering, args []Value, kwargs []named) Value {
 	m := make(map[string]Value, len(kwargs))
 	for _, k := range kwargs {
 		m[k.name] = k.value
+		r.step(len(textOf(k.value))) // it may do something for each character
+	}
+	for _, a := range args {
+		r.step(len(textOf(a)))
 	}
 	v, err := f.f(args, m)
 	if err != nil {

@@ -104,7 +104,8 @@ func (m *meter) hash(v Value) (h any, ok bool) {
 	case integer:
 		return int64(v), true
 	case bigint:
-		return bigHash(v.Text(62)), true
+		m.hold(v.BitLen() / 8)
+		return hashBig(v.Int), true
 	case float:
 		return floatHash(float64(v)), true
 	case *undefined:
@@ -137,7 +138,12 @@ func floatHash(f float64) any {
 	if i.IsInt64() {
 		return i.Int64()
 	}
-	return bigHash(i.Text(62))
+	return hashBig(i)
+}
+
+// hashBig is the hash of a whole number that is no int64.
+func hashBig(i *big.Int) bigHash {
+	return bigHash(append(i.Bytes(), byte(i.Sign())))
 }
 
 // appendHash writes a hash so that equal hashes, and only they, give the same

@@ -91,19 +91,40 @@ var hostile = []string{
 	`{% for i in range(100000) %}{% set x = (range(100000)|list)|unique|list %}{% endfor %}`,
 	`{% for i in range(100000) %}{% set x = ','.join(range(50000)|map('string')) %}{% endfor %}`,
 	`{% for i in range(100000) %}{% set x = 'a'.join('b' * 1000) %}{% for j in range(100000) %}{{ missing }}{% endfor %}{% endfor %}`,
+	`{% set x = 3 ** 10000 %}{% for i in range(100000) %}{% set y = {x: i} %}{% endfor %}`,
+	`{% set s = 'é' * 1000000 %}{% for i in range(100000) %}{% set x = '%.1s' % s %}{% endfor %}`,
+	`{% for i in range(100000) %}{{ given('%Z' * 1000) }}{% endfor %}`,
+	`{% for i in range(100000) %}{{ given(x='%Z' * 1000) }}{% endfor %}`,
 	`{% for i in range(100000) %}{% set x = 'ab'.translate(dict.fromkeys(range(97, 99), 'z' * 100000)) %}{% endfor %}`,
 }
 
 func TestLimits(t *testing.T) {
+	given := map[string]Value{"given": NewFunction("given", func([]Value, map[string]Value) (Value, error) { return None, nil })}
 	for _, source := range hostile {
 		tpl, err := Compile(source)
 		if err == nil {
 			// A tenth of the defaults, since these take all that they get.
-			_, err = tpl.Render(context.Background(), nil, Limits{Steps: DefaultSteps / 10, Produced: DefaultProduced / 10, Held: DefaultHeld / 10})
+			_, err = tpl.Render(context.Background(), given, Limits{Steps: DefaultSteps / 10, Produced: DefaultProduced / 10, Held: DefaultHeld / 10})
 		}
 		var limit *LimitError
 		var run *RuntimeError
 		if !errors.As(err, &limit) && (!errors.As(err, &run) || run.Kind != "ValueError" && run.Kind != "OverflowError") {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
+
+// TestLongWord wraps words in time that grows with their length: with its square
+// this takes minutes.
+func TestLongWord(t *testing.T) {
+	for _, source := range []string{
+		`{{ ('a' * 500000)|wordwrap(1)|length }}`, `{{ ('a-' * 250000)|wordwrap(2)|length }}`, `{{ ('ab-' * 160000)|wordwrap(3)|length }}`,
+	} {
+		tpl, err := Compile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tpl.Render(context.Background(), nil, Limits{}); err != nil {
 			t.Errorf("%s: %v", source, err)
 		}
 	}

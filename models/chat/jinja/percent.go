@@ -224,8 +224,11 @@ func (p *percentFormat) value(verb byte, v Value, sp *spec) (text string, numeri
 			}
 			text = string(r.escape(v))
 		}
-		if sp.precision >= 0 && utf8.RuneCountInString(text) > sp.precision {
-			text = text[:runeOffset(text, sp.precision)]
+		if sp.precision >= 0 {
+			r.scan(len(text))
+			if utf8.RuneCountInString(text) > sp.precision {
+				text = text[:runeOffset(text, sp.precision)]
+			}
 		}
 		return text, false
 	case 'c':

@@ -1,6 +1,9 @@
 package jinja
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // wordWrap breaks each line of a text at a width, as Python's textwrap does.
 func wordWrap(r *rendering, a []Value) Value {
@@ -38,7 +41,9 @@ func (w wrapper) wrap(text []rune) []string {
 		raise("ValueError", "invalid width %d (must be > 0)", w.width)
 	}
 	chunks := w.chunks(text)
-	blank := func(chunk []rune) bool { return strings.TrimFunc(string(chunk), isSpace) == "" }
+	blank := func(chunk []rune) bool {
+		return !slices.ContainsFunc(chunk, func(c rune) bool { return !isSpace(c) })
+	}
 	var lines []string
 	for len(chunks) > 0 {
 		w.r.step(4)
@@ -82,7 +87,7 @@ func (w wrapper) breakAt(chunk []rune, space int) int {
 	if w.hyphens {
 		for i := space - 1; i > 0; i-- {
 			if chunk[i] == '-' {
-				if strings.Trim(string(chunk[:i]), "-") != "" {
+				if slices.ContainsFunc(chunk[:i], func(c rune) bool { return c != '-' }) {
 					return i + 1
 				}
 				break
@@ -99,19 +104,23 @@ func isWrapSpace(r rune) bool { return r == ' ' || r >= '\t' && r <= '\r' }
 func (w wrapper) chunks(text []rune) [][]rune {
 	var chunks [][]rune
 	for i := 0; i < len(text); {
-		w.r.step(4)
-		end := w.chunkEnd(text, i)
-		chunks = append(chunks, text[i:end])
-		i = end
+		run := i // of white space, or a word
+		for run < len(text) && isWrapSpace(text[run]) == isWrapSpace(text[i]) {
+			run++
+		}
+		for i < run {
+			w.r.step(4)
+			end := w.chunkEnd(text, i, run)
+			chunks = append(chunks, text[i:end])
+			i = end
+		}
 	}
 	return chunks
 }
 
-func (w wrapper) chunkEnd(text []rune, i int) int {
-	end := i
-	for end < len(text) && isWrapSpace(text[end]) == isWrapSpace(text[i]) {
-		end++
-	}
+// chunkEnd is where the chunk that begins at i ends, in a word or white space
+// that ends at end.
+func (w wrapper) chunkEnd(text []rune, i, end int) int {
 	if isWrapSpace(text[i]) || !w.hyphens {
 		return end
 	}

@@ -158,7 +158,7 @@ func isWordLetter(r rune) bool { return isWord(r) && !isDecimal(r) }
 func breaksAfterHyphen(text []rune, j int) bool {
 	letter := func(i int) bool { return i >= 0 && i < len(text) && isWordLetter(text[i]) }
 	before := letter(j-2) && letter(j-1) ||
-		letter(j-3) && text[j-2] == '-' && isWordPunctuation(text[j-1])
+		letter(j-3) && text[j-2] == '-' && letter(j-1)
 	after := letter(j+1) && (letter(j+2) || j+2 < len(text) && text[j+2] == '-' && letter(j+3))
 	return before && after
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters/adaptertest"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/modeltest"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // TestOverflowWithdrawsTheVersion: the first row whose values are not finite
@@ -52,6 +53,23 @@ func TestOverflowWithdrawsTheVersion(t *testing.T) {
 	s.run()
 	s.want("e@bad", &fakeAdapter{digest: "mended"}, 5, 6)
 	s.empty()
+}
+
+// TestProbeOfTokenizer: an adapter that brings a tokenizer is probed like any
+// other.
+func TestProbeOfTokenizer(t *testing.T) {
+	own, err := tokenizer.FromJSON([]byte(`{"decoder": {"type": "Fuse"}, "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, _, _ := live(t, &fakeLoader{}, Options{Log: silent})
+	if err := e.Probe(t.Context(), "x", &fakeAdapter{digest: "good", text: own}); err != nil {
+		t.Errorf("got %v", err)
+	}
+	var broken *WithdrawnError
+	if err := e.Probe(t.Context(), "x", &fakeAdapter{digest: "bad", text: own, fault: "nan"}); !errors.As(err, &broken) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // TestProbe: what overflows is found before a name stands for it, named and

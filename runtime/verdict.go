@@ -7,6 +7,8 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // WithdrawnError is an adapter version that computes values which are not
@@ -75,15 +77,16 @@ func (e *Engine) Probe(ctx context.Context, name string, a Adapter) error {
 func (e *Engine) probe(ctx context.Context, name string, a Adapter) error {
 	vocabulary := min(a.Vocabulary(), e.model.Config().Vocabulary)
 	virtual := 0
+	var text *tokenizer.Tokenizer
 	if name != "" {
-		vocabulary, virtual = a.Vocabulary(), a.PrefixTokens()+a.VirtualTokens()
+		vocabulary, virtual, text = a.Vocabulary(), a.PrefixTokens()+a.VirtualTokens(), a.Tokenizer()
 	}
 	prompt := make([]int32, max(min(probeTokens, e.options.Context-virtual)-1, 1))
 	for i := range prompt { // from the first token to the last
 		prompt[i] = int32(i * (vocabulary - 1) / max(len(prompt)-1, 1))
 	}
 	stream, err := e.submit(ctx, &Request{
-		Prompt: prompt, Adapter: name, MaxTokens: 1, IgnoreEOS: true, Logprobs: -1,
+		Prompt: prompt, Adapter: name, Tokenizer: text, MaxTokens: 1, IgnoreEOS: true, Logprobs: -1,
 		PromptLogprobs: 0, // so that every row's logits are looked at
 	}, func(string) (*lease, error) {
 		l := &lease{version: &version{number: probeNumber, adapter: a}}

@@ -137,7 +137,7 @@ func addProduct(dst, x, v []float32, c float32) {
 
 // RMSNorm is Pool.RMSNorm for one row.
 func RMSNorm(dst, x, weight []float32, eps float32) {
-	scale := float32(1 / math.Sqrt(float64(Dot(x, x))/float64(len(x))+float64(eps)))
+	scale := normScale(float64(Dot(x, x)), len(x), eps)
 	if v := active.vectors; v != nil && len(x) > 0 {
 		v.norm(&dst[0], &x[0], &weight[:len(x)][0], 0, scale, len(x))
 		return
@@ -147,12 +147,20 @@ func RMSNorm(dst, x, weight []float32, eps float32) {
 	}
 }
 
+// normScale is 1/√(squares/n+eps). It is NaN where the sum of the squares
+// overflows: 1/∞ would make zeros of the row, and the fault would not show.
+func normScale(squares float64, n int, eps float32) float32 {
+	if squares > math.MaxFloat32 {
+		return float32(math.NaN())
+	}
+	return float32(1 / math.Sqrt(squares/float64(n)+float64(eps)))
+}
+
 // LayerNorm is Pool.LayerNorm for one row.
 func LayerNorm(dst, x, weight, bias []float32, eps float32) {
 	if v := active.vectors; v != nil && len(x) > 0 {
-		n := float64(len(x))
-		mean := float32(float64(v.sum(&x[0], len(x))) / n)
-		scale := float32(1 / math.Sqrt(float64(v.spread(&x[0], mean, len(x)))/n+float64(eps)))
+		mean := float32(float64(v.sum(&x[0], len(x))) / float64(len(x)))
+		scale := normScale(float64(v.spread(&x[0], mean, len(x))), len(x), eps)
 		v.norm(&dst[0], &x[0], &weight[:len(x)][0], mean, scale, len(x))
 		if len(bias) > 0 {
 			Add(dst, bias)
@@ -169,7 +177,7 @@ func LayerNorm(dst, x, weight, bias []float32, eps float32) {
 		d := float64(v) - mean
 		squares += d * d
 	}
-	scale := float32(1 / math.Sqrt(squares/float64(len(x))+float64(eps)))
+	scale := normScale(squares, len(x), eps)
 	m := float32(mean)
 	for i, v := range x {
 		dst[i] = weight[i] * ((v - m) * scale)

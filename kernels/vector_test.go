@@ -117,6 +117,32 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// A row whose squares overflow is not made one of zeros.
+func TestNormOverflow(t *testing.T) {
+	each(t, func(t *testing.T) {
+		for _, n := range []int{3, 8, 100} {
+			x, weight, dst := make([]float32, n), make([]float32, n), make([]float32, n)
+			for i := range weight {
+				weight[i] = 1
+			}
+			x[n/2] = 1e20
+			RMSNorm(dst, x, weight, 1e-6)
+			if Finite(dst) {
+				t.Errorf("RMSNorm of %d values: %v", n, dst)
+			}
+			LayerNorm(dst, x, weight, nil, 1e-6)
+			if Finite(dst) {
+				t.Errorf("LayerNorm of %d values: %v", n, dst)
+			}
+			x[n/2] = 1e18
+			RMSNorm(dst, x, weight, 1e-6)
+			if got := float64(dst[n/2]); math.Abs(got-math.Sqrt(float64(n))) > 1e-4 {
+				t.Errorf("RMSNorm of %d values below overflow: %v", n, got)
+			}
+		}
+	})
+}
+
 func TestSampling(t *testing.T) {
 	each(t, func(t *testing.T) {
 		nan, inf := float32(math.NaN()), float32(math.Inf(1))

@@ -40,6 +40,7 @@ func (s *Source) configure(raw []byte, o Options) error {
 	}
 	if s.GGUF == nil {
 		s.checkKeys(values, jsonKeys(a.config))
+		s.checkNulls(values, a.config)
 	}
 	if err := s.err(); err != nil {
 		return err
@@ -143,6 +144,20 @@ func (s *Source) checkKeys(values map[string]json.RawMessage, read []string) {
 			s.faultUnknown("config.json", key)
 		} else if !rule.allows(values[key]) {
 			s.faultValue("config.json", key, values[key], rule)
+		}
+	}
+}
+
+// checkNulls notes each null that is not a way to leave a key unset: transformers
+// computes with it, or fails of it. Of a configuration's struct it is one where
+// the field is a pointer or a list, or is tagged to be.
+func (s *Source) checkNulls(values map[string]json.RawMessage, config any) {
+	t := reflect.TypeOf(config)
+	for i, key := range jsonKeys(config) {
+		f := t.Field(i)
+		nullable := f.Type.Kind() == reflect.Pointer || f.Type.Kind() == reflect.Slice || f.Tag.Get("null") == "unset"
+		if !nullable && string(values[key]) == "null" {
+			s.fault("config.json: %s is null: give it a value, or leave it out", key)
 		}
 	}
 }

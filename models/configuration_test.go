@@ -62,6 +62,11 @@ func TestRefusedConfigs(t *testing.T) {
 	for _, c := range []struct{ base, changes, want string }{
 		{"llama", `{"sorcery": 3}`, "sorcery is not known to peft-serve and may change the results; if it does not, start with --ignore-config-key sorcery, and report it"},
 		{"llama", `{"scale_emb": 12}`, "scale_emb is not known"},
+		{"llama", `{"rms_norm_eps": null}`, "rms_norm_eps is null: give it a value, or leave it out"},
+		{"llama", `{"rope_theta": null}`, "rope_theta is null"},
+		{"llama", `{"hidden_act": null}`, "hidden_act is null"},
+		{"gpt2", `{"scale_attn_weights": null}`, "scale_attn_weights is null"}, // transformers takes it for false
+		{"gpt2", `{"tie_word_embeddings": null}`, "tie_word_embeddings is null"},
 		{"llama", `{"partial_rotary_factor": 0.5}`, "partial_rotary_factor is 0.5"},
 		{"llama", `{"rope_parameters": {"rope_type": "default", "rope_theta": 10000, "partial_rotary_factor": 0.25}}`, "partial_rotary_factor is 0.25"},
 		{"llama", `{"quantization_config": {"quant_method": "gptq"}}`, `quantization_config is {"quant_method":"gptq"}`},
@@ -115,6 +120,8 @@ func TestTakenConfigs(t *testing.T) {
 		{"llama", `{"architectures": []}`},
 		{"llama", `{"model_type": null}`},
 		{"llama", `{"sorcery": null, "partial_rotary_factor": 1.0, "pretraining_tp": 8}`},
+		{"llama", `{"head_dim": null, "mlp_bias": null, "attention_bias": null, "tie_word_embeddings": null}`},
+		{"gpt2", `{"n_inner": null, "scale_attn_by_inverse_layer_idx": null}`},
 		{"llama", `{"sliding_window": null, "use_sliding_window": false}`},
 		{"llama", `{"sliding_window": 4096}`}, // longer than the context
 		{"llama", `{"rope_scaling": null, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "factor": null}}`},

@@ -20,7 +20,7 @@ func init() {
 type gpt2Config struct {
 	VocabSize         int     `json:"vocab_size"`
 	NEmbd             int     `json:"n_embd"`
-	NInner            int     `json:"n_inner"`
+	NInner            int     `json:"n_inner" null:"unset"`
 	NLayer            int     `json:"n_layer"`
 	NHead             int     `json:"n_head"`
 	NPositions        int     `json:"n_positions"`
@@ -28,7 +28,7 @@ type gpt2Config struct {
 	Epsilon           float32 `json:"layer_norm_epsilon"`
 	TieWordEmbeddings bool    `json:"tie_word_embeddings"`
 	ScaleWeights      bool    `json:"scale_attn_weights"`
-	ScaleByLayer      bool    `json:"scale_attn_by_inverse_layer_idx"`
+	ScaleByLayer      bool    `json:"scale_attn_by_inverse_layer_idx" null:"unset"`
 }
 
 type gpt2 struct {

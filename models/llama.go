@@ -43,18 +43,18 @@ type llamaConfig struct {
 	IntermediateSize      int         `json:"intermediate_size"`
 	NumHiddenLayers       int         `json:"num_hidden_layers"`
 	NumAttentionHeads     int         `json:"num_attention_heads"`
-	NumKeyValueHeads      int         `json:"num_key_value_heads"`
-	HeadDim               int         `json:"head_dim"`
+	NumKeyValueHeads      int         `json:"num_key_value_heads" null:"unset"`
+	HeadDim               int         `json:"head_dim" null:"unset"`
 	HiddenAct             string      `json:"hidden_act"`
 	MaxPositionEmbeddings int         `json:"max_position_embeddings"`
 	RMSNormEps            float32     `json:"rms_norm_eps"`
-	TieWordEmbeddings     bool        `json:"tie_word_embeddings"`
+	TieWordEmbeddings     bool        `json:"tie_word_embeddings" null:"unset"`
 	RopeTheta             float64     `json:"rope_theta"`
 	RopeScaling           *ropeConfig `json:"rope_scaling"`
 	RopeParameters        *ropeConfig `json:"rope_parameters"` // transformers 5
 	PartialRotaryFactor   *float64    `json:"partial_rotary_factor"`
 	AttentionBias         *bool       `json:"attention_bias"`
-	MLPBias               bool        `json:"mlp_bias"`
+	MLPBias               bool        `json:"mlp_bias" null:"unset"`
 	SlidingWindow         *int        `json:"sliding_window"`
 	UseSlidingWindow      *bool       `json:"use_sliding_window"`
 	MaxWindowLayers       *int        `json:"max_window_layers"`

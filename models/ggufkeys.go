@@ -30,7 +30,9 @@ func (k *ggufKeys) llama() map[string]any {
 	k.int(c, "num_attention_heads", "attention.head_count")
 	k.int(c, "num_key_value_heads", "attention.head_count_kv")
 	k.int(c, "max_position_embeddings", "context_length")
-	k.float(c, "rms_norm_eps", "attention.layer_norm_rms_epsilon")
+	if k.float(c, "rms_norm_eps", "attention.layer_norm_rms_epsilon"); c["rms_norm_eps"] == nil {
+		k.s.fault("metadata: %sattention.layer_norm_rms_epsilon is missing", k.prefix)
+	}
 	k.float(c, "rope_theta", "rope.freq_base")
 	k.headDim(c)
 	if n, ok := k.number("attention.sliding_window"); ok && n > 0 {

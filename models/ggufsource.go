@@ -50,6 +50,7 @@ func (s *Source) openGGUF(o Options) error {
 		config = k.llama()
 	}
 	k.vocabulary(config)
+	k.checkTokenizer()
 	k.finish()
 	if err := s.err(); err != nil {
 		return err

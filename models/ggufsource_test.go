@@ -22,19 +22,25 @@ func TestDecimal(t *testing.T) {
 // TestBadGGUF: a file that no converter writes is refused, not divided by.
 func TestBadGGUF(t *testing.T) {
 	for want, c := range map[string]struct {
-		theta, epsilon float32
-		rows           int
+		theta float32
+		rows  int
+		key   string // that is there too
+		value any
 	}{
-		"rope_theta is 0":    {0, 1e-6, 4},
-		"rms_norm_eps is -1": {10000, -1, 4},
-		`"model.layers.0.self_attn.q_proj.weight" is [0, 0]`: {10000, 1e-6, 0},
-		`"model.layers.0.self_attn.q_proj.weight" is [2, 4]`: {10000, 1e-6, 2},
+		"rope_theta is 0": {0, 4, "llama.attention.layer_norm_rms_epsilon", float32(1e-6)},
+		"llama.attention.layer_norm_rms_epsilon is missing": {10000, 4, "general.name", "bad"},
+		"rms_norm_eps is -1": {10000, 4, "llama.attention.layer_norm_rms_epsilon", float32(-1)},
+		`"model.layers.0.self_attn.q_proj.weight" is [0, 0]`:        {10000, 0, "llama.attention.layer_norm_rms_epsilon", float32(1e-6)},
+		`"model.layers.0.self_attn.q_proj.weight" is [2, 4]`:        {10000, 2, "llama.attention.layer_norm_rms_epsilon", float32(1e-6)},
+		`tokenizer.ggml.eos_token_id is "0", not a whole number`:    {10000, 4, "tokenizer.ggml.eos_token_id", "0"},
+		`tokenizer.ggml.eot_token_id is "true", not a whole number`: {10000, 4, "tokenizer.ggml.eot_token_id", true},
+		`tokenizer.ggml.add_bos_token is "1", not true or false`:    {10000, 4, "tokenizer.ggml.add_bos_token", 1},
+		`tokenizer.chat_template is "[a]", not a text`:              {10000, 4, "tokenizer.chat_template", []string{"a"}},
 	} {
 		w := gguf.NewWriter("llama")
 		for key, v := range map[string]any{
 			"llama.embedding_length": 4, "llama.feed_forward_length": 4, "llama.block_count": 1, "llama.attention.head_count": 2,
-			"llama.context_length": 8, "llama.rope.freq_base": c.theta, "llama.attention.layer_norm_rms_epsilon": c.epsilon,
-			"tokenizer.ggml.tokens": []string{"a"},
+			"llama.context_length": 8, "llama.rope.freq_base": c.theta, "tokenizer.ggml.tokens": []string{"a"}, c.key: c.value,
 		} {
 			w.Set(key, v)
 		}

@@ -76,7 +76,7 @@ func (e *Encoder) encode(x Example) (tokens []int32, learn []bool, err error) {
 		return nil, nil, err
 	}
 	if learn = make([]bool, len(tokens)); exact {
-		bySpans(learn, spans, x.Learn)
+		bySpans(learn, spans, x.Learn, len(x.Text))
 	} else if err := e.byPrefixes(learn, tokens, x); err != nil {
 		return nil, nil, err
 	}
@@ -98,13 +98,15 @@ func (e *Encoder) encode(x Example) (tokens []int32, learn []bool, err error) {
 }
 
 // bySpans marks the tokens that have a character in what is learnt; one without
-// characters belongs to what follows it.
-func bySpans(learn []bool, spans, learnt []tokenizer.Span) {
+// characters belongs to what follows it or, at the end of the text, to what is
+// before it.
+func bySpans(learn []bool, spans, learnt []tokenizer.Span, end int) {
+	last := len(learnt) > 0 && learnt[len(learnt)-1].End == end
 	for i, s := range spans {
 		for len(learnt) > 0 && learnt[0].End <= s.Start {
 			learnt = learnt[1:]
 		}
-		learn[i] = len(learnt) > 0 && learnt[0].Start < max(s.End, s.Start+1)
+		learn[i] = last && s.Start == end || len(learnt) > 0 && learnt[0].Start < max(s.End, s.Start+1)
 	}
 }
 

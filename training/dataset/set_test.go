@@ -369,3 +369,30 @@ func FuzzRecords(f *testing.F) {
 		}
 	})
 }
+
+// TestTokensWithoutCharacters belong to what follows them or, at the end of the
+// text, to what is before: a vocabulary that puts a space before what follows a
+// special token has them.
+func TestTokensWithoutCharacters(t *testing.T) {
+	type spans = [][2]int
+	made := func(pairs spans) (all []tokenizer.Span) {
+		for _, p := range pairs {
+			all = append(all, tokenizer.Span{Start: p[0], End: p[1]})
+		}
+		return all
+	}
+	for _, c := range []struct {
+		tokens, learnt spans
+		want           []bool
+	}{
+		{spans{{0, 4}, {4, 5}, {5, 5}}, spans{{4, 5}}, []bool{false, true, true}},
+		{spans{{0, 4}, {4, 5}, {5, 5}}, spans{{0, 4}}, []bool{true, false, false}},
+		{spans{{0, 4}, {4, 4}, {4, 5}}, spans{{4, 5}}, []bool{false, true, true}},
+		{spans{{0, 4}, {4, 4}, {4, 5}}, spans{{0, 4}}, []bool{true, false, false}},
+	} {
+		learn := make([]bool, len(c.tokens))
+		if bySpans(learn, made(c.tokens), made(c.learnt), 5); !slices.Equal(learn, c.want) {
+			t.Errorf("%v of %v: %v, want %v", c.learnt, c.tokens, learn, c.want)
+		}
+	}
+}

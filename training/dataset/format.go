@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -135,6 +136,9 @@ func (f instructionFormat) Example(r *Record) (Example, error) {
 			return Example{}, r.fault("column %q: the prompt of an instruction has no place for it: write the row as %q", c, f.Messages)
 		}
 	}
+	if err := f.isWhole(r, output); err != nil {
+		return Example{}, err
+	}
 	input := ""
 	if r.Has(f.Input) {
 		if input, err = r.Text(f.Input); err != nil {
@@ -149,4 +153,16 @@ func (f instructionFormat) Example(r *Record) (Example, error) {
 	}
 	b.WriteString("\n\n### Response:\n")
 	return Answered(b.String(), output), nil
+}
+
+// isWhole refuses a text beside the row that is not the row written out.
+func (f instructionFormat) isWhole(r *Record, output string) error {
+	if r.blank("text") || slices.Contains([]string{f.Instruction, f.Input, f.Output}, "text") {
+		return nil
+	}
+	text, err := r.Text("text")
+	if err == nil && !strings.Contains(text, strings.TrimSpace(output)) {
+		err = r.fault("column \"text\" is not read, and is not the row written out: the %s is not in it", f.Output)
+	}
+	return err
 }

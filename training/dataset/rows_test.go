@@ -76,6 +76,7 @@ func TestBadRows(t *testing.T) {
 		{"rowweight.jsonl", `{"prompt":"a","completion":"b","weight":0}`, `:1: column "weight" is not read`},
 		{"history.jsonl", `{"instruction":"a","output":"b","history":[["c","d"]]}`, `:1: column "history": the prompt of an instruction has no place for it`},
 		{"alpacasystem.jsonl", `{"instruction":"a","output":"b","system":"c"}`, `:1: column "system": the prompt of an instruction has no place for it`},
+		{"othertext.jsonl", `{"instruction":"a","output":"b","text":"a b"}` + "\n" + `{"instruction":"a","output":"b","text":"c"}`, `:2: column "text" is not read, and is not the row written out`},
 		{"context.csv", "prompt,completion,context\na,b,c\n", `:2: column "context" is not read`},
 		{"banking.csv", "text,category\na,b\n", `:2: column "category" is not read beside a text: where it is the answer, --prompt-column text --completion-column category learns it`},
 		{"nullfirst.jsonl", `{"prompt":"a","completion":null}`, `:1: column "completion" is null`},

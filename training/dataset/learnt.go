@@ -252,8 +252,8 @@ func (m *marks) begin(i int) (int, error) {
 	return m.f.boundary(m.whole, from+same, plain, there+same), nil
 }
 
-// opened is where the answer of message i begins that no other is written
-// before: after the first generation prompt.
+// opened is where the answer of message i begins that no prompt can be compared
+// with: after the generation prompt that follows what was said before.
 func (m *marks) opened(i int) (int, error) {
 	history, err := m.c.render(m.f.Template, m.c.messages[:i+1], false)
 	if err != nil {
@@ -264,11 +264,15 @@ func (m *marks) opened(i int) (int, error) {
 		return 0, err
 	}
 	opening := prompt[agree(history, prompt):]
-	at := strings.Index(m.whole[:max(m.at[i], 0)], opening)
-	if at < 0 || opening == "" {
+	from := slices.Max(append([]int{0}, m.at[:i]...))
+	if m.at[i] < from || opening == "" {
 		return 0, apart(i)
 	}
-	return at + len(opening), nil
+	at := strings.Index(m.whole[from:m.at[i]], opening)
+	if at < 0 {
+		return 0, apart(i)
+	}
+	return from + at + len(opening), nil
 }
 
 // end is where message i ends in the whole text: as far as it is written as at

@@ -124,8 +124,10 @@ func (m *meter) hash(v Value) (h any, ok bool) {
 		}
 		m.hold(len(b))
 		return tupleHash(b), true
-	case *list, *dict, *dictView:
+	case *list, *dict:
 		return nil, false
+	case *dictView:
+		return v, v.what == "values" // by identity, where the others are sets
 	}
 	return v, true
 }

@@ -30,6 +30,9 @@ type Adapter interface {
 	// Largest is the tensor with the value that is largest in magnitude, for
 	// whoever looks for an overflow. It reads all of them.
 	Largest() (tensor string, value float32)
+	// LoudestToken is the token whose row of the embedding is the largest among
+	// those that it brings; -1: it brings none. It too reads them all.
+	LoudestToken() int32
 	// ChatTemplate is the source of the templates that came with the adapter;
 	// zero: none. They are no part of the digest.
 	ChatTemplate() chat.Source

@@ -167,6 +167,39 @@ func TestProbeFindsRealOverflows(t *testing.T) {
 	}
 }
 
+// TestProbeFindsTokens: a row of the embedding that overflows is found, though no
+// other token shows it.
+func TestProbeFindsTokens(t *testing.T) {
+	g := openGolden(t, "llama")
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	e, err := New(g.m, nil, g.catalogue, pool, Options{CacheBlocks: 64, Log: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close(context.Background())
+	for name, c := range map[string]struct {
+		tensor string
+		rows   int
+	}{
+		"tokens":          {"trainable_tokens_delta", 3},
+		"resized-tokens":  {"trainable_tokens_delta", 3},
+		"lora-save-embed": {"embed_tokens.weight", 96},
+	} {
+		for _, row := range []int{0, 1, c.rows / 2, c.rows - 1} {
+			dir := adaptertest.OverflowingRow(t, modeltest.Goldens(t, "llama", "adapters", name), c.tensor, row)
+			a, err := g.catalogue.loader(t.Context(), Source{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var broken *WithdrawnError
+			if err := e.Probe(t.Context(), name, a); !errors.As(err, &broken) || !strings.HasSuffix(broken.Tensor, c.tensor) {
+				t.Errorf("%s, row %d: got %v", name, row, err)
+			}
+		}
+	}
+}
+
 // TestOwnVocabulary holds tokens, biases and log-probabilities against the
 // adapter's vocabulary, which is larger here than the base's 96 tokens.
 func TestOwnVocabulary(t *testing.T) {

@@ -85,6 +85,9 @@ func (e *Engine) probe(ctx context.Context, name string, a Adapter) error {
 	for i := range prompt { // from the first token to the last
 		prompt[i] = int32(i * (vocabulary - 1) / max(len(prompt)-1, 1))
 	}
+	if loudest := a.LoudestToken(); loudest >= 0 && int(loudest) < vocabulary {
+		prompt[len(prompt)/2] = loudest
+	}
 	stream, err := e.submit(ctx, &Request{
 		Prompt: prompt, Adapter: name, Tokenizer: text, MaxTokens: 1, IgnoreEOS: true, Logprobs: -1,
 		PromptLogprobs: 0, // so that every row's logits are looked at

@@ -70,11 +70,8 @@ func open(dir string) (*Folder, error) {
 	if f.ends, err = readEnds(dir); err != nil {
 		return nil, err
 	}
-	switch err := regular(dir, "tokenizer.json"); {
-	case err == nil:
-		f.tokenizer = true
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	if f.tokenizer, err = hasTokenizer(dir); err != nil {
+		return nil, err
 	}
 	// Save takes the old configuration away before it puts new tensors in
 	// place, so a configuration that is still there, the very file, belongs to

@@ -196,6 +196,12 @@ func TestOpenFaults(t *testing.T) {
 			os.Remove(filepath.Join(dir, adapters.SafeFile))
 			write(t, filepath.Join(dir, adapters.TorchFile), []byte("cos\nsystem\n(S'id'\ntR."))
 		}},
+		"tokenizer in another form": {adapters.ErrConfig, "tokenizer.model is of a tokenizer", func(dir string) {
+			write(t, filepath.Join(dir, "tokenizer.model"), []byte("x"))
+		}},
+		"added tokens alone": {adapters.ErrConfig, "added_tokens.json is of a tokenizer", func(dir string) {
+			write(t, filepath.Join(dir, "added_tokens.json"), []byte(`{"<a>": 96}`))
+		}},
 		"bad tokenizer_config": {adapters.ErrConfig, "tokenizer_config.json", func(dir string) {
 			write(t, filepath.Join(dir, "tokenizer_config.json"), []byte("{"))
 		}},

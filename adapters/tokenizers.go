@@ -1,7 +1,11 @@
 package adapters
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -9,6 +13,28 @@ import (
 
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
+
+// otherTokenizers are files of tokenizers that are not read. transformers writes a
+// tokenizer.json beside them, unless it is told not to.
+var otherTokenizers = []string{"tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json"}
+
+// hasTokenizer reports whether there is a tokenizer.json in a folder, and refuses
+// a tokenizer in another form alone.
+func hasTokenizer(dir string) (bool, error) {
+	err := regular(dir, "tokenizer.json")
+	if err == nil {
+		return true, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	for _, name := range otherTokenizers {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return false, fmt.Errorf("%w: %s is of a tokenizer, which is read from a tokenizer.json alone: save one beside it, as transformers' fast tokenizers do; without its files the adapter is served with the base's", ErrConfig, name)
+		}
+	}
+	return false, nil
+}
 
 // Tokenizers gives adapters the tokenizers that their folders bring. One that
 // does the same as the base's is the base's; another one is the adapter's own,

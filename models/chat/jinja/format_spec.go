@@ -373,6 +373,9 @@ func general(f float64, precision int, alternate, noLetter bool) string {
 	}
 	trim := func(s string) string {
 		if alternate {
+			if !strings.Contains(s, ".") {
+				s += "."
+			}
 			return s
 		}
 		if strings.Contains(s, ".") {

@@ -541,6 +541,7 @@ a {{ b
 {{ xs.index(1) }} {{ xs.count(1) }} {{ xs.copy() }} {{ (1, 2).index(2) }} {{ (1, 1).count(1) }} {{ [1, 2, 1].index(1, 1) }} {{ 'a' in d.keys() }} {{ 2 in d.values() }} {{ ('a', 2) in d.items() }} {{ d.keys() == {'b': 1}.keys() }}
 {{ d.values() in {1: 2} }} {{ d.values() not in {1.5: 3} }}
 {{ d.keys() in {1: 2} }}
+{{ '{:#g} {:#.1g} {:#g} {:#.3} {:#.6}'.format(123456.789, 123456, 1.0, 2.0, 123456.0) }} {{ '%#.3g %#g' % (100.0, 123456.0) }}
 {{ xs.index(9) }}
 {{ (5).real }} {{ n.bit_length() }} {{ 2.0.is_integer() }} {{ f.is_integer() }} {{ f.as_integer_ratio() }} {{ n.numerator }} {{ n.denominator }} {{ f.imag }} {{ true.real }} {{ n.bit_count() }} {{ n.conjugate() }}
 {{ range(3) }} {{ range(1, 5)|list }} {{ range(5, 0, -2)|list }} {{ range(3)[1] }} {{ range(3)[-1] }} {{ range(3).start }} {{ range(1, 9, 3).stop }} {{ range(3) == range(0, 3) }} {{ range(5).index(3) }} {{ range(5).count(9) }} {{ range(0)|list }} {{ range(2, 9, 3) }} {{ range(true)|list }}

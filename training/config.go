@@ -27,7 +27,7 @@ type Config struct {
 	Task            string   `help:"GLUE task with its prompt and metric: ${tasks}." group:"data"`
 	Format          string   `help:"What the rows hold: ${formats}." default:"auto" group:"data"`
 	MaxLength       int      `help:"Longest sequence, in tokens; 0: the base's." default:"512" group:"data"`
-	Packing         bool     `help:"Count a sequence as as many texts as have room in --max-length, each seen by itself." group:"data"`
+	Packing         bool     `help:"Count windows of up to --max-length as sequences: as many texts as have room, each seen by itself." group:"data"`
 	LearnPrompt     bool     `help:"Put the loss on prompts too." group:"data"`
 	Turns           string   `help:"Turns of the assistant's that are learnt: ${turns}." default:"all" group:"data"`
 	dataset.Columns `group:"data"`

@@ -35,6 +35,10 @@ var (
 // of which costs a walk over the text.
 const maxStages = 256
 
+// maxAround bounds the ids that a template puts around texts: they are part of
+// every encoding.
+const maxAround = 4096
+
 // grown is the most bytes that the normalizers may make of a text of n. No
 // character grows more than elevenfold by itself (NFKC), or to thirtyfold with
 // spaces that are written "▁".

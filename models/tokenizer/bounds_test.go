@@ -134,6 +134,8 @@ func TestStagesAreBounded(t *testing.T) {
 		{"decoding", `"decoder": ` + sequence("decoders", 40, replace("a", "aa")), "", `decoder: piece "a`},
 		{"backtracking", `"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(?=(x+x+)+y)x"}, "behavior": "Isolated", "invert": false}`, strings.Repeat("x", 60), "pre_tokenizer"},
 		{"added token", `"added_tokens": [{"id": 3, "content": "` + strings.Repeat("x", 5000) + `"}]`, "", "at most 4096"},
+		{"template", `"post_processor": {"type": "TemplateProcessing", "single": [` + strings.Repeat(`{"SpecialToken": {"id": "s", "type_id": 0}},`, 100) +
+			`{"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {"s": {"id": "s", "ids": [` + strings.Repeat("0,", 50) + `0], "tokens": ["a"]}}}`, "", "more than 4096 ids around the text"},
 		{"harmless", `"normalizer": ` + sequence("normalizers", 200, replace("1", " 2 ")), strings.Repeat("1", 1000), ""},
 		{"linear", `"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(x+x+)+y"}, "behavior": "Isolated", "invert": false}`, strings.Repeat("x", 10000), ""},
 	} {

@@ -115,7 +115,7 @@ type templateSpecial struct {
 
 func parseTemplate(items []templateItem, special map[string]templateSpecial, vocabSize, texts int) (template, error) {
 	var t template
-	seen := 0
+	seen, around := 0, 0
 	for _, item := range items {
 		switch {
 		case item.Sequence != nil && item.SpecialToken == nil:
@@ -141,6 +141,9 @@ func parseTemplate(items []templateItem, special map[string]templateSpecial, voc
 				if id < 0 || int(id) >= vocabSize {
 					return nil, fmt.Errorf("special token %q has id %d outside the vocabulary", item.SpecialToken.ID, id)
 				}
+			}
+			if around += len(token.IDs); around > maxAround {
+				return nil, fmt.Errorf("special token %q: there are more than %d ids around the text", item.SpecialToken.ID, maxAround)
 			}
 			t = append(t, slot{ids: token.IDs, typeID: item.SpecialToken.TypeID})
 		default:

@@ -1,7 +1,8 @@
 """Make the golden files of this folder: python make.py [part ...] [base/adapter ...].
 
-Without arguments everything but SmolLM2 is remade (that one needs a model
-file: see smollm2.py). See ../README.md for what each file holds.
+Without arguments everything is remade that needs no model file (see smollm2.py)
+and no other program (see converted.py). See ../README.md for what each file
+holds.
 """
 
 import os

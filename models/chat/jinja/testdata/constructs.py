@@ -423,7 +423,7 @@ a {{ b
 {{ 100|filesizeformat }} {{ 1000|filesizeformat }} {{ 1|filesizeformat }} {{ 1000000|filesizeformat }} {{ 1000000000|filesizeformat }} {{ 1024|filesizeformat(true) }} {{ '300'|filesizeformat }} {{ 1e30|filesizeformat }} {{ 1500000|filesizeformat(binary=true) }} {{ -5|filesizeformat }}
 {{ {'a': 1, 'b': none, 'c': missing, 'd': '<'}|xmlattr }}|{{ {}|xmlattr }}|{{ {'a': 1}|xmlattr(false) }}
 {{ {'a b': 1}|xmlattr }}
-{{ 'foo bar baz'|wordwrap(7) }}|{{ 'abcdefghij'|wordwrap(4) }}|{{ 'abcdefghij kl'|wordwrap(4, false) }}|{{ 'a-b-c-d well-known'|wordwrap(5) }}|{{ 'a b\nc d'|wordwrap(3) }}|{{ 'foo bar'|wordwrap(3, wrapstring='+') }}
+{{ 'foo bar baz'|wordwrap(7) }}|{{ 'abcdefghij'|wordwrap(4) }}|{{ 'abcdefghij kl'|wordwrap(4, false) }}|{{ 'a-b-c-d well-known'|wordwrap(5) }}|{{ 'a b\nc d'|wordwrap(3) }}|{{ 'foo bar'|wordwrap(3, wrapstring='+') }}|{{ 'a-.-word é-!-word-- a-b-word'|wordwrap(6, false) }}
 {{ 'see http://a.com/x?y=1 and www.b.org, (me@c.net) mailto:q@r.com.'|urlize }}
 {{ 'http://aaaaaaaaaaaaaaaaaaaa.com'|urlize(10) }} {{ 'http://a.com'|urlize(nofollow=true, target='_blank') }} {{ 'tel:123 a.com b.xyz'|urlize(extra_schemes=['tel:']) }}
 {{ [3, {'b': 1, 'a': [1, 2]}, 'x']|pprint }} {{ ('word ' * 30)|pprint }} {{ range(40)|list|pprint }}

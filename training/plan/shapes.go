@@ -30,10 +30,9 @@ func (l *layout) add(s models.Site) int {
 	return len(l.sites) - 1
 }
 
-func (l *layout) linear(name string, out, in int) *models.Linear {
+func (l *layout) linear(name string, out, in int) {
 	n := &models.Linear{W: kernels.Weight{Rows: out, Cols: in}, Bias: l.vector(out)}
 	n.Site = l.add(models.Site{Name: name, Kind: models.LinearSite, Linear: n})
-	return n
 }
 
 func (l *layout) embedding(name string, rows, hidden int) {

@@ -67,7 +67,9 @@ func choices(base string) []plan.Choice {
 	if base == "gpt2" {
 		return append(all, plan.Choice{Method: "bitfit"})
 	}
-	return append(all, plan.Choice{Method: "lora", Saved: []string{"lm_head"}}, plan.Choice{Method: "lora", Targets: []string{"down_proj"}})
+	return append(all, plan.Choice{Method: "lora", Saved: []string{"lm_head"}}, plan.Choice{Method: "lora", Targets: []string{"down_proj"}},
+		plan.Choice{Method: "lora", R: 1, Targets: []string{"embed_tokens", "q_proj"}}, plan.Choice{Method: "dora", Targets: []string{"embed_tokens"}},
+		plan.Choice{Method: "lora", Saved: []string{"embed_tokens"}})
 }
 
 func method(t *testing.T, m models.Model, c plan.Choice) training.Method {

@@ -10,9 +10,13 @@ import (
 // whether or not the base has a bias there.
 
 func init() {
-	register("BEFT", parseBEFT, keys{
-		"target_modules": read(), "modules_to_save": read(), "init_weights": inert(aFlag, untilTrained),
-		"exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(), // the trainer's, which PEFT passes over
+	register(family{
+		peftType: "BEFT", parse: parseBEFT,
+		keys: keys{
+			"target_modules": read(), "modules_to_save": read(), "init_weights": inert(aFlag, untilTrained),
+			"exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(), // the trainer's, which PEFT passes over
+		},
+		tensors: []string{"beft_bias"},
 	})
 }
 
@@ -22,7 +26,7 @@ type beft struct {
 }
 
 func parseBEFT(s *settings) Method {
-	return &beft{targets: s.targets(beftTargets), saved: s.list("modules_to_save")}
+	return &beft{targets: s.targets(beftTargets, models.LinearSite), saved: s.list("modules_to_save")}
 }
 
 func (m *beft) Name() string { return "beft" }
@@ -30,8 +34,16 @@ func (m *beft) Rank() int    { return 0 }
 
 func (m *beft) modules() *targets { return &m.targets }
 
+// writeOut implements writesOut: PEFT's BEFT has no exclude_modules.
+func (m *beft) writeOut(out *Config, base models.Model, adapted []int) error {
+	out.drop("exclude_modules")
+	t := m.targets
+	t.exclude = names{}
+	return t.writeOut(out, base, adapted)
+}
+
 func (m *beft) Build(b *Builder) error {
-	sites, err := m.targets.find(b.Model, models.LinearSite)
+	sites, err := m.targets.find(b.Model)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -13,10 +14,41 @@ import (
 // tensors "base_model.model.<module>.bias" in the base's place.
 
 func init() {
-	register("BITFIT", parseBitFit, keys{
-		"target_modules": read(), "exclude_modules": read(), "modules_to_save": read(),
-		"layers_to_transform": read(), "layers_pattern": read(),
+	register(family{
+		peftType: "BITFIT", parse: parseBitFit,
+		keys: keys{
+			"target_modules": read(), "exclude_modules": read(), "modules_to_save": read(),
+			"layers_to_transform": read(), "layers_pattern": read(),
+		},
+		recipes: []Recipe{{
+			Name: "bitfit", Rate: 1e-3, Reads: []string{"target-modules", "exclude-modules", "modules-to-save", "zero-biases", "set"},
+			Kinds:  func(*Choice) []string { return []string{"bitfit", "beft"} },
+			Values: bitFitValues, Check: bitFitCheck,
+		}},
 	})
+}
+
+// bitFitValues trains the base's biases; with --zero-biases, on a base that
+// has none, biases that PEFT calls BEFT.
+func bitFitValues(m models.Model, c *Choice) map[string]any {
+	if !c.ZeroBiases || turned(m) { // GPT-2 has them all
+		values := map[string]any{"peft_type": "BITFIT"}
+		c.target(values)
+		return values
+	}
+	values := map[string]any{"peft_type": "BEFT", "init_weights": true}
+	c.target(values)
+	if values["target_modules"] == nil {
+		values["target_modules"] = "all-linear"
+	}
+	return values
+}
+
+func bitFitCheck(m models.Model, c *Choice) error {
+	if !c.ZeroBiases && !biased(m) {
+		return errors.New("--method bitfit: the base has no biases to train; --zero-biases gives its Linear modules biases that begin as zero")
+	}
+	return nil
 }
 
 type bitFit struct {
@@ -25,7 +57,7 @@ type bitFit struct {
 }
 
 func parseBitFit(s *settings) Method {
-	return &bitFit{targets: s.targets(nil), saved: s.list("modules_to_save")}
+	return &bitFit{targets: s.targets(nil, models.LinearSite, models.NormSite), saved: s.list("modules_to_save")}
 }
 
 func (m *bitFit) Name() string { return "bitfit" }
@@ -50,7 +82,7 @@ func (m *bitFit) Build(b *Builder) error {
 		}
 	} else {
 		var err error
-		if sites, err = m.targets.find(b.Model, models.LinearSite, models.NormSite); err != nil {
+		if sites, err = m.targets.find(b.Model); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -18,18 +19,73 @@ import (
 // "base_model.model.<sublayer>.adapter_down.weight" and so on.
 
 func init() {
-	register("BOTTLENECK", parseBottleneck, keys{
-		"mh_adapter": read(), "output_adapter": read(), "reduction_factor": read(), "leave_out": read(), "modules_to_save": read(),
-		"is_parallel": read(), "original_ln_before": read(), "original_ln_after": read(), "ln_before": read(), "ln_after": read(),
-		"residual_before_ln": read(), "adapter_residual_before_ln": read(), "non_linearity": read(), "scaling": read(),
-		"dropout": inert(aNumber, inTraining), "init_weights": inert(aText, untilTrained),
-		"inv_adapter_reduction_factor": inert(aNumber, "inv_adapter is refused"),
-		"use_gating":                   refused("a gate scales each bottleneck"),
-		"phm_layer":                    refused("its weights are Kronecker products"),
-		"inv_adapter":                  refused("an invertible adapter changes the embedding"),
-		"cross_adapter":                refused("the base has no cross attention"),
-		"stochastic_depth":             refused("it drops bottlenecks at random"),
+	register(family{
+		peftType: "BOTTLENECK", parse: parseBottleneck,
+		keys: keys{
+			"mh_adapter": read(), "output_adapter": read(), "reduction_factor": read(), "leave_out": read(), "modules_to_save": read(),
+			"is_parallel": read(), "original_ln_before": read(), "original_ln_after": read(), "ln_before": read(), "ln_after": read(),
+			"residual_before_ln": read(), "adapter_residual_before_ln": read(), "non_linearity": read(), "scaling": read(),
+			"dropout": inert(aNumber, inTraining), "init_weights": inert(aText, untilTrained),
+			"inv_adapter_reduction_factor": inert(aNumber, "inv_adapter is refused"),
+			"use_gating":                   refused("a gate scales each bottleneck"),
+			"phm_layer":                    refused("its weights are Kronecker products"),
+			"inv_adapter":                  refused("an invertible adapter changes the embedding"),
+			"cross_adapter":                refused("the base has no cross attention"),
+			"stochastic_depth":             refused("it drops bottlenecks at random"),
+		},
+		tensors: []string{"adapter_down", "adapter_up", "adapter_norm_before", "adapter_norm_after", "scaling"},
+		recipes: []Recipe{
+			hubRecipe("houlsby", hubConfig{attention: true, reduction: 16, act: "swish", scaling: 1, start: "bert"}),
+			hubRecipe("pfeiffer", hubConfig{seesSum: true, reduction: 16, act: "relu", scaling: 1, start: "bert"}),
+			hubRecipe("parallel", hubConfig{parallel: true, reduction: 2, act: "relu", scaling: 4, start: "mam_adapter"}),
+		},
 	})
+}
+
+// hubConfig is one of AdapterHub's configurations: DoubleSeqBnConfig,
+// SeqBnConfig, ParBnConfig.
+type hubConfig struct {
+	attention bool // after the attention too
+	parallel  bool
+	seesSum   bool // reads output and residual
+	reduction float64
+	act       string
+	scaling   float64
+	start     string // init_weights
+}
+
+func hubRecipe(name string, h hubConfig) Recipe {
+	return Recipe{
+		Name: name, Rate: 3e-4, Dropout: "dropout", Values: h.values, Check: checkDrop,
+		Reads: []string{
+			"lora-dropout", "modules-to-save", "reduction-factor", "non-linearity", "scaling", "init-weights", "adapter-drop", "adapter-drop-random", "set",
+		},
+	}
+}
+
+func (h hubConfig) values(_ models.Model, c *Choice) map[string]any {
+	drop := make([]int, c.AdapterDrop)
+	for i := range drop {
+		drop[i] = i
+	}
+	return map[string]any{
+		"peft_type": "BOTTLENECK", "mh_adapter": h.attention, "output_adapter": true, "is_parallel": h.parallel,
+		"reduction_factor": cmp.Or(c.Reduction, h.reduction), "scaling": cmp.Or(c.Scaling, h.scaling), "non_linearity": cmp.Or(c.NonLinearity, h.act),
+		"original_ln_before": h.seesSum, "original_ln_after": true, "ln_before": false, "ln_after": false,
+		"residual_before_ln": true, "adapter_residual_before_ln": false, "dropout": c.Dropout, "init_weights": cmp.Or(c.InitWeights, h.start),
+		"leave_out": drop,
+	}
+}
+
+func checkDrop(m models.Model, c *Choice) error {
+	layers := m.Config().Layers
+	if c.AdapterDrop >= layers {
+		return fmt.Errorf("--adapter-drop: %d would leave no adapter in %d blocks", c.AdapterDrop, layers)
+	}
+	if c.AdapterDropMax >= layers {
+		return fmt.Errorf("--adapter-drop-random: %d would leave no adapter in %d blocks", c.AdapterDropMax, layers)
+	}
+	return nil
 }
 
 type bottleneck struct {
@@ -154,8 +210,8 @@ func (m *bottleneck) insert(b *Builder, site, hidden, down int) {
 	init := strings.Trim(string(b.Config.value("init_weights")), `"`)
 	in := &insert{
 		bottleneckShape: m.bottleneckShape, act: m.act, scaling: float32(m.scaling),
-		down: b.Module(site, ".adapter_down.weight", down, hidden).startsBy(init, false),
-		up:   b.Module(site, ".adapter_up.weight", hidden, down).startsBy(init, true),
+		down: b.Module(site, ".adapter_down.weight", down, hidden).as(Down).startsBy(init, false),
+		up:   b.Module(site, ".adapter_up.weight", hidden, down).as(Up).startsBy(init, true),
 	}
 	var downBias, upBias, factor *Param
 	downBias, in.downBias = b.vector(site, ".adapter_down.bias", down)

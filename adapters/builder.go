@@ -54,29 +54,32 @@ func (b *Builder) build() error {
 	return c.Method.Build(b)
 }
 
-// Param declares a tensor called name, which the file must hold.
+// Param declares a tensor called name, which the file must hold, that belongs
+// to no module.
 func (b *Builder) Param(name string, shape ...int) *Param {
-	p := &Param{Name: name, Shape: shape}
+	p := &Param{Name: name, Shape: shape, Site: -1}
 	b.params = append(b.params, p)
 	return p
-}
-
-// Transposed declares a matrix, [rows, cols] in the file, that is held as its
-// transpose.
-func (b *Builder) Transposed(name string, rows, cols int) *Param {
-	p := b.Param(name, rows, cols)
-	p.Transposed = true
-	return p
-}
-
-// Module declares a tensor of a site's module: suffix ".lora_A.weight".
-func (b *Builder) Module(site int, suffix string, shape ...int) *Param {
-	return b.Param(b.name(site, suffix), shape...)
 }
 
 // name is that of a tensor of a site's module.
 func (b *Builder) name(site int, suffix string) string {
 	return b.Config.NamePrefix() + b.Sites[site].Name + suffix
+}
+
+// Module declares a tensor of a site's module: suffix ".lora_A.weight".
+func (b *Builder) Module(site int, suffix string, shape ...int) *Param {
+	p := b.Param(b.name(site, suffix), shape...)
+	p.Site = site
+	return p
+}
+
+// Transposed declares a matrix of a site's module, [rows, cols] in the file,
+// that is held as its transpose.
+func (b *Builder) Transposed(site int, suffix string, rows, cols int) *Param {
+	p := b.Module(site, suffix, rows, cols)
+	p.Transposed = true
+	return p
 }
 
 // OnRefresh has f called whenever the parameters have changed.

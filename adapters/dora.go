@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"errors"
 	"math"
 	goruntime "runtime"
 	"slices"
@@ -31,6 +32,14 @@ func (g *gains) apply(w *kernels.Worker, x, y kernels.Matrix) {
 	for r := range y.Rows {
 		kernels.Mul(y.Row(r), g.gain)
 	}
+}
+
+// derivable: a row of W+sBA that is zero has no direction.
+func (g *gains) derivable() error {
+	if kernels.Finite(g.gain) {
+		return nil
+	}
+	return errors.New("a row of the adapted weight is zero, DoRA has no norm for it")
 }
 
 // gainRows is the number of outputs that refresh takes at a time.
@@ -248,4 +257,20 @@ func (d *linear) biasOr(l *models.Linear) []float32 {
 		return d.bias
 	}
 	return l.Bias
+}
+
+// fold: W_j ← m_j·(W_j + s·B_j·A)/‖W_j + s·B_j·A‖.
+func (g *gains) fold() func(row []float64, j int) {
+	add, m := g.low.fold(), g.magnitude.vector()
+	return func(row []float64, j int) {
+		add(row, j)
+		sum := 0.0
+		for _, v := range row {
+			sum += v * v
+		}
+		f := float64(m[j]) / math.Sqrt(sum)
+		for i := range row {
+			row[i] *= f
+		}
+	}
 }

@@ -142,3 +142,40 @@ func (d *embedding) magnitudeGrad(p *models.Pass, base *models.Embedding, tokens
 	p.ScaleColumns(dy, low.gain)
 	p.Free(rows, sums)
 }
+
+// merge is the table with the delta of every token.
+func (d *embedding) merge(site int) Merged {
+	w := d.base.W
+	if d.table.replaces() {
+		w = d.table.Weight
+	}
+	var low *embeddingFold
+	if d.low != nil {
+		low = &embeddingFold{d.low.a.Values(), d.low.b.Values(), float64(d.low.scale), d.low.gain}
+	}
+	return Merged{site, ".weight", w.Rows, w.Cols, func(dst []float64, i int) {
+		wideRow(dst, w, i)
+		if d.tokens != nil {
+			d.tokens.set(dst, i)
+		}
+		if low != nil {
+			low.add(dst, i)
+		}
+	}}
+}
+
+// embeddingFold is row += s·B·A[:, token], and DoRA's gain.
+type embeddingFold struct {
+	a, b  kernels.Matrix // [V, r], [r, d]
+	scale float64
+	gain  []float32
+}
+
+func (f *embeddingFold) add(row []float64, token int) {
+	for k, v := range f.a.Row(token) {
+		addScaled(row, f.scale*float64(v), f.b.Row(k))
+	}
+	for j, g := range f.gain {
+		row[j] *= float64(g)
+	}
+}

@@ -14,10 +14,22 @@ import (
 // its input.
 
 func init() {
-	register("IA3", parseIA3, keys{
-		"target_modules": read(), "exclude_modules": read(), "feedforward_modules": read(), "modules_to_save": read(),
-		"layers_to_transform": read(), "layers_pattern": read(), // the trainer's, which PEFT passes over
-		"fan_in_fan_out": inert(aFlag, byLayer), "init_ia3_weights": inert(aFlag, untilTrained),
+	register(family{
+		peftType: "IA3", parse: parseIA3,
+		keys: keys{
+			"target_modules": read(), "exclude_modules": read(), "feedforward_modules": read(), "modules_to_save": read(),
+			"layers_to_transform": read(), "layers_pattern": read(), // the trainer's, which PEFT passes over
+			"fan_in_fan_out": inert(aFlag, byLayer), "init_ia3_weights": inert(aFlag, untilTrained),
+		},
+		tensors: []string{"ia3_l"},
+		recipes: []Recipe{{
+			Name: "ia3", Rate: 1e-3, Reads: []string{"target-modules", "exclude-modules", "modules-to-save", "set"},
+			Values: func(m models.Model, c *Choice) map[string]any {
+				values := map[string]any{"peft_type": "IA3", "fan_in_fan_out": turned(m), "init_ia3_weights": true}
+				c.target(values)
+				return values
+			},
+		}},
 	})
 }
 
@@ -28,7 +40,7 @@ type ia3 struct {
 }
 
 func parseIA3(s *settings) Method {
-	m := &ia3{targets: s.targets(ia3Targets), feedforward: s.names("feedforward_modules"), saved: s.list("modules_to_save")}
+	m := &ia3{targets: s.targets(ia3Targets, models.LinearSite), feedforward: s.names("feedforward_modules"), saved: s.list("modules_to_save")}
 	if m.targets.include.list != nil {
 		for _, name := range m.feedforward.list {
 			if !slices.Contains(m.targets.include.list, name) {
@@ -45,7 +57,7 @@ func (m *ia3) Rank() int    { return 0 }
 func (m *ia3) modules() *targets { return &m.targets }
 
 func (m *ia3) Build(b *Builder) error {
-	sites, err := m.targets.find(b.Model, models.LinearSite)
+	sites, err := m.targets.find(b.Model)
 	if err != nil {
 		return err
 	}
@@ -58,7 +70,7 @@ func (m *ia3) Build(b *Builder) error {
 		if b.saved(site) {
 			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, b.Sites[site].Name)
 		}
-		input, err := m.onInput(b, b.Sites[site].Name)
+		input, err := m.onInput(b.Model, b.Sites[site].Name)
 		if err != nil {
 			return err
 		}
@@ -79,15 +91,43 @@ func (m *ia3) Build(b *Builder) error {
 	return nil
 }
 
+// writeOut implements writesOut: PEFT wants feedforward_modules to be a part of
+// the list.
+func (m *ia3) writeOut(out *Config, base models.Model, adapted []int) error {
+	var groups [2][]int // modules whose outputs are scaled, and whose inputs are
+	for _, site := range adapted {
+		input, err := m.onInput(base, base.Sites()[site].Name)
+		if err != nil {
+			return err
+		}
+		if input {
+			groups[1] = append(groups[1], site)
+		} else {
+			groups[0] = append(groups[0], site)
+		}
+	}
+	var lists [2][]string
+	for i, sites := range groups {
+		var err error
+		if lists[i], err = m.targets.shortest(base.Sites(), sites); err != nil {
+			return err
+		}
+	}
+	if err := out.set("target_modules", slices.Concat(lists[0], lists[1])); err != nil {
+		return err
+	}
+	return out.set("feedforward_modules", lists[1])
+}
+
 // onInput reports whether a module is one of feedforward_modules; its name
 // need not have a dot before what it ends in.
-func (m *ia3) onInput(b *Builder, module string) (bool, error) {
+func (m *ia3) onInput(base models.Model, module string) (bool, error) {
 	if m.feedforward.re != nil {
 		return matches(m.feedforward.re, module)
 	}
 	list := m.feedforward.list
 	if !m.feedforward.given {
-		list = ia3Feedforward[modelType(b.Model)]
+		list = ia3Feedforward[modelType(base)]
 	}
 	for _, t := range list {
 		if strings.HasSuffix(module, t) {
@@ -136,4 +176,13 @@ func (f *outputFactor) atZero(r *recording, dy kernels.Matrix, j int) {
 	}
 	p.ColumnProducts(f.param.Grad.Data[j:j+1], dy.Columns(j, j+1), v.Data)
 	p.Free(v)
+}
+
+// fold: W_j ← l_j·W_j.
+func (f *outputFactor) fold() func(row []float64, j int) {
+	return func(row []float64, j int) {
+		for i := range row {
+			row[i] *= float64(f.factor[j])
+		}
+	}
 }

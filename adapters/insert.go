@@ -109,6 +109,9 @@ func normalise(dst, x kernels.Matrix, n *models.Norm) {
 	}
 }
 
+// dropsOut sets the dropout of the bottleneck's input.
+func (m *insert) dropsOut(drop dropout) { m.drop = drop }
+
 // Record implements models.TrainableInsert. The backward step makes what lies
 // between x, h and the sum anew: only the two are kept.
 func (m *insert) Record(p *models.Pass, s models.Segment, x, h *models.Value) (func(dh, dx kernels.Matrix), []*models.Value) {
@@ -152,7 +155,7 @@ func (m *insert) forward(p *models.Pass, x, h kernels.Matrix, row int) *bottlene
 	if m.parallel {
 		f.z = x
 	}
-	f.sight(f.in.Data)
+	f.input(f.in.Data)
 	if m.before != nil {
 		f.norm(m.before, f.in.Data, f.in.Data)
 	}
@@ -172,8 +175,8 @@ func (m *insert) forward(p *models.Pass, x, h kernels.Matrix, row int) *bottlene
 	return f
 }
 
-// sight sets dst to what the bottleneck sees.
-func (f *bottleneckPass) sight(dst kernels.Matrix) {
+// input sets dst to what the bottleneck sees.
+func (f *bottleneckPass) input(dst kernels.Matrix) {
 	f.p.Copy(dst, f.z)
 	if !f.m.parallel && f.m.residualIn {
 		f.p.Add(dst, f.x)
@@ -182,13 +185,13 @@ func (f *bottleneckPass) sight(dst kernels.Matrix) {
 
 func (f *bottleneckPass) inside() bool { return f.m.skipBeforeNorm && !f.m.parallel }
 
-// skipsSight reports whether the skip connection carries what the bottleneck
+// skipsInput reports whether the skip connection carries what the bottleneck
 // sees, and not the sublayer's output.
-func (f *bottleneckPass) skipsSight() bool { return !f.m.parallel && !f.m.skipOutput }
+func (f *bottleneckPass) skipsInput() bool { return !f.m.parallel && !f.m.skipOutput }
 
 func (f *bottleneckPass) skip(dst kernels.Matrix) {
 	f.p.Add(dst, f.h)
-	if f.skipsSight() && f.m.residualIn {
+	if f.skipsInput() && f.m.residualIn {
 		f.p.Add(dst, f.x)
 	}
 }
@@ -241,7 +244,7 @@ func (f *bottleneckPass) backward(dh, dx kernels.Matrix) {
 		m.drop.apply(p, du.Data, du.Data, f.row)
 	}
 	if m.before != nil {
-		f.sight(f.in.Data)
+		f.input(f.in.Data)
 		f.normGrad(m.before, du.Data, f.in.Data)
 	}
 	f.spread(dh, dx, du.Data)
@@ -252,7 +255,7 @@ func (f *bottleneckPass) backward(dh, dx kernels.Matrix) {
 // skip connection, which dh holds, to x and h.
 func (f *bottleneckPass) spread(dh, dx, dz kernels.Matrix) {
 	m, p := f.m, f.p
-	if m.residualIn && f.skipsSight() && !dx.Empty() {
+	if m.residualIn && f.skipsInput() && !dx.Empty() {
 		p.Add(dx, dh)
 	}
 	if m.parallel {

@@ -18,14 +18,3 @@ func Layout(m models.Model, c *Config) ([]*Param, error) {
 	}
 	return params, nil
 }
-
-// Scaling is the rank and the factor on B·A that a LoRA's configuration gives a
-// module; false where the configuration is no LoRA's.
-func (c *Config) Scaling(module string) (rank int, scale float64, ok bool, err error) {
-	l, ok := c.Method.(*lora)
-	if !ok {
-		return 0, 0, false, nil
-	}
-	s, err := l.rank(module)
-	return s.r, float64(s.s), true, err
-}

@@ -62,6 +62,9 @@ func (d *linear) delta() models.LinearDelta {
 	return d
 }
 
+// whole is d, whatever form delta has given it.
+func (d *linear) whole() *linear { return d }
+
 // refresh prepares d and returns what computes its derived state.
 func (d *linear) refresh(b *Builder) func() {
 	if d.own != nil || len(d.terms) > 0 {

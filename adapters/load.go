@@ -33,7 +33,7 @@ func load(m models.Model, f *Folder) (*Adapter, error) {
 		return nil, err
 	}
 	a := b.adapter()
-	if err := b.finite(); err != nil {
+	if err := b.derivable(); err != nil {
 		return nil, err
 	}
 	a.digest, a.chatTemplate = f.digest, f.chatTemplate
@@ -61,7 +61,7 @@ func (b *Builder) fill(tensors map[string]safetensors.Tensor) error {
 		}
 		size += (len(t.Data) + alignment - 1) &^ (alignment - 1)
 	}
-	if err := b.strangers(tensors, claimed, missing); err != nil {
+	if err := b.claimed(tensors, claimed, missing); err != nil {
 		return err
 	}
 	memory := make([]byte, size)
@@ -84,8 +84,8 @@ func (b *Builder) fill(tensors map[string]safetensors.Tensor) error {
 	return b.resized()
 }
 
-// strangers reports tensors that are missing and tensors that nobody claims.
-func (b *Builder) strangers(tensors map[string]safetensors.Tensor, claimed map[string]bool, missing []string) error {
+// claimed reports tensors that are missing and tensors that nobody claims.
+func (b *Builder) claimed(tensors map[string]safetensors.Tensor, claimed map[string]bool, missing []string) error {
 	if len(missing) > 0 {
 		return fmt.Errorf("%w: missing: %s%s", ErrTensor, some(missing), madeFor(b.Config.Base))
 	}
@@ -195,13 +195,14 @@ func (b *Builder) shareTied() error {
 	return nil
 }
 
-// finite checks what is derived from the parameters: a row of W+sBA that is
-// zero has no direction for DoRA.
-func (b *Builder) finite() error {
+// derivable checks what the deltas derive from their parameters.
+func (b *Builder) derivable() error {
 	for site, d := range b.linears {
 		for _, c := range d.deltas {
-			if g, ok := c.(*gains); ok && !kernels.Finite(g.gain) {
-				return fmt.Errorf("%w: %s: a row of the adapted weight is zero, DoRA has no norm for it", ErrTensor, b.Sites[site].Name)
+			if g, ok := c.(interface{ derivable() error }); ok {
+				if err := g.derivable(); err != nil {
+					return fmt.Errorf("%w: %s: %w", ErrTensor, b.Sites[site].Name, err)
+				}
 			}
 		}
 	}

@@ -3,42 +3,53 @@ package adapters
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
 // LoRA (Hu et al., 2021), rsLoRA (Kalajdzievski, 2023) and DoRA (Liu et al.,
 // 2024), as peft/tuners/lora saves them.
 
 func init() {
-	register("LORA", parseLoRA, keys{
-		"r": read(), "lora_alpha": read(), "rank_pattern": read(), "alpha_pattern": read(), "use_rslora": read(), "use_dora": read(),
-		"lora_bias": read(), "bias": read(), "modules_to_save": read(), "ensure_weight_tying": read(), "trainable_token_indices": read(),
-		"target_modules": read(), "exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(), "init_lora_weights": read(),
+	register(family{
+		peftType: "LORA", parse: parseLoRA,
+		keys: keys{
+			"r": read(), "lora_alpha": read(), "rank_pattern": read(), "alpha_pattern": read(), "use_rslora": read(), "use_dora": read(),
+			"lora_bias": read(), "bias": read(), "modules_to_save": read(), "ensure_weight_tying": read(), "trainable_token_indices": read(),
+			"target_modules": read(), "exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(), "init_lora_weights": read(),
 
-		"lora_dropout":      inert(aNumber, inTraining),
-		"fan_in_fan_out":    inert(aFlag, byLayer),
-		"megatron_core":     inert(aText, "megatron_config is refused"),
-		"qalora_group_size": inert(aNumber, "use_qalora is refused"),
-		"runtime_config":    inert(anObject, "where PEFT computes"),
-		"loftq_config":      inert(anObject, "of init_lora_weights, which is read"),
-		"eva_config":        inert(anObject, "of init_lora_weights, which is read"),
-		"corda_config":      inert(anObject, "of init_lora_weights, which is read"),
-		"lora_ga_config":    inert(anObject, "of init_lora_weights, which is read"),
+			"lora_dropout":      inert(aNumber, inTraining),
+			"fan_in_fan_out":    inert(aFlag, byLayer),
+			"megatron_core":     inert(aText, "megatron_config is refused"),
+			"qalora_group_size": inert(aNumber, "use_qalora is refused"),
+			"runtime_config":    inert(anObject, "where PEFT computes"),
+			"loftq_config":      inert(anObject, "of init_lora_weights, which is read"),
+			"eva_config":        inert(anObject, "of init_lora_weights, which is read"),
+			"corda_config":      inert(anObject, "of init_lora_weights, which is read"),
+			"lora_ga_config":    inert(anObject, "of init_lora_weights, which is read"),
 
-		"use_qalora":              refused("QALoRA pools its input"),
-		"megatron_config":         refused("the layers are Megatron's"),
-		"layer_replication":       refused("the base has replicated layers"),
-		"alora_invocation_tokens": refused("activated LoRA begins in the middle of a sequence"),
-		"target_parameters":       refused("LoRA on parameters that are not modules"),
-		"arrow_config":            refused("Arrow routes between adapters"),
-		"kasa_config":             refused("KaSA changes the base"),
-		"use_bdlora":              refused("BD-LoRA's factors are block-diagonal"),
-		"velora_config":           refused("VeLoRA's file has tensors beside the factors"),
-		"monteclora_config":       refused("MonteCLoRA draws its factors at random"),
+			"use_qalora":              refused("QALoRA pools its input"),
+			"megatron_config":         refused("the layers are Megatron's"),
+			"layer_replication":       refused("the base has replicated layers"),
+			"alora_invocation_tokens": refused("activated LoRA begins in the middle of a sequence"),
+			"target_parameters":       refused("LoRA on parameters that are not modules"),
+			"arrow_config":            refused("Arrow routes between adapters"),
+			"kasa_config":             refused("KaSA changes the base"),
+			"use_bdlora":              refused("BD-LoRA's factors are block-diagonal"),
+			"velora_config":           refused("VeLoRA's file has tensors beside the factors"),
+			"monteclora_config":       refused("MonteCLoRA draws its factors at random"),
+		},
+		tensors: []string{"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"},
+		recipes: []Recipe{
+			loraRecipe("lora", 2e-4, 0, lora{}), loraRecipe("rslora", 2e-4, 0, lora{rootScaling: true}),
+			loraRecipe("dora", 2e-4, 0, lora{decomposed: true}), loraRecipe("lora+", 1e-4, 16, lora{}, "loraplus"),
+		},
 	})
 }
 
@@ -48,6 +59,92 @@ const (
 	inTraining   = "it acts in training alone"
 	byLayer      = "PEFT corrects it by the layer it finds, and so does this"
 )
+
+// loraRecipe trains LoRA as kind says, B ratio times as fast as A.
+func loraRecipe(name string, rate, ratio float64, kind lora, also ...string) Recipe {
+	with := func(c *Choice) (root, decomposed bool) {
+		return c.RSLoRA || kind.rootScaling, c.DoRA || kind.decomposed
+	}
+	return Recipe{
+		Name: name, Also: also, Rate: rate, Ratio: ratio, Dropout: "lora_dropout", Check: loraCheck,
+		Reads: []string{
+			"r", "lora-alpha", "lora-dropout", "target-modules", "exclude-modules", "layers-to-transform", "rank-pattern", "alpha-pattern",
+			"modules-to-save", "bias", "use-rslora", "use-dora", "init-lora-weights", "set",
+			"loraplus-lr-ratio", "loraplus-lr-embedding", "loraplus-weight-decay",
+		},
+		Values: func(m models.Model, c *Choice) map[string]any {
+			root, decomposed := with(c)
+			return loraValues(m, c, root, decomposed)
+		},
+		Kinds: func(c *Choice) []string {
+			switch root, decomposed := with(c); {
+			case decomposed:
+				return []string{"dora"}
+			case root:
+				return []string{"rslora"}
+			case ratio > 0:
+				return []string{"lora", "rslora", "dora"}
+			}
+			return []string{"lora"}
+		},
+	}
+}
+
+func loraValues(m models.Model, c *Choice, root, decomposed bool) map[string]any {
+	r, alpha := c.rank(), c.alpha()
+	if fromBase(c.Start) { // saved converted: see Start
+		r, alpha = 2*r, 2*alpha
+		if root {
+			alpha /= math.Sqrt2
+		}
+	}
+	start := any(true)
+	if c.Start == "gaussian" {
+		start = "gaussian"
+	}
+	// PEFT wants dictionaries, empty ones too.
+	ranks, alphas := map[string]int{}, map[string]float64{}
+	for module, own := range c.RankPattern {
+		ranks[module] = own * (r / c.rank())
+	}
+	for module, own := range c.AlphaPattern {
+		alphas[module] = own * (alpha / c.alpha())
+	}
+	values := map[string]any{
+		"peft_type": "LORA", "r": r, "lora_alpha": alpha, "lora_dropout": c.Dropout, "bias": c.biases(),
+		"use_rslora": root, "use_dora": decomposed, "init_lora_weights": start, "fan_in_fan_out": turned(m),
+		"rank_pattern": ranks, "alpha_pattern": alphas,
+	}
+	if len(c.Layers) > 0 {
+		values["layers_to_transform"] = c.Layers
+	}
+	c.target(values)
+	return values
+}
+
+func loraCheck(m models.Model, c *Choice) error {
+	layers := m.Config().Layers
+	for _, layer := range c.Layers {
+		if layer < 0 || layer >= layers {
+			return fmt.Errorf("--layers-to-transform: %d is no block: the base has 0 to %d", layer, layers-1)
+		}
+	}
+	if c.biases() != "none" && !biased(m) {
+		return fmt.Errorf("--bias %s: the base has no biases to train", c.Bias)
+	}
+	return nil
+}
+
+// What ends the names of a LoRA's tensors.
+const (
+	endA          = ".lora_A.weight"
+	endB          = ".lora_B.weight"
+	endEmbeddingA = ".lora_embedding_A"
+	endEmbeddingB = ".lora_embedding_B"
+	endMagnitude  = ".lora_magnitude_vector"
+)
+
+var factorEnds = []string{endA, endB, endEmbeddingA, endEmbeddingB, endMagnitude}
 
 type lora struct {
 	targets      targets
@@ -96,7 +193,7 @@ func (s *settings) start() {
 
 func parseLoRA(s *settings) Method {
 	l := &lora{
-		targets: s.targets(loraTargets),
+		targets: s.targets(loraTargets, models.LinearSite, models.EmbeddingSite),
 		r:       s.count("r", 8), alpha: s.number("lora_alpha", 8),
 		ranks: s.patterns("rank_pattern"), alphas: s.patterns("alpha_pattern"),
 		rootScaling: s.flag("use_rslora", false), decomposed: s.flag("use_dora", false), biasB: s.flag("lora_bias", false),
@@ -137,7 +234,7 @@ func (l *lora) Rank() int {
 }
 
 func (l *lora) Build(b *Builder) error {
-	sites, err := l.targets.find(b.Model, models.LinearSite, models.EmbeddingSite)
+	sites, err := l.targets.find(b.Model)
 	if err != nil {
 		return err
 	}
@@ -182,6 +279,19 @@ func (l *lora) Build(b *Builder) error {
 	}
 	b.wholeEmbeddings(adapted)
 	return b.ownBiases(l.bias, adapted)
+}
+
+// unmatched is of rank_pattern and alpha_pattern: see Unmatched.
+func (l *lora) unmatched(m models.Model) (key, entry string, err error) {
+	adapted, err := l.targets.find(m)
+	if err != nil {
+		return "", "", err
+	}
+	var modules []string
+	for _, site := range adapted {
+		modules = append(modules, m.Sites()[site].Name)
+	}
+	return l.idlePattern(modules, nil, nil)
 }
 
 // idlePattern returns a key and its first entry that matches none of the
@@ -232,13 +342,24 @@ func (l *lora) rank(module string) (s scaling, err error) {
 	return s, nil
 }
 
+// Scaling is the rank and the factor on B·A that a LoRA's configuration gives a
+// module; false where the configuration is no LoRA's.
+func (c *Config) Scaling(module string) (rank int, scale float64, ok bool, err error) {
+	l, ok := c.Method.(*lora)
+	if !ok {
+		return 0, 0, false, nil
+	}
+	s, err := l.rank(module)
+	return s.r, float64(s.s), true, err
+}
+
 // linear puts LoRA on a Linear; A and B have the same shapes on a Conv1D.
 func (l *lora) linear(b *Builder, site int, m scaling) {
 	base := b.Sites[site].Linear
 	out, in := b.rows(site, base.W), base.W.Cols
 	low := &lowRank{
-		a: b.Module(site, ".lora_A.weight", m.r, in).states(0, m.stated(), "rank %d"),
-		b: b.Transposed(b.name(site, ".lora_B.weight"), out, m.r).states(1, m.stated(), "rank %d"), scale: m.s,
+		a: b.Module(site, endA, m.r, in).as(Down).states(0, m.stated(), "rank %d"),
+		b: b.Transposed(site, endB, out, m.r).as(Up).states(1, m.stated(), "rank %d"), scale: m.s,
 	}
 	low.a.factor, low.b.factor = true, true
 	s := b.Sites[site]
@@ -257,7 +378,7 @@ func (l *lora) linear(b *Builder, site int, m scaling) {
 		d.deltas = append(d.deltas, low)
 		return
 	}
-	g := &gains{low: low, magnitude: b.Module(site, ".lora_magnitude_vector", out), gain: b.Derive(out)}
+	g := &gains{low: low, magnitude: b.Module(site, endMagnitude, out).as(Magnitude), gain: b.Derive(out)}
 	g.weight = func() kernels.Weight { return d.weightOr(base.W) }
 	d.deltas = append(d.deltas, g)
 	b.OnRefresh(g.refresh)
@@ -271,15 +392,15 @@ func (l *lora) embedding(b *Builder, site int, m scaling) error {
 		return fmt.Errorf("%w: lora_bias with the embedding %q is not implemented", ErrConfig, b.Sites[site].Name)
 	}
 	low := &embeddingLoRA{
-		a:     b.Transposed(b.name(site, ".lora_embedding_A"), m.r, b.rows(site, base.W)).states(0, m.stated(), "rank %d"),
-		b:     b.Transposed(b.name(site, ".lora_embedding_B"), base.W.Cols, m.r).states(1, m.stated(), "rank %d").startsNormal(),
+		a:     b.Transposed(site, endEmbeddingA, m.r, b.rows(site, base.W)).as(Down).states(0, m.stated(), "rank %d"),
+		b:     b.Transposed(site, endEmbeddingB, base.W.Cols, m.r).as(Up).states(1, m.stated(), "rank %d").startsNormal(),
 		scale: m.s,
 	}
 	d := b.embedding(site)
 	d.low = low
 	if l.decomposed {
 		low.gain = b.Derive(base.W.Cols)
-		low.magnitude = b.Module(site, ".lora_magnitude_vector", base.W.Cols)
+		low.magnitude = b.Module(site, endMagnitude, base.W.Cols).as(Magnitude)
 		g := &embeddingGains{low: low, magnitude: low.magnitude}
 		g.table = func() kernels.Weight {
 			if d.table.replaces() {
@@ -291,4 +412,67 @@ func (l *lora) embedding(b *Builder, site int, m scaling) error {
 		b.OnStart(func() { startMagnitude(g.magnitude, low.gain, g.refresh) })
 	}
 	return nil
+}
+
+// Factors are the low-rank factors of one module as a LoRA's file holds them: A
+// [r, in], B [out, r]; of an embedding A [r, V], B [d, r].
+type Factors struct {
+	Module    string
+	A, B      safetensors.Tensor
+	Magnitude *safetensors.Tensor // DoRA's, [out]; nil: none
+	Embedding bool
+}
+
+// Rank is r.
+func (f *Factors) Rank() int { return f.A.Shape[0] }
+
+// LowRank sorts a LoRA's tensors by modules, in the order of their names; what
+// is neither a factor nor a magnitude is returned besides.
+func LowRank(tensors []safetensors.Tensor) (all []*Factors, rest []safetensors.Tensor, err error) {
+	found := map[string]*Factors{}
+	for _, t := range tensors {
+		name := strings.TrimPrefix(t.Name, modulePrefix)
+		i := slices.IndexFunc(factorEnds, func(end string) bool { return strings.HasSuffix(name, end) })
+		if i < 0 {
+			rest = append(rest, t)
+			continue
+		}
+		module := strings.TrimSuffix(name, factorEnds[i])
+		f := found[module]
+		if f == nil {
+			f = &Factors{Module: module}
+			found[module] = f
+		}
+		switch factorEnds[i] {
+		case endA, endEmbeddingA:
+			f.A, f.Embedding = t, factorEnds[i] == endEmbeddingA
+		case endB, endEmbeddingB:
+			f.B = t
+		case endMagnitude:
+			f.Magnitude = &t
+		}
+	}
+	for _, module := range slices.Sorted(maps.Keys(found)) {
+		f := found[module]
+		if len(f.A.Shape) != 2 || len(f.B.Shape) != 2 || f.A.Shape[0] != f.B.Shape[1] {
+			return nil, nil, fmt.Errorf("%s has the factors %v and %v", module, f.A.Shape, f.B.Shape)
+		}
+		all = append(all, f)
+	}
+	return all, rest, nil
+}
+
+// Tensors returns the factors under PEFT's names.
+func (f *Factors) Tensors() []safetensors.Tensor {
+	a, b := endA, endB
+	if f.Embedding {
+		a, b = endEmbeddingA, endEmbeddingB
+	}
+	f.A.Name, f.B.Name = modulePrefix+f.Module+a, modulePrefix+f.Module+b
+	all := []safetensors.Tensor{f.A, f.B}
+	if f.Magnitude != nil {
+		f.Magnitude.Name = modulePrefix + f.Module + endMagnitude
+		all = append(all, *f.Magnitude)
+	}
+	return all
 }

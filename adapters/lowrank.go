@@ -103,3 +103,13 @@ func (r *recording) free(v *models.Value) {
 		r.p.Free(v)
 	}
 }
+
+// fold: W_j += s·B_j·A.
+func (d *lowRank) fold() func(row []float64, j int) {
+	a, b, s := d.a.Values(), d.b.Values(), float64(d.scale)
+	return func(row []float64, j int) {
+		for k := range a.Rows {
+			addScaled(row, s*float64(b.Row(k)[j]), a.Row(k))
+		}
+	}
+}

@@ -3,7 +3,6 @@ package adapters
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -25,7 +24,8 @@ type Merged struct {
 	Row func(dst []float64, i int)
 }
 
-// folding is a delta that is a change of W's rows.
+// folding is a delta that is a change of W's rows; each family says in its own
+// file how.
 type folding interface {
 	// fold returns what turns row j of W into the adapted one.
 	fold() func(row []float64, j int)
@@ -70,19 +70,11 @@ func (a *Adapter) Merge(m models.Model) ([]Merged, error) {
 }
 
 func (a *Adapter) mergeLinear(all []Merged, site int, s models.Site) ([]Merged, error) {
-	var d *linear
-	switch v := a.linears[site].(type) {
-	case nil:
+	own, ok := a.linears[site].(interface{ whole() *linear })
+	if !ok {
 		return all, nil
-	case *linear:
-		d = v
-	case *inputFactor:
-		d = v.linear
-	case *replacement:
-		d = v.linear
-	default:
-		return nil, fmt.Errorf("%w: %s at %s", ErrMerge, a.Method(), s.Name)
 	}
+	d := own.whole()
 	if d.weight.replaces() || d.factor != nil || len(d.deltas) > 0 {
 		merged, err := d.merge(site)
 		if err != nil {
@@ -121,88 +113,6 @@ func (d *linear) merge(site int) (Merged, error) {
 			f(dst, i)
 		}
 	}}, nil
-}
-
-// merge is the table with the delta of every token.
-func (d *embedding) merge(site int) Merged {
-	w := d.base.W
-	if d.table.replaces() {
-		w = d.table.Weight
-	}
-	var low *embeddingFold
-	if d.low != nil {
-		low = &embeddingFold{d.low.a.Values(), d.low.b.Values(), float64(d.low.scale), d.low.gain}
-	}
-	return Merged{site, ".weight", w.Rows, w.Cols, func(dst []float64, i int) {
-		wideRow(dst, w, i)
-		if d.tokens != nil {
-			d.tokens.set(dst, i)
-		}
-		if low != nil {
-			low.add(dst, i)
-		}
-	}}
-}
-
-// embeddingFold is row += s·B·A[:, token], and DoRA's gain.
-type embeddingFold struct {
-	a, b  kernels.Matrix // [V, r], [r, d]
-	scale float64
-	gain  []float32
-}
-
-func (f *embeddingFold) add(row []float64, token int) {
-	for k, v := range f.a.Row(token) {
-		addScaled(row, f.scale*float64(v), f.b.Row(k))
-	}
-	for j, g := range f.gain {
-		row[j] *= float64(g)
-	}
-}
-
-// fold: W_j += s·B_j·A.
-func (d *lowRank) fold() func(row []float64, j int) {
-	a, b, s := d.a.Values(), d.b.Values(), float64(d.scale)
-	return func(row []float64, j int) {
-		for k := range a.Rows {
-			addScaled(row, s*float64(b.Row(k)[j]), a.Row(k))
-		}
-	}
-}
-
-// fold: W_j ← m_j·(W_j + s·B_j·A)/‖W_j + s·B_j·A‖.
-func (g *gains) fold() func(row []float64, j int) {
-	add, m := g.low.fold(), g.magnitude.vector()
-	return func(row []float64, j int) {
-		add(row, j)
-		sum := 0.0
-		for _, v := range row {
-			sum += v * v
-		}
-		f := float64(m[j]) / math.Sqrt(sum)
-		for i := range row {
-			row[i] *= f
-		}
-	}
-}
-
-// fold: W_j ← l_j·W_j.
-func (f *outputFactor) fold() func(row []float64, j int) {
-	return func(row []float64, j int) {
-		for i := range row {
-			row[i] *= float64(f.factor[j])
-		}
-	}
-}
-
-// fold: the rows of the tokens are the adapter's own.
-func (t *tokenRows) fold() func(row []float64, j int) { return t.set }
-
-// set puts the row of a token in place where the adapter has one.
-func (t *tokenRows) set(row []float64, token int) {
-	if i, ok := slices.BinarySearchFunc(t.order, int32(token), byToken); ok {
-		wideRow(row, t.rows.Weight, t.order[i].row)
-	}
 }
 
 func vectorOf(site int, suffix string, v []float32) Merged {

@@ -1,8 +1,11 @@
 package adapters
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Method is one family of adapters with the settings of one configuration.
@@ -18,20 +21,61 @@ type Method interface {
 // parser reads the settings of one peft_type; it leaves its faults in s.
 type parser func(s *settings) Method
 
-// family is what is known of one peft_type.
+// family is what is known of one peft_type, in one place.
 type family struct {
-	parse parser
-	keys  keys
+	peftType string
+	parse    parser
+	keys     keys     // of its configuration
+	tensors  []string // what its tensors are called, after the module's name: "lora_A"
+	wrapped  string   // what stands before a module's name in tensors' names; empty: modulePrefix
+	recipes  []Recipe // for training it
 }
 
-var methods = map[string]family{}
+// modulePrefix stands before a module's name in the names of PEFT's tensors,
+// where a family does not say otherwise.
+const modulePrefix = "base_model.model."
+
+// beside are the names of tensors that any family may have beside its own.
+var beside = []string{"token_adapter", "trainable_tokens_delta", "base_layer"}
+
+var methods = map[string]*family{}
 
 // register makes a family known by its peft_type.
-func register(peftType string, p parser, k keys) {
-	if _, ok := methods[peftType]; ok {
-		panic("adapters: " + peftType + " is registered twice")
+func register(f family) {
+	if _, ok := methods[f.peftType]; ok {
+		panic("adapters: " + f.peftType + " is registered twice")
 	}
-	methods[peftType] = family{p, k}
+	methods[f.peftType] = &f
+}
+
+// NamePrefix stands before a module's name in PEFT's tensor names.
+func (c *Config) NamePrefix() string { return cmp.Or(methods[c.Type].wrapped, modulePrefix) }
+
+// Place reads the name of a tensor: its module, and what the family calls it;
+// of a module that is saved whole, "weight" or "bias".
+func (c *Config) Place(tensor string) (module, kind string) {
+	name, ok := strings.CutPrefix(tensor, c.NamePrefix())
+	if !ok {
+		return "", tensor
+	}
+	parts := strings.Split(name, ".")
+	known := slices.Concat(methods[c.Type].tensors, beside)
+	i := slices.IndexFunc(parts, func(p string) bool { return slices.Contains(known, p) })
+	if i < 0 {
+		i = len(parts) - 1
+	}
+	return strings.Join(parts[:i], "."), parts[i]
+}
+
+// Layer is the block that a module lies in, by the first number in its name, as
+// PEFT finds it; -1 outside the blocks.
+func Layer(module string) int {
+	if m := anyLayer.FindStringSubmatch(module + "."); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			return n
+		}
+	}
+	return -1
 }
 
 // Types lists the implemented values of peft_type, sorted.

@@ -11,6 +11,8 @@ import (
 type Param struct {
 	Name  string // in the file: "base_model.model.….lora_A.weight"
 	Shape []int  // in the file
+	Site  int    // of the module that it belongs to; -1: of none
+	Role  Role
 	// Weight holds the values in stored precision, or in F32 where they are
 	// trained: a vector is one row, [a, b] is a rows of b. It is empty where
 	// an optional tensor is absent.
@@ -31,6 +33,24 @@ type Param struct {
 	// base is the base model's own value, where the tensor stands in for it:
 	// what training starts from, and what an equal tensor is folded into.
 	base kernels.Weight
+}
+
+// Role is what a parameter is to its family, as far as others ask.
+type Role uint8
+
+const (
+	Plain     Role = iota // a factor, an added bias, a row
+	Down                  // the factor that reads the input: A, or a bottleneck's first matrix
+	Up                    // the factor that writes the output: B, or a bottleneck's second matrix
+	Magnitude             // DoRA's, which has to be divided by a norm
+	InPlace               // it stands where the base has a weight of its own
+	Bias                  // it stands where the base has a bias of its own
+)
+
+// as gives a parameter a role.
+func (p *Param) as(r Role) *Param {
+	p.Role = r
+	return p
 }
 
 // statement is what the configuration says of a dimension.

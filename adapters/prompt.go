@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // Prompt tuning (Lester et al., 2021), P-tuning (Liu et al., 2021) and prefix
@@ -13,18 +14,59 @@ import (
 // layer, [n, layers·2·kvHeads·headDim], which are not rotated.
 
 func init() {
-	register("PROMPT_TUNING", parsePrompt("prompt-tuning"), promptKeys(keys{
-		"prompt_tuning_init": inert(aText, untilTrained), "prompt_tuning_init_text": inert(aText, untilTrained),
-		"tokenizer_name_or_path": inert(aText, untilTrained), "tokenizer_kwargs": inert(anObject, untilTrained),
-	}))
-	register("P_TUNING", parsePrompt("p-tuning"), promptKeys(keys{
-		"encoder_reparameterization_type": inert(aText, savedComputed), "encoder_hidden_size": inert(aNumber, savedComputed),
-		"encoder_num_layers": inert(aNumber, savedComputed), "encoder_dropout": inert(aNumber, savedComputed),
-	}))
-	register("PREFIX_TUNING", parsePrefix, promptKeys(keys{
-		"encoder_hidden_size": inert(aNumber, savedComputed), "prefix_projection": inert(aFlag, savedComputed),
-		"init_weights": inert(aText, untilTrained),
-	}))
+	register(family{
+		peftType: "PROMPT_TUNING", parse: parsePrompt("prompt-tuning"), wrapped: promptPrefix,
+		keys: promptKeys(keys{
+			"prompt_tuning_init": inert(aText, untilTrained), "prompt_tuning_init_text": inert(aText, untilTrained),
+			"tokenizer_name_or_path": inert(aText, untilTrained), "tokenizer_kwargs": inert(anObject, untilTrained),
+		}),
+		recipes: []Recipe{{
+			Name: "prompt", Also: []string{"prompt-tuning"}, Rate: 3e-2, Reads: promptReads,
+			Kinds: func(*Choice) []string { return []string{"prompt-tuning"} },
+			Values: func(m models.Model, c *Choice) map[string]any {
+				values := virtualValues(m, c, "PROMPT_TUNING", m.Config().Heads, m.Config().Hidden)
+				values["prompt_tuning_init"] = "RANDOM"
+				return values
+			},
+		}},
+	})
+	register(family{
+		peftType: "P_TUNING", parse: parsePrompt("p-tuning"), wrapped: promptPrefix,
+		keys: promptKeys(keys{
+			"encoder_reparameterization_type": inert(aText, savedComputed), "encoder_hidden_size": inert(aNumber, savedComputed),
+			"encoder_num_layers": inert(aNumber, savedComputed), "encoder_dropout": inert(aNumber, savedComputed),
+		}),
+	})
+	register(family{
+		peftType: "PREFIX_TUNING", parse: parsePrefix, wrapped: promptPrefix,
+		keys: promptKeys(keys{
+			"encoder_hidden_size": inert(aNumber, savedComputed), "prefix_projection": inert(aFlag, savedComputed),
+			"init_weights": inert(aText, untilTrained),
+		}),
+		recipes: []Recipe{{
+			Name: "prefix", Also: []string{"prefix-tuning"}, Rate: 1e-2, Reads: promptReads,
+			Kinds: func(*Choice) []string { return []string{"prefix-tuning"} },
+			Values: func(m models.Model, c *Choice) map[string]any {
+				b := m.Config()
+				values := virtualValues(m, c, "PREFIX_TUNING", b.KVHeads, b.KVHeads*b.HeadDim)
+				values["prefix_projection"] = false
+				return values
+			},
+		}},
+	})
+}
+
+// promptPrefix stands before a module's name: under a prompt the base is
+// wrapped once, under all else twice.
+const promptPrefix = "base_model."
+
+var promptReads = []string{"num-virtual-tokens", "modules-to-save", "set"}
+
+func virtualValues(m models.Model, c *Choice, peftType string, heads, width int) map[string]any {
+	return map[string]any{
+		"peft_type": peftType, "num_virtual_tokens": c.virtual(), "num_layers": m.Config().Layers,
+		"num_attention_heads": heads, "token_dim": width, "num_transformer_submodules": 1,
+	}
 }
 
 // savedComputed is why an encoder's keys are inert.
@@ -41,16 +83,6 @@ func promptKeys(k keys) keys {
 }
 
 const promptTensor = "prompt_embeddings"
-
-// NamePrefix stands before a module's name in PEFT's tensor names: under a
-// prompt the base is wrapped once, under all else twice.
-func (c *Config) NamePrefix() string {
-	switch c.Type {
-	case "PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING":
-		return "base_model."
-	}
-	return "base_model.model."
-}
 
 // promptSettings is what a configuration states; a size is 0 where it does not.
 type promptSettings struct {

@@ -92,22 +92,24 @@ func (b *Builder) saveSite(site int) {
 // whole declares a matrix in a base's weight's place. A Conv1D is [in, out]
 // in the file.
 func (b *Builder) whole(site int, suffix string, base kernels.Weight) *Param {
-	name := b.name(site, suffix)
 	var p *Param
 	if b.Sites[site].Conv1D {
-		p = b.Transposed(name, base.Cols, base.Rows)
+		p = b.Transposed(site, suffix, base.Cols, base.Rows)
 	} else {
-		p = b.Param(name, b.rows(site, base), base.Cols)
+		p = b.Module(site, suffix, b.rows(site, base), base.Cols)
 	}
 	p.base = base
-	return p
+	return p.as(InPlace)
 }
 
 // standIn declares a vector in a base's vector's place.
 func (b *Builder) standIn(site int, suffix string, base []float32) *Param {
 	p := b.Module(site, suffix, len(base))
 	p.base = kernels.WeightOf(kernels.MatrixOf(1, len(base), base))
-	return p
+	if strings.HasSuffix(suffix, ".bias") {
+		return p.as(Bias)
+	}
+	return p.as(InPlace)
 }
 
 // wholeEmbeddings accepts the full input and output embeddings, which PEFT

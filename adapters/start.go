@@ -3,6 +3,7 @@ package adapters
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/adapters/random"
 	"github.com/peft-serve/peft-serve/kernels"
@@ -98,14 +99,18 @@ func startMagnitude(magnitude *Param, gain []float32, refresh func()) {
 	}
 }
 
-// TrainedRows is how many of the leading rows of a parameter's Weight are
-// trained: half of those of a factor that Start has taken from the base.
-func (a *Adapter) TrainedRows(p *Param, start string) int {
-	rows, _ := p.dims()
-	if fromBase(start) && p.factor {
-		return rows / 2
+// Trained is the shape of what is trained of a parameter, the leading rows of
+// its Weight: half of a factor that Start has taken from the base.
+func (p *Param) Trained(start string) []int {
+	shape := slices.Clone(p.Shape)
+	switch {
+	case !fromBase(start) || !p.factor:
+	case p.Transposed:
+		shape[1] /= 2
+	default:
+		shape[0] /= 2
 	}
-	return rows
+	return shape
 }
 
 // factorise sets A and B, held [r, in] and [r, out], from W: the lower half of

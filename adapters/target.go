@@ -57,14 +57,15 @@ type targets struct {
 	hasLayers        bool                // layers_to_transform is given
 	layerPatterns    []string            // layers_pattern
 	saved            []string            // modules_to_save: never adapted
-	defaults         map[string][]string // by model type, where include is null
+	defaults         map[string][]string // by model type, where include is null; nil: that is every module
+	kinds            []models.SiteKind   // of what can be adapted
 }
 
-// targets reads the keys that say what is adapted.
-func (s *settings) targets(defaults map[string][]string) targets {
+// targets reads the keys that say what is adapted of the sites of some kinds.
+func (s *settings) targets(defaults map[string][]string, kinds ...models.SiteKind) targets {
 	t := targets{
 		include: s.names("target_modules"), exclude: s.names("exclude_modules"),
-		saved: s.list("modules_to_save"), defaults: defaults,
+		saved: s.list("modules_to_save"), defaults: defaults, kinds: kinds,
 	}
 	if t.include.given && t.include.empty() {
 		s.fault(ErrConfig, "target_modules is %s, which names no module: name some, or write null for PEFT's own choice", s.raw("target_modules"))
@@ -140,9 +141,9 @@ func (t *targets) inLayers(module string) (bool, error) {
 	return err == nil && slices.Contains(t.layers, n), nil
 }
 
-// find returns the sites of the given kinds that are to be adapted. An entry
-// of the list that no module bears, and an outcome without a site, are errors.
-func (t *targets) find(m models.Model, kinds ...models.SiteKind) ([]int, error) {
+// find returns the sites that are to be adapted. An entry of the list that no
+// module bears, and an outcome without a site, are errors.
+func (t *targets) find(m models.Model) ([]int, error) {
 	if err := t.layersOf(m); err != nil {
 		return nil, err
 	}
@@ -157,7 +158,7 @@ func (t *targets) find(m models.Model, kinds ...models.SiteKind) ([]int, error) 
 	var found []int
 	used := map[string]bool{}
 	for i, s := range m.Sites() {
-		if !slices.Contains(kinds, s.Kind) {
+		if !slices.Contains(t.kinds, s.Kind) {
 			continue
 		}
 		var ok bool

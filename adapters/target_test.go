@@ -21,7 +21,7 @@ func find(t *testing.T, m models.Model, config string) ([]string, error) {
 		return nil, err
 	}
 	targets := c.Method.(*lora).targets
-	sites, err := targets.find(m, models.LinearSite, models.EmbeddingSite)
+	sites, err := targets.find(m)
 	var names []string
 	for _, s := range sites {
 		names = append(names, strings.TrimPrefix(strings.TrimPrefix(m.Sites()[s].Name, "model."), "transformer."))
@@ -171,7 +171,7 @@ func TestRegisterTwicePanics(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	register("LORA", parseLoRA, nil)
+	register(family{peftType: "LORA"})
 }
 
 func TestPythonText(t *testing.T) {

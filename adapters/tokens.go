@@ -194,3 +194,13 @@ func (t *tokenRows) record(r *recording) (func(dy, dx kernels.Matrix), []*models
 		p.Free(own)
 	}, []*models.Value{p.Keep(r.x)}
 }
+
+// fold: the rows of the tokens are the adapter's own.
+func (t *tokenRows) fold() func(row []float64, j int) { return t.set }
+
+// set puts the row of a token in place where the adapter has one.
+func (t *tokenRows) set(row []float64, token int) {
+	if i, ok := slices.BinarySearchFunc(t.order, int32(token), byToken); ok {
+		wideRow(row, t.rows.Weight, t.order[i].row)
+	}
+}

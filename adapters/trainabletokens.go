@@ -11,8 +11,12 @@ import (
 // twice.
 
 func init() {
-	register("TRAINABLE_TOKENS", parseTrainableTokens, keys{
-		"target_modules": read(), "token_indices": read(), "init_weights": inert(aFlag, untilTrained),
+	register(family{
+		peftType: "TRAINABLE_TOKENS", parse: parseTrainableTokens,
+		keys: keys{
+			"target_modules": read(), "token_indices": read(), "init_weights": inert(aFlag, untilTrained),
+		},
+		tensors: []string{"trainable_tokens_delta"},
 	})
 }
 
@@ -39,7 +43,7 @@ func (m *trainableTokens) Build(b *Builder) error {
 	sites := []int{b.input()}
 	if !m.include.empty() {
 		var err error
-		if sites, err = (&targets{include: m.include}).find(b.Model, models.EmbeddingSite, models.LinearSite); err != nil {
+		if sites, err = (&targets{include: m.include, kinds: []models.SiteKind{models.EmbeddingSite, models.LinearSite}}).find(b.Model); err != nil {
 			return err
 		}
 	}

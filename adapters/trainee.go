@@ -54,8 +54,8 @@ func Train(a *Adapter, m models.Model, o Training) *Trainee {
 		if d, ok := a.linears[site].(interface{ dropsOut(dropout) }); ok {
 			d.dropsOut(drop)
 		}
-		if in, ok := a.inserts[site].(*insert); ok {
-			in.drop = drop
+		if in, ok := a.inserts[site].(interface{ dropsOut(dropout) }); ok {
+			in.dropsOut(drop)
 		}
 	}
 	return &Trainee{a, t}

@@ -6,34 +6,25 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 )
 
-// targeted is a method that adapts the modules that target_modules and its
-// like choose.
-type targeted interface{ modules() *targets }
-
 // Unmatched returns, of the given configuration, a key and its first entry that
 // no module of the base answers to, where PEFT would pass it over: of
-// exclude_modules, rank_pattern and alpha_pattern. Both are empty if there is
+// exclude_modules and of what the method has like it. Both are empty if there is
 // none.
 func Unmatched(m models.Model, c *Config) (key, entry string, err error) {
-	sites := m.Sites()
-	if t, ok := c.Method.(targeted); ok {
-		for _, e := range t.modules().exclude.list {
-			if !slices.ContainsFunc(sites, func(s models.Site) bool { return suffixed(s.Name, e) }) {
-				return "exclude_modules", e, nil
-			}
-		}
-	}
-	l, ok := c.Method.(*lora)
+	t, ok := c.Method.(targeted)
 	if !ok {
 		return "", "", nil
 	}
-	adapted, err := l.targets.find(m, models.LinearSite, models.EmbeddingSite)
-	if err != nil {
-		return "", "", err
+	for _, e := range t.modules().exclude.list {
+		if !slices.ContainsFunc(m.Sites(), func(s models.Site) bool { return suffixed(s.Name, e) }) {
+			return "exclude_modules", e, nil
+		}
 	}
-	var modules []string
-	for _, site := range adapted {
-		modules = append(modules, sites[site].Name)
+	own, ok := c.Method.(interface {
+		unmatched(m models.Model) (key, entry string, err error)
+	})
+	if !ok {
+		return "", "", nil
 	}
-	return l.idlePattern(modules, nil, nil)
+	return own.unmatched(m)
 }

@@ -12,53 +12,48 @@ import (
 // modules that it adapts on a base, where it says null, all-linear or a regular
 // expression: each by as short an end of its name as means no module that is
 // not adapted. So the folder means the same to a reader who knows neither
-// PEFT's defaults nor its shorthands. BitFit's null, every bias, stays.
+// PEFT's defaults nor its shorthands. A null that means every module stays.
 func WriteOut(m models.Model, c *Config) (*Config, error) {
 	method, ok := c.Method.(targeted)
 	if !ok {
 		return c, nil
 	}
-	kinds := []models.SiteKind{models.LinearSite}
-	switch c.Type {
-	case "LORA":
-		kinds = append(kinds, models.EmbeddingSite)
-	case "BITFIT":
-		if method.modules().include.empty() {
-			return c, nil
-		}
-		kinds = append(kinds, models.NormSite)
+	t := method.modules()
+	if t.include.empty() && t.defaults == nil {
+		return c, nil
 	}
-	t := *method.modules()
-	adapted, err := t.find(m, kinds...)
+	adapted, err := t.find(m)
 	if err != nil {
 		return nil, err
 	}
 	out := &Config{members: slices.Clone(c.members)}
-	if c.Type == "BEFT" { // which has no such key in PEFT
-		out.drop("exclude_modules")
-		t.exclude = names{}
+	if own, ok := c.Method.(writesOut); ok {
+		err = own.writeOut(out, m, adapted)
+	} else {
+		err = t.writeOut(out, m, adapted)
 	}
-	groups := [][]int{adapted}
-	if ia3, ok := c.Method.(*ia3); ok { // PEFT wants feedforward_modules to be a part of the list
-		if groups, err = ia3.groups(m, c, adapted); err != nil {
-			return nil, err
-		}
-	}
-	lists := [2][]string{{}, {}}
-	for i, sites := range groups {
-		if lists[i], err = t.shortest(m.Sites(), sites); err != nil {
-			return nil, err
-		}
-	}
-	if err := out.set("target_modules", slices.Concat(lists[0], lists[1])); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	if c.Type == "IA3" {
-		if err := out.set("feedforward_modules", lists[1]); err != nil {
-			return nil, err
-		}
-	}
 	return ParseConfig(out.JSON())
+}
+
+// targeted is a method that adapts the modules that target_modules and its
+// like choose.
+type targeted interface{ modules() *targets }
+
+// writesOut is a targeted method with more to write out than target_modules.
+type writesOut interface {
+	writeOut(out *Config, m models.Model, adapted []int) error
+}
+
+// writeOut sets target_modules to what names the adapted sites.
+func (t *targets) writeOut(out *Config, m models.Model, adapted []int) error {
+	list, err := t.shortest(m.Sites(), adapted)
+	if err != nil {
+		return err
+	}
+	return out.set("target_modules", list)
 }
 
 // shortest names adapted sites by ends of their names, each the shortest that
@@ -93,23 +88,4 @@ func (t *targets) shortest(sites models.Sites, adapted []int) ([]string, error) 
 		}
 	}
 	return list, nil
-}
-
-// groups parts adapted modules into those whose outputs are scaled and those
-// whose inputs are.
-func (m *ia3) groups(base models.Model, c *Config, adapted []int) ([][]int, error) {
-	groups := make([][]int, 2)
-	b := &Builder{Model: base, Config: c, Sites: base.Sites()}
-	for _, site := range adapted {
-		input, err := m.onInput(b, b.Sites[site].Name)
-		if err != nil {
-			return nil, err
-		}
-		if input {
-			groups[1] = append(groups[1], site)
-		} else {
-			groups[0] = append(groups[0], site)
-		}
-	}
-	return groups, nil
 }

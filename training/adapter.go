@@ -1,9 +1,6 @@
 package training
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -17,29 +14,21 @@ type Adapted struct {
 // NewAdapted opens the parameters of an adapter.
 func NewAdapted(m models.Model, a *adapters.Adapter, o adapters.Training) *Adapted {
 	f := &Adapted{Trainee: adapters.Train(a, m, o)}
-	norms := map[string]bool{}
-	for _, s := range m.Sites() {
-		if s.Kind == models.NormSite {
-			norms[s.Name] = true
-		}
+	at := func(p *adapters.Param, kind models.SiteKind) bool {
+		return p.Site >= 0 && m.Sites()[p.Site].Kind == kind
 	}
 	for _, p := range a.Params() {
 		if p.Grad.Empty() {
 			continue
 		}
-		module := strings.TrimPrefix(p.Name, a.Config().NamePrefix())
-		module = module[:max(strings.LastIndexByte(module, '.'), 0)]
-		// Of a factor from the base, half of the rows are trained.
-		rows := a.TrainedRows(p, o.Start)
-		shape, n := slices.Clone(p.Shape), rows*p.Grad.Cols
-		if p.Transposed {
-			shape[1] = rows
-		} else if rows != p.Grad.Rows {
-			shape[0] = rows
+		shape, n := p.Trained(o.Start), 1
+		for _, d := range shape {
+			n *= d
 		}
 		f.params = append(f.params, &Parameter{
 			Name: p.Name, Shape: shape, Turned: p.Transposed, Value: first(p.Values().Data, n), Grad: first(p.Grad.Data, n),
-			Norm: norms[module], Embedding: strings.Contains(p.Name, ".lora_embedding_"),
+			Norm: at(p, models.NormSite), Up: p.Role == adapters.Up,
+			Embedding: at(p, models.EmbeddingSite) && (p.Role == adapters.Down || p.Role == adapters.Up),
 		})
 	}
 	return f

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
@@ -41,7 +42,7 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 	name, targets, _ := strings.Cut(b.Method, ":")
 	c := Config{Method: Spelt(name), Schedule: "constant", Optimizer: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, LR: 1e-6, BatchSize: b.Batch, GradAccum: 1}
 	c.MethodConfig = MethodConfig{
-		R: b.R, Bias: "none", Start: "default", PlusEmbedding: 1e-6, VirtualTokens: 20, Gamma: 2, Interval: 1 << 30,
+		Choice: adapters.Choice{R: b.R}, PlusEmbedding: 1e-6, Gamma: 2, Interval: 1 << 30,
 		BlockOrder: "ascending", BlockInterval: 1 << 30, GaloreRank: 128, GaloreGap: 200, GaloreScale: 0.25,
 	}
 	if !Known(name) {

@@ -1,7 +1,6 @@
 package training
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -9,31 +8,8 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
 )
-
-// Groups of methods that read the same settings.
-var (
-	lowRank     = []string{"lora", "rslora", "dora", "lora+"}
-	bottlenecks = []string{"houlsby", "pfeiffer", "parallel"}
-	targeting   = append([]string{"ia3", "bitfit"}, lowRank...)
-	wholeModel  = []string{"full", "lisa", "block-wise", "galore"}
-	anyAdapter  = append(append([]string{"prefix", "prompt"}, bottlenecks...), targeting...)
-)
-
-// readers tells which methods a setting of MethodConfig means something to.
-var readers = map[string][]string{
-	"r": lowRank, "lora-alpha": lowRank, "lora-dropout": append(slices.Clone(bottlenecks), lowRank...), "target-modules": targeting,
-	"exclude-modules": targeting, "layers-to-transform": lowRank, "rank-pattern": lowRank, "alpha-pattern": lowRank,
-	"modules-to-save": anyAdapter, "bias": lowRank, "use-rslora": lowRank, "use-dora": lowRank, "init-lora-weights": lowRank,
-	"loraplus-lr-ratio": lowRank, "loraplus-lr-embedding": lowRank, "loraplus-weight-decay": lowRank,
-	"reduction-factor": bottlenecks, "non-linearity": bottlenecks, "scaling": bottlenecks, "init-weights": bottlenecks,
-	"adapter-drop": bottlenecks, "adapter-drop-random": bottlenecks, "num-virtual-tokens": {"prefix", "prompt"},
-	"zero-biases": {"bitfit"}, "lisa-layers": {"lisa"}, "lisa-interval": {"lisa"}, "block-order": {"block-wise"},
-	"block-interval": {"block-wise"}, "freeze-embeddings": {"lisa", "block-wise"}, "galore-rank": {"galore"},
-	"galore-update-proj-gap": {"galore"}, "galore-scale": {"galore"}, "dtype": wholeModel,
-}
 
 // notOfTheAdapter are the settings that hold beside an adapter to go on from;
 // all else is the adapter's own.
@@ -56,21 +32,28 @@ func flagName(f reflect.StructField) string {
 
 // idle lists the settings that were given and that the method does not read.
 func (c *Config) idle() []string {
-	var flags []string
-	v := reflect.ValueOf(c.MethodConfig)
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		name := flagName(f)
-		if v.Field(i).IsZero() || fmt.Sprint(v.Field(i)) == f.Tag.Get("default") {
-			continue
-		}
-		if rate, err := strconv.ParseFloat(f.Tag.Get("default"), 64); err == nil && f.Type.Kind() == reflect.Float64 && rate == v.Field(i).Float() {
-			continue // 1e-6 is 1e-06
-		}
-		if !slices.Contains(readers[name], c.Method) || c.InitAdapter != "" && !slices.Contains(notOfTheAdapter, name) {
-			flags = append(flags, "--"+name)
+	reads, flags := Reads(c.Method), []string(nil)
+	var look func(v reflect.Value)
+	look = func(v reflect.Value) {
+		for i := range v.NumField() {
+			f := v.Type().Field(i)
+			if f.Anonymous {
+				look(v.Field(i))
+				continue
+			}
+			name := flagName(f)
+			if v.Field(i).IsZero() || fmt.Sprint(v.Field(i)) == f.Tag.Get("default") {
+				continue
+			}
+			if rate, err := strconv.ParseFloat(f.Tag.Get("default"), 64); err == nil && f.Type.Kind() == reflect.Float64 && rate == v.Field(i).Float() {
+				continue // 1e-6 is 1e-06
+			}
+			if !slices.Contains(reads, name) || c.InitAdapter != "" && !slices.Contains(notOfTheAdapter, name) {
+				flags = append(flags, "--"+name)
+			}
 		}
 	}
+	look(reflect.ValueOf(c.MethodConfig))
 	return flags
 }
 
@@ -91,26 +74,16 @@ func (r *Run) noteIdle() {
 	r.observer.Note("without effect: %s (with %s)", strings.Join(flags, ", "), with)
 }
 
-// fits reports what is wrong with the settings of a method on a base.
+// fits reports what is wrong with the settings of a method that trains the base
+// itself.
 func (c *Config) fits(m models.Model) error {
 	layers := m.Config().Layers
-	outside := func(layer int) bool { return layer < 0 || layer >= layers }
 	projected, _ := c.projected(m)
 	switch {
 	case c.Method == "lisa" && c.Gamma > layers:
 		return fmt.Errorf("--lisa-layers: %d, the base has %d blocks", c.Gamma, layers)
 	case c.Method == "galore" && projected == 0:
 		return fmt.Errorf("--galore-rank: %d is not below the sides of any of the blocks' matrices: no gradient would be projected", c.GaloreRank)
-	case slices.Contains(bottlenecks, c.Method) && c.AdapterDrop >= layers:
-		return fmt.Errorf("--adapter-drop: %d would leave no adapter in %d blocks", c.AdapterDrop, layers)
-	case slices.Contains(bottlenecks, c.Method) && c.AdapterDropMax >= layers:
-		return fmt.Errorf("--adapter-drop-random: %d would leave no adapter in %d blocks", c.AdapterDropMax, layers)
-	case slices.Contains(lowRank, c.Method) && slices.ContainsFunc(c.Layers, outside):
-		return fmt.Errorf("--layers-to-transform: %d is no block: the base has 0 to %d", c.Layers[slices.IndexFunc(c.Layers, outside)], layers-1)
-	case c.Method == "bitfit" && !c.ZeroBiases && c.InitAdapter == "" && !biased(m):
-		return errors.New("--method bitfit: the base has no biases to train; --zero-biases gives its Linear modules biases that begin as zero")
-	case slices.Contains(lowRank, c.Method) && c.Bias != "none" && c.InitAdapter == "" && !biased(m):
-		return fmt.Errorf("--bias %s: the base has no biases to train", c.Bias)
 	}
 	return nil
 }
@@ -126,37 +99,4 @@ func (c *Config) projected(m models.Model) (n, all int) {
 		}
 	}
 	return n, all
-}
-
-// biased reports whether a module of the base has a bias.
-func biased(m models.Model) bool {
-	return slices.ContainsFunc(m.Sites(), func(s models.Site) bool {
-		return s.Kind == models.LinearSite && len(s.Linear.Bias) > 0 || s.Kind == models.NormSite && len(s.Norm.Bias) > 0
-	})
-}
-
-// madeBy reports whether an adapter is what the method would make.
-func (c *Config) madeBy(a *adapters.Adapter) error {
-	is, want := a.Method(), []string{c.Method}
-	switch {
-	case c.DoRA && slices.Contains(lowRank, c.Method):
-		want = []string{"dora"}
-	case c.RSLoRA && slices.Contains(lowRank, c.Method):
-		want = []string{"rslora"}
-	case c.Method == "lora+":
-		want = []string{"lora", "rslora", "dora"}
-	case c.Method == "bitfit":
-		want = []string{"bitfit", "beft"}
-	case slices.Contains(bottlenecks, c.Method):
-		want = []string{"bottleneck"}
-	case c.Method == "prefix", c.Method == "prompt":
-		want = []string{c.Method + "-tuning"}
-	}
-	if b, ok := a.Config().Method.(interface{ Placement() string }); ok && want[0] == is {
-		is, want = b.Placement(), []string{c.Method}
-	}
-	if !slices.Contains(want, is) {
-		return fmt.Errorf("--init-adapter: %s is of method %s, not %s: --method has to say so", c.InitAdapter, is, strings.Join(want, " or "))
-	}
-	return nil
 }

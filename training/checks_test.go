@@ -25,29 +25,33 @@ func refused(t *testing.T, base string, c Config, want string) {
 	}
 }
 
-// TestSettingsHaveReaders: every setting of a method is known to mean
-// something to a method that exists.
+// TestSettingsHaveReaders: every setting of a method means something to a
+// method, and no method reads what is no setting.
 func TestSettingsHaveReaders(t *testing.T) {
-	m := reflect.TypeFor[MethodConfig]()
-	for i := range m.NumField() {
-		name := flagName(m.Field(i))
-		if len(readers[name]) == 0 {
-			t.Errorf("--%s: nobody reads it", name)
+	readers := map[string]int{}
+	for _, method := range Methods() {
+		for _, name := range Reads(method) {
+			readers[name]++
 		}
-		for _, method := range readers[name] {
-			if !slices.Contains(Methods(), method) {
-				t.Errorf("--%s: no method %s", name, method)
+	}
+	for _, kind := range []reflect.Type{reflect.TypeFor[MethodConfig](), reflect.TypeFor[adapters.Choice]()} {
+		for i := range kind.NumField() {
+			if f := kind.Field(i); !f.Anonymous {
+				if readers[flagName(f)] == 0 {
+					t.Errorf("--%s: nobody reads it", flagName(f))
+				}
+				delete(readers, flagName(f))
 			}
 		}
 	}
-	if len(readers) != m.NumField() {
-		t.Errorf("%d readers of %d settings", len(readers), m.NumField())
+	if len(readers) > 0 {
+		t.Errorf("no settings: %v", readers)
 	}
 }
 
 func TestIdleSettings(t *testing.T) {
 	c := tinyConfig(t, "ia3")
-	c.MethodConfig = MethodConfig{R: 4, PlusEmbedding: 1e-6, Gamma: 2, GaloreScale: 2, Targets: []string{"q_proj"}}
+	c.MethodConfig = MethodConfig{Choice: adapters.Choice{R: 4, Targets: []string{"q_proj"}}, PlusEmbedding: 1e-6, Gamma: 2, GaloreScale: 2}
 	if got := c.idle(); !slices.Equal(got, []string{"--r", "--galore-scale"}) {
 		t.Errorf("%q", got)
 	}
@@ -128,7 +132,8 @@ func TestZeroBiasesWhereThereAreBiases(t *testing.T) {
 // TestModulesToSave: every method of an adapter trains other modules beside it,
 // and finds them again.
 func TestModulesToSave(t *testing.T) {
-	for _, method := range anyAdapter {
+	for _, recipe := range adapters.Recipes() {
+		method := recipe.Name
 		c := tinyConfig(t, method)
 		c.ZeroBiases, c.MaxSteps, c.Save = true, 2, []string{"model.norm"}
 		r, err := NewRun(c, openTiny(t, "llama-gqa"), &quiet{})
@@ -228,7 +233,8 @@ func TestReadmeOfOwnTypes(t *testing.T) {
 func TestConvertedPatterns(t *testing.T) {
 	c := tinyConfig(t, "lora")
 	c.Start, c.RankPattern, c.AlphaPattern = "pissa", map[string]int{"q_proj": 4}, map[string]float64{"v_proj": 3}
-	values := c.AdapterValues(openTiny(t, "llama-gqa").Model)
+	recipe, _ := adapters.FindRecipe("lora")
+	values := recipe.Values(openTiny(t, "llama-gqa").Model, &c.Choice)
 	if got := values["rank_pattern"].(map[string]int)["q_proj"]; got != 8 {
 		t.Errorf("rank %d of q_proj, want 8", got)
 	}

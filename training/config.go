@@ -72,41 +72,22 @@ type Config struct {
 	Threads       int  `help:"Threads; 0: one for each core." group:"compute"`
 }
 
-// MethodConfig is what the methods ask for, by peft's names where it has one.
+// MethodConfig is what the methods ask for.
 type MethodConfig struct {
-	R              int                `help:"Rank." default:"8" group:"method"`
-	Alpha          float64            `name:"lora-alpha" help:"LoRA's alpha; 0: twice the rank." group:"method"`
-	Dropout        float64            `name:"lora-dropout" help:"Dropout on the input of LoRA or bottlenecks." group:"method"`
-	Targets        []string           `name:"target-modules" help:"Modules to adapt, all-linear or a regular expression; none: the architecture's." group:"method"`
-	Exclude        []string           `name:"exclude-modules" help:"Modules to leave out." group:"method"`
-	Layers         []int              `name:"layers-to-transform" help:"Blocks to adapt; none: all." group:"method"`
-	RankPattern    map[string]int     `help:"Ranks of single modules." group:"method"`
-	AlphaPattern   map[string]float64 `help:"Alphas of single modules." group:"method"`
-	Save           []string           `name:"modules-to-save" help:"Modules to train whole and to save with the adapter." group:"method"`
-	Bias           string             `help:"Biases to train with LoRA: none, all, lora_only." default:"none" group:"method"`
-	RSLoRA         bool               `name:"use-rslora" help:"Scale by alpha/√r." group:"method"`
-	DoRA           bool               `name:"use-dora" help:"Train magnitude and direction apart." group:"method"`
-	Start          string             `name:"init-lora-weights" help:"How the factors begin: ${starts}." default:"default" group:"method"`
-	PlusRatio      float64            `name:"loraplus-lr-ratio" help:"LoRA+: how many times as fast B learns; 0: not LoRA+." group:"method"`
-	PlusEmbedding  float64            `name:"loraplus-lr-embedding" help:"LoRA+: rate of LoRA on embeddings." default:"1e-6" group:"method"`
-	PlusDecay      float64            `name:"loraplus-weight-decay" help:"LoRA+: weight decay." group:"method"`
-	Reduction      float64            `name:"reduction-factor" help:"Bottlenecks: hidden size over theirs; 0: the method's own." group:"method"`
-	NonLinearity   string             `help:"Bottlenecks: non-linearity; the method's own if empty." group:"method"`
-	Scaling        float64            `help:"Bottlenecks: factor on the output; 0: the method's own." group:"method"`
-	InitWeights    string             `name:"init-weights" help:"Bottlenecks: bert, mam_adapter or houlsby; the method's own if empty." group:"method"`
-	AdapterDrop    int                `name:"adapter-drop" help:"Bottlenecks: blocks from the lowest that have none." group:"method"`
-	AdapterDropMax int                `name:"adapter-drop-random" help:"Bottlenecks: leave out as many as are drawn for each step, up to this." group:"method"`
-	VirtualTokens  int                `name:"num-virtual-tokens" help:"Prefix and prompt tuning: virtual tokens." default:"20" group:"method"`
-	ZeroBiases     bool               `help:"BitFit: give Linear modules biases of zero where the base has none." group:"method"`
-	Gamma          int                `name:"lisa-layers" help:"LISA: blocks trained at once." default:"2" group:"method"`
-	Interval       int                `name:"lisa-interval" help:"LISA: steps between draws." default:"20" group:"method"`
-	DType          string             `name:"dtype" help:"Models: precision in which they are saved, f32, f16 or bf16; bf16 of a base of 16 bits and f32 of another if empty." group:"method"`
-	BlockOrder     string             `help:"Block-wise: ascending, descending or random." default:"random" group:"method"`
-	BlockInterval  int                `help:"Block-wise: steps on one block." default:"50" group:"method"`
-	FreezeOutside  bool               `name:"freeze-embeddings" help:"LISA and block-wise: keep embeddings, final norm and head frozen." group:"method"`
-	GaloreRank     int                `help:"GaLore: rank of the projected gradient." default:"128" group:"method"`
-	GaloreGap      int                `name:"galore-update-proj-gap" help:"GaLore: steps between projections." default:"200" group:"method"`
-	GaloreScale    float64            `help:"GaLore: factor on the update." default:"0.25" group:"method"`
+	adapters.Choice
+
+	PlusRatio     float64 `name:"loraplus-lr-ratio" help:"LoRA+: how many times as fast B learns; 0: not LoRA+." group:"method"`
+	PlusEmbedding float64 `name:"loraplus-lr-embedding" help:"LoRA+: rate of LoRA on embeddings." default:"1e-6" group:"method"`
+	PlusDecay     float64 `name:"loraplus-weight-decay" help:"LoRA+: weight decay." group:"method"`
+	Gamma         int     `name:"lisa-layers" help:"LISA: blocks trained at once." default:"2" group:"method"`
+	Interval      int     `name:"lisa-interval" help:"LISA: steps between draws." default:"20" group:"method"`
+	DType         string  `name:"dtype" help:"Models: precision in which they are saved, f32, f16 or bf16; bf16 of a base of 16 bits and f32 of another if empty." group:"method"`
+	BlockOrder    string  `help:"Block-wise: ascending, descending or random." default:"random" group:"method"`
+	BlockInterval int     `help:"Block-wise: steps on one block." default:"50" group:"method"`
+	FreezeOutside bool    `name:"freeze-embeddings" help:"LISA and block-wise: keep embeddings, final norm and head frozen." group:"method"`
+	GaloreRank    int     `help:"GaLore: rank of the projected gradient." default:"128" group:"method"`
+	GaloreGap     int     `name:"galore-update-proj-gap" help:"GaLore: steps between projections." default:"200" group:"method"`
+	GaloreScale   float64 `help:"GaLore: factor on the update." default:"0.25" group:"method"`
 }
 
 // Resume says whether to go on from a checkpoint, and where it is.
@@ -233,7 +214,7 @@ func (c *Config) Validate() error {
 		if c.Output != "" && !published.MatchString(c.publishName()) {
 			fault("publish-name", "%q is no name for an adapter: letters, digits, dots, dashes and underscores, the first not a dot", c.publishName())
 		}
-		if recipes[c.Method].blocks != nil {
+		if _, ok := wholes[c.Method]; ok {
 			fault("publish", "--method %s makes a model, and a server takes adapters: peft-train extract makes one of it", c.Method)
 		}
 	}

@@ -28,7 +28,7 @@ func TestFoldersAsPEFT(t *testing.T) {
 	for _, method := range []string{"lora", "rslora", "dora", "lora+", "ia3", "bitfit", "prefix", "prompt"} {
 		c := tinyConfig(t, method)
 		c.MaxSteps, c.ZeroBiases, c.Base = 1, true, "/models/tiny"
-		if slices.Contains(targeting, method) && method != "ia3" {
+		if slices.Contains(Reads(method), "target-modules") && method != "ia3" {
 			c.Targets = []string{"all-linear"}
 		}
 		golden := goldens[method]
@@ -54,7 +54,7 @@ func TestFoldersAsPEFT(t *testing.T) {
 			if base := got["base_model_name_or_path"]; name == "" && base != nil || name != "" && base != name {
 				t.Errorf("%s: base_model_name_or_path is %v of a base called %q", method, base, name)
 			}
-			if targets, ok := got["target_modules"].([]any); slices.Contains(targeting, method) && (!ok || len(targets) != map[bool]int{true: 3, false: 7}[method == "ia3"]) {
+			if targets, ok := got["target_modules"].([]any); slices.Contains(Reads(method), "target-modules") && (!ok || len(targets) != map[bool]int{true: 3, false: 7}[method == "ia3"]) {
 				t.Errorf("%s: target_modules is %v", method, got["target_modules"])
 			}
 			readme, err := os.ReadFile(filepath.Join(c.Output, "README.md"))

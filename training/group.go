@@ -57,7 +57,7 @@ func LoRAPlus(ratio, embedding, decay float64) Grouping {
 			switch {
 			case p.Embedding:
 				return 1
-			case !strings.Contains(p.Name, "lora_B") && len(p.Shape) != 1:
+			case !p.Up && len(p.Shape) != 1:
 				return 0
 			case decays(p):
 				return 2

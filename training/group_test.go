@@ -12,7 +12,7 @@ func TestGroups(t *testing.T) {
 		hf, plus string
 	}{
 		{Parameter{Name: layer + "self_attn.q_proj.lora_A.weight", Shape: matrix}, "decay", "A"},
-		{Parameter{Name: layer + "self_attn.q_proj.lora_B.weight", Shape: matrix}, "decay", "B"},
+		{Parameter{Name: layer + "self_attn.q_proj.lora_B.weight", Shape: matrix, Up: true}, "decay", "B"},
 		{Parameter{Name: layer + "self_attn.q_proj.lora_B.bias", Shape: vector}, "no_decay", "B_no_decay"},
 		{Parameter{Name: layer + "self_attn.q_proj.lora_magnitude_vector", Shape: vector}, "decay", "B"},
 		{Parameter{Name: layer + "self_attn.q_proj.base_layer.bias", Shape: vector}, "no_decay", "B_no_decay"},
@@ -24,7 +24,7 @@ func TestGroups(t *testing.T) {
 		{Parameter{Name: "base_model.model.lm_head.weight", Shape: matrix}, "decay", "A"},
 		{Parameter{Name: "base_model.model.score.bias", Shape: vector}, "no_decay", "B_no_decay"},
 		{Parameter{Name: "base_model.model.model.embed_tokens.lora_embedding_A", Shape: matrix, Embedding: true}, "decay", "embedding"},
-		{Parameter{Name: "base_model.model.model.embed_tokens.lora_embedding_B", Shape: matrix, Embedding: true}, "decay", "embedding"},
+		{Parameter{Name: "base_model.model.model.embed_tokens.lora_embedding_B", Shape: matrix, Up: true, Embedding: true}, "decay", "embedding"},
 		{Parameter{Name: "prompt_embeddings", Shape: matrix}, "decay", "A"},
 	} {
 		if got := HuggingFace(0.1).Of(&c.p).Name; got != c.hf {

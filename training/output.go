@@ -107,7 +107,7 @@ func (r *Run) checkOutput() error {
 		}
 	}
 	other, what := adapters.ConfigFile, "an adapter"
-	if recipes[r.Method].blocks == nil {
+	if _, ok := wholes[r.Method]; !ok {
 		other, what = "config.json", "a model"
 	}
 	if firstOf(r.Output, []string{other}) != "" {

@@ -11,6 +11,8 @@ type Parameter struct {
 	InBlock bool      // of one of the base's blocks
 	// Norm marks a parameter of a normalisation layer, which no rule decays.
 	Norm bool
+	// Up marks the second of two factors, which LoRA+ has learn faster.
+	Up bool
 	// Embedding marks LoRA on an embedding, which LoRA+ gives a rate of its own.
 	Embedding bool
 }

@@ -92,8 +92,9 @@ func tinyConfig(t testing.TB, method string) Config {
 	}
 	c.Columns.Prompt, c.Columns.Completion = "prompt", "completion"
 	c.MethodConfig = MethodConfig{
-		R: 2, Dropout: 0.1, Bias: "none", Start: "default", PlusEmbedding: 1e-6, VirtualTokens: 3, Gamma: 1, Interval: 3,
-		BlockOrder: "random", BlockInterval: 3, GaloreRank: 4, GaloreGap: 5, GaloreScale: 0.25, Reduction: 4,
+		Choice:        adapters.Choice{R: 2, Dropout: 0.1, Bias: "none", Start: "default", VirtualTokens: 3, Reduction: 4},
+		PlusEmbedding: 1e-6, Gamma: 1, Interval: 3,
+		BlockOrder: "random", BlockInterval: 3, GaloreRank: 4, GaloreGap: 5, GaloreScale: 0.25,
 	}
 	return c
 }

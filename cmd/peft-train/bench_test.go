@@ -11,9 +11,9 @@ import (
 // once.
 func TestFaultsOfMeasuring(t *testing.T) {
 	for args, wants := range map[string][]string{
-		"bench --methods bogus,lora:q_proj --steps 0 --r 0 --max-length 1": {"--base: is missing", `--methods: "bogus"`, "--steps: 0", "--r: 0", "--max-length: 1"},
-		"eval --task x --format y --limit -1 --samples 2":                  {"--base: is missing", "--data: is missing", "--task:", "--format:", "--limit: -1", "--samples:"},
-		"plan --base llama-7b --lisa-layers 33 --leave-out 2,32":           {"--lisa-layers: 33, the base has 32 blocks", "--leave-out: 32 is no block"},
+		"bench --methods bogus,lora:q_proj --steps 0 --r 0 --max-length 1":         {"--base: is missing", `--methods: "bogus"`, "--steps: 0", "--r: 0", "--max-length: 1"},
+		"eval --task x --format y --limit -1 --samples 2":                          {"--base: is missing", "--data: is missing", "--task:", "--format:", "--limit: -1", "--samples:"},
+		"plan --base llama-7b --lisa-layers 33 --adapter-drop 32 --method houlsby": {"--lisa-layers: 33, the base has 32 blocks", "--adapter-drop: 32 would leave no adapter in 32 blocks"},
 		"plan --base llama-7b --method x --batch-size 0 --max-length 1 --labels 9 --r -1 --lora-dropout 2 --reduction-factor -1": {
 			`--method: "x"`, "--batch-size: 0", "--max-length: 1", "--labels: 9", "--r: -1", "--lora-dropout: 2", "--reduction-factor: -1",
 		},

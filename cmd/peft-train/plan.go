@@ -17,7 +17,7 @@ import (
 // planCommand counts before anything is loaded.
 type planCommand struct {
 	Base    string `required:"" help:"A config.json, a folder with one, a GGUF file, or a published model by name, such as llama-2-7b."`
-	Method  string `default:"lora" help:"full, lora, rslora, dora, lora+, bitfit, houlsby, pfeiffer, parallel, prefix, prompt, ia3, lisa, block-wise or galore."`
+	Method  string `default:"lora" help:"What would be trained: ${methods}."`
 	Adapter string `help:"Plan for this adapter's configuration instead of --method." type:"path"`
 	Compare bool   `help:"Every method side by side; lecture is the usual estimate, all in 16 bit."`
 	JSON    bool   `name:"json" help:"Print JSON."`
@@ -31,16 +31,11 @@ type planCommand struct {
 	Recompute bool   `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block."`
 	Optimizer string `default:"adamw" enum:"adamw,sgd,none" help:"adamw, sgd (with momentum) or none (plain SGD)."`
 
-	R               int      `help:"Rank of LoRA and its like, and of GaLore (default 8)."`
-	LoraAlpha       float64  `help:"LoRA's alpha (default: twice the rank)."`
-	LoraDropout     float64  `help:"Dropout on the input of adapters."`
-	TargetModules   []string `help:"Modules to adapt, or all-linear."`
-	ModulesToSave   []string `help:"Modules trained whole beside the adapter."`
-	ReductionFactor float64  `help:"Of bottleneck adapters (default: the method's)."`
-	LeaveOut        []int    `help:"Blocks without a bottleneck."`
-	VirtualTokens   int      `name:"num-virtual-tokens" help:"Of prefix and prompt tuning (default 20)."`
-	LISALayers      int      `name:"lisa-layers" help:"Blocks that LISA trains at once (default 2)."`
-	FreezeOutside   bool     `name:"freeze-embeddings" help:"LISA and block-wise: leave embedding, final norm and head alone."`
+	adapters.Choice
+
+	LISALayers    int  `name:"lisa-layers" help:"Blocks that LISA trains at once (default 2)."`
+	FreezeOutside bool `name:"freeze-embeddings" help:"LISA and block-wise: leave embedding, final norm and head alone."`
+	GaloreRank    int  `default:"128" help:"GaLore: rank of the projected gradient."`
 }
 
 // planned is one method's plan.
@@ -72,12 +67,12 @@ func (p *planCommand) Run(c console) error {
 		}
 		base = base.As(f)
 	}
-	if err := p.fits(base.Config().Layers); err != nil {
+	if err := p.fits(base); err != nil {
 		return err
 	}
 	methods := []string{p.Method}
 	if p.Compare {
-		methods = plan.Methods
+		methods = plan.Methods()
 	}
 	var all []planned
 	for _, m := range methods {
@@ -104,36 +99,34 @@ func (p *planCommand) Run(c console) error {
 // check reports everything that is wrong with the arguments.
 func (p *planCommand) check() error {
 	var wrong []error
-	if !slices.Contains(plan.Methods, p.Method) {
-		wrong = append(wrong, fmt.Errorf("--method: %q is not one of %s", p.Method, strings.Join(plan.Methods, ", ")))
+	if !slices.Contains(plan.Methods(), p.Method) {
+		wrong = append(wrong, fmt.Errorf("--method: %q is not one of %s", p.Method, strings.Join(plan.Methods(), ", ")))
 	}
 	wrong = append(wrong, atLeast(1, map[string]int{"batch-size": p.BatchSize}), atLeast(2, map[string]int{"max-length": p.MaxLength}),
-		atLeast(0, map[string]int{"labels": p.Labels, "r": p.R, "num-virtual-tokens": p.VirtualTokens, "lisa-layers": p.LISALayers}))
+		atLeast(0, map[string]int{"labels": p.Labels, "r": p.R, "adapter-drop": p.AdapterDrop, "num-virtual-tokens": p.VirtualTokens, "lisa-layers": p.LISALayers}))
 	if p.Labels >= p.MaxLength {
 		wrong = append(wrong, fmt.Errorf("--labels: %d of %d positions cannot carry a loss", p.Labels, p.MaxLength))
 	}
-	if !(p.LoraAlpha >= 0) {
-		wrong = append(wrong, fmt.Errorf("--lora-alpha: %g, want 0 or more", p.LoraAlpha))
+	if !(p.Alpha >= 0) {
+		wrong = append(wrong, fmt.Errorf("--lora-alpha: %g, want 0 or more", p.Alpha))
 	}
-	if !(p.ReductionFactor >= 0) {
-		wrong = append(wrong, fmt.Errorf("--reduction-factor: %g, want 0 or more", p.ReductionFactor))
+	if !(p.Reduction >= 0) {
+		wrong = append(wrong, fmt.Errorf("--reduction-factor: %g, want 0 or more", p.Reduction))
 	}
-	if !(p.LoraDropout >= 0 && p.LoraDropout < 1) {
-		wrong = append(wrong, fmt.Errorf("--lora-dropout: %g, want at least 0 and less than 1", p.LoraDropout))
+	if !(p.Dropout >= 0 && p.Dropout < 1) {
+		wrong = append(wrong, fmt.Errorf("--lora-dropout: %g, want at least 0 and less than 1", p.Dropout))
 	}
 	return faultsOf(wrong)
 }
 
-// fits reports what a base of so many blocks has not.
-func (p *planCommand) fits(layers int) error {
+// fits reports what the base has not.
+func (p *planCommand) fits(base *plan.Base) error {
 	var wrong []error
-	if p.LISALayers > layers {
+	if layers := base.Config().Layers; p.LISALayers > layers {
 		wrong = append(wrong, fmt.Errorf("--lisa-layers: %d, the base has %d blocks", p.LISALayers, layers))
 	}
-	for _, layer := range p.LeaveOut {
-		if layer < 0 || layer >= layers {
-			wrong = append(wrong, fmt.Errorf("--leave-out: %d is no block: the base has 0 to %d", layer, layers-1))
-		}
+	if r, ok := adapters.FindRecipe(p.Method); ok && r.Check != nil {
+		wrong = append(wrong, r.Check(base, &p.Choice))
 	}
 	return faultsOf(wrong)
 }
@@ -156,9 +149,7 @@ func (p *planCommand) plan(base *plan.Base, method string) (planned, error) {
 		trained, err = p.adapter(base)
 	} else {
 		trained, err = base.Train(plan.Choice{
-			Method: method, R: p.R, Alpha: p.LoraAlpha, Targets: p.targets(method), Saved: p.saved(method), Dropout: p.LoraDropout,
-			ReductionFactor: p.ReductionFactor, LeaveOut: p.LeaveOut, VirtualTokens: p.VirtualTokens,
-			LISALayers: p.LISALayers, FreezeOutside: p.FreezeOutside,
+			Method: method, Choice: p.choice(method), LISALayers: p.LISALayers, FreezeOutside: p.FreezeOutside, GaloreRank: p.GaloreRank,
 		})
 	}
 	if err != nil {
@@ -187,22 +178,21 @@ func (p *planCommand) adapter(base *plan.Base) (*plan.Trained, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return base.TrainAdapter(config, p.LoraDropout)
+	return base.TrainAdapter(config, adapters.Training{Dropout: p.Dropout})
 }
 
-// targets and saved are what a comparison leaves to the methods that know them.
-func (p *planCommand) targets(method string) []string {
-	if p.Compare && !strings.Contains(method, "ora") {
-		return nil
+// choice leaves out of a comparison what the method does not read.
+func (p *planCommand) choice(method string) adapters.Choice {
+	c := p.Choice
+	for flag, list := range map[string]*[]string{"target-modules": &c.Targets, "exclude-modules": &c.Exclude, "modules-to-save": &c.Save} {
+		if p.Compare && !slices.Contains(training.Reads(method), flag) {
+			*list = nil
+		}
 	}
-	return p.TargetModules
-}
-
-func (p *planCommand) saved(method string) []string {
-	if p.Compare && !strings.Contains(method, "ora") {
-		return nil
+	if p.Compare {
+		c.Set = nil
 	}
-	return p.ModulesToSave
+	return c
 }
 
 // one prints the plan of one method.

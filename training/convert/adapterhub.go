@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -248,23 +249,23 @@ func (m *middle) fromHubLoRA(settings map[string]any, tensors []safetensors.Tens
 		}
 		found[parts[1]][slices.Index([]string{"lora_A", "lora_B", "m.weight"}, parts[3])] = t
 	}
-	var all []*pair
+	var all []*adapters.Factors
 	for _, module := range slices.Sorted(maps.Keys(found)) {
 		f := found[module]
-		p := &pair{module: module, a: f[0], b: f[1]}
+		p := &adapters.Factors{Module: module, A: f[0], B: f[1]}
 		if strings.HasSuffix(module, ".c_attn") {
 			var err error
 			if p, err = spread(module, f[0], f[1], letters(settings["attn_matrices"])); err != nil {
 				return err
 			}
-			m.ranks(module, p.rank(), int(r), alpha)
+			m.ranks(module, p.Rank(), int(r), alpha)
 		}
-		if len(p.a.Shape) != 2 || len(p.b.Shape) != 2 || p.a.Shape[0] != p.b.Shape[1] {
-			return fmt.Errorf("%w: %s has the factors %v and %v", ErrTensor, module, p.a.Shape, p.b.Shape)
+		if len(p.A.Shape) != 2 || len(p.B.Shape) != 2 || p.A.Shape[0] != p.B.Shape[1] {
+			return fmt.Errorf("%w: %s has the factors %v and %v", ErrTensor, module, p.A.Shape, p.B.Shape)
 		}
 		if f[2].Name != "" {
 			f[2].Shape = f[2].Shape[:1]
-			p.magnitude = &f[2]
+			p.Magnitude = &f[2]
 		}
 		all = append(all, p)
 	}

@@ -151,7 +151,7 @@ func (m *middle) toHubLoRA(name string, config *adapters.Config, o Options) (map
 	}
 	h := &hubLoRA{settings: settings, name: name, layers: map[int]string{}, own: ownRank(m.values)}
 	for _, p := range all {
-		_, scale, _, err := config.Scaling(p.module)
+		_, scale, _, err := config.Scaling(p.Module)
 		if err == nil {
 			err = h.add(p, scale)
 		}
@@ -213,18 +213,18 @@ type hubLoRA struct {
 	dora     bool
 }
 
-func (h *hubLoRA) add(p *pair, scale float64) error {
-	last := lastName(p.module)
-	a, b, r := p.a, p.b, p.rank()
+func (h *hubLoRA) add(p *adapters.Factors, scale float64) error {
+	last := lastName(p.Module)
+	a, b, r := p.A, p.B, p.Rank()
 	if h.letters == nil {
 		h.letters = map[string]bool{}
 	}
 	switch {
-	case p.embedding:
-		return fmt.Errorf("%w: AdapterHub has no LoRA on %s", ErrHold, p.module)
+	case p.Embedding:
+		return fmt.Errorf("%w: AdapterHub has no LoRA on %s", ErrHold, p.Module)
 	case last == "c_attn":
-		if p.magnitude != nil {
-			return fmt.Errorf("%w: AdapterHub's DoRA on the fused %s", ErrHold, p.module)
+		if p.Magnitude != nil {
+			return fmt.Errorf("%w: AdapterHub's DoRA on the fused %s", ErrHold, p.Module)
 		}
 		var parts []int
 		a, b, parts, _ = gather(p, h.own)
@@ -237,26 +237,26 @@ func (h *hubLoRA) add(p *pair, scale float64) error {
 	case feedforward[last] != "":
 		h.settings[feedforward[last]] = true
 	default:
-		return fmt.Errorf("%w: AdapterHub has no LoRA on %s", ErrHold, p.module)
+		return fmt.Errorf("%w: AdapterHub has no LoRA on %s", ErrHold, p.Module)
 	}
 	if h.r == 0 {
 		h.r, h.scale = r, scale
 	}
 	if h.r != r || h.scale != scale {
-		return fmt.Errorf("%w: AdapterHub has one rank and one scaling; %s has %d and %v, others %d and %v", ErrHold, p.module, r, scale, h.r, h.scale)
+		return fmt.Errorf("%w: AdapterHub has one rank and one scaling; %s has %d and %v, others %d and %v", ErrHold, p.Module, r, scale, h.r, h.scale)
 	}
-	n := hubLayer.FindStringSubmatch(p.module)
+	n := hubLayer.FindStringSubmatch(p.Module)
 	if n == nil {
-		return fmt.Errorf("%w: AdapterHub has no LoRA on %s", ErrHold, p.module)
+		return fmt.Errorf("%w: AdapterHub has no LoRA on %s", ErrHold, p.Module)
 	}
 	layer, _ := strconv.Atoi(n[1])
 	h.layers[layer] += " " + last
-	a.Name, b.Name = p.module+".loras."+h.name+".lora_A", p.module+".loras."+h.name+".lora_B"
+	a.Name, b.Name = p.Module+".loras."+h.name+".lora_A", p.Module+".loras."+h.name+".lora_B"
 	h.tensors = append(h.tensors, a, b)
-	if p.magnitude != nil {
+	if p.Magnitude != nil {
 		h.dora = true
-		t := *p.magnitude
-		t.Name, t.Shape = p.module+".loras."+h.name+".m.weight", []int{t.Shape[0], 1}
+		t := *p.Magnitude
+		t.Name, t.Shape = p.Module+".loras."+h.name+".m.weight", []int{t.Shape[0], 1}
 		h.tensors = append(h.tensors, t)
 	}
 	return nil

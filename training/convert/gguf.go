@@ -49,24 +49,24 @@ func (m *middle) writeGGUF(o Options, config *adapters.Config) error {
 	w.Set(keyAdapterType, "lora")
 	w.Set(keyAlpha, float32(alpha))
 	for _, p := range all {
-		if p.magnitude != nil {
-			return fmt.Errorf("%w: llama.cpp has no DoRA, which %s is", ErrHold, p.module)
+		if p.Magnitude != nil {
+			return fmt.Errorf("%w: llama.cpp has no DoRA, which %s is", ErrHold, p.Module)
 		}
-		if p.module == "lm_head" && c.Tied {
+		if p.Module == "lm_head" && c.Tied {
 			return fmt.Errorf("%w: llama.cpp has no tensor of its own for a tied lm_head", ErrHold)
 		}
-		name := models.GGUFName(c.Architecture, p.module+".weight")
-		if name == p.module+".weight" {
-			return fmt.Errorf("%w: llama.cpp's name of %s is not known", ErrHold, p.module)
+		name := models.GGUFName(c.Architecture, p.Module+".weight")
+		if name == p.Module+".weight" {
+			return fmt.Errorf("%w: llama.cpp's name of %s is not known", ErrHold, p.Module)
 		}
-		a, b := p.a, p.b
-		if f := scaled[p.module]; f != 1 {
+		a, b := p.A, p.B
+		if f := scaled[p.Module]; f != 1 {
 			b = times(b, f)
 		}
-		if p.embedding {
+		if p.Embedding {
 			a = turned(a)
 		}
-		if order := models.GGUFRows(c, p.module+".weight"); order != nil {
+		if order := models.GGUFRows(c, p.Module+".weight"); order != nil {
 			if len(order) != b.Shape[0] {
 				return fmt.Errorf("%w: %s has %d outputs, the base %d", ErrTensor, b.Name, b.Shape[0], len(order))
 			}
@@ -88,23 +88,23 @@ func (m *middle) writeGGUF(o Options, config *adapters.Config) error {
 
 // oneAlpha finds the alpha that gives every module its scaling, alpha/r; where
 // there is none, the factors by which B has to be multiplied.
-func (m *middle) oneAlpha(all []*pair, config *adapters.Config) (alpha float64, factors map[string]float64, err error) {
+func (m *middle) oneAlpha(all []*adapters.Factors, config *adapters.Config) (alpha float64, factors map[string]float64, err error) {
 	factors = map[string]float64{}
 	off := 0
 	for i, p := range all {
-		_, scale, _, err := config.Scaling(p.module)
+		_, scale, _, err := config.Scaling(p.Module)
 		if err != nil {
 			return 0, nil, err
 		}
-		own := scale * float64(p.rank())
+		own := scale * float64(p.Rank())
 		if near := math.Round(own); math.Abs(own-near) < 1e-5*near {
 			own = near // the scaling is a float32
 		}
 		if i == 0 {
 			alpha = own
 		}
-		if factors[p.module] = 1; own != alpha {
-			factors[p.module] = own / alpha
+		if factors[p.Module] = 1; own != alpha {
+			factors[p.Module] = own / alpha
 			off++
 		}
 	}
@@ -147,11 +147,11 @@ func (m *middle) fromGGUF(f *gguf.File, o Options) error {
 		return fmt.Errorf("%w: activated LoRA begins in the middle of a sequence", ErrHold)
 	}
 	alpha, _ := f.Float(keyAlpha)
-	found := map[string]*pair{}
-	var all []*pair
+	found := map[string]*adapters.Factors{}
+	var all []*adapters.Factors
 	for _, s := range o.Base.Sites() {
 		if s.Kind == models.LinearSite || s.Kind == models.EmbeddingSite {
-			p := &pair{module: s.Name, embedding: s.Kind == models.EmbeddingSite}
+			p := &adapters.Factors{Module: s.Name, Embedding: s.Kind == models.EmbeddingSite}
 			found[models.GGUFName(c.Architecture, s.Name+".weight")] = p
 		}
 	}
@@ -170,24 +170,24 @@ func (m *middle) fromGGUF(f *gguf.File, o Options) error {
 			return err
 		}
 		if isA {
-			if p.a = out; p.embedding {
-				p.a = turned(out)
+			if p.A = out; p.Embedding {
+				p.A = turned(out)
 			}
 			continue
 		}
-		if p.b = out; !p.embedding {
-			if order := models.GGUFRows(c, p.module+".weight"); len(order) == out.Shape[0] {
-				p.b = rows(out, inverse(order))
+		if p.B = out; !p.Embedding {
+			if order := models.GGUFRows(c, p.Module+".weight"); len(order) == out.Shape[0] {
+				p.B = rows(out, inverse(order))
 			}
 		}
 	}
 	for _, s := range o.Base.Sites() {
 		p := found[models.GGUFName(c.Architecture, s.Name+".weight")]
-		if p == nil || p.module != s.Name || p.a.Data == nil && p.b.Data == nil {
+		if p == nil || p.Module != s.Name || p.A.Data == nil && p.B.Data == nil {
 			continue
 		}
-		if len(p.a.Shape) != 2 || len(p.b.Shape) != 2 || p.a.Shape[0] != p.b.Shape[1] {
-			return fmt.Errorf("%w: %s has the factors %v and %v", ErrTensor, s.Name, p.a.Shape, p.b.Shape)
+		if len(p.A.Shape) != 2 || len(p.B.Shape) != 2 || p.A.Shape[0] != p.B.Shape[1] {
+			return fmt.Errorf("%w: %s has the factors %v and %v", ErrTensor, s.Name, p.A.Shape, p.B.Shape)
 		}
 		all = append(all, p)
 	}
@@ -196,11 +196,11 @@ func (m *middle) fromGGUF(f *gguf.File, o Options) error {
 
 // alphas says alpha for each module: one for all, over each one's rank. A file
 // without alpha has scaling 1.
-func (m *middle) alphas(all []*pair, alpha float64) error {
+func (m *middle) alphas(all []*adapters.Factors, alpha float64) error {
 	one := alpha
 	if alpha == 0 {
 		for _, p := range all {
-			one = max(one, float64(p.rank()))
+			one = max(one, float64(p.Rank()))
 		}
 	}
 	if err := m.fromPairs(all, one); err != nil {

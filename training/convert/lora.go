@@ -9,73 +9,16 @@ import (
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
-	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
-// pair is the two factors of one module, as PEFT shapes them: A [r, in], B
-// [out, r]; of an embedding A [r, V], B [d, r].
-type pair struct {
-	module    string
-	a, b      safetensors.Tensor
-	magnitude *safetensors.Tensor // DoRA's, [out]
-	embedding bool
-}
-
-func (p *pair) rank() int { return p.a.Shape[0] }
-
-// pairs sorts the tensors of a LoRA into modules; what is neither A, B nor a
-// magnitude is returned besides.
-func (m *middle) pairs() (all []*pair, rest []safetensors.Tensor, err error) {
-	found := map[string]*pair{}
-	at := func(module string) *pair {
-		if found[module] == nil {
-			found[module] = &pair{module: module}
-		}
-		return found[module]
-	}
-	for _, t := range m.tensors {
-		name := strings.TrimPrefix(t.Name, prefix)
-		switch module, end := cut(name); end {
-		case ".lora_A.weight", ".lora_embedding_A":
-			at(module).a = t
-			at(module).embedding = end == ".lora_embedding_A"
-		case ".lora_B.weight", ".lora_embedding_B":
-			at(module).b = t
-		case ".lora_magnitude_vector":
-			at(module).magnitude = &t
-		default:
-			rest = append(rest, t)
-		}
-	}
-	for _, module := range slices.Sorted(maps.Keys(found)) {
-		p := found[module]
-		if len(p.a.Shape) != 2 || len(p.b.Shape) != 2 || p.a.Shape[0] != p.b.Shape[1] {
-			return nil, nil, fmt.Errorf("%w: %s has the factors %v and %v", ErrTensor, module, p.a.Shape, p.b.Shape)
-		}
-		all = append(all, p)
-	}
-	return all, rest, nil
-}
-
-var pairEnds = []string{".lora_A.weight", ".lora_B.weight", ".lora_embedding_A", ".lora_embedding_B", ".lora_magnitude_vector"}
-
-func cut(name string) (module, end string) {
-	for _, e := range pairEnds {
-		if m, ok := strings.CutSuffix(name, e); ok {
-			return m, e
-		}
-	}
-	return name, ""
-}
-
 // plain demands that a LoRA does nothing but B·A at its modules.
-func (m *middle) plain(config *adapters.Config, form string) ([]*pair, error) {
+func (m *middle) plain(config *adapters.Config, form string) ([]*adapters.Factors, error) {
 	if config.Type != "LORA" {
 		return nil, fmt.Errorf("%w: %s has no %s", ErrHold, form, config.Method.Name())
 	}
-	all, rest, err := m.pairs()
+	all, rest, err := adapters.LowRank(m.tensors)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
 	}
 	for _, t := range rest {
 		if !strings.HasSuffix(t.Name, ".base_layer.weight") { // PEFT's copy of an embedding
@@ -87,18 +30,18 @@ func (m *middle) plain(config *adapters.Config, form string) ([]*pair, error) {
 }
 
 // fromPairs fills a LoRA's configuration in from its factors.
-func (m *middle) fromPairs(all []*pair, alpha float64) error {
+func (m *middle) fromPairs(all []*adapters.Factors, alpha float64) error {
 	if len(all) == 0 {
 		return fmt.Errorf("%w: there are no low-rank factors", ErrTensor)
 	}
 	r := 0
 	for _, p := range all {
-		r = max(r, p.rank())
+		r = max(r, p.Rank())
 	}
 	ranks := map[string]any{}
 	for _, p := range all {
-		if p.rank() != r {
-			ranks[p.module] = p.rank()
+		if p.Rank() != r {
+			ranks[p.Module] = p.Rank()
 		}
 	}
 	m.values["peft_type"], m.values["r"], m.values["lora_alpha"] = "LORA", r, number(alpha)
@@ -106,7 +49,7 @@ func (m *middle) fromPairs(all []*pair, alpha float64) error {
 		m.values["rank_pattern"] = ranks
 	}
 	m.values["bias"], m.values["inference_mode"], m.values["init_lora_weights"] = "none", true, true
-	m.values["fan_in_fan_out"] = slices.ContainsFunc(all, func(p *pair) bool { return conv1D(p.module) })
+	m.values["fan_in_fan_out"] = slices.ContainsFunc(all, func(p *adapters.Factors) bool { return conv1D(p.Module) })
 	m.target(all)
 	m.add(all)
 	return nil
@@ -129,18 +72,18 @@ var layerNumber = regexp.MustCompile(`\.(\d+)\.`)
 // target sets target_modules: the modules' last names, with layers_to_transform
 // where they are not in every layer up to the last; full names where the
 // layers differ.
-func (m *middle) target(all []*pair) {
+func (m *middle) target(all []*adapters.Factors) {
 	byLayer := map[int][]string{}
 	var full []string
 	last := 0
 	for _, p := range all {
 		layer := -1
-		if n := layerNumber.FindStringSubmatch(p.module); n != nil {
+		if n := layerNumber.FindStringSubmatch(p.Module); n != nil {
 			layer, _ = strconv.Atoi(n[1])
 		}
-		byLayer[layer] = append(byLayer[layer], lastName(p.module))
+		byLayer[layer] = append(byLayer[layer], lastName(p.Module))
 		last = max(last, layer)
-		full = append(full, p.module)
+		full = append(full, p.Module)
 	}
 	names := byLayer[last]
 	_, outside := byLayer[-1]
@@ -171,17 +114,8 @@ func lastName(module string) string {
 }
 
 // add adds the factors as PEFT names them.
-func (m *middle) add(all []*pair) {
+func (m *middle) add(all []*adapters.Factors) {
 	for _, p := range all {
-		a, b := ".lora_A.weight", ".lora_B.weight"
-		if p.embedding {
-			a, b = ".lora_embedding_A", ".lora_embedding_B"
-		}
-		p.a.Name, p.b.Name = prefix+p.module+a, prefix+p.module+b
-		m.tensors = append(m.tensors, p.a, p.b)
-		if p.magnitude != nil {
-			p.magnitude.Name = prefix + p.module + ".lora_magnitude_vector"
-			m.tensors = append(m.tensors, *p.magnitude)
-		}
+		m.tensors = append(m.tensors, p.Tensors()...)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -25,7 +26,7 @@ func readLoRALib(o Options) (*middle, error) {
 		return nil, err
 	}
 	m.close = closeFile
-	found, heads := map[string]*pair{}, map[string]bool{}
+	found, heads := map[string]*adapters.Factors{}, map[string]bool{}
 	for _, t := range tensors {
 		module, isA := strings.CutSuffix(t.Name, ".lora_A")
 		var isB bool
@@ -33,13 +34,13 @@ func readLoRALib(o Options) (*middle, error) {
 			module, isB = strings.CutSuffix(t.Name, ".lora_B")
 		}
 		if found[module] == nil && (isA || isB) {
-			found[module] = &pair{module: module}
+			found[module] = &adapters.Factors{Module: module}
 		}
 		switch {
 		case isA:
-			found[module].a = t
+			found[module].A = t
 		case isB:
-			found[module].b = t
+			found[module].B = t
 		case strings.HasPrefix(t.Name, "classifier.") || strings.HasPrefix(t.Name, "score."):
 			heads[t.Name[:strings.IndexByte(t.Name, '.')]] = true
 			t.Name = prefix + t.Name
@@ -49,7 +50,7 @@ func readLoRALib(o Options) (*middle, error) {
 			return nil, fmt.Errorf("%w %q is neither loralib's nor a head's", ErrTensor, t.Name)
 		}
 	}
-	var all []*pair
+	var all []*adapters.Factors
 	for _, module := range slices.Sorted(maps.Keys(found)) {
 		p := found[module]
 		if p, err = ungrouped(p); err != nil {
@@ -66,22 +67,22 @@ func readLoRALib(o Options) (*middle, error) {
 		return nil, err
 	}
 	for _, p := range all { // the scaling is that of a part's rank
-		if g := found[p.module]; g.b.Shape[1] != p.rank() {
-			m.values["lora_alpha"] = number(o.Alpha * float64(p.rank()) / float64(g.b.Shape[1]))
+		if g := found[p.Module]; g.B.Shape[1] != p.Rank() {
+			m.values["lora_alpha"] = number(o.Alpha * float64(p.Rank()) / float64(g.B.Shape[1]))
 		}
 	}
 	return m, nil
 }
 
 // ungrouped spreads the factors of a fused projection.
-func ungrouped(p *pair) (*pair, error) {
+func ungrouped(p *adapters.Factors) (*adapters.Factors, error) {
 	shaped := func(t safetensors.Tensor) bool { return len(t.Shape) == 2 && t.Shape[0] > 0 && t.Shape[1] > 0 }
-	if !shaped(p.a) || !shaped(p.b) {
-		return nil, fmt.Errorf("%w: %s has the factors %v and %v", ErrTensor, p.module, p.a.Shape, p.b.Shape)
+	if !shaped(p.A) || !shaped(p.B) {
+		return nil, fmt.Errorf("%w: %s has the factors %v and %v", ErrTensor, p.Module, p.A.Shape, p.B.Shape)
 	}
-	parts := map[int][]int{2: {0, 2}, 3: {0, 1, 2}}[p.a.Shape[0]/p.b.Shape[1]]
-	if p.a.Shape[0] == p.b.Shape[1] {
+	parts := map[int][]int{2: {0, 2}, 3: {0, 1, 2}}[p.A.Shape[0]/p.B.Shape[1]]
+	if p.A.Shape[0] == p.B.Shape[1] {
 		return p, nil
 	}
-	return spread(p.module, p.a, p.b, parts)
+	return spread(p.Module, p.A, p.B, parts)
 }

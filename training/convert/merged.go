@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -14,7 +15,7 @@ import (
 // outside the groups' blocks.
 
 // spread turns grouped factors into PEFT's.
-func spread(module string, a, b safetensors.Tensor, parts []int) (*pair, error) {
+func spread(module string, a, b safetensors.Tensor, parts []int) (*adapters.Factors, error) {
 	n := len(parts)
 	if len(a.Shape) != 2 || len(b.Shape) != 2 || n == 0 || a.DType != b.DType || a.Shape[0] != n*b.Shape[1] || b.Shape[0]%n != 0 {
 		return nil, fmt.Errorf("%w: %s has the factors %v and %v for %d parts", ErrTensor, module, a.Shape, b.Shape, n)
@@ -26,28 +27,28 @@ func spread(module string, a, b safetensors.Tensor, parts []int) (*pair, error) 
 			copy(whole.Data[((part*width+i)*n*r+g*r)*size:], b.Data[(g*width+i)*r*size:][:r*size])
 		}
 	}
-	return &pair{module: module, a: a, b: whole}, nil
+	return &adapters.Factors{Module: module, A: a, B: whole}, nil
 }
 
 // gather is spread turned round: it returns the grouped factors of rank r, with
 // the parts that are adapted. A pair without that structure gets a copy of A
 // for each part, which is the same sum.
-func gather(p *pair, r int) (a, b safetensors.Tensor, parts []int, compact bool) {
-	size, all := p.b.DType.Size(), p.rank()
-	width := p.b.Shape[0] / 3
+func gather(p *adapters.Factors, r int) (a, b safetensors.Tensor, parts []int, compact bool) {
+	size, all := p.B.DType.Size(), p.Rank()
+	width := p.B.Shape[0] / 3
 	if r > 0 && all%r == 0 && all/r <= 3 {
-		if parts, ok := blocks(p.b, all/r, r, width); ok {
-			b = safetensors.Tensor{DType: p.b.DType, Shape: []int{len(parts) * width, r}}
+		if parts, ok := blocks(p.B, all/r, r, width); ok {
+			b = safetensors.Tensor{DType: p.B.DType, Shape: []int{len(parts) * width, r}}
 			for g, part := range parts {
 				for i := range width {
-					b.Data = append(b.Data, p.b.Data[((part*width+i)*all+g*r)*size:][:r*size]...)
+					b.Data = append(b.Data, p.B.Data[((part*width+i)*all+g*r)*size:][:r*size]...)
 				}
 			}
-			return p.a, b, parts, true
+			return p.A, b, parts, true
 		}
 	}
-	a = safetensors.Tensor{DType: p.a.DType, Shape: []int{3 * all, p.a.Shape[1]}, Data: bytes.Repeat(p.a.Data, 3)}
-	return a, p.b, []int{0, 1, 2}, false
+	a = safetensors.Tensor{DType: p.A.DType, Shape: []int{3 * all, p.A.Shape[1]}, Data: bytes.Repeat(p.A.Data, 3)}
+	return a, p.B, []int{0, 1, 2}, false
 }
 
 // blocks finds, for n groups, the part that each serves; false where a column

@@ -79,44 +79,42 @@ func (j *job) targets() []string {
 // fill sets the adapter's parameters: the factors and, of what is taken over
 // whole, the tuned model's values.
 func (j *job) fill(a *adapters.Adapter) {
-	const prefix = "base_model.model."
-	params := map[string]*adapters.Param{}
-	for _, p := range a.Params() {
-		params[strings.TrimPrefix(p.Name, prefix)] = p
-	}
+	factors := map[int]factored{}
 	for _, f := range j.found {
-		if j.base.Sites()[f.site].Kind == models.EmbeddingSite { // D = (B·A)ᵀ
-			set(params[f.Name+".lora_embedding_A"], f.b.T())
-			set(params[f.Name+".lora_embedding_B"], f.a.T())
-			continue
-		}
-		set(params[f.Name+".lora_A.weight"], f.a)
-		set(params[f.Name+".lora_B.weight"], f.b)
+		factors[f.site] = f
 	}
-	for _, s := range j.tuned.Sites() {
-		switch s.Kind {
-		case models.LinearSite:
-			if p := params[s.Name+".weight"]; p != nil {
-				copy(p.Values().Data, s.Linear.W.Matrix().Data)
-			}
-			vector(params, s.Name, ".bias", s.Linear.Bias)
-			vector(params, s.Name, ".base_layer.bias", s.Linear.Bias)
-		case models.EmbeddingSite:
-			if p := params[s.Name+".weight"]; p != nil {
-				copy(p.Values().Data, s.Embedding.W.Matrix().Data)
-			}
-		case models.NormSite:
-			vector(params, s.Name, ".weight", s.Norm.Weight)
-			vector(params, s.Name, ".bias", s.Norm.Bias)
+	for _, p := range a.Params() {
+		f, tuned := factors[p.Site], j.tuned.Sites()[p.Site]
+		turned := tuned.Kind == models.EmbeddingSite // D = (B·A)ᵀ
+		switch {
+		case p.Role == adapters.Down && turned:
+			set(p, f.b.T())
+		case p.Role == adapters.Up && turned:
+			set(p, f.a.T())
+		case p.Role == adapters.Down:
+			set(p, f.a)
+		case p.Role == adapters.Up:
+			set(p, f.b)
+		default:
+			copy(p.Values().Data, whole(tuned, p.Role == adapters.Bias))
 		}
 	}
 	a.Refresh()
 }
 
-func vector(params map[string]*adapters.Param, module, suffix string, v []float32) {
-	if p := params[module+suffix]; p != nil {
-		copy(p.Values().Data, v)
+// whole is a weight or a bias of a site.
+func whole(s models.Site, bias bool) []float32 {
+	switch {
+	case s.Kind == models.NormSite && bias:
+		return s.Norm.Bias
+	case s.Kind == models.NormSite:
+		return s.Norm.Weight
+	case s.Kind == models.EmbeddingSite:
+		return s.Embedding.W.Matrix().Data
+	case bias:
+		return s.Linear.Bias
 	}
+	return s.Linear.W.Matrix().Data
 }
 
 // set fills a matrix, given as the file holds it.

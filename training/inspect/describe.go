@@ -8,9 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -41,12 +39,6 @@ type Layer struct {
 	Norms      map[string]float64 `json:"norms"` // Frobenius, by kind of tensor: "lora_A"
 }
 
-// kinds are the ends of tensor names that say what a tensor is.
-var kinds = regexp.MustCompile(`\.(lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector|ia3_l|beft_bias|adapter_down|adapter_up|` +
-	`adapter_norm_before|adapter_norm_after|scaling|token_adapter|trainable_tokens_delta|base_layer)(\.|$)`)
-
-var layerNumber = regexp.MustCompile(`\.(?:layers|h|layer)\.(\d+)\.`)
-
 // Describe reads the adapter in dir, without its base.
 func Describe(dir string) (*Description, error) {
 	folder, err := adapters.Open(dir)
@@ -73,7 +65,8 @@ func Describe(dir string) (*Description, error) {
 		if sum-sum != 0 {
 			return nil, fmt.Errorf("%s: tensor %q holds a NaN or an infinity", dir, t.Name)
 		}
-		layer, module, kind := place(t.Name)
+		module, kind := c.Place(t.Name)
+		layer := adapters.Layer(module)
 		l := layers[layer]
 		if l == nil {
 			l = &Layer{Layer: layer, Norms: map[string]float64{}}
@@ -84,7 +77,7 @@ func Describe(dir string) (*Description, error) {
 		d.Tensors, d.Parameters, d.Bytes = d.Tensors+1, d.Parameters+len(values), d.Bytes+len(t.Data)
 		precisions[string(t.DType)] = true
 		if module != "" {
-			targets[module] = true
+			targets[module[strings.LastIndexByte(module, '.')+1:]] = true
 		}
 	}
 	d.Targets, d.Precision = slices.Sorted(maps.Keys(targets)), slices.Sorted(maps.Keys(precisions))
@@ -92,23 +85,6 @@ func Describe(dir string) (*Description, error) {
 		d.Layers = append(d.Layers, *l)
 	}
 	return d, nil
-}
-
-// place reads a tensor's name: its layer, its module's last name and its kind.
-func place(name string) (layer int, module, kind string) {
-	layer = -1
-	if m := layerNumber.FindStringSubmatch(name); m != nil {
-		layer, _ = strconv.Atoi(m[1])
-	}
-	if at := kinds.FindStringSubmatchIndex(name); at != nil {
-		path := name[:at[0]]
-		return layer, path[strings.LastIndexByte(path, '.')+1:], name[at[2]:at[3]]
-	}
-	parts := strings.Split(name, ".")
-	if len(parts) < 2 {
-		return layer, "", name
-	}
-	return layer, parts[len(parts)-2], parts[len(parts)-1]
 }
 
 // open reads the tensors beside a configuration.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
 )
 
@@ -29,20 +30,20 @@ func TestPublishedCounts(t *testing.T) {
 		choice Choice
 		want   int
 	}{
-		{"roberta-base", Choice{Method: "lora", R: 8}, 294_912},
-		{"roberta-large", Choice{Method: "lora", R: 8}, 786_432},
-		{"deberta-v2-xxlarge", Choice{Method: "lora", R: 16, Targets: []string{"query_proj", "value_proj"}}, 4_718_592},
+		{"roberta-base", Choice{Method: "lora", Choice: adapters.Choice{R: 8}}, 294_912},
+		{"roberta-large", Choice{Method: "lora", Choice: adapters.Choice{R: 8}}, 786_432},
+		{"deberta-v2-xxlarge", Choice{Method: "lora", Choice: adapters.Choice{R: 16, Targets: []string{"query_proj", "value_proj"}}}, 4_718_592},
 		{"roberta-base", Choice{Method: "bitfit"}, 102_144},
 		{"roberta-large", Choice{Method: "bitfit"}, 271_360},
-		{"roberta-base", Choice{Method: "pfeiffer", ReductionFactor: 48}, 304_320},    // AdptD, 16 wide
-		{"roberta-base", Choice{Method: "pfeiffer", ReductionFactor: 16}, 894_528},    // AdptD, 48 wide
-		{"roberta-large", Choice{Method: "pfeiffer", ReductionFactor: 16}, 3_171_840}, // AdptP, 64 wide
-		{"roberta-large", Choice{Method: "pfeiffer", ReductionFactor: 64}, 811_392},
-		{"roberta-large", Choice{Method: "houlsby", ReductionFactor: 16}, 6_343_680}, // AdptH
-		{"roberta-large", Choice{Method: "houlsby", ReductionFactor: 128}, 835_968},
-		{"llama-7b", Choice{Method: "lora", R: 32, Targets: dora}, 56_098_816},
-		{"llama-7b", Choice{Method: "dora", R: 32, Targets: dora}, 56_975_360},
-		{"llama-7b", Choice{Method: "dora", R: 16, Targets: dora}, 28_925_952},
+		{"roberta-base", Choice{Method: "pfeiffer", Choice: adapters.Choice{Reduction: 48}}, 304_320},    // AdptD, 16 wide
+		{"roberta-base", Choice{Method: "pfeiffer", Choice: adapters.Choice{Reduction: 16}}, 894_528},    // AdptD, 48 wide
+		{"roberta-large", Choice{Method: "pfeiffer", Choice: adapters.Choice{Reduction: 16}}, 3_171_840}, // AdptP, 64 wide
+		{"roberta-large", Choice{Method: "pfeiffer", Choice: adapters.Choice{Reduction: 64}}, 811_392},
+		{"roberta-large", Choice{Method: "houlsby", Choice: adapters.Choice{Reduction: 16}}, 6_343_680}, // AdptH
+		{"roberta-large", Choice{Method: "houlsby", Choice: adapters.Choice{Reduction: 128}}, 835_968},
+		{"llama-7b", Choice{Method: "lora", Choice: adapters.Choice{R: 32, Targets: dora}}, 56_098_816},
+		{"llama-7b", Choice{Method: "dora", Choice: adapters.Choice{R: 32, Targets: dora}}, 56_975_360},
+		{"llama-7b", Choice{Method: "dora", Choice: adapters.Choice{R: 16, Targets: dora}}, 28_925_952},
 		{"llama-7b", Choice{Method: "full"}, 6_738_415_616},
 		{"llama-13b", Choice{Method: "full"}, 13_015_864_320},
 		{"llama-3-8b", Choice{Method: "full"}, 8_030_261_248},
@@ -72,7 +73,7 @@ func TestPublishedShares(t *testing.T) {
 		{"llama-3-8b", "lora", 32, 0.700}, {"llama-3-8b", "dora", 32, 0.710}, {"llama-3-8b", "dora", 16, 0.361},
 		{"llama-3-8b", "lora", 16, 0.351},
 	} {
-		got := 100 * train(t, row.base, Choice{Method: row.method, R: row.r, Targets: targets}).Share()
+		got := 100 * train(t, row.base, Choice{Method: row.method, Choice: adapters.Choice{R: row.r, Targets: targets}}).Share()
 		if math.Abs(got-row.percent) > 0.0006 {
 			t.Errorf("%s, %s of rank %d: %.4f %%, want %.3f", row.base, row.method, row.r, got, row.percent)
 		}

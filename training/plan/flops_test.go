@@ -3,6 +3,7 @@ package plan
 import (
 	"testing"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
 )
 
@@ -62,7 +63,7 @@ func TestFLOPsOfModel(t *testing.T) {
 	if f.Forward != forward || f.Backward != 2*last+2.0*200*49152*576 { // q, k, v too: their norm is trained
 		t.Errorf("the last block: %v backward, want %v", f.Backward, 2*last+2.0*200*49152*576)
 	}
-	lora, err := b.Train(Choice{Method: "lora", R: 8})
+	lora, err := b.Train(Choice{Method: "lora", Choice: adapters.Choice{R: 8}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, m := range []string{"full", "lora", "houlsby", "ia3"} {
-			trained, err := b.Train(Choice{Method: m, Targets: nil})
+			trained, err := b.Train(Choice{Method: m})
 			if err != nil {
 				continue
 			}

@@ -59,25 +59,25 @@ func TestPeakOfPass(t *testing.T) {
 func choices(base string) []plan.Choice {
 	all := []plan.Choice{
 		{Method: "full"}, {Method: "full", FreezeOutside: true}, {Method: "lisa"}, {Method: "lisa", FreezeOutside: true, LISALayers: 1}, {Method: "block-wise"},
-		{Method: "lora"}, {Method: "lora", Targets: []string{"all-linear"}}, {Method: "lora", Dropout: 0.1},
-		{Method: "rslora", R: 2}, {Method: "dora", Targets: []string{"all-linear"}}, {Method: "dora", Dropout: 0.1},
-		{Method: "houlsby"}, {Method: "pfeiffer"}, {Method: "parallel", Dropout: 0.1}, {Method: "houlsby", LeaveOut: []int{0}},
-		{Method: "prefix"}, {Method: "prompt", VirtualTokens: 5}, {Method: "ia3"},
+		{Method: "lora"}, {Method: "lora", Choice: adapters.Choice{Targets: []string{"all-linear"}}}, {Method: "lora", Choice: adapters.Choice{Dropout: 0.1}},
+		{Method: "rslora", Choice: adapters.Choice{R: 2}}, {Method: "dora", Choice: adapters.Choice{Targets: []string{"all-linear"}}}, {Method: "dora", Choice: adapters.Choice{Dropout: 0.1}},
+		{Method: "houlsby"}, {Method: "pfeiffer"}, {Method: "parallel", Choice: adapters.Choice{Dropout: 0.1}}, {Method: "houlsby", Choice: adapters.Choice{AdapterDrop: 1}},
+		{Method: "prefix"}, {Method: "prompt", Choice: adapters.Choice{VirtualTokens: 5}}, {Method: "ia3"},
 	}
 	if base == "gpt2" {
 		return append(all, plan.Choice{Method: "bitfit"})
 	}
-	return append(all, plan.Choice{Method: "lora", Saved: []string{"lm_head"}}, plan.Choice{Method: "lora", Targets: []string{"down_proj"}},
-		plan.Choice{Method: "lora", R: 1, Targets: []string{"embed_tokens", "q_proj"}}, plan.Choice{Method: "dora", Targets: []string{"embed_tokens"}},
-		plan.Choice{Method: "lora", Saved: []string{"embed_tokens"}})
+	return append(all, plan.Choice{Method: "lora", Choice: adapters.Choice{Save: []string{"lm_head"}}}, plan.Choice{Method: "lora", Choice: adapters.Choice{Targets: []string{"down_proj"}}},
+		plan.Choice{Method: "lora", Choice: adapters.Choice{R: 1, Targets: []string{"embed_tokens", "q_proj"}}}, plan.Choice{Method: "dora", Choice: adapters.Choice{Targets: []string{"embed_tokens"}}},
+		plan.Choice{Method: "lora", Choice: adapters.Choice{Save: []string{"embed_tokens"}}})
 }
 
 func method(t *testing.T, m models.Model, c plan.Choice) training.Method {
-	config, err := c.Config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if config != nil {
+	if recipe, ok := adapters.FindRecipe(c.Method); ok {
+		config, err := recipe.Config(m, &c.Choice)
+		if err != nil {
+			t.Fatal(err)
+		}
 		a, err := adapters.New(m, config)
 		if err != nil {
 			t.Fatal(err)

@@ -59,5 +59,5 @@ func (t *Trained) method() training.Method {
 	if err != nil {
 		panic("plan: " + err.Error()) // TrainAdapter has laid it out
 	}
-	return training.NewAdapted(t.base.model, a, adapters.Training{Dropout: t.dropout})
+	return training.NewAdapted(t.base.model, a, t.training)
 }

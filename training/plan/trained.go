@@ -1,11 +1,13 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
-	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training"
 )
 
 // Trained is what a method trains on a base: the tensors, and what stands at
@@ -19,14 +21,14 @@ type Trained struct {
 	// Recompute tells that the tape keeps one activation a block.
 	Recompute bool
 
-	base    *Base
-	config  *adapters.Config // of an adapter
-	dropout float64
-	active  []int           // blocks of the base that train
-	outside bool            // and what lies outside the blocks
-	at      map[int]*placed // by site
-	widened int             // parameters of the base that are float32 copies in the end
-	galore  int             // rank of the projected gradients; 0: none
+	base     *Base
+	config   *adapters.Config // of an adapter
+	training adapters.Training
+	active   []int           // blocks of the base that train
+	outside  bool            // and what lies outside the blocks
+	at       map[int]*placed // by site
+	widened  int             // parameters of the base that are float32 copies in the end
+	galore   int             // rank of the projected gradients; 0: none
 }
 
 // Tensor is one trained tensor.
@@ -70,12 +72,20 @@ type placed struct {
 
 // Train lays a choice out on the base.
 func (b *Base) Train(c Choice) (*Trained, error) {
-	config, err := c.Config()
-	if err != nil {
-		return nil, err
+	if !training.Known(c.Method) {
+		return nil, fmt.Errorf("%w: %q (known: %v)", ErrMethod, c.Method, Methods())
 	}
-	if config != nil {
-		t, err := b.TrainAdapter(config, c.Dropout)
+	if recipe, ok := adapters.FindRecipe(c.Method); ok {
+		if recipe.Check != nil {
+			if err := recipe.Check(b, &c.Choice); err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrMethod, err)
+			}
+		}
+		config, err := recipe.Config(b, &c.Choice)
+		if err != nil {
+			return nil, err
+		}
+		t, err := b.TrainAdapter(config, adapters.Training{Dropout: c.Dropout, Start: c.Start})
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrMethod, c.Method, err)
 		}
@@ -104,7 +114,7 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 	t := b.TrainBlocks(active, outside)
 	t.Method = c.Method
 	if c.Method == "galore" {
-		t.galore = c.rank()
+		t.galore = cmp.Or(c.GaloreRank, 128)
 	}
 	if drawn { // in the end every block was active
 		t.widened = b.TrainBlocks(every(b.config.Layers), outside).widened
@@ -156,48 +166,28 @@ func (t *Trained) place(site int) *placed {
 }
 
 // TrainAdapter trains an adapter of the given configuration.
-func (b *Base) TrainAdapter(config *adapters.Config, dropout float64) (*Trained, error) {
+func (b *Base) TrainAdapter(config *adapters.Config, o adapters.Training) (*Trained, error) {
 	params, err := adapters.Layout(b, config)
 	if err != nil {
 		return nil, err
 	}
-	t := &Trained{Method: config.Method.Name(), Adapter: true, base: b, config: config, dropout: dropout, at: map[int]*placed{}}
-	sites := map[string]int{}
-	for i, s := range b.sites {
-		sites[s.Name] = i
-	}
+	t := &Trained{Method: config.Method.Name(), Adapter: true, base: b, config: config, training: o, at: map[int]*placed{}}
 	for _, p := range params {
-		t.Tensors = append(t.Tensors, Tensor{Name: p.Name, Shape: p.Shape})
-		if p.Name == "prompt_embeddings" {
+		t.Tensors = append(t.Tensors, Tensor{Name: p.Name, Shape: p.Trained(o.Start)})
+		if p.Site < 0 {
 			continue
 		}
-		if err := t.put(sites, strings.TrimPrefix(p.Name, config.NamePrefix()), p); err != nil {
-			return nil, err
+		at, kind := t.place(p.Site), b.sites[p.Site].Kind
+		switch {
+		case p.Role == adapters.Magnitude:
+			at.magnitude = true
+		case p.Role == adapters.Down && kind == models.LinearSite:
+			at.rank = p.Shape[0]
+		case p.Role == adapters.Down && kind == models.SublayerSite:
+			at.down = p.Shape[0]
+		case p.Role == adapters.InPlace && len(p.Shape) > 1:
+			at.weight = true
 		}
 	}
 	return t, nil
-}
-
-// put notes a tensor at the site that its name begins with.
-func (t *Trained) put(sites map[string]int, name string, p *adapters.Param) error {
-	site, suffix, ok := -1, "", false
-	for end := len(name); end > 0 && !ok; end = strings.LastIndexByte(name[:end], '.') {
-		site, ok = sites[name[:end]]
-		suffix = name[end:]
-	}
-	if !ok {
-		return fmt.Errorf("%w: %s is at no module of the base", ErrMethod, p.Name)
-	}
-	at := t.place(site)
-	switch suffix {
-	case ".lora_A.weight":
-		at.rank = p.Shape[0]
-	case ".lora_magnitude_vector":
-		at.magnitude = true
-	case ".adapter_down.weight":
-		at.down = p.Shape[0]
-	case ".weight", ".base_layer.weight":
-		at.weight = true
-	}
-	return nil
 }

@@ -12,6 +12,7 @@ import (
 func init() {
 	register(family{
 		peftType: "BEFT", parse: parseBEFT,
+		defaults: `{"init_weights": true, "target_modules": null}`,
 		keys: keys{
 			"target_modules": read(), "modules_to_save": read(), "init_weights": inert(aFlag, untilTrained),
 			"exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(), // the trainer's, which PEFT passes over

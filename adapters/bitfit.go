@@ -15,7 +15,7 @@ import (
 
 func init() {
 	register(family{
-		peftType: "BITFIT", parse: parseBitFit,
+		peftType: "BITFIT", ours: true, parse: parseBitFit,
 		keys: keys{
 			"target_modules": read(), "exclude_modules": read(), "modules_to_save": read(),
 			"layers_to_transform": read(), "layers_pattern": read(),

@@ -20,7 +20,7 @@ import (
 
 func init() {
 	register(family{
-		peftType: "BOTTLENECK", parse: parseBottleneck,
+		peftType: "BOTTLENECK", ours: true, parse: parseBottleneck,
 		keys: keys{
 			"mh_adapter": read(), "output_adapter": read(), "reduction_factor": read(), "leave_out": read(), "modules_to_save": read(),
 			"is_parallel": read(), "original_ln_before": read(), "original_ln_after": read(), "ln_before": read(), "ln_after": read(),

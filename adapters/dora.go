@@ -27,11 +27,9 @@ type gains struct {
 	gain      []float32             // g, [out]
 }
 
-func (g *gains) apply(w *kernels.Worker, x, y kernels.Matrix) {
-	g.low.apply(w, x, y)
-	for r := range y.Rows {
-		kernels.Mul(y.Row(r), g.gain)
-	}
+func (g *gains) forward(o lane, x, y kernels.Matrix) {
+	g.low.forward(o, x, y)
+	o.ScaleColumns(y, g.gain)
 }
 
 // derivable: a row of W+sBA that is zero has no direction.
@@ -175,15 +173,13 @@ func (g *gains) record(r *recording) (func(dy, dx kernels.Matrix), []*models.Val
 	if r.d.drop.on() {
 		return g.recordDropped(r)
 	}
-	p := r.p
-	t := g.low.shrink(p, r.in())
-	p.Operations.InputGrad(r.out(), t.Data, g.low.b.Weight)
-	p.ScaleColumns(r.out(), g.gain)
+	g.forward(r, r.in(), r.out())
+	t := r.takes()[0]
 	return func(dy, dx kernels.Matrix) {
 		g.magnitudeGrad(r, dy, r.out(), true)
-		p.ScaleColumns(dy, g.gain)
+		r.ScaleColumns(dy, g.gain)
 		g.low.backward(r, dy, dx, r.in(), t.Data)
-	}, []*models.Value{p.Keep(r.x), p.Keep(r.y), t}
+	}, []*models.Value{r.Keep(r.x), r.Keep(r.y), t}
 }
 
 // recordDropped is record under dropout d (peft/tuners/lora/dora.py):
@@ -192,10 +188,11 @@ func (g *gains) record(r *recording) (func(dy, dx kernels.Matrix), []*models.Val
 //
 // so W·d(x) is computed beside W·x. Of the gradients, dy stays that of W·x.
 func (g *gains) recordDropped(r *recording) (func(dy, dx kernels.Matrix), []*models.Value) {
-	p := r.p
+	p := r.Pass
 	w := r.d.weightOr(r.l.W)
 	x, own := r.dropped()
-	t := g.low.shrink(p, x)
+	g.low.shrink(r, x)
+	t := r.takes()[0]
 	u := p.New(x.Rows, w.Rows) // W·d(x) + s·B·A·d(x)
 	p.MatMul(u.Data, x, w)
 	r.free(own)
@@ -232,7 +229,7 @@ func (g *gains) recordDropped(r *recording) (func(dy, dx kernels.Matrix), []*mod
 // magnitudeGrad adds Σ_r dy_rj·v_rj/n_j to the magnitude's gradient. v is what
 // the norm divides or, multiplied, that times the gain plus the bias.
 func (g *gains) magnitudeGrad(r *recording, dy, v kernels.Matrix, multiplied bool) {
-	p := r.p
+	p := r.Pass
 	sums := p.New(2, dy.Cols)
 	p.Zero(sums.Data)
 	products, totals := sums.Data.Span(0, 1), sums.Data.Span(1, 2)
@@ -249,14 +246,6 @@ func (g *gains) magnitudeGrad(r *recording, dy, v kernels.Matrix, multiplied boo
 		grad[j] = float32(math.NaN()) // a magnitude of 0 hides its direction: the run ends by name
 	}
 	p.Free(sums)
-}
-
-// biasOr returns the adapted bias, or the base's.
-func (d *linear) biasOr(l *models.Linear) []float32 {
-	if d.bias != nil {
-		return d.bias
-	}
-	return l.Bias
 }
 
 // fold: W_j ← m_j·(W_j + s·B_j·A)/‖W_j + s·B_j·A‖.

@@ -69,7 +69,7 @@ func (d *embeddingLoRA) apply(w *kernels.Worker, token int32, row []float32) {
 	for i := range t {
 		t[i] *= d.scale
 	}
-	expand(w, kernels.MatrixOf(1, len(row), row), kernels.MatrixOf(1, r, t), d.b.Weight)
+	w.InputGrad(kernels.MatrixOf(1, len(row), row), kernels.MatrixOf(1, r, t), d.b.Weight)
 	if d.gain != nil {
 		kernels.Mul(row, d.gain)
 	}

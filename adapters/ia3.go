@@ -16,6 +16,9 @@ import (
 func init() {
 	register(family{
 		peftType: "IA3", parse: parseIA3,
+		defaults: `{
+			"exclude_modules": null, "fan_in_fan_out": false, "feedforward_modules": null, "init_ia3_weights": true,
+			"target_modules": null}`,
 		keys: keys{
 			"target_modules": read(), "exclude_modules": read(), "feedforward_modules": read(), "modules_to_save": read(),
 			"layers_to_transform": read(), "layers_pattern": read(), // the trainer's, which PEFT passes over
@@ -143,17 +146,13 @@ type outputFactor struct {
 	factor []float32
 }
 
-func (f *outputFactor) apply(_ *kernels.Worker, _, y kernels.Matrix) {
-	for r := range y.Rows {
-		kernels.Mul(y.Row(r), f.factor)
-	}
-}
+func (f *outputFactor) forward(o lane, _, y kernels.Matrix) { o.ScaleColumns(y, f.factor) }
 
 // record: y = f⊙(W·x + b), so df_j = Σ dy_j·y_j/f_j, from y as it is; where f_j
 // is 0 there is nothing to divide and W·x is computed again.
 func (f *outputFactor) record(r *recording) (func(dy, dx kernels.Matrix), []*models.Value) {
-	p := r.p
-	p.ScaleColumns(r.out(), f.factor)
+	p := r.Pass
+	f.forward(r, r.in(), r.out())
 	return func(dy, dx kernels.Matrix) {
 		sums := p.New(1, dy.Cols)
 		p.Zero(sums.Data)
@@ -168,7 +167,7 @@ func (f *outputFactor) record(r *recording) (func(dy, dx kernels.Matrix), []*mod
 
 // atZero adds df_j where f_j is 0.
 func (f *outputFactor) atZero(r *recording, dy kernels.Matrix, j int) {
-	p := r.p
+	p := r.Pass
 	v := p.New(dy.Rows, 1)
 	p.MatMul(v.Data, r.in(), r.l.W.Span(j, j+1))
 	if len(r.l.Bias) > 0 {

@@ -25,88 +25,10 @@ var _ models.TrainableInsert = (*insert)(nil)
 
 // Apply implements models.Insert: x is the residual, h the sublayer's output.
 func (m *insert) Apply(w *kernels.Worker, x, h kernels.Matrix) {
-	rows, hidden, d := x.Rows, x.Cols, m.down.Weight.Rows
-	memory := w.Scratch(rows * (3*hidden + d))
-	take := func(cols int) kernels.Matrix {
-		v := kernels.MatrixOf(rows, cols, memory)
-		memory = memory[rows*cols:]
-		return v
-	}
-	z, a, u, t := take(hidden), take(hidden), take(hidden), take(d)
-
-	switch { // z: what the bottleneck sees
-	case m.parallel:
-		z.Copy(x)
-	case m.residualIn:
-		z.Copy(h)
-		add(z, x)
-	default:
-		z.Copy(h)
-	}
-	in := z
-	if m.before != nil {
-		normalise(a, z, m.before)
-		in = a
-	}
-	w.MatMul(t, in, m.down.Weight)
-	for r := range rows {
-		row := t.Row(r)
-		kernels.Add(row, m.downBias)
-		m.act.Apply(row, row)
-	}
-	w.MatMul(u, t, m.up.Weight)
-	for r := range rows {
-		kernels.Add(u.Row(r), m.upBias)
-		m.scale(u.Row(r))
-	}
-
-	skip := h
-	if !m.parallel && !m.skipOutput {
-		skip = z
-	}
-	inside := m.skipBeforeNorm && !m.parallel
-	if inside {
-		add(u, skip)
-	}
-	if m.after != nil {
-		normalise(u, u, m.after)
-	}
-	if !inside {
-		add(u, skip)
-	}
-	h.Copy(u)
-	if !m.residualOut { // the block adds x: take it away
-		for r := range rows {
-			kernels.AddScaled(h.Row(r), -1, x.Row(r))
-		}
-	}
-}
-
-func (m *insert) scale(row []float32) {
-	switch {
-	case len(m.factor) == len(row):
-		kernels.Mul(row, m.factor)
-	default:
-		f := m.scaling
-		if m.factor != nil {
-			f = m.factor[0]
-		}
-		for i := range row {
-			row[i] *= f
-		}
-	}
-}
-
-func add(dst, x kernels.Matrix) {
-	for r := range dst.Rows {
-		kernels.Add(dst.Row(r), x.Row(r))
-	}
-}
-
-func normalise(dst, x kernels.Matrix, n *models.Norm) {
-	for r := range dst.Rows {
-		kernels.LayerNorm(dst.Row(r), x.Row(r), n.Weight, n.Bias, n.Eps)
-	}
+	f := bottleneckPass{m: m, x: x, h: h}
+	f.forward(w, nil)
+	f.result(w, f.summed)
+	w.Copy(h, f.summed)
 }
 
 // dropsOut sets the dropout of the bottleneck's input.
@@ -118,143 +40,159 @@ func (m *insert) Record(p *models.Pass, s models.Segment, x, h *models.Value) (f
 	xs, hs := x.Data.Span(s.Start, s.End), h.Data.Span(s.Start, s.End)
 	was := p.New(hs.Rows, hs.Cols) // the sublayer's output
 	p.Copy(was.Data, hs)
-	if m.drop.on() {
-		f := m.forward(p, xs, was.Data, s.Start)
-		f.result(hs)
-		f.free()
-	} else {
-		const band = 64
-		p.Run((xs.Rows+band-1)/band, rowTask(func(w *kernels.Worker, i int) {
-			from, to := i*band, min((i+1)*band, xs.Rows)
-			m.Apply(w, xs.Span(from, to), hs.Span(from, to))
-		}))
+	again := func() (*taking, *bottleneckPass) {
+		o, f := &taking{Pass: p}, &bottleneckPass{m: m, x: xs, h: was.Data, row: s.Start, keeps: true}
+		f.forward(o, p)
+		return o, f
 	}
+	o, f := again()
+	f.result(o, hs)
+	p.Free(o.takes()...)
 	return func(dh, dx kernels.Matrix) {
-		f := m.forward(p, xs, was.Data, s.Start)
-		f.backward(dh, dx)
-		f.free()
+		o, f := again()
+		f.backward(p, dh, dx)
+		p.Free(o.takes()...)
 	}, []*models.Value{p.Keep(x), was}
 }
 
 // bottleneckPass is one forward pass through a bottleneck with all that its
 // backward pass reads.
 type bottleneckPass struct {
-	m                   *insert
-	p                   *models.Pass
-	row                 int
-	x, h                kernels.Matrix
-	z                   kernels.Matrix // what it sees, before norm and dropout
-	in, t, a, u, summed *models.Value
+	m     *insert
+	x, h  kernels.Matrix
+	row   int  // of the batch, where x begins
+	keeps bool // what each step reads; else the next writes over it
+
+	seen      kernels.Matrix // what it sees, before norm and dropout
+	in, t, a  kernels.Matrix // after them; down·in + b; act(t)
+	u, summed kernels.Matrix // up·a + b; scaled, and what is added before the norm
 }
 
-func (m *insert) forward(p *models.Pass, x, h kernels.Matrix, row int) *bottleneckPass {
-	d := m.down.Weight.Rows
-	f := &bottleneckPass{m: m, p: p, row: row, x: x, h: h, z: h}
-	f.in, f.t, f.a = p.New(x.Rows, x.Cols), p.New(x.Rows, d), p.New(x.Rows, d)
-	f.u, f.summed = p.New(x.Rows, x.Cols), p.New(x.Rows, x.Cols)
-	if m.parallel {
-		f.z = x
+// forward computes all up to the norm after. p is the pass that records, nil
+// for none: then there is no dropout.
+func (f *bottleneckPass) forward(o lane, p *models.Pass) {
+	m, rows, hidden := f.m, f.x.Rows, f.x.Cols
+	switch {
+	case m.parallel:
+		f.seen = f.x
+	case m.residualIn:
+		f.seen = o.Take(rows, hidden)
+		o.Copy(f.seen, f.h)
+		o.Add(f.seen, f.x)
+	default:
+		f.seen = f.h
 	}
-	f.input(f.in.Data)
+	f.in = f.seen
 	if m.before != nil {
-		f.norm(m.before, f.in.Data, f.in.Data)
+		f.in = o.Take(rows, hidden)
+		normalise(o, m.before, f.in, f.seen)
 	}
-	if m.drop.on() {
-		m.drop.apply(p, f.in.Data, f.in.Data, row)
+	if p != nil && m.drop.on() {
+		dropped := o.Take(rows, hidden)
+		m.drop.apply(p, dropped, f.in, f.row)
+		f.in = dropped
 	}
-	p.MatMul(f.t.Data, f.in.Data, m.down.Weight)
-	p.AddBias(f.t.Data, m.downBias)
-	p.Activate(f.a.Data, f.t.Data, m.act)
-	p.MatMul(f.u.Data, f.a.Data, m.up.Weight)
-	p.AddBias(f.u.Data, m.upBias)
-	p.Copy(f.summed.Data, f.u.Data)
-	f.scale(f.summed.Data)
+	f.t = o.Take(rows, m.down.Weight.Rows)
+	o.MatMul(f.t, f.in, m.down.Weight)
+	o.AddBias(f.t, m.downBias)
+	f.a = f.next(o, f.t)
+	o.Activate(f.a, f.t, m.act)
+	f.u = o.Take(rows, hidden)
+	o.MatMul(f.u, f.a, m.up.Weight)
+	o.AddBias(f.u, m.upBias)
+	f.summed = f.next(o, f.u)
+	if f.keeps {
+		o.Copy(f.summed, f.u)
+	}
+	m.scale(o, f.summed)
 	if f.inside() {
-		f.skip(f.summed.Data)
-	}
-	return f
-}
-
-// input sets dst to what the bottleneck sees.
-func (f *bottleneckPass) input(dst kernels.Matrix) {
-	f.p.Copy(dst, f.z)
-	if !f.m.parallel && f.m.residualIn {
-		f.p.Add(dst, f.x)
+		o.Add(f.summed, f.skip())
 	}
 }
 
+// next is where a step puts what it makes of v: v itself unless that is kept.
+func (f *bottleneckPass) next(o lane, v kernels.Matrix) kernels.Matrix {
+	if f.keeps {
+		return o.Take(v.Rows, v.Cols)
+	}
+	return v
+}
+
+// inside reports whether the skip connection joins before the norm after.
 func (f *bottleneckPass) inside() bool { return f.m.skipBeforeNorm && !f.m.parallel }
 
 // skipsInput reports whether the skip connection carries what the bottleneck
 // sees, and not the sublayer's output.
 func (f *bottleneckPass) skipsInput() bool { return !f.m.parallel && !f.m.skipOutput }
 
-func (f *bottleneckPass) skip(dst kernels.Matrix) {
-	f.p.Add(dst, f.h)
-	if f.skipsInput() && f.m.residualIn {
-		f.p.Add(dst, f.x)
+// skip is what the skip connection carries.
+func (f *bottleneckPass) skip() kernels.Matrix {
+	if f.skipsInput() {
+		return f.seen
 	}
+	return f.h
 }
 
-func (f *bottleneckPass) norm(n *models.Norm, dst, x kernels.Matrix) {
-	f.p.LayerNorm(dst, x, n.Weight, n.Bias, n.Eps)
+func normalise(o lane, n *models.Norm, dst, x kernels.Matrix) {
+	o.LayerNorm(dst, x, n.Weight, n.Bias, n.Eps)
 }
 
-// result sets dst to what goes to the residual.
-func (f *bottleneckPass) result(dst kernels.Matrix) {
-	f.p.Copy(dst, f.summed.Data)
+// result sets dst, which may be summed, to what goes to the residual.
+func (f *bottleneckPass) result(o lane, dst kernels.Matrix) {
+	if f.keeps {
+		o.Copy(dst, f.summed)
+	}
 	if f.m.after != nil {
-		f.norm(f.m.after, dst, dst)
+		normalise(o, f.m.after, dst, dst)
 	}
 	if !f.inside() {
-		f.skip(dst)
+		o.Add(dst, f.skip())
 	}
-	if !f.m.residualOut {
-		f.p.AddScaled(dst, -1, f.x)
+	if !f.m.residualOut { // the block adds x: take it away
+		o.AddScaled(dst, -1, f.x)
 	}
 }
 
 // backward turns dh into the gradient of the sublayer's output.
-func (f *bottleneckPass) backward(dh, dx kernels.Matrix) {
-	m, p := f.m, f.p
+func (f *bottleneckPass) backward(p *models.Pass, dh, dx kernels.Matrix) {
+	m := f.m
 	if !m.residualOut && !dx.Empty() {
 		p.AddScaled(dx, -1, dh)
 	}
 	du := p.New(dh.Rows, dh.Cols)
 	p.Copy(du.Data, dh)
 	if m.after != nil {
-		f.normGrad(m.after, du.Data, f.summed.Data)
+		normGrad(p, m.after, du.Data, f.summed)
 	}
 	if f.inside() {
 		p.Copy(dh, du.Data) // of the skip connection
 	}
-	f.factorBackward(du.Data)
+	f.factorBackward(p, du.Data)
 	p.ColumnSums(m.upBiasGrad, du.Data)
-	p.WeightGrad(m.up.Grad, du.Data, f.a.Data)
-	da, dt := p.New(dh.Rows, f.a.Data.Cols), p.New(dh.Rows, f.a.Data.Cols)
+	p.WeightGrad(m.up.Grad, du.Data, f.a)
+	da, dt := p.New(dh.Rows, f.a.Cols), p.New(dh.Rows, f.a.Cols)
 	p.Zero(da.Data)
 	p.Zero(dt.Data)
 	p.Operations.InputGrad(da.Data, du.Data, m.up.Weight)
-	p.ActivateGrad(dt.Data, da.Data, f.t.Data, f.a.Data, m.act)
+	p.ActivateGrad(dt.Data, da.Data, f.t, f.a, m.act)
 	p.ColumnSums(m.downBiasGrad, dt.Data)
-	p.WeightGrad(m.down.Grad, dt.Data, f.in.Data)
+	p.WeightGrad(m.down.Grad, dt.Data, f.in)
 	p.Zero(du.Data) // now the gradient of the input
 	p.Operations.InputGrad(du.Data, dt.Data, m.down.Weight)
 	if m.drop.on() {
 		m.drop.apply(p, du.Data, du.Data, f.row)
 	}
 	if m.before != nil {
-		f.input(f.in.Data)
-		f.normGrad(m.before, du.Data, f.in.Data)
+		normGrad(p, m.before, du.Data, f.seen)
 	}
-	f.spread(dh, dx, du.Data)
+	f.spread(p, dh, dx, du.Data)
 	p.Free(du, da, dt)
 }
 
 // spread adds the gradient dz of what the bottleneck sees, and that of the
 // skip connection, which dh holds, to x and h.
-func (f *bottleneckPass) spread(dh, dx, dz kernels.Matrix) {
-	m, p := f.m, f.p
+func (f *bottleneckPass) spread(p *models.Pass, dh, dx, dz kernels.Matrix) {
+	m := f.m
 	if m.residualIn && f.skipsInput() && !dx.Empty() {
 		p.Add(dx, dh)
 	}
@@ -271,12 +209,12 @@ func (f *bottleneckPass) spread(dh, dx, dz kernels.Matrix) {
 }
 
 // factorBackward turns the gradient of f⊙u into that of u.
-func (f *bottleneckPass) factorBackward(du kernels.Matrix) {
-	p, grad := f.p, f.m.factorGrad
+func (f *bottleneckPass) factorBackward(p *models.Pass, du kernels.Matrix) {
+	grad := f.m.factorGrad
 	if grad != nil {
 		sums := p.New(1, du.Cols)
 		p.Zero(sums.Data)
-		p.ColumnProducts(sums.Data.Data, du, f.u.Data)
+		p.ColumnProducts(sums.Data.Data, du, f.u)
 		if len(grad) == du.Cols {
 			p.Add(vector(grad), sums.Data)
 		} else { // one factor for all columns
@@ -284,29 +222,32 @@ func (f *bottleneckPass) factorBackward(du kernels.Matrix) {
 		}
 		p.Free(sums)
 	}
-	f.scale(du)
+	f.m.scale(p, du)
 }
 
 // scale multiplies v by the scaling.
-func (f *bottleneckPass) scale(v kernels.Matrix) {
-	m := f.m
+func (m *insert) scale(o scaler, v kernels.Matrix) {
 	switch {
 	case len(m.factor) == v.Cols:
-		f.p.ScaleColumns(v, m.factor)
+		o.ScaleColumns(v, m.factor)
 	case m.factor != nil:
-		f.p.Scale(v, m.factor[0])
+		o.Scale(v, m.factor[0])
 	default:
-		f.p.Scale(v, m.scaling)
+		o.Scale(v, m.scaling)
 	}
 }
 
-// normGrad turns dy into the gradient of the norm's input x.
-func (f *bottleneckPass) normGrad(n *models.Norm, dy, x kernels.Matrix) {
-	dx, scratch := f.p.New(dy.Rows, dy.Cols), f.p.New(2, dy.Rows)
-	f.p.Zero(dx.Data)
-	f.p.NormGrad(dx.Data, dy, x, n.Weight, n.Eps, false, n.WeightGrad, n.BiasGrad, scratch.Data.Data)
-	f.p.Copy(dy, dx.Data)
-	f.p.Free(dx, scratch)
+// scaler is a lane or a pass.
+type scaler interface {
+	Scale(dst kernels.Matrix, f float32)
+	ScaleColumns(dst kernels.Matrix, v []float32)
 }
 
-func (f *bottleneckPass) free() { f.p.Free(f.in, f.t, f.a, f.u, f.summed) }
+// normGrad turns dy into the gradient of the norm's input x.
+func normGrad(p *models.Pass, n *models.Norm, dy, x kernels.Matrix) {
+	dx, scratch := p.New(dy.Rows, dy.Cols), p.New(2, dy.Rows)
+	p.Zero(dx.Data)
+	p.NormGrad(dx.Data, dy, x, n.Weight, n.Eps, false, n.WeightGrad, n.BiasGrad, scratch.Data.Data)
+	p.Copy(dy, dx.Data)
+	p.Free(dx, scratch)
+}

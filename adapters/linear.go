@@ -8,12 +8,58 @@ import (
 // delta changes y, [rows, out], which holds x·Wᵀ without the bias; x is
 // [rows, in].
 type delta interface {
-	apply(w *kernels.Worker, x, y kernels.Matrix)
+	forward(o lane, x, y kernels.Matrix)
 	// record does the same to rows [s.Start, s.End) of y in a pass that
 	// records. The backward step adds to the gradients of the parameters and to
 	// dx (empty: not wanted) and turns dy into the gradient of what it changed.
 	record(r *recording) (back func(dy, dx kernels.Matrix), kept []*models.Value)
 }
+
+// lane computes on an adapter's rows: a worker has those of one adapter in a
+// served batch, a recording those of a training pass. What they do is said where
+// kernels.Pool defines it. So a family's forward pass is written once.
+type lane interface {
+	// Take returns an uninitialised matrix: for a worker's part, or until the
+	// recording frees it.
+	Take(rows, cols int) kernels.Matrix
+
+	Copy(dst, x kernels.Matrix)
+	Add(dst, x kernels.Matrix)
+	AddScaled(dst kernels.Matrix, f float32, x kernels.Matrix)
+	AddBias(dst kernels.Matrix, bias []float32)
+	Scale(dst kernels.Matrix, f float32)
+	ScaleColumns(dst kernels.Matrix, v []float32)
+	PutColumns(dst, x kernels.Matrix, columns []int32)
+	MatMul(dst, x kernels.Matrix, w kernels.Weight)
+	InputGrad(dst, x kernels.Matrix, w kernels.Weight)
+	Activate(dst, x kernels.Matrix, act kernels.Activation)
+	LayerNorm(dst, x kernels.Matrix, weight, bias []float32, eps float32)
+}
+
+// taking is a pass as a lane: it remembers what is taken.
+type taking struct {
+	*models.Pass
+	taken []*models.Value
+}
+
+// Take implements lane.
+func (t *taking) Take(rows, cols int) kernels.Matrix {
+	v := t.New(rows, cols)
+	t.taken = append(t.taken, v)
+	return v.Data
+}
+
+// takes returns what has been taken, for the tape or to be freed.
+func (t *taking) takes() []*models.Value {
+	taken := t.taken
+	t.taken = nil
+	return taken
+}
+
+var (
+	_ lane = (*kernels.Worker)(nil)
+	_ lane = (*taking)(nil)
+)
 
 // linear is all that an adapter does at one Linear: a weight in W's place, a
 // factor on the input, deltas in their order, a bias.
@@ -102,16 +148,10 @@ var (
 // Apply implements models.LinearDelta.
 func (d *linear) Apply(w *kernels.Worker, l *models.Linear, x, y kernels.Matrix) {
 	for _, c := range d.deltas {
-		c.apply(w, x, y)
+		c.forward(w, x, y)
 	}
-	bias := d.bias
-	if bias == nil {
-		bias = l.Bias
-	}
-	if len(bias) > 0 {
-		for r := range y.Rows {
-			kernels.Add(y.Row(r), bias)
-		}
+	if bias := d.biasOr(l); len(bias) > 0 {
+		w.AddBias(y, bias)
 	}
 }
 
@@ -119,12 +159,9 @@ func (d *linear) Apply(w *kernels.Worker, l *models.Linear, x, y kernels.Matrix)
 type inputFactor struct{ *linear }
 
 // Input implements models.InputDelta.
-func (d *inputFactor) Input(_ *kernels.Worker, _ *models.Linear, x, changed kernels.Matrix) {
-	for r := range x.Rows {
-		row := changed.Row(r)
-		copy(row, x.Row(r))
-		kernels.Mul(row, d.scale)
-	}
+func (d *inputFactor) Input(w *kernels.Worker, _ *models.Linear, x, changed kernels.Matrix) {
+	w.Copy(changed, x)
+	w.ScaleColumns(changed, d.scale)
 }
 
 // replacement is a linear with a weight of its own: y is the product with that
@@ -136,7 +173,7 @@ func (d *replacement) Replaces() kernels.Weight { return d.weight.Weight }
 
 // recording is the place of one trainable delta in a pass.
 type recording struct {
-	p    *models.Pass
+	taking
 	d    *linear
 	l    *models.Linear
 	s    models.Segment
@@ -160,18 +197,14 @@ func (d *inputFactor) InputBackward(p *models.Pass, _ *models.Linear, x, dchange
 // Record implements models.TrainableDelta: the deltas in their order, then the
 // bias.
 func (d *linear) Record(p *models.Pass, l *models.Linear, s models.Segment, x, y *models.Value) (func(dy, dx kernels.Matrix), []*models.Value) {
-	r := &recording{p, d, l, s, x, y}
+	r := &recording{taking{Pass: p}, d, l, s, x, y}
 	var kept []*models.Value
 	var steps []func(dy, dx kernels.Matrix)
 	for _, c := range d.deltas {
 		back, values := c.record(r)
 		steps, kept = append(steps, back), append(kept, values...)
 	}
-	bias := d.bias
-	if bias == nil {
-		bias = l.Bias
-	}
-	if len(bias) > 0 {
+	if bias := d.biasOr(l); len(bias) > 0 {
 		p.AddBias(r.out(), bias)
 	}
 	return func(dy, dx kernels.Matrix) {
@@ -209,6 +242,14 @@ func (d *replacement) Record(p *models.Pass, l *models.Linear, s models.Segment,
 		}
 		p.Zero(dy)
 	}, append(kept, p.Keep(x))
+}
+
+// biasOr returns the adapted bias, or the base's.
+func (d *linear) biasOr(l *models.Linear) []float32 {
+	if d.bias != nil {
+		return d.bias
+	}
+	return l.Bias
 }
 
 // vector views values as a matrix of one row.

@@ -15,29 +15,16 @@ type lowRank struct {
 	scale float32
 }
 
-func (d *lowRank) apply(w *kernels.Worker, x, y kernels.Matrix) {
-	r := d.a.Weight.Rows
-	t := kernels.MatrixOf(x.Rows, r, w.Scratch(x.Rows*r))
-	w.MatMul(t, x, d.a.Weight)
-	for i := range t.Data {
-		t.Data[i] *= d.scale
-	}
-	expand(w, y, t, d.b.Weight)
+func (d *lowRank) forward(o lane, x, y kernels.Matrix) {
+	o.InputGrad(y, d.shrink(o, x), d.b.Weight)
 }
 
-// expand adds t·Bᵀ to y: t is [rows, r], b holds Bᵀ, [r, out].
-func expand(w *kernels.Worker, y, t kernels.Matrix, b kernels.Weight) {
-	if b.Format != kernels.F32 {
-		w.InputGrad(y, t, b)
-		return
-	}
-	m := b.Matrix() // a view
-	for r := range y.Rows {
-		row := y.Row(r)
-		for k, v := range t.Row(r) {
-			kernels.AddScaled(row, v, m.Row(k))
-		}
-	}
+// shrink takes t = s·A·x.
+func (d *lowRank) shrink(o lane, x kernels.Matrix) (t kernels.Matrix) {
+	t = o.Take(x.Rows, d.a.Weight.Rows)
+	o.MatMul(t, x, d.a.Weight)
+	o.Scale(t, d.scale)
+	return t
 }
 
 // record: t = s·A·d(x), y += B·t, where d is dropout. Then
@@ -45,27 +32,19 @@ func expand(w *kernels.Worker, y, t kernels.Matrix, b kernels.Weight) {
 //	dB = dy·tᵀ,  dt = s·Bᵀ·dy,  dA = dt·d(x)ᵀ,  dx += d(Aᵀ·dt)
 func (d *lowRank) record(r *recording) (func(dy, dx kernels.Matrix), []*models.Value) {
 	in, own := r.dropped()
-	t := d.shrink(r.p, in)
+	d.forward(r, in, r.out())
+	t := r.takes()[0]
 	r.free(own)
-	r.p.Operations.InputGrad(r.out(), t.Data, d.b.Weight)
 	return func(dy, dx kernels.Matrix) {
 		in, own := r.dropped()
 		d.backward(r, dy, dx, in, t.Data)
 		r.free(own)
-	}, []*models.Value{r.p.Keep(r.x), t}
-}
-
-// shrink returns t = s·A·x.
-func (d *lowRank) shrink(p *models.Pass, x kernels.Matrix) *models.Value {
-	t := p.New(x.Rows, d.a.Weight.Rows)
-	p.MatMul(t.Data, x, d.a.Weight)
-	p.Scale(t.Data, d.scale)
-	return t
+	}, []*models.Value{r.Keep(r.x), t}
 }
 
 // backward adds the gradients of A, B and x, given dropout's result x.
 func (d *lowRank) backward(r *recording, dy, dx, x, t kernels.Matrix) {
-	p := r.p
+	p := r.Pass
 	p.WeightGrad(d.b.Grad, t, dy)
 	dt := p.New(t.Rows, t.Cols)
 	p.MatMul(dt.Data, dy, d.b.Weight)
@@ -93,14 +72,14 @@ func (r *recording) dropped() (kernels.Matrix, *models.Value) {
 	if !r.d.drop.on() {
 		return x, nil
 	}
-	v := r.p.New(x.Rows, x.Cols)
-	r.d.drop.apply(r.p, v.Data, x, r.s.Start)
+	v := r.New(x.Rows, x.Cols)
+	r.d.drop.apply(r.Pass, v.Data, x, r.s.Start)
 	return v.Data, v
 }
 
 func (r *recording) free(v *models.Value) {
 	if v != nil {
-		r.p.Free(v)
+		r.Free(v)
 	}
 }
 

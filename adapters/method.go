@@ -26,6 +26,8 @@ type family struct {
 	peftType string
 	parse    parser
 	keys     keys     // of its configuration
+	defaults string   // the keys that PEFT writes beside those of every type, with their defaults, in JSON
+	ours     bool     // PEFT has no such type
 	tensors  []string // what its tensors are called, after the module's name: "lora_A"
 	wrapped  string   // what stands before a module's name in tensors' names; empty: modulePrefix
 	recipes  []Recipe // for training it

@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -14,26 +15,6 @@ var anyPEFT = defaultsOf(`{
 	"auto_mapping": null, "base_model_name_or_path": null, "inference_mode": true, "modules_to_save": null,
 	"peft_version": "0.21.2", "revision": null, "task_type": null}`)
 
-var peftDefaults = map[string][]member{
-	"LORA": defaultsOf(`{
-		"alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null, "bias": "none", "corda_config": null,
-		"ensure_weight_tying": false, "eva_config": null, "exclude_modules": null, "fan_in_fan_out": false,
-		"init_lora_weights": true, "kasa_config": null, "layer_replication": null, "layers_pattern": null,
-		"layers_to_transform": null, "loftq_config": {}, "lora_alpha": 8, "lora_bias": false, "lora_dropout": 0.0,
-		"lora_ga_config": null, "megatron_config": null, "megatron_core": "megatron.core", "monteclora_config": null,
-		"qalora_group_size": 16, "r": 8, "rank_pattern": {}, "target_modules": null, "target_parameters": null,
-		"trainable_token_indices": null, "use_bdlora": null, "use_dora": false, "use_qalora": false, "use_rslora": false,
-		"velora_config": null}`),
-	"IA3": defaultsOf(`{
-		"exclude_modules": null, "fan_in_fan_out": false, "feedforward_modules": null, "init_ia3_weights": true,
-		"target_modules": null}`),
-	"BEFT":          defaultsOf(`{"init_weights": true, "target_modules": null}`),
-	"PREFIX_TUNING": defaultsOf(`{"encoder_hidden_size": null, "init_weights": null, "prefix_projection": false}`),
-	"PROMPT_TUNING": defaultsOf(`{
-		"prompt_tuning_init": "RANDOM", "prompt_tuning_init_text": null, "tokenizer_kwargs": null,
-		"tokenizer_name_or_path": null}`),
-}
-
 func defaultsOf(object string) []member {
 	members, err := parseObject([]byte(object))
 	if err != nil {
@@ -42,18 +23,18 @@ func defaultsOf(object string) []member {
 	return members
 }
 
-// ours are the types that PEFT has not.
-var ours = []string{"BITFIT", "BOTTLENECK"}
-
 // Complete adds the keys that PEFT writes and the configuration has not.
 func (c *Config) Complete() {
-	for _, d := range slices.Concat(anyPEFT, peftDefaults[c.Type]) {
-		own := d.key == "peft_version" && slices.Contains(ours, c.Type)
-		if c.value(d.key) == nil && !own {
+	family := methods[c.Type]
+	for _, d := range slices.Concat(anyPEFT, defaultsOf(cmp.Or(family.defaults, "{}"))) {
+		if c.value(d.key) == nil && !(d.key == "peft_version" && family.ours) {
 			c.members = append(c.members, d)
 		}
 	}
 }
+
+// OfPEFT reports whether PEFT has adapters of this type.
+func (c *Config) OfPEFT() bool { return !methods[c.Type].ours }
 
 // NameBase sets base_model_name_or_path and revision, null where they are empty.
 func (c *Config) NameBase(name, revision string) error {

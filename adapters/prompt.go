@@ -16,6 +16,9 @@ import (
 func init() {
 	register(family{
 		peftType: "PROMPT_TUNING", parse: parsePrompt("prompt-tuning"), wrapped: promptPrefix,
+		defaults: `{
+			"prompt_tuning_init": "RANDOM", "prompt_tuning_init_text": null, "tokenizer_kwargs": null,
+			"tokenizer_name_or_path": null}`,
 		keys: promptKeys(keys{
 			"prompt_tuning_init": inert(aText, untilTrained), "prompt_tuning_init_text": inert(aText, untilTrained),
 			"tokenizer_name_or_path": inert(aText, untilTrained), "tokenizer_kwargs": inert(anObject, untilTrained),
@@ -39,6 +42,7 @@ func init() {
 	})
 	register(family{
 		peftType: "PREFIX_TUNING", parse: parsePrefix, wrapped: promptPrefix,
+		defaults: `{"encoder_hidden_size": null, "init_weights": null, "prefix_projection": false}`,
 		keys: promptKeys(keys{
 			"encoder_hidden_size": inert(aNumber, savedComputed), "prefix_projection": inert(aFlag, savedComputed),
 			"init_weights": inert(aText, untilTrained),

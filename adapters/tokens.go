@@ -59,6 +59,8 @@ type tokenRows struct {
 	rows  *Param
 	twin  *Param     // the same rows, where the file has them under the tied head's name too; nil: there is none
 	order []tokenRow // by token
+
+	columns []int32 // the tokens by row
 }
 
 // ownTokens declares the rows of trainable_token_indices.
@@ -145,7 +147,7 @@ func (b *Builder) tokenRows(site int, suffix string, tokens []int) (*tokenRows, 
 		if token < 0 || token >= b.vocabulary {
 			return nil, fmt.Errorf("%w: trainable token %d is outside the vocabulary of %d", ErrConfig, token, b.vocabulary)
 		}
-		t.order = append(t.order, tokenRow{int32(token), i})
+		t.order, t.columns = append(t.order, tokenRow{int32(token), i}), append(t.columns, int32(token))
 		if token < w.Rows && !w.Empty() { // the base of a plan is empty
 			decodeRow(start.Row(i), w, token)
 		}
@@ -161,38 +163,26 @@ func (b *Builder) tokenRows(site int, suffix string, tokens []int) (*tokenRows, 
 	return t, nil
 }
 
-// apply sets the logits of the tokens: y is [rows, vocabulary].
-func (t *tokenRows) apply(w *kernels.Worker, x, y kernels.Matrix) {
-	n := t.rows.Weight.Rows
-	own := kernels.MatrixOf(x.Rows, n, w.Scratch(x.Rows*n))
-	w.MatMul(own, x, t.rows.Weight)
-	for r := range y.Rows {
-		logits := y.Row(r)
-		for _, o := range t.order {
-			logits[o.token] = own.Row(r)[o.row]
-		}
-	}
+// forward sets the logits of the tokens: y is [rows, vocabulary].
+func (t *tokenRows) forward(o lane, x, y kernels.Matrix) {
+	own := o.Take(x.Rows, t.rows.Weight.Rows)
+	o.MatMul(own, x, t.rows.Weight)
+	o.PutColumns(y, own, t.columns)
 }
 
 // record: the logits of the tokens are rows of the adapter's own.
 func (t *tokenRows) record(r *recording) (func(dy, dx kernels.Matrix), []*models.Value) {
-	p, x, y := r.p, r.in(), r.out()
-	p.Run(x.Rows, rowTask(func(w *kernels.Worker, i int) {
-		t.apply(w, x.Span(i, i+1), y.Span(i, i+1))
-	}))
+	t.forward(r, r.in(), r.out())
+	r.Free(r.takes()...)
 	return func(dy, dx kernels.Matrix) {
-		columns := make([]int32, len(t.order)) // the tokens by row
-		for _, o := range t.order {
-			columns[o.row] = o.token
-		}
-		own := p.New(dy.Rows, len(columns))
-		p.TakeColumns(own.Data, dy, columns)
-		p.WeightGrad(t.rows.Grad, own.Data, r.in())
+		own := r.New(dy.Rows, len(t.columns))
+		r.TakeColumns(own.Data, dy, t.columns)
+		r.WeightGrad(t.rows.Grad, own.Data, r.in())
 		if !dx.Empty() {
-			p.Operations.InputGrad(dx, own.Data, t.rows.Weight)
+			r.InputGrad(dx, own.Data, t.rows.Weight)
 		}
-		p.Free(own)
-	}, []*models.Value{p.Keep(r.x)}
+		r.Free(own)
+	}, []*models.Value{r.Keep(r.x)}
 }
 
 // fold: the rows of the tokens are the adapter's own.

@@ -123,8 +123,3 @@ func (d *dropout) apply(p *models.Pass, dst, x kernels.Matrix, row int) {
 
 // Mask implements kernels.Mask.
 func (d *dropout) Mask(dst []float32, first uint64) { d.source.Mask(dst, first, d.t.Dropout) }
-
-// rowTask runs a function for each row.
-type rowTask func(w *kernels.Worker, r int)
-
-func (f rowTask) Part(w *kernels.Worker, r int) { f(w, r) }

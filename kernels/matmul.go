@@ -92,9 +92,20 @@ func gradStep(rows, threads int) int {
 	return max(24, (rows/threads+5)/6*6)
 }
 
-// InputGrad is Pool.InputGrad on the calling goroutine.
+// InputGrad is Pool.InputGrad on the calling goroutine. Of a float32 weight,
+// whose rows are few where this is called, it adds them as they are.
 func (w *Worker) InputGrad(dx, dy Matrix, weight Weight) {
 	checkMatMul(dy, dx, weight)
+	if weight.Format == F32 {
+		m := weight.Matrix() // a view
+		for r := range dx.Rows {
+			row := dx.Row(r)
+			for k, v := range dy.Row(r) {
+				AddScaled(row, v, m.Row(k))
+			}
+		}
+		return
+	}
 	active.inputGrad(w, dx, dy, weight)
 }
 

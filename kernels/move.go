@@ -53,6 +53,18 @@ func (p *Pool) TakeColumns(dst, src Matrix, columns []int32) {
 	}
 }
 
+// PutColumns sets columns of dst to those of x, in the order listed.
+func (p *Pool) PutColumns(dst, x Matrix, columns []int32) { putColumns(dst, x, columns) }
+
+func putColumns(dst, x Matrix, columns []int32) {
+	for r := range x.Rows {
+		to, from := dst.Row(r), x.Row(r)
+		for i, c := range columns {
+			to[c] = from[i]
+		}
+	}
+}
+
 // AddRows adds row i of src to row rows[i] of dst, in order; a negative row is
 // passed over. It is the gradient of Gather, and of a lookup.
 func (p *Pool) AddRows(dst, src Matrix, rows []int32) {

@@ -23,6 +23,8 @@ type Worker struct {
 	scratch []float32
 	tile    []float32 // the products' own: weights widened or packed
 	packed  []float32 // the products' own: activations packed
+	lent    []float32 // see Take
+	taken   int       // of lent
 }
 
 // Scratch returns n uninitialised values, valid until the next call. The
@@ -123,6 +125,7 @@ func (p *Pool) Close() {
 func (p *Pool) Run(parts int, t Task) {
 	if parts <= 1 || len(p.helpers) == 0 {
 		for i := range parts {
+			p.workers[0].begin()
 			t.Part(p.workers[0], i)
 		}
 		return
@@ -219,6 +222,7 @@ func (p *Pool) drain(w *Worker) {
 		if i >= p.parts {
 			return
 		}
+		w.begin()
 		p.task.Part(w, int(i))
 	}
 }

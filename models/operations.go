@@ -14,6 +14,7 @@ type Operations interface {
 	AddRows(dst, src kernels.Matrix, rows []int32)
 	Lookup(dst kernels.Matrix, w kernels.Weight, rows []int32)
 	TakeColumns(dst, src kernels.Matrix, columns []int32)
+	PutColumns(dst, x kernels.Matrix, columns []int32)
 
 	// Sums and factors.
 	Add(dst, x kernels.Matrix)

@@ -26,8 +26,8 @@ func (r *Run) readme(s *Summary) []byte {
 	}
 	own := "" // peft_type that PEFT has not
 	if a, ok := r.Trainer.Method.(*Adapted); ok {
-		if kind := a.Trainee.Config().Type; kind == "BITFIT" || kind == "BOTTLENECK" {
-			own = kind
+		if c := a.Trainee.Config(); !c.OfPEFT() {
+			own = c.Type
 		} else {
 			fmt.Fprintf(&b, "library_name: peft\n")
 		}

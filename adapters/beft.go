@@ -27,21 +27,15 @@ type beft struct {
 }
 
 func parseBEFT(s *settings) Method {
-	return &beft{targets: s.targets(beftTargets, models.LinearSite), saved: s.list("modules_to_save")}
+	m := &beft{targets: s.targets(beftTargets, models.LinearSite), saved: s.list("modules_to_save")}
+	m.targets.ourExclude = true
+	return m
 }
 
 func (m *beft) Name() string { return "beft" }
 func (m *beft) Rank() int    { return 0 }
 
 func (m *beft) modules() *targets { return &m.targets }
-
-// writeOut implements writesOut: PEFT's BEFT has no exclude_modules.
-func (m *beft) writeOut(out *Config, base models.Model, adapted []int) error {
-	out.drop("exclude_modules")
-	t := m.targets
-	t.exclude = names{}
-	return t.writeOut(out, base, adapted)
-}
 
 func (m *beft) Build(b *Builder) error {
 	sites, err := m.targets.find(b.Model)

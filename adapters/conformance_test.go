@@ -119,7 +119,20 @@ func merge(t *testing.T, dir string, base, adapter adaptertest.Dense) {
 					bias.Values[j] *= x.Values[j]
 				}
 			}
-		case ".lora_B.weight", ".lora_magnitude_vector":
+		case ".vera_lambda_b":
+			a, b := adapter["base_model.vera_A"], adapter["base_model.vera_B"]
+			d := adapter["base_model.model."+module+".vera_lambda_d"]
+			if a == nil {
+				t.Skip("the file has no projections")
+			}
+			for j := range w.Shape[0] {
+				for i := range w.Shape[1] {
+					for k := range d.Shape[0] {
+						*w.At(j, i) += x.Values[j] * *b.At(j, k) * d.Values[k] * *a.At(k, i)
+					}
+				}
+			}
+		case ".lora_B.weight", ".lora_magnitude_vector", ".vera_lambda_d", "base_model.vera_A", "base_model.vera_B":
 		default:
 			t.Fatalf("how to merge %q?", name)
 		}
@@ -136,7 +149,10 @@ func merge(t *testing.T, dir string, base, adapter adaptertest.Dense) {
 func split(t *testing.T, name string) (module, rest string) {
 	t.Helper()
 	name = strings.TrimPrefix(name, "base_model.model.")
-	for _, rest := range []string{".lora_A.weight", ".lora_B.weight", ".lora_B.bias", ".lora_magnitude_vector", ".base_layer.bias", ".ia3_l", ".bias"} {
+	if strings.HasPrefix(name, "base_model.vera_") {
+		return "", name
+	}
+	for _, rest := range []string{".vera_lambda_b", ".vera_lambda_d", ".lora_A.weight", ".lora_B.weight", ".lora_B.bias", ".lora_magnitude_vector", ".base_layer.bias", ".ia3_l", ".bias"} {
 		if module, ok := strings.CutSuffix(name, rest); ok {
 			return module, rest
 		}

@@ -78,7 +78,7 @@ var refusals = map[string]struct {
 	kind error
 	name string
 }{
-	"refused-vera": {adapters.ErrMethod, `"VERA"`}, "refused-loha": {adapters.ErrMethod, `"LOHA"`},
+	"refused-loha": {adapters.ErrMethod, `"LOHA"`},
 	"refused-lokr": {adapters.ErrMethod, `"LOKR"`}, "refused-oft": {adapters.ErrMethod, `"OFT"`},
 	"refused-boft": {adapters.ErrMethod, `"BOFT"`}, "refused-ln-tuning": {adapters.ErrMethod, `"LN_TUNING"`},
 	"refused-adalora": {adapters.ErrMethod, `"ADALORA"`}, "refused-alora": {adapters.ErrConfig, "alora_invocation_tokens"},

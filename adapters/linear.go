@@ -27,6 +27,7 @@ type lane interface {
 	Add(dst, x kernels.Matrix)
 	AddScaled(dst kernels.Matrix, f float32, x kernels.Matrix)
 	AddBias(dst kernels.Matrix, bias []float32)
+	AddProduct(dst, x kernels.Matrix, v []float32, c float32)
 	Scale(dst kernels.Matrix, f float32)
 	ScaleColumns(dst kernels.Matrix, v []float32)
 	PutColumns(dst, x kernels.Matrix, columns []int32)

@@ -132,11 +132,8 @@ func loraValues(m models.Model, c *Choice, root, decomposed bool) map[string]any
 }
 
 func loraCheck(m models.Model, c *Choice) error {
-	layers := m.Config().Layers
-	for _, layer := range c.Layers {
-		if layer < 0 || layer >= layers {
-			return fmt.Errorf("--layers-to-transform: %d is no block: the base has 0 to %d", layer, layers-1)
-		}
+	if err := checkLayers(m, c); err != nil {
+		return err
 	}
 	if c.biases() != "none" && !biased(m) {
 		return fmt.Errorf("--bias %s: the base has no biases to train", c.Bias)

@@ -50,19 +50,24 @@ func (d *lowRank) backward(r *recording, dy, dx, x, t kernels.Matrix) {
 	p.MatMul(dt.Data, dy, d.b.Weight)
 	p.Scale(dt.Data, d.scale)
 	p.WeightGrad(d.a.Grad, dt.Data, x)
+	r.inputGrad(dx, dt.Data, d.a.Weight)
+	p.Free(dt)
+}
+
+// inputGrad adds d(Aᵀ·dt) to dx (empty: not wanted), where d is dropout.
+func (r *recording) inputGrad(dx, dt kernels.Matrix, a kernels.Weight) {
 	switch {
 	case dx.Empty():
 	case r.d.drop.on():
-		back := p.New(dx.Rows, dx.Cols)
-		p.Zero(back.Data)
-		p.Operations.InputGrad(back.Data, dt.Data, d.a.Weight)
-		r.d.drop.apply(p, back.Data, back.Data, r.s.Start)
-		p.Add(dx, back.Data)
-		p.Free(back)
+		back := r.New(dx.Rows, dx.Cols)
+		r.Zero(back.Data)
+		r.InputGrad(back.Data, dt, a)
+		r.d.drop.apply(r.Pass, back.Data, back.Data, r.s.Start)
+		r.Add(dx, back.Data)
+		r.Free(back)
 	default:
-		p.Operations.InputGrad(dx, dt.Data, d.a.Weight)
+		r.InputGrad(dx, dt, a)
 	}
-	p.Free(dt)
 }
 
 // dropped returns the rows of x under the dropout mask, and the Value that

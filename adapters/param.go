@@ -28,6 +28,7 @@ type Param struct {
 
 	start    func(v kernels.Matrix, d drawn) error // see starts
 	factor   bool                                  // of a low rank on a Linear
+	still    bool                                  // see frozen
 	optional bool
 	folded   bool // equal to base, whose memory Weight views
 	// base is the base model's own value, where the tensor stands in for it:
@@ -50,6 +51,12 @@ const (
 // as gives a parameter a role.
 func (p *Param) as(r Role) *Param {
 	p.Role = r
+	return p
+}
+
+// frozen marks a parameter that training leaves as it starts.
+func (p *Param) frozen() *Param {
+	p.still = true
 	return p
 }
 

@@ -39,7 +39,7 @@ type Recipe struct {
 // files of settings. R and VirtualTokens of 0, and an empty Bias and Start, are
 // their defaults.
 type Choice struct {
-	R              int                `help:"Rank." default:"8" group:"method"`
+	R              int                `help:"Rank; 0: the method's own." group:"method"`
 	Alpha          float64            `name:"lora-alpha" help:"LoRA's alpha; 0: twice the rank." group:"method"`
 	Dropout        float64            `name:"lora-dropout" help:"Dropout on the input of LoRA or bottlenecks." group:"method"`
 	Targets        []string           `name:"target-modules" help:"Modules to adapt, all-linear or a regular expression; none: the architecture's." group:"method"`
@@ -119,6 +119,17 @@ func (r Recipe) Continues(config *Config, c *Choice) (is string, want []string, 
 		want = r.Kinds(c)
 	}
 	return is, want, slices.Contains(want, is)
+}
+
+// checkLayers refuses a block that the base has not.
+func checkLayers(m models.Model, c *Choice) error {
+	layers := m.Config().Layers
+	for _, layer := range c.Layers {
+		if layer < 0 || layer >= layers {
+			return fmt.Errorf("--layers-to-transform: %d is no block: the base has 0 to %d", layer, layers-1)
+		}
+	}
+	return nil
 }
 
 // target sets the keys that say what is adapted.

@@ -100,10 +100,13 @@ func startMagnitude(magnitude *Param, gain []float32, refresh func()) {
 }
 
 // Trained is the shape of what is trained of a parameter, the leading rows of
-// its Weight: half of a factor that Start has taken from the base.
+// its Weight: half of a factor that Start has taken from the base. It is nil
+// where nothing is.
 func (p *Param) Trained(start string) []int {
 	shape := slices.Clone(p.Shape)
 	switch {
+	case p.still:
+		return nil
 	case !fromBase(start) || !p.factor:
 	case p.Transposed:
 		shape[1] /= 2

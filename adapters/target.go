@@ -59,6 +59,7 @@ type targets struct {
 	saved            []string            // modules_to_save: never adapted
 	defaults         map[string][]string // by model type, where include is null; nil: that is every module
 	kinds            []models.SiteKind   // of what can be adapted
+	ourExclude       bool                // PEFT has no exclude_modules here: written out, it goes
 }
 
 // targets reads the keys that say what is adapted of the sites of some kinds.

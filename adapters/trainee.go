@@ -32,8 +32,8 @@ var (
 // values and a gradient. The Adapter is then a Trainee's for good.
 func Train(a *Adapter, m models.Model, o Training) *Trainee {
 	for _, p := range a.params {
-		if p.optional {
-			continue // the base's own, saved beside the adapter
+		if p.optional || p.still { // the base's own, saved beside the adapter, or frozen
+			continue
 		}
 		rows, cols := p.dims()
 		if m.Config().Shape && rows > 1 { // vectors are asked for their length

@@ -49,7 +49,12 @@ type writesOut interface {
 
 // writeOut sets target_modules to what names the adapted sites.
 func (t *targets) writeOut(out *Config, m models.Model, adapted []int) error {
-	list, err := t.shortest(m.Sites(), adapted)
+	short := *t
+	if t.ourExclude {
+		out.drop("exclude_modules")
+		short.exclude = names{}
+	}
+	list, err := short.shortest(m.Sites(), adapted)
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,13 @@ func (w *Worker) AddScaled(dst Matrix, f float32, x Matrix) {
 	}
 }
 
+// AddProduct adds (v + c)⊙x to dst, row by row.
+func (w *Worker) AddProduct(dst, x Matrix, v []float32, c float32) {
+	for r := range dst.Rows {
+		addProduct(dst.Row(r), x.Row(r), v, c)
+	}
+}
+
 // AddBias adds bias to each row of dst.
 func (w *Worker) AddBias(dst Matrix, bias []float32) {
 	for r := range dst.Rows {

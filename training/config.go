@@ -148,7 +148,6 @@ func (c *Config) Validate() error {
 	}
 	positive("batch-size", c.BatchSize)
 	positive("grad-accum", c.GradAccum)
-	positive("r", c.R)
 	positive("num-virtual-tokens", c.VirtualTokens)
 	positive("lisa-layers", c.Gamma)
 	positive("lisa-interval", c.Interval)
@@ -171,7 +170,7 @@ func (c *Config) Validate() error {
 	}
 	share("sgd-momentum", c.Momentum)
 	for flag, v := range map[string]float64{
-		"loraplus-lr-embedding": c.PlusEmbedding, "loraplus-weight-decay": c.PlusDecay, "scaling": c.Scaling,
+		"r": float64(c.R), "loraplus-lr-embedding": c.PlusEmbedding, "loraplus-weight-decay": c.PlusDecay, "scaling": c.Scaling,
 		"galore-scale": c.GaloreScale, "samples": float64(c.Samples),
 		"lr": c.LR, "weight-decay": c.Decay, "max-grad-norm": c.Clip, "lora-alpha": c.Alpha, "reduction-factor": c.Reduction,
 		"loraplus-lr-ratio": c.PlusRatio, "max-steps": float64(c.MaxSteps), "max-length": float64(c.MaxLength),

@@ -34,6 +34,9 @@ CASES = [
         "ia3",
         lambda: IA3Config(task_type=TASK, target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"], fan_in_fan_out=True),
     ),
+    ("llama-gqa", "vera", lambda: VeraConfig(task_type=TASK, r=6, target_modules=["q_proj", "v_proj", "down_proj"])),
+    ("llama-gqa", "vera-seed", lambda: VeraConfig(task_type=TASK, r=6, target_modules=["k_proj", "up_proj"], projection_prng_key=11, save_projection=False)),
+    ("gpt2", "vera", lambda: VeraConfig(task_type=TASK, r=6, target_modules=["c_attn", "mlp.c_proj"], fan_in_fan_out=True)),
     ("llama-gqa", "beft", lambda: BeftConfig(task_type=TASK, target_modules=["v_proj", "down_proj"])),
     ("qwen2", "beft", lambda: BeftConfig(task_type=TASK, target_modules=["q_proj", "v_proj"])),
     ("llama-gqa", "prefix", lambda: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=5)),
@@ -63,7 +66,6 @@ MUTATING = ["pissa", "olora"]
 
 # Config only: the type, or the option, is refused before tensors are read.
 REFUSED = {
-    "vera": lambda: VeraConfig(task_type=TASK, r=4, target_modules=["q_proj"]),
     "loha": lambda: LoHaConfig(task_type=TASK, r=4, target_modules=["q_proj"]),
     "lokr": lambda: LoKrConfig(task_type=TASK, r=4, target_modules=["q_proj"]),
     "oft": lambda: OFTConfig(task_type=TASK, target_modules=["q_proj"]),

@@ -56,7 +56,7 @@ type Category struct {
 func (t *Trained) Account(run Run) Account {
 	a := Account{Weights: t.base.storedBytes(), Widened: 4 * t.widened, Gradients: 4 * t.Parameters()}
 	if t.Adapter {
-		a.Adapter = 4 * t.Parameters()
+		a.Adapter = 4 * (t.Parameters() + t.frozen)
 	}
 	optimizer := t.optimizer(run.Optimizer)
 	for _, tensor := range t.Tensors {

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -64,8 +65,13 @@ func choices(base string) []plan.Choice {
 		{Method: "houlsby"}, {Method: "pfeiffer"}, {Method: "parallel", Choice: adapters.Choice{Dropout: 0.1}}, {Method: "houlsby", Choice: adapters.Choice{AdapterDrop: 1}},
 		{Method: "prefix"}, {Method: "prompt", Choice: adapters.Choice{VirtualTokens: 5}}, {Method: "ia3"},
 	}
+	for _, r := range adapters.Recipes() { // those to come too
+		if !slices.ContainsFunc(all, func(c plan.Choice) bool { return c.Method == r.Name }) {
+			all = append(all, plan.Choice{Method: r.Name, Choice: adapters.Choice{R: 4, Dropout: 0.1, ZeroBiases: true}})
+		}
+	}
 	if base == "gpt2" {
-		return append(all, plan.Choice{Method: "bitfit"})
+		return all
 	}
 	return append(all, plan.Choice{Method: "lora", Choice: adapters.Choice{Save: []string{"lm_head"}}}, plan.Choice{Method: "lora", Choice: adapters.Choice{Targets: []string{"down_proj"}}},
 		plan.Choice{Method: "lora", Choice: adapters.Choice{R: 1, Targets: []string{"embed_tokens", "q_proj"}}}, plan.Choice{Method: "dora", Choice: adapters.Choice{Targets: []string{"embed_tokens"}}},

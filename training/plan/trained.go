@@ -27,6 +27,7 @@ type Trained struct {
 	active   []int           // blocks of the base that train
 	outside  bool            // and what lies outside the blocks
 	at       map[int]*placed // by site
+	frozen   int             // values of an adapter that stay as they begin
 	widened  int             // parameters of the base that are float32 copies in the end
 	galore   int             // rank of the projected gradients; 0: none
 }
@@ -173,7 +174,13 @@ func (b *Base) TrainAdapter(config *adapters.Config, o adapters.Training) (*Trai
 	}
 	t := &Trained{Method: config.Method.Name(), Adapter: true, base: b, config: config, training: o, at: map[int]*placed{}}
 	for _, p := range params {
-		t.Tensors = append(t.Tensors, Tensor{Name: p.Name, Shape: p.Trained(o.Start)})
+		shape := p.Trained(o.Start)
+		if shape == nil {
+			t.frozen += p.Len()
+			continue
+		}
+		t.frozen += p.Len() - count(shape)
+		t.Tensors = append(t.Tensors, Tensor{Name: p.Name, Shape: shape})
 		if p.Site < 0 {
 			continue
 		}

@@ -1,0 +1,261 @@
+package adapters
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+
+	"github.com/peft-serve/peft-serve/adapters/random"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// VeRA (Kopiczko et al., 2024), as peft/tuners/vera saves it: all modules share
+// two random matrices that are never trained, A and B, of which each takes as
+// many columns and rows as it has inputs and outputs, and has two vectors of its
+// own:
+//
+//	y = W·x + b⊙(B·(d⊙(A·x)))
+//
+// The file holds A and B under names of their own, or only the seed that PyTorch
+// draws them from.
+
+func init() {
+	register(family{
+		peftType: "VERA", parse: parseVeRA,
+		defaults: `{
+			"bias": "none", "d_initial": 0.1, "fan_in_fan_out": false, "init_weights": true, "layers_pattern": null,
+			"layers_to_transform": null, "projection_prng_key": 0, "r": 256, "save_projection": true, "target_modules": null,
+			"vera_dropout": 0.0}`,
+		keys: keys{
+			"r": read(), "target_modules": read(), "exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(),
+			"modules_to_save": read(), "projection_prng_key": read(), "save_projection": read(), "bias": read(), "d_initial": read(),
+			"vera_dropout": inert(aNumber, inTraining), "fan_in_fan_out": inert(aFlag, byLayer), "init_weights": inert(aFlag, untilTrained),
+		},
+		tensors: []string{"vera_lambda_b", "vera_lambda_d"},
+		recipes: []Recipe{{
+			Name: "vera", Rate: 4e-3, Dropout: "vera_dropout",
+			Reads: []string{"r", "lora-dropout", "target-modules", "exclude-modules", "layers-to-transform", "modules-to-save", "set"},
+			Values: func(m models.Model, c *Choice) map[string]any {
+				values := map[string]any{"peft_type": "VERA", "r": cmp.Or(c.R, 256), "vera_dropout": c.Dropout, "fan_in_fan_out": turned(m)}
+				if len(c.Layers) > 0 {
+					values["layers_to_transform"] = c.Layers
+				}
+				c.target(values)
+				return values
+			},
+			Check: checkLayers,
+		}},
+	})
+}
+
+type vera struct {
+	targets targets
+	r       int
+	seed    float64 // projection_prng_key
+	kept    bool    // save_projection: the file holds A and B
+	initial float64 // of d
+	saved   []string
+}
+
+func parseVeRA(s *settings) Method {
+	m := &vera{
+		targets: s.targets(loraTargets, models.LinearSite), r: s.count("r", 256), seed: s.number("projection_prng_key", 0),
+		kept: s.flag("save_projection", true), initial: s.number("d_initial", 0.1), saved: s.list("modules_to_save"),
+	}
+	m.targets.ourExclude = true
+	if m.seed != math.Trunc(m.seed) || math.Abs(m.seed) > 1<<53 {
+		s.fault(ErrConfig, "projection_prng_key is %v, want an integer", m.seed)
+	}
+	if bias := s.text("bias", "none"); bias != "none" {
+		s.fault(ErrConfig, "bias is %q: PEFT trains biases beside VeRA and does not save them", bias)
+	}
+	return m
+}
+
+func (m *vera) Name() string      { return "vera" }
+func (m *vera) Rank() int         { return m.r }
+func (m *vera) modules() *targets { return &m.targets }
+
+func (m *vera) Build(b *Builder) error {
+	sites, err := m.targets.find(b.Model)
+	if err != nil {
+		return err
+	}
+	if err := b.save(m.saved, false); err != nil {
+		return err
+	}
+	in, out := 0, 0 // the most of any module
+	for _, site := range sites {
+		if b.saved(site) {
+			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, b.Sites[site].Name)
+		}
+		w := b.Sites[site].Linear.W
+		in, out = max(in, w.Cols), max(out, b.rows(site, w))
+	}
+	p := m.projections(b, in, out)
+	adapted := map[int]bool{}
+	for _, site := range sites {
+		adapted[site] = true
+		w := b.Sites[site].Linear.W
+		n := b.rows(site, w)
+		v := &vectors{lambdaB: b.Derive(n), lambdaD: b.Derive(m.r)}
+		v.pb = b.Module(site, ".vera_lambda_b", n)
+		v.pd = b.Module(site, ".vera_lambda_d", m.r).states(0, fmt.Sprintf("r=%d", m.r), "rank %d").starts(func(v kernels.Matrix, _ drawn) error {
+			for i := range v.Data {
+				v.Data[i] = float32(m.initial)
+			}
+			return nil
+		})
+		b.OnRefresh(func() {
+			kernels.Decode(v.lambdaB, v.pb.Weight.Format, v.pb.Weight.Data)
+			kernels.Decode(v.lambdaD, v.pd.Weight.Format, v.pd.Weight.Data)
+		})
+		p.bind(b, v, m.r, w.Cols, n)
+		d := b.linear(site)
+		d.deltas = append(d.deltas, v)
+	}
+	b.wholeEmbeddings(adapted)
+	return nil
+}
+
+// projections are the two matrices that all modules share, [r, in] and
+// [out, r].
+type projections struct {
+	pa, pb *Param         // nil where the file has but the seed
+	a, b   kernels.Weight // what is drawn of it
+	parts  map[int]kernels.Matrix
+}
+
+// projections declares A and B, or draws them where the file has but their seed.
+func (m *vera) projections(b *Builder, in, out int) *projections {
+	p := &projections{parts: map[int]kernels.Matrix{}}
+	if m.kept {
+		stated := fmt.Sprintf("r=%d", m.r)
+		p.pa = b.Param("base_model.vera_A", m.r, in).states(0, stated, "rank %d").frozen()
+		p.pb = b.Param("base_model.vera_B", out, m.r).states(1, stated, "rank %d").frozen()
+		p.pa.starts(func(v kernels.Matrix, _ drawn) error {
+			m.draw(v, kernels.Matrix{})
+			return nil
+		})
+		p.pb.starts(func(v kernels.Matrix, _ drawn) error {
+			m.draw(kernels.NewMatrix(m.r, in), v)
+			return nil
+		})
+	} else if !b.Model.Config().Shape {
+		drawnA, drawnB := kernels.MatrixOf(m.r, in, b.Derive(m.r*in)), kernels.MatrixOf(out, m.r, b.Derive(out*m.r))
+		m.draw(drawnA, drawnB)
+		p.a, p.b = kernels.WeightOf(drawnA), kernels.WeightOf(drawnB)
+	}
+	return p
+}
+
+// bind has v's a and b be A and B for a module of so many inputs and outputs.
+func (p *projections) bind(b *Builder, v *vectors, r, in, out int) {
+	if b.Model.Config().Shape {
+		v.a, v.b = kernels.WeightOf(kernels.ShapeOf(r, in)), kernels.WeightOf(kernels.ShapeOf(out, r))
+		return
+	}
+	part, ok := p.parts[in]
+	if !ok && in < p.inputs() {
+		part = kernels.MatrixOf(r, in, b.Derive(r*in)) // rows of A are longer
+		p.parts[in] = part
+	}
+	b.OnRefresh(func() {
+		if p.pa != nil {
+			p.a, p.b = p.pa.Weight, p.pb.Weight
+		}
+		v.a, v.b = p.a, p.b.Span(0, out)
+		if part.Empty() {
+			return
+		}
+		row := make([]float32, p.a.Cols)
+		for k := range r {
+			decodeRow(row, p.a, k)
+			copy(part.Row(k), row)
+		}
+		v.a = kernels.WeightOf(part)
+	})
+}
+
+// inputs is the number of A's columns.
+func (p *projections) inputs() int {
+	if p.pa != nil {
+		return p.pa.Shape[1]
+	}
+	return p.a.Cols
+}
+
+// draw fills A and then B as PEFT's _kaiming_init does: U(±√(6/fan_in)).
+func (m *vera) draw(a, b kernels.Matrix) {
+	g := random.NewTorch(uint64(int64(m.seed)))
+	for _, v := range []kernels.Matrix{a, b} {
+		bound := float32(math.Sqrt(3) * (math.Sqrt2 / math.Sqrt(float64(v.Cols))))
+		g.Uniform(v.Data, -bound, bound)
+	}
+}
+
+// vectors is VeRA at one Linear.
+type vectors struct {
+	a, b             kernels.Weight // A's columns and B's rows for this module
+	pb, pd           *Param
+	lambdaB, lambdaD []float32 // b, d
+}
+
+func (v *vectors) forward(o lane, x, y kernels.Matrix) {
+	s := o.Take(x.Rows, v.a.Rows) // A·x
+	o.MatMul(s, x, v.a)
+	v.expand(o, s, y)
+}
+
+// expand adds b⊙(B·(d⊙s)) to y, and returns B·(d⊙s).
+func (v *vectors) expand(o lane, s, y kernels.Matrix) (u kernels.Matrix) {
+	t := o.Take(s.Rows, s.Cols)
+	o.Copy(t, s)
+	o.ScaleColumns(t, v.lambdaD)
+	u = o.Take(s.Rows, len(v.lambdaB))
+	o.MatMul(u, t, v.b)
+	if !y.Empty() {
+		o.AddProduct(y, u, v.lambdaB, 0)
+	}
+	return u
+}
+
+// record: with s = A·x and u = B·(d⊙s),
+//
+//	db = Σ dy⊙u,  dt = Bᵀ·(b⊙dy),  dd = Σ dt⊙s,  dx += Aᵀ·(d⊙dt)
+//
+// Only s is kept; u is computed again.
+func (v *vectors) record(r *recording) (func(dy, dx kernels.Matrix), []*models.Value) {
+	in, own := r.dropped()
+	v.forward(r, in, r.out())
+	r.free(own)
+	taken := r.takes()
+	s := taken[0]
+	r.Free(taken[1:]...)
+	return func(dy, dx kernels.Matrix) {
+		u := v.expand(r, s.Data, kernels.Matrix{})
+		r.ColumnProducts(v.pb.Grad.Data, dy, u)
+		r.Free(r.takes()...)
+		du, dt := r.New(dy.Rows, dy.Cols), r.New(s.Data.Rows, s.Data.Cols)
+		r.Copy(du.Data, dy)
+		r.ScaleColumns(du.Data, v.lambdaB)
+		r.Zero(dt.Data)
+		r.InputGrad(dt.Data, du.Data, v.b)
+		r.Free(du)
+		r.ColumnProducts(v.pd.Grad.Data, dt.Data, s.Data)
+		r.ScaleColumns(dt.Data, v.lambdaD)
+		r.inputGrad(dx, dt.Data, v.a)
+		r.Free(dt)
+	}, []*models.Value{s}
+}
+
+// fold: W_j += b_j·Σ_k B_jk·d_k·A_k.
+func (v *vectors) fold() func(row []float64, j int) {
+	a, b := v.a.Matrix(), v.b.Matrix()
+	return func(row []float64, j int) {
+		for k, d := range v.lambdaD {
+			addScaled(row, float64(v.lambdaB[j])*float64(b.Row(j)[k])*float64(d), a.Row(k))
+		}
+	}
+}

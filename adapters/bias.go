@@ -2,6 +2,15 @@ package adapters
 
 import "github.com/peft-serve/peft-serve/models"
 
+// bias reads which biases a LoRA brings.
+func (s *settings) bias() string {
+	bias := s.text("bias", "none")
+	if s.null("bias") || bias != "none" && bias != "all" && bias != "lora_only" {
+		s.fault(ErrConfig, "bias is %s, want none, all or lora_only", s.config.value("bias"))
+	}
+	return bias
+}
+
 // ownBiases declares the biases that a LoRA of bias=all or bias=lora_only
 // brings in the base's place: "<m>.base_layer.bias" of an adapted module and
 // "<m>.bias" of any other. PEFT before 0.20.1 lost those of lora_only when

@@ -54,6 +54,7 @@ func merge(t *testing.T, dir string, base, adapter adaptertest.Dense) {
 	var c struct {
 		R       float64  `json:"r"`
 		Alpha   float64  `json:"lora_alpha"`
+		Initial float64  `json:"init_r"`
 		Root    bool     `json:"use_rslora"`
 		Forward []string `json:"feedforward_modules"`
 	}
@@ -101,8 +102,27 @@ func merge(t *testing.T, dir string, base, adapter adaptertest.Dense) {
 			for i, v := range x.Values {
 				bias.Values[i] += s * v
 			}
-		case ".bias", ".base_layer.bias":
+		case ".bias", ".base_layer.bias", ".ln_tuning_layers.bias":
 			bias.Values = x.Values
+		case ".ln_tuning_layers.weight":
+			base[module+".weight"].Values = x.Values
+			continue
+		case ".miss_block":
+			for j := range w.Shape[0] {
+				for i := range w.Shape[1] {
+					*w.At(j, i) += *x.At(i%x.Shape[0], j%x.Shape[1])
+				}
+			}
+		case ".lora_E":
+			prefix := "base_model.model." + module
+			down, up := adapter[prefix+".lora_A"], adapter[prefix+".lora_B"]
+			for j := range w.Shape[0] {
+				for i := range w.Shape[1] {
+					for k := range x.Shape[0] {
+						*w.At(j, i) += c.Alpha / (c.Initial + 1e-5) * *up.At(j, k) * x.Values[k] * *down.At(k, i)
+					}
+				}
+			}
 		case ".ia3_l":
 			input := x.Shape[0] == 1
 			for j := range w.Shape[0] {
@@ -132,7 +152,7 @@ func merge(t *testing.T, dir string, base, adapter adaptertest.Dense) {
 					}
 				}
 			}
-		case ".lora_B.weight", ".lora_magnitude_vector", ".vera_lambda_d", "base_model.vera_A", "base_model.vera_B":
+		case ".lora_A", ".lora_B", ".lora_B.weight", ".lora_magnitude_vector", ".vera_lambda_d", "base_model.vera_A", "base_model.vera_B":
 		default:
 			t.Fatalf("how to merge %q?", name)
 		}
@@ -152,7 +172,7 @@ func split(t *testing.T, name string) (module, rest string) {
 	if strings.HasPrefix(name, "base_model.vera_") {
 		return "", name
 	}
-	for _, rest := range []string{".vera_lambda_b", ".vera_lambda_d", ".lora_A.weight", ".lora_B.weight", ".lora_B.bias", ".lora_magnitude_vector", ".base_layer.bias", ".ia3_l", ".bias"} {
+	for _, rest := range []string{".miss_block", ".ln_tuning_layers.weight", ".ln_tuning_layers.bias", ".lora_E", ".lora_A", ".lora_B", ".vera_lambda_b", ".vera_lambda_d", ".lora_A.weight", ".lora_B.weight", ".lora_B.bias", ".lora_magnitude_vector", ".base_layer.bias", ".ia3_l", ".bias"} {
 		if module, ok := strings.CutSuffix(name, rest); ok {
 			return module, rest
 		}

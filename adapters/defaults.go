@@ -33,6 +33,15 @@ var (
 		"llama": {"down_proj"}, "mistral": {"down_proj"}, "qwen2": {"down_proj"}, "qwen3": {"down_proj"},
 		"gpt2": {"mlp.c_proj"}, "bert": {"output.dense"}, "roberta": {"output.dense"},
 	}
+	adaLoRATargets = map[string][]string{
+		"llama": {"q_proj", "v_proj"}, "qwen2": {"q_proj", "v_proj"}, "qwen3": {"q_proj", "v_proj"}, "gpt2": {"c_attn"},
+		"bert": {"query", "value"}, "roberta": {"query", "key", "value", "dense"},
+	}
+	lnTuningTargets = map[string][]string{
+		"llama": {"input_layernorm", "post_attention_layernorm", "norm"}, "mistral": {"input_layernorm", "post_attention_layernorm", "norm"},
+		"qwen2": {"post_attention_layernorm"}, "qwen3": {"post_attention_layernorm"},
+		"gpt2": {"ln_1", "ln_2", "ln_f"},
+	}
 	beftTargets = map[string][]string{
 		"llama": {"v_proj"}, "mistral": {"v_proj"}, "qwen2": {"v_proj"}, "qwen3": {"v_proj"},
 		"bert": {"value"}, "roberta": {"value"},

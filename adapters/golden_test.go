@@ -80,8 +80,8 @@ var refusals = map[string]struct {
 }{
 	"refused-loha": {adapters.ErrMethod, `"LOHA"`},
 	"refused-lokr": {adapters.ErrMethod, `"LOKR"`}, "refused-oft": {adapters.ErrMethod, `"OFT"`},
-	"refused-boft": {adapters.ErrMethod, `"BOFT"`}, "refused-ln-tuning": {adapters.ErrMethod, `"LN_TUNING"`},
-	"refused-adalora": {adapters.ErrMethod, `"ADALORA"`}, "refused-alora": {adapters.ErrConfig, "alora_invocation_tokens"},
+	"refused-boft":              {adapters.ErrMethod, `"BOFT"`},
+	"refused-alora":             {adapters.ErrConfig, "alora_invocation_tokens"},
 	"refused-layer-replication": {adapters.ErrConfig, "layer_replication"},
 	"refused-target-parameters": {adapters.ErrConfig, "target_parameters"},
 	"refused-qalora":            {adapters.ErrConfig, "use_qalora"},

@@ -23,6 +23,7 @@ type lane interface {
 	// recording frees it.
 	Take(rows, cols int) kernels.Matrix
 
+	Zero(dst kernels.Matrix)
 	Copy(dst, x kernels.Matrix)
 	Add(dst, x kernels.Matrix)
 	AddScaled(dst kernels.Matrix, f float32, x kernels.Matrix)

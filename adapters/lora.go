@@ -203,14 +203,11 @@ func parseLoRA(s *settings) Method {
 		r:       s.count("r", 8), alpha: s.number("lora_alpha", 8),
 		ranks: s.patterns("rank_pattern"), alphas: s.patterns("alpha_pattern"),
 		rootScaling: s.flag("use_rslora", false), decomposed: s.flag("use_dora", false), biasB: s.flag("lora_bias", false),
-		bias: s.text("bias", "none"), tie: s.flag("ensure_weight_tying", false),
+		bias: s.bias(), tie: s.flag("ensure_weight_tying", false),
 		saved: s.list("modules_to_save"), tokenIndices: s.tokenIndices("trainable_token_indices"),
 	}
 	if !(l.alpha > 0 && l.alpha <= 1<<24) {
 		s.fault(ErrConfig, "lora_alpha is %v", l.alpha)
-	}
-	if s.null("bias") || l.bias != "none" && l.bias != "all" && l.bias != "lora_only" {
-		s.fault(ErrConfig, "bias is %s, want none, all or lora_only", s.config.value("bias"))
 	}
 	if l.biasB && l.decomposed {
 		s.fault(ErrConfig, "lora_bias does not go with use_dora")

@@ -30,6 +30,7 @@ type Param struct {
 	factor   bool                                  // of a low rank on a Linear
 	still    bool                                  // see frozen
 	optional bool
+	adopted  bool // a file has it
 	folded   bool // equal to base, whose memory Weight views
 	// base is the base model's own value, where the tensor stands in for it:
 	// what training starts from, and what an equal tensor is folded into.
@@ -97,8 +98,8 @@ func (p *Param) Len() int {
 	return n
 }
 
-// Present reports whether the tensor is there.
-func (p *Param) Present() bool { return p != nil && !p.Weight.Empty() }
+// Present reports whether the tensor is there, if without any values.
+func (p *Param) Present() bool { return p != nil && (!p.Weight.Empty() || p.adopted) }
 
 // replaces reports whether the tensor is there and differs from the base's.
 func (p *Param) replaces() bool { return p.Present() && !p.folded }
@@ -156,6 +157,7 @@ func (p *Param) dims() (rows, cols int) {
 // adopt points Weight at data and copies a file's bytes into it.
 func (p *Param) adopt(f kernels.Format, data, file []byte) {
 	rows, cols := p.dims()
+	p.adopted = true
 	p.Weight = kernels.NewWeight(f, rows, cols, data)
 	if p.Transposed {
 		transpose(data, file, cols, rows, f.BlockBytes())

@@ -23,7 +23,7 @@ func (b *Builder) save(modules []string, tie bool) error {
 		for _, m := range modules {
 			if captures(m, s.Name) {
 				used[m] = true
-				b.saveSite(site)
+				b.saveSite(site, "")
 			}
 		}
 	}
@@ -34,8 +34,8 @@ func (b *Builder) save(modules []string, tie bool) error {
 		last := m[strings.LastIndexByte(m, '.')+1:]
 		if tie && (last == "embed_tokens" || last == "lm_head") {
 			if in := b.input(); b.tied(in) >= 0 {
-				b.saveSite(in)
-				b.saveSite(b.tied(in))
+				b.saveSite(in, "")
+				b.saveSite(b.tied(in), "")
 			}
 		}
 	}
@@ -67,24 +67,26 @@ func (b *Builder) saved(site int) bool {
 	return b.norms[site] != nil
 }
 
-func (b *Builder) saveSite(site int) {
+// saveSite puts a module of the adapter's own at a site, whose tensors have
+// wrapper after the module's name.
+func (b *Builder) saveSite(site int, wrapper string) {
 	if b.saved(site) {
 		return
 	}
 	switch s := b.Sites[site]; s.Kind {
 	case models.LinearSite:
 		d := b.linear(site)
-		d.weight = b.whole(site, ".weight", s.Linear.W)
+		d.weight = b.whole(site, wrapper+".weight", s.Linear.W)
 		if len(s.Linear.Bias) > 0 {
-			d.own = b.standIn(site, ".bias", s.Linear.Bias)
+			d.own = b.standIn(site, wrapper+".bias", s.Linear.Bias)
 		}
 	case models.EmbeddingSite:
-		b.embedding(site).table = b.whole(site, ".weight", s.Embedding.W)
+		b.embedding(site).table = b.whole(site, wrapper+".weight", s.Embedding.W)
 	case models.NormSite:
 		d := b.norm(site)
-		d.weight = b.standIn(site, ".weight", s.Norm.Weight)
+		d.weight = b.standIn(site, wrapper+".weight", s.Norm.Weight)
 		if len(s.Norm.Bias) > 0 {
-			d.bias = b.standIn(site, ".bias", s.Norm.Bias)
+			d.bias = b.standIn(site, wrapper+".bias", s.Norm.Bias)
 		}
 	}
 }

@@ -18,6 +18,9 @@ func (w *Worker) Take(rows, cols int) Matrix {
 // begin ends the use of what the last part took.
 func (w *Worker) begin() { w.taken = 0 }
 
+// Zero sets dst to 0.
+func (w *Worker) Zero(dst Matrix) { dst.Zero() }
+
 // Copy sets dst to x.
 func (w *Worker) Copy(dst, x Matrix) { dst.Copy(x) }
 

@@ -14,6 +14,7 @@ from peft import (
     LoHaConfig,
     LoKrConfig,
     LoraConfig,
+    MissConfig,
     OFTConfig,
     PrefixTuningConfig,
     PromptEncoderConfig,
@@ -26,6 +27,29 @@ from peft import (
 from lora import TASK, check_and_write, folder, lora, randomise, save
 from oracle import load_base, seed
 
+
+
+def adalora(targets, **options):
+    return AdaLoraConfig(task_type=TASK, init_r=4, target_r=2, total_step=10, lora_alpha=6, target_modules=targets, **options)
+
+
+# Which of its four ranks each module has kept at the end, in turn.
+KEPT = [[True, False, True, True], [False, False, False, False], [True, True, True, True], [False, True, False, False]]
+
+
+def spend_budget(model):
+    """Leave each module of an AdaLoRA the ranks that its allocator would have."""
+    config = model.peft_config["default"]
+    config.rank_pattern = {}
+    for name, p in model.named_parameters():
+        if ".lora_E." not in name:
+            continue
+        kept = KEPT[len(config.rank_pattern) % len(KEPT)]
+        with torch.no_grad():
+            p.mul_(torch.tensor(kept).unsqueeze(-1))
+        config.rank_pattern[name.removeprefix("base_model.model.")] = kept
+
+
 CASES = [
     ("llama-gqa", "ia3", lambda: IA3Config(task_type=TASK, target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])),
     ("qwen2", "ia3", lambda: IA3Config(task_type=TASK, target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])),
@@ -37,6 +61,12 @@ CASES = [
     ("llama-gqa", "vera", lambda: VeraConfig(task_type=TASK, r=6, target_modules=["q_proj", "v_proj", "down_proj"])),
     ("llama-gqa", "vera-seed", lambda: VeraConfig(task_type=TASK, r=6, target_modules=["k_proj", "up_proj"], projection_prng_key=11, save_projection=False)),
     ("gpt2", "vera", lambda: VeraConfig(task_type=TASK, r=6, target_modules=["c_attn", "mlp.c_proj"], fan_in_fan_out=True)),
+    ("llama-gqa", "miss", lambda: MissConfig(task_type=TASK, r=6, target_modules=["q_proj", "v_proj", "down_proj"])),
+    ("llama-gqa", "miss-mini", lambda: MissConfig(task_type=TASK, r=4, mini_r=8, init_weights="mini", target_modules=["k_proj", "up_proj"])),
+    ("llama-gqa", "ln-tuning", lambda: LNTuningConfig(task_type=TASK)),
+    ("gpt2", "ln-tuning", lambda: LNTuningConfig(task_type=TASK, target_modules=["ln_1", "ln_f", "mlp.c_proj"])),
+    ("llama-gqa", "adalora", lambda: adalora(["q_proj", "v_proj"])),
+    ("gpt2", "adalora", lambda: adalora(["c_attn"], bias="all", fan_in_fan_out=True)),
     ("llama-gqa", "beft", lambda: BeftConfig(task_type=TASK, target_modules=["v_proj", "down_proj"])),
     ("qwen2", "beft", lambda: BeftConfig(task_type=TASK, target_modules=["q_proj", "v_proj"])),
     ("llama-gqa", "prefix", lambda: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=5)),
@@ -70,8 +100,6 @@ REFUSED = {
     "lokr": lambda: LoKrConfig(task_type=TASK, r=4, target_modules=["q_proj"]),
     "oft": lambda: OFTConfig(task_type=TASK, target_modules=["q_proj"]),
     "boft": lambda: BOFTConfig(task_type=TASK, target_modules=["q_proj"]),
-    "ln-tuning": lambda: LNTuningConfig(task_type=TASK, target_modules=["input_layernorm"]),
-    "adalora": lambda: AdaLoraConfig(task_type=TASK, init_r=4, target_r=2, total_step=10, target_modules=["q_proj"]),
     "alora": lambda: LoraConfig(task_type=TASK, r=4, target_modules=["q_proj"], alora_invocation_tokens=[3, 4]),
     "layer-replication": lambda: LoraConfig(task_type=TASK, r=4, target_modules=["q_proj"], layer_replication=[[0, 2], [1, 3]]),
     "target-parameters": lambda: LoraConfig(task_type=TASK, r=4, target_modules=["q_proj"], target_parameters=["mlp.experts.down_proj"]),
@@ -85,6 +113,8 @@ def make(base, name, config):
     seed(path)
     model = get_peft_model(load_base(base), config())
     randomise(model)
+    if name == "adalora":
+        spend_budget(model)
     if name.startswith("p"):
         model.eval()
     save(model, path)

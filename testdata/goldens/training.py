@@ -11,7 +11,7 @@ import shutil
 
 import torch
 from adapters import DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
-from peft import IA3Config, PrefixTuningConfig, PromptTuningConfig, VeraConfig, get_peft_model
+from peft import IA3Config, LNTuningConfig, MissConfig, PrefixTuningConfig, PromptTuningConfig, VeraConfig, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, get_linear_schedule_with_warmup
@@ -79,6 +79,8 @@ PEFT_METHODS = {
     "dora": lambda base: lora(use_dora=True, **LORA_TARGETS[base]),
     "dora-loraplus": lambda base: lora(r=2, use_dora=True, **LORA_TARGETS[base]),
     "ia3": lambda base: IA3Config(task_type=TASK, **IA3_TARGETS[base]),
+    "miss": lambda base: MissConfig(task_type=TASK, r=6, target_modules=["q_proj", "v_proj"]),
+    "ln-tuning": lambda base: LNTuningConfig(task_type=TASK),
     "vera": lambda base: VeraConfig(task_type=TASK, r=6, **LORA_TARGETS[base]),
     "prefix": lambda base: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=4),
     "prompt": lambda base: PromptTuningConfig(task_type=TASK, num_virtual_tokens=4),
@@ -89,7 +91,7 @@ LIBRARY = "-adapterhub"
 WITH_LIBRARY = [*BOTTLENECKS, *(name + LIBRARY for name in BOTTLENECKS)]
 METHODS = {
     "llama-gqa": [*PEFT_METHODS, *WITH_LIBRARY, "full", "lisa"],
-    "gpt2": [*PEFT_METHODS, *WITH_LIBRARY, "bitfit", "full", "lisa"],
+    "gpt2": [*(m for m in PEFT_METHODS if m != "miss"), *WITH_LIBRARY, "bitfit", "full", "lisa"],
 }
 
 

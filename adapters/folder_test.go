@@ -78,8 +78,8 @@ func (f folder) load(t *testing.T, m models.Model) (*adapters.Adapter, error) {
 // TestSaveIsPEFTs demands PEFT's own bytes of what PEFT has saved.
 func TestSaveIsPEFTs(t *testing.T) {
 	golden(t, func(t *testing.T, m models.Model, base, dir string) {
-		if _, err := os.Stat(filepath.Join(dir, "golden.safetensors")); err != nil {
-			t.SkipNow()
+		if _, err := os.Stat(filepath.Join(dir, "golden.safetensors")); err != nil || strings.HasPrefix(filepath.Base(dir), "aslora-") {
+			t.SkipNow() // save_as_lora writes in no order, and without the format's mark
 		}
 		want, err := os.ReadFile(filepath.Join(dir, adapters.ConfigFile))
 		if err != nil {

@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True
 import torch
 
 import adapterhub
+import aslora
 import bases
 import bitfit
 import bottleneck
@@ -34,6 +35,7 @@ PARTS = {
     "keys": keys.make_all,
     "lora": lora.make_all,
     "others": others.make_all,
+    "aslora": aslora.make_all,
     "resized": resized.make_all,
     "bitfit": bitfit.make_all,
     "bottleneck": bottleneck.make_all,

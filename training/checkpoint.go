@@ -41,6 +41,9 @@ type Progress struct {
 	Loss       float64 `json:"loss"`        // of the last step
 	Seconds    float64 `json:"seconds"`     // that steps have taken
 	Timed      int     `json:"timed"`       // tokens of those
+	Trend      float64 `json:"trend"`       // running mean of the training loss
+	KeptAt     int     `json:"kept_at"`     // the step of bestCheckpoint; 0: there is none
+	KeptTrend  float64 `json:"kept_trend"`  // Trend of that step
 	Scores     Scores  `json:"scores"`      // of the last validation
 	ScoredAt   int     `json:"scored_at"`   // its step
 	BestScores Scores  `json:"best_scores"` // of the best

@@ -33,7 +33,7 @@ func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
 	s.Validation = r.at.Scores
 	if r.Best && r.Output != "" && r.at.BestAt != r.at.Step {
 		r.observer.Note("ending with the parameters of step %d, which validated best", r.at.BestAt)
-		if err := r.restoreFrom(bestCheckpoint); err != nil {
+		if _, err := r.restoreFrom(bestCheckpoint); err != nil {
 			return err
 		}
 		if s.Validation = r.at.BestScores; s.Validation == nil { // an older checkpoint
@@ -53,13 +53,22 @@ func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
 	if err := r.mark(finished, s.Digest); err != nil {
 		return err
 	}
-	if !r.KeepCheckpoint {
-		if err := r.dropCheckpoints(); err != nil {
-			return err
-		}
+	if err := r.dropAfter(); err != nil {
+		return err
 	}
 	if r.Config.Publish != "" {
 		return r.send(ctx)
+	}
+	return nil
+}
+
+// dropAfter removes the checkpoints that a finished run does not keep.
+func (r *Run) dropAfter() error {
+	switch {
+	case !r.KeepCheckpoint:
+		return r.drop(lastCheckpoint, bestCheckpoint)
+	case r.at.KeptAt != r.at.BestAt: // it was there in case the run diverged
+		return r.drop(bestCheckpoint)
 	}
 	return nil
 }
@@ -84,9 +93,29 @@ func (r *Run) deliver(ctx context.Context, s *Summary) error {
 	return r.report(context.WithoutCancel(ctx), s) // seconds of work: all is there
 }
 
-// salvage saves, of a run that has diverged, the parameters that validated best
-// or else those of the last checkpoint, and adds to the fault what it has done.
-// What there is neither of is not made up: the folder stays as it is.
+// keep writes, of a run that has validated nothing that is kept, the parameters
+// of the lowest running mean of the training loss: it is what there is to save
+// if the run diverges. It is called before a step changes them, when their own
+// loss is known, and looks at those of steps 1, 2, 4, 8, … and of every tenth of
+// the run.
+func (r *Run) keep(ctx context.Context, loss float64) error {
+	step, mean := r.at.Step, loss
+	if r.at.Trend != 0 {
+		mean = 0.9*r.at.Trend + 0.1*loss
+	}
+	r.at.Trend = mean
+	validated := r.at.KeptAt > 0 && r.at.KeptAt == r.at.BestAt
+	due := step > 0 && (step&(step-1) == 0 || step%((r.steps+9)/10) == 0)
+	if r.Output == "" || validated || !due || r.at.KeptAt > 0 && mean >= r.at.KeptTrend {
+		return nil
+	}
+	return r.checkpoint(ctx, bestCheckpoint)
+}
+
+// salvage saves, of a run that has diverged, the parameters that are kept as the
+// best or else those of the last checkpoint, and adds to the fault what it has
+// done. Where there is neither, the first step has done it: nothing has been
+// learnt, and the folder stays as it is.
 func (r *Run) salvage(fault error, s *Summary) error {
 	if r.Output == "" {
 		return fault
@@ -95,19 +124,28 @@ func (r *Run) salvage(fault error, s *Summary) error {
 	r.Trainer.Release()
 	from := bestCheckpoint
 	switch {
-	case r.at.BestAt > 0 && firstOf(r.Output, []string{bestCheckpoint}) != "":
-		s.Steps, s.Validation = r.at.BestAt, r.at.BestScores
-		s.Kept = fmt.Sprintf("the parameters of step %d, which validated best", s.Steps)
+	case r.at.KeptAt > 0:
 	case r.at.SavedAt > 0:
-		from, s.Steps, s.Validation = lastCheckpoint, r.at.SavedAt, nil
-		s.Kept = fmt.Sprintf("the parameters of step %d, the last checkpoint's", s.Steps)
+		from = lastCheckpoint
 	default:
-		return errors.Join(fmt.Errorf("%w\nNothing is saved in %s: --save-every and --keep-best keep what was good", fault, r.Output), r.mark(diverged, ""))
+		return errors.Join(fmt.Errorf("%w\nNothing is saved in %s: the parameters of the first step compute nothing finite", fault, r.Output), r.mark(diverged, ""))
 	}
-	err := r.restoreFrom(from)
-	if err == nil {
-		err = r.sound()
+	at, err := r.restoreFrom(from)
+	if err != nil {
+		return fmt.Errorf("%w\nWhat is kept cannot be used: %w", fault, err)
 	}
+	s.Steps, s.Loss = at.Step, at.Loss
+	s.Kept = fmt.Sprintf("the parameters of step %d, ", at.Step)
+	switch {
+	case from == bestCheckpoint && at.BestAt == at.Step:
+		s.Validation = at.BestScores
+		s.Kept += "which validated best"
+	case from == bestCheckpoint:
+		s.Kept += "where the training loss was lowest"
+	default:
+		s.Kept += "the last checkpoint's"
+	}
+	err = r.sound()
 	if err == nil {
 		err = r.deliver(context.Background(), s)
 	}

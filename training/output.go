@@ -188,15 +188,16 @@ func (r *Run) begin() error {
 		return nil
 	}
 	if !r.goesOnHere() {
-		if err := r.dropCheckpoints(); err != nil {
+		if err := r.drop(lastCheckpoint, bestCheckpoint); err != nil {
 			return err
 		}
 	}
 	return errors.Join(r.sweep(), r.mark(running, ""))
 }
 
-func (r *Run) dropCheckpoints() error {
-	for _, name := range []string{lastCheckpoint, bestCheckpoint} {
+// drop removes files of the output folder.
+func (r *Run) drop(names ...string) error {
+	for _, name := range names {
 		if err := os.Remove(filepath.Join(r.Output, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -133,20 +133,26 @@ func (r *Run) checkpoint(ctx context.Context, name string) error {
 	at := r.at
 	at.Key, at.Steps, at.Now = r.settings, r.steps, r.now
 	var o Optimizer
-	if name == lastCheckpoint {
+	if name == bestCheckpoint {
+		at.KeptAt, at.KeptTrend = at.Step, at.Trend
+	} else {
 		o = r.Trainer.Optimizer
 		at.SavedAt = at.Step
 		if err := r.sound(); err != nil {
 			return err
 		}
 	}
-	err := r.withRoom(ctx, func() error {
-		return writeCheckpoint(filepath.Join(r.Output, name), allParameters(r.Trainer.Method), o, at)
-	})
-	if err == nil {
-		r.at.SavedAt = at.SavedAt
+	write := func() error {
+		err := writeCheckpoint(filepath.Join(r.Output, name), allParameters(r.Trainer.Method), o, at)
+		if err == nil {
+			r.at.SavedAt, r.at.KeptAt, r.at.KeptTrend = at.SavedAt, at.KeptAt, at.KeptTrend
+		}
+		return err
 	}
-	return err
+	if name == bestCheckpoint && !r.Best { // nobody has asked for it
+		return r.spareRoom(at.Step, write)
+	}
+	return r.withRoom(ctx, write)
 }
 
 // allParameters lists also those that are frozen now.
@@ -245,8 +251,11 @@ func (r *Run) stopClock() {
 // bring copies from another folder the checkpoint and what goes with it: the
 // metrics so far and the best parameters.
 func (r *Run) bring(dir string, c *checkpoint) error {
-	kept := c.BestAt > 0 && firstOf(dir, []string{bestCheckpoint}) != ""
-	if r.Best && c.BestAt > 0 && !kept {
+	kept := c.KeptAt > 0 && firstOf(dir, []string{bestCheckpoint}) != ""
+	if !kept {
+		r.at.KeptAt = 0
+	}
+	if r.Best && c.BestAt > 0 && r.at.KeptAt != c.BestAt {
 		r.observer.Note("--keep-best: %s has not kept the parameters of step %d, which validated best: from here on they are kept", dir, c.BestAt)
 		r.at.BestAt, r.at.Stalled = 0, 0
 	}
@@ -281,14 +290,14 @@ func (r *Run) opener() func(p *Parameter) {
 
 // restoreFrom sets the parameters to those of a checkpoint, and those that were
 // trained since then alone to the base's.
-func (r *Run) restoreFrom(name string) error {
+func (r *Run) restoreFrom(name string) (Progress, error) {
 	c, err := readCheckpoint(filepath.Join(r.Output, name))
 	if err != nil {
-		return err
+		return Progress{}, err
 	}
 	params := allParameters(r.Trainer.Method)
 	if err := c.restore(params, nil, r.opener()); err != nil {
-		return err
+		return c.Progress, err
 	}
 	var since []*Parameter // trained since then alone
 	for _, p := range params {
@@ -298,9 +307,9 @@ func (r *Run) restoreFrom(name string) error {
 	}
 	if len(since) > 0 {
 		if err := asStored(r.Base, since); err != nil {
-			return err
+			return c.Progress, err
 		}
 	}
 	r.Trainer.Method.Updated()
-	return nil
+	return c.Progress, nil
 }

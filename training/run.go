@@ -38,11 +38,12 @@ type Run struct {
 	order    dataset.Order
 	steps    int
 	at       Progress
-	was      mark      // what the output folder was before
-	made     []string  // folders made for a run that has not begun
-	plan     Account   // what Plan has counted
-	settings string    // what the bits depend on: see dependsOn
-	now      time.Time // what a chat template is told, on resuming too
+	was      mark          // what the output folder was before
+	made     []string      // folders made for a run that has not begun
+	plan     Account       // what Plan has counted
+	settings string        // what the bits depend on: see dependsOn
+	keeping  time.Duration // of the last step: see keep
+	now      time.Time     // what a chat template is told, on resuming too
 }
 
 // Summary is what a run came to.
@@ -213,8 +214,8 @@ func (r *Run) Close() error {
 }
 
 // Do trains to the end, or until ctx is done: then it writes a checkpoint and
-// returns ErrInterrupted. A run that diverges leaves the best that it has kept,
-// and returns ErrDiverged. Of a run that is finished already Do publishes the
+// returns ErrInterrupted. A run that diverges leaves the best that it had, and
+// returns ErrDiverged. Of a run that is finished already Do publishes the
 // result, where it is asked to, and returns ErrFinished.
 func (r *Run) Do(ctx context.Context) (*Summary, error) {
 	if r.Config.Publish != "" {
@@ -246,6 +247,10 @@ func (r *Run) Do(ctx context.Context) (*Summary, error) {
 	}
 	if j != nil {
 		defer func() { _ = j.close() }()
+	}
+	r.Trainer.BeforeUpdate = func(now Result) error {
+		defer func(began time.Time) { r.keeping = time.Since(began) }(time.Now())
+		return r.keep(ctx, now.Loss)
 	}
 	s := &Summary{Loss: r.at.Loss}
 	began := time.Now()
@@ -327,7 +332,7 @@ func (r *Run) step() (StepReport, error) {
 	if err != nil {
 		return StepReport{}, err
 	}
-	took := time.Since(began).Seconds()
+	took := (time.Since(began) - r.keeping).Seconds()
 	r.at.Step, r.at.Tokens, r.at.Loss = t.Step, r.at.Tokens+result.Tokens, result.Loss
 	r.at.Timed, r.at.Seconds = r.at.Timed+result.Tokens, r.at.Seconds+took
 	account := t.Account()
@@ -396,10 +401,10 @@ func (r *Run) validate(ctx context.Context, j *journal, report StepReport) error
 		return nil
 	}
 	r.at.Best, r.at.BestAt, r.at.BestScores, r.at.Stalled = v, r.at.Step, scores, 0
-	if _, small := r.Trainer.Method.(*Adapted); (r.Best || small) && r.Output != "" { // an adapter's is there to be had if the run diverges
-		return r.checkpoint(ctx, bestCheckpoint)
+	if _, small := r.Trainer.Method.(*Adapted); r.Output == "" || !r.Best && !small && r.at.Step == r.steps {
+		return nil // or a model at its end, which is saved in a moment
 	}
-	return nil
+	return r.checkpoint(ctx, bestCheckpoint) // there to be had if the run diverges
 }
 
 // goodness is the number that the best checkpoint has most of: the task's

@@ -23,6 +23,10 @@ type Trainer struct {
 	Rate      float64 // the peak learning rate
 	Clip      float64 // the largest gradient norm; 0: any
 
+	// BeforeUpdate, if it is set, is called with what a step has measured of
+	// the parameters, before it changes them.
+	BeforeUpdate func(r Result) error
+
 	Step int // steps done
 
 	pool   *kernels.Pool
@@ -66,6 +70,11 @@ func (t *Trainer) Advance(micro [][]Sequence) (Result, error) {
 	r.Norm = gradientNorm(t.pool, params)
 	if r.Norm-r.Norm != 0 || r.Loss-r.Loss != 0 {
 		return r, fmt.Errorf("step %d: the gradient's norm is %v, the loss %v: %w", t.Step+1, r.Norm, r.Loss, ErrDiverged)
+	}
+	if t.BeforeUpdate != nil {
+		if err := t.BeforeUpdate(r); err != nil {
+			return r, err
+		}
 	}
 	rates, decays := t.rates(params)
 	t.Optimizer.Step(t.pool, params, clipScale(r.Norm, t.Clip), rates, decays)

@@ -39,26 +39,26 @@ type Recipe struct {
 // files of settings. R and VirtualTokens of 0, and an empty Bias and Start, are
 // their defaults.
 type Choice struct {
-	R              int                `help:"Rank; 0: the method's own." group:"method"`
-	Alpha          float64            `name:"lora-alpha" help:"LoRA's alpha; 0: twice the rank." group:"method"`
-	Dropout        float64            `name:"lora-dropout" help:"Dropout on the input of LoRA or bottlenecks." group:"method"`
+	R              int                `help:"Rank; 0: the method's own." group:"method" is:"amount"`
+	Alpha          float64            `name:"lora-alpha" help:"LoRA's alpha; 0: twice the rank." group:"method" is:"amount"`
+	Dropout        float64            `name:"lora-dropout" help:"Dropout on the input of LoRA or bottlenecks." group:"method" is:"share"`
 	Targets        []string           `name:"target-modules" help:"Modules to adapt, all-linear or a regular expression; none: the architecture's." group:"method"`
 	Exclude        []string           `name:"exclude-modules" help:"Modules to leave out." group:"method"`
-	Layers         []int              `name:"layers-to-transform" help:"Blocks to adapt; none: all." group:"method"`
-	RankPattern    map[string]int     `help:"Ranks of single modules." group:"method"`
-	AlphaPattern   map[string]float64 `help:"Alphas of single modules." group:"method"`
+	Layers         []int              `name:"layers-to-transform" help:"Blocks to adapt; none: all." group:"method" is:"amount"`
+	RankPattern    map[string]int     `help:"Ranks of single modules." group:"method" is:"count"`
+	AlphaPattern   map[string]float64 `help:"Alphas of single modules." group:"method" is:"positive"`
 	Save           []string           `name:"modules-to-save" help:"Modules to train whole and to save with the adapter." group:"method"`
 	Bias           string             `help:"Biases to train with LoRA: none, all, lora_only." default:"none" group:"method"`
 	RSLoRA         bool               `name:"use-rslora" help:"Scale by alpha/√r." group:"method"`
 	DoRA           bool               `name:"use-dora" help:"Train magnitude and direction apart." group:"method"`
 	Start          string             `name:"init-lora-weights" help:"How the factors begin: ${starts}." default:"default" group:"method"`
-	Reduction      float64            `name:"reduction-factor" help:"Bottlenecks: hidden size over theirs; 0: the method's own." group:"method"`
+	Reduction      float64            `name:"reduction-factor" help:"Bottlenecks: hidden size over theirs; 0: the method's own." group:"method" is:"amount"`
 	NonLinearity   string             `help:"Bottlenecks: non-linearity; the method's own if empty." group:"method"`
-	Scaling        float64            `help:"Bottlenecks: factor on the output; 0: the method's own." group:"method"`
+	Scaling        float64            `help:"Bottlenecks: factor on the output; 0: the method's own." group:"method" is:"amount"`
 	InitWeights    string             `name:"init-weights" help:"Bottlenecks: bert, mam_adapter or houlsby; the method's own if empty." group:"method"`
-	AdapterDrop    int                `name:"adapter-drop" help:"Bottlenecks: blocks from the lowest that have none." group:"method"`
-	AdapterDropMax int                `name:"adapter-drop-random" help:"Bottlenecks: leave out as many as are drawn for each step, up to this." group:"method"`
-	VirtualTokens  int                `name:"num-virtual-tokens" help:"Prefix and prompt tuning: virtual tokens." default:"20" group:"method"`
+	AdapterDrop    int                `name:"adapter-drop" help:"Bottlenecks: blocks from the lowest that have none." group:"method" is:"amount"`
+	AdapterDropMax int                `name:"adapter-drop-random" help:"Bottlenecks: leave out as many as are drawn for each step, up to this." group:"method" is:"amount"`
+	VirtualTokens  int                `name:"num-virtual-tokens" help:"Prefix and prompt tuning: virtual tokens." default:"20" group:"method" is:"count"`
 	ZeroBiases     bool               `help:"BitFit: give Linear modules biases of zero where the base has none." group:"method"`
 	Set            map[string]string  `help:"Any other key of the method's adapter_config.json: KEY=VALUE, the value as JSON or text." group:"method"`
 }

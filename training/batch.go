@@ -1,6 +1,9 @@
 package training
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Batches are counted as transformers' Trainer counts them: an epoch is gone
 // through in steps of --batch-size × --grad-accum sequences (packed: windows of
@@ -16,8 +19,12 @@ func (r *Run) epochSteps() int {
 }
 
 // stepsOf is the number of steps of a number of epochs.
-func (r *Run) stepsOf(epochs float64) int {
-	return max(1, int(math.Ceil(epochs*float64(r.epochSteps()))))
+func (r *Run) stepsOf(epochs float64) (int, error) {
+	steps := math.Ceil(epochs * float64(r.epochSteps()))
+	if steps > math.MaxInt32 {
+		return 0, fmt.Errorf("--epochs: %g come to %g steps, want no more than %d", epochs, steps, math.MaxInt32)
+	}
+	return max(1, int(steps)), nil
 }
 
 // seen is the number of sequences that steps have gone through.

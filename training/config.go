@@ -3,9 +3,9 @@ package training
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -23,33 +23,33 @@ type Config struct {
 	Output          string   `help:"Folder of the result, the metrics and the checkpoints." placeholder:"DIR" group:"output"`
 	Data            []string `help:"Files of examples, or the folder of a --task." placeholder:"PATH" group:"data"`
 	Validation      []string `help:"Files of examples to validate on." placeholder:"PATH" group:"data"`
-	Split           float64  `name:"validation-split" help:"Share of the examples to validate on instead." group:"data"`
+	Split           float64  `name:"validation-split" help:"Share of the examples to validate on instead." group:"data" is:"share"`
 	Task            string   `help:"GLUE task with its prompt and metric: ${tasks}." group:"data"`
 	Format          string   `help:"What the rows hold: ${formats}." default:"auto" group:"data"`
-	MaxLength       int      `help:"Longest sequence, in tokens; 0: the base's." default:"512" group:"data"`
+	MaxLength       int      `help:"Longest sequence, in tokens; 0: the base's." default:"512" group:"data" is:"amount"`
 	Packing         bool     `help:"Count windows of up to --max-length as sequences: as many texts as have room, each seen by itself." group:"data"`
 	LearnPrompt     bool     `help:"Put the loss on prompts too." group:"data"`
 	Turns           string   `help:"Turns of the assistant's that are learnt: ${turns}." default:"all" group:"data"`
 	dataset.Columns `group:"data"`
 
-	MaxSteps  int     `help:"Steps to take; 0: what --epochs come to." group:"schedule"`
-	Epochs    float64 `help:"Times to go through the data." default:"1" group:"schedule"`
-	BatchSize int     `help:"Sequences of a micro-batch." default:"8" group:"schedule"`
-	GradAccum int     `help:"Micro-batches of a step." default:"1" group:"schedule"`
-	LR        float64 `name:"lr" help:"Peak learning rate; 0: the method's own." group:"schedule"`
+	MaxSteps  int     `help:"Steps to take; 0: what --epochs come to." group:"schedule" is:"amount"`
+	Epochs    float64 `help:"Times to go through the data." default:"1" group:"schedule" is:"amount"`
+	BatchSize int     `help:"Sequences of a micro-batch." default:"8" group:"schedule" is:"count"`
+	GradAccum int     `help:"Micro-batches of a step." default:"1" group:"schedule" is:"count"`
+	LR        float64 `name:"lr" help:"Peak learning rate; 0: the method's own." group:"schedule" is:"amount"`
 	Schedule  string  `help:"Course of the learning rate: ${schedules}." default:"linear" group:"schedule"`
-	Warmup    int     `name:"warmup-steps" help:"Steps over which the rate rises." group:"schedule"`
-	WarmupOf  float64 `name:"warmup-ratio" help:"Share of the steps over which it rises instead." group:"schedule"`
+	Warmup    int     `name:"warmup-steps" help:"Steps over which the rate rises." group:"schedule" is:"amount"`
+	WarmupOf  float64 `name:"warmup-ratio" help:"Share of the steps over which it rises instead." group:"schedule" is:"share"`
 	Seed      uint64  `help:"Seed of initial values, order, dropout and sampling." default:"0" group:"schedule"`
 	Shuffle   bool    `help:"Draw a new order for each epoch." default:"true" negatable:"" group:"schedule"`
 
 	Optimizer string  `help:"Optimiser: ${optimizers}." default:"adamw" group:"optimiser"`
-	Beta1     float64 `name:"adam-beta1" help:"Decay of AdamW's first moment." default:"0.9" group:"optimiser"`
-	Beta2     float64 `name:"adam-beta2" help:"Decay of AdamW's second moment." default:"0.999" group:"optimiser"`
-	Epsilon   float64 `name:"adam-epsilon" help:"AdamW's epsilon." default:"1e-8" group:"optimiser"`
-	Momentum  float64 `name:"sgd-momentum" help:"SGD's momentum." group:"optimiser"`
-	Decay     float64 `name:"weight-decay" help:"Weight decay; biases and norms have none." group:"optimiser"`
-	Clip      float64 `name:"max-grad-norm" help:"Largest norm of the gradient; 0: any." default:"1" group:"optimiser"`
+	Beta1     float64 `name:"adam-beta1" help:"Decay of AdamW's first moment." default:"0.9" group:"optimiser" is:"share"`
+	Beta2     float64 `name:"adam-beta2" help:"Decay of AdamW's second moment." default:"0.999" group:"optimiser" is:"share"`
+	Epsilon   float64 `name:"adam-epsilon" help:"AdamW's epsilon." default:"1e-8" group:"optimiser" is:"positive"`
+	Momentum  float64 `name:"sgd-momentum" help:"SGD's momentum." group:"optimiser" is:"share"`
+	Decay     float64 `name:"weight-decay" help:"Weight decay; biases and norms have none." group:"optimiser" is:"amount"`
+	Clip      float64 `name:"max-grad-norm" help:"Largest norm of the gradient; 0: any." default:"1" group:"optimiser" is:"amount"`
 
 	MethodConfig
 
@@ -60,34 +60,34 @@ type Config struct {
 	Publish     string `help:"Put the adapter into the peft-serve at this URL; its key is read from PEFT_SERVE_API_KEY." placeholder:"URL" group:"output"`
 	PublishName string `help:"Its name there; the last part of --output if empty." group:"output"`
 
-	EvalEvery      int  `help:"Validate every so many steps; 0: at the end." group:"output"`
-	SaveEvery      int  `help:"Write a checkpoint every so many steps; 0: only when interrupted." group:"output"`
+	EvalEvery      int  `help:"Validate every so many steps; 0: at the end." group:"output" is:"amount"`
+	SaveEvery      int  `help:"Write a checkpoint every so many steps; 0: only when interrupted." group:"output" is:"amount"`
 	Best           bool `name:"keep-best" help:"End with the parameters that validated best." group:"output"`
-	Patience       int  `help:"Stop after so many validations without a better one; 0: never." group:"output"`
+	Patience       int  `help:"Stop after so many validations without a better one; 0: never." group:"output" is:"amount"`
 	KeepCheckpoint bool `help:"Keep the checkpoint of a finished run, so that --resume can train it on." default:"true" negatable:"" group:"output"`
-	Samples        int  `help:"Examples that the report shows with the model's answers." default:"4" group:"output"`
+	Samples        int  `help:"Examples that the report shows with the model's answers." default:"4" group:"output" is:"amount"`
 
-	MemoryLimit   Size `help:"Refuse to start where the plan is over this." placeholder:"SIZE" group:"compute"`
+	MemoryLimit   Size `help:"Refuse to start where the plan is over this." placeholder:"SIZE" group:"compute" is:"amount"`
 	Checkpointing bool `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block." group:"compute"`
-	Threads       int  `help:"Threads; 0: one for each core." group:"compute"`
+	Threads       int  `help:"Threads; 0: one for each core." group:"compute" is:"amount"`
 }
 
 // MethodConfig is what the methods ask for.
 type MethodConfig struct {
 	adapters.Choice
 
-	PlusRatio     float64 `name:"loraplus-lr-ratio" help:"LoRA+: how many times as fast B learns; 0: not LoRA+." group:"method"`
-	PlusEmbedding float64 `name:"loraplus-lr-embedding" help:"LoRA+: rate of LoRA on embeddings." default:"1e-6" group:"method"`
-	PlusDecay     float64 `name:"loraplus-weight-decay" help:"LoRA+: weight decay." group:"method"`
-	Gamma         int     `name:"lisa-layers" help:"LISA: blocks trained at once." default:"2" group:"method"`
-	Interval      int     `name:"lisa-interval" help:"LISA: steps between draws." default:"20" group:"method"`
+	PlusRatio     float64 `name:"loraplus-lr-ratio" help:"LoRA+: how many times as fast B learns; 0: not LoRA+." group:"method" is:"amount"`
+	PlusEmbedding float64 `name:"loraplus-lr-embedding" help:"LoRA+: rate of LoRA on embeddings." default:"1e-6" group:"method" is:"positive"`
+	PlusDecay     float64 `name:"loraplus-weight-decay" help:"LoRA+: weight decay." group:"method" is:"amount"`
+	Gamma         int     `name:"lisa-layers" help:"LISA: blocks trained at once." default:"2" group:"method" is:"count"`
+	Interval      int     `name:"lisa-interval" help:"LISA: steps between draws." default:"20" group:"method" is:"count"`
 	DType         string  `name:"dtype" help:"Models: precision in which they are saved, f32, f16 or bf16; bf16 of a base of 16 bits and f32 of another if empty." group:"method"`
 	BlockOrder    string  `help:"Block-wise: ascending, descending or random." default:"random" group:"method"`
-	BlockInterval int     `help:"Block-wise: steps on one block." default:"50" group:"method"`
+	BlockInterval int     `help:"Block-wise: steps on one block." default:"50" group:"method" is:"count"`
 	FreezeOutside bool    `name:"freeze-embeddings" help:"LISA and block-wise: keep embeddings, final norm and head frozen." group:"method"`
-	GaloreRank    int     `help:"GaLore: rank of the projected gradient." default:"128" group:"method"`
-	GaloreGap     int     `name:"galore-update-proj-gap" help:"GaLore: steps between projections." default:"200" group:"method"`
-	GaloreScale   float64 `help:"GaLore: factor on the update." default:"0.25" group:"method"`
+	GaloreRank    int     `help:"GaLore: rank of the projected gradient." default:"128" group:"method" is:"count"`
+	GaloreGap     int     `name:"galore-update-proj-gap" help:"GaLore: steps between projections." default:"200" group:"method" is:"count"`
+	GaloreScale   float64 `help:"GaLore: factor on the update." default:"0.25" group:"method" is:"positive"`
 }
 
 // Resume says whether to go on from a checkpoint, and where it is.
@@ -106,21 +106,6 @@ func (c *Config) Validate() error {
 	among := func(flag, value string, names []string) {
 		if !slices.Contains(names, value) {
 			fault(flag, "%q is not one of %s", value, strings.Join(names, ", "))
-		}
-	}
-	positive := func(flag string, v int) {
-		if v < 1 {
-			fault(flag, "%d, want at least 1", v)
-		}
-	}
-	share := func(flag string, v float64) {
-		if !(v >= 0 && v < 1) {
-			fault(flag, "%g, want at least 0 and less than 1", v)
-		}
-	}
-	notNegative := func(flag string, v float64) {
-		if !(v >= 0) || math.IsInf(v, 0) {
-			fault(flag, "%g, want 0 or more", v)
 		}
 	}
 	if c.Base == "" {
@@ -146,41 +131,12 @@ func (c *Config) Validate() error {
 			fault("task", "%v", err)
 		}
 	}
-	positive("batch-size", c.BatchSize)
-	positive("grad-accum", c.GradAccum)
-	positive("num-virtual-tokens", c.VirtualTokens)
-	positive("lisa-layers", c.Gamma)
-	positive("lisa-interval", c.Interval)
-	positive("block-interval", c.BlockInterval)
-	positive("galore-rank", c.GaloreRank)
-	positive("galore-update-proj-gap", c.GaloreGap)
-	share("validation-split", c.Split)
-	share("warmup-ratio", c.WarmupOf)
-	share("lora-dropout", c.Dropout)
-	share("adam-beta1", c.Beta1)
-	share("adam-beta2", c.Beta2)
-	if c.AdapterDropMax < 0 {
-		fault("adapter-drop-random", "%d, want 0 or more", c.AdapterDropMax)
-	}
+	numbers(reflect.ValueOf(*c), fault)
 	if c.InitWeights != "" {
 		among("init-weights", c.InitWeights, []string{"bert", "mam_adapter", "houlsby"})
 	}
-	if !(c.Epsilon > 0) {
-		fault("adam-epsilon", "%g, want more than 0", c.Epsilon)
-	}
-	share("sgd-momentum", c.Momentum)
-	for flag, v := range map[string]float64{
-		"r": float64(c.R), "loraplus-lr-embedding": c.PlusEmbedding, "loraplus-weight-decay": c.PlusDecay, "scaling": c.Scaling,
-		"galore-scale": c.GaloreScale, "samples": float64(c.Samples),
-		"lr": c.LR, "weight-decay": c.Decay, "max-grad-norm": c.Clip, "lora-alpha": c.Alpha, "reduction-factor": c.Reduction,
-		"loraplus-lr-ratio": c.PlusRatio, "max-steps": float64(c.MaxSteps), "max-length": float64(c.MaxLength),
-		"warmup-steps": float64(c.Warmup), "eval-every": float64(c.EvalEvery), "save-every": float64(c.SaveEvery),
-		"patience": float64(c.Patience), "adapter-drop": float64(c.AdapterDrop), "threads": float64(c.Threads),
-	} {
-		notNegative(flag, v)
-	}
-	if c.MaxSteps == 0 && !(c.Epochs > 0) {
-		fault("epochs", "%g, want more than 0 or --max-steps", c.Epochs)
+	if c.MaxSteps == 0 && c.Epochs == 0 {
+		fault("epochs", "0, want more than 0 or --max-steps")
 	}
 	if c.Output == "" {
 		fault("output", "is missing")

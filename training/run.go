@@ -103,7 +103,9 @@ func (r *Run) open() error {
 		return err
 	}
 	if r.steps = r.MaxSteps; r.steps == 0 {
-		r.steps = r.stepsOf(r.Epochs)
+		if r.steps, err = r.stepsOf(r.Epochs); err != nil {
+			return err
+		}
 	}
 	warmup := r.Warmup
 	if warmup == 0 {

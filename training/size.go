@@ -2,6 +2,7 @@ package training
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -26,7 +27,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 			continue
 		}
 		v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || v < 0 {
+		if err != nil || !(v*u.bytes >= 0 && v*u.bytes < math.MaxInt64) {
 			break
 		}
 		*s = Size(v * u.bytes)

@@ -49,7 +49,7 @@ var (
 var inertKeys = map[string]inert{
 	"architectures": {why: "read by Source"}, "model_type": {why: "read by Source"},
 	"bos_token_id": {why: "read by special"}, "eos_token_id": {why: "read by special"},
-	"pad_token_id": {why: ofTokens}, "sep_token_id": {why: ofTokens}, "unk_token_id": {why: ofTokens}, "cls_token_id": {why: ofTokens},
+	"pad_token_id": {why: "read by special"}, "sep_token_id": {why: ofTokens}, "unk_token_id": {why: ofTokens}, "cls_token_id": {why: ofTokens},
 	"mask_token_id": {why: ofTokens}, "tokenizer_class": {why: ofTokens}, "prefix": {why: ofTokens}, "decoder_start_token_id": {why: ofTokens},
 
 	"_name_or_path": {why: ofTooling}, "_commit_hash": {why: ofTooling}, "transformers_version": {why: ofTooling}, "_from_model_config": {why: ofTooling},

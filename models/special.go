@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,14 +27,28 @@ func (t *tokenIDs) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]int32)(t))
 }
 
+// gpt2End is what GPT2Config calls the first and the last token where nobody has
+// said another, whatever the vocabulary.
+const gpt2End = 50256
+
 // special reads the tokens that begin and end a text: from config.json, and
-// generation_config.json where it lists more; or from GGUF metadata.
+// generation_config.json where it lists more; or from GGUF metadata. Each of
+// them has to be a token, and so has a folder's padding, without which
+// transformers opens no model; -1 stands for none.
 func (s *Source) special(c *Config) error {
 	c.BOS = -1
 	if s.shape {
 		return nil
 	}
 	if s.GGUF != nil {
+		for _, key := range []string{"bos", "eos", "eot", "eom"} {
+			key = "tokenizer.ggml." + key + "_token_id"
+			if id, ok := s.GGUF.Int(key); ok && id != math.MaxUint32 { // -1 in 32 bits
+				if err := isToken(s.Name, key, int64(id), c.Vocabulary); err != nil {
+					return err
+				}
+			}
+		}
 		c.BOS, c.EOS = ggufSpecial(s.GGUF)
 		return nil
 	}
@@ -50,20 +65,42 @@ func (s *Source) special(c *Config) error {
 		var v struct {
 			BOS tokenIDs `json:"bos_token_id"`
 			EOS tokenIDs `json:"eos_token_id"`
+			Pad tokenIDs `json:"pad_token_id"`
 		}
 		if err := json.Unmarshal(b, &v); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrSource, path, err)
+		}
+		for _, of := range []struct {
+			key string
+			ids tokenIDs
+		}{{"bos_token_id", v.BOS}, {"eos_token_id", v.EOS}, {"pad_token_id", v.Pad}} {
+			for i, id := range of.ids {
+				if id == gpt2End && s.Architecture == "GPT2LMHeadModel" && int(id) >= c.Vocabulary {
+					s.Warnings = append(s.Warnings, fmt.Sprintf("%s: %s %d, which transformers writes for every GPT-2, is no token of this one: it has none", path, of.key, id))
+					of.ids[i] = -1
+				} else if err := isToken(path, of.key, int64(id), c.Vocabulary); err != nil {
+					return err
+				}
+			}
 		}
 		if len(v.BOS) > 0 {
 			c.BOS = v.BOS[0]
 		}
 		for _, id := range v.EOS {
-			if !slices.Contains(c.EOS, id) {
+			if id >= 0 && !slices.Contains(c.EOS, id) {
 				c.EOS = append(c.EOS, id)
 			}
 		}
 	}
 	return nil
+}
+
+// isToken refuses an id that a file gives for a token and that is none.
+func isToken(file, key string, id int64, vocabulary int) error {
+	if id >= -1 && id < int64(vocabulary) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s: %s %d is no token: the vocabulary has 0 to %d, and -1 stands for none", ErrSource, file, key, id, vocabulary-1)
 }
 
 // ggufSpecial reads them from GGUF metadata.
@@ -73,7 +110,7 @@ func ggufSpecial(f *gguf.File) (bos int32, eos []int32) {
 		bos = int32(id)
 	}
 	for _, key := range []string{"eos", "eot", "eom"} {
-		if id, ok := f.Int("tokenizer.ggml." + key + "_token_id"); ok && !slices.Contains(eos, int32(id)) {
+		if id, ok := f.Int("tokenizer.ggml." + key + "_token_id"); ok && int32(id) >= 0 && !slices.Contains(eos, int32(id)) {
 			eos = append(eos, int32(id))
 		}
 	}

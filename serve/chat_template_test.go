@@ -187,6 +187,7 @@ func TestChatRefusesWhatNobodyReads(t *testing.T) {
 		`{"messages":[{"role":"user","content":"x"}],"documents":[{}]}`:                                               "the model's chat template has no place for documents: leave them out",
 		`{"messages":[{"role":"user","content":"x"}],"continue_final_message":true,"add_generation_prompt":true}`:     "continue_final_message goes on with the last message, and add_generation_prompt begins another: give one",
 		`{"messages":[{"role":"user","content":null}],"continue_final_message":true}`:                                 "the last message cannot be continued",
+		`{"messages":[{"role":"user","content":"x"}],"chat_template_kwargs":{"m":1,"mood":2}}`:                        "chat_template_kwargs.m is not read by the model's chat template: leave it out",
 		`{"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}]}`:          "the model's chat template has no place for tools: leave them out",
 	} {
 		got := s.post(t, "/v1/chat/completions", body)

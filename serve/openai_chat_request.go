@@ -102,9 +102,6 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate)
 	if template.turnTemplate == nil {
 		return nil, invalid("messages", "%s has no chat template: use /v1/completions", s.config.Name)
 	}
-	if err := r.readBy(template); err != nil {
-		return nil, err
-	}
 	goOn := or(r.ContinueFinal, false)
 	o := chat.Options{AddGenerationPrompt: or(r.GenerationPrompt, !goOn), ContinueFinalMessage: goOn, Variables: r.TemplateVariables}
 	for _, t := range r.Tools {
@@ -112,6 +109,9 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate)
 	}
 	for _, d := range r.Documents {
 		o.Documents = append(o.Documents, d.raw)
+	}
+	if err := r.readBy(template, o); err != nil {
+		return nil, err
 	}
 	messages := make([]chat.Message, len(r.Messages))
 	for i := range messages {
@@ -125,8 +125,11 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate)
 }
 
 // readBy refuses what the template would leave out of the prompt.
-func (r *chatRequest) readBy(t chatTemplate) error {
+func (r *chatRequest) readBy(t chatTemplate, o chat.Options) error {
 	template := t.template()
+	if name := template.Unread(o); name != "" {
+		return invalid("chat_template_kwargs", "chat_template_kwargs.%s is not read by %s chat template: leave it out", name, t.owner())
+	}
 	switch {
 	case len(r.Tools) > 0 && !template.TakesTools():
 		return invalid("tools", "%s chat template has no place for tools: leave them out", t.owner())

@@ -1,6 +1,9 @@
 package chat
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // toolsName is the variable that a template has the tools in.
 const toolsName = "tools"
@@ -20,6 +23,21 @@ func (t *Template) TakesTools() bool { return slices.Contains(t.tools.Names(), t
 // conversation.
 func (t *Template) TakesDocuments() bool {
 	return slices.Contains(t.plain.Names(), "documents") || slices.Contains(t.tools.Names(), "documents")
+}
+
+// Unread is the first of the variables, by name, that the rendering of a
+// conversation would not look at, or "". [Given] ones are looked at.
+func (t *Template) Unread(o Options) string {
+	read := t.plain.Names()
+	if len(o.Tools) > 0 {
+		read = t.tools.Names()
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Variables)) {
+		if !slices.Contains(read, name) && !Given(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // Reads reports whether the template looks at what something, such as a turn,

@@ -76,6 +76,28 @@ func TestReads(t *testing.T) {
 	}
 }
 
+// TestUnread: of the variables those are looked at that the template in force
+// reads before it sets them.
+func TestUnread(t *testing.T) {
+	template, err := Source{
+		Text:  "{% if not think is defined %}{% set think = 1 %}{% endif %}{% set own = 2 %}{{ own }}{% for x in messages %}{{ x.mood }}{% endfor %}",
+		Tools: "{{ style }}",
+	}.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, unread := range map[string][2]bool{ // without tools, with tools
+		"think": {false, true}, "own": {true, true}, "x": {true, true}, "mood": {true, true}, "messages": {false, false}, "style": {true, false},
+	} {
+		o := Options{Variables: map[string]json.RawMessage{name: []byte("1")}}
+		for i, tools := range [][]json.RawMessage{nil, {[]byte("{}")}} {
+			if o.Tools = tools; (template.Unread(o) != "") != unread[i] {
+				t.Errorf("%s with %d tools: %q is not read", name, len(tools), template.Unread(o))
+			}
+		}
+	}
+}
+
 func TestMarksGeneration(t *testing.T) {
 	for source, want := range map[Source]bool{
 		{Text: "{% generation %}a{% endgeneration %}"}:                                                 true,

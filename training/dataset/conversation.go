@@ -75,6 +75,9 @@ func (f chatFormat) conversation(r *Record) (c conversation, err error) {
 				return c, r.fault("column \"chat_template_kwargs\": %q is what the template is given anyway", name)
 			}
 		}
+		if name := f.Template.Unread(c.options); name != "" {
+			return c, r.fault("column \"chat_template_kwargs\": the chat template does not read %q", name)
+		}
 	}
 	return c, f.repeats(r, c.turns)
 }

@@ -68,6 +68,7 @@ func TestBadRows(t *testing.T) {
 		{"badtools.jsonl", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}],"tools":"get"}`, `:1: column "tools" is no list: get`},
 		{"twosystems.jsonl", `{"system":"x","messages":[{"role":"system","content":"y"},{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`, `:1: column "system": the conversation has a system message of its own`},
 		{"otherprompt.jsonl", `{"prompt":"x","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`, `:1: column "prompt" is not read, and is no message of the conversation`},
+		{"unread.jsonl", `{"chat_template_kwargs":{"mood":1},"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`, `:1: column "chat_template_kwargs": the chat template does not read "mood"`},
 		{"kwargs.jsonl", `{"chat_template_kwargs":{"messages":1},"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`, `:1: column "chat_template_kwargs": "messages" is what the template is given anyway`},
 		{"kto.jsonl", `{"prompt":"a","completion":"b","label":true}` + "\n" + `{"prompt":"a","completion":"b","label":false}`, `:2: column "label" is false: the completion is one to avoid`},
 		{"class.jsonl", `{"prompt":"a","completion":"b","label":3}`, `:1: column "label" is 3, want true or false`},

@@ -49,7 +49,7 @@ type openObject interface{ addUnread(u unread) }
 // unread is a member of an object that nobody has read yet.
 type unread struct {
 	path, key string
-	meant     string // what else it may have been meant to be
+	fields    []field // of the object, one of which may have been meant
 }
 
 // unreads are what an open object keeps of them.
@@ -183,6 +183,9 @@ func decodeScalar(path string, raw json.RawMessage, class byte, want string, set
 // decodeString reads a JSON string. One with an escape such as \ud800 that is
 // half of a pair stands for no text: json would put U+FFFD in its place.
 func decodeString(raw json.RawMessage) (text string, ok bool) {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), true
+	}
 	if json.Unmarshal(raw, &text) != nil {
 		return "", false
 	}
@@ -238,6 +241,9 @@ func decodeObject(path string, raw json.RawMessage, v reflect.Value) error {
 	if classOf(raw) != '{' {
 		return wrongType(path, raw, "an object")
 	}
+	if err := few(path, raw); err != nil {
+		return err
+	}
 	fields := fieldsOf(v.Type())
 	seen := make(map[string]bool, len(fields))
 	return eachMember(raw, func(key string, value json.RawMessage) error {
@@ -249,7 +255,7 @@ func decodeObject(path string, raw json.RawMessage, v reflect.Value) error {
 		seen[key] = true
 		if i < 0 {
 			if open, ok := v.Addr().Interface().(openObject); ok {
-				open.addUnread(unread{at, key, closest(key, fields)})
+				open.addUnread(unread{at, key, fields})
 				return nil
 			}
 			return &fieldError{at, "is not a field of this request" + closest(key, fields)}
@@ -269,22 +275,45 @@ func decodeArray(path string, raw json.RawMessage, v reflect.Value) error {
 	if classOf(raw) != '[' {
 		return wrongType(path, raw, "an array")
 	}
-	var elements []json.RawMessage
-	if err := json.Unmarshal(raw, &elements); err != nil {
-		return &fieldError{path, err.Error()}
+	if err := few(path, raw); err != nil && v.Type().Elem().Kind() != reflect.Int32 { // tokens are counted by who knows the context
+		return err
 	}
-	v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
-	for i, e := range elements {
-		if err := decodeValue(fmt.Sprintf("%s[%d]", path, i), bytes.TrimSpace(e), v.Index(i)); err != nil {
+	n := counted(raw)
+	v.Set(reflect.MakeSlice(v.Type(), n, n))
+	for i, e := range elements(raw) {
+		if decodeToken(e, v.Index(i)) {
+			continue
+		}
+		if err := decodeValue(fmt.Sprintf("%s[%d]", path, i), e, v.Index(i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// decodeToken reads the number of a token, of which an array may have very many,
+// where it is written plainly.
+func decodeToken(raw json.RawMessage, v reflect.Value) bool {
+	if v.Kind() != reflect.Int32 || len(raw) > 9 {
+		return false
+	}
+	n := int64(0)
+	for _, c := range raw {
+		if c < '0' || c > '9' {
+			return false
+		}
+		n = 10*n + int64(c-'0')
+	}
+	v.SetInt(n)
+	return true
+}
+
 func decodeMap(path string, raw json.RawMessage, v reflect.Value) error {
 	if classOf(raw) != '{' {
 		return wrongType(path, raw, "an object")
+	}
+	if err := few(path, raw); err != nil {
+		return err
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	return eachMember(raw, func(key string, value json.RawMessage) error {
@@ -302,20 +331,12 @@ func decodeMap(path string, raw json.RawMessage, v reflect.Value) error {
 
 // eachMember calls f for each member of an object, in order.
 func eachMember(raw json.RawMessage, f func(key string, value json.RawMessage) error) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := d.Token(); err != nil {
-		return &fieldError{"", err.Error()}
-	}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return &fieldError{"", err.Error()}
+	for name, value := range members(raw) {
+		key, ok := decodeString(name)
+		if !ok { // half of a character: no field has it
+			key = string(name[1 : len(name)-1])
 		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return &fieldError{"", err.Error()}
-		}
-		if err := f(key.(string), bytes.TrimSpace(value)); err != nil {
+		if err := f(key, value); err != nil {
 			return err
 		}
 	}

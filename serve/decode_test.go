@@ -83,7 +83,11 @@ func TestDecodeMessages(t *testing.T) {
 		`{"tool_choice":"required"}`:                                                           `tool_choice is not implemented: leave it out or send "auto" or "none"`,
 	} {
 		var r chatRequest
-		require.EqualError(t, decode([]byte(body), &r), want, body)
+		err := decode([]byte(body), &r)
+		if err == nil {
+			_, err = r.Turns.read()
+		}
+		require.EqualError(t, err, want, body)
 	}
 }
 

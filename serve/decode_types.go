@@ -44,19 +44,18 @@ func (p *prompts) decodeField(path string, raw json.RawMessage) error {
 		*p = make(prompts, 1)
 		return decodeInto(path, raw, &(*p)[0].text)
 	case '[':
-		var elements []json.RawMessage
-		if err := json.Unmarshal(raw, &elements); err != nil {
-			return &fieldError{path, err.Error()}
-		}
-		if len(elements) == 0 {
+		switch n := counted(raw); {
+		case n == 0:
 			return &fieldError{path, "is an empty array: give at least one prompt"}
-		}
-		if classOf(elements[0]) == '0' {
+		case classOf(skipSpace(raw[1:])) == '0':
 			*p = make(prompts, 1)
 			return decodeInto(path, raw, &(*p)[0].tokens)
+		case n > maxSequences:
+			return &fieldError{path, fmt.Sprintf("has %d prompts: give at most %d", n, maxSequences)}
+		default:
+			*p = make(prompts, n)
 		}
-		*p = make(prompts, len(elements))
-		for i, e := range elements {
+		for i, e := range elements(raw) {
 			at := fmt.Sprintf("%s[%d]", path, i)
 			var err error
 			switch classOf(e) {
@@ -76,6 +75,9 @@ func (p *prompts) decodeField(path string, raw json.RawMessage) error {
 	return wrongType(path, raw, want)
 }
 
+// maxBiases is the most tokens that logit_bias may name; OpenAI takes 300.
+const maxBiases = 1024
+
 // biases is logit_bias: token ids, as strings, to what is added to their
 // logits.
 type biases map[int32]float32
@@ -83,6 +85,9 @@ type biases map[int32]float32
 func (b *biases) decodeField(path string, raw json.RawMessage) error {
 	if string(raw) == "null" {
 		return nil
+	}
+	if n := counted(raw); n > maxBiases {
+		return &fieldError{path, fmt.Sprintf("has %d tokens: give at most %d", n, maxBiases)}
 	}
 	var byName map[string]float64
 	if err := decodeInto(path, raw, &byName); err != nil {

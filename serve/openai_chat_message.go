@@ -8,6 +8,48 @@ import (
 	"github.com/peft-serve/peft-serve/models/chat"
 )
 
+// chatTurns are the messages, to be read when they are known not to be too many.
+type chatTurns []json.RawMessage
+
+func (t *chatTurns) decodeField(path string, raw json.RawMessage) error {
+	switch classOf(raw) {
+	case 'n':
+		return nil
+	case '[':
+		for _, turn := range elements(raw) {
+			*t = append(*t, turn)
+		}
+		return nil
+	}
+	return wrongType(path, raw, "an array")
+}
+
+// count is how many turns there are, and parts and calls of these.
+func (t chatTurns) count() int {
+	n := len(t)
+	for _, turn := range t {
+		if classOf(turn) != '{' {
+			continue
+		}
+		for _, value := range members(turn) {
+			if classOf(value) == '[' {
+				n += counted(value)
+			}
+		}
+	}
+	return n
+}
+
+func (t chatTurns) read() ([]chatMessage, error) {
+	messages := make([]chatMessage, len(t))
+	for i, turn := range t {
+		if err := decodeInto(fmt.Sprintf("messages[%d]", i), turn, &messages[i]); err != nil {
+			return nil, err
+		}
+	}
+	return messages, nil
+}
+
 // chatMessage is a message, read strictly: what OpenAI's API has is checked
 // here, anything else must be read by the chat template.
 type chatMessage struct {
@@ -64,11 +106,7 @@ func (c *chatContent) decodeField(path string, raw json.RawMessage) error {
 	case 'n':
 		return nil
 	case '[':
-		var parts []json.RawMessage
-		if err := json.Unmarshal(raw, &parts); err != nil {
-			return &fieldError{path, err.Error()}
-		}
-		for i, part := range parts {
+		for i, part := range elements(raw) {
 			at := fmt.Sprintf("%s[%d]", path, i)
 			var kind struct {
 				Type string `json:"type"`
@@ -108,9 +146,9 @@ func (m *chatMessage) decodeField(path string, raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, &m.Message); err != nil {
 		return &fieldError{path, "cannot be used: " + err.Error()}
 	}
-	m.unread = slices.Concat(shape.unreads, shape.Content.unread)
+	m.unread = append(shape.unreads, shape.Content.unread...)
 	for _, call := range shape.ToolCalls {
-		m.unread = slices.Concat(m.unread, call.unreads, call.Function.unreads)
+		m.unread = append(append(m.unread, call.unreads...), call.Function.unreads...)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 // chatRequest is the body of POST /v1/chat/completions.
 type chatRequest struct {
 	openAIRequest
-	Messages            []chatMessage              `json:"messages"`
+	Turns               chatTurns                  `json:"messages"`
 	MaxCompletionTokens *int                       `json:"max_completion_tokens"`
 	Logprobs            *bool                      `json:"logprobs"`
 	TopLogprobs         *int                       `json:"top_logprobs"`
@@ -40,6 +40,8 @@ type chatRequest struct {
 	ReasoningEffort unimplemented `json:"reasoning_effort"`
 	Verbosity       unimplemented `json:"verbosity" only:"\"medium\""`
 	WebSearch       unimplemented `json:"web_search_options"`
+
+	messages []chatMessage // Turns, read by check
 }
 
 // chatTool is a tool's definition, kept as it was written.
@@ -76,8 +78,10 @@ func (d *chatDocument) decodeField(path string, raw json.RawMessage) error {
 
 func (r *chatRequest) check(s *Server) error {
 	switch {
-	case len(r.Messages) == 0:
+	case len(r.Turns) == 0:
 		return invalid("messages", "messages is missing: give at least one")
+	case r.Turns.count() > s.context: // and then the turns take more than one token each
+		return invalid("messages", "messages has %d turns, parts and calls: %s tokens, the answer included", r.Turns.count(), s.longest())
 	case r.MaxCompletionTokens != nil && *r.MaxCompletionTokens < 0:
 		return invalid("max_completion_tokens", "max_completion_tokens is %d, below 0", *r.MaxCompletionTokens)
 	case r.MaxTokens != nil && r.MaxCompletionTokens != nil && *r.MaxTokens != *r.MaxCompletionTokens:
@@ -94,7 +98,12 @@ func (r *chatRequest) check(s *Server) error {
 			return invalid("chat_template_kwargs", "chat_template_kwargs.%s is what the server gives the chat template itself: leave it out", name)
 		}
 	}
-	return r.openAIRequest.check()
+	if err := r.openAIRequest.check(); err != nil {
+		return err
+	}
+	var err error
+	r.messages, err = r.Turns.read()
+	return err
 }
 
 // chatPrompt renders the conversation and returns its tokens.
@@ -113,9 +122,9 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate)
 	if err := r.readBy(template, o); err != nil {
 		return nil, err
 	}
-	messages := make([]chat.Message, len(r.Messages))
+	messages := make([]chat.Message, len(r.messages))
 	for i := range messages {
-		messages[i] = r.Messages[i].Message
+		messages[i] = r.messages[i].Message
 	}
 	text, err := s.render(c, template, messages, o)
 	if err != nil {
@@ -136,14 +145,14 @@ func (r *chatRequest) readBy(t chatTemplate, o chat.Options) error {
 	case len(r.Documents) > 0 && !template.TakesDocuments():
 		return invalid("documents", "%s chat template has no place for documents: leave them out", t.owner())
 	}
-	for i := range r.Messages {
-		m := &r.Messages[i]
+	for i := range r.messages {
+		m := &r.messages[i]
 		if m.HasToolCalls() && !template.Reads("tool_calls") {
 			return &fieldError{fmt.Sprintf("messages[%d].tool_calls", i), fmt.Sprintf("has no place in %s chat template: leave it out", t.owner())}
 		}
 		for _, u := range m.unread {
 			if !template.Reads(u.key) {
-				return &fieldError{u.path, fmt.Sprintf("is read neither by this API nor by %s chat template: leave it out%s", t.owner(), u.meant)}
+				return &fieldError{u.path, fmt.Sprintf("is read neither by this API nor by %s chat template: leave it out%s", t.owner(), closest(u.key, u.fields))}
 			}
 		}
 	}

@@ -23,6 +23,7 @@ func (o *object) UnmarshalJSON(data []byte) error {
 		return errors.New("not a JSON object")
 	}
 	*o = nil
+	places := map[string]int{}
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
@@ -32,7 +33,12 @@ func (o *object) UnmarshalJSON(data []byte) error {
 		if err := d.Decode(&value); err != nil {
 			return err
 		}
-		o.set(name.(string), value)
+		if i, again := places[name.(string)]; again {
+			(*o)[i].value = value
+			continue
+		}
+		places[name.(string)] = len(*o)
+		*o = append(*o, member{name.(string), value})
 	}
 	return nil
 }

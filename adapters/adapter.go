@@ -30,6 +30,7 @@ type Adapter struct {
 	text         *tokenizer.Tokenizer // nil: the base's
 	ends         []int32
 	chatTemplate chat.Source
+	sampling     SamplingDefaults
 }
 
 var _ models.Adapter = (*Adapter)(nil)
@@ -98,6 +99,9 @@ func (a *Adapter) Tokenizer() *tokenizer.Tokenizer { return a.text }
 
 // EndTokens are those that end the adapter's answers, beside the base's own.
 func (a *Adapter) EndTokens() []int32 { return a.ends }
+
+// Sampling is what its makers recommend, over what the base's do.
+func (a *Adapter) Sampling() SamplingDefaults { return a.sampling }
 
 // Params lists the parameters in the order of the model's sites.
 func (a *Adapter) Params() []*Param { return a.params }

@@ -17,6 +17,9 @@ type endToken struct {
 	text      string // empty: the id tells
 }
 
+// generationFile says how to generate, as transformers saves it.
+const generationFile = "generation_config.json"
+
 // readEnds reads the end tokens that a folder names.
 func readEnds(dir string) ([]endToken, error) {
 	var ends []endToken
@@ -24,7 +27,7 @@ func readEnds(dir string) ([]endToken, error) {
 		file, key string
 		parse     func(raw json.RawMessage, e endToken) ([]endToken, error)
 	}{
-		{"generation_config.json", "eos_token_id", endIDs},
+		{generationFile, "eos_token_id", endIDs},
 		{"tokenizer_config.json", "eos_token", endText},
 		{"special_tokens_map.json", "eos_token", endText},
 	} {

@@ -39,6 +39,7 @@ type Folder struct {
 	chatTemplate chat.Source
 	tokenizer    bool // there is a tokenizer.json
 	ends         []endToken
+	sampling     SamplingDefaults
 }
 
 // Open reads the adapter in dir: its configuration, and its tensors from
@@ -68,6 +69,9 @@ func open(dir string) (*Folder, error) {
 		return nil, err
 	}
 	if f.ends, err = readEnds(dir); err != nil {
+		return nil, err
+	}
+	if f.sampling, err = readSampling(dir); err != nil {
 		return nil, err
 	}
 	if f.tokenizer, err = hasTokenizer(dir); err != nil {

@@ -36,7 +36,7 @@ func load(m models.Model, f *Folder) (*Adapter, error) {
 	if err := b.derivable(); err != nil {
 		return nil, err
 	}
-	a.digest, a.chatTemplate = f.digest, f.chatTemplate
+	a.digest, a.chatTemplate, a.sampling = f.digest, f.chatTemplate, f.sampling
 	return a, nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/peft-serve/peft-serve/adapters"
 )
 
 // Config is what a Server does beside running requests. Zero fields have the
@@ -23,7 +25,11 @@ type Config struct {
 	APIKeys     []string // one of them opens the API; none: it is open
 	BodyLimit   int      // bytes of a JSON body; 8 MiB
 	UploadLimit int64    // bytes of an adapter's archive, and of its files; 4 GiB
-	Sampling    SamplingDefaults
+	// Sampling is what /v1/completions and /v1/chat/completions sample with
+	// where neither a request nor its adapter says, as in vLLM; what is absent
+	// here too is OpenAI's. TGI's dialect is greedy by default, whatever the
+	// model.
+	Sampling    adapters.SamplingDefaults
 	MaxLogprobs int // the most likeliest tokens a request may ask for; 20
 	Parallel    int // choices of one request in the engine at once; 64
 
@@ -47,7 +53,7 @@ func (c Config) Validate() error {
 	below("Parallel", int64(c.Parallel))
 	below("Timeout", int64(c.Timeout))
 	below("WriteTimeout", int64(c.WriteTimeout))
-	if err := c.Sampling.validate(); err != nil {
+	if err := c.Sampling.Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("field Sampling: %w", err))
 	}
 	if c.Name == "" {

@@ -126,8 +126,8 @@ func (r *openAIRequest) checkTokens(vocabulary int) error {
 }
 
 // openAIRequest is what every choice of r asks for, without a prompt.
-func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, adapter string) runtime.Request {
-	otherwise := s.config.Sampling
+func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, adapter string, t words) runtime.Request {
+	otherwise := t.sampling.Over(s.config.Sampling)
 	sampling := runtime.Sampling{
 		Temperature: float32(or(r.Temperature, or(otherwise.Temperature, 1))),
 		TopP:        float32(or(r.TopP, or(otherwise.TopP, 1))),
@@ -142,7 +142,7 @@ func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, adapter string) r
 	return runtime.Request{
 		Adapter: adapter, Group: group(c), Sampling: sampling, MaxTokens: -1,
 		Stop: r.Stop, StopIDs: r.StopIDs, IgnoreEOS: or(r.IgnoreEOS, false),
-		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: -1,
+		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: -1, Tokenizer: t.of(),
 	}
 }
 

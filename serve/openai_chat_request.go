@@ -172,13 +172,13 @@ func (s *Server) chatChoices(c *fiber.Ctx, body *chatRequest) ([]*runtime.Reques
 	if err := body.checkTokens(s.vocabularyOf(adapter)); err != nil {
 		return nil, words{}, err
 	}
-	request := s.openAIRequest(c, &body.openAIRequest, adapter)
-	request.Arrived = time.Now()
+	arrived := time.Now()
 	template, err := s.chatTemplate(c, adapter)
 	if err != nil {
 		return nil, words{}, err
 	}
-	request.Version, request.Tokenizer = template.version, template.words.of()
+	request := s.openAIRequest(c, &body.openAIRequest, adapter, template.words)
+	request.Arrived, request.Version = arrived, template.version
 	if request.Prompt, err = s.chatPrompt(c, body, template); err != nil {
 		return nil, words{}, err
 	}

@@ -75,13 +75,13 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	if err := body.checkTokens(s.vocabularyOf(adapter)); err != nil {
 		return err
 	}
-	template := s.openAIRequest(c, &body.openAIRequest, adapter)
-	template.Arrived = time.Now()
+	arrived := time.Now()
 	text, err := s.words(c, adapter)
 	if err != nil {
 		return err
 	}
-	template.Tokenizer = text.of()
+	template := s.openAIRequest(c, &body.openAIRequest, adapter, text)
+	template.Arrived = arrived
 	template.MaxTokens = or(body.MaxTokens, defaultMaxTokens)
 	if body.Logprobs != nil {
 		template.Logprobs = *body.Logprobs

@@ -14,7 +14,6 @@ import (
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
-	"github.com/peft-serve/peft-serve/serve"
 )
 
 // base is an opened base model.
@@ -26,7 +25,7 @@ type base struct {
 	path   string         // its folder or file
 
 	tokenizers *adapters.Tokenizers
-	sampling   serve.SamplingDefaults
+	sampling   adapters.SamplingDefaults
 
 	names  []string // that it goes by
 	strict bool     // adapters that name another base are refused
@@ -87,7 +86,7 @@ func (b *base) openSampling() error {
 		return nil
 	}
 	if err == nil {
-		b.sampling, err = serve.ParseSamplingDefaults(file)
+		b.sampling, err = adapters.ParseSamplingDefaults(file)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)

@@ -1,18 +1,18 @@
-package serve
+package adapters
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 )
 
-// SamplingDefaults are what /v1/completions and /v1/chat/completions sample
-// with where a request does not say: what the model's makers recommend in its
-// generation_config.json, as in vLLM. An absent one is OpenAI's. TGI's dialect
-// is greedy by default, whatever the model.
+// SamplingDefaults are what the makers of a base or of an adapter recommend to
+// sample with in its generation_config.json, for requests that do not say.
 //
 // max_new_tokens is not among them: it would cut answers that were not meant
-// to be short, and do_sample is not either, since these routes sample.
+// to be short, and do_sample is not either: a route samples or does not.
 type SamplingDefaults struct {
 	Temperature *float64 `json:"temperature"`
 	TopP        *float64 `json:"top_p"`
@@ -28,10 +28,35 @@ func ParseSamplingDefaults(file []byte) (SamplingDefaults, error) {
 	if err := json.Unmarshal(file, &d); err != nil {
 		return d, err
 	}
-	return d, d.validate()
+	return d, d.Validate()
 }
 
-func (d SamplingDefaults) validate() error {
+// Over returns what d recommends and, where it says nothing, what base does.
+func (d SamplingDefaults) Over(base SamplingDefaults) SamplingDefaults {
+	return SamplingDefaults{
+		Temperature: cmp.Or(d.Temperature, base.Temperature), TopP: cmp.Or(d.TopP, base.TopP), TopK: cmp.Or(d.TopK, base.TopK),
+		MinP: cmp.Or(d.MinP, base.MinP), Repetition: cmp.Or(d.Repetition, base.Repetition),
+	}
+}
+
+// readSampling reads what an adapter's folder recommends.
+func readSampling(dir string) (SamplingDefaults, error) {
+	b, err := readRegular(dir, generationFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return SamplingDefaults{}, nil
+	}
+	var d SamplingDefaults
+	if err == nil {
+		d, err = ParseSamplingDefaults(b)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %s: %w", ErrConfig, generationFile, err)
+	}
+	return d, err
+}
+
+// Validate reports every value that cannot be sampled with.
+func (d SamplingDefaults) Validate() error {
 	var faults []error
 	check := func(name string, v *float64, ok func(v float64) bool) {
 		if v != nil && !ok(*v) {

@@ -2,7 +2,7 @@ package kernels
 
 import (
 	"fmt"
-	"os"
+	"strings"
 )
 
 // go generate reads what the machine at hand builds: the directives of amd64
@@ -43,28 +43,34 @@ var portable = implementation{
 	weightGrad: weightGradPortable,
 }
 
-// active is the implementation in force, chosen once at start.
-var active = choose(os.Getenv("PEFT_KERNELS"))
+// active is the implementation in force: the fastest that the processor has,
+// until Choose names another.
+var active = fastest()
+
+func fastest() *implementation {
+	all := implementations()
+	return all[len(all)-1]
+}
 
 // Name is the name of the implementation in force: portable, avx2, avx512,
-// amx or neon. The environment variable PEFT_KERNELS forces one.
+// amx or neon.
 func Name() string { return active.name }
 
-// choose returns the implementation of the given name, or the fastest that
-// the processor has if the name is empty.
-func choose(name string) *implementation {
-	all := implementations()
+// Choose puts the implementation of that name in force, or where it is empty the
+// fastest; it is for the start of a process, before anything is computed. The
+// commands read the name from the environment variable PEFT_KERNELS.
+func Choose(name string) error {
 	if name == "" {
-		return all[len(all)-1]
+		active = fastest()
+		return nil
 	}
 	var names []string
-	for _, i := range all {
+	for _, i := range implementations() {
 		if i.name == name {
-			return i
+			active = i
+			return nil
 		}
 		names = append(names, i.name)
 	}
-	fmt.Fprintf(os.Stderr, "kernels: PEFT_KERNELS=%s: this processor and build have %v\n", name, names)
-	os.Exit(2)
-	return nil
+	return fmt.Errorf("this processor and build have no %q kernels: there are %s", name, strings.Join(names, ", "))
 }

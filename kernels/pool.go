@@ -78,7 +78,8 @@ type Fault struct {
 	Stack []byte
 }
 
-func (f *Fault) Error() string { return fmt.Sprint(f.Value) }
+// Error tells both: whoever lets it end the process sees where it was.
+func (f *Fault) Error() string { return fmt.Sprintf("%v, on a worker:\n\n%s", f.Value, f.Stack) }
 
 type helper struct {
 	asleep atomic.Bool
@@ -137,7 +138,7 @@ func (p *Pool) Run(parts int, t Task) {
 	p.rouse()
 	p.drain(p.workers[0])
 	p.open.Store(0)
-	p.settle()
+	p.awaitHelpers()
 	p.task = nil
 	if f := p.fault.Swap(nil); f != nil {
 		panic(f)
@@ -153,8 +154,8 @@ func (p *Pool) rouse() {
 	}
 }
 
-// settle waits until no helper is at work.
-func (p *Pool) settle() {
+// awaitHelpers waits until no helper is at work.
+func (p *Pool) awaitHelpers() {
 	for i := 0; p.joined.Load() != 0; i++ {
 		switch {
 		case i < 200 && p.watch > 0:

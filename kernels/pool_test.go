@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -26,6 +27,9 @@ func TestPoolPassesPanicsOn(t *testing.T) {
 				defer func() {
 					r := recover()
 					if f, ok := r.(*Fault); ok {
+						if !strings.Contains(f.Error(), "part is at fault") || !strings.Contains(f.Error(), "kernels.(*faultyTask).Part") {
+							t.Errorf("%d threads, part %d: the message does not say what was where: %s", threads, at, f)
+						}
 						r = f.Value
 					}
 					if r != "part is at fault" {

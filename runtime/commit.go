@@ -160,8 +160,12 @@ func (e *Engine) end(s *sequence, finish Finish, err error) {
 // were in use.
 func (e *Engine) rescue(s *sequence, err *error) {
 	if r := recover(); r != nil {
+		stack := debug.Stack()
+		if f, ok := r.(*kernels.Fault); ok {
+			r, stack = f.Value, f.Stack
+		}
 		*err = fmt.Errorf("%w: %v", ErrPanic, r)
-		e.options.Log.Error("panic in the engine", "adapter", s.request.Adapter, "panic", r, "stack", string(debug.Stack()))
+		e.options.Log.Error("panic in the engine", "adapter", s.request.Adapter, "panic", r, "stack", string(stack))
 		e.pass = models.NewPass(e.pool)
 	}
 }

@@ -19,12 +19,18 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/peft-serve/peft-serve/kernels"
 )
 
 // version is set when a release is linked.
 var version = "dev"
 
 func main() {
+	if err := kernels.Choose(os.Getenv("PEFT_KERNELS")); err != nil {
+		fmt.Fprintln(os.Stderr, "peft-serve: PEFT_KERNELS:", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], console{out: os.Stdout, err: os.Stderr, env: os.Environ()}))

@@ -12,6 +12,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -19,12 +20,18 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/peft-serve/peft-serve/kernels"
 )
 
 // version is set when a release is linked.
 var version = "dev"
 
 func main() {
+	if err := kernels.Choose(os.Getenv("PEFT_KERNELS")); err != nil {
+		fmt.Fprintln(os.Stderr, "peft-train: PEFT_KERNELS:", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), stops()...)
 	context.AfterFunc(ctx, func() {
 		signal.Ignore(syscall.SIGHUP) // the terminal's and the shell's are one

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	_ "github.com/peft-serve/peft-serve/kernels/kernelstest" // for whatever computes in a test
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )

@@ -190,7 +190,7 @@ func TestPublish(t *testing.T) {
 		t.Errorf("of a finished run: %q", path)
 	}
 	c.Resume.On, c.Output = false, filepath.Join(t.TempDir(), "out")
-	t.Setenv("PEFT_SERVE_API_KEY", "wrong")
+	c.PublishKey = "wrong"
 	q := &quiet{}
 	if _, err := train(t, c, "llama-gqa", q); err == nil || !strings.Contains(err.Error(), "PEFT_SERVE_API_KEY") || len(q.steps) > 0 {
 		t.Errorf("with a wrong key: %v after %d steps", err, len(q.steps))

@@ -163,7 +163,7 @@ func (c *Config) goOn(m models.Model, recipe adapters.Recipe) (*adapters.Adapter
 	return a, nil
 }
 
-// nameBase settles what the adapter calls its base. Of an adapter to go on from
+// nameBase decides what the adapter calls its base. Of an adapter to go on from
 // its own word holds, unless --base-name is given or it is no name on the hub.
 func (r *Run) nameBase() error {
 	adapted, ok := r.Trainer.Method.(*Adapted)

@@ -23,11 +23,11 @@ import (
 // send puts the saved adapter into a running server.
 func (r *Run) send(ctx context.Context) error {
 	name := r.publishName()
-	if l, err := ask(ctx, r.Config.Publish); err == nil && r.servedHere(l) { // it was not there when the run began
+	if l, err := ask(ctx, r.Config.Publish, r.PublishKey); err == nil && r.servedHere(l) { // it was not there when the run began
 		r.observer.Note("--publish: %s serves %s itself, as %s: nothing is sent", r.Config.Publish, r.Output, name)
 		return nil
 	}
-	if err := Publish(ctx, r.Config.Publish, name, r.Output, os.Getenv("PEFT_SERVE_API_KEY")); err != nil {
+	if err := Publish(ctx, r.Config.Publish, name, r.Output, r.PublishKey); err != nil {
 		address, _ := url.JoinPath(r.Config.Publish, "v1", "adapters", name) // Validate has parsed it
 		return fmt.Errorf("%w\nThe adapter is saved in %s. To put it there later:\n  tar -C %s -c %s %s | zstd | curl -T - %s",
 			err, r.Output, r.Output, adapters.ConfigFile, adapters.SafeFile, address)

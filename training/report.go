@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"image/color"
 	"io"
 	"maps"
 	"math"
@@ -15,6 +16,7 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/peft-serve/peft-serve/models"
@@ -110,6 +112,11 @@ func (r *Run) samples(ctx context.Context) ([]Sample, error) {
 // with it shows nothing else.
 const largestDrawn = 1e100
 
+// palette is told apart by the colour-blind too (Okabe and Ito, 2008).
+var palette = []color.Color{
+	color.RGBA{0, 114, 178, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{0, 158, 115, 255}, color.RGBA{204, 121, 167, 255},
+}
+
 // curve draws values by step as SVG, a line for each name.
 func curve(title string, steps []StepReport, values func(StepReport) map[string]float64) (template.HTML, error) {
 	lines := map[string]plotter.XYs{}
@@ -144,7 +151,7 @@ func curve(title string, steps []StepReport, values func(StepReport) map[string]
 		p.Y.Min, p.Y.Max = p.Y.Min-room, p.Y.Max+room // an axis of large numbers that are all but one has no ticks
 	}
 	canvas := vgsvg.New(9*vg.Inch, 4*vg.Inch)
-	p.Draw(plotCanvas(canvas))
+	p.Draw(draw.New(canvas))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return "", err

@@ -221,7 +221,7 @@ func (r *Run) Close() error {
 // result, where it is asked to, and returns ErrFinished.
 func (r *Run) Do(ctx context.Context) (*Summary, error) {
 	if r.Config.Publish != "" {
-		if err := r.knock(ctx); err != nil {
+		if err := r.checkServer(ctx); err != nil {
 			return nil, err
 		}
 	}

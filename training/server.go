@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// knock asks the server that is to take the adapter before there is one. That
+// checkServer asks the server that is to take the adapter before there is one. That
 // it does not answer yet is worth a note; that it wants another key, or serves
 // what the run writes from where it writes it, is an error.
-func (r *Run) knock(ctx context.Context) error {
-	answer, err := ask(ctx, r.Config.Publish)
+func (r *Run) checkServer(ctx context.Context) error {
+	answer, err := ask(ctx, r.Config.Publish, r.PublishKey)
 	switch {
 	case errors.Is(err, errNoAnswer):
 		r.observer.Note("--publish: the server does not answer yet: %v", err)
@@ -89,7 +89,7 @@ type listing struct {
 var errNoAnswer = errors.New("no answer")
 
 // ask lists a server's adapters; nil where it answers something else.
-func ask(ctx context.Context, server string) (*listing, error) {
+func ask(ctx context.Context, server, key string) (*listing, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	address, err := url.JoinPath(server, "v1", "adapters")
@@ -100,7 +100,7 @@ func ask(ctx context.Context, server string) (*listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	if key := os.Getenv("PEFT_SERVE_API_KEY"); key != "" {
+	if key != "" {
 		request.Header.Set("Authorization", "Bearer "+key)
 	}
 	answer, err := http.DefaultClient.Do(request)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"os/signal"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ func (r *runCommand) Run(ctx context.Context, c console) error {
 	}
 	defer func() { _ = base.Close() }()
 	show := newProgress(c.err)
+	r.PublishKey = os.Getenv("PEFT_SERVE_API_KEY")
 	run, err := training.NewRun(r.Config, base, show)
 	if err != nil {
 		return err

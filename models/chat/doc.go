@@ -5,7 +5,7 @@
 // model's folder ([Load]) or from a [Source], and is told the special tokens of
 // the model once ([Template.WithTokens]). It is safe for concurrent use. Its
 // engine, package jinja, counts what a template does and ends it at a bound, so
-// a template may come from a stranger.
+// an untrusted template is safe to render.
 //
 // JSON that reaches a template, messages, tool definitions and the arguments of
 // tool calls, keeps the order of its keys: a prompt with another order is

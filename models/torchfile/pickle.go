@@ -93,7 +93,7 @@ func (m *machine) step(op byte) error {
 	case 'q', 'r', 0x94: // BINPUT, LONG_BINPUT, MEMOIZE
 		return m.memoize(op)
 	case 'h', 'j': // BINGET, LONG_BINGET
-		return m.recall(op)
+		return m.fromMemo(op)
 	case 'c', 0x93, 'R', 'b', 'Q': // GLOBAL, STACK_GLOBAL, REDUCE, BUILD, BINPERSID
 		return m.object(op)
 	default:
@@ -287,7 +287,7 @@ func (m *machine) memoize(op byte) error {
 	return nil
 }
 
-func (m *machine) recall(op byte) error {
+func (m *machine) fromMemo(op byte) error {
 	at, err := m.count(map[byte]uint64{'h': 1, 'j': 4}[op])
 	if err != nil {
 		return err

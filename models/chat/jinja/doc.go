@@ -9,9 +9,9 @@
 //
 // There is an engine of our own because a prompt is what a model sees, no
 // library for Go renders the public templates byte for byte, and a template is
-// a program that a stranger wrote: this one counts what it does as it runs (see
-// Limits) and ends at a bound that depends on the template and the conversation
-// alone, never on a clock.
+// an untrusted program: this one counts what it does as it runs (see Limits) and
+// ends at a bound that depends on the template and the conversation alone, never
+// on a clock.
 //
 // The types: a Template is compiled once and rendered by any number of
 // goroutines; a Value is what Python calls an object; a Function is a callable

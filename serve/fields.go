@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+
+	"github.com/peft-serve/peft-serve/serve/spelling"
 )
 
 // field is a member of a request's JSON object.
@@ -38,42 +40,17 @@ func fieldsOf(t reflect.Type) []field {
 	return fields
 }
 
-// closest suggests the field that an unknown one was meant to be, if there is
-// one within two edits.
+// closest suggests the field that an unknown one was meant to be.
 func closest(key string, fields []field) string {
-	best, at := 3, ""
-	for _, f := range fields {
-		if d := edits(key, f.name); d < best && d < len(f.name) {
-			best, at = d, f.name
+	meant := spelling.Nearest(key, func(yield func(string) bool) {
+		for _, f := range fields {
+			if !yield(f.name) {
+				return
+			}
 		}
-	}
-	if at == "" {
+	})
+	if meant == "" {
 		return ""
 	}
-	return "; did you mean " + at + "?"
-}
-
-// edits is the Levenshtein distance of two short names.
-func edits(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return len(a) + len(b)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			above := row[j+1]
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			row[j+1] = min(cost, above+1, row[j]+1)
-			diagonal = above
-		}
-	}
-	return row[len(b)]
+	return "; did you mean " + meant + "?"
 }

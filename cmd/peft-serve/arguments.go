@@ -1,9 +1,12 @@
 package main
 
 import (
+	"maps"
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/peft-serve/peft-serve/serve/spelling"
 )
 
 // tidy takes out of a command line what kong would stop at, and notes it, so
@@ -76,36 +79,11 @@ func flagsOf(node *kong.Node, model *kong.Application) map[string]*kong.Flag {
 	return flags
 }
 
-// meant suggests the flag that an unknown one is within two edits of.
+// meant suggests the flag that an unknown one was meant to be.
 func meant(name string, flags map[string]*kong.Flag) string {
-	best, distance := "", 3
-	for other := range flags {
-		if d := edits(name, other); d < distance || d == distance && other < best {
-			best, distance = other, d
-		}
-	}
-	if best == "" || len(best) < 4 {
+	best := spelling.Nearest(name, maps.Keys(flags))
+	if len(best) < 4 {
 		return ""
 	}
 	return "; did you mean --" + best + "?"
-}
-
-// edits is the Levenshtein distance of two short names.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal, row[j+1] = row[j+1], min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -247,7 +247,7 @@ type scaler interface {
 func normGrad(p *models.Pass, n *models.Norm, dy, x kernels.Matrix) {
 	dx, scratch := p.New(dy.Rows, dy.Cols), p.New(2, dy.Rows)
 	p.Zero(dx.Data)
-	p.NormGrad(dx.Data, dy, x, n.Weight, n.Eps, false, n.WeightGrad, n.BiasGrad, scratch.Data.Data)
+	p.NormGrad(dx.Data, dy, x, n.Weight, 0, n.Eps, false, n.WeightGrad, n.BiasGrad, scratch.Data.Data)
 	p.Copy(dy, dx.Data)
 	p.Free(dx, scratch)
 }

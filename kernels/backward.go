@@ -13,6 +13,7 @@ type gradTask struct {
 	dw, db     []float32
 	mean, rstd []float32
 	eps        float32
+	offset     float32
 	act        Activation
 	rope       *Rope
 	positions  []int32
@@ -34,6 +35,7 @@ const (
 func (t *gradTask) Part(w *Worker, part int) {
 	from := part * t.step
 	to := min(from+t.step, t.n)
+	weight := withOffset(w, t.weight, t.offset)
 	switch t.op {
 	case opNormWeightGrad:
 		normWeightGrad(t.dw, t.dy, t.x, t.mean, t.rstd, from, to)
@@ -55,7 +57,7 @@ func (t *gradTask) Part(w *Worker, part int) {
 	for r := from; r < to; r++ {
 		switch t.op {
 		case opRMSNormGrad:
-			t.rstd[r] = rmsNormGrad(t.dx, r, t.dy.Row(r), t.x.Row(r), t.weight, t.eps)
+			t.rstd[r] = rmsNormGrad(t.dx, r, t.dy.Row(r), t.x.Row(r), weight, t.eps)
 		case opLayerNormGrad:
 			t.mean[r], t.rstd[r] = layerNormGrad(t.dx, r, t.dy.Row(r), t.x.Row(r), t.weight, t.eps)
 		case opGateGrad:
@@ -87,8 +89,8 @@ func (p *Pool) overColumns(n int, t gradTask) {
 
 // NormGrad is the gradient of RMSNorm (rms) or LayerNorm: it adds to dx, and
 // to dw and db where they are not empty. dx may be empty. rows holds two
-// scratch values a row.
-func (p *Pool) NormGrad(dx, dy, x Matrix, weight []float32, eps float32, rms bool, dw, db, rows []float32) {
+// scratch values a row. offset is RMSNorm's.
+func (p *Pool) NormGrad(dx, dy, x Matrix, weight []float32, offset, eps float32, rms bool, dw, db, rows []float32) {
 	sameShape(dy, x)
 	op := opLayerNormGrad
 	if rms {
@@ -96,7 +98,7 @@ func (p *Pool) NormGrad(dx, dy, x Matrix, weight []float32, eps float32, rms boo
 	}
 	mean, rstd := rows[:x.Rows], rows[x.Rows:2*x.Rows]
 	clear(mean)
-	p.overGrad(x.Rows, x.Cols, gradTask{op: op, dx: dx, dy: dy, x: x, weight: weight, eps: eps, mean: mean, rstd: rstd})
+	p.overGrad(x.Rows, x.Cols, gradTask{op: op, dx: dx, dy: dy, x: x, weight: weight, offset: offset, eps: eps, mean: mean, rstd: rstd})
 	if len(dw) > 0 {
 		p.overColumns(x.Cols, gradTask{op: opNormWeightGrad, dw: dw, dy: dy, x: x, mean: mean, rstd: rstd})
 	}

@@ -35,8 +35,8 @@ func TestRowGradients(t *testing.T) {
 		}
 		for _, rms := range []bool{true, false} {
 			against(t, 4e-6, 4e-6, into(func(dx, dw Matrix) {
-				p.NormGrad(dx, dy, x, weight.Data, 1e-3, rms, dw.Row(0), dw.Row(1), make([]float32, 26))
-				p.NormGrad(Matrix{}, dy, x, weight.Data, 1e-3, rms, dw.Row(2), nil, make([]float32, 26))
+				p.NormGrad(dx, dy, x, weight.Data, 0, 1e-3, rms, dw.Row(0), dw.Row(1), make([]float32, 26))
+				p.NormGrad(Matrix{}, dy, x, weight.Data, 0, 1e-3, rms, dw.Row(2), nil, make([]float32, 26))
 			}))
 		}
 		for a := range activations {
@@ -48,6 +48,31 @@ func TestRowGradients(t *testing.T) {
 		}
 		against(t, 0, 0, into(func(db, _ Matrix) { p.ColumnSums(db.Row(3), dy) }))
 	}
+}
+
+// TestNormOffset: an offset gives the bits of weights that have it.
+func TestNormOffset(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	each(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(4, 4))
+		dy, _ := guarded(rng, 13, 70, 0)
+		x, _ := guarded(rng, 13, 70, 0)
+		weight, _ := guarded(rng, 1, 70, 0)
+		whole := NewMatrix(1, 70)
+		for i, v := range weight.Data {
+			whole.Data[i] = 1 + v
+		}
+		want, got := NewMatrix(27, 70), NewMatrix(27, 70)
+		for _, c := range []struct {
+			to, weight Matrix
+			offset     float32
+		}{{want, whole, 0}, {got, weight, 1}} {
+			p.RMSNorm(c.to.Span(0, 13), x, c.weight.Data, c.offset, 1e-6)
+			p.NormGrad(c.to.Span(13, 26), dy, x, c.weight.Data, c.offset, 1e-6, true, c.to.Row(26), nil, make([]float32, 26))
+		}
+		sameBits(t, "the norm and its gradient", got, want)
+	})
 }
 
 // TestNormBiasAlone demands that a bias gets its gradient where the weight is
@@ -62,7 +87,7 @@ func TestNormBiasAlone(t *testing.T) {
 		weight := NewMatrix(1, 70)
 		want, got := NewMatrix(1, 70), NewMatrix(1, 70)
 		p.ColumnSums(want.Data, dy)
-		p.NormGrad(Matrix{}, dy, x, weight.Data, 1e-5, false, nil, got.Data, make([]float32, 26))
+		p.NormGrad(Matrix{}, dy, x, weight.Data, 0, 1e-5, false, nil, got.Data, make([]float32, 26))
 		sameBits(t, "the bias alone", got, want)
 	})
 }
@@ -150,7 +175,7 @@ func TestAllocations(t *testing.T) {
 	each(t, func(t *testing.T) {
 		n := testing.AllocsPerRun(10, func() {
 			p.Attend(dst, c.q, c.kv, c.spans, c.a, Matrix{})
-			p.RMSNorm(y, x, x.Row(0), 1e-6)
+			p.RMSNorm(y, x, x.Row(0), 0, 1e-6)
 			p.LayerNorm(y, x, x.Row(0), x.Row(1), 1e-6)
 			p.Rope(y, rope, positions)
 			p.Gate(y, x, y, SiLU)
@@ -193,9 +218,9 @@ func BenchmarkRows(b *testing.B) {
 		{"GELUTanh512x1536", func() { p.Activate(y, gate, GELUTanh) }},
 		{"Tanh512x1536", func() { p.Activate(y, gate, Tanh) }},
 		{"GateGrad512x1536", func() { p.GateGrad(y, z, dy, gate, up, SiLU) }},
-		{"RMSNorm512x576", func() { p.RMSNorm(h, x, weight, 1e-6) }},
+		{"RMSNorm512x576", func() { p.RMSNorm(h, x, weight, 0, 1e-6) }},
 		{"LayerNorm512x576", func() { p.LayerNorm(h, x, weight, bias, 1e-6) }},
-		{"NormGrad512x576", func() { p.NormGrad(dx, dh, x, weight, 1e-6, true, out[:576], nil, out[576:1600]) }},
+		{"NormGrad512x576", func() { p.NormGrad(dx, dh, x, weight, 0, 1e-6, true, out[:576], nil, out[576:1600]) }},
 		{"Rope512x576", func() { p.Rope(h, rope, positions) }},
 		{"Add512x576", func() { p.Add(h, x) }},
 		{"ColumnSums512x576", func() { p.ColumnSums(out[:576], x) }},

@@ -4,16 +4,17 @@ import "math"
 
 // rowsTask runs a row-wise primitive over bands of rows.
 type rowsTask struct {
-	op   rowOp
-	step int
-	rows int
-	a, b Matrix
-	c    Matrix
-	u, v []float32
-	f    float32
-	pos  []int32
-	rope *Rope
-	act  Activation
+	op     rowOp
+	step   int
+	rows   int
+	a, b   Matrix
+	c      Matrix
+	u, v   []float32
+	offset float32 // on u
+	f      float32
+	pos    []int32
+	rope   *Rope
+	act    Activation
 }
 
 type rowOp uint8
@@ -31,13 +32,14 @@ const (
 	opActivate
 )
 
-func (t *rowsTask) Part(_ *Worker, part int) {
+func (t *rowsTask) Part(w *Worker, part int) {
 	from := part * t.step
 	to := min(from+t.step, t.rows)
+	weight := withOffset(w, t.u, t.offset)
 	for r := from; r < to; r++ {
 		switch t.op {
 		case opRMSNorm:
-			RMSNorm(t.a.Row(r), t.b.Row(r), t.u, t.f)
+			RMSNorm(t.a.Row(r), t.b.Row(r), weight, t.f)
 		case opLayerNorm:
 			LayerNorm(t.a.Row(r), t.b.Row(r), t.u, t.v, t.f)
 		case opRope:
@@ -67,11 +69,23 @@ func (p *Pool) overRows(rows, cols int, t rowsTask) {
 	p.Run((rows+t.step-1)/t.step, &p.tasks.rows)
 }
 
-// RMSNorm sets each row of dst to weight ⊙ x/√(mean(x²)+eps) (Zhang and
+// RMSNorm sets each row of dst to (offset+weight) ⊙ x/√(mean(x²)+eps) (Zhang and
 // Sennrich, 2019). dst may be x.
-func (p *Pool) RMSNorm(dst, x Matrix, weight []float32, eps float32) {
+func (p *Pool) RMSNorm(dst, x Matrix, weight []float32, offset, eps float32) {
 	sameShape(dst, x)
-	p.overRows(x.Rows, x.Cols, rowsTask{op: opRMSNorm, a: dst, b: x, u: weight, f: eps})
+	p.overRows(x.Rows, x.Cols, rowsTask{op: opRMSNorm, a: dst, b: x, u: weight, f: eps, offset: offset})
+}
+
+// withOffset returns weight with c added to each value, in w's scratch unless c is 0.
+func withOffset(w *Worker, weight []float32, c float32) []float32 {
+	if c == 0 {
+		return weight
+	}
+	sum := w.Scratch(len(weight))
+	for i, v := range weight {
+		sum[i] = c + v
+	}
+	return sum
 }
 
 // LayerNorm sets each row of dst to weight ⊙ (x-mean)/√(var+eps) + bias (Ba et
@@ -135,7 +149,7 @@ func addProduct(dst, x, v []float32, c float32) {
 	}
 }
 
-// RMSNorm is Pool.RMSNorm for one row.
+// RMSNorm is Pool.RMSNorm for one row, without an offset.
 func RMSNorm(dst, x, weight []float32, eps float32) {
 	scale := normScale(float64(Dot(x, x)), len(x), eps)
 	if v := active.vectors; v != nil && len(x) > 0 {

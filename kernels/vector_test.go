@@ -90,7 +90,7 @@ func TestRows(t *testing.T) {
 				return dst
 			}
 		}
-		against(t, 1e-6, 0, into(func(dst Matrix) { p.RMSNorm(dst, x, weight.Data, 1e-6) }))
+		against(t, 1e-6, 0, into(func(dst Matrix) { p.RMSNorm(dst, x, weight.Data, 0, 1e-6) }))
 		against(t, 1e-6, 1e-6, into(func(dst Matrix) { p.LayerNorm(dst, x, weight.Data, nil, 1e-6) }))
 		against(t, 0, 0, into(func(dst Matrix) { p.Add(dst, y) }))
 		against(t, 0, 0, into(func(dst Matrix) { p.AddBias(dst, bias.Data) }))

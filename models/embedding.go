@@ -4,8 +4,9 @@ import "github.com/peft-serve/peft-serve/kernels"
 
 // Embedding looks tokens up in its weight, [vocabulary, hidden].
 type Embedding struct {
-	Site int
-	W    kernels.Weight
+	Site  int
+	W     kernels.Weight
+	Scale float32 // on what is looked up, adapted or not; 0: none
 
 	WGrad kernels.Matrix // empty unless W is being trained
 }
@@ -37,6 +38,13 @@ func (e *Embedding) trains(b *Batch) bool {
 
 // backward adds each row's gradient to its token's, in row order.
 func (e *Embedding) backward(p *Pass, b *Batch, indices []int32, dy kernels.Matrix) {
+	if e.Scale != 0 {
+		for r, token := range indices {
+			if token >= 0 {
+				p.Scale(dy.Span(r, r+1), e.Scale)
+			}
+		}
+	}
 	for _, s := range b.Segments {
 		of, rows := indices[s.Start:s.End], dy.Span(s.Start, s.End)
 		if s.Adapter != nil {
@@ -73,6 +81,11 @@ func (t *lookupTask) Part(w *kernels.Worker, part int) {
 		}
 		if d != nil {
 			d.Apply(w, t.e, token, row)
+		}
+		if t.e.Scale != 0 && token >= 0 {
+			for i := range row {
+				row[i] *= t.e.Scale
+			}
 		}
 	}
 }

@@ -90,33 +90,34 @@ func (m *measure) AttendGrad(_ kernels.Matrix, _ kernels.KV, _, _, q kernels.Mat
 	m.flops.AttentionBackward += 2 * m.attention(spans, a, q.Cols)
 }
 
-func (*measure) Zero(kernels.Matrix)                                                                {}
-func (*measure) Copy(_, _ kernels.Matrix)                                                           {}
-func (*measure) Gather(_, _ kernels.Matrix, _ []int32)                                              {}
-func (*measure) AddRows(_, _ kernels.Matrix, _ []int32)                                             {}
-func (*measure) Lookup(kernels.Matrix, kernels.Weight, []int32)                                     {}
-func (*measure) TakeColumns(_, _ kernels.Matrix, _ []int32)                                         {}
-func (*measure) PutColumns(_, _ kernels.Matrix, _ []int32)                                          {}
-func (*measure) Add(_, _ kernels.Matrix)                                                            {}
-func (*measure) AddScaled(kernels.Matrix, float32, kernels.Matrix)                                  {}
-func (*measure) AddBias(kernels.Matrix, []float32)                                                  {}
-func (*measure) AddProduct(_, _ kernels.Matrix, _ []float32, _ float32)                             {}
-func (*measure) Scale(kernels.Matrix, float32)                                                      {}
-func (*measure) ScaleColumns(kernels.Matrix, []float32)                                             {}
-func (*measure) ColumnSums([]float32, kernels.Matrix)                                               {}
-func (*measure) ColumnProducts(_ []float32, _, _ kernels.Matrix)                                    {}
-func (*measure) AddQuotients(_, _, _ []float32) []int                                               { return nil }
-func (*measure) Dropout(_, _ kernels.Matrix, _ kernels.Mask, _ uint64)                              {}
-func (*measure) RMSNorm(_, _ kernels.Matrix, _ []float32, _ float32)                                {}
-func (*measure) LayerNorm(_, _ kernels.Matrix, _, _ []float32, _ float32)                           {}
-func (*measure) NormGrad(_, _, _ kernels.Matrix, _ []float32, _ float32, _ bool, _, _, _ []float32) {}
-func (*measure) Activate(_, _ kernels.Matrix, _ kernels.Activation)                                 {}
-func (*measure) ActivateGrad(_, _, _, _ kernels.Matrix, _ kernels.Activation)                       {}
-func (*measure) Gate(_, _, _ kernels.Matrix, _ kernels.Activation)                                  {}
-func (*measure) GateGrad(_, _, _, _, _ kernels.Matrix, _ kernels.Activation)                        {}
-func (*measure) Rope(kernels.Matrix, *kernels.Rope, []int32)                                        {}
-func (*measure) RopeGrad(_, _ kernels.Matrix, _ *kernels.Rope, _ []int32)                           {}
-func (*measure) CrossEntropy([]float64, kernels.Matrix, []int32, float32)                           {}
-func (*measure) StoreKV(kernels.KV, []kernels.Span, kernels.Matrix, kernels.Matrix)                 {}
-func (*measure) LoadKV(_, _ kernels.Matrix, _ kernels.KV, _ []kernels.Span, _ kernels.Matrix)       {}
-func (*measure) Run(int, kernels.Task)                                                              {}
+func (*measure) Zero(kernels.Matrix)                                      {}
+func (*measure) Copy(_, _ kernels.Matrix)                                 {}
+func (*measure) Gather(_, _ kernels.Matrix, _ []int32)                    {}
+func (*measure) AddRows(_, _ kernels.Matrix, _ []int32)                   {}
+func (*measure) Lookup(kernels.Matrix, kernels.Weight, []int32)           {}
+func (*measure) TakeColumns(_, _ kernels.Matrix, _ []int32)               {}
+func (*measure) PutColumns(_, _ kernels.Matrix, _ []int32)                {}
+func (*measure) Add(_, _ kernels.Matrix)                                  {}
+func (*measure) AddScaled(kernels.Matrix, float32, kernels.Matrix)        {}
+func (*measure) AddBias(kernels.Matrix, []float32)                        {}
+func (*measure) AddProduct(_, _ kernels.Matrix, _ []float32, _ float32)   {}
+func (*measure) Scale(kernels.Matrix, float32)                            {}
+func (*measure) ScaleColumns(kernels.Matrix, []float32)                   {}
+func (*measure) ColumnSums([]float32, kernels.Matrix)                     {}
+func (*measure) ColumnProducts(_ []float32, _, _ kernels.Matrix)          {}
+func (*measure) AddQuotients(_, _, _ []float32) []int                     { return nil }
+func (*measure) Dropout(_, _ kernels.Matrix, _ kernels.Mask, _ uint64)    {}
+func (*measure) RMSNorm(_, _ kernels.Matrix, _ []float32, _, _ float32)   {}
+func (*measure) LayerNorm(_, _ kernels.Matrix, _, _ []float32, _ float32) {}
+func (*measure) NormGrad(_, _, _ kernels.Matrix, _ []float32, _, _ float32, _ bool, _, _, _ []float32) {
+}
+func (*measure) Activate(_, _ kernels.Matrix, _ kernels.Activation)                           {}
+func (*measure) ActivateGrad(_, _, _, _ kernels.Matrix, _ kernels.Activation)                 {}
+func (*measure) Gate(_, _, _ kernels.Matrix, _ kernels.Activation)                            {}
+func (*measure) GateGrad(_, _, _, _, _ kernels.Matrix, _ kernels.Activation)                  {}
+func (*measure) Rope(kernels.Matrix, *kernels.Rope, []int32)                                  {}
+func (*measure) RopeGrad(_, _ kernels.Matrix, _ *kernels.Rope, _ []int32)                     {}
+func (*measure) CrossEntropy([]float64, kernels.Matrix, []int32, float32)                     {}
+func (*measure) StoreKV(kernels.KV, []kernels.Span, kernels.Matrix, kernels.Matrix)           {}
+func (*measure) LoadKV(_, _ kernels.Matrix, _ kernels.KV, _ []kernels.Span, _ kernels.Matrix) {}
+func (*measure) Run(int, kernels.Task)                                                        {}

@@ -8,6 +8,7 @@ type Norm struct {
 	Weight []float32
 	Bias   []float32 // LayerNorm alone
 	Eps    float32
+	Offset float32 // of an RMSNorm, added to Weight as it acts: 1 in Gemma
 	RMS    bool
 
 	// The gradients of Weight and Bias; empty unless they are being trained.
@@ -71,7 +72,7 @@ func (n *Norm) backward(p *Pass, segments []Segment, dy kernels.Matrix, x *Value
 		if !dx.Empty() {
 			dx = dx.Span(start, end)
 		}
-		p.NormGrad(dx, dy.Span(start, end), x.Data.Span(start, end), norm.Weight, norm.Eps, norm.RMS, norm.WeightGrad, norm.BiasGrad, scratch.Data.Data)
+		p.NormGrad(dx, dy.Span(start, end), x.Data.Span(start, end), norm.Weight, norm.Offset, norm.Eps, norm.RMS, norm.WeightGrad, norm.BiasGrad, scratch.Data.Data)
 	})
 	p.Free(scratch)
 }
@@ -85,7 +86,7 @@ func ownNorm(s Segment, site int) *Norm {
 
 func (n *Norm) apply(p *Pass, dst, x kernels.Matrix) {
 	if n.RMS {
-		p.RMSNorm(dst, x, n.Weight, n.Eps)
+		p.RMSNorm(dst, x, n.Weight, n.Offset, n.Eps)
 	} else {
 		p.LayerNorm(dst, x, n.Weight, n.Bias, n.Eps)
 	}
@@ -107,7 +108,7 @@ func (n *Norm) perHead(p *Pass, segments []Segment, x *Value) *Value {
 				if !dx.Empty() {
 					dx = byHead(dx.Span(start, end), heads)
 				}
-				p.NormGrad(dx, byHead(dy.Span(start, end), heads), byHead(x.Data.Span(start, end), heads), norm.Weight, norm.Eps, norm.RMS, norm.WeightGrad, norm.BiasGrad, scratch.Data.Data)
+				p.NormGrad(dx, byHead(dy.Span(start, end), heads), byHead(x.Data.Span(start, end), heads), norm.Weight, norm.Offset, norm.Eps, norm.RMS, norm.WeightGrad, norm.BiasGrad, scratch.Data.Data)
 			})
 			p.Free(scratch)
 		}, x)

@@ -35,9 +35,9 @@ type Operations interface {
 	WeightGrad(dw, dy, x kernels.Matrix)
 
 	// What a transformer does by row.
-	RMSNorm(dst, x kernels.Matrix, weight []float32, eps float32)
+	RMSNorm(dst, x kernels.Matrix, weight []float32, offset, eps float32)
 	LayerNorm(dst, x kernels.Matrix, weight, bias []float32, eps float32)
-	NormGrad(dx, dy, x kernels.Matrix, weight []float32, eps float32, rms bool, dw, db, rows []float32)
+	NormGrad(dx, dy, x kernels.Matrix, weight []float32, offset, eps float32, rms bool, dw, db, rows []float32)
 	Activate(dst, x kernels.Matrix, act kernels.Activation)
 	ActivateGrad(dx, dy, x, scratch kernels.Matrix, act kernels.Activation)
 	Gate(dst, gate, up kernels.Matrix, act kernels.Activation)

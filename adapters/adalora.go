@@ -72,7 +72,7 @@ type adaLoRA struct {
 
 func parseAdaLoRA(s *settings) Method {
 	m := &adaLoRA{
-		targets: s.targets(adaLoRATargets, models.LinearSite), r: s.count("init_r", 12), alpha: s.number("lora_alpha", 8),
+		targets: s.targets("ADALORA", models.LinearSite), r: s.count("init_r", 12), alpha: s.number("lora_alpha", 8),
 		bias: s.bias(), saved: s.list("modules_to_save"), ranks: map[string]int{},
 	}
 	var pattern map[string]json.RawMessage

@@ -27,7 +27,7 @@ type beft struct {
 }
 
 func parseBEFT(s *settings) Method {
-	m := &beft{targets: s.targets(beftTargets, models.LinearSite), saved: s.list("modules_to_save")}
+	m := &beft{targets: s.targets("BEFT", models.LinearSite), saved: s.list("modules_to_save")}
 	m.targets.ourExclude = true
 	return m
 }

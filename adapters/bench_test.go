@@ -21,7 +21,7 @@ func (m *shaped) Config() *models.Config { return &m.config }
 func (m *shaped) Sites() models.Sites    { return m.sites }
 
 func newShaped() *shaped {
-	m := &shaped{config: models.Config{Architecture: "LlamaForCausalLM", Vocabulary: 49152, Hidden: 576, Layers: 30, Heads: 9, KVHeads: 3, HeadDim: 64, Context: 2048, Tied: true}}
+	m := &shaped{config: models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM"}, Vocabulary: 49152, Hidden: 576, Layers: 30, Heads: 9, KVHeads: 3, HeadDim: 64, Context: 2048, Tied: true}}
 	memory := make([]float32, 1536*576)
 	for i := range memory {
 		memory[i] = float32(i%17)/17 - 0.45

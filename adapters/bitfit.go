@@ -57,7 +57,7 @@ type bitFit struct {
 }
 
 func parseBitFit(s *settings) Method {
-	return &bitFit{targets: s.targets(nil, models.LinearSite, models.NormSite), saved: s.list("modules_to_save")}
+	return &bitFit{targets: s.targets("", models.LinearSite, models.NormSite), saved: s.list("modules_to_save")}
 }
 
 func (m *bitFit) Name() string { return "bitfit" }

@@ -48,8 +48,8 @@ func build(m models.Model, c *Config) (*Builder, error) {
 
 func (b *Builder) build() error {
 	c := b.Config
-	if c.Task != "" && c.Task != generates && b.head() >= 0 {
-		return fmt.Errorf("%w: task_type is %s, and the base generates text: an adapter for that has %s or null", ErrBase, c.Task, generates)
+	if task := models.Task(c.Task); task != "" && task != models.Generate && b.Model.Config().Architecture.Does(models.Generate) {
+		return fmt.Errorf("%w: task_type is %s, and the base generates text: an adapter for that has %s or null", ErrBase, task, models.Generate)
 	}
 	return c.Method.Build(b)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // ConfigFile is the name under which PEFT saves a configuration.
@@ -64,11 +66,8 @@ func ParseConfig(b []byte) (*Config, error) {
 	return c, nil
 }
 
-// generates is the task_type of an adapter for a base that generates text.
-const generates = "CAUSAL_LM"
-
 // tasks are the values of task_type that PEFT knows.
-var tasks = []string{generates, "SEQ_2_SEQ_LM", "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"}
+var tasks = []string{string(models.Generate), "SEQ_2_SEQ_LM", "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"}
 
 // foreign names the system that wrote a configuration without a peft_type.
 func (c *Config) foreign() string {

@@ -43,7 +43,7 @@ type ia3 struct {
 }
 
 func parseIA3(s *settings) Method {
-	m := &ia3{targets: s.targets(ia3Targets, models.LinearSite), feedforward: s.names("feedforward_modules"), saved: s.list("modules_to_save")}
+	m := &ia3{targets: s.targets("IA3", models.LinearSite), feedforward: s.names("feedforward_modules"), saved: s.list("modules_to_save")}
 	if m.targets.include.list != nil {
 		for _, name := range m.feedforward.list {
 			if !slices.Contains(m.targets.include.list, name) {
@@ -130,7 +130,7 @@ func (m *ia3) onInput(base models.Model, module string) (bool, error) {
 	}
 	list := m.feedforward.list
 	if !m.feedforward.given {
-		list = ia3Feedforward[modelType(base)]
+		list = base.Config().Architecture.Feedforward
 	}
 	for _, t := range list {
 		if strings.HasSuffix(module, t) {

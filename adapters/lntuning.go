@@ -35,7 +35,7 @@ type lnTuning struct {
 
 func parseLNTuning(s *settings) Method {
 	return &lnTuning{
-		targets: s.targets(lnTuningTargets, models.NormSite, models.LinearSite, models.EmbeddingSite), saved: s.list("modules_to_save"),
+		targets: s.targets("LN_TUNING", models.NormSite, models.LinearSite, models.EmbeddingSite), saved: s.list("modules_to_save"),
 	}
 }
 

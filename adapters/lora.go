@@ -199,7 +199,7 @@ func (s *settings) start() {
 
 func parseLoRA(s *settings) Method {
 	l := &lora{
-		targets: s.targets(loraTargets, models.LinearSite, models.EmbeddingSite),
+		targets: s.targets("LORA", models.LinearSite, models.EmbeddingSite),
 		r:       s.count("r", 8), alpha: s.number("lora_alpha", 8),
 		ranks: s.patterns("rank_pattern"), alphas: s.patterns("alpha_pattern"),
 		rootScaling: s.flag("use_rslora", false), decomposed: s.flag("use_dora", false), biasB: s.flag("lora_bias", false),

@@ -59,7 +59,7 @@ type miss struct {
 }
 
 func parseMiSS(s *settings) Method {
-	m := &miss{targets: s.targets(loraTargets, models.LinearSite), r: s.count("r", 64), saved: s.list("modules_to_save")}
+	m := &miss{targets: s.targets("LORA", models.LinearSite), r: s.count("r", 64), saved: s.list("modules_to_save")}
 	if raw := s.raw("init_weights"); raw != nil && !aFlag.is(raw) {
 		var kind string
 		if err := json.Unmarshal(raw, &kind); err != nil || kind != "mini" {

@@ -92,7 +92,7 @@ func FindRecipe(name string) (r Recipe, ok bool) {
 // Config is the configuration of a choice for an adapter that generates text.
 func (r Recipe) Config(m models.Model, c *Choice) (*Config, error) {
 	values := r.Values(m, c)
-	values["task_type"] = generates
+	values["task_type"] = models.Generate
 	if len(c.Save) > 0 {
 		values["modules_to_save"] = c.Save
 	}

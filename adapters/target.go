@@ -53,20 +53,21 @@ func suffixed(name, t string) bool {
 // targets is what a configuration says of the modules to adapt.
 type targets struct {
 	include, exclude names
-	layers           []int               // layers_to_transform; nil: all
-	hasLayers        bool                // layers_to_transform is given
-	layerPatterns    []string            // layers_pattern
-	saved            []string            // modules_to_save: never adapted
-	defaults         map[string][]string // by model type, where include is null; nil: that is every module
-	kinds            []models.SiteKind   // of what can be adapted
-	ourExclude       bool                // PEFT has no exclude_modules here: written out, it goes
+	layers           []int             // layers_to_transform; nil: all
+	hasLayers        bool              // layers_to_transform is given
+	layerPatterns    []string          // layers_pattern
+	saved            []string          // modules_to_save: never adapted
+	family           string            // whose defaults of PEFT's hold where include is null; empty: it means every module
+	kinds            []models.SiteKind // of what can be adapted
+	ourExclude       bool              // PEFT has no exclude_modules here: written out, it goes
 }
 
 // targets reads the keys that say what is adapted of the sites of some kinds.
-func (s *settings) targets(defaults map[string][]string, kinds ...models.SiteKind) targets {
+// family is the peft_type whose default modules are PEFT's for this one too.
+func (s *settings) targets(family string, kinds ...models.SiteKind) targets {
 	t := targets{
 		include: s.names("target_modules"), exclude: s.names("exclude_modules"),
-		saved: s.list("modules_to_save"), defaults: defaults, kinds: kinds,
+		saved: s.list("modules_to_save"), family: family, kinds: kinds,
 	}
 	if t.include.given && t.include.empty() {
 		s.fault(ErrConfig, "target_modules is %s, which names no module: name some, or write null for PEFT's own choice", s.raw("target_modules"))
@@ -150,7 +151,7 @@ func (t *targets) find(m models.Model) ([]int, error) {
 	}
 	include := t.include
 	if include.empty() {
-		list, ok := t.defaults[modelType(m)]
+		list, ok := m.Config().Architecture.Targets[t.family]
 		if !ok {
 			return nil, fmt.Errorf("%w: target_modules is null, and there is no default for %s", ErrTarget, m.Config().Architecture)
 		}

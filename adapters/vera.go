@@ -60,7 +60,7 @@ type vera struct {
 
 func parseVeRA(s *settings) Method {
 	m := &vera{
-		targets: s.targets(loraTargets, models.LinearSite), r: s.count("r", 256), seed: s.number("projection_prng_key", 0),
+		targets: s.targets("LORA", models.LinearSite), r: s.count("r", 256), seed: s.number("projection_prng_key", 0),
 		kept: s.flag("save_projection", true), initial: s.number("d_initial", 0.1), saved: s.list("modules_to_save"),
 	}
 	m.targets.ourExclude = true

@@ -3,32 +3,12 @@ package models
 import (
 	"bytes"
 	"fmt"
-	"regexp"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
 )
-
-// strays are the tensors that a base may hold and no forward pass reads, each
-// with the reason. Whatever is neither here nor read is refused.
-var strays = []struct {
-	name *regexp.Regexp
-	why  string
-}{
-	{regexp.MustCompile(`(^|\.)rotary_emb\.inv_freq$`), "rotary frequencies, which the configuration says"},
-	{regexp.MustCompile(`^blk\.\d+\.attn_rot_embd(\.weight)?$`), "rotary frequencies, which the metadata says"},
-	{regexp.MustCompile(`^(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)$`), "GPT-2's causal mask"},
-}
-
-func stray(name string) bool {
-	for _, s := range strays {
-		if s.name.MatchString(name) {
-			return true
-		}
-	}
-	return false
-}
 
 // weight reads a tensor by transformers' name and claims it.
 func (s *Source) weight(name string) (kernels.Weight, error) {
@@ -72,7 +52,7 @@ func (s *Source) unclaimed() error {
 	}
 	var names []string
 	for _, name := range s.tensors.Names() {
-		if !s.claimed[name] && !stray(name) {
+		if !s.claimed[name] && !s.Architecture.stray(name) {
 			names = append(names, name)
 		}
 	}
@@ -84,8 +64,8 @@ func (s *Source) unclaimed() error {
 	if len(names) > shown {
 		list += fmt.Sprintf(" and %d more", len(names)-shown)
 	}
-	if strings.HasSuffix(names[0], ".bias") {
-		list += " (whether there are biases is said by attention_bias and mlp_bias)"
+	if switches := slices.Sorted(maps.Keys(s.Architecture.Biases)); len(switches) > 0 && strings.HasSuffix(names[0], ".bias") {
+		list += " (whether there are biases is said by " + strings.Join(switches, " and ") + ")"
 	}
 	return fmt.Errorf("%w: %s: %s with this configuration does not read the tensors %s", ErrSource, s.Name, s.Architecture, list)
 }

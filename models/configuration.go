@@ -25,7 +25,7 @@ func (s *Source) configure(raw []byte, o Options) error {
 	if err := s.identify(values); err != nil {
 		return err
 	}
-	a := architectures[s.Architecture]
+	a := s.Architecture
 	if o.SlidingWindow != nil {
 		if err := s.overrideWindow(a, *o.SlidingWindow, values, written); err != nil {
 			return err
@@ -63,9 +63,9 @@ func (s *Source) identify(values map[string]json.RawMessage) error {
 		}
 	}
 	if len(head.Architectures) == 0 {
-		for class, a := range architectures {
-			if head.ModelType != "" && a.modelType == head.ModelType {
-				s.Architecture = class
+		for _, a := range architectures {
+			if head.ModelType != "" && a.ModelType == head.ModelType {
+				s.Architecture = a
 				return nil
 			}
 		}
@@ -74,12 +74,12 @@ func (s *Source) identify(values map[string]json.RawMessage) error {
 		}
 		return s.wrong("%w: model_type %q (implemented: %v)", ErrArchitecture, head.ModelType, Architectures())
 	}
-	s.Architecture = head.Architectures[0]
-	a, ok := architectures[s.Architecture]
+	a, ok := architectures[head.Architectures[0]]
 	if !ok {
-		return s.wrong("%w: %q (implemented: %v)", ErrArchitecture, s.Architecture, Architectures())
+		return s.wrong("%w: %q (implemented: %v)", ErrArchitecture, head.Architectures[0], Architectures())
 	}
-	if head.ModelType != "" && head.ModelType != a.modelType {
+	s.Architecture = a
+	if head.ModelType != "" && head.ModelType != a.ModelType {
 		return s.wrong("architectures says %s and model_type %q, which are two models", s.Architecture, head.ModelType)
 	}
 	return nil
@@ -87,7 +87,7 @@ func (s *Source) identify(values map[string]json.RawMessage) error {
 
 // overrideWindow writes another sliding window, 0 for none, into
 // configurations.
-func (s *Source) overrideWindow(a architecture, n int, configs ...map[string]json.RawMessage) error {
+func (s *Source) overrideWindow(a *Architecture, n int, configs ...map[string]json.RawMessage) error {
 	if n < 0 {
 		return fmt.Errorf("%w: --sliding-window: %d is below 0", ErrSource, n)
 	}

@@ -177,7 +177,7 @@ func TestOverrideWindow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := []int{read.window(s.Architecture, 0), read.window(s.Architecture, 1)}; !slices.Equal(got, c.want) {
+		if got := []int{read.window(s.Architecture.Class, 0), read.window(s.Architecture.Class, 1)}; !slices.Equal(got, c.want) {
 			t.Errorf("%s with %s and %d: windows %v, want %v", c.base, c.changes, c.window, got, c.want)
 		}
 	}

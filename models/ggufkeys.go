@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,13 +17,23 @@ import (
 type ggufKeys struct {
 	s       *Source
 	prefix  string
-	ignored []string        // keys that count as missing
+	options Options
 	read    map[string]bool // by whole key
 }
 
-// llama reads the metadata of the Llama family.
-func (k *ggufKeys) llama() map[string]any {
-	c := map[string]any{"hidden_act": "silu"}
+// config reads the metadata of an architecture, to the last key.
+func (k *ggufKeys) config(a *Architecture) map[string]any {
+	c := map[string]any{"architectures": []string{a.Class}, "model_type": a.ModelType}
+	maps.Copy(c, a.gguf.read(k))
+	k.vocabulary(c)
+	k.checkTokenizer()
+	k.finish()
+	return c
+}
+
+// decoder reads what decoders with RMSNorm and rotary positions have in common.
+func (k *ggufKeys) decoder() map[string]any {
+	c := map[string]any{}
 	k.int(c, "hidden_size", "embedding_length")
 	k.int(c, "intermediate_size", "feed_forward_length")
 	k.int(c, "num_hidden_layers", "block_count")
@@ -35,21 +45,8 @@ func (k *ggufKeys) llama() map[string]any {
 	}
 	k.float(c, "rope_theta", "rope.freq_base")
 	k.headDim(c)
-	if n, ok := k.number("attention.sliding_window"); ok && n > 0 {
-		c["sliding_window"] = int(n)
-		if k.prefix != "llama." {
-			c["use_sliding_window"], c["max_window_layers"] = true, 0
-		}
-	}
 	if scaling := k.ropeScaling(); scaling != nil {
 		c["rope_scaling"] = scaling
-	}
-	k.ropeFactors(c)
-	if k.prefix != "qwen2." { // whose biases go without saying
-		c["attention_bias"] = k.anyTensor("attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias")
-	}
-	if k.prefix == "llama." {
-		c["mlp_bias"] = k.anyTensor("ffn_gate.bias", "ffn_up.bias", "ffn_down.bias")
 	}
 	return c
 }
@@ -115,21 +112,6 @@ func (k *ggufKeys) ropeScaling() map[string]any {
 	return nil
 }
 
-// gpt2 reads the metadata of GPT-2.
-func (k *ggufKeys) gpt2() map[string]any {
-	c := map[string]any{"activation_function": "gelu_new"}
-	k.int(c, "n_embd", "embedding_length")
-	k.int(c, "n_inner", "feed_forward_length")
-	k.int(c, "n_layer", "block_count")
-	k.int(c, "n_head", "attention.head_count")
-	k.int(c, "n_positions", "context_length")
-	k.float(c, "layer_norm_epsilon", "attention.layer_norm_epsilon")
-	if n, ok := k.number("attention.head_count_kv"); ok && int(n) != c["n_head"] {
-		k.s.fault("metadata: gpt2.attention.head_count_kv is %g of %v heads, which is not implemented", n, c["n_head"])
-	}
-	return c
-}
-
 // vocabulary is the number of rows of the embedding, to which the head is tied
 // where it has no tensor of its own.
 func (k *ggufKeys) vocabulary(c map[string]any) {
@@ -148,12 +130,12 @@ func (k *ggufKeys) vocabulary(c map[string]any) {
 
 // finish notes each key of the architecture that is neither read nor inert.
 func (k *ggufKeys) finish() {
-	for _, key := range k.ignored {
+	for _, key := range k.options.IgnoreConfigKeys {
 		k.s.warnIgnored(key, strings.HasPrefix(key, k.prefix) && slices.Contains(k.s.GGUF.Keys(), key))
 	}
 	for _, key := range k.s.GGUF.Keys() {
 		name, own := strings.CutPrefix(key, k.prefix)
-		if !own || k.read[key] || slices.Contains(k.ignored, key) {
+		if !own || k.read[key] || slices.Contains(k.options.IgnoreConfigKeys, key) {
 			continue
 		}
 		rule, ok := inertMetadata[name]
@@ -171,7 +153,7 @@ func (k *ggufKeys) finish() {
 // value reads a key, unless it is ignored.
 func (k *ggufKeys) value(key string) (any, bool) {
 	key = k.prefix + key
-	if slices.Contains(k.ignored, key) {
+	if slices.Contains(k.options.IgnoreConfigKeys, key) {
 		return nil, false
 	}
 	k.read[key] = true
@@ -253,26 +235,4 @@ func (d decimal) MarshalJSON() ([]byte, error) {
 		b = append(b, ".0"...)
 	}
 	return b, nil
-}
-
-// warnOfWindow tells of a file that may be a Mistral of the first version,
-// which has a sliding window that llama.cpp's converter does not write: one that
-// is called Mistral, or has the shape of Mistral 7B. Later ones have none, and
-// another base frequency.
-func (s *Source) warnOfWindow(config map[string]any) {
-	names := filepath.Base(s.Name)
-	for _, key := range []string{"general.name", "general.basename", "general.base_model.0.name"} {
-		name, _ := s.GGUF.String(key)
-		names += " " + name
-	}
-	theta, ok := config["rope_theta"].(decimal)
-	if !ok {
-		theta = 10000
-	}
-	called := strings.Contains(strings.ToLower(names), "mistral") && theta < 1e6
-	shaped := config["hidden_size"] == 4096 && config["intermediate_size"] == 14336 && config["num_key_value_heads"] == 8 && theta == 10000
-	if called || shaped {
-		s.Warnings = append(s.Warnings, s.Name+
-			": this seems to be a Mistral, and a GGUF does not say its sliding window: Mistral 7B v0.1 has one of 4096 tokens (--sliding-window 4096), from v0.2 on there is none (--sliding-window 0)")
-	}
 }

@@ -2,47 +2,78 @@ package models
 
 import "strings"
 
-// GGUFName is the name under which llama.cpp stores a tensor that transformers
-// calls name; name itself where it has none.
-func GGUFName(architecture, name string) string {
-	if architecture == "GPT2LMHeadModel" {
-		return ggufGPT2Name(name)
-	}
-	return ggufLlamaName(name)
+// ggufForm is how llama.cpp stores an architecture: its name, its metadata, and
+// what its converter does to names and values.
+type ggufForm struct {
+	name  string // general.architecture
+	class string // of the architecture that is meant where several share the name
+	// read turns metadata into transformers' configuration.
+	read func(k *ggufKeys) map[string]any
+	// outside and inside are the modules' names, outside the blocks and in one.
+	outside, inside map[string]string
+	// interleaved are modules of a block whose outputs 2i and 2i+1 are
+	// transformers' i and i+dim/2 of each head (LlamaModel.permute of the
+	// converter), with the number of their heads.
+	interleaved map[string]func(*Config) int
 }
 
-// GGUFArchitecture is llama.cpp's general.architecture of a transformers'
-// class; empty where it is not implemented.
-func GGUFArchitecture(architecture string) string {
-	if architecture == "MistralForCausalLM" {
-		return "llama"
-	}
-	for name, class := range ggufArchitectures {
-		if class == architecture {
-			return name
+// ggufNamed finds the architecture of a general.architecture; nil where there is
+// none.
+func ggufNamed(name string) *Architecture {
+	for _, a := range architectures {
+		if a.gguf != nil && a.gguf.name == name && a.gguf.class == a.Class {
+			return a
 		}
 	}
-	return ""
+	return nil
+}
+
+// GGUF is llama.cpp's general.architecture; empty where it has none.
+func (a *Architecture) GGUF() string {
+	if a == nil || a.gguf == nil {
+		return ""
+	}
+	return a.gguf.name
+}
+
+// GGUFName is the name under which llama.cpp stores a tensor that transformers
+// calls name; name itself where it has none.
+func (a *Architecture) GGUFName(name string) string {
+	module, suffix := cutSuffix(name)
+	if number, inner, ok := a.inBlock(module); ok {
+		if to, ok := a.gguf.inside[inner]; ok {
+			return "blk." + number + "." + to + suffix
+		}
+	} else if to, ok := a.gguf.outside[module]; ok {
+		return to + suffix
+	}
+	return name
+}
+
+// interleavedHeads is the function that counts the heads by which a tensor is
+// interleaved; nil where it is not.
+func (a *Architecture) interleavedHeads(name string) func(*Config) int {
+	module, _ := cutSuffix(name)
+	_, inner, _ := a.inBlock(module)
+	return a.gguf.interleaved[inner]
+}
+
+// cutSuffix splits a tensor's name into its module's and ".weight" or ".bias".
+func cutSuffix(name string) (module, suffix string) {
+	i := max(strings.LastIndexByte(name, '.'), 0)
+	return name[:i], name[i:]
 }
 
 // GGUFRows is the order in which llama.cpp stores the outputs of a tensor of
 // transformers: row i of the file is row order[i] of the module. It is nil
-// where the order is the same; only the q and k of the architecture "llama" are
-// interleaved by head (LlamaModel.permute of its converter).
-func GGUFRows(c *Config, name string) []int {
-	if GGUFArchitecture(c.Architecture) != "llama" {
+// where the order is the same.
+func (c *Config) GGUFRows(name string) []int {
+	count := c.Architecture.interleavedHeads(name)
+	if count == nil {
 		return nil
 	}
-	var heads int
-	switch module := name[:max(strings.LastIndexByte(name, '.'), 0)]; {
-	case strings.HasSuffix(module, "self_attn.q_proj"):
-		heads = c.Heads
-	case strings.HasSuffix(module, "self_attn.k_proj"):
-		heads = c.KVHeads
-	default:
-		return nil
-	}
-	order, dim := make([]int, heads*c.HeadDim), c.HeadDim
+	heads, dim := count(c), c.HeadDim
+	order := make([]int, heads*dim)
 	for h := range heads {
 		for i := range dim { // see halved
 			order[h*dim+2*(i%(dim/2))+i/(dim/2)] = h*dim + i

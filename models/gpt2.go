@@ -1,7 +1,7 @@
 package models
 
 import (
-	"fmt"
+	"regexp"
 
 	"github.com/peft-serve/peft-serve/kernels"
 )
@@ -10,10 +10,25 @@ import (
 // positions, one projection for query, key and value, biases everywhere.
 
 func init() {
-	register("GPT2LMHeadModel", architecture{modelType: "gpt2", config: gpt2Config{}, build: newGPT2, check: func(s *Source) error {
-		_, err := readGPT2(s)
-		return err
-	}})
+	register(&Architecture{
+		Class: "GPT2LMHeadModel", ModelType: "gpt2", Tasks: []Task{Generate},
+		Targets:     map[string][]string{"LORA": {"c_attn"}, "ADALORA": {"c_attn"}, "IA3": {"c_attn", "mlp.c_proj"}, "LN_TUNING": {"ln_1", "ln_2", "ln_f"}},
+		Feedforward: []string{"mlp.c_proj"},
+		idleEnd:     50256,
+		config:      gpt2Config{}, build: newGPT2,
+		check:  func(s *Source) error { _, err := readGPT2(s); return err },
+		prefix: "transformer.", blocks: "transformer.h.",
+		conv1D: []string{"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"},
+		strays: []*regexp.Regexp{regexp.MustCompile(`^(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)$`)}, // the causal mask
+		gguf: &ggufForm{
+			name: "gpt2", class: "GPT2LMHeadModel", read: readGPT2Metadata,
+			outside: map[string]string{"transformer.wte": "token_embd", "transformer.wpe": "position_embd", "transformer.ln_f": "output_norm", "lm_head": "output"},
+			inside: map[string]string{
+				"ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output",
+				"mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
+			},
+		},
+	})
 }
 
 // gpt2Config is config.json as transformers writes it.
@@ -31,16 +46,6 @@ type gpt2Config struct {
 	ScaleByLayer      bool    `json:"scale_attn_by_inverse_layer_idx" null:"unset"`
 }
 
-type gpt2 struct {
-	config Config
-	sites  Sites
-
-	tokens, positions *Embedding
-	layers            []*gpt2Layer
-	norm              *Norm
-	head              *Linear
-}
-
 type gpt2Layer struct {
 	config                     *Config
 	layer                      int
@@ -51,29 +56,6 @@ type gpt2Layer struct {
 	attention                  kernels.Attention
 	attentionInsert, mlpInsert int // sublayer sites
 	last                       bool
-}
-
-func (m *gpt2) Config() *Config { return &m.config }
-func (m *gpt2) Sites() Sites    { return m.sites }
-
-func (m *gpt2) Forward(p *Pass, b *Batch, c *Cache) *Value {
-	x := m.tokens.Forward(p, b, b.Tokens)
-	at := m.positions.Forward(p, b, b.Positions)
-	x = sum(p, x, at)
-	for _, layer := range m.layers {
-		if p.recording && p.recompute {
-			x = p.block(x, func(x *Value) *Value { return layer.forward(p, b, c, x) })
-			continue
-		}
-		x = layer.forward(p, b, c, x)
-	}
-	h := m.norm.Forward(p, b.outSegments(p), x)
-	p.Free(x)
-	return h
-}
-
-func (m *gpt2) Head(p *Pass, b *Batch, from int, h *Value) *Value {
-	return m.head.Forward(p, headSegments(p, b, from, h.Rows()), h)
 }
 
 func (l *gpt2Layer) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
@@ -141,32 +123,46 @@ func readGPT2(s *Source) (*gpt2Config, error) {
 	return c, nil
 }
 
+// readGPT2Metadata reads the metadata of a GGUF file.
+func readGPT2Metadata(k *ggufKeys) map[string]any {
+	c := map[string]any{"activation_function": "gelu_new"}
+	k.int(c, "n_embd", "embedding_length")
+	k.int(c, "n_inner", "feed_forward_length")
+	k.int(c, "n_layer", "block_count")
+	k.int(c, "n_head", "attention.head_count")
+	k.int(c, "n_positions", "context_length")
+	k.float(c, "layer_norm_epsilon", "attention.layer_norm_epsilon")
+	if n, ok := k.number("attention.head_count_kv"); ok && int(n) != c["n_head"] {
+		k.s.fault("metadata: gpt2.attention.head_count_kv is %g of %v heads, which is not implemented", n, c["n_head"])
+	}
+	return c
+}
+
 func newGPT2(s *Source, o Options) (Model, error) {
 	c, err := readGPT2(s)
 	if err != nil {
 		return nil, err
 	}
 	act, _ := kernels.ActivationByName(c.Activation)
-	m := &gpt2{config: Config{
+	m := &decoder{config: Config{
 		Architecture: s.Architecture, Vocabulary: c.VocabSize, Hidden: c.NEmbd, Intermediate: c.NInner,
 		Layers: c.NLayer, Heads: c.NHead, KVHeads: c.NHead, HeadDim: c.NEmbd / c.NHead,
 		Context: o.context(c.NPositions), Tied: c.TieWordEmbeddings,
 	}}
 	b := s.build(-1)
-	m.tokens = b.embedding("transformer.wte", c.VocabSize, c.NEmbd)
+	m.embed = b.embedding("transformer.wte", c.VocabSize, c.NEmbd)
 	m.positions = b.embedding("transformer.wpe", c.NPositions, c.NEmbd)
 	for i := range c.NLayer {
-		m.layers = append(m.layers, newGPT2Layer(s.build(i), &m.config, c, act))
+		m.blocks = append(m.blocks, newGPT2Layer(s.build(i), &m.config, c, act))
 	}
 	m.norm = b.layerNorm("transformer.ln_f", c.NEmbd, c.Epsilon)
-	m.head = b.head("lm_head", m.tokens, c.TieWordEmbeddings)
+	m.head = b.head("lm_head", m.embed, c.TieWordEmbeddings)
 	m.sites = s.sites
 	return m, s.err()
 }
 
 func newGPT2Layer(b *layerBuilder, config *Config, c *gpt2Config, act kernels.Activation) *gpt2Layer {
 	i := b.layer
-	name := fmt.Sprintf("transformer.h.%d.", i)
 	scale := float32(1)
 	if c.ScaleWeights {
 		scale = invSqrt(c.NEmbd / c.NHead)
@@ -176,16 +172,16 @@ func newGPT2Layer(b *layerBuilder, config *Config, c *gpt2Config, act kernels.Ac
 	}
 	return &gpt2Layer{
 		config: config, layer: i,
-		norm1:           b.layerNorm(name+"ln_1", c.NEmbd, c.Epsilon),
-		qkv:             b.conv1D(name+"attn.c_attn", 3*c.NEmbd, c.NEmbd),
-		proj:            b.conv1D(name+"attn.c_proj", c.NEmbd, c.NEmbd),
+		norm1:           b.layerNorm("ln_1", c.NEmbd, c.Epsilon),
+		qkv:             b.linear("attn.c_attn", 3*c.NEmbd, c.NEmbd, with),
+		proj:            b.linear("attn.c_proj", c.NEmbd, c.NEmbd, with),
 		attention:       kernels.Attention{Heads: c.NHead, Scale: scale, Causal: true},
-		attentionInsert: b.sublayer(name + "attn"),
-		norm2:           b.layerNorm(name+"ln_2", c.NEmbd, c.Epsilon),
-		up:              b.conv1D(name+"mlp.c_fc", c.NInner, c.NEmbd),
-		down:            b.conv1D(name+"mlp.c_proj", c.NEmbd, c.NInner),
+		attentionInsert: b.sublayer("attn"),
+		norm2:           b.layerNorm("ln_2", c.NEmbd, c.Epsilon),
+		up:              b.linear("mlp.c_fc", c.NInner, c.NEmbd, with),
+		down:            b.linear("mlp.c_proj", c.NEmbd, c.NInner, with),
 		act:             act,
-		mlpInsert:       b.sublayer(name + "mlp"),
+		mlpInsert:       b.sublayer("mlp"),
 		last:            i == c.NLayer-1,
 	}
 }

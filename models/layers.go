@@ -3,6 +3,7 @@ package models
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
 )
@@ -123,21 +124,26 @@ func (b *layerBuilder) biased(module string, n int, has bias) []float32 {
 	return b.vector(name, n)
 }
 
-func (b *layerBuilder) linear(name string, out, in int, has bias) *Linear {
-	l := &Linear{W: b.weight(name+".weight", out, in), Bias: b.biased(name, out, has)}
-	l.Site = b.site(Site{Name: name, Kind: LinearSite, Linear: l})
-	return l
+// name is the module's whole name.
+func (b *layerBuilder) name(module string) string {
+	if b.layer < 0 {
+		return module
+	}
+	return fmt.Sprintf("%s%d.%s", b.s.Architecture.blocks, b.layer, module)
 }
 
-// conv1D reads GPT-2's Conv1D, whose weight transformers stores as [in, out].
-func (b *layerBuilder) conv1D(name string, out, in int) *Linear {
-	l := &Linear{Bias: b.biased(name, out, with)}
-	if b.s.GGUF != nil || b.s.shape { // the converter has turned it
+// linear reads a linear; one that transformers holds as [in, out] is turned.
+func (b *layerBuilder) linear(module string, out, in int, has bias) *Linear {
+	name := b.name(module)
+	l := &Linear{}
+	conv1D := b.layer >= 0 && slices.Contains(b.s.Architecture.conv1D, module)
+	if !conv1D || b.s.GGUF != nil || b.s.shape { // llama.cpp's converter has turned it
 		l.W = b.weight(name+".weight", out, in)
 	} else if w := b.weight(name+".weight", in, out); !w.Empty() {
 		l.W = transposed(w)
 	}
-	l.Site = b.site(Site{Name: name, Kind: LinearSite, Linear: l, Conv1D: true})
+	l.Bias = b.biased(name, out, has)
+	l.Site = b.site(Site{Name: name, Kind: LinearSite, Linear: l, Conv1D: conv1D})
 	return l
 }
 
@@ -172,21 +178,23 @@ func (b *layerBuilder) head(name string, e *Embedding, tied bool) *Linear {
 	return l
 }
 
-func (b *layerBuilder) rms(name string, n int, eps float32) *Norm {
+func (b *layerBuilder) rms(module string, n int, eps float32) *Norm {
+	name := b.name(module)
 	norm := &Norm{Weight: b.vector(name+".weight", n), Eps: eps, RMS: true}
 	norm.Site = b.site(Site{Name: name, Kind: NormSite, Norm: norm})
 	return norm
 }
 
-func (b *layerBuilder) layerNorm(name string, n int, eps float32) *Norm {
+func (b *layerBuilder) layerNorm(module string, n int, eps float32) *Norm {
+	name := b.name(module)
 	norm := &Norm{Weight: b.vector(name+".weight", n), Bias: b.vector(name+".bias", n), Eps: eps}
 	norm.Site = b.site(Site{Name: name, Kind: NormSite, Norm: norm})
 	return norm
 }
 
 // sublayer numbers a whole sublayer, where bottlenecks are inserted.
-func (b *layerBuilder) sublayer(name string) int {
-	return b.site(Site{Name: name, Kind: SublayerSite})
+func (b *layerBuilder) sublayer(module string) int {
+	return b.site(Site{Name: b.name(module), Kind: SublayerSite})
 }
 
 // finish fills in what is known once the tensors have been read.

@@ -1,8 +1,6 @@
 package models
 
 import (
-	"fmt"
-
 	"github.com/peft-serve/peft-serve/kernels"
 )
 
@@ -12,20 +10,32 @@ import (
 // and their tensors.
 
 func init() {
-	for class, modelType := range map[string]string{
-		llamaClass: "llama", mistralClass: "mistral", qwen2Class: "qwen2", qwen3Class: "qwen3",
+	attention, norms := []string{"q_proj", "k_proj", "v_proj", "o_proj"}, []string{"input_layernorm", "post_attention_layernorm", "norm"}
+	for _, a := range []*Architecture{
+		{
+			Class: llamaClass, ModelType: "llama", Targets: llamaTargets([]string{"k_proj", "v_proj", "down_proj"}, norms, true),
+			Biases: map[string][]string{"attention_bias": attention, "mlp_bias": {"gate_proj", "up_proj", "down_proj"}},
+			gguf:   ggufOfLlama,
+		},
+		{
+			Class: mistralClass, ModelType: "mistral", Targets: llamaTargets([]string{"k_proj", "v_proj", "down_proj"}, norms, false),
+			window: writeMistralWindow, gguf: ggufOfLlama,
+		},
+		{
+			Class: qwen2Class, ModelType: "qwen2", Targets: llamaTargets([]string{"q_proj", "v_proj", "down_proj"}, norms[1:2], true),
+			window: writeQwenWindow, gguf: ggufOfQwen("qwen2", qwen2Class),
+		},
+		{
+			Class: qwen3Class, ModelType: "qwen3", Targets: llamaTargets([]string{"q_proj", "v_proj", "down_proj"}, norms[1:2], true),
+			Biases: map[string][]string{"attention_bias": attention},
+			window: writeQwenWindow, gguf: ggufOfQwen("qwen3", qwen3Class),
+		},
 	} {
-		a := architecture{modelType: modelType, config: llamaConfig{}, build: newLlama, check: func(s *Source) error {
-			_, err := readLlama(s)
-			return err
-		}}
-		switch class {
-		case mistralClass:
-			a.window = writeMistralWindow
-		case qwen2Class, qwen3Class:
-			a.window = writeQwenWindow
-		}
-		register(class, a)
+		a.Tasks, a.Feedforward = []Task{Generate}, []string{"down_proj"}
+		a.config, a.build = llamaConfig{}, newLlama
+		a.check = func(s *Source) error { _, err := readLlama(s); return err }
+		a.prefix, a.blocks, a.strays = "model.", "model.layers.", rotaryStrays
+		register(a)
 	}
 }
 
@@ -35,6 +45,16 @@ const (
 	qwen2Class   = "Qwen2ForCausalLM"
 	qwen3Class   = "Qwen3ForCausalLM"
 )
+
+// llamaTargets are PEFT's for one member: adaLoRA tells whether AdaLoRA has any.
+func llamaTargets(ia3, norms []string, adaLoRA bool) map[string][]string {
+	queries := []string{"q_proj", "v_proj"}
+	targets := map[string][]string{"LORA": queries, "IA3": ia3, "BEFT": {"v_proj"}, "LN_TUNING": norms}
+	if adaLoRA {
+		targets["ADALORA"] = queries
+	}
+	return targets
+}
 
 // llamaConfig is config.json as transformers writes it.
 type llamaConfig struct {
@@ -61,58 +81,13 @@ type llamaConfig struct {
 	LayerTypes            []string    `json:"layer_types"`
 }
 
-type llama struct {
-	config Config
-	sites  Sites
-
-	embed  *Embedding
-	layers []*llamaLayer
-	norm   *Norm
-	head   *Linear
-}
-
 type llamaLayer struct {
-	attention *llamaAttention
-	mlp       *llamaMLP
+	attention *selfAttention
+	mlp       *gatedMLP
 
 	inputNorm, postNorm        *Norm
 	attentionInsert, mlpInsert int // sublayer sites
 	last                       bool
-}
-
-type llamaAttention struct {
-	config       *Config
-	layer        int
-	q, k, v, o   *Linear
-	qNorm, kNorm *Norm // Qwen3; nil elsewhere
-	rope         *kernels.Rope
-	attention    kernels.Attention
-}
-
-type llamaMLP struct {
-	gate, up, down *Linear
-	act            kernels.Activation
-}
-
-func (m *llama) Config() *Config { return &m.config }
-func (m *llama) Sites() Sites    { return m.sites }
-
-func (m *llama) Forward(p *Pass, b *Batch, c *Cache) *Value {
-	x := m.embed.Forward(p, b, b.Tokens)
-	for _, layer := range m.layers {
-		if p.recording && p.recompute {
-			x = p.block(x, func(x *Value) *Value { return layer.forward(p, b, c, x) })
-			continue
-		}
-		x = layer.forward(p, b, c, x)
-	}
-	h := m.norm.Forward(p, b.outSegments(p), x)
-	p.Free(x)
-	return h
-}
-
-func (m *llama) Head(p *Pass, b *Batch, from int, h *Value) *Value {
-	return m.head.Forward(p, headSegments(p, b, from, h.Rows()), h)
 }
 
 func (l *llamaLayer) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
@@ -130,43 +105,12 @@ func (l *llamaLayer) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	return residual(p, l.mlpInsert, segments, x, h)
 }
 
-// mix returns the attention of x's rows, and project what the block adds.
-func (a *llamaAttention) mix(p *Pass, b *Batch, c *Cache, x *Value) *Value {
-	projected := forwardAll(p, b.Segments, x, a.q, a.k, a.v)
-	q, k, v := projected[0], projected[1], projected[2]
-	p.Free(x)
-	if a.qNorm != nil {
-		q = a.qNorm.perHead(p, b.Segments, q)
-		k = a.kNorm.perHead(p, b.Segments, k)
-	}
-	q = rotate(p, a.rope, b.Positions, q)
-	k = rotate(p, a.rope, b.Positions, k)
-	out := attend(p, b, c, a.config, a.layer, a.attention, all(q), all(k), all(v))
-	p.Free(q, k, v)
-	return out
-}
-
-func (a *llamaAttention) project(p *Pass, segments []Segment, x *Value) *Value {
-	y := a.o.Forward(p, segments, x)
-	p.Free(x)
-	return y
-}
-
-func (f *llamaMLP) forward(p *Pass, segments []Segment, x *Value) *Value {
-	projected := forwardAll(p, segments, x, f.gate, f.up)
-	p.Free(x)
-	h := gated(p, f.act, projected[0], projected[1])
-	y := f.down.Forward(p, segments, h)
-	p.Free(h)
-	return y
-}
-
 func newLlama(s *Source, o Options) (Model, error) {
 	c, err := readLlama(s)
 	if err != nil {
 		return nil, err
 	}
-	m := &llama{config: Config{
+	m := &decoder{config: Config{
 		Architecture: s.Architecture, Vocabulary: c.VocabSize, Hidden: c.HiddenSize, Intermediate: c.IntermediateSize,
 		Layers: c.NumHiddenLayers, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
 		Context: o.context(c.MaxPositionEmbeddings), Tied: c.TieWordEmbeddings,
@@ -175,7 +119,7 @@ func newLlama(s *Source, o Options) (Model, error) {
 	b := s.build(-1)
 	m.embed = b.embedding("model.embed_tokens", c.VocabSize, c.HiddenSize)
 	for i := range c.NumHiddenLayers {
-		m.layers = append(m.layers, l.layer(s.build(i)))
+		m.blocks = append(m.blocks, l.layer(s.build(i)))
 	}
 	m.norm = b.rms("model.norm", c.HiddenSize, c.RMSNormEps)
 	m.head = b.head("lm_head", m.embed, c.TieWordEmbeddings)
@@ -192,37 +136,36 @@ type llamaBuilder struct {
 
 func (c llamaBuilder) layer(b *layerBuilder) *llamaLayer {
 	i := b.layer
-	name := fmt.Sprintf("model.layers.%d.", i)
 	heads, kvHeads := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
 	qkv, o, mlp := c.biases(b.s)
 	act, _ := kernels.ActivationByName(c.HiddenAct)
 	l := &llamaLayer{
-		inputNorm: b.rms(name+"input_layernorm", c.HiddenSize, c.RMSNormEps),
-		attention: &llamaAttention{
+		inputNorm: b.rms("input_layernorm", c.HiddenSize, c.RMSNormEps),
+		attention: &selfAttention{
 			config: c.config, layer: i,
-			q:    b.linear(name+"self_attn.q_proj", heads, c.HiddenSize, qkv),
-			k:    b.linear(name+"self_attn.k_proj", kvHeads, c.HiddenSize, qkv),
-			v:    b.linear(name+"self_attn.v_proj", kvHeads, c.HiddenSize, qkv),
-			o:    b.linear(name+"self_attn.o_proj", c.HiddenSize, heads, o),
+			q:    b.linear("self_attn.q_proj", heads, c.HiddenSize, qkv),
+			k:    b.linear("self_attn.k_proj", kvHeads, c.HiddenSize, qkv),
+			v:    b.linear("self_attn.v_proj", kvHeads, c.HiddenSize, qkv),
+			o:    b.linear("self_attn.o_proj", c.HiddenSize, heads, o),
 			rope: c.rope,
 			attention: kernels.Attention{
-				Heads: c.NumAttentionHeads, Scale: invSqrt(c.HeadDim), Causal: true, Window: c.window(b.s.Architecture, i),
+				Heads: c.NumAttentionHeads, Scale: invSqrt(c.HeadDim), Causal: true, Window: c.window(b.s.Architecture.Class, i),
 			},
 		},
-		attentionInsert: b.sublayer(name + "self_attn"),
-		postNorm:        b.rms(name+"post_attention_layernorm", c.HiddenSize, c.RMSNormEps),
-		mlp: &llamaMLP{
-			gate: b.linear(name+"mlp.gate_proj", c.IntermediateSize, c.HiddenSize, mlp),
-			up:   b.linear(name+"mlp.up_proj", c.IntermediateSize, c.HiddenSize, mlp),
-			down: b.linear(name+"mlp.down_proj", c.HiddenSize, c.IntermediateSize, mlp),
+		attentionInsert: b.sublayer("self_attn"),
+		postNorm:        b.rms("post_attention_layernorm", c.HiddenSize, c.RMSNormEps),
+		mlp: &gatedMLP{
+			gate: b.linear("mlp.gate_proj", c.IntermediateSize, c.HiddenSize, mlp),
+			up:   b.linear("mlp.up_proj", c.IntermediateSize, c.HiddenSize, mlp),
+			down: b.linear("mlp.down_proj", c.HiddenSize, c.IntermediateSize, mlp),
 			act:  act,
 		},
-		mlpInsert: b.sublayer(name + "mlp"),
+		mlpInsert: b.sublayer("mlp"),
 		last:      i == c.NumHiddenLayers-1,
 	}
-	if b.s.Architecture == qwen3Class {
-		l.attention.qNorm = b.rms(name+"self_attn.q_norm", c.HeadDim, c.RMSNormEps)
-		l.attention.kNorm = b.rms(name+"self_attn.k_norm", c.HeadDim, c.RMSNormEps)
+	if b.s.Architecture.Class == qwen3Class {
+		l.attention.qNorm = b.rms("self_attn.q_norm", c.HeadDim, c.RMSNormEps)
+		l.attention.kNorm = b.rms("self_attn.k_norm", c.HeadDim, c.RMSNormEps)
 	}
 	return l
 }

@@ -12,7 +12,7 @@ import (
 // absent has transformers' default.
 func readLlama(s *Source) (*llamaConfig, error) {
 	c := &llamaConfig{RMSNormEps: 1e-6, RopeTheta: 10000, HiddenAct: "silu", MaxPositionEmbeddings: 2048}
-	switch s.Architecture {
+	switch s.Architecture.Class {
 	case mistralClass:
 		c.MaxPositionEmbeddings, c.SlidingWindow = 4096*32, new(4096)
 	case qwen3Class:
@@ -98,7 +98,7 @@ func (c *llamaConfig) biases(s *Source) (qkv, o, mlp bias) {
 		return without
 	}
 	attention := says(c.AttentionBias != nil && *c.AttentionBias)
-	switch s.Architecture {
+	switch s.Architecture.Class {
 	case qwen2Class:
 		return with, without, without
 	case qwen3Class:
@@ -110,11 +110,11 @@ func (c *llamaConfig) biases(s *Source) (qkv, o, mlp bias) {
 // checkBiases refuses what transformers' class would not do.
 func (c *llamaConfig) checkBiases(s *Source) error {
 	switch {
-	case s.Architecture == mistralClass && c.AttentionBias != nil && *c.AttentionBias:
+	case s.Architecture.Class == mistralClass && c.AttentionBias != nil && *c.AttentionBias:
 		return s.wrong("attention_bias is true, and a Mistral has no biases")
-	case s.Architecture == qwen2Class && c.AttentionBias != nil && !*c.AttentionBias:
+	case s.Architecture.Class == qwen2Class && c.AttentionBias != nil && !*c.AttentionBias:
 		return s.wrong("attention_bias is false, and a Qwen2 has biases on query, key and value")
-	case s.Architecture != llamaClass && c.MLPBias:
+	case s.Architecture.Class != llamaClass && c.MLPBias:
 		return s.wrong("mlp_bias is true, and %s has none", s.Architecture)
 	}
 	return nil
@@ -144,7 +144,7 @@ func (c *llamaConfig) window(class string, i int) int {
 
 // checkWindow refuses windows that transformers' class would not apply.
 func (c *llamaConfig) checkWindow(s *Source) error {
-	qwen := s.Architecture == qwen2Class || s.Architecture == qwen3Class
+	qwen := s.Architecture.Class == qwen2Class || s.Architecture.Class == qwen3Class
 	if c.SlidingWindow != nil && *c.SlidingWindow <= 0 && (!qwen || c.UseSlidingWindow != nil && *c.UseSlidingWindow) {
 		return s.wrong("sliding_window is %d", *c.SlidingWindow)
 	}
@@ -158,17 +158,17 @@ func (c *llamaConfig) checkWindow(s *Source) error {
 		switch {
 		case t != fullAttention && t != slidingAttention:
 			return s.wrong("layer_types: %q is not implemented", t)
-		case !qwen && (t == slidingAttention) != (c.window(s.Architecture, i) > 0):
+		case !qwen && (t == slidingAttention) != (c.window(s.Architecture.Class, i) > 0):
 			return s.wrong("layer_types says %s of layer %d, and sliding_window otherwise", t, i)
 		}
 	}
 	switch {
 	case qwen:
 		return nil
-	case c.UseSlidingWindow != nil && *c.UseSlidingWindow != (c.window(s.Architecture, 0) > 0),
-		c.UseSlidingWindow == nil && s.Architecture == llamaClass && c.SlidingWindow != nil && *c.SlidingWindow < c.MaxPositionEmbeddings:
+	case c.UseSlidingWindow != nil && *c.UseSlidingWindow != (c.window(s.Architecture.Class, 0) > 0),
+		c.UseSlidingWindow == nil && s.Architecture.Class == llamaClass && c.SlidingWindow != nil && *c.SlidingWindow < c.MaxPositionEmbeddings:
 		return s.wrong("sliding_window and use_sliding_window ask for what %s does not do: say which with --sliding-window N, 0 for none", s.Architecture)
-	case c.MaxWindowLayers != nil && *c.MaxWindowLayers > 0 && c.window(s.Architecture, 0) > 0:
+	case c.MaxWindowLayers != nil && *c.MaxWindowLayers > 0 && c.window(s.Architecture.Class, 0) > 0:
 		return s.wrong("max_window_layers is %d, and every layer of %s has its window", *c.MaxWindowLayers, s.Architecture)
 	}
 	return nil

@@ -2,6 +2,22 @@ package models
 
 import "github.com/peft-serve/peft-serve/kernels"
 
+// gatedMLP is down·(act(gate·x) ⊙ up·x).
+type gatedMLP struct {
+	gate, up, down *Linear
+	act            kernels.Activation
+}
+
+// forward returns what the block adds. It frees x.
+func (f *gatedMLP) forward(p *Pass, segments []Segment, x *Value) *Value {
+	projected := forwardAll(p, segments, x, f.gate, f.up)
+	p.Free(x)
+	h := gated(p, f.act, projected[0], projected[1])
+	y := f.down.Forward(p, segments, h)
+	p.Free(h)
+	return y
+}
+
 // gated returns act(gate) ⊙ up and frees both.
 func gated(p *Pass, act kernels.Activation, gate, up *Value) *Value {
 	if !p.recording {

@@ -1,10 +1,7 @@
 package models
 
 import (
-	"encoding/json"
 	"errors"
-	"maps"
-	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
 )
@@ -27,7 +24,7 @@ type Model interface {
 
 // Config is what every architecture has in common.
 type Config struct {
-	Architecture string // transformers' class, "LlamaForCausalLM"
+	Architecture *Architecture
 	Vocabulary   int
 	Hidden       int
 	Intermediate int
@@ -63,34 +60,9 @@ type Options struct {
 // ErrArchitecture reports a base whose architecture is not implemented.
 var ErrArchitecture = errors.New("architecture is not implemented")
 
-// architecture is what there is to know of one before its weights are read.
-type architecture struct {
-	modelType string // transformers' model_type
-	config    any    // the struct whose JSON keys are read
-	// check reports what stands against a configuration.
-	check func(*Source) error
-	// window writes another sliding window into a configuration; nil where the
-	// architecture has none.
-	window func(values map[string]json.RawMessage, n int)
-	build  func(*Source, Options) (Model, error)
-}
-
-var architectures = map[string]architecture{}
-
-// register makes an architecture known by transformers' class name.
-func register(class string, a architecture) {
-	if _, ok := architectures[class]; ok {
-		panic("models: " + class + " is registered twice")
-	}
-	architectures[class] = a
-}
-
-// Architectures lists the implemented architectures, sorted.
-func Architectures() []string { return slices.Sorted(maps.Keys(architectures)) }
-
 // New builds the model that a source describes.
 func New(s *Source, o Options) (Model, error) {
-	m, err := architectures[s.Architecture].build(s, o)
+	m, err := s.Architecture.build(s, o)
 	if err != nil {
 		return nil, err
 	}

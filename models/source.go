@@ -16,7 +16,7 @@ import (
 // under transformers' names.
 type Source struct {
 	Name         string // the folder or file, for messages
-	Architecture string // transformers' class
+	Architecture *Architecture
 	// GGUF is set when the source is a GGUF file, whose metadata also holds
 	// the tokenizer.
 	GGUF *gguf.File
@@ -107,12 +107,15 @@ func (s *Source) openFolder(o Options) error {
 	if err != nil {
 		return err
 	}
-	s.tensors = folder{file}
+	s.tensors = folder{file, s.Architecture}
 	return nil
 }
 
 // folder reads tensors of a Hugging Face folder.
-type folder struct{ *safetensors.File }
+type folder struct {
+	*safetensors.File
+	architecture *Architecture
+}
 
 func (f folder) Has(name string) bool {
 	_, ok := f.Lookup(f.stored(name))
@@ -125,11 +128,9 @@ func (f folder) stored(name string) string {
 	if _, ok := f.Lookup(name); ok {
 		return name
 	}
-	for _, prefix := range []string{"model.", "transformer."} {
-		if len(name) > len(prefix) && name[:len(prefix)] == prefix {
-			if _, ok := f.Lookup(name[len(prefix):]); ok {
-				return name[len(prefix):]
-			}
+	if bare, ok := f.architecture.Without(name); ok {
+		if _, ok := f.Lookup(bare); ok {
+			return bare
 		}
 	}
 	return name

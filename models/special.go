@@ -27,10 +27,6 @@ func (t *tokenIDs) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]int32)(t))
 }
 
-// gpt2End is what GPT2Config calls the first and the last token where nobody has
-// said another, whatever the vocabulary.
-const gpt2End = 50256
-
 // special reads the tokens that begin and end a text: from config.json, and
 // generation_config.json where it lists more; or from GGUF metadata. Each of
 // them has to be a token, and so has a folder's padding, without which
@@ -75,8 +71,8 @@ func (s *Source) special(c *Config) error {
 			ids tokenIDs
 		}{{"bos_token_id", v.BOS}, {"eos_token_id", v.EOS}, {"pad_token_id", v.Pad}} {
 			for i, id := range of.ids {
-				if id == gpt2End && s.Architecture == "GPT2LMHeadModel" && int(id) >= c.Vocabulary {
-					s.Warnings = append(s.Warnings, fmt.Sprintf("%s: %s %d, which transformers writes for every GPT-2, is no token of this one: it has none", path, of.key, id))
+				if id == s.Architecture.idleEnd && id > 0 && int(id) >= c.Vocabulary {
+					s.Warnings = append(s.Warnings, fmt.Sprintf("%s: %s %d, which transformers writes whatever the vocabulary is, is no token of this one: it has none", path, of.key, id))
 					of.ids[i] = -1
 				} else if err := isToken(path, of.key, int64(id), c.Vocabulary); err != nil {
 					return err

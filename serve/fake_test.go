@@ -306,7 +306,7 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 	}
 	parts := Parts{
 		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics("base-model"),
-		Base: &models.Config{Architecture: "LlamaForCausalLM", Vocabulary: text.VocabSize(), Context: 128, Precision: "F32"},
+		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM"}, Vocabulary: text.VocabSize(), Context: 128, Precision: "F32"},
 		Load: func(_ context.Context, src runtime.Source) (runtime.Adapter, error) {
 			if _, err := os.Stat(src.Dir + "/broken"); err == nil {
 				return nil, fmt.Errorf("%s: %s/adapter_model.safetensors: %w", src.Dir, src.Dir, errBroken)

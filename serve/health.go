@@ -28,7 +28,7 @@ func (s *Server) version(c *fiber.Ctx) error {
 		Architecture string `json:"architecture"`
 		Precision    string `json:"precision"`
 		Kernels      string `json:"kernels"`
-	}{s.config.Version, s.config.Name, s.base.Architecture, s.base.Precision, kernels.Name()})
+	}{s.config.Version, s.config.Name, s.base.Architecture.Class, s.base.Precision, kernels.Name()})
 }
 
 // information is TGI's description of what is served.
@@ -48,7 +48,7 @@ func (s *Server) information(c *fiber.Ctx) error {
 		Router       string `json:"router"`
 		Version      string `json:"version"`
 	}{
-		s.config.Name, s.base.Architecture, s.base.Precision, "cpu", o.Slots + o.Queue, s.context - 1, s.context,
+		s.config.Name, s.base.Architecture.Class, s.base.Precision, "cpu", o.Slots + o.Queue, s.context - 1, s.context,
 		o.Slots, o.StepTokens, 1, "peft-serve", s.config.Version,
 	})
 }

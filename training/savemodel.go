@@ -36,7 +36,7 @@ func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 	if err := json.Unmarshal(written, &config); err != nil {
 		return err
 	}
-	config["architectures"] = fmt.Appendf(nil, "[%q]", base.Source.Architecture)
+	config["architectures"] = fmt.Appendf(nil, "[%q]", base.Source.Architecture.Class)
 	key := "torch_dtype" // which newer releases of transformers call dtype
 	if config["dtype"] != nil {
 		key = "dtype"

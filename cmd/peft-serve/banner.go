@@ -30,7 +30,7 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 	address := reachable(addr)
 	if c.LogFormat == "json" {
 		log.Info("serving", "version", version, "address", address, "base", c.baseName(), "source", b.path,
-			"architecture", config.Architecture, "parameters", config.Parameters, "precision", config.Precision,
+			"architecture", config.Architecture.Class, "parameters", config.Parameters, "precision", config.Precision,
 			"weight_bytes", config.WeightBytes, "context", options.Context, "kv_cache_bytes", options.CacheBytes,
 			"adapters", names, "adapter_budget_bytes", int64(c.AdapterBudget), "threads", threads(c.Threads), "kernels", kernels.Name())
 		return

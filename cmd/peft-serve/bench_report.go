@@ -72,7 +72,7 @@ type product struct {
 
 func (r *report) describe(uri string, b *base) {
 	c := b.model.Config()
-	r.Base, r.Architecture, r.Precision = uri, c.Architecture, c.Precision
+	r.Base, r.Architecture, r.Precision = uri, c.Architecture.Class, c.Precision
 	r.Parameters, r.WeightBytes, r.Kernels = c.Parameters, c.WeightBytes, kernels.Name()
 }
 

@@ -49,8 +49,8 @@ func (m *middle) writeAdapterHub(o Options, config *adapters.Config) error {
 	}
 	c := o.Base.Config()
 	file := map[string]any{
-		"config": settings, "hidden_size": c.Hidden, "model_class": c.Architecture, "model_name": config.Base,
-		"model_type": modelType(c.Architecture), "name": name, "version": hubVersion,
+		"config": settings, "hidden_size": c.Hidden, "model_class": c.Architecture.Class, "model_name": config.Base,
+		"model_type": c.Architecture.ModelType, "name": name, "version": hubVersion,
 	}
 	b, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
@@ -62,16 +62,6 @@ func (m *middle) writeAdapterHub(o Options, config *adapters.Config) error {
 		}
 		return os.WriteFile(filepath.Join(dir, adapters.ConfigFile), b, 0o644)
 	})
-}
-
-// modelType is transformers' model_type of a class.
-func modelType(class string) string {
-	for _, end := range []string{"ForCausalLM", "LMHeadModel", "ForSequenceClassification", "Model"} {
-		if base, ok := strings.CutSuffix(class, end); ok {
-			return strings.ToLower(base)
-		}
-	}
-	return strings.ToLower(class)
 }
 
 // toBottlenecks names our bottlenecks as AdapterHub does.

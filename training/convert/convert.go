@@ -185,7 +185,7 @@ func (m *middle) check(config *adapters.Config, base *plan.Base) error {
 		}
 		shapes[t.Name] = append([]int{}, t.Shape...)
 	}
-	if base == nil || base.Config().Architecture == "" {
+	if base == nil || base.Config().Architecture == nil {
 		return nil
 	}
 	params, err := adapters.Layout(base, config)

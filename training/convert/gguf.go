@@ -32,7 +32,7 @@ func (m *middle) writeGGUF(o Options, config *adapters.Config) error {
 		return fmt.Errorf("%w: a GGUF has the base's names and order of rows: give --base", ErrBase)
 	}
 	c := o.Base.Config()
-	architecture := models.GGUFArchitecture(c.Architecture)
+	architecture := c.Architecture.GGUF()
 	if architecture == "" {
 		return fmt.Errorf("%w: llama.cpp's names of %s are not known", ErrHold, c.Architecture)
 	}
@@ -55,7 +55,7 @@ func (m *middle) writeGGUF(o Options, config *adapters.Config) error {
 		if p.Module == "lm_head" && c.Tied {
 			return fmt.Errorf("%w: llama.cpp has no tensor of its own for a tied lm_head", ErrHold)
 		}
-		name := models.GGUFName(c.Architecture, p.Module+".weight")
+		name := c.Architecture.GGUFName(p.Module + ".weight")
 		if name == p.Module+".weight" {
 			return fmt.Errorf("%w: llama.cpp's name of %s is not known", ErrHold, p.Module)
 		}
@@ -66,7 +66,7 @@ func (m *middle) writeGGUF(o Options, config *adapters.Config) error {
 		if p.Embedding {
 			a = turned(a)
 		}
-		if order := models.GGUFRows(c, p.Module+".weight"); order != nil {
+		if order := c.GGUFRows(p.Module + ".weight"); order != nil {
 			if len(order) != b.Shape[0] {
 				return fmt.Errorf("%w: %s has %d outputs, the base %d", ErrTensor, b.Name, b.Shape[0], len(order))
 			}
@@ -140,7 +140,7 @@ func (m *middle) fromGGUF(f *gguf.File, o Options) error {
 		return fmt.Errorf("%w: %s is %q, not \"lora\"", ErrHold, keyAdapterType, kind)
 	}
 	c := o.Base.Config()
-	if a, _ := f.String("general.architecture"); a != models.GGUFArchitecture(c.Architecture) {
+	if a, _ := f.String("general.architecture"); a != c.Architecture.GGUF() {
 		return fmt.Errorf("%w: it is for %q, the base is %s", ErrForm, a, c.Architecture)
 	}
 	if slices.Contains(f.Keys(), "adapter.alora.invocation_tokens") {
@@ -152,7 +152,7 @@ func (m *middle) fromGGUF(f *gguf.File, o Options) error {
 	for _, s := range o.Base.Sites() {
 		if s.Kind == models.LinearSite || s.Kind == models.EmbeddingSite {
 			p := &adapters.Factors{Module: s.Name, Embedding: s.Kind == models.EmbeddingSite}
-			found[models.GGUFName(c.Architecture, s.Name+".weight")] = p
+			found[c.Architecture.GGUFName(s.Name+".weight")] = p
 		}
 	}
 	for _, t := range f.Tensors() {
@@ -176,13 +176,13 @@ func (m *middle) fromGGUF(f *gguf.File, o Options) error {
 			continue
 		}
 		if p.B = out; !p.Embedding {
-			if order := models.GGUFRows(c, p.Module+".weight"); len(order) == out.Shape[0] {
+			if order := c.GGUFRows(p.Module + ".weight"); len(order) == out.Shape[0] {
 				p.B = rows(out, inverse(order))
 			}
 		}
 	}
 	for _, s := range o.Base.Sites() {
-		p := found[models.GGUFName(c.Architecture, s.Name+".weight")]
+		p := found[c.Architecture.GGUFName(s.Name+".weight")]
 		if p == nil || p.Module != s.Name || p.A.Data == nil && p.B.Data == nil {
 			continue
 		}

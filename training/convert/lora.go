@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // plain demands that a LoRA does nothing but B·A at its modules.
@@ -49,15 +50,11 @@ func (m *middle) fromPairs(all []*adapters.Factors, alpha float64) error {
 		m.values["rank_pattern"] = ranks
 	}
 	m.values["bias"], m.values["inference_mode"], m.values["init_lora_weights"] = "none", true, true
-	m.values["fan_in_fan_out"] = slices.ContainsFunc(all, func(p *adapters.Factors) bool { return conv1D(p.Module) })
+	m.values["fan_in_fan_out"] = slices.ContainsFunc(all, func(p *adapters.Factors) bool { return models.Conv1D(p.Module) })
 	m.target(all)
 	m.add(all)
 	return nil
 }
-
-// conv1D reports whether a module is one of GPT-2's, which keep W transposed:
-// PEFT's fan_in_fan_out.
-func conv1D(module string) bool { return strings.HasPrefix(module, "transformer.h.") }
 
 // number is an integer where it is one, as PEFT writes alpha.
 func number(v float64) any {

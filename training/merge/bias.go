@@ -9,14 +9,6 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 )
 
-// biasGroups says which switch of config.json gives an architecture biases at
-// which modules (transformers' modeling files). A class that is absent has no
-// switch.
-var biasGroups = map[string]map[string][]string{
-	"LlamaForCausalLM": {"attention_bias": {"q_proj", "k_proj", "v_proj", "o_proj"}, "mlp_bias": {"gate_proj", "up_proj", "down_proj"}},
-	"Qwen3ForCausalLM": {"attention_bias": {"q_proj", "k_proj", "v_proj", "o_proj"}},
-}
-
 // biases makes room for the biases that the adapter adds where the base has
 // none: the configuration's switch is set, and the other modules that it
 // switches get zeros.
@@ -29,7 +21,7 @@ func (j *job) biases() error {
 			continue
 		}
 		key := ""
-		for k, modules := range biasGroups[architecture] {
+		for k, modules := range architecture.Biases {
 			if slices.Contains(modules, s.Module()) {
 				key = k
 			}
@@ -41,7 +33,7 @@ func (j *job) biases() error {
 	if j.source.GGUF != nil && strings.HasSuffix(j.Output, ".gguf") {
 		return nil // a file's biases are each for themselves
 	}
-	for key, modules := range biasGroups[architecture] {
+	for key, modules := range architecture.Biases {
 		if j.biased(modules) {
 			j.config[key] = true
 			j.fillGroup(modules)

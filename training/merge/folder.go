@@ -63,7 +63,7 @@ func (j *job) writeFolder(dir string) error {
 func (j *job) fromFile(file *safetensors.File) ([]piece, error) {
 	changed := map[string]*change{} // by the name in the file
 	for _, name := range j.order {
-		changed[stored(file, name)] = j.changes[name]
+		changed[j.stored(file, name)] = j.changes[name]
 	}
 	if j.model.Config().Tied && !j.untied { // a head saved beside the embedding it is tied to
 		in, out := tiedNames(j.model)
@@ -96,7 +96,7 @@ func (j *job) fromFile(file *safetensors.File) ([]piece, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(changed)) { // new ones: biases, an untied head
 		c := changed[name]
-		f, err := j.target(beside(file, j.model.Sites()[c.Site]), name)
+		f, err := j.target(j.beside(file, j.model.Sites()[c.Site]), name)
 		if err != nil {
 			return nil, err
 		}
@@ -117,8 +117,8 @@ func (c *change) shape() []int {
 }
 
 // beside is the format of the module's weight, which a new bias takes.
-func beside(file *safetensors.File, s models.Site) kernels.Format {
-	if t, ok := file.Lookup(stored(file, s.Name+".weight")); ok {
+func (j *job) beside(file *safetensors.File, s models.Site) kernels.Format {
+	if t, ok := file.Lookup(j.stored(file, s.Name+".weight")); ok {
 		if f, ok := t.Format(); ok {
 			return f
 		}
@@ -128,22 +128,20 @@ func beside(file *safetensors.File, s models.Site) kernels.Format {
 
 // stored is the name that a tensor has in the file, or would have: some
 // checkpoints lack the causal model's prefix.
-func stored(file *safetensors.File, name string) string {
+func (j *job) stored(file *safetensors.File, name string) string {
 	if _, ok := file.Lookup(name); ok {
 		return name
 	}
-	for _, prefix := range []string{"model.", "transformer."} {
-		rest, ok := strings.CutPrefix(name, prefix)
-		if !ok {
-			continue
-		}
-		if _, ok := file.Lookup(rest); ok {
-			return rest
-		}
-		if module, ok := strings.CutSuffix(rest, ".bias"); ok {
-			if _, ok := file.Lookup(module + ".weight"); ok {
-				return rest
-			}
+	bare, ok := j.source.Architecture.Without(name)
+	if !ok {
+		return name
+	}
+	if _, ok := file.Lookup(bare); ok {
+		return bare
+	}
+	if module, ok := strings.CutSuffix(bare, ".bias"); ok { // a new one goes with its weight
+		if _, ok := file.Lookup(module + ".weight"); ok {
+			return bare
 		}
 	}
 	return name

@@ -31,7 +31,7 @@ func (j *job) writeGGUF(path string) error {
 	w.Set(mergedKey, mark)
 	changed := map[string]*change{} // by the name in the file
 	for _, name := range j.order {
-		changed[models.GGUFName(j.source.Architecture, name)] = j.changes[name]
+		changed[j.source.Architecture.GGUFName(name)] = j.changes[name]
 	}
 	requantised, form, grown := 0, "", 0
 	for _, t := range base.Tensors() {

@@ -31,7 +31,7 @@ func writeBase(t *testing.T, golden string, f kernels.Format) string {
 	w.Set("llama.rope.freq_base", float32(10000))
 	w.Set("tokenizer.ggml.tokens", []string{"a", "b", "c"})
 	for _, s := range m.Sites() {
-		name := models.GGUFName(c.Architecture, s.Name+".weight")
+		name := c.Architecture.GGUFName(s.Name + ".weight")
 		switch {
 		case s.Kind == models.NormSite:
 			w.AddWeight(name, kernels.WeightOf(kernels.MatrixOf(1, len(s.Norm.Weight), s.Norm.Weight)))
@@ -41,7 +41,7 @@ func writeBase(t *testing.T, golden string, f kernels.Format) string {
 			if from.Cols%f.BlockLen() != 0 {
 				format = kernels.F32
 			}
-			order := models.GGUFRows(c, s.Name+".weight")
+			order := c.GGUFRows(s.Name + ".weight")
 			data := make([]byte, from.Rows*format.RowBytes(from.Cols))
 			for i := range from.Rows {
 				row := i

@@ -171,7 +171,7 @@ func (j *job) add(m adapters.Merged) {
 	s := j.model.Sites()[m.Site]
 	c := &change{Merged: m, name: s.Name + m.Suffix, turned: s.Conv1D && m.Suffix == ".weight" && j.source.GGUF == nil, base: was(s, m.Suffix)}
 	if j.source.GGUF != nil && strings.HasSuffix(j.Output, ".gguf") {
-		c.order = models.GGUFRows(j.model.Config(), c.name)
+		c.order = j.model.Config().GGUFRows(c.name)
 		if c.order != nil && m.Rows == 1 { // a bias: its columns are the outputs
 			c.Row, c.base, c.order = reordered(c.Row, c.order), func([]float32, int) {}, nil
 		}

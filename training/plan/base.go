@@ -124,7 +124,7 @@ func openGGUF(path string, o models.Options) (*Base, error) {
 	b.Name, b.OwnName, b.stored = path, s.OwnName(), map[string]kernels.Format{}
 	for _, site := range b.sites {
 		for _, suffix := range []string{".weight", ".bias"} {
-			if t, ok := s.GGUF.Lookup(models.GGUFName(s.Architecture, site.Name+suffix)); ok {
+			if t, ok := s.GGUF.Lookup(s.Architecture.GGUFName(site.Name + suffix)); ok {
 				if f, known := t.Type.Format(); known {
 					b.stored[site.Name+suffix] = f
 				}

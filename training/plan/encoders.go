@@ -2,9 +2,33 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/models"
 )
+
+// encoderClass is an architecture that is planned for and not run yet.
+type encoderClass struct {
+	*models.Architecture
+	read func(config []byte, modelType string) (*Base, error)
+}
+
+// encoders are transformers' classes; of a model_type, first the one without a
+// head.
+var encoders = slices.Concat(
+	classes("Bert", "bert", readBERT, map[string][]string{"LORA": {"query", "value"}, "ADALORA": {"query", "value"}, "IA3": {"key", "value", "output.dense"}, "BEFT": {"value"}}),
+	classes("Roberta", "roberta", readBERT, map[string][]string{"LORA": {"query", "value"}, "ADALORA": {"query", "key", "value", "dense"}, "IA3": {"key", "value", "output.dense"}, "BEFT": {"value"}}),
+	classes("DebertaV2", "deberta-v2", readDeBERTa, nil),
+)
+
+func classes(stem, modelType string, read func([]byte, string) (*Base, error), targets map[string][]string) []encoderClass {
+	of := func(end string, task models.Task) encoderClass {
+		return encoderClass{&models.Architecture{
+			Class: stem + end, ModelType: modelType, Tasks: []models.Task{task}, Targets: targets, Feedforward: []string{"output.dense"},
+		}, read}
+	}
+	return []encoderClass{of("Model", models.Encode), of("ForSequenceClassification", models.Classify), of("ForMaskedLM", models.Encode)}
+}
 
 // encoderConfig is what config.json says of BERT, RoBERTa and DeBERTa.
 type encoderConfig struct {

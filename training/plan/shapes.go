@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -49,28 +48,24 @@ func (l *layout) sublayer(name string) { l.add(models.Site{Name: name, Kind: mod
 
 // read lays a configuration out: as models builds it or, of an encoder, by a
 // reader of our own.
-func read(name, architecture, modelType string, config []byte, o models.Options) (*Base, error) {
-	kind := encoderKinds[architecture]
-	if architecture == "" {
-		kind = modelType
-	}
-	reader, ok := map[string]func([]byte, string) (*Base, error){
-		"bert": readBERT, "roberta": readBERT, "deberta-v2": readDeBERTa,
-	}[kind]
-	if !ok {
-		model, err := models.NewShape(name, config, o)
-		if err != nil {
-			return nil, err
+func read(name, class, modelType string, config []byte, o models.Options) (*Base, error) {
+	for _, e := range encoders {
+		if e.Class != class && (class != "" || e.ModelType != modelType) {
+			continue
 		}
-		return shaped(model), nil
+		b, err := e.read(config, e.ModelType)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		b.config.Architecture = e.Architecture
+		b.count()
+		return b, nil
 	}
-	b, err := reader(config, kind)
+	model, err := models.NewShape(name, config, o)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
-	b.config.Architecture = cmp.Or(architecture, map[string]string{"bert": "BertModel", "roberta": "RobertaModel", "deberta-v2": "DebertaV2Model"}[kind])
-	b.count()
-	return b, nil
+	return shaped(model), nil
 }
 
 // shaped is the base of a model without weights.
@@ -86,13 +81,6 @@ func (b *Base) count() {
 		b.parameters += count(dims)
 	}
 	b.config.Parameters = b.parameters
-}
-
-// encoderKinds maps transformers' classes of encoders to their model types.
-var encoderKinds = map[string]string{
-	"BertModel": "bert", "BertForSequenceClassification": "bert", "BertForMaskedLM": "bert",
-	"RobertaModel": "roberta", "RobertaForSequenceClassification": "roberta", "RobertaForMaskedLM": "roberta",
-	"DebertaV2Model": "deberta-v2", "DebertaV2ForSequenceClassification": "deberta-v2", "DebertaV2ForMaskedLM": "deberta-v2",
 }
 
 // Bounds on what a configuration may claim: nothing of that size exists, and a

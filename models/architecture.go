@@ -1,0 +1,108 @@
+package models
+
+import (
+	"encoding/json"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Architecture is one declaration of all there is to know of an architecture
+// before its weights are read: what the configuration holds, what the tensors
+// are called here and in GGUF files, what PEFT adapts, and how to build the
+// model.
+type Architecture struct {
+	Class     string // transformers' class, "LlamaForCausalLM"
+	ModelType string // transformers' model_type, "llama"
+	Tasks     []Task // what it can do
+	// Targets are the modules that PEFT adapts where target_modules is null, by
+	// peft_type (peft/utils/constants.py).
+	Targets map[string][]string
+	// Feedforward are those whose inputs IA3 scales where feedforward_modules is
+	// null.
+	Feedforward []string
+	// Biases are the modules that a switch of config.json gives a bias, by its key.
+	// Modules that are absent have theirs without a switch, or none.
+	Biases map[string][]string
+
+	config any // the struct whose JSON keys are read
+	// check reports what stands against a configuration.
+	check func(*Source) error
+	// window writes another sliding window into a configuration; nil where the
+	// architecture has none.
+	window func(values map[string]json.RawMessage, n int)
+	build  func(*Source, Options) (Model, error)
+
+	prefix string // of the causal model, which some checkpoints lack: "model."
+	blocks string // what precedes the number in the name of a block: "model.layers."
+	// conv1D are the linears of a block that transformers holds as [in, out].
+	conv1D []string
+	// idleEnd is the token that transformers writes as the first and the last one
+	// whatever the vocabulary is; 0: none.
+	idleEnd int32
+	// strays are stored names of tensors that a base may hold and no forward pass
+	// reads.
+	strays []*regexp.Regexp
+	gguf   *ggufForm
+}
+
+// Task is what a model can do, as PEFT's task_type calls it.
+type Task string
+
+// The tasks of the implemented architectures.
+const (
+	Generate Task = "CAUSAL_LM"
+	Encode   Task = "FEATURE_EXTRACTION"
+	Classify Task = "SEQ_CLS"
+)
+
+// Does reports whether a model can do it.
+func (a *Architecture) Does(t Task) bool { return slices.Contains(a.Tasks, t) }
+
+// String is the class.
+func (a *Architecture) String() string { return a.Class }
+
+var architectures = map[string]*Architecture{}
+
+// register makes an architecture known by its class.
+func register(a *Architecture) {
+	if _, ok := architectures[a.Class]; ok {
+		panic("models: " + a.Class + " is registered twice")
+	}
+	architectures[a.Class] = a
+}
+
+// Architectures lists the classes of the implemented architectures, sorted.
+func Architectures() []string { return slices.Sorted(maps.Keys(architectures)) }
+
+// Without is name without the prefix of the causal model; false where it has
+// none. Some checkpoints were saved from the bare model.
+func (a *Architecture) Without(name string) (string, bool) {
+	return strings.CutPrefix(name, a.prefix)
+}
+
+// inBlock splits the name of a module or tensor of a block into the block's
+// number and the rest.
+func (a *Architecture) inBlock(name string) (number, rest string, ok bool) {
+	if rest, ok = strings.CutPrefix(name, a.blocks); ok {
+		number, rest, ok = strings.Cut(rest, ".")
+	}
+	return number, rest, ok
+}
+
+// Conv1D reports whether a module is a linear that an architecture holds as
+// [in, out]: PEFT's fan_in_fan_out.
+func Conv1D(module string) bool {
+	for _, a := range architectures {
+		if _, name, ok := a.inBlock(module); ok && slices.Contains(a.conv1D, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// stray reports whether nothing reads the tensor of that stored name.
+func (a *Architecture) stray(name string) bool {
+	return slices.ContainsFunc(a.strays, func(r *regexp.Regexp) bool { return r.MatchString(name) })
+}

@@ -1,0 +1,43 @@
+package models
+
+// decoder is a causal language model: an embedding, blocks one after the other,
+// a norm and a head.
+type decoder struct {
+	config Config
+	sites  Sites
+
+	embed     *Embedding
+	positions *Embedding // learned ones, added to the tokens'; nil: none
+	blocks    []block
+	norm      *Norm
+	head      *Linear
+}
+
+// block is one layer of a decoder. It frees x.
+type block interface {
+	forward(p *Pass, b *Batch, c *Cache, x *Value) *Value
+}
+
+func (m *decoder) Config() *Config { return &m.config }
+func (m *decoder) Sites() Sites    { return m.sites }
+
+func (m *decoder) Forward(p *Pass, b *Batch, c *Cache) *Value {
+	x := m.embed.Forward(p, b, b.Tokens)
+	if m.positions != nil {
+		x = sum(p, x, m.positions.Forward(p, b, b.Positions))
+	}
+	for _, block := range m.blocks {
+		if p.recording && p.recompute {
+			x = p.block(x, func(x *Value) *Value { return block.forward(p, b, c, x) })
+			continue
+		}
+		x = block.forward(p, b, c, x)
+	}
+	h := m.norm.Forward(p, b.outSegments(p), x)
+	p.Free(x)
+	return h
+}
+
+func (m *decoder) Head(p *Pass, b *Batch, from int, h *Value) *Value {
+	return m.head.Forward(p, headSegments(p, b, from, h.Rows()), h)
+}

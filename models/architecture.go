@@ -44,7 +44,10 @@ type Architecture struct {
 	// strays are stored names of tensors that a base may hold and no forward pass
 	// reads.
 	strays []*regexp.Regexp
-	gguf   *ggufForm
+	// normOffset is what is added to the weights of norms as they act; llama.cpp's
+	// converter stores the sum.
+	normOffset float32
+	gguf       *ggufForm
 }
 
 // Task is what a model can do, as PEFT's task_type calls it.

@@ -15,31 +15,32 @@ import (
 const tolerance = 1e-4
 
 func TestGoldenLogits(t *testing.T) {
-	for _, base := range []string{"llama", "llama-gqa", "mistral", "qwen2", "qwen3", "gpt2"} {
+	for _, base := range modeltest.Bases(t) {
 		t.Run(base, func(t *testing.T) {
 			checkGolden(t, modeltest.Open(t, base), modeltest.Goldens(t, base, "golden.safetensors"))
 		})
 	}
 }
 
-// TestGoldenRopeScaling runs the same weights under other configurations.
-func TestGoldenRopeScaling(t *testing.T) {
-	configs, err := filepath.Glob(modeltest.Goldens(t, "llama", "config.*.json"))
+// TestGoldenVariants runs the same weights under other configurations.
+func TestGoldenVariants(t *testing.T) {
+	configs, err := filepath.Glob(modeltest.Goldens(t, "*", "config.*.json"))
 	if err != nil || len(configs) == 0 {
 		t.Fatalf("no variants: %v", err)
 	}
 	for _, config := range configs {
+		base := filepath.Dir(config)
 		variant := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(config), "config."), ".json")
-		t.Run(variant, func(t *testing.T) {
+		t.Run(filepath.Base(base)+"/"+variant, func(t *testing.T) {
 			dir := t.TempDir()
 			copyFile(t, config, filepath.Join(dir, "config.json"))
-			copyFile(t, modeltest.Goldens(t, "llama", "model.safetensors"), filepath.Join(dir, "model.safetensors"))
+			copyFile(t, filepath.Join(base, "model.safetensors"), filepath.Join(dir, "model.safetensors"))
 			m, s, err := models.Open(dir, models.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			checkGolden(t, m, modeltest.Goldens(t, "llama", "golden."+variant+".safetensors"))
+			checkGolden(t, m, filepath.Join(base, "golden."+variant+".safetensors"))
 		})
 	}
 }
@@ -95,7 +96,7 @@ func copyFile(t *testing.T, from, to string) {
 // TestBatchInvariance holds law 1 over the base: chunks, batches and threads
 // give the same bits.
 func TestBatchInvariance(t *testing.T) {
-	for _, base := range []string{"llama-gqa", "mistral", "qwen3", "gpt2"} {
+	for _, base := range modeltest.Bases(t) {
 		t.Run(base, func(t *testing.T) {
 			m := modeltest.Open(t, base)
 			cases := modeltest.Cases(t, modeltest.Goldens(t, base, "golden.safetensors"))

@@ -23,7 +23,7 @@ type sequence struct {
 // TestGoldenGradients trains nothing: it holds the gradients of one batch with
 // respect to every base parameter against PyTorch's.
 func TestGoldenGradients(t *testing.T) {
-	for _, base := range []string{"llama-gqa", "gpt2"} {
+	for _, base := range modeltest.TrainingBases(t) {
 		t.Run(base, func(t *testing.T) {
 			dir := modeltest.Goldens(t, "training", base)
 			m, s, err := models.Open(dir, models.Options{})

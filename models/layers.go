@@ -180,7 +180,12 @@ func (b *layerBuilder) head(name string, e *Embedding, tied bool) *Linear {
 
 func (b *layerBuilder) rms(module string, n int, eps float32) *Norm {
 	name := b.name(module)
-	norm := &Norm{Weight: b.vector(name+".weight", n), Eps: eps, RMS: true}
+	norm := &Norm{Weight: b.vector(name+".weight", n), Eps: eps, RMS: true, Offset: b.s.Architecture.normOffset}
+	if b.s.GGUF != nil && norm.Offset != 0 {
+		for i := range norm.Weight {
+			norm.Weight[i] -= norm.Offset
+		}
+	}
 	norm.Site = b.site(Site{Name: name, Kind: NormSite, Norm: norm})
 	return norm
 }

@@ -64,7 +64,7 @@ func (c *llamaConfig) readRope(s *Source) error {
 		r = &ropeConfig{}
 	}
 	if r.Theta != nil {
-		if c.written("rope_theta", s) && *r.Theta != c.RopeTheta {
+		if s.writes("rope_theta") && *r.Theta != c.RopeTheta {
 			return s.wrong("rope_theta is %g, and %g in %s", c.RopeTheta, *r.Theta, key)
 		}
 		c.RopeTheta = *r.Theta
@@ -78,12 +78,6 @@ func (c *llamaConfig) readRope(s *Source) error {
 		return s.wrong("rope_theta is %g, head_dim %d", c.RopeTheta, c.HeadDim)
 	}
 	return r.check(s, key, c.MaxPositionEmbeddings)
-}
-
-// written reports whether the configuration has a key, null aside.
-func (c *llamaConfig) written(key string, s *Source) bool {
-	values := map[string]any{}
-	return json.Unmarshal(s.config, &values) == nil && values[key] != nil
 }
 
 // biases says which projections have one. A GGUF file shows it by its tensors.

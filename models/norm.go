@@ -27,6 +27,13 @@ func (n *Norm) Forward(p *Pass, segments []Segment, x *Value) *Value {
 	return y
 }
 
+// replace is Forward that frees x.
+func (n *Norm) replace(p *Pass, segments []Segment, x *Value) *Value {
+	y := n.Forward(p, segments, x)
+	p.Free(x)
+	return y
+}
+
 // spans calls f for each run of rows with the norm that holds there:
 // neighbouring segments without a norm of their own are one run.
 func (n *Norm) spans(segments []Segment, rows int, f func(norm *Norm, start, end int)) {

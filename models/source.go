@@ -86,6 +86,12 @@ func (s *Source) Unmarshal(v any) error {
 	return nil
 }
 
+// writes reports whether the configuration has a key, null aside.
+func (s *Source) writes(key string) bool {
+	values := map[string]any{}
+	return json.Unmarshal(s.config, &values) == nil && values[key] != nil
+}
+
 // Has reports whether there is a tensor of that name.
 func (s *Source) Has(name string) bool {
 	return !s.shape && s.tensors.Has(name)

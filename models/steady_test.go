@@ -10,7 +10,7 @@ import (
 // TestSteadyDecodeAllocatesNothing holds the forward pass of a decoding step to
 // the buffers of the one before.
 func TestSteadyDecodeAllocatesNothing(t *testing.T) {
-	for _, base := range []string{"llama-gqa", "qwen2", "gpt2"} {
+	for _, base := range modeltest.Bases(t) {
 		for _, threads := range []int{1, 2} {
 			m := modeltest.Open(t, base)
 			p := models.NewPass(modeltest.Pool(t, threads))

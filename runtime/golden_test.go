@@ -216,7 +216,7 @@ func TestPrefixCacheGivesTheSameBits(t *testing.T) {
 // TestGoldenContinuations holds the engine against PEFT: greedy tokens, and
 // the log-probabilities of the prompt.
 func TestGoldenContinuations(t *testing.T) {
-	for _, base := range []string{"llama-gqa", "gpt2", "mistral"} {
+	for _, base := range modeltest.Bases(t) {
 		g := openGolden(t, base)
 		names := []string{""}
 		dirs, _ := filepath.Glob(modeltest.Goldens(t, base, "adapters", "*", "golden.safetensors"))

@@ -207,7 +207,7 @@ func keyBias(t safetensors.Tensor, i int) bool {
 }
 
 func TestGoldenFull(t *testing.T) {
-	for _, base := range []string{"llama-gqa", "gpt2"} {
+	for _, base := range modeltest.TrainingBases(t) {
 		t.Run(base, func(t *testing.T) {
 			var run goldenRun
 			readJSON(t, modeltest.Goldens(t, "training", base, "full", "run.json"), &run)
@@ -220,7 +220,7 @@ func TestGoldenFull(t *testing.T) {
 }
 
 func TestGoldenLISA(t *testing.T) {
-	for _, base := range []string{"llama-gqa", "gpt2"} {
+	for _, base := range modeltest.TrainingBases(t) {
 		t.Run(base, func(t *testing.T) {
 			var run goldenRun
 			readJSON(t, modeltest.Goldens(t, "training", base, "lisa", "run.json"), &run)
@@ -248,7 +248,7 @@ func checkGroups(t *testing.T, tr *Trainer, run *goldenRun) {
 
 // TestGoldenAdapters trains each method from PEFT's own start.
 func TestGoldenAdapters(t *testing.T) {
-	for _, base := range []string{"llama-gqa", "gpt2"} {
+	for _, base := range modeltest.TrainingBases(t) {
 		inits, err := filepath.Glob(modeltest.Goldens(t, "training", base, "*", "init"))
 		if err != nil || len(inits) == 0 {
 			t.Fatalf("no golden starts: %v", err)

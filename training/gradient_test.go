@@ -8,6 +8,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/random"
+	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
 // TestFiniteDifferences holds the gradient of every parameter of an adapter,
@@ -15,7 +16,7 @@ import (
 // same dropout masks.
 func TestFiniteDifferences(t *testing.T) {
 	for name, c := range map[string]struct {
-		base    string // empty: both
+		base    string // empty: all
 		config  string
 		dropout float64
 	}{
@@ -43,7 +44,7 @@ func TestFiniteDifferences(t *testing.T) {
 		"prefix":             {config: `{"peft_type":"PREFIX_TUNING","num_virtual_tokens":3}`},
 		"prompt":             {config: `{"peft_type":"PROMPT_TUNING","num_virtual_tokens":3}`},
 	} {
-		for _, base := range []string{"llama-gqa", "gpt2"} {
+		for _, base := range modeltest.TrainingBases(t) {
 			if c.base == "" || c.base == base {
 				t.Run(base+"/"+name, func(t *testing.T) { differences(t, base, c.config, c.dropout) })
 			}

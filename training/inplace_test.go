@@ -15,7 +15,7 @@ import (
 // cannot be written to, in copies: the same bits, no copy, and a file that
 // stays as it was.
 func TestTrainedInPlace(t *testing.T) {
-	for _, base := range []string{"llama-gqa", "gpt2"} {
+	for _, base := range modeltest.TrainingBases(t) {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(modeltest.Goldens(t, "training", base))); err != nil {
 			t.Fatal(err)

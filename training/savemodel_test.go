@@ -48,7 +48,7 @@ func TestSavedConfiguration(t *testing.T) {
 // of it is what the file computes, to the bit, and rounding it to be measured
 // changes nothing of the training.
 func TestPrecisionOfModels(t *testing.T) {
-	for _, base := range []string{"llama-gqa", "gpt2"} {
+	for _, base := range modeltest.TrainingBases(t) {
 		for _, method := range []string{"full", "lisa"} {
 			for dtype, p := range precisions {
 				c := tinyConfig(t, method)

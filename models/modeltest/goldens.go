@@ -37,6 +37,25 @@ func Goldens(t testing.TB, elements ...string) string {
 	return filepath.Join(append([]string{Root(t), "testdata", "goldens"}, elements...)...)
 }
 
+// Bases lists the golden bases.
+func Bases(t testing.TB) []string { return holding(t, Goldens(t), "golden.safetensors") }
+
+// TrainingBases lists the golden bases of the training runs.
+func TrainingBases(t testing.TB) []string { return holding(t, Goldens(t, "training"), "batches.json") }
+
+// holding lists the folders of dir that hold a file.
+func holding(t testing.TB, dir, file string) (names []string) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*", file))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no %s in the folders of %s (%v)", file, dir, err)
+	}
+	for _, path := range paths {
+		names = append(names, filepath.Base(filepath.Dir(path)))
+	}
+	return names
+}
+
 // Shared is a path in the folder of real data beside the repository; the test
 // is skipped where it is absent.
 func Shared(t testing.TB, elements ...string) string {

@@ -98,7 +98,8 @@ def randomise(model, std=0.25):
             if name.endswith(".bias"):
                 p.normal_(0.0, 0.2)
             elif p.ndim == 1:
-                p.uniform_(0.5, 1.5)
+                offset = 0.0 if p.any() else 1.0  # a norm that begins at 0 acts with 1 added
+                p.uniform_(0.5, 1.5).sub_(offset)
             else:
                 p.normal_(0.0, std)
 

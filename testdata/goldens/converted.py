@@ -109,6 +109,8 @@ def make(case):
         oracle.write_json(config, folder, "config.json")
         shutil.copy(f"{folder}/config.json", f"converted/{case}/config.json")
         shutil.copy(f"{folder}/model.safetensors", f"converted/{name}.safetensors")
+        # Some converters ask for the size of the vocabulary.
+        oracle.write_json({"model": {"vocab": {str(i): i for i in range(VOCAB)}}, "added_tokens": []}, folder, "tokenizer.json")
         convert(Path(folder), f"converted/{case}/model.gguf", case)
         oracle.golden(oracle.load_base(folder), f"converted/{case}/golden.safetensors", LENGTHS, with_greedy=False)
 

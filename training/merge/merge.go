@@ -175,6 +175,9 @@ func (j *job) add(m adapters.Merged) {
 		if c.order != nil && m.Rows == 1 { // a bias: its columns are the outputs
 			c.Row, c.base, c.order = reordered(c.Row, c.order), func([]float32, int) {}, nil
 		}
+		if s.Kind == models.NormSite && m.Suffix == ".weight" { // the file has the sum
+			c.Row, c.base = raised(c.Row, float64(s.Norm.Offset)), raised(c.base, s.Norm.Offset)
+		}
 	}
 	j.changes[c.name] = c
 	j.order = append(j.order, c.name)
@@ -208,6 +211,16 @@ func reordered(row func([]float64, int), order []int) func([]float64, int) {
 		row(v, i)
 		for to, from := range order {
 			dst[to] = v[from]
+		}
+	}
+}
+
+// raised adds an offset to rows.
+func raised[T float32 | float64](row func([]T, int), offset T) func([]T, int) {
+	return func(dst []T, i int) {
+		row(dst, i)
+		for k := range dst {
+			dst[k] += offset
 		}
 	}
 }

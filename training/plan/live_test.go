@@ -16,7 +16,7 @@ import (
 // against their peak, for each method and several shapes of batch.
 func TestPeakOfPass(t *testing.T) {
 	pool := modeltest.Pool(t, 2)
-	for _, base := range []string{"llama-gqa", "llama", "qwen3", "gpt2"} {
+	for _, base := range modeltest.Bases(t) {
 		path := modeltest.Goldens(t, base)
 		shape, err := plan.Open(path, models.Options{})
 		if err != nil {

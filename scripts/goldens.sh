@@ -29,6 +29,11 @@ if [ -f .base/SmolLM2-135M-Instruct.Q4_1.gguf ]; then
 else
 	echo "SmolLM2's goldens are left as they are: fetch the base with 'make base' first"
 fi
+if [ -f .base/gemma-3-270m-q4_k_m.gguf ]; then
+	.venv/bin/python testdata/goldens/gemma3_270m.py .base/gemma-3-270m-q4_k_m.gguf
+else
+	echo "Gemma 3 270M's golden is left as it is: testdata/README.md says where the file is"
+fi
 .venv/bin/python testdata/templates/goldens.py ../shared/cases/templates/public ${CHAT_TEMPLATES:-}
 .venv/bin/python training/dataset/testdata/turns.py ../shared/cases/templates/public
 "$python" -m venv .venv-trl

@@ -5,6 +5,7 @@ import os
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
@@ -58,6 +59,18 @@ BASES = {
     "qwen3": lambda: Qwen3Config(
         **SMALL, head_dim=12, rms_norm_eps=1e-6, rope_theta=1000000.0, tie_word_embeddings=False
     ),
+    # Two kinds of layers, of which each is there twice; a scale that is not the heads'.
+    "gemma3": lambda: Gemma3TextConfig(
+        **{**SMALL, "num_hidden_layers": 4},
+        head_dim=12,
+        rms_norm_eps=1e-6,
+        rope_theta=1000.0,
+        rope_local_base_freq=50.0,
+        query_pre_attn_scalar=10,
+        sliding_window=12,
+        sliding_window_pattern=2,
+        tie_word_embeddings=True,
+    ),
     "gpt2": lambda: GPT2Config(
         vocab_size=VOCAB,
         n_embd=32,
@@ -88,6 +101,8 @@ VARIANTS = {
         # The name that configs written before 2024 use.
         "linear-legacy": dict(rope_scaling=dict(type="linear", factor=2.0)),
     },
+    # Of the layers that see everything alone.
+    "gemma3": {"linear": dict(rope_scaling=dict(rope_type="linear", factor=4.0))},
 }
 
 

@@ -7,7 +7,7 @@ import json
 import os
 
 import transformers
-from transformers import GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 SCALINGS = {
     "linear": dict(rope_type="linear", factor=4.0),
@@ -20,9 +20,10 @@ SCALINGS = {
 
 
 def main():
-    configs = {c.__name__: c().to_dict() for c in (GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)}
+    configs = {c.__name__: c().to_dict() for c in (Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)}
     for name, scaling in SCALINGS.items():
         configs[f"LlamaConfig, {name}"] = LlamaConfig(rope_scaling=dict(scaling)).to_dict()
+    configs["Gemma3TextConfig, linear"] = Gemma3TextConfig(rope_scaling=dict(rope_type="linear", factor=8.0)).to_dict()
     configs["Qwen2Config, window"] = Qwen2Config(use_sliding_window=True, sliding_window=4096, max_window_layers=16).to_dict()
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs")
     os.makedirs(folder, exist_ok=True)

@@ -18,7 +18,7 @@ sys.dont_write_bytecode = True
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config
 
 import bases
 import oracle
@@ -48,6 +48,12 @@ WEIGHTS = {
     "llama-biases": lambda: LlamaConfig(**{**SMALL, "tie_word_embeddings": False}, **BIASES),
     "qwen2": lambda: Qwen2Config(**{k: v for k, v in SMALL.items() if k != "head_dim"}, use_sliding_window=False),
     "qwen3": lambda: Qwen3Config(**SMALL),
+    # As many layers as the last, the sixth, of a row sees everything and one is beyond.
+    "gemma3": lambda: Gemma3TextConfig(
+        **{**SMALL, "num_hidden_layers": 7, "hidden_size": 8, "head_dim": 8, "intermediate_size": 8},
+        query_pre_attn_scalar=8,
+        sliding_window=12,
+    ),
     "gpt2": lambda: GPT2Config(vocab_size=VOCAB, n_embd=16, n_layer=2, n_head=2, n_positions=96, n_ctx=96),
 }
 MISTRAL = dict(architectures=["MistralForCausalLM"], model_type="mistral", sliding_window=None)
@@ -68,6 +74,8 @@ CASES = {
     "qwen2-yarn": ("qwen2", dict(rope_scaling=YARN)),
     "qwen3": ("qwen3", {}),
     "qwen3-linear": ("qwen3", dict(rope_scaling=dict(rope_type="linear", factor=4.0))),
+    "gemma3": ("gemma3", {}),
+    "gemma3-linear": ("gemma3", dict(rope_scaling=dict(rope_type="linear", factor=4.0))),
     "gpt2": ("gpt2", {}),
 }
 

@@ -81,6 +81,7 @@ CASES = [
     ),
     ("llama-gqa", "prompt-save", lambda: PromptTuningConfig(task_type=TASK, num_virtual_tokens=6, modules_to_save=["lm_head"])),
     ("llama-gqa", "prompt", lambda: PromptTuningConfig(task_type=TASK, num_virtual_tokens=6)),
+    ("gemma3", "prompt", lambda: PromptTuningConfig(task_type=TASK, num_virtual_tokens=6)),
     ("gpt2", "prompt", lambda: PromptTuningConfig(task_type=TASK, num_virtual_tokens=6)),
     ("llama-gqa", "p-tuning", lambda: PromptEncoderConfig(task_type=TASK, num_virtual_tokens=4, encoder_hidden_size=16)),
     ("llama", "tokens", lambda: TrainableTokensConfig(task_type=TASK, token_indices=[90, 3, 17])),

@@ -71,9 +71,15 @@ func Shared(t testing.TB, elements ...string) string {
 // test is skipped where it is absent.
 func SmolLM2(t testing.TB) string {
 	t.Helper()
-	path := filepath.Join(Root(t), ".base", "SmolLM2-135M-Instruct.Q4_1.gguf")
+	return Real(t, "SmolLM2-135M-Instruct.Q4_1.gguf")
+}
+
+// Real is a real base in .base; the test is skipped where it is absent.
+func Real(t testing.TB, file string) string {
+	t.Helper()
+	path := filepath.Join(Root(t), ".base", file)
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the real base is absent, fetch it with `make base`: %v", err)
+		t.Skipf("the real base is absent (SmolLM2 is fetched by `make base`, others as testdata/README.md says): %v", err)
 	}
 	return path
 }

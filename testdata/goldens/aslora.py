@@ -19,7 +19,7 @@ FAMILIES = {
     "lokr": lambda: peft.LoKrConfig(r=4, target_modules=TARGETS),
     "miss": lambda: peft.MissConfig(r=4, target_modules=TARGETS),
     "psoft": lambda: peft.PsoftConfig(r=4, psoft_alpha=4, target_modules=TARGETS),
-    "randlora": lambda: peft.RandLoraConfig(r=4, target_modules=TARGETS),
+    "randlora": lambda: peft.RandLoraConfig(r=4, randlora_alpha=16, target_modules=TARGETS),
     "tinylora": lambda: peft.TinyLoraConfig(target_modules=TARGETS),
     "unilora": lambda: peft.UniLoraConfig(r=4, target_modules=TARGETS),
     "vblora": lambda: peft.VBLoRAConfig(r=4, num_vectors=16, vector_length=8, target_modules=TARGETS),

@@ -20,10 +20,11 @@ var below = map[string][]string{
 	"kernels":        {},
 	"models":         {"kernels"},
 	"adapters":       {"models", "kernels"},
-	"runtime":        {"adapters", "models", "kernels"},
+	"catalogue":      {"adapters", "models"},
+	"runtime":        {"catalogue", "adapters", "models", "kernels"},
 	"training":       {"adapters", "models", "kernels"},
-	"serve":          {"runtime", "adapters", "models", "kernels"},
-	"cmd/peft-serve": {"serve", "runtime", "adapters", "models", "kernels"},
+	"serve":          {"runtime", "catalogue", "adapters", "models", "kernels"},
+	"cmd/peft-serve": {"serve", "runtime", "catalogue", "adapters", "models", "kernels"},
 	"cmd/peft-train": {"training", "adapters", "models", "kernels"},
 }
 

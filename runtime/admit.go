@@ -43,7 +43,7 @@ func (e *Engine) admit() {
 
 // compare orders sequences by adapter and age: the order of the batch.
 func compare(a, b *sequence) int {
-	if c := cmp.Compare(a.order(), b.order()); c != 0 {
+	if c := cmp.Compare(a.lease.Version(), b.lease.Version()); c != 0 {
 		return c
 	}
 	return cmp.Compare(a.id, b.id)
@@ -52,10 +52,15 @@ func compare(a, b *sequence) int {
 // prepare sets up a sequence that is about to run for the first time.
 func (e *Engine) prepare(s *sequence) {
 	r := s.request
-	s.virtual = s.lease.virtual()
 	s.ends = e.model.Config().EOS
-	if a := s.lease.adapter(); a != nil && len(a.EndTokens()) > 0 {
+	if a := s.lease.Adapter(); a != nil && len(a.EndTokens()) > 0 {
 		s.ends = slices.Concat(s.ends, a.EndTokens())
+	}
+	if e.decoder != nil {
+		s.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
+		if own := s.lease.Tokenizer(); own != nil {
+			s.text.decoder = own.NewDecoder(!r.Special)
+		}
 	}
 	s.maxTokens = r.MaxTokens
 	if s.maxTokens < 0 {
@@ -68,7 +73,7 @@ func (e *Engine) prepare(s *sequence) {
 	}
 	s.tokens = append(s.tokens, r.Prompt...)
 	s.blocks = make([]int32, 0, blocksFor(most))
-	s.root = prefixRoot(s.lease.digest())
+	s.root = prefixRoot(s.lease.Digest())
 	if r.PromptLogprobs >= 0 {
 		s.prompt = make([]PromptToken, len(r.Prompt))
 		s.prompt[0] = PromptToken{Logprob: Logprob{r.Prompt[0], float32(math.NaN())}}
@@ -117,8 +122,8 @@ func (e *Engine) started(s *sequence) {
 	e.counts.CachedTokens += uint64(s.cached)
 	e.mu.Unlock()
 	queued := s.admitted.Sub(s.submitted)
-	s.stream.start(s.lease.digest(), queued)
-	e.options.Observer.Started(s.request.Adapter, queued)
+	s.stream.start(queued)
+	e.options.Observer.Started(s.lease.Name(), queued)
 }
 
 // prefix writes the keys and values of prefix tuning to the positions before
@@ -128,7 +133,7 @@ func (e *Engine) prefix(s *sequence) (err error) {
 		return nil
 	}
 	defer e.rescue(s, &err)
-	a := s.lease.adapter()
+	a := s.lease.Adapter()
 	if k, _ := a.Prefix(0); k.Empty() {
 		return nil // virtual tokens, computed like others
 	}

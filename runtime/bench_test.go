@@ -24,7 +24,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			pool := kernels.NewPool(0)
 			defer pool.Close()
-			e, err := newEngine(m, nil, nil, pool, Options{NoPrefixCache: true})
+			e, err := newEngine(m, nil, pool, Options{NoPrefixCache: true})
 			if err != nil {
 				b.Fatal(err)
 			}

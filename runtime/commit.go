@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -20,7 +21,10 @@ func (e *Engine) commit(w *work) {
 		err = e.outputs[i].err
 	}
 	if err != nil {
-		e.end(s, "", e.blame(s, err))
+		if errors.Is(err, ErrNotFinite) {
+			err = s.lease.Withdraw(err)
+		}
+		e.end(s, "", err)
 		return
 	}
 	s.computed += w.count
@@ -79,7 +83,7 @@ func (e *Engine) accept(s *sequence, o *output) (finish Finish) {
 	if s.completed == 1 {
 		s.first = now.Sub(s.submitted)
 	}
-	e.options.Observer.Token(s.request.Adapter, s.completed == 1, now.Sub(s.latest))
+	e.options.Observer.Token(s.lease.Name(), s.completed == 1, now.Sub(s.latest))
 	s.latest = now
 
 	event := Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top}
@@ -125,15 +129,15 @@ func (e *Engine) end(s *sequence, finish Finish, err error) {
 	now := e.now()
 	u := Usage{
 		PromptTokens: len(s.request.Prompt), CachedTokens: s.cached, CompletionTokens: s.completed,
-		Seed: s.request.Sampling.Seed, AdapterDigest: s.lease.digest(),
+		Seed: s.request.Sampling.Seed, AdapterDigest: s.lease.Digest(),
 		FirstToken: s.first, Total: now.Sub(s.submitted),
 	}
 	u.Queued = u.Total
 	if !s.admitted.IsZero() {
 		u.Queued = s.admitted.Sub(s.submitted)
 	}
-	if err != nil && s.request.Adapter != "" {
-		err = ofAdapter(s.request.Adapter, err)
+	if err != nil && s.lease != nil {
+		err = catalogue.OfAdapter(s.lease.Name(), err)
 	}
 	e.mu.Lock()
 	switch {
@@ -145,15 +149,15 @@ func (e *Engine) end(s *sequence, finish Finish, err error) {
 		e.counts.Failed++
 	}
 	e.counts.BlocksUsed, e.counts.BlocksCached = e.blocks.used(), e.blocks.keyed
-	e.roll.leave(s)
+	e.gauges.leave(s)
 	e.mu.Unlock()
-	s.lease.release()
+	s.lease.Release()
 	if err == nil {
 		s.last.Finish, s.last.Usage = finish, &u
 		s.stream.send(s.last)
 	}
 	s.stream.end(err)
-	e.options.Observer.Finished(s.request.Adapter, finish, u, err)
+	e.options.Observer.Finished(s.lease.Name(), finish, u, err)
 }
 
 // rescue, deferred, turns a panic into an error and gives up the buffers that
@@ -165,7 +169,7 @@ func (e *Engine) rescue(s *sequence, err *error) {
 			r, stack = f.Value, f.Stack
 		}
 		*err = fmt.Errorf("%w: %v", ErrPanic, r)
-		e.options.Log.Error("panic in the engine", "adapter", s.request.Adapter, "panic", r, "stack", string(stack))
+		e.options.Log.Error("panic in the engine", "adapter", s.lease.Name(), "panic", r, "stack", string(stack))
 		e.pass = models.NewPass(e.pool)
 	}
 }

@@ -25,11 +25,10 @@ type Decoder interface {
 // One goroutine owns the step loop and all that steps touch; Submit hands
 // sequences to it through the inbox, and it answers through their Streams.
 type Engine struct {
-	model     models.Model
-	decoder   func(skipSpecial bool) Decoder
-	catalogue *Catalogue
-	options   Options
-	now       func() time.Time
+	model   models.Model
+	decoder func(skipSpecial bool) Decoder
+	options Options
+	now     func() time.Time
 
 	wake chan struct{}
 	done chan struct{}
@@ -40,7 +39,7 @@ type Engine struct {
 	ids     uint64
 	closing bool // takes no more requests
 	killed  bool // fails those it has
-	roll    roll
+	gauges  gauges
 	counts  Snapshot
 
 	// The step loop's own.
@@ -61,10 +60,9 @@ type Engine struct {
 
 // New starts an engine that computes m on pool, which it then has to itself.
 // decoder returns a Decoder that continues a text, leaving special tokens out
-// if asked to; nil gives events without text. A nil catalogue serves the base
-// alone.
-func New(m models.Model, decoder func(skipSpecial bool) Decoder, c *Catalogue, pool *kernels.Pool, o Options) (*Engine, error) {
-	e, err := newEngine(m, decoder, c, pool, o)
+// if asked to; nil gives events without text.
+func New(m models.Model, decoder func(skipSpecial bool) Decoder, pool *kernels.Pool, o Options) (*Engine, error) {
+	e, err := newEngine(m, decoder, pool, o)
 	if err != nil {
 		return nil, err
 	}
@@ -73,14 +71,14 @@ func New(m models.Model, decoder func(skipSpecial bool) Decoder, c *Catalogue, p
 }
 
 // newEngine is New without the step loop.
-func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, c *Catalogue, pool *kernels.Pool, o Options) (*Engine, error) {
+func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, pool *kernels.Pool, o Options) (*Engine, error) {
 	o, err := o.with(m.Config())
 	if err != nil {
 		return nil, err
 	}
 	e := &Engine{
-		model: m, decoder: decoder, catalogue: c, options: o, now: time.Now,
-		wake: make(chan struct{}, 1), done: make(chan struct{}), roll: newRoll(),
+		model: m, decoder: decoder, options: o, now: time.Now,
+		wake: make(chan struct{}, 1), done: make(chan struct{}), gauges: newGauges(),
 		pool: pool, pass: models.NewPass(pool), cache: models.NewCache(m.Config(), o.CacheBlocks),
 		blocks: newBlocks(o.CacheBlocks), queue: newQueue(),
 	}
@@ -95,15 +93,9 @@ func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, c *Catalo
 func (e *Engine) Options() Options { return e.options }
 
 // Submit queues a request. It returns at once: ErrPrompt, ErrSampling,
-// ErrUnknownAdapter, ErrAdapterName, ErrQueueFull, ErrClosed and an adapter's
-// recent failure come from here, everything later from the Stream. When ctx
-// ends, so does the sequence. r must not change any more.
+// ErrQueueFull and ErrClosed come from here, everything later from the Stream.
+// When ctx ends, so does the sequence. r must not change any more.
 func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
-	return e.submit(ctx, r, e.lease)
-}
-
-// submit is Submit with the way to an adapter's lease.
-func (e *Engine) submit(ctx context.Context, r *Request, acquire func(name string) (*lease, error)) (*Stream, error) {
 	s, err := e.newSequence(r)
 	if err != nil {
 		return nil, err
@@ -111,27 +103,20 @@ func (e *Engine) submit(ctx context.Context, r *Request, acquire func(name strin
 	if err := e.reserve(s); err != nil {
 		return nil, err
 	}
-	if r.Adapter != "" {
-		if s.lease, err = acquire(r.Adapter); err != nil {
-			e.mu.Lock()
-			e.roll.leave(s)
-			e.mu.Unlock()
-			return nil, err
-		}
-	}
+	s.lease = r.Lease.Hold()
 	s.unwatch = context.AfterFunc(ctx, s.stream.cancel)
 	e.mu.Lock()
 	if e.closing {
-		e.roll.leave(s)
+		e.gauges.leave(s)
 		e.mu.Unlock()
 		s.unwatch()
-		s.lease.release()
+		s.lease.Release()
 		return nil, ErrClosed
 	}
 	e.counts.Requests++
 	e.inbox = append(e.inbox, s)
 	e.mu.Unlock()
-	e.rouse()
+	s.lease.OnReady(e.rouse)
 	return s.stream, nil
 }
 
@@ -155,20 +140,14 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 	}
 	s.latest = s.submitted
 	if s.group == "" {
-		s.group = r.Adapter
+		s.group = r.Lease.Name()
 	}
 	vocabulary := e.model.Config().Vocabulary
-	if r.Adapter != "" {
+	if r.Lease != nil {
 		vocabulary = math.MaxInt32 // it is known when the adapter is
 	}
 	if err := s.within(vocabulary); err != nil {
 		return nil, err
-	}
-	if e.decoder != nil {
-		s.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
-		if r.Tokenizer != nil {
-			s.text.decoder = r.Tokenizer.NewDecoder(!r.Special)
-		}
 	}
 	s.stream = newStream(func() {
 		s.gone.Store(true)
@@ -211,7 +190,7 @@ func (e *Engine) reserve(s *sequence) error {
 	if e.closing {
 		return ErrClosed
 	}
-	if err := e.roll.join(s, e.options.Queue); err != nil {
+	if err := e.gauges.join(s, e.options.Queue); err != nil {
 		return err
 	}
 	e.ids++
@@ -219,19 +198,12 @@ func (e *Engine) reserve(s *sequence) error {
 	return nil
 }
 
-func (e *Engine) lease(name string) (*lease, error) {
-	if e.catalogue == nil {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownAdapter, name)
-	}
-	return e.catalogue.acquire(name, e.rouse)
-}
-
 // Snapshot returns the present counts.
 func (e *Engine) Snapshot() Snapshot {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	snapshot := e.counts
-	e.roll.describe(&snapshot)
+	e.gauges.describe(&snapshot)
 	return snapshot
 }
 

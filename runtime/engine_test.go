@@ -10,15 +10,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
 
 // live is an engine with its step loop over the fake model.
-func live(t *testing.T, f *fakeLoader, o Options) (*Engine, *fakeModel, *Catalogue) {
+func live(t *testing.T, f *fakeLoader, o Options) (*Engine, *fakeModel, *catalogue.Catalogue) {
 	t.Helper()
-	m, c, pool := newFakeModel(), f.catalogue(t, CatalogueOptions{Bytes: 350}), kernels.NewPool(2)
-	e, err := New(m, nil, c, pool, o)
+	m, c, pool := newFakeModel(), f.catalogue(t, catalogue.Options{Bytes: 350}), kernels.NewPool(2)
+	e, err := New(m, nil, pool, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,11 @@ func TestCrowd(t *testing.T) {
 	}
 	e, _, c := live(t, f, Options{Slots: 6, CacheBlocks: 20, StepTokens: 50, Log: silent})
 	names := []string{"", "a", "b", "c", "d", "broken", "panic", "nan"}
-	add(t, c, names[1:]...)
+	for _, name := range names[1:] {
+		if err := c.Add(name, "fake://"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
 	wants := map[string]error{"broken": broken, "panic": ErrPanic, "nan": ErrNotFinite}
 	var group sync.WaitGroup
 	var answers sync.Map
@@ -53,7 +58,7 @@ func TestCrowd(t *testing.T) {
 			leaves := random.IntN(5) == 0
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			stream, err := e.Submit(ctx, &Request{Prompt: prompt("a", n), Adapter: name, MaxTokens: most, Logprobs: -1, PromptLogprobs: -1})
+			stream, err := (&call{Request{Prompt: prompt("a", n), MaxTokens: most, Logprobs: -1, PromptLogprobs: -1}, name}).submit(ctx, e, c)
 			var got answer
 			switch {
 			case err != nil:
@@ -155,16 +160,18 @@ func TestCloseGivesUpAfterItsDeadline(t *testing.T) {
 	f := &fakeLoader{gates: map[string]chan struct{}{"cold": make(chan struct{})}}
 	m := newFakeModel()
 	m.before = func(models.Batch) { time.Sleep(5 * time.Millisecond) }
-	c, pool := f.catalogue(t, CatalogueOptions{}), kernels.NewPool(1)
+	c, pool := f.catalogue(t, catalogue.Options{}), kernels.NewPool(1)
 	defer pool.Close()
-	e, err := New(m, nil, c, pool, Options{Slots: 1})
+	e, err := New(m, nil, pool, Options{Slots: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	add(t, c, "cold")
+	if err := c.Add("cold", "fake://cold"); err != nil {
+		t.Fatal(err)
+	}
 	var streams []*Stream
-	for _, r := range []*Request{{Prompt: prompt("a", 2), MaxTokens: 400}, {Prompt: prompt("b", 2), MaxTokens: 400}, {Prompt: prompt("c", 2), MaxTokens: 1, Adapter: "cold"}} {
-		s, err := e.Submit(context.Background(), r)
+	for _, r := range []*call{{Request{Prompt: prompt("a", 2), MaxTokens: 400}, ""}, {Request{Prompt: prompt("b", 2), MaxTokens: 400}, ""}, {Request{Prompt: prompt("c", 2), MaxTokens: 1}, "cold"}} {
+		s, err := r.submit(context.Background(), e, c)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
@@ -156,9 +158,10 @@ func (a *fakeAdapter) Rank() int          { return 0 }
 func (a *fakeAdapter) Largest() (string, float32) { return "lora_A", 3e38 }
 func (a *fakeAdapter) LoudestToken() int32        { return -1 }
 
-func (a *fakeAdapter) ChatTemplate() chat.Source       { return chat.Source{Text: a.template} }
-func (a *fakeAdapter) Tokenizer() *tokenizer.Tokenizer { return a.text }
-func (a *fakeAdapter) EndTokens() []int32              { return a.ends }
+func (a *fakeAdapter) ChatTemplate() chat.Source           { return chat.Source{Text: a.template} }
+func (a *fakeAdapter) Tokenizer() *tokenizer.Tokenizer     { return a.text }
+func (a *fakeAdapter) EndTokens() []int32                  { return a.ends }
+func (a *fakeAdapter) Sampling() adapters.SamplingDefaults { return adapters.SamplingDefaults{} }
 
 // fakeLoader loads fakeAdapters from URIs "fake://digest".
 type fakeLoader struct {
@@ -169,7 +172,7 @@ type fakeLoader struct {
 	loads    map[string]int
 }
 
-func (f *fakeLoader) load(ctx context.Context, s Source) (Adapter, error) {
+func (f *fakeLoader) load(ctx context.Context, s catalogue.Source) (catalogue.Adapter, error) {
 	name := strings.TrimPrefix(s.URI, "fake://")
 	f.mu.Lock()
 	if f.loads == nil {
@@ -194,10 +197,10 @@ func (f *fakeLoader) load(ctx context.Context, s Source) (Adapter, error) {
 	return a, nil
 }
 
-func (f *fakeLoader) catalogue(t testing.TB, o CatalogueOptions) *Catalogue {
+func (f *fakeLoader) catalogue(t testing.TB, o catalogue.Options) *catalogue.Catalogue {
 	t.Helper()
-	o.Schemes = map[string]Scheme{"fake": func(context.Context, string) (string, error) { return "", nil }}
-	c, err := NewCatalogue(f.load, o)
+	o.Schemes = map[string]catalogue.Scheme{"fake": func(context.Context, string) (string, error) { return "", nil }}
+	c, err := catalogue.New(f.load, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +213,7 @@ type script struct {
 	t       testing.TB
 	m       *fakeModel
 	loader  *fakeLoader
-	c       *Catalogue
+	c       *catalogue.Catalogue
 	e       *Engine
 	clock   time.Time
 	streams map[string]*Stream
@@ -219,10 +222,10 @@ type script struct {
 func newScript(t testing.TB, o Options) *script {
 	t.Helper()
 	s := &script{t: t, m: newFakeModel(), loader: &fakeLoader{}, clock: time.Unix(0, 0), streams: map[string]*Stream{}}
-	s.c = s.loader.catalogue(t, CatalogueOptions{})
+	s.c = s.loader.catalogue(t, catalogue.Options{})
 	pool := kernels.NewPool(1)
 	t.Cleanup(pool.Close)
-	e, err := newEngine(s.m, nil, s.c, pool, o)
+	e, err := newEngine(s.m, nil, pool, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,11 +260,34 @@ func prompt(name string, n int) []int32 {
 // submit asks for max tokens after n of prompt; name is "a" or "a@adapter".
 func (s *script) submit(name string, n, max int) error {
 	letter, adapter, _ := strings.Cut(name, "@")
-	return s.request(name, &Request{Prompt: prompt(letter, n), Adapter: adapter, MaxTokens: max, Logprobs: -1, PromptLogprobs: -1})
+	return s.call(name, &call{Request{Prompt: prompt(letter, n), MaxTokens: max, Logprobs: -1, PromptLogprobs: -1}, adapter})
 }
 
-func (s *script) request(name string, r *Request) error {
-	stream, err := s.e.Submit(context.Background(), r)
+// call is a request to the adapter of that name; empty: the base.
+type call struct {
+	Request
+	adapter string
+}
+
+// submit submits it with a lease of its own, which the engine alone holds then.
+func (r *call) submit(ctx context.Context, e *Engine, c *catalogue.Catalogue) (*Stream, error) {
+	request := r.Request
+	if r.adapter != "" {
+		lease, err := c.Acquire(r.adapter)
+		if err != nil {
+			return nil, err
+		}
+		defer lease.Release()
+		request.Lease = lease
+	}
+	return e.Submit(ctx, &request)
+}
+
+// request is a call of the base.
+func (s *script) request(name string, r *Request) error { return s.call(name, &call{Request: *r}) }
+
+func (s *script) call(name string, r *call) error {
+	stream, err := r.submit(context.Background(), s.e, s.c)
 	if err == nil {
 		s.streams[name] = stream
 	}
@@ -392,7 +418,7 @@ func (s *script) empty() {
 		s.t.Errorf("left behind: %+v", n)
 	}
 	for _, e := range s.c.List() {
-		if e.References != 0 || e.State == Draining {
+		if e.References != 0 || e.State == catalogue.Draining {
 			s.t.Errorf("%s is still held: %+v", e.Name, e)
 		}
 	}

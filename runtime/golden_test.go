@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
@@ -31,25 +32,26 @@ var families = []string{
 type golden struct {
 	t         testing.TB
 	m         models.Model
-	catalogue *Catalogue
+	load      catalogue.Loader
+	catalogue *catalogue.Catalogue
 }
 
 func openGolden(t testing.TB, base string) *golden {
 	t.Helper()
 	m := modeltest.Open(t, base)
-	load := func(_ context.Context, s Source) (Adapter, error) {
+	load := func(_ context.Context, s catalogue.Source) (catalogue.Adapter, error) {
 		f, err := adapters.Open(s.Dir)
 		if err != nil {
 			return nil, err
 		}
 		return adapters.Load(m, f)
 	}
-	c, err := NewCatalogue(load, CatalogueOptions{Dir: modeltest.Goldens(t, base, "adapters")})
+	c, err := catalogue.New(load, catalogue.Options{Dir: modeltest.Goldens(t, base, "adapters")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return &golden{t, m, c}
+	return &golden{t, m, load, c}
 }
 
 // engine returns one without a step loop.
@@ -59,7 +61,7 @@ func (g *golden) engine(threads int, o Options) *Engine {
 		o.CacheBlocks = 128
 	}
 	pool := kernels.NewPool(threads)
-	e, err := newEngine(g.m, nil, g.catalogue, pool, o)
+	e, err := newEngine(g.m, nil, pool, o)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -67,7 +69,8 @@ func (g *golden) engine(threads int, o Options) *Engine {
 }
 
 // run answers requests, of which those from late[i] on arrive before step i.
-func run(t testing.TB, e *Engine, requests []*Request, arrive func(i int) int) []answer {
+func (g *golden) run(e *Engine, requests []*call, arrive func(i int) int) []answer {
+	t := g.t
 	t.Helper()
 	defer e.pool.Close()
 	streams := make([]*Stream, len(requests))
@@ -76,14 +79,14 @@ func run(t testing.TB, e *Engine, requests []*Request, arrive func(i int) int) [
 			if streams[i] != nil || arrive != nil && arrive(i) > step {
 				continue
 			}
-			stream, err := e.Submit(context.Background(), r)
+			stream, err := r.submit(context.Background(), e, g.catalogue)
 			if err != nil {
 				t.Fatal(err)
 			}
 			streams[i] = stream
 			waiting--
-			if r.Adapter != "" {
-				if _, err := e.catalogue.Load(context.Background(), r.Adapter); err != nil {
+			if r.adapter != "" {
+				if _, err := g.catalogue.Load(context.Background(), r.adapter); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -125,13 +128,10 @@ func same(t testing.TB, what string, got, want answer) {
 }
 
 // requests are n of different prompts, lengths, adapters and samplers.
-func requests(n, vocabulary int) []*Request {
-	var list []*Request
+func requests(n, vocabulary int) []*call {
+	var list []*call
 	for i := range n {
-		r := &Request{
-			Adapter: families[i%len(families)], MaxTokens: 4 + i%13*3, IgnoreEOS: true,
-			Logprobs: i % 4, PromptLogprobs: -1,
-		}
+		r := &call{Request{MaxTokens: 4 + i%13*3, IgnoreEOS: true, Logprobs: i % 4, PromptLogprobs: -1}, families[i%len(families)]}
 		length := 3 + (i*17)%71
 		if i%3 == 0 { // short ones with long answers outgrow a small cache
 			length, r.MaxTokens = 3+i%30, 60
@@ -139,7 +139,7 @@ func requests(n, vocabulary int) []*Request {
 		for j := range length {
 			r.Prompt = append(r.Prompt, int32((i%5*31+j*j*7+j)%vocabulary))
 		}
-		if strings.HasPrefix(r.Adapter, "resized") {
+		if strings.HasPrefix(r.adapter, "resized") {
 			r.Prompt[0], r.Prompt[length-1] = 102, 97 // which the base has not
 		}
 		switch i % 4 {
@@ -162,9 +162,9 @@ func TestSameBitsInAnyCompany(t *testing.T) {
 	list := requests(32, g.m.Config().Vocabulary)
 	var alone []answer
 	for _, r := range list {
-		a := run(t, g.engine(1, Options{NoPrefixCache: true}), []*Request{r}, nil)[0]
+		a := g.run(g.engine(1, Options{NoPrefixCache: true}), []*call{r}, nil)[0]
 		if a.finish != FinishLength || a.err != nil {
-			t.Fatalf("%q: %+v", r.Adapter, a)
+			t.Fatalf("%q: %+v", r.adapter, a)
 		}
 		alone = append(alone, a)
 	}
@@ -184,8 +184,8 @@ func TestSameBitsInAnyCompany(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := g.engine(c.threads, c.options)
-			for i, a := range run(t, e, list, c.arrive) {
-				same(t, fmt.Sprintf("request %d, adapter %q", i, list[i].Adapter), a, alone[i])
+			for i, a := range g.run(e, list, c.arrive) {
+				same(t, fmt.Sprintf("request %d, adapter %q", i, list[i].adapter), a, alone[i])
 			}
 			n := e.Snapshot()
 			t.Logf("%d steps, %d preemptions, %d cached tokens", n.Steps, n.Preemptions, n.CachedTokens)
@@ -200,12 +200,12 @@ func TestSameBitsInAnyCompany(t *testing.T) {
 func TestPrefixCacheGivesTheSameBits(t *testing.T) {
 	g := openGolden(t, "llama-gqa")
 	for _, adapter := range families {
-		r := &Request{Prompt: make([]int32, 75), Adapter: adapter, MaxTokens: 12, IgnoreEOS: true, Logprobs: 3, PromptLogprobs: -1}
+		r := &call{Request{Prompt: make([]int32, 75), MaxTokens: 12, IgnoreEOS: true, Logprobs: 3, PromptLogprobs: -1}, adapter}
 		for i := range r.Prompt {
 			r.Prompt[i] = int32(i * i % 96)
 		}
 		e := g.engine(1, Options{})
-		answers := run(t, e, []*Request{r, r}, func(i int) int { return 50 * i })
+		answers := g.run(e, []*call{r, r}, func(i int) int { return 50 * i })
 		same(t, adapter, answers[1], answers[0])
 		if answers[1].usage.CachedTokens < 64-6 || answers[0].usage.CachedTokens != 0 {
 			t.Errorf("%q: %d tokens were cached", adapter, answers[1].usage.CachedTokens)
@@ -230,8 +230,8 @@ func TestGoldenContinuations(t *testing.T) {
 			}
 			t.Run(base+"/"+name, func(t *testing.T) {
 				for _, c := range modeltest.Cases(t, file) {
-					r := &Request{Prompt: c.Tokens, Adapter: name, MaxTokens: len(c.Greedy), IgnoreEOS: true, Logprobs: -1, PromptLogprobs: 0}
-					a := run(t, g.engine(2, Options{StepTokens: 33}), []*Request{r}, nil)[0]
+					r := &call{Request{Prompt: c.Tokens, MaxTokens: len(c.Greedy), IgnoreEOS: true, Logprobs: -1, PromptLogprobs: 0}, name}
+					a := g.run(g.engine(2, Options{StepTokens: 33}), []*call{r}, nil)[0]
 					if a.err != nil {
 						t.Fatal(a.err)
 					}
@@ -264,7 +264,7 @@ func TestRefusedAdapterServesNothing(t *testing.T) {
 	}
 	e := g.engine(1, Options{})
 	for _, d := range dirs {
-		stream, err := e.Submit(context.Background(), &Request{Prompt: []int32{1}, Adapter: filepath.Base(d), MaxTokens: 1})
+		stream, err := (&call{Request{Prompt: []int32{1}, MaxTokens: 1}, filepath.Base(d)}).submit(context.Background(), e, g.catalogue)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +277,7 @@ func TestRefusedAdapterServesNothing(t *testing.T) {
 				t.Fatalf("%s answered", d)
 			}
 		}
-		if entry, err := g.catalogue.Lookup(filepath.Base(d)); err != nil || entry.State != Failed {
+		if entry, err := g.catalogue.Lookup(filepath.Base(d)); err != nil || entry.State != catalogue.Failed {
 			t.Errorf("%+v, %v", entry, err)
 		}
 	}
@@ -300,17 +300,17 @@ func TestMetamorphic(t *testing.T) {
 		}
 		threads := rapid.IntRange(1, 3).Draw(t, "threads")
 		arrivals := rapid.SliceOfN(rapid.IntRange(0, 30), len(picked), len(picked)).Draw(t, "arrivals")
-		var mix []*Request
+		var mix []*call
 		for _, i := range picked {
 			mix = append(mix, list[i])
 			if _, ok := alone[i]; !ok {
-				alone[i] = run(g.t, g.engine(1, Options{NoPrefixCache: true}), list[i:i+1], nil)[0]
+				alone[i] = g.run(g.engine(1, Options{NoPrefixCache: true}), list[i:i+1], nil)[0]
 			}
 		}
-		for i, a := range run(g.t, g.engine(threads, o), mix, func(i int) int { return arrivals[i] }) {
+		for i, a := range g.run(g.engine(threads, o), mix, func(i int) int { return arrivals[i] }) {
 			got, want := a, alone[picked[i]]
 			if !slices.Equal(got.tokens, want.tokens) || !slices.Equal(got.logprobs, want.logprobs) || got.finish != want.finish {
-				t.Fatalf("request %d (adapter %q): %v %v %v, alone %v %v", picked[i], mix[i].Adapter, got.tokens, got.logprobs, got.err, want.tokens, want.logprobs)
+				t.Fatalf("request %d (adapter %q): %v %v %v, alone %v %v", picked[i], mix[i].adapter, got.tokens, got.logprobs, got.err, want.tokens, want.logprobs)
 			}
 		}
 	})

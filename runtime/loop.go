@@ -41,7 +41,7 @@ func (e *Engine) intake() (closing bool) {
 	e.mu.Unlock()
 
 	e.loading = slices.DeleteFunc(e.loading, func(s *sequence) bool {
-		if !s.lease.ready() {
+		if !s.lease.Ready() {
 			return false
 		}
 		e.enqueue(s)
@@ -56,17 +56,12 @@ func (e *Engine) intake() (closing bool) {
 // enqueue makes a sequence whose adapter is loaded, or failed to, wait its
 // turn.
 func (e *Engine) enqueue(s *sequence) {
-	if err := s.lease.failure(); err != nil {
-		e.end(s, "", err)
-		return
-	}
-	if v := s.request.Version; v != "" && v != s.lease.digest() || s.request.Tokenizer != s.lease.tokenizer() {
-		e.end(s, "", ErrVersion)
-		return
-	}
-	err := e.fits(s.request, s.lease.virtual())
-	if err == nil && s.lease != nil {
-		err = s.within(s.lease.vocabulary())
+	err := s.lease.Err()
+	if a := s.lease.Adapter(); a != nil {
+		s.virtual = a.PrefixTokens() + a.VirtualTokens()
+		if err = e.fits(s.request, s.virtual); err == nil {
+			err = s.within(a.Vocabulary())
+		}
 	}
 	if err != nil {
 		e.end(s, "", err)
@@ -79,7 +74,7 @@ func (e *Engine) enqueue(s *sequence) {
 // move notes a sequence's new state.
 func (e *Engine) move(s *sequence, to state) {
 	e.mu.Lock()
-	e.roll.move(s, to)
+	e.gauges.move(s, to)
 	e.mu.Unlock()
 }
 

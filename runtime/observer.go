@@ -2,10 +2,9 @@ package runtime
 
 import "time"
 
-// Observer is told what the engine and the catalogue do, for metrics. It is
-// called from the step loop and from loading goroutines, under their locks: it
-// must neither block nor call back.
-// Adapters are named as in the request; the base is "".
+// Observer is told what the engine does, for metrics. It is called from the step
+// loop: it must neither block nor call back.
+// Adapters are named as their lease is; the base is "".
 type Observer interface {
 	// Step is one pass over a batch: how long it took, its rows, and how many
 	// of them belong to prompts.
@@ -19,14 +18,6 @@ type Observer interface {
 	// Finished is the end of a request, err being nil unless it failed; a
 	// client that left gives context.Canceled.
 	Finished(adapter string, finish Finish, u Usage, err error)
-	// Loaded is the end of loading an adapter: how long it was read, or brought
-	// here from elsewhere; 0 where it came to neither.
-	Loaded(adapter string, d time.Duration, err error)
-	// Waited is how long a load waited for room, told only if it did.
-	Waited(adapter string, d time.Duration)
-	// Evicted is an adapter version freed to make room or because it was
-	// replaced or removed.
-	Evicted(adapter, digest string, bytes int)
 }
 
 // Silent is an Observer that does nothing; embed it to observe a part.
@@ -36,8 +27,5 @@ func (Silent) Step(time.Duration, int, int)          {}
 func (Silent) Started(string, time.Duration)         {}
 func (Silent) Token(string, bool, time.Duration)     {}
 func (Silent) Finished(string, Finish, Usage, error) {}
-func (Silent) Loaded(string, time.Duration, error)   {}
-func (Silent) Waited(string, time.Duration)          {}
-func (Silent) Evicted(string, string, int)           {}
 
 var _ Observer = Silent{}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters/adaptertest"
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
@@ -28,14 +29,14 @@ func TestOverflowWithdrawsTheVersion(t *testing.T) {
 	s.run()
 	s.want("b@good", &fakeAdapter{digest: "good"}, 5, 6)
 	s.want("c", nil, 5, 6)
-	var withdrawn *WithdrawnError
+	var withdrawn *catalogue.WithdrawnError
 	if got := s.take("a@bad"); !errors.As(got.err, &withdrawn) || withdrawn.Digest != "bad" || !strings.Contains(got.err.Error(), `adapter "bad": version bad is not served`) {
 		t.Errorf("got %v", got.err)
 	}
 	if err := s.submit("d@bad", 5, 6); !errors.As(err, &withdrawn) {
 		t.Errorf("asked for again: %v", err)
 	}
-	if e, err := s.c.Lookup("bad"); err != nil || e.State != Failed || !errors.As(e.Err, &withdrawn) {
+	if e, err := s.c.Lookup("bad"); err != nil || e.State != catalogue.Failed || !errors.As(e.Err, &withdrawn) {
 		t.Errorf("%+v, %v", e, err)
 	}
 	s.must(s.c.Add("copy", "fake://copy"))
@@ -66,7 +67,7 @@ func TestProbeOfTokenizer(t *testing.T) {
 	if err := e.Probe(t.Context(), "x", &fakeAdapter{digest: "good", text: own}); err != nil {
 		t.Errorf("got %v", err)
 	}
-	var broken *WithdrawnError
+	var broken *catalogue.WithdrawnError
 	if err := e.Probe(t.Context(), "x", &fakeAdapter{digest: "bad", text: own, fault: "nan"}); !errors.As(err, &broken) {
 		t.Errorf("got %v", err)
 	}
@@ -77,13 +78,18 @@ func TestProbeOfTokenizer(t *testing.T) {
 func TestProbe(t *testing.T) {
 	f := &fakeLoader{adapters: map[string]*fakeAdapter{"bad": {digest: "bad", bytes: 100, fault: "nan"}}}
 	e, m, c := live(t, f, Options{Log: silent})
-	probe := func(ctx context.Context, a Adapter) error { return e.Probe(ctx, "x", a) }
-	if _, err := c.Swap(t.Context(), "x", "fake://one", probe); err != nil {
+	swap := func(ctx context.Context, name, digest string) error {
+		_, err := c.Swap(ctx, catalogue.Candidate{Name: name, URI: "fake://" + digest, Probe: func(ctx context.Context, a catalogue.Adapter) error {
+			return e.Probe(ctx, name, a)
+		}})
+		return err
+	}
+	if err := swap(t.Context(), "x", "one"); err != nil {
 		t.Fatal(err)
 	}
 	before := e.Snapshot()
-	var broken *WithdrawnError
-	_, err := c.Swap(t.Context(), "x", "fake://bad", probe)
+	var broken *catalogue.WithdrawnError
+	err := swap(t.Context(), "x", "bad")
 	if !errors.As(err, &broken) || broken.Digest != "bad" || broken.Tensor != "lora_A" || !strings.Contains(err.Error(), "3e+38") {
 		t.Fatalf("got %v", err)
 	}
@@ -94,11 +100,11 @@ func TestProbe(t *testing.T) {
 	if n := steps - before.Steps; n == 0 || n > 3 {
 		t.Errorf("the probe took %d steps", n)
 	}
-	for range 2 {
-		if err := e.Probe(t.Context(), "y", &fakeAdapter{digest: "bad"}); !errors.As(err, &broken) {
+	for range 2 { // their digests are known
+		if err := swap(t.Context(), "y", "bad"); !errors.As(err, &broken) {
 			t.Errorf("got %v", err)
 		}
-		if err := e.Probe(t.Context(), "y", &fakeAdapter{digest: "one", fault: "nan"}); err != nil { // its digest is known
+		if err := swap(t.Context(), "y", "one"); err != nil {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -115,12 +121,13 @@ func TestProbe(t *testing.T) {
 		t.Errorf("laid by hand: %v", err)
 	}
 	// An adapter is not blamed for a base that computes NaN by itself.
+	f.adapters["innocent"] = &fakeAdapter{digest: "innocent", bytes: 100, fault: "nan"}
 	m.broken.Store(true)
-	if err := e.Probe(t.Context(), "z", &fakeAdapter{digest: "innocent", fault: "nan"}); err != nil {
+	if err := swap(t.Context(), "z", "innocent"); err != nil {
 		t.Errorf("got %v", err)
 	}
 	m.broken.Store(false)
-	if err := e.Probe(t.Context(), "z", &fakeAdapter{digest: "innocent", fault: "nan"}); !errors.As(err, &broken) {
+	if err := swap(t.Context(), "z", "innocent"); !errors.As(err, &broken) {
 		t.Errorf("remembered in the base's fault: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -136,14 +143,14 @@ func TestProbeFindsRealOverflows(t *testing.T) {
 	g := openGolden(t, "llama-gqa")
 	pool := kernels.NewPool(2)
 	defer pool.Close()
-	e, err := New(g.m, nil, g.catalogue, pool, Options{CacheBlocks: 64, Log: silent})
+	e, err := New(g.m, nil, pool, Options{CacheBlocks: 64, Log: silent})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close(context.Background())
 	for _, name := range families[1:] {
 		dir := modeltest.Goldens(t, "llama-gqa", "adapters", name)
-		a, err := g.catalogue.loader(t.Context(), Source{Dir: dir})
+		a, err := g.load(t.Context(), catalogue.Source{Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,11 +163,11 @@ func TestProbeFindsRealOverflows(t *testing.T) {
 	}
 	for _, name := range []string{"lora", "dora-all-linear", "lora-lm-head-tied", "lora-save-norm", "resized-save"} {
 		dir := adaptertest.Overflowing(t, modeltest.Goldens(t, "llama-gqa", "adapters", name))
-		a, err := g.catalogue.loader(t.Context(), Source{Dir: dir})
+		a, err := g.load(t.Context(), catalogue.Source{Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var broken *WithdrawnError
+		var broken *catalogue.WithdrawnError
 		if err := e.Probe(t.Context(), name, a); !errors.As(err, &broken) || broken.Value != 3.4e38 {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -173,7 +180,7 @@ func TestProbeFindsTokens(t *testing.T) {
 	g := openGolden(t, "llama")
 	pool := kernels.NewPool(2)
 	defer pool.Close()
-	e, err := New(g.m, nil, g.catalogue, pool, Options{CacheBlocks: 64, Log: silent})
+	e, err := New(g.m, nil, pool, Options{CacheBlocks: 64, Log: silent})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,11 +195,11 @@ func TestProbeFindsTokens(t *testing.T) {
 	} {
 		for _, row := range []int{0, 1, c.rows / 2, c.rows - 1} {
 			dir := adaptertest.OverflowingRow(t, modeltest.Goldens(t, "llama", "adapters", name), c.tensor, row)
-			a, err := g.catalogue.loader(t.Context(), Source{Dir: dir})
+			a, err := g.load(t.Context(), catalogue.Source{Dir: dir})
 			if err != nil {
 				t.Fatal(err)
 			}
-			var broken *WithdrawnError
+			var broken *catalogue.WithdrawnError
 			if err := e.Probe(t.Context(), name, a); !errors.As(err, &broken) || !strings.HasSuffix(broken.Tensor, c.tensor) {
 				t.Errorf("%s, row %d: got %v", name, row, err)
 			}
@@ -204,25 +211,25 @@ func TestProbeFindsTokens(t *testing.T) {
 // adapter's vocabulary, which is larger here than the base's 96 tokens.
 func TestOwnVocabulary(t *testing.T) {
 	g := openGolden(t, "llama-gqa")
-	ask := func(r Request) answer {
+	ask := func(r call) answer {
 		r.MaxTokens, r.IgnoreEOS = 1, true
-		return run(t, g.engine(1, Options{}), []*Request{&r}, nil)[0]
+		return g.run(g.engine(1, Options{}), []*call{&r}, nil)[0]
 	}
 	for _, token := range []int32{0, 95, 96, 102} {
-		a := ask(Request{Prompt: []int32{102, token}, Adapter: "resized-save", Logprobs: 103, PromptLogprobs: 2, Sampling: Sampling{Bias: map[int32]float32{token: 1000}}})
+		a := ask(call{Request{Prompt: []int32{102, token}, Logprobs: 103, PromptLogprobs: 2, Sampling: Sampling{Bias: map[int32]float32{token: 1000}}}, "resized-save"})
 		if a.err != nil || a.tokens[0] != token || len(a.top[0]) != 103 {
 			t.Errorf("token %d: %+v", token, a)
 		}
 	}
 	for what, c := range map[string]struct {
-		r    Request
+		r    call
 		want error
 		name string
 	}{
-		"token":             {Request{Prompt: []int32{1, 103}, Adapter: "resized-save"}, ErrPrompt, "token 1 is 103, outside the vocabulary of 103"},
-		"another's token":   {Request{Prompt: []int32{96}, Adapter: "lora"}, ErrPrompt, "outside the vocabulary of 96"},
-		"bias":              {Request{Prompt: []int32{1}, Adapter: "resized-save", Sampling: Sampling{Bias: map[int32]float32{103: 1}}}, ErrSampling, "bias of token 103, outside the vocabulary of 103"},
-		"log-probabilities": {Request{Prompt: []int32{1}, Adapter: "resized-save", Logprobs: 104}, ErrSampling, "103 tokens"},
+		"token":             {call{Request{Prompt: []int32{1, 103}}, "resized-save"}, ErrPrompt, "token 1 is 103, outside the vocabulary of 103"},
+		"another's token":   {call{Request{Prompt: []int32{96}}, "lora"}, ErrPrompt, "outside the vocabulary of 96"},
+		"bias":              {call{Request{Prompt: []int32{1}, Sampling: Sampling{Bias: map[int32]float32{103: 1}}}, "resized-save"}, ErrSampling, "bias of token 103, outside the vocabulary of 103"},
+		"log-probabilities": {call{Request{Prompt: []int32{1}, Logprobs: 104}, "resized-save"}, ErrSampling, "103 tokens"},
 	} {
 		if a := ask(c.r); !errors.Is(a.err, c.want) || !strings.Contains(a.err.Error(), c.name) {
 			t.Errorf("%s: got %v", what, a.err)

@@ -4,21 +4,17 @@ import (
 	"errors"
 	"time"
 
-	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 // Request asks the engine for one continuation.
 type Request struct {
-	Prompt  []int32 // at least one token
-	Adapter string  // the adapter's name; empty: the base
-	// Version is the digest of the version that the prompt was made for: any
-	// other fails with ErrVersion. Empty: any.
-	Version string
-	// Tokenizer is the one that the prompt was made with and that the answer is
-	// read with; nil: the base's. A version of the adapter that brings another
-	// fails with ErrVersion.
-	Tokenizer *tokenizer.Tokenizer
-	// Group is who the request counts for in fair queueing; empty: Adapter.
+	Prompt []int32 // at least one token
+	// Lease is on the version of an adapter that answers, whose tokenizer the
+	// prompt was made with; nil: the base. The engine adds itself to its holders
+	// until the sequence ends. It may be one that is not ready yet.
+	Lease *catalogue.Lease
+	// Group is who the request counts for in fair queueing; empty: the adapter.
 	Group string
 
 	// MaxTokens is the most completion tokens: 0 computes the prompt alone,
@@ -113,15 +109,13 @@ type Usage struct {
 	Total            time.Duration
 }
 
-// Errors that Submit or a Stream report; test with errors.Is. An adapter that
-// cannot be loaded gives the error of package adapters.
+// Errors that Submit or a Stream report; test with errors.Is. A lease that
+// failed gives its own error.
 var (
-	ErrQueueFull      = errors.New("the waiting queue is full")
-	ErrClosed         = errors.New("the engine is shutting down")
-	ErrPrompt         = errors.New("the prompt cannot be run")        // empty, too long, or a token outside the vocabulary
-	ErrSampling       = errors.New("a sampling parameter is invalid") // the message names it
-	ErrUnknownAdapter = errors.New("no adapter of that name")
-	ErrVersion        = errors.New("the adapter has changed since the prompt was made")
-	ErrNotFinite      = errors.New("the model computed a value that is not finite")
-	ErrPanic          = errors.New("the sequence failed inside the engine")
+	ErrQueueFull = errors.New("the waiting queue is full")
+	ErrClosed    = errors.New("the engine is shutting down")
+	ErrPrompt    = errors.New("the prompt cannot be run")        // empty, too long, or a token outside the vocabulary
+	ErrSampling  = errors.New("a sampling parameter is invalid") // the message names it
+	ErrNotFinite = errors.New("the model computed a value that is not finite")
+	ErrPanic     = errors.New("the sequence failed inside the engine")
 )

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -192,7 +193,7 @@ func TestVirtualTokens(t *testing.T) {
 		s.must(s.submit("a@x", 60, 3))
 		s.run()
 		s.want("a@x", a, 60, 3)
-		s.must(s.request("c@x", &Request{Prompt: prompt("c", 4), Adapter: "x", MaxTokens: 1, Logprobs: -1, PromptLogprobs: 0})) // scored: not looked up
+		s.must(s.call("c@x", &call{Request{Prompt: prompt("c", 4), MaxTokens: 1, Logprobs: -1, PromptLogprobs: 0}, "x"})) // scored: not looked up
 		s.run()
 		if n := s.e.Snapshot(); n.LookedUpTokens != 180 || n.PromptTokens != 184 {
 			t.Errorf("%d of %d tokens were looked up", n.LookedUpTokens, n.PromptTokens)
@@ -208,7 +209,7 @@ func TestVirtualTokens(t *testing.T) {
 
 func TestRequestsThatCannotRun(t *testing.T) {
 	s := newScript(t, Options{CacheBlocks: 4})
-	for what, r := range map[string]*Request{
+	for what, r := range map[string]Request{
 		"empty":        {},
 		"vocabulary":   {Prompt: []int32{64}, MaxTokens: 1},
 		"negative":     {Prompt: []int32{-1}, MaxTokens: 1},
@@ -216,14 +217,14 @@ func TestRequestsThatCannotRun(t *testing.T) {
 		"long answer":  {Prompt: prompt("a", 100), MaxTokens: 29},
 		"no room left": {Prompt: prompt("a", 128), MaxTokens: -1},
 	} {
-		if err := s.request("a", r); !errors.Is(err, ErrPrompt) {
+		if err := s.request("a", &r); !errors.Is(err, ErrPrompt) {
 			t.Errorf("%s: got %v", what, err)
 		}
 	}
-	if err := s.submit("a@nobody", 1, 1); !errors.Is(err, ErrUnknownAdapter) {
+	if err := s.submit("a@nobody", 1, 1); !errors.Is(err, catalogue.ErrUnknown) {
 		t.Errorf("got %v", err)
 	}
-	if err := s.submit("a@../../etc", 1, 1); !errors.Is(err, ErrAdapterName) {
+	if err := s.submit("a@../../etc", 1, 1); !errors.Is(err, catalogue.ErrName) {
 		t.Errorf("got %v", err)
 	}
 	s.empty()
@@ -311,12 +312,12 @@ func TestCancellationFreesTheSlotWithinAStep(t *testing.T) {
 	s := newScript(t, Options{Slots: 1, CacheBlocks: 8})
 	s.adapters("x")
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Request{Prompt: prompt("a", 4), Adapter: "x", MaxTokens: 50}
-	running, err := s.e.Submit(ctx, r)
+	r := &call{Request{Prompt: prompt("a", 4), MaxTokens: 50}, "x"}
+	running, err := r.submit(ctx, s.e, s.c)
 	s.must(err)
 	s.step()
 	s.must(s.submit("b", 4, 1))
-	waiting, err := s.e.Submit(ctx, r)
+	waiting, err := r.submit(ctx, s.e, s.c)
 	s.must(err)
 	s.steps("a4")
 	cancel()
@@ -378,11 +379,11 @@ func TestColdAdapterHoldsUpNobody(t *testing.T) {
 	if n := s.e.Snapshot(); n.Loading != 1 || n.Waiting != 1 || fmt.Sprint(n.WaitingAdapters) != "[cold]" {
 		t.Errorf("%+v", n)
 	}
-	if e, err := s.c.Lookup("cold"); err != nil || e.State != Loading {
+	if e, err := s.c.Lookup("cold"); err != nil || e.State != catalogue.Loading {
 		t.Errorf("%+v, %v", e, err)
 	}
 	close(gate)
-	for e, _ := s.c.Lookup("cold"); e.State != Resident; e, _ = s.c.Lookup("cold") {
+	for e, _ := s.c.Lookup("cold"); e.State != catalogue.Resident; e, _ = s.c.Lookup("cold") {
 		goruntime.Gosched()
 	}
 	s.steps("a0-2", "a3", "")
@@ -395,11 +396,11 @@ func TestUnloadWhileRunning(t *testing.T) { // vLLM#54839, #42633
 	s.adapters("x")
 	s.must(s.submit("a@x", 3, 5))
 	s.step()
-	s.must(s.c.Remove("x"))
-	if err := s.submit("b@x", 3, 5); !errors.Is(err, ErrUnknownAdapter) {
+	s.must(s.c.Remove("x", nil))
+	if err := s.submit("b@x", 3, 5); !errors.Is(err, catalogue.ErrUnknown) {
 		t.Errorf("got %v", err)
 	}
-	if list := s.c.List(); len(list) != 1 || list[0].State != Draining || list[0].References != 1 {
+	if list := s.c.List(); len(list) != 1 || list[0].State != catalogue.Draining || list[0].References != 1 {
 		t.Errorf("%+v", list)
 	}
 	if used, _ := s.c.Bytes(); used != 100 {
@@ -507,7 +508,7 @@ func TestOptionsReportEveryFault(t *testing.T) {
 		}
 	}
 	m := newFakeModel()
-	if _, err := newEngine(m, nil, nil, kernels.NewPool(1), Options{CacheBytes: 10}); !errors.Is(err, ErrOptions) {
+	if _, err := newEngine(m, nil, kernels.NewPool(1), Options{CacheBytes: 10}); !errors.Is(err, ErrOptions) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 )
 
@@ -14,9 +15,9 @@ type sequence struct {
 	request *Request
 	group   string
 	stream  *Stream
-	lease   *lease      // nil: the base
-	gone    atomic.Bool // the client left
-	unwatch func() bool // stops watching the client's context
+	lease   *catalogue.Lease // nil: the base
+	gone    atomic.Bool      // the client left
+	unwatch func() bool      // stops watching the client's context
 	state   state
 
 	// tokens is what the sequence consists of: the adapter's virtual tokens
@@ -73,14 +74,6 @@ func (s *sequence) wants(place int) bool {
 	}
 	next := place + 1 - s.virtual
 	return s.scores() && next >= s.scored && next >= 1 && next < len(s.prompt)
-}
-
-// order sorts sequences by adapter, so that a batch has few segments.
-func (s *sequence) order() uint64 {
-	if s.lease == nil {
-		return 0
-	}
-	return s.lease.version.number
 }
 
 // blocksFor is the number of blocks that hold n positions.

@@ -133,7 +133,7 @@ func (e *Engine) forward(works []work) (err error) {
 		s := w.s
 		first := b.Rows()
 		var a models.Adapter
-		if v := s.lease.adapter(); v != nil {
+		if v := s.lease.Adapter(); v != nil {
 			a = v
 		}
 		b.Add(s.tokens[s.computed:s.computed+w.count], s.computed, s.blocks, a)

@@ -15,7 +15,6 @@ type Stream struct {
 	mu     sync.Mutex
 	events []Event
 	taken  int
-	digest string
 	queued time.Duration
 	err    error // set when nothing more will come
 	ready  chan struct{}
@@ -61,14 +60,6 @@ func (s *Stream) Next(ctx context.Context) (Event, error) {
 // Closing a stream that has ended does nothing.
 func (s *Stream) Close() { s.cancel() }
 
-// Digest is the digest of the adapter version that answers, "" for the base.
-// It is known once Next has returned an event.
-func (s *Stream) Digest() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.digest
-}
-
 // Queued is how long the request waited for a slot, loading of its adapter
 // included. It is known once Next has returned an event.
 func (s *Stream) Queued() time.Duration {
@@ -77,9 +68,9 @@ func (s *Stream) Queued() time.Duration {
 	return s.queued
 }
 
-func (s *Stream) start(digest string, queued time.Duration) {
+func (s *Stream) start(queued time.Duration) {
 	s.mu.Lock()
-	s.digest, s.queued = digest, queued
+	s.queued = queued
 	s.mu.Unlock()
 }
 

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,7 +13,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/peft-serve/peft-serve/runtime"
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 // adapterView is an adapter as /v1/adapters shows it.
@@ -31,7 +32,7 @@ type adapterView struct {
 	Warning    string     `json:"warning,omitempty"`
 }
 
-func viewOf(e runtime.Entry) adapterView {
+func viewOf(e catalogue.Entry) adapterView {
 	v := adapterView{
 		Name: e.Name, State: string(e.State), Source: e.URI, Digest: e.Digest, Method: e.Method, Rank: e.Rank,
 		Bytes: e.Bytes, Pinned: e.Pinned, References: e.References, Warning: e.Warning,
@@ -45,7 +46,8 @@ func viewOf(e runtime.Entry) adapterView {
 	return v
 }
 
-func (s *Server) adapterEntries() []runtime.Entry {
+// listed are the adapters, after a look at their folder.
+func (s *Server) listed() []catalogue.Entry {
 	if s.catalogue == nil {
 		return nil
 	}
@@ -59,7 +61,7 @@ func (s *Server) listAdapters(c *fiber.Ctx) error {
 		Budget   int           `json:"bytes_budget"`
 		Folder   string        `json:"folder,omitempty"` // of uploads
 	}{Adapters: []adapterView{}, Folder: s.config.Adapters}
-	for _, e := range s.adapterEntries() {
+	for _, e := range s.listed() {
 		answer.Adapters = append(answer.Adapters, viewOf(e))
 	}
 	if s.catalogue != nil {
@@ -96,19 +98,22 @@ func (s *Server) getAdapter(c *fiber.Ctx) error {
 
 // adapterFault is a catalogue's error as an answer.
 func (s *Server) adapterFault(name string, err error) error {
-	switch {
-	case errors.Is(err, runtime.ErrUnknownAdapter):
+	if errors.Is(err, catalogue.ErrUnknown) {
 		return notFound("adapter_not_found", "name", "adapter %q is not known here: GET /v1/adapters lists them", name)
-	case errors.Is(err, runtime.ErrAdapterName), errors.Is(err, runtime.ErrAdapterBudget), isBrokenAdapter(err):
-		return err
 	}
-	return &adapterError{name, err}
+	return loadFault(name, err)
 }
 
 func (s *Server) pinAdapter(c *fiber.Ctx) error {
 	ctx, done := s.attend(c)
 	defer done()
-	return s.changeAdapter(c, func(name string) error { return s.catalogue.Pin(ctx, name) })
+	return s.changeAdapter(c, func(name string) error {
+		err := s.catalogue.Pin(ctx, name)
+		if err != nil && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	})
 }
 
 func (s *Server) unpinAdapter(c *fiber.Ctx) error {
@@ -134,40 +139,38 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	defer s.publishing.lock(name)()
-	entry, err := s.catalogue.Lookup(name)
+	hidden := ""
+	err = s.catalogue.Remove(name, func(e catalogue.Entry) (err error) {
+		folder, err := filepath.Abs(folderOf(e))
+		own := err == nil && s.config.Adapters != "" && folder == filepath.Join(s.config.Adapters, name) // another name's folder stays
+		if !own || !exists(folder) {
+			return nil
+		}
+		if !isUploaded(folder) {
+			return notUploaded(name)
+		}
+		hidden, err = hide(folder)
+		return err
+	})
 	if err != nil {
 		return s.adapterFault(name, err)
 	}
-	folder, err := filepath.Abs(folderOf(entry))
-	own := err == nil && s.config.Adapters != "" && folder == filepath.Join(s.config.Adapters, name) // another name's folder stays
-	if own && exists(folder) && !isUploaded(folder) {
-		return notUploaded(name)
-	}
-	if err := s.catalogue.Remove(name); err != nil {
-		return s.adapterFault(name, err)
-	}
-	if own {
-		if err := discard(folder); err != nil {
-			return fmt.Errorf("adapter %q is forgotten, but its files cannot be removed: %w", name, err)
-		}
+	if err := os.RemoveAll(hidden); err != nil {
+		return fmt.Errorf("adapter %q is forgotten, but its files cannot be removed: %w", name, err)
 	}
 	return c.SendStatus(http.StatusNoContent)
 }
 
-// discard takes a folder out of sight in one step, then removes it.
-func discard(folder string) error {
-	hidden := filepath.Join(filepath.Dir(folder), incoming+"removed-"+newID())
+// hide takes a folder out of sight in one step, and returns where to.
+func hide(folder string) (hidden string, err error) {
+	hidden = filepath.Join(filepath.Dir(folder), incoming+"removed-"+newID())
 	if err := os.Rename(folder, hidden); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		return err
+		return "", &failure{status: http.StatusInternalServerError, kind: serverFault, message: fmt.Sprintf("the adapter's folder cannot be removed: %s", cause(err))}
 	}
-	return os.RemoveAll(hidden)
+	return hidden, nil
 }
 
 // folderOf is the local folder of an adapter, or its URI.
-func folderOf(e runtime.Entry) string { return strings.TrimPrefix(e.URI, "file://") }
+func folderOf(e catalogue.Entry) string { return strings.TrimPrefix(e.URI, "file://") }
 
 func isFolderPath(uri string) bool { return !strings.Contains(uri, "://") }

@@ -107,6 +107,9 @@ func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64,
 			return refusedEntry(header.Name, "cannot be put into %s: %s", parent, cause(err))
 		}
 	}
+	if header.Size > *left {
+		return tooMuch(header.Name, limits)
+	}
 	file, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return refusedEntry(header.Name, "is in the archive twice")
@@ -114,7 +117,7 @@ func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64,
 	if err != nil {
 		return refusedEntry(header.Name, "cannot be written: %s", cause(err))
 	}
-	written, err := io.Copy(file, io.LimitReader(body, *left+1))
+	written, err := io.Copy(file, body) // as much as the header says
 	*left -= written
 	closed := file.Close()
 	switch {
@@ -122,13 +125,15 @@ func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64,
 		return unreadable(header.Name, err)
 	case closed != nil:
 		return closed
-	case *left < 0:
-		return &failure{
-			status: http.StatusRequestEntityTooLarge, kind: invalidRequest, code: "archive_too_large",
-			message: fmt.Sprintf("the archive unpacks to more than %d bytes at entry %q: send less, or raise --upload-limit", limits.Bytes, header.Name),
-		}
 	}
 	return nil
+}
+
+func tooMuch(entry string, limits archiveLimits) *failure {
+	return &failure{
+		status: http.StatusRequestEntityTooLarge, kind: invalidRequest, code: "archive_too_large",
+		message: fmt.Sprintf("the archive unpacks to more than %d bytes at entry %q: send less, or raise --upload-limit", limits.Bytes, entry),
+	}
 }
 
 // entryName is the path of an entry inside the folder, or what is wrong with

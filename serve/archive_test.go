@@ -174,7 +174,7 @@ func TestPutAdapter(t *testing.T) {
 	got := put("mine", zstdOf(t, tarOf(t, good...)))
 	require.Equal(t, http.StatusCreated, got.status, got.body)
 	require.Equal(t, "digest-of-upload", got.header.Get("X-Adapter-Digest"))
-	require.JSONEq(t, `{"name":"mine","state":"known","source":"`+dir+`/mine","digest":"digest-of-upload","method":"lora","rank":8,"bytes":2000,"pinned":false,"references":0}`, got.body)
+	require.JSONEq(t, `{"name":"mine","state":"resident","source":"`+dir+`/mine","digest":"digest-of-upload","method":"lora","rank":8,"bytes":2000,"pinned":false,"references":0}`, got.body)
 	require.FileExists(t, filepath.Join(dir, "mine/adapter_model.safetensors"))
 
 	// One that does not say how large it is is cut where it becomes too large.

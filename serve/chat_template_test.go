@@ -209,5 +209,5 @@ func TestChatNeedsItsAdapter(t *testing.T) {
 	require.Equal(t, 422, got.status)
 	require.Contains(t, got.body, `adapter \"broken\" cannot be served: lora_B.weight is missing`)
 	require.Equal(t, 200, s.chat(t, "sql").status)
-	require.Equal(t, "digest-of-sql", s.engine.requests()[0].Version)
+	require.Equal(t, "digest-of-sql", s.engine.requests()[0].Lease.Digest())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -180,7 +181,7 @@ func TestAPIKeys(t *testing.T) {
 // panicking is a catalogue whose listing panics.
 type panicking struct{ Catalogue }
 
-func (panicking) List() []runtime.Entry { panic("boom") }
+func (panicking) List() []catalogue.Entry { panic("boom") }
 
 // A panic in a handler costs its request alone.
 func TestPanicIsAnAnswer(t *testing.T) {

@@ -26,7 +26,7 @@ const (
 // context cannot hold is refused at once where its length tells that, and
 // otherwise as soon as its tokens are far too many; if they are only too many,
 // fits says how many they are.
-func (s *Server) encode(c *fiber.Ctx, t words, field, text string, special bool) ([]int32, error) {
+func (s *Server) encode(c *fiber.Ctx, t *tokenizer.Tokenizer, field, text string, special bool) ([]int32, error) {
 	if least := t.AtLeast(text); least > s.context {
 		return nil, invalid(field, "%s has %d bytes, which are at least %d tokens: %s, the answer included", field, len(text), least, s.longest())
 	}
@@ -38,7 +38,7 @@ func (s *Server) encode(c *fiber.Ctx, t words, field, text string, special bool)
 
 // tokens are those of a text that is not run, with the part of it that each
 // stands for.
-func (s *Server) tokens(c *fiber.Ctx, t words, field, text string, special bool) ([]int32, []tokenizer.Span, error) {
+func (s *Server) tokens(c *fiber.Ctx, t *tokenizer.Tokenizer, field, text string, special bool) ([]int32, []tokenizer.Span, error) {
 	ctx, done := s.attendLong(c, text)
 	defer done()
 	ids, spans, _, err := t.EncodeSpans(ctx, text, tokenizer.Options{AddSpecial: special, Once: true, Max: max(s.context, maxTokenized)})

@@ -4,13 +4,14 @@ import (
 	"context"
 	"time"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // Engine runs requests. RuntimeEngine makes one of a runtime.Engine.
 type Engine interface {
 	Submit(ctx context.Context, r *runtime.Request) (Stream, error)
-	Probe(ctx context.Context, name string, a runtime.Adapter) error
+	Probe(ctx context.Context, name string, a catalogue.Adapter) error
 	Options() runtime.Options
 	Snapshot() runtime.Snapshot
 }
@@ -19,25 +20,23 @@ type Engine interface {
 type Stream interface {
 	Next(ctx context.Context) (runtime.Event, error)
 	Close()
-	Digest() string
 	Queued() time.Duration
 }
 
-// Catalogue knows the adapters: see runtime.Catalogue.
+// Catalogue knows the adapters: see catalogue.Catalogue.
 type Catalogue interface {
-	Add(name, uri string) error
-	Replace(name, uri string) error
-	Swap(ctx context.Context, name, uri string, check func(context.Context, runtime.Adapter) error) (runtime.Entry, error)
-	Remove(name string) error
-	Load(ctx context.Context, name string) (runtime.Entry, error)
+	Acquire(name string) (*catalogue.Lease, error)
+	Swap(ctx context.Context, candidate catalogue.Candidate) (catalogue.Entry, error)
+	Remove(name string, take func(catalogue.Entry) error) error
 	Pin(ctx context.Context, name string) error
 	Unpin(name string) error
-	Lookup(name string) (runtime.Entry, error)
-	List() []runtime.Entry
+	Lookup(name string) (catalogue.Entry, error)
+	List() []catalogue.Entry
+	Entries() []catalogue.Entry
 	Bytes() (used, budget int)
 }
 
-var _ Catalogue = (*runtime.Catalogue)(nil)
+var _ Catalogue = (*catalogue.Catalogue)(nil)
 
 // RuntimeEngine is a runtime.Engine as an Engine.
 func RuntimeEngine(e *runtime.Engine) Engine { return runtimeEngine{e} }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -58,7 +59,7 @@ func failureOf(err error) *failure {
 	var (
 		f         *failure
 		field     *fieldError
-		withdrawn *runtime.WithdrawnError
+		withdrawn *catalogue.WithdrawnError
 		fromFiber *fiber.Error
 	)
 	switch {
@@ -71,20 +72,18 @@ func failureOf(err error) *failure {
 	case errors.Is(err, runtime.ErrQueueFull):
 		return &failure{status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "queue_full", retry: 1,
 			message: err.Error() + ": try again later, or start the server with a larger --queue"}
-	case errors.Is(err, runtime.ErrClosed):
+	case errors.Is(err, runtime.ErrClosed), errors.Is(err, catalogue.ErrClosed):
 		return draining()
-	case errors.Is(err, runtime.ErrUnknownAdapter):
+	case errors.Is(err, catalogue.ErrUnknown):
 		return notFound("model_not_found", "model", "%s", err)
 	case errors.Is(err, runtime.ErrPrompt), errors.Is(err, runtime.ErrSampling):
 		return invalid("", "%s", err)
-	case errors.Is(err, runtime.ErrVersion):
-		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "adapter_changed", retry: 1, message: err.Error() + ": send the request again"}
-	case errors.Is(err, runtime.ErrAdapterName):
+	case errors.Is(err, catalogue.ErrName):
 		return invalid("name", "%s", err)
-	case errors.Is(err, runtime.ErrAdapterBudget):
+	case errors.Is(err, catalogue.ErrBudget):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "adapter_budget", retry: 5,
 			message: err.Error() + ": try again later, or start the server with a larger --adapter-budget"}
-	case errors.Is(err, runtime.ErrAdapterSize):
+	case errors.Is(err, catalogue.ErrSize):
 		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_too_large",
 			message: err.Error() + ": start the server with a larger --adapter-budget"}
 	case errors.Is(err, hub.ErrNotFound), errors.Is(err, hub.ErrOffline):

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -108,32 +109,39 @@ func TestCacheLimitsTheContext(t *testing.T) {
 	require.Contains(t, s.post(t, "/v1/completions", `{"prompt":"`+strings.Repeat("a", 200)+`"}`).body, "prompt has 201 tokens: "+limit+", the answer included")
 }
 
-// What the engine reports becomes each dialect's status.
+// What the engine or a load reports becomes each dialect's status.
 func TestEngineErrors(t *testing.T) {
+	const early, late, loads = "of Submit", "of the stream", "of the lease"
 	for _, c := range []struct {
 		err                 error
 		openAI, tgi         int
 		openAIBody, tgiBody string
+		load                bool // from the catalogue
 	}{
-		{runtime.ErrQueueFull, 429, 429, `"code":"queue_full"`, `"error_type":"overloaded"`},
-		{runtime.ErrClosed, 503, 503, `"code":"draining"`, `"error_type":"overloaded"`},
-		{fmt.Errorf("%w: 3 tokens too many", runtime.ErrPrompt), 400, 422, "3 tokens too many", `"error_type":"validation"`},
-		{fmt.Errorf("%w: \"x\"", runtime.ErrUnknownAdapter), 404, 404, "model_not_found", `"error_type":"validation"`},
-		{runtime.ErrNotFinite, 500, 424, `"type":"server_error"`, `"error_type":"generation"`},
-		{fmt.Errorf("%w: full", runtime.ErrAdapterBudget), 503, 503, "--adapter-budget", `"error_type":"overloaded"`},
-		{fmt.Errorf("owner/name: %w", hub.ErrNotFound), 404, 404, `adapter \"sql\" cannot be served: owner/name: not found on the hub`, `"error_type":"validation"`},
-		{hub.ErrUnauthorized, 403, 403, `"code":"hub_refused"`, `"error_type":"validation"`},
-		{hub.ErrUnreachable, 503, 503, `"code":"hub_unreachable"`, `"error_type":"overloaded"`},
-		{fmt.Errorf("adapter_config.json: %w", io.EOF), 422, 422, `adapter \"sql\" cannot be served: adapter_config.json: EOF`, `"error_type":"validation"`},
-		{errBroken, 422, 422, `adapter \"sql\" cannot be served: lora_B.weight is missing`, `"error_type":"validation"`},
+		{runtime.ErrQueueFull, 429, 429, `"code":"queue_full"`, `"error_type":"overloaded"`, false},
+		{runtime.ErrClosed, 503, 503, `"code":"draining"`, `"error_type":"overloaded"`, false},
+		{fmt.Errorf("%w: 3 tokens too many", runtime.ErrPrompt), 400, 422, "3 tokens too many", `"error_type":"validation"`, false},
+		{fmt.Errorf("%w: \"x\"", catalogue.ErrUnknown), 404, 404, "model_not_found", `"error_type":"validation"`, true},
+		{runtime.ErrNotFinite, 500, 424, `"type":"server_error"`, `"error_type":"generation"`, false},
+		{fmt.Errorf("%w: full", catalogue.ErrBudget), 503, 503, "--adapter-budget", `"error_type":"overloaded"`, true},
+		{fmt.Errorf("owner/name: %w", hub.ErrNotFound), 404, 404, `adapter \"sql\" cannot be served: owner/name: not found on the hub`, `"error_type":"validation"`, true},
+		{hub.ErrUnauthorized, 403, 403, `"code":"hub_refused"`, `"error_type":"validation"`, true},
+		{hub.ErrUnreachable, 503, 503, `"code":"hub_unreachable"`, `"error_type":"overloaded"`, true},
+		{fmt.Errorf("adapter_config.json: %w", io.EOF), 422, 422, `adapter \"sql\" cannot be served: adapter_config.json: EOF`, `"error_type":"validation"`, true},
+		{errBroken, 422, 422, `adapter \"sql\" cannot be served: lora_B.weight is missing`, `"error_type":"validation"`, true},
 	} {
 		for _, stream := range []string{"false", "true"} {
-			for _, late := range []bool{false, true} {
+			for _, from := range []string{early, late, loads} {
 				s := newSite(t, nil)
-				if late {
-					s.engine.script = func(*runtime.Request) (string, runtime.Finish, error) { return "", "", c.err }
-				} else {
+				switch {
+				case c.load != (from == loads):
+					continue
+				case from == early:
 					s.engine.refuse = c.err
+				case from == late:
+					s.engine.script = func(*runtime.Request) (string, runtime.Finish, error) { return "", "", c.err }
+				default:
+					s.catalogue.refuse = c.err
 				}
 				got := s.post(t, "/v1/completions", `{"model":"sql","prompt":"a","stream":`+stream+`}`)
 				require.Equal(t, c.openAI, got.status, "%s %s", c.err, got.body)

@@ -19,6 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
@@ -73,9 +75,9 @@ func (e *fakeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, er
 	return &fakeStream{engine: e, request: r}, nil
 }
 
-func (e *fakeEngine) Probe(_ context.Context, _ string, a runtime.Adapter) error {
+func (e *fakeEngine) Probe(_ context.Context, _ string, a catalogue.Adapter) error {
 	if e.overflows {
-		return &runtime.WithdrawnError{Digest: a.Digest(), Tensor: "lora_A", Value: 3.4e38}
+		return &catalogue.WithdrawnError{Digest: a.Digest(), Tensor: "lora_A", Value: 3.4e38}
 	}
 	return nil
 }
@@ -93,13 +95,6 @@ type fakeStream struct {
 	made    bool
 	err     error
 	once    sync.Once
-}
-
-func (s *fakeStream) Digest() string {
-	if s.request.Adapter == "" {
-		return ""
-	}
-	return "digest-of-" + s.request.Adapter
 }
 
 func (s *fakeStream) Queued() time.Duration { return 3 * time.Millisecond }
@@ -180,7 +175,7 @@ func (s *fakeStream) make() {
 	last := &s.events[len(s.events)-1]
 	last.Finish = finish
 	last.Usage = &runtime.Usage{
-		PromptTokens: len(r.Prompt), CachedTokens: 1, CompletionTokens: len(ids), Seed: r.Sampling.Seed, AdapterDigest: s.Digest(),
+		PromptTokens: len(r.Prompt), CachedTokens: 1, CompletionTokens: len(ids), Seed: r.Sampling.Seed, AdapterDigest: r.Lease.Digest(),
 		Queued: 3 * time.Millisecond, FirstToken: 5 * time.Millisecond, Total: 12 * time.Millisecond,
 	}
 }
@@ -189,64 +184,104 @@ func (s *fakeStream) make() {
 // load.
 type fakeCatalogue struct {
 	mu      sync.Mutex
-	entries map[string]*runtime.Entry
-	budget  int // 0: 1 MiB
+	entries map[string]*catalogue.Entry
+	budget  int   // 0: 1 MiB
+	refuse  error // of Acquire
+	scans   atomic.Int32
 }
 
 func newFakeCatalogue(names ...string) *fakeCatalogue {
-	c := &fakeCatalogue{entries: map[string]*runtime.Entry{}}
+	c := &fakeCatalogue{entries: map[string]*catalogue.Entry{}}
 	for _, n := range names {
-		c.entries[n] = &runtime.Entry{Name: n, URI: "/adapters/" + n, State: runtime.Known}
+		c.entries[n] = &catalogue.Entry{Name: n, URI: "/adapters/" + n, State: catalogue.Known}
 	}
 	return c
 }
 
-func (c *fakeCatalogue) with(name string, f func(e *runtime.Entry) error) error {
+func (c *fakeCatalogue) with(name string, f func(e *catalogue.Entry) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.entries[name]; ok {
 		return f(e)
 	}
-	return fmt.Errorf("%w: %q", runtime.ErrUnknownAdapter, name)
+	return fmt.Errorf("%w: %q", catalogue.ErrUnknown, name)
 }
 
-func (c *fakeCatalogue) Add(name, uri string) error { return c.Replace(name, uri) }
-
-func (c *fakeCatalogue) Replace(name, uri string) error {
+// Add registers a name; it is no part of Catalogue.
+func (c *fakeCatalogue) Add(name, uri string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.entries[name] = &runtime.Entry{Name: name, URI: uri, State: runtime.Known}
-	return nil
+	c.entries[name] = &catalogue.Entry{Name: name, URI: uri, State: catalogue.Known}
 }
 
-func (c *fakeCatalogue) Swap(ctx context.Context, name, uri string, check func(context.Context, runtime.Adapter) error) (runtime.Entry, error) {
+// Swap has what is not broken checked as the real one does.
+func (c *fakeCatalogue) Swap(ctx context.Context, candidate catalogue.Candidate) (catalogue.Entry, error) {
+	name, uri := candidate.Name, candidate.URI
+	if _, err := c.Lookup(name); candidate.New && err == nil {
+		return catalogue.Entry{}, fmt.Errorf("%w: %q", catalogue.ErrExists, name)
+	}
 	if _, err := os.Stat(uri); isFolderPath(uri) && err != nil {
-		return runtime.Entry{}, fmt.Errorf("%w: %w", runtime.ErrAdapterSource, err)
+		return catalogue.Entry{}, fmt.Errorf("%w: %w", catalogue.ErrSource, err)
 	}
-	if strings.HasPrefix(name, "broken") {
-		return runtime.Entry{}, errBroken
+	_, err := os.Stat(uri + "/broken")
+	switch a := (fakeAdapter{digest: "digest-of-upload", bytes: 2000}); {
+	case strings.HasPrefix(name, "broken"):
+		return catalogue.Entry{}, errBroken
+	case err == nil:
+		return catalogue.Entry{}, fmt.Errorf("%s: %s/adapter_model.safetensors: %w", uri, uri, errBroken)
+	case c.budget > 0 && a.bytes > c.budget:
+		return catalogue.Entry{}, catalogue.ErrSize
+	default:
+		for _, check := range []func(context.Context, catalogue.Adapter) error{candidate.Check, candidate.Probe} {
+			if check == nil {
+				continue
+			}
+			if err := check(ctx, a); err != nil {
+				return catalogue.Entry{}, catalogue.OfAdapter(name, err)
+			}
+		}
 	}
-	if err := check(ctx, fakeAdapter{}); err != nil {
-		return runtime.Entry{}, err
+	if candidate.Move != nil {
+		if uri, err = candidate.Move(); err != nil {
+			return catalogue.Entry{}, catalogue.OfAdapter(name, err)
+		}
 	}
-	if err := c.Replace(name, uri); err != nil {
-		return runtime.Entry{}, err
+	c.Add(name, uri)
+	e, err := c.Load(ctx, name)
+	if candidate.Move != nil {
+		e.Digest, e.Rank, e.Bytes = "digest-of-upload", 8, 2000
 	}
-	return c.Load(ctx, name)
+	return e, err
 }
 
-func (c *fakeCatalogue) Remove(name string) error {
-	return c.with(name, func(*runtime.Entry) error { delete(c.entries, name); return nil })
+func (c *fakeCatalogue) Remove(name string, take func(catalogue.Entry) error) error {
+	return c.with(name, func(e *catalogue.Entry) error {
+		if take != nil {
+			if err := take(*e); err != nil {
+				return err
+			}
+		}
+		delete(c.entries, name)
+		return nil
+	})
 }
 
 var errBroken = errors.New("lora_B.weight is missing")
 
-func (c *fakeCatalogue) Load(_ context.Context, name string) (entry runtime.Entry, err error) {
-	err = c.with(name, func(e *runtime.Entry) error {
+func (c *fakeCatalogue) Acquire(name string) (*catalogue.Lease, error) {
+	e, err := c.Load(context.Background(), name)
+	if err = cmp.Or(c.refuse, err); err != nil {
+		return nil, err
+	}
+	return catalogue.LeaseOf(name, fakeAdapter{digest: e.Digest, bytes: e.Bytes}), nil
+}
+
+func (c *fakeCatalogue) Load(_ context.Context, name string) (entry catalogue.Entry, err error) {
+	err = c.with(name, func(e *catalogue.Entry) error {
 		if strings.HasPrefix(name, "broken") {
 			return errBroken
 		}
-		e.State, e.Digest, e.Method, e.Rank, e.Bytes = runtime.Resident, "digest-of-"+name, "lora", 4, 1000
+		e.State, e.Digest, e.Method, e.Rank, e.Bytes = catalogue.Resident, "digest-of-"+name, "lora", 4, 1000
 		entry = *e
 		return nil
 	})
@@ -257,22 +292,27 @@ func (c *fakeCatalogue) Pin(ctx context.Context, name string) error {
 	if _, err := c.Load(ctx, name); err != nil {
 		return err
 	}
-	return c.with(name, func(e *runtime.Entry) error { e.Pinned = true; return nil })
+	return c.with(name, func(e *catalogue.Entry) error { e.Pinned = true; return nil })
 }
 
 func (c *fakeCatalogue) Unpin(name string) error {
-	return c.with(name, func(e *runtime.Entry) error { e.Pinned = false; return nil })
+	return c.with(name, func(e *catalogue.Entry) error { e.Pinned = false; return nil })
 }
 
-func (c *fakeCatalogue) Lookup(name string) (entry runtime.Entry, err error) {
-	err = c.with(name, func(e *runtime.Entry) error { entry = *e; return nil })
+func (c *fakeCatalogue) Lookup(name string) (entry catalogue.Entry, err error) {
+	err = c.with(name, func(e *catalogue.Entry) error { entry = *e; return nil })
 	return entry, err
 }
 
-func (c *fakeCatalogue) List() []runtime.Entry {
+func (c *fakeCatalogue) List() []catalogue.Entry {
+	c.scans.Add(1)
+	return c.Entries()
+}
+
+func (c *fakeCatalogue) Entries() []catalogue.Entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var list []runtime.Entry
+	var list []catalogue.Entry
 	for _, e := range c.entries {
 		list = append(list, *e)
 	}
@@ -307,12 +347,6 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 	parts := Parts{
 		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics("base-model"),
 		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM"}, Vocabulary: text.VocabSize(), Context: 128, Precision: "F32"},
-		Load: func(_ context.Context, src runtime.Source) (runtime.Adapter, error) {
-			if _, err := os.Stat(src.Dir + "/broken"); err == nil {
-				return nil, fmt.Errorf("%s: %s/adapter_model.safetensors: %w", src.Dir, src.Dir, errBroken)
-			}
-			return fakeAdapter{}, nil
-		},
 	}
 	config := Config{Name: "base-model", Source: "/models/base", Version: "1.2.3"}
 	if change != nil {
@@ -342,17 +376,22 @@ func testTokenizer(t *testing.T) *tokenizer.Tokenizer {
 	return text
 }
 
-type fakeAdapter struct{ runtime.Adapter }
+type fakeAdapter struct {
+	catalogue.Adapter
+	digest string
+	bytes  int
+}
 
-func (fakeAdapter) Digest() string  { return "digest-of-upload" }
-func (fakeAdapter) Bytes() int      { return 2000 }
-func (fakeAdapter) Method() string  { return "lora" }
-func (fakeAdapter) Rank() int       { return 8 }
-func (fakeAdapter) Vocabulary() int { return 1 << 20 }
+func (a fakeAdapter) Digest() string { return a.digest }
+func (a fakeAdapter) Bytes() int     { return a.bytes }
+func (fakeAdapter) Method() string   { return "lora" }
+func (fakeAdapter) Rank() int        { return 8 }
+func (fakeAdapter) Vocabulary() int  { return 1 << 20 }
 
-func (fakeAdapter) ChatTemplate() chat.Source       { return chat.Source{} }
-func (fakeAdapter) Tokenizer() *tokenizer.Tokenizer { return nil }
-func (fakeAdapter) EndTokens() []int32              { return nil }
+func (fakeAdapter) ChatTemplate() chat.Source           { return chat.Source{} }
+func (fakeAdapter) Tokenizer() *tokenizer.Tokenizer     { return nil }
+func (fakeAdapter) EndTokens() []int32                  { return nil }
+func (fakeAdapter) Sampling() adapters.SamplingDefaults { return adapters.SamplingDefaults{} }
 
 // answer is a response read whole.
 type answer struct {

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/runtime"
@@ -10,14 +9,13 @@ import (
 
 // fits reports a prompt that is empty, has a token the model does not know, or
 // leaves no room for the tokens asked for, naming the fields at fault.
-func (s *Server) fits(r *runtime.Request, promptField, tokensField string) error {
+func (s *Server) fits(to selection, r *runtime.Request, promptField, tokensField string) error {
 	if len(r.Prompt) == 0 {
 		return invalid(promptField, "%s has no tokens: give some text", promptField)
 	}
-	vocabulary := s.vocabularyOf(r.Adapter)
 	for i, id := range r.Prompt {
-		if id < 0 || int(id) >= vocabulary {
-			return invalid(promptField, "%s: token %d at place %d is outside the vocabulary of %d", promptField, id, i, vocabulary)
+		if id < 0 || int(id) >= to.vocabulary {
+			return invalid(promptField, "%s: token %d at place %d is outside the vocabulary of %d", promptField, id, i, to.vocabulary)
 		}
 	}
 	if len(r.Prompt) > s.context || len(r.Prompt) == s.context && r.MaxTokens != 0 {
@@ -32,19 +30,6 @@ func (s *Server) fits(r *runtime.Request, promptField, tokensField string) error
 			tokensField, r.MaxTokens, which, len(r.Prompt), s.longest(), s.context-len(r.Prompt))
 	}
 	return nil
-}
-
-// vocabularyOf is the number of tokens that an adapter's rows have, or the
-// base's. While an adapter is not in memory it is not known: the engine looks at
-// the tokens when it is.
-func (s *Server) vocabularyOf(adapter string) int {
-	if adapter == "" {
-		return s.vocabulary
-	}
-	if e, err := s.catalogue.Lookup(adapter); err == nil && e.Adapter != nil {
-		return e.Adapter.Vocabulary()
-	}
-	return math.MaxInt32
 }
 
 // longest says how long a sequence may be, and whose limit that is.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -20,6 +21,7 @@ type generation struct {
 	server  *Server
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
+	lease   *catalogue.Lease // nil: the base
 	choices []*runtime.Request
 	events  chan choiceEvent
 	left    int // choices that have not finished
@@ -31,7 +33,6 @@ type generation struct {
 	started    time.Time
 
 	// Of the choice whose event came first, from then on.
-	digest     string
 	queued     time.Duration
 	firstEvent time.Duration // since started
 }
@@ -52,7 +53,7 @@ type adapterError struct {
 
 func (e *adapterError) Error() string {
 	cause := e.err
-	var named *runtime.AdapterError
+	var named *catalogue.AdapterError
 	if errors.As(cause, &named) {
 		cause = named.Err // the name is said once
 	}
@@ -66,15 +67,15 @@ func isBrokenAdapter(err error) bool {
 	return errors.As(err, &broken)
 }
 
-// generate starts the choices. The caller takes events by next and must call
-// end, once.
+// generate starts the choices, which share a lease that the generation holds
+// too. The caller takes events by next and must call end, once.
 func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation, error) {
 	if err := s.requests.begin(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := s.limited(choices[0].Arrived)
 	g := &generation{
-		server: s, ctx: ctx, cancel: cancel, choices: choices, left: len(choices),
+		server: s, ctx: ctx, cancel: cancel, lease: choices[0].Lease.Hold(), choices: choices, left: len(choices),
 		events: make(chan choiceEvent), started: time.Now(),
 		unwatch: s.watcher.add(c.Context().Conn(), cancel),
 	}
@@ -119,6 +120,7 @@ func (g *generation) end() {
 	g.cancel(context.Canceled)
 	g.unwatch()
 	g.workers.Wait()
+	g.lease.Release()
 	g.server.requests.end()
 }
 
@@ -134,7 +136,7 @@ func (g *generation) next() (choiceEvent, error) {
 			return choiceEvent{}, e.err
 		}
 		if g.firstEvent == 0 {
-			g.firstEvent, g.digest, g.queued = time.Since(g.started), e.stream.Digest(), e.stream.Queued()
+			g.firstEvent, g.queued = time.Since(g.started), e.stream.Queued()
 		}
 		if e.Finish != "" {
 			g.left--
@@ -150,7 +152,7 @@ func (g *generation) run(index int) bool {
 	request := g.choices[index]
 	stream, err := g.submit(request)
 	if err != nil {
-		return g.send(choiceEvent{index: index, err: g.explain(request, err, false)})
+		return g.send(choiceEvent{index: index, err: g.explain(err)})
 	}
 	defer stream.Close()
 	for answered := false; ; answered = true {
@@ -162,7 +164,7 @@ func (g *generation) run(index int) bool {
 			err = errors.New("the engine ended the sequence without an answer")
 			fallthrough
 		case err != nil:
-			return g.send(choiceEvent{index: index, err: g.explain(request, err, answered)})
+			return g.send(choiceEvent{index: index, err: g.explain(err)})
 		}
 		if !g.send(choiceEvent{index: index, Event: event, stream: stream}) {
 			return false
@@ -207,24 +209,25 @@ func (g *generation) send(e choiceEvent) bool {
 	}
 }
 
-// explain tells a cancelled generation from a failed one, and an adapter that
-// cannot be loaded from the engine's own errors.
-func (g *generation) explain(r *runtime.Request, err error, answered bool) error {
+// explain tells a cancelled generation from a failed one.
+func (g *generation) explain(err error) error {
 	if g.ctx.Err() != nil {
 		return context.Cause(g.ctx)
-	}
-	if r.Adapter != "" && !answered {
-		return loadFault(r.Adapter, err)
 	}
 	return err
 }
 
-// loadFault tells an adapter that cannot be loaded from the engine's own
+// loadFault tells an adapter that cannot be loaded from the server's own
 // errors.
 func loadFault(name string, err error) error {
+	var own *failure
+	if errors.As(err, &own) {
+		return err
+	}
 	for _, own := range []error{
-		runtime.ErrQueueFull, runtime.ErrClosed, runtime.ErrPrompt, runtime.ErrSampling, runtime.ErrUnknownAdapter, runtime.ErrVersion,
-		runtime.ErrNotFinite, runtime.ErrPanic, runtime.ErrAdapterName, runtime.ErrAdapterBudget, context.Canceled,
+		runtime.ErrQueueFull, runtime.ErrClosed, runtime.ErrNotFinite, runtime.ErrPanic,
+		catalogue.ErrUnknown, catalogue.ErrName, catalogue.ErrBudget, catalogue.ErrClosed, catalogue.ErrPanic,
+		errClientGone, errTimeout, errDrainDeadline, context.Canceled,
 	} {
 		if errors.Is(err, own) {
 			return err

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	_ "github.com/peft-serve/peft-serve/kernels/kernelstest"
 	"github.com/peft-serve/peft-serve/models"
@@ -40,7 +41,7 @@ func realSite(t *testing.T) *site {
 	require.NoError(t, err)
 	text := testTokenizer(t)
 	tokenizers := adapters.NewTokenizers(text, nil)
-	load := func(_ context.Context, s runtime.Source) (runtime.Adapter, error) {
+	load := func(_ context.Context, s catalogue.Source) (catalogue.Adapter, error) {
 		folder, err := adapters.Open(s.Dir)
 		if err != nil {
 			return nil, err
@@ -52,16 +53,16 @@ func realSite(t *testing.T) *site {
 		return a, tokenizers.Equip(a, folder, model.Config().Vocabulary)
 	}
 	metrics := NewMetrics("tiny")
-	catalogue, err := runtime.NewCatalogue(load, runtime.CatalogueOptions{Dir: dir, Observer: metrics})
+	known, err := catalogue.New(load, catalogue.Options{Dir: dir, Observer: metrics})
 	require.NoError(t, err)
 	pool := kernels.NewPool(1)
-	engine, err := runtime.New(model, func(skip bool) runtime.Decoder { return text.NewDecoder(skip) }, catalogue, pool,
+	engine, err := runtime.New(model, func(skip bool) runtime.Decoder { return text.NewDecoder(skip) }, pool,
 		runtime.Options{Slots: 4, CacheBlocks: 64, StepTokens: 16, Observer: metrics})
 	require.NoError(t, err)
 	template, err := chat.Load("testdata")
 	require.NoError(t, err)
 	server, err := New(Parts{
-		Engine: RuntimeEngine(engine), Catalogue: catalogue, Load: load, Base: model.Config(), Tokenizer: text, Chat: template, Metrics: metrics,
+		Engine: RuntimeEngine(engine), Catalogue: known, Base: model.Config(), Tokenizer: text, Chat: template, Metrics: metrics,
 	}, Config{Name: "tiny", Adapters: dir})
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -76,7 +77,7 @@ func realSite(t *testing.T) *site {
 		require.NoError(t, server.Shutdown(ctx))
 		require.NoError(t, <-served)
 		require.NoError(t, engine.Close(ctx))
-		require.NoError(t, catalogue.Close())
+		require.NoError(t, known.Close())
 		pool.Close()
 		require.NoError(t, source.Close())
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -48,7 +49,10 @@ type Metrics struct {
 	http     *prometheus.CounterVec // method, route, status
 }
 
-var _ runtime.Observer = (*Metrics)(nil)
+var (
+	_ runtime.Observer   = (*Metrics)(nil)
+	_ catalogue.Observer = (*Metrics)(nil)
+)
 
 // NewMetrics returns metrics that nothing has been counted in. model is the
 // base's name, a label of the series that are named as vLLM's are.
@@ -116,7 +120,7 @@ func (m *Metrics) attach(s *Server) error {
 
 // exposeMetrics makes room for new adapters' series, then answers with all.
 func (s *Server) exposeMetrics(c *fiber.Ctx) error {
-	s.metrics.labels.prune(s.adapterEntries())
+	s.metrics.labels.prune(s.known())
 	return s.metrics.scrape(c)
 }
 
@@ -124,7 +128,7 @@ func (m *Metrics) answered(method, route string, status int, _ time.Duration) {
 	m.http.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
 }
 
-// Step implements runtime.Observer, as do the following.
+// Step implements runtime.Observer, as do the following until Finished.
 func (m *Metrics) Step(d time.Duration, rows, promptRows int) {
 	m.step.Observe(d.Seconds())
 	m.stepRows.WithLabelValues("prompt").Add(float64(promptRows))
@@ -166,6 +170,7 @@ func (m *Metrics) Finished(adapter string, finish runtime.Finish, u runtime.Usag
 	}
 }
 
+// Loaded implements catalogue.Observer, as do the following.
 func (m *Metrics) Loaded(_ string, d time.Duration, err error) {
 	outcome := "loaded"
 	switch {

@@ -3,7 +3,7 @@ package serve
 import (
 	"sync"
 
-	"github.com/peft-serve/peft-serve/runtime"
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 // maxLabelled is the most adapter versions with series of their own.
@@ -44,7 +44,7 @@ func (l *adapterLabels) of(name, digest string) (adapter, version string) {
 
 // prune forgets the versions that the catalogue no longer has, once no room is
 // left.
-func (l *adapterLabels) prune(entries []runtime.Entry) {
+func (l *adapterLabels) prune(entries []catalogue.Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.known) < maxLabelled {

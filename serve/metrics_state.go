@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -8,8 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // stateCollector reads gauges from the engine and the catalogue at the moment
@@ -17,12 +18,20 @@ import (
 // that gateways route by.
 type stateCollector struct{ server *Server }
 
+// known are the adapters as far as they are known: no folder is read.
+func (s *Server) known() []catalogue.Entry {
+	if s.catalogue == nil {
+		return nil
+	}
+	return s.catalogue.Entries()
+}
+
 func (c *stateCollector) Describe(chan<- *prometheus.Desc) {} // unchecked: labels come with the values
 
 func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	s := c.server
-	o, now := s.engine.Options(), s.engine.Snapshot()
-	entries := s.adapterEntries()
+	o, now, loading := s.engine.Options(), s.engine.Snapshot(), int(s.loading.Load())
+	entries := s.known()
 	model := []string{"model_name", s.config.Name}
 	gauge := func(name, help string, v float64, labels ...string) {
 		send(out, prometheus.GaugeValue, name, help, v, labels)
@@ -32,7 +41,7 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	}
 
 	gauge("vllm:num_requests_running", "Sequences with a slot.", float64(now.Running), model...)
-	gauge("vllm:num_requests_waiting", "Requests without one.", float64(now.Waiting), model...)
+	gauge("vllm:num_requests_waiting", "Requests without one.", float64(now.Waiting+loading), model...)
 	gauge("vllm:kv_cache_usage_perc", "Share of the key-value blocks held by running sequences; 1 is all.", share(now.BlocksUsed, now.Blocks), model...)
 	gauge("vllm:cache_config_info", "Shape of the key-value cache.", 1,
 		"block_size", strconv.Itoa(kernels.BlockLen), "num_gpu_blocks", strconv.Itoa(now.Blocks))
@@ -42,21 +51,26 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", now.LookedUpTokens, model...)
 	counter("vllm:prefix_cache_hits_total", "Prompt tokens found there.", now.CachedTokens, model...)
 
-	resident, byState, pinned := []string{}, map[runtime.State]int{}, 0
+	resident, waited, byState, pinned := []string{}, now.WaitingAdapters, map[catalogue.State]int{}, 0
 	for _, e := range entries {
 		byState[e.State]++
-		if e.State == runtime.Resident {
+		switch e.State {
+		case catalogue.Resident:
 			resident = append(resident, e.Name)
+		case catalogue.Loading:
+			waited = append(waited, e.Name)
 		}
 		if e.Pinned {
 			pinned++
 		}
 	}
 	sort.Strings(resident)
+	slices.Sort(waited)
+	waited = slices.Compact(waited)
 	gauge("vllm:lora_requests_info", "The adapters in memory and those that requests wait for, at a time.", float64(time.Now().UnixMilli())/1000,
-		"max_lora", strconv.Itoa(max(o.Slots, len(resident))), "running_lora_adapters", strings.Join(resident, ","), "waiting_lora_adapters", strings.Join(missing(now.WaitingAdapters, resident), ","))
+		"max_lora", strconv.Itoa(max(o.Slots, len(resident))), "running_lora_adapters", strings.Join(resident, ","), "waiting_lora_adapters", strings.Join(missing(waited, resident), ","))
 
-	for _, state := range []runtime.State{runtime.Known, runtime.Loading, runtime.Resident, runtime.Failed, runtime.Draining} {
+	for _, state := range []catalogue.State{catalogue.Known, catalogue.Loading, catalogue.Resident, catalogue.Failed, catalogue.Draining} {
 		gauge("peft_adapters", "Adapter versions by state.", float64(byState[state]), "state", string(state))
 	}
 	gauge("peft_adapters_pinned", "Adapters kept in memory by request.", float64(pinned))
@@ -68,7 +82,7 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(now.BlocksUsed), "use", "running")
 	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(now.BlocksCached), "use", "prefix")
 	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(max(now.Blocks-now.BlocksUsed-now.BlocksCached, 0)), "use", "free")
-	gauge("peft_requests_loading", "Requests whose adapter is being loaded.", float64(now.Loading))
+	gauge("peft_requests_loading", "Requests whose adapter is being loaded.", float64(now.Loading+loading))
 	gauge("peft_draining", "1 while the server shuts down.", flag(s.requests.isDraining()))
 	gauge("peft_build_info", "The version that runs.", 1, "version", s.config.Version, "base", s.config.Name, "precision", s.base.Precision)
 	counter("peft_steps_total", "Steps of the engine.", now.Steps)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -31,7 +32,7 @@ func TestMetricsOfGateways(t *testing.T) {
 	} {
 		require.Contains(t, text, "\n"+line)
 	}
-	require.NoError(t, s.catalogue.Remove("sql"))
+	require.NoError(t, s.catalogue.Remove("sql", nil))
 	require.Contains(t, s.get(t, "/metrics").body, `running_lora_adapters="",waiting_lora_adapters="cold,sql"`)
 }
 
@@ -41,7 +42,7 @@ func TestMetricsByAdapter(t *testing.T) {
 	m.Finished("sql", runtime.FinishLength, runtime.Usage{PromptTokens: 5, CachedTokens: 2, CompletionTokens: 7, AdapterDigest: "d1", FirstToken: time.Second}, nil)
 	m.Finished("sql", "", runtime.Usage{AdapterDigest: "d2"}, context.Canceled)
 	m.Loaded("sql", time.Second, nil)
-	m.Loaded("sql", 0, runtime.ErrAdapterBudget) // waited, and was not read
+	m.Loaded("sql", 0, catalogue.ErrBudget) // waited, and was not read
 	m.Loaded("sql", 0, context.Canceled)
 	m.Waited("sql", 2*time.Second)
 	m.Evicted("sql", "d1", 500)
@@ -74,14 +75,14 @@ func TestMetricsByAdapter(t *testing.T) {
 func TestMetricsAreBounded(t *testing.T) {
 	s := newSite(t, nil)
 	for i := range 3 * maxLabelled {
-		_ = s.catalogue.Add(fmt.Sprintf("a%d", i), "/x")
+		s.catalogue.Add(fmt.Sprintf("a%d", i), "/x")
 		s.server.metrics.Finished(fmt.Sprintf("a%d", i), runtime.FinishEOS, runtime.Usage{AdapterDigest: "d"}, nil)
 	}
 	text := s.get(t, "/metrics").body
 	require.Equal(t, maxLabelled+1, strings.Count(text, "\npeft_requests_total{"))
 	require.Contains(t, text, fmt.Sprintf(`peft_requests_total{adapter="(other)",digest="",outcome="eos"} %d`, 2*maxLabelled))
 	for i := range 3 * maxLabelled {
-		_ = s.catalogue.Remove(fmt.Sprintf("a%d", i))
+		_ = s.catalogue.Remove(fmt.Sprintf("a%d", i), nil)
 	}
 	require.NotContains(t, s.get(t, "/metrics").body, `adapter="a1"`)
 	s.server.metrics.Finished("new", runtime.FinishEOS, runtime.Usage{AdapterDigest: "d"}, nil)

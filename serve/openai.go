@@ -6,6 +6,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -126,8 +127,8 @@ func (r *openAIRequest) checkTokens(vocabulary int) error {
 }
 
 // openAIRequest is what every choice of r asks for, without a prompt.
-func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, adapter string, t words) runtime.Request {
-	otherwise := t.sampling.Over(s.config.Sampling)
+func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, to selection) runtime.Request {
+	otherwise := to.sampling.Over(s.config.Sampling)
 	sampling := runtime.Sampling{
 		Temperature: float32(or(r.Temperature, or(otherwise.Temperature, 1))),
 		TopP:        float32(or(r.TopP, or(otherwise.TopP, 1))),
@@ -140,9 +141,9 @@ func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, adapter string, t
 		Seed:        seedOf(r.Seed),
 	}
 	return runtime.Request{
-		Adapter: adapter, Group: group(c), Sampling: sampling, MaxTokens: -1,
+		Lease: to.lease, Group: group(c), Sampling: sampling, MaxTokens: -1,
 		Stop: r.Stop, StopIDs: r.StopIDs, IgnoreEOS: or(r.IgnoreEOS, false),
-		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: -1, Tokenizer: t.of(),
+		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: -1,
 	}
 }
 
@@ -213,8 +214,8 @@ type openAIHead struct {
 	Model   string `json:"model"`
 }
 
-func (s *Server) head(prefix, object, adapter string) openAIHead {
-	model := adapter
+func (s *Server) head(prefix, object string, lease *catalogue.Lease) openAIHead {
+	model := lease.Name()
 	if model == "" {
 		model = s.config.Name
 	}

@@ -2,9 +2,11 @@ package serve
 
 import (
 	"errors"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -68,15 +70,26 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	choices, text, err := s.chatChoices(c, &body)
+	arrived := time.Now()
+	if err := body.check(s); err != nil {
+		return err
+	}
+	to, err := s.selected(c, s.openAINaming(body.Model))
 	if err != nil {
 		return err
 	}
+	defer to.lease.Release()
+	request, err := s.chatRequest(c, &body, to)
+	if err != nil {
+		return err
+	}
+	request.Arrived = arrived
+	choices := repeat(request, or(body.N, 1))
 	object := "chat.completion"
 	if body.streams() {
 		object = "chat.completion.chunk"
 	}
-	w := &chatWriter{text: text, body: &body, head: s.head("chatcmpl-", object, choices[0].Adapter), begun: make([]bool, len(choices))}
+	w := &chatWriter{text: to.text, body: &body, head: s.head("chatcmpl-", object, to.lease), begun: make([]bool, len(choices))}
 	g, err := s.generate(c, choices)
 	if err != nil {
 		return err
@@ -90,7 +103,7 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 
 // chatWriter writes the events of a generation as /v1/chat/completions does.
 type chatWriter struct {
-	text  words
+	text  *tokenizer.Tokenizer
 	body  *chatRequest
 	head  openAIHead
 	usage openAIUsage

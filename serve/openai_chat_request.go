@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -107,7 +106,11 @@ func (r *chatRequest) check(s *Server) error {
 }
 
 // chatPrompt renders the conversation and returns its tokens.
-func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate) ([]int32, error) {
+func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, to selection) ([]int32, error) {
+	template, err := s.chatTemplate(c, to)
+	if err != nil {
+		return nil, err
+	}
 	if template.turnTemplate == nil {
 		return nil, invalid("messages", "%s has no chat template: use /v1/completions", s.config.Name)
 	}
@@ -130,7 +133,7 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, template chatTemplate)
 	if err != nil {
 		return nil, err
 	}
-	return s.encode(c, template.words, "messages", text, or(r.AddSpecial, false))
+	return s.encode(c, to.text, "messages", text, or(r.AddSpecial, false))
 }
 
 // readBy refuses what the template would leave out of the prompt.
@@ -159,28 +162,15 @@ func (r *chatRequest) readBy(t chatTemplate, o chat.Options) error {
 	return nil
 }
 
-// chatChoices makes the runtime's requests of a body, and says what their
-// answers are written with.
-func (s *Server) chatChoices(c *fiber.Ctx, body *chatRequest) ([]*runtime.Request, words, error) {
-	if err := body.check(s); err != nil {
-		return nil, words{}, err
+// chatRequest is the runtime's request for body.
+func (s *Server) chatRequest(c *fiber.Ctx, body *chatRequest, to selection) (runtime.Request, error) {
+	request := s.openAIRequest(c, &body.openAIRequest, to)
+	if err := body.checkTokens(to.vocabulary); err != nil {
+		return request, err
 	}
-	adapter, err := s.adapterFor(c, s.openAINaming(body.Model))
-	if err != nil {
-		return nil, words{}, err
-	}
-	if err := body.checkTokens(s.vocabularyOf(adapter)); err != nil {
-		return nil, words{}, err
-	}
-	arrived := time.Now()
-	template, err := s.chatTemplate(c, adapter)
-	if err != nil {
-		return nil, words{}, err
-	}
-	request := s.openAIRequest(c, &body.openAIRequest, adapter, template.words)
-	request.Arrived, request.Version = arrived, template.version
-	if request.Prompt, err = s.chatPrompt(c, body, template); err != nil {
-		return nil, words{}, err
+	var err error
+	if request.Prompt, err = s.chatPrompt(c, body, to); err != nil {
+		return request, err
 	}
 	field := "max_completion_tokens"
 	if body.MaxCompletionTokens == nil {
@@ -190,8 +180,5 @@ func (s *Server) chatChoices(c *fiber.Ctx, body *chatRequest) ([]*runtime.Reques
 	if or(body.Logprobs, false) {
 		request.Logprobs = or(body.TopLogprobs, 0)
 	}
-	if err := s.fits(&request, "messages", field); err != nil {
-		return nil, words{}, err
-	}
-	return repeat(request, or(body.N, 1)), template.words, nil
+	return request, s.fits(to, &request, "messages", field)
 }

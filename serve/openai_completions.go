@@ -68,19 +68,16 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	if body.Logprobs != nil && (*body.Logprobs < 0 || *body.Logprobs > s.config.MaxLogprobs) {
 		return invalid("logprobs", "logprobs is %d, outside 0 to %d", *body.Logprobs, s.config.MaxLogprobs)
 	}
-	adapter, err := s.adapterFor(c, s.openAINaming(body.Model))
-	if err != nil {
-		return err
-	}
-	if err := body.checkTokens(s.vocabularyOf(adapter)); err != nil {
-		return err
-	}
 	arrived := time.Now()
-	text, err := s.words(c, adapter)
+	to, err := s.selected(c, s.openAINaming(body.Model))
 	if err != nil {
 		return err
 	}
-	template := s.openAIRequest(c, &body.openAIRequest, adapter, text)
+	defer to.lease.Release()
+	if err := body.checkTokens(to.vocabulary); err != nil {
+		return err
+	}
+	template := s.openAIRequest(c, &body.openAIRequest, to)
 	template.Arrived = arrived
 	template.MaxTokens = or(body.MaxTokens, defaultMaxTokens)
 	if body.Logprobs != nil {
@@ -89,7 +86,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 			template.PromptLogprobs = *body.Logprobs
 		}
 	}
-	w := completionsWriter{server: s, text: text, body: &body, head: s.head("cmpl-", "text_completion", adapter)}
+	w := completionsWriter{server: s, text: to.text, body: &body, head: s.head("cmpl-", "text_completion", to.lease)}
 	for i, p := range body.Prompt {
 		request := template
 		field := "prompt"
@@ -99,12 +96,12 @@ func (s *Server) completions(c *fiber.Ctx) error {
 		if p.tokens != nil {
 			request.Prompt = p.tokens
 			if or(body.Echo, false) {
-				body.Prompt[i].text = text.Decode(p.tokens, !template.Special)
+				body.Prompt[i].text = to.text.Decode(p.tokens, !template.Special)
 			}
-		} else if request.Prompt, err = s.encode(c, text, field, p.text, or(body.AddSpecial, true)); err != nil {
+		} else if request.Prompt, err = s.encode(c, to.text, field, p.text, or(body.AddSpecial, true)); err != nil {
 			return err
 		}
-		if err := s.fits(&request, field, "max_tokens"); err != nil {
+		if err := s.fits(to, &request, field, "max_tokens"); err != nil {
 			return err
 		}
 		w.requests = append(w.requests, repeat(request, or(body.N, 1))...)
@@ -123,7 +120,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 // completionsWriter writes the events of a generation as /v1/completions does.
 type completionsWriter struct {
 	server   *Server
-	text     words
+	text     *tokenizer.Tokenizer
 	body     *completionsRequest
 	head     openAIHead
 	requests []*runtime.Request
@@ -245,7 +242,7 @@ func (w *completionsWriter) promptOffsets(e choiceEvent) []int {
 }
 
 // add appends a token; the first of a prompt has no logprob.
-func (l *completionsLogprobs) add(t words, at int, chosen runtime.Logprob, top []runtime.Logprob, wanted int) {
+func (l *completionsLogprobs) add(t *tokenizer.Tokenizer, at int, chosen runtime.Logprob, top []runtime.Logprob, wanted int) {
 	l.Tokens = append(l.Tokens, tokenText(t, chosen.Token))
 	l.Offsets = append(l.Offsets, at)
 	if math.IsNaN(float64(chosen.Logprob)) {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/peft-serve/peft-serve/runtime"
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 // modelCard is an entry of /v1/models: the base, or an adapter, whose parent
@@ -30,8 +30,8 @@ func (s *Server) openAINaming(model string) naming {
 func (s *Server) modelCards() []modelCard {
 	card := modelCard{ID: s.config.Name, Object: "model", Created: s.started.Unix(), OwnedBy: "peft-serve", Root: s.config.Source, Context: s.context}
 	cards := []modelCard{card}
-	for _, e := range s.adapterEntries() {
-		if e.State == runtime.Draining {
+	for _, e := range s.listed() {
+		if e.State == catalogue.Draining {
 			continue
 		}
 		card.ID, card.Root, card.Parent = e.Name, folderOf(e), &s.config.Name

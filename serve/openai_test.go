@@ -47,7 +47,7 @@ func TestCompletions(t *testing.T) {
 	require.Equal(t, runtime.Sampling{TopP: 1, Repetition: 1, Bias: map[int32]float32{5: -100}, Seed: 7}, r.Sampling)
 	require.Equal(t, []string{"x"}, r.Stop)
 	require.Equal(t, "team", r.Group)
-	require.Equal(t, "sql", r.Adapter)
+	require.Equal(t, "sql", r.Lease.Name())
 }
 
 func TestCompletionsEchoLogprobs(t *testing.T) {
@@ -143,7 +143,7 @@ func TestModels(t *testing.T) {
 	require.JSONEq(t, `"/adapters/sql"`, member(t, got.body, "data", "3", "root"))
 	require.JSONEq(t, `"base-model"`, member(t, got.body, "data", "3", "parent"))
 	require.Equal(t, `"sql"`, member(t, s.get(t, "/v1/models/sql").body, "id"))
-	_ = s.catalogue.Add("org/name", "/x")
+	s.catalogue.Add("org/name", "/x")
 	require.Equal(t, `"org/name"`, member(t, s.get(t, "/v1/models/org%2Fname").body, "id"))
 	require.Equal(t, `"org/name"`, member(t, s.get(t, "/v1/adapters/org%2Fname").body, "name"))
 }

@@ -66,19 +66,33 @@ func (s *Server) answerInference(c *fiber.Ctx, stream bool) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	request, text, err := s.inferenceRequest(c, &body)
+	arrived := time.Now()
+	if err := body.check(); err != nil {
+		return err
+	}
+	model, err := url.PathUnescape(c.Params("name"))
+	if err != nil {
+		return invalid("name", "the path names no model: %s", err)
+	}
+	to, err := s.selected(c, naming{where: "the path", name: model})
 	if err != nil {
 		return err
 	}
+	defer to.lease.Release()
+	request, err := s.inferenceRequest(c, &body, to)
+	if err != nil {
+		return err
+	}
+	request.Arrived = arrived
 	g, err := s.generate(c, []*runtime.Request{request})
 	if err != nil {
 		return err
 	}
 	w := &inferenceWriter{
-		generation: g, body: &body, answer: inferenceAnswer{ID: body.ID, Model: request.Adapter},
-		tokens: generateWriter{text: text, decoder: text.NewDecoder(false)},
+		generation: g, body: &body, answer: inferenceAnswer{ID: body.ID, Model: to.lease.Name()},
+		tokens: generateWriter{text: to.text, decoder: to.text.NewDecoder(false)},
 	}
-	if request.Adapter == "" {
+	if to.lease == nil {
 		w.answer.Model = s.config.Name
 	}
 	if stream {
@@ -100,39 +114,35 @@ func (s *Server) answerInference(c *fiber.Ctx, stream bool) error {
 	}
 }
 
+// alike are the parameters that TGI has too, with TGI's meaning.
+func (p *inferenceParameters) alike() *generateParameters {
+	return &generateParameters{Temperature: p.Temperature, TopK: p.TopK, TopP: p.TopP, Repetition: p.Repetition, Frequency: p.Frequency, Seed: p.Seed, Stop: p.Stop}
+}
+
+// check reports what is wrong with a body by itself.
+func (r *inferenceRequest) check() error {
+	if err := r.Parameters.alike().check(); err != nil {
+		return err
+	}
+	switch most := r.Parameters.MaxTokens; {
+	case r.Input == nil:
+		return invalid("text_input", "text_input is missing: give the text to continue")
+	case most != nil && *most < 0:
+		return invalid("parameters.max_tokens", "parameters.max_tokens is %d, below 0", *most)
+	}
+	return nil
+}
+
 // inferenceRequest is the runtime's request for body: greedy unless asked for,
 // or implying, a random choice, as in TGI.
-func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest) (*runtime.Request, words, error) {
+func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest, to selection) (*runtime.Request, error) {
 	p := &body.Parameters
-	alike := generateParameters{Temperature: p.Temperature, TopK: p.TopK, TopP: p.TopP, Repetition: p.Repetition, Frequency: p.Frequency, Seed: p.Seed, Stop: p.Stop}
-	if err := alike.check(); err != nil {
-		return nil, words{}, err
-	}
-	switch {
-	case body.Input == nil:
-		return nil, words{}, invalid("text_input", "text_input is missing: give the text to continue")
-	case p.MaxTokens != nil && *p.MaxTokens < 0:
-		return nil, words{}, invalid("parameters.max_tokens", "parameters.max_tokens is %d, below 0", *p.MaxTokens)
-	}
-	model, err := url.PathUnescape(c.Params("name"))
+	prompt, err := s.encode(c, to.text, "text_input", *body.Input, true)
 	if err != nil {
-		return nil, words{}, invalid("name", "the path names no model: %s", err)
-	}
-	adapter, err := s.adapterFor(c, naming{where: "the path", name: model})
-	if err != nil {
-		return nil, words{}, err
-	}
-	arrived := time.Now()
-	text, err := s.words(c, adapter)
-	if err != nil {
-		return nil, words{}, err
-	}
-	prompt, err := s.encode(c, text, "text_input", *body.Input, true)
-	if err != nil {
-		return nil, words{}, err
+		return nil, err
 	}
 	r := &runtime.Request{
-		Adapter: adapter, Group: group(c), Prompt: prompt, Tokenizer: text.of(), Arrived: arrived, Sampling: alike.sampling(),
+		Lease: to.lease, Group: group(c), Prompt: prompt, Sampling: p.alike().sampling(),
 		Stop: p.Stop, MaxTokens: or(p.MaxTokens, defaultInferenceTokens), Logprobs: -1, PromptLogprobs: -1,
 	}
 	if or(p.Details, false) {
@@ -141,7 +151,7 @@ func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest) (*runtim
 	if room := s.context - len(r.Prompt); p.MaxTokens == nil && r.MaxTokens > room {
 		r.MaxTokens = max(room, 1)
 	}
-	return r, text, s.fits(r, "text_input", "parameters.max_tokens")
+	return r, s.fits(to, r, "text_input", "parameters.max_tokens")
 }
 
 // inferenceWriter writes the events of one sequence. The stop string that ended
@@ -155,7 +165,7 @@ type inferenceWriter struct {
 
 func (w *inferenceWriter) whole() inferenceAnswer {
 	a := w.answer
-	a.Version, a.Output = w.generation.digest, w.tokens.cut.String()
+	a.Version, a.Output = w.generation.lease.Digest(), w.tokens.cut.String()
 	if or(w.body.Parameters.Details, false) {
 		reason := w.tokens.reason()
 		a.Details = &inferenceDetails{FinishReason: &reason, Logprobs: w.tokens.tokens}
@@ -170,7 +180,7 @@ func (w *inferenceWriter) write(out *eventStream, e choiceEvent) error {
 		return nil
 	}
 	a := w.answer
-	a.Version, a.Output, a.Done = w.generation.digest, e.Text, &done
+	a.Version, a.Output, a.Done = w.generation.lease.Digest(), e.Text, &done
 	if or(w.body.Parameters.Details, false) {
 		a.Details = &inferenceDetails{Token: token}
 		if done {

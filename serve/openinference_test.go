@@ -59,6 +59,6 @@ func TestOpenInferenceRefusals(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(got.body), &body))
 		require.Equal(t, c.message, body.Error)
 	}
-	s.engine.script = func(*runtime.Request) (string, runtime.Finish, error) { return "", "", errBroken }
+	s.catalogue.refuse = errBroken
 	require.Equal(t, 422, s.post(t, "/v2/models/sql/generate", `{"text_input":"a"}`).status)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/adapters"
-	"github.com/peft-serve/peft-serve/runtime"
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 // incoming begins the names of folders that are being written or removed.
@@ -23,8 +23,8 @@ import (
 const incoming = ".incoming-"
 
 // putAdapter publishes an uploaded adapter folder: unpacked beside the others,
-// loaded against the base, probed, and moved into place in one step only if it
-// loads and computes finite values.
+// loaded as any adapter is, probed, and moved into place in one step only if it
+// loads and computes finite values. It is in memory then.
 // A version of that name is replaced; requests that run keep it.
 func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	name, err := adapterParam(c)
@@ -46,8 +46,6 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	}
 	ctx, done := s.attend(c)
 	defer done()
-	defer s.publishing.lock(name)()
-
 	staging, err := os.MkdirTemp(s.config.Adapters, incoming)
 	if err != nil {
 		return err
@@ -63,94 +61,96 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err != nil {
 		return err
 	}
-	adapter, err := s.load(ctx, runtime.Source{Name: name, URI: folder, Dir: folder})
-	if err != nil {
-		return refusedUpload(name, strings.NewReplacer(folder+string(filepath.Separator), "", folder+": ", "").Replace(err.Error()))
-	}
-	switch _, _, err := s.templates.of(ctx, adapter, s.wordsOf(adapter).Tokenizer); {
-	case err != nil && ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
-		return refusedUpload(name, unusable(err).Error())
-	}
-	if _, budget := s.catalogue.Bytes(); adapter.Bytes() > budget {
-		return fmt.Errorf("adapter %q is refused: %w: it takes %d bytes of a budget of %d", name, runtime.ErrAdapterSize, adapter.Bytes(), budget)
-	}
-	var broken *runtime.WithdrawnError
-	switch err := s.engine.Probe(ctx, name, adapter); {
-	case errors.As(err, &broken):
-		return refusedUpload(name, broken.Error())
-	case err != nil && ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
+	if err := mark(folder); err != nil {
 		return err
 	}
-	if err := errors.Join(mark(folder), flush(folder)); err != nil {
-		return err
-	}
-	created, err := s.publish(folder, name)
+	entry, created, err := s.publish(ctx, folder, name)
 	if err != nil {
 		return err
-	}
-	view := adapterView{
-		Name: name, State: string(runtime.Known), Source: filepath.Join(s.config.Adapters, name),
-		Digest: adapter.Digest(), Method: adapter.Method(), Rank: adapter.Rank(), Bytes: adapter.Bytes(),
-	}
-	if e, err := s.catalogue.Lookup(name); err == nil {
-		view.Warning = e.Warning
 	}
 	c.Set("X-Adapter-Id", name)
-	c.Set("X-Adapter-Digest", view.Digest)
+	c.Set("X-Adapter-Digest", entry.Digest)
 	status := http.StatusOK
 	if created {
 		status = http.StatusCreated
 	}
-	return writeJSON(c, status, view)
+	return writeJSON(c, status, viewOf(entry))
 }
 
-// refusedUpload is the answer to an adapter that could not be served.
-func refusedUpload(name, why string) *failure {
+// publish gives the name to the adapter in a folder, which moves to its place
+// among the adapters. A fault of the adapter is a 422, one of the disk is not.
+func (s *Server) publish(ctx context.Context, folder, name string) (entry catalogue.Entry, created bool, err error) {
+	var disk error
+	entry, err = s.catalogue.Swap(ctx, catalogue.Candidate{
+		Name: name, URI: folder,
+		Check: func(ctx context.Context, a catalogue.Adapter) error {
+			if _, _, err := s.templates.of(ctx, a.ChatTemplate(), s.textOf(a)); err != nil {
+				return unusable(err)
+			}
+			disk = flush(folder)
+			return disk
+		},
+		Probe: s.probe(name),
+		Move: func() (place string, err error) {
+			place, created, err = moveInto(s.config.Adapters, name, folder)
+			disk = err
+			return place, err
+		},
+	})
+	switch {
+	case err == nil:
+		return entry, created, nil
+	case ctx.Err() != nil:
+		return entry, false, context.Cause(ctx)
+	case disk != nil:
+		return entry, false, disk
+	}
+	return entry, false, refusedUpload(name, folder, err)
+}
+
+// probe is what the engine says of an adapter that is to have a name.
+func (s *Server) probe(name string) func(context.Context, catalogue.Adapter) error {
+	return func(ctx context.Context, a catalogue.Adapter) error { return s.engine.Probe(ctx, name, a) }
+}
+
+// refusedUpload is the answer to an adapter in a folder that could not be
+// served, without our paths, or what else went wrong.
+func refusedUpload(name, folder string, err error) error {
+	var withdrawn *catalogue.WithdrawnError
+	if err := loadFault(name, err); !isBrokenAdapter(err) && !errors.As(err, &withdrawn) || errors.Is(err, catalogue.ErrSize) {
+		return err
+	}
+	var named *catalogue.AdapterError
+	if errors.As(err, &named) {
+		err = named.Err // the name is said once
+	}
+	why := strings.NewReplacer(folder+string(filepath.Separator), "", folder+": ", "").Replace(err.Error())
 	return &failure{
 		status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused",
 		message: fmt.Sprintf("adapter %q is refused: %s", name, why),
 	}
 }
 
-// publish moves a folder to its name among the adapters and tells the
-// catalogue.
-func (s *Server) publish(folder, name string) (created bool, err error) {
-	place := filepath.Join(s.config.Adapters, name)
-	if _, err := os.Lstat(place); err == nil {
-		if exists(filepath.Join(place, adapters.RunMark)) && !isUploaded(place) {
-			return false, &failure{
-				status: http.StatusConflict, kind: invalidRequest, code: "run_folder",
-				message: fmt.Sprintf("%q in the adapters' folder is where peft-train writes to (%s), and what else a run has there would be lost: give this adapter another name; what the run writes there is served without an upload", name, adapters.RunMark),
-			}
-		}
-		if !holdsAdapter(place) {
-			return false, &failure{
-				status: http.StatusConflict, kind: invalidRequest, code: "name_taken",
-				message: fmt.Sprintf("%q in the adapters' folder is no adapter: give this one another name, or move that away", name),
-			}
-		}
-		// The old version is now where the new one was, and goes with it.
-		err = exchange(folder, place)
-		if err != nil {
-			return false, err
-		}
-	} else {
-		if err := os.Rename(folder, place); err != nil {
-			return false, err
-		}
-		created = true
+// moveInto moves a folder to its name among the adapters.
+func moveInto(adaptersDir, name, folder string) (place string, created bool, err error) {
+	place = filepath.Join(adaptersDir, name)
+	if _, err := os.Lstat(place); err != nil {
+		return place, true, os.Rename(folder, place)
 	}
-	if err := s.catalogue.Replace(name, place); err != nil {
-		if created {
-			return false, fmt.Errorf("%w (%w)", err, os.RemoveAll(place))
+	if exists(filepath.Join(place, adapters.RunMark)) && !isUploaded(place) {
+		return "", false, &failure{
+			status: http.StatusConflict, kind: invalidRequest, code: "run_folder",
+			message: fmt.Sprintf("%q in the adapters' folder is where peft-train writes to (%s), and what else a run has there would be lost: give this adapter another name; what the run writes there is served without an upload", name, adapters.RunMark),
 		}
-		return false, fmt.Errorf("%w (%w)", err, exchange(folder, place))
 	}
-	return created, nil
+	if !holdsAdapter(place) {
+		return "", false, &failure{
+			status: http.StatusConflict, kind: invalidRequest, code: "name_taken",
+			message: fmt.Sprintf("%q in the adapters' folder is no adapter: give this one another name, or move that away", name),
+		}
+	}
+	// The old version is now where the new one was, and goes with it.
+	return place, false, exchange(folder, place)
 }
 
 // uploadOf is the body of an upload, at most the configured size.

@@ -1,12 +1,16 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -17,13 +21,78 @@ type naming struct {
 	base  bool // it names the base, whatever else names an adapter
 }
 
-// adapterFor returns the adapter that a request selects: by the query
-// parameter adapter, the field of its body that the dialect has for it, or the
-// X-Adapter header. Those that are there must agree; without any it is the
-// base, "".
-func (s *Server) adapterFor(c *fiber.Ctx, body naming) (string, error) {
+// selection is what a request is answered by: the base, or the version of an
+// adapter that its lease is on, from the prompt's first token to the answer's
+// last.
+type selection struct {
+	lease      *catalogue.Lease // nil: the base
+	text       *tokenizer.Tokenizer
+	vocabulary int                       // tokens of its rows
+	sampling   adapters.SamplingDefaults // that the adapter recommends
+}
+
+// selected resolves the adapter that a request names, and waits until it is in
+// memory, since only then is known what prompts it takes. The caller releases
+// the lease.
+func (s *Server) selected(c *fiber.Ctx, body naming) (selection, error) {
+	chosen, err := s.adapterFor(c, body)
+	if err != nil || chosen.name == "" {
+		return selection{text: s.text, vocabulary: s.vocabulary}, err
+	}
+	if s.catalogue == nil {
+		return selection{}, unknownAdapter(chosen.where, chosen.name)
+	}
+	lease, err := s.catalogue.Acquire(chosen.name)
+	if errors.Is(err, catalogue.ErrUnknown) || errors.Is(err, catalogue.ErrName) {
+		return selection{}, unknownAdapter(chosen.where, chosen.name)
+	}
+	if err == nil && !lease.Ready() {
+		err = s.await(c, lease)
+	}
+	if err == nil {
+		err = lease.Err()
+	}
+	if err != nil {
+		lease.Release()
+		return selection{}, loadFault(chosen.name, err)
+	}
+	a := lease.Adapter()
+	return selection{lease, s.textOf(a), a.Vocabulary(), a.Sampling()}, nil
+}
+
+// await waits for an adapter off the step loop. Those who wait here are not in
+// the engine's queue yet, and so are as many as that may hold.
+func (s *Server) await(c *fiber.Ctx, lease *catalogue.Lease) error {
+	if s.requests.isDraining() {
+		return draining()
+	}
+	defer s.loading.Add(-1)
+	if waiting := s.loading.Add(1); waiting > int64(s.engine.Options().Queue) {
+		return fmt.Errorf("%w: %d requests wait for their adapter", runtime.ErrQueueFull, waiting-1)
+	}
+	ctx, done := s.attend(c)
+	defer done()
+	if err := lease.Wait(ctx); err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// textOf is the tokenizer that an adapter's text is read and written with: its
+// own, or the base's.
+func (s *Server) textOf(a catalogue.Adapter) *tokenizer.Tokenizer {
+	if own := a.Tokenizer(); own != nil {
+		return own
+	}
+	return s.text
+}
+
+// adapterFor returns the adapter that a request names: in the query parameter
+// adapter, the field of its body that the dialect has for it, or the X-Adapter
+// header. Those that are there must agree; without any it is the base, "".
+func (s *Server) adapterFor(c *fiber.Ctx, body naming) (naming, error) {
 	if err := knownQuery(c); err != nil {
-		return "", err
+		return naming{}, err
 	}
 	var named []naming
 	for _, v := range c.Context().QueryArgs().PeekMulti("adapter") {
@@ -40,18 +109,16 @@ func (s *Server) adapterFor(c *fiber.Ctx, body naming) (string, error) {
 		case chosen.name == "":
 			chosen = n
 		case n.name != chosen.name:
-			return "", invalid(n.where, "%s names adapter %q and %s names %q: name one", chosen.where, chosen.name, n.where, n.name)
+			return naming{}, invalid(n.where, "%s names adapter %q and %s names %q: name one", chosen.where, chosen.name, n.where, n.name)
 		}
 	}
 	switch {
 	case chosen.name == s.config.Name:
-		return "", s.unambiguous(chosen)
-	case chosen.name != "":
-		return chosen.name, s.known(chosen)
-	case body.base:
-		return "", s.unambiguous(body)
+		return naming{}, s.unambiguous(chosen)
+	case chosen.name == "" && body.base:
+		return naming{}, s.unambiguous(body)
 	}
-	return "", nil
+	return chosen, nil
 }
 
 // knownQuery refuses a query parameter other than adapter: a misspelt one would
@@ -74,17 +141,6 @@ func (s *Server) unambiguous(n naming) error {
 		return invalid(n.where, "%q is the name of the base and of an adapter: rename the adapter, or start the server with another --name", s.config.Name)
 	}
 	return nil
-}
-
-// known refuses an adapter that the catalogue does not have.
-func (s *Server) known(n naming) error {
-	if s.catalogue != nil {
-		_, err := s.catalogue.Lookup(n.name)
-		if !errors.Is(err, runtime.ErrUnknownAdapter) && !errors.Is(err, runtime.ErrAdapterName) {
-			return err
-		}
-	}
-	return unknownAdapter(n.where, n.name)
 }
 
 func unknownAdapter(param, name string) *failure {

@@ -15,14 +15,12 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
-	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // Parts are what a Server puts together.
 type Parts struct {
 	Engine    Engine
-	Catalogue Catalogue      // nil: the base alone
-	Load      runtime.Loader // tries an uploaded adapter; nil where Catalogue is
+	Catalogue Catalogue // nil: the base alone
 	Base      *models.Config
 	Tokenizer *tokenizer.Tokenizer
 	Chat      *chat.Template // nil: the base has none
@@ -34,7 +32,6 @@ type Server struct {
 	config    Config
 	engine    Engine
 	catalogue Catalogue
-	load      runtime.Loader
 	base      *models.Config
 	text      *tokenizer.Tokenizer
 	metrics   *Metrics
@@ -43,12 +40,11 @@ type Server struct {
 	vocabulary int
 	started    time.Time
 
-	app        *fiber.App
-	watcher    watcher
-	requests   *requests
-	publishing nameLocks
-	loading    atomic.Int64 // chat requests that wait for their adapter
-	templates  *templates
+	app       *fiber.App
+	watcher   watcher
+	requests  *requests
+	loading   atomic.Int64 // requests that wait for their adapter
+	templates *templates
 
 	ctx  context.Context // of every generation
 	stop context.CancelCauseFunc
@@ -60,7 +56,7 @@ func New(parts Parts, config Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: config.withDefaults(), engine: parts.Engine, catalogue: parts.Catalogue, load: parts.Load,
+		config: config.withDefaults(), engine: parts.Engine, catalogue: parts.Catalogue,
 		base: parts.Base, text: parts.Tokenizer, metrics: parts.Metrics,
 		context: parts.Engine.Options().Context, vocabulary: parts.Base.Vocabulary,
 		started: time.Now(), requests: newRequests(),

@@ -9,7 +9,6 @@ import (
 
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
-	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // A turnTemplate is a chat template whose renderings take turns, since each may
@@ -101,15 +100,12 @@ func newTemplates(base *chat.Template, text *tokenizer.Tokenizer) (*templates, e
 	return t, nil
 }
 
-// of returns the template that an adapter brings, or the base's with the special
+// of returns the template of that source, which an adapter brings, or the base's with the special
 // tokens of the tokenizer that it brings, compiled and tried; nil: the base's as
 // it is. brought tells the first case. An error is that of a template that
 // cannot be used, or ctx's cause.
-func (t *templates) of(ctx context.Context, a runtime.Adapter, text *tokenizer.Tokenizer) (own *turnTemplate, brought bool, err error) {
-	if a == nil {
-		return nil, false, nil
-	}
-	key := templateKey{a.ChatTemplate(), text}
+func (t *templates) of(ctx context.Context, source chat.Source, text *tokenizer.Tokenizer) (own *turnTemplate, brought bool, err error) {
+	key := templateKey{source, text}
 	if t.base != nil && t.base.template().Is(key.source) {
 		key.source = chat.Source{}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -74,18 +75,28 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAn
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
+	arrived := time.Now()
 	if stream {
 		body.Stream = &stream
 	}
-	request, text, err := s.generateRequest(c, &body)
+	if err := body.check(); err != nil {
+		return err
+	}
+	to, err := s.selected(c, naming{where: "parameters.adapter_id", name: or(body.Parameters.AdapterID, "")})
 	if err != nil {
 		return err
 	}
+	defer to.lease.Release()
+	request, err := s.generateRequest(c, &body, to)
+	if err != nil {
+		return err
+	}
+	request.Arrived = arrived
 	g, err := s.generate(c, []*runtime.Request{request})
 	if err != nil {
 		return err
 	}
-	w := &generateWriter{text: text, body: &body, request: request, decoder: text.NewDecoder(false)}
+	w := &generateWriter{text: to.text, body: &body, request: request, decoder: to.text.NewDecoder(false)}
 	if or(body.Stream, false) {
 		return s.stream(c, g, dialectOf(c), w)
 	}
@@ -107,7 +118,7 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAn
 
 // generateWriter gathers the events of one sequence.
 type generateWriter struct {
-	text    words
+	text    *tokenizer.Tokenizer
 	body    *generateRequest
 	request *runtime.Request
 	decoder *tokenizer.Decoder

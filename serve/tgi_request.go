@@ -1,8 +1,6 @@
 package serve
 
 import (
-	"time"
-
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/runtime"
@@ -49,34 +47,29 @@ type generateParameters struct {
 // defaultNewTokens is TGI's max_new_tokens.
 const defaultNewTokens = 100
 
-// generateRequest is the runtime's request for body, and what its answer is
-// written with.
-func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest) (*runtime.Request, words, error) {
-	p := &body.Parameters
-	if err := p.check(); err != nil {
-		return nil, words{}, err
+// check reports what is wrong with a body by itself.
+func (r *generateRequest) check() error {
+	if err := r.Parameters.check(); err != nil {
+		return err
 	}
 	switch {
-	case body.Inputs == nil:
-		return nil, words{}, invalid("inputs", "inputs is missing: give the text to continue")
-	case or(body.Stream, false) && or(p.PromptDetails, false):
-		return nil, words{}, invalid("parameters.decoder_input_details", "parameters.decoder_input_details is not for streams")
+	case r.Inputs == nil:
+		return invalid("inputs", "inputs is missing: give the text to continue")
+	case or(r.Stream, false) && or(r.Parameters.PromptDetails, false):
+		return invalid("parameters.decoder_input_details", "parameters.decoder_input_details is not for streams")
 	}
-	adapter, err := s.adapterFor(c, naming{where: "parameters.adapter_id", name: or(p.AdapterID, "")})
+	return nil
+}
+
+// generateRequest is the runtime's request for body.
+func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest, to selection) (*runtime.Request, error) {
+	p := &body.Parameters
+	prompt, err := s.encode(c, to.text, "inputs", *body.Inputs, true)
 	if err != nil {
-		return nil, words{}, err
-	}
-	arrived := time.Now()
-	text, err := s.words(c, adapter)
-	if err != nil {
-		return nil, words{}, err
-	}
-	prompt, err := s.encode(c, text, "inputs", *body.Inputs, true)
-	if err != nil {
-		return nil, words{}, err
+		return nil, err
 	}
 	r := &runtime.Request{
-		Adapter: adapter, Group: group(c), Prompt: prompt, Tokenizer: text.of(), Arrived: arrived,
+		Lease: to.lease, Group: group(c), Prompt: prompt,
 		Sampling: p.sampling(), Stop: p.Stop, IgnoreEOS: or(p.IgnoreEOS, false),
 		MaxTokens: or(p.MaxNewTokens, defaultNewTokens), Logprobs: -1, PromptLogprobs: -1,
 	}
@@ -89,7 +82,7 @@ func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest) (*runtime.
 	if room := s.context - len(r.Prompt); p.MaxNewTokens == nil && r.MaxTokens > room {
 		r.MaxTokens = max(room, 1)
 	}
-	return r, text, s.fits(r, "inputs", "parameters.max_new_tokens")
+	return r, s.fits(to, r, "inputs", "parameters.max_new_tokens")
 }
 
 // sampling is greedy unless the request asks for, or implies, a random choice.

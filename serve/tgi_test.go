@@ -121,7 +121,7 @@ func TestAdapterSelection(t *testing.T) {
 			require.Contains(t, got.body, "name one")
 		}
 	}
-	_ = s.catalogue.Add("base-model", "/x")
+	s.catalogue.Add("base-model", "/x")
 	got := s.post(t, "/v1/completions", `{"model":"base-model","prompt":"a"}`)
 	require.Equal(t, 400, got.status)
 	require.Contains(t, got.body, "is the name of the base and of an adapter")

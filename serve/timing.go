@@ -30,9 +30,9 @@ func (t *timing) headers(c *fiber.Ctx, g *generation) {
 
 // adapterHeaders name the adapter and its digest; the base has neither.
 func adapterHeaders(c *fiber.Ctx, g *generation) {
-	if name := g.choices[0].Adapter; name != "" {
-		c.Set("X-Adapter-Id", name)
-		c.Set("X-Adapter-Digest", g.digest)
+	if g.lease != nil {
+		c.Set("X-Adapter-Id", g.lease.Name())
+		c.Set("X-Adapter-Digest", g.lease.Digest())
 	}
 }
 

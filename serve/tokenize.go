@@ -25,16 +25,17 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	text, err := s.wordsFor(c, body.Model)
+	to, err := s.selected(c, s.openAINaming(body.Model))
 	if err != nil {
 		return err
 	}
+	defer to.lease.Release()
 	special := or(body.AddSpecial, true)
 	switch {
 	case (body.Inputs == nil) == (body.Prompt == nil):
 		return invalid("inputs", "give the text as inputs or, in vLLM's way, as prompt")
 	case body.Prompt != nil:
-		ids, _, err := s.tokens(c, text, "prompt", *body.Prompt, special)
+		ids, _, err := s.tokens(c, to.text, "prompt", *body.Prompt, special)
 		if err != nil {
 			return err
 		}
@@ -44,15 +45,15 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 			Tokens  []int32 `json:"tokens"`
 		}{len(ids), s.context, append([]int32{}, ids...)})
 	}
-	ids, spans, err := s.tokens(c, text, "inputs", *body.Inputs, special)
+	ids, spans, err := s.tokens(c, to.text, "inputs", *body.Inputs, special)
 	if err != nil {
 		return err
 	}
-	tokens, decoder := make([]tgiSimpleToken, len(ids)), text.NewDecoder(true)
+	tokens, decoder := make([]tgiSimpleToken, len(ids)), to.text.NewDecoder(true)
 	for i, at := range inCharacters(*body.Inputs, spans) {
 		token := decoder.Push(ids[i])
-		if text.IsSpecial(ids[i]) {
-			token = tokenText(text, ids[i])
+		if to.text.IsSpecial(ids[i]) {
+			token = tokenText(to.text, ids[i])
 		}
 		tokens[i] = tgiSimpleToken{ids[i], token, at.Start, at.End}
 	}
@@ -70,28 +71,20 @@ func (s *Server) detokenize(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	text, err := s.wordsFor(c, body.Model)
+	to, err := s.selected(c, s.openAINaming(body.Model))
 	if err != nil {
 		return err
 	}
+	defer to.lease.Release()
 	if body.Tokens == nil {
 		return invalid("tokens", "tokens is missing: give the ids to make text of")
 	}
 	for i, id := range body.Tokens {
-		if id < 0 || int(id) >= s.vocabulary {
-			return invalid("tokens", "tokens[%d] is %d: the vocabulary has %d", i, id, s.vocabulary)
+		if id < 0 || int(id) >= to.vocabulary {
+			return invalid("tokens", "tokens[%d] is %d: the vocabulary has %d", i, id, to.vocabulary)
 		}
 	}
 	return writeJSON(c, fiber.StatusOK, struct {
 		Prompt string `json:"prompt"`
-	}{text.Decode(body.Tokens, false)})
-}
-
-// wordsFor is the tokenizer of the adapter that a request selects.
-func (s *Server) wordsFor(c *fiber.Ctx, model string) (words, error) {
-	adapter, err := s.adapterFor(c, s.openAINaming(model))
-	if err != nil {
-		return words{}, err
-	}
-	return s.words(c, adapter)
+	}{to.text.Decode(body.Tokens, false)})
 }

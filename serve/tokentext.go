@@ -11,7 +11,7 @@ import (
 
 // tokenText is the text of one token by itself, "bytes:\xe2\x80" where it is
 // part of a character.
-func tokenText(t words, id int32) string {
+func tokenText(t *tokenizer.Tokenizer, id int32) string {
 	b := t.TokenBytes(id)
 	if utf8.Valid(b) {
 		return string(b)
@@ -31,7 +31,7 @@ type placer struct {
 }
 
 // newPlacer places tokens from the character at on.
-func newPlacer(t words, skipSpecial bool, at int) *placer {
+func newPlacer(t *tokenizer.Tokenizer, skipSpecial bool, at int) *placer {
 	return &placer{t.NewDecoder(skipSpecial), at}
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/peft-serve/peft-serve/runtime"
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 // loadRequest is the body of vLLM's POST /v1/load_lora_adapter.
@@ -41,24 +41,22 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	}
 	ctx, done := s.attend(c)
 	defer done()
-	defer s.publishing.lock(body.Name)()
-	_, err := s.catalogue.Lookup(body.Name)
-	if errors.Is(err, runtime.ErrAdapterName) {
-		// Wider than an upload's, which becomes a folder: an adapter of the hub may keep its name.
-		return invalid("lora_name", "%q is no name for an adapter: use 1 to 256 letters, digits and ._-@:+, parted by single slashes if need be, no part beginning with a dot", body.Name)
-	}
-	if err == nil && !or(body.InPlace, false) {
-		return invalid("lora_name", "The lora adapter '%s' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.", body.Name)
+	loaded := invalid("lora_name", "The lora adapter '%s' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.", body.Name)
+	if _, err := s.catalogue.Lookup(body.Name); err == nil && !or(body.InPlace, false) {
+		return loaded
 	}
 	path, err := s.loadable(body.Path)
 	if err != nil {
 		return err
 	}
-	_, err = s.catalogue.Swap(ctx, body.Name, path, func(ctx context.Context, a runtime.Adapter) error {
-		return s.engine.Probe(ctx, body.Name, a)
-	})
+	_, err = s.catalogue.Swap(ctx, catalogue.Candidate{Name: body.Name, URI: path, New: !or(body.InPlace, false), Probe: s.probe(body.Name)})
 	switch {
-	case errors.Is(err, runtime.ErrAdapterSource):
+	case errors.Is(err, catalogue.ErrName):
+		// Wider than an upload's, which becomes a folder: an adapter of the hub may keep its name.
+		return invalid("lora_name", "%q is no name for an adapter: use 1 to 256 letters, digits and ._-@:+, parted by single slashes if need be, no part beginning with a dot", body.Name)
+	case errors.Is(err, catalogue.ErrExists):
+		return loaded
+	case errors.Is(err, catalogue.ErrSource):
 		return notFound("", "lora_path", "No adapter found for '%s': %s", body.Name, err)
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -76,9 +74,8 @@ func (s *Server) unloadLoRA(c *fiber.Ctx) error {
 	if body.Name == "" {
 		return invalid("lora_name", "'lora_name' needs to be provided to unload a LoRA adapter.")
 	}
-	defer s.publishing.lock(body.Name)()
-	if err := s.catalogue.Remove(body.Name); err != nil {
-		if errors.Is(err, runtime.ErrUnknownAdapter) || errors.Is(err, runtime.ErrAdapterName) {
+	if err := s.catalogue.Remove(body.Name, nil); err != nil {
+		if errors.Is(err, catalogue.ErrUnknown) || errors.Is(err, catalogue.ErrName) {
 			return notFound("", "lora_name", "The lora adapter '%s' cannot be found.", body.Name)
 		}
 		return err

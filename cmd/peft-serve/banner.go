@@ -7,6 +7,7 @@ import (
 	goruntime "runtime"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -21,10 +22,10 @@ func threads(setting int) int {
 
 // banner tells what is served, from where, in what precision and with how much
 // memory: as text for people, as one record where logs are JSON.
-func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *base, engine *runtime.Engine, catalogue *runtime.Catalogue) {
+func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *base, engine *runtime.Engine, known *catalogue.Catalogue) {
 	config, options := b.model.Config(), engine.Options()
 	var names []string
-	for _, e := range catalogue.List() {
+	for _, e := range known.List() {
 		names = append(names, e.Name)
 	}
 	address := reachable(addr)

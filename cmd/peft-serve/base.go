@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/hub"
+	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -98,13 +100,16 @@ func (b *base) openSampling() error {
 func (b *base) decoder(skipSpecial bool) runtime.Decoder { return b.text.NewDecoder(skipSpecial) }
 
 // load reads an adapter for this base.
-func (b *base) load(_ context.Context, s runtime.Source) (runtime.Adapter, error) {
+func (b *base) load(ctx context.Context, s catalogue.Source) (catalogue.Adapter, error) {
 	folder, err := adapters.Open(s.Dir)
 	if err != nil {
 		return nil, err
 	}
 	if stranger := b.stranger(folder.Config.Base); stranger != "" && b.strict {
 		return nil, fmt.Errorf("%s: %w: %s (--strict-base)", s.Dir, adapters.ErrBase, stranger)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	a, err := adapters.Load(b.model, folder)
 	if err != nil {
@@ -114,4 +119,23 @@ func (b *base) load(_ context.Context, s runtime.Source) (runtime.Adapter, error
 		return nil, err
 	}
 	return a, nil
+}
+
+// tensorBytes is the least memory that the tensors of the adapter in a folder
+// take, by their file's header or, where it has none that can be read, its size.
+func tensorBytes(dir string) int {
+	if file, err := safetensors.Open(filepath.Join(dir, adapters.SafeFile)); err == nil {
+		defer func() { _ = file.Close() }()
+		bytes := 0
+		for t := range file.All() {
+			bytes += t.Len() * min(t.DType.Size(), 4) // wider numbers are kept as float32
+		}
+		return bytes
+	}
+	for _, name := range []string{adapters.SafeFile, adapters.TorchFile} {
+		if stat, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return int(stat.Size())
+		}
+	}
+	return 0
 }

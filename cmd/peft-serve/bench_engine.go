@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -23,7 +24,7 @@ type measured struct {
 type bed struct {
 	base      *base
 	pool      *kernels.Pool
-	catalogue *runtime.Catalogue
+	catalogue *catalogue.Catalogue
 	engine    *runtime.Engine
 }
 
@@ -38,11 +39,11 @@ func (b *benchCommand) newBed(ctx context.Context, c console, adapters string, r
 		return nil, errors.Join(fmt.Errorf("--prompt and --generate ask for %d tokens: %s has a context of %d", length, b.Base, own), opened.source.Close())
 	}
 	d := &bed{base: opened, pool: kernels.NewPool(threads(b.Threads))}
-	if d.catalogue, err = runtime.NewCatalogue(opened.load, runtime.CatalogueOptions{Dir: adapters}); err != nil {
+	if d.catalogue, err = catalogue.New(opened.load, catalogue.Options{Dir: adapters}); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	blocks := requests * ((length+kernels.BlockLen-1)/kernels.BlockLen + 1)
-	d.engine, err = runtime.New(opened.model, opened.decoder, d.catalogue, d.pool, runtime.Options{
+	d.engine, err = runtime.New(opened.model, opened.decoder, d.pool, runtime.Options{
 		Slots: requests, Queue: 2 * requests, CacheBlocks: blocks, NoPrefixCache: true,
 	})
 	if err != nil {
@@ -85,8 +86,15 @@ func (d *bed) run(ctx context.Context, prompts [][]int32, adapters []string, gen
 }
 
 func (d *bed) one(ctx context.Context, prompt []int32, adapter string, generate int) (u runtime.Usage, err error) {
+	var lease *catalogue.Lease
+	if adapter != "" {
+		if lease, err = d.catalogue.Acquire(adapter); err != nil {
+			return u, err
+		}
+		defer lease.Release()
+	}
 	stream, err := d.engine.Submit(ctx, &runtime.Request{
-		Prompt: prompt, Adapter: adapter, MaxTokens: generate, IgnoreEOS: true, Logprobs: -1, PromptLogprobs: -1,
+		Prompt: prompt, Lease: lease, MaxTokens: generate, IgnoreEOS: true, Logprobs: -1, PromptLogprobs: -1,
 	})
 	if err != nil {
 		return u, err

@@ -7,8 +7,8 @@ import (
 	"os"
 	"sync"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models/hub"
-	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // openHub is the hub that the Python world's variables describe.
@@ -46,7 +46,7 @@ func fetch(ctx context.Context, uri string, c console) (hub.Snapshot, error) {
 
 // hubScheme lets the catalogue take adapters by hf:// URIs. The variables are
 // read when the first one comes.
-func hubScheme(log *slog.Logger) runtime.Scheme {
+func hubScheme(log *slog.Logger) catalogue.Scheme {
 	open := sync.OnceValues(func() (*hub.Hub, error) { return openHub(nil) })
 	return func(ctx context.Context, uri string) (string, error) {
 		ref, err := hub.ParseRef(uri)

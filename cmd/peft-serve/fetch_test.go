@@ -17,9 +17,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/hub"
-	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // hubOf is a hub with one repository, owner/name, that holds a folder's files.
@@ -66,12 +66,12 @@ func TestHubAdapters(t *testing.T) {
 	b, err := openBase(t.Context(), dir, models.Options{}, silent())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.source.Close()) })
-	catalogue, err := runtime.NewCatalogue(b.load, runtime.CatalogueOptions{Schemes: map[string]runtime.Scheme{"hf": hubScheme(slog.New(slog.DiscardHandler))}})
+	known, err := catalogue.New(b.load, catalogue.Options{Schemes: map[string]catalogue.Scheme{"hf": hubScheme(slog.New(slog.DiscardHandler))}})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, catalogue.Close()) })
-	load := func(uri string) (runtime.Entry, error) {
-		require.NoError(t, catalogue.Replace("x", uri))
-		return catalogue.Load(context.Background(), "x")
+	t.Cleanup(func() { require.NoError(t, known.Close()) })
+	load := func(uri string) (catalogue.Entry, error) {
+		require.NoError(t, known.Replace("x", uri))
+		return known.Load(context.Background(), "x")
 	}
 	entry, err := load("hf://owner/name")
 	require.NoError(t, err)
@@ -93,5 +93,5 @@ func TestHubAdapters(t *testing.T) {
 	require.ErrorContains(t, err, "an adapter is a repository")
 	_, err = load("hf://one/two/three")
 	require.ErrorContains(t, err, "is not a repository")
-	require.ErrorIs(t, catalogue.Replace("x", "s3://bucket/name"), runtime.ErrAdapterSource)
+	require.ErrorIs(t, known.Replace("x", "s3://bucket/name"), catalogue.ErrSource)
 }

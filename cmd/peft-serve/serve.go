@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
@@ -38,14 +39,14 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	metrics := serve.NewMetrics(c.baseName())
 	pool := kernels.NewPool(threads(c.Threads))
 	defer pool.Close()
-	catalogue, err := runtime.NewCatalogue(b.load, runtime.CatalogueOptions{
+	known, err := catalogue.New(b.load, catalogue.Options{
 		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: map[string]runtime.Scheme{"hf": hubScheme(log)}, Inspect: b.inspect, Observer: metrics, Log: log,
+		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log)}, Size: tensorBytes, Inspect: b.inspect, Observer: metrics, Log: log,
 	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, catalogue.Close()) }()
+	defer func() { err = errors.Join(err, known.Close()) }()
 	if own := b.model.Config().Context; c.Context > own {
 		return fmt.Errorf("--context: %d is longer than the model's own %d", c.Context, own)
 	}
@@ -55,17 +56,17 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	if machine := machineMemory(); machine > 0 && int64(c.KVCache) > machine {
 		return fmt.Errorf("--kv-cache: %s is more than this machine's memory, %s", c.KVCache, bytesText(machine))
 	}
-	if _, err := catalogue.Lookup(c.baseName()); err == nil {
+	if _, err := known.Lookup(c.baseName()); err == nil {
 		log.Warn("an adapter has the base's name: requests by that name are refused", "name", c.baseName())
 	}
 	options := c.engineOptions()
 	options.Observer, options.Log = metrics, log
-	engine, err := runtime.New(b.model, b.decoder, catalogue, pool, options)
+	engine, err := runtime.New(b.model, b.decoder, pool, options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeEngine(engine)) }()
-	if err := pin(ctx, catalogue, c.Pin); err != nil {
+	if err := pin(ctx, known, c.Pin); err != nil {
 		return err
 	}
 	keys, err := c.keys()
@@ -75,13 +76,13 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	config := c.serverConfig(keys)
 	config.Log, config.Sampling = log, b.sampling
 	server, err := serve.New(serve.Parts{
-		Engine: serve.RuntimeEngine(engine), Catalogue: catalogue, Load: b.load, Base: b.model.Config(),
+		Engine: serve.RuntimeEngine(engine), Catalogue: known, Base: b.model.Config(),
 		Tokenizer: b.text, Chat: b.chat, Metrics: metrics,
 	}, config)
 	if err != nil {
 		return err
 	}
-	c.banner(con, log, listener.Addr(), b, engine, catalogue)
+	c.banner(con, log, listener.Addr(), b, engine, known)
 	return c.serve(ctx, server, listener, log)
 }
 
@@ -124,15 +125,11 @@ func machineMemory() int64 {
 	return kib << 10
 }
 
-func pin(ctx context.Context, catalogue *runtime.Catalogue, names []string) error {
+func pin(ctx context.Context, known *catalogue.Catalogue, names []string) error {
 	var wrong []error
 	for _, name := range names {
-		if err := catalogue.Pin(ctx, name); err != nil {
-			var named *runtime.AdapterError
-			if !errors.As(err, &named) {
-				err = &runtime.AdapterError{Name: name, Err: err}
-			}
-			wrong = append(wrong, fmt.Errorf("--pin: %w", err))
+		if err := known.Pin(ctx, name); err != nil {
+			wrong = append(wrong, fmt.Errorf("--pin: %w", catalogue.OfAdapter(name, err)))
 		}
 	}
 	return errors.Join(wrong...)

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // An adapter that brings the base's tokenizer is read with the base's; another
@@ -23,14 +23,14 @@ func TestAdapterWords(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.source.Close()) })
 	adapter := filepath.Join(dir+"-adapters", "lora")
-	load := func(files map[string]string) (runtime.Adapter, error) {
+	load := func(files map[string]string) (catalogue.Adapter, error) {
 		for _, name := range []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"} {
 			require.NoError(t, os.RemoveAll(filepath.Join(adapter, name)))
 			if content, ok := files[name]; ok {
 				require.NoError(t, os.WriteFile(filepath.Join(adapter, name), []byte(content), 0o644))
 			}
 		}
-		return b.load(context.Background(), runtime.Source{Name: "lora", Dir: adapter})
+		return b.load(context.Background(), catalogue.Source{Name: "lora", Dir: adapter})
 	}
 	read := func(name string) string {
 		content, err := os.ReadFile(filepath.Join(dir, name))

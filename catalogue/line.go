@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"cmp"
@@ -17,14 +17,15 @@ import (
 // out, and nobody's running request is cut.
 //
 // A load in line holds no memory: what it has read is let go, and read again
-// once room has been promised. The size of an unchanged folder is remembered,
-// so that this happens once. What is in memory beyond the budget is therefore
-// what is being read, one adapter for each load slot.
+// once room has been promised. That happens to an adapter that is larger than
+// its files' headers tell, once: the size of an unchanged folder is remembered.
+// What is in memory beyond the budget is therefore what is being read, at most
+// one adapter for each load slot.
 type claim struct {
 	need    int       // bytes; 0: not known before it has been read
 	granted int       // bytes that it may take
 	room    int       // of those, promised from the budget
-	relies  *version  // the rest comes from the version that it replaces
+	reuses  *version  // the rest comes from the version that it replaces
 	ticket  uint64    // its place in line, in the order of begin
 	since   time.Time // when it first asked for room
 	waited  time.Duration
@@ -87,7 +88,7 @@ func (c *Catalogue) giveUp(l *load) {
 		l.served = true
 		c.finish(l, r.current, nil)
 	default:
-		l.err = c.versions.crowded(l.need, c.replaced(l))
+		l.err = c.versions.crowded(l, c.replaced(l))
 	}
 	c.arrange()
 }
@@ -99,22 +100,19 @@ func (c *Catalogue) arrange() {
 	c.line = slices.DeleteFunc(c.line, func(l *load) bool {
 		r, old := l.record, c.replaced(l)
 		switch {
-		case l.unwanted():
+		case l.abandoned:
 			l.err = context.Canceled
-			if r.loading == l {
-				r.loading = nil // who comes now begins anew
-			}
-		case !l.candidate && c.records[r.name] != r:
-			l.err = fmt.Errorf("%w: %q", ErrUnknownAdapter, r.name)
+		case l.candidate == nil && c.records[r.name] != r:
+			l.err = fmt.Errorf("%w: %q", ErrUnknown, r.name)
 		case r.current != nil && r.current.serves(l.stamp):
-			if r.current.leaving != nil && (first != nil || r.current.relied()) {
+			if r.current.evictFor != nil && (first != nil || r.current.reserved()) {
 				return false
 			}
 			l.served = true
 			c.finish(l, r.current, nil)
 		case l.dir == "" && !isLocal(r.uri): // no room stands empty for a download
 		case l.need+c.versions.pinned(old) > c.versions.budget:
-			l.err = c.versions.crowded(l.need, old)
+			l.err = c.versions.crowded(l, old)
 		case first != nil && first.passed == patience:
 			return false
 		case c.versions.promise(l, old):
@@ -124,7 +122,7 @@ func (c *Catalogue) arrange() {
 		default:
 			if first == nil {
 				first = l
-				c.versions.dismiss(l, old)
+				c.versions.planEviction(l, old)
 			}
 			return false
 		}
@@ -133,22 +131,14 @@ func (c *Catalogue) arrange() {
 		return true
 	})
 	if first == nil {
-		c.versions.recall()
+		c.versions.cancelEviction()
 	}
-}
-
-// unwanted reports whether all who wanted l have left.
-func (l *load) unwanted() bool {
-	if l.candidate {
-		return l.abandoned
-	}
-	return !l.record.pinned && !slices.ContainsFunc(l.leases, func(l *lease) bool { return !l.released })
 }
 
 // promise gives l its room, freeing what is idle, if there is enough.
 func (r *residence) promise(l *load, old *version) bool {
 	over := r.used + r.promised + l.need - r.budget
-	spare, idle := old.spare(), 0
+	spare, idle := old.spare(l), 0
 	for _, v := range r.order.Keys() {
 		if v != old && v.evictable() {
 			idle += v.bytes
@@ -161,7 +151,7 @@ func (r *residence) promise(l *load, old *version) bool {
 	if over > 0 && spare > 0 {
 		over -= spare
 		l.room = max(l.need-spare, 0)
-		l.relies, old.leaving = old, l
+		l.reuses, old.evictFor = old, l
 	}
 	for _, v := range r.order.Keys() {
 		if over <= 0 {
@@ -179,27 +169,27 @@ func (r *residence) promise(l *load, old *version) bool {
 
 // kept reports whether the promise to l is enough for it, and still holds.
 func (r *residence) kept(l *load, old *version) bool {
-	return l.granted >= l.need && r.used+r.promised-l.room+l.need-old.spare() <= r.budget
+	return l.granted >= l.need && r.used+r.promised-l.room+l.need-old.spare(l) <= r.budget
 }
 
 // withdraw ends the promise to l.
 func (r *residence) withdraw(l *load) {
 	r.promised -= l.room
-	if l.relies != nil {
-		l.relies.leaving = nil
+	if l.reuses != nil {
+		l.reuses.evictFor = nil
 	}
-	l.granted, l.room, l.relies = 0, 0, nil
+	l.granted, l.room, l.reuses = 0, 0, nil
 }
 
-// dismiss chooses the versions that no request may take any more, so that l,
+// planEviction chooses the versions that no request may take any more, so that l,
 // the first in line, gets its room: no more than it needs, those chosen before
 // and those not in use before others.
-func (r *residence) dismiss(l *load, old *version) {
+func (r *residence) planEviction(l *load, old *version) {
 	rank := func(v *version) int {
 		switch {
 		case v == old:
 			return 0
-		case v.leaving == l:
+		case v.evictFor == l:
 			return 1
 		case v.holds == 0:
 			return 2
@@ -212,7 +202,7 @@ func (r *residence) dismiss(l *load, old *version) {
 		switch {
 		case v.retired:
 			lack -= v.bytes // leaves by itself
-		case !v.relied() && (v == old || !v.record.pinned):
+		case !v.reserved() && (v == old || !v.record.pinned):
 			choice = append(choice, v)
 		}
 	}
@@ -221,25 +211,25 @@ func (r *residence) dismiss(l *load, old *version) {
 	for ; n < len(choice) && lack > 0; n++ {
 		lack -= choice[n].bytes
 	}
-	r.recall()
+	r.cancelEviction()
 	for _, v := range choice[:n] {
 		if lack+v.bytes <= 0 {
 			lack += v.bytes // enough without it
 			continue
 		}
-		v.leaving, r.dismissed = l, true
+		v.evictFor, r.evicting = l, true
 	}
 }
 
-// recall lets requests take again what dismiss chose.
-func (r *residence) recall() {
-	if !r.dismissed {
+// cancelEviction lets requests take again what planEviction chose.
+func (r *residence) cancelEviction() {
+	if !r.evicting {
 		return
 	}
-	r.dismissed = false
+	r.evicting = false
 	for _, v := range r.order.Keys() {
-		if !v.relied() {
-			v.leaving = nil
+		if !v.reserved() {
+			v.evictFor = nil
 		}
 	}
 }

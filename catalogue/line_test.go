@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"context"
@@ -43,9 +43,9 @@ func sized(bytes map[string]int) *fakeLoader {
 	return f
 }
 
-func hold(t testing.TB, c *Catalogue, name string) *lease {
+func hold(t testing.TB, c *Catalogue, name string) *Lease {
 	t.Helper()
-	l, err := c.acquire(name, func() {})
+	l, err := c.Acquire(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,12 +53,12 @@ func hold(t testing.TB, c *Catalogue, name string) *lease {
 }
 
 // ready demands which holds have their adapter.
-func ready(t testing.TB, what string, want bool, leases ...*lease) {
+func ready(t testing.TB, what string, want bool, leases ...*Lease) {
 	t.Helper()
 	synctest.Wait()
 	for i, l := range leases {
-		if l.ready() != want || want && l.err != nil {
-			t.Errorf("%s: hold %d: ready %v, %v, want %v", what, i, l.ready(), l.err, want)
+		if l.Ready() != want || want && l.err != nil {
+			t.Errorf("%s: hold %d: ready %v, %v, want %v", what, i, l.Ready(), l.err, want)
 		}
 	}
 }
@@ -68,11 +68,11 @@ func free(t testing.TB, c *Catalogue) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.line) > 0 || c.versions.promised != 0 || c.versions.dismissed {
-		t.Errorf("%d in line, %d bytes promised, dismissed: %v", len(c.line), c.versions.promised, c.versions.dismissed)
+	if len(c.line) > 0 || c.versions.promised != 0 || c.versions.evicting {
+		t.Errorf("%d in line, %d bytes promised, evicting: %v", len(c.line), c.versions.promised, c.versions.evicting)
 	}
 	for _, v := range c.versions.all() {
-		if v.leaving != nil {
+		if v.evictFor != nil {
 			t.Errorf("%s is still to leave", v.record.name)
 		}
 	}
@@ -84,7 +84,7 @@ func TestLineForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := sized(map[string]int{"lora": 98, "dora": 110, "houlsby": 104, "bench-0": 18, "bench-1": 18})
 		w := &waits{}
-		c := f.catalogue(t, CatalogueOptions{Bytes: 120, Loads: 1, Observer: w})
+		c := f.catalogue(t, Options{Bytes: 120, Loads: 1, Observer: w})
 		add(t, c, "lora", "dora", "houlsby", "bench-0", "bench-1")
 		running := hold(t, c, "lora")
 		ready(t, "the first", true, running)
@@ -93,30 +93,30 @@ func TestLineForRoom(t *testing.T) {
 
 		small := hold(t, c, "bench-0")
 		ready(t, "fits beside lora", true, small)
-		small.release()
+		small.Release()
 		small = hold(t, c, "bench-1")
 		ready(t, "fits for bench-0", true, small)
 		more := hold(t, c, "lora")
 		ready(t, "has to leave for dora", false, more)
 
 		time.Sleep(3 * time.Second)
-		if running.digest() != "lora" {
+		if running.Digest() != "lora" {
 			t.Error("what runs was cut")
 		}
-		running.release()
+		running.Release()
 		ready(t, "bench-1 is in use", false, dora)
-		small.release()
+		small.Release()
 		ready(t, "its turn", true, dora)
 		ready(t, "not theirs", false, houlsby, more)
-		dora.release()
+		dora.Release()
 		ready(t, "its turn", true, houlsby)
 		ready(t, "not its", false, more)
-		houlsby.release()
+		houlsby.Release()
 		ready(t, "its turn", true, more)
-		if more.digest() != "lora" {
-			t.Error(more.digest())
+		if more.Digest() != "lora" {
+			t.Error(more.Digest())
 		}
-		more.release()
+		more.Release()
 		free(t, c)
 
 		// Reading takes no time here; each of three waited.
@@ -132,19 +132,19 @@ func TestLineForRoom(t *testing.T) {
 func TestLineSparesTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := sized(nil)
-		c := f.catalogue(t, CatalogueOptions{Bytes: 300})
+		c := f.catalogue(t, Options{Bytes: 300})
 		add(t, c, "a", "b", "c", "d")
-		running := []*lease{hold(t, c, "a"), hold(t, c, "b"), hold(t, c, "c")}
+		running := []*Lease{hold(t, c, "a"), hold(t, c, "b"), hold(t, c, "c")}
 		ready(t, "room", true, running...)
 		ctx, leave := context.WithCancel(t.Context())
 		left := make(chan error)
 		go func() { _, err := c.Load(ctx, "d"); left <- err }()
 		synctest.Wait()
-		var waiting []*lease
+		var waiting []*Lease
 		for _, n := range []string{"a", "b", "c"} {
 			l := hold(t, c, n)
 			synctest.Wait()
-			if !l.ready() {
+			if !l.Ready() {
 				waiting = append(waiting, l)
 			}
 			running = append(running, l)
@@ -161,7 +161,7 @@ func TestLineSparesTheOthers(t *testing.T) {
 			t.Errorf("%+v, loads %v", e, f.loads)
 		}
 		for _, l := range running {
-			l.release()
+			l.Release()
 		}
 		free(t, c)
 		if _, err := c.Load(t.Context(), "d"); err != nil {
@@ -179,7 +179,7 @@ func TestLineIsPatient(t *testing.T) {
 			bytes[fmt.Sprint("s", i)] = 10
 		}
 		f := sized(bytes)
-		c := f.catalogue(t, CatalogueOptions{Bytes: 100})
+		c := f.catalogue(t, Options{Bytes: 100})
 		add(t, c, "large", "busy")
 		busy := hold(t, c, "busy")
 		synctest.Wait()
@@ -191,14 +191,14 @@ func TestLineIsPatient(t *testing.T) {
 			l := hold(t, c, name)
 			ready(t, name, i < patience, l)
 			if i < patience {
-				l.release()
+				l.Release()
 				continue
 			}
-			defer l.release()
+			defer l.Release()
 		}
-		busy.release()
+		busy.Release()
 		ready(t, "its turn", true, large)
-		large.release()
+		large.Release()
 		synctest.Wait()
 		free(t, c)
 		c.Close()
@@ -210,7 +210,7 @@ func TestLineIsPatient(t *testing.T) {
 func TestLineEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := sized(nil)
-		c := f.catalogue(t, CatalogueOptions{Bytes: 100, Wait: 10 * time.Second, Retry: time.Nanosecond})
+		c := f.catalogue(t, Options{Bytes: 100, Wait: 10 * time.Second, Retry: time.Nanosecond})
 		add(t, c, "a", "b")
 		running := hold(t, c, "a")
 		synctest.Wait()
@@ -221,11 +221,11 @@ func TestLineEnds(t *testing.T) {
 		ready(t, "to leave", false, again)
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
-		if !late.ready() || !errors.Is(late.err, ErrAdapterBudget) || !strings.Contains(late.err.Error(), "100 in use") {
-			t.Errorf("%v, %v", late.ready(), late.err)
+		if !late.Ready() || !errors.Is(late.err, ErrBudget) || !strings.Contains(late.err.Error(), "100 in use") {
+			t.Errorf("%v, %v", late.Ready(), late.err)
 		}
 		ready(t, "stayed", true, again)
-		again.release()
+		again.Release()
 		time.Sleep(time.Millisecond)
 
 		late = hold(t, c, "b")
@@ -235,16 +235,16 @@ func TestLineEnds(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if err := <-pinned; err != nil || !errors.Is(late.err, ErrAdapterBudget) {
+		if err := <-pinned; err != nil || !errors.Is(late.err, ErrBudget) {
 			t.Errorf("%v, %v", err, late.err)
 		}
 		time.Sleep(time.Millisecond)
 		late = hold(t, c, "b")
 		synctest.Wait()
-		if !late.ready() || !errors.Is(late.err, ErrAdapterBudget) || !strings.Contains(late.err.Error(), "100 are pinned") {
-			t.Errorf("%v, %v", late.ready(), late.err)
+		if !late.Ready() || !errors.Is(late.err, ErrBudget) || !strings.Contains(late.err.Error(), "100 are pinned") {
+			t.Errorf("%v, %v", late.Ready(), late.err)
 		}
-		running.release()
+		running.Release()
 		free(t, c)
 		c.Close()
 	})
@@ -256,10 +256,10 @@ func TestKnownSizeIsReadOnce(t *testing.T) {
 	writeAdapter(t, dir, "a", "aaa")
 	writeAdapter(t, dir, "b", "bbb")
 	loads := map[string]int{}
-	c, err := NewCatalogue(func(_ context.Context, s Source) (Adapter, error) {
+	c, err := New(func(_ context.Context, s Source) (Adapter, error) {
 		loads[s.Name]++
 		return &fakeAdapter{digest: s.Name, bytes: 100}, nil
-	}, CatalogueOptions{Dir: dir, Bytes: 100, Loads: 1})
+	}, Options{Dir: dir, Bytes: 100, Loads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,8 +273,7 @@ func TestKnownSizeIsReadOnce(t *testing.T) {
 	load("a")
 	load("b")
 	running := hold(t, c, "b")
-	waiting := make(chan struct{})
-	l, err := c.acquire("a", sync.OnceFunc(func() { close(waiting) }))
+	l, err := c.Acquire("a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,9 +282,11 @@ func TestKnownSizeIsReadOnce(t *testing.T) {
 		inLine = len(c.line)
 		c.mu.Unlock()
 	}
-	running.release()
-	<-waiting
-	l.release()
+	running.Release()
+	if err := l.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
 	if loads["a"] != 2 || loads["b"] != 1 {
 		t.Errorf("loads %v", loads)
 	}
@@ -299,14 +300,14 @@ func TestSwapOfABusyAdapter(t *testing.T) {
 		f := sized(nil)
 		gate := make(chan struct{})
 		f.gates = map[string]chan struct{}{"two": gate}
-		c := f.catalogue(t, CatalogueOptions{Bytes: 100})
+		c := f.catalogue(t, Options{Bytes: 100})
 		if err := c.Add("x", "fake://one"); err != nil {
 			t.Fatal(err)
 		}
 		running := hold(t, c, "x")
 		ready(t, "room", true, running)
 		swapped := make(chan error)
-		go func() { _, err := c.Swap(t.Context(), "x", "fake://two", nil); swapped <- err }()
+		go func() { _, err := c.Swap(t.Context(), Candidate{Name: "x", URI: "fake://two"}); swapped <- err }()
 		synctest.Wait()
 		beside := hold(t, c, "x")
 		ready(t, "while it is read", true, beside)
@@ -314,8 +315,8 @@ func TestSwapOfABusyAdapter(t *testing.T) {
 		synctest.Wait()
 		late := hold(t, c, "x")
 		ready(t, "to be replaced", false, late)
-		running.release()
-		beside.release()
+		running.Release()
+		beside.Release()
 		synctest.Wait() // being read again, in the room of the one it replaces
 		later := hold(t, c, "x")
 		ready(t, "being replaced", false, late, later)
@@ -324,11 +325,11 @@ func TestSwapOfABusyAdapter(t *testing.T) {
 			t.Fatal(err)
 		}
 		ready(t, "replaced", true, late, later)
-		if late.digest() != "two" || later.digest() != "two" {
-			t.Error(late.digest(), later.digest())
+		if late.Digest() != "two" || later.Digest() != "two" {
+			t.Error(late.Digest(), later.Digest())
 		}
-		late.release()
-		later.release()
+		late.Release()
+		later.Release()
 		free(t, c)
 		c.Close()
 	})
@@ -347,7 +348,7 @@ func TestLineIsFair(t *testing.T) {
 		requests := rapid.SliceOfN(rapid.SampledFrom(names), 1, 60).Draw(rt, "requests")
 		synctest.Test(t, func(t *testing.T) {
 			f := sized(bytes)
-			c := f.catalogue(t, CatalogueOptions{Bytes: 120, Loads: 2, Wait: time.Hour, Retry: time.Nanosecond})
+			c := f.catalogue(t, Options{Bytes: 120, Loads: 2, Wait: time.Hour, Retry: time.Nanosecond})
 			add(t, c, names...)
 			if pin != "" {
 				if err := c.Pin(t.Context(), pin); err != nil {
@@ -358,23 +359,20 @@ func TestLineIsFair(t *testing.T) {
 			for i, n := range requests {
 				time.Sleep(time.Duration(i%3) * time.Millisecond)
 				group.Go(func() {
-					done := make(chan struct{})
-					l, err := c.acquire(n, sync.OnceFunc(func() { close(done) }))
+					l, err := c.Acquire(n)
 					if err != nil {
-						if !errors.Is(err, ErrAdapterBudget) {
+						if !errors.Is(err, ErrBudget) {
 							t.Error(err)
 						}
 						return
 					}
-					defer l.release()
+					defer l.Release()
 					if i%7 == 6 {
 						return // leaves at once
 					}
-					if !l.ready() {
-						<-done
-					}
-					if l.err == nil && l.digest() != n || l.err != nil && (pin == "" || !errors.Is(l.err, ErrAdapterBudget)) {
-						t.Errorf("%s: %q, %v", n, l.digest(), l.err)
+					_ = l.Wait(t.Context())
+					if l.err == nil && l.Digest() != n || l.err != nil && (pin == "" || !errors.Is(l.err, ErrBudget)) {
+						t.Errorf("%s: %q, %v", n, l.Digest(), l.err)
 					}
 					if used, budget := c.Bytes(); used > budget {
 						t.Errorf("%d bytes of %d", used, budget)

@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"context"
@@ -7,23 +7,24 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime/debug"
 	"slices"
-	"sync/atomic"
 	"time"
-
-	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // load is one load under way, shared by all who want its result.
 type load struct {
 	record *record
 	stamp  stamp // of the folder when it began
-	leases []*lease
+	leases []*Lease
 
-	candidate bool                                 // its record takes its name's place once it has loaded: see Swap
-	abandoned bool                                 // nobody wants the candidate any more
-	check     func(context.Context, Adapter) error // of a candidate; nil: none
+	candidate *Candidate // its record takes its name's place once it has loaded; nil: it has it
+	moving    bool       // the candidate's files are being moved: the swap is made
+
+	ctx       context.Context // ends when nobody wants the load any more
+	cancel    context.CancelFunc
+	abandoned bool
 
 	warning string // what is to be known of its folder
 
@@ -32,47 +33,31 @@ type load struct {
 	claim
 }
 
-// lease is one request's hold on an adapter. A nil lease is the base's.
-type lease struct {
-	catalogue *Catalogue // nil: a probe's, of an adapter that has no name yet
-	notify    func()
-	version   *version
-	err       error
-	done      atomic.Bool // version or err is set
-	released  bool
+// unwanted reports whether all who wanted l have left; c.mu is held.
+func (l *load) unwanted() bool {
+	return !l.moving && !l.record.pinned && !slices.ContainsFunc(l.leases, func(l *Lease) bool { return l.holders > 0 })
 }
 
-// acquire returns a hold on the adapter that name stands for now. If it has to
-// be loaded first, notify is called when the lease is ready; it must not
-// block. Failures of the last seconds are returned at once.
-func (c *Catalogue) acquire(name string, notify func()) (*lease, error) {
-	r, now, err := c.resolve(name)
-	if err != nil {
-		return nil, err
+// abandon cancels a load that nobody wants: who comes now begins anew. c.mu is
+// held.
+func (c *Catalogue) abandon(l *load) {
+	l.abandoned = true
+	l.cancel()
+	if l.record.loading == l {
+		l.record.loading = nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.closed:
-		return nil, ErrClosed
-	case r.failure.err != nil && r.failure.stamp == now && time.Now().Before(r.failure.until):
-		return nil, ofAdapter(name, r.failure.err)
-	}
-	l := &lease{catalogue: c, notify: notify}
-	c.provide(l, r, now)
-	return l, nil
 }
 
 // provide gives l what r stands for, at once or when it has been loaded; c.mu
 // is held.
-func (c *Catalogue) provide(l *lease, r *record, now stamp) {
+func (c *Catalogue) provide(l *Lease, r *record, now stamp) {
 	if under := c.need(r, now); under != nil {
+		l.load = under
 		under.leases = append(under.leases, l)
 		return
 	}
 	c.versions.hold(r.current)
-	l.version = r.current
-	l.done.Store(true)
+	l.fulfil(r.current, nil)
 }
 
 // need returns the load that r waits for, after starting it; nil: its current
@@ -85,7 +70,7 @@ func (c *Catalogue) need(r *record, now stamp) *load {
 		return l
 	}
 	serves := r.current != nil && r.current.serves(now)
-	if c.closed || serves && r.current.leaving == nil {
+	if c.closed || serves && r.current.evictFor == nil {
 		return nil
 	}
 	l := &load{record: r, stamp: now}
@@ -103,12 +88,14 @@ func (c *Catalogue) need(r *record, now stamp) *load {
 func (c *Catalogue) begin(l *load) {
 	c.tickets++
 	l.ticket = c.tickets
+	l.ctx, l.cancel = context.WithCancel(c.ctx)
 	l.record.loading = l
 	c.work.Go(func() { c.run(l) })
 }
 
 // run loads the adapter of l's record and hands it to those who wait.
 func (c *Catalogue) run(l *load) {
+	defer l.cancel()
 	c.mu.Lock()
 	if l.need > 0 {
 		c.ask(l)
@@ -134,78 +121,113 @@ func (c *Catalogue) obtain(l *load) (served bool, err error) {
 		if served, err = c.await(l); served || err != nil {
 			return served, err
 		}
+		if asked, err := c.prepare(l); err != nil {
+			return false, err
+		} else if asked {
+			continue
+		}
 		a, err := c.read(l)
 		if err == nil {
 			err = c.accept(l, a)
 		}
 		if err != nil {
-			return false, err
+			return false, c.ended(l, err)
 		}
-		if placed, err = c.settle(l, a); err != nil {
+		if placed, err = c.place(l, a); err != nil {
 			return false, err
 		}
 	}
 	return false, nil
 }
 
-// read loads l's adapter, in a slot of its own.
-func (c *Catalogue) read(l *load) (Adapter, error) {
+// ended is why a load ended: err, unless it was told to.
+func (c *Catalogue) ended(l *load, err error) error {
+	switch {
+	case c.ctx.Err() != nil:
+		return ErrClosed
+	case l.ctx.Err() != nil:
+		return context.Canceled
+	}
+	return err
+}
+
+// prepare brings l's folder here and has l stand in line for room where its
+// size is known before it is read; asked: it does.
+func (c *Catalogue) prepare(l *load) (asked bool, err error) {
 	if l.dir == "" {
 		if err := c.download(l); err != nil {
-			return nil, err
+			return false, c.ended(l, err)
 		}
 	}
+	size := 0
+	if l.need == 0 && c.options.Size != nil {
+		size = c.options.Size(l.dir)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.need = max(l.need, size)
+	switch {
+	case l.need <= l.granted:
+		return false, nil
+	case l.need > c.versions.budget:
+		return false, c.versions.tooLarge(l.need)
+	}
+	c.ask(l)
+	return true, nil
+}
+
+// read loads l's adapter, in a slot of its own.
+func (c *Catalogue) read(l *load) (Adapter, error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
-	case <-c.ctx.Done():
-		return nil, ErrClosed
+	case <-l.ctx.Done():
+		return nil, l.ctx.Err()
 	}
 	defer l.reads(time.Now())
 	a, err := c.fetchUnchanged(l)
 	if err == nil {
-		l.warning = c.note(l.dir, l.stamp)
+		l.warning = c.warning(l)
 	}
 	return a, err
-}
-
-// accept refuses what has been found to be broken, or what l's check refuses.
-func (c *Catalogue) accept(l *load, a Adapter) error {
-	if err, _ := c.verdicts.Get(a.Digest()); err != nil {
-		return err
-	}
-	if l.check == nil {
-		return nil
-	}
-	return l.check(c.ctx, a)
 }
 
 // reads adds the time since start.
 func (l *load) reads(start time.Time) { l.took += time.Since(start) }
 
-// settle gives an adapter that has been read its place in memory, and reports
+// place gives an adapter that has been read its place in memory, and reports
 // whether there was one: if not, l is in line for it.
-func (c *Catalogue) settle(l *load, a Adapter) (bool, error) {
+func (c *Catalogue) place(l *load, a Adapter) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.replaced(l)
-	var v *version
-	switch l.need = a.Bytes(); {
+	l.need = a.Bytes()
+	switch {
 	case c.ctx.Err() != nil:
 		return false, ErrClosed
 	case l.abandoned:
 		return false, context.Canceled
 	case old != nil && alike(old.adapter, a):
-		v = c.versions.touch(l, old)
 	case l.need > c.versions.budget:
-		return false, fmt.Errorf("%w: it takes %d bytes of a budget of %d", ErrAdapterSize, l.need, c.versions.budget)
-	default:
-		if !c.versions.kept(l, old) {
-			c.versions.withdraw(l)
-			if !c.ask(l) || l.served || l.err != nil {
-				return l.served, l.err
-			}
+		return false, c.versions.tooLarge(l.need)
+	case !c.versions.kept(l, old):
+		c.versions.withdraw(l)
+		if !c.ask(l) || l.served || l.err != nil {
+			return l.served, l.err
 		}
+	}
+	if l.candidate != nil {
+		unlock, err := c.move(l)
+		defer unlock()
+		if err != nil {
+			return false, err
+		}
+		old = c.replaced(l)
+	}
+	var v *version
+	if old != nil && alike(old.adapter, a) {
+		v = c.versions.touch(l, old)
+	} else {
 		v = c.versions.install(l, a, old)
 	}
 	c.finish(l, v, nil)
@@ -216,7 +238,7 @@ func (c *Catalogue) settle(l *load, a Adapter) (bool, error) {
 // alike reports whether one version of an adapter may stand for another.
 func alike(a, b Adapter) bool {
 	return a.Digest() == b.Digest() && a.ChatTemplate() == b.ChatTemplate() &&
-		a.Tokenizer() == b.Tokenizer() && slices.Equal(a.EndTokens(), b.EndTokens())
+		a.Tokenizer() == b.Tokenizer() && slices.Equal(a.EndTokens(), b.EndTokens()) && reflect.DeepEqual(a.Sampling(), b.Sampling())
 }
 
 // fail ends a load that failed. A name that means something else by now is not
@@ -227,7 +249,7 @@ func (c *Catalogue) fail(l *load, err error) error {
 	switch {
 	case c.ctx.Err() != nil:
 		err = ErrClosed
-	case !l.candidate && !errors.Is(err, context.Canceled):
+	case l.candidate == nil && !errors.Is(err, context.Canceled):
 		heir, now, err = c.reconsider(l.record, err)
 	}
 	c.mu.Lock()
@@ -239,11 +261,8 @@ func (c *Catalogue) fail(l *load, err error) error {
 	if heir != nil {
 		l.record.loading = nil // who found the record before takes it now
 		for _, lease := range l.leases {
-			if lease.released {
-				continue
-			}
-			if c.provide(lease, heir, now); lease.ready() {
-				lease.notify()
+			if lease.holders > 0 {
+				c.provide(lease, heir, now)
 			}
 		}
 	} else {
@@ -256,7 +275,7 @@ func (c *Catalogue) fail(l *load, err error) error {
 // report logs why l failed, unless nobody is to blame: it was removed, or is not
 // wanted any more.
 func (c *Catalogue) report(l *load, err error) {
-	removed := errors.Is(err, ErrUnknownAdapter) && !errors.Is(err, fs.ErrNotExist)
+	removed := errors.Is(err, ErrUnknown) && !errors.Is(err, fs.ErrNotExist)
 	if !removed && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrClosed) {
 		c.options.Log.Warn("adapter not loaded", "adapter", l.record.name, "source", l.record.uri, "error", err)
 	}
@@ -270,11 +289,11 @@ func (c *Catalogue) reconsider(r *record, err error) (heir *record, now stamp, _
 		return nil, now, unknown
 	}
 	if again != r {
-		return again, now, fmt.Errorf("%w: %q has been replaced", ErrUnknownAdapter, r.name)
+		return again, now, fmt.Errorf("%w: %q has been replaced", ErrUnknown, r.name)
 	}
 	if dir, ok := local(r.uri); ok {
 		if _, gone := os.Stat(dir); errors.Is(gone, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: %q: %w", ErrUnknownAdapter, r.name, gone)
+			err = fmt.Errorf("%w: %q: %w", ErrUnknown, r.name, gone)
 		}
 	}
 	return nil, now, err
@@ -290,17 +309,15 @@ func (c *Catalogue) finish(l *load, v *version, err error) {
 		}
 	}
 	for _, lease := range l.leases {
-		if lease.released {
+		if lease.holders == 0 {
 			continue
 		}
-		if lease.err = err; err == nil {
+		if err == nil {
 			c.versions.hold(v)
-			lease.version = v
 		}
-		lease.done.Store(true)
-		lease.notify()
+		lease.fulfil(v, err)
 	}
-	if err == nil && l.candidate {
+	if err == nil && l.candidate != nil {
 		c.enter(r)
 	}
 	if err == nil && c.records[r.name] != r { // removed or replaced meanwhile
@@ -320,12 +337,12 @@ func (c *Catalogue) download(l *load) (err error) {
 	select {
 	case c.downloads <- struct{}{}:
 		defer func() { <-c.downloads }()
-	case <-c.ctx.Done():
-		return ErrClosed
+	case <-l.ctx.Done():
+		return l.ctx.Err()
 	}
 	defer l.reads(time.Now())
 	defer rescueLoad(&err)
-	dir, err := c.options.Schemes[schemeOf(uri)](c.ctx, uri)
+	dir, err := c.options.Schemes[schemeOf(uri)](l.ctx, uri)
 	l.dir = filepath.Clean(dir)
 	return err
 }
@@ -335,7 +352,7 @@ func (c *Catalogue) download(l *load) (err error) {
 func (c *Catalogue) fetchUnchanged(l *load) (Adapter, error) {
 	s := Source{Name: l.record.name, URI: l.record.uri, Dir: l.dir}
 	for range 3 {
-		a, err := c.fetch(s)
+		a, err := c.fetch(l.ctx, s)
 		dir, ok := local(s.URI)
 		if !ok {
 			return a, err
@@ -346,13 +363,13 @@ func (c *Catalogue) fetchUnchanged(l *load) (Adapter, error) {
 		}
 		l.stamp = now
 	}
-	return nil, fmt.Errorf("%w: %s keeps changing", ErrAdapterSource, l.record.uri)
+	return nil, fmt.Errorf("%w: %s keeps changing", ErrSource, l.record.uri)
 }
 
 // fetch calls the loader.
-func (c *Catalogue) fetch(s Source) (a Adapter, err error) {
+func (c *Catalogue) fetch(ctx context.Context, s Source) (a Adapter, err error) {
 	defer rescueLoad(&err)
-	return c.loader(c.ctx, s)
+	return c.loader(ctx, s)
 }
 
 // rescueLoad, deferred, makes an error of a loader's or a scheme's panic.
@@ -360,66 +377,4 @@ func rescueLoad(err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("%w: loading panicked: %v\n%s", ErrPanic, r, debug.Stack())
 	}
-}
-
-// ready reports whether the adapter is there, or failed to load.
-func (l *lease) ready() bool { return l == nil || l.done.Load() }
-
-// failure is why the adapter could not be loaded.
-func (l *lease) failure() error {
-	if l == nil {
-		return nil
-	}
-	return l.err
-}
-
-func (l *lease) adapter() Adapter {
-	if l == nil || !l.ready() || l.version == nil {
-		return nil
-	}
-	return l.version.adapter
-}
-
-func (l *lease) digest() string {
-	if a := l.adapter(); a != nil {
-		return a.Digest()
-	}
-	return ""
-}
-
-// vocabulary is the number of tokens of the adapter's rows.
-func (l *lease) vocabulary() int { return l.version.adapter.Vocabulary() }
-
-// tokenizer is what the adapter brings; nil: the base's.
-func (l *lease) tokenizer() *tokenizer.Tokenizer {
-	if a := l.adapter(); a != nil {
-		return a.Tokenizer()
-	}
-	return nil
-}
-
-// virtual is the number of positions before the prompt.
-func (l *lease) virtual() int {
-	if a := l.adapter(); a != nil {
-		return a.PrefixTokens() + a.VirtualTokens()
-	}
-	return 0
-}
-
-// release ends the hold, loaded or not.
-func (l *lease) release() {
-	if l == nil || l.catalogue == nil { // the base, or a probe
-		return
-	}
-	c := l.catalogue
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if l.released {
-		return
-	}
-	l.released = true
-	if l.version != nil {
-		c.versions.drop(l.version)
-	}
-	c.arrange()
 }

@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"fmt"
@@ -15,27 +15,27 @@ import (
 // The library's cache keeps the order alone: bytes, references and pins are
 // counted here. The catalogue's lock guards it.
 type residence struct {
-	order     *simplelru.LRU[*version, struct{}]
-	used      int // bytes
-	promised  int // bytes, to loads
-	budget    int
-	numbers   uint64
-	dismissed bool // some versions are to leave for the first load in line
-	observer  Observer
+	order    *simplelru.LRU[*version, struct{}]
+	used     int // bytes
+	promised int // bytes, to loads
+	budget   int
+	numbers  uint64
+	evicting bool // some versions are to leave for the first load in line
+	observer Observer
 }
 
 // version is one loaded adapter.
 type version struct {
-	number  uint64
-	record  *record
-	stamp   stamp // of the folder it came from
-	adapter Adapter
-	warning string // of its folder
-	bytes   int
-	holds   int // leases
-	used    time.Time
-	retired bool  // no longer what its name stands for
-	leaving *load // for which it makes room: no new request gets it; nil: it stays
+	number   uint64
+	record   *record
+	stamp    stamp // of the folder it came from
+	adapter  Adapter
+	warning  string // of its folder
+	bytes    int
+	holds    int // leases
+	used     time.Time
+	retired  bool  // no longer what its name stands for
+	evictFor *load // for which it makes room: no new request gets it; nil: it stays
 }
 
 func newResidence(budget int, o Observer) residence {
@@ -53,15 +53,15 @@ func (v *version) serves(now stamp) bool {
 }
 
 // evictable reports whether v may be freed.
-func (v *version) evictable() bool { return v.holds == 0 && !v.record.pinned && !v.relied() }
+func (v *version) evictable() bool { return v.holds == 0 && !v.record.pinned && !v.reserved() }
 
-// relied reports whether the load that is to replace v counts on its room.
-func (v *version) relied() bool { return v.leaving != nil && v.leaving.relies == v }
+// reserved reports whether the load that is to replace v counts on its room.
+func (v *version) reserved() bool { return v.evictFor != nil && v.evictFor.reuses == v }
 
-// spare is what is free once v, which may be nil, has been replaced. Its
-// record's pin means nothing then.
-func (v *version) spare() int {
-	if v == nil || v.holds > 0 {
+// spare is what is free for l once it has replaced v, which may be nil. The pin
+// of v's record means nothing then.
+func (v *version) spare(l *load) int {
+	if v == nil || v.holds > 0 || v.reserved() && v.evictFor != l {
 		return 0
 	}
 	return v.bytes
@@ -95,16 +95,21 @@ func (r *residence) touch(l *load, old *version) *version {
 	return old
 }
 
-// crowded is why something of that size has no room, though old may leave.
-func (r *residence) crowded(need int, old *version) error {
-	idle, pinned := old.spare(), r.pinned(old)
+// tooLarge is why something of that size never has room.
+func (r *residence) tooLarge(need int) error {
+	return fmt.Errorf("%w: it takes %d bytes of a budget of %d", ErrSize, need, r.budget)
+}
+
+// crowded is why l has no room, though old may leave.
+func (r *residence) crowded(l *load, old *version) error {
+	idle, pinned := old.spare(l), r.pinned(old)
 	for _, v := range r.order.Keys() {
 		if v != old && v.evictable() {
 			idle += v.bytes
 		}
 	}
 	return fmt.Errorf("%w: it takes %d bytes of a budget of %d; %d are pinned, %d in use",
-		ErrAdapterBudget, need, r.budget, pinned, r.used+r.promised-idle-pinned)
+		ErrBudget, l.need, r.budget, pinned, r.used+r.promised-idle-pinned)
 }
 
 // pinned are the bytes of the pinned versions but for old.
@@ -142,9 +147,17 @@ func (r *residence) retire(v *version) {
 	}
 }
 
+// free takes v out of memory. What a load counts on of its room becomes a
+// promise from the budget.
 func (r *residence) free(v *version) {
 	r.order.Remove(v)
 	r.used -= v.bytes
+	if v.reserved() {
+		l := v.evictFor
+		rest := min(v.bytes, l.granted-l.room)
+		l.room, l.reuses = l.room+rest, nil
+		r.promised += rest
+	}
 	r.observer.Evicted(v.record.name, v.adapter.Digest(), v.bytes)
 }
 

@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ func TestCloseLeavesAHangingLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pipe := make(chan struct{})
 		var log bytes.Buffer
-		c, err := NewCatalogue(func(context.Context, Source) (Adapter, error) { <-pipe; return nil, errors.New("late") }, CatalogueOptions{
+		c, err := New(func(context.Context, Source) (Adapter, error) { <-pipe; return nil, errors.New("late") }, Options{
 			Schemes: map[string]Scheme{"fake": func(context.Context, string) (string, error) { return "", nil }},
 			Log:     slog.New(slog.NewTextHandler(&log, nil)),
 		})
@@ -27,7 +27,7 @@ func TestCloseLeavesAHangingLoad(t *testing.T) {
 		add(t, c, "x")
 		l := hold(t, c, "x")
 		synctest.Wait()
-		l.release()
+		l.Release()
 		start := time.Now()
 		if err := c.Close(); err != nil || time.Since(start) != closeWait {
 			t.Errorf("%v after %v", err, time.Since(start))
@@ -44,7 +44,7 @@ func TestCloseLeavesAHangingLoad(t *testing.T) {
 func TestFailedLoadIsLogged(t *testing.T) {
 	var log bytes.Buffer
 	f := &fakeLoader{errors: map[string]error{"x": errors.New("a tensor is missing")}}
-	c := f.catalogue(t, CatalogueOptions{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	c := f.catalogue(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	add(t, c, "x", "y")
 	var group sync.WaitGroup
 	for range 5 {

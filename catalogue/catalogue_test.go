@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"context"
@@ -35,7 +35,7 @@ func states(c *Catalogue) string {
 
 func TestEvictionIsLeastRecentlyUsed(t *testing.T) {
 	f := &fakeLoader{}
-	c := f.catalogue(t, CatalogueOptions{Bytes: 300})
+	c := f.catalogue(t, Options{Bytes: 300})
 	add(t, c, "a", "b", "c", "d")
 	for _, n := range []string{"a", "b", "c", "a", "d"} {
 		if _, err := c.Load(t.Context(), n); err != nil {
@@ -67,7 +67,7 @@ func TestWhatCannotFitEvictsNothing(t *testing.T) {
 	f := &fakeLoader{adapters: map[string]*fakeAdapter{
 		"big": {digest: "big", bytes: 301}, "large": {digest: "large", bytes: 250},
 	}}
-	c := f.catalogue(t, CatalogueOptions{Bytes: 300})
+	c := f.catalogue(t, Options{Bytes: 300})
 	add(t, c, "a", "b", "big", "large")
 	if err := c.Pin(t.Context(), "a"); err != nil {
 		t.Fatal(err)
@@ -76,11 +76,11 @@ func TestWhatCannotFitEvictsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := c.Load(t.Context(), "big") // more than the budget, whatever else is there
-	if !errors.Is(err, ErrAdapterSize) || errors.Is(err, ErrAdapterBudget) || !strings.Contains(err.Error(), `"big"`) {
+	if !errors.Is(err, ErrSize) || errors.Is(err, ErrBudget) || !strings.Contains(err.Error(), `"big"`) {
 		t.Errorf("got %v", err)
 	}
 	_, err = c.Load(t.Context(), "large") // more than pins leave
-	if !errors.Is(err, ErrAdapterBudget) || !strings.Contains(err.Error(), "100 are pinned") || !strings.Contains(err.Error(), `"large"`) {
+	if !errors.Is(err, ErrBudget) || !strings.Contains(err.Error(), "100 are pinned") || !strings.Contains(err.Error(), `"large"`) {
 		t.Errorf("got %v", err)
 	}
 	if got := states(c); got != "a:resident b:resident big:failed large:failed" {
@@ -94,9 +94,9 @@ func TestWhatCannotFitEvictsNothing(t *testing.T) {
 func TestLoadWaitsForRoomInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeLoader{}
-		c := f.catalogue(t, CatalogueOptions{Bytes: 100, Wait: time.Minute})
+		c := f.catalogue(t, Options{Bytes: 100, Wait: time.Minute})
 		add(t, c, "a", "b")
-		held, err := c.acquire("a", func() {})
+		held, err := c.Acquire("a")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,8 +112,8 @@ func TestLoadWaitsForRoomInUse(t *testing.T) {
 			t.Fatalf("did not wait: %v", err)
 		default:
 		}
-		held.release()
-		held.release() // more than once is once
+		held.Release()
+		held.Release() // more than once is once
 		if err := <-got; err != nil {
 			t.Fatal(err)
 		}
@@ -121,14 +121,14 @@ func TestLoadWaitsForRoomInUse(t *testing.T) {
 			t.Error(s)
 		}
 		// Nobody lets go: a clear error.
-		held, err = c.acquire("b", func() {})
+		held, err = c.Acquire("b")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Load(t.Context(), "a"); !errors.Is(err, ErrAdapterBudget) || !strings.Contains(err.Error(), "100 in use") {
+		if _, err := c.Load(t.Context(), "a"); !errors.Is(err, ErrBudget) || !strings.Contains(err.Error(), "100 in use") {
 			t.Errorf("got %v", err)
 		}
-		held.release()
+		held.Release()
 		c.Close()
 	})
 }
@@ -137,7 +137,7 @@ func TestFailureIsSharedAndForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
 		f := &fakeLoader{errors: map[string]error{"x": broken}, gates: map[string]chan struct{}{"x": make(chan struct{})}}
-		c := f.catalogue(t, CatalogueOptions{Retry: 5 * time.Second})
+		c := f.catalogue(t, Options{Retry: 5 * time.Second})
 		add(t, c, "x", "y")
 		var group sync.WaitGroup
 		for range 10 {
@@ -169,7 +169,7 @@ func TestFailureIsSharedAndForgotten(t *testing.T) {
 }
 
 func TestLoaderPanicIsAFailure(t *testing.T) {
-	c, err := NewCatalogue(func(context.Context, Source) (Adapter, error) { panic("oh") }, CatalogueOptions{
+	c, err := New(func(context.Context, Source) (Adapter, error) { panic("oh") }, Options{
 		Schemes: map[string]Scheme{"fake": func(context.Context, string) (string, error) { return "", nil }},
 	})
 	if err != nil {
@@ -184,7 +184,7 @@ func TestLoaderPanicIsAFailure(t *testing.T) {
 
 func TestCloseEndsLoads(t *testing.T) {
 	f := &fakeLoader{gates: map[string]chan struct{}{"x": make(chan struct{})}}
-	c := f.catalogue(t, CatalogueOptions{})
+	c := f.catalogue(t, Options{})
 	add(t, c, "x")
 	got := make(chan error)
 	go func() {
@@ -209,31 +209,31 @@ func TestRegistration(t *testing.T) {
 	f := &fakeLoader{}
 	dir := t.TempDir()
 	writeAdapter(t, dir, "found", "1")
-	c := f.catalogue(t, CatalogueOptions{Dir: dir})
+	c := f.catalogue(t, Options{Dir: dir})
 	add(t, c, "x", "org/x:v1@main")
 	for _, bad := range []string{"", ".", "..", "../x", "a/../b", "/etc", "a//b", "a/", ".hidden", "a b", "a\\b", "a\x00", "ä", strings.Repeat("a", 257)} {
-		if err := c.Add(bad, "fake://x"); !errors.Is(err, ErrAdapterName) {
+		if err := c.Add(bad, "fake://x"); !errors.Is(err, ErrName) {
 			t.Errorf("%q: got %v", bad, err)
 		}
-		if _, err := c.Lookup(bad); !errors.Is(err, ErrAdapterName) {
+		if _, err := c.Lookup(bad); !errors.Is(err, ErrName) {
 			t.Errorf("%q: got %v", bad, err)
 		}
 	}
 	for uri, want := range map[string]error{
-		"ftp://x": ErrAdapterSource, filepath.Join(dir, "absent"): ErrAdapterSource, dir: ErrAdapterSource,
-		"file://host/x": ErrAdapterSource, filepath.Join(dir, "found"): nil, "file://" + filepath.Join(dir, "found"): nil,
+		"ftp://x": ErrSource, filepath.Join(dir, "absent"): ErrSource, dir: ErrSource,
+		"file://host/x": ErrSource, filepath.Join(dir, "found"): nil, "file://" + filepath.Join(dir, "found"): nil,
 	} {
 		if err := c.Add(fmt.Sprint("n", len(uri)), uri); !errors.Is(err, want) {
 			t.Errorf("%s: got %v", uri, err)
 		}
 	}
-	if err := c.Add("x", "fake://y"); !errors.Is(err, ErrAdapterExists) {
+	if err := c.Add("x", "fake://y"); !errors.Is(err, ErrExists) {
 		t.Errorf("got %v", err)
 	}
 	if err := c.Add("found", "fake://found"); err != nil { // takes the folder's name over
 		t.Error(err)
 	}
-	if err := c.Remove("nobody"); !errors.Is(err, ErrUnknownAdapter) {
+	if err := c.Remove("nobody", nil); !errors.Is(err, ErrUnknown) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -255,7 +255,7 @@ func writeAdapter(t testing.TB, dir, name, content string) {
 // folders loads adapters whose digest is what the folder's weights say.
 func folders(t testing.TB, dir string) *Catalogue {
 	t.Helper()
-	c, err := NewCatalogue(func(_ context.Context, s Source) (Adapter, error) {
+	c, err := New(func(_ context.Context, s Source) (Adapter, error) {
 		b, err := os.ReadFile(filepath.Join(s.Dir, "weights"))
 		if err != nil {
 			return nil, err
@@ -264,7 +264,7 @@ func folders(t testing.TB, dir string) *Catalogue {
 			return nil, errors.New("broken weights")
 		}
 		return &fakeAdapter{digest: string(b), bytes: len(b)}, nil
-	}, CatalogueOptions{Dir: dir, Retry: time.Hour})
+	}, Options{Dir: dir, Retry: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,15 +295,15 @@ func TestFolders(t *testing.T) {
 	writeAdapter(t, dir, "a", "three") // changes
 	load("a", "three")
 	writeAdapter(t, dir, "a", "broken")
-	if _, err := c.Load(t.Context(), "a"); err == nil || errors.Is(err, ErrUnknownAdapter) {
+	if _, err := c.Load(t.Context(), "a"); err == nil || errors.Is(err, ErrUnknown) {
 		t.Errorf("a broken folder gives %v", err)
 	}
 	writeAdapter(t, dir, "a", "version four") // the failure is forgotten with the change
 	load("a", "version four")
-	if err := c.Remove("a"); err != nil {
+	if err := c.Remove("a", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Load(t.Context(), "a"); !errors.Is(err, ErrUnknownAdapter) {
+	if _, err := c.Load(t.Context(), "a"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("removed: got %v", err)
 	}
 	if got := states(c); got != "b:resident" {
@@ -312,7 +312,7 @@ func TestFolders(t *testing.T) {
 	writeAdapter(t, dir, "a", "fifth one")
 	load("a", "fifth one")
 	os.RemoveAll(filepath.Join(dir, "b"))
-	if _, err := c.Load(t.Context(), "b"); !errors.Is(err, ErrUnknownAdapter) {
+	if _, err := c.Load(t.Context(), "b"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("vanished: got %v", err)
 	}
 	if used, _ := c.Bytes(); states(c) != "a:resident" || used != len("fifth one") {
@@ -358,7 +358,7 @@ func TestPinnedFolderIsLoadedAnewByEvent(t *testing.T) {
 func TestResidenceAccounting(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		f := &fakeLoader{adapters: map[string]*fakeAdapter{}}
-		c := f.catalogue(t, CatalogueOptions{Bytes: 500, Wait: time.Millisecond})
+		c := f.catalogue(t, Options{Bytes: 500, Wait: time.Millisecond})
 		defer c.Close()
 		versions := 0
 		names := []string{"a", "b", "c", "d", "e"}
@@ -370,7 +370,7 @@ func TestResidenceAccounting(t *testing.T) {
 			f.mu.Unlock()
 			return "fake://" + d
 		}
-		var leases []*lease
+		var leases []*Lease
 		for range rapid.IntRange(1, 40).Draw(rt, "operations") {
 			name := rapid.SampledFrom(names).Draw(rt, "name")
 			switch rapid.IntRange(0, 6).Draw(rt, "operation") {
@@ -379,18 +379,18 @@ func TestResidenceAccounting(t *testing.T) {
 			case 1:
 				c.Replace(name, uri())
 			case 2:
-				c.Remove(name)
+				c.Remove(name, nil)
 			case 3:
 				c.Pin(t.Context(), name)
 			case 4:
 				c.Unpin(name)
 			case 5:
-				if l, err := c.acquire(name, func() {}); err == nil {
+				if l, err := c.Acquire(name); err == nil {
 					leases = append(leases, l)
 				}
 			case 6:
 				if len(leases) > 0 {
-					leases[0].release()
+					leases[0].Release()
 					leases = leases[1:]
 				}
 			}
@@ -414,10 +414,10 @@ func TestResidenceAccounting(t *testing.T) {
 			rt.Fatalf("the gauge is %d, the list makes %d: %s", used, sum, states(c))
 		}
 		for _, l := range leases {
-			l.release()
+			l.Release()
 		}
 		for _, n := range names {
-			c.Remove(n)
+			c.Remove(n, nil)
 		}
 		c.Close()
 		if used, _ := c.Bytes(); used != 0 || len(c.List()) != 0 {

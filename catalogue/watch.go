@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"os"
@@ -27,28 +27,48 @@ func (c *Catalogue) watch() {
 		return
 	}
 	c.watcher = &watcher{events}
-	c.watchFolders()
+	changed := make(chan struct{}, 1)
 	c.work.Go(func() {
-		timer := time.NewTimer(quiet)
-		defer timer.Stop()
-		for {
-			select {
-			case _, ok := <-events.Events:
-				if !ok {
-					return
-				}
-				timer.Reset(quiet)
-			case _, ok := <-events.Errors: // an overflow, say: look
-				if !ok {
-					return
-				}
-				timer.Reset(quiet)
-			case <-timer.C:
-				c.watchFolders()
-				_ = c.Rescan()
-			}
-		}
+		defer close(changed)
+		drain(events.Events, events.Errors, changed)
 	})
+	c.watchFolders()
+	c.work.Go(func() { c.rescanWhenQuiet(changed) })
+}
+
+// drain turns events and errors, an overflow, say, into a sign on changed until
+// the channels are closed. fsnotify may hold its lock while it sends, so whoever
+// receives must never wait for that lock, as Watcher.Add does: this does
+// nothing else.
+func drain(events <-chan fsnotify.Event, errors <-chan error, changed chan<- struct{}) {
+	for open := true; open; {
+		select {
+		case _, open = <-events:
+		case _, open = <-errors:
+		}
+		select {
+		case changed <- struct{}{}:
+		default: // there is a sign already
+		}
+	}
+}
+
+// rescanWhenQuiet looks at the directory when changes have come to rest.
+func (c *Catalogue) rescanWhenQuiet(changed <-chan struct{}) {
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	for {
+		select {
+		case _, open := <-changed:
+			if !open {
+				return
+			}
+			timer.Reset(quiet)
+		case <-timer.C:
+			c.watchFolders()
+			_ = c.Rescan()
+		}
+	}
 }
 
 // watchFolders watches the directory and its folders; those watched already

@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"crypto/sha256"
@@ -26,7 +26,7 @@ func checkName(name string) error {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-@:+/", r))
 	}
 	if !ok {
-		return fmt.Errorf("%w: %q", ErrAdapterName, name)
+		return fmt.Errorf("%w: %q", ErrName, name)
 	}
 	return nil
 }
@@ -79,13 +79,13 @@ func (c *Catalogue) checkSource(uri string) (string, error) {
 	case scheme == "file":
 		u, err := url.Parse(uri)
 		if err != nil || u.Host != "" {
-			return "", fmt.Errorf("%w: %q", ErrAdapterSource, uri)
+			return "", fmt.Errorf("%w: %q", ErrSource, uri)
 		}
 		path = u.Path
 	}
 	if scheme != "file" {
 		if c.options.Schemes[scheme] == nil {
-			return "", fmt.Errorf("%w: %q: no such scheme", ErrAdapterSource, uri)
+			return "", fmt.Errorf("%w: %q: no such scheme", ErrSource, uri)
 		}
 		return uri, nil
 	}
@@ -94,7 +94,7 @@ func (c *Catalogue) checkSource(uri string) (string, error) {
 		_, err = stampOf(path)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrAdapterSource, err)
+		return "", fmt.Errorf("%w: %w", ErrSource, err)
 	}
 	return path, nil
 }
@@ -114,7 +114,7 @@ func (c *Catalogue) resolve(name string) (*record, stamp, error) {
 	c.mu.Lock()
 	r := c.records[name]
 	c.mu.Unlock()
-	unknown := fmt.Errorf("%w: %q", ErrUnknownAdapter, name)
+	unknown := fmt.Errorf("%w: %q", ErrUnknown, name)
 	var now stamp
 	if r != nil && !r.found {
 		if dir, ok := local(r.uri); ok {
@@ -165,7 +165,7 @@ func (c *Catalogue) observe(name string, now stamp) *record {
 func (c *Catalogue) Rescan() error {
 	files, err := os.ReadDir(c.options.Dir)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrAdapterSource, err)
+		return fmt.Errorf("%w: %w", ErrSource, err)
 	}
 	now := map[string]stamp{}
 	for _, f := range files {
@@ -194,4 +194,50 @@ func (c *Catalogue) Rescan() error {
 func schemeOf(uri string) string {
 	scheme, _, _ := strings.Cut(uri, "://")
 	return scheme
+}
+
+// note is what Options.Inspect told of one state of a folder.
+type note struct {
+	stamp   stamp
+	warning string
+}
+
+// note returns what is to be known of the adapter in a folder, which has that
+// stamp now, and logs it when it is told first.
+func (c *Catalogue) note(dir string, now stamp) (warning string) {
+	if c.options.Inspect == nil {
+		return ""
+	}
+	c.mu.Lock()
+	known, ok := c.notes[dir]
+	c.mu.Unlock()
+	if ok && known.stamp == now {
+		return known.warning
+	}
+	warning = c.options.Inspect(dir)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.warn(dir, now, warning)
+	return warning
+}
+
+// warn keeps what is to be known of a folder, and logs what is new; c.mu is
+// held.
+func (c *Catalogue) warn(dir string, now stamp, warning string) {
+	if warning != "" && warning != c.notes[dir].warning {
+		c.options.Log.Warn("adapter", "folder", dir, "warning", warning)
+	}
+	c.notes[dir] = note{now, warning}
+}
+
+// warning is what is to be known of l's folder. Where its files will be moved,
+// that is kept for where they go.
+func (c *Catalogue) warning(l *load) string {
+	if l.candidate == nil || l.candidate.Move == nil {
+		return c.note(l.dir, l.stamp)
+	}
+	if c.options.Inspect == nil {
+		return ""
+	}
+	return c.options.Inspect(l.dir)
 }

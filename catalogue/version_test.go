@@ -1,29 +1,15 @@
-package runtime
+package catalogue
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
-	"time"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models/chat"
 )
-
-// A prompt that was made for one version of an adapter is not run by another.
-func TestVersionIsHeldTo(t *testing.T) {
-	s := newScript(t, Options{})
-	s.adapters("x")
-	for version, want := range map[string]error{"x": nil, "older": ErrVersion} {
-		s.must(s.request(version, &Request{Prompt: prompt("a", 2), Adapter: "x", Version: version, MaxTokens: 1, Logprobs: -1, PromptLogprobs: -1}))
-		s.run()
-		if got := s.take(version); !errors.Is(got.err, want) || want == nil && got.finish != FinishLength {
-			t.Errorf("%s: %+v", version, got)
-		}
-	}
-	s.empty()
-}
 
 // A folder whose chat templates alone changed has the digest it had, and yet
 // the new templates are what requests get.
@@ -51,7 +37,7 @@ func TestTemplateAloneChanges(t *testing.T) {
 		more, err := os.ReadFile(filepath.Join(s.Dir, tools))
 		return &fakeAdapter{digest: "same", bytes: 100, template: string(text) + string(more)}, err
 	}
-	c, err := NewCatalogue(load, CatalogueOptions{Dir: filepath.Dir(dir)})
+	c, err := New(load, Options{Dir: filepath.Dir(dir)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,18 +57,30 @@ func TestTemplateAloneChanges(t *testing.T) {
 	}
 }
 
-// What is told of a request's waiting counts from its arrival, which may be
-// before Submit, and is known at the first event.
-func TestQueuedCountsFromArrival(t *testing.T) {
-	s := newScript(t, Options{})
-	arrived := s.clock.Add(-5 * time.Second)
-	s.must(s.request("a", &Request{Prompt: prompt("a", 2), Arrived: arrived, MaxTokens: 2, Logprobs: -1, PromptLogprobs: -1}))
-	s.step()
-	if _, err := s.streams["a"].Next(t.Context()); err != nil || s.streams["a"].Queued() != 5*time.Second {
-		t.Errorf("queued %v, %v", s.streams["a"].Queued(), err)
+// A folder whose end tokens alone changed, or what it recommends to sample with,
+// has the digest it had, and yet the new ones are what requests get.
+func TestEndTokensAloneChange(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "x")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
 	}
-	s.run()
-	if u := s.take("a").usage; u.Queued != 5*time.Second || u.FirstToken != 5*time.Second || u.Total != 6*time.Second {
-		t.Errorf("%+v", u)
+	load := func(_ context.Context, s Source) (Adapter, error) {
+		text, err := os.ReadFile(filepath.Join(s.Dir, configName))
+		most := int(text[1])
+		return &fakeAdapter{digest: "same", bytes: 100, ends: []int32{int32(text[0])}, sampling: adapters.SamplingDefaults{TopK: &most}}, err
+	}
+	c, err := New(load, Options{Dir: filepath.Dir(dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	for _, text := range []string{"a1", "b1", "b2"} {
+		if err := os.WriteFile(filepath.Join(dir, configName), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		e, err := c.Load(t.Context(), "x")
+		if err != nil || !reflect.DeepEqual(e.Adapter.EndTokens(), []int32{int32(text[0])}) || *e.Adapter.Sampling().TopK != int(text[1]) {
+			t.Fatalf("%+v, %v", e, err)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
@@ -37,10 +38,11 @@ type Adapter interface {
 	// zero: none. They are no part of the digest.
 	ChatTemplate() chat.Source
 	// Tokenizer is the one that came with the adapter; nil: the base's.
-	// EndTokens end its answers, beside the base's own. Neither is a part of
-	// the digest.
+	// EndTokens end its answers, beside the base's own. Sampling is what it
+	// recommends to sample with. None of them is a part of the digest.
 	Tokenizer() *tokenizer.Tokenizer
 	EndTokens() []int32
+	Sampling() adapters.SamplingDefaults
 }
 
 // Source is where a version of an adapter comes from.
@@ -56,9 +58,9 @@ type Loader func(ctx context.Context, s Source) (Adapter, error)
 // Scheme provides the local folder that a URI names. It may take its time.
 type Scheme func(ctx context.Context, uri string) (dir string, err error)
 
-// CatalogueOptions are the choices of a Catalogue. The zero value of a field
-// means its default.
-type CatalogueOptions struct {
+// Options are the choices of a Catalogue. The zero value of a field means its
+// default.
+type Options struct {
 	Dir     string            // adapters are its folders; none
 	Bytes   int               // budget of loaded adapters; 1 GiB
 	Loads   int               // the most adapters read at once, and the most downloads; 2
@@ -66,6 +68,10 @@ type CatalogueOptions struct {
 	Retry   time.Duration     // how long a failed load is remembered; 5 s
 	Schemes map[string]Scheme // beside "file"
 
+	// Size tells, from the headers of its files, the least memory that the
+	// adapter in a folder takes, so that it is not read before there is room
+	// for it; 0: it cannot be told. nil: it is not asked.
+	Size func(dir string) (bytes int)
 	// Inspect tells, of the adapter in a folder, what an operator should know
 	// though it loads; empty: nothing. nil: it is not asked. It is asked once of
 	// each state of a folder, and what it tells is logged.
@@ -76,7 +82,7 @@ type CatalogueOptions struct {
 }
 
 // Validate reports every fault of the options.
-func (o CatalogueOptions) Validate() error {
+func (o Options) Validate() error {
 	var faults []error
 	check := func(name string, negative bool) {
 		if negative {
@@ -109,10 +115,10 @@ type Entry struct {
 	Name, URI  string
 	State      State
 	Pinned     bool
-	References int       // requests that hold it
-	LastUsed   time.Time // when a request last took or released it
+	References int       // leases on it
+	LastUsed   time.Time // when a lease was last taken or released
 	Err        error     // why it failed
-	Warning    string    // what CatalogueOptions.Inspect tells of its folder
+	Warning    string    // what Options.Inspect tells of its folder
 
 	// Of resident and draining versions.
 	Adapter Adapter
@@ -122,23 +128,74 @@ type Entry struct {
 	Bytes   int
 }
 
-// Errors of the catalogue, beside ErrUnknownAdapter.
+// ErrOptions reports options that cannot be used; it wraps one error a fault.
+var ErrOptions = errors.New("the catalogue's options are invalid")
+
+// Errors of the catalogue; test with errors.Is. What a Loader returns comes as
+// it is, in an AdapterError.
 var (
-	ErrAdapterName   = errors.New("not a name for an adapter")
-	ErrAdapterExists = errors.New("an adapter of that name is registered")
-	ErrAdapterSource = errors.New("no adapter can be found there")
-	ErrAdapterBudget = errors.New("no room for the adapter") // now
-	ErrAdapterSize   = errors.New("the adapter is larger than all of the memory for adapters")
+	ErrUnknown = errors.New("no adapter of that name")
+	ErrName    = errors.New("not a name for an adapter")
+	ErrExists  = errors.New("an adapter of that name is registered")
+	ErrSource  = errors.New("no adapter can be found there")
+	ErrBudget  = errors.New("no room for the adapter") // now
+	ErrSize    = errors.New("the adapter is larger than all of the memory for adapters")
+	ErrPanic   = errors.New("the adapter failed inside its loader")
+	ErrClosed  = errors.New("the catalogue is shutting down")
+
+	// ErrInconclusive is of a probe that says nothing of the adapter.
+	ErrInconclusive = errors.New("the probe found the fault elsewhere")
 )
+
+// AdapterError is what went wrong with an adapter, or with a request that used
+// it.
+type AdapterError struct {
+	Name string
+	Err  error
+}
+
+func (e *AdapterError) Error() string { return fmt.Sprintf("adapter %q: %s", e.Name, e.Err) }
+
+func (e *AdapterError) Unwrap() error { return e.Err }
+
+// OfAdapter says, once, which adapter an error is about.
+func OfAdapter(name string, err error) error {
+	var named *AdapterError
+	if errors.As(err, &named) {
+		return err
+	}
+	return &AdapterError{name, err}
+}
+
+// Observer is told what the catalogue does, for metrics. It is called from
+// loading goroutines, under their locks: it must neither block nor call back.
+type Observer interface {
+	// Loaded is the end of loading an adapter: how long it was read, or brought
+	// here from elsewhere; 0 where it came to neither.
+	Loaded(adapter string, d time.Duration, err error)
+	// Waited is how long a load waited for room, told only if it did.
+	Waited(adapter string, d time.Duration)
+	// Evicted is an adapter version freed to make room or because it was
+	// replaced or removed.
+	Evicted(adapter, digest string, bytes int)
+}
+
+// Silent is an Observer that does nothing; embed it to observe a part.
+type Silent struct{}
+
+func (Silent) Loaded(string, time.Duration, error) {}
+func (Silent) Waited(string, time.Duration)        {}
+func (Silent) Evicted(string, string, int)         {}
+
+var _ Observer = Silent{}
 
 // Catalogue knows adapters by name and holds the loaded ones.
 //
-// A request holds the version it began with. When a name is loaded anew,
-// replaced or removed, its old version drains: it is freed with the last
-// request that holds it.
+// A Lease holds the version it was given. When a name is loaded anew, replaced
+// or removed, its old version drains: it is freed with the last lease on it.
 type Catalogue struct {
 	loader  Loader
-	options CatalogueOptions
+	options Options
 	ctx     context.Context // of loads, until Close
 	stop    context.CancelFunc
 	work    sync.WaitGroup
@@ -147,6 +204,7 @@ type Catalogue struct {
 
 	downloads chan struct{}             // one for each scheme at work
 	verdicts  *lru.Cache[string, error] // by digest: what a probe or a request found; nil: nothing
+	moves     nameLocks
 
 	mu       sync.Mutex
 	closed   bool
@@ -178,8 +236,8 @@ type failure struct {
 	stamp stamp
 }
 
-// NewCatalogue returns a catalogue that loads by load. Close ends it.
-func NewCatalogue(load Loader, o CatalogueOptions) (*Catalogue, error) {
+// New returns a catalogue that loads by load. Close ends it.
+func New(load Loader, o Options) (*Catalogue, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -221,14 +279,14 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 	}
 	uri, err := c.checkSource(uri)
 	if err != nil {
-		return ofAdapter(name, err)
+		return OfAdapter(name, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := &record{name: name, uri: uri}
 	if old := c.records[name]; old != nil {
 		if !old.found && !replace {
-			return fmt.Errorf("%w: %q", ErrAdapterExists, name)
+			return fmt.Errorf("%w: %q", ErrExists, name)
 		}
 		r.pinned = old.pinned
 		c.forget(old)
@@ -238,13 +296,23 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 	return nil
 }
 
-// Remove forgets name: its version is freed when no request holds it. A
-// folder of the catalogue's directory stays forgotten until it changes or is
-// added.
-func (c *Catalogue) Remove(name string) error {
+// Remove forgets name: its version is freed when no lease holds it. A folder of
+// the catalogue's directory stays forgotten until it changes or is added. take,
+// which may be nil, takes the adapter's files away, or refuses to: then nothing
+// is done. No Swap moves files to that name meanwhile.
+func (c *Catalogue) Remove(name string, take func(Entry) error) error {
+	defer c.moves.lock(name)()
 	r, seen, err := c.resolve(name)
 	if err != nil {
 		return err
+	}
+	if take != nil {
+		c.mu.Lock()
+		e := c.entry(r, seen)
+		c.mu.Unlock()
+		if err := take(e); err != nil {
+			return err
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -260,7 +328,7 @@ func (c *Catalogue) Remove(name string) error {
 // forget takes r out of the catalogue; c.mu is held.
 func (c *Catalogue) forget(r *record) {
 	delete(c.records, r.name)
-	r.pinned = false
+	c.unpin(r)
 	if r.current != nil {
 		c.versions.retire(r.current)
 		r.current = nil
@@ -270,32 +338,24 @@ func (c *Catalogue) forget(r *record) {
 
 // Load brings the adapter into memory and waits for it.
 func (c *Catalogue) Load(ctx context.Context, name string) (Entry, error) {
-	return c.bring(ctx, name, false)
+	return c.load(ctx, name, false)
 }
 
 // Pin loads the adapter and keeps it in memory until Unpin or Remove. A pinned
 // folder that changes is loaded anew at once.
 func (c *Catalogue) Pin(ctx context.Context, name string) error {
-	_, err := c.bring(ctx, name, true)
+	_, err := c.load(ctx, name, true)
 	return err
 }
 
-func (c *Catalogue) bring(ctx context.Context, name string, pin bool) (Entry, error) {
-	done := make(chan struct{})
-	l, err := c.acquire(name, sync.OnceFunc(func() { close(done) }))
+func (c *Catalogue) load(ctx context.Context, name string, pin bool) (Entry, error) {
+	l, err := c.Acquire(name)
 	if err != nil {
 		return Entry{}, err
 	}
-	defer l.release()
-	if !l.ready() {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return Entry{}, ctx.Err()
-		}
-	}
-	if err := l.failure(); err != nil {
-		return Entry{}, ofAdapter(name, err)
+	defer l.Release()
+	if err := l.Wait(ctx); err != nil {
+		return Entry{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -312,11 +372,19 @@ func (c *Catalogue) Unpin(name string) error {
 	defer c.mu.Unlock()
 	r := c.records[name]
 	if r == nil {
-		return fmt.Errorf("%w: %q", ErrUnknownAdapter, name)
+		return fmt.Errorf("%w: %q", ErrUnknown, name)
 	}
-	r.pinned = false
+	c.unpin(r)
 	c.arrange()
 	return nil
+}
+
+// unpin ends the pin of r, and a load that only the pin wanted; c.mu is held.
+func (c *Catalogue) unpin(r *record) {
+	r.pinned = false
+	if l := r.loading; l != nil && l.unwanted() {
+		c.abandon(l)
+	}
 }
 
 // Lookup describes the adapter that a new request of that name would get.
@@ -333,11 +401,17 @@ func (c *Catalogue) Lookup(name string) (Entry, error) {
 	return c.entry(r, seen), nil
 }
 
-// List describes every adapter, draining versions included, sorted by name.
+// List looks at the catalogue's directory and describes every adapter.
 func (c *Catalogue) List() []Entry {
 	if c.options.Dir != "" {
 		_ = c.Rescan() // a directory that cannot be read shows in requests
 	}
+	return c.Entries()
+}
+
+// Entries describes every adapter that is known, draining versions included,
+// sorted by name. It reads no files.
+func (c *Catalogue) Entries() []Entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var list []Entry

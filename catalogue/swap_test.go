@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"context"
@@ -15,7 +15,7 @@ func TestSwapReplacesOnlyWhatLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		f := &fakeLoader{adapters: map[string]*fakeAdapter{"copy": {digest: "two", bytes: 100}}, errors: map[string]error{"bad": errors.New("bad")}, gates: map[string]chan struct{}{"slow": gate}}
-		c := f.catalogue(t, CatalogueOptions{Bytes: 200})
+		c := f.catalogue(t, Options{Bytes: 200})
 		digest := func() string {
 			e, err := c.Load(t.Context(), "x")
 			if err != nil {
@@ -23,17 +23,17 @@ func TestSwapReplacesOnlyWhatLoads(t *testing.T) {
 			}
 			return e.Digest
 		}
-		if _, err := c.Swap(t.Context(), "x", "fake://bad", nil); err == nil || states(c) != "" {
+		if _, err := c.Swap(t.Context(), Candidate{Name: "x", URI: "fake://bad"}); err == nil || states(c) != "" {
 			t.Fatalf("%v, %s", err, states(c))
 		}
-		if e, err := c.Swap(t.Context(), "x", "fake://one", nil); err != nil || e.Digest != "one" || e.State != Resident {
+		if e, err := c.Swap(t.Context(), Candidate{Name: "x", URI: "fake://one"}); err != nil || e.Digest != "one" || e.State != Resident {
 			t.Fatalf("%+v, %v", e, err)
 		}
 		if err := c.Pin(t.Context(), "x"); err != nil {
 			t.Fatal(err)
 		}
 		var named *AdapterError
-		if _, err := c.Swap(t.Context(), "x", "fake://bad", nil); !errors.As(err, &named) || named.Name != "x" {
+		if _, err := c.Swap(t.Context(), Candidate{Name: "x", URI: "fake://bad"}); !errors.As(err, &named) || named.Name != "x" {
 			t.Fatal(err)
 		}
 		if e, _ := c.Lookup("x"); e.State != Resident || e.Digest != "one" || e.Err != nil || e.URI != "fake://one" {
@@ -44,7 +44,7 @@ func TestSwapReplacesOnlyWhatLoads(t *testing.T) {
 		// changes nothing.
 		ctx, cancel := context.WithCancel(t.Context())
 		swapped := make(chan error)
-		go func() { _, err := c.Swap(ctx, "x", "fake://slow", nil); swapped <- err }()
+		go func() { _, err := c.Swap(ctx, Candidate{Name: "x", URI: "fake://slow"}); swapped <- err }()
 		synctest.Wait()
 		if digest() != "one" {
 			t.Error("replaced too early")
@@ -60,24 +60,24 @@ func TestSwapReplacesOnlyWhatLoads(t *testing.T) {
 		}
 
 		// A request keeps its version; the pin goes over to the new one.
-		l, err := c.acquire("x", func() {})
+		l, err := c.Acquire("x")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Swap(t.Context(), "x", "fake://two", nil); err != nil || digest() != "two" || l.digest() != "one" {
-			t.Errorf("%v: %s and %s", err, digest(), l.digest())
+		if _, err := c.Swap(t.Context(), Candidate{Name: "x", URI: "fake://two"}); err != nil || digest() != "two" || l.Digest() != "one" {
+			t.Errorf("%v: %s and %s", err, digest(), l.Digest())
 		}
 		if e, _ := c.Lookup("x"); !e.Pinned || states(c) != "x:resident x:draining" {
 			t.Errorf("%+v, %s", e, states(c))
 		}
-		l.release()
+		l.Release()
 		if used, _ := c.Bytes(); used != 100 {
 			t.Errorf("%d bytes", used)
 		}
 
 		// The same content from elsewhere stays in memory.
 		loads := f.loads["two"]
-		if e, err := c.Swap(t.Context(), "x", "fake://copy", nil); err != nil || e.URI != "fake://copy" || !e.Pinned || states(c) != "x:resident" {
+		if e, err := c.Swap(t.Context(), Candidate{Name: "x", URI: "fake://copy"}); err != nil || e.URI != "fake://copy" || !e.Pinned || states(c) != "x:resident" {
 			t.Errorf("%+v, %v, %s", e, err, states(c))
 		}
 		if digest() != "two" || f.loads["two"] != loads {
@@ -94,13 +94,13 @@ func TestSwapNeedsASource(t *testing.T) {
 	dir := t.TempDir()
 	writeAdapter(t, dir, "a", "one")
 	c := folders(t, dir)
-	if _, err := c.Swap(t.Context(), "a", filepath.Join(dir, "none"), nil); !errors.Is(err, ErrAdapterSource) {
+	if _, err := c.Swap(t.Context(), Candidate{Name: "a", URI: filepath.Join(dir, "none")}); !errors.Is(err, ErrSource) {
 		t.Error(err)
 	}
-	if _, err := c.Swap(t.Context(), "../a", filepath.Join(dir, "a"), nil); !errors.Is(err, ErrAdapterName) {
+	if _, err := c.Swap(t.Context(), Candidate{Name: "../a", URI: filepath.Join(dir, "a")}); !errors.Is(err, ErrName) {
 		t.Error(err)
 	}
-	if e, err := c.Swap(t.Context(), "b", filepath.Join(dir, "a"), nil); err != nil || e.Name != "b" || states(c) != "a:known b:resident" {
+	if e, err := c.Swap(t.Context(), Candidate{Name: "b", URI: filepath.Join(dir, "a")}); err != nil || e.Name != "b" || states(c) != "a:known b:resident" {
 		t.Errorf("%+v, %v, %s", e, err, states(c))
 	}
 }
@@ -113,7 +113,7 @@ func TestDownloadsHoldUpOnlyThemselves(t *testing.T) {
 			return "", ctx.Err()
 		}
 		f := &fakeLoader{}
-		c, err := NewCatalogue(f.load, CatalogueOptions{Loads: 1, Schemes: map[string]Scheme{
+		c, err := New(f.load, Options{Loads: 1, Schemes: map[string]Scheme{
 			"slow": slow, "fake": func(context.Context, string) (string, error) { return "/", nil },
 		}})
 		if err != nil {
@@ -126,7 +126,7 @@ func TestDownloadsHoldUpOnlyThemselves(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		waits, err := c.acquire("s", func() {})
+		waits, err := c.Acquire("s")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func TestDownloadsHoldUpOnlyThemselves(t *testing.T) {
 		if _, err := c.Load(ctx, "a"); err != nil {
 			t.Error(err)
 		}
-		waits.release()
+		waits.Release()
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}

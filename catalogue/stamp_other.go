@@ -1,6 +1,6 @@
 //go:build !unix
 
-package runtime
+package catalogue
 
 // identity is not to be had without opening the file.
 func identity(string) string { return "" }

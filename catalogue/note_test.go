@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 func TestInspect(t *testing.T) {
 	dir := t.TempDir()
 	asked := map[string]int{}
-	c, err := NewCatalogue((&fakeLoader{}).load, CatalogueOptions{Dir: dir, Log: silent, Inspect: func(dir string) string {
+	c, err := New((&fakeLoader{}).load, Options{Dir: dir, Log: silent, Inspect: func(dir string) string {
 		asked[filepath.Base(dir)]++
 		text, _ := os.ReadFile(filepath.Join(dir, configName))
 		return string(text)

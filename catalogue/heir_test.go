@@ -1,4 +1,4 @@
-package runtime
+package catalogue
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func TestNameChangesWhileItIsLoaded(t *testing.T) {
 			gates:  map[string]chan struct{}{"gone": gate, "old": gate},
 			errors: map[string]error{"gone": fs.ErrNotExist, "old": fs.ErrNotExist},
 		}
-		c := f.catalogue(t, CatalogueOptions{})
+		c := f.catalogue(t, Options{})
 		add(t, c, "gone", "old")
 		removed, replaced := hold(t, c, "gone"), hold(t, c, "old")
 		synctest.Wait()
@@ -29,7 +29,7 @@ func TestNameChangesWhileItIsLoaded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Remove("gone"); err != nil {
+		if err := c.Remove("gone", nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Replace("old", "fake://new"); err != nil {
@@ -37,24 +37,24 @@ func TestNameChangesWhileItIsLoaded(t *testing.T) {
 		}
 		close(gate)
 		synctest.Wait()
-		if !removed.ready() || !errors.Is(removed.err, ErrUnknownAdapter) {
-			t.Errorf("removed: %v, %v", removed.ready(), removed.err)
+		if !removed.Ready() || !errors.Is(removed.err, ErrUnknown) {
+			t.Errorf("removed: %v, %v", removed.Ready(), removed.err)
 		}
 		ready(t, "replaced", true, replaced)
-		if replaced.digest() != "new" {
-			t.Errorf("replaced: %q", replaced.digest())
+		if replaced.Digest() != "new" {
+			t.Errorf("replaced: %q", replaced.Digest())
 		}
 		// Who looked the name up before, and comes only now.
-		late := &lease{catalogue: c, notify: func() {}}
+		late := c.newLease("old")
 		c.mu.Lock()
 		c.provide(late, before, stamp{})
 		c.mu.Unlock()
 		ready(t, "late", true, late)
-		if late.digest() != "new" {
-			t.Errorf("late: %q", late.digest())
+		if late.Digest() != "new" {
+			t.Errorf("late: %q", late.Digest())
 		}
-		late.release()
-		replaced.release()
+		late.Release()
+		replaced.Release()
 		c.Close()
 	})
 }
@@ -63,7 +63,7 @@ func TestNameChangesWhileItIsLoaded(t *testing.T) {
 func TestNameChangesInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := sized(map[string]int{"new": 10})
-		c := f.catalogue(t, CatalogueOptions{Bytes: 110})
+		c := f.catalogue(t, Options{Bytes: 110})
 		add(t, c, "a", "gone", "old")
 		running := hold(t, c, "a")
 		synctest.Wait()
@@ -72,15 +72,15 @@ func TestNameChangesInLine(t *testing.T) {
 		if err := c.Replace("old", "fake://new"); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Remove("gone"); err != nil {
+		if err := c.Remove("gone", nil); err != nil {
 			t.Fatal(err)
 		}
 		ready(t, "replaced", true, replaced)
-		if replaced.digest() != "new" || !errors.Is(removed.err, ErrUnknownAdapter) {
-			t.Errorf("%q, %v", replaced.digest(), removed.err)
+		if replaced.Digest() != "new" || !errors.Is(removed.err, ErrUnknown) {
+			t.Errorf("%q, %v", replaced.Digest(), removed.err)
 		}
-		replaced.release()
-		running.release()
+		replaced.Release()
+		running.Release()
 		free(t, c)
 		c.Close()
 	})
@@ -97,7 +97,7 @@ func TestFolderIsGone(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(elsewhere, "a")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Load(t.Context(), "x"); !errors.Is(err, ErrUnknownAdapter) {
+	if _, err := c.Load(t.Context(), "x"); !errors.Is(err, ErrUnknown) {
 		t.Error(err)
 	}
 }
@@ -112,7 +112,7 @@ func TestRequestsWhileAnAdapterComesAndGoes(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for ctx.Err() == nil {
-				if _, err := c.Load(ctx, "x"); err != nil && !errors.Is(err, ErrUnknownAdapter) && ctx.Err() == nil {
+				if _, err := c.Load(ctx, "x"); err != nil && !errors.Is(err, ErrUnknown) && ctx.Err() == nil {
 					t.Error(err)
 				}
 			}
@@ -130,7 +130,7 @@ func TestRequestsWhileAnAdapterComesAndGoes(t *testing.T) {
 		if _, err := c.Load(ctx, "x"); err != nil {
 			t.Error(err)
 		}
-		if err := c.Remove("x"); err != nil {
+		if err := c.Remove("x", nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := errors.Join(os.Rename(place, filepath.Join(dir, ".old")), os.RemoveAll(filepath.Join(dir, ".old"))); err != nil {

@@ -1,0 +1,224 @@
+package catalogue
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+)
+
+// Lease is a hold on one version of an adapter, which stays in memory until the
+// lease is released, whatever becomes of the name meanwhile. Of a lease that has
+// to wait for its version, the version's properties are zero until Ready.
+//
+// A nil Lease is the base's.
+type Lease struct {
+	catalogue *Catalogue // nil: of LeaseOf
+	name      string
+	ready     chan struct{} // closed when version or err is set
+	version   *version
+	err       error
+
+	// Guarded by the catalogue's lock.
+	load    *load // that it waits for; nil: none
+	notify  []func()
+	holders int
+}
+
+// Acquire resolves name and returns a lease on the version that it stands for
+// now. If that has to be loaded first the lease is not ready yet. An unknown
+// name, and a failure of the last seconds, is an error at once.
+func (c *Catalogue) Acquire(name string) (*Lease, error) {
+	r, now, err := c.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return nil, ErrClosed
+	case r.failure.err != nil && r.failure.stamp == now && time.Now().Before(r.failure.until):
+		return nil, OfAdapter(name, r.failure.err)
+	}
+	l := c.newLease(name)
+	c.provide(l, r, now)
+	return l, nil
+}
+
+func (c *Catalogue) newLease(name string) *Lease {
+	return &Lease{catalogue: c, name: name, ready: make(chan struct{}), holders: 1}
+}
+
+// LeaseOf is a lease on an adapter that is in no catalogue: one that is probed
+// before a name stands for it, say. It needs no release.
+func LeaseOf(name string, a Adapter) *Lease {
+	l := &Lease{name: name, ready: make(chan struct{}), version: &version{number: math.MaxUint64, adapter: a}}
+	close(l.ready)
+	return l
+}
+
+// fulfil ends the wait for a version, or for the error that there is instead;
+// the catalogue's lock is held.
+func (l *Lease) fulfil(v *version, err error) {
+	l.version, l.err, l.load = v, err, nil
+	close(l.ready)
+	for _, f := range l.notify {
+		f()
+	}
+	l.notify = nil
+}
+
+// Ready reports whether the wait is over: the version is there, or Err tells why
+// not.
+func (l *Lease) Ready() bool {
+	if l == nil {
+		return true
+	}
+	select {
+	case <-l.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// OnReady has f called once the lease is ready, at once if it is. f must neither
+// block nor call the catalogue.
+func (l *Lease) OnReady(f func()) {
+	if l.Ready() {
+		f()
+		return
+	}
+	l.catalogue.mu.Lock()
+	defer l.catalogue.mu.Unlock()
+	if l.Ready() {
+		f()
+		return
+	}
+	l.notify = append(l.notify, f)
+}
+
+// Wait waits until the lease is ready, or ctx ends, and returns why there is no
+// version: a failed load's error, or ctx's.
+func (l *Lease) Wait(ctx context.Context) error {
+	if l.Ready() {
+		return l.Err()
+	}
+	select {
+	case <-l.ready:
+		return l.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Err is why the adapter could not be loaded.
+func (l *Lease) Err() error {
+	if l == nil || !l.Ready() || l.err == nil {
+		return nil
+	}
+	return OfAdapter(l.name, l.err)
+}
+
+// Name is the adapter's; empty: the base's.
+func (l *Lease) Name() string {
+	if l == nil {
+		return ""
+	}
+	return l.name
+}
+
+// Adapter is the version's; nil: it is not there, or the base's.
+func (l *Lease) Adapter() Adapter {
+	if l == nil || !l.Ready() || l.version == nil {
+		return nil
+	}
+	return l.version.adapter
+}
+
+// Digest is the version's; empty where there is no Adapter.
+func (l *Lease) Digest() string {
+	if a := l.Adapter(); a != nil {
+		return a.Digest()
+	}
+	return ""
+}
+
+// Tokenizer is the one that the version brings; nil: the base's.
+func (l *Lease) Tokenizer() *tokenizer.Tokenizer {
+	if a := l.Adapter(); a != nil {
+		return a.Tokenizer()
+	}
+	return nil
+}
+
+// ChatTemplate is the source of the templates that the version brings; zero:
+// none.
+func (l *Lease) ChatTemplate() chat.Source {
+	if a := l.Adapter(); a != nil {
+		return a.ChatTemplate()
+	}
+	return chat.Source{}
+}
+
+// Version numbers the versions as they came into memory, the base's being 0 and
+// those of LeaseOf the last. There is one number for all leases on a version.
+func (l *Lease) Version() uint64 {
+	if l == nil || !l.Ready() || l.version == nil {
+		return 0
+	}
+	return l.version.number
+}
+
+// Hold adds a holder to the lease and returns it. Each calls Release, and the
+// lease ends with the last.
+func (l *Lease) Hold() *Lease {
+	if l == nil || l.catalogue == nil {
+		return l
+	}
+	l.catalogue.mu.Lock()
+	defer l.catalogue.mu.Unlock()
+	if l.holders == 0 {
+		panic("catalogue: a lease is held after its release")
+	}
+	l.holders++
+	return l
+}
+
+// Release ends one holder's use of the lease, ready or not. A wait that nobody
+// else shares ends the load.
+func (l *Lease) Release() {
+	if l == nil || l.catalogue == nil {
+		return
+	}
+	c := l.catalogue
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l.holders == 0 {
+		return
+	}
+	if l.holders--; l.holders > 0 {
+		return
+	}
+	if l.version != nil {
+		c.versions.drop(l.version)
+	}
+	if under := l.load; under != nil && under.unwanted() {
+		c.abandon(under)
+	}
+	c.arrange()
+}
+
+// Withdraw tells the catalogue that the version failed for a reason that lies
+// in its numbers: it is not served again, under any name, until its folder holds
+// another. It returns the error that requests for it get from now on, or err
+// where there is no catalogue to tell.
+func (l *Lease) Withdraw(err error) error {
+	if l == nil || l.catalogue == nil {
+		return err
+	}
+	return l.catalogue.withdraw(l.version, err)
+}

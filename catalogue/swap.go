@@ -1,0 +1,161 @@
+package catalogue
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// Candidate is a version that is to take a name's place.
+type Candidate struct {
+	Name, URI string
+	New       bool // refused with ErrExists where the name is known
+
+	// Check and Probe, which may be nil, refuse the adapter that has been
+	// loaded. What Probe says, nil or a WithdrawnError, is remembered by the
+	// adapter's digest, and not asked again; ErrInconclusive refuses nothing.
+	Check, Probe func(context.Context, Adapter) error
+
+	// Move moves the files, as they are, to the folder where the name is to
+	// find them and returns its path; nil: they stay. It comes last, and no
+	// other Move or Remove of the name runs beside it.
+	Move func() (dir string, err error)
+}
+
+// Swap loads a candidate, as any load does, and gives it its name only if that
+// succeeds and it passes its checks: until then, and after a failure, the name
+// means what it meant before, and requests go on being answered by that. A pin
+// stays. The version is in memory then. When ctx ends, so does the load, unless
+// the files are being moved.
+func (c *Catalogue) Swap(ctx context.Context, candidate Candidate) (Entry, error) {
+	name := candidate.Name
+	if err := checkName(name); err != nil {
+		return Entry{}, err
+	}
+	if candidate.New {
+		if _, _, err := c.resolve(name); err == nil {
+			return Entry{}, fmt.Errorf("%w: %q", ErrExists, name)
+		}
+	}
+	uri, err := c.checkSource(candidate.URI)
+	if err != nil {
+		return Entry{}, OfAdapter(name, err)
+	}
+	var now stamp
+	if dir, ok := local(uri); ok {
+		now, _ = stampOf(dir) // what is wrong with it shows when it is loaded
+	}
+	l := c.newLease(name)
+	defer l.Release()
+	under := &load{record: &record{name: name, uri: uri}, stamp: now, candidate: &candidate, leases: []*Lease{l}}
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return Entry{}, ErrClosed
+	}
+	l.load = under
+	c.begin(under)
+	c.mu.Unlock()
+	if err := l.Wait(ctx); err != nil && !l.Ready() {
+		c.mu.Lock()
+		moving := under.moving
+		if !moving && !l.Ready() {
+			c.abandon(under)
+		}
+		c.mu.Unlock()
+		if !moving && !l.Ready() {
+			return Entry{}, err
+		}
+		<-l.ready
+	}
+	if err := l.Err(); err != nil {
+		return Entry{}, err
+	}
+	l.Release()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return l.version.entry(), nil
+}
+
+// move moves a candidate's files and returns what lets others move theirs to
+// the same name: after the candidate has entered. c.mu is held, but not
+// meanwhile.
+func (c *Catalogue) move(l *load) (unlock func(), err error) {
+	r, candidate := l.record, l.candidate
+	l.moving = true
+	c.mu.Unlock()
+	unlock = c.moves.lock(r.name)
+	c.mu.Lock()
+	switch {
+	case candidate.New && c.records[r.name] != nil:
+		return unlock, fmt.Errorf("%w: %q", ErrExists, r.name)
+	case candidate.Move == nil:
+		return unlock, nil
+	}
+	c.mu.Unlock()
+	dir, err := candidate.Move()
+	c.mu.Lock()
+	if err == nil {
+		r.uri = dir
+		c.warn(dir, l.stamp, l.warning)
+	}
+	return unlock, err
+}
+
+// replaced is the version that a load is to take the place of, if any; c.mu is
+// held.
+func (c *Catalogue) replaced(l *load) *version {
+	r := l.record
+	if l.candidate != nil {
+		r = c.records[r.name]
+	}
+	if r == nil {
+		return nil
+	}
+	return r.current
+}
+
+// enter puts a candidate that has loaded in its name's place; c.mu is held.
+func (c *Catalogue) enter(r *record) {
+	if old := c.records[r.name]; old != nil {
+		r.pinned = old.pinned
+		c.forget(old)
+	}
+	delete(c.hidden, r.name)
+	c.records[r.name] = r
+}
+
+// nameLocks lets one at a time move the files of a name.
+type nameLocks struct {
+	mu    sync.Mutex
+	locks map[string]*nameLock
+}
+
+type nameLock struct {
+	mu    sync.Mutex
+	users int
+}
+
+// lock waits for the name and returns what releases it.
+func (n *nameLocks) lock(name string) (unlock func()) {
+	n.mu.Lock()
+	if n.locks == nil {
+		n.locks = map[string]*nameLock{}
+	}
+	l := n.locks[name]
+	if l == nil {
+		l = &nameLock{}
+		n.locks[name] = l
+	}
+	l.users++
+	n.mu.Unlock()
+	l.mu.Lock()
+	return func() {
+		l.mu.Unlock()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(n.locks, name)
+		}
+	}
+}

@@ -172,6 +172,7 @@ func (c *Catalogue) prepare(l *load) (asked bool, err error) {
 	case l.need > c.versions.budget:
 		return false, c.versions.tooLarge(l.need)
 	}
+	c.versions.withdraw(l)
 	c.ask(l)
 	return true, nil
 }

@@ -132,7 +132,7 @@ type nameLocks struct {
 }
 
 type nameLock struct {
-	mu    sync.Mutex
+	held  chan struct{} // full while it is
 	users int
 }
 
@@ -144,14 +144,14 @@ func (n *nameLocks) lock(name string) (unlock func()) {
 	}
 	l := n.locks[name]
 	if l == nil {
-		l = &nameLock{}
+		l = &nameLock{held: make(chan struct{}, 1)}
 		n.locks[name] = l
 	}
 	l.users++
 	n.mu.Unlock()
-	l.mu.Lock()
+	l.held <- struct{}{}
 	return func() {
-		l.mu.Unlock()
+		<-l.held
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if l.users--; l.users == 0 {

@@ -1,0 +1,196 @@
+package catalogue
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// outcomes are the ends of loads that the catalogue tells of.
+type outcomes struct {
+	Silent
+	mu   sync.Mutex
+	errs []error
+}
+
+func (o *outcomes) Loaded(_ string, _ time.Duration, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.errs = append(o.errs, err)
+}
+
+// A lease keeps its version whatever becomes of the name, until all its holders
+// have released it, each once.
+func TestLease(t *testing.T) {
+	f := &fakeLoader{adapters: map[string]*fakeAdapter{"one": {digest: "one", bytes: 100, template: "T"}}}
+	c := f.catalogue(t, Options{})
+	if err := c.Add("x", "fake://one"); err != nil {
+		t.Fatal(err)
+	}
+	l, err := c.Acquire("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := make(chan struct{}, 2)
+	l.OnReady(func() { calls <- struct{}{} })
+	if err := l.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-calls
+	l.OnReady(func() { calls <- struct{}{} })
+	<-calls
+	if l.Name() != "x" || l.Digest() != "one" || l.ChatTemplate().Text != "T" || l.Tokenizer() != nil || l.Version() != 1 {
+		t.Errorf("%q %q %v %d", l.Name(), l.Digest(), l.ChatTemplate(), l.Version())
+	}
+	l.Hold()
+	if err := c.Replace("x", "fake://two"); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := c.Load(t.Context(), "x"); err != nil || e.Digest != "two" || l.Digest() != "one" {
+		t.Errorf("%+v, %v, %q", e, err, l.Digest())
+	}
+	l.Release()
+	if got := states(c); got != "x:resident x:draining" {
+		t.Errorf("one holder is left: %s", got)
+	}
+	for range 2 { // more than once is once
+		l.Release()
+		if got := states(c); got != "x:resident" {
+			t.Errorf("nobody is left: %s", got)
+		}
+	}
+	var base *Lease
+	base.Hold().Release()
+	if !base.Ready() || base.Err() != nil || base.Wait(t.Context()) != nil || base.Name()+base.Digest() != "" || base.Version() != 0 || base.Adapter() != nil {
+		t.Error("the base's lease")
+	}
+	loose := LeaseOf("y", &fakeAdapter{digest: "d"})
+	if loose.Hold().Release(); loose.Name() != "y" || loose.Digest() != "d" || !loose.Ready() || loose.Version() < 1<<63 {
+		t.Error("a lease on no catalogue's adapter")
+	}
+	fault := errors.New("fault")
+	if err := loose.Withdraw(fault); !errors.Is(err, fault) {
+		t.Error(err)
+	}
+}
+
+// A load that nobody waits for any more is cancelled, and blames nobody; who
+// comes then begins anew. One that somebody else waits for goes on.
+func TestAbandonedLoads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		f := &fakeLoader{gates: map[string]chan struct{}{"x": gate}}
+		o := &outcomes{}
+		c := f.catalogue(t, Options{Loads: 1, Observer: o})
+		add(t, c, "x", "y")
+		ctx, leave := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() { _, err := c.Load(ctx, "x"); left <- err }()
+		synctest.Wait()
+		stays := hold(t, c, "x")
+		waits := hold(t, c, "y") // for the only slot
+		leave()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		ready(t, "one of two left", false, stays, waits)
+		if states(c) != "x:loading y:loading" || f.loads["x"] != 1 {
+			t.Errorf("%s after %v", states(c), f.loads)
+		}
+		stays.Release()
+		ready(t, "the slot is free", true, waits)
+		if states(c) != "x:known y:resident" || len(o.errs) != 2 || !errors.Is(o.errs[0], context.Canceled) {
+			t.Errorf("%s, %v", states(c), o.errs)
+		}
+		again := hold(t, c, "x")
+		ready(t, "begun anew", false, again)
+		close(gate)
+		ready(t, "loaded", true, again)
+		if f.loads["x"] != 2 {
+			t.Errorf("%d loads", f.loads["x"])
+		}
+		again.Release()
+		waits.Release()
+		c.Close()
+	})
+}
+
+// A download ends with those who wait for it.
+func TestAbandonedDownload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		f := &fakeLoader{}
+		c, err := New(f.load, Options{Schemes: map[string]Scheme{"slow": func(ctx context.Context, _ string) (string, error) {
+			<-ctx.Done()
+			ended <- ctx.Err()
+			return "", ctx.Err()
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Add("x", "slow://x"); err != nil {
+			t.Fatal(err)
+		}
+		l := hold(t, c, "x")
+		ready(t, "downloading", false, l)
+		l.Release()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if e, err := c.Lookup("x"); err != nil || e.State != Known {
+			t.Errorf("%+v, %v", e, err)
+		}
+		c.Close()
+	})
+}
+
+// What a pin wants is loaded though no request waits, until the pin ends.
+func TestPinnedLoadIsNotAbandoned(t *testing.T) {
+	dir := t.TempDir()
+	writeAdapter(t, dir, "a", "one")
+	gate := make(chan struct{})
+	entered, cancelled := make(chan struct{}, 2), make(chan struct{}, 1)
+	c, err := New(func(ctx context.Context, _ Source) (Adapter, error) {
+		entered <- struct{}{}
+		select {
+		case <-gate:
+			return &fakeAdapter{digest: "a", bytes: 1}, nil
+		case <-ctx.Done():
+			cancelled <- struct{}{}
+			return nil, ctx.Err()
+		}
+	}, Options{Dir: dir, Log: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.watcher.close(); err != nil { // nothing may depend on events
+		t.Fatal(err)
+	}
+	go func() { gate <- struct{}{} }()
+	if err := c.Pin(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	writeAdapter(t, dir, "a", "second")
+	if err := c.Rescan(); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	l := hold(t, c, "a")
+	l.Release()
+	if e, _ := c.Lookup("a"); e.State != Loading {
+		t.Errorf("with its pin: %+v", e)
+	}
+	if err := c.Unpin("a"); err != nil {
+		t.Fatal(err)
+	}
+	if e, _ := c.Lookup("a"); e.State != Known {
+		t.Errorf("without: %+v", e)
+	}
+	<-cancelled
+}

@@ -187,7 +187,8 @@ type fakeCatalogue struct {
 	entries map[string]*catalogue.Entry
 	budget  int   // 0: 1 MiB
 	refuse  error // of Acquire
-	scans   atomic.Int32
+
+	resolved, scans atomic.Int32
 }
 
 func newFakeCatalogue(names ...string) *fakeCatalogue {
@@ -269,6 +270,7 @@ func (c *fakeCatalogue) Remove(name string, take func(catalogue.Entry) error) er
 var errBroken = errors.New("lora_B.weight is missing")
 
 func (c *fakeCatalogue) Acquire(name string) (*catalogue.Lease, error) {
+	c.resolved.Add(1)
 	e, err := c.Load(context.Background(), name)
 	if err = cmp.Or(c.refuse, err); err != nil {
 		return nil, err
@@ -300,6 +302,7 @@ func (c *fakeCatalogue) Unpin(name string) error {
 }
 
 func (c *fakeCatalogue) Lookup(name string) (entry catalogue.Entry, err error) {
+	c.resolved.Add(1)
 	err = c.with(name, func(e *catalogue.Entry) error { entry = *e; return nil })
 	return entry, err
 }

@@ -30,8 +30,10 @@ import (
 // goldens are the tiny bases and adapters with PyTorch's logits.
 const goldens = "../testdata/goldens/llama"
 
-// realSite serves the tiny base and its adapters by the real engine.
-func realSite(t *testing.T) *site {
+// realSite serves the tiny base and its adapters by the real engine. change is
+// called before the catalogue is made, with its options, and again before the
+// server is, with its parts.
+func realSite(t *testing.T, change ...func(*catalogue.Options, *Parts)) *site {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"lora", "dora", "prefix"} {
@@ -53,17 +55,23 @@ func realSite(t *testing.T) *site {
 		return a, tokenizers.Equip(a, folder, model.Config().Vocabulary)
 	}
 	metrics := NewMetrics("tiny")
-	known, err := catalogue.New(load, catalogue.Options{Dir: dir, Observer: metrics})
+	parts, options := Parts{Base: model.Config(), Tokenizer: text, Metrics: metrics}, catalogue.Options{Dir: dir, Observer: metrics}
+	for _, f := range change {
+		f(&options, &parts)
+	}
+	known, err := catalogue.New(load, options)
 	require.NoError(t, err)
 	pool := kernels.NewPool(1)
 	engine, err := runtime.New(model, func(skip bool) runtime.Decoder { return text.NewDecoder(skip) }, pool,
 		runtime.Options{Slots: 4, CacheBlocks: 64, StepTokens: 16, Observer: metrics})
 	require.NoError(t, err)
-	template, err := chat.Load("testdata")
+	parts.Chat, err = chat.Load("testdata")
 	require.NoError(t, err)
-	server, err := New(Parts{
-		Engine: RuntimeEngine(engine), Catalogue: known, Base: model.Config(), Tokenizer: text, Chat: template, Metrics: metrics,
-	}, Config{Name: "tiny", Adapters: dir})
+	parts.Engine, parts.Catalogue = RuntimeEngine(engine), known
+	for _, f := range change {
+		f(&options, &parts)
+	}
+	server, err := New(parts, Config{Name: "tiny", Adapters: dir})
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

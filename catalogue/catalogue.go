@@ -3,101 +3,13 @@ package catalogue
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-
-	"github.com/peft-serve/peft-serve/adapters"
-	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/models/chat"
-	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
-
-// Adapter is a loaded version of an adapter: adapters.Adapter.
-type Adapter interface {
-	models.Adapter
-	Digest() string     // of its configuration and tensors
-	Bytes() int         // memory it takes
-	PrefixTokens() int  // positions before the prompt that Prefix fills
-	VirtualTokens() int // tokens -1, -2, … that go before the prompt
-	Vocabulary() int    // tokens of its rows; another number than the base's where it was resized
-	Method() string     // "lora"
-	Rank() int          // 0 where the method has none
-	// Largest is the tensor with the value that is largest in magnitude, for
-	// whoever looks for an overflow. It reads all of them.
-	Largest() (tensor string, value float32)
-	// LoudestToken is the token whose row of the embedding is the largest among
-	// those that it brings; -1: it brings none. It too reads them all.
-	LoudestToken() int32
-	// ChatTemplate is the source of the templates that came with the adapter;
-	// zero: none. They are no part of the digest.
-	ChatTemplate() chat.Source
-	// Tokenizer is the one that came with the adapter; nil: the base's.
-	// EndTokens end its answers, beside the base's own. Sampling is what it
-	// recommends to sample with. None of them is a part of the digest.
-	Tokenizer() *tokenizer.Tokenizer
-	EndTokens() []int32
-	Sampling() adapters.SamplingDefaults
-}
-
-// Source is where a version of an adapter comes from.
-type Source struct {
-	Name string
-	URI  string // a path without a scheme is a folder
-	Dir  string // the local folder that the URI's scheme provided
-}
-
-// Loader reads an adapter from s.Dir.
-type Loader func(ctx context.Context, s Source) (Adapter, error)
-
-// Scheme provides the local folder that a URI names. It may take its time.
-type Scheme func(ctx context.Context, uri string) (dir string, err error)
-
-// Options are the choices of a Catalogue. The zero value of a field means its
-// default.
-type Options struct {
-	Dir     string            // adapters are its folders; none
-	Bytes   int               // budget of loaded adapters; 1 GiB
-	Loads   int               // the most adapters read at once, and the most downloads; 2
-	Wait    time.Duration     // how long a load waits for room; 30 s
-	Retry   time.Duration     // how long a failed load is remembered; 5 s
-	Schemes map[string]Scheme // beside "file"
-
-	// Size tells, from the headers of its files, the least memory that the
-	// adapter in a folder takes, so that it is not read before there is room
-	// for it; 0: it cannot be told. nil: it is not asked.
-	Size func(dir string) (bytes int)
-	// Inspect tells, of the adapter in a folder, what an operator should know
-	// though it loads; empty: nothing. nil: it is not asked. It is asked once of
-	// each state of a folder, and what it tells is logged.
-	Inspect func(dir string) (warning string)
-
-	Observer Observer     // nobody
-	Log      *slog.Logger // of loads that fail; slog.Default
-}
-
-// Validate reports every fault of the options.
-func (o Options) Validate() error {
-	var faults []error
-	check := func(name string, negative bool) {
-		if negative {
-			faults = append(faults, fmt.Errorf("%s is below 0", name))
-		}
-	}
-	check("Bytes", o.Bytes < 0)
-	check("Loads", o.Loads < 0)
-	check("Wait", o.Wait < 0)
-	check("Retry", o.Retry < 0)
-	if len(faults) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrOptions, errors.Join(faults...))
-}
 
 // State tells how far an adapter is.
 type State string
@@ -127,67 +39,6 @@ type Entry struct {
 	Rank    int
 	Bytes   int
 }
-
-// ErrOptions reports options that cannot be used; it wraps one error a fault.
-var ErrOptions = errors.New("the catalogue's options are invalid")
-
-// Errors of the catalogue; test with errors.Is. What a Loader returns comes as
-// it is, in an AdapterError.
-var (
-	ErrUnknown = errors.New("no adapter of that name")
-	ErrName    = errors.New("not a name for an adapter")
-	ErrExists  = errors.New("an adapter of that name is registered")
-	ErrSource  = errors.New("no adapter can be found there")
-	ErrBudget  = errors.New("no room for the adapter") // now
-	ErrSize    = errors.New("the adapter is larger than all of the memory for adapters")
-	ErrPanic   = errors.New("the adapter failed inside its loader")
-	ErrClosed  = errors.New("the catalogue is shutting down")
-
-	// ErrInconclusive is of a probe that says nothing of the adapter.
-	ErrInconclusive = errors.New("the probe found the fault elsewhere")
-)
-
-// AdapterError is what went wrong with an adapter, or with a request that used
-// it.
-type AdapterError struct {
-	Name string
-	Err  error
-}
-
-func (e *AdapterError) Error() string { return fmt.Sprintf("adapter %q: %s", e.Name, e.Err) }
-
-func (e *AdapterError) Unwrap() error { return e.Err }
-
-// OfAdapter says, once, which adapter an error is about.
-func OfAdapter(name string, err error) error {
-	var named *AdapterError
-	if errors.As(err, &named) {
-		return err
-	}
-	return &AdapterError{name, err}
-}
-
-// Observer is told what the catalogue does, for metrics. It is called from
-// loading goroutines, under their locks: it must neither block nor call back.
-type Observer interface {
-	// Loaded is the end of loading an adapter: how long it was read, or brought
-	// here from elsewhere; 0 where it came to neither.
-	Loaded(adapter string, d time.Duration, err error)
-	// Waited is how long a load waited for room, told only if it did.
-	Waited(adapter string, d time.Duration)
-	// Evicted is an adapter version freed to make room or because it was
-	// replaced or removed.
-	Evicted(adapter, digest string, bytes int)
-}
-
-// Silent is an Observer that does nothing; embed it to observe a part.
-type Silent struct{}
-
-func (Silent) Loaded(string, time.Duration, error) {}
-func (Silent) Waited(string, time.Duration)        {}
-func (Silent) Evicted(string, string, int)         {}
-
-var _ Observer = Silent{}
 
 // Catalogue knows adapters by name and holds the loaded ones.
 //
@@ -241,14 +92,7 @@ func New(load Loader, o Options) (*Catalogue, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	o.Bytes = cmp.Or(o.Bytes, 1<<30)
-	o.Loads = cmp.Or(o.Loads, 2)
-	o.Wait = cmp.Or(o.Wait, 30*time.Second)
-	o.Retry = cmp.Or(o.Retry, 5*time.Second)
-	if o.Observer == nil {
-		o.Observer = Silent{}
-	}
-	o.Log = cmp.Or(o.Log, slog.Default())
+	o = o.withDefaults()
 	c := &Catalogue{
 		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads),
 		records: map[string]*record{}, notes: map[string]note{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),

@@ -18,7 +18,7 @@ import (
 //
 // A load in line holds no memory: what it has read is let go, and read again
 // once room has been promised. That happens to an adapter that is larger than
-// its files' headers tell, once: the size of an unchanged folder is remembered.
+// its files, once: the size of an unchanged folder is remembered.
 // What is in memory beyond the budget is therefore what is being read, at most
 // one adapter for each load slot.
 type claim struct {

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"reflect"
-	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -151,51 +149,6 @@ func (c *Catalogue) ended(l *load, err error) error {
 	return err
 }
 
-// prepare brings l's folder here and has l stand in line for room where its
-// size is known before it is read; asked: it does.
-func (c *Catalogue) prepare(l *load) (asked bool, err error) {
-	if l.dir == "" {
-		if err := c.download(l); err != nil {
-			return false, c.ended(l, err)
-		}
-	}
-	size := 0
-	if l.need == 0 && c.options.Size != nil {
-		size = c.options.Size(l.dir)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	l.need = max(l.need, size)
-	switch {
-	case l.need <= l.granted:
-		return false, nil
-	case l.need > c.versions.budget:
-		return false, c.versions.tooLarge(l.need)
-	}
-	c.versions.withdraw(l)
-	c.ask(l)
-	return true, nil
-}
-
-// read loads l's adapter, in a slot of its own.
-func (c *Catalogue) read(l *load) (Adapter, error) {
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-l.ctx.Done():
-		return nil, l.ctx.Err()
-	}
-	defer l.reads(time.Now())
-	a, err := c.fetchUnchanged(l)
-	if err == nil {
-		l.warning = c.warning(l)
-	}
-	return a, err
-}
-
-// reads adds the time since start.
-func (l *load) reads(start time.Time) { l.took += time.Since(start) }
-
 // place gives an adapter that has been read its place in memory, and reports
 // whether there was one: if not, l is in line for it.
 func (c *Catalogue) place(l *load, a Adapter) (bool, error) {
@@ -324,58 +277,5 @@ func (c *Catalogue) finish(l *load, v *version, err error) {
 	if err == nil && c.records[r.name] != r { // removed or replaced meanwhile
 		r.current = nil
 		c.versions.retire(v)
-	}
-}
-
-// download brings what l's URI names to a local folder. Loads from a disk do
-// not wait for those that a network holds up: they have slots of their own.
-func (c *Catalogue) download(l *load) (err error) {
-	uri := l.record.uri
-	if dir, ok := local(uri); ok {
-		l.dir = filepath.Clean(dir)
-		return nil
-	}
-	select {
-	case c.downloads <- struct{}{}:
-		defer func() { <-c.downloads }()
-	case <-l.ctx.Done():
-		return l.ctx.Err()
-	}
-	defer l.reads(time.Now())
-	defer rescueLoad(&err)
-	dir, err := c.options.Schemes[schemeOf(uri)](l.ctx, uri)
-	l.dir = filepath.Clean(dir)
-	return err
-}
-
-// fetchUnchanged loads until the folder stays the same meanwhile, lest the
-// adapter is half of one version and half of another.
-func (c *Catalogue) fetchUnchanged(l *load) (Adapter, error) {
-	s := Source{Name: l.record.name, URI: l.record.uri, Dir: l.dir}
-	for range 3 {
-		a, err := c.fetch(l.ctx, s)
-		dir, ok := local(s.URI)
-		if !ok {
-			return a, err
-		}
-		now, _ := stampOf(dir)
-		if now == l.stamp {
-			return a, err
-		}
-		l.stamp = now
-	}
-	return nil, fmt.Errorf("%w: %s keeps changing", ErrSource, l.record.uri)
-}
-
-// fetch calls the loader.
-func (c *Catalogue) fetch(ctx context.Context, s Source) (a Adapter, err error) {
-	defer rescueLoad(&err)
-	return c.loader(ctx, s)
-}
-
-// rescueLoad, deferred, makes an error of a loader's or a scheme's panic.
-func rescueLoad(err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("%w: loading panicked: %v\n%s", ErrPanic, r, debug.Stack())
 	}
 }

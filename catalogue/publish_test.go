@@ -151,7 +151,7 @@ func TestUploadsTakeSlots(t *testing.T) {
 	}
 }
 
-// An adapter whose headers tell that there is no room for it is not read before
+// An adapter whose files tell that there is no room for it is not read before
 // there is, and one that never can be never is.
 func TestSizeIsKnownBeforeItIsRead(t *testing.T) {
 	s := &shelf{bytes: 60}
@@ -177,7 +177,7 @@ func TestSizeIsKnownBeforeItIsRead(t *testing.T) {
 	if _, err := c.Load(t.Context(), "d"); !errors.Is(err, ErrSize) || s.loads["ddd"] != 0 {
 		t.Errorf("%v, read %d times", err, s.loads["ddd"])
 	}
-	// Headers may tell too little: then it is known once it has been read.
+	// Files may tell too little: then it is known once it has been read.
 	size, s.bytes = 10, 101
 	writeAdapter(t, s.dir, "e", "eee")
 	if _, err := c.Load(t.Context(), "e"); !errors.Is(err, ErrSize) || s.loads["eee"] != 1 {

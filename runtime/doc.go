@@ -2,8 +2,8 @@
 // with different adapters over one frozen base.
 //
 // Engine owns the step loop; a Request submitted to it becomes a sequence and
-// answers through a Stream. Catalogue knows the adapters by name and holds the
-// loaded ones in a byte-budgeted LRU cache.
+// answers through a Stream. Which adapter answers is said by the request's lease
+// (package catalogue): the engine knows no names.
 //
 // A step is one pass over one batch. It gives running sequences the block they
 // need (grow), fills free slots (admit), chooses the tokens to compute (plan),
@@ -20,8 +20,8 @@
 // random number of a token depends on the seed and the token's place alone.
 //
 // What fails, fails alone. A NaN or a panic ends the sequence that caused it,
-// a load that fails ends the requests that asked for it. A version of an adapter
-// under which a value was not finite is not served again.
+// a lease whose load fails the requests that wait for it. A version of an
+// adapter under which a value was not finite is withdrawn.
 //
 // The directory's name shadows the standard library's package: import that one
 // as goruntime.

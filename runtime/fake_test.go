@@ -122,15 +122,14 @@ func prefixNumber(s string) (n uint64) {
 }
 
 type fakeAdapter struct {
-	digest   string
-	bytes    int
-	virtual  int
-	prefix   int
-	fault    string
-	template string
-	added    int // tokens of its own
-	text     *tokenizer.Tokenizer
-	ends     []int32
+	digest  string
+	bytes   int
+	virtual int
+	prefix  int
+	fault   string
+	added   int // tokens of its own
+	text    *tokenizer.Tokenizer
+	ends    []int32
 }
 
 func (a *fakeAdapter) Linear(int) models.LinearDelta       { return nil }
@@ -158,7 +157,7 @@ func (a *fakeAdapter) Rank() int          { return 0 }
 func (a *fakeAdapter) Largest() (string, float32) { return "lora_A", 3e38 }
 func (a *fakeAdapter) LoudestToken() int32        { return -1 }
 
-func (a *fakeAdapter) ChatTemplate() chat.Source           { return chat.Source{Text: a.template} }
+func (a *fakeAdapter) ChatTemplate() chat.Source           { return chat.Source{} }
 func (a *fakeAdapter) Tokenizer() *tokenizer.Tokenizer     { return a.text }
 func (a *fakeAdapter) EndTokens() []int32                  { return a.ends }
 func (a *fakeAdapter) Sampling() adapters.SamplingDefaults { return adapters.SamplingDefaults{} }

@@ -13,7 +13,6 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/hub"
-	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -121,17 +120,9 @@ func (b *base) load(ctx context.Context, s catalogue.Source) (catalogue.Adapter,
 	return a, nil
 }
 
-// tensorBytes is the least memory that the tensors of the adapter in a folder
-// take, by their file's header or, where it has none that can be read, its size.
+// tensorBytes is what reading the adapter in a folder takes: its tensors' file
+// is read whole.
 func tensorBytes(dir string) int {
-	if file, err := safetensors.Open(filepath.Join(dir, adapters.SafeFile)); err == nil {
-		defer func() { _ = file.Close() }()
-		bytes := 0
-		for t := range file.All() {
-			bytes += t.Len() * min(t.DType.Size(), 4) // wider numbers are kept as float32
-		}
-		return bytes
-	}
 	for _, name := range []string{adapters.SafeFile, adapters.TorchFile} {
 		if stat, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return int(stat.Size())

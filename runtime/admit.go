@@ -3,7 +3,6 @@ package runtime
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -52,21 +51,22 @@ func compare(a, b *sequence) int {
 // prepare sets up a sequence that is about to run for the first time.
 func (e *Engine) prepare(s *sequence) {
 	r := s.request
-	s.ends = e.model.Config().EOS
+	g := &s.generation
+	g.ends = e.model.Config().EOS
 	if a := s.lease.Adapter(); a != nil && len(a.EndTokens()) > 0 {
-		s.ends = slices.Concat(s.ends, a.EndTokens())
+		g.ends = slices.Concat(g.ends, a.EndTokens())
 	}
 	if e.decoder != nil {
-		s.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
+		g.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
 		if own := s.lease.Tokenizer(); own != nil {
-			s.text.decoder = own.NewDecoder(!r.Special)
+			g.text.decoder = own.NewDecoder(!r.Special)
 		}
 	}
-	s.maxTokens = r.MaxTokens
-	if s.maxTokens < 0 {
-		s.maxTokens = e.options.Context - s.virtual - len(r.Prompt)
+	g.most = r.MaxTokens
+	if g.most < 0 {
+		g.most = e.options.Context - s.virtual - len(r.Prompt)
 	}
-	most := s.virtual + len(r.Prompt) + s.maxTokens
+	most := s.virtual + len(r.Prompt) + g.most
 	s.tokens = make([]int32, 0, most)
 	for i := range s.virtual {
 		s.tokens = append(s.tokens, int32(-1-i))
@@ -74,11 +74,8 @@ func (e *Engine) prepare(s *sequence) {
 	s.tokens = append(s.tokens, r.Prompt...)
 	s.blocks = make([]int32, 0, blocksFor(most))
 	s.root = prefixRoot(s.lease.Digest())
-	if r.PromptLogprobs >= 0 {
-		s.prompt = make([]PromptToken, len(r.Prompt))
-		s.prompt[0] = PromptToken{Logprob: Logprob{r.Prompt[0], float32(math.NaN())}}
-		s.scored = 1
-	}
+	s.kinds = e.kinds(s)
+	s.last = Event{Token: NoToken}
 }
 
 // place finds and takes the blocks for all tokens of a sequence, and reports
@@ -106,9 +103,8 @@ func (e *Engine) place(s *sequence) bool {
 	return true
 }
 
-// looksUp reports whether a prompt is sought in the prefix cache: one that is
-// scored is computed whole.
-func (e *Engine) looksUp(s *sequence) bool { return !e.options.NoPrefixCache && !s.scores() }
+// looksUp reports whether a prompt is sought in the prefix cache.
+func (e *Engine) looksUp(s *sequence) bool { return !e.options.NoPrefixCache && !s.whole() }
 
 // started accounts for a sequence's first admission.
 func (e *Engine) started(s *sequence) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
@@ -51,68 +50,30 @@ func (e *Engine) label(s *sequence) {
 func (e *Engine) emit(s *sequence, outputs []output) (finish Finish, err error) {
 	defer e.rescue(s, &err)
 	for i := range outputs {
-		o := &outputs[i]
-		if next := o.place + 1; next < s.promptEnd() {
-			s.prompt[next-s.virtual] = PromptToken{o.Logprob, o.top}
-			s.scored = next - s.virtual + 1
-		}
+		outputs[i].kind.take(&outputs[i])
 	}
 	if s.pending() > 0 {
 		return "", nil
 	}
-	if s.completed == 0 && s.prompt != nil {
-		s.stream.send(Event{Token: NoToken, Prompt: s.prompt})
+	finish = FinishLength // of the prompt alone
+	for _, k := range s.kinds {
+		finish = k.computed(e, s)
 	}
-	if s.maxTokens == 0 {
-		s.last = Event{Token: NoToken}
-		return FinishLength, nil
-	}
-	return e.accept(s, &outputs[len(outputs)-1]), nil
+	return finish, nil
 }
 
-// accept adds a sampled token to its sequence.
-func (e *Engine) accept(s *sequence, o *output) (finish Finish) {
-	s.completed++
-	s.tokens = append(s.tokens, o.Token)
-	s.sampler.accept(o.Token)
+// generated accounts for a completion token.
+func (e *Engine) generated(s *sequence, first bool) {
 	e.queue.charge(s)
 	e.mu.Lock()
 	e.counts.CompletionTokens++
 	e.mu.Unlock()
 	now := e.now()
-	if s.completed == 1 {
+	if first {
 		s.first = now.Sub(s.submitted)
 	}
-	e.options.Observer.Token(s.lease.Name(), s.completed == 1, now.Sub(s.latest))
+	e.options.Observer.Token(s.lease.Name(), first, now.Sub(s.latest))
 	s.latest = now
-
-	event := Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top}
-	stopped := false
-	switch {
-	case !s.request.IgnoreEOS && slices.Contains(s.ends, o.Token):
-		finish = FinishEOS
-	case slices.Contains(s.request.StopIDs, o.Token):
-		finish = FinishStop
-	default:
-		event.Text, stopped = s.text.push(o.Token)
-		if s.completed == s.maxTokens {
-			finish = FinishLength
-		}
-	}
-	if finish != "" && !stopped {
-		var rest string
-		rest, stopped = s.text.end()
-		event.Text += rest
-	}
-	if stopped {
-		finish = FinishStop
-	}
-	if finish != "" {
-		s.last = event
-		return finish
-	}
-	s.stream.send(event)
-	return ""
 }
 
 // end is the last of a sequence: its slot and blocks become free, its adapter
@@ -128,7 +89,7 @@ func (e *Engine) end(s *sequence, finish Finish, err error) {
 	s.unwatch()
 	now := e.now()
 	u := Usage{
-		PromptTokens: len(s.request.Prompt), CachedTokens: s.cached, CompletionTokens: s.completed,
+		PromptTokens: len(s.request.Prompt), CachedTokens: s.cached, CompletionTokens: s.generation.done,
 		Seed: s.request.Sampling.Seed, AdapterDigest: s.lease.Digest(),
 		FirstToken: s.first, Total: now.Sub(s.submitted),
 	}

@@ -166,7 +166,7 @@ func (s *sequence) within(vocabulary int) (err error) {
 			return fmt.Errorf("%w: token %d is %d, outside the vocabulary of %d", ErrPrompt, i, t, vocabulary)
 		}
 	}
-	s.sampler, err = newSampler(s.request, vocabulary)
+	s.generation.sampler, err = newSampler(s.request, vocabulary)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -32,13 +33,8 @@ type sequence struct {
 	root, key digest
 
 	vocabulary int // tokens of its logits
-	maxTokens  int
-	ends       []int32 // the model's end tokens and the adapter's
-	sampler    sampler
-	text       *text // nil: events carry none
-	completed  int   // completion tokens
-	prompt     []PromptToken
-	scored     int // prompt tokens that have their log-probability
+	kinds      []kind
+	generation generation // among them, if there is anything to generate
 	cached     int
 
 	submitted, admitted, latest time.Time
@@ -63,17 +59,20 @@ func (s *sequence) pending() int { return len(s.tokens) - s.computed }
 // promptEnd is the place of the first completion token.
 func (s *sequence) promptEnd() int { return s.virtual + len(s.request.Prompt) }
 
-// scores reports whether log-probabilities of the prompt are still to come.
-func (s *sequence) scores() bool { return s.scored < len(s.prompt) }
-
-// wants reports whether the logits of the token at that place are needed: to
-// sample what follows, or to score the prompt's next token.
-func (s *sequence) wants(place int) bool {
-	if place == len(s.tokens)-1 {
-		return s.completed < s.maxTokens
+// kind is the one that wants something of the row of the token at that place;
+// nil: none.
+func (s *sequence) kind(place int) kind {
+	for _, k := range s.kinds {
+		if k.wants(s, place) {
+			return k
+		}
 	}
-	next := place + 1 - s.virtual
-	return s.scores() && next >= s.scored && next >= 1 && next < len(s.prompt)
+	return nil
+}
+
+// whole reports whether the prompt has to be computed from its start.
+func (s *sequence) whole() bool {
+	return slices.ContainsFunc(s.kinds, func(k kind) bool { return k.whole() })
 }
 
 // blocksFor is the number of blocks that hold n positions.

@@ -1,8 +1,6 @@
 package runtime
 
 import (
-	"fmt"
-
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -88,8 +86,8 @@ func (e *Engine) plan() (rows, promptRows int) {
 		}
 		w.from = len(e.outputs)
 		for place := w.s.computed; place < w.s.computed+w.count; place++ {
-			if w.s.wants(place) {
-				e.outputs = append(e.outputs, output{s: w.s, place: place})
+			if k := w.s.kind(place); k != nil {
+				e.outputs = append(e.outputs, output{s: w.s, kind: k, place: place})
 			}
 		}
 		w.to = len(e.outputs)
@@ -154,15 +152,6 @@ func (e *Engine) forward(works []work) (err error) {
 	return nil
 }
 
-// output is a row whose logits are needed, and what was made of them.
-type output struct {
-	s     *sequence
-	place int // of the row's token in the sequence
-	err   error
-	Logprob
-	top []Logprob
-}
-
 // samplingTask turns logits into outputs, each part the rows of one thread.
 type samplingTask struct {
 	outputs []output
@@ -180,31 +169,5 @@ func (t *samplingTask) Part(_ *kernels.Worker, part int) {
 	for i := part; i < len(t.outputs); i += len(t.choices) {
 		o := &t.outputs[i]
 		o.fill(&t.choices[part], t.logits.Row(i)[:o.s.vocabulary])
-	}
-}
-
-// fill samples the token that follows place, or scores it where it is a token
-// of the prompt.
-func (o *output) fill(c *choice, logits []float32) {
-	s := o.s
-	defer func() {
-		if r := recover(); r != nil {
-			o.err = fmt.Errorf("%w: %v", ErrPanic, r)
-		}
-	}()
-	if !kernels.Finite(logits) {
-		o.err = ErrNotFinite
-		return
-	}
-	top := s.request.Logprobs
-	if next := o.place + 1; next < len(s.tokens) {
-		o.Token, top = s.tokens[next], s.request.PromptLogprobs
-	} else {
-		o.Token = s.sampler.choose(c, logits, s.completed)
-	}
-	if top >= 0 {
-		norm := float64(kernels.LogSumExp(logits))
-		o.Logprob.Logprob = float32(float64(logits[o.Token]) - norm)
-		o.top = c.likeliest(logits, top, norm)
 	}
 }

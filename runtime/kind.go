@@ -1,0 +1,187 @@
+package runtime
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
+
+// A kind is one of the kinds of work that a sequence is run for: scoring its
+// prompt, generating a completion. A sequence may have several. Each says which
+// rows it needs something of, makes that of the row's logits, and takes it over
+// when the step is done. The scheduler knows nothing else of them.
+//
+// Encoding will be a third, with heads of its own: it reads the hidden states
+// that Engine.forward has before it applies the base's head.
+type kind interface {
+	// wants reports whether something is needed of the row of the token at that
+	// place. No two kinds of a sequence want the same row.
+	wants(s *sequence, place int) bool
+	// whole reports whether rows before the last are still needed, so that no
+	// blocks of the prefix cache may stand for them.
+	whole() bool
+	// fill makes the output of a row. It runs beside others, and may be run
+	// again: it changes nothing but the output and its scratch memory.
+	fill(o *output, c *choice, logits []float32)
+	// take takes an output over, in the order of the rows.
+	take(o *output)
+	// computed is called when all tokens of the sequence have been computed. It
+	// returns how the sequence has ended for this kind, "" if it goes on: then
+	// there is one token more to compute.
+	computed(e *Engine, s *sequence) Finish
+}
+
+var (
+	_ kind = (*scoring)(nil)
+	_ kind = (*generation)(nil)
+)
+
+// kinds are the kinds of work that a request asks for, in the order in which
+// they have their say: the sequence ends when the last of them has ended. None
+// computes the prompt alone.
+func (e *Engine) kinds(s *sequence) (kinds []kind) {
+	if s.request.PromptLogprobs >= 0 {
+		kinds = append(kinds, newScoring(s.request))
+	}
+	if s.generation.most > 0 {
+		kinds = append(kinds, &s.generation)
+	}
+	return kinds
+}
+
+// scoring finds the log-probability of each token of a prompt.
+type scoring struct {
+	tokens []PromptToken
+	known  int // of those
+	top    int // likeliest tokens beside each
+	sent   bool
+}
+
+func newScoring(r *Request) *scoring {
+	k := &scoring{tokens: make([]PromptToken, len(r.Prompt)), known: 1, top: r.PromptLogprobs}
+	k.tokens[0] = PromptToken{Logprob: Logprob{r.Prompt[0], float32(math.NaN())}}
+	return k
+}
+
+// wants the rows before the tokens that are not known yet.
+func (k *scoring) wants(s *sequence, place int) bool {
+	next := place + 1 - s.virtual
+	return next >= k.known && next < len(k.tokens)
+}
+
+func (k *scoring) whole() bool { return k.known < len(k.tokens) }
+
+func (k *scoring) fill(o *output, c *choice, logits []float32) {
+	o.score(c, logits, o.s.tokens[o.place+1], k.top)
+}
+
+func (k *scoring) take(o *output) {
+	k.tokens[k.known] = PromptToken{o.Logprob, o.top}
+	k.known++
+}
+
+func (k *scoring) computed(_ *Engine, s *sequence) Finish {
+	if !k.sent {
+		k.sent = true
+		s.stream.send(Event{Token: NoToken, Prompt: k.tokens})
+	}
+	return FinishLength
+}
+
+// generation continues a sequence token by token.
+type generation struct {
+	sampler sampler
+	text    *text   // nil: events carry none
+	ends    []int32 // the model's end tokens and the adapter's
+	most    int     // completion tokens
+	done    int     // of those
+	next    output  // the token that follows
+}
+
+// wants the last row.
+func (k *generation) wants(s *sequence, place int) bool {
+	return place == len(s.tokens)-1 && k.done < k.most
+}
+
+func (k *generation) whole() bool { return false }
+
+func (k *generation) fill(o *output, c *choice, logits []float32) {
+	o.score(c, logits, k.sampler.choose(c, logits, k.done), o.s.request.Logprobs)
+}
+
+func (k *generation) take(o *output) { k.next = *o }
+
+// computed adds the sampled token to the sequence.
+func (k *generation) computed(e *Engine, s *sequence) (finish Finish) {
+	o := k.next
+	k.next = output{}
+	k.done++
+	s.tokens = append(s.tokens, o.Token)
+	k.sampler.accept(o.Token)
+	e.generated(s, k.done == 1)
+
+	event := Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top}
+	stopped := false
+	switch {
+	case !s.request.IgnoreEOS && slices.Contains(k.ends, o.Token):
+		finish = FinishEOS
+	case slices.Contains(s.request.StopIDs, o.Token):
+		finish = FinishStop
+	default:
+		event.Text, stopped = k.text.push(o.Token)
+		if k.done == k.most {
+			finish = FinishLength
+		}
+	}
+	if finish != "" && !stopped {
+		var rest string
+		rest, stopped = k.text.end()
+		event.Text += rest
+	}
+	if stopped {
+		finish = FinishStop
+	}
+	if finish != "" {
+		s.last = event
+		return finish
+	}
+	s.stream.send(event)
+	return ""
+}
+
+// output is a row that something is needed of, and what was made of it.
+type output struct {
+	s     *sequence
+	kind  kind
+	place int // of the row's token in the sequence
+	err   error
+	Logprob
+	top []Logprob
+}
+
+// fill makes the output of its row's logits.
+func (o *output) fill(c *choice, logits []float32) {
+	defer func() {
+		if r := recover(); r != nil {
+			o.err = fmt.Errorf("%w: %v", ErrPanic, r)
+		}
+	}()
+	if !kernels.Finite(logits) {
+		o.err = ErrNotFinite
+		return
+	}
+	o.kind.fill(o, c, logits)
+}
+
+// score sets the token that follows the row and, where they are asked for, its
+// log-probability and those of the likeliest beside it.
+func (o *output) score(c *choice, logits []float32, token int32, top int) {
+	o.Token = token
+	if top >= 0 {
+		norm := float64(kernels.LogSumExp(logits))
+		o.Logprob.Logprob = float32(float64(logits[token]) - norm)
+		o.top = c.likeliest(logits, top, norm)
+	}
+}

@@ -146,7 +146,7 @@ func (m *chatMessage) decodeField(path string, raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, &m.Message); err != nil {
 		return &fieldError{path, "cannot be used: " + err.Error()}
 	}
-	m.unread = append(shape.unreads, shape.Content.unread...)
+	m.unread = slices.Concat(shape.unreads, shape.Content.unread)
 	for _, call := range shape.ToolCalls {
 		m.unread = append(append(m.unread, call.unreads...), call.Function.unreads...)
 	}

@@ -55,19 +55,16 @@ func numbers(settings reflect.Value, fault func(flag, format string, a ...any)) 
 
 // check calls fault where the range does not hold v, of a flag and an entry.
 func (r numberRange) check(v reflect.Value, flag, entry string, fault func(flag, format string, a ...any)) {
-	number, most := 0.0, math.MaxFloat64
-	switch v.Kind() {
-	case reflect.Float64:
+	number := 0.0
+	if v.CanFloat() {
 		number = v.Float()
-	case reflect.Int:
-		number, most = float64(v.Int()), math.MaxInt32
-	default:
+	} else {
 		number = float64(v.Int())
 	}
 	switch {
 	case !r.holds(number), math.IsInf(number, 0):
 		fault(flag, "%v%s, want %s", v, entry, r.want)
-	case number > most:
-		fault(flag, "%v%s, want no more than %.0f", v, entry, most)
+	case v.Kind() == reflect.Int && number > math.MaxInt32:
+		fault(flag, "%v%s, want no more than %d", v, entry, math.MaxInt32)
 	}
 }

@@ -2,8 +2,8 @@ package models
 
 import "github.com/peft-serve/peft-serve/kernels"
 
-// columns is a run of a Value's columns: GPT-2 computes query, key and value
-// as one.
+// columns is a run of a Value's columns: GPT-2 and Phi-3 compute query, key and
+// value as one.
 type columns struct {
 	*Value
 	from, to int
@@ -62,17 +62,17 @@ func attend(p *Pass, b *Batch, c *Cache, config *Config, i int, a kernels.Attent
 
 // rotate applies rotary positions to x: in place, or in a new Value while
 // recording, since x may be on the tape. It frees x when it returns another.
-func rotate(p *Pass, r *kernels.Rope, positions []int32, x *Value) *Value {
+func rotate(p *Pass, r *kernels.Rope, positions []int32, x columns) columns {
 	if !p.recording {
-		p.Rope(x.Data, r, positions)
+		p.Rope(x.data(), r, positions)
 		return x
 	}
-	y := p.New(x.Rows(), x.Data.Cols)
-	p.Copy(y.Data, x.Data)
+	y := p.New(x.Rows(), x.to-x.from)
+	p.Copy(y.Data, x.data())
 	p.Rope(y.Data, r, positions)
-	if p.Tracks(y, false, x) {
-		p.OnBackward(y, func(dy kernels.Matrix) { p.RopeGrad(p.Grad(x), dy, r, positions) })
+	if p.Tracks(y, false, x.Value) {
+		p.OnBackward(y, func(dy kernels.Matrix) { p.RopeGrad(x.gradient(p), dy, r, positions) })
 	}
-	p.Free(x)
-	return y
+	p.Free(x.Value)
+	return all(y)
 }

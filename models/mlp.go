@@ -5,16 +5,42 @@ import "github.com/peft-serve/peft-serve/kernels"
 // gatedMLP is down·(act(gate·x) ⊙ up·x).
 type gatedMLP struct {
 	gate, up, down *Linear
+	gateUp         *Linear // Phi-3: in the place of gate and up; nil elsewhere
 	act            kernels.Activation
 }
 
 // forward returns what the block adds. It frees x.
 func (f *gatedMLP) forward(p *Pass, segments []Segment, x *Value) *Value {
-	projected := forwardAll(p, segments, x, f.gate, f.up)
-	p.Free(x)
-	h := gated(p, f.act, projected[0], projected[1])
+	h := f.gated(p, segments, x)
 	y := f.down.Forward(p, segments, h)
 	p.Free(h)
+	return y
+}
+
+// gated returns what down is applied to. It frees x.
+func (f *gatedMLP) gated(p *Pass, segments []Segment, x *Value) *Value {
+	if f.gateUp != nil {
+		both := f.gateUp.Forward(p, segments, x)
+		p.Free(x)
+		return gatedHalves(p, f.act, both)
+	}
+	projected := forwardAll(p, segments, x, f.gate, f.up)
+	p.Free(x)
+	return gated(p, f.act, projected[0], projected[1])
+}
+
+// gatedHalves returns act(gate) ⊙ up of [gate, up] side by side and frees them.
+func gatedHalves(p *Pass, act kernels.Activation, both *Value) *Value {
+	n := both.Data.Cols / 2
+	gate, up := columns{both, 0, n}, columns{both, n, 2 * n}
+	y := p.New(both.Rows(), n)
+	p.Gate(y.Data, gate.data(), up.data(), act)
+	if p.Tracks(y, false, both) {
+		p.OnBackward(y, func(dy kernels.Matrix) {
+			p.GateGrad(gate.gradient(p), up.gradient(p), dy, gate.data(), up.data(), act)
+		}, both)
+	}
+	p.Free(both)
 	return y
 }
 

@@ -25,6 +25,8 @@ type Adapter struct {
 	prefixes   []prefix                // by layer
 	prefix     *Param                  // what they are read from; nil: none
 	virtual    int                     // tokens of prompt tuning
+	invocation []int32                 // see Invocation
+	silent     bool                    // see LeavesCache
 	vocabulary int
 
 	text         *tokenizer.Tokenizer // nil: the base's
@@ -70,6 +72,14 @@ func (a *Adapter) PrefixTokens() int {
 // VirtualTokens is the number n of virtual tokens of prompt tuning: tokens
 // -1, -2, …, -n go before the sequence's first.
 func (a *Adapter) VirtualTokens() int { return a.virtual }
+
+// Invocation is the tokens from whose last place in a prompt on the adapter acts;
+// what comes before is the base's. nil: it acts everywhere.
+func (a *Adapter) Invocation() []int32 { return a.invocation }
+
+// LeavesCache tells that the keys and values of a sequence are the base's: the
+// adapter acts on nothing that comes before the last of them.
+func (a *Adapter) LeavesCache() bool { return a.silent }
 
 // Vocabulary is the number of tokens that the adapter's rows have: the base's,
 // or that of the resized embeddings which it brings.

@@ -27,6 +27,7 @@ type Builder struct {
 	prefixes   []prefix
 	prefix     *Param // what the prefixes are read from; nil: none
 	virtual    int
+	invocation []int32        // see Adapter.Invocation
 	vocabulary int            // rows of the embeddings: see vocabulary.go
 	resizer    string         // the tensor that says so; empty: the base does
 	wrapped    map[int]string // what ends the names of embeddings that token rows wrap
@@ -165,7 +166,7 @@ func (b *Builder) tied(site int) int {
 func (b *Builder) adapter() *Adapter {
 	n := len(b.Sites)
 	a := &Adapter{
-		config: b.Config, refresh: b.refresh, prefixes: b.prefixes, prefix: b.prefix, virtual: b.virtual, vocabulary: b.vocabulary,
+		config: b.Config, refresh: b.refresh, prefixes: b.prefixes, prefix: b.prefix, virtual: b.virtual, vocabulary: b.vocabulary, invocation: b.invocation,
 		linears: make([]models.LinearDelta, n), norms: make([]*models.Norm, n),
 		embeddings: make([]models.EmbeddingDelta, n), inserts: make([]models.Insert, n),
 	}
@@ -188,11 +189,32 @@ func (b *Builder) adapter() *Adapter {
 		}
 		a.inserts[i] = b.inserts[i]
 	}
+	a.silent = b.leavesCache()
 	a.derived, a.open, a.begin = b.derived, b.open, b.begin
 	if !b.Model.Config().Shape {
 		a.Refresh()
 	}
 	return a
+}
+
+// leavesCache reports whether the adapter acts at no site up to the last block.
+func (b *Builder) leavesCache() bool {
+	if len(b.prefixes) > 0 || b.virtual > 0 {
+		return false
+	}
+	last := -1
+	for i, s := range b.Sites {
+		if s.Layer >= 0 {
+			last = i
+		}
+	}
+	for i := range last + 1 {
+		l, e := b.linears[i], b.embeddings[i]
+		if l != nil && l.active() || e != nil && e.active() || b.norms[i] != nil || b.inserts[i] != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // New lays out an adapter for training: every parameter is F32 and holds the

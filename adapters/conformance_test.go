@@ -44,7 +44,7 @@ func TestConformance(t *testing.T) {
 // mergeable tells the golden adapters that amount to other dense weights in
 // the base's own shape.
 func mergeable(name string) bool {
-	for _, part := range []string{"embed", "head", "resized", "tokens", "save", "bottleneck", "prefix", "prompt", "p-tuning", "patterns", "bin", "beft"} {
+	for _, part := range []string{"alora", "embed", "head", "resized", "tokens", "save", "bottleneck", "prefix", "prompt", "p-tuning", "patterns", "bin", "beft"} {
 		if strings.Contains(name, part) {
 			return false
 		}

@@ -30,7 +30,7 @@ func init() {
 			"velora_config": null}`,
 		keys: keys{
 			"r": read(), "lora_alpha": read(), "rank_pattern": read(), "alpha_pattern": read(), "use_rslora": read(), "use_dora": read(),
-			"lora_bias": read(), "bias": read(), "modules_to_save": read(), "ensure_weight_tying": read(), "trainable_token_indices": read(),
+			"lora_bias": read(), "bias": read(), "alora_invocation_tokens": read(), "modules_to_save": read(), "ensure_weight_tying": read(), "trainable_token_indices": read(),
 			"target_modules": read(), "exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(), "init_lora_weights": read(),
 
 			"lora_dropout":      inert(aNumber, inTraining),
@@ -43,16 +43,15 @@ func init() {
 			"corda_config":      inert(anObject, "of init_lora_weights, which is read"),
 			"lora_ga_config":    inert(anObject, "of init_lora_weights, which is read"),
 
-			"use_qalora":              refused("QALoRA pools its input"),
-			"megatron_config":         refused("the layers are Megatron's"),
-			"layer_replication":       refused("the base has replicated layers"),
-			"alora_invocation_tokens": refused("activated LoRA begins in the middle of a sequence"),
-			"target_parameters":       refused("LoRA on parameters that are not modules"),
-			"arrow_config":            refused("Arrow routes between adapters"),
-			"kasa_config":             refused("KaSA changes the base"),
-			"use_bdlora":              refused("BD-LoRA's factors are block-diagonal"),
-			"velora_config":           refused("VeLoRA's file has tensors beside the factors"),
-			"monteclora_config":       refused("MonteCLoRA draws its factors at random"),
+			"use_qalora":        refused("QALoRA pools its input"),
+			"megatron_config":   refused("the layers are Megatron's"),
+			"layer_replication": refused("the base has replicated layers"),
+			"target_parameters": refused("LoRA on parameters that are not modules"),
+			"arrow_config":      refused("Arrow routes between adapters"),
+			"kasa_config":       refused("KaSA changes the base"),
+			"use_bdlora":        refused("BD-LoRA's factors are block-diagonal"),
+			"velora_config":     refused("VeLoRA's file has tensors beside the factors"),
+			"monteclora_config": refused("MonteCLoRA draws its factors at random"),
 		},
 		tensors: []string{"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"},
 		recipes: []Recipe{
@@ -92,9 +91,9 @@ func loraRecipe(name string, rate, ratio float64, kind lora, also ...string) Rec
 			case root:
 				return []string{"rslora"}
 			case ratio > 0:
-				return []string{"lora", "rslora", "dora"}
+				return []string{"lora", "rslora", "dora", "alora"}
 			}
-			return []string{"lora"}
+			return []string{"lora", "alora"}
 		},
 	}
 }
@@ -165,6 +164,7 @@ type lora struct {
 	tie          bool // ensure_weight_tying
 	saved        []string
 	tokenIndices tokenIndices
+	invoked      []int32 // the tokens from which on it acts (aLoRA, Greenewald et al., 2025); nil: everywhere
 }
 
 // starts are the names that init_lora_weights takes, and whether they leave
@@ -213,11 +213,38 @@ func parseLoRA(s *settings) Method {
 		s.fault(ErrConfig, "lora_bias does not go with use_dora")
 	}
 	s.start()
+	l.invocation(s)
 	return l
+}
+
+// invocation reads alora_invocation_tokens. What PEFT leaves in place before
+// them, beside the factors, is not implemented.
+func (l *lora) invocation(s *settings) {
+	if s.raw("alora_invocation_tokens") == nil {
+		return
+	}
+	for _, t := range s.integers("alora_invocation_tokens") {
+		if t < 0 || t > math.MaxInt32 {
+			s.fault(ErrConfig, "alora_invocation_tokens has %d, which is no token", t)
+		}
+		l.invoked = append(l.invoked, int32(t))
+	}
+	if len(l.invoked) == 0 {
+		s.fault(ErrConfig, "alora_invocation_tokens is empty: name some, or write null")
+	}
+	for key, on := range map[string]bool{
+		"use_dora": l.decomposed, "modules_to_save": len(l.saved) > 0, "bias": l.bias != "none", "trainable_token_indices": len(l.tokenIndices) > 0,
+	} {
+		if on {
+			s.fault(ErrConfig, "%s with alora_invocation_tokens is not implemented: it would act before them", key)
+		}
+	}
 }
 
 func (l *lora) Name() string {
 	switch {
+	case len(l.invoked) > 0:
+		return "alora"
 	case l.decomposed:
 		return "dora"
 	case l.rootScaling:
@@ -244,6 +271,12 @@ func (l *lora) Build(b *Builder) error {
 	if err := b.save(l.saved, l.tie); err != nil {
 		return err
 	}
+	for _, t := range l.invoked {
+		if int(t) >= b.vocabulary {
+			return fmt.Errorf("%w: alora_invocation_tokens has %d, outside the vocabulary of %d", ErrBase, t, b.vocabulary)
+		}
+	}
+	b.invocation = l.invoked
 	adapted := map[int]bool{}
 	var modules []string
 	ranks, alphas := map[string]bool{}, map[string]bool{} // the patterns that counted
@@ -261,6 +294,9 @@ func (l *lora) Build(b *Builder) error {
 			return err
 		}
 		ranks[scaled.rank.expr], alphas[scaled.alpha.expr] = true, true
+		if b.Sites[site].Kind == models.EmbeddingSite && len(l.invoked) > 0 {
+			return fmt.Errorf("%w: aLoRA on %q: PEFT has none on embeddings", ErrTarget, b.Sites[site].Name)
+		}
 		if b.Sites[site].Kind == models.EmbeddingSite {
 			err = l.embedding(b, site, scaled)
 		} else {
@@ -280,7 +316,9 @@ func (l *lora) Build(b *Builder) error {
 	if err := b.ownTokens(l.tokenIndices, l.tie, adapted); err != nil {
 		return err
 	}
-	b.wholeEmbeddings(adapted)
+	if len(l.invoked) == 0 {
+		b.wholeEmbeddings(adapted)
+	}
 	return b.ownBiases(l.bias, adapted)
 }
 

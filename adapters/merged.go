@@ -38,6 +38,8 @@ func (a *Adapter) Merge(m models.Model) ([]Merged, error) {
 	switch {
 	case len(a.prefixes) > 0, a.virtual > 0:
 		return nil, fmt.Errorf("%w: %s stands before the first token", ErrMerge, a.Method())
+	case len(a.invocation) > 0:
+		return nil, fmt.Errorf("%w: %s acts from its invocation tokens on", ErrMerge, a.Method())
 	case slices.ContainsFunc(a.inserts, func(in models.Insert) bool { return in != nil }):
 		return nil, fmt.Errorf("%w: %s puts layers of its own between the base's", ErrMerge, a.Method())
 	}

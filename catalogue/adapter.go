@@ -18,9 +18,13 @@ type Adapter interface {
 	Bytes() int         // memory it takes
 	PrefixTokens() int  // positions before the prompt that Prefix fills
 	VirtualTokens() int // tokens -1, -2, … that go before the prompt
-	Vocabulary() int    // tokens of its rows; another number than the base's where it was resized
-	Method() string     // "lora"
-	Rank() int          // 0 where the method has none
+	// Invocation is the tokens from whose last place in the prompt on the adapter
+	// acts; nil: it acts everywhere.
+	Invocation() []int32
+	LeavesCache() bool // all keys and values under it are the base's
+	Vocabulary() int   // tokens of its rows; another number than the base's where it was resized
+	Method() string    // "lora"
+	Rank() int         // 0 where the method has none
 	// Largest is the tensor with the value that is largest in magnitude, for
 	// whoever looks for an overflow. It reads all of them.
 	Largest() (tensor string, value float32)

@@ -1,10 +1,14 @@
 package models
 
-import "github.com/peft-serve/peft-serve/kernels"
+import (
+	"slices"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
 
 // Batch is the rows of one pass. Each row is one token of one sequence; the
 // rows of a sequence are consecutive, and sequences that share an adapter
-// stand side by side.
+// stand side by side, as far as they are not the base's: see AddFrom.
 type Batch struct {
 	Tokens    []int32        // by row; below 0: virtual token -1-t of the row's adapter
 	Positions []int32        // by row: the token's place in its sequence, from 0
@@ -28,6 +32,12 @@ func (b *Batch) Reset() {
 // Add appends the rows of one sequence, whose first token has the given
 // position and whose cache blocks, from position 0 on, are blocks.
 func (b *Batch) Add(tokens []int32, position int, blocks []int32, a Adapter) {
+	b.AddFrom(tokens, position, blocks, a, 0)
+}
+
+// AddFrom is Add of a sequence on which the adapter acts from a position on:
+// the rows before it are the base's.
+func (b *Batch) AddFrom(tokens []int32, position int, blocks []int32, a Adapter, from int) {
 	start := len(b.Tokens)
 	b.Tokens = append(b.Tokens, tokens...)
 	for i := range tokens {
@@ -35,11 +45,36 @@ func (b *Batch) Add(tokens []int32, position int, blocks []int32, a Adapter) {
 	}
 	end := len(b.Tokens)
 	b.Spans = append(b.Spans, kernels.Span{Start: start, End: end, Position: position, Blocks: blocks})
+	acts := min(max(start+from-position, start), end)
+	b.segment(start, acts, nil)
+	b.segment(acts, end, a)
+}
+
+// segment gives rows, the next ones, to an adapter.
+func (b *Batch) segment(start, end int, a Adapter) {
+	if start == end {
+		return
+	}
 	if last := len(b.Segments) - 1; last >= 0 && b.Segments[last].Adapter == a {
 		b.Segments[last].End = end
 		return
 	}
 	b.Segments = append(b.Segments, Segment{start, end, a})
+}
+
+// Activation is the position from which an adapter of those invocation tokens
+// acts on a sequence: the last place where they stand in it, its beginning where
+// there are none; -1: nowhere.
+func Activation(tokens, invocation []int32) int {
+	if len(invocation) == 0 {
+		return 0
+	}
+	for i := len(tokens) - len(invocation); i >= 0; i-- {
+		if slices.Equal(tokens[i:i+len(invocation)], invocation) {
+			return i
+		}
+	}
+	return -1
 }
 
 // Rows is the number of rows.

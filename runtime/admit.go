@@ -73,7 +73,7 @@ func (e *Engine) prepare(s *sequence) {
 	}
 	s.tokens = append(s.tokens, r.Prompt...)
 	s.blocks = make([]int32, 0, blocksFor(most))
-	s.root = prefixRoot(s.lease.Digest())
+	s.identity = identityOf(s.lease.Adapter(), s.from)
 	s.kinds = e.kinds(s)
 	s.last = Event{Token: NoToken}
 }
@@ -81,9 +81,9 @@ func (e *Engine) prepare(s *sequence) {
 // place finds and takes the blocks for all tokens of a sequence, and reports
 // whether there were enough.
 func (e *Engine) place(s *sequence) bool {
-	s.key = s.root
+	s.key = baseRoot
 	if e.looksUp(s) {
-		s.blocks, s.key = e.blocks.find(s.blocks, s.key, s.tokens)
+		s.blocks, s.key = e.blocks.find(s.blocks, s.identity, s.tokens)
 	}
 	need := blocksFor(len(s.tokens)) - len(s.blocks)
 	spare := 0

@@ -157,6 +157,18 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 	return s, nil
 }
 
+// activate finds where an adapter of those invocation tokens begins to act. A
+// prompt without them would be answered by the base, and is refused.
+func (s *sequence) activate(invocation []int32) error {
+	if len(invocation) == 0 {
+		return nil
+	}
+	if s.from = models.Activation(s.request.Prompt, invocation); s.from < 0 {
+		return fmt.Errorf("%w: it has not the invocation tokens %v from which on the adapter acts: end it with them", ErrPrompt, invocation)
+	}
+	return nil
+}
+
 // within gives the sequence's rows their vocabulary, and refuses tokens outside
 // of it.
 func (s *sequence) within(vocabulary int) (err error) {

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -115,7 +116,7 @@ func (m *fakeModel) Head(p *models.Pass, _ *models.Batch, _ int, h *models.Value
 }
 
 func prefixNumber(s string) (n uint64) {
-	for _, b := range prefixRoot(s) {
+	for _, b := range sha256.Sum256([]byte(s)) {
 		n = n*31 + uint64(b)
 	}
 	return n
@@ -156,6 +157,8 @@ func (a *fakeAdapter) Rank() int          { return 0 }
 
 func (a *fakeAdapter) Largest() (string, float32) { return "lora_A", 3e38 }
 func (a *fakeAdapter) LoudestToken() int32        { return -1 }
+func (a *fakeAdapter) Invocation() []int32        { return nil }
+func (a *fakeAdapter) LeavesCache() bool          { return false }
 
 func (a *fakeAdapter) ChatTemplate() chat.Source           { return chat.Source{} }
 func (a *fakeAdapter) Tokenizer() *tokenizer.Tokenizer     { return a.text }

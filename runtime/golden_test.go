@@ -25,7 +25,15 @@ import (
 var families = []string{
 	"", "lora", "lora-all-linear", "rslora", "dora-all-linear", "ia3", "prefix", "prompt",
 	"p-tuning", "lora-embed", "lora-lm-head-tied", "beft", "bottleneck-houlsby", "lora-save-norm",
-	"resized-save", "resized-lora-embed", "resized-tokens",
+	"resized-save", "resized-lora-embed", "resized-tokens", "vera", "miss", "adalora", "ln-tuning", "alora",
+}
+
+// invoke puts the invocation tokens of the golden aLoRA into the middle of a
+// prompt that is for it.
+func invoke(adapter string, prompt []int32) {
+	if adapter == "alora" {
+		copy(prompt[len(prompt)/2:], []int32{7, 8})
+	}
 }
 
 // golden is a real model with real adapters.
@@ -142,6 +150,7 @@ func requests(n, vocabulary int) []*call {
 		if strings.HasPrefix(r.adapter, "resized") {
 			r.Prompt[0], r.Prompt[length-1] = 102, 97 // which the base has not
 		}
+		invoke(r.adapter, r.Prompt)
 		switch i % 4 {
 		case 1:
 			r.Sampling = Sampling{Temperature: 0.9, TopK: 20, TopP: 0.9, Seed: uint64(i)}
@@ -159,7 +168,7 @@ func requests(n, vocabulary int) []*call {
 // TestSameBitsInAnyCompany is law 1 over the engine.
 func TestSameBitsInAnyCompany(t *testing.T) {
 	g := openGolden(t, "llama-gqa")
-	list := requests(32, g.m.Config().Vocabulary)
+	list := requests(2*len(families), g.m.Config().Vocabulary)
 	var alone []answer
 	for _, r := range list {
 		a := g.run(g.engine(1, Options{NoPrefixCache: true}), []*call{r}, nil)[0]
@@ -196,6 +205,88 @@ func TestSameBitsInAnyCompany(t *testing.T) {
 	}
 }
 
+// TestBlocksAreShared counts the blocks that requests find which others have
+// computed: of the base's, by whoever leaves their keys and values as they are,
+// and by nobody else; and the other way round. The bits are those of a run alone.
+func TestBlocksAreShared(t *testing.T) {
+	g := openGolden(t, "llama-gqa")
+	save := func(name string, config map[string]any) {
+		c, err := adapters.NewConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := adapters.New(g.m, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range a.Params() {
+			for i := range p.Values().Data {
+				p.Values().Data[i] += 0.1 * float32(i%5-2)
+			}
+		}
+		a.Refresh()
+		dir := filepath.Join(t.TempDir(), name)
+		if err := a.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.catalogue.Add(name, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save("head", map[string]any{"peft_type": "LORA", "r": 2, "target_modules": []string{"lm_head"}})
+	save("last-norm", map[string]any{"peft_type": "LN_TUNING", "target_modules": []string{"model.norm"}})
+
+	const block = kernels.BlockLen
+	prompt := make([]int32, 3*block+9)
+	for i := range prompt {
+		prompt[i] = int32(11 + i*i%80)
+	}
+	invoked := func(at int) []int32 {
+		p := slices.Clone(prompt)
+		copy(p[at:], []int32{7, 8})
+		return p
+	}
+	ask := func(adapter string, prompt []int32) *call {
+		return &call{Request{Prompt: prompt, MaxTokens: 4, IgnoreEOS: true, Logprobs: 3, PromptLogprobs: -1}, adapter}
+	}
+	for _, c := range []struct {
+		name          string
+		first, second *call
+		blocks        int
+	}{
+		{"a head after the base", ask("", prompt), ask("head", prompt), 3},
+		{"the base after a head", ask("head", prompt), ask("", prompt), 3},
+		{"a last norm after a head", ask("head", prompt), ask("last-norm", prompt), 3},
+		{"a LoRA after the base", ask("", prompt), ask("lora", prompt), 0},
+		{"a LoRA after a head", ask("head", prompt), ask("lora", prompt), 0},
+		{"an invocation at the end", ask("", prompt), ask("alora", invoked(3*block+4)), 3},
+		{"an invocation where a block begins", ask("", prompt), ask("alora", invoked(2*block)), 2},
+		{"an invocation where a block ends", ask("", prompt), ask("alora", invoked(2*block-1)), 1},
+		{"an invocation at the beginning", ask("", invoked(0)), ask("alora", invoked(0)), 0},
+		{"the base after an invocation", ask("alora", invoked(2*block+1)), ask("", invoked(2*block+1)), 2},
+		{"the same invocation", ask("alora", invoked(2*block+1)), ask("alora", invoked(2*block+1)), 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			alone := g.run(g.engine(1, Options{NoPrefixCache: true}), []*call{c.second}, nil)[0]
+			got := g.run(g.engine(2, Options{}), []*call{c.first, c.second}, func(i int) int { return 50 * i })[1]
+			same(t, c.name, got, alone)
+			if n := got.usage.CachedTokens; n != c.blocks*block {
+				t.Errorf("%d tokens of other blocks, want %d blocks", n, c.blocks)
+			}
+		})
+	}
+}
+
+// TestInvocationIsMissing: the base does not answer for an adapter that would
+// not act.
+func TestInvocationIsMissing(t *testing.T) {
+	g := openGolden(t, "llama-gqa")
+	r := &call{Request{Prompt: []int32{3, 7, 9}, MaxTokens: 4, Logprobs: -1, PromptLogprobs: -1}, "alora"}
+	if a := g.run(g.engine(1, Options{}), []*call{r}, nil)[0]; !errors.Is(a.err, ErrPrompt) || !strings.Contains(a.err.Error(), "invocation tokens [7 8]") {
+		t.Errorf("%+v", a)
+	}
+}
+
 // TestPrefixCacheGivesTheSameBits runs each request twice in one engine.
 func TestPrefixCacheGivesTheSameBits(t *testing.T) {
 	g := openGolden(t, "llama-gqa")
@@ -204,6 +295,7 @@ func TestPrefixCacheGivesTheSameBits(t *testing.T) {
 		for i := range r.Prompt {
 			r.Prompt[i] = int32(i * i % 96)
 		}
+		invoke(adapter, r.Prompt)
 		e := g.engine(1, Options{})
 		answers := g.run(e, []*call{r, r}, func(i int) int { return 50 * i })
 		same(t, adapter, answers[1], answers[0])

@@ -62,6 +62,9 @@ func (e *Engine) enqueue(s *sequence) {
 		if err = e.fits(s.request, s.virtual); err == nil {
 			err = s.within(a.Vocabulary())
 		}
+		if err == nil {
+			err = s.activate(a.Invocation())
+		}
 	}
 	if err != nil {
 		e.end(s, "", err)

@@ -3,21 +3,49 @@ package runtime
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 )
 
 // The prefix cache finds the blocks of prompts that begin alike. The key of a
-// block is the hash of everything its keys and values depend on: the adapter's
-// content and all tokens up to the block's end. So a reload of an adapter
-// under the same name never sees the old version's blocks, and since a row's
-// result depends on nothing else (law 1), a found block holds the very bits
-// that computing it again would give.
+// block is the hash of everything its keys and values depend on: all tokens up
+// to the block's end, and the content of an adapter that acts on one of them. So
+// a reload of an adapter under the same name never sees the old version's
+// blocks, and since a row's result depends on nothing else (law 1), a found
+// block holds the very bits that computing it again would give. An adapter that
+// leaves the keys and values of some blocks as they are (aLoRA before its
+// invocation, a head) shares those with the base and with every other that does.
 
 type digest [sha256.Size]byte
 
-// prefixRoot is the key before the first block.
-func prefixRoot(adapter string) digest { return sha256.Sum256([]byte(adapter)) }
+// identity tells what acts on a sequence, and from which position on.
+type identity struct {
+	adapter string // its digest
+	from    int    // math.MaxInt: on no keys and values
+}
+
+// identityOf is that of the sequence of an adapter, which may be nil, that acts
+// from a position on.
+func identityOf(a catalogue.Adapter, from int) identity {
+	if a == nil || a.LeavesCache() {
+		return identity{from: math.MaxInt}
+	}
+	return identity{a.Digest(), from}
+}
+
+// baseRoot is the key before the first block of everybody.
+var baseRoot = sha256.Sum256(nil)
+
+// next is the key of block n, which holds tokens, after that of the block
+// before it.
+func (id identity) next(key digest, n int, tokens []int32) digest {
+	if n == id.from/kernels.BlockLen { // the first that the adapter acts on
+		key = sha256.Sum256(append(key[:], id.adapter...))
+	}
+	return key.extend(tokens)
+}
 
 // extend is the key of the block that holds tokens, after the block of key d.
 func (d digest) extend(tokens []int32) digest {
@@ -30,11 +58,12 @@ func (d digest) extend(tokens []int32) digest {
 }
 
 // find appends to held the blocks that already hold the beginning of tokens,
-// with a reference each, and returns the key of the last. The last token is
+// with a reference each, and returns the key of the last, if only the root. The last token is
 // never among them: it has to be computed for its logits.
-func (b *blocks) find(held []int32, key digest, tokens []int32) ([]int32, digest) {
-	for n := kernels.BlockLen; n < len(tokens); n += kernels.BlockLen {
-		next := key.extend(tokens[n-kernels.BlockLen : n])
+func (b *blocks) find(held []int32, id identity, tokens []int32) ([]int32, digest) {
+	key := baseRoot
+	for n := 0; (n+1)*kernels.BlockLen < len(tokens); n++ {
+		next := id.next(key, n, tokens[n*kernels.BlockLen:])
 		block, ok := b.index[next]
 		if !ok {
 			break

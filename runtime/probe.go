@@ -45,6 +45,9 @@ func (e *Engine) probe(ctx context.Context, a catalogue.Adapter, lease *catalogu
 	if loudest := a.LoudestToken(); loudest >= 0 && int(loudest) < vocabulary {
 		prompt[len(prompt)/2] = loudest
 	}
+	if own := a.Invocation(); len(own) > 0 && lease != nil {
+		prompt = append(prompt[:max(min(len(prompt), e.options.Context-1-len(own)), 0)], own...)
+	}
 	stream, err := e.Submit(ctx, &Request{
 		Prompt: prompt, Lease: lease, MaxTokens: 1, IgnoreEOS: true, Logprobs: -1,
 		PromptLogprobs: 0, // so that every row's logits are looked at

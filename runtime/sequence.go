@@ -25,12 +25,15 @@ type sequence struct {
 	// (below 0), the prompt, the completion. Keys and values of the first
 	// computed ones are in blocks; the first labelled blocks of them have been
 	// offered to the prefix cache, key being the last one's.
-	tokens    []int32
-	virtual   int
-	computed  int
-	blocks    []int32
-	labelled  int
-	root, key digest
+	tokens   []int32
+	virtual  int
+	computed int
+	blocks   []int32
+	labelled int
+	key      digest
+	identity identity
+
+	from int // the position from which the adapter acts
 
 	vocabulary int // tokens of its logits
 	kinds      []kind

@@ -134,7 +134,7 @@ func (e *Engine) forward(works []work) (err error) {
 		if v := s.lease.Adapter(); v != nil {
 			a = v
 		}
-		b.Add(s.tokens[s.computed:s.computed+w.count], s.computed, s.blocks, a)
+		b.AddFrom(s.tokens[s.computed:s.computed+w.count], s.computed, s.blocks, a, s.from)
 		for range w.to - w.from {
 			b.Out = append(b.Out, int32(first+outputs[next].place-s.computed))
 			next++

@@ -52,6 +52,7 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 		return nil, nil, fmt.Errorf("--exact-match: %d tokens of an answer leave no room for a prompt: the context has %d", a.ExactMatch, longest)
 	}
 	e.encoder = base.encoder(within(a.MaxLength, longest))
+	e.encoder.Invocation = invocation(e.adapter)
 	o := dataset.Options{Format: a.Format, Columns: a.Columns, Chat: base.conversations(a.Turns, time.Now())}
 	data := a.Data
 	var task *dataset.Task

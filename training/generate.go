@@ -23,9 +23,9 @@ func (e *evaluator) generate(ctx context.Context, prompts [][]int32, limit int, 
 	}
 	cache := models.NewCache(e.model.Config(), total)
 	e.storePrefix(cache, blocks, prefix)
-	live := make([]int, len(prompts))
+	live, from := make([]int, len(prompts)), make([]int, len(prompts)) // and where the adapter begins to act
 	for i := range live {
-		live[i] = i
+		live[i], from[i] = i, max(models.Activation(prompts[i], invocation(e.adapter)), 0)
 	}
 	var b models.Batch
 	for step := 0; step < limit && len(live) > 0; step++ {
@@ -43,7 +43,7 @@ func (e *evaluator) generate(ctx context.Context, prompts [][]int32, limit int, 
 				}
 				tokens = append(tokens, prompts[i]...)
 			}
-			b.Add(tokens, at, blocks[i], e.adapter)
+			b.AddFrom(tokens, at, blocks[i], e.adapter, from[i])
 			b.Out = append(b.Out, int32(b.Rows()-1))
 		}
 		h := e.model.Forward(e.pass, &b, cache)

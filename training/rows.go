@@ -1,6 +1,8 @@
 package training
 
 import (
+	"slices"
+
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -58,7 +60,28 @@ func room(m models.Model, a models.Adapter) int {
 	return m.Config().Context - prefix - virtual
 }
 
+// invocation is the tokens from which on a acts (aLoRA); nil: it acts everywhere.
+func invocation(a models.Adapter) []int32 {
+	if own, ok := a.(interface{ Invocation() []int32 }); ok {
+		return own.Invocation()
+	}
+	return nil
+}
+
+// activation is the place from which an adapter of those invocation tokens acts
+// on a sequence: the last in its prompt, as where it is served, or in all of a
+// text without one. A sequence of a plan has no tokens to look for: there it
+// acts everywhere.
+func activation(s Sequence, invocation []int32) int {
+	prompt := slices.IndexFunc(s.Targets, func(t int32) bool { return t >= 0 }) + 1
+	if at := models.Activation(s.Tokens[:prompt], invocation); at >= 0 {
+		return at
+	}
+	return max(models.Activation(s.Tokens, invocation), 0)
+}
+
 func (r *rows) fill(batch []Sequence, a models.Adapter) {
+	invocation := invocation(a)
 	r.Reset()
 	r.targets, r.blocks = r.targets[:0], r.blocks[:0]
 	prefix, virtual := preceding(a)
@@ -77,7 +100,7 @@ func (r *rows) fill(batch []Sequence, a models.Adapter) {
 			r.blocks = append(r.blocks, int32(len(r.blocks)))
 		}
 		start := r.Rows() + virtual
-		r.Add(tokens, prefix, r.blocks[from:len(r.blocks):len(r.blocks)], a)
+		r.AddFrom(tokens, prefix, r.blocks[from:len(r.blocks):len(r.blocks)], a, activation(s, invocation))
 		for i, t := range s.Targets {
 			if t >= 0 {
 				r.Out = append(r.Out, int32(start+i))

@@ -92,7 +92,7 @@ func (r *Run) open() error {
 		}
 	}
 	r.stopClock()
-	if err := r.openData(room(r.Base.Model, method.Adapter())); err != nil {
+	if err := r.openData(room(r.Base.Model, method.Adapter()), invocation(method.Adapter())); err != nil {
 		return err
 	}
 	if r.held == nil && (r.Best || r.Patience > 0) {
@@ -144,10 +144,10 @@ func (c *Config) optimizer() (Optimizer, error) {
 
 // openData opens what the run trains and validates on. longest is the longest
 // sequence that the model takes.
-func (r *Run) openData(longest int) error {
+func (r *Run) openData(longest int, invocation []int32) error {
 	length := within(r.MaxLength, longest)
 	r.encoder = r.Base.encoder(length)
-	r.encoder.LearnPrompt = r.LearnPrompt
+	r.encoder.LearnPrompt, r.encoder.Invocation = r.LearnPrompt, invocation
 	o := dataset.Options{Format: r.Format, Columns: r.Columns, Chat: r.Base.conversations(r.Turns, r.now), Pack: r.Packing}
 	data, validation := r.Data, r.Validation
 	if r.Task != "" {

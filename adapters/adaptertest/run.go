@@ -50,7 +50,7 @@ func Logits(m models.Model, pool *kernels.Pool, rows ...Row) []kernels.Matrix {
 		for j := range blocks {
 			blocks[j] = int32(i*len(blocks) + j)
 		}
-		tokens, position := row.Tokens, 0
+		tokens, position, acts := row.Tokens, 0, 0
 		var a models.Adapter
 		if row.Adapter != nil {
 			a = row.Adapter
@@ -62,8 +62,13 @@ func Logits(m models.Model, pool *kernels.Pool, rows ...Row) []kernels.Matrix {
 			}
 			skips[i] = len(tokens)
 			tokens = append(tokens, row.Tokens...)
+			if own := row.Adapter.Invocation(); len(own) > 0 {
+				if acts = models.Activation(tokens, own); acts < 0 {
+					acts = len(tokens)
+				}
+			}
 		}
-		b.Add(tokens, position, blocks, a)
+		b.AddFrom(tokens, position, blocks, a, acts)
 	}
 	p := models.NewPass(pool)
 	h := m.Forward(p, &b, c)

@@ -88,6 +88,7 @@ func prompts(m models.Model, a *adapters.Adapter) [][]int32 {
 		for j := range tokens {
 			tokens[j] = (int32(i)*31 + int32(j)*17 + 2) % v
 		}
+		copy(tokens[n/2:], a.Invocation())
 		all = append(all, tokens)
 	}
 	return all

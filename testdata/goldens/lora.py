@@ -72,6 +72,8 @@ CASES = [
     ("llama-gqa", "lora-save-norm-suffix", lambda: lora(target_modules=["q_proj"], modules_to_save=["norm"])),
     ("llama-gqa", "lora-save-head-tied", lambda: lora(target_modules=["q_proj"], modules_to_save=["lm_head"])),
     ("llama-gqa", "dora-embed", lambda: lora(use_dora=True, target_modules=["embed_tokens"])),
+    ("llama-gqa", "alora", lambda: lora(target_modules=QV, alora_invocation_tokens=[7, 8])),
+    ("gpt2", "alora", lambda: lora(target_modules=["c_attn", "c_proj"], fan_in_fan_out=True, alora_invocation_tokens=[7])),
     ("llama-gqa", "lora-f16", lambda: lora(target_modules=QV)),
     ("llama-gqa", "lora-bf16", lambda: lora(target_modules=QV)),
     ("llama-gqa", "lora-bin", lambda: lora(target_modules=QV)),
@@ -169,10 +171,11 @@ def make(base, name, config):
 def check_and_write(base, path, model):
     """Write the golden: the oracle is what PEFT computes after reading the folder back."""
     loaded = PeftModel.from_pretrained(load_base(base), path).eval()
-    probe = list(range(2, 14))
+    probe = list(range(2, 14))  # with the invocation of every aLoRA here
     lost = (logits(loaded, probe) - logits(model, probe)).abs().max()
     effect = (logits(loaded, probe) - logits(load_base(base), probe)).abs().max()
-    golden(loaded, os.path.join(path, "golden.safetensors"))
+    invocation = getattr(loaded.active_peft_config, "alora_invocation_tokens", None) or ()
+    golden(loaded, os.path.join(path, "golden.safetensors"), within=invocation)
     print(f"  effect {effect:.3f}, changed by saving and loading {lost:.2g}")
 
 

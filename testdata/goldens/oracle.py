@@ -78,7 +78,7 @@ def greedy(model, tokens, count):
     return out
 
 
-def golden(model, path, lengths=SHORT_PROMPTS, rows=LAST_ROWS, with_greedy=True):
+def golden(model, path, lengths=SHORT_PROMPTS, rows=LAST_ROWS, with_greedy=True, within=()):
     """Write golden.safetensors: tokens.N [len] i32, logits.N [min(len,rows),vocab] f32, greedy.N [16] i32."""
     vocab = model.config.vocab_size
     tensors = {}
@@ -87,6 +87,9 @@ def golden(model, path, lengths=SHORT_PROMPTS, rows=LAST_ROWS, with_greedy=True)
     for i, length in enumerate(lengths):
         for _ in range(200):
             tokens = torch.randint(2, vocab, (length,), generator=rng).tolist()
+            for at in (length // 5, length // 2):  # of aLoRA's invocations the last counts
+                tokens[at : at + len(within)] = within
+            assert len(tokens) == length
             continuation = greedy(model, tokens, GREEDY_TOKENS) if with_greedy else []
             if continuation is not None:
                 break

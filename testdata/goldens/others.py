@@ -101,7 +101,6 @@ REFUSED = {
     "lokr": lambda: LoKrConfig(task_type=TASK, r=4, target_modules=["q_proj"]),
     "oft": lambda: OFTConfig(task_type=TASK, target_modules=["q_proj"]),
     "boft": lambda: BOFTConfig(task_type=TASK, target_modules=["q_proj"]),
-    "alora": lambda: LoraConfig(task_type=TASK, r=4, target_modules=["q_proj"], alora_invocation_tokens=[3, 4]),
     "layer-replication": lambda: LoraConfig(task_type=TASK, r=4, target_modules=["q_proj"], layer_replication=[[0, 2], [1, 3]]),
     "target-parameters": lambda: LoraConfig(task_type=TASK, r=4, target_modules=["q_proj"], target_parameters=["mlp.experts.down_proj"]),
     "qalora": lambda: LoraConfig(task_type=TASK, r=4, target_modules=["q_proj"], use_qalora=True),

@@ -88,6 +88,7 @@ IA3_TARGETS = {
     "llama-gqa": dict(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]),
     "gpt2": dict(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"], fan_in_fan_out=True),
 }
+INVOCATION = [7]
 PEFT_METHODS = {
     "lora": lambda base: lora(**LORA_TARGETS[base]),
     "lora-accumulate": lambda base: lora(**LORA_TARGETS[base]),
@@ -98,6 +99,7 @@ PEFT_METHODS = {
     "dora": lambda base: lora(use_dora=True, **LORA_TARGETS[base]),
     "dora-loraplus": lambda base: lora(r=2, use_dora=True, **LORA_TARGETS[base]),
     "ia3": lambda base: IA3Config(task_type=TASK, **IA3_TARGETS[base]),
+    "alora": lambda base: lora(alora_invocation_tokens=INVOCATION, **LORA_TARGETS[base]),
     "miss": lambda base: MissConfig(task_type=TASK, r=6, target_modules=["q_proj", "v_proj"]),
     "ln-tuning": lambda base: LNTuningConfig(task_type=TASK),
     "vera": lambda base: VeraConfig(task_type=TASK, r=6, **LORA_TARGETS[base]),
@@ -252,6 +254,8 @@ def run(base, path, method, batches):
             activate(STEMS[base], params, optimizer, LISA_BLOCKS[step // LISA_INTERVAL])
         # Accumulated micro-batches count as one batch: the sum over all labels is divided once.
         rows = [row for m in range(micro) for row in batches[(step * micro + m) % BATCHES]]
+        if method == "alora":
+            rows = [invoked(row) for row in rows]
         total, count = summed_loss(model, rows)
         loss = total / count
         optimizer.zero_grad()
@@ -306,6 +310,14 @@ def compare(hooked, losses, params):
     value = max(float((p.detach() - last[n]).abs().max() / last[n].abs().max()) for n, p in params.items())
     assert last.keys() == params.keys() and loss < 1e-5 and value < 1e-4, (loss, value)
     print(f"  AdapterHub's losses differ from the hooks' by {loss:.1e}, its last values by {value:.1e}")
+
+
+def invoked(row):
+    """A row whose second token, which no label asks for, is the invocation, and no other."""
+    tokens = [t if t not in INVOCATION else 8 for t in row["tokens"]]
+    labels = [t if t not in INVOCATION else 8 for t in row["labels"]]
+    tokens[1] = INVOCATION[0]
+    return {"tokens": tokens, "labels": labels}
 
 
 def activate(stem, params, optimizer, blocks):

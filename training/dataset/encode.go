@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
@@ -14,6 +15,9 @@ type Encoder struct {
 	End        int32 // the token that ends a text; negative: none
 	Vocabulary int   // rows of the base's embedding
 	MaxLength  int   // tokens; longer ones are cut
+	// Invocation is the tokens without which the adapter would not act on a
+	// sequence (aLoRA); none: it acts on every one.
+	Invocation []int32
 	// LearnPrompt puts the loss on prompts too.
 	LearnPrompt bool
 }
@@ -139,10 +143,14 @@ func (e *Encoder) byPrefixes(learn []bool, tokens []int32, x Example) error {
 	return nil
 }
 
-// check refuses tokens that the base has no embedding for.
+// check refuses tokens that the base has no embedding for, and what the adapter
+// would not act on.
 func (e *Encoder) check(tokens []int32) error {
 	i := slices.IndexFunc(tokens, func(id int32) bool { return int(id) >= e.Vocabulary })
 	if i < 0 {
+		if models.Activation(tokens, e.Invocation) < 0 {
+			return fmt.Errorf("it has not the adapter's invocation tokens %v, without which the adapter does not act", e.Invocation)
+		}
 		return nil
 	}
 	return fmt.Errorf("token %d (%q) is none of the base's embedding, which has %d rows: the tokenizer is not this base's",

@@ -203,3 +203,39 @@ func TestUploadPassesTheGate(t *testing.T) {
 	require.Equal(t, `"resident"`, member(t, s.get(t, "/v1/adapters/x").body, "state"), "the old version stays")
 	require.Equal(t, once, loads())
 }
+
+// A client that leaves while it waits for its adapter gives up its place, and a
+// load that nobody waits for then ends; metrics tell of both.
+func TestClientLeavesTheLine(t *testing.T) {
+	gate := make(chan struct{})
+	s := realSite(t, func(o *catalogue.Options, _ *Parts) {
+		o.Size = func(string) int { <-gate; return 1 }
+	})
+	defer close(gate)
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/v1/completions", strings.NewReader(`{"model":"lora","prompt":"a"}`))
+	require.NoError(t, err)
+	left := make(chan error, 1)
+	go func() {
+		response, err := s.client.Do(request)
+		if err == nil {
+			err = response.Body.Close()
+		}
+		left <- err
+	}()
+	waiting := func(n int) func() bool {
+		return func() bool {
+			text := s.get(t, "/metrics").body
+			return strings.Contains(text, fmt.Sprintf("\npeft_requests_loading %d\n", n)) &&
+				strings.Contains(text, fmt.Sprintf("\nvllm:num_requests_waiting{model_name=\"tiny\"} %d\n", n)) &&
+				strings.Contains(text, `waiting_lora_adapters="lora"`) == (n > 0)
+		}
+	}
+	require.Eventually(t, waiting(1), 10*time.Second, time.Millisecond)
+	require.Equal(t, `"loading"`, member(t, s.get(t, "/v1/adapters/lora").body, "state"))
+	leave()
+	require.ErrorIs(t, <-left, context.Canceled)
+	require.Eventually(t, waiting(0), 10*time.Second, time.Millisecond)
+	require.Equal(t, `"known"`, member(t, s.get(t, "/v1/adapters/lora").body, "state"))
+}

@@ -84,7 +84,7 @@ func (c *Catalogue) giveUp(l *load) {
 	switch r := l.record; {
 	case c.ctx.Err() != nil:
 		l.err = ErrClosed
-	case r.current != nil && r.current.serves(l.stamp):
+	case r.current != nil && r.current.serves(l.stamp) && !r.current.reserved():
 		l.served = true
 		c.finish(l, r.current, nil)
 	default:

@@ -161,7 +161,7 @@ func (c *Catalogue) place(l *load, a Adapter) (bool, error) {
 		return false, ErrClosed
 	case l.abandoned:
 		return false, context.Canceled
-	case old != nil && alike(old.adapter, a):
+	case l.candidate == nil && old.standsFor(l, a):
 	case l.need > c.versions.budget:
 		return false, c.versions.tooLarge(l.need)
 	case !c.versions.kept(l, old):
@@ -179,7 +179,7 @@ func (c *Catalogue) place(l *load, a Adapter) (bool, error) {
 		old = c.replaced(l)
 	}
 	var v *version
-	if old != nil && alike(old.adapter, a) {
+	if old.standsFor(l, a) {
 		v = c.versions.touch(l, old)
 	} else {
 		v = c.versions.install(l, a, old)
@@ -189,8 +189,13 @@ func (c *Catalogue) place(l *load, a Adapter) (bool, error) {
 	return true, nil
 }
 
-// alike reports whether one version of an adapter may stand for another.
-func alike(a, b Adapter) bool {
+// standsFor reports whether v, which may be nil, may stand for what l has read:
+// it is alike, and nobody else counts on its room.
+func (v *version) standsFor(l *load, b Adapter) bool {
+	if v == nil || v.reserved() && v.evictFor != l {
+		return false
+	}
+	a := v.adapter
 	return a.Digest() == b.Digest() && a.ChatTemplate() == b.ChatTemplate() &&
 		a.Tokenizer() == b.Tokenizer() && slices.Equal(a.EndTokens(), b.EndTokens()) && reflect.DeepEqual(a.Sampling(), b.Sampling())
 }

@@ -307,16 +307,16 @@ func TestNewNamesAreTakenOnce(t *testing.T) {
 	}
 }
 
-// However uploads of the same few names, requests for them and removals fall
-// together, the budget is kept, nobody waits for ever, and nothing is left of
+// However uploads of the same few names, requests for them, pins and removals
+// fall together, the budget is kept, nobody waits for ever, and nothing is left of
 // the waits.
 func TestSwapsKeepTheBudget(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type operation struct{ what, name, bytes, wait int }
 		operations := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) operation {
 			return operation{
-				rapid.IntRange(0, 4).Draw(rt, "what"), rapid.IntRange(0, 2).Draw(rt, "name"),
-				rapid.IntRange(1, 110).Draw(rt, "bytes"), rapid.IntRange(0, 4).Draw(rt, "wait"),
+				rapid.IntRange(0, 6).Draw(rt, "what"), rapid.IntRange(0, 2).Draw(rt, "name"),
+				rapid.SampledFrom([]int{20, 50, 51, 70, 99, 110}).Draw(rt, "bytes"), rapid.IntRange(0, 4).Draw(rt, "wait"),
 			}
 		}), 1, 40).Draw(rt, "operations")
 		synctest.Test(t, func(t *testing.T) {
@@ -328,8 +328,8 @@ func TestSwapsKeepTheBudget(t *testing.T) {
 					t.Errorf("%d bytes", used)
 				}
 			}
-			for i, o := range operations {
-				name, digest := fmt.Sprint("n", o.name), fmt.Sprint("v", i)
+			for _, o := range operations {
+				name, digest := fmt.Sprint("n", o.name), fmt.Sprint("v", o.bytes) // some are alike
 				f.mu.Lock()
 				f.adapters[digest] = &fakeAdapter{digest: digest, bytes: o.bytes}
 				f.mu.Unlock()
@@ -357,6 +357,10 @@ func TestSwapsKeepTheBudget(t *testing.T) {
 						}
 					case 4:
 						_ = c.Remove(name, nil)
+					case 5:
+						_ = c.Pin(t.Context(), name)
+					case 6:
+						_ = c.Unpin(name)
 					}
 				})
 				time.Sleep(pause / 2)

@@ -55,7 +55,7 @@ type Catalogue struct {
 
 	downloads chan struct{}             // one for each scheme at work
 	verdicts  *lru.Cache[string, error] // by digest: what a probe or a request found; nil: nothing
-	moves     nameLocks
+	moves     nameLocks                 // of names whose files are being moved
 
 	mu       sync.Mutex
 	closed   bool

@@ -58,12 +58,12 @@ func (c *Catalogue) Swap(ctx context.Context, candidate Candidate) (Entry, error
 	c.mu.Unlock()
 	if err := l.Wait(ctx); err != nil && !l.Ready() {
 		c.mu.Lock()
-		moving := under.moving
-		if !moving && !l.Ready() {
+		ended := !under.moving && !l.Ready()
+		if ended {
 			c.abandon(under)
 		}
 		c.mu.Unlock()
-		if !moving && !l.Ready() {
+		if ended {
 			return Entry{}, err
 		}
 		<-l.ready

@@ -24,7 +24,7 @@ type serveCommand struct {
 
 	Adapters      string   `group:"adapters" placeholder:"DIR" help:"Folder of adapters, one a subfolder; it is watched, and uploads go there"`
 	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"1GiB" help:"Memory for loaded adapters"`
-	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are loaded at once"`
+	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are read at once, uploads included"`
 	Pin           []string `group:"adapters" placeholder:"NAME" help:"Adapters to load at the start and to keep in memory"`
 	AllowPath     []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none"`
 	StrictBase    switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. Names are compared by their last element, without case, owner and quantisation"`

@@ -103,7 +103,7 @@ func (s Suite) tampered(t *testing.T, m models.Model) {
 			return "no_such_proj"
 		}},
 		"unmatched module to save": {adapters.ErrTarget, func(f *forgery) string {
-			if _, ok := f.config["target_modules"]; !ok || f.config["peft_type"] == "TRAINABLE_TOKENS" { // which save none
+			if _, ok := f.config["target_modules"]; !ok || f.config["peft_type"] == "TRAINABLE_TOKENS" || f.config["alora_invocation_tokens"] != nil { // which save none
 				return ""
 			}
 			f.config["modules_to_save"] = []string{"no_such_head"}

@@ -43,41 +43,16 @@ func readLlama(s *Source) (*llamaConfig, error) {
 	if _, ok := kernels.ActivationByName(c.HiddenAct); !ok {
 		return nil, s.wrong("hidden_act %q is not implemented", c.HiddenAct)
 	}
-	for _, err := range []error{c.readRope(s), c.checkBiases(s), c.checkWindow(s)} {
+	var err error
+	if c.RopeScaling, err = s.readRope(c.RopeScaling, c.RopeParameters, &c.RopeTheta, c.PartialRotaryFactor, c.HeadDim, c.MaxPositionEmbeddings); err != nil {
+		return nil, err
+	}
+	for _, err := range []error{c.checkBiases(s), c.checkWindow(s)} {
 		if err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
-}
-
-// readRope settles rope_theta and the scaling, which transformers 4 and 5 write
-// in different places.
-func (c *llamaConfig) readRope(s *Source) error {
-	key, r := "rope_scaling", c.RopeScaling
-	if c.RopeParameters != nil {
-		if key, r = "rope_parameters", c.RopeParameters; c.RopeScaling != nil && !c.RopeScaling.equal(r) {
-			return s.wrong("rope_scaling and rope_parameters say different things")
-		}
-	}
-	if c.RopeScaling = r; r == nil {
-		r = &ropeConfig{}
-	}
-	if r.Theta != nil {
-		if s.writes("rope_theta") && *r.Theta != c.RopeTheta {
-			return s.wrong("rope_theta is %g, and %g in %s", c.RopeTheta, *r.Theta, key)
-		}
-		c.RopeTheta = *r.Theta
-	}
-	for _, f := range []*float64{c.PartialRotaryFactor, r.PartialRotaryFactor} {
-		if f != nil && int(float64(c.HeadDim)**f) != c.HeadDim {
-			return s.wrong("partial_rotary_factor is %g: heads of which a part is rotated are not implemented", *f)
-		}
-	}
-	if !(c.RopeTheta > 0) || c.HeadDim%2 != 0 {
-		return s.wrong("rope_theta is %g, head_dim %d", c.RopeTheta, c.HeadDim)
-	}
-	return r.check(s, key, c.MaxPositionEmbeddings)
 }
 
 // biases says which projections have one. A GGUF file shows it by its tensors.

@@ -69,6 +69,36 @@ func (c *ropeConfig) kind() string {
 	return "default"
 }
 
+// readRope settles rope_theta and the scaling of all layers alike, which
+// transformers 4 and 5 write in different places, rope_scaling and
+// rope_parameters. trained is max_position_embeddings.
+func (s *Source) readRope(scaling, parameters *ropeConfig, theta, partial *float64, headDim, trained int) (*ropeConfig, error) {
+	key, r := "rope_scaling", scaling
+	if parameters != nil {
+		if key, r = "rope_parameters", parameters; scaling != nil && !scaling.equal(r) {
+			return nil, s.wrong("rope_scaling and rope_parameters say different things")
+		}
+	}
+	if r == nil {
+		r = &ropeConfig{}
+	}
+	if r.Theta != nil {
+		if s.writes("rope_theta") && *r.Theta != *theta {
+			return nil, s.wrong("rope_theta is %g, and %g in %s", *theta, *r.Theta, key)
+		}
+		*theta = *r.Theta
+	}
+	for _, f := range []*float64{partial, r.PartialRotaryFactor} {
+		if f != nil && int(float64(headDim)**f) != headDim {
+			return nil, s.wrong("partial_rotary_factor is %g: heads of which a part is rotated are not implemented", *f)
+		}
+	}
+	if !(*theta > 0) || headDim%2 != 0 {
+		return nil, s.wrong("rope_theta is %g, head_dim %d", *theta, headDim)
+	}
+	return r, r.check(s, key, trained)
+}
+
 // check refuses what the kind of scaling, written under key, does not have.
 // trained is max_position_embeddings.
 func (c *ropeConfig) check(s *Source, key string, trained int) error {

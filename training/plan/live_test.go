@@ -22,7 +22,7 @@ func TestPeakOfPass(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range choices(base) {
+		for _, c := range choices(shape) {
 			for _, batch := range []plan.Batch{{Sequences: 1, Length: 40}, {Sequences: 3, Length: 33, Labels: 5}, {Sequences: 4, Length: 60}, {Sequences: 9, Length: 60}} {
 				t.Run(fmt.Sprintf("%s/%s-%v-%g/%v", base, c.Method, c.Targets, c.Dropout, batch), func(t *testing.T) {
 					trained, err := shape.Train(c)
@@ -57,28 +57,34 @@ func TestPeakOfPass(t *testing.T) {
 	}
 }
 
-func choices(base string) []plan.Choice {
+func choices(base *plan.Base) []plan.Choice {
+	of := func(method string, c adapters.Choice) plan.Choice { return plan.Choice{Method: method, Choice: c} }
 	all := []plan.Choice{
 		{Method: "full"}, {Method: "full", FreezeOutside: true}, {Method: "lisa"}, {Method: "lisa", FreezeOutside: true, LISALayers: 1}, {Method: "block-wise"},
-		{Method: "lora"}, {Method: "lora", Choice: adapters.Choice{Targets: []string{"all-linear"}}}, {Method: "lora", Choice: adapters.Choice{Dropout: 0.1}},
-		{Method: "rslora", Choice: adapters.Choice{R: 2}}, {Method: "dora", Choice: adapters.Choice{Targets: []string{"all-linear"}}}, {Method: "dora", Choice: adapters.Choice{Dropout: 0.1}},
-		{Method: "houlsby"}, {Method: "pfeiffer"}, {Method: "parallel", Choice: adapters.Choice{Dropout: 0.1}}, {Method: "houlsby", Choice: adapters.Choice{AdapterDrop: 1}},
-		{Method: "prefix"}, {Method: "prompt", Choice: adapters.Choice{VirtualTokens: 5}}, {Method: "ia3"},
+		of("lora", adapters.Choice{Targets: []string{"all-linear"}}), of("dora", adapters.Choice{Targets: []string{"all-linear"}}),
+		of("houlsby", adapters.Choice{}), of("pfeiffer", adapters.Choice{}), of("parallel", adapters.Choice{Dropout: 0.1}), of("houlsby", adapters.Choice{AdapterDrop: 1}),
+		of("prefix", adapters.Choice{}), of("prompt", adapters.Choice{VirtualTokens: 5}),
+		of("lora", adapters.Choice{Save: []string{"lm_head"}, Targets: []string{"all-linear"}}),
+	}
+	if base.Config().Architecture.Targets != nil { // PEFT's own
+		all = append(all, of("lora", adapters.Choice{}), of("lora", adapters.Choice{Dropout: 0.1}), of("rslora", adapters.Choice{R: 2}),
+			of("dora", adapters.Choice{Dropout: 0.1}), of("ia3", adapters.Choice{}))
 	}
 	for _, r := range adapters.Recipes() { // those to come too
-		if base == "gpt2" && r.Name == "miss" { // PEFT has none on Conv1D
-			continue
+		own := adapters.Choice{R: 4, Dropout: 0.1, ZeroBiases: true}
+		if base.Config().Architecture.Targets == nil && slices.Contains(r.Reads, "target-modules") {
+			own.Targets = []string{"all-linear"}
 		}
-		if !slices.ContainsFunc(all, func(c plan.Choice) bool { return c.Method == r.Name }) {
-			all = append(all, plan.Choice{Method: r.Name, Choice: adapters.Choice{R: 4, Dropout: 0.1, ZeroBiases: true}})
+		fits := r.Check == nil || r.Check(base, &own) == nil // PEFT has no MiSS on Conv1D
+		if fits && !slices.ContainsFunc(all, func(c plan.Choice) bool { return c.Method == r.Name }) {
+			all = append(all, plan.Choice{Method: r.Name, Choice: own})
 		}
 	}
-	if base == "gpt2" {
+	if base.Sites().Find("transformer.wte") >= 0 {
 		return all
 	}
-	return append(all, plan.Choice{Method: "lora", Choice: adapters.Choice{Save: []string{"lm_head"}}}, plan.Choice{Method: "lora", Choice: adapters.Choice{Targets: []string{"down_proj"}}},
-		plan.Choice{Method: "lora", Choice: adapters.Choice{R: 1, Targets: []string{"embed_tokens", "q_proj"}}}, plan.Choice{Method: "dora", Choice: adapters.Choice{Targets: []string{"embed_tokens"}}},
-		plan.Choice{Method: "lora", Choice: adapters.Choice{Save: []string{"embed_tokens"}}})
+	return append(all, of("lora", adapters.Choice{Targets: []string{"down_proj"}}), of("lora", adapters.Choice{R: 1, Targets: []string{"embed_tokens", "down_proj"}}),
+		of("dora", adapters.Choice{Targets: []string{"embed_tokens"}}), of("lora", adapters.Choice{Save: []string{"embed_tokens"}, Targets: []string{"down_proj"}}))
 }
 
 func method(t *testing.T, m models.Model, c plan.Choice) training.Method {

@@ -9,6 +9,7 @@ from transformers import (
     GPT2Config,
     LlamaConfig,
     MistralConfig,
+    Phi3Config,
     Qwen2Config,
     Qwen3Config,
 )
@@ -71,6 +72,8 @@ BASES = {
         sliding_window_pattern=2,
         tie_word_embeddings=True,
     ),
+    # Fused projections; every key is at most 19 positions behind its query.
+    "phi3": lambda: Phi3Config(**SMALL, rms_norm_eps=1e-5, sliding_window=20, tie_word_embeddings=False),
     "gpt2": lambda: GPT2Config(
         vocab_size=VOCAB,
         n_embd=32,

@@ -18,7 +18,7 @@ sys.dont_write_bytecode = True
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig, Phi3Config, Qwen2Config, Qwen3Config
 
 import bases
 import oracle
@@ -54,6 +54,7 @@ WEIGHTS = {
         query_pre_attn_scalar=8,
         sliding_window=12,
     ),
+    "phi3": lambda: Phi3Config(**{**{k: v for k, v in SMALL.items() if k != "head_dim"}, "tie_word_embeddings": False}, pad_token_id=None),
     "gpt2": lambda: GPT2Config(vocab_size=VOCAB, n_embd=16, n_layer=2, n_head=2, n_positions=96, n_ctx=96),
 }
 MISTRAL = dict(architectures=["MistralForCausalLM"], model_type="mistral", sliding_window=None)
@@ -76,6 +77,8 @@ CASES = {
     "qwen3-linear": ("qwen3", dict(rope_scaling=dict(rope_type="linear", factor=4.0))),
     "gemma3": ("gemma3", {}),
     "gemma3-linear": ("gemma3", dict(rope_scaling=dict(rope_type="linear", factor=4.0))),
+    "phi3": ("phi3", {}),
+    "phi3-window": ("phi3", dict(sliding_window=12)),
     "gpt2": ("gpt2", {}),
 }
 

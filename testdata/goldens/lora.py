@@ -97,6 +97,8 @@ CASES = [
     ("gemma3", "lora-embed", lambda: lora(target_modules=["embed_tokens", "q_proj"])),
     ("gemma3", "lora-tokens", lambda: lora(target_modules=["q_proj"], trainable_token_indices=[3, 17, 90])),
     ("gemma3", "lora-save-norm", lambda: lora(target_modules=["q_proj"], modules_to_save=["norm"])),
+    ("phi3", "lora", lambda: lora(target_modules=["qkv_proj", "gate_up_proj"])),
+    ("phi3", "dora-all-linear", lambda: lora(r=2, use_dora=True, target_modules="all-linear")),
     ("gpt2", "lora", lambda: lora(target_modules=["c_attn"], fan_in_fan_out=True)),
     ("gpt2", "rslora", lambda: lora(target_modules=["c_attn", "mlp.c_fc"], use_rslora=True, fan_in_fan_out=True)),
     ("gpt2", "lora-all-linear", lambda: lora(r=2, target_modules="all-linear", fan_in_fan_out=True)),

@@ -156,7 +156,7 @@ func newGPT2(s *Source, o Options) (Model, error) {
 		m.blocks = append(m.blocks, newGPT2Layer(s.build(i), &m.config, c, act))
 	}
 	m.norm = b.layerNorm("transformer.ln_f", c.NEmbd, c.Epsilon)
-	m.head = b.head("lm_head", m.embed, c.TieWordEmbeddings)
+	m.head = b.head(m.embed, c.TieWordEmbeddings)
 	m.sites = s.sites
 	return m, s.err()
 }

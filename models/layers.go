@@ -167,7 +167,8 @@ func (b *layerBuilder) embedding(name string, vocabulary, hidden int) *Embedding
 }
 
 // head reads the output embedding, which is the input's where they are tied.
-func (b *layerBuilder) head(name string, e *Embedding, tied bool) *Linear {
+func (b *layerBuilder) head(e *Embedding, tied bool) *Linear {
+	const name = "lm_head"
 	l := &Linear{W: e.W}
 	if !tied {
 		l = &Linear{W: b.weight(name+".weight", e.W.Rows, e.W.Cols)}

@@ -122,7 +122,7 @@ func newLlama(s *Source, o Options) (Model, error) {
 		m.blocks = append(m.blocks, l.layer(s.build(i)))
 	}
 	m.norm = b.rms("model.norm", c.HiddenSize, c.RMSNormEps)
-	m.head = b.head("lm_head", m.embed, c.TieWordEmbeddings)
+	m.head = b.head(m.embed, c.TieWordEmbeddings)
 	m.sites = s.sites
 	return m, s.err()
 }

@@ -126,7 +126,7 @@ func newPhi3(s *Source, o Options) (Model, error) {
 		m.blocks = append(m.blocks, newPhi3Layer(s.build(i), c, &m.config, rope))
 	}
 	m.norm = b.rms("model.norm", c.HiddenSize, c.RMSNormEps)
-	m.head = b.head("lm_head", m.embed, c.TieWordEmbeddings)
+	m.head = b.head(m.embed, c.TieWordEmbeddings)
 	m.sites = s.sites
 	return m, s.err()
 }

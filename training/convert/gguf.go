@@ -140,7 +140,7 @@ func (m *middle) fromGGUF(f *gguf.File, o Options) error {
 		return fmt.Errorf("%w: %s is %q, not \"lora\"", ErrHold, keyAdapterType, kind)
 	}
 	c := o.Base.Config()
-	if a, _ := f.String("general.architecture"); a != c.Architecture.GGUF() {
+	if a, _ := f.String("general.architecture"); a == "" || a != c.Architecture.GGUF() {
 		return fmt.Errorf("%w: it is for %q, the base is %s", ErrForm, a, c.Architecture)
 	}
 	if slices.Contains(f.Keys(), "adapter.alora.invocation_tokens") {

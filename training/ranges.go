@@ -55,7 +55,7 @@ func numbers(settings reflect.Value, fault func(flag, format string, a ...any)) 
 
 // check calls fault where the range does not hold v, of a flag and an entry.
 func (r numberRange) check(v reflect.Value, flag, entry string, fault func(flag, format string, a ...any)) {
-	number := 0.0
+	var number float64
 	if v.CanFloat() {
 		number = v.Float()
 	} else {

@@ -383,6 +383,14 @@ func (l *lora) rank(module string) (s scaling, err error) {
 	return s, nil
 }
 
+// Invocation is the tokens from which on an aLoRA acts; nil of any other.
+func (c *Config) Invocation() []int32 {
+	if l, ok := c.Method.(*lora); ok {
+		return l.invoked
+	}
+	return nil
+}
+
 // Scaling is the rank and the factor on B·A that a LoRA's configuration gives a
 // module; false where the configuration is no LoRA's.
 func (c *Config) Scaling(module string) (rank int, scale float64, ok bool, err error) {

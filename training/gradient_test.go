@@ -8,7 +8,6 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/random"
-	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
 // TestFiniteDifferences holds the gradient of every parameter of an adapter,
@@ -41,10 +40,17 @@ func TestFiniteDifferences(t *testing.T) {
 		"bottleneck norms":   {config: `{"peft_type":"BOTTLENECK","mh_adapter":true,"reduction_factor":4,"non_linearity":"gelu","ln_before":true,"ln_after":true,"original_ln_before":true,"residual_before_ln":false,"scaling":"learned"}`},
 		"bottleneck inside":  {config: `{"peft_type":"BOTTLENECK","mh_adapter":true,"reduction_factor":4,"non_linearity":"gelu","ln_after":true,"adapter_residual_before_ln":true,"original_ln_after":false,"scaling":"channel"}`},
 		"bottleneck no skip": {config: `{"peft_type":"BOTTLENECK","reduction_factor":4,"non_linearity":"gelu","original_ln_before":true,"original_ln_after":false,"residual_before_ln":false}`},
+		"adalora":            {config: `{"peft_type":"ADALORA","init_r":3}`},
+		"vera":               {config: `{"peft_type":"VERA","r":5}`},
+		"miss":               {base: "llama-gqa", config: `{"peft_type":"MISS","r":5}`},
+		"miss mini":          {base: "llama-gqa", config: `{"peft_type":"MISS","r":5,"mini_r":4,"init_weights":"mini","target_modules":["q_proj","v_proj"]}`},
+		"miss dropout":       {base: "llama-gqa", config: `{"peft_type":"MISS","r":5}`, dropout: 0.2},
+		"vera dropout":       {config: `{"peft_type":"VERA","r":5}`, dropout: 0.2},
+		"norms":              {config: `{"peft_type":"LN_TUNING"}`},
 		"prefix":             {config: `{"peft_type":"PREFIX_TUNING","num_virtual_tokens":3}`},
 		"prompt":             {config: `{"peft_type":"PROMPT_TUNING","num_virtual_tokens":3}`},
 	} {
-		for _, base := range modeltest.TrainingBases(t) {
+		for _, base := range []string{"llama-gqa", "gpt2"} { // others are too curved for differences; the goldens hold them
 			if c.base == "" || c.base == base {
 				t.Run(base+"/"+name, func(t *testing.T) { differences(t, base, c.config, c.dropout) })
 			}

@@ -128,6 +128,9 @@ var (
 
 // toHubLoRA names a LoRA as AdapterHub does.
 func (m *middle) toHubLoRA(name string, config *adapters.Config, o Options) (map[string]any, []safetensors.Tensor, error) {
+	if config.Invocation() != nil {
+		return nil, nil, fmt.Errorf("%w: AdapterHub has no aLoRA", ErrHold)
+	}
 	all, err := m.plain(config, "AdapterHub")
 	if err != nil {
 		return nil, nil, err

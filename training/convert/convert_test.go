@@ -191,6 +191,32 @@ func TestGGUF(t *testing.T) {
 	}
 }
 
+// TestGGUFOfALoRA: the invocation goes there and back under llama.cpp's key.
+func TestGGUFOfALoRA(t *testing.T) {
+	dir, base := modeltest.Goldens(t, "llama-gqa", "adapters", "alora"), shape(t, "llama-gqa")
+	file, back := filepath.Join(t.TempDir(), "a.gguf"), filepath.Join(t.TempDir(), "peft")
+	for _, o := range []Options{{From: dir, To: file, Base: base}, {From: file, To: back, Base: base}} {
+		if _, err := Convert(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := gguf.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if own, _ := f.Ints("adapter.alora.invocation_tokens"); !slices.Equal(own, []int{7, 8}) {
+		t.Errorf("the file has %v", own)
+	}
+	again, err := adapters.Open(back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := again.Config.Invocation(); !slices.Equal(got, []int32{7, 8}) {
+		t.Errorf("it came back with %v", got)
+	}
+}
+
 // TestLlamaCpp holds the tensors against those of llama.cpp's own converter.
 func TestLlamaCpp(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.gguf")
@@ -308,6 +334,7 @@ func TestRefused(t *testing.T) {
 	}{
 		"no base":        {Options{From: golden("lora")}, ErrBase},
 		"prefix to hub":  {Options{From: golden("prefix"), Base: base}, ErrHold},
+		"alora to hub":   {Options{From: golden("alora"), Base: base}, ErrHold},
 		"ia3 to hub":     {Options{From: golden("ia3"), Base: base}, ErrHold},
 		"patterns":       {Options{From: golden("lora-patterns"), Base: base}, ErrHold},
 		"saved":          {Options{From: golden("lora-save-norm"), Base: base}, ErrHold},

@@ -24,6 +24,7 @@ const (
 	keyType        = "general.type"
 	keyAdapterType = "adapter.type"
 	keyAlpha       = "adapter.lora.alpha"
+	keyInvocation  = "adapter.alora.invocation_tokens"
 )
 
 // writeGGUF writes a LoRA as llama.cpp reads it.
@@ -48,6 +49,13 @@ func (m *middle) writeGGUF(o Options, config *adapters.Config) error {
 	w.Set(keyType, "adapter")
 	w.Set(keyAdapterType, "lora")
 	w.Set(keyAlpha, float32(alpha))
+	if own := config.Invocation(); own != nil {
+		tokens := make([]uint32, len(own))
+		for i, t := range own {
+			tokens[i] = uint32(t)
+		}
+		w.Set(keyInvocation, tokens)
+	}
 	for _, p := range all {
 		if p.Magnitude != nil {
 			return fmt.Errorf("%w: llama.cpp has no DoRA, which %s is", ErrHold, p.Module)
@@ -143,8 +151,10 @@ func (m *middle) fromGGUF(f *gguf.File, o Options) error {
 	if a, _ := f.String("general.architecture"); a == "" || a != c.Architecture.GGUF() {
 		return fmt.Errorf("%w: it is for %q, the base is %s", ErrForm, a, c.Architecture)
 	}
-	if slices.Contains(f.Keys(), "adapter.alora.invocation_tokens") {
-		return fmt.Errorf("%w: activated LoRA begins in the middle of a sequence", ErrHold)
+	if own, ok := f.Ints(keyInvocation); ok {
+		m.values["alora_invocation_tokens"] = own
+	} else if slices.Contains(f.Keys(), keyInvocation) {
+		return fmt.Errorf("%w: %s is no list of tokens", ErrForm, keyInvocation)
 	}
 	alpha, _ := f.Float(keyAlpha)
 	found := map[string]*adapters.Factors{}

@@ -21,7 +21,7 @@ import (
 // refused says why golden adapters cannot be merged, by the beginning of their
 // names.
 var refused = map[string]error{
-	"resized-": adapters.ErrMerge, "bottleneck-": adapters.ErrMerge, "prefix": adapters.ErrMerge, "prompt": adapters.ErrMerge, "p-tuning": adapters.ErrMerge,
+	"resized-": adapters.ErrMerge, "bottleneck-": adapters.ErrMerge, "prefix": adapters.ErrMerge, "alora": adapters.ErrMerge, "prompt": adapters.ErrMerge, "p-tuning": adapters.ErrMerge,
 }
 
 // unties are the golden adapters that change one of two tied embeddings.

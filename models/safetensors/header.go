@@ -201,25 +201,28 @@ func object(dec *json.Decoder, member func(key string) error) error {
 	return err
 }
 
-// integers reads a JSON array of integers from 0 to the largest int.
+// integers reads a JSON array of integers from 0 to the largest int. The
+// decoder reads it at once, since it allocates for each value that it reads.
 func integers(dec *json.Decoder) ([]int, error) {
-	if open, err := next[json.Delim](dec); err != nil || open != '[' {
-		return nil, cmp.Or(err, errors.New("not an array"))
+	var array json.RawMessage
+	if err := dec.Decode(&array); err != nil {
+		return nil, err
 	}
-	values := []int{}
-	for dec.More() {
-		number, err := next[json.Number](dec)
-		if err != nil {
-			return nil, err
-		}
-		v, err := strconv.ParseUint(number.String(), 10, 64)
+	if array[0] != '[' {
+		return nil, errors.New("not an array")
+	}
+	values := make([]int, 0, 2)
+	inside := bytes.TrimSpace(array[1 : len(array)-1])
+	for len(inside) > 0 {
+		number, rest, _ := bytes.Cut(inside, []byte{','})
+		number = bytes.TrimSpace(number)
+		v, err := strconv.ParseUint(string(number), 10, 64)
 		if err != nil || v > math.MaxInt {
 			return nil, fmt.Errorf("%s is not a size", number)
 		}
-		values = append(values, int(v))
+		values, inside = append(values, int(v)), rest
 	}
-	_, err := dec.Token()
-	return values, err
+	return values, nil
 }
 
 // next reads one token, which must be a T.

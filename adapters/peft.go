@@ -27,7 +27,7 @@ func defaultsOf(object string) []member {
 func (c *Config) Complete() {
 	family := methods[c.Type]
 	for _, d := range slices.Concat(anyPEFT, defaultsOf(cmp.Or(family.defaults, "{}"))) {
-		if c.value(d.key) == nil && !(d.key == "peft_version" && family.ours) {
+		if c.value(d.key) == nil && (d.key != "peft_version" || !family.ours) {
 			c.members = append(c.members, d)
 		}
 	}

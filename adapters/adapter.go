@@ -26,7 +26,7 @@ type Adapter struct {
 	prefix     *Param                  // what they are read from; nil: none
 	virtual    int                     // tokens of prompt tuning
 	invocation []int32                 // see Invocation
-	silent     bool                    // see LeavesCache
+	shared     int                     // see SharedLayers
 	vocabulary int
 
 	text         *tokenizer.Tokenizer // nil: the base's
@@ -77,9 +77,9 @@ func (a *Adapter) VirtualTokens() int { return a.virtual }
 // what comes before is the base's. nil: it acts everywhere.
 func (a *Adapter) Invocation() []int32 { return a.invocation }
 
-// LeavesCache tells that the keys and values of a sequence are the base's: the
-// adapter acts on nothing that comes before the last of them.
-func (a *Adapter) LeavesCache() bool { return a.silent }
+// SharedLayers is the number of the lowest layers whose keys and values are the
+// base's: all of them, where it acts on nothing that comes before the last.
+func (a *Adapter) SharedLayers() int { return a.shared }
 
 // Vocabulary is the number of tokens that the adapter's rows have: the base's,
 // or that of the resized embeddings which it brings.

@@ -189,7 +189,7 @@ func (b *Builder) adapter() *Adapter {
 		}
 		a.inserts[i] = b.inserts[i]
 	}
-	a.silent = b.leavesCache()
+	a.shared = b.sharedLayers()
 	a.derived, a.open, a.begin = b.derived, b.open, b.begin
 	if !b.Model.Config().Shape {
 		a.Refresh()
@@ -197,24 +197,25 @@ func (b *Builder) adapter() *Adapter {
 	return a
 }
 
-// leavesCache reports whether the adapter acts at no site up to the last block.
-func (b *Builder) leavesCache() bool {
+// sharedLayers is the number of blocks below the first site that the adapter
+// acts at: what acts in a block changes its keys and values at the earliest.
+func (b *Builder) sharedLayers() int {
 	if len(b.prefixes) > 0 || b.virtual > 0 {
-		return false
+		return 0
 	}
-	last := -1
+	layers, begun := b.Model.Config().Layers, false
 	for i, s := range b.Sites {
-		if s.Layer >= 0 {
-			last = i
-		}
-	}
-	for i := range last + 1 {
+		begun = begun || s.Layer >= 0
 		l, e := b.linears[i], b.embeddings[i]
-		if l != nil && l.active() || e != nil && e.active() || b.norms[i] != nil || b.inserts[i] != nil {
-			return false
+		switch acts := l != nil && l.active() || e != nil && e.active() || b.norms[i] != nil || b.inserts[i] != nil; {
+		case !acts:
+		case s.Layer >= 0:
+			layers = min(layers, s.Layer)
+		case !begun: // before the blocks
+			return 0
 		}
 	}
-	return true
+	return layers
 }
 
 // New lays out an adapter for training: every parameter is F32 and holds the

@@ -21,7 +21,7 @@ type Adapter interface {
 	// Invocation is the tokens from whose last place in the prompt on the adapter
 	// acts; nil: it acts everywhere.
 	Invocation() []int32
-	LeavesCache() bool // all keys and values under it are the base's
+	SharedLayers() int // the lowest layers whose keys and values are the base's
 	Vocabulary() int   // tokens of its rows; another number than the base's where it was resized
 	Method() string    // "lora"
 	Rank() int         // 0 where the method has none

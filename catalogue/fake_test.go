@@ -40,7 +40,7 @@ func (a *fakeAdapter) Rank() int          { return 0 }
 func (a *fakeAdapter) Largest() (string, float32) { return "lora_A", 3e38 }
 func (a *fakeAdapter) LoudestToken() int32        { return -1 }
 func (a *fakeAdapter) Invocation() []int32        { return nil }
-func (a *fakeAdapter) LeavesCache() bool          { return false }
+func (a *fakeAdapter) SharedLayers() int          { return 0 }
 
 func (a *fakeAdapter) ChatTemplate() chat.Source           { return chat.Source{Text: a.template} }
 func (a *fakeAdapter) Tokenizer() *tokenizer.Tokenizer     { return nil }

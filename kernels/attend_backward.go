@@ -50,7 +50,7 @@ func (t *attendGradTask) row(row, h, kvHead int, s Span) {
 	var scores, ds [BlockLen]float32
 	for b := first / BlockLen; b*BlockLen < end; b++ {
 		from, to := max(first-b*BlockLen, 0), min(end-b*BlockLen, BlockLen)
-		base := int(s.Blocks[b])*t.kv.BlockSize() + kvHead*d*BlockLen
+		base := t.kv.start(s.Blocks[b]) + kvHead*d*BlockLen
 		keys, values := t.kv.K[base:][:d*BlockLen], t.kv.V[base:][:d*BlockLen]
 		dkeys, dvalues := t.dkv.K[base:][:d*BlockLen], t.dkv.V[base:][:d*BlockLen]
 		clear(scores[:])

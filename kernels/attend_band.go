@@ -38,7 +38,7 @@ func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
 		every, some = max(every, from), min(some, to)
 	}
 	for n := first / BlockLen; n*BlockLen < last; n++ {
-		base := int(s.Blocks[n])*t.kv.BlockSize() + head*d*BlockLen
+		base := t.kv.start(s.Blocks[n]) + head*d*BlockLen
 		b.keys, b.values = &t.kv.K[base], &t.kv.V[base]
 		if every <= n*BlockLen && some >= (n+1)*BlockLen {
 			b.block(0, queries, 0, BlockLen)

@@ -38,7 +38,7 @@ func (t *attendGradTask) blocks(w *Worker, v *vectors, s Span, head int) {
 	}
 	clear(b.dqs)
 	for i := range (last + BlockLen - 1) / BlockLen {
-		b.block(i, int(s.Blocks[i])*t.kv.BlockSize()+head*d*BlockLen)
+		b.block(i, t.kv.start(s.Blocks[i])+head*d*BlockLen)
 	}
 	for r := range rows {
 		Add(t.dq.Row(s.Start + r)[head*group*d:][:group*d], b.dqs[r*group*d:])

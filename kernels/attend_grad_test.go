@@ -11,7 +11,7 @@ import (
 func (c attended) gradients(p *Pool, dy Matrix) (dq, dkv Matrix) {
 	y, lse := c.run(p)
 	dq, dkv = NewMatrix(c.q.Rows, c.q.Cols), NewMatrix(2, len(c.kv.K))
-	p.AttendGrad(dq, KV{c.kv.Heads, c.kv.HeadDim, dkv.Row(0), dkv.Row(1)}, dy, y, c.q, c.kv, c.spans, c.a, lse)
+	p.AttendGrad(dq, KV{Heads: c.kv.Heads, HeadDim: c.kv.HeadDim, K: dkv.Row(0), V: dkv.Row(1)}, dy, y, c.q, c.kv, c.spans, c.a, lse)
 	return dq, dkv
 }
 
@@ -124,7 +124,7 @@ func BenchmarkAttendGrad(b *testing.B) {
 			active = i
 			b.ReportAllocs()
 			for b.Loop() {
-				p.AttendGrad(dq, KV{c.kv.Heads, c.kv.HeadDim, dkv.Row(0), dkv.Row(1)}, dy, y, c.q, c.kv, c.spans, c.a, lse)
+				p.AttendGrad(dq, KV{Heads: c.kv.Heads, HeadDim: c.kv.HeadDim, K: dkv.Row(0), V: dkv.Row(1)}, dy, y, c.q, c.kv, c.spans, c.a, lse)
 			}
 			b.ReportMetric(10*float64(512*513/2*9*64)/b.Elapsed().Seconds()*float64(b.N)/1e9, "GFLOP/s")
 		})

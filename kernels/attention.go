@@ -15,6 +15,17 @@ const BlockLen = 32
 type KV struct {
 	Heads, HeadDim int // key-value heads
 	K, V           []float32
+	// Pages tells at which of the pages of K and V, of BlockSize values each, a
+	// block lies; nil: at that of its own number.
+	Pages []int32
+}
+
+// start is where a block begins in K and V.
+func (c KV) start(block int32) int {
+	if c.Pages != nil {
+		block = c.Pages[block]
+	}
+	return int(block) * c.BlockSize()
 }
 
 // KVOf views m, [2, blocks*BlockSize], as keys and values.
@@ -30,7 +41,7 @@ func (c KV) BlockSize() int { return c.Heads * c.HeadDim * BlockLen }
 func (c KV) Store(block int32, position int, k, v []float32) {
 	slot := position % BlockLen
 	size := c.BlockSize()
-	kb, vb := c.K[int(block)*size:][:size], c.V[int(block)*size:][:size]
+	kb, vb := c.K[c.start(block):][:size], c.V[c.start(block):][:size]
 	for h := range c.Heads {
 		base := h * c.HeadDim * BlockLen
 		for i, x := range k[h*c.HeadDim:][:c.HeadDim] {
@@ -44,7 +55,7 @@ func (c KV) Store(block int32, position int, k, v []float32) {
 func (c KV) Load(block int32, position int, k, v []float32) {
 	slot := position % BlockLen
 	size := c.BlockSize()
-	kb, vb := c.K[int(block)*size:][:size], c.V[int(block)*size:][:size]
+	kb, vb := c.K[c.start(block):][:size], c.V[c.start(block):][:size]
 	for h := range c.Heads {
 		base := h * c.HeadDim * BlockLen
 		for i := range c.HeadDim {
@@ -160,7 +171,7 @@ func (t *attendTask) row(w *Worker, row, head int, s Span) {
 		top, sum := float32(math.Inf(-1)), float32(0)
 		for b := first / BlockLen; b*BlockLen < end; b++ {
 			from, to := max(first-b*BlockLen, 0), min(end-b*BlockLen, BlockLen)
-			base := int(s.Blocks[b])*t.kv.BlockSize() + head*d*BlockLen
+			base := t.kv.start(s.Blocks[b]) + head*d*BlockLen
 			keys, values := t.kv.K[base:][:d*BlockLen], t.kv.V[base:][:d*BlockLen]
 			clear(scores)
 			for i, x := range q {

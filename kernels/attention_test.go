@@ -167,6 +167,26 @@ func TestAttendBatchInvariant(t *testing.T) {
 
 // TestAttendNonFinite demands that a bad key spoils the rows that see it, and
 // not a bit of the others.
+// TestAttendPaged moves the blocks to other pages: nothing else changes.
+func TestAttendPaged(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 7))
+	c := newAttended(rng, Attention{Heads: 6, Scale: 0.2, Causal: true}, 3, 16, [][2]int{{70, 40}, {0, 33}, {95, 1}})
+	moved, size := c, c.kv.BlockSize()
+	moved.kv.K, moved.kv.V = make([]float32, len(c.kv.K)), make([]float32, len(c.kv.V))
+	for block, page := range rng.Perm(len(c.kv.K) / size) {
+		moved.kv.Pages = append(moved.kv.Pages, int32(page))
+		copy(moved.kv.K[page*size:][:size], c.kv.K[block*size:])
+		copy(moved.kv.V[page*size:][:size], c.kv.V[block*size:])
+	}
+	p := NewPool(2)
+	defer p.Close()
+	each(t, func(t *testing.T) {
+		want, _ := c.run(p)
+		got, _ := moved.run(p)
+		sameBits(t, "pages", got, want)
+	})
+}
+
 func TestAttendNonFinite(t *testing.T) {
 	p := NewPool(1)
 	defer p.Close()

@@ -21,6 +21,20 @@ func NewCache(c *Config, blocks int) *Cache {
 	return cache
 }
 
+// NewPagedCache allocates a cache whose layers share one memory of so many
+// pages, a page being one block of one layer: pages tells, by layer, at which
+// page each block lies.
+func NewPagedCache(c *Config, n int, pages [][]int32) *Cache {
+	all := kernels.KV{Heads: c.KVHeads, HeadDim: c.HeadDim}
+	all.K, all.V = make([]float32, n*all.BlockSize()), make([]float32, n*all.BlockSize())
+	cache := &Cache{Layers: make([]kernels.KV, len(pages)), Blocks: len(pages[0])}
+	for i, of := range pages {
+		cache.Layers[i] = all
+		cache.Layers[i].Pages = of
+	}
+	return cache
+}
+
 // BlockBytes is the size of one block over all layers, in bytes.
 func BlockBytes(c *Config) int {
 	return c.Layers * 2 * 4 * c.KVHeads * c.HeadDim * kernels.BlockLen

@@ -73,7 +73,7 @@ func (e *Engine) prepare(s *sequence) {
 	}
 	s.tokens = append(s.tokens, r.Prompt...)
 	s.blocks = make([]int32, 0, blocksFor(most))
-	s.identity = identityOf(s.lease.Adapter(), s.from)
+	s.identity = identityOf(s.lease.Adapter(), s.from, e.model.Config().Layers)
 	s.kinds = e.kinds(s)
 	s.last = Event{Token: NoToken}
 }
@@ -81,24 +81,59 @@ func (e *Engine) prepare(s *sequence) {
 // place finds and takes the blocks for all tokens of a sequence, and reports
 // whether there were enough.
 func (e *Engine) place(s *sequence) bool {
-	s.key = baseRoot
+	s.key, s.low = baseRoot, baseRoot
 	if e.looksUp(s) {
 		s.blocks, s.key = e.blocks.find(s.blocks, s.identity, s.tokens)
 	}
-	need := blocksFor(len(s.tokens)) - len(s.blocks)
-	spare := 0
-	if len(e.running) > 0 {
-		spare = 1 // lest the first to grow preempts this one at once
+	s.labelled = len(s.blocks)
+	for n := range s.labelled {
+		s.low = s.identity.below(s.low, s.tokens[n*kernels.BlockLen:])
 	}
-	if e.blocks.free < need+spare {
+	if !e.takeRest(s) {
 		e.blocks.drop(s.blocks)
 		s.blocks = s.blocks[:0]
 		return false
 	}
-	s.labelled = len(s.blocks)
 	s.computed = s.labelled * kernels.BlockLen
-	for range need {
-		s.blocks = append(s.blocks, e.blocks.take())
+	return true
+}
+
+// takeRest takes the blocks that were not found, and reports whether there were
+// enough: to begin with beside others also one to grow by, lest the first that
+// does preempts this one at once. A block whose lower layers another has takes
+// those pages over; they are written again, with the same bits.
+func (e *Engine) takeRest(s *sequence) bool {
+	b, held, need := e.blocks, len(s.blocks), blocksFor(len(s.tokens))-len(s.blocks)
+	pages, spare := 0, 0
+	if len(e.running) > 0 {
+		spare = 1
+	}
+	e.lows = e.lows[:0]
+	for n := held; n < held+need; n++ {
+		donor, shared := nobody, 0
+		if from := n * kernels.BlockLen; s.identity.shared > 0 && !e.options.NoPrefixCache && from+kernels.BlockLen <= len(s.tokens) {
+			low := s.low
+			if n > held {
+				low = e.lows[n-held-1]
+			}
+			e.lows = append(e.lows, low.extend(s.tokens[from:]))
+			donor, shared = b.donor(e.lows[n-held])
+		}
+		pages += b.cost(donor, min(shared, s.identity.shared))
+	}
+	if !b.room(need+spare, pages+spare*b.layers) {
+		return false // before anything gives way
+	}
+	for n := range need {
+		donor, shared := nobody, 0
+		if n < len(e.lows) {
+			donor, shared = b.donor(e.lows[n])
+		}
+		block, ok := b.take(donor, min(shared, s.identity.shared))
+		if !ok { // a donor has given way
+			return false
+		}
+		s.blocks = append(s.blocks, block)
 	}
 	return true
 }
@@ -155,8 +190,9 @@ func (e *Engine) grow() {
 		switch {
 		case blocksFor(len(s.tokens)) <= len(s.blocks):
 			i++
-		case e.blocks.free > 0:
-			s.blocks = append(s.blocks, e.blocks.take())
+		case e.blocks.free() > 0:
+			block, _ := e.blocks.take(nobody, 0)
+			s.blocks = append(s.blocks, block)
 		default:
 			e.preempt(e.newest())
 			i = 0

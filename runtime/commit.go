@@ -39,8 +39,9 @@ func (e *Engine) commit(w *work) {
 // label offers the blocks that are full to the prefix cache.
 func (e *Engine) label(s *sequence) {
 	for n := s.labelled + 1; n*kernels.BlockLen <= s.computed; n++ {
-		s.key = s.identity.next(s.key, s.labelled, s.tokens[s.labelled*kernels.BlockLen:])
-		e.blocks.label(s.blocks[s.labelled], s.key)
+		tokens := s.tokens[s.labelled*kernels.BlockLen:]
+		s.key, s.low = s.identity.next(s.key, s.labelled, tokens), s.identity.below(s.low, tokens)
+		e.blocks.label(s.blocks[s.labelled], s.key, s.low, s.identity.shared)
 		s.labelled = n
 	}
 }

@@ -47,6 +47,7 @@ type Engine struct {
 	pass      *models.Pass
 	cache     *models.Cache
 	blocks    *blocks
+	lows      []digest // scratch of takeRest
 	queue     queue
 	loading   []*sequence
 	preempted []*sequence // ascending by id: they resume before others start
@@ -76,11 +77,12 @@ func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, pool *ker
 	if err != nil {
 		return nil, err
 	}
+	blocks := newBlocks(o.CacheBlocks, m.Config().Layers)
 	e := &Engine{
 		model: m, decoder: decoder, options: o, now: time.Now,
 		wake: make(chan struct{}, 1), done: make(chan struct{}), gauges: newGauges(),
-		pool: pool, pass: models.NewPass(pool), cache: models.NewCache(m.Config(), o.CacheBlocks),
-		blocks: newBlocks(o.CacheBlocks), queue: newQueue(),
+		pool: pool, pass: models.NewPass(pool), cache: models.NewPagedCache(m.Config(), len(blocks.users), blocks.pages),
+		blocks: blocks, queue: newQueue(),
 	}
 	e.batch.Out = make([]int32, 0, o.Slots)
 	e.sampling.choices = make([]choice, pool.Threads())

@@ -25,7 +25,7 @@ import (
 var families = []string{
 	"", "lora", "lora-all-linear", "rslora", "dora-all-linear", "ia3", "prefix", "prompt",
 	"p-tuning", "lora-embed", "lora-lm-head-tied", "beft", "bottleneck-houlsby", "lora-save-norm",
-	"resized-save", "resized-lora-embed", "resized-tokens", "vera", "miss", "adalora", "ln-tuning", "alora",
+	"resized-save", "resized-lora-embed", "resized-tokens", "vera", "miss", "adalora", "ln-tuning", "alora", "lora-layers",
 }
 
 // invoke puts the invocation tokens of the golden aLoRA into the middle of a
@@ -210,44 +210,16 @@ func TestSameBitsInAnyCompany(t *testing.T) {
 // and by nobody else; and the other way round. The bits are those of a run alone.
 func TestBlocksAreShared(t *testing.T) {
 	g := openGolden(t, "llama-gqa")
-	save := func(name string, config map[string]any) {
-		c, err := adapters.NewConfig(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := adapters.New(g.m, c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range a.Params() {
-			for i := range p.Values().Data {
-				p.Values().Data[i] += 0.1 * float32(i%5-2)
-			}
-		}
-		a.Refresh()
-		dir := filepath.Join(t.TempDir(), name)
-		if err := a.Save(dir); err != nil {
-			t.Fatal(err)
-		}
-		if err := g.catalogue.Add(name, dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	save("head", map[string]any{"peft_type": "LORA", "r": 2, "target_modules": []string{"lm_head"}})
-	save("last-norm", map[string]any{"peft_type": "LN_TUNING", "target_modules": []string{"model.norm"}})
-
+	g.save(map[string]map[string]any{
+		"head":      {"peft_type": "LORA", "r": 2, "target_modules": []string{"lm_head"}},
+		"last-norm": {"peft_type": "LN_TUNING", "target_modules": []string{"model.norm"}},
+	})
 	const block = kernels.BlockLen
-	prompt := make([]int32, 3*block+9)
-	for i := range prompt {
-		prompt[i] = int32(11 + i*i%80)
-	}
+	prompt := longPrompt()
 	invoked := func(at int) []int32 {
 		p := slices.Clone(prompt)
 		copy(p[at:], []int32{7, 8})
 		return p
-	}
-	ask := func(adapter string, prompt []int32) *call {
-		return &call{Request{Prompt: prompt, MaxTokens: 4, IgnoreEOS: true, Logprobs: 3, PromptLogprobs: -1}, adapter}
 	}
 	for _, c := range []struct {
 		name          string
@@ -272,6 +244,89 @@ func TestBlocksAreShared(t *testing.T) {
 			same(t, c.name, got, alone)
 			if n := got.usage.CachedTokens; n != c.blocks*block {
 				t.Errorf("%d tokens of other blocks, want %d blocks", n, c.blocks)
+			}
+		})
+	}
+}
+
+// save registers adapters of these configurations, whose values are not their
+// first.
+func (g *golden) save(configs map[string]map[string]any) {
+	for name, config := range configs {
+		c, err := adapters.NewConfig(config)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		a, err := adapters.New(g.m, c)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		for _, p := range a.Params() {
+			for i := range p.Values().Data {
+				p.Values().Data[i] += 0.1 * float32(i%5-2)
+			}
+		}
+		a.Refresh()
+		dir := filepath.Join(g.t.TempDir(), name)
+		if err := a.Save(dir); err != nil {
+			g.t.Fatal(err)
+		}
+		if err := g.catalogue.Add(name, dir); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+}
+
+// longPrompt fills three blocks and begins a fourth.
+func longPrompt() []int32 {
+	prompt := make([]int32, 3*kernels.BlockLen+9)
+	for i := range prompt {
+		prompt[i] = int32(11 + i*i%80)
+	}
+	return prompt
+}
+
+func ask(adapter string, prompt []int32) *call {
+	return &call{Request{Prompt: prompt, MaxTokens: 4, IgnoreEOS: true, Logprobs: 3, PromptLogprobs: -1}, adapter}
+}
+
+// TestPagesAreShared counts the pages of memory, a block of one layer each, that
+// two requests of one prompt fill: the lower layers of an adapter that acts in
+// the upper ones alone are the base's, and another's like it. The base has three
+// layers. The bits are those of a run alone.
+func TestPagesAreShared(t *testing.T) {
+	g := openGolden(t, "llama-gqa")
+	of := func(layers ...int) map[string]any {
+		return map[string]any{"peft_type": "LORA", "r": 2, "target_modules": []string{"q_proj", "v_proj"}, "layers_to_transform": layers}
+	}
+	another, invoked := of(2), of(2)
+	another["r"] = 3
+	invoked["alora_invocation_tokens"] = []int{7, 8}
+	g.save(map[string]map[string]any{"third": of(2), "another-third": another, "second": of(1), "first": of(0), "invoked": invoked})
+	late := longPrompt()
+	copy(late[kernels.BlockLen+3:], []int32{7, 8})
+	for _, c := range []struct {
+		first, second string
+		prompt        []int32
+		pages         int
+	}{
+		{"", "third", longPrompt(), 9 + 3},
+		{"third", "", longPrompt(), 9 + 3},
+		{"third", "another-third", longPrompt(), 9 + 3},
+		{"second", "third", longPrompt(), 9 + 6},
+		{"", "second", longPrompt(), 9 + 6},
+		{"", "first", longPrompt(), 9 + 9},
+		{"first", "third", longPrompt(), 9 + 9},
+		{"", "invoked", late, 9 + 2}, // the first block is the base's whole
+	} {
+		t.Run(c.first+" and "+c.second, func(t *testing.T) {
+			second := ask(c.second, c.prompt)
+			alone := g.run(g.engine(1, Options{NoPrefixCache: true}), []*call{second}, nil)[0]
+			e := g.engine(2, Options{})
+			got := g.run(e, []*call{ask(c.first, c.prompt), second}, func(i int) int { return 50 * i })[1]
+			same(t, c.second, got, alone)
+			if n := len(e.blocks.users) - len(e.blocks.empty); n != c.pages {
+				t.Errorf("%d pages, want %d", n, c.pages)
 			}
 		})
 	}

@@ -16,23 +16,26 @@ import (
 // blocks, and since a row's result depends on nothing else (law 1), a found
 // block holds the very bits that computing it again would give. An adapter that
 // leaves the keys and values of some blocks as they are (aLoRA before its
-// invocation, a head) shares those with the base and with every other that does.
+// invocation, a head) shares those with the base and with every other that does;
+// one that acts in the upper layers alone shares the pages of the lower ones.
 
 type digest [sha256.Size]byte
 
-// identity tells what acts on a sequence, and from which position on.
+// identity tells what acts on a sequence, from which position and which layer
+// on.
 type identity struct {
 	adapter string // its digest
 	from    int    // math.MaxInt: on no keys and values
+	shared  int    // the lowest layers, on whose keys and values it never acts
 }
 
 // identityOf is that of the sequence of an adapter, which may be nil, that acts
-// from a position on.
-func identityOf(a catalogue.Adapter, from int) identity {
-	if a == nil || a.LeavesCache() {
-		return identity{from: math.MaxInt}
+// from a position on, on a base of so many layers.
+func identityOf(a catalogue.Adapter, from, layers int) identity {
+	if a == nil || a.SharedLayers() >= layers {
+		return identity{from: math.MaxInt, shared: layers}
 	}
-	return identity{a.Digest(), from}
+	return identity{a.Digest(), from, a.SharedLayers()}
 }
 
 // baseRoot is the key before the first block of everybody.
@@ -45,6 +48,15 @@ func (id identity) next(key digest, n int, tokens []int32) digest {
 		key = sha256.Sum256(append(key[:], id.adapter...))
 	}
 	return key.extend(tokens)
+}
+
+// below is the key of the lowest layers of the block that holds tokens, after
+// that of the block before it.
+func (id identity) below(low digest, tokens []int32) digest {
+	if id.shared == 0 {
+		return low
+	}
+	return low.extend(tokens)
 }
 
 // extend is the key of the block that holds tokens, after the block of key d.

@@ -30,7 +30,7 @@ type sequence struct {
 	computed int
 	blocks   []int32
 	labelled int
-	key      digest
+	key, low digest // of all layers; of those on which no adapter acts
 	identity identity
 
 	from int // the position from which the adapter acts

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The README's comparison: this project and llama.cpp on the same GGUF file, the
-# same threads, turn by turn; medians and ratios.
+# The comparison of docs/performance.md: this project and llama.cpp on the same
+# GGUF file, the same threads, turn by turn; medians and ratios.
 #
 #   scripts/bench-llama.sh LLAMA_BIN MODEL.gguf [ROUNDS]
 #

@@ -176,6 +176,13 @@ func (v *singular) scaled(o lane, u kernels.Matrix) (t kernels.Matrix) {
 	return t
 }
 
+// times implements additive.
+func (v *singular) times(f float64) delta {
+	t := *v
+	t.scale = float32(float64(v.scale) * f)
+	return &t
+}
+
 // record: with u = A·x and t = s·E⊙u,
 //
 //	dB = dy·tᵀ,  dt = Bᵀ·dy,  dE = s·Σ dt⊙u,  du = s·E⊙dt,  dA = du·xᵀ,  dx += Aᵀ·du

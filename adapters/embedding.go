@@ -9,20 +9,20 @@ import (
 )
 
 // embedding is all that an adapter does at one Embedding: a table of its own,
-// rows of its own for some tokens, a low-rank delta, virtual tokens.
+// rows of its own for some tokens, low-rank deltas, virtual tokens.
 type embedding struct {
 	base    *models.Embedding
-	table   *Param         // in W's place; absent: W
-	tokens  *tokenRows     // nil: none
-	low     *embeddingLoRA // nil: none
-	virtual *Param         // [n, hidden]: prompt tuning; nil: none
+	table   *Param           // in W's place; absent: W
+	tokens  *tokenRows       // nil: none
+	low     []*embeddingLoRA // in their order; several in a combination
+	virtual *Param           // [n, hidden]: prompt tuning; nil: none
 }
 
 var _ models.TrainableEmbedding = (*embedding)(nil)
 
 // active reports whether there is anything to do.
 func (d *embedding) active() bool {
-	return d.table.replaces() || d.tokens != nil || d.low != nil || d.virtual != nil
+	return d.table.replaces() || d.tokens != nil || len(d.low) > 0 || d.virtual != nil
 }
 
 // Apply implements models.EmbeddingDelta.
@@ -43,8 +43,8 @@ func (d *embedding) Apply(w *kernels.Worker, _ *models.Embedding, token int32, r
 			decodeRow(row, d.tokens.rows.Weight, d.tokens.order[i].row)
 		}
 	}
-	if d.low != nil {
-		d.low.apply(w, token, row)
+	for _, low := range d.low {
+		low.apply(w, token, row)
 	}
 }
 
@@ -75,6 +75,11 @@ func (d *embeddingLoRA) apply(w *kernels.Worker, token int32, row []float32) {
 	}
 }
 
+// times is f times the delta: see additive. There is no gain.
+func (d *embeddingLoRA) times(f float64) *embeddingLoRA {
+	return &embeddingLoRA{a: d.a, b: d.b, scale: float32(float64(d.scale) * f)}
+}
+
 // Backward implements models.TrainableEmbedding: the gradients go to the rows
 // that the tokens were read from, and to the factors of their delta.
 func (d *embedding) Backward(p *models.Pass, e *models.Embedding, tokens []int32, dy kernels.Matrix) {
@@ -85,8 +90,8 @@ func (d *embedding) Backward(p *models.Pass, e *models.Embedding, tokens []int32
 		}
 		p.AddRows(d.virtual.Grad, dy, rows)
 	}
-	if d.low != nil {
-		d.lowBackward(p, e, tokens, dy)
+	for i := len(d.low) - 1; i >= 0; i-- {
+		d.lowBackward(p, d.low[i], e, tokens, dy)
 	}
 	copy(rows, tokens) // the rest belongs to the table
 	if d.tokens != nil {
@@ -107,13 +112,12 @@ func (d *embedding) Backward(p *models.Pass, e *models.Embedding, tokens []int32
 // lowBackward adds to the gradients of A and B; dy becomes that of the sum.
 //
 //	row = W_t + s·B·a,  a = A[:, t]:  dB = s·dy·aᵀ,  da = s·Bᵀ·dy
-func (d *embedding) lowBackward(p *models.Pass, e *models.Embedding, tokens []int32, dy kernels.Matrix) {
-	low := d.low
+func (d *embedding) lowBackward(p *models.Pass, low *embeddingLoRA, e *models.Embedding, tokens []int32, dy kernels.Matrix) {
 	a := p.New(dy.Rows, low.a.Weight.Cols)
 	p.Gather(a.Data, low.a.Values(), tokens)
 	p.Scale(a.Data, low.scale)
 	if low.gain != nil {
-		d.magnitudeGrad(p, e, tokens, a.Data, dy)
+		d.magnitudeGrad(p, low, e, tokens, a.Data, dy)
 	}
 	p.WeightGrad(low.b.Grad, a.Data, dy)
 	p.MatMul(a.Data, dy, low.b.Weight)
@@ -124,8 +128,8 @@ func (d *embedding) lowBackward(p *models.Pass, e *models.Embedding, tokens []in
 
 // magnitudeGrad is DoRA's: the row is g⊙(W_t + s·B·a) with g = m/n. sa is s·a,
 // by token; dy becomes the gradient of what g multiplies.
-func (d *embedding) magnitudeGrad(p *models.Pass, base *models.Embedding, tokens []int32, sa, dy kernels.Matrix) {
-	low, w := d.low, base.W
+func (d *embedding) magnitudeGrad(p *models.Pass, low *embeddingLoRA, base *models.Embedding, tokens []int32, sa, dy kernels.Matrix) {
+	w := base.W
 	if d.table.Present() {
 		w = d.table.Weight
 	}
@@ -149,17 +153,17 @@ func (d *embedding) merge(site int) Merged {
 	if d.table.replaces() {
 		w = d.table.Weight
 	}
-	var low *embeddingFold
-	if d.low != nil {
-		low = &embeddingFold{d.low.a.Values(), d.low.b.Values(), float64(d.low.scale), d.low.gain}
+	var folds []embeddingFold
+	for _, low := range d.low {
+		folds = append(folds, embeddingFold{low.a.Values(), low.b.Values(), float64(low.scale), low.gain})
 	}
 	return Merged{site, ".weight", w.Rows, w.Cols, func(dst []float64, i int) {
 		wideRow(dst, w, i)
 		if d.tokens != nil {
 			d.tokens.set(dst, i)
 		}
-		if low != nil {
-			low.add(dst, i)
+		for _, f := range folds {
+			f.add(dst, i)
 		}
 	}}
 }
@@ -171,7 +175,7 @@ type embeddingFold struct {
 	gain  []float32
 }
 
-func (f *embeddingFold) add(row []float64, token int) {
+func (f embeddingFold) add(row []float64, token int) {
 	for k, v := range f.a.Row(token) {
 		addScaled(row, f.scale*float64(v), f.b.Row(k))
 	}

@@ -49,8 +49,8 @@ func (a *Adapter) LoudestToken() int32 {
 		}
 		whole := func(row int) int32 { return int32(row) }
 		look(d.table, whole)
-		if d.low != nil {
-			look(d.low.a, whole)
+		for _, low := range d.low {
+			look(low.a, whole)
 		}
 		if d.tokens != nil {
 			look(d.tokens.rows, func(row int) int32 {

@@ -432,7 +432,7 @@ func (l *lora) embedding(b *Builder, site int, m scaling) error {
 		scale: m.s,
 	}
 	d := b.embedding(site)
-	d.low = low
+	d.low = append(d.low, low)
 	if l.decomposed {
 		low.gain = b.Derive(base.W.Cols)
 		low.magnitude = b.Module(site, endMagnitude, base.W.Cols).as(Magnitude)

@@ -27,6 +27,11 @@ func (d *lowRank) shrink(o lane, x kernels.Matrix) (t kernels.Matrix) {
 	return t
 }
 
+// times implements additive.
+func (d *lowRank) times(f float64) delta {
+	return &lowRank{a: d.a, b: d.b, scale: float32(float64(d.scale) * f)}
+}
+
 // record: t = s·A·d(x), y += B·t, where d is dropout. Then
 //
 //	dB = dy·tᵀ,  dt = s·Bᵀ·dy,  dA = dt·d(x)ᵀ,  dx += d(Aᵀ·dt)

@@ -106,14 +106,22 @@ func (m *miss) Build(b *Builder) error {
 		}
 		block := b.Module(site, ".miss_block", m.r, cols).states(0, fmt.Sprintf("r=%d", m.r), "rank %d")
 		d := b.linear(site)
-		d.deltas = append(d.deltas, &blockSum{block})
+		d.deltas = append(d.deltas, &blockSum{block, 1})
 	}
 	b.wholeEmbeddings(adapted)
 	return nil
 }
 
 // blockSum is MiSS at one Linear: D, [r, m].
-type blockSum struct{ block *Param }
+type blockSum struct {
+	block *Param
+	scale float32 // on all of it; 1, but in a combination
+}
+
+// times implements additive.
+func (m *blockSum) times(f float64) delta {
+	return &blockSum{m.block, float32(float64(m.scale) * f)}
+}
 
 // foldColumns sets dst to the sum of x's columns taken dst.Cols at a time.
 func foldColumns(o lane, dst, x kernels.Matrix) {
@@ -138,6 +146,7 @@ func (m *blockSum) forward(o lane, x, y kernels.Matrix) {
 	d := m.block.Weight
 	s := o.Take(x.Rows, d.Rows)
 	foldColumns(o, s, x)
+	o.Scale(s, m.scale)
 	if d.Cols == y.Cols {
 		o.InputGrad(y, s, d)
 		return
@@ -168,6 +177,7 @@ func (m *blockSum) record(r *recording) (func(dy, dx kernels.Matrix), []*models.
 		if !dx.Empty() {
 			ds := r.Take(dy.Rows, d.Rows)
 			r.MatMul(ds, dy, d)
+			r.Scale(ds, m.scale)
 			m.spread(r, dx, ds)
 		}
 		r.Free(r.takes()...)
@@ -192,7 +202,7 @@ func (m *blockSum) fold() func(row []float64, j int) {
 	d := m.block.Values()
 	return func(row []float64, j int) {
 		for i := range row {
-			row[i] += float64(d.Row(i % d.Rows)[j%d.Cols])
+			row[i] += float64(m.scale) * float64(d.Row(i % d.Rows)[j%d.Cols])
 		}
 	}
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // TestSteadyDecodeAllocatesNothing is the test of that name in package models
-// for a batch of one row of the base and one of every adapter.
+// for a batch of one row of the base, one of every adapter and one of every
+// golden combination.
 func TestSteadyDecodeAllocatesNothing(t *testing.T) {
 	for _, base := range []string{"llama-gqa", "gpt2"} {
 		m := modeltest.Open(t, base)
@@ -23,6 +24,11 @@ func TestSteadyDecodeAllocatesNothing(t *testing.T) {
 		for _, dir := range dirs {
 			if _, err := os.Stat(filepath.Join(dir, "golden.safetensors")); err == nil {
 				all = append(all, adaptertest.Load(t, m, dir))
+			}
+		}
+		for _, c := range compositions(t) {
+			if c.Base == base {
+				all = append(all, compose(t, m, c.parts(t, m)...))
 			}
 		}
 		if len(all) < 10 {

@@ -99,7 +99,7 @@ func (m *vera) Build(b *Builder) error {
 		adapted[site] = true
 		w := b.Sites[site].Linear.W
 		n := b.rows(site, w)
-		v := &vectors{lambdaB: b.Derive(n), lambdaD: b.Derive(m.r)}
+		v := &vectors{lambdaB: b.Derive(n), lambdaD: b.Derive(m.r), scale: 1}
 		v.pb = b.Module(site, ".vera_lambda_b", n)
 		v.pd = b.Module(site, ".vera_lambda_d", m.r).states(0, fmt.Sprintf("r=%d", m.r), "rank %d").starts(func(v kernels.Matrix, _ drawn) error {
 			for i := range v.Data {
@@ -200,6 +200,7 @@ type vectors struct {
 	a, b             kernels.Weight // A's columns and B's rows for this module
 	pb, pd           *Param
 	lambdaB, lambdaD []float32 // b, d
+	scale            float32   // on all of it; 1, but in a combination
 }
 
 func (v *vectors) forward(o lane, x, y kernels.Matrix) {
@@ -208,11 +209,19 @@ func (v *vectors) forward(o lane, x, y kernels.Matrix) {
 	v.expand(o, s, y)
 }
 
-// expand adds b⊙(B·(d⊙s)) to y, and returns B·(d⊙s).
+// times implements additive.
+func (v *vectors) times(f float64) delta {
+	t := *v
+	t.scale = float32(float64(v.scale) * f)
+	return &t
+}
+
+// expand adds b⊙(B·(d⊙s)) to y, and returns B·(d⊙s), scaled.
 func (v *vectors) expand(o lane, s, y kernels.Matrix) (u kernels.Matrix) {
 	t := o.Take(s.Rows, s.Cols)
 	o.Copy(t, s)
 	o.ScaleColumns(t, v.lambdaD)
+	o.Scale(t, v.scale)
 	u = o.Take(s.Rows, len(v.lambdaB))
 	o.MatMul(u, t, v.b)
 	if !y.Empty() {
@@ -242,6 +251,7 @@ func (v *vectors) record(r *recording) (func(dy, dx kernels.Matrix), []*models.V
 		r.ScaleColumns(du.Data, v.lambdaB)
 		r.Zero(dt.Data)
 		r.InputGrad(dt.Data, du.Data, v.b)
+		r.Scale(dt.Data, v.scale)
 		r.Free(du)
 		r.ColumnProducts(v.pd.Grad.Data, dt.Data, s.Data)
 		r.ScaleColumns(dt.Data, v.lambdaD)
@@ -255,7 +265,7 @@ func (v *vectors) fold() func(row []float64, j int) {
 	a, b := v.a.Matrix(), v.b.Matrix()
 	return func(row []float64, j int) {
 		for k, d := range v.lambdaD {
-			addScaled(row, float64(v.lambdaB[j])*float64(b.Row(j)[k])*float64(d), a.Row(k))
+			addScaled(row, float64(v.scale)*float64(v.lambdaB[j])*float64(b.Row(j)[k])*float64(d), a.Row(k))
 		}
 	}
 }

@@ -23,6 +23,7 @@ import aslora
 import bases
 import bitfit
 import bottleneck
+import composed
 import keys
 import lora
 import oracle
@@ -40,6 +41,7 @@ PARTS = {
     "bitfit": bitfit.make_all,
     "bottleneck": bottleneck.make_all,
     "adapterhub": adapterhub.make_all,
+    "composed": composed.make_all,
     "training": training.make_all,
 }
 

@@ -54,6 +54,7 @@ type Catalogue struct {
 	watcher *watcher
 
 	downloads chan struct{}             // one for each scheme at work
+	gathering chan struct{}             // full while a combination holds parts and waits for others
 	verdicts  *lru.Cache[string, error] // by digest: what a probe or a request found; nil: nothing
 	moves     nameLocks                 // of names whose files are being moved
 
@@ -94,7 +95,7 @@ func New(load Loader, o Options) (*Catalogue, error) {
 	}
 	o = o.withDefaults()
 	c := &Catalogue{
-		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads),
+		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads), gathering: make(chan struct{}, 1),
 		records: map[string]*record{}, notes: map[string]note{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),
 		versions: newResidence(o.Bytes, o.Observer),
 	}

@@ -15,6 +15,9 @@
 // room stand in line for it (claim). A load that nobody waits for any more is
 // cancelled.
 //
+// Compose gives one lease on several adapters that are to act together, each with
+// a weight.
+//
 // Swap puts a new version in a name's place once it has loaded and passed its
 // checks, and with it an upload's files: until then the name means what it
 // meant. A version under which a value was not finite is withdrawn, and

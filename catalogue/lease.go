@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 
@@ -11,13 +12,16 @@ import (
 
 // Lease is a hold on one version of an adapter, which stays in memory until the
 // lease is released, whatever becomes of the name meanwhile. Of a lease that has
-// to wait for its version, the version's properties are zero until Ready.
+// to wait for its version, the version's properties are zero until Ready. A
+// combination of adapters is a version like any other: see Compose.
 //
 // A nil Lease is the base's.
 type Lease struct {
 	catalogue *Catalogue // nil: of LeaseOf
 	name      string
-	ready     chan struct{} // closed when version or err is set
+	adapters  []string           // that it is on: one, or a combination's, sorted
+	cancel    context.CancelFunc // ends the gathering of a combination; nil: there is none
+	ready     chan struct{}      // closed when version or err is set
 	version   *version
 	err       error
 
@@ -37,25 +41,40 @@ func (c *Catalogue) Acquire(name string) (*Lease, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.closed:
-		return nil, ErrClosed
-	case r.failure.err != nil && r.failure.stamp == now && time.Now().Before(r.failure.until):
-		return nil, OfAdapter(name, r.failure.err)
+	if err := c.refuses(resolved{r, now}); err != nil {
+		return nil, err
 	}
 	l := c.newLease(name)
 	c.provide(l, r, now)
 	return l, nil
 }
 
+// resolved is what a name stands for, with its folder as it is now.
+type resolved struct {
+	record *record
+	stamp  stamp
+}
+
+// refuses is why nobody gets a lease on r: the catalogue is closed, or its
+// folder failed a moment ago. c.mu is held.
+func (c *Catalogue) refuses(r resolved) error {
+	switch f := r.record.failure; {
+	case c.closed:
+		return ErrClosed
+	case f.err != nil && f.stamp == r.stamp && time.Now().Before(f.until):
+		return OfAdapter(r.record.name, f.err)
+	}
+	return nil
+}
+
 func (c *Catalogue) newLease(name string) *Lease {
-	return &Lease{catalogue: c, name: name, ready: make(chan struct{}), holders: 1}
+	return &Lease{catalogue: c, name: name, adapters: []string{name}, ready: make(chan struct{}), holders: 1}
 }
 
 // LeaseOf is a lease on an adapter that is in no catalogue: one that is probed
 // before a name stands for it, say. It needs no release.
 func LeaseOf(name string, a Adapter) *Lease {
-	l := &Lease{name: name, ready: make(chan struct{}), version: &version{number: math.MaxUint64, adapter: a}}
+	l := &Lease{name: name, adapters: []string{name}, ready: make(chan struct{}), version: &version{number: math.MaxUint64, adapter: a}}
 	close(l.ready)
 	return l
 }
@@ -123,12 +142,26 @@ func (l *Lease) Err() error {
 	return OfAdapter(l.name, l.err)
 }
 
-// Name is the adapter's; empty: the base's.
+// Name is the adapter's, or the combination's; empty: the base's.
 func (l *Lease) Name() string {
 	if l == nil {
 		return ""
 	}
 	return l.name
+}
+
+// Adapters are the names that the lease was asked for by, sorted: several of a
+// combination, none of the base.
+func (l *Lease) Adapters() []string {
+	if l == nil {
+		return nil
+	}
+	return l.adapters
+}
+
+// Combined reports whether the lease is on a combination.
+func (l *Lease) Combined() bool {
+	return l != nil && l.Ready() && l.version != nil && l.version.parts != nil
 }
 
 // Adapter is the version's; nil: it is not there, or the base's.
@@ -209,16 +242,23 @@ func (l *Lease) Release() {
 	if under := l.load; under != nil && under.unwanted() {
 		c.abandon(under)
 	}
+	if l.cancel != nil {
+		l.cancel()
+	}
 	c.arrange()
 }
 
 // Withdraw tells the catalogue that the version failed for a reason that lies
 // in its numbers: it is not served again, under any name, until its folder holds
 // another. It returns the error that requests for it get from now on, or err
-// where there is no catalogue to tell.
+// where there is no catalogue to tell. A combination is not remembered, nor held
+// against its parts: another has other weights.
 func (l *Lease) Withdraw(err error) error {
 	if l == nil || l.catalogue == nil {
 		return err
+	}
+	if l.Combined() {
+		return fmt.Errorf("%w: %w: give smaller weights", ErrCombination, err)
 	}
 	return l.catalogue.withdraw(l.version, err)
 }

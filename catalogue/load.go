@@ -67,19 +67,24 @@ func (c *Catalogue) need(r *record, now stamp) *load {
 		}
 		return l
 	}
-	serves := r.current != nil && r.current.serves(now)
-	if c.closed || serves && r.current.evictFor == nil {
+	if c.closed || r.serves(now) {
 		return nil
 	}
 	l := &load{record: r, stamp: now}
 	switch {
-	case serves:
+	case r.current != nil && r.current.serves(now):
 		l.need = r.current.bytes
 	case now == r.sized && isLocal(r.uri):
 		l.need = r.bytes
 	}
 	c.begin(l)
 	return l
+}
+
+// serves reports whether r's version in memory is what its folder, of that stamp
+// now, holds, and is there for new requests.
+func (r *record) serves(now stamp) bool {
+	return r.loading == nil && r.current != nil && r.current.serves(now) && r.current.evictFor == nil
 }
 
 // begin starts a load; c.mu is held.

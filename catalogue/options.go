@@ -27,6 +27,10 @@ type Options struct {
 	// each state of a folder, and what it tells is logged.
 	Inspect func(dir string) (warning string)
 
+	// Compose makes one adapter of several that have been loaded, and refuses
+	// those that cannot be combined. It reads no files. nil: all are refused.
+	Compose func(parts []Part, loaded []Adapter) (Adapter, error)
+
 	Observer Observer     // nobody
 	Log      *slog.Logger // of loads that fail; slog.Default
 }
@@ -54,6 +58,11 @@ func (o Options) withDefaults() Options {
 	o.Loads = cmp.Or(o.Loads, 2)
 	o.Wait = cmp.Or(o.Wait, 30*time.Second)
 	o.Retry = cmp.Or(o.Retry, 5*time.Second)
+	if o.Compose == nil {
+		o.Compose = func([]Part, []Adapter) (Adapter, error) {
+			return nil, fmt.Errorf("%w: the catalogue combines none", ErrCombination)
+		}
+	}
 	if o.Observer == nil {
 		o.Observer = Silent{}
 	}

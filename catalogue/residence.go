@@ -20,11 +20,13 @@ type residence struct {
 	promised int // bytes, to loads
 	budget   int
 	numbers  uint64
-	evicting bool // some versions are to leave for the first load in line
+	combined map[string]*version // that requests hold, by what they combine
+	evicting bool                // some versions are to leave for the first load in line
 	observer Observer
 }
 
-// version is one loaded adapter.
+// version is one loaded adapter, or a combination of some, which takes no memory
+// of its own, is in no order and ends with its last lease.
 type version struct {
 	number   uint64
 	record   *record
@@ -36,6 +38,9 @@ type version struct {
 	used     time.Time
 	retired  bool  // no longer what its name stands for
 	evictFor *load // for which it makes room: no new request gets it; nil: it stays
+
+	parts []*version // of a combination
+	key   string     // in combined
 }
 
 func newResidence(budget int, o Observer) residence {
@@ -43,7 +48,7 @@ func newResidence(budget int, o Observer) residence {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return residence{order: order, budget: budget, observer: o}
+	return residence{order: order, budget: budget, combined: map[string]*version{}, observer: o}
 }
 
 // serves reports whether v is what its folder, of that stamp now, holds. A
@@ -122,18 +127,28 @@ func (r *residence) pinned(old *version) (bytes int) {
 	return bytes
 }
 
-// hold adds a reference.
+// hold adds a reference, to a combination's parts too.
 func (r *residence) hold(v *version) {
 	v.holds++
 	v.used = time.Now()
 	r.order.Get(v)
+	for _, part := range v.parts {
+		r.hold(part)
+	}
 }
 
 // drop ends one.
 func (r *residence) drop(v *version) {
 	v.holds--
 	v.used = time.Now()
-	if v.holds == 0 && v.retired {
+	for _, part := range v.parts {
+		r.drop(part)
+	}
+	switch {
+	case v.holds > 0:
+	case v.parts != nil:
+		delete(r.combined, v.key)
+	case v.retired:
 		r.free(v)
 	}
 }

@@ -110,7 +110,7 @@ func (c *composition) Rank() (rank int) {
 func (p Part) adds(m models.Model) error {
 	a := p.Adapter
 	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("%w: adapter %q (%s) %s: a combination takes adapters that only add to the base's outputs, as LoRA does; name this one alone",
+		return fmt.Errorf("%w: adapter %q (%s) %s: a combination takes adapters that only add to the base's outputs, as LoRA does; name this one alone, without a weight",
 			ErrCompose, p.Name, a.Method(), fmt.Sprintf(format, args...))
 	}
 	switch {

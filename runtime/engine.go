@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,7 +143,7 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 	}
 	s.latest = s.submitted
 	if s.group == "" {
-		s.group = r.Lease.Name()
+		s.group = strings.Join(r.Lease.Adapters(), ",") // a combination's, whatever its weights
 	}
 	vocabulary := e.model.Config().Vocabulary
 	if r.Lease != nil {

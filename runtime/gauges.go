@@ -79,7 +79,7 @@ func (g *gauges) count(s *sequence, by int) {
 	if s.state == loading || s.state == queued {
 		tally(g.groups, s.group, by)
 	}
-	if name := s.request.Lease.Name(); name != "" {
+	for _, name := range s.request.Lease.Adapters() {
 		p := g.adapters[name]
 		if s.state == running {
 			p.running += by

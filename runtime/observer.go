@@ -4,7 +4,7 @@ import "time"
 
 // Observer is told what the engine does, for metrics. It is called from the step
 // loop: it must neither block nor call back.
-// Adapters are named as their lease is; the base is "".
+// Adapters are named as their lease is, a combination by its text; the base is "".
 type Observer interface {
 	// Step is one pass over a batch: how long it took, its rows, and how many
 	// of them belong to prompts.

@@ -14,7 +14,8 @@ type Request struct {
 	// prompt was made with; nil: the base. The engine adds itself to its holders
 	// until the sequence ends. It may be one that is not ready yet.
 	Lease *catalogue.Lease
-	// Group is who the request counts for in fair queueing; empty: the adapter.
+	// Group is who the request counts for in fair queueing; empty: the adapter, or
+	// those of the combination.
 	Group string
 
 	// MaxTokens is the most completion tokens: 0 computes the prompt alone,
@@ -104,6 +105,7 @@ type Usage struct {
 	CompletionTokens int
 	Seed             uint64
 	AdapterDigest    string        // empty for the base
+	Adapters         []string      // by name, those of a combination sorted; the base's are none
 	Queued           time.Duration // waiting for a slot, loading of the adapter included
 	FirstToken       time.Duration // from the request's arrival to the first token
 	Total            time.Duration

@@ -26,6 +26,7 @@ type Stream interface {
 // Catalogue knows the adapters: see catalogue.Catalogue.
 type Catalogue interface {
 	Acquire(name string) (*catalogue.Lease, error)
+	Compose(parts []catalogue.Part) (*catalogue.Lease, error)
 	Swap(ctx context.Context, candidate catalogue.Candidate) (catalogue.Entry, error)
 	Remove(name string, take func(catalogue.Entry) error) error
 	Pin(ctx context.Context, name string) error

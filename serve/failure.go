@@ -78,6 +78,8 @@ func failureOf(err error) *failure {
 		return notFound("model_not_found", "model", "%s", err)
 	case errors.Is(err, runtime.ErrPrompt), errors.Is(err, runtime.ErrSampling):
 		return invalid("", "%s", err)
+	case errors.Is(err, catalogue.ErrCombination):
+		return invalid("adapter", "%s", err)
 	case errors.Is(err, catalogue.ErrName):
 		return invalid("name", "%s", err)
 	case errors.Is(err, catalogue.ErrBudget):

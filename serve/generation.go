@@ -227,6 +227,7 @@ func loadFault(name string, err error) error {
 	for _, own := range []error{
 		runtime.ErrQueueFull, runtime.ErrClosed, runtime.ErrNotFinite, runtime.ErrPanic,
 		catalogue.ErrUnknown, catalogue.ErrName, catalogue.ErrBudget, catalogue.ErrClosed, catalogue.ErrPanic,
+		catalogue.ErrCombination,
 		errClientGone, errTimeout, errDrainDeadline, context.Canceled,
 	} {
 		if errors.Is(err, own) {

@@ -19,8 +19,9 @@ import (
 // Metrics counts what engine, catalogue and server do. It is made before
 // them, as their Observer, and read at /metrics.
 //
-// Counts by adapter carry the digest of the version that answered; there are
-// at most maxLabelled versions, and the rest are counted together.
+// Counts by adapter carry the digest of the version that answered, or of the
+// combination; there are at most maxLabelled versions, and the rest are counted
+// together.
 type Metrics struct {
 	registry *prometheus.Registry
 	scrape   fiber.Handler
@@ -144,7 +145,7 @@ func (m *Metrics) Token(_ string, first bool, since time.Duration) {
 }
 
 func (m *Metrics) Finished(adapter string, finish runtime.Finish, u runtime.Usage, err error) {
-	name, digest := m.labels.of(adapter, u.AdapterDigest)
+	name, digest := m.labels.of(adapter, u.AdapterDigest, u.Adapters)
 	outcome := string(finish)
 	switch {
 	case errors.Is(err, context.Canceled):

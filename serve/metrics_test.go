@@ -76,7 +76,8 @@ func TestMetricsAreBounded(t *testing.T) {
 	s := newSite(t, nil)
 	for i := range 3 * maxLabelled {
 		s.catalogue.Add(fmt.Sprintf("a%d", i), "/x")
-		s.server.metrics.Finished(fmt.Sprintf("a%d", i), runtime.FinishEOS, runtime.Usage{AdapterDigest: "d"}, nil)
+		name := fmt.Sprintf("a%d", i)
+		s.server.metrics.Finished(name, runtime.FinishEOS, runtime.Usage{AdapterDigest: "d", Adapters: []string{name}}, nil)
 	}
 	text := s.get(t, "/metrics").body
 	require.Equal(t, maxLabelled+1, strings.Count(text, "\npeft_requests_total{"))
@@ -85,6 +86,30 @@ func TestMetricsAreBounded(t *testing.T) {
 		_ = s.catalogue.Remove(fmt.Sprintf("a%d", i), nil)
 	}
 	require.NotContains(t, s.get(t, "/metrics").body, `adapter="a1"`)
-	s.server.metrics.Finished("new", runtime.FinishEOS, runtime.Usage{AdapterDigest: "d"}, nil)
+	s.server.metrics.Finished("new", runtime.FinishEOS, runtime.Usage{AdapterDigest: "d", Adapters: []string{"new"}}, nil)
 	require.Contains(t, s.get(t, "/metrics").body, `peft_requests_total{adapter="new",digest="d",outcome="eos"} 1`)
+}
+
+// However many combinations are asked for, adapters keep series of their own;
+// those of a combination go with its parts.
+func TestCombinationsInMetricsAreBounded(t *testing.T) {
+	s := newSite(t, nil)
+	finished := func(name string, adapters ...string) {
+		s.server.metrics.Finished(name, runtime.FinishEOS, runtime.Usage{AdapterDigest: "of " + name, Adapters: adapters}, nil)
+	}
+	for i := range 3 * maxLabelled {
+		finished(fmt.Sprintf("sql:0.%d,cold:1", i), "cold", "sql")
+		finished(fmt.Sprintf("sql:0.%d", i), "sql")
+	}
+	finished("sql", "sql")
+	text := s.get(t, "/metrics").body
+	require.Equal(t, maxCombined+2, strings.Count(text, "\npeft_requests_total{"))
+	require.Contains(t, text, `peft_requests_total{adapter="sql",digest="of sql",outcome="eos"} 1`)
+	require.Contains(t, text, `peft_requests_total{adapter="sql:0.1,cold:1",digest="of sql:0.1,cold:1",outcome="eos"} 1`)
+	require.Contains(t, text, fmt.Sprintf(`peft_requests_total{adapter="(other)",digest="",outcome="eos"} %d`, 6*maxLabelled-maxCombined))
+	require.NoError(t, s.catalogue.Remove("cold", nil))
+	s.get(t, "/metrics")
+	text = s.get(t, "/metrics").body
+	require.NotContains(t, text, "cold:1")
+	require.Contains(t, text, `adapter="sql:0.1"`)
 }

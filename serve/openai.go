@@ -14,6 +14,7 @@ import (
 // fields of OpenAI's API and of vLLM's sampling extensions.
 type openAIRequest struct {
 	Model         string             `json:"model"`
+	LoRA          []loraScale        `json:"lora"` // llama.cpp's
 	N             *int               `json:"n"`
 	Stream        *bool              `json:"stream"`
 	StreamOptions *openAIStreamShape `json:"stream_options"`

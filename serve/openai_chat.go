@@ -74,7 +74,11 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if err := body.check(s); err != nil {
 		return err
 	}
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	lora, err := s.loraNaming(body.LoRA)
+	if err != nil {
+		return err
+	}
+	to, err := s.selected(c, s.openAINaming(body.Model), lora)
 	if err != nil {
 		return err
 	}

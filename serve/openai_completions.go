@@ -69,7 +69,11 @@ func (s *Server) completions(c *fiber.Ctx) error {
 		return invalid("logprobs", "logprobs is %d, outside 0 to %d", *body.Logprobs, s.config.MaxLogprobs)
 	}
 	arrived := time.Now()
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	lora, err := s.loraNaming(body.LoRA)
+	if err != nil {
+		return err
+	}
+	to, err := s.selected(c, s.openAINaming(body.Model), lora)
 	if err != nil {
 		return err
 	}

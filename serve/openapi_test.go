@@ -99,6 +99,7 @@ func TestOpenAPIDescribesTheFields(t *testing.T) {
 		"Completions": completionsRequest{}, "ChatCompletions": chatRequest{}, "StreamOptions": openAIStreamShape{},
 		"Generate": generateRequest{}, "GenerateParameters": generateParameters{}, "Tokenize": tokenizeRequest{},
 		"Detokenize": detokenizeRequest{}, "LoadAdapter": loadRequest{}, "UnloadAdapter": unloadRequest{},
+		"MergedAdapters": mergedAdapters{}, "LoraScale": loraScale{},
 		"Inference": inferenceRequest{}, "InferenceParameters": inferenceParameters{},
 	} {
 		var described, taken []string

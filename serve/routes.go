@@ -42,6 +42,8 @@ func (s *Server) routes() []route {
 		{method: post, path: "/v1/load_lora_adapter", dialect: vLLM, handler: s.loadLoRA, changes: true, adapters: true},
 		{method: post, path: "/v1/unload_lora_adapter", dialect: vLLM, handler: s.unloadLoRA, changes: true, adapters: true},
 
+		{method: get, path: "/lora-adapters", dialect: openAI, handler: s.listLoRAs},
+
 		{method: get, path: "/v1/adapters", dialect: openAI, handler: s.listAdapters},
 		{method: get, path: "/v1/adapters/:name", dialect: openAI, handler: s.getAdapter, adapters: true},
 		{method: http.MethodPut, path: "/v1/adapters/:name", dialect: openAI, handler: s.putAdapter, changes: true, adapters: true},

@@ -14,16 +14,17 @@ import (
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
-// naming is one place where a request names an adapter.
+// naming is one place where a request names an adapter, or a combination.
 type naming struct {
 	where string // as the client wrote it
 	name  string
-	base  bool // it names the base, whatever else names an adapter
+	parts []catalogue.Part // of a combination that is named by them, and not by a text; nil
+	base  bool             // it names the base, whatever else names an adapter
 }
 
 // selection is what a request is answered by: the base, or the version of an
-// adapter that its lease is on, from the prompt's first token to the answer's
-// last.
+// adapter, or of those of a combination, that its lease is on, from the prompt's
+// first token to the answer's last.
 type selection struct {
 	lease      *catalogue.Lease // nil: the base
 	text       *tokenizer.Tokenizer
@@ -31,10 +32,10 @@ type selection struct {
 	sampling   adapters.SamplingDefaults // that the adapter recommends
 }
 
-// selected resolves the adapter that a request names, and waits until it is in
-// memory, since only then is known what prompts it takes. The caller releases
-// the lease.
-func (s *Server) selected(c *fiber.Ctx, body naming) (selection, error) {
+// selected resolves the adapter that a request names, in its body or beside it,
+// and waits until it is in memory, since only then is known what prompts it
+// takes. The caller releases the lease.
+func (s *Server) selected(c *fiber.Ctx, body ...naming) (selection, error) {
 	chosen, err := s.adapterFor(c, body)
 	if err != nil || chosen.name == "" {
 		return selection{text: s.text, vocabulary: s.vocabulary}, err
@@ -42,10 +43,7 @@ func (s *Server) selected(c *fiber.Ctx, body naming) (selection, error) {
 	if s.catalogue == nil {
 		return selection{}, unknownAdapter(chosen.where, chosen.name)
 	}
-	lease, err := s.catalogue.Acquire(chosen.name)
-	if errors.Is(err, catalogue.ErrUnknown) || errors.Is(err, catalogue.ErrName) {
-		return selection{}, unknownAdapter(chosen.where, chosen.name)
-	}
+	lease, err := s.lease(chosen)
 	if err == nil && !lease.Ready() {
 		err = s.await(c, lease)
 	}
@@ -54,10 +52,25 @@ func (s *Server) selected(c *fiber.Ctx, body naming) (selection, error) {
 	}
 	if err != nil {
 		lease.Release()
-		return selection{}, loadFault(chosen.name, err)
+		name := chosen.name
+		var part *catalogue.AdapterError // of a combination, say
+		if errors.As(err, &part) {
+			name = part.Name
+		}
+		switch {
+		case isUnknown(err):
+			return selection{}, unknownAdapter(chosen.where, name)
+		case errors.Is(err, adapters.ErrCompose):
+			return selection{}, invalid(chosen.where, "%s: %s", chosen.where, err)
+		}
+		return selection{}, loadFault(name, err)
 	}
 	a := lease.Adapter()
 	return selection{lease, s.textOf(a), a.Vocabulary(), a.Sampling()}, nil
+}
+
+func isUnknown(err error) bool {
+	return errors.Is(err, catalogue.ErrUnknown) || errors.Is(err, catalogue.ErrName)
 }
 
 // await waits for an adapter off the step loop. Those who wait here are not in
@@ -87,10 +100,10 @@ func (s *Server) textOf(a catalogue.Adapter) *tokenizer.Tokenizer {
 	return s.text
 }
 
-// adapterFor returns the adapter that a request names: in the query parameter
-// adapter, the field of its body that the dialect has for it, or the X-Adapter
-// header. Those that are there must agree; without any it is the base, "".
-func (s *Server) adapterFor(c *fiber.Ctx, body naming) (naming, error) {
+// adapterFor returns what a request names: in the query parameter adapter, the
+// fields of its body that the dialect has for it, or the X-Adapter header. Those
+// that are there must agree; without any it is the base, "".
+func (s *Server) adapterFor(c *fiber.Ctx, body []naming) (naming, error) {
 	if err := knownQuery(c); err != nil {
 		return naming{}, err
 	}
@@ -98,7 +111,7 @@ func (s *Server) adapterFor(c *fiber.Ctx, body naming) (naming, error) {
 	for _, v := range c.Context().QueryArgs().PeekMulti("adapter") {
 		named = append(named, naming{where: "the query parameter adapter", name: string(v)})
 	}
-	named = append(named, body)
+	named = append(named, body...)
 	for _, v := range c.Request().Header.PeekAll("X-Adapter") {
 		named = append(named, naming{where: "the header X-Adapter", name: string(v)})
 	}
@@ -115,8 +128,12 @@ func (s *Server) adapterFor(c *fiber.Ctx, body naming) (naming, error) {
 	switch {
 	case chosen.name == s.config.Name:
 		return naming{}, s.unambiguous(chosen)
-	case chosen.name == "" && body.base:
-		return naming{}, s.unambiguous(body)
+	case chosen.name == "":
+		for _, n := range body {
+			if n.base {
+				return naming{}, s.unambiguous(n)
+			}
+		}
 	}
 	return chosen, nil
 }

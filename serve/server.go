@@ -32,6 +32,7 @@ type Server struct {
 	config    Config
 	engine    Engine
 	catalogue Catalogue
+	loras     loraNumbers
 	base      *models.Config
 	text      *tokenizer.Tokenizer
 	metrics   *Metrics

@@ -82,7 +82,11 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAn
 	if err := body.check(); err != nil {
 		return err
 	}
-	to, err := s.selected(c, naming{where: "parameters.adapter_id", name: or(body.Parameters.AdapterID, "")})
+	merged, err := body.Parameters.Merged.naming()
+	if err != nil {
+		return err
+	}
+	to, err := s.selected(c, naming{where: "parameters.adapter_id", name: or(body.Parameters.AdapterID, "")}, merged)
 	if err != nil {
 		return err
 	}

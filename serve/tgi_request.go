@@ -14,20 +14,21 @@ type generateRequest struct {
 }
 
 type generateParameters struct {
-	AdapterID     *string  `json:"adapter_id"`
-	MaxNewTokens  *int     `json:"max_new_tokens"`
-	DoSample      *bool    `json:"do_sample"`
-	Temperature   *float64 `json:"temperature"`
-	TopK          *int     `json:"top_k"`
-	TopP          *float64 `json:"top_p"`
-	Repetition    *float64 `json:"repetition_penalty"`
-	Frequency     *float64 `json:"frequency_penalty"`
-	Seed          *int64   `json:"seed"`
-	Stop          []string `json:"stop"`
-	IgnoreEOS     *bool    `json:"ignore_eos_token"`
-	ReturnFull    *bool    `json:"return_full_text"`
-	Details       *bool    `json:"details"`
-	PromptDetails *bool    `json:"decoder_input_details"`
+	AdapterID     *string         `json:"adapter_id"`
+	Merged        *mergedAdapters `json:"merged_adapters"`
+	MaxNewTokens  *int            `json:"max_new_tokens"`
+	DoSample      *bool           `json:"do_sample"`
+	Temperature   *float64        `json:"temperature"`
+	TopK          *int            `json:"top_k"`
+	TopP          *float64        `json:"top_p"`
+	Repetition    *float64        `json:"repetition_penalty"`
+	Frequency     *float64        `json:"frequency_penalty"`
+	Seed          *int64          `json:"seed"`
+	Stop          []string        `json:"stop"`
+	IgnoreEOS     *bool           `json:"ignore_eos_token"`
+	ReturnFull    *bool           `json:"return_full_text"`
+	Details       *bool           `json:"details"`
+	PromptDetails *bool           `json:"decoder_input_details"`
 
 	BestOf         unimplemented `json:"best_of" only:"1"`
 	TypicalP       unimplemented `json:"typical_p" only:"1|1.0"`
@@ -39,7 +40,6 @@ type generateParameters struct {
 	Schema         unimplemented `json:"schema"`
 	ResponseFormat unimplemented `json:"response_format" only:"{\"type\":\"text\"}"`
 	AdapterSource  unimplemented `json:"adapter_source" only:"\"local\""`
-	MergedAdapters unimplemented `json:"merged_adapters"`
 	APIToken       unimplemented `json:"api_token" only:"\"\""`
 	ChatTemplate   unimplemented `json:"apply_chat_template" only:"false"`
 }

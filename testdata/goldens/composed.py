@@ -17,6 +17,7 @@ CASES = [
     ("llama-gqa", "head", "cat", [("lora-lm-head-tied", 0.5), ("lora-all-linear", 0.5)]),
     ("llama-gqa", "families", "deltas", [("vera", 0.5), ("miss", 0.25), ("adalora", -0.75), ("miss-mini", 0.3), ("lora", 1.25)]),
     ("qwen2", "biases", "deltas", [("lora-bias", 0.5), ("lora", -0.8)]),
+    ("llama", "served", "cat", [("lora", 0.7), ("lora-embed", -0.5), ("lora-lm-head", 0.4)]),
     ("gpt2", "two", "cat", [("lora", 0.5), ("lora-all-linear", 0.5)]),
     ("gpt2", "embeddings", "cat", [("lora-embed", 0.5), ("rslora", 0.7)]),
     ("gpt2", "biases", "deltas", [("vera", 0.6), ("rslora", 0.7), ("lora-bias", 0.4)]),

@@ -90,6 +90,22 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
+// BenchmarkCompose makes a combination of two adapters of SmolLM2-135M.
+func BenchmarkCompose(b *testing.B) {
+	m := newShaped()
+	for name, config := range map[string]map[string]any{"lora-qv": qv, "lora-all": {"peft_type": "LORA", "r": 8, "target_modules": "all-linear"}} {
+		b.Run(name, func(b *testing.B) {
+			a := adaptertest.Load(b, m, saved(b, m, config))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := adapters.Compose(m, []adapters.Part{{Name: "x", Adapter: a, Weight: 0.7}, {Name: "y", Adapter: a, Weight: 0.3}}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkApply applies one site's delta to y = Wx.
 func BenchmarkApply(b *testing.B) {
 	m := newShaped()

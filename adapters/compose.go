@@ -42,8 +42,8 @@ type additive interface {
 // (add_weighted_adapter with "cat"); here the parameters stay the parts' own,
 // and are applied part by part. A part of weight 0 adds nothing.
 //
-// A part that does anything but add is refused with ErrCompose. The tokenizer
-// has to be the same for all; chat templates and sampling defaults have to be the
+// A part that does anything but add is refused with ErrCompose. The tokenizer and
+// the invocation tokens have to be the same for all; chat templates and sampling defaults have to be the
 // same where several parts bring one, and then are the combination's. The end
 // tokens of each part end its answers. The order of the parts has no bearing.
 func Compose(m models.Model, parts []Part) (*Adapter, error) {
@@ -52,8 +52,10 @@ func Compose(m models.Model, parts []Part) (*Adapter, error) {
 		return cmp.Or(cmp.Compare(a.Adapter.digest, b.Adapter.digest), cmp.Compare(a.Weight, b.Weight))
 	})
 	sites := m.Sites()
+	first := parts[0].Adapter
 	a := &Adapter{
 		config: &Config{Method: &composition{parts: parts}}, digest: digestOf(parts), vocabulary: m.Config().Vocabulary,
+		invocation: first.invocation, silent: true,
 		linears: make([]models.LinearDelta, len(sites)), norms: make([]*models.Norm, len(sites)),
 		embeddings: make([]models.EmbeddingDelta, len(sites)), inserts: make([]models.Insert, len(sites)),
 	}
@@ -61,6 +63,10 @@ func Compose(m models.Model, parts []Part) (*Adapter, error) {
 		if err := p.adds(m); err != nil {
 			return nil, err
 		}
+		if !slices.Equal(first.invocation, p.Adapter.invocation) {
+			return nil, fmt.Errorf("%w: adapters %q and %q act from different places on: their alora_invocation_tokens differ", ErrCompose, parts[0].Name, p.Name)
+		}
+		a.silent = a.silent && p.Adapter.silent
 	}
 	b := newBuilder(m, a.config)
 	for site, s := range sites {

@@ -199,6 +199,39 @@ func TestComposeRefuses(t *testing.T) {
 	}
 }
 
+// TestComposedInvocation: activated LoRAs act together from the same tokens on, or
+// not at all.
+func TestComposedInvocation(t *testing.T) {
+	m := modeltest.Open(t, "llama-gqa")
+	activated := part(t, m, "llama-gqa", "alora", 0.5)
+	again := activated
+	again.Name = "again"
+	if a := compose(t, m, activated, again); len(a.Invocation()) == 0 || !slices.Equal(a.Invocation(), activated.Adapter.Invocation()) {
+		t.Errorf("it acts from %v on", a.Invocation())
+	}
+	_, err := adapters.Compose(m, []adapters.Part{activated, part(t, m, "llama-gqa", "lora", 0.5)})
+	if !errors.Is(err, adapters.ErrCompose) || !strings.Contains(err.Error(), "alora_invocation_tokens differ") {
+		t.Error(err)
+	}
+}
+
+// TestComposedLeavesCache: parts leave keys and values alone together if each does.
+func TestComposedLeavesCache(t *testing.T) {
+	m := modeltest.Open(t, "llama")
+	c, err := adapters.NewConfig(map[string]any{"peft_type": "LORA", "target_modules": []string{"lm_head"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := adapters.New(m, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := adapters.Part{Name: "one", Adapter: head, Weight: 0.5}, adapters.Part{Name: "two", Adapter: head, Weight: 2}
+	if !compose(t, m, one, two).LeavesCache() || compose(t, m, one, part(t, m, "llama", "lora", 0.5)).LeavesCache() {
+		t.Error("it is not as its parts are")
+	}
+}
+
 // TestComposedText: what the folders say of templates, sampling and ends has to
 // go together.
 func TestComposedText(t *testing.T) {

@@ -138,7 +138,7 @@ func TestComposedTrivially(t *testing.T) {
 	logits := func(a *adapters.Adapter) []float32 {
 		return adaptertest.Logits(m, pool, adaptertest.Row{Tokens: []int32{5, 6, 7, 8, 40}, Adapter: a})[0].Data
 	}
-	for _, name := range []string{"lora", "rslora", "lora-patterns", "lora-embed", "adalora", "vera", "miss", "miss-mini"} {
+	for _, name := range []string{"lora", "rslora", "lora-patterns", "lora-embed", "adalora", "vera", "miss", "miss-mini", "beft"} {
 		p := part(t, m, "llama-gqa", name, 1)
 		if !slices.Equal(logits(compose(t, m, p)), logits(p.Adapter)) {
 			t.Errorf("%s alone has other bits", name)

@@ -93,7 +93,7 @@ func (m *mergedAdapters) naming() (naming, error) {
 	}
 	switch strategy := or(m.Strategy, "linear"); {
 	case strategy == "ties" || strategy == "dare_linear" || strategy == "dare_ties":
-		return bad("merge_strategy", "is %q, which depends on all of the weights at once: make one adapter of them by peft-train merge, or send linear", strategy)
+		return bad("merge_strategy", "is %q, which is not implemented: make one adapter of them by PEFT's add_weighted_adapter and upload that, or send linear", strategy)
 	case strategy != "linear":
 		return bad("merge_strategy", "is %q: send linear", strategy)
 	case len(m.IDs) == 0:

@@ -156,7 +156,7 @@ func TestCombinationsRefused(t *testing.T) {
 		require.Contains(t, got.body, c.says)
 	}
 	for _, c := range []struct{ path, body, says string }{
-		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"merge_strategy":"ties"}}}`, `parameters.merged_adapters.merge_strategy is \"ties\", which depends on all of the weights at once: make one adapter of them by peft-train merge`},
+		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"merge_strategy":"ties"}}}`, `parameters.merged_adapters.merge_strategy is \"ties\", which is not implemented: make one adapter of them by PEFT's add_weighted_adapter and upload that`},
 		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"merge_strategy":"cat"}}}`, `parameters.merged_adapters.merge_strategy is \"cat\": send linear`},
 		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"weights":[1]}}}`, "parameters.merged_adapters.ids is missing"},
 		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"weights":[1,2]}}}`, "parameters.merged_adapters.weights has 2 numbers for 1 ids"},

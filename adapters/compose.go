@@ -43,9 +43,9 @@ type additive interface {
 // and are applied part by part. A part of weight 0 adds nothing.
 //
 // A part that does anything but add is refused with ErrCompose. The tokenizer and
-// the invocation tokens have to be the same for all; chat templates and sampling defaults have to be the
-// same where several parts bring one, and then are the combination's. The end
-// tokens of each part end its answers. The order of the parts has no bearing.
+// the invocation tokens have to be the same for all. A chat template and sampling
+// defaults come from the parts that bring some, which have to bring the same. The
+// end tokens of each part end its answers. The order of the parts has no bearing.
 func Compose(m models.Model, parts []Part) (*Adapter, error) {
 	parts = slices.Clone(parts)
 	slices.SortStableFunc(parts, func(a, b Part) int {

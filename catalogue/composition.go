@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // Part is one adapter of a combination; what it adds to the base counts Weight
@@ -38,6 +41,22 @@ func CombinationName(parts []Part) string {
 		name.WriteString(p.Name + ":" + strconv.FormatFloat(p.Weight, 'g', -1, 64))
 	}
 	return name.String()
+}
+
+// ComposeFor returns the Options.Compose of adapters that adapters.Load has bound
+// to m.
+func ComposeFor(m models.Model) func(parts []Part, loaded []Adapter) (Adapter, error) {
+	return func(parts []Part, loaded []Adapter) (Adapter, error) {
+		all := make([]adapters.Part, len(parts))
+		for i, p := range parts {
+			all[i] = adapters.Part{Name: p.Name, Adapter: loaded[i].(*adapters.Adapter), Weight: p.Weight}
+		}
+		a, err := adapters.Compose(m, all)
+		if err != nil {
+			return nil, err
+		}
+		return a, nil
+	}
 }
 
 // Compose returns a lease on a combination of adapters. It holds a version of

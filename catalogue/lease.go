@@ -159,11 +159,6 @@ func (l *Lease) Adapters() []string {
 	return l.adapters
 }
 
-// Combined reports whether the lease is on a combination.
-func (l *Lease) Combined() bool {
-	return l != nil && l.Ready() && l.version != nil && l.version.parts != nil
-}
-
 // Adapter is the version's; nil: it is not there, or the base's.
 func (l *Lease) Adapter() Adapter {
 	if l == nil || !l.Ready() || l.version == nil {
@@ -257,7 +252,7 @@ func (l *Lease) Withdraw(err error) error {
 	if l == nil || l.catalogue == nil {
 		return err
 	}
-	if l.Combined() {
+	if l.version.parts != nil {
 		return fmt.Errorf("%w: %w: give smaller weights", ErrCombination, err)
 	}
 	return l.catalogue.withdraw(l.version, err)

@@ -224,7 +224,9 @@ type script struct {
 func newScript(t testing.TB, o Options) *script {
 	t.Helper()
 	s := &script{t: t, m: newFakeModel(), loader: &fakeLoader{}, clock: time.Unix(0, 0), streams: map[string]*Stream{}}
-	s.c = s.loader.catalogue(t, catalogue.Options{})
+	s.c = s.loader.catalogue(t, catalogue.Options{Compose: func(parts []catalogue.Part, _ []catalogue.Adapter) (catalogue.Adapter, error) {
+		return &fakeAdapter{digest: catalogue.CombinationName(parts)}, nil
+	}})
 	pool := kernels.NewPool(1)
 	t.Cleanup(pool.Close)
 	e, err := newEngine(s.m, nil, pool, o)
@@ -265,7 +267,8 @@ func (s *script) submit(name string, n, max int) error {
 	return s.call(name, &call{Request{Prompt: prompt(letter, n), MaxTokens: max, Logprobs: -1, PromptLogprobs: -1}, adapter})
 }
 
-// call is a request to the adapter of that name; empty: the base.
+// call is a request to the adapter of that name, or to a combination, "a:0.7,b:0.3";
+// empty: the base.
 type call struct {
 	Request
 	adapter string
@@ -275,7 +278,7 @@ type call struct {
 func (r *call) submit(ctx context.Context, e *Engine, c *catalogue.Catalogue) (*Stream, error) {
 	request := r.Request
 	if r.adapter != "" {
-		lease, err := c.Acquire(r.adapter)
+		lease, err := c.Compose(r.parts())
 		if err != nil {
 			return nil, err
 		}
@@ -283,6 +286,21 @@ func (r *call) submit(ctx context.Context, e *Engine, c *catalogue.Catalogue) (*
 		request.Lease = lease
 	}
 	return e.Submit(ctx, &request)
+}
+
+// parts are the adapters of the call.
+func (r *call) parts() (parts []catalogue.Part) {
+	for text := range strings.SplitSeq(r.adapter, ",") {
+		p := catalogue.Part{Name: text, Weight: 1}
+		if name, weight, ok := strings.Cut(text, ":"); ok {
+			p.Name = name
+			_, _ = fmt.Sscan(weight, &p.Weight)
+		}
+		if text != "" {
+			parts = append(parts, p)
+		}
+	}
+	return parts
 }
 
 // request is a call of the base.

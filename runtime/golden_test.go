@@ -28,6 +28,9 @@ var families = []string{
 	"resized-save", "resized-lora-embed", "resized-tokens", "vera", "miss", "adalora", "ln-tuning", "alora", "lora-layers",
 }
 
+// kinds are the families and some combinations of them.
+var kinds = slices.Concat(families, []string{"lora:0.7,lora-embed:-0.5,lora-lm-head-tied:2", "vera:0.5,miss:-1,adalora:0.25,rslora:1"})
+
 // invoke puts the invocation tokens of the golden aLoRA into the middle of a
 // prompt that is for it.
 func invoke(adapter string, prompt []int32) {
@@ -54,7 +57,7 @@ func openGolden(t testing.TB, base string) *golden {
 		}
 		return adapters.Load(m, f)
 	}
-	c, err := catalogue.New(load, catalogue.Options{Dir: modeltest.Goldens(t, base, "adapters")})
+	c, err := catalogue.New(load, catalogue.Options{Dir: modeltest.Goldens(t, base, "adapters"), Compose: catalogue.ComposeFor(m)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,17 +90,17 @@ func (g *golden) run(e *Engine, requests []*call, arrive func(i int) int) []answ
 			if streams[i] != nil || arrive != nil && arrive(i) > step {
 				continue
 			}
+			for _, p := range r.parts() {
+				if _, err := g.catalogue.Load(context.Background(), p.Name); err != nil {
+					t.Fatal(err)
+				}
+			}
 			stream, err := r.submit(context.Background(), e, g.catalogue)
 			if err != nil {
 				t.Fatal(err)
 			}
 			streams[i] = stream
 			waiting--
-			if r.adapter != "" {
-				if _, err := g.catalogue.Load(context.Background(), r.adapter); err != nil {
-					t.Fatal(err)
-				}
-			}
 		}
 		e.intake()
 		if !e.step() && waiting == 0 {
@@ -139,7 +142,7 @@ func same(t testing.TB, what string, got, want answer) {
 func requests(n, vocabulary int) []*call {
 	var list []*call
 	for i := range n {
-		r := &call{Request{MaxTokens: 4 + i%13*3, IgnoreEOS: true, Logprobs: i % 4, PromptLogprobs: -1}, families[i%len(families)]}
+		r := &call{Request{MaxTokens: 4 + i%13*3, IgnoreEOS: true, Logprobs: i % 4, PromptLogprobs: -1}, kinds[i%len(kinds)]}
 		length := 3 + (i*17)%71
 		if i%3 == 0 { // short ones with long answers outgrow a small cache
 			length, r.MaxTokens = 3+i%30, 60
@@ -168,7 +171,7 @@ func requests(n, vocabulary int) []*call {
 // TestSameBitsInAnyCompany is law 1 over the engine.
 func TestSameBitsInAnyCompany(t *testing.T) {
 	g := openGolden(t, "llama-gqa")
-	list := requests(2*len(families), g.m.Config().Vocabulary)
+	list := requests(2*len(kinds), g.m.Config().Vocabulary)
 	var alone []answer
 	for _, r := range list {
 		a := g.run(g.engine(1, Options{NoPrefixCache: true}), []*call{r}, nil)[0]
@@ -345,7 +348,7 @@ func TestInvocationIsMissing(t *testing.T) {
 // TestPrefixCacheGivesTheSameBits runs each request twice in one engine.
 func TestPrefixCacheGivesTheSameBits(t *testing.T) {
 	g := openGolden(t, "llama-gqa")
-	for _, adapter := range families {
+	for _, adapter := range kinds {
 		r := &call{Request{Prompt: make([]int32, 75), MaxTokens: 12, IgnoreEOS: true, Logprobs: 3, PromptLogprobs: -1}, adapter}
 		for i := range r.Prompt {
 			r.Prompt[i] = int32(i * i % 96)

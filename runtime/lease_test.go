@@ -99,3 +99,31 @@ func TestQueuedCountsFromArrival(t *testing.T) {
 		t.Errorf("%+v", u)
 	}
 }
+
+// A combination waits as the group of its adapters, whatever its weights, and is
+// counted for each of them.
+func TestCombinationsWaitAsTheirAdapters(t *testing.T) {
+	s := newScript(t, Options{Slots: 1, Queue: 64})
+	s.adapters("x", "y")
+	s.must(s.submit("a@x:0.5,y:0.5", 3, 20))
+	s.step()
+	for _, name := range []string{"b@x:0.5,y:0.25", "c@y:1,x:2", "d@y:0.125,x:1", "e@x"} {
+		s.must(s.submit(name, 3, 1))
+	}
+	s.step()
+	now := s.e.Snapshot()
+	if !slices.Equal(now.RunningAdapters, []string{"x", "y"}) || !slices.Equal(now.WaitingAdapters, []string{"x", "y"}) {
+		t.Errorf("%v run and %v wait", now.RunningAdapters, now.WaitingAdapters)
+	}
+	if g := s.e.gauges.groups; len(g) != 2 || g["x,y"] != 3 || g["x"] != 1 {
+		t.Errorf("the groups are %v", g)
+	}
+	s.run()
+	if got := s.take("b@x:0.5,y:0.25"); got.usage.AdapterDigest != "x:0.5,y:0.25" || !slices.Equal(got.usage.Adapters, []string{"x", "y"}) {
+		t.Errorf("%+v", got.usage)
+	}
+	for _, name := range []string{"a@x:0.5,y:0.5", "c@y:1,x:2", "d@y:0.125,x:1", "e@x"} {
+		s.take(name)
+	}
+	s.empty()
+}

@@ -162,7 +162,7 @@ func TestCombinationsRefused(t *testing.T) {
 		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"weights":[1,2]}}}`, "parameters.merged_adapters.weights has 2 numbers for 1 ids"},
 		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"density":2}}}`, "parameters.merged_adapters.density is 2"},
 		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"majority_sign_method":"all"}}}`, `parameters.merged_adapters.majority_sign_method is \"all\"`},
-		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"wieghts":[1]}}}`, "parameters.merged_adapters.wieghts is not a field of this request; did you mean weights?"},
+		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"weight":[1]}}}`, "parameters.merged_adapters.weight is not a field of this request; did you mean weights?"},
 		{"/v1/generate", `{"inputs":"a","parameters":{"adapter_id":"lora","merged_adapters":{"ids":["lora","lora-embed"]}}}`, `parameters.adapter_id names adapter \"lora\" and parameters.merged_adapters names \"lora:1,lora-embed:1\"`},
 		{"/v1/completions", `{"prompt":"a","lora":[{"scale":1}]}`, "lora[0].id is missing"},
 		{"/v1/completions", `{"prompt":"a","lora":[{"id":0}]}`, "lora[0].scale is missing"},

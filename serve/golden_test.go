@@ -55,14 +55,7 @@ func realSite(t *testing.T, change ...func(*catalogue.Options, *Parts)) *site {
 		return a, tokenizers.Equip(a, folder, model.Config().Vocabulary)
 	}
 	metrics := NewMetrics("tiny")
-	compose := func(parts []catalogue.Part, loaded []catalogue.Adapter) (catalogue.Adapter, error) {
-		var all []adapters.Part
-		for i, p := range parts {
-			all = append(all, adapters.Part{Name: p.Name, Adapter: loaded[i].(*adapters.Adapter), Weight: p.Weight})
-		}
-		return adapters.Compose(model, all)
-	}
-	parts, options := Parts{Base: model.Config(), Tokenizer: text, Metrics: metrics}, catalogue.Options{Dir: dir, Observer: metrics, Compose: compose}
+	parts, options := Parts{Base: model.Config(), Tokenizer: text, Metrics: metrics}, catalogue.Options{Dir: dir, Observer: metrics, Compose: catalogue.ComposeFor(model)}
 	for _, f := range change {
 		f(&options, &parts)
 	}

@@ -125,10 +125,10 @@ func (s *Server) adapterFor(c *fiber.Ctx, body []naming) (naming, error) {
 			return naming{}, invalid(n.where, "%s names adapter %q and %s names %q: name one", chosen.where, chosen.name, n.where, n.name)
 		}
 	}
-	switch {
-	case chosen.name == s.config.Name:
+	switch chosen.name {
+	case s.config.Name:
 		return naming{}, s.unambiguous(chosen)
-	case chosen.name == "":
+	case "":
 		for _, n := range body {
 			if n.base {
 				return naming{}, s.unambiguous(n)

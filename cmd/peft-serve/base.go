@@ -120,19 +120,6 @@ func (b *base) load(ctx context.Context, s catalogue.Source) (catalogue.Adapter,
 	return a, nil
 }
 
-// compose combines adapters that load has read.
-func (b *base) compose(parts []catalogue.Part, loaded []catalogue.Adapter) (catalogue.Adapter, error) {
-	all := make([]adapters.Part, len(parts))
-	for i, p := range parts {
-		all[i] = adapters.Part{Name: p.Name, Adapter: loaded[i].(*adapters.Adapter), Weight: p.Weight}
-	}
-	a, err := adapters.Compose(b.model, all)
-	if err != nil {
-		return nil, err
-	}
-	return a, nil
-}
-
 // tensorBytes is what reading the adapter in a folder takes: its tensors' file
 // is read whole.
 func tensorBytes(dir string) int {

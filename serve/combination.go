@@ -28,7 +28,10 @@ func parseWeighted(text string) (p catalogue.Part, ok bool) {
 
 // combination reads the adapters that a text names, "a:0.7,b:0.3".
 func (s *Server) combination(n naming) (parts []catalogue.Part, err error) {
-	for _, text := range strings.Split(n.name, ",") {
+	if count := strings.Count(n.name, ",") + 1; count > catalogue.MaxParts {
+		return nil, invalid(n.where, "%s names a combination of %d adapters: name at most %d", n.where, count, catalogue.MaxParts)
+	}
+	for text := range strings.SplitSeq(n.name, ",") {
 		text = strings.TrimSpace(text)
 		part, ok := parseWeighted(text)
 		if !ok {

@@ -144,7 +144,7 @@ func TestCombinationsRefused(t *testing.T) {
 		{"lora:-101", 400, `the weight of \"lora\" is -101`},
 		{"lora:0.5,lora:0.5", 400, `names \"lora\" twice`},
 		{"lora:0.5,tiny:0.5", 400, `\"tiny\" is the base`},
-		{strings.Repeat("lora:0.5,", 17) + "lora:1", 400, "it has 18 adapters: name at most 16"},
+		{strings.Repeat("lora:0.5,", 17) + "lora:1", 400, "a combination of 18 adapters: name at most 16"},
 		{"lora:0.5,dora:0.5", 400, `adapter \"dora\" (dora) multiplies the output of model.layers.0.self_attn.o_proj`},
 		{"prefix:0.5", 400, `adapter \"prefix\" (prefix-tuning) stands before the first token`},
 		{"lora:0.5,lora-tokens:0.5", 400, `adapter \"lora-tokens\" (lora) has rows of its own in model.embed_tokens`},
@@ -164,6 +164,7 @@ func TestCombinationsRefused(t *testing.T) {
 		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"majority_sign_method":"all"}}}`, `parameters.merged_adapters.majority_sign_method is \"all\"`},
 		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["lora"],"weight":[1]}}}`, "parameters.merged_adapters.weight is not a field of this request; did you mean weights?"},
 		{"/v1/generate", `{"inputs":"a","parameters":{"adapter_id":"lora","merged_adapters":{"ids":["lora","lora-embed"]}}}`, `parameters.adapter_id names adapter \"lora\" and parameters.merged_adapters names \"lora:1,lora-embed:1\"`},
+		{"/v1/generate", `{"inputs":"a","parameters":{"merged_adapters":{"ids":["a"` + strings.Repeat(`,"a"`, 16) + `]}}}`, "it has 17 adapters: name at most 16"},
 		{"/v1/completions", `{"prompt":"a","lora":[{"scale":1}]}`, "lora[0].id is missing"},
 		{"/v1/completions", `{"prompt":"a","lora":[{"id":0}]}`, "lora[0].scale is missing"},
 		{"/v1/completions", `{"prompt":"a","lora":[{"id":0,"scale":0},{"id":0,"scale":1}]}`, "lora[1].id is 0 for the second time"},
@@ -278,4 +279,44 @@ func TestSwapOfAPart(t *testing.T) {
 	require.Equal(t, before, ask())
 	require.Nil(t, i.prepared, "it came to that")
 	require.Equal(t, after, ask())
+}
+
+// Text is made and read as all parts would have it, or the combination is refused.
+func TestTextOfCombinations(t *testing.T) {
+	s := combiningSite(t)
+	lay := func(name string, files map[string]string) {
+		t.Helper()
+		dir := filepath.Join(s.server.config.Adapters, name)
+		layAdapter(t, "lora-embed", dir)
+		for file, text := range files {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644))
+		}
+	}
+	ask := func(model string) answer {
+		return s.post(t, "/v1/generate?adapter="+model, `{"inputs":"Hey You","parameters":{"max_new_tokens":8,"details":true}}`)
+	}
+	own := swapped(t, "H", "Y")
+	lay("own", map[string]string{"tokenizer.json": own})
+	lay("twin", map[string]string{"tokenizer.json": own})
+	require.Equal(t, 200, ask("own:0.5,twin:0.5").status)
+	got := ask("own:0.5,lora:0.5")
+	require.Equal(t, 400, got.status)
+	require.Contains(t, got.body, "have different tokenizers")
+
+	whole := ask("lora:1,lora-embed:0.5")
+	require.Equal(t, `"length"`, member(t, whole.body, "details", "finish_reason"))
+	token := member(t, whole.body, "details", "tokens", "2", "id")
+	lay("ends", map[string]string{"generation_config.json": `{"eos_token_id": ` + token + `}`})
+	ended := ask("lora:1,ends:0.5")
+	require.Equal(t, whole.header.Get("X-Adapter-Digest"), ended.header.Get("X-Adapter-Digest"), "the same parts but for their texts")
+	require.Equal(t, `"eos_token"`, member(t, ended.body, "details", "finish_reason"))
+
+	lay("says", map[string]string{"chat_template.jinja": "{{ messages[0].content }}!"})
+	lay("asks", map[string]string{"chat_template.jinja": "{{ messages[0].content }}?"})
+	tokens := func(model string) string { return member(t, s.chat(t, model).body, "usage", "prompt_tokens") }
+	require.Equal(t, tokens("says"), tokens("lora:0.5,says:0.5"))
+	require.NotEqual(t, tokens("lora"), tokens("lora:0.5,says:0.5"))
+	got = s.chat(t, "says:0.5,asks:0.5")
+	require.Equal(t, 400, got.status)
+	require.Contains(t, got.body, "bring different chat templates")
 }

@@ -55,7 +55,7 @@ func Compose(m models.Model, parts []Part) (*Adapter, error) {
 	first := parts[0].Adapter
 	a := &Adapter{
 		config: &Config{Method: &composition{parts: parts}}, digest: digestOf(parts), vocabulary: m.Config().Vocabulary,
-		invocation: first.invocation, silent: true,
+		invocation: first.invocation, shared: first.shared,
 		linears: make([]models.LinearDelta, len(sites)), norms: make([]*models.Norm, len(sites)),
 		embeddings: make([]models.EmbeddingDelta, len(sites)), inserts: make([]models.Insert, len(sites)),
 	}
@@ -66,7 +66,7 @@ func Compose(m models.Model, parts []Part) (*Adapter, error) {
 		if !slices.Equal(first.invocation, p.Adapter.invocation) {
 			return nil, fmt.Errorf("%w: adapters %q and %q act from different places on: their alora_invocation_tokens differ", ErrCompose, parts[0].Name, p.Name)
 		}
-		a.silent = a.silent && p.Adapter.silent
+		a.shared = min(a.shared, p.Adapter.shared)
 	}
 	b := newBuilder(m, a.config)
 	for site, s := range sites {

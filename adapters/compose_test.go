@@ -215,20 +215,29 @@ func TestComposedInvocation(t *testing.T) {
 	}
 }
 
-// TestComposedLeavesCache: parts leave keys and values alone together if each does.
-func TestComposedLeavesCache(t *testing.T) {
-	m := modeltest.Open(t, "llama")
-	c, err := adapters.NewConfig(map[string]any{"peft_type": "LORA", "target_modules": []string{"lm_head"}})
-	if err != nil {
-		t.Fatal(err)
+// TestComposedSharesLayers: the layers that each part leaves alone are the base's.
+func TestComposedSharesLayers(t *testing.T) {
+	m := modeltest.Open(t, "llama-gqa")
+	upper := func(layer int) adapters.Part {
+		c, err := adapters.NewConfig(map[string]any{"peft_type": "LORA", "target_modules": []string{"q_proj"}, "layers_to_transform": []int{layer}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := adapters.New(m, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return adapters.Part{Name: fmt.Sprint("from ", layer), Adapter: a, Weight: 0.5}
 	}
-	head, err := adapters.New(m, c)
-	if err != nil {
-		t.Fatal(err)
+	one, two := upper(1), upper(2)
+	if one.Adapter.SharedLayers() >= two.Adapter.SharedLayers() {
+		t.Fatal("they share as many")
 	}
-	one, two := adapters.Part{Name: "one", Adapter: head, Weight: 0.5}, adapters.Part{Name: "two", Adapter: head, Weight: 2}
-	if !compose(t, m, one, two).LeavesCache() || compose(t, m, one, part(t, m, "llama", "lora", 0.5)).LeavesCache() {
-		t.Error("it is not as its parts are")
+	if got, want := compose(t, m, one, two).SharedLayers(), one.Adapter.SharedLayers(); got != want {
+		t.Errorf("%d layers are shared, not %d", got, want)
+	}
+	if got := compose(t, m, two, part(t, m, "llama-gqa", "lora", 0.5)).SharedLayers(); got != 0 {
+		t.Errorf("%d layers are shared with an adapter of them all", got)
 	}
 }
 

@@ -75,6 +75,7 @@ func parseAdaLoRA(s *settings) Method {
 		targets: s.targets("ADALORA", models.LinearSite), r: s.count("init_r", 12), alpha: s.number("lora_alpha", 8),
 		bias: s.bias(), saved: s.list("modules_to_save"), ranks: map[string]int{},
 	}
+	s.bounded("init_r", m.r)
 	var pattern map[string]json.RawMessage
 	s.read("rank_pattern", &pattern, "an object of lists of flags")
 	if len(s.patterns("alpha_pattern")) > 0 {

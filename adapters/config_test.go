@@ -74,6 +74,8 @@ func TestConfigFaults(t *testing.T) {
 		`{"lora_parameters":{},"model":"m"}`:         {adapters.ErrConfig, "MLX"},
 		`{"config":{},"model_class":"m"}`:            {adapters.ErrConfig, "AdapterHub"},
 		`{"peft_type":"lora"}`:                       {adapters.ErrMethod, `"lora"`},
+		`{"peft_type":"VERA","r":70000}`:             {adapters.ErrConfig, "r is 70000"},
+		`{"peft_type":"ADALORA","init_r":70000}`:     {adapters.ErrConfig, "init_r is 70000"},
 		`{"peft_type":"LORA","r":0}`:                 {adapters.ErrConfig, "r is 0"},
 		`{"peft_type":"LORA","r":1e9}`:               {adapters.ErrConfig, "r is 1e+09"},
 		`{"peft_type":"LORA","r":"8"}`:               {adapters.ErrConfig, `r is "8"`},

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
@@ -51,6 +52,25 @@ func TestContradictions(t *testing.T) {
 			}
 		case !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), c.wantNot):
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestDrawnProjections: a seed is not asked for more memory than a file would
+// take.
+func TestDrawnProjections(t *testing.T) {
+	m, err := models.NewShape("config.json", []byte(`{"architectures":["LlamaForCausalLM"],"vocab_size":32000,"hidden_size":4096,"intermediate_size":11008,
+		"num_hidden_layers":2,"num_attention_heads":32,"num_key_value_heads":32,"max_position_embeddings":2048,"tie_word_embeddings":false}`), models.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r, want := range map[int]error{256: nil, 20000: adapters.ErrConfig} {
+		c, err := adapters.NewConfig(map[string]any{"peft_type": "VERA", "r": r, "save_projection": false, "target_modules": []string{"q_proj"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := adapters.New(m, c); !errors.Is(err, want) {
+			t.Errorf("r=%d: %v", r, err)
 		}
 	}
 }

@@ -78,6 +78,16 @@ func (s *settings) count(key string, fallback int) int {
 	return int(v)
 }
 
+// maxVector bounds a rank for which memory is taken before a file has shown that
+// it has tensors of that size.
+const maxVector = 1 << 16
+
+func (s *settings) bounded(key string, v int) {
+	if v > maxVector {
+		s.fault(ErrConfig, "%s is %d, want at most %d", key, v, maxVector)
+	}
+}
+
 func (s *settings) integers(key string) []int {
 	var v []int
 	s.read(key, &v, "a list of integers")

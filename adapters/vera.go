@@ -67,6 +67,7 @@ func parseVeRA(s *settings) Method {
 	if m.seed != math.Trunc(m.seed) || math.Abs(m.seed) > 1<<53 {
 		s.fault(ErrConfig, "projection_prng_key is %v, want an integer", m.seed)
 	}
+	s.bounded("r", m.r)
 	if bias := s.text("bias", "none"); bias != "none" {
 		s.fault(ErrConfig, "bias is %q: PEFT trains biases beside VeRA and does not save them", bias)
 	}
@@ -93,6 +94,9 @@ func (m *vera) Build(b *Builder) error {
 		w := b.Sites[site].Linear.W
 		in, out = max(in, w.Cols), max(out, b.rows(site, w))
 	}
+	if n := m.r * (in + out); !m.kept && n > maxDrawn {
+		return fmt.Errorf("%w: projection_prng_key stands for %d values, more than %d: save the projections", ErrConfig, n, maxDrawn)
+	}
 	p := m.projections(b, in, out)
 	adapted := map[int]bool{}
 	for _, site := range sites {
@@ -118,6 +122,9 @@ func (m *vera) Build(b *Builder) error {
 	b.wholeEmbeddings(adapted)
 	return nil
 }
+
+// maxDrawn bounds what a few bytes of configuration have drawn: 256 MB.
+const maxDrawn = 1 << 26
 
 // projections are the two matrices that all modules share, [r, in] and
 // [out, r].

@@ -239,4 +239,5 @@ type tasks struct {
 	attend     attendTask
 	rows       rowsTask
 	store      storeTask
+	route      routeTask
 }

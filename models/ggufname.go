@@ -1,6 +1,9 @@
 package models
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // ggufForm is how llama.cpp stores an architecture: its name, its metadata, and
 // what its converter does to names and values.
@@ -11,6 +14,9 @@ type ggufForm struct {
 	read func(k *ggufKeys) map[string]any
 	// outside and inside are the modules' names, outside the blocks and in one.
 	outside, inside map[string]string
+	// experts are the modules of a block's experts, * in the place of the number,
+	// by the one tensor that holds those of all experts, one after the other.
+	experts map[string]string
 	// interleaved are modules of a block whose outputs 2i and 2i+1 are
 	// transformers' i and i+dim/2 of each head (LlamaModel.permute of the
 	// converter), with the number of their heads.
@@ -41,13 +47,42 @@ func (a *Architecture) GGUF() string {
 func (a *Architecture) GGUFName(name string) string {
 	module, suffix := cutSuffix(name)
 	if number, inner, ok := a.inBlock(module); ok {
-		if to, ok := a.gguf.inside[inner]; ok {
+		to, ok := a.gguf.inside[inner]
+		if !ok {
+			all, _ := cutNumber(inner)
+			to, ok = a.gguf.experts[all]
+		}
+		if ok {
 			return "blk." + number + "." + to + suffix
 		}
 	} else if to, ok := a.gguf.outside[module]; ok {
 		return to + suffix
 	}
 	return name
+}
+
+// GGUFExpert is the expert whose tensor name is, where llama.cpp stores those of
+// all experts of a block as one.
+func (a *Architecture) GGUFExpert(name string) (expert int, ok bool) {
+	module, _ := cutSuffix(name)
+	if _, inner, inBlock := a.inBlock(module); inBlock {
+		all, number := cutNumber(inner)
+		expert = number
+		_, ok = a.gguf.experts[all]
+	}
+	return expert, ok
+}
+
+// cutNumber puts * in the place of the number in a module's name.
+func cutNumber(module string) (all string, number int) {
+	parts := strings.Split(module, ".")
+	for i, part := range parts {
+		if n, err := strconv.Atoi(part); err == nil {
+			parts[i], number = "*", n
+			break
+		}
+	}
+	return strings.Join(parts, "."), number
 }
 
 // interleavedHeads is the function that counts the heads by which a tensor is

@@ -36,6 +36,7 @@ func (s *Source) openGGUF(o Options) error {
 		return err
 	}
 	t.headDim, _ = config["head_dim"].(int)
+	t.experts, _ = config["num_experts"].(int)
 	bos, eos := ggufSpecial(f)
 	if bos >= 0 {
 		config["bos_token_id"] = bos
@@ -56,6 +57,7 @@ type ggufTensors struct {
 	*gguf.File
 	architecture *Architecture
 	headDim      int
+	experts      int // of a block
 	// turned holds the names of tensors whose rows have been put in order
 	// where they are; nil where the file cannot be written to.
 	turned map[string]bool
@@ -77,6 +79,9 @@ func (t *ggufTensors) Names() (names []string) {
 
 func (t *ggufTensors) Weight(name string) (kernels.Weight, error) {
 	w, err := t.File.Weight(t.stored(name))
+	if expert, ok := t.architecture.GGUFExpert(name); ok && err == nil {
+		return t.expert(t.stored(name), w, expert)
+	}
 	if err != nil || t.architecture.interleavedHeads(name) == nil {
 		return w, err
 	}
@@ -84,6 +89,16 @@ func (t *ggufTensors) Weight(name string) (kernels.Weight, error) {
 		return t.halved(name, w, w.Cols), nil
 	}
 	return t.halved(name, w, w.Rows), nil
+}
+
+// expert is the part of one expert of a tensor that holds those of a block.
+func (t *ggufTensors) expert(stored string, w kernels.Weight, expert int) (kernels.Weight, error) {
+	tensor, _ := t.Lookup(stored)
+	if shape := tensor.Shape(); len(shape) != 3 || shape[0] != t.experts {
+		return kernels.Weight{}, fmt.Errorf("tensor %q is %v, not a matrix for each of %d experts", stored, shape, t.experts)
+	}
+	rows := w.Rows / t.experts
+	return w.Span(expert*rows, (expert+1)*rows), nil
 }
 
 // halved undoes the permutation of llama.cpp's converter (LlamaModel.permute):

@@ -1,6 +1,10 @@
 package models
 
-import "github.com/peft-serve/peft-serve/kernels"
+import (
+	"slices"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
 
 // Linear is y = x·Wᵀ + b at one site: x [rows, in], W [out, in], y [rows, out].
 type Linear struct {
@@ -17,17 +21,36 @@ type Linear struct {
 // weights of other sizes, y is as wide as the widest, and the rest of a row
 // beyond its own outputs is undefined.
 func (l *Linear) Forward(p *Pass, segments []Segment, x *Value) *Value {
-	y := p.New(x.Rows(), l.width(segments))
-	in := l.input(p, segments, x)
-	l.product(p, segments, in.Data, y.Data)
+	p.whole[0] = linearRun{l, 0, x.Rows(), segments}
+	return forwardRuns(p, p.whole[:], l.width(segments), x)
+}
+
+// linearRun is rows [start, end) of a batch, which go through one linear, with their
+// segments.
+type linearRun struct {
+	*Linear
+	start, end int
+	segments   []Segment
+}
+
+// forwardRuns is Forward for the runs that x consists of, each through its own
+// linear. y has the given width.
+func forwardRuns(p *Pass, runs []linearRun, width int, x *Value) *Value {
+	y := p.New(x.Rows(), width)
+	in := changedInput(p, runs, x)
 	var steps []deltaStep
-	if p.recording {
-		steps = l.recordDeltas(p, segments, in, y)
+	trains := false
+	for _, r := range runs {
+		r.product(p, in.Data, y.Data)
+		if p.recording {
+			steps = r.recordDeltas(p, steps, in, y)
+		}
+		r.adapt(p, r.segments, in.Data, y.Data)
+		trains = trains || r.trains()
 	}
-	l.adapt(p, segments, in.Data, y.Data)
 	p.deltas.run(p, false)
-	if p.Tracks(y, l.trains() || len(steps) > 0, in) {
-		l.onBackward(p, in, y, steps)
+	if p.Tracks(y, trains || len(steps) > 0, in) {
+		onBackward(p, slices.Clone(runs), in, y, steps)
 	}
 	if in != x {
 		p.Free(in)
@@ -42,11 +65,10 @@ type deltaStep struct {
 	kept       []*Value
 }
 
-// recordDeltas applies the trainable deltas.
-func (l *Linear) recordDeltas(p *Pass, segments []Segment, x, y *Value) []deltaStep {
-	var steps []deltaStep
-	for _, s := range segments {
-		d := delta(s, l.Site)
+// recordDeltas applies the trainable deltas and adds their steps.
+func (r linearRun) recordDeltas(p *Pass, steps []deltaStep, x, y *Value) []deltaStep {
+	for _, s := range r.segments {
+		d := delta(s, r.Site)
 		if d == nil {
 			continue
 		}
@@ -54,7 +76,7 @@ func (l *Linear) recordDeltas(p *Pass, segments []Segment, x, y *Value) []deltaS
 		if !ok {
 			panic("models: an adapter that is not trainable is recorded")
 		}
-		back, kept := t.Record(p, l, s, x, y)
+		back, kept := t.Record(p, r.Linear, s, x, y)
 		steps = append(steps, deltaStep{s.Start, s.End, back, kept})
 	}
 	return steps
@@ -63,11 +85,11 @@ func (l *Linear) recordDeltas(p *Pass, segments []Segment, x, y *Value) []deltaS
 // trains reports whether the base's own parameters are being trained.
 func (l *Linear) trains() bool { return !l.WGrad.Empty() || len(l.BiasGrad) > 0 }
 
-// onBackward records y = x·Wᵀ + b and its deltas. x is kept only where W is
-// being trained or a delta asks for it.
-func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
+// onBackward records y = x·Wᵀ + b of each run and the deltas. x is kept only
+// where a W is being trained or a delta asks for it.
+func onBackward(p *Pass, runs []linearRun, x, y *Value, steps []deltaStep) {
 	var kept, given []*Value
-	if !l.WGrad.Empty() {
+	if slices.ContainsFunc(runs, func(r linearRun) bool { return !r.WGrad.Empty() }) {
 		kept = append(kept, x)
 	}
 	for _, step := range steps {
@@ -75,37 +97,46 @@ func (l *Linear) onBackward(p *Pass, x, y *Value, steps []deltaStep) {
 	}
 	p.OnBackward(y, func(dy kernels.Matrix) {
 		dx := p.Grad(x)
-		if len(l.BiasGrad) > 0 {
-			p.ColumnSums(l.BiasGrad, dy)
+		for _, r := range runs {
+			if len(r.BiasGrad) > 0 {
+				p.ColumnSums(r.BiasGrad, dy.Span(r.start, r.end))
+			}
 		}
 		for _, step := range steps {
-			rows := dx
-			if !dx.Empty() {
-				rows = dx.Span(step.start, step.end)
+			step.back(dy.Span(step.start, step.end), rowsOf(dx, step.start, step.end))
+		}
+		for _, r := range runs {
+			dy := dy.Span(r.start, r.end)
+			if !r.WGrad.Empty() {
+				p.WeightGrad(r.WGrad, dy, x.Data.Span(r.start, r.end))
 			}
-			step.back(dy.Span(step.start, step.end), rows)
-		}
-		if !l.WGrad.Empty() {
-			p.WeightGrad(l.WGrad, dy, x.Data)
-		}
-		if !dx.Empty() {
-			p.InputGrad(dx, dy, l.W)
+			if !dx.Empty() {
+				p.InputGrad(dx.Span(r.start, r.end), dy, r.W)
+			}
 		}
 	}, append(kept, given...)...)
 	p.Free(given...)
 }
 
+// rowsOf is rows [from, to) of a gradient, which may be empty.
+func rowsOf(m kernels.Matrix, from, to int) kernels.Matrix {
+	if m.Empty() {
+		return m
+	}
+	return m.Span(from, to)
+}
+
 // product sets y = x·Wᵀ, W being an adapter's own where it brings one. A
 // replacement that is recorded computes its rows by itself.
-func (l *Linear) product(p *Pass, segments []Segment, x, y kernels.Matrix) {
+func (r linearRun) product(p *Pass, x, y kernels.Matrix) {
 	base := func(start, end int) {
 		if start < end {
-			p.MatMul(y.Span(start, end).Columns(0, l.W.Rows), x.Span(start, end), l.W)
+			p.MatMul(y.Span(start, end).Columns(0, r.W.Rows), x.Span(start, end), r.W)
 		}
 	}
-	start := 0
-	for _, s := range segments {
-		own, ok := delta(s, l.Site).(Replacement)
+	start := r.start
+	for _, s := range r.segments {
+		own, ok := delta(s, r.Site).(Replacement)
 		if !ok {
 			continue
 		}
@@ -115,7 +146,7 @@ func (l *Linear) product(p *Pass, segments []Segment, x, y kernels.Matrix) {
 		}
 		start = s.End
 	}
-	base(start, x.Rows)
+	base(start, r.end)
 }
 
 // outputs is how many outputs l has under a delta, which may be nil.
@@ -145,45 +176,45 @@ func delta(s Segment, site int) LinearDelta {
 	return s.Adapter.Linear(site)
 }
 
-// input returns x with the rows changed that an InputDelta changes; x itself
-// where there is none.
-func (l *Linear) input(p *Pass, segments []Segment, x *Value) *Value {
+// changedInput returns x with the rows changed that an InputDelta changes; x
+// itself where there is none.
+func changedInput(p *Pass, runs []linearRun, x *Value) *Value {
 	in := x
-	for _, s := range segments {
-		d, ok := delta(s, l.Site).(InputDelta)
-		if !ok {
-			continue
+	for _, r := range runs {
+		for _, s := range r.segments {
+			d, ok := delta(s, r.Site).(InputDelta)
+			if !ok {
+				continue
+			}
+			if in == x {
+				in = p.New(x.Rows(), x.Data.Cols)
+				p.Copy(in.Data, x.Data)
+			}
+			p.deltas.add(r.Linear, s.Start, s.End, d, x.Data, in.Data)
 		}
-		if in == x {
-			in = p.New(x.Rows(), x.Data.Cols)
-			p.Copy(in.Data, x.Data)
-		}
-		p.deltas.add(l, s.Start, s.End, d, x.Data, in.Data)
 	}
 	if in == x {
 		return x
 	}
 	p.deltas.run(p, true)
 	if p.Tracks(in, true, x) {
-		l.onInputBackward(p, segments, x, in)
+		onInputBackward(p, slices.Clone(runs), x, in)
 	}
 	return in
 }
 
 // onInputBackward records the change of x into in.
-func (l *Linear) onInputBackward(p *Pass, segments []Segment, x, in *Value) {
+func onInputBackward(p *Pass, runs []linearRun, x, in *Value) {
 	p.OnBackward(in, func(dy kernels.Matrix) {
 		dx := p.Grad(x)
-		for _, s := range segments {
-			rows := kernels.Matrix{}
-			if !dx.Empty() {
-				rows = dx.Span(s.Start, s.End)
-			}
-			d := delta(s, l.Site)
-			if t, ok := d.(TrainableInput); ok {
-				t.InputBackward(p, l, x.Data.Span(s.Start, s.End), dy.Span(s.Start, s.End), rows)
-			} else if !rows.Empty() {
-				p.Add(rows, dy.Span(s.Start, s.End))
+		for _, r := range runs {
+			for _, s := range r.segments {
+				dy, rows := dy.Span(s.Start, s.End), rowsOf(dx, s.Start, s.End)
+				if t, ok := delta(s, r.Site).(TrainableInput); ok {
+					t.InputBackward(p, r.Linear, x.Data.Span(s.Start, s.End), dy, rows)
+				} else if !rows.Empty() {
+					p.Add(rows, dy)
+				}
 			}
 		}
 	}, x)

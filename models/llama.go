@@ -83,7 +83,7 @@ type llamaConfig struct {
 
 type llamaLayer struct {
 	attention *selfAttention
-	mlp       *gatedMLP
+	mlp       feedForward
 
 	inputNorm, postNorm        *Norm
 	attentionInsert, mlpInsert int // sublayer sites

@@ -90,6 +90,17 @@ func (m *measure) AttendGrad(_ kernels.Matrix, _ kernels.KV, _, _, q kernels.Mat
 	m.flops.AttentionBackward += 2 * m.attention(spans, a, q.Cols)
 }
 
+// Route spreads the rows evenly: nobody knows which experts they would go to.
+func (*measure) Route(weights kernels.Matrix, experts []int32, logits kernels.Matrix, _ bool) {
+	for i := range experts {
+		row, k := i/weights.Cols, i%weights.Cols
+		experts[i] = int32((row*weights.Cols + k) % logits.Cols)
+	}
+}
+
+func (*measure) RouteGrad(_, _, _ kernels.Matrix, _ []int32, _ bool)      {}
+func (*measure) Combine(_, _, _ kernels.Matrix, _ []int32)                {}
+func (*measure) CombineGrad(_, _, _, _, _ kernels.Matrix, _ []int32)      {}
 func (*measure) Zero(kernels.Matrix)                                      {}
 func (*measure) Copy(_, _ kernels.Matrix)                                 {}
 func (*measure) Gather(_, _ kernels.Matrix, _ []int32)                    {}

@@ -2,6 +2,12 @@ package models
 
 import "github.com/peft-serve/peft-serve/kernels"
 
+// feedForward is what follows attention in a block: an MLP, or experts.
+type feedForward interface {
+	// forward returns what the block adds. It frees x.
+	forward(p *Pass, segments []Segment, x *Value) *Value
+}
+
 // gatedMLP is down·(act(gate·x) ⊙ up·x).
 type gatedMLP struct {
 	gate, up, down *Linear
@@ -9,7 +15,6 @@ type gatedMLP struct {
 	act            kernels.Activation
 }
 
-// forward returns what the block adds. It frees x.
 func (f *gatedMLP) forward(p *Pass, segments []Segment, x *Value) *Value {
 	h := f.gated(p, segments, x)
 	y := f.down.Forward(p, segments, h)

@@ -46,6 +46,12 @@ type Operations interface {
 	RopeGrad(dx, dy kernels.Matrix, r *kernels.Rope, positions []int32)
 	CrossEntropy(losses []float64, logits kernels.Matrix, targets []int32, scale float32)
 
+	// What a mixture of experts does by row.
+	Route(weights kernels.Matrix, experts []int32, logits kernels.Matrix, normalise bool)
+	RouteGrad(dlogits, dweights, logits kernels.Matrix, experts []int32, normalise bool)
+	Combine(dst, x, weights kernels.Matrix, places []int32)
+	CombineGrad(dx, dweights, dy, x, weights kernels.Matrix, places []int32)
+
 	// Attention over cached keys and values.
 	StoreKV(kv kernels.KV, spans []kernels.Span, k, v kernels.Matrix)
 	LoadKV(k, v kernels.Matrix, kv kernels.KV, spans []kernels.Span, row kernels.Matrix)

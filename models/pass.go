@@ -23,6 +23,8 @@ type Pass struct {
 	inserts   insertTask
 	lookups   lookupTask
 	products  [3]kernels.Product
+	whole     [1]linearRun
+	routes    routes
 	segments  []Segment
 	cut       []Segment
 	makes     category // what New makes

@@ -12,6 +12,7 @@ from transformers import (
     Phi3Config,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 from oracle import EOS, LONG_PROMPTS, golden, load_base, read_json, seed, write_json
@@ -60,6 +61,19 @@ BASES = {
     "qwen3": lambda: Qwen3Config(
         **SMALL, head_dim=12, rms_norm_eps=1e-6, rope_theta=1000000.0, tie_word_embeddings=False
     ),
+    # Two blocks of experts, of which a token goes to two, around a dense one.
+    "qwen3moe": lambda: Qwen3MoeConfig(
+        **{**SMALL, "num_hidden_layers": 3},
+        head_dim=12,
+        num_experts=5,
+        num_experts_per_tok=2,
+        norm_topk_prob=True,
+        moe_intermediate_size=20,
+        mlp_only_layers=[1],
+        rms_norm_eps=1e-6,
+        rope_theta=1000000.0,
+        tie_word_embeddings=False,
+    ),
     # Two kinds of layers, of which each is there twice; a scale that is not the heads'.
     "gemma3": lambda: Gemma3TextConfig(
         **{**SMALL, "num_hidden_layers": 4},
@@ -104,6 +118,7 @@ VARIANTS = {
         # The name that configs written before 2024 use.
         "linear-legacy": dict(rope_scaling=dict(type="linear", factor=2.0)),
     },
+    "qwen3moe": {"unnormalised": dict(norm_topk_prob=False), "three": dict(num_experts_per_tok=3), "window": dict(use_sliding_window=True, sliding_window=12)},
     # Of the layers that see everything alone.
     "gemma3": {"linear": dict(rope_scaling=dict(rope_type="linear", factor=4.0))},
 }

@@ -7,7 +7,7 @@ import json
 import os
 
 import transformers
-from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config
+from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config, Qwen3MoeConfig
 
 SCALINGS = {
     "linear": dict(rope_type="linear", factor=4.0),
@@ -20,7 +20,7 @@ SCALINGS = {
 
 
 def main():
-    configs = {c.__name__: c().to_dict() for c in (Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config)}
+    configs = {c.__name__: c().to_dict() for c in (Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config, Qwen3MoeConfig)}
     for name, scaling in SCALINGS.items():
         configs[f"LlamaConfig, {name}"] = LlamaConfig(rope_scaling=dict(scaling)).to_dict()
     configs["Gemma3TextConfig, linear"] = Gemma3TextConfig(rope_scaling=dict(rope_type="linear", factor=8.0)).to_dict()

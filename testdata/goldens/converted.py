@@ -18,7 +18,7 @@ sys.dont_write_bytecode = True
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig, Phi3Config, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig, Phi3Config, Qwen2Config, Qwen3Config, Qwen3MoeConfig
 
 import bases
 import oracle
@@ -48,6 +48,7 @@ WEIGHTS = {
     "llama-biases": lambda: LlamaConfig(**{**SMALL, "tie_word_embeddings": False}, **BIASES),
     "qwen2": lambda: Qwen2Config(**{k: v for k, v in SMALL.items() if k != "head_dim"}, use_sliding_window=False),
     "qwen3": lambda: Qwen3Config(**SMALL),
+    "qwen3moe": lambda: Qwen3MoeConfig(**SMALL, num_experts=4, num_experts_per_tok=2, norm_topk_prob=True, moe_intermediate_size=8),
     # As many layers as the last, the sixth, of a row sees everything and one is beyond.
     "gemma3": lambda: Gemma3TextConfig(
         **{**SMALL, "num_hidden_layers": 7, "hidden_size": 8, "head_dim": 8, "intermediate_size": 8},
@@ -75,6 +76,7 @@ CASES = {
     "qwen2-yarn": ("qwen2", dict(rope_scaling=YARN)),
     "qwen3": ("qwen3", {}),
     "qwen3-linear": ("qwen3", dict(rope_scaling=dict(rope_type="linear", factor=4.0))),
+    "qwen3moe": ("qwen3moe", {}),
     "gemma3": ("gemma3", {}),
     "gemma3-linear": ("gemma3", dict(rope_scaling=dict(rope_type="linear", factor=4.0))),
     "phi3": ("phi3", {}),

@@ -91,6 +91,10 @@ CASES = [
     ("qwen2", "lora-bias-all", lambda: lora(bias="all", target_modules=["q_proj", "down_proj"])),
     ("qwen2", "lora-bias-lora-only", lambda: lora(bias="lora_only", target_modules=QV)),
     ("qwen3", "dora-all-linear", lambda: lora(r=2, use_dora=True, target_modules="all-linear")),
+    ("qwen3moe", "lora", lambda: lora(target_modules=["q_proj", "gate", "down_proj"])),
+    ("qwen3moe", "lora-experts", lambda: lora(target_modules=["layers.0.mlp.experts.3.down_proj", "experts.1.up_proj"])),
+    ("qwen3moe", "lora-save-router", lambda: lora(target_modules=["q_proj"], modules_to_save=["mlp.gate"])),
+    ("qwen3moe", "dora-all-linear", lambda: lora(r=2, use_dora=True, target_modules="all-linear")),
     ("gemma3", "lora", lambda: lora(target_modules=QV)),
     ("gemma3", "dora-all-linear", lambda: lora(r=2, use_dora=True, target_modules="all-linear")),
     # The factors on what the embedding looks up hold for whatever an adapter makes of it.

@@ -68,6 +68,7 @@ CASES = [
     ("llama-gqa", "adalora", lambda: adalora(["q_proj", "v_proj"])),
     ("gpt2", "adalora", lambda: adalora(["c_attn"], bias="all", fan_in_fan_out=True)),
     ("llama-gqa", "beft", lambda: BeftConfig(task_type=TASK, target_modules=["v_proj", "down_proj"])),
+    ("qwen3moe", "ia3", lambda: IA3Config(task_type=TASK, target_modules=["k_proj", "gate", "down_proj"], feedforward_modules=["down_proj"])),
     ("qwen2", "beft", lambda: BeftConfig(task_type=TASK, target_modules=["q_proj", "v_proj"])),
     ("llama-gqa", "prefix", lambda: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=5)),
     ("llama-gqa", "prefix-projection", lambda: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=3, prefix_projection=True, encoder_hidden_size=8)),

@@ -14,7 +14,7 @@ from adapters import DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
 from peft import IA3Config, LNTuningConfig, MissConfig, PrefixTuningConfig, PromptTuningConfig, VeraConfig, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig, Phi3Config, get_linear_schedule_with_warmup
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig, Phi3Config, Qwen3MoeConfig, get_linear_schedule_with_warmup
 from transformers.pytorch_utils import ALL_LAYERNORM_LAYERS
 from transformers.trainer_pt_utils import get_parameter_names
 
@@ -69,6 +69,24 @@ BASES = {
         eos_token_id=EOS,
         pad_token_id=None,
     ),
+    "qwen3moe": lambda: Qwen3MoeConfig(
+        vocab_size=VOCAB,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=6,
+        num_experts=4,
+        num_experts_per_tok=2,
+        norm_topk_prob=True,
+        moe_intermediate_size=12,
+        mlp_only_layers=[1],
+        max_position_embeddings=64,
+        rope_theta=500.0,
+        bos_token_id=0,
+        eos_token_id=EOS,
+    ),
     "gpt2": lambda: GPT2Config(
         vocab_size=VOCAB,
         n_embd=16,
@@ -89,12 +107,13 @@ LORAPLUS_RATIO = 4.0
 # LISA: one active block every five steps; block 2 stays active over two draws.
 LISA_INTERVAL, LISA_BLOCKS = 5, [[0], [2], [2], [1]]
 BATCHES, ROWS = 4, 2
-STEMS = {"llama-gqa": "model.layers", "gemma3": "model.layers", "phi3": "model.layers", "gpt2": "transformer.h"}
-EMBEDDINGS = {"llama-gqa": "embed_tokens", "gemma3": "embed_tokens", "phi3": "embed_tokens", "gpt2": "wte"}
+STEMS = {"llama-gqa": "model.layers", "gemma3": "model.layers", "phi3": "model.layers", "qwen3moe": "model.layers", "gpt2": "transformer.h"}
+EMBEDDINGS = {"llama-gqa": "embed_tokens", "gemma3": "embed_tokens", "phi3": "embed_tokens", "qwen3moe": "embed_tokens", "gpt2": "wte"}
 LORA_TARGETS = {
     "llama-gqa": dict(target_modules=["q_proj", "v_proj"]),
     "gemma3": dict(target_modules=["q_proj", "v_proj"]),
     "phi3": dict(target_modules=["qkv_proj", "gate_up_proj"]),
+    "qwen3moe": dict(target_modules=["q_proj", "gate", "down_proj"]),  # "gate" is the router
     "gpt2": dict(target_modules=["c_attn"], fan_in_fan_out=True),
 }
 IA3_TARGETS = {
@@ -127,6 +146,7 @@ METHODS = {
     "llama-gqa": [*PEFT_METHODS, *WITH_LIBRARY, "full", "lisa"],
     "gemma3": ["lora", "lora-tokens", "dora", "prompt", "full", "lisa"],
     "phi3": ["lora", "full", "lisa"],
+    "qwen3moe": ["lora", "dora", "full"],
     "gpt2": [*(m for m in PEFT_METHODS if m != "miss"), *WITH_LIBRARY, "bitfit", "full", "lisa"],
 }
 

@@ -67,6 +67,9 @@ func (m *middle) writeGGUF(o Options, config *adapters.Config) error {
 		if name == p.Module+".weight" {
 			return fmt.Errorf("%w: llama.cpp's name of %s is not known", ErrHold, p.Module)
 		}
+		if _, ok := c.Architecture.GGUFExpert(p.Module + ".weight"); ok {
+			return fmt.Errorf("%w: a GGUF has one tensor for all experts of a block, of which %s is one", ErrHold, p.Module)
+		}
 		a, b := p.A, p.B
 		if f := scaled[p.Module]; f != 1 {
 			b = times(b, f)
@@ -160,7 +163,8 @@ func (m *middle) fromGGUF(f *gguf.File, o Options) error {
 	found := map[string]*adapters.Factors{}
 	var all []*adapters.Factors
 	for _, s := range o.Base.Sites() {
-		if s.Kind == models.LinearSite || s.Kind == models.EmbeddingSite {
+		_, expert := c.Architecture.GGUFExpert(s.Name + ".weight")
+		if s.Kind == models.LinearSite && !expert || s.Kind == models.EmbeddingSite {
 			p := &adapters.Factors{Module: s.Name, Embedding: s.Kind == models.EmbeddingSite}
 			found[c.Architecture.GGUFName(s.Name+".weight")] = p
 		}
@@ -173,7 +177,7 @@ func (m *middle) fromGGUF(f *gguf.File, o Options) error {
 		}
 		p := found[name]
 		if p == nil || !isA && !isB {
-			return fmt.Errorf("%w %q is none of the base's", ErrTensor, t.Name)
+			return fmt.Errorf("%w %q is of no module of the base, or of all experts of a block", ErrTensor, t.Name)
 		}
 		out, err := m.plainFloat(t)
 		if err != nil {

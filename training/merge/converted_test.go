@@ -30,8 +30,15 @@ func TestConverted(t *testing.T) {
 		"llama-biases":   {architecture: "LlamaForCausalLM", keys: map[string]string{"attention_bias": "true", "mlp_bias": "true"}},
 		"mistral-window": {models.Options{SlidingWindow: new(12)}, "MistralForCausalLM", map[string]string{"sliding_window": "12", "model_type": `"mistral"`}},
 		"qwen2-yarn":     {architecture: "Qwen2ForCausalLM", keys: map[string]string{}},
+		"qwen3moe": {architecture: "Qwen3MoeForCausalLM", keys: map[string]string{
+			"num_experts": "4", "num_experts_per_tok": "2", "moe_intermediate_size": "8", "norm_topk_prob": "true",
+		}},
 	} {
-		o := Options{Base: modeltest.Goldens(t, "converted", name, "model.gguf"), Adapter: loraOfQueries(t, name), Reading: want.reading}
+		adapter := loraOf(t, name, "layers.0.self_attn.q_proj")
+		if name == "qwen3moe" { // some of the experts that the file holds as one tensor, and the router
+			adapter = loraOf(t, name, "layers.0.mlp.experts.2.down_proj", "layers.0.mlp.experts.3.down_proj", "layers.1.mlp.experts.0.up_proj", "layers.1.mlp.gate")
+		}
+		o := Options{Base: modeltest.Goldens(t, "converted", name, "model.gguf"), Adapter: adapter, Reading: want.reading}
 		for _, out := range []string{"merged.gguf", "merged"} {
 			o.Output = filepath.Join(t.TempDir(), out)
 			if r, err := Merge(o); err != nil || r.Difference > 1e-4 {
@@ -54,23 +61,29 @@ func TestConverted(t *testing.T) {
 	}
 }
 
-// loraOfQueries writes a LoRA on the first q_proj of a converted base.
-func loraOfQueries(t *testing.T, name string) string {
+// loraOf writes a LoRA on modules of a converted base.
+func loraOf(t *testing.T, name string, modules ...string) string {
 	t.Helper()
 	m, s, err := models.Open(modeltest.Goldens(t, "converted", name, "model.gguf"), models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	dir, c := t.TempDir(), m.Config()
-	config := `{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "layers_to_transform": [0], "task_type": "CAUSAL_LM"}`
-	if err := os.WriteFile(filepath.Join(dir, "adapter_config.json"), []byte(config), 0o600); err != nil {
+	config, err := json.Marshal(map[string]any{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": modules, "task_type": "CAUSAL_LM"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "adapter_config.json"), config, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var tensors []safetensors.Tensor
-	for part, shape := range map[string][]int{"lora_A": {2, c.Hidden}, "lora_B": {c.Heads * c.HeadDim, 2}} {
-		v := modeltest.Float32s(modeltest.Numbers(part, shape[0]*shape[1], 0.5))
-		tensors = append(tensors, safetensors.FromFloat32s("base_model.model.model.layers.0.self_attn.q_proj."+part+".weight", shape, v))
+	for _, module := range modules {
+		w := m.Sites()[m.Sites().Find("model."+module)].Linear.W
+		for part, shape := range map[string][]int{"lora_A": {2, w.Cols}, "lora_B": {w.Rows, 2}} {
+			v := modeltest.Float32s(modeltest.Numbers(part, shape[0]*shape[1], 0.5))
+			tensors = append(tensors, safetensors.FromFloat32s("base_model.model.model."+module+"."+part+".weight", shape, v))
+		}
 	}
 	if err := safetensors.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), tensors, nil); err != nil {
 		t.Fatal(err)

@@ -29,9 +29,14 @@ func (j *job) writeGGUF(path string) error {
 		return err
 	}
 	w.Set(mergedKey, mark)
-	changed := map[string]*change{} // by the name in the file
+	changed := map[string]parts{} // by the name in the file
 	for _, name := range j.order {
-		changed[j.source.Architecture.GGUFName(name)] = j.changes[name]
+		stored := j.source.Architecture.GGUFName(name)
+		if changed[stored] == nil {
+			changed[stored] = parts{}
+		}
+		expert, _ := j.source.Architecture.GGUFExpert(name)
+		changed[stored][expert] = j.changes[name]
 	}
 	requantised, form, grown := 0, "", 0
 	for _, t := range base.Tensors() {
@@ -45,7 +50,7 @@ func (j *job) writeGGUF(path string) error {
 			}
 			stored := own.Format
 			if stored.BlockLen() > 1 || j.format != nil && len(t.Dims) > 1 {
-				if stored, err = j.target(own.Format, c.name); err != nil {
+				if stored, err = j.target(own.Format, t.Name); err != nil {
 					return err
 				}
 			}
@@ -55,7 +60,7 @@ func (j *job) writeGGUF(path string) error {
 				form = own.Format.String()
 				grown += own.Rows*stored.RowBytes(own.Cols) - len(own.Data)
 			}
-			w.AddFunc(t.Name, f, t.Dims, j.content(c, stored))
+			w.AddFunc(t.Name, f, t.Dims, j.inParts(c, t.Name, own, stored))
 		} else {
 			w.AddFunc(t.Name, f, t.Dims, plain(t))
 			j.report.Bytes += len(t.Data)
@@ -63,7 +68,7 @@ func (j *job) writeGGUF(path string) error {
 		j.report.Tensors++
 	}
 	for _, name := range slices.Sorted(maps.Keys(changed)) { // new ones: biases, an untied head
-		c := changed[name]
+		c := changed[name][0]
 		f := kernels.F32
 		if c.Suffix == ".weight" {
 			if f, err = j.target(weightOf(j.model.Sites()[c.Site]).Format, c.name); err != nil {
@@ -90,6 +95,38 @@ func (j *job) content(c *change, f kernels.Format) func(io.Writer) error {
 			_, err = out.Write(b)
 		}
 		return err
+	}
+}
+
+// parts are the changes of one stored tensor: by expert where it holds a matrix
+// for each, and otherwise one, 0.
+type parts map[int]*change
+
+// inParts writes a tensor, with the base's own in the place of parts that do not
+// change.
+func (j *job) inParts(changes parts, name string, own kernels.Weight, f kernels.Format) func(io.Writer) error {
+	rows := own.Rows
+	for _, c := range changes {
+		rows = c.Rows // each has as many
+	}
+	return func(out io.Writer) error {
+		for from := 0; from < own.Rows; from += rows {
+			var b []byte
+			var err error
+			if c := changes[from/rows]; c != nil {
+				b, err = c.bytes(f, &j.drift)
+			} else {
+				b, err = converted(name, own.Span(from, from+rows), f)
+			}
+			if err == nil {
+				j.report.Bytes += len(b)
+				_, err = out.Write(b)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 }
 

@@ -142,9 +142,13 @@ func readQwen3MoeMetadata(k *ggufKeys) map[string]any {
 	if c["sliding_window"] != nil {
 		c["use_sliding_window"] = true
 	}
-	k.int(c, "num_experts", "expert_count")
-	k.int(c, "num_experts_per_tok", "expert_used_count")
-	k.int(c, "moe_intermediate_size", "expert_feed_forward_length")
+	for _, key := range [][2]string{
+		{"num_experts", "expert_count"}, {"num_experts_per_tok", "expert_used_count"}, {"moe_intermediate_size", "expert_feed_forward_length"},
+	} {
+		if k.int(c, key[0], key[1]); c[key[0]] == nil {
+			k.s.fault("metadata: %s%s is missing", k.prefix, key[1])
+		}
+	}
 	c["norm_topk_prob"] = true
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 	"github.com/peft-serve/peft-serve/training"
@@ -25,35 +26,65 @@ func TestPeakOfPass(t *testing.T) {
 		for _, c := range choices(shape) {
 			for _, batch := range []plan.Batch{{Sequences: 1, Length: 40}, {Sequences: 3, Length: 33, Labels: 5}, {Sequences: 4, Length: 60}, {Sequences: 9, Length: 60}} {
 				t.Run(fmt.Sprintf("%s/%s-%v-%g/%v", base, c.Method, c.Targets, c.Dropout, batch), func(t *testing.T) {
-					trained, err := shape.Train(c)
-					if err != nil {
-						t.Fatal(err)
-					}
-					want, _, ok := trained.Measure(batch)
-					if !ok {
-						t.Fatal("no account")
-					}
-					tr := training.NewTrainer(pool, nil, nil)
-					m, s, err := models.Open(path, models.Options{})
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer s.Close()
-					tr.Model, tr.Method = m, method(t, m, c)
-					tr.Method.Begin(0)
-					if _, err := tr.Gradients([][]training.Sequence{sequences(batch)}); err != nil {
-						t.Fatal(err)
-					}
-					now, peak := tr.Live()
-					if peak.Total() != want.Total() {
-						t.Errorf("planned %+v, measured %+v", want, peak)
-					}
-					if now.Total() != 0 {
-						t.Errorf("%d bytes are still in use", now.Total())
-					}
+					held(t, pool, shape, path, c, batch, func(models.Model) {})
 				})
 			}
 		}
+	}
+}
+
+// held holds the account of a batch against a pass on the model, once changed.
+func held(t *testing.T, pool *kernels.Pool, shape *plan.Base, path string, c plan.Choice, batch plan.Batch, change func(models.Model)) {
+	trained, err := shape.Train(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, ok := trained.Measure(batch)
+	if !ok {
+		t.Fatal("no account")
+	}
+	tr := training.NewTrainer(pool, nil, nil)
+	m, s, err := models.Open(path, models.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	change(m)
+	tr.Model, tr.Method = m, method(t, m, c)
+	tr.Method.Begin(0)
+	if _, err := tr.Gradients([][]training.Sequence{sequences(batch)}); err != nil {
+		t.Fatal(err)
+	}
+	now, peak := tr.Live()
+	if peak.Total() != want.Total() {
+		t.Errorf("planned %+v, measured %+v", want, peak)
+	}
+	if now.Total() != 0 {
+		t.Errorf("%d bytes are still in use", now.Total())
+	}
+}
+
+// TestPeakOfExperts: the account, of experts that share the rows evenly, is that
+// of the worst case too, where every row goes to the same few.
+func TestPeakOfExperts(t *testing.T) {
+	pool, path := modeltest.Pool(t, 2), modeltest.Goldens(t, "qwen3moe")
+	shape, err := plan.Open(path, models.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range choices(shape) {
+		if slices.Contains(c.Targets, "all-linear") { // but the router, which stays as it is below
+			c.Targets = []string{"gate_proj", "up_proj", "down_proj"}
+		}
+		t.Run(fmt.Sprintf("%s-%v", c.Method, c.Targets), func(t *testing.T) {
+			held(t, pool, shape, path, c, plan.Batch{Sequences: 4, Length: 60}, func(m models.Model) {
+				for _, s := range m.Sites() {
+					if s.Module() == "gate" { // of equal logits the first are taken
+						s.Linear.W = kernels.WeightOf(kernels.NewMatrix(s.Linear.W.Rows, s.Linear.W.Cols))
+					}
+				}
+			})
+		})
 	}
 }
 

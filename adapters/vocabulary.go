@@ -45,7 +45,7 @@ func (b *Builder) resize(tensors map[string]safetensors.Tensor) error {
 // rows is the number of rows that a weight at a site has, base being the
 // base's: the adapter's vocabulary, where it is an embedding.
 func (b *Builder) rows(site int, base kernels.Weight) int {
-	if site == b.input() || site == b.head() {
+	if site == b.input() || b.Sites[site].Head {
 		return b.vocabulary
 	}
 	return base.Rows

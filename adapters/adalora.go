@@ -83,8 +83,8 @@ func parseAdaLoRA(s *settings) Method {
 	}
 	for name, raw := range pattern {
 		module, ok := strings.CutSuffix(name, ".lora_E")
-		var kept []bool
-		if !ok || json.Unmarshal(raw, &kept) != nil || len(kept) != m.r {
+		kept, err := listOf[bool](raw)
+		if !ok || err != nil || len(kept) != m.r {
 			s.fault(ErrConfig, "rank_pattern: %q is %s, want a name that ends in .lora_E and a list of %d flags", name, clip(raw), m.r)
 			continue
 		}

@@ -126,6 +126,17 @@ func TestConfigFaults(t *testing.T) {
 		`{"peft_type":"PROMPT_TUNING","num_virtual_tokens":4,"prefix_projection":true}`:       {adapters.ErrConfig, "prefix_projection"},
 		`{"peft_type":"LORA","use_tomorrow":[0]}`:                                             {adapters.ErrConfig, "use_tomorrow"},
 		`{"peft_type":"LORA","trainable_token_indices":"all"}`:                                {adapters.ErrConfig, "trainable_token_indices"},
+		`{"peft_type":"LORA","target_modules":["q_proj",null]}`:                               {adapters.ErrConfig, `target_modules is ["q_proj",null]`},
+		`{"peft_type":"LORA","modules_to_save":[null]}`:                                       {adapters.ErrConfig, "modules_to_save is [null]"},
+		`{"peft_type":"LORA","layers_to_transform":[0,null]}`:                                 {adapters.ErrConfig, "layers_to_transform is [0,null]"},
+		`{"peft_type":"LORA","alora_invocation_tokens":[1,null]}`:                             {adapters.ErrConfig, "alora_invocation_tokens is [1,null]"},
+		`{"peft_type":"LORA","trainable_token_indices":[3,null]}`:                             {adapters.ErrConfig, "trainable_token_indices is [3,null]"},
+		`{"peft_type":"LORA","trainable_token_indices":{"embed_tokens":[null]}}`:              {adapters.ErrConfig, `"embed_tokens" is [null]`},
+		`{"peft_type":"LORA","trainable_token_indices":{"embed_tokens":null}}`:                {adapters.ErrConfig, `"embed_tokens" is null`},
+		`{"peft_type":"ADALORA","init_r":2,"rank_pattern":{"q.lora_E":[true,null]}}`:          {adapters.ErrConfig, `"q.lora_E" is [true,null]`},
+		`{"peft_type":"VERA","projection_prng_key":1.5}`:                                      {adapters.ErrConfig, "projection_prng_key is 1.5"},
+		`{"peft_type":"VERA","projection_prng_key":null}`:                                     {adapters.ErrConfig, "projection_prng_key is null"},
+		`{"peft_type":"VERA","projection_prng_key":18446744073709551616}`:                     {adapters.ErrConfig, "projection_prng_key is 18446744073709551616"},
 		`{"peft_type":"BOTTLENECK"}`:                                                          {adapters.ErrConfig, "reduction_factor is missing"},
 		`{"peft_type":"BOTTLENECK","reduction_factor":0}`:                                     {adapters.ErrConfig, "reduction_factor of default is 0"},
 		`{"peft_type":"BOTTLENECK","reduction_factor":2,"use_gating":true}`:                   {adapters.ErrConfig, "use_gating"},
@@ -136,6 +147,18 @@ func TestConfigFaults(t *testing.T) {
 		_, err := adapters.ParseConfig([]byte(config))
 		if err == nil || !errors.Is(err, want.kind) || !strings.Contains(err.Error(), want.name) {
 			t.Errorf("%s: got %v", config, err)
+		}
+	}
+}
+
+// TestEndTokenFaults: an end token is an id or a list of ids.
+func TestEndTokenFaults(t *testing.T) {
+	for value, ok := range map[string]bool{"2": true, "[1,2]": true, "null": true, "[1,null]": false, "2.5": false, `"2"`: false} {
+		dir := readFolder(t, "llama-gqa", "adapters", "lora").write(t)
+		write(t, filepath.Join(dir, "generation_config.json"), []byte(`{"eos_token_id":`+value+`}`))
+		_, err := adapters.Open(dir)
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "generation_config.json: eos_token_id is "+value) {
+			t.Errorf("%s: %v", value, err)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters"
-	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
@@ -28,6 +27,9 @@ func TestContradictions(t *testing.T) {
 			"says r=2, base_model.model.model.embed_tokens.lora_embedding_A has rank 4", "does not fit"},
 		"virtual tokens": {"llama-gqa", "prompt", map[string]any{"num_virtual_tokens": 3}, adapters.ErrTensor,
 			"adapter_config.json says num_virtual_tokens=3, prompt_embeddings has ", "does not fit"},
+		"columns of MiSS": {"llama-gqa", "miss-mini", map[string]any{"mini_r": 2}, adapters.ErrTensor, "says mini_r=2, base_model.model.model.layers.0.self_attn.k_proj.miss_block has 8 columns", "does not fit"},
+		"an invocation as long as the context": {"llama-gqa", "alora", map[string]any{"alora_invocation_tokens": make([]int, 128)}, adapters.ErrBase,
+			"alora_invocation_tokens has 128 tokens, which fill the base's context", "tensor"},
 		"another base": {"llama", "lora", nil, adapters.ErrBase, "v_proj.lora_B.weight has shape [32 4], and the base at hand wants [16 4]", "says"},
 		"a classifier": {"llama-gqa", "lora", map[string]any{"task_type": "SEQ_CLS"}, adapters.ErrBase, "task_type is SEQ_CLS", "tensor"},
 		"an encoder":   {"llama-gqa", "lora", map[string]any{"task_type": "FEATURE_EXTRACTION"}, adapters.ErrBase, "task_type is FEATURE_EXTRACTION", "tensor"},
@@ -52,25 +54,6 @@ func TestContradictions(t *testing.T) {
 			}
 		case !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), c.wantNot):
 			t.Errorf("%s: got %v", name, err)
-		}
-	}
-}
-
-// TestDrawnProjections: a seed is not asked for more memory than a file would
-// take.
-func TestDrawnProjections(t *testing.T) {
-	m, err := models.NewShape("config.json", []byte(`{"architectures":["LlamaForCausalLM"],"vocab_size":32000,"hidden_size":4096,"intermediate_size":11008,
-		"num_hidden_layers":2,"num_attention_heads":32,"num_key_value_heads":32,"max_position_embeddings":2048,"tie_word_embeddings":false}`), models.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r, want := range map[int]error{256: nil, 20000: adapters.ErrConfig} {
-		c, err := adapters.NewConfig(map[string]any{"peft_type": "VERA", "r": r, "save_projection": false, "target_modules": []string{"q_proj"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := adapters.New(m, c); !errors.Is(err, want) {
-			t.Errorf("r=%d: %v", r, err)
 		}
 	}
 }

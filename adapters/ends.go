@@ -57,11 +57,11 @@ func readEnds(dir string) ([]endToken, error) {
 
 // endIDs reads an id or a list of them.
 func endIDs(raw json.RawMessage, e endToken) (ends []endToken, err error) {
-	var ids []int32
 	if json.Unmarshal(raw, &e.id) == nil {
 		return []endToken{e}, nil
 	}
-	if json.Unmarshal(raw, &ids) != nil {
+	ids, err := listOf[int32](raw)
+	if err != nil {
 		return nil, errors.New("it has to be a token's id or a list of them")
 	}
 	for _, id := range ids {

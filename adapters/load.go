@@ -116,8 +116,10 @@ func (b *Builder) check(p *Param, t safetensors.Tensor) error {
 	if !ok {
 		return fmt.Errorf("%w: %s is of type %s, want F32, F16 or BF16", ErrTensor, p.Name, t.DType)
 	}
-	if n, ok := p.said.contradicts(p.Shape, t.Shape); ok {
-		return fmt.Errorf("%w: %s says %s, %s has %s", ErrTensor, ConfigFile, p.said.text, p.Name, fmt.Sprintf(p.said.has, n))
+	for _, said := range p.said {
+		if n, ok := said.contradicts(p.Shape, t.Shape); ok {
+			return fmt.Errorf("%w: %s says %s, %s has %s", ErrTensor, ConfigFile, said.text, p.Name, fmt.Sprintf(said.has, n))
+		}
 	}
 	if !slices.Equal(t.Shape, p.Shape) {
 		return b.unfit(p.Name, t.Shape, p.Shape)

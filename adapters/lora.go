@@ -209,13 +209,14 @@ func (l *lora) invocation(s *settings) {
 	if s.raw("alora_invocation_tokens") == nil {
 		return
 	}
-	for _, t := range s.integers("alora_invocation_tokens") {
+	tokens := s.integers("alora_invocation_tokens")
+	for _, t := range tokens {
 		if t < 0 || t > math.MaxInt32 {
 			s.fault(ErrConfig, "alora_invocation_tokens has %d, which is no token", t)
 		}
 		l.invoked = append(l.invoked, int32(t))
 	}
-	if len(l.invoked) == 0 {
+	if tokens != nil && len(tokens) == 0 {
 		s.fault(ErrConfig, "alora_invocation_tokens is empty: name some, or write null")
 	}
 	for key, on := range map[string]bool{
@@ -256,6 +257,9 @@ func (l *lora) Build(b *Builder) error {
 	}
 	if err := b.save(l.saved, l.tie); err != nil {
 		return err
+	}
+	if n, context := len(l.invoked), b.Model.Config().Context; n >= context {
+		return fmt.Errorf("%w: alora_invocation_tokens has %d tokens, which fill the base's context of %d", ErrBase, n, context)
 	}
 	for _, t := range l.invoked {
 		if int(t) >= b.vocabulary {

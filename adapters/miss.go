@@ -105,6 +105,9 @@ func (m *miss) Build(b *Builder) error {
 			return fmt.Errorf("%w: mini_r is %d, which does not divide the %d outputs of %q", ErrConfig, cols, out, s.Name)
 		}
 		block := b.Module(site, ".miss_block", m.r, cols).states(0, fmt.Sprintf("r=%d", m.r), "rank %d")
+		if m.mini > 0 {
+			block.states(1, fmt.Sprintf("mini_r=%d", m.mini), "%d columns")
+		}
 		d := b.linear(site)
 		d.deltas = append(d.deltas, &blockSum{block, 1})
 	}

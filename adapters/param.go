@@ -23,8 +23,8 @@ type Param struct {
 	// Grad is the gradient in the layout of Weight; empty unless it is trained.
 	Grad kernels.Matrix
 
-	// said is what the configuration says of one dimension of Shape.
-	said statement
+	// said is what the configuration says of dimensions of Shape.
+	said []statement
 
 	start    func(v kernels.Matrix, d drawn) error // see starts
 	factor   bool                                  // of a low rank on a Linear
@@ -64,21 +64,21 @@ func (p *Param) frozen() *Param {
 // statement is what the configuration says of a dimension.
 type statement struct {
 	dim  int
-	text string // "r=16"; empty: nothing
+	text string // "r=16"
 	has  string // "rank %d"
 }
 
 // states notes what the configuration says of a dimension: a file that differs
 // there alone contradicts its configuration, not the base.
 func (p *Param) states(dim int, text, has string) *Param {
-	p.said = statement{dim, text, has}
+	p.said = append(p.said, statement{dim, text, has})
 	return p
 }
 
 // contradicts returns what a file's shape has in a stated dimension, where
 // that and nothing else differs.
 func (s statement) contradicts(want, got []int) (n int, ok bool) {
-	if s.text == "" || len(got) != len(want) || got[s.dim] == want[s.dim] {
+	if len(got) != len(want) || got[s.dim] == want[s.dim] {
 		return 0, false
 	}
 	for i := range got {

@@ -14,21 +14,35 @@ import (
 // max_new_tokens is not among them: it would cut answers that were not meant
 // to be short, and do_sample is not either: a route samples or does not.
 type SamplingDefaults struct {
-	Temperature *float64 `json:"temperature"`
-	TopP        *float64 `json:"top_p"`
-	TopK        *int     `json:"top_k"`
-	MinP        *float64 `json:"min_p"`
-	Repetition  *float64 `json:"repetition_penalty"`
+	Temperature *float64
+	TopP        *float64
+	TopK        *int
+	MinP        *float64
+	Repetition  *float64 // repetition_penalty
 }
 
 // ParseSamplingDefaults reads a generation_config.json and reports every value
 // that cannot be sampled with.
 func ParseSamplingDefaults(file []byte) (SamplingDefaults, error) {
 	var d SamplingDefaults
-	if err := json.Unmarshal(file, &d); err != nil {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(file, &keys); err != nil {
 		return d, err
 	}
-	return d, d.Validate()
+	var faults []error
+	for _, of := range []struct {
+		key  string
+		to   any
+		want string
+	}{
+		{"temperature", &d.Temperature, "a number"}, {"top_p", &d.TopP, "a number"}, {"top_k", &d.TopK, "a whole number"},
+		{"min_p", &d.MinP, "a number"}, {"repetition_penalty", &d.Repetition, "a number"},
+	} {
+		if raw, ok := keys[of.key]; ok && json.Unmarshal(raw, of.to) != nil {
+			faults = append(faults, fmt.Errorf("%s is %s, want %s", of.key, clip(raw), of.want))
+		}
+	}
+	return d, errors.Join(append(faults, d.Validate())...)
 }
 
 // Over returns what d recommends and, where it says nothing, what base does.

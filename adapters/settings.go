@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // settings reads the keys of a configuration, each with its default, and
@@ -64,6 +65,22 @@ func (s *settings) number(key string, fallback float64) float64 {
 	return v
 }
 
+// seed reads an integer of 64 bits, signed or not, as PyTorch takes them.
+func (s *settings) seed(key string) uint64 {
+	raw := string(s.config.value(key))
+	if raw == "" {
+		return 0
+	}
+	if n, err := strconv.ParseInt(raw, 10, 64); err == nil {
+		return uint64(n)
+	}
+	n, err := strconv.ParseUint(raw, 10, 64)
+	if err != nil {
+		s.fault(ErrConfig, "%s is %s, want an integer of 64 bits", key, clip([]byte(raw)))
+	}
+	return n
+}
+
 // count reads an integer from 1 to 2²⁴, which must not be null.
 func (s *settings) count(key string, fallback int) int {
 	v := float64(fallback)
@@ -88,16 +105,40 @@ func (s *settings) bounded(key string, v int) {
 	}
 }
 
-func (s *settings) integers(key string) []int {
-	var v []int
-	s.read(key, &v, "a list of integers")
+func (s *settings) integers(key string) []int { return elements[int](s, key, "a list of integers") }
+
+func (s *settings) list(key string) []string { return elements[string](s, key, "a list of strings") }
+
+func elements[T any](s *settings, key, want string) []T {
+	raw := s.raw(key)
+	if raw == nil {
+		return nil
+	}
+	v, err := listOf[T](raw)
+	if err != nil {
+		s.fault(ErrConfig, "%s is %s, want %s", key, clip(raw), want)
+	}
 	return v
 }
 
-func (s *settings) list(key string) []string {
-	var v []string
-	s.read(key, &v, "a list of strings")
-	return v
+// listOf decodes a JSON list. A null in it is an error, of which json.Unmarshal
+// alone would make a zero.
+func listOf[T any](raw json.RawMessage) ([]T, error) {
+	var pointers []*T
+	if err := json.Unmarshal(raw, &pointers); err != nil {
+		return nil, err
+	}
+	if pointers == nil {
+		return nil, errors.New("null is no list")
+	}
+	list := make([]T, len(pointers))
+	for i, p := range pointers {
+		if p == nil {
+			return nil, fmt.Errorf("element %d is null", i)
+		}
+		list[i] = *p
+	}
+	return list, nil
 }
 
 // names reads a list of module names or one regular expression.
@@ -119,7 +160,8 @@ func (s *settings) names(key string) names {
 		return n
 	}
 	n := names{given: true}
-	if json.Unmarshal(raw, &n.list) != nil {
+	var err error
+	if n.list, err = listOf[string](raw); err != nil {
 		s.fault(ErrConfig, "%s is %s, want a list of names or a regular expression", key, clip(raw))
 	}
 	return n

@@ -2,7 +2,6 @@ package adapters
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,19 +26,18 @@ func (s *settings) tokenIndices(key string) tokenIndices {
 	if raw == nil || empty(raw) {
 		return nil
 	}
-	all := tokenIndices{{}}
-	if json.Unmarshal(raw, &all[0].tokens) == nil {
-		return all
+	if raw[0] == '[' {
+		return tokenIndices{{tokens: elements[int](s, key, "a list of tokens")}}
 	}
 	members, err := parseObject(raw)
 	if err != nil {
 		s.fault(ErrConfig, "%s: %w", key, err)
 		return nil
 	}
-	all = make(tokenIndices, len(members))
+	all := make(tokenIndices, len(members))
 	for i, m := range members {
 		all[i].module = m.key
-		if json.Unmarshal(m.value, &all[i].tokens) != nil {
+		if all[i].tokens, err = listOf[int](m.value); err != nil {
 			s.fault(ErrConfig, "%s: %q is %s, want a list of tokens", key, m.key, clip(m.value))
 		}
 	}

@@ -52,7 +52,7 @@ func init() {
 type vera struct {
 	targets targets
 	r       int
-	seed    float64 // projection_prng_key
+	seed    uint64  // projection_prng_key
 	kept    bool    // save_projection: the file holds A and B
 	initial float64 // of d
 	saved   []string
@@ -60,13 +60,10 @@ type vera struct {
 
 func parseVeRA(s *settings) Method {
 	m := &vera{
-		targets: s.targets("LORA", models.LinearSite), r: s.count("r", 256), seed: s.number("projection_prng_key", 0),
+		targets: s.targets("LORA", models.LinearSite), r: s.count("r", 256), seed: s.seed("projection_prng_key"),
 		kept: s.flag("save_projection", true), initial: s.number("d_initial", 0.1), saved: s.list("modules_to_save"),
 	}
 	m.targets.ourExclude = true
-	if m.seed != math.Trunc(m.seed) || math.Abs(m.seed) > 1<<53 {
-		s.fault(ErrConfig, "projection_prng_key is %v, want an integer", m.seed)
-	}
 	s.bounded("r", m.r)
 	if bias := s.text("bias", "none"); bias != "none" {
 		s.fault(ErrConfig, "bias is %q: PEFT trains biases beside VeRA and does not save them", bias)
@@ -94,10 +91,7 @@ func (m *vera) Build(b *Builder) error {
 		w := b.Sites[site].Linear.W
 		in, out = max(in, w.Cols), max(out, b.rows(site, w))
 	}
-	if n := m.r * (in + out); !m.kept && n > maxDrawn {
-		return fmt.Errorf("%w: projection_prng_key stands for %d values, more than %d: save the projections", ErrConfig, n, maxDrawn)
-	}
-	p := m.projections(b, in, out)
+	p := m.projections(b, in, out) // refreshed before the modules that share it
 	adapted := map[int]bool{}
 	for _, site := range sites {
 		adapted[site] = true
@@ -123,20 +117,20 @@ func (m *vera) Build(b *Builder) error {
 	return nil
 }
 
-// maxDrawn bounds what a few bytes of configuration have drawn: 256 MB.
-const maxDrawn = 1 << 26
-
 // projections are the two matrices that all modules share, [r, in] and
 // [out, r].
 type projections struct {
-	pa, pb *Param         // nil where the file has but the seed
-	a, b   kernels.Weight // what is drawn of it
-	parts  map[int]kernels.Matrix
+	pa, pb *Param // nil where the file has but the seed
+	a, b   kernels.Weight
+	inputs int                    // columns of A
+	parts  map[int]kernels.Matrix // its first columns, for modules of fewer inputs
 }
 
-// projections declares A and B, or draws them where the file has but their seed.
+// projections declares A and B. Where the file has but their seed they are drawn
+// when they are first needed: its other tensors have been found to be of this
+// rank then.
 func (m *vera) projections(b *Builder, in, out int) *projections {
-	p := &projections{parts: map[int]kernels.Matrix{}}
+	p := &projections{inputs: in, parts: map[int]kernels.Matrix{}}
 	if m.kept {
 		stated := fmt.Sprintf("r=%d", m.r)
 		p.pa = b.Param("base_model.vera_A", m.r, in).states(0, stated, "rank %d").frozen()
@@ -150,11 +144,38 @@ func (m *vera) projections(b *Builder, in, out int) *projections {
 			return nil
 		})
 	} else if !b.Model.Config().Shape {
-		drawnA, drawnB := kernels.MatrixOf(m.r, in, b.Derive(m.r*in)), kernels.MatrixOf(out, m.r, b.Derive(out*m.r))
-		m.draw(drawnA, drawnB)
-		p.a, p.b = kernels.WeightOf(drawnA), kernels.WeightOf(drawnB)
+		b.derived += drawnBytes(m.r, in, out)
 	}
+	b.OnRefresh(func() {
+		switch {
+		case m.kept:
+			p.a, p.b = p.pa.Weight, p.pb.Weight
+		case p.a.Empty():
+			drawnA, drawnB := kernels.NewMatrix(m.r, in), kernels.NewMatrix(out, m.r)
+			m.draw(drawnA, drawnB)
+			p.a, p.b = kernels.WeightOf(drawnA), kernels.WeightOf(drawnB)
+		}
+		p.divide()
+	})
 	return p
+}
+
+// drawnBytes is the memory of A and B in float32.
+func drawnBytes(r, in, out int) int { return 4 * r * (in + out) }
+
+// divide copies the parts of A.
+func (p *projections) divide() {
+	for in, part := range p.parts {
+		row := make([]float32, p.a.Cols)
+		if part.Empty() {
+			part = kernels.NewMatrix(p.a.Rows, in)
+			p.parts[in] = part
+		}
+		for k := range p.a.Rows {
+			decodeRow(row, p.a, k)
+			copy(part.Row(k), row)
+		}
+	}
 }
 
 // bind has v's a and b be A and B for a module of so many inputs and outputs.
@@ -163,39 +184,42 @@ func (p *projections) bind(b *Builder, v *vectors, r, in, out int) {
 		v.a, v.b = kernels.WeightOf(kernels.ShapeOf(r, in)), kernels.WeightOf(kernels.ShapeOf(out, r))
 		return
 	}
-	part, ok := p.parts[in]
-	if !ok && in < p.inputs() {
-		part = kernels.MatrixOf(r, in, b.Derive(r*in)) // rows of A are longer
-		p.parts[in] = part
+	if _, ok := p.parts[in]; !ok && in < p.inputs {
+		p.parts[in] = kernels.Matrix{}
+		b.derived += 4 * r * in
 	}
 	b.OnRefresh(func() {
-		if p.pa != nil {
-			p.a, p.b = p.pa.Weight, p.pb.Weight
-		}
 		v.a, v.b = p.a, p.b.Span(0, out)
-		if part.Empty() {
-			return
+		if in < p.inputs {
+			v.a = kernels.WeightOf(p.parts[in])
 		}
-		row := make([]float32, p.a.Cols)
-		for k := range r {
-			decodeRow(row, p.a, k)
-			copy(part.Row(k), row)
-		}
-		v.a = kernels.WeightOf(part)
 	})
 }
 
-// inputs is the number of A's columns.
-func (p *projections) inputs() int {
-	if p.pa != nil {
-		return p.pa.Shape[1]
+// drawn is the memory that A and B take beside the files of an adapter that has
+// but their seed.
+func (m *vera) drawn(base models.Model) (bytes int) {
+	sites, err := m.targets.find(base)
+	if m.kept || err != nil {
+		return 0
 	}
-	return p.a.Cols
+	in, out, widths := 0, 0, map[int]bool{}
+	for _, site := range sites {
+		w := base.Sites()[site].Linear.W
+		in, out, widths[w.Cols] = max(in, w.Cols), max(out, w.Rows), true
+	}
+	bytes = drawnBytes(m.r, in, out)
+	for narrow := range widths {
+		if narrow < in {
+			bytes += 4 * m.r * narrow
+		}
+	}
+	return bytes
 }
 
 // draw fills A and then B as PEFT's _kaiming_init does: U(±√(6/fan_in)).
 func (m *vera) draw(a, b kernels.Matrix) {
-	g := random.NewTorch(uint64(int64(m.seed)))
+	g := random.NewTorch(m.seed)
 	for _, v := range []kernels.Matrix{a, b} {
 		bound := float32(math.Sqrt(3) * (math.Sqrt2 / math.Sqrt(float64(v.Cols))))
 		g.Uniform(v.Data, -bound, bound)

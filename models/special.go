@@ -24,7 +24,17 @@ func (t *tokenIDs) UnmarshalJSON(b []byte) error {
 		}
 		return nil
 	}
-	return json.Unmarshal(b, (*[]int32)(t))
+	var list []*int32
+	if err := json.Unmarshal(b, &list); err != nil {
+		return err
+	}
+	for _, id := range list {
+		if id == nil {
+			return errors.New("a list of tokens has a null")
+		}
+		*t = append(*t, *id)
+	}
+	return nil
 }
 
 // special reads the tokens that begin and end a text: from config.json, and

@@ -46,6 +46,9 @@ func TestSpecialTokens(t *testing.T) {
 	if _, err := open(`{}`, fmt.Sprintf(`{"eos_token_id": [1, %d]}`, size), Options{}); err == nil {
 		t.Error("a list's end token is not looked at")
 	}
+	if _, err := open(`{}`, `{"eos_token_id": [1, null]}`, Options{}); err == nil || !strings.Contains(err.Error(), "generation_config.json: a list of tokens has a null") {
+		t.Errorf("a null among the end tokens: %v", err)
+	}
 	m, err = open(`{"eos_token_id": -1, "bos_token_id": -1, "pad_token_id": -1}`, fmt.Sprintf(`{"eos_token_id": [-1, %d]}`, size-1), Options{})
 	if err != nil {
 		t.Fatal(err)

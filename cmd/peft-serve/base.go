@@ -120,13 +120,5 @@ func (b *base) load(ctx context.Context, s catalogue.Source) (catalogue.Adapter,
 	return a, nil
 }
 
-// tensorBytes is what reading the adapter in a folder takes: its tensors' file
-// is read whole.
-func tensorBytes(dir string) int {
-	for _, name := range []string{adapters.SafeFile, adapters.TorchFile} {
-		if stat, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return int(stat.Size())
-		}
-	}
-	return 0
-}
+// size tells how much memory it takes to read the adapter in a folder.
+func (b *base) size(dir string) int { return adapters.FolderBytes(b.model, dir) }

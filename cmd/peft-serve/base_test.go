@@ -7,20 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
 )
-
-// What an adapter takes to be read is known by the file that its tensors are
-// read from.
-func TestTensorBytes(t *testing.T) {
-	dir := t.TempDir()
-	require.Zero(t, tensorBytes(dir))
-	for _, name := range []string{adapters.TorchFile, adapters.SafeFile} {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644))
-		require.Equal(t, len(name), tensorBytes(dir))
-	}
-}
 
 // What the base's folder recommends to sample with is read, faults included.
 func TestBaseRecommendsSampling(t *testing.T) {

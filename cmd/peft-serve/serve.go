@@ -41,7 +41,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	defer pool.Close()
 	known, err := catalogue.New(b.load, catalogue.Options{
 		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log)}, Size: tensorBytes, Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
+		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log)}, Size: b.size, Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
 		Observer: metrics, Log: log,
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package adapters
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -97,8 +98,8 @@ func (r Recipe) Config(m models.Model, c *Choice) (*Config, error) {
 		values["modules_to_save"] = c.Save
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Set)) {
-		if _, ok := values[key]; ok {
-			return nil, fmt.Errorf("--set %s: method %s sets it", key, r.Name)
+		if err := r.settable(key, values); err != nil {
+			return nil, fmt.Errorf("--set %s: %w", key, err)
 		}
 		values[key] = c.Set[key]
 		if raw := json.RawMessage(c.Set[key]); json.Valid(raw) {
@@ -106,6 +107,23 @@ func (r Recipe) Config(m models.Model, c *Choice) (*Config, error) {
 		}
 	}
 	return NewConfig(values)
+}
+
+// settable refuses a key that something else decides.
+func (r Recipe) settable(key string, values map[string]any) error {
+	flag := strings.ReplaceAll(key, "_", "-")
+	_, set := values[key]
+	switch {
+	case slices.Contains(r.Reads, flag):
+		return fmt.Errorf("say it with --%s", flag)
+	case key == "base_model_name_or_path":
+		return errors.New("say it with --base-name")
+	case key == "revision":
+		return errors.New("it is of the base that is opened, which does not tell it")
+	case set:
+		return fmt.Errorf("method %s sets it", r.Name)
+	}
+	return nil
 }
 
 // Continues reports whether a configuration is of a kind that the recipe trains

@@ -1,8 +1,6 @@
 package training
 
 import (
-	"slices"
-
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -69,16 +67,9 @@ func invocation(a models.Adapter) []int32 {
 }
 
 // activation is the place from which an adapter of those invocation tokens acts
-// on a sequence: the last in its prompt, as where it is served, or in all of a
-// text without one. A sequence of a plan has no tokens to look for: there it
-// acts everywhere.
-func activation(s Sequence, invocation []int32) int {
-	prompt := slices.IndexFunc(s.Targets, func(t int32) bool { return t >= 0 }) + 1
-	if at := models.Activation(s.Tokens[:prompt], invocation); at >= 0 {
-		return at
-	}
-	return max(models.Activation(s.Tokens, invocation), 0)
-}
+// on a sequence. One of a plan has no tokens to look for: there it acts
+// everywhere.
+func activation(s Sequence, invocation []int32) int { return max(s.Activation(invocation), 0) }
 
 func (r *rows) fill(batch []Sequence, a models.Adapter) {
 	invocation := invocation(a)

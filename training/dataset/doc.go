@@ -9,6 +9,12 @@
 // The order of an epoch is a function of the seed and the epoch alone.
 package dataset
 
+import (
+	"slices"
+
+	"github.com/peft-serve/peft-serve/models"
+)
+
 // Sequence is one text as the model sees it. Targets[i] is the token that
 // position i is to predict; negative: none.
 type Sequence struct {
@@ -28,6 +34,17 @@ func (s Sequence) Last() int {
 		}
 	}
 	return 0
+}
+
+// Activation is the place from which an adapter of those invocation tokens acts:
+// the last in the prompt, as where it is served, or in all of a text without
+// one; -1: nowhere.
+func (s Sequence) Activation(invocation []int32) int {
+	prompt := slices.IndexFunc(s.Targets, func(t int32) bool { return t >= 0 }) + 1
+	if at := models.Activation(s.Tokens[:prompt], invocation); at >= 0 {
+		return at
+	}
+	return models.Activation(s.Tokens, invocation)
 }
 
 // Labels is the number of positions that predict something.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
@@ -143,18 +142,20 @@ func (e *Encoder) byPrefixes(learn []bool, tokens []int32, x Example) error {
 	return nil
 }
 
-// check refuses tokens that the base has no embedding for, and what the adapter
-// would not act on.
-func (e *Encoder) check(tokens []int32) error {
-	i := slices.IndexFunc(tokens, func(id int32) bool { return int(id) >= e.Vocabulary })
-	if i < 0 {
-		if models.Activation(tokens, e.Invocation) < 0 {
-			return fmt.Errorf("it has not the adapter's invocation tokens %v, without which the adapter does not act", e.Invocation)
-		}
-		return nil
+// check refuses tokens that the base has no embedding for, and a sequence of
+// which the adapter would learn nothing because it does not act on it.
+func (e *Encoder) check(s Sequence) error {
+	if i := slices.IndexFunc(s.Tokens, func(id int32) bool { return int(id) >= e.Vocabulary }); i >= 0 {
+		return fmt.Errorf("token %d (%q) is none of the base's embedding, which has %d rows: the tokenizer is not this base's",
+			s.Tokens[i], e.Tokenizer.Token(s.Tokens[i]), e.Vocabulary)
 	}
-	return fmt.Errorf("token %d (%q) is none of the base's embedding, which has %d rows: the tokenizer is not this base's",
-		tokens[i], e.Tokenizer.Token(tokens[i]), e.Vocabulary)
+	switch at := s.Activation(e.Invocation); {
+	case at < 0:
+		return fmt.Errorf("it has not the adapter's invocation tokens %v, without which the adapter does not act", e.Invocation)
+	case at > s.Last():
+		return fmt.Errorf("the adapter's invocation tokens %v stand only behind what is learnt, on which the adapter does not act: end the prompt with them", e.Invocation)
+	}
+	return nil
 }
 
 // Prompt encodes a prompt alone, as the server does. What is too long loses

@@ -99,12 +99,12 @@ func (s *Set) readAll(n int, o Options) error {
 		}
 		length := 0
 		for k, q := range parts {
-			if err := s.encoder.check(q.Tokens); err != nil {
-				return r.fault("%w", err)
-			}
 			labels := q.Labels()
 			if labels == 0 {
 				return r.fault("nothing is left to learn within %d tokens: %q", s.encoder.MaxLength, clip(x.Answer()))
+			}
+			if err := s.encoder.check(q); err != nil {
+				return r.fault("%w", err)
 			}
 			s.parts = append(s.parts, part{int32(i), int32(k), int32(len(q.Tokens)), int32(q.Last() + 1), int32(labels)})
 			s.report.Labels += labels

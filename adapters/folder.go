@@ -190,3 +190,22 @@ func (f *Folder) Tensors() []string {
 	slices.Sort(names)
 	return names
 }
+
+// All returns the tensors, in the order of their names.
+func (f *Folder) All() []safetensors.Tensor {
+	var all []safetensors.Tensor
+	for _, name := range f.Tensors() {
+		all = append(all, f.tensors[name])
+	}
+	return all
+}
+
+// NewFolder is an adapter that is on no disk; errors call it name.
+func NewFolder(name string, c *Config, tensors []safetensors.Tensor) *Folder {
+	f := &Folder{Dir: name, Config: c, tensors: map[string]safetensors.Tensor{}}
+	for _, t := range tensors {
+		f.tensors[t.Name] = t
+	}
+	f.digest = digest(c, f.tensors)
+	return f
+}

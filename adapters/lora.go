@@ -343,7 +343,7 @@ func (l *lora) idlePattern(modules []string, ranks, alphas map[string]bool) (key
 type scaling struct {
 	rank, alpha keyed
 	r           int
-	s           float32 // alpha/r, or alpha/√r
+	s           float64 // alpha/r, or alpha/√r
 }
 
 // stated says where the rank comes from.
@@ -366,9 +366,9 @@ func (l *lora) rank(module string) (s scaling, err error) {
 	if s.alpha, err = l.alphas.find(module, keyed{value: l.alpha}); err != nil {
 		return s, err
 	}
-	s.r, s.s = int(r), float32(s.alpha.value/r)
+	s.r, s.s = int(r), s.alpha.value/r
 	if l.rootScaling {
-		s.s = float32(s.alpha.value / math.Sqrt(r))
+		s.s = s.alpha.value / math.Sqrt(r)
 	}
 	return s, nil
 }
@@ -389,7 +389,21 @@ func (c *Config) Scaling(module string) (rank int, scale float64, ok bool, err e
 		return 0, 0, false, nil
 	}
 	s, err := l.rank(module)
-	return s.r, float64(s.s), true, err
+	return s.r, s.s, true, err
+}
+
+// Adapts reports whether a LoRA's configuration names a module; known is false
+// where the base alone can tell, and where the configuration is no LoRA's.
+func (c *Config) Adapts(module string) (named, known bool, err error) {
+	l, ok := c.Method.(*lora)
+	if !ok || l.targets.include.empty() || l.targets.include.allLinear() {
+		return false, false, nil
+	}
+	named, err = l.targets.include.match(module, nil)
+	if err == nil && named {
+		named, err = l.targets.keeps(module, l.targets.include.list != nil)
+	}
+	return named, true, err
 }
 
 // linear puts LoRA on a Linear; A and B have the same shapes on a Conv1D.
@@ -398,7 +412,7 @@ func (l *lora) linear(b *Builder, site int, m scaling) {
 	out, in := b.rows(site, base.W), base.W.Cols
 	low := &lowRank{
 		a: b.Module(site, endA, m.r, in).as(Down).states(0, m.stated(), "rank %d"),
-		b: b.Transposed(site, endB, out, m.r).as(Up).states(1, m.stated(), "rank %d"), scale: m.s,
+		b: b.Transposed(site, endB, out, m.r).as(Up).states(1, m.stated(), "rank %d"), scale: float32(m.s),
 	}
 	low.a.factor, low.b.factor = true, true
 	s := b.Sites[site]
@@ -411,7 +425,7 @@ func (l *lora) linear(b *Builder, site int, m scaling) {
 	})
 	d := b.linear(site)
 	if l.biasB {
-		d.addTo(b.Module(site, ".lora_B.bias", out), m.s)
+		d.addTo(b.Module(site, ".lora_B.bias", out), float32(m.s))
 	}
 	if !l.decomposed {
 		d.deltas = append(d.deltas, low)
@@ -433,7 +447,7 @@ func (l *lora) embedding(b *Builder, site int, m scaling) error {
 	low := &embeddingLoRA{
 		a:     b.Transposed(site, endEmbeddingA, m.r, b.rows(site, base.W)).as(Down).states(0, m.stated(), "rank %d"),
 		b:     b.Transposed(site, endEmbeddingB, base.W.Cols, m.r).as(Up).states(1, m.stated(), "rank %d").startsNormal(),
-		scale: m.s,
+		scale: float32(m.s),
 	}
 	d := b.embedding(site)
 	d.low = append(d.low, low)

@@ -22,25 +22,30 @@ import (
 // configuration comes, all by renaming what is on disk by then. Other files in
 // dir stay.
 func (a *Adapter) Save(dir string) error {
-	if err := a.save(dir); err != nil {
-		return fmt.Errorf("saving an adapter to %s: %w", dir, err)
-	}
-	return nil
-}
-
-func (a *Adapter) save(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
 	tensors := make([]safetensors.Tensor, len(a.params))
 	for i, p := range a.params {
 		tensors[i] = p.Tensor()
+	}
+	return save(dir, a.config, tensors)
+}
+
+// Save writes configuration and tensors to dir as Adapter.Save does.
+func (f *Folder) Save(dir string) error { return save(dir, f.Config, f.All()) }
+
+func save(dir string, c *Config, tensors []safetensors.Tensor) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("saving an adapter to %s: %w", dir, err)
+		}
+	}()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
 	}
 	newTensors, newConfig := filepath.Join(dir, "."+SafeFile), filepath.Join(dir, "."+ConfigFile)
 	if err := safetensors.WriteFile(newTensors, tensors, safetensors.PyTorch()); err != nil {
 		return err
 	}
-	if err := writeSynced(newConfig, a.config.JSON()); err != nil {
+	if err := writeSynced(newConfig, c.JSON()); err != nil {
 		return errors.Join(err, os.Remove(newTensors))
 	}
 	path := filepath.Join(dir, ConfigFile)

@@ -99,6 +99,29 @@ func TestFolders(t *testing.T) {
 	succeeds(t, "(peft): lora, 42 tensors", "convert", in("a.gguf"), in("back"), "--base", base)
 	succeeds(t, "1,344 trained", "plan", "--base", base, "--adapter", filepath.Join(base, "adapters", "lora-f16"))
 
+	other := filepath.Join(base, "adapters", "lora-other")
+	several := []string{"merge", "--adapter", adapter, "--adapter", other, "--weights", "0.7,-0.3"}
+	succeeds(t, "linear of 2 adapters, rank 2, 42 tensors", append(several, "--combine", "linear", "--output", in("combined"))...)
+	succeeds(t, "lora, rank 2", "inspect", in("combined"))
+	succeeds(t, "21 of 29 tensors changed", append(several, "--combine", "ties", "--density", "0.5", "--base", base, "--output", in("folded"))...)
+
+	for want, args := range map[string][]string{
+		"want a --combine":   {"merge", "--adapter", adapter, "--adapter", other},
+		"--density above 0":  append(several, "--combine", "ties"),
+		"reads no --seed":    append(several, "--combine", "cat", "--seed", "3"),
+		"--dtype":            append(several, "--combine", "cat", "--dtype", "f16"),
+		"--combine is":       append(several, "--combine", "slerp"),
+		"--weights wants":    {"merge", "--adapter", adapter, "--weights", "1"},
+		"want a --base":      {"merge", "--adapter", adapter},
+		"two --adapter":      {"merge", "--adapter", adapter, "--combine", "cat", "--weights", "1"},
+		"--weights has 1":    {"merge", "--adapter", adapter, "--adapter", other, "--combine", "cat", "--weights", "1"},
+		"\"x\" is not":       {"merge", "--adapter", adapter, "--adapter", other, "--combine", "cat", "--weights", "1,x"},
+		"--majority-sign is": append(several, "--combine", "ties", "--density", "1", "--majority-sign", "loud"),
+	} {
+		if code, _, notes := command(t, append(args, "--output", in("x"))...); code != 2 || !strings.Contains(notes, want) {
+			t.Errorf("%v: code %d, %q, want %q", args, code, notes, want)
+		}
+	}
 	for want, args := range map[string][]string{
 		"exists":             {"merge", "--base", base, "--adapter", adapter, "--output", in("merged")},
 		"--untie":            {"merge", "--base", base, "--adapter", filepath.Join(base, "adapters", "lora-embed"), "--output", in("x")},

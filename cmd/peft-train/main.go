@@ -61,7 +61,7 @@ type commands struct {
 	Bench   benchCommand   `cmd:"" help:"Measure tokens/s and memory of training steps, by method."`
 	Plan    planCommand    `cmd:"" help:"Count parameters, memory and FLOPs of a method, from a base's configuration alone."`
 	Inspect inspectCommand `cmd:"" help:"Show what an adapter is, and how far it moves the base."`
-	Merge   mergeCommand   `cmd:"" help:"Write a base with an adapter folded into its weights."`
+	Merge   mergeCommand   `cmd:"" help:"Write a base with an adapter folded into its weights, or several adapters as one."`
 	Extract extractCommand `cmd:"" help:"Make a low-rank adapter of the difference of two models."`
 	Convert convertCommand `cmd:"" help:"Convert an adapter between PEFT, AdapterHub, llama.cpp and loralib."`
 

@@ -24,6 +24,7 @@ import bases
 import bitfit
 import bottleneck
 import composed
+import combined
 import keys
 import lora
 import oracle
@@ -37,6 +38,7 @@ PARTS = {
     "lora": lora.make_all,
     "others": others.make_all,
     "aslora": aslora.make_all,
+    "combined": combined.make_all,
     "resized": resized.make_all,
     "bitfit": bitfit.make_all,
     "bottleneck": bottleneck.make_all,

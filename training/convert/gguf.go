@@ -109,7 +109,7 @@ func (m *middle) oneAlpha(all []*adapters.Factors, config *adapters.Config) (alp
 		}
 		own := scale * float64(p.Rank())
 		if near := math.Round(own); math.Abs(own-near) < 1e-5*near {
-			own = near // the scaling is a float32
+			own = near // alpha/r and alpha/√r are rounded
 		}
 		if i == 0 {
 			alpha = own

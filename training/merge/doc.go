@@ -11,4 +11,6 @@
 // adapter compute.
 //
 // adapters.Adapter.Merge is the computation; here are the files.
+//
+// Several LoRA adapters become one first, where a Combination says how.
 package merge

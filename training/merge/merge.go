@@ -26,9 +26,10 @@ var (
 
 // Options say what to merge and how.
 type Options struct {
-	Base    string // a Hugging Face folder or a GGUF file
-	Adapter string // a PEFT folder
-	Output  string // a folder or, from a GGUF base, a file
+	Base        string       // a Hugging Face folder or a GGUF file
+	Adapter     string       // a PEFT folder
+	Combination *Combination // of several, in Adapter's place
+	Output      string       // a folder or, from a GGUF base, a file
 	// DType is f32, f16 or bf16: the precision of the result, or of what is
 	// changed in a GGUF. Empty: the base's own, which must not be quantised.
 	DType      string
@@ -70,9 +71,25 @@ type job struct {
 func Merge(o Options) (*Report, error) {
 	r, err := merge(o)
 	if err != nil {
-		return nil, fmt.Errorf("merging %s into %s: %w", o.Adapter, o.Base, err)
+		return nil, fmt.Errorf("merging %s into %s: %w", strings.Join(o.adapters(), ", "), o.Base, err)
 	}
 	return r, nil
+}
+
+func (o *Options) adapters() []string {
+	if o.Combination != nil {
+		return o.Combination.Adapters
+	}
+	return []string{o.Adapter}
+}
+
+// open reads the adapter, or makes the combination.
+func (o *Options) open() (*adapters.Folder, []string, error) {
+	if o.Combination != nil {
+		return Combine(*o.Combination)
+	}
+	folder, err := adapters.Open(o.Adapter)
+	return folder, nil, err
 }
 
 func merge(o Options) (*Report, error) {
@@ -80,16 +97,15 @@ func merge(o Options) (*Report, error) {
 	if err := j.check(); err != nil {
 		return nil, err
 	}
-	var err error
+	folder, warnings, err := o.open()
+	if err != nil {
+		return nil, err
+	}
 	if j.model, j.source, err = models.Open(o.Base, o.Reading); err != nil {
 		return nil, err
 	}
 	defer func() { _ = j.source.Close() }()
-	j.report.Warnings = append(j.report.Warnings, j.source.Warnings...)
-	folder, err := adapters.Open(o.Adapter)
-	if err != nil {
-		return nil, err
-	}
+	j.report.Warnings = slices.Concat(j.source.Warnings, warnings)
 	if j.adapter, err = adapters.Load(j.model, folder); err != nil {
 		return nil, err
 	}
@@ -117,13 +133,19 @@ func (j *job) check() error {
 	default:
 		return fmt.Errorf("%w: dtype %q, want f32, f16 or bf16", ErrOutput, j.DType)
 	}
-	for _, from := range []string{j.Base, j.Adapter} {
-		if liesIn(from, j.Output) {
-			return fmt.Errorf("%w: %s is what is read", ErrOutput, j.Output)
+	return vacant(j.Output, j.Overwrite, append(j.adapters(), j.Base))
+}
+
+// vacant demands that output is none of what is read and, without overwrite,
+// that nothing is there.
+func vacant(output string, overwrite bool, read []string) error {
+	for _, from := range read {
+		if liesIn(from, output) {
+			return fmt.Errorf("%w: %s is what is read", ErrOutput, output)
 		}
 	}
-	if _, err := os.Stat(j.Output); err == nil && !j.Overwrite {
-		return fmt.Errorf("%w: %s exists", ErrOutput, j.Output)
+	if _, err := os.Stat(output); err == nil && !overwrite {
+		return fmt.Errorf("%w: %s exists", ErrOutput, output)
 	}
 	return nil
 }

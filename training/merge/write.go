@@ -30,9 +30,32 @@ type piece struct {
 
 func (p piece) size() int { return safetensors.Tensor{Shape: p.shape}.Len() * p.dtype.Size() }
 
-// write makes the result beside Output, verifies it and gives it its name.
+// write makes the result, verifies it and gives it its name.
 func (j *job) write() error {
-	out, err := filepath.Abs(j.Output)
+	return beside(j.Output, func(made string) error {
+		var err error
+		if j.source.GGUF != nil && strings.HasSuffix(j.Output, ".gguf") {
+			err = j.writeGGUF(made)
+		} else {
+			err = j.writeFolder(made)
+		}
+		if err != nil {
+			return err
+		}
+		j.report.Changed = slices.Sorted(slices.Values(j.order))
+		j.report.Drift, j.report.Largest = j.drift.share(), j.drift.largest
+		if j.report.Drift > warnDrift {
+			j.report.Warnings = append(j.report.Warnings, fmt.Sprintf("rounding to 16 bits loses %.0f %% of what the adapter changes (Frobenius): "+
+				"--dtype f32, or f16 in place of bf16, keeps it", 100*j.report.Drift))
+		}
+		return j.verify(made)
+	})
+}
+
+// beside has make write to a path beside output, and gives what is there
+// output's name.
+func beside(output string, make func(made string) error) error {
+	out, err := filepath.Abs(output)
 	if err != nil {
 		return err
 	}
@@ -45,21 +68,7 @@ func (j *job) write() error {
 	}
 	defer func() { _ = os.RemoveAll(temporary) }()
 	made := filepath.Join(temporary, filepath.Base(out))
-	if j.source.GGUF != nil && strings.HasSuffix(out, ".gguf") {
-		err = j.writeGGUF(made)
-	} else {
-		err = j.writeFolder(made)
-	}
-	if err == nil {
-		j.report.Changed = slices.Sorted(slices.Values(j.order))
-		j.report.Drift, j.report.Largest = j.drift.share(), j.drift.largest
-		if j.report.Drift > warnDrift {
-			j.report.Warnings = append(j.report.Warnings, fmt.Sprintf("rounding to 16 bits loses %.0f %% of what the adapter changes (Frobenius): "+
-				"--dtype f32, or f16 in place of bf16, keeps it", 100*j.report.Drift))
-		}
-		err = j.verify(made)
-	}
-	if err != nil {
+	if err := make(made); err != nil {
 		return err
 	}
 	return place(made, out)

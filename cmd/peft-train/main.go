@@ -5,6 +5,7 @@
 //	peft-train plan --base llama-7b --compare
 //	peft-train inspect ./adapter --against ./base
 //	peft-train merge --base ./base --adapter ./adapter --output ./merged
+//	peft-train merge --adapter ./a --adapter ./b --weights 0.7,0.3 --combine cat --output ./both
 //	peft-train extract --base ./base --tuned ./tuned --r 16 --output ./adapter
 //	peft-train convert ./adapter ./adapter.gguf --base ./base
 package main

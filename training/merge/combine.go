@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models/safetensors"
@@ -189,10 +190,14 @@ func openSource(dir string, weight float64, whole map[string]safetensors.Tensor)
 // leftOut warns of files that say how an adapter is prompted and sampled: a
 // combination has none of its own.
 func leftOut(dir string) (warnings []string) {
+	var there []string
 	for _, name := range companions {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			warnings = append(warnings, fmt.Sprintf("%s has a %s, which the combination has not", dir, name))
+			there = append(there, name)
 		}
+	}
+	if len(there) > 0 {
+		warnings = append(warnings, fmt.Sprintf("of %s the combination leaves out %s", dir, strings.Join(there, ", ")))
 	}
 	return warnings
 }

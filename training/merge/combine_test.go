@@ -53,7 +53,8 @@ func TestCombineGoldens(t *testing.T) {
 		t.Run(filepath.Base(golden), func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "combined")
 			recipe := asked(t, golden)
-			if _, err := WriteCombined(recipe, out, false); err != nil {
+			made, err := WriteCombined(recipe, out, false)
+			if err != nil {
 				t.Fatal(err)
 			}
 			got, want := tensorsOf(t, out), tensorsOf(t, golden)
@@ -85,8 +86,8 @@ func TestCombineGoldens(t *testing.T) {
 				}
 			}
 			folder, err := adapters.Open(out)
-			if err != nil {
-				t.Fatal(err)
+			if err != nil || folder.Digest() != made.Digest {
+				t.Fatalf("%v, or another digest than %s", err, made.Digest)
 			}
 			if _, err := adapters.Load(modeltest.Open(t, filepath.Base(filepath.Dir(filepath.Dir(golden)))), folder); err != nil {
 				t.Error(err)
@@ -333,7 +334,7 @@ func edited(t *testing.T, from string, config map[string]any, tensor func(safete
 }
 
 // TestCombineFaults: an adapter that contradicts itself or the others is
-// refused, one for a base of another name is warned of.
+// refused; one for a base of another name, or with a tokenizer, is warned of.
 func TestCombineFaults(t *testing.T) {
 	lora := filepath.Join(modeltest.Goldens(t, "llama-gqa", "adapters"), "lora")
 	const module = "model.layers.1.self_attn.q_proj"
@@ -374,8 +375,11 @@ func TestCombineFaults(t *testing.T) {
 		}
 	}
 	dir := edited(t, lora, map[string]any{"base_model_name_or_path": "someone/other-base"}, as)
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	_, warnings, err := Combine(Combination{Adapters: []string{lora, dir}, Weights: []float64{1, 1}, Kind: "cat"})
-	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "someone/other-base") {
+	if err != nil || len(warnings) != 2 || !strings.Contains(warnings[0], "tokenizer.json") || !strings.Contains(warnings[1], "someone/other-base") {
 		t.Errorf("%q, %v", warnings, err)
 	}
 }

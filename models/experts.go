@@ -20,8 +20,8 @@ type sparseMLP struct {
 
 // forward returns what the block adds. It frees x.
 //
-// The rows of all experts are one Value, so shapes, memory and work depend on
-// the number of rows alone, and a row is computed and summed in the same order
+// The rows of all experts are one Value, so its shape and the work depend on the
+// number of rows alone, and a row is computed and summed in the same order
 // whatever else is in the batch.
 func (f *sparseMLP) forward(p *Pass, segments []Segment, x *Value) *Value {
 	logits := f.router.Forward(p, segments, x)

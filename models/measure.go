@@ -90,7 +90,7 @@ func (m *measure) AttendGrad(_ kernels.Matrix, _ kernels.KV, _, _, q kernels.Mat
 	m.flops.AttentionBackward += 2 * m.attention(spans, a, q.Cols)
 }
 
-// Route spreads the rows evenly: nobody knows which experts they would go to.
+// Route spreads the rows evenly over the experts.
 func (*measure) Route(weights kernels.Matrix, experts []int32, logits kernels.Matrix, _ bool) {
 	for i := range experts {
 		row, k := i/weights.Cols, i%weights.Cols

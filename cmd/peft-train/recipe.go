@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -111,6 +113,9 @@ func misfit(flag *kong.Flag, v any) string {
 		if !flag.IsMap() {
 			return fmt.Sprintf("%v is a mapping, want one value or, of several, a list", v)
 		}
+		if takesJSON(flag) {
+			return ""
+		}
 		elements = slices.Collect(maps.Values(v))
 	}
 	for _, e := range elements {
@@ -120,6 +125,21 @@ func misfit(flag *kong.Flag, v any) string {
 		}
 	}
 	return ""
+}
+
+// takesJSON reports whether the values of a mapping are texts, which may be JSON.
+func takesJSON(flag *kong.Flag) bool { return flag.Target.Type().Elem().Kind() == reflect.String }
+
+// written is a value as the command line has it: JSON, where it is none of one
+// word.
+func written(v any) string {
+	switch v.(type) {
+	case nil, []any, map[string]any:
+		if b, err := json.Marshal(v); err == nil {
+			return string(b)
+		}
+	}
+	return fmt.Sprint(v)
 }
 
 // Resolve implements kong.Resolver.
@@ -144,7 +164,7 @@ func (r *recipe) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (a
 	case map[string]any:
 		var parts []string
 		for key, x := range v {
-			parts = append(parts, fmt.Sprintf("%s=%v", key, x))
+			parts = append(parts, key+"="+strings.ReplaceAll(written(x), ";", `\;`))
 		}
 		slices.Sort(parts)
 		return strings.Join(parts, ";"), nil

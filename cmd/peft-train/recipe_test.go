@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -91,6 +92,26 @@ func TestFaultsOfARecipe(t *testing.T) {
 	}
 }
 
+// parsed is what the arguments of run, and the recipe among them, come to.
+func parsed(t *testing.T, args ...string) (training.Config, []*kong.Flag) {
+	t.Helper()
+	r, err := findRecipe(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all commands
+	w := &wrongValues{}
+	parser, err := kong.New(&all, append(w.mappers(), kong.Resolvers(r), kong.Vars(names()), kong.ExplicitGroups(groups))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	selected, err := parser.Parse(append(args, "--base=b", "--data=d", "--output=o"))
+	if err := w.with(err); err != nil {
+		t.Fatal(err)
+	}
+	return all.Run.Config, selected.Selected().Flags
+}
+
 // TestEverySetting: the recipe that explains every setting has them all, and
 // says their defaults.
 func TestEverySetting(t *testing.T) {
@@ -99,32 +120,29 @@ func TestEverySetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parse := func(args ...string) (training.Config, []*kong.Flag) {
-		r, err := findRecipe(args)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var all commands
-		w := &wrongValues{}
-		parser, err := kong.New(&all, append(w.mappers(), kong.Resolvers(r), kong.Vars(names()), kong.ExplicitGroups(groups))...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		selected, err := parser.Parse(append(args, "--base=b", "--data=d", "--output=o"))
-		if err := w.with(err); err != nil {
-			t.Fatal(err)
-		}
-		return all.Run.Config, selected.Selected().Flags
-	}
-	want, flags := parse("run")
+	want, flags := parsed(t, "run")
 	for _, f := range flags {
 		if !regexp.MustCompile(`(?m)^(# )?` + f.Name + `: `).Match(text) {
 			t.Errorf("%s is not in %s", f.Name, path)
 		}
 	}
-	got, _ := parse("run", path)
+	got, _ := parsed(t, "run", path)
 	// An empty list and none are the same.
 	if a, b := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); a != b {
 		t.Errorf("%s says\n%s\nthe defaults are\n%s", path, a, b)
+	}
+}
+
+// TestSetOfARecipe: a value of --set is what the file says, of whatever kind.
+func TestSetOfARecipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.yaml")
+	const content = "set: {number: 0.2, tokens: [1, 2], none: null, object: {a: \"x;y=1\", b: [null]}, text: \"a;b\", flag: true}\n"
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := parsed(t, "run", path)
+	want := map[string]string{"number": "0.2", "tokens": "[1,2]", "none": "null", "object": `{"a":"x;y=1","b":[null]}`, "text": "a;b", "flag": "true"}
+	if !maps.Equal(got.Set, want) {
+		t.Errorf("got %v", got.Set)
 	}
 }

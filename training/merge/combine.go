@@ -176,12 +176,18 @@ func openSource(dir string, weight float64, whole map[string]safetensors.Tensor)
 		return nil, fmt.Errorf("%w: %s: %w", ErrCombine, dir, err)
 	}
 	for _, t := range rest {
+		if !strings.HasSuffix(t.Name, ".weight") || strings.Contains(t.Name, ".lora_") {
+			return nil, fmt.Errorf("%w: %s holds %q, which belongs to no factor", ErrCombine, dir, t.Name)
+		}
 		if had, ok := whole[t.Name]; ok && (had.DType != t.DType || !slices.Equal(had.Shape, t.Shape) || !bytes.Equal(had.Data, t.Data)) {
 			return nil, fmt.Errorf("%w: %s has another %q than the adapters before it", ErrCombine, dir, t.Name)
 		}
 		whole[t.Name] = t
 	}
 	for _, f := range all {
+		if f.Magnitude != nil {
+			return nil, fmt.Errorf("%w: %s holds %q without use_dora", ErrCombine, dir, f.Magnitude.Name)
+		}
 		s.factors[f.Module] = f
 	}
 	return s, nil

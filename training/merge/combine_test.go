@@ -307,7 +307,7 @@ func TestCombineRefused(t *testing.T) {
 }
 
 // edited copies an adapter, with changes to its configuration and tensors.
-func edited(t *testing.T, from string, config map[string]any, tensor func(safetensors.Tensor) (safetensors.Tensor, bool)) string {
+func edited(t *testing.T, from string, config map[string]any, tensor func(safetensors.Tensor) []safetensors.Tensor) string {
 	t.Helper()
 	dir := t.TempDir()
 	c := configuration(t, from)
@@ -323,9 +323,7 @@ func edited(t *testing.T, from string, config map[string]any, tensor func(safete
 	}
 	var all []safetensors.Tensor
 	for _, own := range tensorsOf(t, from) {
-		if own, keep := tensor(own); keep {
-			all = append(all, own)
-		}
+		all = append(all, tensor(own)...)
 	}
 	if err := safetensors.WriteFile(filepath.Join(dir, adapters.SafeFile), all, safetensors.PyTorch()); err != nil {
 		t.Fatal(err)
@@ -333,39 +331,56 @@ func edited(t *testing.T, from string, config map[string]any, tensor func(safete
 	return dir
 }
 
+// with adds a copy of the tensors whose names end in from under other names.
+func with(from, to string) func(safetensors.Tensor) []safetensors.Tensor {
+	return func(own safetensors.Tensor) []safetensors.Tensor {
+		if before, ok := strings.CutSuffix(own.Name, from); ok {
+			again := own
+			again.Name = before + to
+			return []safetensors.Tensor{own, again}
+		}
+		return []safetensors.Tensor{own}
+	}
+}
+
 // TestCombineFaults: an adapter that contradicts itself or the others is
 // refused; one for a base of another name, or with a tokenizer, is warned of.
 func TestCombineFaults(t *testing.T) {
 	lora := filepath.Join(modeltest.Goldens(t, "llama-gqa", "adapters"), "lora")
 	const module = "model.layers.1.self_attn.q_proj"
-	as := func(own safetensors.Tensor) (safetensors.Tensor, bool) { return own, true }
+	as := func(own safetensors.Tensor) []safetensors.Tensor { return []safetensors.Tensor{own} }
 	for _, c := range []struct {
 		want   string
 		config map[string]any
-		tensor func(safetensors.Tensor) (safetensors.Tensor, bool)
+		tensor func(safetensors.Tensor) []safetensors.Tensor
 		weight float64
 		is     error
 	}{
-		{"has no factors of it", nil, func(own safetensors.Tensor) (safetensors.Tensor, bool) {
-			return own, !strings.Contains(own.Name, module)
+		{"has no factors of it", nil, func(own safetensors.Tensor) []safetensors.Tensor {
+			if strings.Contains(own.Name, module) {
+				return nil
+			}
+			return []safetensors.Tensor{own}
 		}, 1, ErrCombine},
 		{"does not adapt", map[string]any{"target_modules": []string{"v_proj"}}, as, 1, ErrCombine},
 		{"its configuration says 8", map[string]any{"r": 8}, as, 1, ErrCombine},
 		{"task_type", map[string]any{"task_type": "SEQ_CLS"}, as, 1, ErrCombine},
 		{"overflow", nil, as, 3e38, ErrNotFinite},
-		{"the factors of " + module, nil, func(own safetensors.Tensor) (safetensors.Tensor, bool) {
+		{`lora_magnitude_vector" without use_dora`, nil, with(".lora_A.weight", ".lora_magnitude_vector"), 1, ErrCombine},
+		{`lora_B.bias", which`, nil, with(".lora_A.weight", ".lora_B.bias"), 1, ErrCombine},
+		{"the factors of " + module, nil, func(own safetensors.Tensor) []safetensors.Tensor {
 			if strings.HasSuffix(own.Name, module+".lora_B.weight") {
 				own.Shape, own.Data = []int{own.Shape[0] / 2, own.Shape[1]}, own.Data[:len(own.Data)/2]
 			}
-			return own, true
+			return []safetensors.Tensor{own}
 		}, 1, ErrCombine},
-		{module + ".lora_A.weight\" holds a NaN", nil, func(own safetensors.Tensor) (safetensors.Tensor, bool) {
+		{module + ".lora_A.weight\" holds a NaN", nil, func(own safetensors.Tensor) []safetensors.Tensor {
 			if strings.HasSuffix(own.Name, module+".lora_A.weight") {
 				v, _ := own.Float32s()
 				v[0] = float32(math.NaN())
 				own = safetensors.FromFloat32s(own.Name, own.Shape, v)
 			}
-			return own, true
+			return []safetensors.Tensor{own}
 		}, 1, ErrCombine},
 	} {
 		dir := edited(t, lora, c.config, c.tensor)
@@ -388,7 +403,7 @@ func TestCombineFaults(t *testing.T) {
 // written over.
 func TestCombineOutput(t *testing.T) {
 	lora := filepath.Join(modeltest.Goldens(t, "llama-gqa", "adapters"), "lora")
-	own := edited(t, lora, nil, func(own safetensors.Tensor) (safetensors.Tensor, bool) { return own, true })
+	own := edited(t, lora, nil, func(own safetensors.Tensor) []safetensors.Tensor { return []safetensors.Tensor{own} })
 	c := Combination{Adapters: []string{lora, own}, Weights: []float64{1, 1}, Kind: "cat"}
 	if _, err := WriteCombined(c, own, true); !errors.Is(err, ErrOutput) {
 		t.Errorf("onto its source: %v", err)

@@ -109,6 +109,7 @@ func TestFolders(t *testing.T) {
 		"want a --combine":   {"merge", "--adapter", adapter, "--adapter", other},
 		"--density above 0":  append(several, "--combine", "ties"),
 		"reads no --seed":    append(several, "--combine", "cat", "--seed", "3"),
+		"peft-train convert": append(several, "--combine", "cat", "--output", in("x.gguf")),
 		"--dtype":            append(several, "--combine", "cat", "--dtype", "f16"),
 		"--combine is":       append(several, "--combine", "slerp"),
 		"--weights wants":    {"merge", "--adapter", adapter, "--weights", "1"},
@@ -118,7 +119,7 @@ func TestFolders(t *testing.T) {
 		"\"x\" is not":       {"merge", "--adapter", adapter, "--adapter", other, "--combine", "cat", "--weights", "1,x"},
 		"--majority-sign is": append(several, "--combine", "ties", "--density", "1", "--majority-sign", "loud"),
 	} {
-		if code, _, notes := command(t, append(args, "--output", in("x"))...); code != 2 || !strings.Contains(notes, want) {
+		if code, _, notes := command(t, append([]string{args[0], "--output", in("x")}, args[1:]...)...); code != 2 || !strings.Contains(notes, want) {
 			t.Errorf("%v: code %d, %q, want %q", args, code, notes, want)
 		}
 	}

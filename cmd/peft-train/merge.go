@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/merge"
@@ -64,6 +65,9 @@ func (m *mergeCommand) combination() (*merge.Combination, error) {
 	ofBase := []flag{{"dtype", m.DType != ""}, {"untie", m.Untie}, {"ignore-config-key", len(m.IgnoreConfigKey) > 0}, {"sliding-window", m.SlidingWindow != nil}}
 	if i := slices.IndexFunc(ofBase, is); i >= 0 && m.Base == "" {
 		return nil, fmt.Errorf("%w: --%s is about the --base, and there is none", errUsage, ofBase[i].name)
+	}
+	if m.Base == "" && strings.HasSuffix(m.Output, ".gguf") {
+		return nil, fmt.Errorf("%w: --output %s: without --base a PEFT folder is written, which peft-train convert turns into a .gguf", errUsage, m.Output)
 	}
 	if m.Combine != "" {
 		combination := &merge.Combination{

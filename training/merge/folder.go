@@ -250,7 +250,7 @@ var companions = []string{
 
 func (j *job) copyFiles(dir string) error {
 	from := []string{j.Base}
-	if _, err := os.Stat(filepath.Join(j.Adapter, "tokenizer.json")); err == nil && j.Combination == nil {
+	if _, err := os.Stat(filepath.Join(j.Adapter, "tokenizer.json")); j.Combination == nil && err == nil {
 		from = []string{j.Adapter, j.Base}
 		j.report.Warnings = append(j.report.Warnings, "the adapter brings a tokenizer, which goes before the base's")
 	}

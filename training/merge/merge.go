@@ -133,7 +133,7 @@ func (j *job) check() error {
 	default:
 		return fmt.Errorf("%w: dtype %q, want f32, f16 or bf16", ErrOutput, j.DType)
 	}
-	return vacant(j.Output, j.Overwrite, append(j.adapters(), j.Base))
+	return vacant(j.Output, j.Overwrite, append([]string{j.Base}, j.adapters()...))
 }
 
 // vacant demands that output is none of what is read and, without overwrite,

@@ -59,8 +59,8 @@ func TestSeedIsSmallerThanWhatItDraws(t *testing.T) {
 	if got, least := adapters.FolderBytes(m, dir), a.Bytes(); got < least || got > least+int(stat.Size()) {
 		t.Errorf("the folder tells %d bytes, the adapter takes %d", got, least)
 	}
-	f.config["r"] = 1 << 17
-	if got, least := adapters.FolderBytes(m, f.write(t)), 4<<17*(32+32); got < least {
+	f.config["r"] = 1 << 16
+	if got, least := adapters.FolderBytes(m, f.write(t)), 4<<16*(32+32); got < least {
 		t.Errorf("the folder tells %d bytes, what is drawn takes %d", got, least)
 	}
 	var before, after runtime.MemStats
@@ -69,7 +69,7 @@ func TestSeedIsSmallerThanWhatItDraws(t *testing.T) {
 		t.Error(err)
 	}
 	runtime.ReadMemStats(&after)
-	if took := after.TotalAlloc - before.TotalAlloc; took > 4<<17*32 {
+	if took := after.TotalAlloc - before.TotalAlloc; took > 4<<16*32 {
 		t.Errorf("a folder that contradicts itself took %d bytes", took)
 	}
 }

@@ -8,7 +8,7 @@ import shutil
 
 from peft import PeftModel
 
-from oracle import load_base, write_json
+from oracle import load_base, seed, write_json
 
 # name: (base, adapters, weights, options)
 CASES = {
@@ -42,6 +42,7 @@ def make(name, base, folders, weights, options):
     for own, source in zip(names[1:], sources[1:]):
         model.load_adapter(source, adapter_name=own)
     combine = name.split("-")[0]
+    seed(path)  # cat leaves zeros with the signs of random values
     model.add_weighted_adapter(names, weights, "made", combination_type=combine, **options)
     model.save_pretrained(path, selected_adapters=["made"])
     os.remove(os.path.join(path, "README.md"))

@@ -23,8 +23,8 @@ import aslora
 import bases
 import bitfit
 import bottleneck
-import composed
 import combined
+import composed
 import keys
 import lora
 import oracle
@@ -38,11 +38,11 @@ PARTS = {
     "lora": lora.make_all,
     "others": others.make_all,
     "aslora": aslora.make_all,
-    "combined": combined.make_all,
     "resized": resized.make_all,
     "bitfit": bitfit.make_all,
     "bottleneck": bottleneck.make_all,
     "adapterhub": adapterhub.make_all,
+    "combined": combined.make_all,
     "composed": composed.make_all,
     "training": training.make_all,
 }

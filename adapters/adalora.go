@@ -67,13 +67,12 @@ type adaLoRA struct {
 	ranks   map[string]int // what rank_pattern leaves of it, by module
 	alpha   float64
 	bias    string
-	saved   []string
 }
 
 func parseAdaLoRA(s *settings) Method {
 	m := &adaLoRA{
 		targets: s.targets("ADALORA", models.LinearSite), r: s.count("init_r", 12), alpha: s.number("lora_alpha", 8),
-		bias: s.bias(), saved: s.list("modules_to_save"), ranks: map[string]int{},
+		bias: s.bias(), ranks: map[string]int{},
 	}
 	s.bounded("init_r", m.r)
 	var pattern map[string]json.RawMessage
@@ -103,24 +102,17 @@ func (m *adaLoRA) Rank() int         { return m.r }
 func (m *adaLoRA) modules() *targets { return &m.targets }
 
 func (m *adaLoRA) Build(b *Builder) error {
-	sites, err := m.targets.find(b.Model)
+	sites, adapted, err := b.place(&m.targets, false)
 	if err != nil {
 		return err
 	}
-	if err := b.save(m.saved, false); err != nil {
-		return err
-	}
-	adapted, left := map[int]bool{}, map[string]bool{}
+	left := map[string]bool{}
 	for module := range m.ranks {
 		left[module] = true
 	}
 	for _, site := range sites {
-		adapted[site] = true
 		name := b.Sites[site].Name
 		delete(left, name)
-		if b.saved(site) {
-			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, name)
-		}
 		r, stated := m.r, fmt.Sprintf("init_r=%d", m.r)
 		if own, ok := m.ranks[name]; ok {
 			r, stated = own, fmt.Sprintf("rank_pattern[%q] keeps %d", name+".lora_E", own)

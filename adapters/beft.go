@@ -23,11 +23,10 @@ func init() {
 
 type beft struct {
 	targets targets
-	saved   []string
 }
 
 func parseBEFT(s *settings) Method {
-	m := &beft{targets: s.targets("BEFT", models.LinearSite), saved: s.list("modules_to_save")}
+	m := &beft{targets: s.targets("BEFT", models.LinearSite)}
 	m.targets.ourExclude = true
 	return m
 }
@@ -38,22 +37,14 @@ func (m *beft) Rank() int    { return 0 }
 func (m *beft) modules() *targets { return &m.targets }
 
 func (m *beft) Build(b *Builder) error {
-	sites, err := m.targets.find(b.Model)
+	sites, adapted, err := b.place(&m.targets, false)
 	if err != nil {
 		return err
 	}
-	if err := b.save(m.saved, false); err != nil {
-		return err
-	}
-	adapted := map[int]bool{}
 	for _, site := range sites {
 		s := b.Sites[site]
-		adapted[site] = true
-		switch {
-		case s.Conv1D:
+		if s.Conv1D {
 			return fmt.Errorf("%w: BEFT on %q, which is a Conv1D, is not implemented", ErrTarget, s.Name)
-		case b.saved(site):
-			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, s.Name)
 		}
 		p := b.Module(site, ".beft_bias", 1, b.rows(site, s.Linear.W))
 		b.linear(site).addTo(p, 1)

@@ -1,7 +1,6 @@
 package adapters
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -39,11 +38,10 @@ func init() {
 type ia3 struct {
 	targets     targets
 	feedforward names
-	saved       []string
 }
 
 func parseIA3(s *settings) Method {
-	m := &ia3{targets: s.targets("IA3", models.LinearSite), feedforward: s.names("feedforward_modules"), saved: s.list("modules_to_save")}
+	m := &ia3{targets: s.targets("IA3", models.LinearSite), feedforward: s.names("feedforward_modules")}
 	if m.targets.include.list != nil {
 		for _, name := range m.feedforward.list {
 			if !slices.Contains(m.targets.include.list, name) {
@@ -60,19 +58,11 @@ func (m *ia3) Rank() int    { return 0 }
 func (m *ia3) modules() *targets { return &m.targets }
 
 func (m *ia3) Build(b *Builder) error {
-	sites, err := m.targets.find(b.Model)
+	sites, adapted, err := b.place(&m.targets, false)
 	if err != nil {
 		return err
 	}
-	if err := b.save(m.saved, false); err != nil {
-		return err
-	}
-	adapted := map[int]bool{}
 	for _, site := range sites {
-		adapted[site] = true
-		if b.saved(site) {
-			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, b.Sites[site].Name)
-		}
 		input, err := m.onInput(b.Model, b.Sites[site].Name)
 		if err != nil {
 			return err

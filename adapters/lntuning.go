@@ -1,8 +1,6 @@
 package adapters
 
 import (
-	"fmt"
-
 	"github.com/peft-serve/peft-serve/models"
 )
 
@@ -30,12 +28,11 @@ func init() {
 
 type lnTuning struct {
 	targets targets
-	saved   []string
 }
 
 func parseLNTuning(s *settings) Method {
 	return &lnTuning{
-		targets: s.targets("LN_TUNING", models.NormSite, models.LinearSite, models.EmbeddingSite), saved: s.list("modules_to_save"),
+		targets: s.targets("LN_TUNING", models.NormSite, models.LinearSite, models.EmbeddingSite),
 	}
 }
 
@@ -44,17 +41,11 @@ func (m *lnTuning) Rank() int         { return 0 }
 func (m *lnTuning) modules() *targets { return &m.targets }
 
 func (m *lnTuning) Build(b *Builder) error {
-	sites, err := m.targets.find(b.Model)
+	sites, _, err := b.place(&m.targets, false)
 	if err != nil {
 		return err
 	}
-	if err := b.save(m.saved, false); err != nil {
-		return err
-	}
 	for _, site := range sites {
-		if b.saved(site) {
-			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, b.Sites[site].Name)
-		}
 		b.saveSite(site, ".ln_tuning_layers")
 	}
 	return nil

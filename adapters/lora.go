@@ -251,11 +251,8 @@ func (l *lora) Rank() int {
 }
 
 func (l *lora) Build(b *Builder) error {
-	sites, err := l.targets.find(b.Model)
+	sites, adapted, err := b.place(&l.targets, l.tie)
 	if err != nil {
-		return err
-	}
-	if err := b.save(l.saved, l.tie); err != nil {
 		return err
 	}
 	if n, context := len(l.invoked), b.Model.Config().Context; n >= context {
@@ -267,15 +264,10 @@ func (l *lora) Build(b *Builder) error {
 		}
 	}
 	b.invocation = l.invoked
-	adapted := map[int]bool{}
 	var modules []string
 	ranks, alphas := map[string]bool{}, map[string]bool{} // the patterns that counted
 	for _, site := range sites {
-		adapted[site] = true
 		modules = append(modules, b.Sites[site].Name)
-		if b.saved(site) {
-			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, b.Sites[site].Name)
-		}
 		if l.tie && b.tied(site) >= 0 {
 			return fmt.Errorf("%w: ensure_weight_tying with %q in target_modules is not implemented", ErrConfig, b.Sites[site].Name)
 		}

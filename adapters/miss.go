@@ -55,11 +55,10 @@ type miss struct {
 	targets targets
 	r       int
 	mini    int // columns of D; 0: as many as outputs
-	saved   []string
 }
 
 func parseMiSS(s *settings) Method {
-	m := &miss{targets: s.targets("LORA", models.LinearSite), r: s.count("r", 64), saved: s.list("modules_to_save")}
+	m := &miss{targets: s.targets("LORA", models.LinearSite), r: s.count("r", 64)}
 	if raw := s.raw("init_weights"); raw != nil && !aFlag.is(raw) {
 		var kind string
 		if err := json.Unmarshal(raw, &kind); err != nil || kind != "mini" {
@@ -81,22 +80,15 @@ func (m *miss) Rank() int         { return m.r }
 func (m *miss) modules() *targets { return &m.targets }
 
 func (m *miss) Build(b *Builder) error {
-	sites, err := m.targets.find(b.Model)
+	sites, adapted, err := b.place(&m.targets, false)
 	if err != nil {
 		return err
 	}
-	if err := b.save(m.saved, false); err != nil {
-		return err
-	}
-	adapted := map[int]bool{}
 	for _, site := range sites {
-		adapted[site] = true
 		s := b.Sites[site]
 		out := b.rows(site, s.Linear.W)
 		cols := cmp.Or(m.mini, out)
 		switch {
-		case b.saved(site):
-			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, s.Name)
 		case s.Conv1D:
 			return fmt.Errorf("%w: MiSS on %q, which is a Conv1D: PEFT has none", ErrTarget, s.Name)
 		case m.r > s.Linear.W.Cols:

@@ -191,6 +191,25 @@ func (t *targets) find(m models.Model) ([]int, error) {
 	return found, nil
 }
 
+// place puts the modules to save in their places, and returns the sites that the
+// targets choose. A module cannot be both.
+func (b *Builder) place(t *targets, tie bool) (sites []int, adapted map[int]bool, err error) {
+	if sites, err = t.find(b.Model); err != nil {
+		return nil, nil, err
+	}
+	if err := b.save(t.saved, tie); err != nil {
+		return nil, nil, err
+	}
+	adapted = map[int]bool{}
+	for _, site := range sites {
+		if b.saved(site) {
+			return nil, nil, fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, b.Sites[site].Name)
+		}
+		adapted[site] = true
+	}
+	return sites, adapted, nil
+}
+
 // layersOf refuses a layer that the base has not.
 func (t *targets) layersOf(m models.Model) error {
 	for _, n := range t.layers {

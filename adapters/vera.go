@@ -55,13 +55,12 @@ type vera struct {
 	seed    uint64  // projection_prng_key
 	kept    bool    // save_projection: the file holds A and B
 	initial float64 // of d
-	saved   []string
 }
 
 func parseVeRA(s *settings) Method {
 	m := &vera{
 		targets: s.targets("LORA", models.LinearSite), r: s.count("r", 256), seed: s.seed("projection_prng_key"),
-		kept: s.flag("save_projection", true), initial: s.number("d_initial", 0.1), saved: s.list("modules_to_save"),
+		kept: s.flag("save_projection", true), initial: s.number("d_initial", 0.1),
 	}
 	m.targets.ourExclude = true
 	s.bounded("r", m.r)
@@ -76,25 +75,17 @@ func (m *vera) Rank() int         { return m.r }
 func (m *vera) modules() *targets { return &m.targets }
 
 func (m *vera) Build(b *Builder) error {
-	sites, err := m.targets.find(b.Model)
+	sites, adapted, err := b.place(&m.targets, false)
 	if err != nil {
-		return err
-	}
-	if err := b.save(m.saved, false); err != nil {
 		return err
 	}
 	in, out := 0, 0 // the most of any module
 	for _, site := range sites {
-		if b.saved(site) {
-			return fmt.Errorf("%w: %q is both in target_modules and in modules_to_save", ErrTarget, b.Sites[site].Name)
-		}
 		w := b.Sites[site].Linear.W
 		in, out = max(in, w.Cols), max(out, b.rows(site, w))
 	}
 	p := m.projections(b, in, out) // refreshed before the modules that share it
-	adapted := map[int]bool{}
 	for _, site := range sites {
-		adapted[site] = true
 		w := b.Sites[site].Linear.W
 		n := b.rows(site, w)
 		v := &vectors{lambdaB: b.Derive(n), lambdaD: b.Derive(m.r), scale: 1}

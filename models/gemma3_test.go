@@ -43,6 +43,7 @@ func TestGemma3Configs(t *testing.T) {
 		{`{"hidden_activation": "relu2"}`, `hidden_activation "relu2"`, nil, 0, 0},
 		{`{"use_bidirectional_attention": true}`, "use_bidirectional_attention is true", nil, 0, 0},
 		{`{"final_logit_softcapping": 30.0}`, "final_logit_softcapping is 30.0", nil, 0, 0},
+		{`{"final_logit_softcapping": 0}`, "final_logit_softcapping is 0", nil, 0, 0}, // transformers makes zeros of the logits
 		{`{"sorcery": 1}`, "sorcery is not known", nil, 0, 0},
 		{`{"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3"}`, "Gemma3ForConditionalGeneration", nil, 0, 0},
 	} {

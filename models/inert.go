@@ -101,7 +101,7 @@ var inertKeys = map[string]inert{
 	"pruned_heads":        {why: "none: nothing is cut away", only: none},
 	"quantization_config": {why: "null: use the unquantised model, or a GGUF", only: []string{}}, "compression_config": unset,
 	"num_experts": unused, "num_local_experts": unused, "num_experts_per_tok": unused, "alibi": unused, "use_alibi": unused, "bias": unused, "qkv_bias": unused,
-	"attn_logit_softcapping": unused, "final_logit_softcapping": unused, "clip_qkv": unset, "rotary_pct": one, "rope_pct": one,
+	"attn_logit_softcapping": unset, "final_logit_softcapping": unset, "clip_qkv": unset, "rotary_pct": one, "rope_pct": one,
 	"logit_scale": one, "logits_scaling": one, "embedding_multiplier": one, "residual_multiplier": one,
 }
 

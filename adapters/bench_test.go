@@ -114,16 +114,27 @@ func BenchmarkApply(b *testing.B) {
 		a := adaptertest.Load(b, m, saved(b, m, config))
 		for _, rows := range []int{1, 8, 64} {
 			b.Run(fmt.Sprintf("%s/rows=%d", name, rows), func(b *testing.B) {
-				w, l, d := new(kernels.Worker), m.Sites()[q].Linear, a.Linear(q)
+				pool, d := kernels.NewPool(1), a.Linear(q)
+				defer pool.Close()
 				x, y := kernels.NewMatrix(rows, 576), kernels.NewMatrix(rows, 576)
 				for i := range x.Data {
 					x.Data[i] = float32(i%7) / 7
 				}
 				b.ReportAllocs()
+				t := &applied{d, m.Sites()[q].Linear, x, y}
 				for b.Loop() {
-					d.Apply(w, l, x, y)
+					pool.Run(1, t)
 				}
 			})
 		}
 	}
 }
+
+// applied is a delta applied as one part of a batch.
+type applied struct {
+	delta  models.LinearDelta
+	linear *models.Linear
+	x, y   kernels.Matrix
+}
+
+func (t *applied) Part(w *kernels.Worker, _ int) { t.delta.Apply(w, t.linear, t.x, t.y) }

@@ -109,9 +109,12 @@ func (e *Engine) takeRest(s *sequence) bool {
 		spare = 1
 	}
 	e.lows = e.lows[:0]
+	// What the base has of a prompt it has found by now: only adapters' blocks are
+	// left to share with.
+	shares := s.identity.shared > 0 && !e.options.NoPrefixCache && (s.identity.adapter != "" || len(b.lower) > 0)
 	for n := held; n < held+need; n++ {
 		donor, shared := nobody, 0
-		if from := n * kernels.BlockLen; s.identity.shared > 0 && !e.options.NoPrefixCache && from+kernels.BlockLen <= len(s.tokens) {
+		if from := n * kernels.BlockLen; shares && from+kernels.BlockLen <= len(s.tokens) {
 			low := s.low
 			if n > held {
 				low = e.lows[n-held-1]

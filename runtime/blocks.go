@@ -82,15 +82,20 @@ func (b *blocks) cost(donor int32, shared int) int {
 func (b *blocks) room(n, pages int) bool { return n <= len(b.vacant)+b.keyed && pages <= b.unused }
 
 // take hands out a block with one reference, which has its pages of the lowest
-// shared layers in common with donor; of none it has them all for itself. It is
-// false where there is no room.
+// shared layers in common with donor; of none, and where there is no room beside
+// the donor, it has them all for itself. It is false where there is no room.
 func (b *blocks) take(donor int32, shared int) (block int32, ok bool) {
 	if shared > 0 {
 		b.keep(donor) // lest it is what gives way
-		defer b.release(donor)
+		if b.room(1, b.layers-shared) {
+			defer b.release(donor)
+		} else { // there is no room beside it: it does
+			b.release(donor)
+			shared = 0
+		}
 	}
 	need := b.layers - shared
-	if b.unused < need || len(b.vacant)+b.keyed == 0 {
+	if !b.room(1, need) {
 		return nobody, false
 	}
 	for len(b.empty) < need || len(b.vacant) == 0 {

@@ -335,6 +335,25 @@ func TestPagesAreShared(t *testing.T) {
 	}
 }
 
+// TestNoRoomToShare: a prompt that fills the cache gets in though the blocks that
+// it would share pages with are all that there is; they give way.
+func TestNoRoomToShare(t *testing.T) {
+	g := openGolden(t, "llama-gqa")
+	g.save(map[string]map[string]any{"third": {"peft_type": "LORA", "r": 2, "target_modules": []string{"q_proj"}, "layers_to_transform": []int{2}}})
+	fills := func(adapter string) *call {
+		prompt := make([]int32, 4*kernels.BlockLen)
+		for i := range prompt {
+			prompt[i] = int32(11 + i*i%80)
+		}
+		return &call{Request{Prompt: prompt, Logprobs: -1, PromptLogprobs: 1}, adapter}
+	}
+	alone := g.run(g.engine(1, Options{CacheBlocks: 4, NoPrefixCache: true}), []*call{fills("third")}, nil)[0]
+	e := g.engine(1, Options{CacheBlocks: 4})
+	streams := []*call{fills(""), fills("third"), fills("")}
+	answers := g.run(e, streams, func(i int) int { return 20 * i })
+	same(t, "third", answers[1], alone)
+}
+
 // TestInvocationIsMissing: the base does not answer for an adapter that would
 // not act.
 func TestInvocationIsMissing(t *testing.T) {

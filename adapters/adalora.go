@@ -17,7 +17,7 @@ import (
 func init() {
 	register(family{
 		peftType: "ADALORA", parse: parseAdaLoRA,
-		keys: keys{
+		keys: loraKeys(keys{
 			"init_r": read(), "lora_alpha": read(), "rank_pattern": read(), "alpha_pattern": read(), "bias": read(), "modules_to_save": read(),
 			"target_modules": read(), "exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(),
 
@@ -46,17 +46,8 @@ func init() {
 			"lora_bias":               refused("PEFT's AdaLoRA passes it over"),
 			"ensure_weight_tying":     refused("of trainable tokens, which are not implemented with AdaLoRA"),
 			"trainable_token_indices": refused("trainable tokens with AdaLoRA"),
-			"use_qalora":              refused("QALoRA pools its input"),
-			"megatron_config":         refused("the layers are Megatron's"),
-			"layer_replication":       refused("the base has replicated layers"),
 			"alora_invocation_tokens": refused("activated LoRA begins in the middle of a sequence"),
-			"target_parameters":       refused("LoRA on parameters that are not modules"),
-			"arrow_config":            refused("Arrow routes between adapters"),
-			"kasa_config":             refused("KaSA changes the base"),
-			"use_bdlora":              refused("BD-LoRA's factors are block-diagonal"),
-			"velora_config":           refused("VeLoRA's file has tensors beside the factors"),
-			"monteclora_config":       refused("MonteCLoRA draws its factors at random"),
-		},
+		}),
 		tensors: []string{"lora_A", "lora_B", "lora_E"},
 	})
 }

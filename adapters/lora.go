@@ -3,6 +3,7 @@ package adapters
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 
@@ -25,7 +26,7 @@ func init() {
 			"qalora_group_size": 16, "r": 8, "rank_pattern": {}, "target_modules": null, "target_parameters": null,
 			"trainable_token_indices": null, "use_bdlora": null, "use_dora": false, "use_qalora": false, "use_rslora": false,
 			"velora_config": null}`,
-		keys: keys{
+		keys: loraKeys(keys{
 			"r": read(), "lora_alpha": read(), "rank_pattern": read(), "alpha_pattern": read(), "use_rslora": read(), "use_dora": read(),
 			"lora_bias": read(), "bias": read(), "alora_invocation_tokens": read(), "modules_to_save": read(), "ensure_weight_tying": read(), "trainable_token_indices": read(),
 			"target_modules": read(), "exclude_modules": read(), "layers_to_transform": read(), "layers_pattern": read(), "init_lora_weights": read(),
@@ -39,23 +40,29 @@ func init() {
 			"eva_config":        inert(anObject, "of init_lora_weights, which is read"),
 			"corda_config":      inert(anObject, "of init_lora_weights, which is read"),
 			"lora_ga_config":    inert(anObject, "of init_lora_weights, which is read"),
-
-			"use_qalora":        refused("QALoRA pools its input"),
-			"megatron_config":   refused("the layers are Megatron's"),
-			"layer_replication": refused("the base has replicated layers"),
-			"target_parameters": refused("LoRA on parameters that are not modules"),
-			"arrow_config":      refused("Arrow routes between adapters"),
-			"kasa_config":       refused("KaSA changes the base"),
-			"use_bdlora":        refused("BD-LoRA's factors are block-diagonal"),
-			"velora_config":     refused("VeLoRA's file has tensors beside the factors"),
-			"monteclora_config": refused("MonteCLoRA draws its factors at random"),
-		},
+		}),
 		tensors: []string{"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"},
 		recipes: []Recipe{
 			loraRecipe("lora", 2e-4, 0, lora{}), loraRecipe("rslora", 2e-4, 0, lora{rootScaling: true}),
 			loraRecipe("dora", 2e-4, 0, lora{decomposed: true}), loraRecipe("lora+", 1e-4, 16, lora{}, "loraplus"),
 		},
 	})
+}
+
+// loraKeys adds what PEFT has of LoRA and all that derives from it, and is refused.
+func loraKeys(k keys) keys {
+	maps.Copy(k, keys{
+		"use_qalora":        refused("QALoRA pools its input"),
+		"megatron_config":   refused("the layers are Megatron's"),
+		"layer_replication": refused("the base has replicated layers"),
+		"target_parameters": refused("LoRA on parameters that are not modules"),
+		"arrow_config":      refused("Arrow routes between adapters"),
+		"kasa_config":       refused("KaSA changes the base"),
+		"use_bdlora":        refused("BD-LoRA's factors are block-diagonal"),
+		"velora_config":     refused("VeLoRA's file has tensors beside the factors"),
+		"monteclora_config": refused("MonteCLoRA draws its factors at random"),
+	})
+	return k
 }
 
 // Why a key of many families is inert.

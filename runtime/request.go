@@ -14,9 +14,18 @@ type Request struct {
 	// prompt was made with; nil: the base. The engine adds itself to its holders
 	// until the sequence ends. It may be one that is not ready yet.
 	Lease *catalogue.Lease
-	// Group is who the request counts for in fair queueing; empty: the adapter, or
-	// those of the combination.
+	// Tenant is who the request is made for and shares the engine with other
+	// tenants by weight; nil: the tenant of all that name none. It must not change
+	// any more.
+	Tenant *Tenant
+	// Group divides the share of the tenant, equally among its groups; it has no
+	// part in what other tenants get. Empty: the adapter, or those of the
+	// combination.
 	Group string
+	// Scope keeps prompts apart in the prefix cache: only requests of one scope
+	// find what others computed, so that nobody learns by the time an answer takes
+	// what another scope has asked. Empty: the scope of all that name none.
+	Scope string
 
 	// MaxTokens is the most completion tokens: 0 computes the prompt alone,
 	// below 0 asks for as many as the context holds. A prompt and MaxTokens

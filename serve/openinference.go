@@ -142,7 +142,7 @@ func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest, to selec
 		return nil, err
 	}
 	r := &runtime.Request{
-		Lease: to.lease, Group: group(c), Prompt: prompt, Sampling: p.alike().sampling(),
+		Lease: to.lease, Tenant: tenantOf(c), Group: group(c), Prompt: prompt, Sampling: p.alike().sampling(),
 		Stop: p.Stop, MaxTokens: or(p.MaxTokens, defaultInferenceTokens), Logprobs: -1, PromptLogprobs: -1,
 	}
 	if or(p.Details, false) {

@@ -69,7 +69,7 @@ func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest, to selecti
 		return nil, err
 	}
 	r := &runtime.Request{
-		Lease: to.lease, Group: group(c), Prompt: prompt,
+		Lease: to.lease, Tenant: tenantOf(c), Group: group(c), Prompt: prompt,
 		Sampling: p.sampling(), Stop: p.Stop, IgnoreEOS: or(p.IgnoreEOS, false),
 		MaxTokens: or(p.MaxNewTokens, defaultNewTokens), Logprobs: -1, PromptLogprobs: -1,
 	}

@@ -434,8 +434,11 @@ func (s *script) want(name string, a *fakeAdapter, n, max int) {
 func (s *script) empty() {
 	s.t.Helper()
 	n := s.e.Snapshot()
-	if n.Running+n.Waiting != 0 || n.BlocksUsed != 0 || s.e.blocks.used() != 0 || len(s.e.queue.groups) != 0 && s.e.queue.first() != nil {
+	if n.Running+n.Waiting != 0 || n.BlocksUsed != 0 || s.e.blocks.used() != 0 || len(s.e.queue.waiting) != 0 {
 		s.t.Errorf("left behind: %+v", n)
+	}
+	if r := s.e.room; r.waiting+r.running+len(r.tenants)+len(r.most) != 0 {
+		s.t.Errorf("left in the room: %+v", r)
 	}
 	for _, e := range s.c.List() {
 		if e.References != 0 || e.State == catalogue.Draining {

@@ -36,6 +36,7 @@ type account struct {
 	running int  // of those, running or preempted
 	most    int  // that may be running; 0: any number
 	ready   bool // in waiting
+	prompts int  // in the step that is planned: of a tenant groups with one, of a group sequences
 
 	groups *ledger   // a tenant's
 	line   list.List // a group's, of *sequence

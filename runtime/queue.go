@@ -27,6 +27,22 @@ type turn struct {
 	at            int // in queue.waiting
 }
 
+// prompts counts a sequence that has a prompt to compute in this step.
+func (t *turn) prompts(by int) {
+	if t.group.prompts == 0 {
+		t.tenant.prompts++
+	}
+	if t.group.prompts += by; t.group.prompts == 0 {
+		t.tenant.prompts--
+	}
+}
+
+// share is the sequence's part of what all prompts of a step get, in proportion to
+// those of the others.
+func (t *turn) share() float64 {
+	return t.tenant.weight / float64(t.tenant.prompts*t.group.prompts)
+}
+
 func newQueue() queue { return queue{tenants: newLedger(idleTenants)} }
 
 // push adds a sequence behind those of its group.

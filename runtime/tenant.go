@@ -31,7 +31,7 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("tenant %q has reached its limit %s: %d", e.Tenant, e.Limit, e.Most)
+	return fmt.Sprintf("tenant %q has the most requests that its limit %q allows, %d", e.Tenant, e.Limit, e.Most)
 }
 
 // Unwrap is ErrQueueFull.

@@ -153,7 +153,7 @@ func (g *generation) run(index int) bool {
 	if err != nil {
 		return g.send(choiceEvent{index: index, err: g.explain(err)})
 	}
-	defer func() { stream.Close() }()
+	defer stream.Close()
 	answered := false
 	for {
 		event, err := stream.Next(g.ctx)
@@ -161,10 +161,8 @@ func (g *generation) run(index int) bool {
 		case errors.Is(err, runtime.ErrEnd) && answered:
 			return true
 		case errors.Is(err, runtime.ErrQueueFull) && !answered && g.displaced():
-			if stream, err = g.submit(g.choices[index]); err != nil {
-				return g.send(choiceEvent{index: index, err: g.explain(err)})
-			}
-			continue
+			stream.Close()
+			return g.run(index)
 		case errors.Is(err, runtime.ErrEnd):
 			err = errors.New("the engine ended the sequence without an answer")
 			fallthrough

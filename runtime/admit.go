@@ -73,7 +73,7 @@ func (e *Engine) prepare(s *sequence) {
 	}
 	s.tokens = append(s.tokens, r.Prompt...)
 	s.blocks = make([]int32, 0, blocksFor(most))
-	s.identity = identityOf(s.lease.Adapter(), s.from, e.model.Config().Layers)
+	s.identity = identityOf(r.Scope, s.lease.Adapter(), s.from, e.model.Config().Layers)
 	s.kinds = e.kinds(s)
 	s.last = Event{Token: NoToken}
 }
@@ -81,7 +81,7 @@ func (e *Engine) prepare(s *sequence) {
 // place finds and takes the blocks for all tokens of a sequence, and reports
 // whether there were enough.
 func (e *Engine) place(s *sequence) bool {
-	s.key, s.low = baseRoot, baseRoot
+	s.key, s.low = s.identity.root, s.identity.root
 	if e.looksUp(s) {
 		s.blocks, s.key = e.blocks.find(s.blocks, s.identity, s.tokens)
 	}

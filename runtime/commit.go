@@ -65,7 +65,7 @@ func (e *Engine) emit(s *sequence, outputs []output) (finish Finish, err error) 
 
 // generated accounts for a completion token.
 func (e *Engine) generated(s *sequence, first bool) {
-	e.queue.charge(s)
+	e.queue.charge(s, completionPrice)
 	e.mu.Lock()
 	e.counts.CompletionTokens++
 	e.mu.Unlock()
@@ -111,6 +111,7 @@ func (e *Engine) end(s *sequence, finish Finish, err error) {
 		e.counts.Failed++
 	}
 	e.counts.BlocksUsed, e.counts.BlocksCached = e.blocks.used(), e.blocks.keyed
+	e.room.exit(&s.place)
 	e.gauges.leave(s)
 	e.mu.Unlock()
 	s.lease.Release()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,13 +32,14 @@ type Engine struct {
 
 	wake chan struct{}
 	done chan struct{}
-	left atomic.Bool // a client has left since the last sweep
+	left atomic.Bool // a sequence has been given up since the last sweep
 
 	mu      sync.Mutex
 	inbox   []*sequence
 	ids     uint64
 	closing bool // takes no more requests
 	killed  bool // fails those it has
+	room    room
 	gauges  gauges
 	counts  Snapshot
 
@@ -81,7 +81,7 @@ func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, pool *ker
 	blocks := newBlocks(o.CacheBlocks, m.Config().Layers)
 	e := &Engine{
 		model: m, decoder: decoder, options: o, now: time.Now,
-		wake: make(chan struct{}, 1), done: make(chan struct{}), gauges: newGauges(),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), room: newRoom(o.Queue, o.Slots), gauges: newGauges(),
 		pool: pool, pass: models.NewPass(pool), cache: models.NewPagedCache(m.Config(), len(blocks.users), blocks.pages),
 		blocks: blocks, queue: newQueue(),
 	}
@@ -96,7 +96,8 @@ func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, pool *ker
 func (e *Engine) Options() Options { return e.options }
 
 // Submit queues a request. It returns at once: ErrPrompt, ErrSampling,
-// ErrQueueFull and ErrClosed come from here, everything later from the Stream.
+// ErrQueueFull and ErrClosed come from here, everything later from the Stream:
+// ErrQueueFull too, where a place in the queue is given to another tenant.
 // When ctx ends, so does the sequence. r must not change any more.
 func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
 	s, err := e.newSequence(r)
@@ -110,6 +111,7 @@ func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
 	s.unwatch = context.AfterFunc(ctx, s.stream.cancel)
 	e.mu.Lock()
 	if e.closing {
+		e.room.exit(&s.place)
 		e.gauges.leave(s)
 		e.mu.Unlock()
 		s.unwatch()
@@ -137,14 +139,11 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 			return nil, fmt.Errorf("%w: %q cannot be a stop string", ErrSampling, stop)
 		}
 	}
-	s := &sequence{request: r, group: r.Group, submitted: e.now()}
+	s := &sequence{request: r, party: partyOf(r.Tenant, r.Group, r.Lease), submitted: e.now()}
 	if !r.Arrived.IsZero() {
 		s.submitted = r.Arrived
 	}
 	s.latest = s.submitted
-	if s.group == "" {
-		s.group = strings.Join(r.Lease.Adapters(), ",") // a combination's, whatever its weights
-	}
 	vocabulary := e.model.Config().Vocabulary
 	if r.Lease != nil {
 		vocabulary = math.MaxInt32 // it is known when the adapter is
@@ -152,12 +151,19 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 	if err := s.within(vocabulary); err != nil {
 		return nil, err
 	}
-	s.stream = newStream(func() {
-		s.gone.Store(true)
-		e.left.Store(true)
-		e.rouse()
-	})
+	s.stream = newStream(func() { e.giveUp(s, context.Canceled) })
+	s.place.displaced = func(err error) {
+		s.stream.end(err) // at once: the step loop may be busy
+		e.giveUp(s, err)
+	}
 	return s, nil
+}
+
+// giveUp makes the step loop end a sequence.
+func (e *Engine) giveUp(s *sequence, cause error) {
+	s.gone.CompareAndSwap(nil, &cause)
+	e.left.Store(true)
+	e.rouse()
 }
 
 // activate finds where an adapter of those invocation tokens begins to act. A
@@ -205,9 +211,10 @@ func (e *Engine) reserve(s *sequence) error {
 	if e.closing {
 		return ErrClosed
 	}
-	if err := e.gauges.join(s, e.options.Queue); err != nil {
+	if err := e.room.enter(&s.place, s.party); err != nil {
 		return err
 	}
+	e.gauges.join(s)
 	e.ids++
 	s.id = e.ids
 	return nil

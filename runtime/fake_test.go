@@ -128,6 +128,7 @@ type fakeAdapter struct {
 	virtual int
 	prefix  int
 	fault   string
+	shared  int // the lowest layers, on which it does not act
 	added   int // tokens of its own
 	text    *tokenizer.Tokenizer
 	ends    []int32
@@ -158,7 +159,7 @@ func (a *fakeAdapter) Rank() int          { return 0 }
 func (a *fakeAdapter) Largest() (string, float32) { return "lora_A", 3e38 }
 func (a *fakeAdapter) LoudestToken() int32        { return -1 }
 func (a *fakeAdapter) Invocation() []int32        { return nil }
-func (a *fakeAdapter) SharedLayers() int          { return 0 }
+func (a *fakeAdapter) SharedLayers() int          { return a.shared }
 
 func (a *fakeAdapter) ChatTemplate() chat.Source           { return chat.Source{} }
 func (a *fakeAdapter) Tokenizer() *tokenizer.Tokenizer     { return a.text }
@@ -223,7 +224,12 @@ type script struct {
 
 func newScript(t testing.TB, o Options) *script {
 	t.Helper()
-	s := &script{t: t, m: newFakeModel(), loader: &fakeLoader{}, clock: time.Unix(0, 0), streams: map[string]*Stream{}}
+	return newScriptOf(t, newFakeModel(), o)
+}
+
+func newScriptOf(t testing.TB, m *fakeModel, o Options) *script {
+	t.Helper()
+	s := &script{t: t, m: m, loader: &fakeLoader{}, clock: time.Unix(0, 0), streams: map[string]*Stream{}}
 	s.c = s.loader.catalogue(t, catalogue.Options{Compose: func(parts []catalogue.Part, _ []catalogue.Adapter) (catalogue.Adapter, error) {
 		return &fakeAdapter{digest: catalogue.CombinationName(parts)}, nil
 	}})
@@ -434,8 +440,11 @@ func (s *script) want(name string, a *fakeAdapter, n, max int) {
 func (s *script) empty() {
 	s.t.Helper()
 	n := s.e.Snapshot()
-	if n.Running+n.Waiting != 0 || n.BlocksUsed != 0 || s.e.blocks.used() != 0 || len(s.e.queue.groups) != 0 && s.e.queue.first() != nil {
+	if n.Running+n.Waiting != 0 || n.BlocksUsed != 0 || s.e.blocks.used() != 0 || len(s.e.queue.waiting) != 0 {
 		s.t.Errorf("left behind: %+v", n)
+	}
+	if r := s.e.room; r.waiting+r.running+len(r.tenants)+len(r.most) != 0 {
+		s.t.Errorf("left in the room: %+v", r)
 	}
 	for _, e := range s.c.List() {
 		if e.References != 0 || e.State == catalogue.Draining {

@@ -1,9 +1,6 @@
 package runtime
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // Snapshot is the state of an Engine between two steps. Counters run from the
 // start.
@@ -32,35 +29,24 @@ type Snapshot struct {
 	CompletionTokens uint64
 }
 
-// gauges count the sequences by state, for the bound on the queue and for
-// snapshots.
+// gauges count the sequences by state, for snapshots.
 type gauges struct {
 	states   [ended]int
-	groups   map[string]int      // those that wait for their first slot
+	awaiting int                 // in Await
 	adapters map[string]presence // the base left out
 }
 
 type presence struct{ waiting, running int }
 
-func newGauges() gauges { return gauges{groups: map[string]int{}, adapters: map[string]presence{}} }
+func newGauges() gauges { return gauges{adapters: map[string]presence{}} }
 
-// newcomers is the share of the queue, one part in so many, that a single
-// group leaves free for others: a dynamic threshold (Choudhury and Hahne,
-// 1998).
-const newcomers = 8
-
-// join admits a sequence to the queue, if there is room for its group.
-func (g *gauges) join(s *sequence, limit int) error {
-	waiting := g.states[loading] + g.states[queued]
-	if free := limit - waiting; free <= 0 || g.groups[s.group] > newcomers*free {
-		return fmt.Errorf("%w: %d requests wait, %d of them of this group", ErrQueueFull, waiting, g.groups[s.group])
-	}
+// join counts a new sequence.
+func (g *gauges) join(s *sequence) {
 	s.state = queued
 	if s.request.Lease != nil {
 		s.state = loading
 	}
 	g.count(s, 1)
-	return nil
 }
 
 func (g *gauges) move(s *sequence, to state) {
@@ -76,9 +62,6 @@ func (g *gauges) leave(s *sequence) {
 
 func (g *gauges) count(s *sequence, by int) {
 	g.states[s.state] += by
-	if s.state == loading || s.state == queued {
-		tally(g.groups, s.group, by)
-	}
 	for _, name := range s.request.Lease.Adapters() {
 		p := g.adapters[name]
 		if s.state == running {
@@ -92,15 +75,9 @@ func (g *gauges) count(s *sequence, by int) {
 	}
 }
 
-func tally(counts map[string]int, key string, by int) {
-	if counts[key] += by; counts[key] == 0 {
-		delete(counts, key)
-	}
-}
-
 func (g *gauges) describe(s *Snapshot) {
-	s.Running, s.Loading = g.states[running], g.states[loading]
-	s.Waiting = g.states[queued] + g.states[loading] + g.states[preempted]
+	s.Running, s.Loading = g.states[running], g.states[loading]+g.awaiting
+	s.Waiting = g.states[queued] + s.Loading + g.states[preempted]
 	for name, p := range g.adapters {
 		if p.running > 0 {
 			s.RunningAdapters = append(s.RunningAdapters, name)

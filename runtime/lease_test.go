@@ -115,8 +115,12 @@ func TestCombinationsWaitAsTheirAdapters(t *testing.T) {
 	if !slices.Equal(now.RunningAdapters, []string{"x", "y"}) || !slices.Equal(now.WaitingAdapters, []string{"x", "y"}) {
 		t.Errorf("%v run and %v wait", now.RunningAdapters, now.WaitingAdapters)
 	}
-	if g := s.e.gauges.groups; len(g) != 2 || g["x,y"] != 3 || g["x"] != 1 {
-		t.Errorf("the groups are %v", g)
+	groups := map[uint64]int{}
+	for _, s := range s.e.queue.waiting {
+		groups[s.party.group]++
+	}
+	if both, one := partyOf(nil, "x,y", nil), partyOf(nil, "x", nil); len(groups) != 2 || groups[both.group] != 3 || groups[one.group] != 1 {
+		t.Errorf("the groups are %v", groups)
 	}
 	s.run()
 	if got := s.take("b@x:0.5,y:0.25"); got.usage.AdapterDigest != "x:0.5,y:0.25" || !slices.Equal(got.usage.Adapters, []string{"x", "y"}) {

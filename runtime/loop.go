@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"context"
 	goruntime "runtime"
 	"slices"
 )
@@ -27,7 +26,7 @@ func (e *Engine) loop() {
 // idle reports whether the engine has no sequence. It is asked after intake
 // saw closing: nothing can have arrived since.
 func (e *Engine) idle() bool {
-	return len(e.running)+len(e.preempted)+len(e.loading) == 0 && e.queue.first() == nil
+	return len(e.running)+len(e.preempted)+len(e.loading)+len(e.queue.waiting) == 0
 }
 
 // intake moves what arrived to where it waits, and drops what left. It reports
@@ -78,21 +77,23 @@ func (e *Engine) enqueue(s *sequence) {
 func (e *Engine) move(s *sequence, to state) {
 	e.mu.Lock()
 	e.gauges.move(s, to)
+	if to == running {
+		e.room.begin(&s.place)
+	}
 	e.mu.Unlock()
 }
 
-// sweep ends the sequences whose client left, or all of them.
+// sweep ends the sequences that were given up, or all of them.
 func (e *Engine) sweep(all bool) {
 	out := func(s *sequence) bool {
-		if !all && !s.gone.Load() {
-			return false
+		cause := s.gone.Load()
+		switch {
+		case all:
+			e.end(s, "", ErrClosed)
+		case cause != nil:
+			e.end(s, "", *cause)
 		}
-		err := ErrClosed
-		if !all {
-			err = context.Canceled
-		}
-		e.end(s, "", err)
-		return true
+		return all || cause != nil
 	}
 	e.loading = slices.DeleteFunc(e.loading, out)
 	e.queue.remove(out)

@@ -17,29 +17,30 @@ import (
 // block holds the very bits that computing it again would give. An adapter that
 // leaves the keys and values of some blocks as they are (aLoRA before its
 // invocation, a head) shares those with the base and with every other that does;
-// one that acts in the upper layers alone shares the pages of the lower ones.
+// one that acts in the upper layers alone shares the pages of the lower ones. All
+// of that holds within a scope: the keys of each grow from a root of its own.
 
 type digest [sha256.Size]byte
 
-// identity tells what acts on a sequence, from which position and which layer
-// on.
+// identity tells with whom a sequence shares, and what acts on it, from which
+// position and which layer on.
 type identity struct {
+	root    digest // the key before the first block
 	adapter string // its digest
 	from    int    // math.MaxInt: on no keys and values
 	shared  int    // the lowest layers, on whose keys and values it never acts
 }
 
-// identityOf is that of the sequence of an adapter, which may be nil, that acts
-// from a position on, on a base of so many layers.
-func identityOf(a catalogue.Adapter, from, layers int) identity {
+// identityOf is that of the sequence, in a scope, of an adapter, which may be nil,
+// that acts from a position on, on a base of so many layers.
+func identityOf(scope string, a catalogue.Adapter, from, layers int) identity {
+	root := digest(sha256.Sum256([]byte(scope)))
+	root = sha256.Sum256(root[:]) // of 32 bytes: no other key is, whatever the scope
 	if a == nil || a.SharedLayers() >= layers {
-		return identity{from: math.MaxInt, shared: layers}
+		return identity{root: root, from: math.MaxInt, shared: layers}
 	}
-	return identity{a.Digest(), from, a.SharedLayers()}
+	return identity{root, a.Digest(), from, a.SharedLayers()}
 }
-
-// baseRoot is the key before the first block of everybody.
-var baseRoot = sha256.Sum256(nil)
 
 // next is the key of block n, which holds tokens, after that of the block
 // before it.
@@ -73,7 +74,7 @@ func (d digest) extend(tokens []int32) digest {
 // with a reference each, and returns the key of the last, if only the root. The last token is
 // never among them: it has to be computed for its logits.
 func (b *blocks) find(held []int32, id identity, tokens []int32) ([]int32, digest) {
-	key := baseRoot
+	key := id.root
 	for n := 0; (n+1)*kernels.BlockLen < len(tokens); n++ {
 		next := id.next(key, n, tokens[n*kernels.BlockLen:])
 		block, ok := b.index[next]

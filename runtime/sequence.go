@@ -10,16 +10,18 @@ import (
 )
 
 // sequence is a request on its way through the engine. Between Submit and its
-// end it belongs to the step loop, but for gone.
+// end it belongs to the step loop, but for gone and place.
 type sequence struct {
 	id      uint64 // in the order of Submit
 	request *Request
-	group   string
+	party   party
 	stream  *Stream
-	lease   *catalogue.Lease // nil: the base
-	gone    atomic.Bool      // the client left
-	unwatch func() bool      // stops watching the client's context
+	lease   *catalogue.Lease      // nil: the base
+	gone    atomic.Pointer[error] // why it has to end
+	unwatch func() bool           // stops watching the client's context
 	state   state
+	place   place // while it waits for its first slot; guarded by Engine.mu
+	turn    turn
 
 	// tokens is what the sequence consists of: the adapter's virtual tokens
 	// (below 0), the prompt, the completion. Keys and values of the first

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"math"
+
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -39,44 +41,28 @@ func (e *Engine) step() bool {
 }
 
 // plan chooses the tokens of the step: the next one of every sequence that has
-// one left, then as much of the prompts as StepTokens allows. Prompts share
-// that evenly, what some do not need going to the oldest of the others, so a
-// long prompt holds up neither running sequences nor short prompts.
+// one left, then as much of the prompts as StepTokens allows. Tenants share that by
+// weight, the groups of each equally, and the prompts of each group equally; what
+// some do not need goes to the others. So a long prompt holds up neither running
+// sequences nor short prompts, and many prompts not those of another tenant.
 func (e *Engine) plan() (rows, promptRows int) {
 	e.works = e.works[:0]
-	prompts := 0
+	left := e.options.StepTokens
 	for _, s := range e.running {
-		e.works = append(e.works, work{s: s})
+		w := work{s: s}
 		if s.pending() > 1 {
-			prompts++
-		}
-	}
-	left := max(e.options.StepTokens-(len(e.works)-prompts), 1)
-	share := left / max(prompts, 1)
-	for i := range e.works {
-		w := &e.works[i]
-		n := w.s.pending()
-		if n == 1 {
+			s.turn.prompts(1)
+		} else {
 			w.count = 1
-			continue
+			left--
 		}
-		w.count = min(n, share)
-		left -= w.count
+		e.works = append(e.works, w)
 	}
-	for left > 0 && prompts > 0 {
-		var oldest *work
-		for i := range e.works {
-			w := &e.works[i]
-			if w.count < w.s.pending() && (oldest == nil || w.s.id < oldest.s.id) {
-				oldest = w
-			}
+	e.fill(max(left, 1))
+	for _, w := range e.works {
+		if w.s.pending() > 1 {
+			w.s.turn.prompts(-1)
 		}
-		if oldest == nil {
-			break
-		}
-		more := min(left, oldest.s.pending()-oldest.count)
-		oldest.count += more
-		left -= more
 	}
 	planned := e.works[:0]
 	e.outputs = e.outputs[:0]
@@ -100,6 +86,39 @@ func (e *Engine) plan() (rows, promptRows int) {
 	clear(e.works[len(planned):])
 	e.works = planned
 	return rows, promptRows
+}
+
+// fill gives the prompts of a step their shares of so many tokens. Those are cut
+// at whole tokens along the batch, so that many small ones add up to what they are
+// of all.
+func (e *Engine) fill(left int) {
+	for left > 0 {
+		all := 0.0
+		for _, w := range e.works {
+			if w.count < w.s.pending() {
+				all += w.s.turn.share()
+			}
+		}
+		if all == 0 {
+			return
+		}
+		const rounding = 1e-9
+		sum, cut, taken := 0.0, 0, 0
+		for i := range e.works {
+			w := &e.works[i]
+			rest := w.s.pending() - w.count
+			if rest == 0 {
+				continue
+			}
+			sum += w.s.turn.share()
+			to := min(int(math.Ceil(float64(left)*sum/all-rounding)), left)
+			n := min(rest, to-cut)
+			w.count += n
+			taken += n
+			cut = to
+		}
+		left -= taken
+	}
 }
 
 // compute runs works as one batch. If that panics it runs each half, and so

@@ -1,8 +1,11 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
+	"hash/maphash"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 // Tenant is who a request is made for: whoever authenticated, or the address it
@@ -28,12 +31,34 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("the limit %q of tenant %q, %d requests, is reached", e.Limit, e.Tenant, e.Most)
+	return fmt.Sprintf("tenant %q has the most requests that its limit %q allows, %d", e.Tenant, e.Limit, e.Most)
 }
 
+// Unwrap is ErrQueueFull.
 func (e *LimitError) Unwrap() error { return ErrQueueFull }
 
-var _ error = (*LimitError)(nil)
+// party is who a sequence counts for. Its tenant and its group, which may have
+// names of any length, go by hashes of them that nobody can foresee.
+type party struct {
+	tenant, group uint64
+	name          string // the tenant's
+	weight        float64
+	running       int // the tenant's limits; 0: none
+	waiting       int
+}
 
-// ErrTenant reports a tenant whose weight or limits are below 0.
-var ErrTenant = errors.New("a tenant's weight and limits are 0 or more")
+var seed = maphash.MakeSeed()
+
+// partyOf is who a request of that lease counts for.
+func partyOf(t *Tenant, group string, lease *catalogue.Lease) party {
+	if t == nil {
+		t = new(Tenant)
+	}
+	if group == "" {
+		group = strings.Join(lease.Adapters(), ",") // a combination's, whatever its weights
+	}
+	return party{
+		tenant: maphash.String(seed, t.Name), group: maphash.String(seed, group),
+		name: t.Name, weight: float64(max(t.Weight, 1)), running: t.Running, waiting: t.Waiting,
+	}
+}

@@ -11,6 +11,7 @@ import (
 // Engine runs requests. RuntimeEngine makes one of a runtime.Engine.
 type Engine interface {
 	Submit(ctx context.Context, r *runtime.Request) (Stream, error)
+	Await(ctx context.Context, lease *catalogue.Lease, t *runtime.Tenant, group string) error
 	Probe(ctx context.Context, name string, a catalogue.Adapter) error
 	Options() runtime.Options
 	Snapshot() runtime.Snapshot

@@ -60,6 +60,7 @@ func failureOf(err error) *failure {
 		f         *failure
 		field     *fieldError
 		withdrawn *catalogue.WithdrawnError
+		limit     *runtime.LimitError
 		fromFiber *fiber.Error
 	)
 	switch {
@@ -69,6 +70,9 @@ func failureOf(err error) *failure {
 		return &failure{status: http.StatusBadRequest, kind: invalidRequest, param: field.Path, message: field.Error()}
 	case errors.As(err, &fromFiber):
 		return &failure{status: fromFiber.Code, kind: kindOf(fromFiber.Code), message: fromFiber.Message}
+	case errors.As(err, &limit):
+		return &failure{status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "tenant_limit", retry: 1,
+			message: err.Error() + ": try again later"}
 	case errors.Is(err, runtime.ErrQueueFull):
 		return &failure{status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "queue_full", retry: 1,
 			message: err.Error() + ": try again later, or start the server with a larger --queue"}

@@ -119,6 +119,7 @@ func TestEngineErrors(t *testing.T) {
 		load                bool // from the catalogue
 	}{
 		{runtime.ErrQueueFull, 429, 429, `"code":"queue_full"`, `"error_type":"overloaded"`, false},
+		{&runtime.LimitError{Tenant: "team", Limit: "waiting", Most: 4}, 429, 429, `"code":"tenant_limit"`, `tenant \"team\" has the most requests that its limit \"waiting\" allows, 4: try again later`, false},
 		{runtime.ErrClosed, 503, 503, `"code":"draining"`, `"error_type":"overloaded"`, false},
 		{fmt.Errorf("%w: 3 tokens too many", runtime.ErrPrompt), 400, 422, "3 tokens too many", `"error_type":"validation"`, false},
 		{fmt.Errorf("%w: \"x\"", catalogue.ErrUnknown), 404, 404, "model_not_found", `"error_type":"validation"`, true},

@@ -75,6 +75,13 @@ func (e *fakeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, er
 	return &fakeStream{engine: e, request: r}, nil
 }
 
+func (e *fakeEngine) Await(ctx context.Context, lease *catalogue.Lease, _ *runtime.Tenant, _ string) error {
+	if err := lease.Wait(ctx); err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
 func (e *fakeEngine) Probe(_ context.Context, _ string, a catalogue.Adapter) error {
 	if e.overflows {
 		return &catalogue.WithdrawnError{Digest: a.Digest(), Tensor: "lora_A", Value: 3.4e38}

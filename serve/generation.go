@@ -149,17 +149,20 @@ func (g *generation) next() (choiceEvent, error) {
 
 // run is one choice from submission to its end; false ends the worker.
 func (g *generation) run(index int) bool {
-	request := g.choices[index]
-	stream, err := g.submit(request)
+	stream, err := g.submit(g.choices[index])
 	if err != nil {
 		return g.send(choiceEvent{index: index, err: g.explain(err)})
 	}
 	defer stream.Close()
-	for answered := false; ; answered = true {
+	answered := false
+	for {
 		event, err := stream.Next(g.ctx)
 		switch {
 		case errors.Is(err, runtime.ErrEnd) && answered:
 			return true
+		case errors.Is(err, runtime.ErrQueueFull) && !answered && g.displaced():
+			stream.Close()
+			return g.run(index)
 		case errors.Is(err, runtime.ErrEnd):
 			err = errors.New("the engine ended the sequence without an answer")
 			fallthrough
@@ -172,6 +175,7 @@ func (g *generation) run(index int) bool {
 		if event.Finish != "" {
 			return true
 		}
+		answered = true
 	}
 }
 
@@ -195,6 +199,15 @@ func (g *generation) submit(r *runtime.Request) (Stream, error) {
 			return nil, context.Cause(g.ctx)
 		}
 	}
+}
+
+// displaced notes that a choice has lost its place in the queue to another
+// request, and reports whether choices remain for whose sake it waits for one again.
+func (g *generation) displaced() bool {
+	g.submitting.Lock()
+	defer g.submitting.Unlock()
+	g.accepted--
+	return g.accepted > 0
 }
 
 // roomEvery is how often a choice looks for room in the queue.

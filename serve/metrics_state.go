@@ -30,7 +30,7 @@ func (c *stateCollector) Describe(chan<- *prometheus.Desc) {} // unchecked: labe
 
 func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	s := c.server
-	o, now, loading := s.engine.Options(), s.engine.Snapshot(), int(s.loading.Load())
+	o, now := s.engine.Options(), s.engine.Snapshot()
 	entries := s.known()
 	model := []string{"model_name", s.config.Name}
 	gauge := func(name, help string, v float64, labels ...string) {
@@ -41,7 +41,7 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	}
 
 	gauge("vllm:num_requests_running", "Sequences with a slot.", float64(now.Running), model...)
-	gauge("vllm:num_requests_waiting", "Requests without one.", float64(now.Waiting+loading), model...)
+	gauge("vllm:num_requests_waiting", "Requests without one.", float64(now.Waiting), model...)
 	gauge("vllm:kv_cache_usage_perc", "Share of the key-value blocks held by running sequences; 1 is all.", share(now.BlocksUsed, now.Blocks), model...)
 	gauge("vllm:cache_config_info", "Shape of the key-value cache.", 1,
 		"block_size", strconv.Itoa(kernels.BlockLen), "num_gpu_blocks", strconv.Itoa(now.Blocks))
@@ -82,7 +82,7 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(now.BlocksUsed), "use", "running")
 	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(now.BlocksCached), "use", "prefix")
 	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(max(now.Blocks-now.BlocksUsed-now.BlocksCached, 0)), "use", "free")
-	gauge("peft_requests_loading", "Requests whose adapter is being loaded.", float64(now.Loading+loading))
+	gauge("peft_requests_loading", "Requests whose adapter is being loaded.", float64(now.Loading))
 	gauge("peft_draining", "1 while the server shuts down.", flag(s.requests.isDraining()))
 	gauge("peft_build_info", "The version that runs.", 1, "version", s.config.Version, "base", s.config.Name, "precision", s.base.Precision)
 	counter("peft_steps_total", "Steps of the engine.", now.Steps)

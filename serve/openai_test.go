@@ -2,7 +2,9 @@ package serve
 
 import (
 	"encoding/json"
+	goruntime "runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -87,6 +89,26 @@ func TestCompletionsManyChoices(t *testing.T) {
 		texts[member(t, e, "choices", "0", "index")] += strings.Trim(member(t, e, "choices", "0", "text"), `"`)
 	}
 	require.Equal(t, map[string]string{"0": "A4", "1": "A5", "2": "B4", "3": "B5"}, texts)
+
+	// One that loses its place in the queue waits for another one.
+	again, tries := make(chan struct{}), atomic.Int32{}
+	s.engine.script = func(r *runtime.Request) (string, runtime.Finish, error) {
+		switch {
+		case r.Sampling.Seed == 4:
+			<-again
+		case tries.Add(1) == 1:
+			for s.engine.running.Load() < 2 {
+				goruntime.Gosched()
+			}
+			return "", "", runtime.ErrQueueFull
+		default:
+			close(again)
+		}
+		return string(rune('0' + r.Sampling.Seed)), runtime.FinishEOS, nil
+	}
+	got = s.post(t, "/v1/completions", `{"prompt":"A","n":2,"seed":4}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.Equal(t, `"5"`, member(t, got.body, "choices", "1", "text"))
 
 	// One that fails fails all, and the rest is given up.
 	s.engine.refuse = runtime.ErrQueueFull

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
-	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // naming is one place where a request names an adapter, or a combination.
@@ -73,22 +71,14 @@ func isUnknown(err error) bool {
 	return errors.Is(err, catalogue.ErrUnknown) || errors.Is(err, catalogue.ErrName)
 }
 
-// await waits for an adapter off the step loop. Those who wait here are not in
-// the engine's queue yet, and so are as many as that may hold.
+// await waits for an adapter, among those of the engine's queue.
 func (s *Server) await(c *fiber.Ctx, lease *catalogue.Lease) error {
 	if s.requests.isDraining() {
 		return draining()
 	}
-	defer s.loading.Add(-1)
-	if waiting := s.loading.Add(1); waiting > int64(s.engine.Options().Queue) {
-		return fmt.Errorf("%w: %d requests wait for their adapter", runtime.ErrQueueFull, waiting-1)
-	}
 	ctx, done := s.attend(c)
 	defer done()
-	if err := lease.Wait(ctx); err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
+	return s.engine.Await(ctx, lease, tenantOf(c), group(c))
 }
 
 // textOf is the tokenizer that an adapter's text is read and written with: its

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -44,7 +43,6 @@ type Server struct {
 	app       *fiber.App
 	watcher   watcher
 	requests  *requests
-	loading   atomic.Int64 // requests that wait for their adapter
 	templates *templates
 
 	ctx  context.Context // of every generation

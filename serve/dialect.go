@@ -162,7 +162,7 @@ func (s *Server) refuseUnknownMethods(app *fiber.App) {
 			status: http.StatusNotImplemented, kind: invalidRequest, code: "no_method",
 			message: fmt.Sprintf("%s is no method of HTTP: GET /openapi.json describes the routes", r.Method()),
 		}
-		r.SetConnectionClose() // the body, if there is one, is not read
+		leaveUnread(r)
 		_ = writeJSON(c, f.status, dialectOf(c).errorBody(f))
 	}
 }

@@ -100,12 +100,18 @@ func TestMaxConnections(t *testing.T) {
 		require.Contains(t, got.body, `"code":"too_many_connections"`)
 		require.Contains(t, got.body, "--max-connections")
 	}
-	// Those who send nothing take no place, and get the answer or a closed
-	// connection.
+	// Those who send nothing are not waited for.
+	var silent []net.Conn
 	for range 3 * atTheDoor {
 		conn, err := net.Dial("tcp", address)
 		require.NoError(t, err)
 		defer conn.Close()
+		silent = append(silent, conn)
+	}
+	for _, conn := range silent {
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		_, err := io.Copy(io.Discard, conn)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "closed in the end")
 	}
 	require.Equal(t, http.StatusOK, ask(t, idle[0], "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").StatusCode)
 	require.NoError(t, idle[1].Close())

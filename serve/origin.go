@@ -160,7 +160,7 @@ func originOf(text string) (string, error) {
 // hostPatternOf is a pattern of Host headers.
 func hostPatternOf(text string) (string, error) {
 	name, _ := splitHost(text)
-	if rest := strings.TrimPrefix(name, "*."); name != "*" && (rest == "" || strings.ContainsAny(rest, "*/@?# ")) {
+	if rest := strings.TrimPrefix(name, "*."); name != "*" && (rest == "" || strings.Contains(rest, "*")) || strings.ContainsAny(text, "/@?# ") {
 		return "", fmt.Errorf("%q: no host: write it as api.example, *.example or api.example:8443, or * for any", text)
 	}
 	return strings.ToLower(text), nil

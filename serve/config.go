@@ -81,20 +81,17 @@ func (c Config) Validate() error {
 		faults = append(faults, fmt.Errorf("field MaxConnections is %w", err))
 	}
 	for i, o := range c.AllowOrigins {
-		if _, err := originOf(o); err != nil {
+		if err := CheckOrigin(o); err != nil {
 			faults = append(faults, fmt.Errorf("field AllowOrigins[%d] is %w", i, err))
 		}
 	}
 	for i, h := range c.AllowedHosts {
-		if _, err := hostPatternOf(h); err != nil {
+		if err := CheckHost(h); err != nil {
 			faults = append(faults, fmt.Errorf("field AllowedHosts[%d] is %w", i, err))
 		}
 	}
-	if (c.TLSCert == "") != (c.TLSKey == "") {
-		faults = append(faults, errors.New("fields TLSCert and TLSKey go together: one is empty"))
-	}
-	if c.TLSClientCA != "" && c.TLSCert == "" {
-		faults = append(faults, errors.New("field TLSClientCA wants TLSCert and TLSKey"))
+	if err := CheckTLS(c.TLSCert, c.TLSKey, c.TLSClientCA); err != nil {
+		faults = append(faults, fmt.Errorf("fields TLSCert, TLSKey, TLSClientCA: %w", err))
 	}
 	if err := c.Sampling.Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("field Sampling: %w", err))

@@ -157,6 +157,18 @@ func originOf(text string) (string, error) {
 	return u.Scheme + "://" + name, nil
 }
 
+// CheckOrigin reports whether a text is an origin as AllowOrigins has them.
+func CheckOrigin(text string) error {
+	_, err := originOf(text)
+	return err
+}
+
+// CheckHost reports whether a text is a host as AllowedHosts has them.
+func CheckHost(text string) error {
+	_, err := hostPatternOf(text)
+	return err
+}
+
 // hostPatternOf is a pattern of Host headers.
 func hostPatternOf(text string) (string, error) {
 	name, _ := splitHost(text)

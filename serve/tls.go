@@ -3,6 +3,7 @@ package serve
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -25,6 +26,19 @@ type certificates struct {
 
 // lookEvery is how long a change of the files may go unnoticed.
 const lookEvery = time.Second
+
+// CheckTLS reports whether TLS can be spoken with these files; none of them: it
+// is not spoken.
+func CheckTLS(cert, key, clientCA string) error {
+	switch {
+	case cert == "" && key == "" && clientCA == "":
+		return nil
+	case cert == "" || key == "":
+		return errors.New("a certificate and its key go together: give both")
+	}
+	_, err := (&certificates{cert: cert, key: key, clientCA: clientCA}).read()
+	return err
+}
 
 func loadCertificates(config Config) (*certificates, error) {
 	c := &certificates{cert: config.TLSCert, key: config.TLSKey, clientCA: config.TLSClientCA, log: config.Log}

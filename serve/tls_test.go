@@ -138,30 +138,17 @@ func TestClientCertificates(t *testing.T) {
 func TestTLSSettings(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	other := writePair(t, cert, key, "first")
-	require.NotNil(t, other)
-	for _, c := range []struct {
-		config Config
-		says   string
-	}{
-		{Config{TLSCert: cert}, "go together"},
-		{Config{TLSKey: key}, "go together"},
-		{Config{TLSClientCA: cert}, "wants TLSCert"},
+	writePair(t, cert, key, "first")
+	for _, c := range []struct{ cert, key, clientCA, says string }{
+		{cert, "", "", "go together"},
+		{"", key, "", "go together"},
+		{"", "", cert, "go together"},
+		{cert, cert, "", "private key"},
+		{dir + "/none", key, "", "no such file"},
+		{cert, key, key, "holds no certificate"},
+		{cert, key, dir + "/none", "no such file"},
 	} {
-		c.config.Name = "a"
-		require.ErrorContains(t, c.config.Validate(), c.says)
-	}
-	for _, c := range []struct {
-		config Config
-		says   string
-	}{
-		{Config{TLSCert: cert, TLSKey: cert}, "private key"},
-		{Config{TLSCert: dir + "/none", TLSKey: key}, "none"},
-		{Config{TLSCert: cert, TLSKey: key, TLSClientCA: key}, "holds no certificate"},
-		{Config{TLSCert: cert, TLSKey: key, TLSClientCA: dir + "/none"}, "none"},
-	} {
-		_, err := loadCertificates(c.config.withDefaults())
-		require.ErrorContains(t, err, c.says)
+		require.ErrorContains(t, Config{Name: "a", TLSCert: c.cert, TLSKey: c.key, TLSClientCA: c.clientCA}.Validate(), c.says)
 	}
 }
 

@@ -3,7 +3,9 @@ package serve
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
+	"os"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -46,7 +48,10 @@ func (s *Server) readBody(c *fiber.Ctx) ([]byte, error) {
 		return c.Request().Body(), nil
 	}
 	body, err := io.ReadAll(io.LimitReader(stream, limit+1))
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, tooSlow()
+	case err != nil:
 		return nil, invalid("", "the request body ends too early: %s", err)
 	}
 	if int64(len(body)) > limit {

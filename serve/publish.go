@@ -183,6 +183,9 @@ func (l *limitedUpload) Read(p []byte) (int, error) {
 	if l.left -= int64(n); l.left < 0 {
 		return 0, tooLarge(l.limit, "upload-limit")
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = tooSlow()
+	}
 	return n, err
 }
 

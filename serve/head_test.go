@@ -13,23 +13,29 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ask sends text and returns the answer, its body read.
-func ask(t *testing.T, conn net.Conn, text string) *http.Response {
+// rawAnswer is an answer as it came over a connection.
+type rawAnswer struct {
+	answer
+	closes bool // the connection
+}
+
+// ask sends text and returns the answer.
+func ask(t *testing.T, conn net.Conn, text string) rawAnswer {
 	t.Helper()
 	_, err := io.WriteString(conn, text)
 	require.NoError(t, err)
 	return reply(t, conn)
 }
 
-func reply(t *testing.T, conn net.Conn) *http.Response {
+func reply(t *testing.T, conn net.Conn) rawAnswer {
 	t.Helper()
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
+	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	response.Body = io.NopCloser(strings.NewReader(string(body)))
-	return response
+	return rawAnswer{answer{status: response.StatusCode, header: response.Header, body: string(body)}, response.Close}
 }
 
 // What can be refused by the head is refused before any of the body has come,
@@ -63,10 +69,9 @@ func TestRefusedByTheHead(t *testing.T) {
 				conn, err := net.Dial("tcp", address)
 				require.NoError(t, err)
 				got := ask(t, conn, c.line+" "+protocol+"\r\nHost: localhost\r\n"+c.head+expect+"Content-Length: 100000000\r\n\r\n")
-				body, _ := io.ReadAll(got.Body)
-				require.Equal(t, c.status, got.StatusCode, "%s %s%s: %s", c.line, c.head, expect, body)
-				require.Contains(t, string(body), c.says)
-				require.True(t, got.Close, "the connection ends")
+				require.Equal(t, c.status, got.status, "%s %s%s: %s", c.line, c.head, expect, got.body)
+				require.Contains(t, got.body, c.says)
+				require.True(t, got.closes, "the connection ends")
 				_, err = conn.Read(make([]byte, 1))
 				require.ErrorIs(t, err, io.EOF)
 				require.NoError(t, conn.Close())
@@ -78,14 +83,14 @@ func TestRefusedByTheHead(t *testing.T) {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(writable.url, "http://"))
 		require.NoError(t, err)
 		got := ask(t, conn, "PUT /v1/adapters/"+name+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000000\r\n\r\n")
-		require.Equal(t, status, got.StatusCode, name)
+		require.Equal(t, status, got.status, name)
 		require.NoError(t, conn.Close())
 	}
 	for _, head := range []string{"Transfer-Encoding: chunked\r\n", "Content-Length: 9000\r\n", "Content-Length: 9000\r\nContent-Encoding: gzip\r\n" + key} {
 		conn, err := net.Dial("tcp", address)
 		require.NoError(t, err)
 		got := ask(t, conn, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"+head+"\r\n")
-		require.Contains(t, []int{401, 415}, got.StatusCode, head)
+		require.Contains(t, []int{401, 415}, got.status, head)
 		require.NoError(t, conn.Close())
 	}
 }
@@ -99,8 +104,8 @@ func TestExpectContinue(t *testing.T) {
 	const body = `{"inputs":"a"}`
 	for range 2 {
 		got := ask(t, conn, fmt.Sprintf("POST /generate HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body)))
-		require.Equal(t, http.StatusContinue, got.StatusCode)
-		require.Equal(t, http.StatusOK, ask(t, conn, body).StatusCode)
+		require.Equal(t, http.StatusContinue, got.status)
+		require.Equal(t, http.StatusOK, ask(t, conn, body).status)
 	}
 }
 
@@ -124,8 +129,8 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 			require.NoError(t, err, head)
 		}
 		got := reply(t, conn)
-		require.GreaterOrEqual(t, got.StatusCode, 400)
-		require.True(t, got.Close)
+		require.GreaterOrEqual(t, got.status, 400)
+		require.True(t, got.closes)
 		require.NoError(t, conn.Close())
 	}
 }
@@ -138,7 +143,7 @@ func TestFailureKeepsTheConnection(t *testing.T) {
 	defer conn.Close()
 	for _, body := range []string{`{"inputs":`, `{"inputs":"a","parameters":{"adapter_id":"nobody"}}`} {
 		got := ask(t, conn, fmt.Sprintf("POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
-		require.GreaterOrEqual(t, got.StatusCode, 400)
-		require.False(t, got.Close)
+		require.GreaterOrEqual(t, got.status, 400)
+		require.False(t, got.closes)
 	}
 }

@@ -121,8 +121,10 @@ func (l *listener) turnAway(conn net.Conn) {
 	select {
 	case l.telling <- struct{}{}:
 		l.turned.Go(func() {
-			defer func() { <-l.telling }()
-			defer conn.Close()
+			defer func() {
+				_ = conn.Close()
+				<-l.telling
+			}()
 			if conn.SetDeadline(time.Now().Add(doorTime)) != nil {
 				return
 			}

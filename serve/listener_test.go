@@ -90,7 +90,7 @@ func TestMaxConnections(t *testing.T) {
 		require.NoError(t, err)
 		defer conn.Close()
 		idle = append(idle, conn)
-		require.Equal(t, http.StatusOK, ask(t, conn, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").StatusCode)
+		require.Equal(t, http.StatusOK, ask(t, conn, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").status)
 	}
 	for range 3 * atTheDoor {
 		got := s.get(t, "/health")
@@ -113,7 +113,7 @@ func TestMaxConnections(t *testing.T) {
 		_, err := io.Copy(io.Discard, conn)
 		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "closed in the end")
 	}
-	require.Equal(t, http.StatusOK, ask(t, idle[0], "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").StatusCode)
+	require.Equal(t, http.StatusOK, ask(t, idle[0], "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").status)
 	require.NoError(t, idle[1].Close())
 	require.Eventually(t, func() bool {
 		response, err := s.client.Get(s.url + "/health")

@@ -36,7 +36,7 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 	adapterHeaders(c, g)
 	conn := connectionOf(c.Context().Conn())
 	log := s.config.Log.With("path", c.Path(), "request", requestID(c))
-	s.streamBody(c, func(b *bufio.Writer) {
+	streamBody(c, func(b *bufio.Writer) {
 		defer g.end()
 		defer context.AfterFunc(g.ctx, func() {
 			if errors.Is(context.Cause(g.ctx), errUnread) {
@@ -87,7 +87,7 @@ func (g *generation) write(out *eventStream, w streamWriter, keepAlive time.Dura
 // streamBody sends the headers and then, in a goroutine of its own, what write
 // writes: in chunks, and to a client of HTTP/1.0, which knows none, as it is until
 // the connection ends.
-func (s *Server) streamBody(c *fiber.Ctx, write func(*bufio.Writer)) {
+func streamBody(c *fiber.Ctx, write func(*bufio.Writer)) {
 	answer := &c.Context().Response
 	if c.Request().Header.IsHTTP11() {
 		answer.ImmediateHeaderFlush = true

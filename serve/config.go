@@ -36,6 +36,25 @@ type Config struct {
 	Timeout      time.Duration // how long a request may take, waiting included; without limit
 	WriteTimeout time.Duration // how long a client may take to read an answer, or an event of a stream; 5 minutes
 
+	ReadTimeout    time.Duration // how long a client may take to send a request; 2 minutes
+	UploadTimeout  time.Duration // or an adapter's archive; 30 minutes
+	IdleTimeout    time.Duration // how long a connection may wait for its next request; 2 minutes
+	KeepAlive      time.Duration // how long a stream is silent before a comment is sent; it stays silent
+	MaxConnections int           // at once; half of the files that the process may have open, and at most 8,192
+
+	// AllowOrigins are the origins whose pages may send requests, beside the
+	// server's own: "https://app.example", or "*" for any.
+	AllowOrigins []string
+	// AllowedHosts are the names that the server is asked by in the Host header:
+	// "api.example", "*.example", either with a port, or "*" for any. Without
+	// them every name will do, except on a loopback address: there it is asked
+	// by localhost or an address, and by these.
+	AllowedHosts []string
+
+	TLSCert     string // PEM files of a certificate with its chain, and of its key; none: plain HTTP
+	TLSKey      string
+	TLSClientCA string // and of the authorities whose certificates clients need; none: they need none
+
 	Log *slog.Logger // nowhere
 }
 
@@ -53,6 +72,27 @@ func (c Config) Validate() error {
 	below("Parallel", int64(c.Parallel))
 	below("Timeout", int64(c.Timeout))
 	below("WriteTimeout", int64(c.WriteTimeout))
+	below("ReadTimeout", int64(c.ReadTimeout))
+	below("UploadTimeout", int64(c.UploadTimeout))
+	below("IdleTimeout", int64(c.IdleTimeout))
+	below("KeepAlive", int64(c.KeepAlive))
+	below("MaxConnections", int64(c.MaxConnections))
+	if err := CheckConnections(c.MaxConnections); err != nil {
+		faults = append(faults, fmt.Errorf("field MaxConnections is %w", err))
+	}
+	for i, o := range c.AllowOrigins {
+		if err := CheckOrigin(o); err != nil {
+			faults = append(faults, fmt.Errorf("field AllowOrigins[%d] is %w", i, err))
+		}
+	}
+	for i, h := range c.AllowedHosts {
+		if err := CheckHost(h); err != nil {
+			faults = append(faults, fmt.Errorf("field AllowedHosts[%d] is %w", i, err))
+		}
+	}
+	if err := CheckTLS(c.TLSCert, c.TLSKey, c.TLSClientCA); err != nil {
+		faults = append(faults, fmt.Errorf("fields TLSCert, TLSKey, TLSClientCA: %w", err))
+	}
 	if err := c.Sampling.Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("field Sampling: %w", err))
 	}
@@ -95,6 +135,18 @@ func (c Config) withDefaults() Config {
 	}
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = 5 * time.Minute
+	}
+	if c.ReadTimeout == 0 {
+		c.ReadTimeout = 2 * time.Minute
+	}
+	if c.UploadTimeout == 0 {
+		c.UploadTimeout = 30 * time.Minute
+	}
+	if c.IdleTimeout == 0 {
+		c.IdleTimeout = 2 * time.Minute
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = min(max(descriptors()/2, 1), 8192)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))

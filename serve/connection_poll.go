@@ -4,6 +4,8 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
@@ -26,8 +28,9 @@ type poller struct {
 }
 
 type watched struct {
-	socket syscall.RawConn
-	cancel context.CancelCauseFunc
+	socket  syscall.RawConn
+	secured bool // by TLS
+	cancel  context.CancelCauseFunc
 }
 
 // askEvery is how long a client may have been gone before it is noticed.
@@ -46,7 +49,8 @@ func (p *poller) add(conn net.Conn, cancel context.CancelCauseFunc) (remove func
 	}
 	p.last++
 	key := p.last
-	p.watched[key] = watched{socket, cancel}
+	_, secured := conn.(*tls.Conn)
+	p.watched[key] = watched{socket, secured, cancel}
 	if !p.asking {
 		p.asking = true
 		p.work.Go(p.ask)
@@ -65,7 +69,7 @@ func (p *poller) ask() {
 	for range ticker.C {
 		p.mu.Lock()
 		for key, w := range p.watched {
-			if isGone(w.socket) {
+			if w.isGone() {
 				delete(p.watched, key)
 				w.cancel(errClientGone)
 			}
@@ -79,22 +83,36 @@ func (p *poller) ask() {
 	}
 }
 
-// isGone reports whether the peer of a socket has closed it.
-func isGone(socket syscall.RawConn) bool {
+// isGone reports whether the peer of a socket has closed it. Under TLS it says so
+// before it does, and that is never read here: what is to be read then begins
+// with a record that is an alert.
+func (w watched) isGone() bool {
 	var (
 		n    int
 		err  error
-		next [1]byte
+		next [recordHead]byte
 	)
-	if socket.Control(func(fd uintptr) {
+	if w.socket.Control(func(fd uintptr) {
 		n, _, err = unix.Recvfrom(int(fd), next[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	}) != nil {
 		return false // closed here
 	}
 	if err == nil {
-		return n == 0
+		return n == 0 || w.secured && n == recordHead && isAlert(next)
 	}
 	return !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
+}
+
+// recordHead is the length of the head of a TLS record: its type, a version, and
+// how many bytes follow.
+const recordHead = 5
+
+// isAlert reports whether a record is an alert: by its type in TLS 1.2, and in
+// TLS 1.3, which hides that, by its length, which no request is as short as: two
+// bytes, the hidden type, and the tag.
+func isAlert(head [recordHead]byte) bool {
+	const alert, hidden, hiddenAlert = 21, 23, 2 + 1 + 16
+	return head[0] == alert || head[0] == hidden && binary.BigEndian.Uint16(head[3:]) == hiddenAlert
 }
 
 // close watches nobody from then on.

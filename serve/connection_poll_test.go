@@ -4,6 +4,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"testing"
 	"time"
@@ -56,4 +57,41 @@ func TestPoller(t *testing.T) {
 	require.NoError(t, p.close())
 	require.NoError(t, p.close())
 	p.add(stays, nil)() // watches nobody any more
+}
+
+// Under TLS who leaves says so, and a request that waits is no leaving.
+func TestPollerUnderTLS(t *testing.T) {
+	dir := t.TempDir()
+	writePair(t, dir+"/crt", dir+"/key", "first")
+	pair, err := tls.LoadX509KeyPair(dir+"/crt", dir+"/key")
+	require.NoError(t, err)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		var p poller
+		watch := func() (client *tls.Conn, ctx context.Context) {
+			here, there := connected(t)
+			server := tls.Server(here, &tls.Config{Certificates: []tls.Certificate{pair}})
+			client = tls.Client(there, &tls.Config{InsecureSkipVerify: true, MaxVersion: version})
+			shaken := make(chan error, 1)
+			go func() { shaken <- server.Handshake() }()
+			require.NoError(t, client.Handshake())
+			require.NoError(t, <-shaken)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			p.add(server, cancel)
+			return client, ctx
+		}
+		stayer, stays := watch()
+		leaver, leaves := watch()
+		_, err = stayer.Write([]byte("the next request"))
+		require.NoError(t, err)
+		require.NoError(t, leaver.CloseWrite()) // it says so, and stays connected
+		select {
+		case <-leaves.Done():
+			require.ErrorIs(t, context.Cause(leaves), errClientGone)
+		case <-time.After(5 * time.Second):
+			t.Fatal("not noticed")
+		}
+		time.Sleep(3 * askEvery)
+		require.NoError(t, stays.Err())
+		require.NoError(t, p.close())
+	}
 }

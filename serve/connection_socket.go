@@ -7,8 +7,12 @@ import (
 
 // socketOf is the socket under a connection, nil if there is none.
 func socketOf(conn net.Conn) syscall.RawConn {
-	if inner, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
-		conn = inner.NetConn()
+	for {
+		outer, ok := conn.(interface{ NetConn() net.Conn }) // TLS, and our own
+		if !ok {
+			break
+		}
+		conn = outer.NetConn()
 	}
 	socket, ok := conn.(syscall.Conn)
 	if !ok {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -40,7 +41,7 @@ func TestDisconnectFreesTheSlot(t *testing.T) {
 			}
 			conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 			require.NoError(t, err)
-			_, err = fmt.Fprintf(conn, "POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			_, err = fmt.Fprintf(conn, "POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { return s.engine.running.Load() == 1 }, time.Second, time.Millisecond)
 			if name == "stream" {
@@ -65,11 +66,44 @@ func TestUnreadStreamIsGivenUp(t *testing.T) {
 	defer conn.Close()
 	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
 	body := `{"prompt":["a","a","a","a","a","a","a","a"],"n":128,"max_tokens":126,"logprobs":1,"stream":true}` // more than the sockets' buffers hold
-	_, err = fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	_, err = fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return s.engine.ended.Load() > 0 }, 10*time.Second, time.Millisecond)
 	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 10*time.Second, time.Millisecond)
 	require.Less(t, s.engine.ended.Load(), int32(8*128), "not all of it was sent")
+}
+
+// A client that sends too slowly is told so, whichever part it is that does not
+// come, and gives its connection back.
+func TestSlowClients(t *testing.T) {
+	s := newSite(t, func(c *Config, _ *Parts) {
+		c.ReadTimeout, c.UploadTimeout, c.IdleTimeout, c.Adapters = 50*time.Millisecond, 100*time.Millisecond, 50*time.Millisecond, t.TempDir()
+	})
+	for _, c := range []struct{ sent, says string }{
+		{"", "--read-timeout"},
+		{"POST /generate HTTP/1.1\r\nHost: local", "--read-timeout"},
+		{"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{", "--read-timeout"},
+		{"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat(" ", 9000), "--read-timeout"},
+		{"POST /generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", "--read-timeout"},
+		{"PUT /v1/adapters/mine HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n\x1f\x8b", "--upload-timeout"},
+		{"PUT /v1/adapters/mine HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\x1f\x8b\r\n", "--upload-timeout"},
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		require.NoError(t, err)
+		got := ask(t, conn, c.sent)
+		require.Equal(t, 408, got.status, "%q: %s", c.sent, got.body)
+		require.Contains(t, got.body, c.says)
+		require.True(t, got.closes)
+		_, err = conn.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		require.NoError(t, conn.Close())
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	require.Equal(t, 200, ask(t, conn, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").status)
+	_, err = conn.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF, "an idle connection is closed")
 }
 
 // A pipelined request behind the one that runs is not a disconnect.
@@ -79,7 +113,7 @@ func TestPipeliningIsNoDisconnect(t *testing.T) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	require.NoError(t, err)
 	defer conn.Close()
-	one := "POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{\"inputs\":\"a\"}"
+	one := "POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n\r\n{\"inputs\":\"a\"}"
 	_, err = conn.Write([]byte(one + one))
 	require.NoError(t, err)
 	reader := bufio.NewReader(conn)

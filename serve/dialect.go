@@ -162,7 +162,7 @@ func (s *Server) refuseUnknownMethods(app *fiber.App) {
 			status: http.StatusNotImplemented, kind: invalidRequest, code: "no_method",
 			message: fmt.Sprintf("%s is no method of HTTP: GET /openapi.json describes the routes", r.Method()),
 		}
-		r.SetConnectionClose() // the body, if there is one, is not read
+		leaveUnread(r)
 		_ = writeJSON(c, f.status, dialectOf(c).errorBody(f))
 	}
 }
@@ -175,6 +175,8 @@ func routeFault(c *fiber.Ctx, err error) error {
 			status: http.StatusMethodNotAllowed, kind: invalidRequest, code: "no_method",
 			message: fmt.Sprintf("%s does not take %s: use %s", c.Path(), c.Method(), c.GetRespHeader(fiber.HeaderAllow)),
 		}
+	case isFiber(err, http.StatusRequestTimeout):
+		return tooSlow()
 	case isFiber(err, http.StatusNotFound):
 		return notFound("no_route", "", "there is no %s here: GET /openapi.json describes the routes", c.Path())
 	}

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"time"
 
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/runtime"
@@ -21,7 +20,6 @@ type Engine interface {
 type Stream interface {
 	Next(ctx context.Context) (runtime.Event, error)
 	Close()
-	Queued() time.Duration
 }
 
 // Catalogue knows the adapters: see catalogue.Catalogue.

@@ -46,6 +46,14 @@ func tooLarge(limit int64, flag string) *failure {
 	}
 }
 
+// tooSlow answers a request that does not come in the time it has.
+func tooSlow() *failure {
+	return &failure{
+		status: http.StatusRequestTimeout, kind: invalidRequest, code: "too_slow",
+		message: "the request did not come to its end in time: send it faster, or start the server with a longer --read-timeout (of adapters: --upload-timeout)",
+	}
+}
+
 // draining answers while the server shuts down.
 func draining() *failure {
 	return &failure{

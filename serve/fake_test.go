@@ -104,8 +104,6 @@ type fakeStream struct {
 	once    sync.Once
 }
 
-func (s *fakeStream) Queued() time.Duration { return 3 * time.Millisecond }
-
 func (s *fakeStream) Close() {
 	s.once.Do(func() { s.engine.running.Add(-1); s.engine.ended.Add(1) })
 }

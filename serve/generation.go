@@ -23,26 +23,23 @@ type generation struct {
 	cancel  context.CancelCauseFunc
 	lease   *catalogue.Lease // nil: the base
 	choices []*runtime.Request
-	events  chan choiceEvent
+	events  *backlog
 	left    int // choices that have not finished
 	workers sync.WaitGroup
 	unwatch func()
 
 	submitting sync.Mutex
-	accepted   int // choices that the engine has taken
+	accepted   int           // choices that the engine has taken
+	begun      chan struct{} // closed when it has taken the first, or refused one before
+	refused    error         // why it did; set before begun is closed
 	started    time.Time
-
-	// Of the choice whose event came first, from then on.
-	queued     time.Duration
-	firstEvent time.Duration // since started
 }
 
 // choiceEvent is an event of one choice, or the error that ended it.
 type choiceEvent struct {
 	index int
 	runtime.Event
-	stream Stream
-	err    error
+	err error
 }
 
 // adapterError is an adapter that could not be loaded.
@@ -76,7 +73,7 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 	ctx, cancel := s.limited(choices[0].Arrived)
 	g := &generation{
 		server: s, ctx: ctx, cancel: cancel, lease: choices[0].Lease.Hold(), choices: choices, left: len(choices),
-		events: make(chan choiceEvent), started: time.Now(),
+		events: newBacklog(), begun: make(chan struct{}), started: time.Now(),
 		unwatch: s.watcher.add(c.Context().Conn(), cancel),
 	}
 	if arrived := choices[0].Arrived; !arrived.IsZero() {
@@ -124,27 +121,52 @@ func (g *generation) end() {
 	g.server.requests.end()
 }
 
+// start waits until the engine has taken the first choice, and returns its error
+// if it refused one.
+func (g *generation) start() error {
+	select {
+	case <-g.begun:
+		return g.refused
+	case <-g.ctx.Done():
+		return context.Cause(g.ctx)
+	}
+}
+
 // next returns the next event of any choice and runtime.ErrEnd after the last.
-func (g *generation) next() (choiceEvent, error) {
+func (g *generation) next() (choiceEvent, error) { return g.nextUnless(nil) }
+
+// errQuiet is what nextUnless returns if it was quiet for too long.
+var errQuiet = errors.New("there was no event for a while")
+
+// nextUnless is next, or errQuiet if the timer ends first.
+func (g *generation) nextUnless(quiet <-chan time.Time) (choiceEvent, error) {
 	if g.left == 0 {
 		return choiceEvent{}, runtime.ErrEnd
 	}
-	select {
-	case e := <-g.events:
-		if e.err != nil {
-			g.cancel(e.err)
-			return choiceEvent{}, e.err
+	for g.ctx.Err() == nil {
+		if e, ok := g.events.take(); ok {
+			return g.taken(e)
 		}
-		if g.firstEvent == 0 {
-			g.firstEvent, g.queued = time.Since(g.started), e.stream.Queued()
+		select {
+		case <-g.events.ready:
+		case <-quiet:
+			return choiceEvent{}, errQuiet
+		case <-g.ctx.Done():
 		}
-		if e.Finish != "" {
-			g.left--
-		}
-		return e, nil
-	case <-g.ctx.Done():
-		return choiceEvent{}, context.Cause(g.ctx)
 	}
+	return choiceEvent{}, context.Cause(g.ctx)
+}
+
+// taken notes what an event says of the generation.
+func (g *generation) taken(e choiceEvent) (choiceEvent, error) {
+	if e.err != nil {
+		g.cancel(e.err)
+		return choiceEvent{}, e.err
+	}
+	if e.Finish != "" {
+		g.left--
+	}
+	return e, nil
 }
 
 // run is one choice from submission to its end; false ends the worker.
@@ -169,7 +191,7 @@ func (g *generation) run(index int) bool {
 		case err != nil:
 			return g.send(choiceEvent{index: index, err: g.explain(err)})
 		}
-		if !g.send(choiceEvent{index: index, Event: event, stream: stream}) {
+		if !g.send(choiceEvent{index: index, Event: event}) {
 			return false
 		}
 		if event.Finish != "" {
@@ -185,10 +207,11 @@ func (g *generation) submit(r *runtime.Request) (Stream, error) {
 	for {
 		g.submitting.Lock()
 		stream, err := g.server.engine.Submit(g.ctx, r)
+		waits := errors.Is(err, runtime.ErrQueueFull) && g.accepted > 0
 		if err == nil {
 			g.accepted++
 		}
-		waits := errors.Is(err, runtime.ErrQueueFull) && g.accepted > 0
+		g.note(err)
 		g.submitting.Unlock()
 		if !waits {
 			return stream, err
@@ -213,13 +236,26 @@ func (g *generation) displaced() bool {
 // roomEvery is how often a choice looks for room in the queue.
 const roomEvery = 10 * time.Millisecond
 
-func (g *generation) send(e choiceEvent) bool {
+// note keeps what the engine said of the first choice that it was asked to take;
+// g.submitting is held.
+func (g *generation) note(err error) {
 	select {
-	case g.events <- e:
-		return e.err == nil
-	case <-g.ctx.Done():
-		return false
+	case <-g.begun:
+	default:
+		if err != nil {
+			err = g.explain(err)
+		}
+		g.refused = err
+		close(g.begun)
 	}
+}
+
+// send hands an event to who takes them, and reports whether the choice goes on.
+func (g *generation) send(e choiceEvent) bool {
+	if err := g.events.put(e); err != nil {
+		g.cancel(err)
+	}
+	return e.err == nil && g.ctx.Err() == nil
 }
 
 // explain tells a cancelled generation from a failed one.

@@ -2,15 +2,11 @@ package serve
 
 import (
 	"fmt"
-	"io"
 	"runtime/debug"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 )
-
-// maxDiscarded is how much of a refused body is read to be rid of it.
-const maxDiscarded = 16 << 20
 
 // recovered turns a panic of a handler into a failure of its request alone.
 func (s *Server) recovered(c *fiber.Ctx) (err error) {
@@ -31,10 +27,8 @@ func (s *Server) measure(c *fiber.Ctx) error {
 		if err := s.refuse(c, err); err != nil {
 			return err
 		}
-		// A client that is still sending would see a broken connection
-		// instead of the answer.
-		if body := c.Context().RequestBodyStream(); body != nil {
-			_, _ = io.CopyN(io.Discard, body, maxDiscarded)
+		if c.Request().Header.ContentLength() != 0 && c.Context().RequestBodyStream() != nil && c.Locals(bodyRead) == nil {
+			leaveUnread(c.Context())
 		}
 	}
 	status, took := c.Response().StatusCode(), time.Since(started)

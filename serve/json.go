@@ -3,8 +3,9 @@ package serve
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
+	"os"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -41,26 +42,25 @@ func (s *Server) readJSON(c *fiber.Ctx, v any) error {
 // readBody reads a body of at most the configured size: it comes as a stream,
 // so that uploads can be larger.
 func (s *Server) readBody(c *fiber.Ctx) ([]byte, error) {
-	if encoding := c.Get(fiber.HeaderContentEncoding); encoding != "" && encoding != "identity" {
-		return nil, &failure{
-			status: fiber.StatusUnsupportedMediaType, kind: invalidRequest, code: "content_encoding",
-			message: fmt.Sprintf("the request body is compressed (Content-Encoding: %s): send it plain", encoding),
-		}
-	}
 	limit := int64(s.config.BodyLimit)
-	if int64(c.Request().Header.ContentLength()) > limit {
-		return nil, tooLarge(limit, "body-limit")
-	}
 	stream := c.Context().RequestBodyStream()
 	if stream == nil {
 		return c.Request().Body(), nil
 	}
 	body, err := io.ReadAll(io.LimitReader(stream, limit+1))
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, tooSlow()
+	case err != nil:
 		return nil, invalid("", "the request body ends too early: %s", err)
 	}
 	if int64(len(body)) > limit {
 		return nil, tooLarge(limit, "body-limit")
 	}
+	c.Locals(bodyRead, true)
 	return body, nil
 }
+
+// bodyRead marks requests whose body has come to its end: after a failure their
+// connections can go on.
+const bodyRead = "body-read"

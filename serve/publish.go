@@ -31,15 +31,6 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err != nil {
 		return err
 	}
-	if !isName(name) {
-		return invalidName("name", name)
-	}
-	if name == s.config.Name {
-		return invalid("name", "%q is the name of the base model: give the adapter another", name)
-	}
-	if s.config.Adapters == "" {
-		return &failure{status: http.StatusConflict, kind: invalidRequest, code: "no_adapter_folder", message: "the server has no folder to keep adapters in: start it with --adapters"}
-	}
 	archive, err := s.uploadOf(c)
 	if err != nil {
 		return err
@@ -153,12 +144,27 @@ func moveInto(adaptersDir, name, folder string) (place string, created bool, err
 	return place, false, exchange(folder, place)
 }
 
+// named refuses what cannot be uploaded by its name, or not to this server.
+func (s *Server) named(c *fiber.Ctx) error {
+	name, err := adapterParam(c)
+	if err != nil {
+		return err
+	}
+	if !isName(name) {
+		return invalidName("name", name)
+	}
+	if name == s.config.Name {
+		return invalid("name", "%q is the name of the base model: give the adapter another", name)
+	}
+	if s.config.Adapters == "" {
+		return &failure{status: http.StatusConflict, kind: invalidRequest, code: "no_adapter_folder", message: "the server has no folder to keep adapters in: start it with --adapters"}
+	}
+	return c.Next()
+}
+
 // uploadOf is the body of an upload, at most the configured size.
 func (s *Server) uploadOf(c *fiber.Ctx) (io.Reader, error) {
 	limit := s.config.UploadLimit
-	if int64(c.Request().Header.ContentLength()) > limit {
-		return nil, tooLarge(limit, "upload-limit")
-	}
 	body := c.Context().RequestBodyStream()
 	if body == nil {
 		return nil, invalid("", "the request body is empty: send a .tar.zst or .tar.gz of the adapter's folder")
@@ -176,6 +182,9 @@ func (l *limitedUpload) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	if l.left -= int64(n); l.left < 0 {
 		return 0, tooLarge(l.limit, "upload-limit")
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = tooSlow()
 	}
 	return n, err
 }

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/valyala/fasthttp"
 
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
@@ -40,10 +40,12 @@ type Server struct {
 	vocabulary int
 	started    time.Time
 
-	app       *fiber.App
-	watcher   watcher
-	requests  *requests
-	templates *templates
+	app          *fiber.App
+	hosts        hosts         // set by Serve
+	certificates *certificates // nil: no TLS
+	watcher      watcher
+	requests     *requests
+	templates    *templates
 
 	ctx  context.Context // of every generation
 	stop context.CancelCauseFunc
@@ -61,6 +63,11 @@ func New(parts Parts, config Config) (*Server, error) {
 		started: time.Now(), requests: newRequests(),
 	}
 	var err error
+	if config.TLSCert != "" {
+		if s.certificates, err = loadCertificates(s.config); err != nil {
+			return nil, err
+		}
+	}
 	if s.templates, err = newTemplates(parts.Chat, parts.Tokenizer); err != nil {
 		return nil, err
 	}
@@ -80,14 +87,6 @@ func New(parts Parts, config Config) (*Server, error) {
 	return s, nil
 }
 
-// Timeouts of a connection: for the head and body of a request, for an upload,
-// and between two requests.
-const (
-	readTimeout   = 2 * time.Minute
-	uploadTimeout = 30 * time.Minute
-	idleTimeout   = 2 * time.Minute
-)
-
 func (s *Server) newApp() *fiber.App {
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage:        true,
@@ -96,42 +95,39 @@ func (s *Server) newApp() *fiber.App {
 		BodyLimit:                    64 << 10,
 		DisablePreParseMultipartForm: true,
 		UnescapePath:                 false,
-		ReadTimeout:                  readTimeout,
+		ReadTimeout:                  s.config.ReadTimeout,
 		WriteTimeout:                 s.config.WriteTimeout,
-		IdleTimeout:                  idleTimeout,
+		IdleTimeout:                  s.config.IdleTimeout,
 		ReadBufferSize:               16 << 10,
 		ErrorHandler:                 s.refuse,
 	})
-	app.Server().HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-		if string(h.Method()) == fiber.MethodPut {
-			return fasthttp.RequestConfig{ReadTimeout: uploadTimeout}
-		}
-		return fasthttp.RequestConfig{}
-	}
+	app.Server().Logger = quiet{s.config.Log}
 	s.refuseUnknownMethods(app)
-	app.Use(identify, s.measure, s.recovered)
+	checks := fiber.New(fiber.Config{ErrorHandler: func(*fiber.Ctx, error) error { return nil }})
+	app.Use(identify, s.measure, s.recovered, s.fromHere)
+	checks.Use(s.fromHere)
 	for _, r := range s.routes() {
-		handlers := []fiber.Handler{speaks(r.dialect)}
-		if !r.open && len(s.config.APIKeys) > 0 {
-			handlers = append(handlers, s.authorize)
+		handlers := s.checks(r)
+		add := func(method string) {
+			app.Add(method, r.path, append(slices.Clip(handlers), r.handler)...)
+			checks.Add(method, r.path, append(slices.Clip(handlers), pass)...)
 		}
-		if r.changes && s.config.ReadOnly {
-			handlers = append(handlers, refuseChange)
-		}
-		if r.adapters && s.catalogue == nil {
-			handlers = append(handlers, refuseAdapters)
-		}
-		handlers = append(handlers, r.handler)
-		app.Add(r.method, r.path, handlers...)
+		add(r.method)
 		if r.method == fiber.MethodGet {
-			app.Add(fiber.MethodHead, r.path, handlers...) // what balancers ask
+			add(fiber.MethodHead) // what balancers ask
 		}
 	}
+	guard(app, checks, s.config)
 	return app
 }
 
 // Serve answers connections until Shutdown.
-func (s *Server) Serve(l net.Listener) error { return s.app.Listener(l) }
+func (s *Server) Serve(l net.Listener) error {
+	s.hosts = hostsOf(s.config, l.Addr())
+	own := s.listen(l)
+	defer own.turned.Wait()
+	return s.app.Listener(own)
+}
 
 // Shutdown refuses new requests, waits for those that run until ctx ends, gives
 // up the rest and closes the listener. Until then health and metrics answer.

@@ -2,6 +2,8 @@ package serve
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"net"
 	"time"
@@ -17,12 +19,14 @@ type streamWriter interface {
 	close(out *eventStream) error
 }
 
-// stream answers with server-sent events. The status waits for the first
-// event, so that what goes wrong before it has the status it deserves; what
-// goes wrong later is an event with the dialect's error object.
+// stream answers with server-sent events. The status and the headers are sent
+// once the engine has taken the request: what it refuses has the status it
+// deserves, and what goes wrong later is an event with the dialect's error
+// object. While there is nothing to say, a comment now and then keeps proxies
+// from cutting the connection.
 func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) error {
-	first, err := g.next()
-	if err != nil {
+	g.events.bound()
+	if err := g.start(); err != nil {
 		g.end()
 		return err
 	}
@@ -30,24 +34,21 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 	c.Set(fiber.HeaderCacheControl, "no-cache")
 	c.Set("X-Accel-Buffering", "no")
 	adapterHeaders(c, g)
-	c.Set("X-Queue-Time", milliseconds(g.queued))
-	c.Set("X-Time-To-First-Token", milliseconds(g.firstEvent))
-	conn := c.Context().Conn()
+	conn := connectionOf(c.Context().Conn())
 	log := s.config.Log.With("path", c.Path(), "request", requestID(c))
-	c.Context().SetBodyStreamWriter(func(b *bufio.Writer) {
+	streamBody(c, func(b *bufio.Writer) {
 		defer g.end()
-		out := &eventStream{b, conn, s.config.WriteTimeout}
-		err := w.write(out, first)
-		for err == nil {
-			var e choiceEvent
-			if e, err = g.next(); err == nil {
-				err = w.write(out, e)
+		defer context.AfterFunc(g.ctx, func() {
+			if errors.Is(context.Cause(g.ctx), errUnread) {
+				conn.abandon() // what waits to be sent, too
 			}
-		}
+		})()
+		out := &eventStream{b}
+		err := g.write(out, w, s.config.KeepAlive)
 		switch {
 		case errors.Is(err, runtime.ErrEnd):
 			err = w.close(out)
-		case errors.Is(err, errClientGone) || errors.Is(err, errWrite):
+		case errors.Is(err, errClientGone), errors.Is(err, errWrite), errors.Is(err, errUnread):
 		default:
 			log.Error("stream failed", "error", err)
 			err = errors.Join(out.send(d.errorBody(failureOf(err))), d.endStream(out))
@@ -59,16 +60,56 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 	return nil
 }
 
+// write writes the events of a generation as they come. It returns
+// runtime.ErrEnd after the last.
+func (g *generation) write(out *eventStream, w streamWriter, keepAlive time.Duration) error {
+	var quiet <-chan time.Time // nil: never
+	silence := time.NewTimer(keepAlive)
+	defer silence.Stop()
+	if keepAlive > 0 {
+		quiet = silence.C
+	}
+	for {
+		e, err := g.nextUnless(quiet)
+		switch {
+		case errors.Is(err, errQuiet):
+			err = out.comment("keep-alive")
+		case err == nil:
+			err = w.write(out, e)
+		}
+		if err != nil {
+			return err
+		}
+		silence.Reset(keepAlive)
+	}
+}
+
+// streamBody sends the headers and then, in a goroutine of its own, what write
+// writes: in chunks, and to a client of HTTP/1.0, which knows none, as it is until
+// the connection ends.
+func streamBody(c *fiber.Ctx, write func(*bufio.Writer)) {
+	answer := &c.Context().Response
+	if c.Request().Header.IsHTTP11() {
+		answer.ImmediateHeaderFlush = true
+		c.Context().SetBodyStreamWriter(write)
+		return
+	}
+	answer.Header.SetContentLength(-2) // identity
+	head := bytes.Clone(answer.Header.Header())
+	c.Context().HijackSetNoResponse(true)
+	c.Context().Hijack(func(conn net.Conn) {
+		out := bufio.NewWriter(conn)
+		_, _ = out.Write(head) // it keeps its first error
+		_ = out.Flush()
+		write(out)
+	})
+}
+
 // errWrite is a write to a client that no longer reads.
 var errWrite = errors.New("the event could not be sent")
 
-// An eventStream sends server-sent events, each at once. A client that leaves
-// one unread for the timeout is given up.
-type eventStream struct {
-	w       *bufio.Writer
-	conn    net.Conn
-	timeout time.Duration
-}
+// An eventStream sends server-sent events, each at once.
+type eventStream struct{ w *bufio.Writer }
 
 func (o *eventStream) send(v any) error {
 	b, err := encode(v)
@@ -81,12 +122,19 @@ func (o *eventStream) send(v any) error {
 func (o *eventStream) done() error { return o.raw([]byte("[DONE]")) }
 
 func (o *eventStream) raw(b []byte) error {
-	if err := o.conn.SetWriteDeadline(time.Now().Add(o.timeout)); err != nil {
-		return errors.Join(errWrite, err)
-	}
 	// A writer keeps its first error for Flush.
 	_, _ = o.w.WriteString("data: ")
 	_, _ = o.w.Write(b)
+	return o.end()
+}
+
+// comment sends what readers of events pass over.
+func (o *eventStream) comment(text string) error {
+	_, _ = o.w.WriteString(": " + text)
+	return o.end()
+}
+
+func (o *eventStream) end() error {
 	_, _ = o.w.WriteString("\n\n")
 	if err := o.w.Flush(); err != nil {
 		return errors.Join(errWrite, err)

@@ -28,7 +28,7 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 	for _, e := range known.List() {
 		names = append(names, e.Name)
 	}
-	address := reachable(addr)
+	address := reachable(addr, c.TLSCert != "")
 	if c.LogFormat == "json" {
 		log.Info("serving", "version", version, "address", address, "base", c.baseName(), "source", b.path,
 			"architecture", config.Architecture.Class, "parameters", config.Parameters, "precision", config.Precision,
@@ -63,7 +63,7 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 }
 
 // reachable is a URL that works on this machine.
-func reachable(addr net.Addr) string {
+func reachable(addr net.Addr, secured bool) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
 		return addr.String()
@@ -71,7 +71,11 @@ func reachable(addr net.Addr) string {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	scheme := "http://"
+	if secured {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port)
 }
 
 // listed are the first names, for people.

@@ -45,6 +45,18 @@ type serveCommand struct {
 	RequestTimeout time.Duration `group:"http" placeholder:"TIME" default:"1h" help:"Longest that a request may take, waiting included; 0: no limit"`
 	Drain          time.Duration `group:"http" placeholder:"TIME" default:"30s" help:"How long a shutdown waits for requests that run"`
 
+	MaxConnections int           `group:"http" placeholder:"N" default:"0" help:"Connections at once; further ones get a 503. By default half of the files that the process may have open (ulimit -n), at most 8192"`
+	ReadTimeout    time.Duration `group:"http" placeholder:"TIME" default:"2m" help:"How long a client may take to send a request"`
+	UploadTimeout  time.Duration `group:"http" placeholder:"TIME" default:"30m" help:"How long it may take to send an adapter"`
+	WriteTimeout   time.Duration `group:"http" placeholder:"TIME" default:"5m" help:"How long it may take to read an answer, or an event of a stream"`
+	IdleTimeout    time.Duration `group:"http" placeholder:"TIME" default:"2m" help:"How long a connection may wait for its next request"`
+	KeepAlive      time.Duration `group:"http" placeholder:"TIME" default:"15s" help:"How long a stream is silent before a comment is sent, for proxies to keep it; 0: no comments"`
+	AllowOrigin    []string      `group:"http" placeholder:"ORIGIN" help:"Origins whose web pages may send requests, such as https://app.example; * for any. Others are refused, except the server's own"`
+	AllowedHosts   []string      `group:"http" placeholder:"HOST" help:"Names that the server answers to (Host header): api.example, *.example, either with a port, or * for any. By default every name, and on a loopback address localhost and addresses alone"`
+	TLSCert        string        `name:"tls-cert" group:"http" placeholder:"FILE" help:"Certificate in PEM with its chain, to serve HTTPS (TLS 1.2 and later); read again when it changes"`
+	TLSKey         string        `name:"tls-key" group:"http" placeholder:"FILE" help:"Its key in PEM"`
+	TLSClientCA    string        `name:"tls-client-ca" group:"http" placeholder:"FILE" help:"Certificates in PEM of the authorities of which clients need a certificate"`
+
 	LogFormat string `group:"logging" placeholder:"FORMAT" default:"auto" help:"auto, text, color or json; auto: color on a terminal, else text"`
 	LogLevel  string `group:"logging" placeholder:"LEVEL" default:"info" help:"debug, info, warn or error"`
 	Config    string `group:"logging" placeholder:"FILE" help:"YAML file of settings"`
@@ -105,6 +117,7 @@ func (c *serveCommand) validate(wrong *faults) {
 	if c.RequestTimeout < 0 {
 		wrong.add("--request-timeout: %s is below 0", c.RequestTimeout)
 	}
+	c.validateConnections(wrong)
 	if !slices.Contains([]string{"auto", "text", "color", "json"}, c.LogFormat) {
 		wrong.add("--log-format: %q is none of auto, text, color, json", c.LogFormat)
 	}
@@ -185,6 +198,9 @@ func (c *serveCommand) serverConfig(keys []string) serve.Config {
 	return serve.Config{
 		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, ReadOnly: bool(c.ReadOnly),
 		APIKeys: keys, BodyLimit: int(c.BodyLimit), UploadLimit: int64(c.UploadLimit), Timeout: c.RequestTimeout,
+		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
+		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,
+		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSClientCA: c.TLSClientCA,
 	}
 }
 

@@ -1,0 +1,152 @@
+package serve
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// streams are the ways to ask for a stream.
+var streams = []struct{ path, body string }{
+	{"/generate_stream", `{"inputs":"a"}`},
+	{"/v1/completions", `{"prompt":"a","stream":true}`},
+	{"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"stream":true}`},
+	{"/v2/models/base-model/generate_stream", `{"text_input":"a"}`},
+}
+
+// A stream's headers come before its first token, and comments while there is
+// none; readers of events pass over them.
+func TestStreamBeginsAtOnce(t *testing.T) {
+	for _, c := range streams {
+		s := newSite(t, func(c *Config, _ *Parts) { c.KeepAlive = time.Millisecond })
+		s.engine.pause = time.Hour
+		response, err := s.client.Post(s.url+c.path, "application/json", strings.NewReader(c.body))
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, response.StatusCode)
+		require.Equal(t, "text/event-stream; charset=utf-8", response.Header.Get("Content-Type"))
+		lines := bufio.NewReader(response.Body)
+		for range 3 {
+			line, err := lines.ReadString('\n')
+			require.NoError(t, err)
+			require.Equal(t, ": keep-alive\n", line)
+			line, err = lines.ReadString('\n')
+			require.NoError(t, err)
+			require.Equal(t, "\n", line)
+		}
+		require.NoError(t, response.Body.Close())
+		require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 5*time.Second, time.Millisecond)
+	}
+}
+
+// Without a time for them there are no comments.
+func TestStreamWithoutComments(t *testing.T) {
+	s := newSite(t, nil)
+	s.engine.pause = 20 * time.Millisecond
+	for _, c := range streams {
+		got := s.post(t, c.path, c.body)
+		require.NotEmpty(t, got.events())
+		require.NotContains(t, got.body, "\n:")
+	}
+}
+
+// HTTP/1.0 knows no chunks: a stream is what comes until the connection ends.
+func TestStreamOverHTTP10(t *testing.T) {
+	s := newSite(t, nil)
+	for _, c := range streams {
+		for _, keep := range []string{"", "Connection: keep-alive\r\n"} {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+			require.NoError(t, err)
+			_, err = fmt.Fprintf(conn, "POST %s HTTP/1.0\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n%s", c.path, keep, len(c.body), c.body)
+			require.NoError(t, err)
+			require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+			text, err := io.ReadAll(conn)
+			require.NoError(t, err)
+			require.NoError(t, conn.Close())
+			head, body, _ := strings.Cut(string(text), "\r\n\r\n")
+			require.Contains(t, head, "200 OK")
+			require.Contains(t, head, "Connection: close")
+			require.Contains(t, head, "X-Request-Id: ")
+			require.NotContains(t, strings.ToLower(head), "transfer-encoding")
+			whole := s.post(t, c.path, c.body)
+			require.True(t, strings.HasPrefix(body, "data: "), body)
+			require.Len(t, answer{body: body}.events(), len(whole.events()))
+			require.NotContains(t, body, "\r\n")
+		}
+	}
+	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 5*time.Second, time.Millisecond)
+}
+
+// A stream over HTTP/1.0 whose client leaves is given up as any other.
+func TestDisconnectOverHTTP10(t *testing.T) {
+	s := newSite(t, nil)
+	endless(s)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	require.NoError(t, err)
+	body := `{"inputs":"a","parameters":{"max_new_tokens":100}}`
+	_, err = fmt.Fprintf(conn, "POST /generate_stream HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	require.NoError(t, err)
+	_, err = conn.Read(make([]byte, 1))
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 5*time.Second, time.Millisecond)
+}
+
+// A client that reads nothing is given up as soon as too much waits for it, long
+// before its time to read is over.
+func TestUnreadStreamIsBounded(t *testing.T) {
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/1.0"} {
+		s := newSite(t, func(c *Config, _ *Parts) { c.WriteTimeout = time.Hour })
+		s.engine.script = func(*runtime.Request) (string, runtime.Finish, error) {
+			return strings.Repeat("x", 6000), runtime.FinishEOS, nil
+		}
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+		body := `{"prompt":["a","a","a","a","a","a","a","a"],"n":128,"max_tokens":126,"logprobs":1,"stream":true}`
+		_, err = fmt.Fprintf(conn, "POST /v1/completions %s\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", protocol, len(body), body)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return s.engine.ended.Load() > 0 && s.engine.running.Load() == 0 }, 10*time.Second, time.Millisecond)
+		require.Less(t, s.engine.ended.Load(), int32(8*128), "not all of it was made")
+		require.Eventually(t, func() bool {
+			s.server.requests.mu.Lock()
+			defer s.server.requests.mu.Unlock()
+			return s.server.requests.running == 0
+		}, 10*time.Second, time.Millisecond)
+	}
+}
+
+// The backlog of a whole answer is not bounded, that of a stream is, and one
+// event always has room.
+func TestBacklog(t *testing.T) {
+	big := choiceEvent{Event: runtime.Event{Text: strings.Repeat("x", mostUnread)}}
+	b := newBacklog()
+	for range 3 {
+		require.NoError(t, b.put(big))
+	}
+	for range 3 {
+		_, ok := b.take()
+		require.True(t, ok)
+	}
+	b.bound()
+	require.Zero(t, b.bytes)
+	for range 3 {
+		require.NoError(t, b.put(big))
+		e, ok := b.take()
+		require.True(t, ok)
+		require.Equal(t, big.Text, e.Text)
+	}
+	require.NoError(t, b.put(big))
+	require.ErrorIs(t, b.put(choiceEvent{}), errUnread)
+	_, ok := b.take()
+	require.False(t, ok, "what waited is gone")
+}

@@ -47,7 +47,7 @@ func (s *Server) readBody(c *fiber.Ctx) ([]byte, error) {
 			message: fmt.Sprintf("the request body is compressed (Content-Encoding: %s): send it plain", encoding),
 		}
 	}
-	limit := int64(s.config.BodyLimit)
+	limit := int64(callerOf(c).limits.BodyLimit)
 	if int64(c.Request().Header.ContentLength()) > limit {
 		return nil, tooLarge(limit, "body-limit")
 	}

@@ -54,7 +54,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err := os.Chmod(staging, 0o755); err != nil {
 		return err
 	}
-	if err := unpack(staging, archive, archiveLimits{Bytes: s.config.UploadLimit, Files: 256, Depth: 8}); err != nil {
+	if err := unpack(staging, archive, archiveLimits{Bytes: callerOf(c).limits.UploadLimit, Files: 256, Depth: 8}); err != nil {
 		return err
 	}
 	folder, err := adapterRoot(staging)
@@ -74,7 +74,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if created {
 		status = http.StatusCreated
 	}
-	return writeJSON(c, status, viewOf(entry))
+	return writeJSON(c, status, viewOf(callerOf(c).shown(entry)))
 }
 
 // publish gives the name to the adapter in a folder, which moves to its place
@@ -155,7 +155,7 @@ func moveInto(adaptersDir, name, folder string) (place string, created bool, err
 
 // uploadOf is the body of an upload, at most the configured size.
 func (s *Server) uploadOf(c *fiber.Ctx) (io.Reader, error) {
-	limit := s.config.UploadLimit
+	limit := callerOf(c).limits.UploadLimit
 	if int64(c.Request().Header.ContentLength()) > limit {
 		return nil, tooLarge(limit, "upload-limit")
 	}

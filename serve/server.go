@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +34,7 @@ type Server struct {
 	config    Config
 	engine    Engine
 	catalogue Catalogue
-	loras     loraNumbers
+	loras     loraLists
 	base      *models.Config
 	text      *tokenizer.Tokenizer
 	metrics   *Metrics
@@ -41,10 +43,15 @@ type Server struct {
 	vocabulary int
 	started    time.Time
 
+	settings  atomic.Pointer[settings]
+	reloading sync.Mutex
+	hidePaths *strings.Replacer
+
 	app       *fiber.App
 	watcher   watcher
 	requests  *requests
 	loading   atomic.Int64 // requests that wait for their adapter
+	uploads   counts
 	templates *templates
 
 	ctx  context.Context // of every generation
@@ -74,6 +81,8 @@ func New(parts Parts, config Config) (*Server, error) {
 			return nil, fmt.Errorf("what an earlier upload left in %s cannot be removed: %w", config.Adapters, err)
 		}
 	}
+	s.settings.Store(newSettings(config.Keys, config.Limits))
+	s.hidePaths = newHider(append([]string{s.config.Adapters, config.Source}, config.AllowPaths...)...)
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	if err := s.metrics.attach(s); err != nil {
 		return nil, err
@@ -111,12 +120,9 @@ func (s *Server) newApp() *fiber.App {
 		return fasthttp.RequestConfig{}
 	}
 	s.refuseUnknownMethods(app)
-	app.Use(identify, s.measure, s.recovered)
+	app.Use(identify, s.recognise, s.measure, s.recovered)
 	for _, r := range s.routes() {
-		handlers := []fiber.Handler{speaks(r.dialect)}
-		if !r.open && len(s.config.APIKeys) > 0 {
-			handlers = append(handlers, s.authorize)
-		}
+		handlers := []fiber.Handler{speaks(r.dialect), needs(r.needs)}
 		if r.changes && s.config.ReadOnly {
 			handlers = append(handlers, refuseChange)
 		}

@@ -33,6 +33,7 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 	c.Set("X-Queue-Time", milliseconds(g.queued))
 	c.Set("X-Time-To-First-Token", milliseconds(g.firstEvent))
 	conn := c.Context().Conn()
+	who := callerOf(c)
 	log := s.config.Log.With("path", c.Path(), "request", requestID(c))
 	c.Context().SetBodyStreamWriter(func(b *bufio.Writer) {
 		defer g.end()
@@ -50,7 +51,7 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 		case errors.Is(err, errClientGone) || errors.Is(err, errWrite):
 		default:
 			log.Error("stream failed", "error", err)
-			err = errors.Join(out.send(d.errorBody(failureOf(err))), d.endStream(out))
+			err = errors.Join(out.send(d.errorBody(s.failureFor(who, err))), d.endStream(out))
 		}
 		if err != nil {
 			log.Debug("stream given up", "error", err)

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -124,6 +125,11 @@ func (s *Set) Find(secret string) *Key {
 	return s.keys[found-1]
 }
 
+// Has reports whether there is a key of that name.
+func (s *Set) Has(name string) bool {
+	return slices.ContainsFunc(s.keys, func(k *Key) bool { return k.Name == name })
+}
+
 // Owner is the tenant below whose prefix an adapter's name is, the longest such
 // prefix deciding; nil: nobody's.
 func (s *Set) Owner(adapter string) *Tenant {
@@ -133,6 +139,11 @@ func (s *Set) Owner(adapter string) *Tenant {
 		}
 	}
 	return nil
+}
+
+// Tenants are all tenants, by name.
+func (s *Set) Tenants() []*Tenant {
+	return slices.SortedFunc(maps.Values(s.tenants), func(a, b *Tenant) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 // Tenant is the tenant of a key.

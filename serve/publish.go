@@ -81,10 +81,12 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 // among the adapters. A fault of the adapter is a 422, one of the disk is not.
 func (s *Server) publish(ctx context.Context, folder, name string) (entry catalogue.Entry, created bool, err error) {
 	var disk error
+	var digest string // of the new version
 	entry, err = s.catalogue.Swap(ctx, catalogue.Candidate{
 		Name: name, URI: folder,
 		Check: func(ctx context.Context, a catalogue.Adapter) error {
-			if _, _, err := s.templates.of(ctx, a.ChatTemplate(), s.textOf(a)); err != nil {
+			digest = a.Digest()
+			if _, _, err := s.templates.of(ctx, []templateUser{{name, digest}}, a.ChatTemplate(), s.textOf(a)); err != nil {
 				return unusable(err)
 			}
 			disk = flush(folder)
@@ -97,6 +99,9 @@ func (s *Server) publish(ctx context.Context, folder, name string) (entry catalo
 			return place, err
 		},
 	})
+	if err != nil {
+		s.templates.forget(name, digest)
+	}
 	switch {
 	case err == nil:
 		return entry, created, nil

@@ -48,10 +48,12 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s is %d, below 0", name, v))
 		}
 	}
-	c.Limits.validate(below)
 	below("MaxLogprobs", int64(c.MaxLogprobs))
 	below("Parallel", int64(c.Parallel))
 	below("WriteTimeout", int64(c.WriteTimeout))
+	if err := c.Limits.validate(); err != nil {
+		faults = append(faults, err)
+	}
 	if err := c.Sampling.Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("field Sampling: %w", err))
 	}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -22,12 +23,20 @@ type Limits struct {
 }
 
 // validate reports what is below 0.
-func (l Limits) validate(below func(name string, v int64)) {
-	below("BodyLimit", int64(l.BodyLimit))
-	below("UploadLimit", l.UploadLimit)
-	below("Timeout", int64(l.Timeout))
-	below("MaxTokensDefault", int64(l.MaxTokensDefault))
-	below("MaxTokensLimit", int64(l.MaxTokensLimit))
+func (l Limits) validate() error {
+	var faults []error
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"BodyLimit", int64(l.BodyLimit)}, {"UploadLimit", l.UploadLimit}, {"Timeout", int64(l.Timeout)},
+		{"MaxTokensDefault", int64(l.MaxTokensDefault)}, {"MaxTokensLimit", int64(l.MaxTokensLimit)},
+	} {
+		if f.value < 0 {
+			faults = append(faults, fmt.Errorf("%s is %d, below 0", f.name, f.value))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func (l Limits) withDefaults() Limits {
@@ -83,8 +92,7 @@ func (s *Server) Reload(set *keys.Set, limits Limits) (changes string, err error
 	if (before.keys == nil) != (set == nil) {
 		return "", fmt.Errorf("a server with keys stays one, and one without too: restart it")
 	}
-	limits.validate(func(name string, v int64) { err = fmt.Errorf("%s is %d, below 0", name, v) })
-	if err != nil {
+	if err := limits.validate(); err != nil {
 		return "", err
 	}
 	var words []string

@@ -73,9 +73,11 @@ func (v view) Compose(parts []catalogue.Part) (*catalogue.Lease, error) {
 		return nil, err
 	}
 	for _, p := range parts {
-		if err := v.use(p.Name); isUnknown(err) && len(parts) > 1 {
+		err := v.use(p.Name)
+		switch alone := len(parts) == 1 && p.Weight == 1; {
+		case isUnknown(err) && !alone:
 			return nil, catalogue.OfAdapter(p.Name, err)
-		} else if err != nil {
+		case err != nil:
 			return nil, err
 		}
 	}

@@ -22,7 +22,7 @@ var reloaded = []string{
 }
 
 // keysEvery is how often the files of --keys are looked at.
-const keysEvery = 2 * time.Second
+const keysEvery = time.Second
 
 // reloader brings changed settings to a server that runs. Whatever cannot be
 // used leaves what stands.

@@ -22,8 +22,8 @@ type caller struct {
 
 const callerKey = "caller"
 
-// recognise finds out who sends a request.
-func (s *Server) recognise(c *fiber.Ctx) error {
+// recognise finds out who sends a request, and notes it for callerOf.
+func (s *Server) recognise(c *fiber.Ctx) {
 	now := s.settings.Load()
 	who := &caller{settings: now}
 	if now.keys != nil {
@@ -38,9 +38,9 @@ func (s *Server) recognise(c *fiber.Ctx) error {
 		}
 	}
 	c.Locals(callerKey, who)
-	return c.Next()
 }
 
+// callerOf is who sends a request of a route.
 func callerOf(c *fiber.Ctx) *caller { return c.Locals(callerKey).(*caller) }
 
 // keyName is the name of the key that a request carries; empty: none.
@@ -66,9 +66,10 @@ func (w *caller) may(right keys.Right) bool {
 	return w.keys == nil || w.key != nil && w.key.May(right)
 }
 
-// needs lets requests through whose key has a right.
-func needs(right keys.Right) fiber.Handler {
+// needs recognises who sends a request, and lets it through if its key has a right.
+func (s *Server) needs(right keys.Right) fiber.Handler {
 	return func(c *fiber.Ctx) error {
+		s.recognise(c)
 		if err := lacks(c, right); err != nil {
 			return err
 		}

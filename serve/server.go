@@ -120,9 +120,9 @@ func (s *Server) newApp() *fiber.App {
 		return fasthttp.RequestConfig{}
 	}
 	s.refuseUnknownMethods(app)
-	app.Use(identify, s.recognise, s.measure, s.recovered)
+	app.Use(identify, s.measure, s.recovered)
 	for _, r := range s.routes() {
-		handlers := []fiber.Handler{speaks(r.dialect), needs(r.needs)}
+		handlers := []fiber.Handler{speaks(r.dialect), s.needs(r.needs)}
 		if r.changes && s.config.ReadOnly {
 			handlers = append(handlers, refuseChange)
 		}

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,6 +65,12 @@ func TestFields(t *testing.T) {
 	require.Equal(t, `begin with "team-a." and match team-a.nightly-*`, k.Publishable())
 	require.Equal(t, "team-a", set.Owner("team-a.x").Name)
 	require.Nil(t, set.Owner("team-b.x"))
+	for name, want := range map[string]string{"team-a.x": "team-a 536870912", "team-b.x": " 0"} {
+		owner, bytes := set.Quota(name)
+		require.Equal(t, want, fmt.Sprint(owner, " ", bytes))
+	}
+	owner, bytes := (*Set)(nil).Quota("team-a.x")
+	require.Equal(t, " 0", fmt.Sprint(owner, " ", bytes), "without keys")
 
 	root := set.Find("another-secret-of-that-length")
 	require.Equal(t, "root", root.Name)

@@ -141,6 +141,19 @@ func (s *Set) Owner(adapter string) *Tenant {
 	return nil
 }
 
+// Quota tells whose an adapter is by its name, and how many bytes all of its
+// owner's may take in memory, 0 being any number: what the catalogue asks for.
+func (s *Set) Quota(adapter string) (owner string, bytes int) {
+	if s == nil {
+		return "", 0
+	}
+	t := s.Owner(adapter)
+	if t == nil {
+		return "", 0
+	}
+	return t.Name, int(t.Limits.Resident)
+}
+
 // Tenants are all tenants, by name.
 func (s *Set) Tenants() []*Tenant {
 	return slices.SortedFunc(maps.Values(s.tenants), func(a, b *Tenant) int { return cmp.Compare(a.Name, b.Name) })

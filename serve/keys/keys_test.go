@@ -110,6 +110,22 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, 1, set.Tenant(set.Find(secret)).Weight)
 }
 
+// The example has every field, and is what a server takes.
+func TestExample(t *testing.T) {
+	const path = "../../examples/keys.yaml"
+	read, err := Read(path)
+	require.NoError(t, err)
+	require.Empty(t, read.Warnings)
+	set, err := NewSet(read.Keys)
+	require.NoError(t, err)
+	require.Equal(t, &Tenant{Name: "team-a", Weight: 3, Limits: Limits{Running: 8, Waiting: 64, Resident: 512 << 20, Uploads: 2}}, set.tenants["team-a"])
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, field := range []string{"name", "key", "hash", "tenant", "rights", "use", "publish", "prefix", "weight", "running", "waiting", "resident", "uploads", "prompt", "completion"} {
+		require.Regexp(t, "(?m)\\b"+field+"[:`]", string(text))
+	}
+}
+
 // What cannot be used is refused by file and line.
 func TestFaults(t *testing.T) {
 	ok := "key: " + secret

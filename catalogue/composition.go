@@ -64,7 +64,7 @@ func ComposeFor(m models.Model) func(parts []Part, loaded []Adapter) (Adapter, e
 // fails fails it, with an AdapterError that names the part. One adapter of weight
 // 1 is that adapter.
 func (c *Catalogue) Compose(parts []Part) (*Lease, error) {
-	if err := checkParts(parts); err != nil {
+	if err := CheckParts(parts); err != nil {
 		return nil, err
 	}
 	if len(parts) == 1 && parts[0].Weight == 1 {
@@ -102,7 +102,8 @@ func (c *Catalogue) Compose(parts []Part) (*Lease, error) {
 	return l, nil
 }
 
-func checkParts(parts []Part) error {
+// CheckParts reports parts that make no combination, whatever adapters there are.
+func CheckParts(parts []Part) error {
 	switch {
 	case len(parts) == 0:
 		return fmt.Errorf("%w: it has no adapters", ErrCombination)

@@ -14,6 +14,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/serve/keys"
 )
 
 // adapterView is an adapter as /v1/adapters shows it.
@@ -46,12 +47,13 @@ func viewOf(e catalogue.Entry) adapterView {
 	return v
 }
 
-// listed are the adapters, after a look at their folder.
-func (s *Server) listed() []catalogue.Entry {
+// listed are the adapters that a request's sender sees, after a look at their
+// folder.
+func (s *Server) listed(c *fiber.Ctx) []catalogue.Entry {
 	if s.catalogue == nil {
 		return nil
 	}
-	return s.catalogue.List()
+	return s.visible(c).List()
 }
 
 func (s *Server) listAdapters(c *fiber.Ctx) error {
@@ -60,12 +62,15 @@ func (s *Server) listAdapters(c *fiber.Ctx) error {
 		Used     int           `json:"bytes_used"`
 		Budget   int           `json:"bytes_budget"`
 		Folder   string        `json:"folder,omitempty"` // of uploads
-	}{Adapters: []adapterView{}, Folder: s.config.Adapters}
-	for _, e := range s.listed() {
+	}{Adapters: []adapterView{}}
+	if callerOf(c).may(keys.Admin) {
+		answer.Folder = s.config.Adapters
+	}
+	for _, e := range s.listed(c) {
 		answer.Adapters = append(answer.Adapters, viewOf(e))
 	}
 	if s.catalogue != nil {
-		answer.Used, answer.Budget = s.catalogue.Bytes()
+		answer.Used, answer.Budget = s.visible(c).Bytes()
 	}
 	return writeJSON(c, fiber.StatusOK, answer)
 }
@@ -89,7 +94,7 @@ func (s *Server) getAdapter(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	e, err := s.catalogue.Lookup(name)
+	e, err := s.visible(c).Lookup(name)
 	if err != nil {
 		return s.adapterFault(name, err)
 	}
@@ -108,7 +113,7 @@ func (s *Server) pinAdapter(c *fiber.Ctx) error {
 	ctx, done := s.attend(c)
 	defer done()
 	return s.changeAdapter(c, func(name string) error {
-		err := s.catalogue.Pin(ctx, name)
+		err := s.visible(c).Pin(ctx, name)
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -117,7 +122,7 @@ func (s *Server) pinAdapter(c *fiber.Ctx) error {
 }
 
 func (s *Server) unpinAdapter(c *fiber.Ctx) error {
-	return s.changeAdapter(c, s.catalogue.Unpin)
+	return s.changeAdapter(c, s.visible(c).Unpin)
 }
 
 func (s *Server) changeAdapter(c *fiber.Ctx, change func(name string) error) error {
@@ -140,7 +145,7 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 		return err
 	}
 	hidden := ""
-	err = s.catalogue.Remove(name, func(e catalogue.Entry) (err error) {
+	err = s.visible(c).Remove(name, func(e catalogue.Entry) (err error) {
 		folder, err := filepath.Abs(folderOf(e))
 		own := err == nil && s.config.Adapters != "" && folder == filepath.Join(s.config.Adapters, name) // another name's folder stays
 		if !own || !exists(folder) {

@@ -63,8 +63,8 @@ func TestOperation(t *testing.T) {
 }
 
 func TestConfigReportsEveryFault(t *testing.T) {
-	err := Config{BodyLimit: -1, Parallel: -1, APIKeys: []string{"short"}, Adapters: "/no/such"}.Validate()
-	for _, want := range []string{"BodyLimit is -1", "Parallel is -1", "Name is empty", "APIKeys[0]", "Adapters: "} {
+	err := Config{Limits: Limits{BodyLimit: -1, MaxTokensLimit: -1}, Parallel: -1, MetricsAuth: true, Adapters: "/no/such"}.Validate()
+	for _, want := range []string{"BodyLimit is -1", "Parallel is -1", "Name is empty", "MaxTokensLimit is -1", "MetricsAuth is set", "Adapters: "} {
 		require.ErrorContains(t, err, want)
 	}
 }

@@ -24,7 +24,7 @@ func (s *Server) chatTemplate(c *fiber.Ctx, to selection) (chatTemplate, error) 
 	}
 	ctx, done := s.attend(c)
 	defer done()
-	own, brought, err := s.templates.of(ctx, to.lease.ChatTemplate(), to.text)
+	own, brought, err := s.templates.of(ctx, usersOf(to.lease), to.lease.ChatTemplate(), to.text)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return chatTemplate{}, context.Cause(ctx)

@@ -69,7 +69,8 @@ func TestAdapterBringsItsTemplate(t *testing.T) {
 	require.Contains(t, got.body, `"param":"tools"`)
 
 	// What is wrong with a conversation is not the template's fault.
-	got = s.post(t, "/v1/chat/completions", `{"model":"talks","messages":[{"role":"user","content":null}],"continue_final_message":true}`)
+	template("{% for m in messages %}{{ m.content }}{{ m.tool_calls }}{% endfor %}")
+	got = s.post(t, "/v1/chat/completions", `{"model":"talks","messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]}],"continue_final_message":true}`)
 	require.Equal(t, 400, got.status, got.body)
 	require.Contains(t, got.body, "these messages cannot be rendered: chat: the last message cannot be continued")
 
@@ -180,13 +181,13 @@ func TestChatPrompts(t *testing.T) {
 func TestChatRefusesWhatNobodyReads(t *testing.T) {
 	s := withTemplate(t, `{% for m in messages %}{{ m.content }}{{ m.mood }}{% endfor %}`)
 	for body, want := range map[string]string{
-		`{"messages":[{"role":"user","contents":"x"}]}`:                                                               "messages[0].contents is read neither by this API nor by the model's chat template: leave it out; did you mean content?",
+		`{"messages":[{"role":"user","contents":"x"}]}`:                                                               "messages[0].content is missing: give a text, or tool_calls; is contents meant to be it?",
+		`{"messages":[{"role":"user","content":"x","nam":"ann"}]}`:                                                    "messages[0].nam is read neither by this API nor by the model's chat template: leave it out; did you mean name?",
 		`{"messages":[{"role":"user","content":"x","mood":1},{"role":"user","content":"x","weight":0}]}`:              "messages[1].weight is read neither by this API nor by the model's chat template: leave it out",
 		`{"messages":[{"role":"user","content":[{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}]}]}`:  "messages[0].content[0].cache_control is read neither",
 		`{"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}","strict":true}}]}]}`: "messages[0].tool_calls has no place in the model's chat template: leave it out",
 		`{"messages":[{"role":"user","content":"x"}],"documents":[{}]}`:                                               "the model's chat template has no place for documents: leave them out",
 		`{"messages":[{"role":"user","content":"x"}],"continue_final_message":true,"add_generation_prompt":true}`:     "continue_final_message goes on with the last message, and add_generation_prompt begins another: give one",
-		`{"messages":[{"role":"user","content":null}],"continue_final_message":true}`:                                 "the last message cannot be continued",
 		`{"messages":[{"role":"user","content":"x"}],"chat_template_kwargs":{"m":1,"mood":2}}`:                        "chat_template_kwargs.m is not read by the model's chat template: leave it out",
 		`{"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}]}`:          "the model's chat template has no place for tools: leave them out",
 	} {

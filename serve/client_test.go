@@ -15,7 +15,7 @@ import (
 
 // OpenAI's own client works unchanged, errors included.
 func TestOpenAIClient(t *testing.T) {
-	s := newSite(t, func(c *Config, _ *Parts) { c.APIKeys = []string{"secret-key"} })
+	s := newSite(t, func(c *Config, _ *Parts) { c.Keys = plainKeys(t, "secret-key") })
 	ctx := context.Background()
 	client := openai.NewClient(option.WithBaseURL(s.url+"/v1"), option.WithAPIKey("secret-key"), option.WithHTTPClient(s.client), option.WithMaxRetries(0))
 

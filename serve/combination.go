@@ -27,7 +27,7 @@ func parseWeighted(text string) (p catalogue.Part, ok bool) {
 }
 
 // combination reads the adapters that a text names, "a:0.7,b:0.3".
-func (s *Server) combination(n naming) (parts []catalogue.Part, err error) {
+func (s *Server) combination(known Catalogue, n naming) (parts []catalogue.Part, err error) {
 	if count := strings.Count(n.name, ",") + 1; count > catalogue.MaxParts {
 		return nil, invalid(n.where, "%s names a combination of %d adapters: name at most %d", n.where, count, catalogue.MaxParts)
 	}
@@ -37,7 +37,7 @@ func (s *Server) combination(n naming) (parts []catalogue.Part, err error) {
 		if !ok {
 			return nil, invalid(n.where, "%s names a combination, in which %q has no weight: write NAME:WEIGHT for each, as in a:0.7,b:0.3", n.where, text)
 		}
-		if _, err := s.catalogue.Lookup(text); err == nil {
+		if _, err := known.Lookup(text); err == nil {
 			return nil, invalid(n.where, "%s: %q is the name of an adapter, and %q with a weight: write %s:1 for the first", n.where, text, part.Name, text)
 		}
 		parts = append(parts, part)
@@ -45,18 +45,18 @@ func (s *Server) combination(n naming) (parts []catalogue.Part, err error) {
 	return parts, nil
 }
 
-// lease is on what a naming names: an adapter, or a combination.
-func (s *Server) lease(n naming) (*catalogue.Lease, error) {
+// lease is on what a naming names: an adapter, or a combination, of those known.
+func (s *Server) lease(known Catalogue, n naming) (*catalogue.Lease, error) {
 	parts := n.parts
 	switch {
 	case parts != nil:
 	case strings.Contains(n.name, ","):
 		var err error
-		if parts, err = s.combination(n); err != nil {
+		if parts, err = s.combination(known, n); err != nil {
 			return nil, err
 		}
 	default:
-		lease, err := s.catalogue.Acquire(n.name)
+		lease, err := known.Acquire(n.name)
 		part, ok := parseWeighted(n.name)
 		if !ok || !isUnknown(err) {
 			return lease, err
@@ -68,7 +68,7 @@ func (s *Server) lease(n naming) (*catalogue.Lease, error) {
 			return nil, invalid(n.where, "%s: %q is the base, to which a combination adds: name adapters alone", n.where, p.Name)
 		}
 	}
-	return s.catalogue.Compose(parts)
+	return known.Compose(parts)
 }
 
 // mergedAdapters is LoRAX's field for a combination. Its "linear" adds up what

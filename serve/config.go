@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/serve/keys"
 )
 
 // Config is what a Server does beside running requests. Zero fields have the
@@ -22,9 +23,10 @@ type Config struct {
 	AllowPaths []string // folders beside it that requests may load adapters from
 	ReadOnly   bool     // refuse changes of adapters
 
-	APIKeys     []string // one of them opens the API; none: it is open
-	BodyLimit   int      // bytes of a JSON body; 8 MiB
-	UploadLimit int64    // bytes of an adapter's archive, and of its files; 4 GiB
+	Keys          *keys.Set // one of them opens the API; nil: it is open
+	SharePrefixes bool      // tenants find each other's prompts in the prefix cache
+	MetricsAuth   bool      // /metrics needs a key with the right metrics or admin
+	Limits
 	// Sampling is what /v1/completions and /v1/chat/completions sample with
 	// where neither a request nor its adapter says, as in vLLM; what is absent
 	// here too is OpenAI's. TGI's dialect is greedy by default, whatever the
@@ -33,7 +35,6 @@ type Config struct {
 	MaxLogprobs int // the most likeliest tokens a request may ask for; 20
 	Parallel    int // choices of one request in the engine at once; 64
 
-	Timeout      time.Duration // how long a request may take, waiting included; without limit
 	WriteTimeout time.Duration // how long a client may take to read an answer, or an event of a stream; 5 minutes
 
 	ReadTimeout    time.Duration // how long a client may take to send a request; 2 minutes
@@ -66,11 +67,8 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s is %d, below 0", name, v))
 		}
 	}
-	below("BodyLimit", int64(c.BodyLimit))
-	below("UploadLimit", c.UploadLimit)
 	below("MaxLogprobs", int64(c.MaxLogprobs))
 	below("Parallel", int64(c.Parallel))
-	below("Timeout", int64(c.Timeout))
 	below("WriteTimeout", int64(c.WriteTimeout))
 	below("ReadTimeout", int64(c.ReadTimeout))
 	below("UploadTimeout", int64(c.UploadTimeout))
@@ -93,16 +91,17 @@ func (c Config) Validate() error {
 	if err := CheckTLS(c.TLSCert, c.TLSKey, c.TLSClientCA); err != nil {
 		faults = append(faults, fmt.Errorf("fields TLSCert, TLSKey, TLSClientCA: %w", err))
 	}
+	if err := c.Limits.validate(); err != nil {
+		faults = append(faults, err)
+	}
 	if err := c.Sampling.Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("field Sampling: %w", err))
 	}
 	if c.Name == "" {
 		faults = append(faults, errors.New("field Name is empty: the base needs a name for requests to use"))
 	}
-	for i, key := range c.APIKeys {
-		if len(key) < 8 {
-			faults = append(faults, fmt.Errorf("field APIKeys[%d] is shorter than 8 characters", i))
-		}
+	if c.MetricsAuth && c.Keys == nil {
+		faults = append(faults, errors.New("field MetricsAuth is set, and there are no Keys"))
 	}
 	folder := func(name, path string) {
 		if stat, err := os.Stat(path); err != nil {
@@ -121,12 +120,6 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
-	if c.BodyLimit == 0 {
-		c.BodyLimit = 8 << 20
-	}
-	if c.UploadLimit == 0 {
-		c.UploadLimit = 4 << 30
-	}
 	if c.MaxLogprobs == 0 {
 		c.MaxLogprobs = 20
 	}

@@ -197,7 +197,7 @@ func TestChoicesBeyondTheQueue(t *testing.T) {
 }
 
 func TestAPIKeys(t *testing.T) {
-	s := newSite(t, func(c *Config, _ *Parts) { c.APIKeys = []string{"first-key", "second-key"} })
+	s := newSite(t, func(c *Config, _ *Parts) { c.Keys = plainKeys(t, "first-key", "second-key") })
 	for key, status := range map[string]int{"": 401, "Bearer first-ke": 401, "first-key": 401, "Bearer first-key": 200, "bearer second-key": 200} {
 		got := s.post(t, "/v1/completions", `{"prompt":"a"}`, "Authorization", key)
 		require.Equal(t, status, got.status, key)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/peft-serve/peft-serve/serve/spelling"
 )
 
 // A fieldError is a request body that cannot be taken: Path is the JSON path
@@ -56,6 +58,16 @@ type unread struct {
 type unreads []unread
 
 func (u *unreads) addUnread(member unread) { *u = append(*u, member) }
+
+// meant names the member that a missing field may stand in, misspelt.
+func (u unreads) meant(field string) string {
+	for _, member := range u {
+		if spelling.Nearest(member.key, slices.Values([]string{field})) != "" {
+			return "; is " + member.key + " meant to be it?"
+		}
+	}
+	return ""
+}
 
 // decode reads a JSON object strictly into the struct that v points to: a
 // field that v does not name, a repeated field, a wrong type and a number that

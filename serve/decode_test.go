@@ -67,20 +67,24 @@ func TestDecodeTakesDefaults(t *testing.T) {
 
 func TestDecodeMessages(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"messages":[null]}`:                                                                  "messages[0] wants an object, not null",
-		`{"messages":[{"role":"user"},{"content":"x"}]}`:                                       "messages[1].role is missing: give system, developer, user, assistant or tool",
-		`{"messages":[{"role":"king","content":"x"}]}`:                                         `messages[0].role is "king": give system, developer, user, assistant or tool`,
-		`{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}`:       `messages[0].content[0].type is "image_url": only text is implemented`,
-		`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`:                           "messages[0].content[0].text is missing",
-		`{"messages":[{"role":"user","name":7}]}`:                                              "messages[0].name wants a string, not a number",
-		`{"messages":[{"role":"user","mood":1,"mood":2}]}`:                                     "messages[0].mood is given twice",
-		`{"documents":["a"]}`:                                                                  "documents[0] wants an object, not a string",
-		`{"messages":[{"role":"user","content":5}]}`:                                           "messages[0].content wants a string or an array of text parts, not a number",
+		`{"messages":[null]}`: "messages[0] wants an object, not null",
+		`{"messages":[{"role":"user","content":"y"},{"content":"x"}]}`:                   "messages[1].role is missing: give system, developer, user, assistant or tool",
+		`{"messages":[{"role":"king","content":"x"}]}`:                                   `messages[0].role is "king": give system, developer, user, assistant or tool`,
+		`{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}`: `messages[0].content[0].type is "image_url": only text is implemented`,
+		`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`:                     "messages[0].content[0].text is missing",
+		`{"messages":[{"role":"user","name":7}]}`:                                        "messages[0].name wants a string, not a number",
+		`{"messages":[{"role":"user","content":"x"},{"role":"user"}]}`:                   "messages[1].content is missing: give a text, or tool_calls",
+		`{"messages":[{"role":"user","content":null}]}`:                                  "messages[0].content is missing: give a text, or tool_calls",
+		`{"messages":[{"role":"assistant","content":null,"tool_calls":[]}]}`:             "messages[0].content is missing: give a text, or tool_calls",
+		`{"messages":[{"role":"user","content":[]}]}`:                                    "messages[0].content is an empty array: give at least one part",
+		`{"messages":[{"role":"user","mood":1,"mood":2}]}`:                               "messages[0].mood is given twice",
+		`{"documents":["a"]}`:                        "documents[0] wants an object, not a string",
+		`{"messages":[{"role":"user","content":5}]}`: "messages[0].content wants a string or an array of text parts, not a number",
 		`{"messages":[{"role":"assistant","tool_calls":[{"type":"function","function":{}}]}]}`: `messages[0] cannot be used: tool call "" names no function`,
-		`{"tools":[{"type":"retrieval"}]}`:                                                     `tools[0].type is "retrieval": only function is implemented`,
-		`{"tools":[{"type":"function","function":{}}]}`:                                        "tools[0].function.name is missing",
-		`{"chat_template_kwargs":{"a":1,"a":2}}`:                                               "chat_template_kwargs.a is given twice",
-		`{"tool_choice":"required"}`:                                                           `tool_choice is not implemented: leave it out or send "auto" or "none"`,
+		`{"tools":[{"type":"retrieval"}]}`:              `tools[0].type is "retrieval": only function is implemented`,
+		`{"tools":[{"type":"function","function":{}}]}`: "tools[0].function.name is missing",
+		`{"chat_template_kwargs":{"a":1,"a":2}}`:        "chat_template_kwargs.a is given twice",
+		`{"tool_choice":"required"}`:                    `tool_choice is not implemented: leave it out or send "auto" or "none"`,
 	} {
 		var r chatRequest
 		err := decode([]byte(body), &r)

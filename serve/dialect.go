@@ -133,7 +133,8 @@ func dialectOf(c *fiber.Ctx) dialect {
 
 // refuse answers with an error.
 func (s *Server) refuse(c *fiber.Ctx, err error) error {
-	f, d := failureOf(routeFault(c, err)), dialectOf(c)
+	who, _ := c.Locals(callerKey).(*caller)
+	f, d := s.failureFor(who, routeFault(c, err)), dialectOf(c)
 	if f.retry > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(f.retry))
 	}

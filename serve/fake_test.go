@@ -285,6 +285,9 @@ func (c *fakeCatalogue) Acquire(name string) (*catalogue.Lease, error) {
 
 // Compose knows combinations by their names alone.
 func (c *fakeCatalogue) Compose(parts []catalogue.Part) (*catalogue.Lease, error) {
+	if len(parts) == 1 && parts[0].Weight == 1 {
+		return c.Acquire(parts[0].Name)
+	}
 	digest := ""
 	for _, p := range parts {
 		e, err := c.Load(context.Background(), p.Name)

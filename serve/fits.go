@@ -18,6 +18,9 @@ func (s *Server) fits(to selection, r *runtime.Request, promptField, tokensField
 			return invalid(promptField, "%s: token %d at place %d is outside the vocabulary of %d", promptField, id, i, to.vocabulary)
 		}
 	}
+	if key := to.who.key; key != nil && key.Limits.Prompt > 0 && len(r.Prompt) > key.Limits.Prompt {
+		return invalid(promptField, "%s has %d tokens: this key's limit prompt is %d", promptField, len(r.Prompt), key.Limits.Prompt)
+	}
 	if len(r.Prompt) > s.context || len(r.Prompt) == s.context && r.MaxTokens != 0 {
 		return invalid(promptField, "%s has %d tokens: %s, the answer included", promptField, len(r.Prompt), s.longest())
 	}

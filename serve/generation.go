@@ -96,13 +96,13 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 // arrived then; zero: now.
 func (s *Server) limited(arrived time.Time) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(s.ctx)
-	if s.config.Timeout == 0 {
+	if s.settings.Load().limits.Timeout == 0 {
 		return ctx, cancel
 	}
 	if arrived.IsZero() {
 		arrived = time.Now()
 	}
-	ctx, stop := context.WithDeadlineCause(ctx, arrived.Add(s.config.Timeout), errTimeout)
+	ctx, stop := context.WithDeadlineCause(ctx, arrived.Add(s.settings.Load().limits.Timeout), errTimeout)
 	return ctx, func(cause error) {
 		cancel(cause)
 		stop()

@@ -78,10 +78,7 @@ func (g *gate) passes(h *fasthttp.RequestHeader) bool {
 // checks are the handlers of a route that look at nothing but the head of a
 // request, and leave nothing behind: they run twice where there is a body.
 func (s *Server) checks(r route) []fiber.Handler {
-	handlers := []fiber.Handler{speaks(r.dialect)}
-	if !r.open && len(s.config.APIKeys) > 0 {
-		handlers = append(handlers, s.authorize)
-	}
+	handlers := []fiber.Handler{speaks(r.dialect), s.needs(r.needs)}
 	if r.changes && s.config.ReadOnly {
 		handlers = append(handlers, refuseChange)
 	}
@@ -89,14 +86,15 @@ func (s *Server) checks(r route) []fiber.Handler {
 		handlers = append(handlers, refuseAdapters)
 	}
 	if r.method == fiber.MethodPut {
-		return append(handlers, s.named, announced(s.config.UploadLimit, "upload-limit"))
+		return append(handlers, s.named, announced(func(l Limits) int64 { return l.UploadLimit }, "upload-limit"))
 	}
-	return append(handlers, announced(int64(s.config.BodyLimit), "body-limit"), plainBody)
+	return append(handlers, announced(func(l Limits) int64 { return int64(l.BodyLimit) }, "body-limit"), plainBody)
 }
 
 // announced refuses a body that says that it is longer than the limit.
-func announced(limit int64, flag string) fiber.Handler {
+func announced(limitOf func(Limits) int64, flag string) fiber.Handler {
 	return func(c *fiber.Ctx) error {
+		limit := limitOf(callerOf(c).limits)
 		if int64(c.Request().Header.ContentLength()) > limit {
 			return tooLarge(limit, flag)
 		}

@@ -42,7 +42,7 @@ func reply(t *testing.T, conn net.Conn) rawAnswer {
 // and without asking for it; the connection ends.
 func TestRefusedByTheHead(t *testing.T) {
 	s := newSite(t, func(c *Config, _ *Parts) {
-		c.APIKeys, c.ReadOnly = []string{"first-key"}, true
+		c.Keys, c.ReadOnly = plainKeys(t, "first-key"), true
 		c.UploadLimit = 1 << 30
 	})
 	address := strings.TrimPrefix(s.url, "http://")

@@ -42,7 +42,7 @@ func (s *Server) readJSON(c *fiber.Ctx, v any) error {
 // readBody reads a body of at most the configured size: it comes as a stream,
 // so that uploads can be larger.
 func (s *Server) readBody(c *fiber.Ctx) ([]byte, error) {
-	limit := int64(s.config.BodyLimit)
+	limit := int64(callerOf(c).limits.BodyLimit)
 	stream := c.Context().RequestBodyStream()
 	if stream == nil {
 		return c.Request().Body(), nil

@@ -2,11 +2,13 @@ package serve
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/serve/keys"
 )
 
 // llama.cpp's server numbers its adapters, and a request names them by number:
@@ -18,6 +20,34 @@ type loraNumbers struct {
 	mu      sync.Mutex
 	numbers map[string]int
 	names   []string // by number
+}
+
+// loraLists are the numbers by key, each of which counts those that it sees, so
+// that no gap tells of others.
+type loraLists struct {
+	mu    sync.Mutex
+	lists map[string]*loraNumbers // by the key's name
+}
+
+// of are the numbers that hold for a request.
+func (l *loraLists) of(c *fiber.Ctx) *loraNumbers {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := keyName(c)
+	if l.lists[key] == nil {
+		if l.lists == nil {
+			l.lists = map[string]*loraNumbers{}
+		}
+		l.lists[key] = new(loraNumbers)
+	}
+	return l.lists[key]
+}
+
+// keep forgets the numbers of keys that are no more.
+func (l *loraLists) keep(set *keys.Set) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.lists, func(key string, _ *loraNumbers) bool { return set != nil && !set.Has(key) })
 }
 
 // see numbers adapters, which are in the order of their names.
@@ -59,12 +89,12 @@ func (s *Server) listLoRAs(c *fiber.Ctx) error {
 		Scale float64 `json:"scale"`
 		Name  string  `json:"name"`
 	}
-	entries := s.listed()
-	s.loras.see(entries)
+	entries, loras := s.listed(c), s.loras.of(c)
+	loras.see(entries)
 	all := []numbered{}
 	for _, e := range entries {
 		if e.State != catalogue.Draining {
-			all = append(all, numbered{s.loras.number(e.Name), folderOf(e), 0, e.Name})
+			all = append(all, numbered{loras.number(e.Name), folderOf(e), 0, e.Name})
 		}
 	}
 	return writeJSON(c, fiber.StatusOK, all)
@@ -78,9 +108,9 @@ type loraScale struct {
 
 // loraNaming returns what the field lora names. One of scale 0 is not applied, as
 // in llama.cpp, nor is one that is not in the list.
-func (s *Server) loraNaming(scales []loraScale) (naming, error) {
+func (s *Server) loraNaming(c *fiber.Ctx, scales []loraScale) (naming, error) {
 	n := naming{where: "lora"}
-	seen := map[int]bool{}
+	loras, seen := s.loras.of(c), map[int]bool{}
 	for i, l := range scales {
 		at := fmt.Sprintf("lora[%d]", i)
 		switch {
@@ -92,10 +122,10 @@ func (s *Server) loraNaming(scales []loraScale) (naming, error) {
 			return n, invalid(at+".id", "%s.id is %d for the second time: name each adapter once", at, *l.ID)
 		}
 		seen[*l.ID] = true
-		name, ok := s.loras.name(*l.ID)
+		name, ok := loras.name(*l.ID)
 		if !ok {
-			s.loras.see(s.listed())
-			name, ok = s.loras.name(*l.ID)
+			loras.see(s.listed(c))
+			name, ok = loras.name(*l.ID)
 		}
 		if !ok {
 			return n, invalid(at+".id", "%s.id is %d, and no adapter has that number: GET /lora-adapters lists them", at, *l.ID)

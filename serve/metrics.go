@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -48,6 +49,8 @@ type Metrics struct {
 	evicted  prometheus.Counter
 	freed    prometheus.Counter
 	http     *prometheus.CounterVec // method, route, status
+
+	templates atomic.Pointer[templates] // which leave with their adapters
 }
 
 var (
@@ -116,6 +119,7 @@ func NewMetrics(model string) *Metrics {
 
 // attach adds what is read from the server's parts when metrics are read.
 func (m *Metrics) attach(s *Server) error {
+	m.templates.Store(s.templates)
 	return m.registry.Register(&stateCollector{s})
 }
 
@@ -188,7 +192,10 @@ func (m *Metrics) Loaded(_ string, d time.Duration, err error) {
 
 func (m *Metrics) Waited(_ string, d time.Duration) { m.room.Observe(d.Seconds()) }
 
-func (m *Metrics) Evicted(_, _ string, bytes int) {
+func (m *Metrics) Evicted(adapter, digest string, bytes int) {
+	if t := m.templates.Load(); t != nil {
+		t.forget(adapter, digest)
+	}
 	m.evicted.Inc()
 	m.freed.Add(float64(bytes))
 }

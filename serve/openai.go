@@ -142,7 +142,7 @@ func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, to selection) run
 		Seed:        seedOf(r.Seed),
 	}
 	return runtime.Request{
-		Lease: to.lease, Tenant: tenantOf(c), Group: group(c), Sampling: sampling, MaxTokens: -1,
+		Lease: to.lease, Tenant: to.who.tenant, Group: group(c), Scope: to.who.scope, Sampling: sampling,
 		Stop: r.Stop, StopIDs: r.StopIDs, IgnoreEOS: or(r.IgnoreEOS, false),
 		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: -1,
 	}

@@ -74,7 +74,7 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if err := body.check(s); err != nil {
 		return err
 	}
-	lora, err := s.loraNaming(body.LoRA)
+	lora, err := s.loraNaming(c, body.LoRA)
 	if err != nil {
 		return err
 	}

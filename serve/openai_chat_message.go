@@ -90,7 +90,10 @@ type chatFunctionShape struct {
 }
 
 // chatContent is a string, null, or text parts.
-type chatContent struct{ unread unreads }
+type chatContent struct {
+	given  bool // neither left out nor null
+	unread unreads
+}
 
 type chatPartShape struct {
 	unreads
@@ -101,11 +104,15 @@ type chatPartShape struct {
 func (c *chatContent) decodeField(path string, raw json.RawMessage) error {
 	switch classOf(raw) {
 	case '"':
+		c.given = true
 		var text string
 		return decodeInto(path, raw, &text)
 	case 'n':
 		return nil
 	case '[':
+		if c.given = counted(raw) > 0; !c.given {
+			return &fieldError{path, "is an empty array: give at least one part"}
+		}
 		for i, part := range elements(raw) {
 			at := fmt.Sprintf("%s[%d]", path, i)
 			var kind struct {
@@ -142,6 +149,9 @@ func (m *chatMessage) decodeField(path string, raw json.RawMessage) error {
 		return &fieldError{path + ".role", "is missing" + want}
 	case !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, *shape.Role):
 		return &fieldError{path + ".role", fmt.Sprintf("is %q", *shape.Role) + want}
+	}
+	if !shape.Content.given && len(shape.ToolCalls) == 0 {
+		return &fieldError{path + ".content", "is missing: give a text, or tool_calls" + shape.unreads.meant("content")}
 	}
 	if err := json.Unmarshal(raw, &m.Message); err != nil {
 		return &fieldError{path, "cannot be used: " + err.Error()}

@@ -172,11 +172,13 @@ func (s *Server) chatRequest(c *fiber.Ctx, body *chatRequest, to selection) (run
 	if request.Prompt, err = s.chatPrompt(c, body, to); err != nil {
 		return request, err
 	}
-	field := "max_completion_tokens"
-	if body.MaxCompletionTokens == nil {
-		field = "max_tokens"
+	asked, field := body.MaxCompletionTokens, "max_completion_tokens"
+	if asked == nil {
+		asked, field = body.MaxTokens, "max_tokens"
 	}
-	request.MaxTokens = or(body.MaxCompletionTokens, or(body.MaxTokens, -1))
+	if err := s.setLength(to, &request, asked, -1, field); err != nil {
+		return request, err
+	}
 	if or(body.Logprobs, false) {
 		request.Logprobs = or(body.TopLogprobs, 0)
 	}

@@ -69,7 +69,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 		return invalid("logprobs", "logprobs is %d, outside 0 to %d", *body.Logprobs, s.config.MaxLogprobs)
 	}
 	arrived := time.Now()
-	lora, err := s.loraNaming(body.LoRA)
+	lora, err := s.loraNaming(c, body.LoRA)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,6 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	}
 	template := s.openAIRequest(c, &body.openAIRequest, to)
 	template.Arrived = arrived
-	template.MaxTokens = or(body.MaxTokens, defaultMaxTokens)
 	if body.Logprobs != nil {
 		template.Logprobs = *body.Logprobs
 		if or(body.Echo, false) {
@@ -103,6 +102,9 @@ func (s *Server) completions(c *fiber.Ctx) error {
 				body.Prompt[i].text = to.text.Decode(p.tokens, !template.Special)
 			}
 		} else if request.Prompt, err = s.encode(c, to.text, field, p.text, or(body.AddSpecial, true)); err != nil {
+			return err
+		}
+		if err := s.setLength(to, &request, body.MaxTokens, defaultMaxTokens, "max_tokens"); err != nil {
 			return err
 		}
 		if err := s.fits(to, &request, field, "max_tokens"); err != nil {

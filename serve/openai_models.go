@@ -6,6 +6,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/serve/keys"
 )
 
 // modelCard is an entry of /v1/models: the base, or an adapter, whose parent
@@ -27,10 +28,13 @@ func (s *Server) openAINaming(model string) naming {
 	return naming{where: "model", name: model}
 }
 
-func (s *Server) modelCards() []modelCard {
+func (s *Server) modelCards(c *fiber.Ctx) []modelCard {
 	card := modelCard{ID: s.config.Name, Object: "model", Created: s.started.Unix(), OwnedBy: "peft-serve", Root: s.config.Source, Context: s.context}
+	if !callerOf(c).may(keys.Admin) {
+		card.Root = s.config.Name
+	}
 	cards := []modelCard{card}
-	for _, e := range s.listed() {
+	for _, e := range s.listed(c) {
 		if e.State == catalogue.Draining {
 			continue
 		}
@@ -44,7 +48,7 @@ func (s *Server) listModels(c *fiber.Ctx) error {
 	return writeJSON(c, fiber.StatusOK, struct {
 		Object string      `json:"object"`
 		Data   []modelCard `json:"data"`
-	}{"list", s.modelCards()})
+	}{"list", s.modelCards(c)})
 }
 
 func (s *Server) getModel(c *fiber.Ctx) error {
@@ -52,7 +56,7 @@ func (s *Server) getModel(c *fiber.Ctx) error {
 	if err != nil {
 		return invalid("model", "the path names no model: %s", err)
 	}
-	for _, card := range s.modelCards() {
+	for _, card := range s.modelCards(c) {
 		if card.ID == id {
 			return writeJSON(c, fiber.StatusOK, card)
 		}

@@ -142,14 +142,14 @@ func (s *Server) inferenceRequest(c *fiber.Ctx, body *inferenceRequest, to selec
 		return nil, err
 	}
 	r := &runtime.Request{
-		Lease: to.lease, Tenant: tenantOf(c), Group: group(c), Prompt: prompt, Sampling: p.alike().sampling(),
-		Stop: p.Stop, MaxTokens: or(p.MaxTokens, defaultInferenceTokens), Logprobs: -1, PromptLogprobs: -1,
+		Lease: to.lease, Tenant: to.who.tenant, Group: group(c), Scope: to.who.scope, Prompt: prompt, Sampling: p.alike().sampling(),
+		Stop: p.Stop, Logprobs: -1, PromptLogprobs: -1,
 	}
 	if or(p.Details, false) {
 		r.Logprobs = 0
 	}
-	if room := s.context - len(r.Prompt); p.MaxTokens == nil && r.MaxTokens > room {
-		r.MaxTokens = max(room, 1)
+	if err := s.setLength(to, r, p.MaxTokens, defaultInferenceTokens, "parameters.max_tokens"); err != nil {
+		return nil, err
 	}
 	return r, s.fits(to, r, "text_input", "parameters.max_tokens")
 }

@@ -76,7 +76,7 @@ func TestAnyOrigin(t *testing.T) {
 // An allowed page's preflight needs no key; its errors can be read by the page.
 func TestPreflight(t *testing.T) {
 	s := newSite(t, func(c *Config, _ *Parts) {
-		c.AllowOrigins, c.APIKeys = []string{"https://app.example"}, []string{"first-key"}
+		c.AllowOrigins, c.Keys = []string{"https://app.example"}, plainKeys(t, "first-key")
 	})
 	preflight := func(origin string) answer {
 		return s.send(t, http.MethodOptions, "/v1/chat/completions", "", "Origin", origin, "Access-Control-Request-Method", "POST",

@@ -45,7 +45,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err := os.Chmod(staging, 0o755); err != nil {
 		return err
 	}
-	if err := unpack(staging, archive, archiveLimits{Bytes: s.config.UploadLimit, Files: 256, Depth: 8}); err != nil {
+	if err := unpack(staging, archive, archiveLimits{Bytes: callerOf(c).limits.UploadLimit, Files: 256, Depth: 8}); err != nil {
 		return err
 	}
 	folder, err := adapterRoot(staging)
@@ -65,17 +65,19 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if created {
 		status = http.StatusCreated
 	}
-	return writeJSON(c, status, viewOf(entry))
+	return writeJSON(c, status, viewOf(callerOf(c).shown(entry)))
 }
 
 // publish gives the name to the adapter in a folder, which moves to its place
 // among the adapters. A fault of the adapter is a 422, one of the disk is not.
 func (s *Server) publish(ctx context.Context, folder, name string) (entry catalogue.Entry, created bool, err error) {
 	var disk error
+	var digest string // of the new version
 	entry, err = s.catalogue.Swap(ctx, catalogue.Candidate{
 		Name: name, URI: folder,
 		Check: func(ctx context.Context, a catalogue.Adapter) error {
-			if _, _, err := s.templates.of(ctx, a.ChatTemplate(), s.textOf(a)); err != nil {
+			digest = a.Digest()
+			if _, _, err := s.templates.of(ctx, []templateUser{{name, digest}}, a.ChatTemplate(), s.textOf(a)); err != nil {
 				return unusable(err)
 			}
 			disk = flush(folder)
@@ -88,6 +90,9 @@ func (s *Server) publish(ctx context.Context, folder, name string) (entry catalo
 			return place, err
 		},
 	})
+	if err != nil {
+		s.templates.forget(name, digest)
+	}
 	switch {
 	case err == nil:
 		return entry, created, nil
@@ -153,6 +158,9 @@ func (s *Server) named(c *fiber.Ctx) error {
 	if !isName(name) {
 		return invalidName("name", name)
 	}
+	if err := callerOf(c).publish(name); err != nil {
+		return err
+	}
 	if name == s.config.Name {
 		return invalid("name", "%q is the name of the base model: give the adapter another", name)
 	}
@@ -164,7 +172,7 @@ func (s *Server) named(c *fiber.Ctx) error {
 
 // uploadOf is the body of an upload, at most the configured size.
 func (s *Server) uploadOf(c *fiber.Ctx) (io.Reader, error) {
-	limit := s.config.UploadLimit
+	limit := callerOf(c).limits.UploadLimit
 	body := c.Context().RequestBodyStream()
 	if body == nil {
 		return nil, invalid("", "the request body is empty: send a .tar.zst or .tar.gz of the adapter's folder")

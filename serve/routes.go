@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/serve/keys"
 )
 
 // route is one method of one path. openapi.yaml describes each.
@@ -11,49 +13,49 @@ type route struct {
 	method, path string
 	dialect      dialect
 	handler      fiber.Handler
-	open         bool // needs no API key
-	changes      bool // changes adapters
-	adapters     bool // is about adapters
+	needs        keys.Right // of the request's key; anyKey: it needs one, open: it needs none
+	changes      bool       // changes adapters
+	adapters     bool       // is about adapters
 }
 
 func (s *Server) routes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
-		{method: post, path: "/v1/generate", dialect: openAI, handler: s.generateRoute},
-		{method: post, path: "/v1/generate/stream", dialect: openAI, handler: s.generateStreamRoute},
+		{method: post, path: "/v1/generate", dialect: openAI, handler: s.generateRoute, needs: keys.Use},
+		{method: post, path: "/v1/generate/stream", dialect: openAI, handler: s.generateStreamRoute, needs: keys.Use},
 
-		{method: post, path: "/", dialect: tgi, handler: s.rootRoute},
-		{method: post, path: "/generate", dialect: tgi, handler: s.generateRoute},
-		{method: post, path: "/generate_stream", dialect: tgi, handler: s.generateStreamRoute},
-		{method: post, path: "/tokenize", dialect: tgi, handler: s.tokenize},
-		{method: post, path: "/detokenize", dialect: tgi, handler: s.detokenize},
+		{method: post, path: "/", dialect: tgi, handler: s.rootRoute, needs: keys.Use},
+		{method: post, path: "/generate", dialect: tgi, handler: s.generateRoute, needs: keys.Use},
+		{method: post, path: "/generate_stream", dialect: tgi, handler: s.generateStreamRoute, needs: keys.Use},
+		{method: post, path: "/tokenize", dialect: tgi, handler: s.tokenize, needs: keys.Use},
+		{method: post, path: "/detokenize", dialect: tgi, handler: s.detokenize, needs: keys.Use},
 		{method: get, path: "/info", dialect: tgi, handler: s.information},
 
-		{method: post, path: "/v1/completions", dialect: openAI, handler: s.completions},
-		{method: post, path: "/v1/chat/completions", dialect: openAI, handler: s.chatCompletions},
+		{method: post, path: "/v1/completions", dialect: openAI, handler: s.completions, needs: keys.Use},
+		{method: post, path: "/v1/chat/completions", dialect: openAI, handler: s.chatCompletions, needs: keys.Use},
 		{method: get, path: "/v1/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/v1/models/*", dialect: openAI, handler: s.getModel},
 
-		{method: post, path: "/v2/models/:name/generate", dialect: openInference, handler: s.inferenceGenerate},
-		{method: post, path: "/v2/models/:name/generate_stream", dialect: openInference, handler: s.inferenceStream},
-		{method: get, path: "/v2/health/live", dialect: openInference, handler: s.live, open: true},
-		{method: get, path: "/v2/health/ready", dialect: openInference, handler: s.inferenceReady, open: true},
+		{method: post, path: "/v2/models/:name/generate", dialect: openInference, handler: s.inferenceGenerate, needs: keys.Use},
+		{method: post, path: "/v2/models/:name/generate_stream", dialect: openInference, handler: s.inferenceStream, needs: keys.Use},
+		{method: get, path: "/v2/health/live", dialect: openInference, handler: s.live, needs: open},
+		{method: get, path: "/v2/health/ready", dialect: openInference, handler: s.inferenceReady, needs: open},
 
-		{method: post, path: "/v1/load_lora_adapter", dialect: vLLM, handler: s.loadLoRA, changes: true, adapters: true},
-		{method: post, path: "/v1/unload_lora_adapter", dialect: vLLM, handler: s.unloadLoRA, changes: true, adapters: true},
+		{method: post, path: "/v1/load_lora_adapter", dialect: vLLM, handler: s.loadLoRA, needs: keys.Admin, changes: true, adapters: true},
+		{method: post, path: "/v1/unload_lora_adapter", dialect: vLLM, handler: s.unloadLoRA, needs: keys.Publish, changes: true, adapters: true},
 
 		{method: get, path: "/lora-adapters", dialect: openAI, handler: s.listLoRAs},
 
 		{method: get, path: "/v1/adapters", dialect: openAI, handler: s.listAdapters},
 		{method: get, path: "/v1/adapters/:name", dialect: openAI, handler: s.getAdapter, adapters: true},
-		{method: http.MethodPut, path: "/v1/adapters/:name", dialect: openAI, handler: s.putAdapter, changes: true, adapters: true},
-		{method: http.MethodDelete, path: "/v1/adapters/:name", dialect: openAI, handler: s.deleteAdapter, changes: true, adapters: true},
-		{method: post, path: "/v1/adapters/:name/pin", dialect: openAI, handler: s.pinAdapter, changes: true, adapters: true},
-		{method: post, path: "/v1/adapters/:name/unpin", dialect: openAI, handler: s.unpinAdapter, changes: true, adapters: true},
+		{method: http.MethodPut, path: "/v1/adapters/:name", dialect: openAI, handler: s.publishing(s.putAdapter), needs: keys.Publish, changes: true, adapters: true},
+		{method: http.MethodDelete, path: "/v1/adapters/:name", dialect: openAI, handler: s.deleteAdapter, needs: keys.Publish, changes: true, adapters: true},
+		{method: post, path: "/v1/adapters/:name/pin", dialect: openAI, handler: s.pinAdapter, needs: keys.Admin, changes: true, adapters: true},
+		{method: post, path: "/v1/adapters/:name/unpin", dialect: openAI, handler: s.unpinAdapter, needs: keys.Admin, changes: true, adapters: true},
 
-		{method: get, path: "/health", dialect: tgi, handler: s.health, open: true},
-		{method: get, path: "/ready", dialect: tgi, handler: s.ready, open: true},
-		{method: get, path: "/metrics", dialect: tgi, handler: s.exposeMetrics, open: true},
+		{method: get, path: "/health", dialect: tgi, handler: s.health, needs: open},
+		{method: get, path: "/ready", dialect: tgi, handler: s.ready, needs: open},
+		{method: get, path: "/metrics", dialect: tgi, handler: s.metricsFor(s.exposeMetrics), needs: open},
 		{method: get, path: "/version", dialect: tgi, handler: s.version},
 		{method: get, path: "/openapi.json", dialect: tgi, handler: s.openAPI},
 	}

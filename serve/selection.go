@@ -10,6 +10,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/serve/keys"
 )
 
 // naming is one place where a request names an adapter, or a combination.
@@ -28,20 +29,24 @@ type selection struct {
 	text       *tokenizer.Tokenizer
 	vocabulary int                       // tokens of its rows
 	sampling   adapters.SamplingDefaults // that the adapter recommends
+	who        *caller
 }
 
 // selected resolves the adapter that a request names, in its body or beside it,
 // and waits until it is in memory, since only then is known what prompts it
 // takes. The caller releases the lease.
 func (s *Server) selected(c *fiber.Ctx, body ...naming) (selection, error) {
+	if err := lacks(c, keys.Use); err != nil {
+		return selection{}, err
+	}
 	chosen, err := s.adapterFor(c, body)
 	if err != nil || chosen.name == "" {
-		return selection{text: s.text, vocabulary: s.vocabulary}, err
+		return selection{text: s.text, vocabulary: s.vocabulary, who: callerOf(c)}, err
 	}
 	if s.catalogue == nil {
 		return selection{}, unknownAdapter(chosen.where, chosen.name)
 	}
-	lease, err := s.lease(chosen)
+	lease, err := s.lease(s.visible(c), chosen)
 	if err == nil && !lease.Ready() {
 		err = s.await(c, lease)
 	}
@@ -64,7 +69,7 @@ func (s *Server) selected(c *fiber.Ctx, body ...naming) (selection, error) {
 		return selection{}, loadFault(name, err)
 	}
 	a := lease.Adapter()
-	return selection{lease, s.textOf(a), a.Vocabulary(), a.Sampling()}, nil
+	return selection{lease, s.textOf(a), a.Vocabulary(), a.Sampling(), callerOf(c)}, nil
 }
 
 func isUnknown(err error) bool {
@@ -117,11 +122,11 @@ func (s *Server) adapterFor(c *fiber.Ctx, body []naming) (naming, error) {
 	}
 	switch chosen.name {
 	case s.config.Name:
-		return naming{}, s.unambiguous(chosen)
+		return naming{}, s.unambiguous(c, chosen)
 	case "":
 		for _, n := range body {
 			if n.base {
-				return naming{}, s.unambiguous(n)
+				return naming{}, s.unambiguous(c, n)
 			}
 		}
 	}
@@ -140,11 +145,11 @@ func knownQuery(c *fiber.Ctx) error {
 }
 
 // unambiguous refuses the base's name where an adapter has it too.
-func (s *Server) unambiguous(n naming) error {
+func (s *Server) unambiguous(c *fiber.Ctx, n naming) error {
 	if s.catalogue == nil {
 		return nil
 	}
-	if _, err := s.catalogue.Lookup(s.config.Name); err == nil {
+	if _, err := s.visible(c).Lookup(s.config.Name); err == nil {
 		return invalid(n.where, "%q is the name of the base and of an adapter: rename the adapter, or start the server with another --name", s.config.Name)
 	}
 	return nil

@@ -7,6 +7,9 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -31,7 +34,7 @@ type Server struct {
 	config    Config
 	engine    Engine
 	catalogue Catalogue
-	loras     loraNumbers
+	loras     loraLists
 	base      *models.Config
 	text      *tokenizer.Tokenizer
 	metrics   *Metrics
@@ -40,11 +43,16 @@ type Server struct {
 	vocabulary int
 	started    time.Time
 
+	settings  atomic.Pointer[settings]
+	reloading sync.Mutex
+	hidePaths *strings.Replacer
+
 	app          *fiber.App
 	hosts        hosts         // set by Serve
 	certificates *certificates // nil: no TLS
 	watcher      watcher
 	requests     *requests
+	uploads      counts
 	templates    *templates
 
 	ctx  context.Context // of every generation
@@ -79,6 +87,8 @@ func New(parts Parts, config Config) (*Server, error) {
 			return nil, fmt.Errorf("what an earlier upload left in %s cannot be removed: %w", config.Adapters, err)
 		}
 	}
+	s.settings.Store(newSettings(config.Keys, config.Limits))
+	s.hidePaths = newHider(append([]string{s.config.Adapters, config.Source}, config.AllowPaths...)...)
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	if err := s.metrics.attach(s); err != nil {
 		return nil, err

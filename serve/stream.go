@@ -35,6 +35,7 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 	c.Set("X-Accel-Buffering", "no")
 	adapterHeaders(c, g)
 	conn := connectionOf(c.Context().Conn())
+	who := callerOf(c)
 	log := s.config.Log.With("path", c.Path(), "request", requestID(c))
 	streamBody(c, func(b *bufio.Writer) {
 		defer g.end()
@@ -51,7 +52,7 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 		case errors.Is(err, errClientGone), errors.Is(err, errWrite), errors.Is(err, errUnread):
 		default:
 			log.Error("stream failed", "error", err)
-			err = errors.Join(out.send(d.errorBody(failureOf(err))), d.endStream(out))
+			err = errors.Join(out.send(d.errorBody(s.failureFor(who, err))), d.endStream(out))
 		}
 		if err != nil {
 			log.Debug("stream given up", "error", err)

@@ -7,6 +7,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
@@ -16,7 +17,12 @@ import (
 type turnTemplate struct {
 	turns []chan struct{} // a rendering takes one of each
 	open  func() (*chat.Template, error)
+	users map[templateUser]bool // who brings it, of an adapter's; templates.mu guards them
 }
+
+// A templateUser is a version of an adapter that brings a template; a part of a
+// combination has no digest.
+type templateUser struct{ adapter, digest string }
 
 // How many renderings run at a time: of the base's template, of all those of
 // adapters and, so that none of them takes all of these, of one.
@@ -61,12 +67,14 @@ func (t *turnTemplate) template() *chat.Template {
 }
 
 // templates are the chat templates of the base and of adapters, those by their
-// source. The least recently used are forgotten.
+// source. They are forgotten with the last version in memory that brings them, and
+// the least recently used once there are many.
 type templates struct {
 	base  *turnTemplate // nil: it has none
 	text  *tokenizer.Tokenizer
 	turns chan struct{}
 	known *lru.Cache[templateKey, *turnTemplate]
+	mu    sync.Mutex
 }
 
 // A templateKey tells templates of adapters apart: by their source, empty for
@@ -102,9 +110,9 @@ func newTemplates(base *chat.Template, text *tokenizer.Tokenizer) (*templates, e
 
 // of returns the template of that source, which an adapter brings, or the base's with the special
 // tokens of the tokenizer that it brings, compiled and tried; nil: the base's as
-// it is. brought tells the first case. An error is that of a template that
-// cannot be used, or ctx's cause.
-func (t *templates) of(ctx context.Context, source chat.Source, text *tokenizer.Tokenizer) (own *turnTemplate, brought bool, err error) {
+// it is. brought tells the first case. It is kept while one of the users is in
+// memory. An error is that of a template that cannot be used, or ctx's cause.
+func (t *templates) of(ctx context.Context, users []templateUser, source chat.Source, text *tokenizer.Tokenizer) (own *turnTemplate, brought bool, err error) {
 	key := templateKey{source, text}
 	if t.base != nil && t.base.template().Is(key.source) {
 		key.source = chat.Source{}
@@ -113,10 +121,7 @@ func (t *templates) of(ctx context.Context, source chat.Source, text *tokenizer.
 	if !brought && (text == t.text || t.base == nil) {
 		return nil, false, nil
 	}
-	own, ok := t.known.Get(key)
-	if !ok {
-		own = t.add(key)
-	}
+	own = t.add(key, users)
 	if err := own.inTurn(ctx, func(*chat.Template) error { return nil }); err != nil {
 		return nil, brought, err
 	}
@@ -124,9 +129,24 @@ func (t *templates) of(ctx context.Context, source chat.Source, text *tokenizer.
 }
 
 // add returns a template that is compiled and tried when it is first opened.
-func (t *templates) add(key templateKey) *turnTemplate {
-	own := &turnTemplate{
+func (t *templates) add(key templateKey, users []templateUser) *turnTemplate {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	own, ok := t.known.Get(key)
+	if !ok {
+		own = t.newTurnTemplate(key)
+		t.known.Add(key, own)
+	}
+	for _, u := range users {
+		own.users[u] = true
+	}
+	return own
+}
+
+func (t *templates) newTurnTemplate(key templateKey) *turnTemplate {
+	return &turnTemplate{
 		turns: []chan struct{}{make(chan struct{}, ownTurns), t.turns},
+		users: map[templateUser]bool{},
 		open: sync.OnceValues(func() (*chat.Template, error) {
 			if key.source.Text == "" {
 				return t.base.template().WithTokens(key.text), nil
@@ -139,8 +159,31 @@ func (t *templates) add(key templateKey) *turnTemplate {
 			return template, template.Probe(context.Background()) // its limits end it
 		}),
 	}
-	if other, ok, _ := t.known.PeekOrAdd(key, own); ok { // of a request at the same time
-		return other
+}
+
+// forget takes note that a version of an adapter has left memory: what it alone
+// brought leaves too, and what still renders ends first.
+func (t *templates) forget(adapter, digest string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, key := range t.known.Keys() {
+		own, _ := t.known.Peek(key)
+		delete(own.users, templateUser{adapter, digest})
+		delete(own.users, templateUser{adapter: adapter})
+		if len(own.users) == 0 {
+			t.known.Remove(key)
+		}
 	}
-	return own
+}
+
+// usersOf are those who bring the template of a lease.
+func usersOf(l *catalogue.Lease) (users []templateUser) {
+	adapters := l.Adapters()
+	if len(adapters) == 1 && adapters[0] == l.Name() {
+		return []templateUser{{l.Name(), l.Digest()}}
+	}
+	for _, name := range adapters {
+		users = append(users, templateUser{adapter: name})
+	}
+	return users
 }

@@ -27,7 +27,7 @@ func TestTemplatesTakeTurns(t *testing.T) {
 	}
 
 	key := func(text string) templateKey { return templateKey{chat.Source{Text: text}, all.text} }
-	first, second := all.add(key("first")), all.add(key("second"))
+	first, second := all.add(key("first"), nil), all.add(key("second"), nil)
 	require.NoError(t, first.inTurn(t.Context(), func(*chat.Template) error {
 		require.True(t, waits(first), "while it renders")
 		return second.inTurn(t.Context(), func(*chat.Template) error { return nil })
@@ -43,5 +43,29 @@ func TestTemplatesTakeTurns(t *testing.T) {
 		all.base.turns[0] <- struct{}{}
 	}
 	require.True(t, waits(all.base))
-	require.Same(t, first, all.add(key("first")), "of a request at the same time")
+	require.Same(t, first, all.add(key("first"), nil), "of a request at the same time")
+}
+
+// A template leaves with the last version in memory that brings it, one of a
+// combination with the last of its parts.
+func TestTemplatesLeaveWithTheirAdapters(t *testing.T) {
+	all, err := newTemplates(nil, testTokenizer(t))
+	require.NoError(t, err)
+	source := chat.Source{Text: "{{ messages[0].content }}"}
+	use := func(source chat.Source, users ...templateUser) {
+		_, brought, err := all.of(t.Context(), users, source, all.text)
+		require.NoError(t, err)
+		require.True(t, brought)
+	}
+	use(source, templateUser{"a", "1"})
+	use(source, templateUser{"b", "1"})
+	use(source, templateUser{adapter: "a"}, templateUser{adapter: "c"})
+	use(chat.Source{Text: "other"}, templateUser{"a", "2"})
+	for _, gone := range []struct {
+		adapter, digest string
+		left            int
+	}{{"a", "1", 2}, {"d", "1", 2}, {"c", "7", 2}, {"b", "1", 1}, {"a", "1", 1}, {"a", "2", 0}} {
+		all.forget(gone.adapter, gone.digest)
+		require.Equal(t, gone.left, all.known.Len(), gone)
+	}
 }

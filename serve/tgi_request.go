@@ -69,9 +69,9 @@ func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest, to selecti
 		return nil, err
 	}
 	r := &runtime.Request{
-		Lease: to.lease, Tenant: tenantOf(c), Group: group(c), Prompt: prompt,
+		Lease: to.lease, Tenant: to.who.tenant, Group: group(c), Scope: to.who.scope, Prompt: prompt,
 		Sampling: p.sampling(), Stop: p.Stop, IgnoreEOS: or(p.IgnoreEOS, false),
-		MaxTokens: or(p.MaxNewTokens, defaultNewTokens), Logprobs: -1, PromptLogprobs: -1,
+		Logprobs: -1, PromptLogprobs: -1,
 	}
 	if or(p.Details, false) || or(body.Stream, false) {
 		r.Logprobs = 0
@@ -79,8 +79,8 @@ func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest, to selecti
 	if or(p.PromptDetails, false) {
 		r.PromptLogprobs = 0
 	}
-	if room := s.context - len(r.Prompt); p.MaxNewTokens == nil && r.MaxTokens > room {
-		r.MaxTokens = max(room, 1)
+	if err := s.setLength(to, r, p.MaxNewTokens, defaultNewTokens, "parameters.max_new_tokens"); err != nil {
+		return nil, err
 	}
 	return r, s.fits(to, r, "inputs", "parameters.max_new_tokens")
 }

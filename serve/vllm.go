@@ -42,14 +42,14 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	ctx, done := s.attend(c)
 	defer done()
 	loaded := invalid("lora_name", "The lora adapter '%s' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.", body.Name)
-	if _, err := s.catalogue.Lookup(body.Name); err == nil && !or(body.InPlace, false) {
+	if _, err := s.visible(c).Lookup(body.Name); err == nil && !or(body.InPlace, false) {
 		return loaded
 	}
 	path, err := s.loadable(body.Path)
 	if err != nil {
 		return err
 	}
-	_, err = s.catalogue.Swap(ctx, catalogue.Candidate{Name: body.Name, URI: path, New: !or(body.InPlace, false), Probe: s.probe(body.Name)})
+	_, err = s.visible(c).Swap(ctx, catalogue.Candidate{Name: body.Name, URI: path, New: !or(body.InPlace, false), Probe: s.probe(body.Name)})
 	switch {
 	case errors.Is(err, catalogue.ErrName):
 		// Wider than an upload's, which becomes a folder: an adapter of the hub may keep its name.
@@ -74,7 +74,7 @@ func (s *Server) unloadLoRA(c *fiber.Ctx) error {
 	if body.Name == "" {
 		return invalid("lora_name", "'lora_name' needs to be provided to unload a LoRA adapter.")
 	}
-	if err := s.catalogue.Remove(body.Name, nil); err != nil {
+	if err := s.visible(c).Remove(body.Name, nil); err != nil {
 		if errors.Is(err, catalogue.ErrUnknown) || errors.Is(err, catalogue.ErrName) {
 			return notFound("", "lora_name", "The lora adapter '%s' cannot be found.", body.Name)
 		}

@@ -3,13 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	bytesize "github.com/peft-serve/peft-serve/serve/size"
 )
 
 // size is a number of bytes, written "512MiB", "2GB" or plainly.
@@ -17,15 +18,6 @@ type size int64
 
 // switched is a boolean setting.
 type switched bool
-
-var sizeUnits = []struct {
-	name  string
-	bytes float64
-}{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
-	{"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", 1 << 40}, {"B", 1},
-}
 
 func (s size) String() string { return bytesText(int64(s)) }
 
@@ -43,19 +35,9 @@ func bytesText(n int64) string {
 }
 
 func setSize(text string, v reflect.Value) error {
-	number, factor := strings.TrimSpace(text), 1.0
-	for _, u := range sizeUnits {
-		if rest, ok := strings.CutSuffix(strings.ToLower(number), strings.ToLower(u.name)); ok {
-			number, factor = strings.TrimSpace(rest), u.bytes
-			break
-		}
-	}
-	f, err := strconv.ParseFloat(number, 64)
-	if err != nil || f < 0 || f*factor >= math.MaxInt64 {
-		return fmt.Errorf("%q is not a size: write 512MiB or 2GB", text)
-	}
-	v.SetInt(int64(f * factor))
-	return nil
+	n, err := bytesize.Parse(text)
+	v.SetInt(n)
+	return err
 }
 
 func setInt(text string, v reflect.Value) error {

@@ -23,6 +23,8 @@ func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 			name, flags = "", "--base MODEL [flags]"
 		case "version":
 			flags = ""
+		case "hash-key":
+			flags = "< KEY"
 		case "pull":
 			flags = "URI [flags]"
 		}

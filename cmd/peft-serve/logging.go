@@ -21,8 +21,7 @@ func levelOf(text string) (slog.Level, error) {
 
 // newLog writes to w: in color on a terminal, as text in a file, as JSON for
 // collectors.
-func newLog(w io.Writer, format, level string) *slog.Logger {
-	at, _ := levelOf(level)
+func newLog(w io.Writer, format string, at slog.Leveler) *slog.Logger {
 	if format == "auto" && isTerminal(w) {
 		format = "color"
 	}

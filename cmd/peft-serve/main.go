@@ -3,6 +3,7 @@
 //	peft-serve --base ./SmolLM2-135M-Instruct --adapters ./adapters
 //	peft-serve pull hf://owner/name
 //	peft-serve bench --base model.gguf
+//	peft-serve hash-key < key
 //	peft-serve version
 //
 // Flags, PEFT_SERVE_* variables and one YAML file say the same things by the
@@ -33,13 +34,18 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], console{out: os.Stdout, err: os.Stderr, env: os.Environ()}))
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	os.Exit(run(ctx, os.Args[1:], console{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ(), hangup: hangup}))
 }
 
 // console is where a command reads and writes.
 type console struct {
+	in       io.Reader
 	out, err io.Writer
 	env      []string
+	args     []string         // the command line, without the program
+	hangup   <-chan os.Signal // a sign to read the settings anew
 }
 
 // say writes to the people at the console: a log has no use for its errors.
@@ -48,6 +54,7 @@ func (c console) say(format string, args ...any) { _, _ = fmt.Fprintf(c.err, for
 // run is the whole command: 0 for success, 1 for a failure, 2 for a
 // configuration that cannot be used.
 func run(ctx context.Context, args []string, c console) int {
+	c.args = args
 	selected, err := parse(args, c)
 	var exit *exitError
 	switch {
@@ -74,6 +81,7 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" default:"withargs" help:"Serve a base and its adapters over HTTP (the default)."`
 	Pull    pullCommand    `cmd:"" help:"Fetch a model or adapter into the local cache."`
 	Bench   benchCommand   `cmd:"" help:"Measure prefill, decode and mixed adapters, here or on a running server."`
+	HashKey hashKeyCommand `cmd:"" help:"Print the hash of the key on standard input, to stand in a file of --keys."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`

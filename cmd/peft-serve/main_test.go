@@ -31,7 +31,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			return layBase(filepath.Join(e.WorkDir, "tiny"), goldens, tokenizer)
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"request": request, "signal": signalServer},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"request": request, "signal": signalServer, "hangup": hangup, "await": await},
 	})
 }
 
@@ -59,7 +59,7 @@ func layBase(dir, goldens, tokenizer string) error {
 }
 
 // request ADDRESS-FILE METHOD PATH [BODY] prints what a server answers, once
-// its log tells where it is.
+// its log tells where it is. The variable KEY is the API key.
 func request(ts *testscript.TestScript, neg bool, args []string) {
 	var address string
 	for deadline := time.Now().Add(10 * time.Second); address == ""; time.Sleep(20 * time.Millisecond) {
@@ -78,6 +78,9 @@ func request(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	r, err := http.NewRequest(args[1], "http://"+address+args[2], strings.NewReader(body))
 	ts.Check(err)
+	if key := ts.Getenv("KEY"); key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
 	response, err := http.DefaultClient.Do(r)
 	ts.Check(err)
 	defer response.Body.Close()
@@ -93,6 +96,26 @@ func request(ts *testscript.TestScript, neg bool, args []string) {
 func signalServer(ts *testscript.TestScript, _ bool, args []string) {
 	for _, c := range ts.BackgroundCmds() {
 		ts.Check(c.Process.Signal(syscall.SIGTERM))
+	}
+}
+
+// hangup has the server in the background read its settings anew.
+func hangup(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(syscall.SIGHUP))
+	}
+}
+
+// await FILE TEXT waits until the file holds the text.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		text := ts.ReadFile(args[0])
+		if strings.Contains(text, args[1]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s does not come to hold %q:\n%s", args[0], args[1], text)
+		}
 	}
 }
 

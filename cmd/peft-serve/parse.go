@@ -103,6 +103,7 @@ func parse(args []string, c console) (command, error) {
 		wrong.add("%s", err)
 	}
 	run, _ := selectedCommand(selected, &all)
+	all.Serve.values = valuesOf(parser.Model)
 	if checked, ok := run.(interface{ validate(*faults) }); ok && err == nil {
 		checked.validate(&wrong)
 	}
@@ -124,6 +125,19 @@ func parseArguments(parser *kong.Kong, args []string) (ctx *kong.Context, err er
 	return parser.Parse(args)
 }
 
+// valuesOf are the settings of serve as they have been read, by name.
+func valuesOf(model *kong.Application) map[string]any {
+	values := map[string]any{}
+	for _, child := range model.Children {
+		if child.Name == "serve" {
+			for _, f := range child.Flags {
+				values[f.Name] = f.Target.Interface()
+			}
+		}
+	}
+	return values
+}
+
 func selectedCommand(ctx *kong.Context, all *commands) (command, bool) {
 	if ctx == nil || ctx.Selected() == nil {
 		return &all.Serve, false
@@ -133,6 +147,8 @@ func selectedCommand(ctx *kong.Context, all *commands) (command, bool) {
 		return &all.Pull, true
 	case "bench":
 		return &all.Bench, true
+	case "hash-key":
+		return all.HashKey, true
 	case "version":
 		return all.Version, true
 	}

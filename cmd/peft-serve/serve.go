@@ -18,7 +18,13 @@ import (
 
 // Run serves until ctx ends, then lets running requests finish.
 func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
-	log := newLog(con.err, c.LogFormat, c.LogLevel)
+	level := new(slog.LevelVar)
+	at, err := levelOf(c.LogLevel)
+	if err != nil {
+		return err
+	}
+	level.Set(at)
+	log := newLog(con.err, c.LogFormat, level)
 	listener, err := net.Listen("tcp", c.Addr) // first: a taken port is known before a model is read
 	if err != nil {
 		return fmt.Errorf("--addr: %w", err)
@@ -70,11 +76,17 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	if err := pin(ctx, known, c.Pin); err != nil {
 		return err
 	}
-	keys, err := c.keys()
+	ring, err := c.keys()
 	if err != nil {
 		return err
 	}
-	config := c.serverConfig(keys)
+	for _, w := range ring.warnings {
+		log.Warn(w)
+	}
+	if showsKey(con.args) {
+		log.Warn("an API key on the command line shows in the list of processes: put it into PEFT_SERVE_API_KEY, --api-key-file or --keys")
+	}
+	config := c.serverConfig(ring.set)
 	config.Log, config.Sampling = log, b.sampling
 	server, err := serve.New(serve.Parts{
 		Engine: serve.RuntimeEngine(engine), Catalogue: known, Base: b.model.Config(),
@@ -84,6 +96,8 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		return err
 	}
 	c.banner(con, log, listener.Addr(), b, engine, known)
+	reloads := &reloader{console: con, command: c, ring: ring, server: server, level: level, log: log}
+	defer reloads.start(ctx)()
 	return c.serve(ctx, server, listener, log)
 }
 

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +11,7 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 	"github.com/peft-serve/peft-serve/serve"
+	"github.com/peft-serve/peft-serve/serve/keys"
 )
 
 // serveCommand serves HTTP. Its fields are the settings of a server.
@@ -37,13 +36,18 @@ type serveCommand struct {
 	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"512MiB" help:"Memory for keys and values"`
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
 
-	Addr           string        `group:"http" placeholder:"HOST:PORT" default:"127.0.0.1:8080" help:"Where to listen"`
-	APIKey         []string      `name:"api-key" group:"http" placeholder:"KEY" help:"Keys of which requests must carry one; see also --api-key-file"`
-	APIKeyFile     string        `name:"api-key-file" group:"http" placeholder:"FILE" help:"File with such keys, one a line"`
-	BodyLimit      size          `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
-	UploadLimit    size          `group:"http" placeholder:"SIZE" default:"4GiB" help:"Largest uploaded adapter, packed and unpacked"`
-	RequestTimeout time.Duration `group:"http" placeholder:"TIME" default:"1h" help:"Longest that a request may take, waiting included; 0: no limit"`
-	Drain          time.Duration `group:"http" placeholder:"TIME" default:"30s" help:"How long a shutdown waits for requests that run"`
+	Addr             string        `group:"http" placeholder:"HOST:PORT" default:"127.0.0.1:8080" help:"Where to listen"`
+	Keys             string        `group:"http" placeholder:"PATH" help:"Keys with names, rights and limits of which requests must carry one: a YAML file, or a folder of them; read anew when it changes (docs/serving.md)"`
+	APIKey           []string      `name:"api-key" group:"http" placeholder:"KEY" help:"Keys that may do everything, called key-1, key-2 and so on; better in PEFT_SERVE_API_KEY or a file than on the command line, which others see"`
+	APIKeyFile       string        `name:"api-key-file" group:"http" placeholder:"FILE" help:"File with such keys, one a line"`
+	SharePrefixes    switched      `group:"http" help:"Let tenants find each other's prompts in the prefix cache: faster, and the time of an answer tells whether another has asked the same"`
+	MetricsAuth      switched      `group:"http" help:"Refuse /metrics without a key that has the right metrics or admin; otherwise metrics by adapter are left out"`
+	BodyLimit        size          `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
+	UploadLimit      size          `group:"http" placeholder:"SIZE" default:"4GiB" help:"Largest uploaded adapter, packed and unpacked"`
+	RequestTimeout   time.Duration `group:"http" placeholder:"TIME" default:"10m" help:"Longest that a request may take, waiting included; 0: no limit"`
+	MaxTokensDefault int           `group:"http" placeholder:"TOKENS" default:"0" help:"Tokens of an answer where a request does not say, on every route; by default each dialect's own: 16 of completions, 20 of /v2, 100 of TGI's, what the context has left of chats"`
+	MaxTokensLimit   int           `group:"http" placeholder:"TOKENS" default:"0" help:"Most tokens of an answer that a request may ask for; by default what the context holds"`
+	Drain            time.Duration `group:"http" placeholder:"TIME" default:"30s" help:"How long a shutdown waits for requests that run"`
 
 	MaxConnections int           `group:"http" placeholder:"N" default:"0" help:"Connections at once; further ones get a 503. By default half of the files that the process may have open (ulimit -n), at most 8192"`
 	ReadTimeout    time.Duration `group:"http" placeholder:"TIME" default:"2m" help:"How long a client may take to send a request"`
@@ -59,7 +63,9 @@ type serveCommand struct {
 
 	LogFormat string `group:"logging" placeholder:"FORMAT" default:"auto" help:"auto, text, color or json; auto: color on a terminal, else text"`
 	LogLevel  string `group:"logging" placeholder:"LEVEL" default:"info" help:"debug, info, warn or error"`
-	Config    string `group:"logging" placeholder:"FILE" help:"YAML file of settings"`
+	Config    string `group:"logging" placeholder:"FILE" help:"YAML file of settings; SIGHUP has keys, limits and --log-level read anew from it"`
+
+	values map[string]any // of all settings, by name
 }
 
 // reading is how a base is read.
@@ -91,7 +97,7 @@ func (c *serveCommand) validate(wrong *faults) {
 		smallest int
 	}{
 		{"context", c.Context, 0}, {"adapter-loads", c.AdapterLoads, 1}, {"threads", c.Threads, 0}, {"slots", c.Slots, 1},
-		{"queue", c.Queue, 1}, {"step-tokens", c.StepTokens, 1},
+		{"queue", c.Queue, 1}, {"step-tokens", c.StepTokens, 1}, {"max-tokens-default", c.MaxTokensDefault, 0}, {"max-tokens-limit", c.MaxTokensLimit, 0},
 	} {
 		if n.value < n.smallest {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
@@ -140,34 +146,18 @@ func (c *serveCommand) validate(wrong *faults) {
 	if len(c.Pin) > 0 && c.Adapters == "" {
 		wrong.add("--pin: names adapters, but there is no --adapters folder")
 	}
-	if _, err := c.keys(); err != nil {
+	if c.MaxTokensLimit > 0 && c.MaxTokensDefault > c.MaxTokensLimit {
+		wrong.add("--max-tokens-default: %d is above --max-tokens-limit, %d", c.MaxTokensDefault, c.MaxTokensLimit)
+	}
+	ring, err := c.keys()
+	if err != nil {
 		wrong.add("%s", err)
 	}
-}
-
-// keys are the API keys of the setting and of the file.
-func (c *serveCommand) keys() ([]string, error) {
-	keys := slices.Clone(c.APIKey)
-	if c.APIKeyFile != "" {
-		text, err := os.ReadFile(c.APIKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("--api-key-file: %w", err)
-		}
-		for line := range strings.Lines(string(text)) {
-			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-				keys = append(keys, line)
-			}
-		}
-		if len(keys) == 0 {
-			return nil, fmt.Errorf("--api-key-file: %s holds no key", c.APIKeyFile)
+	for name, set := range map[string]switched{"metrics-auth": c.MetricsAuth, "share-prefixes": c.SharePrefixes} {
+		if set && err == nil && ring.set == nil {
+			wrong.add("--%s: is about keys, and there are none: give some with --keys", name)
 		}
 	}
-	for _, k := range keys {
-		if len(k) < 8 {
-			return nil, errors.New("--api-key: a key has fewer than 8 characters")
-		}
-	}
-	return keys, nil
 }
 
 // baseName is what requests call the base.
@@ -194,13 +184,20 @@ func (c *serveCommand) engineOptions() runtime.Options {
 	}
 }
 
-func (c *serveCommand) serverConfig(keys []string) serve.Config {
+func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
 		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, ReadOnly: bool(c.ReadOnly),
-		APIKeys: keys, BodyLimit: int(c.BodyLimit), UploadLimit: int64(c.UploadLimit), Timeout: c.RequestTimeout,
+		Keys: set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSClientCA: c.TLSClientCA,
+	}
+}
+
+func (c *serveCommand) limits() serve.Limits {
+	return serve.Limits{
+		BodyLimit: int(c.BodyLimit), UploadLimit: int64(c.UploadLimit), Timeout: c.RequestTimeout,
+		MaxTokensDefault: c.MaxTokensDefault, MaxTokensLimit: c.MaxTokensLimit,
 	}
 }
 

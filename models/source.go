@@ -9,6 +9,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/gguf"
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -98,7 +99,7 @@ func (s *Source) Has(name string) bool {
 }
 
 func (s *Source) openFolder(o Options) error {
-	config, err := os.ReadFile(filepath.Join(s.Name, "config.json"))
+	config, err := regular.Read(filepath.Join(s.Name, "config.json"), regular.Config)
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
+
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // Source is the text of a model's templates, as it was found.
@@ -22,9 +22,6 @@ const (
 	toolsFile     = TemplateFolder + "/tool_use.jinja"
 	tokenizerFile = "tokenizer_config.json"
 )
-
-// maxConfig is how large a tokenizer_config.json may be.
-const maxConfig = 64 << 20
 
 // TemplateFolder is the folder, in a model's own, of templates beside
 // chat_template.jinja.
@@ -77,7 +74,7 @@ func Find(dir string) (Source, error) {
 		tools, _, err := read(dir, toolsFile, maxSource)
 		return Source{Text: text, Tools: tools}, err
 	}
-	config, found, err := read(dir, tokenizerFile, maxConfig)
+	config, found, err := read(dir, tokenizerFile, regular.Config)
 	if err != nil {
 		return Source{}, err
 	}
@@ -94,28 +91,13 @@ func Find(dir string) (Source, error) {
 	return s, nil
 }
 
-// read returns a file's text. A pipe or a device, which may have no end, is
-// refused unopened, and so is more than most bytes.
+// read returns the text of a file of at most most bytes, and whether it is there.
 func read(dir, name string, most int64) (text string, found bool, err error) {
-	path := filepath.Join(dir, filepath.FromSlash(name))
-	stat, err := os.Stat(path)
+	b, err := regular.Read(filepath.Join(dir, filepath.FromSlash(name)), most)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", false, nil
 	case err != nil:
-		return "", false, fmt.Errorf("chat: %w", err)
-	case !stat.Mode().IsRegular():
-		return "", false, fmt.Errorf("chat: %s is not a regular file", path)
-	case stat.Size() > most:
-		return "", false, fmt.Errorf("chat: %s is too large: %d bytes, more than %d", path, stat.Size(), most)
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return "", false, fmt.Errorf("chat: %w", err)
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, most)) // it may grow meanwhile
-	if err != nil {
 		return "", false, fmt.Errorf("chat: %w", err)
 	}
 	return string(b), true, nil

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // The names under which transformers saves a model's weights.
@@ -76,7 +78,7 @@ func (f *File) shards(dir string, placement map[string]string) error {
 
 // readIndex returns the shard of each tensor in an index file.
 func readIndex(path string) (map[string]string, error) {
-	b, err := os.ReadFile(path)
+	b, err := regular.Read(path, regular.Config)
 	if err != nil {
 		return nil, err
 	}

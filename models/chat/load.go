@@ -29,13 +29,13 @@ const TemplateFolder = "additional_chat_templates"
 
 // Load reads and compiles the template of a model's folder: see [Find].
 func Load(dir string) (*Template, error) {
-	s, err := Find(dir)
+	s, file, err := find(dir)
 	if err != nil {
 		return nil, err
 	}
 	t, err := s.Compile()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, file), err)
 	}
 	return t, nil
 }
@@ -66,29 +66,35 @@ func FromGGUF(m Metadata) (*Template, error) {
 // additional_chat_templates, tool_use.jinja; or those in tokenizer_config.json.
 // Without either the error is [ErrNoTemplate].
 func Find(dir string) (Source, error) {
-	text, found, err := read(dir, templateFile, maxSource)
-	if err != nil {
-		return Source{}, err
+	s, _, err := find(dir)
+	return s, err
+}
+
+// find is Find, and tells which file has the template.
+func find(dir string) (s Source, file string, err error) {
+	var found bool
+	if s.Text, found, err = read(dir, templateFile, maxSource); err != nil {
+		return Source{}, "", err
 	}
 	if found {
-		tools, _, err := read(dir, toolsFile, maxSource)
-		return Source{Text: text, Tools: tools}, err
+		s.Tools, _, err = read(dir, toolsFile, maxSource)
+		return s, templateFile, err
 	}
 	config, found, err := read(dir, tokenizerFile, regular.Config)
 	if err != nil {
-		return Source{}, err
+		return Source{}, "", err
 	}
 	if !found {
-		return Source{}, fmt.Errorf("%w in %s", ErrNoTemplate, dir)
+		return Source{}, "", fmt.Errorf("%w in %s", ErrNoTemplate, dir)
 	}
-	s, err := fromConfig([]byte(config))
+	s, err = fromConfig([]byte(config))
 	if err == nil {
 		err = errors.Join(checkSize(s.Text), checkSize(s.Tools))
 	}
 	if err != nil {
-		return Source{}, fmt.Errorf("%s: %w", filepath.Join(dir, tokenizerFile), err)
+		return Source{}, "", fmt.Errorf("%s: %w", filepath.Join(dir, tokenizerFile), err)
 	}
-	return s, nil
+	return s, tokenizerFile, nil
 }
 
 // read returns the text of a file of at most most bytes, and whether it is there.

@@ -1,17 +1,23 @@
 package main
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models/gguf"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/scripts/hold/mutant"
 )
 
 // names reports whether an error names a thing in the folder: a file, a key of
-// its configuration or a tensor. The folder's own name is none.
+// its configuration or a tensor. The folder's own name is none. What is too
+// large for the budget is not read, so that nothing in it is at fault.
 func names(err error, dir string, folder mutant.Folder) bool {
+	if errors.Is(err, catalogue.ErrSize) {
+		return true
+	}
 	text := strings.ReplaceAll(err.Error(), dir+"/", "")
 	text = strings.ReplaceAll(text, dir, "")
 	for _, thing := range things(folder) {

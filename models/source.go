@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 
@@ -42,8 +43,9 @@ type Source struct {
 type tensors interface {
 	Has(name string) bool
 	Weight(name string) (kernels.Weight, error)
-	Names() []string           // as they are stored
-	stored(name string) string // the stored name of transformers' name
+	Names() []string                            // as they are stored
+	weights() iter.Seq2[string, kernels.Weight] // by their names as they are stored
+	stored(name string) string                  // the stored name of transformers' name
 	Close() error
 }
 
@@ -149,6 +151,16 @@ func (f folder) Weight(name string) (kernels.Weight, error) {
 		return kernels.Weight{}, err
 	}
 	return t.Weight()
+}
+
+func (f folder) weights() iter.Seq2[string, kernels.Weight] {
+	return func(yield func(string, kernels.Weight) bool) {
+		for t := range f.All() {
+			if w, err := t.Weight(); err == nil && !yield(t.Name, w) {
+				return
+			}
+		}
+	}
 }
 
 // Open opens the base at path and builds its model. The Source stays open as

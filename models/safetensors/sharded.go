@@ -45,24 +45,23 @@ func openIndex(path string, private bool) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	dir := filepath.Dir(path)
-	f := newFile(dir, private)
-	if err := f.shards(dir, placement); err != nil {
+	f := newFile(filepath.Dir(path), private)
+	if err := f.shards(path, placement); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-func (f *File) shards(dir string, placement map[string]string) error {
+func (f *File) shards(index string, placement map[string]string) error {
 	home := map[string]string{} // the shard in which a tensor was found
 	for _, shard := range slices.Compact(slices.Sorted(maps.Values(placement))) {
-		tensors, metadata, err := f.mapped(filepath.Join(dir, shard))
+		tensors, metadata, err := f.mapped(filepath.Join(filepath.Dir(index), shard))
 		if err != nil {
-			return fmt.Errorf("shard %q of %s: %w", shard, dir, err)
+			return fmt.Errorf("%s: shard %q: %w", index, shard, err)
 		}
 		for _, t := range tensors {
 			if first, ok := home[t.Name]; ok {
-				return fmt.Errorf("%s: %w: tensor %q is in %q and in %q", dir, ErrInvalid, t.Name, first, shard)
+				return fmt.Errorf("%s: %w: tensor %q is in %q and in %q", index, ErrInvalid, t.Name, first, shard)
 			}
 			home[t.Name] = shard
 		}
@@ -70,7 +69,7 @@ func (f *File) shards(dir string, placement map[string]string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(placement)) {
 		if home[name] != placement[name] {
-			return fmt.Errorf("%s: %w: %q is not in shard %q where the index places it", dir, ErrMissing, name, placement[name])
+			return fmt.Errorf("%s: %w: %q is not in shard %q where the index places it", index, ErrMissing, name, placement[name])
 		}
 	}
 	return nil

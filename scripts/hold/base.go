@@ -101,7 +101,7 @@ func goldenBases(root string) ([]string, error) {
 // startEngine starts an engine with a pool of its own; stop ends both.
 func startEngine(b *base, threads int, o runtime.Options) (e *runtime.Engine, stop func(), err error) {
 	pool := kernels.NewPool(threads)
-	o.Log = silent
+	o.Log, o.Largest = silent, b.source.Largest
 	e, err = runtime.New(b.model, b.decoder, pool, o)
 	if err != nil {
 		pool.Close()

@@ -48,6 +48,7 @@ type attack struct {
 	refused, served            int
 	crashed, unnamed           int
 	slow, large, wrong, copied int
+	worst                      cost
 	kinds                      map[string]bool // of what the sample has
 }
 
@@ -75,8 +76,9 @@ func (a *attack) run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "%d hostile: refused %d, served %d, crashed %d, unnamed %d, slow %d, large %d, wrong %d\n",
-		a.refused+a.served+a.crashed, a.refused, a.served, a.crashed, a.unnamed, a.slow, a.large, a.wrong)
+	fmt.Fprintf(out, "%d hostile: refused %d, served %d, crashed %d, unnamed %d, slow %d, large %d, wrong %d; one took at most %s of processors, %d MB\n",
+		a.refused+a.served+a.crashed, a.refused, a.served, a.crashed, a.unnamed, a.slow, a.large, a.wrong,
+		a.worst.time.Round(time.Millisecond), a.worst.memory>>20)
 	if a.crashed+a.unnamed+a.slow+a.large+a.wrong > 0 {
 		return errors.New("not all were refused by name or served")
 	}
@@ -104,6 +106,7 @@ func (a *attack) attempt(ctx context.Context, s seed, draw *rand.Rand, i int, di
 		return fmt.Errorf("mutant %d of %s (%s): %w", i, s.name, did, err)
 	}
 	cost := spent().less(before)
+	a.worst.time, a.worst.memory = max(a.worst.time, cost.time), max(a.worst.memory, cost.memory)
 	report := func(what string) {
 		fmt.Fprintf(a.out, "%s: -seed %d -only %d: %s: %s: %s\n", what, a.seed, i, s.name, strings.Join(did, "; "), v)
 	}

@@ -181,6 +181,7 @@ func tryBase(ctx context.Context, dir string) (a answer, asked []int32, err erro
 	}
 	defer stop()
 	a, asked = inquire(ctx, engine, nil, model.Config().Vocabulary, nil)
+	_ = words(a.err) // which may read the weights while they are there
 	return a, asked, nil
 }
 
@@ -217,16 +218,17 @@ func sampled(path string) error {
 	return nil
 }
 
-// inquire asks for the log-probabilities of a prompt and for a few tokens.
+// inquire asks for the log-probabilities of a prompt and for a few tokens, as far
+// as the context goes.
 func inquire(ctx context.Context, e *runtime.Engine, lease *catalogue.Lease, vocabulary int, invocation []int32) (answer, []int32) {
 	var prompt []int32
-	for i := range 24 {
+	for i := range max(min(24, e.Options().Context-4), 1) {
 		prompt = append(prompt, int32((7*i*i+3*i+2)%min(vocabulary, 94)))
 	}
 	if len(invocation) > 0 {
-		prompt = slices.Insert(prompt, 12, invocation...)
+		prompt = slices.Insert(prompt, len(prompt)/2, invocation...)
 	}
-	stream, err := e.Submit(ctx, &runtime.Request{Prompt: prompt, Lease: lease, MaxTokens: 4, IgnoreEOS: true, Logprobs: 2, PromptLogprobs: 0})
+	stream, err := e.Submit(ctx, &runtime.Request{Prompt: prompt, Lease: lease, MaxTokens: min(4, e.Options().Context-len(prompt)), IgnoreEOS: true, Logprobs: 2, PromptLogprobs: 0})
 	if err != nil {
 		return answer{err: err}, nil
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/catalogue"
@@ -41,7 +42,9 @@ func things(folder mutant.Folder) []string {
 	for name, file := range folder {
 		all = append(all, name)
 		if f, err := safetensors.Parse("", file.Bytes); err == nil {
-			all = append(all, f.Names()...)
+			for _, name := range f.Names() {
+				all = append(all, name, strconv.Quote(name))
+			}
 		}
 		if f, err := gguf.Parse("", file.Bytes); err == nil {
 			for _, t := range f.Tensors() {

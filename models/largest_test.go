@@ -16,7 +16,7 @@ func TestLargest(t *testing.T) {
 		float32(math.Inf(1)): "model.norm.weight",
 		float32(math.NaN()):  "model.embed_tokens.weight",
 	} {
-		_, s, err := Open(folderWith(t, "llama-gqa", `{}`, map[string]*safetensors.Tensor{name: with(t, name, value)}), Options{})
+		_, s, err := Open(folderWith(t, "llama-gqa", `{}`, map[string]*safetensors.Tensor{name: holding(t, name, value)}), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,8 +39,8 @@ func TestLargest(t *testing.T) {
 	}
 }
 
-// with is a tensor of a golden base that holds a value.
-func with(t *testing.T, name string, value float32) *safetensors.Tensor {
+// holding is a tensor of a golden base that holds a value.
+func holding(t *testing.T, name string, value float32) *safetensors.Tensor {
 	t.Helper()
 	f, err := safetensors.OpenFolder(filepath.Join(goldens, "llama-gqa"))
 	if err != nil {

@@ -92,7 +92,8 @@ func (j *judge) try(ctx context.Context, s seed, dir string) verdict {
 	}
 	first, asked, err := once()
 	again, _, errAgain := once()
-	v := verdict{err: errors.Join(err, first.err), asked: asked, differs: !first.same(again) || (err == nil) != (errAgain == nil)}
+	first.err, again.err = errors.Join(err, first.err), errors.Join(errAgain, again.err)
+	v := verdict{err: first.err, asked: asked, differs: !first.same(again)}
 	if errors.Is(v.err, catalogue.ErrPanic) || errors.Is(v.err, runtime.ErrPanic) {
 		v.crash = v.err.Error()
 	}

@@ -101,7 +101,7 @@ func (s *Source) Has(name string) bool {
 }
 
 func (s *Source) openFolder(o Options) error {
-	config, err := regular.Read(filepath.Join(s.Name, "config.json"), regular.Config)
+	config, err := regular.Text(filepath.Join(s.Name, "config.json"), regular.Config)
 	if err != nil {
 		return err
 	}
@@ -149,6 +149,9 @@ func (f folder) Weight(name string) (kernels.Weight, error) {
 	t, err := f.Tensor(f.stored(name))
 	if err != nil {
 		return kernels.Weight{}, err
+	}
+	if len(t.Shape) > 2 {
+		return kernels.Weight{}, fmt.Errorf("tensor %q has shape %v, where a matrix or a vector belongs", t.Name, t.Shape)
 	}
 	return t.Weight()
 }

@@ -62,7 +62,7 @@ func (s *Source) special(c *Config) error {
 		path, b := filepath.Join(s.Name, name), s.config
 		if name != "config.json" {
 			var err error
-			if b, err = regular.Read(path, regular.Config); errors.Is(err, fs.ErrNotExist) {
+			if b, err = regular.Text(path, regular.Config); errors.Is(err, fs.ErrNotExist) {
 				continue
 			} else if err != nil {
 				return fmt.Errorf("%w: %w", ErrSource, err)

@@ -82,7 +82,7 @@ func (b *base) openText() (err error) {
 // says nothing of it.
 func (b *base) openSampling() error {
 	path := filepath.Join(b.path, "generation_config.json")
-	file, err := regular.Read(path, regular.Config)
+	file, err := regular.Text(path, regular.Config)
 	if b.source.GGUF != nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -170,7 +170,7 @@ func (p *planCommand) adapter(base *plan.Base) (*plan.Trained, error) {
 	if filepath.Base(path) != adapters.ConfigFile {
 		path = filepath.Join(path, adapters.ConfigFile)
 	}
-	raw, err := regular.Read(path, regular.Config)
+	raw, err := regular.Text(path, regular.Config)
 	if err != nil {
 		return nil, err
 	}

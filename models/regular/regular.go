@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"unicode/utf8"
 )
 
 // What is wrong with a file that is there and is not read.
 var (
 	ErrKind = errors.New("is not a regular file")
 	ErrSize = errors.New("is too large")
+	ErrText = errors.New("is not valid UTF-8")
 )
 
 // Config is the largest size of a configuration, in bytes.
@@ -29,7 +31,7 @@ func Check(path string, most int64) error {
 	case !stat.Mode().IsRegular():
 		return fmt.Errorf("%s %w", path, ErrKind)
 	case stat.Size() > most:
-		return tooLarge(path, stat.Size(), most)
+		return fmt.Errorf("%s %w: %d bytes, more than %d", path, ErrSize, stat.Size(), most)
 	}
 	return nil
 }
@@ -60,6 +62,12 @@ func Read(path string, most int64) ([]byte, error) {
 	return b, nil
 }
 
-func tooLarge(path string, size, most int64) error {
-	return fmt.Errorf("%s %w: %d bytes, more than %d", path, ErrSize, size, most)
+// Text is Read of a file that has to be UTF-8, as Python's readers demand of
+// JSON: Go's would put other characters for what is none.
+func Text(path string, most int64) ([]byte, error) {
+	b, err := Read(path, most)
+	if err == nil && !utf8.Valid(b) {
+		return nil, fmt.Errorf("%s %w", path, ErrText)
+	}
+	return b, err
 }

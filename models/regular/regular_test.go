@@ -18,6 +18,16 @@ func TestRead(t *testing.T) {
 	if b, err := Read(path, 2); string(b) != "{}" || err != nil {
 		t.Errorf("%q, %v", b, err)
 	}
+	if b, err := Text(path, 2); string(b) != "{}" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	latin := filepath.Join(dir, "latin.json")
+	if err := os.WriteFile(latin, []byte("\"\xe9\""), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Text(latin, 3); !errors.Is(err, ErrText) || !strings.Contains(err.Error(), latin) {
+		t.Errorf("Latin-1: %v", err)
+	}
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(path, link); err != nil {
 		t.Skip(err)

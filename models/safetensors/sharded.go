@@ -72,12 +72,17 @@ func (f *File) shards(index string, placement map[string]string) error {
 			return fmt.Errorf("%s: %w: %q is not in shard %q where the index places it", index, ErrMissing, name, placement[name])
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(home)) {
+		if placement[name] == "" {
+			return fmt.Errorf("%s: %w: the index does not place %q, which is in shard %q", index, ErrInvalid, name, home[name])
+		}
+	}
 	return nil
 }
 
 // readIndex returns the shard of each tensor in an index file.
 func readIndex(path string) (map[string]string, error) {
-	b, err := regular.Read(path, regular.Config)
+	b, err := regular.Text(path, regular.Config)
 	if err != nil {
 		return nil, err
 	}

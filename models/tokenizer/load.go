@@ -32,11 +32,11 @@ const maxFile = 256 << 20
 func ReadSource(dir string) (*Source, error) {
 	s := &Source{path: filepath.Join(dir, "tokenizer.json"), roles: make(map[string]string)}
 	var err error
-	if s.file, err = regular.Read(s.path, maxFile); err != nil {
+	if s.file, err = regular.Text(s.path, maxFile); err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
 	for _, name := range []string{"special_tokens_map.json", "tokenizer_config.json"} {
-		config, err := regular.Read(filepath.Join(dir, name), regular.Config)
+		config, err := regular.Text(filepath.Join(dir, name), regular.Config)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -88,10 +88,10 @@ func (a *attack) run(ctx context.Context, out io.Writer) error {
 // The bounds of one mutant, whatever is wrong with it. All of its time is
 // counted, that of the tiny base's computing included.
 const (
-	mostTime   = 2 * time.Second // of processors
-	mostMemory = 64 << 20        // bytes allocated, and those
-	perByte    = 64              // for each of its own
-	patience   = time.Minute     // until it hangs
+	mostTime   = time.Second // of processors
+	mostMemory = 64 << 20    // bytes allocated, and those
+	perByte    = 16          // for each of its own
+	patience   = time.Minute // until it hangs
 )
 
 // attempt tries one mutant of a seed.
@@ -166,7 +166,7 @@ func within(d time.Duration, f func() verdict) (verdict, error) {
 // keep writes a served mutant to the sample, where it has none of its kind.
 func (a *attack) keep(s seed, did []string, folder mutant.Folder, v verdict, i int) error {
 	kind := s.kind(did)
-	if a.sample == "" || a.copied >= a.most || a.kinds[kind] || len(v.asked) == 0 {
+	if a.sample == "" || a.copied >= a.most || a.kinds[kind] || len(v.asked) == 0 || !comparable(did) {
 		return nil
 	}
 	a.kinds[kind] = true

@@ -146,6 +146,15 @@ func (s seed) files(draw *rand.Rand) mutant.Folder {
 	return folder
 }
 
+// comparable tells a mutant of which peft or transformers may think otherwise:
+// one with another configuration, or other tensors, than its seed.
+func comparable(did []string) bool {
+	return slices.ContainsFunc(did, func(d string) bool {
+		file, _, _ := strings.Cut(d, ":")
+		return file == "config.json" || file == "adapter_config.json" || strings.HasSuffix(file, ".safetensors") || strings.HasSuffix(file, ".index.json")
+	})
+}
+
 var digits = regexp.MustCompile(`\d+`)
 
 // kind tells served mutants apart that are worth a comparison each: by what was

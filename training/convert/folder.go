@@ -22,7 +22,7 @@ const prefix = "base_model.model."
 // readConfig reads an adapter_config.json as it is.
 func readConfig(dir string) (map[string]any, error) {
 	path := filepath.Join(dir, adapters.ConfigFile)
-	b, err := regular.Read(path, regular.Config)
+	b, err := regular.Text(path, regular.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

@@ -111,6 +111,6 @@ func exists(path string) bool {
 
 // IsAdapter reports whether dir holds an adapter, and not a whole model.
 func IsAdapter(dir string) bool {
-	b, err := regular.Read(filepath.Join(dir, adapters.ConfigFile), regular.Config)
+	b, err := regular.Text(filepath.Join(dir, adapters.ConfigFile), regular.Config)
 	return err == nil && json.Valid(b)
 }

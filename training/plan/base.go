@@ -72,7 +72,7 @@ func Open(path string, o models.Options) (*Base, error) {
 	} else if filepath.Ext(path) != ".json" {
 		return openGGUF(path, o)
 	}
-	raw, err := regular.Read(path, regular.Config)
+	raw, err := regular.Text(path, regular.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}

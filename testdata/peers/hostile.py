@@ -26,8 +26,9 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 # The largest difference of a log-probability, as a part of those that are large:
-# float32 in another order. Where float32 itself overflows on the way, as in the
-# norms of DoRA, float64 decides.
+# float32 in another order. Where float32 itself is at its limits, as with
+# weights of 1e30 in the norms of DoRA, float64 decides: we may not be further off
+# than peft.
 TOLERANCE = 1e-4
 OURS = ("BITFIT", "BOTTLENECK")
 ROWS = {"resized-fewer": 90}
@@ -79,10 +80,11 @@ def compare(folder, case):
     texts = more + [str(w.message)[:300] for w in caught if "missing" in str(w.message).lower() or "unexpected" in str(w.message).lower()]
     off = apart(case["logprobs"], theirs)
     if not off <= TOLERANCE:
-        exact = apart(case["logprobs"], logprobs(model.double(), case["tokens"]))
-        if not exact <= TOLERANCE:
-            return "differs", f"off by {off:.2g}, in float64 by {exact:.2g} {texts}"
-        return "agrees in float64", f"where float32 is off by {off:.2g}"
+        exact = logprobs(model.double(), case["tokens"])
+        ours, peers = apart(case["logprobs"], exact), apart(theirs, exact)
+        if not ours <= max(TOLERANCE, peers):
+            return "differs", f"off by {off:.2g}, from float64 by {ours:.2g} {texts}"
+        return "agrees in float64", f"off by {ours:.2g}, peft in float32 by {peers:.2g}"
     return ("agrees, with a warning", f"{texts}") if texts else ("agrees", "")
 
 

@@ -26,6 +26,7 @@ var below = map[string][]string{
 	"serve":          {"runtime", "catalogue", "adapters", "models", "kernels"},
 	"cmd/peft-serve": {"serve", "runtime", "catalogue", "adapters", "models", "kernels"},
 	"cmd/peft-train": {"training", "adapters", "models", "kernels"},
+	"scripts":        {"serve", "training", "runtime", "catalogue", "adapters", "models", "kernels"},
 }
 
 // only lists the folders that alone may import a package.

@@ -60,7 +60,7 @@ func ParseConfig(b []byte) (*Config, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c := &Config{members: members}
-	s := &settings{config: c}
+	s := &settings{config: c, left: newPatience()}
 	c.Type = s.text("peft_type", "")
 	c.Base = s.text("base_model_name_or_path", "")
 	c.Task = s.text("task_type", "")

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
@@ -31,7 +33,7 @@ func readEnds(dir string) ([]endToken, error) {
 		{"tokenizer_config.json", "eos_token", endText},
 		{"special_tokens_map.json", "eos_token", endText},
 	} {
-		b, err := readRegular(dir, from.file)
+		b, err := regular.Text(filepath.Join(dir, from.file), regular.Config)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

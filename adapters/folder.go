@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/torchfile"
 )
@@ -90,10 +92,11 @@ func open(dir string) (*Folder, error) {
 
 // readConfig returns the configuration and the file it was read from.
 func readConfig(dir string) ([]byte, fs.FileInfo, error) {
-	if err := regular(dir, ConfigFile); err != nil {
+	path := filepath.Join(dir, ConfigFile)
+	if err := regular.Check(path, maxConfig); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	file, err := os.Open(filepath.Join(dir, ConfigFile))
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -102,9 +105,6 @@ func readConfig(dir string) ([]byte, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if stat.Size() > maxConfig {
-		return nil, nil, fmt.Errorf("%w: %s has %d bytes, more than %d", ErrConfig, ConfigFile, stat.Size(), maxConfig)
-	}
 	b := make([]byte, stat.Size())
 	if _, err := io.ReadFull(file, b); err != nil {
 		return nil, nil, fmt.Errorf("%w: %s: %w", ErrConfig, ConfigFile, err)
@@ -112,10 +112,11 @@ func readConfig(dir string) ([]byte, fs.FileInfo, error) {
 	return b, stat, nil
 }
 
-// readTensors reads the whole tensor file into memory and parses it there.
+// readTensors reads the whole tensor file into memory, however large it is, and
+// parses it there: see FolderBytes.
 func readTensors(dir string) (map[string]safetensors.Tensor, error) {
 	tensors := map[string]safetensors.Tensor{}
-	b, err := readRegular(dir, SafeFile)
+	b, err := regular.Read(filepath.Join(dir, SafeFile), math.MaxInt64)
 	if err == nil {
 		file, err := safetensors.Parse(SafeFile, b)
 		if err != nil {
@@ -129,7 +130,7 @@ func readTensors(dir string) (map[string]safetensors.Tensor, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
 	}
-	b, err = readRegular(dir, TorchFile)
+	b, err = regular.Read(filepath.Join(dir, TorchFile), math.MaxInt64)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w: there is neither %s nor %s", ErrTensor, SafeFile, TorchFile)
@@ -157,23 +158,6 @@ func readTemplate(dir string) (chat.Source, error) {
 		return chat.Source{}, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return source, nil
-}
-
-// regular refuses what is no file before it is opened: a pipe would wait for a
-// writer.
-func regular(dir, name string) error {
-	stat, err := os.Stat(filepath.Join(dir, name))
-	if err == nil && !stat.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", name)
-	}
-	return err
-}
-
-func readRegular(dir, name string) ([]byte, error) {
-	if err := regular(dir, name); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(filepath.Join(dir, name))
 }
 
 // Digest identifies the content, in lower-case hex: the configuration without

@@ -115,8 +115,8 @@ func (m *ia3) writeOut(out *Config, base models.Model, adapted []int) error {
 // onInput reports whether a module is one of feedforward_modules; its name
 // need not have a dot before what it ends in.
 func (m *ia3) onInput(base models.Model, module string) (bool, error) {
-	if m.feedforward.re != nil {
-		return matches(m.feedforward.re, module)
+	if m.feedforward.re.re != nil {
+		return m.feedforward.re.matches(module)
 	}
 	list := m.feedforward.list
 	if !m.feedforward.given {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -102,8 +103,14 @@ func (b *Builder) claimed(tensors map[string]safetensors.Tensor, claimed map[str
 	return fmt.Errorf("%w: unexpected: %s", ErrTensor, some(unexpected))
 }
 
-// some lists the first few names.
+// some lists the first few names, in quotes where one would not be seen.
 func some(names []string) string {
+	names = slices.Clone(names)
+	for i, name := range names {
+		if name == "" || strconv.Quote(name) != `"`+name+`"` {
+			names[i] = strconv.Quote(name)
+		}
+	}
 	if len(names) > 3 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
 	}

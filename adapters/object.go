@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
+
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // member is one key of a JSON object with its value as written.
@@ -22,6 +25,9 @@ func parseObject(b []byte) (members []member, err error) {
 			err = errors.New("the JSON object ends too soon")
 		}
 	}()
+	if !utf8.Valid(b) {
+		return nil, regular.ErrText
+	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	open, err := dec.Token()
 	if err != nil {

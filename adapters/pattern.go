@@ -3,38 +3,92 @@ package adapters
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dlclark/regexp2/v2"
 )
 
-// patternTime bounds the matching of one expression against one name: an
-// expression from a file may need time exponential in the name's length.
-const patternTime = 100 * time.Millisecond
+// The bounds of matching: an expression from a file may need time exponential in
+// the length of a name, and there may be many of both.
+const (
+	patternTime  = 100 * time.Millisecond // of one expression against one name
+	patternsTime = time.Second            // of those of one configuration against all names
+	quick        = time.Millisecond       // what is not counted: it may be the machine's fault
+)
 
 // maxPattern bounds an expression's length in bytes, and so its nesting.
 const maxPattern = 4096
 
+// expression is a regular expression of a configuration; the zero value is none.
+type expression struct {
+	re   *regexp2.Regexp
+	left *patience
+}
+
+// patience is the time left to the expressions of one configuration.
+type patience struct{ time atomic.Int64 }
+
+func newPatience() *patience {
+	p := &patience{}
+	p.time.Store(int64(patternsTime))
+	return p
+}
+
+// find returns the match of name, nil where there is none. Running out of time
+// is an error.
+func (e expression) find(name string) (*regexp2.Match, error) {
+	start := time.Now()
+	m, err := e.re.FindStringMatch(name)
+	if d := time.Since(start); d > quick && e.left.time.Add(-int64(d)) < 0 && err == nil {
+		err = fmt.Errorf("the expressions take more than %s together", patternsTime)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: regular expression %q on %q: %w", ErrConfig, e.re.String(), name, err)
+	}
+	return m, nil
+}
+
+func (e expression) matches(name string) (bool, error) {
+	m, err := e.find(name)
+	return m != nil, err
+}
+
 // compile reads expr as Python's re does, as far as the two languages agree;
 // before and after anchor it.
-func compile(before, expr, after string) (*regexp2.Regexp, error) {
+func (p *patience) compile(before, expr, after string) (expression, error) {
 	if len(expr) > maxPattern {
-		return nil, fmt.Errorf("regular expression of %d bytes, more than %d", len(expr), maxPattern)
+		return expression{}, fmt.Errorf("regular expression of %d bytes, more than %d", len(expr), maxPattern)
 	}
 	re, err := regexp2.Compile(before+translate(expr)+after, regexp2.None)
 	if err != nil {
-		return nil, fmt.Errorf("regular expression %q: %w", expr, err)
+		return expression{}, fmt.Errorf("regular expression %q: %w", expr, err)
 	}
 	re.MatchTimeout = patternTime
-	return re, nil
+	return expression{re, p}, nil
 }
 
 // compileFull reads expr for re.fullmatch.
-func compileFull(expr string) (*regexp2.Regexp, error) { return compile(`\A(?:`, expr, `)\z`) }
+func (p *patience) compileFull(expr string) (expression, error) {
+	return p.compile(`\A(?:`, expr, `)\z`)
+}
 
 // compileSuffix reads a key of rank_pattern or alpha_pattern, PEFT's
 // get_pattern_key: re.match(rf"(.*\.)?({key})$", name).
-func compileSuffix(key string) (*regexp2.Regexp, error) { return compile(`\A(?:(.*\.)?(`, key, `)$)`) }
+func (p *patience) compileSuffix(key string) (expression, error) {
+	return p.compile(`\A(?:(.*\.)?(`, key, `)$)`)
+}
+
+// compileLayer reads a layers_pattern.
+func (p *patience) compileLayer(pattern string) (expression, error) {
+	return p.compile(`\A(?:(?:^|.*?\.)`, pattern, `\.(?<index>\d+)\.)`)
+}
+
+// compileSaved reads an entry of modules_to_save as PEFT does that leaves its
+// modules out of those that are adapted.
+func (p *patience) compileSaved(module string) (expression, error) {
+	return p.compile(`\A(?:(^|.*\.)`, module, `($|\..*))`)
+}
 
 // translate turns Python's named groups into .NET's.
 func translate(expr string) string {
@@ -63,19 +117,10 @@ func translate(expr string) string {
 	return out.String()
 }
 
-// matches reports whether re matches name; running out of time is an error.
-func matches(re *regexp2.Regexp, name string) (bool, error) {
-	ok, err := re.MatchString(name)
-	if err != nil {
-		return false, fmt.Errorf("%w: regular expression %q on %q: %w", ErrConfig, re.String(), name, err)
-	}
-	return ok, nil
-}
-
 // keyed is one entry of rank_pattern or alpha_pattern.
 type keyed struct {
 	expr  string
-	re    *regexp2.Regexp
+	re    expression
 	value float64
 }
 
@@ -86,7 +131,7 @@ type patterns []keyed
 // find returns the entry that counts for a module; fallback where none does.
 func (p patterns) find(module string, fallback keyed) (keyed, error) {
 	for _, k := range p {
-		ok, err := matches(k.re, module)
+		ok, err := k.re.matches(module)
 		if err != nil {
 			return k, err
 		}
@@ -103,7 +148,7 @@ func (p patterns) idle(modules []string, used map[string]bool) (expr string, err
 	for _, k := range p {
 		ok := used[k.expr]
 		for i := 0; i < len(modules) && !ok && err == nil; i++ {
-			ok, err = matches(k.re, modules[i])
+			ok, err = k.re.matches(modules[i])
 		}
 		if err != nil || !ok {
 			return k.expr, err

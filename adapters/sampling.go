@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // SamplingDefaults are what the makers of a base or of an adapter recommend to
@@ -55,7 +58,7 @@ func (d SamplingDefaults) Over(base SamplingDefaults) SamplingDefaults {
 
 // readSampling reads what an adapter's folder recommends.
 func readSampling(dir string) (SamplingDefaults, error) {
-	b, err := readRegular(dir, generationFile)
+	b, err := regular.Text(filepath.Join(dir, generationFile), regular.Config)
 	if errors.Is(err, fs.ErrNotExist) {
 		return SamplingDefaults{}, nil
 	}

@@ -14,6 +14,7 @@ import (
 type settings struct {
 	config *Config
 	faults []error
+	left   *patience
 }
 
 func (s *settings) fault(kind error, format string, a ...any) {
@@ -151,7 +152,7 @@ func (s *settings) names(key string) names {
 	if json.Unmarshal(raw, &one) == nil {
 		n := names{given: true, expr: one}
 		if one != "" && !n.allLinear() {
-			re, err := compileFull(one)
+			re, err := s.left.compileFull(one)
 			if err != nil {
 				s.fault(ErrConfig, "%s: %w", key, err)
 			}
@@ -165,6 +166,19 @@ func (s *settings) names(key string) names {
 		s.fault(ErrConfig, "%s is %s, want a list of names or a regular expression", key, clip(raw))
 	}
 	return n
+}
+
+// expressions compiles those of a key, each as compile does.
+func (s *settings) expressions(key string, list []string, compile func(string) (expression, error)) (all []expression) {
+	for _, one := range list {
+		re, err := compile(one)
+		if err != nil {
+			s.fault(ErrConfig, "%s: %w", key, err)
+			continue
+		}
+		all = append(all, re)
+	}
+	return all
 }
 
 // patterns reads an object of regular expressions and numbers, in its order.
@@ -184,7 +198,7 @@ func (s *settings) patterns(key string) patterns {
 		if m.key == "" {
 			s.fault(ErrConfig, "%s has an entry without a name", key)
 		}
-		if p.re, err = compileSuffix(m.key); err != nil {
+		if p.re, err = s.left.compileSuffix(m.key); err != nil {
 			s.fault(ErrConfig, "%s: %w", key, err)
 			continue
 		}

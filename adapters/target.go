@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/dlclark/regexp2/v2"
-
 	"github.com/peft-serve/peft-serve/models"
 )
 
@@ -19,7 +17,7 @@ type names struct {
 	given bool // it is there and not null
 	list  []string
 	expr  string
-	re    *regexp2.Regexp
+	re    expression
 }
 
 func (n names) empty() bool { return len(n.list) == 0 && n.expr == "" }
@@ -29,8 +27,8 @@ func (n names) allLinear() bool { return strings.EqualFold(n.expr, "all-linear")
 // match reports whether n matches a module; used, where not nil, collects the
 // entries of the list that did.
 func (n names) match(module string, used map[string]bool) (bool, error) {
-	if n.re != nil {
-		return matches(n.re, module)
+	if n.re.re != nil {
+		return n.re.matches(module)
 	}
 	found := false
 	for _, t := range n.list {
@@ -55,8 +53,9 @@ type targets struct {
 	include, exclude names
 	layers           []int             // layers_to_transform; nil: all
 	hasLayers        bool              // layers_to_transform is given
-	layerPatterns    []string          // layers_pattern
+	layerPatterns    []expression      // layers_pattern
 	saved            []string          // modules_to_save: never adapted
+	savedPatterns    []expression      // the same as PEFT matches them
 	family           string            // whose defaults of PEFT's hold where include is null; empty: it means every module
 	kinds            []models.SiteKind // of what can be adapted
 	ourExclude       bool              // PEFT has no exclude_modules here: written out, it goes
@@ -85,18 +84,16 @@ func (s *settings) targets(family string, kinds ...models.SiteKind) targets {
 			t.layers, t.hasLayers = []int{n}, true
 		}
 	}
+	var layers []string
 	if raw := s.raw("layers_pattern"); raw != nil {
 		if string(raw)[0] == '[' {
-			t.layerPatterns = s.list("layers_pattern")
+			layers = s.list("layers_pattern")
 		} else if one := s.text("layers_pattern", ""); one != "" {
-			t.layerPatterns = []string{one}
+			layers = []string{one}
 		}
 	}
-	for _, p := range t.layerPatterns {
-		if _, err := layerRegexp(p); err != nil {
-			s.fault(ErrConfig, "layers_pattern: %w", err)
-		}
-	}
+	t.layerPatterns = s.expressions("layers_pattern", layers, s.left.compileLayer)
+	t.savedPatterns = s.expressions("modules_to_save", t.saved, s.left.compileSaved)
 	if t.include.expr != "" && (t.hasLayers || len(t.layerPatterns) > 0) {
 		s.fault(ErrConfig, "layers_to_transform and layers_pattern do not go with target_modules as a regular expression")
 	}
@@ -110,10 +107,6 @@ func (s *settings) targets(family string, kinds ...models.SiteKind) targets {
 // layers_pattern.
 var anyLayer = regexp.MustCompile(`^.*?\.[^.]*\.(\d+)\.`)
 
-func layerRegexp(pattern string) (*regexp2.Regexp, error) {
-	return compile(`\A(?:(?:^|.*?\.)`, pattern, `\.(?<index>\d+)\.)`)
-}
-
 // inLayers reports whether a module lies in one of the layers.
 func (t *targets) inLayers(module string) (bool, error) {
 	if !t.hasLayers {
@@ -126,13 +119,9 @@ func (t *targets) inLayers(module string) (bool, error) {
 		}
 	}
 	for _, p := range t.layerPatterns {
-		re, err := layerRegexp(p)
+		m, err := p.find(module)
 		if err != nil {
-			return false, fmt.Errorf("%w: layers_pattern: %w", ErrConfig, err)
-		}
-		m, err := re.FindStringMatch(module)
-		if err != nil {
-			return false, fmt.Errorf("%w: layers_pattern %q on %q: %w", ErrConfig, p, module, err)
+			return false, err
 		}
 		if m != nil {
 			index = m.GroupByName("index").String()
@@ -226,12 +215,8 @@ func (t *targets) keeps(module string, list bool) (bool, error) {
 	if err != nil || excluded {
 		return false, err
 	}
-	for _, m := range t.saved {
-		re, err := compile(`\A(?:(^|.*\.)`, m, `($|\..*))`)
-		if err != nil {
-			return false, fmt.Errorf("%w: modules_to_save: %w", ErrConfig, err)
-		}
-		if saved, err := matches(re, module); err != nil || saved {
+	for _, p := range t.savedPatterns {
+		if saved, err := p.matches(module); err != nil || saved {
 			return false, err
 		}
 	}

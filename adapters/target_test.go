@@ -188,3 +188,19 @@ func TestPythonText(t *testing.T) {
 		t.Error("not JSON")
 	}
 }
+
+// TestPatience: expressions of one configuration share their time, so that many
+// that are slow are refused as one is.
+func TestPatience(t *testing.T) {
+	p := &patience{} // nothing is left
+	slow, err := p.compileFull("(a|aa)*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := slow.matches(strings.Repeat("a", 30) + "b"); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "(a|aa)*") {
+		t.Errorf("got %v", err)
+	}
+	if ok, err := slow.matches("aaa"); !ok || err != nil {
+		t.Errorf("a quick match: %v, %v", ok, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
@@ -21,7 +23,7 @@ var otherTokenizers = []string{"tokenizer.model", "spiece.model", "sentencepiece
 // hasTokenizer reports whether there is a tokenizer.json in a folder, and refuses
 // a tokenizer in another form alone.
 func hasTokenizer(dir string) (bool, error) {
-	err := regular(dir, "tokenizer.json")
+	err := regular.Check(filepath.Join(dir, "tokenizer.json"), math.MaxInt64)
 	if err == nil {
 		return true, nil
 	}

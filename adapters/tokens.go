@@ -88,14 +88,14 @@ func (b *Builder) ownTokens(indices tokenIndices, tie bool, adapted map[int]bool
 	if out >= 0 && lists[in] != nil && lists[out] == nil && (adapted[out] || b.saved(out)) {
 		return fmt.Errorf("%w: %q shares its tokens with trainable_token_indices and is adapted otherwise", ErrTarget, b.Sites[out].Name)
 	}
-	return b.placeTokens(lists, ".token_adapter")
+	return b.placeTokens(lists, ".token_adapter", "trainable_token_indices")
 }
 
 // placeTokens declares rows for the tokens of each site, under the name of what
 // wraps the embedding. The output embedding shares those of the input embedding
 // that it is tied to, unless it has others; a file may have them under both
-// names.
-func (b *Builder) placeTokens(lists map[int][]int, wrapper string) error {
+// names. key is that of the configuration which lists them.
+func (b *Builder) placeTokens(lists map[int][]int, wrapper, key string) error {
 	suffix := wrapper + ".trainable_tokens_delta"
 	in, out := b.input(), b.tied(b.input())
 	shared := out >= 0 && lists[in] != nil && (lists[out] == nil || slices.Equal(lists[in], lists[out]))
@@ -108,7 +108,7 @@ func (b *Builder) placeTokens(lists map[int][]int, wrapper string) error {
 			continue
 		}
 		b.wrapped[site] = wrapper + baseLayer
-		t, err := b.tokenRows(site, suffix, list)
+		t, err := b.tokenRows(site, suffix, key, list)
 		if err != nil {
 			return err
 		}
@@ -131,7 +131,7 @@ func (b *Builder) placeRows(site int, t *tokenRows) {
 	d.deltas = append(d.deltas, t)
 }
 
-func (b *Builder) tokenRows(site int, suffix string, tokens []int) (*tokenRows, error) {
+func (b *Builder) tokenRows(site int, suffix, key string, tokens []int) (*tokenRows, error) {
 	s := b.Sites[site]
 	var w kernels.Weight
 	if s.Kind == models.EmbeddingSite {
@@ -143,7 +143,7 @@ func (b *Builder) tokenRows(site int, suffix string, tokens []int) (*tokenRows, 
 	start := kernels.NewMatrix(len(tokens), w.Cols)
 	for i, token := range tokens {
 		if token < 0 || token >= b.vocabulary {
-			return nil, fmt.Errorf("%w: trainable token %d is outside the vocabulary of %d", ErrConfig, token, b.vocabulary)
+			return nil, fmt.Errorf("%w: %s: token %d is outside the vocabulary of %d", ErrConfig, key, token, b.vocabulary)
 		}
 		t.order, t.columns = append(t.order, tokenRow{int32(token), i}), append(t.columns, int32(token))
 		if token < w.Rows && !w.Empty() { // the base of a plan is empty
@@ -153,7 +153,7 @@ func (b *Builder) tokenRows(site int, suffix string, tokens []int) (*tokenRows, 
 	slices.SortFunc(t.order, func(a, b tokenRow) int { return cmp.Compare(a.token, b.token) })
 	for i := range t.order {
 		if i > 0 && t.order[i].token == t.order[i-1].token {
-			return nil, fmt.Errorf("%w: trainable token %d occurs twice", ErrConfig, t.order[i].token)
+			return nil, fmt.Errorf("%w: %s: token %d occurs twice", ErrConfig, key, t.order[i].token)
 		}
 	}
 	t.rows = b.Module(site, suffix, len(tokens), w.Cols).states(0, fmt.Sprintf("%d trainable tokens", len(tokens)), "%d rows")

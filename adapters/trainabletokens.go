@@ -54,7 +54,7 @@ func (m *trainableTokens) Build(b *Builder) error {
 		}
 		lists[site], adapted[site] = m.tokens, true
 	}
-	if err := b.placeTokens(lists, ""); err != nil {
+	if err := b.placeTokens(lists, "", "token_indices"); err != nil {
 		return err
 	}
 	b.wholeEmbeddings(adapted)

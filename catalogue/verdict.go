@@ -3,6 +3,7 @@ package catalogue
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -15,12 +16,20 @@ type WithdrawnError struct {
 	Err    error   // what happened under it
 	Tensor string  // that holds its largest value; empty: not looked for
 	Value  float32 // that value
+
+	// largest looks for both when the error is read, which may take its time: the
+	// engine that withdraws has none. nil: it has been done.
+	largest func() (tensor string, value float32)
 }
 
 func (e *WithdrawnError) Error() string {
+	tensor, value := e.Tensor, e.Value
+	if e.largest != nil {
+		tensor, value = e.largest()
+	}
 	text := fmt.Sprintf("version %s is not served: under it %s", e.Digest, e.Err)
-	if e.Tensor != "" {
-		text += fmt.Sprintf(" (its largest weight is %.3g, in %s)", e.Value, e.Tensor)
+	if tensor != "" {
+		text += fmt.Sprintf(" (its largest weight is %.3g, in %s)", value, tensor)
 	}
 	return text
 }
@@ -69,7 +78,7 @@ func (c *Catalogue) withdraw(v *version, err error) error {
 	digest := v.adapter.Digest()
 	found, _ := c.verdicts.Get(digest)
 	if found == nil { // by a probe of the same version, say
-		found = &WithdrawnError{Digest: digest, Err: err}
+		found = &WithdrawnError{Digest: digest, Err: err, largest: sync.OnceValues(v.adapter.Largest)}
 		c.verdicts.Add(digest, found)
 	}
 	c.mu.Lock()
@@ -81,6 +90,8 @@ func (c *Catalogue) withdraw(v *version, err error) error {
 	r.current, r.failure = nil, failure{found, time.Now().Add(c.options.Retry), v.stamp}
 	c.versions.retire(v)
 	c.arrange()
-	c.options.Log.Warn("adapter withdrawn", "adapter", r.name, "source", r.uri, "error", found)
+	if !c.closed {
+		c.work.Go(func() { c.options.Log.Warn("adapter withdrawn", "adapter", r.name, "source", r.uri, "error", found) })
+	}
 	return found
 }

@@ -3,6 +3,7 @@ package models
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/gguf"
@@ -75,6 +76,16 @@ func (t *ggufTensors) Names() (names []string) {
 		names = append(names, tensor.Name)
 	}
 	return names
+}
+
+func (t *ggufTensors) weights() iter.Seq2[string, kernels.Weight] {
+	return func(yield func(string, kernels.Weight) bool) {
+		for _, tensor := range t.Tensors() {
+			if w, err := tensor.Weight(); err == nil && !yield(tensor.Name, w) {
+				return
+			}
+		}
+	}
 }
 
 func (t *ggufTensors) Weight(name string) (kernels.Weight, error) {

@@ -95,8 +95,12 @@ func (b *layerBuilder) vector(name string, n int) []float32 {
 		b.s.fault("%w", err)
 		return nil
 	}
-	if w.Rows*w.Cols != n {
+	switch {
+	case w.Rows*w.Cols != n:
 		b.s.fault("tensor %q has %d values, not %d as the configuration says", name, w.Rows*w.Cols, n)
+		return nil
+	case w.Rows != 1:
+		b.s.fault("tensor %q has %d rows, where a vector of %d belongs", name, w.Rows, n)
 		return nil
 	}
 	b.s.values += n

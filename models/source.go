@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/gguf"
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -41,8 +43,9 @@ type Source struct {
 type tensors interface {
 	Has(name string) bool
 	Weight(name string) (kernels.Weight, error)
-	Names() []string           // as they are stored
-	stored(name string) string // the stored name of transformers' name
+	Names() []string                            // as they are stored
+	weights() iter.Seq2[string, kernels.Weight] // by their names as they are stored
+	stored(name string) string                  // the stored name of transformers' name
 	Close() error
 }
 
@@ -98,7 +101,7 @@ func (s *Source) Has(name string) bool {
 }
 
 func (s *Source) openFolder(o Options) error {
-	config, err := os.ReadFile(filepath.Join(s.Name, "config.json"))
+	config, err := regular.Text(filepath.Join(s.Name, "config.json"), regular.Config)
 	if err != nil {
 		return err
 	}
@@ -147,7 +150,20 @@ func (f folder) Weight(name string) (kernels.Weight, error) {
 	if err != nil {
 		return kernels.Weight{}, err
 	}
+	if len(t.Shape) > 2 {
+		return kernels.Weight{}, fmt.Errorf("tensor %q has shape %v, where a matrix or a vector belongs", t.Name, t.Shape)
+	}
 	return t.Weight()
+}
+
+func (f folder) weights() iter.Seq2[string, kernels.Weight] {
+	return func(yield func(string, kernels.Weight) bool) {
+		for t := range f.All() {
+			if w, err := t.Weight(); err == nil && !yield(t.Name, w) {
+				return
+			}
+		}
+	}
 }
 
 // Open opens the base at path and builds its model. The Source stays open as

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/peft-serve/peft-serve/models/gguf"
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // tokenIDs is a token or a list of them, as config.json writes eos_token_id.
@@ -62,7 +62,7 @@ func (s *Source) special(c *Config) error {
 		path, b := filepath.Join(s.Name, name), s.config
 		if name != "config.json" {
 			var err error
-			if b, err = os.ReadFile(path); errors.Is(err, fs.ErrNotExist) {
+			if b, err = regular.Text(path, regular.Config); errors.Is(err, fs.ErrNotExist) {
 				continue
 			} else if err != nil {
 				return fmt.Errorf("%w: %w", ErrSource, err)

@@ -20,10 +20,7 @@ func (e *Engine) commit(w *work) {
 		err = e.outputs[i].err
 	}
 	if err != nil {
-		if errors.Is(err, ErrNotFinite) {
-			err = s.lease.Withdraw(err)
-		}
-		e.end(s, "", err)
+		e.end(s, "", e.broken(s, err))
 		return
 	}
 	s.computed += w.count

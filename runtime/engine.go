@@ -30,6 +30,8 @@ type Engine struct {
 	options Options
 	now     func() time.Time
 
+	notFinite error // of a row that the base computes by itself
+
 	wake chan struct{}
 	done chan struct{}
 	left atomic.Bool // a sequence has been given up since the last sweep
@@ -80,7 +82,7 @@ func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, pool *ker
 	}
 	blocks := newBlocks(o.CacheBlocks, m.Config().Layers)
 	e := &Engine{
-		model: m, decoder: decoder, options: o, now: time.Now,
+		model: m, decoder: decoder, options: o, now: time.Now, notFinite: newNotFinite(o.Largest),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), room: newRoom(o.Queue, o.Slots), gauges: newGauges(),
 		pool: pool, pass: models.NewPass(pool), cache: models.NewPagedCache(m.Config(), len(blocks.users), blocks.pages),
 		blocks: blocks, queue: newQueue(),

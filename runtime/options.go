@@ -24,6 +24,11 @@ type Options struct {
 	// NoPrefixCache computes every prompt from its start.
 	NoPrefixCache bool
 
+	// Largest tells which of the base's tensors has the value that is largest in
+	// magnitude, for the error of a base that computes a value that is not finite.
+	// It may read all weights; nil: it is not asked.
+	Largest func() (tensor string, value float32)
+
 	Observer Observer     // told what happens; nobody
 	Log      *slog.Logger // of panics; slog.Default
 }

@@ -30,7 +30,7 @@ func TestOverflowWithdrawsTheVersion(t *testing.T) {
 	s.want("b@good", &fakeAdapter{digest: "good"}, 5, 6)
 	s.want("c", nil, 5, 6)
 	var withdrawn *catalogue.WithdrawnError
-	if got := s.take("a@bad"); !errors.As(got.err, &withdrawn) || withdrawn.Digest != "bad" || !strings.Contains(got.err.Error(), `adapter "bad": version bad is not served`) {
+	if got := s.take("a@bad"); !errors.As(got.err, &withdrawn) || withdrawn.Digest != "bad" || !strings.Contains(got.err.Error(), `adapter "bad": version bad is not served`) || !strings.Contains(got.err.Error(), "in lora_A") {
 		t.Errorf("got %v", got.err)
 	}
 	if err := s.submit("d@bad", 5, 6); !errors.As(err, &withdrawn) {

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
@@ -61,7 +63,7 @@ func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 		"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
 		"vocab.json", "merges.txt", "added_tokens.json",
 	} {
-		b, err := os.ReadFile(filepath.Join(base.Path, name))
+		b, err := regular.Read(filepath.Join(base.Path, name), math.MaxInt64)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

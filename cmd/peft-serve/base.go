@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -13,6 +12,7 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/hub"
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -82,7 +82,7 @@ func (b *base) openText() (err error) {
 // says nothing of it.
 func (b *base) openSampling() error {
 	path := filepath.Join(b.path, "generation_config.json")
-	file, err := os.ReadFile(path)
+	file, err := regular.Text(path, regular.Config)
 	if b.source.GGUF != nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

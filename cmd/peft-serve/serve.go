@@ -67,7 +67,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		log.Warn("an adapter has the base's name: requests by that name are refused", "name", c.baseName())
 	}
 	options := c.engineOptions()
-	options.Observer, options.Log = metrics, log
+	options.Observer, options.Log, options.Largest = metrics, log, b.source.Largest
 	engine, err := runtime.New(b.model, b.decoder, pool, options)
 	if err != nil {
 		return err

@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/plan"
 )
@@ -170,7 +170,7 @@ func (p *planCommand) adapter(base *plan.Base) (*plan.Trained, error) {
 	if filepath.Base(path) != adapters.ConfigFile {
 		path = filepath.Join(path, adapters.ConfigFile)
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := regular.Text(path, regular.Config)
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
+
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // Source is the text of a model's templates, as it was found.
@@ -23,22 +23,19 @@ const (
 	tokenizerFile = "tokenizer_config.json"
 )
 
-// maxConfig is how large a tokenizer_config.json may be.
-const maxConfig = 64 << 20
-
 // TemplateFolder is the folder, in a model's own, of templates beside
 // chat_template.jinja.
 const TemplateFolder = "additional_chat_templates"
 
 // Load reads and compiles the template of a model's folder: see [Find].
 func Load(dir string) (*Template, error) {
-	s, err := Find(dir)
+	s, file, err := find(dir)
 	if err != nil {
 		return nil, err
 	}
 	t, err := s.Compile()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, file), err)
 	}
 	return t, nil
 }
@@ -69,53 +66,44 @@ func FromGGUF(m Metadata) (*Template, error) {
 // additional_chat_templates, tool_use.jinja; or those in tokenizer_config.json.
 // Without either the error is [ErrNoTemplate].
 func Find(dir string) (Source, error) {
-	text, found, err := read(dir, templateFile, maxSource)
-	if err != nil {
-		return Source{}, err
+	s, _, err := find(dir)
+	return s, err
+}
+
+// find is Find, and tells which file has the template.
+func find(dir string) (s Source, file string, err error) {
+	var found bool
+	if s.Text, found, err = read(dir, templateFile, maxSource); err != nil {
+		return Source{}, "", err
 	}
 	if found {
-		tools, _, err := read(dir, toolsFile, maxSource)
-		return Source{Text: text, Tools: tools}, err
+		s.Tools, _, err = read(dir, toolsFile, maxSource)
+		return s, templateFile, err
 	}
-	config, found, err := read(dir, tokenizerFile, maxConfig)
+	config, found, err := read(dir, tokenizerFile, regular.Config)
 	if err != nil {
-		return Source{}, err
+		return Source{}, "", err
 	}
 	if !found {
-		return Source{}, fmt.Errorf("%w in %s", ErrNoTemplate, dir)
+		return Source{}, "", fmt.Errorf("%w in %s", ErrNoTemplate, dir)
 	}
-	s, err := fromConfig([]byte(config))
+	s, err = fromConfig([]byte(config))
 	if err == nil {
 		err = errors.Join(checkSize(s.Text), checkSize(s.Tools))
 	}
 	if err != nil {
-		return Source{}, fmt.Errorf("%s: %w", filepath.Join(dir, tokenizerFile), err)
+		return Source{}, "", fmt.Errorf("%s: %w", filepath.Join(dir, tokenizerFile), err)
 	}
-	return s, nil
+	return s, tokenizerFile, nil
 }
 
-// read returns a file's text. A pipe or a device, which may have no end, is
-// refused unopened, and so is more than most bytes.
+// read returns the text of a file of at most most bytes, and whether it is there.
 func read(dir, name string, most int64) (text string, found bool, err error) {
-	path := filepath.Join(dir, filepath.FromSlash(name))
-	stat, err := os.Stat(path)
+	b, err := regular.Read(filepath.Join(dir, filepath.FromSlash(name)), most)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", false, nil
 	case err != nil:
-		return "", false, fmt.Errorf("chat: %w", err)
-	case !stat.Mode().IsRegular():
-		return "", false, fmt.Errorf("chat: %s is not a regular file", path)
-	case stat.Size() > most:
-		return "", false, fmt.Errorf("chat: %s is too large: %d bytes, more than %d", path, stat.Size(), most)
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return "", false, fmt.Errorf("chat: %w", err)
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, most)) // it may grow meanwhile
-	if err != nil {
 		return "", false, fmt.Errorf("chat: %w", err)
 	}
 	return string(b), true, nil

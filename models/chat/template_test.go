@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 func TestRaised(t *testing.T) {
@@ -327,7 +329,7 @@ func TestFindRefuses(t *testing.T) {
 		"device as config":       {tokenizerFile, zero, "is not a regular file"},
 		"device for tools":       {toolsFile, zero, "is not a regular file"},
 		"large":                  {templateFile, large(maxSource + 1), "is too large: 262145 bytes"},
-		"large config":           {tokenizerFile, large(maxConfig + 1), "is too large: 67108865 bytes"},
+		"large config":           {tokenizerFile, large(regular.Config + 1), "is too large: 67108865 bytes"},
 		"large template, config": {tokenizerFile, largeInConfig, "it is too large"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // Hub fetches from one endpoint into one cache. It may be used by many
@@ -191,7 +192,7 @@ func promised(dir string, files []string) []string {
 		var index struct {
 			Shards map[string]string `json:"weight_map"`
 		}
-		b, err := os.ReadFile(filepath.Join(dir, file))
+		b, err := regular.Read(filepath.Join(dir, file), regular.Config)
 		if err != nil || json.Unmarshal(b, &index) != nil {
 			continue // whoever opens it will say so
 		}

@@ -174,14 +174,15 @@ func TestShardedFaults(t *testing.T) {
 		index string
 		want  []string
 	}{
-		"missing shard":    {`{"weight_map":{"a.weight":"` + shard + `","x":"gone.safetensors"}}`, []string{"gone.safetensors"}},
-		"missing tensor":   {`{"weight_map":{"a.weight":"` + shard + `","x.weight":"` + shard + `"}}`, []string{"x.weight", shard}},
-		"outside":          {`{"weight_map":{"a.weight":"../` + shard + `"}}`, []string{"a.weight", "not a file name"}},
-		"parent":           {`{"weight_map":{"a.weight":".."}}`, []string{"a.weight", "not a file name"}},
-		"no map":           {`{}`, []string{"weight_map"}},
-		"not JSON":         {`{`, []string{IndexFile}},
-		"tensor in two":    {`{"weight_map":{"a.weight":"` + shard + `","b.weight":"copy"}}`, []string{"a.weight", "copy"}},
-		"neither is there": {"", []string{SingleFile}},
+		"missing shard":     {`{"weight_map":{"a.weight":"` + shard + `","x":"gone.safetensors"}}`, []string{"gone.safetensors"}},
+		"missing tensor":    {`{"weight_map":{"a.weight":"` + shard + `","x.weight":"` + shard + `"}}`, []string{"x.weight", shard}},
+		"outside":           {`{"weight_map":{"a.weight":"../` + shard + `"}}`, []string{"a.weight", "not a file name"}},
+		"parent":            {`{"weight_map":{"a.weight":".."}}`, []string{"a.weight", "not a file name"}},
+		"no map":            {`{}`, []string{"weight_map"}},
+		"not JSON":          {`{`, []string{IndexFile}},
+		"tensor not placed": {`{"weight_map":{"b.weight":"copy"}}`, []string{"copy", "does not place"}},
+		"tensor in two":     {`{"weight_map":{"a.weight":"` + shard + `","b.weight":"copy"}}`, []string{"a.weight", "copy"}},
+		"neither is there":  {"", []string{SingleFile}},
 	} {
 		dir := t.TempDir()
 		b, err := os.ReadFile(filepath.Join("testdata/sharded", shard))

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // The names under which transformers saves a model's weights.
@@ -43,24 +45,23 @@ func openIndex(path string, private bool) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	dir := filepath.Dir(path)
-	f := newFile(dir, private)
-	if err := f.shards(dir, placement); err != nil {
+	f := newFile(filepath.Dir(path), private)
+	if err := f.shards(path, placement); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-func (f *File) shards(dir string, placement map[string]string) error {
+func (f *File) shards(index string, placement map[string]string) error {
 	home := map[string]string{} // the shard in which a tensor was found
 	for _, shard := range slices.Compact(slices.Sorted(maps.Values(placement))) {
-		tensors, metadata, err := f.mapped(filepath.Join(dir, shard))
+		tensors, metadata, err := f.mapped(filepath.Join(filepath.Dir(index), shard))
 		if err != nil {
-			return fmt.Errorf("shard %q of %s: %w", shard, dir, err)
+			return fmt.Errorf("%s: shard %q: %w", index, shard, err)
 		}
 		for _, t := range tensors {
 			if first, ok := home[t.Name]; ok {
-				return fmt.Errorf("%s: %w: tensor %q is in %q and in %q", dir, ErrInvalid, t.Name, first, shard)
+				return fmt.Errorf("%s: %w: tensor %q is in %q and in %q", index, ErrInvalid, t.Name, first, shard)
 			}
 			home[t.Name] = shard
 		}
@@ -68,7 +69,12 @@ func (f *File) shards(dir string, placement map[string]string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(placement)) {
 		if home[name] != placement[name] {
-			return fmt.Errorf("%s: %w: %q is not in shard %q where the index places it", dir, ErrMissing, name, placement[name])
+			return fmt.Errorf("%s: %w: %q is not in shard %q where the index places it", index, ErrMissing, name, placement[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(home)) {
+		if placement[name] == "" {
+			return fmt.Errorf("%s: %w: the index does not place %q, which is in shard %q", index, ErrInvalid, name, home[name])
 		}
 	}
 	return nil
@@ -76,7 +82,7 @@ func (f *File) shards(dir string, placement map[string]string) error {
 
 // readIndex returns the shard of each tensor in an index file.
 func readIndex(path string) (map[string]string, error) {
-	b, err := os.ReadFile(path)
+	b, err := regular.Text(path, regular.Config)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,3 +71,49 @@ func FuzzEncode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzFromGGUF: no metadata makes FromGGUF panic, nor what it returns. The
+// metadata is an object of JSON values, so that keys of any type are tried.
+func FuzzFromGGUF(f *testing.F) {
+	f.Add(`{"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "llama-bpe", "tokenizer.ggml.tokens": ["a", "b", "ab", "<s>"], "tokenizer.ggml.token_type": [1, 1, 1, 3], "tokenizer.ggml.merges": ["a b"], "tokenizer.ggml.bos_token_id": 3, "tokenizer.ggml.add_bos_token": true}`)
+	f.Add(`{"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": ["<unk>", "<0x61>", "▁a", "b"], "tokenizer.ggml.scores": [0, 0, -1.5, -2], "tokenizer.ggml.token_type": [2, 6, 1, 4], "tokenizer.ggml.unknown_token_id": 0, "tokenizer.ggml.add_space_prefix": false}`)
+	f.Add(`{"tokenizer.ggml.model": "bert", "tokenizer.ggml.tokens": ["[UNK]", "▁ab", "c", "[CLS]", "[SEP]"], "tokenizer.ggml.unknown_token_id": 0, "tokenizer.ggml.seperator_token_id": 4}`)
+	f.Fuzz(func(t *testing.T, metadata string) {
+		var m jsonMetadata
+		if json.Unmarshal([]byte(metadata), &m) != nil {
+			return
+		}
+		tok, err := FromGGUF(m)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "tokenizer: gguf: ") {
+				t.Errorf("got %v", err)
+			}
+			return
+		}
+		ids, err := tok.Encode("ab <s>é", true)
+		if err != nil {
+			return
+		}
+		for _, id := range ids {
+			if id < 0 || int(id) >= tok.VocabSize() {
+				t.Fatalf("token %d of %d", id, tok.VocabSize())
+			}
+		}
+		tok.Decode(ids, true)
+	})
+}
+
+// jsonMetadata is metadata as JSON has it.
+type jsonMetadata map[string]json.RawMessage
+
+func valueOf[T any](m jsonMetadata, key string) (v T, ok bool) {
+	raw, ok := m[key]
+	return v, ok && json.Unmarshal(raw, &v) == nil
+}
+
+func (m jsonMetadata) String(key string) (string, bool)    { return valueOf[string](m, key) }
+func (m jsonMetadata) Strings(key string) ([]string, bool) { return valueOf[[]string](m, key) }
+func (m jsonMetadata) Int(key string) (int, bool)          { return valueOf[int](m, key) }
+func (m jsonMetadata) Ints(key string) ([]int, bool)       { return valueOf[[]int](m, key) }
+func (m jsonMetadata) Floats(key string) ([]float64, bool) { return valueOf[[]float64](m, key) }
+func (m jsonMetadata) Bool(key string) (bool, bool)        { return valueOf[bool](m, key) }

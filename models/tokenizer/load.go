@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // A Source is what the files of a folder say of its tokenizer: tokenizer.json
@@ -30,20 +31,12 @@ const maxFile = 256 << 20
 // ReadSource reads the files of a folder.
 func ReadSource(dir string) (*Source, error) {
 	s := &Source{path: filepath.Join(dir, "tokenizer.json"), roles: make(map[string]string)}
-	stat, err := os.Stat(s.path)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	case !stat.Mode().IsRegular():
-		return nil, fmt.Errorf("tokenizer: %s is not a regular file", s.path)
-	case stat.Size() > maxFile:
-		return nil, fmt.Errorf("tokenizer: %s has %d bytes: at most %d are read", s.path, stat.Size(), maxFile)
-	}
-	if s.file, err = os.ReadFile(s.path); err != nil {
+	var err error
+	if s.file, err = regular.Text(s.path, maxFile); err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
 	for _, name := range []string{"special_tokens_map.json", "tokenizer_config.json"} {
-		config, err := os.ReadFile(filepath.Join(dir, name))
+		config, err := regular.Text(filepath.Join(dir, name), regular.Config)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

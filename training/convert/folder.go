@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/torchfile"
 )
@@ -21,7 +22,7 @@ const prefix = "base_model.model."
 // readConfig reads an adapter_config.json as it is.
 func readConfig(dir string) (map[string]any, error) {
 	path := filepath.Join(dir, adapters.ConfigFile)
-	b, err := os.ReadFile(path)
+	b, err := regular.Text(path, regular.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

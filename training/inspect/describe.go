@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/torchfile"
 )
@@ -110,6 +111,6 @@ func exists(path string) bool {
 
 // IsAdapter reports whether dir holds an adapter, and not a whole model.
 func IsAdapter(dir string) bool {
-	b, err := os.ReadFile(filepath.Join(dir, adapters.ConfigFile))
+	b, err := regular.Text(filepath.Join(dir, adapters.ConfigFile), regular.Config)
 	return err == nil && json.Valid(b)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
@@ -265,7 +267,7 @@ func (j *job) copyFiles(dir string) error {
 	}
 	for _, name := range companions {
 		for _, folder := range from {
-			b, err := os.ReadFile(filepath.Join(folder, name))
+			b, err := regular.Read(filepath.Join(folder, name), math.MaxInt64)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // Base is the shape of a model: its sites, without weights. It is a
@@ -71,7 +72,7 @@ func Open(path string, o models.Options) (*Base, error) {
 	} else if filepath.Ext(path) != ".json" {
 		return openGGUF(path, o)
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := regular.Text(path, regular.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}

@@ -1,11 +1,13 @@
 package disk
 
 import (
-	"errors"
 	"io/fs"
+	"math"
 	"os"
 
 	mmap "github.com/edsrzf/mmap-go"
+
+	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // Mapping is a file's content, until Close.
@@ -24,6 +26,9 @@ func Map(path string) (*Mapping, error) { return mapped(path, mmap.RDONLY) }
 func MapPrivate(path string) (*Mapping, error) { return mapped(path, mmap.COPY) }
 
 func mapped(path string, access int) (*Mapping, error) {
+	if err := regular.Check(path, math.MaxInt64); err != nil {
+		return nil, err
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -32,9 +37,6 @@ func mapped(path string, access int) (*Mapping, error) {
 	stat, err := file.Stat()
 	if err != nil {
 		return nil, err
-	}
-	if !stat.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "map", Path: path, Err: errors.New("not a regular file")}
 	}
 	if stat.Size() == 0 {
 		return &Mapping{}, nil

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/regular"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// verdict is what becomes of a mutant.
+type verdict struct {
+	err      error  // why it is refused; nil: it is served
+	crash    string // what failed instead
+	differs  bool   // a second load answers otherwise
+	asked    []int32
+	logprobs []float32 // of asked[1:]
+}
+
+func (v verdict) String() string {
+	switch {
+	case v.crash != "":
+		return v.crash
+	case v.err != nil:
+		return v.err.Error()
+	}
+	return fmt.Sprintf("served, %v", v.logprobs)
+}
+
+// judge keeps the bases open that the adapters are for.
+type judge struct {
+	root  string
+	bases map[string]*court
+}
+
+// court is a base with an engine and a catalogue.
+type court struct {
+	base   *base
+	engine *runtime.Engine
+	known  *catalogue.Catalogue
+	stop   func()
+}
+
+func newJudge(root string) *judge { return &judge{root, map[string]*court{}} }
+
+func (j *judge) close() {
+	for _, c := range j.bases {
+		_ = c.known.Close()
+		c.stop()
+		_ = c.base.source.Close()
+	}
+}
+
+// adapterBudget bounds what adapters are read: there are files of any size.
+const adapterBudget = 64 << 20
+
+func (j *judge) court(dir string) (*court, error) {
+	if c, ok := j.bases[dir]; ok {
+		return c, nil
+	}
+	b, err := openBase(dir)
+	if err != nil {
+		return nil, err
+	}
+	engine, stop, err := startEngine(b, 1, runtime.Options{NoPrefixCache: true, CacheBlocks: 8})
+	if err != nil {
+		return nil, err
+	}
+	known, err := catalogue.New(b.load, catalogue.Options{Size: b.size, Bytes: adapterBudget, Log: silent})
+	j.bases[dir] = &court{b, engine, known, stop}
+	return j.bases[dir], err
+}
+
+// try loads a mutant twice, and asks it each time.
+func (j *judge) try(ctx context.Context, s seed, dir string) verdict {
+	once := func() (answer, []int32, error) { return tryBase(ctx, dir) }
+	if s.adapter {
+		c, err := j.court(s.base)
+		if err != nil {
+			return verdict{err: err}
+		}
+		once = func() (answer, []int32, error) { return c.try(ctx, dir) }
+	}
+	first, asked, err := once()
+	again, _, errAgain := once()
+	first.err, again.err = errors.Join(err, first.err), errors.Join(errAgain, again.err)
+	v := verdict{err: first.err, asked: asked, differs: !first.same(again)}
+	if errors.Is(v.err, catalogue.ErrPanic) || errors.Is(v.err, runtime.ErrPanic) {
+		v.crash = v.err.Error()
+	}
+	for _, t := range first.prompt[min(1, len(first.prompt)):] {
+		v.logprobs = append(v.logprobs, t.Logprob.Logprob)
+	}
+	return v
+}
+
+// try loads an adapter as vLLM's route does, and asks it.
+func (c *court) try(ctx context.Context, dir string) (answer, []int32, error) {
+	const name = "mutant"
+	_, err := c.known.Swap(ctx, catalogue.Candidate{
+		Name: name, URI: dir, New: true,
+		Probe: func(ctx context.Context, a catalogue.Adapter) error { return c.engine.Probe(ctx, name, a) },
+	})
+	if err != nil {
+		return answer{}, nil, err
+	}
+	defer func() { _ = c.known.Remove(name, nil) }()
+	lease, err := c.known.Acquire(name)
+	if err != nil {
+		return answer{}, nil, err
+	}
+	defer lease.Release()
+	text := lease.Tokenizer()
+	if text == nil {
+		text = c.base.text
+	}
+	if source := lease.ChatTemplate(); source.Text != "" {
+		template, err := source.Compile()
+		if err == nil {
+			err = converse(ctx, template, text)
+		}
+		if err != nil {
+			return answer{}, nil, fmt.Errorf("its chat template cannot be used: %w", err)
+		}
+	}
+	a, asked := inquire(ctx, c.engine, lease, lease.Adapter().Vocabulary(), lease.Adapter().Invocation())
+	return a, asked, nil
+}
+
+// converse tries a chat template and renders a conversation by it.
+func converse(ctx context.Context, template *chat.Template, text *tokenizer.Tokenizer) error {
+	template = template.WithTokens(text)
+	if err := template.Probe(ctx); err != nil {
+		return err
+	}
+	var hi chat.Message
+	if err := json.Unmarshal([]byte(`{"role": "user", "content": "Hi"}`), &hi); err != nil {
+		return err
+	}
+	rendered, err := template.Render(ctx, []chat.Message{hi}, chat.Options{AddGenerationPrompt: true})
+	var refused *chat.RaisedError
+	if err != nil && !errors.As(err, &refused) && !errors.Is(err, chat.ErrConversation) {
+		return err
+	}
+	_, err = text.Encode(rendered, false)
+	return err
+}
+
+// tryBase opens a base as the command does, and asks it.
+func tryBase(ctx context.Context, dir string) (a answer, asked []int32, err error) {
+	path := dir
+	if files, _ := filepath.Glob(filepath.Join(dir, "*.gguf")); len(files) > 0 {
+		path = files[0]
+	}
+	model, source, err := models.Open(path, models.Options{})
+	if err != nil {
+		return a, nil, err
+	}
+	defer func() { _ = source.Close() }()
+	b := &base{model: model, source: source}
+	template, err := b.openText(path)
+	if err != nil {
+		return a, nil, err
+	}
+	if template != nil {
+		if err := converse(ctx, template, b.text); err != nil {
+			return a, nil, fmt.Errorf("the base's chat template cannot be used: %w", err)
+		}
+	}
+	engine, stop, err := startEngine(b, 1, runtime.Options{CacheBytes: 16 << 20})
+	if err != nil {
+		return a, nil, err
+	}
+	defer stop()
+	a, asked = inquire(ctx, engine, nil, model.Config().Vocabulary, nil)
+	_ = words(a.err) // which may read the weights while they are there
+	return a, asked, nil
+}
+
+// openText opens what goes with the weights; nil: there is no chat template.
+func (b *base) openText(path string) (template *chat.Template, err error) {
+	if b.source.GGUF != nil {
+		if b.text, err = tokenizer.FromGGUF(b.source.GGUF); err != nil {
+			return nil, err
+		}
+		template, err = chat.FromGGUF(b.source.GGUF)
+	} else {
+		if b.text, err = tokenizer.Load(path); err != nil {
+			return nil, err
+		}
+		if err := sampled(filepath.Join(path, "generation_config.json")); err != nil {
+			return nil, err
+		}
+		template, err = chat.Load(path)
+	}
+	if errors.Is(err, chat.ErrNoTemplate) {
+		return nil, nil
+	}
+	return template, err
+}
+
+func sampled(path string) error {
+	file, err := regular.Read(path, regular.Config)
+	if err != nil {
+		return nil // models.Open has seen it
+	}
+	if _, err := adapters.ParseSamplingDefaults(file); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// inquire asks for the log-probabilities of a prompt and for a few tokens, as far
+// as the context goes.
+func inquire(ctx context.Context, e *runtime.Engine, lease *catalogue.Lease, vocabulary int, invocation []int32) (answer, []int32) {
+	var prompt []int32
+	for i := range max(min(24, e.Options().Context-4), 1) {
+		prompt = append(prompt, int32((7*i*i+3*i+2)%min(vocabulary, 94)))
+	}
+	if len(invocation) > 0 {
+		prompt = slices.Insert(prompt, len(prompt)/2, invocation...)
+	}
+	stream, err := e.Submit(ctx, &runtime.Request{Prompt: prompt, Lease: lease, MaxTokens: min(4, e.Options().Context-len(prompt)), IgnoreEOS: true, Logprobs: 2, PromptLogprobs: 0})
+	if err != nil {
+		return answer{err: err}, nil
+	}
+	return collect(ctx, stream, -1), prompt
+}

@@ -18,6 +18,9 @@ type connection struct {
 	writeTimeout time.Duration
 	release      func() // its place
 
+	waits  atomic.Int64 // when the write that goes on began, in nanoseconds since start; 0: none does
+	waited atomic.Int64 // how long those before took, without the short ones
+
 	unread    atomic.Bool // the client may still be sending what nobody will read
 	abandoned atomic.Bool
 	once      sync.Once
@@ -33,8 +36,33 @@ func (c *connection) Write(p []byte) (int, error) {
 	if c.abandoned.Load() {
 		return 0, os.ErrDeadlineExceeded
 	}
-	return c.Conn.Write(p)
+	began := sinceStart()
+	c.waits.Store(int64(began))
+	n, err := c.Conn.Write(p)
+	c.waits.Store(0)
+	if took := sinceStart() - began; took > shortWait {
+		c.waited.Add(int64(took))
+	}
+	return n, err
 }
+
+// shortWait is how long a write may take without anybody waiting for the client.
+const shortWait = time.Millisecond
+
+// waitedFor is how long writes have waited for the client in all.
+func (c *connection) waitedFor() time.Duration {
+	all := time.Duration(c.waited.Load())
+	if began := c.waits.Load(); began != 0 {
+		all += sinceStart() - time.Duration(began)
+	}
+	return all
+}
+
+var start = time.Now()
+
+// sinceStart is the time that the process has run, by the clock that never goes
+// back.
+func sinceStart() time.Duration { return time.Since(start) }
 
 // abandon makes the write that waits fail, and every later one.
 func (c *connection) abandon() {

@@ -60,13 +60,12 @@ func TestDisconnectFreesTheSlot(t *testing.T) {
 func TestUnreadStreamIsGivenUp(t *testing.T) {
 	s := newSite(t, func(c *Config, _ *Parts) { c.WriteTimeout = 200 * time.Millisecond })
 	endless(s)
-	s.engine.pause = 0
+	s.engine.pause = 2 * time.Millisecond
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
-	body := `{"prompt":["a","a","a","a","a","a","a","a"],"n":128,"max_tokens":126,"logprobs":1,"stream":true}` // more than the sockets' buffers hold
-	_, err = fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	_, err = fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(crowd), crowd)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return s.engine.ended.Load() > 0 }, 10*time.Second, time.Millisecond)
 	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 10*time.Second, time.Millisecond)

@@ -50,6 +50,7 @@ type Server struct {
 	app          *fiber.App
 	hosts        hosts         // set by Serve
 	certificates *certificates // nil: no TLS
+	patience     time.Duration // with clients that do not read their streams
 	watcher      watcher
 	requests     *requests
 	uploads      counts
@@ -68,7 +69,7 @@ func New(parts Parts, config Config) (*Server, error) {
 		config: config.withDefaults(), engine: parts.Engine, catalogue: parts.Catalogue,
 		base: parts.Base, text: parts.Tokenizer, metrics: parts.Metrics,
 		context: parts.Engine.Options().Context, vocabulary: parts.Base.Vocabulary,
-		started: time.Now(), requests: newRequests(),
+		started: time.Now(), requests: newRequests(), patience: unreadPatience,
 	}
 	var err error
 	if config.TLSCert != "" {
@@ -115,7 +116,7 @@ func (s *Server) newApp() *fiber.App {
 	s.refuseUnknownMethods(app)
 	checks := fiber.New(fiber.Config{ErrorHandler: func(*fiber.Ctx, error) error { return nil }})
 	app.Use(identify, s.measure, s.recovered, s.fromHere)
-	checks.Use(s.fromHere)
+	checks.Use(s.recovered, s.fromHere)
 	for _, r := range s.routes() {
 		handlers := s.checks(r)
 		add := func(method string) {

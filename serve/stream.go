@@ -25,7 +25,8 @@ type streamWriter interface {
 // object. While there is nothing to say, a comment now and then keeps proxies
 // from cutting the connection.
 func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) error {
-	g.events.bound()
+	conn := connectionOf(c.Context().Conn())
+	g.events.bound(conn.waitedFor, s.patience)
 	if err := g.start(); err != nil {
 		g.end()
 		return err
@@ -34,7 +35,6 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 	c.Set(fiber.HeaderCacheControl, "no-cache")
 	c.Set("X-Accel-Buffering", "no")
 	adapterHeaders(c, g)
-	conn := connectionOf(c.Context().Conn())
 	who := callerOf(c)
 	log := s.config.Log.With("path", c.Path(), "request", requestID(c))
 	streamBody(c, func(b *bufio.Writer) {

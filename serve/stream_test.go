@@ -47,6 +47,13 @@ func TestStreamBeginsAtOnce(t *testing.T) {
 	}
 }
 
+// The time to read is each event's, not the stream's.
+func TestStreamOutlastsTheWriteTimeout(t *testing.T) {
+	s := newSite(t, func(c *Config, _ *Parts) { c.WriteTimeout = 100 * time.Millisecond })
+	s.engine.pause = 50 * time.Millisecond // 9 tokens
+	require.Contains(t, s.post(t, "/generate_stream", `{"inputs":"a"}`).body, `"generated_text":"Hi there."`)
+}
+
 // Without a time for them there are no comments.
 func TestStreamWithoutComments(t *testing.T) {
 	s := newSite(t, nil)
@@ -100,33 +107,49 @@ func TestDisconnectOverHTTP10(t *testing.T) {
 	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 5*time.Second, time.Millisecond)
 }
 
-// A client that reads nothing is given up as soon as too much waits for it, long
+// crowd asks for 1,024 answers of 126 tokens in one stream, more than the
+// sockets' buffers and the backlog hold.
+const crowd = `{"prompt":["a","a","a","a","a","a","a","a"],"n":128,"max_tokens":126,"logprobs":1,"stream":true}`
+
+// A client that reads nothing is given up as soon as much waits for it, long
 // before its time to read is over.
 func TestUnreadStreamIsBounded(t *testing.T) {
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/1.0"} {
 		s := newSite(t, func(c *Config, _ *Parts) { c.WriteTimeout = time.Hour })
-		s.engine.script = func(*runtime.Request) (string, runtime.Finish, error) {
-			return strings.Repeat("x", 6000), runtime.FinishEOS, nil
-		}
+		endless(s)
+		s.engine.pause, s.server.patience = time.Millisecond, 10*time.Millisecond
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		require.NoError(t, err)
 		defer conn.Close()
 		require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
-		body := `{"prompt":["a","a","a","a","a","a","a","a"],"n":128,"max_tokens":126,"logprobs":1,"stream":true}`
-		_, err = fmt.Fprintf(conn, "POST /v1/completions %s\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", protocol, len(body), body)
+		_, err = fmt.Fprintf(conn, "POST /v1/completions %s\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", protocol, len(crowd), crowd)
 		require.NoError(t, err)
-		require.Eventually(t, func() bool { return s.engine.ended.Load() > 0 && s.engine.running.Load() == 0 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return s.engine.ended.Load() > 0 && s.engine.running.Load() == 0 }, 30*time.Second, time.Millisecond)
 		require.Less(t, s.engine.ended.Load(), int32(8*128), "not all of it was made")
-		require.Eventually(t, func() bool {
-			s.server.requests.mu.Lock()
-			defer s.server.requests.mu.Unlock()
-			return s.server.requests.running == 0
-		}, 10*time.Second, time.Millisecond)
+		require.Eventually(t, s.idle, 10*time.Second, time.Millisecond, "nobody waits for the client any more")
 	}
 }
 
-// The backlog of a whole answer is not bounded, that of a stream is, and one
-// event always has room.
+// idle reports whether no request is on its way.
+func (s *site) idle() bool {
+	s.server.requests.mu.Lock()
+	defer s.server.requests.mu.Unlock()
+	return s.server.requests.running == 0
+}
+
+// A client that reads gets everything, though the engine is much faster than the
+// stream.
+func TestFastEngine(t *testing.T) {
+	s := newSite(t, nil)
+	endless(s)
+	s.engine.pause = 0
+	got := s.post(t, "/v1/completions", crowd)
+	require.Equal(t, 8*128, strings.Count(got.body, `"finish_reason":"length"`))
+	require.Contains(t, got.body, "[DONE]")
+}
+
+// A whole answer's backlog is not bounded; a stream's is while the client keeps
+// the server waiting.
 func TestBacklog(t *testing.T) {
 	big := choiceEvent{Event: runtime.Event{Text: strings.Repeat("x", mostUnread)}}
 	b := newBacklog()
@@ -137,16 +160,27 @@ func TestBacklog(t *testing.T) {
 		_, ok := b.take()
 		require.True(t, ok)
 	}
-	b.bound()
 	require.Zero(t, b.bytes)
+
+	waited := time.Hour
+	b.bound(func() time.Duration { return waited }, time.Second)
 	for range 3 {
 		require.NoError(t, b.put(big))
+	}
+	waited += time.Second
+	require.NoError(t, b.put(big), "not longer than it may")
+	for range 3 {
 		e, ok := b.take()
 		require.True(t, ok)
 		require.Equal(t, big.Text, e.Text)
 	}
-	require.NoError(t, b.put(big))
-	require.ErrorIs(t, b.put(choiceEvent{}), errUnread)
+	waited += time.Hour // and less waits again
 	_, ok := b.take()
+	require.True(t, ok)
+	require.NoError(t, b.put(big))
+	require.NoError(t, b.put(big))
+	waited += time.Second + 1
+	require.ErrorIs(t, b.put(choiceEvent{}), errUnread)
+	_, ok = b.take()
 	require.False(t, ok, "what waited is gone")
 }

@@ -507,3 +507,25 @@ func TestNumbersOfKeys(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, s.server.loras.lists, 1)
 }
+
+// What hides an adapter hides one that is in memory, too, from combinations and
+// from errors of a catalogue that reads folders.
+func TestHiddenInARealCatalogue(t *testing.T) {
+	s := realSite(t)
+	s.server.settings.Store(newSettings(readKeys(t, `
+- {name: some, key: some-secret, use: [dora, prefix, nobody]}
+- {name: root, key: root-secret, rights: admin}
+`), Limits{}))
+	require.Equal(t, 200, s.as(t, "root", "POST", "/v1/completions", `{"prompt":"a","model":"lora","max_tokens":1}`).status)
+	for _, model := range []string{"NAME", "NAME:1", "NAME:0.5", "dora:0.5,NAME:0.5", "NAME:0.5,dora:0.5", "NAME:1000", "NAME:1,NAME:1", "NAME,dora:1", "prefix:1,NAME:1"} {
+		ask := func(name string) string {
+			got := s.as(t, "some", "POST", "/v1/completions", `{"prompt":"a","max_tokens":1,"model":"`+strings.ReplaceAll(model, "NAME", name)+`"}`)
+			require.NotEqual(t, 200, got.status)
+			return fmt.Sprint(got.status, strings.ReplaceAll(got.body, name, "NAME"))
+		}
+		hidden := ask("lora")
+		require.Equal(t, ask("gone"), hidden, "a name that it does not see")
+		require.Equal(t, ask("nobody"), hidden, "a name that it sees")
+	}
+	require.Equal(t, 200, s.as(t, "some", "POST", "/v1/completions", `{"prompt":"a","max_tokens":1,"model":"dora"}`).status)
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -90,7 +91,7 @@ type hashKeyCommand struct{}
 
 func (hashKeyCommand) Run(_ context.Context, c console) error {
 	line, err := bufio.NewReader(io.LimitReader(c.in, 1<<16)).ReadString('\n')
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	secret := strings.TrimSpace(line)

@@ -34,9 +34,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	os.Exit(run(ctx, os.Args[1:], console{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ(), hangup: hangup}))
+	os.Exit(run(ctx, os.Args[1:], console{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ()}))
 }
 
 // console is where a command reads and writes.
@@ -44,8 +42,7 @@ type console struct {
 	in       io.Reader
 	out, err io.Writer
 	env      []string
-	args     []string         // the command line, without the program
-	hangup   <-chan os.Signal // a sign to read the settings anew
+	args     []string // the command line, without the program
 }
 
 // say writes to the people at the console: a log has no use for its errors.

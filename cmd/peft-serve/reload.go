@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"os/signal"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/peft-serve/peft-serve/serve"
@@ -43,38 +46,44 @@ type other struct {
 	reload func() (changes string, err error)
 }
 
-// start runs it until ctx ends, or stop is called, which waits for its end.
+// start reloads at every SIGHUP, and keys whenever their files change, until stop
+// is called, which waits for its end.
 func (r *reloader) start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
+	hangups, changed := make(chan os.Signal, 1), make(chan keysRead)
+	signal.Notify(hangups, syscall.SIGHUP)
 	var running sync.WaitGroup
-	running.Go(func() { r.run(ctx) })
+	running.Go(func() { r.run(ctx, hangups, changed) })
+	if r.command.Keys != "" {
+		path, seen := r.command.Keys, r.ring.files
+		running.Go(func() {
+			keys.Watch(ctx, path, keysEvery, seen, func(files keys.Files, err error) {
+				select {
+				case changed <- keysRead{files, err}:
+				case <-ctx.Done():
+				}
+			})
+		})
+	}
 	return func() {
+		signal.Stop(hangups)
 		cancel()
 		running.Wait()
 	}
 }
 
-// run reloads at every SIGHUP, and keys whenever their files change, until ctx
-// ends.
-func (r *reloader) run(ctx context.Context) {
-	type read struct {
-		files keys.Files
-		err   error
-	}
-	changed := make(chan read)
-	if r.command.Keys != "" {
-		go keys.Watch(ctx, r.command.Keys, keysEvery, r.ring.files, func(files keys.Files, err error) {
-			select {
-			case changed <- read{files, err}:
-			case <-ctx.Done():
-			}
-		})
-	}
+// keysRead is what has been read of changed files.
+type keysRead struct {
+	files keys.Files
+	err   error
+}
+
+func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal, changed <-chan keysRead) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-r.console.hangup:
+		case <-hangups:
 			r.reload()
 		case now := <-changed:
 			r.takeKeys(now.files, now.err)
@@ -84,6 +93,9 @@ func (r *reloader) run(ctx context.Context) {
 
 // takeKeys has the keys of changed files hold.
 func (r *reloader) takeKeys(files keys.Files, err error) {
+	if err == nil && files.Sum == r.ring.files.Sum {
+		return // SIGHUP has had them read
+	}
 	ring := keyring{}
 	if err == nil {
 		ring, err = r.command.keysWith(files)
@@ -116,7 +128,9 @@ func (r *reloader) reload() {
 			words = append(words, o.name+": "+changes)
 		}
 	}
-	r.tell(strings.Join(words, "; "), warnings)
+	if err == nil || len(words) > 0 {
+		r.tell(strings.Join(words, "; "), warnings)
+	}
 }
 
 func (r *reloader) settings(words *[]string) (warnings []string, err error) {

@@ -96,7 +96,14 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		return err
 	}
 	c.banner(con, log, listener.Addr(), b, engine, known)
-	reloads := &reloader{console: con, command: c, ring: ring, server: server, level: level, log: log}
+	reloads := &reloader{console: con, command: c, ring: ring, server: server, level: level, log: log, others: []other{
+		{"certificates", func() (changes string, err error) {
+			if changed, err := server.ReloadCertificates(); err != nil || !changed {
+				return "", err
+			}
+			return "read anew", nil
+		}},
+	}}
 	defer reloads.start(ctx)()
 	return c.serve(ctx, server, listener, log)
 }

@@ -89,7 +89,7 @@ func Plain(name, secret string) (key Key, warning string, err error) {
 	if warning, err = checkSecret(secret); err != nil {
 		return Key{}, "", err
 	}
-	return Key{Name: name, Tenant: name, Rights: []Right{Admin}, hash: sha256.Sum256([]byte(secret)), where: name}, warning, nil
+	return Key{Name: name, Tenant: name, Rights: []Right{Admin}, hash: sha256.Sum256([]byte(secret)), where: "--api-key"}, warning, nil
 }
 
 // May reports whether the key has a right.

@@ -132,7 +132,7 @@ func TestFaults(t *testing.T) {
 	for text, want := range map[string]string{
 		"- name: a\n  " + ok + "\n  rigths: [use]":                       ":3: there is no rigths: did you mean rights?",
 		"- name: a\n  " + ok + "\n  colour: red":                         ":3: there is no colour: there are hash, key, limits, name,",
-		"name: a\n" + ok + "\nlimits:\n  runing: 3":                      ":4: there is no limits.runing: did you mean running?",
+		"name: a\n" + ok + "\nlimits:\n  promt: 3":                       ":4: there is no limits.promt: did you mean prompt?",
 		"name: a\n" + ok + "\nlimits: 3":                                 ":3: limits has to be a mapping",
 		"name: a\n" + ok + "\nlimits: {running: 0}":                      ":3: limits.running has to be a whole number above 0",
 		"name: a\n" + ok + "\nlimits: {waiting: -1}":                     "limits.waiting has to be",

@@ -90,9 +90,13 @@ func (o *AdamW) State(p *Parameter) *State {
 }
 
 // SetState implements Optimizer.
-func (o *AdamW) SetState(p *Parameter, s State) {
+func (o *AdamW) SetState(p *Parameter, s State) error {
+	if err := s.check(len(p.Value), len(p.Value)); err != nil {
+		return err
+	}
 	if o.kept == nil {
 		o.kept = map[*Parameter]*moments{}
 	}
 	o.kept[p] = &moments{step: s.Step, m: s.Moments[0], v: s.Moments[1]}
+	return nil
 }

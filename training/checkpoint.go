@@ -197,7 +197,9 @@ func (c *checkpoint) restore(params []*Parameter, o Optimizer, open func(p *Para
 			}
 			s.Moments = append(s.Moments, v)
 		}
-		o.SetState(p, s)
+		if err := o.SetState(p, s); err != nil {
+			return fmt.Errorf("%s: %q: %w", c.path, p.Name, err)
+		}
 	}
 	for _, name := range c.file.Names() {
 		if len(name) > 6 && name[:6] == "value/" {

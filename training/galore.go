@@ -221,10 +221,13 @@ func (o *GaLore) State(p *Parameter) *State {
 }
 
 // SetState implements Optimizer.
-func (o *GaLore) SetState(p *Parameter, s State) {
+func (o *GaLore) SetState(p *Parameter, s State) error {
 	if !o.projects(p) {
-		o.AdamW.SetState(p, s)
-		return
+		return o.AdamW.SetState(p, s)
+	}
+	long, short := max(p.Shape[0], p.Shape[1]), min(p.Shape[0], p.Shape[1])
+	if err := s.check(o.Rank*long, o.Rank*long, o.Rank*short); err != nil {
+		return err
 	}
 	if o.low == nil {
 		o.low = map[*Parameter]*projected{}
@@ -234,4 +237,5 @@ func (o *GaLore) SetState(p *Parameter, s State) {
 		moments: moments{step: s.Step, m: s.Moments[0], v: s.Moments[1]},
 		basis:   kernels.MatrixOf(o.Rank, len(s.Moments[2])/o.Rank, s.Moments[2]), right: g.Rows >= g.Cols,
 	}
+	return nil
 }

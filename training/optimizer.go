@@ -20,13 +20,27 @@ type Optimizer interface {
 	// State returns what is kept of a parameter, for a checkpoint; nil where
 	// nothing is.
 	State(p *Parameter) *State
-	SetState(p *Parameter, s State)
+	// SetState takes it over; a state that is none of the parameter's is an error.
+	SetState(p *Parameter, s State) error
 }
 
 // State is what an optimiser keeps of one parameter.
 type State struct {
 	Step    int
 	Moments [][]float32
+}
+
+// check holds a state from a file against the number of values of each moment.
+func (s State) check(sizes ...int) error {
+	if s.Step < 0 || len(s.Moments) != len(sizes) {
+		return fmt.Errorf("%d moments after step %d, want %d", len(s.Moments), s.Step, len(sizes))
+	}
+	for i, n := range sizes {
+		if len(s.Moments[i]) != n {
+			return fmt.Errorf("moment %d has %d values, want %d", i, len(s.Moments[i]), n)
+		}
+	}
+	return nil
 }
 
 // Optimizers lists the names that NewOptimizer knows.

@@ -72,9 +72,13 @@ func (o *SGD) Bytes() int {
 func (o *SGD) State(p *Parameter) *State { return o.kept[p] }
 
 // SetState implements Optimizer.
-func (o *SGD) SetState(p *Parameter, s State) {
+func (o *SGD) SetState(p *Parameter, s State) error {
+	if err := s.check(len(p.Value)); err != nil {
+		return err
+	}
 	if o.kept == nil {
 		o.kept = map[*Parameter]*State{}
 	}
 	o.kept[p] = &s
+	return nil
 }

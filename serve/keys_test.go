@@ -119,10 +119,9 @@ var generateNaming = []namingRequest{
 // route: beside a server that has not got it, and beside a name that nobody has.
 func TestHiddenIsAbsent(t *testing.T) {
 	const hidden, absent = "team-b.secret", "team-b.nobody"
+	dir := t.TempDir() // of both: nothing is written there
 	start := func(names ...string) *site {
-		s := newSite(t, func(c *Config, _ *Parts) { c.Keys, c.Adapters = readKeys(t, twoTeams), t.TempDir() })
-		s.server.started = time.Unix(0, 0)
-		s.server.config.Adapters = "/adapters" // the same of both; nothing is written there
+		s := newSite(t, func(c *Config, _ *Parts) { c.Keys, c.Adapters = readKeys(t, twoTeams), dir })
 		for _, name := range append([]string{"team-a.own"}, names...) {
 			s.catalogue.Add(name, "/adapters/"+name)
 		}

@@ -166,7 +166,7 @@ func FuzzUnpack(f *testing.F) {
 
 func TestPutAdapter(t *testing.T) {
 	dir := t.TempDir()
-	s := newSite(t, func(c *Config, _ *Parts) { c.Adapters, c.UploadLimit = dir, 1<<20 })
+	s := newSite(t, func(c *Config, _ *Parts) { c.Adapters, c.Limits.UploadLimit = dir, 1<<20 })
 	put := func(name string, archive []byte) answer {
 		return s.send(t, http.MethodPut, "/v1/adapters/"+name, string(archive))
 	}

@@ -26,7 +26,7 @@ type Config struct {
 	Keys          *keys.Set // one of them opens the API; nil: it is open
 	SharePrefixes bool      // tenants find each other's prompts in the prefix cache
 	MetricsAuth   bool      // /metrics needs a key with the right metrics or admin
-	Limits
+	Limits        Limits
 	// Sampling is what /v1/completions and /v1/chat/completions sample with
 	// where neither a request nor its adapter says, as in vLLM; what is absent
 	// here too is OpenAI's. TGI's dialect is greedy by default, whatever the

@@ -168,7 +168,7 @@ func TestShutdownDeadline(t *testing.T) {
 
 // Time runs out for what waits and for what runs, and ends both.
 func TestRequestTimeout(t *testing.T) {
-	s := newSite(t, func(c *Config, _ *Parts) { c.Timeout = 50 * time.Millisecond })
+	s := newSite(t, func(c *Config, _ *Parts) { c.Limits.Timeout = 50 * time.Millisecond })
 	endless(s)
 	got := s.post(t, "/v1/completions", `{"prompt":"a","max_tokens":100}`)
 	require.Equal(t, 504, got.status, got.body)

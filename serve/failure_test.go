@@ -203,7 +203,7 @@ func TestCompressedBody(t *testing.T) {
 }
 
 func TestBodyLimit(t *testing.T) {
-	s := newSite(t, func(c *Config, _ *Parts) { c.BodyLimit = 100_000 })
+	s := newSite(t, func(c *Config, _ *Parts) { c.Limits.BodyLimit = 100_000 })
 	long := `{"prompt":"` + strings.Repeat("a", 200_000) + `"}`
 	got := s.post(t, "/v1/completions", long)
 	require.Equal(t, http.StatusRequestEntityTooLarge, got.status)

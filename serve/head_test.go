@@ -43,7 +43,7 @@ func reply(t *testing.T, conn net.Conn) rawAnswer {
 func TestRefusedByTheHead(t *testing.T) {
 	s := newSite(t, func(c *Config, _ *Parts) {
 		c.Keys, c.ReadOnly = plainKeys(t, "first-key"), true
-		c.UploadLimit = 1 << 30
+		c.Limits.UploadLimit = 1 << 30
 	})
 	address := strings.TrimPrefix(s.url, "http://")
 	const key = "Authorization: Bearer first-key\r\n"
@@ -112,7 +112,7 @@ func TestExpectContinue(t *testing.T) {
 // A client that sends its body without waiting for the answer sees the answer,
 // whether the head was refused or what came first of the body.
 func TestAnswerBeforeTheBody(t *testing.T) {
-	s := newSite(t, func(c *Config, _ *Parts) { c.BodyLimit = 1000; c.Adapters = t.TempDir() })
+	s := newSite(t, func(c *Config, _ *Parts) { c.Limits.BodyLimit = 1000; c.Adapters = t.TempDir() })
 	for _, head := range []string{
 		"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: %[1]d\r\n\r\n",
 		"POST /generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%[1]x\r\n",

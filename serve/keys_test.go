@@ -286,7 +286,7 @@ func TestUploadsAtOnce(t *testing.T) {
 	})
 	var leave []func()
 	for range 2 {
-		l, ok := s.server.uploads.enter("team", 2)
+		l, ok := s.server.tenantUploads.enter("team", 2)
 		require.True(t, ok)
 		leave = append(leave, l)
 	}
@@ -299,7 +299,7 @@ func TestUploadsAtOnce(t *testing.T) {
 	require.Equal(t, 415, s.as(t, "one", "PUT", "/v1/adapters/x", "").status)
 	require.Equal(t, 415, s.as(t, "one", "PUT", "/v1/adapters/x", "").status, "what has ended counts no more")
 	leave[1]()
-	require.Empty(t, s.server.uploads.of)
+	require.Empty(t, s.server.tenantUploads.of)
 }
 
 // Requests reach the engine with their tenant, its weight and limits, and the

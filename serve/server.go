@@ -47,14 +47,14 @@ type Server struct {
 	reloading sync.Mutex
 	hidePaths *strings.Replacer
 
-	app          *fiber.App
-	hosts        hosts         // set by Serve
-	certificates *certificates // nil: no TLS
-	patience     time.Duration // with clients that do not read their streams
-	watcher      watcher
-	requests     *requests
-	uploads      counts
-	templates    *templates
+	app           *fiber.App
+	hosts         hosts         // set by Serve
+	certificates  *certificates // nil: no TLS
+	patience      time.Duration // with clients that do not read their streams
+	watcher       watcher
+	requests      *requests
+	tenantUploads counts
+	templates     *templates
 
 	ctx  context.Context // of every generation
 	stop context.CancelCauseFunc

@@ -40,7 +40,7 @@ func (s *Server) publishing(upload fiber.Handler) fiber.Handler {
 			return upload(c)
 		}
 		most := who.keys.Tenant(who.key).Limits.Uploads
-		leave, ok := s.uploads.enter(who.tenant.Name, most)
+		leave, ok := s.tenantUploads.enter(who.tenant.Name, most)
 		if !ok {
 			return overLimit(who, "uploads", most, "uploads at once")
 		}

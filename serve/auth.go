@@ -17,7 +17,8 @@ type caller struct {
 	*settings
 	key    *keys.Key // nil: none, or none that is known
 	tenant *runtime.Tenant
-	scope  string // of what it finds in the prefix cache
+	scope  string            // of what it finds in the prefix cache
+	paths  *strings.Replacer // takes the server's folders out of a text
 }
 
 const callerKey = "caller"
@@ -25,7 +26,7 @@ const callerKey = "caller"
 // recognise finds out who sends a request, and notes it for callerOf.
 func (s *Server) recognise(c *fiber.Ctx) {
 	now := s.settings.Load()
-	who := &caller{settings: now}
+	who := &caller{settings: now, paths: s.hidePaths}
 	if now.keys != nil {
 		who.key = now.keys.Find(bearer(c))
 	}

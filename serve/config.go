@@ -21,6 +21,7 @@ type Config struct {
 
 	Adapters   string   // the folder that uploads are kept in; none
 	AllowPaths []string // folders beside it that requests may load adapters from
+	Downloads  string   // the folder that adapters from elsewhere are fetched into, of which only admins are told; none
 	ReadOnly   bool     // refuse changes of adapters
 
 	Keys          *keys.Set // one of them opens the API; nil: it is open

@@ -413,7 +413,7 @@ func TestLengths(t *testing.T) {
 func TestPathsAreForAdmins(t *testing.T) {
 	dir := t.TempDir()
 	s := newSite(t, func(c *Config, _ *Parts) {
-		c.Keys, c.Adapters, c.AllowPaths, c.Source = readKeys(t, twoTeams), dir, []string{"/"}, dir+"/base/model.gguf"
+		c.Keys, c.Adapters, c.AllowPaths, c.Source, c.Downloads = readKeys(t, twoTeams), dir, []string{"/"}, dir+"/base/model.gguf", "/home/op/hub"
 	})
 	s.catalogue.Add("placed", dir+"/placed")
 	s.catalogue.with("placed", func(e *catalogue.Entry) error {
@@ -421,17 +421,23 @@ func TestPathsAreForAdmins(t *testing.T) {
 		return nil
 	})
 	s.catalogue.Add("hub", "hf://owner/name")
+	s.catalogue.with("hub", func(e *catalogue.Entry) error {
+		e.Err = fmt.Errorf("open /home/op/hub/models--owner--name/adapter_config.json: no such file")
+		return nil
+	})
 	for _, path := range []string{"/v1/adapters", "/v1/adapters/placed", "/v1/models", "/v1/models/placed", "/v1/models/base-model", "/lora-adapters"} {
 		require.Contains(t, s.as(t, "root", "GET", path, "").body, dir, path)
 		got := s.as(t, "reader", "GET", path, "")
 		require.Equal(t, 200, got.status)
 		require.NotContains(t, got.body, dir, path)
 	}
-	got := s.as(t, "reader", "GET", "/v1/adapters/placed", "").body
-	require.Equal(t, `"open adapter_config.json: no such file"`, member(t, got, "error"))
-	require.Equal(t, `"placed is of another base"`, member(t, got, "warning"))
-	require.Equal(t, `"placed"`, member(t, got, "source"))
-	require.Equal(t, `"hf://owner/name"`, member(t, s.as(t, "reader", "GET", "/v1/adapters/hub", "").body, "source"))
+	placed := s.as(t, "reader", "GET", "/v1/adapters/placed", "").body
+	require.Equal(t, `"open adapter_config.json: no such file"`, member(t, placed, "error"))
+	require.Equal(t, `"placed is of another base"`, member(t, placed, "warning"))
+	require.Equal(t, `"placed"`, member(t, placed, "source"))
+	got := s.as(t, "reader", "GET", "/v1/adapters/hub", "").body
+	require.Equal(t, `"hf://owner/name"`, member(t, got, "source"))
+	require.Equal(t, `"open models--owner--name/adapter_config.json: no such file"`, member(t, got, "error"))
 
 	s.catalogue.refuse = fmt.Errorf("open %s/placed/adapter_config.json: no such file or directory", dir)
 	for _, body := range []string{`{"prompt":"a","model":"placed"}`, `{"prompt":"a","model":"placed","stream":true}`} {

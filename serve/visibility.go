@@ -154,14 +154,15 @@ func (w *caller) shown(e catalogue.Entry) catalogue.Entry {
 	if w.may(keys.Admin) {
 		return e
 	}
-	folder := folderOf(e)
-	if !isFolderPath(folder) {
-		return e
+	hide := w.paths.Replace
+	if folder := folderOf(e); isFolderPath(folder) {
+		own := strings.NewReplacer(folder+string(filepath.Separator), "", folder, e.Name)
+		hide = func(text string) string { return w.paths.Replace(own.Replace(text)) }
+		e.URI = e.Name
 	}
-	hide := strings.NewReplacer(folder+string(filepath.Separator), "", folder, e.Name)
-	e.URI, e.Warning = e.Name, hide.Replace(e.Warning)
+	e.Warning = hide(e.Warning)
 	if e.Err != nil {
-		e.Err = errors.New(hide.Replace(e.Err.Error()))
+		e.Err = errors.New(hide(e.Err.Error()))
 	}
 	return e
 }

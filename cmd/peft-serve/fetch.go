@@ -44,6 +44,15 @@ func fetch(ctx context.Context, uri string, c console) (hub.Snapshot, error) {
 	return snapshot, nil
 }
 
+// downloads is the folder that the hub's files are kept in; empty: there is none.
+func downloads() string {
+	config, err := hub.ConfigFrom(os.Getenv)
+	if err != nil {
+		return "" // which whoever fetches is told
+	}
+	return config.Cache
+}
+
 // hubScheme lets the catalogue take adapters by hf:// URIs. The variables are
 // read when the first one comes.
 func hubScheme(log *slog.Logger) catalogue.Scheme {

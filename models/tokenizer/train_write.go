@@ -3,7 +3,9 @@ package tokenizer
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +26,25 @@ type Roles struct {
 	Pad string
 }
 
+// named are the roles that are given, as tokenizer_config.json calls them.
+func (r Roles) named() map[string]string {
+	named := map[string]string{"bos_token": r.BOS, "eos_token": r.EOS, "pad_token": r.Pad}
+	maps.DeleteFunc(named, func(_, token string) bool { return token == "" })
+	return named
+}
+
+// Validate reports roles that are given to none of the special tokens.
+func (r Roles) Validate(special []string) error {
+	var faults []error
+	named := r.named()
+	for _, role := range slices.Sorted(maps.Keys(named)) {
+		if !slices.Contains(special, named[role]) {
+			faults = append(faults, fmt.Errorf("%s: %q is none of the special tokens %q", role, named[role], special))
+		}
+	}
+	return errors.Join(faults...)
+}
+
 // Write writes tokenizer.json and tokenizer_config.json, as Load and the Python
 // libraries read them. A chat template is optional.
 func (t *Trained) Write(dir string, r Roles, chat string) error {
@@ -32,14 +53,11 @@ func (t *Trained) Write(dir string, r Roles, chat string) error {
 		"clean_up_tokenization_spaces": false,
 		"model_input_names":            []string{"input_ids", "attention_mask"},
 	}
-	for role, token := range map[string]string{"bos_token": r.BOS, "eos_token": r.EOS, "pad_token": r.Pad} {
-		switch {
-		case token == "":
-		case !slices.Contains(t.special, token):
-			return fmt.Errorf("tokenizer: the %s %q is none of the special tokens %q", role, token, t.special)
-		default:
-			config[role] = token
-		}
+	if err := r.Validate(t.special); err != nil {
+		return fmt.Errorf("tokenizer: %w", err)
+	}
+	for role, token := range r.named() {
+		config[role] = token
 	}
 	if chat != "" {
 		config["chat_template"] = chat

@@ -1,7 +1,7 @@
 package models
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/safetensors"
@@ -18,7 +18,7 @@ func OpenBytes(name string, config, weights []byte, o Options) (Model, *Source, 
 	}
 	file, err := safetensors.Parse(name, weights)
 	if err != nil {
-		return nil, nil, errors.Join(ErrSource, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrSource, err)
 	}
 	s.tensors = folder{file, s.Architecture}
 	m, err := New(s, o)

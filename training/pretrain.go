@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters/random"
@@ -87,20 +88,16 @@ func (p *Pretraining) Validate() error {
 	if p.Tokenizer != "" && filepath.Clean(p.Tokenizer) == filepath.Clean(p.Output) {
 		fault("output", "%s is the tokenizer's folder", p.Output)
 	}
-	numbers(reflect.ValueOf(p.Shape), fault)
+	numbers(reflect.ValueOf(*p), fault)
 	if p.Heads > 0 && p.Hidden%(2*p.Heads) != 0 {
 		fault("heads", "%d heads do not share a hidden size of %d in even parts", p.Heads, p.Hidden)
 	}
 	if p.KVHeads > 0 && p.Heads%p.KVHeads != 0 {
 		fault("kv-heads", "%d is no divisor of %d heads", p.KVHeads, p.Heads)
 	}
-	if p.LR <= 0 {
-		fault("lr", "%v, want more than 0", p.LR)
-	}
 	c := p.Config()
-	if err := c.Validate(); err != nil {
-		faults = append(faults, err)
-	}
+	c.validateCourse(fault)
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(faults...)
 }
 

@@ -1,7 +1,7 @@
 // Command peft-train fine-tunes a base model, and looks after the adapters
 // that come of it.
 //
-//	peft-train tokenizer --text books/*.txt --vocabulary 4096 --output ./tokenizer
+//	peft-train tokenizer books/*.txt --vocabulary 4096 --output ./tokenizer
 //	peft-train pretrain examples/base/pretrain.yaml --output ./model
 //	peft-train run --base ./base --data train.jsonl --method lora --output ./adapter
 //	peft-train plan --base llama-7b --compare

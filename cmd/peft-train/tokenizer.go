@@ -13,7 +13,7 @@ import (
 
 // tokenizerCommand learns a tokenizer.
 type tokenizerCommand struct {
-	Text         []string `help:"Texts to learn from: .txt files." placeholder:"PATH"`
+	Text         []string `arg:"" help:"Texts to learn from: .txt files." type:"path"`
 	Format       string   `help:"What a text is: one of documents, or one of books in the form of Project Gutenberg's, whose lines are joined and whose chapters are documents." enum:"documents,books" default:"documents"`
 	Vocabulary   int      `help:"Pieces in all: the special tokens, 256 bytes and what is learnt." default:"4096"`
 	Special      []string `help:"Special tokens, which have the first ids." default:"<|endoftext|>" placeholder:"TOKEN"`
@@ -48,7 +48,7 @@ func (t *tokenizerCommand) Run(ctx context.Context, c console) error {
 	for _, path := range t.Text {
 		texts, err := dataset.Documents(path, t.Format)
 		if err != nil {
-			return fmt.Errorf("--text: %w", err)
+			return err
 		}
 		for _, text := range texts {
 			documents, size = documents+1, size+len(text)
@@ -79,9 +79,6 @@ func (t *tokenizerCommand) Run(ctx context.Context, c console) error {
 // check reports everything that is wrong with the settings.
 func (t *tokenizerCommand) check(trainer *tokenizer.Trainer, roles tokenizer.Roles) error {
 	wrong := []error{trainer.Validate(), roles.Validate(t.Special)}
-	if len(t.Text) == 0 {
-		wrong = append(wrong, errors.New("--text: is missing"))
-	}
 	if t.Output == "" {
 		wrong = append(wrong, errors.New("--output: is missing"))
 	} else if _, err := os.Stat(filepath.Join(t.Output, "tokenizer.json")); err == nil && !t.Overwrite {

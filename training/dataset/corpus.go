@@ -92,7 +92,7 @@ func OpenCorpus(paths []string, e *Encoder, format string) (*Corpus, error) {
 			return nil, err
 		}
 		title, _, _ := strings.Cut(strings.TrimSpace(texts[0]), "\n")
-		own := Text{File: filepath.Base(path), Title: title, Documents: len(texts)}
+		own := Text{File: filepath.Base(path), Title: clip(title), Documents: len(texts)}
 		for _, text := range texts {
 			from := len(c.windows)
 			if err := c.add(text); err != nil {

@@ -16,7 +16,7 @@ type tokenizerCommand struct {
 	Text         []string `arg:"" help:"Texts to learn from: .txt files." type:"path"`
 	Format       string   `help:"What a text is: one of documents, or one of books in the form of Project Gutenberg's, whose lines are joined and whose chapters are documents." enum:"documents,books" default:"documents"`
 	Vocabulary   int      `help:"Pieces in all: the special tokens, 256 bytes and what is learnt." default:"4096"`
-	Special      []string `help:"Special tokens, which have the first ids." default:"<|endoftext|>" placeholder:"TOKEN"`
+	Special      []string `help:"Special tokens, which have the first ids; <|endoftext|> if none are named." default:"<|endoftext|>" placeholder:"TOKEN"`
 	EOS          string   `name:"eos" help:"The one that ends a text; the first if empty." placeholder:"TOKEN"`
 	BOS          string   `name:"bos" help:"The one that begins a text." placeholder:"TOKEN"`
 	Pad          string   `help:"The one that fills up batches." placeholder:"TOKEN"`

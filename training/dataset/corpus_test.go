@@ -152,14 +152,14 @@ func TestCorpusParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, n := c.Len(), 0
+	all := c.Len()
 	whole, _ := c.Bytes()
 	held, err := c.Split(0.25, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mine, _ := c.Bytes()
-	if n, _ = held.(*Corpus).Bytes(); held.Len() != all/4 || c.Len() != all-all/4 || mine+n != whole {
+	if n, _ := held.(*Corpus).Bytes(); held.Len() != all/4 || c.Len() != all-all/4 || mine+n != whole {
 		t.Errorf("%d and %d windows of %d, %d and %d bytes of %d", held.Len(), c.Len(), all, n, mine, whole)
 	}
 	if _, err := c.Split(0.001, 1); err == nil {

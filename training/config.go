@@ -116,6 +116,9 @@ func (c *Config) Validate() error {
 	among(fault, "init-lora-weights", c.Start, adapters.Starts)
 	among(fault, "bias", c.Bias, []string{"none", "all", "lora_only"})
 	among(fault, "block-order", c.BlockOrder, Orders)
+	if c.Packing && dataset.IsText(c.Format) {
+		fault("packing", "goes without --format %s, whose sequences are windows already", c.Format)
+	}
 	if c.Task != "" {
 		if _, err := dataset.NewTask(c.Task); err != nil {
 			fault("task", "%v", err)

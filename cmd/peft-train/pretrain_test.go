@@ -50,10 +50,16 @@ func TestPretrainFaults(t *testing.T) {
 			t.Errorf("%d: no %q in\n%s", code, want, notes)
 		}
 	}
+	broken := filepath.Join(t.TempDir(), "broken.jinja")
+	if err := os.WriteFile(broken, []byte("{% if %}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for want, args := range map[string][]string{
-		`expected "<text> ..."`:  {"tokenizer"},
-		"no such file":           {"tokenizer", "nowhere.txt", "--output", t.TempDir()},
-		`eos_token: "x" is none`: {"tokenizer", "nowhere.txt", "--eos", "x", "--output", t.TempDir()},
+		"--chat-template: " + broken: {"tokenizer", recipe, "--chat-template", broken, "--output", t.TempDir()},
+		"--packing: goes without":    {"run", "--base", "b", "--data", "d.txt", "--output", "o", "--format", "books", "--packing"},
+		`expected "<text> ..."`:      {"tokenizer"},
+		"no such file":               {"tokenizer", "nowhere.txt", "--output", t.TempDir()},
+		`eos_token: "x" is none`:     {"tokenizer", "nowhere.txt", "--eos", "x", "--output", t.TempDir()},
 	} {
 		if code, _, notes := command(t, args...); code == 0 || !strings.Contains(notes, want) {
 			t.Errorf("%v: %d: %s", args, code, notes)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
@@ -36,13 +37,9 @@ func (t *tokenizerCommand) Run(ctx context.Context, c console) error {
 	if err := t.check(trainer, roles); err != nil {
 		return err
 	}
-	chat := ""
-	if t.ChatTemplate != "" {
-		b, err := os.ReadFile(t.ChatTemplate)
-		if err != nil {
-			return fmt.Errorf("--chat-template: %w", err)
-		}
-		chat = string(b)
+	template, err := t.template()
+	if err != nil {
+		return fmt.Errorf("--chat-template: %w", err)
 	}
 	documents, size := 0, 0
 	for _, path := range t.Text {
@@ -65,7 +62,7 @@ func (t *tokenizerCommand) Run(ctx context.Context, c console) error {
 	if err := os.MkdirAll(t.Output, 0o755); err != nil {
 		return fmt.Errorf("--output: %w", err)
 	}
-	if err := trained.Write(t.Output, roles, chat); err != nil {
+	if err := trained.Write(t.Output, roles, template); err != nil {
 		return err
 	}
 	own, err := tokenizer.Load(t.Output)
@@ -74,6 +71,22 @@ func (t *tokenizerCommand) Run(ctx context.Context, c console) error {
 	}
 	_, err = fmt.Fprintf(c.out, "%s: %d pieces\n", t.Output, own.VocabSize())
 	return err
+}
+
+// template reads the chat template, and sees that it is one.
+func (t *tokenizerCommand) template() (string, error) {
+	if t.ChatTemplate == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(t.ChatTemplate)
+	if err != nil {
+		return "", err
+	}
+	source := chat.Source{Text: string(b)}
+	if _, err := source.Compile(); err != nil {
+		return "", fmt.Errorf("%s: %w", t.ChatTemplate, err)
+	}
+	return source.Text, nil
 }
 
 // check reports everything that is wrong with the settings.

@@ -46,8 +46,8 @@ func Documents(path, format string) ([]string, error) {
 
 var (
 	// gutenbergStart and gutenbergEnd are the lines between which the book is.
-	gutenbergStart = regexp.MustCompile(`(?m)^\*\*\* ?START OF TH(E|IS) PROJECT GUTENBERG EBOOK.*$`)
-	gutenbergEnd   = regexp.MustCompile(`(?m)^\*\*\* ?END OF TH(E|IS) PROJECT GUTENBERG EBOOK.*$`)
+	gutenbergStart = regexp.MustCompile(`(?mi)^\*\*\* ?START OF TH(E|IS) PROJECT GUTENBERG EBOOK.*$`)
+	gutenbergEnd   = regexp.MustCompile(`(?mi)^\*\*\* ?END OF TH(E|IS) PROJECT GUTENBERG EBOOK.*$`)
 	// chapterBreak is three empty lines or more.
 	chapterBreak   = regexp.MustCompile(`\n(?:[ \t]*\n){3,}`)
 	paragraphBreak = regexp.MustCompile(`\n(?:[ \t]*\n)+`)

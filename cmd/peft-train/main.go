@@ -3,6 +3,7 @@
 //
 //	peft-train tokenizer books/*.txt --vocabulary 4096 --output ./tokenizer
 //	peft-train pretrain examples/base/pretrain.yaml --output ./model
+//	peft-train export ./model ./model.gguf --dtype q8_0
 //	peft-train run --base ./base --data train.jsonl --method lora --output ./adapter
 //	peft-train plan --base llama-7b --compare
 //	peft-train inspect ./adapter --against ./base
@@ -67,6 +68,7 @@ type commands struct {
 	Merge     mergeCommand     `cmd:"" help:"Write a base with an adapter folded into its weights, or several adapters as one."`
 	Extract   extractCommand   `cmd:"" help:"Make a low-rank adapter of the difference of two models."`
 	Convert   convertCommand   `cmd:"" help:"Convert an adapter between PEFT, AdapterHub, llama.cpp and loralib."`
+	Export    exportCommand    `cmd:"" help:"Write a model's folder as a GGUF file, quantised if asked."`
 	Tokenizer tokenizerCommand `cmd:"" help:"Learn a byte-level BPE from texts."`
 	Pretrain  pretrainCommand  `cmd:"" help:"Train a new Llama from random values."`
 

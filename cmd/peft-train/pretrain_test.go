@@ -35,7 +35,15 @@ func TestFromTextToModel(t *testing.T) {
 	if !strings.Contains(out, "bits_per_byte") {
 		t.Errorf("no bits per byte in\n%s", out)
 	}
-	succeeds(t, "bits_per_byte", "eval", "--base", model, "--data", text, "--format", "documents")
+	file := filepath.Join(dir, "model.gguf")
+	succeeds(t, "(f32): 11 tensors, 6,064 parameters", "export", model, file, "--dtype", "f32")
+	if code, _, notes := command(t, "export", model, file); code != 1 || !strings.Contains(notes, "--overwrite") {
+		t.Errorf("a file is written over: %d: %s", code, notes)
+	}
+	scores := succeeds(t, "bits_per_byte", "eval", "--base", file, "--data", text, "--format", "documents", "--json")
+	if other := succeeds(t, "bits_per_byte", "eval", "--base", model, "--data", text, "--format", "documents", "--json"); other != scores {
+		t.Errorf("the file scores %s, the folder %s", scores, other)
+	}
 }
 
 // TestPretrainFaults: one look shows everything that is wrong, by name.

@@ -25,6 +25,7 @@ type Source struct {
 	// Warnings are what whoever loads the base should be told.
 	Warnings []string
 
+	memory  bool   // there is no file: see OpenBytes
 	private bool   // the tensors can be written to
 	shape   bool   // there are no tensors, only what the configuration says of them
 	config  []byte // config.json as it is read

@@ -61,6 +61,9 @@ func (s *Source) special(c *Config) error {
 	for _, name := range []string{"config.json", "generation_config.json"} {
 		path, b := filepath.Join(s.Name, name), s.config
 		if name != "config.json" {
+			if s.memory {
+				break
+			}
 			var err error
 			if b, err = regular.Text(path, regular.Config); errors.Is(err, fs.ErrNotExist) {
 				continue

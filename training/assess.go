@@ -66,7 +66,7 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 			data = []string{dev}
 		}
 	}
-	set, err := dataset.Open(data, e.encoder, o)
+	set, err := dataset.Read(data, e.encoder, o)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--data: %w", err)
 	}

@@ -40,6 +40,7 @@ func newBase(m models.Model) *base {
 			t := b.matrix(s, e.W, func(t *tensor) {
 				e.W, e.WGrad = t.now(), t.gradient()
 			})
+			t.Embedding = true
 			if embedding == nil {
 				embedding = t
 			}

@@ -37,6 +37,8 @@ type Opened struct {
 	Source    *models.Source
 	Tokenizer *tokenizer.Tokenizer
 	Chat      *chat.Template // nil: it has none
+
+	begun *Pretraining // with random values; nil: the base is one that was trained
 }
 
 // Open opens the base at path: a folder or a GGUF file. What is trained of it
@@ -57,7 +59,7 @@ func Open(path string, c BaseConfig) (*Opened, error) {
 }
 
 func (o *Opened) text() (err error) {
-	if o.Source.GGUF != nil {
+	if o.Source != nil && o.Source.GGUF != nil {
 		if o.Tokenizer, err = tokenizer.FromGGUF(o.Source.GGUF); err != nil {
 			return err
 		}

@@ -104,29 +104,21 @@ func (c *Config) Validate() error {
 	fault := func(flag, format string, a ...any) {
 		faults = append(faults, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, a...)))
 	}
-	among := func(flag, value string, names []string) {
-		if !slices.Contains(names, value) {
-			fault(flag, "%q is not one of %s", value, strings.Join(names, ", "))
-		}
-	}
 	if c.Base == "" {
 		fault("base", "is missing")
 	}
-	if len(c.Data) == 0 {
-		fault("data", "is missing")
-	}
+	c.validateCourse(fault)
 	c.Method = Spelt(c.Method)
-	among("method", c.Method, Methods())
-	among("format", c.Format, dataset.Formats)
-	among("turns", c.Turns, dataset.Turns)
-	among("schedule", c.Schedule, Schedules)
-	among("optimizer", c.Optimizer, Optimizers)
-	among("init-lora-weights", c.Start, adapters.Starts)
-	among("bias", c.Bias, []string{"none", "all", "lora_only"})
-	if c.DType != "" {
-		among("dtype", c.DType, Precisions())
+	among(fault, "method", c.Method, Methods())
+	among(fault, "format", c.Format, dataset.Formats)
+	among(fault, "turns", c.Turns, dataset.Turns)
+	among(fault, "optimizer", c.Optimizer, Optimizers)
+	among(fault, "init-lora-weights", c.Start, adapters.Starts)
+	among(fault, "bias", c.Bias, []string{"none", "all", "lora_only"})
+	among(fault, "block-order", c.BlockOrder, Orders)
+	if c.Packing && dataset.IsText(c.Format) {
+		fault("packing", "goes without --format %s, whose sequences are windows already", c.Format)
 	}
-	among("block-order", c.BlockOrder, Orders)
 	if c.Task != "" {
 		if _, err := dataset.NewTask(c.Task); err != nil {
 			fault("task", "%v", err)
@@ -134,7 +126,42 @@ func (c *Config) Validate() error {
 	}
 	numbers(reflect.ValueOf(*c), fault)
 	if c.InitWeights != "" {
-		among("init-weights", c.InitWeights, []string{"bert", "mam_adapter", "houlsby"})
+		among(fault, "init-weights", c.InitWeights, []string{"bert", "mam_adapter", "houlsby"})
+	}
+	if models.IsPath(c.BaseName) {
+		fault("base-name", "%q is a path: want a name that others know the base by, such as owner/name", c.BaseName)
+	}
+	if c.Publish != "" {
+		if u, err := url.Parse(c.Publish); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			fault("publish", "%q is not the URL of a server, such as http://127.0.0.1:8080", c.Publish)
+		}
+		if c.Output != "" && !published.MatchString(c.publishName()) {
+			fault("publish-name", "%q is no name for an adapter: letters, digits, dots, dashes and underscores, the first not a dot", c.publishName())
+		}
+		if _, ok := wholes[c.Method]; ok {
+			fault("publish", "--method %s makes a model, and a server takes adapters: peft-train extract makes one of it", c.Method)
+		}
+	}
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(faults...)
+}
+
+// among calls fault for a value that is none of names.
+func among(fault func(flag, format string, a ...any), flag, value string, names []string) {
+	if !slices.Contains(names, value) {
+		fault(flag, "%q is not one of %s", value, strings.Join(names, ", "))
+	}
+}
+
+// validateCourse calls fault for what is wrong with the settings that no method
+// has to do with: data, steps and output.
+func (c *Config) validateCourse(fault func(flag, format string, a ...any)) {
+	if len(c.Data) == 0 {
+		fault("data", "is missing")
+	}
+	among(fault, "schedule", c.Schedule, Schedules)
+	if c.DType != "" {
+		among(fault, "dtype", c.DType, Precisions())
 	}
 	if c.MaxSteps == 0 && c.Epochs == 0 {
 		fault("epochs", "0, want more than 0 or --max-steps")
@@ -160,22 +187,6 @@ func (c *Config) Validate() error {
 	if c.Overwrite && c.Resume.On && (c.Resume.Dir == "" || filepath.Clean(c.Resume.Dir) == filepath.Clean(c.Output)) {
 		fault("overwrite", "goes without --resume, which goes on with what is there")
 	}
-	if models.IsPath(c.BaseName) {
-		fault("base-name", "%q is a path: want a name that others know the base by, such as owner/name", c.BaseName)
-	}
-	if c.Publish != "" {
-		if u, err := url.Parse(c.Publish); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			fault("publish", "%q is not the URL of a server, such as http://127.0.0.1:8080", c.Publish)
-		}
-		if c.Output != "" && !published.MatchString(c.publishName()) {
-			fault("publish-name", "%q is no name for an adapter: letters, digits, dots, dashes and underscores, the first not a dot", c.publishName())
-		}
-		if _, ok := wholes[c.Method]; ok {
-			fault("publish", "--method %s makes a model, and a server takes adapters: peft-train extract makes one of it", c.Method)
-		}
-	}
-	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(faults...)
 }
 
 // IsBool lets --resume stand without a value.

@@ -67,7 +67,7 @@ func batches(ctx context.Context, n int, at func(i int) (Sequence, error), f fun
 }
 
 // evaluate returns the loss a label over a set, and the metrics of its task.
-func (e *evaluator) evaluate(ctx context.Context, set *dataset.Set, task *dataset.Task) (Scores, error) {
+func (e *evaluator) evaluate(ctx context.Context, set dataset.Examples, task *dataset.Task) (Scores, error) {
 	loss, labels := 0.0, 0
 	var scores []float64 // of every answer to every example
 	var examples []dataset.Example
@@ -107,6 +107,11 @@ func (e *evaluator) evaluate(ctx context.Context, set *dataset.Set, task *datase
 	s := Scores{"loss": loss / float64(labels), "perplexity": min(math.Exp(loss/float64(labels)), math.MaxFloat64)}
 	if task != nil {
 		answer(examples, task, scores, s)
+	}
+	if c, ok := set.(*dataset.Corpus); ok {
+		if n, ok := c.Bytes(); ok && n > 0 {
+			s["bits_per_byte"] = loss / math.Ln2 / float64(n)
+		}
 	}
 	return s, nil
 }

@@ -168,6 +168,9 @@ func (r *Run) save(s *Summary) error {
 		return err
 	}
 	readme := r.readme(s)
+	if r.Base.begun != nil {
+		readme = r.card(s)
+	}
 	return atomically(filepath.Join(r.Output, "README.md"), func(w io.Writer) error { _, err := w.Write(readme); return err })
 }
 

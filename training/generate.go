@@ -97,7 +97,7 @@ type Sample struct{ Prompt, Want, Got string }
 // samples continues the first n examples of a set, batch by batch, by at most
 // limit tokens. Prompts lose their beginning where the context has no room for
 // both.
-func (e *evaluator) samples(ctx context.Context, set *dataset.Set, n, limit int, ends func(int32) bool) ([]Sample, error) {
+func (e *evaluator) samples(ctx context.Context, set dataset.Examples, n, limit int, ends func(int32) bool) ([]Sample, error) {
 	var all []Sample
 	encoder := *e.encoder
 	encoder.MaxLength = min(encoder.MaxLength, room(e.model, e.adapter)-limit)

@@ -41,6 +41,20 @@ func HuggingFace(decay float64) Grouping {
 	}
 }
 
+// SparingEmbeddings groups parameters as language models are pre-trained: biases,
+// norms and embeddings are not decayed.
+func SparingEmbeddings(decay float64) Grouping {
+	g := HuggingFace(decay)
+	of := g.of
+	g.of = func(p *Parameter) int {
+		if p.Embedding {
+			return 1
+		}
+		return of(p)
+	}
+	return g
+}
+
 // LoRAPlus groups parameters as peft's create_loraplus_optimizer does (Hayou
 // et al., 2024): B learns ratio times as fast as A. Whatever has one dimension
 // goes with B, DoRA's magnitude among it; LoRA on an embedding has a rate of

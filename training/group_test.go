@@ -35,3 +35,19 @@ func TestGroups(t *testing.T) {
 		}
 	}
 }
+
+// TestIdleLoRAPlus: a method that does not read LoRA+'s ratio trains as without.
+func TestIdleLoRAPlus(t *testing.T) {
+	for method, want := range map[string]string{"full": "decay", "lora": "A"} {
+		c := tinyConfig(t, method)
+		c.PlusRatio = 16
+		r, err := NewRun(c, openTiny(t, "llama-gqa"), &quiet{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if got := r.Trainer.Grouping.Groups[0].Name; got != want {
+			t.Errorf("%s: the first group is %q, want %q", method, got, want)
+		}
+	}
+}

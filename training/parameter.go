@@ -13,7 +13,8 @@ type Parameter struct {
 	Norm bool
 	// Up marks the second of two factors, which LoRA+ has learn faster.
 	Up bool
-	// Embedding marks LoRA on an embedding, which LoRA+ gives a rate of its own.
+	// Embedding marks an embedding, and LoRA on one, which LoRA+ gives a rate of
+	// its own.
 	Embedding bool
 }
 

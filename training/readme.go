@@ -13,8 +13,13 @@ import (
 )
 
 // calledBase is what a reader is told of the base: its name, or else that of its
-// file or folder.
-func (r *Run) calledBase() string { return cmp.Or(r.BaseName, filepath.Base(r.Base.Path)) }
+// file or folder; there is none of a new model.
+func (r *Run) calledBase() string {
+	if r.Base.begun != nil {
+		return "none, from random values"
+	}
+	return cmp.Or(r.BaseName, filepath.Base(r.Base.Path))
+}
 
 // readme tells what an output folder holds and where it came from.
 func (r *Run) readme(s *Summary) []byte {

@@ -45,11 +45,19 @@ func (r *Run) dependsOn() string {
 	for _, name := range changeable {
 		reflect.ValueOf(&c).Elem().FieldByName(name).SetZero()
 	}
+	var shape *Shape
+	base := ""
+	if r.Base.begun != nil { // its first values follow from these and the seed
+		shape = &r.Base.begun.Shape
+	} else {
+		base = r.Base.digest()
+	}
 	b, err := json.Marshal(struct {
 		Config
+		Shape                               *Shape
 		Records, Tokens                     int
 		DataDigest, BaseDigest, StartDigest string
-	}{c, r.train.Len(), r.train.Report().Tokens, r.train.Report().Digest, r.Base.digest(), startDigest(r.Trainer.Method)})
+	}{c, shape, r.train.Len(), r.train.Report().Tokens, r.train.Report().Digest, base, startDigest(r.Trainer.Method)})
 	if err != nil {
 		panic(err) // plain values
 	}
@@ -77,7 +85,9 @@ func changes(then, now string) (lines []string, err error) {
 	if err := errors.Join(json.Unmarshal([]byte(then), &was), json.Unmarshal([]byte(now), &is)); err != nil {
 		return nil, err
 	}
-	flags := flagNames()
+	flags := flagNames(reflect.TypeFor[Config](), reflect.TypeFor[Shape]())
+	flatten(was)
+	flatten(is)
 	for key, value := range is {
 		if old, ok := was[key]; ok && !slices.Contains(changeable, key) && !reflect.DeepEqual(old, value) {
 			name := spoken[key]
@@ -91,20 +101,38 @@ func changes(then, now string) (lines []string, err error) {
 	return lines, nil
 }
 
-// flagNames are the flags of a run's settings by the names of their fields.
-func flagNames() map[string]string {
+// flatten puts the settings of a shape among the others.
+func flatten(settings map[string]any) {
+	shape, _ := settings["Shape"].(map[string]any)
+	for key, value := range shape {
+		settings["Shape."+key] = value
+	}
+	delete(settings, "Shape")
+}
+
+// flagNames are the flags of structs of settings by the names of their fields,
+// of a Shape with its name before them. Where two have one name, the first is
+// meant, as in JSON.
+func flagNames(of ...reflect.Type) map[string]string {
 	names := map[string]string{}
 	var walk func(t reflect.Type)
 	walk = func(t reflect.Type) {
 		for i := range t.NumField() {
-			if f := t.Field(i); f.Anonymous {
+			f := t.Field(i)
+			key := f.Name
+			if t == reflect.TypeFor[Shape]() {
+				key = "Shape." + key
+			}
+			if f.Anonymous {
 				walk(f.Type)
-			} else {
-				names[f.Name] = "--" + flagName(f)
+			} else if names[key] == "" {
+				names[key] = "--" + flagName(f)
 			}
 		}
 	}
-	walk(reflect.TypeFor[Config]())
+	for _, t := range of {
+		walk(t)
+	}
 	return names
 }
 
@@ -120,9 +148,15 @@ func (r *Run) compatible(c *checkpoint) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	flags, free := flagNames(), []string{}
+	settings := reflect.TypeFor[Config]()
+	if r.Base.begun != nil {
+		settings = reflect.TypeFor[Pretraining]()
+	}
+	flags, free := flagNames(settings), []string{}
 	for _, name := range changeable {
-		free = append(free, flags[name])
+		if flag, ok := flags[name]; ok {
+			free = append(free, flag)
+		}
 	}
 	return fmt.Errorf("--resume: %s was written under other settings:\n  %s\nThese may change: %s", c.path, strings.Join(lines, "\n  "), strings.Join(free, ", "))
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -33,8 +34,8 @@ type Run struct {
 	pool     *kernels.Pool
 	task     *dataset.Task
 	encoder  *dataset.Encoder
-	train    *dataset.Set
-	held     *dataset.Set // nil: nothing to validate on
+	train    dataset.Examples
+	held     dataset.Examples // nil: nothing to validate on
 	order    dataset.Order
 	steps    int
 	at       Progress
@@ -115,9 +116,13 @@ func (r *Run) open() error {
 	t.Optimizer, t.Rate, t.Clip = o, r.LR, r.Clip
 	t.Schedule = Schedule{Kind: r.Schedule, Warmup: warmup, Steps: r.steps}
 	t.Recompute(r.Checkpointing)
-	t.Grouping = HuggingFace(r.Decay)
-	if r.PlusRatio > 0 {
+	switch {
+	case r.Base.begun != nil:
+		t.Grouping = SparingEmbeddings(r.Decay)
+	case r.PlusRatio > 0 && slices.Contains(Reads(r.Method), "loraplus-lr-ratio"):
 		t.Grouping = LoRAPlus(r.PlusRatio, r.PlusEmbedding, r.PlusDecay)
+	default:
+		t.Grouping = HuggingFace(r.Decay)
 	}
 	r.Trainer = t
 	if err := r.nameBase(); err != nil {
@@ -165,7 +170,7 @@ func (r *Run) openData(longest int, invocation []int32) error {
 		}
 	}
 	var err error
-	if r.train, err = dataset.Open(data, r.encoder, o); err != nil {
+	if r.train, err = dataset.Read(data, r.encoder, o); err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
 	report := r.train.Report()
@@ -176,7 +181,7 @@ func (r *Run) openData(longest int, invocation []int32) error {
 	o.Pack = false
 	switch {
 	case len(validation) > 0:
-		if r.held, err = dataset.Open(validation, r.encoder, o); err != nil {
+		if r.held, err = dataset.Read(validation, r.encoder, o); err != nil {
 			err = fmt.Errorf("--validation: %w", err)
 		}
 	case r.Split > 0:
@@ -207,7 +212,7 @@ func (r *Run) Close() error {
 	r.unmake()
 	r.pool.Close()
 	var errs []error
-	for _, s := range []*dataset.Set{r.train, r.held} {
+	for _, s := range []dataset.Examples{r.train, r.held} {
 		if s != nil && (s == r.train || r.Split == 0) {
 			errs = append(errs, s.Close())
 		}
@@ -418,7 +423,7 @@ func (r *Run) goodness(s Scores) float64 {
 	return -s["loss"]
 }
 
-func (r *Run) evaluate(ctx context.Context, set *dataset.Set) (Scores, error) {
+func (r *Run) evaluate(ctx context.Context, set dataset.Examples) (Scores, error) {
 	e := &evaluator{model: r.Base.Model, adapter: r.served(), encoder: r.encoder, pass: models.NewPass(r.pool)}
 	var scores Scores
 	err := r.asSaved(func() (err error) { scores, err = e.evaluate(ctx, set, r.task); return err })

@@ -19,6 +19,8 @@ import (
 // modelFile is the name of a model's tensors.
 const modelFile = "model.safetensors"
 
+const generationFile = "generation_config.json"
+
 // SaveModel writes a base with its trained parameters as a Hugging Face
 // folder, in one of Precisions. The name that the base gave itself is not the
 // model's.
@@ -59,8 +61,13 @@ func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 	if base.Source.GGUF != nil {
 		return tokenizer.WriteGGUF(dir, base.Source.GGUF)
 	}
+	if base.begun != nil {
+		if err := writeJSON(filepath.Join(dir, generationFile), base.generation()); err != nil {
+			return err
+		}
+	}
 	for _, name := range []string{
-		"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+		generationFile, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
 		"vocab.json", "merges.txt", "added_tokens.json",
 	} {
 		b, err := regular.Read(filepath.Join(base.Path, name), math.MaxInt64)

@@ -17,16 +17,19 @@ import (
 
 // recipe resolves flags from a YAML file that calls them by the same names.
 type recipe struct {
-	path   string
-	values map[string]any
+	command string // whose flags they are: one of those that take a recipe; empty: none
+	path    string
+	values  map[string]any
 }
 
-// findRecipe reads the YAML file among the arguments of run, if there is one.
+// findRecipe reads the YAML file among the arguments of a command that takes
+// one, if there is one.
 func findRecipe(args []string) (*recipe, error) {
 	r := &recipe{values: map[string]any{}}
-	if len(args) == 0 || args[0] != "run" {
+	if len(args) == 0 || args[0] != "run" && args[0] != "pretrain" {
 		return r, nil
 	}
+	r.command = args[0]
 	for _, a := range args[1:] {
 		if !strings.HasPrefix(a, "-") && (strings.HasSuffix(a, ".yaml") || strings.HasSuffix(a, ".yml")) {
 			r.path = a
@@ -73,12 +76,12 @@ func (r *recipe) taken(path string) error {
 // Validate implements kong.Resolver; faults has looked already.
 func (r *recipe) Validate(*kong.Application) error { return nil }
 
-// faults lists the keys that are no flags of run, those that are there in both
+// faults lists the keys that are no flags of the command, those that are there in both
 // spellings, and those whose value is of another kind than the flag's.
 func (r *recipe) faults(app *kong.Application) (lines []string) {
 	known := map[string]*kong.Flag{}
 	for _, n := range app.Children {
-		if n.Name == "run" {
+		if n.Name == r.command {
 			for _, f := range n.Flags {
 				known[f.Name] = f
 			}
@@ -144,7 +147,7 @@ func written(v any) string {
 
 // Resolve implements kong.Resolver.
 func (r *recipe) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
-	if parent.Node() == nil || parent.Node().Name != "run" {
+	if parent.Node() == nil || parent.Node().Name != r.command {
 		return nil, nil
 	}
 	v, ok := r.values[flag.Name]

@@ -20,16 +20,21 @@ type runCommand struct {
 	training.Config
 }
 
-// Run trains and prints what came of it.
+// Run trains.
 func (r *runCommand) Run(ctx context.Context, c console) error {
 	base, err := openBase(ctx, r.Base, r.BaseConfig, c)
 	if err != nil {
 		return err
 	}
+	r.PublishKey = os.Getenv("PEFT_SERVE_API_KEY")
+	return train(ctx, r.Config, base, c)
+}
+
+// train does a run on a base, which it closes, and prints what came of it.
+func train(ctx context.Context, config training.Config, base *training.Opened, c console) error {
 	defer func() { _ = base.Close() }()
 	show := newProgress(c.err)
-	r.PublishKey = os.Getenv("PEFT_SERVE_API_KEY")
-	run, err := training.NewRun(r.Config, base, show)
+	run, err := training.NewRun(config, base, show)
 	if err != nil {
 		return err
 	}
@@ -47,7 +52,7 @@ func (r *runCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	printSummary(c, &r.Config, summary)
+	printSummary(c, &config, summary)
 	return nil
 }
 

@@ -32,6 +32,9 @@ func (w *wrongValues) Error() string {
 	return count + " in the arguments:\n  " + strings.Join(w.lines, "\n  ") + "\nSee peft-train --help, and --help of each subcommand."
 }
 
+// validated is how kong begins the faults that a command's Validate has found.
+var validated = regexp.MustCompile(`^(run|pretrain)( <recipe>)?: `)
+
 // with returns the faults of single values and those of err, of which nothing
 // is said twice.
 func (w *wrongValues) with(err error) error {
@@ -39,7 +42,7 @@ func (w *wrongValues) with(err error) error {
 		return nil
 	}
 	if err != nil {
-		for line := range strings.SplitSeq(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "run: "), "run <recipe>: "), "\n") {
+		for line := range strings.SplitSeq(validated.ReplaceAllString(err.Error(), ""), "\n") {
 			flag, _, _ := strings.Cut(line, ":")
 			if !slices.ContainsFunc(w.lines, func(l string) bool { return strings.HasPrefix(l, flag+":") }) {
 				w.add("%s", line)

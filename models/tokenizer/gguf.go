@@ -241,12 +241,9 @@ func (v *ggufVocab) byteLevel(t *Tokenizer) error {
 	if pre.nfc {
 		t.normalizers = []normalizer{unicodeForm(norm.NFC)}
 	}
-	for _, p := range pre.patterns {
-		s, err := newSplit(ggufPrefix+"pre", pattern{Regex: &p}, "Isolated", false)
-		if err != nil {
-			return fmt.Errorf("tokenizer.ggml.pre %q: %w", name, err)
-		}
-		t.splitters = append(t.splitters, s)
+	var err error
+	if t.splitters, err = pre.splitters(); err != nil {
+		return fmt.Errorf("tokenizer.ggml.pre %q: %w", name, err)
 	}
 	lines, ok := v.meta.Strings(ggufPrefix + "merges")
 	if !ok {

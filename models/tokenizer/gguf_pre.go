@@ -10,6 +10,18 @@ type preTokenizer struct {
 	bos, eos bool // add_bos_token, add_eos_token where the file does not say
 }
 
+// splitters are those of the expressions.
+func (p preTokenizer) splitters() (all []splitter, err error) {
+	for _, expression := range p.patterns {
+		s, err := newSplit(ggufPrefix+"pre", pattern{Regex: &expression}, "Isolated", false)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
 const (
 	contractions = `(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])`
 	upperish     = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+`

@@ -1,12 +1,8 @@
 package tokenizer
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"unicode/utf8"
 )
@@ -25,19 +21,7 @@ func WriteGGUF(dir string, meta Metadata) error {
 	if err != nil {
 		return fmt.Errorf("tokenizer: gguf: %w", err)
 	}
-	for name, value := range map[string]any{"tokenizer.json": content, "tokenizer_config.json": v.config()} {
-		var b bytes.Buffer
-		enc := json.NewEncoder(&b)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(value); err != nil {
-			return fmt.Errorf("tokenizer: %s: %w", name, err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o644); err != nil {
-			return fmt.Errorf("tokenizer: %w", err)
-		}
-	}
-	return nil
+	return writeFolder(dir, content, v.config())
 }
 
 // stage is a component of a tokenizer.json: its type and its fields.

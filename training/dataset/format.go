@@ -25,8 +25,9 @@ type Columns struct {
 	Ignore      []string `name:"ignore-columns" help:"Columns to pass over: one that nothing reads is refused otherwise." placeholder:"COLUMN"`
 }
 
-// Formats lists the names that NewFormat knows; auto looks at the columns.
-var Formats = []string{"auto", "prompt", "instruction", "chat", "text"}
+// Formats lists how files are read. NewFormat knows those of records, of which
+// auto looks at the columns; documents and books are no records: see Corpus.
+var Formats = []string{"auto", "prompt", "instruction", "chat", "text", documentsFormat, booksFormat}
 
 // NewFormat returns the format of that name; auto is settled by the first
 // record.

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"sort"
 
 	"github.com/peft-serve/peft-serve/adapters/random"
@@ -286,19 +285,14 @@ func (s *Set) Keep(n int) {
 
 // Split takes a fraction of the examples out, drawn by seed, as a Set of their
 // own: for validation.
-func (s *Set) Split(fraction float64, seed uint64) (*Set, error) {
+func (s *Set) Split(fraction float64, seed uint64) (Examples, error) {
 	n := s.count()
-	held := int(fraction * float64(n))
-	if held < 1 || held >= n {
-		return nil, fmt.Errorf("a share of %g of %d examples leaves nothing on one side", fraction, n)
+	out, err := drawn(n, fraction, seed)
+	if err != nil {
+		return nil, err
 	}
-	order := random.Named(seed, "split").Permutation(n)
 	other := *s
 	var mine, theirs []int32
-	out := make([]bool, n)
-	for _, i := range order[:held] {
-		out[i] = true
-	}
 	for i := range n {
 		if out[i] {
 			theirs = append(theirs, int32(s.record(i)))
@@ -314,7 +308,7 @@ func (s *Set) Split(fraction float64, seed uint64) (*Set, error) {
 
 // Order is the order of an epoch.
 type Order struct {
-	Set     *Set
+	Set     Examples
 	Seed    uint64
 	Shuffle bool
 

@@ -24,6 +24,9 @@ func TestRecipes(t *testing.T) {
 		t.Fatalf("no recipes: %v", err)
 	}
 	for _, path := range recipes {
+		if filepath.Base(path) == "keys.yaml" { // peft-serve's
+			continue
+		}
 		var out bytes.Buffer
 		code := run(context.Background(), []string{"run", path, "--base", "/nowhere", "--data", "x.jsonl", "--output", t.TempDir()}, console{out: &out, err: &out})
 		if code != 1 || !strings.Contains(out.String(), "/nowhere") {

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	goruntime "runtime"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // TestAttackersCostTheirShare: a victim that asks for one thing after another is
@@ -257,5 +260,49 @@ func TestAwaitHoldsAPlace(t *testing.T) {
 	s.e.closing = true
 	if err := s.e.Await(t.Context(), lease, nil, ""); !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestRefusalsDoNotWaitForTheStep: while a step is under way, who is one too many
+// is told so, and so is who loses a place.
+func TestRefusalsDoNotWaitForTheStep(t *testing.T) {
+	e, m, _ := live(t, &fakeLoader{}, Options{Slots: 1, Queue: 2, CacheBlocks: 64})
+	inside, gate := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	m.before = func(models.Batch) {
+		once.Do(func() { close(inside) })
+		<-gate
+	}
+	ask := func(tenant string) (*Stream, error) {
+		return e.Submit(t.Context(), &Request{Prompt: []int32{1}, Tenant: &Tenant{Name: tenant, Waiting: 2}, MaxTokens: 1, Logprobs: -1, PromptLogprobs: -1})
+	}
+	var streams []*Stream
+	must := func(stream *Stream, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, stream)
+	}
+	must(ask("big"))
+	<-inside
+	must(ask("big"))
+	must(ask("big"))
+	var limit *LimitError
+	if _, err := ask("big"); !errors.As(err, &limit) {
+		t.Errorf("got %v", err)
+	}
+	must(ask("small")) // in place of big's last
+	if _, err := ask("small"); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("got %v", err)
+	}
+	if got := collect(t.Context(), streams[2]); !errors.Is(got.err, ErrQueueFull) {
+		t.Errorf("got %+v", got)
+	}
+	close(gate)
+	for i, stream := range streams {
+		if got := collect(t.Context(), stream); i != 2 && got.err != nil {
+			t.Errorf("request %d: %+v", i, got)
+		}
 	}
 }

@@ -19,6 +19,10 @@
 // request's blocks, and gives the same bits. Sampling keeps to that: the
 // random number of a token depends on the seed and the token's place alone.
 //
+// Who waits is served by shares: tenants by weight, within a tenant its groups
+// (ledger). The places in the queue and the tokens that a step has for prompts are
+// shared likewise (room, plan), so nobody takes from others by sending more.
+//
 // What fails, fails alone. A NaN or a panic ends the sequence that caused it,
 // a lease whose load fails the requests that wait for it. A version of an
 // adapter under which a value was not finite is withdrawn.

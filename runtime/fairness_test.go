@@ -6,15 +6,20 @@ import (
 	"fmt"
 	goruntime "runtime"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // TestAttackersCostTheirShare: a victim that asks for one thing after another is
 // held up, in steps of the engine, by attackers who each send a new request, of a
 // new group, as soon as the last is answered: by no more than one if they are one
-// tenant, by no more than their number if they are as many tenants.
+// tenant, by no more than their number if they are as many tenants, or groups of
+// the victim's own.
 func TestAttackersCostTheirShare(t *testing.T) {
 	const attackers, rounds = 24, 12
+	victim := &Tenant{Name: "victim"}
 	cost := func(o Options, attackers int, tenant func(i int) *Tenant, prompts, completions int) int {
 		s := newScript(t, o)
 		n := 0
@@ -23,7 +28,11 @@ func TestAttackersCostTheirShare(t *testing.T) {
 			p := prompt("a", length)
 			p[0] = int32(n % 60) // nothing to be found in the prefix cache
 			p[1] = int32(n / 60 % 60)
-			stream, err := s.e.Submit(context.Background(), &Request{Prompt: p, Tenant: who, Group: fmt.Sprint(name, n), MaxTokens: completion, Logprobs: -1, PromptLogprobs: -1})
+			group := name
+			if name == "attacker" {
+				group = fmt.Sprint(name, n)
+			}
+			stream, err := s.e.Submit(context.Background(), &Request{Prompt: p, Tenant: who, Group: group, MaxTokens: completion, Logprobs: -1, PromptLogprobs: -1})
 			s.must(err)
 			return stream
 		}
@@ -52,7 +61,7 @@ func TestAttackersCostTheirShare(t *testing.T) {
 		}
 		steps := 0
 		for range rounds {
-			mine := ask("victim", &Tenant{Name: "victim"}, 60, 10)
+			mine := ask("victim", victim, 60, 10)
 			for !ended(mine) {
 				s.step()
 				steps++
@@ -62,6 +71,7 @@ func TestAttackersCostTheirShare(t *testing.T) {
 		return steps
 	}
 	one := func(int) *Tenant { return &Tenant{Name: "attacker"} }
+	same := func(int) *Tenant { return victim }
 	many := func(i int) *Tenant { return &Tenant{Name: fmt.Sprint("attacker ", i)} }
 	for _, slots := range []int{1, 2, 8, 24, 32} {
 		o := Options{Slots: slots, StepTokens: 64, CacheBlocks: 512}
@@ -71,9 +81,12 @@ func TestAttackersCostTheirShare(t *testing.T) {
 				continue // three of these are as many tokens as one of the victim's, in three times the steps
 			}
 			as1, as24 := cost(o, attackers, one, size[0], size[1]), cost(o, attackers, many, size[0], size[1])
-			if as1 > 2*alone || as24 > 25*alone {
-				t.Errorf("%d slots, attackers that ask for %v tokens: %d steps alone, %d beside one tenant, %d beside %d", slots, size, alone, as1, as24, attackers)
+			within := cost(o, attackers, same, size[0], size[1])
+			if as1 > 2*alone || as24 > 25*alone || within > 25*alone {
+				t.Errorf("%d slots, attackers that ask for %v tokens: %d steps alone, %d beside one tenant, %d beside %d, %d beside groups of its own",
+					slots, size, alone, as1, as24, attackers, within)
 			}
+			t.Logf("%d slots, %v: %d, one %d, many %d, within %d", slots, size, alone, as1, as24, within)
 		}
 	}
 }
@@ -257,5 +270,49 @@ func TestAwaitHoldsAPlace(t *testing.T) {
 	s.e.closing = true
 	if err := s.e.Await(t.Context(), lease, nil, ""); !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestRefusalsDoNotWaitForTheStep: while a step is under way, who is one too many
+// is told so, and so is who loses a place.
+func TestRefusalsDoNotWaitForTheStep(t *testing.T) {
+	e, m, _ := live(t, &fakeLoader{}, Options{Slots: 1, Queue: 2, CacheBlocks: 64})
+	inside, gate := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	m.before = func(models.Batch) {
+		once.Do(func() { close(inside) })
+		<-gate
+	}
+	ask := func(tenant string) (*Stream, error) {
+		return e.Submit(t.Context(), &Request{Prompt: []int32{1}, Tenant: &Tenant{Name: tenant, Waiting: 2}, MaxTokens: 1, Logprobs: -1, PromptLogprobs: -1})
+	}
+	var streams []*Stream
+	must := func(stream *Stream, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, stream)
+	}
+	must(ask("big"))
+	<-inside
+	must(ask("big"))
+	must(ask("big"))
+	var limit *LimitError
+	if _, err := ask("big"); !errors.As(err, &limit) {
+		t.Errorf("got %v", err)
+	}
+	must(ask("small")) // in place of big's last
+	if _, err := ask("small"); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("got %v", err)
+	}
+	if got := collect(t.Context(), streams[2]); !errors.Is(got.err, ErrQueueFull) {
+		t.Errorf("got %+v", got)
+	}
+	close(gate)
+	for i, stream := range streams {
+		if got := collect(t.Context(), stream); i != 2 && got.err != nil {
+			t.Errorf("request %d: %+v", i, got)
+		}
 	}
 }

@@ -83,7 +83,8 @@ func (r *room) find(t, g *holder, who party) error {
 	if who.running > 0 {
 		own = min(own, max(who.running-t.running, 0))
 	}
-	from, full := t, error(nil)
+	from := t
+	var full error
 	switch {
 	case who.waiting > 0 && t.waiting >= who.waiting+own:
 		full = &LimitError{Tenant: who.name, Limit: "waiting", Most: who.waiting}

@@ -51,7 +51,9 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 			err = w.close(out)
 		case errors.Is(err, errClientGone), errors.Is(err, errWrite), errors.Is(err, errUnread):
 		default:
-			log.Error("stream failed", "error", err)
+			if !errors.Is(err, runtime.ErrQueueFull) { // a refusal that came late
+				log.Error("stream failed", "error", err)
+			}
 			err = errors.Join(out.send(d.errorBody(s.failureFor(who, err))), d.endStream(out))
 		}
 		if err != nil {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every fuzz target of the module, or those whose names begin as $2 says after Fuzz, for the
+# Runs every fuzz target of the module, or those that begin with Fuzz$2, for the
 # time given, and prints a table of them. What a target finds is minimised in
 # ten runs, lest that takes its time.
 set -u

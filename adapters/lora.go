@@ -216,6 +216,9 @@ func (l *lora) invocation(s *settings) {
 	if s.raw("alora_invocation_tokens") == nil {
 		return
 	}
+	if s.config.Task != string(models.Generate) {
+		s.fault(ErrConfig, "alora_invocation_tokens with task_type %q is without effect in PEFT: write %q", s.config.Task, models.Generate)
+	}
 	tokens := s.integers("alora_invocation_tokens")
 	for _, t := range tokens {
 		if t < 0 || t > math.MaxInt32 {

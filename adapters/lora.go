@@ -229,11 +229,14 @@ func (l *lora) invocation(s *settings) {
 	if tokens != nil && len(tokens) == 0 {
 		s.fault(ErrConfig, "alora_invocation_tokens is empty: name some, or write null")
 	}
-	for key, on := range map[string]bool{
-		"use_dora": l.decomposed, "modules_to_save": len(l.saved) > 0, "bias": l.bias != "none", "trainable_token_indices": len(l.tokenIndices) > 0,
+	for _, beside := range []struct {
+		key string
+		on  bool
+	}{
+		{"use_dora", l.decomposed}, {"modules_to_save", len(l.saved) > 0}, {"bias", l.bias != "none"}, {"trainable_token_indices", len(l.tokenIndices) > 0},
 	} {
-		if on {
-			s.fault(ErrConfig, "%s with alora_invocation_tokens is not implemented: it would act before them", key)
+		if beside.on {
+			s.fault(ErrConfig, "%s with alora_invocation_tokens is not implemented: it would act before them", beside.key)
 		}
 	}
 }

@@ -5,7 +5,7 @@ GOFLAGS  ?= -trimpath
 BIN      := bin
 BASE     := .base/SmolLM2-135M-Instruct.Q4_1.gguf
 ADAPTERS ?= .base/adapters
-FUZZTIME ?= 10s
+FUZZTIME ?= 30s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
@@ -13,7 +13,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race clients noasm cross arm64 arm64-kernels fuzz lint generate check-generate bench bench-start bench-compare table goldens ci clean
+.PHONY: help build run base test race clients noasm cross arm64 arm64-kernels fuzz soak-hostile soak-mixed vuln lint generate check-generate bench bench-start bench-compare table goldens ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -59,8 +59,17 @@ arm64-kernels: ## the NEON kernels alone, under emulation, where qemu-user-stati
 		echo "NOT RUN: the arm64 kernels, for want of qemu-aarch64-static (apt-get install qemu-user-static)"; \
 	fi
 
-fuzz: ## each fuzz target for FUZZTIME
-	scripts/fuzz.sh $(FUZZTIME)
+fuzz: ## each fuzz target for FUZZTIME (30s), in a table; FUZZ=Config: those that begin so
+	scripts/fuzz.sh $(FUZZTIME) $(FUZZ)
+
+soak-hostile: ## 5,000 mutants of adapters and bases: refused by name or served (a minute; SEED=)
+	$(GO) run ./scripts/hold hostile -n 5000 -seed $(or $(SEED),1)
+
+soak-mixed: ## 100,000 mixed requests beside each of them alone: not a bit differs (minutes; SEED=)
+	$(GO) run ./scripts/hold mixed -n 100000 -seed $(or $(SEED),1)
+
+vuln: ## known vulnerabilities in what is built in, where their database can be had
+	scripts/vuln.sh
 
 lint: ## golangci-lint at the version pinned in tools/go.mod
 	$(LINT) run ./...
@@ -97,6 +106,7 @@ ci: ## what must pass before a change lands
 	$(MAKE) noasm
 	$(MAKE) race
 	$(MAKE) clients
+	$(MAKE) vuln
 	$(MAKE) lint
 
 clean: ## remove what was built

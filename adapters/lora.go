@@ -216,6 +216,9 @@ func (l *lora) invocation(s *settings) {
 	if s.raw("alora_invocation_tokens") == nil {
 		return
 	}
+	if s.config.Task != string(models.Generate) {
+		s.fault(ErrConfig, "alora_invocation_tokens with task_type %q is without effect in PEFT: write %q", s.config.Task, models.Generate)
+	}
 	tokens := s.integers("alora_invocation_tokens")
 	for _, t := range tokens {
 		if t < 0 || t > math.MaxInt32 {
@@ -226,11 +229,14 @@ func (l *lora) invocation(s *settings) {
 	if tokens != nil && len(tokens) == 0 {
 		s.fault(ErrConfig, "alora_invocation_tokens is empty: name some, or write null")
 	}
-	for key, on := range map[string]bool{
-		"use_dora": l.decomposed, "modules_to_save": len(l.saved) > 0, "bias": l.bias != "none", "trainable_token_indices": len(l.tokenIndices) > 0,
+	for _, beside := range []struct {
+		key string
+		on  bool
+	}{
+		{"use_dora", l.decomposed}, {"modules_to_save", len(l.saved) > 0}, {"bias", l.bias != "none"}, {"trainable_token_indices", len(l.tokenIndices) > 0},
 	} {
-		if on {
-			s.fault(ErrConfig, "%s with alora_invocation_tokens is not implemented: it would act before them", key)
+		if beside.on {
+			s.fault(ErrConfig, "%s with alora_invocation_tokens is not implemented: it would act before them", beside.key)
 		}
 	}
 }

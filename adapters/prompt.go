@@ -96,12 +96,15 @@ type promptSettings struct {
 
 func (s *settings) promptSettings() promptSettings {
 	size, submodules := promptSettings{saved: s.list("modules_to_save")}, 0
-	for key, to := range map[string]*int{
-		"num_virtual_tokens": &size.tokens, "token_dim": &size.dim, "num_layers": &size.layers, "num_attention_heads": &size.heads,
-		"num_transformer_submodules": &submodules,
+	for _, of := range []struct {
+		key string
+		to  *int
+	}{
+		{"num_virtual_tokens", &size.tokens}, {"token_dim", &size.dim}, {"num_layers", &size.layers}, {"num_attention_heads", &size.heads},
+		{"num_transformer_submodules", &submodules},
 	} {
-		if s.raw(key) != nil {
-			*to = s.count(key, 1)
+		if s.raw(of.key) != nil {
+			*of.to = s.count(of.key, 1)
 		}
 	}
 	if size.tokens == 0 {

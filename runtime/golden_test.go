@@ -304,7 +304,7 @@ func TestPagesAreShared(t *testing.T) {
 	}
 	another, invoked := of(2), of(2)
 	another["r"] = 3
-	invoked["alora_invocation_tokens"] = []int{7, 8}
+	invoked["task_type"], invoked["alora_invocation_tokens"] = "CAUSAL_LM", []int{7, 8}
 	g.save(map[string]map[string]any{"third": of(2), "another-third": another, "second": of(1), "first": of(0), "invoked": invoked})
 	late := longPrompt()
 	copy(late[kernels.BlockLen+3:], []int32{7, 8})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 
@@ -24,7 +25,8 @@ const goldens = "testdata/goldens"
 // silent is for what is expected to go wrong.
 var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// base is an open base with a tokenizer of single characters.
+// base is an open base with its tokenizer, or where it has none, as the golden
+// ones, one of single characters.
 type base struct {
 	model  models.Model
 	source *models.Source
@@ -37,11 +39,22 @@ func openBase(dir string) (*base, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := tokenizer.FromJSON(characters())
+	text, err := textOf(source)
 	if err != nil {
 		return nil, errors.Join(err, source.Close())
 	}
 	return &base{model, source, text, adapters.NewTokenizers(text, nil)}, nil
+}
+
+func textOf(source *models.Source) (*tokenizer.Tokenizer, error) {
+	if source.GGUF != nil {
+		return tokenizer.FromGGUF(source.GGUF)
+	}
+	text, err := tokenizer.Load(source.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return tokenizer.FromJSON(characters())
+	}
+	return text, err
 }
 
 // decoder is the tokenizer's, as the engine wants it.

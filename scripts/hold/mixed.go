@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -26,12 +28,23 @@ func mixed(ctx context.Context, args []string, out io.Writer) error {
 	flags.IntVar(&o.n, "n", 100_000, "requests")
 	flags.Uint64Var(&o.seed, "seed", 1, "what the requests are drawn from")
 	flags.StringVar(&o.root, "root", ".", "the repository's folder")
+	base := flags.String("base", "", "a base for which adapters of each family are made; by default the golden bases with theirs")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	bases, err := goldenBases(o.root)
 	if err != nil {
 		return err
+	}
+	if *base != "" {
+		bases = []string{*base}
+		if o.adapters, err = os.MkdirTemp("", "mixed-"); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(o.adapters) }()
+		if err := makeAdapters(*base, o.adapters); err != nil {
+			return err
+		}
 	}
 	start := time.Now()
 	var total tally
@@ -52,9 +65,9 @@ func mixed(ctx context.Context, args []string, out io.Writer) error {
 
 // mixing is what mixed is asked for.
 type mixing struct {
-	n    int
-	seed uint64
-	root string
+	n              int
+	seed           uint64
+	root, adapters string // adapters: of all rounds; empty: the base's own
 }
 
 // tally is what a run has seen.
@@ -77,7 +90,7 @@ func (o mixing) round(ctx context.Context, dir string, round, n int, total *tall
 		return err
 	}
 	defer func() { err = errors.Join(err, b.source.Close()) }()
-	known, names, adding, err := loaded(ctx, b, filepath.Join(dir, "adapters"))
+	known, names, adding, err := loaded(ctx, b, cmp.Or(o.adapters, filepath.Join(dir, "adapters")))
 	if err != nil {
 		return err
 	}
@@ -111,13 +124,13 @@ func (o mixing) round(ctx context.Context, dir string, round, n int, total *tall
 	for range clients {
 		running.Go(func() {
 			for q := range questions {
-				answers <- asked{q, q.put(ctx, together, known)}
+				answers <- asked{q, q.put(ctx, b, together, known)}
 			}
 		})
 	}
 	go func() { running.Wait(); close(answers) }()
 	for a := range answers {
-		want := a.put(ctx, alone, known)
+		want := a.put(ctx, b, alone, known)
 		total.count(a.question, a.got)
 		if !a.got.same(want) {
 			total.differ(fmt.Sprintf("%s, round %d: %s:\n got %+v\nwant %+v", dir, round, a.question, a.got, want))
@@ -239,7 +252,7 @@ func sampling(draw *rand.Rand, i int) runtime.Sampling {
 }
 
 // put asks an engine.
-func (q *question) put(ctx context.Context, e *runtime.Engine, known *catalogue.Catalogue) answer {
+func (q *question) put(ctx context.Context, b *base, e *runtime.Engine, known *catalogue.Catalogue) answer {
 	r := q.Request
 	if len(q.parts) > 0 {
 		lease, err := known.Compose(q.parts)
@@ -255,7 +268,7 @@ func (q *question) put(ctx context.Context, e *runtime.Engine, known *catalogue.
 			at := max(len(r.Prompt)/2-len(own), 0)
 			r.Prompt = slices.Concat(r.Prompt[:at], own, r.Prompt[at:])
 		}
-		if rows := lease.Adapter().Vocabulary(); rows > 96 { // tokens that the base has not
+		if rows := lease.Adapter().Vocabulary(); rows > b.model.Config().Vocabulary { // tokens that the base has not
 			r.Prompt = append(slices.Clone(r.Prompt), int32(rows-1))
 		}
 	}

@@ -127,7 +127,7 @@ func (f Folder) mutate(draw *rand.Rand, name string) string {
 	}
 	var to []byte
 	var did string
-	var err error = fs.ErrInvalid
+	err := fs.ErrInvalid
 	if b := f[name].Bytes; draw.IntN(6) > 0 {
 		switch {
 		case strings.HasSuffix(name, ".json"):

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // File is a view of a GGUF model: of one file or of the parts of a split one.

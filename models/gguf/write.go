@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // Writer collects metadata and tensors for a new version 3 file, aligned to

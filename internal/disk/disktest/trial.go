@@ -1,0 +1,61 @@
+//go:build unix
+
+package disktest
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+)
+
+// Trial is something that is done to a folder, and ended or hindered at each
+// of its operations in turn.
+type Trial struct {
+	Prepare func(t testing.TB, root string)
+	Act     func(t testing.TB, root string) error
+	// Check looks at the folder as somebody finds it who comes next. done: Act
+	// has returned without an error.
+	Check func(t testing.TB, dir string, done bool)
+
+	NoExchange bool // as in Strict
+}
+
+// Run has Act die at each operation, and then fail at each, with a full disk
+// and with a broken one, and checks after each time what is there if nothing
+// is lost and if the power is.
+func (x Trial) Run(t *testing.T) {
+	for _, fault := range []error{ErrDead, syscall.ENOSPC, syscall.EIO} {
+		for n, ended := 0, false; !ended; n++ {
+			name := fmt.Sprintf("%v/%d", fault, n)
+			if !t.Run(name, func(t *testing.T) { ended = x.once(t, n, fault) }) {
+				return
+			}
+		}
+	}
+}
+
+func (x Trial) once(t *testing.T, n int, fault error) (ended bool) {
+	root := t.TempDir()
+	x.Prepare(t, root)
+	s := New(t, root)
+	s.NoExchange = x.NoExchange
+	at := "its end"
+	s.Fail = func(i int, op string) error {
+		if i != n {
+			return nil
+		}
+		at = op
+		return fault
+	}
+	err := x.Act(t, root)
+	s.Stop()
+	for _, loss := range Losses {
+		dir := t.TempDir()
+		s.Survivors(t, loss, dir)
+		x.Check(t, dir, err == nil)
+		if t.Failed() {
+			t.Fatalf("%v at %s (%v), lost is %s", fault, at, err, loss)
+		}
+	}
+	return s.Operations() <= n
+}

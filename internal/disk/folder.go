@@ -1,0 +1,98 @@
+package disk
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// MkdirAll makes a folder and those above it that are missing. What it makes
+// outlasts a loss of power.
+func MkdirAll(path string) error {
+	stat, err := os.Stat(path)
+	switch {
+	case err == nil && stat.IsDir():
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return Mkdir(path) // which says what is wrong
+	}
+	above := filepath.Dir(path)
+	if err := MkdirAll(above); err != nil {
+		return err
+	}
+	if err := Mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return Sync(above)
+}
+
+// RemoveAll removes path and, of a folder, what is in it.
+func RemoveAll(path string) error {
+	stat, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && stat.IsDir() {
+		var entries []fs.DirEntry
+		if entries, err = os.ReadDir(path); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		for _, e := range entries {
+			if err := RemoveAll(filepath.Join(path, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if err == nil {
+		err = Remove(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // somebody else has removed it
+	}
+	return err
+}
+
+// SyncAll puts a file, or a folder with all that is in it, on the disk.
+func SyncAll(path string) error {
+	return filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return Sync(path)
+	})
+}
+
+// Place gives a file or folder that is on the disk, as SyncAll puts it there,
+// the name place. What had that name is then at made, or at aside on a system
+// that cannot exchange two names: there a process that dies between the two
+// steps leaves nothing at place, and whoever comes next has to bring back what
+// is at aside. After an error all is as it was.
+func Place(made, place, aside string) error {
+	undo, err := exchangeOrMove(made, place, aside)
+	if err != nil {
+		return err
+	}
+	if err := Sync(filepath.Dir(place)); err != nil {
+		return errors.Join(err, undo())
+	}
+	return nil
+}
+
+func exchangeOrMove(made, place, aside string) (undo func() error, err error) {
+	back := func() error { return Rename(place, made) }
+	if _, err := os.Lstat(place); errors.Is(err, fs.ErrNotExist) {
+		return back, Rename(made, place)
+	}
+	err = Exchange(made, place)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return func() error { return Exchange(made, place) }, err
+	}
+	if err := Rename(place, aside); err != nil {
+		return nil, err
+	}
+	if err := Rename(made, place); err != nil {
+		return nil, errors.Join(err, Rename(aside, place))
+	}
+	return func() error { return errors.Join(back(), Rename(aside, place)) }, nil
+}

@@ -27,8 +27,11 @@ func MkdirAll(path string) error {
 	return Sync(above)
 }
 
-// RemoveAll removes path and, of a folder, what is in it.
+// RemoveAll removes path, if it is any, and what is in it.
 func RemoveAll(path string) error {
+	if path == "" {
+		return nil
+	}
 	stat, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -9,7 +9,7 @@ import (
 // ErrLocked is a lock that a living process holds.
 var ErrLocked = errors.New("locked")
 
-// Lock is a lock file that this process holds: until Remove, or its end.
+// Lock is a lock file that this process holds until it gives it up, or ends.
 type Lock struct{ file *os.File }
 
 // CreateLock makes a lock file at path, where there is none, and holds it. On
@@ -56,6 +56,9 @@ func stillThere(file *os.File) bool {
 	own, fault := file.Stat()
 	return err == nil && fault == nil && os.SameFile(now, own)
 }
+
+// Release gives the lock up; its file stays.
+func (l *Lock) Release() error { return l.file.Close() }
 
 // Remove gives the lock up, and its file with it.
 func (l *Lock) Remove() error {

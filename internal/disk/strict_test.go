@@ -38,13 +38,13 @@ var long = strings.Repeat("new", 1<<17)
 func TestReplaceIsOldOrNew(t *testing.T) {
 	for _, old := range []string{"", "old"} {
 		disktest.Trial{
-			Prepare: func(t testing.TB, root string) {
+			Prepare: func(t *testing.T, root string) {
 				if old != "" {
 					lay(t, filepath.Join(root, "file"), old)
 				}
 			},
-			Act: func(_ testing.TB, root string) error { return disk.Write(filepath.Join(root, "file"), []byte(long)) },
-			Check: func(t testing.TB, dir string, done bool) {
+			Act: func(_ *testing.T, root string) error { return disk.Write(filepath.Join(root, "file"), []byte(long)) },
+			Check: func(t *testing.T, dir string, done bool) {
 				oldOrNew(t, filepath.Join(dir, "file"), old, long, done)
 				if err := disk.Sweep(dir, "file"); err != nil {
 					t.Error(err)
@@ -59,9 +59,9 @@ func TestReplaceIsOldOrNew(t *testing.T) {
 
 func TestMkdirAllOutlastsPower(t *testing.T) {
 	disktest.Trial{
-		Prepare: func(testing.TB, string) {},
-		Act:     func(_ testing.TB, root string) error { return disk.MkdirAll(filepath.Join(root, "a", "b", "c")) },
-		Check: func(t testing.TB, dir string, done bool) {
+		Prepare: func(*testing.T, string) {},
+		Act:     func(_ *testing.T, root string) error { return disk.MkdirAll(filepath.Join(root, "a", "b", "c")) },
+		Check: func(t *testing.T, dir string, done bool) {
 			if _, err := os.Stat(filepath.Join(dir, "a", "b", "c")); done && err != nil {
 				t.Error(err)
 			}
@@ -76,13 +76,13 @@ func TestPlaceIsOldOrNew(t *testing.T) {
 		for _, old := range []string{"", "old"} {
 			disktest.Trial{
 				NoExchange: noExchange,
-				Prepare: func(t testing.TB, root string) {
+				Prepare: func(t *testing.T, root string) {
 					if old != "" {
 						lay(t, filepath.Join(root, "place", "a"), old)
 						lay(t, filepath.Join(root, "place", "sub", "b"), old)
 					}
 				},
-				Act: func(t testing.TB, root string) error {
+				Act: func(t *testing.T, root string) error {
 					work := filepath.Join(root, ".work")
 					if err := disk.MkdirAll(filepath.Join(work, "made")); err != nil {
 						return err
@@ -94,7 +94,7 @@ func TestPlaceIsOldOrNew(t *testing.T) {
 					}
 					return disk.Place(filepath.Join(work, "made"), filepath.Join(root, "place"), filepath.Join(work, "old"))
 				},
-				Check: func(t testing.TB, dir string, done bool) {
+				Check: func(t *testing.T, dir string, done bool) {
 					place := filepath.Join(dir, "place")
 					if _, err := os.Stat(place); err != nil {
 						if aside := filepath.Join(dir, ".work", "old"); old != "" && noExchange {

@@ -6,7 +6,6 @@ package disktest
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -85,32 +84,35 @@ func (s *Strict) Operations() int {
 	return s.ops
 }
 
-func (s *Strict) do(op string, act func() error) error {
+func (s *Strict) do(op, path string, act func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.fails(op); err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+	if err := s.fails(op, path); err != nil {
+		return err
 	}
 	return act()
 }
 
-func (s *Strict) fails(op string) error {
+func (s *Strict) fails(op, path string) error {
 	err := ErrDead
 	if !s.dead {
-		err = s.Fail(s.ops, op)
+		err = s.Fail(s.ops, op+" "+path)
 		s.dead = err == ErrDead
 		s.ops++
 	}
-	return err
+	if err != nil {
+		return &os.PathError{Op: op, Path: path, Err: err}
+	}
+	return nil
 }
 
 func (s *Strict) Create(path string) (f disk.File, err error) {
-	err = s.do("create "+path, func() (err error) { f, err = s.open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL); return err })
+	err = s.do("create", path, func() (err error) { f, err = s.open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL); return err })
 	return f, err
 }
 
 func (s *Strict) Append(path string) (f disk.File, err error) {
-	err = s.do("open "+path, func() (err error) { f, err = s.open(path, os.O_RDWR|os.O_APPEND); return err })
+	err = s.do("open", path, func() (err error) { f, err = s.open(path, os.O_RDWR|os.O_APPEND); return err })
 	return f, err
 }
 
@@ -123,26 +125,26 @@ func (s *Strict) open(path string, flags int) (disk.File, error) {
 }
 
 func (s *Strict) Mkdir(path string) error {
-	return s.do("mkdir "+path, func() error { return disk.System().Mkdir(path) })
+	return s.do("mkdir", path, func() error { return disk.System().Mkdir(path) })
 }
 
 func (s *Strict) Rename(from, to string) error {
-	return s.do("rename "+from+" to "+to, func() error { return disk.System().Rename(from, to) })
+	return s.do("rename", from+" to "+to, func() error { return disk.System().Rename(from, to) })
 }
 
 func (s *Strict) Exchange(a, b string) error {
 	if s.NoExchange {
 		return errors.ErrUnsupported
 	}
-	return s.do("exchange "+a+" and "+b, func() error { return disk.System().Exchange(a, b) })
+	return s.do("exchange", a+" and "+b, func() error { return disk.System().Exchange(a, b) })
 }
 
 func (s *Strict) Remove(path string) error {
-	return s.do("remove "+path, func() error { return disk.System().Remove(path) })
+	return s.do("remove", path, func() error { return disk.System().Remove(path) })
 }
 
 func (s *Strict) Sync(path string) error {
-	return s.do("sync "+path, func() error { return s.keep(path) })
+	return s.do("sync", path, func() error { return s.keep(path) })
 }
 
 type file struct {
@@ -153,21 +155,23 @@ type file struct {
 func (f *file) Write(b []byte) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if err := f.fs.fails("write " + f.Name()); err != nil {
-		if len(b) > 1 && err != ErrDead {
-			_, _ = f.File.Write(b[:len(b)/2])
+	dead := f.fs.dead
+	if err := f.fs.fails("write", f.Name()); err != nil {
+		if dead {
+			return 0, err
 		}
-		return 0, &os.PathError{Op: "write", Path: f.Name(), Err: err}
+		n, fault := f.File.Write(b[:len(b)/2])
+		return n, errors.Join(err, fault)
 	}
 	return f.File.Write(b)
 }
 
 func (f *file) Truncate(size int64) error {
-	return f.fs.do("truncate "+f.Name(), func() error { return f.File.Truncate(size) })
+	return f.fs.do("truncate", f.Name(), func() error { return f.File.Truncate(size) })
 }
 
 func (f *file) Sync() error {
-	return f.fs.do("sync "+f.Name(), func() error {
+	return f.fs.do("sync", f.Name(), func() error {
 		stat, err := f.Stat()
 		if err != nil {
 			return err

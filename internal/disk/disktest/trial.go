@@ -4,6 +4,7 @@ package disktest
 
 import (
 	"fmt"
+	"os"
 	"syscall"
 	"testing"
 )
@@ -11,11 +12,11 @@ import (
 // Trial is something that is done to a folder, and ended or hindered at each
 // of its operations in turn.
 type Trial struct {
-	Prepare func(t testing.TB, root string)
-	Act     func(t testing.TB, root string) error
+	Prepare func(t *testing.T, root string)
+	Act     func(t *testing.T, root string) error
 	// Check looks at the folder as somebody finds it who comes next. done: Act
 	// has returned without an error.
-	Check func(t testing.TB, dir string, done bool)
+	Check func(t *testing.T, dir string, done bool)
 
 	NoExchange bool // as in Strict
 }
@@ -35,7 +36,7 @@ func (x Trial) Run(t *testing.T) {
 }
 
 func (x Trial) once(t *testing.T, n int, fault error) (ended bool) {
-	root := t.TempDir()
+	root := folder(t)
 	x.Prepare(t, root)
 	s := New(t, root)
 	s.NoExchange = x.NoExchange
@@ -50,7 +51,7 @@ func (x Trial) once(t *testing.T, n int, fault error) (ended bool) {
 	err := x.Act(t, root)
 	s.Stop()
 	for _, loss := range Losses {
-		dir := t.TempDir()
+		dir := folder(t)
 		s.Survivors(t, loss, dir)
 		x.Check(t, dir, err == nil)
 		if t.Failed() {
@@ -58,4 +59,19 @@ func (x Trial) once(t *testing.T, n int, fault error) (ended bool) {
 		}
 	}
 	return s.Operations() <= n
+}
+
+// folder is an empty folder, in memory where the system has such a place:
+// trials make thousands of files, and nothing here waits for a disk.
+func folder(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "trial-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -80,6 +81,38 @@ func Place(made, place, aside string) error {
 		return errors.Join(err, undo())
 	}
 	return nil
+}
+
+// Make makes a file or folder: fill writes it in a folder beside place, and it
+// takes the place of what is there once all of it is on the disk.
+func Make(place string, fill func(made string) error) (err error) {
+	if place, err = filepath.Abs(place); err != nil {
+		return err
+	}
+	if err := MkdirAll(filepath.Dir(place)); err != nil {
+		return err
+	}
+	temporary, err := MkdirTemp(filepath.Dir(place), "."+filepath.Base(place)+".*")
+	if err != nil {
+		return err
+	}
+	made, aside := filepath.Join(temporary, filepath.Base(place)), filepath.Join(temporary, "old")
+	err = fill(made)
+	if err == nil {
+		err = SyncAll(made)
+	}
+	if err == nil {
+		err = Place(made, place, aside)
+	}
+	if _, fault := os.Lstat(place); err != nil && fault != nil {
+		if _, kept := os.Lstat(aside); kept == nil {
+			return fmt.Errorf("%w; what was there is %s now", err, aside)
+		}
+	}
+	if fault := RemoveAll(temporary); err == nil {
+		return fault
+	}
+	return err
 }
 
 func exchangeOrMove(made, place, aside string) (undo func() error, err error) {

@@ -17,12 +17,9 @@ import (
 // temporary file beside path, which takes the name once it is on disk; after
 // an error what was at path is still there.
 func Replace(path string, content func(io.Writer) error) error {
-	file, temporary, err := CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	temporary, err := Beside(path, content)
 	if err != nil {
 		return err
-	}
-	if err := fill(file, content); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", path, err), Remove(temporary))
 	}
 	if err := Rename(temporary, path); err != nil {
 		return errors.Join(err, Remove(temporary))
@@ -30,9 +27,26 @@ func Replace(path string, content func(io.Writer) error) error {
 	return Sync(filepath.Dir(path))
 }
 
+// Beside writes a temporary file, which is on disk when it returns, in path's
+// folder, for whoever gives several files their names at once.
+func Beside(path string, content func(io.Writer) error) (temporary string, err error) {
+	file, temporary, err := CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return "", err
+	}
+	if err := fill(file, content); err != nil {
+		return "", errors.Join(fmt.Errorf("%s: %w", path, err), Remove(temporary))
+	}
+	return temporary, nil
+}
+
 // Write is Replace for a content that is at hand.
 func Write(path string, content []byte) error {
-	return Replace(path, func(w io.Writer) error { _, err := w.Write(content); return err })
+	return Replace(path, bytesOf(content))
+}
+
+func bytesOf(content []byte) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := w.Write(content); return err }
 }
 
 // fill writes, syncs and closes file.
@@ -64,8 +78,8 @@ func fresh(dir, pattern string, make func(path string) error) (string, error) {
 	}
 }
 
-// Sweep removes from a folder what a process that died in Replace has left of
-// the named files.
+// Sweep removes from a folder what a process that died in Replace or Beside has left
+// of the named files.
 func Sweep(dir string, names ...string) error {
 	left, err := os.ReadDir(dir)
 	if err != nil {

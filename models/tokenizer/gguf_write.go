@@ -5,10 +5,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // WriteGGUF writes the tokenizer that a GGUF file's metadata describes into a
@@ -33,7 +34,7 @@ func WriteGGUF(dir string, meta Metadata) error {
 		if err := enc.Encode(value); err != nil {
 			return fmt.Errorf("tokenizer: %s: %w", name, err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o644); err != nil {
+		if err := disk.Write(filepath.Join(dir, name), b.Bytes()); err != nil {
 			return fmt.Errorf("tokenizer: %w", err)
 		}
 	}

@@ -338,7 +338,10 @@ func (r *Run) step() (StepReport, error) {
 	account := t.Account()
 	report := StepReport{
 		Step: t.Step, Epoch: r.epoch(), Loss: result.Loss,
-		Rates: rates, Norm: result.Norm, Tokens: result.Tokens, Speed: float64(result.Tokens) / took, Bytes: &account,
+		Rates: rates, Norm: result.Norm, Tokens: result.Tokens, Bytes: &account,
+	}
+	if took > 0 { // or the clock is too coarse for it
+		report.Speed = float64(result.Tokens) / took
 	}
 	if b, ok := t.Method.(*Blocks); ok && len(b.ActiveBlocks()) < t.Model.Config().Layers {
 		report.Blocks = b.ActiveBlocks()

@@ -19,13 +19,18 @@ type Trial struct {
 	Check func(t *testing.T, dir string, done bool)
 
 	NoExchange bool // as in Strict
+	DeathsOnly bool // where trials take long
 }
 
 // Run has Act die at each operation, and then fail at each, with a full disk
 // and with a broken one, and checks after each time what is there if nothing
 // is lost and if the power is.
 func (x Trial) Run(t *testing.T) {
-	for _, fault := range []error{ErrDead, syscall.ENOSPC, syscall.EIO} {
+	faults := []error{ErrDead, syscall.ENOSPC, syscall.EIO}
+	if x.DeathsOnly {
+		faults = faults[:1]
+	}
+	for _, fault := range faults {
 		for n, ended := 0, false; !ended; n++ {
 			name := fmt.Sprintf("%v/%d", fault, n)
 			if !t.Run(name, func(t *testing.T) { ended = x.once(t, n, fault) }) {
@@ -50,6 +55,10 @@ func (x Trial) once(t *testing.T, n int, fault error) (ended bool) {
 	}
 	err := x.Act(t, root)
 	s.Stop()
+	ended = s.Operations() <= n
+	if ended && err != nil {
+		t.Fatalf("without a fault: %v", err)
+	}
 	for _, loss := range Losses {
 		dir := folder(t)
 		s.Survivors(t, loss, dir)
@@ -58,7 +67,7 @@ func (x Trial) once(t *testing.T, n int, fault error) (ended bool) {
 			t.Fatalf("%v at %s (%v), lost is %s", fault, at, err, loss)
 		}
 	}
-	return s.Operations() <= n
+	return ended
 }
 
 // folder is an empty folder, in memory where the system has such a place:

@@ -25,9 +25,9 @@ var below = map[string][]string{
 	"runtime":        {"catalogue", "adapters", "models", "kernels"},
 	"training":       {"internal", "adapters", "models", "kernels"},
 	"serve":          {"internal", "runtime", "catalogue", "adapters", "models", "kernels"},
-	"cmd/peft-serve": {"serve", "runtime", "catalogue", "adapters", "models", "kernels"},
-	"cmd/peft-train": {"training", "adapters", "models", "kernels"},
-	"scripts":        {"serve", "training", "runtime", "catalogue", "adapters", "models", "kernels"},
+	"cmd/peft-serve": {"internal", "serve", "runtime", "catalogue", "adapters", "models", "kernels"},
+	"cmd/peft-train": {"internal", "training", "adapters", "models", "kernels"},
+	"scripts":        {"internal", "serve", "training", "runtime", "catalogue", "adapters", "models", "kernels"},
 }
 
 // only lists the folders that alone may import a package.

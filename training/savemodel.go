@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 
 	"github.com/peft-serve/peft-serve/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )

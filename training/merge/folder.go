@@ -15,9 +15,9 @@ import (
 	"strings"
 
 	"github.com/peft-serve/peft-serve/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )

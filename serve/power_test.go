@@ -148,7 +148,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	got := s.send(t, http.MethodPut, "/v1/adapters/x", goldenArchive(t, "dora"))
 	require.Equal(t, http.StatusInsufficientStorage, got.status, got.body)
-	require.Contains(t, got.body, `"code":"no_room"`)
+	require.Contains(t, got.body, `"code":"disk_full"`)
 	require.Equal(t, goldenDigest(t, "lora"), found(t, root))
 	require.Equal(t, http.StatusNoContent, s.send(t, http.MethodDelete, "/v1/adapters/x", "").status)
 	require.Empty(t, found(t, root))
@@ -159,9 +159,9 @@ func TestFullDisk(t *testing.T) {
 // on.
 func TestStartSparesLivingServers(t *testing.T) {
 	root := t.TempDir()
-	living, err := stage(root)
+	living, err := newStaging(root)
 	require.NoError(t, err)
-	dead, err := stage(root)
+	dead, err := newStaging(root)
 	require.NoError(t, err)
 	require.NoError(t, disk.Mkdir(dead.files()))
 	require.NoError(t, dead.lock.Release())

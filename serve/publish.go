@@ -33,7 +33,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	ctx, done := s.attend(c)
 	defer done()
 	defer func() { err = s.diskFault(err) }()
-	staging, err := stage(s.config.Adapters)
+	staging, err := newStaging(s.config.Adapters)
 	if err != nil {
 		return err
 	}
@@ -123,25 +123,35 @@ func refusedUpload(name, folder string, err error) error {
 	}
 }
 
-// moveInto moves a folder to its name among the adapters.
+// moveInto moves a folder to its name among the adapters. What has the name is
+// looked at where it lies, and again when it has been taken from there: a run may
+// have begun in it.
 func moveInto(staging *staging, name, folder string) (place string, created bool, err error) {
 	place = filepath.Join(staging.adapters, name)
-	if !exists(place) {
-		return place, true, staging.place(folder, name)
-	}
-	if exists(filepath.Join(place, adapters.RunMark)) && !isUploaded(place) {
-		return "", false, &failure{
-			status: http.StatusConflict, kind: invalidRequest, code: "run_folder",
-			message: fmt.Sprintf("%q in the adapters' folder is where peft-train writes to (%s), and what else a run has there would be lost: give this adapter another name; what the run writes there is served without an upload", name, adapters.RunMark),
+	replaceable := func(old string) error { return nameTaken(name, old) }
+	if created = !exists(place); !created {
+		if err := replaceable(place); err != nil {
+			return "", false, err
 		}
 	}
-	if !holdsAdapter(place) {
-		return "", false, &failure{
-			status: http.StatusConflict, kind: invalidRequest, code: "name_taken",
-			message: fmt.Sprintf("%q in the adapters' folder is no adapter: give this one another name, or move that away", name),
-		}
+	return place, created, staging.place(folder, name, replaceable)
+}
+
+// nameTaken refuses to replace a folder that has something else in it than an
+// adapter, or more.
+func nameTaken(name, folder string) error {
+	f := &failure{status: http.StatusConflict, kind: invalidRequest}
+	switch {
+	case exists(filepath.Join(folder, adapters.RunMark)) && !isUploaded(folder):
+		f.code = "run_folder"
+		f.message = fmt.Sprintf("%q in the adapters' folder is where peft-train writes to (%s), and what else a run has there would be lost: give this adapter another name; what the run writes there is served without an upload", name, adapters.RunMark)
+	case !holdsAdapter(folder):
+		f.code = "name_taken"
+		f.message = fmt.Sprintf("%q in the adapters' folder is no adapter: give this one another name, or move that away", name)
+	default:
+		return nil
 	}
-	return place, false, staging.place(folder, name)
+	return f
 }
 
 // named refuses what cannot be uploaded by its name, or not to this server.

@@ -38,8 +38,8 @@ const (
 	asidePrefix = "aside-"
 )
 
-// stage makes a staging. The lock comes first: a folder without one has nobody.
-func stage(adapters string) (*staging, error) {
+// newStaging makes a staging. The lock comes first: a folder without one has nobody.
+func newStaging(adapters string) (*staging, error) {
 	s := &staging{adapters: adapters, dir: filepath.Join(adapters, incoming+newID())}
 	var err error
 	if s.lock, err = disk.CreateLock(s.dir + lockSuffix); err != nil {
@@ -63,9 +63,9 @@ func (s *staging) remove() error {
 func (s *staging) files() string { return filepath.Join(s.dir, "files") }
 
 // place gives a folder of the staging its name among the adapters. What had
-// that name is in the staging then.
-func (s *staging) place(folder, name string) error {
-	return disk.Place(folder, filepath.Join(s.adapters, name), filepath.Join(s.dir, asidePrefix+name))
+// that name is in the staging then, unless check refuses that it goes.
+func (s *staging) place(folder, name string, check func(old string) error) error {
+	return disk.Place(folder, filepath.Join(s.adapters, name), filepath.Join(s.dir, asidePrefix+name), check)
 }
 
 // takeAway takes an adapter's folder away, for good, and returns where it is
@@ -101,7 +101,7 @@ func (s *Server) diskFault(err error) error {
 	s.config.Log.Error("an upload cannot be written", "error", err)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return &failure{
-			status: http.StatusInsufficientStorage, kind: serverFault, code: "no_room",
+			status: http.StatusInsufficientStorage, kind: serverFault, code: "disk_full",
 			message: "the disk that the adapters' folder is on is full, and nothing has changed: delete adapters that nobody needs, or make room, and send it again",
 		}
 	}

@@ -71,13 +71,21 @@ func SyncAll(path string) error {
 // the name place. What had that name is then at made, or at aside on a system
 // that cannot exchange two names: there a process that dies between the two
 // steps leaves nothing at place, and whoever comes next has to bring back what
-// is at aside. After an error all is as it was.
-func Place(made, place, aside string) error {
-	undo, err := exchangeOrMove(made, place, aside)
+// is at aside. check, which may be nil, is shown where the old one is once
+// nobody reaches it by its name any more, and may refuse. After an error all is
+// as it was.
+func Place(made, place, aside string, check func(old string) error) error {
+	old, undo, err := exchangeOrMove(made, place, aside)
 	if err != nil {
 		return err
 	}
-	if err := Sync(filepath.Dir(place)); err != nil {
+	if check != nil && old != "" {
+		err = check(old)
+	}
+	if err == nil {
+		err = Sync(filepath.Dir(place))
+	}
+	if err != nil {
 		return errors.Join(err, undo())
 	}
 	return nil
@@ -102,7 +110,7 @@ func Make(place string, fill func(made string) error) (err error) {
 		err = SyncAll(made)
 	}
 	if err == nil {
-		err = Place(made, place, aside)
+		err = Place(made, place, aside, nil)
 	}
 	if _, fault := os.Lstat(place); err != nil && fault != nil {
 		if _, kept := os.Lstat(aside); kept == nil {
@@ -115,20 +123,22 @@ func Make(place string, fill func(made string) error) (err error) {
 	return err
 }
 
-func exchangeOrMove(made, place, aside string) (undo func() error, err error) {
+// exchangeOrMove returns where the old one is, if there was one.
+func exchangeOrMove(made, place, aside string) (old string, undo func() error, err error) {
 	back := func() error { return Rename(place, made) }
 	if _, err := os.Lstat(place); errors.Is(err, fs.ErrNotExist) {
-		return back, Rename(made, place)
+		return "", back, Rename(made, place)
 	}
 	err = Exchange(made, place)
 	if !errors.Is(err, errors.ErrUnsupported) {
-		return func() error { return Exchange(made, place) }, err
+		return made, func() error { return Exchange(made, place) }, err
 	}
 	if err := Rename(place, aside); err != nil {
-		return nil, err
+		return "", nil, err
 	}
+	restore := func() error { return Rename(aside, place) }
 	if err := Rename(made, place); err != nil {
-		return nil, errors.Join(err, Rename(aside, place))
+		return "", nil, errors.Join(err, restore())
 	}
-	return func() error { return errors.Join(back(), Rename(aside, place)) }, nil
+	return aside, func() error { return errors.Join(back(), restore()) }, nil
 }

@@ -3,6 +3,7 @@
 package disk_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,7 +93,7 @@ func TestPlaceIsOldOrNew(t *testing.T) {
 					if err := disk.SyncAll(work); err != nil {
 						return err
 					}
-					return disk.Place(filepath.Join(work, "made"), filepath.Join(root, "place"), filepath.Join(work, "old"))
+					return disk.Place(filepath.Join(work, "made"), filepath.Join(root, "place"), filepath.Join(work, "old"), nil)
 				},
 				Check: func(t *testing.T, dir string, done bool) {
 					place := filepath.Join(dir, "place")
@@ -112,6 +113,31 @@ func TestPlaceIsOldOrNew(t *testing.T) {
 				},
 			}.Run(t)
 		}
+	}
+}
+
+// TestPlaceRefused: what is refused once it has been taken out of its place is
+// back there, and so is what was to take it.
+func TestPlaceRefused(t *testing.T) {
+	for _, noExchange := range []bool{false, true} {
+		root := t.TempDir()
+		made, place := filepath.Join(root, "made"), filepath.Join(root, "place")
+		lay(t, filepath.Join(made, "a"), "new")
+		lay(t, filepath.Join(place, "a"), "old")
+		s := disktest.New(t, root)
+		s.NoExchange = noExchange
+		refused := errors.New("refused")
+		err := disk.Place(made, place, filepath.Join(root, "old"), func(old string) error {
+			oldOrNew(t, filepath.Join(old, "a"), "old", "old", true)
+			oldOrNew(t, filepath.Join(place, "a"), "new", "new", true)
+			return refused
+		})
+		if !errors.Is(err, refused) {
+			t.Errorf("%v, want %v", err, refused)
+		}
+		oldOrNew(t, filepath.Join(made, "a"), "new", "new", true)
+		oldOrNew(t, filepath.Join(place, "a"), "old", "old", true)
+		s.Stop()
 	}
 }
 

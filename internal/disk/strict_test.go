@@ -116,6 +116,24 @@ func TestPlaceIsOldOrNew(t *testing.T) {
 	}
 }
 
+func TestMakeIsOldOrNew(t *testing.T) {
+	disktest.Trial{
+		Prepare: func(t *testing.T, root string) { lay(t, filepath.Join(root, "place", "a"), "old") },
+		Act: func(t *testing.T, root string) error {
+			return disk.Make(filepath.Join(root, "place"), func(made string) error {
+				if err := disk.Mkdir(made); err != nil {
+					return err
+				}
+				lay(t, filepath.Join(made, "a"), "new")
+				return nil
+			})
+		},
+		Check: func(t *testing.T, dir string, done bool) {
+			oldOrNew(t, filepath.Join(dir, "place", "a"), "old", "new", done)
+		},
+	}.Run(t)
+}
+
 // TestPlaceRefused: what is refused once it has been taken out of its place is
 // back there, and so is what was to take it.
 func TestPlaceRefused(t *testing.T) {

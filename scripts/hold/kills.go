@@ -147,12 +147,12 @@ func (c *changing) step(client *http.Client, url string, all []version) bool {
 	}
 	before := c.may[0]
 	c.may = []string{before, next.digest}
-	response, text, err := send(client, method, url+"/v1/adapters/"+c.name, next.archive)
+	r, err := send(client, method, url+"/v1/adapters/"+c.name, next.archive)
 	if err != nil {
 		return false
 	}
-	if response.StatusCode >= 300 {
-		c.refused = fmt.Errorf("%s %s: %d %s", method, c.name, response.StatusCode, text)
+	if r.status >= 300 {
+		c.refused = fmt.Errorf("%s %s: %d %s", method, c.name, r.status, r.text)
 		return false
 	}
 	c.may = []string{next.digest}
@@ -173,24 +173,24 @@ func (k *killing) look(s *server) error {
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, c := range k.names {
-		response, text, err := send(client, http.MethodPost, s.url+"/v1/completions", fmt.Appendf(nil, `{"model":%q,"prompt":"a","max_tokens":1}`, c.name))
+		r, err := send(client, http.MethodPost, s.url+"/v1/completions", fmt.Appendf(nil, `{"model":%q,"prompt":"a","max_tokens":1}`, c.name))
 		if err != nil {
 			return err
 		}
-		digest := response.Header.Get("X-Adapter-Digest")
-		switch {
-		case response.StatusCode == http.StatusNotFound:
-			digest = ""
-		case response.StatusCode != http.StatusOK:
+		switch r.status {
+		case http.StatusOK:
+		case http.StatusNotFound:
+			r.digest = ""
+		default:
 			k.torn++
-			fmt.Fprintf(k.out, "torn: %s: %d %s\n", c.name, response.StatusCode, text)
+			fmt.Fprintf(k.out, "torn: %s: %d %s\n", c.name, r.status, r.text)
 			continue
 		}
-		if !slices.Contains(c.may, digest) {
+		if !slices.Contains(c.may, r.digest) {
 			k.lost++
-			fmt.Fprintf(k.out, "lost: %s has version %q, not one of %s\n", c.name, digest, strings.Join(c.may, ", "))
+			fmt.Fprintf(k.out, "lost: %s has version %q, not one of %s\n", c.name, r.digest, strings.Join(c.may, ", "))
 		}
-		c.may = []string{digest}
+		c.may = []string{r.digest}
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (s *server) serving(ctx context.Context) error {
 // kill ends the server without a word.
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill() // it may have ended
-	<-s.ended
+	_ = <-s.ended // killed, or on its own
 }
 
 // stop lets the server end as it does on SIGTERM.
@@ -82,17 +82,24 @@ func (s *server) stop() error {
 	return nil
 }
 
-// send returns the answer to a request, its body read whole.
-func send(client *http.Client, method, url string, body []byte) (*http.Response, []byte, error) {
+// reply is an answer read whole.
+type reply struct {
+	status int
+	digest string // of the adapter that answered
+	text   []byte
+}
+
+func send(client *http.Client, method, url string, body []byte) (r reply, err error) {
 	request, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return r, err
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, nil, err
+		return r, err
 	}
-	text, err := io.ReadAll(response.Body)
-	_ = response.Body.Close()
-	return response, text, err
+	defer func() { _ = response.Body.Close() }()
+	r.text, err = io.ReadAll(response.Body)
+	r.status, r.digest = response.StatusCode, response.Header.Get("X-Adapter-Digest")
+	return r, err
 }

@@ -97,7 +97,7 @@ func (s *Strict) fails(op, path string) error {
 	err := ErrDead
 	if !s.dead {
 		err = s.Fail(s.ops, op+" "+path)
-		s.dead = err == ErrDead
+		s.dead = errors.Is(err, ErrDead)
 		s.ops++
 	}
 	if err != nil {

@@ -68,7 +68,7 @@ func (s *server) serving(ctx context.Context) error {
 // kill ends the server without a word.
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill() // it may have ended
-	_ = <-s.ended // killed, or on its own
+	_ = <-s.ended            // killed, or on its own
 }
 
 // stop lets the server end as it does on SIGTERM.

@@ -6,6 +6,7 @@ BIN      := bin
 BASE     := .base/SmolLM2-135M-Instruct.Q4_1.gguf
 ADAPTERS ?= .base/adapters
 FUZZTIME ?= 30s
+KILLS    ?= 1000
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
@@ -13,7 +14,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race clients noasm cross arm64 arm64-kernels fuzz soak-hostile soak-mixed vuln lint generate check-generate bench bench-start bench-compare table goldens ci clean
+.PHONY: help build run base test race clients noasm cross arm64 arm64-kernels fuzz soak-hostile soak-mixed soak-kills vuln lint generate check-generate bench bench-start bench-compare table goldens ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -70,6 +71,9 @@ soak-mixed: ## 100,000 mixed requests beside each of them alone: not a bit diffe
 
 vuln: ## known vulnerabilities in what is built in, where their database can be had
 	scripts/vuln.sh
+
+soak-kills: build ## KILLS SIGKILLs in publish, replace and delete: nothing torn, nothing lost (1,000; minutes)
+	$(GO) run ./scripts/hold kills --bin $(BIN)/peft-serve -n $(KILLS)
 
 lint: ## golangci-lint at the version pinned in tools/go.mod
 	$(LINT) run ./...

@@ -17,16 +17,17 @@ const module = "github.com/peft-serve/peft-serve/"
 // below lists, by top-level folder, the folders it may import. A folder may
 // always import itself.
 var below = map[string][]string{
+	"internal":       {},
 	"kernels":        {},
-	"models":         {"kernels"},
-	"adapters":       {"models", "kernels"},
+	"models":         {"internal", "kernels"},
+	"adapters":       {"internal", "models", "kernels"},
 	"catalogue":      {"adapters", "models"},
 	"runtime":        {"catalogue", "adapters", "models", "kernels"},
-	"training":       {"adapters", "models", "kernels"},
-	"serve":          {"runtime", "catalogue", "adapters", "models", "kernels"},
-	"cmd/peft-serve": {"serve", "runtime", "catalogue", "adapters", "models", "kernels"},
-	"cmd/peft-train": {"training", "adapters", "models", "kernels"},
-	"scripts":        {"serve", "training", "runtime", "catalogue", "adapters", "models", "kernels"},
+	"training":       {"internal", "adapters", "models", "kernels"},
+	"serve":          {"internal", "runtime", "catalogue", "adapters", "models", "kernels"},
+	"cmd/peft-serve": {"internal", "serve", "runtime", "catalogue", "adapters", "models", "kernels"},
+	"cmd/peft-train": {"internal", "training", "adapters", "models", "kernels"},
+	"scripts":        {"internal", "serve", "training", "runtime", "catalogue", "adapters", "models", "kernels"},
 }
 
 // only lists the folders that alone may import a package.

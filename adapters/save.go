@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"unicode/utf16"
 
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -38,34 +39,28 @@ func save(dir string, c *Config, tensors []safetensors.Tensor) (err error) {
 			err = fmt.Errorf("saving an adapter to %s: %w", dir, err)
 		}
 	}()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := disk.MkdirAll(dir); err != nil {
 		return err
 	}
-	newTensors, newConfig := filepath.Join(dir, "."+SafeFile), filepath.Join(dir, "."+ConfigFile)
-	if err := safetensors.WriteFile(newTensors, tensors, safetensors.PyTorch()); err != nil {
-		return err
-	}
-	if err := writeSynced(newConfig, c.JSON()); err != nil {
-		return errors.Join(err, os.Remove(newTensors))
-	}
-	path := filepath.Join(dir, ConfigFile)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(newTensors, filepath.Join(dir, SafeFile)); err != nil {
-		return err
-	}
-	return os.Rename(newConfig, path)
-}
-
-// writeSynced writes a small file that is on disk when it returns.
-func writeSynced(path string, b []byte) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	tensorsPath, configPath := filepath.Join(dir, SafeFile), filepath.Join(dir, ConfigFile)
+	newTensors, err := disk.Beside(tensorsPath, func(w io.Writer) error { return safetensors.Write(w, tensors, safetensors.PyTorch()) })
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(b)
-	return errors.Join(err, file.Sync(), file.Close())
+	newConfig, err := disk.Beside(configPath, func(w io.Writer) error { _, err := w.Write(c.JSON()); return err })
+	if err != nil {
+		return errors.Join(err, disk.Remove(newTensors))
+	}
+	if err := disk.Remove(configPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, disk.Remove(newTensors), disk.Remove(newConfig))
+	}
+	if err := disk.Rename(newTensors, tensorsPath); err != nil {
+		return errors.Join(err, disk.Remove(newTensors), disk.Remove(newConfig))
+	}
+	if err := disk.Rename(newConfig, configPath); err != nil {
+		return errors.Join(err, disk.Remove(newConfig))
+	}
+	return disk.Sync(dir)
 }
 
 // JSON is the configuration as PEFT writes it: keys sorted, two spaces of

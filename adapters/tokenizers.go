@@ -12,7 +12,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"github.com/peft-serve/peft-serve/models/regular"
+	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 

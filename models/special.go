@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/models/gguf"
-	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // tokenIDs is a token or a list of them, as config.json writes eos_token_id.

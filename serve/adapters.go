@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/serve/keys"
 )
 
@@ -144,7 +144,7 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	hidden := ""
+	taken := ""
 	err = s.visible(c).Remove(name, func(e catalogue.Entry) (err error) {
 		folder, err := filepath.Abs(folderOf(e))
 		own := err == nil && s.config.Adapters != "" && folder == filepath.Join(s.config.Adapters, name) // another name's folder stays
@@ -154,25 +154,18 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 		if !isUploaded(folder) {
 			return notUploaded(name)
 		}
-		hidden, err = hide(folder)
-		return err
+		if taken, err = takeAway(s.config.Adapters, name); err != nil {
+			return &failure{status: http.StatusInternalServerError, kind: serverFault, message: fmt.Sprintf("the adapter's folder cannot be removed: %s", cause(err))}
+		}
+		return nil
 	})
 	if err != nil {
 		return s.adapterFault(name, err)
 	}
-	if err := os.RemoveAll(hidden); err != nil {
-		return fmt.Errorf("adapter %q is forgotten, but its files cannot be removed: %w", name, err)
+	if err := disk.RemoveAll(taken); err != nil { // which the next start does
+		s.config.Log.Warn("an adapter is deleted, but its files cannot be removed", "adapter", name, "folder", taken, "error", err)
 	}
 	return c.SendStatus(http.StatusNoContent)
-}
-
-// hide takes a folder out of sight in one step, and returns where to.
-func hide(folder string) (hidden string, err error) {
-	hidden = filepath.Join(filepath.Dir(folder), incoming+"removed-"+newID())
-	if err := os.Rename(folder, hidden); err != nil {
-		return "", &failure{status: http.StatusInternalServerError, kind: serverFault, message: fmt.Sprintf("the adapter's folder cannot be removed: %s", cause(err))}
-	}
-	return hidden, nil
 }
 
 // folderOf is the local folder of an adapter, or its URI.

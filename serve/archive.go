@@ -16,6 +16,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // archiveLimits bound what an upload may unpack to.
@@ -41,11 +43,6 @@ func unpack(dir string, archive io.Reader, limits archiveLimits) error {
 }
 
 func unpackTar(dir string, plain io.Reader, limits archiveLimits) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = root.Close() }()
 	left := limits.Bytes
 	entries := tar.NewReader(plain)
 	for count := 0; ; count++ {
@@ -59,7 +56,7 @@ func unpackTar(dir string, plain io.Reader, limits archiveLimits) error {
 		if count == limits.Files {
 			return refusedEntry(header.Name, "is one too many: an adapter has at most %d files", limits.Files)
 		}
-		if err := unpackEntry(root, entries, header, &left, limits); err != nil {
+		if err := unpackEntry(dir, entries, header, &left, limits); err != nil {
 			return err
 		}
 	}
@@ -81,7 +78,7 @@ func unpackTail(plain io.Reader) error {
 	return nil
 }
 
-func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64, limits archiveLimits) error {
+func unpackEntry(dir string, body io.Reader, header *tar.Header, left *int64, limits archiveLimits) error {
 	if header.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
@@ -91,10 +88,7 @@ func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64,
 	}
 	switch header.Typeflag {
 	case tar.TypeDir:
-		if err := root.MkdirAll(name, 0o755); err != nil {
-			return refusedEntry(header.Name, "cannot be made a folder: %s", cause(err))
-		}
-		return nil
+		return refusedBy(disk.MkdirAll(path.Join(dir, name)), header.Name, "cannot be made a folder")
 	case tar.TypeReg:
 		if name == "." {
 			return refusedEntry(header.Name, "is not a usable name for a file")
@@ -103,30 +97,39 @@ func unpackEntry(root *os.Root, body io.Reader, header *tar.Header, left *int64,
 		return refusedEntry(header.Name, "is %s: an adapter has only plain files and folders", entryKind(header.Typeflag))
 	}
 	if parent := path.Dir(name); parent != "." {
-		if err := root.MkdirAll(parent, 0o755); err != nil {
-			return refusedEntry(header.Name, "cannot be put into %s: %s", parent, cause(err))
+		if err := disk.MkdirAll(path.Join(dir, parent)); err != nil {
+			return refusedBy(err, header.Name, "cannot be put into "+parent)
 		}
 	}
 	if header.Size > *left {
 		return tooMuch(header.Name, limits)
 	}
-	file, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	file, err := disk.Create(path.Join(dir, name))
 	if errors.Is(err, fs.ErrExist) {
 		return refusedEntry(header.Name, "is in the archive twice")
 	}
 	if err != nil {
-		return refusedEntry(header.Name, "cannot be written: %s", cause(err))
+		return refusedBy(err, header.Name, "cannot be written")
 	}
 	written, err := io.Copy(file, body) // as much as the header says
 	*left -= written
 	closed := file.Close()
 	switch {
+	case ofDisk(err):
+		return err
 	case err != nil:
 		return unreadable(header.Name, err)
-	case closed != nil:
-		return closed
 	}
-	return nil
+	return closed
+}
+
+// refusedBy is the refusal of an entry that the file system does not take;
+// where that is not for its name, it is the disk's fault.
+func refusedBy(err error, entry, what string) error {
+	if err == nil || ofDisk(err) {
+		return err
+	}
+	return refusedEntry(entry, "%s: %s", what, cause(err))
 }
 
 func tooMuch(entry string, limits archiveLimits) *failure {
@@ -216,8 +219,12 @@ func unreadable(entry string, err error) *failure {
 // cause is an error without the path, which is the server's own business.
 func cause(err error) error {
 	var inPath *fs.PathError
-	if errors.As(err, &inPath) {
+	var between *os.LinkError
+	switch {
+	case errors.As(err, &inPath):
 		return inPath.Err
+	case errors.As(err, &between):
+		return between.Err
 	}
 	return err
 }

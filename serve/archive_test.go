@@ -259,15 +259,3 @@ func TestPutNeedsAFolder(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, s.send(t, http.MethodPut, "/v1/adapters/x", "").status)
 	require.Equal(t, http.StatusNotFound, s.post(t, "/v1/completions", `{"prompt":"a","model":"sql"}`).status)
 }
-
-func TestExchangeByRename(t *testing.T) {
-	dir := t.TempDir()
-	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
-	require.NoError(t, os.MkdirAll(filepath.Join(a, "of-a"), 0o755))
-	require.NoError(t, os.MkdirAll(filepath.Join(b, "of-b"), 0o755))
-	require.NoError(t, exchangeByRename(a, b))
-	require.DirExists(t, filepath.Join(b, "of-a"))
-	require.DirExists(t, filepath.Join(a, "of-b"))
-	require.Error(t, exchangeByRename(filepath.Join(dir, "none"), b))
-	require.DirExists(t, filepath.Join(b, "of-a"))
-}

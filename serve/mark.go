@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // markFile says of a folder that it was uploaded, and what it held then: a
@@ -19,14 +21,14 @@ const markFile = ".uploaded"
 // mark marks an unpacked folder, whatever the archive had under that name.
 func mark(folder string) error {
 	path := filepath.Join(folder, markFile)
-	if err := os.RemoveAll(path); err != nil {
+	if err := disk.RemoveAll(path); err != nil {
 		return err
 	}
 	contents, err := contentsOf(folder)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, []byte(contents), 0o644)
+	return disk.Write(path, []byte(contents))
 }
 
 // isUploaded reports whether a folder, not a link to one, holds what was

@@ -5,22 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
-
-// incoming begins the names of folders that are being written or removed.
-// They begin with a dot, so that nobody takes them for adapters.
-const incoming = ".incoming-"
 
 // putAdapter publishes an uploaded adapter folder: unpacked beside the others,
 // loaded as any adapter is, probed, and moved into place in one step only if it
@@ -37,25 +32,26 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	}
 	ctx, done := s.attend(c)
 	defer done()
-	staging, err := os.MkdirTemp(s.config.Adapters, incoming)
+	defer func() { err = s.diskFault(err) }()
+	staging, err := newStaging(s.config.Adapters)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(staging)) }()
-	if err := os.Chmod(staging, 0o755); err != nil {
+	defer s.discard(staging)
+	if err := disk.Mkdir(staging.files()); err != nil {
 		return err
 	}
-	if err := unpack(staging, archive, archiveLimits{Bytes: callerOf(c).limits.UploadLimit, Files: 256, Depth: 8}); err != nil {
+	if err := unpack(staging.files(), archive, archiveLimits{Bytes: callerOf(c).limits.UploadLimit, Files: 256, Depth: 8}); err != nil {
 		return err
 	}
-	folder, err := adapterRoot(staging)
+	folder, err := adapterRoot(staging.files())
 	if err != nil {
 		return err
 	}
 	if err := mark(folder); err != nil {
 		return err
 	}
-	entry, created, err := s.publish(ctx, folder, name)
+	entry, created, err := s.publish(ctx, staging, folder, name)
 	if err != nil {
 		return err
 	}
@@ -70,8 +66,8 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 
 // publish gives the name to the adapter in a folder, which moves to its place
 // among the adapters. A fault of the adapter is a 422, one of the disk is not.
-func (s *Server) publish(ctx context.Context, folder, name string) (entry catalogue.Entry, created bool, err error) {
-	var disk error
+func (s *Server) publish(ctx context.Context, staging *staging, folder, name string) (entry catalogue.Entry, created bool, err error) {
+	var fault error   // of the disk
 	var digest string // of the new version
 	entry, err = s.catalogue.Swap(ctx, catalogue.Candidate{
 		Name: name, URI: folder,
@@ -80,13 +76,13 @@ func (s *Server) publish(ctx context.Context, folder, name string) (entry catalo
 			if _, _, err := s.templates.of(ctx, []templateUser{{name, digest}}, a.ChatTemplate(), s.textOf(a)); err != nil {
 				return unusable(err)
 			}
-			disk = flush(folder)
-			return disk
+			fault = disk.SyncAll(folder)
+			return fault
 		},
 		Probe: s.probe(name),
 		Move: func() (place string, err error) {
-			place, created, err = moveInto(s.config.Adapters, name, folder)
-			disk = err
+			place, created, err = moveInto(staging, name, folder)
+			fault = err
 			return place, err
 		},
 	})
@@ -98,8 +94,8 @@ func (s *Server) publish(ctx context.Context, folder, name string) (entry catalo
 		return entry, created, nil
 	case ctx.Err() != nil:
 		return entry, false, context.Cause(ctx)
-	case disk != nil:
-		return entry, false, disk
+	case fault != nil:
+		return entry, false, fault
 	}
 	return entry, false, refusedUpload(name, folder, err)
 }
@@ -127,26 +123,35 @@ func refusedUpload(name, folder string, err error) error {
 	}
 }
 
-// moveInto moves a folder to its name among the adapters.
-func moveInto(adaptersDir, name, folder string) (place string, created bool, err error) {
-	place = filepath.Join(adaptersDir, name)
-	if _, err := os.Lstat(place); err != nil {
-		return place, true, os.Rename(folder, place)
-	}
-	if exists(filepath.Join(place, adapters.RunMark)) && !isUploaded(place) {
-		return "", false, &failure{
-			status: http.StatusConflict, kind: invalidRequest, code: "run_folder",
-			message: fmt.Sprintf("%q in the adapters' folder is where peft-train writes to (%s), and what else a run has there would be lost: give this adapter another name; what the run writes there is served without an upload", name, adapters.RunMark),
+// moveInto moves a folder to its name among the adapters. What has the name is
+// looked at where it lies, and again when it has been taken from there: a run may
+// have begun in it.
+func moveInto(staging *staging, name, folder string) (place string, created bool, err error) {
+	place = filepath.Join(staging.adapters, name)
+	replaceable := func(old string) error { return nameTaken(name, old) }
+	if created = !exists(place); !created {
+		if err := replaceable(place); err != nil {
+			return "", false, err
 		}
 	}
-	if !holdsAdapter(place) {
-		return "", false, &failure{
-			status: http.StatusConflict, kind: invalidRequest, code: "name_taken",
-			message: fmt.Sprintf("%q in the adapters' folder is no adapter: give this one another name, or move that away", name),
-		}
+	return place, created, staging.place(folder, name, replaceable)
+}
+
+// nameTaken refuses to replace a folder that has something else in it than an
+// adapter, or more.
+func nameTaken(name, folder string) error {
+	f := &failure{status: http.StatusConflict, kind: invalidRequest}
+	switch {
+	case exists(filepath.Join(folder, adapters.RunMark)) && !isUploaded(folder):
+		f.code = "run_folder"
+		f.message = fmt.Sprintf("%q in the adapters' folder is where peft-train writes to (%s), and what else a run has there would be lost: give this adapter another name; what the run writes there is served without an upload", name, adapters.RunMark)
+	case !holdsAdapter(folder):
+		f.code = "name_taken"
+		f.message = fmt.Sprintf("%q in the adapters' folder is no adapter: give this one another name, or move that away", name)
+	default:
+		return nil
 	}
-	// The old version is now where the new one was, and goes with it.
-	return place, false, exchange(folder, place)
+	return f
 }
 
 // named refuses what cannot be uploaded by its name, or not to this server.
@@ -221,49 +226,9 @@ func holdsAdapter(dir string) bool {
 	return err == nil
 }
 
-// sweep removes what an earlier process left half written.
-func sweep(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
+// discard removes a staging. What cannot be removed is left to the next start.
+func (s *Server) discard(staging *staging) {
+	if err := staging.remove(); err != nil {
+		s.config.Log.Warn("an upload's folder cannot be removed", "folder", staging.dir, "error", err)
 	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), incoming) {
-			continue
-		}
-		if stat, err := e.Info(); err == nil && time.Since(stat.ModTime()) > time.Hour {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// flush puts a folder's files on the disk, so that a name never leads to half
-// of them, even after the power fails.
-func flush(folder string) error {
-	return filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		file, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		return errors.Join(file.Sync(), file.Close())
-	})
-}
-
-// exchangeByRename swaps two folders in three steps, and undoes them if one
-// fails.
-func exchangeByRename(a, b string) error {
-	aside := a + ".aside"
-	if err := os.Rename(b, aside); err != nil {
-		return err
-	}
-	if err := os.Rename(a, b); err != nil {
-		return errors.Join(err, os.Rename(aside, b))
-	}
-	return os.Rename(aside, a)
 }

@@ -84,8 +84,8 @@ func New(parts Parts, config Config) (*Server, error) {
 		if s.config.Adapters, err = filepath.Abs(config.Adapters); err != nil {
 			return nil, err
 		}
-		if err := sweep(config.Adapters); err != nil {
-			return nil, fmt.Errorf("what an earlier upload left in %s cannot be removed: %w", config.Adapters, err)
+		if !config.ReadOnly {
+			recoverStaging(s.config.Adapters, s.config.Log)
 		}
 	}
 	s.settings.Store(newSettings(config.Keys, config.Limits))

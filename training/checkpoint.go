@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
@@ -76,31 +76,13 @@ func writeCheckpoint(path string, params []*Parameter, o Optimizer, at Progress)
 		return err
 	}
 	steps["progress"] = string(progress)
-	return atomically(path, func(w io.Writer) error {
+	return disk.Replace(path, func(w io.Writer) error {
 		z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 		if err != nil {
 			return err
 		}
 		return errors.Join(safetensors.Write(z, tensors, steps), z.Close())
 	})
-}
-
-// atomically writes a file under another name, and gives it its own once it is
-// on disk.
-func atomically(path string, content func(w io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	err = content(f)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", path, err), os.Remove(f.Name()))
-	}
-	return nil
 }
 
 // checkpoint is one that has been read.

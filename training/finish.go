@@ -4,21 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"path/filepath"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
 
 // finish validates, saves, reads what was saved back, and publishes it.
-func (r *Run) finish(ctx context.Context, j *journal, s *Summary) error {
+func (r *Run) finish(ctx context.Context, s *Summary) error {
 	r.measured(s)
 	if r.held != nil && r.at.ScoredAt != r.at.Step {
 		last := StepReport{Step: r.at.Step, Epoch: r.epoch()}
-		if err := r.validate(ctx, j, last); err != nil {
+		if err := r.validate(ctx, last); err != nil {
 			return err
 		}
 	}
@@ -171,7 +171,7 @@ func (r *Run) save(s *Summary) error {
 	if r.Base.begun != nil {
 		readme = r.card(s)
 	}
-	return atomically(filepath.Join(r.Output, "README.md"), func(w io.Writer) error { _, err := w.Write(readme); return err })
+	return disk.Write(filepath.Join(r.Output, "README.md"), readme)
 }
 
 // sample is the first sequences of the data.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // StepReport is one line of metrics.jsonl: a step, a validation after it, or
@@ -36,11 +38,24 @@ type Extension struct {
 // journal writes metrics.jsonl and TensorBoard's events. What a resumed run writes follows what came
 // before the checkpoint: lines of later steps are dropped.
 type journal struct {
-	f      *os.File
+	f      disk.File
 	events *events
 }
 
-func (j *journal) close() error { return errors.Join(j.f.Close(), j.events.f.Close()) }
+// sync puts what has been written on the disk.
+func (j *journal) sync() error {
+	if j == nil {
+		return nil
+	}
+	return errors.Join(j.f.Sync(), j.events.f.Sync())
+}
+
+func (j *journal) close() error {
+	if j == nil {
+		return nil
+	}
+	return errors.Join(j.f.Close(), j.events.f.Close())
+}
 
 func openJournal(path string, step int) (*journal, error) {
 	var kept []byte
@@ -54,10 +69,10 @@ func openJournal(path string, step int) (*journal, error) {
 			return nil, err
 		}
 	}
-	if err := atomically(path, func(w io.Writer) error { _, err := w.Write(kept); return err }); err != nil {
+	if err := disk.Write(path, kept); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := disk.Append(path)
 	if err != nil {
 		return nil, err
 	}

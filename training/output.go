@@ -4,14 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // An output folder is one of these, and this is what a run does to it:
@@ -70,7 +69,10 @@ func (r *Run) mark(state, digest string) error {
 	if err != nil {
 		return err
 	}
-	return atomically(filepath.Join(r.Output, adapters.RunMark), func(w io.Writer) error { _, err := w.Write(append(b, '\n')); return err })
+	if err := r.metrics.sync(); err != nil {
+		return err
+	}
+	return disk.Write(filepath.Join(r.Output, adapters.RunMark), append(b, '\n'))
 }
 
 // results are the files in which an adapter or a model lies.
@@ -78,6 +80,9 @@ var results = []string{adapters.ConfigFile, adapters.SafeFile, adapters.TorchFil
 
 // written are the other files of a run that somebody else may have too.
 var written = []string{"README.md", "report.html", "metrics.jsonl"}
+
+// writable is a file that is only there to see whether it can be.
+const writable = "writable"
 
 // firstOf is the first of names that is in a folder, or "".
 func firstOf(dir string, names []string) string {
@@ -160,20 +165,20 @@ func (r *Run) makeOutput() error {
 		}
 		r.made = append(r.made, dir)
 	}
-	if err := os.MkdirAll(r.Output, 0o755); err != nil {
+	if err := disk.MkdirAll(r.Output); err != nil {
 		return fmt.Errorf("--output: %w", err)
 	}
-	f, err := os.CreateTemp(r.Output, ".writable.*")
+	f, path, err := disk.CreateTemp(r.Output, "."+writable+".*")
 	if err != nil {
 		return fmt.Errorf("--output: %w", err)
 	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	return errors.Join(f.Close(), disk.Remove(path))
 }
 
 // unmake removes the folders that were made for a run that has not begun.
 func (r *Run) unmake() {
 	for _, dir := range r.made {
-		if os.Remove(dir) != nil {
+		if disk.Remove(dir) != nil {
 			return // somebody has put something there
 		}
 	}
@@ -192,31 +197,15 @@ func (r *Run) begin() error {
 			return err
 		}
 	}
-	return errors.Join(r.sweep(), r.mark(running, ""))
+	names := slices.Concat(results, written, companions, []string{lastCheckpoint, bestCheckpoint, adapters.RunMark, writable})
+	return errors.Join(disk.Sweep(r.Output, names...), r.mark(running, ""))
 }
 
 // drop removes files of the output folder.
 func (r *Run) drop(names ...string) error {
 	for _, name := range names {
-		if err := os.Remove(filepath.Join(r.Output, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := disk.Remove(filepath.Join(r.Output, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
-		}
-	}
-	return nil
-}
-
-func (r *Run) sweep() error {
-	left, err := os.ReadDir(r.Output)
-	if err != nil {
-		return err
-	}
-	for _, e := range left {
-		for _, name := range []string{lastCheckpoint, bestCheckpoint, "metrics.jsonl", "report.html", adapters.RunMark} {
-			if strings.HasPrefix(e.Name(), "."+name+".") {
-				if err := os.Remove(filepath.Join(r.Output, e.Name())); err != nil {
-					return err
-				}
-			}
 		}
 	}
 	return nil

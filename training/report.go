@@ -19,6 +19,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
 
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/models"
 )
 
@@ -73,7 +74,7 @@ func (r *Run) report(ctx context.Context, s *Summary) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Validation)) {
 		scores = append(scores, row{Name: name, Measured: fmt.Sprintf("%.4f", s.Validation[name])})
 	}
-	return atomically(filepath.Join(r.Output, "report.html"), func(w io.Writer) error {
+	return disk.Replace(filepath.Join(r.Output, "report.html"), func(w io.Writer) error {
 		return reportTemplate.Execute(w, map[string]any{
 			"Name": filepath.Base(filepath.Clean(r.Output)), "Base": r.calledBase(), "Method": r.Method, "Steps": s.Steps,
 			"Parameters": s.Parameters, "LastLoss": fmt.Sprintf("%.4f", s.Loss), "Speed": fmt.Sprintf("%.0f", s.Speed),

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // changeable are the settings that may be other than in the checkpoint that a
@@ -177,6 +178,9 @@ func (r *Run) checkpoint(ctx context.Context, name string) error {
 		}
 	}
 	write := func() error {
+		if err := r.metrics.sync(); err != nil { // they go as far as the checkpoint
+			return err
+		}
 		err := writeCheckpoint(filepath.Join(r.Output, name), allParameters(r.Trainer.Method), o, at)
 		if err == nil {
 			r.at.SavedAt, r.at.KeptAt, r.at.KeptTrend = at.SavedAt, at.KeptAt, at.KeptTrend
@@ -303,7 +307,7 @@ func (r *Run) bring(dir string, c *checkpoint) error {
 	for _, name := range append(names, lastCheckpoint) { // with which the folder can be gone on from
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err == nil {
-			err = atomically(filepath.Join(r.Output, name), func(w io.Writer) error { _, err := w.Write(b); return err })
+			err = disk.Write(filepath.Join(r.Output, name), b)
 		}
 		if err != nil {
 			return err

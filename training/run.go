@@ -39,6 +39,7 @@ type Run struct {
 	order    dataset.Order
 	steps    int
 	at       Progress
+	metrics  *journal      // nil: nobody reads them
 	was      mark          // what the output folder was before
 	made     []string      // folders made for a run that has not begun
 	plan     Account       // what Plan has counted
@@ -248,22 +249,19 @@ func (r *Run) Do(ctx context.Context) (*Summary, error) {
 			return nil, err
 		}
 	}
-	j, err := r.journal(c)
-	if err != nil {
+	if r.metrics, err = r.journal(c); err != nil {
 		return nil, err
 	}
-	if j != nil {
-		defer func() { _ = j.close() }()
-	}
+	defer func() { _ = r.metrics.close() }()
 	r.Trainer.BeforeUpdate = func(now Result) error {
 		defer func(began time.Time) { r.keeping = time.Since(began) }(time.Now())
 		return r.keep(ctx, now.Loss)
 	}
 	s := &Summary{Loss: r.at.Loss}
 	began := time.Now()
-	if err = r.advance(ctx, j, s); err == nil {
+	if err = r.advance(ctx, s); err == nil {
 		s.Seconds = time.Since(began).Seconds()
-		err = r.finish(ctx, j, s)
+		err = r.finish(ctx, s)
 	}
 	if errors.Is(err, ErrDiverged) {
 		err = r.salvage(err, s)
@@ -272,10 +270,10 @@ func (r *Run) Do(ctx context.Context) (*Summary, error) {
 }
 
 // advance takes the steps that are left.
-func (r *Run) advance(ctx context.Context, j *journal, s *Summary) error {
+func (r *Run) advance(ctx context.Context, s *Summary) error {
 	r.observer.Start(r.steps, r.at.Step)
 	if r.due() { // it was interrupted there
-		if err := r.validate(ctx, j, StepReport{Step: r.at.Step, Epoch: r.epoch()}); err != nil {
+		if err := r.validate(ctx, StepReport{Step: r.at.Step, Epoch: r.epoch()}); err != nil {
 			return err
 		}
 	}
@@ -288,10 +286,10 @@ func (r *Run) advance(ctx context.Context, j *journal, s *Summary) error {
 			return err
 		}
 		s.Loss = report.Loss
-		if err := r.record(ctx, j, report); err != nil {
+		if err := r.record(ctx, report); err != nil {
 			return err
 		}
-		if err := r.between(ctx, j, report); err != nil {
+		if err := r.between(ctx, report); err != nil {
 			return err
 		}
 	}
@@ -345,7 +343,10 @@ func (r *Run) step() (StepReport, error) {
 	account := t.Account()
 	report := StepReport{
 		Step: t.Step, Epoch: r.epoch(), Loss: result.Loss,
-		Rates: rates, Norm: result.Norm, Tokens: result.Tokens, Speed: float64(result.Tokens) / took, Bytes: &account,
+		Rates: rates, Norm: result.Norm, Tokens: result.Tokens, Bytes: &account,
+	}
+	if took > 0 { // or the clock is too coarse for it
+		report.Speed = float64(result.Tokens) / took
 	}
 	if b, ok := t.Method.(*Blocks); ok && len(b.ActiveBlocks()) < t.Model.Config().Layers {
 		report.Blocks = b.ActiveBlocks()
@@ -353,22 +354,22 @@ func (r *Run) step() (StepReport, error) {
 	return report, nil
 }
 
-func (r *Run) record(ctx context.Context, j *journal, report StepReport) error {
+func (r *Run) record(ctx context.Context, report StepReport) error {
 	if report.Validation != nil {
 		r.observer.Validated(report)
 	} else {
 		r.observer.Step(report)
 	}
-	if j == nil {
+	if r.metrics == nil {
 		return nil
 	}
-	return r.withRoom(ctx, func() error { return j.write(report) })
+	return r.withRoom(ctx, func() error { return r.metrics.write(report) })
 }
 
 // between validates and writes checkpoints where it is time to.
-func (r *Run) between(ctx context.Context, j *journal, report StepReport) error {
+func (r *Run) between(ctx context.Context, report StepReport) error {
 	if r.due() {
-		if err := r.validate(ctx, j, report); err != nil {
+		if err := r.validate(ctx, report); err != nil {
 			return err
 		}
 	}
@@ -387,7 +388,7 @@ func (r *Run) due() bool {
 func (r *Run) stalled() bool { return r.Patience > 0 && r.at.Stalled >= r.Patience }
 
 // validate measures the model as it is and keeps it where it is the best yet.
-func (r *Run) validate(ctx context.Context, j *journal, report StepReport) error {
+func (r *Run) validate(ctx context.Context, report StepReport) error {
 	scores, err := r.evaluate(ctx, r.held)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -398,7 +399,7 @@ func (r *Run) validate(ctx context.Context, j *journal, report StepReport) error
 	if loss := scores["loss"]; loss-loss != 0 {
 		return fmt.Errorf("validation after step %d: the loss is %v: %w", report.Step, loss, ErrDiverged)
 	}
-	if err := r.record(ctx, j, StepReport{Step: report.Step, Epoch: report.Epoch, Validation: scores}); err != nil {
+	if err := r.record(ctx, StepReport{Step: report.Step, Epoch: report.Epoch, Validation: scores}); err != nil {
 		return err
 	}
 	r.at.Scores, r.at.ScoredAt = scores, r.at.Step

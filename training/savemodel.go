@@ -7,11 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 
+	"github.com/peft-serve/peft-serve/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
@@ -23,13 +23,14 @@ const generationFile = "generation_config.json"
 
 // SaveModel writes a base with its trained parameters as a Hugging Face
 // folder, in one of Precisions. The name that the base gave itself is not the
-// model's.
+// model's. An old configuration goes first and the new one comes last, so that
+// nobody reads one model's with another's weights.
 func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 	p, ok := precisions[dtype]
 	if !ok {
 		return fmt.Errorf("--dtype: %q is not one of %v", dtype, Precisions())
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := disk.MkdirAll(dir); err != nil {
 		return err
 	}
 	written, err := base.Source.FolderConfig()
@@ -52,12 +53,26 @@ func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 	if err != nil {
 		return err
 	}
+	path := filepath.Join(dir, "config.json")
+	if err := disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if err := f.base.save(filepath.Join(dir, modelFile), p); err != nil {
 		return err
 	}
-	if err := atomically(filepath.Join(dir, "config.json"), func(w io.Writer) error { _, err := w.Write(append(b, '\n')); return err }); err != nil {
+	if err := saveCompanions(dir, base); err != nil {
 		return err
 	}
+	return disk.Write(path, append(b, '\n'))
+}
+
+// companions are the base's files that go with a model.
+var companions = []string{
+	"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+	"vocab.json", "merges.txt", "added_tokens.json",
+}
+
+func saveCompanions(dir string, base *Opened) error {
 	if base.Source.GGUF != nil {
 		return tokenizer.WriteGGUF(dir, base.Source.GGUF)
 	}
@@ -66,16 +81,13 @@ func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 			return err
 		}
 	}
-	for _, name := range []string{
-		generationFile, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
-		"vocab.json", "merges.txt", "added_tokens.json",
-	} {
+	for _, name := range companions {
 		b, err := regular.Read(filepath.Join(base.Path, name), math.MaxInt64)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), b, 0o644)
+			err = disk.Write(filepath.Join(dir, name), b)
 		}
 		if err != nil {
 			return err

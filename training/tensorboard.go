@@ -5,15 +5,16 @@ import (
 	"errors"
 	"hash/crc32"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // events writes a TensorBoard event file: TFRecords of Event messages
 // (tensorflow/core/util/event.proto), of which scalars need four fields.
-type events struct{ f *os.File }
+type events struct{ f disk.File }
 
 // openEvents starts an event file in dir/tensorboard. A resumed run adds
 // another, which TensorBoard reads as the continuation.
@@ -25,23 +26,23 @@ func openEvents(dir string, step int) (*events, error) {
 			return nil, err
 		}
 		for _, name := range old {
-			if err := os.Remove(name); err != nil {
+			if err := disk.Remove(name); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := disk.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	f, err := os.CreateTemp(dir, "events.out.tfevents."+now.Format("20060102150405")+".*.peft-train")
+	f, _, err := disk.CreateTemp(dir, "events.out.tfevents."+now.Format("20060102150405")+".*.peft-train")
 	if err != nil {
 		return nil, err
 	}
 	e := &events{f}
 	first := appendDouble(nil, 1, seconds(now))
 	first = appendBytes(first, 3, []byte("brain.Event:2"))
-	if err := errors.Join(f.Chmod(0o644), e.record(first)); err != nil {
+	if err := errors.Join(e.record(first), disk.Sync(dir)); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return e, nil

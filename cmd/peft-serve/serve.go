@@ -73,9 +73,6 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeEngine(engine)) }()
-	if err := pin(ctx, known, c.Pin); err != nil {
-		return err
-	}
 	ring, err := c.keys()
 	if err != nil {
 		return err
@@ -93,6 +90,9 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		Tokenizer: b.text, Chat: b.chat, Metrics: metrics,
 	}, config)
 	if err != nil {
+		return err
+	}
+	if err := pin(ctx, known, c.Pin); err != nil { // what a kill has left half done is mended by now
 		return err
 	}
 	c.banner(con, log, listener.Addr(), b, engine, known)

@@ -12,7 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/peft-serve/peft-serve/models/regular"
+	"github.com/peft-serve/peft-serve/internal/regular"
 )
 
 func TestRaised(t *testing.T) {

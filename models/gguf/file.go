@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models/internal/disk"
 )
 
 // File is a view of a GGUF model: of one file or of the parts of a split one.

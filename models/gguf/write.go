@@ -7,8 +7,8 @@ import (
 	"io"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models/internal/disk"
 )
 
 // Writer collects metadata and tensors for a new version 3 file, aligned to

@@ -10,7 +10,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/peft-serve/peft-serve/models/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 var commitName = regexp.MustCompile(`^[0-9a-f]{40}$`)
@@ -106,5 +106,5 @@ func (r repository) link(commit, file, etag string) error {
 	if err := os.Rename(temporary, path); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return disk.SyncFolder(filepath.Dir(path))
+	return disk.Sync(filepath.Dir(path))
 }

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/peft-serve/peft-serve/models/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // errAdvanced marks the failure of a transfer that brought enough bytes for
@@ -56,7 +56,7 @@ func (h *Hub) fetchBlob(ctx context.Context, r repository, address string, c con
 	if err := os.Rename(t.path, blob); err != nil {
 		return err
 	}
-	return disk.SyncFolder(filepath.Dir(blob))
+	return disk.Sync(filepath.Dir(blob))
 }
 
 // attempt continues the partial file to its end and verifies it.

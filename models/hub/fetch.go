@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/peft-serve/peft-serve/models/regular"
+	"github.com/peft-serve/peft-serve/internal/regular"
 )
 
 // Hub fetches from one endpoint into one cache. It may be used by many

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // acquire waits for the lock file at path, which the Python libraries take
@@ -19,7 +21,7 @@ func acquire(ctx context.Context, path string) (release func(), err error) {
 		return nil, err
 	}
 	for {
-		held, err := tryLock(file)
+		held, err := disk.LockFile(file)
 		switch {
 		case err != nil:
 			_ = file.Close()

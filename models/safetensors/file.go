@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/peft-serve/peft-serve/models/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // ErrMissing is wrapped by the error of asking for a tensor that a File lacks.

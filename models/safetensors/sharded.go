@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/peft-serve/peft-serve/models/regular"
+	"github.com/peft-serve/peft-serve/internal/regular"
 )
 
 // The names under which transformers saves a model's weights.

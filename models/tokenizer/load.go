@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/peft-serve/peft-serve/models/regular"
+	"github.com/peft-serve/peft-serve/internal/regular"
 )
 
 // A Source is what the files of a folder say of its tokenizer: tokenizer.json

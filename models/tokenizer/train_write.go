@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
 // Trained is what a Trainer has learnt.
@@ -116,7 +117,7 @@ func writeFolder(dir string, file, config map[string]any) error {
 		if err := enc.Encode(value); err != nil {
 			return fmt.Errorf("tokenizer: %s: %w", name, err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o644); err != nil {
+		if err := disk.Write(filepath.Join(dir, name), b.Bytes()); err != nil {
 			return fmt.Errorf("tokenizer: %w", err)
 		}
 	}

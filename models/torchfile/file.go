@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/peft-serve/peft-serve/models/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 

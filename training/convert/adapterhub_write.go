@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -60,7 +60,7 @@ func (m *middle) writeAdapterHub(o Options, config *adapters.Config) error {
 		if err := safetensors.WriteFile(filepath.Join(dir, hubFiles[0]), tensors, nil); err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, adapters.ConfigFile), b, 0o644)
+		return disk.Write(filepath.Join(dir, adapters.ConfigFile), b)
 	})
 }
 

@@ -11,7 +11,8 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/adapters"
-	"github.com/peft-serve/peft-serve/models/regular"
+	"github.com/peft-serve/peft-serve/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/torchfile"
 )
@@ -76,36 +77,22 @@ func (m *middle) writePEFT(to string, config *adapters.Config) error {
 		if err := safetensors.WriteFile(filepath.Join(dir, adapters.SafeFile), m.tensors, safetensors.PyTorch()); err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, adapters.ConfigFile), config.JSON(), 0o644)
+		return disk.Write(filepath.Join(dir, adapters.ConfigFile), config.JSON())
 	})
 }
 
-// replace makes a folder beside to and gives it to's name once it is complete.
+// replace makes a folder, which takes to's name once it is complete.
 func replace(to string, fill func(dir string) error) error {
-	to, err := filepath.Abs(to)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	var wrong error // with what was to be written
+	err := disk.Make(to, func(made string) error {
+		if err := disk.Mkdir(made); err != nil {
+			return err
+		}
+		wrong = fill(made)
+		return wrong
+	})
+	if err != nil && wrong == nil {
 		return fmt.Errorf("%w: %w", ErrOutput, err)
 	}
-	temporary, err := os.MkdirTemp(filepath.Dir(to), "."+filepath.Base(to)+".*")
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrOutput, err)
-	}
-	defer func() { _ = os.RemoveAll(temporary) }()
-	made, old := filepath.Join(temporary, "made"), filepath.Join(temporary, "old")
-	if err := os.Mkdir(made, 0o755); err != nil {
-		return fmt.Errorf("%w: %w", ErrOutput, err)
-	}
-	if err := fill(made); err != nil {
-		return err
-	}
-	if err := os.Rename(to, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", ErrOutput, err)
-	}
-	if err := os.Rename(made, to); err != nil {
-		return fmt.Errorf("%w: %w", ErrOutput, errors.Join(err, os.Rename(old, to)))
-	}
-	return nil
+	return err
 }

@@ -14,16 +14,17 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/models/regular"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // writeFolder writes a Hugging Face folder.
 func (j *job) writeFolder(dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := disk.Mkdir(dir); err != nil {
 		return fmt.Errorf("%w: %w", ErrOutput, err)
 	}
 	var pieces []piece
@@ -209,7 +210,7 @@ func writeShards(dir string, pieces []piece, metadata map[string]string, limit i
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, safetensors.IndexFile), append(index, '\n'), 0o644)
+	return disk.Write(filepath.Join(dir, safetensors.IndexFile), append(index, '\n'))
 }
 
 // writeConfig writes the base's config.json with what has changed.
@@ -240,7 +241,7 @@ func (j *job) writeConfig(dir string) error {
 	if err := enc.Encode(config); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "config.json"), b.Bytes(), 0o644)
+	return disk.Write(filepath.Join(dir, "config.json"), b.Bytes())
 }
 
 // companions are the files that belong to a model beside weights and
@@ -272,7 +273,7 @@ func (j *job) copyFiles(dir string) error {
 				continue
 			}
 			if err == nil {
-				err = os.WriteFile(filepath.Join(dir, name), b, 0o644)
+				err = disk.Write(filepath.Join(dir, name), b)
 			}
 			if err != nil {
 				return err

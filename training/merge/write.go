@@ -1,13 +1,11 @@
 package merge
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
@@ -32,58 +30,40 @@ func (p piece) size() int { return safetensors.Tensor{Shape: p.shape}.Len() * p.
 
 // write makes the result, verifies it and gives it its name.
 func (j *job) write() error {
-	return beside(j.Output, func(made string) error {
-		var err error
-		if j.source.GGUF != nil && strings.HasSuffix(j.Output, ".gguf") {
-			err = j.writeGGUF(made)
-		} else {
-			err = j.writeFolder(made)
-		}
-		if err != nil {
-			return err
-		}
-		j.report.Changed = slices.Sorted(slices.Values(j.order))
-		j.report.Drift, j.report.Largest = j.drift.share(), j.drift.largest
-		if j.report.Drift > warnDrift {
-			j.report.Warnings = append(j.report.Warnings, fmt.Sprintf("rounding to 16 bits loses %.0f %% of what the adapter changes (Frobenius): "+
-				"--dtype f32, or f16 in place of bf16, keeps it", 100*j.report.Drift))
-		}
-		return j.verify(made)
-	})
+	return beside(j.Output, j.fill)
 }
 
-// beside has make write to a path beside output, and gives what is there
+// beside has fill write to a path beside output, and gives what is there
 // output's name.
-func beside(output string, make func(made string) error) error {
-	out, err := filepath.Abs(output)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+func beside(output string, fill func(made string) error) error {
+	var wrong error // with what was to be written
+	err := disk.Make(output, func(made string) error {
+		wrong = fill(made)
+		return wrong
+	})
+	if err != nil && wrong == nil {
 		return fmt.Errorf("%w: %w", ErrOutput, err)
 	}
-	temporary, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".*")
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrOutput, err)
-	}
-	defer func() { _ = os.RemoveAll(temporary) }()
-	made := filepath.Join(temporary, filepath.Base(out))
-	if err := make(made); err != nil {
-		return err
-	}
-	return place(made, out)
+	return err
 }
 
-// place renames made to out; what was at out goes only once made has its name.
-func place(made, out string) error {
-	old := made + ".old"
-	if err := os.Rename(out, old); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w: %w", ErrOutput, err)
+// fill writes the result to a path and verifies it.
+func (j *job) fill(made string) (err error) {
+	if j.source.GGUF != nil && strings.HasSuffix(j.Output, ".gguf") {
+		err = j.writeGGUF(made)
+	} else {
+		err = j.writeFolder(made)
 	}
-	if err := os.Rename(made, out); err != nil {
-		return fmt.Errorf("%w: %w", ErrOutput, errors.Join(err, os.Rename(old, out)))
+	if err != nil {
+		return err
 	}
-	return nil
+	j.report.Changed = slices.Sorted(slices.Values(j.order))
+	j.report.Drift, j.report.Largest = j.drift.share(), j.drift.largest
+	if j.report.Drift > warnDrift {
+		j.report.Warnings = append(j.report.Warnings, fmt.Sprintf("rounding to 16 bits loses %.0f %% of what the adapter changes (Frobenius): "+
+			"--dtype f32, or f16 in place of bf16, keeps it", 100*j.report.Drift))
+	}
+	return j.verify(made)
 }
 
 // mark returns the digests that the result is to name, given those that the

@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/models/regular"
 )
 
 // Base is the shape of a model: its sites, without weights. It is a

@@ -7,7 +7,7 @@ import (
 
 	mmap "github.com/edsrzf/mmap-go"
 
-	"github.com/peft-serve/peft-serve/models/regular"
+	"github.com/peft-serve/peft-serve/internal/regular"
 )
 
 // Mapping is a file's content, until Close.

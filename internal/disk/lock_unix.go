@@ -1,6 +1,6 @@
 //go:build unix
 
-package hub
+package disk
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tryLock takes an exclusive lock on file; false while another process, or
+// LockFile takes an exclusive lock on file; false while another process, or
 // another open of the same file, has it.
-func tryLock(file *os.File) (bool, error) {
+func LockFile(file *os.File) (bool, error) {
 	for {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {

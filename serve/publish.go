@@ -55,7 +55,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err := mark(folder); err != nil {
 		return err
 	}
-	entry, created, err := s.publish(ctx, folder, name)
+	entry, created, err := s.publish(ctx, folder, name, auditOf(c))
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 
 // publish gives the name to the adapter in a folder, which moves to its place
 // among the adapters. A fault of the adapter is a 422, one of the disk is not.
-func (s *Server) publish(ctx context.Context, folder, name string) (entry catalogue.Entry, created bool, err error) {
+func (s *Server) publish(ctx context.Context, folder, name string, audit *auditEntry) (entry catalogue.Entry, created bool, err error) {
 	var disk error
 	var digest string // of the new version
 	entry, err = s.catalogue.Swap(ctx, catalogue.Candidate{
@@ -85,7 +85,9 @@ func (s *Server) publish(ctx context.Context, folder, name string) (entry catalo
 		},
 		Probe: s.probe(name),
 		Move: func() (place string, err error) {
+			old, unknown := s.catalogue.Lookup(name)
 			place, created, err = moveInto(s.config.Adapters, name, folder)
+			audit.publishes(old, unknown == nil)
 			disk = err
 			return place, err
 		},
@@ -95,6 +97,7 @@ func (s *Server) publish(ctx context.Context, folder, name string) (entry catalo
 	}
 	switch {
 	case err == nil:
+		audit.becomes(entry.Digest)
 		return entry, created, nil
 	case ctx.Err() != nil:
 		return entry, false, context.Cause(ctx)

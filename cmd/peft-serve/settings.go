@@ -61,7 +61,7 @@ type serveCommand struct {
 	TLSKey         string        `name:"tls-key" group:"http" placeholder:"FILE" help:"Its key in PEM"`
 	TLSClientCA    string        `name:"tls-client-ca" group:"http" placeholder:"FILE" help:"Certificates in PEM of the authorities of which clients need a certificate"`
 
-	AdminAddr string `group:"http" placeholder:"HOST:PORT" help:"Where to listen for operators: metrics, counters of the process and pprof; none. Not on this machine alone, keys are needed"`
+	AdminAddr string `group:"http" placeholder:"HOST:PORT" help:"Where to listen for operators: metrics, counters of the process and pprof; none. Elsewhere than on a loopback address it needs keys"`
 
 	AccessLog share  `group:"logging" placeholder:"SHARE" default:"1" help:"Share of the requests that get a line in the log, 0 to 1; those that fail always do, but for off"`
 	AuditLog  string `group:"logging" placeholder:"FILE" help:"File, appended to and reopened on SIGHUP, for a line of JSON about every attempt to change adapters; by default a line of the log, with audit=true"`

@@ -1,6 +1,9 @@
 package runtime
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Snapshot is the state of an Engine between two steps. Counters run from the
 // start.
@@ -12,6 +15,7 @@ type Snapshot struct {
 	// The adapters of running and of waiting requests, sorted; the base is
 	// left out.
 	RunningAdapters, WaitingAdapters []string
+	Tenants                          []TenantCount // with requests here, by name
 
 	Blocks       int // of the key-value cache
 	BlocksUsed   int // held by running sequences
@@ -29,16 +33,25 @@ type Snapshot struct {
 	CompletionTokens uint64
 }
 
+// TenantCount is what a tenant has in the engine.
+type TenantCount struct {
+	Name             string
+	Running, Waiting int
+}
+
 // gauges count the sequences by state, for snapshots.
 type gauges struct {
 	states   [ended]int
 	awaiting int                 // in Await
 	adapters map[string]presence // the base left out
+	tenants  map[string]presence // by name
 }
 
 type presence struct{ waiting, running int }
 
-func newGauges() gauges { return gauges{adapters: map[string]presence{}} }
+func newGauges() gauges {
+	return gauges{adapters: map[string]presence{}, tenants: map[string]presence{}}
+}
 
 // join counts a new sequence.
 func (g *gauges) join(s *sequence) {
@@ -63,15 +76,25 @@ func (g *gauges) leave(s *sequence) {
 func (g *gauges) count(s *sequence, by int) {
 	g.states[s.state] += by
 	for _, name := range s.request.Lease.Adapters() {
-		p := g.adapters[name]
-		if s.state == running {
-			p.running += by
-		} else {
-			p.waiting += by
-		}
-		if g.adapters[name] = p; p == (presence{}) {
-			delete(g.adapters, name)
-		}
+		note(g.adapters, name, s.state, by)
+	}
+	tenant := ""
+	if t := s.request.Tenant; t != nil {
+		tenant = t.Name
+	}
+	note(g.tenants, tenant, s.state, by)
+}
+
+// note counts sequences of that state under a name.
+func note(counts map[string]presence, name string, at state, by int) {
+	p := counts[name]
+	if at == running {
+		p.running += by
+	} else {
+		p.waiting += by
+	}
+	if counts[name] = p; p == (presence{}) {
+		delete(counts, name)
 	}
 }
 
@@ -86,6 +109,10 @@ func (g *gauges) describe(s *Snapshot) {
 			s.WaitingAdapters = append(s.WaitingAdapters, name)
 		}
 	}
+	for name, p := range g.tenants {
+		s.Tenants = append(s.Tenants, TenantCount{name, p.running, p.waiting})
+	}
+	slices.SortFunc(s.Tenants, func(a, b TenantCount) int { return strings.Compare(a.Name, b.Name) })
 	slices.Sort(s.RunningAdapters)
 	slices.Sort(s.WaitingAdapters)
 }

@@ -131,3 +131,21 @@ func TestCombinationsWaitAsTheirAdapters(t *testing.T) {
 	}
 	s.empty()
 }
+
+// A snapshot tells what each tenant has in the engine, and forgets those that
+// have nothing.
+func TestSnapshotByTenant(t *testing.T) {
+	s := newScript(t, Options{Slots: 1})
+	one, other := &Tenant{Name: "one"}, &Tenant{Name: "other"}
+	for i, tenant := range []*Tenant{one, other, other, nil} {
+		s.must(s.request(string(rune('a'+i)), &Request{Prompt: prompt("a", 2), Tenant: tenant, MaxTokens: 2, Logprobs: -1, PromptLogprobs: -1}))
+	}
+	s.step()
+	if got, want := s.e.Snapshot().Tenants, []TenantCount{{"", 0, 1}, {"one", 1, 0}, {"other", 0, 2}}; !slices.Equal(got, want) {
+		t.Errorf("%v, not %v", got, want)
+	}
+	s.run()
+	if got := s.e.Snapshot().Tenants; len(got) > 0 {
+		t.Errorf("%v are left", got)
+	}
+}

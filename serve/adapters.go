@@ -98,6 +98,7 @@ func (s *Server) getAdapter(c *fiber.Ctx) error {
 	if err != nil {
 		return s.adapterFault(name, err)
 	}
+	auditOf(c).becomes(e.Digest)
 	return writeJSON(c, fiber.StatusOK, viewOf(e))
 }
 
@@ -146,6 +147,7 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	}
 	taken := ""
 	err = s.visible(c).Remove(name, func(e catalogue.Entry) (err error) {
+		auditOf(c).replaces(e.Digest)
 		folder, err := filepath.Abs(folderOf(e))
 		own := err == nil && s.config.Adapters != "" && folder == filepath.Join(s.config.Adapters, name) // another name's folder stays
 		if !own || !exists(folder) {

@@ -28,7 +28,7 @@ func (s *Server) recognise(c *fiber.Ctx) {
 	now := s.settings.Load()
 	who := &caller{settings: now, paths: s.hidePaths}
 	if now.keys != nil {
-		who.key = now.keys.Find(bearer(c))
+		who.key = now.keys.Find(bearer(c.Get(fiber.HeaderAuthorization)))
 	}
 	if who.key == nil {
 		who.tenant = addressTenant(c)
@@ -52,9 +52,17 @@ func keyName(c *fiber.Ctx) string {
 	return ""
 }
 
-// bearer is the secret that a request carries.
-func bearer(c *fiber.Ctx) string {
-	scheme, secret, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+// tenantName is the name of the tenant whose key a request carries; empty: none.
+func tenantName(c *fiber.Ctx) string {
+	if who, ok := c.Locals(callerKey).(*caller); ok && who.key != nil {
+		return who.tenant.Name
+	}
+	return ""
+}
+
+// bearer is the secret that an Authorization header carries.
+func bearer(authorization string) string {
+	scheme, secret, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return ""
 	}
@@ -84,14 +92,18 @@ func lacks(c *fiber.Ctx, right keys.Right) error {
 	case right == open || who.keys == nil:
 	case who.key == nil:
 		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
-		return &failure{
-			status: http.StatusUnauthorized, kind: invalidRequest, code: "invalid_api_key",
-			message: "the API key is missing or wrong: send it as Authorization: Bearer KEY",
-		}
+		return unauthorized()
 	case right != anyKey && !who.key.May(right):
 		return forbidden("the key %q lacks the right %s, which %s %s needs", who.key.Name, right, c.Method(), c.Route().Path)
 	}
 	return nil
+}
+
+func unauthorized() *failure {
+	return &failure{
+		status: http.StatusUnauthorized, kind: invalidRequest, code: "invalid_api_key",
+		message: "the API key is missing or wrong: send it as Authorization: Bearer KEY",
+	}
 }
 
 // What a route needs beside the rights of keys.

@@ -57,7 +57,11 @@ type Config struct {
 	TLSKey      string
 	TLSClientCA string // and of the authorities whose certificates clients need; none: they need none
 
-	Log *slog.Logger // nowhere
+	Log   *slog.Logger // nowhere
+	Audit *slog.Logger // of who changes adapters; Log, with audit=true
+	// AccessLog is the share of the requests that are logged, 0 to 1. Those that
+	// fail are logged whatever it is, unless it is below 0: then none is.
+	AccessLog float64
 }
 
 // Validate reports every fault of the configuration.
@@ -94,6 +98,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Limits.validate(); err != nil {
 		faults = append(faults, err)
+	}
+	if !(c.AccessLog <= 1) {
+		faults = append(faults, fmt.Errorf("AccessLog is %g, above 1", c.AccessLog))
 	}
 	if err := c.Sampling.Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("field Sampling: %w", err))
@@ -144,6 +151,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if c.Audit == nil {
+		c.Audit = c.Log.With("audit", true)
 	}
 	return c
 }

@@ -135,6 +135,7 @@ func dialectOf(c *fiber.Ctx) dialect {
 func (s *Server) refuse(c *fiber.Ctx, err error) error {
 	who, _ := c.Locals(callerKey).(*caller)
 	f, d := s.failureFor(who, routeFault(c, err)), dialectOf(c)
+	accountOf(c).refused(f)
 	if f.retry > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(f.retry))
 	}
@@ -143,7 +144,7 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 		status = http.StatusBadRequest // no request of HTTP, whatever the dialect
 	}
 	if status >= 500 && status != http.StatusServiceUnavailable {
-		s.config.Log.Error("request failed", "method", c.Method(), "path", c.Path(), "error", err)
+		s.config.Log.Error("request failed", "method", c.Method(), "route", routeOf(c), "request", requestID(c), "error", err)
 	}
 	return writeJSON(c, status, d.errorBody(f))
 }

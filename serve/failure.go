@@ -114,7 +114,7 @@ func failureOf(err error) *failure {
 	case errors.Is(err, errTimeout):
 		return &failure{status: http.StatusGatewayTimeout, kind: serverFault, code: "timeout",
 			message: err.Error() + ": ask for fewer tokens, try again later, or start the server with a longer --request-timeout"}
-	case errors.Is(err, errClientGone), errors.Is(err, context.Canceled):
+	case errors.Is(err, errClientGone), errors.Is(err, errWrite), errors.Is(err, errUnread), errors.Is(err, context.Canceled):
 		return &failure{status: 499, kind: serverFault, code: "cancelled", message: err.Error()}
 	}
 	return &failure{status: http.StatusInternalServerError, kind: serverFault, message: err.Error()}

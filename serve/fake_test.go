@@ -58,7 +58,8 @@ func (e *fakeEngine) Options() runtime.Options {
 }
 
 func (e *fakeEngine) Snapshot() runtime.Snapshot {
-	return runtime.Snapshot{Running: int(e.running.Load()), Waiting: 2, Blocks: 16, BlocksUsed: 4, WaitingAdapters: []string{"cold", "sql"}}
+	return runtime.Snapshot{Running: int(e.running.Load()), Waiting: 2, Blocks: 16, BlocksUsed: 4, WaitingAdapters: []string{"cold", "sql"},
+		Tenants: []runtime.TenantCount{{Name: "team", Waiting: 2}}}
 }
 
 func (e *fakeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, error) {

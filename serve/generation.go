@@ -19,6 +19,7 @@ import (
 // client goes away, when one choice fails, and at the drain deadline.
 type generation struct {
 	server  *Server
+	account *account
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	lease   *catalogue.Lease // nil: the base
@@ -71,10 +72,15 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 	}
 	ctx, cancel := s.limited(choices[0].Arrived)
 	g := &generation{
-		server: s, ctx: ctx, cancel: cancel, lease: choices[0].Lease.Hold(), choices: choices, left: len(choices),
+		server: s, account: accountOf(c), ctx: ctx, cancel: cancel, lease: choices[0].Lease.Hold(), choices: choices, left: len(choices),
 		events: newBacklog(), begun: make(chan struct{}),
 		unwatch: s.watcher.add(c.Context().Conn(), cancel),
 	}
+	arrived := choices[0].Arrived
+	if arrived.IsZero() {
+		arrived = time.Now()
+	}
+	g.account.generation(choices, arrived)
 	var next atomic.Int64
 	for range min(len(choices), s.config.Parallel) {
 		g.workers.Go(func() {
@@ -150,19 +156,25 @@ func (g *generation) nextUnless(quiet <-chan time.Time) (choiceEvent, error) {
 		case <-g.ctx.Done():
 		}
 	}
-	return choiceEvent{}, context.Cause(g.ctx)
+	return g.failed(context.Cause(g.ctx))
 }
 
 // taken notes what an event says of the generation.
 func (g *generation) taken(e choiceEvent) (choiceEvent, error) {
 	if e.err != nil {
 		g.cancel(e.err)
-		return choiceEvent{}, e.err
+		return g.failed(e.err)
 	}
+	g.account.event(e, firstOfPrompt(g.choices, e.index))
 	if e.Finish != "" {
 		g.left--
 	}
 	return e, nil
+}
+
+func (g *generation) failed(err error) (choiceEvent, error) {
+	g.account.refused(failureOf(err))
+	return choiceEvent{}, err
 }
 
 // run is one choice from submission to its end; false ends the worker.

@@ -3,7 +3,6 @@ package serve
 import (
 	"fmt"
 	"runtime/debug"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -12,17 +11,17 @@ import (
 func (s *Server) recovered(c *fiber.Ctx) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.config.Log.Error("panic in a handler", "path", c.Path(), "panic", p, "stack", string(debug.Stack()))
+			s.config.Log.Error("panic in a handler", "route", routeOf(c), "request", requestID(c), "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("the server failed inside: %v", p)
 		}
 	}()
 	return c.Next()
 }
 
-// measure counts and logs every answer; errors are written here, so that
-// their status is known.
+// measure counts every answer and gives an account of it; errors are written
+// here, so that their status is known.
 func (s *Server) measure(c *fiber.Ctx) error {
-	started := time.Now()
+	account := s.open(c)
 	if err := c.Next(); err != nil {
 		if err := s.refuse(c, err); err != nil {
 			return err
@@ -31,8 +30,11 @@ func (s *Server) measure(c *fiber.Ctx) error {
 			leaveUnread(c.Context())
 		}
 	}
-	status, took := c.Response().StatusCode(), time.Since(started)
-	s.metrics.answered(c.Method(), c.Route().Path, status, took)
-	s.config.Log.Debug("answered", "method", c.Method(), "path", c.Path(), "status", status, "took", took, "request", requestID(c))
+	s.metrics.answered(c.Method(), routeOf(c), c.Response().StatusCode())
+	if !account.stream {
+		account.about(c)
+		account.sent = len(c.Response().Body())
+		account.close()
+	}
 	return nil
 }

@@ -113,7 +113,8 @@ func plainBody(c *fiber.Ctx) error {
 	return c.Next()
 }
 
-// quiet is the log of what fasthttp says of single connections.
+// quiet is the log of what fasthttp says of single connections: what it says, and
+// not of what, where parts of the request may stand.
 type quiet struct{ log *slog.Logger }
 
-func (q quiet) Printf(format string, args ...any) { q.log.Debug(fmt.Sprintf(format, args...)) }
+func (q quiet) Printf(format string, _ ...any) { q.log.Debug("connection", "event", format) }

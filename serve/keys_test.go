@@ -105,6 +105,7 @@ var requestsOf = map[string][]namingRequest{
 	"GET /health":                           {{}},
 	"GET /ready":                            {{}},
 	"GET /metrics":                          nil, // TestMetricsNameNoAdapter
+	"GET /v1/stats":                         {{}},
 	"GET /version":                          {{}},
 	"GET /openapi.json":                     {{}},
 }

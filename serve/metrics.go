@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -20,19 +21,13 @@ import (
 // Metrics counts what engine, catalogue and server do. It is made before
 // them, as their Observer, and read at /metrics.
 //
-// Counts by adapter carry the digest of the version that answered, or of the
-// combination; there are at most maxLabelled versions, and the rest are counted
-// together.
+// Its series are bounded, whatever is asked for and published, and go back to
+// where they began when the adapters do.
 type Metrics struct {
 	registry *prometheus.Registry
-	scrape   fiber.Handler
-	labels   *adapterLabels
-
-	requests   *prometheus.CounterVec // adapter, digest, outcome
-	prompt     *prometheus.CounterVec // adapter, digest
-	cached     *prometheus.CounterVec
-	completion *prometheus.CounterVec
-	first      *prometheus.HistogramVec
+	scrape   http.Handler
+	adapters *adapterSeries
+	rate     tokenRate
 
 	// As vLLM names them, whatever the adapter.
 	between   prometheus.Histogram
@@ -62,7 +57,6 @@ var (
 // base's name, a label of the series that are named as vLLM's are.
 func NewMetrics(model string) *Metrics {
 	r := prometheus.NewRegistry()
-	adapter := []string{"adapter", "digest"}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 		r.MustRegister(c)
@@ -87,14 +81,8 @@ func NewMetrics(model string) *Metrics {
 	latency := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 	fine := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1}
 	m := &Metrics{
-		registry:   r,
-		requests:   counter("peft_requests_total", "Finished requests to the engine by adapter version and outcome.", "adapter", "digest", "outcome"),
-		prompt:     counter("peft_prompt_tokens_total", "Prompt tokens of finished requests.", adapter...),
-		cached:     counter("peft_cached_prompt_tokens_total", "Of those, tokens taken from the prefix cache.", adapter...),
-		completion: counter("peft_completion_tokens_total", "Completion tokens of finished requests.", adapter...),
-		first: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "peft_time_to_first_token_seconds", Help: "From the request's arrival at the engine to its first token, by adapter version.", Buckets: latency,
-		}, adapter),
+		registry: r,
+		adapters: newAdapterSeries(r, latency),
 		between:  vLLM("vllm:inter_token_latency_seconds", "Time between two tokens of a sequence.", fine),
 		queued:   vLLM("vllm:request_queue_time_seconds", "Time a request waited for a slot, loading of its adapter included.", latency),
 		firstAny: vLLM("vllm:time_to_first_token_seconds", "From a request's arrival at the engine to its first token.", latency),
@@ -111,9 +99,8 @@ func NewMetrics(model string) *Metrics {
 		freed:    plain("peft_adapter_freed_bytes_total", "Memory of the adapter versions freed."),
 		http:     counter("peft_http_requests_total", "HTTP answers by route and status.", "method", "route", "status"),
 	}
-	r.MustRegister(m.first, m.succeeded, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.labels = newAdapterLabels(m.forget)
-	m.scrape = adaptor.HTTPHandler(promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
+	r.MustRegister(m.succeeded, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.scrape = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m
 }
 
@@ -123,13 +110,21 @@ func (m *Metrics) attach(s *Server) error {
 	return m.registry.Register(&stateCollector{s})
 }
 
-// exposeMetrics makes room for new adapters' series, then answers with all.
-func (s *Server) exposeMetrics(c *fiber.Ctx) error {
-	s.metrics.labels.prune(s.known())
-	return s.metrics.scrape(c)
+// metricsHandler answers with all series, once those of adapters that are gone
+// are too.
+func (s *Server) metricsHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.metrics.adapters.prune(s.known())
+		s.metrics.scrape.ServeHTTP(w, r)
+	})
 }
 
-func (m *Metrics) answered(method, route string, status int, _ time.Duration) {
+// exposeMetrics is it as a route.
+func (s *Server) exposeMetrics(c *fiber.Ctx) error {
+	return adaptor.HTTPHandler(s.metricsHandler())(c)
+}
+
+func (m *Metrics) answered(method, route string, status int) {
 	m.http.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
 }
 
@@ -138,18 +133,19 @@ func (m *Metrics) Step(d time.Duration, rows, promptRows int) {
 	m.step.Observe(d.Seconds())
 	m.stepRows.WithLabelValues("prompt").Add(float64(promptRows))
 	m.stepRows.WithLabelValues("completion").Add(float64(rows - promptRows))
+	m.rate.prompt.add(promptRows)
 }
 
 func (m *Metrics) Started(_ string, queued time.Duration) { m.queued.Observe(queued.Seconds()) }
 
 func (m *Metrics) Token(_ string, first bool, since time.Duration) {
+	m.rate.completion.add(1)
 	if !first {
 		m.between.Observe(since.Seconds())
 	}
 }
 
 func (m *Metrics) Finished(adapter string, finish runtime.Finish, u runtime.Usage, err error) {
-	name, digest := m.labels.of(adapter, u.AdapterDigest, u.Adapters)
 	outcome := string(finish)
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -157,12 +153,8 @@ func (m *Metrics) Finished(adapter string, finish runtime.Finish, u runtime.Usag
 	case err != nil:
 		outcome = "failed"
 	}
-	m.requests.WithLabelValues(name, digest, outcome).Inc()
-	m.prompt.WithLabelValues(name, digest).Add(float64(u.PromptTokens))
-	m.cached.WithLabelValues(name, digest).Add(float64(u.CachedTokens))
-	m.completion.WithLabelValues(name, digest).Add(float64(u.CompletionTokens))
+	m.adapters.finished(adapter, outcome, u)
 	if u.FirstToken > 0 {
-		m.first.WithLabelValues(name, digest).Observe(u.FirstToken.Seconds())
 		m.firstAny.Observe(u.FirstToken.Seconds())
 	}
 	if err == nil {
@@ -198,14 +190,4 @@ func (m *Metrics) Evicted(adapter, digest string, bytes int) {
 	}
 	m.evicted.Inc()
 	m.freed.Add(float64(bytes))
-}
-
-// forget drops the series of one adapter version.
-func (m *Metrics) forget(adapter, digest string) {
-	labels := prometheus.Labels{"adapter": adapter, "digest": digest}
-	for _, v := range []interface {
-		DeletePartialMatch(prometheus.Labels) int
-	}{m.requests, m.prompt, m.cached, m.completion, m.first} {
-		v.DeletePartialMatch(labels)
-	}
 }

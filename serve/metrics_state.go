@@ -70,6 +70,15 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	gauge("vllm:lora_requests_info", "The adapters in memory and those that requests wait for, at a time.", float64(time.Now().UnixMilli())/1000,
 		"max_lora", strconv.Itoa(max(o.Slots, len(resident))), "running_lora_adapters", strings.Join(resident, ","), "waiting_lora_adapters", strings.Join(missing(waited, resident), ","))
 
+	shown := map[[2]string]bool{}
+	for _, e := range entries {
+		version := [2]string{e.Name, e.Digest}
+		if e.Digest == "" || shown[version] || len(shown) == maxLabelled {
+			continue
+		}
+		shown[version] = true
+		gauge("peft_serve_adapter_info", "The adapter versions in memory.", 1, "adapter", e.Name, "digest", e.Digest, "method", e.Method)
+	}
 	for _, state := range []catalogue.State{catalogue.Known, catalogue.Loading, catalogue.Resident, catalogue.Failed, catalogue.Draining} {
 		gauge("peft_adapters", "Adapter versions by state.", float64(byState[state]), "state", string(state))
 	}

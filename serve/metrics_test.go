@@ -3,7 +3,13 @@ package serve
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +32,7 @@ func TestMetricsOfGateways(t *testing.T) {
 		`vllm:cache_config_info{block_size="32",num_gpu_blocks="16"} 1`,
 		`vllm:lora_requests_info{max_lora="4",running_lora_adapters="sql",waiting_lora_adapters="cold"} 1.`,
 		`peft_adapters{state="resident"} 1`,
+		`peft_serve_adapter_info{adapter="sql",digest="digest-of-sql",method="lora"} 1`,
 		`peft_adapters{state="known"} 2`,
 		`peft_adapter_bytes 1000`,
 		`peft_build_info{base="base-model",precision="F32",version="1.2.3"} 1`,
@@ -38,9 +45,9 @@ func TestMetricsOfGateways(t *testing.T) {
 
 func TestMetricsByAdapter(t *testing.T) {
 	s := newSite(t, nil)
-	m := s.server.metrics
-	m.Finished("sql", runtime.FinishLength, runtime.Usage{PromptTokens: 5, CachedTokens: 2, CompletionTokens: 7, AdapterDigest: "d1", FirstToken: time.Second}, nil)
-	m.Finished("sql", "", runtime.Usage{AdapterDigest: "d2"}, context.Canceled)
+	m, sql := s.server.metrics, []string{"sql"}
+	m.Finished("sql", runtime.FinishLength, runtime.Usage{PromptTokens: 5, CachedTokens: 2, CompletionTokens: 7, AdapterDigest: "d1", Adapters: sql, FirstToken: time.Second}, nil)
+	m.Finished("sql", "", runtime.Usage{AdapterDigest: "d2", Adapters: sql}, context.Canceled)
 	m.Loaded("sql", time.Second, nil)
 	m.Loaded("sql", 0, catalogue.ErrBudget) // waited, and was not read
 	m.Loaded("sql", 0, context.Canceled)
@@ -49,11 +56,11 @@ func TestMetricsByAdapter(t *testing.T) {
 	s.post(t, "/v1/completions", `{"n":0}`)
 	text := s.get(t, "/metrics").body
 	for _, line := range []string{
-		`peft_requests_total{adapter="sql",digest="d1",outcome="length"} 1`,
-		`peft_requests_total{adapter="sql",digest="d2",outcome="cancelled"} 1`,
-		`peft_completion_tokens_total{adapter="sql",digest="d1"} 7`,
-		`peft_cached_prompt_tokens_total{adapter="sql",digest="d1"} 2`,
-		`peft_time_to_first_token_seconds_count{adapter="sql",digest="d1"} 1`,
+		`peft_requests_total{adapter="sql",outcome="length"} 1`,
+		`peft_requests_total{adapter="sql",outcome="cancelled"} 1`,
+		`peft_completion_tokens_total{adapter="sql"} 7`,
+		`peft_cached_prompt_tokens_total{adapter="sql"} 2`,
+		`peft_time_to_first_token_seconds_count{adapter="sql"} 1`,
 		`vllm:time_to_first_token_seconds_count{model_name="base-model"} 1`,
 		`vllm:e2e_request_latency_seconds_count{model_name="base-model"} 1`,
 		`vllm:request_success_total{finished_reason="length",model_name="base-model"} 1`,
@@ -71,45 +78,122 @@ func TestMetricsByAdapter(t *testing.T) {
 }
 
 // However many adapters come, the series stay few; what is forgotten makes
-// room.
+// room, and no combination takes any.
 func TestMetricsAreBounded(t *testing.T) {
-	s := newSite(t, nil)
-	for i := range 3 * maxLabelled {
-		s.catalogue.Add(fmt.Sprintf("a%d", i), "/x")
-		name := fmt.Sprintf("a%d", i)
-		s.server.metrics.Finished(name, runtime.FinishEOS, runtime.Usage{AdapterDigest: "d", Adapters: []string{name}}, nil)
-	}
-	text := s.get(t, "/metrics").body
-	require.Equal(t, maxLabelled+1, strings.Count(text, "\npeft_requests_total{"))
-	require.Contains(t, text, fmt.Sprintf(`peft_requests_total{adapter="(other)",digest="",outcome="eos"} %d`, 2*maxLabelled))
-	for i := range 3 * maxLabelled {
-		_ = s.catalogue.Remove(fmt.Sprintf("a%d", i), nil)
-	}
-	require.NotContains(t, s.get(t, "/metrics").body, `adapter="a1"`)
-	s.server.metrics.Finished("new", runtime.FinishEOS, runtime.Usage{AdapterDigest: "d", Adapters: []string{"new"}}, nil)
-	require.Contains(t, s.get(t, "/metrics").body, `peft_requests_total{adapter="new",digest="d",outcome="eos"} 1`)
-}
-
-// However many combinations are asked for, adapters keep series of their own;
-// those of a combination go with its parts.
-func TestCombinationsInMetricsAreBounded(t *testing.T) {
 	s := newSite(t, nil)
 	finished := func(name string, adapters ...string) {
 		s.server.metrics.Finished(name, runtime.FinishEOS, runtime.Usage{AdapterDigest: "of " + name, Adapters: adapters}, nil)
 	}
 	for i := range 3 * maxLabelled {
+		name := fmt.Sprintf("a%d", i)
+		s.catalogue.Add(name, "/x")
+		_, err := s.catalogue.Load(context.Background(), name)
+		require.NoError(t, err)
 		finished(fmt.Sprintf("sql:0.%d,cold:1", i), "cold", "sql")
 		finished(fmt.Sprintf("sql:0.%d", i), "sql")
+		finished(name, name)
 	}
-	finished("sql", "sql")
 	text := s.get(t, "/metrics").body
-	require.Equal(t, maxCombined+2, strings.Count(text, "\npeft_requests_total{"))
-	require.Contains(t, text, `peft_requests_total{adapter="sql",digest="of sql",outcome="eos"} 1`)
-	require.Contains(t, text, `peft_requests_total{adapter="sql:0.1,cold:1",digest="of sql:0.1,cold:1",outcome="eos"} 1`)
-	require.Contains(t, text, fmt.Sprintf(`peft_requests_total{adapter="(other)",digest="",outcome="eos"} %d`, 6*maxLabelled-maxCombined))
-	require.NoError(t, s.catalogue.Remove("cold", nil))
+	require.Equal(t, maxLabelled+2, strings.Count(text, "\npeft_requests_total{"))
+	require.Equal(t, maxLabelled, strings.Count(text, "\npeft_serve_adapter_info{"))
+	require.Contains(t, text, fmt.Sprintf(`peft_requests_total{adapter="(other)",outcome="eos"} %d`, 2*maxLabelled))
+	require.Contains(t, text, fmt.Sprintf(`peft_requests_total{adapter="(combinations)",outcome="eos"} %d`, 6*maxLabelled))
+	for i := range 3 * maxLabelled {
+		require.NoError(t, s.catalogue.Remove(fmt.Sprintf("a%d", i), nil))
+	}
+	require.NotContains(t, s.get(t, "/metrics").body, `adapter="a1"`)
+	finished("sql", "sql")
+	require.Contains(t, s.get(t, "/metrics").body, `peft_requests_total{adapter="sql",outcome="eos"} 1`)
+}
+
+// Two versions of the same weights, one of them draining, are one line.
+func TestMetricsOfTwinVersions(t *testing.T) {
+	s := newSite(t, func(_ *Config, p *Parts) { p.Catalogue = twins{p.Catalogue} })
+	require.Equal(t, 1, strings.Count(s.get(t, "/metrics").body, "\npeft_serve_adapter_info{"))
+}
+
+type twins struct{ Catalogue }
+
+func (twins) Entries() []catalogue.Entry {
+	twin := catalogue.Entry{Name: "a", Digest: "d", Method: "lora", State: catalogue.Resident}
+	draining := twin
+	draining.State = catalogue.Draining
+	return []catalogue.Entry{twin, draining}
+}
+
+// Whatever is published, asked for and removed again, the series are in the end
+// those of the beginning.
+func TestSeriesGoWithTheirAdapters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("publishes 600 adapters")
+	}
+	s := realSite(t)
+	config, err := os.ReadFile(filepath.Join(goldens, "adapters", "lora", "adapter_config.json"))
+	require.NoError(t, err)
+	weights, err := os.ReadFile(filepath.Join(goldens, "adapters", "lora", "adapter_model.safetensors"))
+	require.NoError(t, err)
+	var digests sync.Map
+	publish := func(name string, version int) {
+		t.Helper()
+		alpha := regexp.MustCompile(`"lora_alpha": *[\d.]+`).ReplaceAllString(string(config), fmt.Sprintf(`"lora_alpha": %d`, version+1))
+		got := s.send(t, http.MethodPut, "/v1/adapters/"+name, string(gzipOf(t, tarOf(t,
+			entry{name: "adapter_config.json", body: alpha}, entry{name: "adapter_model.safetensors", body: string(weights)}))))
+		require.Less(t, got.status, 300, got.body)
+		digests.Store(got.header.Get("X-Adapter-Digest"), true)
+	}
+	ask := func(name string, status int) {
+		t.Helper()
+		got := s.post(t, "/v1/completions", `{"model":"`+name+`","prompt":"Hi","max_tokens":1,"ignore_eos":true}`)
+		require.Equal(t, status, got.status, got.body)
+	}
+	remove := func(name string) {
+		t.Helper()
+		require.Equal(t, 204, s.send(t, http.MethodDelete, "/v1/adapters/"+name, "").status)
+	}
+	one := func(name string) {
+		publish(name, 0)
+		ask(name, 200)
+		ask("no-"+name, 404)
+		ask(name+":0.5,lora:1", 200)
+		remove(name)
+	}
+	publish("first", 1)
+	one("first") // whatever a route makes on its first use is there now
 	s.get(t, "/metrics")
-	text = s.get(t, "/metrics").body
-	require.NotContains(t, text, "cold:1")
-	require.Contains(t, text, `adapter="sql:0.1"`)
+	before := s.series(t)
+
+	const many = 300
+	for i := range many {
+		publish("versions", i)
+		ask("versions", 200)
+		ask(fmt.Sprintf("versions:0.%d,lora:1", i+1), 200)
+	}
+	versions := 0
+	digests.Range(func(any, any) bool { versions++; return true })
+	require.Equal(t, many, versions)
+	require.Less(t, len(s.series(t)), len(before)+40, "a version more is no series more")
+	remove("versions")
+	var workers sync.WaitGroup
+	for w := range 6 {
+		workers.Go(func() {
+			for i := w; i < many; i += 6 {
+				one(fmt.Sprintf("name-%d", i))
+				s.get(t, "/metrics")
+			}
+		})
+	}
+	workers.Wait()
+	require.Equal(t, before, s.series(t))
+}
+
+// series are the names and labels of all series.
+func (s *site) series(t *testing.T) (all []string) {
+	t.Helper()
+	for line := range strings.Lines(s.get(t, "/metrics").body) {
+		if at := strings.LastIndexByte(line, ' '); at > 0 && line[0] != '#' {
+			all = append(all, line[:at])
+		}
+	}
+	slices.Sort(all)
+	return all
 }

@@ -51,7 +51,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err := mark(folder); err != nil {
 		return err
 	}
-	entry, created, err := s.publish(ctx, staging, folder, name)
+	entry, created, err := s.publish(ctx, staging, folder, name, auditOf(c))
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 
 // publish gives the name to the adapter in a folder, which moves to its place
 // among the adapters. A fault of the adapter is a 422, one of the disk is not.
-func (s *Server) publish(ctx context.Context, staging *staging, folder, name string) (entry catalogue.Entry, created bool, err error) {
+func (s *Server) publish(ctx context.Context, staging *staging, folder, name string, audit *auditEntry) (entry catalogue.Entry, created bool, err error) {
 	var fault error   // of the disk
 	var digest string // of the new version
 	entry, err = s.catalogue.Swap(ctx, catalogue.Candidate{
@@ -81,7 +81,9 @@ func (s *Server) publish(ctx context.Context, staging *staging, folder, name str
 		},
 		Probe: s.probe(name),
 		Move: func() (place string, err error) {
+			old, unknown := s.catalogue.Lookup(name)
 			place, created, err = moveInto(staging, name, folder)
+			audit.publishes(old, unknown == nil)
 			fault = err
 			return place, err
 		},
@@ -91,6 +93,7 @@ func (s *Server) publish(ctx context.Context, staging *staging, folder, name str
 	}
 	switch {
 	case err == nil:
+		audit.becomes(entry.Digest)
 		return entry, created, nil
 	case ctx.Err() != nil:
 		return entry, false, context.Cause(ctx)

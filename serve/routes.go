@@ -15,8 +15,12 @@ type route struct {
 	handler      fiber.Handler
 	needs        keys.Right // of the request's key; anyKey: it needs one, open: it needs none
 	changes      bool       // changes adapters
+	audit        string     // what the audit log calls it; of those that change adapters
 	adapters     bool       // is about adapters
 }
+
+// chatRoute is the route of conversations.
+const chatRoute = "/v1/chat/completions"
 
 func (s *Server) routes() []route {
 	get, post := http.MethodGet, http.MethodPost
@@ -32,7 +36,7 @@ func (s *Server) routes() []route {
 		{method: get, path: "/info", dialect: tgi, handler: s.information},
 
 		{method: post, path: "/v1/completions", dialect: openAI, handler: s.completions, needs: keys.Use},
-		{method: post, path: "/v1/chat/completions", dialect: openAI, handler: s.chatCompletions, needs: keys.Use},
+		{method: post, path: chatRoute, dialect: openAI, handler: s.chatCompletions, needs: keys.Use},
 		{method: get, path: "/v1/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/v1/models/*", dialect: openAI, handler: s.getModel},
 
@@ -41,17 +45,19 @@ func (s *Server) routes() []route {
 		{method: get, path: "/v2/health/live", dialect: openInference, handler: s.live, needs: open},
 		{method: get, path: "/v2/health/ready", dialect: openInference, handler: s.inferenceReady, needs: open},
 
-		{method: post, path: "/v1/load_lora_adapter", dialect: vLLM, handler: s.loadLoRA, needs: keys.Admin, changes: true, adapters: true},
-		{method: post, path: "/v1/unload_lora_adapter", dialect: vLLM, handler: s.unloadLoRA, needs: keys.Publish, changes: true, adapters: true},
+		{method: post, path: "/v1/load_lora_adapter", dialect: vLLM, handler: s.loadLoRA, needs: keys.Admin, changes: true, audit: "load", adapters: true},
+		{method: post, path: "/v1/unload_lora_adapter", dialect: vLLM, handler: s.unloadLoRA, needs: keys.Publish, changes: true, audit: "unload", adapters: true},
 
 		{method: get, path: "/lora-adapters", dialect: openAI, handler: s.listLoRAs},
 
 		{method: get, path: "/v1/adapters", dialect: openAI, handler: s.listAdapters},
 		{method: get, path: "/v1/adapters/:name", dialect: openAI, handler: s.getAdapter, adapters: true},
-		{method: http.MethodPut, path: "/v1/adapters/:name", dialect: openAI, handler: s.publishing(s.putAdapter), needs: keys.Publish, changes: true, adapters: true},
-		{method: http.MethodDelete, path: "/v1/adapters/:name", dialect: openAI, handler: s.deleteAdapter, needs: keys.Publish, changes: true, adapters: true},
-		{method: post, path: "/v1/adapters/:name/pin", dialect: openAI, handler: s.pinAdapter, needs: keys.Admin, changes: true, adapters: true},
-		{method: post, path: "/v1/adapters/:name/unpin", dialect: openAI, handler: s.unpinAdapter, needs: keys.Admin, changes: true, adapters: true},
+		{method: http.MethodPut, path: "/v1/adapters/:name", dialect: openAI, handler: s.publishing(s.putAdapter), needs: keys.Publish, changes: true, audit: "publish", adapters: true},
+		{method: http.MethodDelete, path: "/v1/adapters/:name", dialect: openAI, handler: s.deleteAdapter, needs: keys.Publish, changes: true, audit: "delete", adapters: true},
+		{method: post, path: "/v1/adapters/:name/pin", dialect: openAI, handler: s.pinAdapter, needs: keys.Admin, changes: true, audit: "pin", adapters: true},
+		{method: post, path: "/v1/adapters/:name/unpin", dialect: openAI, handler: s.unpinAdapter, needs: keys.Admin, changes: true, audit: "unpin", adapters: true},
+
+		{method: get, path: "/v1/stats", dialect: openAI, handler: s.exposeStats, needs: keys.Admin},
 
 		{method: get, path: "/health", dialect: tgi, handler: s.health, needs: open},
 		{method: get, path: "/ready", dialect: tgi, handler: s.ready, needs: open},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -47,12 +48,17 @@ func (s *Server) selected(c *fiber.Ctx, body ...naming) (selection, error) {
 		return selection{}, unknownAdapter(chosen.where, chosen.name)
 	}
 	lease, err := s.lease(s.visible(c), chosen)
+	account := accountOf(c)
+	account.adapter = lease.Name()
 	if err == nil && !lease.Ready() {
+		account.loaded.from = time.Now()
 		err = s.await(c, lease)
+		account.loaded.to = time.Now()
 	}
 	if err == nil {
 		err = lease.Err()
 	}
+	account.digest = lease.Digest()
 	if err != nil {
 		lease.Release()
 		name := chosen.name

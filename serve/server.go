@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
@@ -27,6 +30,7 @@ type Parts struct {
 	Tokenizer *tokenizer.Tokenizer
 	Chat      *chat.Template // nil: the base has none
 	Metrics   *Metrics       // the one that observes Engine and Catalogue
+	Tracer    trace.Tracer   // nil: requests are not traced
 }
 
 // Server answers HTTP.
@@ -38,6 +42,7 @@ type Server struct {
 	base      *models.Config
 	text      *tokenizer.Tokenizer
 	metrics   *Metrics
+	tracer    trace.Tracer
 
 	context    int // the longest sequence, in tokens
 	vocabulary int
@@ -48,6 +53,7 @@ type Server struct {
 	hidePaths *strings.Replacer
 
 	app           *fiber.App
+	admin         *http.Server
 	hosts         hosts         // set by Serve
 	certificates  *certificates // nil: no TLS
 	patience      time.Duration // with clients that do not read their streams
@@ -67,9 +73,9 @@ func New(parts Parts, config Config) (*Server, error) {
 	}
 	s := &Server{
 		config: config.withDefaults(), engine: parts.Engine, catalogue: parts.Catalogue,
-		base: parts.Base, text: parts.Tokenizer, metrics: parts.Metrics,
+		base: parts.Base, text: parts.Tokenizer, metrics: parts.Metrics, tracer: parts.Tracer,
 		context: parts.Engine.Options().Context, vocabulary: parts.Base.Vocabulary,
-		started: time.Now(), requests: newRequests(), patience: unreadPatience,
+		started: time.Now(), requests: newRequests(), patience: unreadPatience, admin: newAdmin(),
 	}
 	var err error
 	if config.TLSCert != "" {
@@ -120,7 +126,7 @@ func (s *Server) newApp() *fiber.App {
 	for _, r := range s.routes() {
 		handlers := s.checks(r)
 		add := func(method string) {
-			app.Add(method, r.path, append(slices.Clip(handlers), r.handler)...)
+			app.Add(method, r.path, slices.Concat(s.told(r), handlers, []fiber.Handler{r.handler})...)
 			checks.Add(method, r.path, append(slices.Clip(handlers), pass)...)
 		}
 		add(r.method)
@@ -151,5 +157,5 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = fmt.Errorf("requests were given up: %w", errors.Join(err, s.requests.drain(late)))
 	}
 	s.stop(errDrainDeadline)
-	return errors.Join(err, s.app.ShutdownWithTimeout(5*time.Second), s.watcher.close())
+	return errors.Join(err, s.app.ShutdownWithTimeout(5*time.Second), s.watcher.close(), s.closeAdmin())
 }

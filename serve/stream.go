@@ -36,15 +36,18 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 	c.Set("X-Accel-Buffering", "no")
 	adapterHeaders(c, g)
 	who := callerOf(c)
-	log := s.config.Log.With("path", c.Path(), "request", requestID(c))
+	log := s.config.Log.With("route", routeOf(c), "request", requestID(c))
+	g.account.stream = true
+	g.account.about(c)
 	streamBody(c, func(b *bufio.Writer) {
+		defer g.account.close()
 		defer g.end()
 		defer context.AfterFunc(g.ctx, func() {
 			if errors.Is(context.Cause(g.ctx), errUnread) {
 				conn.abandon() // what waits to be sent, too
 			}
 		})()
-		out := &eventStream{b}
+		out := &eventStream{b, g.account}
 		err := g.write(out, w, s.config.KeepAlive)
 		switch {
 		case errors.Is(err, runtime.ErrEnd):
@@ -112,7 +115,10 @@ func streamBody(c *fiber.Ctx, write func(*bufio.Writer)) {
 var errWrite = errors.New("the event could not be sent")
 
 // An eventStream sends server-sent events, each at once.
-type eventStream struct{ w *bufio.Writer }
+type eventStream struct {
+	w       *bufio.Writer
+	account *account
+}
 
 func (o *eventStream) send(v any) error {
 	b, err := encode(v)
@@ -124,23 +130,22 @@ func (o *eventStream) send(v any) error {
 
 func (o *eventStream) done() error { return o.raw([]byte("[DONE]")) }
 
-func (o *eventStream) raw(b []byte) error {
-	// A writer keeps its first error for Flush.
-	_, _ = o.w.WriteString("data: ")
-	_, _ = o.w.Write(b)
-	return o.end()
-}
+func (o *eventStream) raw(b []byte) error { return o.line("data: ", b) }
 
 // comment sends what readers of events pass over.
-func (o *eventStream) comment(text string) error {
-	_, _ = o.w.WriteString(": " + text)
-	return o.end()
-}
+func (o *eventStream) comment(text string) error { return o.line(": ", []byte(text)) }
 
-func (o *eventStream) end() error {
-	_, _ = o.w.WriteString("\n\n")
+func (o *eventStream) line(kind string, b []byte) error {
+	const end = "\n\n"
+	// A writer keeps its first error for Flush.
+	_, _ = o.w.WriteString(kind)
+	_, _ = o.w.Write(b)
+	_, _ = o.w.WriteString(end)
 	if err := o.w.Flush(); err != nil {
-		return errors.Join(errWrite, err)
+		err = errors.Join(errWrite, err)
+		o.account.refused(failureOf(err))
+		return err
 	}
+	o.account.sent += len(kind) + len(b) + len(end)
 	return nil
 }

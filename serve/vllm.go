@@ -39,17 +39,20 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	if body.Name == s.config.Name {
 		return invalid("lora_name", "The lora adapter name '%s' is the name of the base model: give another.", body.Name)
 	}
+	auditOf(c).of(body.Name)
 	ctx, done := s.attend(c)
 	defer done()
 	loaded := invalid("lora_name", "The lora adapter '%s' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.", body.Name)
-	if _, err := s.visible(c).Lookup(body.Name); err == nil && !or(body.InPlace, false) {
+	old, err := s.visible(c).Lookup(body.Name)
+	if err == nil && !or(body.InPlace, false) {
 		return loaded
 	}
+	auditOf(c).replaces(old.Digest)
 	path, err := s.loadable(body.Path)
 	if err != nil {
 		return err
 	}
-	_, err = s.visible(c).Swap(ctx, catalogue.Candidate{Name: body.Name, URI: path, New: !or(body.InPlace, false), Probe: s.probe(body.Name)})
+	entry, err := s.visible(c).Swap(ctx, catalogue.Candidate{Name: body.Name, URI: path, New: !or(body.InPlace, false), Probe: s.probe(body.Name)})
 	switch {
 	case errors.Is(err, catalogue.ErrName):
 		// Wider than an upload's, which becomes a folder: an adapter of the hub may keep its name.
@@ -63,6 +66,7 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	case err != nil:
 		return loadFault(body.Name, err)
 	}
+	auditOf(c).becomes(entry.Digest)
 	return c.Status(http.StatusOK).SendString(fmt.Sprintf("Success: LoRA adapter '%s' added successfully.", body.Name))
 }
 
@@ -74,7 +78,12 @@ func (s *Server) unloadLoRA(c *fiber.Ctx) error {
 	if body.Name == "" {
 		return invalid("lora_name", "'lora_name' needs to be provided to unload a LoRA adapter.")
 	}
-	if err := s.visible(c).Remove(body.Name, nil); err != nil {
+	auditOf(c).of(body.Name)
+	err := s.visible(c).Remove(body.Name, func(e catalogue.Entry) error {
+		auditOf(c).replaces(e.Digest)
+		return nil
+	})
+	if err != nil {
 		if errors.Is(err, catalogue.ErrUnknown) || errors.Is(err, catalogue.ErrName) {
 			return notFound("", "lora_name", "The lora adapter '%s' cannot be found.", body.Name)
 		}

@@ -55,7 +55,7 @@ func (b *benchCommand) newBed(ctx context.Context, c console, adapters string, r
 func (d *bed) close() error {
 	var wrong []error
 	if d.engine != nil {
-		wrong = append(wrong, closeEngine(d.engine))
+		wrong = append(wrong, within5Seconds(d.engine.Close))
 	}
 	if d.catalogue != nil {
 		wrong = append(wrong, d.catalogue.Close())

@@ -16,6 +16,25 @@ import (
 // size is a number of bytes, written "512MiB", "2GB" or plainly.
 type size int64
 
+// share is a part of a whole, from 0 to 1; off: not even what is always taken.
+type share float64
+
+// shareOff is the share "off".
+const shareOff share = -1
+
+func setShare(text string, v reflect.Value) error {
+	if text = strings.TrimSpace(text); text == "off" {
+		v.SetFloat(float64(shareOff))
+		return nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(f >= 0 && f <= 1) {
+		return fmt.Errorf("%q is neither a share, from 0 to 1, nor off", text)
+	}
+	v.SetFloat(f)
+	return nil
+}
+
 // switched is a boolean setting.
 type switched bool
 

@@ -84,6 +84,7 @@ func parse(args []string, c console) (command, error) {
 		kong.TypeMapper(reflect.TypeFor[string](), sources.mapper(setText)),
 		kong.TypeMapper(reflect.TypeFor[int](), sources.mapper(setInt)),
 		kong.TypeMapper(reflect.TypeFor[size](), sources.mapper(setSize)),
+		kong.TypeMapper(reflect.TypeFor[share](), sources.mapper(setShare)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), sources.mapper(setDuration)),
 		kong.TypeMapper(reflect.TypeFor[[]string](), sources.mapper(addStrings)),
 		kong.TypeMapper(reflect.TypeFor[switched](), switchMapper{sources}),

@@ -30,6 +30,27 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		return fmt.Errorf("--addr: %w", err)
 	}
 	defer func() { _ = listener.Close() }() // closed already, if it served
+	var admin net.Listener                  // nil: none
+	if c.AdminAddr != "" {
+		if admin, err = net.Listen("tcp", c.AdminAddr); err != nil {
+			return fmt.Errorf("--admin-addr: %w", err)
+		}
+		defer func() { _ = admin.Close() }()
+	}
+	audit, err := openAudit(c.AuditLog, log)
+	if err != nil {
+		return err
+	}
+	defer audit.close()
+	tracer, endTracing, err := tracing(ctx, con.env, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := within5Seconds(endTracing); err != nil {
+			log.Warn("the last traces are lost", "error", err)
+		}
+	}()
 	opened := time.Now()
 	b, err := openBase(ctx, c.Base, c.options(c.Context), con)
 	if err != nil {
@@ -72,7 +93,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeEngine(engine)) }()
+	defer func() { err = errors.Join(err, within5Seconds(engine.Close)) }()
 	ring, err := c.keys()
 	if err != nil {
 		return err
@@ -84,10 +105,10 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		log.Warn("an API key on the command line shows in the list of processes: put it into PEFT_SERVE_API_KEY, --api-key-file or --keys")
 	}
 	config := c.serverConfig(ring.set)
-	config.Log, config.Sampling = log, b.sampling
+	config.Log, config.Audit, config.Sampling = log, audit.logger(), b.sampling
 	server, err := serve.New(serve.Parts{
 		Engine: serve.RuntimeEngine(engine), Catalogue: known, Base: b.model.Config(),
-		Tokenizer: b.text, Chat: b.chat, Metrics: metrics,
+		Tokenizer: b.text, Chat: b.chat, Metrics: metrics, Tracer: tracer,
 	}, config)
 	if err != nil {
 		return err
@@ -103,17 +124,25 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 			}
 			return "read anew", nil
 		}},
+		{"audit log", audit.reopen},
 	}}
 	defer reloads.start(ctx)()
-	return c.serve(ctx, server, listener, log)
+	return c.serve(ctx, server, listener, admin, log)
 }
 
-func (c *serveCommand) serve(ctx context.Context, server *serve.Server, listener net.Listener, log *slog.Logger) error {
-	served := make(chan error, 1)
+// serve answers on one address or two until ctx ends.
+func (c *serveCommand) serve(ctx context.Context, server *serve.Server, listener, admin net.Listener, log *slog.Logger) error {
+	served, administered := make(chan error, 1), make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
+	if admin != nil {
+		log.Info("admin address", "address", reachable(admin.Addr(), false))
+		go func() { administered <- server.ServeAdmin(admin) }()
+	}
 	select {
 	case err := <-served:
 		return err
+	case err := <-administered:
+		return fmt.Errorf("--admin-addr: %w", err)
 	case <-ctx.Done():
 	}
 	log.Info("shutting down: requests that run may finish", "within", c.Drain)
@@ -127,10 +156,11 @@ func (c *serveCommand) serve(ctx context.Context, server *serve.Server, listener
 	return err
 }
 
-func closeEngine(e *runtime.Engine) error {
+// within5Seconds ends something that may have to wait for others.
+func within5Seconds(end func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return e.Close(ctx)
+	return end(ctx)
 }
 
 // machineMemory is the machine's memory in bytes, 0 where it is not known.

@@ -61,6 +61,10 @@ type serveCommand struct {
 	TLSKey         string        `name:"tls-key" group:"http" placeholder:"FILE" help:"Its key in PEM"`
 	TLSClientCA    string        `name:"tls-client-ca" group:"http" placeholder:"FILE" help:"Certificates in PEM of the authorities of which clients need a certificate"`
 
+	AdminAddr string `group:"http" placeholder:"HOST:PORT" help:"Where to listen for operators: metrics, counters of the process and pprof; none. Elsewhere than on a loopback address it needs keys"`
+
+	AccessLog share  `group:"logging" placeholder:"SHARE" default:"1" help:"Share of the requests that get a line in the log, 0 to 1; those that fail always do, but for off"`
+	AuditLog  string `group:"logging" placeholder:"FILE" help:"File, appended to and reopened on SIGHUP, for a line of JSON about every attempt to change adapters; by default a line of the log, with audit=true"`
 	LogFormat string `group:"logging" placeholder:"FORMAT" default:"auto" help:"auto, text, color or json; auto: color on a terminal, else text"`
 	LogLevel  string `group:"logging" placeholder:"LEVEL" default:"info" help:"debug, info, warn or error"`
 	Config    string `group:"logging" placeholder:"FILE" help:"YAML file of settings; SIGHUP has keys, limits and --log-level read anew from it"`
@@ -86,10 +90,9 @@ func (c *serveCommand) validate(wrong *faults) {
 	if scheme, _, ok := strings.Cut(c.Base, "://"); ok && scheme != "hf" {
 		wrong.add("--base: %q: there is no scheme %s: name a Hugging Face folder, a .gguf file or hf://owner/name", c.Base, scheme)
 	}
-	if host, port, err := net.SplitHostPort(c.Addr); err != nil || port == "" {
-		wrong.add("--addr: %q is not HOST:PORT, as in 127.0.0.1:8080 or :8080", c.Addr)
-	} else if _, err := net.LookupPort("tcp", port); err != nil {
-		wrong.add("--addr: %q is no port of host %q", port, host)
+	validateAddr(wrong, "addr", c.Addr)
+	if c.AdminAddr != "" {
+		validateAddr(wrong, "admin-addr", c.AdminAddr)
 	}
 	for _, n := range []struct {
 		name     string
@@ -153,10 +156,21 @@ func (c *serveCommand) validate(wrong *faults) {
 	if err != nil {
 		wrong.add("%s", err)
 	}
+	if addr, unknown := net.ResolveTCPAddr("tcp", c.AdminAddr); c.AdminAddr != "" && unknown == nil && !addr.IP.IsLoopback() && err == nil && ring.set == nil {
+		wrong.add("--admin-addr: %s can be reached from other machines, and there are no keys: listen on 127.0.0.1, or give --keys", c.AdminAddr)
+	}
 	for name, set := range map[string]switched{"metrics-auth": c.MetricsAuth, "share-prefixes": c.SharePrefixes} {
 		if set && err == nil && ring.set == nil {
 			wrong.add("--%s: is about keys, and there are none: give some with --keys", name)
 		}
+	}
+}
+
+func validateAddr(wrong *faults, name, addr string) {
+	if host, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+		wrong.add("--%s: %q is not HOST:PORT, as in 127.0.0.1:8080 or :8080", name, addr)
+	} else if _, err := net.LookupPort("tcp", port); err != nil {
+		wrong.add("--%s: %q is no port of host %q", name, port, host)
 	}
 }
 
@@ -187,7 +201,7 @@ func (c *serveCommand) engineOptions() runtime.Options {
 func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
 		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloads(), ReadOnly: bool(c.ReadOnly),
-		Keys: set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(),
+		Keys: set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSClientCA: c.TLSClientCA,

@@ -1,0 +1,140 @@
+package serve
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"runtime/metrics"
+)
+
+// processCounters tell how the process is: for operators, at /debug/vars. What a
+// system does not tell is 0 there.
+type processCounters struct {
+	Goroutines int     `json:"goroutines"`
+	Threads    int     `json:"threads"`
+	Processors int     `json:"processors"` // that Go code runs on at once
+	CPU        float64 `json:"cpu_seconds"`
+
+	Heap struct {
+		Bytes     int `json:"bytes"`
+		Objects   int `json:"objects"`
+		Goal      int `json:"goal_bytes"` // at which the next collection ends
+		Allocated int `json:"allocated_bytes_total"`
+	} `json:"heap"`
+	GC struct {
+		Cycles int     `json:"cycles"`
+		Median float64 `json:"pause_seconds_median"`
+		P99    float64 `json:"pause_seconds_p99"`
+		Max    float64 `json:"pause_seconds_max"`
+	} `json:"gc"`
+	Descriptors struct {
+		Open  int    `json:"open"`
+		Limit uint64 `json:"limit"`
+	} `json:"descriptors"`
+	Memory processMemory `json:"memory"`
+}
+
+// processMemory is in bytes.
+type processMemory struct {
+	Resident int `json:"resident_bytes"` // mapped weights that have been read included
+	Go       int `json:"go_bytes"`       // that the Go runtime has of the system
+	Heap     int `json:"heap_bytes"`     // of those, in use
+}
+
+// readings are runtime/metrics by name.
+type readings map[string]metrics.Value
+
+func read(names ...string) readings {
+	samples := make([]metrics.Sample, len(names))
+	for i, name := range names {
+		samples[i].Name = name
+	}
+	metrics.Read(samples)
+	r := readings{}
+	for _, s := range samples {
+		r[s.Name] = s.Value
+	}
+	return r
+}
+
+func (r readings) count(name string) int {
+	if v := r[name]; v.Kind() == metrics.KindUint64 {
+		return int(v.Uint64())
+	}
+	return 0
+}
+
+// quantile is a bound that at least that share of a histogram's values do not
+// exceed.
+func (r readings) quantile(name string, q float64) float64 {
+	if r[name].Kind() != metrics.KindFloat64Histogram {
+		return 0
+	}
+	h := r[name].Float64Histogram()
+	var all, below uint64
+	for _, n := range h.Counts {
+		all += n
+	}
+	for i, n := range h.Counts {
+		if below += n; n > 0 && float64(below) >= q*float64(all) {
+			if bound := h.Buckets[i+1]; !math.IsInf(bound, 0) {
+				return bound
+			}
+			return h.Buckets[i]
+		}
+	}
+	return 0
+}
+
+// Names of runtime/metrics.
+const (
+	goroutineCount = "/sched/goroutines:goroutines"
+	threadCount    = "/sched/threads/total:threads"
+	heapBytes      = "/memory/classes/heap/objects:bytes"
+	heapObjects    = "/gc/heap/objects:objects"
+	heapGoal       = "/gc/heap/goal:bytes"
+	heapAllocated  = "/gc/heap/allocs:bytes"
+	gcCycles       = "/gc/cycles/total:gc-cycles"
+	gcPauses       = "/sched/pauses/total/gc:seconds"
+	goMemory       = "/memory/classes/total:bytes"
+)
+
+func countProcess() (p processCounters) {
+	r := read(goroutineCount, threadCount, heapObjects, heapGoal, heapAllocated, gcCycles, gcPauses)
+	p.Goroutines, p.Threads, p.Processors = r.count(goroutineCount), r.count(threadCount), runtime.GOMAXPROCS(0)
+	p.CPU, p.Memory = cpuSeconds(), measureMemory()
+	p.Heap.Bytes, p.Heap.Objects, p.Heap.Goal, p.Heap.Allocated = p.Memory.Heap, r.count(heapObjects), r.count(heapGoal), r.count(heapAllocated)
+	p.GC.Cycles = r.count(gcCycles)
+	p.GC.Median, p.GC.P99, p.GC.Max = r.quantile(gcPauses, .5), r.quantile(gcPauses, .99), r.quantile(gcPauses, 1)
+	p.Descriptors.Open, p.Descriptors.Limit = openDescriptors(), descriptorLimit()
+	return p
+}
+
+func measureMemory() processMemory {
+	r := read(heapBytes, goMemory)
+	return processMemory{residentBytes(), r.count(goMemory), r.count(heapBytes)}
+}
+
+// openDescriptors counts this process's, but for the one that counting takes.
+func openDescriptors() int {
+	entries, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries) - 1
+}
+
+// residentBytes is Linux's count of the process's memory.
+func residentBytes() int {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, resident int
+	if _, err := fmt.Fscan(bytes.NewReader(text), &size, &resident); err != nil {
+		return 0
+	}
+	return resident * os.Getpagesize()
+}

@@ -32,7 +32,6 @@ type generation struct {
 	accepted   int           // choices that the engine has taken
 	begun      chan struct{} // closed when it has taken the first, or refused one before
 	refused    error         // why it did; set before begun is closed
-	started    time.Time
 }
 
 // choiceEvent is an event of one choice, or the error that ended it.
@@ -73,11 +72,8 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 	ctx, cancel := s.limited(choices[0].Arrived)
 	g := &generation{
 		server: s, ctx: ctx, cancel: cancel, lease: choices[0].Lease.Hold(), choices: choices, left: len(choices),
-		events: newBacklog(), begun: make(chan struct{}), started: time.Now(),
+		events: newBacklog(), begun: make(chan struct{}),
 		unwatch: s.watcher.add(c.Context().Conn(), cancel),
-	}
-	if arrived := choices[0].Arrived; !arrived.IsZero() {
-		g.started = arrived
 	}
 	var next atomic.Int64
 	for range min(len(choices), s.config.Parallel) {

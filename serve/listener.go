@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -37,7 +38,8 @@ type listener struct {
 const (
 	// atTheDoor is how many connections beyond the most are answered at once.
 	atTheDoor = 32
-	// doorTime is how long one of them may take for its request and our answer.
+	// doorTime is how long one of them may take for its request, and how long for
+	// our answer.
 	doorTime = time.Second
 	// longestWait is how long accepting rests when it fails again and again.
 	longestWait = time.Second
@@ -125,11 +127,15 @@ func (l *listener) turnAway(conn net.Conn) {
 				_ = conn.Close()
 				<-l.telling
 			}()
-			if conn.SetDeadline(time.Now().Add(doorTime)) != nil {
+			soon := func() time.Time { return time.Now().Add(doorTime) }
+			secured := l.secured(conn)
+			if conn.SetDeadline(soon()) != nil {
 				return
 			}
-			secured := l.secured(conn)
-			if _, err := secured.Read(make([]byte, 4<<10)); err != nil {
+			if _, err := secured.Read(make([]byte, 4<<10)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				return
+			}
+			if conn.SetDeadline(soon()) != nil {
 				return
 			}
 			if _, err := secured.Write(noRoom()); err != nil {

@@ -146,7 +146,7 @@ func (l *listener) turnAway(conn net.Conn) {
 			}
 		})
 	default:
-		if l.tls == nil && conn.SetWriteDeadline(time.Now().Add(time.Millisecond)) == nil {
+		if l.tls == nil && conn.SetWriteDeadline(time.Now().Add(doorTime)) == nil {
 			_, _ = conn.Write(noRoom()) // into the socket's buffer, which is empty
 		}
 		_ = conn.Close()

@@ -88,10 +88,10 @@ const (
 	longRefusal  = 100 * time.Millisecond
 )
 
-func (o *crowding) start(ctx context.Context, dir string) (*process, error) {
+func (o *crowding) start(ctx context.Context, dir string) (*server, error) {
 	if o.base == "" {
 		o.base = filepath.Join(dir, "base")
-		if err := tinyBase(o.root, o.base); err != nil {
+		if err := layBase(o.root, o.base); err != nil {
 			return nil, err
 		}
 	}
@@ -109,8 +109,12 @@ func (o *crowding) start(ctx context.Context, dir string) (*process, error) {
 	if err := os.Mkdir(filepath.Join(dir, "adapters"), 0o755); err != nil {
 		return nil, err
 	}
-	return startServer(ctx, binary, dir, "--base", o.base, "--adapters", filepath.Join(dir, "adapters"),
+	s, err := start(binary, "--base", o.base, "--adapters", filepath.Join(dir, "adapters"),
 		"--keys", filepath.Join(dir, "keys.yaml"), "--slots", "8", "--queue", "128", "--access-log", "off")
+	if err != nil {
+		return nil, err
+	}
+	return s, s.serving(ctx)
 }
 
 func tenantName(i int) string { return fmt.Sprintf("tenant-%d", i) }
@@ -124,11 +128,13 @@ type outcome struct {
 	tenant int
 	status int // 0: no answer
 	tokens int // of the answer
-	took   time.Duration
+
+	displaced bool // it waited, and had to make room for a tenant with less
+	took      time.Duration
 }
 
 // ask asks for one completion. Prompts differ, so that no prefix is shared.
-func (o *crowding) ask(ctx context.Context, client *http.Client, server *process, tenant int, number uint64, edit func(*http.Request)) outcome {
+func (o *crowding) ask(ctx context.Context, client *http.Client, server *server, tenant int, number uint64, edit func(*http.Request)) outcome {
 	draw := rand.New(rand.NewPCG(uint64(tenant), number))
 	prompt := make([]byte, o.tokens)
 	for i := range prompt {
@@ -154,17 +160,19 @@ func (o *crowding) ask(ctx context.Context, client *http.Client, server *process
 		Usage struct {
 			Completion int `json:"completion_tokens"`
 		} `json:"usage"`
+		Error struct{ Message string }
 	}
 	err = json.NewDecoder(answer.Body).Decode(&said)
 	if err != nil {
 		return outcome{tenant: tenant, took: time.Since(start)}
 	}
-	return outcome{tenant, answer.StatusCode, said.Usage.Completion, time.Since(start)}
+	displaced := strings.Contains(said.Error.Message, "has been given to")
+	return outcome{tenant, answer.StatusCode, said.Usage.Completion, displaced, time.Since(start)}
 }
 
 // capacity is how many requests a second the server answers when it is never
 // without work, and never asked for more than it takes.
-func (o *crowding) capacity(ctx context.Context, server *process) (float64, error) {
+func (o *crowding) capacity(ctx context.Context, server *server) (float64, error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, o.measure)
@@ -199,7 +207,7 @@ func newClient() *http.Client {
 
 // run has every tenant ask for its part of times the capacity, at random
 // moments, for so long.
-func (o *crowding) run(ctx context.Context, server *process, capacity float64, length time.Duration) (*crowdSeen, error) {
+func (o *crowding) run(ctx context.Context, server *server, capacity float64, length time.Duration) (*crowdSeen, error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, length)
@@ -250,12 +258,7 @@ func (o *crowding) run(ctx context.Context, server *process, capacity float64, l
 		}
 	}()
 	asking.Wait()
-	select {
-	case <-server.ended:
-		return nil, fmt.Errorf("the server ended: %w", server.result)
-	default:
-		return seen, nil
-	}
+	return seen, server.lives()
 }
 
 // crowdSeen is what a run has seen.
@@ -263,10 +266,11 @@ type crowdSeen struct {
 	length   time.Duration
 	resident int64 // the most
 
-	mu       sync.Mutex
-	answered []int           // by tenant
-	refusals []time.Duration // how long a 429 took
-	others   map[int]int     // by status
+	mu        sync.Mutex
+	answered  []int           // by tenant
+	refusals  []time.Duration // how long a 429 took that found no room
+	displaced int             // requests that had to make room
+	others    map[int]int     // by status
 }
 
 func (s *crowdSeen) add(ctx context.Context, o outcome) {
@@ -275,6 +279,8 @@ func (s *crowdSeen) add(ctx context.Context, o outcome) {
 	switch {
 	case o.status == http.StatusOK:
 		s.answered[o.tenant]++
+	case o.displaced:
+		s.displaced++
 	case o.status == http.StatusTooManyRequests:
 		s.refusals = append(s.refusals, o.took)
 	case ctx.Err() == nil:
@@ -298,8 +304,8 @@ func (o *crowding) report(out io.Writer, capacity float64, s *crowdSeen, before,
 			least = min(least, float64(n)/fair)
 		}
 	}
-	fmt.Fprintf(out, "crowd of %d tenants at %g times a capacity of %.1f requests a second for %s: goodput %.3f of capacity, least share %.3f of the fair one, refusals %d p50 %s p99 %s, other answers %v, memory %s at first, %s at most, %s at last, descriptors %d and %d, goroutines %d and %d\n",
-		o.tenants, o.times, capacity, s.length, goodput, least, len(s.refusals), quantile(s.refusals, 0.5), quantile(s.refusals, 0.99), s.others,
+	fmt.Fprintf(out, "crowd of %d tenants at %g times a capacity of %.1f requests a second for %s: goodput %.3f of capacity, least share %.3f of the fair one, refusals %d p50 %s p99 %s, displaced %d, other answers %v, memory %s at first, %s at most, %s at last, descriptors %d and %d, goroutines %d and %d\n",
+		o.tenants, o.times, capacity, s.length, goodput, least, len(s.refusals), quantile(s.refusals, 0.5), quantile(s.refusals, 0.99), s.displaced, s.others,
 		mebibytes(before.resident), mebibytes(s.resident), mebibytes(after.resident), before.descriptors, after.descriptors, before.goroutines, after.goroutines)
 	var faults []error
 	if goodput < leastGoodput {
@@ -326,11 +332,3 @@ func quantile(d []time.Duration, q float64) time.Duration {
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }
-
-// tinyBase puts a golden base into dir, with a tokenizer.
-func tinyBase(root, dir string) error {
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(root, goldens, "llama"))); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "tokenizer.json"), characters(), 0o644)
-}

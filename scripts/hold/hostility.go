@@ -17,7 +17,7 @@ import (
 
 // hostility is what a tenant does that means harm, with a key that is good.
 type hostility struct {
-	server *process
+	server *server
 	secret string
 }
 

@@ -24,7 +24,7 @@ type server struct {
 // start starts a server on an address that is free. It does not wait for it.
 func start(bin string, args ...string) (*server, error) {
 	s := &server{
-		cmd:   exec.Command(bin, append([]string{"--addr", "127.0.0.1:0", "--log-format", "json", "--threads", "1"}, args...)...),
+		cmd:   exec.Command(bin, append([]string{"--addr", "127.0.0.1:0", "--log-format", "json"}, args...)...),
 		ended: make(chan error, 1), up: make(chan struct{}),
 	}
 	log, err := s.cmd.StderrPipe()
@@ -62,6 +62,17 @@ func (s *server) serving(ctx context.Context) error {
 	case <-ctx.Done():
 		s.kill()
 		return ctx.Err()
+	}
+}
+
+// lives reports a server that has ended by itself.
+func (s *server) lives() error {
+	select {
+	case err := <-s.ended:
+		s.ended <- err // for stop
+		return fmt.Errorf("the server ended: %w\n%s", err, s.log.String())
+	default:
+		return nil
 	}
 }
 

@@ -79,7 +79,7 @@ type soaking struct {
 	length, warm time.Duration
 	clients      int
 
-	server  *process
+	server  *server
 	bundles [][]byte // adapters to publish
 	names   []string // adapters that lie in the folder
 	done    atomic.Int64
@@ -89,16 +89,17 @@ type soaking struct {
 // prepare starts a server on a tiny base with its golden adapters.
 func (o *soaking) prepare(ctx context.Context, dir string) error {
 	base := filepath.Join(dir, "base")
-	if err := tinyBase(o.root, base); err != nil {
+	if err := layBase(o.root, base); err != nil {
 		return err
 	}
-	golden, err := os.ReadDir(filepath.Join(base, "adapters"))
+	goldenAdapters := filepath.Join(o.root, goldens, "llama", "adapters")
+	golden, err := os.ReadDir(goldenAdapters)
 	if err != nil {
 		return err
 	}
 	folder := filepath.Join(dir, "adapters")
 	for i, e := range golden {
-		from := filepath.Join(base, "adapters", e.Name())
+		from := filepath.Join(goldenAdapters, e.Name())
 		if i < 6 {
 			bundle, err := exec.CommandContext(ctx, "tar", "-czf", "-", "-C", from, ".").Output()
 			if err != nil {
@@ -115,9 +116,12 @@ func (o *soaking) prepare(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	o.server, err = startServer(ctx, binary, dir, "--base", base, "--adapters", folder,
+	o.server, err = start(binary, "--base", base, "--adapters", folder,
 		"--adapter-budget", "64KiB", "--slots", "8", "--queue", "64", "--kv-cache", "4MiB", "--access-log", "off")
-	return err
+	if err != nil {
+		return err
+	}
+	return o.server.serving(ctx)
 }
 
 // use does something of everything, many times over.
@@ -146,12 +150,7 @@ func (o *soaking) use(ctx context.Context, length time.Duration) error {
 		})
 	}
 	clients.Wait()
-	select {
-	case <-o.server.ended:
-		return fmt.Errorf("the server ended: %w", o.server.result)
-	default:
-		return nil
-	}
+	return o.server.lives()
 }
 
 // once is one operation of a client.

@@ -154,8 +154,8 @@ func TestAbandonedDeleteDoesNothing(t *testing.T) {
 	require.Equal(t, 201, s.send(t, http.MethodPut, "/v1/adapters/x", packed(t, filepath.Join(goldens, "adapters", "lora"))).status)
 	before := s.get(t, "/v1/adapters/x").body
 	for _, request := range []string{
-		"DELETE /v1/adapters/x HTTP/1.1\r\nHost: x\r\n\r\n",
-		"POST /v1/unload_lora_adapter HTTP/1.1\r\nHost: x\r\nContent-Length: 17\r\n\r\n" + `{"lora_name":"x"}`,
+		"DELETE /v1/adapters/x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		"POST /v1/unload_lora_adapter HTTP/1.1\r\nHost: localhost\r\nContent-Length: 17\r\n\r\n" + `{"lora_name":"x"}`,
 	} {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		require.NoError(t, err)
@@ -180,7 +180,7 @@ func TestStalledUploadIsGivenUp(t *testing.T) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	require.NoError(t, err)
 	defer conn.Close()
-	_, err = fmt.Fprintf(conn, "PUT /v1/adapters/x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(whole), whole[:len(whole)/2])
+	_, err = fmt.Fprintf(conn, "PUT /v1/adapters/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(whole), whole[:len(whole)/2])
 	require.NoError(t, err)
 	lora := packed(t, filepath.Join(goldens, "adapters", "lora"))
 	require.Equal(t, 201, s.send(t, http.MethodPut, "/v1/adapters/x", lora).status)

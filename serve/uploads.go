@@ -153,9 +153,7 @@ func (s *slowUpload) Read(p []byte) (int, error) {
 	if s.until.Before(deadline) {
 		deadline = s.until
 	}
-	if err := s.conn.SetReadDeadline(deadline); err != nil {
-		return 0, err
-	}
+	_ = s.conn.SetReadDeadline(deadline) // of a closed one the read tells
 	n, err := s.r.Read(p)
 	s.waited += time.Since(began)
 	s.got += int64(n)
@@ -164,6 +162,9 @@ func (s *slowUpload) Read(p []byte) (int, error) {
 		return n, err
 	}
 	_ = s.conn.SetReadDeadline(began) // nothing more of it is waited for
+	if !time.Now().Before(s.until) {
+		return n, tooSlow()
+	}
 	return n, &failure{
 		status: http.StatusRequestTimeout, kind: invalidRequest, code: "upload_stalled",
 		message: fmt.Sprintf("the upload has stalled: nothing came for %s, or less than %d bytes a second: send it again", s.stall, slowestUpload),

@@ -158,3 +158,36 @@ func TestQuotasAreKept(t *testing.T) {
 		})
 	})
 }
+
+// What reading takes is set aside while an adapter is read, and given back; where
+// it cannot be, the load fails and its slot is free.
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full, held, refuse := errors.New("full"), 0, false
+		f := sized(nil)
+		c := f.catalogue(t, Options{Loads: 1, Retry: time.Nanosecond, Size: func(string) int { return 1 }, Reserve: func(context.Context, string) (func(), error) {
+			if refuse {
+				return nil, full
+			}
+			held++
+			return func() { held-- }, nil
+		}})
+		add(t, c, "a", "b")
+		for _, refuse = range []bool{false, true, true, false} {
+			for _, name := range []string{"a", "b"} {
+				if err := c.Replace(name, "fake://"+name); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Load(t.Context(), name); errors.Is(err, full) != refuse || err != nil && !refuse {
+					t.Errorf("%s: %v", name, err)
+				}
+				synctest.Wait()
+				if held != 0 || len(c.slots) != 0 {
+					t.Errorf("%d are held, %d slots", held, len(c.slots))
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		c.Close()
+	})
+}

@@ -56,19 +56,17 @@ func (c *Catalogue) read(l *load) (Adapter, error) {
 func (c *Catalogue) slot(l *load) (leave func(), err error) {
 	select {
 	case c.slots <- struct{}{}:
-		leave = func() { <-c.slots }
 	case <-l.ctx.Done():
 		return nil, l.ctx.Err()
 	}
-	if c.options.Reserve == nil {
-		return leave, nil
+	release := func() {}
+	if c.options.Reserve != nil {
+		if release, err = c.reserve(l); err != nil {
+			<-c.slots
+			return nil, err
+		}
 	}
-	release, err := c.reserve(l)
-	if err != nil {
-		leave()
-		return nil, err
-	}
-	return func() { release(); leave() }, nil
+	return func() { release(); <-c.slots }, nil
 }
 
 func (c *Catalogue) reserve(l *load) (release func(), err error) {

@@ -238,7 +238,7 @@ type decompressed struct {
 func (u *unpacking) decompress(r io.Reader) (*decompressed, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	magic, err := buffered.Peek(4)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(errUpload, err)
 	}
 	switch {
@@ -261,7 +261,7 @@ func (u *unpacking) decompress(r io.Reader) (*decompressed, error) {
 // one. A later frame with a larger one is refused.
 func (u *unpacking) decompressZstd(buffered *bufio.Reader) (*decompressed, error) {
 	first, err := buffered.Peek(zstd.HeaderMaxSize)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(errUpload, err)
 	}
 	var header zstd.Header

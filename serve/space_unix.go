@@ -10,5 +10,6 @@ func freeDisk(dir string) (bytes int64, ok bool) {
 	if unix.Statfs(dir, &s) != nil {
 		return 0, false
 	}
-	return int64(s.Bavail) * int64(s.Bsize), true
+	size := s.Bsize // of 64 bits on Linux, of 32 on macOS
+	return int64(s.Bavail) * int64(size), true
 }

@@ -18,7 +18,7 @@ var groups = []kong.Group{
 	{Key: "data", Title: "Data"},
 	{Key: "method", Title: "Method"},
 	{Key: "schedule", Title: "Steps and learning rate"},
-	{Key: "optimiser", Title: "Optimiser"},
+	{Key: "optimizer", Title: "Optimizer"},
 	{Key: "output", Title: "Output"},
 	{Key: "compute", Title: "Memory and compute"},
 }

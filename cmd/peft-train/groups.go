@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reflect"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -21,6 +22,19 @@ var groups = []kong.Group{
 	{Key: "optimizer", Title: "Optimizer"},
 	{Key: "output", Title: "Output"},
 	{Key: "compute", Title: "Memory and compute"},
+}
+
+// placeholders says in plain words what flags take that show no example.
+func placeholders(node *kong.Node) {
+	words := map[reflect.Kind]string{reflect.Int: "N", reflect.Uint64: "N", reflect.Float64: "NUMBER", reflect.String: "TEXT"}
+	for _, f := range node.Flags {
+		if f.PlaceHolder == "" && !f.HasDefault {
+			f.PlaceHolder = words[f.Target.Kind()] // of others kong's own
+		}
+	}
+	for _, child := range node.Children {
+		placeholders(child)
+	}
 }
 
 // names are the lists that help texts show.

@@ -200,7 +200,7 @@ func (c *serveCommand) engineOptions() runtime.Options {
 
 func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
-		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloads(), ReadOnly: bool(c.ReadOnly),
+		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloadsDir(), ReadOnly: bool(c.ReadOnly),
 		Keys: set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,

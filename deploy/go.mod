@@ -3,6 +3,7 @@ module github.com/peft-serve/peft-serve/deploy
 go 1.26.0
 
 require (
+	github.com/CycloneDX/cyclonedx-go v0.9.3
 	github.com/kserve/kserve v0.20.0
 	github.com/kubeflow/trainer/v2 v2.3.0
 	github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring v0.86.0

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
@@ -31,7 +32,6 @@ import (
 type tab struct {
 	t   *testing.T
 	ctx context.Context
-	url string
 
 	mu     sync.Mutex
 	asked  []string // URLs
@@ -53,25 +53,24 @@ func openTab(t *testing.T, s *site) *tab {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.WindowSize(1280, 900))
 	ctx, endBrowser := chromedp.NewExecAllocator(t.Context(), options...)
-	ctx, endTab := chromedp.NewContext(ctx)
-	ctx, endTime := context.WithTimeout(ctx, 2*time.Minute)
-	t.Cleanup(func() { endTime(); endTab(); endBrowser() })
-	p := &tab{t: t, ctx: ctx, url: s.url}
-	chromedp.ListenTarget(ctx, func(event any) {
+	p := &tab{t: t}
+	ctx, endTab := chromedp.NewContext(ctx, chromedp.WithListener(func(event any) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		switch e := event.(type) {
 		case *network.EventRequestWillBeSent:
 			p.asked = append(p.asked, e.Request.URL)
 		case *cdpruntime.EventExceptionThrown:
-			p.faults = append(p.faults, e.ExceptionDetails.Error())
+			p.faults = append(p.faults, e.ExceptionDetails.Text)
 		case *log.EventEntryAdded:
-			if e.Entry.Source != log.SourceNetwork { // a status that is an error
+			if e.Entry.Source != log.EntrySourceNetwork { // a status that is an error
 				p.faults = append(p.faults, e.Entry.Text)
 			}
 		}
-	})
-	p.do(network.Enable(), log.Enable(), chromedp.Navigate(s.url+"/"))
+	}))
+	p.ctx = ctx
+	t.Cleanup(func() { endTab(); endBrowser() })
+	p.do(chromedp.Navigate(s.url + "/"))
 	t.Cleanup(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -83,27 +82,22 @@ func openTab(t *testing.T, s *site) *tab {
 	return p
 }
 
-func (p *tab) do(actions ...chromedp.Action) {
+func (p *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	if err := chromedp.Run(p.ctx, actions...); err != nil {
-		var page string
-		late, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 5*time.Second)
-		defer cancel()
-		_ = chromedp.Run(late, chromedp.Evaluate("document.body.innerText", &page))
-		require.NoError(p.t, err, page)
+	ctx, cancel := p.ctx, context.CancelFunc(func() {})
+	if chromedp.FromContext(ctx).Target != nil { // the first start of the browser has no limit
+		ctx, cancel = context.WithTimeout(ctx, 30*time.Second)
 	}
+	defer cancel()
+	require.NoError(p.t, chromedp.Do(ctx, actions...))
 }
 
 // sees waits until an expression of JavaScript holds.
 func (p *tab) sees(expression string) {
 	p.t.Helper()
-	var held bool
-	ctx, cancel := context.WithTimeout(p.ctx, 20*time.Second)
-	defer cancel()
-	if err := chromedp.Run(ctx, chromedp.Poll(expression, &held)); err != nil {
-		var page string
-		_ = chromedp.Run(p.ctx, chromedp.Evaluate("document.body.innerText", &page))
-		require.NoError(p.t, err, "%s\n%s", expression, page)
+	if _, err := chromedp.Run(p.ctx, chromedp.Poll[bool]("!!("+expression+")")); err != nil {
+		text, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string]("document.body.innerText"))
+		require.NoError(p.t, err, "%s\n%s", expression, text)
 	}
 }
 
@@ -112,11 +106,12 @@ func (p *tab) says(selector, text string) {
 	p.sees(`[...document.querySelectorAll('` + selector + `')].some(e => e.textContent.includes(` + "`" + text + "`" + `))`)
 }
 
-func (p *tab) click(selector string) { p.t.Helper(); p.do(chromedp.Click(selector, chromedp.ByQuery)) }
+func (p *tab) click(selector string) { p.t.Helper(); p.do(chromedp.Click(chromedp.CSS(selector))) }
 
 func (p *tab) write(selector, text string) {
 	p.t.Helper()
-	p.do(chromedp.SetValue(selector, "", chromedp.ByQuery), chromedp.SendKeys(selector, text, chromedp.ByQuery))
+	p.sees(`(document.querySelector('` + selector + `').value = '') === ''`)
+	p.do(chromedp.SendKeys(chromedp.CSS(selector), text))
 }
 
 // shoot keeps a picture of the page where PEFT_PICTURES says.
@@ -126,8 +121,8 @@ func (p *tab) shoot(name string) {
 	if folder == "" {
 		return
 	}
-	var picture []byte
-	p.do(chromedp.FullScreenshot(&picture, 100))
+	picture, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
+	require.NoError(p.t, err)
 	require.NoError(p.t, os.WriteFile(filepath.Join(folder, name+".png"), picture, 0o600))
 }
 
@@ -163,13 +158,13 @@ func TestPage(t *testing.T) {
 	// An answer of each that is chosen: by the keyboard, as a conversation.
 	p.says("#send", "Send to 3")
 	p.write("#prompt", "Who?")
-	p.do(chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(input.ModifierCtrl)))
+	p.do(chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
 	p.says("#notice", "All 3 have answered.")
 	p.says("article", "SELECT name FROM people;")
 	p.says("article .facts", "version digest-of-sq")
 	p.says(row("sql"), "resident")
 	p.sees(`document.querySelectorAll('article[aria-busy=false]').length === 3`)
-	p.says(row("sql")+"td[data-label='Version:']", "digest-of-sq")
+	p.says(row("sql")+".version", "digest-of-sq")
 	require.Len(t, s.engine.requests(), 3)
 	require.Contains(t, s.engine.text.Decode(s.engine.requests()[0].Prompt, true), "Who?")
 	require.Equal(t, 64, s.engine.requests()[0].MaxTokens)
@@ -223,7 +218,7 @@ func TestPage(t *testing.T) {
 	p.sees(`document.querySelectorAll('#chips input').length === 3`)
 
 	// Publishing what is chosen, and what is dropped.
-	p.do(chromedp.SetUploadFiles("#file", []string{archiveFile(t, "new one.tar.gz")}, chromedp.ByQuery))
+	p.do(chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{archiveFile(t, "new one.tar.gz")}))
 	p.sees(`document.querySelector('#name').value === 'new-one'`)
 	p.click("#cancel-publish")
 	p.sees(`document.querySelector('#publish-controls').hidden`)
@@ -243,24 +238,35 @@ func TestPage(t *testing.T) {
 	p.says("#notice.fault", "Drop one archive")
 
 	// Narrow, and in the dark.
-	p.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
+	p.do(colours("dark"))
 	p.shoot("dark")
-	p.do(emulation.SetDeviceMetricsOverride(360, 740, 2, true))
+	p.do(command(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 360, Height: 740, DeviceScaleFactor: 2, Mobile: true}))
 	p.sees(`document.documentElement.scrollWidth <= 360`)
 	p.shoot("narrow-dark")
-	p.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}}))
+	p.do(colours("light"))
 	p.shoot("narrow")
+}
+
+// command is a command to the browser that answers nothing.
+func command[P any](c cdp.Command[P, cdp.Empty], params P) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, c, params)
+		return err
+	})
+}
+
+// colours are those that somebody prefers, light or dark.
+func colours(scheme string) chromedp.Action[chromedp.Void] {
+	return command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 }
 
 // drop drags a file onto the page and lets go.
 func (p *tab) drop(path string) {
 	p.t.Helper()
-	data := &input.DragData{Files: []string{path}, DragOperationsMask: 1}
-	var actions []chromedp.Action
-	for _, kind := range []input.DispatchDragEventType{input.DragEnter, input.DragOver, input.Drop} {
-		actions = append(actions, input.DispatchDragEvent(kind, 400, 400, data))
+	data := &input.DragData{Items: []*input.DragDataItem{}, Files: []string{path}, DragOperationsMask: 1}
+	for _, kind := range []input.DispatchDragEventType{input.DispatchDragEventTypeDragEnter, input.DispatchDragEventTypeDragOver, input.DispatchDragEventTypeDrop} {
+		p.do(command(input.DispatchDragEvent, input.DispatchDragEventParams{Type: kind, X: 400, Y: 400, Data: data}))
 	}
-	p.do(actions...)
 }
 
 // Where there are keys the page asks for one, says whose it is, and shows what it

@@ -96,6 +96,7 @@ function show(listed) {
 	at('version').textContent = `peft-serve ${version.version}, ${version.precision}, ${version.kernels}`;
 	at('who').textContent = 'You are ' + caller.tenant + (caller.key && caller.key !== caller.tenant ? `, with the key ${caller.key}` : '');
 	at('change-key').hidden = at('forget-key').hidden = !caller.key;
+	at('api').hidden = Boolean(caller.key); // a link carries none
 	at('mode-chat').disabled = !caller.chat && !adapters.length;
 	at('memory').textContent = listed.bytes_budget ? `${size(listed.bytes_used)} of ${size(listed.bytes_budget)} in memory` : '';
 	at('find-label').hidden = adapters.length < 9 && !at('find').value;
@@ -464,6 +465,7 @@ function begin() {
 	adapters = [];
 	for (const id of ['rows', 'chips', 'answers']) at(id).replaceChildren();
 	at('who').textContent = '';
+	notice('');
 	running?.abort();
 	refresh();
 }

@@ -198,6 +198,15 @@ func TestPage(t *testing.T) {
 	p.says("article .facts", "stopped")
 	s.engine.pause = 0
 
+	// What happens elsewhere shows.
+	s.server.metrics.adapters.finished("sql", "stop", runtime.Usage{Adapters: []string{"sql"}, PromptTokens: 8, CachedTokens: 6})
+	require.NoError(t, s.catalogue.with("cold", func(e *catalogue.Entry) error { e.State = catalogue.Loading; return nil }))
+	p.says(row("cold"), "loading")
+	p.says(row("sql")+".number", "1")
+	p.says(row("sql")+".number", "75 % of prompts cached")
+	require.NoError(t, s.catalogue.with("cold", func(e *catalogue.Entry) error { e.State = catalogue.Resident; return nil }))
+	p.says(row("cold"), "resident")
+
 	// Pinning and deleting.
 	p.click(row("sql") + "[data-action=pin]")
 	p.says(row("sql"), "resident, pinned")

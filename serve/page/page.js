@@ -169,7 +169,7 @@ const states = {known: 'cold', loading: 'loading', resident: 'resident', failed:
 function rowOf(a) {
 	const cell = (label, className, ...children) => {
 		const td = make('td', {className}, ...children);
-		if (label) td.dataset.label = label;
+		if (label && children.length) td.dataset.label = label; // shown where there is no room for columns
 		return td;
 	};
 	const name = cell('', 'name', a.name);
@@ -188,8 +188,8 @@ function rowOf(a) {
 		if (may('publish') || may('admin')) actions.push(button('Delete', 'delete', a.name, () => confirmDelete(a)));
 	}
 	return make('tr', {},
-		name, cell('', '', state), cell(a.bytes ? 'In memory:' : '', 'number', a.bytes ? size(a.bytes) : ''),
-		cell('Requests:', 'number', ...requests), cell('Version:', 'version', make('span', {textContent: (a.digest ?? '').slice(0, 12), title: a.digest ?? ''})), cell('', '', ...actions));
+		name, cell('', '', state), cell('In memory:', 'number', ...(a.bytes ? [size(a.bytes)] : [])),
+		cell('Requests:', 'number', ...requests), cell('Version:', 'version', ...(a.digest ? [make('span', {textContent: a.digest.slice(0, 12), title: a.digest})] : [])), cell('', '', ...actions));
 }
 
 function button(text, action, name, act) {
@@ -324,10 +324,8 @@ async function answer(card, path, body, signal) {
 			tokens = event.usage?.completion_tokens ?? tokens;
 		}
 		if (!whole) throw new Error('the connection ended before the answer did');
-		const seconds = t => ((t - began) / 1000).toFixed(1) + ' s';
-		told.push(`${tokens} ${tokens === 1 ? 'token' : 'tokens'} in ${seconds(performance.now())}`);
-		if (first) told.push(`the first after ${seconds(first)}`);
-		if (reason === 'length') told.push('cut at the limit');
+		const after = t => t - began < 1000 ? `${Math.round(t - began)} ms` : `${((t - began) / 1000).toFixed(1)} s`;
+		told.push(`${tokens} ${tokens === 1 ? 'token' : 'tokens'} in ${after(performance.now())}` + (first ? `, the first after ${after(first)}` : '') + (reason === 'length' ? ', cut at the limit' : ''));
 		const digest = response.headers.get('X-Adapter-Digest');
 		if (digest) told.push(`version ${digest.slice(0, 12)}`);
 		if (!card.text.textContent.trim()) card.text.append(make('span', {className: 'aside', textContent: 'An empty answer.'}));
@@ -336,7 +334,7 @@ async function answer(card, path, body, signal) {
 		if (signal.aborted) told.push('stopped');
 		else card.text.append(make('span', {className: 'fault', textContent: (card.text.textContent && '\n') + error.message}));
 	}
-	card.facts.textContent = told.join(', ');
+	card.facts.append(...told.map(textContent => make('span', {textContent})));
 	card.element.ariaBusy = 'false';
 }
 
@@ -354,6 +352,7 @@ async function* events(stream) {
 
 // Publishing
 
+const offerText = at('bundle').textContent;
 const archive = /\.(tar\.gz|tgz|tar\.zst|tzst)$/i;
 
 function offer(files) {
@@ -365,6 +364,7 @@ function offer(files) {
 	bundle = files[0];
 	notice('');
 	at('bundle').textContent = `${bundle.name}, ${size(bundle.size)},`;
+	at('choose').textContent = 'or choose another';
 	at('name').value = bundle.name.replace(archive, '').replace(/[^\w.-]+/g, '-').replace(/^\.+/, '');
 	at('publish-controls').hidden = false;
 	showPublish();
@@ -379,7 +379,8 @@ function showPublish() {
 function clearBundle() {
 	upload = bundle = null;
 	at('file').value = '';
-	at('bundle').textContent = 'Drop the archive of an adapter’s folder here, .tar.gz or .tar.zst,';
+	at('bundle').textContent = offerText;
+	at('choose').textContent = 'or choose one';
 	at('publish-controls').hidden = true;
 }
 

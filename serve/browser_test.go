@@ -140,7 +140,7 @@ func TestPage(t *testing.T) {
 	s := newSite(t, func(c *Config, _ *Parts) { c.Adapters = t.TempDir() })
 	s.engine.script = func(r *runtime.Request) (string, runtime.Finish, error) {
 		if r.Lease.Name() == "sql" {
-			return "SELECT name FROM people;", runtime.FinishEOS, nil
+			return "SELECT <b>name</b> FROM a;", runtime.FinishEOS, nil
 		}
 		return "Hi there.", runtime.FinishEOS, nil
 	}
@@ -160,7 +160,7 @@ func TestPage(t *testing.T) {
 	p.write("#prompt", "Who?")
 	p.do(chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
 	p.says("#notice", "All 3 have answered.")
-	p.says("article", "SELECT name FROM people;")
+	p.says("article", "SELECT <b>name</b> FROM a;") // and not bold
 	p.says("article .facts", "version digest-of-sq")
 	p.says(row("sql"), "resident")
 	p.sees(`document.querySelectorAll('article[aria-busy=false]').length === 3`)

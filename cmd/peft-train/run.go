@@ -26,7 +26,7 @@ func (r *runCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	r.PublishKey = os.Getenv("PEFT_SERVE_API_KEY")
+	r.PublishKey, r.Version = os.Getenv("PEFT_SERVE_API_KEY"), version
 	return train(ctx, r.Config, base, c)
 }
 

@@ -26,12 +26,13 @@ func (r *runCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	r.PublishKey, r.Version = os.Getenv("PEFT_SERVE_API_KEY"), version
+	r.PublishKey = os.Getenv("PEFT_SERVE_API_KEY")
 	return train(ctx, r.Config, base, c)
 }
 
 // train does a run on a base, which it closes, and prints what came of it.
 func train(ctx context.Context, config training.Config, base *training.Opened, c console) error {
+	config.Version = version
 	defer func() { _ = base.Close() }()
 	show := newProgress(c.err)
 	run, err := training.NewRun(config, base, show)

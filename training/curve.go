@@ -72,7 +72,7 @@ func curve(title string, steps []StepReport, values func(StepReport) map[string]
 		}
 	}
 	canvas := vgsvg.New(9*vg.Inch, 3.2*vg.Inch)
-	p.Draw(draw.New(canvas))
+	p.Draw(draw.Crop(draw.New(canvas), 0, -vg.Points(12), 0, 0)) // the last tick is wider than the axis
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return "", err

@@ -3,6 +3,7 @@ package training
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -24,5 +25,28 @@ func TestCurves(t *testing.T) {
 				t.Errorf("%.40q, %v", svg, err)
 			}
 		})
+	}
+}
+
+// A line's name stands beside its end, once, and never on another.
+func TestNamesOfLines(t *testing.T) {
+	var steps []StepReport
+	for i := range 30 {
+		steps = append(steps, StepReport{Step: i + 1, Rates: map[string]float64{"a": 1, "b": 1, "c": 0.5}})
+	}
+	svg, err := curve("rates", steps, func(s StepReport) map[string]float64 { return s.Rates })
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := map[string]bool{}
+	for _, name := range []string{"a", "b", "c"} {
+		found := regexp.MustCompile(`<text x="[^"]+" y="([^"]+)"[^>]*>`+name+`</text>`).FindAllStringSubmatch(string(svg), -1)
+		if len(found) != 1 {
+			t.Fatalf("%q stands there %d times", name, len(found))
+		}
+		places[found[0][1]] = true
+	}
+	if len(places) != 3 {
+		t.Errorf("names lie on each other: %v", places)
 	}
 }

@@ -21,11 +21,12 @@ var below = map[string][]string{
 	"kernels":        {},
 	"models":         {"internal", "kernels"},
 	"adapters":       {"internal", "models", "kernels"},
+	"memory":         {},
 	"catalogue":      {"adapters", "models"},
 	"runtime":        {"catalogue", "adapters", "models", "kernels"},
 	"training":       {"internal", "adapters", "models", "kernels"},
-	"serve":          {"internal", "runtime", "catalogue", "adapters", "models", "kernels"},
-	"cmd/peft-serve": {"internal", "serve", "runtime", "catalogue", "adapters", "models", "kernels"},
+	"serve":          {"internal", "memory", "runtime", "catalogue", "adapters", "models", "kernels"},
+	"cmd/peft-serve": {"internal", "serve", "memory", "runtime", "catalogue", "adapters", "models", "kernels"},
 	"cmd/peft-train": {"internal", "training", "adapters", "models", "kernels"},
 	"scripts":        {"internal", "serve", "training", "runtime", "catalogue", "adapters", "models", "kernels"},
 }
@@ -43,7 +44,7 @@ func TestDirectionOfImports(t *testing.T) {
 			return err
 		}
 		if d.IsDir() {
-			if name := d.Name(); path != "." && (strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "testdata" || name == "tools") {
+			if name := d.Name(); path != "." && (strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "testdata" || name == "tools" || name == "deploy") {
 				return filepath.SkipDir
 			}
 			return nil

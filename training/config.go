@@ -43,13 +43,13 @@ type Config struct {
 	Seed      uint64  `help:"Seed of initial values, order, dropout and sampling." default:"0" group:"schedule"`
 	Shuffle   bool    `help:"Draw a new order for each epoch." default:"true" negatable:"" group:"schedule"`
 
-	Optimizer string  `help:"Optimiser: ${optimizers}." default:"adamw" group:"optimiser"`
-	Beta1     float64 `name:"adam-beta1" help:"Decay of AdamW's first moment." default:"0.9" group:"optimiser" is:"share"`
-	Beta2     float64 `name:"adam-beta2" help:"Decay of AdamW's second moment." default:"0.999" group:"optimiser" is:"share"`
-	Epsilon   float64 `name:"adam-epsilon" help:"AdamW's epsilon." default:"1e-8" group:"optimiser" is:"positive"`
-	Momentum  float64 `name:"sgd-momentum" help:"SGD's momentum." group:"optimiser" is:"share"`
-	Decay     float64 `name:"weight-decay" help:"Weight decay; biases and norms have none." group:"optimiser" is:"amount"`
-	Clip      float64 `name:"max-grad-norm" help:"Largest norm of the gradient; 0: any." default:"1" group:"optimiser" is:"amount"`
+	Optimizer string  `help:"Optimizer: ${optimizers}." default:"adamw" group:"optimizer"`
+	Beta1     float64 `name:"adam-beta1" help:"Decay of AdamW's first moment." default:"0.9" group:"optimizer" is:"share"`
+	Beta2     float64 `name:"adam-beta2" help:"Decay of AdamW's second moment." default:"0.999" group:"optimizer" is:"share"`
+	Epsilon   float64 `name:"adam-epsilon" help:"AdamW's epsilon." default:"1e-8" group:"optimizer" is:"positive"`
+	Momentum  float64 `name:"sgd-momentum" help:"SGD's momentum." group:"optimizer" is:"share"`
+	Decay     float64 `name:"weight-decay" help:"Weight decay; biases and norms have none." group:"optimizer" is:"amount"`
+	Clip      float64 `name:"max-grad-norm" help:"Largest norm of the gradient; 0: any." default:"1" group:"optimizer" is:"amount"`
 
 	MethodConfig
 

@@ -81,7 +81,7 @@ func (r *Run) facts(s *Summary) (all []fact) {
 		row("Validation "+k, "%.4f", s.Validation[k])
 	}
 	row("Speed", "%.0f tokens/s", s.Speed)
-	row("Peak memory", "%s: model %s, gradients %s, optimiser %s, activations %s", Size(s.Peak.Total()),
+	row("Peak memory", "%s: model %s, gradients %s, optimizer %s, activations %s", Size(s.Peak.Total()),
 		Size(s.Peak.Model), Size(s.Peak.Gradients), Size(s.Peak.Optimizer), Size(s.Peak.Activations))
 	if s.Resident > 0 {
 		row("Peak resident", "%s, the whole process", Size(s.Resident))

@@ -63,7 +63,7 @@ func (r *Run) report(ctx context.Context, s *Summary) error {
 	}
 	add("model", s.Plan.Model, s.Peak.Model)
 	add("gradients", s.Plan.Gradients, s.Peak.Gradients)
-	add("optimiser", s.Plan.Optimizer, s.Peak.Optimizer)
+	add("optimizer", s.Plan.Optimizer, s.Peak.Optimizer)
 	add("activations", s.Plan.Activations, s.Peak.Activations)
 	add("all", s.Plan.Total(), s.Peak.Total())
 	if s.Resident > 0 {

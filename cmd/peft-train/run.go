@@ -69,7 +69,7 @@ func printSummary(c console, config *training.Config, s *training.Summary) {
 		name string
 		training.Account
 	}{{"plan", s.Plan}, {"measured", s.Peak}} {
-		line(a.name, "%s: model %s, gradients %s, optimiser %s, activations %s", training.Size(a.Total()),
+		line(a.name, "%s: model %s, gradients %s, optimizer %s, activations %s", training.Size(a.Total()),
 			training.Size(a.Model), training.Size(a.Gradients), training.Size(a.Optimizer), training.Size(a.Activations))
 	}
 	if s.Resident > 0 {

@@ -62,7 +62,7 @@ func uploads(ctx context.Context, args []string, out io.Writer) (err error) {
 const (
 	longAnswer  = 5 * time.Second
 	longPublish = 40 * time.Second // 30 are waited for a place
-	patience    = time.Minute      // of the clients that mean no harm
+	longWait    = time.Minute      // of the clients that mean no harm
 )
 
 type uploading struct {
@@ -121,7 +121,7 @@ func (o *uploading) try(ctx context.Context, out io.Writer, kind uploadKind) (er
 
 	attack, end := context.WithTimeout(ctx, o.length)
 	defer end()
-	var asked, published, hostile tally
+	var asked, published, hostile responses
 	var peak, disk int64
 	var clients sync.WaitGroup
 	if archive != nil {
@@ -174,7 +174,7 @@ func (o *uploading) try(ctx context.Context, out io.Writer, kind uploadKind) (er
 	return errors.Join(s.lives(), o.judge(&asked, &published, peak, left))
 }
 
-func (o *uploading) judge(asked, published *tally, peak int64, left int) error {
+func (o *uploading) judge(asked, published *responses, peak int64, left int) error {
 	var faults []error
 	if asked.failed(http.StatusOK) || asked.longest() > longAnswer {
 		faults = append(faults, errors.New("a request was not answered, or late"))
@@ -188,19 +188,19 @@ func (o *uploading) judge(asked, published *tally, peak int64, left int) error {
 	return errors.Join(faults...)
 }
 
-// tally is what became of requests.
-type tally struct {
+// responses is what became of requests.
+type responses struct {
 	mu    sync.Mutex
 	took  []time.Duration
 	count map[int]int // by status; 0: no answer
 }
 
-type timing struct {
+type response struct {
 	status int
 	took   time.Duration
 }
 
-func (t *tally) add(one timing) {
+func (t *responses) add(one response) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.count == nil {
@@ -210,7 +210,7 @@ func (t *tally) add(one timing) {
 	t.took = append(t.took, one.took)
 }
 
-func (t *tally) failed(but ...int) bool {
+func (t *responses) failed(but ...int) bool {
 	for status := range t.count {
 		if !slices.Contains(but, status) {
 			return true
@@ -219,25 +219,25 @@ func (t *tally) failed(but ...int) bool {
 	return len(t.count) == 0
 }
 
-func (t *tally) longest() time.Duration { return quantile(t.took, 1) }
+func (t *responses) longest() time.Duration { return quantile(t.took, 1) }
 
-func (t *tally) String() string {
+func (t *responses) String() string {
 	return fmt.Sprintf("%v p50 %s most %s", t.count, quantile(t.took, 0.5), t.longest())
 }
 
 // timed sends one request and waits for its answer.
-func timed(ctx context.Context, method, url string, body []byte) timing {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func timed(ctx context.Context, method, url string, body []byte) response {
+	ctx, cancel := context.WithTimeout(ctx, longWait)
 	defer cancel()
 	began := time.Now()
 	r, err := sendIn(ctx, http.DefaultClient, method, url, body)
 	if err != nil {
 		r.status = 0
 	}
-	return timing{r.status, time.Since(began)}
+	return response{r.status, time.Since(began)}
 }
 
-func put(ctx context.Context, s *server, name string, archive []byte) timing {
+func put(ctx context.Context, s *server, name string, archive []byte) response {
 	return timed(ctx, http.MethodPut, s.url+"/v1/adapters/"+name, archive)
 }
 

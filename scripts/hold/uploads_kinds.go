@@ -27,7 +27,9 @@ var uploadKinds = []uploadKind{
 	{"zstd windows", func(*uploading) []byte {
 		return packZstd(map[string]content{adapters.SafeFile: {zeros: 2 << 20}}, 128<<20)
 	}},
-	{"zstd bomb", func(*uploading) []byte { return packZstd(map[string]content{adapters.SafeFile: {zeros: 1 << 30}}, 8<<20) }},
+	{"zstd bomb", func(*uploading) []byte {
+		return packZstd(map[string]content{adapters.SafeFile: {zeros: 1 << 30}}, 8<<20)
+	}},
 	{"gzip bomb", func(*uploading) []byte { return packGzip(map[string]content{adapters.SafeFile: {zeros: 1 << 30}}) }},
 	{"zeros", func(o *uploading) []byte {
 		const most = 60 << 20 // less than a bomb

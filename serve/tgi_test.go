@@ -47,7 +47,7 @@ func TestGenerateAtTheRoot(t *testing.T) {
 	got = s.post(t, "/", `{"parameters":{}}`)
 	require.Equal(t, http.StatusUnprocessableEntity, got.status)
 	require.JSONEq(t, `{"error":"inputs is missing: give the text to continue","error_type":"validation"}`, got.body)
-	require.Equal(t, http.StatusMethodNotAllowed, s.get(t, "/").status)
+	require.Equal(t, http.StatusMethodNotAllowed, s.send(t, http.MethodDelete, "/", "").status)
 }
 
 // TGI leaves the stop string in the text.

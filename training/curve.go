@@ -21,13 +21,13 @@ import (
 // with it shows nothing else.
 const largestDrawn = 1e100
 
-// palette is told apart by the colour-blind too (Okabe and Ito, 2008), on white
+// palette is told apart by the color-blind too (Okabe and Ito, 2008), on white
 // and on black.
 var palette = []color.Color{
 	color.RGBA{0, 135, 200, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{0, 158, 115, 255}, color.RGBA{204, 121, 167, 255},
 }
 
-// axes is the colour of what frames the lines, on white and on black.
+// axes is the color of what frames the lines, on white and on black.
 var axes = color.Gray{140}
 
 // curve draws values by step as SVG, a line for each name, which stands at its

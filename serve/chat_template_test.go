@@ -142,7 +142,7 @@ func TestHostileTemplateOfTheBase(t *testing.T) {
 	template, err := chat.New(`{{ 'x' * 100000000000 }}`)
 	require.NoError(t, err)
 	s := newSite(t, nil)
-	_, err = newTemplates(template, s.server.text)
+	_, err = newTemplates(template, s.server.text, nil)
 	require.ErrorContains(t, err, "the base's chat template cannot be used: chat: template: the template takes more than")
 
 	s = withTemplate(t, `{% if messages[0].content == "Hello" and messages | length == 1 %}{{ 'x' * 100000000000 }}{% endif %}{{ messages[0].content }}`)

@@ -194,6 +194,8 @@ type fakeCatalogue struct {
 	budget  int   // 0: 1 MiB
 	refuse  error // of Acquire
 
+	meanwhile func() // in Acquire; may be nil
+
 	resolved, scans atomic.Int32
 }
 
@@ -261,7 +263,7 @@ func (c *fakeCatalogue) Swap(ctx context.Context, candidate catalogue.Candidate)
 	return e, err
 }
 
-func (c *fakeCatalogue) Remove(name string, take func(catalogue.Entry) error) error {
+func (c *fakeCatalogue) Remove(_ context.Context, name string, take func(catalogue.Entry) error) error {
 	return c.with(name, func(e *catalogue.Entry) error {
 		if take != nil {
 			if err := take(*e); err != nil {
@@ -277,6 +279,9 @@ var errBroken = errors.New("lora_B.weight is missing")
 
 func (c *fakeCatalogue) Acquire(name string) (*catalogue.Lease, error) {
 	c.resolved.Add(1)
+	if c.meanwhile != nil {
+		c.meanwhile()
+	}
 	e, err := c.Load(context.Background(), name)
 	if err = cmp.Or(c.refuse, err); err != nil {
 		return nil, err

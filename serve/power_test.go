@@ -44,7 +44,7 @@ func layUpload(t *testing.T, root, name, adapter string) {
 	t.Helper()
 	folder := filepath.Join(root, name)
 	require.NoError(t, os.Mkdir(folder, 0o755))
-	require.NoError(t, unpack(folder, strings.NewReader(goldenArchive(t, adapter)), archiveLimits{1 << 30, 100, 4}))
+	require.NoError(t, unpackInto(folder, strings.NewReader(goldenArchive(t, adapter)), archiveLimits{1 << 30, 100, 4}))
 	require.NoError(t, mark(folder))
 }
 
@@ -75,6 +75,7 @@ func found(t *testing.T, dir string) string {
 func TestPublishAndDeleteOutlastPower(t *testing.T) {
 	lora, dora, archive := goldenDigest(t, "lora"), goldenDigest(t, "dora"), goldenArchive(t, "dora")
 	s := newSite(t, func(config *Config, _ *Parts) { config.Adapters = t.TempDir() })
+	require.Equal(t, http.StatusOK, s.get(t, "/health").status) // it has read its settings
 	for _, c := range []struct {
 		name, method, old, made string
 		noExchange              bool

@@ -9,6 +9,7 @@ import (
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -37,13 +38,18 @@ func known(t *testing.T) runtime.Decoder {
 
 // decode reads a manifest as strictly as `kubectl apply --validate=strict`.
 func decode(t *testing.T, document string) (runtime.Object, error) {
-	object, of, err := known(t).Decode([]byte(document), nil, nil)
+	var meta metav1.TypeMeta
+	if err := yaml.Unmarshal([]byte(document), &meta); err != nil {
+		return nil, err
+	}
+	of := meta.GroupVersionKind()
+	object, _, err := known(t).Decode([]byte(document), nil, nil)
 	if err == nil || !runtime.IsNotRegisteredError(err) {
 		return object, err
 	}
 	all, err := kinds()
 	require.NoError(t, err)
-	k, found := all[*of]
+	k, found := all[of]
 	if !found {
 		return nil, fmt.Errorf("no schema here is of %s", of)
 	}

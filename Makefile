@@ -14,7 +14,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race clients noasm cross arm64 arm64-kernels fuzz soak-hostile soak-mixed soak-kills vuln lint generate check-generate bench bench-start bench-compare table goldens ci clean
+.PHONY: help build run base test race clients noasm cross arm64 arm64-kernels fuzz soak-hostile soak-mixed soak-kills soak-uploads vuln lint generate check-generate bench bench-start bench-compare table goldens ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -74,6 +74,9 @@ vuln: ## known vulnerabilities in what is built in, where their database can be 
 
 soak-kills: build ## KILLS SIGKILLs in publish, replace and delete: nothing torn, nothing lost (1,000; minutes)
 	$(GO) run ./scripts/hold kills --bin $(BIN)/peft-serve -n $(KILLS)
+
+soak-uploads: ## hostile uploads of each kind beside who asks and who publishes (2 minutes; LIMIT=2GiB)
+	$(GO) run ./scripts/hold uploads -memory-limit $(or $(LIMIT),0)
 
 lint: ## golangci-lint at the version pinned in tools/go.mod
 	$(LINT) run ./...

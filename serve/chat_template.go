@@ -44,11 +44,17 @@ func (s *Server) render(c *fiber.Ctx, t chatTemplate, messages []chat.Message, o
 	ctx, done := s.attend(c)
 	defer done()
 	text, err := t.render(ctx, messages, o)
+	if err == nil && text == "" {
+		err = errBlank
+	}
 	if err != nil && ctx.Err() == nil {
 		return "", t.fault(err)
 	}
 	return text, err
 }
+
+// errBlank is what is wrong with a template of which nothing comes.
+var errBlank = errors.New("it renders nothing: no role, no text")
 
 // fault is what went wrong in rendering: a conversation that the template
 // refuses, or that cannot be rendered at all, is the client's fault, anything

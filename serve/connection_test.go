@@ -43,14 +43,14 @@ func TestDisconnectFreesTheSlot(t *testing.T) {
 			require.NoError(t, err)
 			_, err = fmt.Fprintf(conn, "POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 			require.NoError(t, err)
-			require.Eventually(t, func() bool { return s.engine.running.Load() == 1 }, time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return s.engine.running.Load() == 1 }, 10*time.Second, time.Millisecond)
 			if name == "stream" {
 				_, err = bufio.NewReader(conn).ReadString('\n')
 				require.NoError(t, err)
 			}
 			gone := time.Now()
 			require.NoError(t, conn.Close())
-			require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 500*time.Millisecond, time.Millisecond)
+			require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 10*time.Second, time.Millisecond)
 			t.Logf("freed after %s", time.Since(gone).Round(time.Millisecond))
 		})
 	}
@@ -130,14 +130,14 @@ func TestShutdownLetsRequestsFinish(t *testing.T) {
 	whole, stream := make(chan answer, 1), make(chan answer, 1)
 	go func() { whole <- s.post(t, "/generate", `{"inputs":"a"}`) }()
 	go func() { stream <- s.post(t, "/generate_stream", `{"inputs":"a"}`) }()
-	require.Eventually(t, func() bool { return s.engine.running.Load() == 2 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.engine.running.Load() == 2 }, 10*time.Second, time.Millisecond)
 	require.Equal(t, 200, s.get(t, "/ready").status)
 
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	down := make(chan error, 1)
 	go func() { down <- s.server.Shutdown(ctx) }()
-	require.Eventually(t, func() bool { return s.get(t, "/ready").status == 503 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.get(t, "/ready").status == 503 }, 10*time.Second, time.Millisecond)
 	require.Equal(t, 200, s.get(t, "/health").status)
 	refused := s.post(t, "/v1/completions", `{"prompt":"a"}`)
 	require.Equal(t, 503, refused.status)
@@ -155,7 +155,7 @@ func TestShutdownDeadline(t *testing.T) {
 	whole, stream := make(chan answer, 1), make(chan answer, 1)
 	go func() { whole <- s.post(t, "/generate", `{"inputs":"a"}`) }()
 	go func() { stream <- s.post(t, "/v1/completions", `{"prompt":"a","stream":true,"max_tokens":100}`) }()
-	require.Eventually(t, func() bool { return s.engine.running.Load() == 2 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.engine.running.Load() == 2 }, 10*time.Second, time.Millisecond)
 	time.Sleep(30 * time.Millisecond)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
@@ -177,7 +177,7 @@ func TestRequestTimeout(t *testing.T) {
 	require.Equal(t, 504, s.post(t, "/generate", `{"inputs":"a"}`).status)
 	events := s.post(t, "/v1/completions", `{"prompt":"a","stream":true,"max_tokens":100}`).events()
 	require.Contains(t, events[len(events)-2], `"code":"timeout"`)
-	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 10*time.Second, time.Millisecond)
 }
 
 // A request of more choices than the queue has room for waits for itself, and

@@ -14,7 +14,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/peft-serve/peft-serve/serve/spelling"
+	"github.com/peft-serve/peft-serve/internal/spelling"
 )
 
 // A fieldError is a request body that cannot be taken: Path is the JSON path

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/peft-serve/peft-serve/serve/spelling"
+	"github.com/peft-serve/peft-serve/internal/spelling"
 )
 
 // field is a member of a request's JSON object.

@@ -109,7 +109,6 @@ func TestARunThatBeginsMeanwhile(t *testing.T) {
 	begins := func() { require.NoError(t, os.WriteFile(filepath.Join(dir, "new", adapters.RunMark), nil, 0o644)) }
 	s, folder := upload()
 	looks := 0
-	before := ""
 	err := s.place(folder, "new", func(old string) error {
 		looks++
 		require.NoError(t, os.WriteFile(filepath.Join(old, adapters.RunMark), nil, 0o644))
@@ -121,7 +120,7 @@ func TestARunThatBeginsMeanwhile(t *testing.T) {
 	require.NoError(t, s.remove())
 
 	begins()
-	before = treeOf(t, dir)
+	before := treeOf(t, dir)
 	_, err = takeAway(dir, "new") // as it is after DELETE's first look
 	require.ErrorContains(t, err, "was not uploaded")
 	require.Equal(t, before, treeOf(t, dir))

@@ -10,6 +10,5 @@ func freeDisk(dir string) (bytes int64, ok bool) {
 	if unix.Statfs(dir, &s) != nil {
 		return 0, false
 	}
-	size := s.Bsize // of 64 bits on Linux, of 32 on macOS
-	return int64(s.Bavail) * int64(size), true
+	return int64(s.Bavail) * int64(s.Bsize), true //nolint:unconvert // macOS's size has 32 bits
 }

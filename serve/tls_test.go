@@ -165,7 +165,7 @@ func TestDisconnectUnderTLS(t *testing.T) {
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { return s.engine.running.Load() == 1 }, 5*time.Second, time.Millisecond)
 		require.NoError(t, conn.Close())
-		require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 500*time.Millisecond, time.Millisecond)
+		require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 10*time.Second, time.Millisecond)
 	}
 }
 

@@ -38,7 +38,7 @@ func (r *Run) card(s *Summary) []byte {
 	row("Saved in", "%s", r.DType)
 	row("Tokens seen", "%d: %.2f times through %d", r.at.Tokens, r.epoch(), r.train.Report().Tokens)
 	row("Steps", "%d of %d × %d windows", s.Steps, r.BatchSize, r.GradAccum)
-	row("Optimiser", "AdamW, betas %g and %g, weight decay %g but on norms and embeddings, gradient clipped to %g", r.Beta1, r.Beta2, r.Decay, r.Clip)
+	row("Optimizer", "AdamW, betas %g and %g, weight decay %g but on norms and embeddings, gradient clipped to %g", r.Beta1, r.Beta2, r.Decay, r.Clip)
 	row("Learning rate", "%g, %s, %d warm-up steps", r.LR, r.Schedule, r.Trainer.Schedule.Warmup)
 	row("Seed", "%d", r.Seed)
 	row("Last training loss", "%.4f", s.Loss)

@@ -23,7 +23,7 @@ const (
 	bestCheckpoint = "best.safetensors.zst"
 )
 
-// Progress is where a run stands, beside its parameters and the optimiser's
+// Progress is where a run stands, beside its parameters and the optimizer's
 // state. The place in the data, the random numbers and the active blocks
 // follow from the step and the seed.
 type Progress struct {
@@ -49,7 +49,7 @@ type Progress struct {
 	BestScores Scores  `json:"best_scores"` // of the best
 }
 
-// writeCheckpoint writes parameters, the optimiser's state and the progress,
+// writeCheckpoint writes parameters, the optimizer's state and the progress,
 // compressed: the old checkpoint stays until the new one is whole.
 func writeCheckpoint(path string, params []*Parameter, o Optimizer, at Progress) error {
 	var tensors []safetensors.Tensor

@@ -43,13 +43,13 @@ type Config struct {
 	Seed      uint64  `help:"Seed of initial values, order, dropout and sampling." default:"0" group:"schedule"`
 	Shuffle   bool    `help:"Draw a new order for each epoch." default:"true" negatable:"" group:"schedule"`
 
-	Optimizer string  `help:"Optimiser: ${optimizers}." default:"adamw" group:"optimiser"`
-	Beta1     float64 `name:"adam-beta1" help:"Decay of AdamW's first moment." default:"0.9" group:"optimiser" is:"share"`
-	Beta2     float64 `name:"adam-beta2" help:"Decay of AdamW's second moment." default:"0.999" group:"optimiser" is:"share"`
-	Epsilon   float64 `name:"adam-epsilon" help:"AdamW's epsilon." default:"1e-8" group:"optimiser" is:"positive"`
-	Momentum  float64 `name:"sgd-momentum" help:"SGD's momentum." group:"optimiser" is:"share"`
-	Decay     float64 `name:"weight-decay" help:"Weight decay; biases and norms have none." group:"optimiser" is:"amount"`
-	Clip      float64 `name:"max-grad-norm" help:"Largest norm of the gradient; 0: any." default:"1" group:"optimiser" is:"amount"`
+	Optimizer string  `help:"Optimizer: ${optimizers}." default:"adamw" group:"optimizer"`
+	Beta1     float64 `name:"adam-beta1" help:"Decay of AdamW's first moment." default:"0.9" group:"optimizer" is:"share"`
+	Beta2     float64 `name:"adam-beta2" help:"Decay of AdamW's second moment." default:"0.999" group:"optimizer" is:"share"`
+	Epsilon   float64 `name:"adam-epsilon" help:"AdamW's epsilon." default:"1e-8" group:"optimizer" is:"positive"`
+	Momentum  float64 `name:"sgd-momentum" help:"SGD's momentum." group:"optimizer" is:"share"`
+	Decay     float64 `name:"weight-decay" help:"Weight decay; biases and norms have none." group:"optimizer" is:"amount"`
+	Clip      float64 `name:"max-grad-norm" help:"Largest norm of the gradient; 0: any." default:"1" group:"optimizer" is:"amount"`
 
 	MethodConfig
 
@@ -59,6 +59,7 @@ type Config struct {
 	Overwrite   bool   `help:"Replace what is in --output." group:"output"`
 	Publish     string `help:"Put the adapter into the peft-serve at this URL; its key is read from PEFT_SERVE_API_KEY." placeholder:"URL" group:"output"`
 	PublishKey  string `kong:"-" json:"-"` // the server's API key
+	Version     string `kong:"-" json:"-"` // of the program, for the report
 	PublishName string `help:"Its name there; the last part of --output if empty." group:"output"`
 
 	EvalEvery      int  `help:"Validate every so many steps; 0: at the end." group:"output" is:"amount"`

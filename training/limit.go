@@ -23,7 +23,7 @@ func (r *Run) Plan() error {
 	if err != nil {
 		return err
 	}
-	r.observer.Note("plan: %s: model %s, gradients %s, optimiser %s, activations %s", Size(r.plan.Total()), Size(r.plan.Model),
+	r.observer.Note("plan: %s: model %s, gradients %s, optimizer %s, activations %s", Size(r.plan.Total()), Size(r.plan.Model),
 		Size(r.plan.Gradients), Size(r.plan.Optimizer), Size(r.plan.Activations))
 	if limit := int(r.MemoryLimit); limit > 0 && r.plan.Total() > limit {
 		return fmt.Errorf("--memory-limit: the run needs %s, the limit is %s: a smaller --batch-size (now %d) with more --grad-accum, a smaller --max-length (now %d) or --gradient-checkpointing needs less",
@@ -83,7 +83,7 @@ func (r *Run) planBlocks(f *Blocks) (Account, error) {
 	return most, nil
 }
 
-// add counts gradients and the optimiser's state of parameters.
+// add counts gradients and the optimizer's state of parameters.
 func (a *Account) add(params []*Parameter, o Optimizer) {
 	a.Gradients += 4 * count(params)
 	for _, p := range params {

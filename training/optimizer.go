@@ -24,7 +24,7 @@ type Optimizer interface {
 	SetState(p *Parameter, s State) error
 }
 
-// State is what an optimiser keeps of one parameter.
+// State is what an optimizer keeps of one parameter.
 type State struct {
 	Step    int
 	Moments [][]float32
@@ -46,7 +46,7 @@ func (s State) check(sizes ...int) error {
 // Optimizers lists the names that NewOptimizer knows.
 var Optimizers = []string{"adamw", "sgd"}
 
-// NewOptimizer makes an optimiser by name.
+// NewOptimizer makes an optimizer by name.
 func NewOptimizer(name string, beta1, beta2, epsilon, momentum float64) (Optimizer, error) {
 	switch name {
 	case "adamw":
@@ -54,7 +54,7 @@ func NewOptimizer(name string, beta1, beta2, epsilon, momentum float64) (Optimiz
 	case "sgd":
 		return &SGD{Momentum: momentum}, nil
 	}
-	return nil, fmt.Errorf("optimiser %q is not known (%v)", name, Optimizers)
+	return nil, fmt.Errorf("optimizer %q is not known (%v)", name, Optimizers)
 }
 
 // stripe is a run of one parameter's values; stripes are cut at fixed places,

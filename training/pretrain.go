@@ -41,11 +41,11 @@ type Pretraining struct {
 	WarmupOf  float64 `name:"warmup-ratio" help:"Share of the steps over which it rises instead." group:"schedule" is:"share"`
 	Seed      uint64  `help:"Seed of initial values and order." default:"0" group:"schedule"`
 
-	Beta1   float64 `name:"adam-beta1" help:"Decay of AdamW's first moment." default:"0.9" group:"optimiser" is:"share"`
-	Beta2   float64 `name:"adam-beta2" help:"Decay of AdamW's second moment." default:"0.95" group:"optimiser" is:"share"`
-	Epsilon float64 `name:"adam-epsilon" help:"AdamW's epsilon." default:"1e-8" group:"optimiser" is:"positive"`
-	Decay   float64 `name:"weight-decay" help:"Weight decay; norms and embeddings have none." default:"0.1" group:"optimiser" is:"amount"`
-	Clip    float64 `name:"max-grad-norm" help:"Largest norm of the gradient; 0: any." default:"1" group:"optimiser" is:"amount"`
+	Beta1   float64 `name:"adam-beta1" help:"Decay of AdamW's first moment." default:"0.9" group:"optimizer" is:"share"`
+	Beta2   float64 `name:"adam-beta2" help:"Decay of AdamW's second moment." default:"0.95" group:"optimizer" is:"share"`
+	Epsilon float64 `name:"adam-epsilon" help:"AdamW's epsilon." default:"1e-8" group:"optimizer" is:"positive"`
+	Decay   float64 `name:"weight-decay" help:"Weight decay; norms and embeddings have none." default:"0.1" group:"optimizer" is:"amount"`
+	Clip    float64 `name:"max-grad-norm" help:"Largest norm of the gradient; 0: any." default:"1" group:"optimizer" is:"amount"`
 
 	DType          string `name:"dtype" help:"Precision in which the model is saved: f32, f16 or bf16." default:"bf16" group:"output"`
 	License        string `help:"Licence that the model's card names." placeholder:"NAME" group:"output"`

@@ -137,7 +137,7 @@ func (r *Run) open() error {
 	return nil
 }
 
-// optimizer makes the optimiser that method and settings ask for.
+// optimizer makes the optimizer that method and settings ask for.
 func (c *Config) optimizer() (Optimizer, error) {
 	if c.Method == "galore" {
 		return &GaLore{

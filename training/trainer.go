@@ -16,18 +16,18 @@ type Sequence = dataset.Sequence
 // Method decides what is trained.
 type Method interface {
 	// Begin prepares a step, counted from 0. It returns the parameters that it
-	// has frozen, whose optimiser state goes.
+	// has frozen, whose optimizer state goes.
 	Begin(step int) (frozen []*Parameter)
 	// Parameters lists those that carry gradients now, always in one order.
 	Parameters() []*Parameter
-	// Updated follows the optimiser's step: what is derived from the
+	// Updated follows the optimizer's step: what is derived from the
 	// parameters is made anew.
 	Updated()
 	// Adapter is what every row is computed with; nil: the base alone.
 	Adapter() models.Adapter
 }
 
-// Trainer turns batches of sequences into steps of an optimiser.
+// Trainer turns batches of sequences into steps of an optimizer.
 type Trainer struct {
 	Model     models.Model
 	Method    Method
@@ -176,7 +176,7 @@ func total(v []float64) float64 {
 }
 
 // Release ends the training and gives back to the system what only a further
-// step would need: gradients of the base, the optimiser and the memory of
+// step would need: gradients of the base, the optimizer and the memory of
 // activations.
 func (t *Trainer) Release() {
 	if b, ok := t.Method.(*Blocks); ok {

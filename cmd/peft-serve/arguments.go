@@ -1,20 +1,22 @@
 package main
 
 import (
+	"iter"
 	"maps"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
-	"github.com/peft-serve/peft-serve/serve/spelling"
+	"github.com/peft-serve/peft-serve/internal/spelling"
 )
 
 // tidy takes out of a command line what kong would stop at, and notes it, so
 // that one fault hides no other: flags that do not exist, and those without a
-// value. A value that begins with a dash is tied to its flag.
+// value. It notes those that are there twice where one of them would win. A value that begins with a dash is tied to its flag.
 func tidy(model *kong.Application, args []string, wrong *faults) []string {
 	flags := flagsOf(commandOf(model, args), model)
 	var kept []string
+	seen := map[string]bool{}
 	for i := 0; i < len(args); i++ {
 		name, _, tied := strings.Cut(strings.TrimPrefix(args[i], "--"), "=")
 		flag, known := flags[name]
@@ -22,13 +24,19 @@ func tidy(model *kong.Application, args []string, wrong *faults) []string {
 		if i+1 < len(args) {
 			next = args[i+1]
 		}
+		if known && strings.HasPrefix(args[i], "--") {
+			if seen[name] && !flag.IsCumulative() {
+				wrong.add("--%s: it is there twice: give it once", name)
+			}
+			seen[name] = true
+		}
 		switch {
 		case args[i] == "--":
 			return append(kept, args[i:]...)
 		case !strings.HasPrefix(args[i], "--"), known && (tied || flag.IsBool()):
 			kept = append(kept, args[i])
 		case !known:
-			wrong.add("--%s: there is no such flag%s", name, meant(name, flags))
+			wrong.add("--%s: there is no such flag%s", name, meant(name, maps.Keys(flags), asFlag))
 			if !tied && !strings.HasPrefix(next, "-") {
 				i++ // its value, as it seems
 			}
@@ -79,11 +87,19 @@ func flagsOf(node *kong.Node, model *kong.Application) map[string]*kong.Flag {
 	return flags
 }
 
-// meant suggests the flag that an unknown one was meant to be.
-func meant(name string, flags map[string]*kong.Flag) string {
-	best := spelling.Nearest(name, maps.Keys(flags))
-	if len(best) < 4 {
+// meant suggests the setting that an unknown one was meant to be, as written
+// makes a name of it.
+func meant(name string, known iter.Seq[string], written func(string) string) string {
+	best := spelling.Setting(name, known)
+	if best == "" {
 		return ""
 	}
-	return "; did you mean --" + best + "?"
+	return "; did you mean " + written(best) + "?"
+}
+
+// The three ways to write a setting.
+func asFlag(name string) string { return "--" + name }
+func asKey(name string) string  { return name }
+func asVariable(name string) string {
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }

@@ -6,18 +6,20 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/internal/downloads"
 	"github.com/peft-serve/peft-serve/models/hub"
 )
 
 // openHub is the hub that the Python world's variables describe.
-func openHub(show func(hub.Progress)) (*hub.Hub, error) {
+func openHub(show func(hub.Progress), waiting func(error, time.Duration)) (*hub.Hub, error) {
 	config, err := hub.ConfigFrom(os.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	config.Progress = show
+	config.Progress, config.Waiting = show, waiting
 	return hub.New(config)
 }
 
@@ -28,13 +30,14 @@ func fetch(ctx context.Context, uri string, c console) (hub.Snapshot, error) {
 	if err != nil {
 		return hub.Snapshot{}, err
 	}
-	progress := newProgress(c.err)
-	h, err := openHub(progress.show)
+	shown := downloads.New(c.err, bytesText)
+	h, err := openHub(func(p hub.Progress) { shown.Show(p.Repo, p.File, p.Done, p.Size) },
+		func(err error, wait time.Duration) { shown.Say("%s; trying again in %s", err, wait) })
 	if err != nil {
 		return hub.Snapshot{}, err
 	}
 	snapshot, err := h.Fetch(ctx, ref)
-	progress.done()
+	shown.End()
 	if err != nil {
 		return hub.Snapshot{}, err
 	}
@@ -44,8 +47,8 @@ func fetch(ctx context.Context, uri string, c console) (hub.Snapshot, error) {
 	return snapshot, nil
 }
 
-// downloads is the folder that the hub's files are kept in; empty: there is none.
-func downloads() string {
+// downloadsDir is the folder that the hub's files are kept in; empty: there is none.
+func downloadsDir() string {
 	config, err := hub.ConfigFrom(os.Getenv)
 	if err != nil {
 		return "" // which whoever fetches is told
@@ -56,7 +59,11 @@ func downloads() string {
 // hubScheme lets the catalogue take adapters by hf:// URIs. The variables are
 // read when the first one comes.
 func hubScheme(log *slog.Logger) catalogue.Scheme {
-	open := sync.OnceValues(func() (*hub.Hub, error) { return openHub(nil) })
+	open := sync.OnceValues(func() (*hub.Hub, error) {
+		return openHub(nil, func(err error, wait time.Duration) {
+			log.Warn("the hub does not answer", "error", err, "again in", wait)
+		})
+	})
 	return func(ctx context.Context, uri string) (string, error) {
 		ref, err := hub.ParseRef(uri)
 		if err != nil {

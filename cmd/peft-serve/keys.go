@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,9 +43,9 @@ func (c *serveCommand) keysWith(files keys.Files) (keyring, error) {
 	}
 	var all []keys.Key
 	for i, secret := range secrets {
-		key, warning, err := keys.Plain(fmt.Sprintf("key-%d", i+1), secret)
+		key, warning, err := keys.Plain(fmt.Sprintf("key-%d", i+1), secret.text)
 		if err != nil {
-			return ring, fmt.Errorf("--api-key: a key %w", err)
+			return ring, fmt.Errorf("%s: a key %w", secret.from, err)
 		}
 		if warning != "" {
 			ring.warnings = append(ring.warnings, "an API key "+warning)
@@ -60,9 +61,15 @@ func (c *serveCommand) keysWith(files keys.Files) (keyring, error) {
 	return ring, nil
 }
 
-// plainKeys are the secrets of --api-key and --api-key-file.
-func (c *serveCommand) plainKeys() ([]string, error) {
-	secrets := slices.Clone(c.APIKey)
+// plainKey is a secret and the setting, or the file's line, that it stands in.
+type plainKey struct{ text, from string }
+
+// plainKeys are those of --api-key and --api-key-file.
+func (c *serveCommand) plainKeys() ([]plainKey, error) {
+	var secrets []plainKey
+	for _, text := range c.APIKey {
+		secrets = append(secrets, plainKey{text, cmp.Or(c.keysFrom, "--api-key")})
+	}
 	if c.APIKeyFile == "" {
 		return secrets, nil
 	}
@@ -70,9 +77,11 @@ func (c *serveCommand) plainKeys() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--api-key-file: %w", err)
 	}
+	n := 0
 	for line := range strings.Lines(string(text)) {
+		n++
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			secrets = append(secrets, line)
+			secrets = append(secrets, plainKey{line, fmt.Sprintf("--api-key-file: %s: line %d", c.APIKeyFile, n)})
 		}
 	}
 	if len(secrets) == len(c.APIKey) {

@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/peft-serve/peft-serve/internal/interrupted"
 	"github.com/peft-serve/peft-serve/kernels"
 )
 
@@ -32,10 +34,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "peft-serve: PEFT_KERNELS:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), stops...)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], console{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ()}))
 }
+
+// stops are the signals that stop a command.
+var stops = []os.Signal{os.Interrupt, syscall.SIGTERM}
 
 // console is where a command reads and writes.
 type console struct {
@@ -49,7 +54,8 @@ type console struct {
 func (c console) say(format string, args ...any) { _, _ = fmt.Fprintf(c.err, format, args...) }
 
 // run is the whole command: 0 for success, 1 for a failure, 2 for a
-// configuration that cannot be used.
+// configuration that cannot be used, 128 and the signal's number for what a
+// signal has cut short. A server that a signal ends in good order has succeeded.
 func run(ctx context.Context, args []string, c console) int {
 	c.args = args
 	selected, err := parse(args, c)
@@ -63,7 +69,7 @@ func run(ctx context.Context, args []string, c console) int {
 	}
 	if err := selected.Run(ctx, c); err != nil {
 		c.say("peft-serve: %s\n", err)
-		return 1
+		return cmp.Or(interrupted.Status(ctx, stops...), 1)
 	}
 	return 0
 }

@@ -105,6 +105,9 @@ func parse(args []string, c console) (command, error) {
 	}
 	run, _ := selectedCommand(selected, &all)
 	all.Serve.values = valuesOf(parser.Model)
+	if !showsKey(args) {
+		all.Serve.keysFrom = sources.origin["api-key"]
+	}
 	if checked, ok := run.(interface{ validate(*faults) }); ok && err == nil {
 		checked.validate(&wrong)
 	}

@@ -35,7 +35,7 @@ func (s *settingSources) load(model *kong.Application, args, environment []strin
 		}
 		setting := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, variablePrefix)), "_", "-")
 		if !slices.Contains(known, setting) && setting != "config" {
-			s.faults.add("%s: there is no setting %s", name, setting)
+			s.faults.add("%s: there is no setting %s%s", name, setting, meant(setting, slices.Values(known), asVariable))
 			continue
 		}
 		variables[setting] = value
@@ -76,7 +76,7 @@ func (s *settingSources) loadFile(path string, known []string, variables map[str
 	settings := map[string]any{}
 	for name, value := range file.Raw() {
 		if !slices.Contains(known, name) {
-			s.faults.add("%s: there is no setting %s", path, name)
+			s.faults.add("%s: there is no setting %s%s", path, name, meant(name, slices.Values(known), asKey))
 			continue
 		}
 		settings[name] = value

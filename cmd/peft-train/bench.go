@@ -33,7 +33,7 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 	// Each line is written as it is measured: the widths are fixed.
 	const columns = "%-20s %12v %9v %8v %8v %10v %10v %10v %12v %10v %10v\n"
 	if !b.JSON {
-		fmt.Fprintf(c.out, columns, "method", "parameters", "tokens/s", "GFLOP/s", "of peak", "model", "gradients", "optimiser", "activations", "total", "resident")
+		fmt.Fprintf(c.out, columns, "method", "parameters", "tokens/s", "GFLOP/s", "of peak", "model", "gradients", "optimizer", "activations", "total", "resident")
 	}
 	for _, method := range b.Methods {
 		peak := b.measurePeak() // beside each method: a machine may be shared

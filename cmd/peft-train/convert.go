@@ -1,18 +1,18 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/convert"
-	"github.com/peft-serve/peft-serve/training/plan"
 )
 
 // convertCommand carries an adapter from one system's form to another's.
 type convertCommand struct {
 	From      string  `arg:"" help:"A PEFT or AdapterHub folder, a GGUF adapter, or a loralib .bin; its form is recognised." type:"path"`
 	To        string  `arg:"" help:"The folder to write or, ending in .gguf, the file." type:"path"`
-	Base      string  `help:"The base (its configuration is enough) or a published name: checks names and shapes; GGUF and AdapterHub need it."`
+	Base      string  `help:"The base (its configuration is enough), an hf:// URI or a published name: checks names and shapes; GGUF and AdapterHub need it."`
 	Form      string  `help:"peft, adapterhub or gguf (default: by the name, and away from what it is)."`
 	LoraAlpha float64 `help:"Alpha of a loralib file, which does not say it."`
 	Name      string  `help:"The adapter's name in AdapterHub's files."`
@@ -22,10 +22,10 @@ type convertCommand struct {
 }
 
 // Run converts.
-func (o *convertCommand) Run(c console) error {
+func (o *convertCommand) Run(ctx context.Context, c console) error {
 	options := convert.Options{From: o.From, To: o.To, Form: o.Form, Alpha: o.LoraAlpha, Name: o.Name, Overwrite: o.Overwrite}
 	if o.Base != "" {
-		base, err := plan.Open(o.Base, o.Options())
+		base, err := openShape(ctx, o.Base, o.BaseConfig, c)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"regexp"
@@ -14,8 +15,8 @@ import (
 
 // extractCommand makes an adapter of a difference.
 type extractCommand struct {
-	Base       string  `required:"" help:"The base: a Hugging Face folder or a GGUF file." type:"path"`
-	Tuned      string  `required:"" help:"The fine-tuned model." type:"path"`
+	Base       string  `required:"" help:"The base: a Hugging Face folder, a .gguf file or an hf:// URI." placeholder:"PATH"`
+	Tuned      string  `required:"" help:"The fine-tuned model, likewise." placeholder:"PATH"`
 	Output     string  `required:"" help:"The PEFT folder to write." type:"path"`
 	R          int     `default:"16" help:"Rank of every matrix; with --energy, the largest."`
 	Energy     float64 `help:"Share of each difference's squared norm to keep, by as small a rank as does (0: --r everywhere)."`
@@ -26,13 +27,23 @@ type extractCommand struct {
 }
 
 // Run extracts and says what was lost.
-func (e *extractCommand) Run(c console) error {
+func (e *extractCommand) Run(ctx context.Context, c console) error {
 	if models.IsPath(e.BaseName) {
 		return fmt.Errorf("%w: --base-name: %q is a path: want a name that others know the base by, such as owner/name", errUsage, e.BaseName)
 	}
+	base, err := fetchModel(ctx, e.Base, c)
+	if err != nil {
+		return err
+	}
+	tuned, err := fetchModel(ctx, e.Tuned, c)
+	if err != nil {
+		return err
+	}
+	show := newProgress(c.err)
 	r, err := extract.Extract(extract.Options{
-		Base: e.Base, Tuned: e.Tuned, Output: e.Output, Rank: e.R, Energy: e.Energy, Embeddings: e.Embeddings, BaseName: e.BaseName, Reading: e.Options(),
+		Base: base, Tuned: tuned, Progress: show.module, Output: e.Output, Rank: e.R, Energy: e.Energy, Embeddings: e.Embeddings, BaseName: e.BaseName, Reading: e.Options(),
 	})
+	show.end()
 	if err != nil {
 		return err
 	}

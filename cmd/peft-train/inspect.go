@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/models/gguf"
 	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/inspect"
 )
@@ -15,25 +19,31 @@ import (
 // inspectCommand describes an adapter or a fine-tune.
 type inspectCommand struct {
 	Adapter string `arg:"" help:"An adapter's folder or, with --against, a fine-tuned model." type:"path"`
-	Against string `help:"The base: print DoRA's ΔM and ΔD by layer and their correlation." placeholder:"BASE" type:"path"`
+	Against string `help:"The base: print DoRA's ΔM and ΔD by layer and their correlation." placeholder:"BASE"`
 	JSON    bool   `name:"json" help:"Print JSON."`
 	training.BaseConfig
 }
 
 // Run prints the description and, with a base, the comparison.
-func (i *inspectCommand) Run(c console) error {
+func (i *inspectCommand) Run(ctx context.Context, c console) error {
 	var out struct {
 		*inspect.Description
 		Against *inspect.Comparison `json:"against,omitempty"`
 	}
-	var err error
+	if i.Against == "" && isModel(i.Adapter) {
+		return fmt.Errorf("%w: %s is a model, not an adapter: --against BASE compares it with the base that it was tuned from", errUsage, i.Adapter)
+	}
+	against, err := fetchModel(ctx, i.Against, c)
+	if err != nil {
+		return err
+	}
 	if i.Against == "" || inspect.IsAdapter(i.Adapter) {
 		if out.Description, err = inspect.Describe(i.Adapter); err != nil {
 			return err
 		}
 	}
 	if i.Against != "" {
-		if out.Against, err = inspect.Against(i.Adapter, i.Against, i.Options()); err != nil {
+		if out.Against, err = inspect.Against(i.Adapter, against, i.Options()); err != nil {
 			return err
 		}
 	}
@@ -49,6 +59,24 @@ func (i *inspectCommand) Run(c console) error {
 		return compared(c.out, out.Against)
 	}
 	return nil
+}
+
+// isModel reports whether a path is a model's: its folder, or a GGUF file that
+// is not an adapter.
+func isModel(path string) bool {
+	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil {
+		return !inspect.IsAdapter(path)
+	}
+	if filepath.Ext(path) != ".gguf" {
+		return false
+	}
+	f, err := gguf.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	kind, _ := f.String("general.type")
+	return kind != "adapter"
 }
 
 func describe(w io.Writer, d *inspect.Description) error {

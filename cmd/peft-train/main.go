@@ -14,6 +14,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/peft-serve/peft-serve/internal/interrupted"
 	"github.com/peft-serve/peft-serve/kernels"
 )
 
@@ -36,7 +38,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "peft-train: PEFT_KERNELS:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), stops()...)
+	ctx, stop := signal.NotifyContext(context.Background(), heeded()...)
 	context.AfterFunc(ctx, func() {
 		signal.Ignore(syscall.SIGHUP) // the terminal's and the shell's are one
 		stop()                        // a second signal of another kind ends the process at once
@@ -45,13 +47,15 @@ func main() {
 }
 
 // stops are the signals that stop a command: a run writes a checkpoint first.
-// SIGHUP is one of them unless nohup, or whoever started the process, has set
-// it aside.
-func stops() []os.Signal {
+var stops = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+
+// heeded are those of stops that nobody has set aside: nohup, or whoever started
+// the process, does so with SIGHUP.
+func heeded() []os.Signal {
 	if signal.Ignored(syscall.SIGHUP) {
-		return []os.Signal{os.Interrupt, syscall.SIGTERM}
+		return stops[:2]
 	}
-	return []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	return stops
 }
 
 // console is where a command writes: results to out, notes to err.
@@ -79,7 +83,8 @@ type commands struct {
 type exitCode int
 
 // run is the whole command: 0 for success, 1 for a failure, 2 for arguments
-// that cannot be used.
+// that cannot be used, 128 and the signal's number for one that was stopped.
+// Without arguments it shows the help.
 func run(ctx context.Context, args []string, c console) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -90,6 +95,9 @@ func run(ctx context.Context, args []string, c console) (code int) {
 			code = int(exit)
 		}
 	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
 	var all commands
 	recipe, err := findRecipe(args)
 	if err != nil {
@@ -104,6 +112,7 @@ func run(ctx context.Context, args []string, c console) (code int) {
 	if err != nil {
 		panic(err) // a fault of this program
 	}
+	placeholders(parser.Model.Node)
 	for _, line := range recipe.faults(parser.Model) {
 		wrong.add("%s", line)
 	}
@@ -124,7 +133,7 @@ func run(ctx context.Context, args []string, c console) (code int) {
 	}
 	if err != nil {
 		c.note("peft-train %s: %s", command, err)
-		return 1
+		return cmp.Or(interrupted.Status(ctx, stops...), 1)
 	}
 	return 0
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +12,7 @@ import (
 
 // mergeCommand combines adapters, and folds one into its base.
 type mergeCommand struct {
-	Base         string    `help:"A Hugging Face folder or a GGUF file; without it the combined adapter is written." type:"path"`
+	Base         string    `help:"A Hugging Face folder, a .gguf file or an hf:// URI; without it the combined adapter is written." placeholder:"PATH"`
 	Adapter      []string  `required:"" placeholder:"DIR" sep:"none" help:"A PEFT folder; several are combined." type:"path"`
 	Output       string    `required:"" help:"The folder to write or, ending in .gguf, the file." type:"path"`
 	Combine      string    `placeholder:"KIND" help:"How several LoRAs become one, as PEFT does it: ${kinds}. cat is their weighted sum exactly."`
@@ -27,7 +28,7 @@ type mergeCommand struct {
 }
 
 // Run merges and says how exact it was.
-func (m *mergeCommand) Run(c console) error {
+func (m *mergeCommand) Run(ctx context.Context, c console) error {
 	combination, err := m.combination()
 	if err != nil {
 		return err
@@ -35,8 +36,12 @@ func (m *mergeCommand) Run(c console) error {
 	if m.Base == "" {
 		return m.combine(c, *combination)
 	}
+	base, err := fetchModel(ctx, m.Base, c)
+	if err != nil {
+		return err
+	}
 	r, err := merge.Merge(merge.Options{
-		Base: m.Base, Adapter: m.Adapter[0], Combination: combination, Output: m.Output, DType: m.DType, Untie: m.Untie, Overwrite: m.Overwrite, Reading: m.Options(),
+		Base: base, Adapter: m.Adapter[0], Combination: combination, Output: m.Output, DType: m.DType, Untie: m.Untie, Overwrite: m.Overwrite, Reading: m.Options(),
 	})
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/training"
@@ -18,15 +17,7 @@ func openBase(ctx context.Context, uri string, reading training.BaseConfig, c co
 	if err != nil {
 		return nil, err
 	}
-	config, err := hub.ConfigFrom(os.Getenv)
-	if err != nil {
-		return nil, err
-	}
-	h, err := hub.New(config)
-	if err != nil {
-		return nil, err
-	}
-	snapshot, err := h.Fetch(ctx, ref)
+	snapshot, err := fetch(ctx, ref, c)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -16,17 +18,18 @@ import (
 
 // planCommand counts before anything is loaded.
 type planCommand struct {
-	Base    string `required:"" help:"A config.json, a folder with one, a GGUF file, or a published model by name, such as llama-2-7b."`
+	Base    string `help:"A config.json, a folder with one, a GGUF file, an hf:// URI, of which only config.json is fetched, or one of the published models: ${published}." placeholder:"PATH"`
+	List    bool   `help:"Print the names of the published models."`
 	Method  string `default:"lora" help:"What would be trained: ${methods}."`
 	Adapter string `help:"Plan for this adapter's configuration instead of --method." type:"path"`
-	Compare bool   `help:"Every method side by side; lecture is the usual estimate, all in 16 bit."`
+	Compare bool   `help:"Every method side by side."`
 	JSON    bool   `name:"json" help:"Print JSON."`
 
 	training.BaseConfig
 
 	DType     string `name:"dtype" help:"Stored form of the base's matrices: f32, f16, bf16, q8_0, q4_0, q4_1, … (default: what the base says)."`
-	BatchSize int    `default:"4" help:"Sequences of a micro-batch."`
-	MaxLength int    `default:"256" help:"Tokens of a sequence."`
+	BatchSize int    `default:"8" help:"Sequences of a micro-batch."`
+	MaxLength int    `default:"512" help:"Tokens of a sequence."`
 	Labels    int    `help:"Positions of a sequence that carry a loss (default: all but the last)."`
 	Recompute bool   `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block."`
 	Optimizer string `default:"adamw" enum:"adamw,sgd,none" help:"adamw, sgd (with momentum) or none (plain SGD)."`
@@ -51,12 +54,16 @@ type planned struct {
 }
 
 // Run prints the plan.
-func (p *planCommand) Run(c console) error {
+func (p *planCommand) Run(ctx context.Context, c console) error {
+	if p.List {
+		_, err := fmt.Fprintln(c.out, strings.Join(plan.Published(), "\n"))
+		return err
+	}
 	p.Method = training.Spelt(p.Method)
 	if err := p.check(); err != nil {
 		return err
 	}
-	base, err := plan.Open(p.Base, p.Options())
+	base, err := openShape(ctx, p.Base, p.BaseConfig, c)
 	if err != nil {
 		return err
 	}
@@ -99,6 +106,9 @@ func (p *planCommand) Run(c console) error {
 // check reports everything that is wrong with the arguments.
 func (p *planCommand) check() error {
 	var wrong []error
+	if p.Base == "" {
+		wrong = append(wrong, errors.New("--base: is missing; --list has the models that need no file"))
+	}
 	if !slices.Contains(plan.Methods(), p.Method) {
 		wrong = append(wrong, fmt.Errorf("--method: %q is not one of %s", p.Method, strings.Join(plan.Methods(), ", ")))
 	}
@@ -256,6 +266,7 @@ func (p *planCommand) side(w io.Writer, base *plan.Base, all []planned) error {
 	if err := t.write(w); err != nil {
 		return err
 	}
+	notes = append(notes, "", "lecture: the usual account for comparison, all in 16 bit: model, gradients of what is trained, two moments of Adam, activations")
 	for _, n := range notes {
 		if _, err := fmt.Fprintln(w, n); err != nil {
 			return err

@@ -40,10 +40,12 @@ func (p *progress) Note(format string, a ...any) {
 }
 
 // Start implements training.Observer.
-func (p *progress) Start(steps, from int) {
+func (p *progress) Start(steps, from int) { p.start("steps", steps, from) }
+
+func (p *progress) start(what string, steps, from int) {
 	p.steps, p.from, p.began = steps, from, time.Now()
 	if p.tty {
-		p.bar = progressbar.NewOptions(steps, progressbar.OptionSetWriter(p.out), progressbar.OptionSetItsString("steps"),
+		p.bar = progressbar.NewOptions(steps, progressbar.OptionSetWriter(p.out), progressbar.OptionSetItsString(what),
 			progressbar.OptionShowIts(), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true),
 			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 		_ = p.bar.Set(from) // a terminal that cannot be written to shows nothing
@@ -60,12 +62,33 @@ func (p *progress) Step(r training.StepReport) {
 		_ = p.bar.Set(r.Step)
 		return
 	}
-	if time.Since(p.last) < interval && r.Step < p.steps && r.Step > 1 {
+	if !p.due(r.Step) {
 		return
 	}
-	p.last = time.Now()
 	fmt.Fprintf(p.out, "step %d/%d  epoch %.2f  loss %.4f  norm %.3g  %.0f tokens/s  %s  %s left\n",
 		r.Step, p.steps, r.Epoch, r.Loss, r.Norm, r.Speed, training.Size(r.Bytes.Total()), p.left(r.Step, time.Since(p.began)))
+}
+
+// due reports whether it is time for a line about a step.
+func (p *progress) due(step int) bool {
+	if time.Since(p.last) < interval && step < p.steps && step > 1 {
+		return false
+	}
+	p.last = time.Now()
+	return true
+}
+
+// module shows that so many of a model's modules are done.
+func (p *progress) module(done, of int) {
+	if p.steps == 0 {
+		p.start("modules", of, 0)
+	}
+	switch {
+	case p.tty:
+		_ = p.bar.Set(done)
+	case p.due(done):
+		fmt.Fprintf(p.out, "module %d/%d  %s left\n", done, of, p.left(done, time.Since(p.began)))
+	}
 }
 
 // left is how long the rest takes at the pace so far.

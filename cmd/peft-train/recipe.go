@@ -91,7 +91,7 @@ func (r *recipe) faults(app *kong.Application) (lines []string) {
 		name := strings.ReplaceAll(key, "_", "-")
 		switch _, twice := r.values[name]; {
 		case known[name] == nil:
-			lines = append(lines, fmt.Sprintf("%s: %s: no such setting", r.path, key))
+			lines = append(lines, fmt.Sprintf("%s: %s: no such setting%s", r.path, key, meant(key, "", maps.Keys(known))))
 		case twice && name != key:
 			lines = append(lines, fmt.Sprintf("%s: %s is there as %s too", r.path, key, name))
 		default:

@@ -32,6 +32,7 @@ func (r *runCommand) Run(ctx context.Context, c console) error {
 
 // train does a run on a base, which it closes, and prints what came of it.
 func train(ctx context.Context, config training.Config, base *training.Opened, c console) error {
+	config.Version = version
 	defer func() { _ = base.Close() }()
 	show := newProgress(c.err)
 	run, err := training.NewRun(config, base, show)
@@ -68,7 +69,7 @@ func printSummary(c console, config *training.Config, s *training.Summary) {
 		name string
 		training.Account
 	}{{"plan", s.Plan}, {"measured", s.Peak}} {
-		line(a.name, "%s: model %s, gradients %s, optimiser %s, activations %s", training.Size(a.Total()),
+		line(a.name, "%s: model %s, gradients %s, optimizer %s, activations %s", training.Size(a.Total()),
 			training.Size(a.Model), training.Size(a.Gradients), training.Size(a.Optimizer), training.Size(a.Activations))
 	}
 	if s.Resident > 0 {

@@ -63,11 +63,11 @@ func (r *longRun) until(t *testing.T, steps int) {
 	}
 }
 
-// stops demands that the run ends with a checkpoint.
-func (r *longRun) stops(t *testing.T) {
+// stops demands that the run ends with a checkpoint, and by the signal.
+func (r *longRun) stops(t *testing.T, by syscall.Signal) {
 	t.Helper()
 	<-r.ended
-	if code := r.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(r.notes.String(), "interrupted at step") {
+	if code := r.cmd.ProcessState.ExitCode(); code != 128+int(by) || !strings.Contains(r.notes.String(), "interrupted at step") {
 		t.Errorf("exit code %d\n%s", code, r.notes.String())
 	}
 	if _, err := os.Stat(filepath.Join(r.output, "checkpoint.safetensors.zst")); err != nil {
@@ -86,7 +86,7 @@ func TestSignals(t *testing.T) {
 				break
 			}
 		}
-		r.stops(t)
+		r.stops(t, signal)
 	}
 	r := startRun(t, "sh", "-c", `trap "" HUP; exec "$@"`, "sh")
 	r.until(t, 1)
@@ -97,5 +97,5 @@ func TestSignals(t *testing.T) {
 	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	r.stops(t)
+	r.stops(t, syscall.SIGTERM)
 }

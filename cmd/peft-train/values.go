@@ -128,30 +128,3 @@ func (resumeMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error 
 	target.Set(reflect.ValueOf(r))
 	return nil
 }
-
-var unknownFlag = regexp.MustCompile(`^unknown flag (-\S+?)(,|$)`)
-
-// parseAll parses arguments; a flag that nobody knows is left out and noted.
-func (w *wrongValues) parseAll(parser *kong.Kong, args []string) (*kong.Context, error) {
-	args = slices.Clone(args)
-	for {
-		selected, err := parser.Parse(args)
-		if err == nil {
-			return selected, nil
-		}
-		m := unknownFlag.FindStringSubmatch(err.Error())
-		at := -1
-		if m != nil {
-			at = slices.IndexFunc(args, func(a string) bool { return a == m[1] || strings.HasPrefix(a, m[1]+"=") })
-		}
-		if at < 0 {
-			return nil, err
-		}
-		w.add("%s", err)
-		end := at + 1
-		if !strings.Contains(args[at], "=") && end < len(args) && !strings.HasPrefix(args[end], "-") {
-			end++ // its value
-		}
-		args = slices.Delete(args, at, end)
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -44,7 +45,7 @@ func (h *Hub) list(ctx context.Context, ref Ref) (commit string, files []string,
 	err = h.retry(ctx, func() error {
 		response, err := h.do(ctx, http.MethodGet, address, nil)
 		if err != nil {
-			return err
+			return h.unknownHost(err)
 		}
 		defer func() { _ = response.Body.Close() }()
 		if err := h.status(response); err != nil {
@@ -205,6 +206,17 @@ func passing(err error) error {
 	return &passingError{fmt.Errorf("%w: %w", ErrUnreachable, err), 0}
 }
 
+// unknownHost makes the error of a first request final where nobody knows the
+// hub by its name: there is no network, or another hub is meant.
+func (h *Hub) unknownHost(err error) error {
+	var lookup *net.DNSError
+	if !errors.As(err, &lookup) || !lookup.IsNotFound {
+		return err
+	}
+	return fmt.Errorf("%w: nobody knows the host of %s (%w): without a network HF_HUB_OFFLINE=1 takes what has been fetched before, HF_ENDPOINT names another hub",
+		ErrUnreachable, h.config.Endpoint, lookup)
+}
+
 // retry calls attempt until it succeeds, fails for good, or has met
 // Config.Attempts passing errors in a row without progress.
 func (h *Hub) retry(ctx context.Context, attempt func() error) error {
@@ -221,11 +233,21 @@ func (h *Hub) retry(ctx context.Context, attempt func() error) error {
 		if tries >= h.config.Attempts {
 			return fmt.Errorf("after %d attempts: %w", tries, err)
 		}
+		wait := min(max(backoff, pass.wait), maxBackoff)
+		h.waiting(err, wait)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(min(max(backoff, pass.wait), maxBackoff)):
+		case <-time.After(wait):
 		}
 		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+func (h *Hub) waiting(err error, wait time.Duration) {
+	if h.config.Waiting != nil {
+		h.reporting.Lock()
+		defer h.reporting.Unlock()
+		h.config.Waiting(err, wait)
 	}
 }

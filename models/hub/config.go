@@ -25,6 +25,9 @@ type Config struct {
 	Backoff  time.Duration  // before the second attempt, doubling; default 1 s
 	Idle     time.Duration  // without a byte after which a transfer is cut; default 60 s
 	Progress func(Progress) // called from one goroutine at a time; may be nil
+	// Waiting is told why a request failed and when it is tried again; as
+	// Progress, one call at a time. It may be nil.
+	Waiting func(err error, wait time.Duration)
 }
 
 // Progress tells how far a file is. It comes when a file's transfer begins, at

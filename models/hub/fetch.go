@@ -19,7 +19,7 @@ import (
 // goroutines at a time.
 type Hub struct {
 	config    Config
-	reporting sync.Mutex // held while Config.Progress runs
+	reporting sync.Mutex // held while Config.Progress or Config.Waiting runs
 }
 
 // New returns a Hub, or all the faults of its configuration.

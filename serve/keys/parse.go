@@ -13,8 +13,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/peft-serve/peft-serve/internal/spelling"
 	"github.com/peft-serve/peft-serve/serve/size"
-	"github.com/peft-serve/peft-serve/serve/spelling"
 )
 
 // file is one file of keys while it is read.

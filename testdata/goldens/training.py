@@ -294,7 +294,7 @@ def run(base, path, method, batches):
         loss = total / count
         optimizer.zero_grad()
         loss.backward()
-        # transformers 4 leaves an expert without rows without a gradient, and the optimiser passes it over.
+        # transformers 4 leaves an expert without rows without a gradient, and the optimizer passes it over.
         assert all(p.grad is not None for p in params.values() if p.requires_grad), "a parameter has no gradient"
         if step == 0:
             grads = {n: p.grad.clone() for n, p in params.items() if p.grad is not None}

@@ -128,7 +128,7 @@ func convert(o Options) (*Report, error) {
 		}
 	}
 	if _, err := os.Stat(o.To); err == nil && !o.Overwrite {
-		return nil, fmt.Errorf("%w: %s exists", ErrOutput, o.To)
+		return nil, fmt.Errorf("%w: %s exists: --overwrite replaces it", ErrOutput, o.To)
 	}
 	readers := map[string]func(Options) (*middle, error){PEFT: readPEFT, AdapterHub: readAdapterHub, GGUF: readGGUF, LoRALib: readLoRALib}
 	m, err := readers[from](o)

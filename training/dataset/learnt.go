@@ -27,6 +27,9 @@ func (f chatFormat) aligned(c conversation) (whole string, learnt []tokenizer.Sp
 	if whole, err = c.render(f.Template, c.messages, false); err != nil {
 		return "", nil, err
 	}
+	if whole == "" {
+		return "", nil, errBlank
+	}
 	var m *marks // of the whole, when it is needed
 	end := 0
 	for i, wanted := range c.wanted {
@@ -77,6 +80,9 @@ func (f chatFormat) generated(c conversation) (whole string, learnt []tokenizer.
 	output, err := f.Template.RenderSpans(context.Background(), c.messages, c.options)
 	if err != nil {
 		return "", nil, err
+	}
+	if output.Text == "" {
+		return "", nil, errBlank
 	}
 	var m *marks
 	for _, g := range output.Generated {
@@ -361,3 +367,6 @@ func unmark(text string, n int) (plain string, at []int, ok bool) {
 		text = rest
 	}
 }
+
+// errBlank is the fault of a template, not of what it is given.
+var errBlank = errors.New("the base's chat template renders nothing of it: no role, no text; another one, or a --format that needs none, is wanted")

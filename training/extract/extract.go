@@ -39,6 +39,9 @@ type Options struct {
 	BaseName   string         // base_model_name_or_path; empty: the name that the base gives itself
 	Reading    models.Options // how both are read
 	Pool       *kernels.Pool
+	// Progress is told how many of the models' modules have been looked at;
+	// it may be nil.
+	Progress func(done, of int)
 }
 
 // Module is one extracted matrix. Errors are relative: ‖D - B·A‖/‖D‖.
@@ -129,6 +132,9 @@ func extract(o Options) (*Report, error) {
 	for site := range base.Sites() {
 		if err := j.site(site); err != nil {
 			return nil, err
+		}
+		if j.Progress != nil {
+			j.Progress(site+1, len(base.Sites()))
 		}
 	}
 	if len(j.found) == 0 {

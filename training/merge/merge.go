@@ -145,7 +145,7 @@ func vacant(output string, overwrite bool, read []string) error {
 		}
 	}
 	if _, err := os.Stat(output); err == nil && !overwrite {
-		return fmt.Errorf("%w: %s exists", ErrOutput, output)
+		return fmt.Errorf("%w: %s exists: --overwrite replaces it", ErrOutput, output)
 	}
 	return nil
 }

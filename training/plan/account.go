@@ -44,7 +44,7 @@ type Category struct {
 }
 
 // Account adds up the memory of training t. Parameters that are trained are
-// float32, and so are their gradients and the optimiser's moments; AdamW keeps
+// float32, and so are their gradients and the optimizer's moments; AdamW keeps
 // two, GaLore, for the matrices of the blocks, those of the projected gradient
 // and the projection itself (Zhao et al., 2024): r·n twice and m·r for a
 // gradient [m, n], m ≤ n.

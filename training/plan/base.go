@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
@@ -65,9 +66,12 @@ func Open(path string, o models.Options) (*Base, error) {
 	}
 	stat, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %q is neither a file nor one of %v", ErrBase, path, Published())
+		return nil, fmt.Errorf("%w: %q is neither a file nor one of %s%s", ErrBase, path, strings.Join(Published(), ", "), models.Missing(path))
 	}
 	if stat.IsDir() {
+		if err := models.NotAdapter(path); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrBase, err)
+		}
 		path = filepath.Join(path, "config.json")
 	} else if filepath.Ext(path) != ".json" {
 		return openGGUF(path, o)

@@ -7,7 +7,7 @@
 // and gives the Trained parameters, through the very code that lays out an
 // adapter for training. Base.Account adds the memory up:
 //
-//	memory = weights + gradients + optimiser state + activations
+//	memory = weights + gradients + optimizer state + activations
 //
 // The activations are not an estimate: a recording pass is replayed on sizes
 // alone, operation by operation, so the account's peak is that of models.Pass.

@@ -1,7 +1,7 @@
 package plan
 
 // Lecture is the usual account of full fine-tuning, as the literature prints
-// it: parameters, gradients and the optimiser's two moments in one precision,
+// it: parameters, gradients and the optimizer's two moments in one precision,
 // and activations as they were measured for one sequence of 2048 tokens. For 7
 // billion parameters in 16 bit it says 14 + 14 + 28 + 2 = 58 GB (Zhao et al.,
 // 2024, GaLore, section 1). It knows nothing of float32 moments, of a frozen

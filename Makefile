@@ -68,7 +68,7 @@ arm64-kernels: ## the NEON kernels alone, under emulation, where qemu-user-stati
 fuzz: ## each fuzz target for FUZZTIME (30s), in a table; FUZZ=Config: those that begin so
 	scripts/fuzz.sh $(FUZZTIME) $(FUZZ)
 
-soak: soak-kills soak-hostile soak-mixed soak-crowd soak-hour ## all of the following, one after the other (two hours)
+soak: soak-kills soak-uploads soak-hostile soak-mixed soak-crowd soak-hour ## all of the following, one after the other (two hours)
 
 soak-crowd: $(BASE) ## 10 minutes at three times capacity, 50 tenants of whom one is hostile: shares, refusals, memory
 	$(GO) run ./scripts/hold crowd -base $(BASE)

@@ -16,7 +16,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
+.PHONY: help build run base test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -68,7 +68,7 @@ arm64-kernels: ## the NEON kernels alone, under emulation, where qemu-user-stati
 fuzz: ## each fuzz target for FUZZTIME (30s), in a table; FUZZ=Config: those that begin so
 	scripts/fuzz.sh $(FUZZTIME) $(FUZZ)
 
-soak: soak-kills soak-hostile soak-mixed soak-crowd soak-hour ## all of the following, one after the other (two hours)
+soak: soak-kills soak-uploads soak-hostile soak-mixed soak-crowd soak-hour ## all of the following, one after the other (two hours)
 
 soak-crowd: $(BASE) ## 10 minutes at three times capacity, 50 tenants of whom one is hostile: shares, refusals, memory
 	$(GO) run ./scripts/hold crowd -base $(BASE)
@@ -87,6 +87,9 @@ vuln: ## known vulnerabilities in what is built in, where their database can be 
 
 soak-kills: build ## KILLS SIGKILLs in publish, replace and delete: nothing torn, nothing lost (1,000; minutes)
 	$(GO) run ./scripts/hold kills --bin $(BIN)/peft-serve -n $(KILLS)
+
+soak-uploads: ## hostile uploads of each kind beside who asks and who publishes (2 minutes; LIMIT=2GiB)
+	$(GO) run ./scripts/hold uploads -memory-limit $(or $(LIMIT),0)
 
 lint: ## golangci-lint at the version pinned in tools/go.mod
 	$(LINT) run ./...

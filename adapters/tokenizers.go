@@ -88,7 +88,7 @@ func NewTokenizers(base *tokenizer.Tokenizer, source func() (*tokenizer.Source, 
 // tokens that its folder names. Files that were seen before cost their reading
 // alone.
 func (k *Tokenizers) Equip(a *Adapter, f *Folder, vocabulary int) error {
-	text, err := k.of(f)
+	text, err := k.of(f, vocabulary)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Dir, err)
 	}
@@ -108,10 +108,21 @@ func (k *Tokenizers) Equip(a *Adapter, f *Folder, vocabulary int) error {
 	return nil
 }
 
+// A tokenizer.json may have so many bytes for each of the adapter's tokens, and
+// for all else in it. Known ones have up to 140 a token; building takes a second
+// of a processor for every five million bytes, whatever they say.
+const (
+	bytesPerToken = 256
+	bytesBeside   = 4 << 20
+)
+
 // of returns a folder's tokenizer; nil: it has none, or the base's.
-func (k *Tokenizers) of(f *Folder) (*tokenizer.Tokenizer, error) {
+func (k *Tokenizers) of(f *Folder, vocabulary int) (*tokenizer.Tokenizer, error) {
 	if !f.tokenizer {
 		return nil, nil
+	}
+	if err := regular.Check(filepath.Join(f.Dir, "tokenizer.json"), bytesBeside+bytesPerToken*int64(vocabulary)); err != nil {
+		return nil, fmt.Errorf("%w: %w for the adapter's %d tokens", ErrConfig, err, vocabulary)
 	}
 	source, err := tokenizer.ReadSource(f.Dir)
 	if err != nil {

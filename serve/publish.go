@@ -33,6 +33,11 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	}
 	ctx, done := s.attend(c)
 	defer done()
+	leave, err := s.admitUpload(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	defer func() { err = s.diskFault(err) }()
 	staging, err := newStaging(s.config.Adapters)
 	if err != nil {
@@ -44,7 +49,11 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err := disk.Mkdir(staging.files()); err != nil {
 		return err
 	}
-	if err := s.receive(ctx, stage, archive); err != nil {
+	u := unpacking{
+		dir: stage.dir, limits: archiveLimits{Bytes: stage.most, Files: 256, Depth: 8},
+		room: stage.room, packed: archive.got, memory: s.intake.window(ctx),
+	}
+	if err := u.unpack(archive); err != nil {
 		return noMemory(err)
 	}
 	folder, err := adapterRoot(staging.files())
@@ -67,21 +76,13 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	return writeJSON(c, status, viewOf(callerOf(c).shown(entry)))
 }
 
-// receive unpacks an upload, when it has a place.
-func (s *Server) receive(ctx context.Context, stage *stage, archive *limitedUpload) error {
+// admitUpload waits for a place, which an upload has until it is published or
+// refused: what lies on the disk and has still to be read is bounded too.
+func (s *Server) admitUpload(ctx context.Context) (leave func(), err error) {
 	if err := s.memory.Pressed(); err != nil {
-		return err
+		return nil, noMemory(err)
 	}
-	leave, err := s.intake.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	u := unpacking{
-		dir: stage.dir, limits: archiveLimits{Bytes: stage.most, Files: 256, Depth: 8},
-		room: stage.room, packed: archive.got, memory: s.intake.window(ctx),
-	}
-	return u.unpack(archive)
+	return s.intake.enter(ctx)
 }
 
 // publish gives the name to the adapter in a folder, which moves to its place

@@ -201,6 +201,33 @@ func TestPlacesOfUploads(t *testing.T) {
 	})
 }
 
+// An upload has its place until it is published: what waits to be read is bounded
+// as what is received is.
+func TestUploadsKeepTheirPlace(t *testing.T) {
+	reading, read := make(chan struct{}), make(chan struct{})
+	s := realSite(t, func(o *catalogue.Options, _ *Parts) {
+		o.Size = func(string) int {
+			select {
+			case reading <- struct{}{}:
+				<-read
+			case <-read:
+			}
+			return 1
+		}
+	})
+	s.server.intake.places, s.server.intake.wait = make(chan struct{}, 1), time.Millisecond
+	archive := packed(t, filepath.Join(goldens, "adapters", "lora"))
+	first := make(chan answer)
+	go func() { first <- s.send(t, http.MethodPut, "/v1/adapters/x", archive) }()
+	<-reading
+	got := s.send(t, http.MethodPut, "/v1/adapters/y", archive)
+	require.Equal(t, http.StatusTooManyRequests, got.status, got.body)
+	require.Contains(t, got.body, `"code":"uploads_full"`)
+	close(read)
+	require.Equal(t, http.StatusCreated, (<-first).status)
+	require.Equal(t, http.StatusCreated, s.send(t, http.MethodPut, "/v1/adapters/y", archive).status)
+}
+
 // What comes too slowly to end soon is given up, and what comes well is not,
 // however long it takes.
 func TestSlowUploads(t *testing.T) {

@@ -34,6 +34,7 @@ func uploads(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.StringVar(&only, "kinds", "", "the kinds to try, parted by commas; by default all")
 	flags.IntVar(&o.clients, "clients", 16, "clients that upload")
 	flags.DurationVar(&o.length, "for", 6*time.Second, "how long each kind is tried")
+	flags.DurationVar(&o.patience, "patience", 5*time.Second, "how long an answer may take beside them; one to an upload, half a minute more")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -57,18 +58,17 @@ func uploads(ctx context.Context, args []string, out io.Writer) (err error) {
 	return errors.Join(faults...)
 }
 
-// What has to hold: how long an answer may take beside the uploads, and how long
-// what becomes of a good adapter; and what the server may leave behind and take.
+// longWait is for how long a client that means no harm waits; forPlace for how long
+// its upload may wait for a place.
 const (
-	longAnswer  = 5 * time.Second
-	longPublish = 40 * time.Second // 30 are waited for a place
-	longWait    = time.Minute      // of the clients that mean no harm
+	longWait = 2 * time.Minute
+	forPlace = 30 * time.Second
 )
 
 type uploading struct {
 	root, base, good, limit string
 	clients                 int
-	length                  time.Duration
+	length, patience        time.Duration
 
 	dir, binary string
 	files       map[string]content // of the good adapter
@@ -171,15 +171,15 @@ func (o *uploading) try(ctx context.Context, out io.Writer, kind uploadKind) (er
 	}
 	fmt.Fprintf(out, "%-16s asked %s; published %s; hostile %s; memory %s, disk %s at most, left behind %d\n",
 		kind.name, &asked, &published, &hostile, mebibytes(peak), mebibytes(disk), left)
-	return errors.Join(s.lives(), o.judge(&asked, &published, peak, left))
+	return errors.Join(s.lives(), o.judge(&asked, &published, left))
 }
 
-func (o *uploading) judge(asked, published *responses, peak int64, left int) error {
+func (o *uploading) judge(asked, published *responses, left int) error {
 	var faults []error
-	if asked.failed(http.StatusOK) || asked.longest() > longAnswer {
+	if asked.failed(http.StatusOK) || asked.longest() > o.patience {
 		faults = append(faults, errors.New("a request was not answered, or late"))
 	}
-	if published.failed(http.StatusCreated, http.StatusTooManyRequests, http.StatusInsufficientStorage) || published.longest() > longPublish {
+	if published.failed(http.StatusCreated, http.StatusTooManyRequests, http.StatusInsufficientStorage) || published.longest() > o.patience+forPlace {
 		faults = append(faults, errors.New("a good adapter was refused for what it is not, or late"))
 	}
 	if left > 0 {

@@ -24,13 +24,13 @@ type uploadKind struct {
 
 // uploadKinds are tried one after the other.
 var uploadKinds = []uploadKind{
-	{"zstd windows", func(*uploading) []byte {
+	{"zstd-windows", func(*uploading) []byte {
 		return packZstd(map[string]content{adapters.SafeFile: {zeros: 2 << 20}}, 128<<20)
 	}},
-	{"zstd bomb", func(*uploading) []byte {
+	{"zstd-bomb", func(*uploading) []byte {
 		return packZstd(map[string]content{adapters.SafeFile: {zeros: 1 << 30}}, 8<<20)
 	}},
-	{"gzip bomb", func(*uploading) []byte { return packGzip(map[string]content{adapters.SafeFile: {zeros: 1 << 30}}) }},
+	{"gzip-bomb", func(*uploading) []byte { return packGzip(map[string]content{adapters.SafeFile: {zeros: 1 << 30}}) }},
 	{"zeros", func(o *uploading) []byte {
 		const most = 60 << 20 // less than a bomb
 		header := fmt.Appendf(nil, `{"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}`, most/4, most)
@@ -67,7 +67,7 @@ var uploadKinds = []uploadKind{
 		b.WriteString(`}}`)
 		return o.packed(map[string]content{adapters.ConfigFile: {text: b.Bytes()}})
 	}},
-	{"tokenizer config", func(o *uploading) []byte {
+	{"tokenizer-config", func(o *uploading) []byte {
 		return o.packed(map[string]content{"tokenizer_config.json": {text: []byte(`{"chat_template":"` + strings.Repeat(`{% if a %}b{% endif %}`, 600_000) + `"}`)}})
 	}},
 	{"entries", func(o *uploading) []byte {

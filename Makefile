@@ -16,7 +16,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race clients noasm cross arm64 arm64-kernels fuzz soak-hostile soak-mixed soak-kills vuln lint generate check-generate bench bench-start bench-compare table goldens ci clean
+.PHONY: help build run base test race clients noasm cross arm64 arm64-kernels fuzz soak-hostile soak soak-mixed soak-kills soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -64,6 +64,14 @@ arm64-kernels: ## the NEON kernels alone, under emulation, where qemu-user-stati
 
 fuzz: ## each fuzz target for FUZZTIME (30s), in a table; FUZZ=Config: those that begin so
 	scripts/fuzz.sh $(FUZZTIME) $(FUZZ)
+
+soak: soak-kills soak-hostile soak-mixed soak-crowd soak-hour ## all of the following, one after the other (two hours)
+
+soak-crowd: $(BASE) ## 10 minutes at three times capacity, 50 tenants of whom one is hostile: shares, refusals, memory
+	$(GO) run ./scripts/hold crowd -base $(BASE)
+
+soak-hour: ## an hour of every kind of use: descriptors, goroutines, memory and series end where they began
+	$(GO) run ./scripts/hold soak
 
 soak-hostile: ## 5,000 mutants of adapters and bases: refused by name or served (a minute; SEED=)
 	$(GO) run ./scripts/hold hostile -n 5000 -seed $(or $(SEED),1)

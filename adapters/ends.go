@@ -33,7 +33,7 @@ func readEnds(dir string) ([]endToken, error) {
 		{"tokenizer_config.json", "eos_token", endText},
 		{"special_tokens_map.json", "eos_token", endText},
 	} {
-		b, err := regular.Text(filepath.Join(dir, from.file), regular.Config)
+		b, err := regular.Text(filepath.Join(dir, from.file), maxBeside)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -27,8 +27,12 @@ const (
 // folder as a whole: metrics and checkpoints lie in it too.
 const RunMark = "peft-train.json"
 
-// maxConfig bounds a configuration's size in bytes.
-const maxConfig = 1 << 20
+// The most bytes of a configuration, and of what a tokenizer or a template may
+// have beside it: a tokenizer_config.json that lists all of its tokens is large.
+const (
+	maxConfig = 1 << 20
+	maxBeside = 16 << 20
+)
 
 // Folder is an adapter on disk, read into memory: what happens to the files
 // afterwards does not show.

@@ -17,8 +17,13 @@ const (
 	quick        = time.Millisecond       // what is not counted: it may be the machine's fault
 )
 
-// maxPattern bounds an expression's length in bytes, and so its nesting.
-const maxPattern = 4096
+// maxPattern bounds an expression's length in bytes, and so its nesting;
+// maxPatterns how many an object has, each of which is compiled and tried on every
+// module.
+const (
+	maxPattern  = 4096
+	maxPatterns = 1 << 14
+)
 
 // expression is a regular expression of a configuration; the zero value is none.
 type expression struct {

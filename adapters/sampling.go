@@ -58,7 +58,7 @@ func (d SamplingDefaults) Over(base SamplingDefaults) SamplingDefaults {
 
 // readSampling reads what an adapter's folder recommends.
 func readSampling(dir string) (SamplingDefaults, error) {
-	b, err := regular.Text(filepath.Join(dir, generationFile), regular.Config)
+	b, err := regular.Text(filepath.Join(dir, generationFile), maxBeside)
 	if errors.Is(err, fs.ErrNotExist) {
 		return SamplingDefaults{}, nil
 	}

@@ -192,6 +192,10 @@ func (s *settings) patterns(key string) patterns {
 		s.fault(ErrConfig, "%s: %w", key, err)
 		return nil
 	}
+	if len(members) > maxPatterns {
+		s.fault(ErrConfig, "%s has %d entries: at most %d are read", key, len(members), maxPatterns)
+		return nil
+	}
 	var all patterns
 	for _, m := range members {
 		p := keyed{expr: m.key}

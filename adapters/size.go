@@ -1,6 +1,8 @@
 package adapters
 
 import (
+	"encoding/binary"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -37,4 +39,55 @@ func FolderBytes(base models.Model, dir string) (bytes int) {
 		bytes += d.drawn(base)
 	}
 	return bytes
+}
+
+// What parsing takes for each byte of a file of that kind, the largest factors
+// that were found (TestReadingIsBounded).
+const (
+	perHeaderByte    = 16  // of a safetensors file
+	perConfigByte    = 256 // of a rank_pattern, whose keys are patterns
+	perBesideByte    = 20
+	perTokenizerByte = 20
+	perTorchByte     = 24 // of a small file, that is all pickle
+	maxTorchObjects  = 256 << 20
+	perTorchTensor   = 5 // with copies of what is strided
+)
+
+// ReadingBytes is the memory that reading the adapter in dir takes beside what
+// FolderBytes tells, until it has been read: its files as they are, and what is
+// made of them in parsing. A tokenizer that is built takes more: see
+// [Tokenizers].
+func ReadingBytes(dir string) (bytes int) {
+	size := func(name string) int {
+		stat, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil {
+			return 0
+		}
+		return int(stat.Size())
+	}
+	if tensors := size(SafeFile); tensors > 0 {
+		bytes = tensors + perHeaderByte*headerBytes(filepath.Join(dir, SafeFile), tensors)
+	} else {
+		file := size(TorchFile)
+		bytes = min(perTorchByte*file, perTorchTensor*file+maxTorchObjects)
+	}
+	bytes += perConfigByte * min(size(ConfigFile), maxConfig)
+	for _, name := range []string{generationFile, "tokenizer_config.json", "special_tokens_map.json"} {
+		bytes += perBesideByte * min(size(name), maxBeside)
+	}
+	return bytes + size("tokenizer.json")
+}
+
+// headerBytes is the length of a safetensors file's header, as the file says.
+func headerBytes(path string, most int) int {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = file.Close() }()
+	var length [8]byte
+	if _, err := io.ReadFull(file, length[:]); err != nil {
+		return 0
+	}
+	return int(min(binary.LittleEndian.Uint64(length[:]), uint64(most)))
 }

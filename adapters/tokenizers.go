@@ -46,6 +46,10 @@ type Tokenizers struct {
 	base   *tokenizer.Tokenizer
 	source func() (*tokenizer.Source, error) // of the base's; nil: it has no files
 
+	// Reserve, if set, sets memory aside that building a tokenizer takes, until
+	// release.
+	Reserve func(bytes int) (release func(), err error)
+
 	once  sync.Once // the base's own files are looked at when an adapter brings some
 	files tokenizer.Key
 	same  *lru.Cache[tokenizerID, error]
@@ -59,10 +63,11 @@ type tokenizerID struct {
 }
 
 // What is remembered: which files are the base's or cannot be used, and the
-// tokenizers that were made last.
+// tokenizers that were made last, whether or not an adapter in memory has them.
 const (
 	knownFiles      = 1024
 	knownTokenizers = 8
+	TokenizerBytes  = 96 << 20 // of these together
 )
 
 // NewTokenizers returns those for a base whose tokenizer was made from the
@@ -121,7 +126,10 @@ func (k *Tokenizers) of(f *Folder) (*tokenizer.Tokenizer, error) {
 		return text, nil
 	}
 	text, err := k.build(source, id)
+	var full *reserveError
 	switch {
+	case errors.As(err, &full):
+		return nil, full.error
 	case err != nil:
 		err = fmt.Errorf("%w: the adapter's tokenizer cannot be used: %w; without its files the adapter is served with the base's", ErrConfig, err)
 		k.same.Add(id, err)
@@ -130,9 +138,28 @@ func (k *Tokenizers) of(f *Folder) (*tokenizer.Tokenizer, error) {
 		k.same.Add(id, nil)
 		return nil, nil
 	}
-	k.own.Add(id, text)
+	k.remember(id, text)
 	return text, nil
 }
+
+// remember keeps a tokenizer, and as many of those before it as there is room for.
+func (k *Tokenizers) remember(id tokenizerID, text *tokenizer.Tokenizer) {
+	k.own.Add(id, text)
+	bytes := 0
+	for _, text := range k.own.Values() {
+		bytes += text.Bytes()
+	}
+	for bytes > TokenizerBytes {
+		_, oldest, ok := k.own.RemoveOldest()
+		if !ok {
+			return // others have forgotten them
+		}
+		bytes -= oldest.Bytes()
+	}
+}
+
+// reserveError is no fault of the files.
+type reserveError struct{ error }
 
 // build makes a tokenizer; nil: it is the base's.
 func (k *Tokenizers) build(source *tokenizer.Source, id tokenizerID) (*tokenizer.Tokenizer, error) {
@@ -145,6 +172,13 @@ func (k *Tokenizers) build(source *tokenizer.Source, id tokenizerID) (*tokenizer
 		}
 	})
 	if id.key != k.files {
+		if k.Reserve != nil {
+			release, err := k.Reserve(perTokenizerByte * source.Len())
+			if err != nil {
+				return nil, &reserveError{err}
+			}
+			defer release()
+		}
 		text, err := source.Tokenizer()
 		if err != nil || !text.Same(k.base) {
 			return text, err

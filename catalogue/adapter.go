@@ -63,8 +63,9 @@ var (
 	ErrExists  = errors.New("an adapter of that name is registered")
 	ErrSource  = errors.New("no adapter can be found there")
 	ErrBudget  = errors.New("no room for the adapter") // now
+	ErrQuota   = errors.New("no room for the adapter among its owner's")
 	ErrSize    = errors.New("the adapter is larger than all of the memory for adapters")
-	ErrPanic   = errors.New("the adapter failed inside its loader")
+	ErrPanic   = errors.New("the server failed inside over the adapter; its log tells where")
 	ErrClosed  = errors.New("the catalogue is shutting down")
 
 	// ErrInconclusive is of a probe that says nothing of the adapter.

@@ -97,7 +97,7 @@ func New(load Loader, o Options) (*Catalogue, error) {
 	c := &Catalogue{
 		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads), gathering: make(chan struct{}, 1),
 		records: map[string]*record{}, notes: map[string]note{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),
-		versions: newResidence(o.Bytes, o.Observer),
+		versions: newResidence(o),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if o.Dir != "" {
@@ -144,9 +144,14 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 // Remove forgets name: its version is freed when no lease holds it. A folder of
 // the catalogue's directory stays forgotten until it changes or is added. take,
 // which may be nil, takes the adapter's files away, or refuses to: then nothing
-// is done. No Swap moves files to that name meanwhile.
-func (c *Catalogue) Remove(name string, take func(Entry) error) error {
-	defer c.moves.lock(name)()
+// is done. No Swap moves files to that name meanwhile; where ctx ends before
+// those of one have been moved, nothing is done either.
+func (c *Catalogue) Remove(ctx context.Context, name string, take func(Entry) error) error {
+	unlock, err := c.moves.lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	r, seen, err := c.resolve(name)
 	if err != nil {
 		return err

@@ -168,20 +168,6 @@ func TestFailureIsSharedAndForgotten(t *testing.T) {
 	})
 }
 
-func TestLoaderPanicIsAFailure(t *testing.T) {
-	c, err := New(func(context.Context, Source) (Adapter, error) { panic("oh") }, Options{
-		Schemes: map[string]Scheme{"fake": func(context.Context, string) (string, error) { return "", nil }},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	add(t, c, "x")
-	if _, err := c.Load(t.Context(), "x"); !errors.Is(err, ErrPanic) || !strings.Contains(err.Error(), "oh") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestCloseEndsLoads(t *testing.T) {
 	f := &fakeLoader{gates: map[string]chan struct{}{"x": make(chan struct{})}}
 	c := f.catalogue(t, Options{})
@@ -233,7 +219,7 @@ func TestRegistration(t *testing.T) {
 	if err := c.Add("found", "fake://found"); err != nil { // takes the folder's name over
 		t.Error(err)
 	}
-	if err := c.Remove("nobody", nil); !errors.Is(err, ErrUnknown) {
+	if err := c.Remove(context.Background(), "nobody", nil); !errors.Is(err, ErrUnknown) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -300,7 +286,7 @@ func TestFolders(t *testing.T) {
 	}
 	writeAdapter(t, dir, "a", "version four") // the failure is forgotten with the change
 	load("a", "version four")
-	if err := c.Remove("a", nil); err != nil {
+	if err := c.Remove(context.Background(), "a", nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Load(t.Context(), "a"); !errors.Is(err, ErrUnknown) {
@@ -379,7 +365,7 @@ func TestResidenceAccounting(t *testing.T) {
 			case 1:
 				c.Replace(name, uri())
 			case 2:
-				c.Remove(name, nil)
+				c.Remove(context.Background(), name, nil)
 			case 3:
 				c.Pin(t.Context(), name)
 			case 4:
@@ -417,7 +403,7 @@ func TestResidenceAccounting(t *testing.T) {
 			l.Release()
 		}
 		for _, n := range names {
-			c.Remove(n, nil)
+			c.Remove(context.Background(), n, nil)
 		}
 		c.Close()
 		if used, _ := c.Bytes(); used != 0 || len(c.List()) != 0 {

@@ -162,7 +162,7 @@ func (c *Catalogue) combine(l *Lease, parts []Part, versions []*version) error {
 	key := strings.Join(keys, ",")
 	v := c.versions.combined[key]
 	if v == nil {
-		a, err := c.options.Compose(parts, loaded)
+		a, err := c.compose(parts, loaded)
 		if err != nil {
 			return err
 		}
@@ -173,6 +173,12 @@ func (c *Catalogue) combine(l *Lease, parts []Part, versions []*version) error {
 	c.versions.hold(v)
 	l.fulfil(v, nil)
 	return nil
+}
+
+// compose asks Options.Compose.
+func (c *Catalogue) compose(parts []Part, loaded []Adapter) (a Adapter, err error) {
+	defer c.rescue(&err, CombinationName(parts))
+	return c.options.Compose(parts, loaded)
 }
 
 // gather brings the parts of a combination into memory and fulfils l.

@@ -214,7 +214,7 @@ func (c *Catalogue) note(dir string, now stamp) (warning string) {
 	if ok && known.stamp == now {
 		return known.warning
 	}
-	warning = c.options.Inspect(dir)
+	warning = c.inspect(dir)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.warn(dir, now, warning)
@@ -239,5 +239,17 @@ func (c *Catalogue) warning(l *load) string {
 	if c.options.Inspect == nil {
 		return ""
 	}
-	return c.options.Inspect(l.dir)
+	return c.inspect(l.dir)
+}
+
+// inspect asks Options.Inspect.
+func (c *Catalogue) inspect(dir string) (warning string) {
+	var failed error
+	defer func() {
+		if failed != nil {
+			warning = failed.Error()
+		}
+	}()
+	defer c.rescue(&failed, filepath.Base(dir))
+	return c.options.Inspect(dir)
 }

@@ -29,7 +29,7 @@ func TestNameChangesWhileItIsLoaded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Remove("gone", nil); err != nil {
+		if err := c.Remove(context.Background(), "gone", nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Replace("old", "fake://new"); err != nil {
@@ -72,7 +72,7 @@ func TestNameChangesInLine(t *testing.T) {
 		if err := c.Replace("old", "fake://new"); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Remove("gone", nil); err != nil {
+		if err := c.Remove(context.Background(), "gone", nil); err != nil {
 			t.Fatal(err)
 		}
 		ready(t, "replaced", true, replaced)
@@ -130,7 +130,7 @@ func TestRequestsWhileAnAdapterComesAndGoes(t *testing.T) {
 		if _, err := c.Load(ctx, "x"); err != nil {
 			t.Error(err)
 		}
-		if err := c.Remove("x", nil); err != nil {
+		if err := c.Remove(context.Background(), "x", nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := errors.Join(os.Rename(place, filepath.Join(dir, ".old")), os.RemoveAll(filepath.Join(dir, ".old"))); err != nil {

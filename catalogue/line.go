@@ -113,6 +113,7 @@ func (c *Catalogue) arrange() {
 		case l.dir == "" && !isLocal(r.uri): // no room stands empty for a download
 		case l.need+c.versions.pinned(old) > c.versions.budget:
 			l.err = c.versions.crowded(l, old)
+		case c.versions.exceeds(l, old, &l.err):
 		case first != nil && first.passed == patience:
 			return false
 		case c.versions.promise(l, old):
@@ -135,7 +136,8 @@ func (c *Catalogue) arrange() {
 	}
 }
 
-// promise gives l its room, freeing what is idle, if there is enough.
+// promise gives l its room, freeing what is idle, if there is enough: of its
+// owner's first, as far as their quota wants it.
 func (r *residence) promise(l *load, old *version) bool {
 	over := r.used + r.promised + l.need - r.budget
 	spare, idle := old.spare(l), 0
@@ -146,6 +148,15 @@ func (r *residence) promise(l *load, old *version) bool {
 	}
 	if over > spare+idle {
 		return false
+	}
+	own, err := r.leaving(l, old)
+	if err != nil {
+		return false
+	}
+	for _, v := range own {
+		v.record.current = nil
+		r.free(v)
+		over -= v.bytes
 	}
 	l.granted, l.room = l.need, l.need
 	if over > 0 && spare > 0 {
@@ -164,12 +175,14 @@ func (r *residence) promise(l *load, old *version) bool {
 		}
 	}
 	r.promised += l.room
+	r.promises[l] = struct{}{}
 	return true
 }
 
 // kept reports whether the promise to l is enough for it, and still holds.
 func (r *residence) kept(l *load, old *version) bool {
-	return l.granted >= l.need && r.used+r.promised-l.room+l.need-old.spare(l) <= r.budget
+	leaving, err := r.leaving(l, old)
+	return l.granted >= l.need && r.used+r.promised-l.room+l.need-old.spare(l) <= r.budget && len(leaving) == 0 && err == nil
 }
 
 // withdraw ends the promise to l.
@@ -179,6 +192,7 @@ func (r *residence) withdraw(l *load) {
 		l.reuses.evictFor = nil
 	}
 	l.granted, l.room, l.reuses = 0, 0, nil
+	delete(r.promises, l)
 }
 
 // planEviction chooses the versions that no request may take any more, so that l,

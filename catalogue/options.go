@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,15 @@ type Options struct {
 	// takes, so that it is not read before there is room for it; 0: it cannot be
 	// told. nil: it is not asked.
 	Size func(dir string) (bytes int)
+	// Reserve sets memory aside that reading the adapter in a folder takes beside
+	// what it takes later, until release; it may wait for it as long as ctx lets
+	// it. nil: nothing is set aside.
+	Reserve func(ctx context.Context, dir string) (release func(), err error)
+	// Owner tells whose adapter has that name, and how many bytes all of its
+	// owner's may take in memory together; 0: as many as all. It is asked whenever
+	// room is made, under the catalogue's lock, and may answer otherwise each time.
+	// nil: nobody's.
+	Owner func(name string) (owner string, bytes int)
 	// Inspect tells, of the adapter in a folder, what an operator should know
 	// though it loads; empty: nothing. nil: it is not asked. It is asked once of
 	// each state of a folder, and what it tells is logged.

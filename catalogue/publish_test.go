@@ -262,7 +262,7 @@ func TestNameIsLockedForTheMoveAlone(t *testing.T) {
 		s.mu.Unlock()
 	}
 	writeAdapter(t, s.dir, "x", "by hand")
-	if err := c.Remove("x", func(e Entry) error {
+	if err := c.Remove(context.Background(), "x", func(e Entry) error {
 		if moving.Add(1) != 1 {
 			t.Error("two move at once")
 		}
@@ -280,8 +280,53 @@ func TestNameIsLockedForTheMoveAlone(t *testing.T) {
 	}
 	// One that is refused leaves everything as it is.
 	refused := errors.New("refused")
-	if err := c.Remove("x", func(Entry) error { return refused }); !errors.Is(err, refused) || states(c) != "x:resident" {
+	if err := c.Remove(context.Background(), "x", func(Entry) error { return refused }); !errors.Is(err, refused) || states(c) != "x:resident" {
 		t.Errorf("%v, %s", err, states(c))
+	}
+}
+
+// Who has left before a name was theirs changes nothing: neither a removal nor a
+// swap happens later.
+func TestAbandonedChangesDoNotHappen(t *testing.T) {
+	s := &shelf{}
+	c := s.catalogue(t, Options{})
+	if _, err := c.Swap(t.Context(), s.candidate(t, "x", "one")); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := c.moves.lock(t.Context(), "x") // somebody's files are being moved, slowly
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	removed, swapped := make(chan error, 1), make(chan error, 1)
+	go func() {
+		removed <- c.Remove(ctx, "x", func(Entry) error { t.Error("its files were taken"); return nil })
+	}()
+	late := s.candidate(t, "x", "two")
+	late.Move = func() (string, error) { t.Error("its files were moved"); return "", nil }
+	go func() { _, err := c.Swap(ctx, late); swapped <- err }()
+	for users := 0; users < 3; time.Sleep(time.Millisecond) {
+		c.moves.mu.Lock()
+		users = c.moves.locks["x"].users
+		c.moves.mu.Unlock()
+	}
+	leave()
+	for _, ended := range []chan error{removed, swapped} {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	unlock()
+	if err := c.Remove(ctx, "x", nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if e, err := c.Load(t.Context(), "x"); err != nil || e.Digest != "one" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	for locks := 1; locks > 0; time.Sleep(time.Millisecond) { // the swap's load ends by itself
+		c.moves.mu.Lock()
+		locks = len(c.moves.locks)
+		c.moves.mu.Unlock()
 	}
 }
 
@@ -356,7 +401,7 @@ func TestSwapsKeepTheBudget(t *testing.T) {
 							l.Release()
 						}
 					case 4:
-						_ = c.Remove(name, nil)
+						_ = c.Remove(context.Background(), name, nil)
 					case 5:
 						_ = c.Pin(t.Context(), name)
 					case 6:
@@ -373,7 +418,7 @@ func TestSwapsKeepTheBudget(t *testing.T) {
 			time.Sleep(time.Second) // checks of uploads that were given up end
 			free(t, c)
 			for i := range 3 {
-				_ = c.Remove(fmt.Sprint("n", i), nil)
+				_ = c.Remove(context.Background(), fmt.Sprint("n", i), nil)
 			}
 			if used, _ := c.Bytes(); used != 0 {
 				t.Errorf("%d bytes are left: %s", used, states(c))

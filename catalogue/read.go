@@ -18,7 +18,9 @@ func (c *Catalogue) prepare(l *load) (asked bool, err error) {
 	}
 	size := 0
 	if l.need == 0 && c.options.Size != nil {
-		size = c.options.Size(l.dir)
+		if size, err = c.size(l); err != nil {
+			return false, c.ended(l, err)
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,18 +38,53 @@ func (c *Catalogue) prepare(l *load) (asked bool, err error) {
 
 // read loads l's adapter, in a slot of its own.
 func (c *Catalogue) read(l *load) (Adapter, error) {
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-l.ctx.Done():
-		return nil, l.ctx.Err()
+	leave, err := c.slot(l)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	defer l.reads(time.Now())
 	a, err := c.fetchUnchanged(l)
 	if err == nil {
 		l.warning = c.warning(l)
 	}
 	return a, err
+}
+
+// slot waits for one of the load slots, and for what Options.Reserve sets aside as long as a load
+// waits for room.
+func (c *Catalogue) slot(l *load) (leave func(), err error) {
+	select {
+	case c.slots <- struct{}{}:
+	case <-l.ctx.Done():
+		return nil, l.ctx.Err()
+	}
+	release := func() {}
+	if c.options.Reserve != nil {
+		if release, err = c.reserve(l); err != nil {
+			<-c.slots
+			return nil, err
+		}
+	}
+	return func() { release(); <-c.slots }, nil
+}
+
+func (c *Catalogue) reserve(l *load) (release func(), err error) {
+	defer c.rescue(&err, l.record.name)
+	ctx, cancel := context.WithTimeout(l.ctx, c.options.Wait)
+	defer cancel()
+	return c.options.Reserve(ctx, l.dir)
+}
+
+// size asks Options.Size, which may read and parse as much as a load does.
+func (c *Catalogue) size(l *load) (bytes int, err error) {
+	leave, err := c.slot(l)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	defer c.rescue(&err, l.record.name)
+	return c.options.Size(l.dir), nil
 }
 
 // reads adds the time since start.
@@ -68,7 +105,7 @@ func (c *Catalogue) download(l *load) (err error) {
 		return l.ctx.Err()
 	}
 	defer l.reads(time.Now())
-	defer rescueLoad(&err)
+	defer c.rescue(&err, l.record.name)
 	dir, err := c.options.Schemes[schemeOf(uri)](l.ctx, uri)
 	l.dir = filepath.Clean(dir)
 	return err
@@ -95,13 +132,15 @@ func (c *Catalogue) fetchUnchanged(l *load) (Adapter, error) {
 
 // fetch calls the loader.
 func (c *Catalogue) fetch(ctx context.Context, s Source) (a Adapter, err error) {
-	defer rescueLoad(&err)
+	defer c.rescue(&err, s.Name)
 	return c.loader(ctx, s)
 }
 
-// rescueLoad, deferred, makes an error of a loader's or a scheme's panic.
-func rescueLoad(err *error) {
+// rescue, deferred, makes an error of a panic in what an adapter's files lead to.
+// Where it happened is for the log: the error is told to clients.
+func (c *Catalogue) rescue(err *error, adapter string) {
 	if r := recover(); r != nil {
-		*err = fmt.Errorf("%w: loading panicked: %v\n%s", ErrPanic, r, debug.Stack())
+		c.options.Log.Error("panic over an adapter", "adapter", adapter, "panic", r, "stack", string(debug.Stack()))
+		*err = fmt.Errorf("%w: %v", ErrPanic, r)
 	}
 }

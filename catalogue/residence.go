@@ -22,6 +22,8 @@ type residence struct {
 	numbers  uint64
 	combined map[string]*version // that requests hold, by what they combine
 	evicting bool                // some versions are to leave for the first load in line
+	promises map[*load]struct{}
+	owner    func(name string) (owner string, bytes int) // nil: nobody's
 	observer Observer
 }
 
@@ -43,12 +45,14 @@ type version struct {
 	key   string     // in combined
 }
 
-func newResidence(budget int, o Observer) residence {
+func newResidence(o Options) residence {
 	order, err := simplelru.NewLRU[*version, struct{}](math.MaxInt, nil)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return residence{order: order, budget: budget, combined: map[string]*version{}, observer: o}
+	return residence{
+		order: order, budget: o.Bytes, combined: map[string]*version{}, promises: map[*load]struct{}{}, owner: o.Owner, observer: o.Observer,
+	}
 }
 
 // serves reports whether v is what its folder, of that stamp now, holds. A

@@ -82,24 +82,35 @@ func (c *Catalogue) Swap(ctx context.Context, candidate Candidate) (Entry, error
 // meanwhile.
 func (c *Catalogue) move(l *load) (unlock func(), err error) {
 	r, candidate := l.record, l.candidate
-	l.moving = true
 	c.mu.Unlock()
-	unlock = c.moves.lock(r.name)
+	unlock, err = c.moves.lock(l.ctx, r.name)
 	c.mu.Lock()
 	switch {
+	case err != nil:
+		return func() {}, c.ended(l, err)
+	case l.abandoned:
+		return unlock, context.Canceled
 	case candidate.New && c.records[r.name] != nil:
 		return unlock, fmt.Errorf("%w: %q", ErrExists, r.name)
-	case candidate.Move == nil:
+	}
+	l.moving = true
+	if candidate.Move == nil {
 		return unlock, nil
 	}
 	c.mu.Unlock()
-	dir, err := candidate.Move()
+	dir, err := c.moveFiles(l)
 	c.mu.Lock()
 	if err == nil {
 		r.uri = dir
 		c.warn(dir, l.stamp, l.warning)
 	}
 	return unlock, err
+}
+
+// moveFiles asks the candidate's Move.
+func (c *Catalogue) moveFiles(l *load) (dir string, err error) {
+	defer c.rescue(&err, l.record.name)
+	return l.candidate.Move()
 }
 
 // replaced is the version that a load is to take the place of, if any; c.mu is
@@ -136,8 +147,8 @@ type nameLock struct {
 	users int
 }
 
-// lock waits for the name and returns what releases it.
-func (n *nameLocks) lock(name string) (unlock func()) {
+// lock waits for the name, until ctx ends, and returns what releases it.
+func (n *nameLocks) lock(ctx context.Context, name string) (unlock func(), err error) {
 	n.mu.Lock()
 	if n.locks == nil {
 		n.locks = map[string]*nameLock{}
@@ -149,13 +160,22 @@ func (n *nameLocks) lock(name string) (unlock func()) {
 	}
 	l.users++
 	n.mu.Unlock()
-	l.held <- struct{}{}
-	return func() {
-		<-l.held
+	leave := func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if l.users--; l.users == 0 {
 			delete(n.locks, name)
 		}
 	}
+	unlock = func() { <-l.held; leave() }
+	select {
+	case l.held <- struct{}{}:
+		if err = ctx.Err(); err != nil {
+			unlock()
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+		leave()
+	}
+	return unlock, err
 }

@@ -49,7 +49,8 @@ func newVerdicts() *lru.Cache[string, error] {
 
 // accept refuses what has been found to be broken, and what a candidate's checks
 // refuse. What a probe finds is remembered by digest.
-func (c *Catalogue) accept(l *load, a Adapter) error {
+func (c *Catalogue) accept(l *load, a Adapter) (err error) {
+	defer c.rescue(&err, l.record.name)
 	known, probed := c.verdicts.Get(a.Digest())
 	if known != nil || l.candidate == nil {
 		return known
@@ -62,7 +63,7 @@ func (c *Catalogue) accept(l *load, a Adapter) error {
 	if l.candidate.Probe == nil || probed {
 		return nil
 	}
-	err := l.candidate.Probe(l.ctx, a)
+	err = l.candidate.Probe(l.ctx, a)
 	var broken *WithdrawnError
 	switch {
 	case errors.Is(err, ErrInconclusive):

@@ -388,7 +388,7 @@ func TestUnloadWhileRunning(t *testing.T) { // vLLM#54839, #42633
 	s.adapters("x")
 	s.must(s.submit("a@x", 3, 5))
 	s.step()
-	s.must(s.c.Remove("x", nil))
+	s.must(s.c.Remove(context.Background(), "x", nil))
 	if err := s.submit("b@x", 3, 5); !errors.Is(err, catalogue.ErrUnknown) {
 		t.Errorf("got %v", err)
 	}

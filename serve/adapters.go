@@ -139,14 +139,17 @@ func (s *Server) changeAdapter(c *fiber.Ctx, change func(name string) error) err
 
 // deleteAdapter forgets an adapter: requests that run keep their version. Its
 // files go too, if they are where PUT writes an adapter of that name; if they
-// are there and no PUT wrote them, nothing is done.
+// are there and no PUT wrote them, nothing is done, and neither is where the
+// client has left before its turn.
 func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	name, err := adapterParam(c)
 	if err != nil {
 		return err
 	}
+	ctx, done := s.attend(c)
+	defer done()
 	taken := ""
-	err = s.visible(c).Remove(name, func(e catalogue.Entry) (err error) {
+	err = s.visible(c).Remove(ctx, name, func(e catalogue.Entry) (err error) {
 		auditOf(c).replaces(e.Digest)
 		folder, err := filepath.Abs(folderOf(e))
 		own := err == nil && s.config.Adapters != "" && folder == filepath.Join(s.config.Adapters, name) // another name's folder stays
@@ -157,17 +160,29 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 			return notUploaded(name)
 		}
 		if taken, err = takeAway(s.config.Adapters, name); err != nil {
-			return &failure{status: http.StatusInternalServerError, kind: serverFault, message: fmt.Sprintf("the adapter's folder cannot be removed: %s", cause(err))}
+			return takenFault(err)
 		}
 		return nil
 	})
 	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		return s.adapterFault(name, err)
 	}
 	if err := disk.RemoveAll(taken); err != nil { // which the next start does
 		s.config.Log.Warn("an adapter is deleted, but its files cannot be removed", "adapter", name, "folder", taken, "error", err)
 	}
 	return c.SendStatus(http.StatusNoContent)
+}
+
+// takenFault is why an adapter's folder stays.
+func takenFault(err error) error {
+	var f *failure
+	if errors.As(err, &f) {
+		return err
+	}
+	return &failure{status: http.StatusInternalServerError, kind: serverFault, message: fmt.Sprintf("the adapter's folder cannot be removed: %s", cause(err))}
 }
 
 // folderOf is the local folder of an adapter, or its URI.

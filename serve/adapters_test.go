@@ -158,6 +158,7 @@ func TestDeleteRemovesUploadsOnly(t *testing.T) {
 	put()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "mine", "notes.txt"), []byte("x"), 0o644))
 	refused("mine")
+	require.NoError(t, os.Remove(filepath.Join(dir, "mine", "notes.txt")))
 	put()
 	require.Equal(t, 204, s.send(t, "DELETE", "/v1/adapters/mine", "").status)
 	require.NoDirExists(t, filepath.Join(dir, "mine"))

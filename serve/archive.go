@@ -27,23 +27,43 @@ type archiveLimits struct {
 	Depth int   // folders in a path
 }
 
+// An archive that unpacks to more than freeRatio bytes, and to more than maxRatio
+// times what has been sent of it, is a bomb. Adapters of zeros or ones, as BitFit
+// and IA3 begin, pack to nearly nothing, and have so many bytes only where
+// something else is there too: what LoRA's A holds is random.
+const (
+	freeRatio = 64 << 20
+	maxRatio  = 200
+)
+
 // errUpload is a connection that broke while the archive came in.
 var errUpload = errors.New("the upload ended too early")
 
-// unpack writes the files of a .tar.zst or .tar.gz into an empty folder.
-// Nothing is written outside of it, and only plain files and folders are:
-// any other entry is refused by name.
-func unpack(dir string, archive io.Reader, limits archiveLimits) error {
-	plain, err := decompress(archive)
+// unpacking is an archive on its way into an empty folder.
+type unpacking struct {
+	dir    string
+	limits archiveLimits
+	room   func(bytes int64) error // asked for disk space before it is written to; nil: not
+	packed func() int64            // what has been sent so far; nil: the ratio is not bounded
+	memory func(window int64) (release func(), err error)
+
+	written int64
+	roomy   int64 // for how much there is room
+}
+
+// unpack writes the files of a .tar.zst or .tar.gz. Nothing is written outside of
+// the folder, and only plain files and folders are: any other entry is refused by
+// name.
+func (u *unpacking) unpack(archive io.Reader) error {
+	plain, err := u.decompress(archive)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = plain.Close() }()
-	return unpackTar(dir, plain, limits)
+	defer plain.close()
+	return u.unpackTar(plain)
 }
 
-func unpackTar(dir string, plain io.Reader, limits archiveLimits) error {
-	left := limits.Bytes
+func (u *unpacking) unpackTar(plain io.Reader) error {
 	entries := tar.NewReader(plain)
 	for count := 0; ; count++ {
 		header, err := entries.Next()
@@ -53,10 +73,10 @@ func unpackTar(dir string, plain io.Reader, limits archiveLimits) error {
 		if err != nil {
 			return unreadable("", err)
 		}
-		if count == limits.Files {
-			return refusedEntry(header.Name, "is one too many: an adapter has at most %d files", limits.Files)
+		if count == u.limits.Files {
+			return refusedEntry(header.Name, "is one too many: an adapter has at most %d files", u.limits.Files)
 		}
-		if err := unpackEntry(dir, entries, header, &left, limits); err != nil {
+		if err := u.entry(entries, header); err != nil {
 			return err
 		}
 	}
@@ -78,17 +98,17 @@ func unpackTail(plain io.Reader) error {
 	return nil
 }
 
-func unpackEntry(dir string, body io.Reader, header *tar.Header, left *int64, limits archiveLimits) error {
+func (u *unpacking) entry(body io.Reader, header *tar.Header) error {
 	if header.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
-	name, fault := entryName(header.Name, limits.Depth)
+	name, fault := entryName(header.Name, u.limits.Depth)
 	if fault != "" {
 		return refusedEntry(header.Name, "%s", fault)
 	}
 	switch header.Typeflag {
 	case tar.TypeDir:
-		return refusedBy(disk.MkdirAll(path.Join(dir, name)), header.Name, "cannot be made a folder")
+		return refusedBy(disk.MkdirAll(path.Join(u.dir, name)), header.Name, "cannot be made a folder")
 	case tar.TypeReg:
 		if name == "." {
 			return refusedEntry(header.Name, "is not a usable name for a file")
@@ -97,22 +117,25 @@ func unpackEntry(dir string, body io.Reader, header *tar.Header, left *int64, li
 		return refusedEntry(header.Name, "is %s: an adapter has only plain files and folders", entryKind(header.Typeflag))
 	}
 	if parent := path.Dir(name); parent != "." {
-		if err := disk.MkdirAll(path.Join(dir, parent)); err != nil {
+		if err := disk.MkdirAll(path.Join(u.dir, parent)); err != nil {
 			return refusedBy(err, header.Name, "cannot be put into "+parent)
 		}
 	}
-	if header.Size > *left {
-		return tooMuch(header.Name, limits)
+	if header.Size > u.limits.Bytes-u.written {
+		return u.tooMuch(header.Name)
 	}
-	file, err := disk.Create(path.Join(dir, name))
+	return u.file(name, body, header)
+}
+
+func (u *unpacking) file(name string, body io.Reader, header *tar.Header) error {
+	file, err := disk.Create(path.Join(u.dir, name))
 	if errors.Is(err, fs.ErrExist) {
 		return refusedEntry(header.Name, "is in the archive twice")
 	}
 	if err != nil {
 		return refusedBy(err, header.Name, "cannot be written")
 	}
-	written, err := io.Copy(file, body) // as much as the header says
-	*left -= written
+	_, err = io.Copy(&fileOf{u, header.Name, file}, body) // as much as the header says
 	closed := file.Close()
 	switch {
 	case ofDisk(err):
@@ -132,10 +155,38 @@ func refusedBy(err error, entry, what string) error {
 	return refusedEntry(entry, "%s: %s", what, cause(err))
 }
 
-func tooMuch(entry string, limits archiveLimits) *failure {
+// roomStep is how much disk space is asked for at a time: what an archive
+// announces, and does not send, is nobody's.
+const roomStep = 1 << 20
+
+// fileOf is a file that an archive's entry is written to, as long as the archive
+// is no bomb.
+type fileOf struct {
+	archive *unpacking
+	entry   string
+	file    io.Writer
+}
+
+func (f *fileOf) Write(p []byte) (int, error) {
+	u := f.archive
+	for u.room != nil && u.written+int64(len(p)) > u.roomy {
+		if err := u.room(roomStep); err != nil {
+			return 0, err
+		}
+		u.roomy += roomStep
+	}
+	n, err := f.file.Write(p)
+	u.written += int64(n)
+	if err == nil && u.packed != nil && u.written > freeRatio && u.written > maxRatio*u.packed() {
+		return n, refusedEntry(f.entry, "unpacks to more than %d times what has been sent: put an adapter that is so empty into the adapters' folder by hand", maxRatio)
+	}
+	return n, err
+}
+
+func (u *unpacking) tooMuch(entry string) *failure {
 	return &failure{
 		status: http.StatusRequestEntityTooLarge, kind: invalidRequest, code: "archive_too_large",
-		message: fmt.Sprintf("the archive unpacks to more than %d bytes at entry %q: send less, or raise --upload-limit", limits.Bytes, entry),
+		message: fmt.Sprintf("the archive unpacks to more than %d bytes at entry %q: send less, or raise --upload-limit", u.limits.Bytes, entry),
 	}
 }
 
@@ -170,11 +221,24 @@ func entryKind(kind byte) string {
 	return fmt.Sprintf("an entry of type %q", string(kind))
 }
 
+// The windows of zstd, which a decoder keeps in memory: its levels up to 19 have
+// the first at most, and what it decodes at all is the second.
+const (
+	usualWindow = 8 << 20
+	maxWindow   = 128 << 20
+)
+
+// decompressed is an archive's plain text. Its close gives all memory back.
+type decompressed struct {
+	io.Reader
+	close func()
+}
+
 // decompress finds the format by the archive's first bytes.
-func decompress(r io.Reader) (io.ReadCloser, error) {
+func (u *unpacking) decompress(r io.Reader) (*decompressed, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	magic, err := buffered.Peek(4)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(errUpload, err)
 	}
 	switch {
@@ -183,18 +247,43 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 		if err != nil {
 			return nil, unreadable("", err)
 		}
-		return z, nil
+		return &decompressed{z, func() { _ = z.Close() }}, nil
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(128<<20))
-		if err != nil {
-			return nil, unreadable("", err)
-		}
-		return z.IOReadCloser(), nil
+		return u.decompressZstd(buffered)
 	}
 	return nil, &failure{
 		status: http.StatusUnsupportedMediaType, kind: invalidRequest, code: "archive_format",
 		message: "the request body is neither .tar.zst nor .tar.gz: send an archive of the adapter's folder, as tar -czf makes it",
 	}
+}
+
+// decompressZstd sets aside what the first frame's window takes beyond the usual
+// one. A later frame with a larger one is refused.
+func (u *unpacking) decompressZstd(buffered *bufio.Reader) (*decompressed, error) {
+	first, err := buffered.Peek(zstd.HeaderMaxSize)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.Join(errUpload, err)
+	}
+	var header zstd.Header
+	if err := header.Decode(first); err != nil {
+		return nil, unreadable("", err)
+	}
+	window := max(header.WindowSize, usualWindow)
+	if window > maxWindow {
+		return nil, unreadable("", fmt.Errorf("it was compressed with a window of %d bytes, and at most %d are decoded: compress it without --long", window, maxWindow))
+	}
+	release := func() {}
+	if u.memory != nil {
+		if release, err = u.memory(int64(window - usualWindow)); err != nil {
+			return nil, err
+		}
+	}
+	z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window))
+	if err != nil {
+		release()
+		return nil, unreadable("", err)
+	}
+	return &decompressed{z, func() { z.Close(); release() }}, nil
 }
 
 func refusedEntry(name, format string, args ...any) *failure {

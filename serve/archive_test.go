@@ -68,10 +68,14 @@ func gzipOf(t testing.TB, plain []byte) []byte {
 
 var good = []entry{{name: "adapter_config.json", body: "{}"}, {name: "adapter_model.safetensors", body: "weights"}, {name: "README.md"}}
 
+func unpackInto(dir string, archive io.Reader, limits archiveLimits) error {
+	return (&unpacking{dir: dir, limits: limits}).unpack(archive)
+}
+
 func TestUnpack(t *testing.T) {
 	for name, pack := range map[string]func(testing.TB, []byte) []byte{"zstd": zstdOf, "gzip": gzipOf} {
 		dir := t.TempDir()
-		require.NoError(t, unpack(dir, bytes.NewReader(pack(t, tarOf(t, append(good, entry{name: "sub/", kind: tar.TypeDir}, entry{name: "./sub/x/y", body: "deep"})...))), archiveLimits{1000, 10, 4}), name)
+		require.NoError(t, unpackInto(dir, bytes.NewReader(pack(t, tarOf(t, append(good, entry{name: "sub/", kind: tar.TypeDir}, entry{name: "./sub/x/y", body: "deep"})...))), archiveLimits{1000, 10, 4}), name)
 		text, err := os.ReadFile(filepath.Join(dir, "sub/x/y"))
 		require.NoError(t, err)
 		require.Equal(t, "deep", string(text))
@@ -104,7 +108,7 @@ func TestHostileArchives(t *testing.T) {
 	} {
 		dir := filepath.Join(t.TempDir(), "in")
 		require.NoError(t, os.Mkdir(dir, 0o755))
-		err := unpack(dir, bytes.NewReader(gzipOf(t, tarOf(t, entries...))), archiveLimits{1000, 10, 4})
+		err := unpackInto(dir, bytes.NewReader(gzipOf(t, tarOf(t, entries...))), archiveLimits{1000, 10, 4})
 		require.ErrorContains(t, err, want)
 		f := failureOf(err)
 		require.True(t, f.status >= 400 && f.status < 500, "%d %s", f.status, want)
@@ -129,7 +133,7 @@ func TestHostileArchives(t *testing.T) {
 		"follow its last entry":        gzipOf(t, append(tarOf(t, good...), make([]byte, maxTail+1)...)),
 		"the archive cannot be read":   gzipOf(t, []byte(strings.Repeat("not a tar", 100))),
 	} {
-		err := unpack(t.TempDir(), bytes.NewReader(archive), archiveLimits{1000, 10, 4})
+		err := unpackInto(t.TempDir(), bytes.NewReader(archive), archiveLimits{1000, 10, 4})
 		require.ErrorContains(t, err, want)
 		f := failureOf(err)
 		require.True(t, f.status >= 400 && f.status < 500)
@@ -147,7 +151,7 @@ func FuzzUnpack(f *testing.F) {
 		defer os.RemoveAll(above)
 		dir := filepath.Join(above, "in")
 		require.NoError(t, os.Mkdir(dir, 0o755))
-		_ = unpackTar(dir, bytes.NewReader(archive), archiveLimits{4096, 16, 4})
+		_ = (&unpacking{dir: dir, limits: archiveLimits{4096, 16, 4}}).unpackTar(bytes.NewReader(archive))
 		entries, err := os.ReadDir(above)
 		require.NoError(t, err)
 		require.Len(t, entries, 1, "nothing is written outside")

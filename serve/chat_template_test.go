@@ -142,7 +142,7 @@ func TestHostileTemplateOfTheBase(t *testing.T) {
 	template, err := chat.New(`{{ 'x' * 100000000000 }}`)
 	require.NoError(t, err)
 	s := newSite(t, nil)
-	_, err = newTemplates(template, s.server.text)
+	_, err = newTemplates(template, s.server.text, nil)
 	require.ErrorContains(t, err, "the base's chat template cannot be used: chat: template: the template takes more than")
 
 	s = withTemplate(t, `{% if messages[0].content == "Hello" and messages | length == 1 %}{{ 'x' * 100000000000 }}{% endif %}{{ messages[0].content }}`)
@@ -150,6 +150,16 @@ func TestHostileTemplateOfTheBase(t *testing.T) {
 	require.Equal(t, 400, got.status, got.body)
 	require.Contains(t, got.body, "the model's chat template cannot render these messages: chat: template: the template takes more than")
 	require.Equal(t, 200, s.post(t, "/v1/chat/completions", `{"messages":[{"role":"user","content":"Bye"}]}`).status)
+}
+
+// A template of which nothing comes is at fault itself: of the base it is told
+// so, an adapter's cannot be used.
+func TestTemplateThatRendersNothing(t *testing.T) {
+	s := withTemplate(t, `{# nothing #}`)
+	got := s.chat(t, "base-model")
+	require.Equal(t, 400, got.status, got.body)
+	require.Contains(t, got.body, "the model's chat template is at fault, not these messages: it renders nothing")
+	require.Empty(t, s.engine.requests())
 }
 
 // What a client writes reaches the template as it was written.

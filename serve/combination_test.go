@@ -211,7 +211,7 @@ func TestNumbersStay(t *testing.T) {
 	s.catalogue.Add("another", "/adapters/another")
 	require.Equal(t, "sql:0.5", ask("2").header.Get("X-Adapter-Id"))
 	require.Equal(t, "another:0.5", ask("3").header.Get("X-Adapter-Id"))
-	require.NoError(t, s.catalogue.Remove("cold", nil))
+	require.NoError(t, s.catalogue.Remove(t.Context(), "cold", nil))
 	require.Equal(t, "broken,,sql,another", strings.Join(numbered(t, s), ","))
 	require.Equal(t, 404, ask("1").status)
 	require.Equal(t, "sql:0.5", ask("2").header.Get("X-Adapter-Id"))

@@ -24,6 +24,8 @@ type Config struct {
 	Downloads  string   // the folder that adapters from elsewhere are fetched into, of which only admins are told; none
 	ReadOnly   bool     // refuse changes of adapters
 
+	Uploads int // adapters that are uploaded at once; 4
+
 	Keys          *keys.Set // one of them opens the API; nil: it is open
 	SharePrefixes bool      // tenants find each other's prompts in the prefix cache
 	MetricsAuth   bool      // /metrics needs a key with the right metrics or admin
@@ -72,6 +74,7 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s is %d, below 0", name, v))
 		}
 	}
+	below("Uploads", int64(c.Uploads))
 	below("MaxLogprobs", int64(c.MaxLogprobs))
 	below("Parallel", int64(c.Parallel))
 	below("WriteTimeout", int64(c.WriteTimeout))
@@ -128,6 +131,9 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
+	if c.Uploads == 0 {
+		c.Uploads = 4
+	}
 	if c.MaxLogprobs == 0 {
 		c.MaxLogprobs = 20
 	}

@@ -27,7 +27,7 @@ type Catalogue interface {
 	Acquire(name string) (*catalogue.Lease, error)
 	Compose(parts []catalogue.Part) (*catalogue.Lease, error)
 	Swap(ctx context.Context, candidate catalogue.Candidate) (catalogue.Entry, error)
-	Remove(name string, take func(catalogue.Entry) error) error
+	Remove(ctx context.Context, name string, take func(catalogue.Entry) error) error
 	Pin(ctx context.Context, name string) error
 	Unpin(name string) error
 	Lookup(name string) (catalogue.Entry, error)

@@ -9,6 +9,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -70,6 +71,8 @@ func failureOf(err error) *failure {
 		withdrawn *catalogue.WithdrawnError
 		limit     *runtime.LimitError
 		fromFiber *fiber.Error
+		quota     *catalogue.QuotaError
+		pressed   *memory.PressedError
 	)
 	switch {
 	case errors.As(err, &f):
@@ -97,6 +100,17 @@ func failureOf(err error) *failure {
 	case errors.Is(err, catalogue.ErrBudget):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "adapter_budget", retry: 5,
 			message: err.Error() + ": try again later, or start the server with a larger --adapter-budget"}
+	case errors.As(err, &quota) && quota.Need <= quota.Quota:
+		return &failure{status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "adapter_quota", retry: 5,
+			message: err.Error() + ": try again later, or unpin or remove one of them"}
+	case errors.Is(err, catalogue.ErrQuota):
+		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_too_large", message: err.Error()}
+	case errors.Is(err, memory.ErrFull):
+		return &failure{status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "memory_full", retry: 5,
+			message: err.Error() + ": try again later, or start the server with a larger --memory-limit or smaller budgets"}
+	case errors.As(err, &pressed):
+		return &failure{status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "memory_pressed", retry: 5,
+			message: err.Error() + ": try again later"}
 	case errors.Is(err, catalogue.ErrSize):
 		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_too_large",
 			message: err.Error() + ": start the server with a larger --adapter-budget"}

@@ -261,7 +261,7 @@ func (c *fakeCatalogue) Swap(ctx context.Context, candidate catalogue.Candidate)
 	return e, err
 }
 
-func (c *fakeCatalogue) Remove(name string, take func(catalogue.Entry) error) error {
+func (c *fakeCatalogue) Remove(_ context.Context, name string, take func(catalogue.Entry) error) error {
 	return c.with(name, func(e *catalogue.Entry) error {
 		if take != nil {
 			if err := take(*e); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -284,7 +285,7 @@ func loadFault(name string, err error) error {
 	for _, own := range []error{
 		runtime.ErrQueueFull, runtime.ErrClosed, runtime.ErrNotFinite, runtime.ErrPanic,
 		catalogue.ErrUnknown, catalogue.ErrName, catalogue.ErrBudget, catalogue.ErrClosed, catalogue.ErrPanic,
-		catalogue.ErrCombination,
+		catalogue.ErrCombination, catalogue.ErrQuota, memory.ErrFull,
 		errClientGone, errTimeout, errDrainDeadline, context.Canceled,
 	} {
 		if errors.Is(err, own) {

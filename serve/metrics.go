@@ -107,7 +107,7 @@ func NewMetrics(model string) *Metrics {
 // attach adds what is read from the server's parts when metrics are read.
 func (m *Metrics) attach(s *Server) error {
 	m.templates.Store(s.templates)
-	return m.registry.Register(&stateCollector{s})
+	return errors.Join(m.registry.Register(&stateCollector{s}), m.registry.Register(&memoryCollector{s.memory, s.intake}))
 }
 
 // metricsHandler answers with all series, once those of adapters that are gone

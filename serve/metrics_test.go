@@ -39,7 +39,7 @@ func TestMetricsOfGateways(t *testing.T) {
 	} {
 		require.Contains(t, text, "\n"+line)
 	}
-	require.NoError(t, s.catalogue.Remove("sql", nil))
+	require.NoError(t, s.catalogue.Remove(t.Context(), "sql", nil))
 	require.Contains(t, s.get(t, "/metrics").body, `running_lora_adapters="",waiting_lora_adapters="cold,sql"`)
 }
 
@@ -99,7 +99,7 @@ func TestMetricsAreBounded(t *testing.T) {
 	require.Contains(t, text, fmt.Sprintf(`peft_requests_total{adapter="(other)",outcome="eos"} %d`, 2*maxLabelled))
 	require.Contains(t, text, fmt.Sprintf(`peft_requests_total{adapter="(combinations)",outcome="eos"} %d`, 6*maxLabelled))
 	for i := range 3 * maxLabelled {
-		require.NoError(t, s.catalogue.Remove(fmt.Sprintf("a%d", i), nil))
+		require.NoError(t, s.catalogue.Remove(t.Context(), fmt.Sprintf("a%d", i), nil))
 	}
 	require.NotContains(t, s.get(t, "/metrics").body, `adapter="a1"`)
 	finished("sql", "sql")

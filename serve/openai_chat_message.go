@@ -16,6 +16,9 @@ func (t *chatTurns) decodeField(path string, raw json.RawMessage) error {
 	case 'n':
 		return nil
 	case '[':
+		if err := few(path, raw); err != nil {
+			return err
+		}
 		for _, turn := range elements(raw) {
 			*t = append(*t, turn)
 		}

@@ -78,8 +78,11 @@ func TestOpenAPIDescribesTheErrors(t *testing.T) {
 			want = append(want, "401")
 		}
 		want = append(want, "403")
-		if _, generates := described["429"]; generates {
-			want = append(want, "504", strconv.Itoa(r.dialect.status(&failure{status: 500})))
+		if r.method == "POST" && !strings.Contains(path, "pin") {
+			want = append(want, "429") // there is no memory for its body
+		}
+		if _, generates := described["504"]; generates && !r.adapters {
+			want = append(want, "429", strconv.Itoa(r.dialect.status(&failure{status: 500})))
 		}
 		for _, status := range want {
 			require.Contains(t, described, status, r.method+" "+path)

@@ -44,7 +44,7 @@ func layUpload(t *testing.T, root, name, adapter string) {
 	t.Helper()
 	folder := filepath.Join(root, name)
 	require.NoError(t, os.Mkdir(folder, 0o755))
-	require.NoError(t, unpack(folder, strings.NewReader(goldenArchive(t, adapter)), archiveLimits{1 << 30, 100, 4}))
+	require.NoError(t, unpackInto(folder, strings.NewReader(goldenArchive(t, adapter)), archiveLimits{1 << 30, 100, 4}))
 	require.NoError(t, mark(folder))
 }
 

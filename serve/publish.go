@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -37,12 +38,14 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err != nil {
 		return err
 	}
+	stage := &stage{uploads: s.intake, dir: staging.files(), most: callerOf(c).limits.UploadLimit}
+	defer stage.end()
 	defer s.discard(staging)
 	if err := disk.Mkdir(staging.files()); err != nil {
 		return err
 	}
-	if err := unpack(staging.files(), archive, archiveLimits{Bytes: callerOf(c).limits.UploadLimit, Files: 256, Depth: 8}); err != nil {
-		return err
+	if err := s.receive(ctx, stage, archive); err != nil {
+		return noMemory(err)
 	}
 	folder, err := adapterRoot(staging.files())
 	if err != nil {
@@ -53,7 +56,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	}
 	entry, created, err := s.publish(ctx, staging, folder, name, auditOf(c))
 	if err != nil {
-		return err
+		return noMemory(err)
 	}
 	c.Set("X-Adapter-Id", name)
 	c.Set("X-Adapter-Digest", entry.Digest)
@@ -62,6 +65,23 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 		status = http.StatusCreated
 	}
 	return writeJSON(c, status, viewOf(callerOf(c).shown(entry)))
+}
+
+// receive unpacks an upload, when it has a place.
+func (s *Server) receive(ctx context.Context, stage *stage, archive *limitedUpload) error {
+	if err := s.memory.Pressed(); err != nil {
+		return err
+	}
+	leave, err := s.intake.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	u := unpacking{
+		dir: stage.dir, limits: archiveLimits{Bytes: stage.most, Files: 256, Depth: 8},
+		room: stage.room, packed: archive.got, memory: s.intake.window(ctx),
+	}
+	return u.unpack(archive)
 }
 
 // publish gives the name to the adapter in a folder, which moves to its place
@@ -126,9 +146,9 @@ func refusedUpload(name, folder string, err error) error {
 	}
 }
 
-// moveInto moves a folder to its name among the adapters. What has the name is
-// looked at where it lies, and again when it has been taken from there: a run may
-// have begun in it.
+// moveInto moves a folder to its name among the adapters, in the place of what
+// was uploaded before, and of nothing else. What has the name is looked at where it
+// lies, and again when it has been taken from there: a run may have begun in it.
 func moveInto(staging *staging, name, folder string) (place string, created bool, err error) {
 	place = filepath.Join(staging.adapters, name)
 	replaceable := func(old string) error { return nameTaken(name, old) }
@@ -140,19 +160,20 @@ func moveInto(staging *staging, name, folder string) (place string, created bool
 	return place, created, staging.place(folder, name, replaceable)
 }
 
-// nameTaken refuses to replace a folder that has something else in it than an
-// adapter, or more.
+// nameTaken refuses to replace a folder that is not what was uploaded.
 func nameTaken(name, folder string) error {
-	f := &failure{status: http.StatusConflict, kind: invalidRequest}
+	if isUploaded(folder) {
+		return nil
+	}
+	f := &failure{status: http.StatusConflict, kind: invalidRequest, code: "name_taken", param: "name"}
 	switch {
-	case exists(filepath.Join(folder, adapters.RunMark)) && !isUploaded(folder):
+	case exists(filepath.Join(folder, adapters.RunMark)):
 		f.code = "run_folder"
 		f.message = fmt.Sprintf("%q in the adapters' folder is where peft-train writes to (%s), and what else a run has there would be lost: give this adapter another name; what the run writes there is served without an upload", name, adapters.RunMark)
 	case !holdsAdapter(folder):
-		f.code = "name_taken"
 		f.message = fmt.Sprintf("%q in the adapters' folder is no adapter: give this one another name, or move that away", name)
 	default:
-		return nil
+		f.message = fmt.Sprintf("%q in the adapters' folder was not uploaded, or has been written to since: give this adapter another name, or move that away; it stays as it is", name)
 	}
 	return f
 }
@@ -178,14 +199,16 @@ func (s *Server) named(c *fiber.Ctx) error {
 	return c.Next()
 }
 
-// uploadOf is the body of an upload, at most the configured size.
-func (s *Server) uploadOf(c *fiber.Ctx) (io.Reader, error) {
+// uploadOf is the body of an upload, at most the configured size, as long as it
+// keeps coming.
+func (s *Server) uploadOf(c *fiber.Ctx) (*limitedUpload, error) {
 	limit := callerOf(c).limits.UploadLimit
 	body := c.Context().RequestBodyStream()
 	if body == nil {
 		return nil, invalid("", "the request body is empty: send a .tar.zst or .tar.gz of the adapter's folder")
 	}
-	return &limitedUpload{body, limit, limit}, nil
+	slow := &slowUpload{r: body, conn: c.Context().Conn(), stall: s.intake.stall, until: time.Now().Add(s.config.UploadTimeout)}
+	return &limitedUpload{slow, limit, limit}, nil
 }
 
 // limitedUpload fails when more than its limit is read.
@@ -204,6 +227,9 @@ func (l *limitedUpload) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// got is how much has been read.
+func (l *limitedUpload) got() int64 { return l.limit - l.left }
 
 // adapterRoot is the folder that holds the configuration: the archive's top,
 // or the one folder there.

@@ -17,6 +17,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
@@ -28,9 +29,10 @@ type Parts struct {
 	Catalogue Catalogue // nil: the base alone
 	Base      *models.Config
 	Tokenizer *tokenizer.Tokenizer
-	Chat      *chat.Template // nil: the base has none
-	Metrics   *Metrics       // the one that observes Engine and Catalogue
-	Tracer    trace.Tracer   // nil: requests are not traced
+	Chat      *chat.Template  // nil: the base has none
+	Metrics   *Metrics        // the one that observes Engine and Catalogue
+	Tracer    trace.Tracer    // nil: requests are not traced
+	Memory    *memory.Account // of the process; nil: none is kept
 }
 
 // Server answers HTTP.
@@ -60,7 +62,9 @@ type Server struct {
 	watcher       watcher
 	requests      *requests
 	tenantUploads counts
+	intake        *uploads
 	templates     *templates
+	memory        *memory.Account // nil: none is kept
 
 	ctx  context.Context // of every generation
 	stop context.CancelCauseFunc
@@ -73,7 +77,7 @@ func New(parts Parts, config Config) (*Server, error) {
 	}
 	s := &Server{
 		config: config.withDefaults(), engine: parts.Engine, catalogue: parts.Catalogue,
-		base: parts.Base, text: parts.Tokenizer, metrics: parts.Metrics, tracer: parts.Tracer,
+		base: parts.Base, text: parts.Tokenizer, metrics: parts.Metrics, tracer: parts.Tracer, memory: parts.Memory,
 		context: parts.Engine.Options().Context, vocabulary: parts.Base.Vocabulary,
 		started: time.Now(), requests: newRequests(), patience: unreadPatience, admin: newAdmin(),
 	}
@@ -83,9 +87,10 @@ func New(parts Parts, config Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	if s.templates, err = newTemplates(parts.Chat, parts.Tokenizer); err != nil {
+	if s.templates, err = newTemplates(parts.Chat, parts.Tokenizer, parts.Memory); err != nil {
 		return nil, err
 	}
+	s.intake = newUploads(s.config, parts.Memory)
 	if config.Adapters != "" {
 		if s.config.Adapters, err = filepath.Abs(config.Adapters); err != nil {
 			return nil, err

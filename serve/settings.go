@@ -49,6 +49,16 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// Quota tells whose adapter has that name, and how many bytes all of theirs may
+// take in memory, by the keys that hold now: catalogue.Options.Owner. A nil Server
+// has no keys yet.
+func (s *Server) Quota(name string) (owner string, bytes int) {
+	if s == nil {
+		return "", 0
+	}
+	return s.settings.Load().keys.Quota(name)
+}
+
 // changes says in words how other differs.
 func (l Limits) changes(other Limits) string {
 	var words []string

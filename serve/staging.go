@@ -69,12 +69,16 @@ func (s *staging) place(folder, name string, check func(old string) error) error
 }
 
 // takeAway takes an adapter's folder away, for good, and returns where it is
-// until it is removed. It makes no file: a full disk can be emptied.
+// until it is removed. It makes no file: a full disk can be emptied. What turns out
+// not to be what was uploaded goes back.
 func takeAway(adapters, name string) (taken string, err error) {
 	place := filepath.Join(adapters, name)
 	taken = filepath.Join(adapters, incoming+newID())
 	if err := disk.Rename(place, taken); err != nil {
 		return "", err
+	}
+	if !isUploaded(taken) {
+		return "", errors.Join(notUploaded(name), disk.Rename(taken, place))
 	}
 	if err := disk.Sync(adapters); err != nil {
 		return "", errors.Join(err, disk.Rename(taken, place))

@@ -8,16 +8,19 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/chat/jinja"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // A turnTemplate is a chat template whose renderings take turns, since each may
 // hold as much memory as its limits allow.
 type turnTemplate struct {
-	turns []chan struct{} // a rendering takes one of each
-	open  func() (*chat.Template, error)
-	users map[templateUser]bool // who brings it, of an adapter's; templates.mu guards them
+	turns  []chan struct{} // a rendering takes one of each
+	memory *memory.Account // of which it takes renderingBytes
+	open   func() (*chat.Template, error)
+	users  map[templateUser]bool // who brings it, of an adapter's; templates.mu guards them
 }
 
 // A templateUser is a version of an adapter that brings a template; a part of a
@@ -32,6 +35,9 @@ const (
 	ownTurns     = 1
 )
 
+// renderingBytes is what a rendering may hold.
+const renderingBytes = jinja.DefaultHeld
+
 // inTurn has f do something with the template.
 func (t *turnTemplate) inTurn(ctx context.Context, f func(*chat.Template) error) error {
 	for _, turns := range t.turns {
@@ -42,6 +48,14 @@ func (t *turnTemplate) inTurn(ctx context.Context, f func(*chat.Template) error)
 			return context.Cause(ctx)
 		}
 	}
+	release, err := t.memory.Take(ctx, memory.Rendering, renderingBytes)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	defer release()
 	template, err := t.open()
 	if err != nil {
 		return err
@@ -70,11 +84,12 @@ func (t *turnTemplate) template() *chat.Template {
 // source. They are forgotten with the last version in memory that brings them, and
 // the least recently used once there are many.
 type templates struct {
-	base  *turnTemplate // nil: it has none
-	text  *tokenizer.Tokenizer
-	turns chan struct{}
-	known *lru.Cache[templateKey, *turnTemplate]
-	mu    sync.Mutex
+	base   *turnTemplate // nil: it has none
+	text   *tokenizer.Tokenizer
+	turns  chan struct{}
+	memory *memory.Account
+	known  *lru.Cache[templateKey, *turnTemplate]
+	mu     sync.Mutex
 }
 
 // A templateKey tells templates of adapters apart: by their source, empty for
@@ -88,12 +103,12 @@ type templateKey struct {
 const maxTemplates = 64
 
 // newTemplates tries the base's template, if it has one.
-func newTemplates(base *chat.Template, text *tokenizer.Tokenizer) (*templates, error) {
+func newTemplates(base *chat.Template, text *tokenizer.Tokenizer, account *memory.Account) (*templates, error) {
 	known, err := lru.New[templateKey, *turnTemplate](maxTemplates)
 	if err != nil {
 		return nil, err
 	}
-	t := &templates{text: text, turns: make(chan struct{}, adapterTurns), known: known}
+	t := &templates{text: text, turns: make(chan struct{}, adapterTurns), memory: account, known: known}
 	if base == nil {
 		return t, nil
 	}
@@ -102,8 +117,9 @@ func newTemplates(base *chat.Template, text *tokenizer.Tokenizer) (*templates, e
 		return nil, fmt.Errorf("the base's chat template cannot be used: %w", err)
 	}
 	t.base = &turnTemplate{
-		turns: []chan struct{}{make(chan struct{}, baseTurns)},
-		open:  func() (*chat.Template, error) { return base, nil },
+		turns:  []chan struct{}{make(chan struct{}, baseTurns)},
+		memory: account,
+		open:   func() (*chat.Template, error) { return base, nil },
 	}
 	return t, nil
 }
@@ -145,8 +161,9 @@ func (t *templates) add(key templateKey, users []templateUser) *turnTemplate {
 
 func (t *templates) newTurnTemplate(key templateKey) *turnTemplate {
 	return &turnTemplate{
-		turns: []chan struct{}{make(chan struct{}, ownTurns), t.turns},
-		users: map[templateUser]bool{},
+		turns:  []chan struct{}{make(chan struct{}, ownTurns), t.turns},
+		memory: t.memory,
+		users:  map[templateUser]bool{},
 		open: sync.OnceValues(func() (*chat.Template, error) {
 			if key.source.Text == "" {
 				return t.base.template().WithTokens(key.text), nil

@@ -15,7 +15,7 @@ import (
 func TestTemplatesTakeTurns(t *testing.T) {
 	base, err := chat.New("base")
 	require.NoError(t, err)
-	all, err := newTemplates(base, testTokenizer(t))
+	all, err := newTemplates(base, testTokenizer(t), nil)
 	require.NoError(t, err)
 	gone := errors.New("the client is gone")
 	left, leave := context.WithCancelCause(t.Context())
@@ -49,7 +49,7 @@ func TestTemplatesTakeTurns(t *testing.T) {
 // A template leaves with the last version in memory that brings it, one of a
 // combination with the last of its parts.
 func TestTemplatesLeaveWithTheirAdapters(t *testing.T) {
-	all, err := newTemplates(nil, testTokenizer(t))
+	all, err := newTemplates(nil, testTokenizer(t), nil)
 	require.NoError(t, err)
 	source := chat.Source{Text: "{{ messages[0].content }}"}
 	use := func(source chat.Source, users ...templateUser) {

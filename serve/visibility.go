@@ -92,14 +92,14 @@ func (v view) Swap(ctx context.Context, candidate catalogue.Candidate) (catalogu
 	return v.who.shown(e), err
 }
 
-func (v view) Remove(name string, take func(catalogue.Entry) error) error {
+func (v view) Remove(ctx context.Context, name string, take func(catalogue.Entry) error) error {
 	if err := v.see(name); err != nil {
 		return err
 	}
 	if err := v.who.publish(name); err != nil {
 		return err
 	}
-	return v.all.Remove(name, take)
+	return v.all.Remove(ctx, name, take)
 }
 
 func (v view) Pin(ctx context.Context, name string) error {

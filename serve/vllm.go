@@ -79,11 +79,16 @@ func (s *Server) unloadLoRA(c *fiber.Ctx) error {
 		return invalid("lora_name", "'lora_name' needs to be provided to unload a LoRA adapter.")
 	}
 	auditOf(c).of(body.Name)
-	err := s.visible(c).Remove(body.Name, func(e catalogue.Entry) error {
+	ctx, done := s.attend(c)
+	defer done()
+	err := s.visible(c).Remove(ctx, body.Name, func(e catalogue.Entry) error {
 		auditOf(c).replaces(e.Digest)
 		return nil
 	})
 	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if errors.Is(err, catalogue.ErrUnknown) || errors.Is(err, catalogue.ErrName) {
 			return notFound("", "lora_name", "The lora adapter '%s' cannot be found.", body.Name)
 		}

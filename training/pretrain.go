@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters/random"
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/training/dataset"
@@ -187,5 +187,5 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(b, '\n'), 0o644)
+	return disk.Write(path, append(b, '\n'))
 }

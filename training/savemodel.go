@@ -68,7 +68,7 @@ func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 
 // companions are the base's files that go with a model.
 var companions = []string{
-	"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+	generationFile, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
 	"vocab.json", "merges.txt", "added_tokens.json",
 }
 

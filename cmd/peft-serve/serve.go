@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/peft-serve/peft-serve/catalogue"
@@ -66,9 +67,22 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	metrics := serve.NewMetrics(c.baseName())
 	pool := kernels.NewPool(threads(c.Threads))
 	defer pool.Close()
-	known, err := catalogue.New(b.load, catalogue.Options{
+	if block := models.BlockBytes(b.model.Config()); int(c.KVCache) < block {
+		return fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(int64(block)))
+	}
+	var (
+		known   *catalogue.Catalogue
+		serving atomic.Pointer[serve.Server] // nil until it is made
+	)
+	account, err := c.account(os.DirFS("/"), b, bytesOf(&known), log)
+	if err != nil {
+		return err
+	}
+	b.tokenizers.Reserve = reserveTokenizer(account)
+	known, err = catalogue.New(b.load, catalogue.Options{
 		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log)}, Size: b.size, Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
+		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log)}, Size: b.size, Reserve: reserve(account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
+		Owner:    func(name string) (string, int) { return serving.Load().Quota(name) },
 		Observer: metrics, Log: log,
 	})
 	if err != nil {
@@ -77,12 +91,6 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	defer func() { err = errors.Join(err, known.Close()) }()
 	if own := b.model.Config().Context; c.Context > own {
 		return fmt.Errorf("--context: %d is longer than the model's own %d", c.Context, own)
-	}
-	if block := models.BlockBytes(b.model.Config()); int(c.KVCache) < block {
-		return fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(int64(block)))
-	}
-	if machine := machineMemory(); machine > 0 && int64(c.KVCache) > machine {
-		return fmt.Errorf("--kv-cache: %s is more than this machine's memory, %s", c.KVCache, bytesText(machine))
 	}
 	if _, err := known.Lookup(c.baseName()); err == nil {
 		log.Warn("an adapter has the base's name: requests by that name are refused", "name", c.baseName())
@@ -108,11 +116,12 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	config.Log, config.Audit, config.Sampling = log, audit.logger(), b.sampling
 	server, err := serve.New(serve.Parts{
 		Engine: serve.RuntimeEngine(engine), Catalogue: known, Base: b.model.Config(),
-		Tokenizer: b.text, Chat: b.chat, Metrics: metrics, Tracer: tracer,
+		Tokenizer: b.text, Chat: b.chat, Metrics: metrics, Tracer: tracer, Memory: account,
 	}, config)
 	if err != nil {
 		return err
 	}
+	serving.Store(server)
 	if err := pin(ctx, known, c.Pin); err != nil { // what a kill has left half done is mended by now
 		return err
 	}
@@ -161,20 +170,6 @@ func within5Seconds(end func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return end(ctx)
-}
-
-// machineMemory is the machine's memory in bytes, 0 where it is not known.
-func machineMemory() int64 {
-	f, err := os.Open("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	defer func() { _ = f.Close() }()
-	var kib int64
-	if _, err := fmt.Fscanf(f, "MemTotal: %d kB", &kib); err != nil {
-		return 0
-	}
-	return kib << 10
 }
 
 func pin(ctx context.Context, known *catalogue.Catalogue, names []string) error {

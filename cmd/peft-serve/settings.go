@@ -26,6 +26,7 @@ type serveCommand struct {
 	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are read at once, uploads included"`
 	Pin           []string `group:"adapters" placeholder:"NAME" help:"Adapters to load at the start and to keep in memory"`
 	AllowPath     []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none"`
+	Uploads       int      `group:"adapters" placeholder:"N" default:"4" help:"Adapters that are uploaded at once; further ones wait for half a minute, then get a 429"`
 	StrictBase    switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. Names are compared by their last element, without case, owner and quantisation"`
 	ReadOnly      switched `group:"adapters" help:"Refuse to add, replace, remove or pin adapters over HTTP"`
 
@@ -35,6 +36,7 @@ type serveCommand struct {
 	StepTokens    int      `group:"engine" placeholder:"N" default:"512" help:"Tokens of one step: long prompts are cut to fit beside decoding"`
 	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"512MiB" help:"Memory for keys and values"`
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
+	MemoryLimit   size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory that the server may take, weights included; by default the least of its cgroup's limit, GOMEMLIMIT and the machine's memory. It does not start where its budgets do not fit in, and refuses work before it is used up"`
 
 	Addr             string        `group:"http" placeholder:"HOST:PORT" default:"127.0.0.1:8080" help:"Where to listen"`
 	Keys             string        `group:"http" placeholder:"PATH" help:"Keys with names, rights and limits of which requests must carry one: a YAML file, or a folder of them; read anew when it changes (docs/serving.md)"`
@@ -100,7 +102,7 @@ func (c *serveCommand) validate(wrong *faults) {
 		value    int
 		smallest int
 	}{
-		{"context", c.Context, 0}, {"adapter-loads", c.AdapterLoads, 1}, {"threads", c.Threads, 0}, {"slots", c.Slots, 1},
+		{"context", c.Context, 0}, {"adapter-loads", c.AdapterLoads, 1}, {"uploads", c.Uploads, 1}, {"threads", c.Threads, 0}, {"slots", c.Slots, 1},
 		{"queue", c.Queue, 1}, {"step-tokens", c.StepTokens, 1}, {"max-tokens-default", c.MaxTokensDefault, 0}, {"max-tokens-limit", c.MaxTokensLimit, 0},
 	} {
 		if n.value < n.smallest {
@@ -201,7 +203,7 @@ func (c *serveCommand) engineOptions() runtime.Options {
 
 func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
-		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloadsDir(), ReadOnly: bool(c.ReadOnly),
+		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloadsDir(), ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads,
 		Keys: set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,

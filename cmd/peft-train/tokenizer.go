@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/training/dataset"
@@ -59,7 +60,7 @@ func (t *tokenizerCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return fmt.Errorf("--vocabulary: %w", err)
 	}
-	if err := os.MkdirAll(t.Output, 0o755); err != nil {
+	if err := disk.MkdirAll(t.Output); err != nil {
 		return fmt.Errorf("--output: %w", err)
 	}
 	if err := trained.Write(t.Output, roles, template); err != nil {

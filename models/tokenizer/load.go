@@ -71,6 +71,9 @@ func (s *Source) Key() (k Key) {
 	return k
 }
 
+// Len is how many bytes its tokenizer.json has.
+func (s *Source) Len() int { return len(s.file) }
+
 // Inherit takes over the roles that t's tokens have and that the files do not
 // name.
 func (s *Source) Inherit(t *Tokenizer) {

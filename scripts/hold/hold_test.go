@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -29,9 +30,27 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// TestSoakBriefly: whatever is done to a server, it lives and does not fail
+// inside. Whether it grows shows in the long form alone.
+func TestSoakBriefly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds and runs the server")
+	}
+	o := soaking{root: "../..", clients: 4}
+	if err := o.prepare(t.Context(), t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.use(t.Context(), 2*time.Second); err != nil {
+		t.Error(err)
+	}
+	if err := o.server.stop(); err != nil || o.failed.Load() > 0 || o.done.Load() == 0 {
+		t.Errorf("%d operations, %d of them answered with a 500: %v", o.done.Load(), o.failed.Load(), err)
+	}
+}
+
 func TestUnknownMode(t *testing.T) {
 	for _, args := range [][]string{nil, {"nothing"}} {
-		if err := run(context.Background(), args, nil); err == nil || !strings.Contains(err.Error(), "hostile, mixed") {
+		if err := run(context.Background(), args, nil); err == nil || !strings.Contains(err.Error(), "hostile, kills, mixed") {
 			t.Errorf("%q: %v", args, err)
 		}
 	}

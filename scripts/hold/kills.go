@@ -50,7 +50,7 @@ func kills(ctx context.Context, args []string, out io.Writer) error {
 	for i := range *names {
 		k.names = append(k.names, &changing{name: fmt.Sprintf("adapter-%d", i), random: rand.New(rand.NewPCG(*seed, uint64(i+1))), may: []string{""}})
 	}
-	run := func() (*server, error) { return start(*bin, "--base", base, "--adapters", folder) }
+	run := func() (*server, error) { return start(*bin, "--threads", "1", "--base", base, "--adapters", folder) }
 	for range *count {
 		if err := k.once(ctx, run); err != nil {
 			return err

@@ -17,15 +17,16 @@ type server struct {
 	url   string // once it serves
 	cmd   *exec.Cmd
 	log   bytes.Buffer // until it serves, and all of it once it has ended
-	ended chan error
+	ended chan struct{}
+	err   error // what it ended with
 	up    chan struct{}
 }
 
 // start starts a server on an address that is free. It does not wait for it.
 func start(bin string, args ...string) (*server, error) {
 	s := &server{
-		cmd:   exec.Command(bin, append([]string{"--addr", "127.0.0.1:0", "--log-format", "json", "--threads", "1"}, args...)...),
-		ended: make(chan error, 1), up: make(chan struct{}),
+		cmd:   exec.Command(bin, append([]string{"--addr", "127.0.0.1:0", "--log-format", "json"}, args...)...),
+		ended: make(chan struct{}), up: make(chan struct{}),
 	}
 	log, err := s.cmd.StderrPipe()
 	if err != nil {
@@ -49,7 +50,8 @@ func (s *server) read(log io.Reader) {
 		}
 		s.log.Write(append(lines.Bytes(), '\n'))
 	}
-	s.ended <- s.cmd.Wait()
+	s.err = s.cmd.Wait()
+	close(s.ended)
 }
 
 // serving waits until the server serves.
@@ -57,18 +59,28 @@ func (s *server) serving(ctx context.Context) error {
 	select {
 	case <-s.up:
 		return nil
-	case err := <-s.ended:
-		return fmt.Errorf("the server does not start: %w\n%s", err, s.log.String())
+	case <-s.ended:
+		return fmt.Errorf("the server does not start: %w\n%s", s.err, s.log.String())
 	case <-ctx.Done():
 		s.kill()
 		return ctx.Err()
 	}
 }
 
+// lives reports a server that has ended by itself.
+func (s *server) lives() error {
+	select {
+	case <-s.ended:
+		return fmt.Errorf("the server ended: %w\n%s", s.err, s.log.String())
+	default:
+		return nil
+	}
+}
+
 // kill ends the server without a word.
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill() // it may have ended
-	_ = <-s.ended            // killed, or on its own
+	<-s.ended
 }
 
 // stop lets the server end as it does on SIGTERM.
@@ -76,8 +88,8 @@ func (s *server) stop() error {
 	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
 		return err
 	}
-	if err := <-s.ended; err != nil {
-		return fmt.Errorf("the server ends: %w\n%s", err, s.log.String())
+	if <-s.ended; s.err != nil {
+		return fmt.Errorf("the server ends: %w\n%s", s.err, s.log.String())
 	}
 	return nil
 }

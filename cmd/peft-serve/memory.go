@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"time"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/memory"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/serve"
+)
+
+// processBytes is what a server takes that does nothing: its code, the Go runtime
+// and what it keeps for connections and metrics.
+const processBytes = 64 << 20
+
+// account holds what this server may come to take against what it may take, and
+// tells the Go runtime, unless the operator has, to keep within that. root is the
+// file system; adapters tells what those in memory take.
+func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, log *slog.Logger) (*memory.Account, error) {
+	goLimit := debug.SetMemoryLimit(-1)
+	limit := memory.Detect(root, goLimit)
+	if c.MemoryLimit > 0 {
+		limit = memory.Fixed(root, int64(c.MemoryLimit), "--memory-limit")
+	}
+	config := b.model.Config()
+	parts := []memory.Part{
+		{Name: "weights, mapped", Bytes: int64(config.WeightBytes), Set: "--base", Mapped: true},
+		{Name: "keys and values", Bytes: int64(c.KVCache), Set: "--kv-cache"},
+		{Name: "adapters in memory", Bytes: int64(c.AdapterBudget), Set: "--adapter-budget", Used: adaptersUsed},
+		{Name: "steps of the engine", Bytes: c.stepBytes(b.model), Set: "--step-tokens, --slots"},
+		{Name: "tokenizer", Bytes: int64(b.text.Bytes())},
+		{Name: "process", Bytes: processBytes},
+	}
+	if c.Adapters != "" {
+		parts = append(parts,
+			memory.Part{Name: "tokenizers of adapters", Bytes: adapters.TokenizerBytes},
+			memory.Part{Name: "uploads", Bytes: int64(c.Uploads) * serve.UploadBytes, Set: "--uploads"})
+	}
+	account, err := memory.New(limit, parts...)
+	if err != nil {
+		return nil, err
+	}
+	if heap := account.HeapLimit(); heap > 0 && goLimit == math.MaxInt64 {
+		debug.SetMemoryLimit(heap)
+	}
+	log.Debug("memory", "limit", bytesText(limit.Bytes), "from", limit.From)
+	return account, nil
+}
+
+// stepBytes is what the largest step takes, as the model's own forward pass tells:
+// its activations, and the logits of every slot with what sampling makes of them.
+func (c *serveCommand) stepBytes(m models.Model) int64 {
+	config := m.Config()
+	rows := min(c.StepTokens, config.Context)
+	var batch models.Batch
+	blocks := make([]int32, (rows+kernels.BlockLen-1)/kernels.BlockLen)
+	for i := range blocks {
+		blocks[i] = int32(i)
+	}
+	batch.Add(make([]int32, rows), 0, blocks, nil)
+	pass := models.NewMeasure()
+	m.Forward(pass, &batch, nil)
+	_, peak := pass.Live()
+	const perLogit = 4 + 12 // sorted, with its token
+	return int64(peak.Kept+peak.Workspace) + int64(c.Slots)*int64(config.Vocabulary)*perLogit
+}
+
+// reserve sets memory aside that reading an adapter takes.
+func reserve(account *memory.Account) func(context.Context, string) (func(), error) {
+	return func(ctx context.Context, dir string) (func(), error) {
+		return account.Take(ctx, memory.Reading, int64(adapters.ReadingBytes(dir)))
+	}
+}
+
+// tokenizerWait is how long a tokenizer waits for the memory to be built in.
+const tokenizerWait = 30 * time.Second
+
+// reserveTokenizer sets memory aside that building a tokenizer takes.
+func reserveTokenizer(account *memory.Account) func(bytes int) (func(), error) {
+	return func(bytes int) (func(), error) {
+		ctx, cancel := context.WithTimeout(context.Background(), tokenizerWait)
+		defer cancel()
+		return account.Take(ctx, memory.Reading, int64(bytes))
+	}
+}
+
+// bytesOf is what a catalogue's adapters take, once there is one.
+func bytesOf(known **catalogue.Catalogue) func() int64 {
+	return func() int64 {
+		if *known == nil {
+			return 0
+		}
+		used, _ := (*known).Bytes()
+		return int64(used)
+	}
+}

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+func init() { modes["crowd"] = crowd }
+
+// crowd is a server that is asked for more than it can do, by many tenants of
+// whom one means harm: the others have to get their shares of what the server
+// can do, refusals have to come at once, and memory may not grow.
+func crowd(ctx context.Context, args []string, out io.Writer) (err error) {
+	o := crowding{root: "."}
+	flags := flag.NewFlagSet("crowd", flag.ContinueOnError)
+	flags.StringVar(&o.root, "root", o.root, "the repository's folder")
+	flags.StringVar(&o.base, "base", "", "what is served; by default a tiny base")
+	flags.IntVar(&o.tenants, "tenants", 50, "tenants, the hostile one included")
+	flags.Float64Var(&o.times, "times", 3, "how many times the server's capacity is asked for")
+	flags.DurationVar(&o.length, "for", 10*time.Minute, "how long")
+	flags.DurationVar(&o.measure, "capacity", 20*time.Second, "how long the capacity is measured")
+	flags.IntVar(&o.tokens, "tokens", 24, "characters of a prompt and tokens of an answer")
+	flags.BoolVar(&o.hostile, "hostile", true, "whether one of them means harm")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "hold-crowd-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	server, err := o.start(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.stop()) }()
+
+	capacity, err := o.capacity(ctx, server)
+	if err != nil {
+		return err
+	}
+	if _, err := o.run(ctx, server, capacity, o.measure/2); err != nil { // until memory is what it stays
+		return err
+	}
+	before, err := server.footprint(ctx)
+	if err != nil {
+		return err
+	}
+	seen, err := o.run(ctx, server, capacity, o.length)
+	if err != nil {
+		return err
+	}
+	after, err := server.footprint(ctx)
+	if err != nil {
+		return err
+	}
+	return o.report(out, capacity, seen, before, after)
+}
+
+type crowding struct {
+	root, base      string
+	tenants         int
+	times           float64
+	length, measure time.Duration
+	tokens          int
+	hostile         bool
+}
+
+// What has to hold: the goodput as a part of the capacity, the least share of a
+// tenant as a part of its fair one, and how long a refusal may take.
+const (
+	leastGoodput = 0.9
+	leastShare   = 0.8
+	longRefusal  = 100 * time.Millisecond
+)
+
+func (o *crowding) start(ctx context.Context, dir string) (*server, error) {
+	if o.base == "" {
+		o.base = filepath.Join(dir, "base")
+		if err := layBase(o.root, o.base); err != nil {
+			return nil, err
+		}
+	}
+	binary, err := buildServer(ctx, o.root, dir)
+	if err != nil {
+		return nil, err
+	}
+	var keys strings.Builder
+	for i := range o.tenants {
+		fmt.Fprintf(&keys, "- {name: %s, key: %s, rights: [use, publish], prefix: %s.}\n", tenantName(i), secretOf(i), tenantName(i))
+	}
+	if err := os.WriteFile(filepath.Join(dir, "keys.yaml"), []byte(keys.String()), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(filepath.Join(dir, "adapters"), 0o755); err != nil {
+		return nil, err
+	}
+	s, err := start(binary, "--base", o.base, "--adapters", filepath.Join(dir, "adapters"),
+		"--keys", filepath.Join(dir, "keys.yaml"), "--slots", "8", "--queue", "128", "--access-log", "off")
+	if err != nil {
+		return nil, err
+	}
+	return s, s.serving(ctx)
+}
+
+func tenantName(i int) string { return fmt.Sprintf("tenant-%d", i) }
+func secretOf(i int) string   { return fmt.Sprintf("the-secret-of-tenant-number-%d", i) }
+
+// harm is the number of the tenant that means it.
+const harm = 0
+
+// outcome is what became of one request.
+type outcome struct {
+	tenant int
+	status int // 0: no answer
+	tokens int // of the answer
+
+	displaced bool // it waited, and had to make room for a tenant with less
+	took      time.Duration
+}
+
+// ask asks for one completion. Prompts differ, so that no prefix is shared.
+func (o *crowding) ask(ctx context.Context, client *http.Client, server *server, tenant int, number uint64, edit func(*http.Request)) outcome {
+	draw := rand.New(rand.NewPCG(uint64(tenant), number))
+	prompt := make([]byte, o.tokens)
+	for i := range prompt {
+		prompt[i] = byte('a' + draw.IntN(26))
+	}
+	body, _ := json.Marshal(map[string]any{"prompt": string(prompt), "max_tokens": o.tokens, "ignore_eos": true, "temperature": 0})
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.url+"/v1/completions", strings.NewReader(string(body)))
+	if err != nil {
+		return outcome{tenant: tenant}
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+secretOf(tenant))
+	if edit != nil {
+		edit(request)
+	}
+	start := time.Now()
+	answer, err := client.Do(request)
+	if err != nil {
+		return outcome{tenant: tenant, took: time.Since(start)}
+	}
+	defer func() { _ = answer.Body.Close() }()
+	var said struct {
+		Usage struct {
+			Completion int `json:"completion_tokens"`
+		} `json:"usage"`
+		Error struct{ Message string }
+	}
+	err = json.NewDecoder(answer.Body).Decode(&said)
+	if err != nil {
+		return outcome{tenant: tenant, took: time.Since(start)}
+	}
+	displaced := strings.Contains(said.Error.Message, "has been given to")
+	return outcome{tenant, answer.StatusCode, said.Usage.Completion, displaced, time.Since(start)}
+}
+
+// capacity is how many requests a second the server answers when it is never
+// without work, and never asked for more than it takes.
+func (o *crowding) capacity(ctx context.Context, server *server) (float64, error) {
+	client := newClient()
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, o.measure)
+	defer cancel()
+	var clients sync.WaitGroup
+	var mu sync.Mutex
+	answered, failed := 0, outcome{}
+	for c := range 16 {
+		clients.Go(func() {
+			for n := uint64(0); ctx.Err() == nil; n++ {
+				got := o.ask(ctx, client, server, 1+c%(o.tenants-1), 1<<40+uint64(c)<<32+n, nil)
+				mu.Lock()
+				if got.status == http.StatusOK {
+					answered++
+				} else if ctx.Err() == nil {
+					failed = got
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	clients.Wait()
+	if answered == 0 {
+		return 0, fmt.Errorf("the server answers nothing: status %d", failed.status)
+	}
+	return float64(answered) / o.measure.Seconds(), nil
+}
+
+func newClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}}
+}
+
+// run has every tenant ask for its part of times the capacity, at random
+// moments, for so long.
+func (o *crowding) run(ctx context.Context, server *server, capacity float64, length time.Duration) (*crowdSeen, error) {
+	client := newClient()
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	seen := &crowdSeen{length: length, answered: make([]int, o.tenants)}
+	var asking sync.WaitGroup
+	pace := float64(o.tenants) / (o.times * capacity)
+	for tenant := range o.tenants {
+		asking.Go(func() {
+			draw := rand.New(rand.NewPCG(uint64(tenant), uint64(time.Now().UnixNano())))
+			var running sync.WaitGroup
+			defer running.Wait()
+			for n := uint64(0); ; n++ {
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(time.Duration(pace * draw.ExpFloat64() * float64(time.Second))):
+				}
+				var edit func(*http.Request)
+				if o.hostile && tenant == harm {
+					edit = func(r *http.Request) { r.Header.Set("X-Gateway-Inference-Fairness-Id", fmt.Sprint(n)) }
+				}
+				running.Go(func() { seen.add(ctx, o.ask(ctx, client, server, tenant, n, edit)) })
+			}
+		})
+	}
+	if o.hostile {
+		h := &hostility{server: server, secret: secretOf(harm)}
+		for _, attack := range h.attacks() {
+			asking.Go(func() {
+				for ctx.Err() == nil {
+					attack(ctx)
+				}
+			})
+		}
+	}
+	asking.Add(1)
+	go func() {
+		defer asking.Done()
+		for ctx.Err() == nil {
+			if now, err := server.footprint(ctx); err == nil {
+				seen.resident = max(seen.resident, now.resident)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+	asking.Wait()
+	return seen, server.lives()
+}
+
+// crowdSeen is what a run has seen.
+type crowdSeen struct {
+	length   time.Duration
+	resident int64 // the most
+
+	mu        sync.Mutex
+	answered  []int           // by tenant
+	refusals  []time.Duration // how long a 429 took that found no room
+	displaced int             // requests that had to make room
+	others    map[int]int     // by status
+}
+
+func (s *crowdSeen) add(ctx context.Context, o outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case o.status == http.StatusOK:
+		s.answered[o.tenant]++
+	case o.displaced:
+		s.displaced++
+	case o.status == http.StatusTooManyRequests:
+		s.refusals = append(s.refusals, o.took)
+	case ctx.Err() == nil:
+		if s.others == nil {
+			s.others = map[int]int{}
+		}
+		s.others[o.status]++
+	}
+}
+
+func (o *crowding) report(out io.Writer, capacity float64, s *crowdSeen, before, after footprint) error {
+	total := 0
+	for _, n := range s.answered {
+		total += n
+	}
+	goodput := float64(total) / s.length.Seconds() / capacity
+	fair := float64(total) / float64(o.tenants)
+	least := math.Inf(1)
+	for tenant, n := range s.answered {
+		if tenant != harm || !o.hostile {
+			least = min(least, float64(n)/fair)
+		}
+	}
+	fmt.Fprintf(out, "crowd of %d tenants at %g times a capacity of %.1f requests a second for %s: goodput %.3f of capacity, least share %.3f of the fair one, refusals %d p50 %s p99 %s, displaced %d, other answers %v, memory %s at first, %s at most, %s at last, descriptors %d and %d, goroutines %d and %d\n",
+		o.tenants, o.times, capacity, s.length, goodput, least, len(s.refusals), quantile(s.refusals, 0.5), quantile(s.refusals, 0.99), s.displaced, s.others,
+		mebibytes(before.resident), mebibytes(s.resident), mebibytes(after.resident), before.descriptors, after.descriptors, before.goroutines, after.goroutines)
+	var faults []error
+	if goodput < leastGoodput {
+		faults = append(faults, fmt.Errorf("the goodput is below %g of the capacity", leastGoodput))
+	}
+	if least < leastShare {
+		faults = append(faults, fmt.Errorf("a tenant has less than %g of its fair share", leastShare))
+	}
+	if quantile(s.refusals, 0.99) > longRefusal {
+		faults = append(faults, fmt.Errorf("refusals take longer than %s", longRefusal))
+	}
+	if len(s.others) > 0 {
+		faults = append(faults, fmt.Errorf("there are answers that are neither 200 nor 429"))
+	}
+	return errors.Join(faults...)
+}
+
+func quantile(d []time.Duration, q float64) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	slices.SortFunc(d, cmp.Compare)
+	return d[int(q*float64(len(d)-1))].Round(100 * time.Microsecond)
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// buildServer builds peft-serve from the repository into dir.
+func buildServer(ctx context.Context, root, dir string) (string, error) {
+	binary, err := filepath.Abs(filepath.Join(dir, "peft-serve"))
+	if err != nil {
+		return "", err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/peft-serve")
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build ./cmd/peft-serve: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// footprint is what a process holds.
+type footprint struct {
+	resident    int64 // bytes of memory that no file backs
+	descriptors int
+	goroutines  int
+	series      int
+}
+
+// footprint reads what the server holds now.
+func (s *server) footprint(ctx context.Context) (f footprint, err error) {
+	proc := filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid))
+	status, err := os.ReadFile(filepath.Join(proc, "status"))
+	if err != nil {
+		return f, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if kib, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(kib), " kB"), 10, 64)
+			if err != nil {
+				return f, err
+			}
+			f.resident = n << 10
+		}
+	}
+	open, err := os.ReadDir(filepath.Join(proc, "fd"))
+	if err != nil {
+		return f, err
+	}
+	f.descriptors = len(open)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/metrics", nil)
+	if err != nil {
+		return f, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return f, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		name, value, ok := strings.Cut(lines.Text(), " ")
+		if !ok || name == "#" {
+			continue
+		}
+		if f.series++; name == "go_goroutines" {
+			if f.goroutines, err = strconv.Atoi(value); err != nil {
+				return f, err
+			}
+		}
+	}
+	return f, lines.Err()
+}

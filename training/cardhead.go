@@ -22,7 +22,7 @@ type cardHead struct {
 	LicenseName string `yaml:"license_name,omitempty"`
 	LicenseLink string `yaml:"license_link,omitempty"`
 	Languages   words  `yaml:"language,omitempty"`
-	Tags        words  `yaml:"tags,omitempty"`
+	Tags        list   `yaml:"tags,omitempty"`
 	Task        string `yaml:"pipeline_tag,omitempty"`
 }
 
@@ -48,6 +48,12 @@ func (w words) MarshalYAML() (any, error) {
 	}
 	return []string(w), nil
 }
+
+// list is words that are written as a list in any case.
+type list []string
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (l *list) UnmarshalYAML(node *yaml.Node) error { return (*words)(l).UnmarshalYAML(node) }
 
 // front is the head between its dashes.
 func (h cardHead) front() []byte {

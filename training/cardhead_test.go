@@ -14,7 +14,7 @@ func TestCardHead(t *testing.T) {
 		"none":           {"", ""},
 		"without a head": {"# A model\n---\nlicense: mit\n---\n", ""},
 		"broken":         {"---\nlicense: [mit\n---\n", ""},
-		"plain":          {"---\nlicense: apache-2.0\nlanguage: en\ntags:\n- chat\n---\n# A model\n", "license: apache-2.0\nlanguage: en\ntags: chat\n"},
+		"plain":          {"---\nlicense: apache-2.0\nlanguage: en\ntags:\n- chat\n---\n# A model\n", "license: apache-2.0\nlanguage: en\ntags:\n  - chat\n"},
 		"lists": {"---\r\nlicense: other\r\nlicense_name: own\r\nlicense_link: LICENSE\r\nlanguage: [en, de]\r\npipeline_tag: x\r\ntags: [chat, tiny]\r\n---\r\n",
 			"license: other\nlicense_name: own\nlicense_link: LICENSE\nlanguage:\n  - en\n  - de\ntags:\n  - chat\n  - tiny\n"},
 		"empty": {"---\nlicense:\nlanguage: []\n---\n", ""},

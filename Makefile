@@ -16,7 +16,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race clients noasm cross arm64 arm64-kernels fuzz soak-hostile soak soak-mixed soak-kills soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens ci clean
+.PHONY: help build run base test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,9 @@ race: ## the concurrent packages under the race detector (needs a C compiler)
 
 clients: ## OpenAI's own client against the server; it takes a minute to compile
 	$(GO) test -tags clients -run TestOpenAIClient ./serve
+
+browser: ## the page at / in a headless Chromium, where there is one; its client takes a minute to compile
+	$(GO) test -tags browser -run TestPage -v ./serve
 
 noasm: ## the numerical packages on portable Go alone
 	$(GO) vet -tags noasm ./...
@@ -109,6 +112,18 @@ table: build $(BASE) ## every method on SST-2 in one table (hours; STEPS=1200)
 goldens: ## remake the golden numbers (needs Python; testdata/README.md)
 	scripts/goldens.sh
 
+deploy-test: ## chart, manifests, queries and container root (deploy/ is a module of its own: 300 MB of modules, minutes to compile)
+	cd deploy && $(GO) vet ./... && $(GO) test ./...
+
+manifests: ## render deploy/manifests from the chart anew
+	cd deploy && $(GO) test -run '^TestManifests$$' . -update
+
+release: ## archives, checksums, an SBOM and the notes of VERSION, in dist/
+	cd deploy && $(GO) run ./release -version $(VERSION)
+
+check-release: ## two releases built in different folders have the same bytes
+	scripts/check-release.sh $(VERSION)
+
 ci: ## what must pass before a change lands
 	$(GO) vet ./...
 	$(MAKE) build
@@ -120,8 +135,9 @@ ci: ## what must pass before a change lands
 	$(MAKE) noasm
 	$(MAKE) race
 	$(MAKE) clients
+	$(MAKE) browser
 	$(MAKE) vuln
 	$(MAKE) lint
 
 clean: ## remove what was built
-	rm -rf $(BIN)
+	rm -rf $(BIN) dist

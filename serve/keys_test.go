@@ -108,6 +108,8 @@ var requestsOf = map[string][]namingRequest{
 	"GET /v1/stats":                         {{}},
 	"GET /version":                          {{}},
 	"GET /openapi.json":                     {{}},
+	"GET /":                                 {{}},
+	"GET /v1/caller":                        {{}},
 }
 
 var generateNaming = []namingRequest{

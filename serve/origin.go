@@ -61,7 +61,7 @@ func (s *Server) fromHere(c *fiber.Ctx) error {
 		c.Append(fiber.HeaderVary, fiber.HeaderOrigin)
 	}
 	origin := string(c.Request().Header.Peek(fiber.HeaderOrigin))
-	if site := c.Get("Sec-Fetch-Site"); origin == "" && site != "cross-site" && site != "same-site" {
+	if site := c.Get("Sec-Fetch-Site"); origin == "" && (site != "cross-site" && site != "same-site" || opensPage(c)) {
 		return c.Next()
 	}
 	switch one := len(c.Request().Header.PeekAll(fiber.HeaderOrigin)) < 2; {

@@ -57,6 +57,8 @@ func (s *Server) routes() []route {
 		{method: post, path: "/v1/adapters/:name/pin", dialect: openAI, handler: s.pinAdapter, needs: keys.Admin, changes: true, audit: "pin", adapters: true},
 		{method: post, path: "/v1/adapters/:name/unpin", dialect: openAI, handler: s.unpinAdapter, needs: keys.Admin, changes: true, audit: "unpin", adapters: true},
 
+		{method: get, path: "/", dialect: tgi, handler: s.webpage, needs: open},
+		{method: get, path: "/v1/caller", dialect: openAI, handler: s.describeCaller},
 		{method: get, path: "/v1/stats", dialect: openAI, handler: s.exposeStats, needs: keys.Admin},
 
 		{method: get, path: "/health", dialect: tgi, handler: s.health, needs: open},

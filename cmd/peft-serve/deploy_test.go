@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+// owned are the settings that the chart has values of other names for, or that
+// have no use in a container.
+var owned = []string{"addr", "admin-addr", "adapters", "api-key", "api-key-file", "base", "config", "drain", "keys", "tls-cert", "tls-client-ca", "tls-key"}
+
+// The chart's schema of values knows every setting, and no other.
+func TestChartKnowsTheSettings(t *testing.T) {
+	c, err := parse([]string{"--base", "x"}, silent())
+	require.NoError(t, err)
+	want := slices.Sorted(maps.Keys(c.(*serveCommand).values))
+	text, err := os.ReadFile("../../deploy/helm/peft-serve/values.schema.json")
+	require.NoError(t, err)
+	var schema struct {
+		Properties struct {
+			Settings struct{ Properties map[string]any }
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &schema))
+	got := append(slices.Collect(maps.Keys(schema.Properties.Settings.Properties)), owned...)
+	slices.Sort(got)
+	require.Equal(t, want, got)
+}
+
+// deploy/metrics.txt, to which every query of the dashboard and the alerts is
+// held, lists what a server that has answered, loaded and refused exposes.
+func TestDeployedMetrics(t *testing.T) {
+	url, end := runServer(t, io.Discard)
+	defer end()
+	status, text := send(t, http.MethodPost, url+"/v1/completions?adapter=lora", `{"prompt": "a b", "max_tokens": 2}`)
+	require.Equal(t, http.StatusOK, status, text)
+	_, text = send(t, http.MethodGet, url+"/metrics", "")
+	found := map[string]map[string]bool{}
+	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
+		line := lines.Text()
+		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, "go_") || strings.HasPrefix(line, "process_network") {
+			continue
+		}
+		name, rest, _ := strings.Cut(line, " ")
+		if before, inside, labelled := strings.Cut(line, "{"); labelled && !strings.Contains(before, " ") {
+			name, rest = before, inside
+		}
+		if found[name] == nil {
+			found[name] = map[string]bool{}
+		}
+		for _, part := range strings.Split(rest, `",`) {
+			if label, _, ok := strings.Cut(part, `="`); ok {
+				found[name][label] = true
+			}
+		}
+	}
+	var list strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		fmt.Fprintln(&list, strings.TrimSpace(name+" "+strings.Join(slices.Sorted(maps.Keys(found[name])), " ")))
+	}
+	file := "../../deploy/metrics.txt"
+	if os.Getenv("UPDATE") != "" {
+		require.NoError(t, os.WriteFile(file, []byte(list.String()), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(want), list.String(), "UPDATE=1 go test -run TestDeployedMetrics ./cmd/peft-serve")
+}
+
+// A server takes the configuration and the keys that the chart renders.
+func TestDeployedConfiguration(t *testing.T) {
+	files, err := filepath.Glob("../../deploy/manifests/*.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data := dataOf(t, file)
+			var config map[string]any
+			require.NoError(t, yaml.Unmarshal([]byte(data["config.yaml"]), &config))
+			_, keyed := config["keys"]
+			for _, mounted := range []string{"keys", "tls-cert", "tls-key"} {
+				delete(config, mounted)
+			}
+			text, err := yaml.Marshal(config)
+			require.NoError(t, err)
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "config.yaml"), text, 0o644))
+			args := []string{"--config", filepath.Join(dir, "config.yaml"), "--pin", "lora"}
+			if keyed {
+				require.NoError(t, os.Mkdir(filepath.Join(dir, "keys"), 0o755))
+				require.NoError(t, os.WriteFile(filepath.Join(dir, "keys", "keys.yaml"), []byte(data["keys.yaml"]), 0o640))
+				args = append(args, "--keys", filepath.Join(dir, "keys"))
+			}
+			url, end := runServer(t, io.Discard, args...)
+			defer end()
+			status, text2 := send(t, http.MethodPost, url+"/v1/completions", `{"prompt": "a b", "max_tokens": 2}`)
+			want := http.StatusOK
+			if keyed {
+				want = http.StatusUnauthorized
+			}
+			require.Equal(t, want, status, text2)
+		})
+	}
+}
+
+// dataOf is what a manifest's ConfigMap and Secret hold, by file.
+func dataOf(t *testing.T, file string) map[string]string {
+	f, err := os.Open(file)
+	require.NoError(t, err)
+	defer f.Close()
+	all := map[string]string{}
+	for documents := yaml.NewDecoder(f); ; {
+		var d struct {
+			Kind       string
+			Data       map[string]string
+			StringData map[string]string `yaml:"stringData"`
+		}
+		err := documents.Decode(&d)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		var unlike *yaml.TypeError // some other kind
+		if !errors.As(err, &unlike) {
+			require.NoError(t, err)
+		}
+		maps.Copy(all, d.Data)
+		maps.Copy(all, d.StringData)
+	}
+}

@@ -32,15 +32,17 @@ const (
 	Unpacking = "unpacking uploads"
 	Rendering = "rendering chat templates"
 	Bodies    = "request bodies"
+	Arriving  = "request bodies on their way"
 )
 
-// pools are what comes and goes: adapters, and requests. Neither waits for the
-// other.
-var pools = [][]string{{Reading, Unpacking}, {Rendering, Bodies}}
+// pools are what comes and goes: adapters, requests, and requests that clients are
+// still sending. None waits for another.
+var pools = [][]string{{Reading, Unpacking}, {Rendering, Bodies}, {Arriving}}
 
-// Spare is the least that has to be left for each pool, enough for any one of
-// what it is for that is of the usual size; mostRequests is what that of requests
-// has at most.
+// Spare is the least that has to be left for adapters, and for requests, enough
+// for any one of what it is for that is of the usual size; mostRequests is what
+// requests have at most. A quarter of theirs is for those on their way, since what
+// a body is decoded to is several times as large.
 const (
 	Spare        = 64 << 20
 	mostRequests = 512 << 20
@@ -67,7 +69,8 @@ func New(limit Limit, parts ...Part) (*Account, error) {
 		}
 	}
 	requests := min(rest/2, mostRequests)
-	a.pools = []*pool{newPool(rest-requests, pools[0]), newPool(requests, pools[1])}
+	arriving := requests / 4
+	a.pools = []*pool{newPool(rest-requests, pools[0]), newPool(requests-arriving, pools[1]), newPool(arriving, pools[2])}
 	return a, nil
 }
 
@@ -81,7 +84,7 @@ func (a *Account) fixed() (bytes int64) {
 // table tells what does not fit, the largest first.
 func (a *Account) table() string {
 	parts := slices.Clone(a.parts)
-	for _, names := range pools {
+	for _, names := range pools[:2] {
 		parts = append(parts, Part{Name: strings.Join(names, ", "), Bytes: Spare})
 	}
 	slices.SortStableFunc(parts, func(a, b Part) int { return cmp.Compare(b.Bytes, a.Bytes) })

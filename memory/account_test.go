@@ -130,7 +130,7 @@ func TestTakeIsInOrder(t *testing.T) {
 		if len(order) != 0 {
 			t.Errorf("%v did not wait", order)
 		}
-		release, err := a.Take(t.Context(), Rendering, 100*mib) // requests do not wait for adapters
+		release, err := a.Take(t.Context(), Rendering, 75*mib) // requests do not wait for adapters
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +187,7 @@ func TestLines(t *testing.T) {
 	}
 	defer release()
 	lines := a.Lines()
-	if lines[0] != (Line{"adapters", 7, 100 * mib}) || lines[1] != (Line{"process", 5, 5}) || lines[4] != (Line{Rendering, 3, 100*mib - 3}) || len(lines) != 6 {
+	if lines[0] != (Line{"adapters", 7, 100 * mib}) || lines[1] != (Line{"process", 5, 5}) || lines[4] != (Line{Rendering, 3, 75*mib - 2}) || len(lines) != 7 {
 		t.Errorf("%v", lines)
 	}
 }

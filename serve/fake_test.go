@@ -194,6 +194,8 @@ type fakeCatalogue struct {
 	budget  int   // 0: 1 MiB
 	refuse  error // of Acquire
 
+	meanwhile func() // in Acquire; may be nil
+
 	resolved, scans atomic.Int32
 }
 
@@ -277,6 +279,9 @@ var errBroken = errors.New("lora_B.weight is missing")
 
 func (c *fakeCatalogue) Acquire(name string) (*catalogue.Lease, error) {
 	c.resolved.Add(1)
+	if c.meanwhile != nil {
+		c.meanwhile()
+	}
 	e, err := c.Load(context.Background(), name)
 	if err = cmp.Or(c.refuse, err); err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 	if err := s.requests.begin(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := s.limited(choices[0].Arrived)
+	ctx, cancel := s.limited(callerOf(c).limits.Timeout, choices[0].Arrived)
 	g := &generation{
 		server: s, account: accountOf(c), ctx: ctx, cancel: cancel, lease: choices[0].Lease.Hold(), choices: choices, left: len(choices),
 		events: newBacklog(), begun: make(chan struct{}),
@@ -95,17 +95,17 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 	return g, nil
 }
 
-// limited is a context that ends when the time for a request is over that
-// arrived then; zero: now.
-func (s *Server) limited(arrived time.Time) (context.Context, context.CancelCauseFunc) {
+// limited is a context that ends when a request that arrived then, zero being
+// now, has had its time; 0: it has any.
+func (s *Server) limited(timeout time.Duration, arrived time.Time) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(s.ctx)
-	if s.settings.Load().limits.Timeout == 0 {
+	if timeout == 0 {
 		return ctx, cancel
 	}
 	if arrived.IsZero() {
 		arrived = time.Now()
 	}
-	ctx, stop := context.WithDeadlineCause(ctx, arrived.Add(s.settings.Load().limits.Timeout), errTimeout)
+	ctx, stop := context.WithDeadlineCause(ctx, arrived.Add(timeout), errTimeout)
 	return ctx, func(cause error) {
 		cancel(cause)
 		stop()

@@ -537,3 +537,58 @@ func TestHiddenInARealCatalogue(t *testing.T) {
 	}
 	require.Equal(t, 200, s.as(t, "some", "POST", "/v1/completions", `{"prompt":"a","max_tokens":1,"model":"dora"}`).status)
 }
+
+// What an owner's adapters take of its quota is told to the owner and to admins.
+func TestQuotasAreTheirOwners(t *testing.T) {
+	s := newSite(t, func(c *Config, _ *Parts) {
+		c.Keys = readKeys(t, twoTeams+`
+- {name: guest, key: guest-secret, use: team-a.model}
+`)
+	})
+	s.catalogue.Add("team-a.model", "/adapters/team-a.model")
+	full := &catalogue.QuotaError{Owner: "team-a", Need: 11, Quota: 7777, Pinned: 22, Used: 33}
+	s.catalogue.refuse = full
+	s.catalogue.with("team-a.model", func(e *catalogue.Entry) error {
+		e.State, e.Err = catalogue.Failed, catalogue.OfAdapter("team-a.model", full)
+		return nil
+	})
+	for key, may := range map[string]bool{"team-a": true, "root": true, "guest": false} {
+		for _, got := range []answer{
+			s.as(t, key, "POST", "/v1/completions", `{"prompt":"a","model":"team-a.model"}`),
+			s.as(t, key, "POST", "/v1/completions", `{"prompt":"a","model":"team-a.model","stream":true}`),
+			s.as(t, key, "POST", "/generate", `{"inputs":"a","parameters":{"adapter_id":"team-a.model"}}`),
+			s.as(t, key, "GET", "/v1/adapters/team-a.model", ""),
+			s.as(t, key, "GET", "/v1/adapters", ""),
+		} {
+			require.Contains(t, got.body, "no room for the adapter among its owner's")
+			require.Equal(t, may, strings.Contains(got.body, "7777"), "%s: %s", key, got.body)
+			require.Equal(t, may, strings.Contains(got.body, `\"team-a\"`), "%s: %s", key, got.body)
+		}
+	}
+}
+
+// A number that was given to an adapter which the key sees no more is nobody's.
+func TestNumbersOfWhatIsHiddenNow(t *testing.T) {
+	s := newSite(t, func(c *Config, _ *Parts) { c.Keys = readKeys(t, twoTeams) })
+	require.Contains(t, s.as(t, "reader", "GET", "/lora-adapters", "").body, `"cold"`)
+	_, err := s.server.Reload(readKeys(t, `{name: reader, key: reader-secret, use: sql}`), Limits{})
+	require.NoError(t, err)
+	ask := func(id string) string {
+		got := s.as(t, "reader", "POST", "/v1/completions", `{"prompt":"a","lora":[{"id":`+id+`,"scale":1}]}`)
+		require.Equal(t, 400, got.status, got.body)
+		return strings.ReplaceAll(got.body, "is "+id+",", "is ID,")
+	}
+	require.Equal(t, ask("77"), ask("1"))
+}
+
+// A request keeps the time that it had when it came, whatever is reloaded.
+func TestTimeoutOfARequestStays(t *testing.T) {
+	s := newSite(t, func(c *Config, _ *Parts) { c.Keys = readKeys(t, twoTeams) })
+	s.catalogue.meanwhile = func() {
+		_, err := s.server.Reload(readKeys(t, twoTeams), Limits{Timeout: time.Nanosecond})
+		require.NoError(t, err)
+	}
+	body := `{"prompt":"a","model":"sql"}`
+	require.Equal(t, 200, s.as(t, "root", "POST", "/v1/completions", body).status)
+	require.Equal(t, 504, s.as(t, "root", "POST", "/v1/completions", body).status)
+}

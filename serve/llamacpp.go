@@ -127,7 +127,7 @@ func (s *Server) loraNaming(c *fiber.Ctx, scales []loraScale) (naming, error) {
 			loras.see(s.listed(c))
 			name, ok = loras.name(*l.ID)
 		}
-		if !ok {
+		if !ok || !callerOf(c).sees(name) { // its key may have seen more once
 			return n, invalid(at+".id", "%s.id is %d, and no adapter has that number: GET /lora-adapters lists them", at, *l.ID)
 		}
 		if *l.Scale != 0 {

@@ -75,6 +75,7 @@ func found(t *testing.T, dir string) string {
 func TestPublishAndDeleteOutlastPower(t *testing.T) {
 	lora, dora, archive := goldenDigest(t, "lora"), goldenDigest(t, "dora"), goldenArchive(t, "dora")
 	s := newSite(t, func(config *Config, _ *Parts) { config.Adapters = t.TempDir() })
+	require.Equal(t, http.StatusOK, s.get(t, "/health").status) // it has read its settings
 	for _, c := range []struct {
 		name, method, old, made string
 		noExchange              bool

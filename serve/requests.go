@@ -76,7 +76,7 @@ var errClientGone = errors.New("the client closed the connection")
 // attend returns a context that ends when the client goes away, the server does,
 // or the time for a request is over. fasthttp's own ends only with the server.
 func (s *Server) attend(c *fiber.Ctx) (ctx context.Context, done func()) {
-	ctx, cancel := s.limited(time.Time{})
+	ctx, cancel := s.limited(callerOf(c).limits.Timeout, time.Time{})
 	remove := s.watcher.add(c.Context().Conn(), cancel)
 	return ctx, func() {
 		remove()

@@ -317,6 +317,38 @@ func TestPressedServer(t *testing.T) {
 	require.Eventually(t, func() bool { return s.post(t, "/v1/completions", `{"prompt":"a"}`).status == 200 }, 10*time.Second, 10*time.Millisecond)
 }
 
+// Bodies that clients begin and do not end take no more than there is for them,
+// small ones wait for none of them, and what they had is given back.
+func TestUnfinishedBodiesAreSetAside(t *testing.T) {
+	const length, fit = 6 << 20, 5
+	account := memoryWith(t, 4*fit*length)
+	s := newSite(t, func(_ *Config, p *Parts) { p.Memory = account })
+	arriving := func() memory.Line {
+		lines := account.Lines()
+		return lines[len(lines)-1]
+	}
+	var unfinished []net.Conn
+	for range fit + 3 {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", length, strings.Repeat(" ", smallBody))
+		require.NoError(t, err)
+		unfinished = append(unfinished, conn)
+	}
+	require.Eventually(t, func() bool {
+		return arriving() == memory.Line{Name: memory.Arriving, Used: fit * length, Most: fit * length}
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, 200, s.post(t, "/v1/completions", `{"prompt":"a"}`).status)
+	for _, conn := range unfinished {
+		require.NoError(t, conn.Close())
+	}
+	require.Eventually(t, func() bool { return arriving().Used == 0 }, 10*time.Second, time.Millisecond)
+	whole := `{"prompt":"a"` + strings.Repeat(" ", length) + "}"
+	require.Equal(t, 200, s.post(t, "/v1/completions", whole).status)
+	require.Zero(t, arriving().Used)
+}
+
 // An owner who has no more room is told so; a larger adapter than all of it is
 // refused for good.
 func TestQuotaAnswers(t *testing.T) {

@@ -34,8 +34,11 @@ func (s *Server) visible(c *fiber.Ctx) Catalogue {
 	return view{s.catalogue, callerOf(c)}
 }
 
+// sees reports whether an adapter of that name is there for the caller.
+func (w *caller) sees(name string) bool { return w.keys == nil || w.key.Sees(name) }
+
 func (v view) see(name string) error {
-	if v.who.keys != nil && !v.who.key.Sees(name) {
+	if !v.who.sees(name) {
 		return fmt.Errorf("%w: %q", catalogue.ErrUnknown, name)
 	}
 	return nil
@@ -162,9 +165,19 @@ func (w *caller) shown(e catalogue.Entry) catalogue.Entry {
 	}
 	e.Warning = hide(e.Warning)
 	if e.Err != nil {
-		e.Err = errors.New(hide(e.Err.Error()))
+		e.Err = errors.New(hide(w.told(e.Err.Error(), e.Err)))
 	}
 	return e
+}
+
+// told is the text of an error without what it tells of another tenant: its name,
+// and what it has in memory.
+func (w *caller) told(text string, err error) string {
+	var quota *catalogue.QuotaError
+	if !errors.As(err, &quota) || w.keys == nil || w.tenant.Name == quota.Owner {
+		return text
+	}
+	return strings.Replace(text, quota.Error(), catalogue.ErrQuota.Error(), 1)
 }
 
 // newHider returns what takes the server's own folders out of messages.
@@ -179,13 +192,17 @@ func newHider(folders ...string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// failureFor is failureOf without the server's paths, unless who is an admin.
+// failureFor is failureOf without the server's paths and what is another
+// tenant's, unless who is an admin.
 func (s *Server) failureFor(who *caller, err error) *failure {
 	f := failureOf(err)
 	if who != nil && who.may(keys.Admin) {
 		return f
 	}
 	shown := *f
-	shown.message = s.hidePaths.Replace(f.message)
+	if who != nil {
+		shown.message = who.told(shown.message, err)
+	}
+	shown.message = s.hidePaths.Replace(shown.message)
 	return &shown
 }

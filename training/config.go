@@ -59,6 +59,7 @@ type Config struct {
 	Overwrite   bool   `help:"Replace what is in --output." group:"output"`
 	Publish     string `help:"Put the adapter into the peft-serve at this URL; its key is read from PEFT_SERVE_API_KEY." placeholder:"URL" group:"output"`
 	PublishKey  string `kong:"-" json:"-"` // the server's API key
+	Version     string `kong:"-" json:"-"` // of the program, for the report
 	PublishName string `help:"Its name there; the last part of --output if empty." group:"output"`
 
 	EvalEvery      int  `help:"Validate every so many steps; 0: at the end." group:"output" is:"amount"`

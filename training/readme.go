@@ -36,7 +36,24 @@ func (r *Run) readme(s *Summary) []byte {
 		fmt.Fprintf(&b, "The run diverged after step %d. These are %s.\n\n", r.at.Step, s.Kept)
 	}
 	fmt.Fprintf(&b, "| | |\n|---|---|\n")
-	row := func(key, format string, a ...any) { fmt.Fprintf(&b, "| %s | %s |\n", key, fmt.Sprintf(format, a...)) }
+	for _, f := range r.facts(s) {
+		fmt.Fprintf(&b, "| %s | %s |\n", f.Name, f.Value)
+	}
+	if r.task != nil {
+		fmt.Fprintf(&b, "\nThe prompt ends where the answer begins; the answers are %q, after which the text ends.\n", r.task.Answers)
+	}
+	if own != "" {
+		fmt.Fprintf(&b, "\n`peft-serve` and `peft-train` read this adapter. PEFT has no %s: `peft-train merge` folds biases into a base, `peft-train convert` writes bottlenecks as AdapterHub's.\n", own)
+	}
+	return b.Bytes()
+}
+
+// A fact is a line of what is told of a run.
+type fact struct{ Name, Value string }
+
+// facts are how an output came about, and what it cost.
+func (r *Run) facts(s *Summary) (all []fact) {
+	row := func(key, format string, a ...any) { all = append(all, fact{key, fmt.Sprintf(format, a...)}) }
 	row("Base", "%s (%s, %s)", r.calledBase(), r.Base.Source.Architecture, r.Base.Model.Config().Precision)
 	row("Method", "%s", r.Method)
 	row("Trained parameters", "%d", s.Parameters)
@@ -49,6 +66,7 @@ func (r *Run) readme(s *Summary) []byte {
 		row("Task", "%s", r.Task)
 	}
 	row("Steps", "%d of %d × %d sequences", s.Steps, r.BatchSize, r.GradAccum)
+	row("Optimiser", "%s", r.Optimizer)
 	row("Learning rate", "%g, %s, %d warm-up steps", r.LR, r.Schedule, r.Trainer.Schedule.Warmup)
 	row("Seed", "%d", r.Seed)
 	row("Last training loss", "%.4f", s.Loss)
@@ -61,11 +79,5 @@ func (r *Run) readme(s *Summary) []byte {
 	if s.Resident > 0 {
 		row("Peak resident", "%s, the whole process", Size(s.Resident))
 	}
-	if r.task != nil {
-		fmt.Fprintf(&b, "\nThe prompt ends where the answer begins; the answers are %q, after which the text ends.\n", r.task.Answers)
-	}
-	if own != "" {
-		fmt.Fprintf(&b, "\n`peft-serve` and `peft-train` read this adapter. PEFT has no %s: `peft-train merge` folds biases into a base, `peft-train convert` writes bottlenecks as AdapterHub's.\n", own)
-	}
-	return b.Bytes()
+	return all
 }

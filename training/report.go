@@ -1,23 +1,13 @@
 package training
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"fmt"
 	"html/template"
-	"image/color"
 	"io"
-	"maps"
-	"math"
 	"path/filepath"
-	"slices"
-
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
+	"time"
 
 	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/models"
@@ -28,7 +18,7 @@ var reportText string
 
 var reportTemplate = template.Must(template.New("report").Parse(reportText))
 
-// report writes report.html: curves, the memory account and samples.
+// report writes report.html: the recipe, curves, answers and the memory account.
 func (r *Run) report(ctx context.Context, s *Summary) error {
 	steps, err := readJournal(filepath.Join(r.Output, "metrics.jsonl"))
 	if err != nil {
@@ -47,6 +37,15 @@ func (r *Run) report(ctx context.Context, s *Summary) error {
 		return err
 	}
 	rates, err := curve("learning rate", steps, func(x StepReport) map[string]float64 { return x.Rates })
+	if err != nil {
+		return err
+	}
+	norms, err := curve("gradient norm", steps, func(x StepReport) map[string]float64 {
+		if x.Validation != nil || x.Extended != nil {
+			return nil
+		}
+		return map[string]float64{"gradient norm": x.Norm}
+	})
 	if err != nil {
 		return err
 	}
@@ -70,21 +69,27 @@ func (r *Run) report(ctx context.Context, s *Summary) error {
 	if s.Resident > 0 {
 		memory = append(memory, row{"resident, the whole process", "", Size(s.Resident).String(), ""})
 	}
-	scores := []row{}
-	for _, name := range slices.Sorted(maps.Keys(s.Validation)) {
-		scores = append(scores, row{Name: name, Measured: fmt.Sprintf("%.4f", s.Validation[name])})
-	}
 	return disk.Replace(filepath.Join(r.Output, "report.html"), func(w io.Writer) error {
 		return reportTemplate.Execute(w, map[string]any{
-			"Name": filepath.Base(filepath.Clean(r.Output)), "Base": r.calledBase(), "Method": r.Method, "Steps": s.Steps,
-			"Parameters": s.Parameters, "LastLoss": fmt.Sprintf("%.4f", s.Loss), "Speed": fmt.Sprintf("%.0f", s.Speed),
-			"Loss": loss, "Rates": rates, "Memory": memory, "Scores": scores, "Samples": samples, "Digest": s.Digest,
+			"Name": filepath.Base(filepath.Clean(r.Output)), "Recipe": r.facts(s), "Version": r.Version,
+			"Began": r.now.Format(dated), "Ended": time.Now().Format(dated),
+			"Loss": loss, "Rates": rates, "Norms": norms, "Memory": memory, "Samples": samples, "Digest": s.Digest,
 		})
 	})
 }
 
+// dated is how the report writes times.
+const dated = "2 January 2006, 15:04 MST"
+
+// A comparison is an example with the base's answer beside that of what was
+// trained.
+type comparison struct {
+	Sample
+	Base *string // nil: a model was trained, and its base is no more
+}
+
 // samples are answers to the first examples.
-func (r *Run) samples(ctx context.Context) ([]Sample, error) {
+func (r *Run) samples(ctx context.Context) ([]comparison, error) {
 	set := r.held
 	if set == nil {
 		set = r.train
@@ -101,65 +106,25 @@ func (r *Run) samples(ctx context.Context) ([]Sample, error) {
 	if room(e.model, e.adapter) <= limit {
 		return nil, nil
 	}
-	var samples []Sample
+	var trained, base []Sample
+	n := min(r.Samples, set.Len())
 	err := r.asSaved(func() (err error) {
-		samples, err = e.samples(ctx, set, min(r.Samples, set.Len()), limit, r.Base.Ends)
+		trained, err = e.samples(ctx, set, n, limit, r.Base.Ends)
 		return err
 	})
-	return samples, err
-}
-
-// largestDrawn is what a run measures that is on its way to infinity: an axis
-// with it shows nothing else.
-const largestDrawn = 1e100
-
-// palette is told apart by the colour-blind too (Okabe and Ito, 2008).
-var palette = []color.Color{
-	color.RGBA{0, 114, 178, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{0, 158, 115, 255}, color.RGBA{204, 121, 167, 255},
-}
-
-// curve draws values by step as SVG, a line for each name.
-func curve(title string, steps []StepReport, values func(StepReport) map[string]float64) (template.HTML, error) {
-	lines := map[string]plotter.XYs{}
-	for _, s := range steps {
-		for name, v := range values(s) {
-			if math.Abs(v) < largestDrawn {
-				lines[name] = append(lines[name], plotter.XY{X: float64(s.Step), Y: v})
-			}
+	if err == nil && e.adapter != nil {
+		e.adapter = nil
+		base, err = e.samples(ctx, set, n, limit, r.Base.Ends)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := make([]comparison, n)
+	for i, s := range trained {
+		all[i].Sample = s
+		if base != nil {
+			all[i].Base = &base[i].Got
 		}
 	}
-	p := plot.New()
-	p.X.Label.Text, p.Y.Label.Text = "step", title
-	p.Legend.Top = true
-	for i, name := range slices.Sorted(maps.Keys(lines)) {
-		line, err := plotter.NewLine(lines[name])
-		if err != nil {
-			return "", err
-		}
-		line.Color = palette[i%len(palette)]
-		p.Add(line)
-		if len(lines[name]) < 20 {
-			points, err := plotter.NewScatter(lines[name])
-			if err != nil {
-				return "", err
-			}
-			points.Color = line.Color
-			p.Add(points)
-		}
-		p.Legend.Add(name, line)
-	}
-	if room := 1e-6 * max(math.Abs(p.Y.Min), math.Abs(p.Y.Max)); p.Y.Min <= p.Y.Max && p.Y.Max-p.Y.Min < room {
-		p.Y.Min, p.Y.Max = p.Y.Min-room, p.Y.Max+room // an axis of large numbers that are all but one has no ticks
-	}
-	canvas := vgsvg.New(9*vg.Inch, 4*vg.Inch)
-	p.Draw(draw.New(canvas))
-	var b bytes.Buffer
-	if _, err := canvas.WriteTo(&b); err != nil {
-		return "", err
-	}
-	svg := b.Bytes()
-	if i := bytes.Index(svg, []byte("<svg")); i >= 0 {
-		svg = svg[i:]
-	}
-	return template.HTML(svg), nil // drawn here, from numbers and our own names
+	return all, nil
 }

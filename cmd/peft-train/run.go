@@ -32,6 +32,7 @@ func (r *runCommand) Run(ctx context.Context, c console) error {
 
 // train does a run on a base, which it closes, and prints what came of it.
 func train(ctx context.Context, config training.Config, base *training.Opened, c console) error {
+	config.Version = version
 	defer func() { _ = base.Close() }()
 	show := newProgress(c.err)
 	run, err := training.NewRun(config, base, show)

@@ -34,23 +34,31 @@ type footprint struct {
 	series      int
 }
 
-// footprint reads what the server holds now.
-func (s *server) footprint(ctx context.Context) (f footprint, err error) {
-	proc := filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid))
-	status, err := os.ReadFile(filepath.Join(proc, "status"))
+// proc is a file of the kernel's about the process.
+func (s *server) proc(name string) string {
+	return filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), name)
+}
+
+// resident is the memory that the process has and no file backs.
+func (s *server) resident() (bytes int64, err error) {
+	status, err := os.ReadFile(s.proc("status"))
 	if err != nil {
-		return f, err
+		return 0, err
 	}
 	for line := range strings.Lines(string(status)) {
 		if kib, ok := strings.CutPrefix(line, "RssAnon:"); ok {
-			n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(kib), " kB"), 10, 64)
-			if err != nil {
-				return f, err
-			}
-			f.resident = n << 10
+			bytes, err = strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(kib), " kB"), 10, 64)
 		}
 	}
-	open, err := os.ReadDir(filepath.Join(proc, "fd"))
+	return bytes << 10, err
+}
+
+// footprint reads what the server holds now.
+func (s *server) footprint(ctx context.Context) (f footprint, err error) {
+	if f.resident, err = s.resident(); err != nil {
+		return f, err
+	}
+	open, err := os.ReadDir(s.proc("fd"))
 	if err != nil {
 		return f, err
 	}

@@ -102,7 +102,11 @@ type reply struct {
 }
 
 func send(client *http.Client, method, url string, body []byte) (r reply, err error) {
-	request, err := http.NewRequest(method, url, bytes.NewReader(body))
+	return sendIn(context.Background(), client, method, url, body)
+}
+
+func sendIn(ctx context.Context, client *http.Client, method, url string, body []byte) (r reply, err error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return r, err
 	}

@@ -68,6 +68,8 @@ func (t chatTemplate) fault(err error) error {
 		return invalid("messages", "these messages cannot be rendered: %s", err)
 	case t.adapter != "":
 		return &adapterError{t.adapter, unusable(err)}
+	case errors.Is(err, errBlank):
+		return invalid("messages", "%s chat template is at fault, not these messages: %s; /v1/completions needs no template", t.owner(), err)
 	}
 	return invalid("messages", "%s chat template cannot render these messages: %s", t.owner(), err)
 }

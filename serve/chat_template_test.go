@@ -152,6 +152,16 @@ func TestHostileTemplateOfTheBase(t *testing.T) {
 	require.Equal(t, 200, s.post(t, "/v1/chat/completions", `{"messages":[{"role":"user","content":"Bye"}]}`).status)
 }
 
+// A template of which nothing comes is at fault itself: of the base it is told
+// so, an adapter's cannot be used.
+func TestTemplateThatRendersNothing(t *testing.T) {
+	s := withTemplate(t, `{# nothing #}`)
+	got := s.chat(t, "base-model")
+	require.Equal(t, 400, got.status, got.body)
+	require.Contains(t, got.body, "the model's chat template is at fault, not these messages: it renders nothing")
+	require.Empty(t, s.engine.requests())
+}
+
 // What a client writes reaches the template as it was written.
 func TestChatPrompts(t *testing.T) {
 	for _, c := range []struct{ template, body, want string }{

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/peft-serve/peft-serve/models"
 )
 
 // calledBase is what a reader is told of the base: its name, or else that of its
@@ -25,19 +23,14 @@ func (r *Run) calledBase() string {
 func (r *Run) readme(s *Summary) []byte {
 	var b bytes.Buffer
 	name := filepath.Base(filepath.Clean(r.Output))
-	fmt.Fprintf(&b, "---\n")
-	if models.IsHubName(r.BaseName) {
-		fmt.Fprintf(&b, "base_model: %s\n", r.BaseName)
-	}
 	own := "" // peft_type that PEFT has not
 	if a, ok := r.Trainer.Method.(*Adapted); ok {
 		if c := a.Trainee.Config(); !c.OfPEFT() {
 			own = c.Type
-		} else {
-			fmt.Fprintf(&b, "library_name: peft\n")
 		}
 	}
-	fmt.Fprintf(&b, "---\n\n# %s\n\n", name)
+	b.Write(r.head().front())
+	fmt.Fprintf(&b, "\n# %s\n\n", name)
 	fmt.Fprintf(&b, "Trained by `peft-train run --method %s`.\n\n", r.Method)
 	if s.Kept != "" {
 		fmt.Fprintf(&b, "The run diverged after step %d. These are %s.\n\n", r.at.Step, s.Kept)

@@ -141,6 +141,45 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	require.NotContains(t, errors.String(), "below 1", "a value that cannot be read is not judged further")
 }
 
+// What others call a setting leads to it, however it is written; one that is there
+// twice is a fault.
+func TestOtherNames(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "peft.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("max_num_seqs: 3\nkv_cache: 1GiB\n"), 0o644))
+	c := silent()
+	c.env = []string{"PEFT_SERVE_THREAD=3", "PEFT_SERVE_SERVED_MODEL_NAME=x"}
+	_, err := parse([]string{"--config", file, "--base", "a", "--base=b", "--port", "8000", "--pin", "a", "--pin", "b", "--adapters", t.TempDir()}, c)
+	for _, fault := range []string{
+		"6 faults", "--base: it is there twice: give it once", "--port: there is no such flag; did you mean --addr?",
+		file + ": there is no setting max_num_seqs; did you mean slots?", file + ": there is no setting kv_cache; did you mean kv-cache?",
+		"PEFT_SERVE_THREAD: there is no setting thread; did you mean PEFT_SERVE_THREADS?",
+		"PEFT_SERVE_SERVED_MODEL_NAME: there is no setting served-model-name; did you mean PEFT_SERVE_NAME?",
+	} {
+		require.ErrorContains(t, err, fault)
+	}
+}
+
+// A key that cannot be used is blamed on what it stands in.
+func TestWhereAKeyStands(t *testing.T) {
+	dir := t.TempDir()
+	keysFile, config := filepath.Join(dir, "keys"), filepath.Join(dir, "peft.yaml")
+	require.NoError(t, os.WriteFile(keysFile, []byte("# ours\n\nsomething-long-enough-1\nbad key\n"), 0o644))
+	require.NoError(t, os.WriteFile(config, []byte("api-key: bad key\n"), 0o644))
+	for want, args := range map[string][]string{
+		"--api-key-file: " + keysFile + ": line 4: a key ": {"--api-key-file", keysFile},
+		"--api-key: a key ":          {"--api-key", "bad key"},
+		config + ": api-key: a key ": {"--config", config},
+		"PEFT_SERVE_API_KEY: a key ": nil,
+	} {
+		c := silent()
+		if args == nil {
+			c.env = []string{"PEFT_SERVE_API_KEY=bad key"}
+		}
+		_, err := parse(append([]string{"--base", "m.gguf"}, args...), c)
+		require.ErrorContains(t, err, "\n  "+want)
+	}
+}
+
 func TestBaseWithAnotherScheme(t *testing.T) {
 	_, err := parse([]string{"--base", "s3://bucket/model"}, silent())
 	require.ErrorContains(t, err, `--base: "s3://bucket/model": there is no scheme s3: name a Hugging Face folder`)

@@ -22,3 +22,15 @@ func TestLines(t *testing.T) {
 		t.Errorf("%q", line)
 	}
 }
+
+// TestModules: an extraction shows its first and its last module.
+func TestModules(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&out)
+	for done := range 30 {
+		p.module(done+1, 30)
+	}
+	if got := out.String(); !strings.HasPrefix(got, "module 1/30  ") || !strings.HasSuffix(got, "module 30/30  0s left\n") || strings.Contains(got, "\r") {
+		t.Errorf("%q", got)
+	}
+}

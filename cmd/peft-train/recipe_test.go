@@ -71,7 +71,8 @@ func TestFaultsOfARecipe(t *testing.T) {
 		"base: x\nbogus: 1\nlrr: 2\npacking: maybe\nlr: [1, 2]\nmax-steps: many\n": {
 			"bogus: no such setting", "lrr: no such setting", "--packing: \"maybe\" is neither", "--lr: ", "--max-steps: ", "--data: is missing",
 		},
-		"lora-alpha: 3\nlora_alpha: 4\n": {"lora_alpha is there as lora-alpha too"},
+		"learning_rate: 1\nbatch_sizes: 3\nr: 1\n": {"learning_rate: no such setting; did you mean lr?", "batch_sizes: no such setting; did you mean batch-size?"},
+		"lora-alpha: 3\nlora_alpha: 4\n":           {"lora_alpha is there as lora-alpha too"},
 		"turns: [last]\nignore-columns: {a: b}\ntarget-modules: [[q_proj]]\nrank-pattern: [a]\nrank_pattern: {q_proj: [4]}\n": {
 			"--turns: [last] is a list, want one value", "--ignore-columns: map[a:b] is a mapping", "--target-modules: [q_proj] is none of its values", "rank_pattern is there as rank-pattern too",
 		},

@@ -18,6 +18,7 @@ var described = []string{
 	"tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
 	"spiece.model", "sentencepiece.bpe.model", "chat_template.jinja", "chat_template.json",
 	"additional_chat_templates/*.jinja",
+	"README.md", // of which an adapter's card has licence and language
 }
 
 // ModelFiles chooses, of a repository's files, those that a model or an

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,12 +16,12 @@ import (
 )
 
 var model = map[string]string{
-	"README.md": "not needed", "config.json": `{"a":1}`, "tokenizer.json": `{"b":2}`,
+	"README.md": "of a license", "CHANGES.md": "not needed", "config.json": `{"a":1}`, "tokenizer.json": `{"b":2}`,
 	"model.safetensors": strings.Repeat("weights ", 1000), "pytorch_model.bin": "the same again",
 	"onnx/model.onnx": "no", "model-Q8_0.gguf": strings.Repeat("gguf", 99), "original/consolidated.safetensors": "no",
 }
 
-var modelFiles = []string{"config.json", "model.safetensors", "tokenizer.json"}
+var modelFiles = []string{"README.md", "config.json", "model.safetensors", "tokenizer.json"}
 
 func fetch(t *testing.T, c Config, ref string) (Snapshot, error) {
 	t.Helper()
@@ -81,7 +83,7 @@ func TestFetchModel(t *testing.T) {
 	if want := filepath.Join("..", "..", "blobs", f.etag("model.safetensors")); err != nil || target != want {
 		t.Errorf("link to %q, want %q, %v", target, want, err)
 	}
-	if f.asked("GET /model.safetensors") != 1 || f.asked("GET /"+testRepo+"/resolve/"+testCommit+"/README.md") != 0 {
+	if f.asked("GET /model.safetensors") != 1 || f.asked("GET /"+testRepo+"/resolve/"+testCommit+"/CHANGES.md") != 0 {
 		t.Errorf("requests %q", f.requests)
 	}
 
@@ -422,3 +424,46 @@ func TestProgress(t *testing.T) {
 		t.Errorf("%+v", told)
 	}
 }
+
+// TestUnknownHost: where nobody knows the hub there is no second attempt, what to
+// do is told, and what is in the cache is used.
+func TestUnknownHost(t *testing.T) {
+	c := newFake(t, model).config(t)
+	if _, err := fetch(t, c, "hf://owner/name"); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	c.Endpoint, c.Waiting = "http://hub.invalid", func(error, time.Duration) { t.Error("it waits") }
+	c.Client = &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+		asked++
+		return nil, &net.DNSError{Err: "no such host", Name: "hub.invalid", IsNotFound: true}
+	})}
+	if s, err := fetch(t, c, "hf://owner/name"); err != nil || !errors.Is(s.Stale, ErrUnreachable) {
+		t.Errorf("%v, %v", s.Stale, err)
+	}
+	c.Cache = t.TempDir()
+	_, err := fetch(t, c, "hf://owner/name")
+	if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "HF_HUB_OFFLINE") || !strings.Contains(err.Error(), "http://hub.invalid") || asked != 2 {
+		t.Errorf("%d requests: %v", asked, err)
+	}
+}
+
+// TestWaitingIsTold: whoever waits for another attempt knows why, and how long.
+func TestWaitingIsTold(t *testing.T) {
+	c := newFake(t, model).config(t)
+	var waits []time.Duration
+	c.Attempts, c.Waiting = 3, func(err error, wait time.Duration) {
+		if !errors.Is(err, ErrUnreachable) {
+			t.Error(err)
+		}
+		waits = append(waits, wait)
+	}
+	c.Client = &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") })}
+	if _, err := fetch(t, c, "hf://owner/name"); !errors.Is(err, ErrUnreachable) || !slices.Equal(waits, []time.Duration{c.Backoff, 2 * c.Backoff}) {
+		t.Errorf("%v: %v", waits, err)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

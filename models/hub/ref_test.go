@@ -62,7 +62,7 @@ func FuzzParseRef(f *testing.F) {
 
 func TestModelFiles(t *testing.T) {
 	for name, c := range map[string]struct{ all, want string }{
-		"safetensors": {"README.md config.json model.safetensors pytorch_model.bin tf_model.h5 tokenizer.json tokenizer_config.json vocab.json",
+		"safetensors": {".gitattributes config.json model.safetensors pytorch_model.bin tf_model.h5 tokenizer.json tokenizer_config.json vocab.json",
 			"config.json model.safetensors tokenizer.json tokenizer_config.json vocab.json"},
 		"sharded": {"config.json consolidated.safetensors model-00001-of-00002.safetensors model-00002-of-00002.safetensors model.safetensors.index.json",
 			"config.json model-00001-of-00002.safetensors model-00002-of-00002.safetensors model.safetensors.index.json"},

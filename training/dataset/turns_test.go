@@ -170,3 +170,18 @@ func TestTurns(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestTemplateThatRendersNothing: it is the template's fault, whether it marks
+// what is said or not.
+func TestTemplateThatRendersNothing(t *testing.T) {
+	for _, source := range []string{"{# nothing #}", "{% generation %}{% endgeneration %}"} {
+		template, err := chat.New(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := write(t, "a.jsonl", `{"messages": [{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`)
+		if _, err := Open([]string{path}, encoder(t, 100), Options{Format: "auto", Columns: columns, Chat: Chat{Template: template}}); err == nil || !strings.Contains(err.Error(), "chat template renders nothing") {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}

@@ -66,7 +66,7 @@ func (r *Run) facts(s *Summary) (all []fact) {
 		row("Task", "%s", r.Task)
 	}
 	row("Steps", "%d of %d × %d sequences", s.Steps, r.BatchSize, r.GradAccum)
-	row("Optimiser", "%s", r.Optimizer)
+	row("Optimizer", "%s", r.Optimizer)
 	row("Learning rate", "%g, %s, %d warm-up steps", r.LR, r.Schedule, r.Trainer.Schedule.Warmup)
 	row("Seed", "%d", r.Seed)
 	row("Last training loss", "%.4f", s.Loss)

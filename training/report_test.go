@@ -70,7 +70,7 @@ func TestReport(t *testing.T) {
 			t.Errorf("%s: no dates", method)
 		}
 		for what, times := range map[string]int{
-			"peft-train 1.2.3": 1, "<h2>Gradient norm</h2>": 1, "<figure": 3, `<th scope="row">Optimiser</th><td>adamw`: 1,
+			"peft-train 1.2.3": 1, "<h2>Gradient norm</h2>": 1, "<figure": 3, `<th scope="row">Optimizer</th><td>adamw`: 1,
 			"<h3>": c.Samples * answers, "The base alone": c.Samples * (answers - 2),
 		} {
 			if n := strings.Count(string(text), what); n != times {

@@ -54,6 +54,7 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 		{"adapters", adapters},
 		{"compute", fmt.Sprintf("%d threads, %s kernels, %d slots", threads(c.Threads), kernels.Name(), options.Slots)},
 		{"try", fmt.Sprintf("curl -s %s%s -H 'Content-Type: application/json' -d '%s'", address, route, body)},
+		{"", fmt.Sprintf("or, in a browser, %s/", address)},
 	}
 	con.say("\npeft-serve %s on %s\n", version, address)
 	for _, l := range lines {

@@ -35,7 +35,15 @@ const goldens = "../testdata/goldens/llama"
 // server is, with its parts.
 func realSite(t *testing.T, change ...func(*catalogue.Options, *Parts)) *site {
 	t.Helper()
+	return realSiteOf(t, Config{Name: "tiny"}, change...)
+}
+
+// realSiteOf is realSite with a configuration, to which the folder of adapters
+// is added.
+func realSiteOf(t *testing.T, config Config, change ...func(*catalogue.Options, *Parts)) *site {
+	t.Helper()
 	dir := t.TempDir()
+	config.Adapters = dir
 	for _, name := range []string{"lora", "dora", "prefix"} {
 		layAdapter(t, name, filepath.Join(dir, name))
 	}
@@ -71,7 +79,7 @@ func realSite(t *testing.T, change ...func(*catalogue.Options, *Parts)) *site {
 	for _, f := range change {
 		f(&options, &parts)
 	}
-	server, err := New(parts, Config{Name: "tiny", Adapters: dir})
+	server, err := New(parts, config)
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -37,9 +37,8 @@ func TestSamplingDefaults(t *testing.T) {
 // What an adapter's folder recommends is sampled with under it, and no further
 // than a request says otherwise; what it does not say is the base's.
 func TestSamplingOfAnAdapter(t *testing.T) {
-	s := realSite(t)
 	three := 3
-	s.server.config.Sampling.TopK = &three
+	s := realSiteOf(t, Config{Name: "tiny", Sampling: adapters.SamplingDefaults{TopK: &three}})
 	path := filepath.Join(s.server.config.Adapters, "cold", "generation_config.json")
 	layAdapter(t, "lora", filepath.Dir(path))
 	require.NoError(t, os.WriteFile(path, []byte(`{"temperature":0}`), 0o644))

@@ -127,7 +127,6 @@ const harm = 0
 type outcome struct {
 	tenant int
 	status int // 0: no answer
-	tokens int // of the answer
 
 	displaced bool // it waited, and had to make room for a tenant with less
 	took      time.Duration
@@ -157,9 +156,6 @@ func (o *crowding) ask(ctx context.Context, client *http.Client, server *server,
 	}
 	defer func() { _ = answer.Body.Close() }()
 	var said struct {
-		Usage struct {
-			Completion int `json:"completion_tokens"`
-		} `json:"usage"`
 		Error struct{ Message string }
 	}
 	err = json.NewDecoder(answer.Body).Decode(&said)
@@ -167,7 +163,7 @@ func (o *crowding) ask(ctx context.Context, client *http.Client, server *server,
 		return outcome{tenant: tenant, took: time.Since(start)}
 	}
 	displaced := strings.Contains(said.Error.Message, "has been given to")
-	return outcome{tenant, answer.StatusCode, said.Usage.Completion, displaced, time.Since(start)}
+	return outcome{tenant, answer.StatusCode, displaced, time.Since(start)}
 }
 
 // capacity is how many requests a second the server answers when it is never
@@ -317,8 +313,11 @@ func (o *crowding) report(out io.Writer, capacity float64, s *crowdSeen, before,
 	if quantile(s.refusals, 0.99) > longRefusal {
 		faults = append(faults, fmt.Errorf("refusals take longer than %s", longRefusal))
 	}
+	if after.resident > before.resident+before.resident/5 {
+		faults = append(faults, errors.New("memory has grown by more than a fifth"))
+	}
 	if len(s.others) > 0 {
-		faults = append(faults, fmt.Errorf("there are answers that are neither 200 nor 429"))
+		faults = append(faults, errors.New("there are answers that are neither 200 nor 429"))
 	}
 	return errors.Join(faults...)
 }

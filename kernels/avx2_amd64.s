@@ -7,16 +7,17 @@
 // func dot1x1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·dot1x1AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), CX
-	MOVQ   xStride+24(FP), DX
-	MOVQ   w+32(FP), DX
-	MOVQ   wStride+40(FP), BX
-	MOVQ   n+48(FP), BX
-	VXORPS Y0, Y0, Y0
-	SUBQ   $0x08, BX
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), CX
+	MOVQ    xStride+24(FP), DX
+	MOVQ    w+32(FP), DX
+	MOVQ    wStride+40(FP), BX
+	MOVQ    n+48(FP), BX
+	VXORPS  Y0, Y0, Y0
+	SUBQ    $0x08, BX
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (DX), Y1
@@ -79,17 +80,18 @@ GLOBL tailMask<>(SB), RODATA|NOPTR, $64
 // func dot1x2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·dot1x2AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), CX
-	MOVQ   xStride+24(FP), DX
-	MOVQ   w+32(FP), DX
-	MOVQ   wStride+40(FP), BX
-	MOVQ   n+48(FP), SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	SUBQ   $0x08, SI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), CX
+	MOVQ    xStride+24(FP), DX
+	MOVQ    w+32(FP), DX
+	MOVQ    wStride+40(FP), BX
+	MOVQ    n+48(FP), SI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	SUBQ    $0x08, SI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (DX), Y2
@@ -141,18 +143,19 @@ store0:
 // func dot1x3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·dot1x3AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), CX
-	MOVQ   xStride+24(FP), DX
-	MOVQ   w+32(FP), DX
-	MOVQ   wStride+40(FP), BX
-	MOVQ   n+48(FP), SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	SUBQ   $0x08, SI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), CX
+	MOVQ    xStride+24(FP), DX
+	MOVQ    w+32(FP), DX
+	MOVQ    wStride+40(FP), BX
+	MOVQ    n+48(FP), SI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	SUBQ    $0x08, SI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (DX), Y3
@@ -216,17 +219,18 @@ store0:
 // func dot2x1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·dot2x1AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	SUBQ   $0x08, DI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), DI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	SUBQ    $0x08, DI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Y2
@@ -292,19 +296,20 @@ store1:
 // func dot2x2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·dot2x2AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	SUBQ   $0x08, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	SUBQ    $0x08, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Y4
@@ -382,21 +387,22 @@ store1:
 // func dot2x3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·dot2x3AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	SUBQ   $0x08, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	SUBQ    $0x08, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Y6
@@ -496,18 +502,19 @@ store1:
 // func dot3x1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3
 TEXT ·dot3x1AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	SUBQ   $0x08, DI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), DI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	SUBQ    $0x08, DI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Y3
@@ -593,21 +600,22 @@ store2:
 // func dot3x2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3
 TEXT ·dot3x2AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	SUBQ   $0x08, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	SUBQ    $0x08, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Y6
@@ -709,24 +717,25 @@ store2:
 // func dot3x3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3
 TEXT ·dot3x3AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	SUBQ   $0x08, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	SUBQ    $0x08, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Y9
@@ -859,21 +868,22 @@ store2:
 // func dot4x1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3
 TEXT ·dot4x1AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), DI
-	LEAQ   (DX)(BX*2), R8
-	ADDQ   BX, R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	SUBQ   $0x08, DI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), DI
+	LEAQ    (DX)(BX*2), R8
+	ADDQ    BX, R8
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	SUBQ    $0x08, DI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Y4
@@ -981,25 +991,26 @@ store3:
 // func dot4x2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3
 TEXT ·dot4x2AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	LEAQ   (DX)(BX*2), R9
-	ADDQ   BX, R9
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	SUBQ   $0x08, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	LEAQ    (DX)(BX*2), R9
+	ADDQ    BX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	SUBQ    $0x08, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Y8
@@ -1128,29 +1139,30 @@ store3:
 // func dot4x3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, FMA3
 TEXT ·dot4x3AVX2(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	LEAQ   (DX)(BX*2), R9
-	ADDQ   BX, R9
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	SUBQ   $0x08, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	LEAQ    (DX)(BX*2), R9
+	ADDQ    BX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	SUBQ    $0x08, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Y12
@@ -1320,9 +1332,10 @@ store3:
 // func decodeF16AVX2(dst *float32, src *byte, n int)
 // Requires: AVX, F16C
 TEXT ·decodeF16AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VCVTPH2PS (CX), Y0
@@ -1337,9 +1350,10 @@ loop:
 // func decodeBF16AVX2(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2
 TEXT ·decodeBF16AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPMOVZXWD (CX), Y0
@@ -1355,9 +1369,10 @@ loop:
 // func decodeQ8_0AVX2(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, F16C
 TEXT ·decodeQ8_0AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW (CX), X0
@@ -1388,9 +1403,10 @@ loop:
 // func decodeQ4_0AVX2(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, F16C, FMA3
 TEXT ·decodeQ4_0AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW (CX), X0
@@ -1462,9 +1478,10 @@ GLOBL i0000000f<>(SB), RODATA|NOPTR, $64
 // func decodeQ4_1AVX2(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, F16C, FMA3
 TEXT ·decodeQ4_1AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW (CX), X0
@@ -1501,9 +1518,10 @@ loop:
 // func decodeQ5_0AVX2(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, F16C, FMA3
 TEXT ·decodeQ5_0AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW (CX), X0
@@ -1669,9 +1687,10 @@ GLOBL bits3<>(SB), RODATA|NOPTR, $64
 // func decodeQ5_1AVX2(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, F16C, FMA3
 TEXT ·decodeQ5_1AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW (CX), X0
@@ -1730,11 +1749,12 @@ loop:
 // func decodeQ4_KAVX2(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, F16C, FMA3
 TEXT ·decodeQ4_KAVX2(SB), $384-24
-	LEAQ 64(SP), AX
-	ANDQ $-64, AX
-	MOVQ dst+0(FP), DX
-	MOVQ src+8(FP), BX
-	MOVQ n+16(FP), SI
+	LEAQ    64(SP), AX
+	ANDQ    $-64, AX
+	MOVQ    dst+0(FP), DX
+	MOVQ    src+8(FP), BX
+	MOVQ    n+16(FP), SI
+	PCALIGN $0x40
 
 loop:
 	VBROADCASTI128 (BX), Y0
@@ -1783,6 +1803,7 @@ loop:
 	VPAND          i0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 288(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y0
@@ -1942,11 +1963,12 @@ GLOBL i0f0f0f0f<>(SB), RODATA|NOPTR, $64
 // func decodeQ5_KAVX2(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, F16C, FMA3
 TEXT ·decodeQ5_KAVX2(SB), $384-24
-	LEAQ 64(SP), AX
-	ANDQ $-64, AX
-	MOVQ dst+0(FP), DX
-	MOVQ src+8(FP), BX
-	MOVQ n+16(FP), SI
+	LEAQ    64(SP), AX
+	ANDQ    $-64, AX
+	MOVQ    dst+0(FP), DX
+	MOVQ    src+8(FP), BX
+	MOVQ    n+16(FP), SI
+	PCALIGN $0x40
 
 loop:
 	VBROADCASTI128 (BX), Y0
@@ -2026,6 +2048,7 @@ loop:
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 288(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y0
@@ -2167,11 +2190,12 @@ GLOBL halves1_1<>(SB), RODATA|NOPTR, $64
 // func decodeQ6_KAVX2(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, F16C
 TEXT ·decodeQ6_KAVX2(SB), $384-24
-	LEAQ 64(SP), AX
-	ANDQ $-64, AX
-	MOVQ dst+0(FP), DX
-	MOVQ src+8(FP), BX
-	MOVQ n+16(FP), SI
+	LEAQ    64(SP), AX
+	ANDQ    $-64, AX
+	MOVQ    dst+0(FP), DX
+	MOVQ    src+8(FP), BX
+	MOVQ    n+16(FP), SI
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW 208(BX), X0
@@ -2251,6 +2275,7 @@ loop:
 	VPSUBB       i20202020<>+0(SB), Y0, Y0
 	VMOVUPS      Y0, 288(AX)
 	XORQ         CX, CX
+	PCALIGN      $0x40
 
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y0
@@ -2349,6 +2374,7 @@ TEXT ·outer1x3AVX2(SB), NOSPLIT, $0-72
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS      (BX), Y3
@@ -2384,6 +2410,7 @@ TEXT ·outer1xNAVX2(SB), NOSPLIT, $0-72
 	NEGQ       R8
 	VMOVUPS    32(R9)(R8*4), Y0
 	VMASKMOVPS (AX), Y0, Y1
+	PCALIGN    $0x40
 
 loop:
 	VMASKMOVPS   (BX), Y0, Y2
@@ -2414,6 +2441,7 @@ TEXT ·outer2x3AVX2(SB), NOSPLIT, $0-72
 	VMOVUPS (AX)(CX*1), Y3
 	VMOVUPS 32(AX)(CX*1), Y4
 	VMOVUPS 64(AX)(CX*1), Y5
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS      (DI), Y6
@@ -2457,6 +2485,7 @@ TEXT ·outer2xNAVX2(SB), NOSPLIT, $0-72
 	VMOVUPS    32(R11)(R10*4), Y0
 	VMASKMOVPS (AX), Y0, Y1
 	VMASKMOVPS (AX)(CX*1), Y0, Y2
+	PCALIGN    $0x40
 
 loop:
 	VMASKMOVPS   (DI), Y0, Y3
@@ -2493,6 +2522,7 @@ TEXT ·outer3x3AVX2(SB), NOSPLIT, $0-72
 	VMOVUPS (AX)(CX*2), Y6
 	VMOVUPS 32(AX)(CX*2), Y7
 	VMOVUPS 64(AX)(CX*2), Y8
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS      (DI), Y9
@@ -2544,6 +2574,7 @@ TEXT ·outer3xNAVX2(SB), NOSPLIT, $0-72
 	VMASKMOVPS (AX), Y0, Y1
 	VMASKMOVPS (AX)(CX*1), Y0, Y2
 	VMASKMOVPS (AX)(CX*2), Y0, Y3
+	PCALIGN    $0x40
 
 loop:
 	VMASKMOVPS   (DI), Y0, Y4
@@ -2590,6 +2621,7 @@ TEXT ·outer4x3AVX2(SB), NOSPLIT, $0-72
 	VMOVUPS (R10), Y9
 	VMOVUPS 32(R10), Y10
 	VMOVUPS 64(R10), Y11
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS      (DI), Y12
@@ -2654,6 +2686,7 @@ TEXT ·outer4xNAVX2(SB), NOSPLIT, $0-72
 	VMASKMOVPS (AX)(CX*1), Y0, Y2
 	VMASKMOVPS (AX)(CX*2), Y0, Y3
 	VMASKMOVPS (R10), Y0, Y4
+	PCALIGN    $0x40
 
 loop:
 	VMASKMOVPS   (DI), Y0, Y5

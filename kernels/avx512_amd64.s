@@ -7,16 +7,17 @@
 // func dot1x1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·dot1x1AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), CX
-	MOVQ   xStride+24(FP), DX
-	MOVQ   w+32(FP), DX
-	MOVQ   wStride+40(FP), BX
-	MOVQ   n+48(FP), BX
-	VPXORD Z0, Z0, Z0
-	SUBQ   $0x10, BX
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), CX
+	MOVQ    xStride+24(FP), DX
+	MOVQ    w+32(FP), DX
+	MOVQ    wStride+40(FP), BX
+	MOVQ    n+48(FP), BX
+	VPXORD  Z0, Z0, Z0
+	SUBQ    $0x10, BX
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (DX), Z1
@@ -63,21 +64,22 @@ store0:
 // func dot1x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·dot1x4AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), CX
-	MOVQ   xStride+24(FP), DX
-	MOVQ   w+32(FP), DX
-	MOVQ   wStride+40(FP), BX
-	MOVQ   n+48(FP), SI
-	LEAQ   (DX)(BX*2), DI
-	ADDQ   BX, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	SUBQ   $0x10, SI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), CX
+	MOVQ    xStride+24(FP), DX
+	MOVQ    w+32(FP), DX
+	MOVQ    wStride+40(FP), BX
+	MOVQ    n+48(FP), SI
+	LEAQ    (DX)(BX*2), DI
+	ADDQ    BX, DI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	SUBQ    $0x10, SI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (DX), Z4
@@ -163,17 +165,18 @@ GLOBL firsts<>(SB), RODATA|NOPTR, $64
 // func dot2x1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·dot2x1AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	SUBQ   $0x10, DI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), DI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	SUBQ    $0x10, DI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Z2
@@ -242,25 +245,26 @@ store1:
 // func dot2x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·dot2x4AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	LEAQ   (SI)(DI*2), R9
-	ADDQ   DI, R9
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	SUBQ   $0x10, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	LEAQ    (SI)(DI*2), R9
+	ADDQ    DI, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	SUBQ    $0x10, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Z8
@@ -361,18 +365,19 @@ store1:
 // func dot3x1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·dot3x1AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	SUBQ   $0x10, DI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), DI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	SUBQ    $0x10, DI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Z3
@@ -462,29 +467,30 @@ store2:
 // func dot3x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·dot3x4AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	LEAQ   (SI)(DI*2), R9
-	ADDQ   DI, R9
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	SUBQ   $0x10, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	LEAQ    (SI)(DI*2), R9
+	ADDQ    DI, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	SUBQ    $0x10, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Z12
@@ -614,21 +620,22 @@ store2:
 // func dot4x1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·dot4x1AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), DI
-	LEAQ   (DX)(BX*2), R8
-	ADDQ   BX, R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	SUBQ   $0x10, DI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), DI
+	LEAQ    (DX)(BX*2), R8
+	ADDQ    BX, R8
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	SUBQ    $0x10, DI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Z4
@@ -741,35 +748,36 @@ store3:
 // func dot4x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·dot4x4AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	LEAQ   (DX)(BX*2), R9
-	ADDQ   BX, R9
-	LEAQ   (SI)(DI*2), R10
-	ADDQ   DI, R10
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	SUBQ   $0x10, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	LEAQ    (DX)(BX*2), R9
+	ADDQ    BX, R9
+	LEAQ    (SI)(DI*2), R10
+	ADDQ    DI, R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	SUBQ    $0x10, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Z16
@@ -933,22 +941,23 @@ store3:
 // func dot5x1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·dot5x1AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), DI
-	LEAQ   (DX)(BX*2), R8
-	ADDQ   BX, R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	SUBQ   $0x10, DI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), DI
+	LEAQ    (DX)(BX*2), R8
+	ADDQ    BX, R8
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	SUBQ    $0x10, DI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Z5
@@ -1083,39 +1092,40 @@ store4:
 // func dot5x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·dot5x4AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	LEAQ   (DX)(BX*2), R9
-	ADDQ   BX, R9
-	LEAQ   (SI)(DI*2), R10
-	ADDQ   DI, R10
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	SUBQ   $0x10, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	LEAQ    (DX)(BX*2), R9
+	ADDQ    BX, R9
+	LEAQ    (SI)(DI*2), R10
+	ADDQ    DI, R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	SUBQ    $0x10, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Z20
@@ -1312,29 +1322,30 @@ store4:
 // func dot6x1AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·dot6x1AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), DI
-	LEAQ   (DX)(BX*2), R8
-	ADDQ   BX, R8
-	LEAQ   (DX)(BX*2), R8
-	ADDQ   BX, R8
-	LEAQ   (R8)(BX*2), R9
-	ADDQ   BX, R9
-	LEAQ   (R9)(BX*2), R10
-	ADDQ   BX, R10
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	SUBQ   $0x10, DI
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), DI
+	LEAQ    (DX)(BX*2), R8
+	ADDQ    BX, R8
+	LEAQ    (DX)(BX*2), R8
+	ADDQ    BX, R8
+	LEAQ    (R8)(BX*2), R9
+	ADDQ    BX, R9
+	LEAQ    (R9)(BX*2), R10
+	ADDQ    BX, R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	SUBQ    $0x10, DI
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Z6
@@ -1499,43 +1510,44 @@ store5:
 // func dot6x4AVX512(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·dot6x4AVX512(SB), NOSPLIT, $0-64
-	MOVQ   dst+0(FP), AX
-	MOVQ   dstStride+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   xStride+24(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   wStride+40(FP), DI
-	MOVQ   n+48(FP), R8
-	LEAQ   (DX)(BX*2), R9
-	ADDQ   BX, R9
-	LEAQ   (SI)(DI*2), R10
-	ADDQ   DI, R10
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	SUBQ   $0x10, R8
-	JLT    tail
+	MOVQ    dst+0(FP), AX
+	MOVQ    dstStride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    xStride+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    wStride+40(FP), DI
+	MOVQ    n+48(FP), R8
+	LEAQ    (DX)(BX*2), R9
+	ADDQ    BX, R9
+	LEAQ    (SI)(DI*2), R10
+	ADDQ    DI, R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	SUBQ    $0x10, R8
+	JLT     tail
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (SI), Z24
@@ -1765,9 +1777,10 @@ store5:
 // func decodeF16AVX512(dst *float32, src *byte, n int)
 // Requires: AVX, AVX512F
 TEXT ·decodeF16AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VCVTPH2PS (CX), Z0
@@ -1782,9 +1795,10 @@ loop:
 // func decodeBF16AVX512(dst *float32, src *byte, n int)
 // Requires: AVX, AVX512F
 TEXT ·decodeBF16AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPMOVZXWD (CX), Z0
@@ -1800,9 +1814,10 @@ loop:
 // func decodeQ8_0AVX512(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, AVX512F
 TEXT ·decodeQ8_0AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW (CX), Y0
@@ -1825,9 +1840,10 @@ loop:
 // func decodeQ4_0AVX512(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, AVX512F
 TEXT ·decodeQ4_0AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW (CX), Y0
@@ -1868,9 +1884,10 @@ GLOBL counting0<>(SB), RODATA|NOPTR, $64
 // func decodeQ4_1AVX512(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, AVX512F
 TEXT ·decodeQ4_1AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW (CX), Y0
@@ -1913,9 +1930,10 @@ GLOBL counting8<>(SB), RODATA|NOPTR, $64
 // func decodeQ5_0AVX512(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, AVX512F
 TEXT ·decodeQ5_0AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW (CX), Y0
@@ -2000,9 +2018,10 @@ GLOBL i00000010<>(SB), RODATA|NOPTR, $64
 // func decodeQ5_1AVX512(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, AVX512F
 TEXT ·decodeQ5_1AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    n+16(FP), DX
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW (CX), Y0
@@ -2034,11 +2053,12 @@ loop:
 // func decodeQ4_KAVX512(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, AVX512F, AVX512VL, F16C
 TEXT ·decodeQ4_KAVX512(SB), $384-24
-	LEAQ 64(SP), AX
-	ANDQ $-64, AX
-	MOVQ dst+0(FP), DX
-	MOVQ src+8(FP), BX
-	MOVQ n+16(FP), SI
+	LEAQ    64(SP), AX
+	ANDQ    $-64, AX
+	MOVQ    dst+0(FP), DX
+	MOVQ    src+8(FP), BX
+	MOVQ    n+16(FP), SI
+	PCALIGN $0x40
 
 loop:
 	VBROADCASTI32X4 (BX), Y0
@@ -2063,6 +2083,7 @@ loop:
 	VMOVUPS         80(BX), Z0
 	VMOVUPS         Z0, 128(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VMOVUPS          counting8<>+0(SB), Z1
@@ -2186,11 +2207,12 @@ GLOBL scaleHalves<>(SB), RODATA|NOPTR, $64
 // func decodeQ5_KAVX512(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, F16C
 TEXT ·decodeQ5_KAVX512(SB), $384-24
-	LEAQ 64(SP), AX
-	ANDQ $-64, AX
-	MOVQ dst+0(FP), DX
-	MOVQ src+8(FP), BX
-	MOVQ n+16(FP), SI
+	LEAQ    64(SP), AX
+	ANDQ    $-64, AX
+	MOVQ    dst+0(FP), DX
+	MOVQ    src+8(FP), BX
+	MOVQ    n+16(FP), SI
+	PCALIGN $0x40
 
 loop:
 	VBROADCASTI32X4 (BX), Y0
@@ -2237,6 +2259,7 @@ loop:
 	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 256(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Z0
@@ -2380,11 +2403,12 @@ GLOBL halves1_3<>(SB), RODATA|NOPTR, $64
 // func decodeQ6_KAVX512(dst *float32, src *byte, n int)
 // Requires: AVX, AVX2, AVX512BW, AVX512F
 TEXT ·decodeQ6_KAVX512(SB), $384-24
-	LEAQ 64(SP), AX
-	ANDQ $-64, AX
-	MOVQ dst+0(FP), DX
-	MOVQ src+8(FP), BX
-	MOVQ n+16(FP), SI
+	LEAQ    64(SP), AX
+	ANDQ    $-64, AX
+	MOVQ    dst+0(FP), DX
+	MOVQ    src+8(FP), BX
+	MOVQ    n+16(FP), SI
+	PCALIGN $0x40
 
 loop:
 	VPBROADCASTW    208(BX), Y0
@@ -2424,6 +2448,7 @@ loop:
 	VPSUBB          i20202020<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 256(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z0
@@ -2503,6 +2528,7 @@ TEXT ·outer1x4AVX512(SB), NOSPLIT, $0-72
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
 	VMOVUPS 192(AX), Z3
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS      (BX), Z4
@@ -2541,6 +2567,7 @@ TEXT ·outer1xNAVX512(SB), NOSPLIT, $0-72
 	BZHIQ     R8, R9, R9
 	KMOVW     R9, K1
 	VMOVUPS.Z (AX), K1, Z0
+	PCALIGN   $0x40
 
 loop:
 	VMOVUPS.Z    (BX), K1, Z1
@@ -2573,6 +2600,7 @@ TEXT ·outer2x4AVX512(SB), NOSPLIT, $0-72
 	VMOVUPS 64(AX)(CX*1), Z5
 	VMOVUPS 128(AX)(CX*1), Z6
 	VMOVUPS 192(AX)(CX*1), Z7
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS      (DI), Z8
@@ -2621,6 +2649,7 @@ TEXT ·outer2xNAVX512(SB), NOSPLIT, $0-72
 	KMOVW     R11, K1
 	VMOVUPS.Z (AX), K1, Z0
 	VMOVUPS.Z (AX)(CX*1), K1, Z1
+	PCALIGN   $0x40
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z2
@@ -2660,6 +2689,7 @@ TEXT ·outer3x4AVX512(SB), NOSPLIT, $0-72
 	VMOVUPS 64(AX)(CX*2), Z9
 	VMOVUPS 128(AX)(CX*2), Z10
 	VMOVUPS 192(AX)(CX*2), Z11
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS      (DI), Z12
@@ -2718,6 +2748,7 @@ TEXT ·outer3xNAVX512(SB), NOSPLIT, $0-72
 	VMOVUPS.Z (AX), K1, Z0
 	VMOVUPS.Z (AX)(CX*1), K1, Z1
 	VMOVUPS.Z (AX)(CX*2), K1, Z2
+	PCALIGN   $0x40
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z3
@@ -2768,6 +2799,7 @@ TEXT ·outer4x4AVX512(SB), NOSPLIT, $0-72
 	VMOVUPS 64(R10), Z13
 	VMOVUPS 128(R10), Z14
 	VMOVUPS 192(R10), Z15
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS      (DI), Z16
@@ -2841,6 +2873,7 @@ TEXT ·outer4xNAVX512(SB), NOSPLIT, $0-72
 	VMOVUPS.Z (AX)(CX*1), K1, Z1
 	VMOVUPS.Z (AX)(CX*2), K1, Z2
 	VMOVUPS.Z (R10), K1, Z3
+	PCALIGN   $0x40
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z4
@@ -2899,6 +2932,7 @@ TEXT ·outer5x4AVX512(SB), NOSPLIT, $0-72
 	VMOVUPS 64(R10)(CX*1), Z17
 	VMOVUPS 128(R10)(CX*1), Z18
 	VMOVUPS 192(R10)(CX*1), Z19
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS      (DI), Z20
@@ -2982,6 +3016,7 @@ TEXT ·outer5xNAVX512(SB), NOSPLIT, $0-72
 	VMOVUPS.Z (AX)(CX*2), K1, Z2
 	VMOVUPS.Z (R10), K1, Z3
 	VMOVUPS.Z (R10)(CX*1), K1, Z4
+	PCALIGN   $0x40
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z5
@@ -3047,6 +3082,7 @@ TEXT ·outer6x4AVX512(SB), NOSPLIT, $0-72
 	VMOVUPS 64(R10)(CX*2), Z21
 	VMOVUPS 128(R10)(CX*2), Z22
 	VMOVUPS 192(R10)(CX*2), Z23
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS      (DI), Z24
@@ -3140,6 +3176,7 @@ TEXT ·outer6xNAVX512(SB), NOSPLIT, $0-72
 	VMOVUPS.Z (R10), K1, Z3
 	VMOVUPS.Z (R10)(CX*1), K1, Z4
 	VMOVUPS.Z (R10)(CX*2), K1, Z5
+	PCALIGN   $0x40
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z6

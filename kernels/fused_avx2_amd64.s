@@ -32,6 +32,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS      (DX), Y4
@@ -149,6 +150,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS      (DX), Y6
@@ -294,6 +296,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS      (DX), Y9
@@ -481,6 +484,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS      (DX), Y12
@@ -700,6 +704,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS      (DX), Y5
@@ -848,6 +853,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS      (DX), Y6
@@ -1014,6 +1020,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS      (DX), Y7
@@ -1201,6 +1208,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS      (DX), Y8
@@ -1397,6 +1405,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS    (DX), Y4
@@ -1510,6 +1519,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS    (DX), Y6
@@ -1652,6 +1662,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS    (DX), Y9
@@ -1836,6 +1847,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS    (DX), Y12
@@ -2052,6 +2064,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS    (DX), Y5
@@ -2199,6 +2212,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS    (DX), Y6
@@ -2364,6 +2378,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS    (DX), Y7
@@ -2550,6 +2565,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS    (DX), Y8
@@ -2745,6 +2761,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD    (DX), Y4
@@ -2874,6 +2891,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD    (DX), Y6
@@ -3028,6 +3046,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD    (DX), Y9
@@ -3224,6 +3243,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD    (DX), Y12
@@ -3452,6 +3472,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD    (DX), Y5
@@ -3603,6 +3624,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD    (DX), Y6
@@ -3772,6 +3794,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD    (DX), Y7
@@ -3962,6 +3985,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD    (DX), Y8
@@ -4161,6 +4185,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X4
@@ -4313,6 +4338,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X6
@@ -4484,6 +4510,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X9
@@ -4697,6 +4724,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X12
@@ -4942,6 +4970,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X5
@@ -5099,6 +5128,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X6
@@ -5274,6 +5304,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X7
@@ -5470,6 +5501,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X8
@@ -5675,6 +5707,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X4
@@ -5882,6 +5915,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X6
@@ -6067,6 +6101,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X9
@@ -6294,6 +6329,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X12
@@ -6553,6 +6589,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X5
@@ -6715,6 +6752,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X6
@@ -6895,6 +6933,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X7
@@ -7096,6 +7135,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X8
@@ -7306,6 +7346,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X4
@@ -7481,6 +7522,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X6
@@ -7669,6 +7711,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X9
@@ -7899,6 +7942,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X12
@@ -8161,6 +8205,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X5
@@ -8324,6 +8369,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X6
@@ -8505,6 +8551,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X7
@@ -8707,6 +8754,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X8
@@ -8918,6 +8966,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X4
@@ -9285,6 +9334,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X6
@@ -9537,6 +9587,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X9
@@ -9831,6 +9882,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X12
@@ -10157,6 +10209,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X5
@@ -10341,6 +10394,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X6
@@ -10543,6 +10597,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X7
@@ -10766,6 +10821,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X8
@@ -10998,6 +11054,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X4
@@ -11261,6 +11318,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X6
@@ -11516,6 +11574,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X9
@@ -11813,6 +11872,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X12
@@ -12142,6 +12202,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X5
@@ -12327,6 +12388,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X6
@@ -12530,6 +12592,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X7
@@ -12754,6 +12817,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), X8
@@ -12989,6 +13053,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y4
@@ -13172,6 +13237,7 @@ steps:
 	VPAND          i0f0f0f0f<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 1248(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y4
@@ -13509,6 +13575,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y6
@@ -13647,6 +13714,7 @@ steps:
 	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
 	VMOVUPS        Y6, 928(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y6
@@ -13889,6 +13957,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y9
@@ -14027,6 +14096,7 @@ steps:
 	VPAND          i0f0f0f0f<>+0(SB), Y9, Y9
 	VMOVUPS        Y9, 928(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y9
@@ -14323,6 +14393,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y12
@@ -14461,6 +14532,7 @@ steps:
 	VPAND          i0f0f0f0f<>+0(SB), Y12, Y12
 	VMOVUPS        Y12, 928(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y12
@@ -14801,6 +14873,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y5
@@ -14849,6 +14922,7 @@ steps:
 	VPAND          i0f0f0f0f<>+0(SB), Y5, Y5
 	VMOVUPS        Y5, 288(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y5
@@ -15045,6 +15119,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y6
@@ -15093,6 +15168,7 @@ steps:
 	VPAND          i0f0f0f0f<>+0(SB), Y6, Y6
 	VMOVUPS        Y6, 288(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y6
@@ -15311,6 +15387,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y7
@@ -15359,6 +15436,7 @@ steps:
 	VPAND          i0f0f0f0f<>+0(SB), Y7, Y7
 	VMOVUPS        Y7, 288(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y7
@@ -15602,6 +15680,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y8
@@ -15650,6 +15729,7 @@ steps:
 	VPAND          i0f0f0f0f<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 288(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y8
@@ -15906,6 +15986,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y4
@@ -16213,6 +16294,7 @@ steps:
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 1248(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y4
@@ -16532,6 +16614,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y6
@@ -16763,6 +16846,7 @@ steps:
 	VPOR           Y7, Y6, Y6
 	VMOVUPS        Y6, 928(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y6
@@ -17006,6 +17090,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y9
@@ -17237,6 +17322,7 @@ steps:
 	VPOR           Y10, Y9, Y9
 	VMOVUPS        Y9, 928(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y9
@@ -17534,6 +17620,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y12
@@ -17765,6 +17852,7 @@ steps:
 	VPOR           Y13, Y12, Y12
 	VMOVUPS        Y12, 928(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y12
@@ -18106,6 +18194,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y5
@@ -18185,6 +18274,7 @@ steps:
 	VPOR           Y6, Y5, Y5
 	VMOVUPS        Y5, 288(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y5
@@ -18381,6 +18471,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y6
@@ -18460,6 +18551,7 @@ steps:
 	VPOR           Y7, Y6, Y6
 	VMOVUPS        Y6, 288(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y6
@@ -18678,6 +18770,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y7
@@ -18757,6 +18850,7 @@ steps:
 	VPOR           Y8, Y7, Y7
 	VMOVUPS        Y7, 288(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y7
@@ -19000,6 +19094,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI128 (SI), Y8
@@ -19079,6 +19174,7 @@ steps:
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 288(AX)
 	XORQ           CX, CX
+	PCALIGN        $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Y8
@@ -19335,6 +19431,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW 208(SI), X4
@@ -19642,6 +19739,7 @@ steps:
 	VPSUBB       i20202020<>+0(SB), Y4, Y4
 	VMOVUPS      Y4, 1248(AX)
 	XORQ         CX, CX
+	PCALIGN      $0x40
 
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y4
@@ -19908,6 +20006,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW 208(SI), X6
@@ -20139,6 +20238,7 @@ steps:
 	VPSUBB       i20202020<>+0(SB), Y6, Y6
 	VMOVUPS      Y6, 928(AX)
 	XORQ         CX, CX
+	PCALIGN      $0x40
 
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y6
@@ -20383,6 +20483,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW 208(SI), X9
@@ -20614,6 +20715,7 @@ steps:
 	VPSUBB       i20202020<>+0(SB), Y9, Y9
 	VMOVUPS      Y9, 928(AX)
 	XORQ         CX, CX
+	PCALIGN      $0x40
 
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y9
@@ -20912,6 +21014,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW 208(SI), X12
@@ -21143,6 +21246,7 @@ steps:
 	VPSUBB       i20202020<>+0(SB), Y12, Y12
 	VMOVUPS      Y12, 928(AX)
 	XORQ         CX, CX
+	PCALIGN      $0x40
 
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y12
@@ -21485,6 +21589,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW 208(SI), X5
@@ -21564,6 +21669,7 @@ steps:
 	VPSUBB       i20202020<>+0(SB), Y5, Y5
 	VMOVUPS      Y5, 288(AX)
 	XORQ         CX, CX
+	PCALIGN      $0x40
 
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y5
@@ -21761,6 +21867,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW 208(SI), X6
@@ -21840,6 +21947,7 @@ steps:
 	VPSUBB       i20202020<>+0(SB), Y6, Y6
 	VMOVUPS      Y6, 288(AX)
 	XORQ         CX, CX
+	PCALIGN      $0x40
 
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y6
@@ -22059,6 +22167,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW 208(SI), X7
@@ -22138,6 +22247,7 @@ steps:
 	VPSUBB       i20202020<>+0(SB), Y7, Y7
 	VMOVUPS      Y7, 288(AX)
 	XORQ         CX, CX
+	PCALIGN      $0x40
 
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y7
@@ -22382,6 +22492,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW 208(SI), X8
@@ -22461,6 +22572,7 @@ steps:
 	VPSUBB       i20202020<>+0(SB), Y8, Y8
 	VMOVUPS      Y8, 288(AX)
 	XORQ         CX, CX
+	PCALIGN      $0x40
 
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y8

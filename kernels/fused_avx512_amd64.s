@@ -32,6 +32,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS     (DX), Z4
@@ -155,6 +156,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS     (DX), Z8
@@ -297,6 +299,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS     (DX), Z12
@@ -478,6 +481,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS     (DX), Z16
@@ -686,6 +690,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS     (DX), Z10
@@ -870,6 +875,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS     (DX), Z12
@@ -1074,6 +1080,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS     (DX), Z14
@@ -1310,6 +1317,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VMOVUPS     (DX), Z16
@@ -1548,6 +1556,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS   (DX), Z4
@@ -1649,6 +1658,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS   (DX), Z8
@@ -1787,6 +1797,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS   (DX), Z12
@@ -1964,6 +1975,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS   (DX), Z16
@@ -2168,6 +2180,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS   (DX), Z10
@@ -2350,6 +2363,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS   (DX), Z12
@@ -2552,6 +2566,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS   (DX), Z14
@@ -2786,6 +2801,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VCVTPH2PS   (DX), Z16
@@ -3022,6 +3038,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD   (DX), Z4
@@ -3131,6 +3148,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD   (DX), Z8
@@ -3277,6 +3295,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD   (DX), Z12
@@ -3462,6 +3481,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD   (DX), Z16
@@ -3674,6 +3694,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD   (DX), Z10
@@ -3860,6 +3881,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD   (DX), Z12
@@ -4066,6 +4088,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD   (DX), Z14
@@ -4304,6 +4327,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPMOVZXWD   (DX), Z16
@@ -4544,6 +4568,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y4
@@ -4668,6 +4693,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y8
@@ -4829,6 +4855,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y12
@@ -5029,6 +5056,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y16
@@ -5256,6 +5284,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y10
@@ -5450,6 +5479,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y12
@@ -5664,6 +5694,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y14
@@ -5910,6 +5941,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y16
@@ -6158,6 +6190,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y4
@@ -6299,6 +6332,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y8
@@ -6459,6 +6493,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y12
@@ -6658,6 +6693,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y16
@@ -6884,6 +6920,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y10
@@ -7077,6 +7114,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y12
@@ -7290,6 +7328,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y14
@@ -7535,6 +7574,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y16
@@ -7782,6 +7822,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y4
@@ -7931,6 +7972,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y8
@@ -8099,6 +8141,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y12
@@ -8306,6 +8349,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y16
@@ -8540,6 +8584,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y10
@@ -8737,6 +8782,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y12
@@ -8954,6 +9000,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y14
@@ -9203,6 +9250,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y16
@@ -9454,6 +9502,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y4
@@ -9663,6 +9712,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y8
@@ -9855,6 +9905,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y12
@@ -10086,6 +10137,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y16
@@ -10344,6 +10396,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y10
@@ -10553,6 +10606,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y12
@@ -10782,6 +10836,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y14
@@ -11043,6 +11098,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y16
@@ -11306,6 +11362,7 @@ blocks:
 	CMPQ    R9, R11
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y4
@@ -11465,6 +11522,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y8
@@ -11661,6 +11719,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y12
@@ -11896,6 +11955,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y16
@@ -12158,6 +12218,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y10
@@ -12369,6 +12430,7 @@ blocks:
 	CMPQ    R10, R12
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y12
@@ -12600,6 +12662,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y14
@@ -12863,6 +12926,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW (DX), Y16
@@ -13130,6 +13194,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y4
@@ -13217,6 +13282,7 @@ steps:
 	VMOVUPS         80(R10), Z4
 	VMOVUPS         Z4, 1088(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VMOVUPS          counting8<>+0(SB), Z5
@@ -13470,6 +13536,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y8
@@ -13557,6 +13624,7 @@ steps:
 	VMOVUPS         80(R11), Z8
 	VMOVUPS         Z8, 1088(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VMOVUPS          counting8<>+0(SB), Z9
@@ -13767,6 +13835,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y12
@@ -13854,6 +13923,7 @@ steps:
 	VMOVUPS         80(R11), Z12
 	VMOVUPS         Z12, 1088(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VMOVUPS          counting8<>+0(SB), Z13
@@ -14113,6 +14183,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y16
@@ -14200,6 +14271,7 @@ steps:
 	VMOVUPS         80(R12), Z16
 	VMOVUPS         Z16, 1088(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VMOVUPS          counting8<>+0(SB), Z17
@@ -14496,6 +14568,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y10
@@ -14541,6 +14614,7 @@ steps:
 	VMOVUPS         80(SI)(R8*1), Z10
 	VMOVUPS         Z10, 448(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VMOVUPS          counting8<>+0(SB), Z11
@@ -14782,6 +14856,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y12
@@ -14827,6 +14902,7 @@ steps:
 	VMOVUPS         80(SI)(R8*1), Z12
 	VMOVUPS         Z12, 448(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VMOVUPS          counting8<>+0(SB), Z13
@@ -15094,6 +15170,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y14
@@ -15139,6 +15216,7 @@ steps:
 	VMOVUPS         80(SI)(R8*1), Z14
 	VMOVUPS         Z14, 448(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VMOVUPS          counting8<>+0(SB), Z15
@@ -15444,6 +15522,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y16
@@ -15489,6 +15568,7 @@ steps:
 	VMOVUPS         80(SI)(R8*1), Z16
 	VMOVUPS         Z16, 448(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VMOVUPS          counting8<>+0(SB), Z17
@@ -15802,6 +15882,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y4
@@ -15977,6 +16058,7 @@ steps:
 	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1216(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Z4
@@ -16256,6 +16338,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y8
@@ -16431,6 +16514,7 @@ steps:
 	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1216(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Z8
@@ -16649,6 +16733,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y12
@@ -16824,6 +16909,7 @@ steps:
 	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
 	VMOVUPS         Z12, 1216(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Z12
@@ -17091,6 +17177,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y16
@@ -17266,6 +17353,7 @@ steps:
 	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
 	VMOVUPS         Z16, 1216(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Z16
@@ -17570,6 +17658,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y10
@@ -17659,6 +17748,7 @@ steps:
 	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z11, Z10
 	VMOVUPS         Z10, 576(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Z10
@@ -17904,6 +17994,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y12
@@ -17993,6 +18084,7 @@ steps:
 	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z13, Z12
 	VMOVUPS         Z12, 576(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Z12
@@ -18264,6 +18356,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y14
@@ -18353,6 +18446,7 @@ steps:
 	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z15, Z14
 	VMOVUPS         Z14, 576(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Z14
@@ -18662,6 +18756,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VBROADCASTI32X4 (SI), Y16
@@ -18751,6 +18846,7 @@ steps:
 	VPTERNLOGD      $0xf8, i10101010<>+0(SB), Z17, Z16
 	VMOVUPS         Z16, 576(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VBROADCASTSS (AX)(CX*1), Z16
@@ -19068,6 +19164,7 @@ blocks:
 	CMPQ    R11, R13
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW    208(SI), Y4
@@ -19215,6 +19312,7 @@ steps:
 	VPSUBB          i20202020<>+0(SB), Z4, Z4
 	VMOVUPS         Z4, 1216(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z4
@@ -19407,6 +19505,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW    208(SI), Y8
@@ -19554,6 +19653,7 @@ steps:
 	VPSUBB          i20202020<>+0(SB), Z8, Z8
 	VMOVUPS         Z8, 1216(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z8
@@ -19757,6 +19857,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW    208(SI), Y12
@@ -19904,6 +20005,7 @@ steps:
 	VPSUBB          i20202020<>+0(SB), Z12, Z12
 	VMOVUPS         Z12, 1216(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z12
@@ -20156,6 +20258,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW    208(SI), Y16
@@ -20303,6 +20406,7 @@ steps:
 	VPSUBB          i20202020<>+0(SB), Z16, Z16
 	VMOVUPS         Z16, 1216(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z16
@@ -20592,6 +20696,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW    208(SI), Y10
@@ -20667,6 +20772,7 @@ steps:
 	VPSUBB          i20202020<>+0(SB), Z10, Z10
 	VMOVUPS         Z10, 576(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z10
@@ -20904,6 +21010,7 @@ blocks:
 	CMPQ    R12, R14
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW    208(SI), Y12
@@ -20979,6 +21086,7 @@ steps:
 	VPSUBB          i20202020<>+0(SB), Z12, Z12
 	VMOVUPS         Z12, 576(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z12
@@ -21242,6 +21350,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW    208(SI), Y14
@@ -21317,6 +21426,7 @@ steps:
 	VPSUBB          i20202020<>+0(SB), Z14, Z14
 	VMOVUPS         Z14, 576(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z14
@@ -21618,6 +21728,7 @@ blocks:
 	CMPQ    R13, R15
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
+	PCALIGN $0x40
 
 steps:
 	VPBROADCASTW    208(SI), Y16
@@ -21693,6 +21804,7 @@ steps:
 	VPSUBB          i20202020<>+0(SB), Z16, Z16
 	VMOVUPS         Z16, 576(AX)
 	XORQ            CX, CX
+	PCALIGN         $0x40
 
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z16

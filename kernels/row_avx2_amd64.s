@@ -4200,16 +4200,17 @@ done:
 // func scores1AVX2(dst *float32, q *float32, dims int, k *float32)
 // Requires: AVX, FMA3
 TEXT ·scores1AVX2(SB), NOSPLIT, $0-32
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   k+24(FP), DX
-	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
+	MOVQ    dst+0(FP), AX
+	MOVQ    q+8(FP), CX
+	MOVQ    k+24(FP), DX
+	MOVQ    dims+16(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	PCALIGN $0x40
 
 dimension:
 	VBROADCASTSS (CX), Y4
@@ -4258,6 +4259,7 @@ columns4:
 	LEAQ    (SI)(R8*4), SI
 	SUBQ    R8, DI
 	MOVQ    CX, R8
+	PCALIGN $0x40
 
 position4:
 	VBROADCASTSS (SI), Y4
@@ -4299,6 +4301,7 @@ columns1:
 	LEAQ    (SI)(R8*4), SI
 	SUBQ    R8, DI
 	MOVQ    CX, R8
+	PCALIGN $0x40
 
 position1:
 	VBROADCASTSS (SI), Y2
@@ -4321,20 +4324,21 @@ past1:
 // func scores2AVX2(dst *float32, q *float32, dims int, k *float32)
 // Requires: AVX, FMA3
 TEXT ·scores2AVX2(SB), NOSPLIT, $0-32
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   k+24(FP), DX
-	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+	MOVQ    dst+0(FP), AX
+	MOVQ    q+8(FP), CX
+	MOVQ    k+24(FP), DX
+	MOVQ    dims+16(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	PCALIGN $0x40
 
 dimension:
 	VBROADCASTSS (CX), Y8
@@ -4396,6 +4400,7 @@ columns4:
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	PCALIGN $0x40
 
 position4:
 	VBROADCASTSS (DI), Y8
@@ -4447,6 +4452,7 @@ columns1:
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	PCALIGN $0x40
 
 position1:
 	VBROADCASTSS (DI), Y3
@@ -4472,24 +4478,25 @@ past1:
 // func scores3AVX2(dst *float32, q *float32, dims int, k *float32)
 // Requires: AVX, FMA3
 TEXT ·scores3AVX2(SB), NOSPLIT, $0-32
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   k+24(FP), DX
-	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
+	MOVQ    dst+0(FP), AX
+	MOVQ    q+8(FP), CX
+	MOVQ    k+24(FP), DX
+	MOVQ    dims+16(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	PCALIGN $0x40
 
 dimension:
 	VBROADCASTSS (CX), Y12
@@ -4564,6 +4571,7 @@ columns4:
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	PCALIGN $0x40
 
 position4:
 	VBROADCASTSS (DI), Y12
@@ -4625,6 +4633,7 @@ columns1:
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	PCALIGN $0x40
 
 position1:
 	VBROADCASTSS (DI), Y4

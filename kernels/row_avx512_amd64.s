@@ -3928,14 +3928,15 @@ done:
 // func scores1AVX512(dst *float32, q *float32, dims int, k *float32)
 // Requires: AVX, AVX512F
 TEXT ·scores1AVX512(SB), NOSPLIT, $0-32
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   k+24(FP), DX
-	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
+	MOVQ    dst+0(FP), AX
+	MOVQ    q+8(FP), CX
+	MOVQ    k+24(FP), DX
+	MOVQ    dims+16(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	PCALIGN $0x40
 
 dimension:
 	VBROADCASTSS (CX), Z2
@@ -3978,6 +3979,7 @@ columns4:
 	LEAQ    (SI)(R8*4), SI
 	SUBQ    R8, DI
 	MOVQ    CX, R8
+	PCALIGN $0x40
 
 position4:
 	VBROADCASTSS (SI), Z4
@@ -4014,6 +4016,7 @@ columns2:
 	LEAQ    (SI)(R8*4), SI
 	SUBQ    R8, DI
 	MOVQ    CX, R8
+	PCALIGN $0x40
 
 position2:
 	VBROADCASTSS (SI), Z2
@@ -4046,6 +4049,7 @@ columns1:
 	LEAQ    (SI)(R8*4), SI
 	SUBQ    R8, DI
 	MOVQ    CX, R8
+	PCALIGN $0x40
 
 position1:
 	VBROADCASTSS (SI), Z1
@@ -4068,16 +4072,17 @@ past1:
 // func scores2AVX512(dst *float32, q *float32, dims int, k *float32)
 // Requires: AVX, AVX512F
 TEXT ·scores2AVX512(SB), NOSPLIT, $0-32
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   k+24(FP), DX
-	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	MOVQ    dst+0(FP), AX
+	MOVQ    q+8(FP), CX
+	MOVQ    k+24(FP), DX
+	MOVQ    dims+16(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	PCALIGN $0x40
 
 dimension:
 	VBROADCASTSS (CX), Z4
@@ -4129,6 +4134,7 @@ columns4:
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	PCALIGN $0x40
 
 position4:
 	VBROADCASTSS (DI), Z8
@@ -4176,6 +4182,7 @@ columns2:
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	PCALIGN $0x40
 
 position2:
 	VBROADCASTSS (DI), Z4
@@ -4214,6 +4221,7 @@ columns1:
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	PCALIGN $0x40
 
 position1:
 	VBROADCASTSS (DI), Z2
@@ -4239,18 +4247,19 @@ past1:
 // func scores3AVX512(dst *float32, q *float32, dims int, k *float32)
 // Requires: AVX, AVX512F
 TEXT ·scores3AVX512(SB), NOSPLIT, $0-32
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   k+24(FP), DX
-	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
+	MOVQ    dst+0(FP), AX
+	MOVQ    q+8(FP), CX
+	MOVQ    k+24(FP), DX
+	MOVQ    dims+16(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	PCALIGN $0x40
 
 dimension:
 	VBROADCASTSS (CX), Z6
@@ -4311,6 +4320,7 @@ columns4:
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	PCALIGN $0x40
 
 position4:
 	VBROADCASTSS (DI), Z12
@@ -4369,6 +4379,7 @@ columns2:
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	PCALIGN $0x40
 
 position2:
 	VBROADCASTSS (DI), Z6
@@ -4413,6 +4424,7 @@ columns1:
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	PCALIGN $0x40
 
 position1:
 	VBROADCASTSS (DI), Z3
@@ -4441,22 +4453,23 @@ past1:
 // func scores4AVX512(dst *float32, q *float32, dims int, k *float32)
 // Requires: AVX, AVX512F
 TEXT ·scores4AVX512(SB), NOSPLIT, $0-32
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   k+24(FP), DX
-	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
+	MOVQ    dst+0(FP), AX
+	MOVQ    q+8(FP), CX
+	MOVQ    k+24(FP), DX
+	MOVQ    dims+16(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	LEAQ    (CX)(SI*2), DI
+	ADDQ    SI, DI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	PCALIGN $0x40
 
 dimension:
 	VBROADCASTSS (CX), Z8
@@ -4529,6 +4542,7 @@ columns4:
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
 	MOVQ    DX, R10
+	PCALIGN $0x40
 
 position4:
 	VBROADCASTSS (R8), Z16
@@ -4599,6 +4613,7 @@ columns2:
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
 	MOVQ    DX, R10
+	PCALIGN $0x40
 
 position2:
 	VBROADCASTSS (R8), Z8
@@ -4650,6 +4665,7 @@ columns1:
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
 	MOVQ    DX, R10
+	PCALIGN $0x40
 
 position1:
 	VBROADCASTSS (R8), Z4
@@ -4682,24 +4698,25 @@ past1:
 // func scores5AVX512(dst *float32, q *float32, dims int, k *float32)
 // Requires: AVX, AVX512F
 TEXT ·scores5AVX512(SB), NOSPLIT, $0-32
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   k+24(FP), DX
-	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
+	MOVQ    dst+0(FP), AX
+	MOVQ    q+8(FP), CX
+	MOVQ    k+24(FP), DX
+	MOVQ    dims+16(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	LEAQ    (CX)(SI*2), DI
+	ADDQ    SI, DI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	PCALIGN $0x40
 
 dimension:
 	VBROADCASTSS (CX), Z10
@@ -4781,6 +4798,7 @@ columns4:
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
 	MOVQ    DX, R10
+	PCALIGN $0x40
 
 position4:
 	VBROADCASTSS (R8), Z20
@@ -4862,6 +4880,7 @@ columns2:
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
 	MOVQ    DX, R10
+	PCALIGN $0x40
 
 position2:
 	VBROADCASTSS (R8), Z10
@@ -4919,6 +4938,7 @@ columns1:
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
 	MOVQ    DX, R10
+	PCALIGN $0x40
 
 position1:
 	VBROADCASTSS (R8), Z5
@@ -4954,26 +4974,27 @@ past1:
 // func scores6AVX512(dst *float32, q *float32, dims int, k *float32)
 // Requires: AVX, AVX512F
 TEXT ·scores6AVX512(SB), NOSPLIT, $0-32
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   k+24(FP), DX
-	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
+	MOVQ    dst+0(FP), AX
+	MOVQ    q+8(FP), CX
+	MOVQ    k+24(FP), DX
+	MOVQ    dims+16(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	LEAQ    (CX)(SI*2), DI
+	ADDQ    SI, DI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	PCALIGN $0x40
 
 dimension:
 	VBROADCASTSS (CX), Z12
@@ -5064,6 +5085,7 @@ columns4:
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
 	MOVQ    DX, R10
+	PCALIGN $0x40
 
 position4:
 	VBROADCASTSS (R8), Z24
@@ -5156,6 +5178,7 @@ columns2:
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
 	MOVQ    DX, R10
+	PCALIGN $0x40
 
 position2:
 	VBROADCASTSS (R8), Z12
@@ -5219,6 +5242,7 @@ columns1:
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
 	MOVQ    DX, R10
+	PCALIGN $0x40
 
 position1:
 	VBROADCASTSS (R8), Z6

@@ -6,6 +6,8 @@ import (
 	"flag"
 
 	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
+	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
@@ -60,4 +62,11 @@ func main() {
 		amxGrad()
 	}
 	build.Generate()
+}
+
+// loopStart is the label of a hot loop, at the start of a cache line: else the
+// linker's order of functions decides how many lines the loop is fetched from.
+func loopStart(name string) {
+	build.Instruction(&ir.Instruction{Opcode: "PCALIGN", Operands: []operand.Op{operand.Imm(64)}})
+	build.Label(name)
 }

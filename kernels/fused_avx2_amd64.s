@@ -33,6 +33,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VMOVUPS      (DX), Y4
 	VFMADD231PS  (CX), Y4, Y0
@@ -150,6 +151,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VMOVUPS      (DX), Y6
 	VFMADD231PS  (CX), Y6, Y0
@@ -295,6 +297,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VMOVUPS      (DX), Y9
 	VFMADD231PS  (CX), Y9, Y0
@@ -482,6 +485,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VMOVUPS      (DX), Y12
 	VFMADD231PS  (CX), Y12, Y0
@@ -701,6 +705,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VMOVUPS      (DX), Y5
 	VFMADD231PS  (CX), Y5, Y0
@@ -849,6 +854,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VMOVUPS      (DX), Y6
 	VFMADD231PS  (CX), Y6, Y0
@@ -1015,6 +1021,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VMOVUPS      (DX), Y7
 	VFMADD231PS  (CX), Y7, Y0
@@ -1202,6 +1209,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VMOVUPS      (DX), Y8
 	VFMADD231PS  (CX), Y8, Y0
@@ -1398,6 +1406,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS    (DX), Y4
 	VFMADD231PS  (CX), Y4, Y0
@@ -1511,6 +1520,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS    (DX), Y6
 	VFMADD231PS  (CX), Y6, Y0
@@ -1653,6 +1663,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS    (DX), Y9
 	VFMADD231PS  (CX), Y9, Y0
@@ -1837,6 +1848,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS    (DX), Y12
 	VFMADD231PS  (CX), Y12, Y0
@@ -2053,6 +2065,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS    (DX), Y5
 	VFMADD231PS  (CX), Y5, Y0
@@ -2200,6 +2213,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS    (DX), Y6
 	VFMADD231PS  (CX), Y6, Y0
@@ -2365,6 +2379,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS    (DX), Y7
 	VFMADD231PS  (CX), Y7, Y0
@@ -2551,6 +2566,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS    (DX), Y8
 	VFMADD231PS  (CX), Y8, Y0
@@ -2746,6 +2762,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD    (DX), Y4
 	VPSLLD       $0x10, Y4, Y4
@@ -2875,6 +2892,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD    (DX), Y6
 	VPSLLD       $0x10, Y6, Y6
@@ -3029,6 +3047,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD    (DX), Y9
 	VPSLLD       $0x10, Y9, Y9
@@ -3225,6 +3244,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD    (DX), Y12
 	VPSLLD       $0x10, Y12, Y12
@@ -3453,6 +3473,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD    (DX), Y5
 	VPSLLD       $0x10, Y5, Y5
@@ -3604,6 +3625,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD    (DX), Y6
 	VPSLLD       $0x10, Y6, Y6
@@ -3773,6 +3795,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD    (DX), Y7
 	VPSLLD       $0x10, Y7, Y7
@@ -3963,6 +3986,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD    (DX), Y8
 	VPSLLD       $0x10, Y8, Y8
@@ -4162,6 +4186,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X4
 	VCVTPH2PS    X4, Y4
@@ -4314,6 +4339,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
@@ -4485,6 +4511,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X9
 	VCVTPH2PS    X9, Y9
@@ -4698,6 +4725,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X12
 	VCVTPH2PS    X12, Y12
@@ -4943,6 +4971,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X5
 	VCVTPH2PS    X5, Y5
@@ -5100,6 +5129,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
@@ -5275,6 +5305,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X7
 	VCVTPH2PS    X7, Y7
@@ -5471,6 +5502,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X8
 	VCVTPH2PS    X8, Y8
@@ -5676,6 +5708,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X4
 	VCVTPH2PS    X4, Y4
@@ -5883,6 +5916,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
@@ -6068,6 +6102,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X9
 	VCVTPH2PS    X9, Y9
@@ -6295,6 +6330,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X12
 	VCVTPH2PS    X12, Y12
@@ -6554,6 +6590,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X5
 	VCVTPH2PS    X5, Y5
@@ -6716,6 +6753,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
@@ -6896,6 +6934,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X7
 	VCVTPH2PS    X7, Y7
@@ -7097,6 +7136,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X8
 	VCVTPH2PS    X8, Y8
@@ -7307,6 +7347,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X4
 	VCVTPH2PS    X4, Y4
@@ -7482,6 +7523,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
@@ -7670,6 +7712,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X9
 	VCVTPH2PS    X9, Y9
@@ -7900,6 +7943,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X12
 	VCVTPH2PS    X12, Y12
@@ -8162,6 +8206,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X5
 	VCVTPH2PS    X5, Y5
@@ -8325,6 +8370,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
@@ -8506,6 +8552,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X7
 	VCVTPH2PS    X7, Y7
@@ -8708,6 +8755,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X8
 	VCVTPH2PS    X8, Y8
@@ -8919,6 +8967,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X4
 	VCVTPH2PS    X4, Y4
@@ -9286,6 +9335,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
@@ -9538,6 +9588,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X9
 	VCVTPH2PS    X9, Y9
@@ -9832,6 +9883,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X12
 	VCVTPH2PS    X12, Y12
@@ -10158,6 +10210,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X5
 	VCVTPH2PS    X5, Y5
@@ -10342,6 +10395,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
@@ -10544,6 +10598,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X7
 	VCVTPH2PS    X7, Y7
@@ -10767,6 +10822,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X8
 	VCVTPH2PS    X8, Y8
@@ -10999,6 +11055,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X4
 	VCVTPH2PS    X4, Y4
@@ -11262,6 +11319,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
@@ -11517,6 +11575,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X9
 	VCVTPH2PS    X9, Y9
@@ -11814,6 +11873,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X12
 	VCVTPH2PS    X12, Y12
@@ -12143,6 +12203,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X5
 	VCVTPH2PS    X5, Y5
@@ -12328,6 +12389,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X6
 	VCVTPH2PS    X6, Y6
@@ -12531,6 +12593,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X7
 	VCVTPH2PS    X7, Y7
@@ -12755,6 +12818,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), X8
 	VCVTPH2PS    X8, Y8
@@ -12990,6 +13054,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y4
 	VPSHUFB        scaleFirst<>+0(SB), Y4, Y5
@@ -13173,6 +13238,7 @@ steps:
 	VMOVUPS        Y4, 1248(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y4
 	VBROADCASTSS 4(AX)(CX*1), Y5
@@ -13510,6 +13576,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y6
 	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
@@ -13648,6 +13715,7 @@ steps:
 	VMOVUPS        Y6, 928(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y6
 	VBROADCASTSS 4(AX)(CX*1), Y7
@@ -13890,6 +13958,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y9
 	VPSHUFB        scaleFirst<>+0(SB), Y9, Y10
@@ -14028,6 +14097,7 @@ steps:
 	VMOVUPS        Y9, 928(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y9
 	VBROADCASTSS 4(AX)(CX*1), Y10
@@ -14324,6 +14394,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y12
 	VPSHUFB        scaleFirst<>+0(SB), Y12, Y13
@@ -14462,6 +14533,7 @@ steps:
 	VMOVUPS        Y12, 928(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y12
 	VBROADCASTSS 4(AX)(CX*1), Y13
@@ -14802,6 +14874,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y5
 	VPSHUFB        scaleFirst<>+0(SB), Y5, Y6
@@ -14850,6 +14923,7 @@ steps:
 	VMOVUPS        Y5, 288(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y5
 	VBROADCASTSS 4(AX)(CX*1), Y6
@@ -15046,6 +15120,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y6
 	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
@@ -15094,6 +15169,7 @@ steps:
 	VMOVUPS        Y6, 288(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y6
 	VBROADCASTSS 4(AX)(CX*1), Y7
@@ -15312,6 +15388,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y7
 	VPSHUFB        scaleFirst<>+0(SB), Y7, Y8
@@ -15360,6 +15437,7 @@ steps:
 	VMOVUPS        Y7, 288(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y7
 	VBROADCASTSS 4(AX)(CX*1), Y8
@@ -15603,6 +15681,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y8
 	VPSHUFB        scaleFirst<>+0(SB), Y8, Y9
@@ -15651,6 +15730,7 @@ steps:
 	VMOVUPS        Y8, 288(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y8
 	VBROADCASTSS 4(AX)(CX*1), Y9
@@ -15907,6 +15987,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y4
 	VPSHUFB        scaleFirst<>+0(SB), Y4, Y5
@@ -16214,6 +16295,7 @@ steps:
 	VMOVUPS        Y4, 1248(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y4
 	VBROADCASTSS 4(AX)(CX*1), Y5
@@ -16533,6 +16615,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y6
 	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
@@ -16764,6 +16847,7 @@ steps:
 	VMOVUPS        Y6, 928(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y6
 	VBROADCASTSS 4(AX)(CX*1), Y7
@@ -17007,6 +17091,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y9
 	VPSHUFB        scaleFirst<>+0(SB), Y9, Y10
@@ -17238,6 +17323,7 @@ steps:
 	VMOVUPS        Y9, 928(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y9
 	VBROADCASTSS 4(AX)(CX*1), Y10
@@ -17535,6 +17621,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y12
 	VPSHUFB        scaleFirst<>+0(SB), Y12, Y13
@@ -17766,6 +17853,7 @@ steps:
 	VMOVUPS        Y12, 928(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y12
 	VBROADCASTSS 4(AX)(CX*1), Y13
@@ -18107,6 +18195,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y5
 	VPSHUFB        scaleFirst<>+0(SB), Y5, Y6
@@ -18186,6 +18275,7 @@ steps:
 	VMOVUPS        Y5, 288(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y5
 	VBROADCASTSS 4(AX)(CX*1), Y6
@@ -18382,6 +18472,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y6
 	VPSHUFB        scaleFirst<>+0(SB), Y6, Y7
@@ -18461,6 +18552,7 @@ steps:
 	VMOVUPS        Y6, 288(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y6
 	VBROADCASTSS 4(AX)(CX*1), Y7
@@ -18679,6 +18771,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y7
 	VPSHUFB        scaleFirst<>+0(SB), Y7, Y8
@@ -18758,6 +18851,7 @@ steps:
 	VMOVUPS        Y7, 288(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y7
 	VBROADCASTSS 4(AX)(CX*1), Y8
@@ -19001,6 +19095,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VBROADCASTI128 (SI), Y8
 	VPSHUFB        scaleFirst<>+0(SB), Y8, Y9
@@ -19080,6 +19175,7 @@ steps:
 	VMOVUPS        Y8, 288(AX)
 	XORQ           CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Y8
 	VBROADCASTSS 4(AX)(CX*1), Y9
@@ -19336,6 +19432,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW 208(SI), X4
 	VCVTPH2PS    X4, Y4
@@ -19643,6 +19740,7 @@ steps:
 	VMOVUPS      Y4, 1248(AX)
 	XORQ         CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y4
 	VCVTDQ2PS    Y4, Y4
@@ -19909,6 +20007,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW 208(SI), X6
 	VCVTPH2PS    X6, Y6
@@ -20140,6 +20239,7 @@ steps:
 	VMOVUPS      Y6, 928(AX)
 	XORQ         CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y6
 	VCVTDQ2PS    Y6, Y6
@@ -20384,6 +20484,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW 208(SI), X9
 	VCVTPH2PS    X9, Y9
@@ -20615,6 +20716,7 @@ steps:
 	VMOVUPS      Y9, 928(AX)
 	XORQ         CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y9
 	VCVTDQ2PS    Y9, Y9
@@ -20913,6 +21015,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW 208(SI), X12
 	VCVTPH2PS    X12, Y12
@@ -21144,6 +21247,7 @@ steps:
 	VMOVUPS      Y12, 928(AX)
 	XORQ         CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y12
 	VCVTDQ2PS    Y12, Y12
@@ -21486,6 +21590,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW 208(SI), X5
 	VCVTPH2PS    X5, Y5
@@ -21565,6 +21670,7 @@ steps:
 	VMOVUPS      Y5, 288(AX)
 	XORQ         CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y5
 	VCVTDQ2PS    Y5, Y5
@@ -21762,6 +21868,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW 208(SI), X6
 	VCVTPH2PS    X6, Y6
@@ -21841,6 +21948,7 @@ steps:
 	VMOVUPS      Y6, 288(AX)
 	XORQ         CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y6
 	VCVTDQ2PS    Y6, Y6
@@ -22060,6 +22168,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW 208(SI), X7
 	VCVTPH2PS    X7, Y7
@@ -22139,6 +22248,7 @@ steps:
 	VMOVUPS      Y7, 288(AX)
 	XORQ         CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y7
 	VCVTDQ2PS    Y7, Y7
@@ -22383,6 +22493,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW 208(SI), X8
 	VCVTPH2PS    X8, Y8
@@ -22462,6 +22573,7 @@ steps:
 	VMOVUPS      Y8, 288(AX)
 	XORQ         CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD    64(AX)(CX*4), Y8
 	VCVTDQ2PS    Y8, Y8

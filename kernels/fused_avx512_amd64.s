@@ -33,6 +33,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VMOVUPS     (DX), Z4
 	VMOVUPS     (DX)(SI*1), Z5
@@ -156,6 +157,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VMOVUPS     (DX), Z8
 	VMOVUPS     (DX)(SI*1), Z9
@@ -298,6 +300,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VMOVUPS     (DX), Z12
 	VMOVUPS     (DX)(SI*1), Z13
@@ -479,6 +482,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VMOVUPS     (DX), Z16
 	VMOVUPS     (DX)(SI*1), Z17
@@ -687,6 +691,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VMOVUPS     (DX), Z10
 	VMOVUPS     (DX)(SI*1), Z11
@@ -871,6 +876,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VMOVUPS     (DX), Z12
 	VMOVUPS     (DX)(SI*1), Z13
@@ -1075,6 +1081,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VMOVUPS     (DX), Z14
 	VMOVUPS     (DX)(SI*1), Z15
@@ -1311,6 +1318,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VMOVUPS     (DX), Z16
 	VMOVUPS     (DX)(SI*1), Z17
@@ -1549,6 +1557,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS   (DX), Z4
 	VCVTPH2PS   (DX)(SI*1), Z5
@@ -1650,6 +1659,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS   (DX), Z8
 	VCVTPH2PS   (DX)(SI*1), Z9
@@ -1788,6 +1798,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS   (DX), Z12
 	VCVTPH2PS   (DX)(SI*1), Z13
@@ -1965,6 +1976,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS   (DX), Z16
 	VCVTPH2PS   (DX)(SI*1), Z17
@@ -2169,6 +2181,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS   (DX), Z10
 	VCVTPH2PS   (DX)(SI*1), Z11
@@ -2351,6 +2364,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS   (DX), Z12
 	VCVTPH2PS   (DX)(SI*1), Z13
@@ -2553,6 +2567,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS   (DX), Z14
 	VCVTPH2PS   (DX)(SI*1), Z15
@@ -2787,6 +2802,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VCVTPH2PS   (DX), Z16
 	VCVTPH2PS   (DX)(SI*1), Z17
@@ -3023,6 +3039,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD   (DX), Z4
 	VPSLLD      $0x10, Z4, Z4
@@ -3132,6 +3149,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD   (DX), Z8
 	VPSLLD      $0x10, Z8, Z8
@@ -3278,6 +3296,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD   (DX), Z12
 	VPSLLD      $0x10, Z12, Z12
@@ -3463,6 +3482,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD   (DX), Z16
 	VPSLLD      $0x10, Z16, Z16
@@ -3675,6 +3695,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD   (DX), Z10
 	VPSLLD      $0x10, Z10, Z10
@@ -3861,6 +3882,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD   (DX), Z12
 	VPSLLD      $0x10, Z12, Z12
@@ -4067,6 +4089,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD   (DX), Z14
 	VPSLLD      $0x10, Z14, Z14
@@ -4305,6 +4328,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPMOVZXWD   (DX), Z16
 	VPSLLD      $0x10, Z16, Z16
@@ -4545,6 +4569,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y4
 	VCVTPH2PS    Y4, Z4
@@ -4669,6 +4694,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y8
 	VCVTPH2PS    Y8, Z8
@@ -4830,6 +4856,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y12
 	VCVTPH2PS    Y12, Z12
@@ -5030,6 +5057,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y16
 	VCVTPH2PS    Y16, Z16
@@ -5257,6 +5285,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y10
 	VCVTPH2PS    Y10, Z10
@@ -5451,6 +5480,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y12
 	VCVTPH2PS    Y12, Z12
@@ -5665,6 +5695,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y14
 	VCVTPH2PS    Y14, Z14
@@ -5911,6 +5942,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y16
 	VCVTPH2PS    Y16, Z16
@@ -6159,6 +6191,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y4
 	VCVTPH2PS    Y4, Z4
@@ -6300,6 +6333,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y8
 	VCVTPH2PS    Y8, Z8
@@ -6460,6 +6494,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y12
 	VCVTPH2PS    Y12, Z12
@@ -6659,6 +6694,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y16
 	VCVTPH2PS    Y16, Z16
@@ -6885,6 +6921,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y10
 	VCVTPH2PS    Y10, Z10
@@ -7078,6 +7115,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y12
 	VCVTPH2PS    Y12, Z12
@@ -7291,6 +7329,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y14
 	VCVTPH2PS    Y14, Z14
@@ -7536,6 +7575,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y16
 	VCVTPH2PS    Y16, Z16
@@ -7783,6 +7823,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y4
 	VCVTPH2PS    Y4, Z4
@@ -7932,6 +7973,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y8
 	VCVTPH2PS    Y8, Z8
@@ -8100,6 +8142,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y12
 	VCVTPH2PS    Y12, Z12
@@ -8307,6 +8350,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y16
 	VCVTPH2PS    Y16, Z16
@@ -8541,6 +8585,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y10
 	VCVTPH2PS    Y10, Z10
@@ -8738,6 +8783,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y12
 	VCVTPH2PS    Y12, Z12
@@ -8955,6 +9001,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y14
 	VCVTPH2PS    Y14, Z14
@@ -9204,6 +9251,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y16
 	VCVTPH2PS    Y16, Z16
@@ -9455,6 +9503,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y4
 	VCVTPH2PS    Y4, Z4
@@ -9664,6 +9713,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y8
 	VCVTPH2PS    Y8, Z8
@@ -9856,6 +9906,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y12
 	VCVTPH2PS    Y12, Z12
@@ -10087,6 +10138,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y16
 	VCVTPH2PS    Y16, Z16
@@ -10345,6 +10397,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y10
 	VCVTPH2PS    Y10, Z10
@@ -10554,6 +10607,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y12
 	VCVTPH2PS    Y12, Z12
@@ -10783,6 +10837,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y14
 	VCVTPH2PS    Y14, Z14
@@ -11044,6 +11099,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y16
 	VCVTPH2PS    Y16, Z16
@@ -11307,6 +11363,7 @@ blocks:
 	CMOVQLT R9, R11
 	SUBQ    R11, R9
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y4
 	VCVTPH2PS    Y4, Z4
@@ -11466,6 +11523,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y8
 	VCVTPH2PS    Y8, Z8
@@ -11662,6 +11720,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y12
 	VCVTPH2PS    Y12, Z12
@@ -11897,6 +11956,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y16
 	VCVTPH2PS    Y16, Z16
@@ -12159,6 +12219,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y10
 	VCVTPH2PS    Y10, Z10
@@ -12370,6 +12431,7 @@ blocks:
 	CMOVQLT R10, R12
 	SUBQ    R12, R10
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y12
 	VCVTPH2PS    Y12, Z12
@@ -12601,6 +12663,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y14
 	VCVTPH2PS    Y14, Z14
@@ -12864,6 +12927,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW (DX), Y16
 	VCVTPH2PS    Y16, Z16
@@ -13131,6 +13195,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y4
 	VPSHUFB         scaleFirst<>+0(SB), Y4, Y5
@@ -13218,6 +13283,7 @@ steps:
 	VMOVUPS         Z4, 1088(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VMOVUPS          counting8<>+0(SB), Z5
 	VBROADCASTSS     (AX)(CX*1), Z4
@@ -13471,6 +13537,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y8
 	VPSHUFB         scaleFirst<>+0(SB), Y8, Y9
@@ -13558,6 +13625,7 @@ steps:
 	VMOVUPS         Z8, 1088(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VMOVUPS          counting8<>+0(SB), Z9
 	VBROADCASTSS     (AX)(CX*1), Z8
@@ -13768,6 +13836,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y12
 	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
@@ -13855,6 +13924,7 @@ steps:
 	VMOVUPS         Z12, 1088(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VMOVUPS          counting8<>+0(SB), Z13
 	VBROADCASTSS     (AX)(CX*1), Z12
@@ -14114,6 +14184,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y16
 	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
@@ -14201,6 +14272,7 @@ steps:
 	VMOVUPS         Z16, 1088(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VMOVUPS          counting8<>+0(SB), Z17
 	VBROADCASTSS     (AX)(CX*1), Z16
@@ -14497,6 +14569,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y10
 	VPSHUFB         scaleFirst<>+0(SB), Y10, Y11
@@ -14542,6 +14615,7 @@ steps:
 	VMOVUPS         Z10, 448(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VMOVUPS          counting8<>+0(SB), Z11
 	VBROADCASTSS     (AX)(CX*1), Z10
@@ -14783,6 +14857,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y12
 	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
@@ -14828,6 +14903,7 @@ steps:
 	VMOVUPS         Z12, 448(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VMOVUPS          counting8<>+0(SB), Z13
 	VBROADCASTSS     (AX)(CX*1), Z12
@@ -15095,6 +15171,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y14
 	VPSHUFB         scaleFirst<>+0(SB), Y14, Y15
@@ -15140,6 +15217,7 @@ steps:
 	VMOVUPS         Z14, 448(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VMOVUPS          counting8<>+0(SB), Z15
 	VBROADCASTSS     (AX)(CX*1), Z14
@@ -15445,6 +15523,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y16
 	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
@@ -15490,6 +15569,7 @@ steps:
 	VMOVUPS         Z16, 448(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VMOVUPS          counting8<>+0(SB), Z17
 	VBROADCASTSS     (AX)(CX*1), Z16
@@ -15803,6 +15883,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y4
 	VPSHUFB         scaleFirst<>+0(SB), Y4, Y5
@@ -15978,6 +16059,7 @@ steps:
 	VMOVUPS         Z4, 1216(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Z4
 	VBROADCASTSS 4(AX)(CX*1), Z5
@@ -16257,6 +16339,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y8
 	VPSHUFB         scaleFirst<>+0(SB), Y8, Y9
@@ -16432,6 +16515,7 @@ steps:
 	VMOVUPS         Z8, 1216(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Z8
 	VBROADCASTSS 4(AX)(CX*1), Z9
@@ -16650,6 +16734,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y12
 	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
@@ -16825,6 +16910,7 @@ steps:
 	VMOVUPS         Z12, 1216(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Z12
 	VBROADCASTSS 4(AX)(CX*1), Z13
@@ -17092,6 +17178,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y16
 	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
@@ -17267,6 +17354,7 @@ steps:
 	VMOVUPS         Z16, 1216(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Z16
 	VBROADCASTSS 4(AX)(CX*1), Z17
@@ -17571,6 +17659,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y10
 	VPSHUFB         scaleFirst<>+0(SB), Y10, Y11
@@ -17660,6 +17749,7 @@ steps:
 	VMOVUPS         Z10, 576(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Z10
 	VBROADCASTSS 4(AX)(CX*1), Z11
@@ -17905,6 +17995,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y12
 	VPSHUFB         scaleFirst<>+0(SB), Y12, Y13
@@ -17994,6 +18085,7 @@ steps:
 	VMOVUPS         Z12, 576(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Z12
 	VBROADCASTSS 4(AX)(CX*1), Z13
@@ -18265,6 +18357,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y14
 	VPSHUFB         scaleFirst<>+0(SB), Y14, Y15
@@ -18354,6 +18447,7 @@ steps:
 	VMOVUPS         Z14, 576(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Z14
 	VBROADCASTSS 4(AX)(CX*1), Z15
@@ -18663,6 +18757,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VBROADCASTI32X4 (SI), Y16
 	VPSHUFB         scaleFirst<>+0(SB), Y16, Y17
@@ -18752,6 +18847,7 @@ steps:
 	VMOVUPS         Z16, 576(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VBROADCASTSS (AX)(CX*1), Z16
 	VBROADCASTSS 4(AX)(CX*1), Z17
@@ -19069,6 +19165,7 @@ blocks:
 	CMOVQLT R11, R13
 	SUBQ    R13, R11
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW    208(SI), Y4
 	VCVTPH2PS       Y4, Z4
@@ -19216,6 +19313,7 @@ steps:
 	VMOVUPS         Z4, 1216(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z4
 	VCVTDQ2PS   Z4, Z4
@@ -19408,6 +19506,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW    208(SI), Y8
 	VCVTPH2PS       Y8, Z8
@@ -19555,6 +19654,7 @@ steps:
 	VMOVUPS         Z8, 1216(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z8
 	VCVTDQ2PS   Z8, Z8
@@ -19758,6 +19858,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW    208(SI), Y12
 	VCVTPH2PS       Y12, Z12
@@ -19905,6 +20006,7 @@ steps:
 	VMOVUPS         Z12, 1216(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z12
 	VCVTDQ2PS   Z12, Z12
@@ -20157,6 +20259,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW    208(SI), Y16
 	VCVTPH2PS       Y16, Z16
@@ -20304,6 +20407,7 @@ steps:
 	VMOVUPS         Z16, 1216(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z16
 	VCVTDQ2PS   Z16, Z16
@@ -20593,6 +20697,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW    208(SI), Y10
 	VCVTPH2PS       Y10, Z10
@@ -20668,6 +20773,7 @@ steps:
 	VMOVUPS         Z10, 576(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z10
 	VCVTDQ2PS   Z10, Z10
@@ -20905,6 +21011,7 @@ blocks:
 	CMOVQLT R12, R14
 	SUBQ    R14, R12
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW    208(SI), Y12
 	VCVTPH2PS       Y12, Z12
@@ -20980,6 +21087,7 @@ steps:
 	VMOVUPS         Z12, 576(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z12
 	VCVTDQ2PS   Z12, Z12
@@ -21243,6 +21351,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW    208(SI), Y14
 	VCVTPH2PS       Y14, Z14
@@ -21318,6 +21427,7 @@ steps:
 	VMOVUPS         Z14, 576(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z14
 	VCVTDQ2PS   Z14, Z14
@@ -21619,6 +21729,7 @@ blocks:
 	CMOVQLT R13, R15
 	SUBQ    R15, R13
 
+	PCALIGN $64
 steps:
 	VPBROADCASTW    208(SI), Y16
 	VCVTPH2PS       Y16, Z16
@@ -21694,6 +21805,7 @@ steps:
 	VMOVUPS         Z16, 576(AX)
 	XORQ            CX, CX
 
+	PCALIGN $64
 part:
 	VPMOVSXBD   64(AX)(CX*4), Z16
 	VCVTDQ2PS   Z16, Z16

@@ -48,7 +48,7 @@ func scores(s isa, queries int) {
 			acc[t][i] = s.zero()
 		}
 	}
-	Label("dimension")
+	loopStart("dimension")
 	x := make([]vec, queries)
 	for t := range x {
 		x[t] = s.newRegister()
@@ -115,7 +115,7 @@ func values(s isa, queries int) {
 		LEAQ(Mem{Base: p, Index: from, Scale: 4}, p)
 		SUBQ(from, n)
 		MOVQ(v, at)
-		Label(label("position"))
+		loopStart(label("position"))
 		x := make([]vec, queries)
 		for t := range x {
 			x[t] = s.newRegister()

@@ -29,7 +29,7 @@ func decoder(s isa, f stored, values int, doc string, counted int) {
 	Doc(doc)
 	Pragma("noescape")
 	dst, src, n := args3()
-	Label("loop")
+	loopStart("loop")
 	widen := f.open(s, Mem{Base: src}, opened)
 	part := min(values, f.partValues())
 	f.eachPart(opened, func() {

@@ -80,7 +80,7 @@ func dot(s isa, rows, outs int) {
 	}
 	SUBQ(Imm(uint64(s.lanes)), n)
 	JLT(LabelRef("tail"))
-	Label("loop")
+	loopStart("loop")
 	wv := make([]reg.VecVirtual, outs)
 	for o := range wv {
 		wv[o] = s.newRegister()

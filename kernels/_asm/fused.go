@@ -62,7 +62,7 @@ func (f stored) eachPart(t scratch, body func()) {
 		return
 	}
 	XORQ(t.part, t.part)
-	Label("part")
+	loopStart("part")
 	body()
 	ADDQ(Imm(16), t.part)
 	CMPQ(t.part, Imm(64))
@@ -266,7 +266,7 @@ func fuse(s isa, f stored, rows int) {
 	CMPQ(cols, n)
 	CMOVQLT(cols, n)
 	SUBQ(n, cols)
-	Label("steps")
+	loopStart("steps")
 	parts := f.values / f.partValues()
 	fetched := outs * f.bytes / parts
 	s.fusedStep(f, xRow, wRow, acc, opened, func() {

@@ -68,7 +68,7 @@ func outer(s isa, rows, width int, masked bool) {
 			acc[r] = append(acc[r], get(cAt.at(r).Offset(j*s.bytes())))
 		}
 	}
-	Label("loop")
+	loopStart("loop")
 	v := make([]vec, width)
 	for j := range v {
 		v[j] = get(Mem{Base: b, Disp: j * s.bytes()})

@@ -116,7 +116,7 @@ goldens: ## remake the golden numbers (needs Python; testdata/README.md)
 	scripts/goldens.sh
 
 deploy-test: ## chart, manifests, queries and container root (deploy/ is a module of its own: 300 MB of modules, minutes to compile)
-	cd deploy && $(GO) vet ./... && $(GO) test ./...
+	cd deploy && $(GO) vet ./... && $(GO) tool -modfile=../tools/go.mod golangci-lint run ./... && $(GO) test ./...
 
 manifests: ## render deploy/manifests from the chart anew
 	cd deploy && $(GO) test -run '^TestManifests$$' . -update

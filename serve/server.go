@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -55,6 +56,7 @@ type Server struct {
 	hidePaths *strings.Replacer
 
 	app           *fiber.App
+	inside        func() fasthttp.RequestHandler // of the app, for requests that no connection has brought
 	admin         *http.Server
 	hosts         hosts         // set by Serve
 	certificates  *certificates // nil: no TLS
@@ -106,6 +108,7 @@ func New(parts Parts, config Config) (*Server, error) {
 		return nil, err
 	}
 	s.app = s.newApp()
+	s.inside = sync.OnceValue(s.app.Handler)
 	return s, nil
 }
 
@@ -148,8 +151,13 @@ func (s *Server) Serve(l net.Listener) error {
 	s.hosts = hostsOf(s.config, l.Addr())
 	own := s.listen(l)
 	defer own.turned.Wait()
+	defer context.AfterFunc(s.ctx, func() { _ = own.Close() })() // Shutdown may have come first
 	return s.app.Listener(own)
 }
+
+// Deregister has /ready say no, and every answer end its connection, while requests
+// are answered as before: balancers get the time to send them elsewhere.
+func (s *Server) Deregister() { s.requests.leave() }
 
 // Shutdown refuses new requests, waits for those that run until ctx ends, gives
 // up the rest and closes the listener. Until then health and metrics answer.

@@ -74,7 +74,7 @@ func (s *Server) stats() serverStats {
 	up := time.Since(s.started).Seconds()
 	window := max(min(up, rateWindow), 1)
 	answer := serverStats{
-		Version: s.config.Version, Base: s.config.Name, Uptime: up, Draining: s.requests.isDraining(),
+		Version: s.config.Version, Base: s.config.Name, Uptime: up, Draining: s.requests.isLeaving(),
 		Requests: requestStats{now.Running, now.Waiting, now.Loading, now.Finished, now.Failed, now.Cancelled},
 		Rate:     rateStats{float64(s.metrics.rate.prompt.sum()) / window, float64(s.metrics.rate.completion.sum()) / window},
 		Cache: cacheStats{

@@ -20,7 +20,7 @@ import (
 
 // owned are the settings that the chart has values of other names for, or that
 // have no use in a container.
-var owned = []string{"addr", "admin-addr", "adapters", "api-key", "api-key-file", "base", "config", "drain", "keys", "tls-cert", "tls-client-ca", "tls-key"}
+var owned = []string{"addr", "admin-addr", "adapters", "api-key", "api-key-file", "base", "config", "deregistration-delay", "drain", "keys", "memory-limit", "tls-cert", "tls-client-ca", "tls-key"}
 
 // The chart's schema of values knows every setting, and no other.
 func TestChartKnowsTheSettings(t *testing.T) {
@@ -139,4 +139,33 @@ func dataOf(t *testing.T, file string) map[string]string {
 		maps.Copy(all, d.Data)
 		maps.Copy(all, d.StringData)
 	}
+}
+
+// The Job that answers a file in shards gives arguments that there are, and as many
+// completions as shards.
+func TestDeployedBatch(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/batch/job.yaml")
+	require.NoError(t, err)
+	var job struct {
+		Spec struct {
+			Completions int
+			Template    struct {
+				Spec struct {
+					Containers []struct{ Args []string }
+				}
+			}
+		}
+	}
+	require.NoError(t, yaml.Unmarshal(text, &job))
+	args := job.Spec.Template.Spec.Containers[0].Args
+	for i := range args {
+		args[i] = strings.Replace(args[i], "=/adapters", "="+t.TempDir(), 1)
+	}
+	c, err := parse(args, silent())
+	require.NoError(t, err)
+	b := c.(*batchCommand)
+	require.Equal(t, job.Spec.Completions, b.Shards)
+	part, err := b.shard([]string{"JOB_COMPLETION_INDEX=15"})
+	require.NoError(t, err)
+	require.Equal(t, 15, part)
 }

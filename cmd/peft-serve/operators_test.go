@@ -44,6 +44,12 @@ func runServer(t *testing.T, log io.Writer, args ...string) (url string, end fun
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, layBase(filepath.Join(dir, "tiny"), "../../testdata/goldens/llama", "../../serve/testdata"))
+	return runServerIn(t, dir, log, args...)
+}
+
+// runServerIn is runServer for a folder that has a base and its adapters.
+func runServerIn(t *testing.T, dir string, log io.Writer, args ...string) (url string, end func()) {
+	t.Helper()
 	addr := freeAddr(t)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan int, 1)

@@ -43,7 +43,7 @@ capabilities: {drop: [ALL]}
 
 {{- /* config is what the ConfigMap tells the server: settings, and what has values of its own. */}}
 {{- define "config" -}}
-{{- $own := dict "addr" ":8080" "base" .Values.base.uri "adapters" "/adapters" "drain" (printf "%ds" (int .Values.shutdown.drainSeconds)) "log-format" "json" -}}
+{{- $own := dict "addr" ":8080" "base" .Values.base.uri "adapters" "/adapters" "drain" (printf "%ds" (int .Values.shutdown.drainSeconds)) "deregistration-delay" (printf "%ds" (int .Values.shutdown.deregistrationSeconds)) "memory-limit" (include "bytes" .Values.resources.limits.memory | float64 | int64) "log-format" "json" -}}
 {{- if include "hasKeys" . }}{{ $_ := set $own "keys" "/etc/peft-serve/keys" }}{{ end -}}
 {{- if or .Values.adapters.source.image (not (include "hasKeys" .)) }}{{ $_ := set $own "read-only" true }}{{ end -}}
 {{- if .Values.tls.secretName }}{{ $_ := set $own "tls-cert" "/etc/peft-serve/tls/tls.crt" }}{{ $_ := set $own "tls-key" "/etc/peft-serve/tls/tls.key" }}{{ end -}}

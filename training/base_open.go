@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -50,6 +51,9 @@ func Open(path string, c BaseConfig) (*Opened, error) {
 	m, s, err := models.Open(path, mapped)
 	if err != nil {
 		return nil, err
+	}
+	if err := m.Config().Architecture.Check(models.Generate); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w: encoders are not trained yet", path, err), s.Close())
 	}
 	o.Name, o.Model, o.Source = s.OwnName(), m, s
 	if err := o.text(); err != nil {

@@ -109,8 +109,10 @@ func (o *crowding) start(ctx context.Context, dir string) (*server, error) {
 	if err := os.Mkdir(filepath.Join(dir, "adapters"), 0o755); err != nil {
 		return nil, err
 	}
+	// Blocks of past prompts are kept until the cache is full, and it has to be
+	// full before memory is compared.
 	s, err := start(binary, "--base", o.base, "--adapters", filepath.Join(dir, "adapters"),
-		"--keys", filepath.Join(dir, "keys.yaml"), "--slots", "8", "--queue", "128", "--access-log", "off")
+		"--keys", filepath.Join(dir, "keys.yaml"), "--slots", "8", "--queue", "128", "--kv-cache", "128MiB", "--access-log", "off")
 	if err != nil {
 		return nil, err
 	}

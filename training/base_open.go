@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -61,6 +62,9 @@ func (o *Opened) open() (*Opened, error) {
 	m, s, err := o.weights(writable)
 	if err != nil {
 		return nil, err
+	}
+	if err := m.Config().Architecture.Check(models.Generate); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w: encoders are not trained yet", o.Path, err), s.Close())
 	}
 	o.Name, o.Model, o.Source = s.OwnName(), m, s
 	if err := o.text(); err != nil {

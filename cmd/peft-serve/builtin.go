@@ -72,10 +72,10 @@ func (c *serveCommand) describeAdapters(known *catalogue.Catalogue) (lines []str
 	var within, own []string
 	builtIn := c.builtinURIs()
 	for _, e := range known.List() {
-		switch uri := builtIn[e.Name]; {
-		case uri == "":
+		switch builtIn[e.Name] {
+		case "":
 			own = append(own, e.Name)
-		case uri == e.URI:
+		case e.URI:
 			within = append(within, e.Name)
 		default:
 			own = append(own, e.Name+" (in the place of the built-in one)")

@@ -24,6 +24,8 @@ type Config struct {
 	Downloads  string   // the folder that adapters from elsewhere are fetched into, of which only admins are told; none
 	ReadOnly   bool     // refuse changes of adapters
 
+	Examples map[string]string // prompts of the kind that an adapter was trained on, by its URI; none
+
 	Uploads int // adapters that are uploaded at once; 4
 
 	Keys          *keys.Set // one of them opens the API; nil: it is open

@@ -10,6 +10,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/memory"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -93,10 +94,15 @@ func failureOf(err error) *failure {
 		return notFound("model_not_found", "model", "%s", err)
 	case errors.Is(err, runtime.ErrPrompt), errors.Is(err, runtime.ErrSampling):
 		return invalid("", "%s", err)
+	case errors.Is(err, models.ErrTask):
+		return &failure{status: http.StatusBadRequest, kind: invalidRequest, code: "task_not_supported", message: err.Error()}
 	case errors.Is(err, catalogue.ErrCombination):
 		return invalid("adapter", "%s", err)
 	case errors.Is(err, catalogue.ErrName):
 		return invalid("name", "%s", err)
+	case errors.Is(err, catalogue.ErrBuiltin):
+		return &failure{status: http.StatusConflict, kind: invalidRequest, code: "built_in", param: "name",
+			message: err.Error() + ": it cannot be removed; an upload of that name stands in its place"}
 	case errors.Is(err, catalogue.ErrBudget):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "adapter_budget", retry: 5,
 			message: err.Error() + ": try again later, or start the server with a larger --adapter-budget"}

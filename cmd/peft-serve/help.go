@@ -20,13 +20,13 @@ func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 		name, flags := child.Name, "[flags]"
 		switch name {
 		case "serve":
-			name, flags = "", "--base MODEL [flags]"
+			name, flags = "", "[--base MODEL] [flags]"
 		case "version":
 			flags = ""
 		case "hash-key":
 			flags = "< KEY"
 		case "batch":
-			flags = "--base MODEL --input FILE --output FILE [flags]"
+			flags = "--input FILE --output FILE [flags]"
 		case "pull":
 			flags = "URI [flags]"
 		}

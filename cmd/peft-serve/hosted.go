@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/memory"
@@ -39,7 +40,7 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 		}
 	}()
 	opened := time.Now()
-	b, err := openBase(ctx, c.Base, c.options(c.Context), con)
+	b, err := openBase(ctx, c.uri(), c.options(c.Context), con)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 	h.metrics = serve.NewMetrics(c.baseName())
 	pool := kernels.NewPool(threads(c.Threads))
 	h.closes(func() error { pool.Close(); return nil })
-	if block := models.BlockBytes(b.model.Config()); int(c.KVCache) < block {
+	if block := models.BlockBytes(b.model.Config()); b.generates() && int(c.KVCache) < block {
 		return nil, fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(int64(block)))
 	}
 	h.account, err = c.account(os.DirFS("/"), b, bytesOf(&h.known), log)
@@ -64,7 +65,7 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 	b.tokenizers.Reserve = reserveTokenizer(h.account)
 	h.known, err = catalogue.New(b.load, catalogue.Options{
 		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log)}, Size: b.size, Reserve: reserve(h.account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
+		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log), builtin.Scheme: builtinScheme}, Builtin: c.builtinURIs(), Size: b.size, Reserve: reserve(h.account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
 		Owner:    func(name string) (string, int) { return h.serving.Load().Quota(name) },
 		Observer: h.metrics, Log: log,
 	})

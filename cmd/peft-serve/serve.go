@@ -47,6 +47,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 			log.Warn("the last traces are lost", "error", err)
 		}
 	}()
+	defer c.lodge(log)()
 	h, err := c.open(ctx, con, log)
 	if err != nil {
 		return err
@@ -63,7 +64,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		log.Warn("an API key on the command line shows in the list of processes: put it into PEFT_SERVE_API_KEY, --api-key-file or --keys")
 	}
 	config := c.serverConfig(ring.set)
-	config.Log, config.Audit = log, audit.logger()
+	config.Log, config.Audit, config.Examples = log, audit.logger(), c.builtinExamples()
 	server, err := h.server(tracer, config)
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	if err := pin(ctx, h.known, c.Pin); err != nil { // what a kill has left half done is mended by now
 		return err
 	}
-	c.banner(con, log, listener.Addr(), h.base, h.engine, h.known)
+	c.banner(con, log, listener.Addr(), h.base, ring.set != nil, h.engine, h.known)
 	reloads := &reloader{console: con, command: c, ring: ring, server: server, level: level, log: log, others: []other{
 		{"certificates", func() (changes string, err error) {
 			if changed, err := server.ReloadCertificates(); err != nil || !changed {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/runtime"
 	"github.com/peft-serve/peft-serve/serve"
 	"github.com/peft-serve/peft-serve/serve/keys"
@@ -52,6 +53,7 @@ type serveCommand struct {
 
 	values   map[string]any // of all settings, by name
 	keysFrom string         // the variable or the file's key that --api-key comes from; empty: the flag
+	lodged   bool           // Adapters is a folder of our own: see lodge
 }
 
 // validate reports every setting that cannot be used.
@@ -79,7 +81,7 @@ func (c *serveCommand) validate(wrong *faults) {
 	for _, path := range c.AllowPath {
 		folder(wrong, "allow-path", path)
 	}
-	if len(c.Pin) > 0 && c.Adapters == "" {
+	if len(c.Pin) > 0 && c.Adapters == "" && c.uri() != builtin.Base {
 		wrong.add("--pin: names adapters, but there is no --adapters folder")
 	}
 	ring, err := c.keys()
@@ -113,7 +115,7 @@ func (c *serveCommand) engineOptions() runtime.Options {
 
 func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
-		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloadsDir(), ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads,
+		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloadsDir(), ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads,
 		Keys: set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,

@@ -6,13 +6,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models"
 )
 
 // hosting is a base with its adapters in an engine, as every command has it that
 // answers requests.
 type hosting struct {
-	Base string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name[@revision][:file]"`
+	Base string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name[@revision][:file]; by default a small one that is built in, with adapters on it"`
 	Name string `group:"base" placeholder:"NAME" help:"What requests call the base; by default its folder or file"`
 	reading
 	Context int `group:"base" placeholder:"TOKENS" default:"0" help:"Longest sequence, prompt and answer together; by default the model's own"`
@@ -55,10 +56,7 @@ func (r *reading) options(context int) models.Options {
 }
 
 func (h *hosting) validate(wrong *faults) {
-	if h.Base == "" {
-		wrong.add("--base: name the model to serve: a Hugging Face folder, a .gguf file or hf://owner/name")
-	}
-	if scheme, _, ok := strings.Cut(h.Base, "://"); ok && scheme != "hf" {
+	if scheme, _, ok := strings.Cut(h.Base, "://"); ok && scheme != "hf" && h.Base != builtin.Base {
 		wrong.add("--base: %q: there is no scheme %s: name a Hugging Face folder, a .gguf file or hf://owner/name", h.Base, scheme)
 	}
 	atLeast(wrong, "context", h.Context, 0)
@@ -118,17 +116,20 @@ func folder(wrong *faults, name, path string) {
 }
 
 // baseName is what requests call the base.
-func (c *hosting) baseName() string {
-	if c.Name != "" {
-		return c.Name
+func (h *hosting) baseName() string {
+	if h.Name != "" {
+		return h.Name
 	}
-	base := strings.TrimPrefix(c.Base, "hf://")
-	if base != c.Base {
+	if h.uri() == builtin.Base {
+		return builtin.Name
+	}
+	base := strings.TrimPrefix(h.Base, "hf://")
+	if base != h.Base {
 		repo, _, _ := strings.Cut(base, ":")
 		repo, _, _ = strings.Cut(repo, "@")
 		return repo
 	}
-	if absolute, err := filepath.Abs(c.Base); err == nil {
+	if absolute, err := filepath.Abs(h.Base); err == nil {
 		base = absolute
 	}
 	return strings.TrimSuffix(filepath.Base(base), ".gguf")

@@ -141,7 +141,7 @@ func newCommandChecks(t *testing.T) *commandChecks {
 
 var (
 	flagName   = regexp.MustCompile(`--(?:\[no-\])?([a-z][a-z0-9-]*)`)
-	subcommand = regexp.MustCompile(`(?m)^  ([a-z]+) `)
+	subcommand = regexp.MustCompile(`(?m)^  (?:peft-serve )?([a-z][a-z-]*) `)
 )
 
 // readHelp learns the flags of a command and of its subcommands.
@@ -163,8 +163,13 @@ func (c *commandChecks) readHelp(t *testing.T, binary, name string) {
 		}
 		return string(out)
 	}
-	_, commands, _ := strings.Cut(read(), "\nCommands:\n")
-	for _, sub := range subcommand.FindAllStringSubmatch(commands, -1) {
+	help := read()
+	if _, commands, cut := strings.Cut(help, "\nCommands:\n"); cut {
+		help = commands
+	} else if _, usage, cut := strings.Cut(help, "\nUsage:\n"); cut {
+		help, _, _ = strings.Cut(usage, "\n\n")
+	}
+	for _, sub := range subcommand.FindAllStringSubmatch(help, -1) {
 		read(sub[1])
 	}
 }

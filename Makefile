@@ -121,7 +121,7 @@ table: build $(BASE) ## every method on SST-2 in one table (hours; STEPS=1200)
 goldens: ## remake the golden numbers (needs Python; testdata/README.md)
 	scripts/goldens.sh
 
-deploy-test: ## chart, manifests, queries and container root (deploy/ is a module of its own: 300 MB of modules, minutes to compile)
+deploy-test: ## lint and tests of chart, manifests, queries and container root (deploy/ is a module of its own: 300 MB of modules to download, minutes to compile, so ci leaves it out)
 	cd deploy && $(GO) vet ./... && $(GO) tool -modfile=../tools/go.mod golangci-lint run ./... && $(GO) test ./...
 
 manifests: ## render deploy/manifests from the chart anew

@@ -22,7 +22,7 @@ var below = map[string][]string{
 	"models":         {"internal", "kernels"},
 	"adapters":       {"internal", "models", "kernels"},
 	"memory":         {},
-	"catalogue":      {"adapters", "models"},
+	"catalogue":      {"internal", "adapters", "models"},
 	"runtime":        {"catalogue", "adapters", "models", "kernels"},
 	"training":       {"internal", "adapters", "models", "kernels"},
 	"serve":          {"internal", "memory", "runtime", "catalogue", "adapters", "models", "kernels"},

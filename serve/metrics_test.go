@@ -30,7 +30,7 @@ func TestMetricsOfGateways(t *testing.T) {
 		`vllm:num_requests_waiting{model_name="base-model"} 2`,
 		`vllm:kv_cache_usage_perc{model_name="base-model"} 0.25`,
 		`vllm:cache_config_info{block_size="32",num_gpu_blocks="16"} 1`,
-		`vllm:lora_requests_info{max_lora="4",running_lora_adapters="sql",waiting_lora_adapters="cold"} 1.`,
+		`vllm:lora_requests_info{max_lora="1048",running_lora_adapters="sql",waiting_lora_adapters="cold"} 1.`,
 		`peft_adapters{state="resident"} 1`,
 		`peft_serve_adapter_info{adapter="sql",digest="digest-of-sql",method="lora"} 1`,
 		`peft_adapters{state="known"} 2`,

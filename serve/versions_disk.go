@@ -280,7 +280,10 @@ func (s *Server) adopt(staging *staging, name, plain string) error {
 	if !isUploaded(place) { // a run has begun in it
 		return errors.Join(notUploaded(name), disk.Rename(place, plain))
 	}
-	return errors.Join(disk.Sync(filepath.Dir(place)), disk.Sync(s.config.Adapters))
+	if err := disk.Sync(filepath.Dir(place)); err != nil {
+		return errors.Join(err, disk.Rename(place, plain))
+	}
+	return disk.Sync(s.config.Adapters)
 }
 
 // takeFiles takes the files of an adapter away that PUT has written, the live

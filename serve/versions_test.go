@@ -40,7 +40,7 @@ func (s *site) publishVersion(t *testing.T, path string, alpha, status int) stri
 // live is the version that a session gets, and what it answers.
 func (s *site) ask(t *testing.T, model, session string) (digest, text string) {
 	t.Helper()
-	got := s.post(t, "/v1/completions", `{"model":"`+model+`","prompt":"Hello there","max_tokens":6,"ignore_eos":true,"logprobs":1}`, "X-Session-Id", session)
+	got := s.post(t, "/v1/completions", `{"model":"`+model+`","prompt":"Hello there","max_tokens":6,"ignore_eos":true,"logprobs":1,"temperature":0}`, "X-Session-Id", session)
 	require.Equal(t, 200, got.status, got.body)
 	return got.header.Get("X-Adapter-Digest"), member(t, got.body, "choices")
 }

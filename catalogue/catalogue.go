@@ -81,6 +81,7 @@ type record struct {
 	digest    string  // that it has to have; empty: any
 	percent   float64 // of a canary
 	found     bool    // a folder of Dir, rather than registered
+	builtin   bool    // of Options.Builtin
 	pinned    bool
 	current   *version // nil: not in memory
 	loading   *load    // nil: not under way
@@ -116,6 +117,9 @@ func New(load Loader, o Options) (*Catalogue, error) {
 		versions: newResidence(o),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
+	for name := range o.Builtin {
+		c.records[name] = c.builtin(name)
+	}
 	if o.Dir != "" {
 		if err := c.Rescan(); err != nil {
 			c.stop()
@@ -146,7 +150,7 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 	defer c.mu.Unlock()
 	r := &record{name: name, uri: uri}
 	if old := c.records[name]; old != nil {
-		if !old.found && !replace {
+		if !old.found && !old.builtin && !replace {
 			return fmt.Errorf("%w: %q", ErrExists, name)
 		}
 		r.pinned = old.pinned
@@ -161,7 +165,8 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 // the catalogue's directory stays forgotten until it changes or is added. take,
 // which may be nil, takes the adapter's files away, or refuses to: then nothing
 // is done. No Swap moves files to that name meanwhile; where ctx ends before
-// those of one have been moved, nothing is done either.
+// those of one have been moved, nothing is done either. What is built in stays:
+// ErrBuiltin.
 func (c *Catalogue) Remove(ctx context.Context, name string, take func(Entry) error) error {
 	unlock, err := c.moves.lock(ctx, name)
 	if err != nil {
@@ -171,6 +176,9 @@ func (c *Catalogue) Remove(ctx context.Context, name string, take func(Entry) er
 	r, seen, err := c.resolve(name, "")
 	if err != nil && r == nil {
 		return err
+	}
+	if r.builtin {
+		return fmt.Errorf("%w: %q", ErrBuiltin, name)
 	}
 	if take != nil {
 		c.mu.Lock()
@@ -194,11 +202,16 @@ func (c *Catalogue) Remove(ctx context.Context, name string, take func(Entry) er
 	return nil
 }
 
-// forget takes r out of the catalogue; c.mu is held.
+// forget takes r out of the catalogue; c.mu is held. A built-in adapter that it
+// stood before is there again.
 func (c *Catalogue) forget(r *record) {
-	for _, part := range []map[string]*record{c.records, c.canaries} {
-		if part[r.name] == r {
-			delete(part, r.name)
+	if c.canaries[r.name] == r {
+		delete(c.canaries, r.name)
+	}
+	if c.records[r.name] == r {
+		delete(c.records, r.name)
+		if under := c.builtin(r.name); under != nil && !r.builtin {
+			c.records[r.name] = under
 		}
 	}
 	c.unpin(r)
@@ -207,6 +220,15 @@ func (c *Catalogue) forget(r *record) {
 		r.current = nil
 	}
 	c.arrange()
+}
+
+// builtin makes the record of a built-in adapter; nil: there is none of that name.
+func (c *Catalogue) builtin(name string) *record {
+	uri, ok := c.options.Builtin[name]
+	if !ok {
+		return nil
+	}
+	return &record{name: name, uri: uri, builtin: true}
 }
 
 // Load brings the adapter into memory and waits for it.

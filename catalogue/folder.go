@@ -128,13 +128,23 @@ func (c *Catalogue) resolve(name, session string) (*record, stamp, error) {
 			return c.resolvePlain(name)
 		}
 		if c.isHidden(name, a) {
-			return nil, stamp{}, fmt.Errorf("%w: %q", ErrUnknown, name)
+			return c.builtinOr(fmt.Errorf("%w: %q", ErrUnknown, name), name)
 		}
 		r, now, err := c.resolveVersion(name, a, digest, canary)
 		if !errors.Is(err, errAgain) {
 			return r, now, err
 		}
 	}
+}
+
+// builtinOr is what resolve returns where nothing else has a name.
+func (c *Catalogue) builtinOr(err error, name string) (*record, stamp, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.records[name]; r != nil && r.builtin {
+		return r, stamp{}, nil
+	}
+	return nil, stamp{}, err
 }
 
 // registered is what resolve returns for what was registered by hand.
@@ -151,12 +161,15 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 	c.mu.Lock()
 	r := c.records[name]
 	c.mu.Unlock()
-	if r != nil && !r.found {
+	if r != nil && !r.found && !r.builtin {
 		return c.registered(r)
 	}
 	unknown := fmt.Errorf("%w: %q", ErrUnknown, name)
 	if !c.inDir(name) {
-		return nil, stamp{}, unknown
+		if r == nil {
+			return nil, stamp{}, unknown
+		}
+		return r, stamp{}, nil
 	}
 	now, err := stampOf(filepath.Join(c.options.Dir, name))
 	c.mu.Lock()
@@ -166,6 +179,9 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 			return nil, now, fmt.Errorf("%w: %w", unknown, err)
 		}
 		return nil, now, unknown
+	}
+	if r.builtin { // and the folder is none, or hidden
+		now = stamp{}
 	}
 	return r, now, nil
 }
@@ -194,18 +210,22 @@ func (c *Catalogue) observe(name string, now stamp) *record {
 	r := c.records[name]
 	hidden, ok := c.hidden[name]
 	switch {
-	case r != nil && (!r.found || r.digest != ""): // registered, or redirected, meanwhile
+	case r != nil && (!r.found && !r.builtin || r.digest != ""): // registered, or redirected, meanwhile
 	case now == stamp{}:
 		delete(c.hidden, name)
-		if r != nil {
+		if r != nil && r.found {
 			c.forget(r)
 		}
-		return nil
+		return c.records[name]
 	case ok && hidden == now:
-		return nil
-	case r == nil:
+	case r == nil || r.builtin:
 		delete(c.hidden, name)
-		r = &record{name: name, uri: filepath.Join(c.options.Dir, name), found: true}
+		folder := &record{name: name, uri: filepath.Join(c.options.Dir, name), found: true}
+		if r != nil {
+			folder.pinned = r.pinned
+			c.forget(r)
+		}
+		r = folder
 		c.records[name] = r
 	}
 	return r

@@ -120,7 +120,7 @@ func fileStamp(path string) string {
 // elsewhere reports whether r was registered by hand for another folder than that
 // of its name: then an alias is not asked.
 func (c *Catalogue) elsewhere(r *record) bool {
-	return r != nil && !r.found && r.uri != filepath.Join(c.options.Dir, r.name)
+	return r != nil && !r.found && !r.builtin && r.uri != filepath.Join(c.options.Dir, r.name)
 }
 
 // stands reports whether a request may get r; c.mu is held.
@@ -166,6 +166,9 @@ func (c *Catalogue) redirect(name string, a Alias) {
 			c.forget(r)
 		}
 	}
+	if under := c.builtin(name); under != nil && c.records[name] == nil {
+		c.records[name] = under
+	}
 }
 
 // newRecord is one of a folder of the catalogue's directory.
@@ -183,7 +186,7 @@ func (c *Catalogue) resolveVersion(name string, a Alias, digest string, canary b
 	dir, now := c.locate(name, digest)
 	if now == (stamp{}) {
 		if !c.hasVersions(name) {
-			return nil, now, fmt.Errorf("%w: %q", ErrUnknown, name)
+			return c.builtinOr(fmt.Errorf("%w: %q", ErrUnknown, name), name)
 		}
 		err = OfAdapter(name, fmt.Errorf("%w: its alias names version %s, which is not on the disk", ErrVersion, digest))
 	}

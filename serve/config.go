@@ -27,7 +27,8 @@ type Config struct {
 	// KeepVersions is how many versions of an adapter stay on the disk beside those
 	// that answer; 0: none.
 	KeepVersions int
-	Aliases      string // the folder of an operator's aliases, which the server only reads; its own in Adapters
+	Aliases      string            // the folder of an operator's aliases, which the server only reads; its own in Adapters
+	Examples     map[string]string // prompts of the kind that an adapter was trained on, by its URI; none
 
 	Uploads int // adapters that are uploaded at once; 4
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
@@ -53,7 +54,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		}
 	}()
 	opened := time.Now()
-	b, err := openBase(ctx, c.Base, c.options(c.Context), con)
+	b, err := openBase(ctx, c.uri(), c.options(c.Context), con)
 	if err != nil {
 		return err
 	}
@@ -61,6 +62,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	for _, w := range b.source.Warnings {
 		log.Warn(w)
 	}
+	defer c.lodge(log)()
 	b.names, b.strict = append([]string{c.baseName()}, b.names...), bool(c.StrictBase)
 	log.Debug("base opened", "took", time.Since(opened).Round(time.Millisecond))
 
@@ -81,7 +83,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	b.tokenizers.Reserve = reserveTokenizer(account)
 	known, err = catalogue.New(b.load, catalogue.Options{
 		Dir: c.Adapters, Aliases: c.Aliases, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log)}, Size: b.size, Reserve: reserve(account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
+		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log), builtin.Scheme: builtinScheme}, Builtin: c.builtinURIs(), Size: b.size, Reserve: reserve(account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
 		Owner:    func(name string) (string, int) { return serving.Load().Quota(name) },
 		Observer: metrics, Log: log,
 	})
@@ -113,7 +115,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		log.Warn("an API key on the command line shows in the list of processes: put it into PEFT_SERVE_API_KEY, --api-key-file or --keys")
 	}
 	config := c.serverConfig(ring.set)
-	config.Log, config.Audit, config.Sampling = log, audit.logger(), b.sampling
+	config.Log, config.Audit, config.Sampling, config.Examples = log, audit.logger(), b.sampling, c.builtinExamples()
 	server, err := serve.New(serve.Parts{
 		Engine: serve.RuntimeEngine(engine), Catalogue: known, Base: b.model.Config(),
 		Tokenizer: b.text, Chat: b.chat, Metrics: metrics, Tracer: tracer, Memory: account,
@@ -125,7 +127,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	if err := pin(ctx, known, c.Pin); err != nil { // what a kill has left half done is mended by now
 		return err
 	}
-	c.banner(con, log, listener.Addr(), b, engine, known)
+	c.banner(con, log, listener.Addr(), b, ring.set != nil, engine, known)
 	reloads := &reloader{console: con, command: c, ring: ring, server: server, level: level, log: log, others: []other{
 		{"certificates", func() (changes string, err error) {
 			if changed, err := server.ReloadCertificates(); err != nil || !changed {

@@ -43,8 +43,12 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 		route, body = "/v1/chat/completions", `{"messages":[{"role":"user","content":"Hello"}],"max_tokens":32}`
 	}
 	adapters := "none: the base alone"
+	in := ""
 	if c.Adapters != "" {
-		adapters = fmt.Sprintf("%d in %s, up to %s in memory%s", len(names), c.Adapters, c.AdapterBudget, listed(names))
+		in = " in " + c.Adapters
+	}
+	if c.Adapters != "" || len(names) > 0 {
+		adapters = fmt.Sprintf("%d%s, up to %s in memory%s", len(names), in, c.AdapterBudget, listed(names))
 	}
 	lines := [][2]string{
 		{"base", fmt.Sprintf("%s, %s, %s", c.baseName(), config.Architecture, chat)},

@@ -61,6 +61,7 @@ var (
 	ErrUnknown = errors.New("no adapter of that name")
 	ErrName    = errors.New("not a name for an adapter")
 	ErrExists  = errors.New("an adapter of that name is registered")
+	ErrBuiltin = errors.New("the adapter is built in")
 	ErrSource  = errors.New("no adapter can be found there")
 	ErrBudget  = errors.New("no room for the adapter") // now
 	ErrQuota   = errors.New("no room for the adapter among its owner's")

@@ -72,6 +72,7 @@ type Catalogue struct {
 type record struct {
 	name, uri string
 	found     bool // a folder of Dir, rather than registered
+	builtin   bool // of Options.Builtin
 	pinned    bool
 	current   *version // nil: not in memory
 	loading   *load    // nil: not under way
@@ -100,6 +101,9 @@ func New(load Loader, o Options) (*Catalogue, error) {
 		versions: newResidence(o),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
+	for name := range o.Builtin {
+		c.records[name] = c.builtin(name)
+	}
 	if o.Dir != "" {
 		if err := c.Rescan(); err != nil {
 			c.stop()
@@ -130,7 +134,7 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 	defer c.mu.Unlock()
 	r := &record{name: name, uri: uri}
 	if old := c.records[name]; old != nil {
-		if !old.found && !replace {
+		if !old.found && !old.builtin && !replace {
 			return fmt.Errorf("%w: %q", ErrExists, name)
 		}
 		r.pinned = old.pinned
@@ -145,7 +149,8 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 // the catalogue's directory stays forgotten until it changes or is added. take,
 // which may be nil, takes the adapter's files away, or refuses to: then nothing
 // is done. No Swap moves files to that name meanwhile; where ctx ends before
-// those of one have been moved, nothing is done either.
+// those of one have been moved, nothing is done either. What is built in stays:
+// ErrBuiltin.
 func (c *Catalogue) Remove(ctx context.Context, name string, take func(Entry) error) error {
 	unlock, err := c.moves.lock(ctx, name)
 	if err != nil {
@@ -155,6 +160,9 @@ func (c *Catalogue) Remove(ctx context.Context, name string, take func(Entry) er
 	r, seen, err := c.resolve(name)
 	if err != nil {
 		return err
+	}
+	if r.builtin {
+		return fmt.Errorf("%w: %q", ErrBuiltin, name)
 	}
 	if take != nil {
 		c.mu.Lock()
@@ -175,15 +183,28 @@ func (c *Catalogue) Remove(ctx context.Context, name string, take func(Entry) er
 	return nil
 }
 
-// forget takes r out of the catalogue; c.mu is held.
+// forget takes r out of the catalogue; c.mu is held. A built-in adapter that it
+// stood before is there again.
 func (c *Catalogue) forget(r *record) {
 	delete(c.records, r.name)
+	if under := c.builtin(r.name); under != nil && !r.builtin {
+		c.records[r.name] = under
+	}
 	c.unpin(r)
 	if r.current != nil {
 		c.versions.retire(r.current)
 		r.current = nil
 	}
 	c.arrange()
+}
+
+// builtin makes the record of a built-in adapter; nil: there is none of that name.
+func (c *Catalogue) builtin(name string) *record {
+	uri, ok := c.options.Builtin[name]
+	if !ok {
+		return nil
+	}
+	return &record{name: name, uri: uri, builtin: true}
 }
 
 // Load brings the adapter into memory and waits for it.

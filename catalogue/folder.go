@@ -116,14 +116,17 @@ func (c *Catalogue) resolve(name string) (*record, stamp, error) {
 	c.mu.Unlock()
 	unknown := fmt.Errorf("%w: %q", ErrUnknown, name)
 	var now stamp
-	if r != nil && !r.found {
+	if r != nil && !r.found && !r.builtin {
 		if dir, ok := local(r.uri); ok {
 			now, _ = stampOf(dir) // what is wrong with it shows when it is loaded
 		}
 		return r, now, nil
 	}
 	if !c.inDir(name) {
-		return nil, now, unknown
+		if r == nil {
+			return nil, now, unknown
+		}
+		return r, now, nil
 	}
 	now, err := stampOf(filepath.Join(c.options.Dir, name))
 	c.mu.Lock()
@@ -134,6 +137,9 @@ func (c *Catalogue) resolve(name string) (*record, stamp, error) {
 		}
 		return nil, now, unknown
 	}
+	if r.builtin { // and the folder is none, or hidden
+		now = stamp{}
+	}
 	return r, now, nil
 }
 
@@ -143,18 +149,22 @@ func (c *Catalogue) observe(name string, now stamp) *record {
 	r := c.records[name]
 	hidden, ok := c.hidden[name]
 	switch {
-	case r != nil && !r.found: // registered meanwhile
+	case r != nil && !r.found && !r.builtin: // registered meanwhile
 	case now == stamp{}:
 		delete(c.hidden, name)
-		if r != nil {
+		if r != nil && r.found {
 			c.forget(r)
 		}
-		return nil
+		return c.records[name]
 	case ok && hidden == now:
-		return nil
-	case r == nil:
+	case r == nil || r.builtin:
 		delete(c.hidden, name)
-		r = &record{name: name, uri: filepath.Join(c.options.Dir, name), found: true}
+		folder := &record{name: name, uri: filepath.Join(c.options.Dir, name), found: true}
+		if r != nil {
+			folder.pinned = r.pinned
+			c.forget(r)
+		}
+		r = folder
 		c.records[name] = r
 	}
 	return r

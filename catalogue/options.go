@@ -19,6 +19,11 @@ type Options struct {
 	Retry   time.Duration     // how long a failed load is remembered; 5 s
 	Schemes map[string]Scheme // beside "file"
 
+	// Builtin are adapters that are always there, by name, each with its URI. A name
+	// stands for one as long as nothing else has it: no folder of Dir, and nothing
+	// that was registered.
+	Builtin map[string]string
+
 	// Size tells by its files how much memory reading the adapter in a folder
 	// takes, so that it is not read before there is room for it; 0: it cannot be
 	// told. nil: it is not asked.

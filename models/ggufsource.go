@@ -18,6 +18,11 @@ func (s *Source) openGGUF(o Options) error {
 	if err != nil {
 		return err
 	}
+	return s.readGGUF(f, o)
+}
+
+// readGGUF reads the configuration and takes over the tensors of f.
+func (s *Source) readGGUF(f *gguf.File, o Options) error {
 	name, ok := f.String("general.architecture")
 	a := ggufNamed(name)
 	t := &ggufTensors{File: f, architecture: a}

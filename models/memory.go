@@ -2,8 +2,9 @@ package models
 
 import (
 	"fmt"
+	"slices"
 
-	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/gguf"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -12,7 +13,8 @@ import (
 // are, at whatever alignment; where it is Private it is written to. name is what
 // errors call it.
 func OpenBytes(name string, config, weights []byte, o Options) (Model, *Source, error) {
-	s := &Source{Name: name, memory: true, private: o.Private, claimed: map[string]bool{}, bytes: map[kernels.Format]int{}}
+	s := newSource(name, o)
+	s.memory = true
 	if err := s.configure(config, o); err != nil {
 		return nil, nil, err
 	}
@@ -21,9 +23,23 @@ func OpenBytes(name string, config, weights []byte, o Options) (Model, *Source, 
 		return nil, nil, fmt.Errorf("%w: %w", ErrSource, err)
 	}
 	s.tensors = folder{file, s.Architecture}
-	m, err := New(s, o)
-	if err != nil {
+	return s.model(o)
+}
+
+// OpenGGUFBytes is Open of a GGUF file's contents, with the same checks. They are
+// read where they are, at whatever alignment, and stay as they are: what is
+// Private is a copy. name is what errors call it.
+func OpenGGUFBytes(name string, b []byte, o Options) (Model, *Source, error) {
+	if o.Private {
+		b = slices.Clone(b)
+	}
+	s := newSource(name, o)
+	f, err := gguf.Parse(name, b)
+	if err == nil {
+		err = s.readGGUF(f, o)
+	}
+	if s, err = s.opened(err); err != nil {
 		return nil, nil, err
 	}
-	return m, s, nil
+	return s.model(o)
 }

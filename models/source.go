@@ -66,12 +66,21 @@ func OpenSource(path string, o Options) (*Source, error) {
 			return nil, fmt.Errorf("%w: %w", ErrSource, err)
 		}
 	}
-	s := &Source{Name: path, private: o.Private, claimed: map[string]bool{}, bytes: map[kernels.Format]int{}}
+	s := newSource(path, o)
 	if stat.IsDir() {
 		err = s.openFolder(o)
 	} else {
 		err = s.openGGUF(o)
 	}
+	return s.opened(err)
+}
+
+func newSource(name string, o Options) *Source {
+	return &Source{Name: name, private: o.Private, claimed: map[string]bool{}, bytes: map[kernels.Format]int{}}
+}
+
+// opened is s or, closed, why it cannot be read.
+func (s *Source) opened(err error) (*Source, error) {
 	if err == nil {
 		return s, nil
 	}
@@ -179,6 +188,11 @@ func Open(path string, o Options) (Model, *Source, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return s.model(o)
+}
+
+// model builds the source's model, or closes the source.
+func (s *Source) model(o Options) (Model, *Source, error) {
 	m, err := New(s, o)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())

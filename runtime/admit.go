@@ -155,9 +155,7 @@ func (e *Engine) started(s *sequence) {
 	}
 	e.counts.CachedTokens += uint64(s.cached)
 	e.mu.Unlock()
-	queued := s.admitted.Sub(s.submitted)
-	s.stream.start(queued)
-	e.options.Observer.Started(s.lease.Name(), queued)
+	e.options.Observer.Started(s.lease.Name(), s.admitted.Sub(s.submitted))
 }
 
 // prefix writes the keys and values of prefix tuning to the positions before

@@ -85,15 +85,12 @@ func (d fixedDecoder) Push(int32) string { return string(d) }
 func (fixedDecoder) Flush() string       { return "" }
 
 // What is told of a request's waiting counts from its arrival, which may be
-// before Submit, and is known at the first event.
+// before Submit.
 func TestQueuedCountsFromArrival(t *testing.T) {
 	s := newScript(t, Options{})
 	arrived := s.clock.Add(-5 * time.Second)
 	s.must(s.request("a", &Request{Prompt: prompt("a", 2), Arrived: arrived, MaxTokens: 2, Logprobs: -1, PromptLogprobs: -1}))
 	s.step()
-	if _, err := s.streams["a"].Next(t.Context()); err != nil || s.streams["a"].Queued() != 5*time.Second {
-		t.Errorf("queued %v, %v", s.streams["a"].Queued(), err)
-	}
 	s.run()
 	if u := s.take("a").usage; u.Queued != 5*time.Second || u.FirstToken != 5*time.Second || u.Total != 6*time.Second {
 		t.Errorf("%+v", u)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 )
 
 // Stream is the answer to one request. Events wait in it until they are
@@ -15,7 +14,6 @@ type Stream struct {
 	mu     sync.Mutex
 	events []Event
 	taken  int
-	queued time.Duration
 	err    error // set when nothing more will come
 	ready  chan struct{}
 }
@@ -59,20 +57,6 @@ func (s *Stream) Next(ctx context.Context) (Event, error) {
 // Close gives the answer up: the sequence leaves the batch within a step.
 // Closing a stream that has ended does nothing.
 func (s *Stream) Close() { s.cancel() }
-
-// Queued is how long the request waited for a slot, loading of its adapter
-// included. It is known once Next has returned an event.
-func (s *Stream) Queued() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.queued
-}
-
-func (s *Stream) start(queued time.Duration) {
-	s.mu.Lock()
-	s.queued = queued
-	s.mu.Unlock()
-}
 
 func (s *Stream) send(e Event) {
 	s.mu.Lock()

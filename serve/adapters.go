@@ -31,12 +31,13 @@ type adapterView struct {
 	LastUsed   *time.Time `json:"last_used,omitempty"`
 	Error      string     `json:"error,omitempty"`
 	Warning    string     `json:"warning,omitempty"`
+	Example    string     `json:"example,omitempty"`
 }
 
-func viewOf(e catalogue.Entry) adapterView {
+func (s *Server) viewOf(e catalogue.Entry) adapterView {
 	v := adapterView{
 		Name: e.Name, State: string(e.State), Source: e.URI, Digest: e.Digest, Method: e.Method, Rank: e.Rank,
-		Bytes: e.Bytes, Pinned: e.Pinned, References: e.References, Warning: e.Warning,
+		Bytes: e.Bytes, Pinned: e.Pinned, References: e.References, Warning: e.Warning, Example: s.config.Examples[e.URI],
 	}
 	if !e.LastUsed.IsZero() {
 		v.LastUsed = &e.LastUsed
@@ -67,7 +68,7 @@ func (s *Server) listAdapters(c *fiber.Ctx) error {
 		answer.Folder = s.config.Adapters
 	}
 	for _, e := range s.listed(c) {
-		answer.Adapters = append(answer.Adapters, viewOf(e))
+		answer.Adapters = append(answer.Adapters, s.viewOf(e))
 	}
 	if s.catalogue != nil {
 		answer.Used, answer.Budget = s.visible(c).Bytes()
@@ -99,7 +100,7 @@ func (s *Server) getAdapter(c *fiber.Ctx) error {
 		return s.adapterFault(name, err)
 	}
 	auditOf(c).becomes(e.Digest)
-	return writeJSON(c, fiber.StatusOK, viewOf(e))
+	return writeJSON(c, fiber.StatusOK, s.viewOf(e))
 }
 
 // adapterFault is a catalogue's error as an answer.

@@ -45,6 +45,8 @@ type unpacking struct {
 	limits archiveLimits
 	room   func(bytes int64) error // asked for disk space before it is written to; nil: not
 	packed func() int64            // what has been sent so far; nil: the ratio is not bounded
+	whole  int64                   // what will have been sent in all; 0: not known
+	spend  func(bytes int) error   // waits for the time to write them; nil: there always is
 	memory func(window int64) (release func(), err error)
 
 	written int64
@@ -124,6 +126,9 @@ func (u *unpacking) entry(body io.Reader, header *tar.Header) error {
 	if header.Size > u.limits.Bytes-u.written {
 		return u.tooMuch(header.Name)
 	}
+	if u.packed != nil && u.whole > 0 && isBomb(u.written+header.Size, u.whole) {
+		return refusedBomb(header.Name)
+	}
 	return u.file(name, body, header)
 }
 
@@ -175,12 +180,23 @@ func (f *fileOf) Write(p []byte) (int, error) {
 		}
 		u.roomy += roomStep
 	}
+	if u.spend != nil {
+		if err := u.spend(len(p)); err != nil {
+			return 0, err
+		}
+	}
 	n, err := f.file.Write(p)
 	u.written += int64(n)
-	if err == nil && u.packed != nil && u.written > freeRatio && u.written > maxRatio*u.packed() {
-		return n, refusedEntry(f.entry, "unpacks to more than %d times what has been sent: put an adapter that is so empty into the adapters' folder by hand", maxRatio)
+	if err == nil && u.packed != nil && isBomb(u.written, u.packed()) {
+		return n, refusedBomb(f.entry)
 	}
 	return n, err
+}
+
+func isBomb(unpacked, packed int64) bool { return unpacked > freeRatio && unpacked > maxRatio*packed }
+
+func refusedBomb(entry string) *failure {
+	return refusedEntry(entry, "unpacks to more than %d times what has been sent: put an adapter that is so empty into the adapters' folder by hand", maxRatio)
 }
 
 func (u *unpacking) tooMuch(entry string) *failure {

@@ -319,3 +319,23 @@ func TestPageWithKeys(t *testing.T) {
 	p.says("#notice", "asks for a key")
 	p.sees(`!document.querySelector('#change-key').hidden`)
 }
+
+// A built-in adapter offers a prompt of its kind, which is sent as a text, and
+// cannot be deleted.
+func TestPageExamples(t *testing.T) {
+	s := newSite(t, func(c *Config, _ *Parts) {
+		c.Adapters, c.Examples = t.TempDir(), map[string]string{"builtin://own": "Input: a\nOutput:"}
+	})
+	s.catalogue.Add("own", "builtin://own")
+	p := openTab(t, s)
+	p.says("#examples", "own")
+	p.sees(`document.querySelector('#mode-text').checked`)
+	p.click("#examples button")
+	p.sees("document.querySelector('#prompt').value === 'Input: a\\nOutput:'")
+	p.sees(`document.activeElement.id === 'prompt'`)
+	p.sees(`document.querySelector('` + row("sql") + `[data-action=delete]') && !document.querySelector('` + row("own") + `[data-action=delete]')`)
+	p.shoot("examples")
+	p.click("#send")
+	p.says("#notice", "have answered")
+	require.Equal(t, "Input: a\nOutput:", s.engine.text.Decode(s.engine.requests()[0].Prompt, true))
+}

@@ -25,6 +25,8 @@ type Config struct {
 	Downloads    []string // folders that adapters from elsewhere are fetched into, of which only admins are told
 	ReadOnly     bool     // refuse changes of adapters
 
+	Examples map[string]string // prompts of the kind that an adapter was trained on, by its URI; none
+
 	Uploads int // adapters that are uploaded at once; 4
 
 	Keys          *keys.Set // one of them opens the API; nil: it is open

@@ -98,6 +98,9 @@ func failureOf(err error) *failure {
 		return invalid("adapter", "%s", err)
 	case errors.Is(err, catalogue.ErrName):
 		return invalid("name", "%s", err)
+	case errors.Is(err, catalogue.ErrBuiltin):
+		return &failure{status: http.StatusConflict, kind: invalidRequest, code: "built_in", param: "name",
+			message: err.Error() + ": it cannot be removed; an upload of that name stands in its place"}
 	case errors.Is(err, catalogue.ErrBudget):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "adapter_budget", retry: 5,
 			message: err.Error() + ": try again later, or start the server with a larger --adapter-budget"}

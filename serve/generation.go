@@ -284,7 +284,7 @@ func loadFault(name string, err error) error {
 	}
 	for _, own := range []error{
 		runtime.ErrQueueFull, runtime.ErrClosed, runtime.ErrNotFinite, runtime.ErrPanic,
-		catalogue.ErrUnknown, catalogue.ErrName, catalogue.ErrBudget, catalogue.ErrClosed, catalogue.ErrPanic,
+		catalogue.ErrUnknown, catalogue.ErrName, catalogue.ErrBuiltin, catalogue.ErrBudget, catalogue.ErrClosed, catalogue.ErrPanic,
 		catalogue.ErrCombination, catalogue.ErrQuota, memory.ErrFull,
 		errClientGone, errTimeout, errDrainDeadline, context.Canceled,
 	} {

@@ -58,6 +58,11 @@ func (s *Server) readJSON(c *fiber.Ctx, v any) error {
 		return err
 	}
 	defer release()
+	if len(body) > smallBody {
+		if err := s.decoded.spend(s.ctx, len(body)); err != nil {
+			return err
+		}
+	}
 	return decode(body, v)
 }
 

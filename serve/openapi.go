@@ -9,6 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+//go:generate go run ../scripts/apidoc openapi.yaml ../docs/api.md
+
 //go:embed openapi.yaml
 var openAPISource []byte
 

@@ -51,7 +51,8 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	}
 	u := unpacking{
 		dir: stage.dir, limits: archiveLimits{Bytes: stage.most, Files: 256, Depth: 8},
-		room: stage.room, packed: archive.got, memory: s.intake.window(ctx),
+		room: stage.room, packed: archive.got, whole: max(int64(c.Request().Header.ContentLength()), 0), memory: s.intake.window(ctx),
+		spend: func(bytes int) error { return s.unpacked.spend(ctx, bytes) },
 	}
 	if err := u.unpack(archive); err != nil {
 		return noMemory(err)
@@ -73,7 +74,7 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if created {
 		status = http.StatusCreated
 	}
-	return writeJSON(c, status, viewOf(callerOf(c).shown(entry)))
+	return writeJSON(c, status, s.viewOf(callerOf(c).shown(entry)))
 }
 
 // admitUpload waits for a place, which an upload has until it is published or

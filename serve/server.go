@@ -63,6 +63,8 @@ type Server struct {
 	requests      *requests
 	tenantUploads counts
 	intake        *uploads
+	unpacked      *pace
+	decoded       *pace
 	templates     *templates
 	memory        *memory.Account // nil: none is kept
 
@@ -91,6 +93,8 @@ func New(parts Parts, config Config) (*Server, error) {
 		return nil, err
 	}
 	s.intake = newUploads(s.config, parts.Memory)
+	generating := func() bool { return s.engine.Snapshot().Running > 0 }
+	s.unpacked, s.decoded = newPace(pacedUploads, generating), newPace(pacedBodies, generating)
 	if config.Adapters != "" {
 		if s.config.Adapters, err = filepath.Abs(config.Adapters); err != nil {
 			return nil, err

@@ -96,6 +96,11 @@ func TestBombsAreRefused(t *testing.T) {
 		u := unpacking{dir: t.TempDir(), limits: archiveLimits{1 << 30, 10, 4}, packed: upload.got}
 		require.Error(t, u.unpack(upload))
 		require.LessOrEqual(t, u.written, int64(freeRatio+1<<20))
+
+		upload = &limitedUpload{bytes.NewReader(packed), 1 << 30, 1 << 30}
+		u = unpacking{dir: t.TempDir(), limits: archiveLimits{1 << 30, 10, 4}, packed: upload.got, whole: int64(len(packed))}
+		require.ErrorContains(t, u.unpack(upload), "unpacks to more than 200 times")
+		require.Zero(t, u.written, "its length says so at once")
 	}
 }
 

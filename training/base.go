@@ -146,7 +146,7 @@ func (t *tensor) decode(values []float32) {
 
 // asStored sets parameters to what the base's file holds.
 func asStored(base *Opened, params []*Parameter) error {
-	m, source, err := models.Open(base.Path, base.Options)
+	m, source, err := base.weights(base.Options)
 	if err != nil {
 		return err
 	}

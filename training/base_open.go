@@ -24,7 +24,7 @@ func (c BaseConfig) Options() models.Options {
 
 // Opened is a base model with its tokenizer and chat template.
 type Opened struct {
-	Path      string
+	Path      string         // what was opened; a name, where it was bytes
 	Options   models.Options // with which it was opened
 	Name      string         // what an adapter calls it: see models.Source.OwnName
 	Revision  string         // of that name, where it was fetched by it and is not the main one
@@ -33,16 +33,27 @@ type Opened struct {
 	Tokenizer *tokenizer.Tokenizer
 	Chat      *chat.Template // nil: it has none
 
+	contents []byte // of a GGUF file; nil: Path is a file or a folder
+
 	begun *Pretraining // with random values; nil: the base is one that was trained
 }
 
 // Open opens the base at path: a folder or a GGUF file. What is trained of it
 // in float32 is trained where it is mapped; the file stays as it is.
 func Open(path string, c BaseConfig) (*Opened, error) {
-	o := &Opened{Path: path, Options: c.Options()}
-	mapped := o.Options
-	mapped.Private = true
-	m, s, err := models.Open(path, mapped)
+	return (&Opened{Path: path, Options: c.Options()}).open()
+}
+
+// OpenBytes is Open of a GGUF file's contents, which stay as they are; name is what
+// errors and reports call it.
+func OpenBytes(name string, contents []byte, c BaseConfig) (*Opened, error) {
+	return (&Opened{Path: name, Options: c.Options(), contents: contents}).open()
+}
+
+func (o *Opened) open() (*Opened, error) {
+	writable := o.Options
+	writable.Private = true
+	m, s, err := o.weights(writable)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +62,14 @@ func Open(path string, c BaseConfig) (*Opened, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return o, nil
+}
+
+// weights opens the model of what is at Path or in contents.
+func (o *Opened) weights(options models.Options) (models.Model, *models.Source, error) {
+	if o.contents != nil {
+		return models.OpenGGUFBytes(o.Path, o.contents, options)
+	}
+	return models.Open(o.Path, options)
 }
 
 func (o *Opened) text() (err error) {

@@ -136,7 +136,7 @@ func (c *Config) Validate() error {
 		if u, err := url.Parse(c.Publish); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			fault("publish", "%q is not the URL of a server, such as http://127.0.0.1:8080", c.Publish)
 		}
-		if c.Output != "" && !published.MatchString(c.publishName()) {
+		if c.Output != "" && !IsName(c.publishName()) {
 			fault("publish-name", "%q is no name for an adapter: letters, digits, dots, dashes and underscores, the first not a dot", c.publishName())
 		}
 		if _, ok := wholes[c.Method]; ok {

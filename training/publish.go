@@ -47,6 +47,9 @@ func (c *Config) publishName() string {
 // published are the names that a server has for adapters.
 var published = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
 
+// IsName reports whether a server takes a name for an adapter.
+func IsName(name string) bool { return published.MatchString(name) }
+
 // Publish sends an adapter's folder to a server as PUT /v1/adapters/NAME, a tar
 // archive under zstd.
 func Publish(ctx context.Context, server, name, dir, key string) error {

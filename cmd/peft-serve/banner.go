@@ -22,7 +22,7 @@ func threads(setting int) int {
 
 // banner tells what is served, from where, in what precision and with how much
 // memory: as text for people, as one record where logs are JSON.
-func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *base, engine *runtime.Engine, known *catalogue.Catalogue) {
+func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *base, keyed bool, engine *runtime.Engine, known *catalogue.Catalogue) {
 	config, options := b.model.Config(), engine.Options()
 	var names []string
 	for _, e := range known.List() {
@@ -42,29 +42,33 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 		chat = "with a chat template"
 		route, body = "/v1/chat/completions", `{"messages":[{"role":"user","content":"Hello"}],"max_tokens":32}`
 	}
-	adapters := "none: the base alone"
-	in := ""
-	if c.Adapters != "" {
-		in = " in " + c.Adapters
-	}
-	if c.Adapters != "" || len(names) > 0 {
-		adapters = fmt.Sprintf("%d%s, up to %s in memory%s", len(names), in, c.AdapterBudget, listed(names))
-	}
 	lines := [][2]string{
 		{"base", fmt.Sprintf("%s, %s, %s", c.baseName(), config.Architecture, chat)},
 		{"from", b.path},
 		{"weights", fmt.Sprintf("%s parameters, %s, %s mapped", count(config.Parameters), config.Precision, bytesText(int64(config.WeightBytes)))},
 		{"kv cache", fmt.Sprintf("%s: %d blocks of %d tokens; sequences to %d tokens", bytesText(int64(options.CacheBytes)), options.CacheBlocks, kernels.BlockLen, options.Context)},
-		{"adapters", adapters},
 		{"compute", fmt.Sprintf("%d threads, %s kernels, %d slots", threads(c.Threads), kernels.Name(), options.Slots)},
-		{"try", fmt.Sprintf("curl -s %s%s -H 'Content-Type: application/json' -d '%s'", address, route, body)},
-		{"", fmt.Sprintf("or, in a browser, %s/", address)},
 	}
+	lines = append(lines, under("adapters", c.describeAdapters(known))...)
+	tries := c.examples(address, keyed, known)
+	if len(tries) == 0 {
+		tries = []string{fmt.Sprintf("curl -s %s%s -H 'Content-Type: application/json' -d '%s'", address, route, body)}
+	}
+	lines = append(lines, under("try", append(tries, fmt.Sprintf("or, in a browser, %s/", address)))...)
 	con.say("\npeft-serve %s on %s\n", version, address)
 	for _, l := range lines {
 		con.say("  %-9s %s\n", l[0], l[1])
 	}
 	con.say("\n")
+}
+
+// under are lines of which the first has a title.
+func under(title string, lines []string) (titled [][2]string) {
+	for _, l := range lines {
+		titled = append(titled, [2]string{title, l})
+		title = ""
+	}
+	return titled
 }
 
 // reachable is a URL that works on this machine.

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/models"
@@ -34,8 +35,8 @@ type base struct {
 	digest func() string // models.Digest, once
 }
 
-// openBase opens a folder, a .gguf file or what an hf:// URI names, which is
-// fetched first if it has to be.
+// openBase opens a folder, a .gguf file, what is built in or what an hf:// URI
+// names, which is fetched first if it has to be.
 func openBase(ctx context.Context, uri string, o models.Options, c console) (*base, error) {
 	path := uri
 	if hub.IsRef(uri) {
@@ -45,7 +46,7 @@ func openBase(ctx context.Context, uri string, o models.Options, c console) (*ba
 		}
 		path = snapshot.Path()
 	}
-	model, source, err := models.Open(path, o)
+	model, source, err := openModel(path, o)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +56,13 @@ func openBase(ctx context.Context, uri string, o models.Options, c console) (*ba
 		return nil, errors.Join(err, source.Close())
 	}
 	return b, nil
+}
+
+func openModel(path string, o models.Options) (models.Model, *models.Source, error) {
+	if path == builtin.Base {
+		return models.OpenGGUFBytes(path, builtin.GGUF(), o)
+	}
+	return models.Open(path, o)
 }
 
 func (b *base) openText() (err error) {
@@ -102,7 +110,7 @@ func (b *base) decoder(skipSpecial bool) runtime.Decoder { return b.text.NewDeco
 
 // load reads an adapter for this base.
 func (b *base) load(ctx context.Context, s catalogue.Source) (catalogue.Adapter, error) {
-	folder, err := adapters.Open(s.Dir)
+	folder, err := openAdapter(s)
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +131,13 @@ func (b *base) load(ctx context.Context, s catalogue.Source) (catalogue.Adapter,
 		return nil, err
 	}
 	return a, nil
+}
+
+func openAdapter(s catalogue.Source) (*adapters.Folder, error) {
+	if builtin.Has(s.URI) {
+		return builtin.Open(s.URI)
+	}
+	return adapters.Open(s.Dir)
 }
 
 // size tells how much memory it takes to read the adapter in a folder.

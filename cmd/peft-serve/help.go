@@ -20,7 +20,7 @@ func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 		name, flags := child.Name, "[flags]"
 		switch name {
 		case "serve":
-			name, flags = "", "--base MODEL [flags]"
+			name, flags = "", "[--base MODEL] [flags]"
 		case "version":
 			flags = ""
 		case "hash-key":

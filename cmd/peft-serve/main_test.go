@@ -127,14 +127,14 @@ func TestEveryFaultAtOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "peft.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("slots: many\nqueues: 3\ndrain: [1]\nadapter-budget: 1Q\nname: {a: b}\n"), 0o644))
 	var errors bytes.Buffer
-	code := run(context.Background(), []string{"--config", file, "--addr", "nowhere", "--log-format=xml", "--threads", "two", "--pin", "a"},
+	code := run(context.Background(), []string{"--config", file, "--base", "s3://m", "--addr", "nowhere", "--log-format=xml", "--threads", "two", "--pin", "a"},
 		console{out: io.Discard, err: &errors, env: []string{"PEFT_SERVE_KV_CACHE=lots", "PEFT_SERVE_SLOT=3", "PEFT_SERVE_READ_ONLY=perhaps", "HOME=/"}})
 	require.Equal(t, 2, code)
 	for _, fault := range []string{
 		"13 faults in the configuration", "PEFT_SERVE_SLOT: there is no setting slot", file + ": there is no setting queues",
 		file + `: slots: "many" is not a whole number`, file + ": drain: ", file + ": name: takes a plain value", file + `: adapter-budget: "1Q" is not a size: write 512MiB or 2GB`,
 		`--threads: "two" is not a whole number`, `PEFT_SERVE_KV_CACHE: "lots" is not a size`, `PEFT_SERVE_READ_ONLY: "perhaps" is neither true nor false`,
-		`--base: name the model`, `--addr: "nowhere" is not HOST:PORT`, `--log-format: "xml"`, "--pin: names adapters",
+		`--base: "s3://m": there is no scheme s3`, `--addr: "nowhere" is not HOST:PORT`, `--log-format: "xml"`, "--pin: names adapters",
 	} {
 		require.Contains(t, errors.String(), fault)
 	}

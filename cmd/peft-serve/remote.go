@@ -19,6 +19,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters/remote"
 	"github.com/peft-serve/peft-serve/adapters/remote/oci"
 	"github.com/peft-serve/peft-serve/adapters/remote/s3"
+	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/internal/downloads"
 	"github.com/peft-serve/peft-serve/models/hub"
@@ -95,9 +96,11 @@ func (r *remotes) scheme(source func() (remote.Source, error)) catalogue.Scheme 
 
 var errNoCache = errors.New("--adapter-cache: name a folder for fetched adapters: the user has no home folder")
 
-// schemes are all that adapters of elsewhere are named by.
+// schemes are all that adapters beside those of folders are named by.
 func (r *remotes) schemes() map[string]catalogue.Scheme {
-	return map[string]catalogue.Scheme{"hf": hubScheme(r.log), "oci": r.scheme(r.oci), "s3": r.scheme(r.s3)}
+	return map[string]catalogue.Scheme{
+		builtin.Scheme: builtinScheme, "hf": hubScheme(r.log), "oci": r.scheme(r.oci), "s3": r.scheme(r.s3),
+	}
 }
 
 // checkRemote refuses what is no URI of an adapter elsewhere.
@@ -148,7 +151,7 @@ func (c *serveCommand) fetchNamed(ctx context.Context, known *catalogue.Catalogu
 	var loading sync.WaitGroup
 	for i, n := range named {
 		name, uri := n[0], n[1]
-		if _, err := known.Lookup(name); err == nil {
+		if e, err := known.Lookup(name); err == nil && e.URI != c.builtinURIs()[name] {
 			wrong[i] = fmt.Errorf("--adapters-from: %s is a folder of --adapters too", name)
 			continue
 		}

@@ -53,7 +53,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		}
 	}()
 	opened := time.Now()
-	b, err := openBase(ctx, c.Base, c.options(c.Context), con)
+	b, err := openBase(ctx, c.uri(), c.options(c.Context), con)
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	for _, w := range b.source.Warnings {
 		log.Warn(w)
 	}
+	defer c.lodge(log)()
 	b.names, b.strict = append([]string{c.baseName()}, b.names...), bool(c.StrictBase)
 	log.Debug("base opened", "took", time.Since(opened).Round(time.Millisecond))
 
@@ -82,7 +83,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	elsewhere := c.remotes(b, con, log)
 	known, err = catalogue.New(b.load, catalogue.Options{
 		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: elsewhere.schemes(), Size: b.size, Reserve: reserve(account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
+		Schemes: elsewhere.schemes(), Builtin: c.builtinURIs(), Size: b.size, Reserve: reserve(account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
 		Owner:    func(name string) (string, int) { return serving.Load().Quota(name) },
 		Observer: metrics, Log: log,
 	})
@@ -114,7 +115,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		log.Warn("an API key on the command line shows in the list of processes: put it into PEFT_SERVE_API_KEY, --api-key-file or --keys")
 	}
 	config := c.serverConfig(ring.set)
-	config.Log, config.Audit, config.Sampling = log, audit.logger(), b.sampling
+	config.Log, config.Audit, config.Sampling, config.Examples = log, audit.logger(), b.sampling, c.builtinExamples()
 	server, err := serve.New(serve.Parts{
 		Engine: serve.RuntimeEngine(engine), Catalogue: known, Base: b.model.Config(),
 		Tokenizer: b.text, Chat: b.chat, Metrics: metrics, Tracer: tracer, Memory: account,
@@ -129,7 +130,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	if err := pin(ctx, known, c.Pin); err != nil { // what a kill has left half done is mended by now
 		return err
 	}
-	c.banner(con, log, listener.Addr(), b, engine, known)
+	c.banner(con, log, listener.Addr(), b, ring.set != nil, engine, known)
 	reloads := &reloader{console: con, command: c, ring: ring, server: server, level: level, log: log, others: []other{
 		{"certificates", func() (changes string, err error) {
 			if changed, err := server.ReloadCertificates(); err != nil || !changed {

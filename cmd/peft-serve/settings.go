@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 	"github.com/peft-serve/peft-serve/serve"
@@ -16,7 +17,7 @@ import (
 
 // serveCommand serves HTTP. Its fields are the settings of a server.
 type serveCommand struct {
-	Base string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name[@revision][:file]"`
+	Base string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name[@revision][:file]; by default a small one that is built in, with adapters on it"`
 	Name string `group:"base" placeholder:"NAME" help:"What requests call the base; by default its folder or file"`
 	reading
 	Context int `group:"base" placeholder:"TOKENS" default:"0" help:"Longest sequence, prompt and answer together; by default the model's own"`
@@ -79,6 +80,7 @@ type serveCommand struct {
 
 	values   map[string]any // of all settings, by name
 	keysFrom string         // the variable or the file's key that --api-key comes from; empty: the flag
+	lodged   bool           // Adapters is a folder of our own: see lodge
 }
 
 // reading is how a base is read.
@@ -93,10 +95,7 @@ func (r *reading) options(context int) models.Options {
 
 // validate reports every setting that cannot be used.
 func (c *serveCommand) validate(wrong *faults) {
-	if c.Base == "" {
-		wrong.add("--base: name the model to serve: a Hugging Face folder, a .gguf file or hf://owner/name")
-	}
-	if scheme, _, ok := strings.Cut(c.Base, "://"); ok && scheme != "hf" {
+	if scheme, _, ok := strings.Cut(c.Base, "://"); ok && scheme != "hf" && c.Base != builtin.Base {
 		wrong.add("--base: %q: there is no scheme %s: name a Hugging Face folder, a .gguf file or hf://owner/name", c.Base, scheme)
 	}
 	validateAddr(wrong, "addr", c.Addr)
@@ -167,7 +166,7 @@ func (c *serveCommand) validate(wrong *faults) {
 	if c.FetchTimeout <= 0 {
 		wrong.add("--fetch-timeout: it has to be above 0")
 	}
-	if len(c.Pin) > 0 && c.Adapters == "" && len(c.AdaptersFrom) == 0 {
+	if len(c.Pin) > 0 && c.Adapters == "" && len(c.AdaptersFrom) == 0 && c.uri() != builtin.Base {
 		wrong.add("--pin: names adapters, but there is neither an --adapters folder nor --adapters-from")
 	}
 	if c.MaxTokensLimit > 0 && c.MaxTokensDefault > c.MaxTokensLimit {
@@ -200,6 +199,9 @@ func (c *serveCommand) baseName() string {
 	if c.Name != "" {
 		return c.Name
 	}
+	if c.uri() == builtin.Base {
+		return builtin.Name
+	}
 	base := strings.TrimPrefix(c.Base, "hf://")
 	if base != c.Base {
 		repo, _, _ := strings.Cut(base, ":")
@@ -221,7 +223,7 @@ func (c *serveCommand) engineOptions() runtime.Options {
 
 func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
-		Name: c.baseName(), Source: c.Base, Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, AllowSources: c.AllowSource, Downloads: []string{downloadsDir(), c.adapterCache()}, ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads,
+		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, AllowSources: c.AllowSource, Downloads: []string{downloadsDir(), c.adapterCache()}, ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads,
 		Keys: set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,

@@ -1,6 +1,7 @@
 // Command peft-train fine-tunes a base model, and looks after the adapters
 // that come of it.
 //
+//	peft-train quickstart
 //	peft-train tokenizer books/*.txt --vocabulary 4096 --output ./tokenizer
 //	peft-train pretrain examples/base/pretrain.yaml --output ./model
 //	peft-train export ./model ./model.gguf --dtype q8_0
@@ -65,18 +66,19 @@ type console struct{ out, err io.Writer }
 // commands are the subcommands, each in a file of its own. A Run method takes
 // any of context.Context and console.
 type commands struct {
-	Run       runCommand       `cmd:"" help:"Train an adapter, or a whole model."`
-	Eval      evalCommand      `cmd:"" help:"Measure a base, or an adapter on it."`
-	Bench     benchCommand     `cmd:"" help:"Measure tokens/s and memory of training steps, by method."`
-	Plan      planCommand      `cmd:"" help:"Count parameters, memory and FLOPs of a method, from a base's configuration alone."`
-	Inspect   inspectCommand   `cmd:"" help:"Show what an adapter is, and how far it moves the base."`
-	Merge     mergeCommand     `cmd:"" help:"Write a base with an adapter folded into its weights, or several adapters as one."`
-	Extract   extractCommand   `cmd:"" help:"Make a low-rank adapter of the difference of two models."`
-	Convert   convertCommand   `cmd:"" help:"Convert an adapter between PEFT, AdapterHub, llama.cpp and loralib."`
-	Export    exportCommand    `cmd:"" help:"Write a model's folder as a GGUF file, quantised if asked."`
-	Push      pushCommand      `cmd:"" help:"Put an adapter into an OCI registry."`
-	Tokenizer tokenizerCommand `cmd:"" help:"Learn a byte-level BPE from texts."`
-	Pretrain  pretrainCommand  `cmd:"" help:"Train a new Llama from random values."`
+	Quickstart quickstartCommand `cmd:"" help:"Train a first adapter on the built-in base, in a minute or two, and put it into a server."`
+	Run        runCommand        `cmd:"" help:"Train an adapter, or a whole model."`
+	Eval       evalCommand       `cmd:"" help:"Measure a base, or an adapter on it."`
+	Bench      benchCommand      `cmd:"" help:"Measure tokens/s and memory of training steps, by method."`
+	Plan       planCommand       `cmd:"" help:"Count parameters, memory and FLOPs of a method, from a base's configuration alone."`
+	Inspect    inspectCommand    `cmd:"" help:"Show what an adapter is, and how far it moves the base."`
+	Merge      mergeCommand      `cmd:"" help:"Write a base with an adapter folded into its weights, or several adapters as one."`
+	Extract    extractCommand    `cmd:"" help:"Make a low-rank adapter of the difference of two models."`
+	Convert    convertCommand    `cmd:"" help:"Convert an adapter between PEFT, AdapterHub, llama.cpp and loralib."`
+	Export     exportCommand     `cmd:"" help:"Write a model's folder as a GGUF file, quantised if asked."`
+	Push       pushCommand       `cmd:"" help:"Put an adapter into an OCI registry."`
+	Tokenizer  tokenizerCommand  `cmd:"" help:"Learn a byte-level BPE from texts."`
+	Pretrain   pretrainCommand   `cmd:"" help:"Train a new Llama from random values."`
 
 	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }

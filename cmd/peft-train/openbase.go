@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 
+	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/training"
 )
 
-// openBase opens a folder, a .gguf file or what an hf:// URI names, which is
-// fetched first if it has to be.
+// openBase opens a folder, a .gguf file, what is built in or what an hf:// URI
+// names, which is fetched first if it has to be.
 func openBase(ctx context.Context, uri string, reading training.BaseConfig, c console) (*training.Opened, error) {
 	if !hub.IsRef(uri) {
 		return openPath(uri, reading, c)
@@ -31,8 +32,12 @@ func openBase(ctx context.Context, uri string, reading training.BaseConfig, c co
 	return base, nil
 }
 
-func openPath(path string, reading training.BaseConfig, c console) (*training.Opened, error) {
-	o, err := training.Open(path, reading)
+func openPath(path string, reading training.BaseConfig, c console) (o *training.Opened, err error) {
+	if path == builtin.Base {
+		o, err = training.OpenBytes(path, builtin.GGUF(), reading)
+	} else {
+		o, err = training.Open(path, reading)
+	}
 	if err != nil {
 		return nil, err
 	}

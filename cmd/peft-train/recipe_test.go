@@ -150,3 +150,23 @@ func TestSetOfARecipe(t *testing.T) {
 		t.Errorf("got %v", got.Set)
 	}
 }
+
+// TestTaskRecipes: the recipes of the adapters that are built in are understood,
+// and train on the built-in base.
+func TestTaskRecipes(t *testing.T) {
+	recipes, err := filepath.Glob("../../examples/base/*.yaml")
+	if err != nil || len(recipes) < 7 {
+		t.Fatalf("%v, %v", recipes, err)
+	}
+	rows := filepath.Join(t.TempDir(), "rows.jsonl")
+	if err := writeTickets(rows, tickets(4, 1, false)); err != nil {
+		t.Fatal(err)
+	}
+	for _, recipe := range recipes {
+		if filepath.Base(recipe) == "pretrain.yaml" {
+			continue
+		}
+		output := filepath.Join(t.TempDir(), "out")
+		succeeds(t, "trained in 1 steps", "run", recipe, "--base", "builtin://base", "--data", rows, "--output", output, "--max-steps", "1", "--batch-size", "1", "--warmup-steps", "0", "--samples", "0", "--threads", "1")
+	}
+}

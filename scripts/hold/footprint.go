@@ -32,6 +32,7 @@ type footprint struct {
 	descriptors int
 	goroutines  int
 	series      int
+	generated   int // tokens so far
 }
 
 // proc is a file of the kernel's about the process.
@@ -78,10 +79,15 @@ func (s *server) footprint(ctx context.Context) (f footprint, err error) {
 		if !ok || name == "#" {
 			continue
 		}
-		if f.series++; name == "go_goroutines" {
-			if f.goroutines, err = strconv.Atoi(value); err != nil {
+		f.series++
+		counts := map[string]*int{"go_goroutines": &f.goroutines, "vllm:generation_tokens_total": &f.generated}
+		bare, _, _ := strings.Cut(name, "{")
+		if to := counts[bare]; to != nil {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
 				return f, err
 			}
+			*to += int(n)
 		}
 	}
 	return f, lines.Err()

@@ -105,6 +105,7 @@ function show(listed) {
 	none.textContent = caller.uploads ? 'There are no adapters yet.' : 'There are no adapters that you may see.';
 	at('publish-section').hidden = !(caller.uploads && may('publish'));
 	at('publishable').textContent = caller.publishable ? `Names that you may publish ${caller.publishable}.` : '';
+	showExamples();
 	showChips();
 	showRows();
 }
@@ -128,6 +129,21 @@ function showChips() {
 		return make('label', {}, box, name || 'The base alone');
 	});
 	showSend();
+}
+
+// showExamples offers the prompts that built-in adapters come with.
+function showExamples() {
+	const items = adapters.filter(a => a.example);
+	at('examples').hidden = !items.length;
+	reconcile(at('example-list'), items, a => a.name, a => {
+		const b = make('button', {type: 'button', className: 'quiet', textContent: a.name});
+		b.addEventListener('click', () => {
+			at('prompt').value = a.example;
+			at('mode-text').checked = true;
+			at('prompt').focus();
+		});
+		return b;
+	});
 }
 
 function showSend() {
@@ -185,7 +201,7 @@ function rowOf(a) {
 	const actions = [];
 	if (!caller.read_only && a.state !== 'draining') {
 		if (may('admin')) actions.push(button(a.pinned ? 'Unpin' : 'Pin', 'pin', a.name, () => change(a, a.pinned ? 'unpin' : 'pin')));
-		if (may('publish') || may('admin')) actions.push(button('Delete', 'delete', a.name, () => confirmDelete(a)));
+		if ((may('publish') || may('admin')) && !a.source.startsWith('builtin://')) actions.push(button('Delete', 'delete', a.name, () => confirmDelete(a)));
 	}
 	return make('tr', {},
 		name, cell('', '', state), cell('In memory:', 'number', ...(a.bytes ? [size(a.bytes)] : [])),
@@ -495,4 +511,4 @@ at('forget-key').addEventListener('click', () => {
 });
 
 document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
-refresh().then(() => { if (caller?.chat) at('mode-chat').checked = true; });
+refresh().then(() => { if (caller?.chat && !adapters.some(a => a.example)) at('mode-chat').checked = true; });

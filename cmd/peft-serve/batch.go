@@ -140,6 +140,9 @@ func (b *batchCommand) answer(ctx context.Context, con console, log *slog.Logger
 	if err != nil {
 		return err
 	}
+	if err := host.fetchNamed(ctx, h.known, h.elsewhere); err != nil {
+		return err
+	}
 	giveUp := func() {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()

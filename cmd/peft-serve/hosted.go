@@ -11,7 +11,6 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/memory"
@@ -22,13 +21,14 @@ import (
 
 // hosted is a base with its adapters in an engine.
 type hosted struct {
-	base    *base
-	known   *catalogue.Catalogue
-	engine  *runtime.Engine
-	metrics *serve.Metrics
-	account *memory.Account
-	serving atomic.Pointer[serve.Server] // nil until it is made
-	closers []func() error
+	base      *base
+	known     *catalogue.Catalogue
+	engine    *runtime.Engine
+	metrics   *serve.Metrics
+	account   *memory.Account
+	elsewhere *remotes
+	serving   atomic.Pointer[serve.Server] // nil until it is made
+	closers   []func() error
 }
 
 // open opens what the settings name. What it returns is to be closed.
@@ -63,9 +63,10 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 		return nil, err
 	}
 	b.tokenizers.Reserve = reserveTokenizer(h.account)
+	h.elsewhere = c.remotes(b, con, log)
 	h.known, err = catalogue.New(b.load, catalogue.Options{
-		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log), builtin.Scheme: builtinScheme}, Builtin: c.builtinURIs(), Size: b.size, Reserve: reserve(h.account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
+		Dir: c.Adapters, Aliases: c.Aliases, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
+		Schemes: h.elsewhere.schemes(), Builtin: c.builtinURIs(), Size: b.size, Reserve: reserve(h.account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
 		Owner:    func(name string) (string, int) { return h.serving.Load().Quota(name) },
 		Observer: h.metrics, Log: log,
 	})

@@ -69,6 +69,9 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := c.fetchNamed(ctx, h.known, h.elsewhere); err != nil {
+		return err
+	}
 	if err := pin(ctx, h.known, c.Pin); err != nil { // what a kill has left half done is mended by now
 		return err
 	}

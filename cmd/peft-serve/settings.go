@@ -14,10 +14,12 @@ import (
 type serveCommand struct {
 	hosting
 
-	Pin       []string `group:"adapters" placeholder:"NAME" help:"Adapters to load at the start and to keep in memory"`
-	AllowPath []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none"`
-	Uploads   int      `group:"adapters" placeholder:"N" default:"4" help:"Adapters that are uploaded at once; further ones wait for half a minute, then get a 429"`
-	ReadOnly  switched `group:"adapters" help:"Refuse to add, replace, remove or pin adapters over HTTP"`
+	Pin          []string `group:"adapters" placeholder:"NAME" help:"Adapters to load at the start and to keep in memory"`
+	AllowPath    []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none, oci:// and s3:// need --allow-source"`
+	Uploads      int      `group:"adapters" placeholder:"N" default:"4" help:"Adapters that are uploaded at once; further ones wait for half a minute, then get a 429"`
+	KeepVersions int      `group:"adapters" placeholder:"N" default:"0" help:"Versions of an adapter that stay on the disk beside the one that answers, to roll back to (POST /v1/adapters/NAME/rollback); the oldest uploads beyond go"`
+	AllowSource  []string `group:"adapters" placeholder:"URI" help:"Registries, repositories, buckets and prefixes that POST /v1/load_lora_adapter may load from: oci://registry.example/team, s3://bucket"`
+	ReadOnly     switched `group:"adapters" help:"Refuse to add, replace, remove or pin adapters over HTTP"`
 
 	Queue int `group:"engine" placeholder:"N" default:"256" help:"Requests that wait; further ones get a 429"`
 
@@ -27,7 +29,6 @@ type serveCommand struct {
 	APIKeyFile    string   `name:"api-key-file" group:"http" placeholder:"FILE" help:"File with such keys, one a line"`
 	SharePrefixes switched `group:"http" help:"Let tenants find each other's prompts in the prefix cache: faster, and the time of an answer tells whether another has asked the same"`
 	MetricsAuth   switched `group:"http" help:"Refuse /metrics without a key that has the right metrics or admin; otherwise metrics by adapter are left out"`
-	UploadLimit   size     `group:"http" placeholder:"SIZE" default:"4GiB" help:"Largest uploaded adapter, packed and unpacked"`
 	asking
 	RequestTimeout      time.Duration `group:"http" placeholder:"TIME" default:"10m" help:"Longest that a request may take, waiting included; 0: no limit"`
 	Drain               time.Duration `group:"http" placeholder:"TIME" default:"30s" help:"How long a shutdown waits for requests that run"`
@@ -67,7 +68,7 @@ func (c *serveCommand) validate(wrong *faults) {
 	}
 	atLeast(wrong, "uploads", c.Uploads, 1)
 	atLeast(wrong, "queue", c.Queue, 1)
-	aboveZero(wrong, "upload-limit", c.UploadLimit)
+	atLeast(wrong, "keep-versions", c.KeepVersions, 0)
 	if c.Drain < 0 {
 		wrong.add("--drain: %s is below 0", c.Drain)
 	}
@@ -81,8 +82,16 @@ func (c *serveCommand) validate(wrong *faults) {
 	for _, path := range c.AllowPath {
 		folder(wrong, "allow-path", path)
 	}
-	if len(c.Pin) > 0 && c.Adapters == "" && c.uri() != builtin.Base {
-		wrong.add("--pin: names adapters, but there is no --adapters folder")
+	if c.Adapters == "" && c.KeepVersions > 0 {
+		wrong.add("--keep-versions: is about the adapters of --adapters, and there is none")
+	}
+	for _, source := range c.AllowSource {
+		if err := serve.CheckSource(source); err != nil {
+			wrong.add("--allow-source: %s", err)
+		}
+	}
+	if len(c.Pin) > 0 && c.Adapters == "" && len(c.AdaptersFrom) == 0 && c.uri() != builtin.Base {
+		wrong.add("--pin: names adapters, but there is neither an --adapters folder nor --adapters-from")
 	}
 	ring, err := c.keys()
 	if err != nil {
@@ -115,7 +124,7 @@ func (c *serveCommand) engineOptions() runtime.Options {
 
 func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
-		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloadsDir(), ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads,
+		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, AllowSources: c.AllowSource, Downloads: []string{downloadsDir(), c.adapterCache()}, ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads, KeepVersions: c.KeepVersions, Aliases: c.Aliases,
 		Keys: set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,

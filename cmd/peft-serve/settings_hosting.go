@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models"
@@ -22,6 +23,13 @@ type hosting struct {
 	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"1GiB" help:"Memory for loaded adapters"`
 	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are read at once, uploads included"`
 	StrictBase    switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. Names are compared by their last element, without case, owner and quantisation"`
+	Aliases       string   `group:"adapters" placeholder:"DIR" help:"Folder of files NAME.yaml that say which version of an adapter answers and which is tried; read and not written. By default .aliases in --adapters, which the server writes too"`
+
+	AdaptersFrom []string      `group:"adapters" placeholder:"NAME=URI" help:"Adapters to fetch and load at the start, from oci://registry/repository:tag, s3://bucket/prefix or hf://owner/name; the first two may end in @sha256: and a digest"`
+	AdapterCache string        `group:"adapters" placeholder:"DIR" help:"Folder where adapters of oci:// and s3:// are kept; by default in the user's cache folder"`
+	FetchTimeout time.Duration `group:"adapters" placeholder:"TIME" default:"10m" help:"How long it may take to fetch an adapter from there"`
+	PlainHTTP    []string      `name:"plain-http" group:"adapters" placeholder:"HOST:PORT" help:"Registries that are reached by HTTP, as loopback ones are"`
+	UploadLimit  size          `group:"http" placeholder:"SIZE" default:"4GiB" help:"Largest adapter that is uploaded, packed and unpacked, or fetched"`
 
 	Threads       int      `group:"engine" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 	Slots         int      `group:"engine" placeholder:"N" default:"32" help:"Sequences that run at once"`
@@ -72,8 +80,22 @@ func (h *hosting) validate(wrong *faults) {
 	}
 	aboveZero(wrong, "adapter-budget", h.AdapterBudget)
 	aboveZero(wrong, "kv-cache", h.KVCache)
+	aboveZero(wrong, "upload-limit", h.UploadLimit)
 	if h.Adapters != "" {
 		folder(wrong, "adapters", h.Adapters)
+	}
+	if h.Aliases != "" {
+		folder(wrong, "aliases", h.Aliases)
+		if h.Adapters == "" {
+			wrong.add("--aliases: is about the adapters of --adapters, and there is none")
+		}
+	}
+	_, unusable := h.adaptersFrom()
+	for _, err := range unusable {
+		wrong.add("--adapters-from: %s", err)
+	}
+	if h.FetchTimeout <= 0 {
+		wrong.add("--fetch-timeout: it has to be above 0")
 	}
 }
 

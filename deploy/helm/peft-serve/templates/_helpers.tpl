@@ -32,11 +32,12 @@ capabilities: {drop: [ALL]}
 {{- /* fetches is "yes" where the base or the adapters come over the network. */}}
 {{- define "fetches" }}{{ if or (hasPrefix "hf://" .Values.base.uri) .Values.adapters.source.fetch .Values.adapters.from }}yes{{ end }}{{ end }}
 
-{{- /* bytes of a quantity such as 4Gi. */}}
+{{- /* bytes of a quantity such as 4Gi, or of a number. */}}
 {{- define "bytes" -}}
+{{- $text := ternary (printf "%.0f" (float64 .)) (toString .) (kindIs "float64" .) -}}
 {{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
-{{- $number := regexFind "^[0-9]+([.][0-9]+)?" (toString .) -}}
-{{- $unit := trimPrefix $number (toString .) -}}
+{{- $number := regexFind "^[0-9]+([.][0-9]+)?" $text -}}
+{{- $unit := trimPrefix $number $text -}}
 {{- if or (eq $number "") (not (hasKey $units $unit)) }}{{ fail (printf "resources.limits.memory: %v is no amount of memory such as 4Gi" .) }}{{ end -}}
 {{- mulf (float64 $number) (get $units $unit) -}}
 {{- end }}

@@ -91,9 +91,7 @@ func (b *batchCommand) Run(ctx context.Context, con console) (err error) {
 	}
 	shard, err := batch.Open(batch.Options{
 		Input: b.Input, Output: b.Output, Shard: part, Shards: b.Shards, Replace: bool(b.Overwrite), RowLimit: int64(b.BodyLimit) + rowFrame,
-		By: map[string]string{
-			"base": b.baseName(), "max-tokens-default": strconv.Itoa(b.MaxTokensDefault), "max-tokens-limit": strconv.Itoa(b.MaxTokensLimit),
-		},
+		By:      b.by(),
 		Kernels: kernels.Name(),
 	})
 	if err != nil {
@@ -119,6 +117,18 @@ func (b *batchCommand) Run(ctx context.Context, con console) (err error) {
 		return &statusError{fmt.Errorf("%d of %d rows were answered with an error", shard.Failed, shard.Rows), statusFailed}
 	}
 	return nil
+}
+
+// by is what answers depend on beside their rows.
+func (b *batchCommand) by() map[string]string {
+	by := map[string]string{"base": b.baseName()}
+	for name, value := range map[string]int{"context": b.Context, "max-tokens-default": b.MaxTokensDefault, "max-tokens-limit": b.MaxTokensLimit} {
+		by[name] = strconv.Itoa(value)
+	}
+	if b.SlidingWindow != nil {
+		by["sliding-window"] = strconv.Itoa(*b.SlidingWindow)
+	}
+	return by
 }
 
 // rowFrame is what a row has around its body, at most.

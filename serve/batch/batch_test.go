@@ -139,6 +139,8 @@ func TestWhatIsThere(t *testing.T) {
 		"another path":       {func(t *testing.T, o *Options) { require.NoError(t, os.Rename(o.Input, o.Input+"2")); o.Input += "2" }, ""},
 		"another row":        {func(t *testing.T, o *Options) { write(t, o.Input, rows(10)+"{\"custom_id\":\"other\"}\n") }, "of another job (the input)"},
 		"another base":       {func(_ *testing.T, o *Options) { o.By = map[string]string{"base": "x"} }, "of another job (--base)"},
+		"a further setting":  {func(_ *testing.T, o *Options) { o.By = map[string]string{"base": "tiny", "x": "1"} }, "of another job (--x)"},
+		"a setting fewer":    {func(_ *testing.T, o *Options) { o.By = nil }, "of another job (--base)"},
 		"another shard":      {func(t *testing.T, o *Options) { o.Shards = 2; moveTo(t, o) }, "of another job (the shards)"},
 		"nothing tells what": {func(t *testing.T, o *Options) { require.NoError(t, os.Remove(o.Output+".job")) }, "nothing tells of what"},
 	} {

@@ -51,8 +51,13 @@ func (j *job) differs(other *job) string {
 	}
 	is("the input", j.Sum == other.Sum)
 	is("the shards", j.Shard == other.Shard && j.Shards == other.Shards)
-	for name, value := range j.By {
-		is("--"+name, other.By[name] == value)
+	for name := range j.By {
+		is("--"+name, other.By[name] == j.By[name])
+	}
+	for name := range other.By {
+		if _, known := j.By[name]; !known {
+			is("--"+name, false)
+		}
 	}
 	slices.Sort(words)
 	return strings.Join(words, ", ")

@@ -58,7 +58,7 @@ func ReadRow(line int, text []byte) Row {
 	var body rowBody
 	r := Row{Line: line}
 	err := decode(text, &body)
-	if body.ID == nil { // nobody but the row's owner knows it by its number
+	if body.ID == nil { // reading has ended before it, and it is answered by its name all the same
 		var named struct {
 			ID string `json:"custom_id"`
 		}

@@ -174,7 +174,7 @@ func (s *Server) redirect(c *fiber.Ctx, to redirection) error {
 		}
 	}
 	audit.becomes(to.digest)
-	at := slices.IndexFunc(versions, func(v catalogue.Version) bool { return v.Digest == to.digest && v.Entry.State != catalogue.Failed })
+	at := slices.IndexFunc(versions, func(v catalogue.Version) bool { return v.Digest == to.digest && (v.Live || holdsAdapter(v.Dir)) })
 	switch {
 	case to.digest == "":
 	case at < 0:

@@ -91,7 +91,7 @@ soak-mixed: ## 100,000 mixed requests beside each of them alone: not a bit diffe
 vuln: ## known vulnerabilities in what is built in, where their database can be had
 	scripts/vuln.sh
 
-soak-kills: build ## KILLS SIGKILLs in publish, replace and delete: nothing torn, nothing lost (1,000; minutes)
+soak-kills: build ## KILLS SIGKILLs in publish, replace, roll back, try and delete: nothing torn, nothing lost (1,000; minutes)
 	$(GO) run ./scripts/hold kills --bin $(BIN)/peft-serve -n $(KILLS)
 
 soak-uploads: ## hostile uploads of each kind beside who asks and who publishes (2 minutes; LIMIT=2GiB)

@@ -156,6 +156,9 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 		r.pinned = old.pinned
 		c.forget(old)
 	}
+	if canary := c.canaries[name]; canary != nil && c.elsewhere(r) {
+		c.forget(canary)
+	}
 	delete(c.hidden, name)
 	c.records[name] = r
 	return nil

@@ -157,7 +157,7 @@ func (c *Catalogue) enter(l *load) {
 		if live != nil {
 			c.forget(live)
 		}
-		if canary != nil && canary.digest == r.digest {
+		if canary != nil && (canary.digest == r.digest || c.elsewhere(r)) {
 			c.forget(canary)
 		}
 		delete(c.hidden, r.name)

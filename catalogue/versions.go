@@ -196,8 +196,11 @@ func (c *Catalogue) resolveVersion(name string, a Alias, digest string, canary b
 		return nil, now, errAgain
 	}
 	r = c.stand(name, digest, dir, canary)
-	if err != nil {
+	switch {
+	case err != nil:
 		r.failure = failure{err: err}
+	case r.failure.stamp == stamp{}: // it was missing
+		r.failure = failure{}
 	}
 	return r, now, err
 }

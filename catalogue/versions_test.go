@@ -422,6 +422,37 @@ func TestUnloadOfVersions(t *testing.T) {
 	}
 }
 
+// What is registered from elsewhere stands before the versions of its name, and
+// they are there again when it goes.
+func TestVersionsGiveWay(t *testing.T) {
+	s := &shelf{}
+	c := s.catalogue(t, Options{})
+	s.lay(t, "x", "one", "two")
+	s.says(t, "x", "live: one\ncanary: {digest: two, percent: 100}")
+	other := filepath.Join(t.TempDir(), "y")
+	writeAdapter(t, filepath.Dir(other), "y", "other")
+	for _, register := range []func() error{
+		func() error { return c.Replace("x", other) },
+		func() error { _, err := c.Swap(t.Context(), Candidate{Name: "x", URI: other}); return err },
+	} {
+		if a, b := answersWith(t, c, "x", "s"), answersWith(t, c, "x", ""); a != "two" || b != "one" {
+			t.Error(a, b)
+		}
+		if err := register(); err != nil {
+			t.Fatal(err)
+		}
+		if got := answersWith(t, c, "x", "s"); got != "other" || len(c.List()) != 1 {
+			t.Error(got, c.List())
+		}
+		if err := c.Remove(t.Context(), "x", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, b := answersWith(t, c, "x", "s"), answersWith(t, c, "x", ""); a != "two" || b != "one" {
+		t.Error(a, b)
+	}
+}
+
 // While an alias moves as fast as it can, every request gets the version that it
 // had when the request came, or a later one.
 func TestAliasUnderLoad(t *testing.T) {

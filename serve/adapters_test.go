@@ -176,12 +176,11 @@ func TestDeleteRemovesUploadsOnly(t *testing.T) {
 // vLLM's callers say the base that an adapter is of: nothing, or its name, will do,
 // and another is refused by both names.
 func TestLoadNamesTheBase(t *testing.T) {
-	s := newSite(t, nil)
 	dir := t.TempDir()
+	s := newSite(t, func(c *Config, _ *Parts) { c.AllowPaths = []string{dir} })
 	ask := func(base string) answer {
 		return s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","lora_path":"`+dir+`","load_inplace":true,"base_model_name":`+base+`}`)
 	}
-	s.server.config.AllowPaths = []string{dir}
 	for _, base := range []string{`""`, `"base-model"`, `null`} {
 		require.Equal(t, 200, ask(base).status, base)
 	}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,8 +10,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/memory"
 )
 
 // versionsView are the versions of an adapter as GET /v1/adapters/NAME/versions
@@ -165,8 +166,8 @@ func (s *Server) redirect(c *fiber.Ctx, to redirection) error {
 	audit := auditOf(c)
 	for i, v := range versions {
 		if v.Digest == "" && holdsAdapter(v.Dir) {
-			if folder, err := adapters.Open(v.Dir); err == nil {
-				versions[i].Digest = folder.Digest()
+			if versions[i].Digest, err = s.digestOf(v.Dir); errors.Is(err, memory.ErrFull) {
+				return err
 			}
 		}
 		if v.Live {
@@ -174,7 +175,7 @@ func (s *Server) redirect(c *fiber.Ctx, to redirection) error {
 		}
 	}
 	audit.becomes(to.digest)
-	at := slices.IndexFunc(versions, func(v catalogue.Version) bool { return v.Digest == to.digest && v.Entry.State != catalogue.Failed })
+	at := slices.IndexFunc(versions, func(v catalogue.Version) bool { return v.Digest == to.digest && (v.Live || holdsAdapter(v.Dir)) })
 	switch {
 	case to.digest == "":
 	case at < 0:

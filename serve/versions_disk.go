@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/internal/disk"
+	"github.com/peft-serve/peft-serve/memory"
 )
 
 // The first upload of a name lies in the folder of that name. Where versions are
@@ -266,8 +268,11 @@ func (s *Server) tidy(staging *staging, name string, a catalogue.Alias, fresh st
 // is there already, or cannot be read, goes.
 func (s *Server) adopt(staging *staging, name, plain string) error {
 	place := filepath.Join(staging.dir, "old")
-	if folder, err := adapters.Open(plain); err == nil {
-		if own := catalogue.VersionFolder(s.config.Adapters, name, folder.Digest()); !exists(own) {
+	switch digest, err := s.digestOf(plain); {
+	case errors.Is(err, memory.ErrFull):
+		return err
+	case err == nil:
+		if own := catalogue.VersionFolder(s.config.Adapters, name, digest); !exists(own) {
 			place = own
 		}
 	}
@@ -284,6 +289,25 @@ func (s *Server) adopt(staging *staging, name, plain string) error {
 		return errors.Join(err, disk.Rename(place, plain))
 	}
 	return disk.Sync(s.config.Adapters)
+}
+
+// digestWait is how long an adapter waits for the memory to be read in.
+const digestWait = 10 * time.Second
+
+// digestOf reads the adapter in a folder for its digest.
+func (s *Server) digestOf(folder string) (string, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, digestWait)
+	defer cancel()
+	release, err := s.memory.Take(ctx, memory.Reading, int64(adapters.ReadingBytes(folder)))
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	f, err := adapters.Open(folder)
+	if err != nil {
+		return "", err
+	}
+	return f.Digest(), nil
 }
 
 // takeFiles takes the files of an adapter away that PUT has written, the live

@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -336,9 +337,8 @@ func TestMetricsByVersion(t *testing.T) {
 // Who may publish a name may move its alias; who sees it may look; to others it is
 // not there.
 func TestRightsToVersions(t *testing.T) {
-	s := realSiteOf(t, Config{Name: "tiny", KeepVersions: 2})
 	log := &logged{}
-	s.server.config.Audit = log.logger(0)
+	s := realSiteOf(t, Config{Name: "tiny", KeepVersions: 2, Audit: log.logger(slog.LevelInfo)})
 	s.server.settings.Store(newSettings(readKeys(t, twoTeams+`
 - {name: guest, key: guest-secret, use: [team-a.x]}
 `), Limits{}))

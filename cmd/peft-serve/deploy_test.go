@@ -97,7 +97,7 @@ func TestDeployedConfiguration(t *testing.T) {
 			var config map[string]any
 			require.NoError(t, yaml.Unmarshal([]byte(data["config.yaml"]), &config))
 			_, keyed := config["keys"]
-			for _, mounted := range []string{"keys", "tls-cert", "tls-key", "adapter-cache", "adapters-from"} { // and what is fetched from there
+			for _, mounted := range []string{"aliases", "keys", "tls-cert", "tls-key", "adapter-cache", "adapters-from"} { // and what is fetched from there
 				delete(config, mounted)
 			}
 			text, err := yaml.Marshal(config)

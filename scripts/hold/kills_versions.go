@@ -36,7 +36,7 @@ func versionsOf(client *http.Client, url, name string) (l listing, torn string, 
 	case r.status != http.StatusOK:
 		return l, fmt.Sprintf("versions: %d %s", r.status, r.text), nil
 	}
-	return l, "", json.Unmarshal([]byte(r.text), &l)
+	return l, "", json.Unmarshal(r.text, &l)
 }
 
 // meaning is what a server makes of a name, after a look at all of its versions,

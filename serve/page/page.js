@@ -155,7 +155,7 @@ function showSend() {
 function showRows() {
 	const countable = counts.size > 0 || may('metrics') || may('admin');
 	at('requests-title').textContent = countable ? 'Requests' : '';
-	const rows = adapters.filter(a => isFound(a.name)).map(a => ({...a, count: countable ? counts.get(a.name) ?? {requests: 0} : null}));
+	const rows = adapters.filter(a => isFound(a.name)).map(a => ({...a, count: countable && !(a.canary_percent > 0) ? counts.get(a.name) ?? {requests: 0} : null}));
 	reconcile(at('rows'), rows, a => JSON.stringify([a.name, aside(a) && a.digest, {...a, last_used: 0}]), rowOf, a => a.name + (aside(a) ? ' ' + a.digest : ''));
 }
 

@@ -365,6 +365,7 @@ type answer struct {
 	top      [][]Logprob
 	text     string
 	prompt   []PromptToken
+	encoded  kernels.Matrix
 	finish   Finish
 	usage    *Usage
 	err      error
@@ -401,7 +402,7 @@ func collect(ctx context.Context, stream *Stream) (a answer) {
 			a.top = append(a.top, e.Top)
 		}
 		if e.Finish != "" {
-			a.finish, a.usage = e.Finish, e.Usage
+			a.finish, a.usage, a.encoded = e.Finish, e.Usage, e.Encoded
 		}
 	}
 }

@@ -48,10 +48,14 @@ func (e *Engine) probe(ctx context.Context, a catalogue.Adapter, lease *catalogu
 	if own := a.Invocation(); len(own) > 0 && lease != nil {
 		prompt = append(prompt[:max(min(len(prompt), e.options.Context-1-len(own)), 0)], own...)
 	}
-	stream, err := e.Submit(ctx, &Request{
+	r := &Request{
 		Prompt: prompt, Lease: lease, MaxTokens: 1, IgnoreEOS: true, Logprobs: -1,
 		PromptLogprobs: 0, // so that every row's logits are looked at
-	})
+	}
+	if e.encoder {
+		r.MaxTokens, r.PromptLogprobs, r.Encode = 0, -1, EncodeTokens
+	}
+	stream, err := e.Submit(ctx, r)
 	if err != nil {
 		return err
 	}

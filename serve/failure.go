@@ -11,6 +11,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters/remote"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/memory"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -94,6 +95,8 @@ func failureOf(err error) *failure {
 		return notFound("model_not_found", "model", "%s", err)
 	case errors.Is(err, runtime.ErrPrompt), errors.Is(err, runtime.ErrSampling):
 		return invalid("", "%s", err)
+	case errors.Is(err, models.ErrTask):
+		return &failure{status: http.StatusBadRequest, kind: invalidRequest, code: "task_not_supported", message: err.Error()}
 	case errors.Is(err, catalogue.ErrCombination):
 		return invalid("adapter", "%s", err)
 	case errors.Is(err, catalogue.ErrName):

@@ -82,6 +82,11 @@ func (s *Server) checks(r route) []fiber.Handler {
 	if r.changes && s.config.ReadOnly {
 		handlers = append(handlers, refuseChange)
 	}
+	if r.task != "" {
+		if err := s.base.Architecture.Check(r.task); err != nil {
+			handlers = append(handlers, refuseTask(err))
+		}
+	}
 	if r.adapters && s.catalogue == nil {
 		handlers = append(handlers, refuseAdapters)
 	}

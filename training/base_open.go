@@ -2,6 +2,7 @@ package training
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/peft-serve/peft-serve/models"
@@ -56,6 +57,9 @@ func (o *Opened) open() (*Opened, error) {
 	m, s, err := o.weights(writable)
 	if err != nil {
 		return nil, err
+	}
+	if err := m.Config().Architecture.Check(models.Generate); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w: encoders are not trained yet", o.Path, err), s.Close())
 	}
 	o.Name, o.Model, o.Source = s.OwnName(), m, s
 	if err := o.text(); err != nil {

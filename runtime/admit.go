@@ -56,7 +56,7 @@ func (e *Engine) prepare(s *sequence) {
 	if a := s.lease.Adapter(); a != nil && len(a.EndTokens()) > 0 {
 		g.ends = slices.Concat(g.ends, a.EndTokens())
 	}
-	if e.decoder != nil {
+	if e.decoder != nil && r.Encode == EncodeNothing {
 		g.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
 		if own := s.lease.Tokenizer(); own != nil {
 			g.text.decoder = own.NewDecoder(!r.Special)

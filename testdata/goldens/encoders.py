@@ -118,6 +118,8 @@ BOTTLENECKS = [
     ("distilbert", "pfeiffer", lambda: SeqBnConfig(reduction_factor=4, leave_out=[0])),
     ("electra", "houlsby", lambda: DoubleSeqBnConfig(reduction_factor=4)),
 ]
+# Those whose gradients are kept, beside the bottlenecks of bert.
+TRAINED = {("bert", "lora"), ("bert", "dora"), ("bert", "ia3"), ("mpnet", "lora")}
 KEYS = [
     "mh_adapter", "output_adapter", "reduction_factor", "non_linearity", "original_ln_before", "original_ln_after", "ln_before", "ln_after",
     "residual_before_ln", "adapter_residual_before_ln", "is_parallel", "scaling", "use_gating", "leave_out", "init_weights", "dropout",
@@ -165,19 +167,23 @@ def golden(model, path, config, lengths, typed=True):
     print(f"{path}: std {float(tensors['hidden.1'].std()):.2f}", flush=True)
 
 
-def gradients(base):
-    """Gradients for the last two texts: of the sum of hidden states times weights that are easy to make again."""
-    path = os.path.join(ROOT, base)
-    model = load(base)
+def gradients(model, path, named, which):
+    """Gradients of parameters by their names in the file, for some of the golden texts: of the sum of hidden states times
+    weights that are easy to make again."""
     texts = load_file(os.path.join(path, "golden.safetensors"))
     loss = 0
-    for i in (2, 3):
+    for i in which:
         options = {"token_type_ids": texts[f"types.{i}"][None].long()} if f"types.{i}" in texts else {}
         states = model(input_ids=texts[f"tokens.{i}"][None].long(), **options).last_hidden_state[0]
         row, column = torch.arange(states.shape[0])[:, None], torch.arange(states.shape[1])[None]
         loss = loss + (states * ((7 * row + 3 * column) % 11 - 5)).sum()
     loss.backward()
-    save_file({k: p.grad for k, p in model.named_parameters() if p.grad is not None and not k.endswith(SKIPPED)}, os.path.join(path, "grads.safetensors"))
+    save_file({k: p.grad for k, p in named.items() if p.grad is not None and not k.endswith(SKIPPED)}, os.path.join(path, "grads.safetensors"))
+
+
+def stored(name):
+    """The name under which PEFT saves a parameter."""
+    return name.replace("lora_magnitude_vector.default.weight", "lora_magnitude_vector").replace(".default", "")
 
 
 def make_base(base):
@@ -193,7 +199,8 @@ def make_base(base):
     lengths = LENGTHS[:-1] + (150,) if base == "mpnet" else LENGTHS
     golden(load(base), path, model.config, lengths)
     if base in GRADIENTS:
-        gradients(base)
+        model = load(base)
+        gradients(model, path, dict(model.named_parameters()), (2, 3))
 
 
 def folder(base, name):
@@ -215,6 +222,9 @@ def make(base, name, config):
         loaded = loaded.base_model.model.base_model
     # PEFT passes over the types of whoever has virtual tokens.
     golden(loaded, path, load(base).config, SHORT, typed=not config().is_prompt_learning)
+    if (base, name) in TRAINED:
+        loaded = PeftModel.from_pretrained(load(base), path, is_trainable=True).eval()
+        gradients(loaded, path, {stored(k): p for k, p in loaded.named_parameters() if p.requires_grad}, (0, 1))
 
 
 def bottlenecks(model):
@@ -253,7 +263,8 @@ def make_bottleneck(base, name, config):
                     p.uniform_(0.5, 1.5)
                 else:
                     p.normal_(0.0, 0.2)
-                tensors[f"base_model.model.{place}.{key}"] = p.detach().clone()
+                tensors[f"base_model.model.{place}.{key}"] = p
+    trained, tensors = tensors, {k: p.detach().clone() for k, p in tensors.items()}
     write_json(
         {"base_model_name_or_path": base, "inference_mode": True, "peft_type": "BOTTLENECK", "task_type": TASK, **{k: config[k] for k in KEYS}},
         path,
@@ -261,6 +272,8 @@ def make_bottleneck(base, name, config):
     )
     save_file(tensors, os.path.join(path, SAFE_FILE), metadata={"format": "pt"})
     golden(model.eval(), path, model.config, SHORT)
+    if base == "bert":
+        gradients(model.requires_grad_(True), path, trained, (0, 1))
 
 
 def make_bitfit(base, name, targets):

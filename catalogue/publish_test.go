@@ -394,7 +394,7 @@ func TestSwapsKeepTheBudget(t *testing.T) {
 							Move:  func() (string, error) { time.Sleep(pause); return "fake://" + digest, nil },
 						})
 					case 2, 3:
-						if l, err := c.Acquire(name); err == nil {
+						if l, err := c.Acquire(name, ""); err == nil {
 							_ = l.Wait(t.Context())
 							check()
 							time.Sleep(pause)

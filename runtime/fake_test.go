@@ -284,7 +284,7 @@ type call struct {
 func (r *call) submit(ctx context.Context, e *Engine, c *catalogue.Catalogue) (*Stream, error) {
 	request := r.Request
 	if r.adapter != "" {
-		lease, err := c.Compose(r.parts())
+		lease, err := c.Compose(r.parts(), "")
 		if err != nil {
 			return nil, err
 		}

@@ -135,6 +135,7 @@ type Usage struct {
 	Seed             uint64
 	AdapterDigest    string        // empty for the base
 	Adapters         []string      // by name, those of a combination sorted; the base's are none
+	Versioned        bool          // the adapter may have several versions: Lease.Versioned
 	Queued           time.Duration // waiting for a slot, loading of the adapter included
 	FirstToken       time.Duration // from the request's arrival to the first token
 	Total            time.Duration

@@ -167,3 +167,21 @@ func TestDeleteRemovesUploadsOnly(t *testing.T) {
 	require.Equal(t, 404, answers("lora"))
 	require.DirExists(t, filepath.Join(dir, "lora"))
 }
+
+// vLLM's callers say the base that an adapter is of: nothing, or its name, will do,
+// and another is refused by both names.
+func TestLoadNamesTheBase(t *testing.T) {
+	s := newSite(t, nil)
+	dir := t.TempDir()
+	ask := func(base string) answer {
+		return s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","lora_path":"`+dir+`","load_inplace":true,"base_model_name":`+base+`}`)
+	}
+	s.server.config.AllowPaths = []string{dir}
+	for _, base := range []string{`""`, `"base-model"`, `null`} {
+		require.Equal(t, 200, ask(base).status, base)
+	}
+	got := ask(`"other"`)
+	require.Equal(t, 400, got.status)
+	require.JSONEq(t, `{"error":{"message":"base_model_name is 'other': the base here is 'base-model'; leave it out, or name that.","type":"InvalidUserInput","param":"base_model_name","code":400}}`, got.body)
+	require.Equal(t, 400, ask(`5`).status)
+}

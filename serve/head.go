@@ -91,7 +91,7 @@ func (s *Server) checks(r route) []fiber.Handler {
 		handlers = append(handlers, refuseAdapters)
 	}
 	if r.method == fiber.MethodPut {
-		return append(handlers, s.named, announced(func(l Limits) int64 { return l.UploadLimit }, "upload-limit"))
+		return append(handlers, s.named, s.publishable, announced(func(l Limits) int64 { return l.UploadLimit }, "upload-limit"))
 	}
 	return append(handlers, announced(func(l Limits) int64 { return int64(l.BodyLimit) }, "body-limit"), plainBody)
 }

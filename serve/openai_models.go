@@ -5,7 +5,6 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/serve/keys"
 )
@@ -38,7 +37,7 @@ func (s *Server) modelCards(c *fiber.Ctx) []modelCard {
 	}
 	cards := []modelCard{card}
 	for _, e := range s.listed(c) {
-		if e.State == catalogue.Draining {
+		if !answers(e) {
 			continue
 		}
 		card.ID, card.Root, card.Parent = e.Name, folderOf(e), &s.config.Name

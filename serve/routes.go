@@ -42,6 +42,11 @@ func (s *Server) routes() []route {
 		{method: get, path: "/v1/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/v1/models/*", dialect: openAI, handler: s.getModel},
 
+		{method: get, path: "/v2", dialect: openInference, handler: s.inferenceServer},
+		{method: get, path: "/v2/models/:name", dialect: openInference, handler: s.inferenceModel},
+		{method: get, path: "/v2/models/:name/ready", dialect: openInference, handler: s.inferenceModelReady},
+		{method: get, path: "/v2/models/:name/versions/:version", dialect: openInference, handler: s.inferenceModel},
+		{method: get, path: "/v2/models/:name/versions/:version/ready", dialect: openInference, handler: s.inferenceModelReady},
 		{method: post, path: "/v2/models/:name/generate", dialect: openInference, handler: s.inferenceGenerate, needs: keys.Use, task: models.Generate},
 		{method: post, path: "/v2/models/:name/generate_stream", dialect: openInference, handler: s.inferenceStream, needs: keys.Use, task: models.Generate},
 		{method: get, path: "/v2/health/live", dialect: openInference, handler: s.live, needs: open},
@@ -56,6 +61,9 @@ func (s *Server) routes() []route {
 		{method: get, path: "/v1/adapters/:name", dialect: openAI, handler: s.getAdapter, adapters: true},
 		{method: http.MethodPut, path: "/v1/adapters/:name", dialect: openAI, handler: s.publishing(s.putAdapter), needs: keys.Publish, changes: true, audit: "publish", adapters: true},
 		{method: http.MethodDelete, path: "/v1/adapters/:name", dialect: openAI, handler: s.deleteAdapter, needs: keys.Publish, changes: true, audit: "delete", adapters: true},
+		{method: get, path: "/v1/adapters/:name/versions", dialect: openAI, handler: s.listVersions, adapters: true},
+		{method: post, path: "/v1/adapters/:name/rollback", dialect: openAI, handler: s.rollbackAdapter, needs: keys.Publish, changes: true, audit: "rollback", adapters: true},
+		{method: post, path: "/v1/adapters/:name/canary", dialect: openAI, handler: s.canaryAdapter, needs: keys.Publish, changes: true, audit: "canary", adapters: true},
 		{method: post, path: "/v1/adapters/:name/pin", dialect: openAI, handler: s.pinAdapter, needs: keys.Admin, changes: true, audit: "pin", adapters: true},
 		{method: post, path: "/v1/adapters/:name/unpin", dialect: openAI, handler: s.unpinAdapter, needs: keys.Admin, changes: true, audit: "unpin", adapters: true},
 

@@ -91,17 +91,17 @@ func (s *Server) stats() serverStats {
 	for _, e := range s.known() {
 		a := &answer.Adapters
 		switch e.State {
-		case catalogue.Known, catalogue.Loading:
-			a.Known++
 		case catalogue.Resident:
-			a.Known++
 			a.Resident++
 		case catalogue.Draining:
 			a.Draining++
 		case catalogue.Failed:
-			a.Known++
 			a.Failed++
 		}
+		if !answers(e) {
+			continue
+		}
+		a.Known++
 		if e.Pinned {
 			a.Pinned++
 		}

@@ -14,7 +14,7 @@ func TestGeneratingRoutesOfAnEncoder(t *testing.T) {
 		p.Base.Architecture = &models.Architecture{Class: "BertModel", Tasks: []models.Task{models.Encode}}
 		p.Chat = nil
 	})
-	for path, body := range map[string]string{
+	for path, body := range map[string]string{ // TGI and the Open Inference Protocol say 422
 		"/v1/generate":                          `{"prompt":"Yo"}`,
 		"/v1/generate/stream":                   `{"prompt":"Yo"}`,
 		"/":                                     `{"inputs":"Yo"}`,
@@ -26,7 +26,7 @@ func TestGeneratingRoutesOfAnEncoder(t *testing.T) {
 		"/v2/models/base-model/generate_stream": `{"text_input":"Yo"}`,
 	} {
 		got := s.post(t, path, body)
-		require.Equal(t, 400, got.status, path)
+		require.Contains(t, []int{400, 422}, got.status, path)
 		require.Contains(t, got.body, "BertModel is not a model that generates text; it encodes texts into hidden states", path)
 	}
 	require.Empty(t, s.engine.requests())

@@ -16,11 +16,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/peft-serve/peft-serve/adapters"
 )
 
 // owned are the settings that the chart has values of other names for, or that
 // have no use in a container.
-var owned = []string{"addr", "admin-addr", "adapters", "api-key", "api-key-file", "base", "config", "drain", "keys", "tls-cert", "tls-client-ca", "tls-key"}
+var owned = []string{"addr", "admin-addr", "adapters", "aliases", "api-key", "api-key-file", "base", "config", "drain", "keys", "tls-cert", "tls-client-ca", "tls-key"}
 
 // The chart's schema of values knows every setting, and no other.
 func TestChartKnowsTheSettings(t *testing.T) {
@@ -41,9 +43,13 @@ func TestChartKnowsTheSettings(t *testing.T) {
 }
 
 // deploy/metrics.txt, to which every query of the dashboard and the alerts is
-// held, lists what a server that has answered, loaded and refused exposes.
+// held, lists what a server that has answered, loaded, refused and tried a canary exposes.
 func TestDeployedMetrics(t *testing.T) {
-	url, end := runServer(t, io.Discard)
+	folder, err := adapters.Open("../../testdata/goldens/llama/adapters/lora")
+	require.NoError(t, err)
+	aliases := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(aliases, "lora.yaml"), fmt.Appendf(nil, "canary: {digest: %s, percent: 100}", folder.Digest()), 0o644))
+	url, end := runServer(t, io.Discard, "--aliases", aliases)
 	defer end()
 	status, text := send(t, http.MethodPost, url+"/v1/completions?adapter=lora", `{"prompt": "a b", "max_tokens": 2}`)
 	require.Equal(t, http.StatusOK, status, text)

@@ -82,7 +82,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 	}
 	b.tokenizers.Reserve = reserveTokenizer(account)
 	known, err = catalogue.New(b.load, catalogue.Options{
-		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
+		Dir: c.Adapters, Aliases: c.Aliases, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
 		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log), builtin.Scheme: builtinScheme}, Builtin: c.builtinURIs(), Size: b.size, Reserve: reserve(account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
 		Owner:    func(name string) (string, int) { return serving.Load().Quota(name) },
 		Observer: metrics, Log: log,

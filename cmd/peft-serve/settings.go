@@ -28,6 +28,8 @@ type serveCommand struct {
 	Pin           []string `group:"adapters" placeholder:"NAME" help:"Adapters to load at the start and to keep in memory"`
 	AllowPath     []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none"`
 	Uploads       int      `group:"adapters" placeholder:"N" default:"4" help:"Adapters that are uploaded at once; further ones wait for half a minute, then get a 429"`
+	KeepVersions  int      `group:"adapters" placeholder:"N" default:"0" help:"Versions of an adapter that stay on the disk beside the one that answers, to roll back to (POST /v1/adapters/NAME/rollback); the oldest uploads beyond go"`
+	Aliases       string   `group:"adapters" placeholder:"DIR" help:"Folder of files NAME.yaml that say which version of an adapter answers and which is tried; read and not written. By default .aliases in --adapters, which the server writes too"`
 	StrictBase    switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. Names are compared by their last element, without case, owner and quantisation"`
 	ReadOnly      switched `group:"adapters" help:"Refuse to add, replace, remove or pin adapters over HTTP"`
 
@@ -101,7 +103,7 @@ func (c *serveCommand) validate(wrong *faults) {
 		value    int
 		smallest int
 	}{
-		{"context", c.Context, 0}, {"adapter-loads", c.AdapterLoads, 1}, {"uploads", c.Uploads, 1}, {"threads", c.Threads, 0}, {"slots", c.Slots, 1},
+		{"context", c.Context, 0}, {"keep-versions", c.KeepVersions, 0}, {"adapter-loads", c.AdapterLoads, 1}, {"uploads", c.Uploads, 1}, {"threads", c.Threads, 0}, {"slots", c.Slots, 1},
 		{"queue", c.Queue, 1}, {"step-tokens", c.StepTokens, 1}, {"max-tokens-default", c.MaxTokensDefault, 0}, {"max-tokens-limit", c.MaxTokensLimit, 0},
 	} {
 		if n.value < n.smallest {
@@ -147,6 +149,16 @@ func (c *serveCommand) validate(wrong *faults) {
 	}
 	for _, path := range c.AllowPath {
 		folder("allow-path", path)
+	}
+	if c.Aliases != "" {
+		folder("aliases", c.Aliases)
+	}
+	if c.Adapters == "" {
+		for name, set := range map[string]bool{"keep-versions": c.KeepVersions > 0, "aliases": c.Aliases != ""} {
+			if set {
+				wrong.add("--%s: is about the adapters of --adapters, and there is none", name)
+			}
+		}
 	}
 	if len(c.Pin) > 0 && c.Adapters == "" && c.uri() != builtin.Base {
 		wrong.add("--pin: names adapters, but there is no --adapters folder")
@@ -205,7 +217,7 @@ func (c *serveCommand) engineOptions() runtime.Options {
 
 func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
-		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloadsDir(), ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads,
+		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloadsDir(), ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads, KeepVersions: c.KeepVersions, Aliases: c.Aliases,
 		Keys: set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,

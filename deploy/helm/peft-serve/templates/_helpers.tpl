@@ -46,6 +46,7 @@ capabilities: {drop: [ALL]}
 {{- $own := dict "addr" ":8080" "base" .Values.base.uri "adapters" "/adapters" "drain" (printf "%ds" (int .Values.shutdown.drainSeconds)) "log-format" "json" -}}
 {{- if include "hasKeys" . }}{{ $_ := set $own "keys" "/etc/peft-serve/keys" }}{{ end -}}
 {{- if or .Values.adapters.source.image (not (include "hasKeys" .)) }}{{ $_ := set $own "read-only" true }}{{ end -}}
+{{- if .Values.adapters.aliases }}{{ $_ := set $own "aliases" "/etc/peft-serve/aliases" }}{{ end -}}
 {{- if .Values.tls.secretName }}{{ $_ := set $own "tls-cert" "/etc/peft-serve/tls/tls.crt" }}{{ $_ := set $own "tls-key" "/etc/peft-serve/tls/tls.key" }}{{ end -}}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.settings)) -}}
 {{- end }}

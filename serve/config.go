@@ -19,10 +19,11 @@ type Config struct {
 	Source  string // where the base comes from
 	Version string // of the server
 
-	Adapters   string   // the folder that uploads are kept in; none
-	AllowPaths []string // folders beside it that requests may load adapters from
-	Downloads  string   // the folder that adapters from elsewhere are fetched into, of which only admins are told; none
-	ReadOnly   bool     // refuse changes of adapters
+	Adapters     string   // the folder that uploads are kept in; none
+	AllowPaths   []string // folders beside it that requests may load adapters from
+	AllowSources []string // registries and stores that they may load them from: see CheckSource
+	Downloads    []string // folders that adapters from elsewhere are fetched into, of which only admins are told
+	ReadOnly     bool     // refuse changes of adapters
 
 	// KeepVersions is how many versions of an adapter stay on the disk beside those
 	// that answer; 0: none.
@@ -133,6 +134,11 @@ func (c Config) Validate() error {
 	}
 	if c.Aliases != "" {
 		folder("Aliases", c.Aliases)
+	}
+	for i, source := range c.AllowSources {
+		if err := CheckSource(source); err != nil {
+			faults = append(faults, fmt.Errorf("field AllowSources[%d]: %w", i, err))
+		}
 	}
 	for i, path := range c.AllowPaths {
 		folder(fmt.Sprintf("AllowPaths[%d]", i), path)

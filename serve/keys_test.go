@@ -426,7 +426,7 @@ func TestLengths(t *testing.T) {
 func TestPathsAreForAdmins(t *testing.T) {
 	dir := t.TempDir()
 	s := newSite(t, func(c *Config, _ *Parts) {
-		c.Keys, c.Adapters, c.AllowPaths, c.Source, c.Downloads = readKeys(t, twoTeams), dir, []string{"/"}, dir+"/base/model.gguf", "/home/op/hub"
+		c.Keys, c.Adapters, c.AllowPaths, c.Source, c.Downloads = readKeys(t, twoTeams), dir, []string{"/"}, dir+"/base/model.gguf", []string{"/home/op/hub"}
 	})
 	s.catalogue.Add("placed", dir+"/placed")
 	s.catalogue.with("placed", func(e *catalogue.Entry) error {

@@ -104,7 +104,7 @@ func New(parts Parts, config Config) (*Server, error) {
 		}
 	}
 	s.settings.Store(newSettings(config.Keys, config.Limits))
-	s.hidePaths = newHider(append([]string{s.config.Adapters, config.Aliases, config.Source, config.Downloads}, config.AllowPaths...)...)
+	s.hidePaths = newHider(slices.Concat([]string{s.config.Adapters, s.config.Aliases, s.config.Source}, config.Downloads, config.AllowPaths)...)
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	if err := s.metrics.attach(s); err != nil {
 		return nil, err

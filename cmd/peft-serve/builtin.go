@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/builtin"
@@ -69,13 +70,15 @@ func (c *serveCommand) lodge(log *slog.Logger) (leave func()) {
 
 // describeAdapters are lines about where adapters come from.
 func (c *serveCommand) describeAdapters(known *catalogue.Catalogue) (lines []string) {
-	var within, own []string
+	var within, fetched, own []string
 	builtIn := c.builtinURIs()
 	for _, e := range known.List() {
-		switch builtIn[e.Name] {
-		case "":
+		switch uri := builtIn[e.Name]; {
+		case slices.Contains(c.AdaptersFrom, e.Name+"="+e.URI):
+			fetched = append(fetched, e.Name)
+		case uri == "":
 			own = append(own, e.Name)
-		case e.URI:
+		case uri == e.URI:
 			within = append(within, e.Name)
 		default:
 			own = append(own, e.Name+" (in the place of the built-in one)")
@@ -83,6 +86,9 @@ func (c *serveCommand) describeAdapters(known *catalogue.Catalogue) (lines []str
 	}
 	if len(builtIn) > 0 {
 		lines = append(lines, fmt.Sprintf("%d built in%s", len(within), listed(within)))
+	}
+	if len(fetched) > 0 {
+		lines = append(lines, fmt.Sprintf("%d fetched%s", len(fetched), listed(fetched)))
 	}
 	switch {
 	case c.lodged:

@@ -22,7 +22,7 @@ import (
 
 // owned are the settings that the chart has values of other names for, or that
 // have no use in a container.
-var owned = []string{"addr", "admin-addr", "adapters", "aliases", "api-key", "api-key-file", "base", "config", "drain", "keys", "tls-cert", "tls-client-ca", "tls-key"}
+var owned = []string{"addr", "admin-addr", "adapter-cache", "adapters", "adapters-from", "aliases", "api-key", "api-key-file", "base", "config", "drain", "keys", "tls-cert", "tls-client-ca", "tls-key"}
 
 // The chart's schema of values knows every setting, and no other.
 func TestChartKnowsTheSettings(t *testing.T) {
@@ -97,7 +97,7 @@ func TestDeployedConfiguration(t *testing.T) {
 			var config map[string]any
 			require.NoError(t, yaml.Unmarshal([]byte(data["config.yaml"]), &config))
 			_, keyed := config["keys"]
-			for _, mounted := range []string{"keys", "tls-cert", "tls-key"} {
+			for _, mounted := range []string{"keys", "tls-cert", "tls-key", "adapter-cache", "adapters-from"} { // and what is fetched from there
 				delete(config, mounted)
 			}
 			text, err := yaml.Marshal(config)

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
@@ -81,9 +80,10 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		return err
 	}
 	b.tokenizers.Reserve = reserveTokenizer(account)
+	elsewhere := c.remotes(b, con, log)
 	known, err = catalogue.New(b.load, catalogue.Options{
 		Dir: c.Adapters, Aliases: c.Aliases, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log), builtin.Scheme: builtinScheme}, Builtin: c.builtinURIs(), Size: b.size, Reserve: reserve(account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
+		Schemes: elsewhere.schemes(), Builtin: c.builtinURIs(), Size: b.size, Reserve: reserve(account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
 		Owner:    func(name string) (string, int) { return serving.Load().Quota(name) },
 		Observer: metrics, Log: log,
 	})
@@ -124,6 +124,9 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		return err
 	}
 	serving.Store(server)
+	if err := c.fetchNamed(ctx, known, elsewhere); err != nil {
+		return err
+	}
 	if err := pin(ctx, known, c.Pin); err != nil { // what a kill has left half done is mended by now
 		return err
 	}

@@ -26,12 +26,18 @@ type serveCommand struct {
 	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"1GiB" help:"Memory for loaded adapters"`
 	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are read at once, uploads included"`
 	Pin           []string `group:"adapters" placeholder:"NAME" help:"Adapters to load at the start and to keep in memory"`
-	AllowPath     []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none"`
+	AllowPath     []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none, oci:// and s3:// need --allow-source"`
 	Uploads       int      `group:"adapters" placeholder:"N" default:"4" help:"Adapters that are uploaded at once; further ones wait for half a minute, then get a 429"`
 	KeepVersions  int      `group:"adapters" placeholder:"N" default:"0" help:"Versions of an adapter that stay on the disk beside the one that answers, to roll back to (POST /v1/adapters/NAME/rollback); the oldest uploads beyond go"`
 	Aliases       string   `group:"adapters" placeholder:"DIR" help:"Folder of files NAME.yaml that say which version of an adapter answers and which is tried; read and not written. By default .aliases in --adapters, which the server writes too"`
 	StrictBase    switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. Names are compared by their last element, without case, owner and quantisation"`
 	ReadOnly      switched `group:"adapters" help:"Refuse to add, replace, remove or pin adapters over HTTP"`
+
+	AdaptersFrom []string      `group:"adapters" placeholder:"NAME=URI" help:"Adapters to fetch and load at the start, from oci://registry/repository:tag, s3://bucket/prefix or hf://owner/name; the first two may end in @sha256: and a digest"`
+	AllowSource  []string      `group:"adapters" placeholder:"URI" help:"Registries, repositories, buckets and prefixes that POST /v1/load_lora_adapter may load from: oci://registry.example/team, s3://bucket"`
+	AdapterCache string        `group:"adapters" placeholder:"DIR" help:"Folder where adapters of oci:// and s3:// are kept; by default in the user's cache folder"`
+	FetchTimeout time.Duration `group:"adapters" placeholder:"TIME" default:"10m" help:"How long it may take to fetch an adapter from there"`
+	PlainHTTP    []string      `name:"plain-http" group:"adapters" placeholder:"HOST:PORT" help:"Registries that are reached by HTTP, as loopback ones are"`
 
 	Threads       int      `group:"engine" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 	Slots         int      `group:"engine" placeholder:"N" default:"32" help:"Sequences that run at once"`
@@ -48,7 +54,7 @@ type serveCommand struct {
 	SharePrefixes    switched      `group:"http" help:"Let tenants find each other's prompts in the prefix cache: faster, and the time of an answer tells whether another has asked the same"`
 	MetricsAuth      switched      `group:"http" help:"Refuse /metrics without a key that has the right metrics or admin; otherwise metrics by adapter are left out"`
 	BodyLimit        size          `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
-	UploadLimit      size          `group:"http" placeholder:"SIZE" default:"4GiB" help:"Largest uploaded adapter, packed and unpacked"`
+	UploadLimit      size          `group:"http" placeholder:"SIZE" default:"4GiB" help:"Largest adapter that is uploaded, packed and unpacked, or fetched"`
 	RequestTimeout   time.Duration `group:"http" placeholder:"TIME" default:"10m" help:"Longest that a request may take, waiting included; 0: no limit"`
 	MaxTokensDefault int           `group:"http" placeholder:"TOKENS" default:"0" help:"Tokens of an answer where a request does not say, on every route; by default each dialect's own: 16 of completions, 20 of /v2, 100 of TGI's, what the context has left of chats"`
 	MaxTokensLimit   int           `group:"http" placeholder:"TOKENS" default:"0" help:"Most tokens of an answer that a request may ask for; by default what the context holds"`
@@ -160,8 +166,20 @@ func (c *serveCommand) validate(wrong *faults) {
 			}
 		}
 	}
-	if len(c.Pin) > 0 && c.Adapters == "" && c.uri() != builtin.Base {
-		wrong.add("--pin: names adapters, but there is no --adapters folder")
+	_, unusable := c.adaptersFrom()
+	for _, err := range unusable {
+		wrong.add("--adapters-from: %s", err)
+	}
+	for _, source := range c.AllowSource {
+		if err := serve.CheckSource(source); err != nil {
+			wrong.add("--allow-source: %s", err)
+		}
+	}
+	if c.FetchTimeout <= 0 {
+		wrong.add("--fetch-timeout: it has to be above 0")
+	}
+	if len(c.Pin) > 0 && c.Adapters == "" && len(c.AdaptersFrom) == 0 && c.uri() != builtin.Base {
+		wrong.add("--pin: names adapters, but there is neither an --adapters folder nor --adapters-from")
 	}
 	if c.MaxTokensLimit > 0 && c.MaxTokensDefault > c.MaxTokensLimit {
 		wrong.add("--max-tokens-default: %d is above --max-tokens-limit, %d", c.MaxTokensDefault, c.MaxTokensLimit)
@@ -217,7 +235,7 @@ func (c *serveCommand) engineOptions() runtime.Options {
 
 func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
-		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, Downloads: downloadsDir(), ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads, KeepVersions: c.KeepVersions, Aliases: c.Aliases,
+		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, AllowSources: c.AllowSource, Downloads: []string{downloadsDir(), c.adapterCache()}, ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads, KeepVersions: c.KeepVersions, Aliases: c.Aliases,
 		Keys: set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,

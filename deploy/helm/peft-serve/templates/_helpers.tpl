@@ -30,7 +30,7 @@ capabilities: {drop: [ALL]}
 {{- define "hasKeys" }}{{ if or .Values.keys.existingSecret .Values.keys.entries }}yes{{ end }}{{ end }}
 
 {{- /* fetches is "yes" where the base or the adapters come over the network. */}}
-{{- define "fetches" }}{{ if or (hasPrefix "hf://" .Values.base.uri) .Values.adapters.source.fetch }}yes{{ end }}{{ end }}
+{{- define "fetches" }}{{ if or (hasPrefix "hf://" .Values.base.uri) .Values.adapters.source.fetch .Values.adapters.from }}yes{{ end }}{{ end }}
 
 {{- /* bytes of a quantity such as 4Gi. */}}
 {{- define "bytes" -}}
@@ -43,10 +43,11 @@ capabilities: {drop: [ALL]}
 
 {{- /* config is what the ConfigMap tells the server: settings, and what has values of its own. */}}
 {{- define "config" -}}
-{{- $own := dict "addr" ":8080" "base" .Values.base.uri "adapters" "/adapters" "drain" (printf "%ds" (int .Values.shutdown.drainSeconds)) "log-format" "json" -}}
+{{- $own := dict "addr" ":8080" "base" .Values.base.uri "adapters" "/adapters" "adapter-cache" "/cache/adapters" "drain" (printf "%ds" (int .Values.shutdown.drainSeconds)) "log-format" "json" -}}
 {{- if include "hasKeys" . }}{{ $_ := set $own "keys" "/etc/peft-serve/keys" }}{{ end -}}
 {{- if or .Values.adapters.source.image (not (include "hasKeys" .)) }}{{ $_ := set $own "read-only" true }}{{ end -}}
 {{- if .Values.adapters.aliases }}{{ $_ := set $own "aliases" "/etc/peft-serve/aliases" }}{{ end -}}
+{{- with .Values.adapters.from }}{{ $from := list }}{{ range $name, $uri := . }}{{ $from = append $from (printf "%s=%s" $name $uri) }}{{ end }}{{ $_ := set $own "adapters-from" $from }}{{ end -}}
 {{- if .Values.tls.secretName }}{{ $_ := set $own "tls-cert" "/etc/peft-serve/tls/tls.crt" }}{{ $_ := set $own "tls-key" "/etc/peft-serve/tls/tls.key" }}{{ end -}}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.settings)) -}}
 {{- end }}

@@ -336,7 +336,7 @@ func TestPageExamples(t *testing.T) {
 	p.sees(`document.querySelector('` + row("sql") + `[data-action=delete]') && !document.querySelector('` + row("own") + `[data-action=delete]')`)
 	p.shoot("examples")
 	p.click("#send")
-	p.says("#notice", "1 of 5 did not answer.") // broken
+	p.says("#notice", "1 of 5 did not answer")
 	require.Equal(t, "Input: a\nOutput:", s.engine.text.Decode(s.engine.requests()[0].Prompt, true))
 }
 

@@ -25,7 +25,7 @@ type Description struct {
 	Rank       int      `json:"rank,omitempty"`
 	Base       string   `json:"base_model"`
 	Task       string   `json:"task_type,omitempty"` // as PEFT calls it
-	Targets    []string `json:"target_modules"` // modules that have tensors, by their last names
+	Targets    []string `json:"target_modules"`      // modules that have tensors, by their last names
 	Tensors    int      `json:"tensors"`
 	Parameters int      `json:"parameters"`
 	Bytes      int      `json:"bytes"`

@@ -21,6 +21,7 @@ var ownOfAnswer = regexp.MustCompile(`"id":"[a-z]+-[0-9a-f]{24}"|"created":[0-9]
 // A row has the server's own answer, bodies that it refuses included.
 func TestRowsAreAnsweredAsRequests(t *testing.T) {
 	s := newSite(t, nil)
+	s.get(t, "/health") // it serves
 	for _, c := range []struct{ url, body string }{
 		{"/v1/completions", `{"prompt":"Hello","model":"sql","logprobs":2,"temperature":0}`},
 		{"/v1/completions", `{"prompt":["a","b"],"n":2,"seed":1,"echo":true}`},
@@ -55,6 +56,7 @@ func TestRowsAreAnsweredAsRequests(t *testing.T) {
 // A row that is no request is answered by its number and a reason.
 func TestRowsThatAreNone(t *testing.T) {
 	s := newSite(t, nil)
+	s.get(t, "/health") // it serves
 	for name, c := range map[string]struct {
 		row, id, code, why string
 	}{
@@ -98,6 +100,7 @@ func TestRowsThatAreNone(t *testing.T) {
 // A row has no stream, though its route has.
 func TestRowsDoNotStream(t *testing.T) {
 	s := newSite(t, nil)
+	s.get(t, "/health") // it serves
 	for url, body := range map[string]string{
 		"/v1/completions": `{"prompt":"a","stream":true}`, "/v1/chat/completions": `{"messages":[{"role":"user","content":"a"}],"stream":true}`, "/v1/generate": `{"inputs":"a","stream":true}`,
 	} {
@@ -112,6 +115,7 @@ func TestRowsDoNotStream(t *testing.T) {
 // What is refused for want of room may be asked again.
 func TestRowsThatMayBeAskedAgain(t *testing.T) {
 	s := newSite(t, nil)
+	s.get(t, "/health") // it serves
 	s.engine.refuse = runtime.ErrQueueFull
 	a, err := s.server.Row(ReadRow(1, []byte(`{"custom_id":"a","method":"POST","url":"/v1/completions","body":{"prompt":"a"}}`)))
 	require.NoError(t, err)

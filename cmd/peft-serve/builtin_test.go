@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"io"
 	"net/http"
 	"os"
@@ -24,24 +23,10 @@ import (
 // its address, its log and what ends it.
 func served(t *testing.T, args ...string) (url string, log *shared, end func()) {
 	t.Helper()
-	addr := freeAddr(t)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan int, 1)
 	log = &shared{}
-	go func() {
-		ended <- run(ctx, append([]string{"--addr", addr, "--kv-cache", "8MiB", "--threads", "1"}, args...), console{out: io.Discard, err: log, env: os.Environ()})
-	}()
-	url = "http://" + addr
-	come := func() bool { return strings.Contains(log.String(), "or, in a browser") }
-	for deadline := time.Now().Add(20 * time.Second); !come(); time.Sleep(5 * time.Millisecond) {
-		require.True(t, time.Now().Before(deadline), log.String())
-	}
-	return url, log, func() {
-		t.Helper()
-		http.DefaultClient.CloseIdleConnections()
-		stop()
-		require.Zero(t, <-ended)
-	}
+	url, end = startServer(t, console{out: io.Discard, err: log, env: os.Environ(), after: time.After}, append([]string{"--kv-cache", "8MiB", "--threads", "1"}, args...)...)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "or, in a browser") }, 20*time.Second, 5*time.Millisecond, log)
+	return url, log, end
 }
 
 // commandsIn are the words of each curl command in a text, as a shell reads them.

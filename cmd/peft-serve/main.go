@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -37,7 +38,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), stops...)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], console{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ()}))
+	os.Exit(run(ctx, os.Args[1:], console{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ(), after: time.After}))
 }
 
 // stops are the signals that stop a command.
@@ -49,6 +50,7 @@ type console struct {
 	out, err io.Writer
 	env      []string
 	args     []string // the command line, without the program
+	after    func(time.Duration) <-chan time.Time
 }
 
 // say writes to the people at the console: a log has no use for its errors.

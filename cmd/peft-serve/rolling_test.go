@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,9 +17,24 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// leaving is how long the servers of these tests take requests after they have
-// said that they are not ready.
-const leaving = time.Second
+// departing runs a server whose time for leaving, once it has been told to end, is
+// over when leave is called, and no sooner.
+func departing(t *testing.T) (url string, log *shared, leave, end func()) {
+	over := make(chan time.Time)
+	log = &shared{}
+	dir := t.TempDir()
+	require.NoError(t, layBase(filepath.Join(dir, "tiny"), "../../testdata/goldens/llama", "../../serve/testdata"))
+	url, end = startServer(t, console{out: io.Discard, err: log, env: os.Environ(), after: func(time.Duration) <-chan time.Time { return over }},
+		"--base", filepath.Join(dir, "tiny"), "--kv-cache", "1MiB", "--threads", "1", "--slots", "2", "--deregistration-delay", "1h", "--drain", "1h")
+	return url, log, sync.OnceFunc(func() { close(over) }), end
+}
+
+// notReady waits until a server says that it is leaving.
+func notReady(t *testing.T, url string) {
+	t.Helper()
+	probes := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	require.Eventually(t, func() bool { return !isReady(probes, url) }, time.Minute, time.Millisecond)
+}
 
 // fleet is a number of servers, of which one is restarted after the other.
 type fleet struct {
@@ -78,34 +95,35 @@ func atWork(t *testing.T, url string) int {
 
 // Two servers are restarted one after the other while clients that follow /ready
 // ask them. Whoever has seen that a server is ready, and asks it before its time
-// for leaving can be over, is answered; nobody who asks two is ever without.
+// for leaving is over, is answered; nobody who asks two is ever without.
 func TestRollingRestart(t *testing.T) {
-	line := fmt.Sprintf("SERVE --slots 2 --deregistration-delay %s", leaving)
-	start := func() (url string, end func() string) {
-		url, end = tinyServer(t, line)
-		require.Eventually(t, func() bool { return isReady(http.DefaultClient, url) }, 20*time.Second, time.Millisecond)
-		return url, end
-	}
 	const body = `{"prompt":"Hello","max_tokens":24,"temperature":0,"logprobs":1}`
+	type one struct{ leave, end func() }
 	var (
-		f    fleet
-		ends []func() string
+		f       fleet
+		servers []one
 	)
+	start := func() (url string, s one) {
+		url, _, leave, end := departing(t)
+		return url, one{leave, end}
+	}
 	for range 2 {
-		url, end := start()
-		f.urls, ends = append(f.urls, url), append(ends, end)
+		url, s := start()
+		f.urls, servers = append(f.urls, url), append(servers, s)
 	}
 	want, err := say(http.DefaultClient, f.at(0), body)
 	require.NoError(t, err)
 
+	const clients = 4
 	var (
-		answered, late atomic.Int64
-		lost           = make(chan error, 16)
-		over           = make(chan struct{})
-		clients        sync.WaitGroup
+		answered [clients]atomic.Int64
+		rounds   [clients]atomic.Int64 // begun: in each a server is looked at and perhaps asked
+		lost     = make(chan error, clients)
+		over     = make(chan struct{})
+		asking   sync.WaitGroup
 	)
-	for i := range 4 {
-		clients.Go(func() {
+	for i := range clients {
+		asking.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
 			for n := i; ; n++ {
@@ -114,93 +132,101 @@ func TestRollingRestart(t *testing.T) {
 					return
 				default:
 				}
-				url, seen := f.at(n), time.Now()
+				rounds[i].Add(1)
+				url := f.at(n)
 				if !isReady(client, url) {
 					continue // the other is
 				}
-				switch got, err := say(client, url, body); {
-				case err != nil && time.Since(seen) >= leaving: // a client this slow has seen too long ago that it is
-					late.Add(1)
-				case err != nil:
+				got, err := say(client, url, body)
+				if err == nil && got != want {
+					err = fmt.Errorf("it is answered %s, want %s", got, want)
+				}
+				if err != nil {
 					lost <- err
 					return
-				case got != want:
-					lost <- fmt.Errorf("it is answered %s, want %s", got, want)
-					return
-				default:
-					answered.Add(1)
 				}
+				answered[i].Add(1)
 			}
 		})
 	}
-	for i, end := range ends {
-		end()
-		url, endNew := start()
-		f.replace(i, url)
-		defer endNew()
-		for more := answered.Load() + 20; answered.Load() < more && len(lost) == 0; {
-			time.Sleep(time.Millisecond)
+	further := func(counts *[clients]atomic.Int64, by int64) { // until each has gone on so far
+		var from [clients]int64
+		for i := range counts {
+			from[i] = counts[i].Load()
+		}
+		for i := range counts {
+			for counts[i].Load() < from[i]+by && len(lost) == 0 {
+				time.Sleep(time.Millisecond)
+			}
 		}
 	}
+	for i, old := range servers {
+		ended := make(chan struct{})
+		go func() { defer close(ended); old.end() }()
+		notReady(t, f.at(i))
+		further(&rounds, 1)   // whoever has seen it ready has its answer
+		further(&answered, 3) // and the other is enough
+		old.leave()
+		<-ended
+		url, s := start()
+		f.replace(i, url)
+		defer func() { s.leave(); s.end() }()
+		further(&answered, 3)
+	}
 	close(over)
-	clients.Wait()
+	asking.Wait()
 	close(lost)
 	for err := range lost {
 		t.Error(err)
 	}
-	t.Logf("%d were answered, %d asked too late", answered.Load(), late.Load())
 }
 
 // A server that is told to end has all it has taken answered, and what comes while
 // it leaves; it refuses connections no sooner than it has ended.
 func TestEndUnderLoad(t *testing.T) {
-	url, end := tinyServer(t, fmt.Sprintf("SERVE --slots 2 --deregistration-delay %s", leaving))
-	body := func(i int, stream bool) string {
-		return fmt.Sprintf(`{"prompt":"Hello %d","max_tokens":100,"ignore_eos":true,"temperature":0,"stream":%t}`, i, stream)
-	}
+	url, log, leave, end := departing(t)
 	const asked = 48
 	var (
 		taken  sync.WaitGroup
-		first  = make(chan struct{}, asked)
-		faults = make(chan error, 2*asked)
+		done   atomic.Int64
+		faults = make(chan error, asked+4)
 		client = &http.Client{Transport: &http.Transport{}}
 	)
 	defer client.CloseIdleConnections()
 	ask := func(i int, stream bool) {
-		text, err := say(client, url, body(i, stream))
+		text, err := say(client, url, fmt.Sprintf(`{"prompt":"Hello %d","max_tokens":100,"ignore_eos":true,"temperature":0,"stream":%t}`, i, stream))
 		if err == nil && (stream && !strings.HasSuffix(text, "data: [DONE]\n\n") || !strings.Contains(text, `"finish_reason":"length"`)) {
-			err = fmt.Errorf("request %d has no whole answer: %s", i, text)
+			err = fmt.Errorf("it has no whole answer: %s", text)
 		}
 		if err != nil {
 			faults <- fmt.Errorf("request %d: %w", i, err)
 		}
-		first <- struct{}{}
+		done.Add(1)
 	}
 	for i := range asked {
 		taken.Go(func() { ask(i, i%2 == 0) })
 	}
-	require.Eventually(t, func() bool { // all are answered, run, or wait
-		done := len(first)
-		return done > 0 && done+atWork(t, url) == asked
-	}, 20*time.Second, time.Millisecond)
-	told := time.Now()
-	ended := make(chan string, 1)
-	go func() { ended <- end() }()
-	probes := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	require.Eventually(t, func() bool { return !isReady(probes, url) }, 20*time.Second, time.Millisecond)
-	for i := range 4 {
-		if _, err := say(probes, url, body(asked+i, false)); err != nil && time.Since(told) < leaving {
-			t.Errorf("a request that came %s after the signal: %s", time.Since(told), err)
-		}
+	all := func(n int) { // are answered, run, or wait
+		t.Helper()
+		require.Eventually(t, func() bool { return int(done.Load())+atWork(t, url) == n }, time.Minute, time.Millisecond)
 	}
+	all(asked)
+	ended := make(chan struct{})
+	go func() { defer close(ended); end() }()
+	notReady(t, url)
+	for i := range 4 {
+		taken.Go(func() { ask(asked+i, false) })
+	}
+	all(asked + 4)
+	leave()
 	taken.Wait()
-	log := <-ended
+	<-ended
 	close(faults)
 	for err := range faults {
 		t.Error(err)
 	}
-	require.Contains(t, log, "leaving")
-	require.Contains(t, log, "stopped")
+	require.Contains(t, log.String(), "leaving")
+	require.Contains(t, log.String(), "stopped")
 	_, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	require.Error(t, err)
 }

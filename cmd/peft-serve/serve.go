@@ -86,11 +86,11 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		{"audit log", audit.reopen},
 	}}
 	defer reloads.start(ctx)()
-	return c.serve(ctx, server, listener, admin, log)
+	return c.serve(ctx, con, server, listener, admin, log)
 }
 
 // serve answers on one address or two until ctx ends.
-func (c *serveCommand) serve(ctx context.Context, server *serve.Server, listener, admin net.Listener, log *slog.Logger) error {
+func (c *serveCommand) serve(ctx context.Context, con console, server *serve.Server, listener, admin net.Listener, log *slog.Logger) error {
 	served, administered := make(chan error, 1), make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	if admin != nil {
@@ -110,7 +110,7 @@ func (c *serveCommand) serve(ctx context.Context, server *serve.Server, listener
 		select {
 		case err := <-served:
 			return err
-		case <-time.After(c.DeregistrationDelay):
+		case <-con.after(c.DeregistrationDelay):
 		}
 	}
 	log.Info("shutting down: requests that run may finish", "within", c.Drain)

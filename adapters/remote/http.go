@@ -43,8 +43,8 @@ func Client(trusted ...string) *http.Client {
 			if len(via) > maxHops {
 				return fmt.Errorf("%w: more than %d redirects", ErrReply, maxHops)
 			}
-			if last := via[len(via)-1]; next.URL.Host != last.URL.Host || next.URL.Scheme != last.URL.Scheme {
-				next.Header.Del("Authorization") // kept for subdomains otherwise
+			if first := via[0]; next.URL.Host != first.URL.Host || next.URL.Scheme != first.URL.Scheme {
+				next.Header.Del("Authorization") // it comes anew from the first request at each hop, and stays for subdomains
 			}
 			return nil
 		},

@@ -37,6 +37,10 @@ func TestAnswersLeadNowhereElse(t *testing.T) {
 	var asked []string
 	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.Header.Get("Authorization"))
+		if r.URL.Path != "/further" {
+			http.Redirect(w, r, "/further", http.StatusTemporaryRedirect)
+			return
+		}
 		_, _ = io.WriteString(w, "inside")
 	}))
 	defer inside.Close()
@@ -66,7 +70,7 @@ func TestAnswersLeadNowhereElse(t *testing.T) {
 	text, err = get(ctx, Client(hostOf(inside)), peer.URL)
 	require.NoError(t, err)
 	require.Equal(t, "inside", text)
-	require.Equal(t, []string{""}, asked)
+	require.Equal(t, []string{"", ""}, asked)
 
 	leads = "http://localhost:1/"
 	_, err = get(ctx, Client(), peer.URL)

@@ -111,7 +111,9 @@ func (r *Registries) pushFile(ctx context.Context, repository *orasremote.Reposi
 		}
 	}}
 	err = r.pushBlob(ctx, repository, layer, content)
-	content.report(size)
+	if err == nil {
+		content.report(size)
+	}
 	return layer, err
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/smithy-go/encoding/httpbinding"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/remote"
@@ -65,6 +66,9 @@ func (s *Store) Open(ctx context.Context, uri string) (*remote.Artefact, error) 
 			name, ok := strings.CutPrefix(o.Key, ref.key(""))
 			if !ok || !adapters.IsFile(name) || tags[name] != "" {
 				continue
+			}
+			if o.ETag == "" {
+				return nil, fmt.Errorf("%w: the list gives no ETag of %s", remote.ErrReply, name)
 			}
 			tags[name] = o.ETag
 			a.Files = append(a.Files, remote.File{Name: name, Size: o.Size})
@@ -171,7 +175,7 @@ func (b *bucket) address(key string) *url.URL {
 
 func (b *bucket) send(ctx context.Context, key string, query url.Values, tag string, most int64) (*http.Response, error) {
 	u := b.address(key)
-	u.RawQuery = query.Encode()
+	u.RawPath, u.RawQuery = httpbinding.EscapePath(u.Path, false), query.Encode() // as it is signed: = and + are escaped
 	ctx = remote.Peer{Host: u.Host, Secure: u.Scheme == "https", Most: most}.With(ctx)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {

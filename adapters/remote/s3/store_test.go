@@ -2,6 +2,8 @@ package s3
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -181,6 +183,55 @@ func objects(answer http.HandlerFunc) func(*server) {
 	}
 }
 
+// What is signed is what Signature Version 4 says: every byte of a key is escaped
+// but letters, digits and -._~/.
+func TestSignature(t *testing.T) {
+	s := newServer(t)
+	s.layLora(t, "run=5+x/a/")
+	store, _ := kept(t, 0)
+	_, err := store.Fetch(t.Context(), s.store(nil), "s3://bucket/run=5+x/a")
+	require.NoError(t, err)
+	mac := func(key []byte, text string) []byte {
+		h := hmac.New(sha256.New, key)
+		h.Write([]byte(text))
+		return h.Sum(nil)
+	}
+	objects := 0
+	for _, r := range s.asked {
+		if !r.URL.Query().Has("list-type") {
+			objects++
+		}
+		var path strings.Builder
+		for _, c := range []byte(r.URL.Path) {
+			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~/", rune(c)) {
+				path.WriteByte(c)
+			} else {
+				fmt.Fprintf(&path, "%%%02X", c)
+			}
+		}
+		said := r.Header.Get("Authorization")
+		_, names, _ := strings.Cut(said, "SignedHeaders=")
+		names, _, _ = strings.Cut(names, ",")
+		var headers strings.Builder
+		for name := range strings.SplitSeq(names, ";") {
+			value := r.Header.Get(name)
+			if name == "host" {
+				value = r.Host
+			}
+			fmt.Fprintf(&headers, "%s:%s\n", name, value)
+		}
+		request := strings.Join([]string{"GET", path.String(), strings.ReplaceAll(r.URL.Query().Encode(), "+", "%20"), headers.String(), names, ofNothing}, "\n")
+		at := r.Header.Get("X-Amz-Date")
+		text := fmt.Sprintf("AWS4-HMAC-SHA256\n%s\n%s/us-east-1/s3/aws4_request\n%x", at, at[:8], sha256.Sum256([]byte(request)))
+		key := []byte("AWS4secret")
+		for _, part := range []string{at[:8], "us-east-1", "s3", "aws4_request"} {
+			key = mac(key, part)
+		}
+		require.Contains(t, said, fmt.Sprintf("Signature=%x", mac(key, text)), r.URL)
+	}
+	require.Positive(t, objects)
+}
+
 // idleOf is short for who stalls: nobody else is judged by the clock.
 func idleOf(name string) time.Duration {
 	if strings.HasPrefix(name, "stalled") {
@@ -213,7 +264,10 @@ func TestHostileStores(t *testing.T) {
 		"negative":  {listing(func(p string) string { return named(p+adapters.ConfigFile, -1) }), remote.ErrReply, "-1 bytes"},
 		"longer":    {listing(func(p string) string { return named(p+adapters.ConfigFile, 3) }), nil, ""},
 		"pages":     {listing(func(p string) string { return "<IsTruncated>true</IsTruncated>" + named(p+"x", 1) }), remote.ErrTooLarge, "more than 10 objects"},
-		"no XML":    {listing(func(string) string { return "<" }), remote.ErrReply, "list of objects"},
+		"no tag": {listing(func(p string) string {
+			return strings.Replace(named(p+adapters.ConfigFile, 1), `<ETag>"x"</ETag>`, "", 1)
+		}), remote.ErrReply, "no ETag"},
+		"no XML": {listing(func(string) string { return "<" }), remote.ErrReply, "list of objects"},
 		"endless list": {func(s *server) {
 			s.instead = func(w http.ResponseWriter, r *http.Request) bool { endless(w, r); return true }
 		}, remote.ErrReply, "does not end"},

@@ -68,6 +68,7 @@ type Catalogue struct {
 	records  map[string]*record
 	canaries map[string]*record // of which the aliases have some sessions answered
 	aliases  map[string]followed
+	unread   map[string]bool  // files of the aliases of which has been said that they are not read
 	notes    map[string]note  // by folder
 	hidden   map[string]stamp // removed folders of Dir, as they were
 	versions residence
@@ -113,7 +114,7 @@ func New(load Loader, o Options) (*Catalogue, error) {
 	}
 	c := &Catalogue{
 		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads), gathering: make(chan struct{}, 1),
-		records: map[string]*record{}, canaries: map[string]*record{}, aliases: map[string]followed{}, notes: map[string]note{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),
+		records: map[string]*record{}, canaries: map[string]*record{}, aliases: map[string]followed{}, unread: map[string]bool{}, notes: map[string]note{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),
 		versions: newResidence(o),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())

@@ -78,6 +78,12 @@ func (c *Catalogue) alias(name string) (Alias, error) {
 	c.aliasing.Lock() // so that what is followed last was read last
 	defer c.aliasing.Unlock()
 	next := followed{stamp: fileStamp(path)} // before it is read: what is written meanwhile is read again
+	c.mu.Lock()
+	last = c.aliases[name]
+	c.mu.Unlock()
+	if last.stamp == next.stamp { // another request has read it
+		return last.holds()
+	}
 	next.alias, next.fault = ReadAlias(path)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -275,10 +281,17 @@ func VersionsOnDisk(dir, name string) (all []string) {
 // aliased are the names that have an alias, or had one when it was last read.
 func (c *Catalogue) aliased() map[string]bool {
 	names := map[string]bool{}
-	entries, _ := os.ReadDir(c.options.Aliases)
+	entries, err := os.ReadDir(c.options.Aliases)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.passedOver(c.options.Aliases, err.Error())
+	}
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), aliasSuffix); ok && checkName(name) == nil {
+		name, ok := strings.CutSuffix(e.Name(), aliasSuffix)
+		switch {
+		case ok && checkName(name) == nil:
 			names[name] = true
+		case !e.IsDir() && !strings.HasPrefix(e.Name(), "."):
+			c.passedOver(filepath.Join(c.options.Aliases, e.Name()), "it is no NAME.yaml")
 		}
 	}
 	c.mu.Lock()
@@ -287,6 +300,16 @@ func (c *Catalogue) aliased() map[string]bool {
 		names[name] = true
 	}
 	return names
+}
+
+// passedOver says once of a file of the aliases that it is not read.
+func (c *Catalogue) passedOver(path, why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.unread[path] {
+		c.unread[path] = true
+		c.options.Log.Warn("an alias is not read", "file", path, "because", why)
+	}
 }
 
 // survey makes the records of a name's live version and of its canary, and loads

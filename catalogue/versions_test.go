@@ -1,9 +1,11 @@
 package catalogue
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -250,6 +252,27 @@ func TestAliasFailsClosed(t *testing.T) {
 	writeAdapter(t, s.dir, "z", "plain")
 	if got := answersWith(t, c, "z", ""); !strings.Contains(got, "is not a regular file") {
 		t.Error(got)
+	}
+}
+
+// What lies among the aliases and is none is said to be passed over, once.
+func TestAliasesThatAreNotRead(t *testing.T) {
+	s := &shelf{}
+	var log bytes.Buffer
+	c := s.catalogue(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	writeAdapter(t, s.dir, "x", "plain")
+	s.says(t, "x", "live: one")
+	folder := filepath.Join(s.dir, AliasesFolder)
+	if err := os.Rename(AliasFile(folder, "x"), filepath.Join(folder, "x.yml")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := c.Rescan(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(log.String(), "x.yml"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
 	}
 }
 

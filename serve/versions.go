@@ -207,7 +207,13 @@ func (s *Server) redirectTo(c *fiber.Ctx, name string, to redirection, versions 
 		if err != nil {
 			return err
 		}
-		if alias = to.change(alias); to.digest == "" && alias == (catalogue.Alias{}) && !exists(s.aliasFile(name)) {
+		if to.digest != "" && !holdsAdapter(versions[at].Dir) {
+			return notFound("version_not_found", "digest", "version %s of adapter %q has been removed meanwhile", to.digest, name)
+		}
+		if alias = to.change(alias); alias.Canary != "" && alias.Canary == alias.Live {
+			return conflict("version_is_live", "version %s of adapter %q is the live one: give another", to.digest, name)
+		}
+		if to.digest == "" && alias == (catalogue.Alias{}) && !exists(s.aliasFile(name)) {
 			return nil // there is no canary to end
 		}
 		return s.setAlias(staging, name, alias)

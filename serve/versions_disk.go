@@ -249,7 +249,7 @@ func (s *Server) tidy(staging *staging, name string, a catalogue.Alias, fresh st
 		}
 	}
 	most := s.config.KeepVersions
-	if fresh != "" {
+	if fresh != "" && fresh != a.Canary {
 		most--
 	}
 	if len(kept) <= most {

@@ -107,7 +107,7 @@ func (b *batchCommand) Run(ctx context.Context, con console) (err error) {
 	if !shard.Complete() {
 		if err := b.answer(ctx, con, log, shard); err != nil {
 			if ctx.Err() != nil {
-				return fmt.Errorf("interrupted: %d of %d rows are answered; the same command goes on", shard.Done, shard.Rows)
+				return fmt.Errorf("interrupted: %d of %d rows are answered; the same command goes on: %w", shard.Done, shard.Rows, err)
 			}
 			return err
 		}
@@ -121,7 +121,7 @@ func (b *batchCommand) Run(ctx context.Context, con console) (err error) {
 
 // by is what answers depend on beside their rows.
 func (b *batchCommand) by() map[string]string {
-	by := map[string]string{"base": b.baseName()}
+	by := map[string]string{"base": b.uri(), "name": b.baseName(), "ignore-config-key": strings.Join(b.IgnoreConfigKey, ",")}
 	for name, value := range map[string]int{"context": b.Context, "max-tokens-default": b.MaxTokensDefault, "max-tokens-limit": b.MaxTokensLimit} {
 		by[name] = strconv.Itoa(value)
 	}

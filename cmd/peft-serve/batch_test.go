@@ -126,6 +126,7 @@ func TestBatchHasTheServersBits(t *testing.T) {
 // reason. To run it again answers nothing again.
 func TestBatchTellsWhatItCameTo(t *testing.T) {
 	fine := rowText(0, "/v1/completions", `{"prompt":"a","max_tokens":2}`)
+	other := rowText(1, "/v1/completions", `{"prompt":"a","max_tokens":2}`)
 	for name, c := range map[string]struct {
 		rows   string
 		more   []string
@@ -136,8 +137,9 @@ func TestBatchTellsWhatItCameTo(t *testing.T) {
 		"all answered":         {fine, nil, nil, 0, "rows=1 failed=0"},
 		"a bad row":            {fine + "\nnonsense\n", nil, nil, statusFailed, "1 of 2 rows were answered with an error"},
 		"no rows":              {"\n", nil, nil, 1, "holds no row"},
-		"a shard by variable":  {fine + fine, []string{"--shards", "2"}, []string{completionIndex + "=1"}, 0, "out-00001-of-00002.jsonl rows=1 failed=0"},
-		"a shard by flag":      {fine + fine, []string{"--shards", "2", "--shard", "0"}, []string{completionIndex + "=1"}, 0, "out-00000-of-00002.jsonl rows=1 failed=0"},
+		"a shard by variable":  {fine + other, []string{"--shards", "2"}, []string{completionIndex + "=1"}, 0, "out-00001-of-00002.jsonl rows=1 failed=0"},
+		"a row of both shards": {fine + fine, []string{"--shards", "2", "--shard", "1"}, nil, statusFailed, "1 of 1 rows were answered with an error"},
+		"a shard by flag":      {fine + other, []string{"--shards", "2", "--shard", "0"}, []string{completionIndex + "=1"}, 0, "out-00000-of-00002.jsonl rows=1 failed=0"},
 		"no shard":             {fine, []string{"--shards", "2"}, nil, statusUsage, "--shard: say which of the 2 shards is to be answered, or set JOB_COMPLETION_INDEX"},
 		"no such index":        {fine, nil, []string{completionIndex + "=1"}, statusUsage, `JOB_COMPLETION_INDEX: "1" is none of --shards 1, which count from 0`},
 		"no such shard":        {fine, []string{"--shards", "2", "--shard", "2"}, nil, statusUsage, "--shard: 2 is none of --shards 2"},

@@ -128,9 +128,6 @@ func (r *run) readAll(in *lines) error {
 		if err != nil {
 			return err
 		}
-		if at < r.first {
-			continue
-		}
 		row := serve.TooLong(in.number, r.limit)
 		if !next.long {
 			row = serve.ReadRow(in.number, next.text)
@@ -152,7 +149,7 @@ func (r *run) readAll(in *lines) error {
 	return nil
 }
 
-// idSum stands for a custom_id, of which a shard may have very many.
+// idSum stands for a custom_id, of which a file may have very many.
 type idSum [16]byte
 
 func sumOf(id string) idSum {
@@ -212,6 +209,7 @@ func (r *run) answer(one *asked) {
 		case <-r.ctx.Done():
 		}
 	}
+	one.row = serve.Row{} // its body is not kept while earlier rows are waited for
 	r.mu.Lock()
 	r.bytes += len(one.answer.Line)
 	r.mu.Unlock()

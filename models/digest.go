@@ -14,7 +14,8 @@ import (
 const digestRows = 16
 
 // Digest tells bases apart by rows spread over every matrix and by every norm
-// and bias, as they are stored: a quantised form of a base is another one.
+// and bias, as they are stored: a quantised form of a base is another one. What
+// adapters cannot act on, MPNet's biases by distance, is not looked at.
 func Digest(m Model) string {
 	h := sha256.New()
 	write := func(b []byte) { _, _ = h.Write(b) } // a hash never fails

@@ -65,7 +65,8 @@ func (m *encoder) embed(p *Pass, b *Batch) *Value {
 // places are the rows of the position embedding. Where there is a padding token,
 // they are counted from the one after its number, and tokens that are it are
 // passed over and have its number: transformers'
-// create_position_ids_from_input_ids.
+// create_position_ids_from_input_ids. Behind virtual tokens, which are embeddings
+// alone, none is known to be padding: create_position_ids_from_inputs_embeds.
 func (m *encoder) places(p *Pass, b *Batch) []int32 {
 	if m.padding < 0 {
 		return b.Positions
@@ -73,8 +74,9 @@ func (m *encoder) places(p *Pass, b *Batch) []int32 {
 	places := p.integers(b.Rows())
 	for _, s := range b.Spans {
 		next := m.padding + int32(s.Position)
+		virtual := b.Tokens[s.Start] < 0
 		for r := s.Start; r < s.End; r++ {
-			if b.Tokens[r] == m.padding {
+			if !virtual && b.Tokens[r] == m.padding {
 				places[r] = m.padding
 				continue
 			}

@@ -188,6 +188,9 @@ func (c *commandChecks) fault(words []string) string {
 	case "curl":
 		return c.routeFault(words[1:])
 	case "go":
+		if len(words) > 2 && words[1] == "run" && strings.HasPrefix(words[2], "./cmd/") {
+			return c.ownFault(filepath.Base(words[2]), words[3:])
+		}
 		for _, word := range words[1:] {
 			if path := strings.TrimSuffix(word, "..."); strings.HasPrefix(path, "./") && !isFile(path) {
 				return "there is no " + path
@@ -203,8 +206,10 @@ func (c *commandChecks) fault(words []string) string {
 
 func (c *commandChecks) ownFault(name string, args []string) string {
 	called := name
-	if len(args) > 0 && c.help[name+" "+args[0]] != nil {
-		called += " " + args[0]
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		if called += " " + args[0]; c.help[called] == nil {
+			return name + " has no command " + args[0]
+		}
 	}
 	for _, arg := range args {
 		flag, _, _ := strings.Cut(arg, "=")

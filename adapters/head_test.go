@@ -224,7 +224,7 @@ func TestHeadsThatDoNotFit(t *testing.T) {
 		{"encoders/bert", "heads/bert/text", map[string]any{"task_type": nil}, nil, adapters.ErrTarget, `modules_to_save names "classifier"`},
 		{"encoders/bert-masked", "heads/bert-classifier/text", nil, nil, models.ErrTask, "the head of BertForSequenceClassification stands on a pooler"},
 		{"encoders/roberta", "heads/roberta/all-linear", map[string]any{"modules_to_save": []string{"out_proj"}}, renamed(classifier+".dense.weight", "", classifier+".dense.bias", ""), adapters.ErrTarget, `not "classifier.dense"`},
-		{"encoders/roberta", "heads/roberta/tokens", nil, renamed("base_model.model.classifier.weight", "base_model.model.score.weight"), adapters.ErrTensor, "score.weight"},
+		{"encoders/roberta", "heads/roberta/tokens", nil, renamed("base_model.model.classifier.weight", "base_model.model.score.weight"), adapters.ErrTensor, "missing: base_model.model.classifier.weight"},
 		{"gemma3", "heads/gemma3/text", map[string]any{"task_type": "TOKEN_CLS"}, nil, models.ErrTask, "classifies tokens"},
 		{"llama-gqa", "heads/llama-gqa/text", map[string]any{"task_type": "CAUSAL_LM"}, nil, adapters.ErrTarget, `modules_to_save names "classifier"`},
 		{"llama-gqa", "heads/llama-gqa/text", map[string]any{"task_type": "QUESTION_ANS"}, nil, adapters.ErrBase, "task_type is QUESTION_ANS"},

@@ -52,6 +52,49 @@ func trim(re *syntax.Regexp) *syntax.Regexp {
 	return re
 }
 
+// search is an expression for the texts in which a pattern matches somewhere, as
+// JSON Schema's do: only where it says so at their beginning and end.
+func search(pattern string) (expr, error) {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	return around(parsed)
+}
+
+func around(re *syntax.Regexp) (expr, error) {
+	switch {
+	case re.Op == syntax.OpCapture:
+		return around(re.Sub[0])
+	case re.Op == syntax.OpAlternate:
+		var all choice
+		for _, sub := range re.Sub {
+			e, err := around(sub)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, e)
+		}
+		return all, nil
+	}
+	first, last := re, re
+	if re.Op == syntax.OpConcat && len(re.Sub) > 0 {
+		first, last = re.Sub[0], re.Sub[len(re.Sub)-1]
+	}
+	before, after := star(complement(nil)), star(complement(nil))
+	if first.Op == syntax.OpBeginText {
+		before = nil
+	}
+	if last.Op == syntax.OpEndText {
+		after = nil
+	}
+	e, err := translate(trim(re))
+	if err != nil {
+		return nil, err
+	}
+	return sequence{before, e, after}, nil
+}
+
 func translate(re *syntax.Regexp) (expr, error) {
 	var parts []expr
 	for _, sub := range re.Sub {

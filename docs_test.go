@@ -141,7 +141,7 @@ func newCommandChecks(t *testing.T) *commandChecks {
 
 var (
 	flagName   = regexp.MustCompile(`--(?:\[no-\])?([a-z][a-z0-9-]*)`)
-	subcommand = regexp.MustCompile(`(?m)^  ([a-z]+) `)
+	subcommand = regexp.MustCompile(`(?m)^  (?:peft-serve )?([a-z][a-z-]*) `)
 )
 
 // readHelp learns the flags of a command and of its subcommands.
@@ -163,8 +163,13 @@ func (c *commandChecks) readHelp(t *testing.T, binary, name string) {
 		}
 		return string(out)
 	}
-	_, commands, _ := strings.Cut(read(), "\nCommands:\n")
-	for _, sub := range subcommand.FindAllStringSubmatch(commands, -1) {
+	help := read()
+	if _, commands, cut := strings.Cut(help, "\nCommands:\n"); cut {
+		help = commands
+	} else if _, usage, cut := strings.Cut(help, "\nUsage:\n"); cut {
+		help, _, _ = strings.Cut(usage, "\n\n")
+	}
+	for _, sub := range subcommand.FindAllStringSubmatch(help, -1) {
 		read(sub[1])
 	}
 }
@@ -183,6 +188,9 @@ func (c *commandChecks) fault(words []string) string {
 	case "curl":
 		return c.routeFault(words[1:])
 	case "go":
+		if len(words) > 2 && words[1] == "run" && strings.HasPrefix(words[2], "./cmd/") {
+			return c.ownFault(filepath.Base(words[2]), words[3:])
+		}
 		for _, word := range words[1:] {
 			if path := strings.TrimSuffix(word, "..."); strings.HasPrefix(path, "./") && !isFile(path) {
 				return "there is no " + path
@@ -198,8 +206,10 @@ func (c *commandChecks) fault(words []string) string {
 
 func (c *commandChecks) ownFault(name string, args []string) string {
 	called := name
-	if len(args) > 0 && c.help[name+" "+args[0]] != nil {
-		called += " " + args[0]
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		if called += " " + args[0]; c.help[called] == nil {
+			return name + " has no command " + args[0]
+		}
 	}
 	for _, arg := range args {
 		flag, _, _ := strings.Cut(arg, "=")

@@ -23,7 +23,7 @@ var below = map[string][]string{
 	"adapters":       {"internal", "models", "kernels"},
 	"memory":         {},
 	"builtin":        {"adapters", "models", "kernels"},
-	"catalogue":      {"adapters", "models"},
+	"catalogue":      {"internal", "adapters", "models"},
 	"runtime":        {"catalogue", "adapters", "models", "kernels"},
 	"training":       {"internal", "adapters", "models", "kernels"},
 	"serve":          {"internal", "memory", "runtime", "catalogue", "adapters", "models", "kernels"},

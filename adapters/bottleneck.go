@@ -102,7 +102,7 @@ type bottleneck struct {
 // bottleneckShape says what goes into a bottleneck and what is added to it.
 type bottleneckShape struct {
 	parallel       bool // reads the residual beside the sublayer, not its output
-	residualIn     bool // original_ln_before: reads output and residual
+	residualIn     bool // original_ln_before: reads output and residual, summed and, where the base does so, normed
 	residualOut    bool // original_ln_after: the residual is added in the end
 	normIn         bool // ln_before
 	normOut        bool // ln_after
@@ -179,6 +179,9 @@ func (m *bottleneck) Name() string { return "bottleneck" }
 func (m *bottleneck) Rank() int    { return 0 }
 
 func (m *bottleneck) Build(b *Builder) error {
+	if err := b.save(m.saved, false); err != nil {
+		return err
+	}
 	found, nth := false, map[int]int{} // sublayers seen, by layer
 	for site, s := range b.Sites {
 		if s.Kind != models.SublayerSite {
@@ -196,6 +199,9 @@ func (m *bottleneck) Build(b *Builder) error {
 		if !ok {
 			return fmt.Errorf("%w: reduction_factor has neither layer %d nor a default", ErrConfig, s.Layer)
 		}
+		if s.Norm != nil && !m.residualOut {
+			return fmt.Errorf("%w: original_ln_after is false, which is not implemented of a base with a norm after the sum", ErrBase)
+		}
 		hidden := b.Model.Config().Hidden
 		m.insert(b, site, hidden, max(1, int(math.Floor(float64(hidden)/f))))
 		found = true
@@ -203,13 +209,13 @@ func (m *bottleneck) Build(b *Builder) error {
 	if !found {
 		return fmt.Errorf("%w: leave_out leaves no layer", ErrTarget)
 	}
-	return b.save(m.saved, false)
+	return nil
 }
 
 func (m *bottleneck) insert(b *Builder, site, hidden, down int) {
 	init := strings.Trim(string(b.Config.value("init_weights")), `"`)
 	in := &insert{
-		bottleneckShape: m.bottleneckShape, act: m.act, scaling: float32(m.scaling),
+		bottleneckShape: m.bottleneckShape, act: m.act, scaling: float32(m.scaling), sum: b.normAfter(site),
 		down: b.Module(site, ".adapter_down.weight", down, hidden).as(Down).startsBy(init, false),
 		up:   b.Module(site, ".adapter_up.weight", hidden, down).as(Up).startsBy(init, true),
 	}
@@ -252,6 +258,19 @@ func (p *Param) startsBy(init string, up bool) *Param {
 		}
 		return nil
 	})
+}
+
+// normAfter is the norm on the sum of a sublayer and the residual, the adapter's own
+// where it brings one; nil: there is none.
+func (b *Builder) normAfter(site int) *models.Norm {
+	base := b.Sites[site].Norm
+	if base == nil {
+		return nil
+	}
+	if own := b.norms[base.Site]; own != nil {
+		return &own.norm
+	}
+	return base
 }
 
 // vector declares a vector that the forward pass reads as float32.

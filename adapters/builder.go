@@ -49,7 +49,13 @@ func build(m models.Model, c *Config) (*Builder, error) {
 
 func (b *Builder) build() error {
 	c := b.Config
-	if task := models.Task(c.Task); task != "" && task != models.Generate && b.Model.Config().Architecture.Does(models.Generate) {
+	task, base := models.Task(c.Task), b.Model.Config().Architecture
+	switch {
+	case task == models.Generate:
+		if err := base.Check(task); err != nil {
+			return fmt.Errorf("%w: task_type is %s: %w", ErrBase, task, err)
+		}
+	case task != "" && base.Does(models.Generate):
 		return fmt.Errorf("%w: task_type is %s, and the base generates text: an adapter for that has %s or null", ErrBase, task, models.Generate)
 	}
 	return c.Method.Build(b)

@@ -15,6 +15,7 @@ type insert struct {
 	scaling          float32
 	factor           []float32    // learned, [1] or [hidden]; nil: scaling
 	before, after    *models.Norm // nil: none
+	sum              *models.Norm // the base's, on the sum of output and residual; nil: none
 
 	// In training.
 	drop                                 dropout
@@ -63,6 +64,7 @@ type bottleneckPass struct {
 	row   int  // of the batch, where x begins
 	keeps bool // what each step reads; else the next writes over it
 
+	total     kernels.Matrix // output and residual, where their sum is normed
 	seen      kernels.Matrix // what it sees, before norm and dropout
 	in, t, a  kernels.Matrix // after them; down·in + b; act(t)
 	u, summed kernels.Matrix // up·a + b; scaled, and what is added before the norm
@@ -79,6 +81,13 @@ func (f *bottleneckPass) forward(o lane, p *models.Pass) {
 		f.seen = o.Take(rows, hidden)
 		o.Copy(f.seen, f.h)
 		o.Add(f.seen, f.x)
+		if m.sum != nil {
+			f.total = f.next(o, f.seen)
+			if f.keeps {
+				o.Copy(f.total, f.seen)
+			}
+			normalise(o, m.sum, f.seen, f.total)
+		}
 	default:
 		f.seen = f.h
 	}
@@ -193,7 +202,15 @@ func (f *bottleneckPass) backward(p *models.Pass, dh, dx kernels.Matrix) {
 // skip connection, which dh holds, to x and h.
 func (f *bottleneckPass) spread(p *models.Pass, dh, dx, dz kernels.Matrix) {
 	m := f.m
-	if m.residualIn && f.skipsInput() && !dx.Empty() {
+	switch {
+	case m.parallel || !m.residualIn:
+	case m.sum != nil:
+		if f.skipsInput() {
+			p.Add(dz, dh)
+			p.Zero(dh)
+		}
+		normGrad(p, m.sum, dz, f.total)
+	case f.skipsInput() && !dx.Empty():
 		p.Add(dx, dh)
 	}
 	if m.parallel {

@@ -23,7 +23,7 @@ func Load(m models.Model, f *Folder) (*Adapter, error) {
 }
 
 func load(m models.Model, f *Folder) (*Adapter, error) {
-	b := newBuilder(m, f.Config)
+	b := newBuilder(bare(m, f.Config, f.tensors), f.Config)
 	if err := b.resize(f.tensors); err != nil {
 		return nil, err
 	}

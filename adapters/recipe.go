@@ -90,10 +90,10 @@ func FindRecipe(name string) (r Recipe, ok bool) {
 	return r, false
 }
 
-// Config is the configuration of a choice for an adapter that generates text.
+// Config is the configuration of a choice for an adapter of what the base does.
 func (r Recipe) Config(m models.Model, c *Choice) (*Config, error) {
 	values := r.Values(m, c)
-	values["task_type"] = models.Generate
+	values["task_type"] = m.Config().Architecture.Tasks[0]
 	if len(c.Save) > 0 {
 		values["modules_to_save"] = c.Save
 	}

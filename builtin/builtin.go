@@ -8,7 +8,6 @@ package builtin
 import (
 	"embed"
 	"fmt"
-	"io/fs"
 	"path"
 	"strings"
 
@@ -37,22 +36,22 @@ func GGUF() []byte { return base }
 type Adapter struct {
 	Name    string
 	URI     string
-	Example string // a prompt like those that it was trained on, and that it was not
+	Example string // a prompt of the kind that it was trained on
 }
 
 // Adapters are all of them, by name.
 func Adapters() []Adapter {
 	entries, err := folders.ReadDir("adapters")
+	if err != nil {
+		panic(err) // a fault of the program, here and below
+	}
 	var all []Adapter
 	for _, e := range entries {
-		var example []byte
-		if err == nil {
-			example, err = fs.ReadFile(folders, path.Join("adapters", e.Name(), ExampleFile))
+		example, err := folders.ReadFile(path.Join("adapters", e.Name(), ExampleFile))
+		if err != nil {
+			panic(err)
 		}
 		all = append(all, Adapter{Name: e.Name(), URI: Scheme + "://" + e.Name(), Example: strings.TrimSuffix(string(example), "\n")})
-	}
-	if err != nil {
-		panic(err) // a fault of the program
 	}
 	return all
 }
@@ -66,11 +65,11 @@ func Has(uri string) bool { return strings.HasPrefix(uri, Scheme+"://") && uri !
 // Open reads the adapter of a URI.
 func Open(uri string) (*adapters.Folder, error) {
 	dir := path.Join("adapters", strings.TrimPrefix(uri, Scheme+"://"))
-	config, err := fs.ReadFile(folders, path.Join(dir, adapters.ConfigFile))
+	config, err := folders.ReadFile(path.Join(dir, adapters.ConfigFile))
 	if err != nil || !Has(uri) {
 		return nil, fmt.Errorf("%s: there is no such adapter", uri)
 	}
-	tensors, err := fs.ReadFile(folders, path.Join(dir, adapters.SafeFile))
+	tensors, err := folders.ReadFile(path.Join(dir, adapters.SafeFile))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", uri, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -31,10 +32,13 @@ type Entry struct {
 	LastUsed   time.Time // when a lease was last taken or released
 	Err        error     // why it failed
 	Warning    string    // what Options.Inspect tells of its folder
+	Percent    float64   // of the sessions, that it answers as a canary; 0: it is none
+
+	// Of a version in memory, or one that the name's alias names.
+	Digest string
 
 	// Of resident and draining versions.
 	Adapter Adapter
-	Digest  string
 	Method  string
 	Rank    int
 	Bytes   int
@@ -57,10 +61,14 @@ type Catalogue struct {
 	gathering chan struct{}             // full while a combination holds parts and waits for others
 	verdicts  *lru.Cache[string, error] // by digest: what a probe or a request found; nil: nothing
 	moves     nameLocks                 // of names whose files are being moved
+	aliasing  sync.Mutex                // held while an alias is read and followed
 
 	mu       sync.Mutex
 	closed   bool
 	records  map[string]*record
+	canaries map[string]*record // of which the aliases have some sessions answered
+	aliases  map[string]followed
+	unread   map[string]bool  // files of the aliases of which has been said that they are not read
 	notes    map[string]note  // by folder
 	hidden   map[string]stamp // removed folders of Dir, as they were
 	versions residence
@@ -71,8 +79,10 @@ type Catalogue struct {
 // record is a name and where its adapter comes from.
 type record struct {
 	name, uri string
-	found     bool // a folder of Dir, rather than registered
-	builtin   bool // of Options.Builtin
+	digest    string  // that it has to have; empty: any
+	percent   float64 // of a canary
+	found     bool    // a folder of Dir, rather than registered
+	builtin   bool    // of Options.Builtin
 	pinned    bool
 	current   *version // nil: not in memory
 	loading   *load    // nil: not under way
@@ -95,9 +105,16 @@ func New(load Loader, o Options) (*Catalogue, error) {
 		return nil, err
 	}
 	o = o.withDefaults()
+	if o.Dir != "" {
+		var err error
+		if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+			return nil, err
+		}
+		o.Aliases = cmp.Or(o.Aliases, filepath.Join(o.Dir, AliasesFolder))
+	}
 	c := &Catalogue{
 		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads), gathering: make(chan struct{}, 1),
-		records: map[string]*record{}, notes: map[string]note{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),
+		records: map[string]*record{}, canaries: map[string]*record{}, aliases: map[string]followed{}, unread: map[string]bool{}, notes: map[string]note{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),
 		versions: newResidence(o),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -140,6 +157,9 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 		r.pinned = old.pinned
 		c.forget(old)
 	}
+	if canary := c.canaries[name]; canary != nil && c.elsewhere(r) {
+		c.forget(canary)
+	}
 	delete(c.hidden, name)
 	c.records[name] = r
 	return nil
@@ -157,8 +177,8 @@ func (c *Catalogue) Remove(ctx context.Context, name string, take func(Entry) er
 		return err
 	}
 	defer unlock()
-	r, seen, err := c.resolve(name)
-	if err != nil {
+	r, seen, err := c.resolve(name, "")
+	if err != nil && r == nil {
 		return err
 	}
 	if r.builtin {
@@ -175,6 +195,9 @@ func (c *Catalogue) Remove(ctx context.Context, name string, take func(Entry) er
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.records[name] == r {
+		if canary := c.canaries[name]; canary != nil {
+			c.forget(canary)
+		}
 		c.forget(r)
 		if c.inDir(name) {
 			c.hidden[name] = seen
@@ -186,9 +209,14 @@ func (c *Catalogue) Remove(ctx context.Context, name string, take func(Entry) er
 // forget takes r out of the catalogue; c.mu is held. A built-in adapter that it
 // stood before is there again.
 func (c *Catalogue) forget(r *record) {
-	delete(c.records, r.name)
-	if under := c.builtin(r.name); under != nil && !r.builtin {
-		c.records[r.name] = under
+	if c.canaries[r.name] == r {
+		delete(c.canaries, r.name)
+	}
+	if c.records[r.name] == r {
+		delete(c.records, r.name)
+		if under := c.builtin(r.name); under != nil && !r.builtin {
+			c.records[r.name] = under
+		}
 	}
 	c.unpin(r)
 	if r.current != nil {
@@ -209,18 +237,18 @@ func (c *Catalogue) builtin(name string) *record {
 
 // Load brings the adapter into memory and waits for it.
 func (c *Catalogue) Load(ctx context.Context, name string) (Entry, error) {
-	return c.load(ctx, name, false)
+	return c.load(ctx, name, "", false)
 }
 
 // Pin loads the adapter and keeps it in memory until Unpin or Remove. A pinned
 // folder that changes is loaded anew at once.
 func (c *Catalogue) Pin(ctx context.Context, name string) error {
-	_, err := c.load(ctx, name, true)
+	_, err := c.load(ctx, name, "", true)
 	return err
 }
 
-func (c *Catalogue) load(ctx context.Context, name string, pin bool) (Entry, error) {
-	l, err := c.Acquire(name)
+func (c *Catalogue) load(ctx context.Context, name, session string, pin bool) (Entry, error) {
+	l, err := c.Acquire(name, session)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -232,6 +260,9 @@ func (c *Catalogue) load(ctx context.Context, name string, pin bool) (Entry, err
 	defer c.mu.Unlock()
 	if pin {
 		l.version.record.pinned = true
+		if canary := c.canaries[name]; canary != nil {
+			canary.pinned = true
+		}
 		c.arrange()
 	}
 	return l.version.entry(), nil
@@ -246,6 +277,9 @@ func (c *Catalogue) Unpin(name string) error {
 		return fmt.Errorf("%w: %q", ErrUnknown, name)
 	}
 	c.unpin(r)
+	if canary := c.canaries[name]; canary != nil {
+		c.unpin(canary)
+	}
 	c.arrange()
 	return nil
 }
@@ -260,7 +294,7 @@ func (c *Catalogue) unpin(r *record) {
 
 // Lookup describes the adapter that a new request of that name would get.
 func (c *Catalogue) Lookup(name string) (Entry, error) {
-	r, seen, err := c.resolve(name)
+	r, seen, err := c.resolve(name, "")
 	if err != nil {
 		return Entry{}, err
 	}
@@ -280,14 +314,16 @@ func (c *Catalogue) List() []Entry {
 	return c.Entries()
 }
 
-// Entries describes every adapter that is known, draining versions included,
-// sorted by name. It reads no files.
+// Entries describes every adapter that is known, canaries and draining versions
+// included, sorted by name. It reads no files.
 func (c *Catalogue) Entries() []Entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var list []Entry
-	for _, r := range c.records {
-		list = append(list, c.entry(r, r.seen()))
+	for _, part := range []map[string]*record{c.records, c.canaries} {
+		for _, r := range part {
+			list = append(list, c.entry(r, r.seen()))
+		}
 	}
 	for _, v := range c.versions.all() {
 		if v.retired {
@@ -295,7 +331,7 @@ func (c *Catalogue) Entries() []Entry {
 		}
 	}
 	slices.SortFunc(list, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(b.State, a.State), cmp.Compare(a.Digest, b.Digest))
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Percent, b.Percent), cmp.Compare(b.State, a.State), cmp.Compare(a.Digest, b.Digest))
 	})
 	return list
 }
@@ -340,11 +376,16 @@ func (r *record) seen() stamp {
 }
 
 // entry describes r, whose folder has that stamp now; c.mu is held.
-func (c *Catalogue) entry(r *record, now stamp) Entry {
+func (c *Catalogue) entry(r *record, now stamp) (e Entry) {
+	defer func() {
+		if fault := c.aliases[r.name].fault; fault != nil {
+			e.Warning = fault.Error()
+		}
+	}()
 	if v := r.current; v != nil && v.serves(now) {
 		return v.entry()
 	}
-	e := Entry{Name: r.name, URI: r.uri, State: Known, Pinned: r.pinned, Warning: c.notes[r.uri].warning}
+	e = Entry{Name: r.name, URI: r.uri, State: Known, Pinned: r.pinned, Percent: r.percent, Digest: r.digest, Warning: c.notes[r.uri].warning}
 	switch {
 	case r.loading != nil:
 		e.State = Loading

@@ -96,7 +96,7 @@ func TestLoadWaitsForRoomInUse(t *testing.T) {
 		f := &fakeLoader{}
 		c := f.catalogue(t, Options{Bytes: 100, Wait: time.Minute})
 		add(t, c, "a", "b")
-		held, err := c.Acquire("a")
+		held, err := c.Acquire("a", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func TestLoadWaitsForRoomInUse(t *testing.T) {
 			t.Error(s)
 		}
 		// Nobody lets go: a clear error.
-		held, err = c.Acquire("b")
+		held, err = c.Acquire("b", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -371,7 +371,7 @@ func TestResidenceAccounting(t *testing.T) {
 			case 4:
 				c.Unpin(name)
 			case 5:
-				if l, err := c.Acquire(name); err == nil {
+				if l, err := c.Acquire(name, ""); err == nil {
 					leases = append(leases, l)
 				}
 			case 6:

@@ -61,14 +61,15 @@ func ComposeFor(m models.Model) func(parts []Part, loaded []Adapter) (Adapter, e
 
 // Compose returns a lease on a combination of adapters. It holds a version of
 // each, all of the same moment, and is ready when all are in memory; one that
-// fails fails it, with an AdapterError that names the part. One adapter of weight
+// fails fails it, with an AdapterError that names the part. Of a part with a canary
+// it is the version that its session gets. One adapter of weight
 // 1 is that adapter.
-func (c *Catalogue) Compose(parts []Part) (*Lease, error) {
+func (c *Catalogue) Compose(parts []Part, session string) (*Lease, error) {
 	if err := CheckParts(parts); err != nil {
 		return nil, err
 	}
 	if len(parts) == 1 && parts[0].Weight == 1 {
-		return c.Acquire(parts[0].Name)
+		return c.Acquire(parts[0].Name, session)
 	}
 	parts = slices.Clone(parts)
 	l := c.newLease(CombinationName(parts))
@@ -77,7 +78,7 @@ func (c *Catalogue) Compose(parts []Part) (*Lease, error) {
 		l.adapters = append(l.adapters, p.Name)
 	}
 	slices.Sort(l.adapters)
-	there, err := c.holdAll(l, parts)
+	there, err := c.holdAll(l, parts, session)
 	switch {
 	case err != nil:
 		return nil, err
@@ -93,7 +94,7 @@ func (c *Catalogue) Compose(parts []Part) (*Lease, error) {
 	ctx, l.cancel = context.WithCancel(c.ctx)
 	c.work.Go(func() {
 		defer l.cancel()
-		if err := c.gather(ctx, l, parts); err != nil {
+		if err := c.gather(ctx, l, parts, session); err != nil {
 			c.mu.Lock()
 			l.fulfil(nil, err)
 			c.mu.Unlock()
@@ -123,11 +124,11 @@ func CheckParts(parts []Part) error {
 
 // holdAll fulfils l if all its parts are in memory, and reports whether they
 // are. An unknown name, and a failure of the last seconds, is an error.
-func (c *Catalogue) holdAll(l *Lease, parts []Part) (bool, error) {
+func (c *Catalogue) holdAll(l *Lease, parts []Part, session string) (bool, error) {
 	found := make([]resolved, len(parts))
 	for i, p := range parts {
 		var err error
-		if found[i].record, found[i].stamp, err = c.resolve(p.Name); err != nil {
+		if found[i].record, found[i].stamp, err = c.resolve(p.Name, session); err != nil {
 			return false, OfAdapter(p.Name, err)
 		}
 	}
@@ -188,14 +189,14 @@ func (c *Catalogue) compose(parts []Part, loaded []Adapter) (a Adapter, err erro
 // where there is room enough, that is all. Where some have been evicted for the
 // others, combinations take turns, and the one whose turn it is holds what it
 // has.
-func (c *Catalogue) gather(ctx context.Context, l *Lease, parts []Part) error {
-	if err := c.loadEach(ctx, parts); err != nil {
+func (c *Catalogue) gather(ctx context.Context, l *Lease, parts []Part, session string) error {
+	if err := c.loadEach(ctx, parts, session); err != nil {
 		return c.whyEnded(ctx, err)
 	}
-	if there, err := c.holdAll(l, parts); there || err != nil {
+	if there, err := c.holdAll(l, parts, session); there || err != nil {
 		return err
 	}
-	if err := c.holdable(parts); err != nil {
+	if err := c.holdable(parts, session); err != nil {
 		return err
 	}
 	select {
@@ -207,7 +208,7 @@ func (c *Catalogue) gather(ctx context.Context, l *Lease, parts []Part) error {
 	leases := make([]*Lease, len(parts))
 	for i, p := range parts {
 		var err error
-		if leases[i], err = c.Acquire(p.Name); err != nil {
+		if leases[i], err = c.Acquire(p.Name, session); err != nil {
 			return OfAdapter(p.Name, err)
 		}
 		defer leases[i].Release()
@@ -226,13 +227,13 @@ func (c *Catalogue) gather(ctx context.Context, l *Lease, parts []Part) error {
 
 // loadEach loads the parts beside each other and holds none. The first failure
 // ends the others' wait.
-func (c *Catalogue) loadEach(ctx context.Context, parts []Part) error {
+func (c *Catalogue) loadEach(ctx context.Context, parts []Part, session string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var loads sync.WaitGroup
 	for _, p := range parts {
 		loads.Go(func() {
-			if _, err := c.Load(ctx, p.Name); err != nil {
+			if _, err := c.load(ctx, p.Name, session, false); err != nil {
 				cancel(OfAdapter(p.Name, err))
 			}
 		})
@@ -253,12 +254,15 @@ func (c *Catalogue) whyEnded(ctx context.Context, err error) error {
 }
 
 // holdable refuses parts that never are in memory together.
-func (c *Catalogue) holdable(parts []Part) error {
+func (c *Catalogue) holdable(parts []Part, session string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	need, pinned := 0, c.versions.pinned(nil)
 	for _, p := range parts {
 		r := c.records[p.Name]
+		if _, canary := c.aliases[p.Name].alias.choose(session); canary {
+			r = c.canaries[p.Name]
+		}
 		if r == nil {
 			return nil // removed: that shows when it is acquired
 		}

@@ -53,7 +53,7 @@ func references(t *testing.T, c *Catalogue, name string) int {
 
 func composed(t *testing.T, c *Catalogue, parts []Part) *Lease {
 	t.Helper()
-	l, err := c.Compose(parts)
+	l, err := c.Compose(parts, "")
 	require.NoError(t, err)
 	require.NoError(t, l.Wait(t.Context()))
 	return l
@@ -96,7 +96,7 @@ func TestCompose(t *testing.T) {
 // One adapter of weight 1 is the adapter itself; of another weight it is not.
 func TestComposeOne(t *testing.T) {
 	c := combining(t, &fakeLoader{}, Options{}, "a", "dora")
-	own, err := c.Acquire("a")
+	own, err := c.Acquire("a", "")
 	require.NoError(t, err)
 	defer own.Release()
 	l := composed(t, c, of("a", 1.0))
@@ -136,7 +136,7 @@ func TestComposeRefuses(t *testing.T) {
 		{of("a", 0.5, "dora", 0.5), errMultiplies, `adapter "dora": it multiplies`},
 		{of("b", 0.5, "dora", 0.5), errMultiplies, `adapter "dora": it multiplies`}, // at once
 	} {
-		l, err := c.Compose(bad.parts)
+		l, err := c.Compose(bad.parts, "")
 		if err == nil {
 			err = l.Wait(t.Context())
 			l.Release()
@@ -160,7 +160,7 @@ func TestCombinationsWaitForRoom(t *testing.T) {
 			names := []string{"a", "b", "c", "d", "e", "f"}
 			for j := range 20 {
 				x := names[(i+j)%6]
-				l, err := c.Compose(of(x, 0.5, names[(i+j+1+i%2)%6], 0.5, names[(i+j+3)%6], 0.25))
+				l, err := c.Compose(of(x, 0.5, names[(i+j+1+i%2)%6], 0.5, names[(i+j+3)%6], 0.25), "")
 				if err == nil {
 					err = l.Wait(t.Context())
 				}
@@ -181,10 +181,10 @@ func TestCombinationsWaitForRoom(t *testing.T) {
 // A combination waits for what others hold, and not for what there never is.
 func TestCombinationsAndTheBudget(t *testing.T) {
 	c := combining(t, &fakeLoader{}, Options{Bytes: 250}, "a", "b", "c", "d")
-	busy, err := c.Acquire("c")
+	busy, err := c.Acquire("c", "")
 	require.NoError(t, err)
 	require.NoError(t, busy.Wait(t.Context()))
-	l, err := c.Compose(of("a", 0.5, "b", 0.5))
+	l, err := c.Compose(of("a", 0.5, "b", 0.5), "")
 	require.NoError(t, err)
 	for { // its turn has come, and one part waits for the other's room
 		c.mu.Lock()
@@ -199,7 +199,7 @@ func TestCombinationsAndTheBudget(t *testing.T) {
 	require.NoError(t, l.Wait(t.Context()))
 	l.Release()
 
-	l, err = c.Compose(of("a", 0.5, "b", 0.5, "d", 0.5))
+	l, err = c.Compose(of("a", 0.5, "b", 0.5, "d", 0.5), "")
 	require.NoError(t, err)
 	err = l.Wait(t.Context())
 	require.ErrorIs(t, err, ErrSize)
@@ -207,7 +207,7 @@ func TestCombinationsAndTheBudget(t *testing.T) {
 	l.Release()
 
 	require.NoError(t, c.Pin(t.Context(), "c"))
-	l, err = c.Compose(of("a", 0.5, "b", 0.5))
+	l, err = c.Compose(of("a", 0.5, "b", 0.5), "")
 	require.NoError(t, err)
 	require.ErrorIs(t, l.Wait(t.Context()), ErrBudget)
 	l.Release()
@@ -219,7 +219,7 @@ func TestCombinationsAndTheBudget(t *testing.T) {
 func TestAbandonedCombination(t *testing.T) {
 	f := &fakeLoader{gates: map[string]chan struct{}{"b": make(chan struct{})}}
 	c := combining(t, f, Options{}, "a", "b")
-	l, err := c.Compose(of("a", 0.5, "b", 0.5))
+	l, err := c.Compose(of("a", 0.5, "b", 0.5), "")
 	require.NoError(t, err)
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
@@ -255,12 +255,12 @@ func TestCombinationIsNotWithdrawn(t *testing.T) {
 func TestWithdrawnPart(t *testing.T) {
 	c := combining(t, &fakeLoader{}, Options{}, "a", "b")
 	l := composed(t, c, of("a", 0.5, "b", 0.5))
-	alone, err := c.Acquire("b")
+	alone, err := c.Acquire("b", "")
 	require.NoError(t, err)
 	require.Error(t, alone.Withdraw(errors.New("a value is not finite")))
 	alone.Release()
 	require.Equal(t, "0.5·a 0.5·b ", l.Digest())
-	_, err = c.Compose(of("a", 0.5, "b", 0.5))
+	_, err = c.Compose(of("a", 0.5, "b", 0.5), "")
 	require.ErrorContains(t, err, `adapter "b": version b is not served`)
 	l.Release()
 }

@@ -104,29 +104,72 @@ func local(uri string) (dir string, ok bool) { return uri, isLocal(uri) }
 
 func isLocal(uri string) bool { return !strings.Contains(uri, "://") }
 
-// resolve finds the record of a name and the stamp its folder has now; zero
-// where there is no local folder. A folder of the catalogue's directory is
-// found as it appears and forgotten as it vanishes.
-func (c *Catalogue) resolve(name string) (*record, stamp, error) {
+// resolve finds the record of the version of a name that answers a session, and
+// the stamp its folder has now; zero where there is no local folder. A folder of
+// the catalogue's directory is found as it appears and forgotten as it vanishes.
+// Of a version that is missing there is a record and an error.
+func (c *Catalogue) resolve(name, session string) (*record, stamp, error) {
 	if err := checkName(name); err != nil {
 		return nil, stamp{}, err
 	}
 	c.mu.Lock()
 	r := c.records[name]
 	c.mu.Unlock()
-	unknown := fmt.Errorf("%w: %q", ErrUnknown, name)
-	var now stamp
-	if r != nil && !r.found && !r.builtin {
-		if dir, ok := local(r.uri); ok {
-			now, _ = stampOf(dir) // what is wrong with it shows when it is loaded
-		}
-		return r, now, nil
+	if c.elsewhere(r) {
+		return c.registered(r)
 	}
+	for {
+		a, err := c.alias(name)
+		if err != nil {
+			return nil, stamp{}, OfAdapter(name, err)
+		}
+		digest, canary := a.choose(session)
+		if digest == "" {
+			return c.resolvePlain(name)
+		}
+		if c.isHidden(name, a) {
+			return c.builtinOr(fmt.Errorf("%w: %q", ErrUnknown, name), name)
+		}
+		r, now, err := c.resolveVersion(name, a, digest, canary)
+		if !errors.Is(err, errAgain) {
+			return r, now, err
+		}
+	}
+}
+
+// builtinOr is what resolve returns where nothing else has a name.
+func (c *Catalogue) builtinOr(err error, name string) (*record, stamp, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.records[name]; r != nil && r.builtin {
+		return r, stamp{}, nil
+	}
+	return nil, stamp{}, err
+}
+
+// registered is what resolve returns for what was registered by hand.
+func (c *Catalogue) registered(r *record) (*record, stamp, error) {
+	var now stamp
+	if dir, ok := local(r.uri); ok {
+		now, _ = stampOf(dir) // what is wrong with it shows when it is loaded
+	}
+	return r, now, nil
+}
+
+// resolvePlain is resolve for what is in the folder of a name.
+func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
+	c.mu.Lock()
+	r := c.records[name]
+	c.mu.Unlock()
+	if r != nil && !r.found && !r.builtin {
+		return c.registered(r)
+	}
+	unknown := fmt.Errorf("%w: %q", ErrUnknown, name)
 	if !c.inDir(name) {
 		if r == nil {
-			return nil, now, unknown
+			return nil, stamp{}, unknown
 		}
-		return r, now, nil
+		return r, stamp{}, nil
 	}
 	now, err := stampOf(filepath.Join(c.options.Dir, name))
 	c.mu.Lock()
@@ -143,13 +186,31 @@ func (c *Catalogue) resolve(name string) (*record, stamp, error) {
 	return r, now, nil
 }
 
+// isHidden reports whether a name was removed whose live version is still there,
+// as it was.
+func (c *Catalogue) isHidden(name string, a Alias) bool {
+	c.mu.Lock()
+	before, ok := c.hidden[name]
+	c.mu.Unlock()
+	if !ok {
+		return false
+	}
+	_, now := c.locate(name, a.Live)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now != before {
+		delete(c.hidden, name)
+	}
+	return now == before
+}
+
 // observe takes note of what a folder of the catalogue's directory is now, and
 // returns the record of that name, if there is one; c.mu is held.
 func (c *Catalogue) observe(name string, now stamp) *record {
 	r := c.records[name]
 	hidden, ok := c.hidden[name]
 	switch {
-	case r != nil && !r.found && !r.builtin: // registered meanwhile
+	case r != nil && (!r.found && !r.builtin || r.digest != ""): // registered, or redirected, meanwhile
 	case now == stamp{}:
 		delete(c.hidden, name)
 		if r != nil && r.found {
@@ -177,6 +238,10 @@ func (c *Catalogue) Rescan() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSource, err)
 	}
+	aliased := c.aliased()
+	for name := range aliased {
+		c.survey(name)
+	}
 	now := map[string]stamp{}
 	for _, f := range files {
 		if name := f.Name(); checkName(name) == nil {
@@ -189,11 +254,14 @@ func (c *Catalogue) Rescan() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, r := range c.records {
-		if _, ok := now[name]; !ok && r.found {
+		if _, ok := now[name]; !ok && r.found && r.digest == "" {
 			now[name] = stamp{}
 		}
 	}
 	for name, s := range now {
+		if aliased[name] && c.aliases[name].alias.Live != "" {
+			continue
+		}
 		if r := c.observe(name, s); r != nil && r.found && r.pinned && r.failure.stamp != s {
 			c.need(r, s)
 		}

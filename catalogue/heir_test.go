@@ -25,7 +25,7 @@ func TestNameChangesWhileItIsLoaded(t *testing.T) {
 		add(t, c, "gone", "old")
 		removed, replaced := hold(t, c, "gone"), hold(t, c, "old")
 		synctest.Wait()
-		before, _, err := c.resolve("old")
+		before, _, err := c.resolve("old", "")
 		if err != nil {
 			t.Fatal(err)
 		}

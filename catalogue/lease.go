@@ -21,6 +21,7 @@ type Lease struct {
 	name      string
 	adapters  []string           // that it is on: one, or a combination's, sorted
 	cancel    context.CancelFunc // ends the gathering of a combination; nil: there is none
+	versioned bool               // the name has an alias
 	ready     chan struct{}      // closed when version or err is set
 	version   *version
 	err       error
@@ -32,10 +33,10 @@ type Lease struct {
 }
 
 // Acquire resolves name and returns a lease on the version that it stands for
-// now. If that has to be loaded first the lease is not ready yet. An unknown
+// now, for a session where it has a canary (Alias). If that has to be loaded first the lease is not ready yet. An unknown
 // name, and a failure of the last seconds, is an error at once.
-func (c *Catalogue) Acquire(name string) (*Lease, error) {
-	r, now, err := c.resolve(name)
+func (c *Catalogue) Acquire(name, session string) (*Lease, error) {
+	r, now, err := c.resolve(name, session)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +46,7 @@ func (c *Catalogue) Acquire(name string) (*Lease, error) {
 		return nil, err
 	}
 	l := c.newLease(name)
+	_, l.versioned = c.aliases[name]
 	c.provide(l, r, now)
 	return l, nil
 }
@@ -174,6 +176,9 @@ func (l *Lease) Digest() string {
 	}
 	return ""
 }
+
+// Versioned reports whether the name has an alias, and so perhaps several versions.
+func (l *Lease) Versioned() bool { return l != nil && l.versioned }
 
 // Tokenizer is the one that the version brings; nil: the base's.
 func (l *Lease) Tokenizer() *tokenizer.Tokenizer {

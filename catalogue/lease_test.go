@@ -30,7 +30,7 @@ func TestLease(t *testing.T) {
 	if err := c.Add("x", "fake://one"); err != nil {
 		t.Fatal(err)
 	}
-	l, err := c.Acquire("x")
+	l, err := c.Acquire("x", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,7 @@ func (c *Catalogue) arrange() {
 		switch {
 		case l.abandoned:
 			l.err = context.Canceled
-		case l.candidate == nil && c.records[r.name] != r:
+		case l.candidate == nil && !c.stands(r):
 			l.err = fmt.Errorf("%w: %q", ErrUnknown, r.name)
 		case r.current != nil && r.current.serves(l.stamp):
 			if r.current.evictFor != nil && (first != nil || r.current.reserved()) {

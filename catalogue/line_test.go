@@ -45,7 +45,7 @@ func sized(bytes map[string]int) *fakeLoader {
 
 func hold(t testing.TB, c *Catalogue, name string) *Lease {
 	t.Helper()
-	l, err := c.Acquire(name)
+	l, err := c.Acquire(name, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestKnownSizeIsReadOnce(t *testing.T) {
 	load("a")
 	load("b")
 	running := hold(t, c, "b")
-	l, err := c.Acquire("a")
+	l, err := c.Acquire("a", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +359,7 @@ func TestLineIsFair(t *testing.T) {
 			for i, n := range requests {
 				time.Sleep(time.Duration(i%3) * time.Millisecond)
 				group.Go(func() {
-					l, err := c.Acquire(n)
+					l, err := c.Acquire(n, "")
 					if err != nil {
 						if !errors.Is(err, ErrBudget) {
 							t.Error(err)

@@ -183,6 +183,9 @@ func (c *Catalogue) place(l *load, a Adapter) (bool, error) {
 		}
 		old = c.replaced(l)
 	}
+	if l.candidate != nil && l.record.uri == VersionFolder(c.options.Dir, l.record.name, a.Digest()) {
+		l.record.digest, l.record.found = a.Digest(), true
+	}
 	var v *version
 	if old.standsFor(l, a) {
 		v = c.versions.touch(l, old)
@@ -248,14 +251,18 @@ func (c *Catalogue) report(l *load, err error) {
 // reconsider looks at what the name of r, which could not be loaded, means now:
 // another record, nothing, or r, and then err stands.
 func (c *Catalogue) reconsider(r *record, err error) (heir *record, now stamp, _ error) {
-	again, now, unknown := c.resolve(r.name)
-	if unknown != nil {
+	again, now, unknown := c.resolve(r.name, "")
+	c.mu.Lock()
+	stands := c.stands(r)
+	c.mu.Unlock()
+	switch {
+	case stands:
+	case unknown != nil:
 		return nil, now, unknown
-	}
-	if again != r {
+	default:
 		return again, now, fmt.Errorf("%w: %q has been replaced", ErrUnknown, r.name)
 	}
-	if dir, ok := local(r.uri); ok {
+	if dir, ok := local(r.uri); ok && r.digest == "" {
 		if _, gone := os.Stat(dir); errors.Is(gone, fs.ErrNotExist) {
 			err = fmt.Errorf("%w: %q: %w", ErrUnknown, r.name, gone)
 		}
@@ -282,10 +289,18 @@ func (c *Catalogue) finish(l *load, v *version, err error) {
 		lease.fulfil(v, err)
 	}
 	if err == nil && l.candidate != nil {
-		c.enter(r)
+		c.enter(l)
 	}
-	if err == nil && c.records[r.name] != r { // removed or replaced meanwhile
+	if err == nil && !c.stands(r) { // removed or replaced meanwhile
 		r.current = nil
 		c.versions.retire(v)
 	}
+}
+
+// wants is the digest that l's adapter has to have; empty: any.
+func (l *load) wants() string {
+	if l.candidate != nil {
+		return l.candidate.Digest
+	}
+	return l.record.digest
 }

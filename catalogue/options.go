@@ -13,6 +13,7 @@ import (
 // default.
 type Options struct {
 	Dir     string            // adapters are its folders; none
+	Aliases string            // aliases are its files; AliasesFolder in Dir
 	Bytes   int               // budget of loaded adapters; 1 GiB
 	Loads   int               // the most adapters read at once, and the most downloads; 2
 	Wait    time.Duration     // how long a load waits for room; 30 s

@@ -54,7 +54,7 @@ func TestPanicIsAFailure(t *testing.T) {
 			return err
 		},
 		"compose": func(c *Catalogue, _ string) error {
-			l, err := c.Compose([]Part{{"x", 1}, {"z", 1}})
+			l, err := c.Compose([]Part{{"x", 1}, {"z", 1}}, "")
 			if err == nil {
 				defer l.Release()
 				err = l.Wait(context.Background())

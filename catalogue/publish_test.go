@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ type shelf struct {
 func (s *shelf) catalogue(t testing.TB, o Options) *Catalogue {
 	t.Helper()
 	s.dir, s.loads, s.bytes = t.TempDir(), map[string]int{}, max(s.bytes, 1)
-	o.Dir, o.Log = s.dir, silent
+	o.Dir, o.Log = s.dir, cmp.Or(o.Log, silent)
 	c, err := New(func(ctx context.Context, source Source) (Adapter, error) {
 		text, err := os.ReadFile(filepath.Join(source.Dir, "weights"))
 		if err != nil {
@@ -394,7 +395,7 @@ func TestSwapsKeepTheBudget(t *testing.T) {
 							Move:  func() (string, error) { time.Sleep(pause); return "fake://" + digest, nil },
 						})
 					case 2, 3:
-						if l, err := c.Acquire(name); err == nil {
+						if l, err := c.Acquire(name, ""); err == nil {
 							_ = l.Wait(t.Context())
 							check()
 							time.Sleep(pause)

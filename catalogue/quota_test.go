@@ -122,7 +122,7 @@ func TestQuotasAreKept(t *testing.T) {
 				time.Sleep(time.Duration(i%3) * time.Millisecond)
 				group.Go(func() {
 					owner, quota := byLetter(quotas)(n)
-					l, err := c.Acquire(n)
+					l, err := c.Acquire(n, "")
 					if err == nil {
 						defer l.Release()
 						err = l.Wait(context.Background())

@@ -187,10 +187,10 @@ func (v *version) entry() Entry {
 		Name: v.record.name, URI: v.record.uri, State: Resident, Pinned: v.record.pinned && !v.retired,
 		References: v.holds, LastUsed: v.used,
 		Adapter: v.adapter, Digest: v.adapter.Digest(), Method: v.adapter.Method(), Rank: v.adapter.Rank(), Bytes: v.bytes,
-		Warning: v.warning,
+		Warning: v.warning, Percent: v.record.percent,
 	}
 	if v.retired {
-		e.State = Draining
+		e.State, e.Percent = Draining, 0
 	}
 	return e
 }

@@ -6,10 +6,21 @@ import (
 	"sync"
 )
 
+// Role is what a version is to its name.
+type Role int
+
+const (
+	Live   Role = iota // it answers
+	Canary             // it answers some sessions
+	Kept               // it lies on the disk
+)
+
 // Candidate is a version that is to take a name's place.
 type Candidate struct {
 	Name, URI string
-	New       bool // refused with ErrExists where the name is known
+	New       bool   // refused with ErrExists where the name is known
+	As        Role   // what it is to be; live
+	Digest    string // that it has to have; empty: any
 
 	// Check and Probe, which may be nil, refuse the adapter that has been
 	// loaded. What Probe says, nil or a WithdrawnError, is remembered by the
@@ -33,7 +44,7 @@ func (c *Catalogue) Swap(ctx context.Context, candidate Candidate) (Entry, error
 		return Entry{}, err
 	}
 	if candidate.New {
-		if _, _, err := c.resolve(name); err == nil {
+		if _, _, err := c.resolve(name, ""); err == nil {
 			return Entry{}, fmt.Errorf("%w: %q", ErrExists, name)
 		}
 	}
@@ -118,7 +129,14 @@ func (c *Catalogue) moveFiles(l *load) (dir string, err error) {
 func (c *Catalogue) replaced(l *load) *version {
 	r := l.record
 	if l.candidate != nil {
-		r = c.records[r.name]
+		switch l.candidate.As {
+		case Live:
+			r = c.records[r.name]
+		case Canary:
+			r = c.canaries[r.name]
+		case Kept:
+			return nil
+		}
 	}
 	if r == nil {
 		return nil
@@ -126,14 +144,32 @@ func (c *Catalogue) replaced(l *load) *version {
 	return r.current
 }
 
-// enter puts a candidate that has loaded in its name's place; c.mu is held.
-func (c *Catalogue) enter(r *record) {
-	if old := c.records[r.name]; old != nil {
-		r.pinned = old.pinned
-		c.forget(old)
+// enter puts a candidate that has loaded in the place that it is to have; c.mu is
+// held.
+func (c *Catalogue) enter(l *load) {
+	r := l.record
+	live, canary := c.records[r.name], c.canaries[r.name]
+	if live != nil {
+		r.pinned = live.pinned
 	}
-	delete(c.hidden, r.name)
-	c.records[r.name] = r
+	switch l.candidate.As {
+	case Live:
+		if live != nil {
+			c.forget(live)
+		}
+		if canary != nil && (canary.digest == r.digest || c.elsewhere(r)) {
+			c.forget(canary)
+		}
+		delete(c.hidden, r.name)
+		c.records[r.name] = r
+	case Canary:
+		if canary != nil {
+			c.forget(canary)
+		}
+		c.canaries[r.name] = r
+	case Kept:
+		r.pinned = false
+	}
 }
 
 // nameLocks lets one at a time move the files of a name.

@@ -60,7 +60,7 @@ func TestSwapReplacesOnlyWhatLoads(t *testing.T) {
 		}
 
 		// A request keeps its version; the pin goes over to the new one.
-		l, err := c.Acquire("x")
+		l, err := c.Acquire("x", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestDownloadsHoldUpOnlyThemselves(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		waits, err := c.Acquire("s")
+		waits, err := c.Acquire("s", "")
 		if err != nil {
 			t.Fatal(err)
 		}

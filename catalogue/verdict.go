@@ -51,6 +51,9 @@ func newVerdicts() *lru.Cache[string, error] {
 // refuse. What a probe finds is remembered by digest.
 func (c *Catalogue) accept(l *load, a Adapter) (err error) {
 	defer c.rescue(&err, l.record.name)
+	if want := l.wants(); want != "" && a.Digest() != want {
+		return fmt.Errorf("%w: the folder holds version %s, not %s", ErrVersion, a.Digest(), want)
+	}
 	known, probed := c.verdicts.Get(a.Digest())
 	if known != nil || l.candidate == nil {
 		return known

@@ -75,6 +75,7 @@ func (c *Catalogue) rescanWhenQuiet(changed <-chan struct{}) {
 // stay so, and the system drops those that vanish.
 func (c *Catalogue) watchFolders() {
 	_ = c.watcher.events.Add(c.options.Dir)
+	_ = c.watcher.events.Add(c.options.Aliases) // few have one
 	files, _ := os.ReadDir(c.options.Dir)
 	for _, f := range files {
 		dir := filepath.Join(c.options.Dir, f.Name())

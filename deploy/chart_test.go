@@ -2,12 +2,14 @@ package deploy
 
 import (
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -123,13 +125,53 @@ func checkPods(t *testing.T, objects []runtime.Object) {
 		}
 		require.Empty(t, mounted, "mounts without a volume")
 		c := pod.Spec.Containers[0]
-		grace, pre := *pod.Spec.TerminationGracePeriodSeconds, c.Lifecycle.PreStop.Sleep.Seconds
-		require.Greater(t, grace, pre, "nothing is left for the drain")
-		for _, name := range []string{"GOMAXPROCS", "GOMEMLIMIT"} {
-			require.True(t, slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == name }), name)
-		}
+		require.True(t, slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "GOMAXPROCS" }))
+		checkStop(t, configOf(t, objects), *pod.Spec.TerminationGracePeriodSeconds)
+		checkMemory(t, configOf(t, objects), c)
 	}
 	require.Equal(t, 1, seen)
+}
+
+// configOf is what the ConfigMap tells the server.
+func configOf(t *testing.T, objects []runtime.Object) map[string]any {
+	for _, o := range objects {
+		if m, ok := o.(*corev1.ConfigMap); ok && m.Data["config.yaml"] != "" {
+			return values(t, m.Data["config.yaml"])
+		}
+	}
+	require.Fail(t, "there is no config.yaml")
+	return nil
+}
+
+// checkStop holds that the server has left and has let its requests end before the
+// kubelet kills it.
+func checkStop(t *testing.T, config map[string]any, grace int64) {
+	var all time.Duration
+	for _, setting := range []string{"deregistration-delay", "drain"} {
+		d, err := time.ParseDuration(fmt.Sprint(config[setting]))
+		require.NoError(t, err)
+		require.Positive(t, d)
+		all += d
+	}
+	require.Greater(t, time.Duration(grace)*time.Second, all)
+}
+
+// checkMemory holds that the server knows the container's limit, and that nothing
+// says of Go's heap what only the server can know: how much the weights take.
+func checkMemory(t *testing.T, config map[string]any, c corev1.Container) {
+	require.EqualValues(t, c.Resources.Limits.Memory().Value(), config["memory-limit"])
+	require.False(t, slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "GOMEMLIMIT" }))
+}
+
+// The limit is the same however its amount is written.
+func TestMemoryLimit(t *testing.T) {
+	for amount, want := range map[string]string{
+		"4Gi": "4294967296", "1.5Gi": "1610612736", "500M": "500000000", "1000000000": "1000000000", "'2000000k'": "2000000000", "1Ti": "1099511627776",
+	} {
+		text, err := render(values(t, "resources: {limits: {memory: "+amount+"}}"))
+		require.NoError(t, err)
+		require.Contains(t, text, "memory-limit: "+want+"\n", amount)
+	}
 }
 
 // TestRefusedValues holds that what is wrong is named, and where.
@@ -142,6 +184,7 @@ func TestRefusedValues(t *testing.T) {
 		"a type":                 {"replicas: two", []string{"/replicas", "got string, want integer"}},
 		"a misspelt setting":     {"settings: {slot: 3}", []string{"/settings", "slot"}},
 		"a setting of the chart": {"settings: {addr: ':9000'}", []string{"/settings", "addr"}},
+		"the chart's limit":      {"settings: {memory-limit: 1GiB}", []string{"/settings", "memory-limit"}},
 		"a size":                 {"settings: {kv-cache: lots}", []string{"/settings/kv-cache"}},
 		"a scheme":               {"base: {uri: s3://bucket/base}", []string{"/base/uri"}},
 		"a path without volume":  {"base: {uri: /base/model}", []string{"/base/volume"}},

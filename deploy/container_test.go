@@ -97,7 +97,7 @@ func TestContainer(t *testing.T) {
 		t.Cleanup(cancel)
 		c := exec.CommandContext(ctx, name, args...)
 		c.Path, c.Err = name, nil // in the new root
-		c.Dir, c.Env = "/", []string{"GOMAXPROCS=1", "GOMEMLIMIT=256MiB"}
+		c.Dir, c.Env = "/", []string{"GOMAXPROCS=1"}
 		c.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: uint32(stage.user[0]), Gid: uint32(stage.user[1])}}
 		return c
 	}
@@ -112,7 +112,7 @@ func TestContainer(t *testing.T) {
 	require.NoError(t, err)
 	address := listener.Addr().String()
 	require.NoError(t, listener.Close())
-	server := inside(stage.entrypoint, "--base=/base/tiny", "--addr="+address, "--kv-cache=1MiB", "--log-format=json")
+	server := inside(stage.entrypoint, "--base=/base/tiny", "--addr="+address, "--kv-cache=1MiB", "--adapter-budget=64MiB", "--memory-limit=512MiB", "--log-format=json")
 	log, err := server.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, server.Start())

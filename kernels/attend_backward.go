@@ -57,6 +57,9 @@ func (t *attendGradTask) row(row, h, kvHead int, s Span) {
 		for i, x := range q {
 			axpy(scores[:], x, keys[i*BlockLen:][:BlockLen])
 		}
+		if t.a.Bias != nil {
+			t.a.Bias.add(scores[:], h, s.Position+row-s.Start, b)
+		}
 		for j := from; j < to; j++ {
 			score, slope := scores[j]*t.a.Scale, float32(1)
 			if t.a.Softcap > 0 {

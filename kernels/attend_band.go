@@ -19,7 +19,7 @@ func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
 	queries := (end - start) * group
 	stride := (d + 15) &^ 15
 	mem := w.Scratch(queries * (stateLen + BlockLen + stride + d))
-	b := attendBand{attendTask: t, v: v, stride: stride, state: mem[:queries*stateLen]}
+	b := attendBand{attendTask: t, v: v, stride: stride, state: mem[:queries*stateLen], head: head * group, group: group, position: s.Position + start - s.Start}
 	mem = mem[queries*stateLen:]
 	b.scores, mem = mem[:queries*BlockLen], mem[queries*BlockLen:]
 	b.out, b.q = mem[:queries*stride], mem[queries*stride:]
@@ -39,7 +39,7 @@ func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
 	}
 	for n := first / BlockLen; n*BlockLen < last; n++ {
 		base := t.kv.start(s.Blocks[n]) + head*d*BlockLen
-		b.keys, b.values = &t.kv.K[base], &t.kv.V[base]
+		b.keys, b.values, b.n = &t.kv.K[base], &t.kv.V[base], n
 		if every <= n*BlockLen && some >= (n+1)*BlockLen {
 			b.block(0, queries, 0, BlockLen)
 			continue
@@ -66,6 +66,9 @@ type attendBand struct {
 	*attendTask
 	v            *vectors
 	stride       int
+	head, group  int       // the first query head, and how many share the keys
+	position     int       // of the first row
+	n            int       // the block at hand
 	q            []float32 // [queries][headDim]
 	scores       []float32 // [queries][BlockLen]
 	out          []float32 // [queries][stride]
@@ -80,6 +83,11 @@ func (b *attendBand) block(query, n, from, to int) {
 	for i := query; i < query+n; i += most {
 		k := min(query+n-i, most)
 		b.v.scores[k](&b.scores[i*BlockLen], &b.q[i*d], d, b.keys)
+	}
+	if bias := b.a.Bias; bias != nil {
+		for i := query; i < query+n; i++ {
+			bias.add(b.scores[i*BlockLen:], b.head+i%b.group, b.position+i/b.group, b.n)
+		}
 	}
 	scale := b.a.Scale
 	if b.a.Softcap > 0 {

@@ -19,7 +19,7 @@ func (t *attendGradTask) blocks(w *Worker, v *vectors, s Span, head int) {
 		return part
 	}
 	b := attendBlocks{
-		attendGradTask: t, v: v, s: s, group: group, dims: d,
+		attendGradTask: t, v: v, s: s, head: head * group, group: group, dims: d,
 		q: take(n * d), dy: take(n * d), dqs: take(n * d), lses: take(n), delta: take(n),
 		p: take(gradQueries(group) * BlockLen), ds: take(gradQueries(group) * BlockLen),
 		keys: take(BlockLen * d), values: take(BlockLen * d),
@@ -54,6 +54,7 @@ type attendBlocks struct {
 	*attendGradTask
 	v            *vectors
 	s            Span
+	head         int // the first query head
 	group, dims  int
 	q, dy, dqs   []float32 // [queries][dims]
 	lses, delta  []float32 // [queries]
@@ -91,6 +92,11 @@ func (b *attendBlocks) block(i, base int) {
 			m := min(most, n-j)
 			b.v.scores[m](&b.p[j*BlockLen], &b.q[(q+j)*d], d, &k[0])
 			b.v.scores[m](&b.ds[j*BlockLen], &b.dy[(q+j)*d], d, &b.values[0])
+		}
+		if bias := b.a.Bias; bias != nil {
+			for j := range n {
+				bias.add(b.p[j*BlockLen:], b.head+j%b.group, b.s.Position+r-b.s.Start+j/b.group, i)
+			}
 		}
 		if whole {
 			b.v.weightsGrad(&b.p[0], &b.ds[0], &b.lses[q], &b.delta[q], b.a.Scale, 0, BlockLen, n)

@@ -32,7 +32,7 @@ func (c attended) gradReference(s Span, row, h int, dy []float32, dq, dk, dv []f
 			k, _ := at(j, i)
 			scores[j] += float64(q[i]) * float64(c.kv.K[k])
 		}
-		scores[j] *= float64(c.a.Scale)
+		scores[j] = scores[j]*float64(c.a.Scale) + c.bias(h, j-(s.Position+row-s.Start))
 		if c.a.Softcap > 0 {
 			scores[j] = float64(c.a.Softcap) * math.Tanh(scores[j]/float64(c.a.Softcap))
 		}
@@ -70,6 +70,8 @@ func TestAttendGrad(t *testing.T) {
 			{Heads: 6, Scale: 0.125, Causal: true, Window: 40},
 			{Heads: 6, Scale: 0.2, Causal: true, Softcap: 3},
 			{Heads: 150, Scale: 0.2, Causal: true},
+			{Heads: 6, Scale: 0.2, Bias: NewPositionBias(6, 128, 0.2, biasAt)},
+			{Heads: 6, Scale: 0.2, Causal: true, Softcap: 3, Bias: NewPositionBias(6, 128, 0.2, biasAt)},
 		} {
 			tolerance := 1e-5 * max(1, float64(a.Heads)/24) // a key sums over its group's queries
 			for _, d := range headDims(7, 32, 64, 80) {

@@ -77,11 +77,12 @@ type Span struct {
 // Attention describes scaled dot-product attention with grouped query heads
 // (Ainslie et al., 2023).
 type Attention struct {
-	Heads   int     // query heads, a multiple of the KV's heads
-	Scale   float32 // factor on q·k
-	Causal  bool    // a row sees the positions up to its own; else all of its span
-	Window  int     // sees only the last Window positions (its own included); 0: all
-	Softcap float32 // scores become cap·tanh(score/cap); 0: none
+	Heads   int           // query heads, a multiple of the KV's heads
+	Scale   float32       // factor on q·k
+	Causal  bool          // a row sees the positions up to its own; else all of its span
+	Window  int           // sees only the last Window positions (its own included); 0: all
+	Softcap float32       // scores become cap·tanh(score/cap); 0: none
+	Bias    *PositionBias // added to scores; nil: none
 }
 
 // Attend sets dst to the attention of the query rows q, [rows, Heads*headDim],
@@ -176,6 +177,9 @@ func (t *attendTask) row(w *Worker, row, head int, s Span) {
 			clear(scores)
 			for i, x := range q {
 				axpy(scores, x, keys[i*BlockLen:][:BlockLen])
+			}
+			if t.a.Bias != nil {
+				t.a.Bias.add(scores, h, s.Position+row-s.Start, b)
 			}
 			best := top
 			for j := from; j < to; j++ {

@@ -62,11 +62,13 @@ func (c attended) reference(s Span, row, h int) []float64 {
 	position := s.Position + row - s.Start
 	k, v := make([]float32, c.kv.Heads*d), make([]float32, c.kv.Heads*d)
 	var keys, values []float64
+	var seenAt []int
 	for j := range s.Position + s.End - s.Start {
 		if c.a.Causal && j > position || c.a.Window > 0 && j <= position-c.a.Window {
 			continue
 		}
 		c.kv.Load(s.Blocks[j/BlockLen], j, k, v)
+		seenAt = append(seenAt, j)
 		for i := range d {
 			keys, values = append(keys, float64(k[head*d+i])), append(values, float64(v[head*d+i]))
 		}
@@ -79,7 +81,7 @@ func (c attended) reference(s Span, row, h int) []float64 {
 	var weights, out mat.VecDense
 	weights.MulVec(mat.NewDense(seen, d, keys), query)
 	for j := range seen {
-		score := weights.AtVec(j) * float64(c.a.Scale)
+		score := weights.AtVec(j)*float64(c.a.Scale) + c.bias(h, seenAt[j]-position)
 		if c.a.Softcap > 0 {
 			score = float64(c.a.Softcap) * math.Tanh(score/float64(c.a.Softcap))
 		}
@@ -88,6 +90,18 @@ func (c attended) reference(s Span, row, h int) []float64 {
 	out.MulVec(mat.NewDense(seen, d, values).T(), &weights)
 	out.ScaleVec(1/mat.Sum(&weights), &out)
 	return out.RawVector().Data
+}
+
+// biasAt is some bias of a head at a distance.
+func biasAt(head, distance int) float32 {
+	return float32(math.Sin(float64(3*head) + float64(distance)/5))
+}
+
+func (c attended) bias(head, distance int) float64 {
+	if c.a.Bias == nil {
+		return 0
+	}
+	return float64(biasAt(head, distance))
 }
 
 // headDims keeps two of the head sizes in a short test.
@@ -110,6 +124,9 @@ func TestAttend(t *testing.T) {
 			{Heads: 6, Scale: 0.2, Causal: true, Softcap: 3},
 			{Heads: 24, Scale: 0.3, Causal: true},
 			{Heads: 3, Scale: 4, Causal: true}, // the maximum moves far
+			{Heads: 6, Scale: 0.1, Bias: NewPositionBias(6, 128, 0.1, biasAt)},
+			{Heads: 9, Scale: 0.2, Causal: true, Window: 40, Bias: NewPositionBias(9, 128, 0.2, biasAt)},
+			{Heads: 6, Scale: 0.2, Causal: true, Softcap: 3, Bias: NewPositionBias(6, 128, 0.2, biasAt)},
 		} {
 			// A score's error grows with the scores.
 			tolerance := 2e-6 * max(1, 32*float64(a.Scale))
@@ -138,7 +155,10 @@ func TestAttendBatchInvariant(t *testing.T) {
 	pools := []*Pool{NewPool(1), NewPool(2), NewPool(4)}
 	each(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(10, 10))
-		for _, a := range []Attention{{Heads: 9, Scale: 0.125, Causal: true}, {Heads: 3, Scale: 0.125, Causal: true, Window: 50}} {
+		for _, a := range []Attention{
+			{Heads: 9, Scale: 0.125, Causal: true}, {Heads: 3, Scale: 0.125, Causal: true, Window: 50},
+			{Heads: 6, Scale: 0.125, Causal: true, Bias: NewPositionBias(6, 128, 0.125, biasAt)},
+		} {
 			c := newAttended(rng, a, 3, 64, [][2]int{{40, 75}, {100, 1}})
 			want, wantLSE := c.run(pools[0])
 			for _, p := range pools[1:] {

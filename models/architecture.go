@@ -2,6 +2,8 @@ package models
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -16,6 +18,9 @@ type Architecture struct {
 	Class     string // transformers' class, "LlamaForCausalLM"
 	ModelType string // transformers' model_type, "llama"
 	Tasks     []Task // what it can do
+	// Heads are the classes of the same model with a head of a task on it, whose
+	// tensors nothing reads: see headless.
+	Heads []string
 	// Targets are the modules that PEFT adapts where target_modules is null, by
 	// peft_type (peft/utils/constants.py).
 	Targets map[string][]string
@@ -44,6 +49,12 @@ type Architecture struct {
 	// strays are stored names of tensors that a base may hold and no forward pass
 	// reads.
 	strays []*regexp.Regexp
+	// headless matches the stored names of the tensors of heads that are not read;
+	// that they are there is said.
+	headless *regexp.Regexp
+	// inert are keys of the configuration that change nothing of this architecture,
+	// beside those of all.
+	inert map[string]inert
 	// normOffset is what is added to the weights of norms as they act; llama.cpp's
 	// converter stores the sum.
 	normOffset float32
@@ -60,6 +71,25 @@ const (
 	Classify Task = "SEQ_CLS"
 )
 
+// does says what a model does that can do it.
+var does = map[Task]string{Generate: "generates text", Encode: "encodes texts into hidden states", Classify: "classifies texts"}
+
+// ErrTask reports a model that is asked for what it does not do.
+var ErrTask = errors.New("the base does not do that")
+
+// Check refuses a task that a model of the architecture does not do, and says
+// what it does.
+func (a *Architecture) Check(t Task) error {
+	if a.Does(t) {
+		return nil
+	}
+	var can []string
+	for _, task := range a.Tasks {
+		can = append(can, does[task])
+	}
+	return fmt.Errorf("%w: %s is not a model that %s; it %s", ErrTask, a, does[t], strings.Join(can, " and "))
+}
+
 // Does reports whether a model can do it.
 func (a *Architecture) Does(t Task) bool { return slices.Contains(a.Tasks, t) }
 
@@ -68,12 +98,14 @@ func (a *Architecture) String() string { return a.Class }
 
 var architectures = map[string]*Architecture{}
 
-// register makes an architecture known by its class.
+// register makes an architecture known by its classes.
 func register(a *Architecture) {
-	if _, ok := architectures[a.Class]; ok {
-		panic("models: " + a.Class + " is registered twice")
+	for _, class := range append([]string{a.Class}, a.Heads...) {
+		if _, ok := architectures[class]; ok {
+			panic("models: " + class + " is registered twice")
+		}
+		architectures[class] = a
 	}
-	architectures[a.Class] = a
 }
 
 // Architectures lists the classes of the implemented architectures, sorted.

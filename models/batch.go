@@ -15,6 +15,10 @@ type Batch struct {
 	Spans     []kernels.Span // the sequences, in row order
 	Segments  []Segment      // the adapters, in row order, covering every row
 	Out       []int32        // the rows whose hidden state is wanted, ascending; nil: all
+	Types     []int32        // by row: the token's type, of encoders that have them; empty: all 0
+
+	numbers []int32 // 0, 1, 2, …: blocks of texts, which live as long as a layer
+	texts   int     // of those, how many are given out
 }
 
 // A Segment is a run of batch rows that share an adapter; nil is the base.
@@ -26,13 +30,29 @@ type Segment struct {
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {
 	b.Tokens, b.Positions, b.Out = b.Tokens[:0], b.Positions[:0], b.Out[:0]
-	b.Spans, b.Segments = b.Spans[:0], b.Segments[:0]
+	b.Spans, b.Segments, b.Types = b.Spans[:0], b.Segments[:0], b.Types[:0]
+	b.texts = 0
 }
 
 // Add appends the rows of one sequence, whose first token has the given
 // position and whose cache blocks, from position 0 on, are blocks.
 func (b *Batch) Add(tokens []int32, position int, blocks []int32, a Adapter) {
 	b.AddFrom(tokens, position, blocks, a, 0)
+}
+
+// AddText appends the rows of a text that an encoder computes whole, whose first
+// token has the given position, with a type for each token; nil: 0.
+func (b *Batch) AddText(tokens, types []int32, position int, a Adapter) {
+	end := b.texts + (position+len(tokens)+kernels.BlockLen-1)/kernels.BlockLen
+	for n := len(b.numbers); n < end; n++ {
+		b.numbers = append(b.numbers, int32(n))
+	}
+	b.Add(tokens, position, b.numbers[b.texts:end:end], a)
+	b.texts = end
+	b.Types = append(b.Types, types...)
+	for len(b.Types) < len(b.Tokens) {
+		b.Types = append(b.Types, 0)
+	}
 }
 
 // AddFrom is Add of a sequence on which the adapter acts from a position on:

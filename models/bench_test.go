@@ -41,3 +41,30 @@ func benchmark(b *testing.B, rows, position int) {
 	}
 	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
+
+// BenchmarkEncode is 32 texts of 128 tokens through a real encoder on every
+// processor.
+func BenchmarkEncode(b *testing.B) {
+	m, s, err := models.Open(modeltest.Real(b, "all-MiniLM-L6-v2"), models.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	p := models.NewPass(modeltest.Pool(b, 0))
+	tokens := make([]int32, 128)
+	for i := range tokens {
+		tokens[i] = int32(1000 + i)
+	}
+	var batch models.Batch
+	b.ReportAllocs()
+	for b.Loop() {
+		batch.Reset()
+		for range 32 {
+			batch.Out = append(batch.Out, int32(batch.Rows()))
+			batch.AddText(tokens, nil, 0, nil)
+		}
+		h := m.Forward(p, &batch, nil)
+		p.Free(m.Head(p, &batch, 0, h), h)
+	}
+	b.ReportMetric(float64(batch.Rows()*b.N)/b.Elapsed().Seconds(), "tokens/s")
+}

@@ -40,8 +40,9 @@ func BlockBytes(c *Config) int {
 	return c.Layers * 2 * 4 * c.KVHeads * c.HeadDim * kernels.BlockLen
 }
 
-// layer is the cache of one layer; while recording without a cache, when each
-// sequence is computed whole, one that lives on the tape.
+// layer is the cache of one layer; without a cache, when each sequence is computed
+// whole, one that lives as long as the layer is computed or, while recording, on the
+// tape.
 func (c *Cache) layer(p *Pass, config *Config, b *Batch, i int) (kernels.KV, *Value) {
 	if c != nil {
 		return c.Layers[i], nil
@@ -53,6 +54,8 @@ func (c *Cache) layer(p *Pass, config *Config, b *Batch, i int) (kernels.KV, *Va
 		}
 	}
 	v := p.newOf(keyValue, 2, blocks*kernels.KV{Heads: config.KVHeads, HeadDim: config.HeadDim}.BlockSize())
-	p.Zero(v.Data)
+	if p.recording { // the gradient sums over whole blocks
+		p.Zero(v.Data)
+	}
 	return kernels.KVOf(v.Data, config.KVHeads, config.HeadDim), v
 }

@@ -44,26 +44,40 @@ func sameValues(a, b kernels.Weight) bool {
 	return true
 }
 
+// some lists the first names.
+func some(names []string) string {
+	const shown = 4
+	list := `"` + strings.Join(names[:min(shown, len(names))], `", "`) + `"`
+	if len(names) > shown {
+		list += fmt.Sprintf(" and %d more", len(names)-shown)
+	}
+	return list
+}
+
 // unclaimed refuses the tensors that the model has not read and that are not
 // known to be without effect.
 func (s *Source) unclaimed() error {
 	if s.shape {
 		return nil
 	}
-	var names []string
+	var names, heads []string
 	for _, name := range s.tensors.Names() {
-		if !s.claimed[name] && !s.Architecture.stray(name) {
+		head := s.Architecture.headless
+		switch {
+		case s.claimed[name] || s.Architecture.stray(name):
+		case head != nil && head.MatchString(name):
+			heads = append(heads, name)
+		default:
 			names = append(names, name)
 		}
+	}
+	if len(heads) > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s: the head of %s is not read: %s", s.Name, s.class, some(heads)))
 	}
 	if len(names) == 0 {
 		return nil
 	}
-	const shown = 4
-	list := `"` + strings.Join(names[:min(shown, len(names))], `", "`) + `"`
-	if len(names) > shown {
-		list += fmt.Sprintf(" and %d more", len(names)-shown)
-	}
+	list := some(names)
 	if switches := slices.Sorted(maps.Keys(s.Architecture.Biases)); len(switches) > 0 && strings.HasSuffix(names[0], ".bias") {
 		list += " (whether there are biases is said by " + strings.Join(switches, " and ") + ")"
 	}

@@ -39,7 +39,7 @@ func (s *Source) configure(raw []byte, o Options) error {
 		return s.wrong("%w", err)
 	}
 	if s.GGUF == nil {
-		s.checkKeys(values, jsonKeys(a.config))
+		s.checkKeys(values, jsonKeys(a.config), a.inert)
 		s.checkNulls(values, a.config)
 	}
 	if err := s.err(); err != nil {
@@ -65,7 +65,7 @@ func (s *Source) identify(values map[string]json.RawMessage) error {
 	if len(head.Architectures) == 0 {
 		for _, a := range architectures {
 			if head.ModelType != "" && a.ModelType == head.ModelType {
-				s.Architecture = a
+				s.Architecture, s.class = a, a.Class
 				return nil
 			}
 		}
@@ -78,9 +78,9 @@ func (s *Source) identify(values map[string]json.RawMessage) error {
 	if !ok {
 		return s.wrong("%w: %q (implemented: %v)", ErrArchitecture, head.Architectures[0], Architectures())
 	}
-	s.Architecture = a
+	s.Architecture, s.class = a, head.Architectures[0]
 	if head.ModelType != "" && head.ModelType != a.ModelType {
-		return s.wrong("architectures says %s and model_type %q, which are two models", s.Architecture, head.ModelType)
+		return s.wrong("architectures says %s and model_type %q, which are two models", s.class, head.ModelType)
 	}
 	return nil
 }
@@ -134,13 +134,18 @@ func leaveOut(values map[string]json.RawMessage, key string) bool {
 	return err == nil
 }
 
-// checkKeys notes each key that is neither read nor inert.
-func (s *Source) checkKeys(values map[string]json.RawMessage, read []string) {
+// checkKeys notes each key that is neither read nor inert, of the architecture or
+// of all.
+func (s *Source) checkKeys(values map[string]json.RawMessage, read []string, own map[string]inert) {
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if slices.Contains(read, key) {
 			continue
 		}
-		if rule, ok := inertKeys[key]; !ok && !bytes.Equal(values[key], []byte("null")) {
+		rule, ok := own[key]
+		if !ok {
+			rule, ok = inertKeys[key]
+		}
+		if !ok && !bytes.Equal(values[key], []byte("null")) {
 			s.faultUnknown("config.json", key)
 		} else if !rule.allows(values[key]) {
 			s.faultValue("config.json", key, values[key], rule)

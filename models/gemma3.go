@@ -18,7 +18,7 @@ const gemma3Class = "Gemma3ForCausalLM"
 
 func init() {
 	register(&Architecture{
-		Class: gemma3Class, ModelType: "gemma3_text", Tasks: []Task{Generate},
+		Class: gemma3Class, ModelType: "gemma3_text", Tasks: []Task{Generate, Encode},
 		Targets: map[string][]string{
 			"LORA": {"q_proj", "v_proj"}, "ADALORA": {"q_proj", "v_proj"}, "IA3": {"q_proj", "v_proj", "down_proj"}, "BEFT": {"v_proj"},
 			"LN_TUNING": {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm", "norm"},

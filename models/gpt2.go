@@ -11,7 +11,7 @@ import (
 
 func init() {
 	register(&Architecture{
-		Class: "GPT2LMHeadModel", ModelType: "gpt2", Tasks: []Task{Generate},
+		Class: "GPT2LMHeadModel", ModelType: "gpt2", Tasks: []Task{Generate, Encode},
 		Targets:     map[string][]string{"LORA": {"c_attn"}, "ADALORA": {"c_attn"}, "IA3": {"c_attn", "mlp.c_proj"}, "LN_TUNING": {"ln_1", "ln_2", "ln_f"}},
 		Feedforward: []string{"mlp.c_proj"},
 		idleEnd:     50256,

@@ -45,7 +45,7 @@ const (
 func (s *Source) positive(pairs ...any) error {
 	for i := 0; i < len(pairs); i += 2 {
 		most := maxSize
-		if key := pairs[i]; key == "num_hidden_layers" || key == "n_layer" {
+		if key := pairs[i]; key == "num_hidden_layers" || key == "n_layer" || key == "n_layers" {
 			most = maxLayers
 		}
 		if v := pairs[i+1].(int); v <= 0 || v > most {

@@ -31,7 +31,7 @@ func init() {
 			window: writeQwenWindow, gguf: ggufOfQwen("qwen3", qwen3Class),
 		},
 	} {
-		a.Tasks, a.Feedforward = []Task{Generate}, []string{"down_proj"}
+		a.Tasks, a.Feedforward = []Task{Generate, Encode}, []string{"down_proj"}
 		a.config, a.build = llamaConfig{}, newLlama
 		a.check = func(s *Source) error { _, err := readLlama(s); return err }
 		a.prefix, a.blocks, a.strays = "model.", "model.layers.", rotaryStrays

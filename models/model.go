@@ -12,13 +12,16 @@ type Model interface {
 	// Sites lists the places an adapter may act on.
 	Sites() Sites
 	// Forward computes the batch and writes its keys and values to the cache,
-	// which may be nil where every sequence is computed whole.
+	// which may be nil where every sequence is computed whole, and is not used by
+	// an encoder, of which that is always so.
 	// It returns the hidden states, after the final norm, of the rows in
 	// b.Out: [out rows, hidden].
 	Forward(p *Pass, b *Batch, c *Cache) *Value
-	// Head returns the logits of hidden states that Forward returned for b,
+	// Head returns what stands on hidden states that Forward returned for b: of a
+	// model that generates text the logits,
 	// [rows, vocabulary]: rows [from, from+rows of h) of b.Out. The vocabulary
-	// is the largest of those rows: what a row holds beyond its own is undefined.
+	// is the largest of those rows: what a row holds beyond its own is undefined. Of
+	// an encoder, the pooled rows, [rows, hidden]: see Config.Pooler.
 	Head(p *Pass, b *Batch, from int, h *Value) *Value
 }
 
@@ -34,6 +37,8 @@ type Config struct {
 	HeadDim      int
 	Context      int // the longest sequence, in tokens
 	Tied         bool
+	Pooler       bool  // Head is a pooler, of the first row of a text
+	TokenTypes   int   // of an encoder; 0: it has none
 	BOS          int32 // -1: none
 	EOS          []int32
 	Parameters   int

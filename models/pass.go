@@ -25,6 +25,9 @@ type Pass struct {
 	products  [3]kernels.Product
 	whole     [1]linearRun
 	routes    routes
+	spans     []kernels.Span // see prefixes
+	zeros     []int32        // see types
+	scratch   []int32        // see integers
 	segments  []Segment
 	cut       []Segment
 	makes     category // what New makes

@@ -14,7 +14,7 @@ const phi3Class = "Phi3ForCausalLM"
 
 func init() {
 	register(&Architecture{
-		Class: phi3Class, ModelType: "phi3", Tasks: []Task{Generate}, // of which PEFT has no default targets
+		Class: phi3Class, ModelType: "phi3", Tasks: []Task{Generate, Encode}, // of which PEFT has no default targets
 		config: phi3Config{}, build: newPhi3,
 		check: func(s *Source) error { _, err := readPhi3(s); return err },
 		window: func(values map[string]json.RawMessage, n int) {

@@ -22,7 +22,7 @@ func storePrefixes(p *Pass, b *Batch, kv kernels.KV, i int) (trains bool) {
 		if _, ok := s.Adapter.(TrainablePrefix); ok {
 			trains = true
 		}
-		p.StoreKV(kv, b.prefixesOf(s, k.Rows), k, v)
+		p.StoreKV(kv, p.prefixes(b, s, k.Rows), k, v)
 	}
 	return trains
 }
@@ -36,19 +36,19 @@ func loadPrefixes(p *Pass, b *Batch, dkv kernels.KV, i int, row kernels.Matrix) 
 			continue
 		}
 		if dk, dv := t.PrefixGrad(i); !dk.Empty() {
-			p.LoadKV(dk, dv, dkv, b.prefixesOf(s, dk.Rows), row)
+			p.LoadKV(dk, dv, dkv, p.prefixes(b, s, dk.Rows), row)
 		}
 	}
 }
 
-// prefixesOf returns, for each sequence of a segment, the span of a prefix of n
-// positions in its cache blocks.
-func (b *Batch) prefixesOf(s Segment, n int) []kernels.Span {
-	var all []kernels.Span
+// prefixes returns, for each sequence of a segment, the span of a prefix of n
+// positions in its cache blocks. It holds until the next call.
+func (p *Pass) prefixes(b *Batch, s Segment, n int) []kernels.Span {
+	p.spans = p.spans[:0]
 	for _, span := range b.spansOf(s) {
-		all = append(all, kernels.Span{End: n, Blocks: span.Blocks})
+		p.spans = append(p.spans, kernels.Span{End: n, Blocks: span.Blocks})
 	}
-	return all
+	return p.spans
 }
 
 // spansOf returns the sequences of a segment.

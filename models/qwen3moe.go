@@ -18,7 +18,7 @@ func init() {
 	inside := maps.Clone(ggufLlamaInside)
 	inside["mlp.gate"] = "ffn_gate_inp"
 	register(&Architecture{
-		Class: qwen3MoeClass, ModelType: "qwen3_moe", Tasks: []Task{Generate}, // of which PEFT has no default targets
+		Class: qwen3MoeClass, ModelType: "qwen3_moe", Tasks: []Task{Generate, Encode}, // of which PEFT has no default targets
 		Biases: map[string][]string{"attention_bias": {"q_proj", "k_proj", "v_proj", "o_proj"}},
 		config: qwen3MoeConfig{}, build: newQwen3Moe,
 		check: func(s *Source) error { _, err := readQwen3Moe(s); return err },

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
@@ -19,6 +20,7 @@ import (
 type Source struct {
 	Name         string // the folder or file, for messages
 	Architecture *Architecture
+	class        string // that the configuration names: the architecture's own, or one of its Heads
 	// GGUF is set when the source is a GGUF file, whose metadata also holds
 	// the tokenizer.
 	GGUF *gguf.File
@@ -149,16 +151,17 @@ func (f folder) Has(name string) bool {
 // stored is the name a tensor has in the file: some checkpoints were saved
 // from the bare model, without the causal model's prefix.
 func (f folder) stored(name string) string {
-	if _, ok := f.Lookup(name); ok {
-		return name
-	}
-	if bare, ok := f.architecture.Without(name); ok {
-		if _, ok := f.Lookup(bare); ok {
-			return bare
+	bare, _ := f.architecture.Without(name)
+	for _, n := range [...]string{name, bare, gammaBeta.Replace(name), gammaBeta.Replace(bare)} {
+		if _, ok := f.Lookup(n); ok {
+			return n
 		}
 	}
 	return name
 }
+
+// gammaBeta are the names that BERT's first checkpoints have of the tensors of norms.
+var gammaBeta = strings.NewReplacer(".LayerNorm.weight", ".LayerNorm.gamma", ".LayerNorm.bias", ".LayerNorm.beta")
 
 func (f folder) Weight(name string) (kernels.Weight, error) {
 	t, err := f.Tensor(f.stored(name))

@@ -9,8 +9,8 @@ import (
 )
 
 // admit gives free slots to the preempted sequences, oldest first, and then to
-// those that wait. A sequence starts when there are blocks for all its tokens;
-// until there are, nobody overtakes it.
+// those that wait. A sequence starts when there are blocks for all its tokens, or
+// room for it in the step; until there are, nobody overtakes it.
 func (e *Engine) admit() {
 	for len(e.running) < e.options.Slots {
 		var s *sequence
@@ -22,7 +22,7 @@ func (e *Engine) admit() {
 		if s.tokens == nil {
 			e.prepare(s)
 		}
-		if !e.place(s) {
+		if e.encoder && !e.roomFor(s) || !e.place(s) {
 			return
 		}
 		if s.state == preempted {
@@ -56,7 +56,7 @@ func (e *Engine) prepare(s *sequence) {
 	if a := s.lease.Adapter(); a != nil && len(a.EndTokens()) > 0 {
 		g.ends = slices.Concat(g.ends, a.EndTokens())
 	}
-	if e.decoder != nil {
+	if e.decoder != nil && r.Encode == EncodeNothing {
 		g.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
 		if own := s.lease.Tokenizer(); own != nil {
 			g.text.decoder = own.NewDecoder(!r.Special)
@@ -72,6 +72,9 @@ func (e *Engine) prepare(s *sequence) {
 		s.tokens = append(s.tokens, int32(-1-i))
 	}
 	s.tokens = append(s.tokens, r.Prompt...)
+	if r.Types != nil {
+		s.types = append(make([]int32, s.virtual), r.Types...)
+	}
 	s.blocks = make([]int32, 0, blocksFor(most))
 	s.identity = identityOf(r.Scope, s.lease.Adapter(), s.from, e.model.Config().Layers)
 	s.kinds = e.kinds(s)
@@ -82,6 +85,9 @@ func (e *Engine) prepare(s *sequence) {
 // whether there were enough.
 func (e *Engine) place(s *sequence) bool {
 	s.key, s.low = s.identity.root, s.identity.root
+	if e.encoder {
+		return true
+	}
 	if e.looksUp(s) {
 		s.blocks, s.key = e.blocks.find(s.blocks, s.identity, s.tokens)
 	}
@@ -166,8 +172,13 @@ func (e *Engine) prefix(s *sequence) (err error) {
 	}
 	defer e.rescue(s, &err)
 	a := s.lease.Adapter()
-	if k, _ := a.Prefix(0); k.Empty() {
+	k, _ := a.Prefix(0)
+	switch {
+	case k.Empty():
 		return nil // virtual tokens, computed like others
+	case e.encoder: // the pass stores them with each layer
+		s.computed = s.virtual
+		return nil
 	}
 	for i, kv := range e.cache.Layers {
 		k, v := a.Prefix(i)

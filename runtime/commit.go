@@ -88,7 +88,7 @@ func (e *Engine) end(s *sequence, finish Finish, err error) {
 	now := e.now()
 	u := Usage{
 		PromptTokens: len(s.request.Prompt), CachedTokens: s.cached, CompletionTokens: s.generation.done,
-		Seed: s.request.Sampling.Seed, AdapterDigest: s.lease.Digest(), Adapters: s.lease.Adapters(),
+		Seed: s.request.Sampling.Seed, AdapterDigest: s.lease.Digest(), Adapters: s.lease.Adapters(), Versioned: s.lease.Versioned(),
 		FirstToken: s.first, Total: now.Sub(s.submitted),
 	}
 	u.Queued = u.Total

@@ -19,6 +19,10 @@
 // request's blocks, and gives the same bits. Sampling keeps to that: the
 // random number of a token depends on the seed and the token's place alone.
 //
+// A base that encodes texts and generates none (encoding) keeps no keys and values.
+// Each text is computed whole, in one step, with as many others as StepTokens holds;
+// nothing is grown, labelled or preempted.
+//
 // Who waits is served by shares: tenants by weight, within a tenant its groups
 // (ledger). The places in the queue and the tokens that a step has for prompts are
 // shared likewise (room, plan), so nobody takes from others by sending more.

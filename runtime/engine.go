@@ -28,6 +28,7 @@ type Engine struct {
 	model   models.Model
 	decoder func(skipSpecial bool) Decoder
 	options Options
+	encoder bool // the base encodes texts, each computed whole, and keeps no keys and values
 	now     func() time.Time
 
 	notFinite error // of a row that the base computes by itself
@@ -84,7 +85,7 @@ func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, pool *ker
 	e := &Engine{
 		model: m, decoder: decoder, options: o, now: time.Now, notFinite: newNotFinite(o.Largest),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), room: newRoom(o.Queue, o.Slots), gauges: newGauges(),
-		pool: pool, pass: models.NewPass(pool), cache: models.NewPagedCache(m.Config(), len(blocks.users), blocks.pages),
+		encoder: isEncoder(m.Config()), pool: pool, pass: models.NewPass(pool), cache: models.NewPagedCache(m.Config(), len(blocks.users), blocks.pages),
 		blocks: blocks, queue: newQueue(),
 	}
 	e.batch.Out = make([]int32, 0, o.Slots)
@@ -127,9 +128,17 @@ func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
 	return s.stream, nil
 }
 
+// isEncoder reports whether a base encodes texts and generates none.
+func isEncoder(c *models.Config) bool {
+	return c.Architecture != nil && !c.Architecture.Does(models.Generate)
+}
+
 // newSequence checks what can be checked of a request before its adapter is
 // loaded.
 func (e *Engine) newSequence(r *Request) (*sequence, error) {
+	if err := e.does(r); err != nil {
+		return nil, err
+	}
 	if len(r.Prompt) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", ErrPrompt)
 	}

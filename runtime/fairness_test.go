@@ -228,7 +228,7 @@ func TestAwaitHoldsAPlace(t *testing.T) {
 	s.must(s.c.Add("cold", "fake://cold"))
 	s.must(s.submit("z", 1, 100))
 	s.step()
-	lease, err := s.c.Acquire("cold")
+	lease, err := s.c.Acquire("cold", "")
 	s.must(err)
 	big := &Tenant{Name: "big"}
 	ended := make(chan error, 3)

@@ -284,7 +284,7 @@ type call struct {
 func (r *call) submit(ctx context.Context, e *Engine, c *catalogue.Catalogue) (*Stream, error) {
 	request := r.Request
 	if r.adapter != "" {
-		lease, err := c.Compose(r.parts())
+		lease, err := c.Compose(r.parts(), "")
 		if err != nil {
 			return nil, err
 		}
@@ -365,6 +365,7 @@ type answer struct {
 	top      [][]Logprob
 	text     string
 	prompt   []PromptToken
+	encoded  kernels.Matrix
 	finish   Finish
 	usage    *Usage
 	err      error
@@ -401,7 +402,7 @@ func collect(ctx context.Context, stream *Stream) (a answer) {
 			a.top = append(a.top, e.Top)
 		}
 		if e.Finish != "" {
-			a.finish, a.usage = e.Finish, e.Usage
+			a.finish, a.usage, a.encoded = e.Finish, e.Usage, e.Encoded
 		}
 	}
 }

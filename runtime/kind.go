@@ -9,12 +9,9 @@ import (
 )
 
 // A kind is one of the kinds of work that a sequence is run for: scoring its
-// prompt, generating a completion. A sequence may have several. Each says which
-// rows it needs something of, makes that of the row's logits, and takes it over
-// when the step is done. The scheduler knows nothing else of them.
-//
-// Encoding will be a third, with heads of its own: it reads the hidden states
-// that Engine.forward has before it applies the base's head.
+// prompt, generating a completion, encoding its prompt. A sequence may have
+// several. Each says which rows it needs something of, makes that of the row, and
+// takes it over when the step is done. The scheduler knows nothing else of them.
 type kind interface {
 	// wants reports whether something is needed of the row of the token at that
 	// place. No two kinds of a sequence want the same row.
@@ -22,9 +19,13 @@ type kind interface {
 	// whole reports whether rows before the last are still needed, so that no
 	// blocks of the prefix cache may stand for them.
 	whole() bool
+	// head reports whether fill wants what the base's head makes of a row's hidden
+	// state, and not the hidden state itself.
+	head() bool
 	// fill makes the output of a row. It runs beside others, and may be run
-	// again: it changes nothing but the output and its scratch memory.
-	fill(o *output, c *choice, logits []float32)
+	// again: it changes nothing but the output, what is kept of the row, and its
+	// scratch memory.
+	fill(o *output, c *choice, row []float32)
 	// take takes an output over, in the order of the rows.
 	take(o *output)
 	// computed is called when all tokens of the sequence have been computed. It
@@ -36,6 +37,7 @@ type kind interface {
 var (
 	_ kind = (*scoring)(nil)
 	_ kind = (*generation)(nil)
+	_ kind = (*encoding)(nil)
 )
 
 // kinds are the kinds of work that a request asks for, in the order in which
@@ -44,6 +46,9 @@ var (
 func (e *Engine) kinds(s *sequence) (kinds []kind) {
 	if s.request.PromptLogprobs >= 0 {
 		kinds = append(kinds, newScoring(s.request))
+	}
+	if s.request.Encode != EncodeNothing {
+		kinds = append(kinds, newEncoding(s, e.model.Config().Hidden))
 	}
 	if s.generation.most > 0 {
 		kinds = append(kinds, &s.generation)
@@ -72,6 +77,7 @@ func (k *scoring) wants(s *sequence, place int) bool {
 }
 
 func (k *scoring) whole() bool { return k.known < len(k.tokens) }
+func (k *scoring) head() bool  { return true }
 
 func (k *scoring) fill(o *output, c *choice, logits []float32) {
 	o.score(c, logits, o.s.tokens[o.place+1], k.top)
@@ -106,6 +112,7 @@ func (k *generation) wants(s *sequence, place int) bool {
 }
 
 func (k *generation) whole() bool { return false }
+func (k *generation) head() bool  { return true }
 
 func (k *generation) fill(o *output, c *choice, logits []float32) {
 	o.score(c, logits, k.sampler.choose(c, logits, k.done), o.s.request.Logprobs)
@@ -161,18 +168,18 @@ type output struct {
 	top []Logprob
 }
 
-// fill makes the output of its row's logits.
-func (o *output) fill(c *choice, logits []float32) {
+// fill makes the output of its row: the logits, or the hidden state.
+func (o *output) fill(c *choice, row []float32) {
 	defer func() {
 		if r := recover(); r != nil {
 			o.err = fmt.Errorf("%w: %v", ErrPanic, r)
 		}
 	}()
-	if !kernels.Finite(logits) {
+	if !kernels.Finite(row) {
 		o.err = ErrNotFinite
 		return
 	}
-	o.kind.fill(o, c, logits)
+	o.kind.fill(o, c, row)
 }
 
 // score sets the token that follows the row and, where they are asked for, its

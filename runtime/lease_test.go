@@ -53,7 +53,7 @@ func TestLeaseIsHeldTo(t *testing.T) {
 	s.e.decoder = func(bool) Decoder { return fixedDecoder("base") }
 	s.loader.adapters = map[string]*fakeAdapter{"old": {digest: "old", bytes: 100, text: own}, "new": {digest: "new", bytes: 100}}
 	s.must(s.c.Add("x", "fake://old"))
-	lease, err := s.c.Acquire("x")
+	lease, err := s.c.Acquire("x", "")
 	s.must(err)
 	s.must(lease.Wait(t.Context()))
 	s.must(s.c.Replace("x", "fake://new"))

@@ -18,7 +18,7 @@ type Options struct {
 	Context    int // the longest sequence, in tokens; the model's own
 
 	// CacheBytes is the memory for keys and values, 512 MiB; CacheBlocks, if
-	// set, says it in blocks of kernels.BlockLen positions.
+	// set, says it in blocks of kernels.BlockLen positions. An encoder has none.
 	CacheBytes  int
 	CacheBlocks int
 	// NoPrefixCache computes every prompt from its start.
@@ -77,6 +77,10 @@ func (o Options) with(c *models.Config) (Options, error) {
 	if o.Context == 0 || o.Context > c.Context {
 		o.Context = c.Context
 	}
+	if isEncoder(c) {
+		o.CacheBytes, o.CacheBlocks, o.NoPrefixCache = 0, 0, true
+		return o.silent(), nil
+	}
 	block := models.BlockBytes(c)
 	if o.CacheBlocks == 0 {
 		if o.CacheBytes == 0 {
@@ -89,11 +93,16 @@ func (o Options) with(c *models.Config) (Options, error) {
 	}
 	o.CacheBytes = o.CacheBlocks * block
 	o.Context = min(o.Context, o.CacheBlocks*kernels.BlockLen)
+	return o.silent(), nil
+}
+
+// silent is the options with somebody to tell what happens.
+func (o Options) silent() Options {
 	if o.Observer == nil {
 		o.Observer = Silent{}
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return o, nil
+	return o
 }

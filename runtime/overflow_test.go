@@ -140,7 +140,19 @@ func TestProbe(t *testing.T) {
 // TestProbeFindsRealOverflows probes golden adapters, as they are and with one
 // weight of 3.4e38.
 func TestProbeFindsRealOverflows(t *testing.T) {
-	g := openGolden(t, "llama-gqa")
+	for _, c := range []struct {
+		base       string
+		good, huge []string
+	}{
+		{"llama-gqa", families[1:], []string{"lora", "dora-all-linear", "lora-lm-head-tied", "lora-save-norm", "resized-save"}},
+		{"encoders/bert", []string{"lora", "bitfit", "bottleneck-pfeiffer", "prefix", "prompt"}, []string{"lora", "dora", "lora-save-norm", "lora-save-pooler"}},
+	} {
+		t.Run(c.base, func(t *testing.T) { probed(t, c.base, c.good, c.huge) })
+	}
+}
+
+func probed(t *testing.T, base string, good, huge []string) {
+	g := openGolden(t, base)
 	pool := kernels.NewPool(2)
 	defer pool.Close()
 	e, err := New(g.m, nil, pool, Options{CacheBlocks: 64, Log: silent})
@@ -148,8 +160,8 @@ func TestProbeFindsRealOverflows(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close(context.Background())
-	for _, name := range families[1:] {
-		dir := modeltest.Goldens(t, "llama-gqa", "adapters", name)
+	for _, name := range good {
+		dir := modeltest.Goldens(t, base, "adapters", name)
 		a, err := g.load(t.Context(), catalogue.Source{Dir: dir})
 		if err != nil {
 			t.Fatal(err)
@@ -161,8 +173,8 @@ func TestProbeFindsRealOverflows(t *testing.T) {
 			t.Errorf("%s: largest %v in %q", name, v, tensor)
 		}
 	}
-	for _, name := range []string{"lora", "dora-all-linear", "lora-lm-head-tied", "lora-save-norm", "resized-save"} {
-		dir := adaptertest.Overflowing(t, modeltest.Goldens(t, "llama-gqa", "adapters", name))
+	for _, name := range huge {
+		dir := adaptertest.Overflowing(t, modeltest.Goldens(t, base, "adapters", name))
 		a, err := g.load(t.Context(), catalogue.Source{Dir: dir})
 		if err != nil {
 			t.Fatal(err)

@@ -48,10 +48,23 @@ func (e *Engine) probe(ctx context.Context, a catalogue.Adapter, lease *catalogu
 	if own := a.Invocation(); len(own) > 0 && lease != nil {
 		prompt = append(prompt[:max(min(len(prompt), e.options.Context-1-len(own)), 0)], own...)
 	}
-	stream, err := e.Submit(ctx, &Request{
-		Prompt: prompt, Lease: lease, MaxTokens: 1, IgnoreEOS: true, Logprobs: -1,
-		PromptLogprobs: 0, // so that every row's logits are looked at
-	})
+	ask := func(r Request) error {
+		r.Prompt, r.Lease, r.Logprobs = prompt, lease, -1
+		return e.finishes(ctx, &r)
+	}
+	if !e.encoder {
+		return ask(Request{MaxTokens: 1, IgnoreEOS: true, PromptLogprobs: 0}) // so that every row's logits are looked at
+	}
+	err := ask(Request{Encode: EncodeTokens, PromptLogprobs: -1})
+	if err == nil && e.model.Config().Pooler {
+		err = ask(Request{Encode: EncodePooled, PromptLogprobs: -1})
+	}
+	return err
+}
+
+// finishes runs a request to its end.
+func (e *Engine) finishes(ctx context.Context, r *Request) error {
+	stream, err := e.Submit(ctx, r)
 	if err != nil {
 		return err
 	}

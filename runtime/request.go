@@ -5,9 +5,10 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/kernels"
 )
 
-// Request asks the engine for one continuation.
+// Request asks the engine for one continuation, or for hidden states.
 type Request struct {
 	Prompt []int32 // at least one token
 	// Lease is on the version of an adapter that answers, whose tokenizer the
@@ -26,6 +27,12 @@ type Request struct {
 	// find what others computed, so that nobody learns by the time an answer takes
 	// what another scope has asked. Empty: the scope of all that name none.
 	Scope string
+
+	// Encode asks for hidden states of the prompt, and for nothing else: MaxTokens is
+	// then 0 and PromptLogprobs below 0.
+	Encode Encoding
+	// Types are the types of the prompt's tokens, of a base that has some; nil: all 0.
+	Types []int32
 
 	// MaxTokens is the most completion tokens: 0 computes the prompt alone,
 	// below 0 asks for as many as the context holds. A prompt and MaxTokens
@@ -48,6 +55,15 @@ type Request struct {
 	// at Submit.
 	Arrived time.Time
 }
+
+// Encoding is what a request wants of the hidden states after the last block.
+type Encoding uint8
+
+const (
+	EncodeNothing Encoding = iota
+	EncodeTokens           // those of every token of the prompt
+	EncodePooled           // what the base's pooler makes of the first
+)
 
 // Sampling turns logits into a token. The zero Sampling is greedy.
 type Sampling struct {
@@ -96,6 +112,10 @@ type Event struct {
 
 	Prompt []PromptToken // set on one event, which carries no token
 
+	// Encoded is what Encode asked for, on the last event: a row for each token, or
+	// the pooled one. It is the receiver's.
+	Encoded kernels.Matrix
+
 	Finish Finish // on the last event
 	Usage  *Usage // on the last event
 }
@@ -115,6 +135,7 @@ type Usage struct {
 	Seed             uint64
 	AdapterDigest    string        // empty for the base
 	Adapters         []string      // by name, those of a combination sorted; the base's are none
+	Versioned        bool          // the adapter may have several versions: Lease.Versioned
 	Queued           time.Duration // waiting for a slot, loading of the adapter included
 	FirstToken       time.Duration // from the request's arrival to the first token
 	Total            time.Duration

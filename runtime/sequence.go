@@ -28,6 +28,7 @@ type sequence struct {
 	// computed ones are in blocks; the first labelled blocks of them have been
 	// offered to the prefix cache, key being the last one's.
 	tokens   []int32
+	types    []int32 // of the tokens; nil: all 0
 	virtual  int
 	computed int
 	blocks   []int32
@@ -63,6 +64,14 @@ func (s *sequence) pending() int { return len(s.tokens) - s.computed }
 
 // promptEnd is the place of the first completion token.
 func (s *sequence) promptEnd() int { return s.virtual + len(s.request.Prompt) }
+
+// typesFrom are those of the tokens from a place on; nil: all 0.
+func (s *sequence) typesFrom(place int) []int32 {
+	if s.types == nil {
+		return nil
+	}
+	return s.types[place:]
+}
 
 // kind is the one that wants something of the row of the token at that place;
 // nil: none.

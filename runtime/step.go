@@ -44,24 +44,30 @@ func (e *Engine) step() bool {
 // one left, then as much of the prompts as StepTokens allows. Tenants share that by
 // weight, the groups of each equally, and the prompts of each group equally; what
 // some do not need goes to the others. So a long prompt holds up neither running
-// sequences nor short prompts, and many prompts not those of another tenant.
+// sequences nor short prompts, and many prompts not those of another tenant. Texts
+// of an encoder are never cut.
 func (e *Engine) plan() (rows, promptRows int) {
 	e.works = e.works[:0]
 	left := e.options.StepTokens
 	for _, s := range e.running {
 		w := work{s: s}
-		if s.pending() > 1 {
+		switch {
+		case e.encoder: // roomFor has seen to the sum
+			w.count = s.pending()
+		case s.pending() > 1:
 			s.turn.prompts(1)
-		} else {
+		default:
 			w.count = 1
 			left--
 		}
 		e.works = append(e.works, w)
 	}
-	e.fill(max(left, 1))
-	for _, w := range e.works {
-		if w.s.pending() > 1 {
-			w.s.turn.prompts(-1)
+	if !e.encoder {
+		e.fill(max(left, 1))
+		for _, w := range e.works {
+			if w.s.pending() > 1 {
+				w.s.turn.prompts(-1)
+			}
 		}
 	}
 	planned := e.works[:0]
@@ -153,25 +159,44 @@ func (e *Engine) forward(works []work) (err error) {
 		if v := s.lease.Adapter(); v != nil {
 			a = v
 		}
-		b.AddFrom(s.tokens[s.computed:s.computed+w.count], s.computed, s.blocks, a, s.from)
+		if e.encoder {
+			b.AddText(s.tokens[s.computed:], s.typesFrom(s.computed), s.computed, a)
+		} else {
+			b.AddFrom(s.tokens[s.computed:s.computed+w.count], s.computed, s.blocks, a, s.from)
+		}
 		for range w.to - w.from {
 			b.Out = append(b.Out, int32(first+outputs[next].place-s.computed))
 			next++
 		}
 	}
 	h := e.model.Forward(e.pass, b, e.cache)
-	for from := 0; from < len(outputs); from += headRows {
-		to := min(from+headRows, len(outputs))
+	for from := 0; from < len(outputs); {
+		to := sameHead(outputs, from)
 		e.hidden.Data = h.Data.Span(from, to)
-		logits := e.model.Head(e.pass, b, from, &e.hidden)
-		e.sampling.run(e.pool, outputs[from:to], logits.Data)
-		e.pass.Free(logits)
+		if outputs[from].kind.head() {
+			made := e.model.Head(e.pass, b, from, &e.hidden)
+			e.sampling.run(e.pool, outputs[from:to], made.Data)
+			e.pass.Free(made)
+		} else {
+			e.sampling.run(e.pool, outputs[from:to], e.hidden.Data)
+		}
+		from = to
 	}
 	e.pass.Free(h)
 	return nil
 }
 
-// samplingTask turns logits into outputs, each part the rows of one thread.
+// sameHead is the end of the outputs that begin there and all want the head, at
+// most headRows, or all want hidden states.
+func sameHead(outputs []output, from int) (to int) {
+	head := outputs[from].kind.head()
+	for to = from + 1; to < len(outputs) && outputs[to].kind.head() == head && (!head || to-from < headRows); to++ {
+	}
+	return to
+}
+
+// samplingTask turns logits or hidden states into outputs, each part the rows of
+// one thread.
 type samplingTask struct {
 	outputs []output
 	logits  kernels.Matrix
@@ -187,6 +212,10 @@ func (t *samplingTask) run(p *kernels.Pool, outputs []output, logits kernels.Mat
 func (t *samplingTask) Part(_ *kernels.Worker, part int) {
 	for i := part; i < len(t.outputs); i += len(t.choices) {
 		o := &t.outputs[i]
-		o.fill(&t.choices[part], t.logits.Row(i)[:o.s.vocabulary])
+		row := t.logits.Row(i)
+		if o.s.request.Encode == EncodeNothing {
+			row = row[:o.s.vocabulary]
+		}
+		o.fill(&t.choices[part], row)
 	}
 }

@@ -31,6 +31,11 @@ if [ -f .base/SmolLM2-135M-Instruct.Q4_1.gguf ]; then
 else
 	echo "SmolLM2's goldens are left as they are: fetch the base with 'make base' first"
 fi
+if [ -d .base/all-MiniLM-L6-v2 ]; then
+	.venv/bin/python testdata/goldens/minilm.py .base/all-MiniLM-L6-v2
+else
+	echo "MiniLM's golden is left as it is: fetch it with 'make encoder' first"
+fi
 if [ -f .base/gemma-3-270m-q4_k_m.gguf ]; then
 	.venv/bin/python testdata/goldens/gemma3_270m.py .base/gemma-3-270m-q4_k_m.gguf
 else

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,6 +26,7 @@ type adapterView struct {
 	Rank       int        `json:"rank,omitempty"`
 	Bytes      int        `json:"bytes"`
 	Pinned     bool       `json:"pinned"`
+	Canary     float64    `json:"canary_percent,omitempty"`
 	References int        `json:"references"`
 	LastUsed   *time.Time `json:"last_used,omitempty"`
 	Error      string     `json:"error,omitempty"`
@@ -37,7 +37,7 @@ type adapterView struct {
 func (s *Server) viewOf(e catalogue.Entry) adapterView {
 	v := adapterView{
 		Name: e.Name, State: string(e.State), Source: e.URI, Digest: e.Digest, Method: e.Method, Rank: e.Rank,
-		Bytes: e.Bytes, Pinned: e.Pinned, References: e.References, Warning: e.Warning, Example: s.config.Examples[e.URI],
+		Bytes: e.Bytes, Pinned: e.Pinned, Canary: e.Percent, References: e.References, Warning: e.Warning, Example: s.config.Examples[e.URI],
 	}
 	if !e.LastUsed.IsZero() {
 		v.LastUsed = &e.LastUsed
@@ -139,8 +139,8 @@ func (s *Server) changeAdapter(c *fiber.Ctx, change func(name string) error) err
 }
 
 // deleteAdapter forgets an adapter: requests that run keep their version. Its
-// files go too, if they are where PUT writes an adapter of that name; if they
-// are there and no PUT wrote them, nothing is done, and neither is where the
+// files go too, all versions, if they are where PUT writes those of that name; if
+// they are there and no PUT wrote them, nothing is done, and neither is where the
 // client has left before its turn.
 func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	name, err := adapterParam(c)
@@ -149,21 +149,11 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 	}
 	ctx, done := s.attend(c)
 	defer done()
-	taken := ""
+	var taken []string
 	err = s.visible(c).Remove(ctx, name, func(e catalogue.Entry) (err error) {
 		auditOf(c).replaces(e.Digest)
-		folder, err := filepath.Abs(folderOf(e))
-		own := err == nil && s.config.Adapters != "" && folder == filepath.Join(s.config.Adapters, name) // another name's folder stays
-		if !own || !exists(folder) {
-			return nil
-		}
-		if !isUploaded(folder) {
-			return notUploaded(name)
-		}
-		if taken, err = takeAway(s.config.Adapters, name); err != nil {
-			return takenFault(err)
-		}
-		return nil
+		taken, err = s.takeFiles(name, folderOf(e))
+		return err
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -171,8 +161,10 @@ func (s *Server) deleteAdapter(c *fiber.Ctx) error {
 		}
 		return s.adapterFault(name, err)
 	}
-	if err := disk.RemoveAll(taken); err != nil { // which the next start does
-		s.config.Log.Warn("an adapter is deleted, but its files cannot be removed", "adapter", name, "folder", taken, "error", err)
+	for _, folder := range taken {
+		if err := disk.RemoveAll(folder); err != nil { // which the next start does
+			s.config.Log.Warn("an adapter is deleted, but its files cannot be removed", "adapter", name, "folder", folder, "error", err)
+		}
 	}
 	return c.SendStatus(http.StatusNoContent)
 }

@@ -76,11 +76,16 @@ func TestPathsThatMayBeLoaded(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(root, "a", "b"), 0o755))
 	link := filepath.Join(t.TempDir(), "link")
 	require.NoError(t, os.Symlink(root, link))
-	s := newSite(t, func(c *Config, _ *Parts) { c.Adapters, c.AllowPaths = root, []string{other} })
+	s := newSite(t, func(c *Config, _ *Parts) {
+		c.Adapters, c.AllowPaths, c.AllowSources = root, []string{other}, []string{"oci://r.example/team", "oci://whole.example:5000/", "s3://bucket/a"}
+	})
 	for path, ok := range map[string]bool{
 		root + "/a": true, root + "/a/b/../b": true, "file://" + root + "/a": true, other: true, link + "/a": true, "hf://owner/name": true,
 		outside: false, root + "/../x": false, root + "/a/../../x": false, "file://" + outside: false, "file://host/x": false, "/etc": false, "a": false,
 		root + "x": false, outside + "/no/such": false,
+		"oci://r.example/team/x:v1": true, "oci://r.example/team:v1": true, "oci://whole.example:5000/x:v1": true, "s3://bucket/a/b": true, "s3://bucket/a": true,
+		"oci://r.example/team-b/x:v1": false, "oci://r.example/x:v1": false, "oci://r.example": false, "oci://other.example/team/x:v1": false, "oci://whole.example:50001/x:v1": false,
+		"oci://whole.example:5000@evil.example/x:v1": false, "oci://whole.example/x:v1": false, "s3://bucket/b": false, "s3://bucket-b/a": false, "s3://bucket": false, "s3:///a": false, "oci://": false,
 	} {
 		got := s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","load_inplace":true,"lora_path":"`+path+`"}`)
 		if ok {
@@ -166,4 +171,30 @@ func TestDeleteRemovesUploadsOnly(t *testing.T) {
 	require.Equal(t, 200, s.post(t, "/v1/unload_lora_adapter", `{"lora_name":"lora"}`).status)
 	require.Equal(t, 404, answers("lora"))
 	require.DirExists(t, filepath.Join(dir, "lora"))
+}
+
+// vLLM's callers say the base that an adapter is of: nothing, or its name, will do,
+// and another is refused by both names.
+func TestLoadNamesTheBase(t *testing.T) {
+	dir := t.TempDir()
+	s := newSite(t, func(c *Config, _ *Parts) { c.AllowPaths = []string{dir} })
+	ask := func(base string) answer {
+		return s.post(t, "/v1/load_lora_adapter", `{"lora_name":"new","lora_path":"`+dir+`","load_inplace":true,"base_model_name":`+base+`}`)
+	}
+	for _, base := range []string{`""`, `"base-model"`, `null`} {
+		require.Equal(t, 200, ask(base).status, base)
+	}
+	got := ask(`"other"`)
+	require.Equal(t, 400, got.status)
+	require.JSONEq(t, `{"error":{"message":"base_model_name is 'other': the base here is 'base-model'; leave it out, or name that.","type":"InvalidUserInput","param":"base_model_name","code":400}}`, got.body)
+	require.Equal(t, 400, ask(`5`).status)
+}
+
+func TestSources(t *testing.T) {
+	for _, good := range []string{"oci://r.example", "oci://r.example:5000/", "oci://[::1]:5000/team", "oci://r.example/team/x", "s3://bucket", "s3://my.bucket/a/b_c=1/"} {
+		require.NoError(t, CheckSource(good))
+	}
+	for _, bad := range []string{"", "oci://", "r.example/team", "hf://owner", "https://r.example", "oci://r.example//team", "oci://r.example/x:v1", "oci://a@r.example", "s3://bucket/a?b", "oci://r.example/*"} {
+		require.Error(t, CheckSource(bad), bad)
+	}
 }

@@ -66,7 +66,7 @@ func (s *Server) adminHandler(local bool) http.Handler {
 	}
 	status("/health", func() (int, any) { return http.StatusOK, fiber.Map{"status": "ok"} })
 	status("/ready", func() (int, any) {
-		if s.requests.isDraining() {
+		if s.requests.isLeaving() {
 			return http.StatusServiceUnavailable, openAI.errorBody(draining())
 		}
 		return http.StatusOK, fiber.Map{"status": "ready"}

@@ -33,11 +33,11 @@ func TestBuiltinAdapter(t *testing.T) {
 	}
 	builtIn := asked()
 	require.NotEmpty(t, builtIn)
-	require.Equal(t, "Input: a\nOutput:", member(t, body(http.MethodGet, "/v1/adapters/own", "", http.StatusOK), "example"))
+	require.Equal(t, `"Input: a\nOutput:"`, member(t, body(http.MethodGet, "/v1/adapters/own", "", http.StatusOK), "example"))
 	require.Contains(t, body(http.MethodGet, "/v1/adapters", "", http.StatusOK), `"source":"within://own"`)
 	require.NotContains(t, body(http.MethodGet, "/v1/adapters/lora", "", http.StatusOK), "example")
 
-	require.Equal(t, "built_in", member(t, body(http.MethodDelete, "/v1/adapters/own", "", http.StatusConflict), "error", "code"))
+	require.Equal(t, `"built_in"`, member(t, body(http.MethodDelete, "/v1/adapters/own", "", http.StatusConflict), "error", "code"))
 	require.Contains(t, body(http.MethodPost, "/v1/unload_lora_adapter", `{"lora_name":"own"}`, http.StatusConflict), "is built in")
 
 	require.Equal(t, http.StatusCreated, s.upload(t, "own", "{{ messages[0].content }}").status)

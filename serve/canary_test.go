@@ -49,7 +49,7 @@ func TestNoTextOfClientsIsTold(t *testing.T) {
 		`{"inputs":"a","parameters":{"merged_adapters":{"ids":[` + text + `]}}}`, `{"inputs":"a","parameters":{` + text + `:1}}`,
 		`{"text_input":` + text + `}`, `{"text_input":"a","id":` + text + `}`, `{"text_input":"a","parameters":{"stop":["` + canary + ` stops"]}}`,
 		`{"tokens":[` + text + `]}`, `{"ids":[1],"model":` + text + `}`,
-		`{"lora_name":` + text + `,"lora_path":"/x"}`, `{"lora_name":"a","lora_path":"/` + canary + `"}`, `{"lora_name":"a","lora_path":"hf://` + canary + `"}`,
+		`{"digest":` + text + `}`, `{"digest":` + text + `,"percent":5}`, `{"lora_name":` + text + `,"lora_path":"/x"}`, `{"lora_name":"a","lora_path":"/` + canary + `"}`, `{"lora_name":"a","lora_path":"hf://` + canary + `"}`,
 		string(gzipOf(t, tarOf(t, entry{name: canary, body: canary}))),
 		string(gzipOf(t, tarOf(t, entry{name: "adapter_config.json", body: canary}, entry{name: canary, body: canary}))),
 		string(gzipOf(t, tarOf(t, entry{name: "../" + canary, body: canary}))),
@@ -70,7 +70,7 @@ func TestNoTextOfClientsIsTold(t *testing.T) {
 			s.send(t, r.method, path+"?"+escaped+"=1", bodies[0])
 			s.send(t, r.method, path+"/"+escaped, bodies[0])
 			for _, header := range []string{
-				"X-Adapter", "Authorization", "Content-Type", "Content-Encoding", "X-Gateway-Inference-Fairness-Id", "X-Request-Id", "traceparent", "tracestate",
+				"X-Adapter", "X-Session-Id", "Authorization", "Content-Type", "Content-Encoding", "X-Gateway-Inference-Fairness-Id", "X-Request-Id", "traceparent", "tracestate",
 				"User-Agent", "Origin", "Cookie", "X-Forwarded-For", "Accept", "Expect",
 			} {
 				if s.client.CloseIdleConnections(); header == "Expect" && r.method == http.MethodGet {

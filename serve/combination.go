@@ -45,8 +45,9 @@ func (s *Server) combination(known Catalogue, n naming) (parts []catalogue.Part,
 	return parts, nil
 }
 
-// lease is on what a naming names: an adapter, or a combination, of those known.
-func (s *Server) lease(known Catalogue, n naming) (*catalogue.Lease, error) {
+// lease is on what a naming names: an adapter, or a combination, of those known,
+// for a session.
+func (s *Server) lease(known Catalogue, n naming, session string) (*catalogue.Lease, error) {
 	parts := n.parts
 	switch {
 	case parts != nil:
@@ -56,7 +57,7 @@ func (s *Server) lease(known Catalogue, n naming) (*catalogue.Lease, error) {
 			return nil, err
 		}
 	default:
-		lease, err := known.Acquire(n.name)
+		lease, err := known.Acquire(n.name, session)
 		part, ok := parseWeighted(n.name)
 		if !ok || !isUnknown(err) {
 			return lease, err
@@ -68,7 +69,7 @@ func (s *Server) lease(known Catalogue, n naming) (*catalogue.Lease, error) {
 			return nil, invalid(n.where, "%s: %q is the base, to which a combination adds: name adapters alone", n.where, p.Name)
 		}
 	}
-	return known.Compose(parts)
+	return known.Compose(parts, session)
 }
 
 // mergedAdapters is LoRAX's field for a combination. Its "linear" adds up what

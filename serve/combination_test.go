@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -95,7 +96,9 @@ func TestCombinations(t *testing.T) {
 	require.Len(t, texts, 1)
 	chat := s.post(t, "/v1/chat/completions", `{"model":"tiny","lora":`+lora+`,"messages":[{"role":"user","content":"Hi"}],"max_tokens":3}`)
 	require.Equal(t, digest, chat.header.Get("X-Adapter-Digest"), chat.body)
-	require.Contains(t, s.get(t, "/metrics").body, `peft_requests_total{adapter="(combinations)",outcome="length"} 10`)
+	require.Eventually(t, func() bool { // what is told follows the answer
+		return strings.Contains(s.get(t, "/metrics").body, `peft_requests_total{adapter="(combinations)",outcome="length"} 10`)
+	}, time.Minute, time.Millisecond)
 
 	for _, name := range []string{"lora", "lora-embed"} {
 		require.Equal(t, "0", member(t, s.get(t, "/v1/adapters/"+name).body, "references"), "nothing is held any more")

@@ -19,12 +19,17 @@ type Config struct {
 	Source  string // where the base comes from
 	Version string // of the server
 
-	Adapters   string   // the folder that uploads are kept in; none
-	AllowPaths []string // folders beside it that requests may load adapters from
-	Downloads  string   // the folder that adapters from elsewhere are fetched into, of which only admins are told; none
-	ReadOnly   bool     // refuse changes of adapters
+	Adapters     string   // the folder that uploads are kept in; none
+	AllowPaths   []string // folders beside it that requests may load adapters from
+	AllowSources []string // registries and stores that they may load them from: see CheckSource
+	Downloads    []string // folders that adapters from elsewhere are fetched into, of which only admins are told
+	ReadOnly     bool     // refuse changes of adapters
 
-	Examples map[string]string // prompts of the kind that an adapter was trained on, by its URI; none
+	// KeepVersions is how many versions of an adapter stay on the disk beside those
+	// that answer; 0: none.
+	KeepVersions int
+	Aliases      string            // the folder of an operator's aliases, which the server only reads; its own in Adapters
+	Examples     map[string]string // prompts of the kind that an adapter was trained on, by its URI; none
 
 	Uploads int // adapters that are uploaded at once; 4
 
@@ -77,6 +82,7 @@ func (c Config) Validate() error {
 		}
 	}
 	below("Uploads", int64(c.Uploads))
+	below("KeepVersions", int64(c.KeepVersions))
 	below("MaxLogprobs", int64(c.MaxLogprobs))
 	below("Parallel", int64(c.Parallel))
 	below("WriteTimeout", int64(c.WriteTimeout))
@@ -125,6 +131,14 @@ func (c Config) Validate() error {
 	}
 	if c.Adapters != "" {
 		folder("Adapters", c.Adapters)
+	}
+	if c.Aliases != "" {
+		folder("Aliases", c.Aliases)
+	}
+	for i, source := range c.AllowSources {
+		if err := CheckSource(source); err != nil {
+			faults = append(faults, fmt.Errorf("field AllowSources[%d]: %w", i, err))
+		}
 	}
 	for i, path := range c.AllowPaths {
 		folder(fmt.Sprintf("AllowPaths[%d]", i), path)

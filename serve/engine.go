@@ -24,16 +24,19 @@ type Stream interface {
 
 // Catalogue knows the adapters: see catalogue.Catalogue.
 type Catalogue interface {
-	Acquire(name string) (*catalogue.Lease, error)
-	Compose(parts []catalogue.Part) (*catalogue.Lease, error)
+	Acquire(name, session string) (*catalogue.Lease, error)
+	Compose(parts []catalogue.Part, session string) (*catalogue.Lease, error)
 	Swap(ctx context.Context, candidate catalogue.Candidate) (catalogue.Entry, error)
 	Remove(ctx context.Context, name string, take func(catalogue.Entry) error) error
 	Pin(ctx context.Context, name string) error
 	Unpin(name string) error
 	Lookup(name string) (catalogue.Entry, error)
+	Versions(name string) ([]catalogue.Version, catalogue.Alias, error)
+	Redirect(ctx context.Context, name string, write func() error) error
 	List() []catalogue.Entry
 	Entries() []catalogue.Entry
 	Bytes() (used, budget int)
+	Capacity() int
 }
 
 var _ Catalogue = (*catalogue.Catalogue)(nil)

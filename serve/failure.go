@@ -8,8 +8,10 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/adapters/remote"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/memory"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -93,6 +95,8 @@ func failureOf(err error) *failure {
 		return notFound("model_not_found", "model", "%s", err)
 	case errors.Is(err, runtime.ErrPrompt), errors.Is(err, runtime.ErrSampling):
 		return invalid("", "%s", err)
+	case errors.Is(err, models.ErrTask):
+		return &failure{status: http.StatusBadRequest, kind: invalidRequest, code: "task_not_supported", message: err.Error()}
 	case errors.Is(err, catalogue.ErrCombination):
 		return invalid("adapter", "%s", err)
 	case errors.Is(err, catalogue.ErrName):
@@ -123,6 +127,12 @@ func failureOf(err error) *failure {
 		return &failure{status: http.StatusForbidden, kind: "permission_error", code: "hub_refused", message: err.Error()}
 	case errors.Is(err, hub.ErrUnreachable):
 		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "hub_unreachable", retry: 5, message: err.Error()}
+	case errors.Is(err, remote.ErrNotFound):
+		return notFound("adapter_not_found", "", "%s", err)
+	case errors.Is(err, remote.ErrUnauthorized):
+		return &failure{status: http.StatusForbidden, kind: "permission_error", code: "source_refused", message: err.Error()}
+	case errors.Is(err, remote.ErrUnreachable):
+		return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "source_unreachable", retry: 5, message: err.Error()}
 	case isBrokenAdapter(err), errors.As(err, &withdrawn):
 		return &failure{status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "adapter_refused", message: err.Error()}
 	case errors.Is(err, errDrainDeadline):

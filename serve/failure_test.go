@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/adapters/remote"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/runtime"
@@ -129,6 +130,10 @@ func TestEngineErrors(t *testing.T) {
 		{fmt.Errorf("owner/name: %w", hub.ErrNotFound), 404, 404, `adapter \"sql\" cannot be served: owner/name: not found on the hub`, `"error_type":"validation"`, true},
 		{hub.ErrUnauthorized, 403, 403, `"code":"hub_refused"`, `"error_type":"validation"`, true},
 		{hub.ErrUnreachable, 503, 503, `"code":"hub_unreachable"`, `"error_type":"overloaded"`, true},
+		{fmt.Errorf("oci://r.example/a:v1: %w", remote.ErrNotFound), 404, 404, `adapter \"sql\" cannot be served: oci://r.example/a:v1: there is no such adapter`, `"error_type":"validation"`, true},
+		{remote.ErrUnauthorized, 403, 403, `"code":"source_refused"`, `"error_type":"validation"`, true},
+		{remote.ErrUnreachable, 503, 503, `"code":"source_unreachable"`, `"error_type":"overloaded"`, true},
+		{remote.ErrCorrupt, 422, 422, `"code":"adapter_refused"`, `"error_type":"validation"`, true},
 		{fmt.Errorf("adapter_config.json: %w", io.EOF), 422, 422, `adapter \"sql\" cannot be served: adapter_config.json: EOF`, `"error_type":"validation"`, true},
 		{errBroken, 422, 422, `adapter \"sql\" cannot be served: lora_B.weight is missing`, `"error_type":"validation"`, true},
 	} {

@@ -277,7 +277,7 @@ func (c *fakeCatalogue) Remove(_ context.Context, name string, take func(catalog
 
 var errBroken = errors.New("lora_B.weight is missing")
 
-func (c *fakeCatalogue) Acquire(name string) (*catalogue.Lease, error) {
+func (c *fakeCatalogue) Acquire(name, session string) (*catalogue.Lease, error) {
 	c.resolved.Add(1)
 	if c.meanwhile != nil {
 		c.meanwhile()
@@ -290,9 +290,9 @@ func (c *fakeCatalogue) Acquire(name string) (*catalogue.Lease, error) {
 }
 
 // Compose knows combinations by their names alone.
-func (c *fakeCatalogue) Compose(parts []catalogue.Part) (*catalogue.Lease, error) {
+func (c *fakeCatalogue) Compose(parts []catalogue.Part, session string) (*catalogue.Lease, error) {
 	if len(parts) == 1 && parts[0].Weight == 1 {
-		return c.Acquire(parts[0].Name)
+		return c.Acquire(parts[0].Name, session)
 	}
 	digest := ""
 	for _, p := range parts {
@@ -350,6 +350,25 @@ func (c *fakeCatalogue) Entries() []catalogue.Entry {
 	return list
 }
 
+// Versions knows the one that there is.
+func (c *fakeCatalogue) Versions(name string) ([]catalogue.Version, catalogue.Alias, error) {
+	e, err := c.Lookup(name)
+	if err != nil {
+		return nil, catalogue.Alias{}, err
+	}
+	return []catalogue.Version{{Digest: e.Digest, Dir: e.URI, Live: true, Entry: e}}, catalogue.Alias{}, nil
+}
+
+func (c *fakeCatalogue) Redirect(_ context.Context, _ string, write func() error) error {
+	return write()
+}
+
+// Capacity is by the size of all that it has.
+func (c *fakeCatalogue) Capacity() int {
+	_, budget := c.Bytes()
+	return budget / 1000
+}
+
 func (c *fakeCatalogue) Bytes() (used, budget int) { return 1000, cmp.Or(c.budget, 1<<20) }
 
 // site is a server on a real listener.
@@ -376,7 +395,7 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 	}
 	parts := Parts{
 		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics("base-model"),
-		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM"}, Vocabulary: text.VocabSize(), Context: 128, Precision: "F32"},
+		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM", Tasks: []models.Task{models.Generate, models.Encode}}, Vocabulary: text.VocabSize(), Context: 128, Precision: "F32"},
 	}
 	config := Config{Name: "base-model", Source: "/models/base", Version: "1.2.3"}
 	if change != nil {

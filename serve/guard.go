@@ -22,6 +22,9 @@ func (s *Server) recovered(c *fiber.Ctx) (err error) {
 // here, so that their status is known.
 func (s *Server) measure(c *fiber.Ctx) error {
 	account := s.open(c)
+	if s.requests.isLeaving() {
+		c.Context().SetConnectionClose()
+	}
 	if err := c.Next(); err != nil {
 		if err := s.refuse(c, err); err != nil {
 			return err

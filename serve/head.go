@@ -82,11 +82,16 @@ func (s *Server) checks(r route) []fiber.Handler {
 	if r.changes && s.config.ReadOnly {
 		handlers = append(handlers, refuseChange)
 	}
+	if r.task != "" {
+		if err := s.base.Architecture.Check(r.task); err != nil {
+			handlers = append(handlers, refuseTask(err))
+		}
+	}
 	if r.adapters && s.catalogue == nil {
 		handlers = append(handlers, refuseAdapters)
 	}
 	if r.method == fiber.MethodPut {
-		return append(handlers, s.named, announced(func(l Limits) int64 { return l.UploadLimit }, "upload-limit"))
+		return append(handlers, s.named, s.publishable, announced(func(l Limits) int64 { return l.UploadLimit }, "upload-limit"))
 	}
 	return append(handlers, announced(func(l Limits) int64 { return int64(l.BodyLimit) }, "body-limit"), plainBody)
 }

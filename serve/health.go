@@ -11,9 +11,9 @@ func (s *Server) health(c *fiber.Ctx) error {
 	return writeJSON(c, fiber.StatusOK, fiber.Map{"status": "ok"})
 }
 
-// ready answers whether new requests are taken.
+// ready answers whether new requests are to be sent here.
 func (s *Server) ready(c *fiber.Ctx) error {
-	if s.requests.isDraining() {
+	if s.requests.isLeaving() {
 		return draining()
 	}
 	return writeJSON(c, fiber.StatusOK, fiber.Map{"status": "ready"})

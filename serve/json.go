@@ -53,16 +53,16 @@ func (s *Server) readJSON(c *fiber.Ctx, v any) error {
 		return err
 	}
 	defer done()
-	release, err := s.takeForBody(memory.Bodies, decodedBytes*int64(len(body)))
-	if err != nil {
-		return err
-	}
-	defer release()
 	if len(body) > smallBody {
 		if err := s.decoded.spend(s.ctx, len(body)); err != nil {
 			return err
 		}
 	}
+	release, err := s.takeForBody(memory.Bodies, decodedBytes*int64(len(body)))
+	if err != nil {
+		return err
+	}
+	defer release()
 	return decode(body, v)
 }
 

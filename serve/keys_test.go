@@ -87,29 +87,37 @@ var requestsOf = map[string][]namingRequest{
 		{body: `{"messages":[{"role":"user","content":"a"}],"model":"NAME"}`}, {body: `{"messages":[{"role":"user","content":"a"}],"model":"NAME:0.5,sql:0.5"}`},
 		{body: `{"messages":[{"role":"user","content":"a"}],"lora":[{"id":3,"scale":1}]}`},
 	},
-	"GET /v1/models":                        {{}},
-	"GET /v1/models/*":                      {{}},
-	"POST /v2/models/:name/generate":        {{body: `{"text_input":"a"}`}, {body: `{"text_input":"a"}`, header: "sql"}},
-	"POST /v2/models/:name/generate_stream": {{body: `{"text_input":"a"}`}},
-	"GET /v2/health/live":                   {{}},
-	"GET /v2/health/ready":                  {{}},
-	"POST /v1/load_lora_adapter":            {{body: `{"lora_name":"NAME","lora_path":"/x"}`}, {body: `{"lora_name":"NAME","lora_path":"hf://x/y","load_inplace":true}`}},
-	"POST /v1/unload_lora_adapter":          {{body: `{"lora_name":"NAME"}`}},
-	"GET /lora-adapters":                    {{}},
-	"GET /v1/adapters":                      {{}},
-	"GET /v1/adapters/:name":                {{}},
-	"PUT /v1/adapters/:name":                {{}, {body: "no archive"}},
-	"DELETE /v1/adapters/:name":             {{}},
-	"POST /v1/adapters/:name/pin":           {{}},
-	"POST /v1/adapters/:name/unpin":         {{}},
-	"GET /health":                           {{}},
-	"GET /ready":                            {{}},
-	"GET /metrics":                          nil, // TestMetricsNameNoAdapter
-	"GET /v1/stats":                         {{}},
-	"GET /version":                          {{}},
-	"GET /openapi.json":                     {{}},
-	"GET /":                                 {{}},
-	"GET /v1/caller":                        {{}},
+	"GET /v1/models":                               {{}},
+	"GET /v1/models/*":                             {{}},
+	"POST /v2/models/:name/generate":               {{body: `{"text_input":"a"}`}, {body: `{"text_input":"a"}`, header: "sql"}},
+	"POST /v2/models/:name/generate_stream":        {{body: `{"text_input":"a"}`}},
+	"GET /v2":                                      {{}},
+	"GET /v2/models/:name":                         {{}},
+	"GET /v2/models/:name/ready":                   {{}},
+	"GET /v2/models/:name/versions/:version":       {{}},
+	"GET /v2/models/:name/versions/:version/ready": {{}},
+	"GET /v2/health/live":                          {{}},
+	"GET /v2/health/ready":                         {{}},
+	"POST /v1/load_lora_adapter":                   {{body: `{"lora_name":"NAME","lora_path":"/x"}`}, {body: `{"lora_name":"NAME","lora_path":"hf://x/y","load_inplace":true}`}},
+	"POST /v1/unload_lora_adapter":                 {{body: `{"lora_name":"NAME"}`}},
+	"GET /lora-adapters":                           {{}},
+	"GET /v1/adapters":                             {{}},
+	"GET /v1/adapters/:name":                       {{}},
+	"PUT /v1/adapters/:name":                       {{}, {body: "no archive"}},
+	"DELETE /v1/adapters/:name":                    {{}},
+	"GET /v1/adapters/:name/versions":              {{}},
+	"POST /v1/adapters/:name/rollback":             {{body: `{"digest":"d"}`}, {body: `{}`}},
+	"POST /v1/adapters/:name/canary":               {{body: `{"digest":"d","percent":5}`}, {body: `{"percent":0}`}},
+	"POST /v1/adapters/:name/pin":                  {{}},
+	"POST /v1/adapters/:name/unpin":                {{}},
+	"GET /health":                                  {{}},
+	"GET /ready":                                   {{}},
+	"GET /metrics":                                 nil, // TestMetricsNameNoAdapter
+	"GET /v1/stats":                                {{}},
+	"GET /version":                                 {{}},
+	"GET /openapi.json":                            {{}},
+	"GET /":                                        {{}},
+	"GET /v1/caller":                               {{}},
 }
 
 var generateNaming = []namingRequest{
@@ -202,8 +210,10 @@ func TestHiddenIsAbsentAmongTheSeen(t *testing.T) {
 // its route says.
 func TestRights(t *testing.T) {
 	s := newSite(t, func(c *Config, _ *Parts) { c.Keys = readKeys(t, twoTeams) })
+	_, err := s.catalogue.Load(t.Context(), "sql")
+	require.NoError(t, err)
 	for _, r := range s.server.routes() {
-		path := strings.NewReplacer(":name", "sql", "*", "sql").Replace(r.path)
+		path := strings.NewReplacer(":name", "sql", ":version", "digest-of-sql", "*", "sql").Replace(r.path)
 		stranger := s.send(t, r.method, path, "")
 		wrong := s.as(t, "wrong", r.method, path, "")
 		lacking := s.as(t, "scraper", r.method, path, "")
@@ -416,7 +426,7 @@ func TestLengths(t *testing.T) {
 func TestPathsAreForAdmins(t *testing.T) {
 	dir := t.TempDir()
 	s := newSite(t, func(c *Config, _ *Parts) {
-		c.Keys, c.Adapters, c.AllowPaths, c.Source, c.Downloads = readKeys(t, twoTeams), dir, []string{"/"}, dir+"/base/model.gguf", "/home/op/hub"
+		c.Keys, c.Adapters, c.AllowPaths, c.Source, c.Downloads = readKeys(t, twoTeams), dir, []string{"/"}, dir+"/base/model.gguf", []string{"/home/op/hub"}
 	})
 	s.catalogue.Add("placed", dir+"/placed")
 	s.catalogue.with("placed", func(e *catalogue.Entry) error {

@@ -34,8 +34,8 @@ func (i *interrupted) into(_ *catalogue.Options, p *Parts) {
 	}
 }
 
-func (i *interrupted) Acquire(name string) (*catalogue.Lease, error) {
-	lease, err := i.Catalogue.Acquire(name)
+func (i *interrupted) Acquire(name, session string) (*catalogue.Lease, error) {
+	lease, err := i.Catalogue.Acquire(name, session)
 	if i.resolved != nil {
 		i.resolved()
 	}

@@ -179,8 +179,11 @@ func CheckConnections(n int) error {
 	return nil
 }
 
-// Close ends Accept.
-func (l *listener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
+// Close ends Accept. It may be called again.
+func (l *listener) Close() (err error) {
+	l.once.Do(func() {
+		close(l.closed)
+		err = l.Listener.Close()
+	})
+	return err
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // scarce is a listener whose system lacks something at every other accept.
@@ -132,4 +134,17 @@ func TestConnectionsAndDescriptors(t *testing.T) {
 	require.NoError(t, CheckConnections(1))
 	require.ErrorContains(t, CheckConnections(descriptors()), "leaves room for")
 	require.NoError(t, CheckConnections(Config{}.withDefaults().MaxConnections))
+}
+
+// A server that is shut down before it serves ends.
+func TestShutdownBeforeServe(t *testing.T) {
+	text := testTokenizer(t)
+	s, err := New(Parts{
+		Engine: &fakeEngine{text: text}, Tokenizer: text, Metrics: NewMetrics("base"), Base: &models.Config{Architecture: &models.Architecture{}, Vocabulary: 1, Context: 1},
+	}, Config{Name: "base"})
+	require.NoError(t, err)
+	require.NoError(t, s.Shutdown(t.Context()))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, s.Serve(l))
 }

@@ -93,7 +93,7 @@ func (s *Server) listLoRAs(c *fiber.Ctx) error {
 	loras.see(entries)
 	all := []numbered{}
 	for _, e := range entries {
-		if e.State != catalogue.Draining {
+		if answers(e) {
 			all = append(all, numbered{loras.number(e.Name), folderOf(e), 0, e.Name})
 		}
 	}

@@ -27,6 +27,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	scrape   http.Handler
 	adapters *adapterSeries
+	versions *versionSeries
 	rate     tokenRate
 
 	// As vLLM names them, whatever the adapter.
@@ -83,6 +84,7 @@ func NewMetrics(model string) *Metrics {
 	m := &Metrics{
 		registry: r,
 		adapters: newAdapterSeries(r, latency),
+		versions: newVersionSeries(r, latency),
 		between:  vLLM("vllm:inter_token_latency_seconds", "Time between two tokens of a sequence.", fine),
 		queued:   vLLM("vllm:request_queue_time_seconds", "Time a request waited for a slot, loading of its adapter included.", latency),
 		firstAny: vLLM("vllm:time_to_first_token_seconds", "From a request's arrival at the engine to its first token.", latency),
@@ -114,7 +116,9 @@ func (m *Metrics) attach(s *Server) error {
 // are too.
 func (s *Server) metricsHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.metrics.adapters.prune(s.known())
+		known := s.known()
+		s.metrics.adapters.prune(known)
+		s.metrics.versions.prune(known)
 		s.metrics.scrape.ServeHTTP(w, r)
 	})
 }
@@ -154,6 +158,7 @@ func (m *Metrics) Finished(adapter string, finish runtime.Finish, u runtime.Usag
 		outcome = "failed"
 	}
 	m.adapters.finished(adapter, outcome, u)
+	m.versions.finished(adapter, outcome, u)
 	if u.FirstToken > 0 {
 		m.firstAny.Observe(u.FirstToken.Seconds())
 	}

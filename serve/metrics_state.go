@@ -60,25 +60,27 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 		case catalogue.Loading:
 			waited = append(waited, e.Name)
 		}
-		if e.Pinned {
+		if e.Pinned && answers(e) {
 			pinned++
 		}
 	}
 	sort.Strings(resident)
+	resident = slices.Compact(resident) // a canary has the name of the live version
 	slices.Sort(waited)
 	waited = slices.Compact(waited)
 	gauge("vllm:lora_requests_info", "The adapters in memory and those that requests wait for, at a time.", float64(time.Now().UnixMilli())/1000,
-		"max_lora", strconv.Itoa(max(o.Slots, len(resident))), "running_lora_adapters", strings.Join(resident, ","), "waiting_lora_adapters", strings.Join(missing(waited, resident), ","))
+		"max_lora", strconv.Itoa(max(s.residents(o.Slots), len(resident))), "running_lora_adapters", strings.Join(resident, ","), "waiting_lora_adapters", strings.Join(missing(waited, resident), ","))
 
 	shown := map[[2]string]bool{}
 	for _, e := range entries {
 		version := [2]string{e.Name, e.Digest}
-		if e.Digest == "" || shown[version] || len(shown) == maxLabelled {
+		if e.Digest == "" || e.State != catalogue.Resident && e.State != catalogue.Draining || shown[version] || len(shown) == maxLabelled {
 			continue
 		}
 		shown[version] = true
 		gauge("peft_serve_adapter_info", "The adapter versions in memory.", 1, "adapter", e.Name, "digest", e.Digest, "method", e.Method)
 	}
+	collectShares(entries, gauge)
 	for _, state := range []catalogue.State{catalogue.Known, catalogue.Loading, catalogue.Resident, catalogue.Failed, catalogue.Draining} {
 		gauge("peft_adapters", "Adapter versions by state.", float64(byState[state]), "state", string(state))
 	}
@@ -92,9 +94,22 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(now.BlocksCached), "use", "prefix")
 	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(max(now.Blocks-now.BlocksUsed-now.BlocksCached, 0)), "use", "free")
 	gauge("peft_requests_loading", "Requests whose adapter is being loaded.", float64(now.Loading))
-	gauge("peft_draining", "1 while the server shuts down.", flag(s.requests.isDraining()))
+	gauge("peft_draining", "1 while the server shuts down.", flag(s.requests.isLeaving()))
 	gauge("peft_build_info", "The version that runs.", 1, "version", s.config.Version, "base", s.config.Name, "precision", s.base.Precision)
 	counter("peft_steps_total", "Steps of the engine.", now.Steps)
+}
+
+// residents is how many adapters there is room for in memory at once: as many of
+// the largest as the budget holds. Where none has been there it is as many as can
+// run at once.
+func (s *Server) residents(slots int) int {
+	if s.catalogue == nil {
+		return 0
+	}
+	if n := s.catalogue.Capacity(); n > 0 {
+		return n
+	}
+	return slots
 }
 
 // send emits one value; labels are names and values in turn.

@@ -30,7 +30,7 @@ func TestMetricsOfGateways(t *testing.T) {
 		`vllm:num_requests_waiting{model_name="base-model"} 2`,
 		`vllm:kv_cache_usage_perc{model_name="base-model"} 0.25`,
 		`vllm:cache_config_info{block_size="32",num_gpu_blocks="16"} 1`,
-		`vllm:lora_requests_info{max_lora="4",running_lora_adapters="sql",waiting_lora_adapters="cold"} 1.`,
+		`vllm:lora_requests_info{max_lora="1048",running_lora_adapters="sql",waiting_lora_adapters="cold"} 1.`,
 		`peft_adapters{state="resident"} 1`,
 		`peft_serve_adapter_info{adapter="sql",digest="digest-of-sql",method="lora"} 1`,
 		`peft_adapters{state="known"} 2`,
@@ -196,4 +196,38 @@ func (s *site) series(t *testing.T) (all []string) {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// max_lora is how many adapters fit into memory at once: the budget divided by the
+// largest, before one has been loaded the slots, and never fewer than there are.
+func TestResidencyLimit(t *testing.T) {
+	for _, c := range []struct {
+		bytes int
+		want  string
+	}{{0, "4"}, {1 << 20, "1"}, {1 << 18, "4"}, {100_000, "10"}} {
+		known, err := catalogue.New(func(context.Context, catalogue.Source) (catalogue.Adapter, error) {
+			return fakeAdapter{digest: "d", bytes: c.bytes}, nil
+		}, catalogue.Options{Dir: t.TempDir(), Bytes: 1 << 20})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, known.Close()) })
+		if c.bytes > 0 {
+			dir := t.TempDir()
+			layAdapter(t, "lora", filepath.Join(dir, "x"))
+			require.NoError(t, known.Add("x", filepath.Join(dir, "x")))
+			_, err = known.Load(t.Context(), "x")
+			require.NoError(t, err)
+		}
+		s := newSite(t, func(_ *Config, p *Parts) { p.Catalogue = known })
+		require.Contains(t, s.get(t, "/metrics").body, `vllm:lora_requests_info{max_lora="`+c.want+`"`)
+	}
+	s := newSite(t, func(_ *Config, p *Parts) { p.Catalogue = crowded{p.Catalogue} })
+	require.Contains(t, s.get(t, "/metrics").body, `max_lora="2"`)
+}
+
+// crowded has more in memory than the largest of them would have room for.
+type crowded struct{ Catalogue }
+
+func (crowded) Capacity() int { return 1 }
+func (crowded) Entries() []catalogue.Entry {
+	return []catalogue.Entry{{Name: "a", Digest: "d", State: catalogue.Resident}, {Name: "b", Digest: "e", State: catalogue.Resident}}
 }

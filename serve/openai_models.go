@@ -5,7 +5,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/serve/keys"
 )
 
@@ -19,6 +19,8 @@ type modelCard struct {
 	Root    string  `json:"root"`
 	Parent  *string `json:"parent"`
 	Context int     `json:"max_model_len"`
+	// Tasks are what it does, as PEFT's task_type calls it.
+	Tasks []models.Task `json:"tasks"`
 }
 
 func (s *Server) openAINaming(model string) naming {
@@ -29,13 +31,13 @@ func (s *Server) openAINaming(model string) naming {
 }
 
 func (s *Server) modelCards(c *fiber.Ctx) []modelCard {
-	card := modelCard{ID: s.config.Name, Object: "model", Created: s.started.Unix(), OwnedBy: "peft-serve", Root: s.config.Source, Context: s.context}
+	card := modelCard{ID: s.config.Name, Object: "model", Created: s.started.Unix(), OwnedBy: "peft-serve", Root: s.config.Source, Context: s.context, Tasks: s.base.Architecture.Tasks}
 	if !callerOf(c).may(keys.Admin) {
 		card.Root = s.config.Name
 	}
 	cards := []modelCard{card}
 	for _, e := range s.listed(c) {
-		if e.State == catalogue.Draining {
+		if !answers(e) {
 			continue
 		}
 		card.ID, card.Root, card.Parent = e.Name, folderOf(e), &s.config.Name

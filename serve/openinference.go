@@ -201,7 +201,7 @@ func (s *Server) live(c *fiber.Ctx) error {
 
 // inferenceReady answers whether new requests are taken.
 func (s *Server) inferenceReady(c *fiber.Ctx) error {
-	if s.requests.isDraining() {
+	if s.requests.isLeaving() {
 		return draining()
 	}
 	return writeJSON(c, fiber.StatusOK, fiber.Map{"ready": true})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -61,4 +62,58 @@ func TestOpenInferenceRefusals(t *testing.T) {
 	}
 	s.catalogue.refuse = errBroken
 	require.Equal(t, 422, s.post(t, "/v2/models/sql/generate", `{"text_input":"a"}`).status)
+}
+
+// The protocol's metadata: the server, the base, and adapters, whether they are in
+// memory or not.
+func TestOpenInferenceModels(t *testing.T) {
+	s := newSite(t, nil)
+	require.JSONEq(t, `{"name":"peft-serve","version":"1.2.3","extensions":["generate"]}`, s.get(t, "/v2").body)
+	const texts = `"platform":"peft-serve","inputs":[{"name":"text_input","datatype":"BYTES","shape":[1]}],"outputs":[{"name":"text_output","datatype":"BYTES","shape":[1]}]}`
+	require.JSONEq(t, `{"name":"base-model",`+texts, s.get(t, "/v2/models/base-model").body)
+	require.JSONEq(t, `{"name":"sql",`+texts, s.get(t, "/v2/models/sql").body, "its digest is not known yet")
+	require.JSONEq(t, `{"name":"sql","ready":true}`, s.get(t, "/v2/models/sql/ready").body, "it is loaded for the first request")
+	require.JSONEq(t, `{"name":"base-model","ready":true}`, s.get(t, "/v2/models/base-model/ready").body)
+	_, err := s.catalogue.Load(t.Context(), "sql")
+	require.NoError(t, err)
+	for _, path := range []string{"/v2/models/sql", "/v2/models/sql/versions/digest-of-sql"} {
+		require.JSONEq(t, `{"name":"sql","versions":["digest-of-sql"],`+texts, s.get(t, path).body)
+		require.JSONEq(t, `{"name":"sql","ready":true}`, s.get(t, path+"/ready").body)
+	}
+	for path, message := range map[string]string{
+		"nope": "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", "nope/ready": "The model `nope` does not exist: GET /v1/models lists the base and its adapters.",
+		"sql/versions/1": "no version 1 of model sql answers requests", "sql/versions/1/ready": "no version 1 of model sql answers requests",
+		"base-model/versions/1": "no version 1 of model base-model answers requests",
+	} {
+		got := s.get(t, "/v2/models/"+path)
+		require.Equal(t, 404, got.status, got.body)
+		require.JSONEq(t, `{"error":"`+message+`"}`, got.body)
+	}
+	require.NoError(t, s.catalogue.with("sql", func(e *catalogue.Entry) error { e.State, e.Err = catalogue.Failed, errBroken; return nil }))
+	got := s.get(t, "/v2/models/sql/ready")
+	require.Equal(t, 503, got.status)
+	require.JSONEq(t, `{"error":"model sql is not ready: lora_B.weight is missing"}`, got.body)
+	require.Equal(t, 200, s.get(t, "/v2/models/cold/ready").status)
+	s.server.requests.drain(t.Context())
+	for _, path := range []string{"/v2/models/cold/ready", "/v2/models/base-model/ready", "/v2/health/ready"} {
+		require.Equal(t, 503, s.get(t, path).status)
+	}
+	require.Equal(t, 200, s.get(t, "/v2/models/cold").status)
+	none := newSite(t, func(_ *Config, p *Parts) { p.Catalogue = nil })
+	require.Equal(t, 200, none.get(t, "/v2/models/base-model/ready").status)
+	require.Equal(t, 404, none.get(t, "/v2/models/sql").status)
+}
+
+// The versions of a model are those that answer: the live one, and a canary.
+func TestOpenInferenceVersions(t *testing.T) {
+	s := realSiteOf(t, Config{Name: "tiny", KeepVersions: 2})
+	one := s.publishVersion(t, "x", 1, 201)
+	two := s.publishVersion(t, "x?canary=5", 2, 200)
+	kept := s.publishVersion(t, "x?canary=0", 3, 200)
+	versions := member(t, s.get(t, "/v2/models/x").body, "versions")
+	require.Contains(t, versions, one)
+	require.Contains(t, versions, two)
+	require.NotContains(t, versions, kept)
+	require.Equal(t, 200, s.get(t, "/v2/models/x/versions/"+two+"/ready").status)
+	require.Equal(t, 404, s.get(t, "/v2/models/x/versions/"+kept+"/ready").status)
 }

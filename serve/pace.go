@@ -10,7 +10,8 @@ import (
 )
 
 // What is done beside generation gets so much of each processor while tokens are
-// generated: some 3 % of it.
+// generated. One unpacks some 800 MB a second and decodes 120, so that both are 3 %
+// of it.
 const (
 	pacedUploads = 8 << 20 // bytes a second, unpacked
 	pacedBodies  = 2 << 20 // and of large JSON bodies

@@ -21,11 +21,21 @@ import (
 // putAdapter publishes an uploaded adapter folder: unpacked beside the others,
 // loaded as any adapter is, probed, and moved into place in one step only if it
 // loads and computes finite values. It is in memory then.
-// A version of that name is replaced; requests that run keep it.
+// A version of that name is replaced; requests that run keep it. With ?canary=PERCENT
+// it is a canary, or with 0 only kept.
 func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	name, err := adapterParam(c)
 	if err != nil {
 		return err
+	}
+	as, err := publicationOf(c)
+	if err != nil {
+		return err
+	}
+	if as.role != catalogue.Live {
+		if _, err := s.catalogue.Lookup(name); isUnknown(err) {
+			return conflict("no_live_version", "adapter %q has no live version: upload it without ?canary first", name)
+		}
 	}
 	archive, err := s.uploadOf(c)
 	if err != nil {
@@ -64,12 +74,15 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err := mark(folder); err != nil {
 		return err
 	}
-	entry, created, err := s.publish(ctx, staging, folder, name, auditOf(c))
+	entry, created, err := s.publish(ctx, staging, folder, name, as, auditOf(c))
 	if err != nil {
 		return noMemory(err)
 	}
 	c.Set("X-Adapter-Id", name)
 	c.Set("X-Adapter-Digest", entry.Digest)
+	if as.role == catalogue.Kept { // it has left the memory again
+		entry.State, entry.Bytes, entry.References, entry.LastUsed = catalogue.Known, 0, 0, time.Time{}
+	}
 	status := http.StatusOK
 	if created {
 		status = http.StatusCreated
@@ -86,43 +99,64 @@ func (s *Server) admitUpload(ctx context.Context) (leave func(), err error) {
 	return s.intake.enter(ctx)
 }
 
-// publish gives the name to the adapter in a folder, which moves to its place
-// among the adapters. A fault of the adapter is a 422, one of the disk is not.
-func (s *Server) publish(ctx context.Context, staging *staging, folder, name string, audit *auditEntry) (entry catalogue.Entry, created bool, err error) {
-	var fault error   // of the disk
+// publish gives the name, or the role that it is published in, to the adapter in a
+// folder, which moves to its place among the adapters.
+func (s *Server) publish(ctx context.Context, staging *staging, folder, name string, as publication, audit *auditEntry) (entry catalogue.Entry, created bool, err error) {
 	var digest string // of the new version
-	entry, err = s.catalogue.Swap(ctx, catalogue.Candidate{
-		Name: name, URI: folder,
-		Check: func(ctx context.Context, a catalogue.Adapter) error {
-			digest = a.Digest()
-			if _, _, err := s.templates.of(ctx, []templateUser{{name, digest}}, a.ChatTemplate(), s.textOf(a)); err != nil {
-				return unusable(err)
-			}
-			fault = disk.SyncAll(folder)
-			return fault
-		},
-		Probe: s.probe(name),
+	entry, err = s.swap(ctx, catalogue.Candidate{
+		Name: name, URI: folder, As: as.role,
 		Move: func() (place string, err error) {
 			old, unknown := s.catalogue.Lookup(name)
-			place, created, err = moveInto(staging, name, folder)
 			audit.publishes(old, unknown == nil)
-			fault = err
+			if as.role != catalogue.Live && old.Digest == digest {
+				return "", conflict("version_is_live", "version %s of adapter %q is the live one", digest, name)
+			}
+			place, created, err = s.place(staging, name, folder, digest, as)
 			return place, err
 		},
+	}, func(of string) error {
+		digest = of
+		return disk.SyncAll(folder)
 	})
+	if err == nil {
+		audit.becomes(entry.Digest)
+	}
+	return entry, created, err
+}
+
+// swap has a candidate that lies in a folder take its place once it has passed its
+// checks. A fault of the adapter is a 422; one of prepare, which is told its digest,
+// and of its Move is not.
+func (s *Server) swap(ctx context.Context, candidate catalogue.Candidate, prepare func(digest string) error) (catalogue.Entry, error) {
+	name, move := candidate.Name, candidate.Move
+	var fault error // of the disk
+	var digest string
+	candidate.Check = func(ctx context.Context, a catalogue.Adapter) error {
+		digest = a.Digest()
+		if _, _, err := s.templates.of(ctx, []templateUser{{name, digest}}, a.ChatTemplate(), s.textOf(a)); err != nil {
+			return unusable(err)
+		}
+		fault = prepare(digest)
+		return fault
+	}
+	candidate.Probe = s.probe(name)
+	candidate.Move = func() (place string, err error) {
+		place, fault = move()
+		return place, fault
+	}
+	entry, err := s.catalogue.Swap(ctx, candidate)
 	if err != nil {
 		s.templates.forget(name, digest)
 	}
 	switch {
 	case err == nil:
-		audit.becomes(entry.Digest)
-		return entry, created, nil
+		return entry, nil
 	case ctx.Err() != nil:
-		return entry, false, context.Cause(ctx)
+		return entry, context.Cause(ctx)
 	case fault != nil:
-		return entry, false, fault
+		return entry, fault
 	}
-	return entry, false, refusedUpload(name, folder, err)
+	return entry, refusedUpload(name, candidate.URI, err)
 }
 
 // probe is what the engine says of an adapter that is to have a name.

@@ -121,8 +121,8 @@ func TestARunThatBeginsMeanwhile(t *testing.T) {
 
 	begins()
 	before := treeOf(t, dir)
-	_, err = takeAway(dir, "new") // as it is after DELETE's first look
-	require.ErrorContains(t, err, "was not uploaded")
+	_, err = takeAway(dir, filepath.Join(dir, "new"), func(taken string) error { return nameTaken("new", taken) }) // as it is after DELETE's first look
+	require.ErrorContains(t, err, "is where peft-train writes to")
 	require.Equal(t, before, treeOf(t, dir))
 }
 

@@ -16,6 +16,7 @@ var errDrainDeadline = errors.New("the server shut down before the answer was co
 type requests struct {
 	mu       sync.Mutex
 	running  int
+	leaving  bool // it takes requests, and says that it will not for long
 	draining bool
 	idle     chan struct{} // closed when draining and none runs
 }
@@ -58,6 +59,19 @@ func (r *requests) drain(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// leave says from now on that requests are to go elsewhere.
+func (r *requests) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leaving = true
+}
+
+func (r *requests) isLeaving() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.leaving || r.draining
 }
 
 func (r *requests) isDraining() bool {

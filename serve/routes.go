@@ -5,6 +5,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/serve/keys"
 )
 
@@ -13,10 +14,11 @@ type route struct {
 	method, path string
 	dialect      dialect
 	handler      fiber.Handler
-	needs        keys.Right // of the request's key; anyKey: it needs one, open: it needs none
-	changes      bool       // changes adapters
-	audit        string     // what the audit log calls it; of those that change adapters
-	adapters     bool       // is about adapters
+	needs        keys.Right  // of the request's key; anyKey: it needs one, open: it needs none
+	changes      bool        // changes adapters
+	audit        string      // what the audit log calls it; of those that change adapters
+	adapters     bool        // is about adapters
+	task         models.Task // that the base has to do; empty: any
 }
 
 // chatRoute is the route of conversations.
@@ -25,23 +27,28 @@ const chatRoute = "/v1/chat/completions"
 func (s *Server) routes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
-		{method: post, path: "/v1/generate", dialect: openAI, handler: s.generateRoute, needs: keys.Use},
-		{method: post, path: "/v1/generate/stream", dialect: openAI, handler: s.generateStreamRoute, needs: keys.Use},
+		{method: post, path: "/v1/generate", dialect: openAI, handler: s.generateRoute, needs: keys.Use, task: models.Generate},
+		{method: post, path: "/v1/generate/stream", dialect: openAI, handler: s.generateStreamRoute, needs: keys.Use, task: models.Generate},
 
-		{method: post, path: "/", dialect: tgi, handler: s.rootRoute, needs: keys.Use},
-		{method: post, path: "/generate", dialect: tgi, handler: s.generateRoute, needs: keys.Use},
-		{method: post, path: "/generate_stream", dialect: tgi, handler: s.generateStreamRoute, needs: keys.Use},
+		{method: post, path: "/", dialect: tgi, handler: s.rootRoute, needs: keys.Use, task: models.Generate},
+		{method: post, path: "/generate", dialect: tgi, handler: s.generateRoute, needs: keys.Use, task: models.Generate},
+		{method: post, path: "/generate_stream", dialect: tgi, handler: s.generateStreamRoute, needs: keys.Use, task: models.Generate},
 		{method: post, path: "/tokenize", dialect: tgi, handler: s.tokenize, needs: keys.Use},
 		{method: post, path: "/detokenize", dialect: tgi, handler: s.detokenize, needs: keys.Use},
 		{method: get, path: "/info", dialect: tgi, handler: s.information},
 
-		{method: post, path: "/v1/completions", dialect: openAI, handler: s.completions, needs: keys.Use},
-		{method: post, path: chatRoute, dialect: openAI, handler: s.chatCompletions, needs: keys.Use},
+		{method: post, path: "/v1/completions", dialect: openAI, handler: s.completions, needs: keys.Use, task: models.Generate},
+		{method: post, path: chatRoute, dialect: openAI, handler: s.chatCompletions, needs: keys.Use, task: models.Generate},
 		{method: get, path: "/v1/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/v1/models/*", dialect: openAI, handler: s.getModel},
 
-		{method: post, path: "/v2/models/:name/generate", dialect: openInference, handler: s.inferenceGenerate, needs: keys.Use},
-		{method: post, path: "/v2/models/:name/generate_stream", dialect: openInference, handler: s.inferenceStream, needs: keys.Use},
+		{method: get, path: "/v2", dialect: openInference, handler: s.inferenceServer},
+		{method: get, path: "/v2/models/:name", dialect: openInference, handler: s.inferenceModel},
+		{method: get, path: "/v2/models/:name/ready", dialect: openInference, handler: s.inferenceModelReady},
+		{method: get, path: "/v2/models/:name/versions/:version", dialect: openInference, handler: s.inferenceModel},
+		{method: get, path: "/v2/models/:name/versions/:version/ready", dialect: openInference, handler: s.inferenceModelReady},
+		{method: post, path: "/v2/models/:name/generate", dialect: openInference, handler: s.inferenceGenerate, needs: keys.Use, task: models.Generate},
+		{method: post, path: "/v2/models/:name/generate_stream", dialect: openInference, handler: s.inferenceStream, needs: keys.Use, task: models.Generate},
 		{method: get, path: "/v2/health/live", dialect: openInference, handler: s.live, needs: open},
 		{method: get, path: "/v2/health/ready", dialect: openInference, handler: s.inferenceReady, needs: open},
 
@@ -54,6 +61,9 @@ func (s *Server) routes() []route {
 		{method: get, path: "/v1/adapters/:name", dialect: openAI, handler: s.getAdapter, adapters: true},
 		{method: http.MethodPut, path: "/v1/adapters/:name", dialect: openAI, handler: s.publishing(s.putAdapter), needs: keys.Publish, changes: true, audit: "publish", adapters: true},
 		{method: http.MethodDelete, path: "/v1/adapters/:name", dialect: openAI, handler: s.deleteAdapter, needs: keys.Publish, changes: true, audit: "delete", adapters: true},
+		{method: get, path: "/v1/adapters/:name/versions", dialect: openAI, handler: s.listVersions, adapters: true},
+		{method: post, path: "/v1/adapters/:name/rollback", dialect: openAI, handler: s.rollbackAdapter, needs: keys.Publish, changes: true, audit: "rollback", adapters: true},
+		{method: post, path: "/v1/adapters/:name/canary", dialect: openAI, handler: s.canaryAdapter, needs: keys.Publish, changes: true, audit: "canary", adapters: true},
 		{method: post, path: "/v1/adapters/:name/pin", dialect: openAI, handler: s.pinAdapter, needs: keys.Admin, changes: true, audit: "pin", adapters: true},
 		{method: post, path: "/v1/adapters/:name/unpin", dialect: openAI, handler: s.unpinAdapter, needs: keys.Admin, changes: true, audit: "unpin", adapters: true},
 
@@ -67,6 +77,11 @@ func (s *Server) routes() []route {
 		{method: get, path: "/version", dialect: tgi, handler: s.version},
 		{method: get, path: "/openapi.json", dialect: tgi, handler: s.openAPI},
 	}
+}
+
+// refuseTask answers for what the base does not do.
+func refuseTask(err error) fiber.Handler {
+	return func(*fiber.Ctx) error { return err }
 }
 
 func refuseChange(*fiber.Ctx) error {

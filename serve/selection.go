@@ -47,7 +47,7 @@ func (s *Server) selected(c *fiber.Ctx, body ...naming) (selection, error) {
 	if s.catalogue == nil {
 		return selection{}, unknownAdapter(chosen.where, chosen.name)
 	}
-	lease, err := s.lease(s.visible(c), chosen)
+	lease, err := s.lease(s.visible(c), chosen, sessionOf(c))
 	account := accountOf(c)
 	account.adapter = lease.Name()
 	if err == nil && !lease.Ready() {
@@ -166,6 +166,17 @@ func unknownAdapter(param, name string) *failure {
 		status: http.StatusNotFound, kind: invalidRequest, code: "model_not_found", param: param,
 		message: fmt.Sprintf("The model `%s` does not exist: GET /v1/models lists the base and its adapters.", name),
 	}
+}
+
+// sessionOf is what a canary goes by: requests that say the same X-Session-Id get the
+// same version. It is the header that gateways of language models keep sessions
+// together by; that of llm-d (x-session-token) is no session's but a Pod's, and
+// X-Gateway-Inference-Fairness-Id is a tenant's.
+func sessionOf(c *fiber.Ctx) string {
+	if session := c.Get("X-Session-Id"); session != "" {
+		return session
+	}
+	return requestID(c)
 }
 
 // group is who a request counts for in fair queueing.

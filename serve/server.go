@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -55,6 +56,7 @@ type Server struct {
 	hidePaths *strings.Replacer
 
 	app           *fiber.App
+	inside        func() fasthttp.RequestHandler // of the app, for requests that no connection has brought
 	admin         *http.Server
 	hosts         hosts         // set by Serve
 	certificates  *certificates // nil: no TLS
@@ -104,12 +106,13 @@ func New(parts Parts, config Config) (*Server, error) {
 		}
 	}
 	s.settings.Store(newSettings(config.Keys, config.Limits))
-	s.hidePaths = newHider(append([]string{s.config.Adapters, config.Source, config.Downloads}, config.AllowPaths...)...)
+	s.hidePaths = newHider(slices.Concat([]string{s.config.Adapters, s.config.Aliases, s.config.Source}, config.Downloads, config.AllowPaths)...)
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	if err := s.metrics.attach(s); err != nil {
 		return nil, err
 	}
 	s.app = s.newApp()
+	s.inside = sync.OnceValue(s.app.Handler)
 	return s, nil
 }
 
@@ -152,8 +155,13 @@ func (s *Server) Serve(l net.Listener) error {
 	s.hosts = hostsOf(s.config, l.Addr())
 	own := s.listen(l)
 	defer own.turned.Wait()
+	defer context.AfterFunc(s.ctx, func() { _ = own.Close() })() // Shutdown may have come first
 	return s.app.Listener(own)
 }
+
+// Deregister has /ready say no, and every answer end its connection, while requests
+// are answered as before: balancers get the time to send them elsewhere.
+func (s *Server) Deregister() { s.requests.leave() }
 
 // Shutdown refuses new requests, waits for those that run until ctx ends, gives
 // up the rest and closes the listener. Until then health and metrics answer.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/internal/disk"
 )
 
@@ -25,6 +26,9 @@ const incoming = ".incoming-"
 //	.incoming-ID/files       the upload
 //	.incoming-ID/aside-NAME  an adapter's old version, for a moment, where two
 //	                         names cannot be exchanged
+//	                         (aside-NAME@DIGEST: one of its versions)
+//	.incoming-ID/alias       an alias before it has its place
+//	.incoming-ID/old-DIGEST  a version that is not kept any more
 //
 // Several servers may share a folder of adapters: what is not locked was left
 // by one that is no more.
@@ -68,19 +72,18 @@ func (s *staging) place(folder, name string, check func(old string) error) error
 	return disk.Place(folder, filepath.Join(s.adapters, name), filepath.Join(s.dir, asidePrefix+name), check)
 }
 
-// takeAway takes an adapter's folder away, for good, and returns where it is
-// until it is removed. It makes no file: a full disk can be emptied. What turns out
-// not to be what was uploaded goes back.
-func takeAway(adapters, name string) (taken string, err error) {
-	place := filepath.Join(adapters, name)
+// takeAway takes a folder away, for good, and returns where it is until it is
+// removed. It makes no file: a full disk can be emptied. What check refuses, once
+// nobody reaches it by its name any more, goes back.
+func takeAway(adapters, place string, check func(taken string) error) (taken string, err error) {
 	taken = filepath.Join(adapters, incoming+newID())
 	if err := disk.Rename(place, taken); err != nil {
 		return "", err
 	}
-	if !isUploaded(taken) {
-		return "", errors.Join(notUploaded(name), disk.Rename(taken, place))
+	if err := check(taken); err != nil {
+		return "", errors.Join(err, disk.Rename(taken, place))
 	}
-	if err := disk.Sync(adapters); err != nil {
+	if err := disk.Sync(filepath.Dir(place)); err != nil {
 		return "", errors.Join(err, disk.Rename(taken, place))
 	}
 	return taken, nil
@@ -162,8 +165,12 @@ func recoverFolder(adapters, dir string) error {
 	}
 	for _, e := range entries {
 		name, ok := strings.CutPrefix(e.Name(), asidePrefix)
-		if place := filepath.Join(adapters, name); ok && !exists(place) {
-			if err := errors.Join(disk.Rename(filepath.Join(dir, e.Name()), place), disk.Sync(adapters)); err != nil {
+		place := filepath.Join(adapters, name)
+		if of, digest, version := strings.Cut(name, "@"); version {
+			place = catalogue.VersionFolder(adapters, of, digest)
+		}
+		if ok && !exists(place) {
+			if err := errors.Join(disk.Rename(filepath.Join(dir, e.Name()), place), disk.Sync(filepath.Dir(place))); err != nil {
 				return fmt.Errorf("adapter %q: %w", name, err)
 			}
 		}

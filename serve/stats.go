@@ -74,7 +74,7 @@ func (s *Server) stats() serverStats {
 	up := time.Since(s.started).Seconds()
 	window := max(min(up, rateWindow), 1)
 	answer := serverStats{
-		Version: s.config.Version, Base: s.config.Name, Uptime: up, Draining: s.requests.isDraining(),
+		Version: s.config.Version, Base: s.config.Name, Uptime: up, Draining: s.requests.isLeaving(),
 		Requests: requestStats{now.Running, now.Waiting, now.Loading, now.Finished, now.Failed, now.Cancelled},
 		Rate:     rateStats{float64(s.metrics.rate.prompt.sum()) / window, float64(s.metrics.rate.completion.sum()) / window},
 		Cache: cacheStats{
@@ -91,17 +91,17 @@ func (s *Server) stats() serverStats {
 	for _, e := range s.known() {
 		a := &answer.Adapters
 		switch e.State {
-		case catalogue.Known, catalogue.Loading:
-			a.Known++
 		case catalogue.Resident:
-			a.Known++
 			a.Resident++
 		case catalogue.Draining:
 			a.Draining++
 		case catalogue.Failed:
-			a.Known++
 			a.Failed++
 		}
+		if !answers(e) {
+			continue
+		}
+		a.Known++
 		if e.Pinned {
 			a.Pinned++
 		}

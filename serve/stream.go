@@ -25,6 +25,10 @@ type streamWriter interface {
 // object. While there is nothing to say, a comment now and then keeps proxies
 // from cutting the connection.
 func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) error {
+	if err := wholeOnly(c); err != nil {
+		g.end()
+		return err
+	}
 	conn := connectionOf(c.Context().Conn())
 	g.events.bound(conn.waitedFor, s.patience)
 	if err := g.start(); err != nil {

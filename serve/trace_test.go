@@ -94,7 +94,9 @@ func newCold(t *testing.T, other Catalogue) cold {
 	return cold{other, known}
 }
 
-func (c cold) Acquire(name string) (*catalogue.Lease, error) { return c.known.Acquire(name) }
+func (c cold) Acquire(name, session string) (*catalogue.Lease, error) {
+	return c.known.Acquire(name, session)
+}
 
 // What failed is marked; a client that asks for no trace gets none; probes are
 // none.

@@ -62,16 +62,16 @@ func (w *caller) publish(name string) error {
 	return nil
 }
 
-func (v view) Acquire(name string) (*catalogue.Lease, error) {
+func (v view) Acquire(name, session string) (*catalogue.Lease, error) {
 	if err := v.use(name); err != nil {
 		return nil, err
 	}
-	return v.all.Acquire(name)
+	return v.all.Acquire(name, session)
 }
 
 // Compose reports of a combination what it would report if what the key does not
 // see were not there.
-func (v view) Compose(parts []catalogue.Part) (*catalogue.Lease, error) {
+func (v view) Compose(parts []catalogue.Part, session string) (*catalogue.Lease, error) {
 	if err := catalogue.CheckParts(parts); err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (v view) Compose(parts []catalogue.Part) (*catalogue.Lease, error) {
 			return nil, err
 		}
 	}
-	return v.all.Compose(parts)
+	return v.all.Compose(parts, session)
 }
 
 func (v view) Swap(ctx context.Context, candidate catalogue.Candidate) (catalogue.Entry, error) {
@@ -127,6 +127,27 @@ func (v view) Lookup(name string) (catalogue.Entry, error) {
 	return v.who.shown(e), err
 }
 
+func (v view) Versions(name string) ([]catalogue.Version, catalogue.Alias, error) {
+	if err := v.see(name); err != nil {
+		return nil, catalogue.Alias{}, err
+	}
+	all, alias, err := v.all.Versions(name)
+	for i := range all {
+		all[i].Entry = v.who.shown(all[i].Entry)
+	}
+	return all, alias, err
+}
+
+func (v view) Redirect(ctx context.Context, name string, write func() error) error {
+	if err := v.see(name); err != nil {
+		return err
+	}
+	if err := v.who.publish(name); err != nil {
+		return err
+	}
+	return v.all.Redirect(ctx, name, write)
+}
+
 func (v view) List() []catalogue.Entry    { return v.seen(v.all.List()) }
 func (v view) Entries() []catalogue.Entry { return v.seen(v.all.Entries()) }
 
@@ -137,6 +158,9 @@ func (v view) seen(all []catalogue.Entry) []catalogue.Entry {
 	}
 	return all
 }
+
+// Capacity is everybody's.
+func (v view) Capacity() int { return v.all.Capacity() }
 
 // Bytes are those of the adapters that the key sees, beside the budget of all.
 func (v view) Bytes() (used, budget int) {

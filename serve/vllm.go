@@ -16,7 +16,7 @@ type loadRequest struct {
 	Name    string        `json:"lora_name"`
 	Path    string        `json:"lora_path"`
 	InPlace *bool         `json:"load_inplace"`
-	Base    unimplemented `json:"base_model_name"`
+	Base    *string       `json:"base_model_name"`
 	IntID   unimplemented `json:"lora_int_id"`
 }
 
@@ -35,6 +35,9 @@ func (s *Server) loadLoRA(c *fiber.Ctx) error {
 	}
 	if body.Name == "" || body.Path == "" {
 		return invalid("", "Both 'lora_name' and 'lora_path' must be provided.")
+	}
+	if base := or(body.Base, ""); base != "" && base != s.config.Name {
+		return invalid("base_model_name", "base_model_name is '%s': the base here is '%s'; leave it out, or name that.", base, s.config.Name)
 	}
 	if body.Name == s.config.Name {
 		return invalid("lora_name", "The lora adapter name '%s' is the name of the base model: give another.", body.Name)

@@ -1,14 +1,10 @@
 package training
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
-	"math"
+	"fmt"
 	"time"
 
-	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
@@ -61,6 +57,9 @@ func (o *Opened) open() (*Opened, error) {
 	m, s, err := o.weights(writable)
 	if err != nil {
 		return nil, err
+	}
+	if err := m.Config().Architecture.Check(models.Generate); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w: encoders are not trained yet", o.Path, err), s.Close())
 	}
 	o.Name, o.Model, o.Source = s.OwnName(), m, s
 	if err := o.text(); err != nil {
@@ -123,41 +122,5 @@ func (o *Opened) conversations(turns string, now time.Time) dataset.Chat {
 // Close unmaps the weights.
 func (o *Opened) Close() error { return o.Source.Close() }
 
-// digestRows bounds the rows of a matrix that digest reads, so that it takes
-// milliseconds of a large base too.
-const digestRows = 16
-
-// digest tells bases apart by rows spread over every matrix and by every norm
-// and bias, as they are before a run trains them.
-func (o *Opened) digest() string {
-	h := sha256.New()
-	write := func(b []byte) { _, _ = h.Write(b) } // a hash never fails
-	matrix := func(w kernels.Weight) {
-		n := min(digestRows, w.Rows)
-		for i := range n {
-			write(w.Row(i * (w.Rows - 1) / max(n-1, 1))) // the last one too
-		}
-	}
-	var buffer []byte
-	vector := func(v []float32) {
-		buffer = buffer[:0]
-		for _, x := range v {
-			buffer = binary.LittleEndian.AppendUint32(buffer, math.Float32bits(x))
-		}
-		write(buffer)
-	}
-	for _, s := range o.Model.Sites() {
-		write([]byte(s.Name))
-		switch s.Kind {
-		case models.LinearSite:
-			matrix(s.Linear.W)
-			vector(s.Linear.Bias)
-		case models.EmbeddingSite:
-			matrix(s.Embedding.W)
-		case models.NormSite:
-			vector(s.Norm.Weight)
-			vector(s.Norm.Bias)
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
-}
+// digest is how runs tell bases apart, as they are before a run trains them.
+func (o *Opened) digest() string { return models.Digest(o.Model)[:16] }

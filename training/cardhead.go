@@ -126,7 +126,13 @@ func headOf(path string, file *gguf.File) (h cardHead) {
 	if err != nil {
 		return h
 	}
-	var base cardHead
+	var base struct { // and nothing else of the head, which may be as it likes
+		License     words  `yaml:"license"`
+		LicenseName string `yaml:"license_name"`
+		LicenseLink string `yaml:"license_link"`
+		Languages   words  `yaml:"language"`
+		Tags        list   `yaml:"tags"`
+	}
 	if m := frontMatter.FindSubmatch(text); m == nil || yaml.Unmarshal(m[1], &base) != nil {
 		return h
 	}

@@ -17,8 +17,9 @@ func TestCardHead(t *testing.T) {
 		"plain":          {"---\nlicense: apache-2.0\nlanguage: en\ntags:\n- chat\n---\n# A model\n", "license: apache-2.0\nlanguage: en\ntags:\n  - chat\n"},
 		"lists": {"---\r\nlicense: other\r\nlicense_name: own\r\nlicense_link: LICENSE\r\nlanguage: [en, de]\r\npipeline_tag: x\r\ntags: [chat, tiny]\r\n---\r\n",
 			"license: other\nlicense_name: own\nlicense_link: LICENSE\nlanguage:\n  - en\n  - de\ntags:\n  - chat\n  - tiny\n"},
-		"empty": {"---\nlicense:\nlanguage: []\n---\n", ""},
-		"no":    {"---\nlanguage: 'no'\n---\n", "language: \"no\"\n"},
+		"of a list": {"---\nbase_model: [a/b]\npipeline_tag: [x]\nlicense: mit\n---\n", "license: mit\n"},
+		"empty":     {"---\nlicense:\nlanguage: []\n---\n", ""},
+		"no":        {"---\nlanguage: 'no'\n---\n", "language: \"no\"\n"},
 	} {
 		dir := t.TempDir()
 		if c.card != "" {

@@ -23,7 +23,7 @@ import (
 // send puts the saved adapter into a running server.
 func (r *Run) send(ctx context.Context) error {
 	name := r.publishName()
-	if l, err := ask(ctx, r.Config.Publish, r.PublishKey); err == nil && r.servedHere(l) { // it was not there when the run began
+	if there, err := Served(ctx, r.Config.Publish, r.PublishKey, name, r.Output); err == nil && there { // it was not there when the run began
 		r.observer.Note("--publish: %s serves %s itself, as %s: nothing is sent", r.Config.Publish, r.Output, name)
 		return nil
 	}

@@ -27,25 +27,32 @@ func (r *Run) checkServer(ctx context.Context) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("--publish: %w", err)
-	case r.servedHere(answer):
+	case answer.keeps(r.Config.Publish, r.publishName(), r.Output):
 		return fmt.Errorf("--publish: %s serves %s itself, as %s: what is trained there needs no --publish, and an upload would take the place of the run's own files; leave --publish out, or choose another --output or --publish-name", r.Config.Publish, r.Output, r.publishName())
 	}
 	return nil
 }
 
-// servedHere reports whether the server keeps the adapter's name in the run's
-// own folder. A path means the same to both only on one machine.
-func (r *Run) servedHere(l *listing) bool {
-	if l == nil || r.Output == "" || !local(r.Config.Publish) {
+// Served reports whether a server has an adapter's name in that folder itself, so
+// that an upload would take the place of what was written there.
+func Served(ctx context.Context, server, key, name, folder string) (bool, error) {
+	answer, err := ask(ctx, server, key)
+	return answer.keeps(server, name, folder), err
+}
+
+// keeps reports whether a server has an adapter's name in that folder. A path
+// means the same to both only on one machine.
+func (l *listing) keeps(server, name, folder string) bool {
+	if l == nil || folder == "" || !local(server) {
 		return false
 	}
-	own, err := os.Stat(r.Output)
+	own, err := os.Stat(folder)
 	if err != nil {
 		return false
 	}
-	places := []string{filepath.Join(l.Folder, r.publishName())}
+	places := []string{filepath.Join(l.Folder, name)}
 	for _, a := range l.Adapters {
-		if a.Name == r.publishName() {
+		if a.Name == name {
 			places = append(places, strings.TrimPrefix(a.Source, "file://"))
 		}
 	}

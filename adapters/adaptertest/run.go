@@ -39,8 +39,12 @@ type Row struct {
 }
 
 // Logits runs the rows in one batch, after their adapters' prefixes and
-// virtual tokens, and returns each row's logits, one line a token.
+// virtual tokens, and returns each row's logits, of an encoder its hidden states, one
+// line a token.
 func Logits(m models.Model, pool *kernels.Pool, rows ...Row) []kernels.Matrix {
+	if !generates(m) {
+		return hidden(m, pool, rows)
+	}
 	var b models.Batch
 	out := make([]kernels.Matrix, len(rows))
 	c := models.NewCache(m.Config(), len(rows)*blocksFor(m))
@@ -50,25 +54,17 @@ func Logits(m models.Model, pool *kernels.Pool, rows ...Row) []kernels.Matrix {
 		for j := range blocks {
 			blocks[j] = int32(i*len(blocks) + j)
 		}
-		tokens, position, acts := row.Tokens, 0, 0
-		var a models.Adapter
+		tokens, acts := row.text(), 0
 		if row.Adapter != nil {
-			a = row.Adapter
-			position = row.Adapter.PrefixTokens()
 			storePrefix(c, row.Adapter, blocks)
-			tokens = nil
-			for v := range row.Adapter.VirtualTokens() {
-				tokens = append(tokens, int32(-1-v))
-			}
-			skips[i] = len(tokens)
-			tokens = append(tokens, row.Tokens...)
+			skips[i] = row.Adapter.VirtualTokens()
 			if own := row.Adapter.Invocation(); len(own) > 0 {
 				if acts = models.Activation(tokens, own); acts < 0 {
 					acts = len(tokens)
 				}
 			}
 		}
-		b.AddFrom(tokens, position, blocks, a, acts)
+		b.AddFrom(tokens, row.position(), blocks, row.adapter(), acts)
 	}
 	p := models.NewPass(pool)
 	h := m.Forward(p, &b, c)
@@ -85,6 +81,48 @@ func Logits(m models.Model, pool *kernels.Pool, rows ...Row) []kernels.Matrix {
 		from += len(row.Tokens)
 	}
 	return out
+}
+
+func generates(m models.Model) bool { return m.Config().Architecture.Does(models.Generate) }
+
+// hidden is Logits of an encoder.
+func hidden(m models.Model, pool *kernels.Pool, rows []Row) []kernels.Matrix {
+	var b models.Batch
+	for _, row := range rows {
+		b.AddText(row.text(), nil, row.position(), row.adapter())
+	}
+	h := m.Forward(models.NewPass(pool), &b, nil)
+	out := make([]kernels.Matrix, len(rows))
+	for i, row := range rows {
+		end := b.Spans[i].End
+		out[i] = kernels.NewMatrix(len(row.Tokens), h.Data.Cols)
+		out[i].Copy(h.Data.Span(end-len(row.Tokens), end))
+	}
+	return out
+}
+
+// text is the row's tokens after the virtual ones, and position the first one's.
+func (r Row) text() (tokens []int32) {
+	if r.Adapter != nil {
+		for v := range r.Adapter.VirtualTokens() {
+			tokens = append(tokens, int32(-1-v))
+		}
+	}
+	return append(tokens, r.Tokens...)
+}
+
+func (r Row) position() int {
+	if r.Adapter == nil {
+		return 0
+	}
+	return r.Adapter.PrefixTokens()
+}
+
+func (r Row) adapter() models.Adapter {
+	if r.Adapter == nil {
+		return nil
+	}
+	return r.Adapter
 }
 
 func blocksFor(m models.Model) int { return m.Config().Context/kernels.BlockLen + 1 }

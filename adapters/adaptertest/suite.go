@@ -162,6 +162,11 @@ func (s Suite) steady(t *testing.T, m models.Model, a *adapters.Adapter) {
 	allocations := func(of models.Adapter) float64 {
 		step := func() {
 			b.Reset()
+			if !generates(m) {
+				b.AddText(tokens, nil, position, of)
+				p.Free(m.Forward(p, &b, nil))
+				return
+			}
 			b.Add(tokens, position, blocks, of)
 			h := m.Forward(p, &b, c)
 			logits := m.Head(p, &b, 0, h)

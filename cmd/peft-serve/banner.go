@@ -36,9 +36,13 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 			"adapters", names, "adapter_budget_bytes", int64(c.AdapterBudget), "threads", threads(c.Threads), "kernels", kernels.Name())
 		return
 	}
-	chat := "no chat template"
+	chat, cache := "no chat template", fmt.Sprintf("%s: %d blocks of %d tokens; sequences to %d tokens", bytesText(int64(options.CacheBytes)), options.CacheBlocks, kernels.BlockLen, options.Context)
 	route, body := "/v1/completions", `{"prompt":"Hello","max_tokens":16}`
-	if b.chat != nil {
+	switch {
+	case !b.generates():
+		chat, cache = "which encodes texts and generates none", fmt.Sprintf("none: texts to %d tokens, each computed whole", options.Context)
+		route, body = "/tokenize", `{"inputs":"Hello"}`
+	case b.chat != nil:
 		chat = "with a chat template"
 		route, body = "/v1/chat/completions", `{"messages":[{"role":"user","content":"Hello"}],"max_tokens":32}`
 	}
@@ -46,7 +50,7 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 		{"base", fmt.Sprintf("%s, %s, %s", c.baseName(), config.Architecture, chat)},
 		{"from", b.path},
 		{"weights", fmt.Sprintf("%s parameters, %s, %s mapped", count(config.Parameters), config.Precision, bytesText(int64(config.WeightBytes)))},
-		{"kv cache", fmt.Sprintf("%s: %d blocks of %d tokens; sequences to %d tokens", bytesText(int64(options.CacheBytes)), options.CacheBlocks, kernels.BlockLen, options.Context)},
+		{"kv cache", cache},
 		{"compute", fmt.Sprintf("%d threads, %s kernels, %d slots", threads(c.Threads), kernels.Name(), options.Slots)},
 	}
 	lines = append(lines, under("adapters", c.describeAdapters(known))...)

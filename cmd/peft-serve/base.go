@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"sync"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/builtin"
@@ -29,8 +30,9 @@ type base struct {
 	tokenizers *adapters.Tokenizers
 	sampling   adapters.SamplingDefaults
 
-	names  []string // that it goes by
-	strict bool     // adapters that name another base are refused
+	names  []string      // that it goes by
+	strict bool          // adapters that name another base are refused
+	digest func() string // models.Digest, once
 }
 
 // openBase opens a folder, a .gguf file, what is built in or what an hf:// URI
@@ -48,7 +50,7 @@ func openBase(ctx context.Context, uri string, o models.Options, c console) (*ba
 	if err != nil {
 		return nil, err
 	}
-	b := &base{model: model, source: source, path: path}
+	b := &base{model: model, source: source, path: path, digest: sync.OnceValue(func() string { return models.Digest(model) })}
 	b.names = baseNames(uri, b)
 	if err := b.openText(); err != nil {
 		return nil, errors.Join(err, source.Close())
@@ -103,6 +105,9 @@ func (b *base) openSampling() error {
 	return nil
 }
 
+// generates reports whether the base generates text; else it encodes it.
+func (b *base) generates() bool { return b.model.Config().Architecture.Does(models.Generate) }
+
 // decoder is the tokenizer's, as the engine wants it.
 func (b *base) decoder(skipSpecial bool) runtime.Decoder { return b.text.NewDecoder(skipSpecial) }
 
@@ -120,6 +125,9 @@ func (b *base) load(ctx context.Context, s catalogue.Source) (catalogue.Adapter,
 	}
 	a, err := adapters.Load(b.model, folder)
 	if err != nil {
+		return nil, err
+	}
+	if err := pinned(s.URI, a.Digest()); err != nil {
 		return nil, err
 	}
 	if err := b.tokenizers.Equip(a, folder, a.Vocabulary()); err != nil {

@@ -88,7 +88,7 @@ func (d *bed) run(ctx context.Context, prompts [][]int32, adapters []string, gen
 func (d *bed) one(ctx context.Context, prompt []int32, adapter string, generate int) (u runtime.Usage, err error) {
 	var lease *catalogue.Lease
 	if adapter != "" {
-		if lease, err = d.catalogue.Acquire(adapter); err != nil {
+		if lease, err = d.catalogue.Acquire(adapter, ""); err != nil {
 			return u, err
 		}
 		defer lease.Release()

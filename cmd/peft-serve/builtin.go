@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/builtin"
@@ -16,20 +17,20 @@ import (
 )
 
 // uri is that of the base that is served: by default the one that is built in.
-func (c *serveCommand) uri() string { return cmp.Or(c.Base, builtin.Base) }
+func (h *hosting) uri() string { return cmp.Or(h.Base, builtin.Base) }
 
 // builtinAdapters are those that come along, where their base is served.
-func (c *serveCommand) builtinAdapters() []builtin.Adapter {
-	if c.uri() != builtin.Base {
+func (h *hosting) builtinAdapters() []builtin.Adapter {
+	if h.uri() != builtin.Base {
 		return nil
 	}
 	return builtin.Adapters()
 }
 
 // builtinURIs are theirs, by name.
-func (c *serveCommand) builtinURIs() map[string]string {
+func (h *hosting) builtinURIs() map[string]string {
 	uris := map[string]string{}
-	for _, a := range c.builtinAdapters() {
+	for _, a := range h.builtinAdapters() {
 		uris[a.Name] = a.URI
 	}
 	return uris
@@ -69,10 +70,12 @@ func (c *serveCommand) lodge(log *slog.Logger) (leave func()) {
 
 // describeAdapters are lines about where adapters come from.
 func (c *serveCommand) describeAdapters(known *catalogue.Catalogue) (lines []string) {
-	var within, own []string
+	var within, fetched, own []string
 	builtIn := c.builtinURIs()
 	for _, e := range known.List() {
 		switch uri := builtIn[e.Name]; {
+		case slices.Contains(c.AdaptersFrom, e.Name+"="+e.URI):
+			fetched = append(fetched, e.Name)
 		case uri == "":
 			own = append(own, e.Name)
 		case uri == e.URI:
@@ -83,6 +86,9 @@ func (c *serveCommand) describeAdapters(known *catalogue.Catalogue) (lines []str
 	}
 	if len(builtIn) > 0 {
 		lines = append(lines, fmt.Sprintf("%d built in%s", len(within), listed(within)))
+	}
+	if len(fetched) > 0 {
+		lines = append(lines, fmt.Sprintf("%d fetched%s", len(fetched), listed(fetched)))
 	}
 	switch {
 	case c.lodged:

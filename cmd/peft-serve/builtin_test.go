@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"io"
 	"net/http"
 	"os"
@@ -24,21 +23,10 @@ import (
 // its address, its log and what ends it.
 func served(t *testing.T, args ...string) (url string, log *shared, end func()) {
 	t.Helper()
-	addr := freeAddr(t)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan int, 1)
 	log = &shared{}
-	go func() {
-		ended <- run(ctx, append([]string{"--addr", addr, "--kv-cache", "8MiB", "--threads", "1"}, args...), console{out: io.Discard, err: log, env: os.Environ()})
-	}()
-	url = "http://" + addr
-	require.Eventually(t, func() bool { return strings.Contains(log.String(), "or, in a browser") }, 20*time.Second, 5*time.Millisecond, log.String)
-	return url, log, func() {
-		t.Helper()
-		http.DefaultClient.CloseIdleConnections()
-		stop()
-		require.Zero(t, <-ended)
-	}
+	url, end = startServer(t, console{out: io.Discard, err: log, env: os.Environ(), after: time.After}, append([]string{"--kv-cache", "8MiB", "--threads", "1"}, args...)...)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "or, in a browser") }, 20*time.Second, 5*time.Millisecond, log)
+	return url, log, end
 }
 
 // commandsIn are the words of each curl command in a text, as a shell reads them.
@@ -49,7 +37,7 @@ func commandsIn(t *testing.T, text string) (commands [][]string) {
 		if !ok {
 			continue
 		}
-		out, err := exec.Command("sh", "-c", `words() { printf '%s\0' "$@"; }; KEY=the-key; words `+command).Output()
+		out, err := exec.Command("sh", "-c", `words() { printf '%s\0' "$@"; }; KEY=the-key-of-this-test; words `+command).Output()
 		require.NoError(t, err, line)
 		commands = append(commands, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"))
 	}
@@ -114,13 +102,13 @@ func TestBuiltinGivesWay(t *testing.T) {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, "sst2"), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "sst2", file), text, 0o644))
 	}
-	url, log, end := served(t, "--adapters", dir, "--api-key", "the-key", "--pin", "sst2,banking")
+	url, log, end := served(t, "--adapters", dir, "--api-key", "the-key-of-this-test", "--pin", "sst2,banking")
 	require.Contains(t, log.String(), "5 built in")
 	require.Contains(t, log.String(), "1 in "+dir+", up to 1 GiB in memory: sst2 (in the place of the built-in one)")
 	commands := commandsIn(t, log.String())
 	require.Len(t, commands, 5)
-	require.Equal(t, []string{"-s", "-H", "Authorization: Bearer the-key"}, commands[0][:3])
-	status, text := send(t, http.MethodGet, url+"/v1/adapters/sst2", "", "Authorization", "Bearer the-key")
+	require.Equal(t, []string{"-s", "-H", "Authorization: Bearer the-key-of-this-test"}, commands[0][:3])
+	status, text := send(t, http.MethodGet, url+"/v1/adapters/sst2", "", "Authorization", "Bearer the-key-of-this-test")
 	require.Equal(t, http.StatusOK, status, text)
 	require.Contains(t, text, filepath.Join(dir, "sst2"))
 	end()

@@ -16,11 +16,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/peft-serve/peft-serve/adapters"
 )
 
 // owned are the settings that the chart has values of other names for, or that
 // have no use in a container.
-var owned = []string{"addr", "admin-addr", "adapters", "api-key", "api-key-file", "base", "config", "drain", "keys", "tls-cert", "tls-client-ca", "tls-key"}
+var owned = []string{"addr", "admin-addr", "adapter-cache", "adapters", "adapters-from", "aliases", "api-key", "api-key-file", "base", "config", "deregistration-delay", "drain", "keys", "memory-limit", "tls-cert", "tls-client-ca", "tls-key"}
 
 // The chart's schema of values knows every setting, and no other.
 func TestChartKnowsTheSettings(t *testing.T) {
@@ -41,9 +43,13 @@ func TestChartKnowsTheSettings(t *testing.T) {
 }
 
 // deploy/metrics.txt, to which every query of the dashboard and the alerts is
-// held, lists what a server that has answered, loaded and refused exposes.
+// held, lists what a server that has answered, loaded, refused and tried a canary exposes.
 func TestDeployedMetrics(t *testing.T) {
-	url, end := runServer(t, io.Discard)
+	folder, err := adapters.Open("../../testdata/goldens/llama/adapters/lora")
+	require.NoError(t, err)
+	aliases := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(aliases, "lora.yaml"), fmt.Appendf(nil, "canary: {digest: %s, percent: 100}", folder.Digest()), 0o644))
+	url, end := runServer(t, io.Discard, "--aliases", aliases)
 	defer end()
 	status, text := send(t, http.MethodPost, url+"/v1/completions?adapter=lora", `{"prompt": "a b", "max_tokens": 2}`)
 	require.Equal(t, http.StatusOK, status, text)
@@ -91,7 +97,7 @@ func TestDeployedConfiguration(t *testing.T) {
 			var config map[string]any
 			require.NoError(t, yaml.Unmarshal([]byte(data["config.yaml"]), &config))
 			_, keyed := config["keys"]
-			for _, mounted := range []string{"keys", "tls-cert", "tls-key"} {
+			for _, mounted := range []string{"aliases", "keys", "tls-cert", "tls-key", "adapter-cache", "adapters-from"} { // and what is fetched from there
 				delete(config, mounted)
 			}
 			text, err := yaml.Marshal(config)
@@ -139,4 +145,33 @@ func dataOf(t *testing.T, file string) map[string]string {
 		maps.Copy(all, d.Data)
 		maps.Copy(all, d.StringData)
 	}
+}
+
+// The Job that answers a file in shards gives arguments that there are, and as many
+// completions as shards.
+func TestDeployedBatch(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/batch/job.yaml")
+	require.NoError(t, err)
+	var job struct {
+		Spec struct {
+			Completions int
+			Template    struct {
+				Spec struct {
+					Containers []struct{ Args []string }
+				}
+			}
+		}
+	}
+	require.NoError(t, yaml.Unmarshal(text, &job))
+	args := job.Spec.Template.Spec.Containers[0].Args
+	for i := range args {
+		args[i] = strings.Replace(args[i], "=/adapters", "="+t.TempDir(), 1)
+	}
+	c, err := parse(args, silent())
+	require.NoError(t, err)
+	b := c.(*batchCommand)
+	require.Equal(t, job.Spec.Completions, b.Shards)
+	part, err := b.shard([]string{"JOB_COMPLETION_INDEX=15"})
+	require.NoError(t, err)
+	require.Equal(t, 15, part)
 }

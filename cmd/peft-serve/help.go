@@ -25,6 +25,8 @@ func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 			flags = ""
 		case "hash-key":
 			flags = "< KEY"
+		case "batch":
+			flags = "--input FILE --output FILE [flags]"
 		case "pull":
 			flags = "URI [flags]"
 		}

@@ -1,6 +1,7 @@
 // Command peft-serve serves one frozen base model with many adapters at once.
 //
 //	peft-serve --base ./SmolLM2-135M-Instruct --adapters ./adapters
+//	peft-serve batch --base MODEL --input requests.jsonl --output answers.jsonl
 //	peft-serve pull hf://owner/name
 //	peft-serve bench --base model.gguf
 //	peft-serve hash-key < key
@@ -19,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -36,7 +38,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), stops...)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], console{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ()}))
+	os.Exit(run(ctx, os.Args[1:], console{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ(), after: time.After}))
 }
 
 // stops are the signals that stop a command.
@@ -48,13 +50,14 @@ type console struct {
 	out, err io.Writer
 	env      []string
 	args     []string // the command line, without the program
+	after    func(time.Duration) <-chan time.Time
 }
 
 // say writes to the people at the console: a log has no use for its errors.
 func (c console) say(format string, args ...any) { _, _ = fmt.Fprintf(c.err, format, args...) }
 
 // run is the whole command: 0 for success, 1 for a failure, 2 for a
-// configuration that cannot be used, 128 and the signal's number for what a
+// configuration that cannot be used, 3 for a batch with rows that failed, 128 and the signal's number for what a
 // signal has cut short. A server that a signal ends in good order has succeeded.
 func run(ctx context.Context, args []string, c console) int {
 	c.args = args
@@ -65,13 +68,26 @@ func run(ctx context.Context, args []string, c console) int {
 		return exit.code
 	case err != nil:
 		c.say("%s\n", err)
-		return 2
+		return statusUsage
 	}
 	if err := selected.Run(ctx, c); err != nil {
 		c.say("peft-serve: %s\n", err)
+		var own *statusError
+		if errors.As(err, &own) {
+			return own.status
+		}
 		return cmp.Or(interrupted.Status(ctx, stops...), 1)
 	}
 	return 0
+}
+
+// statusUsage is the exit status of arguments that cannot be used.
+const statusUsage = 2
+
+// statusError is an error with an exit status of its own.
+type statusError struct {
+	error
+	status int
 }
 
 // command is what a subcommand does.
@@ -82,6 +98,7 @@ type command interface {
 // commands are the subcommands; without one, serve runs.
 type commands struct {
 	Serve   serveCommand   `cmd:"" default:"withargs" help:"Serve a base and its adapters over HTTP (the default)."`
+	Batch   batchCommand   `cmd:"" help:"Answer a file of requests, in shards if it is large."`
 	Pull    pullCommand    `cmd:"" help:"Fetch a model or adapter into the local cache."`
 	Bench   benchCommand   `cmd:"" help:"Measure prefill, decode and mixed adapters, here or on a running server."`
 	HashKey hashKeyCommand `cmd:"" help:"Print the hash of the key on standard input, to stand in a file of --keys."`

@@ -246,9 +246,9 @@ func TestBaseName(t *testing.T) {
 	for base, want := range map[string]string{
 		"/models/Smol-135M": "Smol-135M", "./a/b.Q4_1.gguf": "b.Q4_1", "hf://owner/name@v1:file.gguf": "owner/name", "hf://owner/name": "owner/name",
 	} {
-		require.Equal(t, want, (&serveCommand{Base: base}).baseName())
+		require.Equal(t, want, (&hosting{Base: base}).baseName())
 	}
-	require.Equal(t, "x", (&serveCommand{Base: "y", Name: "x"}).baseName())
+	require.Equal(t, "x", (&hosting{Base: "y", Name: "x"}).baseName())
 }
 
 // Sizes are read as people write them.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
-	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/serve"
@@ -29,10 +28,13 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	if c.MemoryLimit > 0 {
 		limit = memory.Fixed(root, int64(c.MemoryLimit), "--memory-limit")
 	}
-	config := b.model.Config()
+	config, keys := b.model.Config(), int64(c.KVCache)
+	if !b.generates() {
+		keys = 0 // those of a step are a part of it
+	}
 	parts := []memory.Part{
 		{Name: "weights, mapped", Bytes: int64(config.WeightBytes), Set: "--base", Mapped: true},
-		{Name: "keys and values", Bytes: int64(c.KVCache), Set: "--kv-cache"},
+		{Name: "keys and values", Bytes: keys, Set: "--kv-cache"},
 		{Name: "adapters in memory", Bytes: int64(c.AdapterBudget), Set: "--adapter-budget", Used: adaptersUsed},
 		{Name: "steps of the engine", Bytes: c.stepBytes(b.model), Set: "--step-tokens, --slots"},
 		{Name: "tokenizer", Bytes: int64(b.text.Bytes())},
@@ -55,21 +57,30 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 }
 
 // stepBytes is what the largest step takes, as the model's own forward pass tells:
-// its activations, and the logits of every slot with what sampling makes of them.
+// its activations, and the logits of every slot with what sampling makes of them or,
+// of an encoder, the keys and values of a block.
 func (c *serveCommand) stepBytes(m models.Model) int64 {
 	config := m.Config()
-	rows := min(c.StepTokens, config.Context)
 	var batch models.Batch
-	blocks := make([]int32, (rows+kernels.BlockLen-1)/kernels.BlockLen)
-	for i := range blocks {
-		blocks[i] = int32(i)
+	encodes := !config.Architecture.Does(models.Generate)
+	rows := min(c.StepTokens, config.Context)
+	if encodes { // texts that fill a step, or one that is longer
+		rows = max(c.StepTokens, config.Context)
 	}
-	batch.Add(make([]int32, rows), 0, blocks, nil)
+	for rows > 0 {
+		n := min(rows, config.Context)
+		batch.AddText(make([]int32, n), nil, 0, nil)
+		rows -= n
+	}
 	pass := models.NewMeasure()
 	m.Forward(pass, &batch, nil)
 	_, peak := pass.Live()
+	made := int64(peak.Kept + peak.Workspace)
+	if encodes { // there is no cache, and no choosing of tokens
+		return made + int64(peak.KV)
+	}
 	const perLogit = 4 + 12 // sorted, with its token
-	return int64(peak.Kept+peak.Workspace) + int64(c.Slots)*int64(config.Vocabulary)*perLogit
+	return made + int64(c.Slots)*int64(config.Vocabulary)*perLogit
 }
 
 // reserve sets memory aside that reading an adapter takes.

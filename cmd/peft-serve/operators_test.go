@@ -44,19 +44,27 @@ func runServer(t *testing.T, log io.Writer, args ...string) (url string, end fun
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, layBase(filepath.Join(dir, "tiny"), "../../testdata/goldens/llama", "../../serve/testdata"))
+	return runServerIn(t, dir, log, args...)
+}
+
+// runServerIn is runServer for a folder that has a base and its adapters.
+func runServerIn(t *testing.T, dir string, log io.Writer, args ...string) (url string, end func()) {
+	t.Helper()
+	return startServer(t, console{out: io.Discard, err: log, env: os.Environ(), after: time.After}, append([]string{
+		"--base", filepath.Join(dir, "tiny"), "--adapters", filepath.Join(dir, "tiny-adapters"), "--kv-cache", "1MiB", "--threads", "1", "--log-format", "json",
+	}, args...)...)
+}
+
+// startServer starts a server and waits until it is ready. end tells it to end, as
+// a signal does, and waits until it has.
+func startServer(t *testing.T, con console, args ...string) (url string, end func()) {
+	t.Helper()
 	addr := freeAddr(t)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan int, 1)
-	go func() {
-		ended <- run(ctx, append([]string{
-			"--base", filepath.Join(dir, "tiny"), "--adapters", filepath.Join(dir, "tiny-adapters"), "--addr", addr, "--kv-cache", "1MiB", "--threads", "1", "--log-format", "json",
-		}, args...), console{out: io.Discard, err: log, env: os.Environ()})
-	}()
+	go func() { ended <- run(ctx, append([]string{"--addr", addr}, args...), con) }()
 	url = "http://" + addr
-	require.Eventually(t, func() bool {
-		response, err := http.Get(url + "/ready")
-		return err == nil && response.Body.Close() == nil
-	}, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return isReady(http.DefaultClient, url) }, 20*time.Second, 5*time.Millisecond)
 	return url, func() {
 		t.Helper()
 		http.DefaultClient.CloseIdleConnections()

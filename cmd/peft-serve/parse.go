@@ -59,6 +59,7 @@ var groups = []kong.Group{
 	{Key: "engine", Title: "Engine"},
 	{Key: "http", Title: "HTTP"},
 	{Key: "logging", Title: "Logging and configuration"},
+	{Key: "batch", Title: "Requests and answers"},
 	{Key: "load", Title: "Load"},
 	{Key: "output", Title: "Output"},
 }
@@ -147,6 +148,8 @@ func selectedCommand(ctx *kong.Context, all *commands) (command, bool) {
 		return &all.Serve, false
 	}
 	switch ctx.Selected().Name {
+	case "batch":
+		return &all.Batch, true
 	case "pull":
 		return &all.Pull, true
 	case "bench":

@@ -6,15 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"sync/atomic"
 	"time"
 
-	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/catalogue"
-	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/runtime"
 	"github.com/peft-serve/peft-serve/serve"
 )
 
@@ -53,57 +47,12 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 			log.Warn("the last traces are lost", "error", err)
 		}
 	}()
-	opened := time.Now()
-	b, err := openBase(ctx, c.uri(), c.options(c.Context), con)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.source.Close()) }()
-	for _, w := range b.source.Warnings {
-		log.Warn(w)
-	}
 	defer c.lodge(log)()
-	b.names, b.strict = append([]string{c.baseName()}, b.names...), bool(c.StrictBase)
-	log.Debug("base opened", "took", time.Since(opened).Round(time.Millisecond))
-
-	metrics := serve.NewMetrics(c.baseName())
-	pool := kernels.NewPool(threads(c.Threads))
-	defer pool.Close()
-	if block := models.BlockBytes(b.model.Config()); int(c.KVCache) < block {
-		return fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(int64(block)))
-	}
-	var (
-		known   *catalogue.Catalogue
-		serving atomic.Pointer[serve.Server] // nil until it is made
-	)
-	account, err := c.account(os.DirFS("/"), b, bytesOf(&known), log)
+	h, err := c.open(ctx, con, log)
 	if err != nil {
 		return err
 	}
-	b.tokenizers.Reserve = reserveTokenizer(account)
-	known, err = catalogue.New(b.load, catalogue.Options{
-		Dir: c.Adapters, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
-		Schemes: map[string]catalogue.Scheme{"hf": hubScheme(log), builtin.Scheme: builtinScheme}, Builtin: c.builtinURIs(), Size: b.size, Reserve: reserve(account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
-		Owner:    func(name string) (string, int) { return serving.Load().Quota(name) },
-		Observer: metrics, Log: log,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, known.Close()) }()
-	if own := b.model.Config().Context; c.Context > own {
-		return fmt.Errorf("--context: %d is longer than the model's own %d", c.Context, own)
-	}
-	if _, err := known.Lookup(c.baseName()); err == nil {
-		log.Warn("an adapter has the base's name: requests by that name are refused", "name", c.baseName())
-	}
-	options := c.engineOptions()
-	options.Observer, options.Log, options.Largest = metrics, log, b.source.Largest
-	engine, err := runtime.New(b.model, b.decoder, pool, options)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, within5Seconds(engine.Close)) }()
+	defer func() { err = errors.Join(err, h.close()) }()
 	ring, err := c.keys()
 	if err != nil {
 		return err
@@ -115,19 +64,18 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		log.Warn("an API key on the command line shows in the list of processes: put it into PEFT_SERVE_API_KEY, --api-key-file or --keys")
 	}
 	config := c.serverConfig(ring.set)
-	config.Log, config.Audit, config.Sampling, config.Examples = log, audit.logger(), b.sampling, c.builtinExamples()
-	server, err := serve.New(serve.Parts{
-		Engine: serve.RuntimeEngine(engine), Catalogue: known, Base: b.model.Config(),
-		Tokenizer: b.text, Chat: b.chat, Metrics: metrics, Tracer: tracer, Memory: account,
-	}, config)
+	config.Log, config.Audit, config.Examples = log, audit.logger(), c.builtinExamples()
+	server, err := h.server(tracer, config)
 	if err != nil {
 		return err
 	}
-	serving.Store(server)
-	if err := pin(ctx, known, c.Pin); err != nil { // what a kill has left half done is mended by now
+	if err := c.fetchNamed(ctx, h.known, h.elsewhere); err != nil {
 		return err
 	}
-	c.banner(con, log, listener.Addr(), b, ring.set != nil, engine, known)
+	if err := pin(ctx, h.known, c.Pin); err != nil { // what a kill has left half done is mended by now
+		return err
+	}
+	c.banner(con, log, listener.Addr(), h.base, ring.set != nil, h.engine, h.known)
 	reloads := &reloader{console: con, command: c, ring: ring, server: server, level: level, log: log, others: []other{
 		{"certificates", func() (changes string, err error) {
 			if changed, err := server.ReloadCertificates(); err != nil || !changed {
@@ -138,11 +86,11 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 		{"audit log", audit.reopen},
 	}}
 	defer reloads.start(ctx)()
-	return c.serve(ctx, server, listener, admin, log)
+	return c.serve(ctx, con, server, listener, admin, log)
 }
 
 // serve answers on one address or two until ctx ends.
-func (c *serveCommand) serve(ctx context.Context, server *serve.Server, listener, admin net.Listener, log *slog.Logger) error {
+func (c *serveCommand) serve(ctx context.Context, con console, server *serve.Server, listener, admin net.Listener, log *slog.Logger) error {
 	served, administered := make(chan error, 1), make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	if admin != nil {
@@ -155,6 +103,15 @@ func (c *serveCommand) serve(ctx context.Context, server *serve.Server, listener
 	case err := <-administered:
 		return fmt.Errorf("--admin-addr: %w", err)
 	case <-ctx.Done():
+	}
+	if c.DeregistrationDelay > 0 {
+		log.Info("leaving: requests are still taken, and /ready says no", "for", c.DeregistrationDelay)
+		server.Deregister()
+		select {
+		case err := <-served:
+			return err
+		case <-con.after(c.DeregistrationDelay):
+		}
 	}
 	log.Info("shutting down: requests that run may finish", "within", c.Drain)
 	deadline, cancel := context.WithTimeout(context.Background(), c.Drain)

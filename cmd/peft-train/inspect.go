@@ -85,8 +85,12 @@ func describe(w io.Writer, d *inspect.Description) error {
 	if d.Rank > 0 {
 		method += ", rank " + strconv.Itoa(d.Rank)
 	}
-	if _, err := fmt.Fprintf(w, "%s\n  method   %s (%s)\n  base     %s\n  targets  %s\n  size     %s parameters in %d tensors, %s, %s\n  digest   %s\n\n",
-		d.Path, method, d.Type, d.Base, strings.Join(d.Targets, " "), grouped(d.Parameters), d.Tensors, byteSize(float64(d.Bytes)),
+	task := d.Task
+	if task == "" {
+		task = "not said"
+	}
+	if _, err := fmt.Fprintf(w, "%s\n  method   %s (%s)\n  base     %s\n  task     %s\n  targets  %s\n  size     %s parameters in %d tensors, %s, %s\n  digest   %s\n\n",
+		d.Path, method, d.Type, d.Base, task, strings.Join(d.Targets, " "), grouped(d.Parameters), d.Tensors, byteSize(float64(d.Bytes)),
 		strings.Join(d.Precision, " "), d.Digest); err != nil {
 		return err
 	}

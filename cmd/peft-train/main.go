@@ -12,6 +12,7 @@
 //	peft-train merge --adapter ./a --adapter ./b --weights 0.7,0.3 --combine cat --output ./both
 //	peft-train extract --base ./base --tuned ./tuned --r 16 --output ./adapter
 //	peft-train convert ./adapter ./adapter.gguf --base ./base
+//	peft-train push oci://registry.example/team/sst2:v1 ./adapter --base ./base
 package main
 
 import (
@@ -75,6 +76,7 @@ type commands struct {
 	Extract    extractCommand    `cmd:"" help:"Make a low-rank adapter of the difference of two models."`
 	Convert    convertCommand    `cmd:"" help:"Convert an adapter between PEFT, AdapterHub, llama.cpp and loralib."`
 	Export     exportCommand     `cmd:"" help:"Write a model's folder as a GGUF file, quantised if asked."`
+	Push       pushCommand       `cmd:"" help:"Put an adapter into an OCI registry."`
 	Tokenizer  tokenizerCommand  `cmd:"" help:"Learn a byte-level BPE from texts."`
 	Pretrain   pretrainCommand   `cmd:"" help:"Train a new Llama from random values."`
 

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -37,6 +39,9 @@ func (q *quickstartCommand) Run(ctx context.Context, c console) error {
 	if !training.IsName(q.Name) {
 		wrong = append(wrong, fmt.Errorf("--name: %q is no name for an adapter: letters, digits, dots, dashes and underscores, the first not a dot", q.Name))
 	}
+	if u, err := url.Parse(q.Server); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		wrong = append(wrong, fmt.Errorf("--server: %q is not the URL of a server, such as http://127.0.0.1:8080", q.Server))
+	}
 	if err := faultsOf(wrong); err != nil {
 		return err
 	}
@@ -50,7 +55,7 @@ func (q *quickstartCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	for path, rows := range map[string][]ticket{learnt: tickets(4000, 1, false), held: tickets(100, 2, true)} {
-		if err := writeTickets(path, rows); err != nil {
+		if err := writeTickets(path, rows, q.Overwrite); err != nil {
 			return err
 		}
 	}
@@ -122,8 +127,13 @@ func (q *quickstartCommand) compare(ctx context.Context, held string, c console)
 
 // publish puts the adapter into the server, and asks it there.
 func (q *quickstartCommand) publish(ctx context.Context, key string, c console) error {
-	if err := training.Publish(ctx, q.Server, q.Name, filepath.Join(q.Output, q.Name), key); err != nil {
-		return fmt.Errorf("%w\nThe adapter is saved in %s", err, filepath.Join(q.Output, q.Name))
+	folder := filepath.Join(q.Output, q.Name)
+	there, err := training.Served(ctx, q.Server, key, q.Name, folder) // then it is served already
+	if err == nil && !there {
+		err = training.Publish(ctx, q.Server, q.Name, folder, key)
+	}
+	if err != nil {
+		return fmt.Errorf("%w\nThe adapter is saved in %s", err, folder)
 	}
 	body, err := json.Marshal(map[string]string{"inputs": tickets(1, 2, true)[0].Prompt})
 	if err != nil {
@@ -155,8 +165,12 @@ func (q *quickstartCommand) ask(ctx context.Context, method, key string, body []
 		request.Header.Set("Authorization", "Bearer "+key)
 	}
 	response, err := http.DefaultClient.Do(request)
-	if err != nil {
+	var nobody *net.OpError
+	switch {
+	case errors.As(err, &nobody) && nobody.Op == "dial":
 		return fmt.Errorf("--server: %w at %s: %w", errNobody, q.Server, err)
+	case err != nil:
+		return fmt.Errorf("--server: %w", err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
@@ -174,13 +188,24 @@ func (q *quickstartCommand) ask(ctx context.Context, method, key string, body []
 	return nil
 }
 
-func writeTickets(path string, rows []ticket) error {
+// writeTickets writes a file of rows. One that holds anything else is written over
+// only where that is asked for.
+func writeTickets(path string, rows []ticket, overwrite bool) error {
 	var b bytes.Buffer
 	lines := json.NewEncoder(&b)
 	for _, r := range rows {
 		if err := lines.Encode(r); err != nil {
 			return err
 		}
+	}
+	there, err := os.ReadFile(path)
+	switch {
+	case err == nil && bytes.Equal(there, b.Bytes()):
+		return nil
+	case err == nil && !overwrite:
+		return fmt.Errorf("--output: %s is there and is no quickstart's: choose another --output or --name, or --overwrite it", path)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
 	return disk.Write(path, b.Bytes())
 }

@@ -65,7 +65,7 @@ func TestQuickstart(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	if got := asked(); got != "GET /version\nPUT /v1/adapters/tickets\nPOST /v1/generate?adapter=tickets" {
+	if got := asked(); got != "GET /version\nGET /v1/adapters\nPUT /v1/adapters/tickets\nPOST /v1/generate?adapter=tickets" {
 		t.Errorf("the server was asked\n%s", got)
 	}
 	folder, err := adapters.Open(filepath.Join(output, "tickets"))
@@ -101,10 +101,11 @@ func TestQuickstartFaults(t *testing.T) {
 		args []string
 		code int
 	}{
-		"its key is read from PEFT_SERVE_API_KEY": {args, 1},
-		"is no peft-serve":                        {replaced(args, "--server", notPeftServe(t)), 1},
-		"--max-steps: 0":                          {replaced(args, "--max-steps", "0"), 2},
-		`--name: "../x" is no name`:               {append(args, "--name", "../x"), 2},
+		"its key is read from PEFT_SERVE_API_KEY":   {args, 1},
+		"is no peft-serve":                          {replaced(args, "--server", notPeftServe(t)), 1},
+		"--max-steps: 0":                            {replaced(args, "--max-steps", "0"), 2},
+		`--name: "../x" is no name`:                 {append(args, "--name", "../x"), 2},
+		`--server: "localhost:8080" is not the URL`: {replaced(args, "--server", "localhost:8080"), 2},
 	} {
 		if code, _, notes := command(t, c.args...); code != c.code || !strings.Contains(notes, want) {
 			t.Errorf("%d: no %q in %s", code, want, notes)
@@ -117,6 +118,26 @@ func TestQuickstartFaults(t *testing.T) {
 	other, _ := quickstartServer(t, "smollm2")
 	if _, _, notes := command(t, replaced(args, "--server", other)...); !strings.Contains(notes, "serves smollm2. If that is another base") {
 		t.Error(notes)
+	}
+}
+
+// TestQuickstartSpares: a file of somebody else's stays.
+func TestQuickstartSpares(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	s.Close()
+	args, output := quickstart(t, s.URL)
+	own := filepath.Join(output, "tickets.jsonl")
+	if err := os.MkdirAll(output, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(own, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, notes := command(t, args...); code != 1 || !strings.Contains(notes, own+" is there and is no quickstart's") {
+		t.Errorf("%d: %s", code, notes)
+	}
+	if text, err := os.ReadFile(own); err != nil || string(text) != "mine" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

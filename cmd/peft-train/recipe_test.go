@@ -159,7 +159,7 @@ func TestTaskRecipes(t *testing.T) {
 		t.Fatalf("%v, %v", recipes, err)
 	}
 	rows := filepath.Join(t.TempDir(), "rows.jsonl")
-	if err := writeTickets(rows, tickets(4, 1, false)); err != nil {
+	if err := writeTickets(rows, tickets(4, 1, false), false); err != nil {
 		t.Fatal(err)
 	}
 	for _, recipe := range recipes {

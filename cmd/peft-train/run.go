@@ -35,7 +35,10 @@ func train(ctx context.Context, config training.Config, base *training.Opened, c
 	config.Version = version
 	defer func() { _ = base.Close() }()
 	show := newProgress(c.err)
-	run, err := training.NewRun(config, base, show)
+	observer, tell := inTrainJob(os.Getenv, show)
+	complete := false
+	defer func() { tell(complete) }()
+	run, err := training.NewRun(config, base, observer)
 	if err != nil {
 		return err
 	}
@@ -48,11 +51,13 @@ func train(ctx context.Context, config training.Config, base *training.Opened, c
 	show.end()
 	if errors.Is(err, training.ErrFinished) { // nothing is left to do
 		c.note("%s", err)
+		complete = true
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	complete = true
 	printSummary(c, &config, summary)
 	return nil
 }

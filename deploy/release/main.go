@@ -68,7 +68,7 @@ func (r *release) build(only string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(built)
+	defer func() { _ = os.RemoveAll(built) }()
 	var binaries []string
 	for _, p := range platforms {
 		if only != "" && only != p.os+"/"+p.arch {

@@ -1,9 +1,12 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"time"
 )
 
 // ErrLocked is a lock that a living process holds.
@@ -67,4 +70,33 @@ func (l *Lock) Remove() error {
 	}
 	// Windows removes no file that is open.
 	return errors.Join(l.file.Close(), os.Remove(l.file.Name()))
+}
+
+// WaitLock waits for the lock file at path, which is made if need be with the
+// folders above it, and returns what gives it up. The file stays: removing it
+// would let two processes hold locks of the same name.
+func WaitLock(ctx context.Context, path string) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		held, err := LockFile(file)
+		switch {
+		case err != nil:
+			_ = file.Close()
+			return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+		case held:
+			return func() { _ = file.Close() }, nil // which releases it
+		}
+		select {
+		case <-ctx.Done():
+			_ = file.Close()
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }

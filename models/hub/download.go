@@ -41,7 +41,7 @@ func (h *Hub) fetchBlob(ctx context.Context, r repository, address string, c con
 	if err := os.MkdirAll(filepath.Dir(blob), 0o755); err != nil {
 		return err
 	}
-	release, err := acquire(ctx, r.lock(c.etag))
+	release, err := disk.WaitLock(ctx, r.lock(c.etag)) // which the Python libraries take too
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -29,7 +30,7 @@ func FuzzFromJSON(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_, _, _ = tok.EncodePair("a", "b")
+		_, _, _ = tok.EncodePair(context.Background(), "a", "b", Options{})
 		tok.Decode(ids, true)
 	})
 }

@@ -120,7 +120,7 @@ func TestGoldens(t *testing.T) {
 				}
 			}
 			for i, want := range set.Pairs {
-				ids, types, err := tok.EncodePair(g.Pairs[i][0], g.Pairs[i][1])
+				ids, types, err := tok.EncodePair(context.Background(), g.Pairs[i][0], g.Pairs[i][1], Options{})
 				if err != nil {
 					t.Fatal(err)
 				}

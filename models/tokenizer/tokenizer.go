@@ -121,22 +121,27 @@ func (t *Tokenizer) AtLeast(text string) int {
 func ceil(n, by int) int { return (n + by - 1) / by }
 
 // EncodePair returns the ids of two texts with the special tokens that the
-// model expects around and between them, and a token type for each id.
-func (t *Tokenizer) EncodePair(first, second string) (ids, types []int32, err error) {
-	e := t.begin(context.Background(), nil, len(first)+len(second), 0)
+// model expects around and between them, and a token type for each id. It fails as
+// AppendEncode does. AddSpecial and Once have no bearing: without the tokens between
+// them two texts are one.
+func (t *Tokenizer) EncodePair(ctx context.Context, first, second string, o Options) (ids, types []int32, err error) {
+	e := t.begin(ctx, nil, len(first)+len(second), o.Max)
 	defer e.release()
 	texts := [2]string{first, second}
 	for _, s := range t.pair {
 		if len(s.ids) > 0 {
 			e.add(s.ids...)
 		} else {
-			e.text(texts[s.text], false)
+			e.text(texts[s.text], o.Plain)
 		}
 		for len(types) < len(e.ids) {
 			types = append(types, s.typeID)
 		}
 	}
-	return e.ids, types, e.err
+	if e.err != nil {
+		return nil, nil, e.err
+	}
+	return e.ids, types, nil
 }
 
 // Decode returns the text of ids; skipSpecial leaves special tokens out. Ids

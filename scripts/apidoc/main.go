@@ -78,9 +78,8 @@ type parameter struct {
 }
 
 type body struct {
-	Ref         string `yaml:"$ref"`
-	Description string
-	Content     map[string]struct{ Schema schema }
+	Ref     string `yaml:"$ref"`
+	Content map[string]struct{ Schema schema }
 }
 
 type schema struct {
@@ -143,6 +142,10 @@ func write(source []byte) ([]byte, error) {
 		for _, r := range sections[tag.Name] {
 			fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", r.route, r.does, r.asks, r.answers)
 		}
+		delete(sections, tag.Name)
+	}
+	for tag := range sections {
+		return nil, fmt.Errorf("%s is no tag", tag)
 	}
 	fmt.Fprint(&out, "\n## Objects\n")
 	for _, s := range a.Components.Schemas {
@@ -233,6 +236,9 @@ func kind(s schema) string {
 		if bound.value != nil {
 			words = append(words, fmt.Sprintf("%s %g", bound.sign, *bound.value))
 		}
+	}
+	if s.MinItems != nil {
+		words = append(words, fmt.Sprintf("at least %d", *s.MinItems))
 	}
 	if s.MaxItems != nil {
 		words = append(words, fmt.Sprintf("at most %d", *s.MaxItems))

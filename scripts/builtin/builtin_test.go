@@ -83,8 +83,8 @@ func TestSpeeches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rows := append(learnt, held...); len(rows) != 1 || rows[0] != newRow("Who is there?", "I. And you?") {
-		t.Errorf("%+v", rows)
+	if len(held) != 0 || len(learnt) != 1 || learnt[0] != newRow("Who is there?", "I. And you?") {
+		t.Errorf("%+v, %+v", learnt, held)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestTheirs(t *testing.T) {
 	if err := writeData(context.Background(), shared, to, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"sst2: 67349 rows, and 872 held out", "e2e: 4672 rows, and 630 held out", "banking: 10003 rows, and 3080 held out"} {
+	for _, want := range []string{"sst2: 67349 rows, and 872 held out", "e2e: 4672 rows, and 630 held out", "banking: 10003 rows, and 3073 held out"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

@@ -93,6 +93,11 @@ func writeData(ctx context.Context, from, to string, out io.Writer) error {
 		}
 		shown := func(r row) bool { return r.Prompt == prompt(t.example) }
 		learnt, held = slices.DeleteFunc(learnt, shown), slices.DeleteFunc(held, shown)
+		known := map[string]bool{}
+		for _, r := range learnt {
+			known[r.Prompt] = true
+		}
+		held = slices.DeleteFunc(held, func(r row) bool { return known[r.Prompt] }) // data sets repeat themselves
 		dir := filepath.Join(to, "tasks", t.name)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err

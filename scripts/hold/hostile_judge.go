@@ -114,7 +114,7 @@ func (c *court) try(ctx context.Context, dir string) (answer, []int32, error) {
 		return answer{}, nil, err
 	}
 	defer func() { _ = c.known.Remove(context.Background(), name, nil) }()
-	lease, err := c.known.Acquire(name)
+	lease, err := c.known.Acquire(name, "")
 	if err != nil {
 		return answer{}, nil, err
 	}

@@ -15,14 +15,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 func init() { modes["kills"] = kills }
 
-// kills publishes, replaces and deletes adapters as fast as it can, kills the
-// server in the middle of it, starts another on the same folder and looks what
-// is there: each name has the version that was last acknowledged, or the one
-// that was under way, and answers with it; nothing else lies in the folder.
+// kills publishes, replaces, rolls back, tries and deletes adapters as fast as it
+// can, kills the server in the middle of it, starts another on the same folder and
+// looks what is there: each name has the live version and the canary that were last
+// acknowledged, or those that were under way, and answers with them; all versions
+// that are kept are whole, and nothing else lies in the folder.
 func kills(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("kills", flag.ContinueOnError)
 	bin := flags.String("bin", "bin/peft-serve", "the server")
@@ -48,9 +51,11 @@ func kills(ctx context.Context, args []string, out io.Writer) error {
 	}
 	k := &killing{versions: all, folder: folder, random: rand.New(rand.NewPCG(*seed, 0)), out: out}
 	for i := range *names {
-		k.names = append(k.names, &changing{name: fmt.Sprintf("adapter-%d", i), random: rand.New(rand.NewPCG(*seed, uint64(i+1))), may: []string{""}})
+		k.names = append(k.names, &changing{name: fmt.Sprintf("adapter-%d", i), random: rand.New(rand.NewPCG(*seed, uint64(i+1))), may: []meaning{{}}})
 	}
-	run := func() (*server, error) { return start(*bin, "--threads", "1", "--base", base, "--adapters", folder) }
+	run := func() (*server, error) {
+		return start(*bin, "--threads", "1", "--base", base, "--adapters", folder, "--keep-versions", "2")
+	}
 	for range *count {
 		if err := k.once(ctx, run); err != nil {
 			return err
@@ -75,7 +80,7 @@ type killing struct {
 type changing struct {
 	name   string
 	random *rand.Rand
-	may    []string // digests that it may have; "" is none
+	may    []meaning // what it may mean
 
 	refused error // what a living server has not done
 }
@@ -138,59 +143,52 @@ func (k *killing) change(s *server) {
 	k.acknowledged += acknowledged.Load()
 }
 
-// step publishes, replaces or deletes. It reports whether that was
-// acknowledged; if not, the name may have either version.
-func (c *changing) step(client *http.Client, url string, all []version) bool {
-	method, next := http.MethodPut, all[c.random.IntN(len(all))]
-	if c.may[0] != "" && c.random.IntN(4) == 0 {
-		method, next = http.MethodDelete, version{}
-	}
-	before := c.may[0]
-	c.may = []string{before, next.digest}
-	r, err := send(client, method, url+"/v1/adapters/"+c.name, next.archive)
-	if err != nil {
-		return false
-	}
-	if r.status >= 300 {
-		c.refused = fmt.Errorf("%s %s: %d %s", method, c.name, r.status, r.text)
-		return false
-	}
-	c.may = []string{next.digest}
-	return true
-}
-
 // look compares what a new server finds with what was acknowledged.
 func (k *killing) look(s *server) error {
-	entries, err := os.ReadDir(k.folder)
-	if err != nil {
+	if err := k.lookForStrays(); err != nil {
 		return err
-	}
-	for _, e := range entries {
-		if !slices.ContainsFunc(k.names, func(c *changing) bool { return c.name == e.Name() }) {
-			k.strays++
-			fmt.Fprintln(k.out, "stray:", e.Name())
-		}
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, c := range k.names {
-		r, err := send(client, http.MethodPost, s.url+"/v1/completions", fmt.Appendf(nil, `{"model":%q,"prompt":"a","max_tokens":1}`, c.name))
-		if err != nil {
+		found, torn, err := k.meaning(client, s.url, c.name)
+		switch {
+		case err != nil:
+			return err
+		case torn != "":
+			k.torn++
+			fmt.Fprintf(k.out, "torn: %s: %s\n", c.name, torn)
+			continue
+		case !slices.Contains(c.may, found):
+			k.lost++
+			fmt.Fprintf(k.out, "lost: %s is %v, not one of %v\n", c.name, found, c.may)
+		}
+		c.may = []meaning{found}
+	}
+	return nil
+}
+
+// lookForStrays looks for what belongs to no name.
+func (k *killing) lookForStrays() error {
+	own := func(name string) bool {
+		return slices.ContainsFunc(k.names, func(c *changing) bool { return c.name == name })
+	}
+	for folder, belongs := range map[string]func(name string) bool{
+		"": func(name string) bool {
+			return own(name) || name == catalogue.VersionsFolder || name == catalogue.AliasesFolder
+		},
+		catalogue.VersionsFolder: own,
+		catalogue.AliasesFolder:  func(name string) bool { return own(strings.TrimSuffix(name, ".yaml")) },
+	} {
+		entries, err := os.ReadDir(filepath.Join(k.folder, folder))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
-		switch r.status {
-		case http.StatusOK:
-		case http.StatusNotFound:
-			r.digest = ""
-		default:
-			k.torn++
-			fmt.Fprintf(k.out, "torn: %s: %d %s\n", c.name, r.status, r.text)
-			continue
+		for _, e := range entries {
+			if !belongs(e.Name()) {
+				k.strays++
+				fmt.Fprintln(k.out, "stray:", filepath.Join(folder, e.Name()))
+			}
 		}
-		if !slices.Contains(c.may, r.digest) {
-			k.lost++
-			fmt.Fprintf(k.out, "lost: %s has version %q, not one of %s\n", c.name, r.digest, strings.Join(c.may, ", "))
-		}
-		c.may = []string{r.digest}
 	}
 	return nil
 }

@@ -161,7 +161,7 @@ func loaded(ctx context.Context, b *base, dir string) (known *catalogue.Catalogu
 			continue
 		}
 		names = append(names, e.Name)
-		half, err := known.Compose([]catalogue.Part{{Name: e.Name, Weight: 0.5}})
+		half, err := known.Compose([]catalogue.Part{{Name: e.Name, Weight: 0.5}}, "")
 		if err != nil {
 			continue
 		}
@@ -255,7 +255,7 @@ func sampling(draw *rand.Rand, i int) runtime.Sampling {
 func (q *question) put(ctx context.Context, b *base, e *runtime.Engine, known *catalogue.Catalogue) answer {
 	r := q.Request
 	if len(q.parts) > 0 {
-		lease, err := known.Compose(q.parts)
+		lease, err := known.Compose(q.parts, "")
 		if err != nil {
 			return answer{err: err}
 		}

@@ -155,8 +155,8 @@ function showSend() {
 function showRows() {
 	const countable = counts.size > 0 || may('metrics') || may('admin');
 	at('requests-title').textContent = countable ? 'Requests' : '';
-	const rows = adapters.filter(a => isFound(a.name)).map(a => ({...a, count: countable ? counts.get(a.name) ?? {requests: 0} : null}));
-	reconcile(at('rows'), rows, a => JSON.stringify([a.name, a.state === 'draining' && a.digest, {...a, last_used: 0}]), rowOf, a => a.name + (a.state === 'draining' ? ' ' + a.digest : ''));
+	const rows = adapters.filter(a => isFound(a.name)).map(a => ({...a, count: countable && !(a.canary_percent > 0) ? counts.get(a.name) ?? {requests: 0} : null}));
+	reconcile(at('rows'), rows, a => JSON.stringify([a.name, aside(a) && a.digest, {...a, last_used: 0}]), rowOf, a => a.name + (aside(a) ? ' ' + a.digest : ''));
 }
 
 // reconcile makes the children of a parent those of items. One whose signature
@@ -180,6 +180,9 @@ function reconcile(parent, items, signature, build, identity = signature) {
 	else heir?.querySelector(`[data-action="${focused.dataset.action}"]`)?.focus();
 }
 
+// aside tells a canary, and a version that was replaced, from what a name means.
+const aside = a => a.state === 'draining' || a.canary_percent > 0;
+
 const states = {known: 'cold', loading: 'loading', resident: 'resident', failed: 'failed', draining: 'replaced, still in use'};
 
 function rowOf(a) {
@@ -192,14 +195,15 @@ function rowOf(a) {
 	if (a.method) name.append(make('span', {className: 'aside', textContent: a.method + (a.rank ? `, rank ${a.rank}` : '')}));
 	if (a.error) name.append(make('span', {className: 'fault', textContent: a.error}));
 	if (a.warning) name.append(make('span', {className: 'aside', textContent: a.warning}));
-	const state = make('span', {className: 'state ' + a.state, textContent: states[a.state] + (a.pinned ? ', pinned' : '')});
+	const state = make('span', {className: 'state ' + a.state, textContent: (a.canary_percent ? `canary, ${a.canary_percent} %, ` : '') + states[a.state] + (a.pinned ? ', pinned' : '')});
 	const requests = [];
 	if (a.count) {
 		requests.push(a.count.requests.toLocaleString('en'));
 		if (a.count.cached_prompt_tokens > 0) requests.push(make('span', {className: 'aside', textContent: `${Math.round(100 * a.count.cached_prompt_tokens / a.count.prompt_tokens)} % of prompts cached`}));
 	}
 	const actions = [];
-	if (!caller.read_only && a.state !== 'draining') {
+	if (!aside(a)) actions.push(button('Versions', 'versions', a.name, () => showVersions(a.name)));
+	if (!caller.read_only && !aside(a)) {
 		if (may('admin')) actions.push(button(a.pinned ? 'Unpin' : 'Pin', 'pin', a.name, () => change(a, a.pinned ? 'unpin' : 'pin')));
 		if ((may('publish') || may('admin')) && !a.source.startsWith('builtin://')) actions.push(button('Delete', 'delete', a.name, () => confirmDelete(a)));
 	}
@@ -240,6 +244,39 @@ async function change(adapter, action) {
 	refresh();
 }
 
+async function showVersions(name) {
+	const dialog = at('versions-dialog');
+	try {
+		const {versions} = await (await ask(`${pathOf(name)}/versions`)).json();
+		at('versions-title').textContent = `Versions of ${name}`;
+		at('versions').replaceChildren(...versions.map(v => versionOf(name, v)));
+		if (!dialog.open) dialog.showModal();
+	} catch (error) {
+		dialog.close();
+		notice(error.message, true);
+	}
+}
+
+function versionOf(name, v) {
+	const what = [v.digest ? v.digest.slice(0, 12) : 'not read yet', v.live ? 'live' : v.canary_percent ? `canary, ${v.canary_percent} %` : 'kept'];
+	if (v.uploaded) what.push(`uploaded ${new Date(v.uploaded).toLocaleString('en')}`);
+	const item = make('li', {}, make('span', {textContent: what.join(', '), title: v.digest ?? ''}));
+	if (v.error) item.append(make('span', {className: 'fault', textContent: v.error}));
+	if (!v.live && v.digest && !caller.read_only && (may('publish') || may('admin'))) item.append(button('Make live', 'rollback', v.digest.slice(0, 12), () => rollBack(name, v.digest)));
+	return item;
+}
+
+async function rollBack(name, digest) {
+	try {
+		await ask(`${pathOf(name)}/rollback`, {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({digest})});
+		notice(`Version ${digest.slice(0, 12)} of ${name} is live.`);
+	} catch (error) {
+		notice(error.message, true);
+	}
+	at('versions-dialog').close();
+	refresh();
+}
+
 function confirmDelete(adapter) {
 	at('delete-title').textContent = `Delete ${adapter.name}?`;
 	at('delete-form').onsubmit = async event => {
@@ -256,6 +293,7 @@ function confirmDelete(adapter) {
 	at('delete-dialog').showModal();
 }
 
+at('versions-close').addEventListener('click', () => at('versions-dialog').close());
 at('delete-cancel').addEventListener('click', () => at('delete-dialog').close());
 
 // Answers

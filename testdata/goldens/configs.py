@@ -7,7 +7,26 @@ import json
 import os
 
 import transformers
-from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config, Qwen3MoeConfig
+from transformers import (
+    BertConfig,
+    CamembertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    MPNetConfig,
+    Phi3Config,
+    Qwen2Config,
+    Qwen3Config,
+    Qwen3MoeConfig,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
+
+CLASSES = (Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config, Qwen3MoeConfig)
+ENCODERS = (BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, MPNetConfig, RobertaConfig, XLMRobertaConfig)
 
 SCALINGS = {
     "linear": dict(rope_type="linear", factor=4.0),
@@ -20,7 +39,7 @@ SCALINGS = {
 
 
 def main():
-    configs = {c.__name__: c().to_dict() for c in (Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config, Qwen3MoeConfig)}
+    configs = {c.__name__: c().to_dict() for c in CLASSES + ENCODERS}
     for name, scaling in SCALINGS.items():
         configs[f"LlamaConfig, {name}"] = LlamaConfig(rope_scaling=dict(scaling)).to_dict()
     configs["Gemma3TextConfig, linear"] = Gemma3TextConfig(rope_scaling=dict(rope_type="linear", factor=8.0)).to_dict()

@@ -25,6 +25,7 @@ import bitfit
 import bottleneck
 import combined
 import composed
+import encoders
 import keys
 import lora
 import oracle
@@ -45,6 +46,7 @@ PARTS = {
     "combined": combined.make_all,
     "composed": composed.make_all,
     "training": training.make_all,
+    "encoders": encoders.make_all,
 }
 
 

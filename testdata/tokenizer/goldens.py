@@ -33,7 +33,10 @@ TEXTS = [
     "The <tok> x<tok>y  <tok> wrap<word>s a <word> b  <left>  c  <right>  d <NORM> norm",
 ]
 
-PAIRS = [("How old are you?", "I'm 6 years old"), ("", "b"), ("a", "")]
+PAIRS = [
+    ("How old are you?", "I'm 6 years old"), ("", "b"), ("a", ""), ("", ""), ("A man is playing a flute.", "A man is playing a large flute."),
+    ("naïve CAFÉ 日本語", "Å İ ẞ 🤷🏻‍♀️"), ("[CLS] a [SEP] b", "</s> <s> [MASK]"), ("  spaces  ", "\n\tlines\n"),
+]
 
 
 def trained():

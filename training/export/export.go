@@ -68,6 +68,9 @@ func Write(o Options) (*Report, error) {
 	if source.GGUF != nil {
 		return nil, fmt.Errorf("%w: %s is a GGUF file already", ErrNotExported, o.From)
 	}
+	if m.Config().Architecture.GGUF() == "" {
+		return nil, fmt.Errorf("%w: llama.cpp's names of %s are not known", ErrNotExported, m.Config().Architecture)
+	}
 	name := o.Name
 	if name == "" {
 		name = filepath.Base(filepath.Clean(o.From))

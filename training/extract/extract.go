@@ -121,6 +121,9 @@ func extract(o Options) (*Report, error) {
 		return nil, err
 	}
 	defer func() { _ = s1.Close() }()
+	if err := base.Config().Architecture.Check(models.Generate); err != nil {
+		return nil, fmt.Errorf("%s: %w: nothing is extracted from encoders yet", o.Base, err)
+	}
 	j.base, j.tuned = base, tuned
 	if j.BaseName == "" {
 		j.BaseName = s0.OwnName()

@@ -24,7 +24,8 @@ type Description struct {
 	Type       string   `json:"peft_type"`
 	Rank       int      `json:"rank,omitempty"`
 	Base       string   `json:"base_model"`
-	Targets    []string `json:"target_modules"` // modules that have tensors, by their last names
+	Task       string   `json:"task_type,omitempty"` // as PEFT calls it
+	Targets    []string `json:"target_modules"`      // modules that have tensors, by their last names
 	Tensors    int      `json:"tensors"`
 	Parameters int      `json:"parameters"`
 	Bytes      int      `json:"bytes"`
@@ -47,7 +48,7 @@ func Describe(dir string) (*Description, error) {
 		return nil, err
 	}
 	c := folder.Config
-	d := &Description{Path: dir, Method: c.Method.Name(), Type: c.Type, Rank: c.Method.Rank(), Base: c.Base, Digest: folder.Digest()}
+	d := &Description{Path: dir, Method: c.Method.Name(), Type: c.Type, Rank: c.Method.Rank(), Base: c.Base, Task: c.Task, Digest: folder.Digest()}
 	tensors, closeFile, err := open(dir)
 	if err != nil {
 		return nil, err

@@ -105,6 +105,9 @@ func merge(o Options) (*Report, error) {
 		return nil, err
 	}
 	defer func() { _ = j.source.Close() }()
+	if err := j.model.Config().Architecture.Check(models.Generate); err != nil {
+		return nil, fmt.Errorf("%s: %w: encoders are not merged yet", o.Base, err)
+	}
 	j.report.Warnings = slices.Concat(j.source.Warnings, warnings)
 	if j.adapter, err = adapters.Load(j.model, folder); err != nil {
 		return nil, err

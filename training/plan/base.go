@@ -23,7 +23,7 @@ type Base struct {
 	// 7e9; 0: none.
 	Nominal float64
 
-	model      models.Model // its shape; nil of an encoder, which models does not run yet
+	model      models.Model // its shape; nil of an encoder, which is not trained yet
 	config     models.Config
 	sites      models.Sites
 	parameters int

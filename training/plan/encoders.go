@@ -7,7 +7,7 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 )
 
-// encoderClass is an architecture that is planned for and not run yet.
+// encoderClass is an encoder, which is planned for and not trained yet.
 type encoderClass struct {
 	*models.Architecture
 	read func(config []byte, modelType string) (*Base, error)

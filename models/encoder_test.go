@@ -1,0 +1,202 @@
+package models_test
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/modeltest"
+)
+
+// TestGoldenEncoders holds hidden states and pooled rows against transformers'.
+func TestGoldenEncoders(t *testing.T) {
+	for _, base := range modeltest.Encoders(t) {
+		t.Run(base, func(t *testing.T) {
+			m, p := modeltest.Open(t, base), models.NewPass(modeltest.Pool(t, 2))
+			for i, want := range modeltest.Texts(t, modeltest.Goldens(t, base, "golden.safetensors")) {
+				got := modeltest.Encode(m, p, want)[0]
+				if d := modeltest.MaxDifference(got.Hidden, want.Hidden); !(d <= tolerance) {
+					t.Errorf("text %d, %d tokens: a hidden state is off by %.3g", i, len(want.Tokens), d)
+				}
+				if got.Pooled.Rows < want.Pooled.Rows {
+					t.Fatal("there is no pooler")
+				}
+				if d := modeltest.MaxDifference(want.Pooled, got.Pooled); !(d <= tolerance) {
+					t.Errorf("text %d, %d tokens: a pooled value is off by %.3g", i, len(want.Tokens), d)
+				}
+			}
+		})
+	}
+}
+
+// TestEncodersInABatch holds law 1: beside other texts of any length, and on
+// another number of threads, a text gives the bits that it gives alone.
+func TestEncodersInABatch(t *testing.T) {
+	for _, base := range modeltest.Encoders(t) {
+		t.Run(base, func(t *testing.T) {
+			m := modeltest.Open(t, base)
+			one, two := models.NewPass(modeltest.Pool(t, 1)), models.NewPass(modeltest.Pool(t, 2))
+			texts := modeltest.Texts(t, modeltest.Goldens(t, base, "golden.safetensors"))
+			for range 2 { // the memory of the first round is used again
+				for i, got := range modeltest.Encode(m, two, texts...) {
+					alone := modeltest.Encode(m, one, texts[i])[0]
+					equal(t, "hidden", got.Hidden, alone.Hidden)
+					equal(t, "pooled", got.Pooled, alone.Pooled)
+				}
+				slices.Reverse(texts)
+			}
+		})
+	}
+}
+
+// TestSteadyEncodingAllocatesNothing holds the forward pass over texts to the
+// buffers of the one before.
+func TestSteadyEncodingAllocatesNothing(t *testing.T) {
+	for _, base := range modeltest.Encoders(t) {
+		for _, threads := range []int{1, 2} {
+			m, p := modeltest.Open(t, base), models.NewPass(modeltest.Pool(t, threads))
+			texts := modeltest.Texts(t, modeltest.Goldens(t, base, "golden.safetensors"))
+			var b models.Batch
+			b.Out = make([]int32, 0, 2*len(texts))
+			step := func() {
+				b.Reset()
+				for _, text := range texts {
+					b.Out = append(b.Out, int32(b.Rows()))
+					b.AddText(text.Tokens, text.Types, 0, nil)
+				}
+				h := m.Forward(p, &b, nil)
+				if m.Config().Pooler {
+					p.Free(m.Head(p, &b, 0, h))
+				}
+				p.Free(h)
+				texts[0], texts[1] = texts[1], texts[0]
+			}
+			for range 5 {
+				step()
+			}
+			if n := testing.AllocsPerRun(50, step); n != 0 {
+				t.Errorf("%s, %d threads: %v allocations a step", base, threads, n)
+			}
+		}
+	}
+}
+
+// TestRecordedEncoding: a pass that records has the bits of one that does not, with
+// and without computing blocks again, and frees all that it made.
+func TestRecordedEncoding(t *testing.T) {
+	for _, base := range modeltest.Encoders(t) {
+		m, pool := modeltest.Open(t, base), modeltest.Pool(t, 2)
+		texts := modeltest.Texts(t, modeltest.Goldens(t, base, "golden.safetensors"))
+		want := modeltest.Encode(m, models.NewPass(pool), texts...)
+		var first []float32
+		for _, again := range []bool{false, true} {
+			p := models.NewPass(pool)
+			p.Recompute(again)
+			gradients := trainEverything(m)
+			p.Record()
+			var b models.Batch
+			for _, text := range texts {
+				b.AddText(text.Tokens, text.Types, 0, nil)
+			}
+			h := m.Forward(p, &b, nil)
+			for i, span := range b.Spans {
+				equal(t, base, h.Data.Span(span.Start, span.End), want[i].Hidden)
+			}
+			d := p.Grad(h)
+			for i := range d.Data {
+				d.Data[i] = float32(i%7) - 3
+			}
+			p.Free(h)
+			p.Backward()
+			if live, _ := p.Live(); live.Total() != 0 {
+				t.Errorf("%s: %+v is still in use", base, live)
+			}
+			got := gradients[m.Sites()[0].Name+".weight"]
+			if first == nil {
+				first = slices.Clone(got)
+			} else if !slices.Equal(first, got) {
+				t.Errorf("%s: the gradients of blocks that are computed again differ", base)
+			}
+		}
+	}
+}
+
+// TestMeasuredEncoding: a shape built from the configuration measures what the model
+// holds and computes.
+func TestMeasuredEncoding(t *testing.T) {
+	m := modeltest.Open(t, "encoders/bert")
+	texts := modeltest.Texts(t, modeltest.Goldens(t, "encoders/bert", "golden.safetensors"))
+	count := func(p *models.Pass) (peak models.Live) {
+		p.Record()
+		var b models.Batch
+		for _, text := range texts {
+			b.AddText(text.Tokens, text.Types, 0, nil)
+		}
+		h := m.Forward(p, &b, nil)
+		p.Grad(h)
+		p.Free(h)
+		p.Backward()
+		_, peak = p.Live()
+		return peak
+	}
+	trainEverything(m)
+	computed, measured := count(models.NewPass(modeltest.Pool(t, 1))), count(models.NewMeasure())
+	if computed != measured || computed.KV == 0 {
+		t.Errorf("measured %+v, computed %+v", measured, computed)
+	}
+	c, tokens, pairs := m.Config(), 0, 0
+	for _, text := range texts {
+		tokens += len(text.Tokens)
+		pairs += len(text.Tokens) * len(text.Tokens)
+	}
+	p := models.NewMeasure()
+	var b models.Batch
+	for _, text := range texts {
+		b.AddText(text.Tokens, text.Types, 0, nil)
+	}
+	p.Free(m.Forward(p, &b, nil))
+	products := 2 * tokens * c.Layers * (4*c.Hidden*c.Hidden + 2*c.Hidden*c.Intermediate)
+	if f := p.FLOPs(); f.Forward != float64(products) || f.AttentionForward != float64(4*pairs*c.Hidden*c.Layers) {
+		t.Errorf("%+v, want %d and %d", f, products, 4*pairs*c.Hidden*c.Layers)
+	}
+}
+
+// TestEncoderGradients holds the gradients of every parameter against PyTorch's, of
+// the sum of hidden states times weights that the script makes too.
+func TestEncoderGradients(t *testing.T) {
+	for _, base := range modeltest.Encoders(t) {
+		golden := modeltest.Goldens(t, base, "grads.safetensors")
+		if _, err := os.Stat(golden); err != nil {
+			continue
+		}
+		t.Run(base, func(t *testing.T) {
+			m, p := modeltest.Open(t, base), models.NewPass(modeltest.Pool(t, 2))
+			gradients := trainEverything(m)
+			var b models.Batch
+			for _, text := range modeltest.Texts(t, modeltest.Goldens(t, base, "golden.safetensors"))[2:4] {
+				b.AddText(text.Tokens, text.Types, 0, nil)
+			}
+			p.Record()
+			h := m.Forward(p, &b, nil)
+			d := p.Grad(h)
+			for _, span := range b.Spans {
+				for r := range span.End - span.Start {
+					for c := range d.Cols {
+						d.Row(span.Start + r)[c] = float32((7*r+3*c)%11 - 5)
+					}
+				}
+			}
+			p.Free(h)
+			p.Backward()
+			a := m.Config().Architecture
+			for name, gradient := range gradients {
+				if bare, ok := a.Without(name); ok {
+					delete(gradients, name)
+					gradients[bare] = gradient
+				}
+			}
+			compareGradients(t, models.Bare(m), golden, gradients)
+		})
+	}
+}

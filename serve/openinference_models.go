@@ -1,0 +1,115 @@
+package serve
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/catalogue"
+)
+
+// inferenceTensor describes an input or an output, as the protocol does: texts are
+// one element of bytes.
+type inferenceTensor struct {
+	Name     string `json:"name"`
+	Datatype string `json:"datatype"`
+	Shape    []int  `json:"shape"`
+}
+
+// inferenceModelView is the metadata of a model: the base, or an adapter, whose
+// versions are digests.
+type inferenceModelView struct {
+	Name     string            `json:"name"`
+	Versions []string          `json:"versions,omitempty"`
+	Platform string            `json:"platform"`
+	Inputs   []inferenceTensor `json:"inputs"`
+	Outputs  []inferenceTensor `json:"outputs"`
+}
+
+// inferenceServer describes the server.
+func (s *Server) inferenceServer(c *fiber.Ctx) error {
+	return writeJSON(c, http.StatusOK, struct {
+		Name       string   `json:"name"`
+		Version    string   `json:"version"`
+		Extensions []string `json:"extensions"`
+	}{"peft-serve", s.config.Version, []string{"generate"}})
+}
+
+// inferenceModel describes a model, whether it is in memory or not.
+func (s *Server) inferenceModel(c *fiber.Ctx) error {
+	m, err := s.inferenceModelOf(c)
+	if err != nil {
+		return err
+	}
+	view := inferenceModelView{
+		Name: m.name, Platform: "peft-serve",
+		Inputs:  []inferenceTensor{{"text_input", "BYTES", []int{1}}},
+		Outputs: []inferenceTensor{{"text_output", "BYTES", []int{1}}},
+	}
+	for _, e := range m.versions {
+		if e.Digest != "" {
+			view.Versions = append(view.Versions, e.Digest)
+		}
+	}
+	return writeJSON(c, http.StatusOK, view)
+}
+
+// inferenceModelReady answers whether requests for a model are taken: an adapter
+// that is not in memory is loaded for the first of them, so only one that has
+// failed to load is not ready.
+func (s *Server) inferenceModelReady(c *fiber.Ctx) error {
+	if s.requests.isDraining() {
+		return draining()
+	}
+	m, err := s.inferenceModelOf(c)
+	if err != nil {
+		return err
+	}
+	for _, e := range m.versions {
+		if e.State == catalogue.Failed {
+			return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "model_not_ready", message: "model " + m.name + " is not ready: " + e.Err.Error()}
+		}
+	}
+	return writeJSON(c, http.StatusOK, fiber.Map{"name": m.name, "ready": true})
+}
+
+// inferenceSubject is the model that a path names, and those of its versions that
+// answer requests; the base has none.
+type inferenceSubject struct {
+	name     string
+	versions []catalogue.Entry
+}
+
+func (s *Server) inferenceModelOf(c *fiber.Ctx) (m inferenceSubject, err error) {
+	if m.name, err = url.PathUnescape(c.Params("name")); err != nil {
+		return m, invalid("name", "the path names no model: %s", err)
+	}
+	version, err := url.PathUnescape(c.Params("version"))
+	if err != nil {
+		return m, invalid("version", "the path names no version: %s", err)
+	}
+	unknown := unknownAdapter("name", m.name)
+	if m.name != s.config.Name {
+		if s.catalogue == nil {
+			return m, unknown
+		}
+		versions, _, err := s.visible(c).Versions(m.name)
+		switch {
+		case isUnknown(err):
+			return m, unknown
+		case err != nil:
+			return m, loadFault(m.name, err)
+		}
+		for _, v := range versions {
+			if v.Entry.Name != "" && (version == "" || v.Digest == version) {
+				v.Entry.Digest = v.Digest
+				m.versions = append(m.versions, v.Entry)
+			}
+		}
+	}
+	if version != "" && len(m.versions) == 0 {
+		return m, notFound("version_not_found", "version", "no version %s of model %s answers requests", version, m.name)
+	}
+	return m, nil
+}

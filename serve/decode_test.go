@@ -42,8 +42,8 @@ func TestDecodeNamesTheField(t *testing.T) {
 		`{"logit_bias":{"3":101}}`:                   "logit_bias.3 is outside -100 to 100",
 		`{"suffix":"x"}`:                             `suffix is not implemented: leave it out or send ""`,
 		`{"best_of":2}`:                              "best_of is not implemented: leave it out or send 1",
-		`{"guided_json":{}}`:                         "guided_json is not implemented: leave it out",
-		`{"response_format":{"type":"json_object"}}`: `response_format is not implemented: leave it out or send {"type":"text"}`,
+		`{"guided_grammar":"x"}`:                     "guided_grammar is not implemented: leave it out",
+		`{"structured_outputs":{"grammar":"x"}}`:     "structured_outputs.grammar is not implemented: leave it out",
 	} {
 		var r completionsRequest
 		require.EqualError(t, decode([]byte(body), &r), want, body)

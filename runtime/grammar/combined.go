@@ -2,6 +2,7 @@ package grammar
 
 import (
 	"encoding/json"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +31,7 @@ func (c *compiler) combined(s object, keyword string, v any, path string) (expr,
 				return nil, err
 			}
 		}
-		return c.object(all, path)
+		return c.merged(all, path)
 	}
 	if keyword == "oneOf" {
 		if err := c.disjoint(parts, path); err != nil {
@@ -44,11 +45,16 @@ func (c *compiler) combined(s object, keyword string, v any, path string) (expr,
 			if err != nil {
 				return nil, err
 			}
-			merged, err := merge(beside, part, at(i))
+			all, err := merge(beside, part, at(i))
 			if err != nil {
 				return nil, err
 			}
-			p = merged
+			e, err := c.merged(all, at(i))
+			if err != nil {
+				return nil, err
+			}
+			either = append(either, e)
+			continue
 		}
 		e, err := c.schema(p, at(i))
 		if err != nil {
@@ -74,9 +80,19 @@ func (c *compiler) ref(beside object, v any, path string) (expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.object(merged, path)
+		return c.merged(merged, path)
 	}
-	return c.rule(where, "", func() (expr, error) { return c.schema(target, where) })
+	return c.rule(where, where, func() (expr, error) { return c.schema(target, where) })
+}
+
+// merged is a schema that was made of others: one that refers to itself is made
+// once.
+func (c *compiler) merged(s object, path string) (expr, error) {
+	key := canonical(s)
+	if !c.left.spend(len(key)) {
+		return nil, fault(path, "cannot be kept to: %s", ErrTooLarge)
+	}
+	return c.rule("merged "+key, path, func() (expr, error) { return c.schema(s, path) })
 }
 
 // find is what a reference names, and its pointer.
@@ -89,6 +105,9 @@ func (c *compiler) find(v any, path string) (target any, where string, err error
 	for part := range strings.SplitSeq(strings.TrimPrefix(strings.TrimPrefix(name, "#"), "/"), "/") {
 		if name == "#" {
 			break
+		}
+		if plain, err := url.PathUnescape(part); err == nil {
+			part = plain
 		}
 		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
 		var ok bool
@@ -109,6 +128,10 @@ func (c *compiler) find(v any, path string) (target any, where string, err error
 
 // resolved is a schema as an object, its references followed.
 func (c *compiler) resolved(v any, path string) (object, error) {
+	if c.nested++; c.nested > 2*maxDepth || !c.left.spend(stepOf(v)) {
+		return nil, fault(path, "refers to itself")
+	}
+	defer func() { c.nested-- }()
 	for range maxDepth {
 		switch s := v.(type) {
 		case bool:
@@ -149,6 +172,12 @@ func merge(a, b object, path string) (object, error) {
 	}
 	if err := closed(b, a, path); err != nil {
 		return nil, err
+	}
+	_, lists := a.get("prefixItems")
+	_, too := b.get("prefixItems")
+	_, items := a.get("items")
+	if _, others := b.get("items"); lists && (too || others) || too && items {
+		return nil, fault(path+"/prefixItems", "stands beside items of another schema: put both into one")
 	}
 	all := slices.Clone(a)
 	for _, m := range b {
@@ -232,6 +261,14 @@ func mergeKeyword(name string, a, b any, path string) (any, error) {
 		return b, nil
 	case "type":
 		return mergeTypes(a, b, path)
+	case "enum":
+		x, isList := a.([]any)
+		y, too := b.([]any)
+		if isList && too {
+			return slices.DeleteFunc(slices.Clone(x), func(v any) bool {
+				return !slices.ContainsFunc(y, func(w any) bool { return same(v, w) })
+			}), nil
+		}
 	case "items":
 		return object{{"allOf", []any{a, b}}}, nil
 	}
@@ -273,6 +310,9 @@ func (c *compiler) disjoint(parts []any, path string) error {
 	}
 	for i := range all {
 		for j := range i {
+			if !c.left.spend(64) {
+				return fault(path+"/oneOf", "cannot be kept to: %s", ErrTooLarge)
+			}
 			if !c.apart(all[j], all[i], 0) {
 				return fault(path+"/oneOf", "may have instances of both %d and %d, of which only one is to hold: give them different types, or a property each with a const of its own, or use anyOf", j, i)
 			}

@@ -47,12 +47,12 @@ type callEdge struct{ rule, to int }
 // builder makes one rule's nfa, within a bound of states.
 type builder struct {
 	nfa
-	left  *int // states that there may still be
+	left  *budget
 	fault error
 }
 
 func (b *builder) state() int {
-	if *b.left--; *b.left < 0 {
+	if !b.left.state() || b.left.work < 0 {
 		b.fault = ErrTooLarge
 		return 0
 	}

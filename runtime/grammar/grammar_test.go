@@ -50,7 +50,7 @@ func tokens(texts ...string) *Vocabulary {
 			return nil
 		}
 		return []byte(texts[id])
-	}, []int32{end})
+	}, NewRoom(1<<20))
 }
 
 // someTokens are all texts of up to three of these letters.
@@ -74,7 +74,7 @@ func someTokens(letters string) *Vocabulary {
 func TestMask(t *testing.T) {
 	list := named{is: sequence{text("["), opt(sequence{call(1), star(sequence{text(","), call(1)})}), text("]")}}
 	value := named{is: choice{call(0), runesOf("ab"), text("aba")}}
-	nested, err := newGrammar([]named{list, value})
+	nested, err := newGrammar([]named{list, value}, newBudget())
 	require.NoError(t, err)
 	repeated, err := Regex(`(ab|a)*b?`)
 	require.NoError(t, err)
@@ -82,11 +82,10 @@ func TestMask(t *testing.T) {
 	for _, g := range []*Grammar{nested, repeated} {
 		for seed := range uint64(200) {
 			draw := rand.New(rand.NewPCG(3, seed))
-			m := g.NewMatcher(v)
-			mask := make([]uint64, v.Words())
+			m := g.In(v).NewMatcher([]int32{int32(v.size) - 1})
 			var answer string
 			for range 12 {
-				n := m.Mask(mask)
+				mask, n := m.Mask()
 				var allowed []int32
 				for id := range int32(v.size) {
 					if mask[id/64]>>(id%64)&1 == 1 {
@@ -106,7 +105,8 @@ func TestMask(t *testing.T) {
 				id := allowed[draw.IntN(n)]
 				require.True(t, m.Accept(id))
 				if answer += string(v.texts[id]); id == int32(v.size)-1 {
-					require.Zero(t, m.Mask(mask))
+					_, n := m.Mask()
+					require.Zero(t, n)
 					break
 				}
 			}
@@ -125,7 +125,7 @@ func runesOf(s string) (r runes) {
 // begins reports whether a text is the beginning of one of the grammar's.
 func begins(g *Grammar, text string) bool {
 	r := newReader(g)
-	r.begin(g.starts[0], nil)
+	r.begin(g.first(), nil)
 	for i := range len(text) {
 		if !r.step(text[i]) {
 			return false
@@ -135,14 +135,14 @@ func begins(g *Grammar, text string) bool {
 }
 
 func TestRefused(t *testing.T) {
-	_, err := newGrammar([]named{{is: choice{call(0), text("a")}}})
+	_, err := newGrammar([]named{{is: choice{call(0), text("a")}}}, newBudget())
 	require.ErrorIs(t, err, errLeft)
-	_, err = newGrammar([]named{{is: sequence{opt(text("a")), call(0), text("b")}}})
+	_, err = newGrammar([]named{{is: sequence{opt(text("a")), call(0), text("b")}}}, newBudget())
 	require.Error(t, err)
 	_, err = Choice(nil)
 	require.ErrorIs(t, err, errNothing)
-	_, err = newGrammar([]named{{is: sequence{text("a"), call(0)}}})
+	_, err = newGrammar([]named{{is: sequence{text("a"), call(0)}}}, newBudget())
 	require.ErrorIs(t, err, errNothing)
-	_, err = newGrammar([]named{{is: repeat{repeat{repeat{text("abc"), 1, 100}, 1, 100}, 1, 100}}})
+	_, err = newGrammar([]named{{is: repeat{repeat{repeat{text("abc"), 1, 100}, 1, 100}, 1, 100}}}, newBudget())
 	require.ErrorIs(t, err, ErrTooLarge)
 }

@@ -62,7 +62,7 @@ func parseValue(d *json.Decoder, depth int) (any, error) {
 	}
 	switch t {
 	case json.Delim('{'):
-		o := object{}
+		o, names := object{}, map[string]bool{}
 		for d.More() {
 			name, err := d.Token()
 			if err != nil {
@@ -72,9 +72,10 @@ func parseValue(d *json.Decoder, depth int) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			if _, twice := o.get(name.(string)); twice {
+			if names[name.(string)] {
 				return nil, fmt.Errorf("the key %q stands twice in one object", name)
 			}
+			names[name.(string)] = true
 			o = append(o, member{name.(string), v})
 		}
 		_, err = d.Token()
@@ -113,11 +114,21 @@ func canonical(v any) string {
 	case string:
 		return quote(v)
 	case json.Number:
-		return v.String()
+		return plain(v)
 	case bool:
 		return strconv.FormatBool(v)
 	}
 	return "null"
+}
+
+// plain is a number without an exponent, and without zeros that say nothing.
+func plain(n json.Number) string {
+	r, err := rational(n, "")
+	if err != nil {
+		return n.String() // refused where it is read
+	}
+	places, _ := r.FloatPrec()
+	return r.FloatString(places)
 }
 
 func quote(s string) string {

@@ -13,35 +13,42 @@ type beyond struct {
 	from  int32 // the first of the others
 }
 
-// maxLooks is how many of them a grammar keeps: each is a bit a token, and more.
-const maxLooks = 1024
+func (l *look) size() int { return 8*(len(l.inside)+len(l.beyond)) + 128 }
 
-// lookOf is the look of a state, which is found out once.
-func (g *Grammar) lookOf(v *Vocabulary, at int32) *look {
-	if where, ok := g.place(at); ok {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		if v.shared[where] == nil {
-			v.shared[where] = newReader(g).look(v, at)
+// lookOf is the look of a thread, which is found out once; c.mu is held.
+func (c *Constraint) lookOf(t thread) *look {
+	v := c.vocabulary
+	t.span, t.stack = v.near(t.span), nil
+	name, offset := c.place(t.at)
+	if name == "" {
+		known := c.looks[t]
+		if known == nil {
+			known = newReader(c.Grammar).look(v, t)
+			if c.keep(known.size()) {
+				c.looks[t] = known
+			}
 		}
-		return v.shared[where]
+		return known
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	known := g.looks[at]
-	if known == nil {
-		if len(g.looks) == maxLooks {
-			clear(g.looks)
-		}
-		known = newReader(g).look(v, at)
-		g.looks[at] = known
+	where := place{name, offset, t.span}
+	v.mu.Lock()
+	known := v.shared[where]
+	v.mu.Unlock()
+	if known != nil {
+		return known
+	}
+	known = newReader(c.Grammar).look(v, t)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.shared[where] == nil && v.room.Take(known.size()) {
+		v.shared[where] = known
 	}
 	return known
 }
 
 // look goes through the vocabulary. Of tokens that begin alike those bytes are
 // read once.
-func (r *reader) look(v *Vocabulary, at int32) *look {
+func (r *reader) look(v *Vocabulary, from thread) *look {
 	l := &look{inside: make([]uint64, v.Words())}
 	// What has been read of a token: of each number of bytes the threads, and
 	// whether the rule ends there. What ends at once is a thread of the caller's.
@@ -49,7 +56,7 @@ func (r *reader) look(v *Vocabulary, at int32) *look {
 		threads int // where they end in all
 		ends    bool
 	}
-	r.begin(at, bottom)
+	r.begin(from, bottom)
 	all := append([]thread(nil), r.threads...)
 	levels := []level{{threads: len(all)}}
 	const none = 1 << 30
@@ -63,7 +70,15 @@ func (r *reader) look(v *Vocabulary, at int32) *look {
 				if n > 0 {
 					from = levels[n-1].threads
 				}
-				r.threads = append(r.threads[:0], all[from:levels[n].threads]...)
+				now := all[from:levels[n].threads]
+				if len(now) == 1 {
+					if t, ok := r.alone(now[0], text[n]); ok {
+						all = append(all[:levels[n].threads], t)
+						levels = append(levels, level{threads: len(all)})
+						continue
+					}
+				}
+				r.threads = append(r.threads[:0], now...)
 				if !r.step(text[n]) {
 					dead = int32(n + 1)
 					break
@@ -84,4 +99,13 @@ func (r *reader) look(v *Vocabulary, at int32) *look {
 		}
 	}
 	return l
+}
+
+// alone is a thread that has read one byte more, if it stays one and does not end.
+func (r *reader) alone(t thread, c byte) (next thread, ok bool) {
+	if next, ok = r.after(t, c); !ok {
+		return next, false
+	}
+	s := &r.states[next.at]
+	return next, len(s.calls) == 0 && !s.final
 }

@@ -13,8 +13,7 @@ var (
 	whole    = choice{text("0"), sequence{digit('1', '9'), star(anyDigit)}}
 	integer  = choice{text("0"), sequence{opt(text("-")), digit('1', '9'), star(anyDigit)}}
 	fraction = sequence{text("."), repeat{anyDigit, 1, -1}}
-	number   = sequence{opt(text("-")), whole, opt(fraction),
-		opt(sequence{runes{{'e', 'e'}, {'E', 'E'}}, opt(runes{{'+', '+'}, {'-', '-'}}), repeat{anyDigit, 1, -1}})}
+	number   = sequence{opt(text("-")), whole, opt(fraction)}
 )
 
 // bound is one end of a range; nil is none.

@@ -13,13 +13,21 @@ func (p product) build(b *builder, from, to int) {
 		if sides[i], b.fault = rule(e, 0, b.left); b.fault != nil {
 			return
 		}
-		prune(sides[i], nil)
+		b.left.spend(prune(sides[i], nil))
 	}
 	type pair struct{ a, b int32 } // b is -1 where nothing of it is left
 	at := map[pair]int{{0, 0}: from}
 	for waiting := []pair{{0, 0}}; len(waiting) > 0 && b.fault == nil; {
 		now := waiting[len(waiting)-1]
 		waiting = waiting[:len(waiting)-1]
+		others := 0
+		if now.b >= 0 {
+			others = len(sides[1][now.b].bytes)
+		}
+		if !b.left.spend(1 + len(sides[0][now.a].bytes)*(1+others)) {
+			b.fault = ErrTooLarge
+			return
+		}
 		final := now.b >= 0 && sides[1][now.b].final
 		if sides[0][now.a].final && final != p.without {
 			b.skip(at[now], to)

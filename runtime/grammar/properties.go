@@ -57,11 +57,12 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 	var m members
 	var names []string
 	for _, p := range declared {
-		e, err := c.schema(p.value, path+"/properties/"+pointer(p.name))
+		at := path + "/properties/" + pointer(p.name)
+		e, err := c.schema(p.value, at)
 		if err != nil {
 			return nil, err
 		}
-		if e, needed := c.shared(e), slices.Contains(required, p.name); needed || !isNothing(e) {
+		if e, needed := c.shared(e, at), slices.Contains(required, p.name); needed || !isNothing(e) {
 			m.named = append(m.named, property{sequence{text(quote(p.name) + colon), e}, needed})
 		}
 		names = append(names, p.name)
@@ -78,7 +79,7 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	e = c.shared(e)
+	e = c.shared(e, path+"/additionalProperties")
 	for _, n := range required {
 		if !slices.Contains(names, n) {
 			m.named = append(m.named, property{sequence{text(quote(n) + colon), e}, true})

@@ -14,7 +14,7 @@ func Regex(pattern string) (*Grammar, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newGrammar([]named{{is: e}})
+	return newGrammar([]named{{is: e}}, newBudget())
 }
 
 // Choice is the grammar of some texts.
@@ -23,7 +23,7 @@ func Choice(texts []string) (*Grammar, error) {
 	for _, t := range texts {
 		all = append(all, text(t))
 	}
-	return newGrammar([]named{{is: all}})
+	return newGrammar([]named{{is: all}}, newBudget())
 }
 
 func regex(pattern string, flags syntax.Flags) (expr, error) {

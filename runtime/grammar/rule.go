@@ -7,18 +7,34 @@ import (
 	"slices"
 )
 
-// ErrTooLarge is what a grammar comes to that needs more states than there may
-// be.
+// ErrTooLarge is what a grammar comes to that needs more states, or more work to
+// find them, than there may be.
 var ErrTooLarge = errors.New("it comes to too many states")
 
-// most bounds a grammar's states, those on the way to it included.
-const most = 200_000
+// budget is what making a grammar may take: states, and steps of work, which
+// bound its time whatever the clock says.
+type budget struct{ states, work int }
+
+func newBudget() *budget { return &budget{states: 100_000, work: 10_000_000} }
+
+// state takes one.
+func (b *budget) state() bool {
+	b.states--
+	return b.states >= 0
+}
+
+// spend takes steps of work.
+func (b *budget) spend(n int) bool {
+	b.work -= n
+	return b.work >= 0
+}
 
 // state is one of a rule's automaton. Its bytes are in order and do not overlap.
 type state struct {
-	bytes []edge
-	calls []called
-	final bool
+	bytes  []edge
+	calls  []called
+	final  bool
+	counts bool // a character of a string ends here, and another may begin
 }
 
 type edge struct {
@@ -40,12 +56,10 @@ func (s *state) next(c byte) (to int32, ok bool) {
 
 // rule makes the states of one expression, from number first on: the subsets of
 // its nfa, of which a call is an edge like a byte.
-func rule(e expr, first int, left *int) ([]state, error) {
+func rule(e expr, first int, left *budget) ([]state, error) {
 	b := builder{left: left}
 	start, end := b.state(), b.state()
-	if b.fault == nil {
-		b.lay(e, start, end)
-	}
+	b.lay(e, start, end)
 	if b.fault != nil {
 		return nil, b.fault
 	}
@@ -74,7 +88,7 @@ type subsets struct {
 	known  map[string]int32
 	sets   [][]int
 	states []state
-	left   *int
+	left   *budget
 	mark   []bool
 }
 
@@ -89,7 +103,7 @@ func (d *subsets) find(set []int) int32 {
 	if n, ok := d.known[string(key)]; ok {
 		return n
 	}
-	*d.left -= 1 + len(closed)/8
+	d.left.state()
 	n := int32(len(d.sets))
 	d.known[string(key)] = n
 	d.sets = append(d.sets, closed)
@@ -107,6 +121,7 @@ func (d *subsets) close(set []int) (closed []int) {
 		d.mark[s] = true
 		closed = append(closed, s)
 		stack = append(stack, d.nfa.empty[s]...)
+		d.left.spend(1 + len(d.nfa.empty[s]))
 	}
 	for _, s := range closed {
 		d.mark[s] = false
@@ -116,7 +131,7 @@ func (d *subsets) close(set []int) (closed []int) {
 }
 
 func (d *subsets) expand(set []int, end int) (s state, err error) {
-	if *d.left < 0 {
+	if d.left.states < 0 || d.left.work < 0 {
 		return s, ErrTooLarge
 	}
 	var edges []byteEdge
@@ -135,6 +150,9 @@ func (d *subsets) expand(set []int, end int) (s state, err error) {
 	}
 	slices.Sort(bounds)
 	bounds = slices.Compact(bounds)
+	if !d.left.spend(len(set) + len(bounds)*len(edges)) {
+		return s, ErrTooLarge
+	}
 	for i := 0; i+1 < len(bounds); i++ {
 		var to []int
 		for _, e := range edges {
@@ -160,22 +178,42 @@ func (d *subsets) expand(set []int, end int) (s state, err error) {
 }
 
 // prune drops the edges from which nothing can end: what could only be begun is
-// not to be begun. starts are the first states of the rules.
-func prune(states []state, starts []int32) {
+// not to be begun. It returns the steps of work that it took.
+func prune(states []state, rules []entry) (work int) {
 	ends := make([]bool, len(states))
-	calls := func(c called) bool { return ends[starts[c.rule]] && ends[c.to] }
-	for changed := true; changed; {
-		changed = false
-		for i := len(states) - 1; i >= 0; i-- { // most edges lead to later states
-			s := &states[i]
-			if !ends[i] && (s.final || slices.ContainsFunc(s.bytes, func(e edge) bool { return ends[e.to] }) || slices.ContainsFunc(s.calls, calls)) {
-				ends[i], changed = true, true
+	before := make([][]int32, len(states)) // the states that may end if this one does
+	can := func(s *state) bool {
+		work += len(s.bytes) + len(s.calls)
+		return s.final || slices.ContainsFunc(s.bytes, func(e edge) bool { return ends[e.to] }) ||
+			slices.ContainsFunc(s.calls, func(c called) bool { return ends[rules[c.rule].start] && ends[c.to] })
+	}
+	var waiting []int32
+	for i := range states {
+		s := &states[i]
+		for _, e := range s.bytes {
+			before[e.to] = append(before[e.to], int32(i))
+		}
+		for _, c := range s.calls {
+			start := rules[c.rule].start
+			before[c.to], before[start] = append(before[c.to], int32(i)), append(before[start], int32(i))
+		}
+		if s.final {
+			ends[i], waiting = true, append(waiting, int32(i))
+		}
+	}
+	for len(waiting) > 0 {
+		i := waiting[len(waiting)-1]
+		waiting = waiting[:len(waiting)-1]
+		for _, j := range before[i] {
+			if !ends[j] && can(&states[j]) {
+				ends[j], waiting = true, append(waiting, j)
 			}
 		}
 	}
 	for i := range states {
 		s := &states[i]
 		s.bytes = slices.DeleteFunc(s.bytes, func(e edge) bool { return !ends[e.to] })
-		s.calls = slices.DeleteFunc(s.calls, func(c called) bool { return !calls(c) })
+		s.calls = slices.DeleteFunc(s.calls, func(c called) bool { return !ends[rules[c.rule].start] || !ends[c.to] })
 	}
+	return work
 }

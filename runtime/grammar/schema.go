@@ -2,6 +2,7 @@ package grammar
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -17,64 +18,106 @@ type SchemaError struct {
 
 func (e *SchemaError) Error() string { return e.Path + " " + e.Why }
 
+// maxSchema bounds the text of a schema, in bytes.
+const maxSchema = 256 << 10
+
 // Schema is the grammar of a JSON schema's instances, written with their
-// properties in the schema's order, one blank after commas and colons, and the
-// shortest escapes. docs/structured-output.md has the keywords; one that would
-// have to be passed over is refused by its path.
+// properties in the schema's order, one blank after commas and colons, the
+// shortest escapes, and numbers without exponents. docs/structured.md has the
+// keywords; one that would have to be passed over is refused by its path.
 func Schema(schema []byte) (*Grammar, error) {
+	if len(schema) > maxSchema {
+		return nil, fault("#", "has %d bytes: at most %d are taken", len(schema), maxSchema)
+	}
 	v, err := parseJSON(schema)
 	if err != nil {
-		return nil, &SchemaError{"#", "is not JSON: " + err.Error()}
+		return nil, fault("#", "is not JSON: %s", err)
 	}
-	c := &compiler{root: v, rules: []named{{}}, refs: map[string]int{}}
+	c := newCompiler(v, newBudget())
 	e, err := c.schema(v, "#")
 	if err != nil {
 		return nil, err
 	}
-	c.rules[0].is = e
-	g, err := newGrammar(c.rules)
-	if err != nil {
-		return nil, &SchemaError{"#", "cannot be kept to: " + err.Error()}
-	}
-	return g, nil
+	return c.grammar(e, "#")
 }
 
 // JSON is the grammar of any object.
 func JSON() (*Grammar, error) { return Schema([]byte(`{"type": "object"}`)) }
 
 type compiler struct {
-	root  any
-	rules []named
-	refs  map[string]int // rules by what they are of
+	root   any
+	rules  []named
+	paths  []string       // of the rules, where they are told
+	refs   map[string]int // rules by what they are of
+	left   *budget
+	nested int // schemas that are being compiled
+}
+
+func newCompiler(root any, left *budget) *compiler {
+	return &compiler{root: root, rules: []named{{}}, paths: []string{"#"}, refs: map[string]int{}, left: left}
+}
+
+// grammar is that of an expression that may call the rules so far.
+func (c *compiler) grammar(e expr, path string) (*Grammar, error) {
+	c.rules[0].is = e
+	g, err := newGrammar(c.rules, c.left)
+	var at *ruleError
+	if errors.As(err, &at) && c.paths[at.rule] != "" {
+		path = c.paths[at.rule]
+	}
+	if err != nil {
+		return nil, fault(path, "cannot be kept to: %s", err)
+	}
+	return g, nil
 }
 
 func fault(path, format string, args ...any) error {
 	return &SchemaError{path, fmt.Sprintf(format, args...)}
 }
 
+// add adds a rule.
+func (c *compiler) add(r named, path string) int {
+	c.rules, c.paths = append(c.rules, r), append(c.paths, path)
+	return len(c.rules) - 1
+}
+
 // rule is a rule that many places call.
-func (c *compiler) rule(key, name string, make func() (expr, error)) (expr, error) {
+func (c *compiler) rule(key, path string, make func() (expr, error)) (expr, error) {
 	if n, ok := c.refs[key]; ok {
 		return call(n), nil
 	}
-	n := len(c.rules)
+	n := c.add(named{}, path)
 	c.refs[key] = n
-	c.rules = append(c.rules, named{name: name})
 	e, err := make()
 	c.rules[n].is = e
 	return call(n), err
 }
 
 func (c *compiler) library(name string, e expr) expr {
-	known, _ := c.rule("library "+name, name, func() (expr, error) { return e, nil })
+	known, _ := c.rule("library "+name, "", func() (expr, error) { return e, nil })
+	c.rules[known.(call)].name = name
 	return known
 }
 
+// stringRule is the name of the rule of all strings, which counts characters.
+const stringRule = "string"
+
 var anyString = sequence{text(`"`), star(quoted(complement(nil))), text(`"`)}
 
-func (c *compiler) anyString() expr  { return c.library("string", anyString) }
+func (c *compiler) anyString() expr  { return c.library(stringRule, anyString) }
 func (c *compiler) anyNumber() expr  { return c.library("number", number) }
 func (c *compiler) anyInteger() expr { return c.library("integer", integer) }
+
+// counted are the strings of so many characters.
+func (c *compiler) counted(s span) expr {
+	all := c.anyString().(call)
+	if s == anySpan {
+		return all
+	}
+	e, _ := c.rule(fmt.Sprint("strings ", s), "", func() (expr, error) { return nil, nil })
+	c.rules[e.(call)].like, c.rules[e.(call)].span = int(all), s
+	return e
+}
 
 // any is any value.
 func (c *compiler) any() expr {
@@ -107,6 +150,13 @@ var passed = map[string]bool{
 
 // schema is the expression of a schema's instances.
 func (c *compiler) schema(v any, path string) (expr, error) {
+	if c.nested++; c.nested > maxDepth {
+		return nil, fault(path, "nests deeper than %d", maxDepth)
+	}
+	defer func() { c.nested-- }()
+	if !c.left.spend(stepOf(v)) {
+		return nil, fault(path, "cannot be kept to: %s", ErrTooLarge)
+	}
 	switch v := v.(type) {
 	case bool:
 		if v {
@@ -120,6 +170,9 @@ func (c *compiler) schema(v any, path string) (expr, error) {
 }
 
 func (c *compiler) object(s object, path string) (expr, error) {
+	if _, ok := s.get("$id"); ok && path != "#" {
+		return nil, fault(path+"/$id", "is not supported but at the schema's root: references are into the schema as a whole")
+	}
 	for _, m := range s {
 		if _, known := of[m.name]; !known && !passed[m.name] {
 			return nil, fault(path+"/"+pointer(m.name), "is not supported: leave it out, or say it otherwise")
@@ -192,7 +245,7 @@ func valuesOf(s object, path string) (values []any, ok bool, err error) {
 	}
 	if isConst {
 		if isEnum {
-			values = slices.DeleteFunc(slices.Clone(values), func(v any) bool { return canonical(v) != canonical(one) })
+			values = slices.DeleteFunc(slices.Clone(values), func(v any) bool { return !same(v, one) })
 		} else {
 			values = []any{one}
 		}
@@ -208,22 +261,26 @@ func (c *compiler) oneOfValues(s object, values []any, path string, err error) (
 	others := slices.DeleteFunc(slices.Clone(s), func(m member) bool { return m.name == "enum" || m.name == "const" || passed[m.name] })
 	allowed := func(string) bool { return true }
 	if len(others) > 0 {
-		side := &compiler{root: c.root, rules: []named{{}}, refs: map[string]int{}}
-		e, err := side.object(others, path)
+		side := newCompiler(c.root, c.left)
+		side.nested = c.nested
+		e, err := side.schema(others, path)
 		if err != nil {
 			return nil, err
 		}
-		side.rules[0].is = e
-		g, err := newGrammar(side.rules)
+		g, err := side.grammar(e, path)
 		if err != nil {
-			return nil, fault(path, "cannot be kept to: %s", err)
+			return nil, err
 		}
 		allowed = g.Match
 	}
 	var all choice
 	for _, v := range values {
-		if t := canonical(v); allowed(t) {
+		t := canonical(v)
+		switch _, isObject := v.(object); {
+		case allowed(t):
 			all = append(all, text(t))
+		case isObject:
+			return nil, fault(path, "allows %s, but not in the order of the properties beside it", t)
 		}
 	}
 	if len(all) == 0 {
@@ -249,6 +306,9 @@ func (c *compiler) typed(t string, s object, path string) (expr, error) {
 	return text("null"), nil
 }
 
+// maxSize bounds the lengths that a schema names.
+const maxSize = 1 << 20
+
 // size is a keyword's whole number, or fallback.
 func size(s object, keyword, path string, fallback int) (int, error) {
 	v, ok := s.get(keyword)
@@ -257,8 +317,8 @@ func size(s object, keyword, path string, fallback int) (int, error) {
 	}
 	n, isNumber := v.(json.Number)
 	if r, exact := new(big.Rat).SetString(n.String()); isNumber && exact && r.IsInt() && r.Sign() >= 0 {
-		if !r.Num().IsInt64() || r.Num().Int64() > most {
-			return 0, fault(path+"/"+keyword, "is larger than %d", most)
+		if !r.Num().IsInt64() || r.Num().Int64() > maxSize {
+			return 0, fault(path+"/"+keyword, "is larger than %d", maxSize)
 		}
 		return int(r.Num().Int64()), nil
 	}
@@ -300,19 +360,18 @@ func (c *compiler) array(s object, path string) (expr, error) {
 		if rest, err = c.schema(others, path+"/items"); err != nil {
 			return nil, err
 		}
-		rest = c.shared(rest)
+		rest = c.shared(rest, path+"/items")
 	}
 	return list(first, rest, least, mostItems), nil
 }
 
 // shared makes a rule of an expression that is laid many times.
-func (c *compiler) shared(e expr) expr {
+func (c *compiler) shared(e expr, path string) expr {
 	switch e.(type) {
 	case call, text:
 		return e
 	}
-	c.rules = append(c.rules, named{is: e})
-	return call(len(c.rules) - 1)
+	return call(c.add(named{is: e}, path))
 }
 
 // list is an array: first, then rest, which may be nil, between least and most in
@@ -397,14 +456,14 @@ func (c *compiler) text(s object, path string) (expr, error) {
 		}
 		parts = append(parts, quoted(e))
 	}
-	if least > 0 || mostRunes >= 0 {
-		if mostRunes >= 0 && mostRunes < least {
-			return nil, fault(path+"/maxLength", "is less than minLength")
-		}
-		parts = append(parts, repeat{quoted(complement(nil)), least, mostRunes})
+	if mostRunes >= 0 && mostRunes < least {
+		return nil, fault(path+"/maxLength", "is less than minLength")
 	}
 	if len(parts) == 0 {
-		return c.anyString(), nil
+		return c.counted(span{int32(least), int32(mostRunes)}), nil
+	}
+	if least > 0 || mostRunes >= 0 {
+		parts = append(parts, repeat{quoted(complement(nil)), least, mostRunes})
 	}
 	for len(parts) > 1 {
 		parts = append([]expr{product{a: parts[0], b: parts[1]}}, parts[2:]...)
@@ -490,6 +549,12 @@ func multiplesOf(v any, path string) (m multiples, err error) {
 		return m, fault(path, "has more digits than can be kept to: at most %d, with up to 10 places", maxUnit)
 	}
 	return multiples{unit, len(after)}, nil
+}
+
+// stepOf is the work of compiling a schema without those in it.
+func stepOf(v any) int {
+	o, _ := v.(object)
+	return 32 + 8*len(o)
 }
 
 // pointer escapes a name in a JSON pointer.

@@ -6,7 +6,7 @@ var formats = map[string]string{
 	"time":      clock,
 	"date-time": date + `T` + clock,
 	"duration":  `P(\d{1,6}W|\d{1,6}D(T` + timeSpan + `)?|\d{1,6}M(\d{1,6}D)?(T` + timeSpan + `)?|\d{1,6}Y(\d{1,6}M(\d{1,6}D)?)?(T` + timeSpan + `)?|T` + timeSpan + `)`,
-	"email":     `[a-zA-Z0-9_+-]+(\.[a-zA-Z0-9_+-]+)*@` + host,
+	"email":     atom + `(\.` + atom + `){0,2}@` + host,
 	"hostname":  host,
 	"ipv4":      octet + `(\.` + octet + `){3}`,
 	"ipv6": `(` + group + `:){7}` + group + `|(` + group + `:){1,7}:|(` + group + `:){1,6}:` + group + `|(` + group + `:){1,5}(:` + group + `){1,2}|(` +
@@ -23,8 +23,10 @@ const (
 	clock    = `([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)`
 	timeSpan = `(\d{1,6}H(\d{1,6}M(\d{1,6}S)?)?|\d{1,6}M(\d{1,6}S)?|\d{1,6}S)`
 
-	label = `[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?`
-	host  = label + `(\.` + label + `){0,6}`
+	// Two hyphens in a row are of names in other scripts, which have rules of their own.
+	label = `[a-zA-Z0-9](-?[a-zA-Z0-9]){0,24}`
+	host  = label + `(\.` + label + `){0,4}`
+	atom  = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,20}"
 	octet = `(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)`
 	group = `[0-9a-fA-F]{1,4}`
 )

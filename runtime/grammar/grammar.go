@@ -3,6 +3,7 @@ package grammar
 import (
 	"errors"
 	"slices"
+	"sync"
 )
 
 // A Grammar is a language that answers are kept to. It does not change, and may be
@@ -41,6 +42,33 @@ type named struct {
 	span
 }
 
+// states are those of the rule, from number first on. Those of a rule with a name are
+// made once.
+func (r *named) states(first int, left *budget) ([]state, error) {
+	if r.name == "" {
+		return rule(r.is, first, left)
+	}
+	made, ok := libraries.Load(r.name)
+	if !ok {
+		states, err := rule(r.is, 0, newBudget())
+		if err != nil {
+			return nil, err
+		}
+		made, _ = libraries.LoadOrStore(r.name, states)
+	}
+	states := slices.Clone(made.([]state))
+	for i := range states {
+		states[i].bytes = slices.Clone(states[i].bytes)
+		for j := range states[i].bytes {
+			states[i].bytes[j].to += int32(first)
+		}
+	}
+	return states, nil
+}
+
+// libraries are the states of the rules that have a name, by that.
+var libraries sync.Map
+
 // errLeft is of a grammar in which a rule calls itself before it has read
 // anything.
 var errLeft = errors.New("it refers to itself before anything of it is written")
@@ -69,7 +97,7 @@ func newGrammar(rules []named, left *budget) (*Grammar, error) {
 		first := int32(len(g.states))
 		g.rules = append(g.rules, entry{first, anySpan})
 		g.blocks = append(g.blocks, block{first, one.name})
-		states, err := rule(one.is, len(g.states), left)
+		states, err := one.states(len(g.states), left)
 		if err != nil {
 			return nil, &ruleError{n, err}
 		}

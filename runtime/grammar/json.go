@@ -189,16 +189,22 @@ func quotedAll(all []expr) (parts []expr) {
 	return parts
 }
 
+// quotedRunes keeps what escapes have in common together.
 func quotedRunes(class runes) expr {
-	var plain runes
-	var escaped choice
+	var plain, short runes
+	var low [2]runes // the last digit of \u000x and \u001x
 	for _, part := range class {
 		from := part.lo
 		for _, special := range specials {
 			if special < part.lo || special > part.hi {
 				continue
 			}
-			escaped = append(escaped, text(escape(special)))
+			if e := escape(special); len(e) == 2 {
+				short = append(short, runeRange{rune(e[1]), rune(e[1])})
+			} else {
+				digit := rune(e[5])
+				low[special>>4] = append(low[special>>4], runeRange{digit, digit})
+			}
 			if special > from {
 				plain = append(plain, runeRange{from, special - 1})
 			}
@@ -208,7 +214,16 @@ func quotedRunes(class runes) expr {
 			plain = append(plain, runeRange{from, part.hi})
 		}
 	}
-	return append(escaped, plain)
+	escaped := choice{short}
+	for i, digits := range low {
+		if len(digits) > 0 {
+			escaped = append(escaped, sequence{text("u00" + string(rune('0'+i))), digits})
+		}
+	}
+	if len(short) == 0 && len(escaped) == 1 {
+		return plain
+	}
+	return choice{sequence{text(`\`), escaped}, plain}
 }
 
 // specials are the code points that are escaped, in order.

@@ -148,6 +148,14 @@ var passed = map[string]bool{
 	"$schema": true, "$id": true, "$comment": true, "$defs": true, "definitions": true,
 }
 
+// isDialect reports whether a schema's $schema is one of JSON Schema's drafts. What
+// they do not have in common is refused where it stands.
+func isDialect(v any) bool {
+	name, _ := v.(string)
+	_, name, _ = strings.Cut(strings.TrimSuffix(name, "#"), "://json-schema.org/")
+	return slices.Contains([]string{"schema", "draft-04/schema", "draft-06/schema", "draft-07/schema", "draft/2019-09/schema", "draft/2020-12/schema"}, name)
+}
+
 // schema is the expression of a schema's instances.
 func (c *compiler) schema(v any, path string) (expr, error) {
 	if c.nested++; c.nested > maxDepth {
@@ -172,6 +180,9 @@ func (c *compiler) schema(v any, path string) (expr, error) {
 func (c *compiler) object(s object, path string) (expr, error) {
 	if _, ok := s.get("$id"); ok && path != "#" {
 		return nil, fault(path+"/$id", "is not supported but at the schema's root: references are into the schema as a whole")
+	}
+	if v, ok := s.get("$schema"); ok && !isDialect(v) {
+		return nil, fault(path+"/$schema", "is %s, which is none of JSON Schema's drafts", canonical(v))
 	}
 	for _, m := range s {
 		if _, known := of[m.name]; !known && !passed[m.name] {
@@ -453,6 +464,9 @@ func (c *compiler) text(s object, path string) (expr, error) {
 		e, err := regex(pattern, 0)
 		if err != nil {
 			return nil, fault(path+"/format", "cannot be kept to: %s", err)
+		}
+		if len(parts) == 0 && least == 0 && mostRunes < 0 {
+			return c.library("format "+name, sequence{text(`"`), quoted(e), text(`"`)}), nil
 		}
 		parts = append(parts, quoted(e))
 	}

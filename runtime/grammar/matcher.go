@@ -106,14 +106,32 @@ func (m *Matcher) Mask() (words []uint64, allowed int) {
 	return m.mask.words, m.mask.allowed
 }
 
-// Only is the token that comes next, if there is only one that may.
+// Only is the token that comes next, if there is only one that may. Where more than
+// one byte may come it is not looked for.
 func (m *Matcher) Only() (token int32, only bool) {
+	if !m.known && m.branches() {
+		return 0, false
+	}
 	words, allowed := m.Mask()
 	if allowed != 1 {
 		return 0, false
 	}
 	at := slices.IndexFunc(words, func(w uint64) bool { return w != 0 })
 	return int32(64*at + bits.TrailingZeros64(words[at])), true
+}
+
+// branches reports whether more than one byte may come next.
+func (m *Matcher) branches() bool {
+	first := -1
+	for _, t := range m.read.threads {
+		for _, e := range m.states[t.at].bytes {
+			if first >= 0 && int(e.lo) != first || e.lo != e.hi {
+				return true
+			}
+			first = int(e.lo)
+		}
+	}
+	return first >= 0 && m.read.ended
 }
 
 // next makes the mask.

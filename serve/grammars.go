@@ -18,8 +18,9 @@ import (
 // grammars keeps what answers are kept to, compiled, by its text. Requests that use
 // one hold it; of the others the least recently used go when room is needed.
 type grammars struct {
-	room  *grammar.Room
-	turns chan struct{} // whoever compiles has one
+	room   *grammar.Room
+	turns  chan struct{} // whoever compiles has one
+	memory *memory.Account
 
 	mu           sync.Mutex
 	known        map[grammarKey]*knownGrammar
@@ -56,9 +57,9 @@ type knownVocabulary struct {
 // compilers is how many grammars are compiled at once, beside the engine's steps.
 const compilers = 2
 
-func newGrammars(bytes int64) *grammars {
+func newGrammars(bytes int64, account *memory.Account) *grammars {
 	return &grammars{
-		room: grammar.NewRoom(bytes), turns: make(chan struct{}, compilers),
+		room: grammar.NewRoom(bytes), turns: make(chan struct{}, compilers), memory: account,
 		known: map[grammarKey]*knownGrammar{}, vocabularies: map[vocabularyKey]*knownVocabulary{},
 	}
 }
@@ -102,7 +103,7 @@ func (g *grammars) get(ctx context.Context, f *form, vocabulary vocabularyKey) (
 	if known := g.hold(key); known != nil { // somebody else has compiled it
 		return known, nil
 	}
-	made, err := f.compile()
+	made, err := g.compile(ctx, f)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +127,21 @@ func (g *grammars) get(ctx context.Context, f *form, vocabulary vocabularyKey) (
 	g.known[key] = known
 	g.use(known)
 	return known, nil
+}
+
+// compilingBytes is what compiling may hold, whatever it compiles: grammar's budget
+// of states bounds it.
+const compilingBytes = 32 << 20
+
+func (g *grammars) compile(ctx context.Context, f *form) (*grammar.Grammar, error) {
+	ctx, cancel := context.WithTimeout(ctx, bodyWait)
+	defer cancel()
+	release, err := g.memory.Take(ctx, memory.Compiling, compilingBytes)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return f.compile()
 }
 
 // hold returns the grammar of that key with one user more; nil: it is not known.

@@ -150,16 +150,18 @@ func (f *choiceField) decodeField(path string, raw json.RawMessage) error {
 // llama.cpp, TGI and LoRAX have it, and TGI's grammar.
 type typedForm struct{ form }
 
+type formShape struct {
+	Type   *string         `json:"type"`
+	Named  json.RawMessage `json:"json_schema"`
+	Schema json.RawMessage `json:"schema"`
+	Value  json.RawMessage `json:"value"`
+}
+
 func (f *typedForm) decodeField(path string, raw json.RawMessage) error {
 	if absent(raw) {
 		return nil
 	}
-	var shape struct {
-		Type   *string         `json:"type"`
-		Named  json.RawMessage `json:"json_schema"`
-		Schema json.RawMessage `json:"schema"`
-		Value  json.RawMessage `json:"value"`
-	}
+	var shape formShape
 	if err := decodeInto(path, raw, &shape); err != nil {
 		return err
 	}
@@ -257,22 +259,24 @@ func (f *form) setNamed(path string, raw json.RawMessage) error {
 // structuredOutputs is vLLM's field of that name.
 type structuredOutputs struct{ form }
 
+type structuredShape struct {
+	JSON       schemaField   `json:"json"`
+	Regex      regexField    `json:"regex"`
+	Choice     choiceField   `json:"choice"`
+	Object     *bool         `json:"json_object"`
+	Grammar    unimplemented `json:"grammar"`
+	Structural unimplemented `json:"structural_tag"`
+	Fallback   ignored       `json:"disable_fallback"`
+	AnySpace   unimplemented `json:"disable_any_whitespace" only:"true"`
+	Additional unimplemented `json:"disable_additional_properties" only:"false"`
+	Space      unimplemented `json:"whitespace_pattern"`
+}
+
 func (f *structuredOutputs) decodeField(path string, raw json.RawMessage) error {
 	if absent(raw) {
 		return nil
 	}
-	var shape struct {
-		JSON       schemaField   `json:"json"`
-		Regex      regexField    `json:"regex"`
-		Choice     choiceField   `json:"choice"`
-		Object     *bool         `json:"json_object"`
-		Grammar    unimplemented `json:"grammar"`
-		Structural unimplemented `json:"structural_tag"`
-		Fallback   ignored       `json:"disable_fallback"`
-		AnySpace   unimplemented `json:"disable_any_whitespace" only:"true"`
-		Additional unimplemented `json:"disable_additional_properties" only:"false"`
-		Space      unimplemented `json:"whitespace_pattern"`
-	}
+	var shape structuredShape
 	if err := decodeInto(path, raw, &shape); err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func TestStructuredRefused(t *testing.T) {
 func TestGrammarsKept(t *testing.T) {
 	text := testTokenizer(t)
 	key := vocabularyKey{text, text.VocabSize()}
-	g := newGrammars(4 << 20)
+	g := newGrammars(4<<20, nil)
 	get := func(pattern string) (*knownGrammar, error) {
 		return g.get(t.Context(), &form{field: "f", kind: formRegex, text: pattern}, key)
 	}

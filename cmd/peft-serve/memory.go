@@ -28,15 +28,16 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	if c.MemoryLimit > 0 {
 		limit = memory.Fixed(root, int64(c.MemoryLimit), "--memory-limit")
 	}
-	config, keys := b.model.Config(), int64(c.KVCache)
+	config, keys, grammars := b.model.Config(), int64(c.KVCache), int64(c.GrammarCache)
 	if !b.generates() {
-		keys = 0 // those of a step are a part of it
+		keys, grammars = 0, 0 // keys of a step are a part of it
 	}
 	parts := []memory.Part{
 		{Name: "weights, mapped", Bytes: int64(config.WeightBytes), Set: "--base", Mapped: true},
 		{Name: "keys and values", Bytes: keys, Set: "--kv-cache"},
 		{Name: "adapters in memory", Bytes: int64(c.AdapterBudget), Set: "--adapter-budget", Used: adaptersUsed},
 		{Name: "steps of the engine", Bytes: c.stepBytes(b.model), Set: "--step-tokens, --slots"},
+		{Name: "schemas of answers", Bytes: grammars, Set: "--grammar-cache"},
 		{Name: "tokenizer", Bytes: int64(b.text.Bytes())},
 		{Name: "process", Bytes: processBytes},
 	}

@@ -103,7 +103,7 @@ func (d *subsets) find(set []int) int32 {
 	if n, ok := d.known[string(key)]; ok {
 		return n
 	}
-	d.left.state()
+	d.left.states -= 1 + len(closed)/8 // which are kept meanwhile
 	n := int32(len(d.sets))
 	d.known[string(key)] = n
 	d.sets = append(d.sets, closed)

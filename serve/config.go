@@ -43,7 +43,7 @@ type Config struct {
 	// model.
 	Sampling    adapters.SamplingDefaults
 	MaxLogprobs int // the most likeliest tokens a request may ask for; 20
-	Grammars    int // bytes that schemas and expressions may take which answers are kept to; 64 MiB
+	Grammars    int // bytes that schemas and expressions may take which answers are kept to; 32 MiB
 	Parallel    int // choices of one request in the engine at once; 64
 
 	WriteTimeout time.Duration // how long a client may take to read an answer, or an event of a stream; 5 minutes
@@ -156,7 +156,7 @@ func (c Config) withDefaults() Config {
 		c.MaxLogprobs = 20
 	}
 	if c.Grammars == 0 {
-		c.Grammars = 64 << 20
+		c.Grammars = 32 << 20
 	}
 	if c.Parallel == 0 {
 		c.Parallel = 64

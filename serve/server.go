@@ -68,6 +68,7 @@ type Server struct {
 	unpacked      *pace
 	decoded       *pace
 	templates     *templates
+	grammars      *grammars
 	memory        *memory.Account // nil: none is kept
 
 	ctx  context.Context // of every generation
@@ -94,6 +95,7 @@ func New(parts Parts, config Config) (*Server, error) {
 	if s.templates, err = newTemplates(parts.Chat, parts.Tokenizer, parts.Memory); err != nil {
 		return nil, err
 	}
+	s.grammars = newGrammars(int64(s.config.Grammars), parts.Memory)
 	s.intake = newUploads(s.config, parts.Memory)
 	generating := func() bool { return s.engine.Snapshot().Running > 0 }
 	s.unpacked, s.decoded = newPace(pacedUploads, generating), newPace(pacedBodies, generating)

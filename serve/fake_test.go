@@ -352,6 +352,8 @@ func (c *fakeCatalogue) Lookup(name string) (entry catalogue.Entry, err error) {
 	return entry, err
 }
 
+func (c *fakeCatalogue) Try(_ context.Context, e catalogue.Entry) error { return e.Err }
+
 func (c *fakeCatalogue) List() []catalogue.Entry {
 	c.scans.Add(1)
 	return c.Entries()

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -134,4 +135,27 @@ func TestRoutesOfRows(t *testing.T) {
 			return r.path == url && r.method == http.MethodPost && r.needs == keys.Use && !r.changes
 		}), url)
 	}
+}
+
+// A row has its custom_id for a session: a canary answers it as often as it is asked,
+// or never.
+func TestRowsAreSessions(t *testing.T) {
+	s := realSiteOf(t, Config{Name: "tiny", KeepVersions: 2})
+	s.publishVersion(t, "x", 1, 201)
+	s.publishVersion(t, "x?canary=50", 2, 200)
+	var seen []string
+	for i := range 40 {
+		id := fmt.Sprint("row-", i%20)
+		row := ReadRow(i, []byte(`{"custom_id":"`+id+`","method":"POST","url":"/v1/completions","body":{"model":"x","prompt":"Hello there","max_tokens":6,"temperature":0}}`))
+		a, err := s.server.Row(row)
+		require.NoError(t, err)
+		var got rowLine
+		require.NoError(t, json.Unmarshal(a.Line, &got))
+		require.Equal(t, 200, got.Response.Status, string(a.Line))
+		asked, _ := s.ask(t, "x", id)
+		require.Equal(t, asked, got.Response.Digest, "as a request of that session")
+		seen = append(seen, got.Response.Digest)
+	}
+	require.Equal(t, seen[:20], seen[20:])
+	require.Greater(t, len(slices.Compact(slices.Sorted(slices.Values(seen)))), 1, "some by the canary")
 }

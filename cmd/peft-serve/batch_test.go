@@ -136,7 +136,7 @@ func TestBatchTellsWhatItCameTo(t *testing.T) {
 	}{
 		"all answered":         {fine, nil, nil, 0, "rows=1 failed=0"},
 		"a bad row":            {fine + "\nnonsense\n", nil, nil, statusFailed, "1 of 2 rows were answered with an error"},
-		"no rows":              {"\n", nil, nil, 1, "holds no row"},
+		"no rows":              {"\n", nil, nil, statusFiles, "holds no row"},
 		"a shard by variable":  {fine + other, []string{"--shards", "2"}, []string{completionIndex + "=1"}, 0, "out-00001-of-00002.jsonl rows=1 failed=0"},
 		"a row of both shards": {fine + fine, []string{"--shards", "2", "--shard", "1"}, nil, statusFailed, "1 of 1 rows were answered with an error"},
 		"a shard by flag":      {fine + other, []string{"--shards", "2", "--shard", "0"}, []string{completionIndex + "=1"}, 0, "out-00000-of-00002.jsonl rows=1 failed=0"},

@@ -39,6 +39,7 @@ var (
 	_ kind = (*scoring)(nil)
 	_ kind = (*generation)(nil)
 	_ kind = (*encoding)(nil)
+	_ kind = (*folding)(nil)
 )
 
 // kinds are the kinds of work that a request asks for, in the order in which
@@ -48,7 +49,11 @@ func (e *Engine) kinds(s *sequence) (kinds []kind) {
 	if s.request.PromptLogprobs >= 0 {
 		kinds = append(kinds, newScoring(s.request))
 	}
-	if s.request.Encode != EncodeNothing {
+	switch s.request.Encode {
+	case EncodeNothing:
+	case EncodeFolded:
+		kinds = append(kinds, newFolding(s, e.model.Config().Hidden))
+	default:
 		kinds = append(kinds, newEncoding(s, e.model.Config().Hidden))
 	}
 	if s.generation.most > 0 {
@@ -192,6 +197,7 @@ type output struct {
 	kind  kind
 	place int // of the row's token in the sequence
 	err   error
+	kept  []float32 // memory for its row, of those that are folded
 	Logprob
 	top []Logprob
 }

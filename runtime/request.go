@@ -6,6 +6,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/runtime/grammar"
 )
 
@@ -32,6 +33,10 @@ type Request struct {
 	// Encode asks for hidden states of the prompt, and for nothing else: MaxTokens is
 	// then 0 and PromptLogprobs below 0.
 	Encode Encoding
+	// Pooling are the modes of EncodeFolded, whose rows are put one after the other.
+	// The first PoolFrom tokens of the prompt are passed over.
+	Pooling  []pooling.Mode
+	PoolFrom int
 	// Types are the types of the prompt's tokens, of a base that has some; nil: all 0.
 	Types []int32
 
@@ -69,6 +74,7 @@ const (
 	EncodeNothing Encoding = iota
 	EncodeTokens           // those of every token of the prompt
 	EncodePooled           // what the base's pooler makes of the first
+	EncodeFolded           // the row that Pooling makes of those of all tokens
 )
 
 // Sampling turns logits into a token. The zero Sampling is greedy.
@@ -119,7 +125,7 @@ type Event struct {
 	Prompt []PromptToken // set on one event, which carries no token
 
 	// Encoded is what Encode asked for, on the last event: a row for each token, or
-	// the pooled one. It is the receiver's.
+	// one row. It is the receiver's.
 	Encoded kernels.Matrix
 
 	Finish Finish // on the last event

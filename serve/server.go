@@ -21,6 +21,7 @@ import (
 	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
@@ -31,21 +32,26 @@ type Parts struct {
 	Base      *models.Config
 	Tokenizer *tokenizer.Tokenizer
 	Chat      *chat.Template  // nil: the base has none
-	Metrics   *Metrics        // the one that observes Engine and Catalogue
-	Tracer    trace.Tracer    // nil: requests are not traced
-	Memory    *memory.Account // of the process; nil: none is kept
+	Recipe    *pooling.Recipe // of embeddings; nil: the default one of the base
+	// RecipeFault is why the base's files cannot be followed; nil: they can.
+	RecipeFault error
+	Metrics     *Metrics        // the one that observes Engine and Catalogue
+	Tracer      trace.Tracer    // nil: requests are not traced
+	Memory      *memory.Account // of the process; nil: none is kept
 }
 
 // Server answers HTTP.
 type Server struct {
-	config    Config
-	engine    Engine
-	catalogue Catalogue
-	loras     loraLists
-	base      *models.Config
-	text      *tokenizer.Tokenizer
-	metrics   *Metrics
-	tracer    trace.Tracer
+	config      Config
+	engine      Engine
+	catalogue   Catalogue
+	loras       loraLists
+	base        *models.Config
+	recipe      *pooling.Recipe
+	recipeFault error // why texts are not embedded; nil: they are
+	text        *tokenizer.Tokenizer
+	metrics     *Metrics
+	tracer      trace.Tracer
 
 	context    int // the longest sequence, in tokens
 	vocabulary int
@@ -85,6 +91,9 @@ func New(parts Parts, config Config) (*Server, error) {
 		base: parts.Base, text: parts.Tokenizer, metrics: parts.Metrics, tracer: parts.Tracer, memory: parts.Memory,
 		context: parts.Engine.Options().Context, vocabulary: parts.Base.Vocabulary,
 		started: time.Now(), requests: newRequests(), patience: unreadPatience, admin: newAdmin(),
+	}
+	if s.recipe, s.recipeFault = parts.Recipe, parts.RecipeFault; s.recipe == nil {
+		s.recipe = pooling.Default(s.base.Architecture.Does(models.Generate))
 	}
 	var err error
 	if config.TLSCert != "" {

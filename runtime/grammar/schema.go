@@ -72,7 +72,16 @@ func (c *compiler) grammar(e expr, path string) (*Grammar, error) {
 }
 
 func fault(path, format string, args ...any) error {
-	return &SchemaError{path, fmt.Sprintf(format, args...)}
+	return &SchemaError{short(path), short(fmt.Sprintf(format, args...))}
+}
+
+// short is a text without its middle if it is long.
+func short(text string) string {
+	const most = 400
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most/2], "") + "…" + strings.ToValidUTF8(text[len(text)-most/2:], "")
 }
 
 // add adds a rule.

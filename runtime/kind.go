@@ -81,10 +81,16 @@ func (k *scoring) head() bool  { return true }
 
 func (k *scoring) fill(o *output, c *choice, logits []float32) {
 	o.score(c, logits, o.s.tokens[o.place+1], k.top)
+	o.rank = 1
+	for _, l := range logits {
+		if l > logits[o.Token] {
+			o.rank++
+		}
+	}
 }
 
 func (k *scoring) take(o *output) {
-	k.tokens[k.known] = PromptToken{o.Logprob, o.top}
+	k.tokens[k.known] = PromptToken{o.Logprob, o.top, o.rank}
 	k.known++
 }
 
@@ -137,7 +143,7 @@ func (k *generation) computed(e *Engine, s *sequence) (finish Finish) {
 	case slices.Contains(s.request.StopIDs, o.Token):
 		finish = FinishStop
 	default:
-		event.Text, stopped = k.text.push(o.Token)
+		event.Text, stopped = k.text.push(o.Token, k.done > k.sampler.least)
 		if k.done == k.most {
 			finish = FinishLength
 		}
@@ -165,7 +171,8 @@ type output struct {
 	place int // of the row's token in the sequence
 	err   error
 	Logprob
-	top []Logprob
+	top  []Logprob
+	rank int // of a token of the prompt
 }
 
 // fill makes the output of its row: the logits, or the hidden state.

@@ -56,12 +56,23 @@ func (e *Engine) prepare(s *sequence) {
 	if a := s.lease.Adapter(); a != nil && len(a.EndTokens()) > 0 {
 		g.ends = slices.Concat(g.ends, a.EndTokens())
 	}
+	if r.Constraint != nil {
+		g.matcher = r.Constraint.NewMatcher(g.ends)
+	}
 	if e.decoder != nil && r.Encode == EncodeNothing {
 		g.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
 		if own := s.lease.Tokenizer(); own != nil {
 			g.text.decoder = own.NewDecoder(!r.Special)
 		}
+		if len(r.Shown) > 0 {
+			g.text.decoder.Show(r.Shown)
+		}
 	}
+	g.sampler.least = r.MinTokens
+	if !r.IgnoreEOS {
+		g.sampler.ends = g.ends
+	}
+	g.sampler.ends = slices.Concat(g.sampler.ends, r.StopIDs)
 	g.most = r.MaxTokens
 	if g.most < 0 {
 		g.most = e.options.Context - s.virtual - len(r.Prompt)

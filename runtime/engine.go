@@ -18,6 +18,8 @@ import (
 type Decoder interface {
 	Push(token int32) string
 	Flush() string
+	// Show has it show special tokens that it would skip, before the first Push.
+	Show(special []int32)
 }
 
 // Engine runs sequences over one base model.
@@ -59,7 +61,8 @@ type Engine struct {
 	batch     models.Batch
 	works     []work
 	outputs   []output
-	hidden    models.Value // some of a batch's hidden states
+	hidden    models.Value   // some of a batch's hidden states
+	kept      kernels.Matrix // rows of a step that are folded
 	sampling  samplingTask
 }
 

@@ -57,11 +57,19 @@ BASES = {
     "electra": ("ElectraForPreTraining", {**SMALL, "embedding_size": 12}),
     # Long enough for every bucket of distances.
     "mpnet": ("MPNetModel", {**{k: v for k, v in SMALL.items() if k != "type_vocab_size"}, **TOKENS, "max_position_embeddings": 152}),
+    # Two layers that see what is near, one that sees everything; no biases.
+    "modernbert": (
+        "ModernBertModel",
+        dict(
+            vocab_size=40, hidden_size=12, intermediate_size=16, num_hidden_layers=3, num_attention_heads=3, max_position_embeddings=80,
+            global_attn_every_n_layers=2, local_attention=10, local_rope_theta=100.0, reference_compile=False, cls_token_id=4, sep_token_id=3, **TOKENS,
+        ),
+    ),
 }
 UNPOOLED = ("bert-masked", "xlm-roberta")  # of bases that could have a pooler
 # What is not trained, and what is 0 but for rounding, since it adds the same to all scores of a query.
 SKIPPED = ("relative_attention_bias.weight", ".key.bias", ".k.bias")
-GRADIENTS = ("bert", "roberta", "electra", "mpnet")
+GRADIENTS = ("bert", "roberta", "electra", "mpnet", "modernbert")
 LENGTHS = (1, 7, 40, 70)
 SHORT = (5, 36)
 QV = {"distilbert": ["q_lin", "v_lin"], "mpnet": ["attn.q", "attn.v"]}
@@ -100,6 +108,7 @@ CASES = [
     ("distilbert", "lora", lambda: queries("distilbert")),
     ("electra", "lora", lambda: lora(target_modules=["query", "embeddings_project", "word_embeddings"])),
     ("mpnet", "lora", lambda: queries("mpnet")),
+    ("modernbert", "lora", lambda: lora(target_modules=["Wqkv", "Wi", "tok_embeddings"])),
 ]
 
 # Bottlenecks by AdapterHub's own code.

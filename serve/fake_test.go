@@ -451,11 +451,12 @@ type fakeAdapter struct {
 	bytes  int
 }
 
-func (a fakeAdapter) Digest() string { return a.digest }
-func (a fakeAdapter) Bytes() int     { return a.bytes }
-func (fakeAdapter) Method() string   { return "lora" }
-func (fakeAdapter) Rank() int        { return 8 }
-func (fakeAdapter) Vocabulary() int  { return 1 << 20 }
+func (a fakeAdapter) Digest() string         { return a.digest }
+func (a fakeAdapter) Bytes() int             { return a.bytes }
+func (fakeAdapter) Method() string           { return "lora" }
+func (fakeAdapter) Rank() int                { return 8 }
+func (fakeAdapter) Classes() *models.Classes { return nil }
+func (fakeAdapter) Vocabulary() int          { return 1 << 20 }
 
 func (fakeAdapter) ChatTemplate() chat.Source           { return chat.Source{} }
 func (fakeAdapter) Tokenizer() *tokenizer.Tokenizer     { return nil }

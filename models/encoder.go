@@ -167,8 +167,9 @@ func (l *postNorm) mlp(p *Pass, segments []Segment, x *Value) *Value {
 
 // finish ends the building of a model.
 func (m *encoder) finish(s *Source) (Model, error) {
+	s.heads(&m.config, m.pooler, false)
 	m.sites, m.config.Pooler = s.sites, m.pooler != nil
-	m.bare = slices.Clone(m.sites)
+	m.bare = slices.Clone(m.sites[:m.config.trunk])
 	for i := range m.bare {
 		if name, ok := s.Architecture.Without(m.bare[i].Name); ok {
 			m.bare[i].Name = name

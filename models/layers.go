@@ -178,9 +178,13 @@ func (b *layerBuilder) embedding(name string, vocabulary, hidden int) *Embedding
 	return e
 }
 
-// head reads the output embedding, which is the input's where they are tied.
+// head reads the output embedding, which is the input's where they are tied; nil
+// where a head of a task is in its place.
 func (b *layerBuilder) head(e *Embedding, tied bool) *Linear {
 	const name = "lm_head"
+	if b.s.Architecture.headed != "" {
+		return nil
+	}
 	l := &Linear{W: e.W}
 	if !tied {
 		l = &Linear{W: b.weight(name+".weight", e.W.Rows, e.W.Cols)}

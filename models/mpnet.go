@@ -13,10 +13,11 @@ import (
 
 func init() {
 	register(&Architecture{
-		Class: "MPNetModel", ModelType: "mpnet", Tasks: []Task{Encode},
+		Class: "MPNetModel", ModelType: "mpnet", Tasks: []Task{Encode, Classify, Tag},
 		Heads: []string{
 			"MPNetForMaskedLM", "MPNetForSequenceClassification", "MPNetForTokenClassification", "MPNetForQuestionAnswering", "MPNetForMultipleChoice",
 		},
+		heads:  encoderHeads("MPNet", denseHead(kernels.Tanh)),
 		config: mpnetConfig{}, build: newMPNet,
 		check:  func(s *Source) error { _, err := readMPNet(s); return err },
 		prefix: "mpnet.", blocks: "mpnet.encoder.layer.",

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/runtime/grammar"
 )
 
 // A kind is one of the kinds of work that a sequence is run for: scoring its
@@ -109,6 +110,8 @@ type generation struct {
 	most    int     // completion tokens
 	done    int     // of those
 	next    output  // the token that follows
+
+	matcher *grammar.Matcher // nil: the completion is free
 }
 
 // wants the last row.
@@ -120,29 +123,54 @@ func (k *generation) whole() bool { return false }
 func (k *generation) head() bool  { return true }
 
 func (k *generation) fill(o *output, c *choice, logits []float32) {
-	o.score(c, logits, k.sampler.choose(c, logits, k.done), o.s.request.Logprobs)
+	possible := logits
+	if k.matcher != nil {
+		allowed, count := k.matcher.Mask()
+		if count == 0 {
+			o.err = ErrGrammar
+			return
+		}
+		possible = c.mask(logits, allowed)
+	}
+	o.score(c, logits, k.sampler.choose(c, possible, k.done), o.s.request.Logprobs)
 }
 
 func (k *generation) take(o *output) { k.next = *o }
 
-// computed adds the sampled token to the sequence.
+// computed adds the sampled token to the sequence, and those after it that the
+// grammar leaves no choice about.
 func (k *generation) computed(e *Engine, s *sequence) (finish Finish) {
 	o := k.next
 	k.next = output{}
+	finish = k.add(e, s, Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top})
+	for finish == "" && k.matcher != nil && s.request.Logprobs < 0 {
+		token, only := k.matcher.Only()
+		if !only {
+			break
+		}
+		finish = k.add(e, s, Event{Token: token})
+	}
+	return finish
+}
+
+// add adds the event's token, and sends the event unless it is the last.
+func (k *generation) add(e *Engine, s *sequence, event Event) (finish Finish) {
 	k.done++
-	s.tokens = append(s.tokens, o.Token)
-	k.sampler.accept(o.Token)
+	s.tokens = append(s.tokens, event.Token)
+	k.sampler.accept(event.Token)
+	if k.matcher != nil {
+		k.matcher.Accept(event.Token)
+	}
 	e.generated(s, k.done == 1)
 
-	event := Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top}
 	stopped := false
 	switch {
-	case !s.request.IgnoreEOS && slices.Contains(k.ends, o.Token):
+	case !s.request.IgnoreEOS && slices.Contains(k.ends, event.Token):
 		finish = FinishEOS
-	case slices.Contains(s.request.StopIDs, o.Token):
+	case slices.Contains(s.request.StopIDs, event.Token):
 		finish = FinishStop
 	default:
-		event.Text, stopped = k.text.push(o.Token)
+		event.Text, stopped = k.text.push(event.Token)
 		if k.done == k.most {
 			finish = FinishLength
 		}

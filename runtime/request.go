@@ -7,6 +7,7 @@ import (
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/pooling"
+	"github.com/peft-serve/peft-serve/runtime/grammar"
 )
 
 // Request asks the engine for one continuation, or for hidden states.
@@ -49,6 +50,11 @@ type Request struct {
 	IgnoreEOS bool
 	// Special shows special tokens in the text.
 	Special bool
+	// Constraint keeps the answer within a grammar, over the vocabulary of the
+	// adapter's rows: each token is drawn among those that the grammar allows, as it
+	// would be if the others were impossible. It ends where the grammar allows it,
+	// by an end token, or is cut by MaxTokens. nil: the answer is free.
+	Constraint *grammar.Constraint
 
 	// Logprobs and PromptLogprobs ask for the log-probability of each
 	// completion and prompt token, and for that many of the likeliest tokens
@@ -154,6 +160,7 @@ var (
 	ErrClosed    = errors.New("the engine is shutting down")
 	ErrPrompt    = errors.New("the prompt cannot be run")        // empty, too long, or a token outside the vocabulary
 	ErrSampling  = errors.New("a sampling parameter is invalid") // the message names it
+	ErrGrammar   = errors.New("no token of the vocabulary goes on with the answer within its grammar")
 	ErrNotFinite = errors.New("the model computed a value that is not finite")
 	ErrPanic     = errors.New("the sequence failed inside the engine")
 )

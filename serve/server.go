@@ -74,6 +74,7 @@ type Server struct {
 	unpacked      *pace
 	decoded       *pace
 	templates     *templates
+	grammars      *grammars
 	memory        *memory.Account // nil: none is kept
 
 	ctx  context.Context // of every generation
@@ -92,7 +93,7 @@ func New(parts Parts, config Config) (*Server, error) {
 		started: time.Now(), requests: newRequests(), patience: unreadPatience, admin: newAdmin(),
 	}
 	if s.recipe, s.recipeFault = parts.Recipe, parts.RecipeFault; s.recipe == nil {
-		s.recipe = pooling.Default(s.base.Architecture.Does(models.Generate))
+		s.recipe = pooling.Default(s.base.Causal)
 	}
 	var err error
 	if config.TLSCert != "" {
@@ -103,6 +104,7 @@ func New(parts Parts, config Config) (*Server, error) {
 	if s.templates, err = newTemplates(parts.Chat, parts.Tokenizer, parts.Memory); err != nil {
 		return nil, err
 	}
+	s.grammars = newGrammars(int64(s.config.Grammars), parts.Memory)
 	s.intake = newUploads(s.config, parts.Memory)
 	generating := func() bool { return s.engine.Snapshot().Running > 0 }
 	s.unpacked, s.decoded = newPace(pacedUploads, generating), newPace(pacedBodies, generating)

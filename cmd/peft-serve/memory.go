@@ -30,10 +30,14 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	if c.MemoryLimit > 0 {
 		limit = memory.Fixed(root, int64(c.MemoryLimit), "--memory-limit")
 	}
-	config := b.model.Config()
+	config, grammars := b.model.Config(), int64(c.GrammarCache)
+	if !b.generates() {
+		grammars = 0
+	}
 	parts := []memory.Part{
 		{Name: "weights, mapped", Bytes: int64(config.WeightBytes), Set: "--base", Mapped: true},
 		{Name: "steps of the engine", Bytes: c.stepBytes(b.model), Set: "--step-tokens, --slots"},
+		{Name: "schemas of answers", Bytes: grammars, Set: "--grammar-cache"},
 		{Name: "tokenizer", Bytes: int64(b.text.Bytes())},
 		{Name: "process", Bytes: processBytes},
 	}

@@ -38,6 +38,7 @@ type hosting struct {
 	StepTokens    int      `group:"engine" placeholder:"N" default:"512" help:"Tokens of one step: long prompts are cut to fit beside decoding"`
 	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"0" help:"Memory for keys and values; by default 512MiB, or less where there is little memory"`
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
+	GrammarCache  size     `group:"engine" placeholder:"SIZE" default:"32MiB" help:"Memory for the schemas and expressions that answers are kept to, compiled"`
 	MemoryLimit   size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory that the server may take, weights included; by default the least of its cgroup's limit, GOMEMLIMIT and the machine's memory. It does not start where its budgets do not fit in, and refuses work before it is used up"`
 }
 
@@ -85,6 +86,7 @@ func (h *hosting) validate(wrong *faults) {
 	if h.Threads > maxThreads {
 		wrong.add("--threads: %d is above %d", h.Threads, maxThreads)
 	}
+	aboveZero(wrong, "grammar-cache", h.GrammarCache)
 	aboveZero(wrong, "upload-limit", h.UploadLimit)
 	if h.Adapters != "" {
 		folder(wrong, "adapters", h.Adapters)

@@ -21,6 +21,7 @@ type pushCommand struct {
 	Dir       string   `arg:"" help:"The adapter's folder; of a run's, what makes the adapter." type:"path"`
 	Base      []string `sep:"none" placeholder:"MODEL" help:"A base that it is for: a Hugging Face folder, a .gguf file or an hf:// URI; may be repeated, for quantised forms say. A server with none of them refuses the adapter."`
 	PlainHTTP []string `name:"plain-http" placeholder:"HOST:PORT" help:"Registries that are reached by HTTP, as loopback ones are."`
+	TrustHost []string `name:"trust-host" placeholder:"HOST:PORT" help:"Hosts without a public address that the registry may lead to: one that gives out its tokens, or that has its files."`
 	training.BaseConfig
 }
 
@@ -46,7 +47,7 @@ func (p *pushCommand) Run(ctx context.Context, c console) error {
 		c.note("it is not said which base it is for (--base): a server with another one fetches it before it can tell")
 	}
 	registries, err := oci.New(oci.Config{
-		Credentials: oci.CredentialsFile(os.Getenv), PlainHTTP: p.PlainHTTP, Client: remote.Client(),
+		Credentials: oci.CredentialsFile(os.Getenv), PlainHTTP: p.PlainHTTP, Client: remote.Client(p.TrustHost...),
 	})
 	if err != nil {
 		return err

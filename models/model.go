@@ -38,6 +38,7 @@ type Config struct {
 	Context      int // the longest sequence, in tokens
 	Tied         bool
 	Pooler       bool  // Head is a pooler, of the first row of a text
+	Causal       bool  // a token of a text sees those before it, and not those behind
 	TokenTypes   int   // of an encoder; 0: it has none
 	BOS          int32 // -1: none
 	EOS          []int32
@@ -46,6 +47,12 @@ type Config struct {
 	Precision    string // of most weights, "Q4_1"
 	Private      bool   // see Options
 	Shape        bool   // the weights have shapes alone: see NewShape
+	// Classes are what the base's own head tells apart; nil: it has none.
+	Classes *Classes
+	Padding int32 // the token that fills texts up, which a text's last row is not; -1: none
+
+	heads map[Task]*Head
+	trunk int // the number of sites before those of heads
 }
 
 // Options are the choices left to whoever loads a model.

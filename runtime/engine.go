@@ -18,6 +18,8 @@ import (
 type Decoder interface {
 	Push(token int32) string
 	Flush() string
+	// Show has it show special tokens that it would skip, before the first Push.
+	Show(special []int32)
 }
 
 // Engine runs sequences over one base model.
@@ -59,7 +61,8 @@ type Engine struct {
 	batch     models.Batch
 	works     []work
 	outputs   []output
-	hidden    models.Value // some of a batch's hidden states
+	hidden    models.Value   // some of a batch's hidden states
+	kept      kernels.Matrix // rows of a step that are folded
 	sampling  samplingTask
 }
 
@@ -158,6 +161,8 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 	vocabulary := e.model.Config().Vocabulary
 	if r.Lease != nil {
 		vocabulary = math.MaxInt32 // it is known when the adapter is
+	} else if err := e.classify(s, nil); err != nil {
+		return nil, err
 	}
 	if err := s.within(vocabulary); err != nil {
 		return nil, err

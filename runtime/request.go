@@ -6,6 +6,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/runtime/grammar"
 )
 
@@ -32,6 +33,10 @@ type Request struct {
 	// Encode asks for hidden states of the prompt, and for nothing else: MaxTokens is
 	// then 0 and PromptLogprobs below 0.
 	Encode Encoding
+	// Pooling are the modes of EncodeFolded, whose rows are put one after the other.
+	// The first PoolFrom tokens of the prompt are passed over.
+	Pooling  []pooling.Mode
+	PoolFrom int
 	// Types are the types of the prompt's tokens, of a base that has some; nil: all 0.
 	Types []int32
 
@@ -43,8 +48,13 @@ type Request struct {
 	Stop      []string // strings that end the text and are cut from it
 	StopIDs   []int32  // tokens that end it, beside the model's and the adapter's own
 	IgnoreEOS bool
-	// Special shows special tokens in the text.
+	// MinTokens is how many completion tokens there are before anything but
+	// MaxTokens may end it: until then no token that would end it is chosen, and no
+	// stop string is looked for.
+	MinTokens int
+	// Special shows special tokens in the text; Shown these, in any case.
 	Special bool
+	Shown   []int32
 	// Constraint keeps the answer within a grammar, over the vocabulary of the
 	// adapter's rows: each token is drawn among those that the grammar allows, as it
 	// would be if the others were impossible. It ends where the grammar allows it,
@@ -69,6 +79,8 @@ const (
 	EncodeNothing Encoding = iota
 	EncodeTokens           // those of every token of the prompt
 	EncodePooled           // what the base's pooler makes of the first
+	EncodeFolded           // the row that Pooling makes of those of all tokens
+	EncodeScores           // what the adapter's head of a task makes of them, or else the base's
 )
 
 // Sampling turns logits into a token. The zero Sampling is greedy.
@@ -119,7 +131,7 @@ type Event struct {
 	Prompt []PromptToken // set on one event, which carries no token
 
 	// Encoded is what Encode asked for, on the last event: a row for each token, or
-	// the pooled one. It is the receiver's.
+	// one row. It is the receiver's.
 	Encoded kernels.Matrix
 
 	Finish Finish // on the last event
@@ -130,7 +142,8 @@ type Event struct {
 // it; the first token has none (NaN).
 type PromptToken struct {
 	Logprob
-	Top []Logprob
+	Top  []Logprob
+	Rank int // among all tokens, from 1; of equals the same. The first token has none: 0
 }
 
 // Usage is the account of a finished request.

@@ -41,10 +41,13 @@ type Config struct {
 	// where neither a request nor its adapter says, as in vLLM; what is absent
 	// here too is OpenAI's. TGI's dialect is greedy by default, whatever the
 	// model.
-	Sampling    adapters.SamplingDefaults
-	MaxLogprobs int // the most likeliest tokens a request may ask for; 20
-	Grammars    int // bytes that schemas and expressions may take which answers are kept to; 32 MiB
-	Parallel    int // choices of one request in the engine at once; 64
+	Sampling adapters.SamplingDefaults
+	// IgnoreUnknownFields has fields that nothing reads passed over, in bodies that ask
+	// for answers, and named in the answer's X-Ignored-Fields.
+	IgnoreUnknownFields bool
+	MaxLogprobs         int // the most likeliest tokens a request may ask for; 20
+	Grammars            int // bytes that schemas and expressions may take which answers are kept to; 32 MiB
+	Parallel            int // choices of one request in the engine at once; 64
 
 	WriteTimeout time.Duration // how long a client may take to read an answer, or an event of a stream; 5 minutes
 

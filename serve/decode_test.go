@@ -46,7 +46,11 @@ func TestDecodeNamesTheField(t *testing.T) {
 		`{"structured_outputs":{"grammar":"x"}}`: "structured_outputs.grammar is not implemented: leave it out",
 	} {
 		var r completionsRequest
-		require.EqualError(t, decode([]byte(body), &r), want, body)
+		err := decode([]byte(body), &r)
+		if unread := unreadIn(reflect.ValueOf(&r)); err == nil && len(unread) > 0 {
+			err = unknownField(unread[0])
+		}
+		require.EqualError(t, err, want, body)
 	}
 }
 
@@ -98,9 +102,10 @@ func TestDecodeMessages(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"prompt":["a",[1,2]],"stop":["x"],"logit_bias":{"1":2}}`))
 	f.Add([]byte(`{"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],"tools":[{"type":"function","function":{"name":"f"}}]}`))
+	f.Add([]byte(`{"input":[[1,2],"a"],"inputs":["a",[1]],"documents":["a",{"text":"b"}],"texts":["a"],"text_1":"a","text_2":["b"],"dimensions":2}`))
 	f.Add([]byte(`{"a":{"b":[`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, v := range []any{&completionsRequest{}, &chatRequest{}, &generateRequest{}, &loadRequest{}} {
+		for _, v := range []any{&completionsRequest{}, &chatRequest{}, &generateRequest{}, &loadRequest{}, &embeddingsRequest{}, &embedRequest{}, &scoreRequest{}, &rerankRequest{}, &similarityRequest{}} {
 			_ = decode(body, v)
 		}
 	})
@@ -109,7 +114,7 @@ func FuzzDecode(f *testing.F) {
 // Every request's fields have one type each: a field that two embedded structs
 // share would be decoded into neither.
 func TestFieldsAreUnique(t *testing.T) {
-	for _, v := range []any{completionsRequest{}, chatRequest{}, generateRequest{}, generateParameters{}, loadRequest{}, tokenizeRequest{}} {
+	for _, v := range []any{completionsRequest{}, chatRequest{}, generateRequest{}, generateParameters{}, loadRequest{}, tokenizeRequest{}, embeddingsRequest{}, embedRequest{}, scoreRequest{}, rerankRequest{}} {
 		seen := map[string]bool{}
 		for _, f := range fieldsOf(reflect.TypeOf(v)) {
 			require.False(t, seen[f.name], "%T.%s", v, f.name)

@@ -28,12 +28,12 @@ const (
 // fits says how many they are.
 func (s *Server) encode(c *fiber.Ctx, t *tokenizer.Tokenizer, field, text string, special bool) ([]int32, error) {
 	if least := t.AtLeast(text); least > s.context {
-		return nil, invalid(field, "%s has %d bytes, which are at least %d tokens: %s, the answer included", field, len(text), least, s.longest())
+		return nil, tooLong(field, "%s has %d bytes, which are at least %d tokens: %s, the answer included", field, len(text), least, s.longest())
 	}
 	ctx, done := s.attendLong(c, text)
 	defer done()
 	ids, err := t.AppendEncode(ctx, nil, text, tokenizer.Options{AddSpecial: special, Once: true, Max: countedContexts * s.context})
-	return ids, s.encodeFault(ctx, field, err, s.longest()+", the answer included")
+	return ids, s.encodeFault(ctx, field, err, tooLong, s.longest()+", the answer included")
 }
 
 // tokens are those of a text that is not run, with the part of it that each
@@ -42,7 +42,7 @@ func (s *Server) tokens(c *fiber.Ctx, t *tokenizer.Tokenizer, field, text string
 	ctx, done := s.attendLong(c, text)
 	defer done()
 	ids, spans, _, err := t.EncodeSpans(ctx, text, tokenizer.Options{AddSpecial: special, Once: true, Max: max(s.context, maxTokenized)})
-	return ids, spans, s.encodeFault(ctx, field, err, "give less text at a time")
+	return ids, spans, s.encodeFault(ctx, field, err, invalid, "give less text at a time")
 }
 
 // attendLong is attend where the text is long.
@@ -53,14 +53,15 @@ func (s *Server) attendLong(c *fiber.Ctx, text string) (context.Context, func())
 	return s.attend(c)
 }
 
-// encodeFault says which field could not be encoded, and what to do about it.
-func (s *Server) encodeFault(ctx context.Context, field string, err error, advice string) error {
-	var long *tokenizer.TooLongError
+// encodeFault says which field could not be encoded, and what to do about it; long
+// makes the refusal of one with too many tokens.
+func (s *Server) encodeFault(ctx context.Context, field string, err error, long func(param, format string, args ...any) *failure, advice string) error {
+	var tokens *tokenizer.TooLongError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &long):
-		return invalid(field, "%s has %d bytes and more than %d tokens: %s", field, long.Bytes, long.Max, advice)
+	case errors.As(err, &tokens):
+		return long(field, "%s has %d bytes and more than %d tokens: %s", field, tokens.Bytes, tokens.Max, advice)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}

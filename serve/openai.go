@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -13,20 +12,21 @@ import (
 // openAIRequest is what /v1/completions and /v1/chat/completions share: the
 // fields of OpenAI's API and of vLLM's sampling extensions.
 type openAIRequest struct {
-	Model         string             `json:"model"`
+	unreads
+	Model         modelName          `json:"model"`
 	LoRA          []loraScale        `json:"lora"` // llama.cpp's
 	N             *int               `json:"n"`
 	Stream        *bool              `json:"stream"`
 	StreamOptions *openAIStreamShape `json:"stream_options"`
 
-	MaxTokens   *int       `json:"max_tokens"`
-	Stop        textOrList `json:"stop"`
-	Seed        *int64     `json:"seed"`
-	Temperature *float64   `json:"temperature"`
-	TopP        *float64   `json:"top_p"`
-	Presence    *float64   `json:"presence_penalty"`
-	Frequency   *float64   `json:"frequency_penalty"`
-	LogitBias   biases     `json:"logit_bias"`
+	MaxTokens   *int        `json:"max_tokens"`
+	Stop        textOrList  `json:"stop"`
+	Seed        *seedNumber `json:"seed"`
+	Temperature *float64    `json:"temperature"`
+	TopP        *float64    `json:"top_p"`
+	Presence    *float64    `json:"presence_penalty"`
+	Frequency   *float64    `json:"frequency_penalty"`
+	LogitBias   biases      `json:"logit_bias"`
 
 	TopK             *int          `json:"top_k"`
 	MinP             *float64      `json:"min_p"`
@@ -62,16 +62,26 @@ type openAIRequest struct {
 }
 
 type openAIStreamShape struct {
+	unreads
 	IncludeUsage *bool `json:"include_usage"`
 	// Obfuscation is padding against length side channels on OpenAI's wire.
 	Obfuscation     unimplemented `json:"include_obfuscation" only:"false"`
-	ContinuousUsage unimplemented `json:"continuous_usage_stats" only:"false"`
+	ContinuousUsage *bool         `json:"continuous_usage_stats"`
 }
 
 func (r *openAIRequest) streams() bool { return r.Stream != nil && *r.Stream }
 
 func (r *openAIRequest) includesUsage() bool {
 	return r.StreamOptions != nil && r.StreamOptions.IncludeUsage != nil && *r.StreamOptions.IncludeUsage
+}
+
+// usageSoFar is what an event of a stream tells of its choice, where events are to;
+// nil: they are not.
+func (r *openAIRequest) usageSoFar(prompt, completion int) *openAIUsage {
+	if !r.includesUsage() || !or(r.StreamOptions.ContinuousUsage, false) {
+		return nil
+	}
+	return &openAIUsage{Prompt: prompt, Completion: completion, Total: prompt + completion}
 }
 
 // maxChoices is the most answers that one request may ask for with n.
@@ -92,8 +102,8 @@ func (r *openAIRequest) check() error {
 		return invalid("max_tokens", "max_tokens is %d, below 0", *r.MaxTokens)
 	case r.StreamOptions != nil && !r.streams():
 		return invalid("stream_options", "stream_options is only for stream: true")
-	case r.TopP != nil && !(*r.TopP > 0 && *r.TopP <= 1):
-		return invalid("top_p", "top_p is %g, outside (0, 1]", *r.TopP)
+	case r.TopP != nil && !(*r.TopP >= 0 && *r.TopP <= 1):
+		return invalid("top_p", "top_p is %g, outside 0 to 1", *r.TopP)
 	case r.TopK != nil && *r.TopK < -1:
 		return invalid("top_k", "top_k is %d: give a number of tokens, or -1 or 0 for all", *r.TopK)
 	case r.Repetition != nil && !(*r.Repetition > 0):
@@ -144,7 +154,7 @@ func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, to selection) run
 	otherwise := to.sampling.Over(s.config.Sampling)
 	sampling := runtime.Sampling{
 		Temperature: float32(or(r.Temperature, or(otherwise.Temperature, 1))),
-		TopP:        float32(or(r.TopP, or(otherwise.TopP, 1))),
+		TopP:        nucleusOf(or(r.TopP, or(otherwise.TopP, 1))),
 		TopK:        max(or(r.TopK, or(otherwise.TopK, 0)), 0),
 		MinP:        float32(or(r.MinP, or(otherwise.MinP, 0))),
 		Repetition:  float32(or(r.Repetition, or(otherwise.Repetition, 1))),
@@ -178,19 +188,12 @@ func or[T any](v *T, otherwise T) T {
 	return *v
 }
 
-func seedOf(seed *int64) uint64 {
-	if seed == nil {
-		return rand.Uint64() >> 11 // exact as a JSON number
-	}
-	return uint64(*seed)
-}
-
 // openAIUsage is the usage object of an answer.
 type openAIUsage struct {
-	Prompt     int               `json:"prompt_tokens"`
-	Completion int               `json:"completion_tokens"`
-	Total      int               `json:"total_tokens"`
-	Details    openAIUsageDetail `json:"prompt_tokens_details"`
+	Prompt     int                `json:"prompt_tokens"`
+	Completion int                `json:"completion_tokens"`
+	Total      int                `json:"total_tokens"`
+	Details    *openAIUsageDetail `json:"prompt_tokens_details,omitempty"` // nil: of an answer on its way
 }
 
 type openAIUsageDetail struct {
@@ -199,6 +202,9 @@ type openAIUsageDetail struct {
 
 // add counts a finished choice. The n choices of one prompt count it once.
 func (u *openAIUsage) add(choice runtime.Usage, firstOfPrompt bool) {
+	if u.Details == nil {
+		u.Details = new(openAIUsageDetail)
+	}
 	if firstOfPrompt {
 		u.Prompt += choice.PromptTokens
 		u.Details.Cached += choice.CachedTokens

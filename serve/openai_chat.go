@@ -82,7 +82,7 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	to, err := s.selected(c, s.openAINaming(body.Model), lora)
+	to, err := s.selected(c, s.openAINaming(c, body.Model), lora)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,10 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if body.streams() {
 		object = "chat.completion.chunk"
 	}
-	w := &chatWriter{text: to.text, body: &body, head: s.head("chatcmpl-", object, to.lease), begun: make([]bool, len(choices))}
+	w := &chatWriter{
+		text: to.text, body: &body, head: s.head("chatcmpl-", object, to.lease),
+		prompt: len(request.Prompt), begun: make([]bool, len(choices)), made: make([]int, len(choices)),
+	}
 	g, err := s.generate(c, choices)
 	if err != nil {
 		return err
@@ -120,7 +123,10 @@ type chatWriter struct {
 	body  *chatRequest
 	head  openAIHead
 	usage openAIUsage
-	begun []bool
+
+	prompt int    // its tokens
+	begun  []bool // by choice
+	made   []int  // tokens of the answers
 }
 
 // whole answers when every choice has finished.
@@ -163,6 +169,9 @@ func (w *chatWriter) count(e choiceEvent) {
 // adds, and on the last one why it ended.
 func (w *chatWriter) write(out *eventStream, e choiceEvent) error {
 	w.count(e)
+	if e.Token != runtime.NoToken {
+		w.made[e.index]++
+	}
 	empty := ""
 	if !w.begun[e.index] {
 		w.begun[e.index] = true
@@ -182,7 +191,7 @@ func (w *chatWriter) write(out *eventStream, e choiceEvent) error {
 }
 
 func (w *chatWriter) delta(out *eventStream, d chatDelta) error {
-	return out.send(chatChunk{openAIHead: w.head, Choices: []chatDelta{d}})
+	return out.send(chatChunk{openAIHead: w.head, Choices: []chatDelta{d}, Usage: w.body.usageSoFar(w.prompt, w.made[d.Index])})
 }
 
 func (w *chatWriter) close(out *eventStream) error {

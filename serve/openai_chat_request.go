@@ -80,7 +80,7 @@ func (r *chatRequest) check(s *Server) error {
 	case len(r.Turns) == 0:
 		return invalid("messages", "messages is missing: give at least one")
 	case r.Turns.count() > s.context: // and then the turns take more than one token each
-		return invalid("messages", "messages has %d turns, parts and calls: %s tokens, the answer included", r.Turns.count(), s.longest())
+		return tooLong("messages", "messages has %d turns, parts and calls: %s tokens, the answer included", r.Turns.count(), s.longest())
 	case r.MaxCompletionTokens != nil && *r.MaxCompletionTokens < 0:
 		return invalid("max_completion_tokens", "max_completion_tokens is %d, below 0", *r.MaxCompletionTokens)
 	case r.MaxTokens != nil && r.MaxCompletionTokens != nil && *r.MaxTokens != *r.MaxCompletionTokens:
@@ -122,7 +122,7 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, to selection) ([]int32
 	for _, d := range r.Documents {
 		o.Documents = append(o.Documents, d.raw)
 	}
-	if err := r.readBy(template, o); err != nil {
+	if err := r.readBy(template, o, s.mayIgnore(c)); err != nil {
 		return nil, err
 	}
 	messages := make([]chat.Message, len(r.messages))
@@ -137,7 +137,7 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, to selection) ([]int32
 }
 
 // readBy refuses what the template would leave out of the prompt.
-func (r *chatRequest) readBy(t chatTemplate, o chat.Options) error {
+func (r *chatRequest) readBy(t chatTemplate, o chat.Options, ignore func(path string) bool) error {
 	template := t.template()
 	if name := template.Unread(o); name != "" {
 		return invalid("chat_template_kwargs", "chat_template_kwargs.%s is not read by %s chat template: leave it out", name, t.owner())
@@ -154,7 +154,7 @@ func (r *chatRequest) readBy(t chatTemplate, o chat.Options) error {
 			return &fieldError{fmt.Sprintf("messages[%d].tool_calls", i), fmt.Sprintf("has no place in %s chat template: leave it out", t.owner())}
 		}
 		for _, u := range m.unread {
-			if !template.Reads(u.key) {
+			if !template.Reads(u.key) && !ignore(u.path) {
 				return &fieldError{u.path, fmt.Sprintf("is read neither by this API nor by %s chat template: leave it out%s", t.owner(), closest(u.key, u.fields))}
 			}
 		}

@@ -77,7 +77,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	to, err := s.selected(c, s.openAINaming(body.Model), lora)
+	to, err := s.selected(c, s.openAINaming(c, body.Model), lora)
 	if err != nil {
 		return err
 	}
@@ -147,6 +147,7 @@ type completionsWriter struct {
 type completionsState struct {
 	placer *placer
 	begun  bool
+	made   int // tokens of the completion
 }
 
 // whole answers when every choice has finished.
@@ -179,6 +180,7 @@ func (w *completionsWriter) write(out *eventStream, e choiceEvent) error {
 	if c := chunk.Choices[0]; c.Text == "" && c.Logprobs == nil && c.FinishReason == nil {
 		return nil // held back: part of a character, or of a stop string
 	}
+	chunk.Usage = w.body.usageSoFar(len(w.requests[e.index].Prompt), w.choices[e.index].made)
 	return out.send(chunk)
 }
 
@@ -199,6 +201,9 @@ func (w *completionsWriter) piece(e choiceEvent) completionsChoice {
 	}
 	n := or(w.body.N, 1)
 	state := &w.choices[e.index]
+	if e.Token != runtime.NoToken {
+		state.made++
+	}
 	p := completionsChoice{Index: e.index, FinishReason: finishReason(e.Finish)}
 	if !state.begun {
 		state.begun = true
@@ -266,10 +271,6 @@ func (l *completionsLogprobs) add(t *tokenizer.Tokenizer, at int, chosen runtime
 	}
 	value := finite(chosen.Logprob)
 	l.Logprobs = append(l.Logprobs, &value)
-	if wanted == 0 {
-		l.Top = append(l.Top, nil)
-		return
-	}
 	beside := make(map[string]float32, wanted+1)
 	for _, other := range likeliest(top, chosen) {
 		text, p := tokenText(t, other.Token), finite(other.Logprob)

@@ -99,6 +99,8 @@ func TestOpenAPIDescribesTheFields(t *testing.T) {
 		"Detokenize": detokenizeRequest{}, "LoadAdapter": loadRequest{}, "UnloadAdapter": unloadRequest{},
 		"MergedAdapters": mergedAdapters{}, "LoraScale": loraScale{},
 		"StructuredOutputs": structuredShape{}, "Form": formShape{},
+		"Embeddings": embeddingsRequest{}, "Score": scoreRequest{}, "Rerank": rerankRequest{}, "Embed": embedRequest{}, "EmbedAll": embedAllRequest{},
+		"Similarity": similarityRequest{}, "SimilarityInputs": similarityInputs{}, "SimilarityParameters": similarityParameters{},
 		"Inference": inferenceRequest{}, "InferenceParameters": inferenceParameters{},
 	} {
 		var described, taken []string

@@ -35,8 +35,8 @@ type RowAnswer struct {
 }
 
 // rowRoutes are what a row may ask for: the routes that generate, as whole
-// answers.
-var rowRoutes = []string{chatRoute, "/v1/completions", "/v1/generate"}
+// answers, and that of embeddings.
+var rowRoutes = []string{chatRoute, "/v1/completions", "/v1/generate", embeddingsRoute}
 
 // rowBody is a row as it is written.
 type rowBody struct {

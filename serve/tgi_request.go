@@ -8,12 +8,14 @@ import (
 
 // generateRequest is the body of the native route, of TGI's and of LoRAX's.
 type generateRequest struct {
+	unreads
 	Inputs     *string            `json:"inputs"`
 	Parameters generateParameters `json:"parameters"`
 	Stream     *bool              `json:"stream"`
 }
 
 type generateParameters struct {
+	unreads
 	AdapterID     *string         `json:"adapter_id"`
 	Merged        *mergedAdapters `json:"merged_adapters"`
 	MaxNewTokens  *int            `json:"max_new_tokens"`
@@ -23,7 +25,7 @@ type generateParameters struct {
 	TopP          *float64        `json:"top_p"`
 	Repetition    *float64        `json:"repetition_penalty"`
 	Frequency     *float64        `json:"frequency_penalty"`
-	Seed          *int64          `json:"seed"`
+	Seed          *seedNumber     `json:"seed"`
 	Stop          []string        `json:"stop"`
 	IgnoreEOS     *bool           `json:"ignore_eos_token"`
 	ReturnFull    *bool           `json:"return_full_text"`
@@ -99,7 +101,7 @@ func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest, to selecti
 // sampling is greedy unless the request asks for, or implies, a random choice.
 func (p *generateParameters) sampling() runtime.Sampling {
 	r := runtime.Sampling{
-		Temperature: float32(or(p.Temperature, 1)), TopK: or(p.TopK, 0), TopP: float32(or(p.TopP, 1)),
+		Temperature: float32(or(p.Temperature, 1)), TopK: or(p.TopK, 0), TopP: nucleusOf(or(p.TopP, 1)),
 		Repetition: float32(or(p.Repetition, 1)), Frequency: float32(or(p.Frequency, 0)), Seed: seedOf(p.Seed),
 	}
 	if !or(p.DoSample, false) && r.Temperature == 1 && r.TopK == 0 && r.TopP == 1 {
@@ -119,8 +121,8 @@ func (p *generateParameters) check() error {
 		return bad("temperature", "is %g, outside 0 to 100", *p.Temperature)
 	case p.TopK != nil && *p.TopK < 0:
 		return bad("top_k", "is %d, below 0", *p.TopK)
-	case p.TopP != nil && !(*p.TopP > 0 && *p.TopP <= 1):
-		return bad("top_p", "is %g, outside (0, 1]", *p.TopP)
+	case p.TopP != nil && !(*p.TopP >= 0 && *p.TopP <= 1):
+		return bad("top_p", "is %g, outside 0 to 1", *p.TopP)
 	case p.Repetition != nil && !(*p.Repetition > 0):
 		return bad("repetition_penalty", "is %g: it has to be above 0; 1 is off", *p.Repetition)
 	case p.Frequency != nil && !(*p.Frequency >= -2 && *p.Frequency <= 2):

@@ -4,11 +4,12 @@ import "github.com/gofiber/fiber/v2"
 
 // tokenizeRequest is TGI's body, with inputs, or vLLM's, with prompt.
 type tokenizeRequest struct {
-	Inputs     *string `json:"inputs"`
-	Prompt     *string `json:"prompt"`
-	Model      string  `json:"model"`
-	AddSpecial *bool   `json:"add_special_tokens"`
-	Parameters ignored `json:"parameters"` // TGI sends a whole generate body
+	unreads
+	Inputs     *string   `json:"inputs"`
+	Prompt     *string   `json:"prompt"`
+	Model      modelName `json:"model"`
+	AddSpecial *bool     `json:"add_special_tokens"`
+	Parameters ignored   `json:"parameters"` // TGI sends a whole generate body
 }
 
 type tgiSimpleToken struct {
@@ -25,7 +26,7 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
 	}
@@ -62,8 +63,9 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 
 // detokenizeRequest is vLLM's body.
 type detokenizeRequest struct {
-	Model  string  `json:"model"`
-	Tokens []int32 `json:"tokens"`
+	unreads
+	Model  modelName `json:"model"`
+	Tokens []int32   `json:"tokens"`
 }
 
 func (s *Server) detokenize(c *fiber.Ctx) error {
@@ -71,7 +73,7 @@ func (s *Server) detokenize(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
 	}

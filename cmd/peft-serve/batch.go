@@ -131,7 +131,7 @@ func (b *batchCommand) Run(ctx context.Context, con console) (err error) {
 
 // by is what answers depend on beside their rows.
 func (b *batchCommand) by() map[string]string {
-	by := map[string]string{"base": b.uri(), "name": b.baseName(), "ignore-config-key": strings.Join(b.IgnoreConfigKey, ",")}
+	by := map[string]string{"base": b.uri(), "name": b.baseName(), "pooling": b.Pooling, "ignore-config-key": strings.Join(b.IgnoreConfigKey, ",")}
 	for name, value := range map[string]int{"context": b.Context, "max-tokens-default": b.MaxTokensDefault, "max-tokens-limit": b.MaxTokensLimit} {
 		by[name] = strconv.Itoa(value)
 	}

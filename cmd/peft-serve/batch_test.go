@@ -175,6 +175,18 @@ func TestBatchTellsWhatItCameTo(t *testing.T) {
 	require.Equal(t, before, after)
 }
 
+// A batch whose input has changed ends with a status of its own, and says what to do.
+func TestBatchOfChangedFiles(t *testing.T) {
+	row := rowText(0, "/v1/completions", `{"prompt":"a","max_tokens":2}`)
+	args, output := bedOf(t, row)
+	require.Zero(t, run(context.Background(), args, silent()))
+	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(output), "in.jsonl"), []byte(row+rowText(1, "/v1/completions", `{"prompt":"b"}`)), 0o644))
+	log := &shared{}
+	require.Equal(t, statusFiles, run(context.Background(), args, console{out: io.Discard, err: log}))
+	require.Contains(t, log.String(), "of another job (the input): name another --output, or give --overwrite")
+	require.Zero(t, run(context.Background(), append(args, "--overwrite"), silent()))
+}
+
 // batchProcess starts a batch as a process of its own.
 func batchProcess(t *testing.T, args []string) *exec.Cmd {
 	t.Helper()

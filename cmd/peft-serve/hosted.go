@@ -45,6 +45,9 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 	}
 	h.base = b
 	h.closes(b.source.Close)
+	if err := b.openRecipe(c.Pooling, log); err != nil {
+		return nil, err
+	}
 	for _, w := range b.source.Warnings {
 		log.Warn(w)
 	}
@@ -90,6 +93,7 @@ func (h *hosted) server(tracer trace.Tracer, config serve.Config) (*serve.Server
 	config.Sampling = h.base.sampling
 	server, err := serve.New(serve.Parts{
 		Engine: serve.RuntimeEngine(h.engine), Catalogue: h.known, Base: h.base.model.Config(),
+		Recipe: h.base.recipe, RecipeFault: h.base.recipeFault,
 		Tokenizer: h.base.text, Chat: h.base.chat, Metrics: h.metrics, Tracer: tracer, Memory: h.account,
 	}, config)
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/pooling"
 )
 
 // hosting is a base with its adapters in an engine, as every command has it that
@@ -17,7 +18,8 @@ type hosting struct {
 	Base string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name[@revision][:file]; by default a small one that is built in, with adapters on it"`
 	Name string `group:"base" placeholder:"NAME" help:"What requests call the base; by default its folder or file"`
 	reading
-	Context int `group:"base" placeholder:"TOKENS" default:"0" help:"Longest sequence, prompt and answer together; by default the model's own"`
+	Context int    `group:"base" placeholder:"TOKENS" default:"0" help:"Longest sequence, prompt and answer together; by default the model's own"`
+	Pooling string `group:"base" placeholder:"MODES" help:"How embeddings are made of hidden states: cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken, or several with commas between them, whose vectors are put one after the other. By default as the base's own files say (modules.json), or else mean for encoders and lasttoken for the others"`
 
 	Adapters      string   `group:"adapters" placeholder:"DIR" help:"Folder of adapters, one a subfolder; it is watched, and uploads go there"`
 	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"0" help:"Memory for loaded adapters; by default 1GiB, or less where there is little memory"`
@@ -69,6 +71,11 @@ func (h *hosting) validate(wrong *faults) {
 		wrong.add("--base: %q: there is no scheme %s: name a Hugging Face folder, a .gguf file or hf://owner/name", h.Base, scheme)
 	}
 	atLeast(wrong, "context", h.Context, 0)
+	if h.Pooling != "" {
+		if _, err := pooling.Parse(h.Pooling); err != nil {
+			wrong.add("--pooling: %s", err)
+		}
+	}
 	atLeast(wrong, "adapter-loads", h.AdapterLoads, 1)
 	atLeast(wrong, "threads", h.Threads, 0)
 	atLeast(wrong, "slots", h.Slots, 1)

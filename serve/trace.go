@@ -105,7 +105,7 @@ func (s *Server) spanAttributes(a *account) []attribute.KeyValue {
 		return all
 	}
 	operation, model := "text_completion", a.adapter
-	if a.route == chatRoute {
+	if a.route == chatRoute || a.route == "/chat/completions" {
 		operation = "chat"
 	}
 	if model == "" {

@@ -65,11 +65,12 @@ func documents(t *testing.T) []string {
 	return slices.DeleteFunc(all, func(name string) bool { return name == "docs/dependencies.md" })
 }
 
-var shellBlock = regexp.MustCompile("(?ms)^```sh[^\n]*\n(.*?)^```")
+// shellBlock is a block of commands, with what is said of it: see notRun.
+var shellBlock = regexp.MustCompile("(?ms)^```sh *([^\n]*)\n(.*?)^```")
 
 func shellBlocks(document string) (blocks []string) {
 	for _, block := range shellBlock.FindAllStringSubmatch(document, -1) {
-		blocks = append(blocks, block[1])
+		blocks = append(blocks, block[2])
 	}
 	return blocks
 }
@@ -106,11 +107,15 @@ type commandChecks struct {
 	targets string
 }
 
+// builds are set where the commands are built: what is built has the same names in
+// every copy of the tree, and so is built once.
+var builds = []string{"CGO_ENABLED=0", "GOFLAGS=-trimpath"}
+
 func newCommandChecks(t *testing.T) *commandChecks {
 	t.Helper()
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", bin, "./cmd/...")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Env = append(os.Environ(), builds...)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

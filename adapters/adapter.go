@@ -28,6 +28,7 @@ type Adapter struct {
 	invocation []int32                 // see Invocation
 	shared     int                     // see SharedLayers
 	vocabulary int
+	classes    *models.Classes // see Classes
 
 	text         *tokenizer.Tokenizer // nil: the base's
 	ends         []int32
@@ -40,8 +41,14 @@ var _ models.Adapter = (*Adapter)(nil)
 // prefix is the keys and values before position 0 of one layer.
 type prefix struct{ k, v kernels.Matrix }
 
-// Linear implements models.Adapter.
-func (a *Adapter) Linear(site int) models.LinearDelta { return a.linears[site] }
+// Linear implements models.Adapter. An adapter that was made for another class of the
+// base's answers for no site of a head.
+func (a *Adapter) Linear(site int) models.LinearDelta {
+	if site >= len(a.linears) {
+		return nil
+	}
+	return a.linears[site]
+}
 
 // Norm implements models.Adapter.
 func (a *Adapter) Norm(site int) *models.Norm { return a.norms[site] }
@@ -84,6 +91,9 @@ func (a *Adapter) SharedLayers() int { return a.shared }
 // Vocabulary is the number of tokens that the adapter's rows have: the base's,
 // or that of the resized embeddings which it brings.
 func (a *Adapter) Vocabulary() int { return a.vocabulary }
+
+// Classes are what the head tells apart that the adapter brings; nil: it brings none.
+func (a *Adapter) Classes() *models.Classes { return a.classes }
 
 // Digest identifies the adapter's content: see Folder.Digest. It is empty for
 // an adapter that has not been loaded from a folder.

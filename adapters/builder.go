@@ -24,6 +24,10 @@ type Builder struct {
 	norms      map[int]*norm
 	embeddings map[int]*embedding
 	inserts    map[int]models.Insert
+	task       models.Task            // of the head among the sites; empty: there is none
+	classes    int                    // rows of that head's last linear; 0: nothing says so
+	scores     string                 // the file's tensor that says so
+	inFile     func(name string) bool // whether the file has a tensor; nil: there is none
 	prefixes   []prefix
 	prefix     *Param // what the prefixes are read from; nil: none
 	virtual    int
@@ -44,6 +48,9 @@ func newBuilder(m models.Model, c *Config) *Builder {
 // build lays out the adapter of a configuration.
 func build(m models.Model, c *Config) (*Builder, error) {
 	b := newBuilder(m, c)
+	if err := b.underHead(); err != nil {
+		return nil, err
+	}
 	return b, b.build()
 }
 
@@ -51,14 +58,17 @@ func (b *Builder) build() error {
 	c := b.Config
 	task, base := models.Task(c.Task), b.Model.Config().Architecture
 	switch {
-	case task == models.Generate:
+	case task == models.Generate || isHeadTask(task):
 		if err := base.Check(task); err != nil {
 			return fmt.Errorf("%w: task_type is %s: %w", ErrBase, task, err)
 		}
 	case task != "" && base.Does(models.Generate):
 		return fmt.Errorf("%w: task_type is %s, and the base generates text: an adapter for that has %s or null", ErrBase, task, models.Generate)
 	}
-	return c.Method.Build(b)
+	if err := c.Method.Build(b); err != nil {
+		return err
+	}
+	return b.wholeHead()
 }
 
 // Param declares a tensor called name, which the file must hold, that belongs
@@ -181,6 +191,7 @@ func (b *Builder) adapter() *Adapter {
 			a.params = append(a.params, p)
 		}
 	}
+	a.classes = b.ownClasses()
 	for i := range b.Sites {
 		if d := b.linears[i]; d != nil && d.active() {
 			a.linears[i] = d.delta()

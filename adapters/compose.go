@@ -122,6 +122,8 @@ func (p Part) adds(m models.Model) error {
 	switch {
 	case len(a.prefixes) > 0 || a.virtual > 0:
 		return refuse("stands before the first token")
+	case a.classes != nil:
+		return refuse("has a head of its own")
 	case a.vocabulary != m.Config().Vocabulary:
 		return refuse("has a vocabulary of %d, and the base one of %d", a.vocabulary, m.Config().Vocabulary)
 	}

@@ -39,6 +39,9 @@ type Config struct {
 	Base   string // base_model_name_or_path, as written
 	Task   string // task_type
 	Method Method
+	// Classes are those that a head of the adapter tells apart, as far as something
+	// beside the configuration says so; nil: nothing does.
+	Classes *models.Classes
 
 	members []member
 }

@@ -26,7 +26,8 @@ var sets = map[string]bool{
 }
 
 // digest hashes a canonical form of an adapter: its configuration's keys that
-// ask for something, sorted, and its tensors, sorted by name.
+// ask for something, sorted, what is said of its classes, and its tensors, sorted by
+// name.
 func digest(c *Config, tensors map[string]safetensors.Tensor) string {
 	h := sha256.New()
 	field := func(b []byte) {
@@ -42,6 +43,10 @@ func digest(c *Config, tensors map[string]safetensors.Tensor) string {
 			field([]byte(m.key))
 			field(canonical(m))
 		}
+	}
+	if classes := c.classes(); classes != nil {
+		field([]byte(classesFile))
+		field(classes)
 	}
 	field(nil)
 	for _, name := range slices.Sorted(maps.Keys(tensors)) {

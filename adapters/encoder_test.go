@@ -44,7 +44,7 @@ func TestEncoderRefusals(t *testing.T) {
 		want   string
 	}{
 		{map[string]any{"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2}, models.ErrTask, "task_type is CAUSAL_LM"},
-		{map[string]any{"peft_type": "LORA", "task_type": "SEQ_CLS", "r": 2, "modules_to_save": []string{"classifier"}}, adapters.ErrTarget, `modules_to_save names "classifier"`},
+		{map[string]any{"peft_type": "LORA", "task_type": "SEQ_CLS", "r": 2, "modules_to_save": []string{"classifier"}}, adapters.ErrConfig, "how many classes"},
 		{
 			map[string]any{"peft_type": "BOTTLENECK", "reduction_factor": 4, "original_ln_before": true, "original_ln_after": false}, adapters.ErrBase,
 			"original_ln_after is false",

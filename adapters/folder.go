@@ -71,6 +71,9 @@ func open(dir string) (*Folder, error) {
 		return nil, err
 	}
 	dropCopies(f.tensors)
+	if f.Config.Classes, err = readClasses(dir, f.Config); err != nil {
+		return nil, err
+	}
 	if f.chatTemplate, err = readTemplate(dir); err != nil {
 		return nil, err
 	}

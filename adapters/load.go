@@ -24,7 +24,13 @@ func Load(m models.Model, f *Folder) (*Adapter, error) {
 
 func load(m models.Model, f *Folder) (*Adapter, error) {
 	b := newBuilder(bare(m, f.Config, f.tensors), f.Config)
+	if err := b.underHead(); err != nil {
+		return nil, err
+	}
 	if err := b.resize(f.tensors); err != nil {
+		return nil, err
+	}
+	if err := b.countClasses(f.tensors); err != nil {
 		return nil, err
 	}
 	if err := b.build(); err != nil {
@@ -142,6 +148,9 @@ func (b *Builder) unfit(name string, got, want []int) error {
 	beside := ""
 	if b.resizer != "" && name != b.resizer {
 		beside = fmt.Sprintf(" beside the %d rows of %s", b.vocabulary, b.resizer)
+	}
+	if b.scores != "" && strings.TrimSuffix(b.scores, ".weight") == strings.TrimSuffix(name, ".bias") {
+		beside = fmt.Sprintf(" beside the %d rows of %s", b.classes, b.scores)
 	}
 	return fmt.Errorf("%w: %w: %s has shape %v, and the base at hand wants %v%s%s", ErrBase, ErrTensor, name, got, want, beside, madeFor(b.Config.Base))
 }

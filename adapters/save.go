@@ -17,7 +17,8 @@ import (
 )
 
 // Save writes the adapter to dir as PEFT's save_pretrained does: ConfigFile
-// and SafeFile. Whoever opens dir meanwhile sees the old adapter, the new one
+// and SafeFile, and, where the classes of a head have names, a config.json that has
+// them. Whoever opens dir meanwhile sees the old adapter, the new one
 // or an error, never one's configuration with the other's tensors: the old
 // configuration goes first, then the tensors change, then the new
 // configuration comes, all by renaming what is on disk by then. Other files in
@@ -43,6 +44,7 @@ func save(dir string, c *Config, tensors []safetensors.Tensor) (err error) {
 		return err
 	}
 	tensorsPath, configPath := filepath.Join(dir, SafeFile), filepath.Join(dir, ConfigFile)
+	classesPath, classes := filepath.Join(dir, classesFile), c.classes()
 	newTensors, err := disk.Beside(tensorsPath, func(w io.Writer) error { return safetensors.Write(w, tensors, safetensors.PyTorch()) })
 	if err != nil {
 		return err
@@ -53,6 +55,11 @@ func save(dir string, c *Config, tensors []safetensors.Tensor) (err error) {
 	}
 	if err := disk.Remove(configPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(err, disk.Remove(newTensors), disk.Remove(newConfig))
+	}
+	if classes != nil {
+		if err := disk.Replace(classesPath, func(w io.Writer) error { _, err := w.Write(classes); return err }); err != nil {
+			return errors.Join(err, disk.Remove(newTensors), disk.Remove(newConfig))
+		}
 	}
 	if err := disk.Rename(newTensors, tensorsPath); err != nil {
 		return errors.Join(err, disk.Remove(newTensors), disk.Remove(newConfig))

@@ -2,6 +2,7 @@ package adapters
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -17,7 +18,7 @@ import (
 func (b *Builder) save(modules []string, tie bool) error {
 	used := map[string]bool{}
 	for site, s := range b.Sites {
-		if s.Kind == models.SublayerSite {
+		if s.Kind == models.SublayerSite || s.Kind == models.AbsentSite {
 			continue
 		}
 		for _, m := range modules {
@@ -28,7 +29,7 @@ func (b *Builder) save(modules []string, tie bool) error {
 		}
 	}
 	for _, m := range modules {
-		if !used[m] {
+		if !used[m] && (b.task == "" || !slices.Contains(headModules, m)) {
 			return fmt.Errorf("%w: modules_to_save names %q, which the base has not", ErrTarget, m)
 		}
 		last := m[strings.LastIndexByte(m, '.')+1:]
@@ -77,7 +78,7 @@ func (b *Builder) saveSite(site int, wrapper string) {
 	case models.LinearSite:
 		d := b.linear(site)
 		d.weight = b.whole(site, wrapper+".weight", s.Linear.W)
-		if len(s.Linear.Bias) > 0 {
+		if len(s.Linear.Bias) > 0 || s.Biased {
 			d.own = b.standIn(site, wrapper+".bias", s.Linear.Bias)
 		}
 	case models.EmbeddingSite:
@@ -100,18 +101,40 @@ func (b *Builder) whole(site int, suffix string, base kernels.Weight) *Param {
 	} else {
 		p = b.Module(site, suffix, b.rows(site, base), base.Cols)
 	}
-	p.base = base
-	return p.as(InPlace)
+	return b.replaces(p, site, base).as(InPlace)
 }
 
 // standIn declares a vector in a base's vector's place.
 func (b *Builder) standIn(site int, suffix string, base []float32) *Param {
-	p := b.Module(site, suffix, len(base))
-	p.base = kernels.WeightOf(kernels.MatrixOf(1, len(base), base))
+	n := len(base)
+	switch s := b.Sites[site]; {
+	case s.Classes:
+		n = b.classes
+	case s.Open:
+		n = s.Linear.W.Rows
+	}
+	p := b.replaces(b.Module(site, suffix, n), site, kernels.WeightOf(kernels.MatrixOf(1, len(base), base)))
 	if strings.HasSuffix(suffix, ".bias") {
 		return p.as(Bias)
 	}
 	return p.as(InPlace)
+}
+
+// replaces notes what stands in the base where p is to stand; of a head that has
+// none, or other classes, nothing does: its weights begin as transformers draws them.
+func (b *Builder) replaces(p *Param, site int, base kernels.Weight) *Param {
+	rows, cols := p.dims()
+	switch s := b.Sites[site]; {
+	case !s.Open && (!s.Classes || base.Rows == rows && base.Cols == cols):
+		p.base = base
+	case rows > 1 || len(p.Shape) > 1:
+		p.starts(func(v kernels.Matrix, d drawn) error {
+			const deviation = 0.02 // initializer_range
+			d.source.Normal(v.Data, deviation)
+			return nil
+		})
+	}
+	return p
 }
 
 // wholeEmbeddings accepts the full input and output embeddings, which PEFT

@@ -162,6 +162,7 @@ func (t *targets) find(m models.Model) ([]int, error) {
 		if err == nil && ok {
 			ok, err = t.keeps(s.Name, include.list != nil)
 		}
+		ok = ok && !s.Open
 		if err != nil {
 			return nil, err
 		}

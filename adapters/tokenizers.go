@@ -46,6 +46,8 @@ type Tokenizers struct {
 	base   *tokenizer.Tokenizer
 	source func() (*tokenizer.Source, error) // of the base's; nil: it has no files
 
+	// Bytes is what those that are remembered take together at most.
+	Bytes int
 	// Reserve, if set, sets memory aside that building a tokenizer takes, until
 	// release.
 	Reserve func(bytes int) (release func(), err error)
@@ -67,7 +69,7 @@ type tokenizerID struct {
 const (
 	knownFiles      = 1024
 	knownTokenizers = 8
-	TokenizerBytes  = 96 << 20 // of these together
+	TokenizerBytes  = 96 << 20 // of these together, where there is room
 )
 
 // NewTokenizers returns those for a base whose tokenizer was made from the
@@ -81,7 +83,7 @@ func NewTokenizers(base *tokenizer.Tokenizer, source func() (*tokenizer.Source, 
 	if err != nil {
 		panic(err)
 	}
-	return &Tokenizers{base: base, source: source, same: same, own: own}
+	return &Tokenizers{base: base, source: source, Bytes: TokenizerBytes, same: same, own: own}
 }
 
 // Equip gives an adapter, which has so many tokens, the tokenizer and the end
@@ -160,7 +162,7 @@ func (k *Tokenizers) remember(id tokenizerID, text *tokenizer.Tokenizer) {
 	for _, text := range k.own.Values() {
 		bytes += text.Bytes()
 	}
-	for bytes > TokenizerBytes {
+	for bytes > k.Bytes {
 		_, oldest, ok := k.own.RemoveOldest()
 		if !ok {
 			return // others have forgotten them

@@ -43,10 +43,14 @@ func (b *Builder) resize(tensors map[string]safetensors.Tensor) error {
 }
 
 // rows is the number of rows that a weight at a site has, base being the
-// base's: the adapter's vocabulary, where it is an embedding.
+// base's: the adapter's vocabulary, where it is an embedding, and its classes where
+// it makes their scores.
 func (b *Builder) rows(site int, base kernels.Weight) int {
-	if site == b.input() || b.Sites[site].Head {
+	switch {
+	case site == b.input() || b.Sites[site].Head:
 		return b.vocabulary
+	case b.Sites[site].Classes:
+		return b.classes
 	}
 	return base.Rows
 }

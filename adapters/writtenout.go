@@ -66,7 +66,7 @@ func (t *targets) writeOut(out *Config, m models.Model, adapted []int) error {
 func (t *targets) shortest(sites models.Sites, adapted []int) ([]string, error) {
 	var others []string
 	for i, s := range sites {
-		if s.Kind == models.SublayerSite || slices.Contains(adapted, i) {
+		if s.Kind == models.SublayerSite || s.Kind == models.AbsentSite || slices.Contains(adapted, i) {
 			continue
 		}
 		in, err := t.keeps(s.Name, true)

@@ -40,15 +40,46 @@ func (c *Catalogue) Acquire(name, session string) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.acquire(resolved{r, now})
+}
+
+// acquire returns a lease on what a name stands for.
+func (c *Catalogue) acquire(r resolved) (*Lease, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.refuses(resolved{r, now}); err != nil {
+	if err := c.refuses(r); err != nil {
 		return nil, err
 	}
+	name := r.record.name
 	l := c.newLease(name)
 	_, l.versioned = c.aliases[name]
-	c.provide(l, r, now)
+	c.provide(l, r.record, r.stamp)
 	return l, nil
+}
+
+// Try is why the live version of an entry's name, or the canary if the entry is of
+// one, cannot be had: what has failed is loaded again, once the time for that has
+// come.
+func (c *Catalogue) Try(ctx context.Context, e Entry) error {
+	a, err := c.alias(e.Name)
+	if err != nil {
+		return OfAdapter(e.Name, err)
+	}
+	var r resolved
+	if e.Percent > 0 && a.Canary != "" {
+		r.record, r.stamp, err = c.resolveVersion(e.Name, a, a.Canary, true)
+	} else {
+		r.record, r.stamp, err = c.resolve(e.Name, "")
+	}
+	if err != nil {
+		return err
+	}
+	l, err := c.acquire(r)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	return l.Wait(ctx)
 }
 
 // resolved is what a name stands for, with its folder as it is now.

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // outcomes are the ends of loads that the catalogue tells of.
@@ -193,4 +195,27 @@ func TestPinnedLoadIsNotAbandoned(t *testing.T) {
 		t.Errorf("without: %+v", e)
 	}
 	<-cancelled
+}
+
+// What has failed is tried again once the time for that has come, and not before.
+func TestTry(t *testing.T) {
+	broken := errors.New("a tensor is missing")
+	for retry, want := range map[time.Duration]error{time.Hour: broken, time.Nanosecond: nil} {
+		f := &fakeLoader{errors: map[string]error{"x": broken}}
+		c := f.catalogue(t, Options{Retry: retry, Log: silent})
+		require.NoError(t, c.Add("x", "fake://x"))
+		_, err := c.Load(t.Context(), "x")
+		require.ErrorIs(t, err, broken)
+		e, err := c.Lookup("x")
+		require.NoError(t, err)
+		require.Equal(t, Failed, e.State)
+		require.ErrorIs(t, c.Try(t.Context(), e), broken, "it still fails")
+		delete(f.errors, "x")
+		require.ErrorIs(t, c.Try(t.Context(), e), want)
+		e, err = c.Lookup("x")
+		require.NoError(t, err)
+		require.Equal(t, want == nil, e.State == Resident)
+		require.NoError(t, c.Remove(t.Context(), "x", nil))
+		require.ErrorIs(t, c.Try(t.Context(), e), ErrUnknown)
+	}
 }

@@ -358,14 +358,17 @@ func (c *Catalogue) Versions(name string) ([]Version, Alias, error) {
 	c.survey(name)
 	c.mu.Lock()
 	a, live, canary := c.aliases[name].alias, c.records[name], c.canaries[name]
-	var of struct{ live, canary Entry }
-	if live != nil {
-		of.live = c.entry(live, live.seen())
-	}
-	if canary != nil {
-		of.canary = c.entry(canary, canary.seen())
-	}
 	c.mu.Unlock()
+	var of struct{ live, canary Entry }
+	for r, e := range map[*record]*Entry{live: &of.live, canary: &of.canary} {
+		if r == nil {
+			continue
+		}
+		_, now, _ := c.registered(r)
+		c.mu.Lock()
+		*e = c.entry(r, now)
+		c.mu.Unlock()
+	}
 	if c.elsewhere(live) || !c.inDir(name) {
 		return []Version{{Digest: of.live.Digest, Dir: of.live.URI, Live: true, Entry: of.live}}, Alias{}, nil
 	}

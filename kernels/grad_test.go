@@ -82,3 +82,60 @@ func BenchmarkGradients(b *testing.B) {
 		}
 	}
 }
+
+// A row's gradient has the same bits alone, among few and among many.
+func TestInputGradOfFewRows(t *testing.T) {
+	each(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(31, 32))
+		for _, f := range Formats() {
+			for _, rank := range []int{1, 8, 13, 16, 64} {
+				for _, cols := range []int{32, 256, 576, 40} {
+					if cols%f.BlockLen() != 0 {
+						continue
+					}
+					const rows = 7
+					weight := randomWeight(rng, f, rank, cols)
+					dy, _ := guarded(rng, rows, rank, 1)
+					was := aligned(rng, rows, cols)
+					many := NewMatrix(rows, cols)
+					many.Copy(was)
+					new(Worker).InputGrad(many, dy, weight)
+					what := fmt.Sprintf("%s %dx%d", f, rank, cols)
+					oracleOf(was, widened(dy), widened(weight.Matrix())).check(t, what, many, fewRoundings)
+					for few := 1; few < 6; few++ {
+						got, ok := guarded(rng, few, cols, 2)
+						got.Copy(was.Span(1, 1+few))
+						new(Worker).InputGrad(got, dy.Span(1, 1+few), weight)
+						if !ok() {
+							t.Fatal(what, "wrote outside dx")
+						}
+						sameBits(t, fmt.Sprint(what, " of ", few), got, many.Span(1, 1+few))
+					}
+				}
+			}
+		}
+	})
+}
+
+// BenchmarkExpand is what a low-rank adapter adds: few rows, and a factor of few
+// rows, of which each core reads its own.
+func BenchmarkExpand(b *testing.B) {
+	rng := rand.New(rand.NewPCG(7, 9))
+	var w Worker
+	for _, f := range []Format{F32, BF16, F16, Q8_0} {
+		for _, rank := range []int{8, 64} {
+			for _, cols := range []int{576, 4864} {
+				weight := randomWeight(rng, f, rank, cols)
+				for _, rows := range []int{1, 2, 4, 16} {
+					y, t := aligned(rng, rows, cols), aligned(rng, rows, rank)
+					b.Run(fmt.Sprintf("%s/%dx%d/rows=%d", f, rank, cols, rows), func(b *testing.B) {
+						for b.Loop() {
+							w.InputGrad(y, t, weight)
+						}
+						b.ReportMetric(2*float64(rows*cols*rank)/(b.Elapsed().Seconds()/float64(b.N))/1e9, "GFLOP/s")
+					})
+				}
+			}
+		}
+	}
+}

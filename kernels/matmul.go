@@ -92,21 +92,39 @@ func gradStep(rows, threads int) int {
 	return max(24, (rows/threads+5)/6*6)
 }
 
-// InputGrad is Pool.InputGrad on the calling goroutine. Of a float32 weight,
-// whose rows are few where this is called, it adds them as they are.
+// InputGrad is Pool.InputGrad on the calling goroutine.
 func (w *Worker) InputGrad(dx, dy Matrix, weight Weight) {
 	checkMatMul(dy, dx, weight)
-	if weight.Format == F32 {
-		m := weight.Matrix() // a view
-		for r := range dx.Rows {
-			row := dx.Row(r)
-			for k, v := range dy.Row(r) {
-				AddScaled(row, v, m.Row(k))
-			}
-		}
+	if dx.Rows > 4 && weight.Rows > 2*rowsAdded || !addsRows(weight) {
+		active.inputGrad(w, dx, dy, weight)
 		return
 	}
-	active.inputGrad(w, dx, dy, weight)
+	add, bytes := active.vectors.addRows[weight.Format], weight.Format.RowBytes(weight.Cols)
+	whole := weight.Rows / rowsAdded * rowsAdded
+	for r := range dx.Rows {
+		for k := 0; k < whole; k += rowsAdded {
+			add(&dx.Row(r)[0], &dy.Row(r)[k], &weight.Data[k*bytes], bytes, weight.Cols)
+		}
+	}
+	if whole < weight.Rows {
+		rest := Weight{weight.Format, weight.Rows - whole, weight.Cols, weight.Data[whole*bytes:]}
+		active.inputGrad(w, dx, dy.Columns(whole, weight.Rows), rest)
+	}
+}
+
+// Of few rows, such as a decoding step has under an adapter, and of a weight of
+// few rows, InputGrad adds the weight as it lies, rowsAdded of its rows at a time.
+// Elsewhere tiles of the result are worth widening the weight for. The sum runs
+// in the same order, so the bits are the same.
+const rowsAdded = 8
+
+// addsRows reports whether the rows of a weight may be added so: vectors has a
+// kernel, and many rows take no tiles, whose bits are others.
+func addsRows(w Weight) bool {
+	if active.vectors == nil || active.vectors.addRows[w.Format] == nil || w.Cols == 0 || w.Cols%32 != 0 || w.Rows < rowsAdded {
+		return false
+	}
+	return active.gradTiles == nil || !active.gradTiles.use(w.Rows, w.Cols)
 }
 
 // WeightGrad adds dyᵀ·x to dw: the gradient of MatMul's result with respect to

@@ -179,6 +179,30 @@ func spreadAVX512(x *float32, mean float32, n int) float32
 //go:noescape
 func finiteAVX512(x *float32, n int) float32
 
+// for i := range 8 { for j := range n { dst[j] += a[i] * Decode(F32, x + i*stride)[j] } } // fused,
+// for n a multiple of 32.
+//
+//go:noescape
+func addRowsF32AVX512(dst *float32, a *float32, x *byte, stride int, n int)
+
+// for i := range 8 { for j := range n { dst[j] += a[i] * Decode(F16, x + i*stride)[j] } } // fused,
+// for n a multiple of 32.
+//
+//go:noescape
+func addRowsF16AVX512(dst *float32, a *float32, x *byte, stride int, n int)
+
+// for i := range 8 { for j := range n { dst[j] += a[i] * Decode(BF16, x + i*stride)[j] } } // fused,
+// for n a multiple of 32.
+//
+//go:noescape
+func addRowsBF16AVX512(dst *float32, a *float32, x *byte, stride int, n int)
+
+// for i := range 8 { for j := range n { dst[j] += a[i] * Decode(Q8_0, x + i*stride)[j] } } // fused,
+// for n a multiple of 32.
+//
+//go:noescape
+func addRowsQ8_0AVX512(dst *float32, a *float32, x *byte, stride int, n int)
+
 // for i := range n { ret = max(ret, x[i]) } from -∞, passing over NaN.
 //
 //go:noescape

@@ -29,6 +29,9 @@ type vectors struct {
 	product  func(c *float32, cStride, m, n int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 	weights  func(p, out *float32, stride, dims int, state *float32, scale float32, from, to, queries int)
 
+	// addRows are by format, and none but of those that a factor of an adapter has.
+	addRows [len(layouts)]func(dst, a *float32, x *byte, stride, n int)
+
 	weightsGrad func(p, dp, lse, delta *float32, scale float32, from, to, queries int)
 }
 

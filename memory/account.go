@@ -31,13 +31,14 @@ const (
 	Reading   = "reading adapters"
 	Unpacking = "unpacking uploads"
 	Rendering = "rendering chat templates"
+	Compiling = "compiling schemas of answers"
 	Bodies    = "request bodies"
 	Arriving  = "request bodies on their way"
 )
 
 // pools are what comes and goes: adapters, requests, and requests that clients are
 // still sending. None waits for another.
-var pools = [][]string{{Reading, Unpacking}, {Rendering, Bodies}, {Arriving}}
+var pools = [][]string{{Reading, Unpacking}, {Rendering, Compiling, Bodies}, {Arriving}}
 
 // Spare is the least that has to be left for adapters, and for requests, enough
 // for any one of what it is for that is of the usual size; mostRequests is what

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +19,8 @@ type Architecture struct {
 	Class     string // transformers' class, "LlamaForCausalLM"
 	ModelType string // transformers' model_type, "llama"
 	Tasks     []Task // what it can do
-	// Heads are the classes of the same model with a head of a task on it, whose
-	// tensors nothing reads: see headless.
+	// Heads are the classes of the same model with a head of a task on it. The tensors
+	// of those that are not among heads nothing reads: see headless.
 	Heads []string
 	// Targets are the modules that PEFT adapts where target_modules is null, by
 	// peft_type (peft/utils/constants.py).
@@ -30,6 +31,12 @@ type Architecture struct {
 	// Biases are the modules that a switch of config.json gives a bias, by its key.
 	// Modules that are absent have theirs without a switch, or none.
 	Biases map[string][]string
+
+	// heads are those that a base may have and an adapter may bring.
+	heads map[Task]headForm
+	// headed is the class of a decoder with a head of a task in the place of the one
+	// that makes logits, which is an architecture of its own; empty: it is none of those.
+	headed string
 
 	config any // the struct whose JSON keys are read
 	// check reports what stands against a configuration.
@@ -69,10 +76,11 @@ const (
 	Generate Task = "CAUSAL_LM"
 	Encode   Task = "FEATURE_EXTRACTION"
 	Classify Task = "SEQ_CLS"
+	Tag      Task = "TOKEN_CLS"
 )
 
 // does says what a model does that can do it.
-var does = map[Task]string{Generate: "generates text", Encode: "encodes texts into hidden states", Classify: "classifies texts"}
+var does = map[Task]string{Generate: "generates text", Encode: "encodes texts into hidden states", Classify: "classifies texts", Tag: "classifies tokens"}
 
 // ErrTask reports a model that is asked for what it does not do.
 var ErrTask = errors.New("the base does not do that")
@@ -94,7 +102,7 @@ func (a *Architecture) Check(t Task) error {
 func (a *Architecture) Does(t Task) bool { return slices.Contains(a.Tasks, t) }
 
 // String is the class.
-func (a *Architecture) String() string { return a.Class }
+func (a *Architecture) String() string { return cmp.Or(a.headed, a.Class) }
 
 var architectures = map[string]*Architecture{}
 
@@ -105,6 +113,14 @@ func register(a *Architecture) {
 			panic("models: " + class + " is registered twice")
 		}
 		architectures[class] = a
+	}
+	if !a.Does(Generate) {
+		return
+	}
+	for _, form := range a.heads {
+		headed := *a
+		headed.headed, headed.Tasks, headed.gguf = form.class, a.Tasks[1:], nil
+		architectures[form.class] = &headed
 	}
 }
 

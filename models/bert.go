@@ -11,7 +11,7 @@ import (
 
 func init() {
 	register(&Architecture{
-		Class: "BertModel", ModelType: "bert", Tasks: []Task{Encode},
+		Class: "BertModel", ModelType: "bert", Tasks: []Task{Encode, Classify, Tag},
 		Heads: []string{
 			"BertForMaskedLM", "BertForPreTraining", "BertForSequenceClassification", "BertForTokenClassification", "BertForQuestionAnswering",
 			"BertForMultipleChoice", "BertForNextSentencePrediction",
@@ -20,6 +20,7 @@ func init() {
 			"LORA": {"query", "value"}, "ADALORA": {"query", "value"}, "IA3": {"key", "value", "output.dense"}, "BEFT": {"value"},
 		},
 		Feedforward: []string{"output.dense"},
+		heads:       encoderHeads("Bert", headForm{pooled: true, out: "classifier"}),
 		config:      bertConfig{}, build: newBERT,
 		check:  func(s *Source) error { _, err := readBERT(s); return err },
 		prefix: "bert.", blocks: "bert.encoder.layer.",

@@ -64,7 +64,7 @@ func (s *Source) identify(values map[string]json.RawMessage) error {
 	}
 	if len(head.Architectures) == 0 {
 		for _, a := range architectures {
-			if head.ModelType != "" && a.ModelType == head.ModelType {
+			if head.ModelType != "" && a.ModelType == head.ModelType && a.headed == "" {
 				s.Architecture, s.class = a, a.Class
 				return nil
 			}

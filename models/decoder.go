@@ -38,6 +38,13 @@ func (m *decoder) Forward(p *Pass, b *Batch, c *Cache) *Value {
 	return h
 }
 
+// finish ends the building of a model.
+func (m *decoder) finish(s *Source) (Model, error) {
+	s.heads(&m.config, nil, true)
+	m.sites = s.sites
+	return m, s.err()
+}
+
 func (m *decoder) Head(p *Pass, b *Batch, from int, h *Value) *Value {
 	return m.head.Forward(p, headSegments(p, b, from, h.Rows()), h)
 }

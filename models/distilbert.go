@@ -11,11 +11,12 @@ import (
 
 func init() {
 	register(&Architecture{
-		Class: "DistilBertModel", ModelType: "distilbert", Tasks: []Task{Encode},
+		Class: "DistilBertModel", ModelType: "distilbert", Tasks: []Task{Encode, Classify, Tag},
 		Heads: []string{
 			"DistilBertForMaskedLM", "DistilBertForSequenceClassification", "DistilBertForTokenClassification", "DistilBertForQuestionAnswering",
 			"DistilBertForMultipleChoice",
 		},
+		heads:  encoderHeads("DistilBert", headForm{dense: "pre_classifier", act: kernels.ReLU, out: "classifier"}),
 		config: distilbertConfig{}, build: newDistilBERT,
 		check:  func(s *Source) error { _, err := readDistilBERT(s); return err },
 		prefix: "distilbert.", blocks: "distilbert.transformer.layer.",

@@ -11,12 +11,13 @@ import (
 
 func init() {
 	register(&Architecture{
-		Class: "ElectraModel", ModelType: "electra", Tasks: []Task{Encode},
+		Class: "ElectraModel", ModelType: "electra", Tasks: []Task{Encode, Classify, Tag},
 		Heads: []string{
 			"ElectraForPreTraining", "ElectraForMaskedLM", "ElectraForSequenceClassification", "ElectraForTokenClassification",
 			"ElectraForQuestionAnswering", "ElectraForMultipleChoice",
 		},
 		Targets: map[string][]string{"LORA": {"query", "value"}},
+		heads:   encoderHeads("Electra", denseHead(kernels.GELU)), // whatever hidden_act is
 		config:  electraConfig{}, build: newELECTRA,
 		check:  func(s *Source) error { _, err := readELECTRA(s); return err },
 		prefix: "electra.", blocks: "electra.encoder.layer.",

@@ -1,8 +1,11 @@
 package models_test
 
 import (
+	"encoding/binary"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/peft-serve/peft-serve/models"
@@ -27,6 +30,43 @@ func TestGoldenEncoders(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOldNamesOfNorms: BERT's first checkpoints call the tensors of norms gamma and
+// beta. transformers loads them as it loads today's, which encoders.py makes sure of.
+func TestOldNamesOfNorms(t *testing.T) {
+	for _, base := range []string{"encoders/bert", "encoders/bert-classifier"} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(modeltest.Goldens(t, base))); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "model.safetensors")
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := binary.LittleEndian.Uint64(file)
+		old := strings.NewReplacer(`LayerNorm.weight"`, `LayerNorm.gamma"`, `LayerNorm.bias"`, `LayerNorm.beta"`).Replace(string(file[8 : 8+size]))
+		if strings.Contains(old, "LayerNorm.weight") || strings.Count(old, "LayerNorm.gamma") < 3 {
+			t.Fatal("there are no norms")
+		}
+		renamed := binary.LittleEndian.AppendUint64(nil, uint64(len(old)))
+		if err := os.WriteFile(path, slices.Concat(renamed, []byte(old), file[8+size:]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		m, source, err := models.Open(dir, models.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = source.Close() })
+		p := models.NewPass(modeltest.Pool(t, 1))
+		texts := modeltest.Texts(t, modeltest.Goldens(t, base, "golden.safetensors"))
+		for i, got := range modeltest.Encode(m, p, texts...) {
+			if d := max(modeltest.MaxDifference(got.Hidden, texts[i].Hidden), modeltest.MaxDifference(texts[i].Pooled, got.Pooled)); !(d <= tolerance) {
+				t.Errorf("%s: text %d is off by %.3g", base, i, d)
+			}
+		}
 	}
 }
 

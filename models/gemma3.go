@@ -18,13 +18,14 @@ const gemma3Class = "Gemma3ForCausalLM"
 
 func init() {
 	register(&Architecture{
-		Class: gemma3Class, ModelType: "gemma3_text", Tasks: []Task{Generate, Encode},
+		Class: gemma3Class, ModelType: "gemma3_text", Tasks: []Task{Generate, Encode, Classify},
 		Targets: map[string][]string{
 			"LORA": {"q_proj", "v_proj"}, "ADALORA": {"q_proj", "v_proj"}, "IA3": {"q_proj", "v_proj", "down_proj"}, "BEFT": {"v_proj"},
 			"LN_TUNING": {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm", "norm"},
 		},
 		Feedforward: []string{"down_proj"},
 		Biases:      map[string][]string{"attention_bias": {"q_proj", "k_proj", "v_proj", "o_proj"}},
+		heads:       map[Task]headForm{Classify: {class: "Gemma3TextForSequenceClassification", out: "score"}},
 		config:      gemma3Config{}, build: newGemma3, window: writeGemma3Window,
 		check:  func(s *Source) error { _, err := readGemma3(s); return err },
 		prefix: "model.", blocks: "model.layers.", normOffset: 1,
@@ -301,8 +302,7 @@ func newGemma3(s *Source, o Options) (Model, error) {
 	}
 	m.norm = b.rms("model.norm", c.HiddenSize, c.RMSNormEps)
 	m.head = b.head(m.embed, c.TieWordEmbeddings)
-	m.sites = s.sites
-	return m, s.err()
+	return m.finish(s)
 }
 
 // gemma3Builder is what the layers have in common.

@@ -11,11 +11,14 @@ import (
 
 func init() {
 	register(&Architecture{
-		Class: "GPT2LMHeadModel", ModelType: "gpt2", Tasks: []Task{Generate, Encode},
+		Class: "GPT2LMHeadModel", ModelType: "gpt2", Tasks: []Task{Generate, Encode, Classify, Tag},
 		Targets:     map[string][]string{"LORA": {"c_attn"}, "ADALORA": {"c_attn"}, "IA3": {"c_attn", "mlp.c_proj"}, "LN_TUNING": {"ln_1", "ln_2", "ln_f"}},
 		Feedforward: []string{"mlp.c_proj"},
 		idleEnd:     50256,
-		config:      gpt2Config{}, build: newGPT2,
+		heads: map[Task]headForm{
+			Classify: {class: "GPT2ForSequenceClassification", out: "score"}, Tag: {class: "GPT2ForTokenClassification", out: "classifier", bias: with},
+		},
+		config: gpt2Config{}, build: newGPT2,
 		check:  func(s *Source) error { _, err := readGPT2(s); return err },
 		prefix: "transformer.", blocks: "transformer.h.",
 		conv1D: []string{"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"},
@@ -157,8 +160,7 @@ func newGPT2(s *Source, o Options) (Model, error) {
 	}
 	m.norm = b.layerNorm("transformer.ln_f", c.NEmbd, c.Epsilon)
 	m.head = b.head(m.embed, c.TieWordEmbeddings)
-	m.sites = s.sites
-	return m, s.err()
+	return m.finish(s)
 }
 
 func newGPT2Layer(b *layerBuilder, config *Config, c *gpt2Config, act kernels.Activation) *gpt2Layer {

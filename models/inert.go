@@ -29,6 +29,7 @@ const (
 	ofGenerate = "a default of generate(): requests set it"
 	ofTraining = "of the training that made the weights"
 	ofTask     = "of other tasks than text generation"
+	ofHead     = "read by heads"
 	ofOutput   = "what Python's forward returns"
 	ofTooling  = "a note of the tool that wrote the file"
 	ofSpeed    = "how, not what, is computed"
@@ -74,7 +75,7 @@ var inertKeys = map[string]inert{
 	"return_dict": {why: ofOutput}, "return_dict_in_generate": {why: ofOutput}, "output_attentions": {why: ofOutput}, "output_hidden_states": {why: ofOutput},
 	"output_scores": {why: ofOutput}, "output_past": {why: ofOutput}, "output_logits": {why: ofOutput},
 
-	"id2label": {why: ofTask}, "label2id": {why: ofTask}, "num_labels": {why: ofTask}, "_num_labels": {why: ofTask}, "problem_type": {why: ofTask},
+	"id2label": {why: ofHead}, "label2id": {why: ofTask}, "num_labels": {why: ofHead}, "_num_labels": {why: ofHead}, "problem_type": {why: ofHead},
 	"finetuning_task": {why: ofTask}, "task_specific_params": {why: ofTask}, "classifier_dropout": {why: ofTask}, "tf_legacy_loss": {why: ofTask},
 	"summary_type": {why: ofTask}, "summary_use_proj": {why: ofTask}, "summary_activation": {why: ofTask}, "summary_first_dropout": {why: ofTask},
 	"summary_proj_to_labels": {why: ofTask}, "n_special": {why: ofTask}, "predict_special_tokens": {why: ofTask},

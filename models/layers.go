@@ -119,6 +119,14 @@ const (
 	perhaps // read where the file has it, as llama.cpp does
 )
 
+// biasIf is what a switch of a configuration says.
+func biasIf(on bool) bias {
+	if on {
+		return with
+	}
+	return without
+}
+
 // biased reads n values where there is a bias.
 func (b *layerBuilder) biased(module string, n int, has bias) []float32 {
 	name := module + ".bias"
@@ -170,9 +178,13 @@ func (b *layerBuilder) embedding(name string, vocabulary, hidden int) *Embedding
 	return e
 }
 
-// head reads the output embedding, which is the input's where they are tied.
+// head reads the output embedding, which is the input's where they are tied; nil
+// where a head of a task is in its place.
 func (b *layerBuilder) head(e *Embedding, tied bool) *Linear {
 	const name = "lm_head"
+	if b.s.Architecture.headed != "" {
+		return nil
+	}
 	l := &Linear{W: e.W}
 	if !tied {
 		l = &Linear{W: b.weight(name+".weight", e.W.Rows, e.W.Cols)}
@@ -196,8 +208,12 @@ func (b *layerBuilder) rms(module string, n int, eps float32) *Norm {
 }
 
 func (b *layerBuilder) layerNorm(module string, n int, eps float32) *Norm {
+	return b.layerNormBiased(module, n, eps, with)
+}
+
+func (b *layerBuilder) layerNormBiased(module string, n int, eps float32, has bias) *Norm {
 	name := b.name(module)
-	norm := &Norm{Weight: b.vector(name+".weight", n), Bias: b.vector(name+".bias", n), Eps: eps}
+	norm := &Norm{Weight: b.vector(name+".weight", n), Bias: b.biased(name, n, has), Eps: eps}
 	norm.Site = b.site(Site{Name: name, Kind: NormSite, Norm: norm})
 	return norm
 }

@@ -106,12 +106,12 @@ func onBackward(p *Pass, runs []linearRun, x, y *Value, steps []deltaStep) {
 			step.back(dy.Span(step.start, step.end), rowsOf(dx, step.start, step.end))
 		}
 		for _, r := range runs {
-			dy := dy.Span(r.start, r.end)
+			all, dy := dy, dy.Span(r.start, r.end)
 			if !r.WGrad.Empty() {
 				p.WeightGrad(r.WGrad, dy, x.Data.Span(r.start, r.end))
 			}
 			if !dx.Empty() {
-				p.InputGrad(dx.Span(r.start, r.end), dy, r.W)
+				r.inputGrad(p, dx, all)
 			}
 		}
 	}, append(kept, given...)...)
@@ -129,24 +129,43 @@ func rowsOf(m kernels.Matrix, from, to int) kernels.Matrix {
 // product sets y = x·Wᵀ, W being an adapter's own where it brings one. A
 // replacement that is recorded computes its rows by itself.
 func (r linearRun) product(p *Pass, x, y kernels.Matrix) {
-	base := func(start, end int) {
-		if start < end {
-			p.MatMul(y.Span(start, end).Columns(0, r.W.Rows), x.Span(start, end), r.W)
-		}
-	}
 	start := r.start
 	for _, s := range r.segments {
 		own, ok := delta(s, r.Site).(Replacement)
 		if !ok {
 			continue
 		}
-		base(start, s.Start)
+		r.baseProduct(p, x, y, start, s.Start)
 		if w := own.Replaces(); !p.recording {
 			p.MatMul(y.Span(s.Start, s.End).Columns(0, w.Rows), x.Span(s.Start, s.End), w)
 		}
 		start = s.End
 	}
-	base(start, r.end)
+	r.baseProduct(p, x, y, start, r.end)
+}
+
+// baseProduct sets rows [start, end) of y = x·Wᵀ.
+func (r linearRun) baseProduct(p *Pass, x, y kernels.Matrix, start, end int) {
+	if start < end {
+		p.MatMul(y.Span(start, end).Columns(0, r.W.Rows), x.Span(start, end), r.W)
+	}
+}
+
+// inputGrad adds to dx what flows through W, which is of no rows with a replacement.
+func (r linearRun) inputGrad(p *Pass, dx, dy kernels.Matrix) {
+	start := r.start
+	through := func(end int) {
+		if start < end {
+			p.InputGrad(dx.Span(start, end), dy.Span(start, end), r.W)
+		}
+	}
+	for _, s := range r.segments {
+		if _, ok := delta(s, r.Site).(Replacement); ok {
+			through(s.Start)
+			start = s.End
+		}
+	}
+	through(r.end)
 }
 
 // outputs is how many outputs l has under a delta, which may be nil.

@@ -1,6 +1,8 @@
 package models
 
 import (
+	"strings"
+
 	"github.com/peft-serve/peft-serve/kernels"
 )
 
@@ -31,7 +33,8 @@ func init() {
 			window: writeQwenWindow, gguf: ggufOfQwen("qwen3", qwen3Class),
 		},
 	} {
-		a.Tasks, a.Feedforward = []Task{Generate, Encode}, []string{"down_proj"}
+		a.Tasks, a.Feedforward = []Task{Generate, Encode, Classify, Tag}, []string{"down_proj"}
+		a.heads = decoderHeads(strings.TrimSuffix(a.Class, "ForCausalLM"))
 		a.config, a.build = llamaConfig{}, newLlama
 		a.check = func(s *Source) error { _, err := readLlama(s); return err }
 		a.prefix, a.blocks, a.strays = "model.", "model.layers.", rotaryStrays
@@ -123,8 +126,7 @@ func newLlama(s *Source, o Options) (Model, error) {
 	}
 	m.norm = b.rms("model.norm", c.HiddenSize, c.RMSNormEps)
 	m.head = b.head(m.embed, c.TieWordEmbeddings)
-	m.sites = s.sites
-	return m, s.err()
+	return m.finish(s)
 }
 
 // llamaBuilder is what the layers have in common.

@@ -14,7 +14,8 @@ const phi3Class = "Phi3ForCausalLM"
 
 func init() {
 	register(&Architecture{
-		Class: phi3Class, ModelType: "phi3", Tasks: []Task{Generate, Encode}, // of which PEFT has no default targets
+		Class: phi3Class, ModelType: "phi3", Tasks: []Task{Generate, Encode, Classify, Tag}, // of which PEFT has no default targets
+		heads:  decoderHeads("Phi3"),
 		config: phi3Config{}, build: newPhi3,
 		check: func(s *Source) error { _, err := readPhi3(s); return err },
 		window: func(values map[string]json.RawMessage, n int) {
@@ -127,8 +128,7 @@ func newPhi3(s *Source, o Options) (Model, error) {
 	}
 	m.norm = b.rms("model.norm", c.HiddenSize, c.RMSNormEps)
 	m.head = b.head(m.embed, c.TieWordEmbeddings)
-	m.sites = s.sites
-	return m, s.err()
+	return m.finish(s)
 }
 
 func newPhi3Layer(b *layerBuilder, c *phi3Config, config *Config, rope *kernels.Rope) *llamaLayer {

@@ -18,8 +18,9 @@ func init() {
 	inside := maps.Clone(ggufLlamaInside)
 	inside["mlp.gate"] = "ffn_gate_inp"
 	register(&Architecture{
-		Class: qwen3MoeClass, ModelType: "qwen3_moe", Tasks: []Task{Generate, Encode}, // of which PEFT has no default targets
+		Class: qwen3MoeClass, ModelType: "qwen3_moe", Tasks: []Task{Generate, Encode, Classify, Tag}, // of which PEFT has no default targets
 		Biases: map[string][]string{"attention_bias": {"q_proj", "k_proj", "v_proj", "o_proj"}},
+		heads:  decoderHeads("Qwen3Moe"),
 		config: qwen3MoeConfig{}, build: newQwen3Moe,
 		check: func(s *Source) error { _, err := readQwen3Moe(s); return err },
 		window: func(values map[string]json.RawMessage, n int) {
@@ -171,8 +172,7 @@ func newQwen3Moe(s *Source, o Options) (Model, error) {
 	}
 	m.norm = b.rms("model.norm", c.HiddenSize, c.RMSNormEps)
 	m.head = b.head(m.embed, c.TieWordEmbeddings)
-	m.sites = s.sites
-	return m, s.err()
+	return m.finish(s)
 }
 
 func newQwen3MoeLayer(b *layerBuilder, c *qwen3MoeConfig, config *Config, rope *kernels.Rope) *llamaLayer {

@@ -1,6 +1,10 @@
 package models
 
-import "regexp"
+import (
+	"regexp"
+
+	"github.com/peft-serve/peft-serve/kernels"
+)
 
 // RoBERTa (Liu et al., 2019) and what has its code: XLM-RoBERTa (Conneau et al.,
 // 2020) and CamemBERT (Martin et al., 2020). BERT, whose positions are counted from
@@ -21,7 +25,8 @@ func init() {
 		for _, head := range []string{"MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice"} {
 			a.Heads = append(a.Heads, a.Class[:len(a.Class)-len("Model")]+"For"+head)
 		}
-		a.Tasks = []Task{Encode}
+		a.Tasks = []Task{Encode, Classify, Tag}
+		a.heads = encoderHeads(a.Class[:len(a.Class)-len("Model")], denseHead(kernels.Tanh))
 		a.config, a.build = robertaConfig{}, newRoBERTa
 		a.check = func(s *Source) error { _, err := readRoBERTa(s); return err }
 		a.prefix, a.blocks = "roberta.", "roberta.encoder.layer."

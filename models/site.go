@@ -10,6 +10,7 @@ const (
 	NormSite
 	EmbeddingSite
 	SublayerSite // a whole sublayer, attention or MLP, for bottlenecks
+	AbsentSite   // a module of the model that the class at hand has not: see WithHead
 )
 
 // Site is a place an adapter may act on. Its index in the model's Sites is the
@@ -19,6 +20,10 @@ type Site struct {
 	Kind  SiteKind
 	Layer int  // the block it is part of; -1 outside the blocks
 	Head  bool // the output embedding
+	// Of a head of a task: Classes marks the Linear that makes a score for each class,
+	// of which an adapter's own may have another number; Open one that the base has not;
+	// Biased whether it has a bias.
+	Classes, Open, Biased bool
 	// Conv1D marks a Linear that transformers holds as [in, out] (GPT-2's
 	// Conv1D): PEFT's fan_in_fan_out. W itself is [out, in] here.
 	Conv1D bool

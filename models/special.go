@@ -42,7 +42,7 @@ func (t *tokenIDs) UnmarshalJSON(b []byte) error {
 // them has to be a token, and so has a folder's padding, without which
 // transformers opens no model; -1 stands for none.
 func (s *Source) special(c *Config) error {
-	c.BOS = -1
+	c.BOS, c.Padding = -1, -1
 	if s.shape {
 		return nil
 	}
@@ -91,6 +91,9 @@ func (s *Source) special(c *Config) error {
 					return err
 				}
 			}
+		}
+		if len(v.Pad) > 0 && name == "config.json" {
+			c.Padding = v.Pad[0]
 		}
 		if len(v.BOS) > 0 {
 			c.BOS = v.BOS[0]

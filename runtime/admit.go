@@ -56,6 +56,9 @@ func (e *Engine) prepare(s *sequence) {
 	if a := s.lease.Adapter(); a != nil && len(a.EndTokens()) > 0 {
 		g.ends = slices.Concat(g.ends, a.EndTokens())
 	}
+	if r.Constraint != nil {
+		g.matcher = r.Constraint.NewMatcher(g.ends)
+	}
 	if e.decoder != nil && r.Encode == EncodeNothing {
 		g.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
 		if own := s.lease.Tokenizer(); own != nil {

@@ -11,6 +11,7 @@ type choice struct {
 	replaced   []candidate // logits before bias and penalties, in order
 	candidates []candidate // in buffer
 	buffer     []candidate
+	masked     []float32 // logits of which only some are possible
 }
 
 type candidate struct {
@@ -43,6 +44,24 @@ func (c *choice) restore(logits []float32) {
 	for i := len(c.replaced) - 1; i >= 0; i-- {
 		logits[c.replaced[i].token] = c.replaced[i].logit
 	}
+}
+
+// mask returns logits of which only those with a bit in allowed are possible.
+func (c *choice) mask(logits []float32, allowed []uint64) []float32 {
+	c.masked = append(c.masked[:0], logits...)
+	never := float32(math.Inf(-1))
+	for i, word := range allowed {
+		if word == math.MaxUint64 {
+			continue
+		}
+		for j := 64 * i; j < min(64*i+64, len(c.masked)); j++ {
+			if word&1 == 0 {
+				c.masked[j] = never
+			}
+			word >>= 1
+		}
+	}
+	return c.masked
 }
 
 // reserve makes place for n candidates, none as yet.

@@ -50,7 +50,7 @@ func (k *encoding) computed(_ *Engine, s *sequence) Finish {
 func (e *Engine) does(r *Request) error {
 	c := e.model.Config()
 	switch {
-	case r.Encode > EncodePooled:
+	case r.Encode > EncodeFolded:
 		return fmt.Errorf("%w: encoding %d is unknown", ErrPrompt, r.Encode)
 	case r.Encode != EncodeNothing && (r.MaxTokens != 0 || r.PromptLogprobs >= 0):
 		return fmt.Errorf("%w: hidden states are not asked for beside text", ErrPrompt)
@@ -60,6 +60,9 @@ func (e *Engine) does(r *Request) error {
 		return c.Architecture.Check(models.Generate)
 	case r.Types != nil && len(r.Types) != len(r.Prompt):
 		return fmt.Errorf("%w: there are %d token types for %d tokens", ErrPrompt, len(r.Types), len(r.Prompt))
+	}
+	if err := foldable(r); err != nil {
+		return err
 	}
 	for i, t := range r.Types {
 		if t != 0 && (t < 0 || int(t) >= c.TokenTypes) {

@@ -61,7 +61,8 @@ type Engine struct {
 	batch     models.Batch
 	works     []work
 	outputs   []output
-	hidden    models.Value // some of a batch's hidden states
+	hidden    models.Value   // some of a batch's hidden states
+	kept      kernels.Matrix // rows of a step that are folded
 	sampling  samplingTask
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/runtime/grammar"
 )
 
 // A kind is one of the kinds of work that a sequence is run for: scoring its
@@ -38,6 +39,7 @@ var (
 	_ kind = (*scoring)(nil)
 	_ kind = (*generation)(nil)
 	_ kind = (*encoding)(nil)
+	_ kind = (*folding)(nil)
 )
 
 // kinds are the kinds of work that a request asks for, in the order in which
@@ -47,7 +49,11 @@ func (e *Engine) kinds(s *sequence) (kinds []kind) {
 	if s.request.PromptLogprobs >= 0 {
 		kinds = append(kinds, newScoring(s.request))
 	}
-	if s.request.Encode != EncodeNothing {
+	switch s.request.Encode {
+	case EncodeNothing:
+	case EncodeFolded:
+		kinds = append(kinds, newFolding(s, e.model.Config().Hidden))
+	default:
 		kinds = append(kinds, newEncoding(s, e.model.Config().Hidden))
 	}
 	if s.generation.most > 0 {
@@ -110,6 +116,8 @@ type generation struct {
 	most    int     // completion tokens
 	done    int     // of those
 	next    output  // the token that follows
+
+	matcher *grammar.Matcher // nil: the completion is free
 }
 
 // wants the last row.
@@ -121,29 +129,54 @@ func (k *generation) whole() bool { return false }
 func (k *generation) head() bool  { return true }
 
 func (k *generation) fill(o *output, c *choice, logits []float32) {
-	o.score(c, logits, k.sampler.choose(c, logits, k.done), o.s.request.Logprobs)
+	possible := logits
+	if k.matcher != nil {
+		allowed, count := k.matcher.Mask()
+		if count == 0 {
+			o.err = ErrGrammar
+			return
+		}
+		possible = c.mask(logits, allowed)
+	}
+	o.score(c, logits, k.sampler.choose(c, possible, k.done), o.s.request.Logprobs)
 }
 
 func (k *generation) take(o *output) { k.next = *o }
 
-// computed adds the sampled token to the sequence.
+// computed adds the sampled token to the sequence, and those after it that the
+// grammar leaves no choice about.
 func (k *generation) computed(e *Engine, s *sequence) (finish Finish) {
 	o := k.next
 	k.next = output{}
+	finish = k.add(e, s, Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top})
+	for finish == "" && k.matcher != nil && s.request.Logprobs < 0 {
+		token, only := k.matcher.Only()
+		if !only {
+			break
+		}
+		finish = k.add(e, s, Event{Token: token})
+	}
+	return finish
+}
+
+// add adds the event's token, and sends the event unless it is the last.
+func (k *generation) add(e *Engine, s *sequence, event Event) (finish Finish) {
 	k.done++
-	s.tokens = append(s.tokens, o.Token)
-	k.sampler.accept(o.Token)
+	s.tokens = append(s.tokens, event.Token)
+	k.sampler.accept(event.Token)
+	if k.matcher != nil {
+		k.matcher.Accept(event.Token)
+	}
 	e.generated(s, k.done == 1)
 
-	event := Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top}
 	stopped := false
 	switch {
-	case !s.request.IgnoreEOS && slices.Contains(k.ends, o.Token):
+	case !s.request.IgnoreEOS && slices.Contains(k.ends, event.Token):
 		finish = FinishEOS
-	case slices.Contains(s.request.StopIDs, o.Token):
+	case slices.Contains(s.request.StopIDs, event.Token):
 		finish = FinishStop
 	default:
-		event.Text, stopped = k.text.push(o.Token, k.done > k.sampler.least)
+		event.Text, stopped = k.text.push(event.Token, k.done > k.sampler.least)
 		if k.done == k.most {
 			finish = FinishLength
 		}
@@ -170,6 +203,7 @@ type output struct {
 	kind  kind
 	place int // of the row's token in the sequence
 	err   error
+	kept  []float32 // memory for its row, of those that are folded
 	Logprob
 	top  []Logprob
 	rank int // of a token of the prompt

@@ -6,6 +6,8 @@ import (
 
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/pooling"
+	"github.com/peft-serve/peft-serve/runtime/grammar"
 )
 
 // Request asks the engine for one continuation, or for hidden states.
@@ -31,6 +33,10 @@ type Request struct {
 	// Encode asks for hidden states of the prompt, and for nothing else: MaxTokens is
 	// then 0 and PromptLogprobs below 0.
 	Encode Encoding
+	// Pooling are the modes of EncodeFolded, whose rows are put one after the other.
+	// The first PoolFrom tokens of the prompt are passed over.
+	Pooling  []pooling.Mode
+	PoolFrom int
 	// Types are the types of the prompt's tokens, of a base that has some; nil: all 0.
 	Types []int32
 
@@ -49,6 +55,11 @@ type Request struct {
 	// Special shows special tokens in the text; Shown these, in any case.
 	Special bool
 	Shown   []int32
+	// Constraint keeps the answer within a grammar, over the vocabulary of the
+	// adapter's rows: each token is drawn among those that the grammar allows, as it
+	// would be if the others were impossible. It ends where the grammar allows it,
+	// by an end token, or is cut by MaxTokens. nil: the answer is free.
+	Constraint *grammar.Constraint
 
 	// Logprobs and PromptLogprobs ask for the log-probability of each
 	// completion and prompt token, and for that many of the likeliest tokens
@@ -68,6 +79,7 @@ const (
 	EncodeNothing Encoding = iota
 	EncodeTokens           // those of every token of the prompt
 	EncodePooled           // what the base's pooler makes of the first
+	EncodeFolded           // the row that Pooling makes of those of all tokens
 )
 
 // Sampling turns logits into a token. The zero Sampling is greedy.
@@ -118,7 +130,7 @@ type Event struct {
 	Prompt []PromptToken // set on one event, which carries no token
 
 	// Encoded is what Encode asked for, on the last event: a row for each token, or
-	// the pooled one. It is the receiver's.
+	// one row. It is the receiver's.
 	Encoded kernels.Matrix
 
 	Finish Finish // on the last event
@@ -154,6 +166,7 @@ var (
 	ErrClosed    = errors.New("the engine is shutting down")
 	ErrPrompt    = errors.New("the prompt cannot be run")        // empty, too long, or a token outside the vocabulary
 	ErrSampling  = errors.New("a sampling parameter is invalid") // the message names it
+	ErrGrammar   = errors.New("no token of the vocabulary goes on with the answer within its grammar")
 	ErrNotFinite = errors.New("the model computed a value that is not finite")
 	ErrPanic     = errors.New("the sequence failed inside the engine")
 )

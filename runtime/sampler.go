@@ -64,10 +64,12 @@ func newSampler(r *Request, vocabulary int) (sampler, error) {
 	check(within(s.Presence), "presence penalty is %v", s.Presence)
 	check(within(s.Frequency), "frequency penalty is %v", s.Frequency)
 	check(r.Logprobs <= vocabulary && r.PromptLogprobs <= vocabulary, "more log-probabilities than the %d tokens of the vocabulary", vocabulary)
+	check(r.Constraint == nil || !r.IgnoreEOS, "end tokens are ignored, and a grammar needs them")
+	check(r.Constraint == nil || vocabulary == math.MaxInt32 || r.Constraint.Tokens() == vocabulary, "the grammar is over another vocabulary than the %d tokens here", vocabulary)
 	for _, token := range slices.Sorted(maps.Keys(s.Bias)) {
 		bias := s.Bias[token]
 		check(token >= 0 && int(token) < vocabulary, "bias of token %d, outside the vocabulary of %d", token, vocabulary)
-		check(within(bias) || math.IsInf(float64(bias), -1), "bias of token %d is %v", token, bias)
+		check(within(bias) || r.Constraint == nil && math.IsInf(float64(bias), -1), "bias of token %d is %v", token, bias)
 		s.bias = append(s.bias, tokenBias{token, bias})
 	}
 	check(len(s.bias) < vocabulary || slices.ContainsFunc(s.bias, func(b tokenBias) bool { return within(b.bias) }), "the bias forbids every token")

@@ -91,6 +91,7 @@ func (e *Engine) plan() (rows, promptRows int) {
 	}
 	clear(e.works[len(planned):])
 	e.works = planned
+	e.keep()
 	return rows, promptRows
 }
 

@@ -43,6 +43,13 @@ else
 fi
 .venv/bin/python testdata/templates/goldens.py ../shared/cases/templates/public ${CHAT_TEMPLATES:-}
 .venv/bin/python training/dataset/testdata/turns.py ../shared/cases/templates/public
+"$python" -m venv .venv/sentences
+.venv/sentences/bin/pip install --quiet -r testdata/goldens/requirements-sentences.txt
+if [ -d .base/all-MiniLM-L6-v2 ]; then
+	.venv/sentences/bin/python testdata/goldens/sentences.py .base/all-MiniLM-L6-v2
+else
+	.venv/sentences/bin/python testdata/goldens/sentences.py
+fi
 "$python" -m venv .venv-trl
 .venv-trl/bin/pip install --quiet -r testdata/goldens/requirements-trl.txt
 .venv-trl/bin/python testdata/goldens/labels.py

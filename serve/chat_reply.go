@@ -1,8 +1,6 @@
 package serve
 
 import (
-	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 
@@ -42,38 +40,12 @@ func (s *Server) callFormat(template string) speech.Format {
 	return format
 }
 
-// toolChoice is whether tools may be called.
-type toolChoice struct{ none bool }
-
-func (t *toolChoice) decodeField(path string, raw json.RawMessage) error {
-	const missing = "needs structured output, which is not implemented for calls yet: send auto or none"
-	switch classOf(raw) {
-	case 'n':
-		return nil
-	case '"':
-		var choice string
-		if err := decodeInto(path, raw, &choice); err != nil {
-			return err
-		}
-		switch choice {
-		case "auto", "none":
-			t.none = choice == "none"
-			return nil
-		case "required":
-			return fieldFailure(path, "unsupported_parameter", `is "required": that `+missing)
-		}
-		return &fieldError{path, fmt.Sprintf("is %q: give auto or none", choice)}
-	case '{':
-		return fieldFailure(path, "unsupported_parameter", "names a tool: that "+missing)
-	}
-	return wrongType(path, raw, "a string or an object")
-}
-
 // chatReplies takes the choices of a chat apart.
 type chatReplies struct {
 	format   speech.Format // nil: no tools may be called
 	reasons  speech.Reasoning
 	parallel bool // several calls may be in one answer
+	named    bool // the answer is the arguments of a call that was asked for
 	parsers  []*speech.Parser
 	calls    []int // of each choice, so far
 }
@@ -84,6 +56,10 @@ func (s *Server) repliesOf(r *chatRequest, template, prompt string) chatReplies 
 	w := chatReplies{parallel: or(r.ParallelTools, true), reasons: speech.ReasoningOf(template, prompt), parsers: make([]*speech.Parser, n), calls: make([]int, n)}
 	if len(r.tools()) > 0 {
 		w.format = s.callFormat(template)
+	}
+	if choice := &r.ToolChoice; choice.forces() {
+		w.named = choice.name != ""
+		w.format, w.reasons = speech.Forced(choice.name, w.format), speech.NoReasoning
 	}
 	for i := range w.parsers {
 		w.parsers[i] = speech.New(w.format, w.reasons)
@@ -148,9 +124,10 @@ func (w *chatReplies) take(choice int, text string, last bool) (part replyPart) 
 	return part
 }
 
-// finish is why a choice ended: to have its tools called, where it ended by itself.
+// finish is why a choice ended: to have its tools called, where it ended by itself
+// and they were its own idea.
 func (w *chatReplies) finish(choice int, reason *string) *string {
-	if reason != nil && *reason == "stop" && w.calls[choice] > 0 {
+	if reason != nil && *reason == "stop" && w.calls[choice] > 0 && !w.named {
 		called := "tool_calls"
 		return &called
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -112,14 +113,69 @@ func TestToolChoice(t *testing.T) {
 		require.NotContains(t, s.server.text.Decode(requests[len(requests)-1].Prompt, true), "look", "the prompt offers no tools")
 	}
 	for choice, want := range map[string]string{
-		`"required"`: `tool_choice is \"required\": that needs structured output`,
-		`{"type":"function","function":{"name":"look"}}`: `tool_choice names a tool: that needs structured output`,
-		`"any"`: `tool_choice is \"any\": give auto or none`, `1`: `tool_choice wants a string or an object, not a number`,
+		`"any"`: `tool_choice is \"any\": give auto, none, required or a function`, `1`: `tool_choice wants a string or an object, not a number`,
+		`{"type":"function"}`: `tool_choice names no function`, `{"type":"function","function":{"name":"nope"}}`: `tool_choice names the function \"nope\", which is none of tools`,
+		`"required","response_format":{"type":"json_object"}`: `both say what the answer is kept to`, `"required","min_tokens":3`: `min_tokens forbids the end`,
 	} {
 		got := s.post(t, chatRoute, `{"tool_choice":`+choice+`,`+toolBody+`}`)
 		require.Equal(t, 400, got.status, choice)
 		require.Contains(t, got.body, want)
 	}
+}
+
+// What has to be called is called: the answer is kept to a schema of calls.
+func TestForcedCalls(t *testing.T) {
+	tools := `"tools":[{"type":"function","function":{"name":"look","parameters":{"type":"object","properties":{"at":{"$ref":"#/$defs/place"}},"required":["at"],"additionalProperties":false,"$defs":{"place":{"enum":["sky","sea"]}}}}},
+		{"type":"function","function":{"name":"go"}}],"messages":[{"role":"user","content":"Yo"}]`
+	s := withReply(t, toolTemplate, "", `{"at": "sky"}`)
+	got := s.post(t, chatRoute, `{"tool_choice":{"type":"function","function":{"name":"look"}},`+tools+`}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.JSONEq(t, `{"name":"look","arguments":"{\"at\": \"sky\"}"}`, member(t, got.body, "choices", "0", "message", "tool_calls", "0", "function"))
+	require.Equal(t, "null", member(t, got.body, "choices", "0", "message", "content"))
+	require.Equal(t, `"stop"`, member(t, got.body, "choices", "0", "finish_reason"), "it was no idea of the model's")
+	require.NotNil(t, s.engine.requests()[0].Constraint)
+
+	s = withReply(t, toolTemplate, "", `[{"name": "look", "parameters": {"at": "sea"}}, {"name": "go", "parameters": {}}]`)
+	got = s.post(t, chatRoute, `{"tool_choice":"required",`+tools+`}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.Equal(t, `"go"`, member(t, got.body, "choices", "0", "message", "tool_calls", "1", "function", "name"))
+	require.Equal(t, `"tool_calls"`, member(t, got.body, "choices", "0", "finish_reason"))
+	require.Len(t, streamOf(t, s.post(t, chatRoute, `{"stream":true,"tool_choice":"required",`+tools+`}`)).Calls, 2)
+	require.Contains(t, s.post(t, chatRoute, `{"tool_choice":"required","messages":[{"role":"user","content":"Yo"}]}`).body, "there are no tools")
+
+	var body chatRequest
+	require.NoError(t, decode([]byte(`{`+tools+`}`), &body))
+	schema, err := callsSchema(body.Tools, false)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"type":"array","minItems":1,"maxItems":1,"$defs":{"place":{"enum":["sky","sea"]}},"items":{"anyOf":[
+		{"type":"object","properties":{"name":{"const":"look"},"parameters":{"type":"object","properties":{"at":{"$ref":"#/$defs/place"}},"required":["at"],"additionalProperties":false}},"required":["name","parameters"],"additionalProperties":false},
+		{"type":"object","properties":{"name":{"const":"go"},"parameters":{"type":"object","properties":{},"additionalProperties":false}},"required":["name","parameters"],"additionalProperties":false}]}}`, schema)
+	again := body.Tools[0]
+	again.parameters = json.RawMessage(`{"$defs":{"place":{"enum":["land"]}}}`)
+	_, err = callsSchema(append(body.Tools, again), true)
+	require.ErrorContains(t, err, "tools[2].function.parameters.$defs defines place otherwise than another tool")
+}
+
+// A model that is kept to calls writes calls, whatever it would have said.
+func TestForcedCallsOfAModel(t *testing.T) {
+	s := realSite(t, func(_ *catalogue.Options, p *Parts) {
+		var err error
+		p.Chat, err = chat.New(toolTemplate)
+		require.NoError(t, err)
+	})
+	for choice, calls := range map[string]string{`"required"`: "look", `{"type":"function","function":{"name":"go"}}`: "go"} {
+		got := s.post(t, chatRoute, `{"messages":[{"role":"user","content":"Hello"}],"temperature":0,"parallel_tool_calls":false,"tool_choice":`+choice+`,"tools":[
+			{"type":"function","function":{"name":"`+calls+`","parameters":{"type":"object","properties":{"at":{"enum":["sky"]}},"required":["at"],"additionalProperties":false}}}]}`)
+		require.Equal(t, 200, got.status, got.body)
+		require.Equal(t, `"`+calls+`"`, member(t, got.body, "choices", "0", "message", "tool_calls", "0", "function", "name"))
+		require.JSONEq(t, `{"at":"sky"}`, unquoted(t, member(t, got.body, "choices", "0", "message", "tool_calls", "0", "function", "arguments")))
+	}
+}
+
+func unquoted(t *testing.T, quoted string) (text string) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(quoted), &text))
+	return text
 }
 
 // The format is the chat template's, or the operator's; without one calls stay text.

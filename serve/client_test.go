@@ -40,6 +40,18 @@ func TestOpenAIClient(t *testing.T) {
 	require.Equal(t, "Hi there.", whole.Choices[0].Message.Content)
 	require.EqualValues(t, 9, whole.Usage.CompletionTokens)
 
+	embedded, err := client.Embeddings.New(ctx, openai.EmbeddingNewParams{
+		Model: "sql", Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{"Yo", "You"}}, Dimensions: openai.Int(3),
+	})
+	require.NoError(t, err)
+	require.Len(t, embedded.Data, 2)
+	require.Len(t, embedded.Data[1].Embedding, 3)
+	require.EqualValues(t, 5, embedded.Usage.PromptTokens)
+	_, err = client.Embeddings.New(ctx, openai.EmbeddingNewParams{Model: "sql", Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfTokens: []int64{1, 2}}, Dimensions: openai.Int(5)})
+	var tooMany *openai.Error
+	require.ErrorAs(t, err, &tooMany)
+	require.Equal(t, "dimensions", tooMany.Param)
+
 	models, err := client.Models.List(ctx)
 	require.NoError(t, err)
 	require.Len(t, models.Data, 4)

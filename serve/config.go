@@ -49,6 +49,7 @@ type Config struct {
 	// that of the chat template, none, or one of package speech; auto.
 	ToolParser  string
 	MaxLogprobs int // the most likeliest tokens a request may ask for; 20
+	Grammars    int // bytes that schemas and expressions may take which answers are kept to; 32 MiB
 	Parallel    int // choices of one request in the engine at once; 64
 
 	WriteTimeout time.Duration // how long a client may take to read an answer, or an event of a stream; 5 minutes
@@ -90,6 +91,7 @@ func (c Config) Validate() error {
 	below("Uploads", int64(c.Uploads))
 	below("KeepVersions", int64(c.KeepVersions))
 	below("MaxLogprobs", int64(c.MaxLogprobs))
+	below("Grammars", int64(c.Grammars))
 	below("Parallel", int64(c.Parallel))
 	below("WriteTimeout", int64(c.WriteTimeout))
 	below("ReadTimeout", int64(c.ReadTimeout))
@@ -161,6 +163,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxLogprobs == 0 {
 		c.MaxLogprobs = 20
+	}
+	if c.Grammars == 0 {
+		c.Grammars = 32 << 20
 	}
 	if c.Parallel == 0 {
 		c.Parallel = 64

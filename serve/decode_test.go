@@ -12,38 +12,38 @@ func nan32() float32 { return float32(math.NaN()) }
 
 func TestDecodeNamesTheField(t *testing.T) {
 	for body, want := range map[string]string{
-		``:                                           "the request body is empty: send a JSON object",
-		`[]`:                                         "the request body wants to be an object, not an array",
-		`{"prompt":"a"`:                              "the request body is not valid JSON: it ends too early",
-		`{"prompt":"a"} {}`:                          "the request body is not valid JSON: something follows the object at byte 14",
-		`{"promt":"a"}`:                              "promt is not a field of this request; did you mean prompt?",
-		`{"prompt":"a","prompt":"b"}`:                "prompt is given twice",
-		"{\"prompt\":\"a\xff\"}":                     "the request body is not valid UTF-8 at byte 12",
-		`{"prompt":"a\\\ud800"}`:                     "prompt is not a valid string: it escapes half of a character",
-		`{"prompt":["\udc00\ud83d"]}`:                "prompt[0] is not a valid string: it escapes half of a character",
-		`{"stop":"\ud83d\u0041"}`:                    "stop is not a valid string: it escapes half of a character",
-		`{"prompt":7}`:                               "prompt wants a string, an array of strings, an array of token ids, or an array of such arrays, not a number",
-		`{"prompt":[]}`:                              "prompt is an empty array: give at least one prompt",
-		`{"prompt":["a",3]}`:                         "prompt[1] wants a string or an array of token ids, not a number",
-		`{"prompt":[1,"a"]}`:                         "prompt[1] wants a whole number, not a string",
-		`{"prompt":[[1],[2,3.5]]}`:                   "prompt[1][1] wants a whole number, not 3.5",
-		`{"prompt":[4294967296]}`:                    "prompt[0] is out of range: 4294967296",
-		`{"temperature":"hot"}`:                      "temperature wants a number, not a string",
-		`{"n":1.5}`:                                  "n wants a whole number, not 1.5",
-		`{"stream":"yes"}`:                           "stream wants true or false, not a string",
-		`{"stop":[1]}`:                               "stop[0] wants a string, not a number",
-		`{"stop":{}}`:                                "stop wants a string or an array of strings, not an object",
-		`{"stream_options":{"usage":true}}`:          "stream_options.usage is not a field of this request",
-		`{"logit_bias":{"a":1}}`:                     "logit_bias.a is not a token id",
-		`{"logit_bias":{"028":1}}`:                   "logit_bias.028 is not a token id",
-		`{"logit_bias":{"+28":1}}`:                   "logit_bias.+28 is not a token id",
-		`{"logit_bias":{"-0":1}}`:                    "logit_bias.-0 is not a token id",
-		`{"logit_bias":{"28":1,"28":1}}`:             "logit_bias.28 is given twice",
-		`{"logit_bias":{"3":101}}`:                   "logit_bias.3 is outside -100 to 100",
-		`{"suffix":"x"}`:                             `suffix is not implemented: leave it out or send ""`,
-		`{"best_of":2}`:                              "best_of is not implemented: leave it out or send 1",
-		`{"guided_json":{}}`:                         "guided_json is not implemented: leave it out",
-		`{"response_format":{"type":"json_object"}}`: `response_format is not implemented: leave it out or send {"type":"text"}`,
+		``:                                       "the request body is empty: send a JSON object",
+		`[]`:                                     "the request body wants to be an object, not an array",
+		`{"prompt":"a"`:                          "the request body is not valid JSON: it ends too early",
+		`{"prompt":"a"} {}`:                      "the request body is not valid JSON: something follows the object at byte 14",
+		`{"promt":"a"}`:                          "promt is not a field of this request; did you mean prompt?",
+		`{"prompt":"a","prompt":"b"}`:            "prompt is given twice",
+		"{\"prompt\":\"a\xff\"}":                 "the request body is not valid UTF-8 at byte 12",
+		`{"prompt":"a\\\ud800"}`:                 "prompt is not a valid string: it escapes half of a character",
+		`{"prompt":["\udc00\ud83d"]}`:            "prompt[0] is not a valid string: it escapes half of a character",
+		`{"stop":"\ud83d\u0041"}`:                "stop is not a valid string: it escapes half of a character",
+		`{"prompt":7}`:                           "prompt wants a string, an array of strings, an array of token ids, or an array of such arrays, not a number",
+		`{"prompt":[]}`:                          "prompt is an empty array: give at least one prompt",
+		`{"prompt":["a",3]}`:                     "prompt[1] wants a string or an array of token ids, not a number",
+		`{"prompt":[1,"a"]}`:                     "prompt[1] wants a whole number, not a string",
+		`{"prompt":[[1],[2,3.5]]}`:               "prompt[1][1] wants a whole number, not 3.5",
+		`{"prompt":[4294967296]}`:                "prompt[0] is out of range: 4294967296",
+		`{"temperature":"hot"}`:                  "temperature wants a number, not a string",
+		`{"n":1.5}`:                              "n wants a whole number, not 1.5",
+		`{"stream":"yes"}`:                       "stream wants true or false, not a string",
+		`{"stop":[1]}`:                           "stop[0] wants a string, not a number",
+		`{"stop":{}}`:                            "stop wants a string or an array of strings, not an object",
+		`{"stream_options":{"usage":true}}`:      "stream_options.usage is not a field of this request",
+		`{"logit_bias":{"a":1}}`:                 "logit_bias.a is not a token id",
+		`{"logit_bias":{"028":1}}`:               "logit_bias.028 is not a token id",
+		`{"logit_bias":{"+28":1}}`:               "logit_bias.+28 is not a token id",
+		`{"logit_bias":{"-0":1}}`:                "logit_bias.-0 is not a token id",
+		`{"logit_bias":{"28":1,"28":1}}`:         "logit_bias.28 is given twice",
+		`{"logit_bias":{"3":101}}`:               "logit_bias.3 is outside -100 to 100",
+		`{"suffix":"x"}`:                         `suffix is not implemented: leave it out or send ""`,
+		`{"best_of":2}`:                          "best_of is not implemented: leave it out or send 1",
+		`{"guided_grammar":"x"}`:                 "guided_grammar is not implemented: leave it out",
+		`{"structured_outputs":{"grammar":"x"}}`: "structured_outputs.grammar is not implemented: leave it out",
 	} {
 		var r completionsRequest
 		err := decode([]byte(body), &r)
@@ -102,9 +102,10 @@ func TestDecodeMessages(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"prompt":["a",[1,2]],"stop":["x"],"logit_bias":{"1":2}}`))
 	f.Add([]byte(`{"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],"tools":[{"type":"function","function":{"name":"f"}}]}`))
+	f.Add([]byte(`{"input":[[1,2],"a"],"inputs":["a",[1]],"documents":["a",{"text":"b"}],"texts":["a"],"text_1":"a","text_2":["b"],"dimensions":2}`))
 	f.Add([]byte(`{"a":{"b":[`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, v := range []any{&completionsRequest{}, &chatRequest{}, &generateRequest{}, &loadRequest{}} {
+		for _, v := range []any{&completionsRequest{}, &chatRequest{}, &generateRequest{}, &loadRequest{}, &embeddingsRequest{}, &embedRequest{}, &scoreRequest{}, &rerankRequest{}, &similarityRequest{}} {
 			_ = decode(body, v)
 		}
 	})
@@ -113,7 +114,7 @@ func FuzzDecode(f *testing.F) {
 // Every request's fields have one type each: a field that two embedded structs
 // share would be decoded into neither.
 func TestFieldsAreUnique(t *testing.T) {
-	for _, v := range []any{completionsRequest{}, chatRequest{}, generateRequest{}, generateParameters{}, loadRequest{}, tokenizeRequest{}} {
+	for _, v := range []any{completionsRequest{}, chatRequest{}, generateRequest{}, generateParameters{}, loadRequest{}, tokenizeRequest{}, embeddingsRequest{}, embedRequest{}, scoreRequest{}, rerankRequest{}} {
 		seen := map[string]bool{}
 		for _, f := range fieldsOf(reflect.TypeOf(v)) {
 			require.False(t, seen[f.name], "%T.%s", v, f.name)

@@ -103,6 +103,28 @@ var tgi = dialect{
 	},
 }
 
+// tei is the dialect of text-embeddings-inference.
+var tei = dialect{
+	errorBody: func(f *failure) any {
+		kind := "Validation"
+		switch {
+		case f.status == http.StatusTooManyRequests:
+			kind = "Overloaded"
+		case f.status == http.StatusServiceUnavailable:
+			kind = "Unhealthy"
+		case f.status >= 500 || f.status == 499:
+			kind = "Backend"
+		}
+		return tgiError{f.message, kind}
+	},
+	status: func(f *failure) int {
+		if f.status == http.StatusBadRequest && f.code == tooManyTokens {
+			return http.StatusRequestEntityTooLarge
+		}
+		return tgi.status(f)
+	},
+}
+
 type tgiError struct {
 	Error string `json:"error"`
 	Type  string `json:"error_type"`

@@ -31,6 +31,7 @@ type Catalogue interface {
 	Pin(ctx context.Context, name string) error
 	Unpin(name string) error
 	Lookup(name string) (catalogue.Entry, error)
+	Try(ctx context.Context, e catalogue.Entry) error
 	Versions(name string) ([]catalogue.Version, catalogue.Alias, error)
 	Redirect(ctx context.Context, name string, write func() error) error
 	List() []catalogue.Entry

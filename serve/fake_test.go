@@ -21,6 +21,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
@@ -180,10 +181,27 @@ func (s *fakeStream) make() {
 	}
 	last := &s.events[len(s.events)-1]
 	last.Finish = finish
+	if r.Encode != runtime.EncodeNothing {
+		s.events, last = []runtime.Event{{Token: runtime.NoToken, Finish: runtime.FinishLength, Encoded: encodedOf(r)}}, &runtime.Event{}
+		last, ids = &s.events[0], nil
+	}
 	last.Usage = &runtime.Usage{
 		PromptTokens: len(r.Prompt), CachedTokens: 1, CompletionTokens: len(ids), Seed: r.Sampling.Seed, AdapterDigest: r.Lease.Digest(),
 		Queued: 3 * time.Millisecond, FirstToken: 5 * time.Millisecond, Total: 12 * time.Millisecond,
 	}
+}
+
+// encodedOf is a row for each token, or one: its number, the adapter's, and ones.
+func encodedOf(r *runtime.Request) kernels.Matrix {
+	rows := len(r.Prompt)
+	if r.Encode == runtime.EncodeFolded {
+		rows = 1
+	}
+	m := kernels.NewMatrix(rows, 4)
+	for i := range rows {
+		copy(m.Row(i), []float32{float32(r.Prompt[i]), float32(len(r.Prompt)), 1, float32(len(r.Lease.Digest()))})
+	}
+	return m
 }
 
 // fakeCatalogue has adapters by name; those that begin with "broken" do not
@@ -334,6 +352,8 @@ func (c *fakeCatalogue) Lookup(name string) (entry catalogue.Entry, err error) {
 	return entry, err
 }
 
+func (c *fakeCatalogue) Try(_ context.Context, e catalogue.Entry) error { return e.Err }
+
 func (c *fakeCatalogue) List() []catalogue.Entry {
 	c.scans.Add(1)
 	return c.Entries()
@@ -395,7 +415,7 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 	}
 	parts := Parts{
 		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics("base-model"),
-		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM", Tasks: []models.Task{models.Generate, models.Encode}}, Vocabulary: text.VocabSize(), Context: 128, Precision: "F32"},
+		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM", Tasks: []models.Task{models.Generate, models.Encode}}, Vocabulary: text.VocabSize(), Hidden: 4, Context: 128, Precision: "F32"},
 	}
 	config := Config{Name: "base-model", Source: "/models/base", Version: "1.2.3"}
 	if change != nil {

@@ -35,11 +35,14 @@ func (s *Server) fits(to selection, r *runtime.Request, promptField, tokensField
 	return nil
 }
 
+// tooManyTokens is the code of a text that is too long.
+const tooManyTokens = "context_length_exceeded"
+
 // tooLong refuses what the context does not hold, by the code and, in longest, the
 // words that OpenAI's clients know it by.
 func tooLong(param, format string, args ...any) *failure {
 	f := invalid(param, format, args...)
-	f.code = "context_length_exceeded"
+	f.code = tooManyTokens
 	return f
 }
 

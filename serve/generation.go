@@ -128,6 +128,7 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 		events: newBacklog(), begun: make(chan struct{}), prompts: s.promptsOf(choices),
 		unwatch: s.watcher.add(c.Context().Conn(), cancel),
 	}
+	s.grammars.again(choices[0].Constraint)
 	arrived := choices[0].Arrived
 	if arrived.IsZero() {
 		arrived = time.Now()
@@ -171,6 +172,7 @@ func (g *generation) end() {
 	g.cancel(context.Canceled)
 	g.unwatch()
 	g.workers.Wait()
+	g.server.grammars.release(g.choices[0].Constraint)
 	g.lease.Release()
 	g.server.requests.end()
 }

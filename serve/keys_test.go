@@ -87,6 +87,18 @@ var requestsOf = map[string][]namingRequest{
 		{body: `{"messages":[{"role":"user","content":"a"}],"model":"NAME"}`}, {body: `{"messages":[{"role":"user","content":"a"}],"model":"NAME:0.5,sql:0.5"}`},
 		{body: `{"messages":[{"role":"user","content":"a"}],"lora":[{"id":3,"scale":1}]}`},
 	},
+	"POST /v1/embeddings": {
+		{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":["a","b"],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"input":[1,2]}`, query: "?adapter=NAME"},
+		{body: `{"input":"a"}`, header: "NAME"}, {body: `{"input":"a","model":"NAME","dimensions":99999}`},
+	},
+	"POST /v1/score":                               {{body: `{"text_1":"a","text_2":"b","model":"NAME"}`}},
+	"POST /score":                                  {{body: `{"text_1":"a","text_2":"b","model":"NAME"}`}},
+	"POST /v1/rerank":                              rerankNaming,
+	"POST /v2/rerank":                              rerankNaming,
+	"POST /rerank":                                 rerankNaming,
+	"POST /embed":                                  {{body: `{"inputs":"a","model":"NAME"}`}, {body: `{"inputs":["a"]}`, query: "?adapter=NAME"}},
+	"POST /embed_all":                              {{body: `{"inputs":"a","model":"NAME"}`}},
+	"POST /similarity":                             {{body: `{"inputs":{"source_sentence":"a","sentences":["b"]},"model":"NAME"}`}},
 	"GET /v1/models":                               {{}},
 	"GET /v1/models/*":                             {{}},
 	"POST /v2/models/:name/generate":               {{body: `{"text_input":"a"}`}, {body: `{"text_input":"a"}`, header: "sql"}},
@@ -118,6 +130,10 @@ var requestsOf = map[string][]namingRequest{
 	"GET /openapi.json":                            {{}},
 	"GET /":                                        {{}},
 	"GET /v1/caller":                               {{}},
+}
+
+var rerankNaming = []namingRequest{
+	{body: `{"query":"a","documents":["b"],"model":"NAME"}`}, {body: `{"query":"a","texts":["b"]}`, query: "?adapter=NAME"},
 }
 
 var generateNaming = []namingRequest{
@@ -231,7 +247,7 @@ func TestRights(t *testing.T) {
 			require.Less(t, lacking.status, 300, path)
 		}
 		for _, request := range requestsOf[r.method+" "+r.path] { // whatever is asked of a generating route
-			if generates := strings.Contains(request.body, `"prompt"`) || strings.Contains(request.body, `put":"a"`) || strings.Contains(request.body, "messages"); generates {
+			if generates := strings.Contains(request.body, `"prompt"`) || strings.Contains(request.body, `put":"a"`) || strings.Contains(request.body, "messages") || strings.Contains(request.body, `"query"`) || strings.Contains(request.body, `"text_1"`); generates {
 				require.Equal(t, 403, s.as(t, "scraper", r.method, path, request.body).status, r.path)
 			}
 		}

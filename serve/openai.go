@@ -28,35 +28,38 @@ type openAIRequest struct {
 	Frequency   *float64    `json:"frequency_penalty"`
 	LogitBias   biases      `json:"logit_bias"`
 
-	TopK              *int          `json:"top_k"`
-	MinP              *float64      `json:"min_p"`
-	Repetition        *float64      `json:"repetition_penalty"`
-	StopIDs           []int32       `json:"stop_token_ids"`
-	IgnoreEOS         *bool         `json:"ignore_eos"`
-	MinTokens         *int          `json:"min_tokens"`
-	Truncate          *int          `json:"truncate_prompt_tokens"`
-	PromptLogprobs    *int          `json:"prompt_logprobs"`
-	ReturnIDs         *bool         `json:"return_token_ids"`
-	SkipSpecial       *bool         `json:"skip_special_tokens"`
-	AddSpecial        *bool         `json:"add_special_tokens"`
-	User              ignored       `json:"user"`
-	RequestID         ignored       `json:"request_id"`
-	SafetyIdentifier  ignored       `json:"safety_identifier"`
-	PromptCacheKey    ignored       `json:"prompt_cache_key"`
-	ServiceTier       unimplemented `json:"service_tier" only:"\"auto\"|\"default\""`
-	ResponseFormat    unimplemented `json:"response_format" only:"{\"type\":\"text\"}"`
-	LengthPenalty     unimplemented `json:"length_penalty" only:"1|1.0"`
-	BeamSearch        unimplemented `json:"use_beam_search" only:"false"`
-	IncludeStop       unimplemented `json:"include_stop_str_in_output" only:"false"`
-	SpacesBetween     unimplemented `json:"spaces_between_special_tokens" only:"true"`
-	AllowedTokens     unimplemented `json:"allowed_token_ids"`
-	BadWords          unimplemented `json:"bad_words" only:"[]"`
-	Priority          unimplemented `json:"priority" only:"0"`
-	GuidedJSON        unimplemented `json:"guided_json"`
-	GuidedRegex       unimplemented `json:"guided_regex"`
-	GuidedChoice      unimplemented `json:"guided_choice"`
-	GuidedGrammar     unimplemented `json:"guided_grammar"`
-	StructuredOutputs unimplemented `json:"structured_outputs"`
+	TopK             *int          `json:"top_k"`
+	MinP             *float64      `json:"min_p"`
+	Repetition       *float64      `json:"repetition_penalty"`
+	StopIDs          []int32       `json:"stop_token_ids"`
+	IgnoreEOS        *bool         `json:"ignore_eos"`
+	MinTokens        *int          `json:"min_tokens"`
+	Truncate         *int          `json:"truncate_prompt_tokens"`
+	PromptLogprobs   *int          `json:"prompt_logprobs"`
+	ReturnIDs        *bool         `json:"return_token_ids"`
+	SkipSpecial      *bool         `json:"skip_special_tokens"`
+	AddSpecial       *bool         `json:"add_special_tokens"`
+	User             ignored       `json:"user"`
+	RequestID        ignored       `json:"request_id"`
+	SafetyIdentifier ignored       `json:"safety_identifier"`
+	PromptCacheKey   ignored       `json:"prompt_cache_key"`
+	ServiceTier      unimplemented `json:"service_tier" only:"\"auto\"|\"default\""`
+	LengthPenalty    unimplemented `json:"length_penalty" only:"1|1.0"`
+	BeamSearch       unimplemented `json:"use_beam_search" only:"false"`
+	IncludeStop      unimplemented `json:"include_stop_str_in_output" only:"false"`
+	SpacesBetween    unimplemented `json:"spaces_between_special_tokens" only:"true"`
+	AllowedTokens    unimplemented `json:"allowed_token_ids"`
+	BadWords         unimplemented `json:"bad_words" only:"[]"`
+	Priority         unimplemented `json:"priority" only:"0"`
+	// What the answer is kept to: see structured.go. vLLM's names have two spellings.
+	ResponseFormat    typedForm         `json:"response_format"`
+	GuidedJSON        schemaField       `json:"guided_json"`
+	GuidedRegex       regexField        `json:"guided_regex"`
+	GuidedChoice      choiceField       `json:"guided_choice"`
+	GuidedGrammar     unimplemented     `json:"guided_grammar"`
+	GuidedBackend     ignored           `json:"guided_decoding_backend"`
+	GuidedSpace       unimplemented     `json:"guided_whitespace_pattern"`
+	StructuredOutputs structuredOutputs `json:"structured_outputs"`
 }
 
 type openAIStreamShape struct {
@@ -168,6 +171,19 @@ func (r *openAIRequest) checkTokens(vocabulary int) error {
 		}
 	}
 	return nil
+}
+
+// form is what the answer is to be kept to, of more than the fields here, too; nil:
+// nothing.
+func (r *openAIRequest) form(more ...form) (*form, error) {
+	f, err := oneForm(append(more, r.ResponseFormat.form, r.GuidedJSON.form, r.GuidedRegex.form, r.GuidedChoice.form, r.StructuredOutputs.form)...)
+	if f != nil && or(r.IgnoreEOS, false) {
+		return nil, invalid("ignore_eos", "ignore_eos goes on after the end, and an answer that is kept to %s ends where it says: leave it out", f.field)
+	}
+	if f != nil && or(r.MinTokens, 0) > 0 {
+		return nil, invalid("min_tokens", "min_tokens forbids the end, and an answer that is kept to %s ends where it says: leave it out", f.field)
+	}
+	return f, err
 }
 
 // openAIRequest is what every choice of r asks for, without a prompt.

@@ -103,6 +103,14 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if err := body.check(s); err != nil {
 		return err
 	}
+	calls, err := body.callForm()
+	if err != nil {
+		return err
+	}
+	form, err := body.form(calls)
+	if err != nil {
+		return err
+	}
 	lora, err := s.loraNaming(c, body.LoRA)
 	if err != nil {
 		return err
@@ -116,6 +124,11 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	var release func()
+	if request.Constraint, release, err = s.constraint(to, form); err != nil {
+		return err
+	}
+	defer release()
 	request.Arrived = arrived
 	choices := repeat(request, or(body.N, 1))
 	object := "chat.completion"

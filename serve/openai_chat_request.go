@@ -52,27 +52,6 @@ func (r *chatRequest) tools() []chatTool {
 	return r.Tools
 }
 
-// chatTool is a tool's definition, kept as it was written.
-type chatTool struct{ raw json.RawMessage }
-
-func (t *chatTool) decodeField(path string, raw json.RawMessage) error {
-	var shape struct {
-		Type     string                     `json:"type"`
-		Function map[string]json.RawMessage `json:"function"`
-	}
-	if err := decodeInto(path, raw, &shape); err != nil {
-		return err
-	}
-	switch {
-	case shape.Type != "function":
-		return &fieldError{path + ".type", fmt.Sprintf("is %q: only function is implemented", shape.Type)}
-	case len(shape.Function["name"]) == 0:
-		return &fieldError{path + ".function.name", "is missing"}
-	}
-	t.raw = append(t.raw, raw...)
-	return nil
-}
-
 // chatDocument is what an answer is to draw on, kept as it was written.
 type chatDocument struct{ raw json.RawMessage }
 

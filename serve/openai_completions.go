@@ -75,6 +75,10 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	if body.Logprobs != nil && (*body.Logprobs < 0 || *body.Logprobs > s.config.MaxLogprobs) {
 		return invalid("logprobs", "logprobs is %d, outside 0 to %d", *body.Logprobs, s.config.MaxLogprobs)
 	}
+	form, err := body.form()
+	if err != nil {
+		return err
+	}
 	arrived := time.Now()
 	lora, err := s.loraNaming(c, body.LoRA)
 	if err != nil {
@@ -90,6 +94,11 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	}
 	template := s.openAIRequest(c, &body.openAIRequest, to)
 	template.Arrived = arrived
+	var release func()
+	if template.Constraint, release, err = s.constraint(to, form); err != nil {
+		return err
+	}
+	defer release()
 	if body.Logprobs != nil {
 		template.Logprobs = *body.Logprobs
 		if or(body.Echo, false) {

@@ -98,6 +98,9 @@ func TestOpenAPIDescribesTheFields(t *testing.T) {
 		"Generate": generateRequest{}, "GenerateParameters": generateParameters{}, "Tokenize": tokenizeRequest{},
 		"Detokenize": detokenizeRequest{}, "LoadAdapter": loadRequest{}, "UnloadAdapter": unloadRequest{},
 		"MergedAdapters": mergedAdapters{}, "LoraScale": loraScale{},
+		"StructuredOutputs": structuredShape{}, "Form": formShape{},
+		"Embeddings": embeddingsRequest{}, "Score": scoreRequest{}, "Rerank": rerankRequest{}, "Embed": embedRequest{}, "EmbedAll": embedAllRequest{},
+		"Similarity": similarityRequest{}, "SimilarityInputs": similarityInputs{}, "SimilarityParameters": similarityParameters{},
 		"Inference": inferenceRequest{}, "InferenceParameters": inferenceParameters{},
 	} {
 		var described, taken []string

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -55,9 +56,11 @@ func (s *Server) inferenceModel(c *fiber.Ctx) error {
 	return writeJSON(c, http.StatusOK, view)
 }
 
-// inferenceModelReady answers whether requests for a model are taken: an adapter
-// that is not in memory is loaded for the first of them, so only one that has
-// failed to load is not ready.
+// inferenceModelReady answers whether a model answers requests. An adapter that is
+// not in memory does: it is loaded for the first of them. One that has failed to load
+// is tried again, as a request would have it tried, once the time for that has come.
+// A model's canary is not asked about: it fails the sessions that are its own, and the
+// live version answers all others.
 func (s *Server) inferenceModelReady(c *fiber.Ctx) error {
 	if s.requests.isDraining() {
 		return draining()
@@ -67,17 +70,33 @@ func (s *Server) inferenceModelReady(c *fiber.Ctx) error {
 		return err
 	}
 	for _, e := range m.versions {
-		if e.State == catalogue.Failed {
-			return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "model_not_ready", message: "model " + m.name + " is not ready: " + e.Err.Error()}
+		if e.State != catalogue.Failed || e.Percent > 0 && !m.version {
+			continue
+		}
+		if err := s.tryAgain(c, e); err != nil {
+			return &failure{status: http.StatusServiceUnavailable, kind: serverFault, code: "model_not_ready", message: "model " + m.name + " is not ready: " + err.Error()}
 		}
 	}
 	return writeJSON(c, http.StatusOK, fiber.Map{"name": m.name, "ready": true})
+}
+
+// tryAgain is why a version that has failed still does.
+func (s *Server) tryAgain(c *fiber.Ctx, e catalogue.Entry) error {
+	ctx, done := s.attend(c)
+	defer done()
+	err := s.visible(c).Try(ctx, e)
+	var of *catalogue.AdapterError
+	if errors.As(err, &of) {
+		return of.Err
+	}
+	return err
 }
 
 // inferenceSubject is the model that a path names, and those of its versions that
 // answer requests; the base has none.
 type inferenceSubject struct {
 	name     string
+	version  bool // the path names one of them
 	versions []catalogue.Entry
 }
 
@@ -89,6 +108,7 @@ func (s *Server) inferenceModelOf(c *fiber.Ctx) (m inferenceSubject, err error) 
 	if err != nil {
 		return m, invalid("version", "the path names no version: %s", err)
 	}
+	m.version = version != ""
 	unknown := unknownAdapter("name", m.name)
 	if m.name != s.config.Name {
 		if s.catalogue == nil {

@@ -2,6 +2,8 @@ package serve
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -116,4 +118,26 @@ func TestOpenInferenceVersions(t *testing.T) {
 	require.NotContains(t, versions, kept)
 	require.Equal(t, 200, s.get(t, "/v2/models/x/versions/"+two+"/ready").status)
 	require.Equal(t, 404, s.get(t, "/v2/models/x/versions/"+kept+"/ready").status)
+}
+
+// A model is ready while its live version answers, whatever has become of a canary,
+// and a version that had failed is, once it can be loaded.
+func TestOpenInferenceReadyAgain(t *testing.T) {
+	s := realSiteOf(t, Config{Name: "tiny", KeepVersions: 2})
+	one := s.publishVersion(t, "x", 1, 201)
+	two := s.publishVersion(t, "x?canary=50", 2, 200)
+	with, _ := s.sessionsOf(t, "x", two)
+	weights := filepath.Join(catalogue.VersionFolder(s.server.config.Adapters, "x", two), "adapter_model.safetensors")
+	whole, err := os.ReadFile(weights)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(weights, whole[:100], 0o644))
+	require.Equal(t, 422, s.post(t, "/v1/completions", `{"model":"x","prompt":"a"}`, "X-Session-Id", with).status)
+	for path, want := range map[string]int{"": 200, "/versions/" + one: 200, "/versions/" + two: 503} {
+		got := s.get(t, "/v2/models/x"+path+"/ready")
+		require.Equal(t, want, got.status, "%s: %s", path, got.body)
+	}
+	require.NoError(t, os.WriteFile(weights, whole, 0o644))
+	require.Equal(t, 200, s.get(t, "/v2/models/x/versions/"+two+"/ready").status)
+	digest, _ := s.ask(t, "x", with)
+	require.Equal(t, two, digest)
 }

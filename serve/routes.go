@@ -24,6 +24,9 @@ type route struct {
 // chatRoute is the route of conversations.
 const chatRoute = "/v1/chat/completions"
 
+// embeddingsRoute is OpenAI's of embeddings.
+const embeddingsRoute = "/v1/embeddings"
+
 func (s *Server) routes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
@@ -46,6 +49,15 @@ func (s *Server) routes() []route {
 		{method: get, path: "/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/models/*", dialect: openAI, handler: s.getModel},
 
+		{method: post, path: embeddingsRoute, dialect: openAI, handler: s.embeddings, needs: keys.Use, task: models.Encode},
+		{method: post, path: "/v1/score", dialect: openAI, handler: s.score, needs: keys.Use, task: models.Encode},
+		{method: post, path: "/score", dialect: openAI, handler: s.score, needs: keys.Use, task: models.Encode},
+		{method: post, path: "/v1/rerank", dialect: openAI, handler: s.rerank, needs: keys.Use, task: models.Encode},
+		{method: post, path: "/v2/rerank", dialect: openAI, handler: s.rerank, needs: keys.Use, task: models.Encode},
+		{method: post, path: "/rerank", dialect: tei, handler: s.rerank, needs: keys.Use, task: models.Encode},
+		{method: post, path: "/embed", dialect: tei, handler: s.embedRoute, needs: keys.Use, task: models.Encode},
+		{method: post, path: "/embed_all", dialect: tei, handler: s.embedAll, needs: keys.Use, task: models.Encode},
+		{method: post, path: "/similarity", dialect: tei, handler: s.similarity, needs: keys.Use, task: models.Encode},
 		{method: get, path: "/v1/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/v1/models/*", dialect: openAI, handler: s.getModel},
 

@@ -35,8 +35,8 @@ type RowAnswer struct {
 }
 
 // rowRoutes are what a row may ask for: the routes that generate, as whole
-// answers.
-var rowRoutes = []string{chatRoute, "/v1/completions", "/v1/generate"}
+// answers, and that of embeddings.
+var rowRoutes = []string{chatRoute, "/v1/completions", "/v1/generate", embeddingsRoute}
 
 // rowBody is a row as it is written.
 type rowBody struct {
@@ -135,7 +135,7 @@ func (s *Server) Row(r Row) (RowAnswer, error) {
 		line.Error = &rowError{r.code, fmt.Sprintf("line %d: %s", r.Line, r.why), r.Line}
 		a.Failed = true
 	} else {
-		answered := s.ask(id, r.url, r.body)
+		answered := s.ask(id, r.ID, r.url, r.body)
 		header := &answered.Header
 		line.Response = &rowResponse{answered.StatusCode(), string(header.Peek("X-Request-Id")), string(header.Peek("X-Adapter-Digest")), answered.Body()}
 		a.Failed = line.Response.Status >= http.StatusBadRequest
@@ -151,12 +151,13 @@ func (s *Server) Row(r Row) (RowAnswer, error) {
 const insideKey = "inside"
 
 // ask has the app answer a request that no connection has brought.
-func (s *Server) ask(id, url string, body []byte) *fasthttp.Response {
+func (s *Server) ask(id, session, url string, body []byte) *fasthttp.Response {
 	var c fasthttp.RequestCtx
 	c.Init(&fasthttp.Request{}, nil, quiet{s.config.Log})
 	c.Request.Header.SetMethod(fiber.MethodPost)
 	c.Request.SetRequestURI(url)
 	c.Request.Header.Set("X-Request-Id", id)
+	c.Request.Header.Set("X-Session-Id", session) // so that a canary answers a row that is asked again as before
 	c.Request.Header.SetContentType(fiber.MIMEApplicationJSON)
 	c.Request.Header.SetContentLength(len(body))
 	c.Request.SetBodyRaw(body)

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -28,6 +29,8 @@ func TestRowsAreAnsweredAsRequests(t *testing.T) {
 		{"/v1/completions?adapter=sql", `{"prompt":"Hello"}`},
 		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"<a> & é"}],"max_tokens":9}`},
 		{"/v1/generate", `{"inputs":"Hello","parameters":{"details":true,"adapter_id":"sql"}}`},
+		{"/v1/embeddings", `{"input":["Hello","there"],"model":"sql"}`},
+		{"/v1/embeddings?adapter=sql", `{"input":[1,2],"dimensions":9}`},
 		{"/v1/completions", `{"prompt":"Hello","max_token":3}`},
 		{"/v1/completions", `{"prompt":"Hello","model":"nobody"}`},
 		{"/v1/completions?adaptor=sql", `{"prompt":"Hello"}`},
@@ -70,7 +73,7 @@ func TestRowsThatAreNone(t *testing.T) {
 		"a repeated member": {`{"custom_id":"a","custom_id":"b"}`, "a", invalidRow, "custom_id is given twice"},
 		"no method":         {`{"custom_id":"a","url":"/v1/completions","body":{}}`, "a", invalidRow, `method is "": rows are sent by POST`},
 		"a method":          {`{"custom_id":"a","method":"GET","url":"/v1/models","body":{}}`, "a", invalidRow, `method is "GET": rows are sent by POST`},
-		"a url":             {`{"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{}}`, "a", invalidRow, `url is "/v1/embeddings": a row asks one of /v1/chat/completions, /v1/completions, /v1/generate`},
+		"a url":             {`{"custom_id":"a","method":"POST","url":"/v1/moderations","body":{}}`, "a", invalidRow, `url is "/v1/moderations": a row asks one of /v1/chat/completions, /v1/completions, /v1/generate, /v1/embeddings`},
 		"a whole url":       {`{"custom_id":"a","method":"POST","url":"http://x/v1/completions","body":{}}`, "a", invalidRow, `url is "http://x/v1/completions": a row asks one of`},
 		"no body":           {`{"custom_id":"a","method":"POST","url":"/v1/completions"}`, "a", invalidRow, "body is missing"},
 		"a null body":       {`{"custom_id":"a","method":"POST","url":"/v1/completions","body":null}`, "a", invalidRow, "body is missing"},
@@ -132,4 +135,27 @@ func TestRoutesOfRows(t *testing.T) {
 			return r.path == url && r.method == http.MethodPost && r.needs == keys.Use && !r.changes
 		}), url)
 	}
+}
+
+// A row has its custom_id for a session: a canary answers it as often as it is asked,
+// or never.
+func TestRowsAreSessions(t *testing.T) {
+	s := realSiteOf(t, Config{Name: "tiny", KeepVersions: 2})
+	s.publishVersion(t, "x", 1, 201)
+	s.publishVersion(t, "x?canary=50", 2, 200)
+	var seen []string
+	for i := range 40 {
+		id := fmt.Sprint("row-", i%20)
+		row := ReadRow(i, []byte(`{"custom_id":"`+id+`","method":"POST","url":"/v1/completions","body":{"model":"x","prompt":"Hello there","max_tokens":6,"temperature":0}}`))
+		a, err := s.server.Row(row)
+		require.NoError(t, err)
+		var got rowLine
+		require.NoError(t, json.Unmarshal(a.Line, &got))
+		require.Equal(t, 200, got.Response.Status, string(a.Line))
+		asked, _ := s.ask(t, "x", id)
+		require.Equal(t, asked, got.Response.Digest, "as a request of that session")
+		seen = append(seen, got.Response.Digest)
+	}
+	require.Equal(t, seen[:20], seen[20:])
+	require.Greater(t, len(slices.Compact(slices.Sorted(slices.Values(seen)))), 1, "some by the canary")
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
@@ -31,21 +32,26 @@ type Parts struct {
 	Base      *models.Config
 	Tokenizer *tokenizer.Tokenizer
 	Chat      *chat.Template  // nil: the base has none
-	Metrics   *Metrics        // the one that observes Engine and Catalogue
-	Tracer    trace.Tracer    // nil: requests are not traced
-	Memory    *memory.Account // of the process; nil: none is kept
+	Recipe    *pooling.Recipe // of embeddings; nil: the default one of the base
+	// RecipeFault is why the base's files cannot be followed; nil: they can.
+	RecipeFault error
+	Metrics     *Metrics        // the one that observes Engine and Catalogue
+	Tracer      trace.Tracer    // nil: requests are not traced
+	Memory      *memory.Account // of the process; nil: none is kept
 }
 
 // Server answers HTTP.
 type Server struct {
-	config    Config
-	engine    Engine
-	catalogue Catalogue
-	loras     loraLists
-	base      *models.Config
-	text      *tokenizer.Tokenizer
-	metrics   *Metrics
-	tracer    trace.Tracer
+	config      Config
+	engine      Engine
+	catalogue   Catalogue
+	loras       loraLists
+	base        *models.Config
+	recipe      *pooling.Recipe
+	recipeFault error // why texts are not embedded; nil: they are
+	text        *tokenizer.Tokenizer
+	metrics     *Metrics
+	tracer      trace.Tracer
 
 	context    int // the longest sequence, in tokens
 	vocabulary int
@@ -68,6 +74,7 @@ type Server struct {
 	unpacked      *pace
 	decoded       *pace
 	templates     *templates
+	grammars      *grammars
 	memory        *memory.Account // nil: none is kept
 
 	ctx  context.Context // of every generation
@@ -85,6 +92,9 @@ func New(parts Parts, config Config) (*Server, error) {
 		context: parts.Engine.Options().Context, vocabulary: parts.Base.Vocabulary,
 		started: time.Now(), requests: newRequests(), patience: unreadPatience, admin: newAdmin(),
 	}
+	if s.recipe, s.recipeFault = parts.Recipe, parts.RecipeFault; s.recipe == nil {
+		s.recipe = pooling.Default(s.base.Architecture.Does(models.Generate))
+	}
 	var err error
 	if config.TLSCert != "" {
 		if s.certificates, err = loadCertificates(s.config); err != nil {
@@ -94,6 +104,7 @@ func New(parts Parts, config Config) (*Server, error) {
 	if s.templates, err = newTemplates(parts.Chat, parts.Tokenizer, parts.Memory); err != nil {
 		return nil, err
 	}
+	s.grammars = newGrammars(int64(s.config.Grammars), parts.Memory)
 	s.intake = newUploads(s.config, parts.Memory)
 	generating := func() bool { return s.engine.Snapshot().Running > 0 }
 	s.unpacked, s.decoded = newPace(pacedUploads, generating), newPace(pacedBodies, generating)

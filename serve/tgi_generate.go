@@ -82,6 +82,10 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAn
 	if err := body.check(); err != nil {
 		return err
 	}
+	form, err := body.Parameters.form()
+	if err != nil {
+		return err
+	}
 	merged, err := body.Parameters.Merged.naming()
 	if err != nil {
 		return err
@@ -95,6 +99,11 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAn
 	if err != nil {
 		return err
 	}
+	var release func()
+	if request.Constraint, release, err = s.constraint(to, form); err != nil {
+		return err
+	}
+	defer release()
 	request.Arrived = arrived
 	g, err := s.generate(c, []*runtime.Request{request})
 	if err != nil {

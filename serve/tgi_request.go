@@ -32,18 +32,20 @@ type generateParameters struct {
 	Details       *bool           `json:"details"`
 	PromptDetails *bool           `json:"decoder_input_details"`
 
-	BestOf         unimplemented `json:"best_of" only:"1"`
-	TypicalP       unimplemented `json:"typical_p" only:"1|1.0"`
-	Truncate       unimplemented `json:"truncate"`
-	Watermark      unimplemented `json:"watermark" only:"false"`
-	TopNTokens     unimplemented `json:"top_n_tokens" only:"0"`
-	Alternatives   unimplemented `json:"return_k_alternatives" only:"0"`
-	Grammar        unimplemented `json:"grammar"`
-	Schema         unimplemented `json:"schema"`
-	ResponseFormat unimplemented `json:"response_format" only:"{\"type\":\"text\"}"`
-	AdapterSource  unimplemented `json:"adapter_source" only:"\"local\""`
-	APIToken       unimplemented `json:"api_token" only:"\"\""`
-	ChatTemplate   unimplemented `json:"apply_chat_template" only:"false"`
+	// What the answer is kept to: TGI's field, and LoRAX's two.
+	Grammar        typedForm   `json:"grammar"`
+	ResponseFormat typedForm   `json:"response_format"`
+	Schema         schemaField `json:"schema"`
+
+	BestOf        unimplemented `json:"best_of" only:"1"`
+	TypicalP      unimplemented `json:"typical_p" only:"1|1.0"`
+	Truncate      unimplemented `json:"truncate"`
+	Watermark     unimplemented `json:"watermark" only:"false"`
+	TopNTokens    unimplemented `json:"top_n_tokens" only:"0"`
+	Alternatives  unimplemented `json:"return_k_alternatives" only:"0"`
+	AdapterSource unimplemented `json:"adapter_source" only:"\"local\""`
+	APIToken      unimplemented `json:"api_token" only:"\"\""`
+	ChatTemplate  unimplemented `json:"apply_chat_template" only:"false"`
 }
 
 // defaultNewTokens is TGI's max_new_tokens.
@@ -61,6 +63,15 @@ func (r *generateRequest) check() error {
 		return invalid("parameters.decoder_input_details", "parameters.decoder_input_details is not for streams")
 	}
 	return nil
+}
+
+// form is what the answer is to be kept to; nil: nothing.
+func (p *generateParameters) form() (*form, error) {
+	f, err := oneForm(p.Grammar.form, p.ResponseFormat.form, p.Schema.form)
+	if f != nil && or(p.IgnoreEOS, false) {
+		return nil, invalid("parameters.ignore_eos_token", "parameters.ignore_eos_token goes on after the end, and an answer that is kept to %s ends where it says: leave it out", f.field)
+	}
+	return f, err
 }
 
 // generateRequest is the runtime's request for body.

@@ -105,8 +105,11 @@ func (s *Server) spanAttributes(a *account) []attribute.KeyValue {
 		return all
 	}
 	operation, model := "text_completion", a.adapter
-	if a.route == chatRoute || a.route == "/chat/completions" {
+	switch a.route {
+	case chatRoute, "/chat/completions":
 		operation = "chat"
+	case embeddingsRoute, "/embed", "/embed_all":
+		operation = "embeddings"
 	}
 	if model == "" {
 		model = s.config.Name

@@ -127,6 +127,13 @@ func (v view) Lookup(name string) (catalogue.Entry, error) {
 	return v.who.shown(e), err
 }
 
+func (v view) Try(ctx context.Context, e catalogue.Entry) error {
+	if err := v.see(e.Name); err != nil {
+		return err
+	}
+	return v.all.Try(ctx, e)
+}
+
 func (v view) Versions(name string) ([]catalogue.Version, catalogue.Alias, error) {
 	if err := v.see(name); err != nil {
 		return nil, catalogue.Alias{}, err

@@ -63,6 +63,9 @@ func (s Suite) tampered(t *testing.T, m models.Model) {
 		}},
 		"size": {adapters.ErrTensor, func(f *forgery) string {
 			x := largest(f)
+			if strings.HasSuffix(x.Name, ".score.weight") { // which may have any number of rows
+				return ""
+			}
 			x.Shape[0]++
 			x.Data = make([]byte, x.Len()*x.DType.Size())
 			return x.Name

@@ -92,7 +92,7 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 	if err == nil && isPublic(to.Addr().Unmap()) {
 		return nil
 	}
-	return fmt.Errorf("%w: it leads to %s, which is no public address: name that host too if it is meant", ErrReply, address)
+	return fmt.Errorf("%w: it leads to %s, which is no public address: name that host if it is meant (peft-serve --allow-source, peft-train push --trust-host)", ErrReply, address)
 }
 
 // special are the addresses that netip does not tell from public ones.

@@ -15,6 +15,7 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/hub"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -29,6 +30,9 @@ type base struct {
 
 	tokenizers *adapters.Tokenizers
 	sampling   adapters.SamplingDefaults
+
+	recipe      *pooling.Recipe // of embeddings; nil: the default one
+	recipeFault error           // why the base's own cannot be followed
 
 	names  []string      // that it goes by
 	strict bool          // adapters that name another base are refused

@@ -74,12 +74,22 @@ func variable(env []string, name string) (value string, set bool) {
 	return "", false
 }
 
-// statusFailed is the exit status of a batch all of whose rows are answered, some
-// with an error: to run it again changes nothing.
-const statusFailed = 3
+// The exit statuses of a batch that come to the same when it is run again: all rows
+// are answered, some with an error; the input, or what is there of its answers, has
+// changed, or is none.
+const (
+	statusFailed = 3
+	statusFiles  = 4
+)
 
 // Run answers what an earlier run has left.
 func (b *batchCommand) Run(ctx context.Context, con console) (err error) {
+	defer func() {
+		var files *batch.FilesError
+		if errors.As(err, &files) {
+			err = &statusError{err, statusFiles}
+		}
+	}()
 	level, err := levelOf(b.LogLevel)
 	if err != nil {
 		return err
@@ -121,7 +131,7 @@ func (b *batchCommand) Run(ctx context.Context, con console) (err error) {
 
 // by is what answers depend on beside their rows.
 func (b *batchCommand) by() map[string]string {
-	by := map[string]string{"base": b.uri(), "name": b.baseName(), "ignore-config-key": strings.Join(b.IgnoreConfigKey, ",")}
+	by := map[string]string{"base": b.uri(), "name": b.baseName(), "pooling": b.Pooling, "ignore-config-key": strings.Join(b.IgnoreConfigKey, ",")}
 	for name, value := range map[string]int{"context": b.Context, "max-tokens-default": b.MaxTokensDefault, "max-tokens-limit": b.MaxTokensLimit} {
 		by[name] = strconv.Itoa(value)
 	}
@@ -137,14 +147,14 @@ const rowFrame = 64 << 10
 // answer answers the rows that are left by a server that listens nowhere.
 func (b *batchCommand) answer(ctx context.Context, con console, log *slog.Logger, shard *batch.Shard) (err error) {
 	atOnce := 2 * b.Slots // while some run, others are read, and wait
-	host := &serveCommand{hosting: b.hosting, Queue: 2 * atOnce}
+	host := &serveCommand{hosting: b.hosting, Queue: 2 * atOnce, ReadOnly: true}
 	h, err := host.open(ctx, con, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
 	server, err := h.server(nil, serve.Config{
-		Name: b.baseName(), Source: b.uri(), Version: version, ReadOnly: true, ToolParser: b.ToolParser, Log: log, AccessLog: float64(shareOff),
+		Name: b.baseName(), Source: b.uri(), Version: version, ReadOnly: true, ToolParser: b.ToolParser, Log: log, AccessLog: float64(shareOff), Grammars: int(b.GrammarCache),
 		Limits: serve.Limits{BodyLimit: int(b.BodyLimit), MaxTokensDefault: b.MaxTokensDefault, MaxTokensLimit: b.MaxTokensLimit},
 	})
 	if err != nil {

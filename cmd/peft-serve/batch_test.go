@@ -136,7 +136,7 @@ func TestBatchTellsWhatItCameTo(t *testing.T) {
 	}{
 		"all answered":         {fine, nil, nil, 0, "rows=1 failed=0"},
 		"a bad row":            {fine + "\nnonsense\n", nil, nil, statusFailed, "1 of 2 rows were answered with an error"},
-		"no rows":              {"\n", nil, nil, 1, "holds no row"},
+		"no rows":              {"\n", nil, nil, statusFiles, "holds no row"},
 		"a shard by variable":  {fine + other, []string{"--shards", "2"}, []string{completionIndex + "=1"}, 0, "out-00001-of-00002.jsonl rows=1 failed=0"},
 		"a row of both shards": {fine + fine, []string{"--shards", "2", "--shard", "1"}, nil, statusFailed, "1 of 1 rows were answered with an error"},
 		"a shard by flag":      {fine + other, []string{"--shards", "2", "--shard", "0"}, []string{completionIndex + "=1"}, 0, "out-00000-of-00002.jsonl rows=1 failed=0"},
@@ -173,6 +173,18 @@ func TestBatchTellsWhatItCameTo(t *testing.T) {
 	after, err := os.ReadFile(output)
 	require.NoError(t, err)
 	require.Equal(t, before, after)
+}
+
+// A batch whose input has changed ends with a status of its own, and says what to do.
+func TestBatchOfChangedFiles(t *testing.T) {
+	row := rowText(0, "/v1/completions", `{"prompt":"a","max_tokens":2}`)
+	args, output := bedOf(t, row)
+	require.Zero(t, run(context.Background(), args, silent()))
+	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(output), "in.jsonl"), []byte(row+rowText(1, "/v1/completions", `{"prompt":"b"}`)), 0o644))
+	log := &shared{}
+	require.Equal(t, statusFiles, run(context.Background(), args, console{out: io.Discard, err: log}))
+	require.Contains(t, log.String(), "of another job (the input): name another --output, or give --overwrite")
+	require.Zero(t, run(context.Background(), append(args, "--overwrite"), silent()))
 }
 
 // batchProcess starts a batch as a process of its own.

@@ -175,3 +175,10 @@ func TestDeployedBatch(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 15, part)
 }
+
+// An Indexed Job does not start a batch again that would come to the same.
+func TestStatusesOfTheJob(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/batch/job.yaml")
+	require.NoError(t, err)
+	require.Contains(t, string(text), fmt.Sprintf("operator: In, values: [%d, %d, %d]}", statusUsage, statusFailed, statusFiles))
+}

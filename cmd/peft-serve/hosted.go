@@ -14,7 +14,6 @@ import (
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/memory"
-	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 	"github.com/peft-serve/peft-serve/serve"
 )
@@ -46,6 +45,9 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 	}
 	h.base = b
 	h.closes(b.source.Close)
+	if err := b.openRecipe(c.Pooling, log); err != nil {
+		return nil, err
+	}
 	for _, w := range b.source.Warnings {
 		log.Warn(w)
 	}
@@ -55,9 +57,6 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 	h.metrics = serve.NewMetrics(c.baseName())
 	pool := kernels.NewPool(threads(c.Threads))
 	h.closes(func() error { pool.Close(); return nil })
-	if block := models.BlockBytes(b.model.Config()); b.generates() && int(c.KVCache) < block {
-		return nil, fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(int64(block)))
-	}
 	h.account, err = c.account(os.DirFS("/"), b, bytesOf(&h.known), log)
 	if err != nil {
 		return nil, err
@@ -94,6 +93,7 @@ func (h *hosted) server(tracer trace.Tracer, config serve.Config) (*serve.Server
 	config.Sampling = h.base.sampling
 	server, err := serve.New(serve.Parts{
 		Engine: serve.RuntimeEngine(h.engine), Catalogue: h.known, Base: h.base.model.Config(),
+		Recipe: h.base.recipe, RecipeFault: h.base.recipeFault,
 		Tokenizer: h.base.text, Chat: h.base.chat, Metrics: h.metrics, Tracer: tracer, Memory: h.account,
 	}, config)
 	if err == nil {

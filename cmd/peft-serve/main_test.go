@@ -226,7 +226,7 @@ func TestPrecedence(t *testing.T) {
 	require.Equal(t, switched(true), s.ReadOnly)
 	require.Equal(t, []string{"a", "b"}, s.Pin)
 	require.Equal(t, time.Minute, s.Drain)
-	require.Equal(t, size(1<<30), s.AdapterBudget, "the default")
+	require.Equal(t, 512, s.StepTokens, "the default")
 }
 
 // A bench's own flags are not settings: PEFT_SERVE_ADAPTERS is a folder, and

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"math"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/serve"
@@ -28,26 +30,30 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	if c.MemoryLimit > 0 {
 		limit = memory.Fixed(root, int64(c.MemoryLimit), "--memory-limit")
 	}
-	config, keys := b.model.Config(), int64(c.KVCache)
-	if !b.generates() {
-		keys = 0 // those of a step are a part of it
-	}
+	config := b.model.Config()
 	parts := []memory.Part{
 		{Name: "weights, mapped", Bytes: int64(config.WeightBytes), Set: "--base", Mapped: true},
-		{Name: "keys and values", Bytes: keys, Set: "--kv-cache"},
-		{Name: "adapters in memory", Bytes: int64(c.AdapterBudget), Set: "--adapter-budget", Used: adaptersUsed},
 		{Name: "steps of the engine", Bytes: c.stepBytes(b.model), Set: "--step-tokens, --slots"},
 		{Name: "tokenizer", Bytes: int64(b.text.Bytes())},
 		{Name: "process", Bytes: processBytes},
 	}
-	if c.Adapters != "" {
-		parts = append(parts,
-			memory.Part{Name: "tokenizers of adapters", Bytes: adapters.TokenizerBytes},
-			memory.Part{Name: "uploads", Bytes: int64(c.Uploads) * serve.UploadBytes, Set: "--uploads"})
+	room := int64(math.MaxInt64)
+	if limit.Bytes > 0 {
+		room = limit.Bytes - 2*memory.Spare
+		for _, p := range parts {
+			room -= p.Bytes
+		}
 	}
-	account, err := memory.New(limit, parts...)
+	flexible, less, err := c.settle(b, room, adaptersUsed)
 	if err != nil {
 		return nil, err
+	}
+	account, err := memory.New(limit, append(parts, flexible...)...)
+	if err != nil {
+		return nil, err
+	}
+	if less {
+		log.Info("there is little memory: what is not set is smaller than usual", "kv-cache", c.KVCache, "adapter-budget", c.AdapterBudget, "uploads", c.Uploads)
 	}
 	if heap := account.HeapLimit(); heap > 0 && goLimit == math.MaxInt64 {
 		debug.SetMemoryLimit(heap)
@@ -56,31 +62,93 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	return account, nil
 }
 
+// What a server takes for keys and values, adapters, uploads and schemas unless that is set,
+// or there is no room for it.
+const (
+	usualKeys     = 512 << 20
+	usualAdapters = 1 << 30
+	usualUploads  = 4
+	usualGrammars = 32 << 20
+)
+
+// settle chooses the sizes that are not set by the room that there is beside those
+// that are, and returns the parts of all of them. less: some are smaller than usual.
+func (c *serveCommand) settle(b *base, room int64, adaptersUsed func() int64) (parts []memory.Part, less bool, err error) {
+	var wants []memory.Want
+	var takes []func(bytes int64)
+	part := func(p memory.Part, w memory.Want, take func(bytes int64)) {
+		at := len(parts)
+		if parts = append(parts, p); p.Bytes > 0 {
+			room -= p.Bytes
+			return
+		}
+		wants = append(wants, w)
+		takes = append(takes, func(bytes int64) { parts[at].Bytes = bytes; take(bytes) })
+	}
+	if b.generates() { // an encoder's are a part of its steps
+		block := int64(models.BlockBytes(b.model.Config()))
+		if c.KVCache > 0 && int64(c.KVCache) < block {
+			return nil, false, fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(block))
+		}
+		part(memory.Part{Name: "keys and values", Bytes: int64(c.KVCache), Set: "--kv-cache"},
+			memory.Want{Usual: max(usualKeys, block), Least: block}, func(n int64) { c.KVCache = size(n) })
+		part(memory.Part{Name: "schemas of answers", Bytes: int64(c.GrammarCache), Set: "--grammar-cache"},
+			memory.Want{Usual: usualGrammars, Least: 2 << 20}, func(n int64) { c.GrammarCache = size(n) })
+	}
+	part(memory.Part{Name: "adapters in memory", Bytes: int64(c.AdapterBudget), Set: "--adapter-budget", Used: adaptersUsed},
+		memory.Want{Usual: usualAdapters, Least: 1 << 20}, func(n int64) { c.AdapterBudget = size(n) })
+	if c.Adapters != "" {
+		part(memory.Part{Name: "tokenizers of adapters"},
+			memory.Want{Usual: adapters.TokenizerBytes}, func(n int64) { b.tokenizers.Bytes = int(n) })
+		if !c.ReadOnly {
+			part(memory.Part{Name: "uploads", Bytes: int64(c.Uploads) * serve.UploadBytes, Set: "--uploads"},
+				memory.Want{Usual: usualUploads * serve.UploadBytes, Least: serve.UploadBytes}, func(n int64) { c.Uploads = int(n / serve.UploadBytes) })
+		}
+	}
+	for i, n := range memory.Divide(room, wants...) {
+		takes[i](n)
+		less = less || n < wants[i].Usual
+	}
+	return parts, less, nil
+}
+
 // stepBytes is what the largest step takes, as the model's own forward pass tells:
 // its activations, and the logits of every slot with what sampling makes of them or,
 // of an encoder, the keys and values of a block.
 func (c *serveCommand) stepBytes(m models.Model) int64 {
 	config := m.Config()
-	var batch models.Batch
-	encodes := !config.Architecture.Does(models.Generate)
-	rows := min(c.StepTokens, config.Context)
-	if encodes { // texts that fill a step, or one that is longer
-		rows = max(c.StepTokens, config.Context)
+	if config.Architecture.Does(models.Generate) {
+		peak := peakOf(m, []int{min(c.StepTokens, config.Context)})
+		const perLogit = 4 + 12 // sorted, with its token
+		return int64(peak.Kept+peak.Workspace) + int64(c.Slots)*int64(config.Vocabulary)*perLogit
 	}
-	for rows > 0 {
-		n := min(rows, config.Context)
+	// There is no cache, and no choosing of tokens. Texts fill a step, or one is longer.
+	return int64(max(peakOf(m, mostBlocks(c.StepTokens, config.Context, c.Slots)).Total(), peakOf(m, []int{config.Context}).Total()))
+}
+
+// peakOf is what a pass over texts of so many tokens takes.
+func peakOf(m models.Model, texts []int) models.Live {
+	var batch models.Batch
+	for _, n := range texts {
 		batch.AddText(make([]int32, n), nil, 0, nil)
-		rows -= n
 	}
 	pass := models.NewMeasure()
 	m.Forward(pass, &batch, nil)
 	_, peak := pass.Live()
-	made := int64(peak.Kept + peak.Workspace)
-	if encodes { // there is no cache, and no choosing of tokens
-		return made + int64(peak.KV)
+	return peak
+}
+
+// mostBlocks are texts of so many tokens together that take the most blocks of keys
+// and values, of which a text of one token takes a whole one: as many of those as
+// there may be.
+func mostBlocks(tokens, longest, most int) (texts []int) {
+	for short := most - (tokens+longest-1)/longest; short > 0 && tokens > 1; short-- {
+		texts, tokens = append(texts, 1), tokens-1
 	}
-	const perLogit = 4 + 12 // sorted, with its token
-	return made + int64(c.Slots)*int64(config.Vocabulary)*perLogit
+	for ; tokens > 0; tokens -= longest {
+		texts = append(texts, min(tokens, longest))
+	}
+	return texts
 }
 
 // reserve sets memory aside that reading an adapter takes.

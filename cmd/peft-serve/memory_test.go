@@ -3,12 +3,17 @@ package main
 import (
 	"io"
 	"math"
+	"net/http"
+	"regexp"
 	"runtime/debug"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
 // Of a memory limit the weights, which are mapped, have their part: Go's heap keeps
@@ -24,5 +29,52 @@ func TestHeapLeavesRoomForTheWeights(t *testing.T) {
 		_, end := runServer(t, io.Discard, "--memory-limit", "4GiB")
 		end()
 		require.Equal(t, want, debug.SetMemoryLimit(before))
+	}
+}
+
+// On a small machine the sizes that are not set are what fits.
+func TestSmallMemory(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	for limit, want := range map[string]string{
+		"256MiB": `kv-cache="\d\d? MiB" adapter-budget="\d\d MiB" uploads=1`, "1GiB": `kv-cache="2\d\d MiB" adapter-budget="4\d\d MiB" uploads=1`, "4GiB": "",
+	} {
+		log := &shared{}
+		url, end := startServer(t, console{out: io.Discard, err: log, after: time.After}, "--memory-limit", limit, "--threads", "1")
+		status, text := send(t, http.MethodPost, url+"/v1/generate?adapter=sst2", `{"inputs":"Hello","parameters":{"max_new_tokens":2}}`)
+		require.Equal(t, http.StatusOK, status, text)
+		end()
+		if want == "" {
+			require.NotContains(t, log.String(), "there is little memory")
+			require.Contains(t, log.String(), "kv cache  512 MiB")
+			continue
+		}
+		require.Regexp(t, regexp.MustCompile(want), log.String())
+	}
+	for _, set := range [][]string{{"--kv-cache", "200MiB"}, {"--adapter-budget", "200MiB"}, {"--uploads", "20"}, {"--slots", "100000"}} {
+		log := &shared{}
+		require.Equal(t, 1, run(t.Context(), append(set, "--memory-limit", "256MiB", "--addr", "127.0.0.1:0"), console{out: io.Discard, err: log}))
+		require.Contains(t, log.String(), "more than 256 MiB (--memory-limit)")
+		require.Contains(t, strings.Split(log.String(), "\n")[1], set[0], "the largest part comes first")
+	}
+}
+
+// No step of an encoder takes more than the account has for it, however its texts are
+// cut.
+func TestStepsOfEncoders(t *testing.T) {
+	for _, base := range modeltest.Encoders(t) {
+		m, source, err := models.Open(modeltest.Goldens(t, base), models.Options{})
+		require.NoError(t, err)
+		require.NoError(t, source.Close())
+		for _, c := range []*serveCommand{{hosting: hosting{StepTokens: 512, Slots: 32}}, {hosting: hosting{StepTokens: 100, Slots: 200}}, {hosting: hosting{StepTokens: 7, Slots: 1}}} {
+			most := c.stepBytes(m)
+			for long := 1; long <= min(c.StepTokens, m.Config().Context); long++ {
+				var texts []int
+				for left := c.StepTokens; left >= long && len(texts) < c.Slots; left -= long {
+					texts = append(texts, long)
+				}
+				require.LessOrEqual(t, int64(peakOf(m, texts).Total()), most, "%s: %d texts of %d tokens", base, len(texts), long)
+			}
+		}
 	}
 }

@@ -32,6 +32,7 @@ func (c *serveCommand) Run(ctx context.Context, con console) (err error) {
 			return fmt.Errorf("--admin-addr: %w", err)
 		}
 		defer func() { _ = admin.Close() }()
+		log.Info("admin address", "address", reachable(admin.Addr(), false))
 	}
 	audit, err := openAudit(c.AuditLog, log)
 	if err != nil {
@@ -94,7 +95,6 @@ func (c *serveCommand) serve(ctx context.Context, con console, server *serve.Ser
 	served, administered := make(chan error, 1), make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	if admin != nil {
-		log.Info("admin address", "address", reachable(admin.Addr(), false))
 		go func() { administered <- server.ServeAdmin(admin) }()
 	}
 	select {

@@ -16,7 +16,7 @@ type serveCommand struct {
 
 	Pin          []string `group:"adapters" placeholder:"NAME" help:"Adapters to load at the start and to keep in memory"`
 	AllowPath    []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none, oci:// and s3:// need --allow-source"`
-	Uploads      int      `group:"adapters" placeholder:"N" default:"4" help:"Adapters that are uploaded at once; further ones wait for half a minute, then get a 429"`
+	Uploads      int      `group:"adapters" placeholder:"N" default:"0" help:"Adapters that are uploaded at once; further ones wait for half a minute, then get a 429. By default 4, or fewer where there is little memory"`
 	KeepVersions int      `group:"adapters" placeholder:"N" default:"0" help:"Versions of an adapter that stay on the disk beside the one that answers, to roll back to (POST /v1/adapters/NAME/rollback); the oldest uploads beyond go"`
 	AllowSource  []string `group:"adapters" placeholder:"URI" help:"Registries, repositories, buckets and prefixes that POST /v1/load_lora_adapter may load from: oci://registry.example/team, s3://bucket"`
 	ReadOnly     switched `group:"adapters" help:"Refuse to add, replace, remove or pin adapters over HTTP"`
@@ -67,7 +67,7 @@ func (c *serveCommand) validate(wrong *faults) {
 	if c.AdminAddr != "" {
 		validateAddr(wrong, "admin-addr", c.AdminAddr)
 	}
-	atLeast(wrong, "uploads", c.Uploads, 1)
+	atLeast(wrong, "uploads", c.Uploads, 0)
 	atLeast(wrong, "queue", c.Queue, 1)
 	atLeast(wrong, "keep-versions", c.KeepVersions, 0)
 	if c.Drain < 0 {
@@ -126,7 +126,8 @@ func (c *serveCommand) engineOptions() runtime.Options {
 func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
 		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, AllowSources: c.AllowSource, Downloads: []string{downloadsDir(), c.adapterCache()}, ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads, KeepVersions: c.KeepVersions, Aliases: c.Aliases,
-		Keys: set, SharePrefixes: bool(c.SharePrefixes), IgnoreUnknownFields: bool(c.IgnoreUnknownFields), ToolParser: c.ToolParser, MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
+		Grammars: int(c.GrammarCache),
+		Keys:     set, SharePrefixes: bool(c.SharePrefixes), IgnoreUnknownFields: bool(c.IgnoreUnknownFields), ToolParser: c.ToolParser, MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSClientCA: c.TLSClientCA,

@@ -9,6 +9,8 @@ import (
 
 	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/serve"
+	"github.com/peft-serve/peft-serve/models/pooling"
 )
 
 // hosting is a base with its adapters in an engine, as every command has it that
@@ -17,10 +19,11 @@ type hosting struct {
 	Base string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name[@revision][:file]; by default a small one that is built in, with adapters on it"`
 	Name string `group:"base" placeholder:"NAME" help:"What requests call the base; by default its folder or file"`
 	reading
-	Context int `group:"base" placeholder:"TOKENS" default:"0" help:"Longest sequence, prompt and answer together; by default the model's own"`
+	Context int    `group:"base" placeholder:"TOKENS" default:"0" help:"Longest sequence, prompt and answer together; by default the model's own"`
+	Pooling string `group:"base" placeholder:"MODES" help:"How embeddings are made of hidden states: cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken, or several with commas between them, whose vectors are put one after the other. By default as the base's own files say (modules.json), or else mean for encoders and lasttoken for the others"`
 
 	Adapters      string   `group:"adapters" placeholder:"DIR" help:"Folder of adapters, one a subfolder; it is watched, and uploads go there"`
-	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"1GiB" help:"Memory for loaded adapters"`
+	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"0" help:"Memory for loaded adapters; by default 1GiB, or less where there is little memory"`
 	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are read at once, uploads included"`
 	StrictBase    switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. Names are compared by their last element, without case, owner and quantisation"`
 	Aliases       string   `group:"adapters" placeholder:"DIR" help:"Folder of files NAME.yaml that say which version of an adapter answers and which is tried; read and not written. By default .aliases in --adapters, which the server writes too"`
@@ -34,8 +37,9 @@ type hosting struct {
 	Threads       int      `group:"engine" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 	Slots         int      `group:"engine" placeholder:"N" default:"32" help:"Sequences that run at once"`
 	StepTokens    int      `group:"engine" placeholder:"N" default:"512" help:"Tokens of one step: long prompts are cut to fit beside decoding"`
-	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"512MiB" help:"Memory for keys and values"`
+	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"0" help:"Memory for keys and values; by default 512MiB, or less where there is little memory"`
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
+	GrammarCache  size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory for the schemas and expressions that answers are kept to, compiled; by default 32MiB, or less where there is little memory"`
 	MemoryLimit   size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory that the server may take, weights included; by default the least of its cgroup's limit, GOMEMLIMIT and the machine's memory. It does not start where its budgets do not fit in, and refuses work before it is used up"`
 }
 
@@ -69,6 +73,11 @@ func (h *hosting) validate(wrong *faults) {
 		wrong.add("--base: %q: there is no scheme %s: name a Hugging Face folder, a .gguf file or hf://owner/name", h.Base, scheme)
 	}
 	atLeast(wrong, "context", h.Context, 0)
+	if h.Pooling != "" {
+		if _, err := pooling.Parse(h.Pooling); err != nil {
+			wrong.add("--pooling: %s", err)
+		}
+	}
 	atLeast(wrong, "adapter-loads", h.AdapterLoads, 1)
 	atLeast(wrong, "threads", h.Threads, 0)
 	atLeast(wrong, "slots", h.Slots, 1)
@@ -79,8 +88,6 @@ func (h *hosting) validate(wrong *faults) {
 	if h.Threads > maxThreads {
 		wrong.add("--threads: %d is above %d", h.Threads, maxThreads)
 	}
-	aboveZero(wrong, "adapter-budget", h.AdapterBudget)
-	aboveZero(wrong, "kv-cache", h.KVCache)
 	aboveZero(wrong, "upload-limit", h.UploadLimit)
 	if h.Adapters != "" {
 		folder(wrong, "adapters", h.Adapters)

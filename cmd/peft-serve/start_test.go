@@ -21,12 +21,10 @@ import (
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
-// process starts a server of the real base, as a process of its own, and
-// returns its address, how long it took from the start to /ready, and what ends
-// it.
+// process starts a server as a process of its own, and returns its address, how long
+// it took from the start to /ready, and what ends it.
 func process(t testing.TB, args ...string) (url string, took time.Duration, end func()) {
 	t.Helper()
-	base := modeltest.SmolLM2(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr := listener.Addr().String()
@@ -34,7 +32,7 @@ func process(t testing.TB, args ...string) (url string, took time.Duration, end 
 	url = "http://" + addr
 	self, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.Command(self, append([]string{"--base", base, "--addr", addr}, args...)...)
+	cmd := exec.Command(self, append([]string{"--addr", addr}, args...)...)
 	cmd.Args[0] = "peft-serve" // which this binary is, then: see TestMain
 	started := time.Now()
 	require.NoError(t, cmd.Start())
@@ -61,10 +59,26 @@ func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }
 // base mapped from the page cache.
 func BenchmarkStart(b *testing.B) {
 	var all []float64
+	base := modeltest.SmolLM2(b)
 	for b.Loop() {
-		_, took, end := process(b)
+		_, took, end := process(b, "--base", base)
 		end()
 		all = append(all, milliseconds(took))
+	}
+	b.ReportMetric(median(all), "median-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkStartBuiltin is the time from the start of a process that is told nothing
+// to the first answer of an adapter that is built in.
+func BenchmarkStartBuiltin(b *testing.B) {
+	var all []float64
+	for b.Loop() {
+		began := time.Now()
+		url, _, end := process(b)
+		ask(b, url, "sst2")
+		all = append(all, milliseconds(time.Since(began)))
+		end()
 	}
 	b.ReportMetric(median(all), "median-ms")
 	b.ReportMetric(0, "ns/op")
@@ -88,7 +102,7 @@ func BenchmarkColdAdapters(b *testing.B) {
 		rounds[what+"-max-ms"] = append(rounds[what+"-max-ms"], slices.Max(gaps))
 	}
 	for b.Loop() {
-		url, _, end := process(b, "--adapters", dir)
+		url, _, end := process(b, "--base", modeltest.SmolLM2(b), "--adapters", dir)
 		ctx, stop := context.WithCancel(b.Context())
 		arrivals := make(chan time.Time, 1<<16)
 		go stream(ctx, url, arrivals)

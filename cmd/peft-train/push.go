@@ -9,7 +9,6 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/remote"
 	"github.com/peft-serve/peft-serve/adapters/remote/oci"
-	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/internal/downloads"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training"
@@ -21,6 +20,7 @@ type pushCommand struct {
 	Dir       string   `arg:"" help:"The adapter's folder; of a run's, what makes the adapter." type:"path"`
 	Base      []string `sep:"none" placeholder:"MODEL" help:"A base that it is for: a Hugging Face folder, a .gguf file or an hf:// URI; may be repeated, for quantised forms say. A server with none of them refuses the adapter."`
 	PlainHTTP []string `name:"plain-http" placeholder:"HOST:PORT" help:"Registries that are reached by HTTP, as loopback ones are."`
+	TrustHost []string `name:"trust-host" placeholder:"HOST:PORT" help:"Hosts without a public address that the registry may lead to: one that gives out its tokens, or that has its files."`
 	training.BaseConfig
 }
 
@@ -46,7 +46,7 @@ func (p *pushCommand) Run(ctx context.Context, c console) error {
 		c.note("it is not said which base it is for (--base): a server with another one fetches it before it can tell")
 	}
 	registries, err := oci.New(oci.Config{
-		Credentials: oci.CredentialsFile(os.Getenv), PlainHTTP: p.PlainHTTP, Client: remote.Client(),
+		Credentials: oci.CredentialsFile(os.Getenv), PlainHTTP: p.PlainHTTP, Client: remote.Client(p.TrustHost...),
 	})
 	if err != nil {
 		return err
@@ -69,7 +69,11 @@ func (p *pushCommand) fits(ctx context.Context, uri string, folder *adapters.Fol
 			err = fmt.Errorf("--base %s: %w", uri, err)
 		}
 	}()
-	base, source, err := p.open(ctx, uri, c)
+	path, err := fetchModel(ctx, uri, c)
+	if err != nil {
+		return "", err
+	}
+	base, source, err := models.Open(path, p.Options())
 	if err != nil {
 		return "", err
 	}
@@ -78,16 +82,4 @@ func (p *pushCommand) fits(ctx context.Context, uri string, folder *adapters.Fol
 		return "", err
 	}
 	return models.Digest(base), nil
-}
-
-// open opens a base of any kind, encoders included.
-func (p *pushCommand) open(ctx context.Context, uri string, c console) (models.Model, *models.Source, error) {
-	if uri == builtin.Base {
-		return models.OpenGGUFBytes(uri, builtin.GGUF(), p.Options())
-	}
-	path, err := fetchModel(ctx, uri, c)
-	if err != nil {
-		return nil, nil, err
-	}
-	return models.Open(path, p.Options())
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -73,4 +75,29 @@ func TestPush(t *testing.T) {
 			t.Errorf("%v: %d: %s%s", args, code, out, notes)
 		}
 	}
+}
+
+// A registry may have its tokens given out by another host: inside of a network the
+// operator says that it is meant.
+func TestPushTrustsHosts(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"token":"given"}`) }))
+	defer tokens.Close()
+	own := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer given" {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="registry"`, tokens.URL))
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		own.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	uri, adapter := "oci://"+strings.TrimPrefix(server.URL, "http://")+"/team/lora:v1", modeltest.Goldens(t, "llama", "adapters", "lora")
+	host := strings.TrimPrefix(tokens.URL, "http://")
+	code, out, notes := command(t, "push", uri, adapter)
+	if code == 0 || out != "" || !strings.Contains(notes, "leads to "+host) || !strings.Contains(notes, "--trust-host") {
+		t.Errorf("%d: %s%s", code, out, notes)
+	}
+	succeeds(t, "/team/lora@sha256:", "push", uri, adapter, "--trust-host", host)
 }

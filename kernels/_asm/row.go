@@ -13,6 +13,7 @@ import (
 func vectors(s isa) {
 	activate(s)
 	rows(s)
+	rowSums(s)
 	maximum(s)
 	expSums(s)
 	rope(s)

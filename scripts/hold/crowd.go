@@ -33,7 +33,7 @@ func crowd(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.Float64Var(&o.times, "times", 3, "how many times the server's capacity is asked for")
 	flags.DurationVar(&o.length, "for", 10*time.Minute, "how long")
 	flags.DurationVar(&o.measure, "capacity", 20*time.Second, "how long the capacity is measured")
-	flags.IntVar(&o.tokens, "tokens", 24, "characters of a prompt and tokens of an answer")
+	flags.IntVar(&o.tokens, "tokens", 24, "characters of a prompt; an answer has from half as many tokens to half as many again")
 	flags.BoolVar(&o.hostile, "hostile", true, "whether one of them means harm")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -74,7 +74,7 @@ func crowd(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "capacity %.1f requests a second before and %.1f after\n", capacity, again)
+	fmt.Fprintf(out, "capacity %.1f tokens a second before and %.1f after\n", capacity, again)
 	return o.report(out, (capacity+again)/2, seen, before, after)
 }
 
@@ -136,22 +136,26 @@ const harm = 0
 type outcome struct {
 	tenant int
 	status int // 0: no answer
+	tokens int // of the answer that was asked for
 
 	displaced bool // it waited, and had to make room for a tenant with less
 	took      time.Duration
 }
 
-// ask asks for one completion. Prompts differ, so that no prefix is shared.
-func (o *crowding) ask(ctx context.Context, client *http.Client, server *server, tenant int, number uint64, edit func(*http.Request)) outcome {
+// ask asks for one completion. Prompts differ, so that no prefix is shared, and
+// answers have different lengths, as people's have: equal ones would all end in
+// the same step.
+func (o *crowding) ask(ctx context.Context, client *http.Client, server *server, tenant int, number uint64, edit func(*http.Request)) (got outcome) {
 	draw := rand.New(rand.NewPCG(uint64(tenant), number))
 	prompt := make([]byte, o.tokens)
 	for i := range prompt {
 		prompt[i] = byte('a' + draw.IntN(26))
 	}
-	body, _ := json.Marshal(map[string]any{"prompt": string(prompt), "max_tokens": o.tokens, "ignore_eos": true, "temperature": 0})
+	got = outcome{tenant: tenant, tokens: o.tokens/2 + draw.IntN(o.tokens+1)}
+	body, _ := json.Marshal(map[string]any{"prompt": string(prompt), "max_tokens": got.tokens, "ignore_eos": true, "temperature": 0})
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.url+"/v1/completions", strings.NewReader(string(body)))
 	if err != nil {
-		return outcome{tenant: tenant}
+		return got
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Authorization", "Bearer "+secretOf(tenant))
@@ -159,23 +163,23 @@ func (o *crowding) ask(ctx context.Context, client *http.Client, server *server,
 		edit(request)
 	}
 	start := time.Now()
+	defer func() { got.took = time.Since(start) }()
 	answer, err := client.Do(request)
 	if err != nil {
-		return outcome{tenant: tenant, took: time.Since(start)}
+		return got
 	}
 	defer func() { _ = answer.Body.Close() }()
 	var said struct {
 		Error struct{ Message string }
 	}
-	err = json.NewDecoder(answer.Body).Decode(&said)
-	if err != nil {
-		return outcome{tenant: tenant, took: time.Since(start)}
+	if err := json.NewDecoder(answer.Body).Decode(&said); err != nil {
+		return got
 	}
-	displaced := strings.Contains(said.Error.Message, "has been given to")
-	return outcome{tenant, answer.StatusCode, displaced, time.Since(start)}
+	got.status, got.displaced = answer.StatusCode, strings.Contains(said.Error.Message, "has been given to")
+	return got
 }
 
-// capacity is how many requests a second the server answers when it is never
+// capacity is how many tokens a second the server answers when it is never
 // without work, and never asked for more than it takes.
 func (o *crowding) capacity(ctx context.Context, server *server) (float64, error) {
 	client := newClient()
@@ -191,7 +195,7 @@ func (o *crowding) capacity(ctx context.Context, server *server) (float64, error
 				got := o.ask(ctx, client, server, 1+c%(o.tenants-1), 1<<40+uint64(c)<<32+n, nil)
 				mu.Lock()
 				if got.status == http.StatusOK {
-					answered++
+					answered += got.tokens
 				} else if ctx.Err() == nil {
 					failed = got
 				}
@@ -219,7 +223,7 @@ func (o *crowding) run(ctx context.Context, server *server, capacity float64, le
 	defer cancel()
 	seen := &crowdSeen{length: length, answered: make([]int, o.tenants)}
 	var asking sync.WaitGroup
-	pace := float64(o.tenants) / (o.times * capacity)
+	pace := float64(o.tenants) / (o.times * capacity / float64(o.tokens))
 	for tenant := range o.tenants {
 		asking.Go(func() {
 			draw := rand.New(rand.NewPCG(uint64(tenant), uint64(time.Now().UnixNano())))
@@ -272,7 +276,7 @@ type crowdSeen struct {
 	resident int64 // the most
 
 	mu        sync.Mutex
-	answered  []int           // by tenant
+	answered  []int           // tokens by tenant
 	refusals  []time.Duration // how long a 429 took that found no room
 	displaced int             // requests that had to make room
 	others    map[int]int     // by status
@@ -283,7 +287,7 @@ func (s *crowdSeen) add(ctx context.Context, o outcome) {
 	defer s.mu.Unlock()
 	switch {
 	case o.status == http.StatusOK:
-		s.answered[o.tenant]++
+		s.answered[o.tenant] += o.tokens
 	case o.displaced:
 		s.displaced++
 	case o.status == http.StatusTooManyRequests:
@@ -309,8 +313,8 @@ func (o *crowding) report(out io.Writer, capacity float64, s *crowdSeen, before,
 			least = min(least, float64(n)/fair)
 		}
 	}
-	fmt.Fprintf(out, "crowd of %d tenants at %g times a capacity of %.1f requests a second for %s: goodput %.3f of capacity (%.3f of all tokens), least share %.3f of the fair one, refusals %d p50 %s p99 %s, displaced %d, other answers %v, memory %s at first, %s at most, %s at last, descriptors %d and %d, goroutines %d and %d\n",
-		o.tenants, o.times, capacity, s.length, goodput, float64(total*o.tokens)/float64(after.generated-before.generated), least, len(s.refusals), quantile(s.refusals, 0.5), quantile(s.refusals, 0.99), s.displaced, s.others,
+	fmt.Fprintf(out, "crowd of %d tenants at %g times a capacity of %.1f tokens a second for %s: goodput %.3f of capacity (%.3f of all tokens), least share %.3f of the fair one, refusals %d p50 %s p99 %s, displaced %d, other answers %v, memory %s at first, %s at most, %s at last, descriptors %d and %d, goroutines %d and %d\n",
+		o.tenants, o.times, capacity, s.length, goodput, float64(total)/float64(after.generated-before.generated), least, len(s.refusals), quantile(s.refusals, 0.5), quantile(s.refusals, 0.99), s.displaced, s.others,
 		mebibytes(before.resident), mebibytes(s.resident), mebibytes(after.resident), before.descriptors, after.descriptors, before.goroutines, after.goroutines)
 	var faults []error
 	if goodput < leastGoodput {
@@ -339,4 +343,4 @@ func quantile(d []time.Duration, q float64) time.Duration {
 	return d[int(q*float64(len(d)-1))].Round(100 * time.Microsecond)
 }
 
-func mebibytes(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }
+func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

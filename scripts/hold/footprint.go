@@ -3,11 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -29,11 +31,16 @@ func buildServer(ctx context.Context, root, dir string) (string, error) {
 // footprint is what a process holds.
 type footprint struct {
 	resident    int64 // bytes of memory that no file backs
+	heap        int64 // bytes of what the server's Go code still refers to; 0: not asked for
 	descriptors int
 	goroutines  int
 	series      int
-	generated   int // tokens so far
+	values      map[string]bool // of the labels of its series, as label=value
+	generated   int             // tokens so far
 }
+
+// label is a label of a series with its value.
+var label = regexp.MustCompile(`(\w+)="([^"]*)"`)
 
 // proc is a file of the kernel's about the process.
 func (s *server) proc(name string) string {
@@ -73,6 +80,7 @@ func (s *server) footprint(ctx context.Context) (f footprint, err error) {
 		return f, err
 	}
 	defer func() { _ = answer.Body.Close() }()
+	f.values = map[string]bool{}
 	lines := bufio.NewScanner(answer.Body)
 	for lines.Scan() {
 		name, value, ok := strings.Cut(lines.Text(), " ")
@@ -80,6 +88,9 @@ func (s *server) footprint(ctx context.Context) (f footprint, err error) {
 			continue
 		}
 		f.series++
+		for _, l := range label.FindAllStringSubmatch(lines.Text(), -1) {
+			f.values[l[1]+"="+l[2]] = true
+		}
 		counts := map[string]*int{"go_goroutines": &f.goroutines, "vllm:generation_tokens_total": &f.generated}
 		bare, _, _ := strings.Cut(name, "{")
 		if to := counts[bare]; to != nil {
@@ -91,4 +102,25 @@ func (s *server) footprint(ctx context.Context) (f footprint, err error) {
 		}
 	}
 	return f, lines.Err()
+}
+
+// live are the bytes of what the server's Go code still refers to, which its
+// admin address tells once all else has been collected.
+func (s *server) live(ctx context.Context) (bytes int64, err error) {
+	client := newClient()
+	defer client.CloseIdleConnections()
+	for range 2 { // what has a finalizer goes with the second
+		if r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/pprof/heap?gc=1", nil); err != nil || r.status != http.StatusOK {
+			return 0, fmt.Errorf("collecting garbage: %d %w", r.status, err)
+		}
+	}
+	r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/vars", nil)
+	if err != nil {
+		return 0, err
+	}
+	var counters struct {
+		Heap struct{ Bytes int64 }
+	}
+	err = json.Unmarshal(r.text, &counters)
+	return counters.Heap.Bytes, err
 }

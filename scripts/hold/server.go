@@ -15,6 +15,7 @@ import (
 // server is a peft-serve that runs as a process of its own.
 type server struct {
 	url   string // once it serves
+	admin string // address, where there is one
 	cmd   *exec.Cmd
 	log   bytes.Buffer // until it serves, and all of it once it has ended
 	ended chan struct{}
@@ -44,9 +45,14 @@ func (s *server) read(log io.Reader) {
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		var record struct{ Msg, Address string }
-		if json.Unmarshal(lines.Bytes(), &record) == nil && record.Msg == "serving" {
-			s.url = record.Address
-			close(s.up)
+		if json.Unmarshal(lines.Bytes(), &record) == nil {
+			switch record.Msg {
+			case "admin address":
+				s.admin = record.Address
+			case "serving":
+				s.url = record.Address
+				close(s.up)
+			}
 		}
 		s.log.Write(append(lines.Bytes(), '\n'))
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 )
@@ -32,7 +31,7 @@ func openInput(path string) (in *input, err error) {
 		return nil, err
 	}
 	if !stat.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file: it is read twice, and again after a restart", path)
+		return nil, filesFault("%s is no regular file: it is read twice, and again after a restart", path)
 	}
 	hash := sha256.New()
 	in = &input{file: file}
@@ -44,7 +43,7 @@ func openInput(path string) (in *input, err error) {
 		}
 	}
 	if in.rows == 0 {
-		return nil, fmt.Errorf("%s holds no row", path)
+		return nil, filesFault("%s holds no row", path)
 	}
 	in.sum = hex.EncodeToString(hash.Sum(nil))
 	return in, nil

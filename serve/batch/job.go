@@ -63,6 +63,16 @@ func (j *job) differs(other *job) string {
 	return strings.Join(words, ", ")
 }
 
+// A FilesError is of an input, or of what is there of its answers, that this job cannot go
+// on with: to run it again comes to the same.
+type FilesError struct{ text string }
+
+func (e *FilesError) Error() string { return e.text }
+
+func filesFault(format string, args ...any) error {
+	return &FilesError{fmt.Sprintf(format, args...)}
+}
+
 // A Shard is the part of a file's rows that one process answers.
 type Shard struct {
 	Output string // its own
@@ -157,9 +167,9 @@ func (s *Shard) resume(want *job, replace bool) error {
 			return s.begin(want)
 		}
 		if had == nil {
-			return fmt.Errorf("%s is there, and nothing tells of what: name another --output, or give --overwrite", path)
+			return filesFault("%s is there, and nothing tells of what: name another --output, or give --overwrite", path)
 		}
-		return fmt.Errorf("%s is there, of another job (%s): name another --output, or give --overwrite", path, want.differs(had))
+		return filesFault("%s is there, of another job (%s): name another --output, or give --overwrite", path, want.differs(had))
 	}
 	if had.Kernels != want.Kernels {
 		s.Warning = fmt.Sprintf("the answers so far were computed by %s kernels, and these are %s: log-probabilities may differ in their last bits", had.Kernels, want.Kernels)
@@ -169,7 +179,7 @@ func (s *Shard) resume(want *job, replace bool) error {
 		return err
 	}
 	if output {
-		return fmt.Errorf("%s has %d answers to %d rows: it has been changed: move it away", path, s.Done, s.Rows)
+		return filesFault("%s has %d answers to %d rows: it has been changed: move it away", path, s.Done, s.Rows)
 	}
 	if s.file, err = disk.Append(path); err != nil {
 		return err
@@ -239,7 +249,7 @@ func (s *Shard) count(path string) (whole int64, err error) {
 			return whole, err
 		}
 		if s.Done == s.Rows {
-			return 0, fmt.Errorf("%s has more answers than there are rows, %d: it has been changed: move it away", path, s.Rows)
+			return 0, filesFault("%s has more answers than there are rows, %d: it has been changed: move it away", path, s.Rows)
 		}
 		whole += int64(len(answered.text)) + 1
 		s.Done++

@@ -123,7 +123,7 @@ func (r *run) readAll(in *lines) error {
 	for at := 0; at < r.first+r.Rows; at++ {
 		next, err := in.row()
 		if errors.Is(err, io.EOF) {
-			err = errors.New("the input has become shorter")
+			err = filesFault("the input has become shorter")
 		}
 		if err != nil {
 			return err

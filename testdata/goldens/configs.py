@@ -16,6 +16,7 @@ from transformers import (
     GPT2Config,
     LlamaConfig,
     MistralConfig,
+    ModernBertConfig,
     MPNetConfig,
     Phi3Config,
     Qwen2Config,
@@ -26,7 +27,7 @@ from transformers import (
 )
 
 CLASSES = (Gemma3TextConfig, GPT2Config, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config, Qwen3MoeConfig)
-ENCODERS = (BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, MPNetConfig, RobertaConfig, XLMRobertaConfig)
+ENCODERS = (BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, ModernBertConfig, MPNetConfig, RobertaConfig, XLMRobertaConfig)
 
 SCALINGS = {
     "linear": dict(rope_type="linear", factor=4.0),

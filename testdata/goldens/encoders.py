@@ -6,6 +6,7 @@ hidden.N [len,hidden] f32, pooled.N [1,hidden] f32 where it has a pooler. So too
 
 import os
 import shutil
+import tempfile
 import zlib
 
 import adapters as hub
@@ -56,11 +57,19 @@ BASES = {
     "electra": ("ElectraForPreTraining", {**SMALL, "embedding_size": 12}),
     # Long enough for every bucket of distances.
     "mpnet": ("MPNetModel", {**{k: v for k, v in SMALL.items() if k != "type_vocab_size"}, **TOKENS, "max_position_embeddings": 152}),
+    # Two layers that see what is near, one that sees everything; no biases.
+    "modernbert": (
+        "ModernBertModel",
+        dict(
+            vocab_size=40, hidden_size=12, intermediate_size=16, num_hidden_layers=3, num_attention_heads=3, max_position_embeddings=80,
+            global_attn_every_n_layers=2, local_attention=10, local_rope_theta=100.0, reference_compile=False, cls_token_id=4, sep_token_id=3, **TOKENS,
+        ),
+    ),
 }
 UNPOOLED = ("bert-masked", "xlm-roberta")  # of bases that could have a pooler
 # What is not trained, and what is 0 but for rounding, since it adds the same to all scores of a query.
 SKIPPED = ("relative_attention_bias.weight", ".key.bias", ".k.bias")
-GRADIENTS = ("bert", "roberta", "electra", "mpnet")
+GRADIENTS = ("bert", "roberta", "electra", "mpnet", "modernbert")
 LENGTHS = (1, 7, 40, 70)
 SHORT = (5, 36)
 QV = {"distilbert": ["q_lin", "v_lin"], "mpnet": ["attn.q", "attn.v"]}
@@ -99,6 +108,7 @@ CASES = [
     ("distilbert", "lora", lambda: queries("distilbert")),
     ("electra", "lora", lambda: lora(target_modules=["query", "embeddings_project", "word_embeddings"])),
     ("mpnet", "lora", lambda: queries("mpnet")),
+    ("modernbert", "lora", lambda: lora(target_modules=["Wqkv", "Wi", "tok_embeddings"])),
 ]
 
 # Bottlenecks by AdapterHub's own code.
@@ -203,6 +213,24 @@ def make_base(base):
         gradients(model, path, dict(model.named_parameters()), (2, 3))
 
 
+def check_old_names(base):
+    """Holds transformers to loading gamma and beta, as BERT's first checkpoints call weight and bias of norms, as the golden
+    numbers are: models/encoder_test.go renames them likewise."""
+    path = os.path.join(ROOT, base)
+    with tempfile.TemporaryDirectory() as old:
+        shutil.copy(os.path.join(path, "config.json"), old)
+        tensors = load_file(os.path.join(path, "model.safetensors"))
+        renamed = {k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v for k, v in tensors.items()}
+        assert set(renamed) != set(tensors)
+        save_file(renamed, os.path.join(old, "model.safetensors"), {"format": "pt"})
+        model = transformers.AutoModel.from_pretrained(old, dtype=torch.float32, attn_implementation="eager").eval()
+    texts = load_file(os.path.join(path, "golden.safetensors"))
+    for i in range(len(LENGTHS)):
+        states, pooled = hidden(model, texts[f"tokens.{i}"].tolist(), texts[f"types.{i}"].tolist())
+        torch.testing.assert_close(states, texts[f"hidden.{i}"])
+        torch.testing.assert_close(pooled, texts[f"pooled.{i}"])
+
+
 def folder(base, name):
     path = os.path.join(ROOT, base, "adapters", name)
     shutil.rmtree(path, ignore_errors=True)
@@ -301,6 +329,8 @@ def make_all(wanted=()):
     for base in BASES:
         if not wanted or f"{ROOT}/{base}" in wanted:
             make_base(base)
+            if base in ("bert", "bert-classifier"):
+                check_old_names(base)
     for cases, made in ((CASES, make), (BITFIT, make_bitfit), (BOTTLENECKS, make_bottleneck)):
         for base, name, config in cases:
             if asked(base, name):

@@ -26,6 +26,7 @@ import bottleneck
 import combined
 import composed
 import encoders
+import heads
 import keys
 import lora
 import oracle
@@ -47,6 +48,7 @@ PARTS = {
     "composed": composed.make_all,
     "training": training.make_all,
     "encoders": encoders.make_all,
+    "heads": heads.make_all,
 }
 
 

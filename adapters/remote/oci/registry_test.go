@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,48 +21,30 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/remote"
+	"github.com/peft-serve/peft-serve/adapters/remote/remotetest"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
-// server is a registry that notes what it is asked and lets a test answer
-// otherwise.
-type server struct {
-	*httptest.Server
-	instead func(w http.ResponseWriter, r *http.Request) bool // true: it has answered
-
-	mu    sync.Mutex
-	asked []string // "GET /v2/team/a/manifests/v1"
-}
+// server is a registry of the tests.
+type server struct{ *remotetest.Server }
 
 func newServer(t *testing.T) *server {
-	s := &server{}
-	own := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		s.asked = append(s.asked, r.Method+" "+r.URL.Path)
-		s.mu.Unlock()
-		if s.instead == nil || !s.instead(w, r) {
-			own.ServeHTTP(w, r)
-		}
-	}))
-	t.Cleanup(s.Close)
-	return s
+	return &server{remotetest.New(t, registry.New(registry.Logger(log.New(io.Discard, "", 0))))}
 }
 
 func (s *server) host() string { return strings.TrimPrefix(s.URL, "http://") }
 
 func (s *server) uri(rest string) string { return Scheme + s.host() + "/team/a" + rest }
 
-// count is how many requests there were that contain a text; it forgets them.
+// count is how many requests there were, as in "GET /v2/team/a/manifests/v1", that
+// contain a text; it forgets them.
 func (s *server) count(text string) (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range s.asked {
-		if strings.Contains(r, text) {
+	for _, r := range s.Asked() {
+		if strings.Contains(r.Method+" "+r.URL.Path, text) {
 			n++
 		}
 	}
-	s.asked = nil
+	s.Forget()
 	return n
 }
 
@@ -217,7 +198,7 @@ func wrongManifest(change func(*ocispec.Manifest)) func(*server, []byte) {
 		if err != nil {
 			panic(err)
 		}
-		s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+		s.Instead = func(w http.ResponseWriter, r *http.Request) bool {
 			if !strings.Contains(r.URL.Path, "/manifests/") {
 				return false
 			}
@@ -245,7 +226,7 @@ func titled(title string) func(*server, []byte) {
 // blobs answers requests for blobs.
 func blobs(answer http.HandlerFunc) func(*server, []byte) {
 	return func(s *server, _ []byte) {
-		s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+		s.Instead = func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.Contains(r.URL.Path, "/blobs/") {
 				answer(w, r)
 				return true
@@ -257,7 +238,7 @@ func blobs(answer http.HandlerFunc) func(*server, []byte) {
 
 func manifests(answer http.HandlerFunc) func(*server, []byte) {
 	return func(s *server, _ []byte) {
-		s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+		s.Instead = func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.Contains(r.URL.Path, "/manifests/") {
 				answer(w, r)
 				return true
@@ -343,7 +324,7 @@ func TestHostileRegistries(t *testing.T) {
 			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 		}), remote.ErrReply, "redirects"},
 		"tokens inside": {func(s *server, _ []byte) {
-			s.instead = func(w http.ResponseWriter, _ *http.Request) bool {
+			s.Instead = func(w http.ResponseWriter, _ *http.Request) bool {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="`+strings.Replace(inside.URL, "127.0.0.1", "localhost", 1)+`"`)
 				w.WriteHeader(http.StatusUnauthorized)
 				return true
@@ -442,7 +423,7 @@ func TestWrongBaseCostsNoWeights(t *testing.T) {
 func withLogin(s *server, bearer bool) {
 	const user = "Basic "
 	want := user + base64.StdEncoding.EncodeToString([]byte("me:secret"))
-	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+	s.Instead = func(w http.ResponseWriter, r *http.Request) bool {
 		sent := r.Header.Get("Authorization")
 		switch {
 		case r.URL.Path == "/token":
@@ -511,9 +492,9 @@ func TestPushRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "name a tag")
 	_, err = r.Push(t.Context(), s.uri(""), Pushed{Dir: lora(t)})
 	require.ErrorContains(t, err, "neither a tag")
-	require.Empty(t, s.asked)
+	require.Empty(t, s.Asked())
 
-	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+	s.Instead = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPost {
 			w.WriteHeader(http.StatusInsufficientStorage)
 		}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,45 +21,26 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/remote"
+	"github.com/peft-serve/peft-serve/adapters/remote/remotetest"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
-// server is a store in which a test may answer otherwise.
-type server struct {
-	*httptest.Server
-	instead func(w http.ResponseWriter, r *http.Request) bool // true: it has answered
-
-	mu    sync.Mutex
-	asked []*http.Request
-}
+// server is a store of the tests.
+type server struct{ *remotetest.Server }
 
 func newServer(t *testing.T) *server {
-	s := &server{}
 	backend := s3mem.New()
 	require.NoError(t, backend.CreateBucket("bucket"))
-	own := gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server()
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet {
-			s.mu.Lock()
-			s.asked = append(s.asked, r)
-			s.mu.Unlock()
-		}
-		if s.instead == nil || r.Method != http.MethodGet || !s.instead(w, r) {
-			own.ServeHTTP(w, r)
-		}
-	}))
-	t.Cleanup(s.Close)
-	return s
+	return &server{remotetest.New(t, gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server())}
 }
 
 func (s *server) put(t *testing.T, key string, text []byte) {
 	t.Helper()
-	request, err := http.NewRequest(http.MethodPut, s.URL+"/bucket/"+key, bytes.NewReader(text))
-	require.NoError(t, err)
-	response, err := http.DefaultClient.Do(request)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	require.Equal(t, http.StatusOK, response.StatusCode)
+	request := httptest.NewRequest(http.MethodPut, s.URL+"/bucket/"+key, bytes.NewReader(text))
+	request.Header.Set("Content-Length", fmt.Sprint(len(text)))
+	answer := httptest.NewRecorder()
+	s.Own.ServeHTTP(answer, request)
+	require.Equal(t, http.StatusOK, answer.Code)
 }
 
 // layLora puts a golden adapter below a prefix, with what else may lie there.
@@ -107,14 +87,14 @@ func TestFetch(t *testing.T) {
 		require.FileExists(t, filepath.Join(f.Dir, "additional_chat_templates", "a.jinja"))
 		require.NoFileExists(t, filepath.Join(f.Dir, "metrics.jsonl"))
 	}
-	for _, r := range s.asked {
+	for _, r := range s.Asked() {
 		require.Contains(t, r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential=id/")
 		require.Contains(t, r.Header.Get("Authorization"), "/us-east-1/s3/aws4_request")
 	}
-	before := len(s.asked)
+	before := len(s.Asked())
 	first, err := store.Fetch(t.Context(), s.store(nil), "s3://bucket/team/a")
 	require.NoError(t, err)
-	require.Len(t, s.asked, before+2, "two lists, and no object again")
+	require.Len(t, s.Asked(), before+2, "two lists, and no object again")
 
 	s.put(t, "team/a/README.md", []byte("# Card"))
 	second, err := store.Fetch(t.Context(), s.store(nil), "s3://bucket/team/a")
@@ -135,7 +115,7 @@ func TestWholeBucketUnsigned(t *testing.T) {
 	f, err := store.Fetch(t.Context(), s.store(func(c *Config) { c.AccessKey, c.SecretKey = "", "" }), "s3://bucket")
 	require.NoError(t, err)
 	require.FileExists(t, filepath.Join(f.Dir, adapters.SafeFile))
-	require.Empty(t, s.asked[0].Header.Get("Authorization"))
+	require.Empty(t, s.Asked()[0].Header.Get("Authorization"))
 }
 
 func TestNotThere(t *testing.T) {
@@ -157,7 +137,7 @@ func TestNotThere(t *testing.T) {
 // listing answers lists of objects.
 func listing(objects func(prefix string) string) func(*server) {
 	return func(s *server) {
-		s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+		s.Instead = func(w http.ResponseWriter, r *http.Request) bool {
 			if !r.URL.Query().Has("list-type") {
 				return false
 			}
@@ -173,7 +153,7 @@ func named(key string, size int64) string {
 
 func objects(answer http.HandlerFunc) func(*server) {
 	return func(s *server) {
-		s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+		s.Instead = func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Query().Has("list-type") {
 				return false
 			}
@@ -197,7 +177,7 @@ func TestSignature(t *testing.T) {
 		return h.Sum(nil)
 	}
 	objects := 0
-	for _, r := range s.asked {
+	for _, r := range s.Asked() {
 		if !r.URL.Query().Has("list-type") {
 			objects++
 		}
@@ -269,7 +249,7 @@ func TestHostileStores(t *testing.T) {
 		}), remote.ErrReply, "no ETag"},
 		"no XML": {listing(func(string) string { return "<" }), remote.ErrReply, "list of objects"},
 		"endless list": {func(s *server) {
-			s.instead = func(w http.ResponseWriter, r *http.Request) bool { endless(w, r); return true }
+			s.Instead = func(w http.ResponseWriter, r *http.Request) bool { endless(w, r); return true }
 		}, remote.ErrReply, "does not end"},
 		"endless object": {objects(endless), remote.ErrCorrupt, "more than"},
 		"cut":            {objects(func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() }), remote.ErrUnreachable, "cut at byte 0"},
@@ -290,7 +270,7 @@ func TestHostileStores(t *testing.T) {
 		"replaced": {objects(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusPreconditionFailed) }), remote.ErrCorrupt, "replaced meanwhile"},
 		"stalled":  {objects(func(w http.ResponseWriter, r *http.Request) { w.(http.Flusher).Flush(); <-r.Context().Done() }), remote.ErrUnreachable, "no byte for"},
 		"stalled list": {func(s *server) {
-			s.instead = func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }
+			s.Instead = func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }
 		}, remote.ErrUnreachable, "no answer for"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -323,7 +303,7 @@ func TestObjectsAreThoseListed(t *testing.T) {
 	store, _ := kept(t, 0)
 	_, err := store.Fetch(t.Context(), s.store(nil), "s3://bucket/a")
 	require.NoError(t, err)
-	for _, r := range s.asked {
+	for _, r := range s.Asked() {
 		if !r.URL.Query().Has("list-type") {
 			require.Regexp(t, `^"[0-9a-f]{32}"$`, r.Header.Get("If-Match"))
 		}

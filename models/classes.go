@@ -1,0 +1,130 @@
+package models
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Classes are what a head tells apart: of whole texts or of their tokens.
+type Classes struct {
+	Task    Task     // Classify or Tag
+	Names   []string // by number
+	Problem Problem
+}
+
+// Problem is what the scores of a head mean, as transformers' problem_type calls it.
+// Where it is empty, one class is a yes or no, and several exclude each other.
+type Problem string
+
+// The values of problem_type.
+const (
+	SingleLabel Problem = "single_label_classification"
+	MultiLabel  Problem = "multi_label_classification"
+	Regression  Problem = "regression"
+)
+
+// Solved is the problem with what transformers takes an empty one for, when it
+// makes probabilities of scores (TextClassificationPipeline.postprocess).
+func (c *Classes) Solved() Problem {
+	switch {
+	case c.Problem != "":
+		return c.Problem
+	case len(c.Names) == 1:
+		return MultiLabel
+	}
+	return SingleLabel
+}
+
+// ClassNames are transformers' names of classes that have none: LABEL_0 and so on.
+func ClassNames(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = "LABEL_" + strconv.Itoa(i)
+	}
+	return names
+}
+
+// maxClasses bounds what a configuration may claim.
+const maxClasses = 1 << 16
+
+// ReadClasses reads what a config.json of transformers says of a head. Names are nil
+// where it says nothing of their number, and Task is empty where its class has no
+// such head.
+func ReadClasses(config []byte) (*Classes, error) {
+	var v struct {
+		Architectures []string       `json:"architectures"`
+		Names         map[string]any `json:"id2label"`
+		Number        *int           `json:"num_labels"`
+		OldNumber     *int           `json:"_num_labels"`
+		Problem       *string        `json:"problem_type"`
+	}
+	if err := json.Unmarshal(config, &v); err != nil {
+		return nil, err
+	}
+	c := &Classes{}
+	if len(v.Architectures) > 0 {
+		c.Task = TaskOf(v.Architectures[0])
+	}
+	if v.Problem != nil {
+		c.Problem = Problem(*v.Problem)
+		if known := []Problem{SingleLabel, MultiLabel, Regression}; !slices.Contains(known, c.Problem) {
+			return nil, fmt.Errorf("problem_type is %q, want one of %q", *v.Problem, known)
+		}
+	}
+	for key, n := range map[string]*int{"num_labels": v.Number, "_num_labels": v.OldNumber} {
+		switch {
+		case n == nil || v.Names != nil: // transformers counts the names
+		case *n < 1 || *n > maxClasses:
+			return nil, fmt.Errorf("%s is %d", key, *n)
+		default:
+			c.Names = ClassNames(*n)
+		}
+	}
+	if v.Names == nil {
+		return c, nil
+	}
+	var err error
+	c.Names, err = classNames(v.Names)
+	return c, err
+}
+
+// classNames are the values of id2label by their numbers, which are 0 and those
+// that follow.
+func classNames(named map[string]any) ([]string, error) {
+	if len(named) == 0 || len(named) > maxClasses {
+		return nil, errors.New("id2label names no class, or more than are read")
+	}
+	names, seen := make([]string, len(named)), make([]bool, len(named))
+	for key, value := range named {
+		n, err := strconv.Atoi(key)
+		if err != nil || n < 0 || n >= len(named) || seen[n] {
+			return nil, fmt.Errorf("id2label has %d entries and names %q: want the numbers from 0 to %d, each once", len(named), key, len(named)-1)
+		}
+		seen[n] = true
+		switch v := value.(type) {
+		case string:
+			names[n] = v
+		case float64:
+			names[n] = strconv.FormatFloat(v, 'f', -1, 64)
+		default:
+			return nil, fmt.Errorf("id2label: %s is no string", key)
+		}
+	}
+	return names, nil
+}
+
+// TaskOf is the task of a class of transformers with a head, by its name; empty: of
+// none that is implemented.
+func TaskOf(class string) Task {
+	switch {
+	case strings.HasSuffix(class, "ForSequenceClassification"):
+		return Classify
+	case strings.HasSuffix(class, "ForTokenClassification"):
+		return Tag
+	}
+	return ""
+}

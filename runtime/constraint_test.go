@@ -1,0 +1,249 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/peft-serve/peft-serve/runtime/grammar"
+)
+
+// tokenTexts are the texts of the fake model's tokens; the others have none.
+var tokenTexts = []string{
+	"{", "}", "[", "]", `"`, ",", ":", " ", "a", "b", "c", "d", "0", "1", "2", "3", "-", "true", "false", "null", `{"`, `": `, `, "`, "ab", "abc", "]}",
+	"e", "t", "r", "u", "f", "l", "s", "n", `", "`, `"}`, "x", "y", "z",
+}
+
+func textOfTokens(tokens []int32) string {
+	var s strings.Builder
+	for _, t := range tokens {
+		if int(t) < len(tokenTexts) {
+			s.WriteString(tokenTexts[t])
+		}
+	}
+	return s.String()
+}
+
+func fakeVocabulary() *grammar.Vocabulary {
+	return grammar.NewVocabulary(64, func(id int32) []byte {
+		if int(id) < len(tokenTexts) {
+			return []byte(tokenTexts[id])
+		}
+		return nil
+	}, grammar.NewRoom(16<<20))
+}
+
+func constraint(t testing.TB, g *grammar.Grammar, err error) *grammar.Constraint {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.In(fakeVocabulary())
+}
+
+const listOfRecords = `{"type":"array","minItems":1,"maxItems":3,"items":{"type":"object","properties":{"a":{"type":"integer","minimum":-3,"maximum":13},"bc":{"enum":["ab","abc",true,null]}},"required":["a","bc"],"additionalProperties":false}}`
+
+// What is drawn among the tokens that a grammar allows is what would be drawn were
+// the others impossible: the same bits, whatever the parameters.
+func TestMaskedSampling(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 200).Draw(t, "vocabulary")
+		logits, possible := make([]float32, n), make([]float32, n)
+		mask := make([]uint64, (n+63)/64)
+		some := rapid.IntRange(0, n-1).Draw(t, "allowed")
+		density := rapid.IntRange(0, 10).Draw(t, "density")
+		for i := range logits {
+			logits[i] = float32(rapid.IntRange(-40, 40).Draw(t, "logit")) / 7
+			possible[i] = float32(math.Inf(-1))
+			if i == some || rapid.IntRange(0, 9).Draw(t, "in") < density {
+				mask[i/64] |= 1 << (i % 64)
+				possible[i] = logits[i]
+			}
+		}
+		r := &Request{Prompt: []int32{0}, Sampling: Sampling{
+			Temperature: float32(rapid.IntRange(0, 30).Draw(t, "temperature")) / 10, TopK: rapid.IntRange(0, 70).Draw(t, "top-k"),
+			TopP: float32(rapid.IntRange(0, 20).Draw(t, "top-p")) / 20, MinP: float32(rapid.IntRange(0, 10).Draw(t, "min-p")) / 30,
+			Repetition: rapid.SampledFrom([]float32{0, 1.3}).Draw(t, "repetition"), Seed: 7,
+		}}
+		s, err := newSampler(r, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c, d choice
+		for place := range 5 {
+			before := slices.Clone(logits)
+			got, want := s.choose(&c, c.mask(logits, mask), place), s.choose(&d, slices.Clone(possible), place)
+			if got != want || mask[got/64]>>(got%64)&1 == 0 {
+				t.Fatalf("token %d, want %d of %x", got, want, mask)
+			}
+			if !slices.Equal(before, logits) {
+				t.Fatal("the logits were changed")
+			}
+		}
+	})
+}
+
+// The frequencies are those of free sampling, renormalised: a χ² test at about one in
+// a million.
+func TestMaskedFrequencies(t *testing.T) {
+	logits := []float32{1, 2, 0.5, -1, 1.5, 0, 2.5, -0.5}
+	mask := []uint64{0b10110101}
+	s := Sampling{Temperature: 0.9, Seed: 42}
+	p, err := newSampler(&Request{Sampling: s}, len(logits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const draws = 40000
+	counts, want, mass := map[int32]int{}, kept(s, logits), 0.0
+	for token := range want {
+		if mask[0]>>token&1 == 0 {
+			delete(want, token)
+		}
+	}
+	for _, p := range want {
+		mass += p
+	}
+	var c choice
+	for i := range draws {
+		counts[p.choose(&c, c.mask(logits, mask), i)]++
+	}
+	x2 := 0.0
+	for token, p := range want {
+		d := float64(counts[token]) - p/mass*draws
+		x2 += d * d / (p / mass * draws)
+		delete(counts, token)
+	}
+	if len(counts) > 0 || x2 > 45 {
+		t.Errorf("χ² = %.1f, drawn outside: %v", x2, counts)
+	}
+}
+
+// Answers kept to a grammar are whole texts of it whatever they run beside: free
+// answers, others of the same grammar, preemptions. They are the same with
+// log-probabilities, for which no token is skipped, and without.
+func TestConstrained(t *testing.T) {
+	records, err := grammar.Schema([]byte(listOfRecords))
+	c := constraint(t, records, err)
+	ask := func(name string, seed, logprobs int) *Request {
+		return &Request{Prompt: prompt(name, 20), MaxTokens: 90, Logprobs: logprobs, PromptLogprobs: -1, Constraint: c,
+			Sampling: Sampling{Temperature: 2, Seed: uint64(seed)}}
+	}
+	alone := map[int]answer{}
+	steps := map[int]int{}
+	for seed := range 12 {
+		for _, logprobs := range []int{0, -1} {
+			s := newScript(t, Options{})
+			s.must(s.request("a", ask("a", seed, logprobs)))
+			n := 0
+			for s.step() != "" {
+				n++
+			}
+			got := s.take("a")
+			if got.finish != FinishEOS || !records.Match(textOfTokens(got.tokens)) || got.usage.CompletionTokens != len(got.tokens) {
+				t.Fatalf("%q ended by %q (%v)", textOfTokens(got.tokens), got.finish, got.err)
+			}
+			s.empty()
+			if logprobs == 0 {
+				alone[seed], steps[seed] = got, n
+				continue
+			}
+			if !slices.Equal(got.tokens, alone[seed].tokens) {
+				t.Fatalf("%q without log-probabilities, %q with", textOfTokens(got.tokens), textOfTokens(alone[seed].tokens))
+			}
+			if n >= steps[seed] {
+				t.Errorf("%d steps, %d where no token is skipped", n, steps[seed])
+			}
+		}
+	}
+	for _, blocks := range []int{100, 14} {
+		s := newScript(t, Options{Slots: 20, CacheBlocks: blocks, StepTokens: 24})
+		for seed := range 12 {
+			s.must(s.request(fmt.Sprint(seed, "with"), ask("a", seed, 0)))
+			s.must(s.request(fmt.Sprint(seed, "without"), ask("a", seed, -1)))
+			s.must(s.submit(fmt.Sprintf("%cfree", 'b'+seed), 9, 30))
+		}
+		s.run()
+		for seed := range 12 {
+			for _, name := range []string{"with", "without"} {
+				got := s.take(fmt.Sprint(seed, name))
+				if !slices.Equal(got.tokens, alone[seed].tokens) || got.finish != FinishEOS {
+					t.Errorf("%d %s: %q (%v), alone %q", seed, name, textOfTokens(got.tokens), got.err, textOfTokens(alone[seed].tokens))
+				}
+				if name == "with" && !slices.Equal(got.logprobs, alone[seed].logprobs) {
+					t.Errorf("%d: other log-probabilities than alone", seed)
+				}
+			}
+			s.want(fmt.Sprintf("%cfree", 'b'+seed), nil, 9, 30)
+		}
+		if preempted := s.e.Snapshot().Preemptions > 0; preempted != (blocks == 14) {
+			t.Errorf("with %d blocks there were %d preemptions", blocks, s.e.Snapshot().Preemptions)
+		}
+		s.empty()
+	}
+}
+
+// MaxTokens cuts an answer, within a stretch without a choice too, and where the
+// vocabulary cannot go on the sequence fails.
+func TestConstrainedEnds(t *testing.T) {
+	only, err := grammar.Regex("(xyz){5}")
+	c := constraint(t, only, err)
+	for most := 1; most < 17; most++ {
+		s := newScript(t, Options{})
+		s.must(s.request("a", &Request{Prompt: prompt("a", 3), MaxTokens: most, Logprobs: -1, PromptLogprobs: -1, Constraint: c}))
+		s.run()
+		got, want := s.take("a"), FinishLength
+		if most == 16 { // the end token is one
+			want = FinishEOS
+		}
+		if got.finish != want || len(got.tokens) != most || !strings.HasPrefix("xyzxyzxyzxyzxyz", textOfTokens(got.tokens)) {
+			t.Errorf("at most %d tokens: %q ended by %q (%v)", most, textOfTokens(got.tokens), got.finish, got.err)
+		}
+		s.empty()
+	}
+	lacking, err := grammar.Regex("ab?Q")
+	s := newScript(t, Options{})
+	s.must(s.request("a", &Request{Prompt: prompt("a", 3), MaxTokens: 9, Logprobs: -1, PromptLogprobs: -1, Constraint: constraint(t, lacking, err)}))
+	s.run()
+	if got := s.take("a"); !errors.Is(got.err, ErrGrammar) {
+		t.Errorf("%q ended by %q (%v)", textOfTokens(got.tokens), got.finish, got.err)
+	}
+	s.empty()
+	for _, r := range []Request{
+		{IgnoreEOS: true, Constraint: c},
+		{Sampling: Sampling{Bias: map[int32]float32{8: float32(math.Inf(-1))}}, Constraint: c},
+		{Constraint: only.In(grammar.NewVocabulary(63, func(int32) []byte { return nil }, grammar.NewRoom(0)))},
+	} {
+		r.Prompt, r.MaxTokens = prompt("a", 3), 3
+		if err := s.request("a", &r); !errors.Is(err, ErrSampling) {
+			t.Errorf("%+v is not refused: %v", r, err)
+		}
+	}
+}
+
+// A step with answers that are kept to grammars allocates nothing once their masks
+// are known.
+func TestConstrainedStepAllocatesNothing(t *testing.T) {
+	g, err := grammar.Schema([]byte(`{"type":"object","properties":{"a":{"type":"array","items":{"type":"string","maxLength":9}}},"required":["a"],"additionalProperties":false}`))
+	c := constraint(t, g, err)
+	s := newScript(t, Options{})
+	s.e.model = &silentModel{Model: s.e.model}
+	for i := range 4 {
+		s.must(s.request(string(rune('a'+i)), &Request{Prompt: prompt("a", 3), MaxTokens: 450, Logprobs: -1, PromptLogprobs: -1, Constraint: c,
+			Sampling: Sampling{Temperature: 1, Seed: uint64(i), Bias: map[int32]float32{3: -100, 25: -100}}})) // it never ends
+	}
+	for range 250 {
+		s.step()
+	}
+	if n := testing.AllocsPerRun(100, func() { s.e.intake(); s.e.step() }); n != 0 {
+		t.Errorf("%v allocations a step", n)
+	}
+	if n := s.e.Snapshot().Running; n != 4 {
+		t.Errorf("%d run", n)
+	}
+	s.run()
+}

@@ -1,0 +1,410 @@
+package grammar
+
+import (
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// combined is a schema with $ref, allOf, anyOf or oneOf: what stands beside the
+// keyword holds of each of its parts.
+func (c *compiler) combined(s object, keyword string, v any, path string) (expr, error) {
+	beside := slices.DeleteFunc(slices.Clone(s), func(m member) bool { return m.name == keyword || passed[m.name] })
+	if keyword == "$ref" {
+		return c.ref(beside, v, path)
+	}
+	parts, isList := v.([]any)
+	if !isList || len(parts) == 0 {
+		return nil, fault(path+"/"+keyword, "is no list of schemas")
+	}
+	at := func(i int) string { return path + "/" + keyword + "/" + strconv.Itoa(i) }
+	if keyword == "allOf" {
+		all := beside
+		for i, p := range parts {
+			p, err := c.resolved(p, at(i))
+			if err != nil {
+				return nil, err
+			}
+			if all, err = merge(all, p, at(i)); err != nil {
+				return nil, err
+			}
+		}
+		return c.merged(all, path)
+	}
+	if keyword == "oneOf" {
+		if err := c.disjoint(parts, path); err != nil {
+			return nil, err
+		}
+	}
+	var either choice
+	for i, p := range parts {
+		if len(beside) > 0 {
+			part, err := c.resolved(p, at(i))
+			if err != nil {
+				return nil, err
+			}
+			all, err := merge(beside, part, at(i))
+			if err != nil {
+				return nil, err
+			}
+			e, err := c.merged(all, at(i))
+			if err != nil {
+				return nil, err
+			}
+			either = append(either, e)
+			continue
+		}
+		e, err := c.schema(p, at(i))
+		if err != nil {
+			return nil, err
+		}
+		either = append(either, e)
+	}
+	return either, nil
+}
+
+// ref is the rule of what a reference names.
+func (c *compiler) ref(beside object, v any, path string) (expr, error) {
+	target, where, err := c.find(v, path)
+	if err != nil {
+		return nil, err
+	}
+	if len(beside) > 0 {
+		resolved, err := c.resolved(target, where)
+		if err != nil {
+			return nil, err
+		}
+		merged, err := merge(beside, resolved, path)
+		if err != nil {
+			return nil, err
+		}
+		return c.merged(merged, path)
+	}
+	return c.rule(where, where, func() (expr, error) { return c.schema(target, where) })
+}
+
+// merged is a schema that was made of others: one that refers to itself is made
+// once.
+func (c *compiler) merged(s object, path string) (expr, error) {
+	key := canonical(s)
+	if !c.left.spend(len(key)) {
+		return nil, fault(path, "cannot be kept to: %s", ErrTooLarge)
+	}
+	return c.rule("merged "+key, path, func() (expr, error) { return c.schema(s, path) })
+}
+
+// find is what a reference names, and its pointer.
+func (c *compiler) find(v any, path string) (target any, where string, err error) {
+	name, _ := v.(string)
+	if name != "#" && !strings.HasPrefix(name, "#/") {
+		return nil, "", fault(path+"/$ref", "is %s: only references into the schema itself are followed, as #/$defs/name", canonical(v))
+	}
+	target = c.root
+	for part := range strings.SplitSeq(strings.TrimPrefix(strings.TrimPrefix(name, "#"), "/"), "/") {
+		if name == "#" {
+			break
+		}
+		if plain, err := url.PathUnescape(part); err == nil {
+			part = plain
+		}
+		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
+		var ok bool
+		switch at := target.(type) {
+		case object:
+			target, ok = at.get(part)
+		case []any:
+			if i, err := strconv.Atoi(part); err == nil && i >= 0 && i < len(at) {
+				target, ok = at[i], true
+			}
+		}
+		if !ok {
+			return nil, "", fault(path+"/$ref", "names %s, which is not there", name)
+		}
+	}
+	return target, name, nil
+}
+
+// resolved is a schema as an object, its references followed.
+func (c *compiler) resolved(v any, path string) (object, error) {
+	if c.nested++; c.nested > 2*maxDepth || !c.left.spend(stepOf(v)) {
+		return nil, fault(path, "refers to itself")
+	}
+	defer func() { c.nested-- }()
+	for range maxDepth {
+		switch s := v.(type) {
+		case bool:
+			if s {
+				return object{}, nil
+			}
+			return nil, fault(path, "is false, which nothing satisfies")
+		case object:
+			ref, ok := s.get("$ref")
+			if !ok {
+				return s, nil
+			}
+			target, where, err := c.find(ref, path)
+			if err != nil {
+				return nil, err
+			}
+			beside := slices.DeleteFunc(slices.Clone(s), func(m member) bool { return m.name == "$ref" || passed[m.name] })
+			if len(beside) == 0 {
+				v, path = target, where
+				continue
+			}
+			other, err := c.resolved(target, where)
+			if err != nil {
+				return nil, err
+			}
+			return merge(beside, other, path)
+		default:
+			return nil, fault(path, "is no schema: it has to be an object, true or false")
+		}
+	}
+	return nil, fault(path, "refers to itself")
+}
+
+// merge is a schema of what satisfies two.
+func merge(a, b object, path string) (object, error) {
+	if err := closed(a, b, path); err != nil {
+		return nil, err
+	}
+	if err := closed(b, a, path); err != nil {
+		return nil, err
+	}
+	_, lists := a.get("prefixItems")
+	_, too := b.get("prefixItems")
+	_, items := a.get("items")
+	if _, others := b.get("items"); lists && (too || others) || too && items {
+		return nil, fault(path+"/prefixItems", "stands beside items of another schema: put both into one")
+	}
+	all := slices.Clone(a)
+	for _, m := range b {
+		if passed[m.name] {
+			continue
+		}
+		i := slices.IndexFunc(all, func(o member) bool { return o.name == m.name })
+		if i < 0 {
+			all = append(all, m)
+			continue
+		}
+		v, err := mergeKeyword(m.name, all[i].value, m.value, path)
+		if err != nil {
+			return nil, err
+		}
+		all[i].value = v
+	}
+	return all, nil
+}
+
+// closed refuses to merge a schema that allows only its own properties with one
+// that has others.
+func closed(a, b object, path string) error {
+	only, ok := a.get("additionalProperties")
+	if !ok || only == true {
+		return nil
+	}
+	mine, err := objectOf(a, "properties", path)
+	if err != nil {
+		return err
+	}
+	theirs, err := objectOf(b, "properties", path)
+	if err != nil {
+		return err
+	}
+	for _, p := range theirs {
+		if _, known := mine.get(p.name); !known {
+			return fault(path, "has the property %s, which the additionalProperties beside it are for: put all properties into one schema", quote(p.name))
+		}
+	}
+	return nil
+}
+
+func mergeKeyword(name string, a, b any, path string) (any, error) {
+	if canonical(a) == canonical(b) {
+		return a, nil
+	}
+	switch name {
+	case "required":
+		x, isList := a.([]any)
+		y, too := b.([]any)
+		if isList && too {
+			return append(slices.Clone(x), y...), nil
+		}
+	case "properties":
+		x, isObject := a.(object)
+		y, too := b.(object)
+		if isObject && too {
+			both := slices.Clone(x)
+			for _, m := range y {
+				if i := slices.IndexFunc(both, func(o member) bool { return o.name == m.name }); i >= 0 {
+					both[i].value = object{{"allOf", []any{both[i].value, m.value}}}
+				} else {
+					both = append(both, m)
+				}
+			}
+			return both, nil
+		}
+	case "minLength", "minItems", "minimum", "exclusiveMinimum", "maxLength", "maxItems", "maximum", "exclusiveMaximum":
+		x, err := rational(a, path+"/"+name)
+		if err != nil {
+			return nil, err
+		}
+		y, err := rational(b, path+"/"+name)
+		if err != nil {
+			return nil, err
+		}
+		if larger := x.Cmp(y) > 0; larger == (strings.HasPrefix(name, "min") || name == "exclusiveMinimum") {
+			return a, nil
+		}
+		return b, nil
+	case "type":
+		return mergeTypes(a, b, path)
+	case "enum":
+		x, isList := a.([]any)
+		y, too := b.([]any)
+		if isList && too {
+			return slices.DeleteFunc(slices.Clone(x), func(v any) bool {
+				return !slices.ContainsFunc(y, func(w any) bool { return same(v, w) })
+			}), nil
+		}
+	case "items":
+		return object{{"allOf", []any{a, b}}}, nil
+	}
+	return nil, fault(path+"/"+name, "says something else than the schema beside it: put both into one")
+}
+
+func mergeTypes(a, b any, path string) (any, error) {
+	x, err := typesOf(object{{"type", a}}, path)
+	if err != nil {
+		return nil, err
+	}
+	y, err := typesOf(object{{"type", b}}, path)
+	if err != nil {
+		return nil, err
+	}
+	var both []any
+	for _, t := range x {
+		switch {
+		case slices.Contains(y, t), t == "integer" && slices.Contains(y, "number"):
+			both = append(both, t)
+		case t == "number" && slices.Contains(y, "integer"):
+			both = append(both, "integer")
+		}
+	}
+	if len(both) == 0 {
+		return nil, fault(path+"/type", "has no type in common with the schema beside it")
+	}
+	return both, nil
+}
+
+// disjoint refuses a oneOf of which an instance might satisfy two schemas.
+func (c *compiler) disjoint(parts []any, path string) error {
+	all := make([]object, len(parts))
+	for i, p := range parts {
+		var err error
+		if all[i], err = c.resolved(p, path+"/oneOf/"+strconv.Itoa(i)); err != nil {
+			return err
+		}
+	}
+	for i := range all {
+		for j := range i {
+			if !c.left.spend(64) {
+				return fault(path+"/oneOf", "cannot be kept to: %s", ErrTooLarge)
+			}
+			if !c.apart(all[j], all[i], 0) {
+				return fault(path+"/oneOf", "may have instances of both %d and %d, of which only one is to hold: give them different types, or a property each with a const of its own, or use anyOf", j, i)
+			}
+		}
+	}
+	return nil
+}
+
+// apart reports that no value satisfies both of two schemas: they have no type,
+// no named value, or no value of a required property in common. It may be so
+// where it is not found.
+func (c *compiler) apart(a, b object, depth int) bool {
+	if depth > 4 {
+		return false
+	}
+	x, errX := typesOf(a, "")
+	y, errY := typesOf(b, "")
+	if errX != nil || errY != nil {
+		return false
+	}
+	if _, err := mergeTypes(listOf(x), listOf(y), ""); err != nil {
+		return true
+	}
+	if u, ok, err := valuesOf(a, ""); ok && err == nil {
+		if v, ok, err := valuesOf(b, ""); ok && err == nil {
+			return !slices.ContainsFunc(u, func(one any) bool {
+				return slices.ContainsFunc(v, func(other any) bool { return same(one, other) })
+			})
+		}
+	}
+	if !slices.Equal(x, []string{"object"}) || !slices.Equal(y, []string{"object"}) {
+		return false
+	}
+	mine, errX := objectOf(a, "properties", "")
+	theirs, errY := objectOf(b, "properties", "")
+	needed, errN := namesOf(a, "")
+	needed2, errM := namesOf(b, "")
+	if errX != nil || errY != nil || errN != nil || errM != nil {
+		return false
+	}
+	for _, n := range needed {
+		p, known := mine.get(n)
+		q, too := theirs.get(n)
+		if only, _ := b.get("additionalProperties"); !too && only == false {
+			return true // b may not have it
+		}
+		if !known || !too || !slices.Contains(needed2, n) {
+			continue
+		}
+		u, errP := c.resolved(p, "")
+		v, errQ := c.resolved(q, "")
+		if errP == nil && errQ == nil && c.apart(u, v, depth+1) {
+			return true
+		}
+	}
+	for _, n := range needed2 {
+		if _, too := mine.get(n); !too {
+			if only, _ := a.get("additionalProperties"); only == false {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func listOf(names []string) (all []any) {
+	for _, n := range names {
+		all = append(all, n)
+	}
+	return all
+}
+
+// same reports whether two values may be equal in JSON: numbers are by value, and
+// objects whatever the order of their members.
+func same(a, b any) bool {
+	x, isNumber := a.(json.Number)
+	y, too := b.(json.Number)
+	if isNumber && too {
+		u, errU := rational(x, "")
+		v, errV := rational(y, "")
+		return errU != nil || errV != nil || u.Cmp(v) == 0
+	}
+	if isNumber != too {
+		return false
+	}
+	o, isObject := a.(object)
+	p, too := b.(object)
+	if isObject && too {
+		return len(o) == len(p) && !slices.ContainsFunc(o, func(m member) bool {
+			v, ok := p.get(m.name)
+			return !ok || !same(m.value, v)
+		})
+	}
+	return canonical(a) == canonical(b)
+}

@@ -1,0 +1,215 @@
+package grammar
+
+import (
+	"errors"
+	"slices"
+	"sync"
+)
+
+// A Grammar is a language that answers are kept to. It does not change, and may be
+// used by any number of goroutines.
+type Grammar struct {
+	states []state
+	rules  []entry // the first is where a text begins
+	blocks []block // of states, in order
+}
+
+// entry is how a rule is entered: at a state, and within a span of characters
+// where the states count some.
+type entry struct {
+	start int32
+	span
+}
+
+// span is how many there are at least and at most; most < 0: without end.
+type span struct{ least, most int32 }
+
+var anySpan = span{0, -1}
+
+// block is the states of a rule. Those with a name are the same in every grammar
+// that has them.
+type block struct {
+	first int32
+	name  string
+}
+
+// named is a rule. One with a name is the same in every grammar that has it, and
+// calls no others. One that is like another has its states, and a span of its own.
+type named struct {
+	name string
+	is   expr
+	like int // of the rules; 0: none
+	span
+}
+
+// states are those of the rule, from number first on. Those of a rule with a name are
+// made once.
+func (r *named) states(first int, left *budget) ([]state, error) {
+	if r.name == "" {
+		return rule(r.is, first, left)
+	}
+	made, ok := libraries.Load(r.name)
+	if !ok {
+		states, err := rule(r.is, 0, newBudget())
+		if err != nil {
+			return nil, err
+		}
+		made, _ = libraries.LoadOrStore(r.name, states)
+	}
+	states := slices.Clone(made.([]state))
+	for i := range states {
+		states[i].bytes = slices.Clone(states[i].bytes)
+		for j := range states[i].bytes {
+			states[i].bytes[j].to += int32(first)
+		}
+	}
+	return states, nil
+}
+
+// libraries are the states of the rules that have a name, by that.
+var libraries sync.Map
+
+// errLeft is of a grammar in which a rule calls itself before it has read
+// anything.
+var errLeft = errors.New("it refers to itself before anything of it is written")
+
+// errNothing is of a grammar that no text has.
+var errNothing = errors.New("nothing can satisfy it")
+
+// ruleError is the error of making one of the rules.
+type ruleError struct {
+	rule int
+	err  error
+}
+
+func (e *ruleError) Error() string { return e.err.Error() }
+func (e *ruleError) Unwrap() error { return e.err }
+
+// newGrammar makes a grammar of rules, of which a text is the first, within a
+// budget.
+func newGrammar(rules []named, left *budget) (*Grammar, error) {
+	g := &Grammar{}
+	for n, one := range rules {
+		if one.like > 0 {
+			g.rules = append(g.rules, entry{g.rules[one.like].start, one.span})
+			continue
+		}
+		first := int32(len(g.states))
+		g.rules = append(g.rules, entry{first, anySpan})
+		g.blocks = append(g.blocks, block{first, one.name})
+		states, err := one.states(len(g.states), left)
+		if err != nil {
+			return nil, &ruleError{n, err}
+		}
+		if one.name == stringRule {
+			count(states, first)
+		}
+		g.states = append(g.states, states...)
+	}
+	if !left.spend(prune(g.states, g.rules)) {
+		return nil, ErrTooLarge
+	}
+	first := &g.states[0]
+	if !first.final && len(first.bytes) == 0 && len(first.calls) == 0 {
+		return nil, errNothing
+	}
+	return g, g.checkLeft()
+}
+
+// count marks the states of the rule of strings at which a character has ended.
+func count(states []state, first int32) {
+	for i := range states {
+		if to, ok := states[i].next('"'); ok && states[to-first].final {
+			states[i].counts = true
+		}
+	}
+}
+
+// Bytes is the memory that the grammar takes.
+func (g *Grammar) Bytes() int {
+	n := 0
+	for i := range g.states {
+		n += 64 + 8*(cap(g.states[i].bytes)+cap(g.states[i].calls))
+	}
+	return n + 16*len(g.rules) + 24*len(g.blocks)
+}
+
+// place is where a state is in a rule that other grammars have too.
+func (g *Grammar) place(at int32) (name string, offset int32) {
+	n, found := slices.BinarySearchFunc(g.blocks, at, func(b block, at int32) int { return int(b.first - at) })
+	if !found {
+		n--
+	}
+	return g.blocks[n].name, at - g.blocks[n].first
+}
+
+// checkLeft refuses rules that come back to themselves without a byte, which no
+// thread would ever leave.
+func (g *Grammar) checkLeft() error {
+	const (
+		open = iota + 1
+		done
+	)
+	nullable := g.nullable()
+	seen := make([]int, len(g.states))
+	var visit func(n int32) error
+	visit = func(n int32) error {
+		switch seen[n] {
+		case open:
+			return errLeft
+		case done:
+			return nil
+		}
+		seen[n] = open
+		for _, c := range g.states[n].calls {
+			start := g.rules[c.rule].start
+			if err := visit(start); err != nil {
+				return err
+			}
+			if nullable[start] {
+				if err := visit(c.to); err != nil {
+					return err
+				}
+			}
+		}
+		seen[n] = done
+		return nil
+	}
+	for n := range g.states {
+		if err := visit(int32(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nullable tells from which states a rule can end without a byte.
+func (g *Grammar) nullable() []bool {
+	can := make([]bool, len(g.states))
+	for changed := true; changed; {
+		changed = false
+		for i := range g.states {
+			if can[i] {
+				continue
+			}
+			can[i] = g.states[i].final
+			for _, c := range g.states[i].calls {
+				can[i] = can[i] || can[g.rules[c.rule].start] && can[c.to]
+			}
+			changed = changed || can[i]
+		}
+	}
+	return can
+}
+
+// Match reports whether a text is one of the grammar's.
+func (g *Grammar) Match(text string) bool {
+	r := newReader(g)
+	r.begin(g.first(), nil)
+	for i := range len(text) {
+		if !r.step(text[i]) {
+			return false
+		}
+	}
+	return r.ended
+}

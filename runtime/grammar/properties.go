@@ -1,0 +1,140 @@
+package grammar
+
+import "slices"
+
+// members is an object: some that are named, in their order, and any number of
+// others after them.
+type members struct {
+	named []property
+	rest  expr // nil: there are no others
+}
+
+type property struct {
+	is       expr // name, colon and value
+	required bool
+}
+
+// build keeps two rows of states, of objects that have no member yet and of those
+// that have: the latter need a comma first.
+func (m members) build(b *builder, from, to int) {
+	none, some, last := b.state(), b.state(), b.state()
+	b.lay(text("{"), from, none)
+	b.lay(text("}"), last, to)
+	for _, p := range m.named {
+		after, without := b.state(), b.state()
+		if b.fault != nil {
+			return
+		}
+		b.lay(p.is, none, after)
+		b.lay(sequence{text(comma), p.is}, some, after)
+		if !p.required {
+			b.skip(none, without)
+			b.skip(some, after)
+		}
+		none, some = without, after
+	}
+	if m.rest != nil {
+		b.lay(m.rest, none, some)
+		b.lay(sequence{text(comma), m.rest}, some, some)
+	}
+	b.skip(none, last)
+	b.skip(some, last)
+}
+
+func (c *compiler) properties(s object, path string) (expr, error) {
+	declared, err := objectOf(s, "properties", path)
+	if err != nil {
+		return nil, err
+	}
+	required, err := namesOf(s, path)
+	if err != nil {
+		return nil, err
+	}
+	var others any = true
+	if v, ok := s.get("additionalProperties"); ok {
+		others = v
+	}
+	var m members
+	var names []string
+	for _, p := range declared {
+		at := path + "/properties/" + pointer(p.name)
+		e, err := c.schema(p.value, at)
+		if err != nil {
+			return nil, err
+		}
+		if e, needed := c.shared(e, at), slices.Contains(required, p.name); needed || !isNothing(e) {
+			m.named = append(m.named, property{sequence{text(quote(p.name) + colon), e}, needed})
+		}
+		names = append(names, p.name)
+	}
+	if others == false {
+		for _, n := range required {
+			if !slices.Contains(names, n) {
+				return nil, fault(path+"/required", "names %s, which is not among the properties, and there may be no others", quote(n))
+			}
+		}
+		return m, nil
+	}
+	e, err := c.schema(others, path+"/additionalProperties")
+	if err != nil {
+		return nil, err
+	}
+	e = c.shared(e, path+"/additionalProperties")
+	for _, n := range required {
+		if !slices.Contains(names, n) {
+			m.named = append(m.named, property{sequence{text(quote(n) + colon), e}, true})
+			names = append(names, n)
+		}
+	}
+	m.rest = sequence{c.nameBut(names), text(colon), e}
+	return m, nil
+}
+
+// nameBut is any name but these.
+func (c *compiler) nameBut(names []string) expr {
+	if len(names) == 0 {
+		return c.anyString()
+	}
+	var known choice
+	for _, n := range names {
+		known = append(known, text(quote(n)))
+	}
+	return product{a: anyString, b: known, without: true}
+}
+
+func isNothing(e expr) bool {
+	c, ok := e.(choice)
+	return ok && len(c) == 0
+}
+
+func objectOf(s object, keyword, path string) (object, error) {
+	v, ok := s.get(keyword)
+	if !ok {
+		return nil, nil
+	}
+	o, ok := v.(object)
+	if !ok {
+		return nil, fault(path+"/"+keyword, "is no object")
+	}
+	return o, nil
+}
+
+// namesOf are those of the required properties.
+func namesOf(s object, path string) (names []string, err error) {
+	v, ok := s.get("required")
+	if !ok {
+		return nil, nil
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return nil, fault(path+"/required", "is no list")
+	}
+	for _, one := range list {
+		n, isText := one.(string)
+		if !isText {
+			return nil, fault(path+"/required", "names %s, which is no text", canonical(one))
+		}
+		names = append(names, n)
+	}
+	return names, nil
+}

@@ -1,0 +1,586 @@
+package grammar
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// SchemaError is a part of a schema that answers cannot be kept to.
+type SchemaError struct {
+	Path string // a JSON pointer: #/properties/age/minimum
+	Why  string
+}
+
+func (e *SchemaError) Error() string { return e.Path + " " + e.Why }
+
+// maxSchema bounds the text of a schema, in bytes.
+const maxSchema = 256 << 10
+
+// Schema is the grammar of a JSON schema's instances, written with their
+// properties in the schema's order, one blank after commas and colons, the
+// shortest escapes, and numbers without exponents. docs/structured.md has the
+// keywords; one that would have to be passed over is refused by its path.
+func Schema(schema []byte) (*Grammar, error) {
+	if len(schema) > maxSchema {
+		return nil, fault("#", "has %d bytes: at most %d are taken", len(schema), maxSchema)
+	}
+	v, err := parseJSON(schema)
+	if err != nil {
+		return nil, fault("#", "is not JSON: %s", err)
+	}
+	c := newCompiler(v, newBudget())
+	e, err := c.schema(v, "#")
+	if err != nil {
+		return nil, err
+	}
+	return c.grammar(e, "#")
+}
+
+// JSON is the grammar of any object.
+func JSON() (*Grammar, error) { return Schema([]byte(`{"type": "object"}`)) }
+
+type compiler struct {
+	root   any
+	rules  []named
+	paths  []string       // of the rules, where they are told
+	refs   map[string]int // rules by what they are of
+	left   *budget
+	nested int // schemas that are being compiled
+}
+
+func newCompiler(root any, left *budget) *compiler {
+	return &compiler{root: root, rules: []named{{}}, paths: []string{"#"}, refs: map[string]int{}, left: left}
+}
+
+// grammar is that of an expression that may call the rules so far.
+func (c *compiler) grammar(e expr, path string) (*Grammar, error) {
+	c.rules[0].is = e
+	g, err := newGrammar(c.rules, c.left)
+	var at *ruleError
+	if errors.As(err, &at) && c.paths[at.rule] != "" {
+		path = c.paths[at.rule]
+	}
+	if err != nil {
+		return nil, fault(path, "cannot be kept to: %s", err)
+	}
+	return g, nil
+}
+
+func fault(path, format string, args ...any) error {
+	return &SchemaError{short(path), short(fmt.Sprintf(format, args...))}
+}
+
+// short is a text without its middle if it is long.
+func short(text string) string {
+	const most = 400
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most/2], "") + "…" + strings.ToValidUTF8(text[len(text)-most/2:], "")
+}
+
+// add adds a rule.
+func (c *compiler) add(r named, path string) int {
+	c.rules, c.paths = append(c.rules, r), append(c.paths, path)
+	return len(c.rules) - 1
+}
+
+// rule is a rule that many places call.
+func (c *compiler) rule(key, path string, make func() (expr, error)) (expr, error) {
+	if n, ok := c.refs[key]; ok {
+		return call(n), nil
+	}
+	n := c.add(named{}, path)
+	c.refs[key] = n
+	e, err := make()
+	c.rules[n].is = e
+	return call(n), err
+}
+
+func (c *compiler) library(name string, e expr) expr {
+	known, _ := c.rule("library "+name, "", func() (expr, error) { return e, nil })
+	c.rules[known.(call)].name = name
+	return known
+}
+
+// stringRule is the name of the rule of all strings, which counts characters.
+const stringRule = "string"
+
+var anyString = sequence{text(`"`), star(quoted(complement(nil))), text(`"`)}
+
+func (c *compiler) anyString() expr  { return c.library(stringRule, anyString) }
+func (c *compiler) anyNumber() expr  { return c.library("number", number) }
+func (c *compiler) anyInteger() expr { return c.library("integer", integer) }
+
+// counted are the strings of so many characters.
+func (c *compiler) counted(s span) expr {
+	all := c.anyString().(call)
+	if s == anySpan {
+		return all
+	}
+	e, _ := c.rule(fmt.Sprint("strings ", s), "", func() (expr, error) { return nil, nil })
+	c.rules[e.(call)].like, c.rules[e.(call)].span = int(all), s
+	return e
+}
+
+// any is any value.
+func (c *compiler) any() expr {
+	e, _ := c.rule("any", "", func() (expr, error) {
+		return choice{
+			c.anyString(), c.anyNumber(), text("true"), text("false"), text("null"),
+			list(nil, c.any(), 0, -1), members{rest: sequence{c.anyString(), text(colon), c.any()}},
+		}, nil
+	})
+	return e
+}
+
+// types are what a schema may be of, in the order in which they are tried.
+var types = []string{"object", "array", "string", "number", "integer", "boolean", "null"}
+
+// of says which types keywords are for; "" is for all.
+var of = map[string]string{
+	"properties": "object", "required": "object", "additionalProperties": "object",
+	"items": "array", "prefixItems": "array", "minItems": "array", "maxItems": "array",
+	"minLength": "string", "maxLength": "string", "pattern": "string", "format": "string",
+	"minimum": "number", "maximum": "number", "exclusiveMinimum": "number", "exclusiveMaximum": "number", "multipleOf": "number",
+	"type": "", "enum": "", "const": "", "anyOf": "", "oneOf": "", "allOf": "", "$ref": "",
+}
+
+// passed says nothing of what an instance is.
+var passed = map[string]bool{
+	"title": true, "description": true, "default": true, "examples": true, "deprecated": true, "readOnly": true, "writeOnly": true,
+	"$schema": true, "$id": true, "$comment": true, "$defs": true, "definitions": true,
+}
+
+// isDialect reports whether a schema's $schema is one of JSON Schema's drafts. What
+// they do not have in common is refused where it stands.
+func isDialect(v any) bool {
+	name, _ := v.(string)
+	_, name, _ = strings.Cut(strings.TrimSuffix(name, "#"), "://json-schema.org/")
+	return slices.Contains([]string{"schema", "draft-04/schema", "draft-06/schema", "draft-07/schema", "draft/2019-09/schema", "draft/2020-12/schema"}, name)
+}
+
+// schema is the expression of a schema's instances.
+func (c *compiler) schema(v any, path string) (expr, error) {
+	if c.nested++; c.nested > maxDepth {
+		return nil, fault(path, "nests deeper than %d", maxDepth)
+	}
+	defer func() { c.nested-- }()
+	if !c.left.spend(stepOf(v)) {
+		return nil, fault(path, "cannot be kept to: %s", ErrTooLarge)
+	}
+	switch v := v.(type) {
+	case bool:
+		if v {
+			return c.any(), nil
+		}
+		return choice{}, nil
+	case object:
+		return c.object(v, path)
+	}
+	return nil, fault(path, "is no schema: it has to be an object, true or false")
+}
+
+func (c *compiler) object(s object, path string) (expr, error) {
+	if _, ok := s.get("$id"); ok && path != "#" {
+		return nil, fault(path+"/$id", "is not supported but at the schema's root: references are into the schema as a whole")
+	}
+	if v, ok := s.get("$schema"); ok && !isDialect(v) {
+		return nil, fault(path+"/$schema", "is %s, which is none of JSON Schema's drafts", canonical(v))
+	}
+	for _, m := range s {
+		if _, known := of[m.name]; !known && !passed[m.name] {
+			return nil, fault(path+"/"+pointer(m.name), "is not supported: leave it out, or say it otherwise")
+		}
+	}
+	for _, keyword := range []string{"$ref", "allOf", "anyOf", "oneOf"} {
+		if v, ok := s.get(keyword); ok {
+			return c.combined(s, keyword, v, path)
+		}
+	}
+	if !slices.ContainsFunc(s, func(m member) bool { return !passed[m.name] }) {
+		return c.any(), nil
+	}
+	wanted, err := typesOf(s, path)
+	if err != nil {
+		return nil, err
+	}
+	if values, ok, err := valuesOf(s, path); ok || err != nil {
+		return c.oneOfValues(s, values, path, err)
+	}
+	var all choice
+	for _, t := range wanted {
+		e, err := c.typed(t, s, path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return all, nil
+}
+
+// typesOf are the types that a schema allows.
+func typesOf(s object, path string) ([]string, error) {
+	v, ok := s.get("type")
+	if !ok {
+		return slices.DeleteFunc(slices.Clone(types), func(t string) bool { return t == "integer" }), nil
+	}
+	names, isList := v.([]any)
+	if !isList {
+		names = []any{v}
+	}
+	var wanted []string
+	for _, n := range names {
+		t, _ := n.(string)
+		if !slices.Contains(types, t) {
+			return nil, fault(path+"/type", "names no type: %s", canonical(n))
+		}
+		wanted = append(wanted, t)
+	}
+	if len(wanted) == 0 {
+		return nil, fault(path+"/type", "names no type")
+	}
+	if slices.Contains(wanted, "number") {
+		wanted = slices.DeleteFunc(wanted, func(t string) bool { return t == "integer" })
+	}
+	return wanted, nil
+}
+
+// valuesOf are those that enum or const name.
+func valuesOf(s object, path string) (values []any, ok bool, err error) {
+	one, isConst := s.get("const")
+	list, isEnum := s.get("enum")
+	if isEnum {
+		if values, ok = list.([]any); !ok {
+			return nil, true, fault(path+"/enum", "is no list")
+		}
+	}
+	if isConst {
+		if isEnum {
+			values = slices.DeleteFunc(slices.Clone(values), func(v any) bool { return !same(v, one) })
+		} else {
+			values = []any{one}
+		}
+	}
+	return values, isConst || isEnum, nil
+}
+
+// oneOfValues are the values that the schema's other keywords allow.
+func (c *compiler) oneOfValues(s object, values []any, path string, err error) (expr, error) {
+	if err != nil {
+		return nil, err
+	}
+	others := slices.DeleteFunc(slices.Clone(s), func(m member) bool { return m.name == "enum" || m.name == "const" || passed[m.name] })
+	allowed := func(string) bool { return true }
+	if len(others) > 0 {
+		side := newCompiler(c.root, c.left)
+		side.nested = c.nested
+		e, err := side.schema(others, path)
+		if err != nil {
+			return nil, err
+		}
+		g, err := side.grammar(e, path)
+		if err != nil {
+			return nil, err
+		}
+		allowed = g.Match
+	}
+	var all choice
+	for _, v := range values {
+		t := canonical(v)
+		switch _, isObject := v.(object); {
+		case allowed(t):
+			all = append(all, text(t))
+		case isObject:
+			return nil, fault(path, "allows %s, but not in the order of the properties beside it", t)
+		}
+	}
+	if len(all) == 0 {
+		return nil, fault(path, "allows none of its own values")
+	}
+	return all, nil
+}
+
+// typed is the expression of the instances of one type.
+func (c *compiler) typed(t string, s object, path string) (expr, error) {
+	switch t {
+	case "object":
+		return c.properties(s, path)
+	case "array":
+		return c.array(s, path)
+	case "string":
+		return c.text(s, path)
+	case "number", "integer":
+		return c.number(s, path, t == "integer")
+	case "boolean":
+		return choice{text("true"), text("false")}, nil
+	}
+	return text("null"), nil
+}
+
+// maxSize bounds the lengths that a schema names.
+const maxSize = 1 << 20
+
+// size is a keyword's whole number, or fallback.
+func size(s object, keyword, path string, fallback int) (int, error) {
+	v, ok := s.get(keyword)
+	if !ok {
+		return fallback, nil
+	}
+	n, isNumber := v.(json.Number)
+	if r, exact := new(big.Rat).SetString(n.String()); isNumber && exact && r.IsInt() && r.Sign() >= 0 {
+		if !r.Num().IsInt64() || r.Num().Int64() > maxSize {
+			return 0, fault(path+"/"+keyword, "is larger than %d", maxSize)
+		}
+		return int(r.Num().Int64()), nil
+	}
+	return 0, fault(path+"/"+keyword, "is no whole number that is not negative")
+}
+
+func (c *compiler) array(s object, path string) (expr, error) {
+	least, err := size(s, "minItems", path, 0)
+	if err != nil {
+		return nil, err
+	}
+	mostItems, err := size(s, "maxItems", path, -1)
+	if err != nil {
+		return nil, err
+	}
+	if mostItems >= 0 && mostItems < least {
+		return nil, fault(path+"/maxItems", "is less than minItems")
+	}
+	var first []expr
+	if v, ok := s.get("prefixItems"); ok {
+		schemas, isList := v.([]any)
+		if !isList {
+			return nil, fault(path+"/prefixItems", "is no list")
+		}
+		for i, one := range schemas {
+			e, err := c.schema(one, path+"/prefixItems/"+strconv.Itoa(i))
+			if err != nil {
+				return nil, err
+			}
+			first = append(first, e)
+		}
+	}
+	var others any = true
+	if v, ok := s.get("items"); ok {
+		others = v
+	}
+	var rest expr
+	if others != false {
+		if rest, err = c.schema(others, path+"/items"); err != nil {
+			return nil, err
+		}
+		rest = c.shared(rest, path+"/items")
+	}
+	return list(first, rest, least, mostItems), nil
+}
+
+// shared makes a rule of an expression that is laid many times.
+func (c *compiler) shared(e expr, path string) expr {
+	switch e.(type) {
+	case call, text:
+		return e
+	}
+	return call(c.add(named{is: e}, path))
+}
+
+// list is an array: first, then rest, which may be nil, between least and most in
+// all.
+func list(first []expr, rest expr, least, most int) expr {
+	var items expr // all but the first
+	if rest != nil {
+		lo := max(least-max(len(first), 1), 0)
+		hi := -1
+		if most >= 0 {
+			hi = max(most-max(len(first), 1), 0)
+		}
+		if most < 0 || most > len(first) {
+			items = repeat{sequence{text(comma), rest}, lo, hi}
+		}
+	}
+	if len(first) == 0 {
+		if rest == nil || most == 0 {
+			if least > 0 {
+				return choice{}
+			}
+			return text("[]")
+		}
+		full := sequence{text("["), rest, items, text("]")}
+		if least > 0 {
+			return full
+		}
+		return choice{text("[]"), full}
+	}
+	// An array may end after any of first that is not needed.
+	var tail expr = items
+	for i := len(first) - 1; i >= 0; i-- {
+		if most >= 0 && i >= most {
+			tail = nil
+			continue
+		}
+		one := expr(first[i])
+		if i > 0 {
+			one = sequence{text(comma), one}
+		}
+		tail = sequence{one, tail}
+		if i >= least {
+			tail = opt(tail)
+		}
+	}
+	if rest == nil && least > len(first) {
+		return choice{}
+	}
+	return sequence{text("["), tail, text("]")}
+}
+
+func (c *compiler) text(s object, path string) (expr, error) {
+	least, err := size(s, "minLength", path, 0)
+	if err != nil {
+		return nil, err
+	}
+	mostRunes, err := size(s, "maxLength", path, -1)
+	if err != nil {
+		return nil, err
+	}
+	var parts []expr
+	if v, ok := s.get("pattern"); ok {
+		p, isText := v.(string)
+		if !isText {
+			return nil, fault(path+"/pattern", "is no text")
+		}
+		e, err := search(p)
+		if err != nil {
+			return nil, fault(path+"/pattern", "cannot be kept to: %s", err)
+		}
+		parts = append(parts, quoted(e))
+	}
+	if v, ok := s.get("format"); ok {
+		name, _ := v.(string)
+		pattern, known := formats[name]
+		if !known {
+			return nil, fault(path+"/format", "is %s, which is not supported: leave it out, or write it as a pattern", canonical(v))
+		}
+		e, err := regex(pattern, 0)
+		if err != nil {
+			return nil, fault(path+"/format", "cannot be kept to: %s", err)
+		}
+		if len(parts) == 0 && least == 0 && mostRunes < 0 {
+			return c.library("format "+name, sequence{text(`"`), quoted(e), text(`"`)}), nil
+		}
+		parts = append(parts, quoted(e))
+	}
+	if mostRunes >= 0 && mostRunes < least {
+		return nil, fault(path+"/maxLength", "is less than minLength")
+	}
+	if len(parts) == 0 {
+		return c.counted(span{int32(least), int32(mostRunes)}), nil
+	}
+	if least > 0 || mostRunes >= 0 {
+		parts = append(parts, repeat{quoted(complement(nil)), least, mostRunes})
+	}
+	for len(parts) > 1 {
+		parts = append([]expr{product{a: parts[0], b: parts[1]}}, parts[2:]...)
+	}
+	return sequence{text(`"`), parts[0], text(`"`)}, nil
+}
+
+func (c *compiler) number(s object, path string, integers bool) (expr, error) {
+	ends := map[string]*bound{}
+	for _, keyword := range []string{"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"} {
+		v, ok := s.get(keyword)
+		if !ok {
+			continue
+		}
+		value, err := rational(v, path+"/"+keyword)
+		if err != nil {
+			return nil, err
+		}
+		open := strings.HasPrefix(keyword, "exclusive")
+		side, sign := "lo", 1
+		if strings.HasSuffix(strings.ToLower(keyword), "maximum") {
+			side, sign = "hi", -1
+		}
+		if now := ends[side]; now == nil || value.Cmp(now.value)*sign > 0 || value.Cmp(now.value) == 0 && open {
+			ends[side] = &bound{value, open}
+		}
+	}
+	lo, hi := ends["lo"], ends["hi"]
+	step, stepped := s.get("multipleOf")
+	if lo == nil && hi == nil && !stepped {
+		if integers {
+			return c.anyInteger(), nil
+		}
+		return c.anyNumber(), nil
+	}
+	if lo != nil && hi != nil && (lo.value.Cmp(hi.value) > 0 || lo.value.Cmp(hi.value) == 0 && (lo.open || hi.open)) {
+		return nil, fault(path, "leaves no number between its minimum and its maximum")
+	}
+	e := between(lo, hi, integers)
+	if stepped {
+		m, err := multiplesOf(step, path+"/multipleOf")
+		if err != nil {
+			return nil, err
+		}
+		e = product{a: e, b: sequence{opt(text("-")), m}}
+	}
+	return e, nil
+}
+
+// maxDigits bounds the numbers of a schema.
+const maxDigits = 40
+
+func rational(v any, path string) (*big.Rat, error) {
+	n, ok := v.(json.Number)
+	if !ok {
+		return nil, fault(path, "is no number")
+	}
+	_, exponent, _ := strings.Cut(strings.ToLower(n.String()), "e")
+	if e, err := strconv.Atoi(exponent); len(n) > maxDigits || exponent != "" && (err != nil || max(e, -e) > maxDigits) {
+		return nil, fault(path, "has more than %d digits", maxDigits)
+	}
+	r, ok := new(big.Rat).SetString(n.String())
+	if !ok {
+		return nil, fault(path, "is no number")
+	}
+	return r, nil
+}
+
+// maxUnit bounds the digits of a multipleOf.
+const maxUnit = 10_000
+
+func multiplesOf(v any, path string) (m multiples, err error) {
+	r, err := rational(v, path)
+	if err != nil {
+		return m, err
+	}
+	if r.Sign() <= 0 {
+		return m, fault(path, "is not above 0")
+	}
+	before, after := digitsOf(r)
+	unit, err := strconv.Atoi(before + after)
+	if err != nil || unit > maxUnit || len(after) > 10 {
+		return m, fault(path, "has more digits than can be kept to: at most %d, with up to 10 places", maxUnit)
+	}
+	return multiples{unit, len(after)}, nil
+}
+
+// stepOf is the work of compiling a schema without those in it.
+func stepOf(v any) int {
+	o, _ := v.(object)
+	return 32 + 8*len(o)
+}
+
+// pointer escapes a name in a JSON pointer.
+func pointer(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}

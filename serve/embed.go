@@ -1,0 +1,242 @@
+package serve
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/memory"
+	"github.com/peft-serve/peft-serve/models/pooling"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// embedding is what a request wants of its texts.
+type embedding struct {
+	field      string              // of the texts
+	prompt     *string             // the name of one that is put before each; nil: the base's own
+	before     func(i int) *string // the same, of the i-th text; nil: all have the one
+	truncate   bool                // texts that are too long are cut
+	left       bool                // at their beginning, and not at their end
+	raw        bool                // embeddings are not normalised, whatever the base's files say
+	tokens     bool                // the hidden states of every token, and no embedding
+	dimensions *int                // that are kept; nil: all
+}
+
+// embedded are the answers to the texts of a request, in their order.
+type embedded struct {
+	rows   []kernels.Matrix // one row each, or one a token
+	tokens int              // of all texts
+}
+
+// maxNumbers is the most numbers that one request is answered with: 2,048 texts, as
+// many as OpenAI takes, of 4,096 dimensions.
+const maxNumbers = 2048 * 4096
+
+// numberBytes is what one of them takes in memory, as a float and as text.
+const numberBytes = 4 + 12
+
+// embed computes embeddings of texts. field names the i-th of them.
+func (s *Server) embed(c *fiber.Ctx, to selection, texts []prompt, field func(i int) string, what *embedding, arrived time.Time) (*embedded, error) {
+	if s.recipeFault != nil {
+		return nil, &failure{status: http.StatusBadRequest, kind: invalidRequest, code: "task_not_supported",
+			message: s.recipeFault.Error() + ": start the server with --pooling to say how they are made"}
+	}
+	width := s.recipe.Width(s.base.Hidden)
+	if d := what.dimensions; d != nil && (*d < 1 || *d > width) {
+		return nil, invalid("dimensions", "dimensions is %d, outside 1 to %d", *d, width)
+	}
+	requests, numbers := make([]*runtime.Request, len(texts)), width*len(texts)
+	answer := &embedded{rows: make([]kernels.Matrix, len(texts))}
+	if what.tokens {
+		numbers = 0
+	}
+	for i, text := range texts {
+		before, err := s.promptOf(what, i)
+		if err != nil {
+			return nil, err
+		}
+		r, err := s.embeddingRequest(c, to, field(i), before, text, what)
+		if err != nil {
+			return nil, err
+		}
+		if r.Arrived = arrived; what.tokens {
+			numbers += len(r.Prompt) * s.base.Hidden
+		}
+		answer.tokens += len(r.Prompt)
+		requests[i] = r
+	}
+	if numbers > maxNumbers {
+		return nil, invalid(what.field, "%s asks for %d numbers: ask for at most %d at a time, of fewer texts", what.field, numbers, maxNumbers)
+	}
+	release, err := s.takeForBody(memory.Bodies, numberBytes*int64(numbers))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return answer, s.encodeAll(c, requests, what, answer)
+}
+
+// encodeAll runs the requests and finishes what comes of each.
+func (s *Server) encodeAll(c *fiber.Ctx, requests []*runtime.Request, what *embedding, answer *embedded) error {
+	g, err := s.generate(c, requests)
+	if err != nil {
+		return err
+	}
+	defer g.end()
+	var timing timing
+	for {
+		e, err := g.next()
+		if errors.Is(err, runtime.ErrEnd) {
+			timing.headers(c, g)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		timing.add(e)
+		if !what.tokens {
+			e.Encoded = s.finish(e.Encoded.Row(0), what)
+		}
+		answer.rows[e.index] = e.Encoded
+	}
+}
+
+// finish makes the embedding of a pooled row, as the base's files say.
+func (s *Server) finish(row []float32, what *embedding) kernels.Matrix {
+	for _, d := range s.recipe.Dense {
+		row = d.Forward(row)
+	}
+	if what.dimensions != nil {
+		row = row[:*what.dimensions]
+	}
+	if s.recipe.Normalize && !what.raw {
+		pooling.Normalize(row)
+	}
+	return kernels.MatrixOf(1, len(row), row)
+}
+
+// promptOf is what is put before the i-th text.
+func (s *Server) promptOf(what *embedding, i int) (string, error) {
+	name := what.prompt
+	if what.before != nil {
+		name = cmp.Or(what.before(i), name)
+	}
+	if name == nil {
+		return s.recipe.Prompts[s.recipe.Prompt], nil
+	}
+	text, ok := s.recipe.Prompts[*name]
+	if !ok {
+		return "", invalid("prompt_name", "prompt_name %q is none of the prompts that the base's files have: %s", *name, s.recipe.PromptNames())
+	}
+	return text, nil
+}
+
+// embeddingRequest is the runtime's request for a text.
+func (s *Server) embeddingRequest(c *fiber.Ctx, to selection, field, before string, text prompt, what *embedding) (*runtime.Request, error) {
+	r := &runtime.Request{
+		Lease: to.lease, Tenant: to.who.tenant, Group: group(c), Scope: to.who.scope, Prompt: text.tokens,
+		Encode: runtime.EncodeFolded, Pooling: s.recipe.Modes, Logprobs: -1, PromptLogprobs: -1,
+	}
+	if what.tokens {
+		r.Encode, r.Pooling = runtime.EncodeTokens, nil
+	}
+	if text.tokens == nil {
+		if text.text == "" {
+			return nil, invalid(field, "%s is empty: give some text", field)
+		}
+		ids, skipped, err := s.encodeText(c, to.text, field, before, text.text, what)
+		if err != nil {
+			return nil, err
+		}
+		if r.Prompt = ids; !what.tokens {
+			r.PoolFrom = skipped
+		}
+	} else if most := s.longestText(); what.truncate && len(r.Prompt) > most {
+		r.Prompt = cut(r.Prompt, most, what.left)
+	}
+	return r, s.fitsText(to, r, field)
+}
+
+// encodeText returns the tokens of a text behind a prompt, cut if that is wanted, and
+// the number of those that pooling passes over.
+func (s *Server) encodeText(c *fiber.Ctx, t *tokenizer.Tokenizer, field, before, text string, what *embedding) (ids []int32, skipped int, err error) {
+	if s.recipe.Lower {
+		before, text = strings.ToLower(before), strings.ToLower(text)
+	}
+	whole, most := before+text, s.longestText()
+	o := tokenizer.Options{}
+	if !what.truncate {
+		o.Max = countedContexts * most
+		if least := t.AtLeast(whole); least > most {
+			return nil, 0, tooLong(field, "%s has %d bytes, which are at least %d tokens: %s", field, len(whole), least, s.longestTextSays())
+		}
+	}
+	ctx, done := s.attendLong(c, whole)
+	defer done()
+	if ids, err = t.AppendEncode(ctx, nil, whole, o); err != nil {
+		return nil, 0, s.textFault(ctx, field, err)
+	}
+	first, last := t.Around(nil)
+	if room := most - len(first) - len(last); what.truncate && len(ids) > room {
+		ids = cut(ids, max(room, 0), what.left)
+	}
+	if s.recipe.WithoutPrompt && before != "" {
+		// sentence-transformers counts the tokens of the prompt by itself, without the
+		// special one that ends a text.
+		alone, err := t.AppendEncode(ctx, nil, before, tokenizer.Options{})
+		if err != nil {
+			return nil, 0, s.textFault(ctx, field, err)
+		}
+		skipped = len(first) + len(alone)
+	}
+	all := make([]int32, 0, len(first)+len(ids)+len(last))
+	all = append(append(append(all, first...), ids...), last...)
+	return all, min(skipped, max(len(all)-1, 0)), nil
+}
+
+// cut leaves so many tokens, of the end if the beginning is to go.
+func cut(ids []int32, most int, left bool) []int32 {
+	if left {
+		return ids[len(ids)-most:]
+	}
+	return ids[:most]
+}
+
+func (s *Server) textFault(ctx context.Context, field string, err error) error {
+	var long *tokenizer.TooLongError
+	if errors.As(err, &long) {
+		return tooLong(field, "%s has %d bytes and more than %d tokens: %s", field, long.Bytes, long.Max, s.longestTextSays())
+	}
+	return s.encodeFault(ctx, field, err, tooLong, "")
+}
+
+// longestText is the most tokens that a text may have that is embedded.
+func (s *Server) longestText() int {
+	if n := s.recipe.MaxTokens; n > 0 && n < s.context {
+		return n
+	}
+	return s.context
+}
+
+func (s *Server) longestTextSays() string {
+	if n := s.longestText(); n < s.context {
+		return fmt.Sprintf("this base's longest text is %d (%s)", n, s.recipe.MaxFrom)
+	}
+	return s.longest()
+}
+
+// fitsText is fits of a text that is embedded.
+func (s *Server) fitsText(to selection, r *runtime.Request, field string) error {
+	if most := s.longestText(); len(r.Prompt) > most {
+		return tooLong(field, "%s has %d tokens: %s", field, len(r.Prompt), s.longestTextSays())
+	}
+	return s.fits(to, r, field, "")
+}

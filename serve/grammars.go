@@ -1,0 +1,244 @@
+package serve
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/peft-serve/peft-serve/memory"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/runtime/grammar"
+)
+
+// grammars keeps what answers are kept to, compiled, by its text. Requests that use
+// one hold it; of the others the least recently used go when room is needed.
+type grammars struct {
+	room   *grammar.Room
+	turns  chan struct{} // whoever compiles has one
+	memory *memory.Account
+
+	mu           sync.Mutex
+	known        map[grammarKey]*knownGrammar
+	vocabularies map[vocabularyKey]*knownVocabulary
+	uses         uint64 // counts them
+}
+
+type grammarKey struct {
+	digest     [sha256.Size]byte
+	vocabulary vocabularyKey
+}
+
+// vocabularyKey is the texts of the tokens of a row.
+type vocabularyKey struct {
+	text *tokenizer.Tokenizer
+	size int
+}
+
+// knownGrammar is one with its users.
+type knownGrammar struct {
+	key        grammarKey
+	constraint *grammar.Constraint
+	bytes      int
+	users      int
+	last       uint64 // use
+}
+
+type knownVocabulary struct {
+	*grammar.Vocabulary
+	bytes int
+	users int // grammars
+}
+
+// compilers is how many grammars are compiled at once, beside the engine's steps.
+const compilers = 2
+
+func newGrammars(bytes int64, account *memory.Account) *grammars {
+	return &grammars{
+		room: grammar.NewRoom(bytes), turns: make(chan struct{}, compilers), memory: account,
+		known: map[grammarKey]*knownGrammar{}, vocabularies: map[vocabularyKey]*knownVocabulary{},
+	}
+}
+
+// constraint is what keeps an answer of a selection to a form; nil: there is none.
+// It is compiled here, in the request's own time. release ends its use.
+func (s *Server) constraint(to selection, f *form) (c *grammar.Constraint, release func(), err error) {
+	if f == nil {
+		return nil, func() {}, nil
+	}
+	known, err := s.grammars.get(s.ctx, f, vocabularyKey{to.text, to.vocabulary})
+	if err != nil {
+		return nil, nil, err
+	}
+	return known.constraint, func() { s.grammars.release(known.constraint) }, nil
+}
+
+func (f *form) digest() (d [sha256.Size]byte) {
+	h := sha256.New()
+	h.Write([]byte{byte(f.kind)})
+	for _, text := range append([]string{f.text}, f.choices...) {
+		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(text))))
+		h.Write([]byte(text))
+	}
+	h.Sum(d[:0])
+	return d
+}
+
+// get returns the grammar of a form, held once more.
+func (g *grammars) get(ctx context.Context, f *form, vocabulary vocabularyKey) (*knownGrammar, error) {
+	key := grammarKey{f.digest(), vocabulary}
+	if known := g.hold(key); known != nil {
+		return known, nil
+	}
+	select {
+	case g.turns <- struct{}{}:
+		defer func() { <-g.turns }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if known := g.hold(key); known != nil { // somebody else has compiled it
+		return known, nil
+	}
+	made, err := g.compile(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	v, err := g.vocabulary(vocabulary)
+	if err != nil {
+		return nil, err
+	}
+	known := &knownGrammar{key: key, constraint: made.In(v.Vocabulary), bytes: made.Bytes() + len(f.text)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.take(known.bytes); err != nil {
+		g.leave(key.vocabulary)
+		return nil, err
+	}
+	if other := g.known[key]; other != nil { // both have been compiled at once
+		g.room.Give(known.bytes)
+		g.leave(key.vocabulary)
+		g.use(other)
+		return other, nil
+	}
+	g.known[key] = known
+	g.use(known)
+	return known, nil
+}
+
+// compilingBytes is what compiling may hold, whatever it compiles: grammar's budget
+// of states bounds it.
+const compilingBytes = 32 << 20
+
+func (g *grammars) compile(ctx context.Context, f *form) (*grammar.Grammar, error) {
+	ctx, cancel := context.WithTimeout(ctx, bodyWait)
+	defer cancel()
+	release, err := g.memory.Take(ctx, memory.Compiling, compilingBytes)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return f.compile()
+}
+
+// hold returns the grammar of that key with one user more; nil: it is not known.
+func (g *grammars) hold(key grammarKey) *knownGrammar {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	known := g.known[key]
+	if known != nil {
+		g.use(known)
+	}
+	return known
+}
+
+// use counts a user; g.mu is held.
+func (g *grammars) use(known *knownGrammar) {
+	g.uses++
+	known.last = g.uses
+	known.users++
+}
+
+// again adds a user to what a request has a constraint of.
+func (g *grammars) again(c *grammar.Constraint) { g.count(c, 1) }
+
+// release takes one away.
+func (g *grammars) release(c *grammar.Constraint) { g.count(c, -1) }
+
+func (g *grammars) count(c *grammar.Constraint, by int) {
+	if c == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, known := range g.known {
+		if known.constraint == c {
+			known.users += by
+			return
+		}
+	}
+}
+
+// vocabulary is that of a key, with one grammar more.
+func (g *grammars) vocabulary(key vocabularyKey) (*knownVocabulary, error) {
+	g.mu.Lock()
+	known := g.vocabularies[key]
+	if known != nil {
+		known.users++
+	}
+	g.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	known = &knownVocabulary{users: 1, Vocabulary: grammar.NewVocabulary(key.size, func(id int32) []byte {
+		if key.text.IsSpecial(id) {
+			return nil
+		}
+		return key.text.TokenBytes(id)
+	}, g.room)}
+	known.bytes = known.Bytes()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if other := g.vocabularies[key]; other != nil {
+		other.users++
+		return other, nil
+	}
+	if err := g.take(known.bytes); err != nil {
+		return nil, err
+	}
+	g.vocabularies[key] = known
+	return known, nil
+}
+
+// leave takes a grammar from a vocabulary, which is forgotten with the last; g.mu is
+// held.
+func (g *grammars) leave(key vocabularyKey) {
+	known := g.vocabularies[key]
+	if known.users--; known.users == 0 {
+		known.Drop()
+		g.room.Give(known.bytes)
+		delete(g.vocabularies, key)
+	}
+}
+
+// take takes room, for which those go that nobody uses, the least recently used
+// first; g.mu is held.
+func (g *grammars) take(bytes int) error {
+	idle := slices.DeleteFunc(slices.Collect(maps.Values(g.known)), func(k *knownGrammar) bool { return k.users > 0 })
+	slices.SortFunc(idle, func(a, b *knownGrammar) int { return cmp.Compare(a.last, b.last) })
+	for !g.room.Take(bytes) {
+		if len(idle) == 0 {
+			return fmt.Errorf("%w: the schemas and expressions that answers are being kept to take all of --grammar-cache", memory.ErrFull)
+		}
+		gone := idle[0]
+		idle = idle[1:]
+		gone.constraint.Drop()
+		g.room.Give(gone.bytes)
+		delete(g.known, gone.key)
+		g.leave(gone.key.vocabulary)
+	}
+	return nil
+}

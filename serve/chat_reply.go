@@ -54,12 +54,14 @@ type chatReplies struct {
 func (s *Server) repliesOf(r *chatRequest, template, prompt string) chatReplies {
 	n := or(r.N, 1)
 	w := chatReplies{parallel: or(r.ParallelTools, true), reasons: speech.ReasoningOf(template, prompt), parsers: make([]*speech.Parser, n), calls: make([]int, n)}
-	if len(r.tools()) > 0 {
+	if r.formed {
+		w.reasons = speech.NoReasoning
+	} else if len(r.tools()) > 0 {
 		w.format = s.callFormat(template)
 	}
 	if choice := &r.ToolChoice; choice.forces() {
 		w.named = choice.name != ""
-		w.format, w.reasons = speech.Forced(choice.name, w.format), speech.NoReasoning
+		w.format = speech.Forced(choice.name, s.callFormat(template))
 	}
 	for i := range w.parsers {
 		w.parsers[i] = speech.New(w.format, w.reasons)

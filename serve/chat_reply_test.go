@@ -207,6 +207,10 @@ func TestReasoningContent(t *testing.T) {
 	require.Equal(t, `"It is two."`, member(t, got.body, "choices", "0", "message", "reasoning_content"))
 	stream := streamOf(t, s.post(t, chatRoute, `{"stream":true,`+body+`}`))
 	require.Equal(t, streamed{Content: "Two.", Reasoning: "It is two.", finish: `"stop"`}, stream)
+	requests := len(s.engine.requests())
+	got = s.post(t, chatRoute, `{"response_format":{"type":"json_object"},`+body+`}`)
+	require.Len(t, s.engine.requests(), requests+1, got.body)
+	require.NotContains(t, got.body, "reasoning_content", "what is kept to a schema has no place for it")
 	got = s.post(t, chatRoute, `{"include_reasoning":false,`+body+`}`)
 	require.NotContains(t, got.body, "It is two")
 	require.Contains(t, got.body, "Two.")
@@ -241,6 +245,10 @@ func TestVLLMFields(t *testing.T) {
 	require.Equal(t, 200, s.post(t, "/v1/completions", `{"prompt":`+long+`,"truncate_prompt_tokens":-1,"max_tokens":28}`).status)
 	require.Len(t, last().Prompt, 100)
 	require.Equal(t, 400, s.post(t, "/v1/completions", `{"prompt":"a","truncate_prompt_tokens":0}`).status)
+
+	require.Equal(t, 200, s.post(t, "/generate", `{"inputs":"abcdef","parameters":{"truncate":2}}`).status)
+	require.Equal(t, "ef", s.server.text.Decode(last().Prompt, true))
+	require.Equal(t, 422, s.post(t, "/generate", `{"inputs":"a","parameters":{"truncate":0}}`).status)
 
 	got = s.post(t, "/v1/completions", `{"prompt":[59,81],"return_token_ids":true}`)
 	require.JSONEq(t, `[59,81]`, member(t, got.body, "choices", "0", "prompt_token_ids"))

@@ -111,6 +111,7 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	body.formed = form != nil
 	lora, err := s.loraNaming(c, body.LoRA)
 	if err != nil {
 		return err

@@ -42,6 +42,7 @@ type chatRequest struct {
 	WebSearch       unimplemented `json:"web_search_options"`
 
 	messages []chatMessage // Turns, read by check
+	formed   bool          // what the answer is kept to has no place for reasoning, nor for calls that are not asked for
 }
 
 // tools are those that the answer may call.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models"
-	"github.com/peft-serve/peft-serve/serve"
 	"github.com/peft-serve/peft-serve/models/pooling"
+	"github.com/peft-serve/peft-serve/serve"
 )
 
 // hosting is a base with its adapters in an engine, as every command has it that

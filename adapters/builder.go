@@ -68,6 +68,9 @@ func (b *Builder) build() error {
 	if err := c.Method.Build(b); err != nil {
 		return err
 	}
+	if len(b.invocation) > 0 && !base.Does(models.Generate) {
+		return fmt.Errorf("%w: alora_invocation_tokens is not implemented of a base that does not generate text", ErrBase)
+	}
 	return b.wholeHead()
 }
 

@@ -21,10 +21,11 @@ type Adapter interface {
 	// Invocation is the tokens from whose last place in the prompt on the adapter
 	// acts; nil: it acts everywhere.
 	Invocation() []int32
-	SharedLayers() int // the lowest layers whose keys and values are the base's
-	Vocabulary() int   // tokens of its rows; another number than the base's where it was resized
-	Method() string    // "lora"
-	Rank() int         // 0 where the method has none
+	SharedLayers() int        // the lowest layers whose keys and values are the base's
+	Vocabulary() int          // tokens of its rows; another number than the base's where it was resized
+	Classes() *models.Classes // of the head that it brings; nil: it brings none
+	Method() string           // "lora"
+	Rank() int                // 0 where the method has none
 	// Largest is the tensor with the value that is largest in magnitude, for
 	// whoever looks for an overflow. It reads all of them.
 	Largest() (tensor string, value float32)

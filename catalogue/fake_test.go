@@ -29,13 +29,14 @@ type fakeAdapter struct {
 	sampling adapters.SamplingDefaults
 }
 
-func (a *fakeAdapter) Digest() string     { return a.digest }
-func (a *fakeAdapter) Bytes() int         { return a.bytes }
-func (a *fakeAdapter) PrefixTokens() int  { return 0 }
-func (a *fakeAdapter) VirtualTokens() int { return 0 }
-func (a *fakeAdapter) Vocabulary() int    { return 64 }
-func (a *fakeAdapter) Method() string     { return "fake" }
-func (a *fakeAdapter) Rank() int          { return 0 }
+func (a *fakeAdapter) Digest() string         { return a.digest }
+func (a *fakeAdapter) Bytes() int             { return a.bytes }
+func (a *fakeAdapter) PrefixTokens() int      { return 0 }
+func (a *fakeAdapter) VirtualTokens() int     { return 0 }
+func (*fakeAdapter) Classes() *models.Classes { return nil }
+func (a *fakeAdapter) Vocabulary() int        { return 64 }
+func (a *fakeAdapter) Method() string         { return "fake" }
+func (a *fakeAdapter) Rank() int              { return 0 }
 
 func (a *fakeAdapter) Largest() (string, float32) { return "lora_A", 3e38 }
 func (a *fakeAdapter) LoudestToken() int32        { return -1 }

@@ -215,6 +215,7 @@ func TestConstrainedEnds(t *testing.T) {
 	s.empty()
 	for _, r := range []Request{
 		{IgnoreEOS: true, Constraint: c},
+		{MinTokens: 2, Constraint: c},
 		{Sampling: Sampling{Bias: map[int32]float32{8: float32(math.Inf(-1))}}, Constraint: c},
 		{Constraint: only.In(grammar.NewVocabulary(63, func(int32) []byte { return nil }, grammar.NewRoom(0)))},
 	} {

@@ -32,8 +32,8 @@ func (k *encoding) wants(_ *sequence, place int) bool {
 	return place >= k.first && place < k.first+k.rows.Rows
 }
 
-func (k *encoding) whole() bool { return true }
-func (k *encoding) head() bool  { return k.what == EncodePooled }
+func (k *encoding) whole() bool   { return true }
+func (k *encoding) head() passage { return passage{base: k.what == EncodePooled} }
 
 func (k *encoding) fill(o *output, _ *choice, hidden []float32) {
 	copy(k.rows.Row(o.place-k.first), hidden)
@@ -50,7 +50,7 @@ func (k *encoding) computed(_ *Engine, s *sequence) Finish {
 func (e *Engine) does(r *Request) error {
 	c := e.model.Config()
 	switch {
-	case r.Encode > EncodeFolded:
+	case r.Encode > EncodeScores:
 		return fmt.Errorf("%w: encoding %d is unknown", ErrPrompt, r.Encode)
 	case r.Encode != EncodeNothing && (r.MaxTokens != 0 || r.PromptLogprobs >= 0):
 		return fmt.Errorf("%w: hidden states are not asked for beside text", ErrPrompt)

@@ -161,6 +161,8 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 	vocabulary := e.model.Config().Vocabulary
 	if r.Lease != nil {
 		vocabulary = math.MaxInt32 // it is known when the adapter is
+	} else if err := e.classify(s, nil); err != nil {
+		return nil, err
 	}
 	if err := s.within(vocabulary); err != nil {
 		return nil, err

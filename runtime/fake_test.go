@@ -148,13 +148,14 @@ func (a *fakeAdapter) Prefix(int) (k, v kernels.Matrix) {
 	}
 	return k, v
 }
-func (a *fakeAdapter) Digest() string     { return a.digest }
-func (a *fakeAdapter) Bytes() int         { return a.bytes }
-func (a *fakeAdapter) PrefixTokens() int  { return a.prefix }
-func (a *fakeAdapter) VirtualTokens() int { return a.virtual }
-func (a *fakeAdapter) Vocabulary() int    { return 64 + a.added }
-func (a *fakeAdapter) Method() string     { return "fake" }
-func (a *fakeAdapter) Rank() int          { return 0 }
+func (a *fakeAdapter) Digest() string         { return a.digest }
+func (a *fakeAdapter) Bytes() int             { return a.bytes }
+func (a *fakeAdapter) PrefixTokens() int      { return a.prefix }
+func (a *fakeAdapter) VirtualTokens() int     { return a.virtual }
+func (*fakeAdapter) Classes() *models.Classes { return nil }
+func (a *fakeAdapter) Vocabulary() int        { return 64 + a.added }
+func (a *fakeAdapter) Method() string         { return "fake" }
+func (a *fakeAdapter) Rank() int              { return 0 }
 
 func (a *fakeAdapter) Largest() (string, float32) { return "lora_A", 3e38 }
 func (a *fakeAdapter) LoudestToken() int32        { return -1 }

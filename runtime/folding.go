@@ -28,8 +28,8 @@ func (k *folding) wants(_ *sequence, place int) bool {
 }
 
 // whole reports whether blocks of the prefix cache cannot stand for what is looked at.
-func (k *folding) whole() bool { return k.first || k.all && k.from < k.to }
-func (k *folding) head() bool  { return false }
+func (k *folding) whole() bool   { return k.first || k.all && k.from < k.to }
+func (k *folding) head() passage { return passage{} }
 
 func (k *folding) fill(o *output, _ *choice, hidden []float32) { copy(o.kept, hidden) }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime/grammar"
 )
 
@@ -20,9 +21,8 @@ type kind interface {
 	// whole reports whether rows before the last are still needed, so that no
 	// blocks of the prefix cache may stand for them.
 	whole() bool
-	// head reports whether fill wants what the base's head makes of a row's hidden
-	// state, and not the hidden state itself.
-	head() bool
+	// head is what a row's hidden state goes through before fill has it.
+	head() passage
 	// fill makes the output of a row. It runs beside others, and may be run
 	// again: it changes nothing but the output, what is kept of the row, and its
 	// scratch memory.
@@ -40,7 +40,15 @@ var (
 	_ kind = (*generation)(nil)
 	_ kind = (*encoding)(nil)
 	_ kind = (*folding)(nil)
+	_ kind = (*classifying)(nil)
 )
+
+// passage is what hidden states go through: the base's own head, the one of a task,
+// or, where it is zero, nothing.
+type passage struct {
+	base   bool
+	scores *models.Head
+}
 
 // kinds are the kinds of work that a request asks for, in the order in which
 // they have their say: the sequence ends when the last of them has ended. None
@@ -53,6 +61,8 @@ func (e *Engine) kinds(s *sequence) (kinds []kind) {
 	case EncodeNothing:
 	case EncodeFolded:
 		kinds = append(kinds, newFolding(s, e.model.Config().Hidden))
+	case EncodeScores:
+		kinds = append(kinds, newClassifying(s))
 	default:
 		kinds = append(kinds, newEncoding(s, e.model.Config().Hidden))
 	}
@@ -82,8 +92,8 @@ func (k *scoring) wants(s *sequence, place int) bool {
 	return next >= k.known && next < len(k.tokens)
 }
 
-func (k *scoring) whole() bool { return k.known < len(k.tokens) }
-func (k *scoring) head() bool  { return true }
+func (k *scoring) whole() bool   { return k.known < len(k.tokens) }
+func (k *scoring) head() passage { return passage{base: true} }
 
 func (k *scoring) fill(o *output, c *choice, logits []float32) {
 	o.score(c, logits, o.s.tokens[o.place+1], k.top)
@@ -125,8 +135,8 @@ func (k *generation) wants(s *sequence, place int) bool {
 	return place == len(s.tokens)-1 && k.done < k.most
 }
 
-func (k *generation) whole() bool { return false }
-func (k *generation) head() bool  { return true }
+func (k *generation) whole() bool   { return false }
+func (k *generation) head() passage { return passage{base: true} }
 
 func (k *generation) fill(o *output, c *choice, logits []float32) {
 	possible := logits
@@ -209,7 +219,7 @@ type output struct {
 	rank int // of a token of the prompt
 }
 
-// fill makes the output of its row: the logits, or the hidden state.
+// fill makes the output of its row: the logits, the scores, or the hidden state.
 func (o *output) fill(c *choice, row []float32) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -64,6 +64,9 @@ func (e *Engine) enqueue(s *sequence) {
 		if err == nil {
 			err = s.activate(a.Invocation())
 		}
+		if err == nil {
+			err = e.classify(s, a)
+		}
 	}
 	if err != nil {
 		e.end(s, "", err)

@@ -52,12 +52,17 @@ func (e *Engine) probe(ctx context.Context, a catalogue.Adapter, lease *catalogu
 		r.Prompt, r.Lease, r.Logprobs = prompt, lease, -1
 		return e.finishes(ctx, &r)
 	}
-	if !e.encoder {
-		return ask(Request{MaxTokens: 1, IgnoreEOS: true, PromptLogprobs: 0}) // so that every row's logits are looked at
+	var err error
+	if e.encoder {
+		err = ask(Request{Encode: EncodeTokens, PromptLogprobs: -1})
+		if err == nil && e.model.Config().Pooler {
+			err = ask(Request{Encode: EncodePooled, PromptLogprobs: -1})
+		}
+	} else {
+		err = ask(Request{MaxTokens: 1, IgnoreEOS: true, PromptLogprobs: 0}) // so that every row's logits are looked at
 	}
-	err := ask(Request{Encode: EncodeTokens, PromptLogprobs: -1})
-	if err == nil && e.model.Config().Pooler {
-		err = ask(Request{Encode: EncodePooled, PromptLogprobs: -1})
+	if err == nil && lease != nil && a.Classes() != nil {
+		err = ask(Request{Encode: EncodeScores, PromptLogprobs: -1})
 	}
 	return err
 }

@@ -80,6 +80,7 @@ const (
 	EncodeTokens           // those of every token of the prompt
 	EncodePooled           // what the base's pooler makes of the first
 	EncodeFolded           // the row that Pooling makes of those of all tokens
+	EncodeScores           // what the adapter's head of a task makes of them, or else the base's
 )
 
 // Sampling turns logits into a token. The zero Sampling is greedy.

@@ -65,6 +65,7 @@ func newSampler(r *Request, vocabulary int) (sampler, error) {
 	check(within(s.Frequency), "frequency penalty is %v", s.Frequency)
 	check(r.Logprobs <= vocabulary && r.PromptLogprobs <= vocabulary, "more log-probabilities than the %d tokens of the vocabulary", vocabulary)
 	check(r.Constraint == nil || !r.IgnoreEOS, "end tokens are ignored, and a grammar needs them")
+	check(r.Constraint == nil || r.MinTokens == 0, "an answer of at least %d tokens is asked for, and one within a grammar is as long as that says", r.MinTokens)
 	check(r.Constraint == nil || vocabulary == math.MaxInt32 || r.Constraint.Tokens() == vocabulary, "the grammar is over another vocabulary than the %d tokens here", vocabulary)
 	for _, token := range slices.Sorted(maps.Keys(s.Bias)) {
 		bias := s.Bias[token]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // sequence is a request on its way through the engine. Between Submit and its
@@ -38,7 +39,9 @@ type sequence struct {
 
 	from int // the position from which the adapter acts
 
-	vocabulary int // tokens of its logits
+	vocabulary int          // tokens of its logits
+	head       *models.Head // that its scores come from; nil: it asks for none
+	classes    int          // of those
 	kinds      []kind
 	generation generation // among them, if there is anything to generate
 	cached     int

@@ -170,15 +170,24 @@ func (e *Engine) forward(works []work) (err error) {
 			next++
 		}
 	}
-	h := e.model.Forward(e.pass, b, e.cache)
+	cache := e.cache
+	if e.encoder {
+		cache = nil // a decoder with a head of a task in the place of the logits' has one too
+	}
+	h := e.model.Forward(e.pass, b, cache)
 	for from := 0; from < len(outputs); {
 		to := sameHead(outputs, from)
 		e.hidden.Data = h.Data.Span(from, to)
-		if outputs[from].kind.head() {
+		switch through := outputs[from].kind.head(); {
+		case through.scores != nil:
+			made := through.scores.Forward(e.pass, b, from, &e.hidden)
+			e.sampling.run(e.pool, outputs[from:to], made.Data)
+			e.pass.Free(made)
+		case through.base:
 			made := e.model.Head(e.pass, b, from, &e.hidden)
 			e.sampling.run(e.pool, outputs[from:to], made.Data)
 			e.pass.Free(made)
-		} else {
+		default:
 			e.sampling.run(e.pool, outputs[from:to], e.hidden.Data)
 		}
 		from = to
@@ -187,11 +196,11 @@ func (e *Engine) forward(works []work) (err error) {
 	return nil
 }
 
-// sameHead is the end of the outputs that begin there and all want the head, at
-// most headRows, or all want hidden states.
+// sameHead is the end of the outputs that begin there and go through the same head,
+// at most headRows of the base's, or all want hidden states.
 func sameHead(outputs []output, from int) (to int) {
 	head := outputs[from].kind.head()
-	for to = from + 1; to < len(outputs) && outputs[to].kind.head() == head && (!head || to-from < headRows); to++ {
+	for to = from + 1; to < len(outputs) && outputs[to].kind.head() == head && (!head.base || to-from < headRows); to++ {
 	}
 	return to
 }
@@ -214,8 +223,11 @@ func (t *samplingTask) Part(_ *kernels.Worker, part int) {
 	for i := part; i < len(t.outputs); i += len(t.choices) {
 		o := &t.outputs[i]
 		row := t.logits.Row(i)
-		if o.s.request.Encode == EncodeNothing {
+		switch o.s.request.Encode {
+		case EncodeNothing:
 			row = row[:o.s.vocabulary]
+		case EncodeScores:
+			row = row[:o.s.classes]
 		}
 		o.fill(&t.choices[part], row)
 	}

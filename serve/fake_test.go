@@ -415,7 +415,7 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 	}
 	parts := Parts{
 		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics("base-model"),
-		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM", Tasks: []models.Task{models.Generate, models.Encode}}, Vocabulary: text.VocabSize(), Hidden: 4, Context: 128, Precision: "F32"},
+		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM", Tasks: []models.Task{models.Generate, models.Encode}}, Vocabulary: text.VocabSize(), Hidden: 4, Causal: true, Context: 128, Precision: "F32"},
 	}
 	config := Config{Name: "base-model", Source: "/models/base", Version: "1.2.3"}
 	if change != nil {
@@ -451,11 +451,12 @@ type fakeAdapter struct {
 	bytes  int
 }
 
-func (a fakeAdapter) Digest() string { return a.digest }
-func (a fakeAdapter) Bytes() int     { return a.bytes }
-func (fakeAdapter) Method() string   { return "lora" }
-func (fakeAdapter) Rank() int        { return 8 }
-func (fakeAdapter) Vocabulary() int  { return 1 << 20 }
+func (a fakeAdapter) Digest() string         { return a.digest }
+func (a fakeAdapter) Bytes() int             { return a.bytes }
+func (fakeAdapter) Method() string           { return "lora" }
+func (fakeAdapter) Rank() int                { return 8 }
+func (fakeAdapter) Classes() *models.Classes { return nil }
+func (fakeAdapter) Vocabulary() int          { return 1 << 20 }
 
 func (fakeAdapter) ChatTemplate() chat.Source           { return chat.Source{} }
 func (fakeAdapter) Tokenizer() *tokenizer.Tokenizer     { return nil }

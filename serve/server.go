@@ -93,7 +93,7 @@ func New(parts Parts, config Config) (*Server, error) {
 		started: time.Now(), requests: newRequests(), patience: unreadPatience, admin: newAdmin(),
 	}
 	if s.recipe, s.recipeFault = parts.Recipe, parts.RecipeFault; s.recipe == nil {
-		s.recipe = pooling.Default(s.base.Architecture.Does(models.Generate))
+		s.recipe = pooling.Default(s.base.Causal)
 	}
 	var err error
 	if config.TLSCert != "" {

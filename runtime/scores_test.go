@@ -1,0 +1,123 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/modeltest"
+)
+
+// openHeads is a golden base with its golden adapters that have heads.
+func openHeads(t *testing.T, base string) *golden {
+	t.Helper()
+	g := openGolden(t, base)
+	c, err := catalogue.New(g.load, catalogue.Options{Dir: modeltest.Goldens(t, "heads", filepath.Base(base))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	g.catalogue = c
+	return g
+}
+
+// TestScores holds the scores that the engine answers with against PEFT's, of all
+// adapters of a base in one engine, with heads of different tasks and sizes, and their
+// bits against those of each request alone.
+func TestScores(t *testing.T) {
+	byBase := map[string][]string{}
+	for _, name := range modeltest.Heads(t, false) {
+		base := modeltest.HeadBase(t, name)
+		byBase[base] = append(byBase[base], name)
+	}
+	for base, names := range byBase {
+		t.Run(base, func(t *testing.T) {
+			g := openHeads(t, base)
+			var calls []*call
+			var want, alone []kernels.Matrix
+			for _, name := range names {
+				scores := modeltest.Scores(t, name)
+				for i, text := range modeltest.Texts(t, modeltest.Goldens(t, name, "golden.safetensors")) {
+					calls = append(calls, &call{Request{Prompt: text.Tokens, Types: text.Types, Encode: EncodeScores, Logprobs: -1, PromptLogprobs: -1}, filepath.Base(name)})
+					want = append(want, scores[i])
+				}
+			}
+			for i, c := range calls {
+				got := g.encoded(g.engine(1, Options{}), []*call{c}, nil)[0]
+				if d := modeltest.MaxDifference(got, want[i]); got.Rows != want[i].Rows || got.Cols != want[i].Cols || !(d <= 1e-4) {
+					t.Errorf("call %d, adapter %q: [%d, %d] off by %.3g", i, c.adapter, got.Rows, got.Cols, d)
+				}
+				alone = append(alone, got)
+			}
+			for _, o := range []Options{{}, {StepTokens: 9}, {Slots: 3}, {CacheBlocks: 7}} {
+				for i, got := range g.encoded(g.engine(2, o), calls, func(i int) int { return i / 3 }) {
+					if d := modeltest.MaxDifference(got, alone[i]); d != 0 {
+						t.Errorf("%+v: call %d, adapter %q: off by %.3g", o, i, calls[i].adapter, d)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestScoresOfABase: a base with a head of its own answers without an adapter, and a
+// decoder that has one in the place of its logits' computes texts whole.
+func TestScoresOfABase(t *testing.T) {
+	for _, name := range modeltest.Heads(t, true) {
+		m, source, err := models.Open(modeltest.OwnHead(t, name), models.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer source.Close()
+		g := &golden{t: t, m: m}
+		want := modeltest.Scores(t, name)
+		for i, text := range modeltest.Texts(t, modeltest.Goldens(t, name, "golden.safetensors")) {
+			got := g.encoded(g.engine(2, Options{}), []*call{{Request{Prompt: text.Tokens, Types: text.Types, Encode: EncodeScores, Logprobs: -1, PromptLogprobs: -1}, ""}}, nil)[0]
+			if d := modeltest.MaxDifference(got, want[i]); got.Rows != want[i].Rows || !(d <= 1e-4) {
+				t.Errorf("%s: text %d is off by %.3g", name, i, d)
+			}
+		}
+	}
+}
+
+// TestNoScores: a request without a head is refused, and an adapter's head is probed
+// before a name stands for it.
+func TestNoScores(t *testing.T) {
+	g := openHeads(t, "encoders/bert")
+	e := g.engine(1, Options{})
+	defer e.pool.Close()
+	_, err := e.Submit(context.Background(), &Request{Prompt: []int32{7}, Encode: EncodeScores, Logprobs: -1, PromptLogprobs: -1})
+	if !errors.Is(err, models.ErrTask) || !strings.Contains(err.Error(), "has a head") {
+		t.Error(err)
+	}
+	f, err := adapters.Open(modeltest.Goldens(t, "heads/bert/text"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tensor := range f.All() {
+		if strings.HasSuffix(tensor.Name, "classifier.weight") {
+			for i := 3; i < len(tensor.Data); i += 4 {
+				tensor.Data[i], tensor.Data[i-1] = 0x7f, 0x7f // the largest float32
+			}
+		}
+	}
+	broken, err := adapters.Load(g.m, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, err := New(g.m, nil, kernels.NewPool(1), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Close(context.Background())
+	var withdrawn *catalogue.WithdrawnError
+	if err := running.Probe(context.Background(), "broken", broken); !errors.As(err, &withdrawn) {
+		t.Errorf("an adapter whose head overflows is probed: %v", err)
+	}
+}

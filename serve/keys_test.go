@@ -99,6 +99,11 @@ var requestsOf = map[string][]namingRequest{
 		{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":["a","b"],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"input":[1,2]}`, query: "?adapter=NAME"},
 		{body: `{"input":"a"}`, header: "NAME"}, {body: `{"input":"a","model":"NAME","dimensions":99999}`},
 	},
+	"POST /v1/classify": {
+		{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":[["a","b"]],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"text":"a"}`, query: "?adapter=NAME"}, {body: `{"input":[1]}`, header: "NAME"},
+	},
+	"POST /classify":                               {{body: `{"inputs":"a","model":"NAME"}`}},
+	"POST /predict":                                {{body: `{"inputs":"a","model":"NAME"}`}, {body: `{"inputs":[["a"]]}`, query: "?adapter=NAME"}},
 	"POST /v1/score":                               {{body: `{"text_1":"a","text_2":"b","model":"NAME"}`}},
 	"POST /score":                                  {{body: `{"text_1":"a","text_2":"b","model":"NAME"}`}},
 	"POST /v1/rerank":                              rerankNaming,

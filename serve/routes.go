@@ -21,6 +21,9 @@ type route struct {
 	task         models.Task // that the base has to do; empty: any
 }
 
+// classifyPath is the route of classification.
+const classifyPath = "/v1/classify"
+
 // chatRoute is the route of conversations.
 const chatRoute = "/v1/chat/completions"
 
@@ -58,6 +61,9 @@ func (s *Server) routes() []route {
 		{method: post, path: "/embed", dialect: tei, handler: s.embedRoute, needs: keys.Use, task: models.Encode},
 		{method: post, path: "/embed_all", dialect: tei, handler: s.embedAll, needs: keys.Use, task: models.Encode},
 		{method: post, path: "/similarity", dialect: tei, handler: s.similarity, needs: keys.Use, task: models.Encode},
+		{method: post, path: classifyPath, dialect: openAI, handler: s.classifyRoute, needs: keys.Use, task: models.Classify},
+		{method: post, path: "/classify", dialect: openAI, handler: s.classifyShort, needs: keys.Use, task: models.Classify},
+		{method: post, path: "/predict", dialect: tei, handler: s.predict, needs: keys.Use, task: models.Classify},
 		{method: get, path: "/v1/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/v1/models/*", dialect: openAI, handler: s.getModel},
 

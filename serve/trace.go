@@ -110,6 +110,8 @@ func (s *Server) spanAttributes(a *account) []attribute.KeyValue {
 		operation = "chat"
 	case embeddingsRoute, "/embed", "/embed_all":
 		operation = "embeddings"
+	case classifyPath, "/classify", "/predict":
+		operation = "classify"
 	}
 	if model == "" {
 		model = s.config.Name

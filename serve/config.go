@@ -45,9 +45,12 @@ type Config struct {
 	// IgnoreUnknownFields has fields that nothing reads passed over, in bodies that ask
 	// for answers, and named in the answer's X-Ignored-Fields.
 	IgnoreUnknownFields bool
-	MaxLogprobs         int // the most likeliest tokens a request may ask for; 20
-	Grammars            int // bytes that schemas and expressions may take which answers are kept to; 32 MiB
-	Parallel            int // choices of one request in the engine at once; 64
+	// ToolParser is the format of the calls of tools in what the model writes: auto,
+	// that of the chat template, none, or one of package speech; auto.
+	ToolParser  string
+	MaxLogprobs int // the most likeliest tokens a request may ask for; 20
+	Grammars    int // bytes that schemas and expressions may take which answers are kept to; 32 MiB
+	Parallel    int // choices of one request in the engine at once; 64
 
 	WriteTimeout time.Duration // how long a client may take to read an answer, or an event of a stream; 5 minutes
 
@@ -111,6 +114,9 @@ func (c Config) Validate() error {
 	}
 	if err := CheckTLS(c.TLSCert, c.TLSKey, c.TLSClientCA); err != nil {
 		faults = append(faults, fmt.Errorf("fields TLSCert, TLSKey, TLSClientCA: %w", err))
+	}
+	if err := CheckToolParser(c.ToolParser); err != nil {
+		faults = append(faults, fmt.Errorf("field ToolParser: %w", err))
 	}
 	if err := c.Limits.validate(); err != nil {
 		faults = append(faults, err)

@@ -36,6 +36,26 @@ func (s *Server) encode(c *fiber.Ctx, t *tokenizer.Tokenizer, field, text string
 	return ids, s.encodeFault(ctx, field, err, tooLong, s.longest()+", the answer included")
 }
 
+// encodeLast is encode, but for the tokens before the last so many, which are left
+// out; 0: none are.
+func (s *Server) encodeLast(c *fiber.Ctx, t *tokenizer.Tokenizer, field, text string, special bool, last int) ([]int32, error) {
+	if last == 0 {
+		return s.encode(c, t, field, text, special)
+	}
+	ctx, done := s.attendLong(c, text)
+	defer done()
+	ids, err := t.AppendEncode(ctx, nil, text, tokenizer.Options{AddSpecial: special, Once: true, Max: max(s.context, maxTokenized)})
+	return lastOf(ids, last), s.encodeFault(ctx, field, err, tooLong, "give less text at a time")
+}
+
+// lastOf are the last so many tokens; 0: all.
+func lastOf(ids []int32, last int) []int32 {
+	if last == 0 || last >= len(ids) {
+		return ids
+	}
+	return ids[len(ids)-last:]
+}
+
 // tokens are those of a text that is not run, with the part of it that each
 // stands for.
 func (s *Server) tokens(c *fiber.Ctx, t *tokenizer.Tokenizer, field, text string, special bool) ([]int32, []tokenizer.Span, error) {

@@ -71,7 +71,7 @@ func TestRefusals(t *testing.T) {
 		{`POST /generate {"inputs":"a","parameters":{"watermark":true}}`, 422, fmt.Sprintf(tgiShape, "parameters.watermark is not implemented: leave it out or send false", "validation")},
 		{`POST /generate_stream {"inputs":"a","parameters":{"details":true,"decoder_input_details":true}}`, 422,
 			fmt.Sprintf(tgiShape, "parameters.decoder_input_details is not for streams", "validation")},
-		{`POST /tokenize {}`, 422, fmt.Sprintf(tgiShape, "give the text as inputs or, in vLLM's way, as prompt", "validation")},
+		{`POST /tokenize {}`, 422, fmt.Sprintf(tgiShape, "give the text as inputs or, in vLLM's way, as prompt or as messages", "validation")},
 		{`POST /tokenize {"prompt":"a","model":"nope"}`, 404,
 			fmt.Sprintf(tgiShape, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", "validation")},
 		{`POST /detokenize {"tokens":[1],"model":"nope"}`, 404,

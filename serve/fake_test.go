@@ -197,9 +197,34 @@ func encodedOf(r *runtime.Request) kernels.Matrix {
 	if r.Encode == runtime.EncodeFolded {
 		rows = 1
 	}
+	if r.Encode == runtime.EncodeScores {
+		return scoresOf(r)
+	}
 	m := kernels.NewMatrix(rows, 4)
 	for i := range rows {
 		copy(m.Row(i), []float32{float32(r.Prompt[i]), float32(len(r.Prompt)), 1, float32(len(r.Lease.Digest()))})
+	}
+	return m
+}
+
+// scoresOf are scores of which that of the class numbered as the token, or the number
+// of tokens, is the highest.
+func scoresOf(r *runtime.Request) kernels.Matrix {
+	classes := &models.Classes{Task: models.Classify, Names: []string{"LABEL_0"}}
+	if own := r.Lease.Adapter(); own != nil && own.Classes() != nil {
+		classes = own.Classes()
+	}
+	n, rows := len(classes.Names), 1
+	if classes.Task == models.Tag {
+		rows = len(r.Prompt)
+	}
+	m := kernels.NewMatrix(rows, n)
+	for i := range rows {
+		best := len(r.Prompt)
+		if classes.Task == models.Tag {
+			best = int(r.Prompt[i])
+		}
+		m.Row(i)[best%n] = 2
 	}
 	return m
 }
@@ -415,7 +440,7 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 	}
 	parts := Parts{
 		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics("base-model"),
-		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM", Tasks: []models.Task{models.Generate, models.Encode}}, Vocabulary: text.VocabSize(), Hidden: 4, Causal: true, Context: 128, Precision: "F32"},
+		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM", Tasks: []models.Task{models.Generate, models.Encode, models.Classify}}, Vocabulary: text.VocabSize(), Hidden: 4, Causal: true, Context: 128, Precision: "F32"},
 	}
 	config := Config{Name: "base-model", Source: "/models/base", Version: "1.2.3"}
 	if change != nil {
@@ -451,12 +476,23 @@ type fakeAdapter struct {
 	bytes  int
 }
 
-func (a fakeAdapter) Digest() string         { return a.digest }
-func (a fakeAdapter) Bytes() int             { return a.bytes }
-func (fakeAdapter) Method() string           { return "lora" }
-func (fakeAdapter) Rank() int                { return 8 }
-func (fakeAdapter) Classes() *models.Classes { return nil }
-func (fakeAdapter) Vocabulary() int          { return 1 << 20 }
+func (a fakeAdapter) Digest() string { return a.digest }
+func (a fakeAdapter) Bytes() int     { return a.bytes }
+func (fakeAdapter) Method() string   { return "lora" }
+func (fakeAdapter) Rank() int        { return 8 }
+
+// Classes has a head of texts for "sql" and one of tokens for "ner".
+func (a fakeAdapter) Classes() *models.Classes {
+	switch a.digest {
+	case "digest-of-sql":
+		return &models.Classes{Task: models.Classify, Names: []string{"bad", "so so", "good"}}
+	case "digest-of-ner":
+		return &models.Classes{Task: models.Tag, Names: []string{"O", "B-PER", "I-PER", "B-LOC"}}
+	}
+	return nil
+}
+
+func (fakeAdapter) Vocabulary() int { return 1 << 20 }
 
 func (fakeAdapter) ChatTemplate() chat.Source           { return chat.Source{} }
 func (fakeAdapter) Tokenizer() *tokenizer.Tokenizer     { return nil }

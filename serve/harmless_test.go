@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/kernels"
 )
 
 // What clients send for want of a model's name is the base, unless an adapter has it.
@@ -213,4 +216,75 @@ func TestUnpackTar(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	require.True(t, isTar(old.Bytes()))
+}
+
+// The choices of a prompt share its prefill: those after the first compute no more
+// than what is no whole block.
+func TestChoicesShareAPrefill(t *testing.T) {
+	s := realSite(t)
+	prompt := make([]int, 3*kernels.BlockLen+2)
+	for i := range prompt {
+		prompt[i] = 5 + i%7
+	}
+	other := append([]int{9}, prompt...)
+	body, err := json.Marshal(map[string]any{"prompt": [][]int{prompt, other}, "n": 4, "max_tokens": 2, "seed": 1})
+	require.NoError(t, err)
+	before := s.server.engine.Snapshot()
+	got := s.post(t, "/v1/completions", string(body))
+	require.Equal(t, 200, got.status, got.body)
+	after := s.server.engine.Snapshot()
+	computed := after.PromptTokens - before.PromptTokens - (after.CachedTokens - before.CachedTokens)
+	require.EqualValues(t, len(prompt)+len(other)+3*2+3*3, computed)
+
+	// The answers are those that each would have had alone.
+	for i := range 4 {
+		alone, err := json.Marshal(map[string]any{"prompt": prompt, "max_tokens": 2, "seed": 1 + i})
+		require.NoError(t, err)
+		require.Equal(t, member(t, s.post(t, "/v1/completions", string(alone)).body, "choices", "0", "text"), member(t, got.body, "choices", string(rune('0'+i)), "text"))
+	}
+}
+
+// What other servers' clients and probes ask.
+func TestOtherServersRoutes(t *testing.T) {
+	s := newSite(t, nil)
+	require.JSONEq(t, `{}`, s.get(t, "/ping").body)
+	require.JSONEq(t, `{}`, s.post(t, "/ping", "").body)
+	require.JSONEq(t, `{"server_load":2}`, s.get(t, "/load").body)
+	require.Equal(t, s.get(t, "/v1/models").body, s.get(t, "/models").body)
+	require.Equal(t, s.get(t, "/v1/models/sql").body, s.get(t, "/models/sql").body)
+	require.Equal(t, 404, s.get(t, "/models/none").status)
+	got := s.post(t, "/completions", `{"prompt":"Yo"}`)
+	require.Equal(t, `"Hi there."`, member(t, got.body, "choices", "0", "text"))
+	got = s.post(t, "/chat/completions", `{"messages":[{"role":"user","content":"Yo"}],"nope":1}`)
+	require.Equal(t, 400, got.status)
+	require.Equal(t, `"nope"`, member(t, got.body, "error", "param"))
+
+	info := s.get(t, "/tokenizer_info").body
+	require.Equal(t, `"<s>"`, member(t, info, "bos_token"))
+	require.Contains(t, member(t, info, "chat_template"), "messages")
+	require.Equal(t, 128.0, number(t, info, "model_max_length"))
+
+	// A conversation's tokens are those that a chat begins with.
+	const body = `"messages":[{"role":"user","content":"Yo"}]`
+	got = s.post(t, chatRoute, `{`+body+`}`)
+	require.Equal(t, 200, got.status, got.body)
+	requests := s.engine.requests()
+	want, err := json.Marshal(requests[len(requests)-1].Prompt)
+	require.NoError(t, err)
+	got = s.post(t, "/tokenize", `{"return_token_strs":true,`+body+`}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.JSONEq(t, string(want), member(t, got.body, "tokens"))
+	require.Contains(t, member(t, got.body, "token_strs"), `"Y"`)
+	require.Equal(t, 422, s.post(t, "/tokenize", `{"prompt":"a",`+body+`}`).status)
+	require.Equal(t, 422, s.post(t, "/tokenize", `{"messages":[{"role":"nobody","content":"a"}]}`).status)
+	require.Equal(t, "null", member(t, s.post(t, "/tokenize", `{"prompt":"a"}`).body, "token_strs"))
+}
+
+// A list of models is one to choose from: what could not be loaded is in
+// /v1/adapters, with the reason.
+func TestModelsLeaveOutWhatFailed(t *testing.T) {
+	s := newSite(t, nil)
+	s.catalogue.entries["cold"].State = catalogue.Failed
+	require.NotContains(t, s.get(t, "/v1/models").body, `"cold"`)
+	require.Contains(t, s.get(t, "/v1/adapters").body, `"cold"`)
 }

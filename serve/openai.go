@@ -33,6 +33,10 @@ type openAIRequest struct {
 	Repetition       *float64      `json:"repetition_penalty"`
 	StopIDs          []int32       `json:"stop_token_ids"`
 	IgnoreEOS        *bool         `json:"ignore_eos"`
+	MinTokens        *int          `json:"min_tokens"`
+	Truncate         *int          `json:"truncate_prompt_tokens"`
+	PromptLogprobs   *int          `json:"prompt_logprobs"`
+	ReturnIDs        *bool         `json:"return_token_ids"`
 	SkipSpecial      *bool         `json:"skip_special_tokens"`
 	AddSpecial       *bool         `json:"add_special_tokens"`
 	User             ignored       `json:"user"`
@@ -40,13 +44,10 @@ type openAIRequest struct {
 	SafetyIdentifier ignored       `json:"safety_identifier"`
 	PromptCacheKey   ignored       `json:"prompt_cache_key"`
 	ServiceTier      unimplemented `json:"service_tier" only:"\"auto\"|\"default\""`
-	MinTokens        unimplemented `json:"min_tokens" only:"0"`
 	LengthPenalty    unimplemented `json:"length_penalty" only:"1|1.0"`
 	BeamSearch       unimplemented `json:"use_beam_search" only:"false"`
 	IncludeStop      unimplemented `json:"include_stop_str_in_output" only:"false"`
 	SpacesBetween    unimplemented `json:"spaces_between_special_tokens" only:"true"`
-	Truncate         unimplemented `json:"truncate_prompt_tokens"`
-	PromptLogprobs   unimplemented `json:"prompt_logprobs"`
 	AllowedTokens    unimplemented `json:"allowed_token_ids"`
 	BadWords         unimplemented `json:"bad_words" only:"[]"`
 	Priority         unimplemented `json:"priority" only:"0"`
@@ -100,6 +101,12 @@ func (r *openAIRequest) check() error {
 		return invalid("n", "n is %d, outside 1 to %d", *r.N, maxChoices)
 	case r.MaxTokens != nil && *r.MaxTokens < 0:
 		return invalid("max_tokens", "max_tokens is %d, below 0", *r.MaxTokens)
+	case r.MinTokens != nil && *r.MinTokens < 0:
+		return invalid("min_tokens", "min_tokens is %d, below 0", *r.MinTokens)
+	case r.Truncate != nil && (*r.Truncate < -1 || *r.Truncate == 0):
+		return invalid("truncate_prompt_tokens", "truncate_prompt_tokens is %d: give how many of the last tokens to keep, or -1 for what the context holds", *r.Truncate)
+	case r.PromptLogprobs != nil && r.streams():
+		return invalid("prompt_logprobs", "prompt_logprobs is not for streams")
 	case r.StreamOptions != nil && !r.streams():
 		return invalid("stream_options", "stream_options is only for stream: true")
 	case r.TopP != nil && !(*r.TopP >= 0 && *r.TopP <= 1):
@@ -125,6 +132,32 @@ func (r *openAIRequest) check() error {
 	return nil
 }
 
+// checkPromptLogprobs reports more or fewer of them than there may be.
+func (r *openAIRequest) checkPromptLogprobs(most int) error {
+	if n := or(r.PromptLogprobs, 0); n < 0 || n > most {
+		return invalid("prompt_logprobs", "prompt_logprobs is %d, outside 0 to %d", n, most)
+	}
+	return nil
+}
+
+// kept is how many of the last tokens of a prompt are kept; 0: all.
+func (r *openAIRequest) kept(context int, asked *int) int {
+	switch keep := or(r.Truncate, 0); {
+	case keep < 0:
+		return max(context-max(or(asked, 1), 1), 1)
+	default:
+		return keep
+	}
+}
+
+// checkLength reports an answer that would have to be longer than it may be.
+func (r *openAIRequest) checkLength(request *runtime.Request) error {
+	if request.MaxTokens >= 0 && request.MinTokens > request.MaxTokens {
+		return invalid("min_tokens", "min_tokens is %d, and the answer has at most %d tokens", request.MinTokens, request.MaxTokens)
+	}
+	return nil
+}
+
 // checkTokens reports a token that the vocabulary does not have.
 func (r *openAIRequest) checkTokens(vocabulary int) error {
 	for id := range r.LogitBias {
@@ -140,11 +173,15 @@ func (r *openAIRequest) checkTokens(vocabulary int) error {
 	return nil
 }
 
-// form is what the answer is to be kept to; nil: nothing.
-func (r *openAIRequest) form() (*form, error) {
-	f, err := oneForm(r.ResponseFormat.form, r.GuidedJSON.form, r.GuidedRegex.form, r.GuidedChoice.form, r.StructuredOutputs.form)
+// form is what the answer is to be kept to, of more than the fields here, too; nil:
+// nothing.
+func (r *openAIRequest) form(more ...form) (*form, error) {
+	f, err := oneForm(append(more, r.ResponseFormat.form, r.GuidedJSON.form, r.GuidedRegex.form, r.GuidedChoice.form, r.StructuredOutputs.form)...)
 	if f != nil && or(r.IgnoreEOS, false) {
 		return nil, invalid("ignore_eos", "ignore_eos goes on after the end, and an answer that is kept to %s ends where it says: leave it out", f.field)
+	}
+	if f != nil && or(r.MinTokens, 0) > 0 {
+		return nil, invalid("min_tokens", "min_tokens forbids the end, and an answer that is kept to %s ends where it says: leave it out", f.field)
 	}
 	return f, err
 }
@@ -163,10 +200,15 @@ func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, to selection) run
 		Bias:        r.LogitBias,
 		Seed:        seedOf(r.Seed),
 	}
+	prompt := -1
+	if r.PromptLogprobs != nil {
+		prompt = *r.PromptLogprobs
+	}
 	return runtime.Request{
-		Lease: to.lease, Tenant: to.who.tenant, Group: group(c), Scope: to.who.scope, Sampling: sampling,
+		MinTokens: or(r.MinTokens, 0),
+		Lease:     to.lease, Tenant: to.who.tenant, Group: group(c), Scope: to.who.scope, Sampling: sampling,
 		Stop: r.Stop, StopIDs: r.StopIDs, IgnoreEOS: or(r.IgnoreEOS, false),
-		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: -1,
+		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: prompt,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/serve/keys"
 )
@@ -50,7 +51,7 @@ func (s *Server) modelCards(c *fiber.Ctx) []modelCard {
 	}
 	cards := []modelCard{card}
 	for _, e := range s.listed(c) {
-		if !answers(e) {
+		if !answers(e) || e.State == catalogue.Failed { // which GET /v1/adapters tells, with the reason
 			continue
 		}
 		card.ID, card.Root, card.Parent = e.Name, folderOf(e), &s.config.Name

@@ -31,6 +31,7 @@ type generateParameters struct {
 	ReturnFull    *bool           `json:"return_full_text"`
 	Details       *bool           `json:"details"`
 	PromptDetails *bool           `json:"decoder_input_details"`
+	Truncate      *int            `json:"truncate"`
 
 	// What the answer is kept to: TGI's field, and LoRAX's two.
 	Grammar        typedForm   `json:"grammar"`
@@ -39,7 +40,6 @@ type generateParameters struct {
 
 	BestOf        unimplemented `json:"best_of" only:"1"`
 	TypicalP      unimplemented `json:"typical_p" only:"1|1.0"`
-	Truncate      unimplemented `json:"truncate"`
 	Watermark     unimplemented `json:"watermark" only:"false"`
 	TopNTokens    unimplemented `json:"top_n_tokens" only:"0"`
 	Alternatives  unimplemented `json:"return_k_alternatives" only:"0"`
@@ -77,7 +77,7 @@ func (p *generateParameters) form() (*form, error) {
 // generateRequest is the runtime's request for body.
 func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest, to selection) (*runtime.Request, error) {
 	p := &body.Parameters
-	prompt, err := s.encode(c, to.text, "inputs", *body.Inputs, true)
+	prompt, err := s.encodeLast(c, to.text, "inputs", *body.Inputs, true, or(p.Truncate, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +119,8 @@ func (p *generateParameters) check() error {
 		return bad("max_new_tokens", "is %d, below 0", *p.MaxNewTokens)
 	case p.Temperature != nil && !(*p.Temperature >= 0 && *p.Temperature <= 100):
 		return bad("temperature", "is %g, outside 0 to 100", *p.Temperature)
+	case p.Truncate != nil && *p.Truncate < 1:
+		return bad("truncate", "is %d: give how many of the last tokens to keep", *p.Truncate)
 	case p.TopK != nil && *p.TopK < 0:
 		return bad("top_k", "is %d, below 0", *p.TopK)
 	case p.TopP != nil && !(*p.TopP >= 0 && *p.TopP <= 1):

@@ -10,6 +10,7 @@ import (
 	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/pooling"
+	"github.com/peft-serve/peft-serve/serve"
 )
 
 // hosting is a base with its adapters in an engine, as every command has it that
@@ -44,9 +45,10 @@ type hosting struct {
 
 // asking is what requests may ask for.
 type asking struct {
-	BodyLimit        size `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
-	MaxTokensDefault int  `group:"http" placeholder:"TOKENS" default:"0" help:"Tokens of an answer where a request does not say, on every route; by default each dialect's own: 16 of completions, 20 of /v2, 100 of TGI's, what the context has left of chats"`
-	MaxTokensLimit   int  `group:"http" placeholder:"TOKENS" default:"0" help:"Most tokens of an answer that a request may ask for; by default what the context holds"`
+	BodyLimit        size   `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
+	ToolParser       string `group:"http" placeholder:"FORMAT" default:"auto" help:"How the model writes calls of tools: hermes (Qwen, too), llama3_json or mistral; auto: as the chat template does; none: they stay text"`
+	MaxTokensDefault int    `group:"http" placeholder:"TOKENS" default:"0" help:"Tokens of an answer where a request does not say, on every route; by default each dialect's own: 16 of completions, 20 of /v2, 100 of TGI's, what the context has left of chats"`
+	MaxTokensLimit   int    `group:"http" placeholder:"TOKENS" default:"0" help:"Most tokens of an answer that a request may ask for; by default what the context holds"`
 }
 
 // logging is how a command tells what it does, and where settings are read from.
@@ -109,6 +111,9 @@ func (a *asking) validate(wrong *faults) {
 	aboveZero(wrong, "body-limit", a.BodyLimit)
 	atLeast(wrong, "max-tokens-default", a.MaxTokensDefault, 0)
 	atLeast(wrong, "max-tokens-limit", a.MaxTokensLimit, 0)
+	if err := serve.CheckToolParser(a.ToolParser); err != nil {
+		wrong.add("--tool-parser: %s; or auto, or none", err)
+	}
 	if a.MaxTokensLimit > 0 && a.MaxTokensDefault > a.MaxTokensLimit {
 		wrong.add("--max-tokens-default: %d is above --max-tokens-limit, %d", a.MaxTokensDefault, a.MaxTokensLimit)
 	}

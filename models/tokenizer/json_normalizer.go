@@ -38,8 +38,8 @@ func (t *Tokenizer) parseNormalizer(raw json.RawMessage, path string) error {
 var forms = map[string]normalizer{
 	"NFC": unicodeForm(norm.NFC), "NFD": unicodeForm(norm.NFD),
 	"NFKC": unicodeForm(norm.NFKC), "NFKD": unicodeForm(norm.NFKD),
-	"Lowercase":    {what: "lowercase", apply: plainly(lowercase), shrink: shrinkLower},
-	"StripAccents": {what: "strip accents", apply: plainly(stripAccents)},
+	"Lowercase":    {what: "lowercase", byCharacter: true, apply: plainly(lowercase), shrink: shrinkLower},
+	"StripAccents": {what: "strip accents", byCharacter: true, apply: plainly(stripAccents)},
 	"Nmt":          {what: "nmt", apply: plainly(nmt)},
 	"ByteLevel":    {what: "spell bytes", apply: plainly(spellBytes), shrink: 1},
 }

@@ -12,6 +12,9 @@ import (
 type normalizer struct {
 	path string // in the file
 	what string // it does: two of the same do the same
+	// byCharacter tells that each character becomes what it becomes alone, but for
+	// ones that compose.
+	byCharacter bool
 	// apply fails with errGrows rather than make more than most bytes.
 	apply func(s string, most int) (string, error)
 	// shrink is how many bytes of text may become one; 0: any number.
@@ -50,7 +53,7 @@ const (
 )
 
 func unicodeForm(form norm.Form) normalizer {
-	return normalizer{what: fmt.Sprint("form ", int(form)), shrink: shrinkForm, apply: plainly(func(s string) string {
+	return normalizer{what: fmt.Sprint("form ", int(form)), byCharacter: true, shrink: shrinkForm, apply: plainly(func(s string) string {
 		if isASCII(s) {
 			return s
 		}
@@ -167,7 +170,7 @@ type bertNormalizer struct {
 }
 
 func (n bertNormalizer) normalizer() normalizer {
-	return normalizer{what: fmt.Sprintf("bert %v", n), apply: plainly(n.normalize)}
+	return normalizer{what: fmt.Sprintf("bert %v", n), byCharacter: true, apply: plainly(n.normalize)}
 }
 
 func (n bertNormalizer) normalize(s string) string {

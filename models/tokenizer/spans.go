@@ -22,13 +22,15 @@ func (t *Tokenizer) EncodeSpans(ctx context.Context, text string, o Options) (id
 		return nil, nil, false, err
 	}
 	spans = make([]Span, len(ids))
-	decoder, w := t.NewDecoder(false), walk{rest: text}
+	spelled, places := t.respelled(text)
+	decoder, w := t.NewDecoder(false), walk{rest: spelled}
 	for i, id := range ids {
 		if spans[i] = w.take(decoder.Push(id)); decoder.Incomplete() {
 			spans[i].End += prefixOf(w.rest, 1)
 		}
 	}
-	exact = !w.astray && w.rest == ""
+	exact = !w.astray && w.rest == "" && places == nil
+	w.at = places.in(text, spans, w.at)
 	if !o.AddSpecial {
 		return ids, spans, exact, nil
 	}
@@ -46,6 +48,56 @@ func (t *Tokenizer) EncodeSpans(ctx context.Context, text string, o Options) (id
 		around[i] = Span{w.at, w.at}
 	}
 	return ids, around, exact, nil
+}
+
+// places are the bytes of a text that the bytes of another spelling of it, and its
+// end, come from; nil: it is the text.
+type places []int
+
+// respelled is the text as normalizers spell it that do so by characters, as pieces
+// have them: in lower case, without accents.
+func (t *Tokenizer) respelled(text string) (string, places) {
+	for _, n := range t.normalizers {
+		if !n.byCharacter {
+			return text, nil
+		}
+	}
+	if len(t.normalizers) == 0 {
+		return text, nil
+	}
+	var spelled strings.Builder
+	var at places
+	for i, r := range text {
+		one, err := t.normalize(string(r), func() bool { return true })
+		if err != nil {
+			return text, nil
+		}
+		spelled.WriteString(one)
+		for range len(one) {
+			at = append(at, i)
+		}
+	}
+	if spelled.String() == text {
+		return text, nil
+	}
+	return spelled.String(), append(at, len(text))
+}
+
+// in turns spans of the other spelling, and a place in it, into those of the text. An
+// end is that of the last character that is spanned.
+func (p places) in(text string, spans []Span, at int) int {
+	if p == nil {
+		return at
+	}
+	for i, s := range spans {
+		spans[i] = Span{p[s.Start], p[s.Start]}
+		if s.End > s.Start {
+			last := p[s.End-1]
+			_, size := utf8.DecodeRuneInString(text[last:])
+			spans[i].End = last + size
+		}
+	}
+	return p[at]
 }
 
 // Around returns the special tokens that Encode puts around a text of these

@@ -1,4 +1,4 @@
-// Package reply takes apart what a model writes in a conversation: its reasoning,
+// Package speech takes apart what a model writes in a conversation: its reasoning,
 // what it says, and the tools that it calls. A [Parser] is given the text as it
 // comes and returns pieces of which each is certain: no part of a marker is taken
 // for text, and a call is told when it is whole. So an answer that is streamed and
@@ -6,7 +6,7 @@
 //
 // A [Format] is how a family of models writes its calls, one file each.
 // docs/howto/toolparser.md says how to add one.
-package reply
+package speech
 
 import "strings"
 

@@ -1,4 +1,4 @@
-package reply
+package speech
 
 import (
 	"testing"
@@ -75,6 +75,10 @@ func TestFormats(t *testing.T) {
 		{"names", mistral{}, `[TOOL_CALLS]add{"a": 3.5}[TOOL_CALLS]multiply{"a": 3}`, folded{calls: []Call{call("add", `{"a": 3.5}`), call("multiply", `{"a": 3}`)}}},
 		{"ids", mistral{}, `[TOOL_CALLS]add[CALL_ID]abc123def[ARGS]{"a": 3.5}`, folded{calls: []Call{call("add", `{"a": 3.5}`)}}},
 		{"arguments", mistral{}, `[TOOL_CALLS]add[ARGS]{"a": 3.5}`, folded{calls: []Call{call("add", `{"a": 3.5}`)}}},
+		{"named", Forced("look", nil), `{"at": {"x": "}"}}`, folded{calls: []Call{call("look", `{"at": {"x": "}"}}`)}}},
+		{"cut", Forced("look", nil), `{"at": {"x`, folded{content: `{"at": {"x`}},
+		{"required", Forced("", mistral{}), `[{"name": "a", "parameters": {"x": [1]}}, {"name": "b", "parameters": {}}]`, folded{calls: []Call{call("a", `{"x": [1]}`), call("b", "{}")}}},
+		{"cut", Forced("", nil), `[{"name": "a", "parameters": {}}, {"name"`, folded{calls: []Call{call("a", "{}")}}},
 		{"text", mistral{}, "A [list] of {things} [TOOL", folded{content: "A [list] of {things} [TOOL"}},
 	} {
 		for size := 1; size <= len(c.text); size++ {

@@ -1,4 +1,4 @@
-package reply
+package speech
 
 import "strings"
 
@@ -11,17 +11,18 @@ const (
 	Within                // the prompt has ended with <think>
 )
 
+// Reasoning stands between these.
 const (
-	thinks  = "<think>"
-	thought = "</think>"
+	Thinks  = "<think>"
+	Thought = "</think>"
 )
 
 // ReasoningOf is that of the replies to a prompt, by a chat template.
 func ReasoningOf(template, prompt string) Reasoning {
 	switch {
-	case strings.HasSuffix(strings.TrimRight(prompt, white), thinks):
+	case strings.HasSuffix(strings.TrimRight(prompt, white), Thinks):
 		return Within
-	case strings.Contains(template, thinks), strings.Contains(template, thought):
+	case strings.Contains(template, Thinks), strings.Contains(template, Thought):
 		return MayReason
 	}
 	return NoReasoning
@@ -43,9 +44,9 @@ func (r *reasoning) split(text string, ended bool) (reasoned, said string) {
 	if !r.within && !r.done {
 		rest := strings.TrimLeft(text, white)
 		switch {
-		case strings.HasPrefix(rest, thinks):
-			r.within, text = true, rest[len(thinks):]
-		case !ended && strings.HasPrefix(thinks, rest):
+		case strings.HasPrefix(rest, Thinks):
+			r.within, text = true, rest[len(Thinks):]
+		case !ended && strings.HasPrefix(Thinks, rest):
 			r.held = text
 			return "", ""
 		default:
@@ -53,7 +54,7 @@ func (r *reasoning) split(text string, ended bool) (reasoned, said string) {
 		}
 	}
 	if r.within {
-		end, whole := find(text, thought, ended)
+		end, whole := find(text, Thought, ended)
 		reasoned = text[:end]
 		text = text[end:]
 		if !whole {
@@ -66,7 +67,7 @@ func (r *reasoning) split(text string, ended bool) (reasoned, said string) {
 		kept := strings.TrimRight(reasoned, "\n") // the last line breaks are not its own
 		if whole || ended {
 			r.within, r.done, r.begun = false, true, false
-			text = strings.TrimPrefix(text, thought)
+			text = strings.TrimPrefix(text, Thought)
 		} else {
 			r.held = reasoned[len(kept):] + r.held
 		}

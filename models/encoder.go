@@ -130,7 +130,8 @@ type postNorm struct {
 	act                        kernels.Activation
 	norm1, norm2               *Norm
 	attention                  kernels.Attention
-	attentionInsert, mlpInsert int // sublayer sites
+	relative                   *disentangled // in the place of attention; nil: none
+	attentionInsert, mlpInsert int           // sublayer sites
 	last                       bool
 }
 
@@ -152,7 +153,12 @@ func (l *postNorm) forward(p *Pass, b *Batch, x *Value) *Value {
 func (l *postNorm) mix(p *Pass, b *Batch, x *Value) *Value {
 	projected := forwardAll(p, b.Segments, x, l.q, l.k, l.v)
 	q, k, v := projected[0], projected[1], projected[2]
-	out := attend(p, b, nil, l.config, l.layer, l.attention, all(q), all(k), all(v))
+	var out *Value
+	if l.relative != nil {
+		out = l.relative.attend(p, b, q, k, v)
+	} else {
+		out = attend(p, b, nil, l.config, l.layer, l.attention, all(q), all(k), all(v))
+	}
 	p.Free(q, k, v)
 	return out
 }

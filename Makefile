@@ -17,7 +17,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base encoder data builtin test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
+.PHONY: help build run base encoder data builtin test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint openapi generate check-generate bench bench-start bench-compare table goldens manifests deploy-test release check-release ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -106,6 +106,9 @@ soak-uploads: ## hostile uploads of each kind beside who asks and who publishes 
 lint: ## golangci-lint at the version pinned in tools/go.mod
 	$(LINT) run ./...
 
+openapi: ## the description of the API is valid OpenAPI 3.1, as a validator of others sees it
+	$(GO) tool -modfile=tools/go.mod validate serve/openapi.yaml
+
 generate: ## regenerate the assembly
 	$(GO) generate ./...
 
@@ -143,6 +146,7 @@ ci: ## what must pass before a change lands
 	$(GO) vet ./...
 	$(MAKE) build
 	$(MAKE) check-generate
+	$(MAKE) openapi
 	$(MAKE) cross
 	$(MAKE) arm64-kernels
 	-$(MAKE) base

@@ -167,6 +167,9 @@ func (m *prefixTuning) Rank() int    { return 0 }
 
 func (m *prefixTuning) Build(b *Builder) error {
 	c := b.Model.Config()
+	if c.NoPrefix {
+		return fmt.Errorf("%w: the attention of %s has no place for keys and values before a text", ErrBase, c.Architecture)
+	}
 	if err := fits("num_layers", m.layers, c.Layers); err != nil {
 		return err
 	}

@@ -68,6 +68,7 @@ func TestAttendGrad(t *testing.T) {
 			{Heads: 9, Scale: 0.125, Causal: true},
 			{Heads: 3, Scale: 0.2},
 			{Heads: 6, Scale: 0.125, Causal: true, Window: 40},
+			{Heads: 6, Scale: 0.125, Window: 9}, {Heads: 3, Scale: 0.2, Window: 40},
 			{Heads: 6, Scale: 0.2, Causal: true, Softcap: 3},
 			{Heads: 150, Scale: 0.2, Causal: true},
 			{Heads: 6, Scale: 0.2, Bias: NewPositionBias(6, 128, 0.2, biasAt)},

@@ -80,7 +80,7 @@ type Attention struct {
 	Heads   int           // query heads, a multiple of the KV's heads
 	Scale   float32       // factor on q·k
 	Causal  bool          // a row sees the positions up to its own; else all of its span
-	Window  int           // sees only the last Window positions (its own included); 0: all
+	Window  int           // sees only positions nearer than Window to its own; 0: all
 	Softcap float32       // scores become cap·tanh(score/cap); 0: none
 	Bias    *PositionBias // added to scores; nil: none
 }
@@ -149,7 +149,7 @@ func (a *Attention) Sees(row int, s Span) (from, to int) {
 		to = s.Position + s.End - s.Start
 	}
 	if a.Window > 0 {
-		from = max(0, position+1-a.Window)
+		from, to = max(0, position+1-a.Window), min(to, position+a.Window)
 	}
 	return from, to
 }

@@ -64,7 +64,7 @@ func (c attended) reference(s Span, row, h int) []float64 {
 	var keys, values []float64
 	var seenAt []int
 	for j := range s.Position + s.End - s.Start {
-		if c.a.Causal && j > position || c.a.Window > 0 && j <= position-c.a.Window {
+		if c.a.Causal && j > position || c.a.Window > 0 && (j <= position-c.a.Window || j >= position+c.a.Window) {
 			continue
 		}
 		c.kv.Load(s.Blocks[j/BlockLen], j, k, v)
@@ -121,6 +121,7 @@ func TestAttend(t *testing.T) {
 			{Heads: 9, Scale: 0.125, Causal: true},
 			{Heads: 6, Scale: 0.1},
 			{Heads: 3, Scale: 0.125, Causal: true, Window: 40},
+			{Heads: 6, Scale: 0.125, Window: 9}, {Heads: 3, Scale: 0.2, Window: 40},
 			{Heads: 6, Scale: 0.2, Causal: true, Softcap: 3},
 			{Heads: 24, Scale: 0.3, Causal: true},
 			{Heads: 3, Scale: 4, Causal: true}, // the maximum moves far

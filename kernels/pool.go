@@ -231,13 +231,14 @@ func (p *Pool) drain(w *Worker) {
 // tasks holds one reusable Task of each primitive, so that a call allocates
 // nothing.
 type tasks struct {
-	matMul     matMulTask
-	pack       packTask
-	inputGrad  inputGradTask
-	weightGrad weightGradTask
-	grad       outerTask
-	attend     attendTask
-	rows       rowsTask
-	store      storeTask
-	route      routeTask
+	matMul      matMulTask
+	pack        packTask
+	inputGrad   inputGradTask
+	weightGrad  weightGradTask
+	grad        outerTask
+	attend      attendTask
+	disentangle disentangleTask
+	rows        rowsTask
+	store       storeTask
+	route       routeTask
 }

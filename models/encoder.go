@@ -14,13 +14,21 @@ type encoder struct {
 	sites  Sites
 	bare   Sites // under the names of the class without a head
 
-	words, positions *Embedding
-	types            *Embedding // of tokens; nil: none
-	padding          int32      // see places; -1: positions are counted from 0
-	norm             *Norm
-	project          *Linear // from the embeddings' size to the blocks'; nil: they are equal
-	blocks           []postNorm
-	pooler           *Linear // nil: none
+	words     *Embedding
+	positions *Embedding // nil: attention knows them
+	types     *Embedding // of tokens; nil: none
+	padding   int32      // see places; -1: positions are counted from 0
+	norm      *Norm
+	project   *Linear // from the embeddings' size to the blocks'; nil: they are equal
+	blocks    []encoderBlock
+	final     *Norm   // of what the last block returns; nil: it has its own
+	pooler    *Linear // nil: none
+}
+
+// encoderBlock is one layer of an encoder. It frees x, and the last one returns the
+// rows that are wanted.
+type encoderBlock interface {
+	forward(p *Pass, b *Batch, x *Value) *Value
 }
 
 func (m *encoder) Config() *Config { return &m.config }
@@ -29,13 +37,15 @@ func (m *encoder) Sites() Sites    { return m.sites }
 // Forward implements Model. The cache is not used.
 func (m *encoder) Forward(p *Pass, b *Batch, _ *Cache) *Value {
 	x := m.embed(p, b)
-	for i := range m.blocks {
-		block := &m.blocks[i]
+	for _, block := range m.blocks {
 		if p.recording && p.recompute {
 			x = p.block(x, func(x *Value) *Value { return block.forward(p, b, x) })
 			continue
 		}
 		x = block.forward(p, b, x)
+	}
+	if m.final != nil {
+		x = m.final.replace(p, b.outSegments(p), x)
 	}
 	return x
 }
@@ -52,7 +62,9 @@ func (m *encoder) embed(p *Pass, b *Batch) *Value {
 	if m.types != nil {
 		x = sum(p, x, m.types.Forward(p, b, p.types(b)))
 	}
-	x = sum(p, x, m.positions.Forward(p, b, m.places(p, b)))
+	if m.positions != nil {
+		x = sum(p, x, m.positions.Forward(p, b, m.places(p, b)))
+	}
 	x = m.norm.replace(p, b.Segments, x)
 	if m.project == nil {
 		return x
@@ -118,7 +130,8 @@ type postNorm struct {
 	act                        kernels.Activation
 	norm1, norm2               *Norm
 	attention                  kernels.Attention
-	attentionInsert, mlpInsert int // sublayer sites
+	relative                   *disentangled // in the place of attention; nil: none
+	attentionInsert, mlpInsert int           // sublayer sites
 	last                       bool
 }
 
@@ -140,7 +153,12 @@ func (l *postNorm) forward(p *Pass, b *Batch, x *Value) *Value {
 func (l *postNorm) mix(p *Pass, b *Batch, x *Value) *Value {
 	projected := forwardAll(p, b.Segments, x, l.q, l.k, l.v)
 	q, k, v := projected[0], projected[1], projected[2]
-	out := attend(p, b, nil, l.config, l.layer, l.attention, all(q), all(k), all(v))
+	var out *Value
+	if l.relative != nil {
+		out = l.relative.attend(p, b, q, k, v)
+	} else {
+		out = attend(p, b, nil, l.config, l.layer, l.attention, all(q), all(k), all(v))
+	}
 	p.Free(q, k, v)
 	return out
 }

@@ -12,7 +12,7 @@ import (
 // FuzzConfig opens golden bases under whatever config.json and
 // generation_config.json it is given: a refusal names one of them or a tensor.
 func FuzzConfig(f *testing.F) {
-	bases := []string{"llama", "llama-gqa", "qwen2", "qwen3", "qwen3moe", "gemma3", "phi3", "gpt2", "mistral", "encoders/bert", "encoders/roberta", "encoders/distilbert", "encoders/electra", "encoders/mpnet"}
+	bases := []string{"llama", "llama-gqa", "qwen2", "qwen3", "qwen3moe", "gemma3", "phi3", "gpt2", "mistral", "encoders/bert", "encoders/roberta", "encoders/distilbert", "encoders/electra", "encoders/mpnet", "encoders/modernbert", "encoders/deberta", "encoders/deberta-own"}
 	dirs := make([]string, len(bases))
 	for i, base := range bases {
 		dirs[i] = f.TempDir()

@@ -99,7 +99,7 @@ func (h *Head) Place(tokens []int32, virtual int) int {
 // heads reads the base's own head and lays out those that adapters may bring. It
 // is called when all other sites are numbered.
 func (s *Source) heads(c *Config, pooler *Linear, last bool) {
-	c.heads, c.trunk = map[Task]*Head{}, len(s.sites)
+	c.heads, c.trunk, c.Causal = map[Task]*Head{}, len(s.sites), last
 	for task, form := range s.Architecture.heads {
 		if form.pooled && pooler == nil || form.class == s.class {
 			continue

@@ -119,6 +119,14 @@ const (
 	perhaps // read where the file has it, as llama.cpp does
 )
 
+// biasIf is what a switch of a configuration says.
+func biasIf(on bool) bias {
+	if on {
+		return with
+	}
+	return without
+}
+
 // biased reads n values where there is a bias.
 func (b *layerBuilder) biased(module string, n int, has bias) []float32 {
 	name := module + ".bias"
@@ -200,8 +208,12 @@ func (b *layerBuilder) rms(module string, n int, eps float32) *Norm {
 }
 
 func (b *layerBuilder) layerNorm(module string, n int, eps float32) *Norm {
+	return b.layerNormBiased(module, n, eps, with)
+}
+
+func (b *layerBuilder) layerNormBiased(module string, n int, eps float32, has bias) *Norm {
 	name := b.name(module)
-	norm := &Norm{Weight: b.vector(name+".weight", n), Bias: b.vector(name+".bias", n), Eps: eps}
+	norm := &Norm{Weight: b.vector(name+".weight", n), Bias: b.biased(name, n, has), Eps: eps}
 	norm.Site = b.site(Site{Name: name, Kind: NormSite, Norm: norm})
 	return norm
 }

@@ -90,6 +90,34 @@ func (m *measure) AttendGrad(_ kernels.Matrix, _ kernels.KV, _, _, q kernels.Mat
 	m.flops.AttentionBackward += 2 * m.attention(spans, a, q.Cols)
 }
 
+// disentangled counts a product of queries with keys and with values, and one for
+// each part that positions have.
+func (m *measure) disentangled(q kernels.Matrix, at kernels.Positions, spans []kernels.Span) float64 {
+	pairs, products := 0, 2
+	for _, s := range spans {
+		pairs += (s.End - s.Start) * (s.End - s.Start)
+	}
+	for _, part := range []kernels.Matrix{at.K, at.Q} {
+		if part.Rows > 0 {
+			products++
+		}
+	}
+	return 2 * float64(products) * float64(pairs) * float64(q.Cols)
+}
+
+func (m *measure) Disentangle(_, q, _, _ kernels.Matrix, at kernels.Positions, spans []kernels.Span, _ kernels.Disentangled) {
+	n := m.disentangled(q, at, spans)
+	if m.pass.backward {
+		m.flops.AttentionBackward += n
+	} else {
+		m.flops.AttentionForward += n
+	}
+}
+
+func (m *measure) DisentangleGrad(_, _, _ kernels.Matrix, _ kernels.Positions, _, q, _, _ kernels.Matrix, at kernels.Positions, spans []kernels.Span, _ kernels.Disentangled) {
+	m.flops.AttentionBackward += 2 * m.disentangled(q, at, spans)
+}
+
 // Route spreads the rows evenly over the experts.
 func (*measure) Route(weights kernels.Matrix, experts []int32, logits kernels.Matrix, _ bool) {
 	for i := range experts {

@@ -38,6 +38,8 @@ type Config struct {
 	Context      int // the longest sequence, in tokens
 	Tied         bool
 	Pooler       bool  // Head is a pooler, of the first row of a text
+	Causal       bool  // a token of a text sees those before it, and not those behind
+	NoPrefix     bool  // attention has no place for keys and values before a text: prefix tuning does not act
 	TokenTypes   int   // of an encoder; 0: it has none
 	BOS          int32 // -1: none
 	EOS          []int32

@@ -97,8 +97,9 @@ func newMPNet(s *Source, o Options) (Model, error) {
 	m.norm = b.layerNorm("mpnet.embeddings.LayerNorm", c.Hidden, c.Epsilon)
 	bias := b.distances("mpnet.encoder.relative_attention_bias", &m.config, c.Buckets)
 	for i := range c.Layers {
-		m.blocks = append(m.blocks, s.build(i).postNorm(&m.config, &mpnetBlock, act, c.Epsilon))
-		m.blocks[i].attention.Bias = bias
+		block := s.build(i).postNorm(&m.config, &mpnetBlock, act, c.Epsilon)
+		block.attention.Bias = bias
+		m.blocks = append(m.blocks, block)
 	}
 	m.pooler = b.pooler("mpnet.pooler.dense", c.Hidden)
 	return m.finish(s)

@@ -58,6 +58,10 @@ type Operations interface {
 	Attend(dst, q kernels.Matrix, kv kernels.KV, spans []kernels.Span, a kernels.Attention, lse kernels.Matrix)
 	AttendGrad(dq kernels.Matrix, dkv kernels.KV, dy, y, q kernels.Matrix, kv kernels.KV, spans []kernels.Span, a kernels.Attention, lse kernels.Matrix)
 
+	// Attention of DeBERTa, of texts that are computed whole.
+	Disentangle(dst, q, k, v kernels.Matrix, at kernels.Positions, spans []kernels.Span, a kernels.Disentangled)
+	DisentangleGrad(dq, dk, dv kernels.Matrix, dat kernels.Positions, dy, q, k, v kernels.Matrix, at kernels.Positions, spans []kernels.Span, a kernels.Disentangled)
+
 	// Run computes what an adapter does to bands of rows, on one worker each.
 	Run(parts int, t kernels.Task)
 }

@@ -28,6 +28,7 @@ type Pass struct {
 	spans     []kernels.Span // see prefixes
 	zeros     []int32        // see types
 	scratch   []int32        // see integers
+	relative  relativeScratch
 	segments  []Segment
 	cut       []Segment
 	makes     category // what New makes

@@ -17,9 +17,9 @@ var bertBlock = blockNames{
 }
 
 // postNorm reads a block.
-func (b *layerBuilder) postNorm(c *Config, names *blockNames, act kernels.Activation, eps float32) postNorm {
+func (b *layerBuilder) postNorm(c *Config, names *blockNames, act kernels.Activation, eps float32) *postNorm {
 	hidden := c.Hidden
-	l := postNorm{
+	l := &postNorm{
 		config: c, layer: b.layer, act: act, last: b.layer == c.Layers-1,
 		q: b.linear(names.q, hidden, hidden, with), k: b.linear(names.k, hidden, hidden, with), v: b.linear(names.v, hidden, hidden, with),
 		o:         b.linear(names.o, hidden, hidden, with),

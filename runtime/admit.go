@@ -64,7 +64,15 @@ func (e *Engine) prepare(s *sequence) {
 		if own := s.lease.Tokenizer(); own != nil {
 			g.text.decoder = own.NewDecoder(!r.Special)
 		}
+		if len(r.Shown) > 0 {
+			g.text.decoder.Show(r.Shown)
+		}
 	}
+	g.sampler.least = r.MinTokens
+	if !r.IgnoreEOS {
+		g.sampler.ends = g.ends
+	}
+	g.sampler.ends = slices.Concat(g.sampler.ends, r.StopIDs)
 	g.most = r.MaxTokens
 	if g.most < 0 {
 		g.most = e.options.Context - s.virtual - len(r.Prompt)

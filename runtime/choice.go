@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -46,19 +47,31 @@ func (c *choice) restore(logits []float32) {
 	}
 }
 
-// mask returns logits of which only those with a bit in allowed are possible.
+// impossible are logits of tokens that cannot come.
+var impossible = func() (never [64]float32) {
+	for i := range never {
+		never[i] = float32(math.Inf(-1))
+	}
+	return never
+}()
+
+// mask returns logits of which only those with a bit in allowed are possible. Of 64
+// tokens it writes the fewer one by one: those that are, or those that are not.
 func (c *choice) mask(logits []float32, allowed []uint64) []float32 {
-	c.masked = append(c.masked[:0], logits...)
-	never := float32(math.Inf(-1))
+	c.masked = slices.Grow(c.masked[:0], len(logits))[:len(logits)]
 	for i, word := range allowed {
-		if word == math.MaxUint64 {
+		to, from := c.masked[64*i:min(64*i+64, len(logits))], logits[64*i:min(64*i+64, len(logits))]
+		if bits.OnesCount64(word) < 32 {
+			copy(to, impossible[:])
+			for ; word != 0; word &= word - 1 {
+				at := bits.TrailingZeros64(word)
+				to[at] = from[at]
+			}
 			continue
 		}
-		for j := 64 * i; j < min(64*i+64, len(c.masked)); j++ {
-			if word&1 == 0 {
-				c.masked[j] = never
-			}
-			word >>= 1
+		copy(to, from)
+		for word = ^word & (1<<len(to) - 1); word != 0; word &= word - 1 {
+			to[bits.TrailingZeros64(word)] = impossible[0]
 		}
 	}
 	return c.masked

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +217,7 @@ func TestConstrainedEnds(t *testing.T) {
 	s.empty()
 	for _, r := range []Request{
 		{IgnoreEOS: true, Constraint: c},
+		{MinTokens: 2, Constraint: c},
 		{Sampling: Sampling{Bias: map[int32]float32{8: float32(math.Inf(-1))}}, Constraint: c},
 		{Constraint: only.In(grammar.NewVocabulary(63, func(int32) []byte { return nil }, grammar.NewRoom(0)))},
 	} {
@@ -246,4 +249,77 @@ func TestConstrainedStepAllocatesNothing(t *testing.T) {
 		t.Errorf("%d run", n)
 	}
 	s.run()
+}
+
+// What a grammar adds to a token: its mask, the logits under it, and its next state.
+func BenchmarkConstraint(b *testing.B) {
+	const size = 49152
+	draw := rand.New(rand.NewPCG(1, 2))
+	texts := make([]string, size-1)
+	for i := range texts {
+		texts[i] = string(rune(i % 256))
+		if i >= 256 {
+			texts[i] = "" // words, with a blank before most, and pieces of JSON
+			for range 1 + draw.IntN(7) {
+				texts[i] += string("etaoinshrdlu{}[]\":, 0123456789"[min(draw.IntN(34), draw.IntN(60), 29)])
+			}
+		}
+	}
+	v := grammar.NewVocabulary(size, func(id int32) []byte {
+		if int(id) == len(texts) {
+			return nil
+		}
+		return []byte(texts[id])
+	}, grammar.NewRoom(64<<20))
+	schema, err := os.ReadFile("../examples/records.schema.json")
+	if err != nil {
+		b.Fatal(err)
+	}
+	g, err := grammar.Schema(schema)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rows := make([][]float32, 16)
+	for i := range rows {
+		rows[i] = make([]float32, size)
+		for j := range rows[i] {
+			rows[i][j] = float32(draw.NormFloat64())
+		}
+	}
+	s, err := newSampler(&Request{}, size)
+	if err != nil {
+		b.Fatal(err)
+	}
+	constraint := g.In(v)
+	answer := func(c *choice, tokens int) {
+		m := constraint.NewMatcher([]int32{size - 1})
+		for n := range tokens {
+			allowed, _ := m.Mask()
+			if !m.Accept(s.choose(c, c.mask(rows[n%len(rows)], allowed), n)) {
+				b.Fatal("a token that may come is refused")
+			}
+		}
+	}
+	const tokens = 256
+	for name, before := range map[string]func(){"known": func() {}, "new": constraint.Drop} {
+		b.Run(name, func(b *testing.B) {
+			var c choice
+			answer(&c, tokens)
+			b.ReportAllocs()
+			for b.Loop() {
+				before()
+				answer(&c, tokens)
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/tokens, "µs/token")
+		})
+	}
+	b.Run("free", func(b *testing.B) {
+		var c choice
+		for b.Loop() {
+			for n := range tokens {
+				s.choose(&c, rows[n%len(rows)], n)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/tokens, "µs/token")
+	})
 }

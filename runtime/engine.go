@@ -18,6 +18,8 @@ import (
 type Decoder interface {
 	Push(token int32) string
 	Flush() string
+	// Show has it show special tokens that it would skip, before the first Push.
+	Show(special []int32)
 }
 
 // Engine runs sequences over one base model.

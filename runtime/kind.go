@@ -97,10 +97,16 @@ func (k *scoring) head() passage { return passage{base: true} }
 
 func (k *scoring) fill(o *output, c *choice, logits []float32) {
 	o.score(c, logits, o.s.tokens[o.place+1], k.top)
+	o.rank = 1
+	for _, l := range logits {
+		if l > logits[o.Token] {
+			o.rank++
+		}
+	}
 }
 
 func (k *scoring) take(o *output) {
-	k.tokens[k.known] = PromptToken{o.Logprob, o.top}
+	k.tokens[k.known] = PromptToken{o.Logprob, o.top, o.rank}
 	k.known++
 }
 
@@ -180,7 +186,7 @@ func (k *generation) add(e *Engine, s *sequence, event Event) (finish Finish) {
 	case slices.Contains(s.request.StopIDs, event.Token):
 		finish = FinishStop
 	default:
-		event.Text, stopped = k.text.push(event.Token)
+		event.Text, stopped = k.text.push(event.Token, k.done > k.sampler.least)
 		if k.done == k.most {
 			finish = FinishLength
 		}
@@ -209,7 +215,8 @@ type output struct {
 	err   error
 	kept  []float32 // memory for its row, of those that are folded
 	Logprob
-	top []Logprob
+	top  []Logprob
+	rank int // of a token of the prompt
 }
 
 // fill makes the output of its row: the logits, the scores, or the hidden state.

@@ -48,8 +48,13 @@ type Request struct {
 	Stop      []string // strings that end the text and are cut from it
 	StopIDs   []int32  // tokens that end it, beside the model's and the adapter's own
 	IgnoreEOS bool
-	// Special shows special tokens in the text.
+	// MinTokens is how many completion tokens there are before anything but
+	// MaxTokens may end it: until then no token that would end it is chosen, and no
+	// stop string is looked for.
+	MinTokens int
+	// Special shows special tokens in the text; Shown these, in any case.
 	Special bool
+	Shown   []int32
 	// Constraint keeps the answer within a grammar, over the vocabulary of the
 	// adapter's rows: each token is drawn among those that the grammar allows, as it
 	// would be if the others were impossible. It ends where the grammar allows it,
@@ -137,7 +142,8 @@ type Event struct {
 // it; the first token has none (NaN).
 type PromptToken struct {
 	Logprob
-	Top []Logprob
+	Top  []Logprob
+	Rank int // among all tokens, from 1; of equals the same. The first token has none: 0
 }
 
 // Usage is the account of a finished request.

@@ -14,6 +14,7 @@ import (
 // vLLM's order:
 //
 //	bias → repetition → frequency and presence        on logits
+//	no end before its time                            on logits
 //	greedy: the largest, of equals the lowest token
 //	temperature → min-p → top-k → top-p → draw        on probabilities
 //
@@ -25,8 +26,10 @@ import (
 // choose only reads the sampler: it may be run again for the same token.
 type sampler struct {
 	Sampling
-	bias []tokenBias // ascending by token
-	seen []seenToken // of prompt and completion, where a penalty needs them
+	bias  []tokenBias // ascending by token
+	seen  []seenToken // of prompt and completion, where a penalty needs them
+	least int         // the first so many tokens are none of ends
+	ends  []int32
 }
 
 type tokenBias struct {
@@ -62,6 +65,7 @@ func newSampler(r *Request, vocabulary int) (sampler, error) {
 	check(within(s.Frequency), "frequency penalty is %v", s.Frequency)
 	check(r.Logprobs <= vocabulary && r.PromptLogprobs <= vocabulary, "more log-probabilities than the %d tokens of the vocabulary", vocabulary)
 	check(r.Constraint == nil || !r.IgnoreEOS, "end tokens are ignored, and a grammar needs them")
+	check(r.Constraint == nil || r.MinTokens == 0, "an answer of at least %d tokens is asked for, and one within a grammar is as long as that says", r.MinTokens)
 	check(r.Constraint == nil || vocabulary == math.MaxInt32 || r.Constraint.Tokens() == vocabulary, "the grammar is over another vocabulary than the %d tokens here", vocabulary)
 	for _, token := range slices.Sorted(maps.Keys(s.Bias)) {
 		bias := s.Bias[token]
@@ -112,6 +116,13 @@ func (s *sampler) accept(token int32) {
 // were.
 func (s *sampler) choose(c *choice, logits []float32, n int) int32 {
 	s.adjust(c, logits)
+	if n < s.least {
+		for _, end := range s.ends {
+			if int(end) < len(logits) {
+				c.replace(logits, end, float32(math.Inf(-1)))
+			}
+		}
+	}
 	var token int32
 	if s.Temperature < greedyBelow {
 		token = int32(kernels.ArgMax(logits))

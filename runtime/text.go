@@ -12,10 +12,13 @@ type text struct {
 }
 
 // push adds a token and returns the text that is certain now. stopped tells
-// that a stop string was found: the text ends before it.
-func (t *text) push(token int32) (certain string, stopped bool) {
-	if t == nil {
+// that a stop string was found, if any may end the text yet: it ends before it.
+func (t *text) push(token int32, stops bool) (certain string, stopped bool) {
+	switch {
+	case t == nil:
 		return "", false
+	case !stops:
+		return t.decoder.Push(token), false
 	}
 	return t.add(t.decoder.Push(token))
 }

@@ -18,6 +18,7 @@ type pieces []string
 
 func (p pieces) Push(token int32) string { return p[token] }
 func (p pieces) Flush() string           { return "" }
+func (p pieces) Show([]int32)            {}
 
 func TestStopStrings(t *testing.T) {
 	for _, c := range []struct {
@@ -43,7 +44,7 @@ func TestStopStrings(t *testing.T) {
 		stopped := false
 		for i := range x.decoder.(pieces) {
 			var s string
-			s, stopped = x.push(int32(i))
+			s, stopped = x.push(int32(i), true)
 			got = append(got, s)
 			if stopped {
 				break
@@ -75,7 +76,7 @@ func TestTextIsWhatCuttingTheWholeGives(t *testing.T) {
 		for i := range p {
 			so += p[i]
 			var s string
-			s, stopped = x.push(int32(i))
+			s, stopped = x.push(int32(i), true)
 			if got.WriteString(s); stopped {
 				break
 			}
@@ -111,7 +112,7 @@ func TestTextNeverSplitsACharacter(t *testing.T) {
 	}
 	for _, token := range tokens {
 		var s string
-		if s, stopped = x.push(token); !utf8.ValidString(s) {
+		if s, stopped = x.push(token, true); !utf8.ValidString(s) {
 			t.Fatalf("%q is half a character", s)
 		}
 		if got += s; stopped {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -53,7 +54,7 @@ type unpacking struct {
 	roomy   int64 // for how much there is room
 }
 
-// unpack writes the files of a .tar.zst or .tar.gz. Nothing is written outside of
+// unpack writes the files of a .tar.zst, .tar.gz or .tar. Nothing is written outside of
 // the folder, and only plain files and folders are: any other entry is refused by
 // name.
 func (u *unpacking) unpack(archive io.Reader) error {
@@ -253,24 +254,46 @@ type decompressed struct {
 // decompress finds the format by the archive's first bytes.
 func (u *unpacking) decompress(r io.Reader) (*decompressed, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
-	magic, err := buffered.Peek(4)
+	first, err := buffered.Peek(tarBlock)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(errUpload, err)
 	}
 	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+	case bytes.HasPrefix(first, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(buffered)
 		if err != nil {
 			return nil, unreadable("", err)
 		}
 		return &decompressed{z, func() { _ = z.Close() }}, nil
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case bytes.HasPrefix(first, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		return u.decompressZstd(buffered)
+	case isTar(first):
+		return &decompressed{buffered, func() {}}, nil
 	}
 	return nil, &failure{
 		status: http.StatusUnsupportedMediaType, kind: invalidRequest, code: "archive_format",
-		message: "the request body is neither .tar.zst nor .tar.gz: send an archive of the adapter's folder, as tar -czf makes it",
+		message: "the request body is neither .tar.zst nor .tar.gz nor .tar: send an archive of the adapter's folder, as tar -czf makes it",
 	}
+}
+
+// tarBlock is how long the header of an entry is.
+const tarBlock = 512
+
+// isTar reports whether an archive begins with an entry of tar, by its checksum:
+// the sum of all bytes, those of the checksum itself being spaces.
+func isTar(first []byte) bool {
+	if len(first) < tarBlock {
+		return false
+	}
+	const from, to = 148, 156
+	sum := int64((to - from) * ' ')
+	for i, b := range first[:tarBlock] {
+		if i < from || i >= to {
+			sum += int64(b)
+		}
+	}
+	said, err := strconv.ParseInt(strings.Trim(string(first[from:to]), " \x00"), 8, 64)
+	return err == nil && said == sum
 }
 
 // decompressZstd sets aside what the first frame's window takes beyond the usual

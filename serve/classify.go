@@ -240,7 +240,7 @@ func (s *Server) classifyFault(ctx context.Context, field string, err error) err
 	if errors.As(err, &long) {
 		return tooLong(field, "%s has %d bytes and more than %d tokens: %s", field, long.Bytes, long.Max, s.longest())
 	}
-	return s.encodeFault(ctx, field, err, "")
+	return s.encodeFault(ctx, field, err, tooLong, "")
 }
 
 // labelScore is a class with its score.

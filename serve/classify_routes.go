@@ -73,7 +73,7 @@ func (t *classifiable) decode(path string, raw json.RawMessage) error {
 // classifyRequest is the body of POST /v1/classify and of /classify: vLLM's, with
 // input, or LoRAX's, with inputs.
 type classifyRequest struct {
-	Model  string        `json:"model"`
+	Model  modelName     `json:"model"`
 	Input  classifyInput `json:"input"`
 	Inputs classifyInput `json:"inputs"`
 	Text   classifyInput `json:"text"`
@@ -209,7 +209,7 @@ func (s *Server) classifyBody(c *fiber.Ctx, lists bool) error {
 		return err
 	}
 	arrived := time.Now()
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
 	}
@@ -296,7 +296,7 @@ type predictRequest struct {
 	Inputs    predictInput `json:"inputs"`
 	RawScores *bool        `json:"raw_scores"`
 	teiCut
-	Model string `json:"model"` // not TEI's: it names an adapter
+	Model modelName `json:"model"` // not TEI's: it names an adapter
 }
 
 // predict answers with the classes of texts by their scores, or with the entities in
@@ -315,7 +315,7 @@ func (s *Server) predict(c *fiber.Ctx) error {
 		return err
 	}
 	arrived := time.Now()
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
 	}

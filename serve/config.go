@@ -41,7 +41,13 @@ type Config struct {
 	// where neither a request nor its adapter says, as in vLLM; what is absent
 	// here too is OpenAI's. TGI's dialect is greedy by default, whatever the
 	// model.
-	Sampling    adapters.SamplingDefaults
+	Sampling adapters.SamplingDefaults
+	// IgnoreUnknownFields has fields that nothing reads passed over, in bodies that ask
+	// for answers, and named in the answer's X-Ignored-Fields.
+	IgnoreUnknownFields bool
+	// ToolParser is the format of the calls of tools in what the model writes: auto,
+	// that of the chat template, none, or one of package speech; auto.
+	ToolParser  string
 	MaxLogprobs int // the most likeliest tokens a request may ask for; 20
 	Grammars    int // bytes that schemas and expressions may take which answers are kept to; 32 MiB
 	Parallel    int // choices of one request in the engine at once; 64
@@ -108,6 +114,9 @@ func (c Config) Validate() error {
 	}
 	if err := CheckTLS(c.TLSCert, c.TLSKey, c.TLSClientCA); err != nil {
 		faults = append(faults, fmt.Errorf("fields TLSCert, TLSKey, TLSClientCA: %w", err))
+	}
+	if err := CheckToolParser(c.ToolParser); err != nil {
+		faults = append(faults, fmt.Errorf("field ToolParser: %w", err))
 	}
 	if err := c.Limits.validate(); err != nil {
 		faults = append(faults, err)

@@ -46,7 +46,10 @@ type ignored struct{}
 
 // An openObject takes members that it has no field for, since somebody else may
 // read them.
-type openObject interface{ addUnread(u unread) }
+type openObject interface {
+	addUnread(u unread)
+	left() unreads
+}
 
 // unread is a member of an object that nobody has read yet.
 type unread struct {
@@ -58,6 +61,8 @@ type unread struct {
 type unreads []unread
 
 func (u *unreads) addUnread(member unread) { *u = append(*u, member) }
+
+func (u unreads) left() unreads { return u }
 
 // meant names the member that a missing field may stand in, misspelt.
 func (u unreads) meant(field string) string {
@@ -270,12 +275,12 @@ func decodeObject(path string, raw json.RawMessage, v reflect.Value) error {
 				open.addUnread(unread{at, key, fields})
 				return nil
 			}
-			return &fieldError{at, "is not a field of this request" + closest(key, fields)}
+			return unknownField(unread{at, key, fields})
 		}
 		f := fields[i]
 		if f.unimplemented {
 			if s := compact(value); s != "null" && !slices.Contains(f.only, s) {
-				return &fieldError{at, "is not implemented: leave it out" + orSend(f.only)}
+				return fieldFailure(at, "unsupported_parameter", "is not implemented: leave it out"+orSend(f.only))
 			}
 			return nil
 		}

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/valyala/fasthttp"
 )
 
 // A dialect is how a group of routes writes its errors.
@@ -169,26 +167,6 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 		s.config.Log.Error("request failed", "method", c.Method(), "route", routeOf(c), "request", requestID(c), "error", err)
 	}
 	return writeJSON(c, status, d.errorBody(f))
-}
-
-// refuseUnknownMethods answers what fiber would refuse in plain text, before any
-// handler: a method that HTTP does not have.
-func (s *Server) refuseUnknownMethods(app *fiber.App) {
-	known := app.Server().Handler
-	app.Server().Handler = func(r *fasthttp.RequestCtx) {
-		if slices.Contains(fiber.DefaultMethods, string(r.Method())) {
-			known(r)
-			return
-		}
-		c := app.AcquireCtx(r)
-		defer app.ReleaseCtx(c)
-		f := &failure{
-			status: http.StatusNotImplemented, kind: invalidRequest, code: "no_method",
-			message: fmt.Sprintf("%s is no method of HTTP: GET /openapi.json describes the routes", r.Method()),
-		}
-		leaveUnread(r)
-		_ = writeJSON(c, f.status, dialectOf(c).errorBody(f))
-	}
 }
 
 // routeFault says what fiber means by a path or method without a route.

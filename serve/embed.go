@@ -215,7 +215,7 @@ func (s *Server) textFault(ctx context.Context, field string, err error) error {
 	if errors.As(err, &long) {
 		return tooLong(field, "%s has %d bytes and more than %d tokens: %s", field, long.Bytes, long.Max, s.longestTextSays())
 	}
-	return s.encodeFault(ctx, field, err, "")
+	return s.encodeFault(ctx, field, err, tooLong, "")
 }
 
 // longestText is the most tokens that a text may have that is embedded.
@@ -231,16 +231,6 @@ func (s *Server) longestTextSays() string {
 		return fmt.Sprintf("this base's longest text is %d (%s)", n, s.recipe.MaxFrom)
 	}
 	return s.longest()
-}
-
-// tooManyTokens is the code of a text that is too long.
-const tooManyTokens = "context_length_exceeded"
-
-// tooLong answers a text that the base does not take as a whole.
-func tooLong(param, format string, args ...any) *failure {
-	f := invalid(param, format, args...)
-	f.code = tooManyTokens
-	return f
 }
 
 // fitsText is fits of a text that is embedded.

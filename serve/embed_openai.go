@@ -13,12 +13,12 @@ import (
 // embeddingsRequest is the body of POST /v1/embeddings: OpenAI's, and vLLM's
 // truncation.
 type embeddingsRequest struct {
-	Model      string  `json:"model"`
-	Input      prompts `json:"input"`
-	Format     *string `json:"encoding_format"`
-	Dimensions *int    `json:"dimensions"`
-	User       ignored `json:"user"`
-	RequestID  ignored `json:"request_id"`
+	Model      modelName `json:"model"`
+	Input      prompts   `json:"input"`
+	Format     *string   `json:"encoding_format"`
+	Dimensions *int      `json:"dimensions"`
+	User       ignored   `json:"user"`
+	RequestID  ignored   `json:"request_id"`
 
 	PromptName *string       `json:"prompt_name"` // of the base's files
 	Truncate   *int          `json:"truncate_prompt_tokens"`
@@ -66,7 +66,7 @@ func (s *Server) embeddings(c *fiber.Ctx) error {
 		return err
 	}
 	arrived := time.Now()
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
 	}

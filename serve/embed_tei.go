@@ -55,8 +55,8 @@ type embedRequest struct {
 type embedAllRequest struct {
 	Inputs teiTexts `json:"inputs"`
 	teiCut
-	PromptName *string `json:"prompt_name"`
-	Model      string  `json:"model"` // not TEI's: it names an adapter
+	PromptName *string   `json:"prompt_name"`
+	Model      modelName `json:"model"` // not TEI's: it names an adapter
 }
 
 // embedRoute answers with embeddings, which are normalised unless the request says
@@ -113,7 +113,7 @@ func (s *Server) embedTEI(c *fiber.Ctx, body *embedAllRequest, what *embedding) 
 		return nil, err
 	}
 	arrived := time.Now()
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (t *teiTexts) field(i int) string {
 type similarityRequest struct {
 	Inputs     similarityInputs     `json:"inputs"`
 	Parameters similarityParameters `json:"parameters"`
-	Model      string               `json:"model"`
+	Model      modelName            `json:"model"`
 }
 
 type similarityInputs struct {
@@ -159,7 +159,7 @@ func (s *Server) similarity(c *fiber.Ctx) error {
 		return err
 	}
 	arrived := time.Now()
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
 	}

@@ -34,13 +34,13 @@ func TestRefusals(t *testing.T) {
 			fmt.Sprintf(openAIShape, "prompt and n ask for 4224 answers: ask for at most 4096 at a time", `"prompt"`, "null")},
 		{`POST /v1/completions {}`, 400, fmt.Sprintf(openAIShape, "prompt is missing: give the text to continue", `"prompt"`, "null")},
 		{`POST /v1/completions {"prompt":"a","max_tokens":500}`, 400,
-			fmt.Sprintf(openAIShape, "max_tokens is 500 and the prompt has 2 tokens: this model's maximum context length is 128; ask for at most 126", `"max_tokens"`, "null")},
+			fmt.Sprintf(openAIShape, "max_tokens is 500 and the prompt has 2 tokens: this model's maximum context length is 128; ask for at most 126", `"max_tokens"`, `"context_length_exceeded"`)},
 		{`POST /v1/completions {"prompt":[1,200]}`, 400, fmt.Sprintf(openAIShape, "prompt: token 200 at place 1 is outside the vocabulary of 96", `"prompt"`, "null")},
 		{`POST /v1/completions {"prompt":["a",[1,200]]}`, 400, fmt.Sprintf(openAIShape, "prompt[1]: token 200 at place 1 is outside the vocabulary of 96", `"prompt[1]"`, "null")},
 		{`POST /v1/completions {"prompt":["a",""],"add_special_tokens":false}`, 400, fmt.Sprintf(openAIShape, "prompt[1] has no tokens: give some text", `"prompt[1]"`, "null")},
 		{`POST /v1/completions {"prompt":["a","bcd"],"max_tokens":126}`, 400,
-			fmt.Sprintf(openAIShape, "max_tokens is 126 and prompt[1] has 4 tokens: this model's maximum context length is 128; ask for at most 124", `"max_tokens"`, "null")},
-		{`POST /v1/completions {"prompt":"a","top_p":0}`, 400, fmt.Sprintf(openAIShape, "top_p is 0, outside (0, 1]", `"top_p"`, "null")},
+			fmt.Sprintf(openAIShape, "max_tokens is 126 and prompt[1] has 4 tokens: this model's maximum context length is 128; ask for at most 124", `"max_tokens"`, `"context_length_exceeded"`)},
+		{`POST /v1/completions {"prompt":"a","top_p":1.5}`, 400, fmt.Sprintf(openAIShape, "top_p is 1.5, outside 0 to 1", `"top_p"`, "null")},
 		{`POST /v1/completions {"prompt":"a","temperature":-1}`, 400, fmt.Sprintf(openAIShape, "temperature is -1, outside 0 to 100", `"temperature"`, "null")},
 		{`POST /v1/completions {"prompt":"a","logprobs":21}`, 400, fmt.Sprintf(openAIShape, "logprobs is 21, outside 0 to 20", `"logprobs"`, "null")},
 		{`POST /v1/completions {"prompt":"a","logit_bias":{"96":1}}`, 400, fmt.Sprintf(openAIShape, "logit_bias names token 96: the vocabulary has 96", `"logit_bias"`, "null")},
@@ -71,7 +71,7 @@ func TestRefusals(t *testing.T) {
 		{`POST /generate {"inputs":"a","parameters":{"watermark":true}}`, 422, fmt.Sprintf(tgiShape, "parameters.watermark is not implemented: leave it out or send false", "validation")},
 		{`POST /generate_stream {"inputs":"a","parameters":{"details":true,"decoder_input_details":true}}`, 422,
 			fmt.Sprintf(tgiShape, "parameters.decoder_input_details is not for streams", "validation")},
-		{`POST /tokenize {}`, 422, fmt.Sprintf(tgiShape, "give the text as inputs or, in vLLM's way, as prompt", "validation")},
+		{`POST /tokenize {}`, 422, fmt.Sprintf(tgiShape, "give the text as inputs or, in vLLM's way, as prompt or as messages", "validation")},
 		{`POST /tokenize {"prompt":"a","model":"nope"}`, 404,
 			fmt.Sprintf(tgiShape, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", "validation")},
 		{`POST /detokenize {"tokens":[1],"model":"nope"}`, 404,
@@ -90,6 +90,8 @@ func TestRefusals(t *testing.T) {
 		{`GET /nothing`, 404, fmt.Sprintf(tgiShape, "there is no /nothing here: GET /openapi.json describes the routes", "validation")},
 		{`FOO /v1/models`, 501, fmt.Sprintf(openAIShape, "FOO is no method of HTTP: GET /openapi.json describes the routes", "null", `"no_method"`)},
 		{`FOO /generate {"inputs":"a"}`, 501, fmt.Sprintf(tgiShape, "FOO is no method of HTTP: GET /openapi.json describes the routes", "generation")},
+		{`QUERY /v1/models`, 405, fmt.Sprintf(openAIShape, "/v1/models does not take QUERY: use GET, HEAD", "null", `"no_method"`)},
+		{`PROPFIND /generate`, 405, fmt.Sprintf(tgiShape, "/generate does not take PROPFIND: use POST", "validation")},
 		{`DELETE /v1/models`, 405, fmt.Sprintf(openAIShape, "/v1/models does not take DELETE: use GET, HEAD", "null", `"no_method"`)},
 	} {
 		method, rest, _ := strings.Cut(c.request, " ")
@@ -105,7 +107,7 @@ func TestRefusals(t *testing.T) {
 // Where the cache holds less than the model's context, the limit is the cache's.
 func TestCacheLimitsTheContext(t *testing.T) {
 	s := newSite(t, func(_ *Config, p *Parts) { p.Base.Context = 8192 })
-	const limit = "this server's maximum context length is 128, for which its --kv-cache has room (the model's is 8192)"
+	const limit = "this model's maximum context length is 128 here, for which --kv-cache has room (its own is 8192)"
 	require.Contains(t, s.post(t, "/v1/completions", `{"prompt":"a","max_tokens":500}`).body, limit+"; ask for at most 126")
 	require.Contains(t, s.post(t, "/v1/completions", `{"prompt":"`+strings.Repeat("a", 200)+`"}`).body, "prompt has 201 tokens: "+limit+", the answer included")
 }

@@ -440,7 +440,7 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 	}
 	parts := Parts{
 		Engine: s.engine, Catalogue: s.catalogue, Tokenizer: text, Chat: template, Metrics: NewMetrics("base-model"),
-		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM", Tasks: []models.Task{models.Generate, models.Encode, models.Classify}}, Vocabulary: text.VocabSize(), Hidden: 4, Context: 128, Precision: "F32"},
+		Base: &models.Config{Architecture: &models.Architecture{Class: "LlamaForCausalLM", Tasks: []models.Task{models.Generate, models.Encode, models.Classify}}, Vocabulary: text.VocabSize(), Hidden: 4, Causal: true, Context: 128, Precision: "F32"},
 	}
 	config := Config{Name: "base-model", Source: "/models/base", Version: "1.2.3"}
 	if change != nil {

@@ -22,23 +22,34 @@ func (s *Server) fits(to selection, r *runtime.Request, promptField, tokensField
 		return invalid(promptField, "%s has %d tokens: this key's limit prompt is %d", promptField, len(r.Prompt), key.Limits.Prompt)
 	}
 	if len(r.Prompt) > s.context || len(r.Prompt) == s.context && r.MaxTokens != 0 {
-		return invalid(promptField, "%s has %d tokens: %s, the answer included", promptField, len(r.Prompt), s.longest())
+		return tooLong(promptField, "%s has %d tokens: %s, the answer included", promptField, len(r.Prompt), s.longest())
 	}
 	if r.MaxTokens > s.context-len(r.Prompt) {
 		which := "the prompt"
 		if strings.HasSuffix(promptField, "]") {
 			which = promptField // one of several
 		}
-		return invalid(tokensField, "%s is %d and %s has %d tokens: %s; ask for at most %d",
+		return tooLong(tokensField, "%s is %d and %s has %d tokens: %s; ask for at most %d",
 			tokensField, r.MaxTokens, which, len(r.Prompt), s.longest(), s.context-len(r.Prompt))
 	}
 	return nil
 }
 
+// tooManyTokens is the code of a text that is too long.
+const tooManyTokens = "context_length_exceeded"
+
+// tooLong refuses what the context does not hold, by the code and, in longest, the
+// words that OpenAI's clients know it by.
+func tooLong(param, format string, args ...any) *failure {
+	f := invalid(param, format, args...)
+	f.code = tooManyTokens
+	return f
+}
+
 // longest says how long a sequence may be, and whose limit that is.
 func (s *Server) longest() string {
 	if s.context < s.base.Context {
-		return fmt.Sprintf("this server's maximum context length is %d, for which its --kv-cache has room (the model's is %d)", s.context, s.base.Context)
+		return fmt.Sprintf("this model's maximum context length is %d here, for which --kv-cache has room (its own is %d)", s.context, s.base.Context)
 	}
 	return fmt.Sprintf("this model's maximum context length is %d", s.context)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -34,6 +35,56 @@ type generation struct {
 	accepted   int           // choices that the engine has taken
 	begun      chan struct{} // closed when it has taken the first, or refused one before
 	refused    error         // why it did; set before begun is closed
+
+	prompts []*sharedPrompt // by choice
+}
+
+// A sharedPrompt is the prompt of several choices. The first of them computes it; the
+// others wait, and find it in the prefix cache.
+type sharedPrompt struct {
+	first    int           // choice
+	computed chan struct{} // closed when it is, or never will be
+	once     sync.Once
+}
+
+func (p *sharedPrompt) isComputed() { p.once.Do(func() { close(p.computed) }) }
+
+// promptsOf are the prompts of choices; nil where nothing is found in the cache: there
+// is none, the prompt has no whole block, or each choice wants something of all of
+// its rows.
+func (s *Server) promptsOf(choices []*runtime.Request) []*sharedPrompt {
+	r := choices[0]
+	if len(choices) == 1 || r.PromptLogprobs >= 0 || s.engine.Options().NoPrefixCache {
+		return nil
+	}
+	prompts := make([]*sharedPrompt, len(choices))
+	for i, c := range choices {
+		switch {
+		case len(c.Prompt) <= kernels.BlockLen:
+		case firstOfPrompt(choices, i):
+			prompts[i] = &sharedPrompt{first: i, computed: make(chan struct{})}
+		default:
+			prompts[i] = prompts[i-1]
+		}
+	}
+	return prompts
+}
+
+// awaitPrompt waits until the choice's prompt has been computed, if it is another's
+// to do that. What it returns is called when the choice has begun, or will not.
+func (g *generation) awaitPrompt(index int) (begun func()) {
+	if g.prompts == nil || g.prompts[index] == nil {
+		return func() {}
+	}
+	p := g.prompts[index]
+	if p.first == index {
+		return p.isComputed
+	}
+	select {
+	case <-p.computed:
+	case <-g.ctx.Done():
+	}
+	return func() {}
 }
 
 // choiceEvent is an event of one choice, or the error that ended it.
@@ -74,7 +125,7 @@ func (s *Server) generate(c *fiber.Ctx, choices []*runtime.Request) (*generation
 	ctx, cancel := s.limited(callerOf(c).limits.Timeout, choices[0].Arrived)
 	g := &generation{
 		server: s, account: accountOf(c), ctx: ctx, cancel: cancel, lease: choices[0].Lease.Hold(), choices: choices, left: len(choices),
-		events: newBacklog(), begun: make(chan struct{}),
+		events: newBacklog(), begun: make(chan struct{}), prompts: s.promptsOf(choices),
 		unwatch: s.watcher.add(c.Context().Conn(), cancel),
 	}
 	s.grammars.again(choices[0].Constraint)
@@ -182,6 +233,8 @@ func (g *generation) failed(err error) (choiceEvent, error) {
 
 // run is one choice from submission to its end; false ends the worker.
 func (g *generation) run(index int) bool {
+	begun := g.awaitPrompt(index)
+	defer begun()
 	stream, err := g.submit(g.choices[index])
 	if err != nil {
 		return g.send(choiceEvent{index: index, err: g.explain(err)})
@@ -209,6 +262,7 @@ func (g *generation) run(index int) bool {
 			return true
 		}
 		answered = true
+		begun()
 	}
 }
 

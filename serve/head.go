@@ -60,7 +60,7 @@ func guard(served, checks *fiber.App, config Config) {
 
 // passes reports whether nothing in the head of a request is wrong.
 func (g *gate) passes(h *fasthttp.RequestHeader) bool {
-	if !slices.Contains(fiber.DefaultMethods, string(h.Method())) {
+	if !slices.Contains(methods, string(h.Method())) {
 		return false
 	}
 	head := g.heads.Get().(*fasthttp.RequestCtx)

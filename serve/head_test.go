@@ -55,6 +55,7 @@ func TestRefusedByTheHead(t *testing.T) {
 		{"POST /nowhere", key, 404, "there is no /nowhere here"},
 		{"POST /v1/models", key, 405, "no_method"},
 		{"BREW /v1/models", key, 501, "no_method"},
+		{"QUERY /v1/models", key, 405, "no_method"},
 		{"POST /v1/completions", "", 401, "invalid_api_key"},
 		{"POST /v1/completions", "Authorization: Bearer second\r\n", 401, "invalid_api_key"},
 		{"PUT /v1/adapters/mine", key, 403, "read_only"},

@@ -11,6 +11,15 @@ func (s *Server) health(c *fiber.Ctx) error {
 	return writeJSON(c, fiber.StatusOK, fiber.Map{"status": "ok"})
 }
 
+// ping is health as SageMaker asks for it.
+func (s *Server) ping(c *fiber.Ctx) error { return writeJSON(c, fiber.StatusOK, fiber.Map{}) }
+
+// load is how many requests run and wait, as vLLM tells it.
+func (s *Server) load(c *fiber.Ctx) error {
+	now := s.engine.Snapshot()
+	return writeJSON(c, fiber.StatusOK, fiber.Map{"server_load": now.Running + now.Waiting})
+}
+
 // ready answers whether new requests are to be sent here.
 func (s *Server) ready(c *fiber.Ctx) error {
 	if s.requests.isLeaving() {

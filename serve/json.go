@@ -63,7 +63,10 @@ func (s *Server) readJSON(c *fiber.Ctx, v any) error {
 		return err
 	}
 	defer release()
-	return decode(body, v)
+	if err := decode(body, v); err != nil {
+		return err
+	}
+	return s.passOver(c, v)
 }
 
 func (s *Server) takeForBody(what string, bytes int64) (release func(), err error) {

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -13,26 +12,31 @@ import (
 // openAIRequest is what /v1/completions and /v1/chat/completions share: the
 // fields of OpenAI's API and of vLLM's sampling extensions.
 type openAIRequest struct {
-	Model         string             `json:"model"`
+	unreads
+	Model         modelName          `json:"model"`
 	LoRA          []loraScale        `json:"lora"` // llama.cpp's
 	N             *int               `json:"n"`
 	Stream        *bool              `json:"stream"`
 	StreamOptions *openAIStreamShape `json:"stream_options"`
 
-	MaxTokens   *int       `json:"max_tokens"`
-	Stop        textOrList `json:"stop"`
-	Seed        *int64     `json:"seed"`
-	Temperature *float64   `json:"temperature"`
-	TopP        *float64   `json:"top_p"`
-	Presence    *float64   `json:"presence_penalty"`
-	Frequency   *float64   `json:"frequency_penalty"`
-	LogitBias   biases     `json:"logit_bias"`
+	MaxTokens   *int        `json:"max_tokens"`
+	Stop        textOrList  `json:"stop"`
+	Seed        *seedNumber `json:"seed"`
+	Temperature *float64    `json:"temperature"`
+	TopP        *float64    `json:"top_p"`
+	Presence    *float64    `json:"presence_penalty"`
+	Frequency   *float64    `json:"frequency_penalty"`
+	LogitBias   biases      `json:"logit_bias"`
 
 	TopK             *int          `json:"top_k"`
 	MinP             *float64      `json:"min_p"`
 	Repetition       *float64      `json:"repetition_penalty"`
 	StopIDs          []int32       `json:"stop_token_ids"`
 	IgnoreEOS        *bool         `json:"ignore_eos"`
+	MinTokens        *int          `json:"min_tokens"`
+	Truncate         *int          `json:"truncate_prompt_tokens"`
+	PromptLogprobs   *int          `json:"prompt_logprobs"`
+	ReturnIDs        *bool         `json:"return_token_ids"`
 	SkipSpecial      *bool         `json:"skip_special_tokens"`
 	AddSpecial       *bool         `json:"add_special_tokens"`
 	User             ignored       `json:"user"`
@@ -40,13 +44,10 @@ type openAIRequest struct {
 	SafetyIdentifier ignored       `json:"safety_identifier"`
 	PromptCacheKey   ignored       `json:"prompt_cache_key"`
 	ServiceTier      unimplemented `json:"service_tier" only:"\"auto\"|\"default\""`
-	MinTokens        unimplemented `json:"min_tokens" only:"0"`
 	LengthPenalty    unimplemented `json:"length_penalty" only:"1|1.0"`
 	BeamSearch       unimplemented `json:"use_beam_search" only:"false"`
 	IncludeStop      unimplemented `json:"include_stop_str_in_output" only:"false"`
 	SpacesBetween    unimplemented `json:"spaces_between_special_tokens" only:"true"`
-	Truncate         unimplemented `json:"truncate_prompt_tokens"`
-	PromptLogprobs   unimplemented `json:"prompt_logprobs"`
 	AllowedTokens    unimplemented `json:"allowed_token_ids"`
 	BadWords         unimplemented `json:"bad_words" only:"[]"`
 	Priority         unimplemented `json:"priority" only:"0"`
@@ -62,16 +63,26 @@ type openAIRequest struct {
 }
 
 type openAIStreamShape struct {
+	unreads
 	IncludeUsage *bool `json:"include_usage"`
 	// Obfuscation is padding against length side channels on OpenAI's wire.
 	Obfuscation     unimplemented `json:"include_obfuscation" only:"false"`
-	ContinuousUsage unimplemented `json:"continuous_usage_stats" only:"false"`
+	ContinuousUsage *bool         `json:"continuous_usage_stats"`
 }
 
 func (r *openAIRequest) streams() bool { return r.Stream != nil && *r.Stream }
 
 func (r *openAIRequest) includesUsage() bool {
 	return r.StreamOptions != nil && r.StreamOptions.IncludeUsage != nil && *r.StreamOptions.IncludeUsage
+}
+
+// usageSoFar is what an event of a stream tells of its choice, where events are to;
+// nil: they are not.
+func (r *openAIRequest) usageSoFar(prompt, completion int) *openAIUsage {
+	if !r.includesUsage() || !or(r.StreamOptions.ContinuousUsage, false) {
+		return nil
+	}
+	return &openAIUsage{Prompt: prompt, Completion: completion, Total: prompt + completion}
 }
 
 // maxChoices is the most answers that one request may ask for with n.
@@ -90,10 +101,16 @@ func (r *openAIRequest) check() error {
 		return invalid("n", "n is %d, outside 1 to %d", *r.N, maxChoices)
 	case r.MaxTokens != nil && *r.MaxTokens < 0:
 		return invalid("max_tokens", "max_tokens is %d, below 0", *r.MaxTokens)
+	case r.MinTokens != nil && *r.MinTokens < 0:
+		return invalid("min_tokens", "min_tokens is %d, below 0", *r.MinTokens)
+	case r.Truncate != nil && (*r.Truncate < -1 || *r.Truncate == 0):
+		return invalid("truncate_prompt_tokens", "truncate_prompt_tokens is %d: give how many of the last tokens to keep, or -1 for what the context holds", *r.Truncate)
+	case r.PromptLogprobs != nil && r.streams():
+		return invalid("prompt_logprobs", "prompt_logprobs is not for streams")
 	case r.StreamOptions != nil && !r.streams():
 		return invalid("stream_options", "stream_options is only for stream: true")
-	case r.TopP != nil && !(*r.TopP > 0 && *r.TopP <= 1):
-		return invalid("top_p", "top_p is %g, outside (0, 1]", *r.TopP)
+	case r.TopP != nil && !(*r.TopP >= 0 && *r.TopP <= 1):
+		return invalid("top_p", "top_p is %g, outside 0 to 1", *r.TopP)
 	case r.TopK != nil && *r.TopK < -1:
 		return invalid("top_k", "top_k is %d: give a number of tokens, or -1 or 0 for all", *r.TopK)
 	case r.Repetition != nil && !(*r.Repetition > 0):
@@ -115,6 +132,32 @@ func (r *openAIRequest) check() error {
 	return nil
 }
 
+// checkPromptLogprobs reports more or fewer of them than there may be.
+func (r *openAIRequest) checkPromptLogprobs(most int) error {
+	if n := or(r.PromptLogprobs, 0); n < 0 || n > most {
+		return invalid("prompt_logprobs", "prompt_logprobs is %d, outside 0 to %d", n, most)
+	}
+	return nil
+}
+
+// kept is how many of the last tokens of a prompt are kept; 0: all.
+func (r *openAIRequest) kept(context int, asked *int) int {
+	switch keep := or(r.Truncate, 0); {
+	case keep < 0:
+		return max(context-max(or(asked, 1), 1), 1)
+	default:
+		return keep
+	}
+}
+
+// checkLength reports an answer that would have to be longer than it may be.
+func (r *openAIRequest) checkLength(request *runtime.Request) error {
+	if request.MaxTokens >= 0 && request.MinTokens > request.MaxTokens {
+		return invalid("min_tokens", "min_tokens is %d, and the answer has at most %d tokens", request.MinTokens, request.MaxTokens)
+	}
+	return nil
+}
+
 // checkTokens reports a token that the vocabulary does not have.
 func (r *openAIRequest) checkTokens(vocabulary int) error {
 	for id := range r.LogitBias {
@@ -130,11 +173,15 @@ func (r *openAIRequest) checkTokens(vocabulary int) error {
 	return nil
 }
 
-// form is what the answer is to be kept to; nil: nothing.
-func (r *openAIRequest) form() (*form, error) {
-	f, err := oneForm(r.ResponseFormat.form, r.GuidedJSON.form, r.GuidedRegex.form, r.GuidedChoice.form, r.StructuredOutputs.form)
+// form is what the answer is to be kept to, of more than the fields here, too; nil:
+// nothing.
+func (r *openAIRequest) form(more ...form) (*form, error) {
+	f, err := oneForm(append(more, r.ResponseFormat.form, r.GuidedJSON.form, r.GuidedRegex.form, r.GuidedChoice.form, r.StructuredOutputs.form)...)
 	if f != nil && or(r.IgnoreEOS, false) {
 		return nil, invalid("ignore_eos", "ignore_eos goes on after the end, and an answer that is kept to %s ends where it says: leave it out", f.field)
+	}
+	if f != nil && or(r.MinTokens, 0) > 0 {
+		return nil, invalid("min_tokens", "min_tokens forbids the end, and an answer that is kept to %s ends where it says: leave it out", f.field)
 	}
 	return f, err
 }
@@ -144,7 +191,7 @@ func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, to selection) run
 	otherwise := to.sampling.Over(s.config.Sampling)
 	sampling := runtime.Sampling{
 		Temperature: float32(or(r.Temperature, or(otherwise.Temperature, 1))),
-		TopP:        float32(or(r.TopP, or(otherwise.TopP, 1))),
+		TopP:        nucleusOf(or(r.TopP, or(otherwise.TopP, 1))),
 		TopK:        max(or(r.TopK, or(otherwise.TopK, 0)), 0),
 		MinP:        float32(or(r.MinP, or(otherwise.MinP, 0))),
 		Repetition:  float32(or(r.Repetition, or(otherwise.Repetition, 1))),
@@ -153,10 +200,15 @@ func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, to selection) run
 		Bias:        r.LogitBias,
 		Seed:        seedOf(r.Seed),
 	}
+	prompt := -1
+	if r.PromptLogprobs != nil {
+		prompt = *r.PromptLogprobs
+	}
 	return runtime.Request{
-		Lease: to.lease, Tenant: to.who.tenant, Group: group(c), Scope: to.who.scope, Sampling: sampling,
+		MinTokens: or(r.MinTokens, 0),
+		Lease:     to.lease, Tenant: to.who.tenant, Group: group(c), Scope: to.who.scope, Sampling: sampling,
 		Stop: r.Stop, StopIDs: r.StopIDs, IgnoreEOS: or(r.IgnoreEOS, false),
-		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: -1,
+		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: prompt,
 	}
 }
 
@@ -178,19 +230,12 @@ func or[T any](v *T, otherwise T) T {
 	return *v
 }
 
-func seedOf(seed *int64) uint64 {
-	if seed == nil {
-		return rand.Uint64() >> 11 // exact as a JSON number
-	}
-	return uint64(*seed)
-}
-
 // openAIUsage is the usage object of an answer.
 type openAIUsage struct {
-	Prompt     int               `json:"prompt_tokens"`
-	Completion int               `json:"completion_tokens"`
-	Total      int               `json:"total_tokens"`
-	Details    openAIUsageDetail `json:"prompt_tokens_details"`
+	Prompt     int                `json:"prompt_tokens"`
+	Completion int                `json:"completion_tokens"`
+	Total      int                `json:"total_tokens"`
+	Details    *openAIUsageDetail `json:"prompt_tokens_details,omitempty"` // nil: of an answer on its way
 }
 
 type openAIUsageDetail struct {
@@ -199,6 +244,9 @@ type openAIUsageDetail struct {
 
 // add counts a finished choice. The n choices of one prompt count it once.
 func (u *openAIUsage) add(choice runtime.Usage, firstOfPrompt bool) {
+	if u.Details == nil {
+		u.Details = new(openAIUsageDetail)
+	}
 	if firstOfPrompt {
 		u.Prompt += choice.PromptTokens
 		u.Details.Cached += choice.CachedTokens

@@ -13,8 +13,10 @@ import (
 // chatAnswer is a whole answer of /v1/chat/completions.
 type chatAnswer struct {
 	openAIHead
-	Choices []chatChoice `json:"choices"`
-	Usage   *openAIUsage `json:"usage"`
+	Choices        []chatChoice     `json:"choices"`
+	Usage          *openAIUsage     `json:"usage"`
+	PromptLogprobs []promptLogprobs `json:"prompt_logprobs,omitempty"`
+	PromptIDs      []int32          `json:"prompt_token_ids,omitempty"`
 }
 
 type chatChoice struct {
@@ -22,19 +24,43 @@ type chatChoice struct {
 	Message      chatReply     `json:"message"`
 	Logprobs     *chatLogprobs `json:"logprobs"`
 	FinishReason *string       `json:"finish_reason"`
+	IDs          []int32       `json:"token_ids,omitempty"`
 }
 
 type chatReply struct {
-	Role    string  `json:"role"`
-	Content string  `json:"content"`
-	Refusal *string `json:"refusal"`
+	Role      string     `json:"role"`
+	Content   *string    `json:"content"` // nil: it has only called tools, or reasoned
+	Reasoning string     `json:"reasoning_content,omitempty"`
+	Calls     []chatCall `json:"tool_calls,omitempty"`
+	Refusal   *string    `json:"refusal"`
+}
+
+// add adds what an event brings.
+func (r *chatReply) add(part replyPart) {
+	r.Reasoning += part.reasoning
+	if part.content != "" {
+		content := or(r.Content, "") + part.content
+		r.Content = &content
+	}
+	for _, call := range part.calls {
+		call.Index = nil
+		r.Calls = append(r.Calls, call)
+	}
+}
+
+// finish has a reply that is nothing be an empty text.
+func (r *chatReply) finish() {
+	if r.Content == nil && r.Reasoning == "" && len(r.Calls) == 0 {
+		r.Content = new(string)
+	}
 }
 
 // chatChunk is an event of a stream.
 type chatChunk struct {
 	openAIHead
-	Choices []chatDelta  `json:"choices"`
-	Usage   *openAIUsage `json:"usage,omitempty"`
+	Choices   []chatDelta  `json:"choices"`
+	Usage     *openAIUsage `json:"usage,omitempty"`
+	PromptIDs []int32      `json:"prompt_token_ids,omitempty"`
 }
 
 type chatDelta struct {
@@ -42,11 +68,14 @@ type chatDelta struct {
 	Delta        chatAddition  `json:"delta"`
 	Logprobs     *chatLogprobs `json:"logprobs"`
 	FinishReason *string       `json:"finish_reason"`
+	IDs          []int32       `json:"token_ids,omitempty"`
 }
 
 type chatAddition struct {
-	Role    string  `json:"role,omitempty"`
-	Content *string `json:"content,omitempty"`
+	Role      string     `json:"role,omitempty"`
+	Content   *string    `json:"content,omitempty"`
+	Reasoning string     `json:"reasoning_content,omitempty"`
+	Calls     []chatCall `json:"tool_calls,omitempty"`
 }
 
 type chatLogprobs struct {
@@ -74,20 +103,25 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if err := body.check(s); err != nil {
 		return err
 	}
-	form, err := body.form()
+	calls, err := body.callForm()
 	if err != nil {
 		return err
 	}
+	form, err := body.form(calls)
+	if err != nil {
+		return err
+	}
+	body.formed = form != nil
 	lora, err := s.loraNaming(c, body.LoRA)
 	if err != nil {
 		return err
 	}
-	to, err := s.selected(c, s.openAINaming(body.Model), lora)
+	to, err := s.selected(c, s.openAINaming(c, body.Model), lora)
 	if err != nil {
 		return err
 	}
 	defer to.lease.Release()
-	request, err := s.chatRequest(c, &body, to)
+	request, replies, err := s.chatRequest(c, &body, to)
 	if err != nil {
 		return err
 	}
@@ -102,7 +136,10 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if body.streams() {
 		object = "chat.completion.chunk"
 	}
-	w := &chatWriter{text: to.text, body: &body, head: s.head("chatcmpl-", object, to.lease), begun: make([]bool, len(choices))}
+	w := &chatWriter{
+		text: to.text, body: &body, head: s.head("chatcmpl-", object, to.lease),
+		replies: replies, prompt: request.Prompt, begun: make([]bool, len(choices)), made: make([]int, len(choices)),
+	}
 	g, err := s.generate(c, choices)
 	if err != nil {
 		return err
@@ -120,7 +157,11 @@ type chatWriter struct {
 	body  *chatRequest
 	head  openAIHead
 	usage openAIUsage
-	begun []bool
+
+	replies chatReplies
+	prompt  []int32
+	begun   []bool // by choice
+	made    []int  // tokens of the answers
 }
 
 // whole answers when every choice has finished.
@@ -128,29 +169,57 @@ func (w *chatWriter) whole(c *fiber.Ctx, g *generation) error {
 	answer := chatAnswer{openAIHead: w.head, Choices: make([]chatChoice, len(g.choices)), Usage: &w.usage}
 	for i := range answer.Choices {
 		answer.Choices[i] = chatChoice{Index: i, Message: chatReply{Role: "assistant"}}
+		answer.Choices[i].Message.add(replyPart{content: w.body.echoed()})
 		if or(w.body.Logprobs, false) {
 			answer.Choices[i].Logprobs = &chatLogprobs{Content: []chatToken{}}
 		}
+	}
+	if or(w.body.ReturnIDs, false) {
+		answer.PromptIDs = w.prompt
 	}
 	var timing timing
 	for {
 		e, err := g.next()
 		if errors.Is(err, runtime.ErrEnd) {
 			timing.headers(c, g)
+			for i := range answer.Choices {
+				answer.Choices[i].Message.finish()
+			}
 			return writeJSON(c, fiber.StatusOK, answer)
 		}
 		if err != nil {
 			return err
 		}
 		choice := &answer.Choices[e.index]
-		choice.Message.Content += e.Text
-		choice.FinishReason = finishReason(e.Finish)
+		choice.Message.add(w.part(e))
+		choice.FinishReason = w.replies.finish(e.index, finishReason(e.Finish))
+		choice.IDs = append(choice.IDs, w.ids(e)...)
+		if e.Prompt != nil && e.index == 0 {
+			answer.PromptLogprobs = promptLogprobsOf(w.text, e.Prompt, *w.body.PromptLogprobs)
+		}
 		if l := w.logprobs(e); l != nil {
 			choice.Logprobs.Content = append(choice.Logprobs.Content, l.Content...)
 		}
 		w.count(e)
 		timing.add(e)
 	}
+}
+
+// part is what an event brings of the reply.
+func (w *chatWriter) part(e choiceEvent) replyPart {
+	part := w.replies.take(e.index, e.Text, e.Finish != "")
+	if !or(w.body.IncludeReasoning, true) {
+		part.reasoning = ""
+	}
+	return part
+}
+
+// ids are the token of an event, where it is asked for.
+func (w *chatWriter) ids(e choiceEvent) []int32 {
+	if !or(w.body.ReturnIDs, false) || e.Token == runtime.NoToken {
+		return nil
+	}
+	return []int32{e.Token}
 }
 
 func (w *chatWriter) count(e choiceEvent) {
@@ -163,26 +232,66 @@ func (w *chatWriter) count(e choiceEvent) {
 // adds, and on the last one why it ended.
 func (w *chatWriter) write(out *eventStream, e choiceEvent) error {
 	w.count(e)
-	empty := ""
+	if e.Token != runtime.NoToken {
+		w.made[e.index]++
+	}
 	if !w.begun[e.index] {
 		w.begun[e.index] = true
-		if err := w.delta(out, chatDelta{Index: e.index, Delta: chatAddition{Role: "assistant", Content: &empty}}); err != nil {
+		if err := w.begin(out, e.index); err != nil {
 			return err
 		}
 	}
-	if l := w.logprobs(e); e.Text != "" || l != nil {
-		if err := w.delta(out, chatDelta{Index: e.index, Delta: chatAddition{Content: &e.Text}, Logprobs: l}); err != nil {
+	for _, addition := range w.additions(e) {
+		if err := w.delta(out, addition); err != nil {
 			return err
 		}
 	}
 	if reason := finishReason(e.Finish); reason != nil {
-		return w.delta(out, chatDelta{Index: e.index, FinishReason: reason})
+		return w.delta(out, chatDelta{Index: e.index, FinishReason: w.replies.finish(e.index, reason)})
 	}
 	return nil
 }
 
+// begin sends the role of a choice, and what it goes on with where that is asked for.
+func (w *chatWriter) begin(out *eventStream, choice int) error {
+	first := chatChunk{openAIHead: w.head, Choices: []chatDelta{{Index: choice, Delta: chatAddition{Role: "assistant", Content: new(string)}}}, Usage: w.body.usageSoFar(len(w.prompt), 0)}
+	if or(w.body.ReturnIDs, false) {
+		first.PromptIDs = w.prompt
+	}
+	if err := out.send(first); err != nil {
+		return err
+	}
+	if echo := w.body.echoed(); echo != "" {
+		return w.delta(out, chatDelta{Index: choice, Delta: chatAddition{Content: &echo}})
+	}
+	return nil
+}
+
+// additions are what an event adds to its choice: reasoning, content, calls. The
+// first of them has the token's log-probability and id.
+func (w *chatWriter) additions(e choiceEvent) (all []chatDelta) {
+	part, logprobs, ids := w.part(e), w.logprobs(e), w.ids(e)
+	add := func(a chatAddition) {
+		all = append(all, chatDelta{Index: e.index, Delta: a, Logprobs: logprobs, IDs: ids})
+		logprobs, ids = nil, nil
+	}
+	if part.reasoning != "" {
+		add(chatAddition{Reasoning: part.reasoning})
+	}
+	if part.content != "" {
+		add(chatAddition{Content: &part.content})
+	}
+	for _, call := range part.calls {
+		add(chatAddition{Calls: []chatCall{call}})
+	}
+	if logprobs != nil || ids != nil {
+		add(chatAddition{Content: new(string)})
+	}
+	return all
+}
+
 func (w *chatWriter) delta(out *eventStream, d chatDelta) error {
-	return out.send(chatChunk{openAIHead: w.head, Choices: []chatDelta{d}})
+	return out.send(chatChunk{openAIHead: w.head, Choices: []chatDelta{d}, Usage: w.body.usageSoFar(len(w.prompt), w.made[d.Index])})
 }
 
 func (w *chatWriter) close(out *eventStream) error {

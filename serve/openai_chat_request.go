@@ -20,7 +20,10 @@ type chatRequest struct {
 	Logprobs            *bool                      `json:"logprobs"`
 	TopLogprobs         *int                       `json:"top_logprobs"`
 	Tools               []chatTool                 `json:"tools"`
-	ToolChoice          unimplemented              `json:"tool_choice" only:"\"auto\"|\"none\""`
+	ToolChoice          toolChoice                 `json:"tool_choice"`
+	ParallelTools       *bool                      `json:"parallel_tool_calls"`
+	IncludeReasoning    *bool                      `json:"include_reasoning"` // vLLM's
+	Echo                *bool                      `json:"echo"`              // vLLM's: of the message that is continued
 	GenerationPrompt    *bool                      `json:"add_generation_prompt"`
 	TemplateVariables   map[string]json.RawMessage `json:"chat_template_kwargs"`
 	Documents           []chatDocument             `json:"documents"`
@@ -28,8 +31,6 @@ type chatRequest struct {
 	Metadata            ignored                    `json:"metadata"`
 
 	Template        unimplemented `json:"chat_template"`
-	Echo            unimplemented `json:"echo" only:"false"`
-	ParallelTools   unimplemented `json:"parallel_tool_calls" only:"true"`
 	Functions       unimplemented `json:"functions" only:"[]"`
 	FunctionCall    unimplemented `json:"function_call" only:"\"none\"|\"auto\""`
 	Store           unimplemented `json:"store" only:"false"`
@@ -41,27 +42,15 @@ type chatRequest struct {
 	WebSearch       unimplemented `json:"web_search_options"`
 
 	messages []chatMessage // Turns, read by check
+	formed   bool          // what the answer is kept to has no place for reasoning, nor for calls that are not asked for
 }
 
-// chatTool is a tool's definition, kept as it was written.
-type chatTool struct{ raw json.RawMessage }
-
-func (t *chatTool) decodeField(path string, raw json.RawMessage) error {
-	var shape struct {
-		Type     string                     `json:"type"`
-		Function map[string]json.RawMessage `json:"function"`
+// tools are those that the answer may call.
+func (r *chatRequest) tools() []chatTool {
+	if r.ToolChoice.none {
+		return nil
 	}
-	if err := decodeInto(path, raw, &shape); err != nil {
-		return err
-	}
-	switch {
-	case shape.Type != "function":
-		return &fieldError{path + ".type", fmt.Sprintf("is %q: only function is implemented", shape.Type)}
-	case len(shape.Function["name"]) == 0:
-		return &fieldError{path + ".function.name", "is missing"}
-	}
-	t.raw = append(t.raw, raw...)
-	return nil
+	return r.Tools
 }
 
 // chatDocument is what an answer is to draw on, kept as it was written.
@@ -80,7 +69,7 @@ func (r *chatRequest) check(s *Server) error {
 	case len(r.Turns) == 0:
 		return invalid("messages", "messages is missing: give at least one")
 	case r.Turns.count() > s.context: // and then the turns take more than one token each
-		return invalid("messages", "messages has %d turns, parts and calls: %s tokens, the answer included", r.Turns.count(), s.longest())
+		return tooLong("messages", "messages has %d turns, parts and calls: %s tokens, the answer included", r.Turns.count(), s.longest())
 	case r.MaxCompletionTokens != nil && *r.MaxCompletionTokens < 0:
 		return invalid("max_completion_tokens", "max_completion_tokens is %d, below 0", *r.MaxCompletionTokens)
 	case r.MaxTokens != nil && r.MaxCompletionTokens != nil && *r.MaxTokens != *r.MaxCompletionTokens:
@@ -100,50 +89,61 @@ func (r *chatRequest) check(s *Server) error {
 	if err := r.openAIRequest.check(); err != nil {
 		return err
 	}
+	if err := r.checkPromptLogprobs(s.config.MaxLogprobs); err != nil {
+		return err
+	}
 	var err error
 	r.messages, err = r.Turns.read()
 	return err
 }
 
-// chatPrompt renders the conversation and returns its tokens.
-func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, to selection) ([]int32, error) {
+// chatPrompt renders the conversation and returns its text, with the source of the
+// template that it is rendered with.
+func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, to selection) (text, source string, err error) {
 	template, err := s.chatTemplate(c, to)
 	if err != nil {
-		return nil, err
+		return "", "", err
 	}
 	if template.turnTemplate == nil {
-		return nil, invalid("messages", "%s has no chat template: use /v1/completions", s.config.Name)
+		return "", "", invalid("messages", "%s has no chat template: use /v1/completions", s.config.Name)
 	}
 	goOn := or(r.ContinueFinal, false)
 	o := chat.Options{AddGenerationPrompt: or(r.GenerationPrompt, !goOn), ContinueFinalMessage: goOn, Variables: r.TemplateVariables}
-	for _, t := range r.Tools {
+	for _, t := range r.tools() {
 		o.Tools = append(o.Tools, t.raw)
 	}
 	for _, d := range r.Documents {
 		o.Documents = append(o.Documents, d.raw)
 	}
-	if err := r.readBy(template, o); err != nil {
-		return nil, err
+	if err := r.readBy(template, o, s.mayIgnore(c)); err != nil {
+		return "", "", err
 	}
 	messages := make([]chat.Message, len(r.messages))
 	for i := range messages {
 		messages[i] = r.messages[i].Message
 	}
-	text, err := s.render(c, template, messages, o)
-	if err != nil {
-		return nil, err
+	text, err = s.render(c, template, messages, o)
+	return text, template.template().Text(len(o.Tools) > 0), err
+}
+
+// echoed is the text of the message that an answer goes on with, which it is to
+// begin with.
+func (r *chatRequest) echoed() string {
+	last := r.messages[len(r.messages)-1]
+	if !or(r.Echo, false) || last.Role != "assistant" {
+		return ""
 	}
-	return s.encode(c, to.text, "messages", text, or(r.AddSpecial, false))
+	return last.Content
 }
 
 // readBy refuses what the template would leave out of the prompt.
-func (r *chatRequest) readBy(t chatTemplate, o chat.Options) error {
+func (r *chatRequest) readBy(t chatTemplate, o chat.Options, ignore func(path string) bool) error {
 	template := t.template()
 	if name := template.Unread(o); name != "" {
 		return invalid("chat_template_kwargs", "chat_template_kwargs.%s is not read by %s chat template: leave it out", name, t.owner())
 	}
 	switch {
-	case len(r.Tools) > 0 && !template.TakesTools():
+	case len(o.Tools) > 0 && !template.TakesTools():
 		return invalid("tools", "%s chat template has no place for tools: leave them out", t.owner())
 	case len(r.Documents) > 0 && !template.TakesDocuments():
 		return invalid("documents", "%s chat template has no place for documents: leave them out", t.owner())
@@ -154,7 +154,7 @@ func (r *chatRequest) readBy(t chatTemplate, o chat.Options) error {
 			return &fieldError{fmt.Sprintf("messages[%d].tool_calls", i), fmt.Sprintf("has no place in %s chat template: leave it out", t.owner())}
 		}
 		for _, u := range m.unread {
-			if !template.Reads(u.key) {
+			if !template.Reads(u.key) && !ignore(u.path) {
 				return &fieldError{u.path, fmt.Sprintf("is read neither by this API nor by %s chat template: leave it out%s", t.owner(), closest(u.key, u.fields))}
 			}
 		}
@@ -162,25 +162,33 @@ func (r *chatRequest) readBy(t chatTemplate, o chat.Options) error {
 	return nil
 }
 
-// chatRequest is the runtime's request for body.
-func (s *Server) chatRequest(c *fiber.Ctx, body *chatRequest, to selection) (runtime.Request, error) {
-	request := s.openAIRequest(c, &body.openAIRequest, to)
+// chatRequest is the runtime's request for body, and what takes the answers apart.
+func (s *Server) chatRequest(c *fiber.Ctx, body *chatRequest, to selection) (request runtime.Request, replies chatReplies, err error) {
+	request = s.openAIRequest(c, &body.openAIRequest, to)
 	if err := body.checkTokens(to.vocabulary); err != nil {
-		return request, err
+		return request, replies, err
 	}
-	var err error
-	if request.Prompt, err = s.chatPrompt(c, body, to); err != nil {
-		return request, err
+	prompt, source, err := s.chatPrompt(c, body, to)
+	if err != nil {
+		return request, replies, err
 	}
+	replies = s.repliesOf(body, source, prompt)
+	request.Shown = replies.shown(to.text)
 	asked, field := body.MaxCompletionTokens, "max_completion_tokens"
 	if asked == nil {
 		asked, field = body.MaxTokens, "max_tokens"
 	}
+	if request.Prompt, err = s.encodeLast(c, to.text, "messages", prompt, or(body.AddSpecial, false), body.kept(s.context, asked)); err != nil {
+		return request, replies, err
+	}
 	if err := s.setLength(to, &request, asked, -1, field); err != nil {
-		return request, err
+		return request, replies, err
 	}
 	if or(body.Logprobs, false) {
 		request.Logprobs = or(body.TopLogprobs, 0)
 	}
-	return request, s.fits(to, &request, "messages", field)
+	if err := body.checkLength(&request); err != nil {
+		return request, replies, err
+	}
+	return request, replies, s.fits(to, &request, "messages", field)
 }

@@ -35,6 +35,10 @@ type completionsChoice struct {
 	Text         string               `json:"text"`
 	Logprobs     *completionsLogprobs `json:"logprobs"`
 	FinishReason *string              `json:"finish_reason"`
+
+	PromptLogprobs []promptLogprobs `json:"prompt_logprobs,omitempty"`
+	PromptIDs      []int32          `json:"prompt_token_ids,omitempty"`
+	IDs            []int32          `json:"token_ids,omitempty"`
 }
 
 // completionsLogprobs is one entry a token in each list.
@@ -65,6 +69,9 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	if count := len(body.Prompt) * or(body.N, 1); count > maxSequences {
 		return invalid("prompt", "prompt and n ask for %d answers: ask for at most %d at a time", count, maxSequences)
 	}
+	if err := body.checkPromptLogprobs(s.config.MaxLogprobs); err != nil {
+		return err
+	}
 	if body.Logprobs != nil && (*body.Logprobs < 0 || *body.Logprobs > s.config.MaxLogprobs) {
 		return invalid("logprobs", "logprobs is %d, outside 0 to %d", *body.Logprobs, s.config.MaxLogprobs)
 	}
@@ -77,7 +84,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	to, err := s.selected(c, s.openAINaming(body.Model), lora)
+	to, err := s.selected(c, s.openAINaming(c, body.Model), lora)
 	if err != nil {
 		return err
 	}
@@ -95,7 +102,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	if body.Logprobs != nil {
 		template.Logprobs = *body.Logprobs
 		if or(body.Echo, false) {
-			template.PromptLogprobs = *body.Logprobs
+			template.PromptLogprobs = max(template.PromptLogprobs, *body.Logprobs)
 		}
 	}
 	w := completionsWriter{server: s, text: to.text, body: &body, head: s.head("cmpl-", "text_completion", to.lease)}
@@ -106,14 +113,17 @@ func (s *Server) completions(c *fiber.Ctx) error {
 			field = fmt.Sprintf("prompt[%d]", i)
 		}
 		if p.tokens != nil {
-			request.Prompt = p.tokens
+			request.Prompt = lastOf(p.tokens, body.kept(s.context, body.MaxTokens))
 			if or(body.Echo, false) {
-				body.Prompt[i].text = to.text.Decode(p.tokens, !template.Special)
+				body.Prompt[i].text = to.text.Decode(request.Prompt, !template.Special)
 			}
-		} else if request.Prompt, err = s.encode(c, to.text, field, p.text, or(body.AddSpecial, true)); err != nil {
+		} else if request.Prompt, err = s.encodeLast(c, to.text, field, p.text, or(body.AddSpecial, true), body.kept(s.context, body.MaxTokens)); err != nil {
 			return err
 		}
 		if err := s.setLength(to, &request, body.MaxTokens, defaultMaxTokens, "max_tokens"); err != nil {
+			return err
+		}
+		if err := body.checkLength(&request); err != nil {
 			return err
 		}
 		if err := s.fits(to, &request, field, "max_tokens"); err != nil {
@@ -147,6 +157,7 @@ type completionsWriter struct {
 type completionsState struct {
 	placer *placer
 	begun  bool
+	made   int // tokens of the completion
 }
 
 // whole answers when every choice has finished.
@@ -169,6 +180,13 @@ func (w *completionsWriter) whole(c *fiber.Ctx, g *generation) error {
 		choice.Text += piece.Text
 		choice.FinishReason = piece.FinishReason
 		choice.Logprobs = choice.Logprobs.join(piece.Logprobs)
+		choice.IDs = append(choice.IDs, piece.IDs...)
+		if piece.PromptIDs != nil {
+			choice.PromptIDs = piece.PromptIDs
+		}
+		if piece.PromptLogprobs != nil {
+			choice.PromptLogprobs = piece.PromptLogprobs
+		}
 		timing.add(e)
 	}
 }
@@ -176,9 +194,10 @@ func (w *completionsWriter) whole(c *fiber.Ctx, g *generation) error {
 // write sends one event to a stream.
 func (w *completionsWriter) write(out *eventStream, e choiceEvent) error {
 	chunk := completionsAnswer{openAIHead: w.head, Choices: []completionsChoice{w.piece(e)}}
-	if c := chunk.Choices[0]; c.Text == "" && c.Logprobs == nil && c.FinishReason == nil {
+	if c := chunk.Choices[0]; c.Text == "" && c.Logprobs == nil && c.IDs == nil && c.PromptIDs == nil && c.FinishReason == nil {
 		return nil // held back: part of a character, or of a stop string
 	}
+	chunk.Usage = w.body.usageSoFar(len(w.requests[e.index].Prompt), w.choices[e.index].made)
 	return out.send(chunk)
 }
 
@@ -199,15 +218,27 @@ func (w *completionsWriter) piece(e choiceEvent) completionsChoice {
 	}
 	n := or(w.body.N, 1)
 	state := &w.choices[e.index]
+	if e.Token != runtime.NoToken {
+		state.made++
+	}
 	p := completionsChoice{Index: e.index, FinishReason: finishReason(e.Finish)}
 	if !state.begun {
 		state.begun = true
 		if or(w.body.Echo, false) {
 			p.Text = w.body.Prompt[e.index/n].text
 		}
+		if or(w.body.ReturnIDs, false) {
+			p.PromptIDs = w.requests[e.index].Prompt
+		}
 		state.placer = newPlacer(w.text, !w.requests[e.index].Special, utf8.RuneCountInString(p.Text))
 	}
 	p.Text += e.Text
+	if or(w.body.ReturnIDs, false) && e.Token != runtime.NoToken {
+		p.IDs = []int32{e.Token}
+	}
+	if e.Prompt != nil && w.body.PromptLogprobs != nil {
+		p.PromptLogprobs = promptLogprobsOf(w.text, e.Prompt, *w.body.PromptLogprobs)
+	}
 	if w.body.Logprobs != nil {
 		p.Logprobs = w.logprobs(state.placer, e)
 	}
@@ -218,10 +249,14 @@ func (w *completionsWriter) piece(e choiceEvent) completionsChoice {
 }
 
 func (w *completionsWriter) logprobs(at *placer, e choiceEvent) *completionsLogprobs {
-	if e.Prompt == nil && e.Token == runtime.NoToken {
+	echoes := e.Prompt != nil && or(w.body.Echo, false)
+	if !echoes && e.Token == runtime.NoToken {
 		return nil
 	}
 	var l completionsLogprobs
+	if !echoes {
+		e.Prompt = nil
+	}
 	for i, at := range w.promptOffsets(e) {
 		l.add(w.text, at, e.Prompt[i].Logprob, e.Prompt[i].Top, *w.body.Logprobs)
 	}
@@ -266,12 +301,8 @@ func (l *completionsLogprobs) add(t *tokenizer.Tokenizer, at int, chosen runtime
 	}
 	value := finite(chosen.Logprob)
 	l.Logprobs = append(l.Logprobs, &value)
-	if wanted == 0 {
-		l.Top = append(l.Top, nil)
-		return
-	}
 	beside := make(map[string]float32, wanted+1)
-	for _, other := range likeliest(top, chosen) {
+	for _, other := range likeliest(top[:min(wanted, len(top))], chosen) {
 		text, p := tokenText(t, other.Token), finite(other.Logprob)
 		if other, ok := beside[text]; !ok || p > other {
 			beside[text] = p

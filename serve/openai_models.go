@@ -2,9 +2,11 @@ package serve
 
 import (
 	"net/url"
+	"slices"
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/serve/keys"
 )
@@ -23,11 +25,23 @@ type modelCard struct {
 	Tasks []models.Task `json:"tasks"`
 }
 
-func (s *Server) openAINaming(model string) naming {
-	if model == s.config.Name { // OpenAI's clients have to send a model: this names no adapter
+// openAINaming is what the field model names. OpenAI's clients have to send one:
+// the base's name, and what they send for want of one, names no adapter.
+func (s *Server) openAINaming(c *fiber.Ctx, model modelName) naming {
+	name := string(model)
+	if name == s.config.Name || slices.Contains(placeholders, name) && !s.hasAdapter(c, name) {
 		return naming{where: "model", base: true}
 	}
-	return naming{where: "model", name: model}
+	return naming{where: "model", name: name}
+}
+
+// hasAdapter reports whether an adapter of that name is there for the sender.
+func (s *Server) hasAdapter(c *fiber.Ctx, name string) bool {
+	if s.catalogue == nil {
+		return false
+	}
+	_, err := s.visible(c).Lookup(name)
+	return err == nil
 }
 
 func (s *Server) modelCards(c *fiber.Ctx) []modelCard {
@@ -37,7 +51,7 @@ func (s *Server) modelCards(c *fiber.Ctx) []modelCard {
 	}
 	cards := []modelCard{card}
 	for _, e := range s.listed(c) {
-		if !answers(e) {
+		if !answers(e) || e.State == catalogue.Failed { // which GET /v1/adapters tells, with the reason
 			continue
 		}
 		card.ID, card.Root, card.Parent = e.Name, folderOf(e), &s.config.Name

@@ -69,7 +69,7 @@ func TestCompletionsEchoLogprobs(t *testing.T) {
 	got = s.post(t, "/v1/completions", `{"prompt":[0,59,81],"echo":true,"max_tokens":1}`)
 	require.Equal(t, `"`+s.engine.text.Decode([]int32{59, 81}, true)+`H"`, member(t, got.body, "choices", "0", "text"))
 	got = s.post(t, "/v1/completions", `{"prompt":"Yo","logprobs":0}`)
-	require.JSONEq(t, `{"tokens":["H","i"],"token_logprobs":[-0.25,-0.5],"top_logprobs":[null,null],"text_offset":[0,1]}`, member(t, got.body, "choices", "0", "logprobs"))
+	require.JSONEq(t, `{"tokens":["H","i"],"token_logprobs":[-0.25,-0.5],"top_logprobs":[{"H":-0.25},{"i":-0.5}],"text_offset":[0,1]}`, member(t, got.body, "choices", "0", "logprobs"))
 }
 
 func TestCompletionsManyChoices(t *testing.T) {
@@ -125,8 +125,8 @@ func TestCompletionsStream(t *testing.T) {
 	require.Equal(t, "digest-of-sql", got.header.Get("X-Adapter-Digest"))
 	events := got.events()
 	require.Len(t, events, 5)
-	require.JSONEq(t, `[{"index":0,"text":"Yo","finish_reason":null,"logprobs":{"tokens":["<s>","Y","o"],"token_logprobs":[null,-0.25,-0.5],"top_logprobs":[null,null,null],"text_offset":[0,0,1]}}]`, member(t, events[0], "choices"))
-	require.JSONEq(t, `[{"index":0,"text":"i","finish_reason":"stop","logprobs":{"tokens":["i"],"token_logprobs":[-0.5],"top_logprobs":[null],"text_offset":[3]}}]`, member(t, events[2], "choices"))
+	require.JSONEq(t, `[{"index":0,"text":"Yo","finish_reason":null,"logprobs":{"tokens":["<s>","Y","o"],"token_logprobs":[null,-0.25,-0.5],"top_logprobs":[null,{"Y":-0.25},{"o":-0.5}],"text_offset":[0,0,1]}}]`, member(t, events[0], "choices"))
+	require.JSONEq(t, `[{"index":0,"text":"i","finish_reason":"stop","logprobs":{"tokens":["i"],"token_logprobs":[-0.5],"top_logprobs":[{"i":-0.5}],"text_offset":[3]}}]`, member(t, events[2], "choices"))
 	require.JSONEq(t, `{"object":"text_completion","model":"sql","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":1}}}`, masked(t, events[3]))
 	require.Equal(t, "[DONE]", events[4])
 }

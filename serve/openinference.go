@@ -19,19 +19,21 @@ var openInference = dialect{
 
 // inferenceRequest is the body of POST /v2/models/{name}/generate.
 type inferenceRequest struct {
+	unreads
 	ID         *string             `json:"id"`
 	Input      *string             `json:"text_input"`
 	Parameters inferenceParameters `json:"parameters"`
 }
 
 type inferenceParameters struct {
+	unreads
 	MaxTokens   *int          `json:"max_tokens"`
 	Temperature *float64      `json:"temperature"`
 	TopP        *float64      `json:"top_p"`
 	TopK        *int          `json:"top_k"`
 	Frequency   *float64      `json:"frequency_penalty"`
 	Repetition  *float64      `json:"repetition_penalty"`
-	Seed        *int64        `json:"seed"`
+	Seed        *seedNumber   `json:"seed"`
 	Stop        []string      `json:"stop"`
 	Details     *bool         `json:"details"`
 	BestOf      unimplemented `json:"best_of" only:"1"`

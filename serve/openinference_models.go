@@ -59,7 +59,8 @@ func (s *Server) inferenceModel(c *fiber.Ctx) error {
 // inferenceModelReady answers whether a model answers requests. An adapter that is
 // not in memory does: it is loaded for the first of them. One that has failed to load
 // is tried again, as a request would have it tried, once the time for that has come.
-// A model's canary is not asked about: what it fails, the live version answers.
+// A model's canary is not asked about: it fails the sessions that are its own, and the
+// live version answers all others.
 func (s *Server) inferenceModelReady(c *fiber.Ctx) error {
 	if s.requests.isDraining() {
 		return draining()

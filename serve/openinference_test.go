@@ -52,7 +52,7 @@ func TestOpenInferenceRefusals(t *testing.T) {
 		{"nope/generate", `{"text_input":"a"}`, "The model `nope` does not exist: GET /v1/models lists the base and its adapters.", 404},
 		{"sql/generate", `{}`, "text_input is missing: give the text to continue", 422},
 		{"sql/generate", `{"text_input":"a","parameters":{"max_tokens":-1}}`, "parameters.max_tokens is -1, below 0", 422},
-		{"sql/generate", `{"text_input":"a","parameters":{"top_p":2}}`, "parameters.top_p is 2, outside (0, 1]", 422},
+		{"sql/generate", `{"text_input":"a","parameters":{"top_p":2}}`, "parameters.top_p is 2, outside 0 to 1", 422},
 		{"sql/generate", `{"text_input":"a","parameters":{"best_of":2}}`, "parameters.best_of is not implemented: leave it out or send 1", 422},
 		{"sql/generate_stream?adapter=cold", `{"text_input":"a"}`, `the query parameter adapter names adapter "cold" and the path names "sql": name one`, 422},
 	} {

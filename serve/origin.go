@@ -42,7 +42,7 @@ func hostsOf(config Config, addr net.Addr) hosts {
 
 // probes are asked by machines that know an address and no name, and tell
 // nothing that a page may not know.
-var probes = []string{"/health", "/ready", "/v2/health/live", "/v2/health/ready", "/metrics"}
+var probes = []string{"/health", "/ready", "/v2/health/live", "/v2/health/ready", "/ping", "/metrics"}
 
 // fromHere refuses what a web page of somebody else sends through the browser of
 // one who can reach this server. A browser names the page's origin in Origin, or

@@ -3,6 +3,7 @@ package serve
 import (
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,12 +24,19 @@ func (s *Server) loadable(uri string) (path string, err error) {
 	if !isFolderPath(uri) {
 		return uri, s.loadableFrom(uri)
 	}
-	if path, err = filepath.Abs(uri); err == nil {
-		for _, root := range append([]string{s.config.Adapters}, s.config.AllowPaths...) {
-			if root != "" && within(root, path) {
-				return path, nil
-			}
+	if path, err = filepath.Abs(uri); err != nil {
+		return "", err
+	}
+	roots := append([]string{s.config.Adapters}, s.config.AllowPaths...)
+	allowed := slices.ContainsFunc(roots, func(root string) bool { return root != "" && within(root, path) })
+	if s.config.Adapters != "" && filepath.IsLocal(uri) {
+		own := filepath.Join(s.config.Adapters, uri)
+		if _, err := os.Stat(own); err == nil || !allowed {
+			return own, nil
 		}
+	}
+	if allowed {
+		return path, nil
 	}
 	return "", invalid("lora_path", "lora_path %s is outside of the folders that adapters are loaded from: use one below --adapters, or start the server with --allow-path", uri)
 }

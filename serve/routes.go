@@ -41,10 +41,17 @@ func (s *Server) routes() []route {
 		{method: post, path: "/generate_stream", dialect: tgi, handler: s.generateStreamRoute, needs: keys.Use, task: models.Generate},
 		{method: post, path: "/tokenize", dialect: tgi, handler: s.tokenize, needs: keys.Use},
 		{method: post, path: "/detokenize", dialect: tgi, handler: s.detokenize, needs: keys.Use},
+		{method: get, path: "/tokenizer_info", dialect: tgi, handler: s.tokenizerInfo},
 		{method: get, path: "/info", dialect: tgi, handler: s.information},
 
 		{method: post, path: "/v1/completions", dialect: openAI, handler: s.completions, needs: keys.Use, task: models.Generate},
 		{method: post, path: chatRoute, dialect: openAI, handler: s.chatCompletions, needs: keys.Use, task: models.Generate},
+		// Those of clients whose base URL ends before /v1.
+		{method: post, path: "/completions", dialect: openAI, handler: s.completions, needs: keys.Use, task: models.Generate},
+		{method: post, path: "/chat/completions", dialect: openAI, handler: s.chatCompletions, needs: keys.Use, task: models.Generate},
+		{method: get, path: "/models", dialect: openAI, handler: s.listModels},
+		{method: get, path: "/models/*", dialect: openAI, handler: s.getModel},
+
 		{method: post, path: embeddingsRoute, dialect: openAI, handler: s.embeddings, needs: keys.Use, task: models.Encode},
 		{method: post, path: "/v1/score", dialect: openAI, handler: s.score, needs: keys.Use, task: models.Encode},
 		{method: post, path: "/score", dialect: openAI, handler: s.score, needs: keys.Use, task: models.Encode},
@@ -90,6 +97,9 @@ func (s *Server) routes() []route {
 		{method: get, path: "/v1/stats", dialect: openAI, handler: s.exposeStats, needs: keys.Admin},
 
 		{method: get, path: "/health", dialect: tgi, handler: s.health, needs: open},
+		{method: get, path: "/ping", dialect: tgi, handler: s.ping, needs: open},
+		{method: post, path: "/ping", dialect: tgi, handler: s.ping, needs: open},
+		{method: get, path: "/load", dialect: tgi, handler: s.load},
 		{method: get, path: "/ready", dialect: tgi, handler: s.ready, needs: open},
 		{method: get, path: "/metrics", dialect: tgi, handler: s.metricsFor(s.exposeMetrics), needs: open},
 		{method: get, path: "/version", dialect: tgi, handler: s.version},

@@ -54,7 +54,7 @@ func (s *Server) cosines(c *fiber.Ctx, to selection, p pairs, what *embedding, a
 
 // scoreRequest is the body of POST /v1/score, which is vLLM's.
 type scoreRequest struct {
-	Model     string        `json:"model"`
+	Model     modelName     `json:"model"`
 	First     textOrList    `json:"text_1"`
 	Second    textOrList    `json:"text_2"`
 	Queries   textOrList    `json:"queries"` // the same, by vLLM's newer names
@@ -102,7 +102,7 @@ func (s *Server) score(c *fiber.Ctx) error {
 		return err
 	}
 	arrived := time.Now()
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (d *document) decodeField(path string, raw json.RawMessage) error {
 // rerankRequest is the body of the routes that order documents by a query: that of
 // Cohere, Jina and vLLM, with documents, or of text-embeddings-inference, with texts.
 type rerankRequest struct {
-	Model     string     `json:"model"`
+	Model     modelName  `json:"model"`
 	Query     *string    `json:"query"`
 	Documents []document `json:"documents"`
 	TopN      *int       `json:"top_n"`
@@ -232,7 +232,7 @@ func (s *Server) rerank(c *fiber.Ctx) error {
 		}
 	}
 	arrived := time.Now()
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
 	}

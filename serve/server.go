@@ -93,7 +93,7 @@ func New(parts Parts, config Config) (*Server, error) {
 		started: time.Now(), requests: newRequests(), patience: unreadPatience, admin: newAdmin(),
 	}
 	if s.recipe, s.recipeFault = parts.Recipe, parts.RecipeFault; s.recipe == nil {
-		s.recipe = pooling.Default(s.base.Architecture.Does(models.Generate))
+		s.recipe = pooling.Default(s.base.Causal)
 	}
 	var err error
 	if config.TLSCert != "" {
@@ -130,6 +130,7 @@ func New(parts Parts, config Config) (*Server, error) {
 func (s *Server) newApp() *fiber.App {
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage:        true,
+		RequestMethods:               methods,
 		Immutable:                    true, // strings outlive their request
 		StreamRequestBody:            true, // bodies are limited where they are read
 		BodyLimit:                    64 << 10,
@@ -143,7 +144,7 @@ func (s *Server) newApp() *fiber.App {
 	})
 	app.Server().Logger = quiet{s.config.Log}
 	s.refuseUnknownMethods(app)
-	checks := fiber.New(fiber.Config{ErrorHandler: func(*fiber.Ctx, error) error { return nil }})
+	checks := fiber.New(fiber.Config{RequestMethods: methods, ErrorHandler: func(*fiber.Ctx, error) error { return nil }})
 	app.Use(identify, s.measure, s.recovered, s.fromHere)
 	checks.Use(s.recovered, s.fromHere)
 	for _, r := range s.routes() {

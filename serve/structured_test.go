@@ -3,11 +3,13 @@ package serve
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
@@ -82,8 +84,24 @@ func TestStructured(t *testing.T) {
 		is(t, textOf(t, got.body, "generated_text"))
 		require.Equal(t, `"eos_token"`, member(t, got.body, "details", "finish_reason"))
 	}
+	row, err := s.server.Row(ReadRow(1, []byte(`{"custom_id":"r","method":"POST","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"a"}],"response_format":`+strings.ReplaceAll(named, "\n", "")+`}}`)))
+	require.NoError(t, err)
+	isSchema(t, textOf(t, string(row.Line), "response", "body", "choices", "0", "message", "content"))
+	streamed := ""
+	for _, event := range s.post(t, "/v1/completions", `{"prompt":"a","stream":true,"max_tokens":100,"logprobs":1,"response_format":`+named+`}`).events() {
+		if event != "[DONE]" {
+			streamed += textOf(t, event, "choices", "0", "text")
+		}
+	}
+	isSchema(t, streamed)
 	got := s.post(t, "/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"max_tokens":3,"response_format":`+named+`}`)
 	require.Equal(t, `"length"`, member(t, got.body, "choices", "0", "finish_reason"))
+	require.Eventually(t, func() bool {
+		g := s.server.grammars
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return !slices.ContainsFunc(slices.Collect(maps.Values(g.known)), func(k *knownGrammar) bool { return k.users > 0 })
+	}, 10*time.Second, time.Millisecond, "none is held any more")
 }
 
 // textOf is a text inside of a body.

@@ -8,12 +8,14 @@ import (
 
 // generateRequest is the body of the native route, of TGI's and of LoRAX's.
 type generateRequest struct {
+	unreads
 	Inputs     *string            `json:"inputs"`
 	Parameters generateParameters `json:"parameters"`
 	Stream     *bool              `json:"stream"`
 }
 
 type generateParameters struct {
+	unreads
 	AdapterID     *string         `json:"adapter_id"`
 	Merged        *mergedAdapters `json:"merged_adapters"`
 	MaxNewTokens  *int            `json:"max_new_tokens"`
@@ -23,12 +25,13 @@ type generateParameters struct {
 	TopP          *float64        `json:"top_p"`
 	Repetition    *float64        `json:"repetition_penalty"`
 	Frequency     *float64        `json:"frequency_penalty"`
-	Seed          *int64          `json:"seed"`
+	Seed          *seedNumber     `json:"seed"`
 	Stop          []string        `json:"stop"`
 	IgnoreEOS     *bool           `json:"ignore_eos_token"`
 	ReturnFull    *bool           `json:"return_full_text"`
 	Details       *bool           `json:"details"`
 	PromptDetails *bool           `json:"decoder_input_details"`
+	Truncate      *int            `json:"truncate"`
 
 	// What the answer is kept to: TGI's field, and LoRAX's two.
 	Grammar        typedForm   `json:"grammar"`
@@ -37,7 +40,6 @@ type generateParameters struct {
 
 	BestOf        unimplemented `json:"best_of" only:"1"`
 	TypicalP      unimplemented `json:"typical_p" only:"1|1.0"`
-	Truncate      unimplemented `json:"truncate"`
 	Watermark     unimplemented `json:"watermark" only:"false"`
 	TopNTokens    unimplemented `json:"top_n_tokens" only:"0"`
 	Alternatives  unimplemented `json:"return_k_alternatives" only:"0"`
@@ -75,7 +77,7 @@ func (p *generateParameters) form() (*form, error) {
 // generateRequest is the runtime's request for body.
 func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest, to selection) (*runtime.Request, error) {
 	p := &body.Parameters
-	prompt, err := s.encode(c, to.text, "inputs", *body.Inputs, true)
+	prompt, err := s.encodeLast(c, to.text, "inputs", *body.Inputs, true, or(p.Truncate, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +101,7 @@ func (s *Server) generateRequest(c *fiber.Ctx, body *generateRequest, to selecti
 // sampling is greedy unless the request asks for, or implies, a random choice.
 func (p *generateParameters) sampling() runtime.Sampling {
 	r := runtime.Sampling{
-		Temperature: float32(or(p.Temperature, 1)), TopK: or(p.TopK, 0), TopP: float32(or(p.TopP, 1)),
+		Temperature: float32(or(p.Temperature, 1)), TopK: or(p.TopK, 0), TopP: nucleusOf(or(p.TopP, 1)),
 		Repetition: float32(or(p.Repetition, 1)), Frequency: float32(or(p.Frequency, 0)), Seed: seedOf(p.Seed),
 	}
 	if !or(p.DoSample, false) && r.Temperature == 1 && r.TopK == 0 && r.TopP == 1 {
@@ -117,10 +119,12 @@ func (p *generateParameters) check() error {
 		return bad("max_new_tokens", "is %d, below 0", *p.MaxNewTokens)
 	case p.Temperature != nil && !(*p.Temperature >= 0 && *p.Temperature <= 100):
 		return bad("temperature", "is %g, outside 0 to 100", *p.Temperature)
+	case p.Truncate != nil && *p.Truncate < 1:
+		return bad("truncate", "is %d: give how many of the last tokens to keep", *p.Truncate)
 	case p.TopK != nil && *p.TopK < 0:
 		return bad("top_k", "is %d, below 0", *p.TopK)
-	case p.TopP != nil && !(*p.TopP > 0 && *p.TopP <= 1):
-		return bad("top_p", "is %g, outside (0, 1]", *p.TopP)
+	case p.TopP != nil && !(*p.TopP >= 0 && *p.TopP <= 1):
+		return bad("top_p", "is %g, outside 0 to 1", *p.TopP)
 	case p.Repetition != nil && !(*p.Repetition > 0):
 		return bad("repetition_penalty", "is %g: it has to be above 0; 1 is off", *p.Repetition)
 	case p.Frequency != nil && !(*p.Frequency >= -2 && *p.Frequency <= 2):

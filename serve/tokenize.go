@@ -1,13 +1,27 @@
 package serve
 
-import "github.com/gofiber/fiber/v2"
+import (
+	"encoding/json"
 
-// tokenizeRequest is TGI's body, with inputs, or vLLM's, with prompt.
+	"github.com/gofiber/fiber/v2"
+)
+
+// tokenizeRequest is TGI's body, with inputs, or vLLM's, with prompt or messages.
 type tokenizeRequest struct {
-	Inputs     *string `json:"inputs"`
-	Prompt     *string `json:"prompt"`
-	Model      string  `json:"model"`
-	AddSpecial *bool   `json:"add_special_tokens"`
+	unreads
+	Inputs     *string   `json:"inputs"`
+	Prompt     *string   `json:"prompt"`
+	Model      modelName `json:"model"`
+	AddSpecial *bool     `json:"add_special_tokens"`
+	ReturnText *bool     `json:"return_token_strs"`
+
+	Turns             chatTurns                  `json:"messages"`
+	Tools             []chatTool                 `json:"tools"`
+	GenerationPrompt  *bool                      `json:"add_generation_prompt"`
+	ContinueFinal     *bool                      `json:"continue_final_message"`
+	TemplateVariables map[string]json.RawMessage `json:"chat_template_kwargs"`
+	Template          unimplemented              `json:"chat_template"`
+
 	Parameters ignored `json:"parameters"` // TGI sends a whole generate body
 }
 
@@ -25,25 +39,29 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
 	}
 	defer to.lease.Release()
+	given := 0
+	for _, is := range []bool{body.Inputs != nil, body.Prompt != nil, body.Turns != nil} {
+		if is {
+			given++
+		}
+	}
 	special := or(body.AddSpecial, true)
 	switch {
-	case (body.Inputs == nil) == (body.Prompt == nil):
-		return invalid("inputs", "give the text as inputs or, in vLLM's way, as prompt")
-	case body.Prompt != nil:
-		ids, _, err := s.tokens(c, to.text, "prompt", *body.Prompt, special)
+	case given != 1:
+		return invalid("inputs", "give the text as inputs or, in vLLM's way, as prompt or as messages")
+	case body.Turns != nil:
+		text, err := s.conversation(c, &body, to)
 		if err != nil {
 			return err
 		}
-		return writeJSON(c, fiber.StatusOK, struct {
-			Count   int     `json:"count"`
-			Context int     `json:"max_model_len"`
-			Tokens  []int32 `json:"tokens"`
-		}{len(ids), s.context, append([]int32{}, ids...)})
+		return s.tokenizePrompt(c, &body, to, "messages", text, or(body.AddSpecial, false))
+	case body.Prompt != nil:
+		return s.tokenizePrompt(c, &body, to, "prompt", *body.Prompt, special)
 	}
 	ids, spans, err := s.tokens(c, to.text, "inputs", *body.Inputs, special)
 	if err != nil {
@@ -60,10 +78,60 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 	return writeJSON(c, fiber.StatusOK, tokens)
 }
 
+// conversation is the prompt of the messages, as a chat renders them.
+func (s *Server) conversation(c *fiber.Ctx, body *tokenizeRequest, to selection) (string, error) {
+	chat := chatRequest{
+		Turns: body.Turns, Tools: body.Tools, GenerationPrompt: body.GenerationPrompt,
+		ContinueFinal: body.ContinueFinal, TemplateVariables: body.TemplateVariables,
+	}
+	if err := chat.check(s); err != nil {
+		return "", err
+	}
+	text, _, err := s.chatPrompt(c, &chat, to)
+	return text, err
+}
+
+// tokenizePrompt answers in vLLM's way.
+func (s *Server) tokenizePrompt(c *fiber.Ctx, body *tokenizeRequest, to selection, field, text string, special bool) error {
+	ids, _, err := s.tokens(c, to.text, field, text, special)
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Count   int      `json:"count"`
+		Context int      `json:"max_model_len"`
+		Tokens  []int32  `json:"tokens"`
+		Texts   []string `json:"token_strs"`
+	}{Count: len(ids), Context: s.context, Tokens: append([]int32{}, ids...)}
+	if or(body.ReturnText, false) {
+		answer.Texts = make([]string, len(ids))
+		for i, id := range ids {
+			answer.Texts[i] = tokenText(to.text, id)
+		}
+	}
+	return writeJSON(c, fiber.StatusOK, answer)
+}
+
+// tokenizerInfo tells of the base's tokenizer what a client needs that renders
+// conversations itself, by the names of tokenizer_config.json.
+func (s *Server) tokenizerInfo(c *fiber.Ctx) error {
+	info := fiber.Map{"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": s.context}
+	for _, name := range []string{"bos_token", "eos_token", "unk_token", "pad_token"} {
+		if id, ok := s.text.Role(name); ok {
+			info[name] = s.text.Token(id)
+		}
+	}
+	if t := s.templates.base; t != nil {
+		info["chat_template"] = t.template().Text(false)
+	}
+	return writeJSON(c, fiber.StatusOK, info)
+}
+
 // detokenizeRequest is vLLM's body.
 type detokenizeRequest struct {
-	Model  string  `json:"model"`
-	Tokens []int32 `json:"tokens"`
+	unreads
+	Model  modelName `json:"model"`
+	Tokens []int32   `json:"tokens"`
 }
 
 func (s *Server) detokenize(c *fiber.Ctx) error {
@@ -71,7 +139,7 @@ func (s *Server) detokenize(c *fiber.Ctx) error {
 	if err := s.readJSON(c, &body); err != nil {
 		return err
 	}
-	to, err := s.selected(c, s.openAINaming(body.Model))
+	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
 	}

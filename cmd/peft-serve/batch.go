@@ -154,7 +154,7 @@ func (b *batchCommand) answer(ctx context.Context, con console, log *slog.Logger
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
 	server, err := h.server(nil, serve.Config{
-		Name: b.baseName(), Source: b.uri(), Version: version, ReadOnly: true, Log: log, AccessLog: float64(shareOff), Grammars: int(b.GrammarCache),
+		Name: b.baseName(), Source: b.uri(), Version: version, ReadOnly: true, ToolParser: b.ToolParser, Log: log, AccessLog: float64(shareOff), Grammars: int(b.GrammarCache),
 		Limits: serve.Limits{BodyLimit: int(b.BodyLimit), MaxTokensDefault: b.MaxTokensDefault, MaxTokensLimit: b.MaxTokensLimit},
 	})
 	if err != nil {

@@ -29,6 +29,7 @@ type benchCommand struct {
 	Key       string   `group:"http" local:"" placeholder:"KEY" help:"Its API key"`
 	Model     string   `group:"http" local:"" placeholder:"NAME" help:"Its base's name; by default the first of /v1/models"`
 	Models    []string `group:"http" local:"" placeholder:"NAME" sep:"none" help:"Its adapters' names; by default those of /v1/models that have a parent"`
+	Schema    string   `group:"http" local:"" placeholder:"FILE" help:"Measure answers kept to this JSON schema too, beside free ones; one that no short answer satisfies, since free ones do not end early"`
 	LoraField bool     `group:"http" local:"" help:"Select adapters as llama.cpp's server does, by lora: [{id, scale}] in the body, ids from 0"`
 
 	Kernels bool `group:"output" local:"" help:"Measure matrix products by shape and format"`
@@ -47,6 +48,9 @@ func (b *benchCommand) validate(wrong *faults) {
 	}
 	if b.URL != "" && b.Kernels {
 		wrong.add("--url: cannot be measured together with --kernels")
+	}
+	if b.Schema != "" && b.URL == "" {
+		wrong.add("--schema: is for --url")
 	}
 	for _, n := range []struct {
 		name            string
@@ -99,6 +103,7 @@ func (b *benchCommand) promptTokens(otherwise int) int {
 type load struct {
 	name     string
 	adapters []string // one a request; "" is the base
+	schema   []byte   // of the answers; nil: they are free
 }
 
 // variants are the loads to compare: the base alone, one adapter for all,
@@ -112,9 +117,9 @@ func variants(requests int, adapters []string) []load {
 	for i := range requests {
 		same[i], mixed[i] = adapters[0], adapters[i%len(adapters)]
 	}
-	all = append(all, load{"same adapter", same})
+	all = append(all, load{name: "same adapter", adapters: same})
 	if len(adapters) > 1 {
-		all = append(all, load{fmt.Sprintf("%d adapters", len(adapters)), mixed})
+		all = append(all, load{name: fmt.Sprintf("%d adapters", len(adapters)), adapters: mixed})
 	}
 	return all
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -48,8 +49,19 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 		return err
 	}
 	length := b.promptTokens(64)
-	return b.compare(variants(b.Requests, names), length, r, func(round int, v load) (measured, error) {
-		return t.run(ctx, b.prompts(text, round, b.Requests, length), v.adapters, b.Generate)
+	all := variants(b.Requests, names)
+	if b.Schema != "" {
+		schema, err := os.ReadFile(b.Schema)
+		if err != nil {
+			return err
+		}
+		if !json.Valid(schema) {
+			return fmt.Errorf("--schema: %s is not JSON", b.Schema)
+		}
+		all = append(all, load{name: "schema", adapters: make([]string, b.Requests), schema: schema})
+	}
+	return b.compare(all, length, r, func(round int, v load) (measured, error) {
+		return t.run(ctx, b.prompts(text, round, b.Requests, length), v, b.Generate)
 	})
 }
 
@@ -106,7 +118,7 @@ func (t *target) call(ctx context.Context, method, path string, body []byte) (io
 }
 
 // run sends every prompt at once and waits for all.
-func (t *target) run(ctx context.Context, prompts [][]int32, adapters []string, generate int) (measured, error) {
+func (t *target) run(ctx context.Context, prompts [][]int32, v load, generate int) (measured, error) {
 	var (
 		all    = measured{first: make([]time.Duration, len(prompts))}
 		counts = make([]int, len(prompts))
@@ -115,7 +127,7 @@ func (t *target) run(ctx context.Context, prompts [][]int32, adapters []string, 
 		start  = time.Now()
 	)
 	for i := range prompts {
-		group.Go(func() { all.first[i], counts[i], faults[i] = t.one(ctx, prompts[i], adapters[i], generate) })
+		group.Go(func() { all.first[i], counts[i], faults[i] = t.one(ctx, prompts[i], v.adapters[i], v.schema, generate) })
 	}
 	group.Wait()
 	all.wall = time.Since(start)
@@ -131,10 +143,11 @@ type completionBody struct {
 	Prompt      []int32        `json:"prompt"`
 	MaxTokens   int            `json:"max_tokens"`
 	Temperature float64        `json:"temperature"`
-	IgnoreEOS   bool           `json:"ignore_eos"`
+	IgnoreEOS   bool           `json:"ignore_eos,omitempty"`
 	Stream      bool           `json:"stream"`
 	Options     map[string]any `json:"stream_options"`
 	Lora        []loraScale    `json:"lora,omitempty"`
+	Format      any            `json:"response_format,omitempty"`
 }
 
 type loraScale struct {
@@ -142,9 +155,13 @@ type loraScale struct {
 	Scale float64     `json:"scale"`
 }
 
-func (t *target) one(ctx context.Context, prompt []int32, adapter string, generate int) (first time.Duration, tokens int, err error) {
+func (t *target) one(ctx context.Context, prompt []int32, adapter string, schema []byte, generate int) (first time.Duration, tokens int, err error) {
 	b := completionBody{
 		Model: t.base, Prompt: prompt, MaxTokens: generate, IgnoreEOS: true, Stream: true, Options: map[string]any{"include_usage": true},
+	}
+	if schema != nil {
+		b.IgnoreEOS = false // such an answer ends where the schema says
+		b.Format = map[string]any{"type": "json_schema", "json_schema": map[string]any{"name": "bench", "schema": json.RawMessage(schema)}}
 	}
 	switch {
 	case t.loraField && adapter == "":

@@ -30,14 +30,10 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	if c.MemoryLimit > 0 {
 		limit = memory.Fixed(root, int64(c.MemoryLimit), "--memory-limit")
 	}
-	config, grammars := b.model.Config(), int64(c.GrammarCache)
-	if !b.generates() {
-		grammars = 0
-	}
+	config := b.model.Config()
 	parts := []memory.Part{
 		{Name: "weights, mapped", Bytes: int64(config.WeightBytes), Set: "--base", Mapped: true},
 		{Name: "steps of the engine", Bytes: c.stepBytes(b.model), Set: "--step-tokens, --slots"},
-		{Name: "schemas of answers", Bytes: grammars, Set: "--grammar-cache"},
 		{Name: "tokenizer", Bytes: int64(b.text.Bytes())},
 		{Name: "process", Bytes: processBytes},
 	}
@@ -66,12 +62,13 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	return account, nil
 }
 
-// What a server takes for keys and values, adapters and uploads unless that is set,
+// What a server takes for keys and values, adapters, uploads and schemas unless that is set,
 // or there is no room for it.
 const (
 	usualKeys     = 512 << 20
 	usualAdapters = 1 << 30
 	usualUploads  = 4
+	usualGrammars = 32 << 20
 )
 
 // settle chooses the sizes that are not set by the room that there is beside those
@@ -95,6 +92,8 @@ func (c *serveCommand) settle(b *base, room int64, adaptersUsed func() int64) (p
 		}
 		part(memory.Part{Name: "keys and values", Bytes: int64(c.KVCache), Set: "--kv-cache"},
 			memory.Want{Usual: max(usualKeys, block), Least: block}, func(n int64) { c.KVCache = size(n) })
+		part(memory.Part{Name: "schemas of answers", Bytes: int64(c.GrammarCache), Set: "--grammar-cache"},
+			memory.Want{Usual: usualGrammars, Least: 2 << 20}, func(n int64) { c.GrammarCache = size(n) })
 	}
 	part(memory.Part{Name: "adapters in memory", Bytes: int64(c.AdapterBudget), Set: "--adapter-budget", Used: adaptersUsed},
 		memory.Want{Usual: usualAdapters, Least: 1 << 20}, func(n int64) { c.AdapterBudget = size(n) })

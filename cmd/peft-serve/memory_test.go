@@ -37,7 +37,7 @@ func TestSmallMemory(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
 	for limit, want := range map[string]string{
-		"256MiB": `kv-cache="\d\d? MiB" adapter-budget="\d\d MiB" uploads=1`, "1GiB": `kv-cache="2\d\d MiB" adapter-budget="5\d\d MiB" uploads=1`, "4GiB": "",
+		"256MiB": `kv-cache="\d\d? MiB" adapter-budget="\d\d MiB" uploads=1`, "1GiB": `kv-cache="2\d\d MiB" adapter-budget="4\d\d MiB" uploads=1`, "4GiB": "",
 	} {
 		log := &shared{}
 		url, end := startServer(t, console{out: io.Discard, err: log, after: time.After}, "--memory-limit", limit, "--threads", "1")

@@ -26,9 +26,9 @@ func (b *base) openRecipe(modes string, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		if b.recipe = cmp.Or(b.recipe, pooling.Default(b.generates())); b.recipeFault != nil {
+		if b.recipe = cmp.Or(b.recipe, pooling.Default(b.model.Config().Causal)); b.recipeFault != nil {
 			log.Warn("the base's files about embeddings are passed over (--pooling)", "error", b.recipeFault)
-			b.recipe, b.recipeFault = pooling.Default(b.generates()), nil
+			b.recipe, b.recipeFault = pooling.Default(b.model.Config().Causal), nil
 		}
 		b.recipe.Modes = parsed
 	}

@@ -30,6 +30,7 @@ type serveCommand struct {
 	SharePrefixes switched `group:"http" help:"Let tenants find each other's prompts in the prefix cache: faster, and the time of an answer tells whether another has asked the same"`
 	MetricsAuth   switched `group:"http" help:"Refuse /metrics without a key that has the right metrics or admin; otherwise metrics by adapter are left out"`
 	asking
+	IgnoreUnknownFields switched      `group:"http" help:"Pass over fields of requests that nothing reads, and name them in X-Ignored-Fields, where they are otherwise refused; not in those that change adapters"`
 	RequestTimeout      time.Duration `group:"http" placeholder:"TIME" default:"10m" help:"Longest that a request may take, waiting included; 0: no limit"`
 	Drain               time.Duration `group:"http" placeholder:"TIME" default:"30s" help:"How long a shutdown waits for requests that run"`
 	DeregistrationDelay time.Duration `group:"http" placeholder:"TIME" default:"0s" help:"How long before that requests are still taken while /ready says no, for balancers to send them elsewhere"`
@@ -126,7 +127,7 @@ func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
 		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, AllowSources: c.AllowSource, Downloads: []string{downloadsDir(), c.adapterCache()}, ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads, KeepVersions: c.KeepVersions, Aliases: c.Aliases,
 		Grammars: int(c.GrammarCache),
-		Keys:     set, SharePrefixes: bool(c.SharePrefixes), MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
+		Keys:     set, SharePrefixes: bool(c.SharePrefixes), IgnoreUnknownFields: bool(c.IgnoreUnknownFields), ToolParser: c.ToolParser, MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,
 		MaxConnections: c.MaxConnections, AllowOrigins: c.AllowOrigin, AllowedHosts: c.AllowedHosts,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSClientCA: c.TLSClientCA,

@@ -10,6 +10,7 @@ import (
 	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/pooling"
+	"github.com/peft-serve/peft-serve/serve"
 )
 
 // hosting is a base with its adapters in an engine, as every command has it that
@@ -38,15 +39,16 @@ type hosting struct {
 	StepTokens    int      `group:"engine" placeholder:"N" default:"512" help:"Tokens of one step: long prompts are cut to fit beside decoding"`
 	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"0" help:"Memory for keys and values; by default 512MiB, or less where there is little memory"`
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
-	GrammarCache  size     `group:"engine" placeholder:"SIZE" default:"32MiB" help:"Memory for the schemas and expressions that answers are kept to, compiled"`
+	GrammarCache  size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory for the schemas and expressions that answers are kept to, compiled; by default 32MiB, or less where there is little memory"`
 	MemoryLimit   size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory that the server may take, weights included; by default the least of its cgroup's limit, GOMEMLIMIT and the machine's memory. It does not start where its budgets do not fit in, and refuses work before it is used up"`
 }
 
 // asking is what requests may ask for.
 type asking struct {
-	BodyLimit        size `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
-	MaxTokensDefault int  `group:"http" placeholder:"TOKENS" default:"0" help:"Tokens of an answer where a request does not say, on every route; by default each dialect's own: 16 of completions, 20 of /v2, 100 of TGI's, what the context has left of chats"`
-	MaxTokensLimit   int  `group:"http" placeholder:"TOKENS" default:"0" help:"Most tokens of an answer that a request may ask for; by default what the context holds"`
+	BodyLimit        size   `group:"http" placeholder:"SIZE" default:"8MiB" help:"Largest JSON body"`
+	ToolParser       string `group:"http" placeholder:"FORMAT" default:"auto" help:"How the model writes calls of tools: hermes (Qwen, too), llama3_json or mistral; auto: as the chat template does; none: they stay text"`
+	MaxTokensDefault int    `group:"http" placeholder:"TOKENS" default:"0" help:"Tokens of an answer where a request does not say, on every route; by default each dialect's own: 16 of completions, 20 of /v2, 100 of TGI's, what the context has left of chats"`
+	MaxTokensLimit   int    `group:"http" placeholder:"TOKENS" default:"0" help:"Most tokens of an answer that a request may ask for; by default what the context holds"`
 }
 
 // logging is how a command tells what it does, and where settings are read from.
@@ -86,7 +88,6 @@ func (h *hosting) validate(wrong *faults) {
 	if h.Threads > maxThreads {
 		wrong.add("--threads: %d is above %d", h.Threads, maxThreads)
 	}
-	aboveZero(wrong, "grammar-cache", h.GrammarCache)
 	aboveZero(wrong, "upload-limit", h.UploadLimit)
 	if h.Adapters != "" {
 		folder(wrong, "adapters", h.Adapters)
@@ -110,6 +111,9 @@ func (a *asking) validate(wrong *faults) {
 	aboveZero(wrong, "body-limit", a.BodyLimit)
 	atLeast(wrong, "max-tokens-default", a.MaxTokensDefault, 0)
 	atLeast(wrong, "max-tokens-limit", a.MaxTokensLimit, 0)
+	if err := serve.CheckToolParser(a.ToolParser); err != nil {
+		wrong.add("--tool-parser: %s; or auto, or none", err)
+	}
 	if a.MaxTokensLimit > 0 && a.MaxTokensDefault > a.MaxTokensLimit {
 		wrong.add("--max-tokens-default: %d is above --max-tokens-limit, %d", a.MaxTokensDefault, a.MaxTokensLimit)
 	}

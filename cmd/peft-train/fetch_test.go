@@ -115,3 +115,15 @@ func TestMistakenFolders(t *testing.T) {
 		}
 	}
 }
+
+// What is built in is a base of every command that takes one.
+func TestBuiltinBase(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("HOME", cache)
+	adapter, dir := "../../builtin/adapters/sst2", t.TempDir()
+	succeeds(t, "builtin://base", "plan", "--base", "builtin://base")
+	succeeds(t, "lora", "inspect", adapter, "--against", "builtin://base")
+	succeeds(t, "", "merge", "--base", "builtin://base", "--adapter", adapter, "--dtype", "f32", "--output", filepath.Join(dir, "merged"))
+	succeeds(t, "", "extract", "--base", "builtin://base", "--tuned", filepath.Join(dir, "merged"), "--r", "8", "--output", filepath.Join(dir, "extracted"))
+}

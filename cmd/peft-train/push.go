@@ -9,7 +9,6 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/remote"
 	"github.com/peft-serve/peft-serve/adapters/remote/oci"
-	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/internal/downloads"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training"
@@ -70,7 +69,11 @@ func (p *pushCommand) fits(ctx context.Context, uri string, folder *adapters.Fol
 			err = fmt.Errorf("--base %s: %w", uri, err)
 		}
 	}()
-	base, source, err := p.open(ctx, uri, c)
+	path, err := fetchModel(ctx, uri, c)
+	if err != nil {
+		return "", err
+	}
+	base, source, err := models.Open(path, p.Options())
 	if err != nil {
 		return "", err
 	}
@@ -79,16 +82,4 @@ func (p *pushCommand) fits(ctx context.Context, uri string, folder *adapters.Fol
 		return "", err
 	}
 	return models.Digest(base), nil
-}
-
-// open opens a base of any kind, encoders included.
-func (p *pushCommand) open(ctx context.Context, uri string, c console) (models.Model, *models.Source, error) {
-	if uri == builtin.Base {
-		return models.OpenGGUFBytes(uri, builtin.GGUF(), p.Options())
-	}
-	path, err := fetchModel(ctx, uri, c)
-	if err != nil {
-		return nil, nil, err
-	}
-	return models.Open(path, p.Options())
 }

@@ -93,6 +93,14 @@ func fault(err error) error {
 	return fmt.Errorf("chat: template: %w", err)
 }
 
+// Text is the template's source, of one for conversations with tools that.
+func (t *Template) Text(tools bool) string {
+	if tools && t.from.Tools != "" {
+		return t.from.Tools
+	}
+	return t.from.Text
+}
+
 // Is reports whether t is made of s, word for word.
 func (t *Template) Is(s Source) bool { return t.from == s }
 

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -23,6 +24,7 @@ type decoding struct {
 type Decoder struct {
 	t           *Tokenizer
 	skipSpecial bool
+	shown       []int32 // special tokens that are not skipped
 	begun       bool
 	strips      int
 	pending     []byte // the start of a character
@@ -34,6 +36,9 @@ func (t *Tokenizer) NewDecoder(skipSpecial bool) *Decoder {
 	return &Decoder{t: t, skipSpecial: skipSpecial, strips: t.decoding.strips, pending: make([]byte, 0, 2*utf8.UTFMax)}
 }
 
+// Show has a new decoder show these special tokens, though it skips the others.
+func (d *Decoder) Show(special []int32) { d.shown = special }
+
 // Continue tells a new decoder that its ids continue a text, so that the space
 // of the first one stays: "▁time" is " time" rather than "time".
 func (d *Decoder) Continue() { d.begun, d.strips = true, 0 }
@@ -41,7 +46,7 @@ func (d *Decoder) Continue() { d.begun, d.strips = true, 0 }
 // Push returns the text that id completes: "" while a character is incomplete,
 // never half of one.
 func (d *Decoder) Push(id int32) string {
-	if !d.t.known(id) || d.skipSpecial && d.t.special[id] {
+	if !d.t.known(id) || d.skipSpecial && d.t.special[id] && !slices.Contains(d.shown, id) {
 		return ""
 	}
 	text := d.t.decoding.texts[id]

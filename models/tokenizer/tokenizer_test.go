@@ -64,6 +64,10 @@ func TestLoad(t *testing.T) {
 	if id, ok := tok.ID("Ġthe"); !ok || string(tok.TokenBytes(id)) != " the" || tok.IsSpecial(id) || !tok.IsSpecial(600) {
 		t.Errorf("Ġthe is %d, its bytes %q, special %v; <|extra|> special %v", id, tok.TokenBytes(id), tok.IsSpecial(id), tok.IsSpecial(600))
 	}
+	skips, shows := tok.NewDecoder(true), tok.NewDecoder(true)
+	if shows.Show([]int32{600}); skips.Push(600) != "" || shows.Push(600) != "<|extra|>" || shows.Push(501) != "" {
+		t.Error("a decoder shows the special tokens that it is to, and those alone")
+	}
 	for _, id := range []int32{-1, 601, 599} {
 		if tok.Token(id) != "" || len(tok.TokenBytes(id)) != 0 || tok.IsSpecial(id) || tok.Decode([]int32{id}, false) != "" {
 			t.Errorf("id %d is not in the vocabulary and is %q", id, tok.Token(id))

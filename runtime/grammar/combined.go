@@ -27,7 +27,7 @@ func (c *compiler) combined(s object, keyword string, v any, path string) (expr,
 			if err != nil {
 				return nil, err
 			}
-			if all, err = merge(all, p, at(i)); err != nil {
+			if all, err = c.merge(all, p, at(i)); err != nil {
 				return nil, err
 			}
 		}
@@ -45,7 +45,7 @@ func (c *compiler) combined(s object, keyword string, v any, path string) (expr,
 			if err != nil {
 				return nil, err
 			}
-			all, err := merge(beside, part, at(i))
+			all, err := c.merge(beside, part, at(i))
 			if err != nil {
 				return nil, err
 			}
@@ -76,7 +76,7 @@ func (c *compiler) ref(beside object, v any, path string) (expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		merged, err := merge(beside, resolved, path)
+		merged, err := c.merge(beside, resolved, path)
 		if err != nil {
 			return nil, err
 		}
@@ -88,10 +88,10 @@ func (c *compiler) ref(beside object, v any, path string) (expr, error) {
 // merged is a schema that was made of others: one that refers to itself is made
 // once.
 func (c *compiler) merged(s object, path string) (expr, error) {
-	key := canonical(s)
-	if !c.left.spend(len(key)) {
+	if !c.left.read(s) {
 		return nil, fault(path, "cannot be kept to: %s", ErrTooLarge)
 	}
+	key := canonical(s)
 	return c.rule("merged "+key, path, func() (expr, error) { return c.schema(s, path) })
 }
 
@@ -157,7 +157,7 @@ func (c *compiler) resolved(v any, path string) (object, error) {
 			if err != nil {
 				return nil, err
 			}
-			return merge(beside, other, path)
+			return c.merge(beside, other, path)
 		default:
 			return nil, fault(path, "is no schema: it has to be an object, true or false")
 		}
@@ -166,7 +166,10 @@ func (c *compiler) resolved(v any, path string) (object, error) {
 }
 
 // merge is a schema of what satisfies two.
-func merge(a, b object, path string) (object, error) {
+func (c *compiler) merge(a, b object, path string) (object, error) {
+	if !c.left.read(a) || !c.left.read(b) {
+		return nil, fault(path, "cannot be kept to: %s", ErrTooLarge)
+	}
 	if err := closed(a, b, path); err != nil {
 		return nil, err
 	}
@@ -222,7 +225,7 @@ func closed(a, b object, path string) error {
 }
 
 func mergeKeyword(name string, a, b any, path string) (any, error) {
-	if canonical(a) == canonical(b) {
+	if alike(a, b) {
 		return a, nil
 	}
 	switch name {
@@ -239,7 +242,7 @@ func mergeKeyword(name string, a, b any, path string) (any, error) {
 			both := slices.Clone(x)
 			for _, m := range y {
 				if i := slices.IndexFunc(both, func(o member) bool { return o.name == m.name }); i >= 0 {
-					both[i].value = object{{"allOf", []any{both[i].value, m.value}}}
+					both[i].value = allOf(both[i].value, m.value)
 				} else {
 					both = append(both, m)
 				}
@@ -265,14 +268,53 @@ func mergeKeyword(name string, a, b any, path string) (any, error) {
 		x, isList := a.([]any)
 		y, too := b.([]any)
 		if isList && too {
-			return slices.DeleteFunc(slices.Clone(x), func(v any) bool {
-				return !slices.ContainsFunc(y, func(w any) bool { return same(v, w) })
-			}), nil
+			return common(x, y), nil
 		}
 	case "items":
-		return object{{"allOf", []any{a, b}}}, nil
+		return allOf(a, b), nil
 	}
 	return nil, fault(path+"/"+name, "says something else than the schema beside it: put both into one")
+}
+
+// common are the values of two lists, objects and lists in one spelling alone.
+func common(x, y []any) (both []any) {
+	spelt := map[string]bool{}
+	for _, v := range y {
+		spelt[canonical(v)] = true
+	}
+	for _, v := range x {
+		if spelt[canonical(v)] {
+			both = append(both, v)
+		}
+	}
+	return both
+}
+
+// alike reports whether two values are written in the same way.
+func alike(a, b any) bool {
+	switch a := a.(type) {
+	case object:
+		b, ok := b.(object)
+		return ok && slices.EqualFunc(a, b, func(m, n member) bool { return m.name == n.name && alike(m.value, n.value) })
+	case []any:
+		b, ok := b.([]any)
+		return ok && slices.EqualFunc(a, b, alike)
+	}
+	switch b.(type) {
+	case object, []any:
+		return false
+	}
+	return a == b
+}
+
+// allOf is a schema of what satisfies two.
+func allOf(a, b any) object {
+	if o, ok := a.(object); ok && len(o) == 1 && o[0].name == "allOf" {
+		if list, ok := o[0].value.([]any); ok {
+			return object{{"allOf", append(slices.Clone(list), b)}}
+		}
+	}
+	return object{{"allOf", []any{a, b}}}
 }
 
 func mergeTypes(a, b any, path string) (any, error) {
@@ -308,9 +350,12 @@ func (c *compiler) disjoint(parts []any, path string) error {
 			return err
 		}
 	}
+	if distinct(all) {
+		return nil
+	}
 	for i := range all {
 		for j := range i {
-			if !c.left.spend(64) {
+			if !c.left.spend(500) {
 				return fault(path+"/oneOf", "cannot be kept to: %s", ErrTooLarge)
 			}
 			if !c.apart(all[j], all[i], 0) {
@@ -319,6 +364,32 @@ func (c *compiler) disjoint(parts []any, path string) error {
 		}
 	}
 	return nil
+}
+
+// distinct reports whether each of some schemas is for plain values of its own.
+func distinct(all []object) bool {
+	seen := map[string]bool{}
+	for _, s := range all {
+		values, ok, err := valuesOf(s, "")
+		if !ok || err != nil {
+			return false
+		}
+		own := map[string]bool{}
+		for _, v := range values {
+			switch v.(type) {
+			case object, []any:
+				return false
+			}
+			own[canonical(v)] = true
+		}
+		for v := range own {
+			if seen[v] {
+				return false
+			}
+			seen[v] = true
+		}
+	}
+	return true
 }
 
 // apart reports that no value satisfies both of two schemas: they have no type,

@@ -1,7 +1,5 @@
 package grammar
 
-import "slices"
-
 // members is an object: some that are named, in their order, and any number of
 // others after them.
 type members struct {
@@ -54,6 +52,10 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 	if v, ok := s.get("additionalProperties"); ok {
 		others = v
 	}
+	needed := map[string]bool{}
+	for _, n := range required {
+		needed[n] = true
+	}
 	var m members
 	var names []string
 	for _, p := range declared {
@@ -62,14 +64,15 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e, needed := c.shared(e, at), slices.Contains(required, p.name); needed || !isNothing(e) {
-			m.named = append(m.named, property{sequence{text(quote(p.name) + colon), e}, needed})
+		if e := c.shared(e, at); needed[p.name] || !isNothing(e) {
+			m.named = append(m.named, property{sequence{text(quote(p.name) + colon), e}, needed[p.name]})
 		}
 		names = append(names, p.name)
+		delete(needed, p.name)
 	}
 	if others == false {
 		for _, n := range required {
-			if !slices.Contains(names, n) {
+			if needed[n] {
 				return nil, fault(path+"/required", "names %s, which is not among the properties, and there may be no others", quote(n))
 			}
 		}
@@ -81,7 +84,8 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 	}
 	e = c.shared(e, path+"/additionalProperties")
 	for _, n := range required {
-		if !slices.Contains(names, n) {
+		if needed[n] {
+			delete(needed, n)
 			m.named = append(m.named, property{sequence{text(quote(n) + colon), e}, true})
 			names = append(names, n)
 		}

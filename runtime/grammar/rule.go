@@ -29,6 +29,27 @@ func (b *budget) spend(n int) bool {
 	return b.work >= 0
 }
 
+// read spends what it takes to go through a value.
+func (b *budget) read(v any) bool {
+	switch v := v.(type) {
+	case object:
+		for _, m := range v {
+			if !b.spend(8) || !b.read(m.value) {
+				return false
+			}
+		}
+	case []any:
+		for _, e := range v {
+			if !b.read(e) {
+				return false
+			}
+		}
+	case string:
+		return b.spend(16 + len(v)/4)
+	}
+	return b.spend(16)
+}
+
 // state is one of a rule's automaton. Its bytes are in order and do not overlap.
 type state struct {
 	bytes  []edge

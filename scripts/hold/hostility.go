@@ -24,7 +24,7 @@ type hostility struct {
 // attacks are done beside one another, each again and again.
 func (h *hostility) attacks() []func(context.Context) {
 	return []func(context.Context){
-		h.stalledUpload, h.bomb, h.hugeBody, h.neverReads, h.manyConnections, h.slowHead, h.leaves, h.garbage, h.strangeNames,
+		h.stalledUpload, h.bomb, h.hugeBody, h.neverReads, h.manyConnections, h.slowHead, h.leaves, h.garbage, h.strangeNames, h.heavySchemas,
 	}
 }
 
@@ -117,6 +117,22 @@ func (h *hostility) neverReads(ctx context.Context) {
 	}
 	pause(ctx, 2*time.Second)
 	_ = conn.Close()
+}
+
+// heavySchemas asks for answers kept to what is large to compile, each time another:
+// schemas and expressions of more states than there may be, and of nearly as many.
+func (h *hostility) heavySchemas(ctx context.Context) {
+	n := rand.Text()
+	for _, form := range []string{
+		`"guided_regex":"(` + n + `|b?){400}(a|ab?c){500}"`,
+		`"guided_regex":"(.*` + n + `.*){50}[^a]*a.{12}"`,
+		`"guided_json":{"type":"array","minItems":9000,"items":{"const":"` + n + `"}}`,
+		`"guided_json":{"$defs":{"a":{"allOf":[{"$ref":"#/$defs/a"},{"required":["` + n + `"]}]}},"$ref":"#/$defs/a"}`,
+		`"guided_json":{"enum":["` + n + strings.Repeat(`","`+strings.Repeat("x", 300), 500) + `"]}`,
+	} {
+		h.send(ctx, http.MethodPost, "/v1/completions", strings.NewReader(`{"prompt":"abc","max_tokens":2,`+form+`}`))
+	}
+	pause(ctx, 100*time.Millisecond)
 }
 
 // manyConnections opens connections and says nothing.

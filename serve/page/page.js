@@ -407,12 +407,12 @@ async function* events(stream) {
 // Publishing
 
 const offerText = at('bundle').textContent;
-const archive = /\.(tar\.gz|tgz|tar\.zst|tzst)$/i;
+const archive = /\.(tar|tar\.gz|tgz|tar\.zst|tzst)$/i;
 
 function offer(files) {
 	if (at('publish-section').hidden || upload) return;
 	if (files.length !== 1 || !archive.test(files[0].name)) {
-		notice('Drop one archive, .tar.gz or .tar.zst, of the folder that save_pretrained wrote.', true);
+		notice('Drop one archive, .tar.gz, .tar.zst or .tar, of the folder that save_pretrained wrote.', true);
 		return;
 	}
 	bundle = files[0];

@@ -57,11 +57,37 @@ BASES = {
     "electra": ("ElectraForPreTraining", {**SMALL, "embedding_size": 12}),
     # Long enough for every bucket of distances.
     "mpnet": ("MPNetModel", {**{k: v for k, v in SMALL.items() if k != "type_vocab_size"}, **TOKENS, "max_position_embeddings": 152}),
+    # Two layers that see what is near, one that sees everything; no biases.
+    "modernbert": (
+        "ModernBertModel",
+        dict(
+            vocab_size=40, hidden_size=12, intermediate_size=16, num_hidden_layers=3, num_attention_heads=3, max_position_embeddings=80,
+            global_attn_every_n_layers=2, local_attention=10, local_rope_theta=100.0, reference_compile=False, cls_token_id=4, sep_token_id=3, **TOKENS,
+        ),
+    ),
+    # v3: keys and queries of positions by the same linears, in buckets, normed; long enough for the farther buckets.
+    "deberta": (
+        "DebertaV2Model",
+        dict(
+            vocab_size=40, hidden_size=12, intermediate_size=16, num_hidden_layers=2, num_attention_heads=3, max_position_embeddings=80,
+            relative_attention=True, position_buckets=8, norm_rel_ebd="layer_norm", share_att_key=True, pos_att_type="p2c|c2p",
+            position_biased_input=False, type_vocab_size=0, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        ),
+    ),
+    # v2: linears of their own, no buckets, positions and types in the input.
+    "deberta-own": (
+        "DebertaV2ForSequenceClassification",
+        dict(
+            vocab_size=40, hidden_size=12, intermediate_size=16, num_hidden_layers=1, num_attention_heads=3, max_position_embeddings=80,
+            relative_attention=True, max_relative_positions=20, pos_att_type=["p2c", "c2p"], position_biased_input=True, type_vocab_size=3,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=4,
+        ),
+    ),
 }
 UNPOOLED = ("bert-masked", "xlm-roberta")  # of bases that could have a pooler
 # What is not trained, and what is 0 but for rounding, since it adds the same to all scores of a query.
-SKIPPED = ("relative_attention_bias.weight", ".key.bias", ".k.bias")
-GRADIENTS = ("bert", "roberta", "electra", "mpnet")
+SKIPPED = ("relative_attention_bias.weight", "rel_embeddings.weight", ".key.bias", ".k.bias", ".pos_key_proj.bias")
+GRADIENTS = ("bert", "roberta", "electra", "mpnet", "modernbert", "deberta", "deberta-own")
 LENGTHS = (1, 7, 40, 70)
 SHORT = (5, 36)
 QV = {"distilbert": ["q_lin", "v_lin"], "mpnet": ["attn.q", "attn.v"]}
@@ -100,6 +126,9 @@ CASES = [
     ("distilbert", "lora", lambda: queries("distilbert")),
     ("electra", "lora", lambda: lora(target_modules=["query", "embeddings_project", "word_embeddings"])),
     ("mpnet", "lora", lambda: queries("mpnet")),
+    ("deberta", "lora", lambda: lora(target_modules=["query_proj", "key_proj", "dense"])),
+    ("deberta-own", "lora", lambda: lora(target_modules=["pos_key_proj", "value_proj"])),
+    ("modernbert", "lora", lambda: lora(target_modules=["Wqkv", "Wi", "tok_embeddings"])),
 ]
 
 # Bottlenecks by AdapterHub's own code.

@@ -35,6 +35,7 @@ OWN = [
     ("encoders/distilbert", "own-text", TEXT, 1, dict(problem_type="regression")),
     ("encoders/electra", "own-text", TEXT, 2, {}),
     ("encoders/mpnet", "own-text", TEXT, 4, dict(problem_type="multi_label_classification")),
+    ("encoders/deberta", "own-text", TEXT, 3, {}),
     ("encoders/bert", "own-tokens", TOKEN, 5, dict(id2label=dict(enumerate(ENTITIES)))),
     # Texts of 23 tokens end with two of padding.
     ("gpt2", "own-text", TEXT, 3, dict(pad_token_id=9)),
@@ -60,6 +61,8 @@ CASES = [
     ("encoders/distilbert", "text", TEXT, 2, lambda: lora(TEXT, target_modules=["q_lin", "v_lin"])),
     ("encoders/electra", "text", TEXT, 2, lambda: lora(TEXT, target_modules=["query", "value"])),
     ("encoders/mpnet", "text", TEXT, 2, lambda: lora(TEXT, target_modules=["attn.q", "attn.v"])),
+    # The pooler is a part of the head, which PEFT does not save by itself.
+    ("encoders/deberta", "text", TEXT, 2, lambda: lora(TEXT, target_modules=["query_proj"], modules_to_save=["classifier", "pooler"])),
     ("llama-gqa", "text", TEXT, 3, lambda: lora(TEXT, target_modules=["q_proj", "v_proj"])),
     ("llama-gqa", "dora", TEXT, 6, lambda: lora(TEXT, target_modules=["q_proj"], use_dora=True)),
     ("llama-gqa", "tokens", TOKEN, 5, lambda: lora(TOKEN, target_modules=["k_proj", "down_proj"])),
@@ -82,7 +85,7 @@ def load(base, task, classes):
 
 
 def is_head(name):
-    return name.startswith(("classifier.", "pre_classifier.", "score."))
+    return name.startswith(("classifier.", "pre_classifier.", "pooler.", "score."))
 
 
 def folder(base, name):

@@ -1,0 +1,279 @@
+package serve
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// withReply is a site whose base has a template, writes calls in a format, and says
+// a text.
+func withReply(t *testing.T, template, format, text string) *site {
+	t.Helper()
+	s := newSite(t, func(c *Config, p *Parts) {
+		var err error
+		p.Chat, err = chat.New(template)
+		require.NoError(t, err)
+		c.ToolParser = format
+	})
+	s.engine.script = func(*runtime.Request) (string, runtime.Finish, error) { return text, runtime.FinishEOS, nil }
+	return s
+}
+
+const (
+	toolTemplate = `{% for m in messages %}{{ m.content }}{{ m.tool_calls }}{% endfor %}{% if tools %}<tool_call>{{ tools[0].function.name }}{% endif %}`
+	toolBody     = `"messages":[{"role":"user","content":"Yo"}],"tools":[{"type":"function","function":{"name":"look"}}]`
+)
+
+// streamed is what the deltas of a stream's only choice come to.
+type streamed struct {
+	Content   string     `json:"content"`
+	Reasoning string     `json:"reasoning_content"`
+	Calls     []chatCall `json:"tool_calls"`
+	finish    string
+}
+
+func streamOf(t *testing.T, a answer) (got streamed) {
+	t.Helper()
+	require.Equal(t, 200, a.status, a.body)
+	events := a.events()
+	for _, e := range events[:len(events)-1] {
+		var delta streamed
+		require.NoError(t, json.Unmarshal([]byte(member(t, e, "choices", "0", "delta")), &delta))
+		got.Content += delta.Content
+		got.Reasoning += delta.Reasoning
+		got.Calls = append(got.Calls, delta.Calls...)
+		if reason := member(t, e, "choices", "0", "finish_reason"); reason != "null" {
+			got.finish = reason
+		}
+	}
+	return got
+}
+
+// Calls leave the content, whole and streamed.
+func TestToolCalls(t *testing.T) {
+	s := withReply(t, toolTemplate, "", `I look.<tool_call>{"name": "look", "arguments": {"at": "sky"}}</tool_call><tool_call>{"name": "go", "arguments": {}}</tool_call>`)
+	got := s.post(t, chatRoute, `{`+toolBody+`}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.Equal(t, `"tool_calls"`, member(t, got.body, "choices", "0", "finish_reason"))
+	require.Equal(t, `"I look."`, member(t, got.body, "choices", "0", "message", "content"))
+	var calls []chatCall
+	require.NoError(t, json.Unmarshal([]byte(member(t, got.body, "choices", "0", "message", "tool_calls")), &calls))
+	require.Len(t, calls, 2)
+	require.Equal(t, chatCallFunction{"look", `{"at": "sky"}`}, calls[0].Function)
+	require.Equal(t, "function", calls[0].Type)
+	require.NotEqual(t, calls[0].ID, calls[1].ID)
+	require.Nil(t, calls[0].Index)
+
+	stream := streamOf(t, s.post(t, chatRoute, `{"stream":true,`+toolBody+`}`))
+	require.Equal(t, "I look.", stream.Content)
+	require.Equal(t, `"tool_calls"`, stream.finish)
+	require.Len(t, stream.Calls, 2)
+	for i, c := range stream.Calls {
+		require.Equal(t, i, *c.Index)
+		require.Equal(t, calls[i].Function, c.Function)
+	}
+
+	// One at a time, if that is all that is wanted.
+	got = s.post(t, chatRoute, `{"parallel_tool_calls":false,`+toolBody+`}`)
+	require.NoError(t, json.Unmarshal([]byte(member(t, got.body, "choices", "0", "message", "tool_calls")), &calls))
+	require.Len(t, calls, 1)
+	require.Len(t, streamOf(t, s.post(t, chatRoute, `{"stream":true,"parallel_tool_calls":false,`+toolBody+`}`)).Calls, 1)
+
+	// An answer that is cut says so.
+	got = s.post(t, chatRoute, `{"max_tokens":70,`+toolBody+`}`)
+	require.Equal(t, `"length"`, member(t, got.body, "choices", "0", "finish_reason"))
+
+	// Log-probabilities are told of every token, of those of calls too.
+	got = s.post(t, chatRoute, `{"logprobs":true,`+toolBody+`}`)
+	var logprobs []json.RawMessage
+	require.NoError(t, json.Unmarshal([]byte(member(t, got.body, "choices", "0", "logprobs", "content")), &logprobs))
+	require.Len(t, logprobs, int(number(t, got.body, "usage", "completion_tokens")))
+}
+
+// A call alone has no content, and none is made where nobody may be called.
+func TestToolChoice(t *testing.T) {
+	const text = `<tool_call>{"name": "look", "arguments": {}}</tool_call>`
+	s := withReply(t, toolTemplate, "", text)
+	got := s.post(t, chatRoute, `{"tool_choice":"auto",`+toolBody+`}`)
+	require.Equal(t, `null`, member(t, got.body, "choices", "0", "message", "content"))
+	for name, body := range map[string]string{
+		"none": `{"tool_choice":"none",` + toolBody + `}`, "no tools": `{"messages":[{"role":"user","content":"Yo"}]}`,
+	} {
+		got = s.post(t, chatRoute, body)
+		require.Equal(t, fmt.Sprintf("%q", text), member(t, got.body, "choices", "0", "message", "content"), name)
+		require.Equal(t, `"stop"`, member(t, got.body, "choices", "0", "finish_reason"))
+		requests := s.engine.requests()
+		require.NotContains(t, s.server.text.Decode(requests[len(requests)-1].Prompt, true), "look", "the prompt offers no tools")
+	}
+	for choice, want := range map[string]string{
+		`"any"`: `tool_choice is \"any\": give auto, none, required or a function`, `1`: `tool_choice wants a string or an object, not a number`,
+		`{"type":"function"}`: `tool_choice names no function`, `{"type":"function","function":{"name":"nope"}}`: `tool_choice names the function \"nope\", which is none of tools`,
+		`"required","response_format":{"type":"json_object"}`: `both say what the answer is kept to`, `"required","min_tokens":3`: `min_tokens forbids the end`,
+	} {
+		got := s.post(t, chatRoute, `{"tool_choice":`+choice+`,`+toolBody+`}`)
+		require.Equal(t, 400, got.status, choice)
+		require.Contains(t, got.body, want)
+	}
+}
+
+// What has to be called is called: the answer is kept to a schema of calls.
+func TestForcedCalls(t *testing.T) {
+	tools := `"tools":[{"type":"function","function":{"name":"look","parameters":{"type":"object","properties":{"at":{"$ref":"#/$defs/place"}},"required":["at"],"additionalProperties":false,"$defs":{"place":{"enum":["sky","sea"]}}}}},
+		{"type":"function","function":{"name":"go"}}],"messages":[{"role":"user","content":"Yo"}]`
+	s := withReply(t, toolTemplate, "", `{"at": "sky"}`)
+	got := s.post(t, chatRoute, `{"tool_choice":{"type":"function","function":{"name":"look"}},`+tools+`}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.JSONEq(t, `{"name":"look","arguments":"{\"at\": \"sky\"}"}`, member(t, got.body, "choices", "0", "message", "tool_calls", "0", "function"))
+	require.Equal(t, "null", member(t, got.body, "choices", "0", "message", "content"))
+	require.Equal(t, `"stop"`, member(t, got.body, "choices", "0", "finish_reason"), "it was no idea of the model's")
+	require.NotNil(t, s.engine.requests()[0].Constraint)
+
+	s = withReply(t, toolTemplate, "", `[{"name": "look", "parameters": {"at": "sea"}}, {"name": "go", "parameters": {}}]`)
+	got = s.post(t, chatRoute, `{"tool_choice":"required",`+tools+`}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.Equal(t, `"go"`, member(t, got.body, "choices", "0", "message", "tool_calls", "1", "function", "name"))
+	require.Equal(t, `"tool_calls"`, member(t, got.body, "choices", "0", "finish_reason"))
+	require.Len(t, streamOf(t, s.post(t, chatRoute, `{"stream":true,"tool_choice":"required",`+tools+`}`)).Calls, 2)
+	require.Contains(t, s.post(t, chatRoute, `{"tool_choice":"required","messages":[{"role":"user","content":"Yo"}]}`).body, "there are no tools")
+
+	var body chatRequest
+	require.NoError(t, decode([]byte(`{`+tools+`}`), &body))
+	schema, err := callsSchema(body.Tools, false)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"type":"array","minItems":1,"maxItems":1,"$defs":{"place":{"enum":["sky","sea"]}},"items":{"anyOf":[
+		{"type":"object","properties":{"name":{"const":"look"},"parameters":{"type":"object","properties":{"at":{"$ref":"#/$defs/place"}},"required":["at"],"additionalProperties":false}},"required":["name","parameters"],"additionalProperties":false},
+		{"type":"object","properties":{"name":{"const":"go"},"parameters":{"type":"object","properties":{},"additionalProperties":false}},"required":["name","parameters"],"additionalProperties":false}]}}`, schema)
+	again := body.Tools[0]
+	again.parameters = json.RawMessage(`{"$defs":{"place":{"enum":["land"]}}}`)
+	_, err = callsSchema(append(body.Tools, again), true)
+	require.ErrorContains(t, err, "tools[2].function.parameters.$defs defines place otherwise than another tool")
+}
+
+// A model that is kept to calls writes calls, whatever it would have said.
+func TestForcedCallsOfAModel(t *testing.T) {
+	s := realSite(t, func(_ *catalogue.Options, p *Parts) {
+		var err error
+		p.Chat, err = chat.New(toolTemplate)
+		require.NoError(t, err)
+	})
+	for choice, calls := range map[string]string{`"required"`: "look", `{"type":"function","function":{"name":"go"}}`: "go"} {
+		got := s.post(t, chatRoute, `{"messages":[{"role":"user","content":"Hello"}],"temperature":0,"parallel_tool_calls":false,"tool_choice":`+choice+`,"tools":[
+			{"type":"function","function":{"name":"`+calls+`","parameters":{"type":"object","properties":{"at":{"enum":["sky"]}},"required":["at"],"additionalProperties":false}}}]}`)
+		require.Equal(t, 200, got.status, got.body)
+		require.Equal(t, `"`+calls+`"`, member(t, got.body, "choices", "0", "message", "tool_calls", "0", "function", "name"))
+		require.JSONEq(t, `{"at":"sky"}`, unquoted(t, member(t, got.body, "choices", "0", "message", "tool_calls", "0", "function", "arguments")))
+	}
+}
+
+func unquoted(t *testing.T, quoted string) (text string) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(quoted), &text))
+	return text
+}
+
+// The format is the chat template's, or the operator's; without one calls stay text.
+func TestToolParser(t *testing.T) {
+	const other = `{% for m in messages %}{{ m.content }}{% endfor %}{{ tools }}`
+	for format, text := range map[string]string{
+		"hermes": `<tool_call>{"name": "look", "arguments": {}}</tool_call>`, "llama3_json": `{"name": "look", "parameters": {}}`, "mistral": `[TOOL_CALLS]look{}`,
+	} {
+		body := `{"messages":[{"role":"user","content":"Y"}],"tools":[{"type":"function","function":{"name":"look"}}]}`
+		got := withReply(t, other, format, text).post(t, chatRoute, body)
+		require.Equal(t, 200, got.status, got.body)
+		require.Equal(t, `"look"`, member(t, got.body, "choices", "0", "message", "tool_calls", "0", "function", "name"), format)
+		for _, format := range []string{"auto", "none"} {
+			got = withReply(t, other, format, text).post(t, chatRoute, body)
+			require.Equal(t, fmt.Sprintf("%q", text), member(t, got.body, "choices", "0", "message", "content"))
+		}
+	}
+	require.EqualError(t, CheckToolParser("x"), `"x" is no format of calls: there are hermes, llama3_json, mistral`)
+	require.ErrorContains(t, Config{Name: "x", ToolParser: "x"}.Validate(), "field ToolParser")
+}
+
+// What a model thinks is no content.
+func TestReasoningContent(t *testing.T) {
+	const template = `{% for m in messages %}{{ m.content }}{% endfor %}{# </think> #}{% if open %}<think>{% endif %}`
+	s := withReply(t, template, "", "<think>It is two.</think>Two.")
+	body := `"messages":[{"role":"user","content":"Yo"}]`
+	got := s.post(t, chatRoute, `{`+body+`}`)
+	require.Equal(t, `"Two."`, member(t, got.body, "choices", "0", "message", "content"))
+	require.Equal(t, `"It is two."`, member(t, got.body, "choices", "0", "message", "reasoning_content"))
+	stream := streamOf(t, s.post(t, chatRoute, `{"stream":true,`+body+`}`))
+	require.Equal(t, streamed{Content: "Two.", Reasoning: "It is two.", finish: `"stop"`}, stream)
+	requests := len(s.engine.requests())
+	got = s.post(t, chatRoute, `{"response_format":{"type":"json_object"},`+body+`}`)
+	require.Len(t, s.engine.requests(), requests+1, got.body)
+	require.NotContains(t, got.body, "reasoning_content", "what is kept to a schema has no place for it")
+	got = s.post(t, chatRoute, `{"include_reasoning":false,`+body+`}`)
+	require.NotContains(t, got.body, "It is two")
+	require.Contains(t, got.body, "Two.")
+	got = s.post(t, chatRoute, `{"max_tokens":12,`+body+`}`)
+	require.Equal(t, `null`, member(t, got.body, "choices", "0", "message", "content"))
+
+	s = withReply(t, template, "", "It is two.</think>Two.")
+	got = s.post(t, chatRoute, `{"chat_template_kwargs":{"open":true},`+body+`}`)
+	require.Equal(t, `"It is two."`, member(t, got.body, "choices", "0", "message", "reasoning_content"))
+}
+
+// What vLLM's clients ask for beside.
+func TestVLLMFields(t *testing.T) {
+	s := newSite(t, nil)
+	s.engine.script = func(*runtime.Request) (string, runtime.Finish, error) { return "Hi", runtime.FinishEOS, nil }
+	last := func() *runtime.Request { r := s.engine.requests(); return r[len(r)-1] }
+	chatBody := `"messages":[{"role":"user","content":"Yo"}]`
+
+	require.Equal(t, 200, s.post(t, "/v1/completions", `{"prompt":"a","min_tokens":3,"max_tokens":5}`).status)
+	require.Equal(t, 3, last().MinTokens)
+	require.Contains(t, s.post(t, "/v1/completions", `{"prompt":"a","min_tokens":6,"max_tokens":5}`).body, "min_tokens is 6, and the answer has at most 5 tokens")
+	require.Equal(t, 200, s.post(t, chatRoute, `{"min_tokens":3,"ignore_eos":true,`+chatBody+`}`).status)
+	require.True(t, last().IgnoreEOS)
+
+	got := s.post(t, "/v1/completions", `{"prompt":"abcdef","truncate_prompt_tokens":2}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.Equal(t, "ef", s.server.text.Decode(last().Prompt, true))
+	require.Equal(t, 200, s.post(t, "/v1/completions", `{"prompt":[5,6,7],"truncate_prompt_tokens":2}`).status)
+	require.Equal(t, []int32{6, 7}, last().Prompt)
+	long := fmt.Sprintf(`"%0300d"`, 7)
+	require.Equal(t, 400, s.post(t, "/v1/completions", `{"prompt":`+long+`}`).status)
+	require.Equal(t, 200, s.post(t, "/v1/completions", `{"prompt":`+long+`,"truncate_prompt_tokens":-1,"max_tokens":28}`).status)
+	require.Len(t, last().Prompt, 100)
+	require.Equal(t, 400, s.post(t, "/v1/completions", `{"prompt":"a","truncate_prompt_tokens":0}`).status)
+
+	require.Equal(t, 200, s.post(t, "/generate", `{"inputs":"abcdef","parameters":{"truncate":2}}`).status)
+	require.Equal(t, "ef", s.server.text.Decode(last().Prompt, true))
+	require.Equal(t, 422, s.post(t, "/generate", `{"inputs":"a","parameters":{"truncate":0}}`).status)
+
+	got = s.post(t, "/v1/completions", `{"prompt":[59,81],"return_token_ids":true}`)
+	require.JSONEq(t, `[59,81]`, member(t, got.body, "choices", "0", "prompt_token_ids"))
+	ids := member(t, got.body, "choices", "0", "token_ids")
+	got = s.post(t, chatRoute, `{"return_token_ids":true,`+chatBody+`}`)
+	require.JSONEq(t, ids, member(t, got.body, "choices", "0", "token_ids"))
+	require.Len(t, last().Prompt, int(number(t, got.body, "usage", "prompt_tokens")))
+	require.Contains(t, got.body, `"prompt_token_ids":[`)
+	events := s.post(t, chatRoute, `{"stream":true,"return_token_ids":true,`+chatBody+`}`).events()
+	require.Contains(t, events[0], `"prompt_token_ids":[`)
+	require.Contains(t, events[1], `"token_ids":[`)
+
+	got = s.post(t, "/v1/completions", `{"prompt":"Yo","prompt_logprobs":1}`)
+	require.Equal(t, `null`, member(t, got.body, "choices", "0", "prompt_logprobs", "0"))
+	require.Equal(t, `null`, member(t, got.body, "choices", "0", "logprobs"))
+	y, _ := s.server.text.ID("Y")
+	require.Contains(t, member(t, got.body, "choices", "0", "prompt_logprobs", "1"), fmt.Sprintf(`"%d":{"logprob":-0.25`, y))
+	got = s.post(t, chatRoute, `{"prompt_logprobs":0,`+chatBody+`}`)
+	require.Contains(t, got.body, `"prompt_logprobs":[null,{`)
+	require.Equal(t, 400, s.post(t, chatRoute, `{"prompt_logprobs":0,"stream":true,`+chatBody+`}`).status)
+	require.Equal(t, 400, s.post(t, chatRoute, `{"prompt_logprobs":21,`+chatBody+`}`).status)
+
+	goOn := `"continue_final_message":true,"messages":[{"role":"user","content":"Yo"},{"role":"assistant","content":"Well,"}]`
+	require.Equal(t, `"Hi"`, member(t, s.post(t, chatRoute, `{`+goOn+`}`).body, "choices", "0", "message", "content"))
+	require.Equal(t, `"Well,Hi"`, member(t, s.post(t, chatRoute, `{"echo":true,`+goOn+`}`).body, "choices", "0", "message", "content"))
+	require.Equal(t, "Well,Hi", streamOf(t, s.post(t, chatRoute, `{"stream":true,"echo":true,`+goOn+`}`)).Content)
+	require.Equal(t, `"Hi"`, member(t, s.post(t, chatRoute, `{"echo":true,`+chatBody+`}`).body, "choices", "0", "message", "content"))
+}

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ type Classes struct {
 	Task    Task     // Classify or Tag
 	Names   []string // by number
 	Problem Problem
+	// Identity: a score of a pair of texts is what a cross-encoder says of it as it is,
+	// and not made a probability (sentence-transformers' activation_fn).
+	Identity bool
 }
 
 // Problem is what the scores of a head mean, as transformers' problem_type calls it.
@@ -61,11 +65,22 @@ func ReadClasses(config []byte) (*Classes, error) {
 		Number        *int           `json:"num_labels"`
 		OldNumber     *int           `json:"_num_labels"`
 		Problem       *string        `json:"problem_type"`
+		Sentences     struct {
+			Activation string `json:"activation_fn"`
+		} `json:"sentence_transformers"`
+		OldActivation string `json:"sbert_ce_default_activation_function"` // before sentence-transformers 4
 	}
 	if err := json.Unmarshal(config, &v); err != nil {
 		return nil, err
 	}
 	c := &Classes{}
+	switch activation := cmp.Or(v.Sentences.Activation, v.OldActivation); activation {
+	case "torch.nn.modules.linear.Identity":
+		c.Identity = true
+	case "", "torch.nn.modules.activation.Sigmoid":
+	default:
+		return nil, fmt.Errorf("the activation of pairs of texts is %q, which is not implemented", activation)
+	}
 	if len(v.Architectures) > 0 {
 		c.Task = TaskOf(v.Architectures[0])
 	}

@@ -75,6 +75,7 @@ var inertKeys = map[string]inert{
 	"return_dict": {why: ofOutput}, "return_dict_in_generate": {why: ofOutput}, "output_attentions": {why: ofOutput}, "output_hidden_states": {why: ofOutput},
 	"output_scores": {why: ofOutput}, "output_past": {why: ofOutput}, "output_logits": {why: ofOutput},
 
+	"sentence_transformers": {why: "read by ReadClasses"}, "sbert_ce_default_activation_function": {why: "read by ReadClasses"},
 	"id2label": {why: ofHead}, "label2id": {why: ofTask}, "num_labels": {why: ofHead}, "_num_labels": {why: ofHead}, "problem_type": {why: ofHead},
 	"finetuning_task": {why: ofTask}, "task_specific_params": {why: ofTask}, "classifier_dropout": {why: ofTask}, "tf_legacy_loss": {why: ofTask},
 	"summary_type": {why: ofTask}, "summary_use_proj": {why: ofTask}, "summary_activation": {why: ofTask}, "summary_first_dropout": {why: ofTask},

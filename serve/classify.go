@@ -220,7 +220,11 @@ func (s *Server) pairTokens(c *fiber.Ctx, to selection, classes *models.Classes,
 	case classes.Task == models.Tag:
 		return invalid(text.field, "%s is a pair of texts, and the head classifies the tokens of one text", text.field)
 	case what.truncate:
-		return invalid("truncate", "%s is a pair of texts, which are not cut: leave truncate out, and give less text", text.field)
+		ids, types, err := s.pairOf(c, to, text, what)
+		if r.Prompt = ids; s.base.TokenTypes > 1 {
+			r.Types = types
+		}
+		return err
 	}
 	both := text.text + *text.second
 	ctx, done := s.attendLong(c, both)

@@ -134,7 +134,6 @@ func TestClassifyRefused(t *testing.T) {
 		{"/v1/classify", `{"model":"ner","input":[["a","b"]]}`, "classifies the tokens of one text"},
 		{"/v1/classify", `{"model":"ner","input":[1,2]}`, "give the text"},
 		{"/v1/classify", `{"model":"sql","input":"` + long + `"}`, "maximum context length is 128"},
-		{"/v1/classify", `{"model":"sql","input":[["a","b"]],"truncate":true}`, "not cut"},
 		{"/v1/classify", `{"model":"sql","input":"a","truncate_prompt_tokens":7}`, "give -1"},
 		{"/v1/classify", `{"model":"nobody","input":"a"}`, "`nobody` does not exist"},
 		{"/v1/classify", `{"model":"sql","input":"a","label":1}`, "label is not a field"},

@@ -266,7 +266,9 @@ func encoderSite(t *testing.T, dir string) *site {
 	require.NoError(t, err)
 	recipe, err := pooling.Load(dir)
 	require.NoError(t, err)
-	require.NoError(t, recipe.Check(model.Config().Hidden))
+	if recipe != nil {
+		require.NoError(t, recipe.Check(model.Config().Hidden))
+	}
 	pool := kernels.NewPool(2)
 	metrics := NewMetrics("encoder")
 	engine, err := runtime.New(model, func(skip bool) runtime.Decoder { return text.NewDecoder(skip) }, pool, runtime.Options{Observer: metrics})

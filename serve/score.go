@@ -107,7 +107,7 @@ func (s *Server) score(c *fiber.Ctx) error {
 		return err
 	}
 	defer to.lease.Release()
-	scores, tokens, err := s.cosines(c, to, p, &what, arrived)
+	scores, tokens, err := s.compare(c, to, p, &what, false, arrived)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ type rerankRequest struct {
 
 	Texts      []string `json:"texts"`
 	ReturnText *bool    `json:"return_text"`
-	RawScores  *bool    `json:"raw_scores"` // cosines have no other form
+	RawScores  *bool    `json:"raw_scores"` // of a cross-encoder; scores of embeddings have no other form
 	teiCut
 
 	User      ignored       `json:"user"`
@@ -237,11 +237,11 @@ func (s *Server) rerank(c *fiber.Ctx) error {
 		return err
 	}
 	defer to.lease.Release()
-	scores, tokens, err := s.cosines(c, to, pairs{
+	scores, tokens, err := s.compare(c, to, pairs{
 		first: []string{*body.Query}, second: texts,
 		names:  [2]func(int) string{fieldOf("query", 1), func(i int) string { return fmt.Sprintf("%s[%d]", field, i) }},
 		before: [2]*string{s.recipe.PromptFor("query"), s.recipe.PromptFor("document", "passage", "corpus")},
-	}, &what, arrived)
+	}, &what, or(body.RawScores, false), arrived)
 	if err != nil {
 		return err
 	}

@@ -144,6 +144,22 @@ func (t *Tokenizer) EncodePair(ctx context.Context, first, second string, o Opti
 	return e.ids, types, nil
 }
 
+// JoinPair is EncodePair of the ids of two texts.
+func (t *Tokenizer) JoinPair(first, second []int32) (ids, types []int32) {
+	texts := [2][]int32{first, second}
+	for _, s := range t.pair {
+		if len(s.ids) > 0 {
+			ids = append(ids, s.ids...)
+		} else {
+			ids = append(ids, texts[s.text]...)
+		}
+		for len(types) < len(ids) {
+			types = append(types, s.typeID)
+		}
+	}
+	return ids, types
+}
+
 // Decode returns the text of ids; skipSpecial leaves special tokens out. Ids
 // outside the vocabulary are skipped.
 func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {

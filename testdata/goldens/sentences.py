@@ -1,6 +1,7 @@
 """What sentence-transformers makes of hidden states and of texts: python sentences.py [FOLDER].
 
 sentences/pooling.json: rows, and what each pooling makes of them.
+sentences/ranker: a cross-encoder, and golden.json, its scores of pairs.
 sentences/tiny: a base with every kind of module, its prompts and a tokenizer, and golden.json, the embeddings of texts.
 real/encoders/sentences.json, if FOLDER is the one that `make encoder` fetches: of texts and all-MiniLM-L6-v2.
 """
@@ -11,10 +12,10 @@ import shutil
 import sys
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "sentences")
@@ -90,6 +91,28 @@ def tiny():
     write(dict(cases=cases, similarity=sentences.similarity(*(sentences.encode(texts[:1]), sentences.encode(texts[:3]))).tolist()), "tiny", "golden.json")
 
 
+def ranker():
+    """A cross-encoder, with the vocabulary of the other."""
+    torch.manual_seed(3)
+    path = os.path.join(OUT, "ranker")
+    shutil.rmtree(path, ignore_errors=True)
+    config = BertConfig(
+        vocab_size=len(WORDS), hidden_size=12, intermediate_size=20, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=20,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=1,
+    )
+    model = BertForSequenceClassification(config)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.normal_(1.0 if "LayerNorm.weight" in name else 0.0, 0.4)
+    model.save_pretrained(path)
+    PreTrainedTokenizerFast.from_pretrained(os.path.join(OUT, "tiny")).save_pretrained(path)
+    texts = ["a man is playing the flute.", "the dog runs", "playing", "the dog is a man . " * 4]
+    pairs = [(a, b) for a in texts for b in texts]
+    cross = CrossEncoder(path, device="cpu")
+    cases = [dict(pair=p, score=float(s), raw=float(r)) for p, s, r in zip(pairs, cross.predict(pairs), cross.predict(pairs, activation_fn=torch.nn.Identity()))]
+    write(cases, "ranker", "golden.json")
+
+
 def minilm(folder):
     model = SentenceTransformer(folder, device="cpu")
     with open(os.path.join(HERE, "real", "encoders", "minilm.json")) as f:
@@ -108,5 +131,6 @@ def minilm(folder):
 torch.set_num_threads(1)
 pooling()
 tiny()
+ranker()
 if len(sys.argv) > 1:
     minilm(sys.argv[1])

@@ -40,6 +40,7 @@ type classified struct {
 	ids    []int32
 	scores [][]float64      // a row, or one a token: probabilities, unless the request or the problem wants none
 	spans  []tokenizer.Span // of the ids, in characters; of tokens that are classified
+	around [2]int           // ids that stand before and behind the text's own
 }
 
 // classesOf are those that a request's adapter tells apart, or else the base.
@@ -206,6 +207,7 @@ func (s *Server) classifiedTokens(c *fiber.Ctx, to selection, classes *models.Cl
 			}
 		}
 		at := inCharacters(text.text, spans)
+		text.around = [2]int{len(first), len(last)}
 		text.spans = slices.Concat(make([]tokenizer.Span, len(first)), at, make([]tokenizer.Span, len(last)))
 	}
 	return nil

@@ -28,10 +28,8 @@ type entity struct {
 func entities(t *tokenizer.Tokenizer, classes *models.Classes, text *classified, simple bool, ignore []string) []entity {
 	var all []entity
 	runes := []rune(text.text)
-	for i, id := range text.ids {
-		if t.IsSpecial(id) {
-			continue
-		}
+	for i := text.around[0]; i < len(text.ids)-text.around[1]; i++ {
+		id := text.ids[i]
 		best, at := highest(text.scores[i]), text.spans[i]
 		e := entity{Entity: classes.Names[best], Score: text.scores[i][best], Index: i, Word: t.Token(id), Start: at.Start, End: at.End, id: id}
 		if unknown, ok := t.Role("unk_token"); ok && id == unknown {
@@ -86,11 +84,24 @@ func merged(t *tokenizer.Tokenizer, parts []entity) entity {
 	if _, kind, ok := strings.Cut(first.Entity, "-"); ok {
 		e.Group = kind
 	}
-	ids := make([]int32, len(parts))
-	for i, p := range parts {
-		e.Score += p.Score / float64(len(parts))
-		ids[i] = p.id
+	unknown, hasUnknown := t.Role("unk_token")
+	var words []string
+	var known []int32
+	decode := func() {
+		if len(known) > 0 {
+			words, known = append(words, t.Decode(known, false)), nil
+		}
 	}
-	e.Word = t.Decode(ids, false)
+	for _, p := range parts {
+		e.Score += p.Score / float64(len(parts))
+		if hasUnknown && p.id == unknown {
+			decode()
+			words = append(words, p.Word)
+		} else {
+			known = append(known, p.id)
+		}
+	}
+	decode()
+	e.Word = strings.Join(words, " ")
 	return e
 }

@@ -10,7 +10,8 @@
 // or streamed.
 //
 // Nothing is guessed: a field that is unknown, of the wrong type or not
-// implemented is refused by name, and a request that names an adapter gets
+// implemented is refused by name, or known to be harmless (passed.go) and named in
+// the answer, and a request that names an adapter gets
 // that adapter or an error. A client that goes away frees its slots.
 //
 // There is no inference here, and only this package knows HTTP.

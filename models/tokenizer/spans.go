@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -24,10 +25,30 @@ func (t *Tokenizer) EncodeSpans(ctx context.Context, text string, o Options) (id
 	spans = make([]Span, len(ids))
 	spelled, places := t.respelled(text)
 	decoder, w := t.NewDecoder(false), walk{rest: spelled}
+	unknown, hasUnknown := t.Role("unk_token")
+	first := -1 // of the unknown ones before i
 	for i, id := range ids {
-		if spans[i] = w.take(decoder.Push(id)); decoder.Incomplete() {
+		piece := decoder.Push(id)
+		if hasUnknown && id == unknown {
+			if first < 0 {
+				first = i
+			}
+			w.lost += unknownBytes
+			continue
+		}
+		at := w.at
+		if spans[i] = w.take(piece); decoder.Incomplete() {
 			spans[i].End += prefixOf(w.rest, 1)
 		}
+		if first >= 0 {
+			divide(spans[first:i], spelled, at, spans[i].Start)
+			first = -1
+		}
+	}
+	if first >= 0 {
+		divide(spans[first:], spelled, w.at, len(spelled))
+		w.pass(len(w.rest))
+		w.astray = true
 	}
 	exact = !w.astray && w.rest == "" && places == nil
 	w.at = places.in(text, spans, w.at)
@@ -48,6 +69,52 @@ func (t *Tokenizer) EncodeSpans(ctx context.Context, text string, o Options) (id
 		around[i] = Span{w.at, w.at}
 	}
 	return ids, around, exact, nil
+}
+
+// unknownBytes is how far from an unknown word the piece after it is looked for.
+const unknownBytes = 64
+
+// divide gives unknown words the part of the text that no piece stands for: each its
+// own word, where there are as many, with punctuation and Chinese characters apart or
+// not, and else all of it.
+func divide(spans []Span, text string, start, end int) {
+	words := strings.Fields(text[start:end])
+	if len(words) != len(spans) {
+		words = wordsApart(text[start:end])
+	}
+	if len(words) != len(spans) {
+		for i := range spans {
+			spans[i] = Span{start, end}
+		}
+		return
+	}
+	for i, word := range words {
+		start += strings.Index(text[start:end], word)
+		spans[i] = Span{start, start + len(word)}
+		start += len(word)
+	}
+}
+
+// wordsApart are the words of a text, of which each punctuation mark and each Chinese
+// character is one.
+func wordsApart(text string) (words []string) {
+	for _, field := range strings.Fields(text) {
+		start := 0
+		for i, r := range field {
+			if alone := !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) || unicode.Is(unicode.Han, r); !alone {
+				continue
+			}
+			if start < i {
+				words = append(words, field[start:i])
+			}
+			start = i + utf8.RuneLen(r)
+			words = append(words, field[i:start])
+		}
+		if start < len(field) {
+			words = append(words, field[start:])
+		}
+	}
+	return words
 }
 
 // places are the bytes of a text that the bytes of another spelling of it, and its
@@ -142,8 +209,28 @@ func (w *walk) find(piece string) (at, length int) {
 	if w.lost == 0 && !strings.HasPrefix(w.rest, piece) && strings.HasPrefix(w.rest, bare) {
 		return 0, len(bare)
 	}
-	near := 16 + 4*min(w.lost, 64) + len(piece)
-	return strings.Index(w.rest[:min(len(w.rest), near)], piece), len(piece)
+	near := w.rest[:min(len(w.rest), 16+4*min(w.lost, 64)+len(piece))]
+	if at = strings.Index(near, piece); at >= 0 || bare == piece || bare == "" {
+		return at, len(piece)
+	}
+	return wordAt(near, bare), len(bare)
+}
+
+// wordAt is where a word begins in a text, behind what is no letter; -1: nowhere.
+func wordAt(text, word string) int {
+	for from := 0; ; {
+		at := strings.Index(text[from:], word)
+		if at < 0 {
+			return -1
+		}
+		at += from
+		before, _ := utf8.DecodeLastRuneInString(text[:at])
+		first, size := utf8.DecodeRuneInString(word)
+		if at == 0 || !unicode.IsLetter(before) || !unicode.IsLetter(first) {
+			return at
+		}
+		from = at + size
+	}
 }
 
 func (w *walk) pass(bytes int) {

@@ -226,7 +226,8 @@ func (o *soaking) do(ctx context.Context, client *http.Client, method, path stri
 }
 
 // rested is what the server holds when nothing is asked of it: what the soak
-// published is gone, and idle connections and templates have been closed.
+// published is gone, the same adapters are resident each time, and idle connections
+// and templates have been closed.
 func (o *soaking) rested(ctx context.Context) (least footprint, err error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
@@ -234,6 +235,9 @@ func (o *soaking) rested(ctx context.Context) (least footprint, err error) {
 		for i := range 3 {
 			o.do(ctx, client, http.MethodDelete, fmt.Sprintf("/v1/adapters/own-%d-%d", c, i), nil)
 		}
+	}
+	for _, name := range o.names { // the last ones stay
+		o.do(ctx, client, http.MethodPost, "/v1/generate?adapter="+name, map[string]any{"prompt": "a", "max_tokens": 1})
 	}
 	client.CloseIdleConnections()
 	http.DefaultClient.CloseIdleConnections()

@@ -290,9 +290,8 @@ func BenchmarkConstraint(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	constraint := g.In(v)
-	answer := func(c *choice, tokens int) {
-		m := constraint.NewMatcher([]int32{size - 1})
+	answer := func(c *choice, in *grammar.Constraint, tokens int) {
+		m := in.NewMatcher([]int32{size - 1})
 		for n := range tokens {
 			allowed, _ := m.Mask()
 			if !m.Accept(s.choose(c, c.mask(rows[n%len(rows)], allowed), n)) {
@@ -301,14 +300,18 @@ func BenchmarkConstraint(b *testing.B) {
 		}
 	}
 	const tokens = 256
-	for name, before := range map[string]func(){"known": func() {}, "new": constraint.Drop} {
-		b.Run(name, func(b *testing.B) {
+	for _, known := range []bool{true, false} {
+		b.Run(map[bool]string{true: "known", false: "new"}[known], func(b *testing.B) {
 			var c choice
-			answer(&c, tokens)
+			in := g.In(v)
+			answer(&c, in, tokens)
 			b.ReportAllocs()
 			for b.Loop() {
-				before()
-				answer(&c, tokens)
+				if !known {
+					in.Close()
+					in = g.In(v)
+				}
+				answer(&c, in, tokens)
 			}
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/tokens, "µs/token")
 		})

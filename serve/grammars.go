@@ -218,7 +218,7 @@ func (g *grammars) vocabulary(key vocabularyKey) (*knownVocabulary, error) {
 func (g *grammars) leave(key vocabularyKey) {
 	known := g.vocabularies[key]
 	if known.users--; known.users == 0 {
-		known.Drop()
+		known.Close()
 		g.room.Give(known.bytes)
 		delete(g.vocabularies, key)
 	}
@@ -235,7 +235,7 @@ func (g *grammars) take(bytes int) error {
 		}
 		gone := idle[0]
 		idle = idle[1:]
-		gone.constraint.Drop()
+		gone.constraint.Close()
 		g.room.Give(gone.bytes)
 		delete(g.known, gone.key)
 		g.leave(gone.key.vocabulary)

@@ -17,6 +17,7 @@ type Constraint struct {
 	looks  map[thread]*look
 	masks  map[thread]*mask // of whole threads, their stacks included
 	bytes  int              // of all of those
+	closed bool             // nothing more is kept
 }
 
 // mask is the tokens that a thread can read.
@@ -40,6 +41,9 @@ func (c *Constraint) Tokens() int { return c.vocabulary.size }
 // the constraint has kept gives way first.
 func (c *Constraint) keep(bytes int) bool {
 	const most = 8 << 20 // of one constraint
+	if c.closed {
+		return false
+	}
 	if c.bytes+bytes > most || !c.vocabulary.room.Take(bytes) {
 		c.drop()
 		if !c.vocabulary.room.Take(bytes) {
@@ -59,12 +63,13 @@ func (c *Constraint) drop() {
 	c.bytes = 0
 }
 
-// Drop gives back the room of what has been found out. It is found out again if
-// need be.
-func (c *Constraint) Drop() {
+// Close gives back the room of what has been found out. Who still uses the constraint
+// finds it out each time.
+func (c *Constraint) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drop()
+	c.closed = true
 }
 
 // Matcher follows one text through a constraint. It is for one goroutine at a

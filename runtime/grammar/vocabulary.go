@@ -19,6 +19,7 @@ type Vocabulary struct {
 	room    *Room
 
 	mu     sync.Mutex
+	closed bool            // nothing more is kept
 	shared map[place]*look // of rules that many grammars have
 }
 
@@ -83,13 +84,13 @@ func (v *Vocabulary) near(s span) span {
 	return s
 }
 
-// Drop gives back the room of what has been found out. It is found out again if
-// need be.
-func (v *Vocabulary) Drop() {
+// Close gives back the room of what has been found out.
+func (v *Vocabulary) Close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, l := range v.shared {
 		v.room.Give(l.size())
 	}
 	clear(v.shared)
+	v.closed = true
 }

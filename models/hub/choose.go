@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -18,14 +19,20 @@ var described = []string{
 	"tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
 	"spiece.model", "sentencepiece.bpe.model", "chat_template.jinja", "chat_template.json",
 	"additional_chat_templates/*.jinja",
+	modulesFile, "sentence_bert_config.json", "config_sentence_transformers.json",
 	"README.md", // of which an adapter's card has licence and language
 }
+
+// modulesFile lists the modules by which sentence-transformers makes embeddings, with
+// the folders that they lie in.
+const modulesFile = "modules.json"
 
 // ModelFiles chooses, of a repository's files, those that a model or an
 // adapter is loaded from: configuration, tokenizer, and the weights as
 // safetensors with their index, or as torch checkpoints where there are no
 // safetensors. A GGUF is taken only when a Ref names it, since a repository
-// often holds the same model in a dozen forms.
+// often holds the same model in a dozen forms. What lies in the folders that
+// modules.json names is ModuleFiles'.
 func ModelFiles(all []string) ([]string, error) {
 	files := matching(all, described...)
 	weights := matching(all, "*.safetensors", "*.safetensors.index.json")
@@ -41,9 +48,39 @@ func ModelFiles(all []string) ([]string, error) {
 		}
 		return nil, fmt.Errorf("%w: neither safetensors nor torch checkpoints", ErrNoWeights)
 	}
-	files = append(files, weights...)
+	return sorted(append(files, weights...)), nil
+}
+
+// sorted are files in order, each once.
+func sorted(files []string) []string {
 	slices.Sort(files)
-	return slices.Compact(files), nil
+	return slices.Compact(files)
+}
+
+// ModuleFiles chooses, of a repository's files, those in the folders that its
+// modules.json names: configurations, and weights as safetensors. What cannot be read
+// names none: whoever opens it will say so.
+func ModuleFiles(modules []byte, all []string) []string {
+	var list []struct {
+		Path string `json:"path"`
+	}
+	if json.Unmarshal(modules, &list) != nil {
+		return nil
+	}
+	var found []string
+	for _, file := range all {
+		dir, ext := path.Dir(file), path.Ext(file)
+		if dir == "." || ext != ".json" && ext != ".safetensors" {
+			continue
+		}
+		for _, m := range list {
+			if path.Clean(m.Path) == dir {
+				found = append(found, file)
+				break
+			}
+		}
+	}
+	return found
 }
 
 func matching(all []string, patterns ...string) []string {

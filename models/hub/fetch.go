@@ -84,6 +84,12 @@ func (h *Hub) fetch(ctx context.Context, ref Ref) (Snapshot, error) {
 	if err := h.fetchFiles(ctx, r, ref.Repo, commit, files); err != nil {
 		return Snapshot{}, err
 	}
+	if more := inModules(r.snapshot(commit), files, all); len(more) > 0 {
+		if err := h.fetchFiles(ctx, r, ref.Repo, commit, more); err != nil {
+			return Snapshot{}, err
+		}
+		files = sorted(append(files, more...))
+	}
 	return Snapshot{Ref: ref, Commit: commit, Dir: r.snapshot(commit), Files: files}, r.setCommit(ref.Revision, commit)
 }
 
@@ -174,6 +180,7 @@ func (h *Hub) cached(ref Ref) (Snapshot, error) {
 		if files, err = ModelFiles(all); err != nil {
 			return Snapshot{}, fmt.Errorf("%w: %w", ErrOffline, err)
 		}
+		files = append(files, inModules(r.snapshot(commit), files, all)...)
 		files = append(files, promised(r.snapshot(commit), files)...)
 	}
 	for _, file := range files {
@@ -181,8 +188,20 @@ func (h *Hub) cached(ref Ref) (Snapshot, error) {
 			return Snapshot{}, fmt.Errorf("%s: %w (%s): fetch it once with HF_HUB_OFFLINE unset", file, ErrOffline, h.config.Cache)
 		}
 	}
-	slices.Sort(files)
-	return Snapshot{Ref: ref, Commit: commit, Dir: r.snapshot(commit), Files: slices.Compact(files)}, nil
+	return Snapshot{Ref: ref, Commit: commit, Dir: r.snapshot(commit), Files: sorted(files)}, nil
+}
+
+// inModules are those of all that are in the modules' folders, where files have a list
+// of modules.
+func inModules(dir string, files, all []string) []string {
+	if !slices.Contains(files, modulesFile) {
+		return nil
+	}
+	b, err := regular.Read(filepath.Join(dir, modulesFile), regular.Config)
+	if err != nil {
+		return nil // whoever opens it will say so
+	}
+	return ModuleFiles(b, all)
 }
 
 // promised lists the shards that the index files among files name.

@@ -97,6 +97,29 @@ func TestFetchModel(t *testing.T) {
 	}
 }
 
+// What makes the embeddings of a base comes with it, from the folders that its own list
+// names, and is there without a network.
+func TestFetchModules(t *testing.T) {
+	files := map[string]string{
+		"modules.json":              `[{"idx":0,"path":"","type":"a.Transformer"},{"idx":1,"path":"1_Pooling","type":"a.Pooling"},{"idx":2,"path":"2_Dense","type":"a.Dense"}]`,
+		"sentence_bert_config.json": `{"max_seq_length":9}`, "config_sentence_transformers.json": `{"prompts":{}}`,
+		"1_Pooling/config.json": `{"pooling_mode":"cls"}`, "2_Dense/config.json": `{"in_features":4}`, "2_Dense/model.safetensors": "weights", "3_Other/config.json": "{}",
+	}
+	maps.Copy(files, model)
+	f := newFake(t, files)
+	c := f.config(t)
+	want := slices.Sorted(slices.Values(append([]string{
+		"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors",
+	}, modelFiles...)))
+	for _, c.Offline = range []bool{false, true} {
+		s, err := fetch(t, c, "hf://owner/name")
+		if err != nil {
+			t.Fatal(err)
+		}
+		verifyFiles(t, f, s, want...)
+	}
+}
+
 func TestFetchFile(t *testing.T) {
 	f := newFake(t, model)
 	c := f.config(t)

@@ -71,6 +71,8 @@ func TestModelFiles(t *testing.T) {
 		"AdapterHub": {"adapter_config.json head_config.json pytorch_adapter.bin", "adapter_config.json head_config.json pytorch_adapter.bin"},
 		"templates": {"chat_template.jinja additional_chat_templates/tools.jinja generation_config.json model.safetensors sub/tokenizer.json",
 			"additional_chat_templates/tools.jinja chat_template.jinja generation_config.json model.safetensors"},
+		"sentence-transformers": {"1_Pooling/config.json config.json config_sentence_transformers.json data_config.json model.safetensors modules.json sentence_bert_config.json",
+			"config.json config_sentence_transformers.json model.safetensors modules.json sentence_bert_config.json"},
 	} {
 		got, err := ModelFiles(strings.Fields(c.all))
 		if err != nil || !slices.Equal(got, strings.Fields(c.want)) {
@@ -82,6 +84,19 @@ func TestModelFiles(t *testing.T) {
 	}
 	if _, err := ModelFiles([]string{"config.json"}); !errors.Is(err, ErrNoWeights) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestModuleFiles(t *testing.T) {
+	all := strings.Fields("1_Pooling/config.json 2_Dense/config.json 2_Dense/model.safetensors 2_Dense/pytorch_model.bin 3_Normalize/sub/config.json config.json extra/1_Pooling/config.json onnx/config.json")
+	for modules, want := range map[string]string{
+		`[{"idx":0,"path":""},{"path":"1_Pooling"},{"path":"2_Dense/"},{"path":"3_Normalize"},{"path":"1_Pooling"}]`: "1_Pooling/config.json 2_Dense/config.json 2_Dense/model.safetensors",
+		`[{"path":"extra/1_Pooling"},{"path":"../x"},{"path":"/1_Pooling"},{"path":"*"}]`:                            "extra/1_Pooling/config.json",
+		`[{"path":7}]`: "", `{}`: "", ``: "",
+	} {
+		if got := ModuleFiles([]byte(modules), all); !slices.Equal(got, strings.Fields(want)) {
+			t.Errorf("%s: %q", modules, got)
+		}
 	}
 }
 

@@ -15,10 +15,10 @@ import (
 )
 
 // fileNames are the files that make an adapter: its configuration and tensors,
-// what it brings for its texts, and its card. What else lies in such a folder,
+// what its classes are called, what it brings for its texts, and its card. What else lies in such a folder,
 // a run's checkpoints and metrics, say, is no part of it.
 var fileNames = []string{
-	ConfigFile, SafeFile, TorchFile,
+	ConfigFile, SafeFile, TorchFile, classesFile,
 	"generation_config.json", "README.md",
 	"tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
 	"spiece.model", "sentencepiece.bpe.model",

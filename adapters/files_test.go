@@ -22,9 +22,9 @@ func TestFiles(t *testing.T) {
 	if _, err := Files(dir); !errors.Is(err, ErrConfig) {
 		t.Errorf("without a configuration: %v", err)
 	}
-	lay(ConfigFile, "tokenizer.json", "additional_chat_templates/a.jinja")
+	lay(ConfigFile, "config.json", "tokenizer.json", "additional_chat_templates/a.jinja")
 	files, err := Files(dir)
-	if want := []string{ConfigFile, TorchFile, "additional_chat_templates/a.jinja", "tokenizer.json"}; err != nil || !slices.Equal(files, want) {
+	if want := []string{ConfigFile, TorchFile, "additional_chat_templates/a.jinja", "config.json", "tokenizer.json"}; err != nil || !slices.Equal(files, want) {
 		t.Errorf("%q, %v", files, err)
 	}
 	lay(SafeFile)

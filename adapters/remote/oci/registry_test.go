@@ -22,6 +22,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/remote"
 	"github.com/peft-serve/peft-serve/adapters/remote/remotetest"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
@@ -81,6 +82,25 @@ func lora(t *testing.T) string {
 		require.NoError(t, os.WriteFile(place, []byte(text), 0o644))
 	}
 	return dir
+}
+
+// An adapter with a head keeps the names of its classes, and with them its digest.
+func TestHeadsKeepTheirClasses(t *testing.T) {
+	s, dir := newServer(t), t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS(modeltest.Goldens(t, "heads", "bert", "text"))))
+	nameless := digestOf(t, dir)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"id2label":{"0":"bad","1":"so so","2":"good"},"problem_type":"multi_label_classification"}`), 0o644))
+	require.NotEqual(t, nameless, digestOf(t, dir))
+	r := registries(t, Config{})
+	_, err := r.Push(t.Context(), s.uri(":v1"), Pushed{Dir: dir, Digest: digestOf(t, dir)})
+	require.NoError(t, err)
+	store, _ := storeOf(t, nil)
+	f, err := store.Fetch(t.Context(), r, s.uri(":v1"))
+	require.NoError(t, err)
+	got, err := adapters.Open(f.Dir)
+	require.NoError(t, err)
+	require.Equal(t, digestOf(t, dir), got.Digest())
+	require.Equal(t, &models.Classes{Names: []string{"bad", "so so", "good"}, Problem: models.MultiLabel}, got.Config.Classes)
 }
 
 func digestOf(t *testing.T, dir string) string {

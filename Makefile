@@ -85,7 +85,7 @@ soak: soak-kills soak-uploads soak-hostile soak-mixed soak-crowd soak-hour ## al
 soak-crowd: $(BASE) ## 10 minutes at three times capacity, 50 tenants of whom one is hostile: shares, refusals, memory
 	$(GO) run ./scripts/hold crowd -base $(BASE)
 
-soak-hour: ## an hour of every kind of use: descriptors, goroutines, memory and series end where they began
+soak-hour: ## an hour of every kind of use: descriptors, goroutines, memory and the values of labels end where they began
 	$(GO) run ./scripts/hold soak
 
 soak-hostile: ## 5,000 mutants of adapters and bases: refused by name or served (a minute; SEED=)

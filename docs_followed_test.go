@@ -1,11 +1,10 @@
 package layout
 
 import (
-	"bytes"
+	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,23 +106,18 @@ type reader struct {
 	t       *testing.T
 	tree    string
 	dir     string // in the place of /tmp
-	address string // in the place of the server's own
+	address string // of the server, once one serves
 	env     []string
 }
 
 func newReader(t *testing.T, tree string) *reader {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &reader{t: t, tree: tree, dir: t.TempDir(), address: listener.Addr().String()}
-	_ = listener.Close()
+	r := &reader{t: t, tree: tree, dir: t.TempDir()}
 	// curl fails where the server refuses.
 	if err := os.WriteFile(filepath.Join(r.dir, ".curlrc"), []byte("fail-with-body\nshow-error\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r.env = slices.Concat(os.Environ(), builds, []string{"CURL_HOME=" + r.dir, "PEFT_SERVE_ADDR=" + r.address})
+	r.env = slices.Concat(os.Environ(), builds, []string{"CURL_HOME=" + r.dir, "PEFT_SERVE_ADDR=127.0.0.1:0", "PEFT_SERVE_LOG_FORMAT=json"})
 	return r
 }
 
@@ -152,31 +146,39 @@ func (r *reader) follow(block string) {
 func (r *reader) serve(block string) {
 	r.t.Helper()
 	ctx, stop := context.WithCancel(r.t.Context())
-	var log bytes.Buffer
 	command := exec.CommandContext(ctx, "sh", "-c", "set -e\n"+block)
-	command.Dir, command.Env, command.Stderr = r.tree, r.env, &log
+	command.Dir, command.Env = r.tree, r.env
+	log, err := command.StderrPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // go run passes no signal on
-	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGTERM) }
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGINT) }
 	if err := command.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
+	serving := make(chan string, 1) // its address
+	ended := make(chan struct{})
+	var said strings.Builder
+	go func() {
+		defer close(ended)
+		for lines := bufio.NewScanner(log); lines.Scan(); {
+			said.WriteString(lines.Text() + "\n")
+			var record struct{ Msg, Address string }
+			if json.Unmarshal(lines.Bytes(), &record) == nil && record.Msg == "serving" {
+				serving <- strings.TrimPrefix(record.Address, "http://")
+			}
+		}
+		_ = command.Wait()
+	}()
 	r.t.Cleanup(func() {
 		stop()
 		<-ended
-		r.t.Logf("the server:\n%s", log.String())
+		r.t.Logf("the server:\n%s", said.String())
 	})
-	for {
-		select {
-		case err := <-ended:
-			ended <- err
-			r.t.Fatalf("the server has ended: %v\n%s", err, block)
-		case <-time.After(20 * time.Millisecond):
-		}
-		if answer, err := http.Get("http://" + r.address + "/ready"); err == nil {
-			_ = answer.Body.Close()
-			return
-		}
+	select {
+	case r.address = <-serving:
+	case <-ended:
+		r.t.Fatalf("the server has ended:\n%s\n%s", block, said.String())
 	}
 }

@@ -46,7 +46,7 @@ func TestOpenAIClient(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, embedded.Data, 2)
 	require.Len(t, embedded.Data[1].Embedding, 3)
-	require.EqualValues(t, 5, embedded.Usage.PromptTokens)
+	require.EqualValues(t, 7, embedded.Usage.PromptTokens) // with a token before each
 	_, err = client.Embeddings.New(ctx, openai.EmbeddingNewParams{Model: "sql", Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfTokens: []int64{1, 2}}, Dimensions: openai.Int(5)})
 	var tooMany *openai.Error
 	require.ErrorAs(t, err, &tooMany)

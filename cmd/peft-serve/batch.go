@@ -131,7 +131,7 @@ func (b *batchCommand) Run(ctx context.Context, con console) (err error) {
 
 // by is what answers depend on beside their rows.
 func (b *batchCommand) by() map[string]string {
-	by := map[string]string{"base": b.uri(), "name": b.baseName(), "pooling": b.Pooling, "ignore-config-key": strings.Join(b.IgnoreConfigKey, ",")}
+	by := map[string]string{"base": b.uri(), "name": b.baseName(), "pooling": b.Pooling, "tool-parser": b.ToolParser, "ignore-config-key": strings.Join(b.IgnoreConfigKey, ",")}
 	for name, value := range map[string]int{"context": b.Context, "max-tokens-default": b.MaxTokensDefault, "max-tokens-limit": b.MaxTokensLimit} {
 		by[name] = strconv.Itoa(value)
 	}
@@ -154,7 +154,7 @@ func (b *batchCommand) answer(ctx context.Context, con console, log *slog.Logger
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
 	server, err := h.server(nil, serve.Config{
-		Name: b.baseName(), Source: b.uri(), Version: version, ReadOnly: true, ToolParser: b.ToolParser, Log: log, AccessLog: float64(shareOff), Grammars: int(b.GrammarCache),
+		Name: b.baseName(), Source: b.uri(), Version: version, ReadOnly: true, ToolParser: b.ToolParser, Log: log, AccessLog: float64(shareOff), Grammars: int(host.GrammarCache),
 		Limits: serve.Limits{BodyLimit: int(b.BodyLimit), MaxTokensDefault: b.MaxTokensDefault, MaxTokensLimit: b.MaxTokensLimit},
 	})
 	if err != nil {

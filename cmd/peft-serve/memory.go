@@ -87,11 +87,12 @@ func (c *serveCommand) settle(b *base, room int64, adaptersUsed func() int64) (p
 	}
 	if b.generates() { // an encoder's are a part of its steps
 		block := int64(models.BlockBytes(b.model.Config()))
+		least := block * int64(max(1, (c.Context+kernels.BlockLen-1)/kernels.BlockLen)) // what --context asks for
 		if c.KVCache > 0 && int64(c.KVCache) < block {
 			return nil, false, fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(block))
 		}
 		part(memory.Part{Name: "keys and values", Bytes: int64(c.KVCache), Set: "--kv-cache"},
-			memory.Want{Usual: max(usualKeys, block), Least: block}, func(n int64) { c.KVCache = size(n) })
+			memory.Want{Usual: max(usualKeys, least), Least: least}, func(n int64) { c.KVCache = size(n) })
 		part(memory.Part{Name: "schemas of answers", Bytes: int64(c.GrammarCache), Set: "--grammar-cache"},
 			memory.Want{Usual: usualGrammars, Least: 2 << 20}, func(n int64) { c.GrammarCache = size(n) })
 	}

@@ -16,7 +16,7 @@ type serveCommand struct {
 
 	Pin          []string `group:"adapters" placeholder:"NAME" help:"Adapters to load at the start and to keep in memory"`
 	AllowPath    []string `group:"adapters" placeholder:"DIR" help:"Folders beside --adapters that POST /v1/load_lora_adapter may load from; hf:// URIs need none, oci:// and s3:// need --allow-source"`
-	Uploads      int      `group:"adapters" placeholder:"N" default:"0" help:"Adapters that are uploaded at once; further ones wait for half a minute, then get a 429. By default 4, or fewer where there is little memory"`
+	Uploads      int      `group:"adapters" placeholder:"N" default:"0" help:"Adapters that are uploaded at once; further ones wait for half a minute, then get a 429. 0: 4, or fewer where there is little memory"`
 	KeepVersions int      `group:"adapters" placeholder:"N" default:"0" help:"Versions of an adapter that stay on the disk beside the one that answers, to roll back to (POST /v1/adapters/NAME/rollback); the oldest uploads beyond go"`
 	AllowSource  []string `group:"adapters" placeholder:"URI" help:"Registries, repositories, buckets and prefixes that POST /v1/load_lora_adapter may load from: oci://registry.example/team, s3://bucket"`
 	ReadOnly     switched `group:"adapters" help:"Refuse to add, replace, remove or pin adapters over HTTP"`

@@ -23,7 +23,7 @@ type hosting struct {
 	Pooling string `group:"base" placeholder:"MODES" help:"How embeddings are made of hidden states: cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken, or several with commas between them, whose vectors are put one after the other. By default as the base's own files say (modules.json), or else mean for encoders and lasttoken for the others"`
 
 	Adapters      string   `group:"adapters" placeholder:"DIR" help:"Folder of adapters, one a subfolder; it is watched, and uploads go there"`
-	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"0" help:"Memory for loaded adapters; by default 1GiB, or less where there is little memory"`
+	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"0" help:"Memory for loaded adapters; 0: 1GiB, or less where there is little memory"`
 	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are read at once, uploads included"`
 	StrictBase    switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. Names are compared by their last element, without case, owner and quantisation"`
 	Aliases       string   `group:"adapters" placeholder:"DIR" help:"Folder of files NAME.yaml that say which version of an adapter answers and which is tried; read and not written. By default .aliases in --adapters, which the server writes too"`
@@ -37,9 +37,9 @@ type hosting struct {
 	Threads       int      `group:"engine" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 	Slots         int      `group:"engine" placeholder:"N" default:"32" help:"Sequences that run at once"`
 	StepTokens    int      `group:"engine" placeholder:"N" default:"512" help:"Tokens of one step: long prompts are cut to fit beside decoding"`
-	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"0" help:"Memory for keys and values; by default 512MiB, or less where there is little memory"`
+	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"0" help:"Memory for keys and values; 0: 512MiB, or less where there is little memory"`
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
-	GrammarCache  size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory for the schemas and expressions that answers are kept to, compiled; by default 32MiB, or less where there is little memory"`
+	GrammarCache  size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory for the schemas and expressions that answers are kept to, compiled; 0: 32MiB, or less where there is little memory"`
 	MemoryLimit   size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory that the server may take, weights included; by default the least of its cgroup's limit, GOMEMLIMIT and the machine's memory. It does not start where its budgets do not fit in, and refuses work before it is used up"`
 }
 

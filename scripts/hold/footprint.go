@@ -111,7 +111,7 @@ func (s *server) live(ctx context.Context) (bytes int64, err error) {
 	defer client.CloseIdleConnections()
 	for range 2 { // what has a finalizer goes with the second
 		if r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/pprof/heap?gc=1", nil); err != nil || r.status != http.StatusOK {
-			return 0, fmt.Errorf("collecting garbage: %d %w", r.status, err)
+			return 0, fmt.Errorf("collecting garbage: %d %v", r.status, err)
 		}
 	}
 	r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/vars", nil)
@@ -121,6 +121,8 @@ func (s *server) live(ctx context.Context) (bytes int64, err error) {
 	var counters struct {
 		Heap struct{ Bytes int64 }
 	}
-	err = json.Unmarshal(r.text, &counters)
-	return counters.Heap.Bytes, err
+	if err := json.Unmarshal(r.text, &counters); err != nil || r.status != http.StatusOK || counters.Heap.Bytes == 0 {
+		return 0, fmt.Errorf("the server's counters: %d %s", r.status, r.text)
+	}
+	return counters.Heap.Bytes, nil
 }

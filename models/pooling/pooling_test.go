@@ -115,6 +115,15 @@ func TestLoad(t *testing.T) {
 		r.Width(12) != 5 || r.Prompt != "document" || !r.WithoutPrompt || r.Prompts["query"] != "search : " || r.Check(12) != nil || !errors.Is(r.Check(13), ErrRecipe) {
 		t.Errorf("%+v", r)
 	}
+	for _, key := range []string{"word_embedding_dimension", "embedding_dimension"} {
+		r, err := Load(folder(t, map[string]string{"modules.json": modulesOf("Transformer", "Pooling"), "1_Pooling/config.json": `{"` + key + `":12}`}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Check(13); r.Check(12) != nil || !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), key+" is 12, and the base's hidden states have 13 values") {
+			t.Errorf("%s: %v, %v", key, err, r.Check(12))
+		}
+	}
 	if r, err := Load(t.TempDir()); r != nil || err != nil {
 		t.Errorf("a folder without modules.json: %+v, %v", r, err)
 	}
@@ -130,6 +139,10 @@ func TestLoadRefuses(t *testing.T) {
 		"Transformer stands where":                                                         {"modules.json": modulesOf("Transformer", "Transformer", "Pooling")},
 		"leads out of the folder":                                                          {"modules.json": strings.Replace(modulesOf("Transformer", "Pooling"), "1_Pooling", "../x", 1)},
 		"custom_st.Transformer is not implemented":                                         {"modules.json": strings.ReplaceAll(modulesOf("Transformer"), "sentence_transformers.models", "custom_st")},
+		`kwargs of module "n"`:                                                             {"modules.json": strings.Replace(modulesOf("Transformer", "Pooling"), `"name"`, `"kwargs":["task"],"name"`, 1)},
+		`model_type "SparseEncoder"`:                                                       {"config_sentence_transformers.json": `{"model_type":"SparseEncoder"}`},
+		"word_embedding_dimension is 0":                                                    {"1_Pooling/config.json": `{"word_embedding_dimension":0}`},
+		"embedding_dimension is 13, and word_embedding_dimension is 12":                    {"1_Pooling/config.json": `{"word_embedding_dimension":12,"embedding_dimension":13}`},
 		"unknown field":                                                                    {"1_Pooling/config.json": `{"pooling_mode":"mean","pooling_mode_sum_tokens":true}`},
 		`"sum" is none of`:                                                                 {"1_Pooling/config.json": `{"pooling_mode":["mean","sum"]}`},
 		"mean is named twice":                                                              {"1_Pooling/config.json": `{"pooling_mode":["mean","mean"]}`},

@@ -30,6 +30,14 @@ type Recipe struct {
 	WithoutPrompt bool
 	Similarity    string // of two embeddings: cosine, dot, euclidean or manhattan
 	From          string // the file that says so; "": nothing did
+
+	width widthOf // of the hidden states that it is for
+}
+
+// widthOf is what a key of a file says that the width is; zero: nothing does.
+type widthOf struct {
+	key   string // with its file
+	value int
 }
 
 // Default is the recipe where no file has one: the mean of all tokens, whose order
@@ -96,6 +104,8 @@ func (r *Recipe) load(dir, list string, modules []module) error {
 			return fmt.Errorf("%s: %s stands where it is not implemented: they come in the order %s", list, kind, strings.Join(order, ", "))
 		case !filepath.IsLocal(m.Path) && m.Path != "":
 			return fmt.Errorf("%s: the path %q leads out of the folder", list, m.Path)
+		case len(m.Kwargs) > 0:
+			return fmt.Errorf("%s: kwargs of module %q are not implemented", list, m.Name)
 		}
 		at = next
 		path := filepath.Join(dir, m.Path)
@@ -184,8 +194,8 @@ type modality struct {
 // readPooling reads the configuration of the module Pooling.
 func (r *Recipe) readPooling(path string) error {
 	c := struct {
-		Width    int             `json:"word_embedding_dimension"`
-		Embedded int             `json:"embedding_dimension"`
+		Width    *int            `json:"word_embedding_dimension"`
+		Embedded *int            `json:"embedding_dimension"`
 		First    bool            `json:"pooling_mode_cls_token"`
 		Max      bool            `json:"pooling_mode_max_tokens"`
 		Mean     bool            `json:"pooling_mode_mean_tokens"`
@@ -197,6 +207,20 @@ func (r *Recipe) readPooling(path string) error {
 	}{Prompt: true}
 	if err := read(path, &c); err != nil {
 		return err
+	}
+	for _, w := range []struct {
+		key   string
+		value *int
+	}{{"word_embedding_dimension", c.Width}, {"embedding_dimension", c.Embedded}} { // the older name, and the newer one
+		switch {
+		case w.value == nil:
+		case *w.value <= 0:
+			return fmt.Errorf("%s: %s is %d", path, w.key, *w.value)
+		case r.width.value > 0 && r.width.value != *w.value:
+			return fmt.Errorf("%s: %s is %d, and word_embedding_dimension is %d", path, w.key, *w.value, r.width.value)
+		default:
+			r.width = widthOf{path + ": " + w.key, *w.value}
+		}
 	}
 	for m, on := range []bool{First: c.First, Max: c.Max, Mean: c.Mean, MeanSqrt: c.MeanSqrt, WeightedMean: c.Weighted, Last: c.Last} {
 		if on {
@@ -254,7 +278,7 @@ func ofSentence(path string, input, output *string) error {
 func (r *Recipe) readPrompts(path string) error {
 	var c struct {
 		Versions   json.RawMessage    `json:"__version__"`
-		ModelType  json.RawMessage    `json:"model_type"`
+		ModelType  *string            `json:"model_type"`
 		Prompts    map[string]*string `json:"prompts"`
 		Default    *string            `json:"default_prompt_name"`
 		Similarity *string            `json:"similarity_fn_name"`
@@ -266,6 +290,9 @@ func (r *Recipe) readPrompts(path string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if c.ModelType != nil && *c.ModelType != "SentenceTransformer" {
+		return fmt.Errorf("%s: model_type %q is not implemented (only SentenceTransformer)", path, *c.ModelType)
 	}
 	r.Prompts = make(map[string]string, len(c.Prompts))
 	for name, prompt := range c.Prompts {
@@ -309,6 +336,9 @@ func (r *Recipe) Width(hidden int) int {
 
 // Check refuses a recipe that does not fit a base of that width.
 func (r *Recipe) Check(hidden int) error {
+	if w := r.width; w.value > 0 && w.value != hidden {
+		return fmt.Errorf("%w: %s is %d, and the base's hidden states have %d values", ErrRecipe, w.key, w.value, hidden)
+	}
 	width := len(r.Modes) * hidden
 	for _, d := range r.Dense {
 		if d.In() != width {

@@ -2,20 +2,26 @@ package serve
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 
 	"github.com/gofiber/fiber/v2"
 )
 
 // recovered turns a panic of a handler into a failure of its request alone.
-func (s *Server) recovered(c *fiber.Ctx) (err error) {
+func (s *Server) recovered(c *fiber.Ctx) error {
+	return caught(func() *slog.Logger { return s.config.Log.With("route", routeOf(c), "request", requestID(c)) }, c.Next)
+}
+
+// caught turns a panic of f into an error, and logs where it came from.
+func caught(log func() *slog.Logger, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.config.Log.Error("panic in a handler", "route", routeOf(c), "request", requestID(c), "panic", p, "stack", string(debug.Stack()))
+			log().Error("panic in a handler", "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("the server failed inside: %v", p)
 		}
 	}()
-	return c.Next()
+	return f()
 }
 
 // measure counts every answer and gives an account of it; errors are written

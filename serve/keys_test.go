@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -630,4 +631,52 @@ func TestTimeoutOfARequestStays(t *testing.T) {
 	body := `{"prompt":"a","model":"sql"}`
 	require.Equal(t, 200, s.as(t, "root", "POST", "/v1/completions", body).status)
 	require.Equal(t, 504, s.as(t, "root", "POST", "/v1/completions", body).status)
+}
+
+// Whether a model is ready is told to who may ask, without what is another tenant's,
+// and tried for those alone who may use it.
+func TestReadinessIsTheUsers(t *testing.T) {
+	tried := &tryingCatalogue{}
+	s := newSite(t, func(c *Config, p *Parts) {
+		tried.Catalogue = p.Catalogue
+		p.Catalogue = tried
+		c.Keys = readKeys(t, twoTeams+`
+- {name: guest, key: guest-secret, use: team-a.model}
+- {name: publisher, key: publisher-secret, rights: publish, publish: ["team-a.*"]}
+- {name: looker, key: looker-secret, rights: [use, publish], use: [sql], publish: ["team-a.*"]}
+`)
+	})
+	s.catalogue.Add("team-a.model", "/elsewhere/model")
+	full := &catalogue.QuotaError{Owner: "team-a", Need: 11, Quota: 7777, Pinned: 22, Used: 33}
+	for _, err := range []error{catalogue.OfAdapter("team-a.model", full), full} {
+		tried.err = fmt.Errorf("at /elsewhere/model: %w", err)
+		require.NoError(t, s.catalogue.with("team-a.model", func(e *catalogue.Entry) error {
+			e.State, e.Err = catalogue.Failed, err
+			return nil
+		}))
+		for _, key := range []struct {
+			name         string
+			tells, tries bool
+		}{{"team-a", true, true}, {"root", true, true}, {"guest", false, true}, {"publisher", false, false}, {"looker", false, false}} {
+			tried.names = nil
+			got := s.as(t, key.name, "GET", "/v2/models/team-a.model/ready", "")
+			require.Equal(t, 503, got.status, got.body)
+			require.Contains(t, got.body, "no room for the adapter among its owner's", key.name)
+			require.Equal(t, key.tells, strings.Contains(got.body, "7777"), "%s: %s", key.name, got.body)
+			require.Equal(t, key.tries, len(tried.names) > 0, key.name)
+			require.Equal(t, key.name == "root", strings.Contains(got.body, "/elsewhere"), "%s: %s", key.name, got.body)
+		}
+	}
+}
+
+// tryingCatalogue notes what is tried, which fails.
+type tryingCatalogue struct {
+	Catalogue
+	err   error
+	names []string
+}
+
+func (c *tryingCatalogue) Try(_ context.Context, e catalogue.Entry) error {
+	c.names = append(c.names, e.Name)
+	return c.err
 }

@@ -119,6 +119,8 @@ func (s *Server) completions(c *fiber.Ctx) error {
 			}
 		} else if request.Prompt, err = s.encodeLast(c, to.text, field, p.text, or(body.AddSpecial, true), body.kept(s.context, body.MaxTokens)); err != nil {
 			return err
+		} else if or(body.Echo, false) && body.Truncate != nil { // what is echoed is what is left of it
+			body.Prompt[i] = prompt{to.text.Decode(request.Prompt, !template.Special), request.Prompt}
 		}
 		if err := s.setLength(to, &request, body.MaxTokens, defaultMaxTokens, "max_tokens"); err != nil {
 			return err

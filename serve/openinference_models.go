@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 
@@ -84,12 +83,7 @@ func (s *Server) inferenceModelReady(c *fiber.Ctx) error {
 func (s *Server) tryAgain(c *fiber.Ctx, e catalogue.Entry) error {
 	ctx, done := s.attend(c)
 	defer done()
-	err := s.visible(c).Try(ctx, e)
-	var of *catalogue.AdapterError
-	if errors.As(err, &of) {
-		return of.Err
-	}
-	return err
+	return s.visible(c).Try(ctx, e)
 }
 
 // inferenceSubject is the model that a path names, and those of its versions that

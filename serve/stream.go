@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"time"
 
@@ -52,12 +53,17 @@ func (s *Server) stream(c *fiber.Ctx, g *generation, d dialect, w streamWriter) 
 			}
 		})()
 		out := &eventStream{b, g.account}
-		err := g.write(out, w, s.config.KeepAlive)
+		err := caught(func() *slog.Logger { return log }, func() error {
+			err := g.write(out, w, s.config.KeepAlive)
+			if errors.Is(err, runtime.ErrEnd) {
+				return w.close(out)
+			}
+			return err
+		})
 		switch {
-		case errors.Is(err, runtime.ErrEnd):
-			err = w.close(out)
-		case errors.Is(err, errClientGone), errors.Is(err, errWrite), errors.Is(err, errUnread):
+		case err == nil, errors.Is(err, errClientGone), errors.Is(err, errWrite), errors.Is(err, errUnread):
 		default:
+			g.account.refused(failureOf(err))
 			if !errors.Is(err, runtime.ErrQueueFull) { // a refusal that came late
 				log.Error("stream failed", "error", err)
 			}

@@ -2,8 +2,11 @@ package serve
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -183,4 +186,62 @@ func TestBacklog(t *testing.T) {
 	require.ErrorIs(t, b.put(choiceEvent{}), errUnread)
 	_, ok = b.take()
 	require.False(t, ok, "what waited is gone")
+}
+
+// spoiling is an engine whose last events lack what writers read.
+type spoiling struct{ Engine }
+
+func (e spoiling) Submit(ctx context.Context, r *runtime.Request) (Stream, error) {
+	stream, err := e.Engine.Submit(ctx, r)
+	return spoilt{stream}, err
+}
+
+type spoilt struct{ Stream }
+
+func (s spoilt) Next(ctx context.Context) (runtime.Event, error) {
+	e, err := s.Stream.Next(ctx)
+	e.Usage = nil
+	return e, err
+}
+
+// A panic in a stream costs its request alone, and its client is told.
+func TestPanicInAStream(t *testing.T) {
+	var log logged
+	s := newSite(t, func(c *Config, p *Parts) {
+		p.Engine = spoiling{p.Engine}
+		c.Log = log.logger(slog.LevelError)
+	})
+	got := s.post(t, "/generate_stream", `{"inputs":"a"}`)
+	require.Equal(t, 200, got.status)
+	events := got.events()
+	require.Contains(t, events[len(events)-1], `"error":"the server failed inside: runtime error`)
+	require.Contains(t, log.records(t, "panic in a handler", 1)[0]["stack"], "tgi_generate.go")
+	require.Equal(t, 200, s.get(t, "/health").status)
+	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 5*time.Second, time.Millisecond)
+}
+
+// What is echoed of a prompt that is cut is what is left of it.
+func TestEchoOfACutPrompt(t *testing.T) {
+	s := newSite(t, nil)
+	for _, prompt := range []string{`"abcdef"`, `["abcdef","ef"]`} {
+		body := `{"prompt":` + prompt + `,"truncate_prompt_tokens":2,"echo":true,"logprobs":1,"max_tokens":1`
+		whole := s.post(t, "/v1/completions", body+`}`)
+		require.Equal(t, 200, whole.status, whole.body)
+		require.Equal(t, `"efH"`, member(t, whole.body, "choices", "0", "text"))
+		require.JSONEq(t, `["e","f","H"]`, member(t, whole.body, "choices", "0", "logprobs", "tokens"))
+		require.JSONEq(t, `[0,1,2]`, member(t, whole.body, "choices", "0", "logprobs", "text_offset"))
+		text, tokens := "", 0
+		for _, event := range s.post(t, "/v1/completions", body+`,"stream":true}`).events() {
+			if event != "[DONE]" && member(t, event, "choices", "0", "index") == "0" {
+				var chunk completionsAnswer
+				require.NoError(t, json.Unmarshal([]byte(event), &chunk))
+				text += chunk.Choices[0].Text
+				tokens += len(chunk.Choices[0].Logprobs.Tokens)
+			}
+		}
+		require.Equal(t, "efH", text)
+		require.Equal(t, 3, tokens)
+	}
+	got := s.post(t, "/v1/completions", `{"prompt":"abc","truncate_prompt_tokens":90,"echo":true,"max_tokens":1}`)
+	require.Equal(t, `"abcH"`, member(t, got.body, "choices", "0", "text"))
 }

@@ -127,11 +127,22 @@ func (v view) Lookup(name string) (catalogue.Entry, error) {
 	return v.who.shown(e), err
 }
 
+// Try tries for those who may use the adapter, and tells others how it failed before.
 func (v view) Try(ctx context.Context, e catalogue.Entry) error {
 	if err := v.see(e.Name); err != nil {
 		return err
 	}
-	return v.all.Try(ctx, e)
+	if v.who.may(keys.Use) && v.use(e.Name) == nil {
+		e.Err = v.all.Try(ctx, e)
+	}
+	var of *catalogue.AdapterError
+	if errors.As(e.Err, &of) {
+		e.Err = of.Err
+	}
+	if own, err := v.all.Lookup(e.Name); err == nil {
+		e.URI = own.URI // which a caller may not have been shown
+	}
+	return v.who.shown(e).Err
 }
 
 func (v view) Versions(name string) ([]catalogue.Version, catalogue.Alias, error) {

@@ -55,7 +55,9 @@ func (e *Engine) emit(s *sequence, outputs []output) (finish Finish, err error) 
 	}
 	finish = FinishLength // of the prompt alone
 	for _, k := range s.kinds {
-		finish = k.computed(e, s)
+		if finish, err = k.computed(e, s); err != nil {
+			return "", err
+		}
 	}
 	return finish, nil
 }

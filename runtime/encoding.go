@@ -41,9 +41,9 @@ func (k *encoding) fill(o *output, _ *choice, hidden []float32) {
 
 func (k *encoding) take(*output) {}
 
-func (k *encoding) computed(_ *Engine, s *sequence) Finish {
+func (k *encoding) computed(_ *Engine, s *sequence) (Finish, error) {
 	s.last = Event{Token: NoToken, Encoded: k.rows}
-	return FinishLength
+	return FinishLength, nil
 }
 
 // does refuses a request for what the base does not do.

@@ -39,11 +39,11 @@ func (k *folding) take(o *output) {
 	k.from, k.first = o.place+1, false
 }
 
-func (k *folding) computed(_ *Engine, s *sequence) Finish {
+func (k *folding) computed(_ *Engine, s *sequence) (Finish, error) {
 	row := kernels.NewMatrix(1, k.pool.Width())
 	k.pool.Write(row.Row(0))
 	s.last = Event{Token: NoToken, Encoded: row}
-	return FinishLength
+	return FinishLength, nil
 }
 
 // keep gives the outputs of a step that are folded the memory that their rows are

@@ -31,8 +31,8 @@ type kind interface {
 	take(o *output)
 	// computed is called when all tokens of the sequence have been computed. It
 	// returns how the sequence has ended for this kind, "" if it goes on: then
-	// there is one token more to compute.
-	computed(e *Engine, s *sequence) Finish
+	// there is one token more to compute, or several.
+	computed(e *Engine, s *sequence) (Finish, error)
 }
 
 var (
@@ -110,12 +110,12 @@ func (k *scoring) take(o *output) {
 	k.known++
 }
 
-func (k *scoring) computed(_ *Engine, s *sequence) Finish {
+func (k *scoring) computed(_ *Engine, s *sequence) (Finish, error) {
 	if !k.sent {
 		k.sent = true
 		s.stream.send(Event{Token: NoToken, Prompt: k.tokens})
 	}
-	return FinishLength
+	return FinishLength, nil
 }
 
 // generation continues a sequence token by token.
@@ -143,7 +143,7 @@ func (k *generation) fill(o *output, c *choice, logits []float32) {
 	if k.matcher != nil {
 		allowed, count := k.matcher.Mask()
 		if count == 0 {
-			o.err = ErrGrammar
+			o.err = k.stuck()
 			return
 		}
 		possible = c.mask(logits, allowed)
@@ -155,28 +155,36 @@ func (k *generation) take(o *output) { k.next = *o }
 
 // computed adds the sampled token to the sequence, and those after it that the
 // grammar leaves no choice about.
-func (k *generation) computed(e *Engine, s *sequence) (finish Finish) {
+func (k *generation) computed(e *Engine, s *sequence) (finish Finish, err error) {
 	o := k.next
 	k.next = output{}
-	finish = k.add(e, s, Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top})
-	for finish == "" && k.matcher != nil && s.request.Logprobs < 0 {
+	finish, err = k.add(e, s, Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top})
+	for finish == "" && err == nil && k.matcher != nil && s.request.Logprobs < 0 {
 		token, only := k.matcher.Only()
 		if !only {
 			break
 		}
-		finish = k.add(e, s, Event{Token: token})
+		finish, err = k.add(e, s, Event{Token: token})
 	}
-	return finish
+	return finish, err
+}
+
+// stuck is why the grammar cannot go on.
+func (k *generation) stuck() error {
+	if err := k.matcher.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrGrammar, err)
+	}
+	return ErrGrammar
 }
 
 // add adds the event's token, and sends the event unless it is the last.
-func (k *generation) add(e *Engine, s *sequence, event Event) (finish Finish) {
+func (k *generation) add(e *Engine, s *sequence, event Event) (finish Finish, err error) {
+	if k.matcher != nil && !k.matcher.Accept(event.Token) {
+		return "", k.stuck()
+	}
 	k.done++
 	s.tokens = append(s.tokens, event.Token)
 	k.sampler.accept(event.Token)
-	if k.matcher != nil {
-		k.matcher.Accept(event.Token)
-	}
 	e.generated(s, k.done == 1)
 
 	stopped := false
@@ -187,7 +195,10 @@ func (k *generation) add(e *Engine, s *sequence, event Event) (finish Finish) {
 		finish = FinishStop
 	default:
 		event.Text, stopped = k.text.push(event.Token, k.done > k.sampler.least)
-		if k.done == k.most {
+		switch {
+		case k.matcher != nil && k.matcher.Over():
+			finish = FinishStop
+		case k.done == k.most:
 			finish = FinishLength
 		}
 	}
@@ -201,10 +212,10 @@ func (k *generation) add(e *Engine, s *sequence, event Event) (finish Finish) {
 	}
 	if finish != "" {
 		s.last = event
-		return finish
+		return finish, nil
 	}
 	s.stream.send(event)
-	return ""
+	return "", nil
 }
 
 // output is a row that something is needed of, and what was made of it.

@@ -167,7 +167,7 @@ var (
 	ErrClosed    = errors.New("the engine is shutting down")
 	ErrPrompt    = errors.New("the prompt cannot be run")        // empty, too long, or a token outside the vocabulary
 	ErrSampling  = errors.New("a sampling parameter is invalid") // the message names it
-	ErrGrammar   = errors.New("no token of the vocabulary goes on with the answer within its grammar")
+	ErrGrammar   = errors.New("the answer cannot go on within its grammar")
 	ErrNotFinite = errors.New("the model computed a value that is not finite")
 	ErrPanic     = errors.New("the sequence failed inside the engine")
 )

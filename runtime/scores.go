@@ -46,9 +46,9 @@ func (k *classifying) fill(o *output, _ *choice, scores []float32) {
 
 func (k *classifying) take(*output) {}
 
-func (k *classifying) computed(_ *Engine, s *sequence) Finish {
+func (k *classifying) computed(_ *Engine, s *sequence) (Finish, error) {
 	s.last = Event{Token: NoToken, Encoded: k.rows}
-	return FinishLength
+	return FinishLength, nil
 }
 
 // classify finds the head of a request that asks for scores: the adapter's, which may

@@ -56,6 +56,10 @@ func (e *Engine) plan() (rows, promptRows int) {
 			w.count = s.pending()
 		case s.pending() > 1:
 			s.turn.prompts(1)
+			if s.computed >= s.promptEnd() { // a stretch that its grammar left no choice about
+				w.count = 1
+				left--
+			}
 		default:
 			w.count = 1
 			left--

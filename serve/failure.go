@@ -95,6 +95,8 @@ func failureOf(err error) *failure {
 		return notFound("model_not_found", "model", "%s", err)
 	case errors.Is(err, runtime.ErrPrompt), errors.Is(err, runtime.ErrSampling):
 		return invalid("", "%s", err)
+	case errors.Is(err, runtime.ErrGrammar):
+		return invalid("", "%s: say otherwise what the answer is kept to", err)
 	case errors.Is(err, models.ErrTask):
 		return &failure{status: http.StatusBadRequest, kind: invalidRequest, code: "task_not_supported", message: err.Error()}
 	case errors.Is(err, catalogue.ErrCombination):

@@ -113,7 +113,40 @@ func newGrammar(rules []named, left *budget) (*Grammar, error) {
 	if !first.final && len(first.bytes) == 0 && len(first.calls) == 0 {
 		return nil, errNothing
 	}
-	return g, g.checkLeft()
+	if err := g.checkLeft(); err != nil {
+		return nil, err
+	}
+	return g, g.checkWays(left)
+}
+
+// checkWays refuses rules that have a place from which a text can be read in more
+// ways than are followed.
+func (g *Grammar) checkWays(left *budget) error {
+	r := newReader(g)
+	for at := range g.states {
+		if len(g.states[at].calls) == 0 {
+			continue
+		}
+		r.begin(thread{at: int32(at), span: anySpan}, bottom)
+		clear(r.stacks)
+		if r.over {
+			return &ruleError{g.ruleOf(int32(at)), errWays}
+		}
+		if !left.spend(len(r.threads) * len(r.threads)) {
+			return ErrTooLarge
+		}
+	}
+	return nil
+}
+
+// ruleOf is the rule that a state is of.
+func (g *Grammar) ruleOf(at int32) (rule int) {
+	for n, e := range g.rules {
+		if e.start <= at && e.start > g.rules[rule].start {
+			rule = n
+		}
+	}
+	return rule
 }
 
 // count marks the states of the rule of strings at which a character has ended.
@@ -202,14 +235,23 @@ func (g *Grammar) nullable() []bool {
 	return can
 }
 
-// Match reports whether a text is one of the grammar's.
+// Match reports whether a text is one of the grammar's, and can be read in no more
+// ways than are followed.
 func (g *Grammar) Match(text string) bool {
+	is, err := g.match(text)
+	return is && err == nil
+}
+
+func (g *Grammar) match(text string) (bool, error) {
 	r := newReader(g)
 	r.begin(g.first(), nil)
 	for i := range len(text) {
 		if !r.step(text[i]) {
-			return false
+			if r.over {
+				return false, errWays
+			}
+			return false, nil
 		}
 	}
-	return r.ended
+	return r.ended, nil
 }

@@ -4,6 +4,7 @@ package grammar
 type look struct {
 	inside []uint64 // tokens that stay in the rule and what it calls
 	beyond []beyond // others that leave it
+	over   bool     // some can be read in too many ways, so that neither is known
 }
 
 // beyond is a token of whose first bytes the rule ends: the others are for
@@ -57,6 +58,7 @@ func (r *reader) look(v *Vocabulary, from thread) *look {
 		ends    bool
 	}
 	r.begin(from, bottom)
+	l.over = r.over
 	all := append([]thread(nil), r.threads...)
 	levels := []level{{threads: len(all)}}
 	const none = 1 << 30
@@ -80,6 +82,7 @@ func (r *reader) look(v *Vocabulary, from thread) *look {
 				}
 				r.threads = append(r.threads[:0], now...)
 				if !r.step(text[n]) {
+					l.over = l.over || r.over
 					dead = int32(n + 1)
 					break
 				}

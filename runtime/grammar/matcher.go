@@ -24,6 +24,7 @@ type Constraint struct {
 type mask struct {
 	words   []uint64
 	allowed int
+	over    bool // it is not known: some can be read in too many ways
 }
 
 // In is the constraint to a grammar of texts of a vocabulary's tokens.
@@ -79,6 +80,7 @@ type Matcher struct {
 	ends      []int32 // tokens that end a text
 	read, try *reader
 	ended     bool // by one of those
+	over      bool // the text can be read in too many ways
 
 	mask  mask // of the tokens that may come next, if known
 	known bool
@@ -108,7 +110,24 @@ func (m *Matcher) Mask() (words []uint64, allowed int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mask, m.known = m.next(), true
+	if m.over = m.over || m.mask.over; m.over {
+		clear(m.own)
+		m.mask = mask{words: m.own}
+	}
 	return m.mask.words, m.mask.allowed
+}
+
+// Err tells why no token may come, where that is not because of the grammar.
+func (m *Matcher) Err() error {
+	if m.over {
+		return errWays
+	}
+	return nil
+}
+
+// Over reports whether the text is at its end, for want of a token that ends it.
+func (m *Matcher) Over() bool {
+	return len(m.ends) == 0 && m.read.ended && len(m.read.threads) == 0
 }
 
 // Only is the token that comes next, if there is only one that may. Where more than
@@ -150,8 +169,14 @@ func (m *Matcher) next() mask {
 	if m.ended {
 		return mask{words: m.own}
 	}
+	over := false
 	for _, t := range m.read.threads {
-		for i, w := range m.maskOf(t).words {
+		if len(m.states[t.at].bytes) == 0 {
+			continue // what it calls has threads too
+		}
+		of := m.maskOf(t)
+		over = over || of.over
+		for i, w := range of.words {
 			m.own[i] |= w
 		}
 	}
@@ -163,11 +188,11 @@ func (m *Matcher) next() mask {
 			*word &^= bit
 		}
 	}
-	return newMask(m.own)
+	return newMask(m.own, over)
 }
 
-func newMask(words []uint64) (m mask) {
-	m.words = words
+func newMask(words []uint64, over bool) (m mask) {
+	m.words, m.over = words, over
 	for _, w := range words {
 		m.allowed += bits.OnesCount64(w)
 	}
@@ -183,13 +208,18 @@ func (m *Matcher) maskOf(t thread) *mask {
 		return known
 	}
 	l := m.lookOf(t)
-	words := slices.Clone(l.inside)
+	words, over := slices.Clone(l.inside), l.over
 	for _, b := range l.beyond {
-		if word, bit := b.token/64, uint64(1)<<(b.token%64); t.stack != nil && words[word]&bit == 0 && m.follows(t.stack, v.texts[b.token][b.from:]) {
+		word, bit := b.token/64, uint64(1)<<(b.token%64)
+		if t.stack == nil || words[word]&bit != 0 {
+			continue
+		}
+		if m.follows(t.stack, v.texts[b.token][b.from:]) {
 			words[word] |= bit
 		}
+		over = over || m.try.over
 	}
-	made := newMask(words)
+	made := newMask(words, over)
 	if m.keep(8*len(words) + 128) {
 		m.masks[key] = &made
 	}
@@ -199,6 +229,9 @@ func (m *Matcher) maskOf(t thread) *mask {
 // follows reports whether a text may come once a rule has ended.
 func (m *Matcher) follows(stack *frame, text []byte) bool {
 	m.try.begin(thread{at: stack.to, span: anySpan}, stack.up)
+	if m.try.over {
+		return false
+	}
 	for _, c := range text {
 		if !m.try.step(c) {
 			return false
@@ -207,8 +240,8 @@ func (m *Matcher) follows(stack *frame, text []byte) bool {
 	return true
 }
 
-// Accept takes the next token. It reports whether the token may come; else
-// nothing has changed.
+// Accept takes the next token. It reports whether the token may come; else the
+// text is as it was.
 func (m *Matcher) Accept(token int32) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -224,6 +257,7 @@ func (m *Matcher) Accept(token int32) bool {
 	m.try.threads = append(m.try.threads[:0], m.read.threads...)
 	for _, c := range text {
 		if !m.try.step(c) {
+			m.over = m.over || m.try.over
 			return false
 		}
 	}

@@ -64,8 +64,8 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e := c.shared(e, at); needed[p.name] || !isNothing(e) {
-			m.named = append(m.named, property{sequence{text(quote(p.name) + colon), e}, needed[p.name]})
+		if needed[p.name] || !isNothing(e) {
+			m.named = append(m.named, property{sequence{text(quote(p.name) + colon), c.shared(e, at)}, needed[p.name]})
 		}
 		names = append(names, p.name)
 		delete(needed, p.name)

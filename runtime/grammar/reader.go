@@ -1,5 +1,7 @@
 package grammar
 
+import "fmt"
+
 // frame is what is on a thread's stack: where the rule that was called goes on.
 // Frames that are alike are one.
 type frame struct {
@@ -49,8 +51,12 @@ func (s stacks) push(to int32, up *frame) *frame {
 	return &f
 }
 
-// maxThreads is how many ways of reading a text are followed at once.
-const maxThreads = 256
+// maxThreads is how many ways of reading a text are followed at once. Each may want
+// a look through the vocabulary of its own.
+const maxThreads = 32
+
+// errWays is of a grammar of which a text can be read in more.
+var errWays = fmt.Errorf("%w: it can be read in more than %d ways at once", ErrTooLarge, maxThreads)
 
 // reader follows threads through a grammar.
 type reader struct {
@@ -60,6 +66,7 @@ type reader struct {
 	next    []thread
 	ended   bool // the text may end here
 	popped  bool // a thread has come to the bottom
+	over    bool // there are more threads than are followed
 }
 
 func newReader(g *Grammar) *reader { return &reader{Grammar: g, stacks: stacks{}} }
@@ -67,7 +74,7 @@ func newReader(g *Grammar) *reader { return &reader{Grammar: g, stacks: stacks{}
 // begin puts one thread at a state.
 func (r *reader) begin(t thread, stack *frame) {
 	r.next = r.next[:0]
-	r.ended, r.popped = false, false
+	r.ended, r.popped, r.over = false, false, false
 	t.stack = stack
 	r.add(t)
 	r.threads, r.next = r.next, r.threads
@@ -86,6 +93,9 @@ func (r *reader) add(t thread) {
 		}
 	}
 	if len(r.next) == maxThreads {
+		r.over = true
+	}
+	if r.over {
 		return
 	}
 	r.next = append(r.next, t)
@@ -114,14 +124,15 @@ func (r *reader) leave(stack *frame) {
 }
 
 // step reads a byte, and reports whether the text is still one of the grammar's,
-// or the beginning of one.
+// or the beginning of one. It is not known where there are more threads than are
+// followed.
 func (r *reader) step(c byte) bool {
-	r.next, r.ended, r.popped = r.next[:0], false, false
+	r.next, r.ended, r.popped, r.over = r.next[:0], false, false, false
 	for _, t := range r.threads {
 		if t, ok := r.after(t, c); ok {
 			r.add(t)
 		}
 	}
 	r.threads, r.next = r.next, r.threads
-	return len(r.threads) > 0 || r.ended || r.popped
+	return !r.over && (len(r.threads) > 0 || r.ended || r.popped)
 }

@@ -104,6 +104,9 @@ func (b *Builder) countClasses(tensors map[string]safetensors.Tensor) error {
 		if len(t.Shape) != 2 || t.Shape[0] == 0 {
 			return b.unfit(name, t.Shape, []int{max(b.classes, 1), b.Model.Config().Hidden})
 		}
+		if t.Shape[0] > models.MaxClasses {
+			return fmt.Errorf("%w: %s has %d rows: a head tells at most %d classes apart", ErrTensor, name, t.Shape[0], models.MaxClasses)
+		}
 		if c := b.Config.Classes; c != nil && c.Names != nil && len(c.Names) != t.Shape[0] {
 			return fmt.Errorf("%w: %s names %d classes (id2label), and %s has %d rows", ErrConfig, classesFile, len(c.Names), name, t.Shape[0])
 		}

@@ -141,6 +141,19 @@ func renamed(names ...string) func(map[string]safetensors.Tensor) {
 	}
 }
 
+// rows gives the classifier so many.
+func rows(n int) func(map[string]safetensors.Tensor) {
+	return func(tensors map[string]safetensors.Tensor) {
+		for _, kind := range []string{".weight", ".bias"} {
+			t := tensors[classifier+kind]
+			row := len(t.Data) / t.Shape[0]
+			t.Shape = slices.Clone(t.Shape)
+			t.Data, t.Shape[0] = make([]byte, n*row), n
+			tensors[classifier+kind] = t
+		}
+	}
+}
+
 // TestOlderNamesOfHeads: a head under the names that older files have, with the
 // base's beside it, is the same adapter.
 func TestOlderNamesOfHeads(t *testing.T) {
@@ -181,7 +194,10 @@ func TestClassesOfAnAdapter(t *testing.T) {
 		{`{"id2label":{"0":"a","1":"b"}}`, nil, "", "names 2 classes (id2label), and base_model.model.classifier.weight has 3 rows"},
 		{`{"id2label":["a"]}`, nil, "", "config.json"},
 		{`{"id2label":{"0":"a","1":"b","two":"c"}}`, nil, "", `names "two"`},
-		{`{"id2label":{}}`, nil, "", "names no class"},
+		{`{"id2label":{}}`, nil, "", "id2label names 0 classes, outside 1 to 65536"},
+		{`{"id2label":{"0":"a","1":"b","2":"` + strings.Repeat("c", 257) + `"}}`, nil, "", "the name of class 2"},
+		{`{"num_labels":3,"_num_labels":2}`, nil, "", "_num_labels is 2, and num_labels is 3"},
+		{`{"_num_labels":0}`, nil, "", "_num_labels is 0, outside 1 to 65536"},
 		{`{`, nil, "", "config.json"},
 	} {
 		dir := changed(t, "heads/bert/text", nil, nil)
@@ -218,6 +234,7 @@ func TestHeadsThatDoNotFit(t *testing.T) {
 		want       string
 	}{
 		{"encoders/bert", "heads/bert/text", nil, renamed(classifier+".bias", ""), adapters.ErrTensor, "missing: base_model.model.classifier.bias"},
+		{"encoders/bert", "heads/bert/text", nil, rows(models.MaxClasses + 1), adapters.ErrTensor, "classifier.weight has 65537 rows: a head tells at most 65536 classes apart"},
 		{"encoders/bert", "heads/bert/text", nil, renamed(classifier+".weight", ""), adapters.ErrTensor, "classifier.weight"},
 		{"encoders/bert", "heads/bert/text", nil, func(m map[string]safetensors.Tensor) { m[classifier+".weight"] = m[classifier+".bias"] }, adapters.ErrBase, "classifier.weight has shape [3]"},
 		{"encoders/bert", "heads/bert/text", map[string]any{"task_type": "FEATURE_EXTRACTION"}, nil, adapters.ErrTarget, `modules_to_save names "classifier"`},

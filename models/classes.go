@@ -3,7 +3,6 @@ package models
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -52,8 +51,12 @@ func ClassNames(n int) []string {
 	return names
 }
 
-// maxClasses bounds what a configuration may claim.
-const maxClasses = 1 << 16
+// MaxClasses is the most classes that a head may tell apart, and maxName the most bytes
+// that one of their names may have: answers repeat them.
+const (
+	MaxClasses = 1 << 16
+	maxName    = 256
+)
 
 // ReadClasses reads what a config.json of transformers says of a head. Names are nil
 // where it says nothing of their number, and Task is empty where its class has no
@@ -90,28 +93,33 @@ func ReadClasses(config []byte) (*Classes, error) {
 			return nil, fmt.Errorf("problem_type is %q, want one of %q", *v.Problem, known)
 		}
 	}
-	for key, n := range map[string]*int{"num_labels": v.Number, "_num_labels": v.OldNumber} {
+	var err error
+	if v.Names != nil { // transformers counts them, and no number
+		c.Names, err = classNames(v.Names)
+		return c, err
+	}
+	for _, n := range []struct {
+		key   string
+		value *int
+	}{{"num_labels", v.Number}, {"_num_labels", v.OldNumber}} {
 		switch {
-		case n == nil || v.Names != nil: // transformers counts the names
-		case *n < 1 || *n > maxClasses:
-			return nil, fmt.Errorf("%s is %d", key, *n)
+		case n.value == nil:
+		case *n.value < 1 || *n.value > MaxClasses:
+			return nil, fmt.Errorf("%s is %d, outside 1 to %d", n.key, *n.value, MaxClasses)
+		case c.Names != nil && len(c.Names) != *n.value:
+			return nil, fmt.Errorf("%s is %d, and num_labels is %d", n.key, *n.value, len(c.Names))
 		default:
-			c.Names = ClassNames(*n)
+			c.Names = ClassNames(*n.value)
 		}
 	}
-	if v.Names == nil {
-		return c, nil
-	}
-	var err error
-	c.Names, err = classNames(v.Names)
-	return c, err
+	return c, nil
 }
 
 // classNames are the values of id2label by their numbers, which are 0 and those
 // that follow.
 func classNames(named map[string]any) ([]string, error) {
-	if len(named) == 0 || len(named) > maxClasses {
-		return nil, errors.New("id2label names no class, or more than are read")
+	if len(named) == 0 || len(named) > MaxClasses {
+		return nil, fmt.Errorf("id2label names %d classes, outside 1 to %d", len(named), MaxClasses)
 	}
 	names, seen := make([]string, len(named)), make([]bool, len(named))
 	for key, value := range named {
@@ -127,6 +135,9 @@ func classNames(named map[string]any) ([]string, error) {
 			names[n] = strconv.FormatFloat(v, 'f', -1, 64)
 		default:
 			return nil, fmt.Errorf("id2label: %s is no string", key)
+		}
+		if len(names[n]) > maxName {
+			return nil, fmt.Errorf("id2label: the name of class %d, %.32q and so on, has %d bytes: give at most %d", n, names[n], len(names[n]), maxName)
 		}
 	}
 	return names, nil

@@ -66,6 +66,28 @@ func TestScores(t *testing.T) {
 	}
 }
 
+// TestFewScoresAtOnce: rows go through a head, whose scores may be many, a few at a
+// time, and those of the hidden states alone all at once.
+func TestFewScoresAtOnce(t *testing.T) {
+	head := &models.Head{}
+	for _, c := range []struct {
+		kind kind
+		want int
+	}{{&classifying{through: head}, HeadRows}, {&generation{}, HeadRows}, {&encoding{what: EncodeTokens}, 200}} {
+		outputs := make([]output, 200, 201)
+		for i := range outputs {
+			outputs[i].kind = c.kind
+		}
+		outputs = append(outputs, output{kind: &classifying{through: &models.Head{Task: models.Tag}}})
+		if to := sameHead(outputs, 0); to != c.want {
+			t.Errorf("%T: %d rows at once", c.kind, to)
+		}
+		if to := sameHead(outputs, 190); to != 200 {
+			t.Errorf("%T: rows of two heads, up to %d", c.kind, to)
+		}
+	}
+}
+
 // TestScoresOfABase: a base with a head of its own answers without an adapter, and a
 // decoder that has one in the place of its logits' computes texts whole.
 func TestScoresOfABase(t *testing.T) {

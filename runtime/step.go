@@ -147,8 +147,8 @@ func (e *Engine) compute(works []work) {
 	}
 }
 
-// headRows is the most rows whose logits are held at once.
-const headRows = 64
+// HeadRows is the most rows whose logits, or scores, are held at once.
+const HeadRows = 64
 
 // forward computes works as one batch and fills their outputs.
 func (e *Engine) forward(works []work) (err error) {
@@ -201,10 +201,10 @@ func (e *Engine) forward(works []work) (err error) {
 }
 
 // sameHead is the end of the outputs that begin there and go through the same head,
-// at most headRows of the base's, or all want hidden states.
+// at most HeadRows, or all want hidden states.
 func sameHead(outputs []output, from int) (to int) {
 	head := outputs[from].kind.head()
-	for to = from + 1; to < len(outputs) && outputs[to].kind.head() == head && (!head.base || to-from < headRows); to++ {
+	for to = from + 1; to < len(outputs) && outputs[to].kind.head() == head && (head == passage{} || to-from < HeadRows); to++ {
 	}
 	return to
 }

@@ -147,13 +147,67 @@ func TestForcedCalls(t *testing.T) {
 	require.NoError(t, decode([]byte(`{`+tools+`}`), &body))
 	schema, err := callsSchema(body.Tools, false)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"type":"array","minItems":1,"maxItems":1,"$defs":{"place":{"enum":["sky","sea"]}},"items":{"anyOf":[
-		{"type":"object","properties":{"name":{"const":"look"},"parameters":{"type":"object","properties":{"at":{"$ref":"#/$defs/place"}},"required":["at"],"additionalProperties":false}},"required":["name","parameters"],"additionalProperties":false},
-		{"type":"object","properties":{"name":{"const":"go"},"parameters":{"type":"object","properties":{},"additionalProperties":false}},"required":["name","parameters"],"additionalProperties":false}]}}`, schema)
-	again := body.Tools[0]
-	again.parameters = json.RawMessage(`{"$defs":{"place":{"enum":["land"]}}}`)
-	_, err = callsSchema(append(body.Tools, again), true)
-	require.ErrorContains(t, err, "tools[2].function.parameters.$defs defines place otherwise than another tool")
+	require.JSONEq(t, `{"type":"array","minItems":1,"maxItems":1,"$defs":{
+		"t0":{"type":"object","properties":{"at":{"$ref":"#/$defs/t0/$defs/place"}},"required":["at"],"additionalProperties":false,"$defs":{"place":{"enum":["sky","sea"]}}},
+		"t1":{"type":"object","properties":{},"additionalProperties":false}},"items":{"anyOf":[
+		{"type":"object","properties":{"name":{"const":"look"},"parameters":{"$ref":"#/$defs/t0"}},"required":["name","parameters"],"additionalProperties":false},
+		{"type":"object","properties":{"name":{"const":"go"},"parameters":{"$ref":"#/$defs/t1"}},"required":["name","parameters"],"additionalProperties":false}]}}`, schema)
+}
+
+// The references of each tool's schema lead into it, wherever it stands.
+func TestReferencesOfForcedCalls(t *testing.T) {
+	schemas := []string{
+		`{"type":"object","properties":{"next":{"$ref":"#"}},"additionalProperties":false}`,
+		`{"properties":{"at":{"$ref":"#/definitions/X"}},"required":["at"],"additionalProperties":false,"definitions":{"X":{"enum":["sky"]}}}`,
+		`{"properties":{"at":{"$ref":"#/$defs/X"},"const":{"$ref":"#/properties/at"}},"required":["at"],"additionalProperties":false,"$defs":{"X":{"enum":["sea",{"$ref":"#"}]}}}`,
+		`{"$ref":"#/$defs/X","$defs":{"X":{"type":"object","properties":{"y":{"type":"integer"}},"required":["y"],"additionalProperties":false}}}`,
+	}
+	arguments := [][2]string{ // that satisfy, and that do not
+		{`{"next":{"next":{}}}`, `{"next":{"nest":{}}}`}, {`{"at":"sky"}`, `{"at":"sea"}`},
+		{`{"at":{"$ref":"#"},"const":"sea"}`, `{"at":"sky"}`}, {`{"y":7}`, `{"y":"7"}`},
+	}
+	var tools []chatTool
+	for i, schema := range schemas {
+		tools = append(tools, chatTool{name: fmt.Sprintf("f%d", i), parameters: json.RawMessage(schema)})
+	}
+	all, err := callsSchema(tools, true)
+	require.NoError(t, err)
+	whole, err := grammar.Schema([]byte(all))
+	require.NoError(t, err, all)
+	for i, pair := range arguments {
+		alone, err := tools[i].schema(i)
+		require.NoError(t, err)
+		one, err := grammar.Schema(alone)
+		require.NoError(t, err, string(alone))
+		for n, text := range pair {
+			require.Equal(t, n == 0, accepts(one, text), text)
+			require.Equal(t, n == 0, accepts(whole, fmt.Sprintf(`[{"name":"f%d","parameters":%s}]`, i, text)), text)
+		}
+	}
+}
+
+// The arguments of a call that has to be made are an object.
+func TestForcedArgumentsAreAnObject(t *testing.T) {
+	ask := func(choice, parameters string) answer {
+		s := withReply(t, toolTemplate, "", `{"at": 1}`)
+		return s.post(t, chatRoute, `{"tool_choice":`+choice+`,"tools":[{"type":"function","function":{"name":"look","parameters":`+parameters+`}}],"messages":[{"role":"user","content":"Yo"}]}`)
+	}
+	named := `{"type":"function","function":{"name":"look"}}`
+	for _, choice := range []string{named, `"required"`} {
+		for parameters, want := range map[string]string{
+			`{"type":"string"}`: `tools[0].function.parameters.type is \"string\": the arguments of a call are an object`, `true`: `tools[0].function.parameters wants the schema of an object, not true`,
+			`{"type":["object","null"]}`: `tools[0].function.parameters.type is [\"object\",\"null\"]`,
+		} {
+			got := ask(choice, parameters)
+			require.Equal(t, 400, got.status, got.body)
+			require.Contains(t, got.body, want)
+		}
+	}
+	for _, parameters := range []string{`{}`, ` { } `, `{"description":"any"}`, `{"properties":{"at":{}}}`} {
+		got := ask(named, parameters)
+		require.Equal(t, 200, got.status, got.body)
+		require.JSONEq(t, `{"name":"look","arguments":"{\"at\": 1}"}`, member(t, got.body, "choices", "0", "message", "tool_calls", "0", "function"))
+	}
 }
 
 // A model that is kept to calls writes calls, whatever it would have said.
@@ -244,10 +298,16 @@ func TestVLLMFields(t *testing.T) {
 	require.Equal(t, 400, s.post(t, "/v1/completions", `{"prompt":`+long+`}`).status)
 	require.Equal(t, 200, s.post(t, "/v1/completions", `{"prompt":`+long+`,"truncate_prompt_tokens":-1,"max_tokens":28}`).status)
 	require.Len(t, last().Prompt, 100)
+	require.Equal(t, 200, s.post(t, "/v1/completions", `{"prompt":`+long+`,"truncate_prompt_tokens":-1}`).status)
+	require.Len(t, last().Prompt, 128-defaultMaxTokens)
+	require.Equal(t, defaultMaxTokens, last().MaxTokens)
+	require.Equal(t, 200, s.post(t, chatRoute, `{"truncate_prompt_tokens":-1,"messages":[{"role":"user","content":`+long+`}]}`).status)
+	require.Len(t, last().Prompt, 127)
 	require.Equal(t, 400, s.post(t, "/v1/completions", `{"prompt":"a","truncate_prompt_tokens":0}`).status)
 
 	require.Equal(t, 200, s.post(t, "/generate", `{"inputs":"abcdef","parameters":{"truncate":2}}`).status)
 	require.Equal(t, "ef", s.server.text.Decode(last().Prompt, true))
+	require.Equal(t, `"efHi"`, member(t, s.post(t, "/generate", `{"inputs":"abcdef","parameters":{"truncate":2,"return_full_text":true}}`).body, "generated_text"))
 	require.Equal(t, 422, s.post(t, "/generate", `{"inputs":"a","parameters":{"truncate":0}}`).status)
 
 	got = s.post(t, "/v1/completions", `{"prompt":[59,81],"return_token_ids":true}`)
@@ -275,5 +335,7 @@ func TestVLLMFields(t *testing.T) {
 	require.Equal(t, `"Hi"`, member(t, s.post(t, chatRoute, `{`+goOn+`}`).body, "choices", "0", "message", "content"))
 	require.Equal(t, `"Well,Hi"`, member(t, s.post(t, chatRoute, `{"echo":true,`+goOn+`}`).body, "choices", "0", "message", "content"))
 	require.Equal(t, "Well,Hi", streamOf(t, s.post(t, chatRoute, `{"stream":true,"echo":true,`+goOn+`}`)).Content)
-	require.Equal(t, `"Hi"`, member(t, s.post(t, chatRoute, `{"echo":true,`+chatBody+`}`).body, "choices", "0", "message", "content"))
+	got = s.post(t, chatRoute, `{"echo":true,`+chatBody+`}`)
+	require.Equal(t, 400, got.status)
+	require.Equal(t, `"echo"`, member(t, got.body, "error", "param"))
 }

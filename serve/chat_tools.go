@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // chatTool is a tool's definition, kept as it was written.
@@ -38,12 +40,25 @@ func (t *chatTool) decodeField(path string, raw json.RawMessage) error {
 	return nil
 }
 
-// schema is that of the tool's arguments.
-func (t *chatTool) schema() json.RawMessage {
-	if t.parameters == nil {
-		return json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`)
+// schema is that of the arguments of the tool of that number: an object.
+func (t *chatTool) schema(number int) (json.RawMessage, error) {
+	field := fmt.Sprintf("tools[%d].function.parameters", number)
+	switch {
+	case t.parameters == nil || compact(t.parameters) == "{}":
+		return json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`), nil
+	case classOf(t.parameters) != '{':
+		return nil, wrongType(field, t.parameters, "the schema of an object")
 	}
-	return t.parameters
+	for name, value := range members(t.parameters) {
+		if string(name) != `"type"` {
+			continue
+		}
+		if compact(value) != `"object"` {
+			return nil, &fieldError{field + ".type", "is " + compact(value) + ": the arguments of a call are an object"}
+		}
+		return t.parameters, nil
+	}
+	return slices.Concat([]byte(`{"type":"object",`), bytes.TrimSpace(t.parameters)[1:]), nil
 }
 
 // toolChoice is whether tools may be called, or have to be.
@@ -101,63 +116,97 @@ func (r *chatRequest) callForm() (f form, err error) {
 	}
 	for i, t := range r.Tools {
 		if t.name == r.ToolChoice.name {
-			return form{field: fmt.Sprintf("tools[%d].function.parameters", i), kind: formSchema, text: string(t.schema())}, nil
+			schema, err := t.schema(i)
+			return form{field: fmt.Sprintf("tools[%d].function.parameters", i), kind: formSchema, text: string(schema)}, err
 		}
 	}
 	return form{}, invalid("tool_choice", "tool_choice names the function %q, which is none of tools", r.ToolChoice.name)
 }
 
-// callsSchema is the schema of one call or, where they may be parallel, of some. The
-// definitions of the tools' schemas, to which their references lead, are its own.
+// callsSchema is the schema of one call or, where they may be parallel, of some. Each
+// tool's own is one of its definitions.
 func callsSchema(tools []chatTool, parallel bool) (string, error) {
-	var kinds, shared bytes.Buffer
-	defined := map[string]string{}
+	var kinds, own bytes.Buffer
 	for i, t := range tools {
-		schema, err := undefined(t.schema(), func(name string, definition json.RawMessage) error {
-			if other, ok := defined[name]; ok {
-				if other != compact(definition) {
-					return invalid("tools", "tools[%d].function.parameters.$defs defines %s otherwise than another tool: give it another name", i, name)
-				}
-				return nil
-			}
-			if defined[name] = compact(definition); shared.Len() > 0 {
-				shared.WriteByte(',')
-			}
-			fmt.Fprintf(&shared, "%s:%s", quoted(name), definition)
-			return nil
-		})
+		schema, err := t.schema(i)
 		if err != nil {
 			return "", err
 		}
 		if i > 0 {
 			kinds.WriteByte(',')
+			own.WriteByte(',')
 		}
-		fmt.Fprintf(&kinds, `{"type":"object","properties":{"name":{"const":%s},"parameters":%s},"required":["name","parameters"],"additionalProperties":false}`, quoted(t.name), schema)
+		fmt.Fprintf(&kinds, `{"type":"object","properties":{"name":{"const":%s},"parameters":{"$ref":"#/$defs/t%d"}},"required":["name","parameters"],"additionalProperties":false}`, quoted(t.name), i)
+		fmt.Fprintf(&own, `"t%d":`, i)
+		writeSchema(&own, schema, fmt.Sprintf("#/$defs/t%d", i), false)
 	}
 	most := ""
 	if !parallel {
 		most = `"maxItems":1,`
 	}
-	return fmt.Sprintf(`{"type":"array","minItems":1,%s"items":{"anyOf":[%s]},"$defs":{%s}}`, most, &kinds, &shared), nil
+	return fmt.Sprintf(`{"type":"array","minItems":1,%s"items":{"anyOf":[%s]},"$defs":{%s}}`, most, &kinds, &own), nil
 }
 
-// undefined is a schema without its definitions, each of which is given to take.
-func undefined(schema json.RawMessage, take func(name string, definition json.RawMessage) error) (json.RawMessage, error) {
-	if classOf(schema) != '{' {
-		return schema, nil
+// writeSchema writes a schema that has been moved to root, to which its references
+// are to lead then; byName: it is an object that has schemas by names.
+func writeSchema(out *bytes.Buffer, schema json.RawMessage, root string, byName bool) {
+	more := false
+	comma := func() {
+		if more {
+			out.WriteByte(',')
+		}
+		more = true
 	}
-	rest := []byte("{")
-	err := eachMember(schema, func(key string, value json.RawMessage) error {
-		if key == "$defs" && classOf(value) == '{' {
-			return eachMember(value, take)
+	switch classOf(schema) {
+	case '{':
+		out.WriteByte('{')
+		for name, value := range members(schema) {
+			comma()
+			out.Write(name)
+			out.WriteByte(':')
+			keyword := string(name)
+			if byName {
+				keyword = ""
+			}
+			switch keyword {
+			case `"$ref"`:
+				if to, ok := leadsTo(value); ok {
+					value = quoted(root + to)
+				}
+				out.Write(value)
+			case `"const"`, `"enum"`, `"default"`, `"examples"`: // values, whatever they look like
+				out.Write(value)
+			default:
+				writeSchema(out, value, root, slices.Contains(schemasByName, keyword))
+			}
 		}
-		if len(rest) > 1 {
-			rest = append(rest, ',')
+		out.WriteByte('}')
+	case '[':
+		out.WriteByte('[')
+		for _, value := range elements(schema) {
+			comma()
+			writeSchema(out, value, root, false)
 		}
-		rest = fmt.Appendf(rest, "%s:%s", quoted(key), value)
-		return nil
-	})
-	return append(rest, '}'), err
+		out.WriteByte(']')
+	default:
+		out.Write(schema)
+	}
+}
+
+// schemasByName are the keywords whose members are named by who wrote the schema.
+var schemasByName = []string{`"properties"`, `"patternProperties"`, `"dependentSchemas"`, `"$defs"`, `"definitions"`}
+
+// leadsTo is where a reference leads within its schema, from the root on; false:
+// it leads elsewhere, or is none.
+func leadsTo(reference json.RawMessage) (pointer string, ok bool) {
+	if classOf(reference) != '"' {
+		return "", false
+	}
+	text, ok := decodeString(reference)
+	if !ok {
+		return "", false
+	}
+	return strings.CutPrefix(text, "#")
 }
 
 // quoted is a text as JSON.

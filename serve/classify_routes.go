@@ -73,6 +73,7 @@ func (t *classifiable) decode(path string, raw json.RawMessage) error {
 // classifyRequest is the body of POST /v1/classify and of /classify: vLLM's, with
 // input, or LoRAX's, with inputs.
 type classifyRequest struct {
+	unreads
 	Model  modelName     `json:"model"`
 	Input  classifyInput `json:"input"`
 	Inputs classifyInput `json:"inputs"`
@@ -293,6 +294,7 @@ func (in *predictInput) decodeField(path string, raw json.RawMessage) error {
 
 // predictRequest is the body of POST /predict.
 type predictRequest struct {
+	unreads
 	Inputs    predictInput `json:"inputs"`
 	RawScores *bool        `json:"raw_scores"`
 	teiCut

@@ -13,6 +13,7 @@ import (
 // embeddingsRequest is the body of POST /v1/embeddings: OpenAI's, and vLLM's
 // truncation.
 type embeddingsRequest struct {
+	unreads
 	Model      modelName `json:"model"`
 	Input      prompts   `json:"input"`
 	Format     *string   `json:"encoding_format"`

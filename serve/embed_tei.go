@@ -53,6 +53,7 @@ type embedRequest struct {
 }
 
 type embedAllRequest struct {
+	unreads
 	Inputs teiTexts `json:"inputs"`
 	teiCut
 	PromptName *string   `json:"prompt_name"`
@@ -130,17 +131,20 @@ func (t *teiTexts) field(i int) string {
 
 // similarityRequest is the body of POST /similarity.
 type similarityRequest struct {
+	unreads
 	Inputs     similarityInputs     `json:"inputs"`
 	Parameters similarityParameters `json:"parameters"`
 	Model      modelName            `json:"model"`
 }
 
 type similarityInputs struct {
+	unreads
 	Source    *string  `json:"source_sentence"`
 	Sentences []string `json:"sentences"`
 }
 
 type similarityParameters struct {
+	unreads
 	teiCut
 	PromptName *string `json:"prompt_name"`
 }

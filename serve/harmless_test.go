@@ -125,7 +125,24 @@ func TestUnknownFields(t *testing.T) {
 		require.Equal(t, 400, s.post(t, "/v1/load_lora_adapter", `{"lora_name":"x","lora_path":"x","`+name+`":1}`).status, "what changes adapters is strict")
 	}
 
+	reads := map[string]string{ // by the routes that read and do not generate
+		"/v1/embeddings": `"input":"a"`, "/embed": `"inputs":"a"`, "/embed_all": `"inputs":"a"`,
+		"/similarity": `"inputs":{"source_sentence":"a","sentences":["b"]}`, "/v1/score": `"text_1":"a","text_2":"b"`,
+		"/v1/rerank": `"query":"a","documents":["b"]`, "/rerank": `"query":"a","texts":["b"]`,
+		"/v1/classify": `"input":"a","model":"sql"`, "/classify": `"inputs":"a","model":"sql"`, "/predict": `"inputs":"a","model":"sql"`,
+		"/tokenize": `"prompt":"a"`, "/detokenize": `"tokens":[1]`,
+	}
+	for path, body := range reads {
+		require.GreaterOrEqual(t, s.post(t, path, `{`+body+`,"foo":1}`).status, 400, path)
+		require.Equal(t, `"session_id"`, s.post(t, path, `{`+body+`,"session_id":1}`).header.Get("X-Ignored-Fields"), path)
+	}
+
 	s = newSite(t, func(c *Config, _ *Parts) { c.IgnoreUnknownFields = true })
+	for path, body := range reads {
+		got := s.post(t, path, `{`+body+`,"foo":1}`)
+		require.Equal(t, `"foo"`, got.header.Get("X-Ignored-Fields"), "%s: %s", path, got.body)
+		require.NotContains(t, got.body, "not a field", path)
+	}
 	for path, body := range map[string]string{
 		"/v1/completions":      `{"prompt":"a","foo":1,"stream":true,"stream_options":{"bar\n":2}}`,
 		"/generate":            `{"inputs":"a","foo":1,"parameters":{"bar\n":2}}`,
@@ -276,6 +293,17 @@ func TestOtherServersRoutes(t *testing.T) {
 	require.JSONEq(t, string(want), member(t, got.body, "tokens"))
 	require.Contains(t, member(t, got.body, "token_strs"), `"Y"`)
 	require.Equal(t, 422, s.post(t, "/tokenize", `{"prompt":"a",`+body+`}`).status)
+	for name, field := range map[string]string{
+		"tools": `"tools":[]`, "add_generation_prompt": `"add_generation_prompt":true`, "continue_final_message": `"continue_final_message":false`,
+		"chat_template_kwargs": `"chat_template_kwargs":{}`,
+	} {
+		for _, text := range []string{`"prompt":"a"`, `"inputs":"a"`} {
+			got := s.post(t, "/tokenize", `{`+text+`,`+field+`}`)
+			require.Equal(t, 422, got.status, got.body)
+			require.Contains(t, got.body, name+" goes with messages")
+		}
+	}
+	require.Contains(t, s.post(t, "/tokenize", `{"inputs":"a","return_token_strs":true}`).body, "return_token_strs goes with prompt and with messages")
 	require.Equal(t, 422, s.post(t, "/tokenize", `{"messages":[{"role":"nobody","content":"a"}]}`).status)
 	require.Equal(t, "null", member(t, s.post(t, "/tokenize", `{"prompt":"a"}`).body, "token_strs"))
 }

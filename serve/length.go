@@ -31,3 +31,16 @@ func (s *Server) setLength(to selection, r *runtime.Request, asked *int, otherwi
 	}
 	return nil
 }
+
+// roomFor is how many tokens a prompt that is cut to what the context holds leaves for
+// its answer: what the client asked for or, if it said nothing, the server's default
+// or else the dialect's, of which half of the context is the most.
+func (s *Server) roomFor(to selection, asked *int, otherwise int) int {
+	if asked != nil {
+		return *asked
+	}
+	if s := to.who.limits.MaxTokensDefault; s > 0 {
+		otherwise = s
+	}
+	return min(otherwise, s.context/2)
+}

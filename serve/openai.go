@@ -140,11 +140,12 @@ func (r *openAIRequest) checkPromptLogprobs(most int) error {
 	return nil
 }
 
-// kept is how many of the last tokens of a prompt are kept; 0: all.
-func (r *openAIRequest) kept(context int, asked *int) int {
+// kept is how many of the last tokens of a prompt are kept, in a context that is
+// to hold that many of an answer, too; 0: all.
+func (r *openAIRequest) kept(context, answer int) int {
 	switch keep := or(r.Truncate, 0); {
 	case keep < 0:
-		return max(context-max(or(asked, 1), 1), 1)
+		return max(context-max(answer, 1), 1)
 	default:
 		return keep
 	}

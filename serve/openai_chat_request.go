@@ -78,6 +78,8 @@ func (r *chatRequest) check(s *Server) error {
 		return invalid("top_logprobs", "top_logprobs is %d, outside 0 to %d", *r.TopLogprobs, s.config.MaxLogprobs)
 	case or(r.ContinueFinal, false) && or(r.GenerationPrompt, false):
 		return invalid("continue_final_message", "continue_final_message goes on with the last message, and add_generation_prompt begins another: give one")
+	case or(r.Echo, false) && !or(r.ContinueFinal, false):
+		return invalid("echo", "echo begins the answer with the message that continue_final_message goes on with: give both, or leave it out")
 	case or(r.TopLogprobs, 0) > 0 && !or(r.Logprobs, false):
 		return invalid("top_logprobs", "top_logprobs needs logprobs: true")
 	}
@@ -129,11 +131,10 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, to selection) (text, s
 // echoed is the text of the message that an answer goes on with, which it is to
 // begin with.
 func (r *chatRequest) echoed() string {
-	last := r.messages[len(r.messages)-1]
-	if !or(r.Echo, false) || last.Role != "assistant" {
+	if !or(r.Echo, false) {
 		return ""
 	}
-	return last.Content
+	return r.messages[len(r.messages)-1].Content
 }
 
 // readBy refuses what the template would leave out of the prompt.
@@ -178,7 +179,8 @@ func (s *Server) chatRequest(c *fiber.Ctx, body *chatRequest, to selection) (req
 	if asked == nil {
 		asked, field = body.MaxTokens, "max_tokens"
 	}
-	if request.Prompt, err = s.encodeLast(c, to.text, "messages", prompt, or(body.AddSpecial, false), body.kept(s.context, asked)); err != nil {
+	kept := body.kept(s.context, s.roomFor(to, asked, 1))
+	if request.Prompt, err = s.encodeLast(c, to.text, "messages", prompt, or(body.AddSpecial, false), kept); err != nil {
 		return request, replies, err
 	}
 	if err := s.setLength(to, &request, asked, -1, field); err != nil {

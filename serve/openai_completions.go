@@ -106,6 +106,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 		}
 	}
 	w := completionsWriter{server: s, text: to.text, body: &body, head: s.head("cmpl-", "text_completion", to.lease)}
+	kept := body.kept(s.context, s.roomFor(to, body.MaxTokens, defaultMaxTokens))
 	for i, p := range body.Prompt {
 		request := template
 		field := "prompt"
@@ -113,11 +114,11 @@ func (s *Server) completions(c *fiber.Ctx) error {
 			field = fmt.Sprintf("prompt[%d]", i)
 		}
 		if p.tokens != nil {
-			request.Prompt = lastOf(p.tokens, body.kept(s.context, body.MaxTokens))
+			request.Prompt = lastOf(p.tokens, kept)
 			if or(body.Echo, false) {
 				body.Prompt[i].text = to.text.Decode(request.Prompt, !template.Special)
 			}
-		} else if request.Prompt, err = s.encodeLast(c, to.text, field, p.text, or(body.AddSpecial, true), body.kept(s.context, body.MaxTokens)); err != nil {
+		} else if request.Prompt, err = s.encodeLast(c, to.text, field, p.text, or(body.AddSpecial, true), kept); err != nil {
 			return err
 		} else if or(body.Echo, false) && body.Truncate != nil { // what is echoed is what is left of it
 			body.Prompt[i] = prompt{to.text.Decode(request.Prompt, !template.Special), request.Prompt}

@@ -113,6 +113,7 @@ type rowResponse struct {
 	Status  int             `json:"status_code"`
 	Request string          `json:"request_id"`
 	Digest  string          `json:"adapter_digest,omitempty"` // of the version that answered
+	Ignored string          `json:"ignored_fields,omitempty"` // as X-Ignored-Fields names them
 	Body    json.RawMessage `json:"body"`
 }
 
@@ -137,7 +138,7 @@ func (s *Server) Row(r Row) (RowAnswer, error) {
 	} else {
 		answered := s.ask(id, r.ID, r.url, r.body)
 		header := &answered.Header
-		line.Response = &rowResponse{answered.StatusCode(), string(header.Peek("X-Request-Id")), string(header.Peek("X-Adapter-Digest")), answered.Body()}
+		line.Response = &rowResponse{answered.StatusCode(), string(header.Peek("X-Request-Id")), string(header.Peek("X-Adapter-Digest")), string(header.Peek(ignoredHeader)), answered.Body()}
 		a.Failed = line.Response.Status >= http.StatusBadRequest
 		if seconds, err := strconv.Atoi(string(header.Peek(fiber.HeaderRetryAfter))); err == nil {
 			a.Again = time.Duration(seconds) * time.Second

@@ -32,6 +32,7 @@ func TestRowsAreAnsweredAsRequests(t *testing.T) {
 		{"/v1/embeddings", `{"input":["Hello","there"],"model":"sql"}`},
 		{"/v1/embeddings?adapter=sql", `{"input":[1,2],"dimensions":9}`},
 		{"/v1/completions", `{"prompt":"Hello","max_token":3}`},
+		{"/v1/completions", `{"prompt":"Hello","session_id":3}`},
 		{"/v1/completions", `{"prompt":"Hello","model":"nobody"}`},
 		{"/v1/completions?adaptor=sql", `{"prompt":"Hello"}`},
 		{"/v1/completions", `{"prompt":"Hello","model":"broken"}`},
@@ -50,6 +51,7 @@ func TestRowsAreAnsweredAsRequests(t *testing.T) {
 		require.Equal(t, sent.status, got.Response.Status, c.body[:min(99, len(c.body))])
 		require.Equal(t, ownOfAnswer.ReplaceAllString(sent.body, ""), ownOfAnswer.ReplaceAllString(string(got.Response.Body), ""))
 		require.Equal(t, sent.header.Get("X-Adapter-Digest"), got.Response.Digest)
+		require.Equal(t, sent.header.Get("X-Ignored-Fields"), got.Response.Ignored)
 		require.Equal(t, got.ID, got.Response.Request)
 		require.Equal(t, sent.status >= 400, a.Failed)
 		require.Zero(t, a.Again)

@@ -54,6 +54,7 @@ func (s *Server) cosines(c *fiber.Ctx, to selection, p pairs, what *embedding, a
 
 // scoreRequest is the body of POST /v1/score, which is vLLM's.
 type scoreRequest struct {
+	unreads
 	Model     modelName     `json:"model"`
 	First     textOrList    `json:"text_1"`
 	Second    textOrList    `json:"text_2"`
@@ -163,6 +164,7 @@ func (d *document) decodeField(path string, raw json.RawMessage) error {
 // rerankRequest is the body of the routes that order documents by a query: that of
 // Cohere, Jina and vLLM, with documents, or of text-embeddings-inference, with texts.
 type rerankRequest struct {
+	unreads
 	Model     modelName  `json:"model"`
 	Query     *string    `json:"query"`
 	Documents []document `json:"documents"`

@@ -213,10 +213,13 @@ func (w *generateWriter) generated() string {
 			}
 		}
 	}
-	if or(w.body.Parameters.ReturnFull, false) {
-		return *w.body.Inputs + text
+	switch p := &w.body.Parameters; {
+	case !or(p.ReturnFull, false):
+		return text
+	case p.Truncate != nil:
+		return w.text.Decode(w.request.Prompt, true) + text
 	}
-	return text
+	return *w.body.Inputs + text
 }
 
 func (w *generateWriter) reason() string {

@@ -54,6 +54,10 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 	switch {
 	case given != 1:
 		return invalid("inputs", "give the text as inputs or, in vLLM's way, as prompt or as messages")
+	case body.Inputs != nil && body.ReturnText != nil:
+		return invalid("return_token_strs", "return_token_strs goes with prompt and with messages, and the answer to inputs has the texts: leave it out")
+	case body.Turns == nil && body.ofMessages() != "":
+		return invalid(body.ofMessages(), "%s goes with messages: leave it out", body.ofMessages())
 	case body.Turns != nil:
 		text, err := s.conversation(c, &body, to)
 		if err != nil {
@@ -76,6 +80,21 @@ func (s *Server) tokenize(c *fiber.Ctx) error {
 		tokens[i] = tgiSimpleToken{ids[i], token, at.Start, at.End}
 	}
 	return writeJSON(c, fiber.StatusOK, tokens)
+}
+
+// ofMessages is a field that only messages are rendered by.
+func (r *tokenizeRequest) ofMessages() string {
+	switch {
+	case r.Tools != nil:
+		return "tools"
+	case r.GenerationPrompt != nil:
+		return "add_generation_prompt"
+	case r.ContinueFinal != nil:
+		return "continue_final_message"
+	case r.TemplateVariables != nil:
+		return "chat_template_kwargs"
+	}
+	return ""
 }
 
 // conversation is the prompt of the messages, as a chat renders them.

@@ -20,6 +20,7 @@ type Vocabulary struct {
 
 	mu     sync.Mutex
 	shared map[place]*look // of rules that many grammars have
+	closed bool            // none is kept any more
 }
 
 // place is a state of a rule that many grammars have.
@@ -88,6 +89,18 @@ func (v *Vocabulary) near(s span) span {
 func (v *Vocabulary) Drop() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.drop()
+}
+
+// Close is Drop for good: from then on nothing is kept.
+func (v *Vocabulary) Close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.drop()
+	v.closed = true
+}
+
+func (v *Vocabulary) drop() {
 	for _, l := range v.shared {
 		v.room.Give(l.size())
 	}

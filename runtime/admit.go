@@ -67,6 +67,9 @@ func (e *Engine) prepare(s *sequence) {
 		if len(r.Shown) > 0 {
 			g.text.decoder.Show(r.Shown)
 		}
+		if r.Constraint != nil { // whose tokens have the texts that they have there
+			g.text.decoder.Continue()
+		}
 	}
 	g.sampler.least = r.MinTokens
 	if !r.IgnoreEOS {

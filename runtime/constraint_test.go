@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime/grammar"
 )
 
@@ -226,6 +227,114 @@ func TestConstrainedEnds(t *testing.T) {
 			t.Errorf("%+v is not refused: %v", r, err)
 		}
 	}
+}
+
+// endless is a model without end tokens.
+type endless struct {
+	models.Model
+	config models.Config
+}
+
+func (m *endless) Config() *models.Config { return &m.config }
+
+// Of a base without end tokens a text ends where nothing may follow.
+func TestConstrainedWithoutEndTokens(t *testing.T) {
+	for pattern, finish := range map[string]Finish{"(ab|c)x": FinishStop, "ab*": FinishLength} {
+		g, err := grammar.Regex(pattern)
+		c := constraint(t, g, err)
+		s := newScript(t, Options{})
+		m := &endless{s.e.model, *s.e.model.Config()}
+		m.config.EOS = nil
+		s.e.model = m
+		s.must(s.request("a", &Request{Prompt: prompt("a", 3), MaxTokens: 9, Logprobs: -1, PromptLogprobs: -1, Constraint: c}))
+		s.run()
+		if got := s.take("a"); got.finish != finish || !g.Match(textOfTokens(got.tokens)) {
+			t.Errorf("%q ended by %q (%v)", textOfTokens(got.tokens), got.finish, got.err)
+		}
+		s.empty()
+	}
+}
+
+// A text that can be read in more ways than are followed fails its sequence.
+func TestConstrainedInTooManyWays(t *testing.T) {
+	var lists []string
+	for n := range 12 {
+		lists = append(lists, fmt.Sprintf(`"l%d":{"type":"array","minItems":%d,"items":{"anyOf":[{"$ref":"#/$defs/a"},{"$ref":"#/$defs/b"},{"$ref":"#/$defs/c"}]}}`, n, n+1))
+	}
+	schema := `{"$defs":{"a":{"type":"string","pattern":"^a"},"b":{"type":"string","pattern":"^b"},"c":{"type":"string","pattern":"^c"},` + strings.Join(lists, ",") + `},"anyOf":[`
+	for n := range 12 {
+		schema += fmt.Sprintf(`{"$ref":"#/$defs/l%d"},`, n)
+	}
+	g, err := grammar.Schema([]byte(strings.TrimSuffix(schema, ",") + "]}"))
+	c := constraint(t, g, err)
+	s := newScript(t, Options{})
+	s.must(s.request("a", &Request{Prompt: prompt("a", 3), MaxTokens: 9, Logprobs: -1, PromptLogprobs: -1, Constraint: c}))
+	s.must(s.submit("b", 3, 5))
+	s.run()
+	if got := s.take("a"); !errors.Is(got.err, ErrGrammar) || !errors.Is(got.err, grammar.ErrTooLarge) {
+		t.Errorf("%q ended by %q (%v)", textOfTokens(got.tokens), got.finish, got.err)
+	}
+	s.want("b", nil, 3, 5)
+	s.empty()
+}
+
+// A stretch without a choice goes on in each step, however many prompts there are.
+func TestConstrainedKeepsItsPlace(t *testing.T) {
+	g, err := grammar.Regex("(xyz){20}(a|b)")
+	c := constraint(t, g, err)
+	s := newScript(t, Options{Slots: 12, CacheBlocks: 200, StepTokens: 2})
+	s.must(s.request("a", &Request{Prompt: prompt("a", 3), MaxTokens: 70, Logprobs: -1, PromptLogprobs: -1, Constraint: c}))
+	var forced *sequence
+	for forced == nil || forced.computed < forced.promptEnd() {
+		s.step()
+		forced = s.e.running[0]
+	}
+	for n := range 10 {
+		s.must(s.submit(fmt.Sprintf("%cfree", 'b'+n), 60, 2))
+	}
+	steps := 0
+	for ; s.e.running != nil && slices.Contains(s.e.running, forced); steps++ {
+		before := forced.computed
+		if s.step(); slices.Contains(s.e.running, forced) && forced.computed == before {
+			t.Fatalf("step %d did nothing for it", steps)
+		}
+	}
+	if steps < 10 {
+		t.Errorf("there were but %d steps", steps)
+	}
+	s.run()
+}
+
+// continuing is a decoder of tokens that begin with a blank but at the start of a text.
+type continuing struct{ begun bool }
+
+func (d *continuing) Push(int32) string {
+	if d.begun {
+		return " a"
+	}
+	d.begun = true
+	return "a"
+}
+func (*continuing) Flush() string { return "" }
+func (*continuing) Show([]int32)  {}
+func (d *continuing) Continue()   { d.begun = true }
+
+// The first token of an answer within a grammar has the text that the grammar has it
+// with: that of the midst of a text.
+func TestConstrainedContinues(t *testing.T) {
+	g, err := grammar.Regex("ab?c")
+	s := newScript(t, Options{})
+	s.e.decoder = func(bool) Decoder { return &continuing{} }
+	s.must(s.request("a", &Request{Prompt: prompt("a", 3), MaxTokens: 1, Logprobs: -1, PromptLogprobs: -1, Constraint: constraint(t, g, err)}))
+	s.must(s.submit("b", 3, 1))
+	s.run()
+	if got := s.take("a"); got.text != " a" {
+		t.Errorf("%q within a grammar", got.text)
+	}
+	if got := s.take("b"); got.text != "a" {
+		t.Errorf("%q without", got.text)
+	}
+	s.empty()
 }
 
 // A step with answers that are kept to grammars allocates nothing once their masks

@@ -20,6 +20,8 @@ type Decoder interface {
 	Flush() string
 	// Show has it show special tokens that it would skip, before the first Push.
 	Show(special []int32)
+	// Continue has it take the tokens for the middle of a text, before the first Push.
+	Continue()
 }
 
 // Engine runs sequences over one base model.

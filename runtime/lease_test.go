@@ -84,6 +84,7 @@ type fixedDecoder string
 func (d fixedDecoder) Push(int32) string { return string(d) }
 func (fixedDecoder) Flush() string       { return "" }
 func (fixedDecoder) Show([]int32)        {}
+func (fixedDecoder) Continue()           {}
 
 // What is told of a request's waiting counts from its arrival, which may be
 // before Submit.

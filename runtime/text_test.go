@@ -19,6 +19,7 @@ type pieces []string
 func (p pieces) Push(token int32) string { return p[token] }
 func (p pieces) Flush() string           { return "" }
 func (p pieces) Show([]int32)            {}
+func (p pieces) Continue()               {}
 
 func TestStopStrings(t *testing.T) {
 	for _, c := range []struct {

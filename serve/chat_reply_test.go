@@ -10,6 +10,7 @@ import (
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/runtime"
+	"github.com/peft-serve/peft-serve/runtime/grammar"
 )
 
 // withReply is a site whose base has a template, writes calls in a format, and says

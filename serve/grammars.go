@@ -58,9 +58,40 @@ type knownVocabulary struct {
 const compilers = 2
 
 func newGrammars(bytes int64, account *memory.Account) *grammars {
-	return &grammars{
+	g := &grammars{
 		room: grammar.NewRoom(bytes), turns: make(chan struct{}, compilers), memory: account,
 		known: map[grammarKey]*knownGrammar{}, vocabularies: map[vocabularyKey]*knownVocabulary{},
+	}
+	g.room.OnFull(g.spare)
+	return g
+}
+
+// LeastGrammars is the least memory that grammars need over the tokens of a
+// tokenizer: for their texts, and for some schemas of the usual size.
+func LeastGrammars(text *tokenizer.Tokenizer, vocabulary int) int64 {
+	return int64(newVocabulary(vocabularyKey{text, vocabulary}, grammar.NewRoom(0)).Bytes()) + 2<<20
+}
+
+func newVocabulary(key vocabularyKey, room *grammar.Room) *grammar.Vocabulary {
+	return grammar.NewVocabulary(key.size, func(id int32) []byte {
+		if key.text.IsSpecial(id) {
+			return nil
+		}
+		return key.text.TokenBytes(id)
+	}, room)
+}
+
+// spare gives back what has been found out about grammars that nobody uses. A step may
+// be waiting for it: while somebody else has g.mu it does nothing.
+func (g *grammars) spare() {
+	if !g.mu.TryLock() {
+		return
+	}
+	defer g.mu.Unlock()
+	for _, known := range g.known {
+		if known.users == 0 {
+			known.constraint.Drop()
+		}
 	}
 }
 
@@ -107,14 +138,14 @@ func (g *grammars) get(ctx context.Context, f *form, vocabulary vocabularyKey) (
 	if err != nil {
 		return nil, err
 	}
-	v, err := g.vocabulary(vocabulary)
+	v, err := g.vocabulary(f.field, vocabulary)
 	if err != nil {
 		return nil, err
 	}
 	known := &knownGrammar{key: key, constraint: made.In(v.Vocabulary), bytes: made.Bytes() + len(f.text)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err := g.take(known.bytes); err != nil {
+	if err := g.take(f.field, known.bytes, v.bytes); err != nil {
 		g.leave(key.vocabulary)
 		return nil, err
 	}
@@ -183,7 +214,7 @@ func (g *grammars) count(c *grammar.Constraint, by int) {
 }
 
 // vocabulary is that of a key, with one grammar more.
-func (g *grammars) vocabulary(key vocabularyKey) (*knownVocabulary, error) {
+func (g *grammars) vocabulary(field string, key vocabularyKey) (*knownVocabulary, error) {
 	g.mu.Lock()
 	known := g.vocabularies[key]
 	if known != nil {
@@ -193,12 +224,7 @@ func (g *grammars) vocabulary(key vocabularyKey) (*knownVocabulary, error) {
 	if known != nil {
 		return known, nil
 	}
-	known = &knownVocabulary{users: 1, Vocabulary: grammar.NewVocabulary(key.size, func(id int32) []byte {
-		if key.text.IsSpecial(id) {
-			return nil
-		}
-		return key.text.TokenBytes(id)
-	}, g.room)}
+	known = &knownVocabulary{users: 1, Vocabulary: newVocabulary(key, g.room)}
 	known.bytes = known.Bytes()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -206,7 +232,7 @@ func (g *grammars) vocabulary(key vocabularyKey) (*knownVocabulary, error) {
 		other.users++
 		return other, nil
 	}
-	if err := g.take(known.bytes); err != nil {
+	if err := g.take(field, known.bytes, 0); err != nil {
 		return nil, err
 	}
 	g.vocabularies[key] = known
@@ -224,13 +250,23 @@ func (g *grammars) leave(key vocabularyKey) {
 	}
 }
 
-// take takes room, for which those go that nobody uses, the least recently used
-// first; g.mu is held.
-func (g *grammars) take(bytes int) error {
+// take takes room for what a field asks for, beside its vocabulary's. Those go that
+// nobody uses, the least recently used first, and then what has been found out about
+// vocabularies; g.mu is held.
+func (g *grammars) take(field string, bytes, beside int) error {
 	idle := slices.DeleteFunc(slices.Collect(maps.Values(g.known)), func(k *knownGrammar) bool { return k.users > 0 })
 	slices.SortFunc(idle, func(a, b *knownGrammar) int { return cmp.Compare(a.last, b.last) })
 	for !g.room.Take(bytes) {
 		if len(idle) == 0 {
+			for _, v := range g.vocabularies {
+				v.Drop()
+			}
+			if g.room.Take(bytes) {
+				return nil
+			}
+			if need := int64(bytes + beside); len(g.known) == 0 || need > g.room.Most() {
+				return invalid(field, "%s: the server would need %d bytes for what the answer is kept to, with the tokens' texts, and has %d: ask for less, or start it with a larger --grammar-cache", field, need, g.room.Most())
+			}
 			return fmt.Errorf("%w: the schemas and expressions that answers are being kept to take all of --grammar-cache", memory.ErrFull)
 		}
 		gone := idle[0]

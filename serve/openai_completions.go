@@ -234,6 +234,9 @@ func (w *completionsWriter) piece(e choiceEvent) completionsChoice {
 			p.PromptIDs = w.requests[e.index].Prompt
 		}
 		state.placer = newPlacer(w.text, !w.requests[e.index].Special, utf8.RuneCountInString(p.Text))
+		if w.requests[e.index].Constraint != nil {
+			state.placer.decoder.Continue()
+		}
 	}
 	p.Text += e.Text
 	if or(w.body.ReturnIDs, false) && e.Token != runtime.NoToken {

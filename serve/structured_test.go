@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +15,9 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/models/tokenizer"
+	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // A schema of which every answer ends within the context of the tiny base.
@@ -183,4 +188,69 @@ func TestGrammarsKept(t *testing.T) {
 	_, err = get("(x|y99999){900}")
 	require.NoError(t, err)
 	require.False(t, slices.Contains([]*knownGrammar{g.known[held[0].key]}, held[0]), "the least recently used has gone")
+}
+
+// What no cache of its size can hold is the request's fault; what a grammar that has
+// gone has kept is given back.
+func TestGrammarsTooLarge(t *testing.T) {
+	text := testTokenizer(t)
+	key := vocabularyKey{text, text.VocabSize()}
+	least := LeastGrammars(text, key.size)
+	require.Greater(t, least, int64(2<<20))
+	for _, room := range []int64{100, least - 2<<20 + 5000} {
+		g := newGrammars(room, nil)
+		_, err := g.get(t.Context(), &form{field: "guided_regex", kind: formRegex, text: "(x|y){900}"}, key)
+		f := failureOf(err)
+		require.Equal(t, http.StatusBadRequest, f.status, err)
+		require.Equal(t, "guided_regex", f.param)
+		require.Contains(t, f.message, "--grammar-cache")
+		require.Zero(t, f.retry)
+		require.Zero(t, g.room.Used())
+	}
+	g := newGrammars(least, nil)
+	known, err := g.get(t.Context(), &form{field: "f", kind: formRegex, text: "(x|y){9}"}, key)
+	require.NoError(t, err)
+	m := known.constraint.NewMatcher(nil)
+	g.release(known.constraint)
+	g.mu.Lock()
+	require.NoError(t, g.take("f", int(g.room.Most()-int64(known.bytes)), 0), "it has gone, with its vocabulary")
+	g.mu.Unlock()
+	used := g.room.Used()
+	m.Mask()
+	require.Equal(t, used, g.room.Used(), "a step that still uses it takes no room")
+	require.Equal(t, http.StatusBadRequest, failureOf(fmt.Errorf("it: %w", runtime.ErrGrammar)).status)
+}
+
+// A choice that begins with a blank is answered with it, of a tokenizer too whose
+// decoder leaves it out at the start of a text.
+func TestStructuredBlank(t *testing.T) {
+	text, err := tokenizer.Load(spBPE(t))
+	require.NoError(t, err)
+	ids, err := text.Encode("yes", false)
+	require.NoError(t, err)
+	require.Equal(t, " yes", textOfAll(text, ids))
+	d := text.NewDecoder(true)
+	d.Continue()
+	got := ""
+	for _, id := range ids {
+		got += d.Push(id)
+	}
+	require.Equal(t, textOfAll(text, ids), got+d.Flush(), "what a grammar is read over is what is decoded")
+}
+
+// textOfAll is what a grammar reads of tokens.
+func textOfAll(text *tokenizer.Tokenizer, ids []int32) (all string) {
+	for _, id := range ids {
+		all += string(text.TokenBytes(id))
+	}
+	return all
+}
+
+// spBPE is a folder with a tokenizer of SentencePiece's kind.
+func spBPE(t *testing.T) string {
+	dir := t.TempDir()
+	json, err := os.ReadFile("../models/tokenizer/testdata/sp-bpe.json")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), json, 0o600))
+	return dir
 }

@@ -110,6 +110,9 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAn
 		return err
 	}
 	w := &generateWriter{text: to.text, body: &body, request: request, decoder: to.text.NewDecoder(false)}
+	if request.Constraint != nil {
+		w.decoder.Continue()
+	}
 	if or(body.Stream, false) {
 		return s.stream(c, g, dialectOf(c), w)
 	}

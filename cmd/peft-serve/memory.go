@@ -93,8 +93,12 @@ func (c *serveCommand) settle(b *base, room int64, adaptersUsed func() int64) (p
 		}
 		part(memory.Part{Name: "keys and values", Bytes: int64(c.KVCache), Set: "--kv-cache"},
 			memory.Want{Usual: max(usualKeys, least), Least: least}, func(n int64) { c.KVCache = size(n) })
+		grammars := serve.LeastGrammars(b.text, b.model.Config().Vocabulary)
+		if c.GrammarCache > 0 && int64(c.GrammarCache) < grammars {
+			return nil, false, fmt.Errorf("--grammar-cache: %s is too little: the texts of this base's tokens and some schemas take %s", bytesText(int64(c.GrammarCache)), bytesText(grammars))
+		}
 		part(memory.Part{Name: "schemas of answers", Bytes: int64(c.GrammarCache), Set: "--grammar-cache"},
-			memory.Want{Usual: usualGrammars, Least: 2 << 20}, func(n int64) { c.GrammarCache = size(n) })
+			memory.Want{Usual: max(usualGrammars, grammars), Least: grammars}, func(n int64) { c.GrammarCache = size(n) })
 	}
 	part(memory.Part{Name: "adapters in memory", Bytes: int64(c.AdapterBudget), Set: "--adapter-budget", Used: adaptersUsed},
 		memory.Want{Usual: usualAdapters, Least: 1 << 20}, func(n int64) { c.AdapterBudget = size(n) })

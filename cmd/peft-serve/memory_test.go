@@ -32,6 +32,13 @@ func TestHeapLeavesRoomForTheWeights(t *testing.T) {
 	}
 }
 
+// A cache that cannot hold the texts of the base's tokens is refused by name.
+func TestGrammarCacheTooSmall(t *testing.T) {
+	log := &shared{}
+	require.Equal(t, 1, run(t.Context(), []string{"--grammar-cache", "1MiB", "--addr", "127.0.0.1:0"}, console{out: io.Discard, err: log}))
+	require.Contains(t, log.String(), "--grammar-cache: 1 MiB is too little")
+}
+
 // On a small machine the sizes that are not set are what fits.
 func TestSmallMemory(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)

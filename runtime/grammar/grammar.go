@@ -123,7 +123,7 @@ func newGrammar(rules []named, left *budget) (*Grammar, error) {
 // ways than are followed.
 func (g *Grammar) checkWays(left *budget) error {
 	r := newReader(g)
-	for at := range g.states {
+	for at := len(g.states) - 1; at >= 0; at-- { // the inner rules first
 		if len(g.states[at].calls) == 0 {
 			continue
 		}

@@ -41,7 +41,7 @@ func (c *Constraint) lookOf(t thread) *look {
 	known = newReader(c.Grammar).look(v, t)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.shared[where] == nil && !v.closed && v.room.Take(known.size()) {
+	if !v.closed && v.shared[where] == nil && v.room.Take(known.size()) {
 		v.shared[where] = known
 	}
 	return known

@@ -14,10 +14,11 @@ type Constraint struct {
 
 	mu     sync.Mutex
 	stacks stacks
+	frames int // of those, that room has been taken for
 	looks  map[thread]*look
 	masks  map[thread]*mask // of whole threads, their stacks included
 	bytes  int              // of all of those
-	closed bool             // nothing more is kept
+	closed bool             // nothing is kept any more
 }
 
 // mask is the tokens that a thread can read.
@@ -31,9 +32,6 @@ type mask struct {
 func (g *Grammar) In(v *Vocabulary) *Constraint {
 	return &Constraint{Grammar: g, vocabulary: v, stacks: stacks{}, looks: map[thread]*look{}, masks: map[thread]*mask{}}
 }
-
-// maxStacks is how many frames are kept for later.
-const maxStacks = 100_000
 
 // Tokens is how many tokens the vocabulary has.
 func (c *Constraint) Tokens() int { return c.vocabulary.size }
@@ -61,11 +59,28 @@ func (c *Constraint) drop() {
 	clear(c.looks)
 	clear(c.masks)
 	c.vocabulary.room.Give(c.bytes)
-	c.bytes = 0
+	c.bytes, c.frames = 0, 0
 }
 
-// Close gives back the room of what has been found out. Who still uses the constraint
-// finds it out each time.
+// keepFrames takes room for the frames that have come about.
+func (c *Constraint) keepFrames() {
+	const frameBytes = 96 // with its place in the map
+	if n := len(c.stacks) - c.frames; n > 0 && c.keep(n*frameBytes) {
+		c.frames = len(c.stacks)
+	}
+}
+
+// Drop gives back the room of what has been found out, unless it is being used just
+// now. It is found out again if need be.
+func (c *Constraint) Drop() {
+	if c.mu.TryLock() {
+		defer c.mu.Unlock()
+		c.drop()
+	}
+}
+
+// Close gives back the room of what has been found out. From then on nothing is
+// kept, though a matcher may still go on.
 func (c *Constraint) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -265,8 +280,6 @@ func (m *Matcher) Accept(token int32) bool {
 		return false
 	}
 	m.read, m.try, m.known = m.try, m.read, false
-	if len(m.stacks) > maxStacks {
-		m.drop()
-	}
+	m.keepFrames()
 	return true
 }

@@ -52,7 +52,7 @@ func (s stacks) push(to int32, up *frame) *frame {
 }
 
 // maxThreads is how many ways of reading a text are followed at once. Each may want
-// a look through the vocabulary of its own.
+// a look through the vocabulary of its own, within a step.
 const maxThreads = 32
 
 // errWays is of a grammar of which a text can be read in more.

@@ -31,13 +31,14 @@ func regex(pattern string, flags syntax.Flags) (expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return translate(trim(parsed))
+	return translate(trim(parsed, true))
 }
 
-// trim drops the anchors at an expression's ends, which it matches there anyway.
-func trim(re *syntax.Regexp) *syntax.Regexp {
-	begins := func(op syntax.Op) bool { return op == syntax.OpBeginText || op == syntax.OpBeginLine }
-	ends := func(op syntax.Op) bool { return op == syntax.OpEndText || op == syntax.OpEndLine }
+// trim drops the anchors at an expression's ends, which it matches there anyway:
+// those of lines only where it is of a whole text.
+func trim(re *syntax.Regexp, lines bool) *syntax.Regexp {
+	begins := func(op syntax.Op) bool { return op == syntax.OpBeginText || lines && op == syntax.OpBeginLine }
+	ends := func(op syntax.Op) bool { return op == syntax.OpEndText || lines && op == syntax.OpEndLine }
 	switch {
 	case begins(re.Op) || ends(re.Op):
 		return &syntax.Regexp{Op: syntax.OpEmptyMatch}
@@ -88,7 +89,7 @@ func around(re *syntax.Regexp) (expr, error) {
 	if last.Op == syntax.OpEndText {
 		after = nil
 	}
-	e, err := translate(trim(re))
+	e, err := translate(trim(re, false))
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +137,7 @@ func translate(re *syntax.Regexp) (expr, error) {
 	case syntax.OpAlternate:
 		return choice(parts), nil
 	}
-	return nil, fmt.Errorf("%s stands inside of it, which is not supported: leave it out", re)
+	return nil, fmt.Errorf("%s is not supported there: leave it out", re)
 }
 
 // literal is a text, in any case where (?i) says so.

@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -139,13 +140,13 @@ func (c *compiler) any() expr {
 // types are what a schema may be of, in the order in which they are tried.
 var types = []string{"object", "array", "string", "number", "integer", "boolean", "null"}
 
-// of says which types keywords are for; "" is for all.
-var of = map[string]string{
-	"properties": "object", "required": "object", "additionalProperties": "object",
-	"items": "array", "prefixItems": "array", "minItems": "array", "maxItems": "array",
-	"minLength": "string", "maxLength": "string", "pattern": "string", "format": "string",
-	"minimum": "number", "maximum": "number", "exclusiveMinimum": "number", "exclusiveMaximum": "number", "multipleOf": "number",
-	"type": "", "enum": "", "const": "", "anyOf": "", "oneOf": "", "allOf": "", "$ref": "",
+// said are the keywords that say what an instance is.
+var said = map[string]bool{
+	"properties": true, "required": true, "additionalProperties": true,
+	"items": true, "prefixItems": true, "minItems": true, "maxItems": true,
+	"minLength": true, "maxLength": true, "pattern": true, "format": true,
+	"minimum": true, "maximum": true, "exclusiveMinimum": true, "exclusiveMaximum": true, "multipleOf": true,
+	"type": true, "enum": true, "const": true, "anyOf": true, "oneOf": true, "allOf": true, "$ref": true,
 }
 
 // passed says nothing of what an instance is.
@@ -191,7 +192,7 @@ func (c *compiler) object(s object, path string) (expr, error) {
 		return nil, fault(path+"/$schema", "is %s, which is none of JSON Schema's drafts", canonical(v))
 	}
 	for _, m := range s {
-		if _, known := of[m.name]; !known && !passed[m.name] {
+		if !said[m.name] && !passed[m.name] {
 			return nil, fault(path+"/"+pointer(m.name), "is not supported: leave it out, or say it otherwise")
 		}
 	}
@@ -276,7 +277,7 @@ func (c *compiler) oneOfValues(s object, values []any, path string, err error) (
 		return nil, err
 	}
 	others := slices.DeleteFunc(slices.Clone(s), func(m member) bool { return m.name == "enum" || m.name == "const" || passed[m.name] })
-	allowed := func(string) bool { return true }
+	allowed := func(string) (bool, error) { return true, nil }
 	if len(others) > 0 {
 		side := newCompiler(c.root, c.left)
 		side.nested = c.nested
@@ -288,22 +289,40 @@ func (c *compiler) oneOfValues(s object, values []any, path string, err error) (
 		if err != nil {
 			return nil, err
 		}
-		allowed = g.Match
+		allowed = g.match
 	}
 	var all choice
 	for _, v := range values {
 		t := canonical(v)
-		switch _, isObject := v.(object); {
-		case allowed(t):
+		switch is, err := allowed(t); {
+		case err != nil:
+			return nil, fault(path, "cannot be kept to: %s", err)
+		case is:
 			all = append(all, text(t))
-		case isObject:
-			return nil, fault(path, "allows %s, but not in the order of the properties beside it", t)
+		case !plainly(v):
+			return nil, fault(path, "names %s, which is not in the form that the keywords beside it give: leave one of both out", t)
 		}
 	}
 	if len(all) == 0 {
 		return nil, fault(path, "allows none of its own values")
 	}
 	return all, nil
+}
+
+// plainly reports whether a value has one spelling, so that it does not satisfy a
+// schema whose grammar has not that: an object has an order, and a number may have
+// more digits than are read.
+func plainly(v any) bool {
+	switch v := v.(type) {
+	case object:
+		return false
+	case []any:
+		return !slices.ContainsFunc(v, func(e any) bool { return !plainly(e) })
+	case json.Number:
+		_, err := rational(v, "")
+		return err == nil
+	}
+	return true
 }
 
 // typed is the expression of the instances of one type.

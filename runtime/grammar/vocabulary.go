@@ -19,8 +19,8 @@ type Vocabulary struct {
 	room    *Room
 
 	mu     sync.Mutex
-	closed bool            // nothing more is kept
 	shared map[place]*look // of rules that many grammars have
+	closed bool            // none is kept any more
 }
 
 // place is a state of a rule that many grammars have.
@@ -84,13 +84,25 @@ func (v *Vocabulary) near(s span) span {
 	return s
 }
 
-// Close gives back the room of what has been found out.
+// Drop gives back the room of what has been found out. It is found out again if
+// need be.
+func (v *Vocabulary) Drop() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.drop()
+}
+
+// Close is Drop for good: from then on nothing is kept.
 func (v *Vocabulary) Close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.drop()
+	v.closed = true
+}
+
+func (v *Vocabulary) drop() {
 	for _, l := range v.shared {
 		v.room.Give(l.size())
 	}
 	clear(v.shared)
-	v.closed = true
 }

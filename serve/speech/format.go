@@ -57,17 +57,46 @@ type taken struct {
 // A scan is a text that a format takes pieces of.
 type scan struct {
 	text   string
-	ended  bool // nothing follows
-	inside bool // between the calls of a list; the format's own
+	held   *strings.Builder // what text is the end of, once it has grown; nil: it has not
+	ended  bool             // nothing follows
+	inside bool             // between the calls of a list; the format's own
 
+	looked          int // up to where index has
 	read            int // of the object that the text begins with, or has in it
 	depth           int
 	quoted, escaped bool
 }
 
+// add appends to the text, and does not copy what there is of it.
+func (s *scan) add(text string) {
+	if s.text == "" {
+		s.text, s.held = text, nil
+		return
+	}
+	if s.held == nil {
+		s.held = new(strings.Builder)
+		s.held.WriteString(s.text)
+	}
+	s.held.WriteString(text)
+	whole := s.held.String()
+	s.text = whole[len(whole)-len(s.text)-len(text):]
+}
+
 // advance takes the first n bytes away.
 func (s *scan) advance(n int) {
-	*s = scan{text: s.text[n:], ended: s.ended, inside: s.inside}
+	*s = scan{text: s.text[n:], held: s.held, ended: s.ended, inside: s.inside}
+}
+
+// index is where the first such byte is, -1: not yet. It is asked of one byte, and
+// looks at what is before it once.
+func (s *scan) index(c byte) int {
+	at := strings.IndexByte(s.text[s.looked:], c)
+	if at < 0 {
+		s.looked = len(s.text)
+		return -1
+	}
+	s.looked += at
+	return s.looked
 }
 
 // said takes n bytes as content.

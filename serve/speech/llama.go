@@ -19,17 +19,18 @@ func (llama) Claims(template string) bool {
 }
 
 func (llama) next(s *scan) taken {
-	at, whole := find(s.text, pythonTag, s.ended)
-	if brace := strings.IndexByte(s.text[:at], '{'); brace >= 0 {
-		at, whole = brace, false
-	}
-	switch {
-	case at > 0:
-		return s.said(at)
-	case whole:
-		return s.skipped(len(pythonTag))
-	case s.text[0] != '{': // the beginning of the tag
-		return taken{}
+	if s.text[0] != '{' {
+		at, whole := find(s.text, pythonTag, s.ended)
+		if brace := strings.IndexByte(s.text[:at], '{'); brace >= 0 {
+			at = brace
+		}
+		switch {
+		case at > 0:
+			return s.said(at)
+		case whole:
+			return s.skipped(len(pythonTag))
+		}
+		return taken{} // the beginning of the tag
 	}
 	rest := strings.TrimLeft(s.text[1:], white)
 	switch {

@@ -41,7 +41,7 @@ func (mistral) next(s *scan) taken {
 	if at > 0 || !whole {
 		return s.said(at)
 	}
-	start := strings.IndexByte(s.text, '{')
+	start := s.index('{')
 	if start < 0 {
 		if s.ended {
 			said := strings.Trim(s.text[len(mistralCalls):], white)

@@ -62,7 +62,7 @@ func (p *Parser) take(text string, ended bool) (pieces []Piece) {
 		}
 		return pieces
 	}
-	p.scan.text += text
+	p.scan.add(text)
 	p.scan.ended = ended
 	for p.scan.text != "" {
 		t := p.format.next(&p.scan)

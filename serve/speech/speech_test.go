@@ -1,6 +1,7 @@
 package speech
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -165,4 +166,30 @@ func fold(p *Parser, text string, size int) (f folded) {
 	}
 	f.add(p.End())
 	return f
+}
+
+// A text that is held back costs what it has, and not its square.
+func TestHeldTextIsNotCopied(t *testing.T) {
+	const tokens = 1 << 16
+	for name, reply := range map[string]struct {
+		format Format
+		begin  string
+	}{
+		"hermes": {hermes{}, `<tool_call>{"name":"a","arguments":{"x":"`}, "llama": {llama{}, `{"name":"a","parameters":{"x":"`},
+		"mistral": {mistral{}, `[TOOL_CALLS]a{"x":"`}, "mistral's name": {mistral{}, `[TOOL_CALLS]a`}, "forced": {forced{name: "a"}, `{"x":"`},
+	} {
+		p := New(reply.format, NoReasoning)
+		require.Empty(t, p.Push(reply.begin), name)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range tokens {
+			p.Push("y")
+		}
+		runtime.ReadMemStats(&after)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64*tokens), name)
+		require.Len(t, p.scan.text, len(reply.begin)+tokens, name)
+		if name == "mistral's name" {
+			require.Equal(t, len(p.scan.text), p.scan.looked)
+		}
+	}
 }

@@ -62,8 +62,8 @@ func (s *Server) classesOf(to selection) (*models.Classes, error) {
 }
 
 // classify runs the texts and returns what the head made of each, and the number of
-// tokens of all.
-func (s *Server) classify(c *fiber.Ctx, to selection, classes *models.Classes, texts []classifiable, what *classification, arrived time.Time) ([]classified, int, error) {
+// tokens of all. release is for when the answer is written.
+func (s *Server) classify(c *fiber.Ctx, to selection, classes *models.Classes, texts []classifiable, what *classification, arrived time.Time) (_ []classified, read int, release func(), err error) {
 	all, requests := make([]classified, len(texts)), make([]*runtime.Request, len(texts))
 	tokens, numbers := 0, 0
 	for i, text := range texts {
@@ -73,10 +73,10 @@ func (s *Server) classify(c *fiber.Ctx, to selection, classes *models.Classes, t
 			Encode: runtime.EncodeScores, Logprobs: -1, PromptLogprobs: -1, Arrived: arrived,
 		}
 		if err := s.classifiedTokens(c, to, classes, &all[i], what, r); err != nil {
-			return nil, 0, err
+			return nil, 0, nil, err
 		}
 		if err := s.fits(to, r, text.field, ""); err != nil {
-			return nil, 0, err
+			return nil, 0, nil, err
 		}
 		requests[i] = r
 		tokens += len(r.Prompt)
@@ -85,15 +85,31 @@ func (s *Server) classify(c *fiber.Ctx, to selection, classes *models.Classes, t
 			rows = len(r.Prompt)
 		}
 		if numbers += rows * len(classes.Names); numbers > maxNumbers {
-			return nil, 0, invalid(what.field, "%s asks for more than %d scores: give fewer texts at a time", what.field, maxNumbers)
+			return nil, 0, nil, invalid(what.field, "%s asks for more than %d scores: give fewer texts at a time", what.field, maxNumbers)
 		}
 	}
-	release, err := s.takeForBody(memory.Bodies, 4*numberBytes*int64(numbers)) // by number and by name
+	release, err = s.takeForBody(memory.Bodies, 4*numberBytes*int64(numbers)+nameBytes(classes, len(texts), tokens)) // by number and by name
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
 	}
-	defer release()
-	return all, tokens, s.scoreAll(c, requests, classes, what, all)
+	if err := s.scoreAll(c, requests, classes, what, all); err != nil {
+		release()
+		return nil, 0, nil, err
+	}
+	return all, tokens, release, nil
+}
+
+// nameBytes is what the names of classes take in an answer: all of them for each text,
+// or one for each token.
+func nameBytes(classes *models.Classes, texts, tokens int) int64 {
+	sum, longest := 0, 0
+	for _, name := range classes.Names {
+		sum, longest = sum+len(name), max(longest, len(name))
+	}
+	if classes.Task == models.Tag {
+		return int64(tokens) * int64(longest)
+	}
+	return int64(texts) * int64(sum)
 }
 
 // scoreAll runs the requests and makes probabilities of what comes of each.
@@ -170,8 +186,8 @@ func (s *Server) classifiedTokens(c *fiber.Ctx, to selection, classes *models.Cl
 		if classes.Task == models.Tag {
 			return invalid(text.field, "%s is given in tokens, and the head classifies the tokens of a text: give the text", text.field)
 		}
-		if r.Prompt = text.tokens; what.truncate && len(r.Prompt) > s.context {
-			r.Prompt = cut(r.Prompt, s.context, what.left)
+		if r.Prompt = text.tokens; what.truncate && len(r.Prompt) > to.room(s.context) {
+			r.Prompt = cut(r.Prompt, to.room(s.context), what.left)
 		}
 		return nil
 	case text.second != nil:
@@ -193,7 +209,7 @@ func (s *Server) classifiedTokens(c *fiber.Ctx, to selection, classes *models.Cl
 		return s.classifyFault(ctx, text.field, err)
 	}
 	first, last := to.text.Around(ids)
-	if room := max(s.context-len(first)-len(last), 0); what.truncate && len(ids) > room {
+	if room := max(to.room(s.context)-len(first)-len(last), 0); what.truncate && len(ids) > room {
 		if what.left {
 			spans = spans[len(ids)-room:]
 		}

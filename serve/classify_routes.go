@@ -219,10 +219,11 @@ func (s *Server) classifyBody(c *fiber.Ctx, lists bool) error {
 	if err != nil {
 		return err
 	}
-	all, tokens, err := s.classify(c, to, classes, in.list, &what, arrived)
+	all, tokens, release, err := s.classify(c, to, classes, in.list, &what, arrived)
 	if err != nil {
 		return err
 	}
+	defer release()
 	ignore := body.Ignore
 	if ignore == nil {
 		ignore = []string{"O"}
@@ -326,10 +327,11 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	all, _, err := s.classify(c, to, classes, body.Inputs.list, &what, arrived)
+	all, _, release, err := s.classify(c, to, classes, body.Inputs.list, &what, arrived)
 	if err != nil {
 		return err
 	}
+	defer release()
 	answers := make([]any, len(all))
 	for i := range all {
 		if classes.Task == models.Tag {

@@ -32,8 +32,9 @@ type embedding struct {
 
 // embedded are the answers to the texts of a request, in their order.
 type embedded struct {
-	rows   []kernels.Matrix // one row each, or one a token
-	tokens int              // of all texts
+	rows    []kernels.Matrix // one row each, or one a token
+	tokens  int              // of all texts
+	release func()           // of the memory set aside for the answer, once it is written
 }
 
 // maxNumbers is the most numbers that one request is answered with: 2,048 texts, as
@@ -58,7 +59,13 @@ func (s *Server) embed(c *fiber.Ctx, to selection, texts []prompt, field func(i 
 	if what.tokens {
 		numbers = 0
 	}
+	if numbers > maxNumbers {
+		return nil, tooMany(what.field, numbers)
+	}
 	for i, text := range texts {
+		if text.tokens != nil && what.prompt != nil {
+			return nil, invalid("prompt_name", "prompt_name is put before texts, and %s is given in tokens: leave it out, or give the text", field(i))
+		}
 		before, err := s.promptOf(what, i)
 		if err != nil {
 			return nil, err
@@ -68,20 +75,26 @@ func (s *Server) embed(c *fiber.Ctx, to selection, texts []prompt, field func(i 
 			return nil, err
 		}
 		if r.Arrived = arrived; what.tokens {
-			numbers += len(r.Prompt) * s.base.Hidden
+			if numbers += len(r.Prompt) * s.base.Hidden; numbers > maxNumbers {
+				return nil, tooMany(what.field, numbers)
+			}
 		}
 		answer.tokens += len(r.Prompt)
 		requests[i] = r
 	}
-	if numbers > maxNumbers {
-		return nil, invalid(what.field, "%s asks for %d numbers: ask for at most %d at a time, of fewer texts", what.field, numbers, maxNumbers)
-	}
-	release, err := s.takeForBody(memory.Bodies, numberBytes*int64(numbers))
-	if err != nil {
+	var err error
+	if answer.release, err = s.takeForBody(memory.Bodies, numberBytes*int64(numbers)); err != nil {
 		return nil, err
 	}
-	defer release()
-	return answer, s.encodeAll(c, requests, what, answer)
+	if err := s.encodeAll(c, requests, what, answer); err != nil {
+		answer.release()
+		return nil, err
+	}
+	return answer, nil
+}
+
+func tooMany(field string, numbers int) error {
+	return invalid(field, "%s asks for %d numbers: ask for at most %d at a time, of fewer texts", field, numbers, maxNumbers)
 }
 
 // encodeAll runs the requests and finishes what comes of each.
@@ -152,14 +165,14 @@ func (s *Server) embeddingRequest(c *fiber.Ctx, to selection, field, before stri
 		if text.text == "" {
 			return nil, invalid(field, "%s is empty: give some text", field)
 		}
-		ids, skipped, err := s.encodeText(c, to.text, field, before, text.text, what)
+		ids, skipped, err := s.encodeText(c, to, field, before, text.text, what)
 		if err != nil {
 			return nil, err
 		}
 		if r.Prompt = ids; !what.tokens {
 			r.PoolFrom = skipped
 		}
-	} else if most := s.longestText(); what.truncate && len(r.Prompt) > most {
+	} else if most := s.longestText(to); what.truncate && len(r.Prompt) > most {
 		r.Prompt = cut(r.Prompt, most, what.left)
 	}
 	return r, s.fitsText(to, r, field)
@@ -167,22 +180,22 @@ func (s *Server) embeddingRequest(c *fiber.Ctx, to selection, field, before stri
 
 // encodeText returns the tokens of a text behind a prompt, cut if that is wanted, and
 // the number of those that pooling passes over.
-func (s *Server) encodeText(c *fiber.Ctx, t *tokenizer.Tokenizer, field, before, text string, what *embedding) (ids []int32, skipped int, err error) {
+func (s *Server) encodeText(c *fiber.Ctx, to selection, field, before, text string, what *embedding) (ids []int32, skipped int, err error) {
 	if s.recipe.Lower {
 		before, text = strings.ToLower(before), strings.ToLower(text)
 	}
-	whole, most := before+text, s.longestText()
+	t, whole, most := to.text, before+text, s.longestText(to)
 	o := tokenizer.Options{}
 	if !what.truncate {
 		o.Max = countedContexts * most
 		if least := t.AtLeast(whole); least > most {
-			return nil, 0, tooLong(field, "%s has %d bytes, which are at least %d tokens: %s", field, len(whole), least, s.longestTextSays())
+			return nil, 0, tooLong(field, "%s has %d bytes, which are at least %d tokens: %s", field, len(whole), least, s.longestTextSays(to))
 		}
 	}
 	ctx, done := s.attendLong(c, whole)
 	defer done()
 	if ids, err = t.AppendEncode(ctx, nil, whole, o); err != nil {
-		return nil, 0, s.textFault(ctx, field, err)
+		return nil, 0, s.textFault(ctx, to, field, err)
 	}
 	first, last := t.Around(nil)
 	if room := most - len(first) - len(last); what.truncate && len(ids) > room {
@@ -193,7 +206,7 @@ func (s *Server) encodeText(c *fiber.Ctx, t *tokenizer.Tokenizer, field, before,
 		// special one that ends a text.
 		alone, err := t.AppendEncode(ctx, nil, before, tokenizer.Options{})
 		if err != nil {
-			return nil, 0, s.textFault(ctx, field, err)
+			return nil, 0, s.textFault(ctx, to, field, err)
 		}
 		skipped = len(first) + len(alone)
 	}
@@ -210,33 +223,34 @@ func cut(ids []int32, most int, left bool) []int32 {
 	return ids[:most]
 }
 
-func (s *Server) textFault(ctx context.Context, field string, err error) error {
+func (s *Server) textFault(ctx context.Context, to selection, field string, err error) error {
 	var long *tokenizer.TooLongError
 	if errors.As(err, &long) {
-		return tooLong(field, "%s has %d bytes and more than %d tokens: %s", field, long.Bytes, long.Max, s.longestTextSays())
+		return tooLong(field, "%s has %d bytes and more than %d tokens: %s", field, long.Bytes, long.Max, s.longestTextSays(to))
 	}
 	return s.encodeFault(ctx, field, err, tooLong, "")
 }
 
 // longestText is the most tokens that a text may have that is embedded.
-func (s *Server) longestText() int {
-	if n := s.recipe.MaxTokens; n > 0 && n < s.context {
+func (s *Server) longestText(to selection) int {
+	room := to.room(s.context)
+	if n := s.recipe.MaxTokens; n > 0 && n < room {
 		return n
 	}
-	return s.context
+	return room
 }
 
-func (s *Server) longestTextSays() string {
-	if n := s.longestText(); n < s.context {
+func (s *Server) longestTextSays(to selection) string {
+	if n := s.longestText(to); n < to.room(s.context) {
 		return fmt.Sprintf("this base's longest text is %d (%s)", n, s.recipe.MaxFrom)
 	}
-	return s.longest()
+	return s.longestBeside(to)
 }
 
 // fitsText is fits of a text that is embedded.
 func (s *Server) fitsText(to selection, r *runtime.Request, field string) error {
-	if most := s.longestText(); len(r.Prompt) > most {
-		return tooLong(field, "%s has %d tokens: %s", field, len(r.Prompt), s.longestTextSays())
+	if most := s.longestText(to); len(r.Prompt) > most {
+		return tooLong(field, "%s has %d tokens: %s", field, len(r.Prompt), s.longestTextSays(to))
 	}
 	return s.fits(to, r, field, "")
 }

@@ -76,6 +76,7 @@ func (s *Server) embeddings(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	defer made.release()
 	answer := embeddingsAnswer{
 		Object: "list", Data: make([]embeddingObject, len(made.rows)), Model: s.head("", "", to.lease).Model,
 		Usage: inputUsage{made.tokens, made.tokens},

@@ -71,6 +71,7 @@ func (s *Server) embedRoute(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	defer made.release()
 	rows := make([][]float32, len(made.rows))
 	for i, m := range made.rows {
 		if rows[i] = m.Row(0); or(body.Normalize, true) {
@@ -90,6 +91,7 @@ func (s *Server) embedAll(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	defer made.release()
 	texts := make([][][]float32, len(made.rows))
 	for i, m := range made.rows {
 		texts[i] = rowsOf(m)
@@ -157,6 +159,9 @@ func (s *Server) similarity(c *fiber.Ctx) error {
 	}
 	if body.Inputs.Source == nil || len(body.Inputs.Sentences) == 0 {
 		return invalid("inputs", "inputs wants source_sentence and sentences: give both")
+	}
+	if n := len(body.Inputs.Sentences) + 1; n > maxSequences {
+		return invalid("inputs.sentences", "inputs.source_sentence and inputs.sentences have %d texts: give at most %d at a time", n, maxSequences)
 	}
 	what := embedding{field: "inputs.sentences", prompt: body.Parameters.PromptName}
 	if err := body.Parameters.into(&what, "parameters."); err != nil {

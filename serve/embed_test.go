@@ -112,7 +112,10 @@ func TestEmbeddingsRefused(t *testing.T) {
 		{"/embed", `{"inputs":[1,2]}`, "inputs[0] wants a string or an array of token ids"},
 		{"/embed", `{"inputs":"a","truncation_direction":"up"}`, "it is Left or Right"},
 		{"/embed", `{"inputs":["` + long + `"]}`, "inputs[0] has"},
+		{"/embed", `{"inputs":["a",[1]],"prompt_name":"query"}`, "none of the prompts"},
 		{"/similarity", `{"inputs":{"source_sentence":"a"}}`, "give both"},
+		{"/similarity", `{"inputs":{"source_sentence":"a","sentences":[` + strings.Repeat(`"a",`, maxSequences-1) + `"a"]}}`, "give at most"},
+		{"/v1/embeddings", `{"input":[[1],[2]],"prompt_name":"query"}`, "prompt_name is put before texts, and input[0] is given in tokens"},
 		{"/v1/score", `{"text_1":["a","b"],"text_2":["c","d","e"]}`, "text_1 has 2 texts and text_2 has 3"},
 		{"/v1/score", `{"text_1":"a","queries":"b","text_2":"c"}`, "mean the same"},
 		{"/v1/score", `{"text_1":"a"}`, "text_2 is missing"},
@@ -247,6 +250,19 @@ func TestEmbeddingsOfADecoder(t *testing.T) {
 			require.Equal(t, want, got[0], modes)
 		}
 	}
+}
+
+// A text is cut to what the context holds beside an adapter's virtual tokens, and the
+// memory for an answer is given back once it is written.
+func TestCutBesideVirtualTokens(t *testing.T) {
+	s := realSite(t)
+	long := strings.Repeat("a b ", 400)
+	for _, body := range []string{`{"inputs":"` + long + `","truncate":true}`, `{"inputs":"` + long + `","truncate":true,"truncation_direction":"Left"}`} {
+		got := s.post(t, "/embed?adapter=prefix", body)
+		require.Equal(t, 200, got.status, got.body)
+	}
+	got := s.post(t, "/embed?adapter=prefix", `{"inputs":"`+long+`"}`)
+	require.Equal(t, 413, got.status, got.body)
 }
 
 // A base that does not encode says so.

@@ -54,6 +54,14 @@ func (s *Server) longest() string {
 	return fmt.Sprintf("this model's maximum context length is %d", s.context)
 }
 
+// longestBeside is longest, less the virtual tokens of an adapter.
+func (s *Server) longestBeside(to selection) string {
+	if room := to.room(s.context); room < s.context {
+		return fmt.Sprintf("%s, of which %d are the adapter's own", s.longest(), s.context-room)
+	}
+	return s.longest()
+}
+
 // The bounds of what may end an answer: the step loop looks for each after
 // every token, and all requests wait for it.
 const (

@@ -41,6 +41,7 @@ func (s *Server) cosines(c *fiber.Ctx, to selection, p pairs, what *embedding, a
 	if err != nil {
 		return nil, 0, err
 	}
+	defer made.release() // scores are few
 	scores = make([]float64, len(p.second))
 	for i := range scores {
 		first := 0
@@ -317,7 +318,7 @@ func (s *Server) truncates(most *int) (bool, error) {
 	if most == nil {
 		return false, nil
 	}
-	if longest := s.longestText(); *most != -1 && *most != longest {
+	if longest := s.longestText(selection{}); *most != -1 && *most != longest {
 		return false, invalid("truncate_prompt_tokens", "truncate_prompt_tokens is %d: give -1 for the longest text that the base takes, %d, or leave it out", *most, longest)
 	}
 	return true, nil

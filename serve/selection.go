@@ -33,6 +33,15 @@ type selection struct {
 	who        *caller
 }
 
+// room is how many tokens of a prompt a context holds beside the adapter's virtual ones.
+func (to selection) room(context int) int {
+	if to.lease != nil {
+		a := to.lease.Adapter()
+		context -= a.VirtualTokens() + a.PrefixTokens()
+	}
+	return max(context, 0)
+}
+
 // selected resolves the adapter that a request names, in its body or beside it,
 // and waits until it is in memory, since only then is known what prompts it
 // takes. The caller releases the lease.

@@ -14,6 +14,7 @@ import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/models"
+	engine "github.com/peft-serve/peft-serve/runtime"
 	"github.com/peft-serve/peft-serve/serve"
 )
 
@@ -119,16 +120,29 @@ func (c *serveCommand) settle(b *base, room int64, adaptersUsed func() int64) (p
 
 // stepBytes is what the largest step takes, as the model's own forward pass tells:
 // its activations, and the logits of every slot with what sampling makes of them or,
-// of an encoder, the keys and values of a block.
+// of an encoder, the keys and values of a block; and the scores of a head.
 func (c *serveCommand) stepBytes(m models.Model) int64 {
 	config := m.Config()
+	scores := int64(engine.HeadRows) * int64(c.mostClasses(config)) * 4
 	if config.Architecture.Does(models.Generate) {
 		peak := peakOf(m, []int{min(c.StepTokens, config.Context)})
 		const perLogit = 4 + 12 // sorted, with its token
-		return int64(peak.Kept+peak.Workspace) + int64(c.Slots)*int64(config.Vocabulary)*perLogit
+		return scores + int64(peak.Kept+peak.Workspace) + int64(c.Slots)*int64(config.Vocabulary)*perLogit
 	}
 	// There is no cache, and no choosing of tokens. Texts fill a step, or one is longer.
-	return int64(max(peakOf(m, mostBlocks(c.StepTokens, config.Context, c.Slots)).Total(), peakOf(m, []int{config.Context}).Total()))
+	return scores + int64(max(peakOf(m, mostBlocks(c.StepTokens, config.Context, c.Slots)).Total(), peakOf(m, []int{config.Context}).Total()))
+}
+
+// mostClasses is the most that a head may tell apart: the base's own, or one that an
+// adapter brings.
+func (c *serveCommand) mostClasses(config *models.Config) int {
+	switch {
+	case c.Adapters != "" && (config.Architecture.Does(models.Classify) || config.Architecture.Does(models.Tag)):
+		return models.MaxClasses
+	case config.Classes != nil:
+		return len(config.Classes.Names)
+	}
+	return 0
 }
 
 // peakOf is what a pass over texts of so many tokens takes.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/peft-serve/peft-serve/models/pooling"
@@ -31,6 +32,9 @@ func (b *base) openRecipe(modes string, log *slog.Logger) error {
 			b.recipe, b.recipeFault = pooling.Default(b.model.Config().Causal), nil
 		}
 		b.recipe.Modes = parsed
+		if err := b.recipe.Check(b.model.Config().Hidden); err != nil {
+			return fmt.Errorf("--pooling: %w", err)
+		}
 	}
 	if b.recipeFault != nil {
 		log.Warn("texts are not embedded", "error", b.recipeFault)

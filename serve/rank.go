@@ -43,10 +43,11 @@ func (s *Server) compare(c *fiber.Ctx, to selection, p pairs, what *embedding, r
 	if raw || classes.Identity {
 		ask.activation = noneOf
 	}
-	all, tokens, err := s.classify(c, to, classes, texts, &ask, arrived)
+	all, tokens, release, err := s.classify(c, to, classes, texts, &ask, arrived)
 	if err != nil {
 		return nil, 0, err
 	}
+	defer release() // scores are few
 	for _, one := range all {
 		scores = append(scores, one.scores[0][0])
 	}
@@ -89,7 +90,7 @@ func (s *Server) pairOf(c *fiber.Ctx, to selection, text *classified, what *clas
 		}
 	}
 	around, _ := to.text.JoinPair(nil, nil)
-	parts[0], parts[1] = cutPair(parts[0], parts[1], max(s.context-len(around), 0), what.left)
+	parts[0], parts[1] = cutPair(parts[0], parts[1], max(to.room(s.context)-len(around), 0), what.left)
 	ids, types = to.text.JoinPair(parts[0], parts[1])
 	return ids, types, nil
 }

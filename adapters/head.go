@@ -190,3 +190,25 @@ func (c *Config) classes() []byte {
 	}
 	return appendObject(nil, members, "", false)
 }
+
+// leftClasses reports whether dir has the classesFile of an adapter that was saved
+// there, which says nothing of this one, without names. One that others wrote is
+// refused where it would be taken for this one's.
+func leftClasses(dir string, c *Config) (bool, error) {
+	if c.classes() != nil {
+		return false, nil
+	}
+	if b, err := regular.Text(filepath.Join(dir, classesFile), regular.Config); err == nil {
+		members, err := parseObject(b)
+		if err == nil && !slices.ContainsFunc(members, func(m member) bool {
+			return m.key != "id2label" && m.key != "label2id" && m.key != "problem_type"
+		}) {
+			return true, nil
+		}
+	}
+	said, err := readClasses(dir, c)
+	if err == nil && said != nil {
+		err = fmt.Errorf("%w: the %s there would name the classes of this adapter, which has no names for them: save it to another folder", ErrConfig, classesFile)
+	}
+	return false, err
+}

@@ -224,6 +224,31 @@ func TestClassesOfAnAdapter(t *testing.T) {
 	}
 }
 
+// TestClassesThatWereLeft: an adapter without names that is saved over one with names
+// does not get them, and a config.json of another kind stays.
+func TestClassesThatWereLeft(t *testing.T) {
+	plain := adaptertest.Open(t, modeltest.Goldens(t, "heads/bert/text"))
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.json")
+	for config, fault := range map[string]bool{
+		`{"id2label":{"0":"a","1":"b","2":"c"},"label2id":{"a":0,"b":1,"c":2}}`: false,
+		`{"problem_type":"regression"}`:                                         false,
+		`{"hidden_size":9}`:                                                     false,
+		`{"hidden_size":9,"id2label":{"0":"a","1":"b","2":"c"}}`:                true,
+	} {
+		if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		err := plain.Save(dir)
+		if _, there := os.Stat(path); errors.Is(err, adapters.ErrConfig) != fault || (there == nil) != strings.Contains(config, "hidden_size") {
+			t.Errorf("%s: %v, %v", config, err, there)
+		}
+		if err == nil && adaptertest.Open(t, dir).Digest() != plain.Digest() {
+			t.Errorf("%s: another digest", config)
+		}
+	}
+}
+
 // TestHeadsThatDoNotFit: what is wrong with an adapter's head is named.
 func TestHeadsThatDoNotFit(t *testing.T) {
 	for _, c := range []struct {

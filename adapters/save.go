@@ -45,6 +45,10 @@ func save(dir string, c *Config, tensors []safetensors.Tensor) (err error) {
 	}
 	tensorsPath, configPath := filepath.Join(dir, SafeFile), filepath.Join(dir, ConfigFile)
 	classesPath, classes := filepath.Join(dir, classesFile), c.classes()
+	left, err := leftClasses(dir, c)
+	if err != nil {
+		return err
+	}
 	newTensors, err := disk.Beside(tensorsPath, func(w io.Writer) error { return safetensors.Write(w, tensors, safetensors.PyTorch()) })
 	if err != nil {
 		return err
@@ -56,10 +60,14 @@ func save(dir string, c *Config, tensors []safetensors.Tensor) (err error) {
 	if err := disk.Remove(configPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(err, disk.Remove(newTensors), disk.Remove(newConfig))
 	}
-	if classes != nil {
-		if err := disk.Replace(classesPath, func(w io.Writer) error { _, err := w.Write(classes); return err }); err != nil {
-			return errors.Join(err, disk.Remove(newTensors), disk.Remove(newConfig))
-		}
+	switch {
+	case classes != nil:
+		err = disk.Replace(classesPath, func(w io.Writer) error { _, err := w.Write(classes); return err })
+	case left:
+		err = disk.Remove(classesPath)
+	}
+	if err != nil {
+		return errors.Join(err, disk.Remove(newTensors), disk.Remove(newConfig))
 	}
 	if err := disk.Rename(newTensors, tensorsPath); err != nil {
 		return errors.Join(err, disk.Remove(newTensors), disk.Remove(newConfig))

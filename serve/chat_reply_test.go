@@ -164,8 +164,8 @@ func TestReferencesOfForcedCalls(t *testing.T) {
 		`{"$ref":"#/$defs/X","$defs":{"X":{"type":"object","properties":{"y":{"type":"integer"}},"required":["y"],"additionalProperties":false}}}`,
 	}
 	arguments := [][2]string{ // that satisfy, and that do not
-		{`{"next":{"next":{}}}`, `{"next":{"nest":{}}}`}, {`{"at":"sky"}`, `{"at":"sea"}`},
-		{`{"at":{"$ref":"#"},"const":"sea"}`, `{"at":"sky"}`}, {`{"y":7}`, `{"y":"7"}`},
+		{`{"next": {"next": {}}}`, `{"next": {"nest": {}}}`}, {`{"at": "sky"}`, `{"at": "sea"}`},
+		{`{"at": {"$ref": "#"}, "const": "sea"}`, `{"at": "sky"}`}, {`{"y": 7}`, `{"y": "7"}`},
 	}
 	var tools []chatTool
 	for i, schema := range schemas {
@@ -182,7 +182,7 @@ func TestReferencesOfForcedCalls(t *testing.T) {
 		require.NoError(t, err, string(alone))
 		for n, text := range pair {
 			require.Equal(t, n == 0, one.Match(text), text)
-			require.Equal(t, n == 0, whole.Match(fmt.Sprintf(`[{"name":"f%d","parameters":%s}]`, i, text)), text)
+			require.Equal(t, n == 0, whole.Match(fmt.Sprintf(`[{"name": "f%d", "parameters": %s}]`, i, text)), text)
 		}
 	}
 }

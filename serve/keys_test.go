@@ -648,8 +648,8 @@ func TestReadinessIsTheUsers(t *testing.T) {
 	})
 	s.catalogue.Add("team-a.model", "/elsewhere/model")
 	full := &catalogue.QuotaError{Owner: "team-a", Need: 11, Quota: 7777, Pinned: 22, Used: 33}
-	for _, err := range []error{catalogue.OfAdapter("team-a.model", full), full} {
-		tried.err = fmt.Errorf("at /elsewhere/model: %w", err)
+	for _, err := range []error{catalogue.OfAdapter("team-a.model", fmt.Errorf("/elsewhere/model: %w", full)), fmt.Errorf("/elsewhere/model: %w", full)} {
+		tried.err = err
 		require.NoError(t, s.catalogue.with("team-a.model", func(e *catalogue.Entry) error {
 			e.State, e.Err = catalogue.Failed, err
 			return nil

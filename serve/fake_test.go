@@ -476,10 +476,12 @@ type fakeAdapter struct {
 	bytes  int
 }
 
-func (a fakeAdapter) Digest() string { return a.digest }
-func (a fakeAdapter) Bytes() int     { return a.bytes }
-func (fakeAdapter) Method() string   { return "lora" }
-func (fakeAdapter) Rank() int        { return 8 }
+func (a fakeAdapter) Digest() string   { return a.digest }
+func (a fakeAdapter) Bytes() int       { return a.bytes }
+func (fakeAdapter) Method() string     { return "lora" }
+func (fakeAdapter) PrefixTokens() int  { return 0 }
+func (fakeAdapter) VirtualTokens() int { return 0 }
+func (fakeAdapter) Rank() int          { return 8 }
 
 // Classes has a head of texts for "sql" and one of tokens for "ner".
 func (a fakeAdapter) Classes() *models.Classes {

@@ -35,8 +35,7 @@ type selection struct {
 
 // room is how many tokens of a prompt a context holds beside the adapter's virtual ones.
 func (to selection) room(context int) int {
-	if to.lease != nil {
-		a := to.lease.Adapter()
+	if a := to.lease.Adapter(); a != nil {
 		context -= a.VirtualTokens() + a.PrefixTokens()
 	}
 	return max(context, 0)

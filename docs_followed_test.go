@@ -20,6 +20,7 @@ import (
 var notRun = []string{
 	"network", // it needs more of it than Go's modules, or what such a block has made
 	"yours",   // it stands for a user's own model and data
+	"minutes", // that it takes
 }
 
 // followed are the pages whose commands are run, in their order, as a new user would

@@ -252,8 +252,7 @@ func TestEmbeddingsOfADecoder(t *testing.T) {
 	}
 }
 
-// A text is cut to what the context holds beside an adapter's virtual tokens, and the
-// memory for an answer is given back once it is written.
+// A text is cut to what the context holds beside an adapter's virtual tokens.
 func TestCutBesideVirtualTokens(t *testing.T) {
 	s := realSite(t)
 	long := strings.Repeat("a b ", 400)

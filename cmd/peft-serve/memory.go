@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -130,7 +131,11 @@ func (c *serveCommand) stepBytes(m models.Model) int64 {
 		return scores + int64(peak.Kept+peak.Workspace) + int64(c.Slots)*int64(config.Vocabulary)*perLogit
 	}
 	// There is no cache, and no choosing of tokens. Texts fill a step, or one is longer.
-	return scores + int64(max(peakOf(m, mostBlocks(c.StepTokens, config.Context, c.Slots)).Total(), peakOf(m, []int{config.Context}).Total()))
+	most := max(peakOf(m, mostBlocks(c.StepTokens, config.Context, c.Slots)).Total(), peakOf(m, []int{config.Context}).Total())
+	for long := 2; long <= min(c.StepTokens, config.Context); long++ { // of some the work is by how far texts reach
+		most = max(most, peakOf(m, slices.Repeat([]int{long}, min(c.StepTokens/long, c.Slots))).Total())
+	}
+	return scores + int64(most)
 }
 
 // mostClasses is the most that a head may tell apart: the base's own, or one that an

@@ -95,7 +95,7 @@ func (c *serveCommand) settle(b *base, room int64, adaptersUsed func() int64) (p
 		}
 		part(memory.Part{Name: "keys and values", Bytes: int64(c.KVCache), Set: "--kv-cache"},
 			memory.Want{Usual: max(usualKeys, least), Least: least}, func(n int64) { c.KVCache = size(n) })
-		grammars := serve.LeastGrammars(b.text, b.model.Config().Vocabulary)
+		grammars := (serve.LeastGrammars(b.text, b.model.Config().Vocabulary) + 1<<20 - 1) &^ (1<<20 - 1)
 		if c.GrammarCache > 0 && int64(c.GrammarCache) < grammars {
 			return nil, false, fmt.Errorf("--grammar-cache: %s is too little: the texts of this base's tokens and some schemas take %s", bytesText(int64(c.GrammarCache)), bytesText(grammars))
 		}

@@ -136,7 +136,7 @@ func (o *soaking) prepare(ctx context.Context, dir string) error {
 		return err
 	}
 	o.server, err = start(binary, "--base", base, "--adapters", folder,
-		"--adapter-budget", "64KiB", "--slots", "8", "--queue", "64", "--kv-cache", "4MiB", "--grammar-cache", "2MiB", "--access-log", "off", "--admin-addr", "127.0.0.1:0")
+		"--adapter-budget", "64KiB", "--slots", "8", "--queue", "64", "--kv-cache", "4MiB", "--grammar-cache", "4MiB", "--access-log", "off", "--admin-addr", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}

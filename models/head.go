@@ -2,6 +2,7 @@ package models
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
 )
@@ -178,7 +179,7 @@ func WithHead(m Model, t Task) (Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	sites := append(m.Sites()[:c.trunk:c.trunk], h.sites...)
+	sites := slices.Concat(m.Sites()[:c.trunk], h.sites)
 	for i := range sites {
 		if sites[i].Head {
 			sites[i] = Site{Name: sites[i].Name, Kind: AbsentSite, Layer: -1}

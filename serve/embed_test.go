@@ -178,10 +178,8 @@ func TestScoresAndRankings(t *testing.T) {
 	require.Equal(t, `"score"`, member(t, got.body, "data", "1", "object"))
 	require.Equal(t, "1", member(t, got.body, "data", "1", "index"))
 	require.Equal(t, "1", member(t, got.body, "data", "0", "score")[:1], "a text is as near to itself as can be")
-	require.Equal(t, got.body[strings.Index(got.body, `"data"`):], func() string {
-		b := s.post(t, "/score", `{"queries":["Hello","Hello"],"documents":["Hello","You there"]}`).body
-		return strings.Replace(b[strings.Index(b, `"data"`):], memberOf(t, b, "usage"), memberOf(t, got.body, "usage"), 1)
-	}())
+	paired := s.post(t, "/score", `{"queries":["Hello","Hello"],"documents":["Hello","You there"]}`)
+	require.Equal(t, memberOf(t, got.body, "data"), memberOf(t, paired.body, "data"))
 
 	for _, path := range []string{"/v1/rerank", "/v2/rerank", "/rerank"} {
 		got = s.post(t, path, `{"query":"Hello","documents":["You there",{"text":"Hello"},"Yo"],"top_n":2,"model":"sql"}`)

@@ -182,7 +182,7 @@ func (s *fakeStream) make() {
 	last := &s.events[len(s.events)-1]
 	last.Finish = finish
 	if r.Encode != runtime.EncodeNothing {
-		s.events, last = []runtime.Event{{Token: runtime.NoToken, Finish: runtime.FinishLength, Encoded: encodedOf(r)}}, &runtime.Event{}
+		s.events = []runtime.Event{{Token: runtime.NoToken, Finish: runtime.FinishLength, Encoded: encodedOf(r)}}
 		last, ids = &s.events[0], nil
 	}
 	last.Usage = &runtime.Usage{

@@ -208,11 +208,11 @@ func closed(a, b object, path string) error {
 	if !ok || only == true {
 		return nil
 	}
-	mine, err := objectOf(a, "properties", path)
+	mine, err := propertiesOf(a, path)
 	if err != nil {
 		return err
 	}
-	theirs, err := objectOf(b, "properties", path)
+	theirs, err := propertiesOf(b, path)
 	if err != nil {
 		return err
 	}
@@ -417,8 +417,8 @@ func (c *compiler) apart(a, b object, depth int) bool {
 	if !slices.Equal(x, []string{"object"}) || !slices.Equal(y, []string{"object"}) {
 		return false
 	}
-	mine, errX := objectOf(a, "properties", "")
-	theirs, errY := objectOf(b, "properties", "")
+	mine, errX := propertiesOf(a, "")
+	theirs, errY := propertiesOf(b, "")
 	needed, errN := namesOf(a, "")
 	needed2, errM := namesOf(b, "")
 	if errX != nil || errY != nil || errN != nil || errM != nil {

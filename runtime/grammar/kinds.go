@@ -103,13 +103,13 @@ func list(first []expr, rest expr, least, most int) expr {
 		return choice{text("[]"), full}
 	}
 	// An array may end after any of first that is not needed.
-	var tail expr = items
+	tail := items
 	for i := len(first) - 1; i >= 0; i-- {
 		if most >= 0 && i >= most {
 			tail = nil
 			continue
 		}
-		one := expr(first[i])
+		one := first[i]
 		if i > 0 {
 			one = sequence{text(comma), one}
 		}

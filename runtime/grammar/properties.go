@@ -40,7 +40,7 @@ func (m members) build(b *builder, from, to int) {
 }
 
 func (c *compiler) properties(s object, path string) (expr, error) {
-	declared, err := objectOf(s, "properties", path)
+	declared, err := propertiesOf(s, path)
 	if err != nil {
 		return nil, err
 	}
@@ -111,14 +111,14 @@ func isNothing(e expr) bool {
 	return ok && len(c) == 0
 }
 
-func objectOf(s object, keyword, path string) (object, error) {
-	v, ok := s.get(keyword)
+func propertiesOf(s object, path string) (object, error) {
+	v, ok := s.get("properties")
 	if !ok {
 		return nil, nil
 	}
 	o, ok := v.(object)
 	if !ok {
-		return nil, fault(path+"/"+keyword, "is no object")
+		return nil, fault(path+"/properties", "is no object")
 	}
 	return o, nil
 }

@@ -64,10 +64,10 @@ func search(pattern string) (expr, error) {
 }
 
 func around(re *syntax.Regexp) (expr, error) {
-	switch {
-	case re.Op == syntax.OpCapture:
+	switch re.Op {
+	case syntax.OpCapture:
 		return around(re.Sub[0])
-	case re.Op == syntax.OpAlternate:
+	case syntax.OpAlternate:
 		var all choice
 		for _, sub := range re.Sub {
 			e, err := around(sub)

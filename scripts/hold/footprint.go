@@ -110,8 +110,12 @@ func (s *server) live(ctx context.Context) (bytes int64, err error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
 	for range 2 { // what has a finalizer goes with the second
-		if r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/pprof/heap?gc=1", nil); err != nil || r.status != http.StatusOK {
-			return 0, fmt.Errorf("collecting garbage: %d %v", r.status, err)
+		r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/pprof/heap?gc=1", nil)
+		if err != nil {
+			return 0, err
+		}
+		if r.status != http.StatusOK {
+			return 0, fmt.Errorf("collecting garbage: %d %s", r.status, r.text)
 		}
 	}
 	r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/vars", nil)

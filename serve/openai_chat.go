@@ -126,7 +126,7 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 		return err
 	}
 	var release func()
-	if request.Constraint, release, err = s.constraint(to, form); err != nil {
+	if request.Constraint, release, err = s.constraint(tenantOf(c).Name, to, form); err != nil {
 		return err
 	}
 	defer release()

@@ -11,11 +11,11 @@ import (
 )
 
 // What is done beside generation gets so much of each processor while tokens are
-// generated. One unpacks some 800 MB a second and decodes 120, so that each of the
-// three is 2 to 3 % of it.
+// generated. One unpacks some 800 MB a second and decodes 80, so that each of the
+// three is 1 to 3 % of it.
 const (
 	pacedUploads   = 8 << 20 // bytes a second, unpacked
-	pacedBodies    = 2 << 20 // and of large JSON bodies
+	pacedBodies    = 1 << 20 // and of large JSON bodies
 	pacedCompiling = int(30 * time.Millisecond)
 )
 

@@ -244,7 +244,7 @@ func (o *crowding) run(ctx context.Context, server *server, capacity float64, le
 		})
 	}
 	if o.hostile {
-		h := &hostility{server: server, secret: secretOf(harm)}
+		h := &hostility{server: server, secret: secretOf(harm), client: client}
 		for _, attack := range h.attacks() {
 			asking.Go(func() {
 				for ctx.Err() == nil {

@@ -27,6 +27,7 @@ var (
 type hostility struct {
 	server *server
 	secret string
+	client *http.Client
 }
 
 // attacks are done beside one another, each again and again.
@@ -96,7 +97,7 @@ func (h *hostility) send(ctx context.Context, method, path string, body io.Reade
 		return
 	}
 	request.Header.Set("Authorization", "Bearer "+h.secret)
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := h.client.Do(request)
 	if err != nil {
 		pause(ctx, 10*time.Millisecond)
 		return

@@ -159,7 +159,7 @@ func (o *soaking) use(ctx context.Context, length time.Duration) error {
 			}
 		})
 	}
-	h := &hostility{server: o.server}
+	h := &hostility{server: o.server, client: newClient()}
 	for _, attack := range h.attacks() {
 		clients.Go(func() {
 			for ctx.Err() == nil {

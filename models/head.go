@@ -61,10 +61,10 @@ type Head struct {
 // classes]: what a row holds beyond its own classes is undefined. x is what
 // Model.Forward returned, of first or last rows or of all, as Task wants it.
 func (h *Head) Forward(p *Pass, b *Batch, from int, x *Value) *Value {
-	segments := headSegments(p, b, from, x.Rows())
 	if h.pooler != nil {
-		x = activated(p, kernels.Tanh, h.pooler.Forward(p, segments, x))
+		x = pooled(p, h.pooler, b, from, x)
 	}
+	segments := headSegments(p, b, from, x.Rows())
 	if h.dense != nil {
 		y := activated(p, h.act, h.dense.Forward(p, segments, x))
 		if h.pooler != nil {

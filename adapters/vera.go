@@ -155,14 +155,19 @@ func (m *vera) projections(b *Builder, in, out int) *projections {
 // drawnBytes is the memory of A and B in float32.
 func drawnBytes(r, in, out int) int { return 4 * r * (in + out) }
 
-// divide copies the parts of A, in its format where that has no blocks across
-// their edge.
+// partFormat is that of the first columns of a matrix of the given format: the
+// same, unless they end within a block.
+func partFormat(f kernels.Format, cols int) kernels.Format {
+	if cols%f.BlockLen() != 0 {
+		return kernels.F32
+	}
+	return f
+}
+
+// divide copies the parts of A.
 func (p *projections) divide() {
 	for in, part := range p.parts {
-		f := p.a.Format
-		if in%f.BlockLen() != 0 {
-			f = kernels.F32
-		}
+		f := partFormat(p.a.Format, in)
 		if part.Empty() {
 			part = kernels.NewWeight(f, p.a.Rows, in, make([]byte, p.a.Rows*f.RowBytes(in)))
 			p.parts[in] = part
@@ -187,7 +192,7 @@ func (p *projections) bind(b *Builder, v *vectors, r, in, out int) {
 	}
 	if _, ok := p.parts[in]; !ok && in < p.inputs {
 		p.parts[in] = kernels.Weight{}
-		b.derived += r * b.precision.format(kernels.F32, in).RowBytes(in)
+		b.derived += r * partFormat(b.precision.format(kernels.F32, p.inputs), in).RowBytes(in)
 	}
 	b.OnRefresh(func() {
 		v.a, v.b = p.a, p.b.Span(0, out)

@@ -43,7 +43,11 @@ func (s Suite) rounded(t *testing.T, m models.Model, a *adapters.Adapter) {
 		if in == adapters.Q8_0 && kernels.Name() == "amx" {
 			continue // its products of 8 bits sum in another order than those of float32
 		}
-		before := adapters.NewFolder(s.Dir, f.Config, roundedTensors(t, own, f.All()))
+		tensors, some := roundedTensors(t, own, f.All())
+		if !some {
+			continue // what was rounded is in no file: VeRA's matrices of a seed
+		}
+		before := adapters.NewFolder(s.Dir, f.Config, tensors)
 		want, err := adapters.Load(m, before)
 		if err != nil {
 			t.Fatal(err)
@@ -58,8 +62,8 @@ func (s Suite) rounded(t *testing.T, m models.Model, a *adapters.Adapter) {
 }
 
 // roundedTensors are a file's with those rounded that the adapter holds in less,
-// value by value and block by block.
-func roundedTensors(t *testing.T, a *adapters.Adapter, file []safetensors.Tensor) []safetensors.Tensor {
+// value by value and block by block; some: there are such.
+func roundedTensors(t *testing.T, a *adapters.Adapter, file []safetensors.Tensor) (_ []safetensors.Tensor, some bool) {
 	t.Helper()
 	held := map[string]*adapters.Param{}
 	for _, p := range a.Params() {
@@ -75,9 +79,9 @@ func roundedTensors(t *testing.T, a *adapters.Adapter, file []safetensors.Tensor
 		if err != nil {
 			t.Fatal(err)
 		}
-		file[i] = roundedTensor(t, tensor, values, p)
+		file[i], some = roundedTensor(t, tensor, values, p), true
 	}
-	return file
+	return file, some
 }
 
 func roundedTensor(t *testing.T, tensor safetensors.Tensor, values []float32, p *adapters.Param) safetensors.Tensor {

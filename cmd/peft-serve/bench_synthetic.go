@@ -79,7 +79,7 @@ func (s llamaShape) write(path string, f kernels.Format, seed uint64) (err error
 	w := gguf.NewWriter("llama")
 	w.Set("general.name", "synthetic")
 	for key, n := range map[string]int{
-		"block_count": s.layers, "context_length": 131072, "embedding_length": s.hidden, "feed_forward_length": s.feedForward,
+		"block_count": s.layers, "context_length": 32768, "embedding_length": s.hidden, "feed_forward_length": s.feedForward,
 		"attention.head_count": s.heads, "attention.head_count_kv": s.kvHeads, "attention.key_length": s.headDim, "attention.value_length": s.headDim,
 		"rope.dimension_count": s.headDim, "vocab_size": s.vocabulary,
 	} {

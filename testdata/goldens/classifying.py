@@ -1,8 +1,8 @@
 """Training goldens of heads: some steps of PyTorch from the adapters and bases with heads in heads/.
 
-classifying.json: for each case the folder that it starts from, the objective, the batches (tokens, types, and what is wanted), of
-each step the loss and the gradient's norm, and of the first gradients and the last values by tensor: the norm of what it has
-(for values: of how far it has come) and its products with the numbers of <tensor>#0 and <tensor>#1 (README.md: SmolLM2).
+classifying/<base>.json: for each case the folder that it starts from, the problem, the batches (tokens, types, and what is wanted),
+of each step the loss and the gradient's norm, and by tensor, without "base_model.model.", four numbers: the norm of the first
+gradient and its product with the numbers of the tensor's name (README.md: SmolLM2), and both of the way to the last values.
 """
 
 import os
@@ -62,7 +62,7 @@ def numbers(name, n):
 
 def fingerprint(name, values):
     v = values.detach().double().flatten()
-    return [float(f"{x:.9g}") for x in (v.norm(), *(numbers(f"{name}#{k}", len(v)) @ v for k in range(2)))]
+    return [float(f"{x:.8g}") for x in (v.norm(), numbers(name, len(v)) @ v)]
 
 
 def rows_of(config, task, classes, problem, typed, key):
@@ -149,16 +149,18 @@ def run(base, name, task, classes, problem, options):
         norms.append(float(f"{torch.nn.utils.clip_grad_norm_([p for p in params.values() if p.grad is not None], CLIP):.9g}"))
         losses.append(float(f"{loss:.9g}"))
         optimizer.step()
-    moved = {n: fingerprint(n, p.detach() - begun[n]) for n, p in params.items() if n in grads}
+    tensors = {n.removeprefix("base_model.model."): grads[n] + fingerprint(n, p.detach() - begun[n]) for n, p in params.items() if n in grads}
     print(f"{key}: loss {losses[0]:.3f} -> {losses[-1]:.3f}, {len(grads)} tensors", flush=True)
     return {
         "folder": os.path.join(heads.ROOT, os.path.basename(base), name), "problem": problem, "classes": classes, **options,
-        "batches": batches, "losses": losses, "grad_norms": norms, "grads": grads, "moved": moved,
+        "batches": batches, "losses": losses, "grad_norms": norms, "tensors": tensors,
     }
 
 
 def make_all(wanted=()):
     if wanted:
         return
-    cases = [run(*case) for case in CASES]
-    write_json({"steps": STEPS, "lr": LR, "clip": CLIP, "cases": cases}, "classifying.json", indent=None)
+    os.makedirs("classifying", exist_ok=True)
+    for base in dict.fromkeys(case[0] for case in CASES):
+        cases = [run(*case) for case in CASES if case[0] == base]
+        write_json({"steps": STEPS, "lr": LR, "clip": CLIP, "cases": cases}, "classifying", os.path.basename(base) + ".json", indent=None)

@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True
 import torch
 
 import adapterhub
+import adapterhub_heads
 import aslora
 import bases
 import bitfit
@@ -49,6 +50,7 @@ PARTS = {
     "training": training.make_all,
     "encoders": encoders.make_all,
     "heads": heads.make_all,
+    "adapterhub_heads": adapterhub_heads.make_all,
 }
 
 

@@ -52,7 +52,11 @@ func Open(paths []string, e *Encoder, o Options) (*Set, error) {
 	}
 	n := 0
 	for _, path := range paths {
-		f, err := openFile(path, o.Header)
+		header := o.Header
+		if o.Task != nil && o.Task.headed(firstRow(path)) {
+			header = nil
+		}
+		f, err := openFile(path, header)
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}

@@ -44,8 +44,8 @@ func digest(c *Config, tensors map[string]safetensors.Tensor) string {
 			field(canonical(m))
 		}
 	}
-	if classes := c.classes(); classes != nil {
-		field([]byte(classesFile))
+	if classes := c.ClassesJSON(); classes != nil {
+		field([]byte(ClassesFile))
 		field(classes)
 	}
 	field(nil)

@@ -20,19 +20,19 @@ import (
 // config.json beside it, as transformers writes one, or they are LABEL_0, LABEL_1
 // and so on.
 
-// classesFile says what the classes of a head are called.
-const classesFile = "config.json"
+// ClassesFile says what the classes of a head are called.
+const ClassesFile = "config.json"
 
 // headModules are what PEFT adds to modules_to_save, whichever the base has.
 var headModules = []string{"classifier", "score"}
 
-// readClasses reads what lies beside an adapter that may have a head; nil: nothing
+// ReadClasses reads what lies beside an adapter that may have a head; nil: nothing
 // is said.
-func readClasses(dir string, c *Config) (*models.Classes, error) {
+func ReadClasses(dir string, c *Config) (*models.Classes, error) {
 	if c.Task != "" && !isHeadTask(models.Task(c.Task)) {
 		return nil, nil
 	}
-	b, err := regular.Text(filepath.Join(dir, classesFile), regular.Config)
+	b, err := regular.Text(filepath.Join(dir, ClassesFile), regular.Config)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -42,11 +42,11 @@ func readClasses(dir string, c *Config) (*models.Classes, error) {
 	}
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, classesFile, err)
-	case classes.Names == nil && classes.Problem == "":
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, ClassesFile, err)
+	case classes.Names == nil && classes.Problem == "" && classes.Form == nil:
 		return nil, nil
 	}
-	return &models.Classes{Names: classes.Names, Problem: classes.Problem}, nil
+	return &models.Classes{Names: classes.Names, Problem: classes.Problem, Form: classes.Form}, nil
 }
 
 func isHeadTask(t models.Task) bool { return t == models.Classify || t == models.Tag }
@@ -79,7 +79,11 @@ func (b *Builder) underHead() error {
 	if task == "" {
 		return nil
 	}
-	m, err := models.WithHead(b.Model, task)
+	under := &models.Classes{Task: task}
+	if c := b.Config.Classes; c != nil {
+		under.Form = c.Form
+	}
+	m, err := models.WithHeadOf(b.Model, under)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBase, err)
 	}
@@ -108,7 +112,7 @@ func (b *Builder) countClasses(tensors map[string]safetensors.Tensor) error {
 			return fmt.Errorf("%w: %s has %d rows: a head tells at most %d classes apart", ErrTensor, name, t.Shape[0], models.MaxClasses)
 		}
 		if c := b.Config.Classes; c != nil && c.Names != nil && len(c.Names) != t.Shape[0] {
-			return fmt.Errorf("%w: %s names %d classes (id2label), and %s has %d rows", ErrConfig, classesFile, len(c.Names), name, t.Shape[0])
+			return fmt.Errorf("%w: %s names %d classes (id2label), and %s has %d rows", ErrConfig, ClassesFile, len(c.Names), name, t.Shape[0])
 		}
 		b.classes, b.scores = t.Shape[0], name
 	}
@@ -144,7 +148,7 @@ func (b *Builder) wholeHead() error {
 		case s.Classes && b.wholly(site) && b.classes == 0 && b.inFile != nil:
 			return fmt.Errorf("%w: missing: %s%s", ErrTensor, b.name(site, ".weight"), madeFor(b.Config.Base))
 		case s.Classes && b.wholly(site) && b.classes == 0:
-			return fmt.Errorf("%w: nothing says how many classes %q tells apart: neither the base nor a %s", ErrConfig, s.Name, classesFile)
+			return fmt.Errorf("%w: nothing says how many classes %q tells apart: neither the base nor a %s", ErrConfig, s.Name, ClassesFile)
 		}
 	}
 	return nil
@@ -159,7 +163,7 @@ func (b *Builder) ownClasses() *models.Classes {
 		}
 		own := &models.Classes{Task: b.task}
 		if c := b.Config.Classes; c != nil {
-			own.Names, own.Problem = slices.Clone(c.Names), c.Problem
+			own.Names, own.Problem, own.Form = slices.Clone(c.Names), c.Problem, c.Form
 		}
 		if own.Names == nil {
 			own.Names = models.ClassNames(b.classes)
@@ -169,9 +173,9 @@ func (b *Builder) ownClasses() *models.Classes {
 	return nil
 }
 
-// classes is classesFile, as far as it is part of an adapter's content; nil: there is
+// ClassesJSON is ClassesFile, as far as it is part of an adapter's content; nil: there is
 // none.
-func (c *Config) classes() []byte {
+func (c *Config) ClassesJSON() []byte {
 	if c.Classes == nil {
 		return nil
 	}
@@ -188,27 +192,31 @@ func (c *Config) classes() []byte {
 	if c.Classes.Problem != "" {
 		members = append(members, member{"problem_type", text(string(c.Classes.Problem))})
 	}
+	if form := c.Classes.Form; form != nil {
+		b, _ := json.Marshal(form) // numbers, texts and flags
+		members = append(members, member{"adapterhub_head", b})
+	}
 	return appendObject(nil, members, "", false)
 }
 
-// leftClasses reports whether dir has the classesFile of an adapter that was saved
+// leftClasses reports whether dir has the ClassesFile of an adapter that was saved
 // there, which says nothing of this one, without names. One that others wrote is
 // refused where it would be taken for this one's.
 func leftClasses(dir string, c *Config) (bool, error) {
-	if c.classes() != nil {
+	if c.ClassesJSON() != nil {
 		return false, nil
 	}
-	if b, err := regular.Text(filepath.Join(dir, classesFile), regular.Config); err == nil {
+	if b, err := regular.Text(filepath.Join(dir, ClassesFile), regular.Config); err == nil {
 		members, err := parseObject(b)
 		if err == nil && !slices.ContainsFunc(members, func(m member) bool {
-			return m.key != "id2label" && m.key != "label2id" && m.key != "problem_type"
+			return !slices.Contains([]string{"id2label", "label2id", "problem_type", "adapterhub_head"}, m.key)
 		}) {
 			return true, nil
 		}
 	}
-	said, err := readClasses(dir, c)
+	said, err := ReadClasses(dir, c)
 	if err == nil && said != nil {
-		err = fmt.Errorf("%w: the %s there would name the classes of this adapter, which has no names for them: save it to another folder", ErrConfig, classesFile)
+		err = fmt.Errorf("%w: the %s there would name the classes of this adapter, which has no names for them: save it to another folder", ErrConfig, ClassesFile)
 	}
 	return false, err
 }

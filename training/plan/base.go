@@ -24,6 +24,7 @@ type Base struct {
 	Nominal float64
 
 	model      models.Model // its shape; nil of an encoder, which is not trained yet
+	shape      models.Model // of an encoder, where it is implemented
 	config     models.Config
 	sites      models.Sites
 	parameters int
@@ -47,6 +48,18 @@ func (b *Base) Forward(*models.Pass, *models.Batch, *models.Cache) *models.Value
 // Head implements models.Model: there are no weights to compute with.
 func (b *Base) Head(*models.Pass, *models.Batch, int, *models.Value) *models.Value {
 	panic("plan: a Base has no weights")
+}
+
+// Shape is the model that the base is, without weights; the base itself, where its
+// architecture is planned for and not implemented.
+func (b *Base) Shape() models.Model {
+	switch {
+	case b.model != nil:
+		return b.model
+	case b.shape != nil:
+		return b.shape
+	}
+	return b
 }
 
 // Parameters is the number of the base's parameters.

@@ -59,6 +59,9 @@ func read(name, class, modelType string, config []byte, o models.Options) (*Base
 		}
 		b.config.Architecture = e.Architecture
 		b.count()
+		if m, err := models.NewShape(name, config, o); err == nil {
+			b.shape = m
+		}
 		return b, nil
 	}
 	model, err := models.NewShape(name, config, o)

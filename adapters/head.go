@@ -20,7 +20,7 @@ import (
 // config.json beside it, as transformers writes one, or they are LABEL_0, LABEL_1
 // and so on.
 
-// ClassesFile says what the classes of a head are called.
+// ClassesFile is the file beside an adapter that says what the classes of its head are called.
 const ClassesFile = "config.json"
 
 // headModules are what PEFT adds to modules_to_save, whichever the base has.
@@ -206,17 +206,25 @@ func leftClasses(dir string, c *Config) (bool, error) {
 	if c.ClassesJSON() != nil {
 		return false, nil
 	}
-	if b, err := regular.Text(filepath.Join(dir, ClassesFile), regular.Config); err == nil {
-		members, err := parseObject(b)
-		if err == nil && !slices.ContainsFunc(members, func(m member) bool {
-			return !slices.Contains([]string{"id2label", "label2id", "problem_type", "adapterhub_head"}, m.key)
-		}) {
-			return true, nil
-		}
+	if NamesClasses(dir) {
+		return true, nil
 	}
 	said, err := ReadClasses(dir, c)
 	if err == nil && said != nil {
 		err = fmt.Errorf("%w: the %s there would name the classes of this adapter, which has no names for them: save it to another folder", ErrConfig, ClassesFile)
 	}
 	return false, err
+}
+
+// NamesClasses reports whether dir has a ClassesFile that says nothing else: an adapter's,
+// and no model's.
+func NamesClasses(dir string) bool {
+	b, err := regular.Text(filepath.Join(dir, ClassesFile), regular.Config)
+	if err != nil {
+		return false
+	}
+	members, err := parseObject(b)
+	return err == nil && !slices.ContainsFunc(members, func(m member) bool {
+		return !slices.Contains([]string{"id2label", "label2id", "problem_type", "adapterhub_head"}, m.key)
+	})
 }

@@ -108,8 +108,8 @@ func (h *Head) Place(tokens []int32, virtual int) int {
 // heads reads the base's own head and lays out those that adapters may bring. It
 // is called when all other sites are numbered.
 func (s *Source) heads(c *Config, pooler *Linear, last bool) {
-	c.heads, c.trunk, c.Causal = map[Task]*Head{}, len(s.sites), last
-	c.forms, c.pooler = &sync.Map{}, pooler
+	c.heads, c.trunk, c.Causal, c.pooler = map[Task]*Head{}, len(s.sites), last, pooler
+	c.forms = &sync.Map{}
 	for task, form := range s.Architecture.heads {
 		if form.pooled && pooler == nil || form.class == s.class {
 			continue
@@ -180,8 +180,8 @@ func (c *Config) Head(t Task) (*Head, error) {
 }
 
 // WithHead is a model under the names that its modules have in transformers' class
-// with the head of a task: those of the head are among its sites, and of a decoder
-// there is no output embedding.
+// with the head of a task: those of the head are among its sites, and neither a
+// decoder's output embedding is nor a pooler that the head does not stand on.
 func WithHead(m Model, t Task) (Model, error) {
 	h, err := m.Config().Head(t)
 	if err != nil {
@@ -193,18 +193,27 @@ func WithHead(m Model, t Task) (Model, error) {
 func withHead(m Model, h *Head) Model {
 	sites := slices.Concat(m.Sites()[:m.Config().trunk], h.sites)
 	for i := range sites {
-		if sites[i].Head {
+		if sites[i].Head || h.leaves(sites[i].Linear) {
 			sites[i] = Site{Name: sites[i].Name, Kind: AbsentSite, Layer: -1}
 		}
 	}
-	return &headed{m, sites}
+	return &headed{m, sites, m.Config(), h.Task}
 }
+
+// leaves reports whether a linear is a pooler on which the head does not stand: its class
+// has none.
+func (h *Head) leaves(l *Linear) bool { return l != nil && l == h.config.pooler && h.pooler == nil }
 
 // headed is a model with the sites of a head.
 type headed struct {
 	Model
-	sites Sites
+	sites  Sites
+	config *Config
+	task   Task
 }
+
+// Config implements Model.
+func (m *headed) Config() *Config { return m.config }
 
 // Sites implements Model.
 func (m *headed) Sites() Sites { return m.sites }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/metric"
 )
 
@@ -145,6 +146,14 @@ func (t *Task) column(r *Record, columns []string) (value, column string, err er
 	return value, column, err
 }
 
+// Labels are the task's for a head.
+func (t *Task) Labels() *Labels {
+	if t.Classes == nil {
+		return &Labels{models.Classes{Task: models.Classify, Problem: models.Regression, Names: models.ClassNames(1)}}
+	}
+	return &Labels{models.Classes{Task: models.Classify, Problem: models.SingleLabel, Names: t.Classes}}
+}
+
 // Reads implements Format.
 func (t *Task) Reads() []string { return append(slices.Concat(t.texts...), t.labels...) }
 
@@ -156,5 +165,47 @@ func (t *Task) Example(r *Record) (Example, error) {
 	}
 	x := Answered(t.prompt(row.Texts), t.Answers[row.Class])
 	x.Label, x.Value = row.Class, row.Value
+	return x, nil
+}
+
+// taskFormat reads the rows of a task for a head.
+type taskFormat struct {
+	*Task
+	labels  *Labels
+	numbers []int // that the task's classes have there; -1: none
+}
+
+func newTaskFormat(t *Task, l *Labels) taskFormat {
+	f := taskFormat{Task: t, labels: l}
+	for i, name := range t.Classes {
+		n := slices.Index(l.Names, name)
+		if n < 0 && slices.Equal(l.Names, models.ClassNames(len(t.Classes))) { // a head without names
+			n = i
+		}
+		f.numbers = append(f.numbers, n)
+	}
+	return f
+}
+
+// Example implements Format.
+func (f taskFormat) Example(r *Record) (Example, error) {
+	row, err := f.Row(r)
+	x := Example{Label: -1}
+	if err != nil {
+		return x, err
+	}
+	if x.Text = row.Texts[0]; len(row.Texts) > 1 {
+		x.Second = &row.Texts[1]
+	}
+	switch {
+	case f.Classes == nil && f.labels.Problem == models.Regression:
+		x.Value, x.Values, x.Label = row.Value, []float32{float32(row.Value)}, 0
+	case f.Classes == nil || f.labels.Problem != models.SingleLabel:
+		return x, r.fault("the head's problem is %s, and task %s is another", f.labels.Problem, f.Name)
+	case f.numbers[row.Class] < 0:
+		return x, r.fault("the row's class is %s, which is none of the %d classes: %s", f.Classes[row.Class], len(f.labels.Names), some(f.labels.Names))
+	default:
+		x.Label = f.numbers[row.Class]
+	}
 	return x, nil
 }

@@ -35,7 +35,11 @@ func WriteOut(m models.Model, c *Config) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ParseConfig(out.JSON())
+	written, err := ParseConfig(out.JSON())
+	if err == nil {
+		written.Classes = c.Classes
+	}
+	return written, err
 }
 
 // targeted is a method that adapts the modules that target_modules and its

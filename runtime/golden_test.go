@@ -254,23 +254,28 @@ func (g *golden) save(configs map[string]map[string]any) {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		a, err := adapters.New(g.m, c)
-		if err != nil {
-			g.t.Fatal(err)
+		g.saveAs(name, c)
+	}
+}
+
+func (g *golden) saveAs(name string, c *adapters.Config) {
+	g.t.Helper()
+	a, err := adapters.New(g.m, c)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, p := range a.Params() {
+		for i := range p.Values().Data {
+			p.Values().Data[i] += 0.1 * float32(i%5-2)
 		}
-		for _, p := range a.Params() {
-			for i := range p.Values().Data {
-				p.Values().Data[i] += 0.1 * float32(i%5-2)
-			}
-		}
-		a.Refresh()
-		dir := filepath.Join(g.t.TempDir(), name)
-		if err := a.Save(dir); err != nil {
-			g.t.Fatal(err)
-		}
-		if err := g.catalogue.Add(name, dir); err != nil {
-			g.t.Fatal(err)
-		}
+	}
+	a.Refresh()
+	dir := filepath.Join(g.t.TempDir(), name)
+	if err := a.Save(dir); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := g.catalogue.Add(name, dir); err != nil {
+		g.t.Fatal(err)
 	}
 }
 

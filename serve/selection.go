@@ -66,7 +66,7 @@ func (s *Server) selected(c *fiber.Ctx, body ...naming) (selection, error) {
 	if err == nil {
 		err = lease.Err()
 	}
-	account.digest = lease.Digest()
+	account.digest = lease.Identity()
 	if err != nil {
 		lease.Release()
 		return selection{}, leaseFault(chosen, err)

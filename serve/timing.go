@@ -36,7 +36,7 @@ func (t *timing) durations(c *fiber.Ctx) {
 func adapterHeaders(c *fiber.Ctx, g *generation) {
 	if g.lease != nil {
 		c.Set("X-Adapter-Id", g.lease.Name())
-		c.Set("X-Adapter-Digest", g.lease.Digest())
+		c.Set("X-Adapter-Digest", g.lease.Identity())
 	}
 }
 

@@ -55,7 +55,7 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 		return nil, err
 	}
 	if less {
-		log.Info("there is little memory: what is not set is smaller than usual", "kv-cache", c.KVCache, "adapter-budget", c.AdapterBudget, "uploads", c.Uploads)
+		log.Info("there is little memory: what is not set is smaller than usual", "kv-cache", c.KVCache, "adapter-budget", c.AdapterBudget, "uploads", c.Uploads, "grammar-cache", c.GrammarCache)
 	}
 	if heap := account.HeapLimit(); heap > 0 && goLimit == math.MaxInt64 {
 		debug.SetMemoryLimit(heap)

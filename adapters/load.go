@@ -23,20 +23,24 @@ func Load(m models.Model, f *Folder) (*Adapter, error) {
 }
 
 func load(m models.Model, f *Folder) (*Adapter, error) {
-	b := newBuilder(bare(m, f.Config, f.tensors), f.Config)
+	tensors, err := f.inOrder(m)
+	if err != nil {
+		return nil, err
+	}
+	b := newBuilder(bare(m, f.Config, tensors), f.Config)
 	if err := b.underHead(); err != nil {
 		return nil, err
 	}
-	if err := b.resize(f.tensors); err != nil {
+	if err := b.resize(tensors); err != nil {
 		return nil, err
 	}
-	if err := b.countClasses(f.tensors); err != nil {
+	if err := b.countClasses(tensors); err != nil {
 		return nil, err
 	}
 	if err := b.build(); err != nil {
 		return nil, err
 	}
-	if err := b.fill(f.tensors); err != nil {
+	if err := b.fill(tensors); err != nil {
 		return nil, err
 	}
 	a := b.adapter()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/gguf"
 )
 
 // drawer is a Method of whose adapters a part is in no file: it is drawn from a
@@ -21,6 +22,9 @@ var _ drawer = (*vera)(nil)
 // tell before they are read. The tensors' file is read whole. What is wrong with
 // the folder shows when it is opened.
 func FolderBytes(base models.Model, dir string) (bytes int) {
+	if file, _ := GGUFIn(dir); file != "" {
+		return ggufBytes(file)
+	}
 	for _, name := range []string{SafeFile, TorchFile} {
 		if stat, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			bytes = int(stat.Size())
@@ -45,6 +49,7 @@ func FolderBytes(base models.Model, dir string) (bytes int) {
 // that were found (TestReadingIsBounded).
 const (
 	perHeaderByte    = 16  // of a safetensors file
+	perGGUFByte      = 64  // of what is not tensors
 	perConfigByte    = 256 // of a rank_pattern, whose keys are patterns
 	perBesideByte    = 20
 	perTokenizerByte = 20
@@ -65,7 +70,9 @@ func ReadingBytes(dir string) (bytes int) {
 		}
 		return int(stat.Size())
 	}
-	if tensors := size(SafeFile); tensors > 0 {
+	if file, _ := GGUFIn(dir); file != "" {
+		bytes = ggufReading(file)
+	} else if tensors := size(SafeFile); tensors > 0 {
 		bytes = tensors + perHeaderByte*headerBytes(filepath.Join(dir, SafeFile), tensors)
 	} else {
 		file := size(TorchFile)
@@ -90,4 +97,22 @@ func headerBytes(path string, most int) int {
 		return 0
 	}
 	return int(min(binary.LittleEndian.Uint64(length[:]), uint64(most)))
+}
+
+// ggufReading is what reading a GGUF file takes beside its tensors.
+func ggufReading(path string) int {
+	stat, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	file, err := gguf.Open(path)
+	if err != nil {
+		return int(stat.Size())
+	}
+	defer func() { _ = file.Close() }()
+	head := int(stat.Size())
+	for _, t := range file.Tensors() {
+		head -= len(t.Data)
+	}
+	return int(stat.Size()) + perGGUFByte*max(head, 0)
 }

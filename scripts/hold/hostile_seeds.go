@@ -23,7 +23,7 @@ type seed struct {
 	folder  mutant.Folder
 }
 
-// seeds are all there are: the golden adapters; the golden bases, whole and in
+// seeds are all there are: the golden adapters, and what llama.cpp's converter makes of some; the golden bases, whole and in
 // shards, and what llama.cpp's converter makes of such.
 type seeds struct{ adapters, bases []seed }
 
@@ -55,6 +55,17 @@ func readSeeds(root string) (s seeds, err error) {
 			}
 			delete(folder, "golden.safetensors")
 			s.adapters = append(s.adapters, seed{filepath.Base(dir) + "/" + filepath.Base(own), dir, true, folder})
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "ggufadapters", "*.gguf"))
+		if err != nil {
+			return s, err
+		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return s, err
+			}
+			s.adapters = append(s.adapters, seed{filepath.Base(dir) + "/" + filepath.Base(file), dir, true, mutant.Folder{"adapter.gguf": {Bytes: b}}})
 		}
 	}
 	converted, err := filepath.Glob(filepath.Join(root, goldens, "converted", "*", "model.gguf"))

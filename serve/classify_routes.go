@@ -223,7 +223,8 @@ func (s *Server) classifyBody(c *fiber.Ctx, lists bool) error {
 	if err != nil {
 		return err
 	}
-	defer release()
+	answered := held{release}
+	defer answered.end()
 	ignore := body.Ignore
 	if ignore == nil {
 		ignore = []string{"O"}
@@ -239,9 +240,9 @@ func (s *Server) classifyBody(c *fiber.Ctx, lists bool) error {
 			}
 		}
 		if in.one {
-			return writeJSON(c, fiber.StatusOK, answers[0])
+			return answered.writeJSON(c, answers[0])
 		}
-		return writeJSON(c, fiber.StatusOK, answers)
+		return answered.writeJSON(c, answers)
 	}
 	answer := classifyAnswer{
 		openAIHead: s.head("classify-", "list", to.lease), Task: classes.Task, Data: make([]classifyObject, len(all)), Usage: inputUsage{tokens, tokens},
@@ -260,7 +261,7 @@ func (s *Server) classifyBody(c *fiber.Ctx, lists bool) error {
 		}
 		answer.Data[i] = o
 	}
-	return writeJSON(c, fiber.StatusOK, answer)
+	return answered.writeJSON(c, answer)
 }
 
 // predictInput is what text-embeddings-inference classifies: a text, a list of the
@@ -331,7 +332,8 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	defer release()
+	answered := held{release}
+	defer answered.end()
 	answers := make([]any, len(all))
 	for i := range all {
 		if classes.Task == models.Tag {
@@ -341,7 +343,7 @@ func (s *Server) predict(c *fiber.Ctx) error {
 		}
 	}
 	if !body.Inputs.batch {
-		return writeJSON(c, fiber.StatusOK, answers[0])
+		return answered.writeJSON(c, answers[0])
 	}
-	return writeJSON(c, fiber.StatusOK, answers)
+	return answered.writeJSON(c, answers)
 }

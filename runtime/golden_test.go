@@ -50,13 +50,7 @@ type golden struct {
 func openGolden(t testing.TB, base string) *golden {
 	t.Helper()
 	m := modeltest.Open(t, base)
-	load := func(_ context.Context, s catalogue.Source) (catalogue.Adapter, error) {
-		f, err := adapters.Open(s.Dir)
-		if err != nil {
-			return nil, err
-		}
-		return adapters.Load(m, f)
-	}
+	load := loader(m)
 	c, err := catalogue.New(load, catalogue.Options{Dir: modeltest.Goldens(t, base, "adapters"), Compose: catalogue.ComposeFor(m)})
 	if err != nil {
 		t.Fatal(err)

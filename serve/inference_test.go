@@ -31,6 +31,8 @@ var inferenceRoutes = map[string]asking{
 	"POST /generate_stream":                 {`{"inputs":"LONG"}`, "inputs", 422, true},
 	"POST /v1/completions":                  {`{"prompt":"LONG"}`, "prompt", 400, false},
 	"POST /completions":                     {`{"prompt":"LONG"}`, "prompt", 400, false},
+	"POST /v1/responses":                    {`{"input":"LONG"}`, "input", 400, false},
+	"POST /responses":                       {`{"input":"LONG"}`, "input", 400, false},
 	"POST /v1/chat/completions":             {`{"messages":[{"role":"user","content":"LONG"}]}`, "messages", 400, false},
 	"POST /chat/completions":                {`{"messages":[{"role":"user","content":"LONG"}]}`, "messages", 400, false},
 	"POST /v2/models/:name/generate":        {`{"text_input":"LONG"}`, "text_input", 422, false},
@@ -132,7 +134,7 @@ func TestEveryInferenceHasLimits(t *testing.T) {
 		got = a.say(t, s, r, "any", strings.Repeat("a ", 500))
 		require.Equal(t, 413, got.status, "%s: %s", r.path, got.body)
 		require.Contains(t, got.body, "larger than the 1000 bytes this server takes", r.path)
-		got = a.say(t, s, r, "any", strings.Repeat("ab ", 300)) // of 128 that the base takes
+		got = a.say(t, s, r, "any", strings.Repeat("ab ", 300))                                                        // of 128 that the base takes
 		require.Contains(t, []int{a.status, http.StatusRequestEntityTooLarge}, got.status, "%s: %s", r.path, got.body) // as text-embeddings-inference says it
 		require.Contains(t, got.body, a.prompt, r.path)
 		require.Empty(t, s.engine.requests(), r.path)

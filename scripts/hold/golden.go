@@ -77,7 +77,7 @@ func (b *base) load(_ context.Context, s catalogue.Source) (catalogue.Adapter, e
 }
 
 // size tells how much memory it takes to read the adapter in a folder.
-func (b *base) size(dir string) int { return adapters.FolderBytes(b.model, dir) }
+func (b *base) size(dir string) int { return adapters.FolderBytes(b.model, dir, adapters.AsStored) }
 
 // characters is a tokenizer.json of the golden bases' 96 tokens: two special
 // ones and 94 characters.

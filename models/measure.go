@@ -160,3 +160,4 @@ func (*measure) CrossEntropy([]float64, kernels.Matrix, []int32, float32)       
 func (*measure) StoreKV(kernels.KV, []kernels.Span, kernels.Matrix, kernels.Matrix)           {}
 func (*measure) LoadKV(_, _ kernels.Matrix, _ kernels.KV, _ []kernels.Span, _ kernels.Matrix) {}
 func (*measure) Run(int, kernels.Task)                                                        {}
+func (*measure) Threads() int                                                                 { return 1 }

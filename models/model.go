@@ -52,8 +52,9 @@ type Config struct {
 	Classes *Classes
 	Padding int32 // the token that fills texts up, which a text's last row is not; -1: none
 
-	heads map[Task]*Head
-	trunk int // the number of sites before those of heads
+	heads  map[Task]*Head
+	trunk  int     // the number of sites before those of heads
+	pooler *Linear // of an encoder; nil: none
 }
 
 // Options are the choices left to whoever loads a model.

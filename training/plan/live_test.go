@@ -120,7 +120,7 @@ func choices(base *plan.Base) []plan.Choice {
 
 func method(t *testing.T, m models.Model, c plan.Choice) training.Method {
 	if recipe, ok := adapters.FindRecipe(c.Method); ok {
-		config, err := recipe.Config(m, &c.Choice)
+		config, err := recipe.Config(m, &c.Choice, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,7 @@ func (t *Trained) Measure(batch Batch) (live models.Live, flops models.FLOPs, ok
 		return live, flops, false
 	}
 	method := t.method()
-	live, flops, err := training.Measure(t.base.model, method, t.Recompute, batch.lengths()...)
+	live, flops, err := training.Measure(t.base.model, method, training.Objective{}, t.Recompute, batch.lengths()...)
 	if err != nil {
 		panic(fmt.Sprintf("plan: a batch of %+v: %v", batch, err)) // it has labels
 	}

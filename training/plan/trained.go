@@ -82,7 +82,7 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 				return nil, fmt.Errorf("%w: %w", ErrMethod, err)
 			}
 		}
-		config, err := recipe.Config(b, &c.Choice)
+		config, err := recipe.Config(b, &c.Choice, nil)
 		if err != nil {
 			return nil, err
 		}

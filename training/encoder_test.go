@@ -331,7 +331,7 @@ func TestPublishedHead(t *testing.T) {
 	files := map[string]string{}
 	for entries := tar.NewReader(plain); ; {
 		header, err := entries.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		b, readErr := io.ReadAll(entries)

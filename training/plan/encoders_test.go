@@ -89,7 +89,6 @@ func TestPeakOfEncoders(t *testing.T) {
 						t.Errorf("%s trains a share of %g", name, share)
 					}
 					if parameters != trained.Parameters() {
-
 						t.Errorf("%d parameters are trained, planned %d", parameters, trained.Parameters())
 					}
 				})

@@ -100,7 +100,7 @@ func headMetrics(o *Objective) []headMetric {
 	case o.Problem == models.MultiLabel:
 		return []headMetric{
 			{"f1", func(j *judged) float64 { return metric.F1(rounded(j.wanted), rounded(j.got)) }}, // over all classes together
-			{"accuracy", func(j *judged) float64 { return allRight(j) }},
+			{"accuracy", allRight},
 		}
 	case o.Problem == models.SingleLabel && o.Classes == 2:
 		return []headMetric{

@@ -86,6 +86,7 @@ func shaped(m models.Model) *Base {
 
 // count counts the parameters.
 func (b *Base) count() {
+	b.parameters = 0
 	for _, dims := range b.tensors() {
 		b.parameters += count(dims)
 	}

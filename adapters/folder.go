@@ -71,7 +71,7 @@ func open(dir string) (*Folder, error) {
 		return nil, err
 	}
 	dropCopies(f.tensors)
-	if f.Config.Classes, err = readClasses(dir, f.Config); err != nil {
+	if f.Config.Classes, err = ReadClasses(dir, f.Config); err != nil {
 		return nil, err
 	}
 	if f.chatTemplate, err = readTemplate(dir); err != nil {

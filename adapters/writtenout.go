@@ -19,7 +19,7 @@ func WriteOut(m models.Model, c *Config) (*Config, error) {
 		return c, nil
 	}
 	t := method.modules()
-	if t.include.empty() && t.family == "" {
+	if t.include.empty() && t.family == "" || t.include.expr == noModules {
 		return c, nil
 	}
 	adapted, err := t.find(m)

@@ -63,22 +63,23 @@ type Head struct {
 // classes]: what a row holds beyond its own classes is undefined. x is what
 // Model.Forward returned, of first or last rows or of all, as Task wants it.
 func (h *Head) Forward(p *Pass, b *Batch, from int, x *Value) *Value {
-	segments, given := headSegments(p, b, from, x.Rows()), x
-	through := func(l *Linear, act kernels.Activation) {
-		y := activated(p, act, l.Forward(p, segments, x))
+	given := x
+	if h.pooler != nil {
+		x = pooled(p, h.pooler, b, from, x)
+	}
+	segments := headSegments(p, b, from, x.Rows())
+	through := func(l *Linear) {
+		y := activated(p, h.act, l.Forward(p, segments, x))
 		if x != given {
 			p.Free(x)
 		}
 		x = y
 	}
-	if h.pooler != nil {
-		through(h.pooler, kernels.Tanh)
-	}
 	if h.dense != nil {
-		through(h.dense, h.act)
+		through(h.dense)
 	}
 	for _, l := range h.deep {
-		through(l, h.act)
+		through(l)
 	}
 	scores := h.out.Forward(p, segments, x)
 	if x != given {

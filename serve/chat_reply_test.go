@@ -159,7 +159,7 @@ func TestForcedCalls(t *testing.T) {
 func TestReferencesOfForcedCalls(t *testing.T) {
 	schemas := []string{
 		`{"type":"object","properties":{"next":{"$ref":"#"}},"additionalProperties":false}`,
-		`{"properties":{"at":{"$ref":"#/definitions/X"}},"required":["at"],"additionalProperties":false,"definitions":{"X":{"enum":["sky"]}}}`,
+		`{"$id":"https://example.com/look","properties":{"at":{"$ref":"#/definitions/X"}},"required":["at"],"additionalProperties":false,"definitions":{"X":{"enum":["sky"]}}}`,
 		`{"properties":{"at":{"$ref":"#/$defs/X"},"const":{"$ref":"#/properties/at"}},"required":["at"],"additionalProperties":false,"$defs":{"X":{"enum":["sea",{"$ref":"#"}]}}}`,
 		`{"$ref":"#/$defs/X","$defs":{"X":{"type":"object","properties":{"y":{"type":"integer"}},"required":["y"],"additionalProperties":false}}}`,
 	}
@@ -176,7 +176,7 @@ func TestReferencesOfForcedCalls(t *testing.T) {
 	whole, err := grammar.Schema([]byte(all))
 	require.NoError(t, err, all)
 	for i, pair := range arguments {
-		alone, err := tools[i].schema(i)
+		alone, err := tools[i].schema()
 		require.NoError(t, err)
 		one, err := grammar.Schema(alone)
 		require.NoError(t, err, string(alone))

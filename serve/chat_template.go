@@ -39,8 +39,8 @@ func (s *Server) chatTemplate(c *fiber.Ctx, to selection) (chatTemplate, error) 
 	return t, nil
 }
 
-// render renders a conversation. It ends when the client leaves.
-func (s *Server) render(c *fiber.Ctx, t chatTemplate, messages []chat.Message, o chat.Options) (string, error) {
+// render renders a conversation, which is that field of the request. It ends when the client leaves.
+func (s *Server) render(c *fiber.Ctx, t chatTemplate, field string, messages []chat.Message, o chat.Options) (string, error) {
 	ctx, done := s.attend(c)
 	defer done()
 	text, err := t.render(ctx, messages, o)
@@ -48,7 +48,7 @@ func (s *Server) render(c *fiber.Ctx, t chatTemplate, messages []chat.Message, o
 		err = errBlank
 	}
 	if err != nil && ctx.Err() == nil {
-		return "", t.fault(err)
+		return "", t.fault(field, err)
 	}
 	return text, err
 }
@@ -59,19 +59,19 @@ var errBlank = errors.New("it renders nothing: no role, no text")
 // fault is what went wrong in rendering: a conversation that the template
 // refuses, or that cannot be rendered at all, is the client's fault, anything
 // else in an adapter's template the adapter's.
-func (t chatTemplate) fault(err error) error {
+func (t chatTemplate) fault(field string, err error) error {
 	var refused *chat.RaisedError
 	switch {
 	case errors.As(err, &refused):
-		return invalid("messages", "%s chat template refuses these messages: %s", t.owner(), refused.Message)
+		return invalid(field, "%s chat template refuses these messages: %s", t.owner(), refused.Message)
 	case errors.Is(err, chat.ErrConversation):
-		return invalid("messages", "these messages cannot be rendered: %s", err)
+		return invalid(field, "these messages cannot be rendered: %s", err)
 	case t.adapter != "":
 		return &adapterError{t.adapter, unusable(err)}
 	case errors.Is(err, errBlank):
-		return invalid("messages", "%s chat template is at fault, not these messages: %s; /v1/completions needs no template", t.owner(), err)
+		return invalid(field, "%s chat template is at fault, not these messages: %s; /v1/completions needs no template", t.owner(), err)
 	}
-	return invalid("messages", "%s chat template cannot render these messages: %s", t.owner(), err)
+	return invalid(field, "%s chat template cannot render these messages: %s", t.owner(), err)
 }
 
 // unusable is what is wrong with an adapter whose template fails.

@@ -12,6 +12,7 @@ import (
 type chatTool struct {
 	raw        json.RawMessage
 	name       string
+	field      string          // of its parameters
 	parameters json.RawMessage // a schema; nil: it takes none
 }
 
@@ -36,25 +37,25 @@ func (t *chatTool) decodeField(path string, raw json.RawMessage) error {
 	if parameters := shape.Function["parameters"]; !absent(parameters) {
 		t.parameters = parameters
 	}
+	t.field = path + ".function.parameters"
 	t.raw = append(t.raw, raw...)
 	return nil
 }
 
-// schema is that of the arguments of the tool of that number: an object.
-func (t *chatTool) schema(number int) (json.RawMessage, error) {
-	field := fmt.Sprintf("tools[%d].function.parameters", number)
+// schema is that of the arguments: an object.
+func (t *chatTool) schema() (json.RawMessage, error) {
 	switch {
 	case t.parameters == nil || compact(t.parameters) == "{}":
 		return json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`), nil
 	case classOf(t.parameters) != '{':
-		return nil, wrongType(field, t.parameters, "the schema of an object")
+		return nil, wrongType(t.field, t.parameters, "the schema of an object")
 	}
 	for name, value := range members(t.parameters) {
 		if string(name) != `"type"` {
 			continue
 		}
 		if compact(value) != `"object"` {
-			return nil, &fieldError{field + ".type", "is " + compact(value) + ": the arguments of a call are an object"}
+			return nil, &fieldError{t.field + ".type", "is " + compact(value) + ": the arguments of a call are an object"}
 		}
 		return t.parameters, nil
 	}
@@ -114,10 +115,10 @@ func (r *chatRequest) callForm() (f form, err error) {
 		schema, err := callsSchema(r.Tools, or(r.ParallelTools, true))
 		return form{field: "tools", kind: formSchema, text: schema}, err
 	}
-	for i, t := range r.Tools {
+	for _, t := range r.Tools {
 		if t.name == r.ToolChoice.name {
-			schema, err := t.schema(i)
-			return form{field: fmt.Sprintf("tools[%d].function.parameters", i), kind: formSchema, text: string(schema)}, err
+			schema, err := t.schema()
+			return form{field: t.field, kind: formSchema, text: string(schema)}, err
 		}
 	}
 	return form{}, invalid("tool_choice", "tool_choice names the function %q, which is none of tools", r.ToolChoice.name)
@@ -128,7 +129,7 @@ func (r *chatRequest) callForm() (f form, err error) {
 func callsSchema(tools []chatTool, parallel bool) (string, error) {
 	var kinds, own bytes.Buffer
 	for i, t := range tools {
-		schema, err := t.schema(i)
+		schema, err := t.schema()
 		if err != nil {
 			return "", err
 		}
@@ -138,13 +139,32 @@ func callsSchema(tools []chatTool, parallel bool) (string, error) {
 		}
 		fmt.Fprintf(&kinds, `{"type":"object","properties":{"name":{"const":%s},"parameters":{"$ref":"#/$defs/t%d"}},"required":["name","parameters"],"additionalProperties":false}`, quoted(t.name), i)
 		fmt.Fprintf(&own, `"t%d":`, i)
-		writeSchema(&own, schema, fmt.Sprintf("#/$defs/t%d", i), false)
+		writeSchema(&own, unnamed(schema), fmt.Sprintf("#/$defs/t%d", i), false)
 	}
 	most := ""
 	if !parallel {
 		most = `"maxItems":1,`
 	}
 	return fmt.Sprintf(`{"type":"array","minItems":1,%s"items":{"anyOf":[%s]},"$defs":{%s}}`, most, &kinds, &own), nil
+}
+
+// unnamed is a schema without the $id of its root, which it is no more when it has been
+// moved. References within it lead from the root all the same.
+func unnamed(schema json.RawMessage) json.RawMessage {
+	out := bytes.NewBufferString("{")
+	for name, value := range members(schema) {
+		if string(name) == `"$id"` {
+			continue
+		}
+		if out.Len() > 1 {
+			out.WriteByte(',')
+		}
+		out.Write(name)
+		out.WriteByte(':')
+		out.Write(value)
+	}
+	out.WriteByte('}')
+	return out.Bytes()
 }
 
 // writeSchema writes a schema that has been moved to root, to which its references

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/responses"
 	"github.com/stretchr/testify/require"
 )
 
@@ -70,4 +71,52 @@ func TestOpenAIClient(t *testing.T) {
 	_, err = stranger.Models.List(ctx)
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, "invalid_api_key", refused.Code)
+}
+
+// The responses of its newer API, whole and streamed, with tools and a schema.
+func TestOpenAIClientResponses(t *testing.T) {
+	s := withReply(t, toolTemplate, "hermes", "See. <tool_call>{\"name\": \"look\", \"arguments\": {\"at\": \"sky\"}}</tool_call>")
+	ctx := context.Background()
+	client := openai.NewClient(option.WithBaseURL(s.url+"/v1"), option.WithAPIKey("any"), option.WithHTTPClient(s.client), option.WithMaxRetries(0))
+	tool := responses.ToolParamOfFunction("look", map[string]any{"type": "object", "properties": map[string]any{"at": map[string]any{"type": "string"}}}, true)
+	ask := responses.ResponseNewParams{
+		Model: "base-model", Input: responses.ResponseNewParamsInputUnion{OfString: openai.String("Yo")},
+		Instructions: openai.String("Be"), Tools: []responses.ToolUnionParam{tool}, Store: openai.Bool(false), ParallelToolCalls: openai.Bool(true),
+	}
+	whole, err := client.Responses.New(ctx, ask)
+	require.NoError(t, err)
+	require.Equal(t, "See.", whole.OutputText())
+	require.Len(t, whole.Output, 2)
+	require.Equal(t, "look", whole.Output[1].AsFunctionCall().Name)
+	require.JSONEq(t, `{"at":"sky"}`, whole.Output[1].AsFunctionCall().Arguments)
+	require.Positive(t, whole.Usage.OutputTokens)
+
+	stream := client.Responses.NewStreaming(ctx, ask)
+	var text, arguments string
+	var last responses.Response
+	for stream.Next() {
+		switch e := stream.Current().AsAny().(type) {
+		case responses.ResponseTextDeltaEvent:
+			text += e.Delta
+		case responses.ResponseFunctionCallArgumentsDoneEvent:
+			arguments = e.Arguments
+		case responses.ResponseCompletedEvent:
+			last = e.Response
+		}
+	}
+	require.NoError(t, stream.Err())
+	require.Equal(t, "See.", text)
+	require.Equal(t, "See.", last.OutputText())
+	require.JSONEq(t, `{"at":"sky"}`, arguments)
+
+	ask.Tools, ask.Text = nil, responses.ResponseTextConfigParam{Format: responses.ResponseFormatTextConfigParamOfJSONSchema("place", map[string]any{"type": "object"})}
+	_, err = client.Responses.New(ctx, ask)
+	require.NoError(t, err)
+	require.NotNil(t, s.engine.requests()[2].Constraint)
+
+	ask.PreviousResponseID = openai.String("resp_1")
+	_, err = client.Responses.New(ctx, ask)
+	var refused *openai.Error
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, "previous_response_id", refused.Param)
 }

@@ -84,6 +84,8 @@ var requestsOf = map[string][]namingRequest{
 	"GET /models/*":            {{}},
 	"POST /completions":        {{body: `{"prompt":"a","model":"NAME"}`}, {body: `{"prompt":"a","model":"NAME:0.5,sql:1"}`}, {body: `{"prompt":"a"}`, header: "NAME"}},
 	"POST /chat/completions":   {{body: `{"messages":[{"role":"user","content":"a"}],"model":"NAME"}`}},
+	"POST /responses":          {{body: `{"input":"a","model":"NAME"}`}},
+	"POST /v1/responses":       {{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":[{"role":"user","content":"a"}],"model":"NAME:0.5,sql:0.5","stream":true}`}, {body: `{"input":"a"}`, header: "NAME"}},
 	"POST /v1/completions": {
 		{body: `{"prompt":"a","model":"NAME"}`}, {body: `{"prompt":"a","model":"NAME","stream":true}`}, {body: `{"prompt":"a","model":"NAME:0.5,sql:1"}`},
 		{body: `{"prompt":"a","model":"sql:0.5, NAME:0.5"}`}, {body: `{"prompt":"a","model":"NAME:1"}`}, {body: `{"prompt":"a","model":"NAME:1000"}`},
@@ -102,6 +104,7 @@ var requestsOf = map[string][]namingRequest{
 	},
 	"POST /v1/classify": {
 		{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":[["a","b"]],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"text":"a"}`, query: "?adapter=NAME"}, {body: `{"input":[1]}`, header: "NAME"},
+		{body: `{"input":"a"}`, query: "?adapter=NAME,sql"}, {body: `{"input":"a"}`, query: "?adapter=NAM*"}, {body: `{"input":"a"}`, query: "?adapter=NAME*"}, {body: `{"input":"a"}`, query: "?adapter=*"},
 	},
 	"POST /classify":                               {{body: `{"inputs":"a","model":"NAME"}`}},
 	"POST /predict":                                {{body: `{"inputs":"a","model":"NAME"}`}, {body: `{"inputs":[["a"]]}`, query: "?adapter=NAME"}},

@@ -103,70 +103,82 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if err := body.check(s); err != nil {
 		return err
 	}
-	calls, err := body.callForm()
+	run, err := s.converse(c, &body, arrived)
 	if err != nil {
 		return err
 	}
-	form, err := body.form(calls)
-	if err != nil {
-		return err
-	}
-	body.formed = form != nil
-	lora, err := s.loraNaming(c, body.LoRA)
-	if err != nil {
-		return err
-	}
-	to, err := s.selected(c, s.openAINaming(c, body.Model), lora)
-	if err != nil {
-		return err
-	}
-	defer to.lease.Release()
-	request, replies, err := s.chatRequest(c, &body, to)
-	if err != nil {
-		return err
-	}
-	var release func()
-	if request.Constraint, release, err = s.constraint(to, form); err != nil {
-		return err
-	}
-	defer release()
-	request.Arrived = arrived
-	choices := repeat(request, or(body.N, 1))
 	object := "chat.completion"
 	if body.streams() {
 		object = "chat.completion.chunk"
 	}
-	w := &chatWriter{
-		text: to.text, body: &body, head: s.head("chatcmpl-", object, to.lease),
-		replies: replies, prompt: request.Prompt, begun: make([]bool, len(choices)), made: make([]int, len(choices)),
-	}
-	g, err := s.generate(c, choices)
-	if err != nil {
-		return err
-	}
+	w := &chatWriter{chatRun: run, body: &body, head: s.head("chatcmpl-", object, run.lease), begun: make([]bool, len(run.choices)), made: make([]int, len(run.choices))}
 	if body.streams() {
-		return s.stream(c, g, openAI, w)
+		return s.stream(c, run.generation, openAI, w)
 	}
-	defer g.end()
-	return w.whole(c, g)
+	defer run.end()
+	return w.whole(c)
+}
+
+// chatRun is what answers a conversation, on its way.
+type chatRun struct {
+	*generation
+	text    *tokenizer.Tokenizer
+	replies chatReplies
+	prompt  []int32
+}
+
+// converse begins the answers to a conversation, whose fields have been checked. Who
+// gets them ends them.
+func (s *Server) converse(c *fiber.Ctx, body *chatRequest, arrived time.Time) (*chatRun, error) {
+	calls, err := body.callForm()
+	if err != nil {
+		return nil, err
+	}
+	form, err := body.form(calls)
+	if err != nil {
+		return nil, err
+	}
+	body.formed = form != nil
+	lora, err := s.loraNaming(c, body.LoRA)
+	if err != nil {
+		return nil, err
+	}
+	to, err := s.selected(c, s.openAINaming(c, body.Model), lora)
+	if err != nil {
+		return nil, err
+	}
+	defer to.lease.Release()
+	request, replies, err := s.chatRequest(c, body, to)
+	if err != nil {
+		return nil, err
+	}
+	var release func()
+	if request.Constraint, release, err = s.constraint(tenantOf(c).Name, to, form); err != nil {
+		return nil, err
+	}
+	defer release()
+	request.Arrived = arrived
+	g, err := s.generate(c, repeat(request, or(body.N, 1)))
+	if err != nil {
+		return nil, err
+	}
+	return &chatRun{g, to.text, replies, request.Prompt}, nil
 }
 
 // chatWriter writes the events of a generation as /v1/chat/completions does.
 type chatWriter struct {
-	text  *tokenizer.Tokenizer
+	*chatRun
 	body  *chatRequest
 	head  openAIHead
 	usage openAIUsage
 
-	replies chatReplies
-	prompt  []int32
-	begun   []bool // by choice
-	made    []int  // tokens of the answers
+	begun []bool // by choice
+	made  []int  // tokens of the answers
 }
 
 // whole answers when every choice has finished.
-func (w *chatWriter) whole(c *fiber.Ctx, g *generation) error {
-	answer := chatAnswer{openAIHead: w.head, Choices: make([]chatChoice, len(g.choices)), Usage: &w.usage}
+func (w *chatWriter) whole(c *fiber.Ctx) error {
+	answer := chatAnswer{openAIHead: w.head, Choices: make([]chatChoice, len(w.choices)), Usage: &w.usage}
 	for i := range answer.Choices {
 		answer.Choices[i] = chatChoice{Index: i, Message: chatReply{Role: "assistant"}}
 		answer.Choices[i].Message.add(replyPart{content: w.body.echoed()})
@@ -179,9 +191,9 @@ func (w *chatWriter) whole(c *fiber.Ctx, g *generation) error {
 	}
 	var timing timing
 	for {
-		e, err := g.next()
+		e, err := w.next()
 		if errors.Is(err, runtime.ErrEnd) {
-			timing.headers(c, g)
+			timing.headers(c, w.generation)
 			for i := range answer.Choices {
 				answer.Choices[i].Message.finish()
 			}
@@ -198,7 +210,7 @@ func (w *chatWriter) whole(c *fiber.Ctx, g *generation) error {
 			answer.PromptLogprobs = promptLogprobsOf(w.text, e.Prompt, *w.body.PromptLogprobs)
 		}
 		if l := w.logprobs(e); l != nil {
-			choice.Logprobs.Content = append(choice.Logprobs.Content, l.Content...)
+			choice.Logprobs.Content = append(choice.Logprobs.Content, l...)
 		}
 		w.count(e)
 		timing.add(e)
@@ -270,7 +282,11 @@ func (w *chatWriter) begin(out *eventStream, choice int) error {
 // additions are what an event adds to its choice: reasoning, content, calls. The
 // first of them has the token's log-probability and id.
 func (w *chatWriter) additions(e choiceEvent) (all []chatDelta) {
-	part, logprobs, ids := w.part(e), w.logprobs(e), w.ids(e)
+	part, ids := w.part(e), w.ids(e)
+	var logprobs *chatLogprobs
+	if l := w.logprobs(e); l != nil {
+		logprobs = &chatLogprobs{Content: l}
+	}
 	add := func(a chatAddition) {
 		all = append(all, chatDelta{Index: e.index, Delta: a, Logprobs: logprobs, IDs: ids})
 		logprobs, ids = nil, nil
@@ -303,20 +319,21 @@ func (w *chatWriter) close(out *eventStream) error {
 	return out.done()
 }
 
-func (w *chatWriter) logprobs(e choiceEvent) *chatLogprobs {
-	if !or(w.body.Logprobs, false) || e.Token == runtime.NoToken {
+// logprobs are those of an event's token, where they are asked for.
+func (r *chatRun) logprobs(e choiceEvent) []chatToken {
+	if r.choices[0].Logprobs < 0 || e.Token == runtime.NoToken {
 		return nil
 	}
-	token := chatToken{w.token(runtime.Logprob{Token: e.Token, Logprob: e.Logprob}), []chatTokenText{}}
+	token := chatToken{r.token(runtime.Logprob{Token: e.Token, Logprob: e.Logprob}), []chatTokenText{}}
 	for _, t := range e.Top {
-		token.Top = append(token.Top, w.token(t))
+		token.Top = append(token.Top, r.token(t))
 	}
-	return &chatLogprobs{Content: []chatToken{token}}
+	return []chatToken{token}
 }
 
-func (w *chatWriter) token(l runtime.Logprob) chatTokenText {
-	text := w.text.TokenBytes(l.Token)
-	t := chatTokenText{tokenText(w.text, l.Token), finite(l.Logprob), make([]int, len(text))}
+func (r *chatRun) token(l runtime.Logprob) chatTokenText {
+	text := r.text.TokenBytes(l.Token)
+	t := chatTokenText{tokenText(r.text, l.Token), finite(l.Logprob), make([]int, len(text))}
 	for i, b := range text {
 		t.Bytes[i] = int(b)
 	}

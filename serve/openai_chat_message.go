@@ -57,6 +57,7 @@ func (t chatTurns) read() ([]chatMessage, error) {
 // here, anything else must be read by the chat template.
 type chatMessage struct {
 	chat.Message
+	path   string // of it in the request
 	unread unreads
 }
 
@@ -159,6 +160,7 @@ func (m *chatMessage) decodeField(path string, raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, &m.Message); err != nil {
 		return &fieldError{path, "cannot be used: " + err.Error()}
 	}
+	m.path = path
 	m.unread = slices.Concat(shape.unreads, shape.Content.unread)
 	for _, call := range shape.ToolCalls {
 		m.unread = append(append(m.unread, call.unreads...), call.Function.unreads...)

@@ -41,8 +41,9 @@ type chatRequest struct {
 	Verbosity       unimplemented `json:"verbosity" only:"\"medium\""`
 	WebSearch       unimplemented `json:"web_search_options"`
 
-	messages []chatMessage // Turns, read by check
-	formed   bool          // what the answer is kept to has no place for reasoning, nor for calls that are not asked for
+	messages []chatMessage     // Turns, read by check
+	renamed  map[string]string // fields that are called otherwise where the request comes from
+	formed   bool              // what the answer is kept to has no place for reasoning, nor for calls that are not asked for
 }
 
 // tools are those that the answer may call.
@@ -64,14 +65,42 @@ func (d *chatDocument) decodeField(path string, raw json.RawMessage) error {
 	return nil
 }
 
-func (r *chatRequest) check(s *Server) error {
+// named is what a field is called in the request.
+func (r *chatRequest) named(field string) string {
+	if other, ok := r.renamed[field]; ok {
+		return other
+	}
+	return field
+}
+
+func (r *chatRequest) check(s *Server) (err error) {
+	if err := s.checkTurns("messages", r.Turns); err != nil {
+		return err
+	}
+	if err := r.checkFields(s); err != nil {
+		return err
+	}
+	r.messages, err = r.Turns.read()
+	return err
+}
+
+// checkTurns refuses none, and more than a context can hold.
+func (s *Server) checkTurns(field string, turns chatTurns) error {
 	switch {
-	case len(r.Turns) == 0:
-		return invalid("messages", "messages is missing: give at least one")
-	case r.Turns.count() > s.context: // and then the turns take more than one token each
-		return tooLong("messages", "messages has %d turns, parts and calls: %s tokens, the answer included", r.Turns.count(), s.longest())
+	case len(turns) == 0:
+		return invalid(field, "%s is missing: give at least one", field)
+	case turns.count() > s.context: // and then the turns take more than one token each
+		return tooLong(field, "%s has %d turns, parts and calls: %s tokens, the answer included", field, turns.count(), s.longest())
+	}
+	return nil
+}
+
+// checkFields reports a field that is out of range, of those beside the messages.
+func (r *chatRequest) checkFields(s *Server) error {
+	switch {
 	case r.MaxCompletionTokens != nil && *r.MaxCompletionTokens < 0:
-		return invalid("max_completion_tokens", "max_completion_tokens is %d, below 0", *r.MaxCompletionTokens)
+		field := r.named("max_completion_tokens")
+		return invalid(field, "%s is %d, below 0", field, *r.MaxCompletionTokens)
 	case r.MaxTokens != nil && r.MaxCompletionTokens != nil && *r.MaxTokens != *r.MaxCompletionTokens:
 		return invalid("max_tokens", "max_tokens is %d and max_completion_tokens %d: give one", *r.MaxTokens, *r.MaxCompletionTokens)
 	case r.TopLogprobs != nil && (*r.TopLogprobs < 0 || *r.TopLogprobs > s.config.MaxLogprobs):
@@ -91,12 +120,7 @@ func (r *chatRequest) check(s *Server) error {
 	if err := r.openAIRequest.check(); err != nil {
 		return err
 	}
-	if err := r.checkPromptLogprobs(s.config.MaxLogprobs); err != nil {
-		return err
-	}
-	var err error
-	r.messages, err = r.Turns.read()
-	return err
+	return r.checkPromptLogprobs(s.config.MaxLogprobs)
 }
 
 // chatPrompt renders the conversation and returns its text, with the source of the
@@ -107,7 +131,7 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, to selection) (text, s
 		return "", "", err
 	}
 	if template.turnTemplate == nil {
-		return "", "", invalid("messages", "%s has no chat template: use /v1/completions", s.config.Name)
+		return "", "", invalid(r.named("messages"), "%s has no chat template: use /v1/completions", s.config.Name)
 	}
 	goOn := or(r.ContinueFinal, false)
 	o := chat.Options{AddGenerationPrompt: or(r.GenerationPrompt, !goOn), ContinueFinalMessage: goOn, Variables: r.TemplateVariables}
@@ -124,7 +148,7 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, to selection) (text, s
 	for i := range messages {
 		messages[i] = r.messages[i].Message
 	}
-	text, err = s.render(c, template, messages, o)
+	text, err = s.render(c, template, r.named("messages"), messages, o)
 	return text, template.template().Text(len(o.Tools) > 0), err
 }
 
@@ -152,7 +176,7 @@ func (r *chatRequest) readBy(t chatTemplate, o chat.Options, ignore func(path st
 	for i := range r.messages {
 		m := &r.messages[i]
 		if m.HasToolCalls() && !template.Reads("tool_calls") {
-			return &fieldError{fmt.Sprintf("messages[%d].tool_calls", i), fmt.Sprintf("has no place in %s chat template: leave it out", t.owner())}
+			return &fieldError{m.path + ".tool_calls", fmt.Sprintf("has no place in %s chat template: leave it out", t.owner())}
 		}
 		for _, u := range m.unread {
 			if !template.Reads(u.key) && !ignore(u.path) {
@@ -175,12 +199,12 @@ func (s *Server) chatRequest(c *fiber.Ctx, body *chatRequest, to selection) (req
 	}
 	replies = s.repliesOf(body, source, prompt)
 	request.Shown = replies.shown(to.text)
-	asked, field := body.MaxCompletionTokens, "max_completion_tokens"
+	asked, field := body.MaxCompletionTokens, body.named("max_completion_tokens")
 	if asked == nil {
-		asked, field = body.MaxTokens, "max_tokens"
+		asked, field = body.MaxTokens, body.named("max_tokens")
 	}
 	kept := body.kept(s.context, s.roomFor(to, asked, 1))
-	if request.Prompt, err = s.encodeLast(c, to.text, "messages", prompt, or(body.AddSpecial, false), kept); err != nil {
+	if request.Prompt, err = s.encodeLast(c, to.text, body.named("messages"), prompt, or(body.AddSpecial, false), kept); err != nil {
 		return request, replies, err
 	}
 	if err := s.setLength(to, &request, asked, -1, field); err != nil {
@@ -192,5 +216,5 @@ func (s *Server) chatRequest(c *fiber.Ctx, body *chatRequest, to selection) (req
 	if err := body.checkLength(&request); err != nil {
 		return request, replies, err
 	}
-	return request, replies, s.fits(to, &request, "messages", field)
+	return request, replies, s.fits(to, &request, body.named("messages"), field)
 }

@@ -94,7 +94,7 @@ func TestOpenAPIDescribesTheErrors(t *testing.T) {
 func TestOpenAPIDescribesTheFields(t *testing.T) {
 	d := readDescription(t)
 	for name, v := range map[string]any{
-		"Completions": completionsRequest{}, "ChatCompletions": chatRequest{}, "StreamOptions": openAIStreamShape{},
+		"Completions": completionsRequest{}, "ChatCompletions": chatRequest{}, "Responses": responsesRequest{}, "StreamOptions": openAIStreamShape{},
 		"Generate": generateRequest{}, "GenerateParameters": generateParameters{}, "Tokenize": tokenizeRequest{},
 		"Detokenize": detokenizeRequest{}, "LoadAdapter": loadRequest{}, "UnloadAdapter": unloadRequest{},
 		"MergedAdapters": mergedAdapters{}, "LoraScale": loraScale{},

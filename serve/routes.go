@@ -46,9 +46,11 @@ func (s *Server) routes() []route {
 
 		{method: post, path: "/v1/completions", dialect: openAI, handler: s.completions, needs: keys.Use, task: models.Generate},
 		{method: post, path: chatRoute, dialect: openAI, handler: s.chatCompletions, needs: keys.Use, task: models.Generate},
+		{method: post, path: responsesRoute, dialect: openAI, handler: s.responses, needs: keys.Use, task: models.Generate},
 		// Those of clients whose base URL ends before /v1.
 		{method: post, path: "/completions", dialect: openAI, handler: s.completions, needs: keys.Use, task: models.Generate},
 		{method: post, path: "/chat/completions", dialect: openAI, handler: s.chatCompletions, needs: keys.Use, task: models.Generate},
+		{method: post, path: "/responses", dialect: openAI, handler: s.responses, needs: keys.Use, task: models.Generate},
 		{method: get, path: "/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/models/*", dialect: openAI, handler: s.getModel},
 

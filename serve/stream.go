@@ -130,10 +130,16 @@ type eventStream struct {
 	account *account
 }
 
+// A namedEvent is one that the stream is to name, too.
+type namedEvent interface{ named() string }
+
 func (o *eventStream) send(v any) error {
 	b, err := encode(v)
 	if err != nil {
 		return err
+	}
+	if e, ok := v.(namedEvent); ok {
+		return o.line("event: "+e.named()+"\ndata: ", b)
 	}
 	return o.raw(b)
 }

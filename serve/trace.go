@@ -106,7 +106,7 @@ func (s *Server) spanAttributes(a *account) []attribute.KeyValue {
 	}
 	operation, model := "text_completion", a.adapter
 	switch a.route {
-	case chatRoute, "/chat/completions":
+	case chatRoute, "/chat/completions", responsesRoute, "/responses":
 		operation = "chat"
 	case embeddingsRoute, "/embed", "/embed_all":
 		operation = "embeddings"

@@ -28,11 +28,15 @@ type Assessment struct {
 	ExactMatch int
 	Limit      int // examples; 0: all
 	Threads    int
+	// Each hears the scores that a head makes of each example, in their order, before
+	// probabilities are made of them: a row, or one for each word that has a tag. nil:
+	// nobody does.
+	Each func(scores kernels.Matrix)
 }
 
 // Assess measures a base, or an adapter on it, as the server computes it.
 func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples []Sample, err error) {
-	e := &evaluator{model: base.Model}
+	e := &evaluator{model: base.Model, each: a.Each}
 	if a.Adapter != "" {
 		folder, err := adapters.Open(a.Adapter)
 		if err != nil {

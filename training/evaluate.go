@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/dataset"
 	"github.com/peft-serve/peft-serve/training/metric"
@@ -21,6 +22,7 @@ type evaluator struct {
 	encoder   *dataset.Encoder
 	pass      *models.Pass
 	rows      rows
+	each      func(scores kernels.Matrix) // hears what a head makes of each example; nil: nobody does
 }
 
 // evalRows bounds the rows of one forward pass.

@@ -39,8 +39,13 @@ func (e *evaluator) judge(ctx context.Context, set dataset.Examples) (Scores, er
 	err := batches(ctx, set.Len(), set.Sequence, func(_ int, batch []Sequence) error {
 		scores, losses := e.headScores(batch)
 		loss += total(losses)
+		row := 0
 		for _, s := range batch {
 			weight += e.objective.weight(s)
+			if e.each != nil {
+				e.each(scores.Span(row, row+s.Labels()))
+			}
+			row += s.Labels()
 		}
 		all.add(e.objective.Problem, scores, &e.rows)
 		return nil

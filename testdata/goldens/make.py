@@ -24,6 +24,7 @@ import aslora
 import bases
 import bitfit
 import bottleneck
+import classifying
 import combined
 import composed
 import encoders
@@ -51,6 +52,7 @@ PARTS = {
     "encoders": encoders.make_all,
     "heads": heads.make_all,
     "adapterhub_heads": adapterhub_heads.make_all,
+    "classifying": classifying.make_all,
 }
 
 

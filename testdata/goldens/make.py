@@ -51,8 +51,8 @@ PARTS = {
     "training": training.make_all,
     "encoders": encoders.make_all,
     "heads": heads.make_all,
-    "adapterhub_heads": adapterhub_heads.make_all,
     "classifying": classifying.make_all,
+    "adapterhub_heads": adapterhub_heads.make_all,
 }
 
 

@@ -71,7 +71,7 @@ func TestTopLayers(t *testing.T) {
 			}
 			continue
 		}
-		config, err := r.Config(c.m, &c.choice)
+		config, err := r.Config(c.m, &c.choice, nil)
 		if err != nil {
 			t.Fatal(c.method, err)
 		}

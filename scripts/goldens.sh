@@ -21,6 +21,7 @@ if [ ! -d .venv/llama.cpp ]; then
 	git -C .venv/llama.cpp checkout --quiet FETCH_HEAD
 fi
 .venv/bin/python testdata/goldens/converted.py "$PWD/.venv/llama.cpp"
+.venv/bin/python testdata/goldens/ggufadapters.py "$PWD/.venv/llama.cpp"
 .venv/bin/python testdata/tokenizer/stages.py
 .venv/bin/python testdata/tokenizer/trained.py
 .venv/bin/python kernels/testdata/route.py

@@ -88,10 +88,10 @@ soak-crowd: $(BASE) ## 10 minutes at three times capacity, 50 tenants of whom on
 soak-hour: ## an hour of every kind of use: descriptors, goroutines, memory and the values of labels end where they began
 	$(GO) run ./scripts/hold soak
 
-soak-hostile: ## 5,000 mutants of adapters and bases: refused by name or served (a minute; SEED=)
+soak-hostile: ## 5,000 mutants of adapters and bases and 5,000 of requests: refused by name or served (minutes; SEED=)
 	$(GO) run ./scripts/hold hostile -n 5000 -seed $(or $(SEED),1)
 
-soak-mixed: ## 100,000 mixed requests beside each of them alone: not a bit differs (minutes; SEED=)
+soak-mixed: ## 100,000 mixed requests, for text and for rows, beside each of them alone: not a bit differs (minutes; SEED=)
 	$(GO) run ./scripts/hold mixed -n 100000 -seed $(or $(SEED),1)
 
 vuln: ## known vulnerabilities in what is built in, where their database can be had

@@ -120,9 +120,9 @@ func (m *adaLoRA) Build(b *Builder) error {
 func (m *adaLoRA) module(b *Builder, site, r int, stated string) {
 	w := b.Sites[site].Linear.W
 	v := &singular{
-		a: b.Module(site, ".lora_A", r, w.Cols).as(Down).states(0, stated, "rank %d"),
+		a: b.Module(site, ".lora_A", r, w.Cols).as(Down).rounds().states(0, stated, "rank %d"),
 		e: b.Module(site, ".lora_E", r, 1),
-		b: b.Transposed(site, ".lora_B", b.rows(site, w), r).as(Up).states(1, stated, "rank %d"),
+		b: b.Transposed(site, ".lora_B", b.rows(site, w), r).as(Up).rounds().states(1, stated, "rank %d"),
 	}
 	if r == 0 { // nothing is left, and the file says so with empty tensors
 		v.a.optional, v.e.optional, v.b.optional = true, true, true

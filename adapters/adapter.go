@@ -18,6 +18,8 @@ type Adapter struct {
 	open    []func() // once the parameters have gradients
 	derived int      // bytes computed from the parameters
 
+	precision Precision // that a factor has been rounded to; AsStored: none has
+
 	linears    []models.LinearDelta    // by site
 	norms      []*models.Norm          // by site
 	embeddings []models.EmbeddingDelta // by site
@@ -98,6 +100,19 @@ func (a *Adapter) Classes() *models.Classes { return a.classes }
 // Digest identifies the adapter's content: see Folder.Digest. It is empty for
 // an adapter that has not been loaded from a folder.
 func (a *Adapter) Digest() string { return a.digest }
+
+// Precision is what its factors have been rounded to; AsStored where the file has
+// none that is larger.
+func (a *Adapter) Precision() Precision { return a.precision }
+
+// Identity tells what the adapter computes from what another does: its Digest, and
+// behind a dot the precision that its factors have been rounded to, if they have.
+func (a *Adapter) Identity() string {
+	if a.precision == AsStored {
+		return a.digest
+	}
+	return a.digest + "." + a.precision.String()
+}
 
 // Method is the family: "lora", "dora", "ia3".
 func (a *Adapter) Method() string { return a.config.Method.Name() }

@@ -216,8 +216,8 @@ func (m *bottleneck) insert(b *Builder, site, hidden, down int) {
 	init := strings.Trim(string(b.Config.value("init_weights")), `"`)
 	in := &insert{
 		bottleneckShape: m.bottleneckShape, act: m.act, scaling: float32(m.scaling), sum: b.normAfter(site),
-		down: b.Module(site, ".adapter_down.weight", down, hidden).as(Down).startsBy(init, false),
-		up:   b.Module(site, ".adapter_up.weight", hidden, down).as(Up).startsBy(init, true),
+		down: b.Module(site, ".adapter_down.weight", down, hidden).as(Down).rounds().startsBy(init, false),
+		up:   b.Module(site, ".adapter_up.weight", hidden, down).as(Up).rounds().startsBy(init, true),
 	}
 	var downBias, upBias, factor *Param
 	downBias, in.downBias = b.vector(site, ".adapter_down.bias", down)

@@ -15,6 +15,9 @@ type Builder struct {
 	Sites  models.Sites
 	Config *Config
 
+	precision Precision // of the factors
+	rounded   bool      // one has been rounded to it
+
 	params     []*Param
 	refresh    []func()
 	open       []func()

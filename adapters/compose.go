@@ -67,6 +67,7 @@ func Compose(m models.Model, parts []Part) (*Adapter, error) {
 			return nil, fmt.Errorf("%w: adapters %q and %q act from different places on: their alora_invocation_tokens differ", ErrCompose, parts[0].Name, p.Name)
 		}
 		a.shared = min(a.shared, p.Adapter.shared)
+		a.precision = max(a.precision, p.Adapter.precision)
 	}
 	b := newBuilder(m, a.config)
 	for site, s := range sites {

@@ -45,7 +45,7 @@ func digest(c *Config, tensors map[string]safetensors.Tensor) string {
 		}
 	}
 	if classes := c.classes(); classes != nil {
-		field([]byte(classesFile))
+		field([]byte(ClassesFile))
 		field(classes)
 	}
 	field(nil)

@@ -18,7 +18,7 @@ import (
 // what its classes are called, what it brings for its texts, and its card. What else lies in such a folder,
 // a run's checkpoints and metrics, say, is no part of it.
 var fileNames = []string{
-	ConfigFile, SafeFile, TorchFile, classesFile,
+	ConfigFile, SafeFile, TorchFile, ClassesFile,
 	"generation_config.json", "README.md",
 	"tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
 	"spiece.model", "sentencepiece.bpe.model",

@@ -230,7 +230,7 @@ func TestGGUFInAFolder(t *testing.T) {
 	if alone := adaptertest.Load(t, m, filepath.Join(dir, "one.gguf")); alone.Digest() != a.Digest() {
 		t.Error("the digest is of the place")
 	}
-	if got := adapters.FolderBytes(m, dir); got < a.Bytes()/2 || got > len(b) {
+	if got := adapters.FolderBytes(m, dir, adapters.AsStored); got < a.Bytes()/2 || got > len(b) {
 		t.Errorf("%d bytes, and the adapter has %d", got, a.Bytes())
 	}
 	write("two.gguf")

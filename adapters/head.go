@@ -20,8 +20,8 @@ import (
 // config.json beside it, as transformers writes one, or they are LABEL_0, LABEL_1
 // and so on.
 
-// classesFile says what the classes of a head are called.
-const classesFile = "config.json"
+// ClassesFile is the file beside an adapter that says what the classes of its head are called.
+const ClassesFile = "config.json"
 
 // headModules are what PEFT adds to modules_to_save, whichever the base has.
 var headModules = []string{"classifier", "score"}
@@ -32,7 +32,7 @@ func readClasses(dir string, c *Config) (*models.Classes, error) {
 	if c.Task != "" && !isHeadTask(models.Task(c.Task)) {
 		return nil, nil
 	}
-	b, err := regular.Text(filepath.Join(dir, classesFile), regular.Config)
+	b, err := regular.Text(filepath.Join(dir, ClassesFile), regular.Config)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -42,7 +42,7 @@ func readClasses(dir string, c *Config) (*models.Classes, error) {
 	}
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, classesFile, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, ClassesFile, err)
 	case classes.Names == nil && classes.Problem == "":
 		return nil, nil
 	}
@@ -108,7 +108,7 @@ func (b *Builder) countClasses(tensors map[string]safetensors.Tensor) error {
 			return fmt.Errorf("%w: %s has %d rows: a head tells at most %d classes apart", ErrTensor, name, t.Shape[0], models.MaxClasses)
 		}
 		if c := b.Config.Classes; c != nil && c.Names != nil && len(c.Names) != t.Shape[0] {
-			return fmt.Errorf("%w: %s names %d classes (id2label), and %s has %d rows", ErrConfig, classesFile, len(c.Names), name, t.Shape[0])
+			return fmt.Errorf("%w: %s names %d classes (id2label), and %s has %d rows", ErrConfig, ClassesFile, len(c.Names), name, t.Shape[0])
 		}
 		b.classes, b.scores = t.Shape[0], name
 	}
@@ -144,7 +144,7 @@ func (b *Builder) wholeHead() error {
 		case s.Classes && b.wholly(site) && b.classes == 0 && b.inFile != nil:
 			return fmt.Errorf("%w: missing: %s%s", ErrTensor, b.name(site, ".weight"), madeFor(b.Config.Base))
 		case s.Classes && b.wholly(site) && b.classes == 0:
-			return fmt.Errorf("%w: nothing says how many classes %q tells apart: neither the base nor a %s", ErrConfig, s.Name, classesFile)
+			return fmt.Errorf("%w: nothing says how many classes %q tells apart: neither the base nor a %s", ErrConfig, s.Name, ClassesFile)
 		}
 	}
 	return nil
@@ -169,7 +169,7 @@ func (b *Builder) ownClasses() *models.Classes {
 	return nil
 }
 
-// classes is classesFile, as far as it is part of an adapter's content; nil: there is
+// classes is ClassesFile, as far as it is part of an adapter's content; nil: there is
 // none.
 func (c *Config) classes() []byte {
 	if c.Classes == nil {
@@ -191,24 +191,32 @@ func (c *Config) classes() []byte {
 	return appendObject(nil, members, "", false)
 }
 
-// leftClasses reports whether dir has the classesFile of an adapter that was saved
+// leftClasses reports whether dir has the ClassesFile of an adapter that was saved
 // there, which says nothing of this one, without names. One that others wrote is
 // refused where it would be taken for this one's.
 func leftClasses(dir string, c *Config) (bool, error) {
 	if c.classes() != nil {
 		return false, nil
 	}
-	if b, err := regular.Text(filepath.Join(dir, classesFile), regular.Config); err == nil {
-		members, err := parseObject(b)
-		if err == nil && !slices.ContainsFunc(members, func(m member) bool {
-			return m.key != "id2label" && m.key != "label2id" && m.key != "problem_type"
-		}) {
-			return true, nil
-		}
+	if NamesClasses(dir) {
+		return true, nil
 	}
 	said, err := readClasses(dir, c)
 	if err == nil && said != nil {
-		err = fmt.Errorf("%w: the %s there would name the classes of this adapter, which has no names for them: save it to another folder", ErrConfig, classesFile)
+		err = fmt.Errorf("%w: the %s there would name the classes of this adapter, which has no names for them: save it to another folder", ErrConfig, ClassesFile)
 	}
 	return false, err
+}
+
+// NamesClasses reports whether dir has a ClassesFile that says nothing else: an adapter's,
+// and no model's.
+func NamesClasses(dir string) bool {
+	b, err := regular.Text(filepath.Join(dir, ClassesFile), regular.Config)
+	if err != nil {
+		return false
+	}
+	members, err := parseObject(b)
+	return err == nil && !slices.ContainsFunc(members, func(m member) bool {
+		return m.key != "id2label" && m.key != "label2id" && m.key != "problem_type"
+	})
 }

@@ -14,30 +14,15 @@ import (
 
 // Load binds a folder to a base model. The Adapter holds copies of the
 // tensors in stored precision, in one block of memory.
-func Load(m models.Model, f *Folder) (*Adapter, error) {
-	a, err := load(m, f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Dir, err)
-	}
-	return a, nil
-}
+func Load(m models.Model, f *Folder) (*Adapter, error) { return LoadIn(m, f, AsStored) }
 
-func load(m models.Model, f *Folder) (*Adapter, error) {
+func load(m models.Model, f *Folder, in Precision) (*Adapter, error) {
 	tensors, err := f.inOrder(m)
 	if err != nil {
 		return nil, err
 	}
-	b := newBuilder(bare(m, f.Config, tensors), f.Config)
-	if err := b.underHead(); err != nil {
-		return nil, err
-	}
-	if err := b.resize(tensors); err != nil {
-		return nil, err
-	}
-	if err := b.countClasses(tensors); err != nil {
-		return nil, err
-	}
-	if err := b.build(); err != nil {
+	b, err := layOut(m, f.Config, tensors, in)
+	if err != nil {
 		return nil, err
 	}
 	if err := b.fill(tensors); err != nil {
@@ -48,11 +33,33 @@ func load(m models.Model, f *Folder) (*Adapter, error) {
 		return nil, err
 	}
 	a.digest, a.chatTemplate, a.sampling = f.digest, f.chatTemplate, f.sampling
+	if b.rounded {
+		a.precision = in
+	}
 	return a, nil
+}
+
+// layOut declares the parameters of an adapter whose file has the tensors, of which
+// it reads names and shapes alone.
+func layOut(m models.Model, c *Config, tensors map[string]safetensors.Tensor, in Precision) (*Builder, error) {
+	b := newBuilder(bare(m, c, tensors), c)
+	b.precision = in
+	if err := b.underHead(); err != nil {
+		return nil, err
+	}
+	if err := b.resize(tensors); err != nil {
+		return nil, err
+	}
+	if err := b.countClasses(tensors); err != nil {
+		return nil, err
+	}
+	return b, b.build()
 }
 
 // alignment is the boundary at which each parameter starts, in bytes.
 const alignment = 64
+
+func aligned(bytes int) int { return (bytes + alignment - 1) &^ (alignment - 1) }
 
 // fill gives every parameter its tensor.
 func (b *Builder) fill(tensors map[string]safetensors.Tensor) error {
@@ -70,25 +77,36 @@ func (b *Builder) fill(tensors map[string]safetensors.Tensor) error {
 		if err := b.check(p, t); err != nil {
 			return err
 		}
-		size += (len(t.Data) + alignment - 1) &^ (alignment - 1)
+		format, _ := t.Format()
+		size += aligned(b.heldIn(p, format).RowBytes(p.Len()))
 	}
 	if err := b.claimed(tensors, claimed, missing); err != nil {
 		return err
 	}
 	memory := make([]byte, size)
+	var round []rounding
 	for _, p := range b.params {
 		t, ok := tensors[p.Name]
 		if !ok {
 			continue
 		}
 		format, _ := t.Format()
-		n := len(t.Data)
-		p.adopt(format, memory[:n:n], t.Data)
-		memory = memory[(n+alignment-1)&^(alignment-1):]
+		held := b.heldIn(p, format)
+		n := held.RowBytes(p.Len())
+		if held == format {
+			p.adopt(format, memory[:n:n], t.Data)
+		} else {
+			round = append(round, rounding{p, held, format, memory[:n:n], t.Data})
+		}
+		memory = memory[aligned(n):]
 		if p.optional {
 			p.fold()
 		}
 	}
+	if err := roundAll(round); err != nil {
+		return err
+	}
+	b.rounded = b.rounded || len(round) > 0
 	if err := b.shareTied(); err != nil {
 		return err
 	}

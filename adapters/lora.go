@@ -416,8 +416,8 @@ func (l *lora) linear(b *Builder, site int, m scaling) {
 	base := b.Sites[site].Linear
 	out, in := b.rows(site, base.W), base.W.Cols
 	low := &lowRank{
-		a: b.Module(site, endA, m.r, in).as(Down).states(0, m.stated(), "rank %d"),
-		b: b.Transposed(site, endB, out, m.r).as(Up).states(1, m.stated(), "rank %d"), scale: float32(m.s),
+		a: b.Module(site, endA, m.r, in).as(Down).rounds().states(0, m.stated(), "rank %d"),
+		b: b.Transposed(site, endB, out, m.r).as(Up).rounds().states(1, m.stated(), "rank %d"), scale: float32(m.s),
 	}
 	low.a.factor, low.b.factor = true, true
 	s := b.Sites[site]
@@ -450,8 +450,8 @@ func (l *lora) embedding(b *Builder, site int, m scaling) error {
 		return fmt.Errorf("%w: lora_bias with the embedding %q is not implemented", ErrConfig, b.Sites[site].Name)
 	}
 	low := &embeddingLoRA{
-		a:     b.Transposed(site, endEmbeddingA, m.r, b.rows(site, base.W)).as(Down).states(0, m.stated(), "rank %d"),
-		b:     b.Transposed(site, endEmbeddingB, base.W.Cols, m.r).as(Up).states(1, m.stated(), "rank %d").startsNormal(),
+		a:     b.Transposed(site, endEmbeddingA, m.r, b.rows(site, base.W)).as(Down).rounds().states(0, m.stated(), "rank %d"),
+		b:     b.Transposed(site, endEmbeddingB, base.W.Cols, m.r).as(Up).rounds().states(1, m.stated(), "rank %d").startsNormal(),
 		scale: float32(m.s),
 	}
 	d := b.embedding(site)

@@ -96,7 +96,7 @@ func (m *miss) Build(b *Builder) error {
 		case out%cols != 0:
 			return fmt.Errorf("%w: mini_r is %d, which does not divide the %d outputs of %q", ErrConfig, cols, out, s.Name)
 		}
-		block := b.Module(site, ".miss_block", m.r, cols).states(0, fmt.Sprintf("r=%d", m.r), "rank %d")
+		block := b.Module(site, ".miss_block", m.r, cols).rounds().states(0, fmt.Sprintf("r=%d", m.r), "rank %d")
 		if m.mini > 0 {
 			block.states(1, fmt.Sprintf("mini_r=%d", m.mini), "%d columns")
 		}

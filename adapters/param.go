@@ -26,12 +26,13 @@ type Param struct {
 	// said is what the configuration says of dimensions of Shape.
 	said []statement
 
-	start    func(v kernels.Matrix, d drawn) error // see starts
-	factor   bool                                  // of a low rank on a Linear
-	still    bool                                  // see frozen
-	optional bool
-	adopted  bool // a file has it
-	folded   bool // equal to base, whose memory Weight views
+	start     func(v kernels.Matrix, d drawn) error // see starts
+	factor    bool                                  // of a low rank on a Linear
+	still     bool                                  // see frozen
+	optional  bool
+	adopted   bool // a file has it
+	folded    bool // equal to base, whose memory Weight views
+	roundable bool // a factor, which may be held in less than the file has: see Precision
 	// base is the base model's own value, where the tensor stands in for it:
 	// what training starts from, and what an equal tensor is folded into.
 	base kernels.Weight
@@ -176,9 +177,10 @@ func (p *Param) Tensor() safetensors.Tensor {
 		t.DType = safetensors.F16
 	case kernels.BF16:
 		t.DType = safetensors.BF16
-	default: // a base's own quantised weight
-		m := p.Weight.Matrix()
-		return safetensors.FromFloat32s(p.Name, p.Shape, m.Data)
+	default: // a base's own quantised weight, or a factor that has been rounded
+		wide := *p
+		wide.Weight = kernels.WeightOf(p.Weight.Matrix())
+		return wide.Tensor()
 	}
 	if p.Transposed {
 		t.Data = make([]byte, len(p.Weight.Data))

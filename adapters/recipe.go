@@ -90,12 +90,18 @@ func FindRecipe(name string) (r Recipe, ok bool) {
 	return r, false
 }
 
-// Config is the configuration of a choice for an adapter of what the base does.
-func (r Recipe) Config(m models.Model, c *Choice) (*Config, error) {
+// Config is the configuration of a choice for an adapter of what the base does: of one
+// under the head of a task (models.WithHead) for that, and then it brings a head of its
+// own, of the classes that are told apart.
+func (r Recipe) Config(m models.Model, c *Choice, classes *models.Classes) (*Config, error) {
 	values := r.Values(m, c)
 	values["task_type"] = m.Config().Architecture.Tasks[0]
-	if len(c.Save) > 0 {
-		values["modules_to_save"] = c.Save
+	saved := slices.Clone(c.Save)
+	if classes != nil {
+		values["task_type"], saved = classes.Task, withHead(m, append(saved, headModules...))
+	}
+	if len(saved) > 0 {
+		values["modules_to_save"] = saved
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Set)) {
 		if err := r.settable(key, values); err != nil {
@@ -106,7 +112,22 @@ func (r Recipe) Config(m models.Model, c *Choice) (*Config, error) {
 			values[key] = raw
 		}
 	}
-	return NewConfig(values)
+	config, err := NewConfig(values)
+	if err == nil && classes != nil {
+		config.Classes = &models.Classes{Names: classes.Names, Problem: classes.Problem}
+	}
+	return config, err
+}
+
+// withHead adds to modules to save those of the head that they do not capture and that
+// the base has not: DeBERTa's pooler.
+func withHead(m models.Model, saved []string) []string {
+	for _, s := range m.Sites() {
+		if s.Open && !slices.ContainsFunc(saved, func(name string) bool { return captures(name, s.Name) }) {
+			saved = append(saved, s.Name)
+		}
+	}
+	return saved
 }
 
 // settable refuses a key that something else decides.

@@ -30,7 +30,7 @@ func TestSet(t *testing.T) {
 		{"lora", "task_type", "SEQ_CLS", "--set task_type: method lora sets it"},
 	} {
 		r, _ := adapters.FindRecipe(c.method)
-		_, err := r.Config(m, &adapters.Choice{R: 2, Targets: []string{"q_proj"}, Set: map[string]string{c.key: c.value}})
+		_, err := r.Config(m, &adapters.Choice{R: 2, Targets: []string{"q_proj"}, Set: map[string]string{c.key: c.value}}, nil)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s, %s=%s: %v; want %q", c.method, c.key, c.value, err, c.want)
 		}

@@ -5,9 +5,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/gguf"
+	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
 // drawer is a Method of whose adapters a part is in no file: it is drawn from a
@@ -19,9 +21,9 @@ type drawer interface {
 var _ drawer = (*vera)(nil)
 
 // FolderBytes is the memory that reading the adapter in dir takes, as its files
-// tell before they are read. The tensors' file is read whole. What is wrong with
-// the folder shows when it is opened.
-func FolderBytes(base models.Model, dir string) (bytes int) {
+// tell before they are read, with its factors in a precision. The tensors' file is
+// read whole. What is wrong with the folder shows when it is opened.
+func FolderBytes(base models.Model, dir string, in Precision) (bytes int) {
 	if file, _ := GGUFIn(dir); file != "" {
 		return ggufBytes(file)
 	}
@@ -41,6 +43,34 @@ func FolderBytes(base models.Model, dir string) (bytes int) {
 	}
 	if d, ok := c.Method.(drawer); ok {
 		bytes += d.drawn(base)
+	}
+	if in != AsStored {
+		bytes -= roundedAway(base, c, filepath.Join(dir, SafeFile), in)
+	}
+	return bytes
+}
+
+// roundedAway is by how much less rounding its factors makes an adapter take than
+// its file has; 0 where that is not known before it is read.
+func roundedAway(base models.Model, c *Config, path string, in Precision) (bytes int) {
+	file, err := safetensors.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = file.Close() }()
+	tensors := map[string]safetensors.Tensor{}
+	for t := range file.All() {
+		tensors[t.Name] = t
+	}
+	b, err := layOut(base, c, tensors, in)
+	if err != nil {
+		return 0
+	}
+	for _, p := range b.params {
+		t, there := tensors[p.Name]
+		if format, ok := t.Format(); there && ok && slices.Equal(t.Shape, p.Shape) {
+			bytes += format.RowBytes(p.Len()) - b.heldIn(p, format).RowBytes(p.Len())
+		}
 	}
 	return bytes
 }

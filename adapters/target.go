@@ -24,6 +24,10 @@ func (n names) empty() bool { return len(n.list) == 0 && n.expr == "" }
 
 func (n names) allLinear() bool { return strings.EqualFold(n.expr, "all-linear") }
 
+// noModules is target_modules of an adapter that adapts none: all it has is in
+// modules_to_save, as a head is (PEFT, DUMMY_TARGET_MODULES).
+const noModules = "dummy-target-modules"
+
 // match reports whether n matches a module; used, where not nil, collects the
 // entries of the list that did.
 func (n names) match(module string, used map[string]bool) (bool, error) {
@@ -137,6 +141,12 @@ func (t *targets) inLayers(module string) (bool, error) {
 func (t *targets) find(m models.Model) ([]int, error) {
 	if err := t.layersOf(m); err != nil {
 		return nil, err
+	}
+	if t.include.expr == noModules {
+		if len(t.saved) == 0 {
+			return nil, fmt.Errorf("%w: target_modules is %s, and modules_to_save names no module either", ErrTarget, t.include)
+		}
+		return nil, nil
 	}
 	include := t.include
 	if include.empty() {

@@ -114,18 +114,18 @@ type projections struct {
 	pa, pb *Param // nil where the file has but the seed
 	a, b   kernels.Weight
 	inputs int                    // columns of A
-	parts  map[int]kernels.Matrix // its first columns, for modules of fewer inputs
+	parts  map[int]kernels.Weight // its first columns, for modules of fewer inputs
 }
 
 // projections declares A and B. Where the file has but their seed they are drawn
 // when they are first needed: its other tensors have been found to be of this
 // rank then.
 func (m *vera) projections(b *Builder, in, out int) *projections {
-	p := &projections{inputs: in, parts: map[int]kernels.Matrix{}}
+	p := &projections{inputs: in, parts: map[int]kernels.Weight{}}
 	if m.kept {
 		stated := fmt.Sprintf("r=%d", m.r)
-		p.pa = b.Param("base_model.vera_A", m.r, in).states(0, stated, "rank %d").frozen()
-		p.pb = b.Param("base_model.vera_B", out, m.r).states(1, stated, "rank %d").frozen()
+		p.pa = b.Param("base_model.vera_A", m.r, in).states(0, stated, "rank %d").frozen().rounds()
+		p.pb = b.Param("base_model.vera_B", out, m.r).states(1, stated, "rank %d").frozen().rounds()
 		p.pa.starts(func(v kernels.Matrix, _ drawn) error {
 			m.draw(v, kernels.Matrix{})
 			return nil
@@ -135,16 +135,17 @@ func (m *vera) projections(b *Builder, in, out int) *projections {
 			return nil
 		})
 	} else if !b.Model.Config().Shape {
-		b.derived += drawnBytes(m.r, in, out)
+		held := [2]kernels.Format{b.precision.format(kernels.F32, in), b.precision.format(kernels.F32, m.r)}
+		b.rounded = held != [2]kernels.Format{}
+		b.derived += m.r*held[0].RowBytes(in) + out*held[1].RowBytes(m.r)
 	}
 	b.OnRefresh(func() {
 		switch {
 		case m.kept:
 			p.a, p.b = p.pa.Weight, p.pb.Weight
 		case p.a.Empty():
-			drawnA, drawnB := kernels.NewMatrix(m.r, in), kernels.NewMatrix(out, m.r)
-			m.draw(drawnA, drawnB)
-			p.a, p.b = kernels.WeightOf(drawnA), kernels.WeightOf(drawnB)
+			g := random.NewTorch(m.seed)
+			p.a, p.b = drawnIn(g, b.precision, m.r, in), drawnIn(g, b.precision, out, m.r)
 		}
 		p.divide()
 	})
@@ -154,17 +155,31 @@ func (m *vera) projections(b *Builder, in, out int) *projections {
 // drawnBytes is the memory of A and B in float32.
 func drawnBytes(r, in, out int) int { return 4 * r * (in + out) }
 
+// partFormat is that of the first columns of a matrix of the given format: the
+// same, unless they end within a block.
+func partFormat(f kernels.Format, cols int) kernels.Format {
+	if cols%f.BlockLen() != 0 {
+		return kernels.F32
+	}
+	return f
+}
+
 // divide copies the parts of A.
 func (p *projections) divide() {
 	for in, part := range p.parts {
-		row := make([]float32, p.a.Cols)
+		f := partFormat(p.a.Format, in)
 		if part.Empty() {
-			part = kernels.NewMatrix(p.a.Rows, in)
+			part = kernels.NewWeight(f, p.a.Rows, in, make([]byte, p.a.Rows*f.RowBytes(in)))
 			p.parts[in] = part
 		}
+		row := make([]float32, p.a.Cols)
 		for k := range p.a.Rows {
+			if f == p.a.Format {
+				copy(part.Row(k), p.a.Row(k))
+				continue
+			}
 			decodeRow(row, p.a, k)
-			copy(part.Row(k), row)
+			encodeRow(part, k, row[:in])
 		}
 	}
 }
@@ -176,13 +191,13 @@ func (p *projections) bind(b *Builder, v *vectors, r, in, out int) {
 		return
 	}
 	if _, ok := p.parts[in]; !ok && in < p.inputs {
-		p.parts[in] = kernels.Matrix{}
-		b.derived += 4 * r * in
+		p.parts[in] = kernels.Weight{}
+		b.derived += r * partFormat(b.precision.format(kernels.F32, p.inputs), in).RowBytes(in)
 	}
 	b.OnRefresh(func() {
 		v.a, v.b = p.a, p.b.Span(0, out)
 		if in < p.inputs {
-			v.a = kernels.WeightOf(p.parts[in])
+			v.a = p.parts[in]
 		}
 	})
 }
@@ -208,13 +223,31 @@ func (m *vera) drawn(base models.Model) (bytes int) {
 	return bytes
 }
 
+func drawInto(g *random.Torch, v kernels.Matrix) {
+	bound := float32(math.Sqrt(3) * (math.Sqrt2 / math.Sqrt(float64(v.Cols))))
+	g.Uniform(v.Data, -bound, bound)
+}
+
+// drawnIn draws a matrix and holds it in a precision.
+func drawnIn(g *random.Torch, p Precision, rows, cols int) kernels.Weight {
+	drawn := kernels.NewMatrix(rows, cols)
+	drawInto(g, drawn)
+	f := p.format(kernels.F32, cols)
+	if f == kernels.F32 {
+		return kernels.WeightOf(drawn)
+	}
+	w := kernels.NewWeight(f, rows, cols, make([]byte, rows*f.RowBytes(cols)))
+	for i := range rows {
+		encodeRow(w, i, drawn.Row(i))
+	}
+	return w
+}
+
 // draw fills A and then B as PEFT's _kaiming_init does: U(±√(6/fan_in)).
 func (m *vera) draw(a, b kernels.Matrix) {
 	g := random.NewTorch(m.seed)
-	for _, v := range []kernels.Matrix{a, b} {
-		bound := float32(math.Sqrt(3) * (math.Sqrt2 / math.Sqrt(float64(v.Cols))))
-		g.Uniform(v.Data, -bound, bound)
-	}
+	drawInto(g, a)
+	drawInto(g, b)
 }
 
 // vectors is VeRA at one Linear.

@@ -56,11 +56,11 @@ func TestSeedIsSmallerThanWhatItDraws(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, least := adapters.FolderBytes(m, dir), a.Bytes(); got < least || got > least+int(stat.Size()) {
+	if got, least := adapters.FolderBytes(m, dir, adapters.AsStored), a.Bytes(); got < least || got > least+int(stat.Size()) {
 		t.Errorf("the folder tells %d bytes, the adapter takes %d", got, least)
 	}
 	f.config["r"] = 1 << 16
-	if got, least := adapters.FolderBytes(m, f.write(t)), 4<<16*(32+32); got < least {
+	if got, least := adapters.FolderBytes(m, f.write(t), adapters.AsStored), 4<<16*(32+32); got < least {
 		t.Errorf("the folder tells %d bytes, what is drawn takes %d", got, least)
 	}
 	var before, after runtime.MemStats
@@ -77,12 +77,12 @@ func TestSeedIsSmallerThanWhatItDraws(t *testing.T) {
 // TestFolderBytes: of the files, the one counts that the tensors are read from.
 func TestFolderBytes(t *testing.T) {
 	m, dir := modeltest.Open(t, "llama-gqa"), t.TempDir()
-	if got := adapters.FolderBytes(m, dir); got != 0 {
+	if got := adapters.FolderBytes(m, dir, adapters.AsStored); got != 0 {
 		t.Errorf("an empty folder tells %d bytes", got)
 	}
 	for _, name := range []string{adapters.TorchFile, adapters.SafeFile} {
 		write(t, filepath.Join(dir, name), []byte(name))
-		if got := adapters.FolderBytes(m, dir); got != len(name) {
+		if got := adapters.FolderBytes(m, dir, adapters.AsStored); got != len(name) {
 			t.Errorf("%s tells %d bytes", name, got)
 		}
 	}

@@ -19,7 +19,7 @@ func WriteOut(m models.Model, c *Config) (*Config, error) {
 		return c, nil
 	}
 	t := method.modules()
-	if t.include.empty() && t.family == "" {
+	if t.include.empty() && t.family == "" || t.include.expr == noModules {
 		return c, nil
 	}
 	adapted, err := t.find(m)
@@ -35,7 +35,11 @@ func WriteOut(m models.Model, c *Config) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ParseConfig(out.JSON())
+	written, err := ParseConfig(out.JSON())
+	if err == nil {
+		written.Classes = c.Classes
+	}
+	return written, err
 }
 
 // targeted is a method that adapts the modules that target_modules and its

@@ -14,7 +14,10 @@ import (
 // Adapter is a loaded version of an adapter: adapters.Adapter.
 type Adapter interface {
 	models.Adapter
-	Digest() string     // of its configuration and tensors
+	Digest() string // of its configuration and tensors
+	// Identity is the digest and, where its factors are held in less than its files
+	// have, that precision: what tells its results from those of another.
+	Identity() string
 	Bytes() int         // memory it takes
 	PrefixTokens() int  // positions before the prompt that Prefix fills
 	VirtualTokens() int // tokens -1, -2, … that go before the prompt

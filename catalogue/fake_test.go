@@ -30,6 +30,7 @@ type fakeAdapter struct {
 }
 
 func (a *fakeAdapter) Digest() string         { return a.digest }
+func (a *fakeAdapter) Identity() string       { return a.digest }
 func (a *fakeAdapter) Bytes() int             { return a.bytes }
 func (a *fakeAdapter) PrefixTokens() int      { return 0 }
 func (a *fakeAdapter) VirtualTokens() int     { return 0 }

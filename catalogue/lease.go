@@ -208,6 +208,14 @@ func (l *Lease) Digest() string {
 	return ""
 }
 
+// Identity is the version's; empty where there is no Adapter.
+func (l *Lease) Identity() string {
+	if a := l.Adapter(); a != nil {
+		return a.Identity()
+	}
+	return ""
+}
+
 // Versioned reports whether the name has an alias, and so perhaps several versions.
 func (l *Lease) Versioned() bool { return l != nil && l.versioned }
 

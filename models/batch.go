@@ -16,9 +16,15 @@ type Batch struct {
 	Segments  []Segment      // the adapters, in row order, covering every row
 	Out       []int32        // the rows whose hidden state is wanted, ascending; nil: all
 	Types     []int32        // by row: the token's type, of encoders that have them; empty: all 0
+	// MayKeep is how many rows Forward may keep on trunks for texts to come. What it keeps
+	// is taken off.
+	MayKeep int
 
-	numbers []int32 // 0, 1, 2, …: blocks of texts, which live as long as a layer
-	texts   int     // of those, how many are given out
+	numbers  []int32   // 0, 1, 2, …: blocks of texts, which live as long as a layer
+	texts    int       // of those, how many are given out
+	riders   []rider   // the texts: see AddRider
+	trunks   []company // of those that ride on trunks
+	climbing *climbing // nil until texts ride
 }
 
 // A Segment is a run of batch rows that share an adapter; nil is the base.
@@ -32,6 +38,10 @@ func (b *Batch) Reset() {
 	b.Tokens, b.Positions, b.Out = b.Tokens[:0], b.Positions[:0], b.Out[:0]
 	b.Spans, b.Segments, b.Types = b.Spans[:0], b.Segments[:0], b.Types[:0]
 	b.texts = 0
+	for _, g := range b.trunks {
+		g.trunk.number = 0
+	}
+	b.riders, b.trunks = b.riders[:0], b.trunks[:0]
 }
 
 // Add appends the rows of one sequence, whose first token has the given
@@ -43,6 +53,10 @@ func (b *Batch) Add(tokens []int32, position int, blocks []int32, a Adapter) {
 // AddText appends the rows of a text that an encoder computes whole, whose first
 // token has the given position, with a type for each token; nil: 0.
 func (b *Batch) AddText(tokens, types []int32, position int, a Adapter) {
+	b.AddRider(tokens, types, position, a, Ride{})
+}
+
+func (b *Batch) addText(tokens, types []int32, position int, a Adapter) {
 	end := b.texts + (position+len(tokens)+kernels.BlockLen-1)/kernels.BlockLen
 	for n := len(b.numbers); n < end; n++ {
 		b.numbers = append(b.numbers, int32(n))

@@ -154,3 +154,16 @@ func TaskOf(class string) Task {
 	}
 	return ""
 }
+
+// Config is what a config.json of transformers says of the classes.
+func (c *Classes) Config() map[string]any {
+	names, numbers := map[string]string{}, map[string]int{}
+	for i, name := range c.Names {
+		names[strconv.Itoa(i)], numbers[name] = name, i
+	}
+	config := map[string]any{"id2label": names, "label2id": numbers}
+	if c.Problem != "" {
+		config["problem_type"] = c.Problem
+	}
+	return config
+}

@@ -22,20 +22,28 @@ func (m *decoder) Config() *Config { return &m.config }
 func (m *decoder) Sites() Sites    { return m.sites }
 
 func (m *decoder) Forward(p *Pass, b *Batch, c *Cache) *Value {
+	x := b.forward(p, m, c, len(m.blocks))
+	h := m.norm.Forward(p, b.outSegments(p), x)
+	p.Free(x)
+	return h
+}
+
+// enter implements layered: the embeddings.
+func (m *decoder) enter(p *Pass, b *Batch) *Value {
 	x := m.embed.Forward(p, b, b.Tokens)
 	if m.positions != nil {
 		x = sum(p, x, m.positions.Forward(p, b, b.Positions))
 	}
-	for _, block := range m.blocks {
-		if p.recording && p.recompute {
-			x = p.block(x, func(x *Value) *Value { return block.forward(p, b, c, x) })
-			continue
-		}
-		x = block.forward(p, b, c, x)
+	return x
+}
+
+// layer implements layered.
+func (m *decoder) layer(p *Pass, b *Batch, c *Cache, i int, x *Value) *Value {
+	block := m.blocks[i]
+	if p.recording && p.recompute {
+		return p.block(x, func(x *Value) *Value { return block.forward(p, b, c, x) })
 	}
-	h := m.norm.Forward(p, b.outSegments(p), x)
-	p.Free(x)
-	return h
+	return block.forward(p, b, c, x)
 }
 
 // finish ends the building of a model.

@@ -34,6 +34,9 @@ func Digest(m Model) string {
 		write(buffer)
 	}
 	for _, s := range m.Sites() {
+		if s.Open { // it is not the base's
+			continue
+		}
 		write([]byte(s.Name))
 		switch s.Kind {
 		case LinearSite:

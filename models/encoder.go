@@ -36,28 +36,31 @@ func (m *encoder) Sites() Sites    { return m.sites }
 
 // Forward implements Model. The cache is not used.
 func (m *encoder) Forward(p *Pass, b *Batch, _ *Cache) *Value {
-	x := m.embed(p, b)
-	for _, block := range m.blocks {
-		if p.recording && p.recompute {
-			x = p.block(x, func(x *Value) *Value { return block.forward(p, b, x) })
-			continue
-		}
-		x = block.forward(p, b, x)
-	}
+	x := b.forward(p, m, nil, len(m.blocks))
 	if m.final != nil {
 		x = m.final.replace(p, b.outSegments(p), x)
+		b.tellApart()
 	}
 	return x
+}
+
+// layer implements layered.
+func (m *encoder) layer(p *Pass, b *Batch, _ *Cache, i int, x *Value) *Value {
+	block := m.blocks[i]
+	if p.recording && p.recompute {
+		return p.block(x, func(x *Value) *Value { return block.forward(p, b, x) })
+	}
+	return block.forward(p, b, x)
 }
 
 // Head implements Model: what the pooler makes of hidden states, which are to be
 // those of first tokens.
 func (m *encoder) Head(p *Pass, b *Batch, from int, h *Value) *Value {
-	return activated(p, kernels.Tanh, m.pooler.Forward(p, headSegments(p, b, from, h.Rows()), h))
+	return pooled(p, m.pooler, b, from, h)
 }
 
-// embed returns what goes into the first block.
-func (m *encoder) embed(p *Pass, b *Batch) *Value {
+// enter implements layered: the embeddings.
+func (m *encoder) enter(p *Pass, b *Batch) *Value {
 	x := m.words.Forward(p, b, b.Tokens)
 	if m.types != nil {
 		x = sum(p, x, m.types.Forward(p, b, p.types(b)))

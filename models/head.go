@@ -61,10 +61,10 @@ type Head struct {
 // classes]: what a row holds beyond its own classes is undefined. x is what
 // Model.Forward returned, of first or last rows or of all, as Task wants it.
 func (h *Head) Forward(p *Pass, b *Batch, from int, x *Value) *Value {
-	segments := headSegments(p, b, from, x.Rows())
 	if h.pooler != nil {
-		x = activated(p, kernels.Tanh, h.pooler.Forward(p, segments, x))
+		x = pooled(p, h.pooler, b, from, x)
 	}
+	segments := headSegments(p, b, from, x.Rows())
 	if h.dense != nil {
 		y := activated(p, h.act, h.dense.Forward(p, segments, x))
 		if h.pooler != nil {
@@ -100,7 +100,7 @@ func (h *Head) Place(tokens []int32, virtual int) int {
 // heads reads the base's own head and lays out those that adapters may bring. It
 // is called when all other sites are numbered.
 func (s *Source) heads(c *Config, pooler *Linear, last bool) {
-	c.heads, c.trunk, c.Causal = map[Task]*Head{}, len(s.sites), last
+	c.heads, c.trunk, c.Causal, c.pooler = map[Task]*Head{}, len(s.sites), last, pooler
 	for task, form := range s.Architecture.heads {
 		if form.pooled && pooler == nil || form.class == s.class {
 			continue
@@ -171,8 +171,8 @@ func (c *Config) Head(t Task) (*Head, error) {
 }
 
 // WithHead is a model under the names that its modules have in transformers' class
-// with the head of a task: those of the head are among its sites, and of a decoder
-// there is no output embedding.
+// with the head of a task: those of the head are among its sites, and neither a
+// decoder's output embedding is nor a pooler that the head does not stand on.
 func WithHead(m Model, t Task) (Model, error) {
 	c := m.Config()
 	h, err := c.Head(t)
@@ -181,18 +181,27 @@ func WithHead(m Model, t Task) (Model, error) {
 	}
 	sites := slices.Concat(m.Sites()[:c.trunk], h.sites)
 	for i := range sites {
-		if sites[i].Head {
+		if sites[i].Head || h.leaves(sites[i].Linear) {
 			sites[i] = Site{Name: sites[i].Name, Kind: AbsentSite, Layer: -1}
 		}
 	}
-	return &headed{m, sites}, nil
+	return &headed{m, sites, c, t}, nil
 }
+
+// leaves reports whether a linear is a pooler on which the head does not stand: its class
+// has none.
+func (h *Head) leaves(l *Linear) bool { return l != nil && l == h.config.pooler && h.pooler == nil }
 
 // headed is a model with the sites of a head.
 type headed struct {
 	Model
-	sites Sites
+	sites  Sites
+	config *Config
+	task   Task
 }
+
+// Config implements Model.
+func (m *headed) Config() *Config { return m.config }
 
 // Sites implements Model.
 func (m *headed) Sites() Sites { return m.sites }

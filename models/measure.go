@@ -157,6 +157,9 @@ func (*measure) GateGrad(_, _, _, _, _ kernels.Matrix, _ kernels.Activation)    
 func (*measure) Rope(kernels.Matrix, *kernels.Rope, []int32)                                  {}
 func (*measure) RopeGrad(_, _ kernels.Matrix, _ *kernels.Rope, _ []int32)                     {}
 func (*measure) CrossEntropy([]float64, kernels.Matrix, []int32, float32)                     {}
+func (*measure) ClassEntropy([]float64, kernels.Matrix, []int32, []float32, float32, float32) {}
+func (*measure) BinaryEntropy([]float64, kernels.Matrix, kernels.Matrix, float32)             {}
+func (*measure) SquaredError([]float64, kernels.Matrix, kernels.Matrix, float32)              {}
 func (*measure) StoreKV(kernels.KV, []kernels.Span, kernels.Matrix, kernels.Matrix)           {}
 func (*measure) LoadKV(_, _ kernels.Matrix, _ kernels.KV, _ []kernels.Span, _ kernels.Matrix) {}
 func (*measure) Run(int, kernels.Task)                                                        {}

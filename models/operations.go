@@ -45,6 +45,9 @@ type Operations interface {
 	Rope(x kernels.Matrix, r *kernels.Rope, positions []int32)
 	RopeGrad(dx, dy kernels.Matrix, r *kernels.Rope, positions []int32)
 	CrossEntropy(losses []float64, logits kernels.Matrix, targets []int32, scale float32)
+	ClassEntropy(losses []float64, scores kernels.Matrix, targets []int32, weights []float32, smoothing, scale float32)
+	BinaryEntropy(losses []float64, scores, targets kernels.Matrix, scale float32)
+	SquaredError(losses []float64, scores, targets kernels.Matrix, scale float32)
 
 	// What a mixture of experts does by row.
 	Route(weights kernels.Matrix, experts []int32, logits kernels.Matrix, normalise bool)

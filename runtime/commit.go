@@ -86,6 +86,7 @@ func (e *Engine) end(s *sequence, finish Finish, err error) {
 	if s.state == running || s.state == preempted {
 		e.queue.leave(s)
 	}
+	e.forget(s)
 	s.unwatch()
 	now := e.now()
 	u := Usage{

@@ -71,13 +71,3 @@ func (e *Engine) does(r *Request) error {
 	}
 	return nil
 }
-
-// roomFor reports whether the step can hold one more text, which is computed
-// whole: those that run are computed in it, all of them.
-func (e *Engine) roomFor(s *sequence) bool {
-	rows := 0
-	for _, r := range e.running {
-		rows += len(r.tokens)
-	}
-	return rows == 0 || rows+len(s.tokens) <= e.options.StepTokens
-}

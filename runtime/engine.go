@@ -61,6 +61,10 @@ type Engine struct {
 	preempted []*sequence // ascending by id: they resume before others start
 	running   []*sequence // by adapter, then by id
 	batch     models.Batch
+	texts     map[digest]*sameText // of an encoder
+	bytes     []byte               // scratch of textID
+	round     uint64               // counts calls of step
+	shared    int                  // rows of layers, in a step: see models.Batch.Shared
 	works     []work
 	outputs   []output
 	hidden    models.Value   // some of a batch's hidden states
@@ -93,7 +97,7 @@ func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, pool *ker
 		encoder: isEncoder(m.Config()), pool: pool, pass: models.NewPass(pool), cache: models.NewPagedCache(m.Config(), len(blocks.users), blocks.pages),
 		blocks: blocks, queue: newQueue(),
 	}
-	e.batch.Out = make([]int32, 0, o.Slots)
+	e.batch.Out, e.batch.MayKeep, e.texts = make([]int32, 0, o.Slots), o.StepTokens, map[digest]*sameText{}
 	e.sampling.choices = make([]choice, pool.Threads())
 	e.counts.Blocks = o.CacheBlocks
 	return e, nil

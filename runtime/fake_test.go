@@ -149,6 +149,7 @@ func (a *fakeAdapter) Prefix(int) (k, v kernels.Matrix) {
 	return k, v
 }
 func (a *fakeAdapter) Digest() string         { return a.digest }
+func (a *fakeAdapter) Identity() string       { return a.digest }
 func (a *fakeAdapter) Bytes() int             { return a.bytes }
 func (a *fakeAdapter) PrefixTokens() int      { return a.prefix }
 func (a *fakeAdapter) VirtualTokens() int     { return a.virtual }

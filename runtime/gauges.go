@@ -30,6 +30,7 @@ type Snapshot struct {
 	PromptTokens     uint64 // of sequences admitted
 	LookedUpTokens   uint64 // of those, sought in the prefix cache
 	CachedTokens     uint64 // of those, found there
+	SharedRows       uint64 // of a layer, each, that were not computed because those of the same text stood for them
 	CompletionTokens uint64
 }
 

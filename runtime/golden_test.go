@@ -50,13 +50,7 @@ type golden struct {
 func openGolden(t testing.TB, base string) *golden {
 	t.Helper()
 	m := modeltest.Open(t, base)
-	load := func(_ context.Context, s catalogue.Source) (catalogue.Adapter, error) {
-		f, err := adapters.Open(s.Dir)
-		if err != nil {
-			return nil, err
-		}
-		return adapters.Load(m, f)
-	}
+	load := loader(m)
 	c, err := catalogue.New(load, catalogue.Options{Dir: modeltest.Goldens(t, base, "adapters"), Compose: catalogue.ComposeFor(m)})
 	if err != nil {
 		t.Fatal(err)
@@ -260,23 +254,28 @@ func (g *golden) save(configs map[string]map[string]any) {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		a, err := adapters.New(g.m, c)
-		if err != nil {
-			g.t.Fatal(err)
+		g.saveAs(name, c)
+	}
+}
+
+func (g *golden) saveAs(name string, c *adapters.Config) {
+	g.t.Helper()
+	a, err := adapters.New(g.m, c)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, p := range a.Params() {
+		for i := range p.Values().Data {
+			p.Values().Data[i] += 0.1 * float32(i%5-2)
 		}
-		for _, p := range a.Params() {
-			for i := range p.Values().Data {
-				p.Values().Data[i] += 0.1 * float32(i%5-2)
-			}
-		}
-		a.Refresh()
-		dir := filepath.Join(g.t.TempDir(), name)
-		if err := a.Save(dir); err != nil {
-			g.t.Fatal(err)
-		}
-		if err := g.catalogue.Add(name, dir); err != nil {
-			g.t.Fatal(err)
-		}
+	}
+	a.Refresh()
+	dir := filepath.Join(g.t.TempDir(), name)
+	if err := a.Save(dir); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := g.catalogue.Add(name, dir); err != nil {
+		g.t.Fatal(err)
 	}
 }
 

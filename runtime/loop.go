@@ -72,6 +72,7 @@ func (e *Engine) enqueue(s *sequence) {
 		e.end(s, "", err)
 		return
 	}
+	e.recognise(s)
 	e.queue.push(s)
 	e.move(s, queued)
 }

@@ -26,7 +26,7 @@ type digest [sha256.Size]byte
 // position and which layer on.
 type identity struct {
 	root    digest // the key before the first block
-	adapter string // its digest
+	adapter string // its Identity
 	from    int    // math.MaxInt: on no keys and values
 	shared  int    // the lowest layers, on whose keys and values it never acts
 }
@@ -39,7 +39,7 @@ func identityOf(scope string, a catalogue.Adapter, from, layers int) identity {
 	if a == nil || a.SharedLayers() >= layers {
 		return identity{root: root, from: math.MaxInt, shared: layers}
 	}
-	return identity{root, a.Digest(), from, a.SharedLayers()}
+	return identity{root, a.Identity(), from, a.SharedLayers()}
 }
 
 // next is the key of block n, which holds tokens, after that of the block

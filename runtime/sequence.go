@@ -36,6 +36,8 @@ type sequence struct {
 	labelled int
 	key, low digest // of all layers; of those on which no adapter acts
 	identity identity
+	same     *sameText // an encoder's text, until the sequence ends; nil: it shares nothing
+	rows     int       // that an encoder's step has room for
 
 	from int // the position from which the adapter acts
 

@@ -19,6 +19,7 @@ type work struct {
 // step computes one batch and hands out what came of it; false: there is
 // nothing to compute.
 func (e *Engine) step() bool {
+	e.round++
 	e.grow()
 	e.admit()
 	if len(e.running) == 0 {
@@ -35,6 +36,8 @@ func (e *Engine) step() bool {
 	e.options.Observer.Step(e.now().Sub(start), rows, promptRows)
 	e.mu.Lock()
 	e.counts.Steps++
+	e.counts.SharedRows += uint64(e.shared)
+	e.shared = 0
 	e.counts.BlocksUsed, e.counts.BlocksCached = e.blocks.used(), e.blocks.keyed
 	e.mu.Unlock()
 	return true
@@ -96,6 +99,7 @@ func (e *Engine) plan() (rows, promptRows int) {
 	clear(e.works[len(planned):])
 	e.works = planned
 	e.keep()
+	e.countRiders()
 	return rows, promptRows
 }
 
@@ -165,7 +169,7 @@ func (e *Engine) forward(works []work) (err error) {
 			a = v
 		}
 		if e.encoder {
-			b.AddText(s.tokens[s.computed:], s.typesFrom(s.computed), s.computed, a)
+			b.AddRider(s.tokens[s.computed:], s.typesFrom(s.computed), s.computed, a, s.ride())
 		} else {
 			b.AddFrom(s.tokens[s.computed:s.computed+w.count], s.computed, s.blocks, a, s.from)
 		}
@@ -179,6 +183,7 @@ func (e *Engine) forward(works []work) (err error) {
 		cache = nil // a decoder with a head of a task in the place of the logits' has one too
 	}
 	h := e.model.Forward(e.pass, b, cache)
+	e.shared += b.Shared()
 	for from := 0; from < len(outputs); {
 		to := sameHead(outputs, from)
 		e.hidden.Data = h.Data.Span(from, to)

@@ -119,6 +119,16 @@ func (a *account) event(e choiceEvent, firstOfPrompt bool) {
 	a.choices = append(a.choices, finishedChoice{e.index, e.Finish, *u})
 }
 
+// answered notes the answer to one of many texts.
+func (a *account) answered(e runtime.Event) {
+	a.generates = true
+	if u := e.Usage; u != nil {
+		a.prompt += u.PromptTokens
+		a.cached += u.CachedTokens
+		a.queued, a.first = max(a.queued, u.Queued), max(a.first, u.FirstToken)
+	}
+}
+
 // about notes what only the request and its answer tell, before they are gone.
 func (a *account) about(c *fiber.Ctx) {
 	a.request, a.client, a.method, a.route = requestID(c), c.IP(), c.Method(), routeOf(c)

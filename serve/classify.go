@@ -187,7 +187,7 @@ func (s *Server) classifiedTokens(c *fiber.Ctx, to selection, classes *models.Cl
 			return invalid(text.field, "%s is given in tokens, and the head classifies the tokens of a text: give the text", text.field)
 		}
 		if r.Prompt = text.tokens; what.truncate && len(r.Prompt) > to.room(s.context) {
-			r.Prompt = cut(r.Prompt, to.room(s.context), what.left)
+			r.Prompt = tokenizer.Cut(r.Prompt, to.room(s.context), what.left)
 		}
 		return nil
 	case text.second != nil:
@@ -213,7 +213,7 @@ func (s *Server) classifiedTokens(c *fiber.Ctx, to selection, classes *models.Cl
 		if what.left {
 			spans = spans[len(ids)-room:]
 		}
-		ids, spans = cut(ids, room, what.left), spans[:room]
+		ids, spans = tokenizer.Cut(ids, room, what.left), spans[:room]
 	}
 	r.Prompt = slices.Concat(first, ids, last)
 	if classes.Task == models.Tag {

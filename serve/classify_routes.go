@@ -8,6 +8,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
 // classifyInput is the texts of a body: one text, the tokens of one, or a list of
@@ -210,6 +211,19 @@ func (s *Server) classifyBody(c *fiber.Ctx, lists bool) error {
 		return err
 	}
 	arrived := time.Now()
+	show := shape{simple: simple, ignore: body.Ignore, most: or(body.TopK, models.MaxClasses)}
+	if show.ignore == nil {
+		show.ignore = []string{"O"}
+	}
+	if !lists {
+		tasks, err := s.tasksOf(c, s.openAINaming(c, body.Model))
+		if err != nil {
+			return err
+		}
+		if tasks != nil {
+			return s.classifyTasks(c, tasks, in.list, &what, show, arrived)
+		}
+	}
 	to, err := s.selected(c, s.openAINaming(c, body.Model))
 	if err != nil {
 		return err
@@ -224,18 +238,13 @@ func (s *Server) classifyBody(c *fiber.Ctx, lists bool) error {
 		return err
 	}
 	defer release()
-	ignore := body.Ignore
-	if ignore == nil {
-		ignore = []string{"O"}
-	}
-	most := or(body.TopK, len(classes.Names))
 	if lists && field == "inputs" {
 		answers := make([]any, len(all))
 		for i := range all {
 			if classes.Task == models.Tag {
-				answers[i] = entities(to.text, classes, &all[i], simple, ignore)
+				answers[i] = entities(to.text, classes, &all[i], show.simple, show.ignore)
 			} else {
-				answers[i] = ranked(classes, all[i].scores[0], most)
+				answers[i] = ranked(classes, all[i].scores[0], show.most)
 			}
 		}
 		if in.one {
@@ -244,22 +253,79 @@ func (s *Server) classifyBody(c *fiber.Ctx, lists bool) error {
 		return writeJSON(c, fiber.StatusOK, answers)
 	}
 	answer := classifyAnswer{
-		openAIHead: s.head("classify-", "list", to.lease), Task: classes.Task, Data: make([]classifyObject, len(all)), Usage: inputUsage{tokens, tokens},
+		openAIHead: s.head("classify-", "list", to.lease), Task: classes.Task, Problem: problemOf(classes),
+		Data: show.objects(to.text, classes, all), Usage: inputUsage{tokens, tokens},
 	}
-	if classes.Task == models.Classify {
-		answer.Problem = classes.Solved()
-	}
+	return writeJSON(c, fiber.StatusOK, answer)
+}
+
+// shape is how answers are shown.
+type shape struct {
+	simple bool     // entities are joined
+	ignore []string // the classes of tokens that are none
+	most   int      // scores of a text
+}
+
+// objects are the answers to texts.
+func (show *shape) objects(text *tokenizer.Tokenizer, classes *models.Classes, all []classified) []classifyObject {
+	objects := make([]classifyObject, len(all))
 	for i := range all {
 		o := classifyObject{Index: i, Classes: len(classes.Names)}
 		if classes.Task == models.Tag {
-			found := entities(to.text, classes, &all[i], simple, ignore)
+			found := entities(text, classes, &all[i], show.simple, show.ignore)
 			o.Entities = &found
 		} else {
 			o.Probs = all[i].scores[0]
-			o.Label, o.Scores = &classes.Names[highest(o.Probs)], ranked(classes, o.Probs, most)
+			o.Label, o.Scores = &classes.Names[highest(o.Probs)], ranked(classes, o.Probs, show.most)
 		}
-		answer.Data[i] = o
+		objects[i] = o
 	}
+	return objects
+}
+
+// problemOf is what the scores of texts mean; empty where tokens are classified.
+func problemOf(classes *models.Classes) models.Problem {
+	if classes.Task != models.Classify {
+		return ""
+	}
+	return classes.Solved()
+}
+
+// tasksAnswer is the answer of several adapters, in the order in which they are named.
+type tasksAnswer struct {
+	openAIHead
+	Tasks []taskAnswer `json:"tasks"`
+	Usage inputUsage   `json:"usage"`
+}
+
+// taskAnswer is that of one, or why there is none.
+type taskAnswer struct {
+	Name    string           `json:"name"`
+	Digest  string           `json:"digest,omitempty"` // none of the base
+	Task    models.Task      `json:"task,omitempty"`
+	Problem models.Problem   `json:"problem_type,omitempty"`
+	Data    []classifyObject `json:"data,omitempty"`
+	Error   *openAIError     `json:"error,omitempty"`
+}
+
+// classifyTasks answers by each of several adapters.
+func (s *Server) classifyTasks(c *fiber.Ctx, named []naming, texts []classifiable, what *classification, show shape, arrived time.Time) error {
+	r, release, err := s.answerTasks(c, named, texts, what, arrived)
+	if err != nil {
+		return err
+	}
+	defer release()
+	answer := tasksAnswer{openAIHead: s.head("classify-", "tasks", nil), Tasks: make([]taskAnswer, len(r.tasks)), Usage: inputUsage{r.tokens, r.tokens}}
+	for i, t := range r.tasks {
+		a := &answer.Tasks[i]
+		if a.Name, a.Digest = t.name, t.digest; t.err != nil {
+			body := openAI.errorBody(s.failureFor(r.who, t.err)).(openAIErrorBody)
+			a.Error = &body.Error
+			continue
+		}
+		a.Task, a.Problem, a.Data = t.classes.Task, problemOf(t.classes), show.objects(t.text, t.classes, t.all)
+	}
+	r.timing.durations(c)
 	return writeJSON(c, fiber.StatusOK, answer)
 }
 

@@ -31,6 +31,8 @@ type Config struct {
 	Aliases      string            // the folder of an operator's aliases, which the server only reads; its own in Adapters
 	Examples     map[string]string // prompts of the kind that an adapter was trained on, by its URI; none
 
+	Precision adapters.Precision // that adapters are held in, of which clients and operators are told
+
 	Uploads int // adapters that are uploaded at once; 4
 
 	Keys          *keys.Set // one of them opens the API; nil: it is open

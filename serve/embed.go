@@ -173,7 +173,7 @@ func (s *Server) embeddingRequest(c *fiber.Ctx, to selection, field, before stri
 			r.PoolFrom = skipped
 		}
 	} else if most := s.longestText(to); what.truncate && len(r.Prompt) > most {
-		r.Prompt = cut(r.Prompt, most, what.left)
+		r.Prompt = tokenizer.Cut(r.Prompt, most, what.left)
 	}
 	return r, s.fitsText(to, r, field)
 }
@@ -199,7 +199,7 @@ func (s *Server) encodeText(c *fiber.Ctx, to selection, field, before, text stri
 	}
 	first, last := t.Around(nil)
 	if room := most - len(first) - len(last); what.truncate && len(ids) > room {
-		ids = cut(ids, max(room, 0), what.left)
+		ids = tokenizer.Cut(ids, max(room, 0), what.left)
 	}
 	if s.recipe.WithoutPrompt && before != "" {
 		// sentence-transformers counts the tokens of the prompt by itself, without the
@@ -213,14 +213,6 @@ func (s *Server) encodeText(c *fiber.Ctx, to selection, field, before, text stri
 	all := make([]int32, 0, len(first)+len(ids)+len(last))
 	all = append(append(append(all, first...), ids...), last...)
 	return all, min(skipped, max(len(all)-1, 0)), nil
-}
-
-// cut leaves so many tokens, of the end if the beginning is to go.
-func cut(ids []int32, most int, left bool) []int32 {
-	if left {
-		return ids[len(ids)-most:]
-	}
-	return ids[:most]
 }
 
 func (s *Server) textFault(ctx context.Context, to selection, field string, err error) error {

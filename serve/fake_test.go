@@ -477,6 +477,7 @@ type fakeAdapter struct {
 }
 
 func (a fakeAdapter) Digest() string   { return a.digest }
+func (a fakeAdapter) Identity() string { return a.digest }
 func (a fakeAdapter) Bytes() int       { return a.bytes }
 func (fakeAdapter) Method() string     { return "lora" }
 func (fakeAdapter) PrefixTokens() int  { return 0 }

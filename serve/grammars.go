@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
@@ -20,6 +21,7 @@ import (
 type grammars struct {
 	room   *grammar.Room
 	turns  chan struct{} // whoever compiles has one
+	pace   *pace         // nanoseconds of compiling
 	memory *memory.Account
 
 	mu           sync.Mutex
@@ -57,9 +59,9 @@ type knownVocabulary struct {
 // compilers is how many grammars are compiled at once, beside the engine's steps.
 const compilers = 2
 
-func newGrammars(bytes int64, account *memory.Account) *grammars {
+func newGrammars(bytes int64, account *memory.Account, pace *pace) *grammars {
 	g := &grammars{
-		room: grammar.NewRoom(bytes), turns: make(chan struct{}, compilers), memory: account,
+		room: grammar.NewRoom(bytes), turns: make(chan struct{}, compilers), pace: pace, memory: account,
 		known: map[grammarKey]*knownGrammar{}, vocabularies: map[vocabularyKey]*knownVocabulary{},
 	}
 	g.room.OnFull(g.spare)
@@ -96,12 +98,13 @@ func (g *grammars) spare() {
 }
 
 // constraint is what keeps an answer of a selection to a form; nil: there is none.
-// It is compiled here, in the request's own time. release ends its use.
-func (s *Server) constraint(to selection, f *form) (c *grammar.Constraint, release func(), err error) {
+// It is compiled here, in the request's own time: while tokens are generated, a tenant
+// that has had others compiled waits. release ends its use.
+func (s *Server) constraint(tenant string, to selection, f *form) (c *grammar.Constraint, release func(), err error) {
 	if f == nil {
 		return nil, func() {}, nil
 	}
-	known, err := s.grammars.get(s.ctx, f, vocabularyKey{to.text, to.vocabulary})
+	known, err := s.grammars.get(s.ctx, tenant, f, vocabularyKey{to.text, to.vocabulary})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,10 +123,13 @@ func (f *form) digest() (d [sha256.Size]byte) {
 }
 
 // get returns the grammar of a form, held once more.
-func (g *grammars) get(ctx context.Context, f *form, vocabulary vocabularyKey) (*knownGrammar, error) {
+func (g *grammars) get(ctx context.Context, tenant string, f *form, vocabulary vocabularyKey) (*knownGrammar, error) {
 	key := grammarKey{f.digest(), vocabulary}
 	if known := g.hold(key); known != nil {
 		return known, nil
+	}
+	if err := g.pace.spend(ctx, tenant, 0); err != nil {
+		return nil, err
 	}
 	select {
 	case g.turns <- struct{}{}:
@@ -134,7 +140,7 @@ func (g *grammars) get(ctx context.Context, f *form, vocabulary vocabularyKey) (
 	if known := g.hold(key); known != nil { // somebody else has compiled it
 		return known, nil
 	}
-	made, err := g.compile(ctx, f)
+	made, err := g.compile(ctx, tenant, f)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +170,7 @@ func (g *grammars) get(ctx context.Context, f *form, vocabulary vocabularyKey) (
 // of states bounds it.
 const compilingBytes = 32 << 20
 
-func (g *grammars) compile(ctx context.Context, f *form) (*grammar.Grammar, error) {
+func (g *grammars) compile(ctx context.Context, tenant string, f *form) (*grammar.Grammar, error) {
 	ctx, cancel := context.WithTimeout(ctx, bodyWait)
 	defer cancel()
 	release, err := g.memory.Take(ctx, memory.Compiling, compilingBytes)
@@ -172,6 +178,8 @@ func (g *grammars) compile(ctx context.Context, f *form) (*grammar.Grammar, erro
 		return nil, err
 	}
 	defer release()
+	began := time.Now()
+	defer func() { g.pace.spent(tenant, int(time.Since(began))) }()
 	return f.compile()
 }
 

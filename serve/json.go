@@ -54,7 +54,7 @@ func (s *Server) readJSON(c *fiber.Ctx, v any) error {
 	}
 	defer done()
 	if len(body) > smallBody {
-		if err := s.decoded.spend(s.ctx, len(body)); err != nil {
+		if err := s.decoded.spend(s.ctx, tenantOf(c).Name, len(body)); err != nil {
 			return err
 		}
 	}

@@ -104,6 +104,7 @@ var requestsOf = map[string][]namingRequest{
 	},
 	"POST /v1/classify": {
 		{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":[["a","b"]],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"text":"a"}`, query: "?adapter=NAME"}, {body: `{"input":[1]}`, header: "NAME"},
+		{body: `{"input":"a"}`, query: "?adapter=NAME,sql"}, {body: `{"input":"a"}`, query: "?adapter=NAM*"}, {body: `{"input":"a"}`, query: "?adapter=NAME*"}, {body: `{"input":"a"}`, query: "?adapter=*"},
 	},
 	"POST /classify":                               {{body: `{"inputs":"a","model":"NAME"}`}},
 	"POST /predict":                                {{body: `{"inputs":"a","model":"NAME"}`}, {body: `{"inputs":[["a"]]}`, query: "?adapter=NAME"}},

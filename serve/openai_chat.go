@@ -153,7 +153,7 @@ func (s *Server) converse(c *fiber.Ctx, body *chatRequest, arrived time.Time) (*
 		return nil, err
 	}
 	var release func()
-	if request.Constraint, release, err = s.constraint(to, form); err != nil {
+	if request.Constraint, release, err = s.constraint(tenantOf(c).Name, to, form); err != nil {
 		return nil, err
 	}
 	defer release()

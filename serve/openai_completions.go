@@ -95,7 +95,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 	template := s.openAIRequest(c, &body.openAIRequest, to)
 	template.Arrived = arrived
 	var release func()
-	if template.Constraint, release, err = s.constraint(to, form); err != nil {
+	if template.Constraint, release, err = s.constraint(tenantOf(c).Name, to, form); err != nil {
 		return err
 	}
 	defer release()

@@ -116,7 +116,7 @@ func (s *Server) inferenceModelOf(c *fiber.Ctx) (m inferenceSubject, err error) 
 			return m, loadFault(m.name, err)
 		}
 		for _, v := range versions {
-			if v.Entry.Name != "" && (version == "" || v.Digest == version) {
+			if v.Entry.Name != "" && (version == "" || v.Digest == s.contentOf(version)) {
 				v.Entry.Digest = v.Digest
 				m.versions = append(m.versions, v.Entry)
 			}

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime"
 	"sync"
@@ -10,31 +11,32 @@ import (
 )
 
 // What is done beside generation gets so much of each processor while tokens are
-// generated. One unpacks some 800 MB a second and decodes 120, so that both are 3 %
-// of it.
+// generated. One unpacks some 800 MB a second and decodes 80, so that each of the
+// three is 1 to 3 % of it.
 const (
-	pacedUploads = 8 << 20 // bytes a second, unpacked
-	pacedBodies  = 2 << 20 // and of large JSON bodies
+	pacedUploads   = 8 << 20 // bytes a second, unpacked
+	pacedBodies    = 1 << 20 // and of large JSON bodies
+	pacedCompiling = int(30 * time.Millisecond)
 )
 
 // A pace leaves the processors to generation: while there is any, all who work on
-// something else get so many bytes a second together.
+// something else get so many units a second together, in equal parts.
 type pace struct {
-	rate float64     // bytes a second
+	rate float64     // units a second
 	busy func() bool // whether tokens are generated now
 
 	mu   sync.Mutex
-	free time.Time // when all the bytes so far have had their time
+	free map[string]time.Time // by sender: when all of its units so far have had their time
 }
 
 func newPace(rate int, busy func() bool) *pace {
-	return &pace{rate: float64(rate * runtime.GOMAXPROCS(0)), busy: busy}
+	return &pace{rate: float64(rate * runtime.GOMAXPROCS(0)), busy: busy, free: map[string]time.Time{}}
 }
 
-// spend waits until there is time for so many bytes, or none is generated any
-// more, or ctx ends. It refuses them if too many wait already.
-func (p *pace) spend(ctx context.Context, bytes int) error {
-	until, err := p.reserve(bytes)
+// spend waits until there is time for so many units of a sender's, or none is
+// generated any more, or ctx ends. It refuses them if too many of its own wait already.
+func (p *pace) spend(ctx context.Context, sender string, units int) error {
+	until, err := p.reserve(sender, units)
 	if err != nil {
 		return err
 	}
@@ -51,23 +53,38 @@ func (p *pace) spend(ctx context.Context, bytes int) error {
 	}
 }
 
-func (p *pace) reserve(bytes int) (until time.Time, err error) {
+// spent notes units that a sender has had already: what it asks for next waits.
+func (p *pace) spent(sender string, units int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
-	if !p.busy() {
-		p.free = now
-		return now, nil
-	}
-	if p.free.Before(now) {
-		p.free = now
-	}
-	if ahead := p.free.Sub(now); ahead > bodyWait {
-		return now, &failure{
+	p.add(sender, units)
+}
+
+func (p *pace) reserve(sender string, units int) (until time.Time, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ahead := time.Until(p.free[sender]); ahead > bodyWait && p.busy() {
+		return until, &failure{
 			status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "bodies_full", retry: int(ahead.Seconds()) + 1,
-			message: fmt.Sprintf("the server generates, and what was sent to it before takes the time that is left for another %s: try again later", ahead.Round(time.Second)),
+			message: fmt.Sprintf("the server generates, and what you sent to it before takes the time that is left for another %s: try again later", ahead.Round(time.Second)),
 		}
 	}
-	p.free = p.free.Add(time.Duration(float64(bytes) / p.rate * float64(time.Second)))
-	return p.free, nil
+	return p.add(sender, units), nil
+}
+
+// add gives a sender's units their time behind its others; p.mu is held.
+func (p *pace) add(sender string, units int) (until time.Time) {
+	now, busy := time.Now(), p.busy()
+	maps.DeleteFunc(p.free, func(_ string, t time.Time) bool { return !busy || t.Before(now) })
+	if !busy {
+		return now
+	}
+	from, waits := p.free[sender]
+	if !waits {
+		from = now
+		p.free[sender] = now
+	}
+	until = from.Add(time.Duration(float64(units) * float64(len(p.free)) / p.rate * float64(time.Second)))
+	p.free[sender] = until
+	return until
 }

@@ -59,10 +59,11 @@ func (s *Server) putAdapter(c *fiber.Ctx) (err error) {
 	if err := disk.Mkdir(staging.files()); err != nil {
 		return err
 	}
+	sender := tenantOf(c).Name
 	u := unpacking{
 		dir: stage.dir, limits: archiveLimits{Bytes: stage.most, Files: 256, Depth: 8},
 		room: stage.room, packed: archive.got, whole: max(int64(c.Request().Header.ContentLength()), 0), memory: s.intake.window(ctx),
-		spend: func(bytes int) error { return s.unpacked.spend(ctx, bytes) },
+		spend: func(bytes int) error { return s.unpacked.spend(ctx, sender, bytes) },
 	}
 	if err := u.unpack(archive); err != nil {
 		return noMemory(err)

@@ -54,30 +54,6 @@ func (s *Server) compare(c *fiber.Ctx, to selection, p pairs, what *embedding, r
 	return scores, tokens, nil
 }
 
-// cutPair leaves of two texts what fits into so many tokens, of the longer as much less
-// as need be: transformers' truncation "longest_first".
-func cutPair(first, second []int32, most int, left bool) ([]int32, []int32) {
-	short, long := len(first), len(second)
-	swapped := short > long
-	if swapped {
-		short, long = long, short
-	}
-	if short+long <= most {
-		return first, second
-	}
-	if long = max(short, most-short); short > most {
-		long = short
-	}
-	if short+long > most {
-		short = most / 2
-		long = short + most%2
-	}
-	if swapped {
-		short, long = long, short
-	}
-	return cut(first, min(short, len(first)), left), cut(second, min(long, len(second)), left)
-}
-
 // pairOf are the tokens of two texts that are cut to the context, and their types.
 func (s *Server) pairOf(c *fiber.Ctx, to selection, text *classified, what *classification) (ids, types []int32, err error) {
 	var parts [2][]int32
@@ -90,7 +66,7 @@ func (s *Server) pairOf(c *fiber.Ctx, to selection, text *classified, what *clas
 		}
 	}
 	around, _ := to.text.JoinPair(nil, nil)
-	parts[0], parts[1] = cutPair(parts[0], parts[1], max(to.room(s.context)-len(around), 0), what.left)
+	parts[0], parts[1] = tokenizer.CutPair(parts[0], parts[1], max(to.room(s.context)-len(around), 0), what.left)
 	ids, types = to.text.JoinPair(parts[0], parts[1])
 	return ids, types, nil
 }

@@ -49,15 +49,3 @@ func TestScoresOfACrossEncoder(t *testing.T) {
 	require.Contains(t, long.body, "documents[1] has")
 	require.Greater(t, math.Abs(golden[0].Raw-golden[0].Score), 1e-3, "the two differ")
 }
-
-// The longer text loses as much as need be, as transformers' tokenizers have it.
-func TestCutPair(t *testing.T) {
-	for _, c := range []struct{ first, second, most, wantFirst, wantSecond int }{
-		{3, 4, 10, 3, 4}, {3, 9, 10, 3, 7}, {9, 3, 10, 7, 3}, {9, 9, 10, 5, 5}, {9, 9, 11, 5, 6}, {20, 30, 11, 5, 6}, {30, 20, 11, 6, 5}, {3, 4, 0, 0, 0}, {5, 6, 10, 5, 5},
-	} {
-		first, second := cutPair(make([]int32, c.first), make([]int32, c.second), c.most, false)
-		require.Equal(t, [2]int{c.wantFirst, c.wantSecond}, [2]int{len(first), len(second)}, c)
-	}
-	first, second := cutPair([]int32{1, 2, 3}, []int32{4, 5, 6}, 4, true)
-	require.Equal(t, [][]int32{{2, 3}, {5, 6}}, [][]int32{first, second})
-}

@@ -66,21 +66,10 @@ func (s *Server) selected(c *fiber.Ctx, body ...naming) (selection, error) {
 	if err == nil {
 		err = lease.Err()
 	}
-	account.digest = lease.Digest()
+	account.digest = lease.Identity()
 	if err != nil {
 		lease.Release()
-		name := chosen.name
-		var part *catalogue.AdapterError // of a combination, say
-		if errors.As(err, &part) {
-			name = part.Name
-		}
-		switch {
-		case isUnknown(err):
-			return selection{}, unknownAdapter(chosen.where, name)
-		case errors.Is(err, adapters.ErrCompose):
-			return selection{}, invalid(chosen.where, "%s: %s", chosen.where, err)
-		}
-		return selection{}, loadFault(name, err)
+		return selection{}, leaseFault(chosen, err)
 	}
 	a := lease.Adapter()
 	return selection{lease, s.textOf(a), a.Vocabulary(), a.Sampling(), callerOf(c)}, nil
@@ -134,13 +123,15 @@ func (s *Server) adapterFor(c *fiber.Ctx, body []naming) (naming, error) {
 			return naming{}, invalid(n.where, "%s names adapter %q and %s names %q: name one", chosen.where, chosen.name, n.where, n.name)
 		}
 	}
-	switch chosen.name {
-	case s.config.Name:
-		return naming{}, s.unambiguous(c, chosen)
-	case "":
+	switch {
+	case isPattern(chosen.name):
+		return naming{}, refusePattern(chosen)
+	case chosen.name == s.config.Name:
+		return naming{}, s.unambiguous(s.visible(c), chosen)
+	case chosen.name == "":
 		for _, n := range body {
 			if n.base {
-				return naming{}, s.unambiguous(c, n)
+				return naming{}, s.unambiguous(s.visible(c), n)
 			}
 		}
 	}
@@ -159,11 +150,11 @@ func knownQuery(c *fiber.Ctx) error {
 }
 
 // unambiguous refuses the base's name where an adapter has it too.
-func (s *Server) unambiguous(c *fiber.Ctx, n naming) error {
-	if s.catalogue == nil {
+func (s *Server) unambiguous(known Catalogue, n naming) error {
+	if known == nil {
 		return nil
 	}
-	if _, err := s.visible(c).Lookup(s.config.Name); err == nil {
+	if _, err := known.Lookup(s.config.Name); err == nil {
 		return invalid(n.where, "%q is the name of the base and of an adapter: rename the adapter, or start the server with another --name", s.config.Name)
 	}
 	return nil

@@ -104,9 +104,9 @@ func New(parts Parts, config Config) (*Server, error) {
 	if s.templates, err = newTemplates(parts.Chat, parts.Tokenizer, parts.Memory); err != nil {
 		return nil, err
 	}
-	s.grammars = newGrammars(int64(s.config.Grammars), parts.Memory)
-	s.intake = newUploads(s.config, parts.Memory)
 	generating := func() bool { return s.engine.Snapshot().Running > 0 }
+	s.grammars = newGrammars(int64(s.config.Grammars), parts.Memory, newPace(pacedCompiling, generating))
+	s.intake = newUploads(s.config, parts.Memory)
 	s.unpacked, s.decoded = newPace(pacedUploads, generating), newPace(pacedBodies, generating)
 	if config.Adapters != "" {
 		if s.config.Adapters, err = filepath.Abs(config.Adapters); err != nil {

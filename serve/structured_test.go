@@ -157,9 +157,9 @@ func TestStructuredRefused(t *testing.T) {
 func TestGrammarsKept(t *testing.T) {
 	text := testTokenizer(t)
 	key := vocabularyKey{text, text.VocabSize()}
-	g := newGrammars(4<<20, nil)
+	g := newGrammars(4<<20, nil, idlePace())
 	get := func(pattern string) (*knownGrammar, error) {
-		return g.get(t.Context(), &form{field: "f", kind: formRegex, text: pattern}, key)
+		return g.get(t.Context(), "", &form{field: "f", kind: formRegex, text: pattern}, key)
 	}
 	first, err := get("a{100}")
 	require.NoError(t, err)
@@ -198,8 +198,8 @@ func TestGrammarsTooLarge(t *testing.T) {
 	least := LeastGrammars(text, key.size)
 	require.Greater(t, least, int64(2<<20))
 	for _, room := range []int64{100, least - 2<<20 + 5000} {
-		g := newGrammars(room, nil)
-		_, err := g.get(t.Context(), &form{field: "guided_regex", kind: formRegex, text: "(x|y){900}"}, key)
+		g := newGrammars(room, nil, idlePace())
+		_, err := g.get(t.Context(), "", &form{field: "guided_regex", kind: formRegex, text: "(x|y){900}"}, key)
 		f := failureOf(err)
 		require.Equal(t, http.StatusBadRequest, f.status, err)
 		require.Equal(t, "guided_regex", f.param)
@@ -207,8 +207,8 @@ func TestGrammarsTooLarge(t *testing.T) {
 		require.Zero(t, f.retry)
 		require.Zero(t, g.room.Used())
 	}
-	g := newGrammars(least, nil)
-	known, err := g.get(t.Context(), &form{field: "f", kind: formRegex, text: "(x|y){9}"}, key)
+	g := newGrammars(least, nil, idlePace())
+	known, err := g.get(t.Context(), "", &form{field: "f", kind: formRegex, text: "(x|y){9}"}, key)
 	require.NoError(t, err)
 	m := known.constraint.NewMatcher(nil)
 	g.release(known.constraint)

@@ -100,7 +100,7 @@ func (s *Server) answerGenerate(c *fiber.Ctx, stream bool, whole func(generateAn
 		return err
 	}
 	var release func()
-	if request.Constraint, release, err = s.constraint(to, form); err != nil {
+	if request.Constraint, release, err = s.constraint(tenantOf(c).Name, to, form); err != nil {
 		return err
 	}
 	defer release()

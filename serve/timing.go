@@ -23,6 +23,10 @@ func (t *timing) add(e choiceEvent) {
 // headers are LoRAX's, in milliseconds, and the version that answered.
 func (t *timing) headers(c *fiber.Ctx, g *generation) {
 	adapterHeaders(c, g)
+	t.durations(c)
+}
+
+func (t *timing) durations(c *fiber.Ctx) {
 	c.Set("X-Queue-Time", milliseconds(t.queued))
 	c.Set("X-Inference-Time", milliseconds(t.inference))
 	c.Set("X-Time-To-First-Token", milliseconds(t.firstToken))
@@ -32,7 +36,7 @@ func (t *timing) headers(c *fiber.Ctx, g *generation) {
 func adapterHeaders(c *fiber.Ctx, g *generation) {
 	if g.lease != nil {
 		c.Set("X-Adapter-Id", g.lease.Name())
-		c.Set("X-Adapter-Digest", g.lease.Digest())
+		c.Set("X-Adapter-Digest", g.lease.Identity())
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/memory"
 )
@@ -87,6 +89,15 @@ func uploadedAt(folder string) (at time.Time, ok bool) {
 // canary or a version that has been replaced.
 func answers(e catalogue.Entry) bool { return e.State != catalogue.Draining && e.Percent == 0 }
 
+// contentOf is the digest of a version's files, which may be told as X-Adapter-Digest
+// names the version: with the precision behind it that this server holds adapters in.
+func (s *Server) contentOf(digest string) string {
+	if s.config.Precision == adapters.AsStored {
+		return digest
+	}
+	return strings.TrimSuffix(digest, "."+s.config.Precision.String())
+}
+
 // rollbackRequest is the body of POST /v1/adapters/NAME/rollback.
 type rollbackRequest struct {
 	Digest string `json:"digest"`
@@ -102,7 +113,8 @@ func (s *Server) rollbackAdapter(c *fiber.Ctx) error {
 	if body.Digest == "" {
 		return invalid("digest", "digest is missing: give that of a version, as GET /v1/adapters/NAME/versions lists them")
 	}
-	return s.redirect(c, redirection{body.Digest, catalogue.Live, func(a catalogue.Alias) catalogue.Alias { return withLive(a, body.Digest) }})
+	digest := s.contentOf(body.Digest)
+	return s.redirect(c, redirection{digest, catalogue.Live, func(a catalogue.Alias) catalogue.Alias { return withLive(a, digest) }})
 }
 
 // canaryRequest is the body of POST /v1/adapters/NAME/canary.
@@ -127,7 +139,8 @@ func (s *Server) canaryAdapter(c *fiber.Ctx) error {
 	case body.Digest == "":
 		return invalid("digest", "digest is missing: give that of a version, as GET /v1/adapters/NAME/versions lists them")
 	}
-	return s.redirect(c, redirection{body.Digest, catalogue.Canary, func(a catalogue.Alias) catalogue.Alias { return withCanary(a, body.Digest, percent) }})
+	digest := s.contentOf(body.Digest)
+	return s.redirect(c, redirection{digest, catalogue.Canary, func(a catalogue.Alias) catalogue.Alias { return withCanary(a, digest, percent) }})
 }
 
 func withLive(a catalogue.Alias, digest string) catalogue.Alias {

@@ -36,12 +36,13 @@ func (t *Trainer) Account() Account {
 // the given sizes, and the step's work, from the real forward and backward
 // passes of m under method, of which nothing is computed. m may be a shape
 // (models.NewShape). What method draws for a pass is left to the caller.
-func Measure(m models.Model, method Method, recompute bool, sizes ...dataset.Size) (models.Live, models.FLOPs, error) {
-	t := &Trainer{Model: m, Method: undrawn{method}, pass: models.NewMeasure()}
+func Measure(m models.Model, method Method, o Objective, recompute bool, sizes ...dataset.Size) (models.Live, models.FLOPs, error) {
+	t := &Trainer{Model: m, Method: undrawn{method}, Objective: o, pass: models.NewMeasure()}
 	t.Recompute(recompute)
 	micro := make([]Sequence, len(sizes))
 	for i, s := range sizes {
 		micro[i] = sequenceOf(s)
+		micro[i].Whole = o.Head != nil
 	}
 	_, err := t.Gradients([][]Sequence{micro})
 	_, peak := t.pass.Live()

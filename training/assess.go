@@ -28,11 +28,15 @@ type Assessment struct {
 	ExactMatch int
 	Limit      int // examples; 0: all
 	Threads    int
+	// Each hears the scores that a head makes of each example, in their order, before
+	// probabilities are made of them: a row, or one for each word that has a tag. nil:
+	// nobody does.
+	Each func(scores kernels.Matrix)
 }
 
 // Assess measures a base, or an adapter on it, as the server computes it.
 func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples []Sample, err error) {
-	e := &evaluator{model: base.Model}
+	e := &evaluator{model: base.Model, each: a.Each}
 	if a.Adapter != "" {
 		folder, err := adapters.Open(a.Adapter)
 		if err != nil {
@@ -47,12 +51,16 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 		}
 		e.adapter = own
 	}
+	head, err := a.head(base.Model, e)
+	if err != nil {
+		return nil, nil, err
+	}
 	longest := room(base.Model, e.adapter)
 	if a.ExactMatch >= longest {
 		return nil, nil, fmt.Errorf("--exact-match: %d tokens of an answer leave no room for a prompt: the context has %d", a.ExactMatch, longest)
 	}
 	e.encoder = base.encoder(within(a.MaxLength, longest))
-	e.encoder.Invocation = invocation(e.adapter)
+	e.encoder.Invocation, e.encoder.Head = invocation(e.adapter), e.objective.Head
 	o := dataset.Options{Format: a.Format, Columns: a.Columns, Chat: base.conversations(a.Turns, time.Now())}
 	data := a.Data
 	var task *dataset.Task
@@ -61,11 +69,15 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 			return nil, nil, err
 		}
 		o.Task, o.Header = task, task.Header
+		if head != nil {
+			_, o.Columns = task.Labels(o.Columns)
+		}
 		if len(data) == 1 && isFolder(data[0]) {
 			_, dev := task.Files(data[0])
 			data = []string{dev}
 		}
 	}
+	o.Labels = head
 	set, err := dataset.Read(data, e.encoder, o)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--data: %w", err)
@@ -92,6 +104,41 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 	}
 	s["exact_match"] = float64(right) / float64(len(samples))
 	return s, samples, nil
+}
+
+// head is what the head of the adapter or of the base tells apart, which e then measures;
+// nil: there is none, and text is measured.
+func (a *Assessment) head(m models.Model, e *evaluator) (*dataset.Labels, error) {
+	c := m.Config()
+	classes := c.Classes
+	if own, ok := e.adapter.(*adapters.Adapter); ok && own.Classes() != nil {
+		classes = own.Classes()
+	}
+	if classes == nil {
+		return nil, c.Architecture.Check(models.Generate)
+	}
+	if a.ExactMatch > 0 {
+		return nil, fmt.Errorf("--exact-match: a head answers with no text")
+	}
+	l := &dataset.Labels{Classes: *classes}
+	if l.Task == models.Classify {
+		l.Problem = solved(classes)
+	}
+	head, err := c.Head(l.Task)
+	e.objective = Objective{Head: head, Problem: l.Problem, Classes: len(l.Names)}
+	return l, err
+}
+
+// solved is the problem of a head, which transformers' training takes for a regression
+// where there is one class and nothing says otherwise.
+func solved(c *models.Classes) models.Problem {
+	switch {
+	case c.Problem != "":
+		return c.Problem
+	case len(c.Names) == 1:
+		return models.Regression
+	}
+	return models.SingleLabel
 }
 
 // Ends reports whether a token ends a text.

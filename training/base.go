@@ -15,11 +15,14 @@ import (
 // stays in float32: nothing is rounded on the way.
 type base struct {
 	model  models.Model
-	blocks map[int][]*tensor // by layer; -1: embeddings, final norm, head
+	blocks map[int][]*tensor // by layer; -1: embeddings, final norm, output embedding; headLayer
 	spare  spare
 	mine   map[*tensor]bool // trained once: Value is a copy of our own
 	shape  bool             // there are no values: gradients of matrices are shapes
 }
+
+// headLayer is where the head of a task is among the blocks: it always trains.
+const headLayer = -2
 
 // tensor is a parameter of the base with what binds it to its module.
 type tensor struct {
@@ -33,7 +36,10 @@ type tensor struct {
 func newBase(m models.Model) *base {
 	b := &base{model: m, blocks: map[int][]*tensor{}, mine: map[*tensor]bool{}, shape: m.Config().Shape}
 	var embedding *tensor
-	for _, s := range m.Sites() {
+	for i, s := range m.Sites() {
+		if i >= models.HeadFrom(m) {
+			s.Layer = headLayer
+		}
 		switch s.Kind {
 		case models.EmbeddingSite:
 			e := s.Embedding

@@ -2,7 +2,6 @@ package training
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/peft-serve/peft-serve/models"
@@ -58,9 +57,6 @@ func (o *Opened) open() (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Config().Architecture.Check(models.Generate); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w: encoders are not trained yet", o.Path, err), s.Close())
-	}
 	o.Name, o.Model, o.Source = s.OwnName(), m, s
 	if err := o.text(); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -111,7 +107,8 @@ func (o *Opened) End() int32 {
 
 // encoder turns texts into sequences of up to length tokens.
 func (o *Opened) encoder(length int) *dataset.Encoder {
-	return &dataset.Encoder{Tokenizer: o.Tokenizer, End: o.End(), Vocabulary: o.Model.Config().Vocabulary, MaxLength: length}
+	c := o.Model.Config()
+	return &dataset.Encoder{Tokenizer: o.Tokenizer, End: o.End(), Vocabulary: c.Vocabulary, MaxLength: length, Types: c.TokenTypes > 1}
 }
 
 // conversations says how the base's template renders them, as the server does.

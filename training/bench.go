@@ -10,6 +10,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
@@ -52,7 +53,10 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 	if targets != "" {
 		c.Targets = strings.Split(targets, "+")
 	}
-	method, err := c.method(base.Model)
+	if err := base.Model.Config().Architecture.Check(models.Generate); err != nil {
+		return nil, fmt.Errorf("steps of a head are not measured: %w", err)
+	}
+	method, err := c.method(base.Model, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +91,7 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 	for i := range sizes {
 		sizes[i] = dataset.Size{Rows: b.Length - 1, Labels: b.Length - 1}
 	}
-	_, flops, err := Measure(base.Model, method, false, sizes...)
+	_, flops, err := Measure(base.Model, method, Objective{}, false, sizes...)
 	if err != nil {
 		return nil, err
 	}

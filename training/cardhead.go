@@ -95,15 +95,21 @@ func (r *Run) head() cardHead {
 	}
 	slices.Sort(h.Tags)
 	h.Tags, h.Task = slices.Compact(h.Tags), "text-generation"
+	if r.heads != nil {
+		h.Task = pipelines[r.heads.Task]
+	}
 	return h
 }
+
+// pipelines are what the hub calls the tasks of heads.
+var pipelines = map[models.Task]string{models.Classify: "text-classification", models.Tag: "token-classification"}
 
 // ofTheBaseAlone reports whether a tag is about the base's files, or one that the
 // hub gives itself.
 func ofTheBaseAlone(tag string) bool {
 	kind, _, own := strings.Cut(tag, ":")
 	return own && slices.Contains([]string{"base_model", "license", "region", "arxiv", "doi", "dataset"}, kind) ||
-		slices.Contains([]string{"transformers", "safetensors", "pytorch", "gguf", "onnx", "text-generation", "text-generation-inference", "autotrain_compatible", "endpoints_compatible"}, tag)
+		slices.Contains([]string{"transformers", "safetensors", "pytorch", "gguf", "onnx", "text-generation", "text-generation-inference", "sentence-similarity", "feature-extraction", "fill-mask", "autotrain_compatible", "endpoints_compatible"}, tag)
 }
 
 var frontMatter = regexp.MustCompile(`(?s)\A\x{feff}?---\r?\n(.*?)\r?\n---\s*(\r?\n|\z)`)

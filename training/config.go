@@ -19,17 +19,21 @@ import (
 type Config struct {
 	Base string `help:"Base model: a Hugging Face folder, a .gguf file or an hf:// URI." placeholder:"PATH" group:"base"`
 	BaseConfig
-	Method          string   `help:"What is trained: ${methods}." default:"lora" group:"method"`
-	Output          string   `help:"Folder of the result, the metrics and the checkpoints." placeholder:"DIR" group:"output"`
-	Data            []string `help:"Files of examples, or the folder of a --task." placeholder:"PATH" group:"data"`
-	Validation      []string `help:"Files of examples to validate on." placeholder:"PATH" group:"data"`
-	Split           float64  `name:"validation-split" help:"Share of the examples to validate on instead." group:"data" is:"share"`
-	Task            string   `help:"GLUE task with its prompt and metric: ${tasks}." group:"data"`
-	Format          string   `help:"What the rows hold: ${formats}." default:"auto" group:"data"`
-	MaxLength       int      `help:"Longest sequence, in tokens; 0: the base's." default:"512" group:"data" is:"amount"`
-	Packing         bool     `help:"Count windows of up to --max-length as sequences: as many texts as have room, each seen by itself." group:"data"`
-	LearnPrompt     bool     `help:"Put the loss on prompts too." group:"data"`
-	Turns           string   `help:"Turns of the assistant's that are learnt: ${turns}." default:"all" group:"data"`
+	Method          string    `help:"What is trained: ${methods}." default:"lora" group:"method"`
+	Output          string    `help:"Folder of the result, the metrics and the checkpoints." placeholder:"DIR" group:"output"`
+	Data            []string  `help:"Files of examples, or the folder of a --task." placeholder:"PATH" group:"data"`
+	Validation      []string  `help:"Files of examples to validate on." placeholder:"PATH" group:"data"`
+	Split           float64   `name:"validation-split" help:"Share of the examples to validate on instead." group:"data" is:"share"`
+	Task            string    `help:"GLUE task with its prompt and metric: ${tasks}." group:"data"`
+	Objective       string    `help:"What is learnt: ; what the data has labels for where the base generates no text, and text elsewhere, if empty." group:"data"`
+	Classes         []string  `help:"Names of the classes that a head tells apart, in their order; those of the data if empty." placeholder:"NAME" group:"data"`
+	Weights         []float64 `name:"class-weights" help:"Weights of the classes in the loss, in their order." placeholder:"NUMBER" group:"data" is:"positive"`
+	Smoothing       float64   `name:"label-smoothing" help:"Share of a label that is spread evenly over all classes." group:"data" is:"share"`
+	Format          string    `help:"What the rows hold: ${formats}." default:"auto" group:"data"`
+	MaxLength       int       `help:"Longest sequence, in tokens; 0: the base's." default:"512" group:"data" is:"amount"`
+	Packing         bool      `help:"Count windows of up to --max-length as sequences: as many texts as have room, each seen by itself." group:"data"`
+	LearnPrompt     bool      `help:"Put the loss on prompts too." group:"data"`
+	Turns           string    `help:"Turns of the assistant's that are learnt: ${turns}." default:"all" group:"data"`
 	dataset.Columns `group:"data"`
 
 	MaxSteps  int     `help:"Steps to take; 0: what --epochs come to." group:"schedule" is:"amount"`
@@ -62,12 +66,13 @@ type Config struct {
 	Version     string `kong:"-" json:"-"` // of the program, for the report
 	PublishName string `help:"Its name there; the last part of --output if empty." group:"output"`
 
-	EvalEvery      int  `help:"Validate every so many steps; 0: at the end." group:"output" is:"amount"`
-	SaveEvery      int  `help:"Write a checkpoint every so many steps; 0: only when interrupted." group:"output" is:"amount"`
-	Best           bool `name:"keep-best" help:"End with the parameters that validated best." group:"output"`
-	Patience       int  `help:"Stop after so many validations without a better one; 0: never." group:"output" is:"amount"`
-	KeepCheckpoint bool `help:"Keep the checkpoint of a finished run, so that --resume can train it on." default:"true" negatable:"" group:"output"`
-	Samples        int  `help:"Examples that the report shows with the model's answers." default:"4" group:"output" is:"amount"`
+	EvalEvery      int    `help:"Validate every so many steps; 0: at the end." group:"output" is:"amount"`
+	SaveEvery      int    `help:"Write a checkpoint every so many steps; 0: only when interrupted." group:"output" is:"amount"`
+	Best           bool   `name:"keep-best" help:"End with the parameters that validated best." group:"output"`
+	BestMetric     string `help:"What a validation is better by: accuracy, f1, loss and so on; the first of the --task, or the loss, if empty." placeholder:"METRIC" group:"output"`
+	Patience       int    `help:"Stop after so many validations without a better one; 0: never." group:"output" is:"amount"`
+	KeepCheckpoint bool   `help:"Keep the checkpoint of a finished run, so that --resume can train it on." default:"true" negatable:"" group:"output"`
+	Samples        int    `help:"Examples that the report shows with the model's answers." default:"4" group:"output" is:"amount"`
 
 	MemoryLimit   Size `help:"Refuse to start where the plan is over this." placeholder:"SIZE" group:"compute" is:"amount"`
 	Checkpointing bool `name:"gradient-checkpointing" help:"Compute activations twice and keep one a block." group:"compute"`
@@ -113,6 +118,10 @@ func (c *Config) Validate() error {
 	among(fault, "method", c.Method, Methods())
 	among(fault, "format", c.Format, dataset.Formats)
 	among(fault, "turns", c.Turns, dataset.Turns)
+	if c.Objective != "" {
+		among(fault, "objective", c.Objective, Objectives)
+	}
+	c.validateClasses(fault)
 	among(fault, "optimizer", c.Optimizer, Optimizers)
 	among(fault, "init-lora-weights", c.Start, adapters.Starts)
 	among(fault, "bias", c.Bias, []string{"none", "all", "lora_only"})

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
@@ -14,11 +15,13 @@ type Scores map[string]float64
 
 // evaluator computes examples with the very adapter that is saved.
 type evaluator struct {
-	model   models.Model
-	adapter models.Adapter
-	encoder *dataset.Encoder
-	pass    *models.Pass
-	rows    rows
+	model     models.Model
+	adapter   models.Adapter
+	objective Objective
+	encoder   *dataset.Encoder
+	pass      *models.Pass
+	rows      rows
+	each      func(scores kernels.Matrix) // hears what a head makes of each example; nil: nobody does
 }
 
 // evalRows bounds the rows of one forward pass.
@@ -26,7 +29,7 @@ const evalRows = 1024
 
 // losses returns the summed loss of each sequence.
 func (e *evaluator) losses(batch []Sequence) []float64 {
-	e.rows.fill(batch, e.adapter)
+	e.rows.fill(batch, e.adapter, nil)
 	h := e.model.Forward(e.pass, &e.rows.Batch, nil)
 	all := crossEntropy(e.pass, e.model, &e.rows.Batch, h, e.rows.targets, 0)
 	e.pass.Free(h)
@@ -66,8 +69,12 @@ func batches(ctx context.Context, n int, at func(i int) (Sequence, error), f fun
 	return nil
 }
 
-// evaluate returns the loss a label over a set, and the metrics of its task.
+// evaluate returns the loss a label over a set, and the metrics of its task, or of what
+// a head makes of it.
 func (e *evaluator) evaluate(ctx context.Context, set dataset.Examples, task *dataset.Task) (Scores, error) {
+	if e.objective.Head != nil {
+		return e.judge(ctx, set)
+	}
 	loss, labels := 0.0, 0
 	var scores []float64 // of every answer to every example
 	var examples []dataset.Example
@@ -149,7 +156,7 @@ func (e *evaluator) single(examples []dataset.Example, batch []Sequence, task *d
 // choices returns the logit of every answer to every sequence, and the
 // sequences' summed loss.
 func (e *evaluator) choices(batch []Sequence, answers [][]int32) (scores []float64, loss float64) {
-	e.rows.fill(batch, e.adapter)
+	e.rows.fill(batch, e.adapter, nil)
 	h := e.model.Forward(e.pass, &e.rows.Batch, nil)
 	logits := e.model.Head(e.pass, &e.rows.Batch, 0, h)
 	r := 0

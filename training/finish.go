@@ -194,9 +194,13 @@ func (r *Run) sound() error {
 	if err != nil {
 		return err
 	}
-	for _, v := range logits(r.pool, r.Base.Model, r.served(), batch).Data {
+	made, err := r.outputs(r.Base.Model, r.served(), batch)
+	if err != nil {
+		return err
+	}
+	for _, v := range made.Data {
 		if v-v != 0 {
-			return fmt.Errorf("after step %d: a logit is %v: %w", r.at.Step, v, ErrDiverged)
+			return fmt.Errorf("after step %d: a %s is %v: %w", r.at.Step, r.output(), v, ErrDiverged)
 		}
 	}
 	return nil
@@ -229,10 +233,13 @@ func (r *Run) verify(s *Summary) error {
 		model = m
 	}
 	var want kernels.Matrix
-	if err := r.asSaved(func() error { want = logits(r.pool, r.Base.Model, r.served(), batch); return nil }); err != nil {
+	if err := r.asSaved(func() (err error) { want, err = r.outputs(r.Base.Model, r.served(), batch); return err }); err != nil {
 		return err
 	}
-	got := logits(r.pool, model, adapter, batch)
+	got, err := r.outputs(model, adapter, batch)
+	if err != nil {
+		return fmt.Errorf("the saved model cannot be read back: %w", err)
+	}
 	f, ok := r.Trainer.Method.(*Blocks)
 	return r.same(got, want, ok && !f.base.savedAs(precisions[r.DType]))
 }
@@ -249,26 +256,50 @@ func (r *Run) same(got, want kernels.Matrix, changed bool) error {
 		for k, v := range want.Row(i) {
 			w := got.Row(i)[k]
 			if w != v && (!changed || w != w) {
-				return fmt.Errorf("%s: read back, it computes another logit: row %d, token %d: %v, was %v", r.Output, i, k, w, v)
+				return fmt.Errorf("%s: read back, it computes another %s: row %d, column %d: %v, was %v", r.Output, r.output(), i, k, w, v)
 			}
 			most, scale = max(most, math.Abs(float64(w-v))), max(scale, math.Abs(float64(v)))
 		}
 	}
 	if most > rounding*scale {
-		return fmt.Errorf("%s: read back, its logits are off by %.2g of %.2g", r.Output, most, scale)
+		return fmt.Errorf("%s: read back, its %ss are off by %.2g of %.2g", r.Output, r.output(), most, scale)
 	}
 	if changed {
-		r.observer.Note("%s: read back, its logits are off by %.1g of %.1g: the base's quantised weights are F32 now", r.Output, most, scale)
+		r.observer.Note("%s: read back, its %ss are off by %.1g of %.1g: the base's quantised weights are F32 now", r.Output, r.output(), most, scale)
 		return nil
 	}
 	r.observer.Note("%s: read back, it computes the same bits", r.Output)
 	return nil
 }
 
+// outputs are the scores of the head that is trained, or else the logits, of what predicts
+// something.
+func (r *Run) outputs(m models.Model, a models.Adapter, batch []Sequence) (kernels.Matrix, error) {
+	if r.heads == nil {
+		return logits(r.pool, m, a, batch), nil
+	}
+	head, err := m.Config().Head(r.heads.Task)
+	if err != nil {
+		return kernels.Matrix{}, err
+	}
+	e := &evaluator{model: m, adapter: a, objective: r.Trainer.Objective, pass: models.NewPass(r.pool)}
+	e.objective.Head = head
+	scores, _ := e.headScores(batch)
+	return scores, nil
+}
+
+// output is what outputs are called.
+func (r *Run) output() string {
+	if r.heads == nil {
+		return "logit"
+	}
+	return "score"
+}
+
 // logits of the positions that predict something.
 func logits(pool *kernels.Pool, m models.Model, a models.Adapter, batch []Sequence) kernels.Matrix {
 	var b rows
-	b.fill(batch, a)
+	b.fill(batch, a, nil)
 	if len(b.Out) > 64 {
 		b.Out = b.Out[:64]
 	}

@@ -14,7 +14,8 @@ type Blocks struct {
 	// Active lists the blocks to be trained from this step on, ascending. It
 	// is a function of the step alone, so a resumed run draws the same ones.
 	Active func(step int) []int
-	// Outside trains embeddings, final norm and head too.
+	// Outside trains embeddings, final norm and output embedding too; the head of a task
+	// always trains.
 	Outside bool
 
 	base    *base
@@ -88,12 +89,16 @@ func (f *Blocks) Begin(step int) (frozen []*Parameter) {
 			f.base.activate(layer)
 		}
 	}
-	if !f.started && f.Outside {
-		f.base.activate(-1)
+	if !f.started {
+		f.base.activate(headLayer)
+		if f.Outside {
+			f.base.activate(-1)
+		}
 	}
 	f.base.spare.drop()
 	f.active, f.started = slices.Clone(wanted), true
 	f.params = nil
+	f.list(headLayer)
 	if f.Outside {
 		f.list(-1)
 	}
@@ -111,7 +116,7 @@ func (f *Blocks) list(layer int) {
 
 // Release freezes everything, at the end of a training.
 func (f *Blocks) Release() {
-	for _, layer := range append(f.active, -1) {
+	for _, layer := range append(f.active, -1, headLayer) {
 		f.base.freeze(layer)
 	}
 	f.base.spare.drop()

@@ -39,7 +39,7 @@ func (r *Run) planAdapter(m *Adapted) (Account, error) {
 	defer m.Trainee.LeaveOut(0)
 	for below, largest := range r.largest() {
 		m.Trainee.LeaveOut(below)
-		if err := a.measure(r, r.Base.Model, m, largest); err != nil {
+		if err := a.measure(r, r.Base.Model, m, r.Trainer.Objective, largest); err != nil {
 			return a, err
 		}
 	}
@@ -51,6 +51,12 @@ func (r *Run) planAdapter(m *Adapted) (Account, error) {
 // blocks are those of a shape, so that nothing is widened yet.
 func (r *Run) planBlocks(f *Blocks) (Account, error) {
 	shape, err := r.Base.Source.Shape()
+	o := r.Trainer.Objective
+	if err == nil && r.heads != nil {
+		if shape, err = models.WithNewHead(shape, r.heads.Classes, nil); err == nil {
+			o.Head, err = shape.Config().Head(r.heads.Task)
+		}
+	}
 	if err != nil {
 		return Account{}, err
 	}
@@ -73,7 +79,7 @@ func (r *Run) planBlocks(f *Blocks) (Account, error) {
 		shaped.Begin(0)
 		var a Account
 		a.add(shaped.Parameters(), r.Trainer.Optimizer)
-		if err := a.measure(r, shape, shaped, largest); err != nil {
+		if err := a.measure(r, shape, shaped, o, largest); err != nil {
 			return a, err
 		}
 		shaped.Release()
@@ -92,9 +98,9 @@ func (a *Account) add(params []*Parameter, o Optimizer) {
 }
 
 // measure raises the activations to what the largest of the passes needs.
-func (a *Account) measure(r *Run, m models.Model, method Method, largest []pass) error {
+func (a *Account) measure(r *Run, m models.Model, method Method, o Objective, largest []pass) error {
 	for _, p := range largest {
-		live, _, err := Measure(m, method, r.Checkpointing, p.sizes...)
+		live, _, err := Measure(m, method, o, r.Checkpointing, p.sizes...)
 		if err != nil {
 			return err
 		}
@@ -106,7 +112,7 @@ func (a *Account) measure(r *Run, m models.Model, method Method, largest []pass)
 // toWiden is the memory, in bytes, of the float32 copies that training those
 // blocks will make of stored weights.
 func (b *base) toWiden(layers []int, outside bool) int {
-	if outside {
+	if layers = append(layers, headLayer); outside {
 		layers = append(layers, -1)
 	}
 	n := 0

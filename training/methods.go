@@ -2,6 +2,7 @@ package training
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
 // whole is a way to train the base itself.
@@ -78,8 +80,9 @@ func (c *Config) complete() {
 	c.LR, c.PlusRatio = cmp.Or(c.LR, r.Rate), cmp.Or(c.PlusRatio, r.Ratio)
 }
 
-// method opens the parameters that the configuration trains.
-func (c *Config) method(m models.Model) (Method, error) {
+// method opens the parameters that the configuration trains, of a head too where labels
+// say what it learns; nil: there is none.
+func (c *Config) method(m models.Model, l *dataset.Labels) (Method, error) {
 	c.complete()
 	if w, ok := wholes[c.Method]; ok {
 		if err := c.fits(m); err != nil {
@@ -96,7 +99,7 @@ func (c *Config) method(m models.Model) (Method, error) {
 	recipe, _ := adapters.FindRecipe(c.Method)
 	training := adapters.Training{Dropout: c.Dropout, Seed: c.Seed, DrawnLayers: c.AdapterDropMax}
 	if c.InitAdapter != "" {
-		a, err := c.goOn(m, recipe)
+		a, err := c.goOn(m, recipe, l)
 		if err != nil {
 			return nil, fmt.Errorf("--init-adapter: %w", err)
 		}
@@ -107,7 +110,11 @@ func (c *Config) method(m models.Model) (Method, error) {
 			return nil, err
 		}
 	}
-	config, err := recipe.Config(m, &c.Choice)
+	var classes *models.Classes
+	if l != nil {
+		classes = &l.Classes
+	}
+	config, err := recipe.Config(m, &c.Choice, classes)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +140,7 @@ func (c *Config) method(m models.Model) (Method, error) {
 }
 
 // goOn loads the adapter that the run goes on from.
-func (c *Config) goOn(m models.Model, recipe adapters.Recipe) (*adapters.Adapter, error) {
+func (c *Config) goOn(m models.Model, recipe adapters.Recipe, l *dataset.Labels) (*adapters.Adapter, error) {
 	folder, err := adapters.Open(c.InitAdapter)
 	if err != nil {
 		return nil, err
@@ -143,6 +150,9 @@ func (c *Config) goOn(m models.Model, recipe adapters.Recipe) (*adapters.Adapter
 		return nil, err
 	}
 	if err := a.Resized(m); err != nil {
+		return nil, err
+	}
+	if err := sameHead(a.Classes(), l); err != nil {
 		return nil, err
 	}
 	if is, want, ok := recipe.Continues(a.Config(), &c.Choice); !ok {
@@ -183,4 +193,19 @@ func (r *Run) nameBase() error {
 		r.observer.Note("the base says no name of its own: base_model_name_or_path is null; --base-name gives it one")
 	}
 	return config.NameBase(r.BaseName, revision)
+}
+
+// sameHead refuses an adapter to go on from whose head is not the one that learns.
+func sameHead(own *models.Classes, l *dataset.Labels) error {
+	switch {
+	case own == nil && l == nil:
+		return nil
+	case own == nil:
+		return errors.New("it has no head for the labels")
+	case l == nil:
+		return fmt.Errorf("it has a head of %d classes: --objective says what that learns", len(own.Names))
+	case own.Task != l.Task || !slices.Equal(own.Names, l.Names):
+		return fmt.Errorf("its head tells %s apart (%s), and the labels are %s (%s): --classes names them in its order", shortList(own.Names), own.Task, shortList(l.Names), l.Task)
+	}
+	return nil
 }

@@ -113,7 +113,9 @@ func (r *Run) checkOutput() error {
 	}
 	other, what := adapters.ConfigFile, "an adapter"
 	if _, ok := wholes[r.Method]; !ok {
-		other, what = "config.json", "a model"
+		if other, what = "config.json", "a model"; adapters.NamesClasses(r.Output) {
+			other = modelFile
+		}
 	}
 	if firstOf(r.Output, []string{other}) != "" {
 		return fmt.Errorf("--output: %s holds %s (%s), and --method %s writes the other kind: choose another folder", r.Output, what, other, r.Method)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -29,8 +30,12 @@ func (r *Run) send(ctx context.Context) error {
 	}
 	if err := Publish(ctx, r.Config.Publish, name, r.Output, r.PublishKey); err != nil {
 		address, _ := url.JoinPath(r.Config.Publish, "v1", "adapters", name) // Validate has parsed it
-		return fmt.Errorf("%w\nThe adapter is saved in %s. To put it there later:\n  tar -C %s -c %s %s | zstd | curl -T - %s",
-			err, r.Output, r.Output, adapters.ConfigFile, adapters.SafeFile, address)
+		files := []string{adapters.ConfigFile, adapters.SafeFile}
+		if r.heads != nil {
+			files = append(files, adapters.ClassesFile)
+		}
+		return fmt.Errorf("%w\nThe adapter is saved in %s. To put it there later:\n  tar -C %s -c %s | zstd | curl -T - %s",
+			err, r.Output, r.Output, strings.Join(files, " "), address)
 	}
 	r.observer.Note("published as %s at %s", name, r.Config.Publish)
 	return nil
@@ -90,8 +95,11 @@ func pack(w io.Writer, dir string) error {
 		return err
 	}
 	archive := tar.NewWriter(z)
-	for _, name := range []string{adapters.ConfigFile, adapters.SafeFile, "README.md"} {
+	for _, name := range []string{adapters.ConfigFile, adapters.SafeFile, adapters.ClassesFile, "README.md"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
+		if name == adapters.ClassesFile && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // calledBase is what a reader is told of the base: its name, or else that of its
@@ -42,6 +44,12 @@ func (r *Run) readme(s *Summary) []byte {
 	if r.task != nil {
 		fmt.Fprintf(&b, "\nThe prompt ends where the answer begins; the answers are %q, after which the text ends.\n", r.task.Answers)
 	}
+	if r.heads != nil && r.heads.Problem != models.Regression {
+		fmt.Fprintf(&b, "\n## Classes\n\n| | |\n|---|---|\n")
+		for i, name := range r.heads.Names {
+			fmt.Fprintf(&b, "| %d | %s |\n", i, strings.ReplaceAll(name, "|", `\|`))
+		}
+	}
 	if own != "" {
 		fmt.Fprintf(&b, "\n`peft-serve` and `peft-train` read this adapter. PEFT has no %s: `peft-train merge` folds biases into a base, `peft-train convert` writes bottlenecks as AdapterHub's.\n", own)
 	}
@@ -64,6 +72,9 @@ func (r *Run) facts(s *Summary) (all []fact) {
 	row("Data", "%s: %d examples", strings.Join(names, ", "), r.train.Len())
 	if r.Task != "" {
 		row("Task", "%s", r.Task)
+	}
+	if r.heads != nil {
+		row("Head", "%s: %s", r.Base.Model.Config().HeadClass(r.heads.Task), r.told())
 	}
 	row("Steps", "%d of %d × %d sequences", s.Steps, r.BatchSize, r.GradAccum)
 	row("Optimizer", "%s", r.Optimizer)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/internal/disk"
-	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
 //go:embed report.html.tmpl
@@ -97,7 +97,10 @@ func (r *Run) samples(ctx context.Context) ([]comparison, error) {
 	if r.Samples == 0 {
 		return nil, nil
 	}
-	e := &evaluator{model: r.Base.Model, adapter: r.served(), encoder: r.encoder, pass: models.NewPass(r.pool)}
+	e := r.evaluator()
+	if r.heads != nil {
+		return r.headSamples(e, set)
+	}
 	const answer = 48 // tokens
 	limit := answer
 	if r.task != nil {
@@ -127,4 +130,16 @@ func (r *Run) samples(ctx context.Context) ([]comparison, error) {
 		}
 	}
 	return all, nil
+}
+
+// headSamples are what the head makes of the first examples.
+func (r *Run) headSamples(e *evaluator, set dataset.Examples) (all []comparison, err error) {
+	err = r.asSaved(func() error {
+		samples, err := e.shown(set, min(r.Samples, set.Len()), r.heads.Names)
+		for _, s := range samples {
+			all = append(all, comparison{Sample: s})
+		}
+		return err
+	})
+	return all, err
 }

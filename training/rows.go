@@ -1,6 +1,8 @@
 package training
 
 import (
+	"slices"
+
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -12,6 +14,15 @@ type rows struct {
 	models.Batch
 	targets []int32
 	blocks  []int32
+	wanted  []float32 // Values of the sequences
+}
+
+// values are what the scores of the rows that predict are to be.
+func (r *rows) values(classes int) kernels.Matrix {
+	if len(r.wanted) == 0 { // of a plan
+		return kernels.ShapeOf(len(r.targets), classes)
+	}
+	return kernels.MatrixOf(len(r.targets), classes, r.wanted)
 }
 
 // passRows bounds the positions that are computed at once: beyond it a
@@ -71,27 +82,43 @@ func invocation(a models.Adapter) []int32 {
 // everywhere.
 func activation(s Sequence, invocation []int32) int { return max(s.Activation(invocation), 0) }
 
-func (r *rows) fill(batch []Sequence, a models.Adapter) {
+// fill lays out a batch under an adapter, whose rows that predict go to a head: nil is the
+// model's own. An encoder's texts are whole.
+func (r *rows) fill(batch []Sequence, a models.Adapter, head *models.Head) {
 	invocation := invocation(a)
 	r.Reset()
-	r.targets, r.blocks = r.targets[:0], r.blocks[:0]
+	r.targets, r.blocks, r.wanted = r.targets[:0], r.blocks[:0], r.wanted[:0]
 	prefix, virtual := preceding(a)
 	r.Out = []int32{} // nil would mean every row
 	for _, s := range batch {
-		tokens := s.Tokens[:s.Last()+1]
+		n := s.Rows()
+		tokens := s.Tokens[:n]
 		if virtual > 0 {
-			tokens = make([]int32, 0, virtual+len(s.Tokens))
+			tokens = make([]int32, 0, virtual+n)
 			for i := range virtual {
 				tokens = append(tokens, int32(-1-i))
 			}
-			tokens = append(tokens, s.Tokens[:s.Last()+1]...)
-		}
-		from := len(r.blocks)
-		for n := prefix + len(tokens); n > 0; n -= kernels.BlockLen {
-			r.blocks = append(r.blocks, int32(len(r.blocks)))
+			tokens = append(tokens, s.Tokens[:n]...)
 		}
 		start := r.Rows() + virtual
-		r.AddFrom(tokens, prefix, r.blocks[from:len(r.blocks):len(r.blocks)], a, activation(s, invocation))
+		if s.Whole {
+			var types []int32
+			if s.Types != nil {
+				types = append(make([]int32, virtual), s.Types...)
+			}
+			r.AddText(tokens, types, prefix, a)
+		} else {
+			from := len(r.blocks)
+			for n := prefix + len(tokens); n > 0; n -= kernels.BlockLen {
+				r.blocks = append(r.blocks, int32(len(r.blocks)))
+			}
+			r.AddFrom(tokens, prefix, r.blocks[from:len(r.blocks):len(r.blocks)], a, activation(s, invocation))
+		}
+		if head != nil && head.Task == models.Classify {
+			r.Out = append(r.Out, int32(start+head.Place(s.Tokens, virtual)))
+			r.targets, r.wanted = append(r.targets, slices.Max(s.Targets)), append(r.wanted, s.Values...)
+			continue
+		}
 		for i, t := range s.Targets {
 			if t >= 0 {
 				r.Out = append(r.Out, int32(start+i))

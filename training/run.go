@@ -1,6 +1,7 @@
 package training
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -32,7 +34,8 @@ type Run struct {
 
 	observer Observer
 	pool     *kernels.Pool
-	task     *dataset.Task
+	task     *dataset.Task   // of prompts and answers; nil: none
+	heads    *dataset.Labels // what a head learns; nil: text is learnt
 	encoder  *dataset.Encoder
 	train    dataset.Examples
 	held     dataset.Examples // nil: nothing to validate on
@@ -84,7 +87,20 @@ func (r *Run) open() error {
 	if err := r.checkOutput(); err != nil {
 		return err
 	}
-	method, err := r.method(r.Base.Model)
+	var err error
+	if r.heads, err = r.labels(); err != nil {
+		return err
+	}
+	if r.heads != nil {
+		if err := r.under(r.heads); err != nil {
+			return err
+		}
+	}
+	method, err := r.method(r.Base.Model, r.heads)
+	if err != nil {
+		return err
+	}
+	goal, err := r.objective()
 	if err != nil {
 		return err
 	}
@@ -94,7 +110,7 @@ func (r *Run) open() error {
 		}
 	}
 	r.stopClock()
-	if err := r.openData(room(r.Base.Model, method.Adapter()), invocation(method.Adapter())); err != nil {
+	if err := r.openData(goal.Head, room(r.Base.Model, method.Adapter()), invocation(method.Adapter())); err != nil {
 		return err
 	}
 	if r.held == nil && (r.Best || r.Patience > 0) {
@@ -114,6 +130,7 @@ func (r *Run) open() error {
 		warmup = int(math.Ceil(r.WarmupOf * float64(r.steps)))
 	}
 	t := NewTrainer(r.pool, r.Base.Model, method)
+	t.Objective = goal
 	t.Optimizer, t.Rate, t.Clip = o, r.LR, r.Clip
 	t.Schedule = Schedule{Kind: r.Schedule, Warmup: warmup, Steps: r.steps}
 	t.Recompute(r.Checkpointing)
@@ -126,6 +143,9 @@ func (r *Run) open() error {
 		t.Grouping = HuggingFace(r.Decay)
 	}
 	r.Trainer = t
+	if names := r.measures(); r.held != nil && r.BestMetric != "" && !slices.Contains(names, r.BestMetric) {
+		return fmt.Errorf("--best-metric: a validation measures no %q here: want one of %s", r.BestMetric, strings.Join(names, ", "))
+	}
 	if err := r.nameBase(); err != nil {
 		return err
 	}
@@ -148,12 +168,12 @@ func (c *Config) optimizer() (Optimizer, error) {
 	return NewOptimizer(c.Optimizer, c.Beta1, c.Beta2, c.Epsilon, c.Momentum)
 }
 
-// openData opens what the run trains and validates on. longest is the longest
-// sequence that the model takes.
-func (r *Run) openData(longest int, invocation []int32) error {
+// openData opens what the run trains and validates on, for a head or, with nil, as text.
+// longest is the longest sequence that the model takes.
+func (r *Run) openData(head *models.Head, longest int, invocation []int32) error {
 	length := within(r.MaxLength, longest)
 	r.encoder = r.Base.encoder(length)
-	r.encoder.LearnPrompt, r.encoder.Invocation = r.LearnPrompt, invocation
+	r.encoder.LearnPrompt, r.encoder.Invocation, r.encoder.Head = r.LearnPrompt, invocation, head
 	o := dataset.Options{Format: r.Format, Columns: r.Columns, Chat: r.Base.conversations(r.Turns, r.now), Pack: r.Packing}
 	data, validation := r.Data, r.Validation
 	if r.Task != "" {
@@ -161,14 +181,14 @@ func (r *Run) openData(longest int, invocation []int32) error {
 		if err != nil {
 			return err
 		}
-		r.task, o.Task, o.Header = task, task, task.Header
-		if len(data) == 1 && isFolder(data[0]) {
-			train, dev := task.Files(data[0])
-			data = []string{train}
-			if len(validation) == 0 && r.Split == 0 {
-				validation = []string{dev}
-			}
+		if o.Task, o.Header = task, task.Header; r.heads == nil {
+			r.task = task
 		}
+		data, validation = r.files(task)
+	}
+	if r.heads != nil {
+		o.Labels = r.heads
+		r.observer.Note("labels: %s", r.told())
 	}
 	var err error
 	if r.train, err = dataset.Read(data, r.encoder, o); err != nil {
@@ -192,6 +212,19 @@ func (r *Run) openData(longest int, invocation []int32) error {
 	}
 	r.order = dataset.Order{Set: r.train, Seed: r.Seed, Shuffle: r.Shuffle}
 	return err
+}
+
+// files are those that a task is trained and validated on.
+func (r *Run) files(task *dataset.Task) (data, validation []string) {
+	data, validation = r.Data, r.Validation
+	if len(data) == 1 && isFolder(data[0]) {
+		train, dev := task.Files(data[0])
+		data = []string{train}
+		if len(validation) == 0 && r.Split == 0 {
+			validation = []string{dev}
+		}
+	}
+	return data, validation
 }
 
 // within is --max-length, or what there is room for.
@@ -415,20 +448,36 @@ func (r *Run) validate(ctx context.Context, report StepReport) error {
 	return r.checkpoint(ctx, bestCheckpoint) // there to be had if the run diverges
 }
 
-// goodness is the number that the best checkpoint has most of: the task's
-// first metric, or minus the loss.
-func (r *Run) goodness(s Scores) float64 {
-	if r.task != nil {
-		return s[r.task.Metrics[0]]
+// best is the metric that the best checkpoint is chosen by: the task's first, or the loss,
+// unless it is named.
+func (r *Run) best() string {
+	if r.BestMetric == "" && r.Task != "" {
+		if task, err := dataset.NewTask(r.Task); err == nil {
+			return task.Metrics[0]
+		}
 	}
-	return -s["loss"]
+	return cmp.Or(r.BestMetric, "loss")
+}
+
+// goodness is the number that the best checkpoint has most of.
+func (r *Run) goodness(s Scores) float64 {
+	v := s[r.best()]
+	if slices.Contains(lowers, r.best()) {
+		return -v
+	}
+	return v
 }
 
 func (r *Run) evaluate(ctx context.Context, set dataset.Examples) (Scores, error) {
-	e := &evaluator{model: r.Base.Model, adapter: r.served(), encoder: r.encoder, pass: models.NewPass(r.pool)}
+	e := r.evaluator()
 	var scores Scores
 	err := r.asSaved(func() (err error) { scores, err = e.evaluate(ctx, set, r.task); return err })
 	return scores, err
+}
+
+// evaluator computes as the server does with what the run has come to.
+func (r *Run) evaluator() *evaluator {
+	return &evaluator{model: r.Base.Model, adapter: r.served(), objective: r.Trainer.Objective, encoder: r.encoder, pass: models.NewPass(r.pool)}
 }
 
 // asSaved calls f with the weights as they will be saved.

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
@@ -41,7 +44,17 @@ func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 	if err := json.Unmarshal(written, &config); err != nil {
 		return err
 	}
-	config["architectures"] = fmt.Appendf(nil, "[%q]", base.Source.Architecture.Class)
+	config["architectures"] = fmt.Appendf(nil, "[%q]", className(base))
+	if c := base.Model.Config().Classes; c != nil {
+		for _, key := range []string{"num_labels", "_num_labels", "id2label", "label2id", "problem_type"} {
+			delete(config, key)
+		}
+		for key, value := range c.Config() {
+			if config[key], err = json.Marshal(value); err != nil {
+				return err
+			}
+		}
+	}
 	key := "torch_dtype" // which newer releases of transformers call dtype
 	if config["dtype"] != nil {
 		key = "dtype"
@@ -57,7 +70,7 @@ func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 	if err := disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := f.base.save(filepath.Join(dir, modelFile), p); err != nil {
+	if err := f.base.save(filepath.Join(dir, modelFile), p, base.Source); err != nil {
 		return err
 	}
 	if err := saveCompanions(dir, base); err != nil {
@@ -66,10 +79,18 @@ func SaveModel(dir string, base *Opened, f *Blocks, dtype string) error {
 	return disk.Write(path, append(b, '\n'))
 }
 
+// className is the class of a model, with the head that it has.
+func className(base *Opened) string {
+	if c := base.Model.Config(); c.Classes != nil {
+		return c.HeadClass(c.Classes.Task)
+	}
+	return base.Source.Architecture.Class
+}
+
 // companions are the base's files that go with a model.
 var companions = []string{
 	generationFile, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
-	"vocab.json", "merges.txt", "added_tokens.json",
+	"vocab.json", "merges.txt", "added_tokens.json", "vocab.txt",
 }
 
 func saveCompanions(dir string, base *Opened) error {
@@ -96,12 +117,20 @@ func saveCompanions(dir string, base *Opened) error {
 	return nil
 }
 
-func (b *base) save(path string, p precision) error {
+// save writes every tensor of the base, and those of its source that no site has.
+func (b *base) save(path string, p precision, source *models.Source) error {
 	var tensors []safetensors.Tensor
 	byName := map[string]*tensor{}
 	for _, t := range b.tensors() {
 		tensors = append(tensors, safetensors.Tensor{Name: t.Name, Shape: t.Shape, DType: p.dtype})
 		byName[t.Name] = t
+	}
+	rest := source.Rest(b.model.Sites())
+	for _, name := range slices.Sorted(maps.Keys(rest)) {
+		w := rest[name]
+		t := &tensor{Parameter: Parameter{Name: name, Shape: []int{w.Rows, w.Cols}}, weight: w}
+		tensors = append(tensors, safetensors.Tensor{Name: name, Shape: t.Shape, DType: p.dtype})
+		byName[name] = t
 	}
 	return safetensors.WriteFileFunc(path, tensors, safetensors.PyTorch(), func(w io.Writer, s safetensors.Tensor) error {
 		return byName[s.Name].write(w, p.format)

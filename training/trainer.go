@@ -34,6 +34,7 @@ type Trainer struct {
 	Optimizer Optimizer
 	Grouping  Grouping
 	Schedule  Schedule
+	Objective Objective
 	Rate      float64 // the peak learning rate
 	Clip      float64 // the largest gradient norm; 0: any
 
@@ -59,7 +60,7 @@ type drawing interface{ Draw(pass uint64) }
 
 // Result is what a step measured.
 type Result struct {
-	Loss   float64 // mean over the labels, before the step
+	Loss   float64 // mean over the labels, or what they weigh, before the step
 	Norm   float64 // of the gradient, before clipping
 	Labels int
 	Tokens int
@@ -120,8 +121,10 @@ func (t *Trainer) GroupRate(g Group) float64 {
 // which are computed a pass at a time: see passRows.
 func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	var r Result
+	weight := 0.0
 	for _, batch := range micro {
 		for _, s := range batch {
+			weight += t.Objective.weight(s)
 			r.Labels += s.Labels()
 			r.Tokens += len(s.Tokens)
 		}
@@ -136,12 +139,12 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	_, virtual := preceding(t.Method.Adapter())
 	for _, batch := range micro {
 		start := 0
-		for _, end := range passes(len(batch), virtual, func(i int) int { return batch[i].Last() + 1 }) {
+		for _, end := range passes(len(batch), virtual, func(i int) int { return batch[i].Rows() }) {
 			if d, ok := t.Method.(drawing); ok {
 				d.Draw(pass)
 			}
 			t.pass.Record()
-			r.Loss += t.forward(batch[start:end], 1/float32(r.Labels))
+			r.Loss += t.forward(batch[start:end], 1/float32(weight))
 			t.pass.Backward()
 			start = end
 			pass++
@@ -150,7 +153,7 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 			}
 		}
 	}
-	r.Loss /= float64(r.Labels)
+	r.Loss /= weight
 	return r, nil
 }
 
@@ -160,9 +163,9 @@ func firstPass(step int) uint64 { return uint64(step) << 16 }
 
 // forward records the sequences of a pass and returns its summed loss.
 func (t *Trainer) forward(batch []Sequence, scale float32) float64 {
-	t.batch.fill(batch, t.Method.Adapter())
+	t.batch.fill(batch, t.Method.Adapter(), t.Objective.Head)
 	h := t.Model.Forward(t.pass, &t.batch.Batch, nil)
-	losses := crossEntropy(t.pass, t.Model, &t.batch.Batch, h, t.batch.targets, scale)
+	losses := t.Objective.losses(t.pass, t.Model, &t.batch, h, scale)
 	t.pass.Free(h)
 	return total(losses)
 }

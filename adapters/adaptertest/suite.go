@@ -45,6 +45,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("save", func(t *testing.T) { s.save(t, m, a) })
 	t.Run("steady", func(t *testing.T) { s.steady(t, m, a) })
 	t.Run("tampered", func(t *testing.T) { s.tampered(t, m) })
+	t.Run("rounded", func(t *testing.T) { s.rounded(t, m, a) })
 	if s.Merge != nil {
 		t.Run("merged", func(t *testing.T) { s.merged(t, m, a) })
 	}

@@ -7,6 +7,7 @@ import (
 	goruntime "runtime"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/runtime"
@@ -33,7 +34,7 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 		log.Info("serving", "version", version, "address", address, "base", c.baseName(), "source", b.path,
 			"architecture", config.Architecture.Class, "parameters", config.Parameters, "precision", config.Precision,
 			"weight_bytes", config.WeightBytes, "context", options.Context, "kv_cache_bytes", options.CacheBytes,
-			"adapters", names, "adapter_budget_bytes", int64(c.AdapterBudget), "threads", threads(c.Threads), "kernels", kernels.Name())
+			"adapters", names, "adapter_budget_bytes", int64(c.AdapterBudget), "adapter_precision", c.AdapterPrecision, "threads", threads(c.Threads), "kernels", kernels.Name())
 		return
 	}
 	chat, cache := "no chat template", fmt.Sprintf("%s: %d blocks of %d tokens; sequences to %d tokens", bytesText(int64(options.CacheBytes)), options.CacheBlocks, kernels.BlockLen, options.Context)
@@ -53,7 +54,11 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 		{"kv cache", cache},
 		{"compute", fmt.Sprintf("%d threads, %s kernels, %d slots", threads(c.Threads), kernels.Name(), options.Slots)},
 	}
-	lines = append(lines, under("adapters", c.describeAdapters(known))...)
+	described := c.describeAdapters(known)
+	if c.precision() != adapters.AsStored {
+		described = append(described, fmt.Sprintf("their factors in %s at most (--adapter-precision)", c.AdapterPrecision))
+	}
+	lines = append(lines, under("adapters", described)...)
 	tries := c.examples(address, keyed, known)
 	if len(tries) == 0 {
 		tries = []string{fmt.Sprintf("curl -s %s%s -H 'Content-Type: application/json' -d '%s'", address, route, body)}

@@ -29,6 +29,7 @@ type base struct {
 	path   string         // its folder or file
 
 	tokenizers *adapters.Tokenizers
+	precision  adapters.Precision // of adapters
 	sampling   adapters.SamplingDefaults
 
 	recipe      *pooling.Recipe // of embeddings; nil: the default one
@@ -127,7 +128,7 @@ func (b *base) load(ctx context.Context, s catalogue.Source) (catalogue.Adapter,
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	a, err := adapters.Load(b.model, folder)
+	a, err := adapters.LoadIn(b.model, folder, b.precision)
 	if err != nil {
 		return nil, err
 	}
@@ -148,4 +149,4 @@ func openAdapter(s catalogue.Source) (*adapters.Folder, error) {
 }
 
 // size tells how much memory it takes to read the adapter in a folder.
-func (b *base) size(dir string) int { return adapters.FolderBytes(b.model, dir) }
+func (b *base) size(dir string) int { return adapters.FolderBytes(b.model, dir, b.precision) }

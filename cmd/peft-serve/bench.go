@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/peft-serve/peft-serve/adapters"
 )
 
 // benchCommand measures. Its flags say what: a base alone (prefill and
 // decode), a mix of adapters, the kernels, or any OpenAI-compatible server
 // under the same load.
 type benchCommand struct {
-	Base string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name to measure"`
+	Base      string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name to measure"`
+	Synthetic string `group:"base" placeholder:"SIZE:FORMAT" help:"Measure a base of random weights instead, made for it, as in 1b:q4_0: the sizes are 135m, 0.5b, 1b, 3b and 7b, the formats those of GGUF"`
 	reading
 	Threads int `group:"base" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 
@@ -20,10 +24,20 @@ type benchCommand struct {
 	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters and --url"`
 	Seed        int `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the adapters and of where prompts begin"`
 
-	Adapters int      `group:"adapters" local:"" placeholder:"N" default:"0" help:"Measure requests spread over N adapters, against the base alone"`
-	Rank     int      `group:"adapters" local:"" placeholder:"R" default:"8" help:"Rank of the random LoRA adapters that are made for it"`
-	Targets  []string `group:"adapters" local:"" placeholder:"MODULE" sep:"none" help:"Modules that they adapt; by default q_proj and v_proj, or c_attn"`
-	Keep     string   `group:"adapters" local:"" placeholder:"DIR" help:"Leave the adapters there, as PEFT folders named bench-0, bench-1 and so on"`
+	Adapters         int      `group:"adapters" local:"" placeholder:"N" default:"0" help:"Measure requests spread over N adapters, against the base alone"`
+	Rank             int      `group:"adapters" local:"" placeholder:"R" default:"8" help:"Rank of the random LoRA adapters that are made for it"`
+	Targets          []string `group:"adapters" local:"" placeholder:"MODULE" sep:"none" help:"Modules that they adapt; by default q_proj and v_proj, or c_attn; all-linear: every linear"`
+	Keep             string   `group:"adapters" local:"" placeholder:"DIR" help:"Leave the adapters there, as PEFT folders named bench-0, bench-1 and so on, and the base of --synthetic"`
+	AdapterPrecision string   `group:"adapters" local:"" placeholder:"PRECISION" default:"stored" help:"What their factors are held in: stored, which is f32, bf16, f16 or q8_0"`
+	Grid             bool     `group:"adapters" local:"" help:"Measure adapters of ranks 8, 16 and 64, on --targets or on queries and values and on all linears, 1, 8 and 64 of them at once, each against the base alone"`
+
+	Rate     float64       `group:"sustained" local:"" placeholder:"R" help:"Send R requests a second, at random times, for --duration"`
+	Clients  int           `group:"sustained" local:"" placeholder:"N" help:"Have N clients send requests one after another for --duration"`
+	Duration time.Duration `group:"sustained" local:"" placeholder:"TIME" default:"1m" help:"How long"`
+	Zipf     float64       `group:"sustained" local:"" placeholder:"S" default:"0" help:"Draw the k-th of the adapters in proportion to 1/k^S; 0: evenly"`
+	Resident share         `group:"sustained" local:"" placeholder:"SHARE" default:"0.1" help:"Share of the adapters that there is memory for, of as many as run at once at least; the others are loaded as they are asked for. Of --url it is the server's"`
+	TTFT     time.Duration `name:"ttft" group:"sustained" local:"" placeholder:"TIME" help:"Longest time to the first token of a request that counts as good; 0: any"`
+	TBT      time.Duration `name:"tbt" group:"sustained" local:"" placeholder:"TIME" help:"Longest mean time between the tokens of a request that counts as good; 0: any"`
 
 	URL       string   `group:"http" local:"" placeholder:"URL" help:"Measure this running OpenAI-compatible server instead: http://127.0.0.1:8080"`
 	Key       string   `group:"http" local:"" placeholder:"KEY" help:"Its API key"`
@@ -32,32 +46,30 @@ type benchCommand struct {
 	Schema    string   `group:"http" local:"" placeholder:"FILE" help:"Measure answers kept to this JSON schema too, beside free ones; one that no short answer satisfies, since free ones do not end early"`
 	LoraField bool     `group:"http" local:"" help:"Select adapters as llama.cpp's server does, by lora: [{id, scale}] in the body, ids from 0"`
 
-	Kernels bool `group:"output" local:"" help:"Measure matrix products by shape and format"`
+	Kernels bool `group:"output" local:"" help:"Measure matrix products by shape and format: those of the base, if one is given"`
 	JSON    bool `name:"json" group:"output" local:"" help:"Write JSON instead of a table"`
 }
 
 func (b *benchCommand) validate(wrong *faults) {
-	kinds := 0
-	for _, chosen := range []bool{b.Base != "" && b.URL == "", b.URL != "", b.Kernels} {
-		if chosen {
-			kinds++
-		}
+	if b.Base == "" && b.Synthetic == "" && b.URL == "" && !b.Kernels {
+		wrong.add("bench: say what to measure: --base MODEL, --synthetic SIZE:FORMAT, --url URL or --kernels")
 	}
-	if kinds == 0 {
-		wrong.add("bench: say what to measure: --base MODEL, --url URL or --kernels")
-	}
-	if b.URL != "" && b.Kernels {
-		wrong.add("--url: cannot be measured together with --kernels")
-	}
+	b.validateTogether(wrong)
 	if b.Schema != "" && b.URL == "" {
 		wrong.add("--schema: is for --url")
+	}
+	if _, _, err := parseSynthetic(b.Synthetic); b.Synthetic != "" && err != nil {
+		wrong.add("--synthetic: %s", err)
+	}
+	if _, err := adapters.ParsePrecision(b.AdapterPrecision); err != nil {
+		wrong.add("--adapter-precision: %s", err)
 	}
 	for _, n := range []struct {
 		name            string
 		value, smallest int
 	}{
 		{"prompt", b.Prompt, 0}, {"generate", b.Generate, 1}, {"repetitions", b.Repetitions, 1}, {"requests", b.Requests, 1},
-		{"adapters", b.Adapters, 0}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
+		{"adapters", b.Adapters, 0}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0}, {"clients", b.Clients, 0},
 	} {
 		if n.value < n.smallest {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
@@ -65,15 +77,73 @@ func (b *benchCommand) validate(wrong *faults) {
 	}
 }
 
+// validateTogether reports what cannot be measured together.
+func (b *benchCommand) validateTogether(wrong *faults) {
+	for _, pair := range []struct {
+		one, other string
+		both       bool
+	}{
+		{"url", "kernels", b.URL != "" && b.Kernels}, {"url", "grid", b.URL != "" && b.Grid}, {"kernels", "grid", b.Kernels && b.Grid},
+		{"synthetic", "base", b.Synthetic != "" && b.Base != ""}, {"synthetic", "url", b.Synthetic != "" && b.URL != ""},
+		{"rate", "clients", b.Rate > 0 && b.Clients > 0}, {"grid", "rate or --clients", b.Grid && b.lasts()}, {"kernels", "rate or --clients", b.Kernels && b.lasts()},
+		{"schema", "rate or --clients", b.Schema != "" && b.lasts()}, {"grid", "adapters", b.Grid && b.Adapters > 0},
+	} {
+		if pair.both {
+			wrong.add("--%s: cannot be measured together with --%s", pair.one, pair.other)
+		}
+	}
+	for name, v := range map[string]float64{"rate": b.Rate, "zipf": b.Zipf} {
+		if !(v >= 0 && v <= 1e6) {
+			wrong.add("--%s: %v is not from 0 to 1000000", name, v)
+		}
+	}
+	if b.Resident < 0 {
+		wrong.add("--resident: off is no share of the adapters")
+	}
+	for name, v := range map[string]time.Duration{"ttft": b.TTFT, "tbt": b.TBT} {
+		if v < 0 {
+			wrong.add("--%s: %s is below 0", name, v)
+		}
+	}
+	if b.Duration <= 0 {
+		wrong.add("--duration: it has to be above 0")
+	}
+}
+
+// precision is what adapters are held in; validate has seen to it that there is one.
+func (b *benchCommand) precision() adapters.Precision {
+	p, _ := adapters.ParsePrecision(b.AdapterPrecision)
+	return p
+}
+
+// source is what the base is called in the report.
+func (b *benchCommand) source() string {
+	if b.Synthetic != "" {
+		return "synthetic " + b.Synthetic
+	}
+	return b.Base
+}
+
 // Run measures what the flags ask for and reports it once.
-func (b *benchCommand) Run(ctx context.Context, c console) error {
+func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 	r := report{Version: version, Threads: threads(b.Threads)}
-	var err error
+	if b.Synthetic != "" {
+		path, remove, wrong := b.synthesise()
+		if wrong != nil {
+			return wrong
+		}
+		defer func() { err = errors.Join(err, remove()) }()
+		b.Base = path
+	}
 	switch {
 	case b.URL != "":
 		err = b.measureServer(ctx, &r)
 	case b.Kernels:
-		err = b.measureKernels(ctx, &r)
+		err = b.measureKernels(ctx, c, &r)
+	case b.Grid:
+		err = b.measureGrid(ctx, c, &r)
+	case b.lasts():
+		err = b.sustainEngine(ctx, c, &r)
 	case b.Adapters > 0:
 		err = b.measureMix(ctx, c, &r)
 	default:

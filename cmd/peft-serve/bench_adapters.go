@@ -5,41 +5,21 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
-// writeAdapters makes random LoRA adapters as PEFT folders. Nothing about
-// their speed depends on the values, which are small so that the base's
-// answers stay sane.
+// writeAdapters makes random LoRA adapters as PEFT folders.
 func (b *benchCommand) writeAdapters(m models.Model, dir string) ([]string, error) {
-	targets := b.Targets
-	if len(targets) == 0 {
-		targets = usualTargets(m)
-	}
-	config, err := adapters.NewConfig(map[string]any{
-		"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": b.Rank, "lora_alpha": b.Rank,
-		"target_modules": targets, "fan_in_fan_out": hasConv1D(m), "inference_mode": true, "base_model_name_or_path": "",
-	})
-	if err != nil {
-		return nil, err
-	}
 	names := make([]string, b.Adapters)
 	for i := range names {
 		names[i] = fmt.Sprintf("bench-%d", i)
-		a, err := adapters.New(m, config)
+		a, err := randomLoRA(m, b.Rank, b.Targets, rand.NewPCG(uint64(b.Seed), uint64(i)+1))
 		if err != nil {
 			return nil, err
-		}
-		random := rand.New(rand.NewPCG(uint64(b.Seed), uint64(i)+1))
-		for _, p := range a.Params() {
-			scale := 0.02 / math.Sqrt(float64(b.Rank))
-			for r := range p.Values().Rows {
-				for c := range p.Values().Row(r) {
-					p.Values().Row(r)[c] = float32(random.NormFloat64() * scale)
-				}
-			}
 		}
 		if err := a.Save(filepath.Join(dir, names[i])); err != nil {
 			return nil, err
@@ -47,6 +27,44 @@ func (b *benchCommand) writeAdapters(m models.Model, dir string) ([]string, erro
 	}
 	return names, nil
 }
+
+// randomLoRA makes a random adapter on the modules, or the usual ones. Nothing about
+// its speed depends on the values, which are small so that the base's answers stay
+// sane.
+func randomLoRA(m models.Model, rank int, modules []string, source rand.Source) (*adapters.Adapter, error) {
+	if len(modules) == 0 {
+		modules = usualTargets(m)
+	}
+	var targets any = modules
+	if len(modules) == 1 && strings.EqualFold(modules[0], allLinear) {
+		targets = allLinear // PEFT takes it for that where it is no list
+	}
+	config, err := adapters.NewConfig(map[string]any{
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": rank,
+		"target_modules": targets, "fan_in_fan_out": hasConv1D(m), "inference_mode": true, "base_model_name_or_path": "",
+	})
+	if err != nil {
+		return nil, err
+	}
+	a, err := adapters.New(m, config)
+	if err != nil {
+		return nil, err
+	}
+	random, scale := rand.New(source), 0.02/math.Sqrt(float64(rank))
+	for _, p := range a.Params() {
+		values := p.Values()
+		for r := range values.Rows {
+			row := values.Row(r)
+			for c := range row {
+				row[c] = float32(random.NormFloat64() * scale)
+			}
+		}
+	}
+	return a, nil
+}
+
+// allLinear stands for every linear but the output embedding.
+const allLinear = "all-linear"
 
 // usualTargets are the projections of queries and values, or what holds them.
 func usualTargets(m models.Model) []string {
@@ -61,7 +79,7 @@ func usualTargets(m models.Model) []string {
 			return targets
 		}
 	}
-	return []string{"all-linear"}
+	return []string{allLinear}
 }
 
 func hasConv1D(m models.Model) bool {
@@ -71,4 +89,13 @@ func hasConv1D(m models.Model) bool {
 		}
 	}
 	return false
+}
+
+// folderOf is the adapter as a folder that is on no disk.
+func folderOf(a *adapters.Adapter) *adapters.Folder {
+	var tensors []safetensors.Tensor
+	for _, p := range a.Params() {
+		tensors = append(tensors, p.Tensor())
+	}
+	return adapters.NewFolder("bench", a.Config(), tensors)
 }

@@ -26,11 +26,13 @@ type bed struct {
 	pool      *kernels.Pool
 	catalogue *catalogue.Catalogue
 	engine    *runtime.Engine
+
+	made map[string]catalogue.Adapter // that are in no folder: see adopt
 }
 
-// newBed opens the base with room for requests of the given length. The
-// prefix cache is off: a prompt measured again is computed again.
-func (b *benchCommand) newBed(ctx context.Context, c console, adapters string, requests, length int) (*bed, error) {
+// newBed opens the base with room for requests of the given length, and a catalogue
+// of adapters. The prefix cache is off: a prompt measured again is computed again.
+func (b *benchCommand) newBed(ctx context.Context, c console, adapters catalogue.Options, requests, length int) (*bed, error) {
 	opened, err := openBase(ctx, b.Base, b.options(0), c)
 	if err != nil {
 		return nil, err
@@ -38,18 +40,49 @@ func (b *benchCommand) newBed(ctx context.Context, c console, adapters string, r
 	if own := opened.model.Config().Context; length > own {
 		return nil, errors.Join(fmt.Errorf("--prompt and --generate ask for %d tokens: %s has a context of %d", length, b.Base, own), opened.source.Close())
 	}
-	d := &bed{base: opened, pool: kernels.NewPool(threads(b.Threads))}
-	if d.catalogue, err = catalogue.New(opened.load, catalogue.Options{Dir: adapters}); err != nil {
+	opened.precision = b.precision()
+	d := &bed{base: opened, pool: kernels.NewPool(threads(b.Threads)), made: map[string]catalogue.Adapter{}}
+	adapters.Schemes = map[string]catalogue.Scheme{benchScheme: func(_ context.Context, uri string) (string, error) { return uri, nil }}
+	if d.catalogue, err = catalogue.New(d.load, adapters); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	blocks := requests * ((length+kernels.BlockLen-1)/kernels.BlockLen + 1)
 	d.engine, err = runtime.New(opened.model, opened.decoder, d.pool, runtime.Options{
-		Slots: requests, Queue: 2 * requests, CacheBlocks: blocks, NoPrefixCache: true,
+		Slots: requests, Queue: max(2*requests, 256), CacheBlocks: blocks, NoPrefixCache: true,
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
+}
+
+// boundless is a budget that no bench uses up.
+const boundless = 1 << 50
+
+// benchScheme is that of adapters that are in memory alone.
+const benchScheme = "bench"
+
+func (d *bed) load(ctx context.Context, s catalogue.Source) (catalogue.Adapter, error) {
+	if a := d.made[s.Name]; a != nil {
+		return a, nil
+	}
+	return d.base.load(ctx, s)
+}
+
+// adopt has an adapter answer to a name.
+func (d *bed) adopt(ctx context.Context, name string, a catalogue.Adapter) error {
+	d.made[name] = a
+	if err := d.catalogue.Add(name, benchScheme+"://"+name); err != nil {
+		return err
+	}
+	_, err := d.catalogue.Load(ctx, name)
+	return err
+}
+
+// drop forgets one that has been adopted.
+func (d *bed) drop(ctx context.Context, name string) error {
+	delete(d.made, name)
+	return d.catalogue.Remove(ctx, name, nil)
 }
 
 func (d *bed) close() error {
@@ -74,7 +107,7 @@ func (d *bed) run(ctx context.Context, prompts [][]int32, adapters []string, gen
 		start  = time.Now()
 	)
 	for i, prompt := range prompts {
-		group.Go(func() { usages[i], faults[i] = d.one(ctx, prompt, adapters[i], generate) })
+		group.Go(func() { usages[i], faults[i] = d.one(ctx, prompt, adapters[i], generate, nil) })
 	}
 	group.Wait()
 	all.wall = time.Since(start)
@@ -85,7 +118,8 @@ func (d *bed) run(ctx context.Context, prompts [][]int32, adapters []string, gen
 	return all, errors.Join(faults...)
 }
 
-func (d *bed) one(ctx context.Context, prompt []int32, adapter string, generate int) (u runtime.Usage, err error) {
+// one sends a request. seen, unless nil, is told of each of its tokens.
+func (d *bed) one(ctx context.Context, prompt []int32, adapter string, generate int, seen func()) (u runtime.Usage, err error) {
 	var lease *catalogue.Lease
 	if adapter != "" {
 		if lease, err = d.catalogue.Acquire(adapter, ""); err != nil {
@@ -107,6 +141,9 @@ func (d *bed) one(ctx context.Context, prompt []int32, adapter string, generate 
 		}
 		if err != nil {
 			return u, err
+		}
+		if seen != nil && e.Token != runtime.NoToken {
+			seen()
 		}
 		if e.Usage != nil {
 			u = *e.Usage

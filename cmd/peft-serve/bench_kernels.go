@@ -4,43 +4,85 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 )
 
-// Shapes of SmolLM2-135M's products, [inputs, outputs], and the rows of a
-// decode step, a batched one and a prompt.
+// Shapes of SmolLM2-135M's products, [inputs, outputs], where there is no base, and
+// the rows of a decode step, a batched one and a prompt.
 var (
 	kernelShapes = [][2]int{{576, 576}, {576, 1536}, {1536, 576}, {576, 49152}}
 	kernelRows   = []int{1, 4, 8, 16, 64, 512}
 )
 
 // measureKernels times products with cold weights: each repetition reads
-// another copy, as a pass over many layers does.
-func (b *benchCommand) measureKernels(ctx context.Context, r *report) error {
+// another copy, as a pass over many layers does. They are the base's own, one of each
+// shape and format, or random ones.
+func (b *benchCommand) measureKernels(ctx context.Context, c console, r *report) (err error) {
 	pool := kernels.NewPool(threads(b.Threads))
 	defer pool.Close()
+	all := someWeights()
+	if b.Base != "" {
+		opened, wrong := openBase(ctx, b.Base, b.options(0), c)
+		if wrong != nil {
+			return wrong
+		}
+		defer func() { err = errors.Join(err, opened.source.Close()) }()
+		r.describe(b.source(), opened)
+		all = weightsOf(opened.model)
+	}
 	r.Kernels = kernels.Name()
 	peak := pool.MeasurePeak(400 * time.Millisecond)
 	r.PeakGFLOPS, r.PeakGBPS = peak.GFLOPS, peak.GBps
-	for _, f := range []kernels.Format{kernels.F32, kernels.F16, kernels.BF16, kernels.Q8_0, kernels.Q4_0, kernels.Q4_1} {
-		for _, shape := range kernelShapes {
-			weights, err := coldWeights(f, shape[1], shape[0])
-			if err != nil {
-				return err
+	for _, weights := range all {
+		cold := weights()
+		for _, rows := range kernelRows {
+			if ctx.Err() != nil {
+				return nil
 			}
-			for _, rows := range kernelRows {
-				if ctx.Err() != nil {
-					return nil
-				}
-				p := b.product(pool, weights, rows)
-				p.Share = p.share(peak)
-				r.Products = append(r.Products, p)
-			}
+			p := b.product(pool, cold, rows)
+			p.Share = p.share(peak)
+			r.Products = append(r.Products, p)
 		}
 	}
 	return nil
+}
+
+// someWeights are of each format that can be encoded and each of kernelShapes.
+func someWeights() (all []func() []kernels.Weight) {
+	for _, f := range []kernels.Format{kernels.F32, kernels.F16, kernels.BF16, kernels.Q8_0, kernels.Q4_0, kernels.Q4_1} {
+		for _, shape := range kernelShapes {
+			all = append(all, func() []kernels.Weight { return coldWeights(f, shape[1], shape[0]) })
+		}
+	}
+	return all
+}
+
+// weightsOf are the base's, of each shape and format once.
+func weightsOf(m models.Model) (all []func() []kernels.Weight) {
+	type kind struct {
+		format     kernels.Format
+		rows, cols int
+	}
+	found, kinds := map[kind][]kernels.Weight{}, []kind{}
+	for _, s := range m.Sites() {
+		if s.Kind != models.LinearSite {
+			continue
+		}
+		w := s.Linear.W
+		k := kind{w.Format, w.Rows, w.Cols}
+		if found[k] == nil {
+			kinds = append(kinds, k)
+		}
+		found[k] = append(found[k], w)
+	}
+	for _, k := range kinds {
+		all = append(all, func() []kernels.Weight { return copied(found[k]) })
+	}
+	return all
 }
 
 // share is the part of the limit that binds a product, whichever it is nearer
@@ -55,29 +97,24 @@ func (p *product) share(peak kernels.Peak) float64 {
 // coldBytes is more than a last-level cache holds.
 const coldBytes = 64 << 20
 
-func coldWeights(f kernels.Format, rows, cols int) ([]kernels.Weight, error) {
+func coldWeights(f kernels.Format, rows, cols int) []kernels.Weight {
 	random := rand.New(rand.NewPCG(1, 2))
-	values := make([]float32, rows*cols)
-	for i := range values {
-		values[i] = float32(random.NormFloat64())
-	}
-	one := make([]byte, rows*f.RowBytes(cols))
 	n := f.RowBytes(cols)
+	data, row := make([]byte, rows*n), make([]byte, (n+7)&^7)
 	for i := range rows {
-		if err := kernels.Encode(one[i*n:(i+1)*n], f, values[i*cols:(i+1)*cols]); err != nil {
-			return nil, errors.Join(errors.New("a weight to measure cannot be made"), err)
-		}
+		randomRow(row, random, f, cols)
+		copy(data[i*n:(i+1)*n], row)
 	}
-	copies := min(coldBytes/len(one)+1, 64)
-	weights := make([]kernels.Weight, copies)
-	for i := range weights {
-		data := one
-		if i > 0 {
-			data = append([]byte(nil), one...)
-		}
-		weights[i] = kernels.NewWeight(f, rows, cols, data)
+	return copied([]kernels.Weight{kernels.NewWeight(f, rows, cols, data)})
+}
+
+// copied adds copies until the weights are cold, or there are 64 of them.
+func copied(weights []kernels.Weight) []kernels.Weight {
+	w, own := weights[0], len(weights)
+	for n := own; n < 64 && n*len(w.Data) <= coldBytes; n++ {
+		weights = append(weights, kernels.NewWeight(w.Format, w.Rows, w.Cols, slices.Clone(weights[n-own].Data)))
 	}
-	return weights, nil
+	return weights
 }
 
 func (b *benchCommand) product(pool *kernels.Pool, weights []kernels.Weight, rows int) product {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 // measureMix is concurrent requests: all on the base, all on one adapter, and
@@ -21,12 +23,12 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 		return err
 	}
 	length := b.promptTokens(64)
-	d, err := b.newBed(ctx, c, "", b.Requests, length+b.Generate)
+	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: boundless}, b.Requests, length+b.Generate)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	r.describe(b.Base, d.base)
+	r.describe(b.source(), d.base)
 	names, err := b.writeAdapters(d.base.model, dir)
 	if err != nil {
 		return err

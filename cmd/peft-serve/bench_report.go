@@ -13,21 +13,25 @@ import (
 
 // report is the outcome of a bench. The JSON names are stable.
 type report struct {
-	Version      string `json:"version"`
-	Server       string `json:"server,omitempty"`
-	Base         string `json:"base,omitempty"`
-	Architecture string `json:"architecture,omitempty"`
-	Precision    string `json:"precision,omitempty"`
-	Parameters   int    `json:"parameters,omitempty"`
-	WeightBytes  int    `json:"weight_bytes,omitempty"`
-	Threads      int    `json:"threads,omitempty"`
-	Kernels      string `json:"kernels,omitempty"`
-	Rank         int    `json:"rank,omitempty"`
-	AdapterBytes int    `json:"adapter_bytes,omitempty"`
+	Version          string `json:"version"`
+	Server           string `json:"server,omitempty"`
+	Base             string `json:"base,omitempty"`
+	Architecture     string `json:"architecture,omitempty"`
+	Precision        string `json:"precision,omitempty"`
+	Parameters       int    `json:"parameters,omitempty"`
+	WeightBytes      int    `json:"weight_bytes,omitempty"`
+	Threads          int    `json:"threads,omitempty"`
+	Kernels          string `json:"kernels,omitempty"`
+	Rank             int    `json:"rank,omitempty"`
+	AdapterBytes     int    `json:"adapter_bytes,omitempty"`
+	AdapterPrecision string `json:"adapter_precision,omitempty"`
 
-	Speed    []speed   `json:"speed,omitempty"`
-	Mix      []mix     `json:"mix,omitempty"`
-	Products []product `json:"products,omitempty"`
+	Speed    []speed    `json:"speed,omitempty"`
+	Mix      []mix      `json:"mix,omitempty"`
+	Grid     []gridCell `json:"grid,omitempty"`
+	Products []product  `json:"products,omitempty"`
+
+	Sustained *sustained `json:"sustained,omitempty"`
 
 	PeakGFLOPS float64 `json:"peak_gflops,omitempty"`
 	PeakGBPS   float64 `json:"peak_gbps,omitempty"`
@@ -87,6 +91,8 @@ func (r *report) table(out io.Writer) error {
 	switch {
 	case r.Server != "":
 		fmt.Fprintf(w, "%s at %s\n\n", r.Base, r.Server)
+	case r.Base != "" && len(r.Products) > 0:
+		fmt.Fprintf(w, "products of %s; %d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Base, r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	case r.Base != "":
 		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; %d threads, %s kernels\n\n",
 			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Threads, r.Kernels)
@@ -113,6 +119,8 @@ func (r *report) table(out io.Writer) error {
 		row(m.Name, fmt.Sprintf("%.1f", m.TokensPerSecond), fmt.Sprintf("%.0f %%", 100*m.Ratio),
 			fmt.Sprintf("%.0f ms", 1000*m.FirstToken), fmt.Sprintf("%.0f ms", 1000*m.LastFirstToken))
 	}
+	r.gridTable(w, row)
+	r.sustainedTable(w, row)
 	if len(r.Products) > 0 {
 		row("format", "inputs", "outputs", "rows", "µs", "GFLOP/s", "weights GB/s", "of peak")
 	}

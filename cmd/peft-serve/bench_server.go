@@ -49,6 +49,14 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 		return err
 	}
 	length := b.promptTokens(64)
+	if b.lasts() {
+		s := b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) error {
+			_, _, err := t.one(ctx, prompt, adapter, nil, b.Generate, seen)
+			return err
+		})
+		r.Sustained = &s
+		return nil
+	}
 	all := variants(b.Requests, names)
 	if b.Schema != "" {
 		schema, err := os.ReadFile(b.Schema)
@@ -127,7 +135,9 @@ func (t *target) run(ctx context.Context, prompts [][]int32, v load, generate in
 		start  = time.Now()
 	)
 	for i := range prompts {
-		group.Go(func() { all.first[i], counts[i], faults[i] = t.one(ctx, prompts[i], v.adapters[i], v.schema, generate) })
+		group.Go(func() {
+			all.first[i], counts[i], faults[i] = t.one(ctx, prompts[i], v.adapters[i], v.schema, generate, nil)
+		})
 	}
 	group.Wait()
 	all.wall = time.Since(start)
@@ -155,7 +165,8 @@ type loraScale struct {
 	Scale float64     `json:"scale"`
 }
 
-func (t *target) one(ctx context.Context, prompt []int32, adapter string, schema []byte, generate int) (first time.Duration, tokens int, err error) {
+// one sends a request. seen, unless nil, is told of each of its events with text.
+func (t *target) one(ctx context.Context, prompt []int32, adapter string, schema []byte, generate int, seen func()) (first time.Duration, tokens int, err error) {
 	b := completionBody{
 		Model: t.base, Prompt: prompt, MaxTokens: generate, IgnoreEOS: true, Stream: true, Options: map[string]any{"include_usage": true},
 	}
@@ -190,8 +201,11 @@ func (t *target) one(ctx context.Context, prompt []int32, adapter string, schema
 			continue
 		}
 		var e struct {
-			Choices []json.RawMessage `json:"choices"`
-			Usage   *struct {
+			Choices []struct {
+				Text   string  `json:"text"`
+				Finish *string `json:"finish_reason"`
+			} `json:"choices"`
+			Usage *struct {
 				Completion int `json:"completion_tokens"`
 			} `json:"usage"`
 			Error json.RawMessage `json:"error"`
@@ -205,6 +219,9 @@ func (t *target) one(ctx context.Context, prompt []int32, adapter string, schema
 		if len(e.Choices) > 0 {
 			if chunks++; chunks == 1 {
 				first = time.Since(start)
+			}
+			if choice := e.Choices[0]; seen != nil && (choice.Text != "" || choice.Finish == nil) { // a last event may have no token
+				seen()
 			}
 		}
 		if e.Usage != nil {

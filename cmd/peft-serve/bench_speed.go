@@ -4,18 +4,20 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 // measureSpeed is a base alone, one request at a time: a prompt without an
 // answer, and an answer to one token.
 func (b *benchCommand) measureSpeed(ctx context.Context, c console, r *report) (err error) {
 	length := b.promptTokens(512)
-	d, err := b.newBed(ctx, c, "", 1, max(length, b.Generate+1)+1)
+	d, err := b.newBed(ctx, c, catalogue.Options{}, 1, max(length, b.Generate+1)+1)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	r.describe(b.Base, d.base)
+	r.describe(b.source(), d.base)
 	text, err := d.base.text.EncodePlain(benchText)
 	if err != nil {
 		return err

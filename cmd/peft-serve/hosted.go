@@ -52,6 +52,7 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 		log.Warn(w)
 	}
 	b.names, b.strict = append([]string{c.baseName()}, b.names...), bool(c.StrictBase)
+	b.precision = c.precision()
 	log.Debug("base opened", "took", time.Since(opened).Round(time.Millisecond))
 
 	h.metrics = serve.NewMetrics(c.baseName())

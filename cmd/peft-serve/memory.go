@@ -55,7 +55,7 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 		return nil, err
 	}
 	if less {
-		log.Info("there is little memory: what is not set is smaller than usual", "kv-cache", c.KVCache, "adapter-budget", c.AdapterBudget, "uploads", c.Uploads)
+		log.Info("there is little memory: what is not set is smaller than usual", "kv-cache", c.KVCache, "adapter-budget", c.AdapterBudget, "uploads", c.Uploads, "grammar-cache", c.GrammarCache)
 	}
 	if heap := account.HeapLimit(); heap > 0 && goLimit == math.MaxInt64 {
 		debug.SetMemoryLimit(heap)
@@ -135,7 +135,8 @@ func (c *serveCommand) stepBytes(m models.Model) int64 {
 	for long := 2; long <= min(c.StepTokens, config.Context); long++ { // of some the work is by how far texts reach
 		most = max(most, peakOf(m, slices.Repeat([]int{long}, min(c.StepTokens/long, c.Slots))).Total())
 	}
-	return scores + int64(most)
+	kept := 4 * c.StepTokens * config.Hidden // of texts that several adapters answer for
+	return scores + int64(most+kept)
 }
 
 // mostClasses is the most that a head may tell apart: the base's own, or one that an

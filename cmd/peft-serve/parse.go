@@ -61,6 +61,7 @@ var groups = []kong.Group{
 	{Key: "logging", Title: "Logging and configuration"},
 	{Key: "batch", Title: "Requests and answers"},
 	{Key: "load", Title: "Load"},
+	{Key: "sustained", Title: "A load that lasts"},
 	{Key: "output", Title: "Output"},
 }
 

@@ -125,7 +125,7 @@ func (c *serveCommand) engineOptions() runtime.Options {
 
 func (c *serveCommand) serverConfig(set *keys.Set) serve.Config {
 	return serve.Config{
-		Name: c.baseName(), Source: c.uri(), Version: version, Adapters: c.Adapters, AllowPaths: c.AllowPath, AllowSources: c.AllowSource, Downloads: []string{downloadsDir(), c.adapterCache()}, ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads, KeepVersions: c.KeepVersions, Aliases: c.Aliases,
+		Name: c.baseName(), Source: c.uri(), Version: version, Precision: c.precision(), Adapters: c.Adapters, AllowPaths: c.AllowPath, AllowSources: c.AllowSource, Downloads: []string{downloadsDir(), c.adapterCache()}, ReadOnly: bool(c.ReadOnly), Uploads: c.Uploads, KeepVersions: c.KeepVersions, Aliases: c.Aliases,
 		Grammars: int(c.GrammarCache),
 		Keys:     set, SharePrefixes: bool(c.SharePrefixes), IgnoreUnknownFields: bool(c.IgnoreUnknownFields), ToolParser: c.ToolParser, MetricsAuth: bool(c.MetricsAuth), Limits: c.limits(), AccessLog: float64(c.AccessLog),
 		ReadTimeout: c.ReadTimeout, UploadTimeout: c.UploadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout, KeepAlive: c.KeepAlive,

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/pooling"
@@ -22,11 +23,12 @@ type hosting struct {
 	Context int    `group:"base" placeholder:"TOKENS" default:"0" help:"Longest sequence, prompt and answer together; by default the model's own"`
 	Pooling string `group:"base" placeholder:"MODES" help:"How embeddings are made of hidden states: cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken, or several with commas between them, whose vectors are put one after the other. By default as the base's own files say (modules.json), or else mean for encoders and lasttoken for the others"`
 
-	Adapters      string   `group:"adapters" placeholder:"DIR" help:"Folder of adapters, one a subfolder; it is watched, and uploads go there"`
-	AdapterBudget size     `group:"adapters" placeholder:"SIZE" default:"0" help:"Memory for loaded adapters; 0: 1GiB, or less where there is little memory"`
-	AdapterLoads  int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are read at once, uploads included"`
-	StrictBase    switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. Names are compared by their last element, without case, owner and quantisation"`
-	Aliases       string   `group:"adapters" placeholder:"DIR" help:"Folder of files NAME.yaml that say which version of an adapter answers and which is tried; read and not written. By default .aliases in --adapters, which the server writes too"`
+	Adapters         string   `group:"adapters" placeholder:"DIR" help:"Folder of adapters, one a subfolder; it is watched, and uploads go there"`
+	AdapterBudget    size     `group:"adapters" placeholder:"SIZE" default:"0" help:"Memory for loaded adapters; 0: 1GiB, or less where there is little memory"`
+	AdapterPrecision string   `group:"adapters" placeholder:"PRECISION" default:"stored" help:"What the factors of LoRA, DoRA, AdaLoRA, VeRA, MiSS and bottlenecks are held in: stored, as their files have them, or at most bf16, f16 or q8_0 where those have more: each is rounded once, as it is loaded, and behind the digest of such an adapter stands the precision. Vectors, biases, embeddings, prefixes and modules to save stay as they are stored"`
+	AdapterLoads     int      `group:"adapters" placeholder:"N" default:"2" help:"Adapters that are read at once, uploads included"`
+	StrictBase       switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. Names are compared by their last element, without case, owner and quantisation"`
+	Aliases          string   `group:"adapters" placeholder:"DIR" help:"Folder of files NAME.yaml that say which version of an adapter answers and which is tried; read and not written. By default .aliases in --adapters, which the server writes too"`
 
 	AdaptersFrom []string      `group:"adapters" placeholder:"NAME=URI" help:"Adapters to fetch and load at the start, from oci://registry/repository:tag, s3://bucket/prefix or hf://owner/name; the first two may end in @sha256: and a digest"`
 	AdapterCache string        `group:"adapters" placeholder:"DIR" help:"Folder where adapters of oci:// and s3:// are kept; by default in the user's cache folder"`
@@ -79,6 +81,9 @@ func (h *hosting) validate(wrong *faults) {
 		}
 	}
 	atLeast(wrong, "adapter-loads", h.AdapterLoads, 1)
+	if _, err := adapters.ParsePrecision(h.AdapterPrecision); err != nil {
+		wrong.add("--adapter-precision: %s", err)
+	}
 	atLeast(wrong, "threads", h.Threads, 0)
 	atLeast(wrong, "slots", h.Slots, 1)
 	atLeast(wrong, "step-tokens", h.StepTokens, 1)
@@ -166,6 +171,12 @@ func (h *hosting) baseName() string {
 		base = absolute
 	}
 	return strings.TrimSuffix(filepath.Base(base), ".gguf")
+}
+
+// precision is what adapters are held in; validate has seen to it that there is one.
+func (h *hosting) precision() adapters.Precision {
+	p, _ := adapters.ParsePrecision(h.AdapterPrecision)
+	return p
 }
 
 // maxThreads is more than any machine has.

@@ -44,6 +44,7 @@ func names() map[string]string {
 		"methods": strings.Join(training.Methods(), ", "), "tasks": strings.Join(dataset.Tasks(), ", "),
 		"formats": strings.Join(dataset.Formats, ", "), "turns": strings.Join(dataset.Turns, ", "), "schedules": strings.Join(training.Schedules, ", "),
 		"optimizers": strings.Join(training.Optimizers, ", "), "starts": strings.Join(adapters.Starts, ", "),
-		"published": strings.Join(plan.Published(), ", "), "kinds": strings.Join(merge.Kinds, ", "), "dtypes": strings.Join(export.DTypes(), ", "),
+		"objectives": strings.Join(training.Objectives, ", "),
+		"published":  strings.Join(plan.Published(), ", "), "kinds": strings.Join(merge.Kinds, ", "), "dtypes": strings.Join(export.DTypes(), ", "),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -57,21 +58,28 @@ func TestMade(t *testing.T) {
 	}
 }
 
-// TestSlots: every text value of the JSON stands in the request.
-func TestSlots(t *testing.T) {
-	learnt, _, err := slots(nil)
+// TestWants: every label of the JSON is one of a small set, and none is rare.
+func TestWants(t *testing.T) {
+	learnt, _, err := wants(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range learnt[:1000] {
+	seen := map[string]int{}
+	for _, r := range learnt {
 		values := map[string]any{}
 		if err := json.Unmarshal([]byte(r.Completion), &values); err != nil {
 			t.Fatal(err)
 		}
 		for key, v := range values {
-			if text, ok := v.(string); ok && key != "do" && !strings.Contains(r.Prompt, text) {
-				t.Errorf("%q is not in %q", text, r.Prompt)
-			}
+			seen[fmt.Sprint(key, "=", v)]++
+		}
+	}
+	if len(seen) != 4+4+2 {
+		t.Errorf("labels %v", seen)
+	}
+	for label, n := range seen {
+		if n < len(learnt)/8 {
+			t.Errorf("%s is in %d of %d rows", label, n, len(learnt))
 		}
 	}
 }

@@ -41,49 +41,69 @@ func sorted(reader) (learnt, held []row, err error) {
 	return learnt, held, nil
 }
 
+// A term is what people say, and the label that a program would want of it.
+type term struct{ says, label string }
+
+func terms(label string, says ...string) []term {
+	var out []term
+	for _, s := range says {
+		out = append(out, term{s, label})
+	}
+	return out
+}
+
 var (
-	days    = []string{"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"}
 	numbers = []string{"two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
-	hours   = []string{"noon", "1 pm", "2 pm", "5 pm", "6 pm", "7 pm", "8 pm", "9 pm", "half past six", "half past seven"}
 	inns    = []string{"the Red Fox", "the Golden Lion", "the Old Mill", "the White Horse", "the Blue Door", "the Ship", "the Three Crowns", "the King's Head", "the Green Man", "the Black Swan"}
 	towns   = []string{"London", "Paris", "York", "Bath", "Oxford", "Dover", "Bristol", "Rome", "Vienna", "Berlin", "Madrid", "Dublin"}
 	chores  = []string{"water the garden", "call my mother", "write to the doctor", "feed the horses", "buy some bread", "pay the rent", "mend the gate", "send the letter", "light the fire", "wash the windows"}
-	whens   = []string{"today", "tomorrow", "tonight", "in the morning", "after dinner", "before breakfast", "at noon", "next week"}
 	stories = []string{"the story", "the book", "the tale", "the letter", "the poem"}
 	heroes  = []string{"the white rabbit", "the old king", "the three brothers", "the sea captain", "the little prince", "the lost ship", "the wild swans", "the clever fox", "the iron mask", "the snow queen"}
+	whens   = slices.Concat(
+		terms("morning", "in the morning", "before breakfast", "at sunrise", "at nine in the morning"),
+		terms("noon", "at noon", "at midday", "at lunch"),
+		terms("evening", "tonight", "after dinner", "at sunset", "in the evening"),
+		terms("any", "today", "some time", "when you can", "one of these days"),
+	)
 )
 
-// field is a slot of the JSON that slots makes; the order is part of the format.
+// wants are requests, each as the labels that a program would want, in JSON:
+// what to do, when, and whether it was asked politely. All are of small sets,
+// since biases pick an answer well and do not copy one.
+func wants(reader) (learnt, held []row, err error) {
+	learnt, held = made(12000, 500, func(r *rand.Rand) row {
+		one := func(of []string) string { return of[r.IntN(len(of))] }
+		when := whens[r.IntN(len(whens))]
+		var do, text string
+		switch r.IntN(4) {
+		case 0:
+			do = "book"
+			text = fmt.Sprintf(one([]string{"book a table for %[1]s at %[2]s %[3]s", "get %[1]s of us a table at %[2]s %[3]s", "find room for %[1]s at %[2]s %[3]s"}), one(numbers), one(inns), when.says)
+		case 1:
+			do = "travel"
+			text = fmt.Sprintf(one([]string{"take me from %[1]s to %[2]s %[3]s", "find a train from %[1]s to %[2]s %[3]s", "bring us to %[2]s from %[1]s %[3]s"}), one(towns), one(towns), when.says)
+		case 2:
+			do = "remind"
+			text = fmt.Sprintf(one([]string{"remind me to %[1]s %[2]s", "tell me to %[1]s %[2]s", "see that I do not forget to %[1]s %[2]s"}), one(chores), when.says)
+		default:
+			do = "read"
+			text = fmt.Sprintf(one([]string{"read me %[1]s of %[2]s %[3]s", "read %[1]s about %[2]s to us %[3]s", "let me hear %[1]s of %[2]s %[3]s"}), one(stories), one(heroes), when.says)
+		}
+		polite := r.IntN(2) == 1
+		if polite {
+			text = fmt.Sprintf(one([]string{"Please %s.", "Would you %s?", "Could you kindly %s?", "I should be glad if you could %s."}), text)
+		} else {
+			text = strings.ToUpper(text[:1]) + text[1:] + one([]string{".", "!", ", now.", ", and be quick."})
+		}
+		return newRow(text, object(field{"do", do}, field{"when", when.label}, field{"polite", polite}))
+	})
+	return learnt, held, nil
+}
+
+// field is a value of the JSON that wants makes; the order is part of the format.
 type field struct {
 	name  string
 	value any
-}
-
-// slots are requests, each as the JSON that a program would want.
-func slots(reader) (learnt, held []row, err error) {
-	learnt, held = made(12000, 500, func(r *rand.Rand) row {
-		one := func(of []string) string { return of[r.IntN(len(of))] }
-		say := func(format ...string) string { return one(format) }
-		switch r.IntN(4) {
-		case 0:
-			n := r.IntN(len(numbers))
-			inn, day, hour := one(inns), one(days), one(hours)
-			text := fmt.Sprintf(say("Book a table for %[1]s at %[2]s on %[3]s at %[4]s.", "Please book a table for %[1]s at %[2]s on %[3]s at %[4]s.", "We are %[1]s and want to eat at %[2]s on %[3]s at %[4]s.", "A table at %[2]s for %[1]s, %[3]s at %[4]s, please."), numbers[n], inn, day, hour)
-			return newRow(text, object(field{"do", "book"}, field{"place", inn}, field{"people", n + 2}, field{"day", day}, field{"time", hour}))
-		case 1:
-			from, to, day := one(towns), one(towns), one(days)
-			text := fmt.Sprintf(say("I need a train from %[1]s to %[2]s on %[3]s.", "Which trains go from %[1]s to %[2]s on %[3]s?", "On %[3]s I want to go to %[2]s from %[1]s.", "Take me from %[1]s to %[2]s on %[3]s."), from, to, day)
-			return newRow(text, object(field{"do", "travel"}, field{"from", from}, field{"to", to}, field{"day", day}))
-		case 2:
-			chore, when := one(chores), one(whens)
-			text := fmt.Sprintf(say("Remind me to %[1]s %[2]s.", "Please remind me to %[1]s %[2]s.", "I must not forget to %[1]s %[2]s.", "Tell me %[2]s to %[1]s."), chore, when)
-			return newRow(text, object(field{"do", "remind"}, field{"what", chore}, field{"when", when}))
-		}
-		story, hero, when := one(stories), one(heroes), one(whens)
-		text := fmt.Sprintf(say("Read me %[1]s of %[2]s %[3]s.", "Please read me %[1]s about %[2]s %[3]s.", "I should like to hear %[1]s of %[2]s %[3]s.", "Will you read %[1]s about %[2]s %[3]s?"), story, hero, when)
-		return newRow(text, object(field{"do", "read"}, field{"what", story}, field{"about", hero}, field{"when", when}))
-	})
-	return learnt, held, nil
 }
 
 // object writes fields as JSON, in their order.

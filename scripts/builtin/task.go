@@ -61,9 +61,9 @@ var tasks = []task{
 		rows:  intents, answer: 24, example: "Somebody took my purse and my card was in it, what now?",
 	},
 	{
-		name: "json", says: "turns a request into JSON with its slots",
+		name: "json", says: "tells what a request wants, when and how politely, as JSON",
 		terms: "Rows made by scripts/builtin: Apache-2.0, as the repository.",
-		rows:  slots, answer: 80, example: "Please book a table for six at the Red Fox on Sunday at 8 pm.",
+		rows:  wants, answer: 40, example: "Would you book a table for six at the Red Fox on the river tonight?",
 	},
 	{
 		name: "sort", says: "puts digits in order", rank: 8,

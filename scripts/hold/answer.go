@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -15,6 +16,7 @@ type answer struct {
 	logprobs []runtime.Logprob // of the tokens and, after each, of the likeliest
 	prompt   []runtime.PromptToken
 	text     string
+	encoded  []kernels.Matrix // rows, where those were asked for
 	finish   runtime.Finish
 	err      error
 }
@@ -38,6 +40,9 @@ func collect(ctx context.Context, s *runtime.Stream, leave int) (a answer) {
 		}
 		a.prompt = append(a.prompt, event.Prompt...)
 		a.text += event.Text
+		if !event.Encoded.Empty() {
+			a.encoded = append(a.encoded, event.Encoded)
+		}
 		a.finish = event.Finish
 	}
 	s.Close()
@@ -50,7 +55,19 @@ func (a answer) same(b answer) bool {
 	return slices.Equal(a.tokens, b.tokens) && slices.EqualFunc(a.logprobs, b.logprobs, sameLogprob) &&
 		slices.EqualFunc(a.prompt, b.prompt, func(x, y runtime.PromptToken) bool {
 			return sameLogprob(x.Logprob, y.Logprob) && slices.EqualFunc(x.Top, y.Top, sameLogprob)
-		}) && a.text == b.text && a.finish == b.finish && words(a.err) == words(b.err)
+		}) && slices.EqualFunc(a.encoded, b.encoded, sameRows) && a.text == b.text && a.finish == b.finish && words(a.err) == words(b.err)
+}
+
+func sameRows(x, y kernels.Matrix) bool {
+	if x.Rows != y.Rows || x.Cols != y.Cols {
+		return false
+	}
+	for i := range x.Rows {
+		if !slices.EqualFunc(x.Row(i), y.Row(i), func(v, w float32) bool { return math.Float32bits(v) == math.Float32bits(w) }) {
+			return false
+		}
+	}
+	return true
 }
 
 func sameLogprob(x, y runtime.Logprob) bool {

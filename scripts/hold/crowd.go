@@ -244,7 +244,7 @@ func (o *crowding) run(ctx context.Context, server *server, capacity float64, le
 		})
 	}
 	if o.hostile {
-		h := &hostility{server: server, secret: secretOf(harm)}
+		h := &hostility{server: server, secret: secretOf(harm), client: client}
 		for _, attack := range h.attacks() {
 			asking.Go(func() {
 				for ctx.Err() == nil {
@@ -257,8 +257,8 @@ func (o *crowding) run(ctx context.Context, server *server, capacity float64, le
 	go func() {
 		defer asking.Done()
 		for ctx.Err() == nil {
-			if now, err := server.footprint(ctx); err == nil {
-				seen.resident = max(seen.resident, now.resident)
+			if now, err := server.resident(); err == nil {
+				seen.resident = max(seen.resident, now)
 			}
 			select {
 			case <-ctx.Done():

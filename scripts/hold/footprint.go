@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -34,7 +35,7 @@ type footprint struct {
 	heap        int64 // bytes of what the server's Go code still refers to; 0: not asked for
 	descriptors int
 	goroutines  int
-	series      int
+	series      map[string]bool // with their labels
 	values      map[string]bool // of the labels of its series, as label=value
 	generated   int             // tokens so far
 }
@@ -80,14 +81,15 @@ func (s *server) footprint(ctx context.Context) (f footprint, err error) {
 		return f, err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	f.values = map[string]bool{}
+	f.values, f.series = map[string]bool{}, map[string]bool{}
 	lines := bufio.NewScanner(answer.Body)
 	for lines.Scan() {
-		name, value, ok := strings.Cut(lines.Text(), " ")
-		if !ok || name == "#" {
+		at := strings.LastIndexByte(lines.Text(), ' ')
+		if at < 0 || strings.HasPrefix(lines.Text(), "#") {
 			continue
 		}
-		f.series++
+		name, value := lines.Text()[:at], lines.Text()[at+1:]
+		f.series[name] = true
 		for _, l := range label.FindAllStringSubmatch(lines.Text(), -1) {
 			f.values[l[1]+"="+l[2]] = true
 		}
@@ -104,29 +106,42 @@ func (s *server) footprint(ctx context.Context) (f footprint, err error) {
 	return f, lines.Err()
 }
 
-// live are the bytes of what the server's Go code still refers to, which its
-// admin address tells once all else has been collected.
-func (s *server) live(ctx context.Context) (bytes int64, err error) {
+// without are the series that another footprint has not, in order.
+func (f footprint) without(other footprint) (late []string) {
+	for name := range f.series {
+		if !other.series[name] {
+			late = append(late, name)
+		}
+	}
+	slices.Sort(late)
+	return late
+}
+
+// live are the bytes of what the server's Go code still refers to, with a profile of
+// where it was allocated, which its admin address tells once all else has been
+// collected.
+func (s *server) live(ctx context.Context) (bytes int64, profile []byte, err error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
 	for range 2 { // what has a finalizer goes with the second
 		r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/pprof/heap?gc=1", nil)
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		if r.status != http.StatusOK {
-			return 0, fmt.Errorf("collecting garbage: %d %s", r.status, r.text)
+			return 0, nil, fmt.Errorf("collecting garbage: %d %s", r.status, r.text)
 		}
+		profile = r.text
 	}
 	r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/vars", nil)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	var counters struct {
 		Heap struct{ Bytes int64 }
 	}
 	if err := json.Unmarshal(r.text, &counters); err != nil || r.status != http.StatusOK || counters.Heap.Bytes == 0 {
-		return 0, fmt.Errorf("the server's counters: %d %s", r.status, r.text)
+		return 0, nil, fmt.Errorf("the server's counters: %d %s", r.status, r.text)
 	}
-	return counters.Heap.Bytes, nil
+	return counters.Heap.Bytes, profile, nil
 }

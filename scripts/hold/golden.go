@@ -77,13 +77,13 @@ func (b *base) load(_ context.Context, s catalogue.Source) (catalogue.Adapter, e
 }
 
 // size tells how much memory it takes to read the adapter in a folder.
-func (b *base) size(dir string) int { return adapters.FolderBytes(b.model, dir) }
+func (b *base) size(dir string) int { return adapters.FolderBytes(b.model, dir, adapters.AsStored) }
 
 // characters is a tokenizer.json of the golden bases' 96 tokens: two special
 // ones and 94 characters.
 func characters() []byte {
 	vocabulary := map[string]int{"<s>": 0, "</s>": 1}
-	for c := '!'; c <= '~'; c++ {
+	for c := ' '; c < '~'; c++ {
 		vocabulary[string(c)] = len(vocabulary)
 	}
 	special := func(id int, content string) map[string]any {
@@ -91,6 +91,7 @@ func characters() []byte {
 	}
 	file, err := json.Marshal(map[string]any{
 		"added_tokens": []any{special(0, "<s>"), special(1, "</s>")},
+		"decoder":      map[string]any{"type": "Fuse"}, // which puts no blanks between them
 		"model":        map[string]any{"type": "BPE", "vocab": vocabulary, "merges": []any{}, "unk_token": "</s>"},
 	})
 	if err != nil {
@@ -99,9 +100,15 @@ func characters() []byte {
 	return file
 }
 
-// goldenBases lists the folders of the golden bases.
-func goldenBases(root string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(root, goldens, "*", "golden.safetensors"))
+// goldenBases lists the folders of the golden bases that generate text.
+func goldenBases(root string) ([]string, error) { return goldenFolders(root, "*") }
+
+// goldenEncoders lists those of the golden encoders.
+func goldenEncoders(root string) ([]string, error) { return goldenFolders(root, "encoders", "*") }
+
+func goldenFolders(root string, pattern ...string) ([]string, error) {
+	in := filepath.Join(append([]string{root, goldens}, pattern...)...)
+	files, err := filepath.Glob(filepath.Join(in, "golden.safetensors"))
 	if err != nil || len(files) == 0 {
 		return nil, fmt.Errorf("%s: there is no golden base: run this in the repository's folder", goldens)
 	}

@@ -8,14 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
 // TestModes runs each mode in a short form, on a fixed seed.
 func TestModes(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"hostile -root ../.. -n 200 -seed 7", `^200 hostile: refused \d\d+, served \d\d+, crashed 0, unnamed 0, slow 0, large 0, wrong 0;`},
-		{"mixed -root ../.. -n 900 -seed 7", `^900 mixed: differing 0, .* combined [1-9].* left [1-9].* preemptions [1-9].* cached tokens [1-9]`},
+		{"hostile -root ../.. -n 300 -requests 200 -seed 7", `^300 hostile: refused \d\d+, served \d\d+, crashed 0, unnamed 0, slow 0, large 0, wrong 0;[^\n]*\n200 hostile requests: refused \d\d+, answered \d\d+, crashed 0, unnamed 0, slow 0, large 0, wrong 0;`},
+		{"mixed -root ../.. -n 4000 -seed 7", `^4000 mixed: differing 0, .* combined [1-9].* kept to a grammar [1-9].* encoded [1-9].* scored by heads [1-9].* left [1-9].* preemptions [1-9].* cached tokens [1-9]`},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			var out strings.Builder
@@ -65,7 +66,7 @@ func TestUnknownMode(t *testing.T) {
 func TestSame(t *testing.T) {
 	one := func() answer {
 		nan := runtime.Logprob{Token: 3, Logprob: float32(math.NaN())}
-		return answer{tokens: []int32{3}, logprobs: []runtime.Logprob{{Token: 3, Logprob: 1}}, prompt: []runtime.PromptToken{{Logprob: nan}}, text: "a"}
+		return answer{tokens: []int32{3}, logprobs: []runtime.Logprob{{Token: 3, Logprob: 1}}, prompt: []runtime.PromptToken{{Logprob: nan}}, text: "a", encoded: []kernels.Matrix{kernels.MatrixOf(1, 2, []float32{1, -0.5})}}
 	}
 	if !one().same(one()) {
 		t.Error("an answer differs from itself")
@@ -75,6 +76,8 @@ func TestSame(t *testing.T) {
 		"token":  func(a *answer) { a.tokens[0]++ },
 		"prompt": func(a *answer) { a.prompt[0].Token++ },
 		"text":   func(a *answer) { a.text = "b" },
+		"row":    func(a *answer) { a.encoded[0].Row(0)[1] = math.Float32frombits(math.Float32bits(-0.5) + 1) },
+		"width":  func(a *answer) { a.encoded[0] = kernels.MatrixOf(2, 1, a.encoded[0].Data) },
 		"finish": func(a *answer) { a.finish = runtime.FinishStop },
 		"error":  func(a *answer) { a.err = errors.New("x") },
 	} {

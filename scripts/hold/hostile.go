@@ -20,14 +20,17 @@ import (
 func init() { modes["hostile"] = hostile }
 
 // hostile gives the house mutants of adapters of every family and of bases of
-// every architecture. Each is refused by an error that names a thing, or is
+// every architecture, heads and files about embeddings included, and mutants of
+// requests. Each is refused by an error that names a thing, or is
 // served: then a second load gives the same bits. Time and memory are bounded.
 func hostile(ctx context.Context, args []string, out io.Writer) error {
-	o := attack{only: -1}
+	o := attack{only: -1, onlyRequest: -1}
 	flags := flag.NewFlagSet("hostile", flag.ContinueOnError)
 	flags.IntVar(&o.n, "n", 5000, "mutants; one in three is a base")
 	flags.Uint64Var(&o.seed, "seed", 1, "what they are drawn from")
+	flags.IntVar(&o.requests, "requests", 5000, "requests that are changed in the same way")
 	flags.IntVar(&o.only, "only", -1, "try this one alone, and say what becomes of it")
+	flags.IntVar(&o.onlyRequest, "only-request", -1, "send this request alone, and say what becomes of it")
 	flags.StringVar(&o.root, "root", ".", "the repository's folder")
 	flags.StringVar(&o.sample, "sample", "", "folder to write some of those that are served to, with their log-probabilities, for testdata/peers/hostile.py")
 	flags.IntVar(&o.most, "most", 60, "how many")
@@ -40,6 +43,8 @@ func hostile(ctx context.Context, args []string, out io.Writer) error {
 // attack is what hostile is asked for, and how it goes.
 type attack struct {
 	n, only, most int
+	requests      int
+	onlyRequest   int
 	seed          uint64
 	root, sample  string
 
@@ -62,6 +67,9 @@ func (a *attack) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	if a.onlyRequest >= 0 {
+		return a.request(ctx, out, dir)
+	}
 	a.out, a.kinds, a.judge = out, map[string]bool{}, newJudge(a.root)
 	defer a.judge.close()
 	for i := range a.n {
@@ -79,10 +87,24 @@ func (a *attack) run(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "%d hostile: refused %d, served %d, crashed %d, unnamed %d, slow %d, large %d, wrong %d; one took at most %s of processors, %d MB\n",
 		a.refused+a.served+a.crashed, a.refused, a.served, a.crashed, a.unnamed, a.slow, a.large, a.wrong,
 		a.worst.time.Round(time.Millisecond), a.worst.memory>>20)
+	var fault error
 	if a.crashed+a.unnamed+a.slow+a.large+a.wrong > 0 {
-		return errors.New("not all were refused by name or served")
+		fault = errors.New("not all were refused by name or served")
 	}
-	return nil
+	if a.only >= 0 {
+		return fault
+	}
+	return errors.Join(fault, a.request(ctx, out, dir))
+}
+
+// request does the same to requests.
+func (a *attack) request(ctx context.Context, out io.Writer, dir string) error {
+	h, err := serveRequests(a.root, dir)
+	if err != nil {
+		return err
+	}
+	h.out, h.seed = out, a.seed
+	return errors.Join(h.run(ctx, a.requests, a.onlyRequest), h.close())
 }
 
 // The bounds of one mutant, whatever is wrong with it. All of its time is

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,8 +12,10 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/internal/regular"
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -132,7 +135,7 @@ func (c *court) try(ctx context.Context, dir string) (answer, []int32, error) {
 			return answer{}, nil, fmt.Errorf("its chat template cannot be used: %w", err)
 		}
 	}
-	a, asked := inquire(ctx, c.engine, lease, lease.Adapter().Vocabulary(), lease.Adapter().Invocation())
+	a, asked := c.base.inquire(ctx, c.engine, lease)
 	return a, asked, nil
 }
 
@@ -176,12 +179,20 @@ func tryBase(ctx context.Context, dir string) (a answer, asked []int32, err erro
 			return a, nil, fmt.Errorf("the base's chat template cannot be used: %w", err)
 		}
 	}
+	recipe, err := b.recipe(path)
+	if err != nil {
+		return a, nil, err
+	}
 	engine, stop, err := startEngine(b, 1, runtime.Options{CacheBytes: 16 << 20})
 	if err != nil {
 		return a, nil, err
 	}
 	defer stop()
-	a, asked = inquire(ctx, engine, nil, model.Config().Vocabulary, nil)
+	a, asked = b.inquire(ctx, engine, nil)
+	if recipe != nil && a.err == nil {
+		embedded := b.embed(ctx, engine, recipe)
+		a.encoded, a.err = append(a.encoded, embedded.encoded...), embedded.err
+	}
 	_ = words(a.err) // which may read the weights while they are there
 	return a, asked, nil
 }
@@ -219,19 +230,77 @@ func sampled(path string) error {
 	return nil
 }
 
-// inquire asks for the log-probabilities of a prompt and for a few tokens, as far
-// as the context goes.
-func inquire(ctx context.Context, e *runtime.Engine, lease *catalogue.Lease, vocabulary int, invocation []int32) (answer, []int32) {
-	var prompt []int32
-	for i := range max(min(24, e.Options().Context-4), 1) {
-		prompt = append(prompt, int32((7*i*i+3*i+2)%min(vocabulary, 94)))
+// inquire asks a base, under an adapter or alone, for all that they do: for the
+// log-probabilities of a prompt and a few tokens, as far as the context goes; an
+// encoder for hidden states; and for the scores of a head.
+func (b *base) inquire(ctx context.Context, e *runtime.Engine, lease *catalogue.Lease) (a answer, asked []int32) {
+	config := b.model.Config()
+	vocabulary, classes := config.Vocabulary, config.Classes
+	var invocation []int32
+	if own := lease.Adapter(); own != nil {
+		vocabulary, invocation = own.Vocabulary(), own.Invocation()
+		classes = cmp.Or(own.Classes(), classes)
 	}
+	prompt := promptFor(e, vocabulary)
 	if len(invocation) > 0 {
 		prompt = slices.Insert(prompt, len(prompt)/2, invocation...)
 	}
-	stream, err := e.Submit(ctx, &runtime.Request{Prompt: prompt, Lease: lease, MaxTokens: min(4, e.Options().Context-len(prompt)), IgnoreEOS: true, Logprobs: 2, PromptLogprobs: 0})
-	if err != nil {
-		return answer{err: err}, nil
+	if config.Architecture.Check(models.Generate) == nil {
+		a = submitted(ctx, e, &runtime.Request{Prompt: prompt, Lease: lease, MaxTokens: min(4, e.Options().Context-len(prompt)), IgnoreEOS: true, Logprobs: 2, PromptLogprobs: 0})
+		asked = prompt
+	} else {
+		a = submitted(ctx, e, &runtime.Request{Prompt: prompt, Lease: lease, Encode: runtime.EncodeTokens, Logprobs: -1, PromptLogprobs: -1})
 	}
-	return collect(ctx, stream, -1), prompt
+	if classes != nil && a.err == nil {
+		scores := submitted(ctx, e, &runtime.Request{Prompt: prompt, Lease: lease, Encode: runtime.EncodeScores, Logprobs: -1, PromptLogprobs: -1})
+		a.encoded, a.err = append(a.encoded, scores.encoded...), scores.err
+	}
+	if a.err != nil {
+		return a, nil
+	}
+	return a, asked
+}
+
+func promptFor(e *runtime.Engine, vocabulary int) (prompt []int32) {
+	for i := range max(min(24, e.Options().Context-4), 1) {
+		prompt = append(prompt, int32((7*i*i+3*i+2)%min(vocabulary, 94)))
+	}
+	return prompt
+}
+
+func submitted(ctx context.Context, e *runtime.Engine, r *runtime.Request) answer {
+	stream, err := e.Submit(ctx, r)
+	if err != nil {
+		return answer{err: err}
+	}
+	return collect(ctx, stream, -1)
+}
+
+// recipe reads how texts are embedded; nil: nothing says so.
+func (b *base) recipe(path string) (*pooling.Recipe, error) {
+	if b.source.GGUF != nil {
+		return nil, nil
+	}
+	recipe, err := pooling.Load(path)
+	if err == nil && recipe != nil {
+		err = recipe.Check(b.model.Config().Hidden)
+	}
+	return recipe, err
+}
+
+// embed makes an embedding as the base's files say.
+func (b *base) embed(ctx context.Context, e *runtime.Engine, recipe *pooling.Recipe) (a answer) {
+	a = submitted(ctx, e, &runtime.Request{Prompt: promptFor(e, b.model.Config().Vocabulary), Encode: runtime.EncodeFolded, Pooling: recipe.Modes, Logprobs: -1, PromptLogprobs: -1})
+	if a.err != nil {
+		return a
+	}
+	row := a.encoded[0].Row(0)
+	for _, d := range recipe.Dense {
+		row = d.Forward(row)
+	}
+	if recipe.Normalize {
+		pooling.Normalize(row)
+	}
+	a.encoded = []kernels.Matrix{kernels.MatrixOf(1, len(row), row)}
+	return a
 }

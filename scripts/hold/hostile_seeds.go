@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/scripts/hold/mutant"
 )
@@ -39,34 +41,20 @@ func readSeeds(root string) (s seeds, err error) {
 	if err != nil {
 		return s, err
 	}
-	for _, dir := range bases {
+	encoders, err := goldenEncoders(root)
+	if err != nil {
+		return s, err
+	}
+	for _, dir := range slices.Concat(bases, encoders) {
 		if err := s.addBase(dir); err != nil {
 			return s, err
 		}
-		adapters, err := filepath.Glob(filepath.Join(dir, "adapters", "*", "golden.safetensors"))
-		if err != nil {
+		if err := s.addAdapters(root, dir); err != nil {
 			return s, err
 		}
-		for _, file := range adapters {
-			own := filepath.Dir(file)
-			folder, err := mutant.Read(own)
-			if err != nil {
-				return s, err
-			}
-			delete(folder, "golden.safetensors")
-			s.adapters = append(s.adapters, seed{filepath.Base(dir) + "/" + filepath.Base(own), dir, true, folder})
-		}
-		files, err := filepath.Glob(filepath.Join(dir, "ggufadapters", "*.gguf"))
-		if err != nil {
-			return s, err
-		}
-		for _, file := range files {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				return s, err
-			}
-			s.adapters = append(s.adapters, seed{filepath.Base(dir) + "/" + filepath.Base(file), dir, true, mutant.Folder{"adapter.gguf": {Bytes: b}}})
-		}
+	}
+	if err := s.addSentences(root); err != nil {
+		return s, err
 	}
 	converted, err := filepath.Glob(filepath.Join(root, goldens, "converted", "*", "model.gguf"))
 	for _, file := range converted {
@@ -79,6 +67,88 @@ func readSeeds(root string) (s seeds, err error) {
 	return s, err
 }
 
+// addAdapters adds those of a golden base, of which those with heads come with the
+// names of their classes.
+func (s *seeds) addAdapters(root, base string) error {
+	dirs, err := filepath.Glob(filepath.Join(base, "adapters", "*", "golden.safetensors"))
+	if err != nil {
+		return err
+	}
+	for i, file := range dirs {
+		dirs[i] = filepath.Dir(file)
+	}
+	heads, err := goldenHeads(root, base)
+	if err != nil {
+		return err
+	}
+	for _, dir := range slices.Concat(dirs, heads) {
+		folder, err := mutant.Read(dir)
+		if err != nil {
+			return err
+		}
+		delete(folder, "golden.safetensors")
+		delete(folder, "grads.safetensors")
+		name := filepath.Base(base) + "/" + filepath.Base(dir)
+		if slices.Contains(heads, dir) {
+			name = filepath.Base(base) + "/head-" + filepath.Base(dir)
+			if err := nameClasses(folder); err != nil {
+				return err
+			}
+		}
+		s.adapters = append(s.adapters, seed{name, base, true, folder})
+	}
+	files, err := filepath.Glob(filepath.Join(base, "ggufadapters", "*.gguf"))
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		s.adapters = append(s.adapters, seed{filepath.Base(base) + "/" + filepath.Base(file), base, true, mutant.Folder{"adapter.gguf": {Bytes: b}}})
+	}
+	return err
+}
+
+// nameClasses adds a config.json that names the classes of an adapter's head, unless
+// there is one, or the head is its base's.
+func nameClasses(folder mutant.Folder) error {
+	tensors, err := safetensors.Parse("", folder[adapters.SafeFile].Bytes)
+	if _, named := folder["config.json"]; named || err != nil {
+		return err
+	}
+	names, numbers := map[string]string{}, map[string]int{}
+	for _, name := range tensors.Names() {
+		if t, err := tensors.Tensor(name); err == nil && headOutput.MatchString(name) {
+			for i := range t.Shape[0] {
+				names[strconv.Itoa(i)], numbers[fmt.Sprint("class ", i)] = fmt.Sprint("class ", i), i
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(map[string]any{"id2label": names, "label2id": numbers, "problem_type": "single_label_classification"})
+	folder["config.json"] = mutant.File{Bytes: b}
+	return err
+}
+
+// headOutput are the names of the tensors that have a row for each class.
+var headOutput = regexp.MustCompile(`\.(score|classifier|out_proj)\.weight$`)
+
+// addSentences adds the bases that say how they embed texts.
+func (s *seeds) addSentences(root string) error {
+	lists, err := filepath.Glob(filepath.Join(root, goldens, "sentences", "*", "config.json"))
+	for _, file := range lists {
+		dir := filepath.Dir(file)
+		folder, err := mutant.ReadTree(dir)
+		if err != nil {
+			return err
+		}
+		delete(folder, "golden.json")
+		s.bases = append(s.bases, seed{"sentences/" + filepath.Base(dir), dir, false, folder})
+	}
+	return err
+}
+
 // addBase adds a golden base with the files that a base has beside its weights.
 func (s *seeds) addBase(dir string) error {
 	all, err := mutant.Read(dir)
@@ -87,7 +157,9 @@ func (s *seeds) addBase(dir string) error {
 	}
 	folder := mutant.Folder{}
 	for _, name := range []string{"config.json", "generation_config.json", "model.safetensors"} {
-		folder[name] = all[name]
+		if file, ok := all[name]; ok { // encoders have nothing to generate with
+			folder[name] = file
+		}
 	}
 	maps.Copy(folder, textFiles())
 	s.bases = append(s.bases, seed{filepath.Base(dir), dir, false, folder})

@@ -15,10 +15,19 @@ import (
 	"time"
 )
 
+// What is sent again and again is made once: what making it takes would be taken from
+// the server's processors.
+var (
+	longBody   = `{"prompt":"` + strings.Repeat("a", 7<<20) + `"}`
+	deepBody   = strings.Repeat("[", 100_000)
+	manyValues = strings.Repeat(`","`+strings.Repeat("x", 300), 500)
+)
+
 // hostility is what a tenant does that means harm, with a key that is good.
 type hostility struct {
 	server *server
 	secret string
+	client *http.Client
 }
 
 // attacks are done beside one another, each again and again.
@@ -88,7 +97,7 @@ func (h *hostility) send(ctx context.Context, method, path string, body io.Reade
 		return
 	}
 	request.Header.Set("Authorization", "Bearer "+h.secret)
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := h.client.Do(request)
 	if err != nil {
 		pause(ctx, 10*time.Millisecond)
 		return
@@ -104,7 +113,7 @@ func (h *hostility) hugeBody(ctx context.Context) {
 		pause(ctx, 100*time.Millisecond)
 		_ = conn.Close()
 	}
-	h.send(ctx, http.MethodPost, "/v1/completions", strings.NewReader(`{"prompt":"`+strings.Repeat("a", 7<<20)+`"}`))
+	h.send(ctx, http.MethodPost, "/v1/completions", strings.NewReader(longBody))
 	pause(ctx, 300*time.Millisecond)
 }
 
@@ -128,7 +137,7 @@ func (h *hostility) heavySchemas(ctx context.Context) {
 		`"guided_regex":"(.*` + n + `.*){50}[^a]*a.{12}"`,
 		`"guided_json":{"type":"array","minItems":9000,"items":{"const":"` + n + `"}}`,
 		`"guided_json":{"$defs":{"a":{"allOf":[{"$ref":"#/$defs/a"},{"required":["` + n + `"]}]}},"$ref":"#/$defs/a"}`,
-		`"guided_json":{"enum":["` + n + strings.Repeat(`","`+strings.Repeat("x", 300), 500) + `"]}`,
+		`"guided_json":{"enum":["` + n + manyValues + `"]}`,
 	} {
 		h.send(ctx, http.MethodPost, "/v1/completions", strings.NewReader(`{"prompt":"abc","max_tokens":2,`+form+`}`))
 	}
@@ -183,7 +192,7 @@ func (h *hostility) garbage(ctx context.Context) {
 		_ = conn.Close()
 	}
 	h.send(ctx, "QUERY", "/v1/completions", nil)
-	h.send(ctx, http.MethodPost, "/v1/chat/completions", strings.NewReader(strings.Repeat("[", 100_000)))
+	h.send(ctx, http.MethodPost, "/v1/chat/completions", strings.NewReader(deepBody))
 	pause(ctx, 50*time.Millisecond)
 }
 

@@ -10,18 +10,21 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
 func init() { modes["mixed"] = mixed }
 
 // mixed is law 1 at length: requests of every kind in one engine, each asked
-// again alone, and not a bit may differ.
+// again alone, and not a bit may differ. Bases that generate text answer in words,
+// free or kept to a grammar, and in rows; encoders in rows alone: hidden states,
+// embeddings, and scores of heads of different sizes.
 func mixed(ctx context.Context, args []string, out io.Writer) error {
 	var o mixing
 	flags := flag.NewFlagSet("mixed", flag.ContinueOnError)
@@ -32,7 +35,7 @@ func mixed(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	bases, err := goldenBases(o.root)
+	bases, err := mixedBases(o.root)
 	if err != nil {
 		return err
 	}
@@ -55,12 +58,28 @@ func mixed(ctx context.Context, args []string, out io.Writer) error {
 		}
 		done += n
 	}
-	fmt.Fprintf(out, "%d mixed: differing %d, adapters %d, combined %d, left %d, refused %d, preemptions %d, cached tokens %d, tokens %d, in %s\n",
-		total.requests, total.differing, total.adapters, total.combined, total.left, total.refused, total.preemptions, total.cached, total.tokens, time.Since(start).Round(time.Second))
+	fmt.Fprintf(out, "%s, in %s\n", &total, time.Since(start).Round(time.Second))
 	if total.differing > 0 {
 		return fmt.Errorf("%d of %d answers differ; the first: %s", total.differing, total.requests, total.first)
 	}
 	return nil
+}
+
+// mixedBases are the golden bases, one that generates text and an encoder by turns.
+func mixedBases(root string) ([]string, error) {
+	decoders, err := goldenBases(root)
+	if err != nil {
+		return nil, err
+	}
+	encoders, err := goldenEncoders(root)
+	if err != nil {
+		return nil, err
+	}
+	var bases []string
+	for i := range len(decoders) * len(encoders) { // each beside each other's
+		bases = append(bases, decoders[i%len(decoders)], encoders[i%len(encoders)])
+	}
+	return bases, nil
 }
 
 // mixing is what mixed is asked for.
@@ -68,14 +87,6 @@ type mixing struct {
 	n              int
 	seed           uint64
 	root, adapters string // adapters: of all rounds; empty: the base's own
-}
-
-// tally is what a run has seen.
-type tally struct {
-	requests, differing, combined, left, refused int
-	adapters, tokens                             int
-	preemptions, cached                          uint64
-	first                                        string // the first difference
 }
 
 // roundLength is how many requests one engine answers: its base, its cache and
@@ -90,20 +101,24 @@ func (o mixing) round(ctx context.Context, dir string, round, n int, total *tall
 		return err
 	}
 	defer func() { err = errors.Join(err, b.source.Close()) }()
-	known, names, adding, err := loaded(ctx, b, cmp.Or(o.adapters, filepath.Join(dir, "adapters")))
+	c, err := o.cast(ctx, b, dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, known.Close()) }()
+	defer func() { err = errors.Join(err, c.known.Close()) }()
 	draw := rand.New(rand.NewPCG(o.seed, uint64(round)))
-	together, stop, err := startEngine(b, 1+draw.IntN(3), runtime.Options{
+	if c.grammars, err = drawGrammars(draw, 12); err != nil {
+		return err
+	}
+	options := runtime.Options{
 		Slots: 1 + draw.IntN(48), Queue: 2 * clients, StepTokens: 1 + draw.IntN(200), CacheBlocks: leastBlocks + draw.IntN(16),
-	})
+	}
+	together, stop, err := c.stage(1+draw.IntN(3), 16<<10<<draw.IntN(10), options)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	alone, stopAlone, err := startEngine(b, 1, runtime.Options{NoPrefixCache: true, CacheBlocks: leastBlocks})
+	alone, stopAlone, err := c.stage(1, 64<<20, runtime.Options{NoPrefixCache: true, CacheBlocks: leastBlocks})
 	if err != nil {
 		return err
 	}
@@ -117,29 +132,29 @@ func (o mixing) round(ctx context.Context, dir string, round, n int, total *tall
 	go func() {
 		defer close(questions)
 		for i := range n {
-			questions <- ask(draw, i, names, adding)
+			questions <- c.ask(draw, i)
 		}
 	}()
 	var running sync.WaitGroup
 	for range clients {
 		running.Go(func() {
 			for q := range questions {
-				answers <- asked{q, q.put(ctx, b, together, known)}
+				answers <- asked{q, q.put(ctx, c, together)}
 			}
 		})
 	}
 	go func() { running.Wait(); close(answers) }()
 	for a := range answers {
-		want := a.put(ctx, b, alone, known)
+		want := a.put(ctx, c, alone)
 		total.count(a.question, a.got)
 		if !a.got.same(want) {
 			total.differ(fmt.Sprintf("%s, round %d: %s:\n got %+v\nwant %+v", dir, round, a.question, a.got, want))
 		}
 	}
-	snapshot := together.Snapshot()
+	snapshot := together.engine.Snapshot()
 	total.preemptions += snapshot.Preemptions
 	total.cached += snapshot.CachedTokens
-	total.adapters = max(total.adapters, len(names))
+	total.adapters = max(total.adapters, len(c.names))
 	return ctx.Err()
 }
 
@@ -149,141 +164,116 @@ const clients = 64
 // leastBlocks hold the longest request there is, its virtual tokens included.
 const leastBlocks = 4
 
-// loaded is a catalogue of the adapters of a folder that are not refused, and
-// of those that can be combined.
-func loaded(ctx context.Context, b *base, dir string) (known *catalogue.Catalogue, names, adding []string, err error) {
-	known, err = catalogue.New(b.load, catalogue.Options{Dir: dir, Size: b.size, Compose: catalogue.ComposeFor(b.model), Log: silent})
+// cast is a base with all that requests name: the adapters of it that are not
+// refused, and what answers are kept to.
+type cast struct {
+	*base
+	known    *catalogue.Catalogue
+	names    []string // of adapters
+	adding   []string // of those that can be combined
+	heads    []string // of those that bring a head, and "" where the base has one
+	grammars []*form
+	encoder  bool // it generates no text
+}
+
+// cast loads the adapters of a base: those beside it, and those with heads.
+func (o mixing) cast(ctx context.Context, b *base, dir string) (c *cast, err error) {
+	config := b.model.Config()
+	c = &cast{base: b, encoder: config.Architecture.Check(models.Generate) != nil}
+	c.known, err = catalogue.New(b.load, catalogue.Options{
+		Dir: cmp.Or(o.adapters, filepath.Join(dir, "adapters")), Size: b.size, Compose: catalogue.ComposeFor(b.model), Log: silent,
+	})
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	for _, e := range known.List() {
-		if _, err := known.Load(ctx, e.Name); err != nil {
-			continue
-		}
-		names = append(names, e.Name)
-		half, err := known.Compose([]catalogue.Part{{Name: e.Name, Weight: 0.5}}, "")
+	if config.Classes != nil {
+		c.heads = append(c.heads, "")
+	}
+	if o.adapters == "" {
+		folders, err := goldenHeads(o.root, dir)
 		if err != nil {
-			continue
+			return nil, err
 		}
-		if half.Wait(ctx) == nil && len(half.Adapter().Invocation()) == 0 {
-			adding = append(adding, e.Name)
+		for _, folder := range folders {
+			if _, err := c.known.Swap(ctx, catalogue.Candidate{Name: "head-" + filepath.Base(folder), URI: folder, New: true}); err != nil {
+				return nil, err
+			}
 		}
-		half.Release()
 	}
-	return known, names, adding, nil
+	for _, e := range c.known.List() {
+		if err := c.add(ctx, e.Name); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
-// question is one request, which can be put to any engine.
-type question struct {
-	runtime.Request
-	parts []catalogue.Part // none: the base
-	leave int              // after that many tokens; below 0: never
-}
-
-func (q *question) String() string {
-	return fmt.Sprintf("%q, %d tokens %v, %+v", catalogue.CombinationName(q.parts), len(q.Prompt), q.Prompt, q.Request)
-}
-
-// ask draws a request. Prompts begin alike, so that they find one another's
-// blocks.
-func ask(draw *rand.Rand, i int, names, adding []string) *question {
-	q := &question{leave: -1}
-	q.IgnoreEOS, q.Special = draw.IntN(2) == 0, draw.IntN(2) == 0
-	q.Logprobs, q.PromptLogprobs = draw.IntN(5)-1, -1
-	q.MaxTokens = draw.IntN(40)
-	length := 1 + draw.IntN(20)
-	if draw.IntN(2) == 0 {
-		length, q.MaxTokens = 32+draw.IntN(34), draw.IntN(16)
-	}
-	beginning := rand.New(rand.NewPCG(uint64(draw.IntN(3)), 0))
-	shared := draw.IntN(length + 1)
-	if draw.IntN(2) == 0 {
-		shared = length
-	}
-	for j := range length {
-		from := draw
-		if j < shared {
-			from = beginning
-		}
-		q.Prompt = append(q.Prompt, int32(2+from.IntN(80)))
-	}
-	if draw.IntN(6) == 0 {
-		q.PromptLogprobs = draw.IntN(3)
-	}
-	if draw.IntN(2) == 0 {
-		q.Sampling = sampling(draw, i)
-	}
-	for range draw.IntN(3) {
-		q.Stop = append(q.Stop, string(rune('!'+draw.IntN(94)))+string(rune('!'+draw.IntN(94))))
-	}
-	if draw.IntN(4) == 0 {
-		q.StopIDs = []int32{int32(draw.IntN(80))}
-	}
-	if draw.IntN(20) == 0 {
-		q.leave = draw.IntN(6)
-	}
-	switch draw.IntN(8) {
-	case 0, 1: // the base
-	case 2:
-		for _, k := range draw.Perm(len(adding))[:min(len(adding), 2+draw.IntN(3))] {
-			q.parts = append(q.parts, catalogue.Part{Name: adding[k], Weight: float64(1+draw.IntN(20)) / 10})
-		}
-	default:
-		q.parts = []catalogue.Part{{Name: names[draw.IntN(len(names))], Weight: 1}}
-	}
-	return q
-}
-
-func sampling(draw *rand.Rand, i int) runtime.Sampling {
-	s := runtime.Sampling{Temperature: 0.2 + 1.5*draw.Float32(), Seed: uint64(i)}
-	switch draw.IntN(5) {
-	case 0:
-		s.TopK = 1 + draw.IntN(40)
-	case 1:
-		s.TopP = 0.1 + 0.9*draw.Float32()
-	case 2:
-		s.MinP, s.Repetition = 0.1*draw.Float32(), 1+draw.Float32()
-	case 3:
-		s.Presence, s.Frequency = draw.Float32(), draw.Float32()
-	case 4:
-		s.Bias = map[int32]float32{int32(draw.IntN(80)): 4 * draw.Float32()}
-	}
-	return s
-}
-
-// put asks an engine.
-func (q *question) put(ctx context.Context, b *base, e *runtime.Engine, known *catalogue.Catalogue) answer {
-	r := q.Request
-	if len(q.parts) > 0 {
-		lease, err := known.Compose(q.parts, "")
-		if err != nil {
-			return answer{err: err}
-		}
-		defer lease.Release()
-		if err := lease.Wait(ctx); err != nil {
-			return answer{err: err}
-		}
-		r.Lease = lease
-		if own := lease.Adapter().Invocation(); len(own) > 0 {
-			at := max(len(r.Prompt)/2-len(own), 0)
-			r.Prompt = slices.Concat(r.Prompt[:at], own, r.Prompt[at:])
-		}
-		if rows := lease.Adapter().Vocabulary(); rows > b.model.Config().Vocabulary { // tokens that the base has not
-			r.Prompt = append(slices.Clone(r.Prompt), int32(rows-1))
-		}
-	}
-	stream, err := e.Submit(ctx, &r)
+// add adds an adapter, unless it is refused.
+func (c *cast) add(ctx context.Context, name string) error {
+	lease, err := c.known.Acquire(name, "")
 	if err != nil {
-		return answer{err: err}
+		return err
 	}
-	return collect(ctx, stream, q.leave)
+	defer lease.Release()
+	if lease.Wait(ctx) != nil {
+		return ctx.Err()
+	}
+	c.names = append(c.names, name)
+	if lease.Adapter().Classes() != nil {
+		c.heads = append(c.heads, name)
+	}
+	half, err := c.known.Compose([]catalogue.Part{{Name: name, Weight: 0.5}}, "")
+	if err != nil {
+		return nil
+	}
+	defer half.Release()
+	if half.Wait(ctx) == nil && len(half.Adapter().Invocation()) == 0 {
+		c.adding = append(c.adding, name)
+	}
+	return ctx.Err()
+}
+
+// stage is an engine with the grammars of its own: what they find out about a
+// vocabulary, another engine's know nothing of.
+type stage struct {
+	engine *runtime.Engine
+	forms  *forms
+}
+
+func (c *cast) stage(threads, grammarBytes int, o runtime.Options) (*stage, func(), error) {
+	engine, stop, err := startEngine(c.base, threads, o)
+	return &stage{engine, newForms(grammarBytes)}, stop, err
+}
+
+// tally is what a run has seen.
+type tally struct {
+	requests, differing, combined, left, refused int
+	formed, encoded, scored                      int
+	adapters, tokens                             int
+	preemptions, cached                          uint64
+	first                                        string // the first difference
+}
+
+func (t *tally) String() string {
+	return fmt.Sprintf("%d mixed: differing %d, adapters %d, combined %d, kept to a grammar %d, encoded %d, scored by heads %d, left %d, refused %d, preemptions %d, cached tokens %d, tokens %d",
+		t.requests, t.differing, t.adapters, t.combined, t.formed, t.encoded, t.scored, t.left, t.refused, t.preemptions, t.cached, t.tokens)
 }
 
 func (t *tally) count(q *question, a answer) {
 	t.requests++
 	t.tokens += len(a.tokens)
-	if len(q.parts) > 1 && a.err == nil {
+	if a.err == nil && len(q.parts) > 1 {
 		t.combined++
+	}
+	if a.err == nil && q.form != nil {
+		t.formed++
+	}
+	switch {
+	case len(a.encoded) == 0:
+	case q.Encode == runtime.EncodeScores:
+		t.scored++
+	default:
+		t.encoded++
 	}
 	if q.leave >= 0 {
 		t.left++
@@ -297,4 +287,15 @@ func (t *tally) differ(what string) {
 	if t.differing++; t.first == "" {
 		t.first = what
 	}
+}
+
+// goldenHeads lists the folders of the golden adapters that bring heads for a base.
+func goldenHeads(root, base string) (folders []string, err error) {
+	all, err := filepath.Glob(filepath.Join(root, goldens, "heads", filepath.Base(base), "*"))
+	for _, folder := range all {
+		if !strings.HasPrefix(filepath.Base(folder), "own-") { // those are bases
+			folders = append(folders, folder)
+		}
+	}
+	return folders, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
@@ -22,20 +23,32 @@ var made = map[string]map[string]any{
 	"bitfit":     {"peft_type": "BITFIT"},
 	"ln-tuning":  {"peft_type": "LN_TUNING"},
 	"bottleneck": {"peft_type": "BOTTLENECK", "mh_adapter": true, "output_adapter": true, "reduction_factor": 16},
+	"seq-cls":    {"peft_type": "LORA", "r": 4, "task_type": "SEQ_CLS", "modules_to_save": []string{"classifier", "score"}, "target_modules": "all-linear"},
+	"token-cls":  {"peft_type": "IA3", "task_type": "TOKEN_CLS", "modules_to_save": []string{"classifier", "score"}},
+	"many-cls":   {"peft_type": "LORA", "r": 2, "task_type": "SEQ_CLS", "modules_to_save": []string{"classifier", "score"}, "target_modules": "all-linear"},
 }
 
+// classesMade is how many classes the heads of those tell apart that have one.
+var classesMade = map[string]int{"seq-cls": 3, "token-cls": 5, "many-cls": 77}
+
 // makeAdapters makes an adapter of each family in dir, none of which is without
-// effect. What does not fit the base is left out.
-func makeAdapters(base, dir string) error {
+// effect: those of some names, or all. What does not fit the base is left out.
+func makeAdapters(base, dir string, names ...string) error {
 	m, source, err := models.Open(base, models.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = source.Close() }()
 	for name, config := range made {
+		if len(names) > 0 && !slices.Contains(names, name) {
+			continue
+		}
 		c, err := adapters.NewConfig(config)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
+		}
+		if n := classesMade[name]; n > 0 {
+			c.Classes = &models.Classes{Names: models.ClassNames(n)}
 		}
 		a, err := adapters.New(m, c)
 		if errors.Is(err, adapters.ErrTarget) {

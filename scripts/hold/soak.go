@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -30,6 +31,7 @@ func soak(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.StringVar(&o.root, "root", ".", "the repository's folder")
 	flags.DurationVar(&o.length, "for", time.Hour, "how long")
 	flags.DurationVar(&o.warm, "warm", 10*time.Minute, "how long before what the server holds is looked at")
+	flags.StringVar(&o.profiles, "profiles", "", "folder to write the heap's profiles to, before.pprof and after.pprof: go tool pprof -base one of the other")
 	flags.IntVar(&o.clients, "clients", 12, "clients that do something at the same time")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -47,7 +49,7 @@ func soak(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := o.use(ctx, o.warm); err != nil {
 		return err
 	}
-	before, err := o.rested(ctx)
+	before, err := o.rested(ctx, "before")
 	if err != nil {
 		return err
 	}
@@ -55,13 +57,16 @@ func soak(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := o.use(ctx, o.length); err != nil {
 		return err
 	}
-	after, err := o.rested(ctx)
+	after, err := o.rested(ctx, "after")
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "soak of %s, %d operations: memory %s and %s, of which the heap's live objects are %s and %s, descriptors %d and %d, goroutines %d and %d, series %d and %d, server errors %d\n",
 		o.length, o.done.Load(), mebibytes(before.resident), mebibytes(after.resident), mebibytes(before.heap), mebibytes(after.heap), before.descriptors, after.descriptors,
-		before.goroutines, after.goroutines, before.series, after.series, o.failed.Load())
+		before.goroutines, after.goroutines, len(before.series), len(after.series), o.failed.Load())
+	if late := after.without(before); len(late) > 0 {
+		fmt.Fprintf(out, "series that came late: %s\n", strings.Join(late, ", "))
+	}
 	var faults []error
 	if after.resident > before.resident+before.resident/5 || after.heap > before.heap+before.heap/20 {
 		faults = append(faults, errors.New("memory has grown by more than a fifth, or what is referred to by more than a twentieth"))
@@ -97,10 +102,12 @@ type soaking struct {
 	root         string
 	length, warm time.Duration
 	clients      int
+	profiles     string // folder; empty: none is written
 
 	server  *server
 	bundles [][]byte // adapters to publish
 	names   []string // adapters that lie in the folder
+	heads   []string // those of them that bring heads
 	done    atomic.Int64
 	failed  atomic.Int64 // answers of 500
 }
@@ -117,6 +124,11 @@ func (o *soaking) prepare(ctx context.Context, dir string) error {
 		return err
 	}
 	folder := filepath.Join(dir, "adapters")
+	o.heads = slices.Sorted(maps.Keys(classesMade))
+	if err := makeAdapters(base, folder, o.heads...); err != nil {
+		return err
+	}
+	o.names = slices.Clone(o.heads)
 	for i, e := range golden {
 		from := filepath.Join(goldenAdapters, e.Name())
 		if i < 6 {
@@ -134,6 +146,11 @@ func (o *soaking) prepare(ctx context.Context, dir string) error {
 	binary, err := buildServer(ctx, o.root, dir)
 	if err != nil {
 		return err
+	}
+	if o.profiles != "" {
+		if err := os.Setenv("GODEBUG", "memprofilerate=4096"); err != nil { // small things are seen too
+			return err
+		}
 	}
 	o.server, err = start(binary, "--base", base, "--adapters", folder,
 		"--adapter-budget", "64KiB", "--slots", "8", "--queue", "64", "--kv-cache", "4MiB", "--grammar-cache", "4MiB", "--access-log", "off", "--admin-addr", "127.0.0.1:0")
@@ -159,7 +176,7 @@ func (o *soaking) use(ctx context.Context, length time.Duration) error {
 			}
 		})
 	}
-	h := &hostility{server: o.server}
+	h := &hostility{server: o.server, client: newClient()}
 	for _, attack := range h.attacks() {
 		clients.Go(func() {
 			for ctx.Err() == nil {
@@ -177,7 +194,7 @@ func (o *soaking) once(ctx context.Context, client *http.Client, draw *rand.Rand
 	adapter := o.names[draw.IntN(len(o.names))]
 	own := fmt.Sprintf("own-%d-%d", c, draw.IntN(3))
 	prompt := strings.Repeat("a", 1+draw.IntN(20)) + string(rune('!'+draw.IntN(90)))
-	switch draw.IntN(10) {
+	switch draw.IntN(15) {
 	case 0:
 		o.do(ctx, client, http.MethodPut, "/v1/adapters/"+own, o.bundles[draw.IntN(len(o.bundles))])
 	case 1:
@@ -196,6 +213,27 @@ func (o *soaking) once(ctx context.Context, client *http.Client, draw *rand.Rand
 		o.do(ctx, client, http.MethodPost, "/v1/completions", map[string]any{"prompt": prompt, "max_tokens": -5, "unknown": 1})
 	case 7:
 		o.do(ctx, client, http.MethodPost, "/v1/adapters/"+own+"/"+[]string{"pin", "unpin"}[draw.IntN(2)], nil)
+	case 8:
+		o.do(ctx, client, http.MethodPost, "/v1/classify?adapter="+o.heads[draw.IntN(len(o.heads))], map[string]any{"input": []any{prompt, prompt + "b", []int{5, 6, 7}}[draw.IntN(3)], "top_k": 1 + draw.IntN(3)})
+	case 9:
+		path := []string{"/v1/embeddings", "/embed", "/embed_all", "/v1/score", "/rerank", "/similarity"}[draw.IntN(6)]
+		o.do(ctx, client, http.MethodPost, path+"?adapter="+adapter, map[string]any{
+			"/v1/embeddings": map[string]any{"input": []string{prompt, "b"}, "encoding_format": "base64"},
+			"/embed":         map[string]any{"inputs": []string{prompt, "b"}},
+			"/embed_all":     map[string]any{"inputs": prompt},
+			"/v1/score":      map[string]any{"text_1": prompt, "text_2": []string{"a", "b"}},
+			"/rerank":        map[string]any{"query": prompt, "texts": []string{"a", "b"}},
+			"/similarity":    map[string]any{"inputs": map[string]any{"source_sentence": prompt, "sentences": []string{"a", "b"}}},
+		}[path])
+	case 10: // the same forms again and again, and one of a client's own
+		form := []string{
+			`"guided_json":{"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"array","items":{"type":"string","maxLength":3},"maxItems":2}},"required":["a","b"]}`,
+			`"guided_regex":"(ab|c)+[0-9]{2}"`, `"guided_choice":["yes","no","not now"]`, `"response_format":{"type":"json_object"}`,
+			fmt.Sprintf(`"guided_json":{"enum":["%d","b",%d]}`, draw.IntN(1000), c),
+		}[draw.IntN(5)]
+		o.do(ctx, client, http.MethodPost, "/v1/completions?adapter="+adapter, fmt.Appendf(nil, `{"prompt":"abc","max_tokens":12,%s}`, form))
+	case 11:
+		o.do(ctx, client, http.MethodPost, "/v1/chat/completions?adapter="+adapter, fmt.Appendf(nil, `{"messages":[{"role":"user","content":"a"}],"max_tokens":16,"stream":%t,"tool_choice":"required","tools":[{"type":"function","function":{"name":"f%d","parameters":{"type":"object","properties":{"a":{"type":"number"}},"required":["a"]}}}]}`, draw.IntN(2) == 0, draw.IntN(20)))
 	default:
 		o.do(ctx, client, http.MethodPost, "/v1/generate?adapter="+adapter, map[string]any{"prompt": prompt, "max_tokens": draw.IntN(24)})
 	}
@@ -228,7 +266,7 @@ func (o *soaking) do(ctx context.Context, client *http.Client, method, path stri
 // rested is what the server holds when nothing is asked of it: what the soak
 // published is gone, the same adapters are resident each time, and idle connections
 // and templates have been closed.
-func (o *soaking) rested(ctx context.Context) (least footprint, err error) {
+func (o *soaking) rested(ctx context.Context, name string) (least footprint, err error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
 	for c := range o.clients {
@@ -251,8 +289,14 @@ func (o *soaking) rested(ctx context.Context) (least footprint, err error) {
 			least = now
 		}
 	}
-	if least.heap, err = o.server.live(ctx); err != nil {
+	var profile []byte
+	if least.heap, profile, err = o.server.live(ctx); err != nil {
 		return least, err
+	}
+	if o.profiles != "" {
+		if err := os.WriteFile(filepath.Join(o.profiles, name+".pprof"), profile, 0o644); err != nil {
+			return least, err
+		}
 	}
 	// Memory that is free goes back to the system little by little.
 	for fallen := time.Now(); time.Since(fallen) < 20*time.Second && ctx.Err() == nil; pause(ctx, time.Second) {

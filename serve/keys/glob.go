@@ -64,3 +64,10 @@ func isName(s string) bool {
 	}
 	return strings.IndexFunc(s, func(r rune) bool { return !isNameRune(r) }) < 0
 }
+
+// Pattern is what matches the names of adapters that a pattern does, which is read as
+// those of a key are.
+func Pattern(text string) (matches func(name string) bool, err error) {
+	g, err := parseGlob(text)
+	return g.matches, err
+}

@@ -23,6 +23,7 @@ import aslora
 import bases
 import bitfit
 import bottleneck
+import classifying
 import combined
 import composed
 import encoders
@@ -49,6 +50,7 @@ PARTS = {
     "training": training.make_all,
     "encoders": encoders.make_all,
     "heads": heads.make_all,
+    "classifying": classifying.make_all,
 }
 
 

@@ -15,11 +15,24 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 )
 
-// Sequence is one text as the model sees it. Targets[i] is the token that
-// position i is to predict; negative: none.
+// Sequence is one text as the model sees it. Targets[i] is the token, or of a head the
+// class, that position i is to predict; negative: none.
 type Sequence struct {
 	Tokens  []int32
 	Targets []int32
+	Types   []int32 // of the tokens, where the base has types; nil: all 0
+	// Values are what a head's scores are to be, of several labels or a regression; nil:
+	// the target is a class.
+	Values []float32
+	Whole  bool // of a head: no token is left out
+}
+
+// Rows is the number of positions that have to be computed.
+func (s Sequence) Rows() int {
+	if s.Whole {
+		return len(s.Tokens)
+	}
+	return s.Last() + 1
 }
 
 // None is the target of a position that predicts nothing.
@@ -60,6 +73,6 @@ func (s Sequence) Labels() int {
 
 // Size is what a sequence costs.
 type Size struct {
-	Rows   int // positions up to the last that predicts
+	Rows   int // positions that are computed
 	Labels int // positions that predict
 }

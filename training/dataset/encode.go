@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
@@ -19,6 +20,10 @@ type Encoder struct {
 	Invocation []int32
 	// LearnPrompt puts the loss on prompts too.
 	LearnPrompt bool
+	// Head is that of a task, for which texts are laid out as they are served to it; nil:
+	// text is to be generated.
+	Head  *models.Head
+	Types bool // the base has types of tokens
 }
 
 // Sequence encodes the whole text at once: where the prompt ends, tokens are
@@ -27,6 +32,9 @@ type Encoder struct {
 // loses the beginning of its prompt, but for the special tokens, and then its
 // end.
 func (e *Encoder) Sequence(x Example) (s Sequence, cut bool, err error) {
+	if e.Head != nil {
+		return e.forHead(x)
+	}
 	tokens, learn, err := e.encode(x)
 	if err != nil {
 		return s, false, err

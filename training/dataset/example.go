@@ -9,14 +9,30 @@ type Example struct {
 	Rendered bool             // by a chat template, which writes the special tokens itself
 	Ends     bool             // with the token that ends a text
 	Label    int              // of a fixed set of answers the right one's index; elsewhere -1
-	Value    float64          // of a regression task
+	Value    float64          // of a regression
+
+	// Of a head of a task, for which Learn is empty.
+	Second *string   // of a pair of texts; nil: it is none
+	Words  []string  // of Text, one space between them
+	Tags   []int     // of the words
+	Values []float32 // see Sequence
 }
 
-// Prompt is the text before what is learnt first.
-func (x Example) Prompt() string { return x.Text[:x.Learn[0].Start] }
+// Prompt is the text before what is learnt first; of a head, all.
+func (x Example) Prompt() string {
+	if len(x.Learn) == 0 {
+		return x.Text
+	}
+	return x.Text[:x.Learn[0].Start]
+}
 
-// Answer is the text that is learnt first: of a conversation, a turn.
-func (x Example) Answer() string { return x.Text[x.Learn[0].Start:x.Learn[0].End] }
+// Answer is the text that is learnt first: of a conversation, a turn; of a head, none.
+func (x Example) Answer() string {
+	if len(x.Learn) == 0 {
+		return ""
+	}
+	return x.Text[x.Learn[0].Start:x.Learn[0].End]
+}
 
 // Answered is a prompt with an answer to it.
 func Answered(prompt, answer string) Example {

@@ -22,6 +22,10 @@ type Columns struct {
 	Output      string   `name:"output-column" help:"Column of the instruction's answer." default:"output"`
 	Messages    string   `name:"messages-column" help:"Column of the chat messages." default:"messages"`
 	Text        string   `name:"text-column" help:"Column of plain text." default:"text"`
+	Pair        string   `name:"pair-column" help:"Column of the second of a pair of texts, of a head." default:"text_pair"`
+	Label       string   `name:"label-column" help:"Column of a text's label, of a head: a class's name or number, a list of them, or a number to regress." default:"label"`
+	Words       string   `name:"words-column" help:"Column of the words, of a head that tags them: a list." default:"tokens"`
+	Tags        string   `name:"tags-column" help:"Column of their tags: a list of classes." default:"tags"`
 	Ignore      []string `name:"ignore-columns" help:"Columns to pass over: one that nothing reads is refused otherwise." placeholder:"COLUMN"`
 }
 

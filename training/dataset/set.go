@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"math"
 	"sort"
 
 	"github.com/peft-serve/peft-serve/adapters/random"
@@ -40,6 +41,7 @@ type Options struct {
 	Columns Columns
 	Header  []string // the columns of a table without a header row
 	Task    *Task    // in Format's place; nil: none
+	Labels  *Labels  // in Format's place, of a head; nil: text is learnt
 	Chat    Chat
 	Pack    bool // fill sequences up to the limit with as many texts as have room
 }
@@ -47,22 +49,30 @@ type Options struct {
 // Open reads every record once.
 func Open(paths []string, e *Encoder, o Options) (*Set, error) {
 	s := &Set{encoder: e, packed: o.Pack}
-	if len(paths) == 0 {
-		return nil, errors.New("no data is named")
+	n, err := s.openFiles(paths, o.Header)
+	if err == nil {
+		err = s.readAll(n, o)
 	}
-	n := 0
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// openFiles opens the files and counts their records.
+func (s *Set) openFiles(paths []string, header []string) (n int, err error) {
+	if len(paths) == 0 {
+		return 0, errors.New("no data is named")
+	}
 	for _, path := range paths {
-		f, err := openFile(path, o.Header)
+		f, err := openFile(path, header)
 		if err != nil {
-			return nil, errors.Join(err, s.Close())
+			return 0, err
 		}
 		s.files, s.firsts = append(s.files, f), append(s.firsts, n)
 		n += len(f.lines)
 	}
-	if err := s.readAll(n, o); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
+	return n, nil
 }
 
 func (s *Set) readAll(n int, o Options) error {
@@ -71,10 +81,15 @@ func (s *Set) readAll(n int, o Options) error {
 	if err != nil {
 		return err
 	}
-	if o.Task != nil {
+	switch {
+	case o.Labels != nil:
+		s.format = newLabelFormat(o.Columns, o.Labels)
+	case o.Task != nil:
 		s.format = o.Task
-	} else if s.format, err = NewFormat(o.Format, o.Columns, first, o.Chat); err != nil {
-		return err
+	default:
+		if s.format, err = NewFormat(o.Format, o.Columns, first, o.Chat); err != nil {
+			return err
+		}
 	}
 	s.report.Records = n
 	digest := sha256.New()
@@ -105,7 +120,7 @@ func (s *Set) readAll(n int, o Options) error {
 			if err := s.encoder.check(q); err != nil {
 				return r.fault("%w", err)
 			}
-			s.parts = append(s.parts, part{int32(i), int32(k), int32(len(q.Tokens)), int32(q.Last() + 1), int32(labels)})
+			s.parts = append(s.parts, part{int32(i), int32(k), int32(len(q.Tokens)), int32(q.Rows()), int32(labels)})
 			s.report.Labels += labels
 			length += len(q.Tokens)
 			buffer = q.appendTo(buffer[:0])
@@ -119,12 +134,15 @@ func (s *Set) readAll(n int, o Options) error {
 	return nil
 }
 
-// appendTo appends tokens and targets to b.
+// appendTo appends tokens, targets and values to b.
 func (s Sequence) appendTo(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.Tokens)))
 	for i, token := range s.Tokens {
 		b = binary.LittleEndian.AppendUint32(b, uint32(token))
 		b = binary.LittleEndian.AppendUint32(b, uint32(s.Targets[i]))
+	}
+	for _, v := range s.Values {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 	}
 	return b
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // Task is one of GLUE's (Wang et al., 2019) as text for causal models: the
@@ -79,6 +81,19 @@ func NewTask(name string) (*Task, error) {
 // Files returns the training and validation files of a GLUE folder.
 func (t *Task) Files(dir string) (train, dev string) {
 	return filepath.Join(dir, "train.tsv"), filepath.Join(dir, "dev.tsv")
+}
+
+// Labels are the task's for a head, and the columns that they and the texts are in.
+func (t *Task) Labels(c Columns) (*Labels, Columns) {
+	l := &Labels{models.Classes{Task: models.Classify, Problem: models.SingleLabel, Names: t.labels}}
+	if t.Regress {
+		l.Problem, l.Names = models.Regression, models.ClassNames(1)
+	}
+	c.Text, c.Pair, c.Label = t.columns[0], "", t.label
+	if len(t.columns) > 1 {
+		c.Pair = t.columns[1]
+	}
+	return l, c
 }
 
 // Reads implements Format.

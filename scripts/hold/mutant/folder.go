@@ -60,6 +60,24 @@ func Read(dir string) (Folder, error) {
 	return f, err
 }
 
+// ReadTree reads the files of a folder and of those in it, by their paths below it.
+func ReadTree(dir string) (Folder, error) {
+	f := Folder{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		f[filepath.ToSlash(name)] = File{Bytes: b}
+		return err
+	})
+	return f, err
+}
+
 // Names are the files' names, sorted.
 func (f Folder) Names() []string { return slices.Sorted(maps.Keys(f)) }
 
@@ -77,7 +95,11 @@ func (f Folder) Write(dir string) error {
 		return err
 	}
 	for name, file := range f {
-		if err := file.write(filepath.Join(dir, name)); err != nil {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := file.write(path); err != nil {
 			return err
 		}
 	}
@@ -139,7 +161,7 @@ func (f Folder) mutate(draw *rand.Rand, name string) string {
 		}
 	}
 	if err != nil { // it is no such file, or was one
-		to, did = mutateBytes(draw, f[name].Bytes)
+		to, did = Bytes(draw, f[name].Bytes)
 	}
 	f[name] = File{Bytes: to}
 	return did
@@ -162,8 +184,8 @@ func (f Folder) replace(draw *rand.Rand, name string) string {
 	return string(k)
 }
 
-// mutateBytes changes any file.
-func mutateBytes(draw *rand.Rand, b []byte) ([]byte, string) {
+// Bytes changes any file, whatever is in it.
+func Bytes(draw *rand.Rand, b []byte) ([]byte, string) {
 	b = slices.Clone(b)
 	if len(b) == 0 {
 		return []byte{0}, "a zero"

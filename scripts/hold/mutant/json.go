@@ -161,11 +161,19 @@ var knownKeys = []string{
 	"rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor", "sliding_window", "layer_types", "hidden_act", "rms_norm_eps", "attention_bias",
 	"mlp_bias", "tie_word_embeddings", "max_position_embeddings", "logit_scale", "final_logit_softcapping", "query_pre_attn_scalar",
 	"quantization_config", "torch_dtype", "dtype", "bos_token_id", "eos_token_id", "pad_token_id", "num_experts", "norm_topk_prob", "use_cache",
+	"id2label", "label2id", "num_labels", "problem_type", "task_type", "type_vocab_size", "position_embedding_type", "layer_norm_eps", "architectures",
+	"pooling_mode", "pooling_mode_cls_token", "pooling_mode_max_tokens", "word_embedding_dimension", "include_prompt", "in_features", "out_features",
+	"activation_function", "max_seq_length", "do_lower_case", "model_max_length", "prompts", "default_prompt_name", "similarity_fn_name", "path", "kwargs",
 	"chat_template", "added_tokens_decoder", "add_bos_token", "unk_token", "eos_token", "normalizer", "pre_tokenizer", "post_processor", "truncation",
 }
 
-// mutateJSON changes one value or one key.
+// mutateJSON changes one value or one key of a configuration.
 func mutateJSON(draw *rand.Rand, b []byte) ([]byte, string, error) {
+	return JSON(draw, b, knownKeys)
+}
+
+// JSON changes one value or one key, which may become one of some keys.
+func JSON(draw *rand.Rand, b []byte, keys []string) ([]byte, string, error) {
 	n, err := parseJSON(b)
 	if err != nil {
 		return nil, "", err
@@ -175,11 +183,11 @@ func mutateJSON(draw *rand.Rand, b []byte) ([]byte, string, error) {
 		return nil, "", errJSON
 	}
 	p := places[draw.IntN(len(places))]
-	did := p.mutate(draw, places)
+	did := p.mutate(draw, places, keys)
 	return n.append(nil), p.path + ": " + did, nil
 }
 
-func (p place) mutate(draw *rand.Rand, all []place) string {
+func (p place) mutate(draw *rand.Rand, all []place, keys []string) string {
 	odd := func() *node { return &node{raw: oddValues[draw.IntN(len(oddValues))]} }
 	object := p.parent.open == '{'
 	switch draw.IntN(10) {
@@ -193,7 +201,7 @@ func (p place) mutate(draw *rand.Rand, all []place) string {
 	case 1:
 		if object {
 			m := &p.parent.members[p.index]
-			m.key = [...]string{m.key + " ", m.key + "x", strings.ToUpper(m.key), "", "_" + m.key, knownKeys[draw.IntN(len(knownKeys))]}[draw.IntN(6)]
+			m.key = [...]string{m.key + " ", m.key + "x", strings.ToUpper(m.key), "", "_" + m.key, keys[draw.IntN(len(keys))]}[draw.IntN(6)]
 			return fmt.Sprintf("renamed to %q", m.key)
 		}
 	case 2:
@@ -208,7 +216,7 @@ func (p place) mutate(draw *rand.Rand, all []place) string {
 		return "the value of " + other.path
 	case 4, 5:
 		if object {
-			m := member{knownKeys[draw.IntN(len(knownKeys))], odd()}
+			m := member{keys[draw.IntN(len(keys))], odd()}
 			p.parent.members = append(slices.Clone(p.parent.members), m)
 			return "beside it " + m.key + " " + short(m.value.raw)
 		}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/catalogue"
+)
+
+// sustainEngine puts the load on the engine, with adapters in a folder and memory for
+// a part of them.
+func (b *benchCommand) sustainEngine(ctx context.Context, c console, r *report) (err error) {
+	dir := b.Keep
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "peft-serve-bench-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	length, slots := b.promptTokens(64), max(b.Clients, b.Requests)
+	names, bytes, err := b.adaptersFor(ctx, c, dir)
+	if err != nil {
+		return err
+	}
+	resident := min(len(names), max(int(math.Ceil(float64(len(names))*float64(b.Resident))), slots))
+	counts := new(loadCounts)
+	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: max(1, resident*bytes), Observer: counts}, slots, length+b.Generate)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	r.describe(b.source(), d.base)
+	r.AdapterPrecision, r.AdapterBytes = b.AdapterPrecision, bytes
+	if bytes > 0 {
+		r.Rank = b.Rank
+	}
+	for _, name := range names {
+		if err := d.catalogue.Add(name, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	text, err := d.base.text.EncodePlain(benchText)
+	if err != nil {
+		return err
+	}
+	s := b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) error {
+		_, err := d.one(ctx, prompt, adapter, b.Generate, seen)
+		return err
+	})
+	s.Resident = resident
+	s.Loads, s.Evictions = counts.get()
+	r.Sustained = &s
+	return nil
+}
+
+// adaptersFor writes the adapters, and tells what one takes in memory.
+func (b *benchCommand) adaptersFor(ctx context.Context, c console, dir string) (names []string, bytes int, err error) {
+	if b.Adapters == 0 {
+		return nil, 0, nil
+	}
+	base, err := openBase(ctx, b.Base, b.options(0), c)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { err = errors.Join(err, base.source.Close()) }()
+	if names, err = b.writeAdapters(base.model, dir); err != nil {
+		return nil, 0, err
+	}
+	folder, err := adapters.Open(filepath.Join(dir, names[0]))
+	if err != nil {
+		return nil, 0, err
+	}
+	a, err := adapters.LoadIn(base.model, folder, b.precision())
+	if err != nil {
+		return nil, 0, fmt.Errorf("an adapter to measure: %w", err)
+	}
+	return names, a.Bytes(), nil
+}
+
+// loadCounts counts what the catalogue does.
+type loadCounts struct {
+	catalogue.Silent
+	mu             sync.Mutex
+	loads, evicted int
+}
+
+func (l *loadCounts) Loaded(string, time.Duration, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.loads++
+}
+
+func (l *loadCounts) Evicted(string, string, int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.evicted++
+}
+
+func (l *loadCounts) get() (loads, evicted int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.loads, l.evicted
+}

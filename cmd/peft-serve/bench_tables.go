@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// gridTable is the grid, a line a load.
+func (r *report) gridTable(w io.Writer, row func(cells ...string)) {
+	if len(r.Grid) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintf(w, "LoRA, factors in %s; each row beside the base alone with as many requests\n\n", r.factors())
+	row("rank", "on", "adapters", "requests", "each", "tokens/s", "base", "of base")
+	for _, c := range r.Grid {
+		row(fmt.Sprint(c.Rank), c.Targets, fmt.Sprint(c.Adapters), fmt.Sprint(c.Requests), bytesText(int64(c.AdapterBytes)),
+			fmt.Sprintf("%.1f", c.TokensPerSecond), fmt.Sprintf("%.1f", c.BaseTokensPerSecond), fmt.Sprintf("%.0f %%", 100*c.Ratio))
+	}
+}
+
+// factors tells what those of the bench's adapters are held in, whose files are F32.
+func (r *report) factors() string {
+	if r.AdapterPrecision == "stored" {
+		return "f32"
+	}
+	return r.AdapterPrecision
+}
+
+// sustainedTable is a load that lasted: what went through, and how long it took.
+func (r *report) sustainedTable(w io.Writer, row func(cells ...string)) {
+	s := r.Sustained
+	if s == nil {
+		return
+	}
+	load := fmt.Sprintf("%d clients", s.Clients)
+	if s.Clients == 0 {
+		load = fmt.Sprintf("%g requests/s", s.Rate)
+	}
+	_, _ = fmt.Fprintf(w, "%s for %.0f s, %d prompt and %d new tokens each; %d adapters", load, s.Duration, s.Prompt, s.Generate, s.Adapters)
+	if s.Resident > 0 {
+		_, _ = fmt.Fprintf(w, " of rank %d, %s each in %s, memory for %d", r.Rank, bytesText(int64(r.AdapterBytes)), r.factors(), s.Resident)
+	}
+	if s.Adapters > 1 {
+		_, _ = fmt.Fprintf(w, ", drawn by 1/k^%g", s.Zipf)
+	}
+	_, _ = fmt.Fprintf(w, "\n%.1f tokens/s, %.2f requests/s, of them %.2f good%s; %d requests sent, %d finished, %d failed", s.TokensPerSecond, s.PerSecond, s.Goodput, s.bounds(), s.Sent, s.Finished, s.Failed)
+	if s.FirstFailure != "" {
+		_, _ = fmt.Fprintf(w, " (%s)", s.FirstFailure)
+	}
+	if s.Loads > 0 {
+		_, _ = fmt.Fprintf(w, "; %d loads, %d evictions", s.Loads, s.Evictions)
+	}
+	_, _ = io.WriteString(w, "\n\n")
+	row("ms", "p50", "p90", "p99", "most")
+	for _, line := range []struct {
+		name string
+		p    percentiles
+	}{{"first token", s.TTFT}, {"between tokens", s.TBT}, {"request", s.Latency}} {
+		ms := func(v float64) string { return fmt.Sprintf("%.1f", 1000*v) }
+		row(line.name, ms(line.p.P50), ms(line.p.P90), ms(line.p.P99), ms(line.p.Max))
+	}
+}
+
+// bounds tells what a good request keeps.
+func (s *sustained) bounds() (text string) {
+	for _, b := range []struct {
+		name  string
+		bound float64
+	}{{"first token", s.BoundTTFT}, {"between tokens", s.BoundTBT}} {
+		if b.bound > 0 {
+			text += fmt.Sprintf(", %s within %s", b.name, time.Duration(b.bound*float64(time.Second)).Round(time.Microsecond))
+		}
+	}
+	return text
+}

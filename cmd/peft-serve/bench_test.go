@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/adapters/adaptertest"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+)
+
+var tinyShape = llamaShape{256, 1, 4, 2, 64, 512, 320, true}
+
+// randomBase is a synthetic base of one block.
+func randomBase(t *testing.T, f kernels.Format) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tiny.gguf")
+	require.NoError(t, tinyShape.write(path, f, 1))
+	return path
+}
+
+// benched runs a bench and returns its report as JSON has it.
+func benched(t *testing.T, args ...string) report {
+	t.Helper()
+	var out bytes.Buffer
+	con := silent()
+	con.out = &out
+	c, err := parse(append([]string{"bench", "--json", "--repetitions", "1"}, args...), con)
+	require.NoError(t, err)
+	require.NoError(t, c.Run(t.Context(), con))
+	var r report
+	require.NoError(t, json.Unmarshal(out.Bytes(), &r), out.String())
+	require.NoError(t, r.table(&out))
+	return r
+}
+
+// A synthetic base of every format opens, and computes what is finite and varied.
+func TestSyntheticBases(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	for _, f := range kernels.Formats() {
+		m, source, err := models.Open(randomBase(t, f), models.Options{Context: 64})
+		require.NoError(t, err, f)
+		logits := adaptertest.Logits(m, pool, adaptertest.Row{Tokens: []int32{1, 70, 80}})[0]
+		sum, squares, n := 0.0, 0.0, float64(tinyShape.vocabulary)
+		for _, v := range logits.Row(2) {
+			sum, squares = sum+float64(v), squares+float64(v)*float64(v)
+		}
+		require.InDelta(t, 1, squares/n-sum/n*sum/n, 0.5, f) // those of some formats have a mean of half a code
+		require.NoError(t, source.Close())
+	}
+	_, _, err := parseSynthetic("1b:q9_0")
+	require.ErrorContains(t, err, `"1b:q9_0" is not SIZE:FORMAT, as in 1b:q4_0; sizes are 0.5b, 135m, 1b, 3b, 7b, formats f32 f16`)
+	shape, f, err := parseSynthetic("0.5B:Q4_K")
+	require.NoError(t, err)
+	require.Equal(t, kernels.Q4_K, f)
+	require.Equal(t, kernels.Q5_0, syntheticFallback[f], "its rows of %d are no whole blocks", shape.hidden)
+}
+
+func TestBenchGrid(t *testing.T) {
+	r := benched(t, "--base", randomBase(t, kernels.Q8_0), "--grid", "--prompt", "2", "--generate", "1", "--requests", "2", "--adapter-precision", "q8_0")
+	require.Len(t, r.Grid, 2*3*3)
+	last := r.Grid[17]
+	require.Equal(t, []any{64, "all-linear", 64, 64}, []any{last.Rank, last.Targets, last.Adapters, last.Requests})
+	require.Equal(t, 2, r.Grid[0].Requests)
+	require.Equal(t, "q_proj,v_proj", r.Grid[0].Targets)
+	per := 64 * (256 + 256 + 256 + 128 + 256 + 128 + 256 + 256 + 2*(256+512) + 512 + 256) // A and B of seven linears
+	require.Equal(t, per/32*34, last.AdapterBytes)
+	require.NotZero(t, last.Ratio)
+}
+
+func TestBenchKernelsOfABase(t *testing.T) {
+	r := benched(t, "--base", randomBase(t, kernels.Q4_K), "--kernels")
+	shapes := map[[2]int]bool{}
+	for _, p := range r.Products {
+		require.Equal(t, "Q4_K", p.Format)
+		shapes[[2]int{p.Inputs, p.Outputs}] = true
+	}
+	require.Equal(t, map[[2]int]bool{{256, 256}: true, {256, 128}: true, {256, 512}: true, {512, 256}: true, {256, 320}: true}, shapes)
+}
+
+func TestBenchSustained(t *testing.T) {
+	for _, load := range []string{"--clients=2", "--rate=50"} {
+		r := benched(t, "--base", randomBase(t, kernels.Q8_0), "--adapters", "4", "--targets", "all-linear", load, "--duration", "300ms", "--prompt", "3", "--generate", "2", "--zipf", "1")
+		require.Zero(t, r.Sustained.Failed, r.Sustained.FirstFailure)
+		require.Equal(t, 4, r.Sustained.Adapters)
+	}
+}
+
+// Clients send one request after another, each under the adapter that is drawn, until
+// the time is over; what was under way then counts by its tokens alone.
+func TestSustain(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	b := &benchCommand{Clients: 1, Duration: time.Hour, Prompt: 4, Generate: 3}
+	var asked []string
+	s := b.sustain(ctx, []int32{1, 2, 3}, []string{"a", "b"}, func(_ context.Context, prompt []int32, adapter string, seen func()) error {
+		require.Len(t, prompt, 4)
+		seen()
+		if asked = append(asked, adapter); len(asked) == 9 {
+			cancel()
+			return ctx.Err()
+		}
+		seen()
+		return nil
+	})
+	require.Contains(t, asked, "a")
+	require.Contains(t, asked, "b")
+	require.Equal(t, []any{9, 9, 0}, []any{s.Sent, s.Finished + 1, s.Failed})
+	require.InDelta(t, 17, s.TokensPerSecond*s.Duration, 1e-6)
+}
+
+func TestGoodput(t *testing.T) {
+	b := &benchCommand{Rate: 1, TTFT: 100 * time.Millisecond, TBT: 20 * time.Millisecond}
+	at := func(first, distance, tokens int) *record {
+		r := &record{start: time.Unix(100, 0)}
+		for i := range tokens {
+			r.tokens = append(r.tokens, r.start.Add(time.Duration(first+i*distance)*time.Millisecond))
+		}
+		r.end = r.tokens[tokens-1]
+		return r
+	}
+	unfinished := at(10, 10, 3)
+	unfinished.end = time.Time{}
+	s := b.summarise([]*record{at(100, 20, 5), at(101, 1, 5), at(1, 21, 5), at(50, 99, 1), unfinished}, 2*time.Second)
+	require.Equal(t, []any{5, 4, 2.0, 1.0, 9.5}, []any{s.Sent, s.Finished, s.PerSecond, s.Goodput, s.TokensPerSecond})
+	require.Equal(t, percentiles{0.05, 0.101, 0.101, 0.101}, s.TTFT)
+}
+
+// An adapter is drawn in proportion to 1/k^s.
+func TestDraw(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	for zipf, want := range map[float64][]float64{0: {1. / 3, 1. / 3, 1. / 3}, 1: {6. / 11, 3. / 11, 2. / 11}} {
+		d, counts := newDraw([]string{"0", "1", "2"}, zipf), make([]float64, 3)
+		for range 30000 {
+			counts[d.next(random)[0]-'0']++
+		}
+		for k := range want {
+			require.InDelta(t, want[k], counts[k]/30000, 0.01)
+		}
+	}
+	require.Empty(t, newDraw(nil, 1).next(random))
+}
+
+func TestBenchFaults(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                                   "--synthetic SIZE:FORMAT",
+		"--base x --synthetic 1b:q4_0":       "--synthetic: cannot be measured together with --base",
+		"--base x --rate 1 --clients 1":      "--rate: cannot be measured together with --clients",
+		"--base x --grid --url http://x":     "--url: cannot be measured together with --grid",
+		"--base x --adapter-precision f32":   `--adapter-precision: "f32" is none of stored`,
+		"--base x --clients 1 --zipf=-1":     "--zipf: -1 is not from 0",
+		"--base x --clients 1 --duration 0s": "--duration: it has to be above 0",
+		"--synthetic 2b:q4_0":                "--synthetic: ",
+	} {
+		_, err := parse(append([]string{"bench"}, strings.Fields(args)...), silent())
+		require.ErrorContains(t, err, want, args)
+	}
+}

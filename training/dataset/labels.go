@@ -1,0 +1,366 @@
+package dataset
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/peft-serve/peft-serve/models"
+)
+
+// Labels are what the rows of a data set for the head of a task say: which task it is,
+// what scores mean, and the classes by number, which are one of a regression.
+type Labels struct{ models.Classes }
+
+// Survey completes labels by the rows of some files: the task and the problem by the
+// first one, unless they are given, and the names of the classes by all. known are the
+// names of a head that there is: where they are all that the rows have, their order
+// holds.
+func (l *Labels) Survey(paths []string, o Options, known []string) error {
+	s := &Set{ignored: o.Columns.Ignore}
+	defer func() { _ = s.Close() }()
+	n, err := s.openFiles(paths, o.Header)
+	if err != nil {
+		return err
+	}
+	first, err := s.read(0)
+	if err != nil {
+		return err
+	}
+	l.settle(first, o.Columns)
+	if l.Names == nil && l.Problem == models.Regression {
+		l.Names = models.ClassNames(1)
+	}
+	if l.Names != nil {
+		return l.check()
+	}
+	f := &labelFormat{Columns: o.Columns, Labels: l}
+	places := map[string]string{} // where a name was met first
+	for i := range n {
+		r, err := s.read(i)
+		if err != nil {
+			return err
+		}
+		names, err := f.names(r)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if _, ok := places[name]; !ok {
+				if len(places) == models.MaxClasses {
+					return r.fault("%q is class %d: a head tells at most %d apart; --objective regress learns numbers", clip(name), len(places)+1, models.MaxClasses)
+				}
+				places[name] = ""
+			}
+		}
+	}
+	for name := range places {
+		l.Names = append(l.Names, name)
+	}
+	sortNames(l.Names)
+	if covers(known, l.Names) {
+		l.Names = known
+	}
+	return l.check()
+}
+
+// covers reports whether all names are among known.
+func covers(known, names []string) bool {
+	return !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(known, n) })
+}
+
+// sortNames sorts names, by number where all are numbers, as transformers' examples do.
+func sortNames(names []string) {
+	number := func(s string) int { n, _ := strconv.Atoi(s); return n }
+	if !slices.ContainsFunc(names, func(s string) bool { _, err := strconv.Atoi(s); return err != nil }) {
+		slices.SortFunc(names, func(a, b string) int { return number(a) - number(b) })
+		return
+	}
+	slices.Sort(names)
+}
+
+// check refuses classes that tell nothing apart.
+func (l *Labels) check() error {
+	least := 2
+	switch n := len(l.Names); {
+	case l.Problem == models.Regression && n != 1:
+		return fmt.Errorf("a regression has one number, and there are %d names for it: %s", n, some(l.Names))
+	case l.Problem == models.MultiLabel || l.Problem == models.Regression:
+		least = 1
+		fallthrough
+	default:
+		if n < least {
+			return fmt.Errorf("the rows have %d classes (%s), and nothing to tell apart: --classes names those that there are", n, some(l.Names))
+		}
+	}
+	return nil
+}
+
+// settle says what is not said yet by the first row.
+func (l *Labels) settle(first *Record, c Columns) {
+	if l.Task == "" {
+		l.Task = models.Classify
+		if first.Has(c.Words) && !first.names(c.Label) {
+			l.Task = models.Tag
+		}
+	}
+	if l.Task == models.Tag || l.Problem != "" {
+		return
+	}
+	l.Problem = models.SingleLabel
+	switch raw, _ := first.Raw(c.Label); {
+	case len(raw) > 0 && raw[0] == '[':
+		l.Problem = models.MultiLabel
+	case isFraction(string(raw)):
+		l.Problem = models.Regression
+	}
+}
+
+// isFraction reports whether a value is a number that is written as no whole one.
+func isFraction(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil && strings.ContainsAny(s, ".eE")
+}
+
+// labelFormat reads rows of a text, or a pair of texts, with a label, or of words with
+// tags.
+type labelFormat struct {
+	Columns
+	*Labels
+	numbers map[string]int // of the classes
+}
+
+func newLabelFormat(c Columns, l *Labels) *labelFormat {
+	f := &labelFormat{c, l, map[string]int{}}
+	for i, name := range l.Names {
+		f.numbers[name] = i
+	}
+	return f
+}
+
+// Reads implements Format.
+func (f *labelFormat) Reads() []string {
+	if f.Task == models.Tag {
+		return []string{f.Words, f.Tags}
+	}
+	return []string{f.Text, f.Pair, f.Label}
+}
+
+// Example implements Format.
+func (f *labelFormat) Example(r *Record) (Example, error) {
+	if f.Task == models.Tag {
+		return f.tagged(r)
+	}
+	x := Example{Label: -1}
+	var err error
+	if x.Text, err = r.Answer(f.Text); err != nil {
+		return x, err
+	}
+	if r.names(f.Pair) {
+		second, err := r.Text(f.Pair)
+		if err != nil {
+			return x, err
+		}
+		x.Second = &second
+	}
+	switch f.Problem {
+	case models.Regression:
+		x.Value, err = r.number(f.Label)
+		x.Values, x.Label = []float32{float32(x.Value)}, 0
+		return x, err
+	case models.MultiLabel:
+		var labels []int
+		if labels, err = f.classes(r); err != nil {
+			return x, err
+		}
+		x.Label, x.Values = 0, make([]float32, len(f.Labels.Names))
+		for _, n := range labels {
+			x.Values[n] = 1
+		}
+		return x, nil
+	}
+	labels, err := f.classes(r)
+	if err == nil {
+		x.Label = labels[0]
+	}
+	return x, err
+}
+
+// tagged is a row of words, each of which has a tag.
+func (f *labelFormat) tagged(r *Record) (x Example, err error) {
+	raw, err := r.Raw(f.Words)
+	if err != nil {
+		return x, err
+	}
+	if x.Words, err = textsOf(raw); err != nil {
+		return x, r.fault("column %q: %w", f.Words, err)
+	}
+	for i, word := range x.Words {
+		if strings.TrimSpace(word) == "" {
+			return x, r.fault("column %q: word %d is empty: it has no token to learn a tag of", f.Words, i)
+		}
+	}
+	if x.Tags, err = f.classes(r); err != nil {
+		return x, err
+	}
+	if len(x.Tags) != len(x.Words) || len(x.Words) == 0 {
+		return x, r.fault("column %q has %d words, and %q %d tags: give each word one", f.Words, len(x.Words), f.Columns.Tags, len(x.Tags))
+	}
+	x.Text = strings.Join(x.Words, " ")
+	return x, nil
+}
+
+// classes are the numbers of a row's names.
+func (f *labelFormat) classes(r *Record) ([]int, error) {
+	names, err := f.names(r)
+	if err != nil {
+		return nil, err
+	}
+	numbers := make([]int, len(names))
+	for i, name := range names {
+		n, ok := f.numbers[name]
+		if whole, err := strconv.Atoi(name); !ok && err == nil && whole < len(f.Labels.Names) { // a class's number
+			n, ok = whole, true
+		}
+		if !ok {
+			return nil, r.fault("column %q is %q, which is none of the %d classes: %s", f.column(), clip(name), len(f.Labels.Names), some(f.Labels.Names))
+		}
+		if numbers[i] = n; f.Problem == models.MultiLabel && slices.Contains(numbers[:i], n) {
+			return nil, r.fault("column %q has %q twice", f.column(), clip(name))
+		}
+	}
+	return numbers, nil
+}
+
+// column is that of the labels.
+func (f *labelFormat) column() string {
+	if f.Task == models.Tag {
+		return f.Columns.Tags
+	}
+	return f.Label
+}
+
+// some are the first few names.
+func some(names []string) string {
+	const shown = 8
+	if len(names) > shown {
+		return strings.Join(names[:shown], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}
+
+// names are the names of a row's classes: one, or those of a list.
+func (f *labelFormat) names(r *Record) ([]string, error) {
+	column := f.column()
+	raw, err := r.Raw(column)
+	if err != nil {
+		return nil, err
+	}
+	if f.Task == models.Tag || f.Problem == models.MultiLabel {
+		if len(raw) == 0 || raw[0] != '[' {
+			return nil, r.fault("column %q is %s, want a list of names of classes", column, clip(string(raw)))
+		}
+		var list []json.RawMessage
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return nil, r.fault("column %q: %w", column, err)
+		}
+		names := make([]string, len(list))
+		for i, one := range list {
+			if names[i], err = className(one); err != nil {
+				return nil, r.fault("column %q: %w", column, err)
+			}
+		}
+		return names, nil
+	}
+	text, err := r.Text(column)
+	if err != nil {
+		return nil, err
+	}
+	if r.text == nil {
+		text, err = className(raw)
+	} else if strings.TrimSpace(text) == "" {
+		err = errNoLabel
+	} else {
+		err = nameFault(text, isFraction(text))
+	}
+	if err != nil {
+		return nil, r.fault("column %q: %w", column, err)
+	}
+	return []string{text}, nil
+}
+
+var errNoLabel = errors.New("there is no label")
+
+// className reads a class's name, or its number.
+func className(raw json.RawMessage) (string, error) {
+	var name string
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return "", errNoLabel
+	case raw[0] == '{' || raw[0] == '[':
+		return "", fmt.Errorf("%s is no name of a class", clip(string(raw)))
+	case raw[0] != '"':
+		name = string(raw)
+		return name, nameFault(name, isFraction(name))
+	}
+	if err := json.Unmarshal(raw, &name); err != nil {
+		return "", err
+	}
+	if strings.TrimSpace(name) == "" {
+		return "", errNoLabel
+	}
+	return name, nameFault(name, false)
+}
+
+// longestName is the most bytes of a class's name: models refuses longer ones.
+const longestName = 256
+
+func nameFault(name string, fraction bool) error {
+	switch {
+	case fraction:
+		return fmt.Errorf("%s is a number where the names of classes are: --objective regress learns numbers", clip(name))
+	case strings.HasPrefix(name, "-") && isWhole(name):
+		return fmt.Errorf("%s says that there is no label", name)
+	case len(name) > longestName:
+		return fmt.Errorf("%q has %d bytes: the name of a class has at most %d", clip(name), len(name), longestName)
+	}
+	return nil
+}
+
+func isWhole(s string) bool { _, err := strconv.Atoi(s); return err == nil }
+
+// number is a column as a finite number.
+func (r *Record) number(column string) (float64, error) {
+	text, err := r.Text(column)
+	if err != nil {
+		return 0, err
+	}
+	if raw, ok := r.raw[column]; ok && raw[0] == '"' {
+		return 0, r.fault("column %q is %q, a text where numbers are: --objective classify learns names", column, clip(text))
+	}
+	v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil || math.IsNaN(v) || math.IsInf(float64(float32(v)), 0) {
+		return 0, r.fault("column %q is %q, want a finite number", column, clip(text))
+	}
+	return v, nil
+}
+
+// textsOf reads a list of texts.
+func textsOf(raw json.RawMessage) ([]string, error) {
+	var list []*string
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, fmt.Errorf("%s is no list of texts", clip(string(raw)))
+	}
+	texts := make([]string, len(list))
+	for i, s := range list {
+		if s == nil {
+			return nil, fmt.Errorf("text %d of the list is null", i)
+		}
+		texts[i] = *s
+	}
+	return texts, nil
+}

@@ -1,0 +1,203 @@
+package training
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training/dataset"
+)
+
+// headScores returns those of the rows that predict, of a batch for a head, as the server
+// answers with them before it makes probabilities of them, and the rows' losses.
+func (e *evaluator) headScores(batch []Sequence) (scores kernels.Matrix, losses []float64) {
+	e.rows.fill(batch, e.adapter, e.objective.Head)
+	h := e.model.Forward(e.pass, &e.rows.Batch, nil)
+	v := e.objective.Head.Forward(e.pass, &e.rows.Batch, 0, h)
+	scores = kernels.NewMatrix(v.Rows(), e.objective.Classes)
+	scores.Copy(v.Data)
+	losses = make([]float64, v.Rows())
+	e.objective.judge(e.pass, losses, v.Data, &e.rows, 0)
+	e.pass.Free(h, v)
+	return scores, losses
+}
+
+// judged is what a head has made of a set, and what was wanted.
+type judged struct {
+	labels, chosen []int     // of classes that exclude each other
+	wanted, got    []float64 // of a regression, and of several labels, 0 or 1 a class
+	rows           int
+}
+
+// judge measures a head.
+func (e *evaluator) judge(ctx context.Context, set dataset.Examples) (Scores, error) {
+	loss, weight := 0.0, 0.0
+	var all judged
+	err := batches(ctx, set.Len(), set.Sequence, func(_ int, batch []Sequence) error {
+		scores, losses := e.headScores(batch)
+		loss += total(losses)
+		row := 0
+		for _, s := range batch {
+			weight += e.objective.weight(s)
+			if e.each != nil {
+				e.each(scores.Span(row, row+s.Labels()))
+			}
+			row += s.Labels()
+		}
+		all.add(e.objective.Problem, scores, &e.rows)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := Scores{"loss": loss / weight}
+	for _, m := range headMetrics(&e.objective) {
+		s[m.name] = m.of(&all)
+	}
+	return s, nil
+}
+
+func (j *judged) add(problem models.Problem, scores kernels.Matrix, r *rows) {
+	j.rows += scores.Rows
+	for i := range scores.Rows {
+		row := scores.Row(i)
+		switch problem {
+		case models.Regression, models.MultiLabel:
+			for c, v := range row {
+				got := float64(v)
+				if problem == models.MultiLabel { // a probability over one half
+					got = 0
+					if v > 0 {
+						got = 1
+					}
+				}
+				j.got, j.wanted = append(j.got, got), append(j.wanted, float64(r.wanted[i*len(row)+c]))
+			}
+		default:
+			j.labels, j.chosen = append(j.labels, int(r.targets[i])), append(j.chosen, kernels.ArgMax(row))
+		}
+	}
+}
+
+// A headMetric is measured of a head beside the loss.
+type headMetric struct {
+	name string
+	of   func(j *judged) float64
+}
+
+// headMetrics are those of an objective, the first of them the one that tells most.
+func headMetrics(o *Objective) []headMetric {
+	accuracy := headMetric{"accuracy", func(j *judged) float64 { return Accuracy(j.labels, j.chosen) }}
+	switch {
+	case o.Problem == models.Regression:
+		return []headMetric{
+			{"pearson", func(j *judged) float64 { return Pearson(j.wanted, j.got) }},
+			{"spearman", func(j *judged) float64 { return Spearman(j.wanted, j.got) }},
+		}
+	case o.Problem == models.MultiLabel:
+		return []headMetric{
+			{"f1", func(j *judged) float64 { return F1(rounded(j.wanted), rounded(j.got)) }}, // over all classes together
+			{"accuracy", func(j *judged) float64 { return allRight(j) }},
+		}
+	case o.Problem == models.SingleLabel && o.Classes == 2:
+		return []headMetric{
+			accuracy,
+			{"f1", func(j *judged) float64 { return F1(j.labels, j.chosen) }},
+			{"matthews", func(j *judged) float64 { return Matthews(j.labels, j.chosen) }},
+		}
+	}
+	return []headMetric{accuracy}
+}
+
+func rounded(v []float64) []int {
+	out := make([]int, len(v))
+	for i, x := range v {
+		out[i] = int(x)
+	}
+	return out
+}
+
+// allRight is the share of texts of which every label is right.
+func allRight(j *judged) float64 {
+	right, n := 0, len(j.got)/j.rows
+	for i := range j.rows {
+		if slices.Equal(j.wanted[i*n:(i+1)*n], j.got[i*n:(i+1)*n]) {
+			right++
+		}
+	}
+	return float64(right) / float64(j.rows)
+}
+
+// lowers are the metrics of which less is better.
+var lowers = []string{"loss", "perplexity", "bits_per_byte"}
+
+// measures are the metrics of a validation.
+func (r *Run) measures() []string {
+	names := []string{"loss"}
+	if r.heads != nil {
+		for _, m := range headMetrics(&r.Trainer.Objective) {
+			names = append(names, m.name)
+		}
+		return names
+	}
+	names = append(names, "perplexity")
+	if r.task != nil {
+		names = append(names, r.task.Metrics...)
+	}
+	if _, ok := r.held.(*dataset.Corpus); ok {
+		names = append(names, "bits_per_byte")
+	}
+	return names
+}
+
+// shown is what a head has made of the first examples, for the report.
+func (e *evaluator) shown(set dataset.Examples, n int, names []string) ([]Sample, error) {
+	var all []Sample
+	for i := range n {
+		x, err := set.Example(i)
+		if err != nil {
+			return nil, err
+		}
+		s, err := set.Sequence(i)
+		if err != nil {
+			return nil, err
+		}
+		scores, _ := e.headScores([]Sequence{s})
+		sample := Sample{Prompt: x.Text}
+		if x.Second != nil {
+			sample.Prompt += "\n\n" + *x.Second
+		}
+		sample.Want, sample.Got = e.objective.told(s, scores, names)
+		all = append(all, sample)
+	}
+	return all, nil
+}
+
+// told is what was wanted of a text and what a head has made of it, in words.
+func (o *Objective) told(s Sequence, scores kernels.Matrix, names []string) (want, got string) {
+	switch o.Problem {
+	case models.Regression:
+		return fmt.Sprintf("%.4g", s.Values[0]), fmt.Sprintf("%.4g", scores.Row(0)[0])
+	case models.MultiLabel:
+		for c, name := range names {
+			if s.Values[c] > 0 {
+				want += name + " "
+			}
+			if scores.Row(0)[c] > 0 {
+				got += name + " "
+			}
+		}
+		return want, got
+	}
+	row := 0
+	for _, t := range s.Targets {
+		if t >= 0 {
+			want += names[t] + " "
+			got += names[kernels.ArgMax(scores.Row(row))] + " "
+			row++
+		}
+	}
+	return want, got
+}

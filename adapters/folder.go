@@ -112,7 +112,7 @@ func (f *Folder) readPEFT() (version fs.FileInfo, err error) {
 // readBeside reads what else an adapter may bring.
 func (f *Folder) readBeside() (err error) {
 	dir := f.Dir
-	if f.Config.Classes, err = readClasses(dir, f.Config); err != nil {
+	if f.Config.Classes, err = ReadClasses(dir, f.Config); err != nil {
 		return err
 	}
 	if f.chatTemplate, err = readTemplate(dir); err != nil {

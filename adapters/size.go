@@ -21,8 +21,9 @@ type drawer interface {
 var _ drawer = (*vera)(nil)
 
 // FolderBytes is the memory that reading the adapter in dir takes, as its files
-// tell before they are read, with its factors in a precision. The tensors' file is
-// read whole. What is wrong with the folder shows when it is opened.
+// tell before they are read, with its factors in a precision; those of a GGUF file are
+// counted as they are in it. The tensors' file is read whole. What is wrong with the
+// folder shows when it is opened.
 func FolderBytes(base models.Model, dir string, in Precision) (bytes int) {
 	if file, _ := GGUFIn(dir); file != "" {
 		return ggufBytes(file)

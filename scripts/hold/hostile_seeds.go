@@ -98,6 +98,9 @@ func (s *seeds) addAdapters(root, base string) error {
 		s.adapters = append(s.adapters, seed{name, base, true, folder})
 	}
 	files, err := filepath.Glob(filepath.Join(base, "ggufadapters", "*.gguf"))
+	if err != nil {
+		return err
+	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -105,7 +108,7 @@ func (s *seeds) addAdapters(root, base string) error {
 		}
 		s.adapters = append(s.adapters, seed{filepath.Base(base) + "/" + filepath.Base(file), base, true, mutant.Folder{"adapter.gguf": {Bytes: b}}})
 	}
-	return err
+	return nil
 }
 
 // nameClasses adds a config.json that names the classes of an adapter's head, unless

@@ -146,6 +146,9 @@ func (m *prompt) Build(b *Builder) error {
 	if m.tokens >= b.Model.Config().Context {
 		return fmt.Errorf("%w: %d virtual tokens fill the base's context of %d", ErrBase, m.tokens, b.Model.Config().Context)
 	}
+	if width := b.Sites[b.input()].Embedding.W.Cols; width != hidden {
+		return fmt.Errorf("%w: %s on embeddings of %d for blocks of %d is not implemented", ErrBase, m.name, width, hidden)
+	}
 	input := b.embedding(b.input())
 	input.virtual = b.Param(promptTensor, m.tokens, hidden).states(0, m.stated(), "%d rows").startsNormal()
 	b.virtual = m.tokens

@@ -28,11 +28,15 @@ type Assessment struct {
 	ExactMatch int
 	Limit      int // examples; 0: all
 	Threads    int
+	// Each hears the scores that a head makes of each example, in their order, before
+	// probabilities are made of them: a row, or one for each word that has a tag. nil:
+	// nobody does.
+	Each func(scores kernels.Matrix)
 }
 
 // Assess measures a base, or an adapter on it, as the server computes it.
 func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples []Sample, err error) {
-	e := &evaluator{model: base.Model}
+	e := &evaluator{model: base.Model, each: a.Each}
 	if a.Adapter != "" {
 		folder, err := adapters.Open(a.Adapter)
 		if err != nil {
@@ -65,9 +69,6 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 			return nil, nil, err
 		}
 		o.Task, o.Header = task, task.Header
-		if head != nil {
-			_, o.Columns = task.Labels(o.Columns)
-		}
 		if len(data) == 1 && isFolder(data[0]) {
 			_, dev := task.Files(data[0])
 			data = []string{dev}
@@ -120,7 +121,7 @@ func (a *Assessment) head(m models.Model, e *evaluator) (*dataset.Labels, error)
 	if l.Task == models.Classify {
 		l.Problem = solved(classes)
 	}
-	head, err := c.Head(l.Task)
+	head, err := c.HeadOf(classes)
 	e.objective = Objective{Head: head, Problem: l.Problem, Classes: len(l.Names)}
 	return l, err
 }

@@ -1,6 +1,8 @@
 package training
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,6 +52,16 @@ func rowsOf(t testing.TB, rows ...any) string {
 	}
 	path := filepath.Join(t.TempDir(), "rows.jsonl")
 	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// tableOf writes a table as CSV.
+func tableOf(t testing.TB, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rows.csv")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -160,6 +172,137 @@ func TestEncodersGenerateNothing(t *testing.T) {
 	}
 	c = headConfig(t, "lora", classifies)
 	if _, err := trainHead(t, c, openEncoder(t, "encoders/bert-masked"), &quiet{}); !errors.Is(err, models.ErrTask) || !strings.Contains(err.Error(), "pooler") {
+		t.Error(err)
+	}
+}
+
+// TestResumedHeads: a run of a head that was interrupted and goes on ends with the bits of
+// one that was not, with heads that are an adapter's or the model's own.
+func TestResumedHeads(t *testing.T) {
+	for _, c := range []struct{ base, method, objective string }{
+		{"encoders/bert", "lora", tags}, {"encoders/roberta", "bitfit", classifies}, {"encoders/bert", "lisa", multiLabels}, {"encoders/distilbert", "block-wise", classifies},
+		{"encoders/bert", "houlsby", regresses}, {"encoders/electra", "galore", classifies}, {"llama-gqa", "full", classifies},
+	} {
+		t.Run(c.base+"/"+c.method, func(t *testing.T) {
+			config := headConfig(t, c.method, c.objective)
+			config.FreezeOutside = c.method == "lisa"
+			if _, err := trainHead(t, config, openEncoder(t, c.base), &quiet{}); err != nil {
+				t.Fatal(err)
+			}
+			want := saved(t, config.Output)
+			config.Output = filepath.Join(t.TempDir(), "out")
+			if _, err := trainHead(t, config, openEncoder(t, c.base), &quiet{stopAt: 3}); !errors.Is(err, ErrInterrupted) {
+				t.Fatal(err)
+			}
+			config.Resume, config.Threads = Resume{On: true}, 1
+			if _, err := trainHead(t, config, openEncoder(t, c.base), &quiet{}); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(saved(t, config.Output), want) {
+				t.Error("interrupted and resumed, the result has other bits")
+			}
+			config.Classes = []string{"z", "y", "x"}
+			config.Resume = Resume{On: true}
+			if _, err := trainHead(t, config, openEncoder(t, c.base), &quiet{}); err == nil {
+				t.Error("a run goes on with other classes")
+			}
+		})
+	}
+}
+
+// TestHeadFaults: what is wrong with rows, classes and settings of a head is named, a row
+// by its file and line.
+func TestHeadFaults(t *testing.T) {
+	good := `{"text":"a","label":"no"}`
+	for _, c := range []struct {
+		name   string
+		rows   []any
+		change func(c *Config)
+		want   string
+	}{
+		{"a label of no class", []any{good, `{"text":"b","label":"yes"}`}, func(c *Config) { c.Classes = []string{"no", "never"} }, `rows.jsonl:2: column "label" is "yes", which is none of the 2 classes: no, never`},
+		{"a number that is no class's", []any{`{"text":"b","label":2}`}, func(c *Config) { c.Classes = []string{"no", "never"} }, `rows.jsonl:1: column "label" is "2", which is none of the 2 classes`},
+		{"no label", []any{good, `{"text":"b"}`}, nil, `rows.jsonl:2: column "label" is missing`},
+		{"null", []any{good, `{"text":"b","label":null}`}, nil, `rows.jsonl:2: column "label" is null`},
+		{"blank", []any{good, `{"text":"b","label":" "}`}, nil, `rows.jsonl:2: column "label": there is no label`},
+		{"-1", []any{good, `{"text":"b","label":-1}`}, nil, `rows.jsonl:2: column "label": -1 says that there is no label`},
+		{"a number among names", []any{good, `{"text":"b","label":0.5}`}, nil, `rows.jsonl:2: column "label": 0.5 is a number where the names of classes are: --objective regress`},
+		{"a name among numbers", []any{`{"text":"b","label":0.5}`, good}, nil, `rows.jsonl:2: column "label" is "no", a text where numbers are: --objective classify`},
+		{"NaN", []any{`{"text":"b","label":NaN}`}, func(c *Config) { c.Objective = regresses }, `rows.jsonl:1: not a JSON object`},
+		{"NaN in a table", []any{good}, func(c *Config) { c.Data, c.Objective = []string{tableOf(t, "text,label\na,0.5\nb,nan\n")}, regresses }, `rows.csv:3: column "label" is "nan", want a finite number`},
+		{"no label in a table", []any{good}, func(c *Config) { c.Data = []string{tableOf(t, "text,label\na,x\nb,\n")} }, `rows.csv:3: column "label": there is no label`},
+		{"too large", []any{`{"text":"b","label":1e39}`}, func(c *Config) { c.Objective = regresses }, `rows.jsonl:1: column "label" is "1e39", want a finite number`},
+		{"one class", []any{good, good}, nil, "the rows have 1 classes (no), and nothing to tell apart"},
+		{"no text", []any{good, `{"text":"","label":"yes"}`}, nil, `rows.jsonl:2: column "text" is empty`},
+		{"a column that nothing reads", []any{good, `{"text":"a","label":"yes","why":"so"}`}, nil, `rows.jsonl:2: column "why" is not read`},
+		{"no list", []any{`{"text":"b","label":"a"}`}, func(c *Config) { c.Objective = multiLabels }, `rows.jsonl:1: column "label" is "a", want a list`},
+		{"twice", []any{`{"text":"b","label":["a","a"]}`}, nil, `rows.jsonl:1: column "label" has "a" twice`},
+		{"another label in the validation", []any{good, `{"text":"b","label":"yes"}`}, func(c *Config) { c.Validation = []string{rowsOf(t, `{"text":"b","label":"maybe"}`)} }, `rows.jsonl:1: column "label" is "maybe", which is none of the 2 classes`},
+		{"fewer tags", []any{`{"tokens":["a","b"],"tags":["O"]}`, `{"tokens":["a"],"tags":["X"]}`}, nil, `rows.jsonl:1: column "tokens" has 2 words, and "tags" 1 tags`},
+		{"an empty word", []any{`{"tokens":["a",""],"tags":["O","X"]}`}, nil, `rows.jsonl:1: column "tokens": word 1 is empty`},
+		{"a tag of no class", []any{`{"tokens":["a","b"],"tags":["O",0.5]}`}, nil, `rows.jsonl:1: column "tags": 0.5 is a number`},
+		{"weights", []any{good, `{"text":"b","label":"yes"}`}, func(c *Config) { c.Weights = []float64{1} }, "--class-weights: 1 weights for 2 classes: [no yes]"},
+		{"weights of a regression", []any{`{"text":"b","label":0.5}`}, func(c *Config) { c.Weights = []float64{1} }, "--class-weights: they are of classes that exclude each other"},
+		{"smoothing of a regression", []any{`{"text":"b","label":0.5}`}, func(c *Config) { c.Smoothing = 0.1 }, "--label-smoothing"},
+		{"classes of a regression", []any{`{"text":"b","label":0.5}`}, func(c *Config) { c.Classes = []string{"a", "b"} }, "a regression has one number, and there are 2 names for it"},
+		{"a metric", []any{good, `{"text":"b","label":"yes"}`}, func(c *Config) { c.BestMetric = "rouge" }, `--best-metric: a validation measures no "rouge" here: want one of loss, accuracy, f1, matthews`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := headConfig(t, "lora", classifies)
+			config.Objective = ""
+			config.Data = []string{rowsOf(t, c.rows...)}
+			config.Validation = config.Data
+			if c.change != nil {
+				c.change(&config)
+			}
+			_, err := trainHead(t, config, openEncoder(t, "encoders/bert"), &quiet{})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v\nwant %s", err, c.want)
+			}
+			if _, err := os.Stat(config.Output); err == nil {
+				t.Error("the output folder is left")
+			}
+		})
+	}
+}
+
+// TestBestMetric: the best checkpoint is chosen by the metric that is named.
+func TestBestMetric(t *testing.T) {
+	for metric, lower := range map[string]bool{"": true, "loss": true, "accuracy": false} {
+		c := headConfig(t, "lora", classifies)
+		c.BestMetric, c.Best, c.EvalEvery, c.LR = metric, true, 1, 0.3
+		s, err := trainHead(t, c, openEncoder(t, "encoders/bert"), &quiet{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reports, err := readJournal(filepath.Join(c.Output, "metrics.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range reports {
+			name := cmp.Or(metric, "loss")
+			if v, ok := r.Validation[name]; ok && (lower && v < s.Validation[name] || !lower && v > s.Validation[name]) {
+				t.Errorf("%s: step %d has %v, and kept is %v", name, r.Step, v, s.Validation[name])
+			}
+		}
+	}
+}
+
+// TestHeadGoesOn: an adapter with a head is trained on with its classes, and with others
+// it is refused.
+func TestHeadGoesOn(t *testing.T) {
+	c := headConfig(t, "lora", classifies)
+	if _, err := trainHead(t, c, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
+		t.Fatal(err)
+	}
+	c.InitAdapter, c.Output = c.Output, filepath.Join(t.TempDir(), "on")
+	c.Data = []string{rowsOf(t, `{"text":"a","label":"yes"}`, `{"text":"b","label":"no"}`)} // not all of its classes
+	c.Validation = nil
+	if _, err := trainHead(t, c, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
+		t.Fatal(err)
+	}
+	c.Output, c.Classes = filepath.Join(t.TempDir(), "other"), []string{"yes", "no"}
+	if _, err := trainHead(t, c, openEncoder(t, "encoders/bert"), &quiet{}); err == nil || !strings.Contains(err.Error(), "its head tells [no perhaps yes] apart") {
 		t.Error(err)
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"math"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/dataset"
+	"github.com/peft-serve/peft-serve/training/metric"
 )
 
 // Scores are metrics by name: loss, perplexity, accuracy, …
@@ -20,6 +22,7 @@ type evaluator struct {
 	encoder   *dataset.Encoder
 	pass      *models.Pass
 	rows      rows
+	each      func(scores kernels.Matrix) // hears what a head makes of each example; nil: nobody does
 }
 
 // evalRows bounds the rows of one forward pass.
@@ -182,10 +185,10 @@ func answer(examples []dataset.Example, task *dataset.Task, scores []float64, s 
 		chosen, expected = append(chosen, argmax(own)), append(expected, expectation(own))
 	}
 	for _, name := range task.Metrics {
-		if metric, ok := classMetrics[name]; ok {
-			s[name] = metric(labels, chosen)
+		if measure := metric.OfLabels(name); measure != nil {
+			s[name] = measure(labels, chosen)
 		} else {
-			s[name] = valueMetrics[name](values, expected)
+			s[name] = metric.OfValues(name)(values, expected)
 		}
 	}
 }

@@ -45,6 +45,6 @@ func names() map[string]string {
 		"formats": strings.Join(dataset.Formats, ", "), "turns": strings.Join(dataset.Turns, ", "), "schedules": strings.Join(training.Schedules, ", "),
 		"optimizers": strings.Join(training.Optimizers, ", "), "starts": strings.Join(adapters.Starts, ", "),
 		"objectives": strings.Join(training.Objectives, ", "),
-		"published": strings.Join(plan.Published(), ", "), "kinds": strings.Join(merge.Kinds, ", "), "dtypes": strings.Join(export.DTypes(), ", "),
+		"published":  strings.Join(plan.Published(), ", "), "kinds": strings.Join(merge.Kinds, ", "), "dtypes": strings.Join(export.DTypes(), ", "),
 	}
 }

@@ -39,6 +39,7 @@ type planCommand struct {
 	LISALayers    int  `name:"lisa-layers" help:"Blocks that LISA trains at once (default 2)."`
 	FreezeOutside bool `name:"freeze-embeddings" help:"LISA and block-wise: leave embedding, final norm and head alone."`
 	GaloreRank    int  `default:"128" help:"GaLore: rank of the projected gradient."`
+	NumClasses    int  `default:"2" help:"Classes of the head that an encoder trains too."`
 }
 
 // planned is one method's plan.
@@ -112,7 +113,7 @@ func (p *planCommand) check() error {
 	if !slices.Contains(plan.Methods(), p.Method) {
 		wrong = append(wrong, fmt.Errorf("--method: %q is not one of %s", p.Method, strings.Join(plan.Methods(), ", ")))
 	}
-	wrong = append(wrong, atLeast(1, map[string]int{"batch-size": p.BatchSize}), atLeast(2, map[string]int{"max-length": p.MaxLength}),
+	wrong = append(wrong, atLeast(1, map[string]int{"batch-size": p.BatchSize}), atLeast(2, map[string]int{"max-length": p.MaxLength}), atLeast(1, map[string]int{"num-classes": p.NumClasses}),
 		atLeast(0, map[string]int{"labels": p.Labels, "r": p.R, "adapter-drop": p.AdapterDrop, "num-virtual-tokens": p.VirtualTokens, "lisa-layers": p.LISALayers}))
 	if p.Labels >= p.MaxLength {
 		wrong = append(wrong, fmt.Errorf("--labels: %d of %d positions cannot carry a loss", p.Labels, p.MaxLength))
@@ -159,7 +160,7 @@ func (p *planCommand) plan(base *plan.Base, method string) (planned, error) {
 		trained, err = p.adapter(base)
 	} else {
 		trained, err = base.Train(plan.Choice{
-			Method: method, Choice: p.choice(method), LISALayers: p.LISALayers, FreezeOutside: p.FreezeOutside, GaloreRank: p.GaloreRank,
+			Method: method, Choice: p.choice(method), LISALayers: p.LISALayers, FreezeOutside: p.FreezeOutside, GaloreRank: p.GaloreRank, Classes: p.NumClasses,
 		})
 	}
 	if err != nil {
@@ -169,10 +170,14 @@ func (p *planCommand) plan(base *plan.Base, method string) (planned, error) {
 	run := plan.Run{Batch: plan.Batch{Sequences: p.BatchSize, Length: p.MaxLength, Labels: p.Labels}, Optimizer: p.Optimizer}
 	account, flops := trained.Account(run), trained.FLOPs(run.Batch)
 	lecture := base.Lecture(float64(trained.Parameters()), 2, p.BatchSize*p.MaxLength)
-	return planned{
+	one := planned{
 		Method: trained.Method, Trainable: trained.Parameters(), Share: trained.Share(),
-		Memory: &account, Total: account.Total(), FLOPs: &flops, Lecture: &lecture,
-	}, nil
+		Memory: &account, FLOPs: &flops, Lecture: &lecture,
+	}
+	if account.Measured { // without activations there is no total
+		one.Total = account.Total()
+	}
+	return one, nil
 }
 
 func (p *planCommand) adapter(base *plan.Base) (*plan.Trained, error) {
@@ -213,14 +218,19 @@ func (p *planCommand) one(w io.Writer, base *plan.Base, m planned) error {
 	}
 	t := &table{}
 	for _, c := range m.Memory.Categories() {
+		if !m.Memory.Measured && c.Bytes == 0 {
+			continue
+		}
 		t.row("  "+c.Name, grouped(c.Bytes), byteSize(float64(c.Bytes)))
 	}
-	t.row("  total", grouped(m.Total), byteSize(float64(m.Total)))
+	if m.Memory.Measured {
+		t.row("  total", grouped(m.Total), byteSize(float64(m.Total)))
+	}
 	if err := t.write(w); err != nil {
 		return err
 	}
 	if !m.Memory.Measured {
-		if _, err := fmt.Fprintln(w, "  (encoders: the activations are not counted)"); err != nil {
+		if _, err := fmt.Fprintln(w, "  (no total: the forward pass of this base is not implemented, and so its activations are not known)"); err != nil {
 			return err
 		}
 	}
@@ -259,8 +269,12 @@ func (p *planCommand) side(w io.Writer, base *plan.Base, all []planned) error {
 		}
 		a := m.Memory
 		size := func(n int) string { return byteSize(float64(n)) }
+		pass, total := size(a.Pass()), size(m.Total)
+		if !a.Measured {
+			pass, total = "-", "-"
+		}
 		t.row(m.Method, grouped(m.Trainable), fmt.Sprintf("%.3f", 100*m.Share), size(a.Weights+a.Widened), size(a.Adapter), size(a.Gradients),
-			size(a.Optimizer), size(a.Pass()), size(m.Total), scaled(m.FLOPs.Forward+m.FLOPs.AttentionForward, "FLOP"),
+			size(a.Optimizer), pass, total, scaled(m.FLOPs.Forward+m.FLOPs.AttentionForward, "FLOP"),
 			scaled(m.FLOPs.Backward+m.FLOPs.AttentionBackward+m.FLOPs.Step, "FLOP"), byteSize(m.Lecture.Total()))
 	}
 	if err := t.write(w); err != nil {

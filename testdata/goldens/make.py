@@ -19,10 +19,12 @@ sys.dont_write_bytecode = True
 import torch
 
 import adapterhub
+import adapterhub_heads
 import aslora
 import bases
 import bitfit
 import bottleneck
+import classifying
 import combined
 import composed
 import encoders
@@ -49,6 +51,8 @@ PARTS = {
     "training": training.make_all,
     "encoders": encoders.make_all,
     "heads": heads.make_all,
+    "classifying": classifying.make_all,
+    "adapterhub_heads": adapterhub_heads.make_all,
 }
 
 

@@ -23,7 +23,8 @@ type Base struct {
 	// 7e9; 0: none.
 	Nominal float64
 
-	model      models.Model // its shape; nil of an encoder, which is not trained yet
+	model      models.Model // its shape; nil: its forward pass is not implemented
+	task       models.Task  // of the head of an encoder
 	config     models.Config
 	sites      models.Sites
 	parameters int
@@ -47,6 +48,15 @@ func (b *Base) Forward(*models.Pass, *models.Batch, *models.Cache) *models.Value
 // Head implements models.Model: there are no weights to compute with.
 func (b *Base) Head(*models.Pass, *models.Batch, int, *models.Value) *models.Value {
 	panic("plan: a Base has no weights")
+}
+
+// Shape is the model that the base is, without weights; the base itself, where its
+// architecture is planned for and not implemented.
+func (b *Base) Shape() models.Model {
+	if b.model != nil {
+		return b.model
+	}
+	return b
 }
 
 // Parameters is the number of the base's parameters.
@@ -87,19 +97,14 @@ func Open(path string, o models.Options) (*Base, error) {
 // call it name.
 func Parse(name string, config []byte, o models.Options) (*Base, error) {
 	var head struct {
-		Architectures []string `json:"architectures"`
-		ModelType     string   `json:"model_type"`
-		DType         string   `json:"dtype"`
-		TorchDType    string   `json:"torch_dtype"`
+		ModelType  string `json:"model_type"`
+		DType      string `json:"dtype"`
+		TorchDType string `json:"torch_dtype"`
 	}
 	if err := json.Unmarshal(config, &head); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrBase, name, err)
 	}
-	architecture := ""
-	if len(head.Architectures) > 0 {
-		architecture = head.Architectures[0]
-	}
-	b, err := read(name, architecture, head.ModelType, config, o)
+	b, err := read(name, head.ModelType, config, o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
@@ -193,6 +198,9 @@ type siteTensor struct {
 // tensorsOf lists the tensors at a site. A tied head has none of its own.
 func tensorsOf(s models.Site, tied bool) []siteTensor {
 	var all []siteTensor
+	if s.Open { // of a head that the base has not
+		return nil
+	}
 	vector := func(suffix string, v []float32) {
 		if len(v) > 0 {
 			all = append(all, siteTensor{suffix, []int{len(v)}})
@@ -220,4 +228,16 @@ func count(dims []int) int {
 		n *= d
 	}
 	return n
+}
+
+// under is the base with a head of its own for so many classes.
+func (b *Base) under(classes *models.Classes) (*Base, error) {
+	m, err := models.WithNewHead(b.model, *classes, nil)
+	if err != nil {
+		return nil, err
+	}
+	other := *b
+	other.model, other.config, other.sites = m, *m.Config(), m.Sites()
+	other.count()
+	return &other, nil
 }

@@ -17,6 +17,8 @@ type Choice struct {
 	LISALayers    int  // gamma, blocks trained at once; 2
 	FreezeOutside bool // lisa, block-wise: embedding, final norm and head too
 	GaloreRank    int  // rank of the projected gradients; 128
+
+	Classes int // of the head that an encoder trains too; 0: there is none, and nothing of its passes is known
 }
 
 // ErrMethod reports a method that cannot be planned on a base.

@@ -2,35 +2,15 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/peft-serve/peft-serve/models"
 )
 
-// encoderClass is an encoder, which is planned for and not trained yet.
-type encoderClass struct {
-	*models.Architecture
-	read func(config []byte, modelType string) (*Base, error)
-}
+// convolved is the class of DeBERTa-v2 whose first block has a convolution beside it,
+// which no forward pass here has: what trains is counted, and no activations.
+var convolved = &models.Architecture{Class: "DebertaV2Model", ModelType: "deberta-v2", Tasks: []models.Task{models.Encode}, Feedforward: []string{"output.dense"}}
 
-// encoders are transformers' classes; of a model_type, first the one without a
-// head.
-var encoders = slices.Concat(
-	classes("Bert", "bert", readBERT, map[string][]string{"LORA": {"query", "value"}, "ADALORA": {"query", "value"}, "IA3": {"key", "value", "output.dense"}, "BEFT": {"value"}}),
-	classes("Roberta", "roberta", readBERT, map[string][]string{"LORA": {"query", "value"}, "ADALORA": {"query", "key", "value", "dense"}, "IA3": {"key", "value", "output.dense"}, "BEFT": {"value"}}),
-	classes("DebertaV2", "deberta-v2", readDeBERTa, nil),
-)
-
-func classes(stem, modelType string, read func([]byte, string) (*Base, error), targets map[string][]string) []encoderClass {
-	of := func(end string, task models.Task) encoderClass {
-		return encoderClass{&models.Architecture{
-			Class: stem + end, ModelType: modelType, Tasks: []models.Task{task}, Targets: targets, Feedforward: []string{"output.dense"},
-		}, read}
-	}
-	return []encoderClass{of("Model", models.Encode), of("ForSequenceClassification", models.Classify), of("ForMaskedLM", models.Encode)}
-}
-
-// encoderConfig is what config.json says of BERT, RoBERTa and DeBERTa.
+// encoderConfig is what config.json says of DeBERTa.
 type encoderConfig struct {
 	Vocab        int  `json:"vocab_size"`
 	Hidden       int  `json:"hidden_size"`
@@ -86,32 +66,9 @@ func (c *encoderConfig) block(l *layout, name string, attention ...string) {
 	l.norm(name+"output.LayerNorm", c.Hidden)
 }
 
-// readBERT lays out BERT and RoBERTa without a head. BERT has a pooler, RoBERTa
-// as a classifier has none.
-func readBERT(config []byte, kind string) (*Base, error) {
-	c, err := readEncoder(config)
-	if err != nil {
-		return nil, err
-	}
-	l := &layout{layer: -1}
-	l.embedding(kind+".embeddings.word_embeddings", c.Vocab, c.Hidden)
-	l.embedding(kind+".embeddings.position_embeddings", c.Positions, c.Hidden)
-	l.embedding(kind+".embeddings.token_type_embeddings", max(c.Types, 1), c.Hidden)
-	l.norm(kind+".embeddings.LayerNorm", c.Hidden)
-	for i := range c.Layers {
-		l.layer = i
-		c.block(l, fmt.Sprintf("%s.encoder.layer.%d.", kind, i), "query", "key", "value")
-	}
-	l.layer = -1
-	if kind == "bert" {
-		l.linear("bert.pooler.dense", c.Hidden, c.Hidden)
-	}
-	return c.base(l), nil
-}
-
 // readDeBERTa lays out DeBERTa-v2: shared relative positions and, where
 // conv_kernel_size is set, a convolution beside the first block.
-func readDeBERTa(config []byte, _ string) (*Base, error) {
+func readDeBERTa(config []byte) (*Base, error) {
 	c, err := readEncoder(config)
 	if err != nil {
 		return nil, err

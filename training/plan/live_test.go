@@ -50,7 +50,7 @@ func held(t *testing.T, pool *kernels.Pool, shape *plan.Base, path string, c pla
 	}
 	defer s.Close()
 	change(m)
-	tr.Model, tr.Method = m, method(t, m, c)
+	tr.Model, tr.Method = m, method(t, m, c, nil)
 	tr.Method.Begin(0)
 	if _, err := tr.Gradients([][]training.Sequence{sequences(batch)}); err != nil {
 		t.Fatal(err)
@@ -118,9 +118,9 @@ func choices(base *plan.Base) []plan.Choice {
 		of("dora", adapters.Choice{Targets: []string{"embed_tokens"}}), of("lora", adapters.Choice{Save: []string{"embed_tokens"}, Targets: []string{"down_proj"}}))
 }
 
-func method(t *testing.T, m models.Model, c plan.Choice) training.Method {
+func method(t *testing.T, m models.Model, c plan.Choice, classes *models.Classes) training.Method {
 	if recipe, ok := adapters.FindRecipe(c.Method); ok {
-		config, err := recipe.Config(m, &c.Choice, nil)
+		config, err := recipe.Config(m, &c.Choice, classes)
 		if err != nil {
 			t.Fatal(err)
 		}

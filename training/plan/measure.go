@@ -17,10 +17,15 @@ type Batch struct {
 }
 
 // lengths are those of the sequences as a trainer computes them: what follows
-// the last position that predicts is not.
-func (b Batch) lengths() []dataset.Size {
+// the last position that predicts is not, but for a head.
+func (b Batch) lengths(head *models.Head) []dataset.Size {
 	l := dataset.Size{Rows: b.Length, Labels: min(b.Labels, b.Length)}
-	if b.Labels == 0 {
+	switch {
+	case head != nil && head.Task == models.Classify:
+		l.Labels = 1
+	case head != nil && b.Labels == 0:
+		l.Labels = b.Length
+	case b.Labels == 0:
 		l = dataset.Size{Rows: max(b.Length-1, 1), Labels: max(b.Length-1, 1)}
 	}
 	all := make([]dataset.Size, b.Sequences)
@@ -34,11 +39,12 @@ func (b Batch) lengths() []dataset.Size {
 // the base's shape: the memory of its passes when that is largest, and its
 // work. It is false for a base whose forward pass is not implemented.
 func (t *Trained) Measure(batch Batch) (live models.Live, flops models.FLOPs, ok bool) {
-	if t.base.model == nil {
+	o, ok := t.objective()
+	if !ok {
 		return live, flops, false
 	}
 	method := t.method()
-	live, flops, err := training.Measure(t.base.model, method, training.Objective{}, t.Recompute, batch.lengths()...)
+	live, flops, err := training.Measure(t.base.model, method, o, t.Recompute, batch.lengths(o.Head)...)
 	if err != nil {
 		panic(fmt.Sprintf("plan: a batch of %+v: %v", batch, err)) // it has labels
 	}
@@ -46,6 +52,16 @@ func (t *Trained) Measure(batch Batch) (live models.Live, flops models.FLOPs, ok
 		b.Release() // the shape is the next one's too
 	}
 	return live, flops, true
+}
+
+// objective is what is learnt; false where no pass is implemented, or nothing said for it.
+func (t *Trained) objective() (o training.Objective, ok bool) {
+	m := t.base.model
+	if m == nil || t.classes == nil {
+		return o, m != nil && m.Config().Architecture.Does(models.Generate)
+	}
+	head, err := m.Config().Head(t.classes.Task)
+	return training.Objective{Head: head, Problem: t.classes.Problem, Classes: len(t.classes.Names)}, err == nil
 }
 
 // method is what trains, on the base's shape.

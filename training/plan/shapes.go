@@ -46,18 +46,18 @@ func (l *layout) norm(name string, n int) {
 
 func (l *layout) sublayer(name string) { l.add(models.Site{Name: name, Kind: models.SublayerSite}) }
 
-// read lays a configuration out: as models builds it or, of an encoder, by a
-// reader of our own.
-func read(name, class, modelType string, config []byte, o models.Options) (*Base, error) {
-	for _, e := range encoders {
-		if e.Class != class && (class != "" || e.ModelType != modelType) {
-			continue
-		}
-		b, err := e.read(config, e.ModelType)
+// read lays a configuration out as models builds it, of an encoder under the head of a
+// task; a DeBERTa with a convolution by a reader of our own.
+func read(name, modelType string, config []byte, o models.Options) (*Base, error) {
+	var more struct {
+		Convolution int `json:"conv_kernel_size"`
+	}
+	if modelType == convolved.ModelType && json.Unmarshal(config, &more) == nil && more.Convolution > 0 {
+		b, err := readDeBERTa(config)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		b.config.Architecture = e.Architecture
+		b.config.Architecture = convolved
 		b.count()
 		return b, nil
 	}
@@ -70,7 +70,16 @@ func read(name, class, modelType string, config []byte, o models.Options) (*Base
 
 // shaped is the base of a model without weights.
 func shaped(m models.Model) *Base {
-	b := &Base{model: m, config: *m.Config(), sites: m.Sites()}
+	task := models.Classify
+	if own := m.Config().Classes; own != nil {
+		task = own.Task
+	}
+	if !m.Config().Architecture.Does(models.Generate) {
+		if headed, err := models.WithHead(m, task); err == nil {
+			m = headed
+		}
+	}
+	b := &Base{model: m, config: *m.Config(), sites: m.Sites(), task: task}
 	b.count()
 	return b
 }

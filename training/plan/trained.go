@@ -22,6 +22,7 @@ type Trained struct {
 	Recompute bool
 
 	base     *Base
+	classes  *models.Classes  // of a head; nil: none
 	config   *adapters.Config // of an adapter
 	training adapters.Training
 	active   []int           // blocks of the base that train
@@ -76,13 +77,14 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 	if !training.Known(c.Method) {
 		return nil, fmt.Errorf("%w: %q (known: %v)", ErrMethod, c.Method, Methods())
 	}
+	classes := b.classes(c.Classes)
 	if recipe, ok := adapters.FindRecipe(c.Method); ok {
 		if recipe.Check != nil {
 			if err := recipe.Check(b, &c.Choice); err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrMethod, err)
 			}
 		}
-		config, err := recipe.Config(b, &c.Choice, nil)
+		config, err := recipe.Config(b, &c.Choice, classes)
 		if err != nil {
 			return nil, err
 		}
@@ -92,6 +94,13 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 		}
 		t.Method = c.Method
 		return t, nil
+	}
+	if classes != nil {
+		under, err := b.under(classes)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrMethod, c.Method, err)
+		}
+		b = under
 	}
 	layers := b.config.Layers
 	switch c.Method {
@@ -113,7 +122,7 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 	drawn := c.Method == "lisa" || c.Method == "block-wise"
 	outside := !drawn || !c.FreezeOutside
 	t := b.TrainBlocks(active, outside)
-	t.Method = c.Method
+	t.Method, t.classes = c.Method, classes
 	if c.Method == "galore" {
 		t.galore = cmp.Or(c.GaloreRank, 128)
 	}
@@ -121,6 +130,18 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 		t.widened = b.TrainBlocks(every(b.config.Layers), outside).widened
 	}
 	return t, nil
+}
+
+// classes are those of a head for so many; nil: there is none.
+func (b *Base) classes(n int) *models.Classes {
+	if n == 0 || b.model == nil || b.config.Architecture.Does(models.Generate) {
+		return nil
+	}
+	c := &models.Classes{Task: b.task, Names: models.ClassNames(n)}
+	if b.task == models.Classify {
+		c.Problem = models.SingleLabel
+	}
+	return c
 }
 
 func every(n int) []int {
@@ -140,7 +161,7 @@ func (b *Base) TrainBlocks(active []int, outside bool) *Trained {
 		on[layer] = true
 	}
 	for i, s := range b.sites {
-		if !on[s.Layer] {
+		if !on[s.Layer] && i < models.HeadFrom(b.model) { // a head always trains
 			continue
 		}
 		if s.Head && b.config.Tied {
@@ -173,6 +194,9 @@ func (b *Base) TrainAdapter(config *adapters.Config, o adapters.Training) (*Trai
 		return nil, err
 	}
 	t := &Trained{Method: config.Method.Name(), Adapter: true, base: b, config: config, training: o, at: map[int]*placed{}}
+	if config.Classes != nil {
+		t.classes = &models.Classes{Task: b.task, Names: config.Classes.Names, Problem: config.Classes.Problem}
+	}
 	for _, p := range params {
 		shape := p.Trained(o.Start)
 		if shape == nil {

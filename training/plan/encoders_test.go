@@ -1,0 +1,112 @@
+package plan_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/modeltest"
+	"github.com/peft-serve/peft-serve/training"
+	"github.com/peft-serve/peft-serve/training/plan"
+)
+
+// TestPeakOfEncoders records passes through the heads of the golden encoders and holds
+// the account against their peak.
+func TestPeakOfEncoders(t *testing.T) {
+	pool := modeltest.Pool(t, 2)
+	for _, base := range modeltest.Encoders(t) {
+		path := modeltest.Goldens(t, base)
+		if name := filepath.Base(path); name == "modernbert" || name == "bert-masked" { // which have no head, or a pooler that the file has not
+			continue
+		}
+		shape, err := plan.Open(path, models.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := adapters.Choice{R: 4, Targets: []string{"all-linear"}, VirtualTokens: 5}
+		methods := []string{"full", "lisa", "block-wise", "lora", "dora", "bitfit", "houlsby", "pfeiffer", "prompt", "prefix"}
+		for _, name := range methods {
+			if name == "prefix" && shape.Config().NoPrefix || name == "prompt" && filepath.Base(path) == "electra" { // which are refused
+				continue
+			}
+			c := plan.Choice{Method: name, Choice: own, Classes: 3}
+			if name == "bitfit" {
+				c.Targets = nil
+			}
+			for _, batch := range []plan.Batch{{Sequences: 1, Length: 20}, {Sequences: 9, Length: 40}} {
+				t.Run(fmt.Sprintf("%s/%s/%v", base, name, batch), func(t *testing.T) {
+					trained, err := shape.Train(c)
+					if err != nil {
+						t.Fatal(err)
+					}
+					want, flops, ok := trained.Measure(batch)
+					if !ok || flops.Backward == 0 {
+						t.Fatal("no account")
+					}
+					m, s, err := models.Open(path, models.Options{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer s.Close()
+					task := models.Classify
+					if m.Config().Classes != nil {
+						task = m.Config().Classes.Task
+					}
+					classes := models.Classes{Task: task, Names: models.ClassNames(3)}
+					if task == models.Classify {
+						classes.Problem = models.SingleLabel
+					}
+					tr := training.NewTrainer(pool, nil, nil)
+					if trained.Adapter {
+						m, err = models.WithHead(m, task)
+					} else {
+						m, err = models.WithNewHead(m, classes, func(_ string, w []float32) { w[0] = 1 })
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					tr.Model, tr.Method = m, method(t, m, c, &classes)
+					head, err := m.Config().Head(task)
+					if err != nil {
+						t.Fatal(err)
+					}
+					tr.Objective = training.Objective{Head: head, Problem: classes.Problem, Classes: 3}
+					tr.Method.Begin(0)
+					if _, err := tr.Gradients([][]training.Sequence{headed(batch, task)}); err != nil {
+						t.Fatal(err)
+					}
+					now, peak := tr.Live()
+					if peak.Total() != want.Total() || now.Total() != 0 {
+						t.Errorf("planned %+v, measured %+v, and %d bytes are still in use", want, peak, now.Total())
+					}
+					parameters := 0
+					for _, p := range tr.Method.Parameters() {
+						parameters += p.Len()
+					}
+					if parameters != trained.Parameters() {
+
+						t.Errorf("%d parameters are trained, planned %d", parameters, trained.Parameters())
+					}
+				})
+			}
+		}
+	}
+}
+
+// headed are texts for a head.
+func headed(b plan.Batch, task models.Task) (all []training.Sequence) {
+	for range b.Sequences {
+		s := training.Sequence{Whole: true}
+		for i := range b.Length {
+			target := int32(1)
+			if task == models.Classify && i > 0 {
+				target = -1
+			}
+			s.Tokens, s.Targets = append(s.Tokens, int32(7+i%20)), append(s.Targets, target)
+		}
+		all = append(all, s)
+	}
+	return all
+}

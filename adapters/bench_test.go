@@ -3,6 +3,7 @@ package adapters_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/adaptertest"
@@ -138,3 +139,41 @@ type applied struct {
 }
 
 func (t *applied) Part(w *kernels.Worker, _ int) { t.delta.Apply(w, t.linear, t.x, t.y) }
+
+// BenchmarkFactors is what eight adapters of rank 64 on all linears add to a decoding
+// step, a row each, by what their factors are held in: GB/s are of the factors, which
+// no cache holds, and read those that one thread reaches that only reads as much.
+func BenchmarkFactors(b *testing.B) {
+	m := newShaped()
+	dir := saved(b, m, map[string]any{"peft_type": "LORA", "r": 64, "target_modules": "all-linear"})
+	x, y := kernels.NewMatrix(1, 1536), kernels.NewMatrix(1, 1536)
+	for i := range x.Data {
+		x.Data[i] = float32(i%7) / 7
+	}
+	for _, in := range []adapters.Precision{adapters.AsStored, adapters.BF16, adapters.F16, adapters.Q8_0} {
+		b.Run(in.String(), func(b *testing.B) {
+			pool := kernels.NewPool(1)
+			defer pool.Close()
+			var tasks []*applied
+			bytes := 0
+			for range 8 {
+				a, err := adapters.LoadIn(m, adaptertest.Open(b, dir), in)
+				if err != nil {
+					b.Fatal(err)
+				}
+				bytes += a.Bytes()
+				for site, s := range m.Sites() {
+					tasks = append(tasks, &applied{a.Linear(site), s.Linear, x.Columns(0, s.Linear.W.Cols), y.Columns(0, s.Linear.W.Rows)})
+				}
+			}
+			b.SetBytes(int64(bytes))
+			peak := pool.MeasurePeak(50 * time.Millisecond).GBps
+			for b.Loop() {
+				for _, t := range tasks {
+					pool.Run(1, t)
+				}
+			}
+			b.ReportMetric(peak, "read-GB/s")
+		})
+	}
+}

@@ -21,7 +21,7 @@ func init() {
 			"layers_to_transform": read(), "layers_pattern": read(),
 		},
 		recipes: []Recipe{{
-			Name: "bitfit", Rate: 1e-3, Reads: []string{"target-modules", "exclude-modules", "modules-to-save", "zero-biases", "set"},
+			Name: "bitfit", Rate: 1e-3, Reads: []string{"target-modules", "exclude-modules", "top-layers", "modules-to-save", "zero-biases", "set"},
 			Kinds:  func(*Choice) []string { return []string{"bitfit", "beft"} },
 			Values: bitFitValues, Check: bitFitCheck,
 		}},
@@ -33,6 +33,9 @@ func init() {
 func bitFitValues(m models.Model, c *Choice) map[string]any {
 	if !c.ZeroBiases || turned(m) { // GPT-2 has them all
 		values := map[string]any{"peft_type": "BITFIT"}
+		if layers := c.layers(m); len(layers) > 0 {
+			values["layers_to_transform"] = layers
+		}
 		c.target(values)
 		return values
 	}
@@ -48,7 +51,10 @@ func bitFitCheck(m models.Model, c *Choice) error {
 	if !c.ZeroBiases && !biased(m) {
 		return errors.New("--method bitfit: the base has no biases to train; --zero-biases gives its Linear modules biases that begin as zero")
 	}
-	return nil
+	if c.ZeroBiases && !turned(m) && c.TopLayers > 0 {
+		return errors.New("--top-layers does not go with --zero-biases: PEFT's BEFT has no layers_to_transform")
+	}
+	return checkLayers(m, c)
 }
 
 type bitFit struct {

@@ -3,6 +3,7 @@ package adapters
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -58,13 +59,17 @@ func hubRecipe(name string, h hubConfig) Recipe {
 	return Recipe{
 		Name: name, Rate: 3e-4, Dropout: "dropout", Values: h.values, Check: checkDrop,
 		Reads: []string{
-			"lora-dropout", "modules-to-save", "reduction-factor", "non-linearity", "scaling", "init-weights", "adapter-drop", "adapter-drop-random", "set",
+			"lora-dropout", "modules-to-save", "reduction-factor", "non-linearity", "scaling", "init-weights", "adapter-drop", "adapter-drop-random", "top-layers", "set",
 		},
 	}
 }
 
-func (h hubConfig) values(_ models.Model, c *Choice) map[string]any {
-	drop := make([]int, c.AdapterDrop)
+func (h hubConfig) values(m models.Model, c *Choice) map[string]any {
+	none := c.AdapterDrop
+	if top := c.layers(m); top != nil {
+		none = top[0]
+	}
+	drop := make([]int, none)
 	for i := range drop {
 		drop[i] = i
 	}
@@ -79,6 +84,12 @@ func (h hubConfig) values(_ models.Model, c *Choice) map[string]any {
 
 func checkDrop(m models.Model, c *Choice) error {
 	layers := m.Config().Layers
+	if c.TopLayers > 0 && c.AdapterDrop > 0 {
+		return errors.New("--top-layers and --adapter-drop both say which blocks have bottlenecks: give one")
+	}
+	if err := checkLayers(m, c); err != nil {
+		return err
+	}
 	if c.AdapterDrop >= layers {
 		return fmt.Errorf("--adapter-drop: %d would leave no adapter in %d blocks", c.AdapterDrop, layers)
 	}

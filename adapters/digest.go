@@ -44,7 +44,7 @@ func digest(c *Config, tensors map[string]safetensors.Tensor) string {
 			field(canonical(m))
 		}
 	}
-	if classes := c.classes(); classes != nil {
+	if classes := c.ClassesJSON(); classes != nil {
 		field([]byte(ClassesFile))
 		field(classes)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/internal/regular"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/chat"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 	"github.com/peft-serve/peft-serve/models/torchfile"
@@ -41,6 +42,7 @@ type Folder struct {
 	Config *Config
 
 	tensors      map[string]safetensors.Tensor
+	stored       *models.Architecture // of a GGUF file, in whose order they are; nil: they are in PEFT's
 	digest       string
 	chatTemplate chat.Source
 	tokenizer    bool // there is a tokenizer.json
@@ -49,7 +51,8 @@ type Folder struct {
 }
 
 // Open reads the adapter in dir: its configuration, and its tensors from
-// SafeFile or, where that is absent, from TorchFile.
+// SafeFile or, where that is absent, from TorchFile. A file of llama.cpp's is read, too:
+// see GGUFIn.
 func Open(dir string) (*Folder, error) {
 	f, err := open(dir)
 	if err != nil {
@@ -59,42 +62,70 @@ func Open(dir string) (*Folder, error) {
 }
 
 func open(dir string) (*Folder, error) {
-	config, version, err := readConfig(dir)
+	f := &Folder{Dir: dir}
+	file, err := GGUFIn(dir)
 	if err != nil {
 		return nil, err
 	}
-	f := &Folder{Dir: dir}
-	if f.Config, err = ParseConfig(config); err != nil {
-		return nil, fmt.Errorf("%s: %w", ConfigFile, err)
+	var version fs.FileInfo
+	if file != "" {
+		version, err = f.readGGUF(file)
+	} else {
+		file = filepath.Join(dir, ConfigFile)
+		version, err = f.readPEFT()
 	}
-	if f.tensors, err = readTensors(dir); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	dropCopies(f.tensors)
-	if f.Config.Classes, err = readClasses(dir, f.Config); err != nil {
-		return nil, err
-	}
-	if f.chatTemplate, err = readTemplate(dir); err != nil {
-		return nil, err
-	}
-	if f.ends, err = readEnds(dir); err != nil {
-		return nil, err
-	}
-	if f.sampling, err = readSampling(dir); err != nil {
-		return nil, err
-	}
-	if f.tokenizer, err = hasTokenizer(dir); err != nil {
-		return nil, err
+	if file != dir {
+		if err := f.readBeside(); err != nil {
+			return nil, err
+		}
 	}
 	// Save takes the old configuration away before it puts new tensors in
 	// place, so a configuration that is still there, the very file, belongs to
 	// the tensors.
-	again, err := os.Stat(filepath.Join(dir, ConfigFile))
+	again, err := os.Stat(file)
 	if err != nil || !os.SameFile(again, version) || !again.ModTime().Equal(version.ModTime()) {
 		return nil, fmt.Errorf("%w: the folder changed while it was read", ErrConfig)
 	}
-	f.digest = digest(f.Config, f.tensors)
+	if f.digest = digest(f.Config, f.tensors); f.stored != nil {
+		f.digest = storedDigest(f.stored.GGUF(), f.digest)
+	}
 	return f, nil
+}
+
+// readPEFT reads the configuration and the tensors as PEFT saves them.
+func (f *Folder) readPEFT() (version fs.FileInfo, err error) {
+	config, version, err := readConfig(f.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if f.Config, err = ParseConfig(config); err != nil {
+		return nil, fmt.Errorf("%s: %w", ConfigFile, err)
+	}
+	f.tensors, err = readTensors(f.Dir)
+	return version, err
+}
+
+// readBeside reads what else an adapter may bring.
+func (f *Folder) readBeside() (err error) {
+	dir := f.Dir
+	if f.Config.Classes, err = ReadClasses(dir, f.Config); err != nil {
+		return err
+	}
+	if f.chatTemplate, err = readTemplate(dir); err != nil {
+		return err
+	}
+	if f.ends, err = readEnds(dir); err != nil {
+		return err
+	}
+	if f.sampling, err = readSampling(dir); err != nil {
+		return err
+	}
+	f.tokenizer, err = hasTokenizer(dir)
+	return err
 }
 
 // readConfig returns the configuration and the file it was read from.

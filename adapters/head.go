@@ -26,9 +26,9 @@ const ClassesFile = "config.json"
 // headModules are what PEFT adds to modules_to_save, whichever the base has.
 var headModules = []string{"classifier", "score"}
 
-// readClasses reads what lies beside an adapter that may have a head; nil: nothing
+// ReadClasses reads what lies beside an adapter that may have a head; nil: nothing
 // is said.
-func readClasses(dir string, c *Config) (*models.Classes, error) {
+func ReadClasses(dir string, c *Config) (*models.Classes, error) {
 	if c.Task != "" && !isHeadTask(models.Task(c.Task)) {
 		return nil, nil
 	}
@@ -43,10 +43,10 @@ func readClasses(dir string, c *Config) (*models.Classes, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, ClassesFile, err)
-	case classes.Names == nil && classes.Problem == "":
+	case classes.Names == nil && classes.Problem == "" && classes.Form == nil:
 		return nil, nil
 	}
-	return &models.Classes{Names: classes.Names, Problem: classes.Problem}, nil
+	return &models.Classes{Names: classes.Names, Problem: classes.Problem, Form: classes.Form}, nil
 }
 
 func isHeadTask(t models.Task) bool { return t == models.Classify || t == models.Tag }
@@ -79,7 +79,11 @@ func (b *Builder) underHead() error {
 	if task == "" {
 		return nil
 	}
-	m, err := models.WithHead(b.Model, task)
+	under := &models.Classes{Task: task}
+	if c := b.Config.Classes; c != nil {
+		under.Form = c.Form
+	}
+	m, err := models.WithHeadOf(b.Model, under)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBase, err)
 	}
@@ -159,7 +163,7 @@ func (b *Builder) ownClasses() *models.Classes {
 		}
 		own := &models.Classes{Task: b.task}
 		if c := b.Config.Classes; c != nil {
-			own.Names, own.Problem = slices.Clone(c.Names), c.Problem
+			own.Names, own.Problem, own.Form = slices.Clone(c.Names), c.Problem, c.Form
 		}
 		if own.Names == nil {
 			own.Names = models.ClassNames(b.classes)
@@ -169,9 +173,9 @@ func (b *Builder) ownClasses() *models.Classes {
 	return nil
 }
 
-// classes is ClassesFile, as far as it is part of an adapter's content; nil: there is
+// ClassesJSON is ClassesFile, as far as it is part of an adapter's content; nil: there is
 // none.
-func (c *Config) classes() []byte {
+func (c *Config) ClassesJSON() []byte {
 	if c.Classes == nil {
 		return nil
 	}
@@ -188,6 +192,10 @@ func (c *Config) classes() []byte {
 	if c.Classes.Problem != "" {
 		members = append(members, member{"problem_type", text(string(c.Classes.Problem))})
 	}
+	if form := c.Classes.Form; form != nil {
+		b, _ := json.Marshal(form) // numbers, texts and flags
+		members = append(members, member{"adapterhub_head", b})
+	}
 	return appendObject(nil, members, "", false)
 }
 
@@ -195,13 +203,13 @@ func (c *Config) classes() []byte {
 // there, which says nothing of this one, without names. One that others wrote is
 // refused where it would be taken for this one's.
 func leftClasses(dir string, c *Config) (bool, error) {
-	if c.classes() != nil {
+	if c.ClassesJSON() != nil {
 		return false, nil
 	}
 	if NamesClasses(dir) {
 		return true, nil
 	}
-	said, err := readClasses(dir, c)
+	said, err := ReadClasses(dir, c)
 	if err == nil && said != nil {
 		err = fmt.Errorf("%w: the %s there would name the classes of this adapter, which has no names for them: save it to another folder", ErrConfig, ClassesFile)
 	}
@@ -217,6 +225,6 @@ func NamesClasses(dir string) bool {
 	}
 	members, err := parseObject(b)
 	return err == nil && !slices.ContainsFunc(members, func(m member) bool {
-		return m.key != "id2label" && m.key != "label2id" && m.key != "problem_type"
+		return !slices.Contains([]string{"id2label", "label2id", "problem_type", "adapterhub_head"}, m.key)
 	})
 }

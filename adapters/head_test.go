@@ -198,6 +198,9 @@ func TestClassesOfAnAdapter(t *testing.T) {
 		{`{"id2label":{"0":"a","1":"b","2":"` + strings.Repeat("c", 257) + `"}}`, nil, "", "the name of class 2"},
 		{`{"num_labels":3,"_num_labels":2}`, nil, "", "_num_labels is 2, and num_labels is 3"},
 		{`{"_num_labels":0}`, nil, "", "_num_labels is 0, outside 1 to 65536"},
+		{`{"adapterhub_head":{"layers":17,"bias":true}}`, nil, "", "adapterhub_head: a head has 17 layers"},
+		{`{"adapterhub_head":{"layers":2,"activation_function":"sorcery","bias":true}}`, nil, "", `activation_function "sorcery"`},
+		{`{"adapterhub_head":{"layers":"two"}}`, nil, "", "config.json"},
 		{`{`, nil, "", "config.json"},
 	} {
 		dir := changed(t, "heads/bert/text", nil, nil)

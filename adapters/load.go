@@ -17,11 +17,15 @@ import (
 func Load(m models.Model, f *Folder) (*Adapter, error) { return LoadIn(m, f, AsStored) }
 
 func load(m models.Model, f *Folder, in Precision) (*Adapter, error) {
-	b, err := layOut(m, f.Config, f.tensors, in)
+	tensors, err := f.inOrder(m)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.fill(f.tensors); err != nil {
+	b, err := layOut(m, f.Config, tensors, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.fill(tensors); err != nil {
 		return nil, err
 	}
 	a := b.adapter()

@@ -80,7 +80,7 @@ func loraRecipe(name string, rate, ratio float64, kind lora, also ...string) Rec
 	return Recipe{
 		Name: name, Also: also, Rate: rate, Ratio: ratio, Dropout: "lora_dropout", Check: loraCheck,
 		Reads: []string{
-			"r", "lora-alpha", "lora-dropout", "target-modules", "exclude-modules", "layers-to-transform", "rank-pattern", "alpha-pattern",
+			"r", "lora-alpha", "lora-dropout", "target-modules", "exclude-modules", "layers-to-transform", "top-layers", "rank-pattern", "alpha-pattern",
 			"modules-to-save", "bias", "use-rslora", "use-dora", "init-lora-weights", "set",
 			"loraplus-lr-ratio", "loraplus-lr-embedding", "loraplus-weight-decay",
 		},
@@ -127,8 +127,8 @@ func loraValues(m models.Model, c *Choice, root, decomposed bool) map[string]any
 		"use_rslora": root, "use_dora": decomposed, "init_lora_weights": start, "fan_in_fan_out": turned(m),
 		"rank_pattern": ranks, "alpha_pattern": alphas,
 	}
-	if len(c.Layers) > 0 {
-		values["layers_to_transform"] = c.Layers
+	if layers := c.layers(m); len(layers) > 0 {
+		values["layers_to_transform"] = layers
 	}
 	c.target(values)
 	return values

@@ -31,11 +31,11 @@ func init() {
 		tensors: []string{"miss_block"},
 		recipes: []Recipe{{
 			Name: "miss", Rate: 1e-3, Dropout: "miss_dropout", Check: missCheck,
-			Reads: []string{"r", "lora-dropout", "target-modules", "exclude-modules", "layers-to-transform", "modules-to-save", "set"},
-			Values: func(_ models.Model, c *Choice) map[string]any {
+			Reads: []string{"r", "lora-dropout", "target-modules", "exclude-modules", "layers-to-transform", "top-layers", "modules-to-save", "set"},
+			Values: func(m models.Model, c *Choice) map[string]any {
 				values := map[string]any{"peft_type": "MISS", "r": cmp.Or(c.R, 64), "miss_dropout": c.Dropout}
-				if len(c.Layers) > 0 {
-					values["layers_to_transform"] = c.Layers
+				if layers := c.layers(m); len(layers) > 0 {
+					values["layers_to_transform"] = layers
 				}
 				c.target(values)
 				return values

@@ -46,6 +46,7 @@ type Choice struct {
 	Targets        []string           `name:"target-modules" help:"Modules to adapt, all-linear or a regular expression; none: the architecture's." group:"method"`
 	Exclude        []string           `name:"exclude-modules" help:"Modules to leave out." group:"method"`
 	Layers         []int              `name:"layers-to-transform" help:"Blocks to adapt; none: all." group:"method" is:"amount"`
+	TopLayers      int                `name:"top-layers" help:"Blocks to adapt, from the highest; 0: all. What lies below is computed once for all adapters that leave it alone." group:"method" is:"amount"`
 	RankPattern    map[string]int     `help:"Ranks of single modules." group:"method" is:"count"`
 	AlphaPattern   map[string]float64 `help:"Alphas of single modules." group:"method" is:"positive"`
 	Save           []string           `name:"modules-to-save" help:"Modules to train whole and to save with the adapter." group:"method"`
@@ -160,9 +161,28 @@ func (r Recipe) Continues(config *Config, c *Choice) (is string, want []string, 
 	return is, want, slices.Contains(want, is)
 }
 
+// layers are the blocks to adapt; nil: all.
+func (c *Choice) layers(m models.Model) []int {
+	if c.TopLayers == 0 {
+		return c.Layers
+	}
+	all := m.Config().Layers
+	var top []int
+	for layer := max(all-c.TopLayers, 0); layer < all; layer++ {
+		top = append(top, layer)
+	}
+	return top
+}
+
 // checkLayers refuses a block that the base has not.
 func checkLayers(m models.Model, c *Choice) error {
 	layers := m.Config().Layers
+	switch {
+	case c.TopLayers > layers:
+		return fmt.Errorf("--top-layers: %d, the base has %d blocks", c.TopLayers, layers)
+	case c.TopLayers > 0 && len(c.Layers) > 0:
+		return errors.New("--top-layers and --layers-to-transform both say which blocks to adapt: give one")
+	}
 	for _, layer := range c.Layers {
 		if layer < 0 || layer >= layers {
 			return fmt.Errorf("--layers-to-transform: %d is no block: the base has 0 to %d", layer, layers-1)

@@ -1,10 +1,14 @@
 package adapters_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
@@ -34,5 +38,85 @@ func TestSet(t *testing.T) {
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s, %s=%s: %v; want %q", c.method, c.key, c.value, err, c.want)
 		}
+	}
+}
+
+// TestTopLayers: an adapter of the highest blocks says so in PEFT's or AdapterHub's own
+// key, and leaves those below as the base has them.
+func TestTopLayers(t *testing.T) {
+	decoder, encoder := modeltest.Open(t, "llama-gqa"), modeltest.Deep(t, modeltest.Goldens(t, "encoders/bert"), 4)
+	for _, c := range []struct {
+		method, key string
+		m           models.Model
+		choice      adapters.Choice
+		want        string // value of key, or what an error says
+	}{
+		{"lora", "layers_to_transform", decoder, adapters.Choice{TopLayers: 1}, "[2]"},
+		{"dora", "layers_to_transform", encoder, adapters.Choice{TopLayers: 2}, "[2,3]"},
+		{"vera", "layers_to_transform", decoder, adapters.Choice{TopLayers: 2}, "[1,2]"},
+		{"miss", "layers_to_transform", encoder, adapters.Choice{TopLayers: 3, R: 8, Targets: []string{"query"}}, "[1,2,3]"},
+		{"bitfit", "layers_to_transform", encoder, adapters.Choice{TopLayers: 2}, "[2,3]"},
+		{"houlsby", "leave_out", encoder, adapters.Choice{TopLayers: 1}, "[0,1,2]"},
+		{"pfeiffer", "leave_out", decoder, adapters.Choice{TopLayers: 3}, "[]"},
+		{"lora", "", decoder, adapters.Choice{TopLayers: 4}, "--top-layers: 4, the base has 3 blocks"},
+		{"houlsby", "", decoder, adapters.Choice{TopLayers: 4}, "--top-layers: 4, the base has 3 blocks"},
+		{"lora", "", decoder, adapters.Choice{TopLayers: 1, Layers: []int{0}}, "give one"},
+		{"houlsby", "", decoder, adapters.Choice{TopLayers: 1, AdapterDrop: 1}, "give one"},
+		{"bitfit", "", decoder, adapters.Choice{TopLayers: 1, ZeroBiases: true}, "does not go with --zero-biases"},
+	} {
+		r, _ := adapters.FindRecipe(c.method)
+		if err := r.Check(c.m, &c.choice); err != nil {
+			if c.key != "" || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v", c.method, err)
+			}
+			continue
+		}
+		config, err := r.Config(c.m, &c.choice, nil)
+		if err != nil {
+			t.Fatal(c.method, err)
+		}
+		var written map[string]json.RawMessage
+		if err := json.Unmarshal(config.JSON(), &written); err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		if err := json.Compact(&got, written[c.key]); err != nil || got.String() != c.want {
+			t.Errorf("%s: %s is %s, want %s", c.method, c.key, written[c.key], c.want)
+		}
+		a, err := adapters.New(c.m, config)
+		if err != nil {
+			t.Fatal(c.method, err)
+		}
+		if want := c.m.Config().Layers - c.choice.TopLayers; a.SharedLayers() != want {
+			t.Errorf("%s of the top %d layers shares %d, want %d", c.method, c.choice.TopLayers, a.SharedLayers(), want)
+		}
+	}
+}
+
+// TestNoModules: an adapter that adapts none has what it saves, a head, and acts behind
+// all layers; one that saves nothing is refused.
+func TestNoModules(t *testing.T) {
+	m := modeltest.Open(t, "encoders/bert")
+	c, err := adapters.NewConfig(map[string]any{"peft_type": "LORA", "task_type": "SEQ_CLS", "target_modules": "dummy-target-modules", "modules_to_save": []string{"classifier", "score"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Classes = &models.Classes{Names: models.ClassNames(3)}
+	a, err := adapters.New(m, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Params()) != 2 || a.SharedLayers() != m.Config().Layers {
+		t.Errorf("%d parameters, %d layers shared", len(a.Params()), a.SharedLayers())
+	}
+	out, err := adapters.WriteOut(m, c)
+	if err != nil || !strings.Contains(string(out.JSON()), "dummy-target-modules") {
+		t.Errorf("written out: %v, %s", err, out.JSON())
+	}
+	if c, err = adapters.NewConfig(map[string]any{"peft_type": "LORA", "target_modules": "dummy-target-modules"}); err == nil {
+		_, err = adapters.New(m, c)
+	}
+	if !errors.Is(err, adapters.ErrTarget) || !strings.Contains(err.Error(), "modules_to_save names no module either") {
+		t.Error(err)
 	}
 }

@@ -44,7 +44,7 @@ func save(dir string, c *Config, tensors []safetensors.Tensor) (err error) {
 		return err
 	}
 	tensorsPath, configPath := filepath.Join(dir, SafeFile), filepath.Join(dir, ConfigFile)
-	classesPath, classes := filepath.Join(dir, ClassesFile), c.classes()
+	classesPath, classes := filepath.Join(dir, ClassesFile), c.ClassesJSON()
 	left, err := leftClasses(dir, c)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/gguf"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
@@ -20,9 +21,13 @@ type drawer interface {
 var _ drawer = (*vera)(nil)
 
 // FolderBytes is the memory that reading the adapter in dir takes, as its files
-// tell before they are read, with its factors in a precision. The tensors' file is
-// read whole. What is wrong with the folder shows when it is opened.
+// tell before they are read, with its factors in a precision; those of a GGUF file are
+// counted as they are in it. The tensors' file is read whole. What is wrong with the
+// folder shows when it is opened.
 func FolderBytes(base models.Model, dir string, in Precision) (bytes int) {
+	if file, _ := GGUFIn(dir); file != "" {
+		return ggufBytes(file)
+	}
 	for _, name := range []string{SafeFile, TorchFile} {
 		if stat, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			bytes = int(stat.Size())
@@ -75,6 +80,7 @@ func roundedAway(base models.Model, c *Config, path string, in Precision) (bytes
 // that were found (TestReadingIsBounded).
 const (
 	perHeaderByte    = 16  // of a safetensors file
+	perGGUFByte      = 64  // of what is not tensors
 	perConfigByte    = 256 // of a rank_pattern, whose keys are patterns
 	perBesideByte    = 20
 	perTokenizerByte = 20
@@ -95,7 +101,9 @@ func ReadingBytes(dir string) (bytes int) {
 		}
 		return int(stat.Size())
 	}
-	if tensors := size(SafeFile); tensors > 0 {
+	if file, _ := GGUFIn(dir); file != "" {
+		bytes = ggufReading(file)
+	} else if tensors := size(SafeFile); tensors > 0 {
 		bytes = tensors + perHeaderByte*headerBytes(filepath.Join(dir, SafeFile), tensors)
 	} else {
 		file := size(TorchFile)
@@ -120,4 +128,22 @@ func headerBytes(path string, most int) int {
 		return 0
 	}
 	return int(min(binary.LittleEndian.Uint64(length[:]), uint64(most)))
+}
+
+// ggufReading is what reading a GGUF file takes beside its tensors.
+func ggufReading(path string) int {
+	stat, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	file, err := gguf.Open(path)
+	if err != nil {
+		return int(stat.Size())
+	}
+	defer func() { _ = file.Close() }()
+	head := int(stat.Size())
+	for _, t := range file.Tensors() {
+		head -= len(t.Data)
+	}
+	return int(stat.Size()) + perGGUFByte*max(head, 0)
 }

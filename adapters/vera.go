@@ -35,11 +35,11 @@ func init() {
 		tensors: []string{"vera_lambda_b", "vera_lambda_d"},
 		recipes: []Recipe{{
 			Name: "vera", Rate: 4e-3, Dropout: "vera_dropout",
-			Reads: []string{"r", "lora-dropout", "target-modules", "exclude-modules", "layers-to-transform", "modules-to-save", "set"},
+			Reads: []string{"r", "lora-dropout", "target-modules", "exclude-modules", "layers-to-transform", "top-layers", "modules-to-save", "set"},
 			Values: func(m models.Model, c *Choice) map[string]any {
 				values := map[string]any{"peft_type": "VERA", "r": cmp.Or(c.R, 256), "vera_dropout": c.Dropout, "fan_in_fan_out": turned(m)}
-				if len(c.Layers) > 0 {
-					values["layers_to_transform"] = c.Layers
+				if layers := c.layers(m); len(layers) > 0 {
+					values["layers_to_transform"] = layers
 				}
 				c.target(values)
 				return values

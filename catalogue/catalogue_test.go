@@ -411,3 +411,58 @@ func TestResidenceAccounting(t *testing.T) {
 		}
 	})
 }
+
+// A file of llama.cpp's is an adapter of its name, until there is a folder of that.
+func TestGGUFFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(path, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, path), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a.gguf", "one")
+	os.Mkdir(filepath.Join(dir, "in"), 0o755)
+	write("in/b.gguf", "two")
+	var loaded []string
+	c, err := New(func(_ context.Context, s Source) (Adapter, error) {
+		loaded = append(loaded, strings.TrimPrefix(s.Dir, dir+"/"))
+		content, err := os.ReadFile(s.Dir)
+		return &fakeAdapter{digest: string(content) + filepath.Base(s.Dir), bytes: 10}, errors.Join(err)
+	}, Options{Dir: dir, Log: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.watcher.close()
+	if got := states(c); got != "a:known in:known" {
+		t.Error(got)
+	}
+	load := func(name, want string) {
+		t.Helper()
+		if e, err := c.Load(t.Context(), name); err != nil || e.Digest != want {
+			t.Errorf("%s is %q (%v), want %q", name, e.Digest, err, want)
+		}
+	}
+	load("a", "onea.gguf")
+	write("a.gguf", "three") // changes
+	load("a", "threea.gguf")
+	write("late.gguf", "four") // appears
+	load("late", "fourlate.gguf")
+	if _, err := c.Load(t.Context(), "a.gguf"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.Load(t.Context(), "in"); err == nil || loaded[len(loaded)-1] != "in" {
+		t.Errorf("got %v of %s", err, loaded)
+	}
+	os.Mkdir(filepath.Join(dir, "a"), 0o755) // a folder takes the name, whatever it holds
+	if _, err := c.Load(t.Context(), "a"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("got %v", err)
+	}
+	os.Remove(filepath.Join(dir, "a"))
+	load("a", "threea.gguf")
+	os.Remove(filepath.Join(dir, "a.gguf")) // vanishes
+	if _, err := c.Load(t.Context(), "a"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -8,12 +8,53 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models/chat"
 )
 
-const configName = "adapter_config.json"
+const (
+	configName = "adapter_config.json"
+	ggufSuffix = adapters.GGUFSuffix
+)
+
+// Holds reports whether a folder holds an adapter, PEFT's configuration or a file of
+// llama.cpp's, or is such a file.
+func Holds(dir string) bool {
+	if isGGUF(dir) {
+		return true
+	}
+	if _, err := os.Stat(filepath.Join(dir, configName)); err == nil {
+		return true
+	}
+	files, _ := os.ReadDir(dir)
+	return slices.ContainsFunc(files, func(f fs.DirEntry) bool { return isGGUF(filepath.Join(dir, f.Name())) })
+}
+
+// isGGUF reports whether there is a file of llama.cpp's.
+func isGGUF(path string) bool {
+	if !strings.HasSuffix(path, ggufSuffix) {
+		return false
+	}
+	stat, err := os.Stat(path)
+	return err == nil && stat.Mode().IsRegular()
+}
+
+// PlaceOf is where the adapter of a name lies in a directory: in its folder or, without
+// one, in its file.
+func PlaceOf(dir, name string) string {
+	folder := filepath.Join(dir, name)
+	file := folder + ggufSuffix
+	if isGGUF(folder) { // of another name
+		return file
+	}
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) && isGGUF(file) {
+		return file
+	}
+	return folder
+}
 
 // checkName refuses names that are not one: letters, digits and ._-@:+ in
 // elements parted by slashes, none of which begins with a dot.
@@ -37,29 +78,33 @@ func checkName(name string) error {
 type stamp [sha256.Size]byte
 
 func stampOf(dir string) (stamp, error) {
-	if _, err := os.Stat(filepath.Join(dir, configName)); err != nil {
+	h := sha256.New()
+	add := func(path string) {
+		if stat, err := os.Stat(path); err == nil && !stat.IsDir() {
+			h.Write(fmt.Appendf(nil, "%q %d %d %s\n", filepath.Base(path), stat.Size(), stat.ModTime().UnixNano(), identity(path)))
+		}
+	}
+	if isGGUF(dir) {
+		add(dir)
+		return stamp(h.Sum(nil)), nil
+	}
+	if !Holds(dir) {
+		_, err := os.Stat(filepath.Join(dir, configName))
 		return stamp{}, err
 	}
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return stamp{}, err
 	}
-	h := sha256.New()
-	add := func(dir string, files []fs.DirEntry) {
-		for _, f := range files {
-			path := filepath.Join(dir, f.Name())
-			stat, err := os.Stat(path)
-			if err != nil || stat.IsDir() {
-				continue
-			}
-			h.Write(fmt.Appendf(nil, "%q %d %d %s\n", f.Name(), stat.Size(), stat.ModTime().UnixNano(), identity(path)))
-		}
+	for _, f := range files {
+		add(filepath.Join(dir, f.Name()))
 	}
-	add(dir, files)
 	templates := filepath.Join(dir, chat.TemplateFolder)
 	if files, err := os.ReadDir(templates); err == nil {
 		h.Write([]byte("templates\n"))
-		add(templates, files)
+		for _, f := range files {
+			add(filepath.Join(templates, f.Name()))
+		}
 	}
 	return stamp(h.Sum(nil)), nil
 }
@@ -171,10 +216,11 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 		}
 		return r, stamp{}, nil
 	}
-	now, err := stampOf(filepath.Join(c.options.Dir, name))
+	place := PlaceOf(c.options.Dir, name)
+	now, err := stampOf(place)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r = c.observe(name, now); r == nil {
+	if r = c.observe(name, place, now); r == nil {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, now, fmt.Errorf("%w: %w", unknown, err)
 		}
@@ -204,10 +250,11 @@ func (c *Catalogue) isHidden(name string, a Alias) bool {
 	return now == before
 }
 
-// observe takes note of what a folder of the catalogue's directory is now, and
-// returns the record of that name, if there is one; c.mu is held.
-func (c *Catalogue) observe(name string, now stamp) *record {
+// observe takes note of what lies at the place of a name in the catalogue's directory
+// now, and returns the record of that name, if there is one; c.mu is held.
+func (c *Catalogue) observe(name, place string, now stamp) *record {
 	r := c.records[name]
+	moved := r != nil && r.found && r.uri != place // a folder has come in the place of a file
 	hidden, ok := c.hidden[name]
 	switch {
 	case r != nil && (!r.found && !r.builtin || r.digest != ""): // registered, or redirected, meanwhile
@@ -218,9 +265,9 @@ func (c *Catalogue) observe(name string, now stamp) *record {
 		}
 		return c.records[name]
 	case ok && hidden == now:
-	case r == nil || r.builtin:
+	case r == nil || r.builtin || moved:
 		delete(c.hidden, name)
-		folder := &record{name: name, uri: filepath.Join(c.options.Dir, name), found: true}
+		folder := &record{name: name, uri: place, found: true}
 		if r != nil {
 			folder.pinned = r.pinned
 			c.forget(r)
@@ -244,11 +291,13 @@ func (c *Catalogue) Rescan() error {
 	}
 	now := map[string]stamp{}
 	for _, f := range files {
-		if name := f.Name(); checkName(name) == nil {
-			dir := filepath.Join(c.options.Dir, name)
-			if now[name], err = stampOf(dir); err == nil {
-				c.note(dir, now[name])
-			}
+		name, ok := c.nameOf(f.Name())
+		if !ok {
+			continue
+		}
+		place := PlaceOf(c.options.Dir, name)
+		if now[name], err = stampOf(place); err == nil {
+			c.note(place, now[name])
 		}
 	}
 	c.mu.Lock()
@@ -262,11 +311,24 @@ func (c *Catalogue) Rescan() error {
 		if aliased[name] && c.aliases[name].alias.Live != "" {
 			continue
 		}
-		if r := c.observe(name, s); r != nil && r.found && r.pinned && r.failure.stamp != s {
+		if r := c.observe(name, PlaceOf(c.options.Dir, name), s); r != nil && r.found && r.pinned && r.failure.stamp != s {
 			c.need(r, s)
 		}
 	}
 	return nil
+}
+
+// nameOf is the name of the adapter that a file or folder of the directory may be.
+func (c *Catalogue) nameOf(entry string) (name string, ok bool) {
+	path := filepath.Join(c.options.Dir, entry)
+	if name, ok := strings.CutSuffix(entry, ggufSuffix); ok && isGGUF(path) {
+		if PlaceOf(c.options.Dir, name) != path {
+			c.passedOver("an adapter is not served", path, "there is a folder of its name")
+			return "", false
+		}
+		return name, checkName(name) == nil
+	}
+	return entry, checkName(entry) == nil
 }
 
 func schemeOf(uri string) string {

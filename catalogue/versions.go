@@ -126,7 +126,7 @@ func fileStamp(path string) string {
 // elsewhere reports whether r was registered by hand for another folder than that
 // of its name: then an alias is not asked.
 func (c *Catalogue) elsewhere(r *record) bool {
-	return r != nil && !r.found && !r.builtin && r.uri != filepath.Join(c.options.Dir, r.name)
+	return r != nil && !r.found && !r.builtin && r.uri != PlaceOf(c.options.Dir, r.name)
 }
 
 // stands reports whether a request may get r; c.mu is held.
@@ -179,7 +179,7 @@ func (c *Catalogue) redirect(name string, a Alias) {
 
 // newRecord is one of a folder of the catalogue's directory.
 func (c *Catalogue) newRecord(name, digest string, percent float64, pinned bool) *record {
-	dir := filepath.Join(c.options.Dir, name)
+	dir := PlaceOf(c.options.Dir, name)
 	if digest != "" {
 		dir = VersionFolder(c.options.Dir, name, digest)
 	}
@@ -244,7 +244,7 @@ func (c *Catalogue) stand(name, digest, dir string, canary bool) *record {
 // name's, which has to turn out to hold it.
 func (c *Catalogue) locate(name, digest string) (dir string, now stamp) {
 	if digest == "" {
-		dir = filepath.Join(c.options.Dir, name)
+		dir = PlaceOf(c.options.Dir, name)
 		now, _ = stampOf(dir)
 		return dir, now
 	}
@@ -252,7 +252,7 @@ func (c *Catalogue) locate(name, digest string) (dir string, now stamp) {
 	if now, err := stampOf(dir); err == nil {
 		return dir, now
 	}
-	plain := filepath.Join(c.options.Dir, name)
+	plain := PlaceOf(c.options.Dir, name)
 	if now, err := stampOf(plain); err == nil {
 		return plain, now
 	}
@@ -270,7 +270,7 @@ func VersionsOnDisk(dir, name string) (all []string) {
 	entries, _ := os.ReadDir(filepath.Join(dir, VersionsFolder, name))
 	for _, e := range entries {
 		if IsDigest(e.Name()) {
-			if _, err := os.Stat(filepath.Join(VersionFolder(dir, name, e.Name()), configName)); err == nil {
+			if Holds(VersionFolder(dir, name, e.Name())) {
 				all = append(all, e.Name())
 			}
 		}
@@ -283,7 +283,7 @@ func (c *Catalogue) aliased() map[string]bool {
 	names := map[string]bool{}
 	entries, err := os.ReadDir(c.options.Aliases)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.passedOver(c.options.Aliases, err.Error())
+		c.passedOver("an alias is not read", c.options.Aliases, err.Error())
 	}
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), aliasSuffix)
@@ -291,7 +291,7 @@ func (c *Catalogue) aliased() map[string]bool {
 		case ok && checkName(name) == nil:
 			names[name] = true
 		case !e.IsDir() && !strings.HasPrefix(e.Name(), "."):
-			c.passedOver(filepath.Join(c.options.Aliases, e.Name()), "it is no NAME.yaml")
+			c.passedOver("an alias is not read", filepath.Join(c.options.Aliases, e.Name()), "it is no NAME.yaml")
 		}
 	}
 	c.mu.Lock()
@@ -303,12 +303,12 @@ func (c *Catalogue) aliased() map[string]bool {
 }
 
 // passedOver says once of a file of the aliases that it is not read.
-func (c *Catalogue) passedOver(path, why string) {
+func (c *Catalogue) passedOver(what, path, why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.unread[path] {
 		c.unread[path] = true
-		c.options.Log.Warn("an alias is not read", "file", path, "because", why)
+		c.options.Log.Warn(what, "file", path, "because", why)
 	}
 }
 

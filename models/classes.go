@@ -17,6 +17,8 @@ type Classes struct {
 	// Identity: a score of a pair of texts is what a cross-encoder says of it as it is,
 	// and not made a probability (sentence-transformers' activation_fn).
 	Identity bool
+	// Form is of a head that transformers' class of the base has not; nil: it has it.
+	Form *HeadForm
 }
 
 // Problem is what the scores of a head mean, as transformers' problem_type calls it.
@@ -71,7 +73,8 @@ func ReadClasses(config []byte) (*Classes, error) {
 		Sentences     struct {
 			Activation string `json:"activation_fn"`
 		} `json:"sentence_transformers"`
-		OldActivation string `json:"sbert_ce_default_activation_function"` // before sentence-transformers 4
+		OldActivation string    `json:"sbert_ce_default_activation_function"` // before sentence-transformers 4
+		Form          *HeadForm `json:"adapterhub_head"`                      // our own key, beside an adapter
 	}
 	if err := json.Unmarshal(config, &v); err != nil {
 		return nil, err
@@ -86,6 +89,11 @@ func ReadClasses(config []byte) (*Classes, error) {
 	}
 	if len(v.Architectures) > 0 {
 		c.Task = TaskOf(v.Architectures[0])
+	}
+	if c.Form = v.Form; c.Form != nil {
+		if err := c.Form.Check(); err != nil {
+			return nil, fmt.Errorf("adapterhub_head: %w", err)
+		}
 	}
 	if v.Problem != nil {
 		c.Problem = Problem(*v.Problem)

@@ -116,3 +116,32 @@ func (c *Config) GGUFRows(name string) []int {
 	}
 	return order
 }
+
+// GGUFArchitecture finds the architecture of a general.architecture.
+func GGUFArchitecture(name string) (a *Architecture, ok bool) {
+	a = ggufNamed(name)
+	return a, a != nil
+}
+
+// GGUFModule is the module that transformers calls so whose tensors llama.cpp stores
+// under name, without a suffix; false where there is none, or where one tensor is of
+// several modules.
+func (a *Architecture) GGUFModule(name string) (module string, ok bool) {
+	names, before := a.gguf.outside, ""
+	if rest, inBlock := strings.CutPrefix(name, "blk."); inBlock {
+		var number string
+		if number, name, inBlock = strings.Cut(rest, "."); !inBlock {
+			return "", false
+		}
+		if n, err := strconv.Atoi(number); err != nil || strconv.Itoa(n) != number || n < 0 {
+			return "", false
+		}
+		names, before = a.gguf.inside, a.blocks+number+"."
+	}
+	for module, stored := range names {
+		if stored == name {
+			return before + module, true
+		}
+	}
+	return "", false
+}

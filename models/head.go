@@ -3,6 +3,7 @@ package models
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/peft-serve/peft-serve/kernels"
 )
@@ -50,8 +51,9 @@ type Head struct {
 	Classes *Classes
 
 	config        *Config
-	last          bool    // of a text it reads the last row, and not the first
-	pooler, dense *Linear // nil: none
+	last          bool      // of a text it reads the last row, and not the first
+	pooler, dense *Linear   // nil: none
+	deep          []*Linear // more like dense: see HeadForm
 	act           kernels.Activation
 	out           *Linear
 	sites         Sites // of dense and out, which come after all others of the model
@@ -61,19 +63,26 @@ type Head struct {
 // classes]: what a row holds beyond its own classes is undefined. x is what
 // Model.Forward returned, of first or last rows or of all, as Task wants it.
 func (h *Head) Forward(p *Pass, b *Batch, from int, x *Value) *Value {
+	given := x
 	if h.pooler != nil {
 		x = pooled(p, h.pooler, b, from, x)
 	}
 	segments := headSegments(p, b, from, x.Rows())
-	if h.dense != nil {
-		y := activated(p, h.act, h.dense.Forward(p, segments, x))
-		if h.pooler != nil {
+	through := func(l *Linear) {
+		y := activated(p, h.act, l.Forward(p, segments, x))
+		if x != given {
 			p.Free(x)
 		}
 		x = y
 	}
+	if h.dense != nil {
+		through(h.dense)
+	}
+	for _, l := range h.deep {
+		through(l)
+	}
 	scores := h.out.Forward(p, segments, x)
-	if h.pooler != nil || h.dense != nil {
+	if x != given {
 		p.Free(x)
 	}
 	return scores
@@ -101,6 +110,7 @@ func (h *Head) Place(tokens []int32, virtual int) int {
 // is called when all other sites are numbered.
 func (s *Source) heads(c *Config, pooler *Linear, last bool) {
 	c.heads, c.trunk, c.Causal, c.pooler = map[Task]*Head{}, len(s.sites), last, pooler
+	c.forms = &sync.Map{}
 	for task, form := range s.Architecture.heads {
 		if form.pooled && pooler == nil || form.class == s.class {
 			continue
@@ -174,18 +184,21 @@ func (c *Config) Head(t Task) (*Head, error) {
 // with the head of a task: those of the head are among its sites, and neither a
 // decoder's output embedding is nor a pooler that the head does not stand on.
 func WithHead(m Model, t Task) (Model, error) {
-	c := m.Config()
-	h, err := c.Head(t)
+	h, err := m.Config().Head(t)
 	if err != nil {
 		return nil, err
 	}
-	sites := slices.Concat(m.Sites()[:c.trunk], h.sites)
+	return withHead(m, h), nil
+}
+
+func withHead(m Model, h *Head) Model {
+	sites := slices.Concat(m.Sites()[:m.Config().trunk], h.sites)
 	for i := range sites {
 		if sites[i].Head || h.leaves(sites[i].Linear) {
 			sites[i] = Site{Name: sites[i].Name, Kind: AbsentSite, Layer: -1}
 		}
 	}
-	return &headed{m, sites, c, t}, nil
+	return &headed{m, sites, m.Config(), h.Task}
 }
 
 // leaves reports whether a linear is a pooler on which the head does not stand: its class

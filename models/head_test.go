@@ -62,7 +62,7 @@ func TestClassesOfABase(t *testing.T) {
 		{"heads/roberta/own-text", `{"id2label":null,"_num_labels":3}`, &models.Classes{Task: models.Classify, Names: []string{"LABEL_0", "LABEL_1", "LABEL_2"}}, ""},
 		{"heads/distilbert/own-text", `{}`, &models.Classes{Task: models.Classify, Names: []string{"LABEL_0"}, Problem: models.Regression}, ""},
 		{"heads/electra/own-text", `{}`, &models.Classes{Task: models.Classify, Names: []string{"LABEL_0", "LABEL_1"}}, ""},
-		{"heads/roberta/own-text", `{"id2label":{"0":"a","1":"b"}}`, nil, `"classifier.out_proj.weight" is [3, 24], not [2, 24]`},
+		{"heads/roberta/own-text", `{"id2label":{"0":"a","1":"b"}}`, nil, `"classifier.out_proj.weight" is [3, 9], not [2, 9]`},
 		{"heads/roberta/own-text", `{"id2label":{"0":"a","1":"b","3":"c"}}`, nil, "the numbers from 0 to 2"},
 		{"heads/roberta/own-text", `{"id2label":{"0":"a","1":"b","2":[]}}`, nil, "id2label: 2 is no string"},
 		{"heads/roberta/own-text", `{"id2label":null,"num_labels":0}`, nil, "num_labels is 0"},

@@ -312,10 +312,31 @@ func (t *deltaTask) add(l *Linear, start, end int, d LinearDelta, x, y kernels.M
 	}
 }
 
+// spread cuts the bands where there are fewer of them than threads, as where all
+// rows of a decoding step are one adapter's: rows do not depend on each other.
+func (t *deltaTask) spread(threads int) {
+	n := len(t.bands)
+	parts := (threads + n - 1) / n
+	for i := range n {
+		b := t.bands[i]
+		rows := b.y.Rows
+		step := (rows + parts - 1) / parts
+		if step == rows {
+			continue
+		}
+		t.bands[i].x, t.bands[i].y = b.x.Span(0, step), b.y.Span(0, step)
+		for from := step; from < rows; from += step {
+			to := min(from+step, rows)
+			t.bands = append(t.bands, band{b.linear, b.delta, b.x.Span(from, to), b.y.Span(from, to)})
+		}
+	}
+}
+
 func (t *deltaTask) run(p *Pass, input bool) {
 	if len(t.bands) == 0 {
 		return
 	}
+	t.spread(p.Threads())
 	t.input = input
 	p.Run(len(t.bands), t)
 	clear(t.bands)

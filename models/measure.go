@@ -163,3 +163,4 @@ func (*measure) SquaredError([]float64, kernels.Matrix, kernels.Matrix, float32)
 func (*measure) StoreKV(kernels.KV, []kernels.Span, kernels.Matrix, kernels.Matrix)           {}
 func (*measure) LoadKV(_, _ kernels.Matrix, _ kernels.KV, _ []kernels.Span, _ kernels.Matrix) {}
 func (*measure) Run(int, kernels.Task)                                                        {}
+func (*measure) Threads() int                                                                 { return 1 }

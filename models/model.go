@@ -2,6 +2,7 @@ package models
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/peft-serve/peft-serve/kernels"
 )
@@ -53,8 +54,9 @@ type Config struct {
 	Padding int32 // the token that fills texts up, which a text's last row is not; -1: none
 
 	heads  map[Task]*Head
-	trunk  int     // the number of sites before those of heads
-	pooler *Linear // of an encoder; nil: none
+	forms  *sync.Map // heads of other forms, *Head by formKey
+	trunk  int       // the number of sites before those of heads
+	pooler *Linear   // of an encoder; nil: none
 }
 
 // Options are the choices left to whoever loads a model.

@@ -8,7 +8,7 @@ import (
 // TestModernBERTConfigs refuses what the forward pass does not honour.
 func TestModernBERTConfigs(t *testing.T) {
 	for _, c := range []struct{ changes, want string }{
-		{`{"num_attention_heads": 4}`, "makes heads of 3, which are not rotated"},
+		{`{"num_attention_heads": 8}`, "makes heads of 1, which are not rotated"},
 		{`{"num_attention_heads": 5}`, "no multiple of num_attention_heads 5"},
 		{`{"local_attention": 0}`, "local_attention is 0"},
 		{`{"norm_eps": -1}`, "norm_eps is -1"},

@@ -67,6 +67,7 @@ type Operations interface {
 
 	// Run computes what an adapter does to bands of rows, on one worker each.
 	Run(parts int, t kernels.Task)
+	Threads() int // that do so at once
 }
 
 var _ Operations = (*kernels.Pool)(nil)

@@ -13,23 +13,30 @@ import (
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
+// compared is an answer's number of rows, what a golden has of them, and which those are.
+type compared struct {
+	rows   int
+	golden kernels.Matrix
+	kept   func(all kernels.Matrix) kernels.Matrix
+}
+
 // encodings are requests for the hidden states and the pooled rows of the golden
 // texts of a base's adapters and of its own.
-func encodings(t *testing.T, base string) (calls []*call, want []kernels.Matrix) {
+func encodings(t *testing.T, base string) (calls []*call, want []compared) {
 	t.Helper()
 	add := func(adapter, path string) {
 		for _, text := range modeltest.Texts(t, path) {
 			for _, what := range []struct {
 				encoding Encoding
-				golden   kernels.Matrix
-			}{{EncodeTokens, text.Hidden}, {EncodePooled, text.Pooled}} {
+				compared
+			}{{EncodeTokens, compared{len(text.Tokens), text.Hidden, text.Kept}}, {EncodePooled, compared{1, text.Pooled, modeltest.Text{}.Kept}}} {
 				if what.golden.Empty() {
 					continue
 				}
 				calls = append(calls, &call{Request{
 					Prompt: text.Tokens, Types: text.Types, Encode: what.encoding, Logprobs: -1, PromptLogprobs: -1,
 				}, adapter})
-				want = append(want, what.golden)
+				want = append(want, what.compared)
 			}
 		}
 	}
@@ -66,7 +73,10 @@ func TestEncodings(t *testing.T) {
 			var alone []kernels.Matrix
 			for i, c := range calls {
 				got := g.encoded(g.engine(1, Options{}), []*call{c}, nil)[0]
-				if d := modeltest.MaxDifference(got, want[i]); got.Rows != want[i].Rows || !(d <= 1e-4) {
+				if got.Rows != want[i].rows {
+					t.Fatalf("call %d, adapter %q: %d rows, want %d", i, c.adapter, got.Rows, want[i].rows)
+				}
+				if d := modeltest.MaxDifference(want[i].kept(got), want[i].golden); !(d <= 1e-4) {
 					t.Errorf("call %d, adapter %q: off by %.3g", i, c.adapter, d)
 				}
 				alone = append(alone, got)

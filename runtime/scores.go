@@ -66,6 +66,6 @@ func (e *Engine) classify(s *sequence, a catalogue.Adapter) (err error) {
 		return fmt.Errorf("%w: neither the base nor an adapter that answers has a head", models.ErrTask)
 	}
 	s.classes = len(classes.Names)
-	s.head, err = c.Head(classes.Task)
+	s.head, err = c.HeadOf(classes)
 	return err
 }

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/adapters/adaptertest"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
+	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
 // openHeads is a golden base with its golden adapters that have heads.
@@ -63,6 +66,56 @@ func TestScores(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestHeadsOfOtherForms: adapters whose heads have more linears than the class of the
+// base answer beside the others, with the bits that they have alone.
+func TestHeadsOfOtherForms(t *testing.T) {
+	hub, err := safetensors.Open(modeltest.Goldens(t, "encoders/bert/adapterhub/deep/model_head.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hub.Close()
+	text := adaptertest.Open(t, modeltest.Goldens(t, "heads/bert/text"))
+	tensors := slices.DeleteFunc(text.All(), func(x safetensors.Tensor) bool { return strings.Contains(x.Name, "classifier") })
+	for x := range hub.All() {
+		x.Name = strings.Replace(x.Name, "heads.golden", "base_model.model.classifier", 1)
+		tensors = append(tensors, x)
+	}
+	dir := t.TempDir()
+	for name, pooled := range map[string]bool{"deep": false, "pooled": true} {
+		config := *text.Config
+		config.Classes = &models.Classes{Form: &models.HeadForm{Layers: 3, Activation: "relu", Pooler: pooled, Bias: true}}
+		if err := adapters.NewFolder(name, &config, tensors).Save(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := text.Save(filepath.Join(dir, "text")); err != nil {
+		t.Fatal(err)
+	}
+	g := openGolden(t, "encoders/bert")
+	if g.catalogue, err = catalogue.New(g.load, catalogue.Options{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.catalogue.Close() })
+	var calls []*call
+	var alone []kernels.Matrix
+	for i := range 12 {
+		prompt := []int32{11, 12, int32(13 + i), 14, 15}[:2+i%4]
+		c := &call{Request{Prompt: prompt, Encode: EncodeScores, Logprobs: -1, PromptLogprobs: -1}, []string{"deep", "text", "pooled"}[i%3]}
+		calls, alone = append(calls, c), append(alone, g.encoded(g.engine(1, Options{}), []*call{c}, nil)[0])
+	}
+	for i, got := range g.encoded(g.engine(2, Options{}), calls, nil) {
+		if want := []int{4, 3, 4}[i%3]; got.Cols != want {
+			t.Errorf("%s: %d scores", calls[i].adapter, got.Cols)
+		}
+		if d := modeltest.MaxDifference(got, alone[i]); d != 0 {
+			t.Errorf("%s: off by %.3g beside others", calls[i].adapter, d)
+		}
+	}
+	if modeltest.MaxDifference(alone[0], g.encoded(g.engine(1, Options{}), []*call{{calls[0].Request, "pooled"}}, nil)[0]) == 0 {
+		t.Error("the pooler changes nothing")
 	}
 }
 

@@ -8,6 +8,9 @@ python=$(command -v python3) || { echo "goldens need Python 3.11" >&2; exit 1; }
 .venv/bin/python testdata/goldens/make.py
 .venv/bin/python testdata/goldens/configs.py
 .venv/bin/python testdata/goldens/entities.py
+"$python" -m venv .venv/metric
+.venv/metric/bin/pip install --quiet -r training/metric/testdata/requirements.txt
+.venv/metric/bin/python training/metric/testdata/goldens.py
 "$python" -m venv .venv/transformers5
 .venv/transformers5/bin/pip install --quiet transformers==5.24.0
 .venv/transformers5/bin/python testdata/goldens/configs.py
@@ -18,6 +21,7 @@ if [ ! -d .venv/llama.cpp ]; then
 	git -C .venv/llama.cpp checkout --quiet FETCH_HEAD
 fi
 .venv/bin/python testdata/goldens/converted.py "$PWD/.venv/llama.cpp"
+.venv/bin/python testdata/goldens/ggufadapters.py "$PWD/.venv/llama.cpp"
 .venv/bin/python testdata/tokenizer/stages.py
 .venv/bin/python testdata/tokenizer/trained.py
 .venv/bin/python kernels/testdata/route.py

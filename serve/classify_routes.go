@@ -237,7 +237,8 @@ func (s *Server) classifyBody(c *fiber.Ctx, lists bool) error {
 	if err != nil {
 		return err
 	}
-	defer release()
+	answered := held{release}
+	defer answered.end()
 	if lists && field == "inputs" {
 		answers := make([]any, len(all))
 		for i := range all {
@@ -248,15 +249,15 @@ func (s *Server) classifyBody(c *fiber.Ctx, lists bool) error {
 			}
 		}
 		if in.one {
-			return writeJSON(c, fiber.StatusOK, answers[0])
+			return answered.writeJSON(c, answers[0])
 		}
-		return writeJSON(c, fiber.StatusOK, answers)
+		return answered.writeJSON(c, answers)
 	}
 	answer := classifyAnswer{
 		openAIHead: s.head("classify-", "list", to.lease), Task: classes.Task, Problem: problemOf(classes),
 		Data: show.objects(to.text, classes, all), Usage: inputUsage{tokens, tokens},
 	}
-	return writeJSON(c, fiber.StatusOK, answer)
+	return answered.writeJSON(c, answer)
 }
 
 // shape is how answers are shown.
@@ -314,7 +315,8 @@ func (s *Server) classifyTasks(c *fiber.Ctx, named []naming, texts []classifiabl
 	if err != nil {
 		return err
 	}
-	defer release()
+	answered := held{release}
+	defer answered.end()
 	answer := tasksAnswer{openAIHead: s.head("classify-", "tasks", nil), Tasks: make([]taskAnswer, len(r.tasks)), Usage: inputUsage{r.tokens, r.tokens}}
 	for i, t := range r.tasks {
 		a := &answer.Tasks[i]
@@ -326,7 +328,7 @@ func (s *Server) classifyTasks(c *fiber.Ctx, named []naming, texts []classifiabl
 		a.Task, a.Problem, a.Data = t.classes.Task, problemOf(t.classes), show.objects(t.text, t.classes, t.all)
 	}
 	r.timing.durations(c)
-	return writeJSON(c, fiber.StatusOK, answer)
+	return answered.writeJSON(c, answer)
 }
 
 // predictInput is what text-embeddings-inference classifies: a text, a list of the
@@ -397,7 +399,8 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	defer release()
+	answered := held{release}
+	defer answered.end()
 	answers := make([]any, len(all))
 	for i := range all {
 		if classes.Task == models.Tag {
@@ -407,7 +410,7 @@ func (s *Server) predict(c *fiber.Ctx) error {
 		}
 	}
 	if !body.Inputs.batch {
-		return writeJSON(c, fiber.StatusOK, answers[0])
+		return answered.writeJSON(c, answers[0])
 	}
-	return writeJSON(c, fiber.StatusOK, answers)
+	return answered.writeJSON(c, answers)
 }

@@ -76,7 +76,8 @@ func (s *Server) embeddings(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	defer made.release()
+	answered := held{made.release}
+	defer answered.end()
 	answer := embeddingsAnswer{
 		Object: "list", Data: make([]embeddingObject, len(made.rows)), Model: s.head("", "", to.lease).Model,
 		Usage: inputUsage{made.tokens, made.tokens},
@@ -84,7 +85,7 @@ func (s *Server) embeddings(c *fiber.Ctx) error {
 	for i, m := range made.rows {
 		answer.Data[i] = embeddingObject{"embedding", i, floats(m.Row(0), inBase64)}
 	}
-	return writeJSON(c, fiber.StatusOK, answer)
+	return answered.writeJSON(c, answer)
 }
 
 // fieldOf names the elements of a field that may have one or several.

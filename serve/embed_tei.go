@@ -71,14 +71,15 @@ func (s *Server) embedRoute(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	defer made.release()
+	answered := held{made.release}
+	defer answered.end()
 	rows := make([][]float32, len(made.rows))
 	for i, m := range made.rows {
 		if rows[i] = m.Row(0); or(body.Normalize, true) {
 			pooling.Normalize(rows[i])
 		}
 	}
-	return writeJSON(c, fiber.StatusOK, rows)
+	return answered.writeJSON(c, rows)
 }
 
 // embedAll answers with the hidden states of all tokens.
@@ -91,12 +92,13 @@ func (s *Server) embedAll(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	defer made.release()
+	answered := held{made.release}
+	defer answered.end()
 	texts := make([][][]float32, len(made.rows))
 	for i, m := range made.rows {
 		texts[i] = rowsOf(m)
 	}
-	return writeJSON(c, fiber.StatusOK, texts)
+	return answered.writeJSON(c, texts)
 }
 
 func rowsOf(m kernels.Matrix) [][]float32 {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"os"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
@@ -417,4 +419,32 @@ func asJSON(t *testing.T, v any) string {
 	b, err := json.Marshal(v)
 	require.NoError(t, err)
 	return string(b)
+}
+
+// The memory of an answer is set aside until its client has read it, or has left.
+func TestAnswersAreHeldUntilTheyAreWritten(t *testing.T) {
+	account := memoryWith(t, 1<<30)
+	s := newSite(t, func(_ *Config, p *Parts) { p.Memory = account })
+	used := func() (n int64) {
+		for _, l := range account.Lines()[1:] {
+			n += l.Used
+		}
+		return n
+	}
+	for path, body := range map[string]string{
+		"/embed_all": `{"inputs":"Hello"}`, "/embed": `{"inputs":["Hello"]}`, "/v1/embeddings": `{"input":"Hello"}`,
+		"/v1/classify": `{"input":"Hello","model":"sql"}`, "/classify": `{"inputs":["Hello"],"model":"sql"}`, "/predict": `{"inputs":"Hello","model":"sql"}`,
+	} {
+		for name, over := range map[string]func(*fasthttp.Response) error{
+			"written": func(r *fasthttp.Response) error { return r.BodyWriteTo(io.Discard) },
+			"read":    func(r *fasthttp.Response) error { require.NotEmpty(t, r.Body()); return nil },
+			"left":    func(r *fasthttp.Response) error { r.Reset(); return nil },
+		} {
+			response := s.server.ask("a", "b", path, []byte(body))
+			require.Equal(t, 200, response.StatusCode(), path)
+			require.Positive(t, used(), "%s: the answer has not been %s yet", path, name)
+			require.NoError(t, over(response))
+			require.Zero(t, used(), "%s: the answer has been %s", path, name)
+		}
+	}
 }

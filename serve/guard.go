@@ -42,7 +42,7 @@ func (s *Server) measure(c *fiber.Ctx) error {
 	s.metrics.answered(c.Method(), routeOf(c), c.Response().StatusCode())
 	if !account.stream {
 		account.about(c)
-		account.sent = len(c.Response().Body())
+		account.sent = sentBytes(c)
 		account.close()
 	}
 	return nil

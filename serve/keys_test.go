@@ -60,7 +60,10 @@ const twoTeams = `
 `
 
 // A namingRequest is a request of a route, with NAME where it names an adapter.
-type namingRequest struct{ query, body, header string }
+type namingRequest struct {
+	query, body, header string
+	others              bool // that it names answer beside it
+}
 
 // fresh is what differs from one answer to the next.
 var fresh = regexp.MustCompile(`"[a-z]+-[0-9a-f]{24}"|"created":\d+`)
@@ -104,7 +107,7 @@ var requestsOf = map[string][]namingRequest{
 	},
 	"POST /v1/classify": {
 		{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":[["a","b"]],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"text":"a"}`, query: "?adapter=NAME"}, {body: `{"input":[1]}`, header: "NAME"},
-		{body: `{"input":"a"}`, query: "?adapter=NAME,sql"}, {body: `{"input":"a"}`, query: "?adapter=NAM*"}, {body: `{"input":"a"}`, query: "?adapter=NAME*"}, {body: `{"input":"a"}`, query: "?adapter=*"},
+		{body: `{"input":"a"}`, query: "?adapter=NAME,sql", others: true}, {body: `{"input":"a"}`, query: "?adapter=NAM*"}, {body: `{"input":"a"}`, query: "?adapter=NAME*"}, {body: `{"input":"a"}`, query: "?adapter=*"},
 	},
 	"POST /classify":                               {{body: `{"inputs":"a","model":"NAME"}`}},
 	"POST /predict":                                {{body: `{"inputs":"a","model":"NAME"}`}, {body: `{"inputs":[["a"]]}`, query: "?adapter=NAME"}},
@@ -198,7 +201,7 @@ func TestHiddenIsAbsent(t *testing.T) {
 				require.Equal(t, ask(without, hidden), answer, what)
 				if strings.Contains(r.path, ":name") || strings.Contains(fmt.Sprint(request), "NAME") {
 					require.Equal(t, ask(with, absent), answer, what)
-					require.NotContains(t, answer[:3], "200", what)
+					require.True(t, request.others || answer[:3] != "200", what)
 				}
 				require.NotContains(t, answer, "digest-of-team-b")
 			}
@@ -232,9 +235,9 @@ func TestHiddenIsAbsentAmongTheSeen(t *testing.T) {
 				}
 				got := s.as(t, "team-a", method, strings.NewReplacer(":name", name, "*", name).Replace(path)+put(request.query), put(request.body), headers...)
 				got.header.Del("Date")
-				return strings.ReplaceAll(fmt.Sprint(got.status, got.header, got.body), name, "NAME")
+				return strings.ReplaceAll(fmt.Sprint(got.status, got.header, fresh.ReplaceAllString(got.body, "")), name, "NAME")
 			}
-			require.Equal(t, ask(absent), ask(hidden), route, request)
+			require.Equal(t, ask(absent), ask(hidden), "%s %v", route, request)
 		}
 	}
 }

@@ -270,10 +270,11 @@ func finishReason(f runtime.Finish) *string {
 
 // openAIHead begins every answer and chunk.
 type openAIHead struct {
-	ID      string `json:"id"`
-	Object  string `json:"object"`
-	Created int64  `json:"created"`
-	Model   string `json:"model"`
+	ID          string `json:"id"`
+	Object      string `json:"object"`
+	Created     int64  `json:"created"`
+	Model       string `json:"model"`
+	Fingerprint string `json:"system_fingerprint"` // the server's version: some clients want one
 }
 
 func (s *Server) head(prefix, object string, lease *catalogue.Lease) openAIHead {
@@ -281,5 +282,5 @@ func (s *Server) head(prefix, object string, lease *catalogue.Lease) openAIHead 
 	if model == "" {
 		model = s.config.Name
 	}
-	return openAIHead{ID: prefix + newID(), Object: object, Created: time.Now().Unix(), Model: model}
+	return openAIHead{ID: prefix + newID(), Object: object, Created: time.Now().Unix(), Model: model, Fingerprint: "peft-serve-" + s.config.Version}
 }

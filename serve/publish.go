@@ -207,7 +207,7 @@ func nameTaken(name, folder string) error {
 	case exists(filepath.Join(folder, adapters.RunMark)):
 		f.code = "run_folder"
 		f.message = fmt.Sprintf("%q in the adapters' folder is where peft-train writes to (%s), and what else a run has there would be lost: give this adapter another name; what the run writes there is served without an upload", name, adapters.RunMark)
-	case !holdsAdapter(folder):
+	case !catalogue.Holds(folder):
 		f.message = fmt.Sprintf("%q in the adapters' folder is no adapter: give this one another name, or move that away", name)
 	default:
 		f.message = fmt.Sprintf("%q in the adapters' folder was not uploaded, or has been written to since: give this adapter another name, or move that away; it stays as it is", name)
@@ -271,25 +271,20 @@ func (l *limitedUpload) got() int64 { return l.limit - l.left }
 // adapterRoot is the folder that holds the configuration: the archive's top,
 // or the one folder there.
 func adapterRoot(dir string) (string, error) {
-	if holdsAdapter(dir) {
+	if catalogue.Holds(dir) {
 		return dir, nil
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return "", err
 	}
-	if len(entries) == 1 && entries[0].IsDir() && holdsAdapter(filepath.Join(dir, entries[0].Name())) {
+	if len(entries) == 1 && entries[0].IsDir() && catalogue.Holds(filepath.Join(dir, entries[0].Name())) {
 		return filepath.Join(dir, entries[0].Name()), nil
 	}
 	return "", &failure{
 		status: http.StatusUnprocessableEntity, kind: invalidRequest, code: "archive_refused",
-		message: "the archive has no adapter_config.json at its top or in its only folder: send the folder that PEFT's save_pretrained wrote",
+		message: "the archive has neither adapter_config.json nor a .gguf file at its top or in its only folder: send the folder that PEFT's save_pretrained wrote, or the file of llama.cpp's converter",
 	}
-}
-
-func holdsAdapter(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, "adapter_config.json"))
-	return err == nil
 }
 
 // discard removes a staging. What cannot be removed is left to the next start.

@@ -178,7 +178,7 @@ func (s *Server) redirect(c *fiber.Ctx, to redirection) error {
 	}
 	audit := auditOf(c)
 	for i, v := range versions {
-		if v.Digest == "" && holdsAdapter(v.Dir) {
+		if v.Digest == "" && catalogue.Holds(v.Dir) {
 			if versions[i].Digest, err = s.digestOf(v.Dir); errors.Is(err, memory.ErrFull) {
 				return err
 			}
@@ -188,7 +188,7 @@ func (s *Server) redirect(c *fiber.Ctx, to redirection) error {
 		}
 	}
 	audit.becomes(to.digest)
-	at := slices.IndexFunc(versions, func(v catalogue.Version) bool { return v.Digest == to.digest && (v.Live || holdsAdapter(v.Dir)) })
+	at := slices.IndexFunc(versions, func(v catalogue.Version) bool { return v.Digest == to.digest && (v.Live || catalogue.Holds(v.Dir)) })
 	switch {
 	case to.digest == "":
 	case at < 0:
@@ -220,7 +220,7 @@ func (s *Server) redirectTo(c *fiber.Ctx, name string, to redirection, versions 
 		if err != nil {
 			return err
 		}
-		if to.digest != "" && !holdsAdapter(versions[at].Dir) {
+		if to.digest != "" && !catalogue.Holds(versions[at].Dir) {
 			return notFound("version_not_found", "digest", "version %s of adapter %q has been removed meanwhile", to.digest, name)
 		}
 		if alias = to.change(alias); alias.Canary != "" && alias.Canary == alias.Live {

@@ -150,6 +150,9 @@ func putAlias(staging *staging, path string, text []byte) error {
 // place gives an upload, whose digest that is, its place, and its role.
 func (s *Server) place(staging *staging, name, folder, digest string, as publication) (place string, created bool, err error) {
 	plain := filepath.Join(s.config.Adapters, name)
+	if file := catalogue.PlaceOf(s.config.Adapters, name); file != plain {
+		return "", false, nameTaken(name, file)
+	}
 	alias, err := s.aliasOf(name)
 	if err != nil {
 		return "", false, err
@@ -317,6 +320,9 @@ func (s *Server) takeFiles(name string, live string) (taken []string, err error)
 	root := s.config.Adapters
 	plain, versions := filepath.Join(root, name), filepath.Join(root, catalogue.VersionsFolder, name)
 	live, err = filepath.Abs(live)
+	if err == nil && live == catalogue.PlaceOf(root, name) && live != plain {
+		return nil, notUploaded(name)
+	}
 	if err != nil || root == "" || live != plain && filepath.Dir(live) != versions { // another name's folder stays
 		return nil, err
 	}

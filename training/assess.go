@@ -69,9 +69,6 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 			return nil, nil, err
 		}
 		o.Task, o.Header = task, task.Header
-		if head != nil {
-			_, o.Columns = task.Labels(o.Columns)
-		}
 		if len(data) == 1 && isFolder(data[0]) {
 			_, dev := task.Files(data[0])
 			data = []string{dev}
@@ -124,7 +121,7 @@ func (a *Assessment) head(m models.Model, e *evaluator) (*dataset.Labels, error)
 	if l.Task == models.Classify {
 		l.Problem = solved(classes)
 	}
-	head, err := c.Head(l.Task)
+	head, err := c.HeadOf(classes)
 	e.objective = Objective{Head: head, Problem: l.Problem, Classes: len(l.Names)}
 	return l, err
 }

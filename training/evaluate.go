@@ -8,6 +8,7 @@ import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/dataset"
+	"github.com/peft-serve/peft-serve/training/metric"
 )
 
 // Scores are metrics by name: loss, perplexity, accuracy, …
@@ -184,10 +185,10 @@ func answer(examples []dataset.Example, task *dataset.Task, scores []float64, s 
 		chosen, expected = append(chosen, argmax(own)), append(expected, expectation(own))
 	}
 	for _, name := range task.Metrics {
-		if metric, ok := classMetrics[name]; ok {
-			s[name] = metric(labels, chosen)
+		if measure := metric.OfLabels(name); measure != nil {
+			s[name] = measure(labels, chosen)
 		} else {
-			s[name] = valueMetrics[name](values, expected)
+			s[name] = metric.OfValues(name)(values, expected)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training/dataset"
+	"github.com/peft-serve/peft-serve/training/metric"
 )
 
 // headScores returns those of the rows that predict, of a batch for a head, as the server
@@ -89,23 +90,23 @@ type headMetric struct {
 
 // headMetrics are those of an objective, the first of them the one that tells most.
 func headMetrics(o *Objective) []headMetric {
-	accuracy := headMetric{"accuracy", func(j *judged) float64 { return Accuracy(j.labels, j.chosen) }}
+	accuracy := headMetric{"accuracy", func(j *judged) float64 { return metric.Accuracy(j.labels, j.chosen) }}
 	switch {
 	case o.Problem == models.Regression:
 		return []headMetric{
-			{"pearson", func(j *judged) float64 { return Pearson(j.wanted, j.got) }},
-			{"spearman", func(j *judged) float64 { return Spearman(j.wanted, j.got) }},
+			{"pearson", func(j *judged) float64 { return metric.Pearson(j.wanted, j.got) }},
+			{"spearman", func(j *judged) float64 { return metric.Spearman(j.wanted, j.got) }},
 		}
 	case o.Problem == models.MultiLabel:
 		return []headMetric{
-			{"f1", func(j *judged) float64 { return F1(rounded(j.wanted), rounded(j.got)) }}, // over all classes together
+			{"f1", func(j *judged) float64 { return metric.F1(rounded(j.wanted), rounded(j.got)) }}, // over all classes together
 			{"accuracy", allRight},
 		}
 	case o.Problem == models.SingleLabel && o.Classes == 2:
 		return []headMetric{
 			accuracy,
-			{"f1", func(j *judged) float64 { return F1(j.labels, j.chosen) }},
-			{"matthews", func(j *judged) float64 { return Matthews(j.labels, j.chosen) }},
+			{"f1", func(j *judged) float64 { return metric.F1(j.labels, j.chosen) }},
+			{"matthews", func(j *judged) float64 { return metric.Matthews(j.labels, j.chosen) }},
 		}
 	}
 	return []headMetric{accuracy}

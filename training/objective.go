@@ -101,14 +101,14 @@ func (r *Run) labels() (*dataset.Labels, error) {
 		if err != nil {
 			return nil, err
 		}
-		own, columns := task.Labels(r.Columns)
+		own := task.Labels()
 		if r.Objective != "" && (l.Task != own.Task || l.Problem != own.Problem) {
 			return nil, fmt.Errorf("--objective: %s is not what --task %s is about", r.Objective, r.Task)
 		}
 		if l.Task, l.Problem = own.Task, own.Problem; l.Names == nil {
 			l.Names = own.Names
 		}
-		r.Columns, o.Columns, o.Task, o.Header = columns, columns, task, task.Header
+		o.Task, o.Header = task, task.Header
 		data, _ = r.files(task)
 	}
 	var known []string

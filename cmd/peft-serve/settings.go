@@ -30,7 +30,7 @@ type serveCommand struct {
 	SharePrefixes switched `group:"http" help:"Let tenants find each other's prompts in the prefix cache: faster, and the time of an answer tells whether another has asked the same"`
 	MetricsAuth   switched `group:"http" help:"Refuse /metrics without a key that has the right metrics or admin; otherwise metrics by adapter are left out"`
 	asking
-	IgnoreUnknownFields switched      `group:"http" help:"Pass over fields of requests that nothing reads, and name them in X-Ignored-Fields, where they are otherwise refused; not in those that change adapters"`
+	IgnoreUnknownFields switched      `group:"http" help:"Pass over fields of requests that nothing reads, and name them in X-Ignored-Fields, where they are otherwise refused. Strict all the same: tools and tool_choice, lora and merged_adapters, response_format, text.format, structured_outputs and grammar, documents that are ranked, and what changes adapters, keys or versions"`
 	RequestTimeout      time.Duration `group:"http" placeholder:"TIME" default:"10m" help:"Longest that a request may take, waiting included; 0: no limit"`
 	Drain               time.Duration `group:"http" placeholder:"TIME" default:"30s" help:"How long a shutdown waits for requests that run"`
 	DeregistrationDelay time.Duration `group:"http" placeholder:"TIME" default:"0s" help:"How long before that requests are still taken while /ready says no, for balancers to send them elsewhere"`

@@ -15,6 +15,7 @@ type convertCommand struct {
 	Base      string  `help:"The base (its configuration is enough), an hf:// URI or a published name: checks names and shapes; GGUF and AdapterHub need it."`
 	Form      string  `help:"peft, adapterhub or gguf (default: by the name, and away from what it is)."`
 	LoraAlpha float64 `help:"Alpha of a loralib file, which does not say it."`
+	NoHead    bool    `name:"without-head" help:"Leave the head of an AdapterHub folder out."`
 	Name      string  `help:"The adapter's name in AdapterHub's files."`
 	Overwrite bool    `help:"Replace what is at the destination."`
 	JSON      bool    `name:"json" help:"Print JSON."`
@@ -23,7 +24,7 @@ type convertCommand struct {
 
 // Run converts.
 func (o *convertCommand) Run(ctx context.Context, c console) error {
-	options := convert.Options{From: o.From, To: o.To, Form: o.Form, Alpha: o.LoraAlpha, Name: o.Name, Overwrite: o.Overwrite}
+	options := convert.Options{From: o.From, To: o.To, Form: o.Form, Alpha: o.LoraAlpha, Name: o.Name, NoHead: o.NoHead, Overwrite: o.Overwrite}
 	if o.Base != "" {
 		base, err := openShape(ctx, o.Base, o.BaseConfig, c)
 		if err != nil {

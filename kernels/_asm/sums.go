@@ -5,6 +5,7 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 // summed is the number of rows that are added in one walk over the result.
@@ -32,6 +33,7 @@ func rowSum(s isa, f stored) {
 	threefold, fourth := GP64(), GP64()
 	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, threefold)
 	LEAQ(Mem{Base: x, Index: stride, Scale: 4}, fourth)
+	ahead := nextRows(f, stride, x, fourth)
 	var factors []vec
 	for i := range summed {
 		v := s.newRegister()
@@ -54,6 +56,11 @@ func rowSum(s isa, f stored) {
 		case 3:
 			row.Index, row.Scale = threefold, 1
 		}
+		if ahead != nil {
+			next := row
+			next.Base = ahead[i/4]
+			PREFETCHT0(next)
+		}
 		widen := f.open(s, row, opened)
 		for j, sum := range sums {
 			VFMADD231PS(widen(j), factors[i], sum)
@@ -65,7 +72,26 @@ func rowSum(s isa, f stored) {
 	ADDQ(I32(int32(4*f.values)), dst)
 	ADDQ(I32(int32(f.bytes)), x)
 	ADDQ(I32(int32(f.bytes)), fourth)
+	for _, next := range ahead {
+		ADDQ(I32(int32(f.bytes)), next)
+	}
 	SUBQ(I32(int32(f.values)), n)
 	JGT(LabelRef("loop"))
 	end()
+}
+
+// nextRows are where the rows begin that the next walk adds, and the fourth of them:
+// those of Q8_0 are so short that no prefetcher finds its way from one walk to the
+// next, which made a walk through cold memory take 1.6 times as long. Those of other
+// formats gained nothing by it; nil.
+func nextRows(f stored, stride, x, fourth reg.Register) (ahead []reg.GPVirtual) {
+	if f.name != "Q8_0" {
+		return nil
+	}
+	for _, base := range []reg.Register{x, fourth} {
+		next := GP64()
+		LEAQ(Mem{Base: base, Index: stride, Scale: 8}, next)
+		ahead = append(ahead, next)
+	}
+	return ahead
 }

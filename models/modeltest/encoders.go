@@ -18,10 +18,11 @@ func Encoders(t testing.TB) (names []string) {
 	return names
 }
 
-// Text is one text of a golden file with the oracle's hidden states, [tokens,
+// Text is one text of a golden file with the oracle's hidden states, [rows,
 // hidden], and what its pooler made of the first, [1, hidden]; empty: it has none.
 type Text struct {
 	Tokens, Types  []int32
+	Rows           []int32 // places of the tokens whose hidden states are kept; nil: all
 	Hidden, Pooled kernels.Matrix
 	// Position is where the first token stands, and Adapter what acts on the text.
 	Position int
@@ -56,6 +57,9 @@ func Texts(t testing.TB, path string) (texts []Text) {
 		if types, ok := f.Lookup(fmt.Sprintf("types.%d", i)); ok {
 			text.Types = integers(types)
 		}
+		if rows, ok := f.Lookup(fmt.Sprintf("rows.%d", i)); ok {
+			text.Rows = integers(rows)
+		}
 		texts = append(texts, text)
 	}
 	if len(texts) == 0 {
@@ -64,8 +68,20 @@ func Texts(t testing.TB, path string) (texts []Text) {
 	return texts
 }
 
-// Encode runs texts through an encoder in one batch and returns of each what its
-// golden has: Hidden and, where the model has a pooler, Pooled.
+// Kept are the rows of all tokens that the golden has.
+func (text Text) Kept(all kernels.Matrix) kernels.Matrix {
+	if text.Rows == nil {
+		return all
+	}
+	kept := kernels.NewMatrix(len(text.Rows), all.Cols)
+	for i, r := range text.Rows {
+		copy(kept.Row(i), all.Row(int(r)))
+	}
+	return kept
+}
+
+// Encode runs texts through an encoder in one batch and returns of each Hidden, of
+// every token, and, where the model has a pooler, Pooled.
 func Encode(m models.Model, p *models.Pass, texts ...Text) []Text {
 	var b models.Batch
 	for _, text := range texts {

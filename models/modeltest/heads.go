@@ -133,11 +133,19 @@ func Scores(t testing.TB, name string) (scores []kernels.Matrix) {
 	}
 }
 
-// Classify runs texts, whole and all under heads of one task, in one batch, and
-// returns the scores of each, of as many classes as its row has.
+// classesOf are those of the heads of texts, which all have one form.
+func classesOf(task models.Task, texts []Text) *models.Classes {
+	if a, ok := texts[0].Adapter.(interface{ Classes() *models.Classes }); ok && a.Classes() != nil {
+		return a.Classes()
+	}
+	return &models.Classes{Task: task}
+}
+
+// Classify runs texts, whole and all under heads of one task and form, in one batch,
+// and returns the scores of each, of as many classes as its row has.
 func Classify(t testing.TB, m models.Model, p *models.Pass, task models.Task, classes []int, texts ...Text) (scores []kernels.Matrix) {
 	t.Helper()
-	head, err := m.Config().Head(task)
+	head, err := m.Config().HeadOf(classesOf(task, texts))
 	if err != nil {
 		t.Fatal(err)
 	}

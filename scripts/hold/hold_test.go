@@ -16,7 +16,7 @@ import (
 func TestModes(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"hostile -root ../.. -n 300 -requests 200 -seed 7", `^300 hostile: refused \d\d+, served \d\d+, crashed 0, unnamed 0, slow 0, large 0, wrong 0;[^\n]*\n200 hostile requests: refused \d\d+, answered \d\d+, crashed 0, unnamed 0, slow 0, large 0, wrong 0;`},
-		{"mixed -root ../.. -n 4000 -seed 7", `^4000 mixed: differing 0, .* combined [1-9].* kept to a grammar [1-9].* encoded [1-9].* scored by heads [1-9].* left [1-9].* preemptions [1-9].* cached tokens [1-9]`},
+		{"mixed -root ../.. -n 4000 -seed 7", `^4000 mixed: differing 0, .* combined [1-9].* kept to a grammar [1-9].* encoded [1-9].* scored by heads [1-9].* left [1-9].* preemptions [1-9].* cached tokens [1-9].* shared rows [1-9]`},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			var out strings.Builder

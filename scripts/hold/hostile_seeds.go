@@ -25,7 +25,7 @@ type seed struct {
 	folder  mutant.Folder
 }
 
-// seeds are all there are: the golden adapters; the golden bases, whole and in
+// seeds are all there are: the golden adapters, and what llama.cpp's converter makes of some; the golden bases, whole and in
 // shards, and what llama.cpp's converter makes of such.
 type seeds struct{ adapters, bases []seed }
 
@@ -96,6 +96,17 @@ func (s *seeds) addAdapters(root, base string) error {
 			}
 		}
 		s.adapters = append(s.adapters, seed{name, base, true, folder})
+	}
+	files, err := filepath.Glob(filepath.Join(base, "ggufadapters", "*.gguf"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		s.adapters = append(s.adapters, seed{filepath.Base(base) + "/" + filepath.Base(file), base, true, mutant.Folder{"adapter.gguf": {Bytes: b}}})
 	}
 	return nil
 }

@@ -154,6 +154,7 @@ func (o mixing) round(ctx context.Context, dir string, round, n int, total *tall
 	snapshot := together.engine.Snapshot()
 	total.preemptions += snapshot.Preemptions
 	total.cached += snapshot.CachedTokens
+	total.shared += snapshot.SharedRows
 	total.adapters = max(total.adapters, len(c.names))
 	return ctx.Err()
 }
@@ -250,13 +251,13 @@ type tally struct {
 	requests, differing, combined, left, refused int
 	formed, encoded, scored                      int
 	adapters, tokens                             int
-	preemptions, cached                          uint64
+	preemptions, cached, shared                  uint64
 	first                                        string // the first difference
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("%d mixed: differing %d, adapters %d, combined %d, kept to a grammar %d, encoded %d, scored by heads %d, left %d, refused %d, preemptions %d, cached tokens %d, tokens %d",
-		t.requests, t.differing, t.adapters, t.combined, t.formed, t.encoded, t.scored, t.left, t.refused, t.preemptions, t.cached, t.tokens)
+	return fmt.Sprintf("%d mixed: differing %d, adapters %d, combined %d, kept to a grammar %d, encoded %d, scored by heads %d, left %d, refused %d, preemptions %d, cached tokens %d, shared rows %d, tokens %d",
+		t.requests, t.differing, t.adapters, t.combined, t.formed, t.encoded, t.scored, t.left, t.refused, t.preemptions, t.cached, t.shared, t.tokens)
 }
 
 func (t *tally) count(q *question, a answer) {

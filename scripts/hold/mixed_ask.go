@@ -54,6 +54,9 @@ func (c *cast) ask(draw *rand.Rand, i int) *question {
 	if draw.IntN(20) == 0 {
 		q.leave = draw.IntN(6)
 	}
+	if draw.IntN(8) == 0 {
+		q.Scope = "another"
+	}
 	switch draw.IntN(8) {
 	case 0, 1: // the base
 	case 2:
@@ -85,6 +88,15 @@ func (c *cast) ask(draw *rand.Rand, i int) *question {
 	return q
 }
 
+// common is one of the texts that many ask about, so that they ride on one trunk.
+func (c *cast) common(n int) (prompt []int32) {
+	draw := rand.New(rand.NewPCG(uint64(n), 1))
+	for range 4 + 13*n {
+		prompt = append(prompt, int32(2+draw.IntN(min(c.model.Config().Vocabulary-2, 80))))
+	}
+	return prompt
+}
+
 func part(name string) []catalogue.Part { return []catalogue.Part{{Name: name, Weight: 1}} }
 
 // encode has a request ask for rows instead of text.
@@ -110,9 +122,13 @@ func (c *cast) encode(draw *rand.Rand, q *question) {
 			q.PoolFrom = draw.IntN(len(q.Prompt))
 		}
 	}
+	if draw.IntN(2) == 0 { // one that others ask about too
+		q.Prompt = c.common(draw.IntN(3))
+		q.PoolFrom = min(q.PoolFrom, len(q.Prompt)-1)
+	}
 	if config.TokenTypes > 1 && draw.IntN(2) == 0 { // a pair
 		q.Types = make([]int32, len(q.Prompt))
-		for i := draw.IntN(len(q.Types)); i < len(q.Types); i++ {
+		for i := len(q.Types) / 2; i < len(q.Types); i++ {
 			q.Types[i] = 1
 		}
 	}

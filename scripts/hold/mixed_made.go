@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
@@ -25,11 +27,13 @@ var made = map[string]map[string]any{
 	"bottleneck": {"peft_type": "BOTTLENECK", "mh_adapter": true, "output_adapter": true, "reduction_factor": 16},
 	"seq-cls":    {"peft_type": "LORA", "r": 4, "task_type": "SEQ_CLS", "modules_to_save": []string{"classifier", "score"}, "target_modules": "all-linear"},
 	"token-cls":  {"peft_type": "IA3", "task_type": "TOKEN_CLS", "modules_to_save": []string{"classifier", "score"}},
+	"late":       {"peft_type": "LORA", "r": 4},
+	"late-cls":   {"peft_type": "LORA", "r": 4, "task_type": "SEQ_CLS", "modules_to_save": []string{"classifier", "score"}},
 	"many-cls":   {"peft_type": "LORA", "r": 2, "task_type": "SEQ_CLS", "modules_to_save": []string{"classifier", "score"}, "target_modules": "all-linear"},
 }
 
 // classesMade is how many classes the heads of those tell apart that have one.
-var classesMade = map[string]int{"seq-cls": 3, "token-cls": 5, "many-cls": 77}
+var classesMade = map[string]int{"seq-cls": 3, "token-cls": 5, "many-cls": 77, "late-cls": 4}
 
 // makeAdapters makes an adapter of each family in dir, none of which is without
 // effect: those of some names, or all. What does not fit the base is left out.
@@ -42,6 +46,10 @@ func makeAdapters(base, dir string, names ...string) error {
 	for name, config := range made {
 		if len(names) > 0 && !slices.Contains(names, name) {
 			continue
+		}
+		if strings.HasPrefix(name, "late") { // what is below it is the base's
+			config = maps.Clone(config)
+			config["layers_to_transform"] = []int{m.Config().Layers - 1}
 		}
 		c, err := adapters.NewConfig(config)
 		if err != nil {

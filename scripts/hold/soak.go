@@ -86,12 +86,19 @@ func soak(ctx context.Context, args []string, out io.Writer) (err error) {
 }
 
 // newValues are the values of labels that came after a first look, in order. What
-// is resident by then is told by digest, and may be any adapter in the folder.
+// is resident by then is told by digest and method, and may be any adapter in the
+// folder.
 func (o *soaking) newValues(before, after footprint) (late []string) {
 	for value := range after.values {
 		label, of, _ := strings.Cut(value, "=")
-		if !before.values[value] && label != "digest" && !slices.Contains(o.names, of) {
-			late = append(late, value)
+		if before.values[value] || label == "digest" || label == "method" {
+			continue
+		}
+		for name := range strings.SplitSeq(of, ",") { // of one adapter, or of those that are resident
+			if !slices.Contains(o.names, name) {
+				late = append(late, value)
+				break
+			}
 		}
 	}
 	slices.Sort(late)
@@ -239,7 +246,8 @@ func (o *soaking) once(ctx context.Context, client *http.Client, draw *rand.Rand
 	}
 }
 
-func (o *soaking) do(ctx context.Context, client *http.Client, method, path string, body any) {
+// do returns the status of the answer, 0 if there is none.
+func (o *soaking) do(ctx context.Context, client *http.Client, method, path string, body any) int {
 	var text []byte
 	switch b := body.(type) {
 	case nil:
@@ -250,63 +258,16 @@ func (o *soaking) do(ctx context.Context, client *http.Client, method, path stri
 	}
 	request, err := http.NewRequestWithContext(ctx, method, o.server.url+path, bytes.NewReader(text))
 	if err != nil {
-		return
+		return 0
 	}
 	answer, err := client.Do(request)
 	if err != nil {
-		return
+		return 0
 	}
 	defer func() { _ = answer.Body.Close() }()
 	_, _ = io.Copy(io.Discard, answer.Body)
 	if answer.StatusCode == http.StatusInternalServerError {
 		o.failed.Add(1)
 	}
-}
-
-// rested is what the server holds when nothing is asked of it: what the soak
-// published is gone, the same adapters are resident each time, and idle connections
-// and templates have been closed.
-func (o *soaking) rested(ctx context.Context, name string) (least footprint, err error) {
-	client := newClient()
-	defer client.CloseIdleConnections()
-	for c := range o.clients {
-		for i := range 3 {
-			o.do(ctx, client, http.MethodDelete, fmt.Sprintf("/v1/adapters/own-%d-%d", c, i), nil)
-		}
-	}
-	for _, name := range o.names { // the last ones stay
-		o.do(ctx, client, http.MethodPost, "/v1/generate?adapter="+name, map[string]any{"prompt": "a", "max_tokens": 1})
-	}
-	client.CloseIdleConnections()
-	http.DefaultClient.CloseIdleConnections()
-	for range 20 {
-		pause(ctx, 500*time.Millisecond)
-		now, err := o.server.footprint(ctx)
-		if err != nil {
-			return now, err
-		}
-		if least.goroutines == 0 || now.goroutines <= least.goroutines {
-			least = now
-		}
-	}
-	var profile []byte
-	if least.heap, profile, err = o.server.live(ctx); err != nil {
-		return least, err
-	}
-	if o.profiles != "" {
-		if err := os.WriteFile(filepath.Join(o.profiles, name+".pprof"), profile, 0o644); err != nil {
-			return least, err
-		}
-	}
-	// Memory that is free goes back to the system little by little.
-	for fallen := time.Now(); time.Since(fallen) < 20*time.Second && ctx.Err() == nil; pause(ctx, time.Second) {
-		now, err := o.server.resident()
-		if err != nil {
-			return least, err
-		}
-		if now < least.resident {
-			least.resident, fallen = now, time.Now()
-		}
-	}
-	return least, ctx.Err()
+	return answer.StatusCode
 }

@@ -2,6 +2,7 @@ package speech
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -141,19 +142,60 @@ func TestFormatOf(t *testing.T) {
 	require.EqualError(t, err, `"x" is no format of calls: there are hermes, llama3_json, mistral`)
 }
 
-// Whatever a model writes, the pieces are the same however it comes, and nothing
-// fails.
+// Whatever a model writes, the pieces are the same however it comes, nothing fails, no
+// text is lost but markers and what follows a call, and nothing grows.
 func FuzzParser(f *testing.F) {
-	for _, text := range []string{"<tool_call>{\"name\":\"a\"}</tool_call>", "[TOOL_CALLS]a{}", "{\"name\":\"a\",\"parameters\":{}}", "<think>\n</think>\n\n<tool_call>[", "[TOOL_CALLS] [{\"name\""} {
-		f.Add(text, uint8(0), uint8(3))
+	for _, text := range []string{
+		"<tool_call>{\"name\":\"a\"}</tool_call>", "[TOOL_CALLS]a{}", "{\"name\":\"a\",\"parameters\":{}}", "<think>\n</think>\n\n<tool_call>[", "[TOOL_CALLS] [{\"name\"",
+		"<think>a<think>b</think>c</think>d", "See. <tool_call>[{\"name\":\"a\"},{\"name\":7}]</tool_call> then", "<tool_call>{\"a\":{\"b\":[[[\"}\\\"\"]]]}}</tool_call>", "<|python_tag|><|python_tag|>{\"name\":\"a\"",
+		"{\"x\":1};{\"name\":\"a\",\"parameters\":null}", "[TOOL_CALLS]look[CALL_ID]abc[ARGS]{\"at\": \"s\\u00e9\"}[TOOL_CALLS]", "[TOOL_CALLS][TOOL_CALLS] x", "[{\"name\":\"a\",\"parameters\":{}},{\"name\":\"\"}]", "<tool_call>\xff{\xc3", "{{{{{{{{", "{\"" + strings.Repeat("[", 1000),
+	} {
+		for kind := range uint8(6) {
+			f.Add(text, kind, uint8(3))
+			f.Add(text, kind|1<<4, uint8(1))
+		}
 	}
 	f.Fuzz(func(t *testing.T, text string, kind, size uint8) {
-		format := append([]Format{nil}, formats...)[int(kind)%(len(formats)+1)]
-		reasons := Reasoning(kind>>4) % 3
+		all := append([]Format{nil, Forced("", nil), Forced("a", mistral{})}, formats...)
+		format, reasons := all[int(kind&15)%len(all)], Reasoning(kind>>4)%3
 		whole := fold(New(format, reasons), text, len(text))
 		require.Equal(t, whole, fold(New(format, reasons), text, int(size)))
 		if format == nil && reasons == NoReasoning {
 			require.Equal(t, text, whole.content)
+		}
+		told := whole.reasoning + whole.content
+		made := len(told)
+		for _, c := range whole.calls {
+			made += len(c.Name) + len(c.Arguments)
+		}
+		_, named := format.(forced)
+		if most := len(text) + len("{}a")*len(whole.calls); made > most && !named {
+			t.Errorf("%d bytes come to %d", len(text), made)
+		}
+		if len(whole.calls) > 0 {
+			return
+		}
+		markers := 0
+		if reasons != NoReasoning {
+			markers += len(Thinks) + len(Thought)
+		}
+		switch format.(type) {
+		case llama:
+			markers += len(pythonTag) * strings.Count(text, pythonTag)
+		case mistral:
+			markers += len(mistralCalls) * strings.Count(text, mistralCalls)
+		}
+		lost, rest := 0, told
+		for i := range len(text) {
+			switch {
+			case rest != "" && rest[0] == text[i]:
+				rest = rest[1:]
+			case !strings.ContainsRune(white, rune(text[i])):
+				lost++
+			}
+		}
+		if rest != "" || lost > markers {
+			t.Errorf("%q is told as %q", text, told)
 		}
 	})
 }

@@ -1,7 +1,8 @@
 """Tiny random encoders in Hugging Face folder form, adapters on them, and their hidden states.
 
 encoders/<base>/golden.safetensors: tokens.N [len] i32, types.N [len] i32 where the model has types,
-hidden.N [len,hidden] f32, pooled.N [1,hidden] f32 where it has a pooler. So too in the folders of adapters.
+hidden.N [rows,hidden] f32 of all tokens or of those at the places rows.N [rows] i32,
+pooled.N [1,hidden] f32 where it has a pooler. So too in the folders of adapters.
 """
 
 import os
@@ -25,14 +26,14 @@ from oracle import seed, write_json
 
 ROOT = "encoders"
 TASK = "FEATURE_EXTRACTION"
-VOCAB = 64
+VOCAB = 32
 SMALL = dict(
     vocab_size=VOCAB,
-    hidden_size=24,
-    intermediate_size=40,
+    hidden_size=9,
+    intermediate_size=14,
     num_hidden_layers=2,
     num_attention_heads=3,
-    max_position_embeddings=80,
+    max_position_embeddings=46,
     type_vocab_size=3,
     hidden_dropout_prob=0.0,
     attention_probs_dropout_prob=0.0,
@@ -41,7 +42,7 @@ TOKENS = dict(bos_token_id=0, pad_token_id=1, eos_token_id=2)
 
 # Name: the class that is saved, and its configuration's values.
 BASES = {
-    "bert": ("BertModel", SMALL),
+    "bert": ("BertModel", {**SMALL, "max_position_embeddings": 70}),
     # Names with "bert." before them, a pooler, and a head.
     "bert-classifier": ("BertForSequenceClassification", {**SMALL, "num_hidden_layers": 1, "hidden_act": "gelu_new", "num_labels": 5}),
     # No pooler.
@@ -51,17 +52,17 @@ BASES = {
     "xlm-roberta": ("XLMRobertaForTokenClassification", {**SMALL, **TOKENS, "num_hidden_layers": 1, "pad_token_id": 5, "type_vocab_size": 1}),
     "distilbert": (
         "DistilBertForMaskedLM",
-        dict(vocab_size=VOCAB, dim=24, hidden_dim=40, n_layers=2, n_heads=3, max_position_embeddings=80, dropout=0.0, attention_dropout=0.0),
+        dict(vocab_size=VOCAB, dim=9, hidden_dim=14, n_layers=2, n_heads=3, max_position_embeddings=46, dropout=0.0, attention_dropout=0.0),
     ),
     # Embeddings of a size of their own.
-    "electra": ("ElectraForPreTraining", {**SMALL, "embedding_size": 12}),
+    "electra": ("ElectraForPreTraining", {**SMALL, "embedding_size": 5}),
     # Long enough for every bucket of distances.
     "mpnet": ("MPNetModel", {**{k: v for k, v in SMALL.items() if k != "type_vocab_size"}, **TOKENS, "max_position_embeddings": 152}),
     # Two layers that see what is near, one that sees everything; no biases.
     "modernbert": (
         "ModernBertModel",
         dict(
-            vocab_size=40, hidden_size=12, intermediate_size=16, num_hidden_layers=3, num_attention_heads=3, max_position_embeddings=80,
+            vocab_size=VOCAB, hidden_size=8, intermediate_size=10, num_hidden_layers=3, num_attention_heads=2, max_position_embeddings=80,
             global_attn_every_n_layers=2, local_attention=10, local_rope_theta=100.0, reference_compile=False, cls_token_id=4, sep_token_id=3, **TOKENS,
         ),
     ),
@@ -69,7 +70,7 @@ BASES = {
     "deberta": (
         "DebertaV2Model",
         dict(
-            vocab_size=40, hidden_size=12, intermediate_size=16, num_hidden_layers=2, num_attention_heads=3, max_position_embeddings=80,
+            vocab_size=VOCAB, hidden_size=9, intermediate_size=14, num_hidden_layers=2, num_attention_heads=3, max_position_embeddings=76,
             relative_attention=True, position_buckets=8, norm_rel_ebd="layer_norm", share_att_key=True, pos_att_type="p2c|c2p",
             position_biased_input=False, type_vocab_size=0, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
         ),
@@ -78,7 +79,7 @@ BASES = {
     "deberta-own": (
         "DebertaV2ForSequenceClassification",
         dict(
-            vocab_size=40, hidden_size=12, intermediate_size=16, num_hidden_layers=1, num_attention_heads=3, max_position_embeddings=80,
+            vocab_size=VOCAB, hidden_size=9, intermediate_size=14, num_hidden_layers=1, num_attention_heads=3, max_position_embeddings=76,
             relative_attention=True, max_relative_positions=20, pos_att_type=["p2c", "c2p"], position_biased_input=True, type_vocab_size=3,
             hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=4,
         ),
@@ -88,8 +89,12 @@ UNPOOLED = ("bert-masked", "xlm-roberta")  # of bases that could have a pooler
 # What is not trained, and what is 0 but for rounding, since it adds the same to all scores of a query.
 SKIPPED = ("relative_attention_bias.weight", "rel_embeddings.weight", ".key.bias", ".k.bias", ".pos_key_proj.bias")
 GRADIENTS = ("bert", "roberta", "electra", "mpnet", "modernbert", "deberta", "deberta-own")
-LENGTHS = (1, 7, 40, 70)
+# What these have in common with bert is held there.
+COMMON = {"roberta": ("encoder.", "pooler."), "mpnet": ("embeddings.position_embeddings.",)}
+LENGTHS = (1, 7, 33, 40)
+LONGER = {"bert": 70, "modernbert": 70, "deberta": 70, "deberta-own": 70, "mpnet": 150}  # in the place of the last
 SHORT = (5, 36)
+ALL = 8  # tokens of a text of which every row is kept
 QV = {"distilbert": ["q_lin", "v_lin"], "mpnet": ["attn.q", "attn.v"]}
 
 
@@ -176,6 +181,12 @@ def hidden(model, tokens, types):
     return out.last_hidden_state[0, -len(tokens) :].contiguous(), getattr(out, "pooler_output", None)
 
 
+def places(length):
+    """The rows that are kept of a long text: the ends, two of the middle, and those around multiples of 32."""
+    around = [r for m in range(32, length, 32) for r in (m - 1, m)]
+    return sorted({0, 1, length // 3, length // 2, *around, length - 2, length - 1})
+
+
 def golden(model, path, config, lengths, typed=True):
     tensors = {}
     rng = torch.Generator().manual_seed(zlib.crc32(path.encode()))
@@ -190,6 +201,9 @@ def golden(model, path, config, lengths, typed=True):
         tensors[f"tokens.{i}"] = tokens.to(torch.int32)
         if kinds is not None:
             tensors[f"types.{i}"] = kinds.to(torch.int32)
+        if length > ALL:
+            kept = torch.tensor(places(length), dtype=torch.int32)
+            tensors[f"rows.{i}"], states = kept, states[kept].contiguous()
         tensors[f"hidden.{i}"] = states
         if pooled is not None:
             tensors[f"pooled.{i}"] = pooled.contiguous()
@@ -226,11 +240,10 @@ def make_base(base):
     if hasattr(model, "tie_weights"):
         model.tie_weights()
     model.save_pretrained(path)
-    lengths = LENGTHS[:-1] + (150,) if base == "mpnet" else LENGTHS
-    golden(load(base), path, model.config, lengths)
+    golden(load(base), path, model.config, (*LENGTHS[:-1], LONGER.get(base, LENGTHS[-1])))
     if base in GRADIENTS:
         model = load(base)
-        gradients(model, path, dict(model.named_parameters()), (2, 3))
+        gradients(model, path, {k: p for k, p in model.named_parameters() if not k.startswith(COMMON.get(base, ()))}, (2, 3))
 
 
 def check_old_names(base):
@@ -247,7 +260,8 @@ def check_old_names(base):
     texts = load_file(os.path.join(path, "golden.safetensors"))
     for i in range(len(LENGTHS)):
         states, pooled = hidden(model, texts[f"tokens.{i}"].tolist(), texts[f"types.{i}"].tolist())
-        torch.testing.assert_close(states, texts[f"hidden.{i}"])
+        kept = texts.get(f"rows.{i}", torch.arange(len(states)))
+        torch.testing.assert_close(states[kept], texts[f"hidden.{i}"])
         torch.testing.assert_close(pooled, texts[f"pooled.{i}"])
 
 

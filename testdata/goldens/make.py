@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True
 import torch
 
 import adapterhub
+import adapterhub_heads
 import aslora
 import bases
 import bitfit
@@ -51,6 +52,7 @@ PARTS = {
     "encoders": encoders.make_all,
     "heads": heads.make_all,
     "classifying": classifying.make_all,
+    "adapterhub_heads": adapterhub_heads.make_all,
 }
 
 

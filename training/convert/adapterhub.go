@@ -79,8 +79,11 @@ func readAdapterHub(o Options) (*middle, error) {
 	default:
 		err = fmt.Errorf("%w: AdapterHub's architecture %q", ErrHold, architecture)
 	}
+	if err == nil {
+		err = m.readHubHead(o)
+	}
 	if err != nil {
-		_ = closeFile()
+		_ = m.close()
 		return nil, err
 	}
 	return m, nil
@@ -150,11 +153,14 @@ var places = []struct{ theirs, ours string }{
 	{"model.layers.%s.output_adapters", "model.layers.%s.mlp"},
 	{"transformer.h.%s.attention_adapters", "transformer.h.%s.attn"},
 	{"transformer.h.%s.output_adapters", "transformer.h.%s.mlp"},
-	{"bert.encoder.layer.%s.attention.output", "bert.encoder.layer.%s.attention.output"},
-	{"bert.encoder.layer.%s.output", "bert.encoder.layer.%s.output"},
-	{"roberta.encoder.layer.%s.attention.output", "roberta.encoder.layer.%s.attention.output"},
-	{"roberta.encoder.layer.%s.output", "roberta.encoder.layer.%s.output"},
+	{"transformer.layer.%s.attention_adapters", "transformer.layer.%s.attention"},
+	{"transformer.layer.%s.output_adapters", "transformer.layer.%s.ffn"},
+	{"encoder.layer.%s.attention.output", "encoder.layer.%s.attention.output"},
+	{"encoder.layer.%s.output", "encoder.layer.%s.output"},
 }
+
+// placePrefix is what stands before the places of encoders in classes with a head.
+var placePrefix = regexp.MustCompile(`^(bert|roberta|distilbert|electra|deberta)\.`)
 
 // hubName splits a tensor's name at the adapter's: "<place>.adapters.<name>.<rest>",
 // under the names of the library's first releases too.
@@ -168,9 +174,10 @@ func sublayer(place string) (string, bool) {
 	if n == nil {
 		return "", false
 	}
+	before := placePrefix.FindString(place)
 	for _, p := range places {
-		if fmt.Sprintf(p.theirs, n[1]) == place {
-			return fmt.Sprintf(p.ours, n[1]), true
+		if before+fmt.Sprintf(p.theirs, n[1]) == place {
+			return before + fmt.Sprintf(p.ours, n[1]), true
 		}
 	}
 	return "", false

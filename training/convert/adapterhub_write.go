@@ -33,9 +33,12 @@ func (m *middle) writeAdapterHub(o Options, config *adapters.Config) error {
 	if strings.ContainsAny(name, "./") {
 		return fmt.Errorf("%w: an adapter of AdapterHub cannot be called %q", ErrHold, name)
 	}
+	head, err := m.splitHead(o.Base.Shape(), config)
+	if err != nil {
+		return err
+	}
 	var settings map[string]any
 	var tensors []safetensors.Tensor
-	var err error
 	switch config.Type {
 	case "BOTTLENECK":
 		settings, tensors, err = m.toBottlenecks(name)
@@ -52,6 +55,9 @@ func (m *middle) writeAdapterHub(o Options, config *adapters.Config) error {
 		"config": settings, "hidden_size": c.Hidden, "model_class": c.Architecture.Class, "model_name": config.Base,
 		"model_type": c.Architecture.ModelType, "name": name, "version": hubVersion,
 	}
+	if len(head) > 0 {
+		file["model_class"] = hubClass(c.Architecture.Class)
+	}
 	b, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		return err
@@ -60,8 +66,22 @@ func (m *middle) writeAdapterHub(o Options, config *adapters.Config) error {
 		if err := safetensors.WriteFile(filepath.Join(dir, hubFiles[0]), tensors, nil); err != nil {
 			return err
 		}
+		if len(head) > 0 {
+			if err := m.writeHubHead(dir, name, head, o, config, file); err != nil {
+				return err
+			}
+		}
 		return disk.Write(filepath.Join(dir, adapters.ConfigFile), b)
 	})
+}
+
+// hubClass is AdapterHub's class of a model of transformers' under heads.
+func hubClass(class string) string {
+	stem, ok := strings.CutSuffix(class, "Model")
+	if !ok {
+		stem, _, _ = strings.Cut(class, "For")
+	}
+	return stem + "AdapterModel"
 }
 
 // toBottlenecks names our bottlenecks as AdapterHub does.
@@ -86,10 +106,10 @@ func (m *middle) toBottlenecks(name string) (map[string]any, []safetensors.Tenso
 		if !ok || n == nil {
 			return nil, nil, fmt.Errorf("%w: AdapterHub has no place for %s", ErrHold, t.Name)
 		}
-		place := ""
+		place, stem := "", placePrefix.FindString(site)
 		for _, p := range places {
-			if fmt.Sprintf(p.ours, n[1]) == site {
-				place = fmt.Sprintf(p.theirs, n[1])
+			if stem+fmt.Sprintf(p.ours, n[1]) == site {
+				place = stem + fmt.Sprintf(p.theirs, n[1])
 			}
 		}
 		if place == "" {
@@ -119,7 +139,7 @@ func (m *middle) toBottlenecks(name string) (map[string]any, []safetensors.Tenso
 // "output" (models/llama/mixin_llama.py), in GPT-2 and BERT the other way
 // round.
 var (
-	attention   = map[string]string{"q_proj": "q", "k_proj": "k", "v_proj": "v", "query": "q", "key": "k", "value": "v"}
+	attention   = map[string]string{"q_proj": "q", "k_proj": "k", "v_proj": "v", "query": "q", "key": "k", "value": "v", "q_lin": "q", "k_lin": "k", "v_lin": "v"}
 	feedforward = map[string]string{
 		"down_proj": "intermediate_lora", "up_proj": "output_lora", "mlp.c_fc": "intermediate_lora", "c_fc": "intermediate_lora",
 		"mlp.c_proj": "output_lora", "intermediate.dense": "intermediate_lora", "output.dense": "output_lora",

@@ -39,6 +39,7 @@ type Options struct {
 	Base      *plan.Base // its shape; nil: unknown
 	Alpha     float64    // lora_alpha of a loralib state dict, which does not say it
 	Name      string     // of the adapter in AdapterHub's files; empty: what it had, or "default"
+	NoHead    bool       // leave the head of an AdapterHub folder out
 	Overwrite bool
 }
 
@@ -57,7 +58,8 @@ type middle struct {
 	values   map[string]any // adapter_config.json
 	tensors  []safetensors.Tensor
 	warnings []string
-	name     string // in AdapterHub's files
+	name     string          // in AdapterHub's files
+	classes  *models.Classes // of the head that it brings; nil: nothing is said
 	close    func() error
 }
 
@@ -143,6 +145,12 @@ func convert(o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.Classes = m.classes
+	if from == PEFT {
+		if config.Classes, err = adapters.ReadClasses(o.From, config); err != nil {
+			return nil, err
+		}
+	}
 	if err := m.check(config, o.Base); err != nil {
 		return nil, err
 	}
@@ -188,7 +196,7 @@ func (m *middle) check(config *adapters.Config, base *plan.Base) error {
 	if base == nil || base.Config().Architecture == nil {
 		return nil
 	}
-	params, err := adapters.Layout(base, config)
+	params, err := adapters.Layout(m.under(base.Shape()), m.counted(config))
 	if err != nil {
 		return err
 	}

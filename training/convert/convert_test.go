@@ -262,6 +262,24 @@ func TestLoRALib(t *testing.T) {
 	if r.Tensors != 52 || r.Parameters != 294_912+768*768+768+3*768+3 {
 		t.Errorf("%+v", r)
 	}
+	theirs, closeTheirs, err := readTensors(filepath.Dir(path), filepath.Base(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeTheirs()
+	for i := range theirs { // tensor by tensor, under PEFT's names
+		name := theirs[i].Name
+		if strings.HasSuffix(name, ".lora_A") || strings.HasSuffix(name, ".lora_B") {
+			name += ".weight"
+		}
+		theirs[i].Name = prefix + name
+	}
+	ours, closeOurs, err := readTensors(out, adapters.SafeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeOurs()
+	same(t, theirs, ours)
 	f, err := adapters.Open(out)
 	if err != nil {
 		t.Fatal(err)

@@ -77,6 +77,11 @@ func (m *middle) writePEFT(to string, config *adapters.Config) error {
 		if err := safetensors.WriteFile(filepath.Join(dir, adapters.SafeFile), m.tensors, safetensors.PyTorch()); err != nil {
 			return err
 		}
+		if classes := config.ClassesJSON(); classes != nil {
+			if err := disk.Write(filepath.Join(dir, adapters.ClassesFile), classes); err != nil {
+				return err
+			}
+		}
 		return disk.Write(filepath.Join(dir, adapters.ConfigFile), config.JSON())
 	})
 }
@@ -95,4 +100,15 @@ func replace(to string, fill func(dir string) error) error {
 		return fmt.Errorf("%w: %w", ErrOutput, err)
 	}
 	return err
+}
+
+// alsoClose has another file closed with the rest.
+func (m *middle) alsoClose(f func() error) {
+	first := m.close
+	m.close = func() error { return errors.Join(first(), f()) }
+}
+
+func isFile(path string) bool {
+	stat, err := os.Stat(path)
+	return err == nil && !stat.IsDir()
 }

@@ -347,3 +347,29 @@ func (t *file) table(r *Record, row []string) error {
 	}
 	return nil
 }
+
+// firstRow are the cells of the first row of a table; nil: it is none, or cannot be
+// read.
+func firstRow(path string) []string {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".tsv":
+		at := int64(0)
+		line, err := readLine(bufio.NewReader(f), &at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil
+		}
+		return cells(line)
+	case ".csv":
+		row, err := csv.NewReader(f).Read()
+		if err != nil {
+			return nil
+		}
+		return row
+	}
+	return nil
+}

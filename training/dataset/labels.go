@@ -23,7 +23,7 @@ type Labels struct{ models.Classes }
 func (l *Labels) Survey(paths []string, o Options, known []string) error {
 	s := &Set{ignored: o.Columns.Ignore}
 	defer func() { _ = s.Close() }()
-	n, err := s.openFiles(paths, o.Header)
+	n, err := s.openFiles(paths, o)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ type Options struct {
 // Open reads every record once.
 func Open(paths []string, e *Encoder, o Options) (*Set, error) {
 	s := &Set{encoder: e, packed: o.Pack}
-	n, err := s.openFiles(paths, o.Header)
+	n, err := s.openFiles(paths, o)
 	if err == nil {
 		err = s.readAll(n, o)
 	}
@@ -60,11 +60,15 @@ func Open(paths []string, e *Encoder, o Options) (*Set, error) {
 }
 
 // openFiles opens the files and counts their records.
-func (s *Set) openFiles(paths []string, header []string) (n int, err error) {
+func (s *Set) openFiles(paths []string, o Options) (n int, err error) {
 	if len(paths) == 0 {
 		return 0, errors.New("no data is named")
 	}
 	for _, path := range paths {
+		header := o.Header
+		if o.Task != nil && o.Task.headed(firstRow(path)) {
+			header = nil
+		}
 		f, err := openFile(path, header)
 		if err != nil {
 			return 0, err
@@ -82,6 +86,8 @@ func (s *Set) readAll(n int, o Options) error {
 		return err
 	}
 	switch {
+	case o.Labels != nil && o.Task != nil:
+		s.format = newTaskFormat(o.Task, o.Labels)
 	case o.Labels != nil:
 		s.format = newLabelFormat(o.Columns, o.Labels)
 	case o.Task != nil:

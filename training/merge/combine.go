@@ -157,6 +157,9 @@ func openSource(dir string, weight float64, whole map[string]safetensors.Tensor)
 	if err != nil {
 		return nil, err
 	}
+	if folder.Stored() != "" {
+		return nil, fmt.Errorf("%w: %s is a GGUF file, whose rows are in llama.cpp's order: combine the folder of PEFT that it was made of", ErrCombine, dir)
+	}
 	s := &source{Folder: folder, weight: weight, factors: map[string]*adapters.Factors{}}
 	if name := folder.Config.Method.Name(); name != "lora" && name != "rslora" {
 		return nil, fmt.Errorf("%w: %s is %s: only LoRA and rsLoRA can be combined", ErrCombine, dir, name)

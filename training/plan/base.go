@@ -50,6 +50,15 @@ func (b *Base) Head(*models.Pass, *models.Batch, int, *models.Value) *models.Val
 	panic("plan: a Base has no weights")
 }
 
+// Shape is the model that the base is, without weights; the base itself, where its
+// architecture is planned for and not implemented.
+func (b *Base) Shape() models.Model {
+	if b.model != nil {
+		return b.model
+	}
+	return b
+}
+
 // Parameters is the number of the base's parameters.
 func (b *Base) Parameters() int { return b.parameters }
 

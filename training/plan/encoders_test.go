@@ -35,7 +35,7 @@ func TestPeakOfEncoders(t *testing.T) {
 			if name == "bitfit" {
 				c.Targets = nil
 			}
-			for _, batch := range []plan.Batch{{Sequences: 1, Length: 40}, {Sequences: 9, Length: 60}} {
+			for _, batch := range []plan.Batch{{Sequences: 1, Length: 20}, {Sequences: 9, Length: 40}} {
 				t.Run(fmt.Sprintf("%s/%s/%v", base, name, batch), func(t *testing.T) {
 					trained, err := shape.Train(c)
 					if err != nil {
@@ -106,7 +106,7 @@ func headed(b plan.Batch, task models.Task) (all []training.Sequence) {
 			if task == models.Classify && i > 0 {
 				target = -1
 			}
-			s.Tokens, s.Targets = append(s.Tokens, int32(7+i%30)), append(s.Targets, target)
+			s.Tokens, s.Targets = append(s.Tokens, int32(7+i%20)), append(s.Targets, target)
 		}
 		all = append(all, s)
 	}

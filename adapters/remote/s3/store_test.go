@@ -22,6 +22,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/adapters/remote"
 	"github.com/peft-serve/peft-serve/adapters/remote/remotetest"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
@@ -106,6 +107,27 @@ func TestFetch(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, f.Stale, remote.ErrUnreachable)
 	require.Equal(t, second.Dir, f.Dir)
+}
+
+// An adapter with a head keeps the names of its classes, and with them its digest.
+func TestHeadsKeepTheirClasses(t *testing.T) {
+	s, dir := newServer(t), t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS(modeltest.Goldens(t, "heads", "bert", "text"))))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"id2label":{"0":"bad","1":"so so","2":"good"},"problem_type":"multi_label_classification"}`), 0o644))
+	for _, name := range []string{adapters.ConfigFile, adapters.SafeFile, "config.json"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		s.put(t, "a/"+name, text)
+	}
+	want, err := adapters.Open(dir)
+	require.NoError(t, err)
+	store, _ := kept(t, 0)
+	f, err := store.Fetch(t.Context(), s.store(nil), "s3://bucket/a")
+	require.NoError(t, err)
+	got, err := adapters.Open(f.Dir)
+	require.NoError(t, err)
+	require.Equal(t, want.Digest(), got.Digest())
+	require.Equal(t, &models.Classes{Names: []string{"bad", "so so", "good"}, Problem: models.MultiLabel}, got.Config.Classes)
 }
 
 func TestWholeBucketUnsigned(t *testing.T) {

@@ -30,6 +30,7 @@ type judged struct {
 	labels, chosen []int     // of classes that exclude each other
 	wanted, got    []float64 // of a regression, and of several labels, 0 or 1 a class
 	rows           int
+	texts          []int // where each text ends among the rows
 }
 
 // judge measures a head.
@@ -39,13 +40,14 @@ func (e *evaluator) judge(ctx context.Context, set dataset.Examples) (Scores, er
 	err := batches(ctx, set.Len(), set.Sequence, func(_ int, batch []Sequence) error {
 		scores, losses := e.headScores(batch)
 		loss += total(losses)
-		row := 0
+		row, before := 0, all.rows
 		for _, s := range batch {
 			weight += e.objective.weight(s)
 			if e.each != nil {
 				e.each(scores.Span(row, row+s.Labels()))
 			}
 			row += s.Labels()
+			all.texts = append(all.texts, before+row)
 		}
 		all.add(e.objective.Problem, scores, &e.rows)
 		return nil
@@ -108,8 +110,31 @@ func headMetrics(o *Objective) []headMetric {
 			{"f1", func(j *judged) float64 { return metric.F1(j.labels, j.chosen) }},
 			{"matthews", func(j *judged) float64 { return metric.Matthews(j.labels, j.chosen) }},
 		}
+	case o.Problem == "" && metric.IsIOB2(o.Names):
+		return []headMetric{
+			{"f1", func(j *judged) float64 { return j.entities(o.Names).F1 }},
+			{"precision", func(j *judged) float64 { return j.entities(o.Names).Precision }},
+			{"recall", func(j *judged) float64 { return j.entities(o.Names).Recall }},
+			accuracy,
+		}
 	}
 	return []headMetric{accuracy}
+}
+
+// entities compares those of the words of each text.
+func (j *judged) entities(names []string) metric.Found {
+	named := func(classes []int) (texts [][]string) {
+		start := 0
+		for _, end := range j.texts {
+			var tags []string
+			for _, c := range classes[start:end] {
+				tags = append(tags, names[c])
+			}
+			texts, start = append(texts, tags), end
+		}
+		return texts
+	}
+	return metric.Entities(named(j.labels), named(j.chosen))
 }
 
 func rounded(v []float64) []int {

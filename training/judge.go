@@ -30,7 +30,7 @@ type judged struct {
 	labels, chosen []int     // of classes that exclude each other
 	wanted, got    []float64 // of a regression, and of several labels, 0 or 1 a class
 	rows           int
-	texts          []int // where each text ends among the rows
+	tags, found    [][]string // of the words of each text, of classes that are entities' tags
 }
 
 // judge measures a head.
@@ -40,16 +40,18 @@ func (e *evaluator) judge(ctx context.Context, set dataset.Examples) (Scores, er
 	err := batches(ctx, set.Len(), set.Sequence, func(_ int, batch []Sequence) error {
 		scores, losses := e.headScores(batch)
 		loss += total(losses)
-		row, before := 0, all.rows
+		row := 0
 		for _, s := range batch {
 			weight += e.objective.weight(s)
 			if e.each != nil {
 				e.each(scores.Span(row, row+s.Labels()))
 			}
 			row += s.Labels()
-			all.texts = append(all.texts, before+row)
 		}
 		all.add(e.objective.Problem, scores, &e.rows)
+		if e.objective.entities() {
+			all.tagged(batch, e.objective.Names)
+		}
 		return nil
 	})
 	if err != nil {
@@ -84,6 +86,26 @@ func (j *judged) add(problem models.Problem, scores kernels.Matrix, r *rows) {
 	}
 }
 
+// entities reports whether the classes are tags of entities.
+func (o *Objective) entities() bool { return o.Head.Task == models.Tag && metric.IsIOB2(o.Names) }
+
+// tagged adds the tags of the last texts.
+func (j *judged) tagged(batch []Sequence, names []string) {
+	words := 0
+	for _, s := range batch {
+		words += s.Labels()
+	}
+	at := len(j.labels) - words
+	for _, s := range batch {
+		var want, got []string
+		for range s.Labels() {
+			want, got = append(want, names[j.labels[at]]), append(got, names[j.chosen[at]])
+			at++
+		}
+		j.tags, j.found = append(j.tags, want), append(j.found, got)
+	}
+}
+
 // A headMetric is measured of a head beside the loss.
 type headMetric struct {
 	name string
@@ -110,31 +132,11 @@ func headMetrics(o *Objective) []headMetric {
 			{"f1", func(j *judged) float64 { return metric.F1(j.labels, j.chosen) }},
 			{"matthews", func(j *judged) float64 { return metric.Matthews(j.labels, j.chosen) }},
 		}
-	case o.Problem == "" && metric.IsIOB2(o.Names):
-		return []headMetric{
-			{"f1", func(j *judged) float64 { return j.entities(o.Names).F1 }},
-			{"precision", func(j *judged) float64 { return j.entities(o.Names).Precision }},
-			{"recall", func(j *judged) float64 { return j.entities(o.Names).Recall }},
-			accuracy,
-		}
+	}
+	if o.entities() {
+		return []headMetric{{"f1", func(j *judged) float64 { return metric.Entities(j.tags, j.found).F1 }}, accuracy}
 	}
 	return []headMetric{accuracy}
-}
-
-// entities compares those of the words of each text.
-func (j *judged) entities(names []string) metric.Found {
-	named := func(classes []int) (texts [][]string) {
-		start := 0
-		for _, end := range j.texts {
-			var tags []string
-			for _, c := range classes[start:end] {
-				tags = append(tags, names[c])
-			}
-			texts, start = append(texts, tags), end
-		}
-		return texts
-	}
-	return metric.Entities(named(j.labels), named(j.chosen))
 }
 
 func rounded(v []float64) []int {

@@ -38,7 +38,7 @@ type Objective struct {
 	Head      *models.Head // nil: the token that follows
 	Problem   models.Problem
 	Classes   int
-	Names     []string  // of the classes; nil: nobody asks for them
+	Names     []string  // of the classes
 	Weights   []float32 // of the classes; nil: 1 each
 	Smoothing float64   // how much of a label is spread evenly over all classes
 }

@@ -20,14 +20,9 @@ import (
 // letters is a tokenizer with a token for each of a few characters: the golden
 // bases have 64.
 func letters(t testing.TB) *tokenizer.Tokenizer {
-	return spelling(t, "abcdefghijklmnopqrstuvwxyz0123456789 .,:?!\n'\"()-RST")
-}
-
-// spelling is a tokenizer with a token for each of some characters.
-func spelling(t testing.TB, characters string) *tokenizer.Tokenizer {
 	t.Helper()
 	vocabulary := map[string]int{"<s>": 0, "</s>": 1}
-	for _, c := range characters {
+	for _, c := range "abcdefghijklmnopqrstuvwxyz .01,23456789:?!\n'\"()-RST" {
 		vocabulary[string(c)] = len(vocabulary)
 	}
 	special := []map[string]any{}

@@ -23,8 +23,8 @@ import (
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
-// openEncoder opens a golden encoder, or a decoder, with the tokenizer of letters, as
-// openTiny does. Training changes it.
+// openEncoder opens a golden encoder, or a decoder, with a tokenizer of few letters.
+// Training changes it.
 func openEncoder(t testing.TB, base string) *Opened {
 	t.Helper()
 	return openWith(t, modeltest.Goldens(t, base))

@@ -62,6 +62,7 @@ type Engine struct {
 	running   []*sequence // by adapter, then by id
 	batch     models.Batch
 	texts     map[digest]*sameText // of an encoder
+	resting   []*sameText          // of those, kept for requests that follow; the oldest first
 	bytes     []byte               // scratch of textID
 	round     uint64               // counts calls of step
 	shared    int                  // rows of layers, in a step: see models.Batch.Shared

@@ -40,6 +40,10 @@ type Request struct {
 	// Types are the types of the prompt's tokens, of a base that has some; nil: all 0.
 	Types []int32
 
+	// Again says that requests of the same text follow: what texts have in common is
+	// kept for them by an encoder, as long as there is room, though none waits yet.
+	Again bool
+
 	// MaxTokens is the most completion tokens: 0 computes the prompt alone,
 	// below 0 asks for as many as the context holds. A prompt and MaxTokens
 	// that do not fit the context together are refused.

@@ -3,6 +3,7 @@ package runtime
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -33,7 +34,9 @@ func (e *Engine) recognise(s *sequence) {
 		t = &sameText{id: id}
 		e.texts[id] = t
 	}
-	t.sequences++
+	if t.sequences++; t.sequences == 1 {
+		e.resting = slices.DeleteFunc(e.resting, func(i *sameText) bool { return i == t })
+	}
 	s.same = t
 }
 
@@ -58,32 +61,49 @@ func (e *Engine) forget(s *sequence) {
 		return
 	}
 	s.same = nil
-	if t.sequences--; t.sequences == 0 {
-		e.batch.MayKeep += t.trunk.Rows()
-		delete(e.texts, t.id)
+	switch t.sequences--; {
+	case t.sequences > 0:
+	case s.request.Again && t.trunk.Rows() > 0:
+		e.resting = append(e.resting, t)
+	default:
+		e.drop(t)
 	}
+}
+
+// drop lets go what is kept of a text.
+func (e *Engine) drop(t *sameText) {
+	e.batch.MayKeep += t.trunk.Rows()
+	delete(e.texts, t.id)
 }
 
 // ride is how a sequence rides in the step that is planned.
 func (s *sequence) ride() models.Ride {
 	on := models.Ride{Layers: s.identity.shared}
-	if t := s.same; t != nil && (t.sequences > 1 || t.trunk.Rows() > 0) {
-		on.Trunk, on.Keep = &t.trunk, t.sequences > t.planned
+	if t := s.same; t != nil && (t.sequences > 1 || t.trunk.Rows() > 0 || s.request.Again) {
+		on.Trunk, on.Keep = &t.trunk, t.sequences > t.planned || s.request.Again
 	}
 	return on
 }
 
-// countRiders counts the sequences of each text in the step that is planned.
+// countRiders counts the sequences of each text in the step that is planned, and lets
+// go of idle texts as far as these may want the room.
 func (e *Engine) countRiders() {
 	for _, w := range e.works {
 		if t := w.s.same; t != nil {
 			t.planned = 0
 		}
 	}
+	wants := 0
 	for _, w := range e.works {
 		if t := w.s.same; t != nil {
-			t.planned++
+			if t.planned++; t.planned == 1 && (t.sequences > 1 || w.s.request.Again) {
+				wants += 2 * w.count // where its adapters part, and behind the last layer
+			}
 		}
+	}
+	for len(e.resting) > 0 && e.batch.MayKeep < wants {
+		e.drop(e.resting[0])
+		e.resting = slices.Delete(e.resting, 0, 1)
 	}
 }
 

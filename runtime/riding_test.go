@@ -279,3 +279,35 @@ func TestRidingAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations a step", n)
 	}
 }
+
+// TestTextsThatComeAgain: what a text has in common with those that follow it is kept
+// until others want the room, though none waits.
+func TestTextsThatComeAgain(t *testing.T) {
+	g := openHeads(t, "encoders/bert")
+	ask := func(first int32, again bool) *call {
+		return &call{Request{Prompt: []int32{first, 8, 9, 10}, Again: again, Encode: EncodeTokens, Logprobs: -1, PromptLogprobs: -1}, ""}
+	}
+	for _, c := range []struct {
+		calls []*call
+		rows  uint64
+		idle  int
+	}{
+		{[]*call{ask(7, false), ask(7, false)}, 0, 0},
+		{[]*call{ask(7, true), ask(7, true)}, 8, 1},
+		{[]*call{ask(7, true), ask(7, false)}, 8, 0},
+		{[]*call{ask(7, true), ask(6, true), ask(7, true)}, 8, 1},               // which may want more room
+		{[]*call{ask(7, true), ask(6, true), ask(5, true), ask(7, true)}, 0, 2}, // which takes the room of the first
+	} {
+		e := g.engine(1, Options{StepTokens: 12})
+		want := g.run(g.engine(1, Options{}), c.calls[len(c.calls)-1:], nil)[0]
+		got := g.run(e, c.calls, func(i int) int { return 3 * i })
+		same(t, "the last", got[len(got)-1], want)
+		kept := 0
+		for _, i := range e.resting {
+			kept += i.trunk.Rows()
+		}
+		if n := e.Snapshot().SharedRows; n != c.rows || len(e.resting) != c.idle || len(e.texts) != c.idle || e.batch.MayKeep+kept != 12 {
+			t.Errorf("%d requests: %d rows shared, want %d; %d texts are idle of %d, with %d rows", len(c.calls), n, c.rows, len(e.resting), len(e.texts), kept)
+		}
+	}
+}

@@ -258,7 +258,7 @@ func (r *tasksRun) begin(t *task) error {
 	}
 	for i := range t.all {
 		request := &runtime.Request{
-			Lease: t.lease, Tenant: r.who.tenant, Group: group(r.c), Scope: r.who.scope, Prompt: t.all[i].ids, Types: read.types[i],
+			Lease: t.lease, Tenant: r.who.tenant, Group: group(r.c), Scope: r.who.scope, Prompt: t.all[i].ids, Types: read.types[i], Again: true,
 			Encode: runtime.EncodeScores, Logprobs: -1, PromptLogprobs: -1, Arrived: r.arrived,
 		}
 		if err := r.server.fits(to, request, r.texts[i].field, ""); err != nil {

@@ -210,7 +210,7 @@ func TestHeadsRefused(t *testing.T) {
 		if _, err := os.Stat(out); err == nil {
 			t.Errorf("%s: something was written", c.name)
 		}
-		if o.NoHead = true; c.want == ErrHold {
+		if o.NoHead = true; errors.Is(c.want, ErrHold) {
 			if _, err := Convert(o); err != nil {
 				t.Errorf("%s, without the head: %v", c.name, err)
 			}

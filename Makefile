@@ -18,7 +18,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base encoder data builtin test race clients browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint openapi generate check-generate bench bench-start bench-compare table glue goldens manifests deploy-test release check-release ci clean
+.PHONY: help build run base encoder data builtin test race clients clients-all browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint openapi generate check-generate bench bench-start bench-compare table glue goldens manifests deploy-test release check-release ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -54,6 +54,9 @@ race: ## the concurrent packages under the race detector (needs a C compiler)
 
 clients: ## OpenAI's own client against the server; it takes a minute to compile
 	$(GO) test -tags clients -run TestOpenAIClient ./serve
+
+clients-all: ## other people's clients against the built-in base, in a table (docs/clients.md): installs them (Python, npm, a network; torch, which two want, takes gigabytes; CLIENTS= names the kinds)
+	scripts/clients/run.sh
 
 browser: ## the page at / in a headless Chromium, where there is one; its client takes a minute to compile
 	$(GO) test -tags browser -run TestPage -v ./serve

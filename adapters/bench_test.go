@@ -91,6 +91,27 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
+// BenchmarkLoadRounded is BenchmarkLoad of a LoRA on queries and values, with its
+// factors in each precision.
+func BenchmarkLoadRounded(b *testing.B) {
+	m := newShaped()
+	dir := saved(b, m, qv)
+	for _, in := range []adapters.Precision{adapters.AsStored, adapters.BF16, adapters.F16, adapters.Q8_0} {
+		b.Run(in.String(), func(b *testing.B) {
+			b.ReportAllocs()
+			least := time.Hour
+			for b.Loop() {
+				start := time.Now()
+				if _, err := adapters.LoadIn(m, adaptertest.Open(b, dir), in); err != nil {
+					b.Fatal(err)
+				}
+				least = min(least, time.Since(start))
+			}
+			b.ReportMetric(float64(least.Microseconds())/1000, "least-ms")
+		})
+	}
+}
+
 // BenchmarkCompose makes a combination of two adapters of SmolLM2-135M.
 func BenchmarkCompose(b *testing.B) {
 	m := newShaped()

@@ -99,18 +99,27 @@ type rounding struct {
 	file     []byte
 }
 
-// roundAll rounds the factors, several at once.
+// roundShare is the values that are worth a goroutine: another core may be busy.
+const roundShare = 1 << 20
+
+// roundAll rounds the factors, several at once where they are large.
 func roundAll(all []rounding) error {
 	faults := make([]error, len(all))
+	values := 0
+	for _, r := range all {
+		values += r.p.Len()
+	}
 	var next atomic.Int64
 	var wait sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(all)) {
-		wait.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(all); i = int(next.Add(1)) - 1 {
-				faults[i] = all[i].run()
-			}
-		})
+	some := func() {
+		for i := int(next.Add(1)) - 1; i < len(all); i = int(next.Add(1)) - 1 {
+			faults[i] = all[i].run()
+		}
 	}
+	for range min(runtime.GOMAXPROCS(0), values/roundShare+1) - 1 {
+		wait.Go(some)
+	}
+	some()
 	wait.Wait()
 	for _, err := range faults {
 		if err != nil {

@@ -90,7 +90,8 @@ func encodeQ8_0(b []byte, src []float32) {
 	id := inverse(d)
 	putHalf(b, d)
 	for i, v := range src {
-		b[2+i] = byte(int8(math.Round(float64(v * id))))
+		x := float64(v * id) // to which 0.5 is added exactly
+		b[2+i] = byte(int8(x + math.Copysign(0.5, x)))
 	}
 }
 

@@ -56,6 +56,7 @@ func TestAdmin(t *testing.T) {
 	require.Equal(t, 404, ask("/debug/pprof/cmdline").status, "keys may stand there")
 	require.Equal(t, 404, ask("/v1/adapters").status)
 
+	require.Equal(t, 200, ask("/debug/pprof/heap?gc=1").status)
 	got := ask("/debug/vars")
 	require.Equal(t, 200, got.status)
 	var vars processCounters
@@ -64,6 +65,7 @@ func TestAdmin(t *testing.T) {
 	require.Positive(t, vars.Threads)
 	require.Positive(t, vars.Processors)
 	require.Positive(t, vars.Heap.Bytes)
+	require.Positive(t, vars.Heap.Live)
 	require.Greater(t, vars.Heap.Allocated, vars.Heap.Bytes/2)
 	require.Greater(t, vars.Memory.Go, vars.Heap.Bytes)
 	require.LessOrEqual(t, vars.GC.Median, vars.GC.P99)

@@ -274,7 +274,7 @@ type openAIHead struct {
 	Object      string `json:"object"`
 	Created     int64  `json:"created"`
 	Model       string `json:"model"`
-	Fingerprint string `json:"system_fingerprint"` // the server's version: some clients want one
+	Fingerprint string `json:"system_fingerprint,omitempty"` // of texts: the server's version, which some clients want
 }
 
 func (s *Server) head(prefix, object string, lease *catalogue.Lease) openAIHead {
@@ -282,5 +282,12 @@ func (s *Server) head(prefix, object string, lease *catalogue.Lease) openAIHead 
 	if model == "" {
 		model = s.config.Name
 	}
-	return openAIHead{ID: prefix + newID(), Object: object, Created: time.Now().Unix(), Model: model, Fingerprint: "peft-serve-" + s.config.Version}
+	return openAIHead{ID: prefix + newID(), Object: object, Created: time.Now().Unix(), Model: model}
+}
+
+// textHead begins the answers that are texts.
+func (s *Server) textHead(prefix, object string, lease *catalogue.Lease) openAIHead {
+	head := s.head(prefix, object, lease)
+	head.Fingerprint = "peft-serve-" + s.config.Version
+	return head
 }

@@ -111,7 +111,7 @@ func (s *Server) chatCompletions(c *fiber.Ctx) error {
 	if body.streams() {
 		object = "chat.completion.chunk"
 	}
-	w := &chatWriter{chatRun: run, body: &body, head: s.head("chatcmpl-", object, run.lease), begun: make([]bool, len(run.choices)), made: make([]int, len(run.choices))}
+	w := &chatWriter{chatRun: run, body: &body, head: s.textHead("chatcmpl-", object, run.lease), begun: make([]bool, len(run.choices)), made: make([]int, len(run.choices))}
 	if body.streams() {
 		return s.stream(c, run.generation, openAI, w)
 	}

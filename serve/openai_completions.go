@@ -105,7 +105,7 @@ func (s *Server) completions(c *fiber.Ctx) error {
 			template.PromptLogprobs = max(template.PromptLogprobs, *body.Logprobs)
 		}
 	}
-	w := completionsWriter{server: s, text: to.text, body: &body, head: s.head("cmpl-", "text_completion", to.lease)}
+	w := completionsWriter{server: s, text: to.text, body: &body, head: s.textHead("cmpl-", "text_completion", to.lease)}
 	kept := body.kept(s.context, s.roomFor(to, body.MaxTokens, defaultMaxTokens))
 	for i, p := range body.Prompt {
 		request := template

@@ -27,7 +27,7 @@ func masked(t *testing.T, body string) string {
 func TestCompletions(t *testing.T) {
 	s := newSite(t, nil)
 	got := s.post(t, "/v1/completions", `{"model":"base-model","prompt":"Yo"}`)
-	require.JSONEq(t, `{"object":"text_completion","model":"base-model","choices":[{"index":0,"text":"Hi there.","logprobs":null,"finish_reason":"stop"}],
+	require.JSONEq(t, `{"object":"text_completion","model":"base-model","choices":[{"index":0,"text":"Hi there.","logprobs":null,"finish_reason":"stop"}],"system_fingerprint":"peft-serve-1.2.3",
 		"usage":{"prompt_tokens":3,"completion_tokens":9,"total_tokens":12,"prompt_tokens_details":{"cached_tokens":1}}}`, masked(t, got.body))
 	require.Equal(t, "3", got.header.Get("X-Queue-Time"))
 	require.Equal(t, "9", got.header.Get("X-Inference-Time"))
@@ -127,7 +127,7 @@ func TestCompletionsStream(t *testing.T) {
 	require.Len(t, events, 5)
 	require.JSONEq(t, `[{"index":0,"text":"Yo","finish_reason":null,"logprobs":{"tokens":["<s>","Y","o"],"token_logprobs":[null,-0.25,-0.5],"top_logprobs":[null,{"Y":-0.25},{"o":-0.5}],"text_offset":[0,0,1]}}]`, member(t, events[0], "choices"))
 	require.JSONEq(t, `[{"index":0,"text":"i","finish_reason":"stop","logprobs":{"tokens":["i"],"token_logprobs":[-0.5],"top_logprobs":[{"i":-0.5}],"text_offset":[3]}}]`, member(t, events[2], "choices"))
-	require.JSONEq(t, `{"object":"text_completion","model":"sql","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":1}}}`, masked(t, events[3]))
+	require.JSONEq(t, `{"object":"text_completion","model":"sql","choices":[],"system_fingerprint":"peft-serve-1.2.3","usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":1}}}`, masked(t, events[3]))
 	require.Equal(t, "[DONE]", events[4])
 }
 

@@ -19,6 +19,7 @@ type processCounters struct {
 
 	Heap struct {
 		Bytes     int `json:"bytes"`
+		Live      int `json:"live_bytes"` // of those, what the last collection found in use
 		Objects   int `json:"objects"`
 		Goal      int `json:"goal_bytes"` // at which the next collection ends
 		Allocated int `json:"allocated_bytes_total"`
@@ -93,6 +94,7 @@ const (
 	goroutineCount = "/sched/goroutines:goroutines"
 	threadCount    = "/sched/threads/total:threads"
 	heapBytes      = "/memory/classes/heap/objects:bytes"
+	heapLive       = "/gc/heap/live:bytes"
 	heapObjects    = "/gc/heap/objects:objects"
 	heapGoal       = "/gc/heap/goal:bytes"
 	heapAllocated  = "/gc/heap/allocs:bytes"
@@ -102,10 +104,10 @@ const (
 )
 
 func countProcess() (p processCounters) {
-	r := read(goroutineCount, threadCount, heapObjects, heapGoal, heapAllocated, gcCycles, gcPauses)
+	r := read(goroutineCount, threadCount, heapLive, heapObjects, heapGoal, heapAllocated, gcCycles, gcPauses)
 	p.Goroutines, p.Threads, p.Processors = r.count(goroutineCount), r.count(threadCount), runtime.GOMAXPROCS(0)
 	p.CPU, p.Memory = cpuSeconds(), measureMemory()
-	p.Heap.Bytes, p.Heap.Objects, p.Heap.Goal, p.Heap.Allocated = p.Memory.Heap, r.count(heapObjects), r.count(heapGoal), r.count(heapAllocated)
+	p.Heap.Bytes, p.Heap.Live, p.Heap.Objects, p.Heap.Goal, p.Heap.Allocated = p.Memory.Heap, r.count(heapLive), r.count(heapObjects), r.count(heapGoal), r.count(heapAllocated)
 	p.GC.Cycles = r.count(gcCycles)
 	p.GC.Median, p.GC.P99, p.GC.Max = r.quantile(gcPauses, .5), r.quantile(gcPauses, .99), r.quantile(gcPauses, 1)
 	p.Descriptors.Open, p.Descriptors.Limit = openDescriptors(), descriptorLimit()

@@ -41,13 +41,16 @@ var syntheticFallback = map[kernels.Format]kernels.Format{kernels.Q4_K: kernels.
 func parseSynthetic(text string) (llamaShape, kernels.Format, error) {
 	size, name, _ := strings.Cut(strings.ToLower(text), ":")
 	shape, ok := syntheticShapes[size]
-	formats := kernels.Formats()
-	at := slices.IndexFunc(formats, func(f kernels.Format) bool { return strings.ToLower(f.String()) == name })
+	var formats []string
+	for _, f := range kernels.Formats() {
+		formats = append(formats, strings.ToLower(f.String()))
+	}
+	at := slices.Index(formats, name)
 	if !ok || at < 0 {
 		return shape, 0, fmt.Errorf("%q is not SIZE:FORMAT, as in 1b:q4_0; sizes are %s, formats %s",
-			text, strings.Join(slices.Sorted(maps.Keys(syntheticShapes)), ", "), strings.ToLower(strings.Trim(fmt.Sprint(formats), "[]")))
+			text, strings.Join(slices.Sorted(maps.Keys(syntheticShapes)), ", "), strings.Join(formats, ", "))
 	}
-	return shape, formats[at], nil
+	return shape, kernels.Formats()[at], nil
 }
 
 // synthesise makes the base that --synthetic asks for: in the folder of --keep,

@@ -58,7 +58,7 @@ func TestSyntheticBases(t *testing.T) {
 		require.NoError(t, source.Close())
 	}
 	_, _, err := parseSynthetic("1b:q9_0")
-	require.ErrorContains(t, err, `"1b:q9_0" is not SIZE:FORMAT, as in 1b:q4_0; sizes are 0.5b, 135m, 1b, 3b, 7b, formats f32 f16`)
+	require.ErrorContains(t, err, `"1b:q9_0" is not SIZE:FORMAT, as in 1b:q4_0; sizes are 0.5b, 135m, 1b, 3b, 7b, formats f32, f16, `)
 	shape, f, err := parseSynthetic("0.5B:Q4_K")
 	require.NoError(t, err)
 	require.Equal(t, kernels.Q4_K, f)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 asked = [{"role": "user", "content": "Where is the ship?"}]
 
 
-class Place(BaseModel):
+class Place(BaseModel, extra="forbid"):
     """Look somewhere"""
 
     place: Literal["sea", "sky"]

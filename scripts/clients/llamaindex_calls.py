@@ -11,7 +11,7 @@ asked = [ChatMessage(role="user", content="Where is the ship?")]
 api = dict(api_base=URL, api_key="any", context_window=512, max_tokens=60, max_retries=0, timeout=60)
 
 
-class Place(BaseModel):
+class Place(BaseModel, extra="forbid"):
     """Look somewhere"""
 
     place: Literal["sea", "sky"]

@@ -12,7 +12,7 @@ tool = {"type": "function", "function": FUNCTION}
 function = {"type": "function", **FUNCTION, "strict": True}
 
 
-class Place(BaseModel):
+class Place(BaseModel, extra="forbid"):
     place: Literal["sea", "sky"]
     many: Literal[1, 2, 3]
 

@@ -138,10 +138,12 @@ func (s *server) live(ctx context.Context) (bytes int64, profile []byte, err err
 		return 0, nil, err
 	}
 	var counters struct {
-		Heap struct{ Bytes int64 }
+		Heap struct {
+			Live int64 `json:"live_bytes"` // whatever the profile itself has left behind
+		}
 	}
-	if err := json.Unmarshal(r.text, &counters); err != nil || r.status != http.StatusOK || counters.Heap.Bytes == 0 {
+	if err := json.Unmarshal(r.text, &counters); err != nil || r.status != http.StatusOK || counters.Heap.Live == 0 {
 		return 0, nil, fmt.Errorf("the server's counters: %d %s", r.status, r.text)
 	}
-	return counters.Heap.Bytes, profile, nil
+	return counters.Heap.Live, profile, nil
 }

@@ -36,15 +36,17 @@ func TestSoakBriefly(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds and runs the server")
 	}
-	o := soaking{root: "../..", clients: 4}
-	if err := o.prepare(t.Context(), t.TempDir()); err != nil {
+	sites, err := soakOptions{root: "../..", clients: 4}.prepare(t.Context(), t.TempDir())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.use(t.Context(), 2*time.Second); err != nil {
-		t.Error(err)
-	}
-	if err := o.server.stop(); err != nil || o.failed.Load() > 0 || o.done.Load() == 0 {
-		t.Errorf("%d operations, %d of them answered with a 500: %v", o.done.Load(), o.failed.Load(), err)
+	for _, s := range sites {
+		if err := s.use(t.Context(), 2*time.Second); err != nil {
+			t.Error(err)
+		}
+		if err := s.server.stop(); err != nil || s.failed.Load() > 0 || s.done.Load() == 0 {
+			t.Errorf("%s: %d operations, %d of them answered with a 500: %v", s.name, s.done.Load(), s.failed.Load(), err)
+		}
 	}
 }
 

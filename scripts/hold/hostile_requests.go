@@ -265,9 +265,12 @@ func (h *hostileRequests) judge(ctx context.Context, client *http.Client, i int,
 // fleeting is what differs from one answer to the next.
 var fleeting = regexp.MustCompile(`"[a-z]+[-_][0-9a-zA-Z]{16,}"|"(created|total_time|[a-z_]*duration[a-z_]*)": *"?[0-9.e-]+"?`)
 
-// settled tells a request whose answer leaves nothing to chance.
+// settled tells a request whose answer leaves nothing to chance: one for rows, or one
+// that has kept its temperature of 0.
 func settled(seed requestSeed, body []byte) bool {
-	return !strings.Contains(seed.body, `"temperature":0`) && !strings.HasPrefix(seed.path, "/generate") || bytes.Count(body, []byte("temperature")) == 1 && bytes.Contains(body, []byte(`"temperature":0,`))
+	const greedy = `"temperature":0,`
+	times := strings.Count(seed.body, greedy)
+	return seed.path != "/generate" && bytes.Count(body, []byte(greedy)) == times && bytes.Count(body, []byte("temperature")) == times
 }
 
 // namesField reports whether an error names a field of the request, or of any, or

@@ -27,13 +27,20 @@ type seed struct {
 
 // seeds are all there are: the golden adapters, and what llama.cpp's converter makes of some; the golden bases, whole and in
 // shards, and what llama.cpp's converter makes of such.
-type seeds struct{ adapters, bases []seed }
+type seeds struct {
+	adapters, heads  []seed
+	bases, sentences []seed // those that say how they embed texts are fewer
+}
 
 func (s seeds) pick(draw *rand.Rand, base bool) seed {
+	from, few := s.adapters, s.heads
 	if base {
-		return s.bases[draw.IntN(len(s.bases))]
+		from, few = s.bases, s.sentences
 	}
-	return s.adapters[draw.IntN(len(s.adapters))]
+	if draw.IntN(4) == 0 {
+		from = few
+	}
+	return from[draw.IntN(len(from))]
 }
 
 func readSeeds(root string) (s seeds, err error) {
@@ -88,14 +95,14 @@ func (s *seeds) addAdapters(root, base string) error {
 		}
 		delete(folder, "golden.safetensors")
 		delete(folder, "grads.safetensors")
-		name := filepath.Base(base) + "/" + filepath.Base(dir)
-		if slices.Contains(heads, dir) {
-			name = filepath.Base(base) + "/head-" + filepath.Base(dir)
-			if err := nameClasses(folder); err != nil {
-				return err
-			}
+		if !slices.Contains(heads, dir) {
+			s.adapters = append(s.adapters, seed{filepath.Base(base) + "/" + filepath.Base(dir), base, true, folder})
+			continue
 		}
-		s.adapters = append(s.adapters, seed{name, base, true, folder})
+		if err := nameClasses(folder); err != nil {
+			return err
+		}
+		s.heads = append(s.heads, seed{filepath.Base(base) + "/head-" + filepath.Base(dir), base, true, folder})
 	}
 	files, err := filepath.Glob(filepath.Join(base, "ggufadapters", "*.gguf"))
 	if err != nil {
@@ -147,7 +154,7 @@ func (s *seeds) addSentences(root string) error {
 			return err
 		}
 		delete(folder, "golden.json")
-		s.bases = append(s.bases, seed{"sentences/" + filepath.Base(dir), dir, false, folder})
+		s.sentences = append(s.sentences, seed{"sentences/" + filepath.Base(dir), dir, false, folder})
 	}
 	return err
 }

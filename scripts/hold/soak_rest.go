@@ -13,29 +13,28 @@ import (
 // published is gone, the same adapters and the same grammars are kept each time, and
 // idle connections and templates have been closed.
 //
-// Grammars are what a heap of 10 MiB is seen to grow by in an hour, if they are not:
-// those of the hostile come and go in --grammar-cache, which is then as full as it
-// happens to be.
-func (o *soaking) rested(ctx context.Context, name string) (least footprint, err error) {
+// Grammars come and go in --grammar-cache, which bounds them, and leave it as full as
+// it happens to be: of a heap of 10 MiB that is a part to reckon with.
+func (s *soaking) rested(ctx context.Context, when string) (least footprint, err error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
-	for c := range o.clients {
+	for c := range s.clients {
 		for i := range 3 {
-			o.insist(ctx, client, http.MethodDelete, fmt.Sprintf("/v1/adapters/own-%d-%d", c, i), nil)
+			s.insist(ctx, client, http.MethodDelete, fmt.Sprintf("/v1/adapters/own-%d-%d", c, i), nil)
 		}
 	}
-	for _, name := range o.names { // the last ones stay
-		o.insist(ctx, client, http.MethodPost, "/v1/generate?adapter="+name, map[string]any{"prompt": "a", "max_tokens": 1})
+	for _, name := range s.names { // the last ones stay
+		s.insist(ctx, client, http.MethodPost, "/embed?adapter="+name, map[string]any{"inputs": "a"})
 	}
 	for i := range restingGrammars { // and the last of these
 		expression := fmt.Sprintf("%d[a-z]{600}", i)
-		o.insist(ctx, client, http.MethodPost, "/v1/completions", map[string]any{"prompt": "a", "max_tokens": 1, "guided_regex": expression})
+		s.insist(ctx, client, http.MethodPost, "/v1/completions", map[string]any{"prompt": "a", "max_tokens": 1, "guided_regex": expression})
 	}
 	client.CloseIdleConnections()
 	http.DefaultClient.CloseIdleConnections()
 	for range 20 {
 		pause(ctx, 500*time.Millisecond)
-		now, err := o.server.footprint(ctx)
+		now, err := s.server.footprint(ctx)
 		if err != nil {
 			return now, err
 		}
@@ -44,17 +43,17 @@ func (o *soaking) rested(ctx context.Context, name string) (least footprint, err
 		}
 	}
 	var profile []byte
-	if least.heap, profile, err = o.server.live(ctx); err != nil {
+	if least.heap, profile, err = s.server.live(ctx); err != nil {
 		return least, err
 	}
-	if o.profiles != "" {
-		if err := os.WriteFile(filepath.Join(o.profiles, name+".pprof"), profile, 0o644); err != nil {
+	if s.profiles != "" {
+		if err := os.WriteFile(filepath.Join(s.profiles, s.name+"-"+when+".pprof"), profile, 0o644); err != nil {
 			return least, err
 		}
 	}
 	// Memory that is free goes back to the system little by little.
 	for fallen := time.Now(); time.Since(fallen) < 20*time.Second && ctx.Err() == nil; pause(ctx, time.Second) {
-		now, err := o.server.resident()
+		now, err := s.server.resident()
 		if err != nil {
 			return least, err
 		}
@@ -70,9 +69,9 @@ const restingGrammars = 64
 
 // insist asks until what the last clients of a use have left behind, such as their
 // connections, is no reason any more to be refused.
-func (o *soaking) insist(ctx context.Context, client *http.Client, method, path string, body any) {
+func (s *soaking) insist(ctx context.Context, client *http.Client, method, path string, body any) {
 	for range 100 {
-		switch o.do(ctx, client, method, path, body) {
+		switch s.do(ctx, client, method, path, body) {
 		case 0, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 			pause(ctx, 100*time.Millisecond)
 		default:

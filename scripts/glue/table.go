@@ -64,7 +64,7 @@ func (b *bench) table() error {
 		return err
 	}
 	text := b.markdown(columns)
-	fmt.Fprint(b.out, text)
+	fmt.Fprintln(b.out, text)
 	return disk.Write(filepath.Join(b.results, cellsDir+".md"), []byte(text))
 }
 

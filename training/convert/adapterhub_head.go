@@ -261,6 +261,7 @@ func (m *middle) splitHead(base models.Model, config *adapters.Config) (head []s
 		of := site >= 0 && (under.Sites()[site].Open || under.Sites()[site].Classes || isPooler(module))
 		if of {
 			head = append(head, t)
+			m.head, m.inHead = m.head+1, m.inHead+t.Len()
 		}
 		return of
 	})

@@ -61,6 +61,8 @@ type middle struct {
 	name     string          // in AdapterHub's files
 	classes  *models.Classes // of the head that it brings; nil: nothing is said
 	close    func() error
+
+	head, inHead int // tensors and parameters of the head that AdapterHub has in a file of its own
 }
 
 func (m *middle) warn(format string, a ...any) {
@@ -167,10 +169,11 @@ func convert(o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{From: from, To: o.Form, Method: config.Method.Name(), Tensors: len(m.tensors), Warnings: m.warnings}
+	r := &Report{From: from, To: o.Form, Method: config.Method.Name(), Tensors: len(m.tensors) + m.head, Warnings: m.warnings}
 	for _, t := range m.tensors {
 		r.Parameters += t.Len()
 	}
+	r.Parameters += m.inHead
 	return r, nil
 }
 

@@ -55,7 +55,7 @@ race: ## the concurrent packages under the race detector (needs a C compiler)
 clients: ## OpenAI's own client against the server; it takes a minute to compile
 	$(GO) test -tags clients -run TestOpenAIClient ./serve
 
-clients-all: ## other people's clients against the built-in base, in a table (docs/clients.md): installs them (Python, npm, a network; torch, which two want, takes gigabytes; CLIENTS= names the kinds)
+clients-all: ## other people's clients against the built-in base, in a table (docs/clients.md): installs them (Python, npm, a network; CLIENTS= names the kinds)
 	scripts/clients/run.sh
 
 browser: ## the page at / in a headless Chromium, where there is one; its client takes a minute to compile

@@ -1,6 +1,6 @@
 import lorax
 import text_generation
-from case import ADAPTER, BASE, FUNCTION, MODEL, PROMPT, SCHEMA, TOOLS, Client, valid
+from case import ADAPTER, BASE, FUNCTION, PROMPT, SCHEMA, TOOLS, Client, valid
 from huggingface_hub import InferenceClient
 
 hub = Client("huggingface_hub")
@@ -62,5 +62,3 @@ def _():
     assert own.generate(PROMPT, merged_adapters=merged, max_new_tokens=4).generated_text is not None
     valid(own.generate("Where?", max_new_tokens=100, response_format={"type": "json_object", "schema": SCHEMA}).generated_text)
 
-
-assert MODEL

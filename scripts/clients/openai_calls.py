@@ -2,7 +2,7 @@ import json
 from typing import Literal
 
 import openai
-from case import ADAPTER, FUNCTION, MODEL, PROMPT, SCHEMA, TOOLS, URL, Client, valid
+from case import ADAPTER, FUNCTION, MODEL, PROMPT, TOOLS, URL, Client, valid
 from pydantic import BaseModel
 
 client = Client("openai")
@@ -163,5 +163,3 @@ def _():
     else:
         raise AssertionError("it was taken")
 
-
-assert SCHEMA

@@ -2,7 +2,7 @@
 # Installs other people's clients, pinned, each kind in an environment of its own, and
 # runs a committed set of calls by each against a server on the base that is built in.
 # Prints a table; ends with 1 where a call fails and the table does not say why.
-# CLIENTS= are the kinds (openai frameworks huggingface llamaindex bench node); SERVER=
+# CLIENTS= are the kinds (openai frameworks huggingface llamaindex node); SERVER=
 # is a binary that has been built; ENVIRONMENTS= is where the environments are.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -28,9 +28,10 @@ for _ in $(seq 300); do
 	sleep 0.2
 done
 [ -n "$address" ] || { cat "$work/log"; exit 1; }
-export PEFT_SERVE="$address"
+export PEFT_SERVE="$address" LITELLM_LOCAL_MODEL_COST_MAP=True # which it fetches otherwise
+: >"$work/results"
 failed=0
-for kind in ${CLIENTS:-openai frameworks huggingface llamaindex bench node}; do
+for kind in ${CLIENTS:-openai frameworks huggingface llamaindex node}; do
 	if [ "$kind" = node ]; then
 		command -v npm >"$work/npm" || { echo "npm is not there: openai-node is left out" >&2; continue; }
 		mkdir -p "$environments/node"
@@ -43,9 +44,7 @@ for kind in ${CLIENTS:-openai frameworks huggingface llamaindex bench node}; do
 		python3 -m venv "$environments/$kind"
 		"$python" -m pip install --quiet -r "$here/requirements-$kind.txt"
 	fi
-	arguments=
-	[ "$kind" != bench ] || arguments="lm_eval guidellm"
-	PYTHONPATH=$here "$python" "$here/${kind}_calls.py" $arguments >>"$work/results" || failed=1
+	PYTHONPATH=$here "$python" "$here/${kind}_calls.py" >>"$work/results" || failed=1
 done
 python3 "$here/table.py" "$work/results" || failed=1
 exit $failed

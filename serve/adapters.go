@@ -32,12 +32,16 @@ type adapterView struct {
 	Error      string     `json:"error,omitempty"`
 	Warning    string     `json:"warning,omitempty"`
 	Example    string     `json:"example,omitempty"`
+	Classes    int        `json:"classes,omitempty"` // that the head tells apart, of a version in memory that has one
 }
 
 func (s *Server) viewOf(e catalogue.Entry) adapterView {
 	v := adapterView{
 		Name: e.Name, State: string(e.State), Source: e.URI, Digest: e.Digest, Method: e.Method, Rank: e.Rank,
 		Bytes: e.Bytes, Pinned: e.Pinned, Canary: e.Percent, References: e.References, Warning: e.Warning, Example: s.config.Examples[e.URI],
+	}
+	if e.Adapter != nil && e.Adapter.Classes() != nil {
+		v.Classes = len(e.Adapter.Classes().Names)
 	}
 	if !e.LastUsed.IsZero() {
 		v.LastUsed = &e.LastUsed

@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -371,4 +372,32 @@ func TestPageOfVersions(t *testing.T) {
 	p.says("#versions li", one[:12]+", live, uploaded ")
 	p.click("#versions-close")
 	p.sees(`!document.querySelector('#versions-dialog').open`)
+}
+
+// Where a head is there, a text is classified by all that are chosen, side by side.
+func TestPageOfClasses(t *testing.T) {
+	s := newHeads(t, func(c *Config, p *Parts) {
+		c.Adapters = t.TempDir()
+		p.Base.Architecture = &models.Architecture{Class: "BertModel", Tasks: []models.Task{models.Encode, models.Classify, models.Tag}}
+		p.Chat = nil
+	})
+	p := openTab(t, s)
+	p.sees(`document.querySelector('#mode-classes').checked && document.querySelector('#mode-text').parentElement.hidden && document.querySelector('#tokens-label').hidden`)
+	p.click("#choose-none")
+	p.click(`#chips input[value=sql]`)
+	p.click(`#chips input[value=ner]`)
+	p.click(`#chips input[value=cold]`)
+	p.write("#prompt", "Anna lives in Ulm")
+	p.click("#send")
+	p.says("#notice", "1 of 3 did not answer")
+	p.says("article .text", "so so  ")
+	p.says("article .fault", "has no head")
+	p.says("article .facts", "version digest-of-sq")
+	p.shoot("classes")
+	p.click(`#chips input[value=ner]`)
+	p.click(`#chips input[value=cold]`)
+	p.click("#send")
+	p.says("#notice", "Answered.")
+	p.says("article .text", "good  0.")
+	require.Equal(t, runtime.EncodeScores, s.engine.requests()[0].Encode)
 }

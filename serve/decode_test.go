@@ -104,9 +104,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"input":[[1,2],"a"],"inputs":["a",[1]],"documents":["a",{"text":"b"}],"texts":["a"],"text_1":"a","text_2":["b"],"dimensions":2}`))
 	f.Add([]byte(`{"input":["a",["b","c"],[1,2]],"inputs":[["a","b"]],"text":[1],"text_pair":["a"],"top_k":1,"ignore_labels":["O"]}`))
 	f.Add([]byte(`{"input":[{"role":"user","content":[{"type":"input_text","text":"a"}]}],"text":{"format":{"type":"json_schema","name":"a","schema":{}}},"tools":[{"type":"function","name":"f"}],"tool_choice":{"type":"function","name":"f"}}`))
+	f.Add([]byte(`{"inputs":[{"name":"text","datatype":"BYTES","shape":[2,1],"data":[["a"],"b"]}],"outputs":[{"name":"label"}]}`))
 	f.Add([]byte(`{"a":{"b":[`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, v := range []any{&completionsRequest{}, &chatRequest{}, &responsesRequest{}, &messageItem{}, &callItem{}, &outputItem{}, &reasoningItem{}, &generateRequest{}, &loadRequest{}, &embeddingsRequest{}, &embedRequest{}, &scoreRequest{}, &rerankRequest{}, &similarityRequest{}, &classifyRequest{}, &predictRequest{}} {
+		for _, v := range []any{&completionsRequest{}, &chatRequest{}, &responsesRequest{}, &messageItem{}, &callItem{}, &outputItem{}, &reasoningItem{}, &generateRequest{}, &loadRequest{}, &embeddingsRequest{}, &embedRequest{}, &scoreRequest{}, &rerankRequest{}, &similarityRequest{}, &classifyRequest{}, &predictRequest{}, &inferRequest{}} {
 			_ = decode(body, v)
 		}
 	})
@@ -115,7 +116,7 @@ func FuzzDecode(f *testing.F) {
 // Every request's fields have one type each: a field that two embedded structs
 // share would be decoded into neither.
 func TestFieldsAreUnique(t *testing.T) {
-	for _, v := range []any{completionsRequest{}, chatRequest{}, responsesRequest{}, messageItem{}, reasoningItem{}, callItem{}, outputItem{}, generateRequest{}, generateParameters{}, loadRequest{}, tokenizeRequest{}, embeddingsRequest{}, embedRequest{}, scoreRequest{}, rerankRequest{}, classifyRequest{}, predictRequest{}} {
+	for _, v := range []any{completionsRequest{}, chatRequest{}, responsesRequest{}, messageItem{}, reasoningItem{}, callItem{}, outputItem{}, generateRequest{}, generateParameters{}, loadRequest{}, tokenizeRequest{}, embeddingsRequest{}, embedRequest{}, scoreRequest{}, rerankRequest{}, classifyRequest{}, predictRequest{}, inferRequest{}, inferInput{}} {
 		seen := map[string]bool{}
 		for _, f := range fieldsOf(reflect.TypeOf(v)) {
 			require.False(t, seen[f.name], "%T.%s", v, f.name)

@@ -123,6 +123,7 @@ var requestsOf = map[string][]namingRequest{
 	"GET /v1/models/*":                             {{}},
 	"POST /v2/models/:name/generate":               {{body: `{"text_input":"a"}`}, {body: `{"text_input":"a"}`, header: "sql"}},
 	"POST /v2/models/:name/generate_stream":        {{body: `{"text_input":"a"}`}},
+	"POST /v2/models/:name/infer":                  {{body: `{"inputs":[{"name":"text","datatype":"BYTES","shape":[1],"data":["a"]}]}`}},
 	"GET /v2":                                      {{}},
 	"GET /v2/models/:name":                         {{}},
 	"GET /v2/models/:name/ready":                   {{}},

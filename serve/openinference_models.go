@@ -7,6 +7,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // inferenceTensor describes an input or an output, as the protocol does: texts are
@@ -33,7 +34,15 @@ func (s *Server) inferenceServer(c *fiber.Ctx) error {
 		Name       string   `json:"name"`
 		Version    string   `json:"version"`
 		Extensions []string `json:"extensions"`
-	}{"peft-serve", s.config.Version, []string{"generate"}})
+	}{"peft-serve", s.config.Version, s.extensions()})
+}
+
+// extensions are those of the protocol: it knows no generation by itself.
+func (s *Server) extensions() []string {
+	if s.base.Architecture.Does(models.Generate) {
+		return []string{"generate"}
+	}
+	return []string{}
 }
 
 // inferenceModel describes a model, whether it is in memory or not.
@@ -42,17 +51,33 @@ func (s *Server) inferenceModel(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	view := inferenceModelView{
-		Name: m.name, Platform: "peft-serve",
-		Inputs:  []inferenceTensor{{"text_input", "BYTES", []int{1}}},
-		Outputs: []inferenceTensor{{"text_output", "BYTES", []int{1}}},
-	}
+	view := inferenceModelView{Name: m.name, Platform: "peft-serve"}
+	view.Inputs, view.Outputs = s.tensorsOf(m)
 	for _, e := range m.versions {
 		if e.Digest != "" {
 			view.Versions = append(view.Versions, e.Digest)
 		}
 	}
 	return writeJSON(c, http.StatusOK, view)
+}
+
+// tensorsOf are what a model takes and answers with: a text and what follows it or,
+// where the base generates none or a head is there, texts and their classes.
+func (s *Server) tensorsOf(m inferenceSubject) (in, out []inferenceTensor) {
+	classes := s.base.Classes
+	for _, e := range m.versions {
+		if e.Adapter != nil && e.Adapter.Classes() != nil {
+			classes = e.Adapter.Classes()
+		}
+	}
+	if s.base.Architecture.Does(models.Generate) && classes == nil {
+		return []inferenceTensor{{"text_input", "BYTES", []int{1}}}, []inferenceTensor{{"text_output", "BYTES", []int{1}}}
+	}
+	in = []inferenceTensor{{inferText, "BYTES", []int{-1}}, {inferSecond, "BYTES", []int{-1}}}
+	for _, t := range inferOutputs(classes, -1) {
+		out = append(out, inferenceTensor{t.Name, t.Datatype, t.Shape})
+	}
+	return in, out
 }
 
 // inferenceModelReady answers whether a model answers requests. An adapter that is

@@ -76,6 +76,7 @@ func (s *Server) routes() []route {
 		{method: get, path: "/v2/models/:name/versions/:version/ready", dialect: openInference, handler: s.inferenceModelReady},
 		{method: post, path: "/v2/models/:name/generate", dialect: openInference, handler: s.inferenceGenerate, needs: keys.Use, task: models.Generate},
 		{method: post, path: "/v2/models/:name/generate_stream", dialect: openInference, handler: s.inferenceStream, needs: keys.Use, task: models.Generate},
+		{method: post, path: "/v2/models/:name/infer", dialect: openInference, handler: s.inferenceInfer, needs: keys.Use, task: models.Classify},
 		{method: get, path: "/v2/health/live", dialect: openInference, handler: s.live, needs: open},
 		{method: get, path: "/v2/health/ready", dialect: openInference, handler: s.inferenceReady, needs: open},
 

@@ -3,6 +3,7 @@ package serve
 import (
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/serve/keys"
 	"github.com/peft-serve/peft-serve/serve/page"
 )
@@ -35,6 +36,8 @@ type callerView struct {
 	ReadOnly    bool         `json:"read_only"`
 	Uploads     bool         `json:"uploads"` // there is a folder for adapters, and it may be written
 	Chat        bool         `json:"chat"`    // the base has a chat template
+	Generates   bool         `json:"generates"`
+	Classifies  bool         `json:"classifies"` // by a head that it has or that an adapter brings
 }
 
 // describeCaller tells who one is here, and what one may do.
@@ -43,6 +46,7 @@ func (s *Server) describeCaller(c *fiber.Ctx) error {
 	view := callerView{
 		Tenant: who.tenant.Name, Key: keyName(c), Rights: []keys.Right{},
 		ReadOnly: s.config.ReadOnly, Uploads: s.catalogue != nil && s.config.Adapters != "" && !s.config.ReadOnly, Chat: s.templates.base != nil,
+		Generates: s.base.Architecture.Does(models.Generate), Classifies: s.base.Architecture.Does(models.Classify),
 	}
 	for _, right := range []keys.Right{keys.Use, keys.Publish, keys.Metrics, keys.Admin} {
 		if who.may(right) {

@@ -59,7 +59,7 @@ func TestWebpageByLink(t *testing.T) {
 
 func TestCaller(t *testing.T) {
 	s := newSite(t, func(c *Config, _ *Parts) { c.Keys, c.Adapters = readKeys(t, twoTeams), t.TempDir() })
-	rest := `,"read_only":false,"uploads":true,"chat":true}`
+	rest := `,"read_only":false,"uploads":true,"chat":true,"generates":true,"classifies":true}`
 	for key, want := range map[string]string{
 		"team-a":  `{"tenant":"team-a","key":"team-a","rights":["use","publish"],"publishable":"begin with \"team-a.\""`,
 		"reader":  `{"tenant":"reader","key":"reader","rights":["use"]`,
@@ -69,5 +69,5 @@ func TestCaller(t *testing.T) {
 		require.JSONEq(t, want+rest, s.as(t, key, "GET", "/v1/caller", "").body, key)
 	}
 	open := newSite(t, func(c *Config, p *Parts) { c.ReadOnly, c.Adapters, p.Chat = true, t.TempDir(), nil })
-	require.JSONEq(t, `{"tenant":"127.0.0.1","rights":["use","publish","metrics","admin"],"read_only":true,"uploads":false,"chat":false}`, open.get(t, "/v1/caller").body)
+	require.JSONEq(t, `{"tenant":"127.0.0.1","rights":["use","publish","metrics","admin"],"read_only":true,"uploads":false,"chat":false,"generates":true,"classifies":true}`, open.get(t, "/v1/caller").body)
 }

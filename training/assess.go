@@ -122,7 +122,7 @@ func (a *Assessment) head(m models.Model, e *evaluator) (*dataset.Labels, error)
 		l.Problem = solved(classes)
 	}
 	head, err := c.HeadOf(classes)
-	e.objective = Objective{Head: head, Problem: l.Problem, Classes: len(l.Names)}
+	e.objective = Objective{Head: head, Problem: l.Problem, Classes: len(l.Names), Names: l.Names}
 	return l, err
 }
 

@@ -1,16 +1,22 @@
 package training
 
 import (
+	"archive/tar"
 	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
@@ -304,5 +310,42 @@ func TestHeadGoesOn(t *testing.T) {
 	c.Output, c.Classes = filepath.Join(t.TempDir(), "other"), []string{"yes", "no"}
 	if _, err := trainHead(t, c, openEncoder(t, "encoders/bert"), &quiet{}); err == nil || !strings.Contains(err.Error(), "its head tells [no perhaps yes] apart") {
 		t.Error(err)
+	}
+}
+
+// TestPublishedHead: what is sent to a server has the names of the classes.
+func TestPublishedHead(t *testing.T) {
+	c := headConfig(t, "lora", tags)
+	if _, err := trainHead(t, c, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
+		t.Fatal(err)
+	}
+	var archive bytes.Buffer
+	if err := pack(&archive, c.Output); err != nil {
+		t.Fatal(err)
+	}
+	plain, err := zstd.NewReader(&archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	files := map[string]string{}
+	for entries := tar.NewReader(plain); ; {
+		header, err := entries.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		b, readErr := io.ReadAll(entries)
+		if err = errors.Join(err, readErr); err != nil {
+			t.Fatal(err)
+		}
+		files[header.Name] = string(b)
+	}
+	if !strings.Contains(files[adapters.ClassesFile], `"0": "B-X"`) {
+		t.Errorf("sent are %v", slices.Sorted(maps.Keys(files)))
+	}
+	for _, want := range []string{"pipeline_tag: token-classification", "| 0 | B-X |", "BertForTokenClassification"} {
+		if !strings.Contains(files["README.md"], want) {
+			t.Errorf("the card has no %q:\n%s", want, files["README.md"])
+		}
 	}
 }

@@ -30,6 +30,7 @@ type judged struct {
 	labels, chosen []int     // of classes that exclude each other
 	wanted, got    []float64 // of a regression, and of several labels, 0 or 1 a class
 	rows           int
+	tags, found    [][]string // of the words of each text, of classes that are entities' tags
 }
 
 // judge measures a head.
@@ -48,6 +49,9 @@ func (e *evaluator) judge(ctx context.Context, set dataset.Examples) (Scores, er
 			row += s.Labels()
 		}
 		all.add(e.objective.Problem, scores, &e.rows)
+		if e.objective.entities() {
+			all.tagged(batch, e.objective.Names)
+		}
 		return nil
 	})
 	if err != nil {
@@ -82,6 +86,26 @@ func (j *judged) add(problem models.Problem, scores kernels.Matrix, r *rows) {
 	}
 }
 
+// entities reports whether the classes are tags of entities.
+func (o *Objective) entities() bool { return o.Head.Task == models.Tag && metric.IsIOB2(o.Names) }
+
+// tagged adds the tags of the last texts.
+func (j *judged) tagged(batch []Sequence, names []string) {
+	words := 0
+	for _, s := range batch {
+		words += s.Labels()
+	}
+	at := len(j.labels) - words
+	for _, s := range batch {
+		var want, got []string
+		for range s.Labels() {
+			want, got = append(want, names[j.labels[at]]), append(got, names[j.chosen[at]])
+			at++
+		}
+		j.tags, j.found = append(j.tags, want), append(j.found, got)
+	}
+}
+
 // A headMetric is measured of a head beside the loss.
 type headMetric struct {
 	name string
@@ -100,7 +124,7 @@ func headMetrics(o *Objective) []headMetric {
 	case o.Problem == models.MultiLabel:
 		return []headMetric{
 			{"f1", func(j *judged) float64 { return metric.F1(rounded(j.wanted), rounded(j.got)) }}, // over all classes together
-			{"accuracy", func(j *judged) float64 { return allRight(j) }},
+			{"accuracy", allRight},
 		}
 	case o.Problem == models.SingleLabel && o.Classes == 2:
 		return []headMetric{
@@ -108,6 +132,9 @@ func headMetrics(o *Objective) []headMetric {
 			{"f1", func(j *judged) float64 { return metric.F1(j.labels, j.chosen) }},
 			{"matthews", func(j *judged) float64 { return metric.Matthews(j.labels, j.chosen) }},
 		}
+	}
+	if o.entities() {
+		return []headMetric{{"f1", func(j *judged) float64 { return metric.Entities(j.tags, j.found).F1 }}, accuracy}
 	}
 	return []headMetric{accuracy}
 }

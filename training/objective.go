@@ -38,6 +38,7 @@ type Objective struct {
 	Head      *models.Head // nil: the token that follows
 	Problem   models.Problem
 	Classes   int
+	Names     []string  // of the classes
 	Weights   []float32 // of the classes; nil: 1 each
 	Smoothing float64   // how much of a label is spread evenly over all classes
 }
@@ -168,7 +169,7 @@ func (r *Run) objective() (Objective, error) {
 		return Objective{}, nil
 	}
 	head, err := r.Base.Model.Config().Head(r.heads.Task)
-	o := Objective{Head: head, Problem: r.heads.Problem, Classes: len(r.heads.Names), Smoothing: r.Smoothing}
+	o := Objective{Head: head, Problem: r.heads.Problem, Classes: len(r.heads.Names), Names: r.heads.Names, Smoothing: r.Smoothing}
 	for _, w := range r.Weights {
 		o.Weights = append(o.Weights, float32(w))
 	}

@@ -98,6 +98,7 @@ function show(listed) {
 	at('change-key').hidden = at('forget-key').hidden = !caller.key;
 	at('api').hidden = Boolean(caller.key); // a link carries none
 	at('mode-chat').disabled = !caller.chat && !adapters.length;
+	showModes();
 	at('memory').textContent = listed.bytes_budget ? `${size(listed.bytes_used)} of ${size(listed.bytes_budget)} in memory` : '';
 	at('find-label').hidden = adapters.length < 9 && !at('find').value;
 	const none = at('none');
@@ -108,6 +109,17 @@ function show(listed) {
 	showExamples();
 	showChips();
 	showRows();
+}
+
+// showModes offers classes where the base has nothing else, or an adapter a head.
+function showModes() {
+	if (!caller) return;
+	const classifies = caller.classifies && (!caller.generates || adapters.some(a => a.classes));
+	at('mode-classes').parentElement.hidden = !classifies;
+	for (const id of ['mode-text', 'mode-chat']) at(id).parentElement.hidden = !caller.generates;
+	if (classifies && !caller.generates) at('mode-classes').checked = true;
+	else if (!classifies && at('mode-classes').checked) at('mode-text').checked = true;
+	at('tokens-label').hidden = at('temperature-label').hidden = at('mode-classes').checked;
 }
 
 const may = right => caller.rights.includes(right);
@@ -319,8 +331,11 @@ for (const [id, all] of [['choose-all', true], ['choose-none', false]]) {
 }
 at('find').addEventListener('input', () => { showChips(); showRows(); });
 
+for (const id of ['mode-text', 'mode-chat', 'mode-classes']) at(id).addEventListener('change', showModes);
+
 async function send() {
 	const names = [...chosen];
+	const classes = at('mode-classes').checked;
 	const chat = at('mode-chat').checked;
 	const body = {
 		stream: true, stream_options: {include_usage: true}, max_tokens: at('tokens').valueAsNumber, temperature: at('temperature').valueAsNumber,
@@ -335,7 +350,8 @@ async function send() {
 	const cards = names.map(cardOf);
 	at('answers').replaceChildren(...cards.map(c => c.element));
 	const waiting = cards.values();
-	await Promise.all(Array.from({length: atOnce}, async () => {
+	if (classes) await classify(cards, at('prompt').value, control.signal);
+	else await Promise.all(Array.from({length: atOnce}, async () => {
 		for (const card of waiting) await answer(card, path, {...body, model: card.name || version.base}, control.signal);
 	}));
 	running = null;
@@ -390,6 +406,37 @@ async function answer(card, path, body, signal) {
 	}
 	card.facts.append(...told.map(textContent => make('span', {textContent})));
 	card.element.ariaBusy = 'false';
+}
+
+// classify asks for the classes of a text by all at once.
+async function classify(cards, text, signal) {
+	const began = performance.now();
+	const names = cards.map(c => c.name || version.base);
+	let tasks = [];
+	try {
+		const query = names.map(name => 'adapter=' + encodeURIComponent(name)).join('&');
+		const response = await ask('/v1/classify?' + query, {method: 'POST', signal, headers: {'Content-Type': 'application/json'}, body: JSON.stringify({input: text})});
+		const {tasks: several, ...one} = await response.json();
+		tasks = several ?? [{...one, name: names[0], digest: response.headers.get('X-Adapter-Digest')}];
+	} catch (error) {
+		if (!signal.aborted) tasks = names.map(name => ({name, error}));
+	}
+	const took = `${Math.round(performance.now() - began)} ms for all`;
+	for (const [i, card] of cards.entries()) {
+		const task = tasks.find(t => t.name === names[i]);
+		card.element.ariaBusy = 'false';
+		card.failed = Boolean(task?.error);
+		if (task?.error) card.text.append(make('span', {className: 'fault', textContent: task.error.message}));
+		else if (task) card.text.append(classesIn(task.data[0]));
+		card.facts.append(...[task ? took : 'stopped', task?.digest && `version ${task.digest.slice(0, 12)}`].filter(Boolean).map(textContent => make('span', {textContent})));
+	}
+}
+
+// classesIn are the likeliest classes of a text, or the entities in it.
+function classesIn({scores, entities}) {
+	const line = (what, score) => `${what}  ${score.toFixed(3)}`;
+	if (entities) return entities.map(e => line(`${e.word}: ${e.entity_group ?? e.entity}`, e.score)).join('\n') || 'No entities.';
+	return scores.slice(0, 8).map(s => line(s.label, s.score)).join('\n');
 }
 
 // events are the data of server-sent events.

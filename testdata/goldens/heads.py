@@ -51,6 +51,7 @@ CASES = [
     ("encoders/bert", "prefix", TEXT, 4, lambda: PrefixTuningConfig(task_type=TEXT, num_virtual_tokens=3)),
     ("encoders/bert", "prompt-tokens", TOKEN, 3, lambda: PromptTuningConfig(task_type=TOKEN, num_virtual_tokens=3)),
     ("encoders/bert", "pooler", TEXT, 2, lambda: lora(TEXT, target_modules=["query"], modules_to_save=["pooler"])),
+    ("encoders/bert", "alone", TEXT, 3, lambda: lora(TEXT, target_modules="dummy-target-modules")),
     # Of a base with a head of 5 classes.
     ("encoders/bert-classifier", "text", TEXT, 3, lambda: lora(TEXT, target_modules=["query"])),
     ("encoders/bert-classifier", "untold", TEXT, 2, lambda: LoraConfig(r=2, target_modules=["query"], modules_to_save=["classifier"])),

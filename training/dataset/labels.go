@@ -280,11 +280,12 @@ func (f *labelFormat) names(r *Record) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.text == nil {
+	switch {
+	case r.text == nil:
 		text, err = className(raw)
-	} else if strings.TrimSpace(text) == "" {
+	case strings.TrimSpace(text) == "":
 		err = errNoLabel
-	} else {
+	default:
 		err = nameFault(text, isFraction(text))
 	}
 	if err != nil {

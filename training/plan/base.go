@@ -24,6 +24,7 @@ type Base struct {
 	Nominal float64
 
 	model      models.Model // its shape; nil: its forward pass is not implemented
+	shape      models.Model // the same without the head of an encoder
 	task       models.Task  // of the head of an encoder
 	config     models.Config
 	sites      models.Sites
@@ -50,11 +51,11 @@ func (b *Base) Head(*models.Pass, *models.Batch, int, *models.Value) *models.Val
 	panic("plan: a Base has no weights")
 }
 
-// Shape is the model that the base is, without weights; the base itself, where its
-// architecture is planned for and not implemented.
+// Shape is the model that the base is, without weights and of an encoder without a head;
+// the base itself, where its forward pass is not implemented.
 func (b *Base) Shape() models.Model {
-	if b.model != nil {
-		return b.model
+	if b.shape != nil {
+		return b.shape
 	}
 	return b
 }

@@ -85,8 +85,10 @@ func TestPeakOfEncoders(t *testing.T) {
 					for _, p := range tr.Method.Parameters() {
 						parameters += p.Len()
 					}
+					if share := trained.Share(); share > 1 || name == "full" && share < 0.9 { // MPNet's and DeBERTa's biases by distance stay
+						t.Errorf("%s trains a share of %g", name, share)
+					}
 					if parameters != trained.Parameters() {
-
 						t.Errorf("%d parameters are trained, planned %d", parameters, trained.Parameters())
 					}
 				})

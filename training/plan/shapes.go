@@ -70,6 +70,7 @@ func read(name, modelType string, config []byte, o models.Options) (*Base, error
 
 // shaped is the base of a model without weights.
 func shaped(m models.Model) *Base {
+	bare := m
 	task := models.Classify
 	if own := m.Config().Classes; own != nil {
 		task = own.Task
@@ -79,13 +80,14 @@ func shaped(m models.Model) *Base {
 			m = headed
 		}
 	}
-	b := &Base{model: m, config: *m.Config(), sites: m.Sites(), task: task}
+	b := &Base{model: m, shape: bare, config: *m.Config(), sites: m.Sites(), task: task}
 	b.count()
 	return b
 }
 
 // count counts the parameters.
 func (b *Base) count() {
+	b.parameters = 0
 	for _, dims := range b.tensors() {
 		b.parameters += count(dims)
 	}

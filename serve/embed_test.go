@@ -434,6 +434,7 @@ func TestAnswersAreHeldUntilTheyAreWritten(t *testing.T) {
 	for path, body := range map[string]string{
 		"/embed_all": `{"inputs":"Hello"}`, "/embed": `{"inputs":["Hello"]}`, "/v1/embeddings": `{"input":"Hello"}`,
 		"/v1/classify": `{"input":"Hello","model":"sql"}`, "/classify": `{"inputs":["Hello"],"model":"sql"}`, "/predict": `{"inputs":"Hello","model":"sql"}`,
+		"/v1/classify?adapter=*": `{"input":"Hello"}`, "/v2/models/sql/infer": `{"inputs":[{"name":"text","datatype":"BYTES","shape":[1],"data":["Hello"]}]}`,
 	} {
 		for name, over := range map[string]func(*fasthttp.Response) error{
 			"written": func(r *fasthttp.Response) error { return r.BodyWriteTo(io.Discard) },

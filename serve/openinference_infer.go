@@ -187,7 +187,8 @@ func (s *Server) inferenceInfer(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	defer release()
+	answered := held{release}
+	defer answered.end()
 	answer := inferAnswer{ID: body.ID, Model: s.config.Name, Version: to.lease.Digest()}
 	if to.lease != nil {
 		answer.Model = to.lease.Name()
@@ -215,7 +216,7 @@ func (s *Server) inferenceInfer(c *fiber.Ctx) error {
 		}
 		answer.Outputs = append(answer.Outputs, t)
 	}
-	return writeJSON(c, fiber.StatusOK, answer)
+	return answered.writeJSON(c, answer)
 }
 
 // mapped is what f makes of each text.

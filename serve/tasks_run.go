@@ -253,7 +253,8 @@ func (r *tasksRun) begin(t *task) error {
 		t.fail(read.err)
 		return nil
 	}
-	if t.all, err = slices.Clone(read.all), r.server.count(r, t); err != nil {
+	t.all = slices.Clone(read.all)
+	if err := r.server.count(r, t); err != nil {
 		return err
 	}
 	for i := range t.all {

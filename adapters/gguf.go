@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,7 +64,12 @@ func (f *Folder) readGGUF(path string) (version fs.FileInfo, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
 	}
-	b, err := regular.Read(path, math.MaxInt64)
+	// It is looked at where it lies before it is read: there are files of any size.
+	most, err := ggufMost(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
+	}
+	b, err := regular.Read(path, most)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
 	}
@@ -81,6 +85,23 @@ func (f *Folder) readGGUF(path string) (version fs.FileInfo, err error) {
 	}
 	f.Config, f.tensors, f.stored = r.config, r.tensors, r.architecture
 	return version, nil
+}
+
+// ggufBeside is the most that a file may have beside the values of its tensors.
+const ggufBeside = 16 << 20
+
+// ggufMost is the most bytes that a file with those tensors may have.
+func ggufMost(path string) (int64, error) {
+	file, err := gguf.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = file.Close() }()
+	most := int64(ggufBeside)
+	for _, t := range file.Tensors() {
+		most += int64(len(t.Data))
+	}
+	return most, nil
 }
 
 // storedDigest is the digest of what a GGUF file holds, which stands in another

@@ -3,6 +3,7 @@ package serve
 import (
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ var inferenceRoutes = map[string]asking{
 	"POST /chat/completions":                {`{"messages":[{"role":"user","content":"LONG"}]}`, "messages", 400, false},
 	"POST /v2/models/:name/generate":        {`{"text_input":"LONG"}`, "text_input", 422, false},
 	"POST /v2/models/:name/generate_stream": {`{"text_input":"LONG"}`, "text_input", 422, true},
-	"POST /v2/models/:name/infer":           {`{"inputs":[{"name":"text","datatype":"BYTES","shape":[1],"data":["LONG"]}]}`, `inputs\[0\].data\[0\]`, 422, false},
+	"POST /v2/models/:name/infer":           {`{"inputs":[{"name":"text","datatype":"BYTES","shape":[1],"data":["LONG"]}]}`, "inputs[0].data[0]", 422, false},
 	"POST /v1/embeddings":                   {`{"input":"LONG"}`, "input", 400, false},
 	"POST /embed":                           {`{"inputs":"LONG"}`, "inputs", 422, false},
 	"POST /embed_all":                       {`{"inputs":"LONG"}`, "inputs", 422, false},
@@ -131,7 +132,7 @@ func TestEveryInferenceHasLimits(t *testing.T) {
 		a := inferenceRoutes[r.method+" "+r.path]
 		got := a.say(t, s, r, "short", "aaaabbbbccccdddd eeee ffff")
 		require.Equal(t, a.status, got.status, "%s: %s", r.path, got.body)
-		require.Regexp(t, a.prompt+` has \d+ tokens: this key's limit prompt is 3`, got.body, r.path)
+		require.Regexp(t, regexp.QuoteMeta(a.prompt)+` has \d+ tokens: this key's limit prompt is 3`, got.body, r.path)
 		got = a.say(t, s, r, "any", strings.Repeat("a ", 500))
 		require.Equal(t, 413, got.status, "%s: %s", r.path, got.body)
 		require.Contains(t, got.body, "larger than the 1000 bytes this server takes", r.path)

@@ -89,7 +89,8 @@ func openDeep(t testing.TB, dir string) (g *golden, heads map[models.Task][]stri
 				add(name(fmt.Sprintf("head%d", i)), task, 2+i, map[string]any{"peft_type": "LORA", "target_modules": "dummy-target-modules"})
 			}
 		}
-		if task != models.Tag && g.m.Config().Pooler {
+		pools := slices.ContainsFunc(m.Sites(), func(s models.Site) bool { return s.Kind == models.LinearSite && s.Name == "pooler.dense" })
+		if task != models.Tag && pools && g.m.Config().Pooler {
 			add(name("pooler"), task, 2, map[string]any{"peft_type": "LORA", "r": 2, "target_modules": []string{"pooler.dense"}})
 		}
 	}

@@ -138,7 +138,7 @@ func TestEveryInferenceHasLimits(t *testing.T) {
 		require.Contains(t, got.body, "larger than the 1000 bytes this server takes", r.path)
 		got = a.say(t, s, r, "any", strings.Repeat("ab ", 300))                                                        // of 128 that the base takes
 		require.Contains(t, []int{a.status, http.StatusRequestEntityTooLarge}, got.status, "%s: %s", r.path, got.body) // as text-embeddings-inference says it
-		require.Regexp(t, a.prompt, got.body, r.path)
+		require.Contains(t, got.body, a.prompt, r.path)
 		require.Empty(t, s.engine.requests(), r.path)
 	}
 	s.engine.refuse = runtime.ErrQueueFull

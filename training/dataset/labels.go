@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -113,11 +114,11 @@ func covers(known, names []string) bool {
 // sortNames sorts names, by number where all are numbers, as transformers' examples do.
 func sortNames(names []string) {
 	number := func(s string) int { n, _ := strconv.Atoi(s); return n }
-	if !slices.ContainsFunc(names, func(s string) bool { _, err := strconv.Atoi(s); return err != nil }) {
-		slices.SortFunc(names, func(a, b string) int { return number(a) - number(b) })
+	if slices.ContainsFunc(names, func(s string) bool { return !isWhole(s) }) {
+		slices.Sort(names)
 		return
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(number(a), number(b)), strings.Compare(a, b)) })
 }
 
 // check refuses classes that tell nothing apart.
@@ -169,10 +170,11 @@ type labelFormat struct {
 	Columns
 	*Labels
 	numbers map[string]int // of the classes
+	counted bool           // no name is a number, and so a number is a class's
 }
 
 func newLabelFormat(c Columns, l *Labels) *labelFormat {
-	f := &labelFormat{c, l, map[string]int{}}
+	f := &labelFormat{Columns: c, Labels: l, numbers: map[string]int{}, counted: !slices.ContainsFunc(l.Names, isWhole)}
 	for i, name := range l.Names {
 		f.numbers[name] = i
 	}
@@ -268,7 +270,7 @@ func (f *labelFormat) classes(r *Record) ([]int, error) {
 	for i, class := range names {
 		name := class.text
 		n, ok := f.numbers[name]
-		if whole, err := strconv.Atoi(name); !ok && err == nil && whole < len(f.Labels.Names) { // a class's number
+		if whole, err := strconv.Atoi(name); !ok && f.counted && err == nil && whole < len(f.Labels.Names) {
 			n, ok = whole, true
 		}
 		if !ok {

@@ -126,6 +126,9 @@ const (
 	ggufKeyPrefix = "adapter."
 )
 
+// ggufBases are the keys that name the base, the best first.
+var ggufBases = []string{"general.base_model.0.repo_url", "general.base_model.0.name"}
+
 func (r *ggufReader) read() error {
 	if err := r.check(); err != nil {
 		return err
@@ -149,8 +152,18 @@ func (r *ggufReader) check() error {
 			return fmt.Errorf("%w: its %s is %q: an adapter's is %q", ErrConfig, want[0], got, want[1])
 		}
 	}
+	_, float := r.file.Float(ggufAlpha)
+	_, integers := r.file.Ints(ggufInvoked)
 	for _, key := range r.file.Keys() {
-		if strings.HasPrefix(key, ggufKeyPrefix) && !slices.Contains([]string{"adapter.type", ggufAlpha, ggufInvoked}, key) {
+		_, text := r.file.String(key)
+		switch {
+		case key == ggufAlpha && !float:
+			return fmt.Errorf("%w: its %s is no float", ErrConfig, key)
+		case key == ggufInvoked && !integers:
+			return fmt.Errorf("%w: its %s is no list of integers", ErrConfig, key)
+		case slices.Contains(ggufBases, key) && !text:
+			return fmt.Errorf("%w: its %s is no text", ErrConfig, key)
+		case strings.HasPrefix(key, ggufKeyPrefix) && !slices.Contains([]string{"adapter.type", ggufAlpha, ggufInvoked}, key):
 			return fmt.Errorf("%w: %s is not implemented", ErrConfig, key)
 		}
 	}
@@ -270,7 +283,7 @@ func (r *ggufReader) configure() error {
 			values["alpha_pattern"] = others
 		}
 	}
-	for _, key := range []string{"general.base_model.0.repo_url", "general.base_model.0.name"} {
+	for _, key := range ggufBases {
 		if base, ok := r.file.String(key); ok {
 			values["base_model_name_or_path"] = base
 			break

@@ -145,10 +145,15 @@ func TestGGUFRefused(t *testing.T) {
 		says   string
 		change func(w *gguf.Writer, says map[string]any)
 	}{
-		"a model":         {adapters.ErrConfig, `its general.type is "model"`, func(w *gguf.Writer, says map[string]any) { says["general.type"] = "model" }},
-		"another kind":    {adapters.ErrConfig, `its adapter.type is "control_vector"`, func(w *gguf.Writer, says map[string]any) { says["adapter.type"] = "control_vector" }},
-		"an unknown key":  {adapters.ErrConfig, "adapter.lora.task_name is not implemented", func(w *gguf.Writer, says map[string]any) { says["adapter.lora.task_name"] = "x" }},
-		"no architecture": {adapters.ErrBase, `its general.architecture is "king"`, func(w *gguf.Writer, says map[string]any) { says["general.architecture"] = "king" }},
+		"a model":                   {adapters.ErrConfig, `its general.type is "model"`, func(w *gguf.Writer, says map[string]any) { says["general.type"] = "model" }},
+		"another kind":              {adapters.ErrConfig, `its adapter.type is "control_vector"`, func(w *gguf.Writer, says map[string]any) { says["adapter.type"] = "control_vector" }},
+		"an unknown key":            {adapters.ErrConfig, "adapter.lora.task_name is not implemented", func(w *gguf.Writer, says map[string]any) { says["adapter.lora.task_name"] = "x" }},
+		"an alpha of whole numbers": {adapters.ErrConfig, "its adapter.lora.alpha is no float", func(w *gguf.Writer, says map[string]any) { says["adapter.lora.alpha"] = uint32(8) }},
+		"an invocation of text": {adapters.ErrConfig, "its adapter.alora.invocation_tokens is no list of integers", func(w *gguf.Writer, says map[string]any) {
+			says["adapter.alora.invocation_tokens"] = "7 8"
+		}},
+		"a base of no name": {adapters.ErrConfig, "its general.base_model.0.name is no text", func(w *gguf.Writer, says map[string]any) { says["general.base_model.0.name"] = uint32(8) }},
+		"no architecture":   {adapters.ErrBase, `its general.architecture is "king"`, func(w *gguf.Writer, says map[string]any) { says["general.architecture"] = "king" }},
 		"another base": {adapters.ErrBase, "the file is for the architecture qwen2", func(w *gguf.Writer, says map[string]any) {
 			says["general.architecture"] = "qwen2"
 			pair(w, "blk.0.attn_v.weight", hidden, 16, 4, 1)

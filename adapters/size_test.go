@@ -109,7 +109,6 @@ func TestReadingGGUFIsBounded(t *testing.T) {
 		w := gguf.NewWriter("llama")
 		w.Set("general.type", "adapter")
 		w.Set("adapter.type", "lora")
-		w.Set(ggufAlpha, float32(8))
 		add(w)
 		if err := w.WriteFile(path); err != nil {
 			t.Fatal(err)
@@ -132,6 +131,11 @@ func TestReadingGGUFIsBounded(t *testing.T) {
 		"many tensors": func(w *gguf.Writer) {
 			for i := range 4096 {
 				pair(w, fmt.Sprintf("blk.%d.attn_q", i), gguf.TypeF32, kernels.F32, 1, 1)
+			}
+		},
+		"many ranks": func(w *gguf.Writer) { // of which each is a pattern, and each alpha
+			for i := range 4096 {
+				w.Add(fmt.Sprintf("blk.%d.attn_q.weight.lora_a", i), gguf.TypeF32, []int{0, 1 + i%2}, nil)
 			}
 		},
 		"many keys": func(w *gguf.Writer) {

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -21,16 +20,13 @@ const (
 )
 
 // Holds reports whether a folder holds an adapter, PEFT's configuration or a file of
-// llama.cpp's, or is such a file.
+// llama.cpp's, or is such a file: what [adapters.Open] looks at.
 func Holds(dir string) bool {
-	if isGGUF(dir) {
-		return true
-	}
 	if _, err := os.Stat(filepath.Join(dir, configName)); err == nil {
 		return true
 	}
-	files, _ := os.ReadDir(dir)
-	return slices.ContainsFunc(files, func(f fs.DirEntry) bool { return isGGUF(filepath.Join(dir, f.Name())) })
+	file, err := adapters.GGUFIn(dir)
+	return err != nil || isGGUF(file)
 }
 
 // isGGUF reports whether there is a file of llama.cpp's.
@@ -289,30 +285,36 @@ func (c *Catalogue) Rescan() error {
 	for name := range aliased {
 		c.survey(name)
 	}
-	now := map[string]stamp{}
+	type place struct {
+		path string
+		now  stamp
+	}
+	places := map[string]place{}
 	for _, f := range files {
 		name, ok := c.nameOf(f.Name())
 		if !ok {
 			continue
 		}
-		place := PlaceOf(c.options.Dir, name)
-		if now[name], err = stampOf(place); err == nil {
-			c.note(place, now[name])
+		at := PlaceOf(c.options.Dir, name)
+		now, err := stampOf(at)
+		if err == nil {
+			c.note(at, now)
 		}
+		places[name] = place{at, now}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, r := range c.records {
-		if _, ok := now[name]; !ok && r.found && r.digest == "" {
-			now[name] = stamp{}
+		if _, ok := places[name]; !ok && r.found && r.digest == "" {
+			places[name] = place{path: r.uri}
 		}
 	}
-	for name, s := range now {
+	for name, p := range places {
 		if aliased[name] && c.aliases[name].alias.Live != "" {
 			continue
 		}
-		if r := c.observe(name, PlaceOf(c.options.Dir, name), s); r != nil && r.found && r.pinned && r.failure.stamp != s {
-			c.need(r, s)
+		if r := c.observe(name, p.path, p.now); r != nil && r.found && r.pinned && r.failure.stamp != p.now {
+			c.need(r, p.now)
 		}
 	}
 	c.tellClash()

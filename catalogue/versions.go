@@ -126,7 +126,14 @@ func fileStamp(path string) string {
 // elsewhere reports whether r was registered by hand for another folder than that
 // of its name: then an alias is not asked.
 func (c *Catalogue) elsewhere(r *record) bool {
-	return r != nil && !r.found && !r.builtin && r.uri != PlaceOf(c.options.Dir, r.name)
+	if r == nil || r.found || r.builtin {
+		return false
+	}
+	folder := filepath.Join(c.options.Dir, r.name)
+	if r.uri != folder && strings.TrimSuffix(r.uri, ggufSuffix) != folder {
+		return true // which takes no look at the disk
+	}
+	return r.uri != PlaceOf(c.options.Dir, r.name)
 }
 
 // stands reports whether a request may get r; c.mu is held.

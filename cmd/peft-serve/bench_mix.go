@@ -42,7 +42,7 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 		}
 		r.AdapterBytes = entry.Bytes
 	}
-	r.Rank = b.Rank
+	r.Rank, r.AdapterPrecision = b.Rank, b.AdapterPrecision
 	text, err := d.base.text.EncodePlain(benchText)
 	if err != nil {
 		return err

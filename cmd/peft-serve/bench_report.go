@@ -110,7 +110,7 @@ func (r *report) table(out io.Writer) error {
 	if len(r.Mix) > 0 {
 		fmt.Fprintf(w, "%d requests at once, %d prompt and %d new tokens each", r.Mix[0].Requests, r.Mix[0].Prompt, r.Mix[0].Generate)
 		if r.Rank > 0 {
-			fmt.Fprintf(w, "; LoRA of rank %d, %s each", r.Rank, bytesText(int64(r.AdapterBytes)))
+			fmt.Fprintf(w, "; LoRA of rank %d, %s each in %s", r.Rank, bytesText(int64(r.AdapterBytes)), r.factors())
 		}
 		w.WriteString("\n\n")
 		row("load", "tokens/s", "of base", "first TTFT", "last TTFT")

@@ -50,9 +50,9 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 	}
 	length := b.promptTokens(64)
 	if b.lasts() {
-		r.Sustained, err = b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) error {
-			_, _, err := t.one(ctx, prompt, adapter, nil, b.Generate, seen)
-			return err
+		r.Sustained, err = b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) (int, error) {
+			_, tokens, err := t.one(ctx, prompt, adapter, nil, b.Generate, seen)
+			return tokens, err
 		})
 		return err
 	}
@@ -164,7 +164,8 @@ type loraScale struct {
 	Scale float64     `json:"scale"`
 }
 
-// one sends a request. seen, unless nil, is told of each of its events with text.
+// one sends a request. seen, unless nil, is told of each of its events with text. Its
+// tokens are as many as the server says, or as there were such events.
 func (t *target) one(ctx context.Context, prompt []int32, adapter string, schema []byte, generate int, seen func()) (first time.Duration, tokens int, err error) {
 	b := completionBody{
 		Model: t.base, Prompt: prompt, MaxTokens: generate, IgnoreEOS: true, Stream: true, Options: map[string]any{"include_usage": true},
@@ -193,7 +194,7 @@ func (t *target) one(ctx context.Context, prompt []int32, adapter string, schema
 	defer func() { _ = body.Close() }()
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 1<<20)
-	chunks := 0
+	chunks, events := 0, 0
 	for lines.Scan() {
 		event, ok := strings.CutPrefix(lines.Text(), "data:")
 		if event = strings.TrimSpace(event); !ok || event == "[DONE]" {
@@ -219,8 +220,10 @@ func (t *target) one(ctx context.Context, prompt []int32, adapter string, schema
 			if chunks++; chunks == 1 {
 				first = time.Since(start)
 			}
-			if choice := e.Choices[0]; seen != nil && (choice.Text != "" || choice.Finish == nil) { // a last event may have no token
-				seen()
+			if choice := e.Choices[0]; choice.Text != "" || choice.Finish == nil { // a last event may have no token
+				if events++; seen != nil {
+					seen()
+				}
 			}
 		}
 		if e.Usage != nil {
@@ -228,7 +231,7 @@ func (t *target) one(ctx context.Context, prompt []int32, adapter string, schema
 		}
 	}
 	if tokens == 0 {
-		tokens = chunks
+		tokens = events
 	}
 	return first, tokens, lines.Err()
 }

@@ -64,19 +64,21 @@ func percentilesOf(v []float64) (p percentiles) {
 // lasts reports whether a sustained load is asked for.
 func (b *benchCommand) lasts() bool { return b.Rate > 0 || b.Clients > 0 }
 
-// sender sends a request and tells of each token.
-type sender func(ctx context.Context, prompt []int32, adapter string, seen func()) error
+// sender sends a request, tells of each of its events, one token or several, and
+// returns how many tokens there were in all.
+type sender func(ctx context.Context, prompt []int32, adapter string, seen func()) (tokens int, err error)
 
 // record is what became of one request.
 type record struct {
 	start  time.Time
 	end    time.Time // zero: it did not finish in time
-	tokens []time.Time
+	events []time.Time
+	tokens int // of one that has finished
 	err    error
 }
 
 // sustain sends requests for as long as --duration says, and reports. Requests that
-// run at the end count by the tokens that they got; where none was answered, there is
+// run at the end count by the events that they got; where none was answered, there is
 // nothing to report but that.
 func (b *benchCommand) sustain(ctx context.Context, text []int32, names []string, send sender) (*sustained, error) {
 	length := b.promptTokens(64)
@@ -94,10 +96,10 @@ func (b *benchCommand) sustain(ctx context.Context, text []int32, names []string
 		mu.Lock()
 		records = append(records, r)
 		mu.Unlock()
-		err := send(ctx, b.prompts(text, n, 1, length)[0], draw.next(random), func() { r.tokens = append(r.tokens, time.Now()) })
+		tokens, err := send(ctx, b.prompts(text, n, 1, length)[0], draw.next(random), func() { r.events = append(r.events, time.Now()) })
 		switch {
 		case err == nil:
-			r.end = time.Now()
+			r.end, r.tokens = time.Now(), tokens
 		case ctx.Err() == nil:
 			r.err = err
 		}
@@ -164,20 +166,21 @@ func (b *benchCommand) summarise(records []*record, lasted time.Duration) sustai
 				s.FirstFailure = r.err.Error()
 			}
 		}
-		if r.err == nil && (len(r.tokens) > 0 || !r.end.IsZero()) {
+		if r.err == nil && (len(r.events) > 0 || !r.end.IsZero()) {
 			s.answered++
 		}
-		tokens += len(r.tokens)
-		for i, at := range r.tokens {
+		for i, at := range r.events {
 			if i == 0 {
 				firsts = append(firsts, at.Sub(r.start).Seconds())
 			} else {
-				between = append(between, at.Sub(r.tokens[i-1]).Seconds())
+				between = append(between, at.Sub(r.events[i-1]).Seconds())
 			}
 		}
 		if r.end.IsZero() {
+			tokens += len(r.events)
 			continue
 		}
+		tokens += r.tokens
 		s.Finished++
 		latencies = append(latencies, r.end.Sub(r.start).Seconds())
 		if b.keepsBounds(r) {
@@ -191,14 +194,14 @@ func (b *benchCommand) summarise(records []*record, lasted time.Duration) sustai
 
 // keepsBounds reports whether a request that has finished kept --ttft and --tbt.
 func (b *benchCommand) keepsBounds(r *record) bool {
-	n := len(r.tokens)
+	n := len(r.events)
 	if n == 0 {
 		return false
 	}
-	if b.TTFT > 0 && r.tokens[0].Sub(r.start) > b.TTFT {
+	if b.TTFT > 0 && r.events[0].Sub(r.start) > b.TTFT {
 		return false
 	}
-	return b.TBT == 0 || n < 2 || r.tokens[n-1].Sub(r.tokens[0])/time.Duration(n-1) <= b.TBT
+	return b.TBT == 0 || r.tokens < 2 || r.events[n-1].Sub(r.events[0])/time.Duration(r.tokens-1) <= b.TBT
 }
 
 // draw draws names: the k-th with a probability that is proportional to 1/k^zipf.

@@ -55,9 +55,9 @@ func (b *benchCommand) sustainEngine(ctx context.Context, c console, r *report) 
 	if err != nil {
 		return err
 	}
-	s, err := b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) error {
-		_, err := d.one(ctx, prompt, adapter, b.Generate, seen)
-		return err
+	s, err := b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) (int, error) {
+		usage, err := d.one(ctx, prompt, adapter, b.Generate, seen)
+		return usage.CompletionTokens, err
 	})
 	s.Resident = resident
 	s.Loads, s.Evictions = counts.get()
@@ -96,10 +96,12 @@ type loadCounts struct {
 	loads, evicted int
 }
 
-func (l *loadCounts) Loaded(string, time.Duration, error) {
+func (l *loadCounts) Loaded(_ string, _ time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.loads++
+	if err == nil {
+		l.loads++
+	}
 }
 
 func (l *loadCounts) Evicted(string, string, int) {

@@ -52,11 +52,15 @@ func (r *report) sustainedTable(w io.Writer, row func(cells ...string)) {
 		_, _ = fmt.Fprintf(w, "; %d loads, %d evictions", s.Loads, s.Evictions)
 	}
 	_, _ = io.WriteString(w, "\n\n")
+	between := "between tokens"
+	if r.Server != "" {
+		between = "between events" // of some servers they bring several tokens
+	}
 	row("ms", "p50", "p90", "p99", "most")
 	for _, line := range []struct {
 		name string
 		p    percentiles
-	}{{"first token", s.TTFT}, {"between tokens", s.TBT}, {"request", s.Latency}} {
+	}{{"first token", s.TTFT}, {between, s.TBT}, {"request", s.Latency}} {
 		ms := func(v float64) string { return fmt.Sprintf("%.1f", 1000*v) }
 		row(line.name, ms(line.p.P50), ms(line.p.P90), ms(line.p.P99), ms(line.p.Max))
 	}

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,15 +178,15 @@ func TestSustain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b := &benchCommand{Clients: 1, Duration: time.Hour, Prompt: 4, Generate: 3}
 	var asked []string
-	s, err := b.sustain(ctx, []int32{1, 2, 3}, []string{"a", "b"}, func(_ context.Context, prompt []int32, adapter string, seen func()) error {
+	s, err := b.sustain(ctx, []int32{1, 2, 3}, []string{"a", "b"}, func(_ context.Context, prompt []int32, adapter string, seen func()) (int, error) {
 		require.Len(t, prompt, 4)
 		seen()
 		if asked = append(asked, adapter); len(asked) == 9 {
 			cancel()
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 		seen()
-		return nil
+		return 2, nil
 	})
 	require.NoError(t, err)
 	require.Contains(t, asked, "a")
@@ -195,11 +198,11 @@ func TestSustain(t *testing.T) {
 func TestGoodput(t *testing.T) {
 	b := &benchCommand{Rate: 1, TTFT: 100 * time.Millisecond, TBT: 20 * time.Millisecond}
 	at := func(first, distance, tokens int) *record {
-		r := &record{start: time.Unix(100, 0)}
+		r := &record{start: time.Unix(100, 0), tokens: tokens}
 		for i := range tokens {
-			r.tokens = append(r.tokens, r.start.Add(time.Duration(first+i*distance)*time.Millisecond))
+			r.events = append(r.events, r.start.Add(time.Duration(first+i*distance)*time.Millisecond))
 		}
-		r.end = r.tokens[tokens-1]
+		r.end = r.events[tokens-1]
 		return r
 	}
 	unfinished := at(10, 10, 3)
@@ -207,6 +210,15 @@ func TestGoodput(t *testing.T) {
 	s := b.summarise([]*record{at(100, 20, 5), at(101, 1, 5), at(1, 21, 5), at(50, 99, 1), unfinished}, 2*time.Second)
 	require.Equal(t, []any{5, 4, 2.0, 1.0, 9.5}, []any{s.Sent, s.Finished, s.PerSecond, s.Goodput, s.TokensPerSecond})
 	require.Equal(t, percentiles{0.05, 0.101, 0.101, 0.101}, s.TTFT)
+	several := at(1, 60, 3) // events, of which one has two tokens and one has three
+	several.tokens = 6
+	late := at(1, 60, 3)
+	late.tokens = 7
+	slower := at(1, 61, 3)
+	slower.tokens = 7
+	s = b.summarise([]*record{several, late, slower}, 2*time.Second)
+	require.Equal(t, []any{0.5, 10.0}, []any{s.Goodput, s.TokensPerSecond})
+	require.Equal(t, 0.06, s.TBT.P50)
 }
 
 // An adapter is drawn in proportion to 1/k^s.
@@ -239,6 +251,69 @@ func TestBenchFaults(t *testing.T) {
 	} {
 		_, err := parse(append([]string{"bench"}, strings.Fields(args)...), silent())
 		require.ErrorContains(t, err, want, args)
+	}
+}
+
+// What adapters are held in is in the report of every load that has some.
+func TestBenchPrecision(t *testing.T) {
+	for _, load := range []string{"--requests 1", "--clients 1 --duration 300ms"} {
+		r := benched(t, append(strings.Fields(load), "--base", randomBase(t, kernels.Q8_0), "--adapters", "1", "--adapter-precision", "q8_0", "--prompt", "2", "--generate", "1")...)
+		require.Equal(t, "q8_0", r.AdapterPrecision, load)
+		var table bytes.Buffer
+		require.NoError(t, r.table(&table))
+		require.Contains(t, table.String(), " each in q8_0", load)
+	}
+}
+
+func TestLoadCounts(t *testing.T) {
+	l := new(loadCounts)
+	l.Loaded("a", time.Second, errors.New("it is broken"))
+	l.Loaded("b", time.Second, nil)
+	l.Evicted("b", "", 1)
+	loads, evicted := l.get()
+	require.Equal(t, []int{1, 1}, []int{loads, evicted})
+}
+
+// A server that sends several tokens in an event is measured by the tokens that it
+// says; by its events alone where it says nothing of them.
+func TestBenchServerThatBatches(t *testing.T) {
+	for usage, per := range map[bool]int{true: 5, false: 2} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var asked atomic.Int64
+		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/v1/models":
+				_, _ = io.WriteString(w, `{"data":[{"id":"base"}]}`)
+				return
+			case "/tokenize":
+				_, _ = io.WriteString(w, `{"tokens":[1,2,3]}`)
+				return
+			}
+			if asked.Add(1) > 4 {
+				cancel()
+				_, _ = io.Copy(io.Discard, r.Body)
+				<-r.Context().Done() // the client has left
+				return
+			}
+			_, _ = io.WriteString(w, `data: {"choices":[{"text":"ab","finish_reason":null}]}`+"\n\n"+
+				`data: {"choices":[{"text":"cde","finish_reason":null}]}`+"\n\n"+
+				`data: {"choices":[{"text":"","finish_reason":"length"}]}`+"\n\n")
+			if usage {
+				_, _ = io.WriteString(w, `data: {"choices":[],"usage":{"completion_tokens":5}}`+"\n\n")
+			}
+			_, _ = io.WriteString(w, "data: [DONE]\n\n")
+		}))
+		var r report
+		b := &benchCommand{URL: site.URL, Clients: 1, Duration: time.Hour, Prompt: 2, Generate: 5}
+		require.NoError(t, b.measureServer(ctx, &r))
+		site.Close()
+		s := r.Sustained
+		require.Equal(t, []int{5, 4, 0}, []int{s.Sent, s.Finished, s.Failed}, s.FirstFailure)
+		require.InDelta(t, 4*per, s.TokensPerSecond*s.Duration, 1e-6)
+		var table bytes.Buffer
+		require.NoError(t, r.table(&table))
+		require.Contains(t, table.String(), "between events")
+		require.NotContains(t, table.String(), "between tokens")
 	}
 }
 

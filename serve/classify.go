@@ -62,9 +62,9 @@ func (s *Server) classesOf(to selection) (*models.Classes, error) {
 	if classes != nil {
 		return classes, nil
 	}
-	message := "the base has no head: name an adapter that brings one (task_type SEQ_CLS or TOKEN_CLS)"
+	message := "the base has no head: name an adapter that brings one as model (task_type SEQ_CLS or TOKEN_CLS)"
 	if to.lease != nil {
-		message = fmt.Sprintf("adapter %q has no head, and the base has none: name an adapter that brings one (task_type SEQ_CLS or TOKEN_CLS)", to.lease.Name())
+		message = fmt.Sprintf("adapter %q has no head, and the base has none: name an adapter that brings one as model (task_type SEQ_CLS or TOKEN_CLS)", to.lease.Name())
 	}
 	return nil, &failure{status: http.StatusBadRequest, kind: invalidRequest, code: "task_not_supported", param: "model", message: message}
 }

@@ -154,15 +154,8 @@ func (t *taskList) add(name string) error {
 	if t.named[name] {
 		return nil
 	}
-	n := naming{where: tasksField, name: name}
-	if name == t.server.config.Name {
-		n.base = true
-		if err := t.server.unambiguous(t.known, n); err != nil {
-			return err
-		}
-	}
 	t.named[name] = true
-	if t.all = append(t.all, n); len(t.all) > maxSequences {
+	if t.all = append(t.all, naming{where: tasksField, name: name, base: name == t.server.config.Name}); len(t.all) > maxSequences {
 		return invalid("adapter", "%s names more than %d adapters", tasksField, maxSequences)
 	}
 	return nil
@@ -174,7 +167,7 @@ func (w *caller) uses(name string) bool { return w.keys == nil || w.key.Uses(nam
 // taskLease is on what answers a task; not ready, it is being loaded.
 func (s *Server) taskLease(c *fiber.Ctx, n naming) (*catalogue.Lease, error) {
 	if n.base {
-		return nil, nil
+		return nil, s.unambiguous(s.visible(c), n)
 	}
 	if s.catalogue == nil {
 		return nil, unknownAdapter("adapter", n.name)

@@ -90,6 +90,27 @@ func TestClassifyByTasks(t *testing.T) {
 	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 5*time.Second, time.Millisecond)
 }
 
+// A name that an adapter shares with the base is a fault of its own place, however it
+// is named.
+func TestTasksBesideTheBasesName(t *testing.T) {
+	s := newHeads(t, nil)
+	s.catalogue.Add("base-model", "/x")
+	for query, want := range map[string]string{
+		"adapter=*":                   "base-model! broken! cold! ner sql",
+		"adapter=sql,base-*":          "sql base-model!",
+		"adapter=sql,base-model":      "sql base-model!",
+		"adapter=ner&adapter=base-m*": "ner base-model!",
+	} {
+		a := s.tasks(t, query, `{"input":"Hello"}`)
+		require.Equal(t, want, strings.Join(a.names(), " "), query)
+		for _, task := range a.Tasks {
+			if task.Name == "base-model" {
+				require.Contains(t, task.Error.Message, "is the name of the base and of an adapter")
+			}
+		}
+	}
+}
+
 // What is wrong with the request as a whole is refused as a whole.
 func TestClassifyByTasksRefused(t *testing.T) {
 	s := newHeads(t, nil)

@@ -24,7 +24,7 @@ func TestEncoderConformance(t *testing.T) {
 		}
 		for _, dir := range dirs {
 			t.Run(base+"/"+filepath.Base(dir), func(t *testing.T) {
-				s := adaptertest.Suite{Base: modeltest.Goldens(t, base), Dir: dir}
+				s := adaptertest.Suite{Base: modeltest.Goldens(t, base), Dir: dir, Rounds: rounds(t, dir)}
 				if name := filepath.Base(dir); name != "prompt" && name != "prefix" { // they fit any base of their width
 					s.Wrong = modeltest.Goldens(t, "gpt2")
 				}

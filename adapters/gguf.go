@@ -126,6 +126,9 @@ const (
 	ggufKeyPrefix = "adapter."
 )
 
+// ggufBases are the keys that name the base, the best first.
+var ggufBases = []string{"general.base_model.0.repo_url", "general.base_model.0.name"}
+
 func (r *ggufReader) read() error {
 	if err := r.check(); err != nil {
 		return err
@@ -149,8 +152,18 @@ func (r *ggufReader) check() error {
 			return fmt.Errorf("%w: its %s is %q: an adapter's is %q", ErrConfig, want[0], got, want[1])
 		}
 	}
+	_, float := r.file.Float(ggufAlpha)
+	_, integers := r.file.Ints(ggufInvoked)
 	for _, key := range r.file.Keys() {
-		if strings.HasPrefix(key, ggufKeyPrefix) && !slices.Contains([]string{"adapter.type", ggufAlpha, ggufInvoked}, key) {
+		_, text := r.file.String(key)
+		switch {
+		case key == ggufAlpha && !float:
+			return fmt.Errorf("%w: its %s is no float", ErrConfig, key)
+		case key == ggufInvoked && !integers:
+			return fmt.Errorf("%w: its %s is no list of integers", ErrConfig, key)
+		case slices.Contains(ggufBases, key) && !text:
+			return fmt.Errorf("%w: its %s is no text", ErrConfig, key)
+		case strings.HasPrefix(key, ggufKeyPrefix) && !slices.Contains([]string{"adapter.type", ggufAlpha, ggufInvoked}, key):
 			return fmt.Errorf("%w: %s is not implemented", ErrConfig, key)
 		}
 	}
@@ -176,8 +189,6 @@ func (r *ggufReader) add(t gguf.Tensor) error {
 	switch {
 	case !ok:
 		return fmt.Errorf("%w: unexpected: %s: %s has no such module", ErrTensor, t.Name, r.architecture.GGUF())
-	case models.Conv1D(module):
-		return fmt.Errorf("%w: %s: llama.cpp's converter turns the factors of %s, which no program can use", ErrTensor, t.Name, r.architecture.GGUF())
 	case len(t.Dims) != 2:
 		return fmt.Errorf("%w: %s has %d dimensions, want 2", ErrTensor, t.Name, len(t.Dims))
 	}
@@ -270,7 +281,7 @@ func (r *ggufReader) configure() error {
 			values["alpha_pattern"] = others
 		}
 	}
-	for _, key := range []string{"general.base_model.0.repo_url", "general.base_model.0.name"} {
+	for _, key := range ggufBases {
 		if base, ok := r.file.String(key); ok {
 			values["base_model_name_or_path"] = base
 			break
@@ -281,19 +292,23 @@ func (r *ggufReader) configure() error {
 	return err
 }
 
-// inOrder are the tensors of a folder for a base: of a GGUF file they are put into
-// the order of transformers, which llama.cpp's converter has changed.
-func (f *Folder) inOrder(m models.Model) (map[string]safetensors.Tensor, error) {
+// For is the folder for a base. The tensors of a GGUF file are put into the order of
+// transformers, which llama.cpp's converter has changed; the digest stays the file's.
+func (f *Folder) For(m models.Model) (*Folder, error) {
 	if f.stored == nil {
-		return f.tensors, nil
+		return f, nil
 	}
 	config := m.Config()
 	if of := config.Architecture.GGUF(); of != f.stored.GGUF() {
 		return nil, fmt.Errorf("%w: the file is for the architecture %s, the base is of %s", ErrBase, f.stored.GGUF(), config.Architecture)
 	}
-	tensors := maps.Clone(f.tensors)
+	if err := f.fits(m); err != nil {
+		return nil, err
+	}
+	own := *f
+	own.tensors, own.stored = maps.Clone(f.tensors), nil
 	for name, t := range f.tensors {
-		module, second := strings.CutSuffix(strings.TrimPrefix(name, modulePrefix), ".lora_B.weight")
+		module, second := strings.CutSuffix(strings.TrimPrefix(name, modulePrefix), endB)
 		if !second {
 			continue
 		}
@@ -307,9 +322,40 @@ func (f *Folder) inOrder(m models.Model) (map[string]safetensors.Tensor, error) 
 			copy(data[row*width:][:width], t.Data[i*width:])
 		}
 		t.Data = data
-		tensors[name] = t
+		own.tensors[name] = t
 	}
-	return tensors, nil
+	return &own, nil
+}
+
+// fits refuses modules that the base has not, and factors of GPT-2's Conv1D that may
+// be turned: llama.cpp's converter turns them, which no program can use. A shape that is
+// not square tells, and speaks for the whole file.
+func (f *Folder) fits(m models.Model) error {
+	sites := map[string]models.Site{}
+	for _, s := range m.Sites() {
+		sites[s.Name] = s
+	}
+	turned, straight := "", false
+	for _, name := range f.Tensors() {
+		module := strings.TrimPrefix(name, modulePrefix)
+		for _, end := range factorEnds {
+			module = strings.TrimSuffix(module, end)
+		}
+		s, ok := sites[module]
+		if !ok {
+			return fmt.Errorf("%w: %s: the base has no %s", ErrTarget, name, module)
+		}
+		if s.Conv1D && strings.HasSuffix(name, endA) {
+			w := s.Linear.W
+			if straight = straight || w.Rows != w.Cols && f.tensors[name].Shape[1] == w.Cols; turned == "" {
+				turned = module
+			}
+		}
+	}
+	if turned != "" && !straight {
+		return fmt.Errorf("%w: the factors of %s are, or may be, turned as llama.cpp's converter turns those of %s, which no program can use", ErrTensor, turned, f.stored.GGUF())
+	}
+	return nil
 }
 
 // ggufBytes is the memory that the tensors of a file take.

@@ -145,10 +145,15 @@ func TestGGUFRefused(t *testing.T) {
 		says   string
 		change func(w *gguf.Writer, says map[string]any)
 	}{
-		"a model":         {adapters.ErrConfig, `its general.type is "model"`, func(w *gguf.Writer, says map[string]any) { says["general.type"] = "model" }},
-		"another kind":    {adapters.ErrConfig, `its adapter.type is "control_vector"`, func(w *gguf.Writer, says map[string]any) { says["adapter.type"] = "control_vector" }},
-		"an unknown key":  {adapters.ErrConfig, "adapter.lora.task_name is not implemented", func(w *gguf.Writer, says map[string]any) { says["adapter.lora.task_name"] = "x" }},
-		"no architecture": {adapters.ErrBase, `its general.architecture is "king"`, func(w *gguf.Writer, says map[string]any) { says["general.architecture"] = "king" }},
+		"a model":                   {adapters.ErrConfig, `its general.type is "model"`, func(w *gguf.Writer, says map[string]any) { says["general.type"] = "model" }},
+		"another kind":              {adapters.ErrConfig, `its adapter.type is "control_vector"`, func(w *gguf.Writer, says map[string]any) { says["adapter.type"] = "control_vector" }},
+		"an unknown key":            {adapters.ErrConfig, "adapter.lora.task_name is not implemented", func(w *gguf.Writer, says map[string]any) { says["adapter.lora.task_name"] = "x" }},
+		"an alpha of whole numbers": {adapters.ErrConfig, "its adapter.lora.alpha is no float", func(w *gguf.Writer, says map[string]any) { says["adapter.lora.alpha"] = uint32(8) }},
+		"an invocation of text": {adapters.ErrConfig, "its adapter.alora.invocation_tokens is no list of integers", func(w *gguf.Writer, says map[string]any) {
+			says["adapter.alora.invocation_tokens"] = "7 8"
+		}},
+		"a base of no name": {adapters.ErrConfig, "its general.base_model.0.name is no text", func(w *gguf.Writer, says map[string]any) { says["general.base_model.0.name"] = uint32(8) }},
+		"no architecture":   {adapters.ErrBase, `its general.architecture is "king"`, func(w *gguf.Writer, says map[string]any) { says["general.architecture"] = "king" }},
 		"another base": {adapters.ErrBase, "the file is for the architecture qwen2", func(w *gguf.Writer, says map[string]any) {
 			says["general.architecture"] = "qwen2"
 			pair(w, "blk.0.attn_v.weight", hidden, 16, 4, 1)
@@ -236,6 +241,66 @@ func TestGGUFInAFolder(t *testing.T) {
 	write("two.gguf")
 	if _, err := adapters.Open(dir); err == nil || !strings.Contains(err.Error(), "one.gguf and two.gguf are both there") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Put right for its base, a file of llama.cpp's is saved as a folder of PEFT's that
+// computes the same; as it is it is not saved.
+func TestGGUFForABase(t *testing.T) {
+	pool := modeltest.Pool(t, 1)
+	for _, name := range []string{"llama-gqa/ggufadapters/lora", "llama-gqa/ggufadapters/lora-embed", "phi3/ggufadapters/lora"} {
+		base, _, _ := strings.Cut(name, "/")
+		m, file := modeltest.Open(t, base), adaptertest.Open(t, modeltest.Goldens(t, name+adapters.GGUFSuffix))
+		dir := filepath.Join(t.TempDir(), "saved")
+		if err := file.Save(dir); err == nil || !strings.Contains(err.Error(), "in llama.cpp's order") {
+			t.Errorf("%s: saved as it is: %v", name, err)
+		}
+		own, err := file.For(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := own.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := adapters.Load(m, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens := []int32{2, 7, 8}
+		want := adaptertest.Logits(m, pool, adaptertest.Row{Tokens: tokens, Adapter: theirs})[0]
+		got := adaptertest.Logits(m, pool, adaptertest.Row{Tokens: tokens, Adapter: adaptertest.Load(t, m, dir)})[0]
+		if d := modeltest.MaxDifference(got, want); d != 0 {
+			t.Errorf("%s: the saved one is off by %g", name, d)
+		}
+	}
+}
+
+// llama.cpp's converter turns the factors of GPT-2: what may be turned is refused, and
+// what is not, by a shape, is read.
+func TestGGUFOfConv1D(t *testing.T) {
+	m := modeltest.Open(t, "gpt2")
+	hidden := m.Config().Hidden
+	load := func(add func(w *gguf.Writer)) error {
+		path := ggufFile(t, t.TempDir(), func(w *gguf.Writer, says map[string]any) {
+			says["general.architecture"] = "gpt2"
+			add(w)
+		})
+		_, err := adapters.Load(m, adaptertest.Open(t, path))
+		return err
+	}
+	if err := load(func(w *gguf.Writer) {
+		pair(w, "blk.0.attn_qkv.weight", hidden, 3*hidden, 4, 1)
+		pair(w, "blk.0.attn_output.weight", hidden, hidden, 4, 1)
+	}); err != nil {
+		t.Error(err)
+	}
+	for name, add := range map[string]func(w *gguf.Writer){
+		"square": func(w *gguf.Writer) { pair(w, "blk.0.attn_output.weight", hidden, hidden, 4, 1) },
+		"turned": func(w *gguf.Writer) { pair(w, "blk.0.attn_qkv.weight", 3*hidden, hidden, 4, 1) },
+	} {
+		if err := load(add); !errors.Is(err, adapters.ErrTensor) || !strings.Contains(err.Error(), "converter turns those of gpt2") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -21,7 +21,8 @@ import (
 func TestHeadConformance(t *testing.T) {
 	for _, name := range modeltest.Heads(t, false) {
 		t.Run(name, func(t *testing.T) {
-			s := adaptertest.Suite{Base: modeltest.Goldens(t, modeltest.HeadBase(t, name)), Dir: modeltest.Goldens(t, name)}
+			dir := modeltest.Goldens(t, name)
+			s := adaptertest.Suite{Base: modeltest.Goldens(t, modeltest.HeadBase(t, name)), Dir: dir, Rounds: filepath.Base(dir) != "alone" && rounds(t, dir)}
 			if base := modeltest.HeadBase(t, name); base != "gpt2" && !strings.HasPrefix(filepath.Base(name), "pr") {
 				s.Wrong = modeltest.Goldens(t, "gpt2")
 			}

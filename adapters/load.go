@@ -17,15 +17,15 @@ import (
 func Load(m models.Model, f *Folder) (*Adapter, error) { return LoadIn(m, f, AsStored) }
 
 func load(m models.Model, f *Folder, in Precision) (*Adapter, error) {
-	tensors, err := f.inOrder(m)
+	f, err := f.For(m)
 	if err != nil {
 		return nil, err
 	}
-	b, err := layOut(m, f.Config, tensors, in)
+	b, err := layOut(m, f.Config, f.tensors, in)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.fill(tensors); err != nil {
+	if err := b.fill(f.tensors); err != nil {
 		return nil, err
 	}
 	a := b.adapter()

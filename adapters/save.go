@@ -32,7 +32,12 @@ func (a *Adapter) Save(dir string) error {
 }
 
 // Save writes configuration and tensors to dir as Adapter.Save does.
-func (f *Folder) Save(dir string) error { return save(dir, f.Config, f.All()) }
+func (f *Folder) Save(dir string) error {
+	if f.stored != nil {
+		return fmt.Errorf("saving an adapter to %s: %w: the rows of %s are in llama.cpp's order: see Folder.For", dir, ErrTensor, f.Dir)
+	}
+	return save(dir, f.Config, f.All())
+}
 
 func save(dir string, c *Config, tensors []safetensors.Tensor) (err error) {
 	defer func() {

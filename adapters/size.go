@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/gguf"
 	"github.com/peft-serve/peft-serve/models/safetensors"
@@ -130,7 +131,9 @@ func headerBytes(path string, most int) int {
 	return int(min(binary.LittleEndian.Uint64(length[:]), uint64(most)))
 }
 
-// ggufReading is what reading a GGUF file takes beside its tensors.
+// ggufReading is what reading a GGUF file takes beside its tensors: the file, what is
+// parsed of it, and copies of tensors that are put into another order or, of Q8_0,
+// widened before.
 func ggufReading(path string) int {
 	stat, err := os.Stat(path)
 	if err != nil {
@@ -141,9 +144,14 @@ func ggufReading(path string) int {
 		return int(stat.Size())
 	}
 	defer func() { _ = file.Close() }()
-	head := int(stat.Size())
+	head, copies := int(stat.Size()), 0
 	for _, t := range file.Tensors() {
 		head -= len(t.Data)
+		if format, ok := t.Type.Format(); ok && format == kernels.Q8_0 {
+			copies += 8 * t.Len()
+		} else {
+			copies += len(t.Data)
+		}
 	}
-	return int(stat.Size()) + perGGUFByte*max(head, 0)
+	return int(stat.Size()) + copies + perGGUFByte*max(head, 0)
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models/gguf"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
@@ -94,6 +96,65 @@ func TestReadingIsBounded(t *testing.T) {
 		})
 		if most := perTokenizerByte * len(text); took > most {
 			t.Errorf("%s: a tokenizer of %d bytes takes %d", name, len(text), took)
+		}
+	}
+}
+
+// What is kept of a file of llama.cpp's is within what is set aside for reading it: of
+// one that is all values, widened or put into another order, and of one that is all
+// structure.
+func TestReadingGGUFIsBounded(t *testing.T) {
+	write := func(add func(w *gguf.Writer)) string {
+		path := filepath.Join(t.TempDir(), "a.gguf")
+		w := gguf.NewWriter("llama")
+		w.Set("general.type", "adapter")
+		w.Set("adapter.type", "lora")
+		add(w)
+		if err := w.WriteFile(path); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	pair := func(w *gguf.Writer, on string, as gguf.Type, of kernels.Format, wide, rank int) {
+		stored := make([]byte, of.RowBytes(wide*rank))
+		w.Add(on+".weight.lora_a", as, []int{wide, rank}, stored)
+		w.Add(on+".weight.lora_b", as, []int{rank, wide}, stored)
+	}
+	const rank, wide = 32, 1 << 15
+	for name, add := range map[string]func(w *gguf.Writer){
+		"Q8_0": func(w *gguf.Writer) { pair(w, "blk.0.attn_q", gguf.TypeQ8_0, kernels.Q8_0, wide, rank) },
+		"an embedding": func(w *gguf.Writer) {
+			for _, factor := range []string{"a", "b"} {
+				w.Add("token_embd.weight.lora_"+factor, gguf.TypeF32, []int{rank, wide}, make([]byte, 4*wide*rank))
+			}
+		},
+		"many tensors": func(w *gguf.Writer) {
+			for i := range 4096 {
+				pair(w, fmt.Sprintf("blk.%d.attn_q", i), gguf.TypeF32, kernels.F32, 1, 1)
+			}
+		},
+		"many ranks": func(w *gguf.Writer) { // of which each is a pattern, and each alpha
+			for i := range 4096 {
+				w.Add(fmt.Sprintf("blk.%d.attn_q.weight.lora_a", i), gguf.TypeF32, []int{0, 1 + i%2}, nil)
+			}
+		},
+		"many keys": func(w *gguf.Writer) {
+			pair(w, "blk.0.attn_q", gguf.TypeF32, kernels.F32, 1, 1)
+			for i := range 1 << 15 {
+				w.Set(fmt.Sprintf("%x", i), uint8(0))
+			}
+		},
+	} {
+		path := write(add)
+		took := allocated(func() any {
+			f, err := Open(path)
+			if err != nil {
+				t.Error(err)
+			}
+			return f
+		})
+		if most := ReadingBytes(path); took > most {
+			t.Errorf("%s: %d bytes are kept, and %d are set aside", name, took, most)
 		}
 	}
 }

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/peft-serve/peft-serve/adapters"
 
 	"pgregory.net/rapid"
 )
@@ -464,5 +467,64 @@ func TestGGUFFiles(t *testing.T) {
 	os.Remove(filepath.Join(dir, "a.gguf")) // vanishes
 	if _, err := c.Load(t.Context(), "a"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What a folder holds is what the adapters' reader finds in it: what other programs leave
+// beside files, with names that begin with a dot, is no adapter.
+func TestHoldsWhatIsRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		files []string
+		holds bool
+	}{
+		"nothing":       {},
+		"PEFT's":        {[]string{configName, "._x.gguf"}, true},
+		"llama.cpp's":   {[]string{"x.gguf", "._x.gguf"}, true},
+		"two":           {[]string{"x.gguf", "y.gguf"}, true}, // which reading refuses
+		"only its mark": {[]string{"._x.gguf"}, false},
+	} {
+		dir := t.TempDir()
+		for _, file := range c.files {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte("{}"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		file, err := adapters.GGUFIn(dir)
+		read := file != "" || err != nil || slices.Contains(c.files, configName)
+		if got := Holds(dir); got != c.holds || got != read {
+			t.Errorf("%s: %t, and %q is read (%v)", name, got, file, err)
+		}
+		if now, _ := stampOf(dir); (now != stamp{}) != c.holds {
+			t.Errorf("%s has the stamp %x", name, now)
+		}
+	}
+}
+
+// What is registered under another path than that of its name is known by that alone,
+// without a look at the disk.
+func TestElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file.gguf"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := &Catalogue{options: Options{Dir: dir}}
+	for _, at := range []struct {
+		name, uri string
+		want      bool
+	}{
+		{"folder", filepath.Join(dir, "folder"), false},
+		{"folder", filepath.Join(dir, "folder.gguf"), true},
+		{"file", filepath.Join(dir, "file.gguf"), false},
+		{"file", filepath.Join(dir, "file"), true},
+		{"x.gguf", filepath.Join(dir, "x.gguf"), false},
+		{"folder", "/elsewhere/folder", true},
+	} {
+		if got := c.elsewhere(&record{name: at.name, uri: at.uri}); got != at.want {
+			t.Errorf("%s at %s: %t", at.name, at.uri, got)
+		}
+	}
+	r := &record{name: "folder", uri: "/elsewhere/folder"}
+	if n := testing.AllocsPerRun(100, func() { c.elsewhere(r) }); n > 1 { // the path that is compared
+		t.Errorf("it allocates %v times, as a look at the disk does", n)
 	}
 }

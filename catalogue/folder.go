@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -21,16 +20,13 @@ const (
 )
 
 // Holds reports whether a folder holds an adapter, PEFT's configuration or a file of
-// llama.cpp's, or is such a file.
+// llama.cpp's, or is such a file: what [adapters.Open] looks at.
 func Holds(dir string) bool {
-	if isGGUF(dir) {
-		return true
-	}
 	if _, err := os.Stat(filepath.Join(dir, configName)); err == nil {
 		return true
 	}
-	files, _ := os.ReadDir(dir)
-	return slices.ContainsFunc(files, func(f fs.DirEntry) bool { return isGGUF(filepath.Join(dir, f.Name())) })
+	file, err := adapters.GGUFIn(dir)
+	return err != nil || isGGUF(file)
 }
 
 // isGGUF reports whether there is a file of llama.cpp's.
@@ -67,7 +63,7 @@ func checkName(name string) error {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-@:+/", r))
 	}
 	if !ok {
-		return fmt.Errorf("%w: %q", ErrName, name)
+		return OfAdapter(name, ErrName)
 	}
 	return nil
 }
@@ -173,7 +169,7 @@ func (c *Catalogue) resolve(name, session string) (*record, stamp, error) {
 			return c.resolvePlain(name)
 		}
 		if c.isHidden(name, a) {
-			return c.builtinOr(fmt.Errorf("%w: %q", ErrUnknown, name), name)
+			return c.builtinOr(Unknown(name), name)
 		}
 		r, now, err := c.resolveVersion(name, a, digest, canary)
 		if !errors.Is(err, errAgain) {
@@ -209,7 +205,7 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 	if r != nil && !r.found && !r.builtin {
 		return c.registered(r)
 	}
-	unknown := fmt.Errorf("%w: %q", ErrUnknown, name)
+	unknown := Unknown(name)
 	if !c.inDir(name) {
 		if r == nil {
 			return nil, stamp{}, unknown
@@ -222,7 +218,7 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 	defer c.mu.Unlock()
 	if r = c.observe(name, place, now); r == nil {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, now, fmt.Errorf("%w: %w", unknown, err)
+			return nil, now, OfAdapter(name, fmt.Errorf("%w: %w", ErrUnknown, err))
 		}
 		return nil, now, unknown
 	}
@@ -289,46 +285,73 @@ func (c *Catalogue) Rescan() error {
 	for name := range aliased {
 		c.survey(name)
 	}
-	now := map[string]stamp{}
+	type place struct {
+		path string
+		now  stamp
+	}
+	places := map[string]place{}
 	for _, f := range files {
 		name, ok := c.nameOf(f.Name())
 		if !ok {
 			continue
 		}
-		place := PlaceOf(c.options.Dir, name)
-		if now[name], err = stampOf(place); err == nil {
-			c.note(place, now[name])
+		at := PlaceOf(c.options.Dir, name)
+		now, err := stampOf(at)
+		if err == nil {
+			c.note(at, now)
 		}
+		places[name] = place{at, now}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, r := range c.records {
-		if _, ok := now[name]; !ok && r.found && r.digest == "" {
-			now[name] = stamp{}
+		if _, ok := places[name]; !ok && r.found && r.digest == "" {
+			places[name] = place{path: r.uri}
 		}
 	}
-	for name, s := range now {
+	for name, p := range places {
 		if aliased[name] && c.aliases[name].alias.Live != "" {
 			continue
 		}
-		if r := c.observe(name, PlaceOf(c.options.Dir, name), s); r != nil && r.found && r.pinned && r.failure.stamp != s {
-			c.need(r, s)
+		if r := c.observe(name, p.path, p.now); r != nil && r.found && r.pinned && r.failure.stamp != p.now {
+			c.need(r, p.now)
 		}
 	}
+	c.tellClash()
 	return nil
 }
 
+// tellClash says in the log that an adapter has come to have Options.Taken for its
+// name; c.mu is held.
+func (c *Catalogue) tellClash() {
+	r := c.records[c.options.Taken]
+	if r != nil && !c.clash {
+		c.options.Log.Warn("an adapter has the base's name: requests by that name are refused", "name", r.name, "source", r.uri)
+	}
+	c.clash = r != nil
+}
+
 // nameOf is the name of the adapter that a file or folder of the directory may be.
+// What begins with a dot is ours, or hidden.
 func (c *Catalogue) nameOf(entry string) (name string, ok bool) {
 	path := filepath.Join(c.options.Dir, entry)
-	if name, ok := strings.CutSuffix(entry, ggufSuffix); ok && isGGUF(path) {
-		if PlaceOf(c.options.Dir, name) != path {
-			c.passedOver("an adapter is not served", path, "there is a folder of its name")
-			return "", false
-		}
-		return name, checkName(name) == nil
+	name, file := strings.CutSuffix(entry, ggufSuffix)
+	if file = file && isGGUF(path); !file {
+		name = entry
 	}
-	return entry, checkName(entry) == nil
+	switch {
+	case strings.HasPrefix(entry, "."):
+		return "", false
+	case checkName(name) != nil:
+		if stat, err := os.Stat(path); file || err == nil && stat.IsDir() {
+			c.passedOver("no adapter is looked for", path, fmt.Sprintf("no adapter can be called %q: use letters, digits and ._-@:+", name))
+		}
+		return "", false
+	case file && PlaceOf(c.options.Dir, name) != path:
+		c.passedOver("an adapter is not served", path, "there is a folder of its name")
+		return "", false
+	}
+	return name, true
 }
 
 func schemeOf(uri string) string {

@@ -126,7 +126,14 @@ func fileStamp(path string) string {
 // elsewhere reports whether r was registered by hand for another folder than that
 // of its name: then an alias is not asked.
 func (c *Catalogue) elsewhere(r *record) bool {
-	return r != nil && !r.found && !r.builtin && r.uri != PlaceOf(c.options.Dir, r.name)
+	if r == nil || r.found || r.builtin {
+		return false
+	}
+	folder := filepath.Join(c.options.Dir, r.name)
+	if r.uri != folder && strings.TrimSuffix(r.uri, ggufSuffix) != folder {
+		return true // which takes no look at the disk
+	}
+	return r.uri != PlaceOf(c.options.Dir, r.name)
 }
 
 // stands reports whether a request may get r; c.mu is held.
@@ -192,7 +199,7 @@ func (c *Catalogue) resolveVersion(name string, a Alias, digest string, canary b
 	dir, now := c.locate(name, digest)
 	if now == (stamp{}) {
 		if !c.hasVersions(name) {
-			return c.builtinOr(fmt.Errorf("%w: %q", ErrUnknown, name), name)
+			return c.builtinOr(Unknown(name), name)
 		}
 		err = OfAdapter(name, fmt.Errorf("%w: its alias names version %s, which is not on the disk", ErrVersion, digest))
 	}
@@ -302,7 +309,7 @@ func (c *Catalogue) aliased() map[string]bool {
 	return names
 }
 
-// passedOver says once of a file of the aliases that it is not read.
+// passedOver says once of a file or folder that it is passed over, and why.
 func (c *Catalogue) passedOver(what, path, why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

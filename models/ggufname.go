@@ -124,8 +124,7 @@ func GGUFArchitecture(name string) (a *Architecture, ok bool) {
 }
 
 // GGUFModule is the module that transformers calls so whose tensors llama.cpp stores
-// under name, without a suffix; false where there is none, or where one tensor is of
-// several modules.
+// under name, without a suffix; false where there is none.
 func (a *Architecture) GGUFModule(name string) (module string, ok bool) {
 	names, before := a.gguf.outside, ""
 	if rest, inBlock := strings.CutPrefix(name, "blk."); inBlock {

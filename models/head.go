@@ -198,7 +198,7 @@ func withHead(m Model, h *Head) Model {
 			sites[i] = Site{Name: sites[i].Name, Kind: AbsentSite, Layer: -1}
 		}
 	}
-	return &headed{m, sites, m.Config(), h.Task}
+	return &headed{m, sites, m.Config()}
 }
 
 // leaves reports whether a linear is a pooler on which the head does not stand: its class
@@ -210,7 +210,6 @@ type headed struct {
 	Model
 	sites  Sites
 	config *Config
-	task   Task
 }
 
 // Config implements Model.

@@ -33,7 +33,7 @@ func WithNewHead(m Model, classes Classes, draw func(module string, weights []fl
 	}
 	h.Classes = &classes
 	config.heads[classes.Task] = &h
-	return &headed{m, slices.Concat(under.Sites()[:config.trunk], h.sites), &config, classes.Task}, nil
+	return &headed{m, slices.Concat(under.Sites()[:config.trunk], h.sites), &config}, nil
 }
 
 // newLinear is a linear for a site of a head; of a shape, its shape.
@@ -52,14 +52,6 @@ func newLinear(s Site, c *Config, classes int, draw func(module string, weights 
 		l.W = kernels.WeightOf(w)
 	}
 	return l
-}
-
-// HeadTask is the task of a model of WithHead or WithNewHead; empty: it is none.
-func HeadTask(m Model) Task {
-	if h, ok := m.(*headed); ok {
-		return h.task
-	}
-	return ""
 }
 
 // HeadClass is transformers' class of a base with the head of a task.

@@ -53,8 +53,7 @@ func TestGoldenHeadTraining(t *testing.T) {
 				name += "/weighted"
 			}
 			t.Run(name, func(t *testing.T) {
-				m, method := openHead(t, c.Folder)
-				task := models.HeadTask(m)
+				m, task, method := openHead(t, c.Folder)
 				head, err := m.Config().Head(task)
 				if err != nil {
 					t.Fatal(err)
@@ -135,15 +134,16 @@ func (c *headCase) held(t *testing.T, p *Parameter, what string, values []float3
 }
 
 // openHead opens what a golden folder of a head trains.
-func openHead(t *testing.T, folder string) (models.Model, Method) {
+func openHead(t *testing.T, folder string) (models.Model, models.Task, Method) {
 	t.Helper()
 	if strings.HasPrefix(filepath.Base(folder), "own-") {
 		m := openWith(t, modeltest.OwnHead(t, folder)).Model
-		m, err := models.WithNewHead(m, *m.Config().Classes, nil)
+		classes := *m.Config().Classes
+		m, err := models.WithNewHead(m, classes, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return m, Full(m)
+		return m, classes.Task, Full(m)
 	}
 	m := openWith(t, modeltest.Goldens(t, modeltest.HeadBase(t, folder))).Model
 	f, err := adapters.Open(modeltest.Goldens(t, folder))
@@ -154,8 +154,9 @@ func openHead(t *testing.T, folder string) (models.Model, Method) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m, err = models.WithHead(m, a.Classes().Task); err != nil {
+	task := a.Classes().Task
+	if m, err = models.WithHead(m, task); err != nil {
 		t.Fatal(err)
 	}
-	return m, NewAdapted(m, a, adapters.Training{})
+	return m, task, NewAdapted(m, a, adapters.Training{})
 }

@@ -26,6 +26,9 @@ type Suite struct {
 	Merge func(t *testing.T, base, adapter Dense)
 	// Wrong is the folder of a base that the adapter does not fit; "": none.
 	Wrong string
+	// Rounds tells that the adapter has factors, which can be held in less than a
+	// file of F32 has.
+	Rounds bool
 }
 
 // Run runs the suite.

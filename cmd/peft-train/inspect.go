@@ -18,7 +18,7 @@ import (
 
 // inspectCommand describes an adapter or a fine-tune.
 type inspectCommand struct {
-	Adapter string `arg:"" help:"An adapter's folder or, with --against, a fine-tuned model." type:"path"`
+	Adapter string `arg:"" help:"An adapter's folder or GGUF file or, with --against, a fine-tuned model." type:"path"`
 	Against string `help:"The base: print DoRA's ΔM and ΔD by layer and their correlation." placeholder:"BASE"`
 	JSON    bool   `name:"json" help:"Print JSON."`
 	training.BaseConfig
@@ -67,16 +67,14 @@ func isModel(path string) bool {
 	if _, err := os.Stat(filepath.Join(path, "config.json")); err == nil {
 		return !inspect.IsAdapter(path)
 	}
-	if filepath.Ext(path) != ".gguf" {
+	if filepath.Ext(path) != ".gguf" || inspect.IsAdapter(path) {
 		return false
 	}
 	f, err := gguf.Open(path)
 	if err != nil {
-		return false
+		return false // what is wrong with it shows when it is read
 	}
-	defer func() { _ = f.Close() }()
-	kind, _ := f.String("general.type")
-	return kind != "adapter"
+	return f.Close() == nil
 }
 
 func describe(w io.Writer, d *inspect.Description) error {

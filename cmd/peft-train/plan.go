@@ -79,6 +79,9 @@ func (p *planCommand) Run(ctx context.Context, c console) error {
 	if err := p.fits(base); err != nil {
 		return err
 	}
+	if flags := training.Idle(p.Method, p.Choice); len(flags) > 0 && !p.Compare && p.Adapter == "" {
+		c.note("without effect: %s (with --method %s)", strings.Join(flags, ", "), p.Method)
+	}
 	methods := []string{p.Method}
 	if p.Compare {
 		methods = plan.Methods()

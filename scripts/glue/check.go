@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/training"
 )
@@ -148,8 +149,8 @@ func (b *bench) told(ctx context.Context, m method, rows *rows) (scores [][]floa
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, base.Close()) }()
-	} else {
-		a.Adapter = b.made(m, rows.name)
+	} else if a.Adapter, err = adapters.Open(b.made(m, rows.name)); err != nil {
+		return nil, err
 	}
 	_, _, err = training.Assess(ctx, base, a)
 	return scores, err

@@ -248,6 +248,46 @@ func TestLlamaCpp(t *testing.T) {
 	}
 }
 
+// What llama.cpp's converter made is read as the server reads it: tensors and scales.
+func TestGGUFIsReadAsServed(t *testing.T) {
+	files, err := filepath.Glob(modeltest.Goldens(t, "*", "ggufadapters", "*.gguf"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
+	}
+	for _, file := range files {
+		base, back := filepath.Base(filepath.Dir(filepath.Dir(file))), filepath.Join(t.TempDir(), "peft")
+		if _, err := Convert(Options{From: file, To: back, Base: shape(t, base)}); err != nil {
+			t.Error(err)
+			continue
+		}
+		theirs, err := adapters.Open(file)
+		if err == nil {
+			theirs, err = theirs.For(modeltest.Open(t, base))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, err := adapters.Open(back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, theirs.All(), ours.All())
+		all, _, err := adapters.LowRank(ours.All())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range all {
+			rank, scale, _, err := ours.Config.Scaling(f.Module)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, s, _, err := theirs.Config.Scaling(f.Module); r != rank || s != scale || err != nil {
+				t.Errorf("%s: %s has rank %d and scale %v, as served %d and %v (%v)", file, f.Module, rank, scale, r, s, err)
+			}
+		}
+	}
+}
+
 // TestLoRALib reads microsoft/LoRA's checkpoint of RoBERTa on MNLI.
 func TestLoRALib(t *testing.T) {
 	path := modeltest.Shared(t, "adapters", "weights", "loralib_roberta_base_mnli", "roberta_base_lora_mnli.bin")

@@ -27,13 +27,19 @@ func readConfig(dir string) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
-	config := map[string]any{}
-	if err := dec.Decode(&config); err != nil {
+	config, err := parseConfig(b)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, path, err)
 	}
 	return config, nil
+}
+
+// parseConfig parses a configuration, with its numbers as they are written.
+func parseConfig(b []byte) (map[string]any, error) {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	config := map[string]any{}
+	return config, dec.Decode(&config)
 }
 
 // readTensors reads the first of the named files that is there. Files called

@@ -3,12 +3,8 @@ package convert
 import (
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
-	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/gguf"
 	"github.com/peft-serve/peft-serve/models/safetensors"
 )
@@ -130,122 +126,23 @@ func readGGUF(o Options) (*middle, error) {
 	if o.Base == nil {
 		return nil, fmt.Errorf("%w: a GGUF has the base's names and order of rows: give --base", ErrBase)
 	}
-	f, err := gguf.Open(o.From)
+	folder, err := adapters.Open(o.From)
 	if err != nil {
 		return nil, err
 	}
-	m := &middle{values: map[string]any{"task_type": "CAUSAL_LM"}, close: f.Close}
+	if folder, err = folder.For(o.Base.Shape()); err != nil {
+		return nil, err
+	}
+	all, _, err := adapters.LowRank(folder.All())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTensor, err)
+	}
+	m := &middle{}
+	if m.values, err = parseConfig(folder.Config.JSON()); err != nil {
+		return nil, err
+	}
+	delete(m.values, "base_model_name_or_path") // the base at hand says its own
 	m.nameBase(o)
-	if err := m.fromGGUF(f, o); err != nil {
-		_ = f.Close()
-		return nil, err
-	}
+	m.complete(all)
 	return m, nil
-}
-
-func (m *middle) fromGGUF(f *gguf.File, o Options) error {
-	if kind, _ := f.String(keyType); kind != "adapter" {
-		return fmt.Errorf("%w: %s is %q, not \"adapter\"", ErrForm, keyType, kind)
-	}
-	if kind, _ := f.String(keyAdapterType); kind != "lora" {
-		return fmt.Errorf("%w: %s is %q, not \"lora\"", ErrHold, keyAdapterType, kind)
-	}
-	c := o.Base.Config()
-	if a, _ := f.String("general.architecture"); a == "" || a != c.Architecture.GGUF() {
-		return fmt.Errorf("%w: it is for %q, the base is %s", ErrForm, a, c.Architecture)
-	}
-	if own, ok := f.Ints(keyInvocation); ok {
-		m.values["alora_invocation_tokens"] = own
-	} else if slices.Contains(f.Keys(), keyInvocation) {
-		return fmt.Errorf("%w: %s is no list of tokens", ErrForm, keyInvocation)
-	}
-	alpha, _ := f.Float(keyAlpha)
-	found := map[string]*adapters.Factors{}
-	var all []*adapters.Factors
-	for _, s := range o.Base.Sites() {
-		_, expert := c.Architecture.GGUFExpert(s.Name + ".weight")
-		if s.Kind == models.LinearSite && !expert || s.Kind == models.EmbeddingSite {
-			p := &adapters.Factors{Module: s.Name, Embedding: s.Kind == models.EmbeddingSite}
-			found[c.Architecture.GGUFName(s.Name+".weight")] = p
-		}
-	}
-	for _, t := range f.Tensors() {
-		name, isA := strings.CutSuffix(t.Name, ".lora_a")
-		var isB bool
-		if !isA {
-			name, isB = strings.CutSuffix(t.Name, ".lora_b")
-		}
-		p := found[name]
-		if p == nil || !isA && !isB {
-			return fmt.Errorf("%w %q is of no module of the base, or of all experts of a block", ErrTensor, t.Name)
-		}
-		out, err := m.plainFloat(t)
-		if err != nil {
-			return err
-		}
-		if isA {
-			if p.A = out; p.Embedding {
-				p.A = turned(out)
-			}
-			continue
-		}
-		if p.B = out; !p.Embedding {
-			if order := c.GGUFRows(p.Module + ".weight"); len(order) == out.Shape[0] {
-				p.B = rows(out, inverse(order))
-			}
-		}
-	}
-	for _, s := range o.Base.Sites() {
-		p := found[c.Architecture.GGUFName(s.Name+".weight")]
-		if p == nil || p.Module != s.Name || p.A.Data == nil && p.B.Data == nil {
-			continue
-		}
-		if len(p.A.Shape) != 2 || len(p.B.Shape) != 2 || p.A.Shape[0] != p.B.Shape[1] {
-			return fmt.Errorf("%w: %s has the factors %v and %v", ErrTensor, s.Name, p.A.Shape, p.B.Shape)
-		}
-		all = append(all, p)
-	}
-	return m.alphas(all, alpha)
-}
-
-// alphas says alpha for each module: one for all, over each one's rank. A file
-// without alpha has scaling 1.
-func (m *middle) alphas(all []*adapters.Factors, alpha float64) error {
-	one := alpha
-	if alpha == 0 {
-		for _, p := range all {
-			one = max(one, float64(p.Rank()))
-		}
-	}
-	if err := m.fromPairs(all, one); err != nil {
-		return err
-	}
-	if ranks, ok := m.values["rank_pattern"]; ok && alpha == 0 {
-		m.values["alpha_pattern"] = ranks
-	}
-	return nil
-}
-
-// plainFloat is a tensor as safetensors holds it; quantised ones are widened.
-func (m *middle) plainFloat(t gguf.Tensor) (safetensors.Tensor, error) {
-	if len(t.Dims) != 2 {
-		return safetensors.Tensor{}, fmt.Errorf("%w %q has the dimensions %v", ErrTensor, t.Name, t.Dims)
-	}
-	out := safetensors.Tensor{Name: t.Name, Shape: t.Shape(), Data: t.Data}
-	w, err := t.Weight()
-	if err != nil {
-		return out, err
-	}
-	switch w.Format {
-	case kernels.F32:
-		out.DType = safetensors.F32
-	case kernels.F16:
-		out.DType = safetensors.F16
-	case kernels.BF16:
-		out.DType = safetensors.BF16
-	default:
-		m.warn("%s is %s and was widened to F32", t.Name, w.Format)
-		return safetensors.FromFloat32s(t.Name, out.Shape, w.Matrix().Data), nil
-	}
-	return out, nil
 }

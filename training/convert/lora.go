@@ -49,11 +49,16 @@ func (m *middle) fromPairs(all []*adapters.Factors, alpha float64) error {
 	if len(ranks) > 0 {
 		m.values["rank_pattern"] = ranks
 	}
+	m.complete(all)
+	return nil
+}
+
+// complete adds what a LoRA's configuration says beside ranks and scales, and the factors.
+func (m *middle) complete(all []*adapters.Factors) {
 	m.values["bias"], m.values["inference_mode"], m.values["init_lora_weights"] = "none", true, true
 	m.values["fan_in_fan_out"] = slices.ContainsFunc(all, func(p *adapters.Factors) bool { return models.Conv1D(p.Module) })
 	m.target(all)
 	m.add(all)
-	return nil
 }
 
 // number is an integer where it is one, as PEFT writes alpha.

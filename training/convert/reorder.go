@@ -17,15 +17,6 @@ func rows(t safetensors.Tensor, order []int) safetensors.Tensor {
 	return t
 }
 
-// inverse is the order that undoes another.
-func inverse(order []int) []int {
-	back := make([]int, len(order))
-	for to, from := range order {
-		back[from] = to
-	}
-	return back
-}
-
 // turned is the transpose.
 func turned(t safetensors.Tensor) safetensors.Tensor {
 	size, r, c := t.DType.Size(), t.Shape[0], t.Shape[1]

@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/internal/regular"
-	"github.com/peft-serve/peft-serve/models/safetensors"
-	"github.com/peft-serve/peft-serve/models/torchfile"
+	"github.com/peft-serve/peft-serve/models/gguf"
 )
 
 // Description is what an adapter's folder says.
@@ -41,7 +39,7 @@ type Layer struct {
 	Norms      map[string]float64 `json:"norms"` // Frobenius, by kind of tensor: "lora_A"
 }
 
-// Describe reads the adapter in dir, without its base.
+// Describe reads the adapter in dir, or in a file of llama.cpp's, without its base.
 func Describe(dir string) (*Description, error) {
 	folder, err := adapters.Open(dir)
 	if err != nil {
@@ -49,13 +47,8 @@ func Describe(dir string) (*Description, error) {
 	}
 	c := folder.Config
 	d := &Description{Path: dir, Method: c.Method.Name(), Type: c.Type, Rank: c.Method.Rank(), Base: c.Base, Task: c.Task, Digest: folder.Digest()}
-	tensors, closeFile, err := open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = closeFile() }()
 	layers, targets, precisions := map[int]*Layer{}, map[string]bool{}, map[string]bool{}
-	for _, t := range tensors {
+	for _, t := range folder.All() {
 		values, err := t.Float32s()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", dir, err)
@@ -89,29 +82,20 @@ func Describe(dir string) (*Description, error) {
 	return d, nil
 }
 
-// open reads the tensors beside a configuration.
-func open(dir string) ([]safetensors.Tensor, func() error, error) {
-	if path := filepath.Join(dir, adapters.SafeFile); exists(path) {
-		f, err := safetensors.Open(path)
-		if err != nil {
-			return nil, nil, err
-		}
-		return slices.Collect(f.All()), f.Close, nil
+// IsAdapter reports whether there is an adapter at a path, and not a whole model.
+func IsAdapter(path string) bool {
+	if b, err := regular.Text(filepath.Join(path, adapters.ConfigFile), regular.Config); err == nil {
+		return json.Valid(b)
 	}
-	f, err := torchfile.Open(filepath.Join(dir, adapters.TorchFile))
+	name, err := adapters.GGUFIn(path)
+	if name == "" || err != nil {
+		return false
+	}
+	f, err := gguf.Open(name)
 	if err != nil {
-		return nil, nil, err
+		return false
 	}
-	return slices.Collect(f.All()), f.Close, nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// IsAdapter reports whether dir holds an adapter, and not a whole model.
-func IsAdapter(dir string) bool {
-	b, err := regular.Text(filepath.Join(dir, adapters.ConfigFile), regular.Config)
-	return err == nil && json.Valid(b)
+	defer func() { _ = f.Close() }()
+	kind, _ := f.String("general.type")
+	return kind == "adapter"
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -40,6 +41,26 @@ func TestDescribe(t *testing.T) {
 	for _, golden := range dirs {
 		if _, err := Describe(filepath.Dir(golden)); err != nil {
 			t.Error(err)
+		}
+	}
+	// A file of llama.cpp's, as the folder that it was made of.
+	file := modeltest.Goldens(t, "llama-gqa", "ggufadapters", "lora-all-linear.gguf")
+	theirs, err := Describe(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := Describe(modeltest.Goldens(t, "llama-gqa", "adapters", "lora-all-linear"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if theirs.Parameters != ours.Parameters || !reflect.DeepEqual(theirs.Targets, ours.Targets) || len(theirs.Layers) != len(ours.Layers) {
+		t.Errorf("%+v, of the folder %+v", theirs, ours)
+	}
+	for i, l := range ours.Layers {
+		for kind, want := range l.Norms {
+			if got := theirs.Layers[i].Norms[kind]; math.Abs(got-want) > 1e-6*want {
+				t.Errorf("layer %d: the norm of %s is %v, of the folder %v", l.Layer, kind, got, want)
+			}
 		}
 	}
 	if _, err := Describe(t.TempDir()); err == nil {
@@ -82,6 +103,14 @@ func TestAgainst(t *testing.T) {
 		if math.Abs(first.DeltaM-dm) > 1e-6 || math.Abs(first.DeltaD-dd) > 1e-6 {
 			t.Errorf("%s: ΔM %v, ΔD %v, want %v, %v", first.Module, first.DeltaM, first.DeltaD, dm, dd)
 		}
+	}
+	theirs, err := Against(filepath.Join(base, "ggufadapters", "lora-all-linear.gguf"), base, models.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := Against(filepath.Join(base, "adapters", "lora-all-linear"), base, models.Options{})
+	if err != nil || !reflect.DeepEqual(theirs.Modules, ours.Modules) {
+		t.Errorf("a file of llama.cpp's: %+v, its folder %+v (%v)", theirs.Modules, ours.Modules, err)
 	}
 	same, err := Against(base, base, models.Options{})
 	if err != nil || len(same.Modules) != 0 {

@@ -399,7 +399,11 @@ func TestHeadIsNoText(t *testing.T) {
 	if _, err := trainHead(t, c, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
 		t.Fatal(err)
 	}
-	good := Assessment{Data: c.Data, Format: "auto", Turns: "all", Columns: c.Columns, Adapter: c.Output, Threads: 1}
+	folder, err := adapters.Open(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := Assessment{Data: c.Data, Format: "auto", Turns: "all", Columns: c.Columns, Adapter: folder, Threads: 1}
 	chat, last := good, good
 	chat.Format, last.Turns = "chat", "last"
 	for want, a := range map[string]Assessment{"": good, "--format: it is chat": chat, "--turns: it is last": last} {

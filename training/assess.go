@@ -121,6 +121,9 @@ func (a *Assessment) head(m models.Model, e *evaluator) (*dataset.Labels, error)
 	if a.ExactMatch > 0 {
 		return nil, fmt.Errorf("--exact-match: a head answers with no text")
 	}
+	if err := formless(a.Format, a.Turns); err != nil {
+		return nil, err
+	}
 	l := &dataset.Labels{Classes: *classes}
 	if l.Task == models.Classify {
 		l.Problem = solved(classes)

@@ -194,6 +194,9 @@ func (c *Config) validateCourse(fault func(flag, format string, a ...any)) {
 	if c.Warmup > 0 && c.WarmupOf > 0 {
 		fault("warmup-ratio", "goes without --warmup-steps")
 	}
+	if c.BestMetric != "" && !c.Best && c.Patience == 0 {
+		fault("best-metric", "nothing is chosen by it: --keep-best or --patience asks for the best")
+	}
 	if c.Overwrite && c.Resume.On && (c.Resume.Dir == "" || filepath.Clean(c.Resume.Dir) == filepath.Clean(c.Output)) {
 		fault("overwrite", "goes without --resume, which goes on with what is there")
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
+	"github.com/peft-serve/peft-serve/models/safetensors"
 )
 
 // openEncoder opens a golden encoder, or a decoder, with a tokenizer of few letters.
@@ -201,16 +202,20 @@ func TestResumedHeads(t *testing.T) {
 				t.Fatal(err)
 			}
 			config.Resume, config.Threads = Resume{On: true}, 1
+			others := config
+			if _, others.Classes = headRows(t, c.objective); len(others.Classes) > 1 {
+				slices.Reverse(others.Classes)
+			} else {
+				others.Classes = []string{"z"}
+			}
+			if _, err := trainHead(t, others, openEncoder(t, c.base), &quiet{}); err == nil || !strings.Contains(err.Error(), "--classes: was ") {
+				t.Errorf("a run goes on with other classes: %v", err)
+			}
 			if _, err := trainHead(t, config, openEncoder(t, c.base), &quiet{}); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(saved(t, config.Output), want) {
 				t.Error("interrupted and resumed, the result has other bits")
-			}
-			config.Classes = []string{"z", "y", "x"}
-			config.Resume = Resume{On: true}
-			if _, err := trainHead(t, config, openEncoder(t, c.base), &quiet{}); err == nil {
-				t.Error("a run goes on with other classes")
 			}
 		})
 	}
@@ -258,7 +263,9 @@ func TestHeadFaults(t *testing.T) {
 		{"weights of a regression", []any{`{"text":"b","label":0.5}`}, func(c *Config) { c.Weights = []float64{1} }, "--class-weights: they are of classes that exclude each other"},
 		{"smoothing of a regression", []any{`{"text":"b","label":0.5}`}, func(c *Config) { c.Smoothing = 0.1 }, "--label-smoothing"},
 		{"classes of a regression", []any{`{"text":"b","label":0.5}`}, func(c *Config) { c.Classes = []string{"a", "b"} }, "a regression has one number, and there are 2 names for it"},
-		{"a metric", []any{good, `{"text":"b","label":"yes"}`}, func(c *Config) { c.BestMetric = "rouge" }, `--best-metric: a validation measures no "rouge" here: want one of loss, accuracy, f1, matthews`},
+		{"a format", []any{good, `{"text":"b","label":"yes"}`}, func(c *Config) { c.Format = "chat" }, "--format: it is chat, and rows for a head are read by their columns"},
+		{"turns", []any{good, `{"text":"b","label":"yes"}`}, func(c *Config) { c.Turns = "last" }, "--turns: it is last, and texts for a head are no conversations"},
+		{"a metric", []any{good, `{"text":"b","label":"yes"}`}, func(c *Config) { c.BestMetric, c.Best, c.EvalEvery = "rouge", true, 1 }, `--best-metric: a validation measures no "rouge" here: want one of loss, accuracy, f1, matthews`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := headConfig(t, "lora", classifies)
@@ -373,6 +380,40 @@ func TestBestMetric(t *testing.T) {
 	}
 }
 
+// TestBestMetricOfNothing: a metric that chooses nothing is refused.
+func TestBestMetricOfNothing(t *testing.T) {
+	c := headConfig(t, "lora", classifies)
+	c.BestMetric, c.EvalEvery = "accuracy", 1
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "--best-metric: nothing is chosen by it: --keep-best or --patience") {
+		t.Error(err)
+	}
+	c.Patience = 2
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHeadIsNoText: what says how text is read is refused where a head is measured.
+func TestHeadIsNoText(t *testing.T) {
+	c := headConfig(t, "lora", classifies)
+	if _, err := trainHead(t, c, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := adapters.Open(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := Assessment{Data: c.Data, Format: "auto", Turns: "all", Columns: c.Columns, Adapter: folder, Threads: 1}
+	chat, last := good, good
+	chat.Format, last.Turns = "chat", "last"
+	for want, a := range map[string]Assessment{"": good, "--format: it is chat": chat, "--turns: it is last": last} {
+		_, _, err := Assess(t.Context(), openEncoder(t, "encoders/bert"), a)
+		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", want, err)
+		}
+	}
+}
+
 // TestHeadGoesOn: an adapter with a head is trained on with its classes, and with others
 // it is refused.
 func TestHeadGoesOn(t *testing.T) {
@@ -389,6 +430,96 @@ func TestHeadGoesOn(t *testing.T) {
 	c.Output, c.Classes = filepath.Join(t.TempDir(), "other"), []string{"yes", "no"}
 	if _, err := trainHead(t, c, openEncoder(t, "encoders/bert"), &quiet{}); err == nil || !strings.Contains(err.Error(), "its head tells [no perhaps yes] apart") {
 		t.Error(err)
+	}
+}
+
+// TestHeadOfAnotherProblem: an adapter does not go on with scores that are to mean
+// something else than what its files say of them.
+func TestHeadOfAnotherProblem(t *testing.T) {
+	for _, c := range []struct{ was, now, want string }{
+		{multiLabels, classifies, "the scores of its head are a multi_label_classification, and the labels a single_label_classification: --objective"},
+		{classifies, multiLabels, "the scores of its head are a single_label_classification, and the labels a multi_label_classification: --objective"},
+	} {
+		config := headConfig(t, "lora", c.was)
+		_, config.Classes = headRows(t, classifies)
+		single := []any{`{"text":"a","label":"yes"}`, `{"text":"b","label":"no"}`}
+		several := []any{`{"text":"a","label":["yes"]}`, `{"text":"b","label":["no"]}`}
+		rows := map[string][]any{classifies: single, multiLabels: several}
+		config.Data, config.Validation = []string{rowsOf(t, rows[c.was]...)}, nil
+		if _, err := trainHead(t, config, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
+			t.Fatal(err)
+		}
+		if c.was == classifies { // it is what one is without a problem_type
+			path := filepath.Join(config.Output, adapters.ClassesFile)
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var file map[string]any
+			if err := json.Unmarshal(b, &file); err != nil {
+				t.Fatal(err)
+			}
+			delete(file, "problem_type")
+			if b, err = json.Marshal(file); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		config.InitAdapter, config.Output, config.Objective = config.Output, filepath.Join(t.TempDir(), "on"), c.now
+		config.Data = []string{rowsOf(t, rows[c.now]...)}
+		if _, err := trainHead(t, config, openEncoder(t, "encoders/bert"), &quiet{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v\nwant %s", err, c.want)
+		}
+		config.Objective, config.Data = c.was, []string{rowsOf(t, rows[c.was]...)}
+		if _, err := trainHead(t, config, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestHeadOfAForm: a head of AdapterHub's form is served, and not trained on.
+func TestHeadOfAForm(t *testing.T) {
+	config := headConfig(t, "lora", classifies)
+	if _, err := trainHead(t, config, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
+		t.Fatal(err)
+	}
+	formed(t, config.Output)
+	config.InitAdapter, config.Output = config.Output, filepath.Join(t.TempDir(), "on")
+	const want = "--init-adapter: its head is of AdapterHub's form (adapterhub_head), which is not trained"
+	if _, err := trainHead(t, config, openEncoder(t, "encoders/bert"), &quiet{}); err == nil || !strings.Contains(err.Error(), want) {
+		t.Error(err)
+	}
+}
+
+// formed makes the head of an adapter on BERT the same one in AdapterHub's form.
+func formed(t *testing.T, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, "adapter_model.safetensors")
+	file, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tensors []safetensors.Tensor
+	for _, name := range file.Names() {
+		x, err := file.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Data, x.Name = slices.Clone(x.Data), strings.Replace(x.Name, ".classifier.", ".classifier.1.", 1)
+		tensors = append(tensors, x)
+	}
+	if err := errors.Join(file.Close(), safetensors.WriteFile(path, tensors, nil)); err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(dir, adapters.ClassesFile)
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, bytes.Replace(b, []byte("{"), []byte(`{"adapterhub_head":{"layers":1,"bias":true},`), 1), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

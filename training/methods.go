@@ -213,8 +213,12 @@ func sameHead(own *models.Classes, l *dataset.Labels) error {
 		return errors.New("it has no head for the labels")
 	case l == nil:
 		return fmt.Errorf("it has a head of %d classes: --objective says what that learns", len(own.Names))
+	case own.Form != nil:
+		return errors.New("its head is of AdapterHub's form (adapterhub_head), which is not trained")
 	case own.Task != l.Task || !slices.Equal(own.Names, l.Names):
 		return fmt.Errorf("its head tells %s apart (%s), and the labels are %s (%s): --classes names them in its order", shortList(own.Names), own.Task, shortList(l.Names), l.Task)
+	case own.Task == models.Classify && solved(own) != l.Problem:
+		return fmt.Errorf("the scores of its head are a %s, and the labels a %s: --objective says which", solved(own), l.Problem)
 	}
 	return nil
 }

@@ -149,8 +149,23 @@ func (r *Run) fitsHead(l *dataset.Labels) error {
 	case r.LearnPrompt:
 		return fmt.Errorf("--learn-prompt: texts for a head are no prompts")
 	}
+	if err := formless(r.Format, r.Turns); err != nil {
+		return err
+	}
 	_, err := r.Base.Model.Config().Head(l.Task)
 	return err
+}
+
+// formless refuses settings of what rows hold that is read as text: those for a head are
+// read by their columns.
+func formless(format, turns string) error {
+	switch {
+	case format != "" && format != "auto":
+		return fmt.Errorf("--format: it is %s, and rows for a head are read by their columns of texts and labels", format)
+	case turns != "" && turns != "all":
+		return fmt.Errorf("--turns: it is %s, and texts for a head are no conversations", turns)
+	}
+	return nil
 }
 
 // under gives the base the head of the labels, for the method to train.

@@ -11,7 +11,7 @@ import (
 // notZero are the numbers for which zero stands for nothing.
 var notZero = []string{
 	"batch-size", "grad-accum", "num-virtual-tokens", "lisa-layers", "lisa-interval", "block-interval", "galore-rank",
-	"galore-update-proj-gap", "galore-scale", "adam-epsilon", "loraplus-lr-embedding", "rank-pattern", "alpha-pattern",
+	"galore-update-proj-gap", "galore-scale", "adam-epsilon", "loraplus-lr-embedding", "rank-pattern", "alpha-pattern", "class-weights",
 }
 
 // TestNumbers puts into every number of a Config what no number may be, and

@@ -131,7 +131,7 @@ bench-compare: ## the kernels' benchmarks, or those of BENCH=, now against REF=
 table: build $(BASE) ## every method on SST-2 in one table (hours; STEPS=1200)
 	BIN=$(BIN) scripts/table.sh $(or $(STEPS),1200)
 
-glue: build $(ENCODER) ## five methods on RTE, CoLA and STS-B over MiniLM: cells in docs/results, then served and compared (an hour; FROM=, TOKENS=, PYTHON= for PyTorch and PEFT beside them)
+glue: build $(ENCODER) ## five methods on RTE, CoLA and STS-B over MiniLM: cells in docs/results, then served and compared (FROM=, TOKENS=, PYTHON= for PyTorch and PEFT beside them)
 	$(GO) run ./scripts/glue run $(GLUE)
 	$(if $(PYTHON),$(GO) run ./scripts/glue peer $(GLUE) -python $(PYTHON))
 	$(GO) run ./scripts/glue check $(GLUE)

@@ -111,7 +111,7 @@ func (m *bitFit) Build(b *Builder) error {
 		}
 		found = true
 	}
-	if !found {
+	if !found && m.targets.include.expr != noModules {
 		return fmt.Errorf("%w: the base has no biases for BitFit to replace", ErrTarget)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 
 	"github.com/peft-serve/peft-serve/internal/regular"
@@ -55,11 +56,17 @@ type Folder struct {
 // see GGUFIn.
 func Open(dir string) (*Folder, error) {
 	f, err := open(dir)
+	if errors.Is(err, fs.ErrNotExist) && scheme.MatchString(dir) {
+		return nil, fmt.Errorf("%s is a URI, and an adapter is read from a folder here: %w", dir, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return f, nil
 }
+
+// scheme is how a URI begins, also where it was cleaned as a path is.
+var scheme = regexp.MustCompile(`(^|/)(builtin|hf|oci|s3|https?):/`)
 
 func open(dir string) (*Folder, error) {
 	f := &Folder{Dir: dir}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -429,5 +430,18 @@ func TestNew(t *testing.T) {
 	}
 	if got, want := adaptertest.Open(t, dir).Digest(), adaptertest.Open(t, f.write(t)).Digest(); got != want {
 		t.Errorf("saved as %s, want %s", got, want)
+	}
+}
+
+// TestOpenURI: where a folder is wanted, a URI is said to be one, also when it has been
+// cleaned as a path.
+func TestOpenURI(t *testing.T) {
+	for _, uri := range []string{"builtin://sort", "hf://owner/name", "/tmp/builtin:/sort"} {
+		if _, err := adapters.Open(uri); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), uri+" is a URI, and an adapter is read from a folder here") {
+			t.Error(err)
+		}
+	}
+	if _, err := adapters.Open(filepath.Join(t.TempDir(), "away")); err == nil || strings.Contains(err.Error(), "is a URI") {
+		t.Error(err)
 	}
 }

@@ -43,7 +43,7 @@ type Choice struct {
 	R              int                `help:"Rank; 0: the method's own." group:"method" is:"amount"`
 	Alpha          float64            `name:"lora-alpha" help:"LoRA's alpha; 0: twice the rank." group:"method" is:"amount"`
 	Dropout        float64            `name:"lora-dropout" help:"Dropout on the input of LoRA or bottlenecks." group:"method" is:"share"`
-	Targets        []string           `name:"target-modules" help:"Modules to adapt, all-linear or a regular expression; none: the architecture's." group:"method"`
+	Targets        []string           `name:"target-modules" help:"Modules to adapt, all-linear or a regular expression; none: the architecture's; dummy-target-modules: no module." group:"method"`
 	Exclude        []string           `name:"exclude-modules" help:"Modules to leave out." group:"method"`
 	Layers         []int              `name:"layers-to-transform" help:"Blocks to adapt; none: all." group:"method" is:"amount"`
 	TopLayers      int                `name:"top-layers" help:"Blocks to adapt, from the highest; 0: all. What lies below is computed once for all adapters that leave it alone." group:"method" is:"amount"`
@@ -199,8 +199,8 @@ func (c *Choice) target(values map[string]any) {
 	}
 }
 
-// targetModules is the value of target_modules: one regular expression or
-// all-linear as text, names as a list, nil for none.
+// targetModules is the value of target_modules: one regular expression, all-linear
+// or noModules as text, names as a list, nil for none.
 func targetModules(modules []string) any {
 	switch {
 	case len(modules) == 0:
@@ -211,9 +211,10 @@ func targetModules(modules []string) any {
 	return slices.Clone(modules)
 }
 
-// isExpression tells a regular expression, or all-linear, from a module's name.
+// isExpression tells what PEFT takes as text alone, a regular expression, all-linear
+// or noModules, from a module's name.
 func isExpression(s string) bool {
-	return strings.EqualFold(s, "all-linear") || strings.ContainsAny(s, `*+?()[]{}|\^$`)
+	return strings.EqualFold(s, "all-linear") || s == noModules || strings.ContainsAny(s, `*+?()[]{}|\^$`)
 }
 
 // turned reports whether the base has Conv1D modules, which PEFT calls

@@ -79,6 +79,9 @@ func (m *vera) Build(b *Builder) error {
 	if err != nil {
 		return err
 	}
+	if len(sites) == 0 { // what it saves is all that it has
+		return nil
+	}
 	in, out := 0, 0 // the most of any module
 	for _, site := range sites {
 		w := b.Sites[site].Linear.W

@@ -96,3 +96,6 @@ func OfAdapter(name string, err error) error {
 	}
 	return &AdapterError{name, err}
 }
+
+// Unknown is ErrUnknown of a name.
+func Unknown(name string) error { return OfAdapter(name, ErrUnknown) }

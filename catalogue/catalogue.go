@@ -68,7 +68,8 @@ type Catalogue struct {
 	records  map[string]*record
 	canaries map[string]*record // of which the aliases have some sessions answered
 	aliases  map[string]followed
-	unread   map[string]bool  // files of the aliases of which has been said that they are not read
+	unread   map[string]bool  // files and folders of which has been said that they are passed over
+	clash    bool             // an adapter has Options.Taken for its name
 	notes    map[string]note  // by folder
 	hidden   map[string]stamp // removed folders of Dir, as they were
 	versions residence
@@ -121,6 +122,7 @@ func New(load Loader, o Options) (*Catalogue, error) {
 	for name := range o.Builtin {
 		c.records[name] = c.builtin(name)
 	}
+	c.tellClash()
 	if o.Dir != "" {
 		if err := c.Rescan(); err != nil {
 			c.stop()
@@ -162,6 +164,7 @@ func (c *Catalogue) register(name, uri string, replace bool) error {
 	}
 	delete(c.hidden, name)
 	c.records[name] = r
+	c.tellClash()
 	return nil
 }
 
@@ -274,7 +277,7 @@ func (c *Catalogue) Unpin(name string) error {
 	defer c.mu.Unlock()
 	r := c.records[name]
 	if r == nil {
-		return fmt.Errorf("%w: %q", ErrUnknown, name)
+		return Unknown(name)
 	}
 	c.unpin(r)
 	if canary := c.canaries[name]; canary != nil {

@@ -63,7 +63,7 @@ func checkName(name string) error {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-@:+/", r))
 	}
 	if !ok {
-		return fmt.Errorf("%w: %q", ErrName, name)
+		return OfAdapter(name, ErrName)
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ func (c *Catalogue) resolve(name, session string) (*record, stamp, error) {
 			return c.resolvePlain(name)
 		}
 		if c.isHidden(name, a) {
-			return c.builtinOr(fmt.Errorf("%w: %q", ErrUnknown, name), name)
+			return c.builtinOr(Unknown(name), name)
 		}
 		r, now, err := c.resolveVersion(name, a, digest, canary)
 		if !errors.Is(err, errAgain) {
@@ -205,7 +205,7 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 	if r != nil && !r.found && !r.builtin {
 		return c.registered(r)
 	}
-	unknown := fmt.Errorf("%w: %q", ErrUnknown, name)
+	unknown := Unknown(name)
 	if !c.inDir(name) {
 		if r == nil {
 			return nil, stamp{}, unknown
@@ -218,7 +218,7 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 	defer c.mu.Unlock()
 	if r = c.observe(name, place, now); r == nil {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, now, fmt.Errorf("%w: %w", unknown, err)
+			return nil, now, OfAdapter(name, fmt.Errorf("%w: %w", ErrUnknown, err))
 		}
 		return nil, now, unknown
 	}
@@ -317,20 +317,41 @@ func (c *Catalogue) Rescan() error {
 			c.need(r, p.now)
 		}
 	}
+	c.tellClash()
 	return nil
 }
 
+// tellClash says in the log that an adapter has come to have Options.Taken for its
+// name; c.mu is held.
+func (c *Catalogue) tellClash() {
+	r := c.records[c.options.Taken]
+	if r != nil && !c.clash {
+		c.options.Log.Warn("an adapter has the base's name: requests by that name are refused", "name", r.name, "source", r.uri)
+	}
+	c.clash = r != nil
+}
+
 // nameOf is the name of the adapter that a file or folder of the directory may be.
+// What begins with a dot is ours, or hidden.
 func (c *Catalogue) nameOf(entry string) (name string, ok bool) {
 	path := filepath.Join(c.options.Dir, entry)
-	if name, ok := strings.CutSuffix(entry, ggufSuffix); ok && isGGUF(path) {
-		if PlaceOf(c.options.Dir, name) != path {
-			c.passedOver("an adapter is not served", path, "there is a folder of its name")
-			return "", false
-		}
-		return name, checkName(name) == nil
+	name, file := strings.CutSuffix(entry, ggufSuffix)
+	if file = file && isGGUF(path); !file {
+		name = entry
 	}
-	return entry, checkName(entry) == nil
+	switch {
+	case strings.HasPrefix(entry, "."):
+		return "", false
+	case checkName(name) != nil:
+		if stat, err := os.Stat(path); file || err == nil && stat.IsDir() {
+			c.passedOver("no adapter is looked for", path, fmt.Sprintf("no adapter can be called %q: use letters, digits and ._-@:+", name))
+		}
+		return "", false
+	case file && PlaceOf(c.options.Dir, name) != path:
+		c.passedOver("an adapter is not served", path, "there is a folder of its name")
+		return "", false
+	}
+	return name, true
 }
 
 func schemeOf(uri string) string {

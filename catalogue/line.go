@@ -3,7 +3,6 @@ package catalogue
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -103,7 +102,7 @@ func (c *Catalogue) arrange() {
 		case l.abandoned:
 			l.err = context.Canceled
 		case l.candidate == nil && !c.stands(r):
-			l.err = fmt.Errorf("%w: %q", ErrUnknown, r.name)
+			l.err = Unknown(r.name)
 		case r.current != nil && r.current.serves(l.stamp):
 			if r.current.evictFor != nil && (first != nil || r.current.reserved()) {
 				return false

@@ -260,11 +260,11 @@ func (c *Catalogue) reconsider(r *record, err error) (heir *record, now stamp, _
 	case unknown != nil:
 		return nil, now, unknown
 	default:
-		return again, now, fmt.Errorf("%w: %q has been replaced", ErrUnknown, r.name)
+		return again, now, fmt.Errorf("%w: it has been replaced", ErrUnknown)
 	}
 	if dir, ok := local(r.uri); ok && r.digest == "" {
 		if _, gone := os.Stat(dir); errors.Is(gone, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: %q: %w", ErrUnknown, r.name, gone)
+			err = fmt.Errorf("%w: %w", ErrUnknown, gone)
 		}
 	}
 	return nil, now, err

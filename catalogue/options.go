@@ -20,6 +20,10 @@ type Options struct {
 	Retry   time.Duration     // how long a failed load is remembered; 5 s
 	Schemes map[string]Scheme // beside "file"
 
+	// Taken is a name that requests mean something else by, the base's: an adapter that
+	// comes to have it is told of in the log. "": there is none.
+	Taken string
+
 	// Builtin are adapters that are always there, by name, each with its URI. A name
 	// stands for one as long as nothing else has it: no folder of Dir, and nothing
 	// that was registered.

@@ -199,7 +199,7 @@ func (c *Catalogue) resolveVersion(name string, a Alias, digest string, canary b
 	dir, now := c.locate(name, digest)
 	if now == (stamp{}) {
 		if !c.hasVersions(name) {
-			return c.builtinOr(fmt.Errorf("%w: %q", ErrUnknown, name), name)
+			return c.builtinOr(Unknown(name), name)
 		}
 		err = OfAdapter(name, fmt.Errorf("%w: its alias names version %s, which is not on the disk", ErrVersion, digest))
 	}
@@ -309,7 +309,7 @@ func (c *Catalogue) aliased() map[string]bool {
 	return names
 }
 
-// passedOver says once of a file that it is passed over, and why.
+// passedOver says once of a file or folder that it is passed over, and why.
 func (c *Catalogue) passedOver(what, path, why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

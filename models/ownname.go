@@ -23,6 +23,23 @@ func (s *Source) OwnName() string {
 	return ConfigName(s.config)
 }
 
+// Names are those that a base's files give it: OwnName, and of a GGUF file its title and
+// its repository as they stand there.
+func (s *Source) Names() (names []string) {
+	if name := s.OwnName(); name != "" {
+		names = append(names, name)
+	}
+	if s.GGUF == nil {
+		return names
+	}
+	for _, key := range []string{"general.name", "general.repo_url"} {
+		if name, ok := s.GGUF.String(key); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // ConfigName is the name that a config.json gives its model: _name_or_path, where
 // that is one of the hub's. Transformers writes there what it was asked to open,
 // which can be a path.

@@ -57,3 +57,18 @@ func TestNameOfAGGUF(t *testing.T) {
 		require.NoError(t, f.Close())
 	}
 }
+
+// TestNames: all that a base's files call it, its own name first.
+func TestNames(t *testing.T) {
+	w := gguf.NewWriter("llama")
+	w.Set("general.name", "X")
+	w.Set("general.source.huggingface.repository", "owner/x")
+	w.Set("general.repo_url", "https://example.org/y")
+	path := filepath.Join(t.TempDir(), "x.gguf")
+	require.NoError(t, w.WriteFile(path))
+	f, err := gguf.Open(path)
+	require.NoError(t, err)
+	require.Equal(t, []string{"owner/x", "X", "https://example.org/y"}, (&models.Source{GGUF: f}).Names())
+	require.NoError(t, f.Close())
+	require.Empty(t, (&models.Source{}).Names())
+}

@@ -43,15 +43,15 @@ func (e *Engine) recognise(s *sequence) {
 // textID is the identity of a request's text: its scope, tokens and types.
 func (e *Engine) textID(r *Request) digest {
 	root := sha256.Sum256([]byte(r.Scope))
-	b := append(e.bytes[:0], root[:]...)
+	e.bytes = append(e.bytes[:0], root[:]...)
 	for _, t := range r.Prompt {
-		b = binary.LittleEndian.AppendUint32(b, uint32(t))
+		e.bytes = binary.LittleEndian.AppendUint32(e.bytes, uint32(t))
 	}
 	for _, t := range r.Types { // none, or as many as tokens
-		b = binary.LittleEndian.AppendUint32(b, uint32(t))
+		e.bytes = binary.LittleEndian.AppendUint32(e.bytes, uint32(t))
 	}
-	e.bytes = b
-	return sha256.Sum256(binary.LittleEndian.AppendUint32(b, uint32(len(r.Prompt))))
+	e.bytes = binary.LittleEndian.AppendUint32(e.bytes, uint32(len(r.Prompt)))
+	return sha256.Sum256(e.bytes)
 }
 
 // forget is called at a sequence's end. What is kept of a text goes with the last.

@@ -247,7 +247,7 @@ func TestRidingAllocatesNothing(t *testing.T) {
 	g, heads, _ := openDeep(t, modeltest.Goldens(t, "encoders/bert"))
 	pool := kernels.NewPool(2)
 	defer pool.Close()
-	p, head := models.NewPass(pool), models.Task(models.Classify)
+	p, head := models.NewPass(pool), models.Classify
 	through, err := g.m.Config().Head(head)
 	if err != nil {
 		t.Fatal(err)

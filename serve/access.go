@@ -15,7 +15,7 @@ import (
 // An account is what is told of a request when it is over: a line of the access
 // log, and a trace. It holds nothing that a client wrote but for the request's
 // and the trace's id: routes and not paths, codes of errors and not messages,
-// names only of adapters that there are.
+// names only of adapters that there are, and patterns of them.
 type account struct {
 	server *Server
 	began  time.Time

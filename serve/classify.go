@@ -26,6 +26,14 @@ type classifiable struct {
 	tokens []int32 // not nil: it is given in tokens
 }
 
+// given refuses a text without any.
+func (t *classifiable) given() error {
+	if t.tokens == nil && t.second == nil && t.text == "" {
+		return invalid(t.field, "%s is empty: give some text", t.field)
+	}
+	return nil
+}
+
 // classification is what a request wants of its texts.
 type classification struct {
 	field      string // of the texts
@@ -54,9 +62,9 @@ func (s *Server) classesOf(to selection) (*models.Classes, error) {
 	if classes != nil {
 		return classes, nil
 	}
-	message := "the base has no head: name an adapter that brings one (task_type SEQ_CLS or TOKEN_CLS)"
+	message := "the base has no head: name an adapter that brings one as model (task_type SEQ_CLS or TOKEN_CLS)"
 	if to.lease != nil {
-		message = fmt.Sprintf("adapter %q has no head, and the base has none: name an adapter that brings one (task_type SEQ_CLS or TOKEN_CLS)", to.lease.Name())
+		message = fmt.Sprintf("adapter %q has no head, and the base has none: name an adapter that brings one as model (task_type SEQ_CLS or TOKEN_CLS)", to.lease.Name())
 	}
 	return nil, &failure{status: http.StatusBadRequest, kind: invalidRequest, code: "task_not_supported", param: "model", message: message}
 }
@@ -192,8 +200,9 @@ func (s *Server) classifiedTokens(c *fiber.Ctx, to selection, classes *models.Cl
 		return nil
 	case text.second != nil:
 		return s.pairTokens(c, to, classes, text, what, r)
-	case text.text == "":
-		return invalid(text.field, "%s is empty: give some text", text.field)
+	}
+	if err := text.given(); err != nil {
+		return err
 	}
 	if least := to.text.AtLeast(text.text); !what.truncate && least > s.context {
 		return tooLong(text.field, "%s has %d bytes, which are at least %d tokens: %s", text.field, len(text.text), least, s.longest())

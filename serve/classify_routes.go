@@ -321,7 +321,12 @@ func (s *Server) classifyTasks(c *fiber.Ctx, named []naming, texts []classifiabl
 	for i, t := range r.tasks {
 		a := &answer.Tasks[i]
 		if a.Name, a.Digest = t.name, t.digest; t.err != nil {
-			body := openAI.errorBody(s.failureFor(r.who, t.err)).(openAIErrorBody)
+			f := s.failureFor(r.who, t.err)
+			if f.status >= 500 {
+				accountOf(c).refused(f)
+				s.logFault(c, f.status, t.err, "adapter", t.name)
+			}
+			body := openAI.errorBody(f).(openAIErrorBody)
 			a.Error = &body.Error
 			continue
 		}

@@ -389,7 +389,11 @@ func typeName(raw json.RawMessage) string {
 	return string(raw)
 }
 
+// join is the path of a member; of one without a name it is two quotes.
 func join(path, key string) string {
+	if key == "" {
+		key = `""`
+	}
 	if path == "" {
 		return key
 	}

@@ -33,6 +33,8 @@ func TestDecodeNamesTheField(t *testing.T) {
 		`{"stream":"yes"}`:                       "stream wants true or false, not a string",
 		`{"stop":[1]}`:                           "stop[0] wants a string, not a number",
 		`{"stop":{}}`:                            "stop wants a string or an array of strings, not an object",
+		`{"":1}`:                                 `"" is not a field of this request`,
+		`{"stream_options":{"":1}}`:              `stream_options."" is not a field of this request`,
 		`{"stream_options":{"usage":true}}`:      "stream_options.usage is not a field of this request",
 		`{"logit_bias":{"a":1}}`:                 "logit_bias.a is not a token id",
 		`{"logit_bias":{"028":1}}`:               "logit_bias.028 is not a token id",

@@ -163,10 +163,15 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 	if isFiber(err, http.StatusBadRequest) {
 		status = http.StatusBadRequest // no request of HTTP, whatever the dialect
 	}
-	if status >= 500 && status != http.StatusServiceUnavailable {
-		s.config.Log.Error("request failed", "method", c.Method(), "route", routeOf(c), "request", requestID(c), "error", err)
-	}
+	s.logFault(c, status, err)
 	return writeJSON(c, status, d.errorBody(f))
+}
+
+// logFault logs what is the server's own fault.
+func (s *Server) logFault(c *fiber.Ctx, status int, err error, more ...any) {
+	if status >= 500 && status != http.StatusServiceUnavailable {
+		s.config.Log.Error("request failed", append([]any{"method", c.Method(), "route", routeOf(c), "request", requestID(c), "error", err}, more...)...)
+	}
 }
 
 // routeFault says what fiber means by a path or method without a route.

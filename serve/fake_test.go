@@ -44,10 +44,12 @@ type fakeEngine struct {
 	text      *tokenizer.Tokenizer
 	script    func(r *runtime.Request) (text string, finish runtime.Finish, err error)
 	refuse    error         // of Submit
+	crowded   error         // of Await
 	most      int32         // that run at once before the queue is full; any number
 	pause     time.Duration // before each token
 	overflows bool          // what is probed
 	running   atomic.Int32
+	peak      atomic.Int32 // of running
 	ended     atomic.Int32
 
 	mu   sync.Mutex
@@ -73,11 +75,14 @@ func (e *fakeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, er
 	if e.most > 0 && e.running.Load() >= e.most {
 		return nil, runtime.ErrQueueFull
 	}
-	e.running.Add(1)
+	e.peak.Store(max(e.peak.Load(), e.running.Add(1)))
 	return &fakeStream{engine: e, request: r}, nil
 }
 
 func (e *fakeEngine) Await(ctx context.Context, lease *catalogue.Lease, _ *runtime.Tenant, _ string) error {
+	if e.crowded != nil {
+		return e.crowded
+	}
 	if err := lease.Wait(ctx); err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -237,6 +242,8 @@ type fakeCatalogue struct {
 	budget  int   // 0: 1 MiB
 	refuse  error // of Acquire
 
+	precision string // what adapters are identified by, behind their digest
+
 	meanwhile func() // in Acquire; may be nil
 
 	resolved, scans atomic.Int32
@@ -329,7 +336,7 @@ func (c *fakeCatalogue) Acquire(name, session string) (*catalogue.Lease, error) 
 	if err = cmp.Or(c.refuse, err); err != nil {
 		return nil, err
 	}
-	return catalogue.LeaseOf(name, fakeAdapter{digest: e.Digest, bytes: e.Bytes}), nil
+	return catalogue.LeaseOf(name, fakeAdapter{digest: e.Digest, bytes: e.Bytes, precision: c.precision}), nil
 }
 
 // Compose knows combinations by their names alone.
@@ -472,12 +479,13 @@ func testTokenizer(t *testing.T) *tokenizer.Tokenizer {
 
 type fakeAdapter struct {
 	catalogue.Adapter
-	digest string
-	bytes  int
+	digest    string
+	bytes     int
+	precision string
 }
 
 func (a fakeAdapter) Digest() string   { return a.digest }
-func (a fakeAdapter) Identity() string { return a.digest }
+func (a fakeAdapter) Identity() string { return a.digest + a.precision }
 func (a fakeAdapter) Bytes() int       { return a.bytes }
 func (fakeAdapter) Method() string     { return "lora" }
 func (fakeAdapter) PrefixTokens() int  { return 0 }

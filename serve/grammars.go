@@ -24,6 +24,8 @@ type grammars struct {
 	pace   *pace         // nanoseconds of compiling
 	memory *memory.Account
 
+	compile func(*form) (*grammar.Grammar, error)
+
 	mu           sync.Mutex
 	known        map[grammarKey]*knownGrammar
 	vocabularies map[vocabularyKey]*knownVocabulary
@@ -61,7 +63,7 @@ const compilers = 2
 
 func newGrammars(bytes int64, account *memory.Account, pace *pace) *grammars {
 	g := &grammars{
-		room: grammar.NewRoom(bytes), turns: make(chan struct{}, compilers), pace: pace, memory: account,
+		room: grammar.NewRoom(bytes), turns: make(chan struct{}, compilers), pace: pace, memory: account, compile: (*form).compile,
 		known: map[grammarKey]*knownGrammar{}, vocabularies: map[vocabularyKey]*knownVocabulary{},
 	}
 	g.room.OnFull(g.spare)
@@ -125,22 +127,12 @@ func (f *form) digest() (d [sha256.Size]byte) {
 // get returns the grammar of a form, held once more.
 func (g *grammars) get(ctx context.Context, tenant string, f *form, vocabulary vocabularyKey) (*knownGrammar, error) {
 	key := grammarKey{f.digest(), vocabulary}
-	if known := g.hold(key); known != nil {
-		return known, nil
+	known, end, err := g.turn(ctx, tenant, key)
+	if known != nil || err != nil {
+		return known, err
 	}
-	if err := g.pace.spend(ctx, tenant, 0); err != nil {
-		return nil, err
-	}
-	select {
-	case g.turns <- struct{}{}:
-		defer func() { <-g.turns }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if known := g.hold(key); known != nil { // somebody else has compiled it
-		return known, nil
-	}
-	made, err := g.compile(ctx, tenant, f)
+	defer end()
+	made, err := g.timed(ctx, tenant, f)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +140,7 @@ func (g *grammars) get(ctx context.Context, tenant string, f *form, vocabulary v
 	if err != nil {
 		return nil, err
 	}
-	known := &knownGrammar{key: key, constraint: made.In(v.Vocabulary), bytes: made.Bytes() + len(f.text)}
+	known = &knownGrammar{key: key, constraint: made.In(v.Vocabulary), bytes: made.Bytes() + len(f.text)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := g.take(f.field, known.bytes, v.bytes); err != nil {
@@ -166,11 +158,40 @@ func (g *grammars) get(ctx context.Context, tenant string, f *form, vocabulary v
 	return known, nil
 }
 
+// turn waits until a tenant may have a grammar compiled: others of its own, which had
+// their turn meanwhile, have used up its time too. end ends the turn; there is none of a
+// grammar that is known by then, which is held once more.
+func (g *grammars) turn(ctx context.Context, tenant string, key grammarKey) (known *knownGrammar, end func(), err error) {
+	end = func() { <-g.turns }
+	for {
+		if known := g.hold(key); known != nil {
+			return known, nil, nil
+		}
+		if err := g.pace.spend(ctx, tenant, 0); err != nil {
+			return nil, nil, err
+		}
+		select {
+		case g.turns <- struct{}{}:
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		}
+		if known := g.hold(key); known != nil { // somebody else has compiled it
+			end()
+			return known, nil, nil
+		}
+		if !g.pace.owes(tenant) {
+			return nil, end, nil
+		}
+		end()
+	}
+}
+
 // compilingBytes is what compiling may hold, whatever it compiles: grammar's budget
 // of states bounds it.
 const compilingBytes = 32 << 20
 
-func (g *grammars) compile(ctx context.Context, tenant string, f *form) (*grammar.Grammar, error) {
+// timed compiles a form at the tenant's cost.
+func (g *grammars) timed(ctx context.Context, tenant string, f *form) (*grammar.Grammar, error) {
 	ctx, cancel := context.WithTimeout(ctx, bodyWait)
 	defer cancel()
 	release, err := g.memory.Take(ctx, memory.Compiling, compilingBytes)
@@ -180,7 +201,7 @@ func (g *grammars) compile(ctx context.Context, tenant string, f *form) (*gramma
 	defer release()
 	began := time.Now()
 	defer func() { g.pace.spent(tenant, int(time.Since(began))) }()
-	return f.compile()
+	return g.compile(f)
 }
 
 // hold returns the grammar of that key with one user more; nil: it is not known.

@@ -102,7 +102,7 @@ func (w *responsesWriter) take(e choiceEvent) error {
 	if err := w.add("reasoning", part.reasoning); err != nil {
 		return err
 	}
-	if w.open != nil && w.open.Type == "reasoning" {
+	if part.reasoning != "" {
 		w.reasoned = w.made
 	}
 	if err := w.add("message", part.content); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -38,36 +39,39 @@ type responsesTurn struct {
 	Reasoning string     `json:"reasoning_content,omitempty"`
 	Calls     []chatCall `json:"tool_calls,omitempty"`
 	CallID    string     `json:"tool_call_id,omitempty"`
+
+	thoughts []string // that Reasoning is made of
 }
 
 // responsesTurns are the turns that the items so far make.
-type responsesTurns []responsesTurn
+type responsesTurns struct {
+	all    []responsesTurn
+	called map[string]bool // the ids of the calls
+}
+
+// add adds a turn.
+func (t *responsesTurns) add(turn responsesTurn) *responsesTurn {
+	t.all = append(t.all, turn)
+	return &t.all[len(t.all)-1]
+}
 
 // answer is the assistant's turn that an item goes on with that takes such a turn, or
 // a new one.
 func (t *responsesTurns) answer(path string, takes func(*responsesTurn) bool) *responsesTurn {
-	if n := len(*t); n > 0 && (*t)[n-1].Role == "assistant" && takes(&(*t)[n-1]) {
-		return &(*t)[n-1]
+	if n := len(t.all); n > 0 && t.all[n-1].Role == "assistant" && takes(&t.all[n-1]) {
+		return &t.all[n-1]
 	}
-	*t = append(*t, responsesTurn{path: path, Role: "assistant"})
-	return &(*t)[len(*t)-1]
-}
-
-// calls reports whether a turn has a call of that id.
-func (t responsesTurns) calls(id string) bool {
-	return slices.ContainsFunc(t, func(turn responsesTurn) bool {
-		return slices.ContainsFunc(turn.Calls, func(call chatCall) bool { return call.ID == id })
-	})
+	return t.add(responsesTurn{path: path, Role: "assistant"})
 }
 
 // messages are the conversation of a request: its instructions, and its input.
 func (s *Server) messages(c *fiber.Ctx, r *responsesRequest) ([]chatMessage, error) {
-	var turns responsesTurns
+	turns := responsesTurns{called: map[string]bool{}}
 	if or(r.Instructions, "") != "" {
-		turns = append(turns, responsesTurn{path: "instructions", Role: "system", Content: *r.Instructions})
+		turns.add(responsesTurn{path: "instructions", Role: "system", Content: *r.Instructions})
 	}
 	if r.Input.text != nil {
-		turns = append(turns, responsesTurn{path: "input", Role: "user", Content: *r.Input.text})
+		turns.add(responsesTurn{path: "input", Role: "user", Content: *r.Input.text})
 	}
 	for i, raw := range r.Input.items {
 		path := fmt.Sprintf("input[%d]", i)
@@ -82,8 +86,9 @@ func (s *Server) messages(c *fiber.Ctx, r *responsesRequest) ([]chatMessage, err
 			return nil, err
 		}
 	}
-	messages := make([]chatMessage, len(turns))
-	for i, turn := range turns {
+	messages := make([]chatMessage, len(turns.all))
+	for i, turn := range turns.all {
+		turn.Reasoning = strings.Join(turn.thoughts, "")
 		text, err := encode(turn)
 		if err != nil {
 			return nil, err
@@ -149,7 +154,7 @@ func (m *messageItem) join(turns *responsesTurns, path string) error {
 	case len(m.Content.texts) == 0:
 		return &fieldError{path + ".content", "is missing: give a text, or parts"}
 	case m.Role != "assistant":
-		*turns = append(*turns, responsesTurn{path: path, Role: m.Role, Content: m.Content.value()})
+		turns.add(responsesTurn{path: path, Role: m.Role, Content: m.Content.value()})
 		return nil
 	}
 	turn := turns.answer(path, func(t *responsesTurn) bool { return t.Content == nil && len(t.Calls) == 0 })
@@ -170,9 +175,7 @@ func (r *reasoningItem) join(turns *responsesTurns, path string) error {
 	if len(texts) == 0 {
 		texts = r.Summary.texts
 	}
-	for _, text := range texts {
-		turn.Reasoning += text
-	}
+	turn.thoughts = append(turn.thoughts, texts...)
 	return nil
 }
 
@@ -192,6 +195,7 @@ func (c *callItem) join(turns *responsesTurns, path string) error {
 	}
 	turn := turns.answer(path, func(*responsesTurn) bool { return true })
 	turn.Calls = append(turn.Calls, chatCall{ID: c.CallID, Type: "function", Function: chatCallFunction{c.Name, c.Arguments}})
+	turns.called[c.CallID] = true
 	return nil
 }
 
@@ -203,12 +207,12 @@ type outputItem struct {
 
 func (o *outputItem) join(turns *responsesTurns, path string) error {
 	switch {
-	case !turns.calls(o.CallID):
+	case !turns.called[o.CallID]:
 		return &fieldError{path + ".call_id", fmt.Sprintf("is %q, and no function_call before it has that: send the call, too; the server is stateless, it keeps nothing", o.CallID)}
 	case !o.Output.given:
 		return &fieldError{path + ".output", "is missing"}
 	}
-	*turns = append(*turns, responsesTurn{path: path, Role: "tool", CallID: o.CallID, Content: o.Output.value()})
+	turns.add(responsesTurn{path: path, Role: "tool", CallID: o.CallID, Content: o.Output.value()})
 	return nil
 }
 

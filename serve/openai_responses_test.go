@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"fmt"
+	goruntime "runtime"
 	"strings"
 	"testing"
 
@@ -97,8 +98,7 @@ func TestResponsesStream(t *testing.T) {
 	require.Equal(t, "See.", r.Output[1].Content[0].Text)
 	require.Equal(t, "look", r.Output[2].Name)
 	require.JSONEq(t, `{"at":"sky"}`, *r.Output[2].Arguments)
-	require.Positive(t, r.Usage.OutputDetails.Reasoning)
-	require.Less(t, r.Usage.OutputDetails.Reasoning, r.Usage.Output)
+	require.Equal(t, 3, r.Usage.OutputDetails.Reasoning, "a token a letter")
 	var text string
 	for i, kind := range kinds {
 		if kind == "output_text.delta" {
@@ -109,6 +109,34 @@ func TestResponsesStream(t *testing.T) {
 		}
 	}
 	require.Equal(t, "See.", text)
+}
+
+// The tokens of reasoning are counted, and not those of what comes behind it without a
+// text between: the end of the reasoning, and a call.
+func TestResponsesReasoningTokens(t *testing.T) {
+	for text, want := range map[string]int{
+		"why</think>\n\n<tool_call>\n{\"name\": \"look\", \"arguments\": {\"at\": \"sky\"}}\n</tool_call>": 3,
+		"why</think>See.": 3, "</think>See.": 0, "why": 3,
+	} {
+		s := withReply(t, toolTemplate+`<think>`, "hermes", text)
+		got := s.post(t, responsesRoute, `{"input":"Yo","tools":[{"type":"function","name":"look"}]}`)
+		require.Equal(t, 200, got.status, got.body)
+		require.Equal(t, want, told(t, got.body).Usage.OutputDetails.Reasoning, text)
+	}
+}
+
+// Many items of reasoning take no more than they do, before their length is checked.
+func TestResponsesReasoningIsJoinedOnce(t *testing.T) {
+	turns := responsesTurns{called: map[string]bool{}}
+	item := reasoningItem{Content: itemContent{texts: []string{strings.Repeat("a", 1000)}}}
+	var before, after goruntime.MemStats
+	goruntime.ReadMemStats(&before)
+	for range 4000 {
+		require.NoError(t, item.join(&turns, "input[0]"))
+	}
+	goruntime.ReadMemStats(&after)
+	require.Len(t, turns.all, 1)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(100<<20), "joined anew for each they take 8 GB")
 }
 
 // What an answer was is passed back as it was, and is one turn of the assistant.

@@ -137,3 +137,20 @@ func TestOpenAPIReferences(t *testing.T) {
 		}
 	}
 }
+
+// The answers of classification by tensors have the fields that are described.
+func TestOpenAPIDescribesInferredClasses(t *testing.T) {
+	d := readDescription(t)
+	require.Contains(t, string(d.Paths["/v2/models/{name}/infer"]["post"].Responses["200"]), "/inferredClasses")
+	for name, v := range map[string]reflect.Type{"InferredClasses": reflect.TypeFor[inferAnswer](), "InferredTensor": reflect.TypeFor[inferTensor]()} {
+		var described, written []string
+		for field := range d.Components.Schemas[name].Properties {
+			described = append(described, field)
+		}
+		for i := range v.NumField() {
+			field, _, _ := strings.Cut(v.Field(i).Tag.Get("json"), ",")
+			written = append(written, field)
+		}
+		require.ElementsMatch(t, written, described, name)
+	}
+}

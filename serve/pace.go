@@ -53,6 +53,13 @@ func (p *pace) spend(ctx context.Context, sender string, units int) error {
 	}
 }
 
+// owes reports whether units of a sender's still have to have their time.
+func (p *pace) owes(sender string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy() && time.Now().Before(p.free[sender])
+}
+
 // spent notes units that a sender has had already: what it asks for next waits.
 func (p *pace) spent(sender string, units int) {
 	p.mu.Lock()

@@ -24,6 +24,9 @@ type route struct {
 // classifyPath is the route of classification.
 const classifyPath = "/v1/classify"
 
+// inferPath is that of classification by tensors.
+const inferPath = "/v2/models/:name/infer"
+
 // chatRoute is the route of conversations.
 const chatRoute = "/v1/chat/completions"
 
@@ -76,7 +79,7 @@ func (s *Server) routes() []route {
 		{method: get, path: "/v2/models/:name/versions/:version/ready", dialect: openInference, handler: s.inferenceModelReady},
 		{method: post, path: "/v2/models/:name/generate", dialect: openInference, handler: s.inferenceGenerate, needs: keys.Use, task: models.Generate},
 		{method: post, path: "/v2/models/:name/generate_stream", dialect: openInference, handler: s.inferenceStream, needs: keys.Use, task: models.Generate},
-		{method: post, path: "/v2/models/:name/infer", dialect: openInference, handler: s.inferenceInfer, needs: keys.Use, task: models.Classify},
+		{method: post, path: inferPath, dialect: openInference, handler: s.inferenceInfer, needs: keys.Use, task: models.Classify},
 		{method: get, path: "/v2/health/live", dialect: openInference, handler: s.live, needs: open},
 		{method: get, path: "/v2/health/ready", dialect: openInference, handler: s.inferenceReady, needs: open},
 

@@ -43,7 +43,9 @@ func (s *Server) tasksOf(c *fiber.Ctx, body naming) ([]naming, error) {
 		}
 	}
 	t := taskList{server: s, known: s.visible(c), who: callerOf(c), named: map[string]bool{}}
-	return t.of(values)
+	all, err := t.of(values)
+	accountOf(c).adapter = strings.Join(t.given, ",")
+	return all, err
 }
 
 // isCombination reports whether a text names a combination by names and weights.
@@ -63,13 +65,14 @@ type taskList struct {
 	who    *caller
 	all    []naming
 	named  map[string]bool
+	given  []string // the patterns, and those of the other names that there are, as they are given
 }
 
 // of are those that parameters name.
 func (t *taskList) of(values []string) ([]naming, error) {
 	for _, value := range values {
 		if isCombination(value) {
-			if err := t.add(value); err != nil {
+			if err := t.one(value); err != nil {
 				return nil, err
 			}
 			continue
@@ -101,7 +104,7 @@ func (t *taskList) element(name, list string) error {
 		return invalid("adapter", "%s is %q, in which some names have weights and some have none: give each combination a parameter of its own", tasksField, list)
 	}
 	if !isPattern(name) {
-		return t.add(name)
+		return t.one(name)
 	}
 	matches, err := keys.Pattern(name)
 	if err != nil {
@@ -121,22 +124,38 @@ func (t *taskList) element(name, list string) error {
 	if len(t.named) == before && !slices.ContainsFunc(t.all, func(n naming) bool { return matches(n.name) }) {
 		return notFound("model_not_found", "adapter", "%s: no adapter's name matches %q: GET /v1/models lists them", tasksField, name)
 	}
+	t.given = append(t.given, name)
 	return nil
+}
+
+// one adds what is named by itself.
+func (t *taskList) one(name string) error {
+	if !t.named[name] && t.there(name) {
+		t.given = append(t.given, name)
+	}
+	return t.add(name)
+}
+
+// there reports whether there is all that a name names: the base, an adapter, or those
+// of a combination.
+func (t *taskList) there(name string) bool {
+	if name == t.server.config.Name || t.has(name) {
+		return true
+	}
+	for text := range strings.SplitSeq(name, ",") {
+		if part, ok := parseWeighted(strings.TrimSpace(text)); !ok || !t.has(part.Name) {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *taskList) add(name string) error {
 	if t.named[name] {
 		return nil
 	}
-	n := naming{where: tasksField, name: name}
-	if name == t.server.config.Name {
-		n.base = true
-		if err := t.server.unambiguous(t.known, n); err != nil {
-			return err
-		}
-	}
 	t.named[name] = true
-	if t.all = append(t.all, n); len(t.all) > maxSequences {
+	if t.all = append(t.all, naming{where: tasksField, name: name, base: name == t.server.config.Name}); len(t.all) > maxSequences {
 		return invalid("adapter", "%s names more than %d adapters", tasksField, maxSequences)
 	}
 	return nil
@@ -148,7 +167,7 @@ func (w *caller) uses(name string) bool { return w.keys == nil || w.key.Uses(nam
 // taskLease is on what answers a task; not ready, it is being loaded.
 func (s *Server) taskLease(c *fiber.Ctx, n naming) (*catalogue.Lease, error) {
 	if n.base {
-		return nil, nil
+		return nil, s.unambiguous(s.visible(c), n)
 	}
 	if s.catalogue == nil {
 		return nil, unknownAdapter("adapter", n.name)

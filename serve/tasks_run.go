@@ -35,10 +35,11 @@ type tasksRun struct {
 	accepted bool       // the engine has taken one
 	loading  int        // tasks whose adapter is being loaded
 	loaded   chan *task // of those, the ones that are over
+	full     []*task    // for whose wait the engine has had no place
 	loads    sync.WaitGroup
-	read     []readTexts // by tokenizer
-	numbers  int         // scores, so far
-	tokens   int         // of the texts of each task that has answered
+	read     []*readTexts // by tokenizer
+	numbers  int          // scores, so far
+	tokens   int          // of the texts of each task that has answered
 	timing   timing
 	releases []func() // of memory for the answer
 }
@@ -46,14 +47,15 @@ type tasksRun struct {
 // task is one adapter that is to answer.
 type task struct {
 	naming
-	lease    *catalogue.Lease // until all texts are answered; nil: the base
-	digest   string
-	classes  *models.Classes
-	text     *tokenizer.Tokenizer
-	requests []*runtime.Request
-	all      []classified // by text
-	left     int          // texts without an answer
-	err      error        // why there is none
+	lease   *catalogue.Lease // until all texts are answered; nil: the base
+	digest  string
+	classes *models.Classes
+	text    *tokenizer.Tokenizer
+	types   [][]int32    // of the tokens, by text
+	all     []classified // by text
+	left    int          // texts without an answer
+	err     error        // why there is none
+	unfit   bool         // it is the texts' fault
 }
 
 // flight is a text of a task in the engine.
@@ -73,10 +75,8 @@ type readTexts struct {
 	err   error
 }
 
-const (
-	flightsMost = 64 // texts of one request in the engine
-	loadsMost   = 4  // adapters of one request that wait to be loaded: others' have their turn
-)
+// textBytes is what each text of a task takes until all have answered, beside its scores.
+const textBytes = 256
 
 // answerTasks runs the tasks. An error is of the request as a whole. release is for
 // when the answer is written.
@@ -103,26 +103,26 @@ func (s *Server) answerTasks(c *fiber.Ctx, named []naming, texts []classifiable,
 			r.free()
 		}
 	}()
-	// What is wrong with the texts themselves is no task's fault.
-	if err := r.checkTexts(); err != nil {
+	for i := range texts {
+		if err := texts[i].given(); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := r.run(); err != nil {
 		return nil, nil, err
 	}
-	return r, r.free, r.run()
+	return r, r.free, r.unfit()
 }
 
-// checkTexts refuses texts that the base does not take.
-func (r *tasksRun) checkTexts() error {
-	to := selection{text: r.server.text, vocabulary: r.server.vocabulary, who: r.who}
-	read := r.readFor(to, &models.Classes{Task: models.Classify})
-	for i := range read.all {
-		if read.err != nil {
-			return read.err
-		}
-		if err := r.server.fits(to, &runtime.Request{Prompt: read.all[i].ids}, r.texts[i].field, ""); err != nil {
-			return err
+// unfit is what is wrong with the texts, where all tasks say the same of them.
+func (r *tasksRun) unfit() error {
+	first := r.tasks[0]
+	for _, t := range r.tasks {
+		if !t.unfit || *failureOf(t.err) != *failureOf(first.err) {
+			return nil
 		}
 	}
-	return nil
+	return first.err
 }
 
 func (r *tasksRun) free() {
@@ -142,102 +142,9 @@ func (t *task) fail(err error) {
 	t.release()
 }
 
-// run answers all tasks.
-func (r *tasksRun) run() error {
-	for _, t := range r.inTurn() {
-		for r.loading == loadsMost {
-			if err := r.wait(); err != nil {
-				return err
-			}
-		}
-		if t.lease, t.err = r.server.taskLease(r.c, t.naming); t.err != nil {
-			continue
-		}
-		if !t.lease.Ready() {
-			r.load(t)
-			continue
-		}
-		if err := r.begin(t); err != nil {
-			return err
-		}
-	}
-	for r.loading > 0 || len(r.flights) > 0 {
-		if err := r.wait(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// inTurn are the tasks whose adapters are in memory, and then the others.
-func (r *tasksRun) inTurn() []*task {
-	resident := map[string]bool{}
-	if r.server.catalogue != nil {
-		for _, e := range r.server.visible(r.c).Entries() {
-			resident[e.Name] = resident[e.Name] || e.State == catalogue.Resident
-		}
-	}
-	ordered := slices.Clone(r.tasks)
-	slices.SortStableFunc(ordered, func(a, b *task) int {
-		switch {
-		case resident[a.name] == resident[b.name]:
-			return 0
-		case resident[a.name]:
-			return -1
-		}
-		return 1
-	})
-	return ordered
-}
-
-// load waits for the task's adapter beside what else goes on.
-func (r *tasksRun) load(t *task) {
-	r.loading++
-	tenant, group := tenantOf(r.c), group(r.c)
-	r.loads.Go(func() {
-		if err := r.server.engine.Await(r.ctx, t.lease, tenant, group); err != nil {
-			t.err = err
-		} else {
-			t.err = t.lease.Err()
-		}
-		r.loaded <- t
-	})
-}
-
-// wait takes in an adapter that has been loaded, or else what the engine answers next.
-func (r *tasksRun) wait() error {
-	select {
-	case t := <-r.loaded:
-		return r.take(t)
-	default:
-	}
-	if len(r.flights) > 0 {
-		return r.land()
-	}
-	select {
-	case t := <-r.loaded:
-		return r.take(t)
-	case <-r.ctx.Done():
-		return context.Cause(r.ctx)
-	}
-}
-
-// take begins a task whose adapter has been loaded, or failed to.
-func (r *tasksRun) take(t *task) error {
-	r.loading--
-	if r.ctx.Err() != nil {
-		return context.Cause(r.ctx)
-	}
-	if t.err != nil {
-		t.fail(leaseFault(t.naming, t.err))
-		return nil
-	}
-	return r.begin(t)
-}
-
 // begin hands the texts to the engine, for a task whose adapter is in memory.
 func (r *tasksRun) begin(t *task) error {
-	t.digest = t.lease.Digest()
+	t.digest = t.lease.Identity()
 	to := selection{lease: t.lease, text: r.server.text, vocabulary: r.server.vocabulary, who: r.who}
 	if a := t.lease.Adapter(); a != nil {
 		to.text, to.vocabulary = r.server.textOf(a), a.Vocabulary()
@@ -249,27 +156,17 @@ func (r *tasksRun) begin(t *task) error {
 	}
 	t.classes, t.text, t.left = classes, to.text, len(r.texts)
 	read := r.readFor(to, classes)
-	if read.err != nil {
-		t.fail(read.err)
+	if err := r.fit(to, read); err != nil {
+		t.unfit = true
+		t.fail(err)
 		return nil
 	}
-	t.all = slices.Clone(read.all)
-	if err := r.server.count(r, t); err != nil {
+	if err := r.count(classes, read.all); err != nil {
 		return err
 	}
+	t.all, t.types = slices.Clone(read.all), read.types
 	for i := range t.all {
-		request := &runtime.Request{
-			Lease: t.lease, Tenant: r.who.tenant, Group: group(r.c), Scope: r.who.scope, Prompt: t.all[i].ids, Types: read.types[i], Again: true,
-			Encode: runtime.EncodeScores, Logprobs: -1, PromptLogprobs: -1, Arrived: r.arrived,
-		}
-		if err := r.server.fits(to, request, r.texts[i].field, ""); err != nil {
-			t.fail(err)
-			return nil
-		}
-		t.requests = append(t.requests, request)
-	}
-	for i := range t.requests {
-		for len(r.flights) >= flightsMost {
+		for len(r.flights) >= r.server.config.Parallel {
 			if err := r.land(); err != nil {
 				return err
 			}
@@ -284,21 +181,34 @@ func (r *tasksRun) begin(t *task) error {
 	return nil
 }
 
-// count sets memory aside for the task's part of the answer.
-func (s *Server) count(r *tasksRun, t *task) error {
-	tokens, numbers := 0, 0
-	for i := range t.all {
-		tokens += len(t.all[i].ids)
-		rows := 1
-		if t.classes.Task == models.Tag {
-			rows = len(t.all[i].ids)
+// fit is why a task does not take the texts.
+func (r *tasksRun) fit(to selection, read *readTexts) error {
+	if read.err != nil {
+		return read.err
+	}
+	for i := range read.all {
+		if err := r.server.fits(to, &runtime.Request{Prompt: read.all[i].ids}, r.texts[i].field, ""); err != nil {
+			return err
 		}
-		numbers += rows * len(t.classes.Names)
+	}
+	return nil
+}
+
+// count sets memory aside for a task's part of the answer.
+func (r *tasksRun) count(classes *models.Classes, all []classified) error {
+	tokens, numbers := 0, 0
+	for i := range all {
+		tokens += len(all[i].ids)
+		rows := 1
+		if classes.Task == models.Tag {
+			rows = len(all[i].ids)
+		}
+		numbers += rows * len(classes.Names)
 	}
 	if r.numbers += numbers; r.numbers > maxNumbers {
 		return invalid(r.what.field, "%s asks for more than %d scores of all adapters together: give fewer texts at a time, or name fewer adapters", r.what.field, maxNumbers)
 	}
-	release, err := s.takeForBody(memory.Bodies, 4*numberBytes*int64(numbers)+nameBytes(t.classes, len(t.all), tokens))
+	release, err := r.server.takeForBody(memory.Bodies, 4*numberBytes*int64(numbers)+nameBytes(classes, len(all), tokens)+textBytes*int64(len(all)))
 	if err == nil {
 		r.releases = append(r.releases, release)
 	}
@@ -308,12 +218,12 @@ func (s *Server) count(r *tasksRun, t *task) error {
 // readFor are the texts in tokens, as a task takes them.
 func (r *tasksRun) readFor(to selection, classes *models.Classes) *readTexts {
 	room := to.room(r.server.context)
-	for i := range r.read {
-		if k := &r.read[i]; k.text == to.text && k.kind == classes.Task && k.room == room {
+	for _, k := range r.read {
+		if k.text == to.text && k.kind == classes.Task && k.room == room {
 			return k
 		}
 	}
-	k := readTexts{text: to.text, kind: classes.Task, room: room, all: make([]classified, len(r.texts)), types: make([][]int32, len(r.texts))}
+	k := &readTexts{text: to.text, kind: classes.Task, room: room, all: make([]classified, len(r.texts)), types: make([][]int32, len(r.texts))}
 	for i, text := range r.texts {
 		k.all[i].classifiable = text
 		request := &runtime.Request{}
@@ -323,14 +233,14 @@ func (r *tasksRun) readFor(to selection, classes *models.Classes) *readTexts {
 		k.types[i] = request.Types
 	}
 	r.read = append(r.read, k)
-	return &r.read[len(r.read)-1]
+	return k
 }
 
 // submit hands a text to the engine. Where that is full, those before it make room; a
 // request of which it has taken nothing is refused.
 func (r *tasksRun) submit(t *task, text int) error {
 	for {
-		stream, err := r.server.engine.Submit(r.ctx, t.requests[text])
+		stream, err := r.server.engine.Submit(r.ctx, r.request(t, text))
 		switch {
 		case err == nil:
 			r.accepted = true
@@ -351,6 +261,14 @@ func (r *tasksRun) submit(t *task, text int) error {
 		case <-r.ctx.Done():
 			return context.Cause(r.ctx)
 		}
+	}
+}
+
+// request is a text of a task as the engine takes it.
+func (r *tasksRun) request(t *task, text int) *runtime.Request {
+	return &runtime.Request{
+		Lease: t.lease, Tenant: r.who.tenant, Group: group(r.c), Scope: r.who.scope, Prompt: t.all[text].ids, Types: t.types[text], Again: true,
+		Encode: runtime.EncodeScores, Logprobs: -1, PromptLogprobs: -1, Arrived: r.arrived,
 	}
 }
 

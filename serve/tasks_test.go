@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters/random"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/memory"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/runtime"
@@ -87,6 +90,27 @@ func TestClassifyByTasks(t *testing.T) {
 	require.Eventually(t, func() bool { return s.engine.running.Load() == 0 }, 5*time.Second, time.Millisecond)
 }
 
+// A name that an adapter shares with the base is a fault of its own place, however it
+// is named.
+func TestTasksBesideTheBasesName(t *testing.T) {
+	s := newHeads(t, nil)
+	s.catalogue.Add("base-model", "/x")
+	for query, want := range map[string]string{
+		"adapter=*":                   "base-model! broken! cold! ner sql",
+		"adapter=sql,base-*":          "sql base-model!",
+		"adapter=sql,base-model":      "sql base-model!",
+		"adapter=ner&adapter=base-m*": "ner base-model!",
+	} {
+		a := s.tasks(t, query, `{"input":"Hello"}`)
+		require.Equal(t, want, strings.Join(a.names(), " "), query)
+		for _, task := range a.Tasks {
+			if task.Name == "base-model" {
+				require.Contains(t, task.Error.Message, "is the name of the base and of an adapter")
+			}
+		}
+	}
+}
+
 // What is wrong with the request as a whole is refused as a whole.
 func TestClassifyByTasksRefused(t *testing.T) {
 	s := newHeads(t, nil)
@@ -99,7 +123,9 @@ func TestClassifyByTasksRefused(t *testing.T) {
 		{"/v1/classify?adapter=*", `{"input":"a","model":"sql"}`, "name them in one place"},
 		{"/v1/classify?adapter=*", `{"input":""}`, "input is empty"},
 		{"/v1/classify?adapter=*", `{"input":[["a","b","c"]]}`, "input[0] has 3 texts"},
-		{"/v1/classify?adapter=*", `{"input":"` + strings.Repeat("a b ", 100) + `"}`, "maximum context length is 128"},
+		{"/v1/classify?adapter=sql,ner", `{"input":"` + strings.Repeat("a b ", 100) + `"}`, "maximum context length is 128"},
+		{"/v1/classify?adapter=sql", `{"input":[[1000000,1048576]]}`, "token 1048576 at place 1 is outside the vocabulary of 1048576"},
+		{"/v1/classify?adapter=sql,s*", `{"input":[[1000000,1048576]]}`, "token 1048576 at place 1 is outside the vocabulary of 1048576"},
 		{"/v1/classify", `{"input":"a","model":"*"}`, "no pattern of several, which POST /v1/classify?adapter= alone answers"},
 		{"/classify?adapter=*", `{"inputs":"a"}`, "no pattern of several"},
 		{"/predict?adapter=s*", `{"inputs":"a"}`, "no pattern of several"},
@@ -111,6 +137,72 @@ func TestClassifyByTasksRefused(t *testing.T) {
 		require.Contains(t, []int{400, 404, 422}, got.status, c.path+got.body)
 		require.Contains(t, got.body, c.message, c.path)
 	}
+}
+
+// Texts are judged by those who read them, and not by the base.
+func TestTasksJudgeTheirTexts(t *testing.T) {
+	s := newHeads(t, nil)
+	a := s.tasks(t, "adapter=sql,ner", `{"input":[[1000000]]}`)
+	require.Equal(t, []string{"sql", "ner!"}, a.names())
+	require.Contains(t, a.Tasks[1].Error.Message, "give the text")
+	a = s.tasks(t, "adapter=sql,broken", `{"input":"`+strings.Repeat("a b ", 100)+`"}`)
+	require.Equal(t, []string{"sql!", "broken!"}, a.names())
+	require.Contains(t, a.Tasks[0].Error.Message, "maximum context length is 128")
+	require.Contains(t, a.Tasks[1].Error.Message, "lora_B.weight is missing")
+}
+
+// No more texts are in the engine at once than the server is told.
+func TestTasksInParallel(t *testing.T) {
+	for _, parallel := range []int{1, 3} {
+		s := newHeads(t, func(c *Config, _ *Parts) { c.Parallel = parallel })
+		s.tasks(t, "adapter=sql,ner", `{"input":["a","b","c","d","e","f"]}`)
+		require.EqualValues(t, parallel, s.engine.peak.Load())
+	}
+}
+
+// A task says what it ran with, as all else does.
+func TestTasksOfAPrecision(t *testing.T) {
+	s := newHeads(t, nil)
+	s.catalogue.precision = "+q8_0"
+	require.Equal(t, "digest-of-sql+q8_0", s.tasks(t, "adapter=sql,ner", `{"input":"a"}`).Tasks[0].Digest)
+	require.Equal(t, "digest-of-sql+q8_0", s.post(t, "/v1/classify?adapter=sql", `{"input":"a"}`).header.Get("X-Adapter-Digest"))
+}
+
+// What each task keeps of its texts is set aside.
+func TestTasksCountTheirTexts(t *testing.T) {
+	require.LessOrEqual(t, int(reflect.TypeFor[classified]().Size()), textBytes)
+	account := memoryWith(t, 1<<30)
+	s := newHeads(t, func(_ *Config, p *Parts) { p.Memory = account })
+	r := &tasksRun{server: s.server, what: &classification{}}
+	used := func() int64 {
+		lines := account.Lines()
+		return lines[slices.IndexFunc(lines, func(l memory.Line) bool { return l.Name == memory.Bodies })].Used
+	}
+	before := used()
+	require.NoError(t, r.count(&models.Classes{Task: models.Classify, Names: []string{"a"}}, make([]classified, 1000)))
+	require.Greater(t, used()-before, int64(1000*textBytes))
+	r.free()
+	require.Equal(t, before, used())
+}
+
+// What a task fails of inside of the server is seen where all that does is, and the log
+// names who was asked.
+func TestTasksInTheLogs(t *testing.T) {
+	log := &logged{}
+	tracer, spans := newTracer()
+	s := newHeads(t, func(c *Config, p *Parts) { c.Log, c.AccessLog, p.Tracer = log.logger(slog.LevelInfo), 1, tracer })
+	s.tasks(t, "adapter=s*,nobody,ner&adapter=ner:1,nobody:1", `{"input":"a"}`)
+	s.engine.refuse = runtime.ErrNotFinite
+	s.tasks(t, "adapter=sql,cold,base-model", `{"input":"a"}`)
+	all := log.records(t, "request", 2)
+	require.Equal(t, "s*,ner", all[0]["adapter"])
+	require.Nil(t, all[0]["error"], "an adapter that there is not is no fault of the server")
+	require.Equal(t, "sql,cold,base-model", all[1]["adapter"])
+	require.Equal(t, []any{200., serverFault}, []any{all[1]["status"], all[1]["error"]})
+	failed := log.records(t, "request failed", 1)[0]
+	require.Equal(t, []any{"sql", "/v1/classify", runtime.ErrNotFinite.Error()}, []any{failed["adapter"], failed["route"], failed["error"]})
+	first := attributesOf(spans.GetSpans()[0])
+	require.Equal(t, []any{"classify", "s*,ner"}, []any{first["gen_ai.operation.name"], first["gen_ai.request.model"]})
 }
 
 // Texts that the engine has no room for wait for those before them; a request of which
@@ -184,8 +276,8 @@ func FuzzTasks(f *testing.F) {
 }
 
 // headsSite serves the tiny encoder with a tokenizer, and many adapters with heads of
-// which few have room in memory.
-func headsSite(t *testing.T, n, resident int) (*site, *catalogue.Catalogue) {
+// which few have room in memory, for which a load waits so long.
+func headsSite(t *testing.T, n, resident int, wait time.Duration, change func(*Config, *Parts)) (*site, *catalogue.Catalogue) {
 	t.Helper()
 	const dir = "../testdata/goldens/sentences/tiny"
 	model, source, err := models.Open(dir, models.Options{})
@@ -216,7 +308,7 @@ func headsSite(t *testing.T, n, resident int) (*site, *catalogue.Catalogue) {
 			return nil, err
 		}
 		return adapters.Load(model, f)
-	}, catalogue.Options{Dir: folder, Bytes: resident * each, Compose: catalogue.ComposeFor(model)})
+	}, catalogue.Options{Dir: folder, Bytes: resident * each, Wait: wait, Compose: catalogue.ComposeFor(model)})
 	require.NoError(t, err)
 	pool := kernels.NewPool(1)
 	engine, err := runtime.New(model, func(skip bool) runtime.Decoder { return text.NewDecoder(skip) }, pool, runtime.Options{Slots: 4, Queue: 16, StepTokens: 64})
@@ -230,6 +322,9 @@ func headsSite(t *testing.T, n, resident int) (*site, *catalogue.Catalogue) {
 	return newSite(t, func(c *Config, p *Parts) {
 		c.Name = "encoder"
 		*p = Parts{Engine: RuntimeEngine(engine), Catalogue: known, Base: model.Config(), Tokenizer: text, Metrics: NewMetrics("encoder")}
+		if change != nil {
+			change(c, p)
+		}
 	}), known
 }
 
@@ -237,7 +332,7 @@ func headsSite(t *testing.T, n, resident int) (*site, *catalogue.Catalogue) {
 // it answers with alone, and none is held when all have.
 func TestTasksTakeTurns(t *testing.T) {
 	const n = 40
-	s, known := headsSite(t, n, 3)
+	s, known := headsSite(t, n, 3, 0, nil)
 	body := `{"input":["` + strings.Repeat("a ", 5) + `","b c","b c"],"activation":"none"}`
 	all := s.tasks(t, "adapter=*", body)
 	require.Len(t, all.Tasks, n)

@@ -110,7 +110,7 @@ func (s *Server) spanAttributes(a *account) []attribute.KeyValue {
 		operation = "chat"
 	case embeddingsRoute, "/embed", "/embed_all":
 		operation = "embeddings"
-	case classifyPath, "/classify", "/predict":
+	case classifyPath, "/classify", "/predict", inferPath:
 		operation = "classify"
 	}
 	if model == "" {

@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,7 +38,7 @@ func (w *caller) sees(name string) bool { return w.keys == nil || w.key.Sees(nam
 
 func (v view) see(name string) error {
 	if !v.who.sees(name) {
-		return fmt.Errorf("%w: %q", catalogue.ErrUnknown, name)
+		return catalogue.Unknown(name)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ type Assessment struct {
 	Columns   dataset.Columns
 	Turns     string // one of dataset.Turns: what is measured of a conversation
 	MaxLength int
-	Adapter   string // a folder; empty: the base
+	Adapter   *adapters.Folder // nil: the base
 	// ExactMatch has the model answer every prompt in up to so many tokens,
 	// and counts the answers that are the completion, but for spaces around.
 	ExactMatch int
@@ -37,12 +37,8 @@ type Assessment struct {
 // Assess measures a base, or an adapter on it, as the server computes it.
 func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples []Sample, err error) {
 	e := &evaluator{model: base.Model, each: a.Each}
-	if a.Adapter != "" {
-		folder, err := adapters.Open(a.Adapter)
-		if err != nil {
-			return nil, nil, err
-		}
-		own, err := adapters.Load(base.Model, folder)
+	if a.Adapter != nil {
+		own, err := adapters.Load(base.Model, a.Adapter)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -112,7 +108,15 @@ func (a *Assessment) head(m models.Model, e *evaluator) (*dataset.Labels, error)
 		classes = own.Classes()
 	}
 	if classes == nil {
-		return nil, c.Architecture.Check(models.Generate)
+		err := c.Architecture.Check(models.Generate)
+		switch {
+		case err == nil:
+		case e.adapter == nil:
+			err = fmt.Errorf("--base: it has no head to measure: --adapter names the folder of an adapter that has one: %w", err)
+		default:
+			err = fmt.Errorf("--adapter: it has no head to measure, and the base has none: %w", err)
+		}
+		return nil, err
 	}
 	if a.ExactMatch > 0 {
 		return nil, fmt.Errorf("--exact-match: a head answers with no text")

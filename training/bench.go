@@ -56,7 +56,7 @@ func Bench(ctx context.Context, base *Opened, b Benchmark) (*BenchResult, error)
 	if err := base.Model.Config().Architecture.Check(models.Generate); err != nil {
 		return nil, fmt.Errorf("steps of a head are not measured: %w", err)
 	}
-	method, err := c.method(base.Model, nil)
+	method, err := c.method(base.Model, nil, func(string, ...any) {})
 	if err != nil {
 		return nil, err
 	}

@@ -30,30 +30,56 @@ func flagName(f reflect.StructField) string {
 	return b.String()
 }
 
-// idle lists the settings that were given and that the method does not read.
-func (c *Config) idle() []string {
-	reads, flags := Reads(c.Method), []string(nil)
-	var look func(v reflect.Value)
-	look = func(v reflect.Value) {
-		for i := range v.NumField() {
-			f := v.Type().Field(i)
-			if f.Anonymous {
-				look(v.Field(i))
-				continue
-			}
-			name := flagName(f)
-			if v.Field(i).IsZero() || fmt.Sprint(v.Field(i)) == f.Tag.Get("default") {
-				continue
-			}
-			if rate, err := strconv.ParseFloat(f.Tag.Get("default"), 64); err == nil && f.Type.Kind() == reflect.Float64 && rate == v.Field(i).Float() {
-				continue // 1e-6 is 1e-06
-			}
-			if !slices.Contains(reads, name) || c.InitAdapter != "" && !slices.Contains(notOfTheAdapter, name) {
-				flags = append(flags, "--"+name)
-			}
+// given calls visit with each setting of a struct that is not at its default.
+func given(settings reflect.Value, visit func(flag string, v reflect.Value)) {
+	for i := range settings.NumField() {
+		f, v := settings.Type().Field(i), settings.Field(i)
+		if f.Anonymous {
+			given(v, visit)
+			continue
 		}
+		if v.IsZero() || fmt.Sprint(v) == f.Tag.Get("default") {
+			continue
+		}
+		if rate, err := strconv.ParseFloat(f.Tag.Get("default"), 64); err == nil && f.Type.Kind() == reflect.Float64 && rate == v.Float() {
+			continue // 1e-6 is 1e-06
+		}
+		visit(flagName(f), v)
 	}
-	look(reflect.ValueOf(c.MethodConfig))
+}
+
+// Idle lists the flags of the settings that were given and that a method does not read.
+func Idle(method string, settings any) (flags []string) {
+	reads := Reads(method)
+	given(reflect.ValueOf(settings), func(flag string, _ reflect.Value) {
+		if !slices.Contains(reads, flag) {
+			flags = append(flags, "--"+flag)
+		}
+	})
+	return flags
+}
+
+// idle lists the settings that were given and that the method does not read or that,
+// of an adapter to go on from, are its own.
+func (c *Config) idle() (flags []string) {
+	reads := Reads(c.Method)
+	given(reflect.ValueOf(c.MethodConfig), func(flag string, _ reflect.Value) {
+		if !slices.Contains(reads, flag) || c.InitAdapter != "" && !slices.Contains(notOfTheAdapter, flag) {
+			flags = append(flags, "--"+flag)
+		}
+	})
+	return flags
+}
+
+// idleColumns lists the names of columns that were given and that the format of the rows
+// does not read.
+func (r *Run) idleColumns() (flags []string) {
+	reads := slices.Concat(r.train.Reads(), r.Columns.Ignore)
+	given(reflect.ValueOf(r.Columns), func(flag string, v reflect.Value) {
+		if v.Kind() == reflect.String && !slices.Contains(reads, v.String()) {
+			flags = append(flags, "--"+flag)
+		}
+	})
 	return flags
 }
 
@@ -62,6 +88,9 @@ func (c *Config) idle() []string {
 func (r *Run) noteIdle() {
 	if n, all := r.projected(r.Base.Model); r.Method == "galore" && n < all {
 		r.observer.Note("galore: %d of the blocks' %d matrices have no more than --galore-rank %d rows or columns: they train as with full", all-n, all, r.GaloreRank)
+	}
+	if flags := r.idleColumns(); len(flags) > 0 {
+		r.observer.Note("without effect: %s (what is learnt has no such column: it reads %s)", strings.Join(flags, ", "), strings.Join(r.train.Reads(), ", "))
 	}
 	flags := r.idle()
 	if len(flags) == 0 {

@@ -3,6 +3,7 @@ package training
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // refused demands that a run is not started, and for what reason.
@@ -58,6 +60,76 @@ func TestIdleSettings(t *testing.T) {
 	c.Method, c.InitAdapter, c.PlusRatio = "lora+", "somewhere", 4
 	if got := c.idle(); !slices.Equal(got, []string{"--r", "--target-modules", "--galore-scale"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// told keeps what a run notes.
+type told struct {
+	quiet
+	notes []string
+}
+
+func (o *told) Note(format string, a ...any) { o.notes = append(o.notes, fmt.Sprintf(format, a...)) }
+
+// notesOf are what a run notes before it begins.
+func notesOf(t *testing.T, base string, c Config) string {
+	t.Helper()
+	o := &told{}
+	r, err := NewRun(c, openTiny(t, base), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(o.notes, "\n")
+}
+
+// TestIdleSettingsAreTold: a setting that nothing reads is noted, of methods and of rows.
+func TestIdleSettingsAreTold(t *testing.T) {
+	for method, want := range map[string]string{
+		"full":      "without effect: --lora-alpha, --target-modules, --layers-to-transform, --top-layers (with --method full)",
+		"prefix":    "without effect: --lora-alpha, --target-modules, --layers-to-transform, --top-layers (with --method prefix)",
+		"ln-tuning": "without effect: --lora-alpha, --layers-to-transform, --top-layers (with --method ln-tuning)",
+		"ia3":       "without effect: --lora-alpha, --layers-to-transform, --top-layers (with --method ia3)",
+	} {
+		c := tinyConfig(t, method)
+		c.MethodConfig = MethodConfig{Choice: adapters.Choice{Alpha: 3, Layers: []int{1}, TopLayers: 1}}
+		if method == "full" || method == "prefix" {
+			c.Targets = []string{"q_proj"}
+		}
+		if got := notesOf(t, "llama-gqa", c); !strings.Contains(got, want) {
+			t.Errorf("%s: %s\nwant %s", method, got, want)
+		}
+	}
+	c := tinyConfig(t, "lora")
+	c.Columns.Label, c.Columns.Pair = "topic", "text_pair" // the second is the default
+	if got := notesOf(t, "llama-gqa", c); !strings.Contains(got, "without effect: --label-column (what is learnt has no such column: it reads prompt, completion") {
+		t.Error(got)
+	}
+}
+
+// TestRankBeyond: a rank that no module has a use for is noted before memory is taken, one
+// that a module has a use for is not.
+func TestRankBeyond(t *testing.T) {
+	c := tinyConfig(t, "lora")
+	c.Targets = []string{"all-linear"}
+	widest := 0
+	for _, s := range openTiny(t, "llama-gqa").Model.Sites() {
+		if s.Kind == models.LinearSite && !s.Head {
+			widest = max(widest, min(s.Linear.W.Rows, s.Linear.W.Cols))
+		}
+	}
+	for r, want := range map[int]bool{widest: false, widest + 1: true, 1000: true} {
+		c.R = r
+		got := notesOf(t, "llama-gqa", c)
+		if note := fmt.Sprintf("--r: a rank of %d is above %d,", r, widest); strings.Contains(got, note) != want {
+			t.Errorf("%q: %v, want %v of\n%s", note, !want, want, got)
+		}
+	}
+	c.RankPattern = map[string]int{"q_proj": 2}
+	if got := notesOf(t, "llama-gqa", c); strings.Contains(got, "--r: a rank") {
+		t.Error(got)
 	}
 }
 

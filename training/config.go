@@ -25,7 +25,7 @@ type Config struct {
 	Validation      []string  `help:"Files of examples to validate on." placeholder:"PATH" group:"data"`
 	Split           float64   `name:"validation-split" help:"Share of the examples to validate on instead." group:"data" is:"share"`
 	Task            string    `help:"GLUE task with its prompt and metric: ${tasks}." group:"data"`
-	Objective       string    `help:"What is learnt: ; what the data has labels for where the base generates no text, and text elsewhere, if empty." group:"data"`
+	Objective       string    `help:"What is learnt: ${objectives}; what the data has labels for where the base generates no text, and text elsewhere, if empty." group:"data"`
 	Classes         []string  `help:"Names of the classes that a head tells apart, in their order; those of the data if empty." placeholder:"NAME" group:"data"`
 	Weights         []float64 `name:"class-weights" help:"Weights of the classes in the loss, in their order." placeholder:"NUMBER" group:"data" is:"positive"`
 	Smoothing       float64   `name:"label-smoothing" help:"Share of a label that is spread evenly over all classes." group:"data" is:"share"`
@@ -179,12 +179,12 @@ func (c *Config) validateCourse(fault func(flag, format string, a ...any)) {
 	if c.Output == "" {
 		fault("output", "is missing")
 	}
-	for flag, on := range map[string]bool{"keep-best": c.Best, "patience": c.Patience > 0} {
+	for flag, on := range map[string]bool{"keep-best": c.Best, "patience": c.Patience > 0, "best-metric": c.BestMetric != ""} {
 		switch {
 		case !on:
 		case len(c.Validation) == 0 && c.Split == 0 && c.Task == "":
 			fault(flag, "nothing to validate on: name --validation or --validation-split")
-		case c.EvalEvery == 0:
+		case c.EvalEvery == 0 && flag != "best-metric":
 			fault(flag, "there is one validation, at the end: --eval-every asks for more")
 		}
 	}

@@ -233,6 +233,11 @@ func TestHeadFaults(t *testing.T) {
 		{"blank", []any{good, `{"text":"b","label":" "}`}, nil, `rows.jsonl:2: column "label": there is no label`},
 		{"-1", []any{good, `{"text":"b","label":-1}`}, nil, `rows.jsonl:2: column "label": -1 says that there is no label`},
 		{"a number among names", []any{good, `{"text":"b","label":0.5}`}, nil, `rows.jsonl:2: column "label": 0.5 is a number where the names of classes are: --objective regress`},
+		{"a whole number among names", []any{good, `{"text":"b","label":2}`}, nil, `rows.jsonl:2: column "label": 2 is a number where the names of classes are, such as "no" (`},
+		{"a name after numbers", []any{`{"text":"b","label":2}`, `{"text":"b","label":3}`, good}, nil, `rows.jsonl:1: column "label": 2 is a number where the names of classes are, such as "no" (`},
+		{"a whole number in a table", []any{good}, func(c *Config) { c.Data = []string{tableOf(t, "text,label\na,x\nb,2\n")} }, `rows.csv:3: column "label": 2 is a number where the names`},
+		{"a number among labels", []any{`{"text":"b","label":["a",2]}`}, nil, `rows.jsonl:1: column "label": 2 is a number where the names`},
+		{"a number among tags", []any{`{"tokens":["a","b"],"tags":["O",2]}`}, nil, `rows.jsonl:1: column "tags": 2 is a number where the names`},
 		{"a name among numbers", []any{`{"text":"b","label":0.5}`, good}, nil, `rows.jsonl:2: column "label" is "no", a text where numbers are: --objective classify`},
 		{"NaN", []any{`{"text":"b","label":NaN}`}, func(c *Config) { c.Objective = regresses }, `rows.jsonl:1: not a JSON object`},
 		{"NaN in a table", []any{good}, func(c *Config) { c.Data, c.Objective = []string{tableOf(t, "text,label\na,0.5\nb,nan\n")}, regresses }, `rows.csv:3: column "label" is "nan", want a finite number`},
@@ -245,6 +250,8 @@ func TestHeadFaults(t *testing.T) {
 		{"twice", []any{`{"text":"b","label":["a","a"]}`}, nil, `rows.jsonl:1: column "label" has "a" twice`},
 		{"another label in the validation", []any{good, `{"text":"b","label":"yes"}`}, func(c *Config) { c.Validation = []string{rowsOf(t, `{"text":"b","label":"maybe"}`)} }, `rows.jsonl:1: column "label" is "maybe", which is none of the 2 classes`},
 		{"fewer tags", []any{`{"tokens":["a","b"],"tags":["O"]}`, `{"tokens":["a"],"tags":["X"]}`}, nil, `rows.jsonl:1: column "tokens" has 2 words, and "tags" 1 tags`},
+		{"fewer tags, and one class", []any{`{"tokens":["a","b"],"tags":["O"]}`}, nil, `rows.jsonl:1: column "tokens" has 2 words, and "tags" 1 tags`},
+		{"more tags", []any{`{"tokens":["a"],"tags":["O","X"]}`}, nil, `rows.jsonl:1: column "tokens" has 1 words, and "tags" 2 tags`},
 		{"an empty word", []any{`{"tokens":["a",""],"tags":["O","X"]}`}, nil, `rows.jsonl:1: column "tokens": word 1 is empty`},
 		{"a tag of no class", []any{`{"tokens":["a","b"],"tags":["O",0.5]}`}, nil, `rows.jsonl:1: column "tags": 0.5 is a number`},
 		{"weights", []any{good, `{"text":"b","label":"yes"}`}, func(c *Config) { c.Weights = []float64{1} }, "--class-weights: 1 weights for 2 classes: [no yes]"},
@@ -269,6 +276,78 @@ func TestHeadFaults(t *testing.T) {
 				t.Error("the output folder is left")
 			}
 		})
+	}
+}
+
+// TestNumbersAsNames: "2" is a name, and so is 2 where --classes says so.
+func TestNumbersAsNames(t *testing.T) {
+	for _, c := range []struct {
+		row     string
+		classes []string
+	}{{`{"text":"b","label":"2"}`, nil}, {`{"text":"b","label":2}`, []string{"x", "2"}}, {`{"text":"b","label":1}`, []string{"x", "y"}}} {
+		config := headConfig(t, "lora", classifies)
+		config.Data, config.Validation, config.Classes, config.MaxSteps = []string{rowsOf(t, `{"text":"a","label":"x"}`, c.row)}, nil, c.classes, 1
+		if _, err := trainHead(t, config, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
+			t.Errorf("%s: %v", c.row, err)
+		}
+	}
+}
+
+// TestHeadAlone: an adapter that adapts no module trains a head on a base that stays as it
+// is, by every method that takes names of modules.
+func TestHeadAlone(t *testing.T) {
+	for _, method := range []string{"lora", "dora", "vera", "miss", "ia3", "ln-tuning", "bitfit"} {
+		c := headConfig(t, method, classifies)
+		c.Targets, c.MaxSteps = []string{"dummy-target-modules"}, 2
+		if _, err := trainHead(t, c, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
+			t.Errorf("%s: %v", method, err)
+			continue
+		}
+		folder := opened(t, c.Output)
+		if tensors := folder.All(); len(tensors) != 2 {
+			t.Errorf("%s: it has %d tensors, want the classifier's two", method, len(tensors))
+		}
+		if !strings.Contains(string(folder.Config.JSON()), `"target_modules": "dummy-target-modules"`) {
+			t.Errorf("%s: %s", method, folder.Config.JSON())
+		}
+		next := headConfig(t, method, classifies)
+		next.InitAdapter, next.MaxSteps = c.Output, 1
+		if _, err := trainHead(t, next, openEncoder(t, "encoders/bert"), &quiet{}); err != nil {
+			t.Errorf("%s goes on: %v", method, err)
+		}
+	}
+}
+
+// TestSettingsOfAHead: where text is learnt, what only a head has is refused, and so is a
+// row that a head would read, by what would read it.
+func TestSettingsOfAHead(t *testing.T) {
+	for want, change := range map[string]func(c *Config){
+		"--classes: of a head, and the run learns text":                                                      func(c *Config) { c.Classes = []string{"a", "b"} },
+		"--class-weights, --label-smoothing: of a head":                                                      func(c *Config) { c.Weights, c.Smoothing = []float64{1, 2}, 0.1 },
+		"--objective classify trains a head (or multi-label, regress, tag)":                                  func(c *Config) { c.Smoothing = 0.1 },
+		`rows.jsonl:1: column "label" is not read where text is learnt: peft-train run --objective classify`: func(c *Config) { c.Data = []string{rowsOf(t, `{"text":"a","label":"no"}`)} },
+		"peft-train run --objective tag learns tags of words":                                                func(c *Config) { c.Data = []string{rowsOf(t, `{"tokens":["a"],"tags":["O"]}`)} },
+		"peft-train run --objective classify (or multi-label, or regress) learns labels":                     func(c *Config) { c.Data = []string{rowsOf(t, `{"premise":"a","label":1}`)} },
+	} {
+		c := headConfig(t, "lora", "")
+		c.Data, c.Validation = tinyConfig(t, "lora").Data, nil
+		change(&c)
+		if _, err := trainHead(t, c, openTiny(t, "llama-gqa"), &quiet{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nwant %s", err, want)
+		}
+	}
+	c := headConfig(t, "lora", "")
+	c.Validation, c.BestMetric = nil, "accuracy"
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "--best-metric: nothing to validate on") {
+		t.Error(err)
+	}
+}
+
+// TestNoHeadToMeasure: what is measured of an encoder is a head.
+func TestNoHeadToMeasure(t *testing.T) {
+	a := Assessment{Data: []string{rowsOf(t, `{"text":"a","label":"no"}`)}, Format: "auto", Columns: headConfig(t, "lora", classifies).Columns, Threads: 1}
+	if _, _, err := Assess(context.Background(), openEncoder(t, "encoders/bert"), a); !errors.Is(err, models.ErrTask) || !strings.Contains(err.Error(), "--adapter names the folder of an adapter that has one") {
+		t.Error(err)
 	}
 }
 

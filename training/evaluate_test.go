@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
@@ -91,7 +92,7 @@ func TestContextIsShared(t *testing.T) {
 		if _, err := train(t, c, "llama-gqa", &quiet{}); err != nil {
 			t.Fatal(err)
 		}
-		a := Assessment{Data: c.Data, Format: "auto", Columns: c.Columns, Adapter: c.Output, ExactMatch: 8, Threads: 1}
+		a := Assessment{Data: c.Data, Format: "auto", Columns: c.Columns, Adapter: opened(t, c.Output), ExactMatch: 8, Threads: 1}
 		if _, samples, err := Assess(context.Background(), openTiny(t, "llama-gqa"), a); err != nil || len(samples) != 1 {
 			t.Errorf("%s: %d samples, %v", method, len(samples), err)
 		}
@@ -104,6 +105,16 @@ func TestContextIsShared(t *testing.T) {
 			t.Errorf("%s: %v", method, err)
 		}
 	}
+}
+
+// opened is the adapter in a folder.
+func opened(t *testing.T, dir string) *adapters.Folder {
+	t.Helper()
+	folder, err := adapters.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
 }
 
 // TestAnswersOfAConversation: what is wanted is what the assistant says first,

@@ -3,7 +3,6 @@ package training
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
@@ -27,9 +26,9 @@ func (e *evaluator) headScores(batch []Sequence) (scores kernels.Matrix, losses 
 
 // judged is what a head has made of a set, and what was wanted.
 type judged struct {
-	labels, chosen []int     // of classes that exclude each other
-	wanted, got    []float64 // of a regression, and of several labels, 0 or 1 a class
-	rows           int
+	labels, chosen []int      // of classes that exclude each other
+	wanted, got    []float64  // of a regression
+	right, marked  [][]bool   // of several labels, a decision a class
 	tags, found    [][]string // of the words of each text, of classes that are entities' tags
 }
 
@@ -65,21 +64,17 @@ func (e *evaluator) judge(ctx context.Context, set dataset.Examples) (Scores, er
 }
 
 func (j *judged) add(problem models.Problem, scores kernels.Matrix, r *rows) {
-	j.rows += scores.Rows
 	for i := range scores.Rows {
 		row := scores.Row(i)
 		switch problem {
-		case models.Regression, models.MultiLabel:
+		case models.Regression:
+			j.wanted, j.got = append(j.wanted, float64(r.wanted[i])), append(j.got, float64(row[0]))
+		case models.MultiLabel:
+			right, chosen := make([]bool, len(row)), make([]bool, len(row))
 			for c, v := range row {
-				got := float64(v)
-				if problem == models.MultiLabel { // a probability over one half
-					got = 0
-					if v > 0 {
-						got = 1
-					}
-				}
-				j.got, j.wanted = append(j.got, got), append(j.wanted, float64(r.wanted[i*len(row)+c]))
+				right[c], chosen[c] = r.wanted[i*len(row)+c] > 0, v > 0 // a probability over one half
 			}
+			j.right, j.marked = append(j.right, right), append(j.marked, chosen)
 		default:
 			j.labels, j.chosen = append(j.labels, int(r.targets[i])), append(j.chosen, kernels.ArgMax(row))
 		}
@@ -123,8 +118,8 @@ func headMetrics(o *Objective) []headMetric {
 		}
 	case o.Problem == models.MultiLabel:
 		return []headMetric{
-			{"f1", func(j *judged) float64 { return metric.F1(rounded(j.wanted), rounded(j.got)) }}, // over all classes together
-			{"accuracy", allRight},
+			{"f1", func(j *judged) float64 { return metric.MultiLabelF1(j.right, j.marked) }},
+			{"accuracy", func(j *judged) float64 { return metric.Subset(j.right, j.marked) }},
 		}
 	case o.Problem == models.SingleLabel && o.Classes == 2:
 		return []headMetric{
@@ -137,25 +132,6 @@ func headMetrics(o *Objective) []headMetric {
 		return []headMetric{{"f1", func(j *judged) float64 { return metric.Entities(j.tags, j.found).F1 }}, accuracy}
 	}
 	return []headMetric{accuracy}
-}
-
-func rounded(v []float64) []int {
-	out := make([]int, len(v))
-	for i, x := range v {
-		out[i] = int(x)
-	}
-	return out
-}
-
-// allRight is the share of texts of which every label is right.
-func allRight(j *judged) float64 {
-	right, n := 0, len(j.got)/j.rows
-	for i := range j.rows {
-		if slices.Equal(j.wanted[i*n:(i+1)*n], j.got[i*n:(i+1)*n]) {
-			right++
-		}
-	}
-	return float64(right) / float64(j.rows)
 }
 
 // lowers are the metrics of which less is better.

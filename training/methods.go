@@ -81,8 +81,9 @@ func (c *Config) complete() {
 }
 
 // method opens the parameters that the configuration trains, of a head too where labels
-// say what it learns; nil: there is none.
-func (c *Config) method(m models.Model, l *dataset.Labels) (Method, error) {
+// say what it learns; nil: there is none. What is odd about it is noted before memory is
+// taken for it.
+func (c *Config) method(m models.Model, l *dataset.Labels, note func(format string, a ...any)) (Method, error) {
 	c.complete()
 	if w, ok := wholes[c.Method]; ok {
 		if err := c.fits(m); err != nil {
@@ -127,6 +128,14 @@ func (c *Config) method(m models.Model, l *dataset.Labels) (Method, error) {
 	}
 	if config, err = adapters.WriteOut(m, config); err != nil {
 		return nil, err
+	}
+	beyond, err := adapters.BeyondRank(m, config, c.Start)
+	if err != nil {
+		return nil, err
+	}
+	if beyond != nil {
+		note("--r: a rank of %d is above %d, the smaller side of the largest module that is adapted: a higher one than that takes memory and can learn no more; the adapter's values take %s, and gradients and optimizer come on top",
+			beyond.Rank, beyond.Side, Size(beyond.Bytes))
 	}
 	a, err := adapters.New(m, config)
 	if err != nil {

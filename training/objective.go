@@ -91,7 +91,10 @@ func (o *Objective) judge(p *models.Pass, losses []float64, scores kernels.Matri
 func (r *Run) labels() (*dataset.Labels, error) {
 	c := r.Base.Model.Config()
 	if r.Objective == "" && c.Architecture.Does(models.Generate) || r.Objective == generates {
-		return nil, c.Architecture.Check(models.Generate)
+		if err := c.Architecture.Check(models.Generate); err != nil {
+			return nil, err
+		}
+		return nil, r.headless()
 	}
 	l := &dataset.Labels{Classes: objectives[r.Objective]}
 	l.Names = r.Classes
@@ -193,14 +196,31 @@ func (c *Config) validateClasses(fault func(flag, format string, a ...any)) {
 			fault("classes", "%q is there twice, or is no name", name)
 		}
 	}
-	if c.Objective != generates {
-		return
-	}
-	for flag, given := range map[string]bool{"classes": len(c.Classes) > 0, "class-weights": len(c.Weights) > 0, "label-smoothing": c.Smoothing > 0} {
-		if given {
+	if c.Objective == generates {
+		for _, flag := range c.ofAHead() {
 			fault(flag, "it is of a head, and --objective %s learns text", generates)
 		}
 	}
+}
+
+// ofAHead lists the settings that were given and that only a head has.
+func (c *Config) ofAHead() (flags []string) {
+	for flag, given := range map[string]bool{"classes": len(c.Classes) > 0, "class-weights": len(c.Weights) > 0, "label-smoothing": c.Smoothing > 0} {
+		if given {
+			flags = append(flags, flag)
+		}
+	}
+	slices.Sort(flags)
+	return flags
+}
+
+// headless refuses settings of a head where the base generates text, and nothing says
+// that a head is to learn.
+func (r *Run) headless() error {
+	if flags := r.ofAHead(); len(flags) > 0 {
+		return fmt.Errorf("--%s: of a head, and the run learns text, as the base generates it: --objective %s trains a head (or %s)", strings.Join(flags, ", --"), classifies, strings.Join(Objectives[2:], ", "))
+	}
+	return nil
 }
 
 // drawHead draws the first weights of a head that is a model's own, as transformers does.

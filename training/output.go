@@ -63,6 +63,18 @@ func readMark(dir string) (m mark, err error) {
 	return m, nil
 }
 
+// Outcome is what became of the run whose folder it is.
+type Outcome struct {
+	Finished bool
+	Steps    int // that it was to take; 0: no run has been there
+}
+
+// OutcomeOf reads it.
+func OutcomeOf(dir string) (Outcome, error) {
+	m, err := readMark(dir)
+	return Outcome{m.State == finished, m.Steps}, err
+}
+
 // mark says what has become of the run.
 func (r *Run) mark(state, digest string) error {
 	b, err := json.MarshalIndent(mark{state, r.Method, r.at.Step, r.steps, digest}, "", "  ")

@@ -96,7 +96,7 @@ func (r *Run) open() error {
 			return err
 		}
 	}
-	method, err := r.method(r.Base.Model, r.heads)
+	method, err := r.method(r.Base.Model, r.heads, r.observer.Note)
 	if err != nil {
 		return err
 	}
@@ -113,8 +113,8 @@ func (r *Run) open() error {
 	if err := r.openData(goal.Head, room(r.Base.Model, method.Adapter()), invocation(method.Adapter())); err != nil {
 		return err
 	}
-	if r.held == nil && (r.Best || r.Patience > 0) {
-		return errors.New("--keep-best and --patience: nothing to validate on: name --validation or --validation-split")
+	if r.held == nil && (r.Best || r.Patience > 0 || r.BestMetric != "") {
+		return errors.New("--keep-best, --patience and --best-metric: nothing to validate on: name --validation or --validation-split")
 	}
 	o, err := r.optimizer()
 	if err != nil {

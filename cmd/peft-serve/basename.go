@@ -7,18 +7,11 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 )
 
-// baseNames are what a base goes by: its folder, file or repository, and the
-// names in a GGUF file. See adapters.BaseName for how they are compared.
+// baseNames are what a base goes by: its folder, file or repository, and the names that
+// its files give it, of which peft-train takes one. See adapters.BaseName for how they
+// are compared.
 func baseNames(uri string, b *base) []string {
-	names := []string{uri, b.path}
-	if b.source.GGUF != nil {
-		for _, key := range []string{"general.name", "general.repo_url"} {
-			if name, ok := b.source.GGUF.String(key); ok {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
+	return append([]string{uri, b.path}, b.source.Names()...)
 }
 
 // stranger tells that an adapter names another base; empty where it names this

@@ -18,10 +18,10 @@ type benchCommand struct {
 	reading
 	Threads int `group:"base" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 
-	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load"`
-	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate"`
+	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load, or what the context of --base holds"`
+	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate; fewer by default where the context of --base holds fewer"`
 	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured; medians are reported"`
-	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters and --url"`
+	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters, --grid and --url, and those that run at once under --rate here"`
 	Seed        int `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the adapters and of where prompts begin"`
 
 	Adapters         int      `group:"adapters" local:"" placeholder:"N" default:"0" help:"Measure requests spread over N adapters, against the base alone"`
@@ -35,7 +35,7 @@ type benchCommand struct {
 	Clients  int           `group:"sustained" local:"" placeholder:"N" help:"Have N clients send requests one after another for --duration"`
 	Duration time.Duration `group:"sustained" local:"" placeholder:"TIME" default:"1m" help:"How long"`
 	Zipf     float64       `group:"sustained" local:"" placeholder:"S" default:"0" help:"Draw the k-th of the adapters in proportion to 1/k^S; 0: evenly"`
-	Resident share         `group:"sustained" local:"" placeholder:"SHARE" default:"0.1" help:"Share of the adapters that there is memory for, of as many as run at once at least; the others are loaded as they are asked for. Of --url it is the server's"`
+	Resident share         `group:"sustained" local:"" placeholder:"SHARE" default:"0.1" help:"Share of the adapters that there is memory for here, of as many as run at once at least (--clients, or --requests under --rate); the others are loaded as they are asked for"`
 	TTFT     time.Duration `name:"ttft" group:"sustained" local:"" placeholder:"TIME" help:"Longest time to the first token of a request that counts as good; 0: any"`
 	TBT      time.Duration `name:"tbt" group:"sustained" local:"" placeholder:"TIME" help:"Longest mean time between the tokens of a request that counts as good; 0: any"`
 
@@ -48,6 +48,8 @@ type benchCommand struct {
 
 	Kernels bool `group:"output" local:"" help:"Measure matrix products by shape and format: those of the base, if one is given"`
 	JSON    bool `name:"json" group:"output" local:"" help:"Write JSON instead of a table"`
+
+	given map[string]bool // flags of the command line
 }
 
 func (b *benchCommand) validate(wrong *faults) {
@@ -55,9 +57,7 @@ func (b *benchCommand) validate(wrong *faults) {
 		wrong.add("bench: say what to measure: --base MODEL, --synthetic SIZE:FORMAT, --url URL or --kernels")
 	}
 	b.validateTogether(wrong)
-	if b.Schema != "" && b.URL == "" {
-		wrong.add("--schema: is for --url")
-	}
+	b.validateRead(wrong)
 	if _, _, err := parseSynthetic(b.Synthetic); b.Synthetic != "" && err != nil {
 		wrong.add("--synthetic: %s", err)
 	}
@@ -69,7 +69,7 @@ func (b *benchCommand) validate(wrong *faults) {
 		value, smallest int
 	}{
 		{"prompt", b.Prompt, 0}, {"generate", b.Generate, 1}, {"repetitions", b.Repetitions, 1}, {"requests", b.Requests, 1},
-		{"adapters", b.Adapters, 0}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0}, {"clients", b.Clients, 0},
+		{"adapters", b.Adapters, 0}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
 	} {
 		if n.value < n.smallest {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
@@ -92,10 +92,14 @@ func (b *benchCommand) validateTogether(wrong *faults) {
 			wrong.add("--%s: cannot be measured together with --%s", pair.one, pair.other)
 		}
 	}
-	for name, v := range map[string]float64{"rate": b.Rate, "zipf": b.Zipf} {
-		if !(v >= 0 && v <= 1e6) {
-			wrong.add("--%s: %v is not from 0 to 1000000", name, v)
-		}
+	if b.given["rate"] && !(b.Rate > 0 && b.Rate <= 1e6) {
+		wrong.add("--rate: %v is not above 0 and up to 1000000", b.Rate)
+	}
+	if b.given["clients"] && b.Clients < 1 {
+		wrong.add("--clients: %d is below 1", b.Clients)
+	}
+	if !(b.Zipf >= 0 && b.Zipf <= 1e6) {
+		wrong.add("--zipf: %v is not from 0 to 1000000", b.Zipf)
 	}
 	if b.Resident < 0 {
 		wrong.add("--resident: off is no share of the adapters")
@@ -159,6 +163,31 @@ func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 		return r.json(c.out)
 	}
 	return r.table(c.out)
+}
+
+// fit cuts the lengths that are not given to the base's context: of a prompt and an
+// answer together or, alone, of each beside one token.
+func (b *benchCommand) fit(own int, alone bool) (length int, err error) {
+	switch {
+	case b.given["generate"]:
+	case alone:
+		b.Generate = max(1, min(b.Generate, own-2))
+	case b.Prompt > 0:
+		b.Generate = max(1, min(b.Generate, own-b.Prompt))
+	default:
+		b.Generate = max(1, min(b.Generate, own/2))
+	}
+	if alone {
+		b.Prompt = b.promptTokens(max(1, min(512, own-1)))
+		length = max(b.Prompt, b.Generate+1) + 1
+	} else {
+		b.Prompt = b.promptTokens(max(1, min(64, own-b.Generate)))
+		length = b.Prompt + b.Generate
+	}
+	if length > own {
+		return 0, fmt.Errorf("--prompt and --generate ask for %d tokens: %s has a context of %d", length, b.Base, own)
+	}
+	return length, nil
 }
 
 // promptTokens is the length of a prompt under this load.

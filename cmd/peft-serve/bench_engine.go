@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -30,15 +29,17 @@ type bed struct {
 	made map[string]catalogue.Adapter // that are in no folder: see adopt
 }
 
-// newBed opens the base with room for requests of the given length, and a catalogue
-// of adapters. The prefix cache is off: a prompt measured again is computed again.
-func (b *benchCommand) newBed(ctx context.Context, c console, adapters catalogue.Options, requests, length int) (*bed, error) {
+// newBed opens the base with room for requests, each a prompt and its answer or, alone,
+// one of the two, and a catalogue of adapters. The prefix cache is off: a prompt
+// measured again is computed again.
+func (b *benchCommand) newBed(ctx context.Context, c console, adapters catalogue.Options, requests int, alone bool) (*bed, error) {
 	opened, err := openBase(ctx, b.Base, b.options(0), c)
 	if err != nil {
 		return nil, err
 	}
-	if own := opened.model.Config().Context; length > own {
-		return nil, errors.Join(fmt.Errorf("--prompt and --generate ask for %d tokens: %s has a context of %d", length, b.Base, own), opened.source.Close())
+	length, err := b.fit(opened.model.Config().Context, alone)
+	if err != nil {
+		return nil, errors.Join(err, opened.source.Close())
 	}
 	opened.precision = b.precision()
 	d := &bed{base: opened, pool: kernels.NewPool(threads(b.Threads)), made: map[string]catalogue.Adapter{}}

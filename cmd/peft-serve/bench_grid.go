@@ -35,11 +35,11 @@ type gridCell struct {
 // modules, as many as there are adapters and no fewer than --requests. A row's loads
 // and the base's take turns.
 func (b *benchCommand) measureGrid(ctx context.Context, c console, r *report) (err error) {
-	length, most := b.promptTokens(64), 0
+	most := 0
 	for _, n := range gridAdapters {
 		most = max(most, b.gridRequests(n))
 	}
-	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: boundless}, most, length+b.Generate)
+	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: boundless}, most, false)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (b *benchCommand) gridRow(ctx context.Context, d *bed, text []int32, rank i
 		seen := map[int]float64{}
 		for i, n := range gridAdapters {
 			requests := b.gridRequests(n)
-			prompts := b.prompts(text, round, requests, b.promptTokens(64))
+			prompts := b.prompts(text, round, requests, b.Prompt)
 			if _, ok := seen[requests]; !ok {
 				m, err := d.run(ctx, prompts, make([]string, requests), b.Generate)
 				if err != nil {

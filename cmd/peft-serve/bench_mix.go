@@ -22,8 +22,7 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	length := b.promptTokens(64)
-	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: boundless}, b.Requests, length+b.Generate)
+	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: boundless}, b.Requests, false)
 	if err != nil {
 		return err
 	}
@@ -48,8 +47,8 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 	if err != nil {
 		return err
 	}
-	return b.compare(variants(b.Requests, names), length, r, func(round int, v load) (measured, error) {
-		return d.run(ctx, b.prompts(text, round, b.Requests, length), v.adapters, b.Generate)
+	return b.compare(variants(b.Requests, names), b.Prompt, r, func(round int, v load) (measured, error) {
+		return d.run(ctx, b.prompts(text, round, b.Requests, b.Prompt), v.adapters, b.Generate)
 	})
 }
 

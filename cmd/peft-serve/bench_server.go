@@ -50,12 +50,11 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 	}
 	length := b.promptTokens(64)
 	if b.lasts() {
-		s := b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) error {
+		r.Sustained, err = b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) error {
 			_, _, err := t.one(ctx, prompt, adapter, nil, b.Generate, seen)
 			return err
 		})
-		r.Sustained = &s
-		return nil
+		return err
 	}
 	all := variants(b.Requests, names)
 	if b.Schema != "" {

@@ -11,8 +11,7 @@ import (
 // measureSpeed is a base alone, one request at a time: a prompt without an
 // answer, and an answer to one token.
 func (b *benchCommand) measureSpeed(ctx context.Context, c console, r *report) (err error) {
-	length := b.promptTokens(512)
-	d, err := b.newBed(ctx, c, catalogue.Options{}, 1, max(length, b.Generate+1)+1)
+	d, err := b.newBed(ctx, c, catalogue.Options{}, 1, true)
 	if err != nil {
 		return err
 	}
@@ -22,6 +21,7 @@ func (b *benchCommand) measureSpeed(ctx context.Context, c console, r *report) (
 	if err != nil {
 		return err
 	}
+	length := b.Prompt
 	prompts := b.prompts(text, 0, 1, length)
 	var prefill, decode []float64
 	for i := range b.Repetitions + 1 { // the first warms caches and is not counted

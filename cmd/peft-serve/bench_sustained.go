@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -40,6 +41,8 @@ type sustained struct {
 
 	Loads     int `json:"loads,omitempty"` // of adapters
 	Evictions int `json:"evictions,omitempty"`
+
+	answered int // requests that finished, or got a token and did not fail
 }
 
 type percentiles struct {
@@ -73,8 +76,9 @@ type record struct {
 }
 
 // sustain sends requests for as long as --duration says, and reports. Requests that
-// run at the end count by the tokens that they got.
-func (b *benchCommand) sustain(ctx context.Context, text []int32, names []string, send sender) sustained {
+// run at the end count by the tokens that they got; where none was answered, there is
+// nothing to report but that.
+func (b *benchCommand) sustain(ctx context.Context, text []int32, names []string, send sender) (*sustained, error) {
 	length := b.promptTokens(64)
 	ctx, cancel := context.WithTimeout(ctx, b.Duration)
 	defer cancel()
@@ -118,7 +122,18 @@ func (b *benchCommand) sustain(ctx context.Context, text []int32, names []string
 	group.Wait()
 	s := b.summarise(records, min(time.Since(start), b.Duration))
 	s.Adapters, s.Prompt = len(names), length
-	return s
+	return &s, s.fault()
+}
+
+// fault is that nothing was measured: no request was answered.
+func (s *sustained) fault() error {
+	switch {
+	case s.answered > 0:
+		return nil
+	case s.Failed > 0:
+		return fmt.Errorf("none of %d requests was answered: %s", s.Sent, s.FirstFailure)
+	}
+	return fmt.Errorf("none of %d requests was answered within %.3g s: give a longer --duration", s.Sent, s.Duration)
 }
 
 // pause waits; false: ctx has ended.
@@ -148,6 +163,9 @@ func (b *benchCommand) summarise(records []*record, lasted time.Duration) sustai
 			if s.FirstFailure == "" {
 				s.FirstFailure = r.err.Error()
 			}
+		}
+		if r.err == nil && (len(r.tokens) > 0 || !r.end.IsZero()) {
+			s.answered++
 		}
 		tokens += len(r.tokens)
 		for i, at := range r.tokens {

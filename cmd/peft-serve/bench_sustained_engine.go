@@ -26,14 +26,17 @@ func (b *benchCommand) sustainEngine(ctx context.Context, c console, r *report) 
 	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	length, slots := b.promptTokens(64), max(b.Clients, b.Requests)
+	slots := b.Clients
+	if slots == 0 {
+		slots = b.Requests
+	}
 	names, bytes, err := b.adaptersFor(ctx, c, dir)
 	if err != nil {
 		return err
 	}
 	resident := min(len(names), max(int(math.Ceil(float64(len(names))*float64(b.Resident))), slots))
 	counts := new(loadCounts)
-	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: max(1, resident*bytes), Observer: counts}, slots, length+b.Generate)
+	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: max(1, resident*bytes), Observer: counts}, slots, false)
 	if err != nil {
 		return err
 	}
@@ -52,14 +55,14 @@ func (b *benchCommand) sustainEngine(ctx context.Context, c console, r *report) 
 	if err != nil {
 		return err
 	}
-	s := b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) error {
+	s, err := b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) error {
 		_, err := d.one(ctx, prompt, adapter, b.Generate, seen)
 		return err
 	})
 	s.Resident = resident
 	s.Loads, s.Evictions = counts.get()
-	r.Sustained = &s
-	return nil
+	r.Sustained = s
+	return err
 }
 
 // adaptersFor writes the adapters, and tells what one takes in memory.

@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +36,7 @@ func benched(t *testing.T, args ...string) report {
 	var out bytes.Buffer
 	con := silent()
 	con.out = &out
-	c, err := parse(append([]string{"bench", "--json", "--repetitions", "1"}, args...), con)
+	c, err := parse(append([]string{"bench", "--json"}, args...), con)
 	require.NoError(t, err)
 	require.NoError(t, c.Run(t.Context(), con))
 	var r report
@@ -66,7 +69,7 @@ func TestSyntheticBases(t *testing.T) {
 }
 
 func TestBenchGrid(t *testing.T) {
-	r := benched(t, "--base", randomBase(t, kernels.Q8_0), "--grid", "--prompt", "2", "--generate", "1", "--requests", "2", "--adapter-precision", "q8_0")
+	r := benched(t, "--base", randomBase(t, kernels.Q8_0), "--grid", "--prompt", "2", "--generate", "1", "--requests", "2", "--adapter-precision", "q8_0", "--repetitions", "1")
 	require.Len(t, r.Grid, 2*3*3)
 	last := r.Grid[17]
 	require.Equal(t, []any{64, "all-linear", 64, 64}, []any{last.Rank, last.Targets, last.Adapters, last.Requests})
@@ -78,7 +81,7 @@ func TestBenchGrid(t *testing.T) {
 }
 
 func TestBenchKernelsOfABase(t *testing.T) {
-	r := benched(t, "--base", randomBase(t, kernels.Q4_K), "--kernels")
+	r := benched(t, "--base", randomBase(t, kernels.Q4_K), "--kernels", "--repetitions", "1")
 	shapes := map[[2]int]bool{}
 	for _, p := range r.Products {
 		require.Equal(t, "Q4_K", p.Format)
@@ -95,13 +98,84 @@ func TestBenchSustained(t *testing.T) {
 	}
 }
 
+// There is memory for the share of the adapters, and for those that run at once.
+func TestBenchResident(t *testing.T) {
+	base := randomBase(t, kernels.Q8_0)
+	for args, want := range map[string]int{
+		"--clients 2 --resident 0.1": 2, "--clients 2 --resident 0.5": 4, "--clients 9 --resident 0": 8,
+		"--rate 50 --requests 3 --resident 0": 3,
+	} {
+		r := benched(t, append(strings.Fields(args), "--base", base, "--adapters", "8", "--duration", "300ms", "--prompt", "3", "--generate", "2")...)
+		require.Equal(t, want, r.Sustained.Resident, args)
+	}
+}
+
+// What is not given is cut to the base's context.
+func TestBenchFits(t *testing.T) {
+	for _, c := range []struct {
+		prompt, generate, own int // 0: not given
+		alone                 bool
+		want                  [3]int // prompt, generate, both; 0: they do not fit
+	}{
+		{0, 0, 512, true, [3]int{511, 64, 512}},
+		{0, 0, 2048, true, [3]int{512, 64, 513}},
+		{0, 0, 32, true, [3]int{31, 30, 32}},
+		{0, 40, 32, true, [3]int{}},
+		{512, 0, 512, true, [3]int{}},
+		{0, 0, 512, false, [3]int{64, 64, 128}},
+		{0, 0, 32, false, [3]int{16, 16, 32}},
+		{30, 0, 32, false, [3]int{30, 2, 32}},
+		{0, 30, 32, false, [3]int{2, 30, 32}},
+		{20, 20, 32, false, [3]int{}},
+		{32, 0, 32, false, [3]int{}},
+	} {
+		b := &benchCommand{Prompt: c.prompt, Generate: 64, given: map[string]bool{"generate": c.generate > 0}}
+		if c.generate > 0 {
+			b.Generate = c.generate
+		}
+		length, err := b.fit(c.own, c.alone)
+		if c.want[2] == 0 {
+			require.ErrorContains(t, err, "has a context of", c)
+			continue
+		}
+		require.NoError(t, err, c)
+		require.Equal(t, c.want, [3]int{b.Prompt, b.Generate, length}, c)
+	}
+	r := benched(t, "--base", "builtin://base", "--repetitions", "1", "--generate", "2")
+	require.Equal(t, 511, r.Speed[0].Tokens)
+}
+
+// Where no request is answered, nothing has been measured.
+func TestBenchOfNothing(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v1/models":
+			_, _ = w.Write([]byte(`{"data":[{"id":"encoder"}]}`))
+		case "/tokenize":
+			_, _ = w.Write([]byte(`{"tokens":[1,2,3]}`))
+		default:
+			http.Error(w, "this base generates no text", http.StatusBadRequest)
+		}
+	}))
+	defer s.Close()
+	for _, load := range []string{"--clients=2", "--rate=50"} {
+		var errors bytes.Buffer
+		con := silent()
+		con.err = &errors
+		require.Equal(t, 1, run(t.Context(), []string{"bench", "--url", s.URL, load, "--duration", "300ms"}, con), load)
+		require.Contains(t, errors.String(), "requests was answered: POST /v1/completions: 400 Bad Request: this base generates no text")
+	}
+	require.ErrorContains(t, (&sustained{Duration: 1}).fault(), "give a longer --duration")
+	require.NoError(t, (&sustained{Sent: 2, Failed: 1, answered: 1}).fault())
+}
+
 // Clients send one request after another, each under the adapter that is drawn, until
 // the time is over; what was under way then counts by its tokens alone.
 func TestSustain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b := &benchCommand{Clients: 1, Duration: time.Hour, Prompt: 4, Generate: 3}
 	var asked []string
-	s := b.sustain(ctx, []int32{1, 2, 3}, []string{"a", "b"}, func(_ context.Context, prompt []int32, adapter string, seen func()) error {
+	s, err := b.sustain(ctx, []int32{1, 2, 3}, []string{"a", "b"}, func(_ context.Context, prompt []int32, adapter string, seen func()) error {
 		require.Len(t, prompt, 4)
 		seen()
 		if asked = append(asked, adapter); len(asked) == 9 {
@@ -111,6 +185,7 @@ func TestSustain(t *testing.T) {
 		seen()
 		return nil
 	})
+	require.NoError(t, err)
 	require.Contains(t, asked, "a")
 	require.Contains(t, asked, "b")
 	require.Equal(t, []any{9, 9, 0}, []any{s.Sent, s.Finished + 1, s.Failed})
@@ -159,8 +234,42 @@ func TestBenchFaults(t *testing.T) {
 		"--base x --clients 1 --zipf=-1":     "--zipf: -1 is not from 0",
 		"--base x --clients 1 --duration 0s": "--duration: it has to be above 0",
 		"--synthetic 2b:q4_0":                "--synthetic: ",
+		"--base x --rate 0":                  "--rate: 0 is not above 0",
+		"--base x --clients 0":               "--clients: 0 is below 1",
 	} {
 		_, err := parse(append([]string{"bench"}, strings.Fields(args)...), silent())
 		require.ErrorContains(t, err, want, args)
+	}
+}
+
+// A flag that nothing reads in what is measured is refused by its name, and one that
+// is read is not.
+func TestBenchReadsItsFlags(t *testing.T) {
+	flags := strings.Fields("--base=x --threads=1 --ignore-config-key=a --prompt=1 --generate=1 --seed=1 --repetitions=1 --requests=1 --rank=1 --targets=a" +
+		" --adapter-precision=q8_0 --keep=x --duration=1s --ttft=1s --tbt=1s --zipf=1 --resident=1 --key=k --model=m --models=a --lora-field")
+	for measured, unread := range map[string]string{
+		"--base=x":                          "requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field",
+		"--base=x --adapters=2":             "duration ttft tbt zipf resident key model models lora-field",
+		"--base=x --grid":                   "rank keep duration ttft tbt zipf resident key model models lora-field",
+		"--synthetic=1b:q4_0 --kernels":     "prompt generate requests rank targets adapter-precision duration ttft tbt zipf resident key model models lora-field",
+		"--kernels":                         "ignore-config-key prompt generate seed requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field",
+		"--base=x --clients=1":              "repetitions requests rank targets adapter-precision keep zipf resident key model models lora-field",
+		"--base=x --clients=1 --adapters=2": "repetitions requests key model models lora-field",
+		"--base=x --rate=1 --adapters=2":    "repetitions key model models lora-field",
+		"--url=http://x":                    "base threads ignore-config-key rank targets adapter-precision keep duration ttft tbt zipf resident",
+		"--url=http://x --rate=1":           "base threads ignore-config-key repetitions requests rank targets adapter-precision keep resident",
+	} {
+		for _, flag := range flags {
+			name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
+			if strings.Contains(measured, "--"+name+"=") || name == "base" && strings.Contains(measured, "--synthetic") {
+				continue
+			}
+			_, err := parse(append([]string{"bench", flag}, strings.Fields(measured)...), silent())
+			if slices.Contains(strings.Fields(unread), name) {
+				require.ErrorContains(t, err, "--"+name+": ", "%s %s", measured, flag)
+			} else {
+				require.NoError(t, err, "%s %s", measured, flag)
+			}
+		}
 	}
 }

@@ -65,7 +65,7 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 	b.tokenizers.Reserve = reserveTokenizer(h.account)
 	h.elsewhere = c.remotes(b, con, log)
 	h.known, err = catalogue.New(b.load, catalogue.Options{
-		Dir: c.Adapters, Aliases: c.Aliases, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
+		Dir: c.Adapters, Taken: c.baseName(), Aliases: c.Aliases, Bytes: int(c.AdapterBudget), Loads: c.AdapterLoads,
 		Schemes: h.elsewhere.schemes(), Builtin: c.builtinURIs(), Size: b.size, Reserve: reserve(h.account), Inspect: b.inspect, Compose: catalogue.ComposeFor(b.model),
 		Owner:    func(name string) (string, int) { return h.serving.Load().Quota(name) },
 		Observer: h.metrics, Log: log,
@@ -76,9 +76,6 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 	h.closes(h.known.Close)
 	if own := b.model.Config().Context; c.Context > own {
 		return nil, fmt.Errorf("--context: %d is longer than the model's own %d", c.Context, own)
-	}
-	if _, err := h.known.Lookup(c.baseName()); err == nil {
-		log.Warn("an adapter has the base's name: requests by that name are refused", "name", c.baseName())
 	}
 	options := c.engineOptions()
 	options.Observer, options.Log, options.Largest = h.metrics, log, b.source.Largest

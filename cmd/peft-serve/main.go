@@ -56,8 +56,8 @@ type console struct {
 // say writes to the people at the console: a log has no use for its errors.
 func (c console) say(format string, args ...any) { _, _ = fmt.Fprintf(c.err, format, args...) }
 
-// run is the whole command: 0 for success, 1 for a failure, 2 for a
-// configuration that cannot be used, 3 for a batch with rows that
+// run is the whole command: 0 for success, 1 for a failure, 2 for
+// settings that cannot be used, 3 for a batch with rows that
 // failed, 4 for one whose files have changed, 128 and the signal's number for what a
 // signal has cut short. A server that a signal ends in good order has succeeded.
 func run(ctx context.Context, args []string, c console) int {

@@ -147,10 +147,10 @@ func TestOtherNames(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "peft.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("max_num_seqs: 3\nkv_cache: 1GiB\n"), 0o644))
 	c := silent()
-	c.env = []string{"PEFT_SERVE_THREAD=3", "PEFT_SERVE_SERVED_MODEL_NAME=x"}
-	_, err := parse([]string{"--config", file, "--base", "a", "--base=b", "--port", "8000", "--pin", "a", "--pin", "b", "--adapters", t.TempDir()}, c)
+	c.env = []string{"PEFT_SERVE_THREAD=3", "PEFT_SERVE_SERVED_MODEL_NAME=x", "PEFT_SERVE_NOPE=1"}
+	_, err := parse([]string{"--config", file, "--base", "a", "--base=b", "--port", "8000", "--pin", "a", "--pin", "b", "--adapters", t.TempDir(), "--nope", "1"}, c)
 	for _, fault := range []string{
-		"6 faults", "--base: it is there twice: give it once", "--port: there is no such flag; did you mean --addr?",
+		"8 faults", "--nope: there is no such flag\n", "PEFT_SERVE_NOPE: there is no setting nope\n", "--base: it is there twice: give it once", "--port: there is no such flag; did you mean --addr?",
 		file + ": there is no setting max_num_seqs; did you mean slots?", file + ": there is no setting kv_cache; did you mean kv-cache?",
 		"PEFT_SERVE_THREAD: there is no setting thread; did you mean PEFT_SERVE_THREADS?",
 		"PEFT_SERVE_SERVED_MODEL_NAME: there is no setting served-model-name; did you mean PEFT_SERVE_NAME?",

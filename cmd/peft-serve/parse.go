@@ -106,6 +106,7 @@ func parse(args []string, c console) (command, error) {
 		wrong.add("%s", err)
 	}
 	run, _ := selectedCommand(selected, &all)
+	all.Bench.given = givenFlags(selected)
 	all.Serve.values = valuesOf(parser.Model)
 	if !showsKey(args) {
 		all.Serve.keysFrom = sources.origin["api-key"]
@@ -142,6 +143,20 @@ func valuesOf(model *kong.Application) map[string]any {
 		}
 	}
 	return values
+}
+
+// givenFlags are those of the command line.
+func givenFlags(ctx *kong.Context) map[string]bool {
+	given := map[string]bool{}
+	if ctx == nil {
+		return given
+	}
+	for _, p := range ctx.Path {
+		if p.Flag != nil && !p.Resolved {
+			given[p.Flag.Name] = true
+		}
+	}
+	return given
 }
 
 func selectedCommand(ctx *kong.Context, all *commands) (command, bool) {

@@ -16,7 +16,7 @@ import (
 // evalCommand measures a base, or an adapter on it.
 type evalCommand struct {
 	Base       string   `help:"Base model: a Hugging Face folder, a .gguf file or an hf:// URI." placeholder:"PATH"`
-	Adapter    string   `help:"Folder of an adapter; none: the base alone." placeholder:"DIR"`
+	Adapter    string   `help:"Folder of an adapter, or builtin://NAME; none: the base alone." placeholder:"DIR"`
 	Data       []string `help:"Files of examples, or the folder of a --task." placeholder:"PATH"`
 	Task       string   `help:"GLUE task with its prompt and metric: ${tasks}."`
 	Format     string   `help:"What the rows hold: ${formats}." default:"auto"`
@@ -65,8 +65,12 @@ func (e *evalCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer func() { _ = base.Close() }()
+	adapter, err := openAdapter(e.Adapter)
+	if err != nil {
+		return fmt.Errorf("--adapter: %w", err)
+	}
 	scores, samples, err := training.Assess(ctx, base, training.Assessment{
-		Data: e.Data, Task: e.Task, Format: e.Format, Columns: e.Columns, Turns: e.Turns, MaxLength: e.MaxLength, Adapter: e.Adapter,
+		Data: e.Data, Task: e.Task, Format: e.Format, Columns: e.Columns, Turns: e.Turns, MaxLength: e.MaxLength, Adapter: adapter,
 		ExactMatch: e.ExactMatch, Limit: e.Limit, Threads: e.Threads,
 	})
 	if err != nil {

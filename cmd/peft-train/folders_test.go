@@ -40,6 +40,8 @@ func TestPlan(t *testing.T) {
 	succeeds(t, "56,098,816 trained, 0.8256 %", "plan", "--base", "llama-7b", "--r", "32", "--target-modules", "q_proj,k_proj,v_proj,up_proj,down_proj")
 	succeeds(t, "14.0 GB model + 14.0 GB gradients + 28.0 GB Adam + 2.00 GB activations = 58.0 GB", "plan", "--base", "llama-7b", "--method", "full", "--batch-size", "1", "--max-length", "2048")
 	succeeds(t, "4,194,304 trained", "plan", "--base", "llama-7b", "--method", "loraplus", "--target-modules", `.*\.(q|v)_proj`)
+	succeeds(t, "\nlecture: ", "plan", "--base", "deberta-v2-xxlarge", "--compare")
+	succeeds(t, "(no total: ", "plan", "--base", "deberta-v2-xxlarge", "--method", "lisa")
 	out := succeeds(t, "bitfit: method cannot be planned", "plan", "--base", modeltest.Goldens(t, "llama-gqa"), "--compare")
 	for _, method := range []string{"full", "dora", "houlsby", "prefix", "lisa", "block-wise", "galore"} {
 		if !strings.Contains(out, "\n  "+method) && !strings.Contains(out, "\n"+method) && !strings.Contains(out, " "+method+" ") {
@@ -73,7 +75,7 @@ func TestPlan(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"plan", "--base", "no-such-model"}, {"plan", "--base", "llama-7b", "--method", "magic"}, {"plan", "--base", "llama-7b", "--target-modules", "x_proj"},
-		{"plan", "--base", "llama-7b", "--dtype", "q3"}, {"plan"},
+		{"plan", "--base", "llama-7b", "--dtype", "q3"}, {"plan"}, {"plan", "--base", "roberta-base", "--labels", "4"}, {"plan", "--base", "roberta-base", "--labels", "4", "--compare"},
 	} {
 		if code, _, notes := command(t, args...); code == 0 || notes == "" {
 			t.Errorf("%v: code %d, %q", args, code, notes)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/builtin"
 	"github.com/peft-serve/peft-serve/models/hub"
 	"github.com/peft-serve/peft-serve/training"
@@ -30,6 +31,17 @@ func openBase(ctx context.Context, uri string, reading training.BaseConfig, c co
 		base.Revision = ref.Revision
 	}
 	return base, nil
+}
+
+// openAdapter opens a folder, or the adapter that is built in by that URI; nil of none.
+func openAdapter(uri string) (*adapters.Folder, error) {
+	switch {
+	case uri == "":
+		return nil, nil
+	case builtin.Has(uri):
+		return builtin.Open(uri)
+	}
+	return adapters.Open(uri)
 }
 
 func openPath(path string, reading training.BaseConfig, c console) (o *training.Opened, err error) {

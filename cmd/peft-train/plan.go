@@ -12,6 +12,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/plan"
 )
@@ -78,6 +79,9 @@ func (p *planCommand) Run(ctx context.Context, c console) error {
 	if err := p.fits(base); err != nil {
 		return err
 	}
+	if flags := training.Idle(p.Method, p.Choice); len(flags) > 0 && !p.Compare && p.Adapter == "" {
+		c.note("without effect: %s (with --method %s)", strings.Join(flags, ", "), p.Method)
+	}
 	methods := []string{p.Method}
 	if p.Compare {
 		methods = plan.Methods()
@@ -85,7 +89,7 @@ func (p *planCommand) Run(ctx context.Context, c console) error {
 	var all []planned
 	for _, m := range methods {
 		one, err := p.plan(base, m)
-		if err != nil && !p.Compare {
+		if err != nil && (!p.Compare || errors.Is(err, errUsage)) {
 			return err
 		}
 		if err != nil {
@@ -165,6 +169,9 @@ func (p *planCommand) plan(base *plan.Base, method string) (planned, error) {
 	}
 	if err != nil {
 		return planned{}, err
+	}
+	if p.Labels > 0 && trained.Head() == models.Classify {
+		return planned{}, fmt.Errorf("%w: --labels: a head that classifies texts has one of each", errUsage)
 	}
 	trained.Recompute = p.Recompute
 	run := plan.Run{Batch: plan.Batch{Sequences: p.BatchSize, Length: p.MaxLength, Labels: p.Labels}, Optimizer: p.Optimizer}

@@ -30,11 +30,17 @@ type quickstartCommand struct {
 	Output    string `help:"Folder for the examples, and for the adapter in a folder of its name." default:"quickstart" placeholder:"DIR"`
 	MaxSteps  int    `help:"Steps to take." default:"150"`
 	Threads   int    `help:"Threads; 0: one for each core."`
+	Resume    bool   `help:"Go on from where an earlier one was interrupted; of one that has trained, show and publish the adapter again."`
 	Overwrite bool   `help:"Replace what an earlier one has left in --output."`
 }
 
 // Run trains, shows what came of it, and publishes.
-func (q *quickstartCommand) Run(ctx context.Context, c console) error {
+func (q *quickstartCommand) Run(ctx context.Context, c console) (err error) {
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = errors.New("interrupted: the same command with --resume goes on")
+		}
+	}()
 	wrong := []error{atLeast(1, map[string]int{"max-steps": q.MaxSteps}), atLeast(0, map[string]int{"threads": q.Threads})}
 	if !training.IsName(q.Name) {
 		wrong = append(wrong, fmt.Errorf("--name: %q is no name for an adapter: letters, digits, dots, dashes and underscores, the first not a dot", q.Name))
@@ -42,7 +48,13 @@ func (q *quickstartCommand) Run(ctx context.Context, c console) error {
 	if u, err := url.Parse(q.Server); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		wrong = append(wrong, fmt.Errorf("--server: %q is not the URL of a server, such as http://127.0.0.1:8080", q.Server))
 	}
+	if q.Resume && q.Overwrite {
+		wrong = append(wrong, errors.New("--overwrite: goes without --resume, which goes on with what is there"))
+	}
 	if err := faultsOf(wrong); err != nil {
+		return err
+	}
+	if err := q.spare(); err != nil {
 		return err
 	}
 	key := os.Getenv("PEFT_SERVE_API_KEY")
@@ -61,15 +73,17 @@ func (q *quickstartCommand) Run(ctx context.Context, c console) error {
 	}
 	c.note("An adapter is trained that names the department which a customer's message is for; its examples are in %s.", learnt)
 	args := []string{
-		"run", "--base", builtin.Base, "--data", learnt, "--output", filepath.Join(q.Output, q.Name), "--method", "lora", "--target-modules", "all-linear",
+		"run", "--base", builtin.Base, "--data", learnt, "--output", q.adapter(), "--method", "lora", "--target-modules", "all-linear",
 		"--lr", "5e-3", "--batch-size", "32", "--max-steps", fmt.Sprint(q.MaxSteps), "--samples", "0", "--no-keep-checkpoint", "--threads", fmt.Sprint(q.Threads),
 	}
-	if q.Overwrite {
-		args = append(args, "--overwrite")
+	for flag, on := range map[string]bool{"--overwrite": q.Overwrite, "--resume": q.Resume} {
+		if on {
+			args = append(args, flag)
+		}
 	}
 	c.note("peft-train %s\n", strings.Join(args, " "))
 	if code := run(ctx, args, console{out: c.err, err: c.err}); code != 0 {
-		return errors.New("there is no adapter")
+		return errors.New("the run has not come to its end: no adapter is shown or published")
 	}
 	if err := q.compare(ctx, held, c); err != nil {
 		return err
@@ -79,6 +93,29 @@ func (q *quickstartCommand) Run(ctx context.Context, c console) error {
 		return nil
 	}
 	return q.publish(ctx, key, c)
+}
+
+// adapter is its folder.
+func (q *quickstartCommand) adapter() string { return filepath.Join(q.Output, q.Name) }
+
+// spare refuses to train anew where there is an adapter, in words that hold for the
+// flags that there are here.
+func (q *quickstartCommand) spare() error {
+	if q.Overwrite {
+		return nil
+	}
+	was, err := training.OutcomeOf(q.adapter())
+	switch {
+	case err != nil || was.Steps == 0:
+		return err
+	case was.Finished && !q.Resume:
+		return fmt.Errorf("--output: %s holds a finished run, of %d steps: --resume shows and publishes its adapter, --overwrite trains another, and so does another --name or --output", q.adapter(), was.Steps)
+	case q.Resume && !was.Finished && q.MaxSteps < was.Steps:
+		return fmt.Errorf("--max-steps: %d, and the run in %s was to take %d: with --resume it may take more, not fewer", q.MaxSteps, q.adapter(), was.Steps)
+	case was.Finished && q.MaxSteps != was.Steps:
+		return fmt.Errorf("--max-steps: %s holds a finished run, of %d steps, and a quickstart's is not trained on: --max-steps %[2]d with --resume shows and publishes its adapter, --overwrite trains another", q.adapter(), was.Steps)
+	}
+	return nil
 }
 
 // errNobody tells that there is no server.
@@ -108,7 +145,9 @@ func (q *quickstartCommand) compare(ctx context.Context, held string, c console)
 	if err != nil {
 		return err
 	}
-	a.Adapter = filepath.Join(q.Output, q.Name)
+	if a.Adapter, err = openAdapter(q.adapter()); err != nil {
+		return err
+	}
 	after, own, err := training.Assess(ctx, base, a)
 	if err != nil {
 		return err
@@ -127,7 +166,7 @@ func (q *quickstartCommand) compare(ctx context.Context, held string, c console)
 
 // publish puts the adapter into the server, and asks it there.
 func (q *quickstartCommand) publish(ctx context.Context, key string, c console) error {
-	folder := filepath.Join(q.Output, q.Name)
+	folder := q.adapter()
 	there, err := training.Served(ctx, q.Server, key, q.Name, folder) // then it is served already
 	if err == nil && !there {
 		err = training.Publish(ctx, q.Server, q.Name, folder, key)

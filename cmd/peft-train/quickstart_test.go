@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -72,10 +73,58 @@ func TestQuickstart(t *testing.T) {
 	if err != nil || folder.Config.Base != "gutenberg" {
 		t.Errorf("%v, of %q", err, folder.Config.Base)
 	}
-	if code, _, notes := command(t, args...); code != 1 || !strings.Contains(notes, "holds a finished run") {
-		t.Errorf("what is there is written over: %d: %s", code, notes)
+	code, _, notes = command(t, args...)
+	if code != 1 || !strings.Contains(notes, "holds a finished run, of 1 steps: --resume shows and publishes its adapter, --overwrite trains another") || strings.Contains(notes, "--epochs") || strings.Contains(notes, "no adapter") {
+		t.Errorf("what is there is written over, or advice is wrong: %d: %s", code, notes)
+	}
+	succeeds(t, "published as tickets", append(args, "--resume")...)
+	if code, _, notes := command(t, append(replaced(args, "--max-steps", "2"), "--resume")...); code != 1 || !strings.Contains(notes, "--max-steps: ") {
+		t.Errorf("%d: %s", code, notes)
+	}
+	if code, _, notes := command(t, append(args, "--overwrite", "--resume")...); code != 2 || !strings.Contains(notes, "--overwrite: goes without --resume") {
+		t.Errorf("%d: %s", code, notes)
 	}
 	succeeds(t, "published as tickets", append(args, "--overwrite")...)
+}
+
+// stopper stops a command when it writes a text.
+type stopper struct {
+	strings.Builder
+	at   string
+	stop context.CancelFunc
+}
+
+func (s *stopper) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), s.at) {
+		s.stop()
+	}
+	return s.Builder.Write(b)
+}
+
+// TestQuickstartGoesOn: one that was interrupted, in training or after it, says how to go
+// on, and does.
+func TestQuickstartGoesOn(t *testing.T) {
+	url, _ := quickstartServer(t, "gutenberg")
+	t.Setenv("PEFT_SERVE_API_KEY", "the-key")
+	args, _ := quickstart(t, url)
+	for _, at := range []string{"plan:", "method      "} {
+		ctx, stop := context.WithCancel(t.Context())
+		notes := &stopper{at: at, stop: stop}
+		if code := run(ctx, args, console{out: io.Discard, err: notes}); code == 0 {
+			t.Fatalf("%s: it was not interrupted: %s", at, notes.String())
+		}
+		stop()
+		if got := notes.String(); !strings.Contains(got, "peft-train quickstart: interrupted: the same command with --resume goes on") || strings.Contains(got, "no adapter") {
+			t.Errorf("%s: %s", at, got)
+		}
+		if at == "plan:" {
+			if code, _, notes := command(t, args...); code != 1 || !strings.Contains(notes, "--resume goes on with it, --overwrite begins anew") {
+				t.Errorf("%d: %s", code, notes)
+			}
+			args = append(args, "--resume")
+		}
+	}
+	succeeds(t, "published as tickets", args...)
 }
 
 // TestQuickstartAlone: without a server the adapter is saved, and one is told how

@@ -65,3 +65,76 @@ func TestRunAgain(t *testing.T) {
 		t.Errorf("%d: %s", code, notes)
 	}
 }
+
+// TestNoModules: an adapter of --modules-to-save alone, by the command line and by a
+// recipe, planned and trained.
+func TestNoModules(t *testing.T) {
+	recipe := filepath.Join(t.TempDir(), "r.yaml")
+	if err := os.WriteFile(recipe, []byte("target_modules: dummy-target-modules\nmodules_to_save: [model.norm]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, settings := range [][]string{{"--target-modules", "dummy-target-modules", "--modules-to-save", "model.norm"}, {recipe}} {
+		args, output := tinyRun(t)
+		if len(settings) == 1 {
+			args = append([]string{"run", recipe}, args[1:]...)
+		} else {
+			args = append(args, settings...)
+			succeeds(t, " trained, ", append([]string{"plan", "--base", args[2]}, settings...)...)
+		}
+		succeeds(t, "lora: ", args...)
+		config, err := os.ReadFile(filepath.Join(output, "adapter_config.json"))
+		if err != nil || !strings.Contains(string(config), `"target_modules": "dummy-target-modules"`) {
+			t.Errorf("%v: %s", err, config)
+		}
+	}
+	args, _ := tinyRun(t)
+	if code, _, notes := command(t, append(args, "--target-modules", "dummy-target-modules")...); code != 1 || !strings.Contains(notes, "modules_to_save names no module either") {
+		t.Errorf("%d: %s", code, notes)
+	}
+}
+
+// TestEvalBuiltIn: an adapter that is built in is measured, and a URI where a folder is
+// wanted is said to be one.
+func TestEvalBuiltIn(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	rows := filepath.Join(t.TempDir(), "rows.jsonl")
+	if err := writeTickets(rows, tickets(2, 1, false), false); err != nil {
+		t.Fatal(err)
+	}
+	eval := func(adapter string) []string {
+		return []string{"eval", "--base", "builtin://base", "--data", rows, "--threads", "1", "--adapter", adapter}
+	}
+	succeeds(t, "loss", eval("builtin://sort")...)
+	if code, _, notes := command(t, eval("builtin://none")...); code != 1 || !strings.Contains(notes, "--adapter: builtin://none: there is no such adapter") {
+		t.Errorf("%d: %s", code, notes)
+	}
+	for _, args := range [][]string{eval("hf://a/b"), {"inspect", "builtin://sort"}, {"merge", "--base", "builtin://base", "--adapter", "builtin://sort", "--output", filepath.Join(t.TempDir(), "out")}} {
+		if code, _, notes := command(t, args...); code == 0 || !strings.Contains(notes, "is a URI, and an adapter is read from a folder here") {
+			t.Errorf("%v: %d: %s", args, code, notes)
+		}
+	}
+}
+
+// TestHelpNamesValues: a help text that says what values there are has them.
+func TestHelpNamesValues(t *testing.T) {
+	for _, name := range []string{"run", "eval", "plan", "pretrain", "quickstart"} {
+		_, out, _ := command(t, name, "--help")
+		if strings.Contains(out, ": ;") || strings.Contains(out, "${") {
+			t.Errorf("%s: a list of values is empty:\n%s", name, out)
+		}
+	}
+	_, out, _ := command(t, "run", "--help")
+	if out = strings.Join(strings.Fields(out), " "); !strings.Contains(out, "What is learnt: generate, classify, multi-label, regress, tag;") {
+		t.Error(out)
+	}
+}
+
+// TestPlanTellsIdleSettings: plan notes what run would.
+func TestPlanTellsIdleSettings(t *testing.T) {
+	if _, _, notes := command(t, "plan", "--base", "llama-7b", "--method", "full", "--top-layers", "2", "--target-modules", "q_proj"); !strings.Contains(notes, "without effect: --target-modules, --top-layers (with --method full)") {
+		t.Error(notes)
+	}
+	if _, _, notes := command(t, "plan", "--base", "llama-7b", "--target-modules", "q_proj"); strings.Contains(notes, "without effect") {
+		t.Error(notes)
+	}
+}

@@ -15,6 +15,11 @@ func TestNearest(t *testing.T) {
 		{"top", "top_p top_k", "top_k"},
 		{"tpo", "top", "top"},
 		{"xy", "n id", ""},
+		{"nope", "name note", "note"},
+		{"nope", "name", ""},
+		{"bsae", "base", "base"},
+		{"ids", "n id", "id"},
+		{"lr", "l r", ""},
 		{"", "n", ""},
 		{strings.Repeat("x", 65), strings.Repeat("x", 66), ""},
 	} {
@@ -36,6 +41,9 @@ func TestSetting(t *testing.T) {
 		{"thread", "threads", "threads"},
 		{"lx", "lr", ""},
 		{"model", "base method", "base"},
+		{"nope", "name base", ""},
+		{"adrr", "addr", "addr"},
+		{"solts", "slots", "slots"},
 	} {
 		if got := Setting(c.unknown, slices.Values(strings.Fields(c.known))); got != c.want {
 			t.Errorf("%q of %q: %q, want %q", c.unknown, c.known, got, c.want)

@@ -26,9 +26,8 @@ class Client:
         self.name = distribution
         self.version = importlib.metadata.version(distribution)
 
-    def call(self, what, why=None):
-        """Runs the function at once; why says of one that is expected to fail what is
-        not ours in it."""
+    def call(self, what):
+        """Runs the function at once."""
 
         def run(function):
             fault = None
@@ -38,7 +37,7 @@ class Client:
                 if os.environ.get("VERBOSE"):
                     traceback.print_exc()
                 fault = f"{type(e).__name__}: {e}".split("\n")[0][:300]
-            print(json.dumps({"client": f"{self.name} {self.version}", "call": what, "fault": fault, "known": why}), flush=True)
+            print(json.dumps({"client": f"{self.name} {self.version}", "call": what, "fault": fault}), flush=True)
 
         return run
 

@@ -18,7 +18,7 @@ const valid = (text) => assert(["sea", "sky"].includes(JSON.parse(text).place), 
 async function call(what, f) {
   let fault = null;
   try { await f(); } catch (e) { fault = `${e.name}: ${e.message}`.split("\n")[0].slice(0, 300); }
-  console.log(JSON.stringify({ client: `openai-node ${version}`, call: what, fault, known: null }));
+  console.log(JSON.stringify({ client: `openai-node ${version}`, call: what, fault }));
 }
 
 await call("completions and chat, whole and streamed", async () => {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs other people's clients, pinned, each kind in an environment of its own, and
 # runs a committed set of calls by each against a server on the base that is built in.
-# Prints a table; ends with 1 where a call fails and the table does not say why.
+# Prints a table; ends with 1 where a call fails.
 # CLIENTS= are the kinds (openai frameworks huggingface llamaindex node); SERVER=
 # is a binary that has been built; ENVIRONMENTS= is where the environments are.
 set -eu
@@ -36,14 +36,14 @@ for kind in ${CLIENTS:-openai frameworks huggingface llamaindex node}; do
 		command -v npm >"$work/npm" || { echo "npm is not there: openai-node is left out" >&2; continue; }
 		mkdir -p "$environments/node"
 		cp "$here/package.json" "$here/openai_calls.mjs" "$environments/node/"
-		(cd "$environments/node" && { [ -d node_modules ] || npm install --silent --no-audit --no-fund; } && node openai_calls.mjs) >>"$work/results" || failed=1
+		(cd "$environments/node" && npm install --silent --no-audit --no-fund && node openai_calls.mjs) >>"$work/results" || failed=1
 		continue
 	fi
 	python=$environments/$kind/bin/python
-	if [ ! -x "$python" ]; then
-		python3 -m venv "$environments/$kind"
-		"$python" -m pip install --quiet -r "$here/requirements-$kind.txt"
+	if ! "$python" -m pip --version >"$work/pip" 2>&1; then # not there, or not whole
+		python3 -m venv --clear "$environments/$kind"
 	fi
+	"$python" -m pip install --quiet -r "$here/requirements-$kind.txt"
 	PYTHONPATH=$here "$python" "$here/${kind}_calls.py" >>"$work/results" || failed=1
 done
 python3 "$here/table.py" "$work/results" || failed=1

@@ -145,24 +145,37 @@ func (b *bench) cell(ctx context.Context, m method, rows *rows) error {
 		"--batch-size", strconv.Itoa(batchSize), "--max-steps", strconv.Itoa(c.Steps), "--warmup-ratio", fmt.Sprint(warmup), "--lr", fmt.Sprint(m.rate),
 		"--seed", strconv.FormatUint(b.seed, 10), "--threads", strconv.Itoa(b.threads), "--samples", "0",
 	}, m.flags...)
-	var said bytes.Buffer
-	command := exec.CommandContext(ctx, b.train, args...)
-	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
-	command.Stdout, command.Stderr = &said, os.Stderr
-	start := time.Now()
-	if err := command.Run(); err != nil {
+	said, err := b.run(ctx, c, args)
+	if err != nil {
 		return err
 	}
-	c.Seconds = time.Since(start).Seconds()
-	c.Peak = peak(command.ProcessState)
 	if c.Scores, c.Seen, err = journal(filepath.Join(dir, "metrics.jsonl")); err != nil {
 		return err
 	}
 	c.Score = rows.task.Score(c.Scores)
-	if c.Parameters, err = trained(said.String()); err != nil {
+	if c.Parameters, err = trained(said); err != nil {
 		return err
 	}
 	return b.keep(c)
+}
+
+// run trains a cell, which is not there from then on until it is kept: the run replaces
+// what another was measured on.
+func (b *bench) run(ctx context.Context, c *cell, args []string) (said string, err error) {
+	if err := disk.Remove(b.path(c.setting)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var out bytes.Buffer
+	command := exec.CommandContext(ctx, b.train, args...)
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.Stdout, command.Stderr = &out, os.Stderr
+	start := time.Now()
+	if err := command.Run(); err != nil {
+		return "", err
+	}
+	c.Seconds = time.Since(start).Seconds()
+	c.Peak = peak(command.ProcessState)
+	return out.String(), nil
 }
 
 // peak is the most memory that a process had at a time.

@@ -13,10 +13,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+
+	"github.com/peft-serve/peft-serve/adapters"
+	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/training"
 )
 
 // check serves every adapter of the table from one process, and each model from one of
-// its own, and demands the scores that the trainer measured, to the last bit.
+// its own, and demands the scores that the trainer gives each row, to the last bit, and
+// the measures that it wrote down.
 func (b *bench) check(ctx context.Context) error {
 	var served []method
 	var models []method
@@ -90,6 +95,10 @@ func (b *bench) same(ctx context.Context, s *server, m method, rows *rows) (bool
 	if done == nil {
 		return false, errors.New("it has not been trained: run it first")
 	}
+	want, err := b.told(ctx, m, rows)
+	if err != nil {
+		return false, err
+	}
 	adapter := ""
 	if !m.whole {
 		adapter = filepath.Base(b.made(m, rows.name))
@@ -118,12 +127,44 @@ func (b *bench) same(ctx context.Context, s *server, m method, rows *rows) (bool
 	if err != nil {
 		return false, err
 	}
-	same := true
+	n := differing(want, scores)
+	fmt.Fprintf(b.out, "%s on %s: %d of %d rows have other scores than the trainer's\n", m.name, rows.name, n, len(want))
+	same := n == 0
 	for _, name := range rows.task.Metrics {
 		same = same && got[name] == done.Scores[name]
 		fmt.Fprintf(b.out, "%s on %s: %s served %.17g, trained %.17g\n", m.name, rows.name, name, got[name], done.Scores[name])
 	}
 	return same, nil
+}
+
+// told are the scores that the trainer's evaluation gives the rows of a cell.
+func (b *bench) told(ctx context.Context, m method, rows *rows) (scores [][]float32, err error) {
+	a := training.Assessment{
+		Data: []string{rows.dir}, Task: rows.task.Name, Format: "auto", Turns: "all", Threads: b.threads,
+		Each: func(s kernels.Matrix) { scores = append(scores, slices.Clone(s.Row(0))) },
+	}
+	base := rows.base
+	if m.whole {
+		if base, err = training.Open(b.made(m, rows.name), training.BaseConfig{}); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, base.Close()) }()
+	} else if a.Adapter, err = adapters.Open(b.made(m, rows.name)); err != nil {
+		return nil, err
+	}
+	_, _, err = training.Assess(ctx, base, a)
+	return scores, err
+}
+
+// differing counts the rows whose scores are other than those wanted.
+func differing(want [][]float32, got [][]float64) int {
+	n := max(len(want), len(got))
+	for i := range min(len(want), len(got)) {
+		if slices.EqualFunc(want[i], got[i], func(w float32, g float64) bool { return w == float32(g) }) {
+			n--
+		}
+	}
+	return n
 }
 
 // askedAtOnce is how many texts a request has.

@@ -40,6 +40,40 @@ func TestCellsAreKept(t *testing.T) {
 	}
 }
 
+// TestReplacedCells: a cell is not there any more once its run has begun anew.
+func TestReplacedCells(t *testing.T) {
+	b := &bench{results: t.TempDir(), train: filepath.Join(t.TempDir(), "none"), out: &bytes.Buffer{}}
+	c := &cell{setting: setting{By: ours, Method: "lora", Task: "RTE"}}
+	if err := b.keep(c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.run(t.Context(), c, nil); err == nil {
+		t.Fatal("there is no program, and it has run")
+	}
+	if found, err := b.finished(c.setting); found != nil || err != nil {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// TestDiffering counts rows that have other scores, and those that have none.
+func TestDiffering(t *testing.T) {
+	want := [][]float32{{0.1, 0.2}, {0.3}, {1, 2}}
+	for _, c := range []struct {
+		got  [][]float64
+		want int
+	}{
+		{[][]float64{{0.1, 0.2}, {0.3}, {1, 2}}, 0},
+		{[][]float64{{0.1, 0.2}, {0.30000007}, {1, 2}}, 1},
+		{[][]float64{{0.2, 0.1}, {0.3}, {1, 2, 3}}, 2},
+		{[][]float64{{0.1, 0.2}}, 2},
+		{nil, 3},
+	} {
+		if n := differing(want, c.got); n != c.want {
+			t.Errorf("%v: %d, want %d", c.got, n, c.want)
+		}
+	}
+}
+
 // TestTable: a method's row has its scores, and a cell that is not there a dash.
 func TestTable(t *testing.T) {
 	b := &bench{base: "x/tiny", tasks: []string{"RTE", "CoLA"}, tokens: 1000, seed: 1}

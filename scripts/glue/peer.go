@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/training/dataset"
@@ -45,7 +47,6 @@ type told struct {
 	Scores     [][]float64 `json:"scores"`
 	Parameters int         `json:"parameters"`
 	Peak       int64       `json:"peak_bytes"`
-	Seconds    float64     `json:"seconds"`
 	Threads    int         `json:"threads"`
 }
 
@@ -77,7 +78,7 @@ func (b *bench) peer(ctx context.Context, m method, rows *rows) error {
 		return err
 	}
 	j := job{
-		Base: b.base, Method: m.name, Classes: max(1, len(rows.task.Classes)), Rate: m.rate, Warmup: int(warmup * float64(c.Steps)), Seed: b.seed, Threads: b.threads,
+		Base: b.base, Method: m.name, Classes: max(1, len(rows.task.Classes)), Rate: m.rate, Warmup: int(math.Ceil(warmup * float64(c.Steps))), Seed: b.seed, Threads: b.threads,
 	}
 	order := dataset.Order{Set: rows.train, Seed: b.seed, Shuffle: true}
 	for step := range c.Steps {
@@ -99,7 +100,7 @@ func (b *bench) peer(ctx context.Context, m method, rows *rows) error {
 		}
 		j.Dev = append(j.Dev, given(s))
 	}
-	answer, err := b.script(ctx, m, rows.name, j)
+	answer, err := b.script(ctx, c, j)
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func (b *bench) peer(ctx context.Context, m method, rows *rows) error {
 	if c.Scores, err = rows.measured(answer.Scores); err != nil {
 		return err
 	}
-	c.Score, c.Parameters, c.Peak, c.Seconds, c.Threads = rows.task.Score(c.Scores), answer.Parameters, answer.Peak, answer.Seconds, answer.Threads
+	c.Score, c.Parameters, c.Peak, c.Threads = rows.task.Score(c.Scores), answer.Parameters, answer.Peak, answer.Threads
 	return b.keep(c)
 }
 
@@ -128,9 +129,9 @@ func given(s dataset.Sequence) sequence {
 	return out
 }
 
-// script runs the script on a job.
-func (b *bench) script(ctx context.Context, m method, task string, j job) (*told, error) {
-	dir := filepath.Join(b.work, "peers", m.name+"-"+strings.ToLower(task))
+// script runs the script on the job of a cell.
+func (b *bench) script(ctx context.Context, c *cell, j job) (*told, error) {
+	dir := filepath.Join(b.work, "peers", c.Method+"-"+strings.ToLower(c.Task))
 	if err := disk.MkdirAll(dir); err != nil {
 		return nil, err
 	}
@@ -143,10 +144,12 @@ func (b *bench) script(ctx context.Context, m method, task string, j job) (*told
 	}
 	command := exec.CommandContext(ctx, b.python, "-c", peerScript, filepath.Join(dir, "job.json"))
 	command.Stderr = os.Stderr
+	start := time.Now()
 	said, err := command.Output()
 	if err != nil {
 		return nil, err
 	}
+	c.Seconds = time.Since(start).Seconds()
 	answer := &told{}
 	return answer, json.Unmarshal(said, answer)
 }

@@ -71,7 +71,7 @@ func (b *bench) table() error {
 func (b *bench) markdown(columns []column) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "# GLUE's small tasks on %s\n\n", filepath.Base(b.base))
-	fmt.Fprintf(&s, "Each cell has seen %d tokens of its task's rows, to the next batch of %d, once in one order (seed %d); linear schedule with %.0f %% warm-up, no weight decay, nothing is cut. ",
+	fmt.Fprintf(&s, "Each cell has seen %d tokens of its task's rows, to the next batch of %d (seed %d); linear schedule with %.0f %% warm-up, no weight decay, nothing is cut. ",
 		b.tokens, batchSize, b.seed, 100*warmup)
 	s.WriteString("RTE: accuracy, CoLA: Matthews, STS-B: the mean of Pearson and Spearman, all on GLUE's dev rows after the last step. Parameters are all that are trained, the head's among them. ")
 	s.WriteString("Memory is the most that the process had, minutes are the whole process's. Made by `make glue`.\n\n![Scores by method](glue.svg)\n\n")

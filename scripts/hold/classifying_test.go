@@ -118,9 +118,13 @@ func TestTrainedHeadsAreServed(t *testing.T) {
 				if err = errors.Join(err, run.Close()); err != nil {
 					t.Fatal(err)
 				}
+				folder, err := adapters.Open(c.Output)
+				if err != nil {
+					t.Fatal(err)
+				}
 				var want []kernels.Matrix
 				if _, _, err := training.Assess(context.Background(), opened, training.Assessment{
-					Data: []string{data}, Format: "auto", Columns: columns, Turns: "all", MaxLength: length, Adapter: c.Output, Threads: 1,
+					Data: []string{data}, Format: "auto", Columns: columns, Turns: "all", MaxLength: length, Adapter: folder, Threads: 1,
 					Each: func(scores kernels.Matrix) {
 						own := kernels.NewMatrix(scores.Rows, scores.Cols)
 						own.Copy(scores)

@@ -45,7 +45,7 @@ func TestSoakBriefly(t *testing.T) {
 			t.Error(err)
 		}
 		if err := s.server.stop(); err != nil || s.failed.Load() > 0 || s.done.Load() == 0 {
-			t.Errorf("%s: %d operations, %d of them answered with a 500: %v", s.name, s.done.Load(), s.failed.Load(), err)
+			t.Errorf("%s: %d operations, of %d the server failed inside: %v", s.name, s.done.Load(), s.failed.Load(), err)
 		}
 	}
 }

@@ -58,8 +58,8 @@ var forDecoders = []requestSeed{
 	{"/v1/chat/completions", `{"temperature":0,"messages":[{"role":"user","content":"b"}],"max_tokens":4,"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object","properties":{"a":{"type":"number"}},"required":["a"]},"strict":true}},{"type":"function","function":{"name":"g","parameters":{"type":"object","properties":{"b":{"$ref":"#/$defs/b"}},"$defs":{"b":{"type":"boolean"}}}}}],"tool_choice":"required","parallel_tool_calls":false,"model":"ia3"}`},
 	{"/v1/chat/completions", `{"temperature":0,"messages":[{"role":"user","content":"b"},{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},{"role":"tool","tool_call_id":"c1","content":"2"}],"max_tokens":4,"tools":[{"type":"function","function":{"name":"f","parameters":{"$ref":"#/$defs/b","$defs":{"b":{"type":"object"}}}}}],"tool_choice":{"type":"function","function":{"name":"f"}}}`},
 	{"/v1/responses", `{"temperature":0,"input":[{"role":"user","content":"a"}],"instructions":"b","max_output_tokens":16,"text":{"format":{"type":"json_schema","name":"n","schema":{"type":"object","properties":{"a":{"type":"boolean"}},"required":["a"],"additionalProperties":false}}}}`},
-	{"/generate", `{"inputs":"abc","parameters":{"max_new_tokens":4,"grammar":{"type":"json","value":{"type":"object","properties":{"x":{"type":"integer"}},"required":["x"]}},"adapter_id":"dora","details":true}}`},
-	{"/v2/models/base/generate", `{"text_input":"abc","parameters":{"max_tokens":4,"temperature":0}}`},
+	{"/generate", `{"inputs":"abc","parameters":{"temperature":0,"max_new_tokens":4,"grammar":{"type":"json","value":{"type":"object","properties":{"x":{"type":"integer"}},"required":["x"]}},"adapter_id":"dora","details":true}}`},
+	{"/v2/models/base/generate", `{"text_input":"abc","parameters":{"temperature":0,"max_tokens":4}}`},
 	{"/tokenize", `{"inputs":"abc def","add_special_tokens":true}`},
 	{"/v1/classify", `{"input":["abc","def"],"model":"seq-cls","top_k":2,"activation":"softmax"}`},
 	{"/v1/embeddings", `{"input":[[5,6,7],[8]],"encoding_format":"float"}`},
@@ -240,12 +240,12 @@ func (h *hostileRequests) judge(ctx context.Context, client *http.Client, i int,
 		fmt.Fprintf(h.out, "%s: -seed %d -only-request %d: %s: %s: %d %.400s (%v)\n", what, h.seed, i, seed.path, strings.Join(did, "; "), got.status, got.text, err)
 	}
 	switch {
-	case err != nil || got.status >= http.StatusInternalServerError:
+	case err != nil || got.status >= http.StatusInternalServerError || failedInside(got.status, got.text):
 		h.crashed++
 		report("crashed")
 	case got.status >= http.StatusBadRequest:
 		h.refused++
-		if !namesField(got.text, body) {
+		if !namesField(got.text, body, []byte(seed.body)) {
 			h.unnamed++
 			report("unnamed")
 		}
@@ -273,34 +273,76 @@ var fleeting = regexp.MustCompile(`"[a-z]+[-_][0-9a-zA-Z]{16,}"|"(created|total_
 func settled(seed requestSeed, body []byte) bool {
 	const greedy = `"temperature":0,`
 	times := strings.Count(seed.body, greedy)
-	return seed.path != "/generate" && bytes.Count(body, []byte(greedy)) == times && bytes.Count(body, []byte("temperature")) == times
+	return bytes.Count(body, []byte(greedy)) == times && bytes.Count(body, []byte("temperature")) == times
 }
 
-// namesField reports whether an error names a field of the request, or of any, or
-// says that it is no JSON.
-func namesField(text, body []byte) bool {
-	var said struct {
-		Error any
+// namesField reports whether an error has a field at fault, or its message names a
+// field of the request or of what it was made of, or one of any request that is no word
+// of English; or says that it is no JSON, or, in OpenAI's words, what adapter is not
+// there.
+func namesField(text, body, seed []byte) bool {
+	message, param := saidIn(text)
+	for _, whole := range []string{"JSON", "the body", "the request body", "The model `"} {
+		if strings.Contains(message, whole) {
+			return true
+		}
 	}
-	if json.Unmarshal(text, &said) != nil || said.Error == nil {
-		return false
-	}
-	var fields map[string]json.RawMessage
-	_ = json.Unmarshal(body, &fields) // which may be none
-	message := string(text)
-	if strings.Contains(message, "JSON") || strings.Contains(message, "the body") {
-		return true
-	}
-	return slices.ContainsFunc(requestKeys, func(key string) bool { return strings.Contains(message, key) }) ||
-		slices.ContainsFunc(keysOf(fields), func(key string) bool { return key != "" && strings.Contains(message, key) })
+	named := func(key string) bool { return hasWord(message, key) }
+	return param != "" || slices.ContainsFunc(keysOf(body), named) || slices.ContainsFunc(keysOf(seed), named) ||
+		slices.ContainsFunc(requestKeys, func(key string) bool { return strings.ContainsAny(key, "_$") && named(key) })
 }
 
-func keysOf(fields map[string]json.RawMessage) (keys []string) {
-	for key := range fields {
-		keys = append(keys, key)
+// saidIn is what an error says, as OpenAI's servers write it or as a text, and the
+// field that it has at fault.
+func saidIn(text []byte) (message, param string) {
+	var said struct{ Error json.RawMessage }
+	if json.Unmarshal(text, &said) != nil {
+		return "", ""
 	}
-	return keys
+	var object struct{ Message, Param string }
+	if json.Unmarshal(said.Error, &object) == nil {
+		return object.Message, object.Param
+	}
+	if json.Unmarshal(said.Error, &message) != nil {
+		return "", ""
+	}
+	return message, ""
 }
+
+// inJSON are its texts, those of keys with their colons.
+var inJSON = regexp.MustCompile(`("(?:[^"\\]|\\.)*")(\s*:)?`)
+
+// keysOf are the keys of what may be JSON, at any depth.
+func keysOf(body []byte) (keys []string) {
+	for _, at := range inJSON.FindAllSubmatch(body, -1) {
+		var key string
+		switch {
+		case len(at[2]) == 0 || json.Unmarshal(at[1], &key) != nil, key == "a": // which is a word of most messages
+		case key == "":
+			keys = append(keys, `""`)
+		default:
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// hasWord reports whether a text has a word that is not a part of a longer one.
+func hasWord(text, word string) bool {
+	part := func(i int) bool { return i >= 0 && i < len(text) && strings.IndexByte(wordBytes, text[i]) >= 0 }
+	for at := 0; ; at++ {
+		i := strings.Index(text[at:], word)
+		if i < 0 {
+			return false
+		}
+		if at += i; !part(at-1) && !part(at+len(word)) {
+			return true
+		}
+	}
+}
+
+const wordBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$"
 
 // bound counts what takes too long, or too much.
 func (h *hostileRequests) bound(i int, seed requestSeed, body []byte, did []string, c cost) {

@@ -125,3 +125,10 @@ func sendIn(ctx context.Context, client *http.Client, method, url string, body [
 	r.status, r.digest = response.StatusCode, response.Header.Get("X-Adapter-Digest")
 	return r, err
 }
+
+// failedInside reports whether an answer tells of a fault of the server's own: by its
+// status, which is a 424 where clients of text-generation-inference ask, or, in a
+// stream or a list of answers whose status is 200, by what the server says of a panic.
+func failedInside(status int, text []byte) bool {
+	return status == http.StatusInternalServerError || status == http.StatusFailedDependency || bytes.Contains(text, []byte("failed inside"))
+}

@@ -27,8 +27,7 @@ func (s *soaking) rested(ctx context.Context, when string) (least footprint, err
 		s.insist(ctx, client, http.MethodPost, "/embed?adapter="+name, map[string]any{"inputs": "a"})
 	}
 	for i := range restingGrammars { // and the last of these
-		expression := fmt.Sprintf("%d[a-z]{600}", i)
-		s.insist(ctx, client, http.MethodPost, "/v1/completions", map[string]any{"prompt": "a", "max_tokens": 1, "guided_regex": expression})
+		s.insist(ctx, client, http.MethodPost, "/v1/completions", map[string]any{"prompt": "a", "max_tokens": 1, "guided_regex": restingGrammar(i)})
 	}
 	client.CloseIdleConnections()
 	http.DefaultClient.CloseIdleConnections()
@@ -64,8 +63,13 @@ func (s *soaking) rested(ctx context.Context, when string) (least footprint, err
 	return least, ctx.Err()
 }
 
-// restingGrammars take more than all of --grammar-cache: 600 states of 26 bytes each.
-const restingGrammars = 64
+// restingGrammars take more than all of --grammar-cache: 600 states each, of 72 bytes.
+const (
+	grammarCache    = 4 << 20
+	restingGrammars = 128
+)
+
+func restingGrammar(i int) string { return fmt.Sprintf("%d[a-z]{600}", i) }
 
 // insist asks until what the last clients of a use have left behind, such as their
 // connections, is no reason any more to be refused.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -39,7 +40,7 @@ const (
 )
 
 // hubHeadKeys are the keys of a head's configuration.
-var hubHeadKeys = []string{"head_type", "num_labels", "layers", "activation_function", "label2id", "id2label", "use_pooler", "bias", "dropout_prob"}
+var hubHeadKeys = []string{"head_type", "num_labels", "layers", "activation_function", "label2id", "use_pooler", "bias", "dropout_prob"}
 
 // pooler is how PEFT calls BERT's, savedHeads what it saves by itself under a head, and
 // lastModules what makes scores in classes of transformers'.
@@ -112,10 +113,11 @@ func parseHubHead(b []byte) (*hubHead, error) {
 	} else if err := h.shape(settings); err != nil {
 		return nil, err
 	}
-	h.number = int(float(settings["num_labels"], 2))
-	if h.number < 1 || h.number > models.MaxClasses {
-		return nil, fmt.Errorf("%w: num_labels is %v, outside 1 to %d", ErrConfig, settings["num_labels"], models.MaxClasses)
+	number := float(settings["num_labels"], 2)
+	if !(number >= 1 && number <= models.MaxClasses) || number != math.Trunc(number) {
+		return nil, fmt.Errorf("%w: num_labels is %v, want a whole number from 1 to %d", ErrConfig, settings["num_labels"], models.MaxClasses)
 	}
+	h.number = int(number)
 	return h, h.name(settings["label2id"])
 }
 
@@ -130,14 +132,28 @@ func (h *hubHead) shape(settings map[string]any) error {
 			return fmt.Errorf("%w: the key %q of a head (%v) is not known: it may change what the head computes", ErrHold, key, settings[key])
 		}
 	}
-	h.form.Layers = int(float(settings["layers"], -1))
-	h.form.Activation = strings.ToLower(text(settings["activation_function"]))
-	h.form.Pooler, _ = settings["use_pooler"].(bool)
-	h.form.Bias = true
-	if bias, ok := settings["bias"].(bool); ok {
-		h.form.Bias = bias
+	h.form = models.HeadForm{Bias: true}
+	for key, to := range map[string]*bool{"use_pooler": &h.form.Pooler, "bias": &h.form.Bias} {
+		if v := settings[key]; v != nil {
+			b, ok := v.(bool)
+			if !ok {
+				return fmt.Errorf("%w: %s is %v, want true or false", ErrConfig, key, v)
+			}
+			*to = b
+		}
 	}
-	if h.form.Layers == 1 {
+	if v := settings["activation_function"]; v != nil {
+		name, ok := v.(string)
+		if !ok {
+			return fmt.Errorf("%w: activation_function is %v, want a name", ErrConfig, v)
+		}
+		h.form.Activation = strings.ToLower(name)
+	}
+	layers := float(settings["layers"], -1)
+	if layers != math.Trunc(layers) {
+		return fmt.Errorf("%w: layers is %v, want a whole number", ErrConfig, settings["layers"])
+	}
+	if h.form.Layers = int(layers); h.form.Layers == 1 {
 		h.form.Activation = "" // there is nothing between
 	}
 	if err := h.form.Check(); err != nil {

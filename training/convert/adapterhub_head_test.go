@@ -189,6 +189,12 @@ func TestHeadsRefused(t *testing.T) {
 		{"fewer layers", `"layers": 3`, `"layers": 2`, ErrTensor, "heads.golden.7"},
 		{"more layers", `"layers": 3`, `"layers": 4`, ErrTensor, "missing"},
 		{"classes", `"num_labels": 4`, `"num_labels": 0`, ErrConfig, "num_labels is 0"},
+		{"half a layer", `"layers": 3`, `"layers": 2.5`, ErrConfig, "layers is 2.5"},
+		{"half a class", `"num_labels": 4`, `"num_labels": 4.5`, ErrConfig, "num_labels is 4.5"},
+		{"a pooler that is no flag", `"use_pooler": true`, `"use_pooler": "true"`, ErrConfig, "use_pooler is true, want true or false"},
+		{"a bias that is no flag", `"bias": true`, `"bias": 0`, ErrConfig, "bias is 0, want true or false"},
+		{"an activation that is no name", `"relu"`, `["relu"]`, ErrConfig, "activation_function is [relu]"},
+		{"names of no key that is read", `"layers": 3`, `"layers": 3, "id2label": {"0": "a"}`, ErrHold, `"id2label"`},
 		{"names", `"label2id": {`, `"label2id": {"LABEL_9": 2, `, ErrConfig, "label2id"},
 		{"a class of a model", `"config": {`, `"config": null, "was": {`, ErrHold, "BertAdapterModel"},
 		{"no JSON", `{`, `[`, ErrConfig, hubHeadConfig},
@@ -233,5 +239,24 @@ func TestHeadsRefused(t *testing.T) {
 	}
 	if _, err := Convert(Options{From: dir, To: filepath.Join(t.TempDir(), "out"), Base: shape(t, "encoders/bert")}); !errors.Is(err, ErrConfig) {
 		t.Errorf("without a configuration: %v", err)
+	}
+}
+
+// TestOptionsThatNothingReads: an option of another form than those at hand is refused.
+func TestOptionsThatNothingReads(t *testing.T) {
+	peft, hub := modeltest.Goldens(t, "heads/bert/text"), modeltest.Goldens(t, "encoders", "bert", "adapterhub", "deep")
+	base := shape(t, "encoders/bert")
+	for want, o := range map[string]Options{
+		"--without-head": {From: peft, Form: AdapterHub, NoHead: true},
+		"--lora-alpha":   {From: hub, Alpha: 16},
+		"--name":         {From: hub, Name: "golden"},
+	} {
+		o.To, o.Base = filepath.Join(t.TempDir(), "out"), base
+		if _, err := Convert(o); !errors.Is(err, ErrForm) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+		if _, err := os.Stat(o.To); err == nil {
+			t.Errorf("%s: something was written", want)
+		}
 	}
 }

@@ -131,6 +131,9 @@ func convert(o Options) (*Report, error) {
 			o.Form = AdapterHub
 		}
 	}
+	if err := o.fits(from); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(o.To); err == nil && !o.Overwrite {
 		return nil, fmt.Errorf("%w: %s exists: --overwrite replaces it", ErrOutput, o.To)
 	}
@@ -175,6 +178,19 @@ func convert(o Options) (*Report, error) {
 	}
 	r.Parameters += m.inHead
 	return r, nil
+}
+
+// fits refuses options that mean nothing to the forms.
+func (o *Options) fits(from string) error {
+	switch {
+	case o.NoHead && from != AdapterHub:
+		return fmt.Errorf("%w: --without-head leaves out the head of AdapterHub's folders, and this is %s's", ErrForm, from)
+	case o.Alpha != 0 && from != LoRALib:
+		return fmt.Errorf("%w: --lora-alpha is what loralib's files do not say, and this is %s's", ErrForm, from)
+	case o.Name != "" && o.Form != AdapterHub:
+		return fmt.Errorf("%w: --name is of AdapterHub's files, and %s is written", ErrForm, o.Form)
+	}
+	return nil
 }
 
 // check demands finite floats and, where the base's shape is known, that every

@@ -33,16 +33,20 @@ var mayAnswer = []string{
 }
 
 // unread refuses a record with a column that says something and that nothing
-// reads.
-func unread(r *Record, f Format) error {
+// reads. all are the names of columns, those of other formats too.
+func unread(r *Record, f Format, all Columns) error {
 	reads := f.Reads()
 	_, alone := f.(textFormat)
+	_, headed := f.(*labelFormat)
 	for _, c := range r.Columns() {
 		if slices.Contains(reads, c) || r.blank(c) {
 			continue
 		}
+		if c == all.Label && !headed {
+			return r.fault("column %q is not read where text is learnt: peft-train run --objective classify (or multi-label, or regress) learns it with a head; --ignore-columns %[1]s passes over it", c)
+		}
 		if alone && slices.Contains(mayAnswer, strings.ToLower(c)) {
-			return r.fault("column %q is not read beside a text: where it is the answer, --prompt-column %s --completion-column %[1]s learns it; --ignore-columns %[1]s passes over it", c, reads[0])
+			return r.fault("column %q is not read beside a text: where it is the answer, --prompt-column %s --completion-column %[1]s learns it, and --objective classify --label-column %[1]s as a class; --ignore-columns %[1]s passes over it", c, reads[0])
 		}
 		if isInert(c) {
 			continue

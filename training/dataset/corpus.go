@@ -19,6 +19,8 @@ import (
 type Examples interface {
 	Len() int
 	Report() Report
+	// Reads lists the columns that say something; of documents there are none.
+	Reads() []string
 	// Example and Prompt are number i as the report shows it.
 	Example(i int) (Example, error)
 	Prompt(i int) (Prompt, error)
@@ -176,6 +178,9 @@ func (c *Corpus) Len() int { return len(c.windows) }
 
 // Report implements Examples: its records are documents.
 func (c *Corpus) Report() Report { return c.report }
+
+// Reads implements Examples.
+func (c *Corpus) Reads() []string { return nil }
 
 // Texts lists the files.
 func (c *Corpus) Texts() []Text { return c.texts }

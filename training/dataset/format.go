@@ -51,8 +51,7 @@ func NewFormat(name string, c Columns, first *Record, t Chat) (Format, error) {
 		case first.names(c.Text):
 			name = "text"
 		default:
-			return nil, fmt.Errorf("%s:%d: no format fits the columns %s: name them with --prompt-column and its like",
-				first.File, first.Line, strings.Join(first.Columns(), ", "))
+			return nil, first.fault("no format fits the columns %s: name them with --prompt-column and its like%s", strings.Join(first.Columns(), ", "), headsOf(first, c))
 		}
 	}
 	switch name {
@@ -69,6 +68,17 @@ func NewFormat(name string, c Columns, first *Record, t Chat) (Format, error) {
 		return chatFormat{c, t}, nil
 	}
 	return nil, fmt.Errorf("format %q is not known (%s)", name, strings.Join(Formats, ", "))
+}
+
+// headsOf says what would learn a row that has columns of a head's; empty: it has none.
+func headsOf(r *Record, c Columns) string {
+	switch {
+	case r.names(c.Label):
+		return "; peft-train run --objective classify (or multi-label, or regress) learns labels with a head"
+	case r.names(c.Words) && r.names(c.Tags):
+		return "; peft-train run --objective tag learns tags of words with a head"
+	}
+	return ""
 }
 
 type promptFormat struct{ Columns }

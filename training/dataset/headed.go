@@ -42,14 +42,16 @@ func (e *Encoder) forHead(x Example) (s Sequence, cut bool, err error) {
 // single are the tokens of one text and, of words, the place of the first token of each;
 // -1: it has none, or none that is left.
 func (e *Encoder) single(x Example) (tokens []int32, starts []int, cut bool, err error) {
-	ids, spans, _, err := e.Tokenizer.EncodeSpans(context.Background(), x.Text, tokenizer.Options{Once: true})
+	var ids []int32
+	if e.Head.Task != models.Tag {
+		ids, err = e.Tokenizer.AppendEncode(context.Background(), nil, x.Text, tokenizer.Options{})
+	} else {
+		ids, starts, err = e.words(x)
+	}
 	if err != nil {
 		return nil, nil, false, err
 	}
 	before, after := e.Tokenizer.Around(ids)
-	if starts, err = e.starts(x.Words, ids, spans); err != nil {
-		return nil, nil, false, err
-	}
 	if room := max(e.MaxLength-len(before)-len(after), 0); len(ids) > room {
 		ids, cut = tokenizer.Cut(ids, room, false), true
 	}
@@ -61,6 +63,15 @@ func (e *Encoder) single(x Example) (tokens []int32, starts []int, cut bool, err
 		}
 	}
 	return slices.Concat(before, ids, after), starts, cut, nil
+}
+
+// words are the tokens of a text of words, and the places of the first token of each.
+func (e *Encoder) words(x Example) (ids []int32, starts []int, err error) {
+	ids, spans, _, err := e.Tokenizer.EncodeSpans(context.Background(), x.Text, tokenizer.Options{})
+	if err == nil {
+		starts, err = e.starts(x.Words, ids, spans)
+	}
+	return ids, starts, err
 }
 
 // starts are the places of the first token of each word, -1 of one that has none, in

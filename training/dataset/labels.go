@@ -1,9 +1,11 @@
 package dataset
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -39,7 +41,8 @@ func (l *Labels) Survey(paths []string, o Options, known []string) error {
 		return l.check()
 	}
 	f := &labelFormat{Columns: o.Columns, Labels: l}
-	places := map[string]string{} // where a name was met first
+	met := map[string]bool{}
+	var mixed mixture
 	for i := range n {
 		r, err := s.read(i)
 		if err != nil {
@@ -49,23 +52,58 @@ func (l *Labels) Survey(paths []string, o Options, known []string) error {
 		if err != nil {
 			return err
 		}
+		if l.Task == models.Tag {
+			if _, err := f.words(r, len(names)); err != nil {
+				return err
+			}
+		}
 		for _, name := range names {
-			if _, ok := places[name]; !ok {
-				if len(places) == models.MaxClasses {
-					return r.fault("%q is class %d: a head tells at most %d apart; --objective regress learns numbers", clip(name), len(places)+1, models.MaxClasses)
-				}
-				places[name] = ""
+			if err := mixed.add(r, f.column(), name); err != nil {
+				return err
+			}
+			if met[name.text] = true; len(met) > models.MaxClasses {
+				return r.fault("%q is class %d: a head tells at most %d apart; --objective regress learns numbers", clip(name.text), len(met), models.MaxClasses)
 			}
 		}
 	}
-	for name := range places {
-		l.Names = append(l.Names, name)
-	}
+	l.Names = slices.Collect(maps.Keys(met))
 	sortNames(l.Names)
 	if covers(known, l.Names) {
 		l.Names = known
 	}
 	return l.check()
+}
+
+// named is a class as a row has it: by a name, or by a number.
+type named struct {
+	text   string
+	number bool
+}
+
+// mixture is where a class was met first by a name, and where by a number: which of the
+// names a number beside them means is not for us to guess.
+type mixture struct {
+	name     string
+	named    *Record
+	number   string
+	numbered *Record
+}
+
+// add refuses the first number that there is among names.
+func (m *mixture) add(r *Record, column string, class named) error {
+	switch {
+	case class.number && m.numbered == nil:
+		m.number, m.numbered = class.text, r
+	case !class.number && m.named == nil && !isWhole(class.text): // "2" is a number, too
+		m.name, m.named = class.text, r
+	default:
+		return nil
+	}
+	if m.named == nil || m.numbered == nil {
+		return nil
+	}
+	return m.numbered.fault("column %q: %s is a number where the names of classes are, such as %q (%s:%d): write its name, or --classes names them all",
+		column, m.number, clip(m.name), m.named.File, m.named.Line)
 }
 
 // covers reports whether all names are among known.
@@ -76,11 +114,11 @@ func covers(known, names []string) bool {
 // sortNames sorts names, by number where all are numbers, as transformers' examples do.
 func sortNames(names []string) {
 	number := func(s string) int { n, _ := strconv.Atoi(s); return n }
-	if !slices.ContainsFunc(names, func(s string) bool { _, err := strconv.Atoi(s); return err != nil }) {
-		slices.SortFunc(names, func(a, b string) int { return number(a) - number(b) })
+	if slices.ContainsFunc(names, func(s string) bool { return !isWhole(s) }) {
+		slices.Sort(names)
 		return
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(number(a), number(b)), strings.Compare(a, b)) })
 }
 
 // check refuses classes that tell nothing apart.
@@ -132,10 +170,11 @@ type labelFormat struct {
 	Columns
 	*Labels
 	numbers map[string]int // of the classes
+	counted bool           // no name is a number, and so a number is a class's
 }
 
 func newLabelFormat(c Columns, l *Labels) *labelFormat {
-	f := &labelFormat{c, l, map[string]int{}}
+	f := &labelFormat{Columns: c, Labels: l, numbers: map[string]int{}, counted: !slices.ContainsFunc(l.Names, isWhole)}
 	for i, name := range l.Names {
 		f.numbers[name] = i
 	}
@@ -192,26 +231,33 @@ func (f *labelFormat) Example(r *Record) (Example, error) {
 
 // tagged is a row of words, each of which has a tag.
 func (f *labelFormat) tagged(r *Record) (x Example, err error) {
-	raw, err := r.Raw(f.Words)
-	if err != nil {
-		return x, err
-	}
-	if x.Words, err = textsOf(raw); err != nil {
-		return x, r.fault("column %q: %w", f.Words, err)
-	}
-	for i, word := range x.Words {
-		if strings.TrimSpace(word) == "" {
-			return x, r.fault("column %q: word %d is empty: it has no token to learn a tag of", f.Words, i)
-		}
-	}
 	if x.Tags, err = f.classes(r); err != nil {
 		return x, err
 	}
-	if len(x.Tags) != len(x.Words) || len(x.Words) == 0 {
-		return x, r.fault("column %q has %d words, and %q %d tags: give each word one", f.Words, len(x.Words), f.Columns.Tags, len(x.Tags))
-	}
+	x.Words, err = f.words(r, len(x.Tags))
 	x.Text = strings.Join(x.Words, " ")
-	return x, nil
+	return x, err
+}
+
+// words are those of a row that has so many tags.
+func (f *labelFormat) words(r *Record, tags int) ([]string, error) {
+	raw, err := r.Raw(f.Words)
+	if err != nil {
+		return nil, err
+	}
+	words, err := textsOf(raw)
+	if err != nil {
+		return nil, r.fault("column %q: %w", f.Words, err)
+	}
+	for i, word := range words {
+		if strings.TrimSpace(word) == "" {
+			return nil, r.fault("column %q: word %d is empty: it has no token to learn a tag of", f.Words, i)
+		}
+	}
+	if len(words) != tags || tags == 0 {
+		return nil, r.fault("column %q has %d words, and %q %d tags: give each word one", f.Words, len(words), f.Columns.Tags, tags)
+	}
+	return words, nil
 }
 
 // classes are the numbers of a row's names.
@@ -221,9 +267,10 @@ func (f *labelFormat) classes(r *Record) ([]int, error) {
 		return nil, err
 	}
 	numbers := make([]int, len(names))
-	for i, name := range names {
+	for i, class := range names {
+		name := class.text
 		n, ok := f.numbers[name]
-		if whole, err := strconv.Atoi(name); !ok && err == nil && whole < len(f.Labels.Names) { // a class's number
+		if whole, err := strconv.Atoi(name); !ok && f.counted && err == nil && whole < len(f.Labels.Names) {
 			n, ok = whole, true
 		}
 		if !ok {
@@ -254,7 +301,7 @@ func some(names []string) string {
 }
 
 // names are the names of a row's classes: one, or those of a list.
-func (f *labelFormat) names(r *Record) ([]string, error) {
+func (f *labelFormat) names(r *Record) ([]named, error) {
 	column := f.column()
 	raw, err := r.Raw(column)
 	if err != nil {
@@ -268,7 +315,7 @@ func (f *labelFormat) names(r *Record) ([]string, error) {
 		if err := json.Unmarshal(raw, &list); err != nil {
 			return nil, r.fault("column %q: %w", column, err)
 		}
-		names := make([]string, len(list))
+		names := make([]named, len(list))
 		for i, one := range list {
 			if names[i], err = className(one); err != nil {
 				return nil, r.fault("column %q: %w", column, err)
@@ -280,9 +327,10 @@ func (f *labelFormat) names(r *Record) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	class := named{text, isWhole(text)}
 	switch {
 	case r.text == nil:
-		text, err = className(raw)
+		class, err = className(raw)
 	case strings.TrimSpace(text) == "":
 		err = errNoLabel
 	default:
@@ -291,30 +339,29 @@ func (f *labelFormat) names(r *Record) ([]string, error) {
 	if err != nil {
 		return nil, r.fault("column %q: %w", column, err)
 	}
-	return []string{text}, nil
+	return []named{class}, nil
 }
 
 var errNoLabel = errors.New("there is no label")
 
 // className reads a class's name, or its number.
-func className(raw json.RawMessage) (string, error) {
-	var name string
+func className(raw json.RawMessage) (class named, err error) {
 	switch {
 	case len(raw) == 0 || string(raw) == "null":
-		return "", errNoLabel
+		return class, errNoLabel
 	case raw[0] == '{' || raw[0] == '[':
-		return "", fmt.Errorf("%s is no name of a class", clip(string(raw)))
+		return class, fmt.Errorf("%s is no name of a class", clip(string(raw)))
 	case raw[0] != '"':
-		name = string(raw)
-		return name, nameFault(name, isFraction(name))
+		class = named{string(raw), isWhole(string(raw))}
+		return class, nameFault(class.text, isFraction(class.text))
 	}
-	if err := json.Unmarshal(raw, &name); err != nil {
-		return "", err
+	if err := json.Unmarshal(raw, &class.text); err != nil {
+		return class, err
 	}
-	if strings.TrimSpace(name) == "" {
-		return "", errNoLabel
+	if strings.TrimSpace(class.text) == "" {
+		return class, errNoLabel
 	}
-	return name, nameFault(name, false)
+	return class, nameFault(class.text, false)
 }
 
 // longestName is the most bytes of a class's name: models refuses longer ones.

@@ -106,7 +106,7 @@ func (s *Set) readAll(n int, o Options) error {
 			return err
 		}
 		if o.Task == nil { // a task's files have columns beside its own
-			if err := unread(r, s.format); err != nil {
+			if err := unread(r, s.format, o.Columns); err != nil {
 				return err
 			}
 		}
@@ -189,6 +189,9 @@ func (s *Set) Close() error {
 
 // Report tells what reading the records has shown.
 func (s *Set) Report() Report { return s.report }
+
+// Reads implements Examples.
+func (s *Set) Reads() []string { return s.format.Reads() }
 
 // read returns a record of the files by number.
 func (s *Set) read(i int) (*Record, error) {

@@ -47,23 +47,6 @@ func F1(labels, chosen []int) float64 {
 	return c.f1()
 }
 
-// MicroF1 is F1 of the decisions about all classes together, which is Accuracy where
-// each example has one class.
-func MicroF1(labels, chosen []int) float64 { return Accuracy(labels, chosen) }
-
-// MacroF1 is the mean of the F1 of each class that is a label or was chosen.
-func MacroF1(labels, chosen []int) float64 {
-	sum, classes := 0.0, distinct(labels, chosen)
-	for _, class := range classes {
-		var c counts
-		for i, l := range labels {
-			c.add(l == class, chosen[i] == class)
-		}
-		sum += c.f1()
-	}
-	return ratio(sum, float64(len(classes)))
-}
-
 // Matthews is the correlation of Matthews (1975), of several classes that of
 // Gorodkin (2004).
 func Matthews(labels, chosen []int) float64 {
@@ -93,22 +76,15 @@ func Subset(labels, chosen [][]bool) float64 {
 	return ratio(float64(right), float64(len(labels)))
 }
 
-// MultiLabelF1 are the F1 of all decisions of several labels together, and the mean
-// of each label's.
-func MultiLabelF1(labels, chosen [][]bool) (micro, macro float64) {
-	if len(labels) == 0 {
-		return 0, 0
-	}
-	var all counts
-	for class := range labels[0] {
-		var c counts
-		for i := range labels {
-			c.add(labels[i][class], chosen[i][class])
+// MultiLabelF1 is the F1 of all decisions of several labels together.
+func MultiLabelF1(labels, chosen [][]bool) float64 {
+	var c counts
+	for i := range labels {
+		for class, right := range labels[i] {
+			c.add(right, chosen[i][class])
 		}
-		all.tp, all.fp, all.fn = all.tp+c.tp, all.fp+c.fp, all.fn+c.fn
-		macro += c.f1()
 	}
-	return all.f1(), ratio(macro, float64(len(labels[0])))
+	return c.f1()
 }
 
 func distinct(lists ...[]int) []int {

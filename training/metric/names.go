@@ -7,10 +7,6 @@ func OfLabels(name string) func(labels, chosen []int) float64 {
 		return Accuracy
 	case "f1":
 		return F1
-	case "f1_micro":
-		return MicroF1
-	case "f1_macro":
-		return MacroF1
 	case "matthews":
 		return Matthews
 	}

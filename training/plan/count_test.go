@@ -79,3 +79,15 @@ func TestPublishedShares(t *testing.T) {
 		}
 	}
 }
+
+// TestNoForwardPass: a base whose pass is not implemented is planned for, without
+// activations.
+func TestNoForwardPass(t *testing.T) {
+	targets := map[string][]string{"lora": {"query_proj"}}
+	for _, method := range []string{"full", "lisa", "block-wise", "galore", "lora", "bitfit"} {
+		trained := train(t, "deberta-v2-xxlarge", Choice{Method: method, Choice: adapters.Choice{R: 8, Targets: targets[method]}, Classes: 2})
+		if a := trained.Account(Run{Batch: Batch{Sequences: 2, Length: 16}, Optimizer: "adamw"}); a.Measured || trained.Parameters() == 0 {
+			t.Errorf("%s: %d parameters, %+v", method, trained.Parameters(), a)
+		}
+	}
+}

@@ -53,6 +53,14 @@ func (t *Trained) Parameters() int {
 	return n
 }
 
+// Head is the task of the head whose labels are learnt; empty: text is.
+func (t *Trained) Head() models.Task {
+	if t.classes == nil {
+		return ""
+	}
+	return t.classes.Task
+}
+
 // Share is the trained part of base and adapter, the "# Params (%)" of DoRA's
 // tables.
 func (t *Trained) Share() float64 {
@@ -160,8 +168,12 @@ func (b *Base) TrainBlocks(active []int, outside bool) *Trained {
 	for _, layer := range active {
 		on[layer] = true
 	}
+	head := len(b.sites)
+	if b.model != nil {
+		head = models.HeadFrom(b.model)
+	}
 	for i, s := range b.sites {
-		if !on[s.Layer] && i < models.HeadFrom(b.model) { // a head always trains
+		if !on[s.Layer] && i < head { // a head always trains
 			continue
 		}
 		if s.Head && b.config.Tied {

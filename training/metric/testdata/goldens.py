@@ -34,8 +34,6 @@ def labels(name, right, chosen):
         "name": name, "labels": [int(x) for x in right], "chosen": [int(x) for x in chosen],
         "accuracy": known(lambda: accuracy_score(right, chosen)),
         "f1": known(lambda: f1_score(right, chosen, zero_division=0)) if binary else None,
-        "f1_micro": known(lambda: f1_score(right, chosen, average="micro", zero_division=0)),
-        "f1_macro": known(lambda: f1_score(right, chosen, average="macro", zero_division=0)),
         "matthews": known(lambda: matthews_corrcoef(right, chosen)),
     }
 
@@ -52,8 +50,7 @@ def decisions(name, right, chosen):
     return {
         "name": name, "labels": right.astype(bool).tolist(), "chosen": chosen.astype(bool).tolist(),
         "accuracy": known(lambda: accuracy_score(right, chosen)),
-        "f1_micro": known(lambda: f1_score(right, chosen, average="micro", zero_division=0)),
-        "f1_macro": known(lambda: f1_score(right, chosen, average="macro", zero_division=0)),
+        "f1": known(lambda: f1_score(right, chosen, average="micro", zero_division=0)),
     }
 
 

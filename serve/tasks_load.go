@@ -1,0 +1,146 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// loadsMost is how many adapters of one request wait to be loaded: others' have their
+// turn.
+const loadsMost = 4
+
+// loadsAtOnce is how many do. One waits for room until those before it have answered
+// all texts, and not for ever: so they are as many as have no more texts together than
+// are in the engine at once, and one alone where there are more texts than that.
+func (r *tasksRun) loadsAtOnce() int {
+	return min(max(r.server.config.Parallel/len(r.texts), 1), loadsMost)
+}
+
+// run answers all tasks.
+func (r *tasksRun) run() error {
+	most := r.loadsAtOnce()
+	for _, t := range r.inTurn() {
+		for r.loading+len(r.full) >= most {
+			if err := r.wait(); err != nil {
+				return err
+			}
+		}
+		if t.lease, t.err = r.server.taskLease(r.c, t.naming); t.err != nil {
+			continue
+		}
+		if !t.lease.Ready() {
+			r.load(t)
+			continue
+		}
+		if err := r.begin(t); err != nil {
+			return err
+		}
+	}
+	for r.loading+len(r.full)+len(r.flights) > 0 {
+		if err := r.wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inTurn are the tasks whose adapters are in memory, and then the others.
+func (r *tasksRun) inTurn() []*task {
+	resident := map[string]bool{}
+	if r.server.catalogue != nil {
+		for _, e := range r.server.visible(r.c).Entries() {
+			resident[e.Name] = resident[e.Name] || e.State == catalogue.Resident
+		}
+	}
+	ordered := slices.Clone(r.tasks)
+	slices.SortStableFunc(ordered, func(a, b *task) int {
+		switch {
+		case resident[a.name] == resident[b.name]:
+			return 0
+		case resident[a.name]:
+			return -1
+		}
+		return 1
+	})
+	return ordered
+}
+
+// load waits for the task's adapter beside what else goes on.
+func (r *tasksRun) load(t *task) {
+	r.loading++
+	tenant, group := tenantOf(r.c), group(r.c)
+	r.loads.Go(func() {
+		if t.err = r.server.engine.Await(r.ctx, t.lease, tenant, group); t.err == nil {
+			t.err = t.lease.Err()
+		}
+		r.loaded <- t
+	})
+}
+
+// wait takes in an adapter that has been loaded, or else what the engine answers next.
+func (r *tasksRun) wait() error {
+	select {
+	case t := <-r.loaded:
+		return r.take(t)
+	default:
+	}
+	if len(r.flights) > 0 {
+		if err := r.land(); err != nil {
+			return err
+		}
+		r.loadFull()
+		return nil
+	}
+	var room <-chan time.Time
+	if len(r.full) > 0 && (r.accepted || r.loading == 0) {
+		room = time.After(roomEvery)
+	}
+	select {
+	case t := <-r.loaded:
+		return r.take(t)
+	case <-room:
+		r.loadFull()
+		return nil
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
+	}
+}
+
+// loadFull has those wait again for whose wait there was no place.
+func (r *tasksRun) loadFull() {
+	for _, t := range r.full {
+		r.load(t)
+	}
+	r.full = r.full[:0]
+}
+
+// take begins a task whose adapter has been loaded, or failed to. Where the engine has
+// had no place for the wait, those before it make room; a request for none of whose
+// tasks it has had one is refused.
+func (r *tasksRun) take(t *task) error {
+	r.loading--
+	switch {
+	case r.ctx.Err() != nil:
+		return context.Cause(r.ctx)
+	case errors.Is(t.err, runtime.ErrClosed):
+		return t.err
+	case errors.Is(t.err, runtime.ErrQueueFull) && t.lease.Ready():
+		t.err = t.lease.Err()
+	case errors.Is(t.err, runtime.ErrQueueFull) && !r.accepted && r.loading == 0:
+		return t.err
+	case errors.Is(t.err, runtime.ErrQueueFull):
+		t.err = nil
+		r.full = append(r.full, t)
+		return nil
+	}
+	if t.err != nil {
+		t.fail(leaseFault(t.naming, t.err))
+		return nil
+	}
+	return r.begin(t)
+}

@@ -134,7 +134,7 @@ func TestFolders(t *testing.T) {
 		"cannot be merged":   {"merge", "--base", base, "--adapter", filepath.Join(base, "adapters", "prefix"), "--output", in("x")},
 		"no matrix differs":  {"extract", "--base", base, "--tuned", base, "--output", in("x")},
 		"the base is needed": {"convert", in("extracted"), in("x.gguf")},
-		"adapter_config":     {"inspect", dir},
+		"adapter_config":     {"inspect", t.TempDir()},
 	} {
 		if code, _, notes := command(t, args...); code != 1 || !strings.Contains(notes, want) {
 			t.Errorf("%v: code %d, %q, want %q", args, code, notes, want)

@@ -263,7 +263,7 @@ func (c *fakeCatalogue) with(name string, f func(e *catalogue.Entry) error) erro
 	if e, ok := c.entries[name]; ok {
 		return f(e)
 	}
-	return fmt.Errorf("%w: %q", catalogue.ErrUnknown, name)
+	return catalogue.Unknown(name)
 }
 
 // Add registers a name; it is no part of Catalogue.

@@ -149,7 +149,7 @@ func (s *Source) ownHead(c *Config, task Task, form headForm, pooler *Linear, la
 		classes.Names = ClassNames(2) // transformers' default
 	}
 	if form.pooled && pooler == nil {
-		s.fault("%s has a pooler under its head, and there is none", s.class)
+		s.fault("%s: architectures: %s has a pooler under its head, and there is no tensor pooler.dense.weight", s.where(), s.class)
 		return
 	}
 	b := s.build(-1)

@@ -96,6 +96,9 @@ func (j *judge) try(ctx context.Context, s seed, dir string) verdict {
 	first, asked, err := once()
 	again, _, errAgain := once()
 	first.err, again.err = errors.Join(err, first.err), errors.Join(errAgain, again.err)
+	if first.err != nil && again.err != nil { // how far it came before it was found out is no answer
+		first, again = answer{err: first.err}, answer{err: again.err}
+	}
 	v := verdict{err: first.err, asked: asked, differs: !first.same(again)}
 	if errors.Is(v.err, catalogue.ErrPanic) || errors.Is(v.err, runtime.ErrPanic) {
 		v.crash = v.err.Error()

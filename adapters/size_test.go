@@ -146,15 +146,15 @@ func TestReadingGGUFIsBounded(t *testing.T) {
 		},
 	} {
 		path := write(add)
-		took := allocated(func() any {
+		kept := allocated(func() any {
 			f, err := Open(path)
 			if err != nil {
 				t.Error(err)
 			}
 			return f
 		})
-		if most := ReadingBytes(path); took > most {
-			t.Errorf("%s: %d bytes are kept, and %d are set aside", name, took, most)
+		if most := ReadingBytes(path); kept > most {
+			t.Errorf("%s: %d bytes are kept, and %d are set aside", name, kept, most)
 		}
 	}
 }

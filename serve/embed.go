@@ -206,11 +206,7 @@ func (s *Server) textFault(ctx context.Context, to selection, field string, err 
 
 // longestText is the most tokens that a text may have that is embedded.
 func (s *Server) longestText(to selection) int {
-	room := to.room(s.context)
-	if n := s.recipe.MaxTokens; n > 0 && n < room {
-		return n
-	}
-	return room
+	return s.recipe.Longest(to.room(s.context))
 }
 
 func (s *Server) longestTextSays(to selection) string {

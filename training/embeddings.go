@@ -100,6 +100,9 @@ func (e *evaluator) compareAll(ctx context.Context, set dataset.Examples) (c com
 	size := 0
 	take := func() {
 		rows := e.embeddings(waiting)
+		if e.each != nil {
+			e.hear(waiting, rows)
+		}
 		for i, s := range waiting {
 			if s.Text == 0 {
 				c.rows = append(c.rows, nil)
@@ -117,19 +120,36 @@ func (e *evaluator) compareAll(ctx context.Context, set dataset.Examples) (c com
 		if err != nil {
 			return c, err
 		}
+		more := 0
 		for _, s := range texts {
-			if size += s.Rows(); len(waiting) > 0 && size > evalRows {
-				if err := ctx.Err(); err != nil {
-					return c, err
-				}
-				take()
-				size = s.Rows()
-			}
-			waiting = append(waiting, s)
+			more += s.Rows()
 		}
+		if len(waiting) > 0 && size+more > evalRows {
+			if err := ctx.Err(); err != nil {
+				return c, err
+			}
+			take()
+		}
+		waiting, size = append(waiting, texts...), size+more
 	}
 	take()
 	return c, nil
+}
+
+// hear tells of the embeddings of each example's texts.
+func (e *evaluator) hear(batch []Sequence, rows [][]float32) {
+	for from := 0; from < len(batch); {
+		to := from + 1
+		for to < len(batch) && batch[to].Text > 0 {
+			to++
+		}
+		own := kernels.NewMatrix(to-from, len(rows[from]))
+		for i := range own.Rows {
+			copy(own.Row(i), rows[from+i])
+		}
+		e.each(own)
+		from = to
+	}
 }
 
 // compare measures embeddings on a set.

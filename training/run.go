@@ -173,8 +173,8 @@ func (c *Config) optimizer() (Optimizer, error) {
 // longest is the longest sequence that the model takes.
 func (r *Run) openData(head *models.Head, longest int, invocation []int32) error {
 	length := within(r.MaxLength, longest)
-	if r.recipe != nil && r.recipe.MaxTokens > 0 {
-		length = min(length, r.recipe.MaxTokens)
+	if r.recipe != nil {
+		length = r.recipe.Longest(length)
 	}
 	r.encoder = r.Base.encoder(length)
 	r.encoder.LearnPrompt, r.encoder.Invocation, r.encoder.Head = r.LearnPrompt, invocation, head

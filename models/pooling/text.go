@@ -29,6 +29,14 @@ func (r *Recipe) Case(text string) string {
 	return text
 }
 
+// Longest is the number of tokens that a text may have where there is room for so many.
+func (r *Recipe) Longest(room int) int {
+	if r.MaxTokens > 0 {
+		return min(room, r.MaxTokens)
+	}
+	return room
+}
+
 // Encode makes tokens of a text behind a prompt, with those around it that are special.
 func (r *Recipe) Encode(ctx context.Context, t *tokenizer.Tokenizer, before, text string, l Limits) (made Text, err error) {
 	before, text = r.Case(before), r.Case(text)

@@ -79,14 +79,14 @@ func TestTable(t *testing.T) {
 	b := &bench{base: "x/tiny", tasks: []string{"RTE", "CoLA"}, tokens: 1000, seed: 1}
 	columns := []column{
 		{"lora", map[string]*cell{
-			"RTE":  {setting: setting{Rate: 1e-3}, Parameters: 700, Score: 0.5, Peak: 3 << 20, Seconds: 60},
-			"CoLA": {setting: setting{Rate: 1e-3}, Parameters: 700, Score: -0.25, Peak: 5 << 20, Seconds: 30},
+			"RTE":  {setting: setting{Rate: 1e-3}, Parameters: 700, Score: 0.5, Peak: 3 << 20, Processor: 60},
+			"CoLA": {setting: setting{Rate: 1e-3}, Parameters: 700, Score: -0.25, Peak: 5 << 20, Processor: 30},
 		}},
-		{"full", map[string]*cell{"RTE": {setting: setting{Rate: 1e-4}, Parameters: 9000, Score: 0.625, Peak: 9 << 20, Seconds: 6}}},
+		{"full", map[string]*cell{"RTE": {setting: setting{Rate: 1e-4}, Parameters: 9000, Score: 0.625, Peak: 9 << 20, Processor: 6}}},
 	}
 	text := b.markdown(columns)
 	for _, want := range []string{
-		"| method | rate | parameters | RTE | CoLA | mean | peak memory | minutes |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
+		"| method | rate | parameters | RTE | CoLA | mean | peak memory | processor minutes |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
 		"| lora | 0.001 | 700 | 50.0 | -25.0 | 12.5 | 5 MiB | 1.5 |",
 		"| full | 0.0001 | 9000 | 62.5 | – | – | 9 MiB | 0.1 |",
 	} {

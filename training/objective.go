@@ -73,7 +73,7 @@ func (o *Objective) losses(p *models.Pass, m models.Model, r *rows, h *models.Va
 	if o.Head == nil {
 		return crossEntropy(p, m, &r.Batch, h, r.targets, scale)
 	}
-	losses := make([]float64, h.Rows())
+	losses := make([]float64, len(r.targets))
 	scores := p.Workspace(func() *models.Value { return o.Head.Forward(p, &r.Batch, 0, h) })
 	p.GradientInPlace(scores)
 	o.judge(p, losses, scores.Data, r, scale)

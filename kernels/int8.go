@@ -41,33 +41,48 @@ const (
 	roundedCodes = 16
 )
 
-// Int8 returns w as a weight whose products round their activations to 8 bits,
-// which takes as many bytes again. A float format has no such products: it is
-// returned as it is. Gradients, single rows and spans read what is stored.
-func (w Weight) Int8() Weight {
+// Int8 returns w as a weight whose products round their activations to 8 bits. It is
+// laid out for them in room, of w.Int8Bytes() zeros; without room they read it as it
+// is stored. A float format has no such products: it is returned as it is. Gradients,
+// single rows and spans read what is stored.
+func (p *Pool) Int8(w Weight, room []byte) Weight {
 	if w.Format.BlockLen() == 1 || w.Empty() || w.Data == nil {
 		return w
 	}
 	w.int8 = &int8Weight{}
-	if active.int8 != nil {
-		w.int8.groups = interleave(w)
+	if n := w.Int8Bytes(); n > 0 && len(room) == n {
+		w.int8.groups = room
+		p.Run((w.Rows+laidRows-1)/laidRows, &layTask{w, room})
 	}
 	return w
+}
+
+// layTask lays out some groups of a weight.
+type layTask struct {
+	w    Weight
+	room []byte
+}
+
+const laidRows = 32 // of a part
+
+func (t *layTask) Part(_ *Worker, part int) {
+	interleave(t.room, t.w, part*laidRows, min((part+1)*laidRows, t.w.Rows))
 }
 
 // RoundsActivations reports whether w is from Int8, and not as it was.
 func (w Weight) RoundsActivations() bool { return w.int8 != nil }
 
-// Int8Bytes is what Int8 takes for a weight of this format beside it.
-func (f Format) Int8Bytes(rows, cols int) int {
-	if f.BlockLen() == 1 || active.int8 == nil {
+// Int8Bytes is the room that Int8 lays w out in, about as much as w takes; 0 where the
+// implementation in force reads it as it is stored.
+func (w Weight) Int8Bytes() int {
+	if w.Format.BlockLen() == 1 || active.int8 == nil {
 		return 0
 	}
-	return (rows + int8Outs - 1) / int8Outs * groupBytes(f, cols)
+	return (w.Rows + int8Outs - 1) / int8Outs * groupBytes(w.Format, w.Cols)
 }
 
 // int8Weight is a weight for products with rounded activations: groups of eight
-// outputs, interleaved; nil where the stored form is read.
+// outputs, side by side; nil where the stored form is read.
 type int8Weight struct{ groups []byte }
 
 // rounded is x with its rows rounded.

@@ -19,6 +19,13 @@ func quantised() (formats []Format) {
 	return formats
 }
 
+// rounding is the weight with Int8's products.
+func rounding(w Weight) Weight {
+	pool := NewPool(2)
+	defer pool.Close()
+	return pool.Int8(w, make([]byte, w.Int8Bytes()))
+}
+
 // activationsFor are rows of a kind: of normal values, of values that all round to
 // the largest, and of blocks of zeros and of very different sizes.
 func activationsFor(rng *rand.Rand, x Matrix, kind int) {
@@ -55,9 +62,9 @@ func TestInt8IsPortable(t *testing.T) {
 					want := NewMatrix(s.rows, s.outs)
 					was := active
 					active = &portable
-					new(Worker).MatMul(want, x, weight.Int8())
+					new(Worker).MatMul(want, x, rounding(weight))
 					active = was
-					weight = weight.Int8()
+					weight = rounding(weight)
 					if !weight.RoundsActivations() {
 						t.Fatal("products take activations as they are")
 					}
@@ -89,7 +96,7 @@ func TestInt8RowAlone(t *testing.T) {
 		for _, f := range quantised() {
 			rng := rand.New(rand.NewPCG(5, uint64(f)))
 			x, _ := guarded(rng, 23, 512, 0)
-			weight := randomWeight(rng, f, 100, 512).Int8()
+			weight := rounding(randomWeight(rng, f, 100, 512))
 			all, w := NewMatrix(23, 100), new(Worker)
 			w.MatMul(all, x, weight)
 			for from := range 23 {
@@ -112,7 +119,7 @@ func TestInt8Oracle(t *testing.T) {
 			x, _ := guarded(rng, 5, 768, 0)
 			weight := randomWeight(rng, f, 33, 768)
 			got := NewMatrix(5, 33)
-			new(Worker).MatMul(got, x, weight.Int8())
+			new(Worker).MatMul(got, x, rounding(weight))
 			in := roundedIn(new([]float32), x)
 			in.roundRows(x, 0, x.Rows)
 			near := NewMatrix(5, 768)
@@ -160,7 +167,7 @@ func TestInt8Round(t *testing.T) {
 			in.roundRows(x, 0, 1)
 			if !Finite(x.Data) {
 				y := NewMatrix(1, 8)
-				new(Worker).MatMul(y, x, weight.Int8())
+				new(Worker).MatMul(y, x, rounding(weight))
 				for _, v := range y.Data {
 					if v == v {
 						t.Errorf("%v: the product is %v", row, y.Data)
@@ -179,12 +186,12 @@ func TestInt8Of(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 1))
 		for _, f := range Formats() {
 			weight := randomWeight(rng, f, 16, 256)
-			rounds := weight.Int8()
+			rounds := rounding(weight)
 			if got, want := rounds.RoundsActivations(), f.BlockLen() > 1; got != want {
 				t.Errorf("%s: %v", f, got)
 			}
-			if rounds.RoundsActivations() && len(rounds.int8.groups) != f.Int8Bytes(16, 256) {
-				t.Errorf("%s takes %d bytes, and not %d", f, len(rounds.int8.groups), f.Int8Bytes(16, 256))
+			if rounds.RoundsActivations() && len(rounds.int8.groups) != weight.Int8Bytes() {
+				t.Errorf("%s takes %d bytes, and not %d", f, len(rounds.int8.groups), weight.Int8Bytes())
 			}
 			x, dy := NewMatrix(1, 256), NewMatrix(1, 16)
 			for i := range x.Data {

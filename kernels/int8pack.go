@@ -25,14 +25,13 @@ func groupBytes(f Format, cols int) int {
 	return cols/f.BlockLen()*l.head + cols/int8Block*l.bytes
 }
 
-// interleave lays out w in groups of eight outputs, the last filled up with zeros.
-func interleave(w Weight) []byte {
+// interleave lays outputs [from, to) of w out in groups of eight, which are zeros; the
+// last may have fewer.
+func interleave(groups []byte, w Weight, from, to int) {
 	size := groupBytes(w.Format, w.Cols)
-	groups := make([]byte, (w.Rows+int8Outs-1)/int8Outs*size)
-	for o := range w.Rows {
+	for o := from; o < to; o++ {
 		interleaveRow(groups[o/int8Outs*size:][:size], o%int8Outs, w.Format, w.Row(o))
 	}
-	return groups
 }
 
 // interleaveRow puts the row of one output into its lane.

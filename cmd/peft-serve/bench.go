@@ -58,6 +58,7 @@ func (b *benchCommand) validate(wrong *faults) {
 	}
 	b.validateTogether(wrong)
 	b.validateRead(wrong)
+	b.reading.validate(wrong)
 	if _, _, err := parseSynthetic(b.Synthetic); b.Synthetic != "" && err != nil {
 		wrong.add("--synthetic: %s", err)
 	}
@@ -131,6 +132,9 @@ func (b *benchCommand) source() string {
 // Run measures what the flags ask for and reports it once.
 func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 	r := report{Version: version, Threads: threads(b.Threads)}
+	if b.URL == "" {
+		r.Activations = b.Activations
+	}
 	if b.Synthetic != "" {
 		path, remove, wrong := b.synthesise()
 		if wrong != nil {

@@ -18,6 +18,7 @@ type report struct {
 	Base             string `json:"base,omitempty"`
 	Architecture     string `json:"architecture,omitempty"`
 	Precision        string `json:"precision,omitempty"`
+	Activations      string `json:"activations,omitempty"`
 	Parameters       int    `json:"parameters,omitempty"`
 	WeightBytes      int    `json:"weight_bytes,omitempty"`
 	Threads          int    `json:"threads,omitempty"`
@@ -77,7 +78,7 @@ type product struct {
 func (r *report) describe(uri string, b *base) {
 	c := b.model.Config()
 	r.Base, r.Architecture, r.Precision = uri, c.Architecture.Class, c.Precision
-	r.Parameters, r.WeightBytes, r.Kernels = c.Parameters, c.WeightBytes, kernels.Name()
+	r.Parameters, r.WeightBytes, r.Kernels, r.Activations = c.Parameters, c.WeightBytes, kernels.Name(), c.Activations.String()
 }
 
 func (r *report) json(w io.Writer) error {
@@ -92,10 +93,10 @@ func (r *report) table(out io.Writer) error {
 	case r.Server != "":
 		fmt.Fprintf(w, "%s at %s\n\n", r.Base, r.Server)
 	case r.Base != "" && len(r.Products) > 0:
-		fmt.Fprintf(w, "products of %s; %d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Base, r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
+		fmt.Fprintf(w, "products of %s with activations in %s; %d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Base, r.Activations, r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	case r.Base != "":
-		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; %d threads, %s kernels\n\n",
-			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Threads, r.Kernels)
+		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; activations in %s; %d threads, %s kernels\n\n",
+			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Activations, r.Threads, r.Kernels)
 	default:
 		fmt.Fprintf(w, "%d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	}

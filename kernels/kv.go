@@ -143,13 +143,36 @@ func encodeGroup(b []byte, src []float32) {
 // Load reads the key and value of one position back.
 func (c KV) Load(block int32, position int, k, v []float32) {
 	slot, d := position%BlockLen, c.HeadDim
-	wide := make([]float32, c.wideLen())
 	for h := range c.Heads {
-		keys, values := c.block(block, h, wide)
-		for i := range d {
-			k[h*d+i] = keys[i*BlockLen+slot]
+		k, v := k[h*d:][:d], v[h*d:][:d]
+		if c.Format == F32 {
+			base := c.start(block) + h*d*BlockLen
+			for i := range k {
+				k[i] = c.K[base+i*BlockLen+slot]
+			}
+			copy(v, c.V[base+slot*d:])
+			continue
 		}
-		copy(v[h*d:][:d], values[slot*d:])
+		keys, values := c.stored(block, h)
+		row := values[slot*c.rowBytes():][:c.rowBytes()]
+		if c.Format == F16 {
+			for i := range k {
+				k[i], v[i] = half(keys[2*(i*BlockLen+slot):]), half(row[2*i:])
+			}
+			continue
+		}
+		for i := range k {
+			k[i] = half(keys[d*BlockLen+2*(i/32*BlockLen+slot):]) * float32(int8(keys[i*BlockLen+slot]))
+		}
+		widenRow(v, row)
+	}
+}
+
+// widenRow widens the value of one position of a head in Q8_0.
+func widenRow(dst []float32, row []byte) {
+	for i := range dst {
+		group := row[34*(i/32):]
+		dst[i] = half(group) * float32(int8(group[2+i%32]))
 	}
 }
 
@@ -179,9 +202,11 @@ func (c KV) block(block int32, head int, wide []float32) (keys, values []float32
 	case c.HeadDim%32 == 0:
 		c.widenKeys(keys, k)
 		active.widen(values, Q8_0, v)
-	default:
+	default: // whose last group has fewer than 32
 		c.widenKeys(keys, k)
-		c.widenValues(values, v)
+		for slot := range BlockLen {
+			widenRow(values[slot*c.HeadDim:][:c.HeadDim], v[slot*c.rowBytes():])
+		}
 	}
 	return keys, values
 }
@@ -198,17 +223,6 @@ func (c KV) widenKeys(dst []float32, src []byte) {
 		}
 		for i, code := range codes {
 			dst[from+i] = half(scales[2*(i%BlockLen):]) * float32(int8(code))
-		}
-	}
-}
-
-// widenValues widens values of Q8_0 whose last group has fewer than 32.
-func (c KV) widenValues(dst []float32, src []byte) {
-	for slot := range BlockLen {
-		dst, row := dst[slot*c.HeadDim:][:c.HeadDim], src[slot*c.rowBytes():][:c.rowBytes()]
-		for i := range dst {
-			group := row[34*(i/32):]
-			dst[i] = half(group) * float32(int8(group[2+i%32]))
 		}
 	}
 }

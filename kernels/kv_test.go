@@ -23,6 +23,15 @@ func TestKVStore(t *testing.T) {
 				gotK, gotV := make([]float32, heads*d), make([]float32, heads*d)
 				for p := range 2 * BlockLen {
 					c.Load(int32(2-p/BlockLen), p, gotK, gotV)
+					for h := range heads {
+						keys, values := c.block(int32(2-p/BlockLen), h, make([]float32, c.wideLen()))
+						for i := range d {
+							key, value := keys[i*BlockLen+p%BlockLen], values[p%BlockLen*d+i]
+							if key != gotK[h*d+i] || value != gotV[h*d+i] {
+								t.Fatalf("%s, dim %d, position %d, %d of head %d: a block has %v and %v, Load %v and %v", f, d, p, i, h, key, value, gotK[h*d+i], gotV[h*d+i])
+							}
+						}
+					}
 					for i, pair := range [][2][]float32{{gotK, k.Row(p)}, {gotV, v.Row(p)}} {
 						want := make([]float32, 0, heads*d)
 						for h := range heads {

@@ -95,7 +95,7 @@ func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, pool *ker
 	e := &Engine{
 		model: m, decoder: decoder, options: o, now: time.Now, notFinite: newNotFinite(o.Largest),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), room: newRoom(o.Queue, o.Slots), gauges: newGauges(),
-		encoder: isEncoder(m.Config()), pool: pool, pass: models.NewPass(pool), cache: models.NewPagedCache(m.Config(), len(blocks.users), blocks.pages),
+		encoder: isEncoder(m.Config()), pool: pool, pass: models.NewPass(pool), cache: models.NewPagedCache(m.Config(), o.CacheFormat, len(blocks.users), blocks.pages),
 		blocks: blocks, queue: newQueue(),
 	}
 	e.batch.Out, e.batch.MayKeep, e.texts = make([]int32, 0, o.Slots), o.StepTokens, map[digest]*sameText{}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
@@ -21,6 +22,8 @@ type Options struct {
 	// set, says it in blocks of kernels.BlockLen positions. An encoder has none.
 	CacheBytes  int
 	CacheBlocks int
+	// CacheFormat is what keys and values are stored in, one of kernels.KVFormats; F32.
+	CacheFormat kernels.Format
 	// NoPrefixCache computes every prompt from its start.
 	NoPrefixCache bool
 
@@ -50,6 +53,9 @@ func (o Options) Validate() error {
 	check("Context", o.Context)
 	check("CacheBytes", o.CacheBytes)
 	check("CacheBlocks", o.CacheBlocks)
+	if !slices.Contains(kernels.KVFormats(), o.CacheFormat) {
+		faults = append(faults, fmt.Errorf("CacheFormat is %s, which keys and values are not stored in", o.CacheFormat))
+	}
 	if o.CacheBytes > 0 && o.CacheBlocks > 0 {
 		faults = append(faults, errors.New("CacheBytes and CacheBlocks are both set"))
 	}
@@ -81,7 +87,7 @@ func (o Options) with(c *models.Config) (Options, error) {
 		o.CacheBytes, o.CacheBlocks, o.NoPrefixCache = 0, 0, true
 		return o.silent(), nil
 	}
-	block := models.BlockBytes(c)
+	block := models.BlockBytes(c, o.CacheFormat)
 	if o.CacheBlocks == 0 {
 		if o.CacheBytes == 0 {
 			o.CacheBytes = 512 << 20

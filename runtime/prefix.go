@@ -32,10 +32,11 @@ type identity struct {
 }
 
 // identityOf is that of the sequence, in a scope, of an adapter, which may be nil,
-// that acts from a position on, on a base of so many layers.
-func identityOf(scope string, a catalogue.Adapter, from, layers int) identity {
+// that acts from a position on, on a base of so many layers, where keys and values
+// are stored in a format.
+func identityOf(scope string, f kernels.Format, a catalogue.Adapter, from, layers int) identity {
 	root := digest(sha256.Sum256([]byte(scope)))
-	root = sha256.Sum256(root[:]) // of 32 bytes: no other key is, whatever the scope
+	root = sha256.Sum256(append(root[:], f.String()...)) // shorter than of any other key, whatever the scope
 	if a == nil || a.SharedLayers() >= layers {
 		return identity{root: root, from: math.MaxInt, shared: layers}
 	}

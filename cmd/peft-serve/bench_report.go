@@ -22,6 +22,7 @@ type report struct {
 	WeightBytes      int    `json:"weight_bytes,omitempty"`
 	Threads          int    `json:"threads,omitempty"`
 	Kernels          string `json:"kernels,omitempty"`
+	KVType           string `json:"kv_type,omitempty"`
 	Rank             int    `json:"rank,omitempty"`
 	AdapterBytes     int    `json:"adapter_bytes,omitempty"`
 	AdapterPrecision string `json:"adapter_precision,omitempty"`
@@ -94,8 +95,8 @@ func (r *report) table(out io.Writer) error {
 	case r.Base != "" && len(r.Products) > 0:
 		fmt.Fprintf(w, "products of %s; %d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Base, r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	case r.Base != "":
-		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; %d threads, %s kernels\n\n",
-			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Threads, r.Kernels)
+		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; %d threads, %s kernels, keys and values in %s\n\n",
+			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Threads, r.Kernels, r.KVType)
 	default:
 		fmt.Fprintf(w, "%d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	}

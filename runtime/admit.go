@@ -250,5 +250,5 @@ func (e *Engine) preempt(s *sequence) {
 func (e *Engine) vacate(s *sequence) {
 	e.running = slices.DeleteFunc(e.running, func(r *sequence) bool { return r == s })
 	e.blocks.drop(s.blocks)
-	s.blocks, s.computed, s.labelled = s.blocks[:0], 0, 0
+	s.blocks, s.computed, s.labelled, s.passed = s.blocks[:0], 0, 0, 0
 }

@@ -33,6 +33,9 @@ type report struct {
 	Products []product  `json:"products,omitempty"`
 
 	Sustained *sustained `json:"sustained,omitempty"`
+	// Stretch is the most that prompts made of a step's work beside answers, in that
+	// of the step without them.
+	Stretch float64 `json:"stretch,omitempty"`
 
 	PeakGFLOPS float64 `json:"peak_gflops,omitempty"`
 	PeakGBPS   float64 `json:"peak_gbps,omitempty"`
@@ -131,6 +134,9 @@ func (r *report) table(out io.Writer) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if r.Stretch > 0 {
+		fmt.Fprintf(w, "\nbeside answers, prompts made a step %.2f times the work of one without at most (--prompt-share)\n", r.Stretch)
 	}
 	_, err := io.WriteString(out, w.String())
 	return err

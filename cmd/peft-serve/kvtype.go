@@ -18,6 +18,13 @@ func validateKVType(wrong *faults, name string) {
 	wrong.add("--kv-type: %q is none of %s", name, strings.Join(names, ", "))
 }
 
+// validatePromptShare reports a --prompt-share that is none.
+func validatePromptShare(wrong *faults, v float64) {
+	if !(v >= 0 && v <= 1000) {
+		wrong.add("--prompt-share: %v is not from 0 to 1000", v)
+	}
+}
+
 // kvFormat is the format of a --kv-type that is valid.
 func kvFormat(name string) kernels.Format {
 	for _, f := range kernels.KVFormats() {

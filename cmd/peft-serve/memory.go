@@ -96,7 +96,7 @@ func (c *serveCommand) settle(b *base, room int64, adaptersUsed func() int64) (p
 		if c.KVCache > 0 && int64(c.KVCache) < block {
 			return nil, false, fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(block))
 		}
-		part(memory.Part{Name: "keys and values", Bytes: int64(c.KVCache), Set: "--kv-cache, --kv-type"},
+		part(memory.Part{Name: "keys and values", Bytes: int64(c.KVCache), Set: "--kv-cache"},
 			memory.Want{Usual: max(usualKeys, least), Least: least}, func(n int64) { c.KVCache = size(n) })
 		grammars := (serve.LeastGrammars(b.text, b.model.Config().Vocabulary) + 1<<20 - 1) &^ (1<<20 - 1)
 		if c.GrammarCache > 0 && int64(c.GrammarCache) < grammars {

@@ -18,6 +18,9 @@ type benchCommand struct {
 	reading
 	Threads int `group:"base" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 
+	KVType      string  `name:"kv-type" group:"base" placeholder:"TYPE" default:"f32" help:"What keys and values are held in: f32, f16 or q8_0"`
+	PromptShare float64 `group:"base" placeholder:"SHARE" default:"0.5" help:"What a prompt may add to the work of a step while answers run, as a share of theirs; 0: as many tokens as a step holds"`
+
 	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load, or what the context of --base holds"`
 	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate; fewer by default where the context of --base holds fewer"`
 	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured; medians are reported"`
@@ -65,6 +68,8 @@ func (b *benchCommand) validate(wrong *faults) {
 	if _, err := adapters.ParsePrecision(b.AdapterPrecision); err != nil {
 		wrong.add("--adapter-precision: %s", err)
 	}
+	validateKVType(wrong, b.KVType)
+	validatePromptShare(wrong, b.PromptShare)
 	for _, n := range []struct {
 		name            string
 		value, smallest int
@@ -134,6 +139,9 @@ func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 	r := report{Version: version, Threads: threads(b.Threads)}
 	if b.URL == "" {
 		r.Activations = b.Activations
+	}
+	if b.URL == "" && !b.Kernels {
+		r.KVType = b.KVType
 	}
 	if b.Synthetic != "" {
 		path, remove, wrong := b.synthesise()

@@ -16,6 +16,7 @@ func (b *benchCommand) validateRead(wrong *faults) {
 		{"base threads", here, "is for what is measured here, and not for --url"},
 		{"ignore-config-key sliding-window", here && own, "is for --base"},
 		{"activations", here, "is for what is measured here, and not for --url"},
+		{"kv-type prompt-share", here && loads, "is for what is generated here"},
 		{"prompt generate", loads, "is not for --kernels"},
 		{"seed", loads || b.Synthetic != "", "is not for --kernels of a base"},
 		{"repetitions", !lasts, "is not for --rate and --clients, which measure for --duration"},

@@ -23,6 +23,7 @@ type report struct {
 	WeightBytes      int    `json:"weight_bytes,omitempty"`
 	Threads          int    `json:"threads,omitempty"`
 	Kernels          string `json:"kernels,omitempty"`
+	KVType           string `json:"kv_type,omitempty"`
 	Rank             int    `json:"rank,omitempty"`
 	AdapterBytes     int    `json:"adapter_bytes,omitempty"`
 	AdapterPrecision string `json:"adapter_precision,omitempty"`
@@ -33,6 +34,9 @@ type report struct {
 	Products []product  `json:"products,omitempty"`
 
 	Sustained *sustained `json:"sustained,omitempty"`
+	// Stretch is the most that prompts made of a step's work beside answers, in that
+	// of the step without them.
+	Stretch float64 `json:"stretch,omitempty"`
 
 	PeakGFLOPS float64 `json:"peak_gflops,omitempty"`
 	PeakGBPS   float64 `json:"peak_gbps,omitempty"`
@@ -95,8 +99,8 @@ func (r *report) table(out io.Writer) error {
 	case r.Base != "" && len(r.Products) > 0:
 		fmt.Fprintf(w, "products of %s with activations in %s; %d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Base, r.Activations, r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	case r.Base != "":
-		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; activations in %s; %d threads, %s kernels\n\n",
-			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Activations, r.Threads, r.Kernels)
+		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; activations in %s; %d threads, %s kernels, keys and values in %s\n\n",
+			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Activations, r.Threads, r.Kernels, r.KVType)
 	default:
 		fmt.Fprintf(w, "%d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	}
@@ -131,6 +135,9 @@ func (r *report) table(out io.Writer) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if r.Stretch > 0 {
+		fmt.Fprintf(w, "\nbeside answers, prompts made a step %.2f times the work of one without at most (--prompt-share)\n", r.Stretch)
 	}
 	_, err := io.WriteString(out, w.String())
 	return err

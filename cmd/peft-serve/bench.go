@@ -29,6 +29,7 @@ type benchCommand struct {
 	Targets          []string `group:"adapters" local:"" placeholder:"MODULE" sep:"none" help:"Modules that they adapt; by default q_proj and v_proj, or c_attn; all-linear: every linear"`
 	Keep             string   `group:"adapters" local:"" placeholder:"DIR" help:"Leave the adapters there, as PEFT folders named bench-0, bench-1 and so on, and the base of --synthetic"`
 	AdapterPrecision string   `group:"adapters" local:"" placeholder:"PRECISION" default:"stored" help:"What their factors are held in: stored, which is f32, bf16, f16 or q8_0"`
+	Classify         bool     `group:"adapters" local:"" help:"Measure classification by random heads, BitFit and LoRA, --adapters of each, by processor time: one text (of 32 tokens, unless --prompt says otherwise) and --requests (64) at once beside the bare forward of as many, and one text through all heads; with --url by that server, which serves what --keep has left"`
 	Grid             bool     `group:"adapters" local:"" help:"Measure adapters of ranks 8, 16 and 64, on --targets or on queries and values and on all linears, 1, 8 and 64 of them at once, each against the base alone"`
 
 	Rate     float64       `group:"sustained" local:"" placeholder:"R" help:"Send R requests a second, at random times, for --duration"`
@@ -55,6 +56,9 @@ type benchCommand struct {
 func (b *benchCommand) validate(wrong *faults) {
 	if b.Base == "" && b.Synthetic == "" && b.URL == "" && !b.Kernels {
 		wrong.add("bench: say what to measure: --base MODEL, --synthetic SIZE:FORMAT, --url URL or --kernels")
+	}
+	if b.Classify && b.Base == "" {
+		wrong.add("--classify: say by --base MODEL what the bare forward is of")
 	}
 	b.validateTogether(wrong)
 	b.validateRead(wrong)
@@ -87,6 +91,7 @@ func (b *benchCommand) validateTogether(wrong *faults) {
 		{"synthetic", "base", b.Synthetic != "" && b.Base != ""}, {"synthetic", "url", b.Synthetic != "" && b.URL != ""},
 		{"rate", "clients", b.Rate > 0 && b.Clients > 0}, {"grid", "rate or --clients", b.Grid && b.lasts()}, {"kernels", "rate or --clients", b.Kernels && b.lasts()},
 		{"schema", "rate or --clients", b.Schema != "" && b.lasts()}, {"grid", "adapters", b.Grid && b.Adapters > 0},
+		{"classify", "kernels, --grid, --rate, --clients or --schema", b.Classify && (b.Kernels || b.Grid || b.lasts() || b.Schema != "")},
 	} {
 		if pair.both {
 			wrong.add("--%s: cannot be measured together with --%s", pair.one, pair.other)
@@ -140,6 +145,8 @@ func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 		b.Base = path
 	}
 	switch {
+	case b.Classify:
+		err = b.measureClassify(ctx, c, &r)
 	case b.URL != "":
 		err = b.measureServer(ctx, &r)
 	case b.Kernels:

@@ -19,6 +19,22 @@ func (r *report) gridTable(w io.Writer, row func(cells ...string)) {
 	}
 }
 
+// classifiedTable is classification, by processor time.
+func (r *report) classifiedTable(w io.Writer, row func(cells ...string)) {
+	if len(r.Classified) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintf(w, "processor time; LoRA of rank %d\n\n", r.Rank)
+	row("load", "ms a text", "of", "")
+	for _, c := range r.Classified {
+		ratio := ""
+		if c.Ratio > 0 {
+			ratio = fmt.Sprintf("%.2f ×", c.Ratio)
+		}
+		row(c.Name, fmt.Sprintf("%.3f", c.Each), ratio, c.Beside)
+	}
+}
+
 // factors tells what those of the bench's adapters are held in, whose files are F32.
 func (r *report) factors() string {
 	if r.AdapterPrecision == "stored" {

@@ -61,6 +61,7 @@ type Catalogue struct {
 	gathering chan struct{}             // full while a combination holds parts and waits for others
 	verdicts  *lru.Cache[string, error] // by digest: what a probe or a request found; nil: nothing
 	moves     nameLocks                 // of names whose files are being moved
+	listings  listings                  // of folders
 	aliasing  sync.Mutex                // held while an alias is read and followed
 
 	mu       sync.Mutex

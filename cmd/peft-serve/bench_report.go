@@ -30,6 +30,7 @@ type report struct {
 	Mix        []mix        `json:"mix,omitempty"`
 	Grid       []gridCell   `json:"grid,omitempty"`
 	Classified []classified `json:"classified,omitempty"`
+	Many       []crowd      `json:"many,omitempty"`
 	Products   []product    `json:"products,omitempty"`
 
 	Sustained *sustained `json:"sustained,omitempty"`
@@ -122,6 +123,7 @@ func (r *report) table(out io.Writer) error {
 	}
 	r.gridTable(w, row)
 	r.classifiedTable(w, row)
+	r.manyTable(w, row)
 	r.sustainedTable(w, row)
 	if len(r.Products) > 0 {
 		row("format", "inputs", "outputs", "rows", "µs", "GFLOP/s", "weights GB/s", "of peak")

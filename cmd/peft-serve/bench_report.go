@@ -28,10 +28,12 @@ type report struct {
 	AdapterBytes     int    `json:"adapter_bytes,omitempty"`
 	AdapterPrecision string `json:"adapter_precision,omitempty"`
 
-	Speed    []speed    `json:"speed,omitempty"`
-	Mix      []mix      `json:"mix,omitempty"`
-	Grid     []gridCell `json:"grid,omitempty"`
-	Products []product  `json:"products,omitempty"`
+	Speed      []speed      `json:"speed,omitempty"`
+	Mix        []mix        `json:"mix,omitempty"`
+	Grid       []gridCell   `json:"grid,omitempty"`
+	Classified []classified `json:"classified,omitempty"`
+	Many       []crowd      `json:"many,omitempty"`
+	Products   []product    `json:"products,omitempty"`
 
 	Sustained *sustained `json:"sustained,omitempty"`
 	// Stretch is the most that prompts made of a step's work beside answers, in that
@@ -125,6 +127,8 @@ func (r *report) table(out io.Writer) error {
 			fmt.Sprintf("%.0f ms", 1000*m.FirstToken), fmt.Sprintf("%.0f ms", 1000*m.LastFirstToken))
 	}
 	r.gridTable(w, row)
+	r.classifiedTable(w, row)
+	r.manyTable(w, row)
 	r.sustainedTable(w, row)
 	if len(r.Products) > 0 {
 		row("format", "inputs", "outputs", "rows", "µs", "GFLOP/s", "weights GB/s", "of peak")

@@ -23,7 +23,7 @@ type benchCommand struct {
 
 	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load, or what the context of --base holds"`
 	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate; fewer by default where the context of --base holds fewer"`
-	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured; medians are reported"`
+	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured, in turn; medians are reported, and from 6 on 95 % intervals of the ratios to the base"`
 	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters, --grid and --url, and those that run at once under --rate here"`
 	Seed        int `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the adapters and of where prompts begin"`
 
@@ -48,7 +48,7 @@ type benchCommand struct {
 	Key       string   `group:"http" local:"" placeholder:"KEY" help:"Its API key"`
 	Model     string   `group:"http" local:"" placeholder:"NAME" help:"Its base's name; by default the first of /v1/models"`
 	Models    []string `group:"http" local:"" placeholder:"NAME" sep:"none" help:"Its adapters' names; by default those of /v1/models that have a parent"`
-	Schema    string   `group:"http" local:"" placeholder:"FILE" help:"Measure answers kept to this JSON schema too, beside free ones; one that no short answer satisfies, since free ones do not end early"`
+	Schema    string   `group:"http" local:"" placeholder:"FILE" help:"Measure answers kept to this JSON schema too, in turn with free ones; one that no short answer satisfies, since free ones do not end early"`
 	LoraField bool     `group:"http" local:"" help:"Select adapters as llama.cpp's server does, by lora: [{id, scale}] in the body, ids from 0"`
 
 	Kernels bool `group:"output" local:"" help:"Measure matrix products by shape and format: those of the base, if one is given"`

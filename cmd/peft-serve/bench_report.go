@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -61,6 +62,7 @@ type mix struct {
 	Generate        int       `json:"generated_tokens"`
 	TokensPerSecond float64   `json:"tokens_per_second"`
 	Ratio           float64   `json:"ratio_to_base"`
+	Interval        []float64 `json:"ratio_interval,omitempty"` // of 95 %, if there were turns enough
 	FirstToken      float64   `json:"first_ttft_seconds"`
 	LastFirstToken  float64   `json:"last_ttft_seconds"`
 	Samples         []float64 `json:"samples"`
@@ -120,10 +122,10 @@ func (r *report) table(out io.Writer) error {
 			fmt.Fprintf(w, "; LoRA of rank %d, %s each in %s", r.Rank, bytesText(int64(r.AdapterBytes)), r.factors())
 		}
 		w.WriteString("\n\n")
-		row("load", "tokens/s", "of base", "first TTFT", "last TTFT")
+		row("load", "tokens/s", "of base", "95 % interval", "first TTFT", "last TTFT")
 	}
 	for _, m := range r.Mix {
-		row(m.Name, fmt.Sprintf("%.1f", m.TokensPerSecond), fmt.Sprintf("%.0f %%", 100*m.Ratio),
+		row(m.Name, fmt.Sprintf("%.1f", m.TokensPerSecond), fmt.Sprintf("%.1f %%", 100*m.Ratio), m.intervalText(),
 			fmt.Sprintf("%.0f ms", 1000*m.FirstToken), fmt.Sprintf("%.0f ms", 1000*m.LastFirstToken))
 	}
 	r.gridTable(w, row)
@@ -145,6 +147,30 @@ func (r *report) table(out io.Writer) error {
 	}
 	_, err := io.WriteString(out, w.String())
 	return err
+}
+
+func (m mix) intervalText() string {
+	if m.Interval == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.1f to %.1f %%", 100*m.Interval[0], 100*m.Interval[1])
+}
+
+// interval is one of 95 % for the median of what the measurements are of, however they
+// are distributed: from one of them to another (the sign test's). Fewer than six have
+// none.
+func interval(v []float64) []float64 {
+	sorted, n := slices.Sorted(slices.Values(v)), len(v)
+	below, beyond := math.Pow(0.5, float64(n)), 0.0 // of k values below the median, and of fewer
+	k := 0
+	for ; beyond+below <= 0.025; k++ {
+		beyond += below
+		below *= float64(n-k) / float64(k+1)
+	}
+	if k == 0 {
+		return nil
+	}
+	return []float64{sorted[k-1], sorted[n-k]}
 }
 
 // median of a few measurements.

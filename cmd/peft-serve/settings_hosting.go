@@ -32,7 +32,7 @@ type hosting struct {
 	StrictBase       switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. The base goes by the name that it is opened by and by those that its files give it, compared by their last element, without case, owner and quantisation"`
 	Aliases          string   `group:"adapters" placeholder:"DIR" help:"Folder of files NAME.yaml that say which version of an adapter answers and which is tried; read and not written. By default .aliases in --adapters, which the server writes too"`
 
-	AdaptersFrom []string      `group:"adapters" placeholder:"NAME=URI" help:"Adapters to fetch and load at the start, from oci://registry/repository:tag, s3://bucket/prefix or hf://owner/name; the first two may end in @sha256: and a digest"`
+	AdaptersFrom []string      `group:"adapters" placeholder:"NAME=URI" help:"Adapters to fetch and load at the start, from oci://registry/repository:tag, s3://bucket/prefix or hf://owner/name[:FILE.gguf]; the first two may end in @sha256: and a digest"`
 	AdapterCache string        `group:"adapters" placeholder:"DIR" help:"Folder where adapters of oci:// and s3:// are kept; by default in the user's cache folder"`
 	FetchTimeout time.Duration `group:"adapters" placeholder:"TIME" default:"10m" help:"How long it may take to fetch an adapter from there"`
 	PlainHTTP    []string      `name:"plain-http" group:"adapters" placeholder:"HOST:PORT" help:"Registries that are reached by HTTP, as loopback ones are"`

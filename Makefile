@@ -9,7 +9,7 @@ ADAPTERS ?= .base/adapters
 PORT     ?= 8080
 ADDR     ?= 127.0.0.1:$(PORT)
 FUZZTIME ?= 30s
-GLUE      = -base $(ENCODER) -data $(or $(FROM),../shared)/data/glue -tokens $(or $(TOKENS),500000)
+GLUE      = -base $(ENCODER) -data $(or $(FROM),../shared)/data/glue -tokens $(or $(TOKENS),500000) $(if $(TOP),-top $(TOP))
 KILLS    ?= 1000
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
@@ -133,7 +133,7 @@ bench-compare: ## the kernels' benchmarks, or those of BENCH=, now against REF=
 table: build $(BASE) ## every method on SST-2 in one table (hours; STEPS=1200)
 	BIN=$(BIN) scripts/table.sh $(or $(STEPS),1200)
 
-glue: build $(ENCODER) ## five methods on RTE, CoLA and STS-B over MiniLM: cells in docs/results, then served and compared (FROM=, TOKENS=, PYTHON= for PyTorch and PEFT beside them)
+glue: build $(ENCODER) ## five methods on RTE, CoLA and STS-B over MiniLM: cells in docs/results, then served and compared (FROM=, TOKENS=, TOP=1,2,4 for LoRA on so many of the highest blocks, PYTHON= for PyTorch and PEFT beside them)
 	$(GO) run ./scripts/glue run $(GLUE)
 	$(if $(PYTHON),$(GO) run ./scripts/glue peer $(GLUE) -python $(PYTHON))
 	$(GO) run ./scripts/glue check $(GLUE)

@@ -126,7 +126,7 @@ func TestUnknownFields(t *testing.T) {
 	}
 
 	reads := map[string]string{ // by the routes that read and do not generate
-		"/v1/embeddings": `"input":"a"`, "/embed": `"inputs":"a"`, "/embed_all": `"inputs":"a"`,
+		"/v1/embeddings": `"input":"a"`, "/pooling": `"input":"a"`, "/embed": `"inputs":"a"`, "/embed_all": `"inputs":"a"`,
 		"/similarity": `"inputs":{"source_sentence":"a","sentences":["b"]}`, "/v1/score": `"text_1":"a","text_2":"b"`,
 		"/v1/rerank": `"query":"a","documents":["b"]`, "/rerank": `"query":"a","texts":["b"]`,
 		"/v1/classify": `"input":"a","model":"sql"`, "/classify": `"inputs":"a","model":"sql"`, "/predict": `"inputs":"a","model":"sql"`,

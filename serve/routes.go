@@ -33,6 +33,9 @@ const chatRoute = "/v1/chat/completions"
 // embeddingsRoute is OpenAI's of embeddings.
 const embeddingsRoute = "/v1/embeddings"
 
+// poolingRoute is vLLM's of hidden states.
+const poolingRoute = "/pooling"
+
 func (s *Server) routes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
@@ -59,6 +62,7 @@ func (s *Server) routes() []route {
 		{method: get, path: "/models/*", dialect: openAI, handler: s.getModel},
 
 		{method: post, path: embeddingsRoute, dialect: openAI, handler: s.embeddings, needs: keys.Use, task: models.Encode},
+		{method: post, path: poolingRoute, dialect: openAI, handler: s.pooling, needs: keys.Use, task: models.Encode},
 		{method: post, path: "/v1/score", dialect: openAI, handler: s.score, needs: keys.Use, task: models.Encode},
 		{method: post, path: "/score", dialect: openAI, handler: s.score, needs: keys.Use, task: models.Encode},
 		{method: post, path: "/v1/rerank", dialect: openAI, handler: s.rerank, needs: keys.Use, task: models.Encode},

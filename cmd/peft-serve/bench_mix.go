@@ -47,6 +47,7 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 	if err != nil {
 		return err
 	}
+	defer func() { r.Stretch = d.engine.Snapshot().Stretch }()
 	return b.compare(variants(b.Requests, names), b.Prompt, r, func(round int, v load) (measured, error) {
 		return d.run(ctx, b.prompts(text, round, b.Requests, b.Prompt), v.adapters, b.Generate)
 	})

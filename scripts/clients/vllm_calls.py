@@ -7,7 +7,6 @@ import concurrent.futures
 import json
 import os
 import re
-import sys
 import tempfile
 import traceback
 
@@ -677,6 +676,3 @@ def _():
 def _():
     one, two = (api.embeddings.create(model=m, input="a").data[0].embedding for m in (MODEL, ADAPTER))
     assert one != two
-
-
-sys.exit(0 if ids else 1)

@@ -136,6 +136,78 @@ func dot4x2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32
 //go:noescape
 func dot4x3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 
+//	for range groups { for r := range 1 { for o := range 16 {
+//		var s [8]float32
+//		for i := range 8*n { s[i%8] += x[r][i]*w[i%8][i/8][o] } // fused
+//		dst[r][o] = fold(s) // + dst[r][o] if add is not 0
+//	} }; x and dst: the next 1 rows }
+//
+// with strides in bytes; wStride is that of w[i]. sums has room for three tiles.
+//
+//go:noescape
+func lanes1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+
+//	for range groups { for r := range 2 { for o := range 16 {
+//		var s [8]float32
+//		for i := range 8*n { s[i%8] += x[r][i]*w[i%8][i/8][o] } // fused
+//		dst[r][o] = fold(s) // + dst[r][o] if add is not 0
+//	} }; x and dst: the next 2 rows }
+//
+// with strides in bytes; wStride is that of w[i]. sums has room for three tiles.
+//
+//go:noescape
+func lanes2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+
+//	for range groups { for r := range 3 { for o := range 16 {
+//		var s [8]float32
+//		for i := range 8*n { s[i%8] += x[r][i]*w[i%8][i/8][o] } // fused
+//		dst[r][o] = fold(s) // + dst[r][o] if add is not 0
+//	} }; x and dst: the next 3 rows }
+//
+// with strides in bytes; wStride is that of w[i]. sums has room for three tiles.
+//
+//go:noescape
+func lanes3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+
+//	for range groups { for r := range 4 { for o := range 16 {
+//		var s [8]float32
+//		for i := range 8*n { s[i%8] += x[r][i]*w[i%8][i/8][o] } // fused
+//		dst[r][o] = fold(s) // + dst[r][o] if add is not 0
+//	} }; x and dst: the next 4 rows }
+//
+// with strides in bytes; wStride is that of w[i]. sums has room for three tiles.
+//
+//go:noescape
+func lanes4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+
+//	for range groups { for r := range 5 { for o := range 16 {
+//		var s [8]float32
+//		for i := range 8*n { s[i%8] += x[r][i]*w[i%8][i/8][o] } // fused
+//		dst[r][o] = fold(s) // + dst[r][o] if add is not 0
+//	} }; x and dst: the next 5 rows }
+//
+// with strides in bytes; wStride is that of w[i]. sums has room for three tiles.
+//
+//go:noescape
+func lanes5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+
+//	for range groups { for r := range 6 { for o := range 16 {
+//		var s [8]float32
+//		for i := range 8*n { s[i%8] += x[r][i]*w[i%8][i/8][o] } // fused
+//		dst[r][o] = fold(s) // + dst[r][o] if add is not 0
+//	} }; x and dst: the next 6 rows }
+//
+// with strides in bytes; wStride is that of w[i]. sums has room for three tiles.
+//
+//go:noescape
+func lanes6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+
+// for o := range 8 { for i := range 8*n { dst[i%8][i/8][o] = w[o][i] } }
+// with strides in bytes; dst[i] holds [n][16].
+//
+//go:noescape
+func lanesPackAVX2(dst *float32, dstStride int, w *float32, wStride int, n int)
+
 // Decode(dst[:n], F16, src) for n a multiple of the lanes.
 //
 //go:noescape

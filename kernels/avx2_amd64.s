@@ -1329,6 +1329,2545 @@ store3:
 	VZEROUPPER
 	RET
 
+// func lanes1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+// Requires: AVX, FMA3
+TEXT ·lanes1AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ xStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ sums+72(FP), DI
+	MOVQ groups+64(FP), R8
+
+group:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	LEAQ   (DX), R9
+	MOVQ   wStride+40(FP), R10
+	IMUL3Q $0x00, R10, R10
+	ADDQ   SI, R10
+	MOVQ   n+48(FP), R11
+
+	PCALIGN $64
+sum0:
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum0
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	LEAQ         16(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x04, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum4:
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum4
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	LEAQ         8(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x02, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum2:
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum2
+	VMOVUPS      Y0, 64(DI)
+	VMOVUPS      Y1, 96(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	LEAQ         24(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x06, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum6:
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum6
+	VADDPS       64(DI), Y0, Y0
+	VADDPS       96(DI), Y1, Y1
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	LEAQ         4(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x01, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum1:
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum1
+	VMOVUPS      Y0, 64(DI)
+	VMOVUPS      Y1, 96(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	LEAQ         20(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x05, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum5:
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum5
+	VADDPS       64(DI), Y0, Y0
+	VADDPS       96(DI), Y1, Y1
+	VMOVUPS      Y0, 64(DI)
+	VMOVUPS      Y1, 96(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	LEAQ         12(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x03, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum3:
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum3
+	VMOVUPS      Y0, 128(DI)
+	VMOVUPS      Y1, 160(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	LEAQ         28(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x07, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum7:
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum7
+	VADDPS       128(DI), Y0, Y0
+	VADDPS       160(DI), Y1, Y1
+	VADDPS       64(DI), Y0, Y0
+	VADDPS       96(DI), Y1, Y1
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	MOVQ         add+56(FP), R9
+	TESTQ        R9, R9
+	JEQ          store
+	MOVQ         AX, R9
+	VADDPS       (R9), Y0, Y0
+	VADDPS       32(R9), Y1, Y1
+	ADDQ         CX, R9
+
+store:
+	MOVQ    AX, R9
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    CX, R9
+	MOVQ    R9, AX
+	ADDQ    BX, DX
+	DECQ    R8
+	JNE     group
+	VZEROUPPER
+	RET
+
+// func lanes2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+// Requires: AVX, FMA3
+TEXT ·lanes2AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ xStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ sums+72(FP), DI
+	MOVQ groups+64(FP), R8
+
+group:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	LEAQ   (DX), R9
+	MOVQ   wStride+40(FP), R10
+	IMUL3Q $0x00, R10, R10
+	ADDQ   SI, R10
+	MOVQ   n+48(FP), R11
+
+	PCALIGN $64
+sum0:
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (R9)(BX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum0
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	LEAQ         16(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x04, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum4:
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (R9)(BX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum4
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	LEAQ         8(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x02, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum2:
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (R9)(BX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum2
+	VMOVUPS      Y0, 128(DI)
+	VMOVUPS      Y1, 160(DI)
+	VMOVUPS      Y2, 192(DI)
+	VMOVUPS      Y3, 224(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	LEAQ         24(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x06, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum6:
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (R9)(BX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum6
+	VADDPS       128(DI), Y0, Y0
+	VADDPS       160(DI), Y1, Y1
+	VADDPS       192(DI), Y2, Y2
+	VADDPS       224(DI), Y3, Y3
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	LEAQ         4(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x01, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum1:
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (R9)(BX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum1
+	VMOVUPS      Y0, 128(DI)
+	VMOVUPS      Y1, 160(DI)
+	VMOVUPS      Y2, 192(DI)
+	VMOVUPS      Y3, 224(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	LEAQ         20(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x05, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum5:
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (R9)(BX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum5
+	VADDPS       128(DI), Y0, Y0
+	VADDPS       160(DI), Y1, Y1
+	VADDPS       192(DI), Y2, Y2
+	VADDPS       224(DI), Y3, Y3
+	VMOVUPS      Y0, 128(DI)
+	VMOVUPS      Y1, 160(DI)
+	VMOVUPS      Y2, 192(DI)
+	VMOVUPS      Y3, 224(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	LEAQ         12(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x03, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum3:
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (R9)(BX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum3
+	VMOVUPS      Y0, 256(DI)
+	VMOVUPS      Y1, 288(DI)
+	VMOVUPS      Y2, 320(DI)
+	VMOVUPS      Y3, 352(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	LEAQ         28(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x07, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum7:
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS (R9)(BX*1), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum7
+	VADDPS       256(DI), Y0, Y0
+	VADDPS       288(DI), Y1, Y1
+	VADDPS       320(DI), Y2, Y2
+	VADDPS       352(DI), Y3, Y3
+	VADDPS       128(DI), Y0, Y0
+	VADDPS       160(DI), Y1, Y1
+	VADDPS       192(DI), Y2, Y2
+	VADDPS       224(DI), Y3, Y3
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	MOVQ         add+56(FP), R9
+	TESTQ        R9, R9
+	JEQ          store
+	MOVQ         AX, R9
+	VADDPS       (R9), Y0, Y0
+	VADDPS       32(R9), Y1, Y1
+	ADDQ         CX, R9
+	VADDPS       (R9), Y2, Y2
+	VADDPS       32(R9), Y3, Y3
+	ADDQ         CX, R9
+
+store:
+	MOVQ    AX, R9
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    CX, R9
+	MOVQ    R9, AX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	DECQ    R8
+	JNE     group
+	VZEROUPPER
+	RET
+
+// func lanes3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+// Requires: AVX, FMA3
+TEXT ·lanes3AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ xStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ sums+72(FP), DI
+	MOVQ groups+64(FP), R8
+
+group:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	LEAQ   (DX), R9
+	MOVQ   wStride+40(FP), R10
+	IMUL3Q $0x00, R10, R10
+	ADDQ   SI, R10
+	MOVQ   n+48(FP), R11
+
+	PCALIGN $64
+sum0:
+	VMOVUPS      (R10), Y6
+	VMOVUPS      32(R10), Y7
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (R9)(BX*1), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (R9)(BX*2), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum0
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         16(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x04, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum4:
+	VMOVUPS      (R10), Y6
+	VMOVUPS      32(R10), Y7
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (R9)(BX*1), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (R9)(BX*2), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum4
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         8(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x02, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum2:
+	VMOVUPS      (R10), Y6
+	VMOVUPS      32(R10), Y7
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (R9)(BX*1), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (R9)(BX*2), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum2
+	VMOVUPS      Y0, 192(DI)
+	VMOVUPS      Y1, 224(DI)
+	VMOVUPS      Y2, 256(DI)
+	VMOVUPS      Y3, 288(DI)
+	VMOVUPS      Y4, 320(DI)
+	VMOVUPS      Y5, 352(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         24(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x06, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum6:
+	VMOVUPS      (R10), Y6
+	VMOVUPS      32(R10), Y7
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (R9)(BX*1), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (R9)(BX*2), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum6
+	VADDPS       192(DI), Y0, Y0
+	VADDPS       224(DI), Y1, Y1
+	VADDPS       256(DI), Y2, Y2
+	VADDPS       288(DI), Y3, Y3
+	VADDPS       320(DI), Y4, Y4
+	VADDPS       352(DI), Y5, Y5
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         4(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x01, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum1:
+	VMOVUPS      (R10), Y6
+	VMOVUPS      32(R10), Y7
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (R9)(BX*1), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (R9)(BX*2), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum1
+	VMOVUPS      Y0, 192(DI)
+	VMOVUPS      Y1, 224(DI)
+	VMOVUPS      Y2, 256(DI)
+	VMOVUPS      Y3, 288(DI)
+	VMOVUPS      Y4, 320(DI)
+	VMOVUPS      Y5, 352(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         20(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x05, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum5:
+	VMOVUPS      (R10), Y6
+	VMOVUPS      32(R10), Y7
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (R9)(BX*1), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (R9)(BX*2), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum5
+	VADDPS       192(DI), Y0, Y0
+	VADDPS       224(DI), Y1, Y1
+	VADDPS       256(DI), Y2, Y2
+	VADDPS       288(DI), Y3, Y3
+	VADDPS       320(DI), Y4, Y4
+	VADDPS       352(DI), Y5, Y5
+	VMOVUPS      Y0, 192(DI)
+	VMOVUPS      Y1, 224(DI)
+	VMOVUPS      Y2, 256(DI)
+	VMOVUPS      Y3, 288(DI)
+	VMOVUPS      Y4, 320(DI)
+	VMOVUPS      Y5, 352(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         12(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x03, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum3:
+	VMOVUPS      (R10), Y6
+	VMOVUPS      32(R10), Y7
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (R9)(BX*1), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (R9)(BX*2), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum3
+	VMOVUPS      Y0, 384(DI)
+	VMOVUPS      Y1, 416(DI)
+	VMOVUPS      Y2, 448(DI)
+	VMOVUPS      Y3, 480(DI)
+	VMOVUPS      Y4, 512(DI)
+	VMOVUPS      Y5, 544(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         28(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x07, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+
+	PCALIGN $64
+sum7:
+	VMOVUPS      (R10), Y6
+	VMOVUPS      32(R10), Y7
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y1
+	VBROADCASTSS (R9)(BX*1), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y3
+	VBROADCASTSS (R9)(BX*2), Y8
+	VFMADD231PS  Y8, Y6, Y4
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	DECQ         R11
+	JNE          sum7
+	VADDPS       384(DI), Y0, Y0
+	VADDPS       416(DI), Y1, Y1
+	VADDPS       448(DI), Y2, Y2
+	VADDPS       480(DI), Y3, Y3
+	VADDPS       512(DI), Y4, Y4
+	VADDPS       544(DI), Y5, Y5
+	VADDPS       192(DI), Y0, Y0
+	VADDPS       224(DI), Y1, Y1
+	VADDPS       256(DI), Y2, Y2
+	VADDPS       288(DI), Y3, Y3
+	VADDPS       320(DI), Y4, Y4
+	VADDPS       352(DI), Y5, Y5
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	MOVQ         add+56(FP), R9
+	TESTQ        R9, R9
+	JEQ          store
+	MOVQ         AX, R9
+	VADDPS       (R9), Y0, Y0
+	VADDPS       32(R9), Y1, Y1
+	ADDQ         CX, R9
+	VADDPS       (R9), Y2, Y2
+	VADDPS       32(R9), Y3, Y3
+	ADDQ         CX, R9
+	VADDPS       (R9), Y4, Y4
+	VADDPS       32(R9), Y5, Y5
+	ADDQ         CX, R9
+
+store:
+	MOVQ    AX, R9
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	ADDQ    CX, R9
+	MOVQ    R9, AX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	DECQ    R8
+	JNE     group
+	VZEROUPPER
+	RET
+
+// func lanes4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+// Requires: AVX, FMA3
+TEXT ·lanes4AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ xStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ sums+72(FP), DI
+	MOVQ groups+64(FP), R8
+
+group:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (DX), R9
+	MOVQ   wStride+40(FP), R10
+	IMUL3Q $0x00, R10, R10
+	ADDQ   SI, R10
+	MOVQ   n+48(FP), R11
+	LEAQ   (R9)(BX*2), R12
+	ADDQ   BX, R12
+
+	PCALIGN $64
+sum0:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS (R9)(BX*1), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS (R9)(BX*2), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS (R12), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum0
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	LEAQ         16(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x04, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum4:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS (R9)(BX*1), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS (R9)(BX*2), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS (R12), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum4
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VADDPS       192(DI), Y6, Y6
+	VADDPS       224(DI), Y7, Y7
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	LEAQ         8(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x02, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum2:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS (R9)(BX*1), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS (R9)(BX*2), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS (R12), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum2
+	VMOVUPS      Y0, 256(DI)
+	VMOVUPS      Y1, 288(DI)
+	VMOVUPS      Y2, 320(DI)
+	VMOVUPS      Y3, 352(DI)
+	VMOVUPS      Y4, 384(DI)
+	VMOVUPS      Y5, 416(DI)
+	VMOVUPS      Y6, 448(DI)
+	VMOVUPS      Y7, 480(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	LEAQ         24(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x06, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum6:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS (R9)(BX*1), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS (R9)(BX*2), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS (R12), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum6
+	VADDPS       256(DI), Y0, Y0
+	VADDPS       288(DI), Y1, Y1
+	VADDPS       320(DI), Y2, Y2
+	VADDPS       352(DI), Y3, Y3
+	VADDPS       384(DI), Y4, Y4
+	VADDPS       416(DI), Y5, Y5
+	VADDPS       448(DI), Y6, Y6
+	VADDPS       480(DI), Y7, Y7
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VADDPS       192(DI), Y6, Y6
+	VADDPS       224(DI), Y7, Y7
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	LEAQ         4(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x01, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum1:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS (R9)(BX*1), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS (R9)(BX*2), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS (R12), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum1
+	VMOVUPS      Y0, 256(DI)
+	VMOVUPS      Y1, 288(DI)
+	VMOVUPS      Y2, 320(DI)
+	VMOVUPS      Y3, 352(DI)
+	VMOVUPS      Y4, 384(DI)
+	VMOVUPS      Y5, 416(DI)
+	VMOVUPS      Y6, 448(DI)
+	VMOVUPS      Y7, 480(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	LEAQ         20(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x05, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum5:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS (R9)(BX*1), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS (R9)(BX*2), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS (R12), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum5
+	VADDPS       256(DI), Y0, Y0
+	VADDPS       288(DI), Y1, Y1
+	VADDPS       320(DI), Y2, Y2
+	VADDPS       352(DI), Y3, Y3
+	VADDPS       384(DI), Y4, Y4
+	VADDPS       416(DI), Y5, Y5
+	VADDPS       448(DI), Y6, Y6
+	VADDPS       480(DI), Y7, Y7
+	VMOVUPS      Y0, 256(DI)
+	VMOVUPS      Y1, 288(DI)
+	VMOVUPS      Y2, 320(DI)
+	VMOVUPS      Y3, 352(DI)
+	VMOVUPS      Y4, 384(DI)
+	VMOVUPS      Y5, 416(DI)
+	VMOVUPS      Y6, 448(DI)
+	VMOVUPS      Y7, 480(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	LEAQ         12(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x03, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum3:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS (R9)(BX*1), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS (R9)(BX*2), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS (R12), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum3
+	VMOVUPS      Y0, 512(DI)
+	VMOVUPS      Y1, 544(DI)
+	VMOVUPS      Y2, 576(DI)
+	VMOVUPS      Y3, 608(DI)
+	VMOVUPS      Y4, 640(DI)
+	VMOVUPS      Y5, 672(DI)
+	VMOVUPS      Y6, 704(DI)
+	VMOVUPS      Y7, 736(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	LEAQ         28(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x07, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum7:
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS (R9)(BX*1), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS (R9)(BX*2), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS (R12), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum7
+	VADDPS       512(DI), Y0, Y0
+	VADDPS       544(DI), Y1, Y1
+	VADDPS       576(DI), Y2, Y2
+	VADDPS       608(DI), Y3, Y3
+	VADDPS       640(DI), Y4, Y4
+	VADDPS       672(DI), Y5, Y5
+	VADDPS       704(DI), Y6, Y6
+	VADDPS       736(DI), Y7, Y7
+	VADDPS       256(DI), Y0, Y0
+	VADDPS       288(DI), Y1, Y1
+	VADDPS       320(DI), Y2, Y2
+	VADDPS       352(DI), Y3, Y3
+	VADDPS       384(DI), Y4, Y4
+	VADDPS       416(DI), Y5, Y5
+	VADDPS       448(DI), Y6, Y6
+	VADDPS       480(DI), Y7, Y7
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VADDPS       192(DI), Y6, Y6
+	VADDPS       224(DI), Y7, Y7
+	MOVQ         add+56(FP), R9
+	TESTQ        R9, R9
+	JEQ          store
+	MOVQ         AX, R9
+	VADDPS       (R9), Y0, Y0
+	VADDPS       32(R9), Y1, Y1
+	ADDQ         CX, R9
+	VADDPS       (R9), Y2, Y2
+	VADDPS       32(R9), Y3, Y3
+	ADDQ         CX, R9
+	VADDPS       (R9), Y4, Y4
+	VADDPS       32(R9), Y5, Y5
+	ADDQ         CX, R9
+	VADDPS       (R9), Y6, Y6
+	VADDPS       32(R9), Y7, Y7
+	ADDQ         CX, R9
+
+store:
+	MOVQ    AX, R9
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	ADDQ    CX, R9
+	MOVQ    R9, AX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	DECQ    R8
+	JNE     group
+	VZEROUPPER
+	RET
+
+// func lanes5AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+// Requires: AVX, FMA3
+TEXT ·lanes5AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ xStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ sums+72(FP), DI
+	MOVQ groups+64(FP), R8
+
+group:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	LEAQ   (DX), R9
+	MOVQ   wStride+40(FP), R10
+	IMUL3Q $0x00, R10, R10
+	ADDQ   SI, R10
+	MOVQ   n+48(FP), R11
+	LEAQ   (R9)(BX*2), R12
+	ADDQ   BX, R12
+
+	PCALIGN $64
+sum0:
+	VMOVUPS      (R10), Y10
+	VMOVUPS      32(R10), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS (R9)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VBROADCASTSS (R9)(BX*2), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS (R12), Y12
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
+	VBROADCASTSS (R12)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y12, Y11, Y9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum0
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VMOVUPS      Y8, 256(DI)
+	VMOVUPS      Y9, 288(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	LEAQ         16(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x04, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum4:
+	VMOVUPS      (R10), Y10
+	VMOVUPS      32(R10), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS (R9)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VBROADCASTSS (R9)(BX*2), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS (R12), Y12
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
+	VBROADCASTSS (R12)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y12, Y11, Y9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum4
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VADDPS       192(DI), Y6, Y6
+	VADDPS       224(DI), Y7, Y7
+	VADDPS       256(DI), Y8, Y8
+	VADDPS       288(DI), Y9, Y9
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VMOVUPS      Y8, 256(DI)
+	VMOVUPS      Y9, 288(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	LEAQ         8(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x02, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum2:
+	VMOVUPS      (R10), Y10
+	VMOVUPS      32(R10), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS (R9)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VBROADCASTSS (R9)(BX*2), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS (R12), Y12
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
+	VBROADCASTSS (R12)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y12, Y11, Y9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum2
+	VMOVUPS      Y0, 320(DI)
+	VMOVUPS      Y1, 352(DI)
+	VMOVUPS      Y2, 384(DI)
+	VMOVUPS      Y3, 416(DI)
+	VMOVUPS      Y4, 448(DI)
+	VMOVUPS      Y5, 480(DI)
+	VMOVUPS      Y6, 512(DI)
+	VMOVUPS      Y7, 544(DI)
+	VMOVUPS      Y8, 576(DI)
+	VMOVUPS      Y9, 608(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	LEAQ         24(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x06, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum6:
+	VMOVUPS      (R10), Y10
+	VMOVUPS      32(R10), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS (R9)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VBROADCASTSS (R9)(BX*2), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS (R12), Y12
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
+	VBROADCASTSS (R12)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y12, Y11, Y9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum6
+	VADDPS       320(DI), Y0, Y0
+	VADDPS       352(DI), Y1, Y1
+	VADDPS       384(DI), Y2, Y2
+	VADDPS       416(DI), Y3, Y3
+	VADDPS       448(DI), Y4, Y4
+	VADDPS       480(DI), Y5, Y5
+	VADDPS       512(DI), Y6, Y6
+	VADDPS       544(DI), Y7, Y7
+	VADDPS       576(DI), Y8, Y8
+	VADDPS       608(DI), Y9, Y9
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VADDPS       192(DI), Y6, Y6
+	VADDPS       224(DI), Y7, Y7
+	VADDPS       256(DI), Y8, Y8
+	VADDPS       288(DI), Y9, Y9
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VMOVUPS      Y8, 256(DI)
+	VMOVUPS      Y9, 288(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	LEAQ         4(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x01, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum1:
+	VMOVUPS      (R10), Y10
+	VMOVUPS      32(R10), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS (R9)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VBROADCASTSS (R9)(BX*2), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS (R12), Y12
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
+	VBROADCASTSS (R12)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y12, Y11, Y9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum1
+	VMOVUPS      Y0, 320(DI)
+	VMOVUPS      Y1, 352(DI)
+	VMOVUPS      Y2, 384(DI)
+	VMOVUPS      Y3, 416(DI)
+	VMOVUPS      Y4, 448(DI)
+	VMOVUPS      Y5, 480(DI)
+	VMOVUPS      Y6, 512(DI)
+	VMOVUPS      Y7, 544(DI)
+	VMOVUPS      Y8, 576(DI)
+	VMOVUPS      Y9, 608(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	LEAQ         20(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x05, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum5:
+	VMOVUPS      (R10), Y10
+	VMOVUPS      32(R10), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS (R9)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VBROADCASTSS (R9)(BX*2), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS (R12), Y12
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
+	VBROADCASTSS (R12)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y12, Y11, Y9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum5
+	VADDPS       320(DI), Y0, Y0
+	VADDPS       352(DI), Y1, Y1
+	VADDPS       384(DI), Y2, Y2
+	VADDPS       416(DI), Y3, Y3
+	VADDPS       448(DI), Y4, Y4
+	VADDPS       480(DI), Y5, Y5
+	VADDPS       512(DI), Y6, Y6
+	VADDPS       544(DI), Y7, Y7
+	VADDPS       576(DI), Y8, Y8
+	VADDPS       608(DI), Y9, Y9
+	VMOVUPS      Y0, 320(DI)
+	VMOVUPS      Y1, 352(DI)
+	VMOVUPS      Y2, 384(DI)
+	VMOVUPS      Y3, 416(DI)
+	VMOVUPS      Y4, 448(DI)
+	VMOVUPS      Y5, 480(DI)
+	VMOVUPS      Y6, 512(DI)
+	VMOVUPS      Y7, 544(DI)
+	VMOVUPS      Y8, 576(DI)
+	VMOVUPS      Y9, 608(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	LEAQ         12(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x03, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum3:
+	VMOVUPS      (R10), Y10
+	VMOVUPS      32(R10), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS (R9)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VBROADCASTSS (R9)(BX*2), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS (R12), Y12
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
+	VBROADCASTSS (R12)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y12, Y11, Y9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum3
+	VMOVUPS      Y0, 640(DI)
+	VMOVUPS      Y1, 672(DI)
+	VMOVUPS      Y2, 704(DI)
+	VMOVUPS      Y3, 736(DI)
+	VMOVUPS      Y4, 768(DI)
+	VMOVUPS      Y5, 800(DI)
+	VMOVUPS      Y6, 832(DI)
+	VMOVUPS      Y7, 864(DI)
+	VMOVUPS      Y8, 896(DI)
+	VMOVUPS      Y9, 928(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	LEAQ         28(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x07, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum7:
+	VMOVUPS      (R10), Y10
+	VMOVUPS      32(R10), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y11, Y1
+	VBROADCASTSS (R9)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VBROADCASTSS (R9)(BX*2), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y5
+	VBROADCASTSS (R12), Y12
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y12, Y11, Y7
+	VBROADCASTSS (R12)(BX*1), Y12
+	VFMADD231PS  Y12, Y10, Y8
+	VFMADD231PS  Y12, Y11, Y9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum7
+	VADDPS       640(DI), Y0, Y0
+	VADDPS       672(DI), Y1, Y1
+	VADDPS       704(DI), Y2, Y2
+	VADDPS       736(DI), Y3, Y3
+	VADDPS       768(DI), Y4, Y4
+	VADDPS       800(DI), Y5, Y5
+	VADDPS       832(DI), Y6, Y6
+	VADDPS       864(DI), Y7, Y7
+	VADDPS       896(DI), Y8, Y8
+	VADDPS       928(DI), Y9, Y9
+	VADDPS       320(DI), Y0, Y0
+	VADDPS       352(DI), Y1, Y1
+	VADDPS       384(DI), Y2, Y2
+	VADDPS       416(DI), Y3, Y3
+	VADDPS       448(DI), Y4, Y4
+	VADDPS       480(DI), Y5, Y5
+	VADDPS       512(DI), Y6, Y6
+	VADDPS       544(DI), Y7, Y7
+	VADDPS       576(DI), Y8, Y8
+	VADDPS       608(DI), Y9, Y9
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VADDPS       192(DI), Y6, Y6
+	VADDPS       224(DI), Y7, Y7
+	VADDPS       256(DI), Y8, Y8
+	VADDPS       288(DI), Y9, Y9
+	MOVQ         add+56(FP), R9
+	TESTQ        R9, R9
+	JEQ          store
+	MOVQ         AX, R9
+	VADDPS       (R9), Y0, Y0
+	VADDPS       32(R9), Y1, Y1
+	ADDQ         CX, R9
+	VADDPS       (R9), Y2, Y2
+	VADDPS       32(R9), Y3, Y3
+	ADDQ         CX, R9
+	VADDPS       (R9), Y4, Y4
+	VADDPS       32(R9), Y5, Y5
+	ADDQ         CX, R9
+	VADDPS       (R9), Y6, Y6
+	VADDPS       32(R9), Y7, Y7
+	ADDQ         CX, R9
+	VADDPS       (R9), Y8, Y8
+	VADDPS       32(R9), Y9, Y9
+	ADDQ         CX, R9
+
+store:
+	MOVQ    AX, R9
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y8, (R9)
+	VMOVUPS Y9, 32(R9)
+	ADDQ    CX, R9
+	MOVQ    R9, AX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	DECQ    R8
+	JNE     group
+	VZEROUPPER
+	RET
+
+// func lanes6AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, groups int, sums *float32)
+// Requires: AVX, FMA3
+TEXT ·lanes6AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ xStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ sums+72(FP), DI
+	MOVQ groups+64(FP), R8
+
+group:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	LEAQ   (DX), R9
+	MOVQ   wStride+40(FP), R10
+	IMUL3Q $0x00, R10, R10
+	ADDQ   SI, R10
+	MOVQ   n+48(FP), R11
+	LEAQ   (R9)(BX*2), R12
+	ADDQ   BX, R12
+
+	PCALIGN $64
+sum0:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (R9)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (R9)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (R12), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R12)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R12)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum0
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VMOVUPS      Y8, 256(DI)
+	VMOVUPS      Y9, 288(DI)
+	VMOVUPS      Y10, 320(DI)
+	VMOVUPS      Y11, 352(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	LEAQ         16(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x04, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum4:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (R9)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (R9)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (R12), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R12)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R12)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum4
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VADDPS       192(DI), Y6, Y6
+	VADDPS       224(DI), Y7, Y7
+	VADDPS       256(DI), Y8, Y8
+	VADDPS       288(DI), Y9, Y9
+	VADDPS       320(DI), Y10, Y10
+	VADDPS       352(DI), Y11, Y11
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VMOVUPS      Y8, 256(DI)
+	VMOVUPS      Y9, 288(DI)
+	VMOVUPS      Y10, 320(DI)
+	VMOVUPS      Y11, 352(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	LEAQ         8(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x02, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum2:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (R9)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (R9)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (R12), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R12)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R12)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum2
+	VMOVUPS      Y0, 384(DI)
+	VMOVUPS      Y1, 416(DI)
+	VMOVUPS      Y2, 448(DI)
+	VMOVUPS      Y3, 480(DI)
+	VMOVUPS      Y4, 512(DI)
+	VMOVUPS      Y5, 544(DI)
+	VMOVUPS      Y6, 576(DI)
+	VMOVUPS      Y7, 608(DI)
+	VMOVUPS      Y8, 640(DI)
+	VMOVUPS      Y9, 672(DI)
+	VMOVUPS      Y10, 704(DI)
+	VMOVUPS      Y11, 736(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	LEAQ         24(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x06, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum6:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (R9)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (R9)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (R12), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R12)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R12)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum6
+	VADDPS       384(DI), Y0, Y0
+	VADDPS       416(DI), Y1, Y1
+	VADDPS       448(DI), Y2, Y2
+	VADDPS       480(DI), Y3, Y3
+	VADDPS       512(DI), Y4, Y4
+	VADDPS       544(DI), Y5, Y5
+	VADDPS       576(DI), Y6, Y6
+	VADDPS       608(DI), Y7, Y7
+	VADDPS       640(DI), Y8, Y8
+	VADDPS       672(DI), Y9, Y9
+	VADDPS       704(DI), Y10, Y10
+	VADDPS       736(DI), Y11, Y11
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VADDPS       192(DI), Y6, Y6
+	VADDPS       224(DI), Y7, Y7
+	VADDPS       256(DI), Y8, Y8
+	VADDPS       288(DI), Y9, Y9
+	VADDPS       320(DI), Y10, Y10
+	VADDPS       352(DI), Y11, Y11
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VMOVUPS      Y8, 256(DI)
+	VMOVUPS      Y9, 288(DI)
+	VMOVUPS      Y10, 320(DI)
+	VMOVUPS      Y11, 352(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	LEAQ         4(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x01, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum1:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (R9)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (R9)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (R12), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R12)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R12)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum1
+	VMOVUPS      Y0, 384(DI)
+	VMOVUPS      Y1, 416(DI)
+	VMOVUPS      Y2, 448(DI)
+	VMOVUPS      Y3, 480(DI)
+	VMOVUPS      Y4, 512(DI)
+	VMOVUPS      Y5, 544(DI)
+	VMOVUPS      Y6, 576(DI)
+	VMOVUPS      Y7, 608(DI)
+	VMOVUPS      Y8, 640(DI)
+	VMOVUPS      Y9, 672(DI)
+	VMOVUPS      Y10, 704(DI)
+	VMOVUPS      Y11, 736(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	LEAQ         20(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x05, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum5:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (R9)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (R9)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (R12), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R12)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R12)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum5
+	VADDPS       384(DI), Y0, Y0
+	VADDPS       416(DI), Y1, Y1
+	VADDPS       448(DI), Y2, Y2
+	VADDPS       480(DI), Y3, Y3
+	VADDPS       512(DI), Y4, Y4
+	VADDPS       544(DI), Y5, Y5
+	VADDPS       576(DI), Y6, Y6
+	VADDPS       608(DI), Y7, Y7
+	VADDPS       640(DI), Y8, Y8
+	VADDPS       672(DI), Y9, Y9
+	VADDPS       704(DI), Y10, Y10
+	VADDPS       736(DI), Y11, Y11
+	VMOVUPS      Y0, 384(DI)
+	VMOVUPS      Y1, 416(DI)
+	VMOVUPS      Y2, 448(DI)
+	VMOVUPS      Y3, 480(DI)
+	VMOVUPS      Y4, 512(DI)
+	VMOVUPS      Y5, 544(DI)
+	VMOVUPS      Y6, 576(DI)
+	VMOVUPS      Y7, 608(DI)
+	VMOVUPS      Y8, 640(DI)
+	VMOVUPS      Y9, 672(DI)
+	VMOVUPS      Y10, 704(DI)
+	VMOVUPS      Y11, 736(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	LEAQ         12(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x03, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum3:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (R9)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (R9)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (R12), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R12)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R12)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum3
+	VMOVUPS      Y0, 768(DI)
+	VMOVUPS      Y1, 800(DI)
+	VMOVUPS      Y2, 832(DI)
+	VMOVUPS      Y3, 864(DI)
+	VMOVUPS      Y4, 896(DI)
+	VMOVUPS      Y5, 928(DI)
+	VMOVUPS      Y6, 960(DI)
+	VMOVUPS      Y7, 992(DI)
+	VMOVUPS      Y8, 1024(DI)
+	VMOVUPS      Y9, 1056(DI)
+	VMOVUPS      Y10, 1088(DI)
+	VMOVUPS      Y11, 1120(DI)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	LEAQ         28(DX), R9
+	MOVQ         wStride+40(FP), R10
+	IMUL3Q       $0x07, R10, R10
+	ADDQ         SI, R10
+	MOVQ         n+48(FP), R11
+	LEAQ         (R9)(BX*2), R12
+	ADDQ         BX, R12
+
+	PCALIGN $64
+sum7:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (R9)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (R9)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS (R12), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R12)(BX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R12)(BX*2), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R12
+	DECQ         R11
+	JNE          sum7
+	VADDPS       768(DI), Y0, Y0
+	VADDPS       800(DI), Y1, Y1
+	VADDPS       832(DI), Y2, Y2
+	VADDPS       864(DI), Y3, Y3
+	VADDPS       896(DI), Y4, Y4
+	VADDPS       928(DI), Y5, Y5
+	VADDPS       960(DI), Y6, Y6
+	VADDPS       992(DI), Y7, Y7
+	VADDPS       1024(DI), Y8, Y8
+	VADDPS       1056(DI), Y9, Y9
+	VADDPS       1088(DI), Y10, Y10
+	VADDPS       1120(DI), Y11, Y11
+	VADDPS       384(DI), Y0, Y0
+	VADDPS       416(DI), Y1, Y1
+	VADDPS       448(DI), Y2, Y2
+	VADDPS       480(DI), Y3, Y3
+	VADDPS       512(DI), Y4, Y4
+	VADDPS       544(DI), Y5, Y5
+	VADDPS       576(DI), Y6, Y6
+	VADDPS       608(DI), Y7, Y7
+	VADDPS       640(DI), Y8, Y8
+	VADDPS       672(DI), Y9, Y9
+	VADDPS       704(DI), Y10, Y10
+	VADDPS       736(DI), Y11, Y11
+	VADDPS       (DI), Y0, Y0
+	VADDPS       32(DI), Y1, Y1
+	VADDPS       64(DI), Y2, Y2
+	VADDPS       96(DI), Y3, Y3
+	VADDPS       128(DI), Y4, Y4
+	VADDPS       160(DI), Y5, Y5
+	VADDPS       192(DI), Y6, Y6
+	VADDPS       224(DI), Y7, Y7
+	VADDPS       256(DI), Y8, Y8
+	VADDPS       288(DI), Y9, Y9
+	VADDPS       320(DI), Y10, Y10
+	VADDPS       352(DI), Y11, Y11
+	MOVQ         add+56(FP), R9
+	TESTQ        R9, R9
+	JEQ          store
+	MOVQ         AX, R9
+	VADDPS       (R9), Y0, Y0
+	VADDPS       32(R9), Y1, Y1
+	ADDQ         CX, R9
+	VADDPS       (R9), Y2, Y2
+	VADDPS       32(R9), Y3, Y3
+	ADDQ         CX, R9
+	VADDPS       (R9), Y4, Y4
+	VADDPS       32(R9), Y5, Y5
+	ADDQ         CX, R9
+	VADDPS       (R9), Y6, Y6
+	VADDPS       32(R9), Y7, Y7
+	ADDQ         CX, R9
+	VADDPS       (R9), Y8, Y8
+	VADDPS       32(R9), Y9, Y9
+	ADDQ         CX, R9
+	VADDPS       (R9), Y10, Y10
+	VADDPS       32(R9), Y11, Y11
+	ADDQ         CX, R9
+
+store:
+	MOVQ    AX, R9
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y8, (R9)
+	VMOVUPS Y9, 32(R9)
+	ADDQ    CX, R9
+	VMOVUPS Y10, (R9)
+	VMOVUPS Y11, 32(R9)
+	ADDQ    CX, R9
+	MOVQ    R9, AX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	DECQ    R8
+	JNE     group
+	VZEROUPPER
+	RET
+
+// func lanesPackAVX2(dst *float32, dstStride int, w *float32, wStride int, n int)
+// Requires: AVX
+TEXT ·lanesPackAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ wStride+24(FP), BX
+	MOVQ n+32(FP), SI
+	LEAQ (DX)(BX*2), DI
+	ADDQ BX, DI
+	LEAQ (DI)(BX*2), R8
+	ADDQ BX, R8
+	LEAQ (AX)(CX*2), R9
+	ADDQ CX, R9
+	LEAQ (R9)(CX*2), R10
+	ADDQ CX, R10
+
+	PCALIGN $64
+loop:
+	VMOVUPS    (DX), Y0
+	VMOVUPS    (DX)(BX*1), Y1
+	VUNPCKLPS  Y1, Y0, Y2
+	VUNPCKHPS  Y1, Y0, Y0
+	VMOVUPS    (DX)(BX*2), Y1
+	VMOVUPS    (DI), Y3
+	VUNPCKLPS  Y3, Y1, Y4
+	VUNPCKHPS  Y3, Y1, Y1
+	VMOVUPS    (DI)(BX*1), Y3
+	VMOVUPS    (DI)(BX*2), Y5
+	VUNPCKLPS  Y5, Y3, Y6
+	VUNPCKHPS  Y5, Y3, Y3
+	VMOVUPS    (R8), Y5
+	VMOVUPS    (R8)(BX*1), Y7
+	VUNPCKLPS  Y7, Y5, Y8
+	VUNPCKHPS  Y7, Y5, Y5
+	VSHUFPS    $0x44, Y4, Y2, Y7
+	VSHUFPS    $0xee, Y4, Y2, Y2
+	VSHUFPS    $0x44, Y1, Y0, Y4
+	VSHUFPS    $0xee, Y1, Y0, Y0
+	VSHUFPS    $0x44, Y8, Y6, Y1
+	VSHUFPS    $0xee, Y8, Y6, Y6
+	VSHUFPS    $0x44, Y5, Y3, Y8
+	VSHUFPS    $0xee, Y5, Y3, Y3
+	VPERM2F128 $0x20, Y1, Y7, Y5
+	VMOVUPS    Y5, (AX)
+	VPERM2F128 $0x31, Y1, Y7, Y1
+	VMOVUPS    Y1, (R9)(CX*1)
+	VPERM2F128 $0x20, Y6, Y2, Y1
+	VMOVUPS    Y1, (AX)(CX*1)
+	VPERM2F128 $0x31, Y6, Y2, Y1
+	VMOVUPS    Y1, (R9)(CX*2)
+	VPERM2F128 $0x20, Y8, Y4, Y1
+	VMOVUPS    Y1, (AX)(CX*2)
+	VPERM2F128 $0x31, Y8, Y4, Y1
+	VMOVUPS    Y1, (R10)
+	VPERM2F128 $0x20, Y3, Y0, Y1
+	VMOVUPS    Y1, (R9)
+	VPERM2F128 $0x31, Y3, Y0, Y0
+	VMOVUPS    Y0, (R10)(CX*1)
+	ADDQ       $0x20, DX
+	ADDQ       $0x20, DI
+	ADDQ       $0x20, R8
+	ADDQ       $0x40, AX
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, R10
+	DECQ       SI
+	JNE        loop
+	VZEROUPPER
+	RET
+
 // func decodeF16AVX2(dst *float32, src *byte, n int)
 // Requires: AVX, F16C
 TEXT ·decodeF16AVX2(SB), NOSPLIT, $0-24

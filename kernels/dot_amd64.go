@@ -19,6 +19,9 @@ type dots struct {
 	width         int // vectors in a row of outer, [rows]
 	outer, outerN [7]outerTile
 
+	laneTiles [laneRows + 1]laneTile
+	lanesPack func(dst *float32, dstStride int, w *float32, wStride, n int) // nil: many rows take tiles, as some do
+
 	fewRows   int // most rows for fused
 	fusedOuts int // all of them take so many outputs
 	fusedCols int // longer rows of x come by four at a time; 0: none do
@@ -49,6 +52,12 @@ func (d *dots) mul(w *Worker, dst, x Matrix, weight Weight) {
 		return
 	}
 	if done := d.mulFused(dst, x, weight); done > 0 {
+		if done == weight.Rows {
+			return
+		}
+		dst, weight = dst.Columns(done, weight.Rows), weight.Span(done, weight.Rows)
+	}
+	if done := d.mulLanes(w, dst, x, weight); done > 0 {
 		if done == weight.Rows {
 			return
 		}
@@ -145,7 +154,9 @@ var dotAVX2 = dots{
 		3: {1: dot3x1AVX2, 2: dot3x2AVX2, 3: dot3x3AVX2},
 		4: {1: dot4x1AVX2, 2: dot4x2AVX2, 3: dot4x3AVX2},
 	},
-	fewRows: 8, fusedOuts: 12, fusedCols: 896,
+	laneTiles: [laneRows + 1]laneTile{1: lanes1AVX2, lanes2AVX2, lanes3AVX2, lanes4AVX2, lanes5AVX2, lanes6AVX2},
+	lanesPack: lanesPackAVX2,
+	fewRows:   8, fusedOuts: 12, fusedCols: 896,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32: {
 			fusedF32_1AVX2, fusedF32_2AVX2, fusedF32_3AVX2, fusedF32_4AVX2,

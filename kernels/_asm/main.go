@@ -37,6 +37,7 @@ func main() {
 	switch *set {
 	case "avx2":
 		dots(avx2)
+		lanes(avx2)
 		decoders(avx2)
 		outers(avx2)
 		peaks(avx2)

@@ -18,9 +18,7 @@ type dots struct {
 	tiles         [7][5]dotTile
 	width         int // vectors in a row of outer, [rows]
 	outer, outerN [7]outerTile
-
-	laneTiles [laneRows + 1]laneTile
-	lanesPack func(dst *float32, dstStride int, w *float32, wStride, n int) // nil: many rows take tiles, as some do
+	panel         func(dst, b *float32, bStride, k int) // nil: tiles read b where it lies
 
 	fewRows   int // most rows for fused
 	fusedOuts int // all of them take so many outputs
@@ -52,12 +50,6 @@ func (d *dots) mul(w *Worker, dst, x Matrix, weight Weight) {
 		return
 	}
 	if done := d.mulFused(dst, x, weight); done > 0 {
-		if done == weight.Rows {
-			return
-		}
-		dst, weight = dst.Columns(done, weight.Rows), weight.Span(done, weight.Rows)
-	}
-	if done := d.mulLanes(w, dst, x, weight); done > 0 {
 		if done == weight.Rows {
 			return
 		}
@@ -154,9 +146,7 @@ var dotAVX2 = dots{
 		3: {1: dot3x1AVX2, 2: dot3x2AVX2, 3: dot3x3AVX2},
 		4: {1: dot4x1AVX2, 2: dot4x2AVX2, 3: dot4x3AVX2},
 	},
-	laneTiles: [laneRows + 1]laneTile{1: lanes1AVX2, lanes2AVX2, lanes3AVX2, lanes4AVX2, lanes5AVX2, lanes6AVX2},
-	lanesPack: lanesPackAVX2,
-	fewRows:   8, fusedOuts: 12, fusedCols: 896,
+	fewRows: 8, fusedOuts: 12, fusedCols: 896,
 	fused: [len(layouts)][fusedRows]fusedTile{
 		F32: {
 			fusedF32_1AVX2, fusedF32_2AVX2, fusedF32_3AVX2, fusedF32_4AVX2,
@@ -211,6 +201,7 @@ var dotAVX2 = dots{
 	width:  3,
 	outer:  [7]outerTile{1: outer1x3AVX2, outer2x3AVX2, outer3x3AVX2, outer4x3AVX2},
 	outerN: [7]outerTile{1: outer1xNAVX2, outer2xNAVX2, outer3xNAVX2, outer4xNAVX2},
+	panel:  outerPanelAVX2,
 }
 
 var dotAVX512 = dots{

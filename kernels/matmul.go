@@ -6,22 +6,30 @@ import "fmt"
 // Element (r, o) is the dot product of row r of x and row o of w, in float32.
 func (p *Pool) MatMul(dst, x Matrix, w Weight) {
 	checkMatMul(dst, x, w)
+	p.packFor(x, w)
 	t := &p.tasks.matMul
-	t.x, t.pack = x, nil
-	if pack := active.pack; pack != nil && pack.use(w) && !x.Empty() {
-		t.pack = pack
-		t.packed = grow(&p.packed, pack.size(w, x.Rows))
-		p.tasks.pack = packTask{pack, w, t.packed, x}
-		if x.Rows*x.Cols < 1<<15 {
-			for g := range groups(x.Rows) {
-				pack.group(w, t.packed, x, g)
-			}
-		} else {
-			p.Run(groups(x.Rows), &p.tasks.pack)
-		}
-	}
 	t.products = t.products[:0]
 	p.Run(t.add(Product{dst, w}, p.Threads()), t)
+}
+
+// packFor begins products of x with w, and with others that it is packed alike for.
+func (p *Pool) packFor(x Matrix, w Weight) {
+	t := &p.tasks.matMul
+	t.x, t.pack = x, nil
+	pack := active.pack
+	if pack == nil || x.Empty() || !pack.use(w, x.Rows) {
+		return
+	}
+	t.pack = pack
+	t.packed = grow(&p.packed, pack.size(w, x.Rows))
+	p.tasks.pack = packTask{pack, w, t.packed, x}
+	if x.Rows*x.Cols < 1<<15 {
+		for g := range groups(x.Rows) {
+			pack.group(w, t.packed, x, g)
+		}
+		return
+	}
+	p.Run(groups(x.Rows), &p.tasks.pack)
 }
 
 // Product is one of several products of the same x: Dst = x·Wᵀ.
@@ -32,14 +40,15 @@ type Product struct {
 
 // MatMuls is MatMul for each of the products, all at once.
 func (p *Pool) MatMuls(x Matrix, products ...Product) {
-	if active.pack != nil {
+	if active.pack != nil && !active.pack.together(x.Rows, products) {
 		for _, m := range products {
 			p.MatMul(m.Dst, x, m.W)
 		}
 		return
 	}
+	p.packFor(x, products[0].W)
 	t := &p.tasks.matMul
-	t.x, t.pack, t.products = x, nil, t.products[:0]
+	t.products = t.products[:0]
 	parts := 0
 	for _, m := range products {
 		checkMatMul(m.Dst, x, m.W)

@@ -23,6 +23,7 @@ type Worker struct {
 	scratch []float32
 	tile    []float32 // the products' own: weights widened or packed
 	packed  []float32 // the products' own: activations packed
+	panel   []float32 // the gradients' own: columns side by side
 	lent    []float32 // see Take
 	taken   int       // of lent
 }

@@ -40,6 +40,7 @@ func main() {
 		lanes(avx2)
 		decoders(avx2)
 		outers(avx2)
+		outerPanel(avx2, 3)
 		peaks(avx2)
 	case "avx512":
 		dots(avx512)

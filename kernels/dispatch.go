@@ -20,6 +20,7 @@ type implementation struct {
 	inputGrad  func(w *Worker, dx, dy Matrix, weight Weight)
 	weightGrad func(w *Worker, dw, dy, x Matrix)
 	pack       *packing   // nil: products read x as it is
+	lanes      *lanes     // nil: products of many rows are as those of some
 	gradTiles  *gradTiles // nil: gradients read their operands as they are
 	vectors    *vectors   // nil: portable loops
 	peak       *peak      // nil: not measured
@@ -28,26 +29,13 @@ type implementation struct {
 // packing is for products that rearrange x first, once for all outputs. Its
 // results have the bits of matMul.
 type packing struct {
-	use   func(weight Weight, rows int) bool
+	use   func(weight Weight) bool
 	size  func(weight Weight, rows int) int
 	group func(weight Weight, packed []float32, x Matrix, group int)         // packs 16 rows
 	mul   func(w *Worker, dst Matrix, packed []float32, part, weight Weight) // part of weight
-
-	shared bool // x is packed alike for all weights of as many columns
 }
 
 const packRows = 16
-
-// together reports whether products of so many rows can be computed at once.
-func (k *packing) together(rows int, products []Product) bool {
-	used := 0
-	for _, m := range products {
-		if k.use(m.W, rows) {
-			used++
-		}
-	}
-	return used == 0 || k.shared && used == len(products)
-}
 
 var portable = implementation{
 	name:       "portable",

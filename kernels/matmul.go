@@ -6,30 +6,26 @@ import "fmt"
 // Element (r, o) is the dot product of row r of x and row o of w, in float32.
 func (p *Pool) MatMul(dst, x Matrix, w Weight) {
 	checkMatMul(dst, x, w)
-	p.packFor(x, w)
-	t := &p.tasks.matMul
-	t.products = t.products[:0]
-	p.Run(t.add(Product{dst, w}, p.Threads()), t)
-}
-
-// packFor begins products of x with w, and with others that it is packed alike for.
-func (p *Pool) packFor(x Matrix, w Weight) {
+	if l := active.lanes; l.use(w, x.Rows) {
+		l.matMul(p, x, []Product{{dst, w}})
+		return
+	}
 	t := &p.tasks.matMul
 	t.x, t.pack = x, nil
-	pack := active.pack
-	if pack == nil || x.Empty() || !pack.use(w, x.Rows) {
-		return
-	}
-	t.pack = pack
-	t.packed = grow(&p.packed, pack.size(w, x.Rows))
-	p.tasks.pack = packTask{pack, w, t.packed, x}
-	if x.Rows*x.Cols < 1<<15 {
-		for g := range groups(x.Rows) {
-			pack.group(w, t.packed, x, g)
+	if pack := active.pack; pack != nil && pack.use(w) && !x.Empty() {
+		t.pack = pack
+		t.packed = grow(&p.packed, pack.size(w, x.Rows))
+		p.tasks.pack = packTask{pack, w, t.packed, x}
+		if x.Rows*x.Cols < 1<<15 {
+			for g := range groups(x.Rows) {
+				pack.group(w, t.packed, x, g)
+			}
+		} else {
+			p.Run(groups(x.Rows), &p.tasks.pack)
 		}
-		return
 	}
-	p.Run(groups(x.Rows), &p.tasks.pack)
+	t.products = t.products[:0]
+	p.Run(t.add(Product{dst, w}, p.Threads()), t)
 }
 
 // Product is one of several products of the same x: Dst = x·Wᵀ.
@@ -40,18 +36,23 @@ type Product struct {
 
 // MatMuls is MatMul for each of the products, all at once.
 func (p *Pool) MatMuls(x Matrix, products ...Product) {
-	if active.pack != nil && !active.pack.together(x.Rows, products) {
+	if active.pack != nil {
 		for _, m := range products {
 			p.MatMul(m.Dst, x, m.W)
 		}
 		return
 	}
-	p.packFor(x, products[0].W)
-	t := &p.tasks.matMul
-	t.products = t.products[:0]
-	parts := 0
 	for _, m := range products {
 		checkMatMul(m.Dst, x, m.W)
+	}
+	if l := active.lanes; l.useAll(products, x.Rows) {
+		l.matMul(p, x, products)
+		return
+	}
+	t := &p.tasks.matMul
+	t.x, t.pack, t.products = x, nil, t.products[:0]
+	parts := 0
+	for _, m := range products {
 		parts = t.add(m, p.Threads())
 	}
 	p.Run(parts, t)

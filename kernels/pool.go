@@ -64,13 +64,14 @@ type Pool struct {
 	// counts itself into joined and then looks at open again; the caller clears
 	// open and then waits for joined to fall to 0. So no helper reads task or
 	// parts while they change.
-	open   atomic.Uint64
-	joined atomic.Int64
-	region uint64
-	closed atomic.Bool
-	fault  atomic.Pointer[Fault]
-	packed []float32 // the operand packed for the region under way
-	tasks  tasks
+	open          atomic.Uint64
+	joined        atomic.Int64
+	region        uint64
+	closed        atomic.Bool
+	fault         atomic.Pointer[Fault]
+	packed        []float32 // the operand packed for the region under way
+	packedWeights []float32 // the other one
+	tasks         tasks
 }
 
 // Fault is a panic of a Task's part, with the stack of the worker it was on.
@@ -234,6 +235,7 @@ func (p *Pool) drain(w *Worker) {
 type tasks struct {
 	matMul      matMulTask
 	pack        packTask
+	lanes       laneTask
 	inputGrad   inputGradTask
 	weightGrad  weightGradTask
 	grad        outerTask

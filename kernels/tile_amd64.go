@@ -299,7 +299,7 @@ var amx = implementation{
 	name:    "amx",
 	vectors: &vectorAVX512,
 	peak:    &peak{24 * 16, fmaPeakAVX512, readAllAVX512},
-	pack:    &packing{size: tilePackedLen, group: tilePack, mul: tileMul, use: func(w Weight, _ int) bool { return useTiles(w) }},
+	pack:    &packing{size: tilePackedLen, group: tilePack, mul: tileMul, use: useTiles},
 	matMul: func(w *Worker, dst, x Matrix, weight Weight) {
 		if !useTiles(weight) {
 			dotAVX512.mul(w, dst, x, weight)

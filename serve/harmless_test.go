@@ -276,6 +276,9 @@ func TestOtherServersRoutes(t *testing.T) {
 	require.Equal(t, 400, got.status)
 	require.Equal(t, `"nope"`, member(t, got.body, "error", "param"))
 
+	long, short := s.post(t, embeddingsRoute, `{"input":"Yo","nope":1}`), s.post(t, "/embeddings", `{"input":"Yo","nope":1}`)
+	require.Equal(t, []any{400, long.body}, []any{short.status, short.body})
+
 	info := s.get(t, "/tokenizer_info").body
 	require.Equal(t, `"<s>"`, member(t, info, "bos_token"))
 	require.Contains(t, member(t, info, "chat_template"), "messages")

@@ -57,6 +57,7 @@ func (s *Server) routes() []route {
 		{method: post, path: "/completions", dialect: openAI, handler: s.completions, needs: keys.Use, task: models.Generate},
 		{method: post, path: "/chat/completions", dialect: openAI, handler: s.chatCompletions, needs: keys.Use, task: models.Generate},
 		{method: post, path: "/responses", dialect: openAI, handler: s.responses, needs: keys.Use, task: models.Generate},
+		{method: post, path: "/embeddings", dialect: openAI, handler: s.embeddings, needs: keys.Use, task: models.Encode},
 		{method: get, path: "/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/models/*", dialect: openAI, handler: s.getModel},
 

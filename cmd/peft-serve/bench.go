@@ -18,9 +18,12 @@ type benchCommand struct {
 	reading
 	Threads int `group:"base" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 
+	KVType      string  `name:"kv-type" group:"base" placeholder:"TYPE" default:"f32" help:"What keys and values are held in: f32, f16 or q8_0"`
+	PromptShare float64 `group:"base" placeholder:"SHARE" default:"0.5" help:"What a prompt may add to the work of a step while answers run, as a share of theirs; 0: as many tokens as a step holds"`
+
 	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load, or what the context of --base holds"`
 	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate; fewer by default where the context of --base holds fewer"`
-	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured; medians are reported"`
+	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured, in turn; medians are reported, and from 6 on 95 % intervals of the ratios to the base"`
 	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters, --grid and --url, and those that run at once under --rate here"`
 	Seed        int `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the adapters and of where prompts begin"`
 
@@ -45,7 +48,7 @@ type benchCommand struct {
 	Key       string   `group:"http" local:"" placeholder:"KEY" help:"Its API key"`
 	Model     string   `group:"http" local:"" placeholder:"NAME" help:"Its base's name; by default the first of /v1/models"`
 	Models    []string `group:"http" local:"" placeholder:"NAME" sep:"none" help:"Its adapters' names; by default those of /v1/models that have a parent"`
-	Schema    string   `group:"http" local:"" placeholder:"FILE" help:"Measure answers kept to this JSON schema too, beside free ones; one that no short answer satisfies, since free ones do not end early"`
+	Schema    string   `group:"http" local:"" placeholder:"FILE" help:"Measure answers kept to this JSON schema too, in turn with free ones; one that no short answer satisfies, since free ones do not end early"`
 	LoraField bool     `group:"http" local:"" help:"Select adapters as llama.cpp's server does, by lora: [{id, scale}] in the body, ids from 0"`
 
 	Kernels bool `group:"output" local:"" help:"Measure matrix products by shape and format: those of the base, if one is given"`
@@ -66,12 +69,15 @@ func (b *benchCommand) validate(wrong *faults) {
 	}
 	b.validateTogether(wrong)
 	b.validateRead(wrong)
+	b.reading.validate(wrong)
 	if _, _, err := parseSynthetic(b.Synthetic); b.Synthetic != "" && err != nil {
 		wrong.add("--synthetic: %s", err)
 	}
 	if _, err := adapters.ParsePrecision(b.AdapterPrecision); err != nil {
 		wrong.add("--adapter-precision: %s", err)
 	}
+	validateKVType(wrong, b.KVType)
+	validatePromptShare(wrong, b.PromptShare)
 	for _, n := range []struct {
 		name            string
 		value, smallest int
@@ -141,6 +147,12 @@ func (b *benchCommand) source() string {
 // Run measures what the flags ask for and reports it once.
 func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 	r := report{Version: version, Threads: threads(b.Threads)}
+	if b.URL == "" {
+		r.Activations = b.Activations
+	}
+	if b.URL == "" && !b.Kernels {
+		r.KVType = b.KVType
+	}
 	if b.Synthetic != "" {
 		path, remove, wrong := b.synthesise()
 		if wrong != nil {

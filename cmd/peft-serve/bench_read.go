@@ -17,6 +17,8 @@ func (b *benchCommand) validateRead(wrong *faults) {
 	}{
 		{"base threads", here || heads, "is for what is measured here, and not for --url"},
 		{"ignore-config-key sliding-window", here && own, "is for --base"},
+		{"activations", here || heads, "is for what is measured here, and not for --url"},
+		{"kv-type prompt-share", here && loads && !heads, "is for what is generated here"},
 		{"prompt", loads, "is not for --kernels"},
 		{"generate", loads && !heads, "is not for --kernels, --classify and --many"},
 		{"seed", loads || b.Synthetic != "", "is not for --kernels of a base"},

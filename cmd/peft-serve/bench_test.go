@@ -337,8 +337,8 @@ func TestBenchReadsItsFlags(t *testing.T) {
 		"--base=x --clients=1 --adapters=2": "repetitions requests key model models lora-field",
 		"--base=x --rate=1 --adapters=2":    "repetitions key model models lora-field",
 		"--url=http://x":                    "base threads ignore-config-key rank targets adapter-precision keep duration ttft tbt zipf resident",
-		"--base=x --classify":              "generate duration ttft tbt zipf resident key model models lora-field",
-		"--base=x --many=9":                "generate requests duration ttft tbt zipf resident key model models lora-field",
+		"--base=x --classify":               "generate duration ttft tbt zipf resident key model models lora-field",
+		"--base=x --many=9":                 "generate requests duration ttft tbt zipf resident key model models lora-field",
 		"--url=http://x --rate=1":           "base threads ignore-config-key repetitions requests rank targets adapter-precision keep resident",
 	} {
 		for _, flag := range flags {

@@ -6,7 +6,7 @@ import "strings"
 // measured.
 func (b *benchCommand) validateRead(wrong *faults) {
 	here, lasts := b.URL == "", b.given["rate"] || b.given["clients"]
-	loads, adapters := !b.Kernels, b.Adapters > 0 || b.Grid
+	loads, adapters, text := !b.Kernels, b.Adapters > 0 || b.Grid, b.Text != ""
 	own := b.Base != "" || b.Synthetic != ""
 	for _, f := range []struct {
 		names string
@@ -16,13 +16,16 @@ func (b *benchCommand) validateRead(wrong *faults) {
 		{"base threads", here, "is for what is measured here, and not for --url"},
 		{"ignore-config-key sliding-window", here && own, "is for --base"},
 		{"activations", here, "is for what is measured here, and not for --url"},
-		{"prompt generate", loads, "is not for --kernels"},
-		{"seed", loads || b.Synthetic != "", "is not for --kernels of a base"},
-		{"repetitions", !lasts, "is not for --rate and --clients, which measure for --duration"},
+		{"prompt", loads, "is not for --kernels"},
+		{"generate", loads && !text, "is not for --kernels and --text"},
+		{"windows adapter", text, "is for --text"},
+		{"seed", loads && !text || b.Synthetic != "", "is not for --text, nor for --kernels of a base"},
+		{"repetitions", !lasts && !text, "is not for --text, nor for --rate and --clients, which measure for --duration"},
 		{"requests", loads && (lasts && here && b.given["rate"] || !lasts && (!here || adapters)), "is for --adapters, --grid and --url, and for --rate here"},
 		{"adapters", loads, "is not for --kernels"},
 		{"rank", here && loads && b.Adapters > 0, "is for --adapters that are made here"},
-		{"targets adapter-precision", here && loads && adapters, "is for --adapters and --grid, which are made here"},
+		{"targets", here && loads && adapters, "is for --adapters and --grid, which are made here"},
+		{"adapter-precision", here && loads && adapters || b.Adapter != "", "is for --adapters and --grid, which are made here, and for --adapter"},
 		{"keep", here && (b.Synthetic != "" || loads && b.Adapters > 0), "is for --synthetic and for --adapters that are made here"},
 		{"duration ttft tbt", lasts, "is for a load that lasts: give --rate or --clients"},
 		{"zipf", lasts && (!here || adapters), "is for the adapters of a load that lasts: give --adapters, and --rate or --clients"},

@@ -32,7 +32,8 @@ type report struct {
 	Grid     []gridCell `json:"grid,omitempty"`
 	Products []product  `json:"products,omitempty"`
 
-	Sustained *sustained `json:"sustained,omitempty"`
+	Sustained  *sustained  `json:"sustained,omitempty"`
+	Perplexity *perplexity `json:"perplexity,omitempty"`
 
 	PeakGFLOPS float64 `json:"peak_gflops,omitempty"`
 	PeakGBPS   float64 `json:"peak_gbps,omitempty"`
@@ -102,6 +103,10 @@ func (r *report) table(out io.Writer) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(cells ...string) { _, _ = io.WriteString(t, strings.Join(cells, "\t")+"\t\n") }
+	if p := r.Perplexity; p != nil {
+		row("loss", "perplexity", "tokens", "window")
+		row(fmt.Sprintf("%.5f", p.Loss), fmt.Sprintf("%.4f", p.Perplexity), fmt.Sprint(p.Tokens), fmt.Sprint(p.Window))
+	}
 	if len(r.Speed) > 0 {
 		row("phase", "tokens", "tokens/s")
 	}

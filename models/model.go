@@ -52,6 +52,9 @@ type Config struct {
 	Shape        bool // the weights have shapes alone: see NewShape
 	// Classes are what the base's own head tells apart; nil: it has none.
 	Classes *Classes
+	// Window is how far the layer looks back that looks furthest: a row sees only
+	// positions nearer than that to its own; 0: some layer sees all.
+	Window  int
 	Padding int32 // the token that fills texts up, which a text's last row is not; -1: none
 
 	heads  map[Task]*Head

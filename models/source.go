@@ -38,7 +38,8 @@ type Source struct {
 	claimed map[string]bool // stored names of the tensors that are read
 	factors []float64       // divisors of the rotary frequencies that the configuration cannot say
 	sites   Sites
-	zeros   []float32 // of a shape's vectors
+	zeros   []float32         // of a shape's vectors
+	forms   map[Task]headForm // of heads, where they follow from the configuration; nil: the architecture's
 	faults  []error
 	bytes   map[kernels.Format]int
 	values  int

@@ -33,10 +33,10 @@ type identity struct {
 }
 
 // identityOf is that of the sequence, in a scope, of an adapter, which may be nil,
-// that acts from a position on, on a base.
-func identityOf(scope string, a catalogue.Adapter, from int, base *models.Config) identity {
+// that acts from a position on, on a base whose keys and values are stored in a format.
+func identityOf(scope string, f kernels.Format, a catalogue.Adapter, from int, base *models.Config) identity {
 	layers := base.Layers
-	root := digest(sha256.Sum256([]byte(scope + "\x00" + base.Activations.String())))
+	root := digest(sha256.Sum256([]byte(scope + "\x00" + f.String() + "\x00" + base.Activations.String())))
 	root = sha256.Sum256(root[:]) // of 32 bytes: no other key is, whatever the scope
 	if a == nil || a.SharedLayers() >= layers {
 		return identity{root: root, from: math.MaxInt, shared: layers}

@@ -52,7 +52,7 @@ func (b *benchCommand) newBed(ctx context.Context, c console, adapters catalogue
 	}
 	blocks := requests * ((length+kernels.BlockLen-1)/kernels.BlockLen + 1)
 	d.engine, err = runtime.New(opened.model, opened.decoder, d.pool, runtime.Options{
-		Slots: requests, Queue: max(2*requests, 256), CacheBlocks: blocks, NoPrefixCache: true,
+		Slots: requests, Queue: max(2*requests, 256), CacheBlocks: blocks, CacheFormat: kvFormat(b.KVType), PromptShare: b.PromptShare, NoPrefixCache: true,
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.close())

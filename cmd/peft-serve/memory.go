@@ -96,8 +96,11 @@ func (c *serveCommand) settle(b *base, room int64, adaptersUsed func() int64) (p
 		wants = append(wants, w)
 		takes = append(takes, func(bytes int64) { parts[at].Bytes = bytes; take(bytes) })
 	}
+	if !b.generates() && kvFormat(c.KVType) != kernels.F32 {
+		return nil, false, fmt.Errorf("--kv-type: %s encodes texts, and keeps no keys and values", c.baseName())
+	}
 	if b.generates() { // an encoder's are a part of its steps
-		block := int64(models.BlockBytes(b.model.Config()))
+		block := int64(models.BlockBytes(b.model.Config(), kvFormat(c.KVType)))
 		least := block * int64(max(1, (c.Context+kernels.BlockLen-1)/kernels.BlockLen)) // what --context asks for
 		if c.KVCache > 0 && int64(c.KVCache) < block {
 			return nil, false, fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(block))

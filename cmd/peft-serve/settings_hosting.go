@@ -32,7 +32,7 @@ type hosting struct {
 	StrictBase       switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. The base goes by the name that it is opened by and by those that its files give it, compared by their last element, without case, owner and quantisation"`
 	Aliases          string   `group:"adapters" placeholder:"DIR" help:"Folder of files NAME.yaml that say which version of an adapter answers and which is tried; read and not written. By default .aliases in --adapters, which the server writes too"`
 
-	AdaptersFrom []string      `group:"adapters" placeholder:"NAME=URI" help:"Adapters to fetch and load at the start, from oci://registry/repository:tag, s3://bucket/prefix or hf://owner/name; the first two may end in @sha256: and a digest"`
+	AdaptersFrom []string      `group:"adapters" placeholder:"NAME=URI" help:"Adapters to fetch and load at the start, from oci://registry/repository:tag, s3://bucket/prefix or hf://owner/name[:FILE.gguf]; the first two may end in @sha256: and a digest"`
 	AdapterCache string        `group:"adapters" placeholder:"DIR" help:"Folder where adapters of oci:// and s3:// are kept; by default in the user's cache folder"`
 	FetchTimeout time.Duration `group:"adapters" placeholder:"TIME" default:"10m" help:"How long it may take to fetch an adapter from there"`
 	PlainHTTP    []string      `name:"plain-http" group:"adapters" placeholder:"HOST:PORT" help:"Registries that are reached by HTTP, as loopback ones are"`
@@ -41,7 +41,9 @@ type hosting struct {
 	Threads       int      `group:"engine" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 	Slots         int      `group:"engine" placeholder:"N" default:"32" help:"Sequences that run at once"`
 	StepTokens    int      `group:"engine" placeholder:"N" default:"512" help:"Tokens of one step: long prompts are cut to fit beside decoding"`
+	PromptShare   float64  `group:"engine" placeholder:"SHARE" default:"0.5" help:"What a prompt may add to the work of a step while answers run, as a share of theirs: with 0.5 their next tokens take 1.5 times as long at most. It adds 16 tokens in any case; 0: as many as --step-tokens holds"`
 	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"0" help:"Memory for keys and values; 0: 512MiB, or less where there is little memory"`
+	KVType        string   `name:"kv-type" group:"engine" placeholder:"TYPE" default:"f32" help:"What keys and values are held in: f32, f16 (half the memory) or q8_0 (9/32 of it); each is rounded once, as it is stored"`
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
 	GrammarCache  size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory for the schemas and expressions that answers are kept to, compiled; 0: 32MiB, or less where there is little memory"`
 	MemoryLimit   size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory that the server may take, weights included; by default the least of its cgroup's limit, GOMEMLIMIT and the machine's memory. It does not start where its budgets do not fit in, and refuses work before it is used up"`
@@ -112,6 +114,8 @@ func (h *hosting) validate(wrong *faults) {
 	if _, err := adapters.ParsePrecision(h.AdapterPrecision); err != nil {
 		wrong.add("--adapter-precision: %s", err)
 	}
+	validateKVType(wrong, h.KVType)
+	validatePromptShare(wrong, h.PromptShare)
 	atLeast(wrong, "threads", h.Threads, 0)
 	atLeast(wrong, "slots", h.Slots, 1)
 	atLeast(wrong, "step-tokens", h.StepTokens, 1)

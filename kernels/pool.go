@@ -23,6 +23,7 @@ type Worker struct {
 	scratch []float32
 	tile    []float32 // the products' own: weights widened or packed
 	packed  []float32 // the products' own: activations packed
+	panel   []float32 // the gradients' own: columns side by side
 	lent    []float32 // see Take
 	taken   int       // of lent
 }
@@ -63,13 +64,14 @@ type Pool struct {
 	// counts itself into joined and then looks at open again; the caller clears
 	// open and then waits for joined to fall to 0. So no helper reads task or
 	// parts while they change.
-	open   atomic.Uint64
-	joined atomic.Int64
-	region uint64
-	closed atomic.Bool
-	fault  atomic.Pointer[Fault]
-	packed []float32 // the operand packed for the region under way
-	tasks  tasks
+	open          atomic.Uint64
+	joined        atomic.Int64
+	region        uint64
+	closed        atomic.Bool
+	fault         atomic.Pointer[Fault]
+	packed        []float32 // the operand packed for the region under way
+	packedWeights []float32 // the other one
+	tasks         tasks
 }
 
 // Fault is a panic of a Task's part, with the stack of the worker it was on.
@@ -234,6 +236,7 @@ type tasks struct {
 	matMul      matMulTask
 	pack        packTask
 	int8        int8Task
+	lanes       laneTask
 	inputGrad   inputGradTask
 	weightGrad  weightGradTask
 	grad        outerTask

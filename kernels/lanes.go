@@ -29,7 +29,7 @@ const (
 // use reports whether a product is one for lanes. Those of few outputs, as of adapters,
 // are better off without packing.
 func (l *lanes) use(weight Weight, rows int) bool {
-	return l != nil && rows >= laneFew && weight.Cols > 0 && weight.Cols%laneUnit == 0 && weight.Rows >= 2*laneWide
+	return l != nil && weight.int8 == nil && rows >= laneFew && weight.Cols > 0 && weight.Cols%laneUnit == 0 && weight.Rows >= 2*laneWide
 }
 
 // useAll reports whether all products of so many rows are.

@@ -39,6 +39,7 @@ var inferenceRoutes = map[string]asking{
 	"POST /v2/models/:name/generate":        {`{"text_input":"LONG"}`, "text_input", 422, false},
 	"POST /v2/models/:name/generate_stream": {`{"text_input":"LONG"}`, "text_input", 422, true},
 	"POST /v2/models/:name/infer":           {`{"inputs":[{"name":"text","datatype":"BYTES","shape":[1],"data":["LONG"]}]}`, "inputs[0].data[0]", 422, false},
+	"POST /embeddings":                      {`{"input":"LONG"}`, "input", 400, false},
 	"POST /v1/embeddings":                   {`{"input":"LONG"}`, "input", 400, false},
 	"POST /pooling":                         {`{"input":"LONG"}`, "input", 400, false},
 	"POST /embed":                           {`{"inputs":"LONG"}`, "inputs", 422, false},

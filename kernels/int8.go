@@ -69,6 +69,10 @@ func (t *layTask) Part(_ *Worker, part int) {
 	interleave(t.room, t.w, part*laidRows, min((part+1)*laidRows, t.w.Rows))
 }
 
+// HasInt8 reports whether the implementation in force has kernels for the products of
+// Int8; else they are computed by portable Go.
+func HasInt8() bool { return active.int8 != nil }
+
 // RoundsActivations reports whether w is from Int8, and not as it was.
 func (w Weight) RoundsActivations() bool { return w.int8 != nil }
 

@@ -37,7 +37,6 @@ func interleave(groups []byte, w Weight, from, to int) {
 // interleaveRow puts the row of one output into its lane.
 func interleaveRow(group []byte, lane int, f Format, row []byte) {
 	l := &interleavedBytes[f]
-	var codes [256]int16
 	for ; len(row) > 0; row = row[f.BlockBytes():] {
 		block := row[:f.BlockBytes()]
 		switch f {
@@ -48,76 +47,88 @@ func interleaveRow(group []byte, lane int, f Format, row []byte) {
 			copy(group[2*lane:], block[208:210])
 		}
 		group = group[l.head:]
-		q := codes[:f.BlockLen()]
-		if f != Q8_0 && f != Q4_0 && f != Q4_1 {
-			unpackCodes(q, f, block)
-		}
-		for j := 0; j < f.BlockLen()/int8Block; j++ {
-			dst := group[:l.bytes]
+		for j := range f.BlockLen() / int8Block {
+			interleaveBlock(group[:l.bytes], lane, f, block, j)
 			group = group[l.bytes:]
-			switch f {
-			case Q8_0, Q4_0, Q5_0:
-				copy(dst[2*lane:], block[:2])
-			case Q4_1, Q5_1:
-				copy(dst[2*lane:], block[:2])
-				copy(dst[16+2*lane:], block[2:4])
-			case Q4_K, Q5_K:
-				dst[lane], dst[8+lane] = scaleMinK4(j, block[4:16])
-			case Q6_K:
-				dst[lane], dst[8+lane] = block[192+2*j], block[193+2*j]
-			}
-			quads, codes := dst[l.codes+4*lane:], q[j*int8Block:]
-			switch f {
-			case Q8_0:
-				for i := range 8 {
-					copy(quads[32*i:][:4], block[2+4*i:])
-				}
-			case Q4_0, Q4_1:
-				for i := range 4 {
-					copy(quads[32*i:][:4], block[len(block)-16+4*i:])
-				}
-			default:
-				putFours(quads, codes)
-				if l.codes > 16 {
-					putHigh(dst[l.codes-32*highQuads(f):], lane, codes, f)
-				}
-			}
 		}
 	}
 }
 
-// putFours stores the low four bits of 32 codes.
-func putFours(quads []byte, codes []int16) {
+// interleaveBlock puts the j-th 32 columns of a block into the lane of an output.
+func interleaveBlock(dst []byte, lane int, f Format, block []byte, j int) {
+	quads := dst[interleavedBytes[f].codes+4*lane:]
+	if f.BlockLen() == int8Block {
+		copy(dst[2*lane:], block[:2])
+	}
+	switch f {
+	case Q8_0:
+		for i := range 8 {
+			put32(quads[32*i:], word32(block[2+4*i:]))
+		}
+		return
+	case Q4_1, Q5_1:
+		copy(dst[16+2*lane:], block[2:4])
+	case Q4_K, Q5_K:
+		dst[lane], dst[8+lane] = scaleMinK4(j, block[4:16])
+		putFours(quads, block[len(block)-128+j/2*32:], j%2 == 1)
+	case Q6_K:
+		dst[lane], dst[8+lane] = block[192+2*j], block[193+2*j]
+		putFours(quads, block[j/4*64+j%2*32:], j%4 >= 2)
+	}
+	switch f {
+	case Q4_0, Q4_1, Q5_0, Q5_1:
+		for i := range 4 {
+			put32(quads[32*i:], word32(block[len(block)-16+4*i:]))
+		}
+	}
+	// What codes have above four bits: of column 4g+i the fifth in bit g of byte i, of
+	// Q6_K two in bits 2(g%4) of byte i of the quad g/4.
+	switch f {
+	case Q5_0, Q5_1:
+		high := word32(block[len(block)-20:])
+		for i := range 4 {
+			dst[interleavedBytes[f].codes-32+4*lane+i] = eachFourth(high >> i)
+		}
+	case Q5_K:
+		var high uint32
+		for g := range 8 {
+			high |= word32(block[16+4*g:]) >> j & 0x01010101 << g
+		}
+		put32(dst[16+4*lane:], high)
+	case Q6_K:
+		for half := range 2 {
+			var high uint32
+			for g := range 4 {
+				high |= word32(block[128+j/4*32+half*16+4*g:]) >> (2 * (j % 4)) & 0x03030303 << (2 * g)
+			}
+			put32(dst[16+32*half+4*lane:], high)
+		}
+	}
+}
+
+// putFours stores the low four bits of 32 codes, which are the lower or the upper half
+// of 32 bytes.
+func putFours(quads, codes []byte, upper bool) {
 	for i := range 4 {
-		to := quads[32*i:][:4]
-		for j := range to {
-			to[j] = byte(codes[4*i+j])&15 | byte(codes[16+4*i+j])<<4
+		a, b := word32(codes[4*i:]), word32(codes[16+4*i:])
+		if upper {
+			put32(quads[32*i:], a>>4&0x0f0f0f0f|b&0xf0f0f0f0)
+		} else {
+			put32(quads[32*i:], a&0x0f0f0f0f|b&0x0f0f0f0f<<4)
 		}
 	}
 }
 
-// highQuads is how many quads of an output hold the bits of codes above the low four: a
-// byte has one bit of eight codes, or two of four.
-func highQuads(f Format) int {
-	if f == Q6_K {
-		return 2
-	}
-	return 1
+// eachFourth gathers bits 0, 4, … 28 of v.
+func eachFourth(v uint32) byte {
+	v &= 0x11111111
+	v = (v | v>>3) & 0x03030303
+	v = (v | v>>6) & 0x000f000f
+	return byte(v | v>>12)
 }
 
-// putHigh stores the other bits: of column 4g+j the fifth in bit g of byte j, of
-// Q6_K the two in bits 2(g%4) of byte j of the quad g/4.
-func putHigh(dst []byte, lane int, codes []int16, f Format) {
-	for g := range 8 {
-		at, shift := 0, g
-		if f == Q6_K {
-			at, shift = 32*(g/4), 2*(g%4)
-		}
-		for j := range 4 {
-			dst[at+4*lane+j] |= byte(codes[4*g+j]) >> 4 << shift
-		}
-	}
-}
+func word32(b []byte) uint32   { return binary.LittleEndian.Uint32(b) }
+func put32(b []byte, v uint32) { binary.LittleEndian.PutUint32(b, v) }
 
 // unpackCodes sets the codes of a block as they are stored, without an offset; those of
 // Q8_0 are signed.

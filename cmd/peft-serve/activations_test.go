@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -88,4 +89,45 @@ func TestActivationsOfABatch(t *testing.T) {
 			p.Close()
 		}
 	}
+}
+
+// The perplexity of a text is that of its windows: of a base of random weights about
+// its vocabulary's, of one that rounds nearly the same, and under an adapter another.
+func TestBenchText(t *testing.T) {
+	path := t.TempDir() + "/text"
+	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat(benchText, 3)), 0o600))
+	base, dir := randomBase(t, kernels.Q8_0), t.TempDir()
+	args := []string{"--base", base, "--text", path, "--prompt", "16", "--windows", "3"}
+	exact := benched(t, args...).Perplexity
+	require.Equal(t, 3*15, exact.Tokens)
+	require.Equal(t, math.Exp(exact.Loss), exact.Perplexity)
+	require.InDelta(t, math.Log(float64(tinyShape.vocabulary)), exact.Loss, 1)
+	rounded := benched(t, append(args, "--activations", "i8")...).Perplexity
+	require.NotEqual(t, exact.Loss, rounded.Loss)
+	require.InDelta(t, exact.Loss, rounded.Loss, 0.02)
+
+	m, source, err := models.Open(base, models.Options{})
+	require.NoError(t, err)
+	a, err := randomLoRA(m, 4, []string{allLinear}, rand.NewPCG(1, 2))
+	require.NoError(t, err)
+	require.NoError(t, a.Save(dir+"/a"))
+	require.NoError(t, source.Close())
+	require.NotEqual(t, exact.Loss, benched(t, append(args, "--adapter", dir+"/a")...).Perplexity.Loss)
+
+	for wrong, want := range map[string]string{
+		"--text=" + path + " --prompt=1":             "--prompt: a window of 1 tokens: it has to be from 2 to the context of ",
+		"--text=" + path + " --adapter=none":         "--adapter: ",
+		"--text=none":                                "--text: open none: ",
+		"--text=activations_test.go --prompt=100000": "--prompt: a window of 100000 tokens",
+	} {
+		c, err := parse(append([]string{"bench", "--base", base}, strings.Fields(wrong)...), silent())
+		require.NoError(t, err, wrong)
+		require.ErrorContains(t, c.Run(t.Context(), silent()), want)
+	}
+	for _, together := range []string{"--grid", "--kernels", "--rate=1", "--adapters=2", "--seed=1", "--generate=2", "--repetitions=1"} {
+		_, err := parse(append(append([]string{"bench"}, args...), together), silent())
+		require.Error(t, err, together)
+	}
+	_, err = parse([]string{"bench", "--base", base, "--windows", "2"}, silent())
+	require.ErrorContains(t, err, "--windows: is for --text")
 }

@@ -51,6 +51,10 @@ type benchCommand struct {
 	Schema    string   `group:"http" local:"" placeholder:"FILE" help:"Measure answers kept to this JSON schema too, in turn with free ones; one that no short answer satisfies, since free ones do not end early"`
 	LoraField bool     `group:"http" local:"" help:"Select adapters as llama.cpp's server does, by lora: [{id, scale}] in the body, ids from 0"`
 
+	Text    string `group:"text" local:"" placeholder:"FILE" help:"Measure the perplexity of this text instead: of its first windows of --prompt tokens, each computed on its own"`
+	Windows int    `group:"text" local:"" placeholder:"N" default:"16" help:"How many of them"`
+	Adapter string `group:"text" local:"" placeholder:"DIR" help:"A PEFT folder, the text's under it"`
+
 	Kernels bool `group:"output" local:"" help:"Measure matrix products by shape and format: those of the base, if one is given"`
 	JSON    bool `name:"json" group:"output" local:"" help:"Write JSON instead of a table"`
 
@@ -83,7 +87,7 @@ func (b *benchCommand) validate(wrong *faults) {
 		value, smallest int
 	}{
 		{"prompt", b.Prompt, 0}, {"generate", b.Generate, 1}, {"repetitions", b.Repetitions, 1}, {"requests", b.Requests, 1},
-		{"adapters", b.Adapters, 0}, {"many", b.Many, 0}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
+		{"adapters", b.Adapters, 0}, {"many", b.Many, 0}, {"windows", b.Windows, 1}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
 	} {
 		if n.value < n.smallest {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
@@ -103,6 +107,7 @@ func (b *benchCommand) validateTogether(wrong *faults) {
 		{"schema", "rate or --clients", b.Schema != "" && b.lasts()}, {"grid", "adapters", b.Grid && b.Adapters > 0},
 		{"classify", "kernels, --grid, --rate, --clients or --schema", b.Classify && (b.Kernels || b.Grid || b.lasts() || b.Schema != "")},
 		{"many", "classify, --url, --kernels, --grid, --adapters, --rate or --clients", b.Many > 0 && (b.Classify || b.URL != "" || b.Kernels || b.Grid || b.Adapters > 0 || b.lasts())},
+		{"text", "classify, --many, --url, --kernels, --grid, --adapters, --rate or --clients", b.Text != "" && (b.Classify || b.Many > 0 || b.URL != "" || b.Kernels || b.Grid || b.Adapters > 0 || b.lasts())},
 	} {
 		if pair.both {
 			wrong.add("--%s: cannot be measured together with --%s", pair.one, pair.other)
@@ -170,6 +175,8 @@ func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 		err = b.measureServer(ctx, &r)
 	case b.Kernels:
 		err = b.measureKernels(ctx, c, &r)
+	case b.Text != "":
+		err = b.measureText(ctx, c, &r)
 	case b.Grid:
 		err = b.measureGrid(ctx, c, &r)
 	case b.lasts():

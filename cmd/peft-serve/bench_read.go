@@ -6,7 +6,7 @@ import "strings"
 // measured.
 func (b *benchCommand) validateRead(wrong *faults) {
 	here, lasts := b.URL == "", b.given["rate"] || b.given["clients"]
-	loads, adapters := !b.Kernels, b.Adapters > 0 || b.Grid
+	loads, adapters, text := !b.Kernels, b.Adapters > 0 || b.Grid, b.Text != ""
 	own := b.Base != "" || b.Synthetic != ""
 	heads := b.Classify || b.Many > 0
 	made := here && loads && (b.Adapters > 0 || heads)
@@ -18,15 +18,17 @@ func (b *benchCommand) validateRead(wrong *faults) {
 		{"base threads", here || heads, "is for what is measured here, and not for --url"},
 		{"ignore-config-key sliding-window", here && own, "is for --base"},
 		{"activations", here || heads, "is for what is measured here, and not for --url"},
-		{"kv-type prompt-share", here && loads && !heads, "is for what is generated here"},
+		{"kv-type prompt-share", here && loads && !heads && !text, "is for what is generated here"},
 		{"prompt", loads, "is not for --kernels"},
-		{"generate", loads && !heads, "is not for --kernels, --classify and --many"},
-		{"seed", loads || b.Synthetic != "", "is not for --kernels of a base"},
-		{"repetitions", !lasts, "is not for --rate and --clients, which measure for --duration"},
+		{"generate", loads && !heads && !text, "is not for --kernels, --classify, --many and --text"},
+		{"windows adapter", text, "is for --text"},
+		{"seed", loads && !text || b.Synthetic != "", "is not for --text, nor for --kernels of a base"},
+		{"repetitions", !lasts && !text, "is not for --text, nor for --rate and --clients, which measure for --duration"},
 		{"requests", loads && (lasts && here && b.given["rate"] || !lasts && (!here || adapters || b.Classify)), "is for --adapters, --classify, --grid and --url, and for --rate here"},
 		{"adapters", loads, "is not for --kernels"},
 		{"rank", made, "is for --adapters, --classify and --many, which are made here"},
-		{"targets adapter-precision", made || here && b.Grid, "is for --adapters, --classify, --many and --grid, which are made here"},
+		{"targets", made || here && b.Grid, "is for --adapters, --classify, --many and --grid, which are made here"},
+		{"adapter-precision", made || here && b.Grid || b.Adapter != "", "is for --adapters, --classify, --many and --grid, which are made here, and for --adapter"},
 		{"keep", made || here && b.Synthetic != "" || b.Classify, "is for --synthetic and for adapters that are made here"},
 		{"duration ttft tbt", lasts, "is for a load that lasts: give --rate or --clients"},
 		{"zipf", lasts && (!here || adapters), "is for the adapters of a load that lasts: give --adapters, and --rate or --clients"},

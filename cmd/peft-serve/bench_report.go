@@ -36,7 +36,8 @@ type report struct {
 	Many       []crowd      `json:"many,omitempty"`
 	Products   []product    `json:"products,omitempty"`
 
-	Sustained *sustained `json:"sustained,omitempty"`
+	Sustained  *sustained  `json:"sustained,omitempty"`
+	Perplexity *perplexity `json:"perplexity,omitempty"`
 	// Stretch is the most that prompts made of a step's work beside answers, in that
 	// of the step without them.
 	Stretch float64 `json:"stretch,omitempty"`
@@ -112,6 +113,10 @@ func (r *report) table(out io.Writer) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(cells ...string) { _, _ = io.WriteString(t, strings.Join(cells, "\t")+"\t\n") }
+	if p := r.Perplexity; p != nil {
+		row("loss", "perplexity", "tokens", "window")
+		row(fmt.Sprintf("%.5f", p.Loss), fmt.Sprintf("%.4f", p.Perplexity), fmt.Sprint(p.Tokens), fmt.Sprint(p.Window))
+	}
 	if len(r.Speed) > 0 {
 		row("phase", "tokens", "tokens/s")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/memory"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 	"github.com/peft-serve/peft-serve/serve"
 )
@@ -64,6 +65,9 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 	}
 	if err := c.round(b, pool); err != nil {
 		return nil, err
+	}
+	if c.activations() == models.ActivationsI8 && !kernels.HasInt8() {
+		log.Warn("--activations i8: these kernels have no products of integers: portable Go computes them, which is slower than f32", "kernels", kernels.Name())
 	}
 	b.tokenizers.Reserve = reserveTokenizer(h.account)
 	h.elsewhere = c.remotes(b, con, log)

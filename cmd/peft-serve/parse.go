@@ -62,6 +62,7 @@ var groups = []kong.Group{
 	{Key: "batch", Title: "Requests and answers"},
 	{Key: "load", Title: "Load"},
 	{Key: "sustained", Title: "A load that lasts"},
+	{Key: "text", Title: "A text"},
 	{Key: "output", Title: "Output"},
 }
 

@@ -18,10 +18,10 @@ type benchCommand struct {
 	reading
 	Threads int `group:"base" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 
-	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, 64 under concurrent load and 128 for an encoder, or what the context of --base holds"`
+	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, 64 under concurrent load and 128 of each of 32 texts for an encoder, or what the context of --base holds"`
 	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate; fewer by default where the context of --base holds fewer"`
 	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured; medians are reported"`
-	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters, --grid and --url, and those that run at once under --rate here; an encoder's texts, 32 by default"`
+	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters, --grid and --url, and those that run at once under --rate here"`
 	Seed        int `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the adapters and of where prompts begin"`
 
 	Adapters         int      `group:"adapters" local:"" placeholder:"N" default:"0" help:"Measure requests spread over N adapters, against the base alone"`

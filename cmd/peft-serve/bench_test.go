@@ -350,8 +350,8 @@ func TestBenchReadsItsFlags(t *testing.T) {
 }
 
 func TestBenchEncoder(t *testing.T) {
-	r := benched(t, "--base", filepath.Join("..", "..", "testdata", "goldens", "sentences", "tiny"), "--requests", "2", "--prompt", "4", "--repetitions", "1")
+	r := benched(t, "--base", filepath.Join("..", "..", "testdata", "goldens", "sentences", "tiny"), "--prompt", "4", "--repetitions", "1")
 	require.Len(t, r.Speed, 1)
-	require.Equal(t, []any{"encode", 8, 1}, []any{r.Speed[0].Phase, r.Speed[0].Tokens, len(r.Speed[0].Samples)})
+	require.Equal(t, []any{"encode", 128, 1}, []any{r.Speed[0].Phase, r.Speed[0].Tokens, len(r.Speed[0].Samples)})
 	require.Positive(t, r.Speed[0].TokensPerSecond)
 }

@@ -18,11 +18,12 @@ func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
 	group := t.a.Heads / t.kv.Heads
 	queries := (end - start) * group
 	stride := (d + 15) &^ 15
-	mem := w.Scratch(queries * (stateLen + BlockLen + stride + d))
+	mem := w.Scratch(queries*(stateLen+BlockLen+stride+d) + t.kv.wideLen())
 	b := attendBand{attendTask: t, v: v, stride: stride, state: mem[:queries*stateLen], head: head * group, group: group, position: s.Position + start - s.Start}
 	mem = mem[queries*stateLen:]
 	b.scores, mem = mem[:queries*BlockLen], mem[queries*BlockLen:]
-	b.out, b.q = mem[:queries*stride], mem[queries*stride:]
+	b.out, mem = mem[:queries*stride], mem[queries*stride:]
+	b.q, mem = mem[:queries*d], mem[queries*d:]
 
 	clear(b.state)
 	clear(b.out)
@@ -38,8 +39,8 @@ func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
 		every, some = max(every, from), min(some, to)
 	}
 	for n := first / BlockLen; n*BlockLen < last; n++ {
-		base := t.kv.start(s.Blocks[n]) + head*d*BlockLen
-		b.keys, b.values, b.n = &t.kv.K[base], &t.kv.V[base], n
+		keys, values := t.kv.block(s.Blocks[n], head, mem)
+		b.keys, b.values, b.n = &keys[0], &values[0], n
 		if every <= n*BlockLen && some >= (n+1)*BlockLen {
 			b.block(0, queries, 0, BlockLen)
 			continue

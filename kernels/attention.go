@@ -5,66 +5,6 @@ import (
 	"math"
 )
 
-// BlockLen is the number of positions in one block of a key-value cache.
-const BlockLen = 32
-
-// KV is one layer's keys and values in blocks of BlockLen positions. Block b
-// of K starts at b*BlockSize() and is laid out [kvHeads][headDim][BlockLen],
-// so that scores run across positions; block b of V is
-// [kvHeads][BlockLen][headDim].
-type KV struct {
-	Heads, HeadDim int // key-value heads
-	K, V           []float32
-	// Pages tells at which of the pages of K and V, of BlockSize values each, a
-	// block lies; nil: at that of its own number.
-	Pages []int32
-}
-
-// start is where a block begins in K and V.
-func (c KV) start(block int32) int {
-	if c.Pages != nil {
-		block = c.Pages[block]
-	}
-	return int(block) * c.BlockSize()
-}
-
-// KVOf views m, [2, blocks*BlockSize], as keys and values.
-func KVOf(m Matrix, heads, headDim int) KV {
-	return KV{Heads: heads, HeadDim: headDim, K: m.Row(0), V: m.Row(1)}
-}
-
-// BlockSize is the number of values in one block of K, and of V.
-func (c KV) BlockSize() int { return c.Heads * c.HeadDim * BlockLen }
-
-// Store writes the key and value of one position, each [Heads*HeadDim], into
-// slot position%BlockLen of the block.
-func (c KV) Store(block int32, position int, k, v []float32) {
-	slot := position % BlockLen
-	size := c.BlockSize()
-	kb, vb := c.K[c.start(block):][:size], c.V[c.start(block):][:size]
-	for h := range c.Heads {
-		base := h * c.HeadDim * BlockLen
-		for i, x := range k[h*c.HeadDim:][:c.HeadDim] {
-			kb[base+i*BlockLen+slot] = x
-		}
-		copy(vb[base+slot*c.HeadDim:][:c.HeadDim], v[h*c.HeadDim:][:c.HeadDim])
-	}
-}
-
-// Load reads the key and value of one position back.
-func (c KV) Load(block int32, position int, k, v []float32) {
-	slot := position % BlockLen
-	size := c.BlockSize()
-	kb, vb := c.K[c.start(block):][:size], c.V[c.start(block):][:size]
-	for h := range c.Heads {
-		base := h * c.HeadDim * BlockLen
-		for i := range c.HeadDim {
-			k[h*c.HeadDim+i] = kb[base+i*BlockLen+slot]
-		}
-		copy(v[h*c.HeadDim:][:c.HeadDim], vb[base+slot*c.HeadDim:][:c.HeadDim])
-	}
-}
-
 // A Span is the rows [Start, End) of a batch that belong to one sequence.
 // Their positions are Position, Position+1, …; Blocks lists the sequence's
 // cache blocks from position 0 on.
@@ -164,7 +104,8 @@ func (t *attendTask) row(w *Worker, row, head int, s Span) {
 	first, end := t.a.Sees(row, s)
 	d := t.kv.HeadDim
 	group := t.a.Heads / t.kv.Heads
-	scores := w.Scratch(BlockLen)
+	mem := w.Scratch(BlockLen + t.kv.wideLen())
+	scores, wide := mem[:BlockLen], mem[BlockLen:]
 	for h := head * group; h < (head+1)*group; h++ {
 		q := t.q.Row(row)[h*d:][:d]
 		out := t.dst.Row(row)[h*d:][:d]
@@ -172,8 +113,7 @@ func (t *attendTask) row(w *Worker, row, head int, s Span) {
 		top, sum := float32(math.Inf(-1)), float32(0)
 		for b := first / BlockLen; b*BlockLen < end; b++ {
 			from, to := max(first-b*BlockLen, 0), min(end-b*BlockLen, BlockLen)
-			base := t.kv.start(s.Blocks[b]) + head*d*BlockLen
-			keys, values := t.kv.K[base:][:d*BlockLen], t.kv.V[base:][:d*BlockLen]
+			keys, values := t.kv.block(s.Blocks[b], head, wide)
 			clear(scores)
 			for i, x := range q {
 				axpy(scores, x, keys[i*BlockLen:][:BlockLen])

@@ -18,16 +18,21 @@ type attended struct {
 }
 
 func newAttended(rng *rand.Rand, a Attention, kvHeads, headDim int, lengths [][2]int) attended {
+	return newAttendedIn(F32, rng, a, kvHeads, headDim, lengths)
+}
+
+func newAttendedIn(f Format, rng *rand.Rand, a Attention, kvHeads, headDim int, lengths [][2]int) attended {
 	blocks, rows := 0, 0
 	for _, l := range lengths {
 		blocks += (l[0] + l[1] + BlockLen - 1) / BlockLen
 		rows += l[1]
 	}
-	kv := KV{Heads: kvHeads, HeadDim: headDim}
-	kv.K = make([]float32, blocks*kv.BlockSize())
-	kv.V = make([]float32, blocks*kv.BlockSize())
+	kv := NewKV(f, kvHeads, headDim, blocks)
 	for i := range kv.K {
 		kv.K[i], kv.V[i] = guard, guard // never written: must not be seen
+	}
+	for i := range kv.Keys {
+		kv.Keys[i], kv.Values[i] = 0x7e, 0x7e // NaN in F16, and as a scale
 	}
 	order := rng.Perm(blocks)
 	c := attended{kv: kv, a: a}
@@ -131,15 +136,16 @@ func TestAttend(t *testing.T) {
 		} {
 			// A score's error grows with the scores.
 			tolerance := 2e-6 * max(1, 32*float64(a.Scale))
-			for _, d := range headDims(7, 16, 32, 40, 64, 80, 96, 128) {
-				c := newAttended(rng, a, 3, d, [][2]int{{0, 70}, {31, 1}, {64, 5}, {0, 1}, {3, 33}})
+			for i, d := range headDims(7, 16, 32, 40, 64, 80, 96, 128) {
+				f := KVFormats()[(i+a.Heads/3)%3]
+				c := newAttendedIn(f, rng, a, 3, d, [][2]int{{0, 70}, {31, 1}, {64, 5}, {0, 1}, {3, 33}})
 				dst, _ := c.run(p)
 				for _, s := range c.spans {
 					for row := s.Start; row < s.End; row++ {
 						for h := range a.Heads {
 							for i, want := range c.reference(s, row, h) {
 								if got := float64(dst.Row(row)[h*d+i]); !(math.Abs(got-want) < tolerance) {
-									t.Fatalf("%+v, dim %d, row %d, head %d: [%d] = %v, want %v", a, d, row, h, i, got, want)
+									t.Fatalf("%s, %+v, dim %d, row %d, head %d: [%d] = %v, want %v", f, a, d, row, h, i, got, want)
 								}
 							}
 						}

@@ -19,11 +19,13 @@ type implementation struct {
 	matMul     func(w *Worker, dst, x Matrix, weight Weight)
 	inputGrad  func(w *Worker, dx, dy Matrix, weight Weight)
 	weightGrad func(w *Worker, dw, dy, x Matrix)
-	pack       *packing   // nil: products read x as it is
-	lanes      *lanes     // nil: products of many rows are as those of some
-	gradTiles  *gradTiles // nil: gradients read their operands as they are
-	vectors    *vectors   // nil: portable loops
-	peak       *peak      // nil: not measured
+	widen      func(dst []float32, f Format, src []byte) // Decode
+	pack       *packing                                  // nil: products read x as it is
+	lanes      *lanes                                    // nil: products of many rows are as those of some
+	gradTiles  *gradTiles                                // nil: gradients read their operands as they are
+	vectors    *vectors                                  // nil: portable loops
+	int8       *int8Kernels                              // nil: portable loops
+	peak       *peak                                     // nil: not measured
 }
 
 // packing is for products that rearrange x first, once for all outputs. Its
@@ -42,6 +44,7 @@ var portable = implementation{
 	matMul:     matMulPortable,
 	inputGrad:  inputGradPortable,
 	weightGrad: weightGradPortable,
+	widen:      Decode,
 }
 
 // active is the implementation in force: the fastest that the processor has,

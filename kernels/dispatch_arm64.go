@@ -8,6 +8,7 @@ var neon = implementation{
 	matMul:     neonMul,
 	inputGrad:  neonInputGrad,
 	weightGrad: neonWeightGrad,
+	widen:      neonWiden,
 	vectors:    &vectorNEON,
 	peak:       &peak{2 * 16 * neonLanes, fmaPeakNEON, readAllNEON},
 }

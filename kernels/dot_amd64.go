@@ -277,5 +277,6 @@ func init() {
 		d.matMul = d.mul
 		d.inputGrad = d.inputGradient
 		d.weightGrad = d.weightGradient
+		d.implementation.widen = d.widen
 	}
 }

@@ -235,6 +235,7 @@ func (p *Pool) drain(w *Worker) {
 type tasks struct {
 	matMul      matMulTask
 	pack        packTask
+	int8        int8Task
 	lanes       laneTask
 	inputGrad   inputGradTask
 	weightGrad  weightGradTask

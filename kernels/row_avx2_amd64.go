@@ -287,3 +287,10 @@ func weightsAVX2(p *float32, out *float32, stride int, dims int, state *float32,
 //
 //go:noescape
 func weightsGradAVX2(p *float32, dp *float32, lse *float32, delta *float32, scale float32, from int, to int, queries int)
+
+//	for i := range dims { for j := range 32 {
+//		dst[i][j] = Half(scales[j]) * codes[i][j]
+//	} }, with dst and codes [][32], codes signed bytes.
+//
+//go:noescape
+func scaledKeysAVX2(dst *float32, codes *byte, scales *byte, dims int)

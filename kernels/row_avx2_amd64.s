@@ -5645,3 +5645,40 @@ query:
 	JNE          query
 	VZEROUPPER
 	RET
+
+// func scaledKeysAVX2(dst *float32, codes *byte, scales *byte, dims int)
+// Requires: AVX, AVX2, F16C
+TEXT ·scaledKeysAVX2(SB), NOSPLIT, $0-32
+	MOVQ      dst+0(FP), AX
+	MOVQ      codes+8(FP), CX
+	MOVQ      scales+16(FP), DX
+	MOVQ      dims+24(FP), BX
+	VCVTPH2PS (DX), Y0
+	VCVTPH2PS 16(DX), Y1
+	VCVTPH2PS 32(DX), Y2
+	VCVTPH2PS 48(DX), Y3
+
+	PCALIGN $64
+dimension:
+	VPMOVSXBD (CX), Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y0, Y4, Y4
+	VMOVUPS   Y4, (AX)
+	VPMOVSXBD 8(CX), Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y1, Y4, Y4
+	VMOVUPS   Y4, 32(AX)
+	VPMOVSXBD 16(CX), Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VMOVUPS   Y4, 64(AX)
+	VPMOVSXBD 24(CX), Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 96(AX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x00000080, AX
+	DECQ      BX
+	JNE       dimension
+	VZEROUPPER
+	RET

@@ -5851,3 +5851,30 @@ query:
 	JNE          query
 	VZEROUPPER
 	RET
+
+// func scaledKeysAVX512(dst *float32, codes *byte, scales *byte, dims int)
+// Requires: AVX, AVX512F
+TEXT ·scaledKeysAVX512(SB), NOSPLIT, $0-32
+	MOVQ      dst+0(FP), AX
+	MOVQ      codes+8(FP), CX
+	MOVQ      scales+16(FP), DX
+	MOVQ      dims+24(FP), BX
+	VCVTPH2PS (DX), Z0
+	VCVTPH2PS 32(DX), Z1
+
+	PCALIGN $64
+dimension:
+	VPMOVSXBD (CX), Z2
+	VCVTDQ2PS Z2, Z2
+	VMULPS    Z0, Z2, Z2
+	VMOVUPS   Z2, (AX)
+	VPMOVSXBD 16(CX), Z2
+	VCVTDQ2PS Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VMOVUPS   Z2, 64(AX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x00000080, AX
+	DECQ      BX
+	JNE       dimension
+	VZEROUPPER
+	RET

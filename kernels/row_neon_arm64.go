@@ -263,3 +263,10 @@ func weightsNEON(p, out *float32, stride, dims int, state *float32, scale float3
 //
 //go:noescape
 func weightsGradNEON(p, dp, lse, delta *float32, scale float32, from, to, queries int)
+
+//	for i := range dims { for j := range 32 {
+//		dst[i][j] = Half(scales[j]) * codes[i][j]
+//	} }, with dst and codes [][32], codes signed bytes.
+//
+//go:noescape
+func scaledKeysNEON(dst *float32, codes, scales *byte, dims int)

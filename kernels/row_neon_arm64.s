@@ -4984,6 +4984,66 @@ query:
 	BNE query
 	RET
 
+// scaledKeysNEON(dst *float32, codes, scales *byte, dims int)
+TEXT ·scaledKeysNEON(SB), NOSPLIT, $0-32
+	MOVD $rowsConstants<>(SB), R26
+	MOVD dst+0(FP), R0
+	MOVD codes+8(FP), R1
+	MOVD scales+16(FP), R2
+	MOVD dims+24(FP), R3
+	FMOVQ 0(R2), F1
+	WORD $0x0e217820 // fcvtl v0.4s, v1.4h
+	WORD $0x4e217821 // fcvtl2 v1.4s, v1.8h
+	FMOVQ 16(R2), F3
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	FMOVQ 32(R2), F5
+	WORD $0x0e2178a4 // fcvtl v4.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	FMOVQ 48(R2), F7
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	FMOVQ 832(R26), F8
+	FMOVQ 848(R26), F9
+	FMOVQ 864(R26), F10
+	FMOVQ 880(R26), F11
+
+dimension:
+	FLDPQ 0(R1), (F12, F13)
+	VTBL V8.B16, [V12.B16], V14.B16
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	VTBL V9.B16, [V12.B16], V15.B16
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	WORD $0x6e21ddef // fmul v15.4s, v15.4s, v1.4s
+	FSTPQ (F14, F15), 0(R0)
+	VTBL V10.B16, [V12.B16], V14.B16
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	VTBL V11.B16, [V12.B16], V15.B16
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x6e22ddce // fmul v14.4s, v14.4s, v2.4s
+	WORD $0x6e23ddef // fmul v15.4s, v15.4s, v3.4s
+	FSTPQ (F14, F15), 32(R0)
+	VTBL V8.B16, [V13.B16], V14.B16
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	VTBL V9.B16, [V13.B16], V15.B16
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	FSTPQ (F14, F15), 64(R0)
+	VTBL V10.B16, [V13.B16], V14.B16
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	VTBL V11.B16, [V13.B16], V15.B16
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
+	WORD $0x6e27ddef // fmul v15.4s, v15.4s, v7.4s
+	FSTPQ (F14, F15), 96(R0)
+	ADD $32, R1
+	ADD $128, R0
+	SUBS $1, R3, R3
+	BNE dimension
+	RET
+
 DATA rowsConstants<>+0(SB)/8, $0xc2aeac4fc2aeac4f
 DATA rowsConstants<>+8(SB)/8, $0xc2aeac4fc2aeac4f
 DATA rowsConstants<>+16(SB)/8, $0x3fb8aa3b3fb8aa3b
@@ -5088,4 +5148,12 @@ DATA rowsConstants<>+800(SB)/8, $0x0000001d0000001c
 DATA rowsConstants<>+808(SB)/8, $0x0000001f0000001e
 DATA rowsConstants<>+816(SB)/8, $0x4100000041000000
 DATA rowsConstants<>+824(SB)/8, $0x4100000041000000
-GLOBL rowsConstants<>(SB), RODATA|NOPTR, $832
+DATA rowsConstants<>+832(SB)/8, $0x01ffffff00ffffff
+DATA rowsConstants<>+840(SB)/8, $0x03ffffff02ffffff
+DATA rowsConstants<>+848(SB)/8, $0x05ffffff04ffffff
+DATA rowsConstants<>+856(SB)/8, $0x07ffffff06ffffff
+DATA rowsConstants<>+864(SB)/8, $0x09ffffff08ffffff
+DATA rowsConstants<>+872(SB)/8, $0x0bffffff0affffff
+DATA rowsConstants<>+880(SB)/8, $0x0dffffff0cffffff
+DATA rowsConstants<>+888(SB)/8, $0x0fffffff0effffff
+GLOBL rowsConstants<>(SB), RODATA|NOPTR, $896

@@ -299,6 +299,7 @@ var amx = implementation{
 	name:    "amx",
 	vectors: &vectorAVX512,
 	peak:    &peak{24 * 16, fmaPeakAVX512, readAllAVX512},
+	widen:   dotAVX512.widen,
 	pack:    &packing{size: tilePackedLen, group: tilePack, mul: tileMul, use: useTiles},
 	matMul: func(w *Worker, dst, x Matrix, weight Weight) {
 		if !useTiles(weight) {

@@ -32,6 +32,9 @@ type vectors struct {
 	// addRows are by format, and none but of those that a factor of an adapter has.
 	addRows [len(layouts)]func(dst, a *float32, x *byte, stride, n int)
 
+	// scaledKeys widens keys of Q8_0: see KV.
+	scaledKeys func(dst *float32, codes, scales *byte, dims int)
+
 	weightsGrad func(p, dp, lse, delta *float32, scale float32, from, to, queries int)
 }
 

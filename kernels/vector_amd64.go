@@ -43,7 +43,7 @@ var vectorAVX2 = vectors{
 
 	scores:  []scoresKernel{1: scores1AVX2, scores2AVX2, scores3AVX2},
 	values:  []valuesKernel{1: values1AVX2, values2AVX2, values3AVX2},
-	weights: weightsAVX2, weightsGrad: weightsGradAVX2,
+	weights: weightsAVX2, weightsGrad: weightsGradAVX2, scaledKeys: scaledKeysAVX2,
 	addRows: [len(layouts)]func(dst, a *float32, x *byte, stride, n int){F32: addRowsF32AVX2, F16: addRowsF16AVX2, BF16: addRowsBF16AVX2, Q8_0: addRowsQ8_0AVX2},
 }
 
@@ -85,7 +85,7 @@ var vectorAVX512 = vectors{
 
 	scores:  []scoresKernel{1: scores1AVX512, scores2AVX512, scores3AVX512, scores4AVX512, scores5AVX512, scores6AVX512},
 	values:  []valuesKernel{1: values1AVX512, values2AVX512, values3AVX512, values4AVX512, values5AVX512, values6AVX512},
-	weights: weightsAVX512, weightsGrad: weightsGradAVX512,
+	weights: weightsAVX512, weightsGrad: weightsGradAVX512, scaledKeys: scaledKeysAVX512,
 	addRows: [len(layouts)]func(dst, a *float32, x *byte, stride, n int){F32: addRowsF32AVX512, F16: addRowsF16AVX512, BF16: addRowsBF16AVX512, Q8_0: addRowsQ8_0AVX512},
 }
 

@@ -40,7 +40,7 @@ var vectorNEON = vectors{
 
 	scores:  []scoresKernel{1: scores1NEON, scores2NEON, scores3NEON},
 	values:  []valuesKernel{1: values1NEON, values2NEON, values3NEON},
-	weights: weightsNEON, weightsGrad: weightsGradNEON,
+	weights: weightsNEON, weightsGrad: weightsGradNEON, scaledKeys: scaledKeysNEON,
 
 	product: neonProduct,
 }

@@ -9,24 +9,20 @@ type Cache struct {
 	Blocks int
 }
 
-// NewCache allocates a cache of the given number of blocks.
+// NewCache allocates a cache of the given number of blocks, in float32.
 func NewCache(c *Config, blocks int) *Cache {
 	cache := &Cache{Layers: make([]kernels.KV, c.Layers), Blocks: blocks}
 	for i := range cache.Layers {
-		kv := kernels.KV{Heads: c.KVHeads, HeadDim: c.HeadDim}
-		kv.K = make([]float32, blocks*kv.BlockSize())
-		kv.V = make([]float32, blocks*kv.BlockSize())
-		cache.Layers[i] = kv
+		cache.Layers[i] = kernels.NewKV(kernels.F32, c.KVHeads, c.HeadDim, blocks)
 	}
 	return cache
 }
 
-// NewPagedCache allocates a cache whose layers share one memory of so many
-// pages, a page being one block of one layer: pages tells, by layer, at which
+// NewPagedCache allocates a cache in a format, whose layers share one memory of so
+// many pages, a page being one block of one layer: pages tells, by layer, at which
 // page each block lies.
-func NewPagedCache(c *Config, n int, pages [][]int32) *Cache {
-	all := kernels.KV{Heads: c.KVHeads, HeadDim: c.HeadDim}
-	all.K, all.V = make([]float32, n*all.BlockSize()), make([]float32, n*all.BlockSize())
+func NewPagedCache(c *Config, f kernels.Format, n int, pages [][]int32) *Cache {
+	all := kernels.NewKV(f, c.KVHeads, c.HeadDim, n)
 	cache := &Cache{Layers: make([]kernels.KV, len(pages)), Blocks: len(pages[0])}
 	for i, of := range pages {
 		cache.Layers[i] = all
@@ -35,9 +31,9 @@ func NewPagedCache(c *Config, n int, pages [][]int32) *Cache {
 	return cache
 }
 
-// BlockBytes is the size of one block over all layers, in bytes.
-func BlockBytes(c *Config) int {
-	return c.Layers * 2 * 4 * c.KVHeads * c.HeadDim * kernels.BlockLen
+// BlockBytes is the size of one block over all layers in a format, in bytes.
+func BlockBytes(c *Config, f kernels.Format) int {
+	return c.Layers * 2 * kernels.KV{Heads: c.KVHeads, HeadDim: c.HeadDim, Format: f}.BlockBytes()
 }
 
 // layer is the cache of one layer; without a cache, when each sequence is computed

@@ -46,10 +46,30 @@ func (m *decoder) layer(p *Pass, b *Batch, c *Cache, i int, x *Value) *Value {
 	return block.forward(p, b, c, x)
 }
 
+// sliding is a block whose attention may look back on a window alone.
+type sliding interface {
+	window() int // 0: it sees all
+}
+
+func (a *selfAttention) window() int { return a.attention.Window }
+
+// widest is Config.Window of these blocks.
+func widest(blocks []block) (most int) {
+	for _, b := range blocks {
+		s, ok := b.(sliding)
+		if !ok || s.window() == 0 {
+			return 0
+		}
+		most = max(most, s.window())
+	}
+	return most
+}
+
 // finish ends the building of a model.
 func (m *decoder) finish(s *Source) (Model, error) {
 	s.heads(&m.config, nil, true)
 	m.sites = s.sites
+	m.config.Window = widest(m.blocks)
 	return m, s.err()
 }
 

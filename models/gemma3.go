@@ -99,6 +99,8 @@ type gemma3Layer struct {
 	last                            bool
 }
 
+func (l *gemma3Layer) window() int { return l.attention.window() }
+
 func (l *gemma3Layer) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	h := l.beforeAttention.Forward(p, b.Segments, x)
 	h = l.attention.mix(p, b, c, h)

@@ -93,6 +93,8 @@ type llamaLayer struct {
 	last                       bool
 }
 
+func (l *llamaLayer) window() int { return l.attention.window() }
+
 func (l *llamaLayer) forward(p *Pass, b *Batch, c *Cache, x *Value) *Value {
 	h := l.inputNorm.Forward(p, b.Segments, x)
 	h = l.attention.mix(p, b, c, h)

@@ -90,7 +90,7 @@ func (e *Engine) prepare(s *sequence) {
 		s.types = append(make([]int32, s.virtual), r.Types...)
 	}
 	s.blocks = make([]int32, 0, blocksFor(most))
-	s.identity = identityOf(r.Scope, s.lease.Adapter(), s.from, e.model.Config().Layers)
+	s.identity = identityOf(r.Scope, e.options.CacheFormat, s.lease.Adapter(), s.from, e.model.Config())
 	s.kinds = e.kinds(s)
 	s.last = Event{Token: NoToken}
 }
@@ -250,5 +250,5 @@ func (e *Engine) preempt(s *sequence) {
 func (e *Engine) vacate(s *sequence) {
 	e.running = slices.DeleteFunc(e.running, func(r *sequence) bool { return r == s })
 	e.blocks.drop(s.blocks)
-	s.blocks, s.computed, s.labelled = s.blocks[:0], 0, 0
+	s.blocks, s.computed, s.labelled, s.passed = s.blocks[:0], 0, 0, 0
 }

@@ -177,11 +177,13 @@ func (b *blocks) keep(block int32) {
 	}
 }
 
-// drop ends one reference to each of the blocks of a sequence. The last ones
+// drop ends one reference to each of the blocks that a sequence has. The last ones
 // give way before the first, which more prompts share.
 func (b *blocks) drop(held []int32) {
 	for i := len(held) - 1; i >= 0; i-- {
-		b.release(held[i])
+		if held[i] != nobody {
+			b.release(held[i])
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ func (e *Engine) commit(w *work) {
 	if !e.options.NoPrefixCache {
 		e.label(s)
 	}
+	e.giveBack(s)
 	finish, err := e.emit(s, e.outputs[w.from:w.to])
 	if finish != "" || err != nil {
 		e.end(s, finish, err)

@@ -65,7 +65,9 @@ type Engine struct {
 	resting   []*sameText          // of those, kept for requests that follow; the oldest first
 	bytes     []byte               // scratch of textID
 	round     uint64               // counts calls of step
-	shared    int                  // rows of layers, in a step: see models.Batch.Shared
+	pace      pace
+	stretch   float64 // the most that prompts have stretched a step beside answers
+	shared    int     // rows of layers, in a step: see models.Batch.Shared
 	works     []work
 	outputs   []output
 	hidden    models.Value   // some of a batch's hidden states
@@ -95,8 +97,8 @@ func newEngine(m models.Model, decoder func(skipSpecial bool) Decoder, pool *ker
 	e := &Engine{
 		model: m, decoder: decoder, options: o, now: time.Now, notFinite: newNotFinite(o.Largest),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), room: newRoom(o.Queue, o.Slots), gauges: newGauges(),
-		encoder: isEncoder(m.Config()), pool: pool, pass: models.NewPass(pool), cache: models.NewPagedCache(m.Config(), len(blocks.users), blocks.pages),
-		blocks: blocks, queue: newQueue(),
+		encoder: isEncoder(m.Config()), pool: pool, pass: models.NewPass(pool), cache: models.NewPagedCache(m.Config(), o.CacheFormat, len(blocks.users), blocks.pages),
+		blocks: blocks, queue: newQueue(), pace: newPace(o.PromptShare, m),
 	}
 	e.batch.Out, e.batch.MayKeep, e.texts = make([]int32, 0, o.Slots), o.StepTokens, map[digest]*sameText{}
 	e.sampling.choices = make([]choice, pool.Threads())

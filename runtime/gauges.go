@@ -32,6 +32,10 @@ type Snapshot struct {
 	CachedTokens     uint64 // of those, found there
 	SharedRows       uint64 // of a layer, each, that were not computed because those of the same text stood for them
 	CompletionTokens uint64
+
+	// Stretch is the work of the step that prompts have stretched most, in that of
+	// the same step without them; 0: none beside answers, or Options.PromptShare is 0.
+	Stretch float64
 }
 
 // TenantCount is what a tenant has in the engine.

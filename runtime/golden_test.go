@@ -166,9 +166,23 @@ func requests(n, vocabulary int) []*call {
 func TestSameBitsInAnyCompany(t *testing.T) {
 	g := openGolden(t, "llama-gqa")
 	list := requests(2*len(kinds), g.m.Config().Vocabulary)
-	var alone []answer
+	answers := map[kernels.Format][]answer{}
+	for _, f := range kernels.KVFormats() {
+		t.Run(f.String(), func(t *testing.T) { answers[f] = g.sameInAnyCompany(t, list, f) })
+	}
+	for i := range list { // what is sampled may well be the same, log-probabilities are not
+		f32, f16, q8 := answers[kernels.F32][i], answers[kernels.F16][i], answers[kernels.Q8_0][i]
+		if list[i].Logprobs > 0 && (reflect.DeepEqual(f32, f16) || reflect.DeepEqual(f32, q8) || reflect.DeepEqual(f16, q8)) {
+			t.Errorf("request %d, adapter %q: the same bits in two formats of the cache", i, list[i].adapter)
+		}
+	}
+}
+
+// sameInAnyCompany is law 1 over an engine with keys and values in a format. It
+// returns the answers.
+func (g *golden) sameInAnyCompany(t *testing.T, list []*call, f kernels.Format) (alone []answer) {
 	for _, r := range list {
-		a := g.run(g.engine(1, Options{NoPrefixCache: true}), []*call{r}, nil)[0]
+		a := g.run(g.engine(1, Options{NoPrefixCache: true, CacheFormat: f}), []*call{r}, nil)[0]
 		if a.finish != FinishLength || a.err != nil {
 			t.Fatalf("%q: %+v", r.adapter, a)
 		}
@@ -189,6 +203,7 @@ func TestSameBitsInAnyCompany(t *testing.T) {
 		{"three slots", 2, Options{Slots: 3}, func(i int) int { return i }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			c.options.CacheFormat = f
 			e := g.engine(c.threads, c.options)
 			for i, a := range g.run(e, list, c.arrive) {
 				same(t, fmt.Sprintf("request %d, adapter %q", i, list[i].adapter), a, alone[i])
@@ -200,6 +215,7 @@ func TestSameBitsInAnyCompany(t *testing.T) {
 			}
 		})
 	}
+	return alone
 }
 
 // TestBlocksAreShared counts the blocks that requests find which others have

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"slices"
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
@@ -15,12 +17,17 @@ type Options struct {
 	Slots      int // the most sequences that run at once; 32
 	Queue      int // the most requests that wait, loading adapters included; 256
 	StepTokens int // the most tokens of one step; long prompts are cut to fit; 512
-	Context    int // the longest sequence, in tokens; the model's own
+	// PromptShare is what a prompt may add to the work of a step beside running
+	// sequences, as a share of theirs; 0: as much as StepTokens holds.
+	PromptShare float64
+	Context     int // the longest sequence, in tokens; the model's own
 
 	// CacheBytes is the memory for keys and values, 512 MiB; CacheBlocks, if
 	// set, says it in blocks of kernels.BlockLen positions. An encoder has none.
 	CacheBytes  int
 	CacheBlocks int
+	// CacheFormat is what keys and values are stored in, one of kernels.KVFormats; F32.
+	CacheFormat kernels.Format
 	// NoPrefixCache computes every prompt from its start.
 	NoPrefixCache bool
 
@@ -50,6 +57,12 @@ func (o Options) Validate() error {
 	check("Context", o.Context)
 	check("CacheBytes", o.CacheBytes)
 	check("CacheBlocks", o.CacheBlocks)
+	if !(o.PromptShare >= 0 && o.PromptShare <= math.MaxFloat32) {
+		faults = append(faults, fmt.Errorf("PromptShare is %v, not from 0 on", o.PromptShare))
+	}
+	if !slices.Contains(kernels.KVFormats(), o.CacheFormat) {
+		faults = append(faults, fmt.Errorf("CacheFormat is %s, which keys and values are not stored in", o.CacheFormat))
+	}
 	if o.CacheBytes > 0 && o.CacheBlocks > 0 {
 		faults = append(faults, errors.New("CacheBytes and CacheBlocks are both set"))
 	}
@@ -81,7 +94,7 @@ func (o Options) with(c *models.Config) (Options, error) {
 		o.CacheBytes, o.CacheBlocks, o.NoPrefixCache = 0, 0, true
 		return o.silent(), nil
 	}
-	block := models.BlockBytes(c)
+	block := models.BlockBytes(c, o.CacheFormat)
 	if o.CacheBlocks == 0 {
 		if o.CacheBytes == 0 {
 			o.CacheBytes = 512 << 20

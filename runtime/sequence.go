@@ -27,12 +27,13 @@ type sequence struct {
 	// tokens is what the sequence consists of: the adapter's virtual tokens
 	// (below 0), the prompt, the completion. Keys and values of the first
 	// computed ones are in blocks; the first labelled blocks of them have been
-	// offered to the prefix cache, key being the last one's.
+	// offered to the prefix cache, key being the last one's. Those passed are nobody.
 	tokens   []int32
 	types    []int32 // of the tokens; nil: all 0
 	virtual  int
 	computed int
 	blocks   []int32
+	passed   int // the first of blocks, given back since no layer looks back on them
 	labelled int
 	key, low digest // of all layers; of those on which no adapter acts
 	identity identity

@@ -37,6 +37,7 @@ func (e *Engine) step() bool {
 	e.mu.Lock()
 	e.counts.Steps++
 	e.counts.SharedRows += uint64(e.shared)
+	e.counts.Stretch = e.stretch
 	e.shared = 0
 	e.counts.BlocksUsed, e.counts.BlocksCached = e.blocks.used(), e.blocks.keyed
 	e.mu.Unlock()
@@ -46,7 +47,8 @@ func (e *Engine) step() bool {
 // plan chooses the tokens of the step: the next one of every sequence that has
 // one left, then as much of the prompts as StepTokens allows. Tenants share that by
 // weight, the groups of each equally, and the prompts of each group equally; what
-// some do not need goes to the others. So a long prompt holds up neither running
+// some do not need goes to the others; beside running sequences it is no more than
+// their pace allows. So a long prompt holds up neither running
 // sequences nor short prompts, and many prompts not those of another tenant. Texts
 // of an encoder are never cut.
 func (e *Engine) plan() (rows, promptRows int) {
@@ -70,7 +72,7 @@ func (e *Engine) plan() (rows, promptRows int) {
 		e.works = append(e.works, w)
 	}
 	if !e.encoder {
-		e.fill(max(left, 1))
+		e.fillPaced(max(left, 1))
 		for _, w := range e.works {
 			if w.s.pending() > 1 {
 				w.s.turn.prompts(-1)
@@ -236,7 +238,9 @@ func (t *samplingTask) Part(_ *kernels.Worker, part int) {
 		case EncodeNothing:
 			row = row[:o.s.vocabulary]
 		case EncodeScores:
-			row = row[:o.s.classes]
+			if o.kind.head().scores != nil { // or it is a hidden state, of a mean
+				row = row[:o.s.classes]
+			}
 		}
 		o.fill(&t.choices[part], row)
 	}

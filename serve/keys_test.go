@@ -101,10 +101,9 @@ var requestsOf = map[string][]namingRequest{
 		{body: `{"messages":[{"role":"user","content":"a"}],"model":"NAME"}`}, {body: `{"messages":[{"role":"user","content":"a"}],"model":"NAME:0.5,sql:0.5"}`},
 		{body: `{"messages":[{"role":"user","content":"a"}],"lora":[{"id":3,"scale":1}]}`},
 	},
-	"POST /v1/embeddings": {
-		{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":["a","b"],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"input":[1,2]}`, query: "?adapter=NAME"},
-		{body: `{"input":"a"}`, header: "NAME"}, {body: `{"input":"a","model":"NAME","dimensions":99999}`},
-	},
+	"POST /v1/embeddings": embeddingsNaming,
+	"POST /embeddings":    embeddingsNaming,
+	"POST /pooling":       {{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":[1,2],"task":"embed"}`, query: "?adapter=NAME"}, {body: `{"input":"a"}`, header: "NAME"}},
 	"POST /v1/classify": {
 		{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":[["a","b"]],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"text":"a"}`, query: "?adapter=NAME"}, {body: `{"input":[1]}`, header: "NAME"},
 		{body: `{"input":"a"}`, query: "?adapter=NAME,sql", others: true}, {body: `{"input":"a"}`, query: "?adapter=NAM*"}, {body: `{"input":"a"}`, query: "?adapter=NAME*"}, {body: `{"input":"a"}`, query: "?adapter=*"},
@@ -151,6 +150,11 @@ var requestsOf = map[string][]namingRequest{
 	"GET /openapi.json":                            {{}},
 	"GET /":                                        {{}},
 	"GET /v1/caller":                               {{}},
+}
+
+var embeddingsNaming = []namingRequest{
+	{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":["a","b"],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"input":[1,2]}`, query: "?adapter=NAME"},
+	{body: `{"input":"a"}`, header: "NAME"}, {body: `{"input":"a","model":"NAME","dimensions":99999}`},
 }
 
 var rerankNaming = []namingRequest{

@@ -33,11 +33,11 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 	if c.LogFormat == "json" {
 		log.Info("serving", "version", version, "address", address, "base", c.baseName(), "source", b.path,
 			"architecture", config.Architecture.Class, "parameters", config.Parameters, "precision", config.Precision,
-			"weight_bytes", config.WeightBytes, "context", options.Context, "kv_cache_bytes", options.CacheBytes,
+			"activations", config.Activations.String(), "weight_bytes", config.WeightBytes, "context", options.Context, "kv_cache_bytes", options.CacheBytes, "kv_type", c.KVType,
 			"adapters", names, "adapter_budget_bytes", int64(c.AdapterBudget), "adapter_precision", c.AdapterPrecision, "threads", threads(c.Threads), "kernels", kernels.Name())
 		return
 	}
-	chat, cache := "no chat template", fmt.Sprintf("%s: %d blocks of %d tokens; sequences to %d tokens", bytesText(int64(options.CacheBytes)), options.CacheBlocks, kernels.BlockLen, options.Context)
+	chat, cache := "no chat template", fmt.Sprintf("%s in %s: %d blocks of %d tokens; sequences to %d tokens", bytesText(int64(options.CacheBytes)), c.KVType, options.CacheBlocks, kernels.BlockLen, options.Context)
 	route, body := "/v1/completions", `{"prompt":"Hello","max_tokens":16}`
 	switch {
 	case !b.generates():
@@ -52,7 +52,7 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 		{"from", b.path},
 		{"weights", fmt.Sprintf("%s parameters, %s, %s mapped", count(config.Parameters), config.Precision, bytesText(int64(config.WeightBytes)))},
 		{"kv cache", cache},
-		{"compute", fmt.Sprintf("%d threads, %s kernels, %d slots", threads(c.Threads), kernels.Name(), options.Slots)},
+		{"compute", fmt.Sprintf("%d threads, %s kernels, activations in %s, %d slots", threads(c.Threads), kernels.Name(), config.Activations, options.Slots)},
 	}
 	described := c.describeAdapters(known)
 	if c.precision() != adapters.AsStored {

@@ -43,13 +43,16 @@ func (b *benchCommand) newBed(ctx context.Context, c console, adapters catalogue
 	}
 	opened.precision = b.precision()
 	d := &bed{base: opened, pool: kernels.NewPool(threads(b.Threads)), made: map[string]catalogue.Adapter{}}
+	if err := b.round(opened, d.pool); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
 	adapters.Schemes = map[string]catalogue.Scheme{benchScheme: func(_ context.Context, uri string) (string, error) { return uri, nil }}
 	if d.catalogue, err = catalogue.New(d.load, adapters); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	blocks := requests * ((length+kernels.BlockLen-1)/kernels.BlockLen + 1)
 	d.engine, err = runtime.New(opened.model, opened.decoder, d.pool, runtime.Options{
-		Slots: requests, Queue: max(2*requests, 256), CacheBlocks: blocks, NoPrefixCache: true,
+		Slots: requests, Queue: max(2*requests, 256), CacheBlocks: blocks, CacheFormat: kvFormat(b.KVType), PromptShare: b.PromptShare, NoPrefixCache: true,
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.close())

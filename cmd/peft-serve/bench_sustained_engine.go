@@ -61,7 +61,7 @@ func (b *benchCommand) sustainEngine(ctx context.Context, c console, r *report) 
 	})
 	s.Resident = resident
 	s.Loads, s.Evictions = counts.get()
-	r.Sustained = s
+	r.Sustained, r.Stretch = s, d.engine.Snapshot().Stretch
 	return err
 }
 

@@ -248,6 +248,11 @@ func TestBenchFaults(t *testing.T) {
 		"--synthetic 2b:q4_0":                "--synthetic: ",
 		"--base x --rate 0":                  "--rate: 0 is not above 0",
 		"--base x --clients 0":               "--clients: 0 is below 1",
+		"--classify --url http://x":          "--classify and --many: say by --base MODEL",
+		"--base x --classify --url http://x": "--classify: name by --keep DIR",
+		"--base x --classify --grid":         "--classify: cannot be measured together with --kernels, --grid",
+		"--base x --many 5 --adapters 3":     "--many: cannot be measured together with --classify, --url",
+		"--base x --many=-1":                 "--many: -1 is below 0",
 	} {
 		_, err := parse(append([]string{"bench"}, strings.Fields(args)...), silent())
 		require.ErrorContains(t, err, want, args)
@@ -332,6 +337,8 @@ func TestBenchReadsItsFlags(t *testing.T) {
 		"--base=x --clients=1 --adapters=2": "repetitions requests key model models lora-field",
 		"--base=x --rate=1 --adapters=2":    "repetitions key model models lora-field",
 		"--url=http://x":                    "base threads ignore-config-key rank targets adapter-precision keep duration ttft tbt zipf resident",
+		"--base=x --classify":               "generate duration ttft tbt zipf resident key model models lora-field",
+		"--base=x --many=9":                 "generate requests duration ttft tbt zipf resident key model models lora-field",
 		"--url=http://x --rate=1":           "base threads ignore-config-key repetitions requests rank targets adapter-precision keep resident",
 	} {
 		for _, flag := range flags {
@@ -354,4 +361,19 @@ func TestBenchEncoder(t *testing.T) {
 	require.Len(t, r.Speed, 1)
 	require.Equal(t, []any{"encode", 128, 1}, []any{r.Speed[0].Phase, r.Speed[0].Tokens, len(r.Speed[0].Samples)})
 	require.Positive(t, r.Speed[0].TokensPerSecond)
+}
+
+// The interval is that of the sign test, as its tables have it: of 10 the second to the
+// ninth, of 30 the tenth to the twenty-first.
+func TestInterval(t *testing.T) {
+	for n, want := range map[int][]float64{5: nil, 6: {1, 6}, 8: {1, 8}, 9: {2, 8}, 10: {2, 9}, 20: {6, 15}, 30: {10, 21}, 100: {40, 61}} {
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = float64((i*7)%n + 1) // in no order
+		}
+		if n%7 == 0 {
+			t.Fatal("7 divides it")
+		}
+		require.Equal(t, want, interval(v), n)
+	}
 }

@@ -35,6 +35,7 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	config := b.model.Config()
 	parts := []memory.Part{
 		{Name: "weights, mapped", Bytes: int64(config.WeightBytes), Set: "--base", Mapped: true},
+		{Name: "weights, laid out anew", Bytes: c.laidBytes(b.model), Set: "--activations"},
 		{Name: "steps of the engine", Bytes: c.stepBytes(b.model), Set: "--step-tokens, --slots"},
 		{Name: "tokenizer", Bytes: int64(b.text.Bytes())},
 		{Name: "process", Bytes: processBytes},
@@ -64,6 +65,14 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	return account, nil
 }
 
+// laidBytes is what rounding activations takes.
+func (r *reading) laidBytes(m models.Model) int64 {
+	if r.activations() == models.ActivationsF32 {
+		return 0
+	}
+	return int64(models.Int8Bytes(m))
+}
+
 // What a server takes for keys and values, adapters, uploads and schemas unless that is set,
 // or there is no room for it.
 const (
@@ -87,8 +96,11 @@ func (c *serveCommand) settle(b *base, room int64, adaptersUsed func() int64) (p
 		wants = append(wants, w)
 		takes = append(takes, func(bytes int64) { parts[at].Bytes = bytes; take(bytes) })
 	}
+	if !b.generates() && kvFormat(c.KVType) != kernels.F32 {
+		return nil, false, fmt.Errorf("--kv-type: %s encodes texts, and keeps no keys and values", c.baseName())
+	}
 	if b.generates() { // an encoder's are a part of its steps
-		block := int64(models.BlockBytes(b.model.Config()))
+		block := int64(models.BlockBytes(b.model.Config(), kvFormat(c.KVType)))
 		least := block * int64(max(1, (c.Context+kernels.BlockLen-1)/kernels.BlockLen)) // what --context asks for
 		if c.KVCache > 0 && int64(c.KVCache) < block {
 			return nil, false, fmt.Errorf("--kv-cache: %s is too little: one block of %d tokens takes %s", c.KVCache, kernels.BlockLen, bytesText(block))

@@ -118,8 +118,8 @@ func validateAddr(wrong *faults, name, addr string) {
 
 func (c *serveCommand) engineOptions() runtime.Options {
 	return runtime.Options{
-		Slots: c.Slots, Queue: c.Queue, StepTokens: c.StepTokens, Context: c.Context,
-		CacheBytes: int(c.KVCache), NoPrefixCache: bool(c.NoPrefixCache),
+		Slots: c.Slots, Queue: c.Queue, StepTokens: c.StepTokens, PromptShare: c.PromptShare, Context: c.Context,
+		CacheBytes: int(c.KVCache), CacheFormat: kvFormat(c.KVType), NoPrefixCache: bool(c.NoPrefixCache),
 	}
 }
 

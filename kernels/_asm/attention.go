@@ -29,6 +29,7 @@ func attention(s isa) {
 	}
 	weights(s)
 	weightsGrad(s)
+	scaledKeys(s)
 }
 
 func scores(s isa, queries int) {

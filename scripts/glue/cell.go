@@ -142,7 +142,7 @@ func (b *bench) cell(ctx context.Context, m method, rows *rows) error {
 		return nil
 	}
 	args := append([]string{
-		"run", "--base", b.base, "--task", rows.task.Name, "--data", rows.dir, "--method", m.name, "--output", dir, "--overwrite", "--max-length", "0",
+		"run", "--base", b.base, "--task", rows.task.Name, "--data", rows.dir, "--method", cmp.Or(m.trains, m.name), "--output", dir, "--overwrite", "--max-length", "0",
 		"--batch-size", strconv.Itoa(batchSize), "--max-steps", strconv.Itoa(c.Steps), "--warmup-ratio", fmt.Sprint(warmup), "--lr", fmt.Sprint(m.rate),
 		"--seed", strconv.FormatUint(b.seed, 10), "--threads", strconv.Itoa(b.threads), "--samples", "0",
 	}, m.flags...)

@@ -21,6 +21,7 @@ func attention(f *file) {
 	}
 	weights(f)
 	weightsGrad(f)
+	scaledKeys(f)
 }
 
 func scores(f *file, queries int) {

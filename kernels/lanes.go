@@ -42,23 +42,27 @@ func (l *lanes) useAll(products []Product, rows int) bool {
 	return len(products) > 0
 }
 
-// laneTask is a product in hand.
+// laneTask is products of x in hand: outputs of some of them, as many as are packed at a
+// time.
 type laneTask struct {
 	*lanes
-	phase  lanePhase
-	x, dst Matrix
-	w      Weight
-	outs   int // of dst, in tiles a part
-	px, pw []float32
+	x        Matrix
+	px       []float32 // x packed
+	xPacked  bool
+	packing  bool
+	products []laneProduct
 }
 
-type lanePhase uint8
-
-const (
-	lanePackX lanePhase = iota
-	lanePackW
-	laneMultiply
-)
+// laneProduct is dst = x·wᵀ, with the weights packed.
+type laneProduct struct {
+	dst    Matrix
+	w      Weight
+	pw     []float32
+	tiles  int // of outputs
+	band   int // of them in a part
+	packed int // tiles of the products before it
+	first  int // the first of its parts
+}
 
 // ofX and ofW are the values of eight rows of x, and of a tile's outputs, in n columns.
 func ofX(n int) int { return 8 * (n + lanePad) }
@@ -66,56 +70,73 @@ func ofW(n int) int { return 8 * (n/8*laneWide + lanePad) }
 
 func tilesOf(n, size int) int { return (n + size - 1) / size }
 
-// laneColumns is a block of columns, with what is packed of it.
-type laneColumns struct {
-	from, n int
-	x, w    []float32
-}
+// laneColumns is a block of columns, with what lies before it of eight rows and of a tile.
+type laneColumns struct{ from, n, x, w int }
 
 // blocks yields the blocks of columns in order.
 func (t *laneTask) blocks(yield func(laneColumns) bool) {
-	b := laneColumns{x: t.px, w: t.pw}
+	var b laneColumns
 	for block := t.blockCols(t.x.Cols); b.from < t.x.Cols; b.from += block {
 		b.n = min(block, t.x.Cols-b.from)
 		if !yield(b) {
 			return
 		}
-		b.x = b.x[tilesOf(t.x.Rows, 8)*ofX(b.n):]
-		if t.phase != lanePackX {
-			b.w = b.w[tilesOf(t.w.Rows, laneWide)*ofW(b.n):]
-		}
+		b.x, b.w = b.x+ofX(b.n), b.w+ofW(b.n)
 	}
 }
 
 // matMul sets the destinations of products of x.
 func (l *lanes) matMul(p *Pool, x Matrix, products []Product) {
 	t := &p.tasks.lanes
-	*t = laneTask{lanes: l, x: x}
-	groups := tilesOf(x.Rows, 8)
+	*t = laneTask{lanes: l, x: x, products: t.products[:0]}
 	blocks := tilesOf(x.Cols, l.blockCols(x.Cols))
-	t.px = grow(&p.packed, groups*8*(x.Cols+blocks*lanePad))
-	p.Run(tilesOf(groups, laneGroups), t)
-	each := 8 * (x.Cols/8*laneWide + blocks*lanePad)
-	most := max(laneMost/each, 1) * laneWide // outputs at a time
+	t.px = grow(&p.packed, tilesOf(x.Rows, 8)*8*(x.Cols+blocks*lanePad))
+	tile := 8 * (x.Cols/8*laneWide + blocks*lanePad)
+	most := max(laneMost/tile, 1) // tiles at a time
+	taken := 0
 	for _, m := range products {
-		for o := 0; o < m.W.Rows; o += most {
-			end := min(o+most, m.W.Rows)
-			t.w, t.dst = m.W.Span(o, end), m.Dst.Columns(o, end)
-			tiles := tilesOf(end-o, laneWide)
-			t.pw = grow(&p.packedWeights, tiles*each)
-			t.phase = lanePackW
-			p.Run(tiles, t)
-			t.phase = laneMultiply
-			// Some parts a thread, of blocks of rows and, where those are few, of outputs.
-			blocks := tilesOf(x.Rows, laneBlock)
-			t.outs = tiles
-			if want := 4 * p.Threads(); p.Threads() > 1 && blocks < want {
-				t.outs = max(1, tiles/tilesOf(want, blocks))
+		for o := 0; o < m.W.Rows; {
+			if taken == most {
+				t.run(p, tile)
+				taken = 0
 			}
-			p.Run(blocks*tilesOf(tiles, t.outs), t)
+			end := min(o+(most-taken)*laneWide, m.W.Rows)
+			t.products = append(t.products, laneProduct{dst: m.Dst.Columns(o, end), w: m.W.Span(o, end), tiles: tilesOf(end-o, laneWide), packed: taken})
+			taken += tilesOf(end-o, laneWide)
+			o = end
 		}
 	}
-	*t = laneTask{}
+	t.run(p, tile)
+	clear(t.products)
+	*t = laneTask{products: t.products[:0]}
+}
+
+// run packs what is in hand and multiplies it.
+func (t *laneTask) run(p *Pool, tile int) {
+	rows, parts := tilesOf(t.x.Rows, laneBlock), 0
+	last := &t.products[len(t.products)-1]
+	tiles := last.packed + last.tiles
+	packed := grow(&p.packedWeights, tiles*tile)
+	// Some parts a thread, of blocks of rows and, where those are few, of outputs.
+	bands := 1
+	if want := 4 * p.Threads(); p.Threads() > 1 && rows < want {
+		bands = tilesOf(want, rows)
+	}
+	for i := range t.products {
+		m := &t.products[i]
+		m.pw = packed[m.packed*tile:][:m.tiles*tile]
+		m.band, m.first = max(1, tilesOf(tiles, bands)), parts
+		parts += rows * tilesOf(m.tiles, m.band)
+	}
+	if t.packing = true; t.xPacked {
+		p.Run(tiles, t)
+	} else {
+		p.Run(tiles+tilesOf(t.x.Rows, 8*laneGroups), t)
+	}
+	t.packing, t.xPacked = false, true
+	p.Run(parts, t)
+	clear(t.products)
+	t.products = t.products[:0]
 }
 
 // laneGroups are packed by a part.
@@ -123,25 +144,35 @@ const laneGroups = 4
 
 // Part implements Task.
 func (t *laneTask) Part(w *Worker, part int) {
-	switch t.phase {
-	case lanePackX:
-		for g := part * laneGroups; g < min((part+1)*laneGroups, tilesOf(t.x.Rows, 8)); g++ {
-			t.packX(g)
+	i := len(t.products) - 1
+	if t.packing {
+		last := &t.products[i]
+		if part -= last.packed + last.tiles; part >= 0 {
+			for g := part * laneGroups; g < min((part+1)*laneGroups, tilesOf(t.x.Rows, 8)); g++ {
+				t.packX(g)
+			}
+			return
 		}
-	case lanePackW:
-		t.packW(w, part)
-	case laneMultiply:
-		tiles := tilesOf(t.w.Rows, laneWide)
-		bands := tilesOf(tiles, t.outs)
-		row, band := part/bands*laneBlock, part%bands*t.outs
-		t.multiply(w, row, min(row+laneBlock, t.x.Rows), band, min(band+t.outs, tiles))
+		part += last.packed + last.tiles
+		for t.products[i].packed > part {
+			i--
+		}
+		t.packW(w, &t.products[i], part-t.products[i].packed)
+		return
 	}
+	for t.products[i].first > part {
+		i--
+	}
+	m := &t.products[i]
+	bands := tilesOf(m.tiles, m.band)
+	row, band := (part-m.first)/bands*laneBlock, (part-m.first)%bands*m.band
+	t.multiply(w, m, row, min(row+laneBlock, t.x.Rows), band, min(band+m.band, m.tiles))
 }
 
 // packX packs eight rows of x.
 func (t *laneTask) packX(group int) {
 	for b := range t.blocks {
-		dst, r := b.x[group*ofX(b.n):], 8*group
+		dst, r := t.px[b.x*tilesOf(t.x.Rows, 8)+group*ofX(b.n):], 8*group
 		if r+8 <= t.x.Rows {
 			t.rows(&dst[0], ofX(b.n)/2, 32, &t.x.Data[r*t.x.Stride+b.from], 4*t.x.Stride, b.n/8)
 			continue
@@ -156,17 +187,17 @@ func (t *laneTask) packX(group int) {
 
 // packW packs the weights of a tile's outputs. What stands for outputs that there are not
 // shows in sums that are thrown away.
-func (t *laneTask) packW(w *Worker, tile int) {
-	rowBytes, first := t.w.Format.RowBytes(t.w.Cols), tile*laneWide
+func (t *laneTask) packW(w *Worker, m *laneProduct, tile int) {
+	rowBytes, first := m.w.Format.RowBytes(m.w.Cols), tile*laneWide
 	for b := range t.blocks {
-		dst, stride := b.w[tile*ofW(b.n):], b.n+lanePad
-		for o := 0; o < min(laneWide, t.w.Rows-first); o += 8 {
-			src := t.w.Data[(first+o)*rowBytes+t.w.Format.RowBytes(b.from):]
+		dst, stride := m.pw[b.w*m.tiles+tile*ofW(b.n):], b.n+lanePad
+		for o := 0; o < min(laneWide, m.w.Rows-first); o += 8 {
+			src := m.w.Data[(first+o)*rowBytes+m.w.Format.RowBytes(b.from):]
 			at, apart := (*float32)(unsafe.Pointer(&src[0])), rowBytes
-			if rows := min(8, t.w.Rows-first-o); t.w.Format != F32 || rows < 8 {
+			if rows := min(8, m.w.Rows-first-o); m.w.Format != F32 || rows < 8 {
 				wide := grow(&w.tile, 8*stride)
 				for i := range rows {
-					t.widen(wide[i*stride:][:b.n], t.w.Format, src[i*rowBytes:])
+					t.widen(wide[i*stride:][:b.n], m.w.Format, src[i*rowBytes:])
 				}
 				at, apart = &wide[0], 4*stride
 			}
@@ -177,20 +208,21 @@ func (t *laneTask) packW(w *Worker, tile int) {
 
 // multiply sets rows [from, to) of the outputs of tiles [first, end). An output's blocks of
 // columns are added in order.
-func (t *laneTask) multiply(w *Worker, from, to, first, end int) {
+func (t *laneTask) multiply(w *Worker, m *laneProduct, from, to, first, end int) {
 	mem := grow(&w.tile, 4*laneTall*laneWide)
 	sums, edge := &mem[0], mem[3*laneTall*laneWide:]
 	for b := range t.blocks {
+		px, pw := t.px[b.x*tilesOf(t.x.Rows, 8):], m.pw[b.w*m.tiles:]
 		xStride, wStride, steps := ofX(b.n)/2, ofW(b.n)/2, b.n/laneUnit
 		for i := first; i < end; i++ {
-			weights, outs := &b.w[i*ofW(b.n)], min(laneWide, t.w.Rows-i*laneWide)
+			weights, outs := &pw[i*ofW(b.n)], min(laneWide, m.w.Rows-i*laneWide)
 			for r := from; r < to; r += laneTall {
-				rows, x := min(laneTall, to-r), &b.x[r/8*ofX(b.n)+r%8]
+				rows, x := min(laneTall, to-r), &px[r/8*ofX(b.n)+r%8]
 				if outs == laneWide {
-					t.tiles[rows](&t.dst.Data[r*t.dst.Stride+i*laneWide], 4*t.dst.Stride, x, xStride, weights, wStride, steps, b.from, sums)
+					t.tiles[rows](&m.dst.Data[r*m.dst.Stride+i*laneWide], 4*m.dst.Stride, x, xStride, weights, wStride, steps, b.from, sums)
 					continue
 				}
-				dst, own := t.dst.Span(r, r+rows).Columns(i*laneWide, i*laneWide+outs), Matrix{rows, outs, laneWide, edge}
+				dst, own := m.dst.Span(r, r+rows).Columns(i*laneWide, i*laneWide+outs), Matrix{rows, outs, laneWide, edge}
 				own.Copy(dst)
 				t.tiles[rows](&edge[0], 4*laneWide, x, xStride, weights, wStride, steps, b.from, sums)
 				dst.Copy(own)

@@ -39,3 +39,16 @@ func BenchmarkLoss(b *testing.B) {
 		})
 	}
 }
+
+// TestBenchOfAnEncoder: its steps are those of a head, under adapters and of the whole.
+func TestBenchOfAnEncoder(t *testing.T) {
+	for _, method := range []string{"lora:query+value", "full"} {
+		r, err := Bench(t.Context(), openEncoder(t, "encoders/bert"), Benchmark{Method: method, Batch: 3, Length: 8, Steps: 1, R: 2, Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Parameters == 0 || r.TokensPerSecond <= 0 || r.FLOPS <= 0 {
+			t.Errorf("%s: %+v", method, r)
+		}
+	}
+}

@@ -8,16 +8,13 @@ import (
 	"github.com/peft-serve/peft-serve/models"
 )
 
-// The texts of an encoder, where the flags say nothing else.
+// The texts of an encoder, and their length where --prompt says nothing else.
 const encodeTexts, encodeTokens = 32, 128
 
 // measureEncoding is the forward pass of an encoder over texts of one length, of which
 // every row is returned.
 func (b *benchCommand) measureEncoding(ctx context.Context, d *bed, r *report) error {
-	texts, length := encodeTexts, min(encodeTokens, d.base.model.Config().Context)
-	if b.given["requests"] {
-		texts = b.Requests
-	}
+	length := min(encodeTokens, d.base.model.Config().Context)
 	if b.given["prompt"] {
 		length = b.Prompt
 	}
@@ -27,7 +24,7 @@ func (b *benchCommand) measureEncoding(ctx context.Context, d *bed, r *report) e
 	}
 	pass := models.NewPass(d.pool)
 	var batch models.Batch
-	for _, tokens := range b.prompts(text, 0, texts, length) {
+	for _, tokens := range b.prompts(text, 0, encodeTexts, length) {
 		batch.AddText(tokens, nil, 0, nil)
 	}
 	for i := range batch.Rows() {

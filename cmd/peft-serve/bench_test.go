@@ -356,6 +356,13 @@ func TestBenchReadsItsFlags(t *testing.T) {
 	}
 }
 
+func TestBenchEncoder(t *testing.T) {
+	r := benched(t, "--base", filepath.Join("..", "..", "testdata", "goldens", "sentences", "tiny"), "--prompt", "4", "--repetitions", "1")
+	require.Len(t, r.Speed, 1)
+	require.Equal(t, []any{"encode", 128, 1}, []any{r.Speed[0].Phase, r.Speed[0].Tokens, len(r.Speed[0].Samples)})
+	require.Positive(t, r.Speed[0].TokensPerSecond)
+}
+
 // The interval is that of the sign test, as its tables have it: of 10 the second to the
 // ninth, of 30 the tenth to the twenty-first.
 func TestInterval(t *testing.T) {

@@ -36,7 +36,9 @@ type identity struct {
 // are stored in a format.
 func identityOf(scope string, f kernels.Format, a catalogue.Adapter, from, layers int) identity {
 	root := digest(sha256.Sum256([]byte(scope)))
-	root = sha256.Sum256(append(root[:], f.String()...)) // shorter than of any other key, whatever the scope
+	text := [sha256.Size + 1]byte{sha256.Size: byte(f)}
+	copy(text[:], root[:])
+	root = sha256.Sum256(text[:]) // of 33 bytes: no other key is, whatever the scope
 	if a == nil || a.SharedLayers() >= layers {
 		return identity{root: root, from: math.MaxInt, shared: layers}
 	}

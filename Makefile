@@ -9,7 +9,7 @@ ADAPTERS ?= .base/adapters
 PORT     ?= 8080
 ADDR     ?= 127.0.0.1:$(PORT)
 FUZZTIME ?= 30s
-GLUE      = -base $(ENCODER) -data $(or $(FROM),../shared)/data/glue -tokens $(or $(TOKENS),500000)
+GLUE      = -base $(ENCODER) -data $(or $(FROM),../shared)/data/glue -tokens $(or $(TOKENS),500000) $(if $(TOP),-top $(TOP))
 KILLS    ?= 1000
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
@@ -18,7 +18,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base encoder data builtin test race clients clients-all browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint openapi generate check-generate bench bench-start bench-compare table glue goldens manifests deploy-test release check-release ci clean
+.PHONY: help build run base encoder data builtin test race clients clients-all nightly browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint openapi generate check-generate bench bench-start bench-compare table glue goldens manifests deploy-test release check-release ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -54,6 +54,8 @@ race: ## the concurrent packages under the race detector (needs a C compiler)
 
 clients: ## OpenAI's own client against the server; it takes a minute to compile
 	$(GO) test -tags clients -run TestOpenAIClient ./serve
+
+nightly: clients-all fuzz soak deploy-test ## what takes too long for each change: other people's clients, every fuzz target, the soaks, chart and manifests (hours; a network)
 
 clients-all: ## other people's clients against the built-in base, in a table (docs/clients.md): installs them (Python, npm, a network; CLIENTS= names the kinds)
 	scripts/clients/run.sh
@@ -131,7 +133,7 @@ bench-compare: ## the kernels' benchmarks, or those of BENCH=, now against REF=
 table: build $(BASE) ## every method on SST-2 in one table (hours; STEPS=1200)
 	BIN=$(BIN) scripts/table.sh $(or $(STEPS),1200)
 
-glue: build $(ENCODER) ## five methods on RTE, CoLA and STS-B over MiniLM: cells in docs/results, then served and compared (FROM=, TOKENS=, PYTHON= for PyTorch and PEFT beside them)
+glue: build $(ENCODER) ## five methods on RTE, CoLA and STS-B over MiniLM: cells in docs/results, then served and compared (FROM=, TOKENS=, TOP=1,2,4 for LoRA on so many of the highest blocks, PYTHON= for PyTorch and PEFT beside them)
 	$(GO) run ./scripts/glue run $(GLUE)
 	$(if $(PYTHON),$(GO) run ./scripts/glue peer $(GLUE) -python $(PYTHON))
 	$(GO) run ./scripts/glue check $(GLUE)

@@ -29,7 +29,7 @@ func TestDocumentedClients(t *testing.T) {
 		}
 	}
 	read("scripts/clients/*_calls.*", regexp.MustCompile(`(?m)^(?:@\w+\.|await )call\("(.*?)"`), func(found []string) { calls = append(calls, found[1]) })
-	read("scripts/clients/requirements-*.txt", regexp.MustCompile(`(?m)^(\S+)==(\S+)$`), func(found []string) { pins = append(pins, found[1]+" "+found[2]) })
+	read("scripts/clients/requirements-*.txt", regexp.MustCompile(`(?m)^([\w.-]+)(?:\[\w+\])?==(\S+)$`), func(found []string) { pins = append(pins, found[1]+" "+found[2]) })
 	read("scripts/clients/package.json", regexp.MustCompile(`"(\w+)": "(\d\S*)"`), func(found []string) { pins = append(pins, found[1]+"-node "+found[2]) })
 	read("docs/clients.md", regexp.MustCompile(`(?m)^\| (.*) \| (.*) \| (?:passes|fails: .*) \|$`), func(found []string) {
 		if client := strings.ReplaceAll(found[1], "_", "-"); !slices.Contains(pins, client) {

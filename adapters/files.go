@@ -14,11 +14,11 @@ import (
 	"github.com/peft-serve/peft-serve/models/chat"
 )
 
-// fileNames are the files that make an adapter: its configuration and tensors,
-// what its classes are called, what it brings for its texts, and its card. What else lies in such a folder,
+// fileNames are the files that make an adapter: its configuration and tensors, or a
+// file of llama.cpp's that has both, what its classes are called, what it brings for its texts, and its card. What else lies in such a folder,
 // a run's checkpoints and metrics, say, is no part of it.
 var fileNames = []string{
-	ConfigFile, SafeFile, TorchFile, ClassesFile,
+	ConfigFile, SafeFile, TorchFile, ClassesFile, "[^.]*" + GGUFSuffix,
 	"generation_config.json", "README.md",
 	"tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
 	"spiece.model", "sentencepiece.bpe.model",
@@ -34,10 +34,35 @@ func IsFile(name string) bool {
 	})
 }
 
-// Files lists the files of the adapter in dir, with slashes, sorted. Of two
-// forms of the tensors it is the one that Open reads.
-func Files(dir string) ([]string, error) {
-	var files []string
+// Chosen are those of a folder's files that are parts of the adapter as Open reads it
+// there: of two forms of the tensors the one, and no file of llama.cpp's beside a
+// configuration. There is a configuration, or one such file.
+func Chosen(names []string) (files []string, err error) {
+	configured := slices.Contains(names, ConfigFile)
+	stored := ""
+	for _, name := range names {
+		switch {
+		case !IsFile(name) || name == TorchFile && slices.Contains(names, SafeFile):
+			continue
+		case path.Ext(name) != GGUFSuffix:
+		case configured:
+			continue
+		case stored != "":
+			return nil, ambiguous(stored, name)
+		default:
+			stored = name
+		}
+		files = append(files, name)
+	}
+	if !configured && stored == "" {
+		return nil, fmt.Errorf("%w: it has no %s and no %s file", ErrConfig, ConfigFile, GGUFSuffix)
+	}
+	return files, nil
+}
+
+// Files lists the files of the adapter in dir, with slashes, sorted: those that are
+// Chosen.
+func Files(dir string) (files []string, err error) {
 	for _, pattern := range fileNames {
 		found, err := fs.Glob(os.DirFS(dir), pattern)
 		if err != nil {
@@ -58,11 +83,8 @@ func Files(dir string) ([]string, error) {
 			files = append(files, name)
 		}
 	}
-	if !slices.Contains(files, ConfigFile) {
-		return nil, fmt.Errorf("%w: %s has no %s", ErrConfig, dir, ConfigFile)
-	}
-	if slices.Contains(files, SafeFile) {
-		files = slices.DeleteFunc(files, func(name string) bool { return name == TorchFile })
+	if files, err = Chosen(files); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	slices.Sort(files)
 	return files, nil

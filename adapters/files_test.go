@@ -36,7 +36,21 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%q is no file of an adapter", name)
 		}
 	}
-	for _, name := range []string{"", ".", "..", RunMark, "../" + ConfigFile, "/" + SafeFile, `tokenizer\..\..\x`, "tokenizer:x", "tokenizer/x", "tokenizer\x00", "additional_chat_templates/../x.jinja"} {
+	lay("a.gguf")
+	if files, err = Files(dir); err != nil || slices.Contains(files, "a.gguf") {
+		t.Errorf("beside a configuration: %q, %v", files, err)
+	}
+	stored := t.TempDir()
+	dir = stored
+	lay("a.gguf", ".b.gguf", "tokenizer.json")
+	if files, err = Files(dir); err != nil || !slices.Equal(files, []string{"a.gguf", "tokenizer.json"}) {
+		t.Errorf("of llama.cpp's form: %q, %v", files, err)
+	}
+	lay("b.gguf")
+	if _, err = Files(dir); !errors.Is(err, ErrConfig) {
+		t.Errorf("two of llama.cpp's form: %v", err)
+	}
+	for _, name := range []string{"", ".", ".gguf", ".a.gguf", "../a.gguf", "a/b.gguf", "..", RunMark, "../" + ConfigFile, "/" + SafeFile, `tokenizer\..\..\x`, "tokenizer:x", "tokenizer/x", "tokenizer\x00", "additional_chat_templates/../x.jinja"} {
 		if IsFile(name) {
 			t.Errorf("%q is a file of an adapter", name)
 		}

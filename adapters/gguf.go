@@ -50,12 +50,16 @@ func GGUFIn(path string) (file string, err error) {
 		switch {
 		case !strings.HasSuffix(e.Name(), GGUFSuffix) || e.IsDir() || e.Name()[0] == '.':
 		case file != "":
-			return "", fmt.Errorf("%w: there is no %s, and %s and %s are both there: which is the adapter?", ErrConfig, ConfigFile, filepath.Base(file), e.Name())
+			return "", ambiguous(filepath.Base(file), e.Name())
 		default:
 			file = filepath.Join(path, e.Name())
 		}
 	}
 	return file, nil
+}
+
+func ambiguous(one, other string) error {
+	return fmt.Errorf("%w: there is no %s, and %s and %s are both there: which is the adapter?", ErrConfig, ConfigFile, one, other)
 }
 
 // readGGUF reads the configuration and the tensors of a file.

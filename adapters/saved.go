@@ -110,7 +110,7 @@ func (b *Builder) standIn(site int, suffix string, base []float32) *Param {
 	switch s := b.Sites[site]; {
 	case s.Classes:
 		n = b.classes
-	case s.Open:
+	case s.Open && s.Linear != nil:
 		n = s.Linear.W.Rows
 	}
 	p := b.replaces(b.Module(site, suffix, n), site, kernels.WeightOf(kernels.MatrixOf(1, len(base), base)))

@@ -61,6 +61,7 @@ type Catalogue struct {
 	gathering chan struct{}             // full while a combination holds parts and waits for others
 	verdicts  *lru.Cache[string, error] // by digest: what a probe or a request found; nil: nothing
 	moves     nameLocks                 // of names whose files are being moved
+	listings  listings                  // of folders
 	aliasing  sync.Mutex                // held while an alias is read and followed
 
 	mu       sync.Mutex
@@ -322,7 +323,7 @@ func (c *Catalogue) List() []Entry {
 func (c *Catalogue) Entries() []Entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var list []Entry
+	list := make([]Entry, 0, len(c.records)+len(c.canaries))
 	for _, part := range []map[string]*record{c.records, c.canaries} {
 		for _, r := range part {
 			list = append(list, c.entry(r, r.seen()))
@@ -333,10 +334,22 @@ func (c *Catalogue) Entries() []Entry {
 			list = append(list, v.entry())
 		}
 	}
-	slices.SortFunc(list, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Percent, b.Percent), cmp.Compare(b.State, a.State), cmp.Compare(a.Digest, b.Digest))
+	order := make([]int, len(list)) // entries are large to move about
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		a, b := &list[i], &list[j]
+		if byName := cmp.Compare(a.Name, b.Name); byName != 0 {
+			return byName
+		}
+		return cmp.Or(cmp.Compare(a.Percent, b.Percent), cmp.Compare(b.State, a.State), cmp.Compare(a.Digest, b.Digest))
 	})
-	return list
+	sorted := make([]Entry, len(list))
+	for to, from := range order {
+		sorted[to] = list[from]
+	}
+	return sorted
 }
 
 // Bytes is the memory of all loaded versions, draining ones included, and the
@@ -379,16 +392,19 @@ func (r *record) seen() stamp {
 }
 
 // entry describes r, whose folder has that stamp now; c.mu is held.
-func (c *Catalogue) entry(r *record, now stamp) (e Entry) {
-	defer func() {
-		if fault := c.aliases[r.name].fault; fault != nil {
-			e.Warning = fault.Error()
-		}
-	}()
+func (c *Catalogue) entry(r *record, now stamp) Entry {
+	e := c.described(r, now)
+	if fault := c.aliases[r.name].fault; fault != nil {
+		e.Warning = fault.Error()
+	}
+	return e
+}
+
+func (c *Catalogue) described(r *record, now stamp) Entry {
 	if v := r.current; v != nil && v.serves(now) {
 		return v.entry()
 	}
-	e = Entry{Name: r.name, URI: r.uri, State: Known, Pinned: r.pinned, Percent: r.percent, Digest: r.digest, Warning: c.notes[r.uri].warning}
+	e := Entry{Name: r.name, URI: r.uri, State: Known, Pinned: r.pinned, Percent: r.percent, Digest: r.digest, Warning: c.notes[r.uri].warning}
 	switch {
 	case r.loading != nil:
 		e.State = Loading

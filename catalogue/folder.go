@@ -1,7 +1,6 @@
 package catalogue
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
-	"github.com/peft-serve/peft-serve/models/chat"
 )
 
 const (
@@ -66,43 +64,6 @@ func checkName(name string) error {
 		return OfAdapter(name, ErrName)
 	}
 	return nil
-}
-
-// stamp tells two states of a folder apart by its files' names, sizes, times of
-// change and identities, those of its further chat templates included; the zero
-// stamp is no folder. Links are followed.
-type stamp [sha256.Size]byte
-
-func stampOf(dir string) (stamp, error) {
-	h := sha256.New()
-	add := func(path string) {
-		if stat, err := os.Stat(path); err == nil && !stat.IsDir() {
-			h.Write(fmt.Appendf(nil, "%q %d %d %s\n", filepath.Base(path), stat.Size(), stat.ModTime().UnixNano(), identity(path)))
-		}
-	}
-	if isGGUF(dir) {
-		add(dir)
-		return stamp(h.Sum(nil)), nil
-	}
-	if !Holds(dir) {
-		_, err := os.Stat(filepath.Join(dir, configName))
-		return stamp{}, err
-	}
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return stamp{}, err
-	}
-	for _, f := range files {
-		add(filepath.Join(dir, f.Name()))
-	}
-	templates := filepath.Join(dir, chat.TemplateFolder)
-	if files, err := os.ReadDir(templates); err == nil {
-		h.Write([]byte("templates\n"))
-		for _, f := range files {
-			add(filepath.Join(templates, f.Name()))
-		}
-	}
-	return stamp(h.Sum(nil)), nil
 }
 
 // inDir reports whether a folder of the catalogue's directory may have that
@@ -192,7 +153,7 @@ func (c *Catalogue) builtinOr(err error, name string) (*record, stamp, error) {
 func (c *Catalogue) registered(r *record) (*record, stamp, error) {
 	var now stamp
 	if dir, ok := local(r.uri); ok {
-		now, _ = stampOf(dir) // what is wrong with it shows when it is loaded
+		now, _ = c.listings.stampOf(dir) // what is wrong with it shows when it is loaded
 	}
 	return r, now, nil
 }
@@ -212,8 +173,7 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 		}
 		return r, stamp{}, nil
 	}
-	place := PlaceOf(c.options.Dir, name)
-	now, err := stampOf(place)
+	place, now, err := c.atPlace(name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r = c.observe(name, place, now); r == nil {
@@ -226,6 +186,18 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 		now = stamp{}
 	}
 	return r, now, nil
+}
+
+// atPlace is where the adapter of a name lies in the catalogue's directory, and the stamp
+// of what lies there.
+func (c *Catalogue) atPlace(name string) (place string, now stamp, err error) {
+	folder := filepath.Join(c.options.Dir, name)
+	if now, ok := c.listings.kept(folder); ok && !strings.HasSuffix(name, ggufSuffix) {
+		return folder, now, nil // it is there: a file of the name is passed over
+	}
+	place = PlaceOf(c.options.Dir, name)
+	now, err = c.listings.stampOf(place)
+	return place, now, err
 }
 
 // isHidden reports whether a name was removed whose live version is still there,
@@ -295,8 +267,7 @@ func (c *Catalogue) Rescan() error {
 		if !ok {
 			continue
 		}
-		at := PlaceOf(c.options.Dir, name)
-		now, err := stampOf(at)
+		at, now, err := c.atPlace(name)
 		if err == nil {
 			c.note(at, now)
 		}

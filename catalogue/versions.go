@@ -113,14 +113,14 @@ func (f followed) holds() (Alias, error) {
 
 // fileStamp tells two states of a file apart; "" is none.
 func fileStamp(path string) string {
-	stat, err := os.Stat(path)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return ""
-		}
+	state, err := stateOf(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ""
+	case err != nil:
 		return err.Error()
 	}
-	return fmt.Sprint(stat.Size(), stat.ModTime().UnixNano(), identity(path))
+	return fmt.Sprint(state)
 }
 
 // elsewhere reports whether r was registered by hand for another folder than that
@@ -252,15 +252,15 @@ func (c *Catalogue) stand(name, digest, dir string, canary bool) *record {
 func (c *Catalogue) locate(name, digest string) (dir string, now stamp) {
 	if digest == "" {
 		dir = PlaceOf(c.options.Dir, name)
-		now, _ = stampOf(dir)
+		now, _ = c.listings.stampOf(dir)
 		return dir, now
 	}
 	dir = VersionFolder(c.options.Dir, name, digest)
-	if now, err := stampOf(dir); err == nil {
+	if now, err := c.listings.stampOf(dir); err == nil {
 		return dir, now
 	}
 	plain := PlaceOf(c.options.Dir, name)
-	if now, err := stampOf(plain); err == nil {
+	if now, err := c.listings.stampOf(plain); err == nil {
 		return plain, now
 	}
 	return dir, stamp{}

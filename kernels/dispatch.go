@@ -23,6 +23,7 @@ type implementation struct {
 	pack       *packing                                  // nil: products read x as it is
 	gradTiles  *gradTiles                                // nil: gradients read their operands as they are
 	vectors    *vectors                                  // nil: portable loops
+	int8       *int8Kernels                              // nil: portable loops
 	peak       *peak                                     // nil: not measured
 }
 

@@ -1,6 +1,9 @@
 package kernels
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // MatMul sets dst = x·wᵀ: x is [rows, in], w is [out, in], dst is [rows, out].
 // Element (r, o) is the dot product of row r of x and row o of w, in float32.
@@ -8,7 +11,9 @@ func (p *Pool) MatMul(dst, x Matrix, w Weight) {
 	checkMatMul(dst, x, w)
 	t := &p.tasks.matMul
 	t.x, t.pack = x, nil
-	if pack := active.pack; pack != nil && pack.use(w) && !x.Empty() {
+	if w.int8 != nil {
+		t.rounded = p.round(x)
+	} else if pack := active.pack; pack != nil && pack.use(w) && !x.Empty() {
 		t.pack = pack
 		t.packed = grow(&p.packed, pack.size(w, x.Rows))
 		p.tasks.pack = packTask{pack, w, t.packed, x}
@@ -32,7 +37,7 @@ type Product struct {
 
 // MatMuls is MatMul for each of the products, all at once.
 func (p *Pool) MatMuls(x Matrix, products ...Product) {
-	if active.pack != nil {
+	if active.pack != nil && !allInt8(products) {
 		for _, m := range products {
 			p.MatMul(m.Dst, x, m.W)
 		}
@@ -45,7 +50,21 @@ func (p *Pool) MatMuls(x Matrix, products ...Product) {
 		checkMatMul(m.Dst, x, m.W)
 		parts = t.add(m, p.Threads())
 	}
+	if slices.ContainsFunc(products, roundsActivations) {
+		t.rounded = p.round(x)
+	}
 	p.Run(parts, t)
+}
+
+func roundsActivations(m Product) bool { return m.W.int8 != nil }
+
+func allInt8(products []Product) bool {
+	for _, m := range products {
+		if m.W.int8 == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // matMulStep is the number of outputs in a part, in whole tiles: a few parts a
@@ -65,6 +84,12 @@ func matMulStep(rows, outs, cols, threads int) int {
 // MatMul is Pool.MatMul on the calling goroutine.
 func (w *Worker) MatMul(dst, x Matrix, weight Weight) {
 	checkMatMul(dst, x, weight)
+	if weight.int8 != nil {
+		in := roundedIn(&w.packed, x)
+		in.roundRows(x, 0, x.Rows)
+		w.mulInt8(dst, in, weight, 0, weight.Rows)
+		return
+	}
 	active.matMul(w, dst, x, weight)
 }
 
@@ -107,7 +132,7 @@ func (w *Worker) InputGrad(dx, dy Matrix, weight Weight) {
 		}
 	}
 	if whole < weight.Rows {
-		rest := Weight{weight.Format, weight.Rows - whole, weight.Cols, weight.Data[whole*bytes:]}
+		rest := weight.Span(whole, weight.Rows)
 		active.inputGrad(w, dx, dy.Columns(whole, weight.Rows), rest)
 	}
 }
@@ -166,6 +191,7 @@ type matMulTask struct {
 	products []plannedProduct
 	pack     *packing
 	packed   []float32
+	rounded  rounded // x, for weights of Int8
 }
 
 // plannedProduct is a Product in parts of step outputs, of which first is the
@@ -196,6 +222,10 @@ func (t *matMulTask) Part(w *Worker, part int) {
 	m := &t.products[i]
 	from := (part - m.first) * m.step
 	to := min(from+m.step, m.W.Rows)
+	if m.W.int8 != nil {
+		w.mulInt8(m.Dst, t.rounded, m.W, from, to)
+		return
+	}
 	if t.pack != nil {
 		t.pack.mul(w, m.Dst.Columns(from, to), t.packed, m.W.Span(from, to), m.W)
 		return

@@ -233,6 +233,7 @@ func (p *Pool) drain(w *Worker) {
 type tasks struct {
 	matMul      matMulTask
 	pack        packTask
+	int8        int8Task
 	inputGrad   inputGradTask
 	weightGrad  weightGradTask
 	grad        outerTask

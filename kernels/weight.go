@@ -68,6 +68,8 @@ type Weight struct {
 	Format     Format
 	Rows, Cols int
 	Data       []byte
+
+	int8 *int8Weight // products round their activations: see Int8
 }
 
 // NewWeight views data, rows*Format.RowBytes(cols) bytes, as a Weight.
@@ -96,7 +98,8 @@ func (w Weight) Row(i int) []byte {
 	return w.Data[i*n : (i+1)*n : (i+1)*n]
 }
 
-// Span returns rows [from, to) as a view.
+// Span returns rows [from, to) as a view, whose products take activations as they
+// are.
 func (w Weight) Span(from, to int) Weight {
 	span := Weight{Format: w.Format, Rows: to - from, Cols: w.Cols}
 	if w.Data != nil {

@@ -14,8 +14,18 @@ type headForm struct {
 	pooled bool               // it reads rows of the pooler, not hidden states
 	dense  string             // a linear of the hidden size before the last; empty: none
 	act    kernels.Activation // between the two
+	plain  bool               // dense has no bias
+	norm   *headNorm          // behind dense and act; nil: none
+	mean   bool               // of a whole text it reads the mean of all rows
 	out    string             // the last: a score for each class
 	bias   bias               // of the last
+}
+
+// headNorm is a LayerNorm of a head.
+type headNorm struct {
+	module  string
+	epsilon float32
+	biased  bool
 }
 
 // encoderHeads are the heads of an encoder's classes, whose names begin with stem: a
@@ -49,12 +59,15 @@ type Head struct {
 	// Classes are those of the base's own; nil: it has none, and only rows of adapters
 	// that bring one go through the head.
 	Classes *Classes
+	// Mean: of a whole text it reads the mean of all rows, so all of them are wanted.
+	Mean bool
 
 	config        *Config
 	last          bool      // of a text it reads the last row, and not the first
 	pooler, dense *Linear   // nil: none
 	deep          []*Linear // more like dense: see HeadForm
 	act           kernels.Activation
+	norm          *Norm // nil: none
 	out           *Linear
 	sites         Sites // of dense and out, which come after all others of the model
 }
@@ -63,11 +76,26 @@ type Head struct {
 // classes]: what a row holds beyond its own classes is undefined. x is what
 // Model.Forward returned, of first or last rows or of all, as Task wants it.
 func (h *Head) Forward(p *Pass, b *Batch, from int, x *Value) *Value {
+	if h.Mean {
+		mean, texts := h.means(p, b, x)
+		scores := h.through(p, texts, mean)
+		p.Free(mean)
+		return scores
+	}
 	given := x
 	if h.pooler != nil {
 		x = pooled(p, h.pooler, b, from, x)
 	}
-	segments := headSegments(p, b, from, x.Rows())
+	scores := h.through(p, headSegments(p, b, from, x.Rows()), x)
+	if x != given {
+		p.Free(x)
+	}
+	return scores
+}
+
+// through returns the scores of rows behind pooler or mean.
+func (h *Head) through(p *Pass, segments []Segment, x *Value) *Value {
+	given := x
 	through := func(l *Linear) {
 		y := activated(p, h.act, l.Forward(p, segments, x))
 		if x != given {
@@ -77,6 +105,9 @@ func (h *Head) Forward(p *Pass, b *Batch, from int, x *Value) *Value {
 	}
 	if h.dense != nil {
 		through(h.dense)
+	}
+	if h.norm != nil {
+		x = h.norm.replace(p, segments, x)
 	}
 	for _, l := range h.deep {
 		through(l)
@@ -111,11 +142,12 @@ func (h *Head) Place(tokens []int32, virtual int) int {
 func (s *Source) heads(c *Config, pooler *Linear, last bool) {
 	c.heads, c.trunk, c.Causal, c.pooler = map[Task]*Head{}, len(s.sites), last, pooler
 	c.forms = &sync.Map{}
-	for task, form := range s.Architecture.heads {
+	own := s.prediction(c)
+	for task, form := range s.headForms() {
 		if form.pooled && pooler == nil || form.class == s.class {
 			continue
 		}
-		h := &Head{Task: task, config: c, last: last, act: form.act, out: &Linear{W: kernels.Weight{Cols: c.Hidden}}}
+		h := &Head{Task: task, config: c, last: last, act: form.act, Mean: form.mean, out: &Linear{W: kernels.Weight{Cols: c.Hidden}}}
 		if form.pooled {
 			h.pooler = pooler
 		}
@@ -124,13 +156,21 @@ func (s *Source) heads(c *Config, pooler *Linear, last bool) {
 			h.sites = append(h.sites, Site{Name: module, Kind: LinearSite, Layer: -1, Linear: l, Classes: labels, Open: true, Biased: biased})
 			return l
 		}
-		if form.dense != "" {
-			h.dense = open(form.dense, &Linear{W: kernels.Weight{Rows: c.Hidden, Cols: c.Hidden}}, false, true)
+		switch {
+		case own != nil:
+			h.sites = slices.Clone(own)
+			h.dense, h.norm = own[0].Linear, own[1].Norm
+		case form.dense != "":
+			h.dense = open(form.dense, &Linear{W: kernels.Weight{Rows: c.Hidden, Cols: c.Hidden}}, false, !form.plain)
+			if form.norm != nil {
+				h.norm = form.norm.fresh(c.trunk+len(h.sites), c.Hidden)
+				h.sites = append(h.sites, Site{Name: form.norm.module, Kind: NormSite, Layer: -1, Norm: h.norm, Open: true})
+			}
 		}
 		open(form.out, h.out, true, form.bias == with)
 		c.heads[task] = h
 	}
-	for task, form := range s.Architecture.heads {
+	for task, form := range s.headForms() {
 		if form.class == s.class {
 			s.ownHead(c, task, form, pooler, last)
 		}
@@ -153,17 +193,21 @@ func (s *Source) ownHead(c *Config, task Task, form headForm, pooler *Linear, la
 		return
 	}
 	b := s.build(-1)
-	h := &Head{Task: task, Classes: classes, config: c, last: last, act: form.act}
+	h := &Head{Task: task, Classes: classes, config: c, last: last, act: form.act, Mean: form.mean}
 	if form.pooled {
 		h.pooler = pooler
 	}
 	if form.dense != "" {
-		h.dense = b.linear(form.dense, c.Hidden, c.Hidden, with)
+		h.dense = b.linear(form.dense, c.Hidden, c.Hidden, biasIf(!form.plain))
+	}
+	if form.norm != nil {
+		h.norm = form.norm.read(b, c.Hidden)
 	}
 	h.out = b.linear(form.out, len(classes.Names), c.Hidden, form.bias)
 	for i := c.trunk; i < len(s.sites); i++ {
-		s.sites[i].Biased = len(s.sites[i].Linear.Bias) > 0
-		s.sites[i].Classes = s.sites[i].Linear == h.out
+		if l := s.sites[i].Linear; l != nil {
+			s.sites[i].Biased, s.sites[i].Classes = len(l.Bias) > 0, l == h.out
+		}
 	}
 	h.sites = s.sites[c.trunk:]
 	c.heads[task], c.Classes = h, classes

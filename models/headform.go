@@ -80,6 +80,7 @@ func HeadModules(m Model, t Task, f HeadForm) []string {
 	}
 	act, _ := f.act()
 	switch {
+	case form.norm != nil:
 	case form.dense != "":
 		if f.Layers == 2 && !f.Pooler && act == form.act {
 			return []string{form.dense, form.out}

@@ -21,19 +21,32 @@ func WithNewHead(m Model, classes Classes, draw func(module string, weights []fl
 	if h.Classes == nil || len(h.Classes.Names) != len(classes.Names) {
 		h.sites = slices.Clone(h.sites)
 		for i, s := range h.sites {
-			own := newLinear(s, &config, len(classes.Names), draw)
-			if s.Linear == h.dense {
-				h.dense = own
-			} else {
-				h.out = own
+			switch {
+			case h.Classes == nil && !s.Open && !s.Classes: // the base has it
+				continue
+			case s.Kind == NormSite:
+				s.Norm = newNorm(s.Norm)
+				h.norm = s.Norm
+			case s.Linear == h.dense:
+				s.Linear = newLinear(s, &config, len(classes.Names), draw)
+				h.dense = s.Linear
+			default:
+				s.Linear = newLinear(s, &config, len(classes.Names), draw)
+				h.out = s.Linear
 			}
-			s.Linear, s.Open = own, false
+			s.Open = false
 			h.sites[i] = s
 		}
 	}
 	h.Classes = &classes
 	config.heads[classes.Task] = &h
 	return &headed{m, slices.Concat(under.Sites()[:config.trunk], h.sites), &config}, nil
+}
+
+// newNorm is a norm in the place of another, as it begins.
+func newNorm(of *Norm) *Norm {
+	n := headNorm{epsilon: of.Eps, biased: len(of.Bias) > 0}
+	return n.fresh(of.Site, len(of.Weight))
 }
 
 // newLinear is a linear for a site of a head; of a shape, its shape.

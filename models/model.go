@@ -47,8 +47,9 @@ type Config struct {
 	Parameters   int
 	WeightBytes  int
 	Precision    string // of most weights, "Q4_1"
-	Private      bool   // see Options
-	Shape        bool   // the weights have shapes alone: see NewShape
+	Activations  Activations
+	Private      bool // see Options
+	Shape        bool // the weights have shapes alone: see NewShape
 	// Classes are what the base's own head tells apart; nil: it has none.
 	Classes *Classes
 	// Window is how far the layer looks back that looks furthest: a row sees only

@@ -12,25 +12,40 @@ import (
 
 func init() {
 	register(&Architecture{
-		Class: "ModernBertModel", ModelType: "modernbert", Tasks: []Task{Encode},
+		Class: "ModernBertModel", ModelType: "modernbert", Tasks: []Task{Encode, Classify, Tag},
 		Heads: []string{
 			"ModernBertForMaskedLM", "ModernBertForSequenceClassification", "ModernBertForTokenClassification", "ModernBertForQuestionAnswering",
 			"ModernBertForMultipleChoice",
 		},
 		Biases: map[string][]string{"attention_bias": {"attn.Wqkv", "attn.Wo"}, "mlp_bias": {"mlp.Wi", "mlp.Wo"}},
+		heads:  modernBERTHeads(&modernBERTConfig{ClassifierActivation: "gelu"}),
 		config: modernBERTConfig{}, build: newModernBERT,
 		check:  func(s *Source) error { _, err := readModernBERT(s); return err },
 		prefix: "model.", blocks: "model.layers.",
 		headless: regexp.MustCompile(`^(head|decoder|classifier|qa_outputs)\.`),
 		inert: map[string]inert{
 			"initializer_cutoff_factor": {why: ofTraining}, "sparse_prediction": {why: ofTask}, "sparse_pred_ignore_index": {why: ofTask}, "decoder_bias": {why: ofTask},
-			"classifier_pooling": {why: ofTask}, "classifier_bias": {why: ofTask}, "classifier_activation": {why: ofTask}, "tie_word_embeddings": {why: ofTask},
-			"embedding_dropout": {why: ofDropout}, "mlp_dropout": {why: ofDropout},
+			"tie_word_embeddings": {why: ofTask},
+			"embedding_dropout":   {why: ofDropout}, "mlp_dropout": {why: ofDropout},
 			"reference_compile": {why: ofSpeed}, "deterministic_flash_attn": {why: ofSpeed}, "repad_logits_with_grad": {why: ofSpeed},
 			"position_embedding_type": {why: "rotary, whatever it says"}, "layer_norm_eps": {why: "norm_eps counts"},
 			"is_decoder": {why: "false: every token of a text sees all of it", only: []string{"false"}},
 		},
 	})
+}
+
+// modernBERTHeads are a dense layer, an activation and a norm before the scores, of each
+// token, of the first or of the mean of all.
+func modernBERTHeads(c *modernBERTConfig) map[Task]headForm {
+	act, _ := kernels.ActivationByName(c.ClassifierActivation)
+	norm := &headNorm{module: "head.norm", epsilon: c.Epsilon, biased: c.NormBias}
+	heads := encoderHeads("ModernBert", headForm{})
+	for task, form := range heads {
+		form.dense, form.plain, form.act, form.norm, form.out = "head.dense", !c.ClassifierBias, act, norm, "classifier"
+		form.mean = task == Classify && c.ClassifierPooling == "mean"
+		heads[task] = form
+	}
+	return heads
 }
 
 // modernBERTConfig is config.json as transformers writes it.
@@ -53,6 +68,10 @@ type modernBERTConfig struct {
 	RopeScaling   *ropeConfig  `json:"rope_scaling"`
 	Ropes         *gemma3Ropes `json:"rope_parameters"` // transformers 5
 	LayerTypes    []string     `json:"layer_types"`
+
+	ClassifierPooling    string `json:"classifier_pooling"`
+	ClassifierBias       bool   `json:"classifier_bias"`
+	ClassifierActivation string `json:"classifier_activation"`
 }
 
 // readModernBERT reads and checks the configuration.
@@ -60,6 +79,7 @@ func readModernBERT(s *Source) (*modernBERTConfig, error) {
 	c := &modernBERTConfig{
 		Vocab: 50368, Hidden: 768, Intermediate: 1152, Layers: 22, Heads: 12, Activation: "gelu", Positions: 8192, Epsilon: 1e-5,
 		Every: 3, Local: 128, GlobalTheta: 160000, LocalTheta: new(float64(10000)),
+		ClassifierPooling: "cls", ClassifierActivation: "gelu",
 	}
 	if err := s.Unmarshal(c); err != nil {
 		return nil, err
@@ -76,6 +96,7 @@ func readModernBERT(s *Source) (*modernBERTConfig, error) {
 			return nil, err
 		}
 	}
+	_, classifies := kernels.ActivationByName(c.ClassifierActivation)
 	switch _, known := kernels.ActivationByName(c.Activation); {
 	case c.Hidden%c.Heads != 0:
 		return nil, s.wrong("hidden_size %d is no multiple of num_attention_heads %d", c.Hidden, c.Heads)
@@ -85,6 +106,10 @@ func readModernBERT(s *Source) (*modernBERTConfig, error) {
 		return nil, s.wrong("norm_eps is %g", c.Epsilon)
 	case !known:
 		return nil, s.wrong("hidden_activation %q is not implemented", c.Activation)
+	case !classifies:
+		return nil, s.wrong("classifier_activation %q is not implemented", c.ClassifierActivation)
+	case c.ClassifierPooling != "cls" && c.ClassifierPooling != "mean":
+		return nil, s.wrong("classifier_pooling is %q, want cls or mean", c.ClassifierPooling)
 	case c.RopeScaling.kind() != "default":
 		return nil, s.wrong("rope_scaling of type %q is not implemented for this architecture", c.RopeScaling.kind())
 	case !(c.GlobalTheta > 0) || !(*c.LocalTheta > 0):
@@ -175,6 +200,7 @@ func newModernBERT(s *Source, o Options) (Model, error) {
 		Architecture: s.Architecture, Vocabulary: c.Vocab, Hidden: c.Hidden, Intermediate: c.Intermediate,
 		Layers: c.Layers, Heads: c.Heads, KVHeads: c.Heads, HeadDim: c.Hidden / c.Heads, Context: o.context(c.Positions),
 	}}
+	s.forms = modernBERTHeads(c)
 	b := s.build(-1)
 	m.words = b.embedding("model.embeddings.tok_embeddings", c.Vocab, c.Hidden)
 	m.norm = c.layerNorm(b, "model.embeddings.norm")

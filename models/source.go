@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models/gguf"
@@ -33,10 +34,12 @@ type Source struct {
 	config  []byte // config.json as it is read
 	written []byte // config.json with the keys that are ignored
 	tensors tensors
+	laid    *disk.Mapping   // weights laid out anew: see RoundActivations
 	claimed map[string]bool // stored names of the tensors that are read
 	factors []float64       // divisors of the rotary frequencies that the configuration cannot say
 	sites   Sites
-	zeros   []float32 // of a shape's vectors
+	zeros   []float32         // of a shape's vectors
+	forms   map[Task]headForm // of heads, where they follow from the configuration; nil: the architecture's
 	faults  []error
 	bytes   map[kernels.Format]int
 	values  int
@@ -96,7 +99,13 @@ func (s *Source) opened(err error) (*Source, error) {
 }
 
 // Close unmaps the tensors: the model built from them is gone too.
-func (s *Source) Close() error { return s.tensors.Close() }
+func (s *Source) Close() error {
+	err := s.tensors.Close()
+	if s.laid != nil {
+		err = errors.Join(err, s.laid.Close())
+	}
+	return err
+}
 
 // Unmarshal reads the configuration into v, without the keys that are ignored.
 func (s *Source) Unmarshal(v any) error {

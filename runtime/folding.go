@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/pooling"
 )
 
@@ -14,6 +15,20 @@ type folding struct {
 	pool             *pooling.Pool
 	from, to         int // the places of the rows that are still looked at
 	first, last, all bool
+
+	through *models.Head // that makes scores of the row; nil: the row is wanted
+	classes int
+}
+
+// newMean is the folding of a prompt whose mean a head reads, with its virtual tokens.
+func newMean(s *sequence, hidden int) *folding {
+	modes := []pooling.Mode{pooling.Mean}
+	k := &folding{pool: pooling.New(modes, hidden, 0), to: s.promptEnd(), through: s.head, classes: s.classes}
+	if a := s.lease.Adapter(); a != nil {
+		k.from = s.virtual - a.VirtualTokens()
+	}
+	k.first, k.last, k.all = pooling.Sparse(modes)
+	return k
 }
 
 func newFolding(s *sequence, hidden int) *folding {
@@ -39,9 +54,22 @@ func (k *folding) take(o *output) {
 	k.from, k.first = o.place+1, false
 }
 
-func (k *folding) computed(_ *Engine, s *sequence) (Finish, error) {
+func (k *folding) computed(e *Engine, s *sequence) (Finish, error) {
 	row := kernels.NewMatrix(1, k.pool.Width())
 	k.pool.Write(row.Row(0))
+	if k.through != nil {
+		var a models.Adapter
+		if v := s.lease.Adapter(); v != nil {
+			a = v
+		}
+		made := k.through.OfMean(e.pass, a, row)
+		row = kernels.NewMatrix(1, k.classes)
+		copy(row.Row(0), made.Data.Row(0))
+		e.pass.Free(made)
+		if !kernels.Finite(row.Row(0)) {
+			return "", ErrNotFinite
+		}
+	}
 	s.last = Event{Token: NoToken, Encoded: row}
 	return FinishLength, nil
 }

@@ -62,7 +62,11 @@ func (e *Engine) kinds(s *sequence) (kinds []kind) {
 	case EncodeFolded:
 		kinds = append(kinds, newFolding(s, e.model.Config().Hidden))
 	case EncodeScores:
-		kinds = append(kinds, newClassifying(s))
+		if s.head.Mean && s.head.Task == models.Classify {
+			kinds = append(kinds, newMean(s, e.model.Config().Hidden))
+		} else {
+			kinds = append(kinds, newClassifying(s))
+		}
 	default:
 		kinds = append(kinds, newEncoding(s, e.model.Config().Hidden))
 	}

@@ -113,7 +113,7 @@ func (e *Engine) countRiders() {
 func (e *Engine) roomFor(s *sequence) bool {
 	s.rows = len(s.tokens)
 	rides := s.same != nil && s.identity.shared == e.model.Config().Layers
-	if rides && s.same.toTheEnd == e.round && s.head != nil && s.head.Task == models.Classify {
+	if rides && s.same.toTheEnd == e.round && s.head != nil && s.head.Task == models.Classify && !s.head.Mean {
 		s.rows = 1
 	}
 	rows := 0

@@ -238,7 +238,9 @@ func (t *samplingTask) Part(_ *kernels.Worker, part int) {
 		case EncodeNothing:
 			row = row[:o.s.vocabulary]
 		case EncodeScores:
-			row = row[:o.s.classes]
+			if o.kind.head().scores != nil { // or it is a hidden state, of a mean
+				row = row[:o.s.classes]
+			}
 		}
 		o.fill(&t.choices[part], row)
 	}

@@ -55,6 +55,7 @@ if [ -d .base/all-MiniLM-L6-v2 ]; then
 else
 	.venv/sentences/bin/python testdata/goldens/sentences.py
 fi
+.venv/sentences/bin/python testdata/goldens/contrastive.py
 "$python" -m venv .venv-trl
 .venv-trl/bin/pip install --quiet -r testdata/goldens/requirements-trl.txt
 .venv-trl/bin/python testdata/goldens/labels.py

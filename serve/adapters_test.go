@@ -51,7 +51,7 @@ func TestLoadAndUnload(t *testing.T) {
 
 func TestOperation(t *testing.T) {
 	s := newSite(t, nil)
-	require.JSONEq(t, `{"version":"1.2.3","base":"base-model","architecture":"LlamaForCausalLM","precision":"F32","adapter_precision":"stored","kv_type":"f32","kernels":"`+kernels.Name()+`"}`, s.get(t, "/version").body)
+	require.JSONEq(t, `{"version":"1.2.3","base":"base-model","architecture":"LlamaForCausalLM","precision":"F32","activations":"f32","adapter_precision":"stored","kv_type":"f32","kernels":"`+kernels.Name()+`"}`, s.get(t, "/version").body)
 	for _, path := range []string{"/health", "/ready", "/v1/models"} {
 		got := s.send(t, "HEAD", path, "")
 		require.Equal(t, 200, got.status, path)

@@ -332,6 +332,7 @@ func (s *Server) classifyTasks(c *fiber.Ctx, named []naming, texts []classifiabl
 		}
 		a.Task, a.Problem, a.Data = t.classes.Task, problemOf(t.classes), show.objects(t.text, t.classes, t.all)
 	}
+	s.activationsHeader(c)
 	r.timing.durations(c)
 	return answered.writeJSON(c, answer)
 }

@@ -58,8 +58,11 @@ func (s *Server) lease(known Catalogue, n naming, session string) (*catalogue.Le
 		}
 	default:
 		lease, err := known.Acquire(n.name, session)
+		if err == nil || !isUnknown(err) {
+			return lease, err
+		}
 		part, ok := parseWeighted(n.name)
-		if !ok || !isUnknown(err) {
+		if !ok {
 			return lease, err
 		}
 		parts = []catalogue.Part{part}

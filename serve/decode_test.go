@@ -37,6 +37,7 @@ func TestDecodeNamesTheField(t *testing.T) {
 		`{"stream_options":{"":1}}`:              `stream_options."" is not a field of this request`,
 		`{"stream_options":{"usage":true}}`:      "stream_options.usage is not a field of this request",
 		`{"logit_bias":{"a":1}}`:                 "logit_bias.a is not a token id",
+		`{"logit_bias":{"b":1,"2":1,"a":1}}`:     "logit_bias.a is not a token id, nor is b",
 		`{"logit_bias":{"028":1}}`:               "logit_bias.028 is not a token id",
 		`{"logit_bias":{"+28":1}}`:               "logit_bias.+28 is not a token id",
 		`{"logit_bias":{"-0":1}}`:                "logit_bias.-0 is not a token id",

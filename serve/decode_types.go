@@ -3,7 +3,10 @@ package serve
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // textOrList is one string or several.
@@ -94,15 +97,24 @@ func (b *biases) decodeField(path string, raw json.RawMessage) error {
 		return err
 	}
 	*b = make(biases, len(byName))
-	for name, v := range byName {
+	var wrong []string // no token ids
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		n, err := strconv.ParseInt(name, 10, 32)
+		v := byName[name]
 		if err != nil || n < 0 || strconv.FormatInt(n, 10) != name { // one spelling, lest two name one token
-			return &fieldError{join(path, name), "is not a token id"}
+			wrong = append(wrong, name)
+			continue
 		}
 		if v < -100 || v > 100 {
 			return &fieldError{join(path, name), "is outside -100 to 100"}
 		}
 		(*b)[int32(n)] = float32(v)
 	}
-	return nil
+	switch len(wrong) {
+	case 0:
+		return nil
+	case 1:
+		return &fieldError{join(path, wrong[0]), "is not a token id"}
+	}
+	return &fieldError{join(path, wrong[0]), "is not a token id, nor is " + strings.Join(wrong[1:min(len(wrong), 9)], ", nor ")}
 }

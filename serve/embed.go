@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -124,12 +123,11 @@ func (s *Server) encodeAll(c *fiber.Ctx, requests []*runtime.Request, what *embe
 
 // finish makes the embedding of a pooled row, as the base's files say.
 func (s *Server) finish(row []float32, what *embedding) kernels.Matrix {
-	for _, d := range s.recipe.Dense {
-		row = d.Forward(row)
-	}
+	kept := 0
 	if what.dimensions != nil {
-		row = row[:*what.dimensions]
+		kept = *what.dimensions
 	}
+	row = s.recipe.Dimensions(row, kept)
 	if s.recipe.Normalize && !what.raw {
 		pooling.Normalize(row)
 	}
@@ -181,38 +179,21 @@ func (s *Server) embeddingRequest(c *fiber.Ctx, to selection, field, before stri
 // encodeText returns the tokens of a text behind a prompt, cut if that is wanted, and
 // the number of those that pooling passes over.
 func (s *Server) encodeText(c *fiber.Ctx, to selection, field, before, text string, what *embedding) (ids []int32, skipped int, err error) {
-	if s.recipe.Lower {
-		before, text = strings.ToLower(before), strings.ToLower(text)
-	}
-	t, whole, most := to.text, before+text, s.longestText(to)
-	o := tokenizer.Options{}
+	t, whole, most := to.text, s.recipe.Case(before+text), s.longestText(to)
+	limits := pooling.Limits{Room: most, Left: what.left}
 	if !what.truncate {
-		o.Max = countedContexts * most
+		limits = pooling.Limits{Max: countedContexts * most}
 		if least := t.AtLeast(whole); least > most {
 			return nil, 0, tooLong(field, "%s has %d bytes, which are at least %d tokens: %s", field, len(whole), least, s.longestTextSays(to))
 		}
 	}
 	ctx, done := s.attendLong(c, whole)
 	defer done()
-	if ids, err = t.AppendEncode(ctx, nil, whole, o); err != nil {
+	made, err := s.recipe.Encode(ctx, t, before, text, limits)
+	if err != nil {
 		return nil, 0, s.textFault(ctx, to, field, err)
 	}
-	first, last := t.Around(nil)
-	if room := most - len(first) - len(last); what.truncate && len(ids) > room {
-		ids = tokenizer.Cut(ids, max(room, 0), what.left)
-	}
-	if s.recipe.WithoutPrompt && before != "" {
-		// sentence-transformers counts the tokens of the prompt by itself, without the
-		// special one that ends a text.
-		alone, err := t.AppendEncode(ctx, nil, before, tokenizer.Options{})
-		if err != nil {
-			return nil, 0, s.textFault(ctx, to, field, err)
-		}
-		skipped = len(first) + len(alone)
-	}
-	all := make([]int32, 0, len(first)+len(ids)+len(last))
-	all = append(append(append(all, first...), ids...), last...)
-	return all, min(skipped, max(len(all)-1, 0)), nil
+	return made.Tokens, made.Passed, nil
 }
 
 func (s *Server) textFault(ctx context.Context, to selection, field string, err error) error {
@@ -225,11 +206,7 @@ func (s *Server) textFault(ctx context.Context, to selection, field string, err 
 
 // longestText is the most tokens that a text may have that is embedded.
 func (s *Server) longestText(to selection) int {
-	room := to.room(s.context)
-	if n := s.recipe.MaxTokens; n > 0 && n < room {
-		return n
-	}
-	return room
+	return s.recipe.Longest(to.room(s.context))
 }
 
 func (s *Server) longestTextSays(to selection) string {

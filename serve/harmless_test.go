@@ -126,7 +126,7 @@ func TestUnknownFields(t *testing.T) {
 	}
 
 	reads := map[string]string{ // by the routes that read and do not generate
-		"/v1/embeddings": `"input":"a"`, "/embed": `"inputs":"a"`, "/embed_all": `"inputs":"a"`,
+		"/v1/embeddings": `"input":"a"`, "/pooling": `"input":"a"`, "/embed": `"inputs":"a"`, "/embed_all": `"inputs":"a"`,
 		"/similarity": `"inputs":{"source_sentence":"a","sentences":["b"]}`, "/v1/score": `"text_1":"a","text_2":"b"`,
 		"/v1/rerank": `"query":"a","documents":["b"]`, "/rerank": `"query":"a","texts":["b"]`,
 		"/v1/classify": `"input":"a","model":"sql"`, "/classify": `"inputs":"a","model":"sql"`, "/predict": `"inputs":"a","model":"sql"`,
@@ -275,6 +275,9 @@ func TestOtherServersRoutes(t *testing.T) {
 	got = s.post(t, "/chat/completions", `{"messages":[{"role":"user","content":"Yo"}],"nope":1}`)
 	require.Equal(t, 400, got.status)
 	require.Equal(t, `"nope"`, member(t, got.body, "error", "param"))
+
+	long, short := s.post(t, embeddingsRoute, `{"input":"Yo","nope":1}`), s.post(t, "/embeddings", `{"input":"Yo","nope":1}`)
+	require.Equal(t, []any{400, long.body}, []any{short.status, short.body})
 
 	info := s.get(t, "/tokenizer_info").body
 	require.Equal(t, `"<s>"`, member(t, info, "bos_token"))

@@ -31,18 +31,19 @@ func (s *Server) ready(c *fiber.Ctx) error {
 }
 
 // version names the server's version, what it serves and which kernels compute:
-// two servers with the same kernels, which hold adapters, and keys and values, in
-// the same precision, answer with the same bits.
+// two servers with the same kernels, which take activations and hold adapters, and
+// keys and values, in the same precision, answer with the same bits.
 func (s *Server) version(c *fiber.Ctx) error {
 	return writeJSON(c, fiber.StatusOK, struct {
 		Version      string `json:"version"`
 		Base         string `json:"base"`
 		Architecture string `json:"architecture"`
 		Precision    string `json:"precision"`
+		Activations  string `json:"activations"`
 		Adapters     string `json:"adapter_precision"`
 		KeysValues   string `json:"kv_type"`
 		Kernels      string `json:"kernels"`
-	}{s.config.Version, s.config.Name, s.base.Architecture.Class, s.base.Precision, s.config.Precision.String(), s.kvType(), kernels.Name()})
+	}{s.config.Version, s.config.Name, s.base.Architecture.Class, s.base.Precision, s.base.Activations.String(), s.config.Precision.String(), s.kvType(), kernels.Name()})
 }
 
 // kvType is what keys and values are held in.

@@ -40,6 +40,7 @@ var inferenceRoutes = map[string]asking{
 	"POST /v2/models/:name/generate_stream": {`{"text_input":"LONG"}`, "text_input", 422, true},
 	"POST /v2/models/:name/infer":           {`{"inputs":[{"name":"text","datatype":"BYTES","shape":[1],"data":["LONG"]}]}`, "inputs[0].data[0]", 422, false},
 	"POST /v1/embeddings":                   {`{"input":"LONG"}`, "input", 400, false},
+	"POST /pooling":                         {`{"input":"LONG"}`, "input", 400, false},
 	"POST /embed":                           {`{"inputs":"LONG"}`, "inputs", 422, false},
 	"POST /embed_all":                       {`{"inputs":"LONG"}`, "inputs", 422, false},
 	"POST /similarity":                      {`{"inputs":{"source_sentence":"LONG","sentences":["b"]}}`, "inputs.source_sentence", 422, false},

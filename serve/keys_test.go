@@ -105,6 +105,7 @@ var requestsOf = map[string][]namingRequest{
 		{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":["a","b"],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"input":[1,2]}`, query: "?adapter=NAME"},
 		{body: `{"input":"a"}`, header: "NAME"}, {body: `{"input":"a","model":"NAME","dimensions":99999}`},
 	},
+	"POST /pooling": {{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":[1,2],"task":"embed"}`, query: "?adapter=NAME"}, {body: `{"input":"a"}`, header: "NAME"}},
 	"POST /v1/classify": {
 		{body: `{"input":"a","model":"NAME"}`}, {body: `{"input":[["a","b"]],"model":"NAME:0.5,sql:0.5"}`}, {body: `{"text":"a"}`, query: "?adapter=NAME"}, {body: `{"input":[1]}`, header: "NAME"},
 		{body: `{"input":"a"}`, query: "?adapter=NAME,sql", others: true}, {body: `{"input":"a"}`, query: "?adapter=NAM*"}, {body: `{"input":"a"}`, query: "?adapter=NAME*"}, {body: `{"input":"a"}`, query: "?adapter=*"},

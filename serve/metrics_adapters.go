@@ -27,8 +27,16 @@ type adapterSeries struct {
 	completion *prometheus.CounterVec
 	first      *prometheus.HistogramVec
 
-	mu    sync.Mutex // held while counting, lest what is forgotten comes back
-	known map[string]bool
+	mu     sync.Mutex // held while counting, lest what is forgotten comes back
+	known  map[string]*ownSeries
+	shared map[string]*ownSeries // of the base, and of adapters that have none of their own
+}
+
+// ownSeries are the series of one label, which are found once.
+type ownSeries struct {
+	requests                   map[string]prometheus.Counter // by outcome
+	prompt, cached, completion prometheus.Counter
+	first                      prometheus.Observer
 }
 
 func newAdapterSeries(r prometheus.Registerer, latency []float64) *adapterSeries {
@@ -43,7 +51,7 @@ func newAdapterSeries(r prometheus.Registerer, latency []float64) *adapterSeries
 		first: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "peft_time_to_first_token_seconds", Help: "From the request's arrival at the engine to its first token, by adapter.", Buckets: latency,
 		}, []string{"adapter"}),
-		known: map[string]bool{},
+		known: map[string]*ownSeries{}, shared: map[string]*ownSeries{},
 	}
 	r.MustRegister(a.requests, a.prompt, a.cached, a.completion, a.first)
 	return a
@@ -54,28 +62,46 @@ func newAdapterSeries(r prometheus.Registerer, latency []float64) *adapterSeries
 func (a *adapterSeries) finished(name, outcome string, u runtime.Usage) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	label := a.label(name, u.Adapters)
-	a.requests.WithLabelValues(label, outcome).Inc()
-	a.prompt.WithLabelValues(label).Add(float64(u.PromptTokens))
-	a.cached.WithLabelValues(label).Add(float64(u.CachedTokens))
-	a.completion.WithLabelValues(label).Add(float64(u.CompletionTokens))
+	label, own := a.of(name, u.Adapters)
+	requests := own.requests[outcome]
+	if requests == nil {
+		requests = a.requests.WithLabelValues(label, outcome)
+		own.requests[outcome] = requests
+	}
+	requests.Inc()
+	own.prompt.Add(float64(u.PromptTokens))
+	own.cached.Add(float64(u.CachedTokens))
+	own.completion.Add(float64(u.CompletionTokens))
 	if u.FirstToken > 0 {
-		a.first.WithLabelValues(label).Observe(u.FirstToken.Seconds())
+		if own.first == nil {
+			own.first = a.first.WithLabelValues(label)
+		}
+		own.first.Observe(u.FirstToken.Seconds())
 	}
 }
 
-// label is an adapter's own name while there is room; the base's is "".
-func (a *adapterSeries) label(name string, adapters []string) string {
+// of are the series of an adapter, which has a label of its own while there is room;
+// the base's is "".
+func (a *adapterSeries) of(name string, adapters []string) (label string, own *ownSeries) {
+	label, in := name, a.shared
 	switch {
-	case name == "" || a.known[name]:
-		return name
+	case name == "":
+	case a.known[name] != nil:
+		return name, a.known[name]
 	case len(adapters) != 1 || adapters[0] != name:
-		return combinedAdapters
+		label = combinedAdapters
 	case len(a.known) >= maxLabelled:
-		return otherAdapters
+		label = otherAdapters
+	default:
+		in = a.known
 	}
-	a.known[name] = true
-	return name
+	if in[label] == nil {
+		in[label] = &ownSeries{
+			requests: map[string]prometheus.Counter{},
+			prompt:   a.prompt.WithLabelValues(label), cached: a.cached.WithLabelValues(label), completion: a.completion.WithLabelValues(label),
+		}
+	}
+	return label, in[label]
 }
 
 // prune forgets the adapters of which the catalogue has no version any more.

@@ -95,7 +95,7 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	gauge("peft_kv_blocks", "Key-value blocks by use.", float64(max(now.Blocks-now.BlocksUsed-now.BlocksCached, 0)), "use", "free")
 	gauge("peft_requests_loading", "Requests whose adapter is being loaded.", float64(now.Loading))
 	gauge("peft_draining", "1 while the server shuts down.", flag(s.requests.isLeaving()))
-	gauge("peft_build_info", "The version that runs.", 1, "version", s.config.Version, "base", s.config.Name, "precision", s.base.Precision, "adapter_precision", s.config.Precision.String(), "kv_type", s.kvType())
+	gauge("peft_build_info", "The version that runs.", 1, "version", s.config.Version, "base", s.config.Name, "precision", s.base.Precision, "activations", s.base.Activations.String(), "adapter_precision", s.config.Precision.String(), "kv_type", s.kvType())
 	counter("peft_steps_total", "Steps of the engine.", now.Steps)
 }
 

@@ -35,7 +35,7 @@ func TestMetricsOfGateways(t *testing.T) {
 		`peft_serve_adapter_info{adapter="sql",digest="digest-of-sql",method="lora"} 1`,
 		`peft_adapters{state="known"} 2`,
 		`peft_adapter_bytes 1000`,
-		`peft_build_info{adapter_precision="stored",base="base-model",kv_type="f32",precision="F32",version="1.2.3"} 1`,
+		`peft_build_info{activations="f32",adapter_precision="stored",base="base-model",kv_type="f32",precision="F32",version="1.2.3"} 1`,
 	} {
 		require.Contains(t, text, "\n"+line)
 	}

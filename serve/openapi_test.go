@@ -99,7 +99,7 @@ func TestOpenAPIDescribesTheFields(t *testing.T) {
 		"Detokenize": detokenizeRequest{}, "LoadAdapter": loadRequest{}, "UnloadAdapter": unloadRequest{},
 		"MergedAdapters": mergedAdapters{}, "LoraScale": loraScale{},
 		"StructuredOutputs": structuredShape{}, "Form": formShape{},
-		"Embeddings": embeddingsRequest{}, "Score": scoreRequest{}, "Rerank": rerankRequest{}, "Embed": embedRequest{}, "EmbedAll": embedAllRequest{}, "Classify": classifyRequest{}, "Predict": predictRequest{},
+		"Embeddings": embeddingsRequest{}, "Pooling": poolingRequest{}, "Score": scoreRequest{}, "Rerank": rerankRequest{}, "Embed": embedRequest{}, "EmbedAll": embedAllRequest{}, "Classify": classifyRequest{}, "Predict": predictRequest{},
 		"Similarity": similarityRequest{}, "SimilarityInputs": similarityInputs{}, "SimilarityParameters": similarityParameters{},
 		"Inference": inferenceRequest{}, "InferenceParameters": inferenceParameters{},
 	} {

@@ -33,6 +33,9 @@ const chatRoute = "/v1/chat/completions"
 // embeddingsRoute is OpenAI's of embeddings.
 const embeddingsRoute = "/v1/embeddings"
 
+// poolingRoute is vLLM's of hidden states.
+const poolingRoute = "/pooling"
+
 func (s *Server) routes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
@@ -54,10 +57,12 @@ func (s *Server) routes() []route {
 		{method: post, path: "/completions", dialect: openAI, handler: s.completions, needs: keys.Use, task: models.Generate},
 		{method: post, path: "/chat/completions", dialect: openAI, handler: s.chatCompletions, needs: keys.Use, task: models.Generate},
 		{method: post, path: "/responses", dialect: openAI, handler: s.responses, needs: keys.Use, task: models.Generate},
+		{method: post, path: "/embeddings", dialect: openAI, handler: s.embeddings, needs: keys.Use, task: models.Encode},
 		{method: get, path: "/models", dialect: openAI, handler: s.listModels},
 		{method: get, path: "/models/*", dialect: openAI, handler: s.getModel},
 
 		{method: post, path: embeddingsRoute, dialect: openAI, handler: s.embeddings, needs: keys.Use, task: models.Encode},
+		{method: post, path: poolingRoute, dialect: openAI, handler: s.pooling, needs: keys.Use, task: models.Encode},
 		{method: post, path: "/v1/score", dialect: openAI, handler: s.score, needs: keys.Use, task: models.Encode},
 		{method: post, path: "/score", dialect: openAI, handler: s.score, needs: keys.Use, task: models.Encode},
 		{method: post, path: "/v1/rerank", dialect: openAI, handler: s.rerank, needs: keys.Use, task: models.Encode},

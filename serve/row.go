@@ -36,7 +36,7 @@ type RowAnswer struct {
 
 // rowRoutes are what a row may ask for: the routes that generate, as whole
 // answers, and that of embeddings.
-var rowRoutes = []string{chatRoute, "/v1/completions", "/v1/generate", embeddingsRoute}
+var rowRoutes = []string{chatRoute, "/v1/completions", "/v1/generate", responsesRoute, embeddingsRoute}
 
 // rowBody is a row as it is written.
 type rowBody struct {

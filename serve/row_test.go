@@ -17,7 +17,7 @@ import (
 )
 
 // ownOfAnswer is what no two answers have the same.
-var ownOfAnswer = regexp.MustCompile(`"id":"[a-z]+-[0-9a-f]{24}"|"created":[0-9]+`)
+var ownOfAnswer = regexp.MustCompile(`"id":"[a-z]+[-_][0-9a-f]{24}"|"(created|created_at|completed_at)":[0-9]+`)
 
 // A row has the server's own answer, bodies that it refuses included.
 func TestRowsAreAnsweredAsRequests(t *testing.T) {
@@ -29,6 +29,9 @@ func TestRowsAreAnsweredAsRequests(t *testing.T) {
 		{"/v1/completions?adapter=sql", `{"prompt":"Hello"}`},
 		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"<a> & é"}],"max_tokens":9}`},
 		{"/v1/generate", `{"inputs":"Hello","parameters":{"details":true,"adapter_id":"sql"}}`},
+		{"/v1/responses", `{"input":"<a> & é","max_output_tokens":9,"model":"sql"}`},
+		{"/v1/responses", `{"input":[{"role":"user","content":"a"}],"text":{"format":{"type":"json_object"}}}`},
+		{"/v1/responses", `{"input":"a","previous_response_id":"resp_1"}`},
 		{"/v1/embeddings", `{"input":["Hello","there"],"model":"sql"}`},
 		{"/v1/embeddings?adapter=sql", `{"input":[1,2],"dimensions":9}`},
 		{"/v1/completions", `{"prompt":"Hello","max_token":3}`},
@@ -75,7 +78,7 @@ func TestRowsThatAreNone(t *testing.T) {
 		"a repeated member": {`{"custom_id":"a","custom_id":"b"}`, "a", invalidRow, "custom_id is given twice"},
 		"no method":         {`{"custom_id":"a","url":"/v1/completions","body":{}}`, "a", invalidRow, `method is "": rows are sent by POST`},
 		"a method":          {`{"custom_id":"a","method":"GET","url":"/v1/models","body":{}}`, "a", invalidRow, `method is "GET": rows are sent by POST`},
-		"a url":             {`{"custom_id":"a","method":"POST","url":"/v1/moderations","body":{}}`, "a", invalidRow, `url is "/v1/moderations": a row asks one of /v1/chat/completions, /v1/completions, /v1/generate, /v1/embeddings`},
+		"a url":             {`{"custom_id":"a","method":"POST","url":"/v1/moderations","body":{}}`, "a", invalidRow, `url is "/v1/moderations": a row asks one of /v1/chat/completions, /v1/completions, /v1/generate, /v1/responses, /v1/embeddings`},
 		"a whole url":       {`{"custom_id":"a","method":"POST","url":"http://x/v1/completions","body":{}}`, "a", invalidRow, `url is "http://x/v1/completions": a row asks one of`},
 		"no body":           {`{"custom_id":"a","method":"POST","url":"/v1/completions"}`, "a", invalidRow, "body is missing"},
 		"a null body":       {`{"custom_id":"a","method":"POST","url":"/v1/completions","body":null}`, "a", invalidRow, "body is missing"},

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // timing sums up the choices of a whole answer: the longest of each duration.
@@ -32,11 +34,19 @@ func (t *timing) durations(c *fiber.Ctx) {
 	c.Set("X-Time-To-First-Token", milliseconds(t.firstToken))
 }
 
-// adapterHeaders name the adapter and its digest; the base has neither.
+// adapterHeaders name the adapter and its digest, and what the base's activations are
+// rounded to; the base has neither, and may not round any.
 func adapterHeaders(c *fiber.Ctx, g *generation) {
+	g.server.activationsHeader(c)
 	if g.lease != nil {
 		c.Set("X-Adapter-Id", g.lease.Name())
 		c.Set("X-Adapter-Digest", g.lease.Identity())
+	}
+}
+
+func (s *Server) activationsHeader(c *fiber.Ctx) {
+	if a := s.base.Activations; a != models.ActivationsF32 {
+		c.Set("X-Activations", a.String())
 	}
 }
 

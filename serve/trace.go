@@ -108,7 +108,7 @@ func (s *Server) spanAttributes(a *account) []attribute.KeyValue {
 	switch a.route {
 	case chatRoute, "/chat/completions", responsesRoute, "/responses":
 		operation = "chat"
-	case embeddingsRoute, "/embed", "/embed_all":
+	case embeddingsRoute, "/embeddings", poolingRoute, "/embed", "/embed_all":
 		operation = "embeddings"
 	case classifyPath, "/classify", "/predict", inferPath:
 		operation = "classify"

@@ -42,7 +42,7 @@ func Measure(m models.Model, method Method, o Objective, recompute bool, sizes .
 	micro := make([]Sequence, len(sizes))
 	for i, s := range sizes {
 		micro[i] = sequenceOf(s)
-		micro[i].Whole = o.Head != nil
+		micro[i].Whole = o.Head != nil || o.Recipe != nil
 	}
 	_, err := t.Gradients([][]Sequence{micro})
 	_, peak := t.pass.Live()

@@ -28,9 +28,12 @@ type Assessment struct {
 	ExactMatch int
 	Limit      int // examples; 0: all
 	Threads    int
+	// Objective is "contrastive" where the embeddings of texts are measured; empty: the
+	// head that there is, or text.
+	Objective string
 	// Each hears the scores that a head makes of each example, in their order, before
-	// probabilities are made of them: a row, or one for each word that has a tag. nil:
-	// nobody does.
+	// probabilities are made of them: a row, or one for each word that has a tag; or the
+	// embeddings of the example's texts. nil: nobody does.
 	Each func(scores kernels.Matrix)
 }
 
@@ -47,7 +50,7 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 		}
 		e.adapter = own
 	}
-	head, err := a.head(base.Model, e)
+	head, err := a.measured(base, e)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -55,8 +58,12 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 	if a.ExactMatch >= longest {
 		return nil, nil, fmt.Errorf("--exact-match: %d tokens of an answer leave no room for a prompt: the context has %d", a.ExactMatch, longest)
 	}
-	e.encoder = base.encoder(within(a.MaxLength, longest))
-	e.encoder.Invocation, e.encoder.Head = invocation(e.adapter), e.objective.Head
+	length := within(a.MaxLength, longest)
+	if r := e.objective.Recipe; r != nil {
+		length = r.Longest(length)
+	}
+	e.encoder = base.encoder(length)
+	e.encoder.Invocation, e.encoder.Head, e.encoder.Recipe = invocation(e.adapter), e.objective.Head, e.objective.Recipe
 	o := dataset.Options{Format: a.Format, Columns: a.Columns, Chat: base.conversations(a.Turns, time.Now())}
 	data := a.Data
 	var task *dataset.Task
@@ -97,6 +104,31 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 	}
 	s["exact_match"] = float64(right) / float64(len(samples))
 	return s, samples, nil
+}
+
+// assessedRows is the number of rows that the loss of embeddings compares at once: that
+// of a run's micro-batch, if nothing else is said.
+const assessedRows = 8
+
+// measured settles what e measures; the labels are nil where it is no head.
+func (a *Assessment) measured(base *Opened, e *evaluator) (_ *dataset.Labels, err error) {
+	switch {
+	case a.Objective == "":
+		return a.head(base.Model, e)
+	case a.Objective != contrasts:
+		return nil, fmt.Errorf("--objective: %q is not measured by name: want %s, or nothing for a head or text", a.Objective, contrasts)
+	case a.Task != "" || a.ExactMatch > 0:
+		return nil, fmt.Errorf("--task and --exact-match: go without --objective %s", contrasts)
+	}
+	if err := formless(a.Format, a.Turns); err != nil {
+		return nil, err
+	}
+	if err := base.Model.Config().Architecture.Check(models.Encode); err != nil {
+		return nil, err
+	}
+	e.batch = assessedRows
+	e.objective.Recipe, err = base.recipe()
+	return nil, err
 }
 
 // head is what the head of the adapter or of the base tells apart, which e then measures;

@@ -22,6 +22,7 @@ type evaluator struct {
 	encoder   *dataset.Encoder
 	pass      *models.Pass
 	rows      rows
+	batch     int                         // rows of a micro-batch, whose texts are compared
 	each      func(scores kernels.Matrix) // hears what a head makes of each example; nil: nobody does
 }
 
@@ -73,8 +74,11 @@ func batches(ctx context.Context, n int, at func(i int) (Sequence, error), f fun
 // evaluate returns the loss a label over a set, and the metrics of its task, or of what
 // a head makes of it.
 func (e *evaluator) evaluate(ctx context.Context, set dataset.Examples, task *dataset.Task) (Scores, error) {
-	if e.objective.Head != nil {
+	switch {
+	case e.objective.Head != nil:
 		return e.judge(ctx, set)
+	case e.objective.Recipe != nil:
+		return e.compare(ctx, set)
 	}
 	loss, labels := 0.0, 0
 	var scores []float64 // of every answer to every example

@@ -166,6 +166,10 @@ func (r *Run) save(s *Summary) error {
 		}
 	} else if err := SaveModel(r.Output, r.Base, r.Trainer.Method.(*Blocks), r.DType); err != nil {
 		return err
+	} else if r.recipe != nil {
+		if err := r.recipe.Save(r.Output, r.Base.Model.Config().Hidden); err != nil {
+			return err
+		}
 	}
 	readme := r.readme(s)
 	if r.Base.begun != nil {
@@ -262,10 +266,10 @@ func (r *Run) same(got, want kernels.Matrix, changed bool) error {
 		}
 	}
 	if most > rounding*scale {
-		return fmt.Errorf("%s: read back, its %ss are off by %.2g of %.2g", r.Output, r.output(), most, scale)
+		return fmt.Errorf("%s: read back, what it computes (a %s) is off by %.2g of %.2g", r.Output, r.output(), most, scale)
 	}
 	if changed {
-		r.observer.Note("%s: read back, its %ss are off by %.1g of %.1g: the base's quantised weights are F32 now", r.Output, r.output(), most, scale)
+		r.observer.Note("%s: read back, what it computes (a %s) is off by %.1g of %.1g: the base's quantised weights are F32 now", r.Output, r.output(), most, scale)
 		return nil
 	}
 	r.observer.Note("%s: read back, it computes the same bits", r.Output)
@@ -275,7 +279,15 @@ func (r *Run) same(got, want kernels.Matrix, changed bool) error {
 // outputs are the scores of the head that is trained, or else the logits, of what predicts
 // something.
 func (r *Run) outputs(m models.Model, a models.Adapter, batch []Sequence) (kernels.Matrix, error) {
-	if r.heads == nil {
+	switch {
+	case r.recipe != nil:
+		e := &evaluator{model: m, adapter: a, objective: r.Trainer.Objective, pass: models.NewPass(r.pool)}
+		made := kernels.NewMatrix(len(batch), r.recipe.Width(m.Config().Hidden))
+		for i, row := range e.embeddings(batch) {
+			copy(made.Row(i), row)
+		}
+		return made, nil
+	case r.heads == nil:
 		return logits(r.pool, m, a, batch), nil
 	}
 	head, err := m.Config().Head(r.heads.Task)
@@ -290,7 +302,10 @@ func (r *Run) outputs(m models.Model, a models.Adapter, batch []Sequence) (kerne
 
 // output is what outputs are called.
 func (r *Run) output() string {
-	if r.heads == nil {
+	switch {
+	case r.recipe != nil:
+		return "value of an embedding"
+	case r.heads == nil:
 		return "logit"
 	}
 	return "score"

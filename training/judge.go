@@ -139,6 +139,12 @@ var lowers = []string{"loss", "perplexity", "bits_per_byte"}
 
 // measures are the metrics of a validation.
 func (r *Run) measures() []string {
+	if r.recipe != nil {
+		if r.held == nil {
+			return nil
+		}
+		return compareMeasures(r.held)
+	}
 	names := []string{"loss"}
 	if r.heads != nil {
 		for _, m := range headMetrics(&r.Trainer.Objective) {

@@ -104,7 +104,7 @@ func (a *Account) measure(r *Run, m models.Model, method Method, o Objective, la
 		if err != nil {
 			return err
 		}
-		a.Activations = max(a.Activations, live.Total())
+		a.Activations = max(a.Activations, live.Total()+o.embeddings(m, p.beside))
 	}
 	return nil
 }
@@ -130,6 +130,7 @@ func (b *base) toWiden(layers []int, outside bool) int {
 type pass struct {
 	sizes                []dataset.Size
 	rows, labels, blocks int // in all; blocks of keys and values
+	beside               int // texts of the micro-batch that it is compared with
 }
 
 // largest is the passes of the run that may need the most memory, by lowest.
@@ -143,9 +144,9 @@ func (r *Run) largest() map[int][]pass {
 			for n := s.from; n < s.to; n++ {
 				sizes = append(sizes, r.order.Sizes(n)...)
 			}
-			start := 0
+			start, texts := 0, len(sizes)
 			for _, end := range passes(len(sizes), virtual, func(k int) int { return sizes[k].Rows }) {
-				p := pass{sizes: sizes[start:end]}
+				p := pass{sizes: sizes[start:end], beside: texts - (end - start)}
 				for ; start < end; start++ {
 					p.rows, p.labels = p.rows+sizes[start].Rows, p.labels+sizes[start].Labels
 					p.blocks += (prefix + virtual + sizes[start].Rows + kernels.BlockLen - 1) / kernels.BlockLen
@@ -172,7 +173,7 @@ func (r *Run) lowest(step int, pass uint64) int {
 // every way.
 func outdo(all []pass, b pass) []pass {
 	covers := func(a, b pass) bool {
-		return a.rows >= b.rows && a.labels >= b.labels && a.blocks >= b.blocks && len(a.sizes) >= len(b.sizes)
+		return a.rows >= b.rows && a.labels >= b.labels && a.blocks >= b.blocks && len(a.sizes) >= len(b.sizes) && a.beside+len(a.sizes) >= b.beside+len(b.sizes)
 	}
 	if slices.ContainsFunc(all, func(a pass) bool { return covers(a, b) }) {
 		return all

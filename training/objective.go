@@ -9,6 +9,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters/random"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
@@ -19,10 +20,11 @@ const (
 	multiLabels = "multi-label"
 	regresses   = "regress"
 	tags        = "tag"
+	contrasts   = "contrastive"
 )
 
 // Objectives lists what can be learnt.
-var Objectives = []string{generates, classifies, multiLabels, regresses, tags}
+var Objectives = []string{generates, classifies, multiLabels, regresses, tags, contrasts}
 
 // objectives is what the objectives of heads learn.
 var objectives = map[string]models.Classes{
@@ -33,7 +35,7 @@ var objectives = map[string]models.Classes{
 }
 
 // Objective is what is learnt: the token that follows or, where there is a head of a
-// task, what its scores are to be.
+// task, what its scores are to be, or which texts have embeddings that are near.
 type Objective struct {
 	Head      *models.Head // nil: the token that follows
 	Problem   models.Problem
@@ -41,10 +43,15 @@ type Objective struct {
 	Names     []string  // of the classes
 	Weights   []float32 // of the classes; nil: 1 each
 	Smoothing float64   // how much of a label is spread evenly over all classes
+
+	Recipe *pooling.Recipe // of embeddings that are compared, in the place of all else; nil: there are none
 }
 
 // weight is what a sequence weighs in the mean that the loss is.
 func (o *Objective) weight(s Sequence) float64 {
+	if o.Recipe != nil {
+		return float64(max(1-s.Text, 0)) // one for all texts of a row
+	}
 	if s.Values != nil {
 		return float64(len(s.Values))
 	}
@@ -66,7 +73,7 @@ func (o *Objective) losses(p *models.Pass, m models.Model, r *rows, h *models.Va
 	if o.Head == nil {
 		return crossEntropy(p, m, &r.Batch, h, r.targets, scale)
 	}
-	losses := make([]float64, h.Rows())
+	losses := make([]float64, len(r.targets))
 	scores := p.Workspace(func() *models.Value { return o.Head.Forward(p, &r.Batch, 0, h) })
 	p.GradientInPlace(scores)
 	o.judge(p, losses, scores.Data, r, scale)
@@ -95,6 +102,9 @@ func (r *Run) labels() (*dataset.Labels, error) {
 			return nil, err
 		}
 		return nil, r.headless()
+	}
+	if r.Objective == contrasts {
+		return nil, r.compares()
 	}
 	l := &dataset.Labels{Classes: objectives[r.Objective]}
 	l.Names = r.Classes
@@ -161,7 +171,7 @@ func (r *Run) fitsHead(l *dataset.Labels) error {
 func formless(format, turns string) error {
 	switch {
 	case format != "" && format != "auto":
-		return fmt.Errorf("--format: it is %s, and rows for a head are read by their columns of texts and labels", format)
+		return fmt.Errorf("--format: it is %s, and rows for a head are read by their columns, and so are texts that are compared", format)
 	case turns != "" && turns != "all":
 		return fmt.Errorf("--turns: it is %s, and texts for a head are no conversations", turns)
 	}
@@ -184,7 +194,7 @@ func (r *Run) under(l *dataset.Labels) error {
 // objective is what the run learns.
 func (r *Run) objective() (Objective, error) {
 	if r.heads == nil {
-		return Objective{}, nil
+		return Objective{Recipe: r.recipe}, nil
 	}
 	head, err := r.Base.Model.Config().Head(r.heads.Task)
 	o := Objective{Head: head, Problem: r.heads.Problem, Classes: len(r.heads.Names), Names: r.heads.Names, Smoothing: r.Smoothing}
@@ -211,9 +221,9 @@ func (c *Config) validateClasses(fault func(flag, format string, a ...any)) {
 			fault("classes", "%q is there twice, or is no name", name)
 		}
 	}
-	if c.Objective == generates {
+	if c.Objective == generates || c.Objective == contrasts {
 		for _, flag := range c.ofAHead() {
-			fault(flag, "it is of a head, and --objective %s learns text", generates)
+			fault(flag, "it is of a head, and --objective %s trains none", c.Objective)
 		}
 	}
 }
@@ -233,7 +243,10 @@ func (c *Config) ofAHead() (flags []string) {
 // that a head is to learn.
 func (r *Run) headless() error {
 	if flags := r.ofAHead(); len(flags) > 0 {
-		return fmt.Errorf("--%s: of a head, and the run learns text, as the base generates it: --objective %s trains a head (or %s)", strings.Join(flags, ", --"), classifies, strings.Join(Objectives[2:], ", "))
+		if r.Objective == contrasts {
+			return fmt.Errorf("--%s: of a head, and --objective %s trains none", strings.Join(flags, ", --"), contrasts)
+		}
+		return fmt.Errorf("--%s: of a head, and the run learns text, as the base generates it: --objective %s trains a head (or %s, %s, %s)", strings.Join(flags, ", --"), classifies, multiLabels, regresses, tags)
 	}
 	return nil
 }

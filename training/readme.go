@@ -76,6 +76,9 @@ func (r *Run) facts(s *Summary) (all []fact) {
 	if r.heads != nil {
 		row("Head", "%s: %s", r.Base.Model.Config().HeadClass(r.heads.Task), r.told())
 	}
+	if r.recipe != nil {
+		row("Embeddings", "%s", r.embeds())
+	}
 	row("Steps", "%d of %d × %d sequences", s.Steps, r.BatchSize, r.GradAccum)
 	row("Optimizer", "%s", r.Optimizer)
 	row("Learning rate", "%g, %s, %d warm-up steps", r.LR, r.Schedule, r.Trainer.Schedule.Warmup)

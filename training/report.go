@@ -89,7 +89,7 @@ type comparison struct {
 }
 
 // samples are answers to the first examples.
-func (r *Run) samples(ctx context.Context) ([]comparison, error) {
+func (r *Run) samples(ctx context.Context) (all []comparison, err error) {
 	set := r.held
 	if set == nil {
 		set = r.train
@@ -98,8 +98,12 @@ func (r *Run) samples(ctx context.Context) ([]comparison, error) {
 		return nil, nil
 	}
 	e := r.evaluator()
-	if r.heads != nil {
+	switch {
+	case r.heads != nil:
 		return r.headSamples(e, set)
+	case r.recipe != nil:
+		err = r.asSaved(func() (err error) { all, err = e.comparisons(set, min(r.Samples, set.Len())); return err })
+		return all, err
 	}
 	const answer = 48 // tokens
 	limit := answer
@@ -111,7 +115,7 @@ func (r *Run) samples(ctx context.Context) ([]comparison, error) {
 	}
 	var trained, base []Sample
 	n := min(r.Samples, set.Len())
-	err := r.asSaved(func() (err error) {
+	err = r.asSaved(func() (err error) {
 		trained, err = e.samples(ctx, set, n, limit, r.Base.Ends)
 		return err
 	})
@@ -122,7 +126,7 @@ func (r *Run) samples(ctx context.Context) ([]comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]comparison, n)
+	all = make([]comparison, n)
 	for i, s := range trained {
 		all[i].Sample = s
 		if base != nil {

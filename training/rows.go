@@ -115,7 +115,13 @@ func (r *rows) fill(batch []Sequence, a models.Adapter, head *models.Head) {
 			r.AddFrom(tokens, prefix, r.blocks[from:len(r.blocks):len(r.blocks)], a, activation(s, invocation))
 		}
 		if head != nil && head.Task == models.Classify {
-			r.Out = append(r.Out, int32(start+head.Place(s.Tokens, virtual)))
+			if head.Mean {
+				for row := start - virtual; row < start+n; row++ {
+					r.Out = append(r.Out, int32(row))
+				}
+			} else {
+				r.Out = append(r.Out, int32(start+head.Place(s.Tokens, virtual)))
+			}
 			r.targets, r.wanted = append(r.targets, slices.Max(s.Targets)), append(r.wanted, s.Values...)
 			continue
 		}

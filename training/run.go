@@ -14,6 +14,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
@@ -35,6 +36,7 @@ type Run struct {
 	pool     *kernels.Pool
 	task     *dataset.Task   // of prompts and answers; nil: none
 	heads    *dataset.Labels // what a head learns; nil: text is learnt
+	recipe   *pooling.Recipe // of embeddings that are compared; nil: they are not
 	encoder  *dataset.Encoder
 	train    dataset.Examples
 	held     dataset.Examples // nil: nothing to validate on
@@ -171,8 +173,12 @@ func (c *Config) optimizer() (Optimizer, error) {
 // longest is the longest sequence that the model takes.
 func (r *Run) openData(head *models.Head, longest int, invocation []int32) error {
 	length := within(r.MaxLength, longest)
+	if r.recipe != nil {
+		length = r.recipe.Longest(length)
+	}
 	r.encoder = r.Base.encoder(length)
 	r.encoder.LearnPrompt, r.encoder.Invocation, r.encoder.Head = r.LearnPrompt, invocation, head
+	r.encoder.Recipe = r.recipe
 	o := dataset.Options{Format: r.Format, Columns: r.Columns, Chat: r.Base.conversations(r.Turns, r.now), Pack: r.Packing}
 	data, validation := r.Data, r.Validation
 	if r.Task != "" {
@@ -194,7 +200,12 @@ func (r *Run) openData(head *models.Head, longest int, invocation []int32) error
 		return fmt.Errorf("--data: %w", err)
 	}
 	report := r.train.Report()
-	r.observer.Note("data: %d records, %d tokens, %d to predict; longest %d", report.Records, report.Tokens, report.Labels, report.Longest)
+	if r.recipe != nil {
+		r.observer.Note("embeddings: %s; compared are the texts of the %d rows of a micro-batch (--batch-size), whatever --grad-accum is", r.embeds(), r.BatchSize)
+		r.observer.Note("data: %d records, %d tokens; longest %d", report.Records, report.Tokens, report.Longest)
+	} else {
+		r.observer.Note("data: %d records, %d tokens, %d to predict; longest %d", report.Records, report.Tokens, report.Labels, report.Longest)
+	}
 	if report.Cut > 0 {
 		r.observer.Note("data: %d records are longer than %d tokens and were cut", report.Cut, length)
 	}

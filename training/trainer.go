@@ -138,23 +138,39 @@ func (t *Trainer) Gradients(micro [][]Sequence) (Result, error) {
 	pass := firstPass(t.Step)
 	_, virtual := preceding(t.Method.Adapter())
 	for _, batch := range micro {
+		ends := passes(len(batch), virtual, func(i int) int { return batch[i].Rows() })
+		if t.Objective.Recipe != nil {
+			r.Loss += t.compare(batch, ends, pass, 1/weight)
+			pass += uint64(len(ends))
+			continue
+		}
 		start := 0
-		for _, end := range passes(len(batch), virtual, func(i int) int { return batch[i].Rows() }) {
-			if d, ok := t.Method.(drawing); ok {
-				d.Draw(pass)
-			}
-			t.pass.Record()
+		for _, end := range ends {
+			t.record(pass)
 			r.Loss += t.forward(batch[start:end], 1/float32(weight))
-			t.pass.Backward()
+			t.unwind()
 			start = end
 			pass++
-			if t.passes++; t.passes%collectAfter == 0 {
-				goruntime.GC()
-			}
 		}
 	}
 	r.Loss /= weight
 	return r, nil
+}
+
+// record begins a pass of the given number.
+func (t *Trainer) record(pass uint64) {
+	if d, ok := t.Method.(drawing); ok {
+		d.Draw(pass)
+	}
+	t.pass.Record()
+}
+
+// unwind computes the gradients of a pass.
+func (t *Trainer) unwind() {
+	t.pass.Backward()
+	if t.passes++; t.passes%collectAfter == 0 {
+		goruntime.GC()
+	}
 }
 
 // firstPass is the number of a step's first pass: what is drawn for a pass is a

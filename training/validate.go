@@ -75,7 +75,7 @@ func (r *Run) evaluate(ctx context.Context, set dataset.Examples) (Scores, error
 
 // evaluator computes as the server does with what the run has come to.
 func (r *Run) evaluator() *evaluator {
-	return &evaluator{model: r.Base.Model, adapter: r.served(), objective: r.Trainer.Objective, encoder: r.encoder, pass: models.NewPass(r.pool)}
+	return &evaluator{model: r.Base.Model, adapter: r.served(), objective: r.Trainer.Objective, encoder: r.encoder, pass: models.NewPass(r.pool), batch: r.BatchSize}
 }
 
 // asSaved calls f with the weights as they will be saved.

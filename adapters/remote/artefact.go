@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -34,7 +35,7 @@ type Source interface {
 // Artefact is an adapter at its source.
 type Artefact struct {
 	ID    string   // of its content: no two have the same
-	Files []File   // the adapter's, and no others
+	Files []File   // of the adapter's folder; those that are not part of the adapter are left where they are
 	Bases []string // digests of the bases that it is for; none: it does not say
 
 	// Read returns a file's content, of which Store checks size and digest.
@@ -51,34 +52,49 @@ type File struct {
 // maxFiles is the most that an adapter has: as of an upload.
 const maxFiles = 256
 
-// check refuses an artefact that is no adapter, or more than most bytes.
+// check leaves an artefact the files of its adapter, and refuses one that is none, or
+// more than most bytes.
 func (a *Artefact) check(most int64) error {
 	if a.ID == "" || a.ID != filepath.Base(a.ID) || strings.HasPrefix(a.ID, ".") {
 		panic("remote: an artefact's ID is the name of a folder")
 	}
-	if len(a.Files) > maxFiles {
-		return fmt.Errorf("%w: it has %d files, and at most %d are taken", ErrTooLarge, len(a.Files), maxFiles)
-	}
-	seen, total := map[string]bool{}, int64(0)
+	names, seen := []string(nil), map[string]bool{}
 	for _, f := range a.Files {
 		switch {
 		case !adapters.IsFile(f.Name):
 			return fmt.Errorf("%w: it has a file named %q", ErrReply, f.Name)
 		case seen[f.Name]:
 			return fmt.Errorf("%w: it has %s twice", ErrReply, f.Name)
-		case f.Size < 0 || f.Size > math.MaxInt64-total:
+		}
+		seen[f.Name], names = true, append(names, f.Name)
+	}
+	if !slices.ContainsFunc(names, complete) {
+		return fmt.Errorf("%w: it has no %s and no %s file", ErrNotFound, adapters.ConfigFile, adapters.GGUFSuffix)
+	}
+	chosen, err := adapters.Chosen(names)
+	if err != nil {
+		return err
+	}
+	a.Files = slices.DeleteFunc(slices.Clone(a.Files), func(f File) bool { return !slices.Contains(chosen, f.Name) })
+	if len(a.Files) > maxFiles {
+		return fmt.Errorf("%w: it has %d files, and at most %d are taken", ErrTooLarge, len(a.Files), maxFiles)
+	}
+	total := int64(0)
+	for _, f := range a.Files {
+		if f.Size < 0 || f.Size > math.MaxInt64-total {
 			return fmt.Errorf("%w: %s is said to have %d bytes", ErrReply, f.Name, f.Size)
 		}
-		seen[f.Name] = true
 		total += f.Size
 	}
-	switch {
-	case !seen[adapters.ConfigFile]:
-		return fmt.Errorf("%w: it has no %s", ErrNotFound, adapters.ConfigFile)
-	case total > most:
+	if total > most {
 		return fmt.Errorf("%w: it has %d bytes, and at most %d are fetched", ErrTooLarge, total, most)
 	}
 	return nil
+}
+
+// complete reports whether a file says what an adapter is.
+func complete(name string) bool {
+	return name == adapters.ConfigFile || strings.HasSuffix(name, adapters.GGUFSuffix)
 }
 
 // inOrder are the files, the configuration first.

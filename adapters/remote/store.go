@@ -185,6 +185,11 @@ func (s *Store) bring(ctx context.Context, a *Artefact, uri string) error {
 			return err
 		}
 		for _, f := range a.inOrder() {
+			if strings.HasSuffix(f.Name, adapters.GGUFSuffix) { // there is no configuration to come before it
+				if err := s.suits(Described{Dir: made, Bases: a.Bases}); err != nil {
+					return err
+				}
+			}
 			if err := s.file(ctx, a, f, filepath.Join(made, filepath.FromSlash(f.Name)), uri); err != nil {
 				return fmt.Errorf("%s: %w", f.Name, err)
 			}

@@ -216,8 +216,13 @@ func TestHostileSources(t *testing.T) {
 		"shorter":   {func(m *memory) { m.sizes = map[string]int64{adapters.SafeFile: 801} }, ErrUnreachable, "cut at byte 800 of 801"},
 		"another":   {func(m *memory) { m.digests = map[string]string{adapters.SafeFile: strings.Repeat("ab", 32)} }, ErrCorrupt, "want abab"},
 		"no config": {func(m *memory) { delete(m.files, adapters.ConfigFile) }, ErrNotFound, adapters.ConfigFile},
-		"large":     {func(m *memory) { m.sizes = map[string]int64{adapters.SafeFile: 1 << 20} }, ErrTooLarge, "1048603 bytes"},
-		"negative":  {func(m *memory) { m.sizes = map[string]int64{adapters.SafeFile: -1} }, ErrReply, "-1 bytes"},
+		"two of llama.cpp's": {func(m *memory) {
+			delete(m.files, adapters.ConfigFile)
+			m.files["a.gguf"], m.files["b.gguf"] = "a", "b"
+		}, adapters.ErrConfig, "a.gguf"},
+		"hidden":   {func(m *memory) { m.files[".a.gguf"] = "a" }, ErrReply, ".a.gguf"},
+		"large":    {func(m *memory) { m.sizes = map[string]int64{adapters.SafeFile: 1 << 20} }, ErrTooLarge, "1048603 bytes"},
+		"negative": {func(m *memory) { m.sizes = map[string]int64{adapters.SafeFile: -1} }, ErrReply, "-1 bytes"},
 		"overflowing": {func(m *memory) {
 			m.sizes = map[string]int64{adapters.SafeFile: math.MaxInt64, "additional_chat_templates/a.jinja": math.MaxInt64}
 		}, ErrReply, "bytes"},
@@ -242,6 +247,38 @@ func TestHostileSources(t *testing.T) {
 			verifyNothing(t, config.Dir)
 		})
 	}
+}
+
+// A file of llama.cpp's is an adapter where there is no configuration, and stays where
+// it is beside one. It is refused by the bases that are told before it is asked for.
+func TestStoredGGUF(t *testing.T) {
+	m, c := newMemory(), configOf(t)
+	m.files["a.gguf"], m.files[adapters.TorchFile] = "file", "weights"
+	f, err := New(c).Fetch(t.Context(), m, uri)
+	require.NoError(t, err)
+	require.NoFileExists(t, filepath.Join(f.Dir, "a.gguf"))
+	require.NoFileExists(t, filepath.Join(f.Dir, adapters.TorchFile), "of two forms of the tensors one is read")
+
+	m, c = newMemory(), configOf(t)
+	delete(m.files, adapters.ConfigFile)
+	delete(m.files, adapters.SafeFile)
+	m.files["a.gguf"], m.bases = "file", []string{"digest of a"}
+	errOther := errors.New("for another base")
+	c.Suits = func(d Described) error {
+		if !slices.Contains(d.Bases, "digest of a") {
+			return errOther
+		}
+		return nil
+	}
+	f, err = New(c).Fetch(t.Context(), m, uri)
+	require.NoError(t, err)
+	found, err := adapters.GGUFIn(f.Dir)
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(f.Dir, "a.gguf"), found)
+	m.id, m.bases, m.read = "other", []string{"digest of b"}, nil
+	_, err = New(c).Fetch(t.Context(), m, uri)
+	require.ErrorIs(t, err, errOther)
+	require.NotContains(t, m.read, "a.gguf")
 }
 
 // An adapter for another base is refused before its weights are asked for, and

@@ -33,7 +33,7 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 	if c.LogFormat == "json" {
 		log.Info("serving", "version", version, "address", address, "base", c.baseName(), "source", b.path,
 			"architecture", config.Architecture.Class, "parameters", config.Parameters, "precision", config.Precision,
-			"weight_bytes", config.WeightBytes, "context", options.Context, "kv_cache_bytes", options.CacheBytes, "kv_type", c.KVType,
+			"activations", config.Activations.String(), "weight_bytes", config.WeightBytes, "context", options.Context, "kv_cache_bytes", options.CacheBytes, "kv_type", c.KVType,
 			"adapters", names, "adapter_budget_bytes", int64(c.AdapterBudget), "adapter_precision", c.AdapterPrecision, "threads", threads(c.Threads), "kernels", kernels.Name())
 		return
 	}
@@ -52,7 +52,7 @@ func (c *serveCommand) banner(con console, log *slog.Logger, addr net.Addr, b *b
 		{"from", b.path},
 		{"weights", fmt.Sprintf("%s parameters, %s, %s mapped", count(config.Parameters), config.Precision, bytesText(int64(config.WeightBytes)))},
 		{"kv cache", cache},
-		{"compute", fmt.Sprintf("%d threads, %s kernels, %d slots", threads(c.Threads), kernels.Name(), options.Slots)},
+		{"compute", fmt.Sprintf("%d threads, %s kernels, activations in %s, %d slots", threads(c.Threads), kernels.Name(), config.Activations, options.Slots)},
 	}
 	described := c.describeAdapters(known)
 	if c.precision() != adapters.AsStored {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
+	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/serve"
 	"github.com/peft-serve/peft-serve/serve/batch"
 )
@@ -134,6 +135,9 @@ func (b *batchCommand) by() map[string]string {
 	by := map[string]string{"base": b.uri(), "name": b.baseName(), "pooling": b.Pooling, "tool-parser": b.ToolParser, "ignore-config-key": strings.Join(b.IgnoreConfigKey, ",")}
 	for name, value := range map[string]int{"context": b.Context, "max-tokens-default": b.MaxTokensDefault, "max-tokens-limit": b.MaxTokensLimit} {
 		by[name] = strconv.Itoa(value)
+	}
+	if b.activations() != models.ActivationsF32 {
+		by["activations"] = b.Activations
 	}
 	if b.SlidingWindow != nil {
 		by["sliding-window"] = strconv.Itoa(*b.SlidingWindow)

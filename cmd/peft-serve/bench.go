@@ -23,7 +23,7 @@ type benchCommand struct {
 
 	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load, or what the context of --base holds"`
 	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate; fewer by default where the context of --base holds fewer"`
-	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured; medians are reported"`
+	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured, in turn; medians are reported, and from 6 on 95 % intervals of the ratios to the base"`
 	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters, --grid and --url, and those that run at once under --rate here"`
 	Seed        int `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the adapters and of where prompts begin"`
 
@@ -32,6 +32,8 @@ type benchCommand struct {
 	Targets          []string `group:"adapters" local:"" placeholder:"MODULE" sep:"none" help:"Modules that they adapt; by default q_proj and v_proj, or c_attn; all-linear: every linear"`
 	Keep             string   `group:"adapters" local:"" placeholder:"DIR" help:"Leave the adapters there, as PEFT folders named bench-0, bench-1 and so on, and the base of --synthetic"`
 	AdapterPrecision string   `group:"adapters" local:"" placeholder:"PRECISION" default:"stored" help:"What their factors are held in: stored, which is f32, bf16, f16 or q8_0"`
+	Classify         bool     `group:"adapters" local:"" help:"Measure classification by random heads, BitFit and LoRA, --adapters of each, by processor time: one text (of 32 tokens, unless --prompt says otherwise) and --requests (64) at once beside the bare forward of as many, and one text through all heads; with --url by that server, which serves what --keep has left"`
+	Many             int      `group:"adapters" local:"" placeholder:"N" default:"0" help:"Measure what 10, 100 and so on up to N adapters that classify, half BitFit and half LoRA, take in memory, and to list and to switch, by processor time"`
 	Grid             bool     `group:"adapters" local:"" help:"Measure adapters of ranks 8, 16 and 64, on --targets or on queries and values and on all linears, 1, 8 and 64 of them at once, each against the base alone"`
 
 	Rate     float64       `group:"sustained" local:"" placeholder:"R" help:"Send R requests a second, at random times, for --duration"`
@@ -46,7 +48,7 @@ type benchCommand struct {
 	Key       string   `group:"http" local:"" placeholder:"KEY" help:"Its API key"`
 	Model     string   `group:"http" local:"" placeholder:"NAME" help:"Its base's name; by default the first of /v1/models"`
 	Models    []string `group:"http" local:"" placeholder:"NAME" sep:"none" help:"Its adapters' names; by default those of /v1/models that have a parent"`
-	Schema    string   `group:"http" local:"" placeholder:"FILE" help:"Measure answers kept to this JSON schema too, beside free ones; one that no short answer satisfies, since free ones do not end early"`
+	Schema    string   `group:"http" local:"" placeholder:"FILE" help:"Measure answers kept to this JSON schema too, in turn with free ones; one that no short answer satisfies, since free ones do not end early"`
 	LoraField bool     `group:"http" local:"" help:"Select adapters as llama.cpp's server does, by lora: [{id, scale}] in the body, ids from 0"`
 
 	Kernels bool `group:"output" local:"" help:"Measure matrix products by shape and format: those of the base, if one is given"`
@@ -59,8 +61,15 @@ func (b *benchCommand) validate(wrong *faults) {
 	if b.Base == "" && b.Synthetic == "" && b.URL == "" && !b.Kernels {
 		wrong.add("bench: say what to measure: --base MODEL, --synthetic SIZE:FORMAT, --url URL or --kernels")
 	}
+	if (b.Classify || b.Many > 0) && b.Base == "" {
+		wrong.add("--classify and --many: say by --base MODEL what the adapters are of")
+	}
+	if b.Classify && b.URL != "" && b.Keep == "" {
+		wrong.add("--classify: name by --keep DIR the adapters that the server at --url has, as one without --url leaves them")
+	}
 	b.validateTogether(wrong)
 	b.validateRead(wrong)
+	b.reading.validate(wrong)
 	if _, _, err := parseSynthetic(b.Synthetic); b.Synthetic != "" && err != nil {
 		wrong.add("--synthetic: %s", err)
 	}
@@ -74,7 +83,7 @@ func (b *benchCommand) validate(wrong *faults) {
 		value, smallest int
 	}{
 		{"prompt", b.Prompt, 0}, {"generate", b.Generate, 1}, {"repetitions", b.Repetitions, 1}, {"requests", b.Requests, 1},
-		{"adapters", b.Adapters, 0}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
+		{"adapters", b.Adapters, 0}, {"many", b.Many, 0}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
 	} {
 		if n.value < n.smallest {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
@@ -92,6 +101,8 @@ func (b *benchCommand) validateTogether(wrong *faults) {
 		{"synthetic", "base", b.Synthetic != "" && b.Base != ""}, {"synthetic", "url", b.Synthetic != "" && b.URL != ""},
 		{"rate", "clients", b.Rate > 0 && b.Clients > 0}, {"grid", "rate or --clients", b.Grid && b.lasts()}, {"kernels", "rate or --clients", b.Kernels && b.lasts()},
 		{"schema", "rate or --clients", b.Schema != "" && b.lasts()}, {"grid", "adapters", b.Grid && b.Adapters > 0},
+		{"classify", "kernels, --grid, --rate, --clients or --schema", b.Classify && (b.Kernels || b.Grid || b.lasts() || b.Schema != "")},
+		{"many", "classify, --url, --kernels, --grid, --adapters, --rate or --clients", b.Many > 0 && (b.Classify || b.URL != "" || b.Kernels || b.Grid || b.Adapters > 0 || b.lasts())},
 	} {
 		if pair.both {
 			wrong.add("--%s: cannot be measured together with --%s", pair.one, pair.other)
@@ -136,6 +147,9 @@ func (b *benchCommand) source() string {
 // Run measures what the flags ask for and reports it once.
 func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 	r := report{Version: version, Threads: threads(b.Threads)}
+	if b.URL == "" {
+		r.Activations = b.Activations
+	}
 	if b.URL == "" && !b.Kernels {
 		r.KVType = b.KVType
 	}
@@ -148,6 +162,10 @@ func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 		b.Base = path
 	}
 	switch {
+	case b.Classify:
+		err = b.measureClassify(ctx, c, &r)
+	case b.Many > 0:
+		err = b.measureMany(ctx, c, &r)
 	case b.URL != "":
 		err = b.measureServer(ctx, &r)
 	case b.Kernels:

@@ -74,7 +74,7 @@ func usualTargets(m models.Model) []string {
 			found[s.Module()] = true
 		}
 	}
-	for _, targets := range [][]string{{"q_proj", "v_proj"}, {"query", "value"}, {"c_attn"}, {"query_key_value"}} {
+	for _, targets := range [][]string{{"q_proj", "v_proj"}, {"query", "value"}, {"q", "v"}, {"c_attn"}, {"query_key_value"}} {
 		if found[targets[0]] {
 			return targets
 		}

@@ -43,6 +43,9 @@ func (b *benchCommand) newBed(ctx context.Context, c console, adapters catalogue
 	}
 	opened.precision = b.precision()
 	d := &bed{base: opened, pool: kernels.NewPool(threads(b.Threads)), made: map[string]catalogue.Adapter{}}
+	if err := b.round(opened, d.pool); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
 	adapters.Schemes = map[string]catalogue.Scheme{benchScheme: func(_ context.Context, uri string) (string, error) { return uri, nil }}
 	if d.catalogue, err = catalogue.New(d.load, adapters); err != nil {
 		return nil, errors.Join(err, d.close())

@@ -31,14 +31,22 @@ func (b *benchCommand) measureKernels(ctx context.Context, c console, r *report)
 			return wrong
 		}
 		defer func() { err = errors.Join(err, opened.source.Close()) }()
-		r.describe(b.source(), opened)
 		all = weightsOf(opened.model)
+		if err := b.round(opened, pool); err != nil {
+			return err
+		}
+		r.describe(b.source(), opened)
 	}
 	r.Kernels = kernels.Name()
 	peak := pool.MeasurePeak(400 * time.Millisecond)
 	r.PeakGFLOPS, r.PeakGBPS = peak.GFLOPS, peak.GBps
 	for _, weights := range all {
 		cold := weights()
+		if b.activations() == models.ActivationsI8 {
+			for i, w := range cold {
+				cold[i] = pool.Int8(w, make([]byte, w.Int8Bytes()))
+			}
+		}
 		for _, rows := range kernelRows {
 			if ctx.Err() != nil {
 				return nil

@@ -53,12 +53,16 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 	})
 }
 
-// compare measures the variants interleaved and reports their medians.
+// compare measures the variants interleaved, in turns of one order and the other, and
+// reports their medians, and of the ratio to the first of them in the same turn.
 func (b *benchCommand) compare(all []load, length int, r *report, run func(round int, v load) (measured, error)) error {
 	rows := make([]mix, len(all))
 	for i := range b.Repetitions + 1 {
-		for j, v := range all {
-			m, err := run(i*len(all)+j, v)
+		for j := range all {
+			if i%2 == 1 {
+				j = len(all) - 1 - j
+			}
+			m, err := run(i*len(all)+j, all[j])
 			if err != nil {
 				return err
 			}
@@ -76,7 +80,14 @@ func (b *benchCommand) compare(all []load, length int, r *report, run func(round
 		m.Name, m.Requests, m.Prompt, m.Generate = v.name, b.Requests, length, b.Generate
 		m.TokensPerSecond, m.FirstToken, m.LastFirstToken = median(m.rates), median(m.firsts), median(m.lasts)
 		m.Samples = m.rates
-		m.Ratio = m.TokensPerSecond / rows[0].TokensPerSecond
+		ratios := make([]float64, len(m.rates))
+		for i, rate := range m.rates {
+			ratios[i] = rate / rows[0].rates[i]
+		}
+		m.Ratio = median(ratios)
+		if j > 0 {
+			m.Interval = interval(ratios)
+		}
 	}
 	r.Mix = rows
 	return nil

@@ -8,26 +8,31 @@ func (b *benchCommand) validateRead(wrong *faults) {
 	here, lasts := b.URL == "", b.given["rate"] || b.given["clients"]
 	loads, adapters := !b.Kernels, b.Adapters > 0 || b.Grid
 	own := b.Base != "" || b.Synthetic != ""
+	heads := b.Classify || b.Many > 0
+	made := here && loads && (b.Adapters > 0 || heads)
 	for _, f := range []struct {
 		names string
 		read  bool
 		why   string
 	}{
-		{"base threads", here, "is for what is measured here, and not for --url"},
+		{"base threads", here || heads, "is for what is measured here, and not for --url"},
 		{"ignore-config-key sliding-window", here && own, "is for --base"},
-		{"kv-type prompt-share", here && loads, "is for what is generated here"},
-		{"prompt generate", loads, "is not for --kernels"},
+		{"activations", here || heads, "is for what is measured here, and not for --url"},
+		{"kv-type prompt-share", here && loads && !heads, "is for what is generated here"},
+		{"prompt", loads, "is not for --kernels"},
+		{"generate", loads && !heads, "is not for --kernels, --classify and --many"},
 		{"seed", loads || b.Synthetic != "", "is not for --kernels of a base"},
 		{"repetitions", !lasts, "is not for --rate and --clients, which measure for --duration"},
-		{"requests", loads && (lasts && here && b.given["rate"] || !lasts && (!here || adapters)), "is for --adapters, --grid and --url, and for --rate here"},
+		{"requests", loads && (lasts && here && b.given["rate"] || !lasts && (!here || adapters || b.Classify)), "is for --adapters, --classify, --grid and --url, and for --rate here"},
 		{"adapters", loads, "is not for --kernels"},
-		{"rank", here && loads && b.Adapters > 0, "is for --adapters that are made here"},
-		{"targets adapter-precision", here && loads && adapters, "is for --adapters and --grid, which are made here"},
-		{"keep", here && (b.Synthetic != "" || loads && b.Adapters > 0), "is for --synthetic and for --adapters that are made here"},
+		{"rank", made, "is for --adapters, --classify and --many, which are made here"},
+		{"targets adapter-precision", made || here && b.Grid, "is for --adapters, --classify, --many and --grid, which are made here"},
+		{"keep", made || here && b.Synthetic != "" || b.Classify, "is for --synthetic and for adapters that are made here"},
 		{"duration ttft tbt", lasts, "is for a load that lasts: give --rate or --clients"},
 		{"zipf", lasts && (!here || adapters), "is for the adapters of a load that lasts: give --adapters, and --rate or --clients"},
 		{"resident", lasts && here && adapters, "is for the adapters of a load that lasts here: give --adapters, and --rate or --clients"},
-		{"key model models schema lora-field", !here, "is for --url"},
+		{"key model", !here, "is for --url"},
+		{"models schema lora-field", !here && !heads, "is for --url, and not for --classify"},
 	} {
 		for name := range strings.FieldsSeq(f.names) {
 			if b.given[name] && !f.read {

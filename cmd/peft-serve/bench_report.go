@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -18,6 +19,7 @@ type report struct {
 	Base             string `json:"base,omitempty"`
 	Architecture     string `json:"architecture,omitempty"`
 	Precision        string `json:"precision,omitempty"`
+	Activations      string `json:"activations,omitempty"`
 	Parameters       int    `json:"parameters,omitempty"`
 	WeightBytes      int    `json:"weight_bytes,omitempty"`
 	Threads          int    `json:"threads,omitempty"`
@@ -27,10 +29,12 @@ type report struct {
 	AdapterBytes     int    `json:"adapter_bytes,omitempty"`
 	AdapterPrecision string `json:"adapter_precision,omitempty"`
 
-	Speed    []speed    `json:"speed,omitempty"`
-	Mix      []mix      `json:"mix,omitempty"`
-	Grid     []gridCell `json:"grid,omitempty"`
-	Products []product  `json:"products,omitempty"`
+	Speed      []speed      `json:"speed,omitempty"`
+	Mix        []mix        `json:"mix,omitempty"`
+	Grid       []gridCell   `json:"grid,omitempty"`
+	Classified []classified `json:"classified,omitempty"`
+	Many       []crowd      `json:"many,omitempty"`
+	Products   []product    `json:"products,omitempty"`
 
 	Sustained *sustained `json:"sustained,omitempty"`
 	// Stretch is the most that prompts made of a step's work beside answers, in that
@@ -58,6 +62,7 @@ type mix struct {
 	Generate        int       `json:"generated_tokens"`
 	TokensPerSecond float64   `json:"tokens_per_second"`
 	Ratio           float64   `json:"ratio_to_base"`
+	Interval        []float64 `json:"ratio_interval,omitempty"` // of 95 %, if there were turns enough
 	FirstToken      float64   `json:"first_ttft_seconds"`
 	LastFirstToken  float64   `json:"last_ttft_seconds"`
 	Samples         []float64 `json:"samples"`
@@ -81,7 +86,7 @@ type product struct {
 func (r *report) describe(uri string, b *base) {
 	c := b.model.Config()
 	r.Base, r.Architecture, r.Precision = uri, c.Architecture.Class, c.Precision
-	r.Parameters, r.WeightBytes, r.Kernels = c.Parameters, c.WeightBytes, kernels.Name()
+	r.Parameters, r.WeightBytes, r.Kernels, r.Activations = c.Parameters, c.WeightBytes, kernels.Name(), c.Activations.String()
 }
 
 func (r *report) json(w io.Writer) error {
@@ -96,10 +101,10 @@ func (r *report) table(out io.Writer) error {
 	case r.Server != "":
 		fmt.Fprintf(w, "%s at %s\n\n", r.Base, r.Server)
 	case r.Base != "" && len(r.Products) > 0:
-		fmt.Fprintf(w, "products of %s; %d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Base, r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
+		fmt.Fprintf(w, "products of %s with activations in %s; %d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Base, r.Activations, r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	case r.Base != "":
-		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; %d threads, %s kernels, keys and values in %s\n\n",
-			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Threads, r.Kernels, r.KVType)
+		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; activations in %s; %d threads, %s kernels, keys and values in %s\n\n",
+			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Activations, r.Threads, r.Kernels, r.KVType)
 	default:
 		fmt.Fprintf(w, "%d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	}
@@ -117,13 +122,15 @@ func (r *report) table(out io.Writer) error {
 			fmt.Fprintf(w, "; LoRA of rank %d, %s each in %s", r.Rank, bytesText(int64(r.AdapterBytes)), r.factors())
 		}
 		w.WriteString("\n\n")
-		row("load", "tokens/s", "of base", "first TTFT", "last TTFT")
+		row("load", "tokens/s", "of base", "95 % interval", "first TTFT", "last TTFT")
 	}
 	for _, m := range r.Mix {
-		row(m.Name, fmt.Sprintf("%.1f", m.TokensPerSecond), fmt.Sprintf("%.0f %%", 100*m.Ratio),
+		row(m.Name, fmt.Sprintf("%.1f", m.TokensPerSecond), fmt.Sprintf("%.1f %%", 100*m.Ratio), m.intervalText(),
 			fmt.Sprintf("%.0f ms", 1000*m.FirstToken), fmt.Sprintf("%.0f ms", 1000*m.LastFirstToken))
 	}
 	r.gridTable(w, row)
+	r.classifiedTable(w, row)
+	r.manyTable(w, row)
 	r.sustainedTable(w, row)
 	if len(r.Products) > 0 {
 		row("format", "inputs", "outputs", "rows", "µs", "GFLOP/s", "weights GB/s", "of peak")
@@ -140,6 +147,30 @@ func (r *report) table(out io.Writer) error {
 	}
 	_, err := io.WriteString(out, w.String())
 	return err
+}
+
+func (m mix) intervalText() string {
+	if m.Interval == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.1f to %.1f %%", 100*m.Interval[0], 100*m.Interval[1])
+}
+
+// interval is one of 95 % for the median of what the measurements are of, however they
+// are distributed: from one of them to another (the sign test's). Fewer than six have
+// none.
+func interval(v []float64) []float64 {
+	sorted, n := slices.Sorted(slices.Values(v)), len(v)
+	below, beyond := math.Pow(0.5, float64(n)), 0.0 // of k values below the median, and of fewer
+	k := 0
+	for ; beyond+below <= 0.025; k++ {
+		beyond += below
+		below *= float64(n-k) / float64(k+1)
+	}
+	if k == 0 {
+		return nil
+	}
+	return []float64{sorted[k-1], sorted[n-k]}
 }
 
 // median of a few measurements.

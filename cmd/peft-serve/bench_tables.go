@@ -19,6 +19,36 @@ func (r *report) gridTable(w io.Writer, row func(cells ...string)) {
 	}
 }
 
+// classifiedTable is classification, by processor time.
+func (r *report) classifiedTable(w io.Writer, row func(cells ...string)) {
+	if len(r.Classified) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintf(w, "processor time; LoRA of rank %d\n\n", r.Rank)
+	row("load", "ms a text", "of", "")
+	for _, c := range r.Classified {
+		ratio := ""
+		if c.Ratio > 0 {
+			ratio = fmt.Sprintf("%.2f ×", c.Ratio)
+		}
+		row(c.Name, fmt.Sprintf("%.3f", c.Each), ratio, c.Beside)
+	}
+}
+
+// manyTable is what many adapters take.
+func (r *report) manyTable(w io.Writer, row func(cells ...string)) {
+	if len(r.Many) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintf(w, "half BitFit, half LoRA of rank %d, each with a head; processor time\n\n", r.Rank)
+	row("adapters", "files", "counted", "of files", "grown by", "of files", "list, µs each", "switch, µs", "text, ms")
+	for _, c := range r.Many {
+		share := func(bytes int) string { return fmt.Sprintf("%.1f %%", 100*float64(bytes)/float64(c.FileBytes)) }
+		row(fmt.Sprint(c.Adapters), bytesText(int64(c.FileBytes)), bytesText(int64(c.Bytes)), share(c.Bytes), bytesText(int64(c.Resident)), share(c.Resident),
+			fmt.Sprintf("%.1f", c.List), fmt.Sprintf("%.1f", c.Switch), fmt.Sprintf("%.2f", c.Text))
+	}
+}
+
 // factors tells what those of the bench's adapters are held in, whose files are F32.
 func (r *report) factors() string {
 	if r.AdapterPrecision == "stored" {

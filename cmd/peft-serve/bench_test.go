@@ -348,3 +348,18 @@ func TestBenchReadsItsFlags(t *testing.T) {
 		}
 	}
 }
+
+// The interval is that of the sign test, as its tables have it: of 10 the second to the
+// ninth, of 30 the tenth to the twenty-first.
+func TestInterval(t *testing.T) {
+	for n, want := range map[int][]float64{5: nil, 6: {1, 6}, 8: {1, 8}, 9: {2, 8}, 10: {2, 9}, 20: {6, 15}, 30: {10, 21}, 100: {40, 61}} {
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = float64((i*7)%n + 1) // in no order
+		}
+		if n%7 == 0 {
+			t.Fatal("7 divides it")
+		}
+		require.Equal(t, want, interval(v), n)
+	}
+}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/internal/downloads"
 	"github.com/peft-serve/peft-serve/models/hub"
@@ -69,14 +71,14 @@ func hubScheme(log *slog.Logger) catalogue.Scheme {
 		if err != nil {
 			return "", err
 		}
-		if ref.File != "" {
-			return "", fmt.Errorf("%s names a file: an adapter is a repository", uri)
+		if ref.File != "" && !strings.HasSuffix(ref.File, adapters.GGUFSuffix) {
+			return "", fmt.Errorf("%s names a file: an adapter is a repository, or a %s file of one", uri, adapters.GGUFSuffix)
 		}
 		h, err := open()
 		if err != nil {
 			return "", err
 		}
-		snapshot, err := h.Fetch(ctx, ref)
+		snapshot, err := h.FetchAdapter(ctx, ref)
 		if err != nil {
 			return "", err
 		}
@@ -84,7 +86,7 @@ func hubScheme(log *slog.Logger) catalogue.Scheme {
 			log.Warn("the hub cannot be reached, the cached copy is used", "adapter", uri, "error", snapshot.Stale)
 		}
 		log.Info("adapter fetched", "adapter", uri, "commit", snapshot.Commit)
-		return snapshot.Dir, nil
+		return snapshot.Path(), nil
 	}
 }
 

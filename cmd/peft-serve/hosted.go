@@ -62,6 +62,9 @@ func (c *serveCommand) open(ctx context.Context, con console, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
+	if err := c.round(b, pool); err != nil {
+		return nil, err
+	}
 	b.tokenizers.Reserve = reserveTokenizer(h.account)
 	h.elsewhere = c.remotes(b, con, log)
 	h.known, err = catalogue.New(b.load, catalogue.Options{

@@ -35,6 +35,7 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	config := b.model.Config()
 	parts := []memory.Part{
 		{Name: "weights, mapped", Bytes: int64(config.WeightBytes), Set: "--base", Mapped: true},
+		{Name: "weights, laid out anew", Bytes: c.laidBytes(b.model), Set: "--activations"},
 		{Name: "steps of the engine", Bytes: c.stepBytes(b.model), Set: "--step-tokens, --slots"},
 		{Name: "tokenizer", Bytes: int64(b.text.Bytes())},
 		{Name: "process", Bytes: processBytes},
@@ -62,6 +63,14 @@ func (c *serveCommand) account(root fs.FS, b *base, adaptersUsed func() int64, l
 	}
 	log.Debug("memory", "limit", bytesText(limit.Bytes), "from", limit.From)
 	return account, nil
+}
+
+// laidBytes is what rounding activations takes.
+func (r *reading) laidBytes(m models.Model) int64 {
+	if r.activations() == models.ActivationsF32 {
+		return 0
+	}
+	return int64(models.Int8Bytes(m))
 }
 
 // What a server takes for keys and values, adapters, uploads and schemas unless that is set,

@@ -25,7 +25,7 @@ func TestAdapterPrecision(t *testing.T) {
 	name := response.Header.Get("X-Adapter-Digest")
 	require.Equal(t, folder.Digest()+".bf16", name)
 	for path, want := range map[string]string{
-		"/version": `"adapter_precision":"bf16"`, "/metrics": `peft_build_info{adapter_precision="bf16"`,
+		"/version": `"adapter_precision":"bf16"`, "/metrics": `peft_build_info{activations="f32",adapter_precision="bf16"`,
 		"/v1/adapters/lora": `"digest":"` + folder.Digest() + `"`, "/v2/models/lora/versions/" + name: `"name":"lora"`,
 	} {
 		status, text := send(t, http.MethodGet, url+path, "")

@@ -24,6 +24,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters/remote/oci"
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/hub"
 )
 
 const goldenAdapters = "../../testdata/goldens/llama/adapters"
@@ -126,6 +127,67 @@ func TestRemoteAdapters(t *testing.T) {
 	require.ErrorContains(t, err, b.digest())
 	_, err = load("oci://" + host + "/team/lora")
 	require.ErrorContains(t, err, "neither a tag nor a digest")
+}
+
+// A file of llama.cpp's is served from registries, stores and the hub as it is from a
+// folder: the same digest, the same answers.
+func TestRemoteGGUF(t *testing.T) {
+	b := tinyBase(t)
+	file, err := os.ReadFile("../../testdata/goldens/llama/ggufadapters/lora.gguf")
+	require.NoError(t, err)
+	folder := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "lora.gguf"), file, 0o644))
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	registries, err := oci.New(oci.Config{Client: remote.Client()})
+	require.NoError(t, err)
+	host := strings.TrimPrefix(server.URL, "http://")
+	push := func(name, dir string, bases ...string) {
+		_, err := registries.Push(t.Context(), "oci://"+host+"/"+name+":v1", oci.Pushed{Dir: dir, Bases: bases})
+		require.NoError(t, err)
+	}
+	push("folder", folder, b.digest())
+	push("file", filepath.Join(folder, "lora.gguf"))
+	push("other", folder, strings.Repeat("01", 32))
+	storeOf(t)
+	put := func(key string) {
+		request, err := http.NewRequest(http.MethodPut, os.Getenv("AWS_ENDPOINT_URL")+"/bucket/"+key, bytes.NewReader(file))
+		require.NoError(t, err)
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+	}
+	put("one/lora.gguf")
+	put("two/a.gguf")
+	put("two/b.gguf")
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	t.Setenv("HF_ENDPOINT", hubOf(t, folder).URL)
+	t.Setenv("HF_HUB_CACHE", t.TempDir())
+	t.Setenv("HF_TOKEN_PATH", filepath.Join(t.TempDir(), "none"))
+	c := &serveCommand{hosting: hosting{AdapterCache: t.TempDir(), UploadLimit: 1 << 20}}
+	known, err := catalogue.New(b.load, catalogue.Options{Schemes: c.remotes(b, silent(), slog.New(slog.DiscardHandler)).schemes()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, known.Close()) })
+	load := func(uri string) (catalogue.Entry, error) {
+		require.NoError(t, known.Replace("x", uri))
+		return known.Load(context.Background(), "x")
+	}
+	local, err := load("file://" + filepath.Join(folder, "lora.gguf"))
+	require.NoError(t, err)
+	for _, uri := range []string{
+		"oci://" + host + "/folder:v1", "oci://" + host + "/file:v1", "s3://bucket/one", "s3://bucket/one@sha256:" + local.Digest,
+		"hf://owner/name", "hf://owner/name:lora.gguf",
+	} {
+		entry, err := load(uri)
+		require.NoError(t, err, uri)
+		require.Equal(t, local.Digest, entry.Digest, uri)
+	}
+	for uri, want := range map[string]error{
+		"oci://" + host + "/other:v1": adapters.ErrBase, "s3://bucket/two": adapters.ErrConfig, "hf://owner/name:none.gguf": hub.ErrNotFound,
+	} {
+		_, err := load(uri)
+		require.ErrorIs(t, err, want, uri)
+	}
 }
 
 // A server has the adapters of --adapters-from when it is ready, and takes others

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/builtin"
+	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/serve"
@@ -30,7 +32,7 @@ type hosting struct {
 	StrictBase       switched `group:"adapters" help:"Refuse adapters whose base_model_name_or_path names another base, which are warned about otherwise. The base goes by the name that it is opened by and by those that its files give it, compared by their last element, without case, owner and quantisation"`
 	Aliases          string   `group:"adapters" placeholder:"DIR" help:"Folder of files NAME.yaml that say which version of an adapter answers and which is tried; read and not written. By default .aliases in --adapters, which the server writes too"`
 
-	AdaptersFrom []string      `group:"adapters" placeholder:"NAME=URI" help:"Adapters to fetch and load at the start, from oci://registry/repository:tag, s3://bucket/prefix or hf://owner/name; the first two may end in @sha256: and a digest"`
+	AdaptersFrom []string      `group:"adapters" placeholder:"NAME=URI" help:"Adapters to fetch and load at the start, from oci://registry/repository:tag, s3://bucket/prefix or hf://owner/name[:FILE.gguf]; the first two may end in @sha256: and a digest"`
 	AdapterCache string        `group:"adapters" placeholder:"DIR" help:"Folder where adapters of oci:// and s3:// are kept; by default in the user's cache folder"`
 	FetchTimeout time.Duration `group:"adapters" placeholder:"TIME" default:"10m" help:"How long it may take to fetch an adapter from there"`
 	PlainHTTP    []string      `name:"plain-http" group:"adapters" placeholder:"HOST:PORT" help:"Registries that are reached by HTTP, as loopback ones are"`
@@ -66,6 +68,31 @@ type logging struct {
 type reading struct {
 	IgnoreConfigKey []string `group:"base" placeholder:"NAME" help:"Keys of the base's config.json, or of its GGUF metadata, to read as if they were not there"`
 	SlidingWindow   *int     `group:"base" placeholder:"TOKENS" help:"Sliding window of the base's attention; 0: none; by default the base's own"`
+	Activations     string   `group:"base" placeholder:"PRECISION" default:"f32" help:"What the base's quantised weights are multiplied with: f32, activations as they are, which is what the dequantised base computes; or i8, rounded to 8 bits with a scale for each 32 of them, as llama.cpp does, which is faster and takes the memory of the weights again. Weights in F32, F16 and BF16, attention and what adapters add are computed from the activations as they are"`
+}
+
+func (r *reading) validate(wrong *faults) {
+	if _, err := models.ParseActivations(r.Activations); err != nil {
+		wrong.add("--activations: %s", err)
+	}
+}
+
+// activations are what weights are multiplied with; validate has seen to it that there
+// are such.
+func (r *reading) activations() models.Activations {
+	a, _ := models.ParseActivations(r.Activations)
+	return a
+}
+
+// round has the base round its activations, where that is asked for.
+func (r *reading) round(b *base, p *kernels.Pool) error {
+	if r.activations() == models.ActivationsF32 {
+		return nil
+	}
+	if err := b.source.RoundActivations(b.model, p); err != nil {
+		return fmt.Errorf("--activations %s: %w", r.Activations, err)
+	}
+	return nil
 }
 
 func (r *reading) options(context int) models.Options {
@@ -73,6 +100,7 @@ func (r *reading) options(context int) models.Options {
 }
 
 func (h *hosting) validate(wrong *faults) {
+	h.reading.validate(wrong)
 	if scheme, _, ok := strings.Cut(h.Base, "://"); ok && scheme != "hf" && h.Base != builtin.Base {
 		wrong.add("--base: %q: there is no scheme %s: name a Hugging Face folder, a .gguf file or hf://owner/name", h.Base, scheme)
 	}

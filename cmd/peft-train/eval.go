@@ -19,6 +19,7 @@ type evalCommand struct {
 	Adapter    string   `help:"Folder of an adapter, or builtin://NAME; none: the base alone." placeholder:"DIR"`
 	Data       []string `help:"Files of examples, or the folder of a --task." placeholder:"PATH"`
 	Task       string   `help:"GLUE task with its prompt and metric: ${tasks}."`
+	Objective  string   `help:"contrastive: measure embeddings, on rows of texts that are compared; nothing: the head that there is, or text."`
 	Format     string   `help:"What the rows hold: ${formats}." default:"auto"`
 	Turns      string   `help:"Turns of the assistant's that are measured: ${turns}." default:"all"`
 	MaxLength  int      `help:"Longest sequence, in tokens; 0: the base's." default:"512"`
@@ -70,7 +71,7 @@ func (e *evalCommand) Run(ctx context.Context, c console) error {
 		return fmt.Errorf("--adapter: %w", err)
 	}
 	scores, samples, err := training.Assess(ctx, base, training.Assessment{
-		Data: e.Data, Task: e.Task, Format: e.Format, Columns: e.Columns, Turns: e.Turns, MaxLength: e.MaxLength, Adapter: adapter,
+		Data: e.Data, Task: e.Task, Objective: e.Objective, Format: e.Format, Columns: e.Columns, Turns: e.Turns, MaxLength: e.MaxLength, Adapter: adapter,
 		ExactMatch: e.ExactMatch, Limit: e.Limit, Threads: e.Threads,
 	})
 	if err != nil {

@@ -41,6 +41,8 @@ type planCommand struct {
 	FreezeOutside bool `name:"freeze-embeddings" help:"LISA and block-wise: leave embedding, final norm and head alone."`
 	GaloreRank    int  `default:"128" help:"GaLore: rank of the projected gradient."`
 	NumClasses    int  `default:"2" help:"Classes of the head that an encoder trains too."`
+
+	Objective string `enum:",contrastive" default:"" help:"contrastive: plan for embeddings, of --batch-size pairs of texts of --max-length each; nothing: what else the base learns."`
 }
 
 // planned is one method's plan.
@@ -119,6 +121,9 @@ func (p *planCommand) check() error {
 	}
 	wrong = append(wrong, atLeast(1, map[string]int{"batch-size": p.BatchSize}), atLeast(2, map[string]int{"max-length": p.MaxLength}), atLeast(1, map[string]int{"num-classes": p.NumClasses}),
 		atLeast(0, map[string]int{"labels": p.Labels, "r": p.R, "adapter-drop": p.AdapterDrop, "num-virtual-tokens": p.VirtualTokens, "lisa-layers": p.LISALayers}))
+	if p.Objective != "" && (p.Labels > 0 || p.Adapter != "") {
+		wrong = append(wrong, fmt.Errorf("--labels and --adapter: go without --objective %s", p.Objective))
+	}
 	if p.Labels >= p.MaxLength {
 		wrong = append(wrong, fmt.Errorf("--labels: %d of %d positions cannot carry a loss", p.Labels, p.MaxLength))
 	}
@@ -164,7 +169,7 @@ func (p *planCommand) plan(base *plan.Base, method string) (planned, error) {
 		trained, err = p.adapter(base)
 	} else {
 		trained, err = base.Train(plan.Choice{
-			Method: method, Choice: p.choice(method), LISALayers: p.LISALayers, FreezeOutside: p.FreezeOutside, GaloreRank: p.GaloreRank, Classes: p.NumClasses,
+			Method: method, Choice: p.choice(method), LISALayers: p.LISALayers, FreezeOutside: p.FreezeOutside, GaloreRank: p.GaloreRank, Classes: p.NumClasses, Embeddings: p.Objective != "",
 		})
 	}
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // pushCommand puts an adapter into a registry.
 type pushCommand struct {
 	URI       string   `arg:"" help:"oci://registry/repository:tag; credentials are those of docker login."`
-	Dir       string   `arg:"" help:"The adapter's folder; of a run's, what makes the adapter." type:"path"`
+	Dir       string   `arg:"" help:"The adapter's folder, or a file of llama.cpp's that is one; of a run's folder, what makes the adapter." type:"path"`
 	Base      []string `sep:"none" placeholder:"MODEL" help:"A base that it is for: a Hugging Face folder, a .gguf file or an hf:// URI; may be repeated, for quantised forms say. A server with none of them refuses the adapter."`
 	PlainHTTP []string `name:"plain-http" placeholder:"HOST:PORT" help:"Registries that are reached by HTTP, as loopback ones are."`
 	TrustHost []string `name:"trust-host" placeholder:"HOST:PORT" help:"Hosts without a public address that the registry may lead to: one that gives out its tokens, or that has its files."`

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -53,6 +54,20 @@ func mapped(path string, access int) (*Mapping, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "map", Path: path, Err: err}
 	}
+	return &Mapping{Bytes: m, m: m}, nil
+}
+
+// Memory returns n bytes of zeros that are no file's, in large pages where there are
+// some, until Close.
+func Memory(n int) (*Mapping, error) {
+	if n == 0 {
+		return &Mapping{}, nil
+	}
+	m, err := mmap.MapRegion(nil, n, mmap.RDWR, mmap.ANON, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%d bytes of memory: %w", n, err)
+	}
+	inLargePages(m)
 	return &Mapping{Bytes: m, m: m}, nil
 }
 

@@ -40,6 +40,9 @@ func largePages(file *os.File, m []byte) bool {
 	return unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_DONTNEED) != nil
 }
 
+// inLargePages asks for memory in 2 MiB pages.
+func inLargePages(m []byte) { _ = unix.Madvise(m, unix.MADV_HUGEPAGE) } // where there are none it is as good
+
 // mappedLarge reports whether the mapping at address holds a large page, by
 // /proc/self/smaps.
 func mappedLarge(address string) (bool, error) {

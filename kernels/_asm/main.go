@@ -31,7 +31,7 @@ var (
 )
 
 func main() {
-	set := flag.String("isa", "", "instruction set: avx2, avx512, fused-avx2, fused-avx512, row-avx2, row-avx512, amx, amxint or amxgrad")
+	set := flag.String("isa", "", "instruction set: avx2, avx512, fused-avx2, fused-avx512, row-avx2, row-avx512, int8-avx2, amx, amxint or amxgrad")
 	flag.Parse()
 	build.ConstraintExpr("!noasm")
 	switch *set {
@@ -55,6 +55,8 @@ func main() {
 	case "row-avx512":
 		vectors(avx512)
 		attention(avx512)
+	case "int8-avx2":
+		int8Products()
 	case "amx":
 		amx()
 	case "amxint":

@@ -51,6 +51,16 @@ func ModelFiles(all []string) ([]string, error) {
 	return sorted(append(files, weights...)), nil
 }
 
+// AdapterFiles chooses those that an adapter is loaded from: as ModelFiles does, or
+// the one GGUF file of a repository without a configuration of an adapter.
+func AdapterFiles(all []string) ([]string, error) {
+	ggufs := matching(all, "*.gguf")
+	if len(ggufs) != 1 || slices.Contains(all, "adapter_config.json") {
+		return ModelFiles(all)
+	}
+	return sorted(append(matching(all, described...), ggufs...)), nil
+}
+
 // sorted are files in order, each once.
 func sorted(files []string) []string {
 	slices.Sort(files)

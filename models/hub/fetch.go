@@ -46,37 +46,49 @@ func (s Snapshot) Path() string { return filepath.Join(s.Dir, filepath.FromSlash
 // the hub cannot be reached but the cache has all of it, the answer is the
 // cache's, with Stale set. Only missing files are asked for.
 func (h *Hub) Fetch(ctx context.Context, ref Ref) (Snapshot, error) {
+	return h.fetchChosen(ctx, ref, ModelFiles)
+}
+
+// FetchAdapter is Fetch of what AdapterFiles chooses.
+func (h *Hub) FetchAdapter(ctx context.Context, ref Ref) (Snapshot, error) {
+	return h.fetchChosen(ctx, ref, AdapterFiles)
+}
+
+// chooser are those files of a repository that are wanted.
+type chooser func(all []string) ([]string, error)
+
+func (h *Hub) fetchChosen(ctx context.Context, ref Ref, chosen chooser) (Snapshot, error) {
 	if ref.Revision == "" {
 		ref.Revision = "main"
 	}
-	s, err := h.fetch(ctx, ref)
+	s, err := h.fetch(ctx, ref, chosen)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("%s (revision %s): %w", ref.Repo, ref.Revision, err)
 	}
 	return s, nil
 }
 
-func (h *Hub) fetch(ctx context.Context, ref Ref) (Snapshot, error) {
+func (h *Hub) fetch(ctx context.Context, ref Ref, chosen chooser) (Snapshot, error) {
 	if err := ref.check(); err != nil {
 		return Snapshot{}, err
 	}
 	if h.config.Offline {
-		return h.cached(ref)
+		return h.cached(ref, chosen)
 	}
 	if commitName.MatchString(ref.Revision) && ref.File != "" {
-		if s, err := h.cached(ref); err == nil { // a commit never changes
+		if s, err := h.cached(ref, chosen); err == nil { // a commit never changes
 			return s, nil
 		}
 	}
 	commit, all, err := h.list(ctx, ref)
 	if err != nil {
-		if s, missing := h.cached(ref); errors.Is(err, ErrUnreachable) && missing == nil && ctx.Err() == nil {
+		if s, missing := h.cached(ref, chosen); errors.Is(err, ErrUnreachable) && missing == nil && ctx.Err() == nil {
 			s.Stale = err
 			return s, nil
 		}
 		return Snapshot{}, err
 	}
-	files, err := choose(ref, all)
+	files, err := choose(ref, all, chosen)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -93,9 +105,9 @@ func (h *Hub) fetch(ctx context.Context, ref Ref) (Snapshot, error) {
 	return Snapshot{Ref: ref, Commit: commit, Dir: r.snapshot(commit), Files: files}, r.setCommit(ref.Revision, commit)
 }
 
-func choose(ref Ref, all []string) ([]string, error) {
+func choose(ref Ref, all []string, chosen chooser) ([]string, error) {
 	if ref.File == "" {
-		return ModelFiles(all)
+		return chosen(all)
 	}
 	files := parts(ref.File)
 	for _, file := range files {
@@ -165,7 +177,7 @@ func (h *Hub) reporter(repo, file string, size int64) func(done int64) {
 }
 
 // cached answers from the cache alone.
-func (h *Hub) cached(ref Ref) (Snapshot, error) {
+func (h *Hub) cached(ref Ref, chosen chooser) (Snapshot, error) {
 	r := h.repository(ref.Repo)
 	commit, ok := r.commit(ref.Revision)
 	if !ok {
@@ -177,7 +189,7 @@ func (h *Hub) cached(ref Ref) (Snapshot, error) {
 	}
 	files := parts(ref.File)
 	if ref.File == "" {
-		if files, err = ModelFiles(all); err != nil {
+		if files, err = chosen(all); err != nil {
 			return Snapshot{}, fmt.Errorf("%w: %w", ErrOffline, err)
 		}
 		files = append(files, inModules(r.snapshot(commit), files, all)...)

@@ -87,6 +87,23 @@ func TestModelFiles(t *testing.T) {
 	}
 }
 
+func TestAdapterFiles(t *testing.T) {
+	for all, want := range map[string]string{
+		".gitattributes README.md a.gguf":                                       "README.md a.gguf",
+		"README.md a.gguf adapter_config.json adapter_model.safetensors":        "README.md adapter_config.json adapter_model.safetensors",
+		"a.gguf b.gguf config.json model.safetensors":                           "config.json model.safetensors",
+		"adapter_config.json adapter_model.safetensors checkpoint/adapter.gguf": "adapter_config.json adapter_model.safetensors",
+	} {
+		got, err := AdapterFiles(strings.Fields(all))
+		if err != nil || !slices.Equal(got, strings.Fields(want)) {
+			t.Errorf("%s: %q, %v", all, got, err)
+		}
+	}
+	if _, err := AdapterFiles([]string{"a.gguf", "b.gguf"}); !errors.Is(err, ErrNoWeights) || !strings.Contains(err.Error(), "a.gguf, b.gguf") {
+		t.Errorf("two: %v", err)
+	}
+}
+
 func TestModuleFiles(t *testing.T) {
 	all := strings.Fields("1_Pooling/config.json 2_Dense/config.json 2_Dense/model.safetensors 2_Dense/pytorch_model.bin 3_Normalize/sub/config.json config.json extra/1_Pooling/config.json onnx/config.json")
 	for modules, want := range map[string]string{

@@ -154,7 +154,7 @@ func Classify(t testing.TB, m models.Model, p *models.Pass, task models.Task, cl
 	for _, text := range texts {
 		first := b.Rows()
 		b.AddText(text.Tokens, text.Types, text.Position, text.Adapter)
-		if task == models.Classify {
+		if task == models.Classify && !head.Mean {
 			b.Out = append(b.Out, int32(first+head.Place(text.Tokens, 0)))
 			continue
 		}

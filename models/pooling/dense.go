@@ -16,7 +16,7 @@ type Dense struct {
 	in, out int
 	weight  []float32 // [out, in]
 	bias    []float32 // nil: none
-	act     func(float64) float64
+	activation
 }
 
 // In and Out are the numbers of values that it takes and makes.
@@ -31,20 +31,32 @@ func (d *Dense) Forward(row []float32) []float32 {
 		if d.bias != nil {
 			sum += float64(d.bias[i])
 		}
-		out[i] = float32(d.act(sum))
+		out[i] = float32(d.of(sum))
 	}
 	return out
 }
 
-// activations are those of torch that such modules have, by their class.
-var activations = map[string]func(float64) float64{
-	"Tanh":     math.Tanh,
-	"Identity": func(x float64) float64 { return x },
-	"ReLU":     func(x float64) float64 { return max(x, 0) },
-	"Sigmoid":  func(x float64) float64 { return 1 / (1 + math.Exp(-x)) },
-	"GELU":     func(x float64) float64 { return x / 2 * (1 + math.Erf(x/math.Sqrt2)) },
-	"SiLU":     func(x float64) float64 { return x / (1 + math.Exp(-x)) },
+// activation is one of torch's, with its derivative.
+type activation struct{ of, slope func(float64) float64 }
+
+// activations are those that such modules have, by their class.
+var activations = map[string]activation{
+	"Tanh":     {math.Tanh, func(x float64) float64 { y := math.Tanh(x); return 1 - y*y }},
+	"Identity": {func(x float64) float64 { return x }, func(float64) float64 { return 1 }},
+	"ReLU": {func(x float64) float64 { return max(x, 0) }, func(x float64) float64 {
+		if x > 0 {
+			return 1
+		}
+		return 0
+	}},
+	"Sigmoid": {sigmoid, func(x float64) float64 { y := sigmoid(x); return y * (1 - y) }},
+	"GELU": {func(x float64) float64 { return x / 2 * (1 + math.Erf(x/math.Sqrt2)) }, func(x float64) float64 {
+		return (1+math.Erf(x/math.Sqrt2))/2 + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi)
+	}},
+	"SiLU": {func(x float64) float64 { return x * sigmoid(x) }, func(x float64) float64 { y := sigmoid(x); return y * (1 + x*(1-y)) }},
 }
+
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 // maxDense is the most values that a module Dense may take or make.
 const maxDense = 1 << 16
@@ -78,7 +90,7 @@ func (r *Recipe) readDense(dir string) (err error) {
 	if err := ofSentence(path, c.Input, c.Output); err != nil {
 		return err
 	}
-	d := &Dense{From: path, in: c.In, out: c.Out, act: act}
+	d := &Dense{From: path, in: c.In, out: c.Out, activation: act}
 	file, err := safetensors.Open(filepath.Join(dir, "model.safetensors"))
 	if err != nil {
 		return err

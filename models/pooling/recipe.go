@@ -31,7 +31,9 @@ type Recipe struct {
 	Similarity    string // of two embeddings: cosine, dot, euclidean or manhattan
 	From          string // the file that says so; "": nothing did
 
-	width widthOf // of the hidden states that it is for
+	width widthOf  // of the hidden states that it is for
+	dir   string   // what files are in
+	files []string // that say it
 }
 
 // widthOf is what a key of a file says that the width is; zero: nothing does.
@@ -65,7 +67,7 @@ func Load(dir string) (*Recipe, error) {
 		}
 		return nil, fmt.Errorf("%w: %w", ErrRecipe, err)
 	}
-	r := &Recipe{Similarity: "cosine", From: list}
+	r := &Recipe{Similarity: "cosine", From: list, dir: dir, files: []string{"modules.json", promptsFile}}
 	if err := r.load(dir, list, modules); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecipe, err)
 	}
@@ -92,6 +94,13 @@ func (m module) kind() string {
 // order is where the modules stand that are implemented.
 var order = []string{"Transformer", "Pooling", "Dense", "Normalize"}
 
+// promptsFile is of the whole model, and moduleFiles of the modules of each kind.
+const promptsFile = "config_sentence_transformers.json"
+
+var moduleFiles = map[string][]string{
+	"Transformer": {"sentence_bert_config.json"}, "Pooling": {"config.json"}, "Dense": {"config.json", "model.safetensors"}, "Normalize": {"config.json"},
+}
+
 func (r *Recipe) load(dir, list string, modules []module) error {
 	at := 0
 	for _, m := range modules {
@@ -109,6 +118,9 @@ func (r *Recipe) load(dir, list string, modules []module) error {
 		}
 		at = next
 		path := filepath.Join(dir, m.Path)
+		for _, name := range moduleFiles[kind] {
+			r.files = append(r.files, filepath.Join(m.Path, name))
+		}
 		var err error
 		switch kind {
 		case "Transformer":
@@ -128,7 +140,7 @@ func (r *Recipe) load(dir, list string, modules []module) error {
 	if len(r.Modes) == 0 {
 		return fmt.Errorf("%s: there is no module Pooling", list)
 	}
-	return r.readPrompts(filepath.Join(dir, "config_sentence_transformers.json"))
+	return r.readPrompts(filepath.Join(dir, promptsFile))
 }
 
 // readTransformer reads sentence_bert_config.json and how long a text may be: older

@@ -46,12 +46,13 @@ type setting struct {
 // cell is one number of the table and what it cost.
 type cell struct {
 	setting
-	Parameters int                `json:"parameters"` // trained, the head's among them
-	Scores     map[string]float64 `json:"scores"`     // on the rows to validate on
-	Score      float64            `json:"score"`      // GLUE's
-	Seen       int                `json:"seen"`       // tokens
-	Peak       int64              `json:"peak_bytes"` // of the process
-	Seconds    float64            `json:"seconds"`    // of the process
+	Parameters int                `json:"parameters"`        // trained, the head's among them
+	Scores     map[string]float64 `json:"scores"`            // on the rows to validate on
+	Score      float64            `json:"score"`             // GLUE's
+	Seen       int                `json:"seen"`              // tokens
+	Peak       int64              `json:"peak_bytes"`        // of the process
+	Seconds    float64            `json:"seconds"`           // of the process
+	Processor  float64            `json:"processor_seconds"` // of all its threads, which other work beside it changes little
 	Threads    int                `json:"threads"`
 }
 
@@ -99,7 +100,7 @@ func (b *bench) keep(c *cell) error {
 		err = disk.Write(b.path(c.setting), append(text, '\n'))
 	}
 	if err == nil {
-		fmt.Fprintf(b.out, "%s: %.4f, %d parameters, %d MiB, %.1f minutes\n", b.path(c.setting), c.Score, c.Parameters, c.Peak>>20, c.Seconds/60)
+		fmt.Fprintf(b.out, "%s: %.4f, %d parameters, %d MiB, %.1f processor minutes\n", b.path(c.setting), c.Score, c.Parameters, c.Peak>>20, c.Processor/60)
 	}
 	return err
 }
@@ -141,7 +142,7 @@ func (b *bench) cell(ctx context.Context, m method, rows *rows) error {
 		return nil
 	}
 	args := append([]string{
-		"run", "--base", b.base, "--task", rows.task.Name, "--data", rows.dir, "--method", m.name, "--output", dir, "--overwrite", "--max-length", "0",
+		"run", "--base", b.base, "--task", rows.task.Name, "--data", rows.dir, "--method", cmp.Or(m.trains, m.name), "--output", dir, "--overwrite", "--max-length", "0",
 		"--batch-size", strconv.Itoa(batchSize), "--max-steps", strconv.Itoa(c.Steps), "--warmup-ratio", fmt.Sprint(warmup), "--lr", fmt.Sprint(m.rate),
 		"--seed", strconv.FormatUint(b.seed, 10), "--threads", strconv.Itoa(b.threads), "--samples", "0",
 	}, m.flags...)
@@ -173,9 +174,15 @@ func (b *bench) run(ctx context.Context, c *cell, args []string) (said string, e
 	if err := command.Run(); err != nil {
 		return "", err
 	}
-	c.Seconds = time.Since(start).Seconds()
+	c.took(start, command.ProcessState)
 	c.Peak = peak(command.ProcessState)
 	return out.String(), nil
+}
+
+// took sets the times of a process that has ended.
+func (c *cell) took(start time.Time, p *os.ProcessState) {
+	c.Seconds = time.Since(start).Seconds()
+	c.Processor = (p.UserTime() + p.SystemTime()).Seconds()
 }
 
 // peak is the most memory that a process had at a time.

@@ -76,17 +76,17 @@ func TestDiffering(t *testing.T) {
 
 // TestTable: a method's row has its scores, and a cell that is not there a dash.
 func TestTable(t *testing.T) {
-	b := &bench{base: "x/tiny", tasks: []string{"RTE", "CoLA"}, tokens: 1000, seed: 1}
+	b := &bench{base: "x/tiny", tasks: []string{"RTE", "CoLA"}, tokens: 1000, seed: 1, known: methodsOf}
 	columns := []column{
 		{"lora", map[string]*cell{
-			"RTE":  {setting: setting{Rate: 1e-3}, Parameters: 700, Score: 0.5, Peak: 3 << 20, Seconds: 60},
-			"CoLA": {setting: setting{Rate: 1e-3}, Parameters: 700, Score: -0.25, Peak: 5 << 20, Seconds: 30},
+			"RTE":  {setting: setting{Rate: 1e-3}, Parameters: 700, Score: 0.5, Peak: 3 << 20, Processor: 60},
+			"CoLA": {setting: setting{Rate: 1e-3}, Parameters: 700, Score: -0.25, Peak: 5 << 20, Processor: 30},
 		}},
-		{"full", map[string]*cell{"RTE": {setting: setting{Rate: 1e-4}, Parameters: 9000, Score: 0.625, Peak: 9 << 20, Seconds: 6}}},
+		{"full", map[string]*cell{"RTE": {setting: setting{Rate: 1e-4}, Parameters: 9000, Score: 0.625, Peak: 9 << 20, Processor: 6}}},
 	}
 	text := b.markdown(columns)
 	for _, want := range []string{
-		"| method | rate | parameters | RTE | CoLA | mean | peak memory | minutes |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
+		"| method | rate | parameters | RTE | CoLA | mean | peak memory | processor minutes |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
 		"| lora | 0.001 | 700 | 50.0 | -25.0 | 12.5 | 5 MiB | 1.5 |",
 		"| full | 0.0001 | 9000 | 62.5 | – | – | 9 MiB | 0.1 |",
 	} {
@@ -126,9 +126,23 @@ func TestWhatARunSays(t *testing.T) {
 
 // TestAsked: what is asked wrongly is named.
 func TestAsked(t *testing.T) {
-	for _, args := range [][]string{nil, {"stew"}, {"run", "-methods", "lora,sorcery"}} {
+	for _, args := range [][]string{nil, {"stew"}, {"run", "-methods", "lora,sorcery"}, {"run", "-top", "0"}, {"run", "-top", "2,two"}, {"run", "-top", "2,2"}} {
 		if err := run(context.Background(), args, &bytes.Buffer{}); err == nil {
 			t.Errorf("%q is taken", args)
 		}
+	}
+}
+
+// TestTops: LoRA on the highest blocks is trained and named as a method of its own.
+func TestTops(t *testing.T) {
+	all, err := withTops("1,4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(namesOf(all), " "); got != "lora lora-top1 lora-top4 bitfit houlsby lisa full" {
+		t.Error(got)
+	}
+	if m := all[2]; m.trains != "lora" || !strings.HasSuffix(strings.Join(m.flags, " "), "query,value --top-layers 4") || len(methodsOf[0].flags) != 6 {
+		t.Errorf("%+v", m)
 	}
 }

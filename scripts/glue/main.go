@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -40,6 +41,7 @@ type bench struct {
 	tokens, threads           int
 	seed                      uint64
 	tasks, methods            []string
+	known                     []method // in the order of the table
 	out                       io.Writer
 }
 
@@ -51,7 +53,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("say what to do: run, peer, check or table")
 	}
 	b := &bench{out: out}
-	var tasks, methods string
+	var tasks, methods, tops string
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.StringVar(&b.base, "base", ".base/all-MiniLM-L6-v2", "folder of the encoder")
 	flags.StringVar(&b.data, "data", "../shared/data/glue", "folder with a folder for each task")
@@ -64,14 +66,22 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.IntVar(&b.threads, "threads", 0, "threads; 0: one for each core")
 	flags.Uint64Var(&b.seed, "seed", 1, "seed of the initial values and the order")
 	flags.StringVar(&tasks, "tasks", "RTE,CoLA,STS-B", "tasks, by the names of their folders")
-	flags.StringVar(&methods, "methods", strings.Join(methodNames(), ","), "methods")
+	flags.StringVar(&methods, "methods", "", "methods; all, if empty")
+	flags.StringVar(&tops, "top", "", "numbers of highest blocks, such as 1,2,4: LoRA on those alone is a method, too")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
-	b.tasks, b.methods = strings.Split(tasks, ","), strings.Split(methods, ",")
+	var err error
+	if b.known, err = withTops(tops); err != nil {
+		return err
+	}
+	names := namesOf(b.known)
+	if b.tasks, b.methods = strings.Split(tasks, ","), names; methods != "" {
+		b.methods = strings.Split(methods, ",")
+	}
 	for _, name := range b.methods {
-		if !slices.ContainsFunc(methodsOf, func(m method) bool { return m.name == name }) {
-			return fmt.Errorf("-methods: %q is none of %s", name, strings.Join(methodNames(), ", "))
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("-methods: %q is none of %s", name, strings.Join(names, ", "))
 		}
 	}
 	return actions[args[0]](b, ctx)
@@ -79,11 +89,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 // method is one that is compared.
 type method struct {
-	name  string
-	flags []string // of peft-train run
-	rate  float64
-	whole bool // it makes a model, and no adapter
-	peer  bool // PyTorch and PEFT train it too
+	name   string
+	trains string   // the trainer's method; empty: that of the name
+	flags  []string // of peft-train run
+	rate   float64
+	whole  bool // it makes a model, and no adapter
+	peer   bool // PyTorch and PEFT train it too
 }
 
 // methodsOf are those of the table, in its order.
@@ -95,16 +106,35 @@ var methodsOf = []method{
 	{name: "full", rate: 1e-4, whole: true, peer: true},
 }
 
-func methodNames() (names []string) {
-	for _, m := range methodsOf {
+func namesOf(methods []method) (names []string) {
+	for _, m := range methods {
 		names = append(names, m.name)
 	}
 	return names
 }
 
+// withTops are the methods of the table with LoRA on so many of the highest blocks behind
+// LoRA itself.
+func withTops(list string) ([]method, error) {
+	all := slices.Clone(methodsOf)
+	if list == "" {
+		return all, nil
+	}
+	for i, k := range strings.Split(list, ",") {
+		if n, err := strconv.Atoi(k); err != nil || n < 1 || slices.Contains(strings.Split(list, ",")[:i], k) {
+			return nil, fmt.Errorf("-top: %q is no number of blocks, or there twice", k)
+		}
+		lora := methodsOf[0]
+		all = slices.Insert(all, 1+i, method{
+			name: lora.name + "-top" + k, trains: lora.name, flags: append(slices.Clone(lora.flags), "--top-layers", k), rate: lora.rate,
+		})
+	}
+	return all, nil
+}
+
 // chosen are the methods that are asked for.
 func (b *bench) chosen() (all []method) {
-	for _, m := range methodsOf {
+	for _, m := range b.known {
 		if slices.Contains(b.methods, m.name) {
 			all = append(all, m)
 		}

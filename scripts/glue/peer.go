@@ -149,7 +149,7 @@ func (b *bench) script(ctx context.Context, c *cell, j job) (*told, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Seconds = time.Since(start).Seconds()
+	c.took(start, command.ProcessState)
 	answer := &told{}
 	return answer, json.Unmarshal(said, answer)
 }

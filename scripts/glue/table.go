@@ -74,14 +74,14 @@ func (b *bench) markdown(columns []column) string {
 	fmt.Fprintf(&s, "Each cell has seen %d tokens of its task's rows, to the next batch of %d (seed %d); linear schedule with %.0f %% warm-up, no weight decay, nothing is cut. ",
 		b.tokens, batchSize, b.seed, 100*warmup)
 	s.WriteString("RTE: accuracy, CoLA: Matthews, STS-B: the mean of Pearson and Spearman, all on GLUE's dev rows after the last step. Parameters are all that are trained, the head's among them. ")
-	s.WriteString("Memory is the most that the process had, minutes are the whole process's. Made by `make glue`.\n\n![Scores by method](glue.svg)\n\n")
+	s.WriteString("Memory is the most that the process had; minutes are those that its threads had of the processors, from start to end, since other work beside it changes them little. Made by `make glue`.\n\n![Scores by method](glue.svg)\n\n")
 	s.WriteString("| method | rate | parameters |")
 	rule := "|---|---:|---:|"
 	for _, task := range b.tasks {
 		fmt.Fprintf(&s, " %s |", task)
 		rule += "---:|"
 	}
-	s.WriteString(" mean | peak memory | minutes |\n" + rule + "---:|---:|---:|\n")
+	s.WriteString(" mean | peak memory | processor minutes |\n" + rule + "---:|---:|---:|\n")
 	for _, c := range columns {
 		var last *cell
 		var peak int64
@@ -93,7 +93,7 @@ func (b *bench) markdown(columns []column) string {
 				row += " – |"
 				continue
 			}
-			last, peak, score, minutes = done, max(peak, done.Peak), score+done.Score, minutes+done.Seconds/60
+			last, peak, score, minutes = done, max(peak, done.Peak), score+done.Score, minutes+done.Processor/60
 			row += fmt.Sprintf(" %.1f |", 100*done.Score)
 		}
 		mean := "–"

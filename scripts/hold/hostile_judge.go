@@ -297,13 +297,7 @@ func (b *base) embed(ctx context.Context, e *runtime.Engine, recipe *pooling.Rec
 	if a.err != nil {
 		return a
 	}
-	row := a.encoded[0].Row(0)
-	for _, d := range recipe.Dense {
-		row = d.Forward(row)
-	}
-	if recipe.Normalize {
-		pooling.Normalize(row)
-	}
+	row := recipe.Embedding(a.encoded[0].Row(0))
 	a.encoded = []kernels.Matrix{kernels.MatrixOf(1, len(row), row)}
 	return a
 }

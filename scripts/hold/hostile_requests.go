@@ -77,6 +77,8 @@ var forEncoders = []requestSeed{
 	{"/v1/embeddings", `{"input":"the cat","encoding_format":"base64","dimensions":3,"model":"lora"}`},
 	{"/v1/embeddings", `{"input":[[2,5,6,3],[2,7,3]],"encoding_format":"float","user":"u","truncate_prompt_tokens":-1}`},
 	{"/v1/embeddings", `{"input":["the cat","sat","on the mat"],"model":"ia3"}`},
+	{"/pooling", `{"input":["the cat",[2,5,3]],"task":"token_embed","use_activation":false,"encoding_format":"base64","truncate_prompt_tokens":-1,"truncation_side":"left","model":"lora"}`},
+	{"/pooling", `{"input":["the cat","sat"],"task":"embed","user":"u"}`},
 	{"/embed", `{"inputs":["the cat","sat"],"normalize":false,"truncate":true,"truncation_direction":"Right","dimensions":2}`},
 	{"/embed_all", `{"inputs":["the cat",[2,5,3]],"truncate":false,"model":"dora"}`},
 	{"/similarity", `{"inputs":{"source_sentence":"the cat","sentences":["a cat","the mat"]},"parameters":{"truncate":true}}`},

@@ -143,9 +143,10 @@ func (s *soaking) once(ctx context.Context, client *http.Client, draw *rand.Rand
 	case 8:
 		s.do(ctx, client, http.MethodPost, "/v1/classify?adapter="+s.heads[draw.IntN(len(s.heads))], map[string]any{"input": []any{prompt, prompt + "b", []int{5, 6, 7}}[draw.IntN(3)], "top_k": 1 + draw.IntN(3)})
 	case 9:
-		path := []string{"/v1/embeddings", "/embed", "/embed_all", "/v1/score", "/rerank", "/similarity"}[draw.IntN(6)]
+		path := []string{"/v1/embeddings", "/pooling", "/embed", "/embed_all", "/v1/score", "/rerank", "/similarity"}[draw.IntN(7)]
 		s.do(ctx, client, http.MethodPost, path+"?adapter="+adapter, map[string]any{
 			"/v1/embeddings": map[string]any{"input": []string{prompt, "b"}, "encoding_format": "base64"},
+			"/pooling":       map[string]any{"input": []string{prompt, "b"}, "task": []string{"token_embed", "embed"}[draw.IntN(2)]},
 			"/embed":         map[string]any{"inputs": []string{prompt, "b"}},
 			"/embed_all":     map[string]any{"inputs": prompt},
 			"/v1/score":      map[string]any{"text_1": prompt, "text_2": []string{"a", "b"}},

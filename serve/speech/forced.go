@@ -36,7 +36,7 @@ func (f forced) next(s *scan) taken {
 	end, ok := s.object(start)
 	switch {
 	case !ok && s.ended:
-		return s.said(len(s.text)) // cut
+		return s.skipped(len(s.text)) // a part of a call is no text
 	case !ok:
 		return taken{}
 	case f.name != "":
@@ -44,7 +44,7 @@ func (f forced) next(s *scan) taken {
 	}
 	call, ok := readCall(s.text[start:end], true)
 	if !ok {
-		return s.said(end)
+		return s.skipped(end)
 	}
 	s.inside = true
 	return taken{n: end, call: call}

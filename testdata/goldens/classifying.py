@@ -8,7 +8,6 @@ gradient and its product with the numbers of the tensor's name (README.md: SmolL
 import os
 import zlib
 
-import numpy
 import torch
 import transformers
 from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 import heads
+from fingerprints import fingerprint
 from oracle import seed, write_json
 from training import saved_name
 
@@ -37,6 +37,9 @@ CASES = [
     ("encoders/roberta", "all-linear", heads.TEXT, 2, SINGLE, {}),
     ("encoders/distilbert", "text", heads.TEXT, 2, SINGLE, {}),
     ("encoders/deberta", "text", heads.TEXT, 2, SINGLE, {}),
+    ("encoders/modernbert", "text", heads.TEXT, 3, SINGLE, {}),
+    ("encoders/modernbert", "tokens", heads.TOKEN, 4, TAGS, {}),
+    ("encoders/modernbert", "own-mean", heads.TEXT, 2, MULTI, {}),
     ("llama-gqa", "text", heads.TEXT, 3, SINGLE, {}),
     ("llama-gqa", "dora", heads.TEXT, 6, SINGLE, {}),
     ("llama-gqa", "tokens", heads.TOKEN, 5, TAGS, {}),
@@ -45,24 +48,6 @@ CASES = [
     ("encoders/bert", "own-tokens", heads.TOKEN, 5, TAGS, {}),
     ("encoders/distilbert", "own-text", heads.TEXT, 1, REGRESSION, {}),
 ]
-
-
-def numbers(name, n):
-    """The numbers that README.md gives a name, with bound 1."""
-    h = 0xCBF29CE484222325
-    for b in name.encode():
-        h = (h ^ b) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    with numpy.errstate(over="ignore"):
-        z = numpy.uint64(h) + numpy.arange(1, n + 1, dtype=numpy.uint64) * numpy.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ z >> numpy.uint64(30)) * numpy.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ z >> numpy.uint64(27)) * numpy.uint64(0x94D049BB133111EB)
-        z ^= z >> numpy.uint64(31)
-    return torch.from_numpy((z >> numpy.uint64(40)).astype(numpy.float64) / 2**23 - 1)
-
-
-def fingerprint(name, values):
-    v = values.detach().double().flatten()
-    return [float(f"{x:.8g}") for x in (v.norm(), numbers(name, len(v)) @ v)]
 
 
 def rows_of(config, task, classes, problem, typed, key):

@@ -36,6 +36,9 @@ OWN = [
     ("encoders/electra", "own-text", TEXT, 2, {}),
     ("encoders/mpnet", "own-text", TEXT, 4, dict(problem_type="multi_label_classification")),
     ("encoders/deberta", "own-text", TEXT, 3, {}),
+    ("encoders/modernbert", "own-text", TEXT, 3, {}),
+    ("encoders/modernbert", "own-mean", TEXT, 2, dict(classifier_pooling="mean", classifier_bias=True, classifier_activation="relu")),
+    ("encoders/modernbert", "own-tokens", TOKEN, 4, {}),
     ("encoders/bert", "own-tokens", TOKEN, 5, dict(id2label=dict(enumerate(ENTITIES)))),
     # Texts of 23 tokens end with two of padding.
     ("gpt2", "own-text", TEXT, 3, dict(pad_token_id=9)),
@@ -64,6 +67,9 @@ CASES = [
     ("encoders/mpnet", "text", TEXT, 2, lambda: lora(TEXT, target_modules=["attn.q", "attn.v"])),
     # The pooler is a part of the head, which PEFT does not save by itself.
     ("encoders/deberta", "text", TEXT, 2, lambda: lora(TEXT, target_modules=["query_proj"], modules_to_save=["classifier", "pooler"])),
+    # So is the dense layer of ModernBERT's head, and its norm.
+    ("encoders/modernbert", "text", TEXT, 3, lambda: lora(TEXT, target_modules=["Wqkv"], modules_to_save=["classifier", "head"])),
+    ("encoders/modernbert", "tokens", TOKEN, 4, lambda: lora(TOKEN, target_modules=["Wqkv"], modules_to_save=["classifier", "head"])),
     ("llama-gqa", "text", TEXT, 3, lambda: lora(TEXT, target_modules=["q_proj", "v_proj"])),
     ("llama-gqa", "dora", TEXT, 6, lambda: lora(TEXT, target_modules=["q_proj"], use_dora=True)),
     ("llama-gqa", "tokens", TOKEN, 5, lambda: lora(TOKEN, target_modules=["k_proj", "down_proj"])),
@@ -75,18 +81,20 @@ CASES = [
 NAMED = {("encoders/bert", "tokens"): ENTITIES, ("llama-gqa", "text"): ["bad", "so so", "good"]}
 
 
-def load(base, task, classes):
-    options = {"ignore_mismatched_sizes": True}
+def load(base, task, classes, values={}):
+    options = {"ignore_mismatched_sizes": True, **values}
     model = CLASSES[task].from_pretrained(base, num_labels=classes, dtype=torch.float32, attn_implementation="eager", **options)
     with torch.no_grad():
         for name, p in model.named_parameters():
-            if is_head(name) and base != "encoders/bert-classifier":
+            if name.endswith("norm.weight"):
+                p.normal_(1.0, 0.4) if is_head(name) else None
+            elif is_head(name) and base != "encoders/bert-classifier":
                 p.normal_(0.0, 0.4)
     return model.eval()
 
 
 def is_head(name):
-    return name.startswith(("classifier.", "pre_classifier.", "pooler.", "score."))
+    return name.startswith(("head.", "classifier.", "pre_classifier.", "pooler.", "score."))
 
 
 def folder(base, name):
@@ -119,7 +127,7 @@ def golden(model, path, config, task, typed=True):
 def make_own(base, name, task, classes, values):
     path = folder(base, name)
     seed(path)
-    model = load(base, task, classes)
+    model = load(base, task, classes, {k: v for k, v in values.items() if k.startswith("classifier_")})
     for key, value in values.items():
         setattr(model.config, key, value)
     model.config.architectures = [type(model).__name__]

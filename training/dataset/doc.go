@@ -24,7 +24,10 @@ type Sequence struct {
 	// Values are what a head's scores are to be, of several labels or a regression; nil:
 	// the target is a class.
 	Values []float32
-	Whole  bool // of a head: no token is left out
+	Whole  bool // of a head, or an embedding: no token is left out
+	// Of texts whose embeddings are compared: which it is of its example, and the tokens
+	// that pooling passes over. Values of the first are how near the second is.
+	Text, Passed int
 }
 
 // Rows is the number of positions that have to be computed.
@@ -54,6 +57,9 @@ func (s Sequence) Last() int {
 // one; -1: nowhere.
 func (s Sequence) Activation(invocation []int32) int {
 	prompt := slices.IndexFunc(s.Targets, func(t int32) bool { return t >= 0 }) + 1
+	if s.Whole {
+		prompt = len(s.Tokens)
+	}
 	if at := models.Activation(s.Tokens[:prompt], invocation); at >= 0 {
 		return at
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/models/tokenizer"
 )
 
@@ -24,6 +25,8 @@ type Encoder struct {
 	// text is to be generated.
 	Head  *models.Head
 	Types bool // the base has types of tokens
+	// Recipe is of embeddings, which texts are compared by; nil: they are not.
+	Recipe *pooling.Recipe
 }
 
 // Sequence encodes the whole text at once: where the prompt ends, tokens are
@@ -32,8 +35,15 @@ type Encoder struct {
 // loses the beginning of its prompt, but for the special tokens, and then its
 // end.
 func (e *Encoder) Sequence(x Example) (s Sequence, cut bool, err error) {
-	if e.Head != nil {
+	switch {
+	case e.Head != nil:
 		return e.forHead(x)
+	case e.Recipe != nil:
+		all, cut, err := e.compared(x)
+		if err != nil {
+			return s, false, err
+		}
+		return all[0], cut, nil
 	}
 	tokens, learn, err := e.encode(x)
 	if err != nil {

@@ -16,6 +16,8 @@ type Example struct {
 	Words  []string  // of Text, one space between them
 	Tags   []int     // of the words
 	Values []float32 // see Sequence
+
+	Compared []string // texts whose embeddings are compared, Text the first of them
 }
 
 // Prompt is the text before what is learnt first; of a head, all.

@@ -19,6 +19,7 @@ type Set struct {
 	encoder *Encoder
 	pick    []int32 // the records in use; nil: all
 	parts   []part  // one a record, in order; packed: one or more
+	each    int     // parts of every record, unless it is packed
 	packed  bool
 	windows [][]int32 // packed: the parts of each
 	ignored []string  // columns
@@ -90,6 +91,10 @@ func (s *Set) readAll(n int, o Options) error {
 		s.format = newTaskFormat(o.Task, o.Labels)
 	case o.Labels != nil:
 		s.format = newLabelFormat(o.Columns, o.Labels)
+	case s.encoder.Recipe != nil:
+		if s.format, err = newComparedFormat(first); err != nil {
+			return err
+		}
 	case o.Task != nil:
 		s.format = o.Task
 	default:
@@ -117,7 +122,8 @@ func (s *Set) readAll(n int, o Options) error {
 		if cut {
 			s.report.Cut++
 		}
-		length := 0
+		length, most := 0, 0
+		s.each = len(parts)
 		for k, q := range parts {
 			labels := q.Labels()
 			if labels == 0 {
@@ -129,11 +135,14 @@ func (s *Set) readAll(n int, o Options) error {
 			s.parts = append(s.parts, part{int32(i), int32(k), int32(len(q.Tokens)), int32(q.Rows()), int32(labels)})
 			s.report.Labels += labels
 			length += len(q.Tokens)
+			if most = max(most, len(q.Tokens)); x.Compared == nil { // or else each is by itself
+				most = length
+			}
 			buffer = q.appendTo(buffer[:0])
 			_, _ = digest.Write(buffer) // a hash never fails
 		}
 		s.report.Tokens += length
-		s.report.Longest = max(s.report.Longest, length)
+		s.report.Longest = max(s.report.Longest, most)
 	}
 	s.report.Digest = hex.EncodeToString(digest.Sum(nil)[:8])
 	s.arrange()
@@ -155,8 +164,11 @@ func (s Sequence) appendTo(b []byte) []byte {
 
 // encoded are the sequences of an example: one, unless it is packed and long.
 func (s *Set) encoded(x Example) (parts []Sequence, cut bool, err error) {
-	if s.packed {
+	switch {
+	case s.packed:
 		return s.encoder.Parts(x)
+	case s.encoder.Recipe != nil:
+		return s.encoder.compared(x)
 	}
 	q, cut, err := s.encoder.Sequence(x)
 	return []Sequence{q}, cut, err
@@ -267,8 +279,12 @@ func (s *Set) Prompt(i int) (Prompt, error) {
 // Sequences returns those of example i or, packed, of window i.
 func (s *Set) Sequences(i int) ([]Sequence, error) {
 	if !s.packed {
-		q, err := s.Sequence(i)
-		return []Sequence{q}, err
+		x, err := s.Example(i)
+		if err != nil {
+			return nil, err
+		}
+		all, _, err := s.encoded(x)
+		return all, err
 	}
 	var all []Sequence
 	for _, n := range s.windows[i] {
@@ -288,11 +304,14 @@ func (s *Set) Sequences(i int) ([]Sequence, error) {
 
 // sizes tells of the sequences of i what they cost, without making them.
 func (s *Set) sizes(i int) []Size {
-	if !s.packed {
-		p := s.parts[s.record(i)]
-		return []Size{{int(p.rows), int(p.labels)}}
-	}
 	var all []Size
+	if !s.packed {
+		first := s.each * s.record(i)
+		for _, p := range s.parts[first : first+s.each] {
+			all = append(all, Size{int(p.rows), int(p.labels)})
+		}
+		return all
+	}
 	for _, n := range s.windows[i] {
 		all = append(all, Size{int(s.parts[n].rows), int(s.parts[n].labels)})
 	}

@@ -19,6 +19,9 @@ type Choice struct {
 	GaloreRank    int  // rank of the projected gradients; 128
 
 	Classes int // of the head that an encoder trains too; 0: there is none, and nothing of its passes is known
+	// Embeddings are learnt, of pairs of texts that are compared, in the place of all else:
+	// a sequence is one of two in a row of a micro-batch.
+	Embeddings bool
 }
 
 // ErrMethod reports a method that cannot be planned on a base.

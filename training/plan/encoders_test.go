@@ -12,6 +12,32 @@ import (
 	"github.com/peft-serve/peft-serve/training/plan"
 )
 
+// TestEmbeddingsArePlanned: of pairs of texts that are compared the account has the passes
+// of a whole micro-batch, and the work of computing them twice where there are several.
+func TestEmbeddingsArePlanned(t *testing.T) {
+	base, err := plan.Open(modeltest.Goldens(t, "encoders", "bert"), models.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range []string{"lora", "full"} {
+		var last models.FLOPs
+		for _, n := range []int{3, 30} { // pairs, in one pass and in several
+			trained, err := base.Train(plan.Choice{Method: method, Classes: 3, Embeddings: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			live, flops, ok := trained.Measure(plan.Batch{Sequences: n, Length: 40})
+			if !ok || live.Kept == 0 || trained.Head() != "" {
+				t.Fatalf("%s: nothing is measured: %+v", method, live)
+			}
+			if n == 30 && flops.Forward < 19.9*last.Forward || n == 30 && flops.Backward > 10.1*last.Backward {
+				t.Errorf("%s: ten times as many take %+v, and the few %+v", method, flops, last)
+			}
+			last = flops
+		}
+	}
+}
+
 // TestPeakOfEncoders records passes through the heads of the golden encoders and holds
 // the account against their peak.
 func TestPeakOfEncoders(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
@@ -17,10 +18,13 @@ type Batch struct {
 }
 
 // lengths are those of the sequences as a trainer computes them: what follows
-// the last position that predicts is not, but for a head.
-func (b Batch) lengths(head *models.Head) []dataset.Size {
-	l := dataset.Size{Rows: b.Length, Labels: min(b.Labels, b.Length)}
+// the last position that predicts is not, but for a head or an embedding.
+func (b Batch) lengths(o *training.Objective) []dataset.Size {
+	l, n, head := dataset.Size{Rows: b.Length, Labels: min(b.Labels, b.Length)}, b.Sequences, o.Head
 	switch {
+	case o.Recipe != nil:
+		n *= 2 // texts of a row
+		l.Labels = len(pooling.Rows(o.Recipe.Modes, b.Length, 0))
 	case head != nil && head.Task == models.Classify:
 		l.Labels = 1
 	case head != nil && b.Labels == 0:
@@ -28,7 +32,7 @@ func (b Batch) lengths(head *models.Head) []dataset.Size {
 	case b.Labels == 0:
 		l = dataset.Size{Rows: max(b.Length-1, 1), Labels: max(b.Length-1, 1)}
 	}
-	all := make([]dataset.Size, b.Sequences)
+	all := make([]dataset.Size, n)
 	for i := range all {
 		all[i] = l
 	}
@@ -44,7 +48,7 @@ func (t *Trained) Measure(batch Batch) (live models.Live, flops models.FLOPs, ok
 		return live, flops, false
 	}
 	method := t.method()
-	live, flops, err := training.Measure(t.base.model, method, o, t.Recompute, batch.lengths(o.Head)...)
+	live, flops, err := training.Measure(t.base.model, method, o, t.Recompute, batch.lengths(&o)...)
 	if err != nil {
 		panic(fmt.Sprintf("plan: a batch of %+v: %v", batch, err)) // it has labels
 	}
@@ -57,6 +61,9 @@ func (t *Trained) Measure(batch Batch) (live models.Live, flops models.FLOPs, ok
 // objective is what is learnt; false where no pass is implemented, or nothing said for it.
 func (t *Trained) objective() (o training.Objective, ok bool) {
 	m := t.base.model
+	if m != nil && t.recipe != nil {
+		return training.Objective{Recipe: t.recipe}, m.Config().Architecture.Does(models.Encode)
+	}
 	if m == nil || t.classes == nil {
 		return o, m != nil && m.Config().Architecture.Does(models.Generate)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/training"
 )
 
@@ -23,6 +24,7 @@ type Trained struct {
 
 	base     *Base
 	classes  *models.Classes  // of a head; nil: none
+	recipe   *pooling.Recipe  // of embeddings that are learnt; nil: none are
 	config   *adapters.Config // of an adapter
 	training adapters.Training
 	active   []int           // blocks of the base that train
@@ -86,6 +88,10 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 		return nil, fmt.Errorf("%w: %q (known: %v)", ErrMethod, c.Method, Methods())
 	}
 	classes := b.classes(c.Classes)
+	var embeds *pooling.Recipe
+	if c.Embeddings {
+		classes, embeds = nil, pooling.Default(b.config.Causal)
+	}
 	if recipe, ok := adapters.FindRecipe(c.Method); ok {
 		if recipe.Check != nil {
 			if err := recipe.Check(b, &c.Choice); err != nil {
@@ -100,7 +106,7 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrMethod, c.Method, err)
 		}
-		t.Method = c.Method
+		t.Method, t.recipe = c.Method, embeds
 		return t, nil
 	}
 	if classes != nil {
@@ -130,7 +136,7 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 	drawn := c.Method == "lisa" || c.Method == "block-wise"
 	outside := !drawn || !c.FreezeOutside
 	t := b.TrainBlocks(active, outside)
-	t.Method, t.classes = c.Method, classes
+	t.Method, t.classes, t.recipe = c.Method, classes, embeds
 	if c.Method == "galore" {
 		t.galore = cmp.Or(c.GaloreRank, 128)
 	}

@@ -25,7 +25,7 @@ import (
 
 // Pushed is an adapter that is to be in a registry.
 type Pushed struct {
-	Dir      string
+	Dir      string   // or a file of llama.cpp's
 	Digest   string   // of the adapter
 	BaseName string   // as its configuration has it; empty: it names none
 	Bases    []string // digests of the bases that it is for; none: that is not said
@@ -44,7 +44,7 @@ func (r *Registries) Push(ctx context.Context, uri string, p Pushed) (manifest s
 	if ref.Digest() != "" {
 		return "", fmt.Errorf("%q: the digest is what comes of a push: name a tag", uri)
 	}
-	files, err := adapters.Files(p.Dir)
+	files, err := p.files()
 	if err != nil {
 		return "", err
 	}
@@ -72,6 +72,19 @@ func (r *Registries) Push(ctx context.Context, uri string, p Pushed) (manifest s
 		return "", fmt.Errorf("%s: %w", uri, r.fault(err))
 	}
 	return as.Digest.String(), nil
+}
+
+// files are those of the folder, or the one file that is the adapter.
+func (p *Pushed) files() ([]string, error) {
+	if file, err := adapters.GGUFIn(p.Dir); err != nil || file != p.Dir || file == "" {
+		return adapters.Files(p.Dir)
+	}
+	dir, name := filepath.Split(p.Dir)
+	if !adapters.IsFile(name) {
+		return nil, fmt.Errorf("%q: the name of a file begins with no point", name)
+	}
+	p.Dir = dir
+	return []string{name}, nil
 }
 
 func (p Pushed) annotations() map[string]string {

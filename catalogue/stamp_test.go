@@ -1,0 +1,95 @@
+package catalogue
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/peft-serve/peft-serve/models/chat"
+)
+
+// old lets a folder be one that has not changed for a while.
+func old(t *testing.T, dir string) {
+	t.Helper()
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(dir, long, long); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A folder that has been as it is for a while is not read again, whatever changes in it
+// is seen at once, and its stamp is the one that reading it anew makes.
+func TestListingsSeeEachChange(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) func() error {
+		return func() error { return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644) }
+	}
+	templates := filepath.Join(dir, chat.TemplateFolder)
+	target := filepath.Join(t.TempDir(), "target")
+	var k listings
+	for i, change := range []func() error{
+		write(configName, "{}"),
+		write("weights", "one"),
+		write("weights", "three"), // in place
+		func() error { return os.Symlink(target, filepath.Join(dir, "link")) },
+		func() error { return os.WriteFile(target, nil, 0o644) }, // elsewhere
+		func() error { return os.WriteFile(target, []byte("x"), 0o644) },
+		func() error { return os.Mkdir(templates, 0o755) },
+		func() error { return os.WriteFile(filepath.Join(templates, "a.jinja"), nil, 0o644) },
+		func() error { return os.WriteFile(filepath.Join(templates, "a.jinja"), []byte("a"), 0o644) },
+		func() error { return os.WriteFile(filepath.Join(templates, "b.jinja"), nil, 0o644) },
+		func() error { return os.RemoveAll(templates) },
+		func() error { return os.Rename(filepath.Join(dir, "weights"), filepath.Join(dir, "others")) },
+		func() error { return os.Remove(filepath.Join(dir, "others")) },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		now, err := k.stampOf(dir)
+		want, _ := stampOf(dir)
+		if err != nil || now != want {
+			t.Fatalf("change %d: %x, %v, want %x", i, now, err, want)
+		}
+		old(t, dir)
+		if _, err := os.Stat(templates); err == nil {
+			old(t, templates)
+		}
+		if again, err := k.stampOf(dir); err != nil || again != want {
+			t.Fatalf("change %d: %x, %v, want %x", i, again, err, want)
+		}
+		before := k.all[dir]
+		if again, ok := k.kept(dir); !ok || again != want || before == nil {
+			t.Fatalf("change %d: a folder that is as it was is read again", i)
+		}
+	}
+}
+
+// What changed a moment ago may change again without another time, and what a file system
+// does not tell is seen after a while: neither is kept.
+func TestListingsDoNotLast(t *testing.T) {
+	dir := t.TempDir()
+	writeAdapter(t, dir, "a", "one")
+	dir = filepath.Join(dir, "a")
+	var k listings
+	if _, err := k.stampOf(dir); err != nil || k.all[dir] != nil {
+		t.Errorf("a folder that has just changed is kept (%v)", err)
+	}
+	old(t, dir)
+	if _, err := k.stampOf(dir); err != nil || k.all[dir] == nil {
+		t.Fatal("a folder that has long been as it is is not kept", err)
+	}
+	k.all[dir].start = time.Now().Add(-listedFor)
+	if _, ok := k.kept(dir); ok {
+		t.Error("a folder is kept for ever")
+	}
+	if _, err := k.stampOf(dir); err != nil || time.Since(k.all[dir].start) >= listedFor {
+		t.Error("it is not read anew", err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := k.stampOf(dir); err == nil || now != (stamp{}) || k.all[dir] != nil {
+		t.Error("a folder that is gone is kept", now, err)
+	}
+}

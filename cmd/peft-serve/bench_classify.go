@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/runtime"
+)
+
+// Classification is measured by processor time, of this process or, with --url, of the
+// server: texts by adapters of each family beside the base's bare forward, one at a time
+// and many at once, and one text through one task and through all.
+
+// classified is one load of a bench of classification. Times are in milliseconds of
+// processor time.
+type classified struct {
+	Name    string    `json:"name"`
+	Texts   int       `json:"texts"` // at once
+	Tasks   int       `json:"tasks"` // that each goes through
+	Each    float64   `json:"milliseconds_a_text"`
+	Beside  string    `json:"beside,omitempty"` // the load that its ratio is to
+	Ratio   float64   `json:"ratio,omitempty"`
+	Samples []float64 `json:"samples"`
+}
+
+// classifyLoad is what is run for one.
+type classifyLoad struct {
+	classified
+	here   bool // whatever --url says
+	repeat int  // runs of a sample
+	run    func(ctx context.Context, round int) error
+}
+
+// atOnce is how many texts there are at once, unless --requests says otherwise, and
+// textTokens how long they are, unless --prompt does.
+const (
+	atOnce     = 64
+	textTokens = 32
+)
+
+// sampleTime is what a sample takes at least, so that a scrape does not show.
+const sampleTime = 400 * time.Millisecond
+
+// measureClassify has a server or the engine classify.
+func (b *benchCommand) measureClassify(ctx context.Context, c console, r *report) (err error) {
+	if !b.given["requests"] {
+		b.Requests = atOnce
+	}
+	if b.Adapters == 0 {
+		b.Adapters = b.Requests
+	}
+	b.Prompt = b.promptTokens(textTokens)
+	dir := b.Keep
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "peft-serve-bench-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: boundless, Dir: dir}, b.Requests, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	r.describe(b.source(), d.base)
+	made, err := b.writeHeaded(d.base.model, dir)
+	if err != nil {
+		return err
+	}
+	t := &texts{bench: b, bed: d, pass: models.NewPass(d.pool), ask: d.classify, spent: processorTime}
+	if b.URL != "" {
+		if err := t.askServer(ctx, b, r); err != nil {
+			return err
+		}
+	} else if err := d.residents(ctx, made); err != nil {
+		return err
+	}
+	if t.tokens, err = d.base.text.EncodePlain(benchText); err != nil {
+		return err
+	}
+	r.Rank = b.Rank
+	r.Classified, err = t.measure(ctx, t.loads(made), b.Repetitions)
+	return err
+}
+
+// residents brings adapters into memory.
+func (d *bed) residents(ctx context.Context, made map[string][]string) error {
+	for _, names := range made {
+		for _, name := range names {
+			if _, err := d.catalogue.Load(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// texts are what is classified, and by what.
+type texts struct {
+	bench  *benchCommand
+	bed    *bed
+	pass   *models.Pass
+	tokens []int32
+	ask    func(ctx context.Context, text string, adapters []string) error // several: one text by each
+	spent  func(ctx context.Context) (time.Duration, error)                // processor time of who answers, so far
+}
+
+// loads are what is measured of families of adapters.
+func (t *texts) loads(made map[string][]string) (all []classifyLoad) {
+	n := t.bench.Requests
+	add := func(name, beside string, count, tasks int, run func(ctx context.Context, round int) error) {
+		all = append(all, classifyLoad{classified: classified{Name: name, Texts: count, Tasks: tasks, Beside: beside}, here: beside == "", run: run})
+	}
+	bare := func(count int) func(context.Context, int) error {
+		return func(_ context.Context, round int) error { t.forward(t.cut(round, count)); return nil }
+	}
+	const one, batch, task = "bare forward", "bare forward of a batch", "one text, 1 head"
+	add(one, "", 1, 1, bare(1))
+	for _, family := range families {
+		add("one text, "+family, one, 1, 1, func(ctx context.Context, round int) error {
+			return t.ask(ctx, t.text(t.cut(round, 1)[0]), made[family][:1])
+		})
+	}
+	add(batch, "", n, 1, bare(n))
+	for _, family := range families {
+		names := made[family]
+		add(fmt.Sprintf("%d texts at once, %d %s", n, min(n, len(names)), family), batch, n, 1, func(ctx context.Context, round int) error {
+			return t.together(ctx, t.cut(round, n), names)
+		})
+	}
+	heads := made[families[0]]
+	through := func(names []string) func(ctx context.Context, round int) error {
+		return func(ctx context.Context, round int) error { return t.ask(ctx, t.text(t.cut(round, 1)[0]), names) }
+	}
+	add(task, one, 1, 1, through(heads[:1]))
+	if len(heads) > 1 {
+		add(fmt.Sprintf("one text, %d heads", len(heads)), task, 1, len(heads), through(heads))
+	}
+	return all
+}
+
+// cut returns the tokens of texts, others in each round.
+func (t *texts) cut(round, n int) [][]int32 {
+	return t.bench.prompts(t.tokens, round, n, t.bench.Prompt)
+}
+
+func (t *texts) text(tokens []int32) string { return t.bed.base.text.Decode(tokens, true) }
+
+// forward computes texts as one batch of the base, and nothing else.
+func (t *texts) forward(all [][]int32) {
+	var b models.Batch
+	for _, text := range all {
+		b.Out = append(b.Out, int32(b.Rows()))
+		b.AddText(text, nil, 0, nil)
+	}
+	t.pass.Free(t.bed.base.model.Forward(t.pass, &b, nil))
+}
+
+// together asks for texts at once, each of another adapter.
+func (t *texts) together(ctx context.Context, all [][]int32, names []string) error {
+	faults := make([]error, len(all))
+	var group sync.WaitGroup
+	for i, tokens := range all {
+		group.Go(func() { faults[i] = t.ask(ctx, t.text(tokens), names[i%len(names):i%len(names)+1]) })
+	}
+	group.Wait()
+	return errors.Join(faults...)
+}
+
+// measure runs the loads in turn, after a round that tells how often each is run for a
+// sample.
+func (t *texts) measure(ctx context.Context, loads []classifyLoad, rounds int) (rows []classified, err error) {
+	next := 0
+	for round := range rounds + 1 {
+		for i := range loads {
+			l := &loads[i]
+			spent := t.spent
+			if l.here {
+				spent = processorTime
+			}
+			runs := max(l.repeat, 1)
+			run := func() (time.Duration, error) {
+				before, err := spent(ctx)
+				if err != nil {
+					return 0, err
+				}
+				for range runs {
+					next++
+					if err := l.run(ctx, next); err != nil {
+						return 0, err
+					}
+				}
+				after, err := spent(ctx)
+				return after - before, err
+			}
+			took, err := run()
+			if round == 0 && err == nil { // what is cold is no measure of how often
+				start := time.Now()
+				_, err = run()
+				l.repeat = int(sampleTime/max(time.Since(start), time.Microsecond)) + 1
+			} else if err == nil {
+				l.Samples = append(l.Samples, 1000*took.Seconds()/float64(runs*l.Texts))
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, l := range loads {
+		l.Each = median(l.Samples)
+		if at := slices.IndexFunc(rows, func(r classified) bool { return r.Name == l.Beside }); at >= 0 {
+			l.Ratio = l.Each / rows[at].Each
+		}
+		rows = append(rows, l.classified)
+	}
+	return rows, nil
+}
+
+// classify has the engine answer by each of several adapters. Several are the tasks of
+// one request.
+func (d *bed) classify(ctx context.Context, text string, names []string) error {
+	tokens, err := d.base.text.Encode(text, true)
+	if err != nil {
+		return err
+	}
+	flights := make([]*runtime.Stream, 0, len(names))
+	land := func() error {
+		stream := flights[0]
+		flights = flights[1:]
+		defer stream.Close()
+		for {
+			if e, err := stream.Next(ctx); err != nil || e.Finish != "" {
+				return err
+			}
+		}
+	}
+	for _, name := range names {
+		lease, err := d.catalogue.Acquire(name, "")
+		if err != nil {
+			return err
+		}
+		defer lease.Release()
+		stream, err := d.engine.Submit(ctx, &runtime.Request{
+			Prompt: tokens, Lease: lease, Encode: runtime.EncodeScores, Again: len(names) > 1, Logprobs: -1, PromptLogprobs: -1,
+		})
+		if err != nil {
+			return err
+		}
+		if flights = append(flights, stream); len(flights) == atOnce {
+			if err := land(); err != nil {
+				return err
+			}
+		}
+	}
+	for len(flights) > 0 {
+		if err := land(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// quantised lists the formats that Int8 is for.
+func quantised() (formats []Format) {
+	for _, f := range Formats() {
+		if f.BlockLen() > 1 {
+			formats = append(formats, f)
+		}
+	}
+	return formats
+}
+
+// rounding is the weight with Int8's products.
+func rounding(w Weight) Weight {
+	pool := NewPool(2)
+	defer pool.Close()
+	return pool.Int8(w, make([]byte, w.Int8Bytes()))
+}
+
+// activationsFor are rows of a kind: of normal values, of values that all round to
+// the largest, and of blocks of zeros and of very different sizes.
+func activationsFor(rng *rand.Rand, x Matrix, kind int) {
+	for r := range x.Rows {
+		for c := range x.Row(r) {
+			v := &x.Row(r)[c]
+			switch kind {
+			case 1:
+				*v = float32(math.Copysign(3, float64(*v)))
+			case 2:
+				*v *= float32(math.Pow(10, float64(rng.IntN(60)-44)))
+				if c/int8Block%3 == 1 {
+					*v = 0
+				}
+			case 3:
+				*v = 1
+			}
+		}
+	}
+}
+
+// Every implementation gives the bits of the portable one, which reads weights as
+// they are stored: of any format, of any number of rows and outputs, on one thread
+// and on several.
+func TestInt8IsPortable(t *testing.T) {
+	each(t, func(t *testing.T) {
+		for _, f := range quantised() {
+			for i, s := range []struct{ rows, outs, cols int }{{1, 8, 256}, {4, 24, 512}, {2, 1, 256}, {3, 19, 768}, {9, 70, 256}, {6, 333, 1024}, {37, 64, 512}} {
+				for kind := range 4 {
+					rng := rand.New(rand.NewPCG(uint64(f), uint64(i)))
+					x, xGuards := guarded(rng, s.rows, s.cols, 3)
+					activationsFor(rng, x, kind)
+					weight := randomWeight(rng, f, s.outs, s.cols)
+					want := NewMatrix(s.rows, s.outs)
+					was := active
+					active = &portable
+					new(Worker).MatMul(want, x, rounding(weight))
+					active = was
+					weight = rounding(weight)
+					if !weight.RoundsActivations() {
+						t.Fatal("products take activations as they are")
+					}
+					what := fmt.Sprintf("%s %v, activations %d", f, s, kind)
+					for _, threads := range []int{1, 3} {
+						got, guards := guarded(rng, s.rows, s.outs, 5)
+						pool := NewPool(threads)
+						pool.MatMul(got, x, weight)
+						sameBits(t, what, got, want)
+						other, otherGuards := guarded(rng, s.rows, s.outs, 1)
+						plain, _ := guarded(rng, s.rows, s.outs, 0)
+						pool.MatMuls(x, Product{got, weight}, Product{plain, weight.Span(0, s.outs)}, Product{other, weight})
+						pool.Close()
+						sameBits(t, what+", of several", got, want)
+						sameBits(t, what+", the last of several", other, want)
+						if !guards() || !otherGuards() || !xGuards() {
+							t.Fatalf("%s: wrote beyond the result", what)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// A row alone has the bits that it has among others.
+func TestInt8RowAlone(t *testing.T) {
+	each(t, func(t *testing.T) {
+		for _, f := range quantised() {
+			rng := rand.New(rand.NewPCG(5, uint64(f)))
+			x, _ := guarded(rng, 23, 512, 0)
+			weight := rounding(randomWeight(rng, f, 100, 512))
+			all, w := NewMatrix(23, 100), new(Worker)
+			w.MatMul(all, x, weight)
+			for from := range 23 {
+				for _, to := range []int{from + 1, min(from+6, 23)} {
+					some := NewMatrix(to-from, 100)
+					w.MatMul(some, x.Span(from, to), weight)
+					sameBits(t, fmt.Sprintf("%s rows %d to %d", f, from, to), some, all.Span(from, to))
+				}
+			}
+		}
+	})
+}
+
+// The product is that of the dequantised weight with the rounded activations, and those
+// are within half a step of what they were.
+func TestInt8Oracle(t *testing.T) {
+	each(t, func(t *testing.T) {
+		for _, f := range quantised() {
+			rng := rand.New(rand.NewPCG(7, uint64(f)))
+			x, _ := guarded(rng, 5, 768, 0)
+			weight := randomWeight(rng, f, 33, 768)
+			got := NewMatrix(5, 33)
+			new(Worker).MatMul(got, x, rounding(weight))
+			in := roundedIn(new([]float32), x)
+			in.roundRows(x, 0, x.Rows)
+			near := NewMatrix(5, 768)
+			for r := range x.Rows {
+				for b := range in.blocks {
+					block := in.row(r)[b*roundedBytes:][:roundedBytes]
+					var scale [1]float32
+					Decode(scale[:], F32, block)
+					for i, q := range block[roundedCodes:] {
+						c := b*int8Block + i
+						near.Row(r)[c] = scale[0] * float32(int8(q))
+						if e := math.Abs(float64(near.Row(r)[c] - x.Row(r)[c])); e > 0.5001*float64(scale[0]) {
+							t.Fatalf("%v is rounded to %v, in steps of %v", x.Row(r)[c], near.Row(r)[c], scale[0])
+						}
+					}
+				}
+			}
+			oracleOf(Matrix{}, widened(near), mat.DenseCopyOf(widened(weight.Matrix()).T())).check(t, f.String(), got, 4*fewRoundings)
+		}
+	})
+}
+
+// Activations are rounded to the same bits by every implementation: ties, values so
+// small that they count as zeros, and values that are not finite among them, of which
+// a block's results are NaN.
+func TestInt8Round(t *testing.T) {
+	inf := float32(math.Inf(1))
+	rows := [][]float32{{0}, {127, 0.5, 1.5, -2.5, 126.5}, {1e-38, -3e-39}, {7.888609e-31}, {7.88861e-31, 1e-33}, {3e38, -3.4e38}, {inf, 1}, {1, -inf}, {float32(math.NaN()), 5}}
+	each(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(3, 4))
+		for range 200 {
+			row := make([]float32, int8Block)
+			for i := range row {
+				row[i] = float32(rng.NormFloat64() * math.Pow(2, float64(rng.IntN(40))))
+			}
+			rows = append(rows, row)
+		}
+		weight := randomWeight(rng, Q4_1, 8, int8Block)
+		for _, row := range rows {
+			x := NewMatrix(1, int8Block)
+			copy(x.Data, row)
+			want := make([]byte, roundedBytes)
+			roundBlock(want, x.Data)
+			in := roundedIn(new([]float32), x)
+			in.roundRows(x, 0, 1)
+			if !Finite(x.Data) {
+				y := NewMatrix(1, 8)
+				new(Worker).MatMul(y, x, rounding(weight))
+				for _, v := range y.Data {
+					if v == v {
+						t.Errorf("%v: the product is %v", row, y.Data)
+					}
+				}
+			} else if string(in.data) != string(want) {
+				t.Errorf("%v:\n%v\nwant\n%v", row, in.data, want)
+			}
+		}
+	})
+}
+
+// A float format has no such products, and a span or gradient reads what is stored.
+func TestInt8Of(t *testing.T) {
+	each(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 1))
+		for _, f := range Formats() {
+			weight := randomWeight(rng, f, 16, 256)
+			rounds := rounding(weight)
+			if got, want := rounds.RoundsActivations(), f.BlockLen() > 1; got != want {
+				t.Errorf("%s: %v", f, got)
+			}
+			if rounds.RoundsActivations() && len(rounds.int8.groups) != weight.Int8Bytes() {
+				t.Errorf("%s takes %d bytes, and not %d", f, len(rounds.int8.groups), weight.Int8Bytes())
+			}
+			x, dy := NewMatrix(1, 256), NewMatrix(1, 16)
+			for i := range x.Data {
+				x.Data[i] = float32(rng.NormFloat64())
+			}
+			copy(dy.Data, x.Data)
+			w := new(Worker)
+			y, want := NewMatrix(1, 8), NewMatrix(1, 8)
+			w.MatMul(y, x, rounds.Span(8, 16))
+			w.MatMul(want, x, weight.Span(8, 16))
+			sameBits(t, f.String(), y, want)
+			dx, wantGrad := NewMatrix(1, 256), NewMatrix(1, 256)
+			w.InputGrad(dx, dy, rounds)
+			w.InputGrad(wantGrad, dy, weight)
+			sameBits(t, f.String()+", gradient", dx, wantGrad)
+		}
+	})
+}

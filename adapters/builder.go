@@ -120,6 +120,15 @@ func (b *Builder) Derive(n int) []float32 {
 	return make([]float32, n)
 }
 
+// widened is a vector of the adapter in float32, and whether it has to be decoded into it
+// anew whenever the parameters have changed: where it is held as that, it is the vector.
+func (b *Builder) widened(p *Param) (v []float32, copied bool) {
+	if v = p.Weight.Floats(); v != nil {
+		return v, false
+	}
+	return b.Derive(p.Len()), true
+}
+
 // linear returns what the adapter does at a Linear.
 func (b *Builder) linear(site int) *linear {
 	d := b.linears[site]

@@ -115,8 +115,12 @@ func (d *linear) whole() *linear { return d }
 
 // refresh prepares d and returns what computes its derived state.
 func (d *linear) refresh(b *Builder) func() {
-	if d.own != nil || len(d.terms) > 0 {
+	derived := d.own != nil || len(d.terms) > 0
+	switch {
+	case len(d.terms) > 0:
 		d.bias = b.Derive(d.weightOr(d.base.W).Rows)
+	case derived:
+		d.bias, derived = b.widened(d.own)
 	}
 	if d.factor != nil {
 		d.scale = b.Derive(d.base.W.Cols)
@@ -125,7 +129,7 @@ func (d *linear) refresh(b *Builder) func() {
 		if d.factor != nil {
 			kernels.Decode(d.scale, d.factor.Weight.Format, d.factor.Weight.Data)
 		}
-		if d.bias == nil {
+		if !derived {
 			return
 		}
 		clear(d.bias)

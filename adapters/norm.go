@@ -14,18 +14,19 @@ type norm struct {
 
 func (d *norm) refresh(b *Builder) func() {
 	d.norm = *d.base
+	var weight, bias bool
 	if d.weight != nil {
-		d.norm.Weight = b.Derive(len(d.base.Weight))
+		d.norm.Weight, weight = b.widened(d.weight)
 	}
 	if d.bias != nil {
-		d.norm.Bias = b.Derive(len(d.base.Weight))
+		d.norm.Bias, bias = b.widened(d.bias)
 	}
 	b.OnTrain(func() { d.norm.WeightGrad, d.norm.BiasGrad = d.weight.vectorGrad(), d.bias.vectorGrad() })
 	return func() {
-		if d.weight != nil {
+		if weight {
 			kernels.Decode(d.norm.Weight, d.weight.Weight.Format, d.weight.Weight.Data)
 		}
-		if d.bias != nil {
+		if bias {
 			kernels.Decode(d.norm.Bias, d.bias.Weight.Format, d.bias.Weight.Data)
 		}
 	}

@@ -136,6 +136,56 @@ func dot4x2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32
 //go:noescape
 func dot4x3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int)
 
+//	for r := range 1 { for o := range 24 {
+//		var s [8]float32
+//		for i := range 32*n { s[i%8] += x[i%8][i/8][r]*w[i%8][i/8][o] } // fused
+//		dst[r][o] = fold(s) // + dst[r][o] if add is not 0
+//	} } with strides in bytes, those of x and w being of [i%8], where x holds [][8] and w [][24].
+//
+// sums has room for three tiles.
+//
+//go:noescape
+func lanes1AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, sums *float32)
+
+//	for r := range 2 { for o := range 24 {
+//		var s [8]float32
+//		for i := range 32*n { s[i%8] += x[i%8][i/8][r]*w[i%8][i/8][o] } // fused
+//		dst[r][o] = fold(s) // + dst[r][o] if add is not 0
+//	} } with strides in bytes, those of x and w being of [i%8], where x holds [][8] and w [][24].
+//
+// sums has room for three tiles.
+//
+//go:noescape
+func lanes2AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, sums *float32)
+
+//	for r := range 3 { for o := range 24 {
+//		var s [8]float32
+//		for i := range 32*n { s[i%8] += x[i%8][i/8][r]*w[i%8][i/8][o] } // fused
+//		dst[r][o] = fold(s) // + dst[r][o] if add is not 0
+//	} } with strides in bytes, those of x and w being of [i%8], where x holds [][8] and w [][24].
+//
+// sums has room for three tiles.
+//
+//go:noescape
+func lanes3AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, sums *float32)
+
+//	for r := range 4 { for o := range 24 {
+//		var s [8]float32
+//		for i := range 32*n { s[i%8] += x[i%8][i/8][r]*w[i%8][i/8][o] } // fused
+//		dst[r][o] = fold(s) // + dst[r][o] if add is not 0
+//	} } with strides in bytes, those of x and w being of [i%8], where x holds [][8] and w [][24].
+//
+// sums has room for three tiles.
+//
+//go:noescape
+func lanes4AVX2(dst *float32, dstStride int, x *float32, xStride int, w *float32, wStride int, n int, add int, sums *float32)
+
+// for r := range 8 { for i := range 8*n { dst[i%8][i/8][r] = x[r][i] } }
+// with strides and the pitch in bytes, of dst[i] and of dst[i][j].
+//
+//go:noescape
+func lanesPackAVX2(dst *float32, dstStride int, pitch int, x *float32, xStride int, n int)
+
 // Decode(dst[:n], F16, src) for n a multiple of the lanes.
 //
 //go:noescape
@@ -233,6 +283,11 @@ func outer4x3AVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *f
 //
 //go:noescape
 func outer4xNAVX2(c *float32, cStride int, a *float32, aRow int, aStep int, b *float32, bStride int, k int, n int)
+
+// for i := range k { copy(dst[i][:24], b[i]) } // dst is [k][24], the stride of b in bytes
+//
+//go:noescape
+func outerPanelAVX2(dst *float32, b *float32, bStride int, k int)
 
 // n times twelve independent multiply-adds of a vector.
 func fmaPeakAVX2(n int)

@@ -21,6 +21,7 @@ type implementation struct {
 	weightGrad func(w *Worker, dw, dy, x Matrix)
 	widen      func(dst []float32, f Format, src []byte) // Decode
 	pack       *packing                                  // nil: products read x as it is
+	lanes      *lanes                                    // nil: products of many rows are as those of some
 	gradTiles  *gradTiles                                // nil: gradients read their operands as they are
 	vectors    *vectors                                  // nil: portable loops
 	int8       *int8Kernels                              // nil: portable loops

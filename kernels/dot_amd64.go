@@ -18,6 +18,7 @@ type dots struct {
 	tiles         [7][5]dotTile
 	width         int // vectors in a row of outer, [rows]
 	outer, outerN [7]outerTile
+	panel         func(dst, b *float32, bStride, k int) // nil: tiles read b where it lies
 
 	fewRows   int // most rows for fused
 	fusedOuts int // all of them take so many outputs
@@ -200,6 +201,7 @@ var dotAVX2 = dots{
 	width:  3,
 	outer:  [7]outerTile{1: outer1x3AVX2, outer2x3AVX2, outer3x3AVX2, outer4x3AVX2},
 	outerN: [7]outerTile{1: outer1xNAVX2, outer2xNAVX2, outer3xNAVX2, outer4xNAVX2},
+	panel:  outerPanelAVX2,
 }
 
 var dotAVX512 = dots{

@@ -9,6 +9,10 @@ import (
 // Element (r, o) is the dot product of row r of x and row o of w, in float32.
 func (p *Pool) MatMul(dst, x Matrix, w Weight) {
 	checkMatMul(dst, x, w)
+	if l := active.lanes; l.use(w, x.Rows) {
+		l.matMul(p, x, []Product{{dst, w}})
+		return
+	}
 	t := &p.tasks.matMul
 	t.x, t.pack = x, nil
 	if w.int8 != nil {
@@ -43,11 +47,17 @@ func (p *Pool) MatMuls(x Matrix, products ...Product) {
 		}
 		return
 	}
+	for _, m := range products {
+		checkMatMul(m.Dst, x, m.W)
+	}
+	if l := active.lanes; l.useAll(products, x.Rows) {
+		l.matMul(p, x, products)
+		return
+	}
 	t := &p.tasks.matMul
 	t.x, t.pack, t.products = x, nil, t.products[:0]
 	parts := 0
 	for _, m := range products {
-		checkMatMul(m.Dst, x, m.W)
 		parts = t.add(m, p.Threads())
 	}
 	if slices.ContainsFunc(products, roundsActivations) {

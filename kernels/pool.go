@@ -18,14 +18,15 @@ type Task interface {
 
 // Worker is one thread's share of the pool: scratch memory that a kernel may
 // use for the time of one part. Its methods run a primitive on the calling
-// goroutine alone, with the same bits as the Pool's method of that name.
+// goroutine alone, with the same bits as the Pool's method of that name. It is two
+// cache lines long, so that no two workers write to one.
 type Worker struct {
 	scratch []float32
 	tile    []float32 // the products' own: weights widened or packed
 	packed  []float32 // the products' own: activations packed
+	panel   []float32 // the gradients' own: columns side by side
 	lent    []float32 // see Take
 	taken   int       // of lent
-	_       [24]byte  // two cache lines: no two workers write to one
 }
 
 // Scratch returns n uninitialised values, valid until the next call. The
@@ -65,13 +66,14 @@ type Pool struct {
 	// and then waits for each helper to be done. So no helper reads task or parts
 	// while they change. Each says so in a cache line of its own: a region costs a
 	// helper the same however many there are, and the caller one look at each.
-	open   atomic.Uint64
-	_      [56]byte
-	region uint64
-	closed atomic.Bool
-	fault  atomic.Pointer[Fault]
-	packed []float32 // the operand packed for the region under way
-	tasks  tasks
+	open          atomic.Uint64
+	_             [56]byte
+	region        uint64
+	closed        atomic.Bool
+	fault         atomic.Pointer[Fault]
+	packed        []float32 // the operand packed for the region under way
+	packedWeights []float32 // the other one
+	tasks         tasks
 }
 
 // Fault is a panic of a Task's part, with the stack of the worker it was on.
@@ -247,6 +249,7 @@ type tasks struct {
 	matMul      matMulTask
 	pack        packTask
 	int8        int8Task
+	lanes       laneTask
 	inputGrad   inputGradTask
 	weightGrad  weightGradTask
 	grad        outerTask

@@ -40,6 +40,13 @@ func attend(p *Pass, b *Batch, c *Cache, config *Config, i int, a kernels.Attent
 		}
 		return out
 	}
+	recordAttention(p, b, i, a, q, k, v, kv, own, out, prefixed)
+	return out
+}
+
+// recordAttention is attend for a backward pass: what it keeps for that is no cost
+// of a step without one.
+func recordAttention(p *Pass, b *Batch, i int, a kernels.Attention, q, k, v columns, kv kernels.KV, own, out *Value, prefixed bool) {
 	lse := p.New(q.Rows(), a.Heads)
 	p.Attend(out.Data, q.data(), kv, b.Spans, a, lse.Data)
 	p.OnBackward(out, func(dy kernels.Matrix) {
@@ -57,7 +64,6 @@ func attend(p *Pass, b *Batch, c *Cache, config *Config, i int, a kernels.Attent
 		p.Free(row, grad, dq)
 	}, q.Value, out, lse, own)
 	p.Free(lse, own)
-	return out
 }
 
 // rotate applies rotary positions to x: in place, or in a new Value while

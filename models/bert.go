@@ -23,7 +23,7 @@ func init() {
 		heads:       encoderHeads("Bert", headForm{pooled: true, out: "classifier"}),
 		config:      bertConfig{}, build: newBERT,
 		check:  func(s *Source) error { _, err := readBERT(s); return err },
-		prefix: "bert.", blocks: "bert.encoder.layer.",
+		prefix: "bert.", blocks: "bert.encoder.layer.", gguf: ggufOfBERT,
 		strays:   []*regexp.Regexp{regexp.MustCompile(`^(bert\.)?embeddings\.position_ids$`)}, // 0, 1, 2, …
 		headless: regexp.MustCompile(`^(cls|classifier|qa_outputs)\.`),
 		inert: map[string]inert{

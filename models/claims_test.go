@@ -99,7 +99,11 @@ func TestTensorsOfFolders(t *testing.T) {
 // nil, and with float tensors added.
 func fileWith(t *testing.T, name string, metadata map[string]any, tensors map[string][]float32) string {
 	t.Helper()
-	f, err := gguf.Open(filepath.Join(goldens, "converted", name, "model.gguf"))
+	path := filepath.Join(goldens, "converted", name, "model.gguf")
+	if filepath.Ext(name) == ".gguf" {
+		path = filepath.Join(goldens, name)
+	}
+	f, err := gguf.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +127,7 @@ func fileWith(t *testing.T, name string, metadata map[string]any, tensors map[st
 	for name, v := range tensors {
 		w.Add(name, gguf.TypeF32, []int{len(v)}, safetensors.FromFloat32s(name, []int{len(v)}, v).Data)
 	}
-	path := filepath.Join(t.TempDir(), "model.gguf")
+	path = filepath.Join(t.TempDir(), "model.gguf")
 	if err := w.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +139,7 @@ func fileWith(t *testing.T, name string, metadata map[string]any, tensors map[st
 func TestMetadata(t *testing.T) {
 	type metadata = map[string]any
 	type tensors = map[string][]float32
+	const bert = "sentences/mean/f32.gguf"
 	for _, c := range []struct {
 		name     string
 		metadata metadata
@@ -169,6 +174,16 @@ func TestMetadata(t *testing.T) {
 		{"llama", nil, tensors{"blk.0.attn_rot_embd.weight": {1}}, ""},
 		{"qwen2", nil, tensors{"blk.0.attn_output.bias": make([]float32, 16)}, `"blk.0.attn_output.bias"`},
 		{"gpt2", metadata{"gpt2.rope.freq_base": float32(1)}, nil, "gpt2.rope.freq_base is not known"},
+		{bert, nil, nil, ""},
+		{bert, metadata{"bert.attention.causal": true}, nil, "bert.attention.causal is true: every token of a text sees all of it"},
+		{bert, metadata{"bert.attention.head_count_kv": uint32(1)}, nil, "bert.attention.head_count_kv is 1, and there are 2 heads"},
+		{bert, metadata{"bert.attention.layer_norm_epsilon": nil}, nil, "bert.attention.layer_norm_epsilon is missing"},
+		{bert, metadata{"bert.rope.freq_base": float32(1)}, nil, "bert.rope.freq_base is not known"},
+		{bert, metadata{"bert.classifier.output_labels": []string{"a"}}, nil, "bert.classifier.output_labels"},
+		{bert, nil, tensors{"cls.output.weight": make([]float32, 32)}, `tensor "cls.output.weight" is of a head, which is not read from a GGUF file`},
+		{bert, nil, tensors{"token_types.weight": make([]float32, 32)}, ""},
+		{bert, nil, tensors{"token_types.weight": make([]float32, 16)}, `tensor "bert.embeddings.token_type_embeddings.weight"`},
+		{bert, nil, tensors{"blk.0.ffn_gate.weight": {1}}, `does not read the tensors "blk.0.ffn_gate.weight"`},
 	} {
 		_, s, err := Open(fileWith(t, c.name, c.metadata, c.tensors), Options{})
 		if err == nil {

@@ -56,6 +56,7 @@ else
 	.venv/sentences/bin/python testdata/goldens/sentences.py
 fi
 .venv/sentences/bin/python testdata/goldens/contrastive.py
+.venv/sentences/bin/python testdata/goldens/sentences_gguf.py "$PWD/.venv/llama.cpp"
 "$python" -m venv .venv-trl
 .venv-trl/bin/pip install --quiet -r testdata/goldens/requirements-trl.txt
 .venv-trl/bin/python testdata/goldens/labels.py

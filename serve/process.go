@@ -7,6 +7,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/metrics"
+
+	"github.com/peft-serve/peft-serve/internal/processor"
 )
 
 // processCounters tell how the process is: for operators, at /debug/vars. What a
@@ -106,7 +108,7 @@ const (
 func countProcess() (p processCounters) {
 	r := read(goroutineCount, threadCount, heapLive, heapObjects, heapGoal, heapAllocated, gcCycles, gcPauses)
 	p.Goroutines, p.Threads, p.Processors = r.count(goroutineCount), r.count(threadCount), runtime.GOMAXPROCS(0)
-	p.CPU, p.Memory = cpuSeconds(), measureMemory()
+	p.CPU, p.Memory = processor.Time().Seconds(), measureMemory()
 	p.Heap.Bytes, p.Heap.Live, p.Heap.Objects, p.Heap.Goal, p.Heap.Allocated = p.Memory.Heap, r.count(heapLive), r.count(heapObjects), r.count(heapGoal), r.count(heapAllocated)
 	p.GC.Cycles = r.count(gcCycles)
 	p.GC.Median, p.GC.P99, p.GC.Max = r.quantile(gcPauses, .5), r.quantile(gcPauses, .99), r.quantile(gcPauses, 1)

@@ -12,12 +12,3 @@ func descriptorLimit() uint64 {
 	}
 	return uint64(limit.Cur) //nolint:unconvert // it is signed on some systems
 }
-
-// cpuSeconds is the processor time that the process has had; 0: unknown.
-func cpuSeconds() float64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
-}

@@ -18,11 +18,14 @@ import (
 func (o *Opened) recipe() (*pooling.Recipe, error) {
 	c := o.Model.Config()
 	var r *pooling.Recipe
-	if o.Source.GGUF == nil {
-		var err error
-		if r, err = pooling.Load(o.Path); err != nil {
-			return nil, err
-		}
+	var err error
+	if o.Source.GGUF != nil {
+		r, err = pooling.FromGGUF(o.Source.GGUF)
+	} else {
+		r, err = pooling.Load(o.Path)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if r == nil {
 		r = pooling.Default(c.Causal)

@@ -559,3 +559,60 @@ func TestPublishedHead(t *testing.T) {
 		}
 	}
 }
+
+// TestPredictionHeads: ModernBERT's dense layer and norm under the scores are the base's
+// where its file has them, and else the adapter's, whether a text's first row is read or
+// the mean of all.
+func TestPredictionHeads(t *testing.T) {
+	for _, c := range []struct{ folder, class, method string }{
+		{"own-text", "ModernBertForMaskedLM", "lora"}, {"own-mean", "ModernBertForMaskedLM", "lora"}, {"own-mean", "ModernBertForMaskedLM", "prompt"},
+		{"own-mean", "ModernBertForMaskedLM", "full"}, {"own-mean", "", "full"}, {"own-text", "ModernBertModel", "bitfit"},
+	} {
+		t.Run(c.folder+c.class+c.method, func(t *testing.T) {
+			dir := modeltest.OwnHead(t, "heads/modernbert/"+c.folder)
+			if c.class != "" {
+				path := filepath.Join(dir, "config.json")
+				b, err := os.ReadFile(path)
+				if err == nil {
+					err = os.WriteFile(path, []byte(strings.Replace(string(b), "ModernBertForSequenceClassification", c.class, 1)), 0o644)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			config := headConfig(t, c.method, classifies)
+			config.Targets, config.ZeroBiases = map[string][]string{"lora": {"Wqkv"}}[c.method], c.method == "bitfit"
+			s, err := trainHead(t, config, openWith(t, dir), &quiet{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Plan.Activations != s.Peak.Activations {
+				t.Errorf("planned %+v, measured %+v", s.Plan, s.Peak)
+			}
+			if c.method == "full" {
+				return
+			}
+			for _, tensor := range opened(t, config.Output).All() {
+				name := tensor.Name
+				if strings.Contains(name, "head.") && strings.HasSuffix(name, ".weight") {
+					t.Errorf("the adapter has %s, and so has the base", name)
+				}
+			}
+		})
+	}
+	config := headConfig(t, "lora", classifies)
+	config.Targets = []string{"Wqkv"}
+	if _, err := trainHead(t, config, openEncoder(t, "encoders/modernbert"), &quiet{}); err != nil {
+		t.Fatal(err)
+	}
+	var brought []string
+	for _, tensor := range opened(t, config.Output).All() {
+		name := tensor.Name
+		if i := strings.Index(name, "head."); i >= 0 {
+			brought = append(brought, name[i:])
+		}
+	}
+	if slices.Sort(brought); strings.Join(brought, " ") != "head.dense.weight head.norm.weight" {
+		t.Errorf("of a base without them the adapter brings %q", brought)
+	}
+}

@@ -182,13 +182,18 @@ func formless(format, turns string) error {
 func (r *Run) under(l *dataset.Labels) error {
 	own := *r.Base
 	var err error
-	if _, ok := wholes[r.Method]; ok {
-		own.Model, err = models.WithNewHead(own.Model, l.Classes, drawHead(r.Seed))
-	} else {
-		own.Model, err = models.WithHead(own.Model, l.Task)
-	}
+	own.Model, err = headFor(own.Model, r.Method, l, r.Seed)
 	r.Base = &own
 	return err
+}
+
+// headFor is a model with the head of the labels, one of its own where the method trains
+// the whole.
+func headFor(m models.Model, method string, l *dataset.Labels, seed uint64) (models.Model, error) {
+	if _, ok := wholes[method]; ok {
+		return models.WithNewHead(m, l.Classes, drawHead(seed))
+	}
+	return models.WithHead(m, l.Task)
 }
 
 // objective is what the run learns.

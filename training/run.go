@@ -15,6 +15,7 @@ import (
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/pooling"
+	"github.com/peft-serve/peft-serve/models/tokenizer"
 	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
@@ -108,6 +109,11 @@ func (r *Run) open() error {
 	if _, ok := method.(*Blocks); ok { // which ends in a folder with the base's configuration
 		if _, err := r.Base.Source.FolderConfig(); err != nil {
 			return err
+		}
+		if f := r.Base.Source.GGUF; f != nil {
+			if err := tokenizer.CanWriteGGUF(f); err != nil {
+				return fmt.Errorf("--method %s ends in a folder with the base's tokenizer: %w", r.Method, err)
+			}
 		}
 	}
 	r.stopClock()

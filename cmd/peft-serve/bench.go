@@ -21,10 +21,10 @@ type benchCommand struct {
 	KVType      string  `name:"kv-type" group:"base" placeholder:"TYPE" default:"f32" help:"What keys and values are held in: f32, f16 or q8_0"`
 	PromptShare float64 `group:"base" placeholder:"SHARE" default:"0.5" help:"What a prompt may add to the work of a step while answers run, as a share of theirs; 0: as many tokens as a step holds"`
 
-	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load, or what the context of --base holds"`
+	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, and 64 under concurrent load and 128 for an encoder, or what the context of --base holds"`
 	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate; fewer by default where the context of --base holds fewer"`
 	Repetitions int `group:"load" local:"" placeholder:"N" default:"3" help:"Times each is measured, in turn; medians are reported, and from 6 on 95 % intervals of the ratios to the base"`
-	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters, --grid and --url, and those that run at once under --rate here"`
+	Requests    int `group:"load" local:"" placeholder:"N" default:"8" help:"Concurrent requests with --adapters, --grid and --url, and those that run at once under --rate here; an encoder's texts, 32 by default"`
 	Seed        int `group:"load" local:"" placeholder:"N" default:"1" help:"Seed of the adapters and of where prompts begin"`
 
 	Adapters         int      `group:"adapters" local:"" placeholder:"N" default:"0" help:"Measure requests spread over N adapters, against the base alone"`

@@ -136,7 +136,7 @@ func (m *many) grow(ctx context.Context, n int) (row crowd, err error) {
 		return row, err
 	}
 	row.Switch = microseconds(turn)
-	text, err := each(100, func(i int) error { return m.bed.classify(ctx, m.text(m.cut(i, 1)[0]), m.names[i%n:i%n+1]) })
+	text, err := each(30, func(i int) error { return m.bed.classify(ctx, m.text(m.cut(i, 1)[0]), m.names[i%n:i%n+1]) })
 	row.Text = microseconds(text) / 1000
 	return row, err
 }

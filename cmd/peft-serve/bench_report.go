@@ -47,12 +47,14 @@ type report struct {
 	PeakGBPS   float64 `json:"peak_gbps,omitempty"`
 }
 
-// speed is tokens a second of a single request.
+// speed is tokens a second of a single request, or of an encoder's texts at once: by
+// the clock and, of an encoder, by the time that processors had spent.
 type speed struct {
-	Phase           string    `json:"phase"` // prefill or decode
-	Tokens          int       `json:"tokens"`
-	TokensPerSecond float64   `json:"tokens_per_second"`
-	Samples         []float64 `json:"samples"`
+	Phase                    string    `json:"phase"` // prefill, decode or encode
+	Tokens                   int       `json:"tokens"`
+	TokensPerSecond          float64   `json:"tokens_per_second"`
+	TokensPerProcessorSecond float64   `json:"tokens_per_processor_second,omitempty"`
+	Samples                  []float64 `json:"samples"`
 }
 
 // mix is a concurrent load: tokens generated a second over the whole run,

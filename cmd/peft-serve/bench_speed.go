@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/models"
 )
 
 // measureSpeed is a base alone, one request at a time: a prompt without an
-// answer, and an answer to one token.
+// answer, and an answer to one token; of an encoder, texts at once.
 func (b *benchCommand) measureSpeed(ctx context.Context, c console, r *report) (err error) {
 	d, err := b.newBed(ctx, c, catalogue.Options{}, 1, true)
 	if err != nil {
@@ -17,6 +18,9 @@ func (b *benchCommand) measureSpeed(ctx context.Context, c console, r *report) (
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	r.describe(b.source(), d.base)
+	if !d.base.model.Config().Architecture.Does(models.Generate) {
+		return b.measureEncoding(ctx, d, r)
+	}
 	text, err := d.base.text.EncodePlain(benchText)
 	if err != nil {
 		return err
@@ -38,7 +42,10 @@ func (b *benchCommand) measureSpeed(ctx context.Context, c console, r *report) (
 			decode = append(decode, rate(b.Generate, g.wall))
 		}
 	}
-	r.Speed = []speed{{"prefill", length, median(prefill), prefill}, {"decode", b.Generate, median(decode), decode}}
+	r.Speed = []speed{
+		{Phase: "prefill", Tokens: length, TokensPerSecond: median(prefill), Samples: prefill},
+		{Phase: "decode", Tokens: b.Generate, TokensPerSecond: median(decode), Samples: decode},
+	}
 	return nil
 }
 

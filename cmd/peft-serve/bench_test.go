@@ -266,6 +266,11 @@ func TestBenchFaults(t *testing.T) {
 		"--synthetic 2b:q4_0":                "--synthetic: ",
 		"--base x --rate 0":                  "--rate: 0 is not above 0",
 		"--base x --clients 0":               "--clients: 0 is below 1",
+		"--classify --url http://x":          "--classify and --many: say by --base MODEL",
+		"--base x --classify --url http://x": "--classify: name by --keep DIR",
+		"--base x --classify --grid":         "--classify: cannot be measured together with --kernels, --grid",
+		"--base x --many 5 --adapters 3":     "--many: cannot be measured together with --classify, --url",
+		"--base x --many=-1":                 "--many: -1 is below 0",
 	} {
 		_, err := parse(append([]string{"bench"}, strings.Fields(args)...), silent())
 		require.ErrorContains(t, err, want, args)
@@ -350,6 +355,8 @@ func TestBenchReadsItsFlags(t *testing.T) {
 		"--base=x --clients=1 --adapters=2": "repetitions requests key model models lora-field",
 		"--base=x --rate=1 --adapters=2":    "repetitions key model models lora-field",
 		"--url=http://x":                    "base threads ignore-config-key rank targets adapter-precision keep duration ttft tbt zipf resident",
+		"--base=x --classify":              "generate duration ttft tbt zipf resident key model models lora-field",
+		"--base=x --many=9":                "generate requests duration ttft tbt zipf resident key model models lora-field",
 		"--url=http://x --rate=1":           "base threads ignore-config-key repetitions requests rank targets adapter-precision keep resident",
 	} {
 		for _, flag := range flags {

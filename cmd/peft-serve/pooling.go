@@ -13,7 +13,9 @@ import (
 // the base's files, and what else those say stays. Files that cannot be followed are a
 // fault that is told to whoever asks for an embedding: the base does the rest without.
 func (b *base) openRecipe(modes string, log *slog.Logger) error {
-	if b.source.GGUF == nil {
+	if b.source.GGUF != nil {
+		b.recipe, b.recipeFault = pooling.FromGGUF(b.source.GGUF)
+	} else {
 		b.recipe, b.recipeFault = pooling.Load(b.path)
 		if b.recipeFault == nil && b.recipe != nil && modes == "" {
 			b.recipeFault = b.recipe.Check(b.model.Config().Hidden)

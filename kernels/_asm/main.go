@@ -37,8 +37,10 @@ func main() {
 	switch *set {
 	case "avx2":
 		dots(avx2)
+		lanes(avx2)
 		decoders(avx2)
 		outers(avx2)
+		outerPanel(avx2, 3)
 		peaks(avx2)
 	case "avx512":
 		dots(avx512)

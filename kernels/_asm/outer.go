@@ -20,6 +20,23 @@ func outers(s isa) {
 	}
 }
 
+// outerPanel generates the copy that lays a tile's columns side by side.
+func outerPanel(s isa, width int) {
+	TEXT("outerPanel"+s.suffix, NOSPLIT, "func(dst, b *float32, bStride, k int)")
+	Doc(fmt.Sprintf("for i := range k { copy(dst[i][:%d], b[i]) } // dst is [k][%d], the stride of b in bytes", width*s.lanes, width*s.lanes))
+	Pragma("noescape")
+	dst, b, bs, k := pointer("dst"), pointer("b"), pointer("bStride"), pointer("k")
+	Label("loop")
+	for i := range width {
+		VMOVUPS(s.load(Mem{Base: b, Disp: i * s.bytes()}), Mem{Base: dst, Disp: i * s.bytes()})
+	}
+	ADDQ(bs, b)
+	ADDQ(U32(uint32(width*s.bytes())), dst)
+	DECQ(k)
+	JNE(LabelRef("loop"))
+	end()
+}
+
 func outer(s isa, rows, width int, masked bool) {
 	name, doc := fmt.Sprintf("outer%dx%d%s", rows, width, s.suffix), fmt.Sprintf("%d columns", width*s.lanes)
 	if masked {

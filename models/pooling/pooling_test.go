@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -199,4 +200,63 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("%+v", r)
 		}
 	})
+}
+
+// metadata is that of a GGUF file.
+type metadata map[string]any
+
+func (m metadata) String(key string) (string, bool) { v, ok := m[key].(string); return v, ok }
+func (m metadata) Int(key string) (int, bool)       { v, ok := m[key].(int); return v, ok }
+
+// TestFromGGUF: the file's own key says how rows are pooled, or that they are not.
+func TestFromGGUF(t *testing.T) {
+	for kind, want := range map[int]Mode{1: Mean, 2: First, 3: Last} {
+		r, err := FromGGUF(metadata{"general.architecture": "bert", "bert.pooling_type": kind})
+		if err != nil || len(r.Modes) != 1 || r.Modes[0] != want || !r.Normalize || r.Similarity != "cosine" {
+			t.Errorf("%d: %+v, %v", kind, r, err)
+		}
+	}
+	for _, m := range []metadata{{"general.architecture": "bert"}, {"general.architecture": "bert", "bert.pooling_type": 0}, {"general.architecture": "bert", "llama.pooling_type": 1}} {
+		if r, err := FromGGUF(m); r != nil || err != nil {
+			t.Errorf("%v: %+v, %v", m, r, err)
+		}
+	}
+	for _, kind := range []int{4, -1} {
+		if _, err := FromGGUF(metadata{"general.architecture": "qwen3", "qwen3.pooling_type": kind}); !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), "qwen3.pooling_type is ") {
+			t.Errorf("%d: %v", kind, err)
+		}
+	}
+}
+
+// TestSave: what is saved beside a model is read again, of a folder with every module and
+// of none.
+func TestSave(t *testing.T) {
+	for _, from := range []string{"", folder(t, nil)} {
+		r := Default(false)
+		if from != "" {
+			var err error
+			if r, err = Load(from); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dir := t.TempDir()
+		if err := r.Save(dir, 12); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Check(12); err != nil {
+			t.Error(err)
+		}
+		row := make([]float32, len(r.Modes)*12)
+		for i := range row {
+			row[i] = float32(i) - 3
+		}
+		want, got := r.Embedding(slices.Clone(row)), again.Embedding(slices.Clone(row))
+		if !slices.Equal(want, got) || again.Prompt != r.Prompt || again.WithoutPrompt != r.WithoutPrompt {
+			t.Errorf("%+v has become %+v", r, again)
+		}
+	}
 }

@@ -24,6 +24,19 @@ func WriteGGUF(dir string, meta Metadata) error {
 	return writeFolder(dir, content, v.config())
 }
 
+// CanWriteGGUF is the error that WriteGGUF would return for the tokenizer of a GGUF file.
+func CanWriteGGUF(meta Metadata) error {
+	v := &ggufVocab{meta: meta}
+	t, err := fromGGUF(v)
+	if err == nil {
+		_, err = v.file(t)
+	}
+	if err != nil {
+		return fmt.Errorf("tokenizer: gguf: %w", err)
+	}
+	return nil
+}
+
 // stage is a component of a tokenizer.json: its type and its fields.
 type stage map[string]any
 

@@ -74,12 +74,13 @@ guide = Client("guidellm")
 
 @guide.call("benchmark, chat and text completions, synchronous and at a rate")
 def _():
-    with open(os.path.join(folder.name, "prompts.jsonl"), "w") as f:
+    with open(os.path.join(folder.name, "prompts.json"), "w") as f:
         f.writelines(json.dumps({"prompt": c, "output_tokens_count": 8}) + "\n" for c, _ in PAIRS * 3)
-    for kind, profile in (("/v1/chat/completions", ["synchronous"]), ("/v1/completions", ["constant", "--rate", "4"])):
+    for kind, profile in (("/v1/chat/completions", "kind=synchronous"), ("/v1/completions", "kind=constant,rate=4")):
         path = os.path.join(folder.name, "report.json")
-        command = [os.path.join(os.path.dirname(sys.executable), "guidellm"), "benchmark", "run", "--target", BASE, "--model", MODEL]
-        command += ["--request-format", kind, "--profile", *profile, "--max-requests", "8", "--data", f.name, "--output-path", path]
+        command = [os.path.join(os.path.dirname(sys.executable), "guidellm"), "run", "--disable-console", "--profile", profile]
+        command += ["--backend", f"kind=openai_http,target={BASE},model={MODEL},request_format={kind}", "--constraint", "kind=max_requests,count=8"]
+        command += ["--data", f"kind=json_file,path={f.name}", "--output", f"kind=json,path={path}"]
         run = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert run.returncode == 0, (run.stdout + run.stderr)[-300:]
         totals = json.load(open(path))["benchmarks"][0]["metrics"]["request_totals"]

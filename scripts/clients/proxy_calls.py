@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -23,10 +24,11 @@ with open(os.path.join(folder, "config.yaml"), "w") as f:
 port = int(os.environ.get("PROXY_PORT", "18414"))
 log = open(os.path.join(folder, "log"), "w")
 command = [os.path.join(os.path.dirname(sys.executable), "litellm"), "--config", f.name, "--host", "127.0.0.1", "--port", str(port)]
-running = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+key = "sk-" + secrets.token_hex(32)  # without one it does not start
+running = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"LITELLM_MASTER_KEY": key})
 address = f"http://127.0.0.1:{port}"
 asked = [{"role": "user", "content": "Where is the ship?"}]
-api = openai.OpenAI(base_url=address + "/v1", api_key="any", max_retries=0, timeout=120)
+api = openai.OpenAI(base_url=address + "/v1", api_key=key, max_retries=0, timeout=120)
 
 
 @proxy.call("the proxy: models")
@@ -36,7 +38,7 @@ def _():
             if httpx.get(address + "/health/liveliness").status_code == 200:
                 break
         except httpx.HTTPError:
-            assert running.poll() is None, open(log.name).read()[-2000:]
+            assert running.poll() is None, " ".join(open(log.name).read()[-250:].split())
         time.sleep(0.5)
     assert set(names) <= {m.id for m in api.models.list()}
 

@@ -46,12 +46,12 @@ for kind in ${CLIENTS:-openai vllm frameworks huggingface llamaindex proxy harne
 	[ "$kind" != vllm ] || environment=openai
 	python=$environments/$environment/bin/python
 	if ! "$python" -m pip --version >"$work/pip" 2>&1; then # not there, or not whole
-		python3 -m venv --clear "$environments/$environment"
+		python3 -m venv --clear "$environments/$environment" || { failed=1; continue; }
 	fi
 	if [ "$kind" = harness ] && [ -n "${TORCH:-}" ]; then # pip finds it there, and installs none
 		echo "$TORCH" >"$("$python" -c 'import site; print(site.getsitepackages()[0])')/torch.pth"
 	fi
-	"$python" -m pip install --quiet -r "$here/requirements-$environment.txt"
+	"$python" -m pip install --quiet -r "$here/requirements-$environment.txt" || { failed=1; continue; } # which it says
 	PYTHONPATH=$here "$python" "$here/${kind}_calls.py" >>"$work/results" || failed=1
 done
 python3 "$here/table.py" "$work/results" || failed=1

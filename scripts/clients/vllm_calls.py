@@ -7,7 +7,6 @@ import concurrent.futures
 import json
 import os
 import re
-import sys
 import tempfile
 import traceback
 
@@ -92,6 +91,29 @@ def size():
         chat(logit_bias={"99999999": 1})
     except openai.BadRequestError as e:
         return int(re.findall(r"\d+", str(e).replace("99999999", "").replace("400", ""))[-1])
+
+
+def same_calls(ask):
+    """One call, or as many as the model makes, which it may make until its answer is cut."""
+    whole = chat(**ask).choices[0]
+    assert whole.message.role == "assistant" and whole.finish_reason in ("tool_calls", "length")
+    assert whole.finish_reason == "tool_calls" or ask["parallel_tool_calls"], whole
+    assert whole.message.tool_calls and all(c.type == "function" and len(c.id) > 16 for c in whole.message.tool_calls)
+    calls, roles, ends = {}, [], []
+    for chunk in chat(**ask, stream=True):
+        choice = chunk.choices[0]
+        assert choice.index == 0
+        roles += [choice.delta.role] if choice.delta.role else []
+        ends += [choice.finish_reason] if choice.finish_reason else []
+        for call in choice.delta.tool_calls or []:
+            of = calls.setdefault(call.index, {"ids": [], "names": [], "arguments": ""})
+            of["ids"] += [call.id] if call.id else []
+            of["names"] += [call.function.name] if call.function and call.function.name else []
+            of["arguments"] += call.function.arguments or "" if call.function else ""
+    assert roles == ["assistant"] and ends == [whole.finish_reason] and len(calls) == len(whole.message.tool_calls)
+    for i, call in enumerate(whole.message.tool_calls):
+        assert len(calls[i]["ids"]) == 1 and calls[i]["names"] == [call.function.name]
+        assert json.loads(calls[i]["arguments"]) == json.loads(call.function.arguments)
 
 
 # completions
@@ -506,25 +528,8 @@ def _():
 
 @test("tool_use/test_tool_calls.py::test_tool_call_and_choice", "tool_use/test_parallel_tool_calls.py::test_parallel_tool_calls")
 def _():
-    ask = dict(model=TOOLS, tools=[tool, other], tool_choice="required", temperature=0, max_completion_tokens=150)
-    whole = chat(**ask).choices[0]
-    assert whole.message.role == "assistant" and whole.finish_reason == "tool_calls"
-    assert all(c.type == "function" and len(c.id) > 16 for c in whole.message.tool_calls)
-    calls, roles, ends = {}, [], []
-    for chunk in chat(**ask, stream=True):
-        choice = chunk.choices[0]
-        assert choice.index == 0
-        roles += [choice.delta.role] if choice.delta.role else []
-        ends += [choice.finish_reason] if choice.finish_reason else []
-        for call in choice.delta.tool_calls or []:
-            of = calls.setdefault(call.index, {"ids": [], "names": [], "arguments": ""})
-            of["ids"] += [call.id] if call.id else []
-            of["names"] += [call.function.name] if call.function and call.function.name else []
-            of["arguments"] += call.function.arguments or "" if call.function else ""
-    assert roles == ["assistant"] and ends == ["tool_calls"] and len(calls) == len(whole.message.tool_calls)
-    for i, call in enumerate(whole.message.tool_calls):
-        assert len(calls[i]["ids"]) == 1 and calls[i]["names"] == [call.function.name]
-        assert json.loads(calls[i]["arguments"]) == json.loads(call.function.arguments)
+    for parallel in (False, True):
+        same_calls(dict(model=TOOLS, tools=[tool, other], tool_choice="required", parallel_tool_calls=parallel, temperature=0, max_completion_tokens=150))
 
 
 @test("tool_use/test_tool_calls.py::test_tool_call_with_results", "tool_use/test_parallel_tool_calls.py::test_parallel_tool_calls_with_results")
@@ -671,6 +676,3 @@ def _():
 def _():
     one, two = (api.embeddings.create(model=m, input="a").data[0].embedding for m in (MODEL, ADAPTER))
     assert one != two
-
-
-sys.exit(0 if ids else 1)

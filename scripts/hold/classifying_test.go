@@ -88,13 +88,18 @@ func TestTrainedHeadsAreServed(t *testing.T) {
 	}
 	columns := dataset.Columns{Text: "text", Pair: "text_pair", Label: "label"}
 	text, pool := capitals(t), modeltest.Pool(t, 1)
-	for _, base := range []string{"encoders/bert", "encoders/deberta", "llama-gqa"} {
+	for _, base := range []string{"encoders/bert", "encoders/deberta", "encoders/modernbert", "modernbert-mean", "llama-gqa"} {
 		for _, method := range []string{"lora", "bitfit", "houlsby", "prompt", "prefix"} {
 			if base == "llama-gqa" && method == "bitfit" || base == "encoders/deberta" && method == "prefix" { // which are refused
 				continue
 			}
 			t.Run(base+"/"+method, func(t *testing.T) {
-				path := modeltest.Goldens(t, base)
+				path := ""
+				if base == "modernbert-mean" {
+					path = modeltest.OwnHead(t, "heads/modernbert/own-mean")
+				} else {
+					path = modeltest.Goldens(t, base)
+				}
 				m, source, err := models.Open(path, models.Options{})
 				if err != nil {
 					t.Fatal(err)
@@ -110,6 +115,10 @@ func TestTrainedHeadsAreServed(t *testing.T) {
 				c.MethodConfig = training.MethodConfig{
 					Choice: adapters.Choice{R: 2, VirtualTokens: 3, Reduction: 4}, PlusEmbedding: 1e-6, Gamma: 1, Interval: 1, BlockInterval: 1, GaloreRank: 4, GaloreGap: 1, GaloreScale: 1,
 				}
+				if strings.Contains(base, "modernbert") && method == "lora" { // of which PEFT has no default
+					c.Targets = []string{"Wqkv"}
+				}
+				c.ZeroBiases = strings.Contains(base, "modernbert")
 				run, err := training.NewRun(c, opened, mute{})
 				if err != nil {
 					t.Fatal(err)

@@ -282,7 +282,7 @@ func submitted(ctx context.Context, e *runtime.Engine, r *runtime.Request) answe
 // recipe reads how texts are embedded; nil: nothing says so.
 func (b *base) recipe(path string) (*pooling.Recipe, error) {
 	if b.source.GGUF != nil {
-		return nil, nil
+		return pooling.FromGGUF(b.source.GGUF)
 	}
 	recipe, err := pooling.Load(path)
 	if err == nil && recipe != nil {

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const tinyEncoder = "../../testdata/goldens/sentences/tiny"
+
+// Each load of classification is measured beside the bare forward of as many texts.
+func TestBenchClassify(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made")
+	args := []string{"--classify", "--base", tinyEncoder, "--adapters", "3", "--requests", "4", "--prompt", "5", "--repetitions", "1", "--keep", dir}
+	r := benched(t, args...)
+	var names []string
+	for _, c := range r.Classified {
+		names = append(names, c.Name)
+		require.Len(t, c.Samples, 1)
+		require.Equal(t, c.Beside == "", c.Ratio == 0, c.Name)
+	}
+	require.Equal(t, []string{
+		"bare forward", "one text, heads", "one text, bitfit", "one text, lora", "bare forward of a batch",
+		"4 texts at once, 3 heads", "4 texts at once, 3 bitfit", "4 texts at once, 3 lora", "one text, 1 head", "one text, 3 heads",
+	}, names)
+	require.Equal(t, 3, r.Classified[9].Tasks)
+	made, err := filepath.Glob(filepath.Join(dir, "bench-*-*", "config.json"))
+	require.NoError(t, err)
+	require.Len(t, made, 9)
+
+	var asked, all, failing atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v1/models":
+			_, _ = w.Write([]byte(`{"data":[{"id":"encoder"}]}`))
+		case "/metrics":
+			_, _ = fmt.Fprintf(w, "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %d\n", asked.Load())
+		case "/v1/classify":
+			asked.Add(1)
+			n := 1
+			if name := r.URL.Query().Get("adapter"); name == "bench-heads-*" {
+				n = 3
+				all.Add(1)
+			}
+			if failing.Load() > 0 {
+				n--
+			}
+			_, _ = w.Write([]byte(strings.Repeat(`{"data":[]}`, n)))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	args = append(args, "--url", server.URL)
+	r = benched(t, args...)
+	require.Positive(t, all.Load())
+	require.Less(t, r.Classified[0].Each, 1000.0, "which is measured here")
+	require.InDelta(t, 1000, r.Classified[1].Each, 1e-9, "a second each, as the server says")
+	require.InDelta(t, 1000, r.Classified[5].Each, 1e-9)
+	failing.Store(1)
+	c, err := parse(append([]string{"bench"}, args...), silent())
+	require.NoError(t, err)
+	require.ErrorContains(t, c.Run(t.Context(), silent()), "answers by 0 adapters, not 1")
+}
+
+// So many adapters are brought into memory, ten times more in each row.
+func TestBenchMany(t *testing.T) {
+	r := benched(t, "--many", "12", "--base", tinyEncoder, "--prompt", "5", "--repetitions", "1")
+	require.Len(t, r.Many, 2)
+	for i, n := range []int{10, 12} {
+		row := r.Many[i]
+		require.Equal(t, n, row.Adapters)
+		require.Greater(t, row.FileBytes, row.Bytes, "a tiny adapter is mostly configuration")
+		require.Positive(t, row.Bytes)
+	}
+	require.Greater(t, r.Many[1].Bytes, r.Many[0].Bytes)
+}

@@ -31,8 +31,8 @@ func newAttendedIn(f Format, rng *rand.Rand, a Attention, kvHeads, headDim int, 
 	for i := range kv.K {
 		kv.K[i], kv.V[i] = guard, guard // never written: must not be seen
 	}
-	for i := range kv.Keys {
-		kv.Keys[i], kv.Values[i] = 0x7e, 0x7e // NaN in F16, and as a scale
+	for i := range kv.Stored {
+		kv.Stored[i] = 0x7e // NaN in F16, and as a scale
 	}
 	order := rng.Perm(blocks)
 	c := attended{kv: kv, a: a}

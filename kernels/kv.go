@@ -13,8 +13,8 @@ const BlockLen = 32
 //
 // In F32 block b of K starts at b*BlockSize() and is laid out
 // [Heads][HeadDim][BlockLen], so that scores run across positions; block b of V is
-// [Heads][BlockLen][HeadDim]. In F16 and Q8_0 they lie so in Keys and Values,
-// blocks of BlockBytes(). There each position of a head is rounded once, as it is
+// [Heads][BlockLen][HeadDim]. In F16 and Q8_0 they lie so in Stored, in blocks of
+// BlockBytes(). There each position of a head is rounded once, as it is
 // stored, by itself: what attention reads depends on nothing else, and is the
 // float32 that the stored value stands for.
 //
@@ -26,9 +26,9 @@ type KV struct {
 	Heads, HeadDim int // key-value heads
 	Format         Format
 	K, V           []float32 // of F32
-	Keys, Values   []byte    // of the others
-	// Pages tells at which of the pages of K and V, or of Keys and Values, of one
-	// block each, a block lies; nil: at that of its own number.
+	Stored         []byte    // of the others: the blocks of keys, and behind them those of values
+	// Pages tells at which of the pages of keys and of values, of one block each, a
+	// block lies; nil: at that of its own number.
 	Pages []int32
 }
 
@@ -41,7 +41,7 @@ func NewKV(f Format, heads, headDim, blocks int) KV {
 	if f == F32 {
 		c.K, c.V = make([]float32, blocks*c.BlockSize()), make([]float32, blocks*c.BlockSize())
 	} else {
-		c.Keys, c.Values = make([]byte, blocks*c.BlockBytes()), make([]byte, blocks*c.BlockBytes())
+		c.Stored = make([]byte, 2*blocks*c.BlockBytes())
 	}
 	return c
 }
@@ -89,7 +89,7 @@ func (c KV) start(block int32) int { return c.page(block) * c.BlockSize() }
 func (c KV) stored(block int32, head int) (keys, values []byte) {
 	n := BlockLen * c.rowBytes()
 	at := c.page(block)*c.BlockBytes() + head*n
-	return c.Keys[at:][:n:n], c.Values[at:][:n:n]
+	return c.Stored[at:][:n:n], c.Stored[len(c.Stored)/2+at:][:n:n]
 }
 
 // Store writes the key and value of one position, each [Heads*HeadDim], into

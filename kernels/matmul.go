@@ -77,20 +77,6 @@ func allInt8(products []Product) bool {
 	return true
 }
 
-// matMulStep is the number of outputs in a part, in whole tiles: a few parts a
-// thread, none too small to be worth handing over. Few rows are bound by
-// memory, which likes long runs of weights: one part a thread.
-func matMulStep(rows, outs, cols, threads int) int {
-	if threads == 1 || rows*outs*cols < 1<<16 {
-		return max(outs, 1)
-	}
-	parts, most := 4*threads, 480
-	if rows <= 32 {
-		parts, most = threads, 1024
-	}
-	return max(48, min((outs/parts+47)/48*48, most/48*48))
-}
-
 // MatMul is Pool.MatMul on the calling goroutine.
 func (w *Worker) MatMul(dst, x Matrix, weight Weight) {
 	checkMatMul(dst, x, weight)
@@ -204,11 +190,11 @@ type matMulTask struct {
 	rounded  rounded // x, for weights of Int8
 }
 
-// plannedProduct is a Product in parts of step outputs, of which first is the
-// first.
+// plannedProduct is a Product in parts, of which first is the first.
 type plannedProduct struct {
 	Product
-	step, first int
+	split
+	first int
 }
 
 // add plans a product and returns the number of parts so far.
@@ -216,13 +202,12 @@ func (t *matMulTask) add(m Product, threads int) int {
 	first := 0
 	if n := len(t.products); n > 0 {
 		last := &t.products[n-1]
-		first = last.first + last.parts()
+		first = last.first + last.parts
 	}
-	t.products = append(t.products, plannedProduct{m, matMulStep(t.x.Rows, m.W.Rows, m.W.Cols, threads), first})
-	return first + t.products[len(t.products)-1].parts()
+	p := plannedProduct{m, splitOutputs(t.x.Rows, m.W.Rows, m.W.Cols, threads, t.pack != nil), first}
+	t.products = append(t.products, p)
+	return first + p.parts
 }
-
-func (m *plannedProduct) parts() int { return (m.W.Rows + m.step - 1) / m.step }
 
 func (t *matMulTask) Part(w *Worker, part int) {
 	i := len(t.products) - 1
@@ -230,8 +215,7 @@ func (t *matMulTask) Part(w *Worker, part int) {
 		i--
 	}
 	m := &t.products[i]
-	from := (part - m.first) * m.step
-	to := min(from+m.step, m.W.Rows)
+	from, to := m.part(part - m.first)
 	if m.W.int8 != nil {
 		w.mulInt8(m.Dst, t.rounded, m.W, from, to)
 		return

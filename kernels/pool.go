@@ -18,7 +18,8 @@ type Task interface {
 
 // Worker is one thread's share of the pool: scratch memory that a kernel may
 // use for the time of one part. Its methods run a primitive on the calling
-// goroutine alone, with the same bits as the Pool's method of that name.
+// goroutine alone, with the same bits as the Pool's method of that name. It is two
+// cache lines long, so that no two workers write to one.
 type Worker struct {
 	scratch []float32
 	tile    []float32 // the products' own: weights widened or packed
@@ -61,11 +62,12 @@ type Pool struct {
 	next  atomic.Int64
 	_     [56]byte
 	// open is the number of the region under way, 0 between regions. A helper
-	// counts itself into joined and then looks at open again; the caller clears
-	// open and then waits for joined to fall to 0. So no helper reads task or
-	// parts while they change.
+	// says that it is at work and then looks at open again; the caller clears open
+	// and then waits for each helper to be done. So no helper reads task or parts
+	// while they change. Each says so in a cache line of its own: a region costs a
+	// helper the same however many there are, and the caller one look at each.
 	open          atomic.Uint64
-	joined        atomic.Int64
+	_             [56]byte
 	region        uint64
 	closed        atomic.Bool
 	fault         atomic.Pointer[Fault]
@@ -83,9 +85,13 @@ type Fault struct {
 // Error tells both: whoever lets it end the process sees where it was.
 func (f *Fault) Error() string { return fmt.Sprintf("%v, on a worker:\n\n%s", f.Value, f.Stack) }
 
+// helper is what a helper and the caller tell each other, two cache lines long,
+// since processors read them by pairs.
 type helper struct {
+	atWork atomic.Bool
 	asleep atomic.Bool
 	wake   chan struct{}
+	_      [112]byte
 }
 
 // watchFor is how long an idle helper looks for the next region.
@@ -114,6 +120,10 @@ func NewPool(threads int) *Pool {
 
 // Threads is the number of workers.
 func (p *Pool) Threads() int { return len(p.workers) }
+
+// Regions is how often all threads have been called to work together, which ends
+// with the caller waiting for those that came: what a step costs beside its work.
+func (p *Pool) Regions() uint64 { return p.region }
 
 // Close ends the pool's goroutines.
 func (p *Pool) Close() {
@@ -158,14 +168,17 @@ func (p *Pool) rouse() {
 
 // awaitHelpers waits until no helper is at work.
 func (p *Pool) awaitHelpers() {
-	for i := 0; p.joined.Load() != 0; i++ {
-		switch {
-		case i < 200 && p.watch > 0:
-			pause()
-		case i < 2000:
-			goruntime.Gosched()
-		default:
-			time.Sleep(20 * time.Microsecond)
+	i := 0
+	for _, h := range p.helpers {
+		for ; h.atWork.Load(); i++ {
+			switch {
+			case i < 200 && p.watch > 0:
+				pause()
+			case i < 2000:
+				goruntime.Gosched()
+			default:
+				time.Sleep(20 * time.Microsecond)
+			}
 		}
 	}
 }
@@ -178,12 +191,12 @@ func (p *Pool) serve(w *Worker, h *helper) {
 			p.idle(h, last)
 			continue
 		}
-		p.joined.Add(1)
+		h.atWork.Store(true)
 		if region = p.open.Load(); region != 0 {
 			p.drain(w)
 			last = region
 		}
-		p.joined.Add(-1)
+		h.atWork.Store(false)
 	}
 }
 

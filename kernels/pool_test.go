@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 )
 
 // faultyTask panics in one part.
@@ -44,5 +45,68 @@ func TestPoolPassesPanicsOn(t *testing.T) {
 			}
 		}
 		p.Close()
+	}
+}
+
+// TestPoolSharesNoLines holds what threads write while they work to cache lines of
+// their own, in pairs, as processors fetch them.
+func TestPoolSharesNoLines(t *testing.T) {
+	const pair = 128
+	if n := unsafe.Sizeof(Worker{}); n != pair {
+		t.Errorf("a worker takes %d bytes, want %d", n, pair)
+	}
+	if n := unsafe.Sizeof(helper{}); n != pair {
+		t.Errorf("a helper takes %d bytes, want %d", n, pair)
+	}
+	p := NewPool(64)
+	defer p.Close()
+	lines := map[uintptr]bool{}
+	alone := func(at unsafe.Pointer) {
+		line := uintptr(at) / pair
+		if uintptr(at)%pair != 0 || lines[line] {
+			t.Errorf("%p shares its cache lines", at)
+		}
+		lines[line] = true
+	}
+	for _, w := range p.workers {
+		alone(unsafe.Pointer(w))
+	}
+	for _, h := range p.helpers {
+		alone(unsafe.Pointer(h))
+	}
+	if d := unsafe.Offsetof(p.open) - unsafe.Offsetof(p.next); d < 64 {
+		t.Errorf("the parts' counter and the region's number are %d bytes apart", d)
+	}
+}
+
+// TestRegionsDoNotGrow runs products, attention and rows by pools of 8 to 128
+// threads: each calls its threads together as often as the others do.
+func TestRegionsDoNotGrow(t *testing.T) {
+	var want uint64
+	for threads := 8; threads <= 128; threads *= 2 {
+		p := NewPool(threads)
+		x, wide, dst := NewMatrix(4, 1024), NewMatrix(4, 4096), NewMatrix(4, 1024)
+		up, down := WeightOf(NewMatrix(4096, 1024)), WeightOf(NewMatrix(1024, 4096))
+		kv := NewKV(F32, 4, 64, 4)
+		spans := []Span{{0, 4, 60, []int32{0, 1}}}
+		a := Attention{Heads: 16, Scale: 1, Causal: true}
+		for range 3 {
+			before := p.Regions()
+			p.MatMul(wide, x, up)
+			p.MatMul(dst, wide, down)
+			p.MatMuls(x, Product{wide, up}, Product{wide, up})
+			p.StoreKV(kv, spans, x.Columns(0, 256), x.Columns(256, 512))
+			p.Attend(dst, x, kv, spans, a, Matrix{})
+			p.Activate(wide, wide, SiLU)
+			if n := p.Regions() - before; want == 0 {
+				want = n
+			} else if n != want {
+				t.Errorf("%d threads come together %d times, 8 do %d times", threads, n, want)
+			}
+		}
+		p.Close()
+	}
+	if want < 4 || want > 6 {
+		t.Errorf("six operations take %d regions", want)
 	}
 }

@@ -16,7 +16,7 @@ type benchCommand struct {
 	Base      string `group:"base" placeholder:"MODEL" help:"Hugging Face folder, .gguf file or hf://owner/name to measure"`
 	Synthetic string `group:"base" placeholder:"SIZE:FORMAT" help:"Measure a base of random weights instead, made for it, as in 1b:q4_0: the sizes are 135m, 0.5b, 1b, 3b and 7b, the formats those of GGUF"`
 	reading
-	Threads int `group:"base" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
+	Threads []int `group:"base" placeholder:"N" help:"Threads that compute; by default every core. Several, as in 1,2,4, measure how a base alone scales"`
 
 	KVType      string  `name:"kv-type" group:"base" placeholder:"TYPE" default:"f32" help:"What keys and values are held in: f32, f16 or q8_0"`
 	PromptShare float64 `group:"base" placeholder:"SHARE" default:"0.5" help:"What a prompt may add to the work of a step while answers run, as a share of theirs; 0: as many tokens as a step holds"`
@@ -81,13 +81,14 @@ func (b *benchCommand) validate(wrong *faults) {
 		wrong.add("--adapter-precision: %s", err)
 	}
 	validateKVType(wrong, b.KVType)
+	b.validateThreads(wrong)
 	validatePromptShare(wrong, b.PromptShare)
 	for _, n := range []struct {
 		name            string
 		value, smallest int
 	}{
 		{"prompt", b.Prompt, 0}, {"generate", b.Generate, 1}, {"repetitions", b.Repetitions, 1}, {"requests", b.Requests, 1},
-		{"adapters", b.Adapters, 0}, {"many", b.Many, 0}, {"windows", b.Windows, 1}, {"rank", b.Rank, 1}, {"threads", b.Threads, 0},
+		{"adapters", b.Adapters, 0}, {"many", b.Many, 0}, {"windows", b.Windows, 1}, {"rank", b.Rank, 1},
 	} {
 		if n.value < n.smallest {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)
@@ -151,7 +152,7 @@ func (b *benchCommand) source() string {
 
 // Run measures what the flags ask for and reports it once.
 func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
-	r := report{Version: version, Threads: threads(b.Threads)}
+	r := report{Version: version, Threads: b.threads()}
 	if b.URL == "" {
 		r.Activations = b.Activations
 	}
@@ -181,6 +182,8 @@ func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 		err = b.measureGrid(ctx, c, &r)
 	case b.lasts():
 		err = b.sustainEngine(ctx, c, &r)
+	case len(b.Threads) > 1:
+		err = b.measureScaling(ctx, c, &r)
 	case b.Adapters > 0:
 		err = b.measureMix(ctx, c, &r)
 	default:

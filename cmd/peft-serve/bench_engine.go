@@ -42,7 +42,7 @@ func (b *benchCommand) newBed(ctx context.Context, c console, adapters catalogue
 		return nil, errors.Join(err, opened.source.Close())
 	}
 	opened.precision = b.precision()
-	d := &bed{base: opened, pool: kernels.NewPool(threads(b.Threads)), made: map[string]catalogue.Adapter{}}
+	d := &bed{base: opened, pool: kernels.NewPool(b.threads()), made: map[string]catalogue.Adapter{}}
 	if err := b.round(opened, d.pool); err != nil {
 		return nil, errors.Join(err, d.close())
 	}

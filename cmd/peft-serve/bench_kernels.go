@@ -22,7 +22,7 @@ var (
 // another copy, as a pass over many layers does. They are the base's own, one of each
 // shape and format, or random ones.
 func (b *benchCommand) measureKernels(ctx context.Context, c console, r *report) (err error) {
-	pool := kernels.NewPool(threads(b.Threads))
+	pool := kernels.NewPool(b.threads())
 	defer pool.Close()
 	all := someWeights()
 	if b.Base != "" {

@@ -36,6 +36,7 @@ type report struct {
 	Many       []crowd      `json:"many,omitempty"`
 	Products   []product    `json:"products,omitempty"`
 
+	Scaling    []scaling   `json:"scaling,omitempty"`
 	Sustained  *sustained  `json:"sustained,omitempty"`
 	Perplexity *perplexity `json:"perplexity,omitempty"`
 	// Stretch is the most that prompts made of a step's work beside answers, in that
@@ -138,6 +139,7 @@ func (r *report) table(out io.Writer) error {
 	r.gridTable(w, row)
 	r.classifiedTable(w, row)
 	r.manyTable(w, row)
+	r.scalingTable(row)
 	r.sustainedTable(w, row)
 	if len(r.Products) > 0 {
 		row("format", "inputs", "outputs", "rows", "µs", "GFLOP/s", "weights GB/s", "of peak")

@@ -236,8 +236,26 @@ func TestDraw(t *testing.T) {
 	require.Empty(t, newDraw(nil, 1).next(random))
 }
 
+// Several numbers of threads are measured in turn, each beside the first; what keys
+// and values are held in is told.
+func TestBenchScaling(t *testing.T) {
+	r := benched(t, "--base", randomBase(t, kernels.Q8_0), "--threads", "1,2", "--kv-type", "q8_0", "--prompt", "4", "--generate", "2", "--repetitions", "1")
+	require.Len(t, r.Scaling, 2)
+	require.Equal(t, "q8_0", r.KVType)
+	for i, s := range r.Scaling {
+		require.Equal(t, i+1, s.Threads)
+		require.Positive(t, s.Prefill)
+		require.Positive(t, s.Decode)
+	}
+	require.InDelta(t, 1, r.Scaling[0].DecodeTimes, 0)
+}
+
 func TestBenchFaults(t *testing.T) {
 	for args, want := range map[string]string{
+		"--base x --threads 1,2 --grid":      "--threads: several are measured of a base alone",
+		"--base x --threads=-1":              "--threads: -1 is below 0",
+		"--base x --kv-type f64":             `--kv-type: "f64" is none of f32, f16, q8_0`,
+		"--base x --prompt-share=-1":         "--prompt-share: -1 is not from 0",
 		"":                                   "--synthetic SIZE:FORMAT",
 		"--base x --synthetic 1b:q4_0":       "--synthetic: cannot be measured together with --base",
 		"--base x --rate 1 --clients 1":      "--rate: cannot be measured together with --clients",

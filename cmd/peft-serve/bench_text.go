@@ -34,7 +34,7 @@ func (b *benchCommand) measureText(ctx context.Context, c console, r *report) (e
 	if !opened.generates() {
 		return fmt.Errorf("--text: %s generates no text", b.source())
 	}
-	pool := kernels.NewPool(threads(b.Threads))
+	pool := kernels.NewPool(b.threads())
 	defer pool.Close()
 	if err := b.round(opened, pool); err != nil {
 		return err

@@ -238,7 +238,7 @@ func TestBenchSharesOnlyWhatIsShared(t *testing.T) {
 	require.NoError(t, err)
 	b := got.(*benchCommand)
 	require.Equal(t, "model.gguf", b.Base)
-	require.Equal(t, 3, b.Threads)
+	require.Equal(t, []int{3}, b.Threads)
 	require.Zero(t, b.Adapters)
 }
 

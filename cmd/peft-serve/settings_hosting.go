@@ -43,7 +43,7 @@ type hosting struct {
 	StepTokens    int      `group:"engine" placeholder:"N" default:"512" help:"Tokens of one step: long prompts are cut to fit beside decoding"`
 	PromptShare   float64  `group:"engine" placeholder:"SHARE" default:"0.5" help:"What a prompt may add to the work of a step while answers run, as a share of theirs: with 0.5 their next tokens take 1.5 times as long at most. It adds 16 tokens in any case; 0: as many as --step-tokens holds"`
 	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"0" help:"Memory for keys and values; 0: 512MiB, or less where there is little memory"`
-	KVType        string   `name:"kv-type" group:"engine" placeholder:"TYPE" default:"f32" help:"What keys and values are held in: f32, f16 (half the memory) or q8_0 (9/32 of it); each is rounded once, as it is stored"`
+	KVType        string   `name:"kv-type" group:"engine" placeholder:"TYPE" default:"f32" help:"What keys and values are held in: f32, f16 (half the memory) or q8_0 (17/64 of it); each is rounded once, as it is stored"`
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`
 	GrammarCache  size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory for the schemas and expressions that answers are kept to, compiled; 0: 32MiB, or less where there is little memory"`
 	MemoryLimit   size     `group:"engine" placeholder:"SIZE" default:"0" help:"Memory that the server may take, weights included; by default the least of its cgroup's limit, GOMEMLIMIT and the machine's memory. It does not start where its budgets do not fit in, and refuses work before it is used up"`

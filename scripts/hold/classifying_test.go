@@ -94,7 +94,7 @@ func TestTrainedHeadsAreServed(t *testing.T) {
 				continue
 			}
 			t.Run(base+"/"+method, func(t *testing.T) {
-				path := ""
+				var path string
 				if base == "modernbert-mean" {
 					path = modeltest.OwnHead(t, "heads/modernbert/own-mean")
 				} else {

@@ -121,7 +121,7 @@ func (c *Catalogue) fetchUnchanged(l *load) (Adapter, error) {
 		if !ok {
 			return a, err
 		}
-		now, _ := stampOf(dir)
+		now, _ := c.listings.read(dir)
 		if now == l.stamp {
 			return a, err
 		}

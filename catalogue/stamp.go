@@ -3,6 +3,7 @@ package catalogue
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -133,6 +134,12 @@ func (k *listings) stampOf(dir string) (stamp, error) {
 	if now, ok := k.kept(dir); ok {
 		return now, nil
 	}
+	return k.read(dir)
+}
+
+// read is stampOf, and what is found is kept: requests that look at the folder after a
+// load go by what the load went by.
+func (k *listings) read(dir string) (stamp, error) {
 	next := &listing{start: time.Now()}
 	now, err := next.read(dir)
 	k.mu.Lock()
@@ -146,4 +153,11 @@ func (k *listings) stampOf(dir string) (stamp, error) {
 	}
 	k.all[dir] = next
 	return now, nil
+}
+
+// prune forgets the listings that would be read anew in any case.
+func (k *listings) prune() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.all, func(_ string, l *listing) bool { return time.Since(l.start) >= listedFor })
 }

@@ -54,7 +54,7 @@ func (c *Catalogue) Swap(ctx context.Context, candidate Candidate) (Entry, error
 	}
 	var now stamp
 	if dir, ok := local(uri); ok {
-		now, _ = stampOf(dir) // what is wrong with it shows when it is loaded
+		now, _ = c.listings.read(dir) // what is wrong with it shows when it is loaded
 	}
 	l := c.newLease(name)
 	defer l.Release()

@@ -28,7 +28,7 @@ var fileNames = []string{
 // IsFile reports whether a file of that name, with slashes, in a folder is a
 // part of the adapter there. Such a name leads nowhere else, on any system.
 func IsFile(name string) bool {
-	return !strings.ContainsAny(name, "\\:\x00") && slices.ContainsFunc(fileNames, func(pattern string) bool {
+	return !strings.HasPrefix(name, "/") && !strings.ContainsAny(name, "\\:\x00") && slices.ContainsFunc(fileNames, func(pattern string) bool {
 		ok, _ := path.Match(pattern, name) // the patterns are well-formed
 		return ok
 	})

@@ -50,7 +50,7 @@ func TestFiles(t *testing.T) {
 	if _, err = Files(dir); !errors.Is(err, ErrConfig) {
 		t.Errorf("two of llama.cpp's form: %v", err)
 	}
-	for _, name := range []string{"", ".", ".gguf", ".a.gguf", "../a.gguf", "a/b.gguf", "..", RunMark, "../" + ConfigFile, "/" + SafeFile, `tokenizer\..\..\x`, "tokenizer:x", "tokenizer/x", "tokenizer\x00", "additional_chat_templates/../x.jinja"} {
+	for _, name := range []string{"", ".", ".gguf", ".a.gguf", "/.gguf", "/a.gguf", "../a.gguf", "a/b.gguf", "..", RunMark, "../" + ConfigFile, "/" + SafeFile, `tokenizer\..\..\x`, "tokenizer:x", "tokenizer/x", "tokenizer\x00", "additional_chat_templates/../x.jinja"} {
 		if IsFile(name) {
 			t.Errorf("%q is a file of an adapter", name)
 		}

@@ -75,10 +75,14 @@ func (a *Artefact) check(most int64) error {
 	if err != nil {
 		return err
 	}
-	a.Files = slices.DeleteFunc(slices.Clone(a.Files), func(f File) bool { return !slices.Contains(chosen, f.Name) })
-	if len(a.Files) > maxFiles {
-		return fmt.Errorf("%w: it has %d files, and at most %d are taken", ErrTooLarge, len(a.Files), maxFiles)
+	if len(chosen) > maxFiles {
+		return fmt.Errorf("%w: it has %d files, and at most %d are taken", ErrTooLarge, len(chosen), maxFiles)
 	}
+	part := map[string]bool{}
+	for _, name := range chosen {
+		part[name] = true
+	}
+	a.Files = slices.DeleteFunc(slices.Clone(a.Files), func(f File) bool { return !part[f.Name] })
 	total := int64(0)
 	for _, f := range a.Files {
 		if f.Size < 0 || f.Size > math.MaxInt64-total {

@@ -81,7 +81,7 @@ func (p *Pushed) files() ([]string, error) {
 	}
 	dir, name := filepath.Split(p.Dir)
 	if !adapters.IsFile(name) {
-		return nil, fmt.Errorf("%q: the name of a file begins with no point", name)
+		return nil, fmt.Errorf("%q is no name of an adapter's file", name)
 	}
 	p.Dir = dir
 	return []string{name}, nil

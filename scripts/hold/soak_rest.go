@@ -38,11 +38,8 @@ func (s *soaking) rested(ctx context.Context, when string) (least footprint, err
 		if err != nil {
 			return now, err
 		}
-		if least.goroutines == 0 || now.goroutines < least.goroutines || now.descriptors < least.descriptors {
-			fallen = time.Now()
-		}
-		if least.goroutines == 0 || now.goroutines <= least.goroutines {
-			least = now
+		if least.goroutines == 0 || now.goroutines < least.goroutines || now.goroutines == least.goroutines && now.descriptors < least.descriptors {
+			least, fallen = now, time.Now()
 		}
 	}
 	var profile []byte

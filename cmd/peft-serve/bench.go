@@ -19,7 +19,7 @@ type benchCommand struct {
 	Threads []int `group:"base" placeholder:"N" help:"Threads that compute; by default every core. Several, as in 1,2,4, measure how a base alone scales"`
 
 	KVType      string  `name:"kv-type" group:"base" placeholder:"TYPE" default:"f32" help:"What keys and values are held in: f32, f16 or q8_0"`
-	PromptShare float64 `group:"base" placeholder:"SHARE" default:"0.5" help:"What a prompt may add to the work of a step while answers run, as a share of theirs; 0: as many tokens as a step holds"`
+	PromptShare float64 `group:"base" placeholder:"SHARE" default:"0.5" help:"What each prompt may add to the work of a step while answers run, as a share of theirs, or 16 tokens where that is more; 0: as many tokens as a step holds"`
 
 	Prompt      int `group:"load" local:"" placeholder:"TOKENS" default:"0" help:"Tokens of a prompt; by default 512, 64 under concurrent load and 128 of each of 32 texts for an encoder, or what the context of --base holds"`
 	Generate    int `group:"load" local:"" placeholder:"TOKENS" default:"64" help:"Tokens to generate; fewer by default where the context of --base holds fewer"`

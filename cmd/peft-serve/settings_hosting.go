@@ -41,7 +41,7 @@ type hosting struct {
 	Threads       int      `group:"engine" placeholder:"N" default:"0" help:"Threads that compute; by default every core"`
 	Slots         int      `group:"engine" placeholder:"N" default:"32" help:"Sequences that run at once"`
 	StepTokens    int      `group:"engine" placeholder:"N" default:"512" help:"Tokens of one step: long prompts are cut to fit beside decoding"`
-	PromptShare   float64  `group:"engine" placeholder:"SHARE" default:"0.5" help:"What a prompt may add to the work of a step while answers run, as a share of theirs: with 0.5 their next tokens take 1.5 times as long at most. It adds 16 tokens in any case; 0: as many as --step-tokens holds"`
+	PromptShare   float64  `group:"engine" placeholder:"SHARE" default:"0.5" help:"What each prompt may add to the work of a step while answers run, as a share of theirs, or 16 tokens where that is more; 0: as many tokens as a step holds"`
 	KVCache       size     `name:"kv-cache" group:"engine" placeholder:"SIZE" default:"0" help:"Memory for keys and values; 0: 512MiB, or less where there is little memory"`
 	KVType        string   `name:"kv-type" group:"engine" placeholder:"TYPE" default:"f32" help:"What keys and values are held in: f32, f16 (half the memory) or q8_0 (17/64 of it); each is rounded once, as it is stored"`
 	NoPrefixCache switched `group:"engine" help:"Compute every prompt from its start"`

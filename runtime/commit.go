@@ -30,7 +30,7 @@ func (e *Engine) commit(w *work) {
 	e.giveBack(s)
 	finish, err := e.emit(s, e.outputs[w.from:w.to])
 	if finish != "" || err != nil {
-		e.end(s, finish, err)
+		e.end(s, finish, e.broken(s, err))
 	}
 }
 

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -194,5 +195,45 @@ func TestNoScores(t *testing.T) {
 	var withdrawn *catalogue.WithdrawnError
 	if err := running.Probe(context.Background(), "broken", broken); !errors.As(err, &withdrawn) {
 		t.Errorf("an adapter whose head overflows is probed: %v", err)
+	}
+}
+
+// TestOverflowOfAMeanWithdraws: an adapter whose head makes scores of a text's mean that
+// are not finite is withdrawn with its first answer, as one with any other head.
+func TestOverflowOfAMeanWithdraws(t *testing.T) {
+	m, source, err := models.Open(modeltest.OwnHead(t, "heads/modernbert/own-mean"), models.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	g := &golden{t: t, m: m}
+	load := loader(m)
+	c, err := catalogue.New(func(ctx context.Context, s catalogue.Source) (catalogue.Adapter, error) {
+		a, err := load(ctx, s)
+		if err == nil {
+			broken := a.(*adapters.Adapter)
+			for _, p := range broken.Params() {
+				if strings.HasSuffix(p.Name, "classifier.bias") {
+					p.Values().Data[1] = float32(math.Inf(1))
+				}
+			}
+			broken.Refresh()
+		}
+		return a, err
+	}, catalogue.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	g.catalogue = c
+	g.saveHeads(map[string]map[string]any{"text": {"peft_type": "LORA", "r": 2, "target_modules": []string{"Wqkv"}, "task_type": "SEQ_CLS", "modules_to_save": []string{"head", "classifier"}}})
+	e := g.engine(1, Options{Log: silent})
+	got := g.run(e, []*call{{Request{Prompt: []int32{7, 8, 9}, Encode: EncodeScores, Logprobs: -1, PromptLogprobs: -1}, "text"}}, nil)[0]
+	var withdrawn *catalogue.WithdrawnError
+	if !errors.As(got.err, &withdrawn) || !errors.Is(got.err, ErrNotFinite) || !strings.Contains(got.err.Error(), "classifier.bias") {
+		t.Errorf("got %v", got.err)
+	}
+	if entry, err := c.Lookup("text"); err != nil || entry.State != catalogue.Failed || !errors.As(entry.Err, &withdrawn) {
+		t.Errorf("%+v, %v", entry, err)
 	}
 }

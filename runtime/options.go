@@ -17,7 +17,7 @@ type Options struct {
 	Slots      int // the most sequences that run at once; 32
 	Queue      int // the most requests that wait, loading adapters included; 256
 	StepTokens int // the most tokens of one step; long prompts are cut to fit; 512
-	// PromptShare is what a prompt may add to the work of a step beside running
+	// PromptShare is what each prompt may add to the work of a step beside running
 	// sequences, as a share of theirs; 0: as much as StepTokens holds.
 	PromptShare float64
 	Context     int // the longest sequence, in tokens; the model's own

@@ -9,8 +9,7 @@ import "github.com/peft-serve/peft-serve/models"
 // sequence, and not by the clock: the same requests make the same steps anywhere.
 
 const (
-	// weightRows is how many rows' work it takes to read the weights, at least: of
-	// the machines measured the ratio of decoding to prefill is 3 to 6.
+	// weightRows is how many rows' work it takes to read the weights: of the machines measured the ratio of decoding to prefill is 3 to 6.
 	weightRows = 4
 	// leastWork is what a prompt may add to any step. Less would read the weights too
 	// often for what it gets done.
@@ -19,12 +18,13 @@ const (
 
 // pace bounds the prompts' part of steps.
 type pace struct {
-	share float64 // of the step's other work, that a prompt may add; 0: any
-	depth float64 // the keys whose attention is as much work as the rest of a row
+	share  float64 // of the step's other work, that a prompt may add; 0: any
+	depth  float64 // the keys whose attention is as much work as the rest of a row
+	window int     // the most keys that a row sees; 0: any
 }
 
 func newPace(share float64, m models.Model) pace {
-	p := pace{share: share}
+	p := pace{share: share, window: m.Config().Window}
 	if share > 0 && !isEncoder(m.Config()) {
 		p.depth = depthOf(m)
 	}
@@ -43,8 +43,11 @@ func depthOf(m models.Model) float64 {
 
 // work is that of a sequence's next n rows.
 func (p *pace) work(s *sequence, n int) float64 {
-	first, last := s.computed+1, s.computed+n // keys that they see
-	return float64(n) * (1 + float64(first+last)/2/p.depth)
+	keys := float64(s.computed) + float64(n+1)/2 // that they see, in the mean
+	if p.window > 0 {
+		keys = min(keys, float64(p.window))
+	}
+	return float64(n) * (1 + keys/p.depth)
 }
 
 // fillPaced gives the prompts of a step their shares of so many rows: beside
@@ -69,7 +72,8 @@ func (e *Engine) fillPaced(left int) {
 		return
 	}
 	usual += weightRows
-	e.fill(min(left, prompts*max(1, int(max(leastWork, e.pace.share*usual)/row))))
+	each := int(min(float64(left), max(leastWork, e.pace.share*usual)/row))
+	e.fill(min(left, prompts*max(1, each)))
 	work := float64(weightRows)
 	for _, w := range e.works {
 		work += e.pace.work(w.s, w.count)

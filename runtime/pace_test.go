@@ -16,7 +16,7 @@ func crowd(t *testing.T, share float64, answers int, depth float64) *script {
 	m := newFakeModel()
 	m.config.Context = 8192
 	s := newScriptOf(t, m, Options{Slots: answers + 4, CacheBlocks: 4096, NoPrefixCache: true})
-	s.e.pace = pace{share, depth} // the model has no products that could be measured
+	s.e.pace = pace{share: share, depth: depth} // the model has no products that could be measured
 	for i := range answers {
 		s.must(s.submit(fmt.Sprintf("%c%d", 'a'+i%26, i), 2, 1000))
 	}
@@ -84,6 +84,20 @@ func TestPace(t *testing.T) {
 		s.e.step()
 		if got := batch.Rows() - c.answers; got != c.want {
 			t.Errorf("%+v: %d rows of prompts", c, got)
+		}
+	}
+}
+
+// TestWorkOfRows: a row is as much work as it has keys, and no more of them than the
+// window holds.
+func TestWorkOfRows(t *testing.T) {
+	for _, c := range []struct {
+		window, computed, n int
+		want                float64
+	}{{0, 0, 1, 1.01}, {0, 199, 1, 3}, {0, 100, 99, 99 * 2.5}, {50, 199, 1, 1.5}, {50, 100, 99, 99 * 1.5}, {500, 199, 1, 3}} {
+		p := pace{share: 1, depth: 100, window: c.window}
+		if got := p.work(&sequence{computed: c.computed}, c.n); got != c.want {
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -66,5 +67,34 @@ func TestWindowGivesBlocksBack(t *testing.T) {
 		if n := e.Snapshot(); n.Preemptions > 0 || n.BlocksUsed > 0 {
 			t.Errorf("%d preemptions, %d blocks held at the end", n.Preemptions, n.BlocksUsed)
 		}
+	}
+}
+
+// TestFirstBlocksStayLonger: of the blocks that one step has passed the last is the
+// first to give way, for the first are those that more prompts begin with.
+func TestFirstBlocksStayLonger(t *testing.T) {
+	g := openGolden(t, "mistral")
+	e := g.engine(1, Options{})
+	defer e.pool.Close()
+	s := &sequence{computed: 3*kernels.BlockLen + g.m.Config().Window}
+	for n := range 4 {
+		block, ok := e.blocks.take(nobody, 0)
+		if !ok {
+			t.Fatal("no block")
+		}
+		e.blocks.label(block, digest{byte(n + 1)}, digest{}, 0)
+		s.blocks = append(s.blocks, block)
+	}
+	held := slices.Clone(s.blocks)
+	e.giveBack(s)
+	if s.passed != 3 || !slices.Equal(s.blocks, []int32{nobody, nobody, nobody, held[3]}) {
+		t.Fatalf("%d passed, %v held of %v", s.passed, s.blocks, held)
+	}
+	var order []int32
+	for b, end := e.blocks.next[len(e.blocks.refs)], int32(len(e.blocks.refs)); b != end; b = e.blocks.next[b] {
+		order = append(order, b)
+	}
+	if want := []int32{held[2], held[1], held[0]}; !slices.Equal(order, want) {
+		t.Errorf("they give way in the order %v, want %v", order, want)
 	}
 }

@@ -90,7 +90,7 @@ func (e *Engine) prepare(s *sequence) {
 		s.types = append(make([]int32, s.virtual), r.Types...)
 	}
 	s.blocks = make([]int32, 0, blocksFor(most))
-	s.identity = identityOf(r.Scope, e.options.CacheFormat, s.lease.Adapter(), s.from, e.model.Config())
+	s.identity = identityOf(r.Scope, s.lease.Adapter(), s.from, e.model.Config().Layers)
 	s.kinds = e.kinds(s)
 	s.last = Event{Token: NoToken}
 }

@@ -7,14 +7,13 @@ import (
 
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/kernels"
-	"github.com/peft-serve/peft-serve/models"
 )
 
 // The prefix cache finds the blocks of prompts that begin alike. The key of a
 // block is the hash of everything its keys and values depend on: all tokens up
 // to the block's end, and the content of an adapter that acts on one of them. So
 // a reload of an adapter under the same name never sees the old version's
-// blocks, nor does one that rounds activations see those of one that does not, and since a row's result depends on nothing else (law 1), a found
+// blocks, and since a row's result depends on nothing else (law 1), a found
 // block holds the very bits that computing it again would give. An adapter that
 // leaves the keys and values of some blocks as they are (aLoRA before its
 // invocation, a head) shares those with the base and with every other that does;
@@ -33,10 +32,9 @@ type identity struct {
 }
 
 // identityOf is that of the sequence, in a scope, of an adapter, which may be nil,
-// that acts from a position on, on a base whose keys and values are stored in a format.
-func identityOf(scope string, f kernels.Format, a catalogue.Adapter, from int, base *models.Config) identity {
-	layers := base.Layers
-	root := digest(sha256.Sum256([]byte(scope + "\x00" + f.String() + "\x00" + base.Activations.String())))
+// that acts from a position on, on a base of so many layers.
+func identityOf(scope string, a catalogue.Adapter, from, layers int) identity {
+	root := digest(sha256.Sum256([]byte(scope)))
 	root = sha256.Sum256(root[:]) // of 32 bytes: no other key is, whatever the scope
 	if a == nil || a.SharedLayers() >= layers {
 		return identity{root: root, from: math.MaxInt, shared: layers}

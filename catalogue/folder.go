@@ -289,6 +289,7 @@ func (c *Catalogue) Rescan() error {
 		}
 	}
 	c.tellClash()
+	c.listings.prune()
 	return nil
 }
 

@@ -109,3 +109,32 @@ func TestListingsDoNotLast(t *testing.T) {
 		t.Error("a folder that is gone is kept", now, err)
 	}
 }
+
+// Where a folder's time does not tell that a file has come, requests go by what was found
+// before until a load looks: then by what it found, and nobody loads again.
+func TestLoadsLookAnew(t *testing.T) {
+	dir := t.TempDir()
+	writeAdapter(t, dir, "a", "one")
+	c := folders(t, dir)
+	dir = filepath.Join(dir, "a")
+	old(t, dir)
+	before, err := c.listings.stampOf(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.listings.all[dir].all = nil                         // nothing tells
+	c.listings.all[dir].start = time.Now().Add(time.Hour) // however long this takes
+	if err := os.WriteFile(filepath.Join(dir, "new"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	old(t, dir)
+	if now, ok := c.listings.kept(dir); !ok || now != before {
+		t.Fatal("the folder is looked at")
+	}
+	if _, err := c.Load(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if want, _ := stampOf(dir); want == before || c.listings.all[dir].stamp != want {
+		t.Error("requests do not go by what the load found")
+	}
+}

@@ -31,25 +31,26 @@ func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
 		b.state[i*stateLen+stateTop] = float32(math.Inf(-1))
 	}
 	first, last := math.MaxInt, 0 // of the positions that any row sees
-	every, some := 0, math.MaxInt // [every, some) is seen by all
 	for r := start; r < end; r++ {
 		copy(b.q[(r-start)*group*d:][:group*d], t.q.Row(r)[head*group*d:])
 		from, to := t.a.Sees(r, s)
 		first, last = min(first, from), max(last, to)
-		every, some = max(every, from), min(some, to)
 	}
 	for n := first / BlockLen; n*BlockLen < last; n++ {
 		keys, values := t.kv.block(s.Blocks[n], head, mem)
 		b.keys, b.values, b.n = &keys[0], &values[0], n
-		if every <= n*BlockLen && some >= (n+1)*BlockLen {
-			b.block(0, queries, 0, BlockLen)
-			continue
-		}
-		for r := start; r < end; r++ {
+		for r := start; r < end; {
 			from, to := t.a.part(n, r, s)
-			if from < to {
-				b.block((r-start)*group, group, from, to)
+			next := r + 1
+			for ; next < end; next++ {
+				if f, e := t.a.part(n, next, s); f != from || e != to {
+					break
+				}
 			}
+			if from < to {
+				b.block((r-start)*group, (next-r)*group, from, to)
+			}
+			r = next
 		}
 	}
 	for i := range queries {

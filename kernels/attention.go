@@ -44,9 +44,8 @@ func (p *Pool) Attend(dst, q Matrix, kv KV, spans []Span, a Attention, lse Matri
 
 // The queries of a key-value head that share its keys in a band. Where keys are
 // many, reading them is what binds bands of few: 24 reach 53 % of the multiply-adds'
-// peak at 4,096 keys of 64 (three queries a head, Zen 3), 120 reach 71 %, and more
-// do not fit beside the keys into its second-level cache. Fewer make parts for more
-// threads.
+// peak at 4,096 keys of 64 (three queries a head, Zen 3), 120 reach 71 %. Fewer make
+// parts for more threads.
 const (
 	mostQueries  = 120
 	leastQueries = 24

@@ -78,10 +78,10 @@ const besideRows = 16
 // inputPart adds a·b to c, a being rows.
 func (d *dots) inputPart(w *Worker, c *float32, cStride, m, n int, a *float32, aStride int, b *float32, bStride, k int) {
 	wide, done := d.width*d.lanes, 0
+	var panel []float32
 	if d.panel != nil && m >= besideRows {
-		done = n / wide * wide
+		done, panel = n/wide*wide, grow(&w.panel, k*wide)
 	}
-	panel := grow(&w.panel, k*wide)
 	for j := 0; j < done; j += wide {
 		d.panel(&panel[0], at(b, 4*j), bStride, k)
 		d.product(at(c, 4*j), cStride, m, wide, a, aStride, 4, &panel[0], 4*wide, k)
@@ -110,11 +110,12 @@ func (d *dots) weightGradient(w *Worker, dw, dy, x Matrix) {
 func (d *dots) weightPart(w *Worker, dw, dy, x Matrix) {
 	wide, k := d.width*d.lanes, x.Rows
 	outs, cols := 0, 0
+	var ofX, ofDY []float32
 	if d.panel != nil && dw.Rows >= wide && dw.Cols >= wide {
 		outs, cols = dw.Rows/wide*wide, dw.Cols/wide*wide
+		panels := grow(&w.panel, (gradPanels+1)*k*wide)
+		ofX, ofDY = panels[k*wide:], panels[:k*wide]
 	}
-	panels := grow(&w.panel, (gradPanels+1)*k*wide)
-	ofX, ofDY := panels[k*wide:], panels[:k*wide]
 	for j := 0; j < cols; j += gradPanels * wide {
 		end := min(j+gradPanels*wide, cols)
 		for i := j; i < end; i += wide {

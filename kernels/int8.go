@@ -42,7 +42,7 @@ const (
 )
 
 // Int8 returns w as a weight whose products round their activations to 8 bits. It is
-// laid out for them in room, of w.Int8Bytes() zeros; without room they read it as it
+// laid out for them in room, of w.Int8Bytes() zeros; where that is 0 they read it as it
 // is stored. A float format has no such products: it is returned as it is. Gradients,
 // single rows and spans read what is stored.
 func (p *Pool) Int8(w Weight, room []byte) Weight {
@@ -50,9 +50,9 @@ func (p *Pool) Int8(w Weight, room []byte) Weight {
 		return w
 	}
 	w.int8 = &int8Weight{}
-	if n := w.Int8Bytes(); n > 0 && len(room) == n {
-		w.int8.groups = room
-		p.Run((w.Rows+laidRows-1)/laidRows, &layTask{w, room})
+	if n := w.Int8Bytes(); n > 0 {
+		w.int8.groups = room[:n:n]
+		p.Run((w.Rows+laidRows-1)/laidRows, &layTask{w, w.int8.groups})
 	}
 	return w
 }
@@ -72,9 +72,6 @@ func (t *layTask) Part(_ *Worker, part int) {
 // HasInt8 reports whether the implementation in force has kernels for the products of
 // Int8; else they are computed by portable Go.
 func HasInt8() bool { return active.int8 != nil }
-
-// RoundsActivations reports whether w is from Int8, and not as it was.
-func (w Weight) RoundsActivations() bool { return w.int8 != nil }
 
 // Int8Bytes is the room that Int8 lays w out in, about as much as w takes; 0 where the
 // implementation in force reads it as it is stored.

@@ -65,7 +65,7 @@ func TestInt8IsPortable(t *testing.T) {
 					new(Worker).MatMul(want, x, rounding(weight))
 					active = was
 					weight = rounding(weight)
-					if !weight.RoundsActivations() {
+					if weight.int8 == nil {
 						t.Fatal("products take activations as they are")
 					}
 					what := fmt.Sprintf("%s %v, activations %d", f, s, kind)
@@ -187,10 +187,10 @@ func TestInt8Of(t *testing.T) {
 		for _, f := range Formats() {
 			weight := randomWeight(rng, f, 16, 256)
 			rounds := rounding(weight)
-			if got, want := rounds.RoundsActivations(), f.BlockLen() > 1; got != want {
+			if got, want := rounds.int8 != nil, f.BlockLen() > 1; got != want {
 				t.Errorf("%s: %v", f, got)
 			}
-			if rounds.RoundsActivations() && len(rounds.int8.groups) != weight.Int8Bytes() {
+			if rounds.int8 != nil && len(rounds.int8.groups) != weight.Int8Bytes() {
 				t.Errorf("%s takes %d bytes, and not %d", f, len(rounds.int8.groups), weight.Int8Bytes())
 			}
 			x, dy := NewMatrix(1, 256), NewMatrix(1, 16)

@@ -9,8 +9,8 @@ import "encoding/binary"
 // for i = 0 … 3, of each output four bytes with the low four bits of the codes
 // 4i … 4i+3, and above them of 16+4i … 19+4i. Codes of eight bits are four bytes of
 // each output for i = 0 … 7. A k-quant has the head of its 256 columns first, and the
-// integer scales and minima of 32, a byte each: 2 % more bytes than it is stored
-// in, which no other format takes.
+// integer scales and minima of 32, a byte each: of Q4_K 2.8 % and of Q5_K 2.3 % more
+// bytes than it is stored in, of Q6_K, as of the other formats, none.
 
 // interleavedBytes are those of eight outputs: what 256 columns of a k-quant have in
 // front, what 32 columns take, and where their codes begin.

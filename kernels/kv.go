@@ -110,10 +110,10 @@ func (c KV) Store(block int32, position int, k, v []float32) {
 		row := values[slot*c.rowBytes():][:c.rowBytes()]
 		if c.Format == F16 {
 			for i, x := range k {
-				binary.LittleEndian.PutUint16(keys[2*(i*BlockLen+slot):], ToHalf(x))
+				binary.LittleEndian.PutUint16(keys[2*(i*BlockLen+slot):], storedHalf(x))
 			}
 			for i, x := range v {
-				binary.LittleEndian.PutUint16(row[2*i:], ToHalf(x))
+				binary.LittleEndian.PutUint16(row[2*i:], storedHalf(x))
 			}
 			continue
 		}
@@ -130,14 +130,25 @@ func (c KV) Store(block int32, position int, k, v []float32) {
 	}
 }
 
-// encodeGroup is Encode of up to 32 values in Q8_0. Where one is not finite, or
-// beyond what a scale can say, all of them are NaN: whoever sees them is told.
+// storedHalf is ToHalf, and NaN of what a half cannot hold: softmax would pass over a
+// score of -Inf, and whoever sees a NaN is told.
+func storedHalf(x float32) uint16 {
+	if h := ToHalf(x); h&0x7fff != 0x7c00 {
+		return h
+	}
+	return storedNaN
+}
+
+const storedNaN = 0x7e00
+
+// encodeGroup is Encode of up to 32 values in Q8_0. Where Encode refuses one, which is
+// not finite or beyond ±65504, all of them are NaN: whoever sees them is told.
 func encodeGroup(b []byte, src []float32) {
 	if unquantisable(src) < 0 {
 		encodeQ8_0(b, src)
 		return
 	}
-	binary.LittleEndian.PutUint16(b, 0x7e00)
+	binary.LittleEndian.PutUint16(b, storedNaN)
 }
 
 // Load reads the key and value of one position back.

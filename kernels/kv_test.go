@@ -108,19 +108,23 @@ func TestKVNotFinite(t *testing.T) {
 	defer p.Close()
 	each(t, func(t *testing.T) {
 		for _, f := range KVFormats()[1:] {
-			for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1)), 1e6} {
-				c := newAttendedIn(f, rand.New(rand.NewPCG(12, 16)), Attention{Heads: 2, Scale: 0.125, Causal: true}, 1, 64, [][2]int{{0, 70}})
-				want, _ := c.run(p)
-				const at = 45
-				k, v := make([]float32, 64), make([]float32, 64)
-				c.kv.Load(c.spans[0].Blocks[at/BlockLen], at, k, v)
-				v[33] = bad
-				c.kv.Store(c.spans[0].Blocks[at/BlockLen], at, k, v)
-				got, _ := c.run(p)
-				sameBits(t, "before", got.Span(0, at), want.Span(0, at))
-				for r := at; r < 70; r++ {
-					if Finite(got.Row(r)[:64]) {
-						t.Fatalf("%s of %v: row %d is finite", f, bad, r)
+			for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1)), 1e6, -1e6} {
+				for i, what := range []string{"key", "value"} {
+					c := newAttendedIn(f, rand.New(rand.NewPCG(12, 16)), Attention{Heads: 2, Scale: 0.125, Causal: true}, 1, 64, [][2]int{{0, 70}})
+					want, _ := c.run(p)
+					const at = 45
+					stored := [][]float32{make([]float32, 64), make([]float32, 64)}
+					c.kv.Load(c.spans[0].Blocks[at/BlockLen], at, stored[0], stored[1])
+					stored[i][33] = bad
+					c.kv.Store(c.spans[0].Blocks[at/BlockLen], at, stored[0], stored[1])
+					got, _ := c.run(p)
+					sameBits(t, "before", got.Span(0, at), want.Span(0, at))
+					for r := at; r < 70; r++ {
+						for h := range 2 {
+							if Finite(got.Row(r)[h*64:][:64]) {
+								t.Fatalf("%s of %v in a %s: row %d, head %d is finite", f, bad, what, r, h)
+							}
+						}
 					}
 				}
 			}

@@ -85,14 +85,21 @@ func (t *laneTask) blocks(yield func(laneColumns) bool) {
 	}
 }
 
+// packed are the values that x takes, packed, and a tile of outputs, and how many tiles are
+// packed at a time.
+func (l *lanes) packed(rows, cols int) (x, tile, most int) {
+	blocks := tilesOf(cols, l.blockCols(cols))
+	x = tilesOf(rows, 8) * 8 * (cols + blocks*lanePad)
+	tile = 8 * (cols/8*laneWide + blocks*lanePad)
+	return x, tile, max(laneMost/tile, 1)
+}
+
 // matMul sets the destinations of products of x.
 func (l *lanes) matMul(p *Pool, x Matrix, products []Product) {
 	t := &p.tasks.lanes
 	*t = laneTask{lanes: l, x: x, products: t.products[:0]}
-	blocks := tilesOf(x.Cols, l.blockCols(x.Cols))
-	t.px = grow(&p.packed, tilesOf(x.Rows, 8)*8*(x.Cols+blocks*lanePad))
-	tile := 8 * (x.Cols/8*laneWide + blocks*lanePad)
-	most := max(laneMost/tile, 1) // tiles at a time
+	inX, tile, most := l.packed(x.Rows, x.Cols)
+	t.px = grow(&p.packed, inX)
 	taken := 0
 	for _, m := range products {
 		for o := 0; o < m.W.Rows; {

@@ -89,6 +89,26 @@ func (w *Worker) MatMul(dst, x Matrix, weight Weight) {
 	active.matMul(w, dst, x, weight)
 }
 
+// PackedBytes is the most that a Pool keeps, packed, of up to so many rows and of the
+// weights that they are multiplied with at once.
+func PackedBytes(rows int, weights ...Weight) (ofRows, ofWeights int) {
+	tiles := 0
+	for _, w := range weights {
+		if w.Format.BlockLen() > 1 { // Int8 may be asked for
+			ofRows = max(ofRows, rows*(w.Cols/int8Block)*roundedBytes/4)
+		}
+		if pack := active.pack; pack != nil {
+			ofRows = max(ofRows, pack.size(w, rows))
+		}
+		if l := active.lanes; l.use(w, rows) {
+			x, tile, most := l.packed(rows, w.Cols)
+			tiles = min(tiles+tilesOf(w.Rows, laneWide), most)
+			ofRows, ofWeights = max(ofRows, x), max(ofWeights, tiles*tile)
+		}
+	}
+	return 4 * grown(ofRows), 4 * grown(ofWeights)
+}
+
 // InputGrad adds dy·w to dx: the gradient of MatMul's result with respect to
 // its input. dy is [rows, out], w is [out, in], dx is [rows, in].
 func (p *Pool) InputGrad(dx, dy Matrix, w Weight) {

@@ -38,12 +38,15 @@ func (w *Worker) Scratch(n int) []float32 { return grow(&w.scratch, n) }
 // need be.
 func grow(s *[]float32, n int) []float32 {
 	if cap(*s) < n {
-		v := make([]float32, n+n/4+16)
+		v := make([]float32, grown(n))
 		skip := (64 - int(uintptr(unsafe.Pointer(unsafe.SliceData(v)))%64)) % 64 / 4
 		*s = v[skip:]
 	}
 	return (*s)[:n]
 }
+
+// grown is how many values grow makes room for when it enlarges for n.
+func grown(n int) int { return n + n/4 + 16 }
 
 // Pool runs tasks on a fixed number of workers, the calling goroutine being
 // the first. One goroutine at a time may use a Pool.
@@ -120,10 +123,6 @@ func NewPool(threads int) *Pool {
 
 // Threads is the number of workers.
 func (p *Pool) Threads() int { return len(p.workers) }
-
-// Regions is how often all threads have been called to work together, which ends
-// with the caller waiting for those that came: what a step costs beside its work.
-func (p *Pool) Regions() uint64 { return p.region }
 
 // Close ends the pool's goroutines.
 func (p *Pool) Close() {

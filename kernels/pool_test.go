@@ -91,14 +91,14 @@ func TestRegionsDoNotGrow(t *testing.T) {
 		spans := []Span{{0, 4, 60, []int32{0, 1}}}
 		a := Attention{Heads: 16, Scale: 1, Causal: true}
 		for range 3 {
-			before := p.Regions()
+			before := p.region
 			p.MatMul(wide, x, up)
 			p.MatMul(dst, wide, down)
 			p.MatMuls(x, Product{wide, up}, Product{wide, up})
 			p.StoreKV(kv, spans, x.Columns(0, 256), x.Columns(256, 512))
 			p.Attend(dst, x, kv, spans, a, Matrix{})
 			p.Activate(wide, wide, SiLU)
-			if n := p.Regions() - before; want == 0 {
+			if n := p.region - before; want == 0 {
 				want = n
 			} else if n != want {
 				t.Errorf("%d threads come together %d times, 8 do %d times", threads, n, want)

@@ -15,7 +15,7 @@ var ggufOfBERT = &ggufForm{
 		"intermediate.dense": "ffn_up", "output.dense": "ffn_down", "output.LayerNorm": "layer_output_norm",
 	},
 	read: func(k *ggufKeys) map[string]any {
-		c := map[string]any{"hidden_act": "gelu"} // which no key says, and llama.cpp computes
+		c := map[string]any{"hidden_act": "gelu"} // which no key says; llama.cpp computes it by its tanh approximation
 		k.int(c, "hidden_size", "embedding_length")
 		k.int(c, "intermediate_size", "feed_forward_length")
 		k.int(c, "num_hidden_layers", "block_count")

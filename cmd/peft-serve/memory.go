@@ -133,14 +133,15 @@ func (c *serveCommand) settle(b *base, room int64, adaptersUsed func() int64) (p
 
 // stepBytes is what the largest step takes, as the model's own forward pass tells:
 // its activations, and the logits of every slot with what sampling makes of them or,
-// of an encoder, the keys and values of a block; and the scores of a head.
+// of an encoder, the keys and values of a block; the scores of a head; and what products
+// pack.
 func (c *serveCommand) stepBytes(m models.Model) int64 {
 	config := m.Config()
-	scores := int64(engine.HeadRows) * int64(c.mostClasses(config)) * 4
+	beside := int64(engine.HeadRows)*int64(c.mostClasses(config))*4 + c.packedBytes(m)
 	if config.Architecture.Does(models.Generate) {
 		peak := peakOf(m, []int{min(c.StepTokens, config.Context)})
 		const perLogit = 4 + 12 // sorted, with its token
-		return scores + int64(peak.Kept+peak.Workspace) + int64(c.Slots)*int64(config.Vocabulary)*perLogit
+		return beside + int64(peak.Kept+peak.Workspace) + int64(c.Slots)*int64(config.Vocabulary)*perLogit
 	}
 	// There is no cache, and no choosing of tokens. Texts fill a step, or one is longer.
 	most := max(peakOf(m, mostBlocks(c.StepTokens, config.Context, c.Slots)).Total(), peakOf(m, []int{config.Context}).Total())
@@ -148,7 +149,30 @@ func (c *serveCommand) stepBytes(m models.Model) int64 {
 		most = max(most, peakOf(m, slices.Repeat([]int{long}, min(c.StepTokens/long, c.Slots))).Total())
 	}
 	kept := 4 * c.StepTokens * config.Hidden // of texts that several adapters answer for
-	return scores + int64(most+kept)
+	return beside + int64(most+kept)
+}
+
+// packedBytes is what products of the largest step pack: of all of its rows, or, of an
+// encoder, those of a text that is longer; and of weights of one layer, as wide as each
+// other, which may be multiplied at once.
+func (c *serveCommand) packedBytes(m models.Model) int64 {
+	rows, config := c.StepTokens, m.Config()
+	if !config.Architecture.Does(models.Generate) {
+		rows = max(rows, config.Context)
+	}
+	together := map[[2]int][]kernels.Weight{} // by layer and columns
+	for _, s := range m.Sites() {
+		if s.Kind == models.LinearSite {
+			at := [2]int{s.Layer, s.Linear.W.Cols}
+			together[at] = append(together[at], s.Linear.W)
+		}
+	}
+	var ofRows, ofWeights int
+	for _, weights := range together {
+		x, w := kernels.PackedBytes(rows, weights...)
+		ofRows, ofWeights = max(ofRows, x), max(ofWeights, w)
+	}
+	return int64(ofRows + ofWeights)
 }
 
 // mostClasses is the most that a head may tell apart: the base's own, or one that an

@@ -220,8 +220,8 @@ func (c *compared) ranks(p *models.Pass) []int {
 		p.MatMul(cosines, unitRows(anchors), candidates)
 		for i := range to - from {
 			own := cosines.Row(i)[from+i]
-			for _, v := range cosines.Row(i) {
-				if v > own {
+			for k, v := range cosines.Row(i) { // of equal ones the first: embeddings that are all the same find nothing
+				if k != from+i && !(v < own) && (v != own || k < from+i) {
 					ranks[from+i]++
 				}
 			}

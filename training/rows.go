@@ -101,7 +101,7 @@ func (r *rows) fill(batch []Sequence, a models.Adapter, head *models.Head) {
 			tokens = append(tokens, s.Tokens[:n]...)
 		}
 		start := r.Rows() + virtual
-		if s.Whole {
+		if s.Whole && invocation == nil {
 			var types []int32
 			if s.Types != nil {
 				types = append(make([]int32, virtual), s.Types...)

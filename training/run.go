@@ -206,6 +206,15 @@ func (r *Run) openData(head *models.Head, longest int, invocation []int32) error
 		return fmt.Errorf("--data: %w", err)
 	}
 	report := r.train.Report()
+	if r.recipe != nil && r.BatchSize == 1 {
+		texts, err := r.train.Sequences(0)
+		if err != nil {
+			return err
+		}
+		if len(texts) == 2 && texts[0].Values == nil {
+			return errors.New("--batch-size 1: a row has no other to be told from, so nothing is learnt: give 2 or more, or rows with a negative")
+		}
+	}
 	if r.recipe != nil {
 		r.observer.Note("embeddings: %s; compared are the texts of the %d rows of a micro-batch (--batch-size), whatever --grad-accum is", r.embeds(), r.BatchSize)
 		r.observer.Note("data: %d records, %d tokens; longest %d", report.Records, report.Tokens, report.Longest)

@@ -231,9 +231,13 @@ func TestFromGGUF(t *testing.T) {
 // TestSave: what is saved beside a model is read again, of a folder with every module and
 // of none.
 func TestSave(t *testing.T) {
-	for _, from := range []string{"", folder(t, nil)} {
+	for _, from := range []string{"", "gguf", folder(t, nil)} {
 		r := Default(false)
-		if from != "" {
+		switch from {
+		case "":
+		case "gguf": // what FromGGUF makes
+			r = &Recipe{Modes: []Mode{Last}, Normalize: true, Similarity: "cosine"}
+		default:
 			var err error
 			if r, err = Load(from); err != nil {
 				t.Fatal(err)

@@ -43,6 +43,12 @@ func (r *Recipe) write(dir string, hidden int) error {
 		{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
 		{"idx": 1, "name": "1", "path": folder, "type": "sentence_transformers.models.Pooling"},
 	}
+	folders := []string{folder}
+	if r.Normalize {
+		const unit = "2_Normalize"
+		modules = append(modules, map[string]any{"idx": 2, "name": "2", "path": unit, "type": "sentence_transformers.models.Normalize"})
+		folders = append(folders, unit)
+	}
 	pooling := map[string]any{"word_embedding_dimension": hidden, "include_prompt": true}
 	for m, key := range []string{
 		First: "pooling_mode_cls_token", Max: "pooling_mode_max_tokens", Mean: "pooling_mode_mean_tokens",
@@ -50,8 +56,10 @@ func (r *Recipe) write(dir string, hidden int) error {
 	} {
 		pooling[key] = slices.Contains(r.Modes, Mode(m))
 	}
-	if err := disk.MkdirAll(filepath.Join(dir, folder)); err != nil {
-		return err
+	for _, f := range folders {
+		if err := disk.MkdirAll(filepath.Join(dir, f)); err != nil {
+			return err
+		}
 	}
 	for name, v := range map[string]any{filepath.Join(folder, "config.json"): pooling, "modules.json": modules} {
 		b, err := json.MarshalIndent(v, "", "  ")

@@ -84,7 +84,7 @@ func (b *bench) finished(s setting) (*cell, error) {
 	if err := json.Unmarshal(text, c); err != nil {
 		return nil, fmt.Errorf("%s: %w", b.path(s), err)
 	}
-	if c.setting != s {
+	if c.setting != s || c.Processor == 0 { // 0: of before the time of the processors was told
 		return nil, nil
 	}
 	return c, nil

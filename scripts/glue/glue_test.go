@@ -16,7 +16,7 @@ func TestCellsAreKept(t *testing.T) {
 	if c, err := b.finished(s); c != nil || err != nil {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	if err := b.keep(&cell{setting: s, Score: 0.1234567890123456789, Scores: map[string]float64{"pearson": 1.0 / 3}}); err != nil {
+	if err := b.keep(&cell{setting: s, Score: 0.1234567890123456789, Processor: 1, Scores: map[string]float64{"pearson": 1.0 / 3}}); err != nil {
 		t.Fatal(err)
 	}
 	c, err := b.finished(s)

@@ -32,6 +32,9 @@ var mayAnswer = []string{
 	"category", "categories", "topic", "topics", "subtopic", "subcategory", "type", "tags", "difficulty", "level", "score", "scores", "rating", "quality",
 }
 
+// nearness are those of them that may tell how near two texts are.
+var nearness = []string{"score", "scores", "rating"}
+
 // unread refuses a record with a column that says something and that nothing
 // reads. all are the names of columns, those of other formats too.
 func unread(r *Record, f Format, all Columns) error {
@@ -47,6 +50,9 @@ func unread(r *Record, f Format, all Columns) error {
 		}
 		if alone && slices.Contains(mayAnswer, strings.ToLower(c)) {
 			return r.fault("column %q is not read beside a text: where it is the answer, --prompt-column %s --completion-column %[1]s learns it, and --objective classify --label-column %[1]s as a class; --ignore-columns %[1]s passes over it", c, reads[0])
+		}
+		if near, ok := f.(*comparedFormat); ok && !near.scored && slices.Contains(nearness, strings.ToLower(c)) {
+			return r.fault("column %q is not read beside %s and %s: call the texts %s and %s and the number %s, and it is learnt; --ignore-columns %[1]s passes over it", c, anchorColumn, positiveColumn, firstColumn, secondColumn, scoreColumn)
 		}
 		if isInert(c) {
 			continue

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/big"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -391,6 +392,28 @@ func TestInterval(t *testing.T) {
 		}
 		if n%7 == 0 {
 			t.Fatal("7 divides it")
+		}
+		require.Equal(t, want, interval(v), n)
+	}
+	for n := 1; n <= 2000; n++ {
+		if n > 100 && n%100 > 0 {
+			continue
+		}
+		bound := new(big.Int).Lsh(big.NewInt(1), uint(n)) // 2ⁿ, of which 1/40 is 2.5 %
+		beyond, k := new(big.Int), int64(0)
+		for ; ; k++ {
+			beyond.Add(beyond, new(big.Int).Binomial(int64(n), k))
+			if new(big.Int).Mul(beyond, big.NewInt(40)).Cmp(bound) > 0 {
+				break
+			}
+		}
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = float64(i + 1)
+		}
+		var want []float64
+		if k > 0 {
+			want = []float64{float64(k), float64(int64(n) - k + 1)}
 		}
 		require.Equal(t, want, interval(v), n)
 	}

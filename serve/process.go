@@ -1,8 +1,6 @@
 package serve
 
 import (
-	"bytes"
-	"fmt"
 	"math"
 	"os"
 	"runtime"
@@ -118,7 +116,7 @@ func countProcess() (p processCounters) {
 
 func measureMemory() processMemory {
 	r := read(heapBytes, goMemory)
-	return processMemory{residentBytes(), r.count(goMemory), r.count(heapBytes)}
+	return processMemory{processor.Resident(), r.count(goMemory), r.count(heapBytes)}
 }
 
 // openDescriptors counts this process's, but for the one that counting takes.
@@ -128,17 +126,4 @@ func openDescriptors() int {
 		return 0
 	}
 	return len(entries) - 1
-}
-
-// residentBytes is Linux's count of the process's memory.
-func residentBytes() int {
-	text, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	var size, resident int
-	if _, err := fmt.Fscan(bytes.NewReader(text), &size, &resident); err != nil {
-		return 0
-	}
-	return resident * os.Getpagesize()
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/serve"
@@ -138,6 +139,12 @@ func (b *batchCommand) by() map[string]string {
 	}
 	if b.activations() != models.ActivationsF32 {
 		by["activations"] = b.Activations
+	}
+	if kvFormat(b.KVType) != kernels.F32 {
+		by["kv-type"] = b.KVType
+	}
+	if b.precision() != adapters.AsStored {
+		by["adapter-precision"] = b.AdapterPrecision
 	}
 	if b.SlidingWindow != nil {
 		by["sliding-window"] = strconv.Itoa(*b.SlidingWindow)

@@ -187,6 +187,23 @@ func TestBatchOfChangedFiles(t *testing.T) {
 	require.Zero(t, run(context.Background(), append(args, "--overwrite"), silent()))
 }
 
+// What answers are rounded by is a part of the job, and only where something is rounded.
+func TestBatchGoesOnUnderTheSameRounding(t *testing.T) {
+	row := rowText(0, "/v1/completions", `{"prompt":"a","max_tokens":2}`)
+	for flag, other := range map[string]string{"--kv-type": "f16", "--adapter-precision": "bf16"} {
+		args, _ := bedOf(t, row)
+		require.Zero(t, run(context.Background(), args, silent()))
+		plain := map[string]string{"--kv-type": "f32", "--adapter-precision": "stored"}[flag]
+		require.Zero(t, run(context.Background(), append(args, flag, plain), silent()))
+		log := &shared{}
+		rounded := append(args, flag, other)
+		require.Equal(t, statusFiles, run(context.Background(), rounded, console{out: io.Discard, err: log}), flag)
+		require.Contains(t, log.String(), "of another job ("+flag+"): ")
+		require.Zero(t, run(context.Background(), append(rounded, "--overwrite"), silent()))
+		require.Equal(t, statusFiles, run(context.Background(), args, silent()), flag)
+	}
+}
+
 // batchProcess starts a batch as a process of its own.
 func batchProcess(t *testing.T, args []string) *exec.Cmd {
 	t.Helper()

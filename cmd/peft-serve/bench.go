@@ -32,7 +32,7 @@ type benchCommand struct {
 	Targets          []string `group:"adapters" local:"" placeholder:"MODULE" sep:"none" help:"Modules that they adapt; by default q_proj and v_proj, or c_attn; all-linear: every linear"`
 	Keep             string   `group:"adapters" local:"" placeholder:"DIR" help:"Leave the adapters there, as PEFT folders named bench-0, bench-1 and so on, and the base of --synthetic"`
 	AdapterPrecision string   `group:"adapters" local:"" placeholder:"PRECISION" default:"stored" help:"What their factors are held in: stored, which is f32, bf16, f16 or q8_0"`
-	Classify         bool     `group:"adapters" local:"" help:"Measure classification by random heads, BitFit and LoRA, --adapters of each, by processor time: one text (of 32 tokens, unless --prompt says otherwise) and --requests (64) at once beside the bare forward of as many, and one text through all heads; with --url by that server, which serves what --keep has left"`
+	Classify         bool     `group:"adapters" local:"" help:"Measure classification by random heads, BitFit and LoRA, --adapters of each, by processor time: one text (of 32 tokens, unless --prompt says otherwise) and --requests (64) at once beside the bare forward of as many, and one text through all heads; with --url by that server, which serves what --keep has left of a bench without --url"`
 	Many             int      `group:"adapters" local:"" placeholder:"N" default:"0" help:"Measure what 10, 100 and so on up to N adapters that classify, half BitFit and half LoRA, take in memory, and to list and to switch, by processor time"`
 	Grid             bool     `group:"adapters" local:"" help:"Measure adapters of ranks 8, 16 and 64, on --targets or on queries and values and on all linears, 1, 8 and 64 of them at once, each against the base alone"`
 
@@ -67,9 +67,6 @@ func (b *benchCommand) validate(wrong *faults) {
 	}
 	if (b.Classify || b.Many > 0) && b.Base == "" {
 		wrong.add("--classify and --many: say by --base MODEL what the adapters are of")
-	}
-	if b.Classify && b.URL != "" && b.Keep == "" {
-		wrong.add("--classify: name by --keep DIR the adapters that the server at --url has, as one without --url leaves them")
 	}
 	b.validateTogether(wrong)
 	b.validateRead(wrong)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/internal/processor"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -73,22 +74,24 @@ func (b *benchCommand) measureClassify(ctx context.Context, c console, r *report
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	r.describe(b.source(), d.base)
-	made, err := b.writeHeaded(d.base.model, dir)
-	if err != nil {
-		return err
-	}
+	made := b.headed()
 	t := &texts{bench: b, bed: d, pass: models.NewPass(d.pool), ask: d.classify, spent: processorTime}
 	if b.URL != "" {
 		if err := t.askServer(ctx, b, r); err != nil {
 			return err
 		}
-	} else if err := d.residents(ctx, made); err != nil {
-		return err
+	} else {
+		if err := b.writeHeaded(d.base.model, dir); err != nil {
+			return err
+		}
+		if err := d.residents(ctx, made); err != nil {
+			return err
+		}
+		r.Rank = b.Rank
 	}
 	if t.tokens, err = d.base.text.EncodePlain(benchText); err != nil {
 		return err
 	}
-	r.Rank = b.Rank
 	r.Classified, err = t.measure(ctx, t.loads(made), b.Repetitions)
 	return err
 }
@@ -124,10 +127,10 @@ func (t *texts) loads(made map[string][]string) (all []classifyLoad) {
 	bare := func(count int) func(context.Context, int) error {
 		return func(_ context.Context, round int) error { t.forward(t.cut(round, count)); return nil }
 	}
-	const one, batch, task = "bare forward", "bare forward of a batch", "one text, 1 head"
+	const one, batch, only = "bare forward", "bare forward of a batch", "one text, "
 	add(one, "", 1, 1, bare(1))
 	for _, family := range families {
-		add("one text, "+family, one, 1, 1, func(ctx context.Context, round int) error {
+		add(only+family, one, 1, 1, func(ctx context.Context, round int) error {
 			return t.ask(ctx, t.text(t.cut(round, 1)[0]), made[family][:1])
 		})
 	}
@@ -138,13 +141,10 @@ func (t *texts) loads(made map[string][]string) (all []classifyLoad) {
 			return t.together(ctx, t.cut(round, n), names)
 		})
 	}
-	heads := made[families[0]]
-	through := func(names []string) func(ctx context.Context, round int) error {
-		return func(ctx context.Context, round int) error { return t.ask(ctx, t.text(t.cut(round, 1)[0]), names) }
-	}
-	add(task, one, 1, 1, through(heads[:1]))
-	if len(heads) > 1 {
-		add(fmt.Sprintf("one text, %d heads", len(heads)), task, 1, len(heads), through(heads))
+	if heads := made[families[0]]; len(heads) > 1 {
+		add(fmt.Sprintf("%s%d heads", only, len(heads)), only+families[0], 1, len(heads), func(ctx context.Context, round int) error {
+			return t.ask(ctx, t.text(t.cut(round, 1)[0]), heads)
+		})
 	}
 	return all
 }
@@ -175,6 +175,14 @@ func (t *texts) together(ctx context.Context, all [][]int32, names []string) err
 	}
 	group.Wait()
 	return errors.Join(faults...)
+}
+
+// processorTime is what this process has had so far.
+func processorTime(context.Context) (time.Duration, error) {
+	if spent := processor.Time(); spent > 0 {
+		return spent, nil
+	}
+	return 0, errors.New("this system does not tell the processor time: measure on Linux, macOS or a BSD")
 }
 
 // measure runs the loads in turn, after a round that tells how often each is run for a

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -17,8 +20,9 @@ const tinyEncoder = "../../testdata/goldens/sentences/tiny"
 // Each load of classification is measured beside the bare forward of as many texts.
 func TestBenchClassify(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made")
-	args := []string{"--classify", "--base", tinyEncoder, "--adapters", "3", "--requests", "4", "--prompt", "5", "--repetitions", "1", "--keep", dir}
-	r := benched(t, args...)
+	args := []string{"--classify", "--base", tinyEncoder, "--adapters", "3", "--requests", "4", "--prompt", "5", "--repetitions", "1"}
+	benched(t, append(args, "--keep", dir, "--rank", "2")...)
+	r := benched(t, append(args, "--keep", dir)...)
 	var names []string
 	for _, c := range r.Classified {
 		names = append(names, c.Name)
@@ -27,12 +31,19 @@ func TestBenchClassify(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"bare forward", "one text, heads", "one text, bitfit", "one text, lora", "bare forward of a batch",
-		"4 texts at once, 3 heads", "4 texts at once, 3 bitfit", "4 texts at once, 3 lora", "one text, 1 head", "one text, 3 heads",
+		"4 texts at once, 3 heads", "4 texts at once, 3 bitfit", "4 texts at once, 3 lora", "one text, 3 heads",
 	}, names)
-	require.Equal(t, 3, r.Classified[9].Tasks)
+	require.Equal(t, 3, r.Classified[8].Tasks)
+	require.Equal(t, "one text, heads", r.Classified[8].Beside)
+	require.Equal(t, 8, r.Rank)
 	made, err := filepath.Glob(filepath.Join(dir, "bench-*-*", "config.json"))
 	require.NoError(t, err)
 	require.Len(t, made, 9)
+	config, err := os.ReadFile(filepath.Join(dir, "bench-lora-0", "adapter_config.json"))
+	require.NoError(t, err)
+	var lora struct{ R int }
+	require.NoError(t, json.Unmarshal(config, &lora))
+	require.Equal(t, 8, lora.R, "that of the later bench")
 
 	var asked, all, failing atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -60,6 +71,10 @@ func TestBenchClassify(t *testing.T) {
 	args = append(args, "--url", server.URL)
 	r = benched(t, args...)
 	require.Positive(t, all.Load())
+	require.Zero(t, r.Rank, "those of the server are not known")
+	var table bytes.Buffer
+	require.NoError(t, r.table(&table))
+	require.NotContains(t, table.String(), "LoRA of rank")
 	require.Less(t, r.Classified[0].Each, 1000.0, "which is measured here")
 	require.InDelta(t, 1000, r.Classified[1].Each, 1e-9, "a second each, as the server says")
 	require.InDelta(t, 1000, r.Classified[5].Each, 1e-9)

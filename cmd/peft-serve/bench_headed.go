@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 
 	"github.com/peft-serve/peft-serve/adapters"
@@ -17,26 +14,34 @@ import (
 // beside BitFit and LoRA.
 var families = []string{"heads", "bitfit", "lora"}
 
+// headedName is what the i-th of a family is called.
+func headedName(family string, i int) string { return fmt.Sprintf("bench-%s-%d", family, i) }
+
+// headed are the names of each family's adapters.
+func (b *benchCommand) headed() map[string][]string {
+	names := map[string][]string{}
+	for _, family := range families {
+		for i := range b.Adapters {
+			names[family] = append(names[family], headedName(family, i))
+		}
+	}
+	return names
+}
+
 // writeHeaded makes random adapters of each family with a head of one linear and two
-// classes, as folders: bench-heads-0 and so on. Those that are there already stay.
-func (b *benchCommand) writeHeaded(m models.Model, dir string) (made map[string][]string, err error) {
-	made = map[string][]string{}
+// classes, as folders.
+func (b *benchCommand) writeHeaded(m models.Model, dir string) error {
 	for f, family := range families {
 		for i := range b.Adapters {
-			name := fmt.Sprintf("bench-%s-%d", family, i)
-			made[family] = append(made[family], name)
-			if err := b.writeOneHeaded(m, family, filepath.Join(dir, name), rand.NewPCG(uint64(b.Seed), uint64(i*len(families)+f)+1)); err != nil {
-				return nil, err
+			if err := b.writeOneHeaded(m, family, filepath.Join(dir, headedName(family, i)), rand.NewPCG(uint64(b.Seed), uint64(i*len(families)+f)+1)); err != nil {
+				return err
 			}
 		}
 	}
-	return made, nil
+	return nil
 }
 
 func (b *benchCommand) writeOneHeaded(m models.Model, family, folder string, source rand.Source) error {
-	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	a, err := b.randomHeaded(m, family, source)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/internal/processor"
 	"github.com/peft-serve/peft-serve/models"
 )
 
@@ -51,7 +51,7 @@ func (b *benchCommand) measureMany(ctx context.Context, c console, r *report) (e
 	}
 	m := many{texts: texts{bench: b, bed: d, pass: models.NewPass(d.pool), tokens: tokens}, dir: dir}
 	m.forward(m.cut(0, 1)) // the base's own pages
-	m.began = residentBytes()
+	m.began = processor.Resident()
 	r.Rank = b.Rank
 	for n := min(10, b.Many); ; n = min(10*n, b.Many) {
 		row, err := m.grow(ctx, n)
@@ -77,7 +77,7 @@ type many struct {
 func (m *many) grow(ctx context.Context, n int) (row crowd, err error) {
 	for i := len(m.names); i < n; i++ {
 		family := families[1+i%2]
-		name := fmt.Sprintf("bench-%s-%d", family, i)
+		name := headedName(family, i)
 		folder := filepath.Join(m.dir, name)
 		if err := m.bench.writeOneHeaded(m.bed.base.model, family, folder, rand.NewPCG(uint64(m.bench.Seed), uint64(i)+1)); err != nil {
 			return row, err
@@ -94,7 +94,7 @@ func (m *many) grow(ctx context.Context, n int) (row crowd, err error) {
 	row = crowd{Adapters: n, FileBytes: m.files}
 	row.Bytes, _ = m.bed.catalogue.Bytes()
 	debug.FreeOSMemory()
-	if now := residentBytes(); now > 0 {
+	if now := processor.Resident(); now > 0 {
 		row.Resident = now - m.began
 	}
 	each := func(runs int, f func(i int) error) (time.Duration, error) {
@@ -156,13 +156,4 @@ func folderBytes(dir string) (bytes int, err error) {
 		return err
 	})
 	return bytes, err
-}
-
-// residentBytes is the memory that the process has, by Linux; 0: not known.
-func residentBytes() int {
-	var size, resident int
-	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
-		_, _ = fmt.Sscan(string(text), &size, &resident)
-	}
-	return resident * os.Getpagesize()
 }

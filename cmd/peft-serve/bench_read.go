@@ -29,7 +29,7 @@ func (b *benchCommand) validateRead(wrong *faults) {
 		{"rank", made, "is for --adapters, --classify and --many, which are made here"},
 		{"targets", made || here && b.Grid, "is for --adapters, --classify, --many and --grid, which are made here"},
 		{"adapter-precision", made || here && b.Grid || b.Adapter != "", "is for --adapters, --classify, --many and --grid, which are made here, and for --adapter"},
-		{"keep", made || here && b.Synthetic != "" || b.Classify, "is for --synthetic and for adapters that are made here"},
+		{"keep", made || here && b.Synthetic != "", "is for --synthetic and for adapters that are made here"},
 		{"duration ttft tbt", lasts, "is for a load that lasts: give --rate or --clients"},
 		{"zipf", lasts && (!here || adapters), "is for the adapters of a load that lasts: give --adapters, and --rate or --clients"},
 		{"resident", lasts && here && adapters, "is for the adapters of a load that lasts here: give --adapters, and --rate or --clients"},

@@ -170,11 +170,11 @@ func (m mix) intervalText() string {
 // none.
 func interval(v []float64) []float64 {
 	sorted, n := slices.Sorted(slices.Values(v)), len(v)
-	below, beyond := math.Pow(0.5, float64(n)), 0.0 // of k values below the median, and of fewer
-	k := 0
-	for ; beyond+below <= 0.025; k++ {
-		beyond += below
-		below *= float64(n-k) / float64(k+1)
+	// The logarithm of k values' chance to be below the median, and the chance of fewer.
+	log, beyond, k := -float64(n)*math.Ln2, 0.0, 0
+	for ; beyond+math.Exp(log) <= 0.025; k++ {
+		beyond += math.Exp(log)
+		log += math.Log(float64(n-k)) - math.Log(float64(k+1))
 	}
 	if k == 0 {
 		return nil

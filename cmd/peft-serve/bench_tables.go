@@ -24,7 +24,11 @@ func (r *report) classifiedTable(w io.Writer, row func(cells ...string)) {
 	if len(r.Classified) == 0 {
 		return
 	}
-	_, _ = fmt.Fprintf(w, "processor time; LoRA of rank %d\n\n", r.Rank)
+	_, _ = io.WriteString(w, "processor time")
+	if r.Rank > 0 {
+		_, _ = fmt.Fprintf(w, "; LoRA of rank %d", r.Rank)
+	}
+	_, _ = io.WriteString(w, "\n\n")
 	row("load", "ms a text", "of", "")
 	for _, c := range r.Classified {
 		ratio := ""
@@ -44,7 +48,11 @@ func (r *report) manyTable(w io.Writer, row func(cells ...string)) {
 	row("adapters", "files", "counted", "of files", "grown by", "of files", "list, µs each", "switch, µs", "text, ms")
 	for _, c := range r.Many {
 		share := func(bytes int) string { return fmt.Sprintf("%.1f %%", 100*float64(bytes)/float64(c.FileBytes)) }
-		row(fmt.Sprint(c.Adapters), bytesText(int64(c.FileBytes)), bytesText(int64(c.Bytes)), share(c.Bytes), bytesText(int64(c.Resident)), share(c.Resident),
+		grown, grownShare := "-", "-"
+		if c.Resident != 0 {
+			grown, grownShare = bytesText(int64(c.Resident)), share(c.Resident)
+		}
+		row(fmt.Sprint(c.Adapters), bytesText(int64(c.FileBytes)), bytesText(int64(c.Bytes)), share(c.Bytes), grown, grownShare,
 			fmt.Sprintf("%.1f", c.List), fmt.Sprintf("%.1f", c.Switch), fmt.Sprintf("%.2f", c.Text))
 	}
 }

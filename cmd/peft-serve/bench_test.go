@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/big"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -252,25 +253,25 @@ func TestBenchScaling(t *testing.T) {
 
 func TestBenchFaults(t *testing.T) {
 	for args, want := range map[string]string{
-		"--base x --threads 1,2 --grid":      "--threads: several are measured of a base alone",
-		"--base x --threads=-1":              "--threads: -1 is below 0",
-		"--base x --kv-type f64":             `--kv-type: "f64" is none of f32, f16, q8_0`,
-		"--base x --prompt-share=-1":         "--prompt-share: -1 is not from 0",
-		"":                                   "--synthetic SIZE:FORMAT",
-		"--base x --synthetic 1b:q4_0":       "--synthetic: cannot be measured together with --base",
-		"--base x --rate 1 --clients 1":      "--rate: cannot be measured together with --clients",
-		"--base x --grid --url http://x":     "--url: cannot be measured together with --grid",
-		"--base x --adapter-precision f32":   `--adapter-precision: "f32" is none of stored`,
-		"--base x --clients 1 --zipf=-1":     "--zipf: -1 is not from 0",
-		"--base x --clients 1 --duration 0s": "--duration: it has to be above 0",
-		"--synthetic 2b:q4_0":                "--synthetic: ",
-		"--base x --rate 0":                  "--rate: 0 is not above 0",
-		"--base x --clients 0":               "--clients: 0 is below 1",
-		"--classify --url http://x":          "--classify and --many: say by --base MODEL",
-		"--base x --classify --url http://x": "--classify: name by --keep DIR",
-		"--base x --classify --grid":         "--classify: cannot be measured together with --kernels, --grid",
-		"--base x --many 5 --adapters 3":     "--many: cannot be measured together with --classify, --url",
-		"--base x --many=-1":                 "--many: -1 is below 0",
+		"--base x --threads 1,2 --grid":               "--threads: several are measured of a base alone",
+		"--base x --threads=-1":                       "--threads: -1 is below 0",
+		"--base x --kv-type f64":                      `--kv-type: "f64" is none of f32, f16, q8_0`,
+		"--base x --prompt-share=-1":                  "--prompt-share: -1 is not from 0",
+		"":                                            "--synthetic SIZE:FORMAT",
+		"--base x --synthetic 1b:q4_0":                "--synthetic: cannot be measured together with --base",
+		"--base x --rate 1 --clients 1":               "--rate: cannot be measured together with --clients",
+		"--base x --grid --url http://x":              "--url: cannot be measured together with --grid",
+		"--base x --adapter-precision f32":            `--adapter-precision: "f32" is none of stored`,
+		"--base x --clients 1 --zipf=-1":              "--zipf: -1 is not from 0",
+		"--base x --clients 1 --duration 0s":          "--duration: it has to be above 0",
+		"--synthetic 2b:q4_0":                         "--synthetic: ",
+		"--base x --rate 0":                           "--rate: 0 is not above 0",
+		"--base x --clients 0":                        "--clients: 0 is below 1",
+		"--classify --url http://x":                   "--classify and --many: say by --base MODEL",
+		"--base x --classify --url http://x --keep y": "--keep: is for",
+		"--base x --classify --grid":                  "--classify: cannot be measured together with --kernels, --grid",
+		"--base x --many 5 --adapters 3":              "--many: cannot be measured together with --classify, --url",
+		"--base x --many=-1":                          "--many: -1 is below 0",
 	} {
 		_, err := parse(append([]string{"bench"}, strings.Fields(args)...), silent())
 		require.ErrorContains(t, err, want, args)
@@ -391,6 +392,28 @@ func TestInterval(t *testing.T) {
 		}
 		if n%7 == 0 {
 			t.Fatal("7 divides it")
+		}
+		require.Equal(t, want, interval(v), n)
+	}
+	for n := 1; n <= 2000; n++ {
+		if n > 100 && n%100 > 0 {
+			continue
+		}
+		bound := new(big.Int).Lsh(big.NewInt(1), uint(n)) // 2ⁿ, of which 1/40 is 2.5 %
+		beyond, k := new(big.Int), int64(0)
+		for ; ; k++ {
+			beyond.Add(beyond, new(big.Int).Binomial(int64(n), k))
+			if new(big.Int).Mul(beyond, big.NewInt(40)).Cmp(bound) > 0 {
+				break
+			}
+		}
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = float64(i + 1)
+		}
+		var want []float64
+		if k > 0 {
+			want = []float64{float64(k), float64(int64(n) - k + 1)}
 		}
 		require.Equal(t, want, interval(v), n)
 	}

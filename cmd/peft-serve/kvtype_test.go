@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"testing"
@@ -11,7 +12,7 @@ import (
 // A server that holds keys and values in less than float32 says so, and has more
 // blocks of them in the same memory.
 func TestKVType(t *testing.T) {
-	blocks := map[string]string{}
+	blocks := map[string]int{}
 	for _, name := range []string{"f32", "f16", "q8_0"} {
 		url, end := runServer(t, io.Discard, "--kv-type", name)
 		for path, want := range map[string]string{
@@ -21,11 +22,15 @@ func TestKVType(t *testing.T) {
 			require.Equal(t, http.StatusOK, status, text)
 			require.Contains(t, text, want)
 			if path == "/v1/stats" {
-				blocks[name] = text
+				var stats struct {
+					Cache struct{ Blocks int } `json:"kv_cache"`
+				}
+				require.NoError(t, json.Unmarshal([]byte(text), &stats))
+				blocks[name] = stats.Cache.Blocks
 			}
 		}
 		end()
 	}
-	require.NotEqual(t, blocks["f32"], blocks["f16"])
-	require.NotEqual(t, blocks["f16"], blocks["q8_0"])
+	require.Greater(t, blocks["f16"], blocks["f32"])
+	require.Greater(t, blocks["q8_0"], blocks["f16"])
 }

@@ -1,7 +1,7 @@
 //go:build unix
 
 // Package processor tells what time of the processors this process has had, which
-// other work on a machine changes less than the clock.
+// other work on a machine changes less than the clock, and what memory it holds.
 package processor
 
 import (

@@ -153,9 +153,6 @@ func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 	if b.URL == "" {
 		r.Activations = b.Activations
 	}
-	if b.URL == "" && !b.Kernels {
-		r.KVType = b.KVType
-	}
 	if b.Synthetic != "" {
 		path, remove, wrong := b.synthesise()
 		if wrong != nil {
@@ -198,9 +195,33 @@ func (b *benchCommand) Run(ctx context.Context, c console) (err error) {
 	return r.table(c.out)
 }
 
+// answers tells whether answers are generated: an encoder has none, and neither have
+// what classifies, a text's perplexity and the kernels.
+func (b *benchCommand) answers(opened *base) bool {
+	return opened.generates() && !b.Classify && b.Many == 0 && b.Text == "" && !b.Kernels
+}
+
+// refuseOfAnswers names flags that nothing reads of an encoder.
+func (b *benchCommand) refuseOfAnswers() error {
+	var wrong []error
+	for _, name := range []string{"kv-type", "prompt-share", "generate"} {
+		if b.given[name] {
+			wrong = append(wrong, fmt.Errorf("--%s: %s encodes texts and generates none", name, b.source()))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
 // fit cuts the lengths that are not given to the base's context: of a prompt and an
-// answer together or, alone, of each beside one token.
-func (b *benchCommand) fit(own int, alone bool) (length int, err error) {
+// answer together or, alone, of each beside one token; without an answer, of a prompt.
+func (b *benchCommand) fit(own int, alone, answers bool) (length int, err error) {
+	if !answers {
+		b.Prompt = b.promptTokens(min(512, own))
+		if b.Prompt > own {
+			return 0, fmt.Errorf("--prompt: a text of %d tokens: %s has a context of %d", b.Prompt, b.Base, own)
+		}
+		return b.Prompt, nil
+	}
 	switch {
 	case b.given["generate"]:
 	case alone:

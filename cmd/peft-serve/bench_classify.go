@@ -73,7 +73,7 @@ func (b *benchCommand) measureClassify(ctx context.Context, c console, r *report
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	r.describe(b.source(), d.base)
+	r.describe(b, d.base)
 	made := b.headed()
 	t := &texts{bench: b, bed: d, pass: models.NewPass(d.pool), ask: d.classify, spent: processorTime}
 	if b.URL != "" {

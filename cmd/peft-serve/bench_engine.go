@@ -37,7 +37,12 @@ func (b *benchCommand) newBed(ctx context.Context, c console, adapters catalogue
 	if err != nil {
 		return nil, err
 	}
-	length, err := b.fit(opened.model.Config().Context, alone)
+	if !opened.generates() {
+		if err := b.refuseOfAnswers(); err != nil {
+			return nil, errors.Join(err, opened.source.Close())
+		}
+	}
+	length, err := b.fit(opened.model.Config().Context, alone, b.answers(opened))
 	if err != nil {
 		return nil, errors.Join(err, opened.source.Close())
 	}

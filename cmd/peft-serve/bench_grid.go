@@ -44,7 +44,7 @@ func (b *benchCommand) measureGrid(ctx context.Context, c console, r *report) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	r.describe(b.source(), d.base)
+	r.describe(b, d.base)
 	r.AdapterPrecision = b.AdapterPrecision
 	text, err := d.base.text.EncodePlain(benchText)
 	if err != nil {

@@ -35,7 +35,7 @@ func (b *benchCommand) measureKernels(ctx context.Context, c console, r *report)
 		if err := b.round(opened, pool); err != nil {
 			return err
 		}
-		r.describe(b.source(), opened)
+		r.describe(b, opened)
 	}
 	r.Kernels = kernels.Name()
 	peak := pool.MeasurePeak(400 * time.Millisecond)

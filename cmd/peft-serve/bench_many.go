@@ -44,7 +44,7 @@ func (b *benchCommand) measureMany(ctx context.Context, c console, r *report) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	r.describe(b.source(), d.base)
+	r.describe(b, d.base)
 	tokens, err := d.base.text.EncodePlain(benchText)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	r.describe(b.source(), d.base)
+	r.describe(b, d.base)
 	names, err := b.writeAdapters(d.base.model, dir)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ func (b *benchCommand) validateRead(wrong *faults) {
 		why   string
 	}{
 		{"base threads", here || heads, "is for what is measured here, and not for --url"},
-		{"ignore-config-key sliding-window", here && own, "is for --base"},
+		{"ignore-config-key sliding-window", own && (here || heads), "is for --base"},
 		{"activations", here || heads, "is for what is measured here, and not for --url"},
 		{"kv-type prompt-share", here && loads && !heads && !text, "is for what is generated here"},
 		{"prompt", loads, "is not for --kernels"},

@@ -87,9 +87,12 @@ type product struct {
 	Share        float64 `json:"share_of_peak"`
 }
 
-func (r *report) describe(uri string, b *base) {
-	c := b.model.Config()
-	r.Base, r.Architecture, r.Precision = uri, c.Architecture.Class, c.Precision
+func (r *report) describe(b *benchCommand, opened *base) {
+	c := opened.model.Config()
+	if b.answers(opened) {
+		r.KVType = b.KVType
+	}
+	r.Base, r.Architecture, r.Precision = b.source(), c.Architecture.Class, c.Precision
 	r.Parameters, r.WeightBytes, r.Kernels, r.Activations = c.Parameters, c.WeightBytes, kernels.Name(), c.Activations.String()
 }
 
@@ -107,8 +110,12 @@ func (r *report) table(out io.Writer) error {
 	case r.Base != "" && len(r.Products) > 0:
 		fmt.Fprintf(w, "products of %s with activations in %s; %d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Base, r.Activations, r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	case r.Base != "":
-		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; activations in %s; %d threads, %s kernels, keys and values in %s\n\n",
-			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Activations, r.Threads, r.Kernels, r.KVType)
+		fmt.Fprintf(w, "%s: %s, %s parameters, %s, %s; activations in %s; %d threads, %s kernels",
+			r.Base, r.Architecture, count(r.Parameters), r.Precision, bytesText(int64(r.WeightBytes)), r.Activations, r.Threads, r.Kernels)
+		if r.KVType != "" {
+			fmt.Fprintf(w, ", keys and values in %s", r.KVType)
+		}
+		w.WriteString("\n\n")
 	default:
 		fmt.Fprintf(w, "%d threads, %s kernels, cold weights; peak %.0f GFLOP/s, %.1f GB/s\n\n", r.Threads, r.Kernels, r.PeakGFLOPS, r.PeakGBPS)
 	}
@@ -118,12 +125,7 @@ func (r *report) table(out io.Writer) error {
 		row("loss", "perplexity", "tokens", "window")
 		row(fmt.Sprintf("%.5f", p.Loss), fmt.Sprintf("%.4f", p.Perplexity), fmt.Sprint(p.Tokens), fmt.Sprint(p.Window))
 	}
-	if len(r.Speed) > 0 {
-		row("phase", "tokens", "tokens/s")
-	}
-	for _, s := range r.Speed {
-		row(s.Phase, fmt.Sprint(s.Tokens), fmt.Sprintf("%.1f", s.TokensPerSecond))
-	}
+	r.speedTable(row)
 	if len(r.Mix) > 0 {
 		fmt.Fprintf(w, "%d requests at once, %d prompt and %d new tokens each", r.Mix[0].Requests, r.Mix[0].Prompt, r.Mix[0].Generate)
 		if r.Rank > 0 {

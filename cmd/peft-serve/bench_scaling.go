@@ -62,7 +62,7 @@ func (b *benchCommand) measureScaling(ctx context.Context, c console, r *report)
 			continue
 		}
 		b.Prompt, b.Generate = one.Prompt, one.Generate
-		r.describe(b.source(), d.base)
+		r.describe(b, d.base)
 		r.Threads = slices.Max(b.Threads)
 		text, err := d.base.text.EncodePlain(benchText)
 		if err != nil {

@@ -17,7 +17,7 @@ func (b *benchCommand) measureSpeed(ctx context.Context, c console, r *report) (
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	r.describe(b.source(), d.base)
+	r.describe(b, d.base)
 	if !d.base.model.Config().Architecture.Does(models.Generate) {
 		return b.measureEncoding(ctx, d, r)
 	}

@@ -41,7 +41,7 @@ func (b *benchCommand) sustainEngine(ctx context.Context, c console, r *report) 
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	r.describe(b.source(), d.base)
+	r.describe(b, d.base)
 	r.AdapterPrecision, r.AdapterBytes = b.AdapterPrecision, bytes
 	if bytes > 0 {
 		r.Rank = b.Rank

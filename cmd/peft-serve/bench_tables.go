@@ -6,6 +6,25 @@ import (
 	"time"
 )
 
+// speedTable is a base alone; of an encoder by the time of the processors too.
+func (r *report) speedTable(row func(cells ...string)) {
+	if len(r.Speed) == 0 {
+		return
+	}
+	heads := []string{"phase", "tokens", "tokens/s"}
+	if r.Speed[0].TokensPerProcessorSecond > 0 {
+		heads = append(heads, "tokens/processor s")
+	}
+	row(heads...)
+	for _, s := range r.Speed {
+		cells := []string{s.Phase, fmt.Sprint(s.Tokens), fmt.Sprintf("%.1f", s.TokensPerSecond)}
+		if s.TokensPerProcessorSecond > 0 {
+			cells = append(cells, fmt.Sprintf("%.1f", s.TokensPerProcessorSecond))
+		}
+		row(cells...)
+	}
+}
+
 // gridTable is the grid, a line a load.
 func (r *report) gridTable(w io.Writer, row func(cells ...string)) {
 	if len(r.Grid) == 0 {

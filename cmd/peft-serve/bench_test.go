@@ -137,13 +137,19 @@ func TestBenchFits(t *testing.T) {
 		if c.generate > 0 {
 			b.Generate = c.generate
 		}
-		length, err := b.fit(c.own, c.alone)
+		length, err := b.fit(c.own, c.alone, true)
 		if c.want[2] == 0 {
 			require.ErrorContains(t, err, "has a context of", c)
 			continue
 		}
 		require.NoError(t, err, c)
 		require.Equal(t, c.want, [3]int{b.Prompt, b.Generate, length}, c)
+	}
+	for prompt, want := range map[int]int{0: 512, 512: 512, 513: 0} { // of an encoder
+		b := &benchCommand{Prompt: prompt, Generate: 64}
+		length, err := b.fit(512, true, false)
+		require.Equal(t, want == 0, err != nil, err)
+		require.Equal(t, want, length)
 	}
 	r := benched(t, "--base", "builtin://base", "--repetitions", "1", "--generate", "2")
 	require.Equal(t, 511, r.Speed[0].Tokens)
@@ -345,20 +351,23 @@ func TestBenchServerThatBatches(t *testing.T) {
 // is read is not.
 func TestBenchReadsItsFlags(t *testing.T) {
 	flags := strings.Fields("--base=x --threads=1 --ignore-config-key=a --prompt=1 --generate=1 --seed=1 --repetitions=1 --requests=1 --rank=1 --targets=a" +
-		" --adapter-precision=q8_0 --keep=x --duration=1s --ttft=1s --tbt=1s --zipf=1 --resident=1 --key=k --model=m --models=a --lora-field")
+		" --adapter-precision=q8_0 --keep=x --duration=1s --ttft=1s --tbt=1s --zipf=1 --resident=1 --key=k --model=m --models=a --lora-field" +
+		" --kv-type=f16 --prompt-share=1 --activations=i8 --windows=2 --adapter=x --text=x")
 	for measured, unread := range map[string]string{
-		"--base=x":                          "requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field",
-		"--base=x --adapters=2":             "duration ttft tbt zipf resident key model models lora-field",
-		"--base=x --grid":                   "rank keep duration ttft tbt zipf resident key model models lora-field",
-		"--synthetic=1b:q4_0 --kernels":     "prompt generate requests rank targets adapter-precision duration ttft tbt zipf resident key model models lora-field",
-		"--kernels":                         "ignore-config-key prompt generate seed requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field",
-		"--base=x --clients=1":              "repetitions requests rank targets adapter-precision keep zipf resident key model models lora-field",
-		"--base=x --clients=1 --adapters=2": "repetitions requests key model models lora-field",
-		"--base=x --rate=1 --adapters=2":    "repetitions key model models lora-field",
-		"--url=http://x":                    "base threads ignore-config-key rank targets adapter-precision keep duration ttft tbt zipf resident",
-		"--base=x --classify":               "generate duration ttft tbt zipf resident key model models lora-field",
-		"--base=x --many=9":                 "generate requests duration ttft tbt zipf resident key model models lora-field",
-		"--url=http://x --rate=1":           "base threads ignore-config-key repetitions requests rank targets adapter-precision keep resident",
+		"--base=x":                           "requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field windows adapter",
+		"--base=x --adapters=2":              "duration ttft tbt zipf resident key model models lora-field windows adapter text",
+		"--base=x --grid":                    "rank keep duration ttft tbt zipf resident key model models lora-field windows adapter text",
+		"--synthetic=1b:q4_0 --kernels":      "prompt generate requests rank targets adapter-precision duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
+		"--kernels":                          "ignore-config-key prompt generate seed requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
+		"--base=x --clients=1":               "repetitions requests rank targets adapter-precision keep zipf resident key model models lora-field windows adapter text",
+		"--base=x --clients=1 --adapters=2":  "repetitions requests key model models lora-field windows adapter text",
+		"--base=x --rate=1 --adapters=2":     "repetitions key model models lora-field windows adapter text",
+		"--url=http://x":                     "base threads ignore-config-key rank targets adapter-precision keep duration ttft tbt zipf resident kv-type prompt-share activations windows adapter text",
+		"--base=x --classify":                "generate duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
+		"--base=x --many=9":                  "generate requests duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
+		"--base=x --text=y":                  "kv-type prompt-share generate seed repetitions requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field",
+		"--base=x --url=http://x --classify": "kv-type prompt-share generate rank targets adapter-precision keep duration ttft tbt zipf resident models lora-field windows adapter text",
+		"--url=http://x --rate=1":            "base threads ignore-config-key repetitions requests rank targets adapter-precision keep resident kv-type prompt-share activations windows adapter text",
 	} {
 		for _, flag := range flags {
 			name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
@@ -380,6 +389,19 @@ func TestBenchEncoder(t *testing.T) {
 	require.Len(t, r.Speed, 1)
 	require.Equal(t, []any{"encode", 128, 1}, []any{r.Speed[0].Phase, r.Speed[0].Tokens, len(r.Speed[0].Samples)})
 	require.Positive(t, r.Speed[0].TokensPerSecond)
+	require.Empty(t, r.KVType)
+	r.Speed[0].TokensPerProcessorSecond = 12.5
+	var table bytes.Buffer
+	require.NoError(t, r.table(&table))
+	require.Contains(t, table.String(), "tokens/processor s")
+	require.Contains(t, table.String(), " 12.5\n")
+	require.NotContains(t, table.String(), "keys and values")
+	for _, flag := range []string{"--kv-type=f16", "--prompt-share=1", "--generate=2"} {
+		c, err := parse([]string{"bench", "--base", tinyEncoder, flag}, silent())
+		require.NoError(t, err)
+		name, _, _ := strings.Cut(flag, "=")
+		require.ErrorContains(t, c.Run(t.Context(), silent()), name+": "+tinyEncoder+" encodes texts and generates none")
+	}
 }
 
 // The interval is that of the sign test, as its tables have it: of 10 the second to the

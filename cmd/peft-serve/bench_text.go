@@ -39,7 +39,7 @@ func (b *benchCommand) measureText(ctx context.Context, c console, r *report) (e
 	if err := b.round(opened, pool); err != nil {
 		return err
 	}
-	r.describe(b.source(), opened)
+	r.describe(b, opened)
 	window := b.promptTokens(min(512, opened.model.Config().Context))
 	if own := opened.model.Config().Context; window < 2 || window > own {
 		return fmt.Errorf("--prompt: a window of %d tokens: it has to be from 2 to the context of %s, %d", window, b.Base, own)

@@ -31,9 +31,9 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	// Each line is written as it is measured: the widths are fixed.
-	const columns = "%-20s %12v %9v %8v %8v %10v %10v %10v %12v %10v %10v\n"
+	const columns = "%-20s %12v %9v %18v %8v %8v %10v %10v %10v %12v %10v %10v\n"
 	if !b.JSON {
-		fmt.Fprintf(c.out, columns, "method", "parameters", "tokens/s", "GFLOP/s", "of peak", "model", "gradients", "optimizer", "activations", "total", "resident")
+		fmt.Fprintf(c.out, columns, "method", "parameters", "tokens/s", "tokens/processor s", "GFLOP/s", "of peak", "model", "gradients", "optimizer", "activations", "total", "resident")
 	}
 	for _, method := range b.Methods {
 		peak := b.measurePeak() // beside each method: a machine may be shared
@@ -55,11 +55,14 @@ func (b *benchCommand) Run(ctx context.Context, c console) error {
 			}
 			continue
 		}
-		share := "-"
+		share, processors := "-", "-"
+		if r.TokensPerProcessorSecond > 0 {
+			processors = fmt.Sprintf("%.0f", r.TokensPerProcessorSecond)
+		}
 		if peak > 0 {
 			share = fmt.Sprintf("%.0f %%", 100*r.FLOPS/peak)
 		}
-		cells := []any{method, r.Parameters, fmt.Sprintf("%.0f", r.TokensPerSecond), fmt.Sprintf("%.1f", r.FLOPS/1e9), share}
+		cells := []any{method, r.Parameters, fmt.Sprintf("%.0f", r.TokensPerSecond), processors, fmt.Sprintf("%.1f", r.FLOPS/1e9), share}
 		for _, n := range []int{r.Peak.Model, r.Peak.Gradients, r.Peak.Optimizer, r.Peak.Activations, r.Peak.Total(), r.Resident} {
 			cells = append(cells, training.Size(n))
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -248,17 +249,33 @@ func BenchmarkAttend(b *testing.B) {
 	p := NewPool(1)
 	defer p.Close()
 	rng := rand.New(rand.NewPCG(7, 8))
-	for _, l := range [][2]int{{0, 512}, {512, 1}, {2047, 1}} {
-		c := newAttended(rng, Attention{Heads: 9, Scale: 0.125, Causal: true}, 3, 64, [][2]int{l})
-		dst := NewMatrix(c.q.Rows, c.q.Cols)
-		for _, i := range implementations() {
-			b.Run(fmt.Sprintf("%s/%d+%d", i.name, l[0], l[1]), func(b *testing.B) {
-				active = i
-				b.ReportAllocs()
-				for b.Loop() {
-					p.Attend(dst, c.q, c.kv, c.spans, c.a, Matrix{})
-				}
-			})
+	peak := p.MeasurePeak(200 * time.Millisecond).GFLOPS // 0: it cannot be measured
+	for _, s := range []struct {
+		heads, kvHeads, headDim, past, rows int
+		formats                             []Format
+	}{
+		{9, 3, 64, 0, 512, []Format{F32}}, {9, 3, 64, 512, 1, []Format{F32}}, {9, 3, 64, 2047, 1, []Format{F32}},
+		{9, 3, 64, 3584, 512, []Format{F32}}, {14, 2, 64, 3584, 512, []Format{F32}}, {32, 8, 128, 3584, 512, []Format{F32}},
+		{14, 2, 64, 4095, 1, KVFormats()}, {32, 8, 64, 4095, 1, KVFormats()}, {14, 2, 64, 16383, 1, KVFormats()},
+	} {
+		for _, f := range s.formats {
+			c := newAttendedIn(f, rng, Attention{Heads: s.heads, Scale: 0.125, Causal: true}, s.kvHeads, s.headDim, [][2]int{{s.past, s.rows}})
+			dst := NewMatrix(c.q.Rows, c.q.Cols)
+			pairs := s.rows*s.past + s.rows*(s.rows+1)/2 // of queries and keys
+			for _, i := range implementations() {
+				b.Run(fmt.Sprintf("%s/%s/%d-%dx%d/%d+%d", i.name, f, s.heads, s.kvHeads, s.headDim, s.past, s.rows), func(b *testing.B) {
+					active = i
+					b.ReportAllocs()
+					for b.Loop() {
+						p.Attend(dst, c.q, c.kv, c.spans, c.a, Matrix{})
+					}
+					rate := 4 * float64(pairs*s.heads*s.headDim) / b.Elapsed().Seconds() * float64(b.N) / 1e9
+					b.ReportMetric(rate, "GFLOP/s")
+					if peak > 0 {
+						b.ReportMetric(100*rate/peak, "%peak")
+					}
+				})
+			}
 		}
 	}
 }

@@ -196,7 +196,7 @@ func TestBatchGoesOnUnderTheSameRounding(t *testing.T) {
 		plain := map[string]string{"--kv-type": "f32", "--adapter-precision": "stored"}[flag]
 		require.Zero(t, run(context.Background(), append(args, flag, plain), silent()))
 		log := &shared{}
-		rounded := append(args, flag, other)
+		rounded := append(slices.Clone(args), flag, other)
 		require.Equal(t, statusFiles, run(context.Background(), rounded, console{out: io.Discard, err: log}), flag)
 		require.Contains(t, log.String(), "of another job ("+flag+"): ")
 		require.Zero(t, run(context.Background(), append(rounded, "--overwrite"), silent()))

@@ -124,7 +124,7 @@ func TestHelpNamesValues(t *testing.T) {
 		}
 	}
 	_, out, _ := command(t, "run", "--help")
-	if out = strings.Join(strings.Fields(out), " "); !strings.Contains(out, "What is learnt: generate, classify, multi-label, regress, tag;") {
+	if out = strings.Join(strings.Fields(out), " "); !strings.Contains(out, "What is learnt: generate, classify, multi-label, regress, tag, contrastive;") {
 		t.Error(out)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -98,4 +99,14 @@ func folderOf(a *adapters.Adapter) *adapters.Folder {
 		tensors = append(tensors, p.Tensor())
 	}
 	return adapters.NewFolder("bench", a.Config(), tensors)
+}
+
+// folder is where what is made here lies: the folder of --keep, where it stays, or else
+// one that remove takes away.
+func (b *benchCommand) folder() (dir string, remove func() error, err error) {
+	if b.Keep != "" {
+		return b.Keep, func() error { return nil }, os.MkdirAll(b.Keep, 0o755)
+	}
+	dir, err = os.MkdirTemp("", "peft-serve-bench-")
+	return dir, func() error { return os.RemoveAll(dir) }, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -59,15 +58,11 @@ func (b *benchCommand) measureClassify(ctx context.Context, c console, r *report
 		b.Adapters = b.Requests
 	}
 	b.Prompt = b.promptTokens(textTokens)
-	dir := b.Keep
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "peft-serve-bench-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, remove, err := b.folder()
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
 	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: boundless, Dir: dir}, b.Requests, true)
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"time"
@@ -29,15 +28,11 @@ type crowd struct {
 
 // measureMany brings 10, 100 and so on up to --many adapters into memory.
 func (b *benchCommand) measureMany(ctx context.Context, c console, r *report) (err error) {
-	dir := b.Keep
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "peft-serve-bench-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, remove, err := b.folder()
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
 	b.Prompt = b.promptTokens(textTokens)
 	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: boundless, Dir: dir}, 1, true)
 	if err != nil {

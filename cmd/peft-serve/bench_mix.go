@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -13,15 +12,11 @@ import (
 // measureMix is concurrent requests: all on the base, all on one adapter, and
 // each on another, in turn, so that a machine that slows down slows all.
 func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (err error) {
-	dir := b.Keep
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "peft-serve-bench-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, remove, err := b.folder()
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
 	d, err := b.newBed(ctx, c, catalogue.Options{Bytes: boundless}, b.Requests, false)
 	if err != nil {
 		return err

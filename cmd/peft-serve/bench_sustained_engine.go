@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -17,15 +16,11 @@ import (
 // sustainEngine puts the load on the engine, with adapters in a folder and memory for
 // a part of them.
 func (b *benchCommand) sustainEngine(ctx context.Context, c console, r *report) (err error) {
-	dir := b.Keep
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "peft-serve-bench-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, remove, err := b.folder()
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
 	slots := b.Clients
 	if slots == 0 {
 		slots = b.Requests

@@ -60,13 +60,8 @@ func (b *benchCommand) synthesise() (path string, remove func() error, err error
 	if err != nil {
 		return "", nil, err
 	}
-	dir, remove := b.Keep, func() error { return nil }
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "peft-serve-bench-"); err != nil {
-			return "", nil, err
-		}
-		remove = func() error { return os.RemoveAll(dir) }
-	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, remove, err := b.folder()
+	if err != nil {
 		return "", nil, err
 	}
 	path = filepath.Join(dir, "synthetic-"+strings.ReplaceAll(strings.ToLower(b.Synthetic), ":", "-")+".gguf")

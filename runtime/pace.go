@@ -9,7 +9,8 @@ import "github.com/peft-serve/peft-serve/models"
 // sequence, and not by the clock: the same requests make the same steps anywhere.
 
 const (
-	// weightRows is how many rows' work it takes to read the weights: of the machines measured the ratio of decoding to prefill is 3 to 6.
+	// weightRows is how many rows' work it takes to read the weights: of the machines
+	// measured the ratio of decoding to prefill is 3 to 6.
 	weightRows = 4
 	// leastWork is what a prompt may add to any step. Less would read the weights too
 	// often for what it gets done.

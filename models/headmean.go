@@ -88,10 +88,14 @@ func (s *Source) headForms() map[Task]headForm {
 }
 
 // prediction reads what stands before the scores of heads, where a base has it without a
-// head of its own: the sites of dense and norm; nil: it has not.
+// head of its own: the sites of dense and norm; nil: it has not. A shape of a class with any
+// head has it.
 func (s *Source) prediction(c *Config) Sites {
 	for _, form := range s.headForms() {
-		if form.norm == nil || s.class == form.class || !s.Has(form.dense+".weight") || !s.Has(form.norm.module+".weight") {
+		if form.norm == nil || s.class == form.class {
+			continue
+		}
+		if s.shape && s.class == s.Architecture.Class || !s.shape && !(s.Has(form.dense+".weight") && s.Has(form.norm.module+".weight")) {
 			continue
 		}
 		b := s.build(-1)

@@ -11,6 +11,7 @@ import (
 	"github.com/peft-serve/peft-serve/internal/disk"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/pooling"
 )
 
 // finish validates, saves, reads what was saved back, and publishes it.
@@ -166,16 +167,23 @@ func (r *Run) save(s *Summary) error {
 		}
 	} else if err := SaveModel(r.Output, r.Base, r.Trainer.Method.(*Blocks), r.DType); err != nil {
 		return err
-	} else if r.recipe != nil {
-		if err := r.recipe.Save(r.Output, r.Base.Model.Config().Hidden); err != nil {
-			return err
-		}
+	} else if err := r.saveRecipe(); err != nil {
+		return err
 	}
 	readme := r.readme(s)
 	if r.Base.begun != nil {
 		readme = r.card(s)
 	}
 	return disk.Write(filepath.Join(r.Output, "README.md"), readme)
+}
+
+// saveRecipe writes how embeddings are made, where a model has learnt them; what the
+// folder says of another model's is of no use in any case.
+func (r *Run) saveRecipe() error {
+	if r.recipe == nil {
+		return pooling.Forget(r.Output)
+	}
+	return r.recipe.Save(r.Output, r.Base.Model.Config().Hidden)
 }
 
 // sample is the first sequences of the data.

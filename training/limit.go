@@ -26,8 +26,12 @@ func (r *Run) Plan() error {
 	r.observer.Note("plan: %s: model %s, gradients %s, optimizer %s, activations %s", Size(r.plan.Total()), Size(r.plan.Model),
 		Size(r.plan.Gradients), Size(r.plan.Optimizer), Size(r.plan.Activations))
 	if limit := int(r.MemoryLimit); limit > 0 && r.plan.Total() > limit {
-		return fmt.Errorf("--memory-limit: the run needs %s, the limit is %s: a smaller --batch-size (now %d) with more --grad-accum, a smaller --max-length (now %d) or --gradient-checkpointing needs less",
-			Size(r.plan.Total()), r.MemoryLimit, r.BatchSize, r.MaxLength)
+		smaller := fmt.Sprintf("a smaller --batch-size (now %d) with more --grad-accum", r.BatchSize)
+		if r.recipe != nil { // texts are compared with those of their micro-batch
+			smaller = fmt.Sprintf("a smaller --batch-size (now %d), which compares with fewer texts", r.BatchSize)
+		}
+		return fmt.Errorf("--memory-limit: the run needs %s, the limit is %s: %s, a smaller --max-length (now %d) or --gradient-checkpointing needs less",
+			Size(r.plan.Total()), r.MemoryLimit, smaller, r.MaxLength)
 	}
 	return nil
 }

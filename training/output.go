@@ -91,7 +91,7 @@ func (r *Run) mark(state, digest string) error {
 var results = []string{adapters.ConfigFile, adapters.SafeFile, adapters.TorchFile, "config.json", modelFile}
 
 // written are the other files of a run that somebody else may have too.
-var written = []string{"README.md", "report.html", "metrics.jsonl"}
+var written = []string{"README.md", "report.html", "metrics.jsonl", "modules.json"}
 
 // writable is a file that is only there to see whether it can be.
 const writable = "writable"

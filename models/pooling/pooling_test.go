@@ -244,6 +244,11 @@ func TestSave(t *testing.T) {
 			}
 		}
 		dir := t.TempDir()
+		for _, stale := range []string{promptsFile, transformerFile} { // of another model
+			if err := os.WriteFile(filepath.Join(dir, stale), []byte(`{"prompts":{"q":"ask: "},"default_prompt_name":"q","max_seq_length":3}`), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := r.Save(dir, 12); err != nil {
 			t.Fatal(err)
 		}
@@ -259,7 +264,7 @@ func TestSave(t *testing.T) {
 			row[i] = float32(i) - 3
 		}
 		want, got := r.Embedding(slices.Clone(row)), again.Embedding(slices.Clone(row))
-		if !slices.Equal(want, got) || again.Prompt != r.Prompt || again.WithoutPrompt != r.WithoutPrompt {
+		if !slices.Equal(want, got) || again.Prompt != r.Prompt || again.MaxTokens == 3 || again.WithoutPrompt != r.WithoutPrompt {
 			t.Errorf("%+v has become %+v", r, again)
 		}
 	}

@@ -94,11 +94,15 @@ func (m module) kind() string {
 // order is where the modules stand that are implemented.
 var order = []string{"Transformer", "Pooling", "Dense", "Normalize"}
 
-// promptsFile is of the whole model, and moduleFiles of the modules of each kind.
-const promptsFile = "config_sentence_transformers.json"
+// promptsFile is of the whole model, transformerFile of its first module, and moduleFiles
+// of the modules of each kind.
+const (
+	promptsFile     = "config_sentence_transformers.json"
+	transformerFile = "sentence_bert_config.json"
+)
 
 var moduleFiles = map[string][]string{
-	"Transformer": {"sentence_bert_config.json"}, "Pooling": {"config.json"}, "Dense": {"config.json", "model.safetensors"}, "Normalize": {"config.json"},
+	"Transformer": {transformerFile}, "Pooling": {"config.json"}, "Dense": {"config.json", "model.safetensors"}, "Normalize": {"config.json"},
 }
 
 func (r *Recipe) load(dir, list string, modules []module) error {
@@ -147,7 +151,7 @@ func (r *Recipe) load(dir, list string, modules []module) error {
 // files say it there, newer ones in tokenizer_config.json. Without either it may be
 // as long as the base has room for.
 func (r *Recipe) readTransformer(dir string) error {
-	path := filepath.Join(dir, "sentence_bert_config.json")
+	path := filepath.Join(dir, transformerFile)
 	var c struct {
 		Most       *int                `json:"max_seq_length"`
 		Lower      bool                `json:"do_lower_case"`
@@ -174,7 +178,7 @@ func (r *Recipe) readTransformer(dir string) error {
 		return fmt.Errorf("%s: processing_kwargs are not implemented", path)
 	}
 	if r.Lower = c.Lower; c.Most != nil {
-		r.MaxTokens, r.MaxFrom = *c.Most, "max_seq_length in its sentence_bert_config.json"
+		r.MaxTokens, r.MaxFrom = *c.Most, "max_seq_length in its "+transformerFile
 		return nil
 	}
 	var t struct {

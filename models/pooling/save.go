@@ -15,6 +15,9 @@ import (
 // Save writes the recipe beside a model of that width, for sentence-transformers and for Load: the
 // files that it was read from or, where there were none, such of its own.
 func (r *Recipe) Save(dir string, hidden int) error {
+	if err := Forget(dir); err != nil {
+		return err
+	}
 	if r.From == "" {
 		return r.write(dir, hidden)
 	}
@@ -30,6 +33,16 @@ func (r *Recipe) Save(dir string, hidden int) error {
 			err = disk.Write(filepath.Join(dir, name), b)
 		}
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Forget removes what tells Load of a recipe: that of another model which the folder had.
+func Forget(dir string) error {
+	for _, name := range []string{"modules.json", promptsFile, transformerFile} {
+		if err := disk.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

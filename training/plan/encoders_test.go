@@ -1,7 +1,9 @@
 package plan_test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -137,4 +139,34 @@ func headed(b plan.Batch, task models.Task) (all []training.Sequence) {
 		all = append(all, s)
 	}
 	return all
+}
+
+// TestPredictionIsTheBases: what stands before ModernBERT's scores is trained with the
+// head over a bare base, and is there already where the base was trained to fill masks.
+func TestPredictionIsTheBases(t *testing.T) {
+	bare := modeltest.Goldens(t, "encoders", "modernbert")
+	text, err := os.ReadFile(filepath.Join(bare, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	masked := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(masked, bytes.Replace(text, []byte("ModernBertModel"), []byte("ModernBertForMaskedLM"), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	trained := map[string]int{}
+	hidden := 0
+	for _, path := range []string{bare, masked} {
+		shape, err := plan.Open(path, models.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		of, err := shape.Train(plan.Choice{Method: "lora", Choice: adapters.Choice{R: 4, Targets: []string{"Wqkv"}}, Classes: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		trained[path], hidden = of.Parameters(), shape.Config().Hidden
+	}
+	if brought := trained[bare] - trained[masked]; brought != hidden*hidden+hidden {
+		t.Errorf("%d values are brought to a bare base, want a matrix and a norm of width %d", brought, hidden)
+	}
 }

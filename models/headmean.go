@@ -95,7 +95,11 @@ func (s *Source) prediction(c *Config) Sites {
 		if form.norm == nil || s.class == form.class {
 			continue
 		}
-		if s.shape && s.class == s.Architecture.Class || !s.shape && !(s.Has(form.dense+".weight") && s.Has(form.norm.module+".weight")) {
+		has := s.Has(form.dense+".weight") && s.Has(form.norm.module+".weight")
+		if s.shape {
+			has = s.class != s.Architecture.Class
+		}
+		if !has {
 			continue
 		}
 		b := s.build(-1)

@@ -7,6 +7,7 @@ import "unsafe"
 // that a column is of; parts are blocks of rows, which stay in the second-level cache,
 // by outputs.
 type lanes struct {
+	few       int // rows for which packing begins to pay
 	blockCols func(cols int) int
 	widen     func(dst []float32, f Format, src []byte)
 	rows      func(dst *float32, dstStride, pitch int, x *float32, xStride, n int) // packs eight
@@ -21,15 +22,14 @@ const (
 	laneWide  = 24      // outputs of a tile
 	laneUnit  = 32      // columns in a step of a tile
 	lanePad   = 16      // keeps partial sums from lying a multiple of a page apart
-	laneFew   = 32      // rows for which packing begins to pay
 	laneBlock = 128     // rows of a part
 	laneMost  = 2 << 20 // values of weights packed at a time
 )
 
-// use reports whether a product of float32 is one for lanes. Those of few outputs, as of adapters,
-// are better off without packing.
+// use reports whether a product of float32 is one for lanes. Those of few outputs, as of
+// adapters, are better off without packing.
 func (l *lanes) use(weight Weight, rows int) bool {
-	return l != nil && weight.int8 == nil && rows >= laneFew && weight.Cols > 0 && weight.Cols%laneUnit == 0 && weight.Rows >= 2*laneWide
+	return l != nil && weight.int8 == nil && rows >= l.few && weight.Cols > 0 && weight.Cols%laneUnit == 0 && weight.Rows >= 2*laneWide
 }
 
 // useAll reports whether all products of so many rows are.

@@ -17,6 +17,7 @@ func TestMatMulRowCounts(t *testing.T) {
 		}
 	}()
 	each(t, func(t *testing.T) {
+		packFew(t)
 		rng := rand.New(rand.NewPCG(11, 12))
 		most, step := 512, 41
 		if testing.Short() {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -434,4 +435,34 @@ func BenchmarkConstraint(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/tokens, "µs/token")
 	})
+}
+
+// A stretch without a choice fills the rows that a step has to spare, and no more: a
+// product of nine rows takes nearly twice the time of one of eight.
+func TestStretchesFillAStep(t *testing.T) {
+	g, err := grammar.Regex("(xyz){20}(a|b)")
+	c := constraint(t, g, err)
+	for _, running := range []int{1, 3, 8, 9} {
+		o := &widest{}
+		s := newScript(t, Options{Slots: 12, CacheBlocks: 200, Observer: o})
+		for n := range running {
+			s.must(s.request(fmt.Sprintf("%c", 'a'+n), &Request{Prompt: prompt("a", 3), MaxTokens: 70, Logprobs: -1, PromptLogprobs: -1, Constraint: c}))
+		}
+		s.run()
+		if want := (running + 7) / 8 * 8; o.rows != want {
+			t.Errorf("%d requests: a step had %d rows, want %d", running, o.rows, want)
+		}
+	}
+}
+
+// widest is told the most rows of a step without prompts.
+type widest struct {
+	Silent
+	rows int
+}
+
+func (w *widest) Step(_ time.Duration, rows, promptRows int) {
+	if promptRows == 0 {
+		w.rows = max(w.rows, rows)
+	}
 }

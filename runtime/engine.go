@@ -67,6 +67,7 @@ type Engine struct {
 	round     uint64               // counts calls of step
 	pace      pace
 	stretch   float64 // the most that prompts have stretched a step beside answers
+	spare     int     // rows that grammars without a choice may still add to the next step
 	shared    int     // rows of layers, in a step: see models.Batch.Shared
 	works     []work
 	outputs   []output

@@ -158,16 +158,17 @@ func (k *generation) fill(o *output, c *choice, logits []float32) {
 func (k *generation) take(o *output) { k.next = *o }
 
 // computed adds the sampled token to the sequence, and those after it that the
-// grammar leaves no choice about.
+// grammar leaves no choice about, as far as the next step has rows to spare.
 func (k *generation) computed(e *Engine, s *sequence) (finish Finish, err error) {
 	o := k.next
 	k.next = output{}
 	finish, err = k.add(e, s, Event{Token: o.Token, Logprob: o.Logprob.Logprob, Top: o.top})
-	for finish == "" && err == nil && k.matcher != nil && s.request.Logprobs < 0 {
+	for finish == "" && err == nil && k.matcher != nil && s.request.Logprobs < 0 && e.spare > 0 {
 		token, only := k.matcher.Only()
 		if !only {
 			break
 		}
+		e.spare--
 		finish, err = k.add(e, s, Event{Token: token})
 	}
 	return finish, err

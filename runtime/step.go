@@ -28,6 +28,7 @@ func (e *Engine) step() bool {
 	start := e.now()
 	rows, promptRows := e.plan()
 	e.compute(e.works)
+	e.spare = spareRows(len(e.running))
 	for i := range e.works {
 		e.commit(&e.works[i])
 	}
@@ -43,6 +44,13 @@ func (e *Engine) step() bool {
 	e.mu.Unlock()
 	return true
 }
+
+// tileRows is how many rows products of a few rows take together at most.
+const tileRows = 8
+
+// spareRows is how many rows more a step of so many has place for, until its products
+// need another pass over the weights: a row beyond costs more than one in the next step.
+func spareRows(rows int) int { return (rows+tileRows-1)/tileRows*tileRows - rows }
 
 // plan chooses the tokens of the step: the next one of every sequence that has
 // one left, then as much of the prompts as StepTokens allows. Tenants share that by

@@ -23,7 +23,11 @@ type processCounters struct {
 		Objects   int `json:"objects"`
 		Goal      int `json:"goal_bytes"` // at which the next collection ends
 		Allocated int `json:"allocated_bytes_total"`
+		Unused    int `json:"unused_bytes"` // free, in spans of objects of one size
+		Free      int `json:"free_bytes"`   // free, and not yet the system's again
 	} `json:"heap"`
+	Stacks  int `json:"stack_bytes"`   // of goroutines
+	Runtime int `json:"runtime_bytes"` // of the Go runtime's own tables
 	GC struct {
 		Cycles int     `json:"cycles"`
 		Median float64 `json:"pause_seconds_median"`
@@ -101,13 +105,19 @@ const (
 	gcCycles       = "/gc/cycles/total:gc-cycles"
 	gcPauses       = "/sched/pauses/total/gc:seconds"
 	goMemory       = "/memory/classes/total:bytes"
+	heapUnused     = "/memory/classes/heap/unused:bytes"
+	heapFree       = "/memory/classes/heap/free:bytes"
+	heapReleased   = "/memory/classes/heap/released:bytes"
+	heapStacks     = "/memory/classes/heap/stacks:bytes"
 )
 
 func countProcess() (p processCounters) {
-	r := read(goroutineCount, threadCount, heapLive, heapObjects, heapGoal, heapAllocated, gcCycles, gcPauses)
+	r := read(goroutineCount, threadCount, heapLive, heapObjects, heapGoal, heapAllocated, gcCycles, gcPauses, goMemory, heapBytes, heapUnused, heapFree, heapReleased, heapStacks)
 	p.Goroutines, p.Threads, p.Processors = r.count(goroutineCount), r.count(threadCount), runtime.GOMAXPROCS(0)
 	p.CPU, p.Memory = processor.Time().Seconds(), measureMemory()
 	p.Heap.Bytes, p.Heap.Live, p.Heap.Objects, p.Heap.Goal, p.Heap.Allocated = p.Memory.Heap, r.count(heapLive), r.count(heapObjects), r.count(heapGoal), r.count(heapAllocated)
+	p.Heap.Unused, p.Heap.Free, p.Stacks = r.count(heapUnused), r.count(heapFree), r.count(heapStacks)
+	p.Runtime = r.count(goMemory) - r.count(heapBytes) - r.count(heapUnused) - r.count(heapFree) - r.count(heapReleased) - r.count(heapStacks)
 	p.GC.Cycles = r.count(gcCycles)
 	p.GC.Median, p.GC.P99, p.GC.Max = r.quantile(gcPauses, .5), r.quantile(gcPauses, .99), r.quantile(gcPauses, 1)
 	p.Descriptors.Open, p.Descriptors.Limit = openDescriptors(), descriptorLimit()

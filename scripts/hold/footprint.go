@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -33,11 +34,28 @@ func buildServer(ctx context.Context, root, dir string) (string, error) {
 type footprint struct {
 	resident    int64 // bytes of memory that no file backs
 	heap        int64 // bytes of what the server's Go code still refers to; 0: not asked for
+	parts       parts // of the resident memory, read together with it
 	descriptors int
 	goroutines  int
 	series      map[string]bool // with their labels
 	values      map[string]bool // of the labels of its series, as label=value
 	generated   int             // tokens so far
+}
+
+// used is the resident memory without what is free.
+func (f footprint) used() int64 { return f.resident - f.parts.unused - f.parts.free }
+
+// parts are those of a process's memory that the Go runtime tells apart, in bytes.
+type parts struct {
+	objects int64 // of the heap, dead ones that were not collected yet included
+	unused  int64 // free, in spans of objects of one size: cannot go back to the system
+	free    int64 // free in whole, and not yet the system's again
+	stacks  int64
+	runtime int64 // the runtime's own tables
+}
+
+func (p parts) String() string {
+	return fmt.Sprintf("objects %s, unused %s, free %s, stacks %s, runtime %s", mebibytes(p.objects), mebibytes(p.unused), mebibytes(p.free), mebibytes(p.stacks), mebibytes(p.runtime))
 }
 
 // label is a label of a series with its value.
@@ -133,17 +151,35 @@ func (s *server) live(ctx context.Context) (bytes int64, profile []byte, err err
 		}
 		profile = r.text
 	}
+	bytes, _, err = s.counters(ctx)
+	if err == nil && bytes == 0 {
+		err = errors.New("the server's counters have no live_bytes")
+	}
+	return bytes, profile, err
+}
+
+// counters are what the Go runtime of the server tells: the bytes that the last
+// collection found in use (whatever a profile itself has left behind), and what its
+// memory is.
+func (s *server) counters(ctx context.Context) (live int64, p parts, err error) {
+	client := newClient()
+	defer client.CloseIdleConnections()
 	r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/vars", nil)
 	if err != nil {
-		return 0, nil, err
+		return 0, p, err
 	}
-	var counters struct {
+	var told struct {
 		Heap struct {
-			Live int64 `json:"live_bytes"` // whatever the profile itself has left behind
+			Live    int64 `json:"live_bytes"`
+			Objects int64 `json:"bytes"`
+			Unused  int64 `json:"unused_bytes"`
+			Free    int64 `json:"free_bytes"`
 		}
+		Stacks  int64 `json:"stack_bytes"`
+		Runtime int64 `json:"runtime_bytes"`
 	}
-	if err := json.Unmarshal(r.text, &counters); err != nil || r.status != http.StatusOK || counters.Heap.Live == 0 {
-		return 0, nil, fmt.Errorf("the server's counters: %d %s", r.status, r.text)
+	if err := json.Unmarshal(r.text, &told); err != nil || r.status != http.StatusOK {
+		return 0, p, fmt.Errorf("the server's counters: %d %s", r.status, r.text)
 	}
-	return counters.Heap.Live, profile, nil
+	return told.Heap.Live, parts{objects: told.Heap.Objects, unused: told.Heap.Unused, free: told.Heap.Free, stacks: told.Stacks, runtime: told.Runtime}, nil
 }

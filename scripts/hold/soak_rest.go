@@ -61,6 +61,9 @@ func (s *soaking) rested(ctx context.Context, when string) (least footprint, err
 			least.resident, fallen = now, time.Now()
 		}
 	}
+	if _, least.parts, err = s.server.counters(ctx); err != nil {
+		return least, err
+	}
 	return least, ctx.Err()
 }
 

@@ -25,13 +25,13 @@ type soaking struct {
 	name    string
 	encoder bool // it generates no text
 
-	server        *server
-	bundles       [][]byte // adapters to publish
-	names         []string // adapters that lie in the folder
-	heads         []string // those of them that bring heads
-	done          atomic.Int64
-	failed        atomic.Int64 // answers that say that it failed inside
-	before, after footprint
+	server  *server
+	bundles [][]byte // adapters to publish
+	names   []string // adapters that lie in the folder
+	heads   []string // those of them that bring heads
+	done    atomic.Int64
+	failed  atomic.Int64 // answers that say that it failed inside
+	held    []footprint  // at each of rests
 }
 
 // start starts the server on a tiny base with its golden adapters, or on a tiny

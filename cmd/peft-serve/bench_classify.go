@@ -110,7 +110,7 @@ type texts struct {
 	pass   *models.Pass
 	tokens []int32
 	ask    func(ctx context.Context, text string, adapters []string) error // several: one text by each
-	spent  func(ctx context.Context) (time.Duration, error)                // processor time of who answers, so far
+	spent  processorClock
 }
 
 // loads are what is measured of families of adapters.
@@ -171,6 +171,9 @@ func (t *texts) together(ctx context.Context, all [][]int32, names []string) err
 	group.Wait()
 	return errors.Join(faults...)
 }
+
+// processorClock is the processor time that who answers has had so far.
+type processorClock = func(context.Context) (time.Duration, error)
 
 // processorTime is what this process has had so far.
 func processorTime(context.Context) (time.Duration, error) {

@@ -43,21 +43,33 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 		return err
 	}
 	defer func() { r.Stretch = d.engine.Snapshot().Stretch }()
-	return b.compare(variants(b.Requests, names), b.Prompt, r, func(round int, v load) (measured, error) {
+	return b.compare(ctx, variants(b.Requests, names), b.Prompt, r, processorTime, func(round int, v load) (measured, error) {
 		return d.run(ctx, b.prompts(text, round, b.Requests, b.Prompt), v.adapters, b.Generate)
 	})
 }
 
 // compare measures the variants interleaved, in turns of one order and the other, and
-// reports their medians, and of the ratio to the first of them in the same turn.
-func (b *benchCommand) compare(all []load, length int, r *report, run func(round int, v load) (measured, error)) error {
+// reports their medians, and of the ratio to the first of them in the same turn: by the
+// clock, and by the processor time of who answers, if that is told.
+func (b *benchCommand) compare(ctx context.Context, all []load, length int, r *report, spent processorClock, run func(round int, v load) (measured, error)) error {
 	rows := make([]mix, len(all))
+	if _, err := spent(ctx); err != nil {
+		spent = func(context.Context) (time.Duration, error) { return 0, nil }
+	}
 	for i := range b.Repetitions + 1 {
 		for j := range all {
 			if i%2 == 1 {
 				j = len(all) - 1 - j
 			}
+			before, err := spent(ctx)
+			if err != nil {
+				return err
+			}
 			m, err := run(i*len(all)+j, all[j])
+			if err != nil {
+				return err
+			}
+			after, err := spent(ctx)
 			if err != nil {
 				return err
 			}
@@ -66,6 +78,9 @@ func (b *benchCommand) compare(all []load, length int, r *report, run func(round
 			}
 			first, last := extremes(m.first)
 			rows[j].rates = append(rows[j].rates, rate(m.tokens, m.wall))
+			if after > before {
+				rows[j].costs = append(rows[j].costs, rate(m.tokens, after-before))
+			}
 			rows[j].firsts = append(rows[j].firsts, first.Seconds())
 			rows[j].lasts = append(rows[j].lasts, last.Seconds())
 		}
@@ -75,17 +90,25 @@ func (b *benchCommand) compare(all []load, length int, r *report, run func(round
 		m.Name, m.Requests, m.Prompt, m.Generate = v.name, b.Requests, length, b.Generate
 		m.TokensPerSecond, m.FirstToken, m.LastFirstToken = median(m.rates), median(m.firsts), median(m.lasts)
 		m.Samples = m.rates
-		ratios := make([]float64, len(m.rates))
-		for i, rate := range m.rates {
-			ratios[i] = rate / rows[0].rates[i]
+		m.Ratio, m.Interval = paired(m.rates, rows[0].rates)
+		if len(m.costs) == len(m.rates) && len(rows[0].costs) == len(m.rates) {
+			m.ProcessorRatio, m.ProcessorInterval = paired(m.costs, rows[0].costs)
 		}
-		m.Ratio = median(ratios)
-		if j > 0 {
-			m.Interval = interval(ratios)
+		if j == 0 { // its ratio to itself
+			m.Interval, m.ProcessorInterval = nil, nil
 		}
 	}
 	r.Mix = rows
 	return nil
+}
+
+// paired is the median of the ratios of two measurements turn by turn, and its interval.
+func paired(of, to []float64) (float64, []float64) {
+	ratios := make([]float64, len(of))
+	for i := range of {
+		ratios[i] = of[i] / to[i]
+	}
+	return median(ratios), interval(ratios)
 }
 
 func extremes(d []time.Duration) (least, most time.Duration) {

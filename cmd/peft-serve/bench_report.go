@@ -67,11 +67,15 @@ type mix struct {
 	TokensPerSecond float64   `json:"tokens_per_second"`
 	Ratio           float64   `json:"ratio_to_base"`
 	Interval        []float64 `json:"ratio_interval,omitempty"` // of 95 %, if there were turns enough
-	FirstToken      float64   `json:"first_ttft_seconds"`
-	LastFirstToken  float64   `json:"last_ttft_seconds"`
-	Samples         []float64 `json:"samples"`
+	// The same by processor time, which other work on the machine changes little; 0: it
+	// is not known.
+	ProcessorRatio    float64   `json:"processor_ratio_to_base,omitempty"`
+	ProcessorInterval []float64 `json:"processor_ratio_interval,omitempty"`
+	FirstToken        float64   `json:"first_ttft_seconds"`
+	LastFirstToken    float64   `json:"last_ttft_seconds"`
+	Samples           []float64 `json:"samples"`
 
-	rates, firsts, lasts []float64
+	rates, costs, firsts, lasts []float64 // costs: tokens a second of processor time
 }
 
 // product is a matrix product with cold weights. Its share is that of the
@@ -132,10 +136,11 @@ func (r *report) table(out io.Writer) error {
 			fmt.Fprintf(w, "; LoRA of rank %d, %s each in %s", r.Rank, bytesText(int64(r.AdapterBytes)), r.factors())
 		}
 		w.WriteString("\n\n")
-		row("load", "tokens/s", "of base", "95 % interval", "first TTFT", "last TTFT")
+		row("load", "tokens/s", "of base", "95 % interval", "by processor time", "95 % interval", "first TTFT", "last TTFT")
 	}
 	for _, m := range r.Mix {
-		row(m.Name, fmt.Sprintf("%.1f", m.TokensPerSecond), fmt.Sprintf("%.1f %%", 100*m.Ratio), m.intervalText(),
+		row(m.Name, fmt.Sprintf("%.1f", m.TokensPerSecond), fmt.Sprintf("%.1f %%", 100*m.Ratio), intervalText(m.Interval),
+			shareText(m.ProcessorRatio), intervalText(m.ProcessorInterval),
 			fmt.Sprintf("%.0f ms", 1000*m.FirstToken), fmt.Sprintf("%.0f ms", 1000*m.LastFirstToken))
 	}
 	r.gridTable(w, row)
@@ -160,11 +165,19 @@ func (r *report) table(out io.Writer) error {
 	return err
 }
 
-func (m mix) intervalText() string {
-	if m.Interval == nil {
+// shareText is empty for a share that is not known.
+func shareText(v float64) string {
+	if v == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.1f to %.1f %%", 100*m.Interval[0], 100*m.Interval[1])
+	return fmt.Sprintf("%.1f %%", 100*v)
+}
+
+func intervalText(v []float64) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.1f to %.1f %%", 100*v[0], 100*v[1])
 }
 
 // interval is one of 95 % for the median of what the measurements are of, however they

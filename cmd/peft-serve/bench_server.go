@@ -67,7 +67,7 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 		}
 		all = append(all, load{name: "schema", adapters: make([]string, b.Requests), schema: schema})
 	}
-	return b.compare(all, length, r, func(round int, v load) (measured, error) {
+	return b.compare(ctx, all, length, r, t.processorTime, func(round int, v load) (measured, error) {
 		return t.run(ctx, b.prompts(text, round, b.Requests, length), v, b.Generate)
 	})
 }

@@ -13,10 +13,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/peft-serve/peft-serve/internal/processor"
 )
 
 func init() { modes["crowd"] = crowd }
@@ -55,7 +58,7 @@ func crowd(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := o.run(ctx, server, capacity, o.measure/2); err != nil { // until memory is what it stays
+	if _, err := o.run(ctx, server, capacity, o.measure); err != nil { // until memory is what it stays
 		return err
 	}
 	before, err := server.footprint(ctx)
@@ -221,7 +224,7 @@ func (o *crowding) run(ctx context.Context, server *server, capacity float64, le
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
-	seen := &crowdSeen{length: length, answered: make([]int, o.tenants)}
+	seen := &crowdSeen{length: length, answered: make([]int, o.tenants), own: -processor.Time()}
 	var asking sync.WaitGroup
 	pace := float64(o.tenants) / (o.times * capacity / float64(o.tokens))
 	for tenant := range o.tenants {
@@ -258,7 +261,7 @@ func (o *crowding) run(ctx context.Context, server *server, capacity float64, le
 		defer asking.Done()
 		for ctx.Err() == nil {
 			if now, err := server.resident(); err == nil {
-				seen.resident = max(seen.resident, now)
+				seen.resident = append(seen.resident, now)
 			}
 			select {
 			case <-ctx.Done():
@@ -267,13 +270,15 @@ func (o *crowding) run(ctx context.Context, server *server, capacity float64, le
 		}
 	}()
 	asking.Wait()
+	seen.own += processor.Time()
 	return seen, server.lives()
 }
 
 // crowdSeen is what a run has seen.
 type crowdSeen struct {
 	length   time.Duration
-	resident int64 // the most
+	own      time.Duration // processor time of the load generator
+	resident []int64       // bytes, second by second
 
 	mu        sync.Mutex
 	answered  []int           // tokens by tenant
@@ -300,6 +305,16 @@ func (s *crowdSeen) add(ctx context.Context, o outcome) {
 	}
 }
 
+// most is the largest of the resident memory in a tenth of the time, of the first or
+// the last: what garbage there is at the moment makes a single look no measure.
+func (s *crowdSeen) most(last bool) int64 {
+	n := max(1, len(s.resident)/10)
+	if last {
+		return slices.Max(s.resident[len(s.resident)-n:])
+	}
+	return slices.Max(s.resident[:n])
+}
+
 func (o *crowding) report(out io.Writer, capacity float64, s *crowdSeen, before, after footprint) error {
 	total := 0
 	for _, n := range s.answered {
@@ -313,9 +328,10 @@ func (o *crowding) report(out io.Writer, capacity float64, s *crowdSeen, before,
 			least = min(least, float64(n)/fair)
 		}
 	}
-	fmt.Fprintf(out, "crowd of %d tenants at %g times a capacity of %.1f tokens a second for %s: goodput %.3f of capacity (%.3f of all tokens), least share %.3f of the fair one, refusals %d p50 %s p99 %s, displaced %d, other answers %v, memory %s at first, %s at most, %s at last, descriptors %d and %d, goroutines %d and %d\n",
+	fmt.Fprintf(out, "crowd of %d tenants at %g times a capacity of %.1f tokens a second for %s: goodput %.3f of capacity (%.3f of all tokens), least share %.3f of the fair one, refusals %d p50 %s p99 %s, displaced %d, other answers %v, memory at most %s in the first tenth and %s in the last, descriptors %d and %d, goroutines %d and %d; the load generator took %.3f of the processors\n",
 		o.tenants, o.times, capacity, s.length, goodput, float64(total)/float64(after.generated-before.generated), least, len(s.refusals), quantile(s.refusals, 0.5), quantile(s.refusals, 0.99), s.displaced, s.others,
-		mebibytes(before.resident), mebibytes(s.resident), mebibytes(after.resident), before.descriptors, after.descriptors, before.goroutines, after.goroutines)
+		mebibytes(s.most(false)), mebibytes(s.most(true)), before.descriptors, after.descriptors, before.goroutines, after.goroutines,
+		s.own.Seconds()/s.length.Seconds()/float64(runtime.NumCPU()))
 	var faults []error
 	if goodput < leastGoodput {
 		faults = append(faults, fmt.Errorf("the goodput is below %g of the capacity", leastGoodput))
@@ -326,7 +342,7 @@ func (o *crowding) report(out io.Writer, capacity float64, s *crowdSeen, before,
 	if quantile(s.refusals, 0.99) > longRefusal {
 		faults = append(faults, fmt.Errorf("refusals take longer than %s", longRefusal))
 	}
-	if after.resident > before.resident+before.resident/5 {
+	if first, last := s.most(false), s.most(true); last > first+first/5 {
 		faults = append(faults, errors.New("memory has grown by more than a fifth"))
 	}
 	if len(s.others) > 0 {

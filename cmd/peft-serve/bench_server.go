@@ -50,7 +50,7 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 	}
 	length := b.promptTokens(64)
 	if b.lasts() {
-		r.Sustained, err = b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) (int, error) {
+		r.Sustained, err = b.sustain(ctx, text, names, t.processorTime, func(ctx context.Context, prompt []int32, adapter string, seen func()) (int, error) {
 			_, tokens, err := t.one(ctx, prompt, adapter, nil, b.Generate, seen)
 			return tokens, err
 		})

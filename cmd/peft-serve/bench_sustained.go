@@ -29,6 +29,9 @@ type sustained struct {
 	FirstFailure    string  `json:"first_failure,omitempty"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
 	PerSecond       float64 `json:"requests_per_second"`
+	// TokensPerProcessorSecond is by the processor time of who answers, which other work
+	// on the machine changes little; 0: it is not told.
+	TokensPerProcessorSecond float64 `json:"tokens_per_processor_second,omitempty"`
 	// Goodput is of the requests whose first token and whose tokens' mean distance
 	// kept the bounds.
 	Goodput   float64 `json:"goodput_requests_per_second"`
@@ -42,6 +45,7 @@ type sustained struct {
 	Loads     int `json:"loads,omitempty"` // of adapters
 	Evictions int `json:"evictions,omitempty"`
 
+	tokens   int
 	answered int // requests that finished, or got a token and did not fail
 }
 
@@ -80,9 +84,10 @@ type record struct {
 // sustain sends requests for as long as --duration says, and reports. Requests that
 // run at the end count by the events that they got; where none was answered, there is
 // nothing to report but that.
-func (b *benchCommand) sustain(ctx context.Context, text []int32, names []string, send sender) (*sustained, error) {
+func (b *benchCommand) sustain(asked context.Context, text []int32, names []string, spent processorClock, send sender) (*sustained, error) {
 	length := b.promptTokens(64)
-	ctx, cancel := context.WithTimeout(ctx, b.Duration)
+	before, told := spent(asked)
+	ctx, cancel := context.WithTimeout(asked, b.Duration)
 	defer cancel()
 	var (
 		mu      sync.Mutex
@@ -124,6 +129,9 @@ func (b *benchCommand) sustain(ctx context.Context, text []int32, names []string
 	group.Wait()
 	s := b.summarise(records, min(time.Since(start), b.Duration))
 	s.Adapters, s.Prompt = len(names), length
+	if after, err := spent(asked); told == nil && err == nil && after > before {
+		s.TokensPerProcessorSecond = rate(s.tokens, after-before)
+	}
 	return &s, s.fault()
 }
 
@@ -157,7 +165,7 @@ func (b *benchCommand) summarise(records []*record, lasted time.Duration) sustai
 		BoundTTFT: b.TTFT.Seconds(), BoundTBT: b.TBT.Seconds(),
 	}
 	var firsts, between, latencies []float64
-	tokens, good := 0, 0
+	good := 0
 	for _, r := range records {
 		s.Sent++
 		if r.err != nil {
@@ -177,17 +185,17 @@ func (b *benchCommand) summarise(records []*record, lasted time.Duration) sustai
 			}
 		}
 		if r.end.IsZero() {
-			tokens += len(r.events)
+			s.tokens += len(r.events)
 			continue
 		}
-		tokens += r.tokens
+		s.tokens += r.tokens
 		s.Finished++
 		latencies = append(latencies, r.end.Sub(r.start).Seconds())
 		if b.keepsBounds(r) {
 			good++
 		}
 	}
-	s.TokensPerSecond, s.PerSecond, s.Goodput = float64(tokens)/s.Duration, float64(s.Finished)/s.Duration, float64(good)/s.Duration
+	s.TokensPerSecond, s.PerSecond, s.Goodput = float64(s.tokens)/s.Duration, float64(s.Finished)/s.Duration, float64(good)/s.Duration
 	s.TTFT, s.TBT, s.Latency = percentilesOf(firsts), percentilesOf(between), percentilesOf(latencies)
 	return s
 }

@@ -50,7 +50,7 @@ func (b *benchCommand) sustainEngine(ctx context.Context, c console, r *report) 
 	if err != nil {
 		return err
 	}
-	s, err := b.sustain(ctx, text, names, func(ctx context.Context, prompt []int32, adapter string, seen func()) (int, error) {
+	s, err := b.sustain(ctx, text, names, processorTime, func(ctx context.Context, prompt []int32, adapter string, seen func()) (int, error) {
 		usage, err := d.one(ctx, prompt, adapter, b.Generate, seen)
 		return usage.CompletionTokens, err
 	})

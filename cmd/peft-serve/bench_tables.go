@@ -101,7 +101,11 @@ func (r *report) sustainedTable(w io.Writer, row func(cells ...string)) {
 	if s.Adapters > 1 {
 		_, _ = fmt.Fprintf(w, ", drawn by 1/k^%g", s.Zipf)
 	}
-	_, _ = fmt.Fprintf(w, "\n%.1f tokens/s, %.2f requests/s, of them %.2f good%s; %d requests sent, %d finished, %d failed", s.TokensPerSecond, s.PerSecond, s.Goodput, s.bounds(), s.Sent, s.Finished, s.Failed)
+	_, _ = fmt.Fprintf(w, "\n%.1f tokens/s", s.TokensPerSecond)
+	if s.TokensPerProcessorSecond > 0 {
+		_, _ = fmt.Fprintf(w, " (%.1f a second of processor time)", s.TokensPerProcessorSecond)
+	}
+	_, _ = fmt.Fprintf(w, ", %.2f requests/s, of them %.2f good%s; %d requests sent, %d finished, %d failed", s.PerSecond, s.Goodput, s.bounds(), s.Sent, s.Finished, s.Failed)
 	if s.FirstFailure != "" {
 		_, _ = fmt.Fprintf(w, " (%s)", s.FirstFailure)
 	}

@@ -98,6 +98,7 @@ func TestBenchSustained(t *testing.T) {
 	for _, load := range []string{"--clients=2", "--rate=50"} {
 		r := benched(t, "--base", randomBase(t, kernels.Q8_0), "--adapters", "4", "--targets", "all-linear", load, "--duration", "300ms", "--prompt", "3", "--generate", "2", "--zipf", "1")
 		require.Zero(t, r.Sustained.Failed, r.Sustained.FirstFailure)
+		require.NotZero(t, r.Sustained.TokensPerProcessorSecond)
 		require.Equal(t, 4, r.Sustained.Adapters)
 	}
 }
@@ -185,7 +186,7 @@ func TestSustain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b := &benchCommand{Clients: 1, Duration: time.Hour, Prompt: 4, Generate: 3}
 	var asked []string
-	s, err := b.sustain(ctx, []int32{1, 2, 3}, []string{"a", "b"}, func(_ context.Context, prompt []int32, adapter string, seen func()) (int, error) {
+	s, err := b.sustain(ctx, []int32{1, 2, 3}, []string{"a", "b"}, processorTime, func(_ context.Context, prompt []int32, adapter string, seen func()) (int, error) {
 		require.Len(t, prompt, 4)
 		seen()
 		if asked = append(asked, adapter); len(asked) == 9 {
@@ -317,6 +318,9 @@ func TestBenchServerThatBatches(t *testing.T) {
 				return
 			case "/tokenize":
 				_, _ = io.WriteString(w, `{"tokens":[1,2,3]}`)
+				return
+			case "/metrics": // of many servers there are none
+				http.NotFound(w, r)
 				return
 			}
 			if asked.Add(1) > 4 {

@@ -26,6 +26,7 @@ func TestWhatClientsWrite(t *testing.T) {
 		{uuids("uuid4"), []string{`"A1234567-8901-4234-b678-123456789012"`}, []string{`"A1234567-8901-1234-b678-123456789012"`, `"A1234567-8901-4234-0678-123456789012"`}},
 		{uuids("ipvanyaddress"), []string{`"1.2.3.4"`, `"::1"`}, []string{`"1.2.3"`, `"a"`}},
 		{uuids("byte"), []string{`""`, `"YQ=="`, `"YWI="`, `"YWJj"`}, []string{`"YQ="`, `"YR=="`, `"a b="`}},
+		{`{"type":"integer","example":3}`, []string{`4`}, []string{`"a"`}},
 		{uuids("password"), []string{`"any é"`, `""`}, []string{`1`}},
 		{`{"type":"string","format":"path","maxLength":2}`, []string{`"/a"`}, []string{`"/ab"`}},
 		{`{"type":"integer","format":"int32"}`, []string{`-2147483648`, `2147483647`}, []string{`-2147483649`, `2147483648`, `1.5`}},

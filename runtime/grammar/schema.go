@@ -151,7 +151,7 @@ var said = map[string]bool{
 
 // passed says nothing of what an instance is.
 var passed = map[string]bool{
-	"title": true, "description": true, "default": true, "examples": true, "deprecated": true, "readOnly": true, "writeOnly": true,
+	"title": true, "description": true, "default": true, "example": true, "examples": true, "deprecated": true, "readOnly": true, "writeOnly": true,
 	"$schema": true, "$id": true, "$comment": true, "$defs": true, "definitions": true,
 	"discriminator": true, // but for what tagged reads of it
 }

@@ -23,6 +23,12 @@ func TestWhatClientsWrite(t *testing.T) {
 			[]string{`{"kind": "cat", "lives": 9}`, `{"kind": "dog"}`, `{"kind": "wolf", "pet": {"kind": "cat", "lives": 1}}`},
 			[]string{`{"lives": 9}`, `{}`, `{"kind": "dog", "lives": 9}`, `{"kind": "dog", "pet": {}}`},
 		},
+		{
+			`{"type":"array","items":[{"type":"integer"},{"type":"boolean"}],"additionalItems":false,"minItems":2}`,
+			[]string{`[1, true]`}, []string{`[1]`, `[true, 1]`, `[1, true, 1]`},
+		},
+		{`{"type":"array","items":[{"type":"integer"}],"additionalItems":{"type":"null"}}`, []string{`[]`, `[1, null]`}, []string{`[1, 1]`}},
+		{`{"type":"array","items":{"type":"integer"},"additionalItems":false}`, []string{`[1, 2]`}, []string{`[true]`}},
 		{uuids("uuid4"), []string{`"A1234567-8901-4234-b678-123456789012"`}, []string{`"A1234567-8901-1234-b678-123456789012"`, `"A1234567-8901-4234-0678-123456789012"`}},
 		{uuids("ipvanyaddress"), []string{`"1.2.3.4"`, `"::1"`}, []string{`"1.2.3"`, `"a"`}},
 		{uuids("byte"), []string{`""`, `"YQ=="`, `"YWI="`, `"YWJj"`}, []string{`"YQ="`, `"YR=="`, `"a b="`}},
@@ -69,6 +75,7 @@ func TestWhatClientsWrite(t *testing.T) {
 		`{"type":"object","propertyNames":{"enum":["a"]},"required":["b"]}`:                        `#/required names "b", which propertyNames does not allow`,
 		`{"type":"object","propertyNames":{"anyOf":[{"const":"a"}]}}`:                              "#/propertyNames/anyOf is not supported of names: give a pattern, or an enum",
 		`{"type":"object","propertyNames":{"type":"integer"}}`:                                     "#/propertyNames/type has no type in common with the schema beside it",
+		`{"allOf":[{"items":[true]},{"items":[true],"additionalItems":false}]}`:                    "#/allOf/1/additionalItems stands beside items of another schema: put both into one",
 		`{"type":"string","format":"ipvanynetwork"}`:                                               `#/format is "ipvanynetwork", which is not supported: leave it out, or write it as a pattern`,
 	} {
 		_, err := Schema([]byte(schema))

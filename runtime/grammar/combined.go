@@ -189,6 +189,9 @@ func (c *compiler) merge(a, b object, path string) (object, error) {
 	if _, others := b.get("items"); lists && (too || others) || too && items {
 		return nil, fault(path+"/prefixItems", "stands beside items of another schema: put both into one")
 	}
+	if a.has("additionalItems") && b.has("items") || b.has("additionalItems") && a.has("items") {
+		return nil, fault(path+"/additionalItems", "stands beside items of another schema: put both into one")
+	}
 	all := slices.Clone(a)
 	for _, m := range b {
 		if passed[m.name] {

@@ -40,13 +40,17 @@ func (c *compiler) array(s object, path string) (expr, error) {
 		return nil, fault(path+"/maxItems", "is less than minItems")
 	}
 	var first []expr
-	if v, ok := s.get("prefixItems"); ok {
+	lists, following := "prefixItems", "items"
+	if v, _ := s.get("items"); isList(v) && !s.has("prefixItems") {
+		lists, following = "items", "additionalItems" // as draft 7 calls them
+	}
+	if v, ok := s.get(lists); ok {
 		schemas, isList := v.([]any)
 		if !isList {
 			return nil, fault(path+"/prefixItems", "is no list")
 		}
 		for i, one := range schemas {
-			e, err := c.schema(one, path+"/prefixItems/"+strconv.Itoa(i))
+			e, err := c.schema(one, path+"/"+lists+"/"+strconv.Itoa(i))
 			if err != nil {
 				return nil, err
 			}
@@ -54,17 +58,22 @@ func (c *compiler) array(s object, path string) (expr, error) {
 		}
 	}
 	var others any = true
-	if v, ok := s.get("items"); ok {
+	if v, ok := s.get(following); ok {
 		others = v
 	}
 	var rest expr
 	if others != false {
-		if rest, err = c.schema(others, path+"/items"); err != nil {
+		if rest, err = c.schema(others, path+"/"+following); err != nil {
 			return nil, err
 		}
-		rest = c.shared(rest, path+"/items")
+		rest = c.shared(rest, path+"/"+following)
 	}
 	return list(first, rest, least, mostItems), nil
+}
+
+func isList(v any) bool {
+	_, ok := v.([]any)
+	return ok
 }
 
 // shared makes a rule of an expression that is laid many times.

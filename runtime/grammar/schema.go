@@ -143,7 +143,7 @@ var types = []string{"object", "array", "string", "number", "integer", "boolean"
 // said are the keywords that say what an instance is.
 var said = map[string]bool{
 	"properties": true, "required": true, "additionalProperties": true, "propertyNames": true,
-	"items": true, "prefixItems": true, "minItems": true, "maxItems": true,
+	"items": true, "prefixItems": true, "additionalItems": true, "minItems": true, "maxItems": true,
 	"minLength": true, "maxLength": true, "pattern": true, "format": true,
 	"minimum": true, "maximum": true, "exclusiveMinimum": true, "exclusiveMaximum": true, "multipleOf": true,
 	"type": true, "enum": true, "const": true, "anyOf": true, "oneOf": true, "allOf": true, "$ref": true,

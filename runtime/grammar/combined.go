@@ -33,8 +33,15 @@ func (c *compiler) combined(s object, keyword string, v any, path string) (expr,
 		}
 		return c.merged(all, path)
 	}
+	tag, err := c.tagged(s, parts, path+"/"+keyword)
+	if err != nil {
+		return nil, err
+	}
+	if beside, err = c.merge(beside, tag, path); err != nil {
+		return nil, err
+	}
 	if keyword == "oneOf" {
-		if err := c.disjoint(parts, path); err != nil {
+		if err := c.disjoint(parts, tag, path); err != nil {
 			return nil, err
 		}
 	}
@@ -181,6 +188,9 @@ func (c *compiler) merge(a, b object, path string) (object, error) {
 	_, items := a.get("items")
 	if _, others := b.get("items"); lists && (too || others) || too && items {
 		return nil, fault(path+"/prefixItems", "stands beside items of another schema: put both into one")
+	}
+	if a.has("additionalItems") && b.has("items") || b.has("additionalItems") && a.has("items") {
+		return nil, fault(path+"/additionalItems", "stands beside items of another schema: put both into one")
 	}
 	all := slices.Clone(a)
 	for _, m := range b {
@@ -342,11 +352,16 @@ func mergeTypes(a, b any, path string) (any, error) {
 }
 
 // disjoint refuses a oneOf of which an instance might satisfy two schemas.
-func (c *compiler) disjoint(parts []any, path string) error {
+// What stands beside it is in each.
+func (c *compiler) disjoint(parts []any, beside object, path string) error {
 	all := make([]object, len(parts))
 	for i, p := range parts {
 		var err error
-		if all[i], err = c.resolved(p, path+"/oneOf/"+strconv.Itoa(i)); err != nil {
+		at := path + "/oneOf/" + strconv.Itoa(i)
+		if all[i], err = c.resolved(p, at); err != nil {
+			return err
+		}
+		if all[i], err = c.merge(all[i], beside, at); err != nil {
 			return err
 		}
 	}

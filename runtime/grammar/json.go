@@ -35,6 +35,11 @@ func (o object) get(name string) (any, bool) {
 	return nil, false
 }
 
+func (o object) has(name string) bool {
+	_, ok := o.get(name)
+	return ok
+}
+
 // maxDepth is how deep a schema's values may nest.
 const maxDepth = 100
 

@@ -3,6 +3,7 @@ package grammar
 import (
 	"encoding/json"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -39,13 +40,17 @@ func (c *compiler) array(s object, path string) (expr, error) {
 		return nil, fault(path+"/maxItems", "is less than minItems")
 	}
 	var first []expr
-	if v, ok := s.get("prefixItems"); ok {
+	lists, following := "prefixItems", "items"
+	if v, _ := s.get("items"); isList(v) && !s.has("prefixItems") {
+		lists, following = "items", "additionalItems" // as draft 7 calls them
+	}
+	if v, ok := s.get(lists); ok {
 		schemas, isList := v.([]any)
 		if !isList {
 			return nil, fault(path+"/prefixItems", "is no list")
 		}
 		for i, one := range schemas {
-			e, err := c.schema(one, path+"/prefixItems/"+strconv.Itoa(i))
+			e, err := c.schema(one, path+"/"+lists+"/"+strconv.Itoa(i))
 			if err != nil {
 				return nil, err
 			}
@@ -53,17 +58,22 @@ func (c *compiler) array(s object, path string) (expr, error) {
 		}
 	}
 	var others any = true
-	if v, ok := s.get("items"); ok {
+	if v, ok := s.get(following); ok {
 		others = v
 	}
 	var rest expr
 	if others != false {
-		if rest, err = c.schema(others, path+"/items"); err != nil {
+		if rest, err = c.schema(others, path+"/"+following); err != nil {
 			return nil, err
 		}
-		rest = c.shared(rest, path+"/items")
+		rest = c.shared(rest, path+"/"+following)
 	}
 	return list(first, rest, least, mostItems), nil
+}
+
+func isList(v any) bool {
+	_, ok := v.([]any)
+	return ok
 }
 
 // shared makes a rule of an expression that is laid many times.
@@ -124,59 +134,86 @@ func list(first []expr, rest expr, least, most int) expr {
 	return sequence{text("["), tail, text("]")}
 }
 
-func (c *compiler) text(s object, path string) (expr, error) {
-	least, err := size(s, "minLength", path, 0)
-	if err != nil {
-		return nil, err
+// texts are strings: of every part, and of so many characters.
+type texts struct {
+	parts       []expr
+	least, most int    // most < 0: without end
+	format      string // that one part is, if any
+}
+
+func textOf(s object, path string) (t texts, err error) {
+	if t.least, err = size(s, "minLength", path, 0); err != nil {
+		return t, err
 	}
-	mostRunes, err := size(s, "maxLength", path, -1)
-	if err != nil {
-		return nil, err
+	if t.most, err = size(s, "maxLength", path, -1); err != nil {
+		return t, err
 	}
-	var parts []expr
+	if t.most >= 0 && t.most < t.least {
+		return t, fault(path+"/maxLength", "is less than minLength")
+	}
 	if v, ok := s.get("pattern"); ok {
 		p, isText := v.(string)
 		if !isText {
-			return nil, fault(path+"/pattern", "is no text")
+			return t, fault(path+"/pattern", "is no text")
 		}
 		e, err := search(p)
 		if err != nil {
-			return nil, fault(path+"/pattern", "cannot be kept to: %s", err)
+			return t, fault(path+"/pattern", "cannot be kept to: %s", err)
 		}
-		parts = append(parts, quoted(e))
+		t.parts = append(t.parts, quoted(e))
 	}
-	if v, ok := s.get("format"); ok {
-		name, _ := v.(string)
-		pattern, known := formats[name]
-		if !known {
-			return nil, fault(path+"/format", "is %s, which is not supported: leave it out, or write it as a pattern", canonical(v))
-		}
-		e, err := regex(pattern, 0)
-		if err != nil {
-			return nil, fault(path+"/format", "cannot be kept to: %s", err)
-		}
-		if len(parts) == 0 && least == 0 && mostRunes < 0 {
-			return c.library("format "+name, sequence{text(`"`), quoted(e), text(`"`)}), nil
-		}
-		parts = append(parts, quoted(e))
+	v, ok := s.get("format")
+	name, _ := v.(string)
+	if !ok || anyText[name] {
+		return t, nil
 	}
-	if mostRunes >= 0 && mostRunes < least {
-		return nil, fault(path+"/maxLength", "is less than minLength")
+	pattern, known := formats[name]
+	if !known {
+		return t, fault(path+"/format", "is %s, which is not supported: leave it out, or write it as a pattern", canonical(v))
 	}
-	if len(parts) == 0 {
-		return c.counted(span{int32(least), int32(mostRunes)}), nil
+	e, err := regex(pattern, 0)
+	if err != nil {
+		return t, fault(path+"/format", "cannot be kept to: %s", err)
 	}
-	if least > 0 || mostRunes >= 0 {
-		parts = append(parts, repeat{quoted(complement(nil)), least, mostRunes})
+	t.parts, t.format = append(t.parts, quoted(e)), name
+	return t, nil
+}
+
+// plain is the expression of the texts, which calls no rule.
+func (t texts) plain() expr {
+	parts := t.parts
+	if t.least > 0 || t.most >= 0 || len(parts) == 0 {
+		parts = append(slices.Clone(parts), repeat{quoted(complement(nil)), t.least, t.most})
 	}
-	for len(parts) > 1 {
-		parts = append([]expr{product{a: parts[0], b: parts[1]}}, parts[2:]...)
+	e := parts[0]
+	for _, p := range parts[1:] {
+		e = product{a: e, b: p}
 	}
-	return sequence{text(`"`), parts[0], text(`"`)}, nil
+	return sequence{text(`"`), e, text(`"`)}
+}
+
+func (c *compiler) text(s object, path string) (expr, error) {
+	t, err := textOf(s, path)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(t.parts) == 0:
+		return c.counted(span{int32(t.least), int32(t.most)}), nil
+	case len(t.parts) == 1 && t.format != "" && t.least == 0 && t.most < 0:
+		return c.library("format "+t.format, t.plain()), nil
+	}
+	return t.plain(), nil
 }
 
 func (c *compiler) number(s object, path string, integers bool) (expr, error) {
 	ends := map[string]*bound{}
+	if v, ok := s.get("format"); ok {
+		name, _ := v.(string)
+		if f, known := integerFormats[name]; known {
+			integers = true
+			ends["lo"], ends["hi"] = &bound{f.lo, false}, &bound{f.hi, false}
+		}
+	}
 	for _, keyword := range []string{"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"} {
 		v, ok := s.get(keyword)
 		if !ok {

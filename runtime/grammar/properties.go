@@ -1,5 +1,7 @@
 package grammar
 
+import "slices"
+
 // members is an object: some that are named, in their order, and any number of
 // others after them.
 type members struct {
@@ -52,8 +54,18 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 	if v, ok := s.get("additionalProperties"); ok {
 		others = v
 	}
+	allowed, err := c.keys(s, path)
+	if err != nil {
+		return nil, err
+	}
 	needed := map[string]bool{}
 	for _, n := range required {
+		switch ok, err := allowed.allows(n); {
+		case err != nil:
+			return nil, err
+		case !ok:
+			return nil, fault(path+"/required", "names %s, which propertyNames does not allow", quote(n))
+		}
 		needed[n] = true
 	}
 	var m members
@@ -64,7 +76,11 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		if needed[p.name] || !isNothing(e) {
+		ok, err := allowed.allows(p.name)
+		if err != nil {
+			return nil, err
+		}
+		if needed[p.name] || ok && !isNothing(e) {
 			m.named = append(m.named, property{sequence{text(quote(p.name) + colon), c.shared(e, at)}, needed[p.name]})
 		}
 		names = append(names, p.name)
@@ -90,20 +106,17 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 			names = append(names, n)
 		}
 	}
-	m.rest = sequence{c.nameBut(names), text(colon), e}
-	return m, nil
-}
-
-// nameBut is any name but these.
-func (c *compiler) nameBut(names []string) expr {
-	if len(names) == 0 {
-		return c.anyString()
+	if allowed.values != nil {
+		for _, n := range allowed.values {
+			if !slices.Contains(names, n) {
+				m.named = append(m.named, property{sequence{text(quote(n) + colon), e}, false})
+			}
+		}
+		return m, nil
 	}
-	var known choice
-	for _, n := range names {
-		known = append(known, text(quote(n)))
-	}
-	return product{a: anyString, b: known, without: true}
+	name, err := c.nameBut(allowed, names)
+	m.rest = sequence{name, text(colon), e}
+	return m, err
 }
 
 func isNothing(e expr) bool {

@@ -142,8 +142,8 @@ var types = []string{"object", "array", "string", "number", "integer", "boolean"
 
 // said are the keywords that say what an instance is.
 var said = map[string]bool{
-	"properties": true, "required": true, "additionalProperties": true,
-	"items": true, "prefixItems": true, "minItems": true, "maxItems": true,
+	"properties": true, "required": true, "additionalProperties": true, "propertyNames": true,
+	"items": true, "prefixItems": true, "additionalItems": true, "minItems": true, "maxItems": true,
 	"minLength": true, "maxLength": true, "pattern": true, "format": true,
 	"minimum": true, "maximum": true, "exclusiveMinimum": true, "exclusiveMaximum": true, "multipleOf": true,
 	"type": true, "enum": true, "const": true, "anyOf": true, "oneOf": true, "allOf": true, "$ref": true,
@@ -151,8 +151,9 @@ var said = map[string]bool{
 
 // passed says nothing of what an instance is.
 var passed = map[string]bool{
-	"title": true, "description": true, "default": true, "examples": true, "deprecated": true, "readOnly": true, "writeOnly": true,
+	"title": true, "description": true, "default": true, "example": true, "examples": true, "deprecated": true, "readOnly": true, "writeOnly": true,
 	"$schema": true, "$id": true, "$comment": true, "$defs": true, "definitions": true,
+	"discriminator": true, // but for what tagged reads of it
 }
 
 // isDialect reports whether a schema's $schema is one of JSON Schema's drafts. What
@@ -195,6 +196,9 @@ func (c *compiler) object(s object, path string) (expr, error) {
 		if !said[m.name] && !passed[m.name] {
 			return nil, fault(path+"/"+pointer(m.name), "is not supported: leave it out, or say it otherwise")
 		}
+	}
+	if s.has("discriminator") && !s.has("oneOf") && !s.has("anyOf") {
+		return nil, fault(path+"/discriminator", "has no oneOf or anyOf beside it: leave it out")
 	}
 	for _, keyword := range []string{"$ref", "allOf", "anyOf", "oneOf"} {
 		if v, ok := s.get(keyword); ok {

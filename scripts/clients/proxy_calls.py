@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,9 @@ models.append({"model_name": "text", "litellm_params": {"model": f"text-completi
 models.append({"model_name": "vllm", "litellm_params": {"model": f"hosted_vllm/{MODEL}", "api_base": URL, "api_key": "any"}})
 with open(os.path.join(folder, "config.yaml"), "w") as f:
     json.dump({"model_list": models, "litellm_settings": {"num_retries": 0}}, f)  # YAML has JSON in it
-port = int(os.environ.get("PROXY_PORT", "18414"))
+with socket.socket() as s:  # a port that nobody has
+    s.bind(("127.0.0.1", 0))
+    port = s.getsockname()[1]
 log = open(os.path.join(folder, "log"), "w")
 command = [os.path.join(os.path.dirname(sys.executable), "litellm"), "--config", f.name, "--host", "127.0.0.1", "--port", str(port)]
 key = "sk-" + secrets.token_hex(32)  # without one it does not start

@@ -1,0 +1,84 @@
+package grammar
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What pydantic, zod and OpenAPI write beside JSON Schema's own is kept to: the first
+// texts are those of instances, the others are not.
+func TestWhatClientsWrite(t *testing.T) {
+	cat := `{"type":"object","properties":{"kind":{"type":"string","const":"cat","default":"cat"},"lives":{"type":"integer"}},"required":["lives"],"additionalProperties":false}`
+	dog := `{"type":"object","properties":{"kind":{"enum":["dog","wolf"]},"pet":{"anyOf":[{"$ref":"#/$defs/Pet"},{"type":"null"}]}},"additionalProperties":false}`
+	pet := `{"$defs":{"Cat":` + cat + `,"Dog":` + dog + `,"Pet":{"discriminator":{"mapping":{"cat":"#/$defs/Cat","dog":"#/$defs/Dog"},"propertyName":"kind"},"oneOf":[{"$ref":"#/$defs/Cat"},{"$ref":"#/$defs/Dog"}]}},"$ref":"#/$defs/Pet"}`
+	uuids := func(format string) string { return `{"type":"string","format":"` + format + `"}` }
+	for _, c := range []struct {
+		schema string
+		is     []string
+		not    []string
+	}{
+		{
+			pet,
+			[]string{`{"kind": "cat", "lives": 9}`, `{"kind": "dog"}`, `{"kind": "wolf", "pet": {"kind": "cat", "lives": 1}}`},
+			[]string{`{"lives": 9}`, `{}`, `{"kind": "dog", "lives": 9}`, `{"kind": "dog", "pet": {}}`},
+		},
+		{
+			`{"type":"array","items":[{"type":"integer"},{"type":"boolean"}],"additionalItems":false,"minItems":2}`,
+			[]string{`[1, true]`}, []string{`[1]`, `[true, 1]`, `[1, true, 1]`},
+		},
+		{`{"type":"array","items":[{"type":"integer"}],"additionalItems":{"type":"null"}}`, []string{`[]`, `[1, null]`}, []string{`[1, 1]`}},
+		{`{"type":"array","items":{"type":"integer"},"additionalItems":false}`, []string{`[1, 2]`}, []string{`[true]`}},
+		{uuids("uuid4"), []string{`"A1234567-8901-4234-b678-123456789012"`}, []string{`"A1234567-8901-1234-b678-123456789012"`, `"A1234567-8901-4234-0678-123456789012"`}},
+		{uuids("ipvanyaddress"), []string{`"1.2.3.4"`, `"::1"`}, []string{`"1.2.3"`, `"a"`}},
+		{uuids("byte"), []string{`""`, `"YQ=="`, `"YWI="`, `"YWJj"`}, []string{`"YQ="`, `"YR=="`, `"a b="`}},
+		{`{"type":"integer","example":3}`, []string{`4`}, []string{`"a"`}},
+		{uuids("password"), []string{`"any é"`, `""`}, []string{`1`}},
+		{`{"type":"string","format":"path","maxLength":2}`, []string{`"/a"`}, []string{`"/ab"`}},
+		{`{"type":"integer","format":"int32"}`, []string{`-2147483648`, `2147483647`}, []string{`-2147483649`, `2147483648`, `1.5`}},
+		{`{"type":"integer","format":"uint8","minimum":0}`, []string{`0`, `255`}, []string{`-1`, `256`}},
+		{`{"type":"number","format":"double"}`, []string{`1.5`}, []string{`"a"`}},
+		{
+			`{"type":"object","propertyNames":{"type":"string"},"additionalProperties":{"type":"integer"}}`,
+			[]string{`{}`, `{"a": 1, "é": 2}`}, []string{`{"a": "b"}`},
+		},
+		{
+			`{"type":"object","propertyNames":{"$ref":"#/$defs/c"},"additionalProperties":{"type":"integer"},"required":["g"],"$defs":{"c":{"type":"string","enum":["r","g"]}}}`,
+			[]string{`{"g": 1}`, `{"g": 1, "r": 2}`}, []string{`{}`, `{"r": 1}`, `{"g": 1, "b": 2}`, `{"g": 1, "g": 2}`},
+		},
+		{
+			`{"type":"object","properties":{"id":{"type":"integer"},"Id":{"type":"integer"}},"propertyNames":{"pattern":"^[a-z]+$"},"additionalProperties":{"type":"boolean"}}`,
+			[]string{`{"id": 1, "a": true}`, `{"a": true}`}, []string{`{"Id": 1}`, `{"id": true}`, `{"a1": true}`},
+		},
+		{
+			`{"type":"object","properties":{"id":{"type":"integer"}},"propertyNames":{"maxLength":2},"additionalProperties":{"type":"boolean"}}`,
+			[]string{`{"id": 1, "ab": true}`}, []string{`{"abc": true}`, `{"id": true}`},
+		},
+		{
+			`{"type":"object","propertyNames":{"format":"uuid"},"additionalProperties":{"type":"boolean"}}`,
+			[]string{`{"A1234567-8901-1234-b678-123456789012": true}`}, []string{`{"a": true}`},
+		},
+	} {
+		g, err := Schema([]byte(c.schema))
+		require.NoError(t, err, c.schema)
+		for _, text := range c.is {
+			require.True(t, g.Match(text), "%s of %s", text, c.schema)
+		}
+		for _, text := range c.not {
+			require.False(t, g.Match(text), "%s of %s", text, c.schema)
+		}
+	}
+	for schema, want := range map[string]string{
+		`{"type":"object","discriminator":{"propertyName":"kind"}}`:                                "#/discriminator has no oneOf or anyOf beside it: leave it out",
+		`{"anyOf":[{"type":"object","properties":{"a":{}}}],"discriminator":{"propertyName":"a"}}`: `#/anyOf/0 gives "a", the discriminator's property, no const and no enum: give it one`,
+		`{"anyOf":[{"type":"object"}],"discriminator":"a"}`:                                        "#/anyOf has a discriminator beside it without the text propertyName: give the name of a property",
+		`{"type":"object","propertyNames":{"enum":["a"]},"required":["b"]}`:                        `#/required names "b", which propertyNames does not allow`,
+		`{"type":"object","propertyNames":{"anyOf":[{"const":"a"}]}}`:                              "#/propertyNames/anyOf is not supported of names: give a pattern, or an enum",
+		`{"type":"object","propertyNames":{"type":"integer"}}`:                                     "#/propertyNames/type has no type in common with the schema beside it",
+		`{"allOf":[{"items":[true]},{"items":[true],"additionalItems":false}]}`:                    "#/allOf/1/additionalItems stands beside items of another schema: put both into one",
+		`{"type":"string","format":"ipvanynetwork"}`:                                               `#/format is "ipvanynetwork", which is not supported: leave it out, or write it as a pattern`,
+	} {
+		_, err := Schema([]byte(schema))
+		require.EqualError(t, err, want, schema)
+	}
+}

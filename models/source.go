@@ -34,6 +34,7 @@ type Source struct {
 	config  []byte // config.json as it is read
 	written []byte // config.json with the keys that are ignored
 	tensors tensors
+	of      tensors         // of a shape, those of its source; nil: there is only a configuration
 	laid    *disk.Mapping   // weights laid out anew: see RoundActivations
 	claimed map[string]bool // stored names of the tensors that are read
 	factors []float64       // divisors of the rotary frequencies that the configuration cannot say

@@ -11,6 +11,8 @@ import (
 	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/pooling"
+	"github.com/peft-serve/peft-serve/training"
 )
 
 // Base is the shape of a model: its sites, without weights. It is a
@@ -29,8 +31,9 @@ type Base struct {
 	config     models.Config
 	sites      models.Sites
 	parameters int
-	stored     map[string]kernels.Format // by tensor, where a file says so
-	format     kernels.Format            // of the rest
+	recipe     func() (*pooling.Recipe, error) // what its files say of embeddings; nil: there are none
+	stored     map[string]kernels.Format       // by tensor, where a file says so
+	format     kernels.Format                  // of the rest
 }
 
 var _ models.Model = (*Base)(nil)
@@ -58,6 +61,30 @@ func (b *Base) Shape() models.Model {
 		return b.shape
 	}
 	return b
+}
+
+// Embeddings is how the base's embeddings are made and learnt: as the files beside its
+// configuration say, or as the server does it without.
+func (b *Base) Embeddings() (*pooling.Recipe, error) {
+	var own *pooling.Recipe
+	if b.recipe != nil {
+		var err error
+		if own, err = b.recipe(); err != nil {
+			return nil, err
+		}
+	}
+	return training.Embeddings(own, &b.config)
+}
+
+// bare is the base without the head of an encoder.
+func (b *Base) bare() *Base {
+	if b.shape == nil {
+		return b
+	}
+	other := *b
+	other.model, other.config, other.sites = b.shape, *b.shape.Config(), b.shape.Sites()
+	other.count()
+	return &other
 }
 
 // Parameters is the number of the base's parameters.
@@ -91,7 +118,11 @@ func Open(path string, o models.Options) (*Base, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
-	return Parse(path, raw, o)
+	b, err := Parse(path, raw, o)
+	if err == nil {
+		b.recipe = func() (*pooling.Recipe, error) { return pooling.Load(filepath.Dir(path)) }
+	}
+	return b, err
 }
 
 // Parse reads the shape from config.json, as transformers writes it. Errors
@@ -132,6 +163,8 @@ func openGGUF(path string, o models.Options) (*Base, error) {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
 	b := shaped(m)
+	own, fault := pooling.FromGGUF(s.GGUF)
+	b.recipe = func() (*pooling.Recipe, error) { return own, fault }
 	b.Name, b.OwnName, b.stored = path, s.OwnName(), map[string]kernels.Format{}
 	for _, site := range b.sites {
 		for _, suffix := range []string{".weight", ".bias"} {

@@ -90,7 +90,11 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 	classes := b.classes(c.Classes)
 	var embeds *pooling.Recipe
 	if c.Embeddings {
-		classes, embeds = nil, pooling.Default(b.config.Causal)
+		classes, b = nil, b.bare()
+		var err error
+		if embeds, err = b.Embeddings(); err != nil {
+			return nil, err
+		}
 	}
 	if recipe, ok := adapters.FindRecipe(c.Method); ok {
 		if recipe.Check != nil {

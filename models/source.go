@@ -184,6 +184,17 @@ func (f folder) Weight(name string) (kernels.Weight, error) {
 	return t.Weight()
 }
 
+func (f folder) Convolution(name string, width int) (kernels.Weight, error) {
+	t, err := f.Tensor(f.stored(name))
+	if err != nil {
+		return kernels.Weight{}, err
+	}
+	if len(t.Shape) != 3 || t.Shape[2] != width {
+		return kernels.Weight{}, fmt.Errorf("tensor %q has shape %v, where a convolution of width %d belongs: [out, in, %[3]d]", t.Name, t.Shape, width)
+	}
+	return t.Weight()
+}
+
 func (f folder) weights() iter.Seq2[string, kernels.Weight] {
 	return func(yield func(string, kernels.Weight) bool) {
 		for t := range f.All() {

@@ -253,7 +253,7 @@ func (p *planCommand) one(w io.Writer, base *plan.Base, m planned) error {
 		return err
 	}
 	if !m.Memory.Measured {
-		if _, err := fmt.Fprintln(w, "  (no total: the forward pass of this base is not implemented, and so its activations are not known)"); err != nil {
+		if _, err := fmt.Fprintln(w, "  (no total: the adapter has no head, so that nothing says what it learns, and its activations are not known)"); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,7 @@ type Base struct {
 	// 7e9; 0: none.
 	Nominal float64
 
-	model      models.Model // its shape; nil: its forward pass is not implemented
+	model      models.Model // its shape, of an encoder under the head of a task
 	shape      models.Model // the same without the head of an encoder
 	task       models.Task  // of the head of an encoder
 	config     models.Config
@@ -54,14 +54,8 @@ func (b *Base) Head(*models.Pass, *models.Batch, int, *models.Value) *models.Val
 	panic("plan: a Base has no weights")
 }
 
-// Shape is the model that the base is, without weights and of an encoder without a head;
-// the base itself, where its forward pass is not implemented.
-func (b *Base) Shape() models.Model {
-	if b.shape != nil {
-		return b.shape
-	}
-	return b
-}
+// Shape is the model that the base is, without weights and of an encoder without a head.
+func (b *Base) Shape() models.Model { return b.shape }
 
 // Embeddings is how the base's embeddings are made and learnt: as the files beside its
 // configuration say, or as the server does it without.
@@ -78,9 +72,6 @@ func (b *Base) Embeddings() (*pooling.Recipe, error) {
 
 // bare is the base without the head of an encoder.
 func (b *Base) bare() *Base {
-	if b.shape == nil {
-		return b
-	}
 	other := *b
 	other.model, other.config, other.sites = b.shape, *b.shape.Config(), b.shape.Sites()
 	other.count()
@@ -129,17 +120,17 @@ func Open(path string, o models.Options) (*Base, error) {
 // call it name.
 func Parse(name string, config []byte, o models.Options) (*Base, error) {
 	var head struct {
-		ModelType  string `json:"model_type"`
 		DType      string `json:"dtype"`
 		TorchDType string `json:"torch_dtype"`
 	}
 	if err := json.Unmarshal(config, &head); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrBase, name, err)
 	}
-	b, err := read(name, head.ModelType, config, o)
+	m, err := models.NewShape(name, config, o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
+	b := shaped(m)
 	b.Name, b.OwnName = name, models.ConfigName(config)
 	switch d := head.DType + head.TorchDType; d {
 	case "float16":

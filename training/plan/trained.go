@@ -152,7 +152,7 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 
 // classes are those of a head for so many; nil: there is none.
 func (b *Base) classes(n int) *models.Classes {
-	if n == 0 || b.model == nil || b.config.Architecture.Does(models.Generate) {
+	if n == 0 || b.config.Architecture.Does(models.Generate) {
 		return nil
 	}
 	c := &models.Classes{Task: b.task, Names: models.ClassNames(n)}
@@ -178,10 +178,7 @@ func (b *Base) TrainBlocks(active []int, outside bool) *Trained {
 	for _, layer := range active {
 		on[layer] = true
 	}
-	head := len(b.sites)
-	if b.model != nil {
-		head = models.HeadFrom(b.model)
-	}
+	head := models.HeadFrom(b.model)
 	for i, s := range b.sites {
 		if !on[s.Layer] && i < head { // a head always trains
 			continue

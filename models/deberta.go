@@ -288,6 +288,7 @@ func (r *relativePositions) positions(p *Pass, b *Batch) (*Value, relativeScratc
 			longest = max(longest, b.Spans[next].End-b.Spans[next].Start)
 		}
 		center := len(r.shape.Index) / 2
+		longest = min(longest, center+1) // a plan may ask for more than the context
 		first, last := r.shape.Index[center-longest+1], r.shape.Index[center+longest-1]
 		start := len(s.rows)
 		for row := first; row <= last; row++ {

@@ -98,7 +98,7 @@ BASES = {
         "DebertaV2Model",
         dict(
             vocab_size=VOCAB, hidden_size=9, intermediate_size=14, num_hidden_layers=1, num_attention_heads=3, max_position_embeddings=76,
-            relative_attention=True, pos_att_type="c2p", share_att_key=True, type_vocab_size=0, conv_kernel_size=5, hidden_dropout_prob=0.0,
+            relative_attention=True, pos_att_type="p2c", share_att_key=True, type_vocab_size=0, conv_kernel_size=5, hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         ),
     ),
@@ -152,6 +152,7 @@ CASES = [
     ("deberta", "lora", lambda: lora(target_modules=["query_proj", "key_proj", "dense"])),
     ("deberta-own", "lora", lambda: lora(target_modules=["pos_key_proj", "value_proj"])),
     ("deberta-conv", "lora", lambda: lora(bias="all", target_modules=["query_proj", "dense"])),
+    ("deberta-conv-one", "lora", lambda: lora(target_modules=["query_proj", "value_proj"])),
     ("modernbert", "lora", lambda: lora(target_modules=["Wqkv", "Wi", "tok_embeddings"])),
 ]
 

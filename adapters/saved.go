@@ -23,6 +23,9 @@ func (b *Builder) save(modules []string, tie bool) error {
 		}
 		for _, m := range modules {
 			if captures(m, s.Name) {
+				if s.Convolution > 0 {
+					return fmt.Errorf("%w: modules_to_save: %q is a convolution, which is not implemented", ErrTarget, s.Name)
+				}
 				used[m] = true
 				b.saveSite(site, "")
 			}

@@ -165,7 +165,7 @@ func (t *targets) find(m models.Model) ([]int, error) {
 		var ok bool
 		var err error
 		if include.allLinear() {
-			ok = s.Kind == models.LinearSite && !s.Head
+			ok = s.Kind == models.LinearSite && !s.Head && s.Convolution == 0
 		} else {
 			ok, err = include.match(s.Name, used)
 		}
@@ -175,6 +175,9 @@ func (t *targets) find(m models.Model) ([]int, error) {
 		ok = ok && !s.Open
 		if err != nil {
 			return nil, err
+		}
+		if ok && s.Convolution > 0 && t.family != "" { // but for its bias
+			return nil, fmt.Errorf("%w: %q is a convolution, on which adapters are not implemented", ErrTarget, s.Name)
 		}
 		if ok {
 			found = append(found, i)

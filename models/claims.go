@@ -16,6 +16,18 @@ func (s *Source) weight(name string) (kernels.Weight, error) {
 	return s.tensors.Weight(name)
 }
 
+// convolution is weight of a tensor [out, in, width], as [out, in·width].
+func (s *Source) convolution(name string, width int) (kernels.Weight, error) {
+	s.claimed[s.tensors.stored(name)] = true
+	f, ok := s.tensors.(interface {
+		Convolution(name string, width int) (kernels.Weight, error)
+	})
+	if !ok {
+		return kernels.Weight{}, fmt.Errorf("tensor %q: convolutions are read from folders alone", name)
+	}
+	return f.Convolution(name, width)
+}
+
 // duplicate claims a copy of the embedding, as which some save the head that is
 // tied to it. Another tensor in its place leaves open which of the two is meant.
 func (b *layerBuilder) duplicate(name string, embedding kernels.Weight) {

@@ -12,7 +12,8 @@ import (
 
 // DeBERTa v2 and v3 (He et al., 2021): BERT with disentangled attention, in which
 // content and relative position attend to each other; most have no positions in
-// their input and no token types. DeBERTa v1 has other modules.
+// their input and no token types. The largest of v2 have a convolution beside their first
+// block. DeBERTa v1 has other modules.
 
 func init() {
 	register(&Architecture{
@@ -33,7 +34,6 @@ func init() {
 		inert: map[string]inert{
 			"legacy": {why: ofTask}, "pooler_dropout": {why: ofDropout}, "pooler_hidden_size": {why: ofTooling}, "cls_dropout": {why: ofDropout},
 			"pooler_hidden_act": {why: "gelu: of heads", only: []string{`"gelu"`}}, "tie_word_embeddings": {why: ofTask},
-			"conv_act": {why: "of a convolution that there is not"}, "conv_groups": {why: "of a convolution that there is not"},
 			"is_decoder": {why: "false: every token of a text sees all of it", only: []string{"false"}},
 		},
 	})
@@ -57,7 +57,9 @@ type debertaConfig struct {
 	Shared       bool            `json:"share_att_key"`
 	NormRelative string          `json:"norm_rel_ebd"`
 	Input        bool            `json:"position_biased_input"`
-	Convolution  int             `json:"conv_kernel_size"`
+	Convolution  int             `json:"conv_kernel_size"` // rows of the convolution beside the first block; 0: there is none
+	ConvAct      string          `json:"conv_act"`
+	ConvGroups   int             `json:"conv_groups"`
 	Embedding    *int            `json:"embedding_size"`
 	HeadSize     *int            `json:"attention_head_size"`
 
@@ -65,11 +67,14 @@ type debertaConfig struct {
 	normed                bool
 }
 
+// maxConvolution bounds the width of the convolution.
+const maxConvolution = 63
+
 // readDeBERTa reads and checks the configuration.
 func readDeBERTa(s *Source) (*debertaConfig, error) {
 	c := &debertaConfig{
 		Vocab: 128100, Hidden: 1536, Intermediate: 6144, Layers: 24, Heads: 24, Positions: 512, Activation: "gelu", Epsilon: 1e-7,
-		Farthest: -1, Buckets: -1, NormRelative: "none", Input: true,
+		Farthest: -1, Buckets: -1, NormRelative: "none", Input: true, ConvAct: "tanh", ConvGroups: 1,
 	}
 	if err := s.Unmarshal(c); err != nil {
 		return nil, err
@@ -90,12 +95,17 @@ func readDeBERTa(s *Source) (*debertaConfig, error) {
 		return nil, s.wrong("max_relative_positions and position_buckets are %d and %d", c.Farthest, c.Buckets)
 	case c.Buckets > 0 && (c.Buckets < 4 || c.Farthest-1 <= c.Buckets/2):
 		return nil, s.wrong("position_buckets %d are too many or too few for distances below %d", c.Buckets, c.Farthest)
-	case c.Convolution > 0:
-		return nil, s.wrong("conv_kernel_size is %d: the convolution of DeBERTa v2's largest models is not implemented", c.Convolution)
+	case c.Convolution > 0 && (c.Convolution%2 == 0 || c.Convolution > maxConvolution):
+		return nil, s.wrong("conv_kernel_size is %d, which is not implemented (only odd ones up to %d)", c.Convolution, maxConvolution)
+	case c.Convolution > 0 && c.ConvGroups != 1:
+		return nil, s.wrong("conv_groups is %d, which is not implemented (only 1)", c.ConvGroups)
 	case c.Embedding != nil && *c.Embedding != c.Hidden:
 		return nil, s.wrong("embedding_size is %d: embeddings of another size than hidden_size are not implemented", *c.Embedding)
 	case c.HeadSize != nil && *c.HeadSize != c.Hidden/c.Heads:
 		return nil, s.wrong("attention_head_size is %d: heads of another size than hidden_size by num_attention_heads are not implemented", *c.HeadSize)
+	}
+	if _, known := kernels.ActivationByName(c.ConvAct); c.Convolution > 0 && !known {
+		return nil, s.wrong("conv_act %q is not implemented", c.ConvAct)
 	}
 	for _, kind := range strings.Split(strings.ToLower(c.NormRelative), "|") {
 		switch strings.TrimSpace(kind) {
@@ -203,6 +213,12 @@ func newDeBERTa(s *Source, o Options) (Model, error) {
 	if c.normed {
 		positions.norm = b.layerNorm("deberta.encoder.LayerNorm", c.Hidden, c.Epsilon)
 	}
+	var beside *convolved // the first block
+	if c.Convolution > 0 {
+		act, _ := kernels.ActivationByName(c.ConvAct)
+		beside = &convolved{convolution: &convolution{b.convolution("deberta.encoder.conv.conv", c.Hidden, c.Convolution), act}}
+		beside.norm = b.layerNorm("deberta.encoder.conv.LayerNorm", c.Hidden, c.Epsilon)
+	}
 	for d := 1 - m.config.Context; d < m.config.Context; d++ {
 		positions.shape.Index = append(positions.shape.Index, c.row(d))
 	}
@@ -224,6 +240,11 @@ func newDeBERTa(s *Source, o Options) (Model, error) {
 		}
 		if c.toContent {
 			block.relative.queries = queries
+		}
+		if i == 0 && beside != nil {
+			beside.postNorm = block
+			m.blocks = append(m.blocks, beside)
+			continue
 		}
 		m.blocks = append(m.blocks, block)
 	}
@@ -267,6 +288,7 @@ func (r *relativePositions) positions(p *Pass, b *Batch) (*Value, relativeScratc
 			longest = max(longest, b.Spans[next].End-b.Spans[next].Start)
 		}
 		center := len(r.shape.Index) / 2
+		longest = min(longest, center+1) // a plan may ask for more than the context
 		first, last := r.shape.Index[center-longest+1], r.shape.Index[center+longest-1]
 		start := len(s.rows)
 		for row := first; row <= last; row++ {

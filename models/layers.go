@@ -68,6 +68,11 @@ func (b *layerBuilder) weight(name string, rows, cols int) kernels.Weight {
 		return kernels.Weight{Rows: rows, Cols: cols}
 	}
 	w, err := b.s.weight(name)
+	return b.read(name, w, err, rows, cols)
+}
+
+// read is a matrix that was read under that name, of the given shape.
+func (b *layerBuilder) read(name string, w kernels.Weight, err error, rows, cols int) kernels.Weight {
 	if err != nil {
 		b.s.fault("%w", err)
 		return kernels.Weight{}

@@ -136,6 +136,8 @@ func (*measure) AddRows(_, _ kernels.Matrix, _ []int32)                   {}
 func (*measure) Lookup(kernels.Matrix, kernels.Weight, []int32)           {}
 func (*measure) TakeColumns(_, _ kernels.Matrix, _ []int32)               {}
 func (*measure) PutColumns(_, _ kernels.Matrix, _ []int32)                {}
+func (*measure) Unfold(_, _ kernels.Matrix, _ []kernels.Span)             {}
+func (*measure) UnfoldGrad(_, _ kernels.Matrix, _ []kernels.Span)         {}
 func (*measure) Add(_, _ kernels.Matrix)                                  {}
 func (*measure) AddScaled(kernels.Matrix, float32, kernels.Matrix)        {}
 func (*measure) AddBias(kernels.Matrix, []float32)                        {}

@@ -107,7 +107,7 @@ func NewShape(name string, config []byte, o Options) (Model, error) {
 
 // Shape is NewShape of the source's configuration as it was read.
 func (s *Source) Shape() (Model, error) {
-	shape := &Source{Name: s.Name, Architecture: s.Architecture, class: s.class, config: s.config, shape: true, bytes: map[kernels.Format]int{}}
+	shape := &Source{Name: s.Name, Architecture: s.Architecture, class: s.class, config: s.config, shape: true, of: s.tensors, bytes: map[kernels.Format]int{}}
 	return New(shape, Options{})
 }
 

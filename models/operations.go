@@ -15,6 +15,8 @@ type Operations interface {
 	Lookup(dst kernels.Matrix, w kernels.Weight, rows []int32)
 	TakeColumns(dst, src kernels.Matrix, columns []int32)
 	PutColumns(dst, x kernels.Matrix, columns []int32)
+	Unfold(dst, x kernels.Matrix, spans []kernels.Span)
+	UnfoldGrad(dx, dy kernels.Matrix, spans []kernels.Span)
 
 	// Sums and factors.
 	Add(dst, x kernels.Matrix)

@@ -39,9 +39,9 @@ func (b *layerBuilder) sublayerBefore(module string, norm *Norm) int {
 }
 
 // pooler reads the linear that acts on the first row of a text, if there is one:
-// some checkpoints were saved from models without it. A shape has it.
+// some checkpoints were saved from models without it. A shape of a configuration alone has it.
 func (b *layerBuilder) pooler(module string, hidden int) *Linear {
-	if !b.s.shape && !b.s.Has(module+".weight") {
+	if weight := module + ".weight"; !b.s.shape && !b.s.Has(weight) || b.s.of != nil && !b.s.of.Has(weight) {
 		return nil
 	}
 	return b.linear(module, hidden, hidden, with)

@@ -27,6 +27,9 @@ type Site struct {
 	// Conv1D marks a Linear that transformers holds as [in, out] (GPT-2's
 	// Conv1D): PEFT's fan_in_fan_out. W itself is [out, in] here.
 	Conv1D bool
+	// Convolution is the width of a convolution over the rows of a text, whose W is
+	// [out, in·width] here and [out, in, width] in files; 0: the Linear is none.
+	Convolution int
 
 	Linear    *Linear
 	Norm      *Norm

@@ -34,6 +34,7 @@ type Source struct {
 	config  []byte // config.json as it is read
 	written []byte // config.json with the keys that are ignored
 	tensors tensors
+	of      tensors         // of a shape, those of its source; nil: there is only a configuration
 	laid    *disk.Mapping   // weights laid out anew: see RoundActivations
 	claimed map[string]bool // stored names of the tensors that are read
 	factors []float64       // divisors of the rotary frequencies that the configuration cannot say
@@ -179,6 +180,17 @@ func (f folder) Weight(name string) (kernels.Weight, error) {
 	}
 	if len(t.Shape) > 2 {
 		return kernels.Weight{}, fmt.Errorf("tensor %q has shape %v, where a matrix or a vector belongs", t.Name, t.Shape)
+	}
+	return t.Weight()
+}
+
+func (f folder) Convolution(name string, width int) (kernels.Weight, error) {
+	t, err := f.Tensor(f.stored(name))
+	if err != nil {
+		return kernels.Weight{}, err
+	}
+	if len(t.Shape) != 3 || t.Shape[2] != width {
+		return kernels.Weight{}, fmt.Errorf("tensor %q has shape %v, where a convolution of width %d belongs: [out, in, %[3]d]", t.Name, t.Shape, width)
 	}
 	return t.Weight()
 }

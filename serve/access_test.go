@@ -3,7 +3,9 @@ package serve
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -146,4 +148,26 @@ func TestAccessLogOfBrokenStreams(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, "cancelled", log.records(t, "request", 2)[1]["error"])
+}
+
+// A client that leaves before its answer is no fault of the server's, whatever the dialect.
+func TestAccessLogOfClientsThatLeave(t *testing.T) {
+	for route, body := range map[string]string{
+		"/v1/completions": `{"prompt":"a"}`, "/v1/embeddings": `{"input":"a"}`, "/pooling": `{"input":"a"}`,
+		"/generate": `{"inputs":"a"}`, "/embed": `{"inputs":"a"}`, "/v2/models/:name/generate": `{"text_input":"a"}`,
+	} {
+		t.Run(route, func(t *testing.T) {
+			s, log := loggedSite(t, slog.LevelInfo)
+			s.engine.pause = time.Minute
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+			require.NoError(t, err)
+			_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", strings.Replace(route, ":name", "base-model", 1), len(body), body)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return s.engine.running.Load() == 1 }, 10*time.Second, time.Millisecond)
+			require.NoError(t, conn.Close())
+			left := log.records(t, "request", 1)[0]
+			require.Equal(t, []any{499., "cancelled", route}, []any{left["status"], left["error"], left["route"]})
+			require.NotContains(t, log.String(), "request failed")
+		})
+	}
 }

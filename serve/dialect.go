@@ -96,8 +96,6 @@ var tgi = dialect{
 			return http.StatusUnprocessableEntity
 		case http.StatusInternalServerError:
 			return http.StatusFailedDependency
-		case 499:
-			return http.StatusInternalServerError
 		}
 		return f.status
 	},

@@ -35,6 +35,8 @@ type Assessment struct {
 	// probabilities are made of them: a row, or one for each word that has a tag; or the
 	// embeddings of the example's texts. nil: nobody does.
 	Each func(scores kernels.Matrix)
+	// Note hears what of the settings has no effect; nil: nobody does.
+	Note func(format string, a ...any)
 }
 
 // Assess measures a base, or an adapter on it, as the server computes it.
@@ -83,6 +85,9 @@ func Assess(ctx context.Context, base *Opened, a Assessment) (s Scores, samples 
 		return nil, nil, fmt.Errorf("--data: %w", err)
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
+	if a.Note != nil {
+		noteColumns(a.Columns, set.Reads(), a.Note)
+	}
 	if a.Limit > 0 {
 		set.Keep(a.Limit)
 	}

@@ -73,8 +73,11 @@ func newBase(m models.Model) *base {
 
 func (b *base) matrix(s models.Site, w kernels.Weight, bind func(*tensor)) *tensor {
 	t := &tensor{Parameter: Parameter{Name: s.Name + ".weight", Shape: []int{w.Rows, w.Cols}, InBlock: s.Layer >= 0}, weight: w, bind: bind}
-	if s.Conv1D {
+	switch {
+	case s.Conv1D:
 		t.Shape, t.Turned = []int{w.Cols, w.Rows}, true
+	case s.Convolution > 0:
+		t.Shape = []int{w.Rows, w.Cols / s.Convolution, s.Convolution}
 	}
 	b.blocks[s.Layer] = append(b.blocks[s.Layer], t)
 	return t

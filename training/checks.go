@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/training/dataset"
 )
 
 // notOfTheAdapter are the settings that hold beside an adapter to go on from;
@@ -71,16 +72,18 @@ func (c *Config) idle() (flags []string) {
 	return flags
 }
 
-// idleColumns lists the names of columns that were given and that the format of the rows
-// does not read.
-func (r *Run) idleColumns() (flags []string) {
-	reads := slices.Concat(r.train.Reads(), r.Columns.Ignore)
-	given(reflect.ValueOf(r.Columns), func(flag string, v reflect.Value) {
-		if v.Kind() == reflect.String && !slices.Contains(reads, v.String()) {
+// noteColumns says which names of columns were given that rows of those that are read do
+// not have.
+func noteColumns(columns dataset.Columns, reads []string, note func(format string, a ...any)) {
+	var flags []string
+	given(reflect.ValueOf(columns), func(flag string, v reflect.Value) {
+		if v.Kind() == reflect.String && !slices.Contains(reads, v.String()) && !slices.Contains(columns.Ignore, v.String()) {
 			flags = append(flags, "--"+flag)
 		}
 	})
-	return flags
+	if len(flags) > 0 {
+		note("without effect: %s (no such column is read: read are %s)", strings.Join(flags, ", "), strings.Join(reads, ", "))
+	}
 }
 
 // noteIdle says which settings change nothing: a recipe may hold those of
@@ -89,9 +92,7 @@ func (r *Run) noteIdle() {
 	if n, all := r.projected(r.Base.Model); r.Method == "galore" && n < all {
 		r.observer.Note("galore: %d of the blocks' %d matrices have no more than --galore-rank %d rows or columns: they train as with full", all-n, all, r.GaloreRank)
 	}
-	if flags := r.idleColumns(); len(flags) > 0 {
-		r.observer.Note("without effect: %s (what is learnt has no such column: it reads %s)", strings.Join(flags, ", "), strings.Join(r.train.Reads(), ", "))
-	}
+	noteColumns(r.Columns, r.train.Reads(), r.observer.Note)
 	flags := r.idle()
 	if len(flags) == 0 {
 		return

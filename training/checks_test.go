@@ -104,7 +104,7 @@ func TestIdleSettingsAreTold(t *testing.T) {
 	}
 	c := tinyConfig(t, "lora")
 	c.Columns.Label, c.Columns.Pair = "topic", "text_pair" // the second is the default
-	if got := notesOf(t, "llama-gqa", c); !strings.Contains(got, "without effect: --label-column (what is learnt has no such column: it reads prompt, completion") {
+	if got := notesOf(t, "llama-gqa", c); !strings.Contains(got, "without effect: --label-column (no such column is read: read are prompt, completion") {
 		t.Error(got)
 	}
 }

@@ -3,7 +3,6 @@ package training
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/kernels"
@@ -13,10 +12,8 @@ import (
 	"github.com/peft-serve/peft-serve/training/metric"
 )
 
-// recipe is how the base's embeddings are made: as its files say, or as the server does
-// it without.
+// recipe is how the base's embeddings are made.
 func (o *Opened) recipe() (*pooling.Recipe, error) {
-	c := o.Model.Config()
 	var r *pooling.Recipe
 	var err error
 	if o.Source.GGUF != nil {
@@ -27,10 +24,16 @@ func (o *Opened) recipe() (*pooling.Recipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r == nil {
-		r = pooling.Default(c.Causal)
+	return Embeddings(r, o.Model.Config())
+}
+
+// Embeddings is how a base's embeddings are made: as its files say, own, or where that is
+// nil as the server does it without. Its error is pooling.ErrRecipe: own does not fit.
+func Embeddings(own *pooling.Recipe, c *models.Config) (*pooling.Recipe, error) {
+	if own == nil {
+		own = pooling.Default(c.Causal)
 	}
-	return r, r.Check(c.Hidden)
+	return own, own.Check(c.Hidden)
 }
 
 // compares settles what a run needs whose texts are compared by their embeddings.
@@ -56,25 +59,6 @@ func (r *Run) compares() (err error) {
 		return fmt.Errorf("--objective %s: %w", contrasts, err)
 	}
 	return nil
-}
-
-// embeds says how embeddings are made.
-func (r *Run) embeds() string {
-	var modes []string
-	for _, m := range r.recipe.Modes {
-		modes = append(modes, m.String())
-	}
-	text := strings.Join(modes, ", ")
-	if len(r.recipe.Dense) > 0 {
-		text += ", a linear that stays as it is"
-	}
-	if r.recipe.Normalize {
-		text += ", normalised"
-	}
-	if r.recipe.From != "" {
-		text += " (" + filepath.Base(r.recipe.From) + ")"
-	}
-	return text
 }
 
 // embeddings are those of texts, as the server answers with them.

@@ -286,3 +286,47 @@ func TestRetrieval(t *testing.T) {
 		t.Error(a, r)
 	}
 }
+
+// meddler changes a file of the base while the run trains.
+type meddler struct {
+	quiet
+	path, text string
+}
+
+func (m *meddler) Start(int, int) {
+	if err := os.WriteFile(m.path, []byte(m.text), 0o644); err != nil {
+		panic(err)
+	}
+}
+
+// TestSavedRecipeIsReadBack: a folder that says otherwise how embeddings are made than
+// the run has learnt them is a fault, whatever it says.
+func TestSavedRecipeIsReadBack(t *testing.T) {
+	for name, change := range map[string]struct{ file, text string }{
+		"another row":    {"1_Pooling/config.json", `{"embedding_dimension": 12, "pooling_mode": ["cls", "lasttoken"], "include_prompt": false}`},
+		"with prompts":   {"1_Pooling/config.json", `{"embedding_dimension": 12, "pooling_mode": ["weightedmean", "max"], "include_prompt": true}`},
+		"another prompt": {"config_sentence_transformers.json", `{"prompts": {"query": "search: "}, "default_prompt_name": "query"}`},
+		"another width":  {"modules.json", `[{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}, {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]`},
+		"none":           {"modules.json", `[]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(modeltest.Goldens(t, "sentences", "tiny"))); err != nil {
+				t.Fatal(err)
+			}
+			base, err := Open(dir, BaseConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer base.Close()
+			r, err := NewRun(comparedConfig(t, "full"), base, &meddler{path: filepath.Join(dir, change.file), text: change.text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if _, err := r.Do(t.Context()); err == nil || !strings.Contains(err.Error(), "read back") {
+				t.Errorf("the run ends with %v", err)
+			}
+		})
+	}
+}

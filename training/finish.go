@@ -186,10 +186,13 @@ func (r *Run) saveRecipe() error {
 	return r.recipe.Save(r.Output, r.Base.Model.Config().Hidden)
 }
 
+// sampled is how many sequences of the data are computed again with what was saved.
+const sampled = 2
+
 // sample is the first sequences of the data.
 func (r *Run) sample() ([]Sequence, error) {
 	var batch []Sequence
-	for i := range min(2, r.train.Len()) {
+	for i := range min(sampled, r.train.Len()) {
 		q, err := r.train.Sequence(i)
 		if err != nil {
 			return nil, err
@@ -206,7 +209,7 @@ func (r *Run) sound() error {
 	if err != nil {
 		return err
 	}
-	made, err := r.outputs(r.Base.Model, r.served(), batch)
+	made, err := r.outputs(r.Base.Model, r.served(), r.recipe, batch)
 	if err != nil {
 		return err
 	}
@@ -225,7 +228,7 @@ func (r *Run) verify(s *Summary) error {
 	if err != nil {
 		return err
 	}
-	model, adapter := r.Base.Model, models.Adapter(nil)
+	model, adapter, recipe, again := r.Base.Model, models.Adapter(nil), r.recipe, batch
 	if _, ok := r.Trainer.Method.(*Adapted); ok {
 		folder, err := adapters.Open(r.Output)
 		if err != nil {
@@ -242,18 +245,50 @@ func (r *Run) verify(s *Summary) error {
 			return fmt.Errorf("the saved model cannot be read back: %w", err)
 		}
 		defer func() { _ = source.Close() }()
-		model = m
+		if model = m; recipe != nil {
+			if recipe, again, err = r.savedRecipe(m); err != nil {
+				return fmt.Errorf("the saved model cannot be read back: %w", err)
+			}
+		}
 	}
 	var want kernels.Matrix
-	if err := r.asSaved(func() (err error) { want, err = r.outputs(r.Base.Model, r.served(), batch); return err }); err != nil {
+	if err := r.asSaved(func() (err error) { want, err = r.outputs(r.Base.Model, r.served(), r.recipe, batch); return err }); err != nil {
 		return err
 	}
-	got, err := r.outputs(model, adapter, batch)
+	got, err := r.outputs(model, adapter, recipe, again)
 	if err != nil {
 		return fmt.Errorf("the saved model cannot be read back: %w", err)
 	}
 	f, ok := r.Trainer.Method.(*Blocks)
 	return r.same(got, want, ok && !f.base.savedAs(precisions[r.DType]))
+}
+
+// savedRecipe reads how the embeddings of the saved model m are made, and makes of the
+// first texts of the data the sequences that it has of them.
+func (r *Run) savedRecipe(m models.Model) (*pooling.Recipe, []Sequence, error) {
+	own, err := pooling.Load(r.Output)
+	if err != nil {
+		return nil, nil, err
+	}
+	recipe, err := Embeddings(own, m.Config())
+	if err != nil {
+		return nil, nil, err
+	}
+	encoder := *r.encoder
+	encoder.Recipe = recipe
+	var batch []Sequence
+	for i := range min(sampled, r.train.Len()) {
+		x, err := r.train.Example(i)
+		if err != nil {
+			return nil, nil, err
+		}
+		q, _, err := encoder.Sequence(x)
+		if err != nil {
+			return nil, nil, err
+		}
+		batch = append(batch, q)
+	}
+	return recipe, batch, nil
 }
 
 // rounding is how far logits may be apart, of their largest, where what was
@@ -263,6 +298,9 @@ const rounding = 1e-3
 // same demands equal bits, or where the weights' stored form has changed that
 // nothing but rounding sets the two apart.
 func (r *Run) same(got, want kernels.Matrix, changed bool) error {
+	if got.Cols != want.Cols {
+		return fmt.Errorf("%s: read back, it has %d of a %s in a row, and had %d", r.Output, got.Cols, r.output(), want.Cols)
+	}
 	most, scale := 0.0, 0.0
 	for i := range want.Rows {
 		for k, v := range want.Row(i) {
@@ -284,13 +322,13 @@ func (r *Run) same(got, want kernels.Matrix, changed bool) error {
 	return nil
 }
 
-// outputs are the scores of the head that is trained, or else the logits, of what predicts
-// something.
-func (r *Run) outputs(m models.Model, a models.Adapter, batch []Sequence) (kernels.Matrix, error) {
+// outputs are the embeddings that a recipe makes, the scores of the head that is trained,
+// or else the logits, of what predicts something.
+func (r *Run) outputs(m models.Model, a models.Adapter, recipe *pooling.Recipe, batch []Sequence) (kernels.Matrix, error) {
 	switch {
-	case r.recipe != nil:
-		e := &evaluator{model: m, adapter: a, objective: r.Trainer.Objective, pass: models.NewPass(r.pool)}
-		made := kernels.NewMatrix(len(batch), r.recipe.Width(m.Config().Hidden))
+	case recipe != nil:
+		e := &evaluator{model: m, adapter: a, objective: Objective{Recipe: recipe}, pass: models.NewPass(r.pool)}
+		made := kernels.NewMatrix(len(batch), recipe.Width(m.Config().Hidden))
 		for i, row := range e.embeddings(batch) {
 			copy(made.Row(i), row)
 		}

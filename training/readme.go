@@ -77,7 +77,7 @@ func (r *Run) facts(s *Summary) (all []fact) {
 		row("Head", "%s: %s", r.Base.Model.Config().HeadClass(r.heads.Task), r.told())
 	}
 	if r.recipe != nil {
-		row("Embeddings", "%s", r.embeds())
+		row("Embeddings", "%s", r.recipe.Describe())
 	}
 	row("Steps", "%d of %d × %d sequences", s.Steps, r.BatchSize, r.GradAccum)
 	row("Optimizer", "%s", r.Optimizer)

@@ -216,7 +216,7 @@ func (r *Run) openData(head *models.Head, longest int, invocation []int32) error
 		}
 	}
 	if r.recipe != nil {
-		r.observer.Note("embeddings: %s; compared are the texts of the %d rows of a micro-batch (--batch-size), whatever --grad-accum is", r.embeds(), r.BatchSize)
+		r.observer.Note("embeddings: %s; compared are the texts of the %d rows of a micro-batch (--batch-size), whatever --grad-accum is", r.recipe.Describe(), r.BatchSize)
 		r.observer.Note("data: %d records, %d tokens; longest %d", report.Records, report.Tokens, report.Longest)
 	} else {
 		r.observer.Note("data: %d records, %d tokens, %d to predict; longest %d", report.Records, report.Tokens, report.Labels, report.Longest)

@@ -72,7 +72,7 @@ func (e *evalCommand) Run(ctx context.Context, c console) error {
 	}
 	scores, samples, err := training.Assess(ctx, base, training.Assessment{
 		Data: e.Data, Task: e.Task, Objective: e.Objective, Format: e.Format, Columns: e.Columns, Turns: e.Turns, MaxLength: e.MaxLength, Adapter: adapter,
-		ExactMatch: e.ExactMatch, Limit: e.Limit, Threads: e.Threads,
+		ExactMatch: e.ExactMatch, Limit: e.Limit, Threads: e.Threads, Note: c.note,
 	})
 	if err != nil {
 		return err

@@ -41,7 +41,9 @@ func TestPlan(t *testing.T) {
 	succeeds(t, "14.0 GB model + 14.0 GB gradients + 28.0 GB Adam + 2.00 GB activations = 58.0 GB", "plan", "--base", "llama-7b", "--method", "full", "--batch-size", "1", "--max-length", "2048")
 	succeeds(t, "4,194,304 trained", "plan", "--base", "llama-7b", "--method", "loraplus", "--target-modules", `.*\.(q|v)_proj`)
 	succeeds(t, "\nlecture: ", "plan", "--base", "deberta-v2-xxlarge", "--compare")
-	succeeds(t, "(no total: ", "plan", "--base", "deberta-v2-xxlarge", "--method", "lisa")
+	succeeds(t, "  total ", "plan", "--base", "deberta-v2-xxlarge", "--method", "lisa")
+	encoder := modeltest.Goldens(t, "encoders", "bert")
+	succeeds(t, "(no total: ", "plan", "--base", encoder, "--adapter", filepath.Join(encoder, "adapters", "lora"))
 	out := succeeds(t, "bitfit: method cannot be planned", "plan", "--base", modeltest.Goldens(t, "llama-gqa"), "--compare")
 	for _, method := range []string{"full", "dora", "houlsby", "prefix", "lisa", "block-wise", "galore"} {
 		if !strings.Contains(out, "\n  "+method) && !strings.Contains(out, "\n"+method) && !strings.Contains(out, " "+method+" ") {

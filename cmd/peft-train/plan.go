@@ -81,6 +81,17 @@ func (p *planCommand) Run(ctx context.Context, c console) error {
 	if err := p.fits(base); err != nil {
 		return err
 	}
+	if p.Objective != "" {
+		recipe, err := base.Embeddings()
+		if err != nil {
+			return fmt.Errorf("--objective %s: %w", p.Objective, err)
+		}
+		c.note("embeddings: %s", recipe.Describe())
+		if longest := recipe.Longest(p.MaxLength); longest < p.MaxLength {
+			c.note("--max-length: %d tokens, the most that the base makes an embedding of (%s)", longest, recipe.MaxFrom)
+			p.MaxLength = longest
+		}
+	}
 	if flags := training.Idle(p.Method, p.Choice); len(flags) > 0 && !p.Compare && p.Adapter == "" {
 		c.note("without effect: %s (with --method %s)", strings.Join(flags, ", "), p.Method)
 	}
@@ -242,7 +253,7 @@ func (p *planCommand) one(w io.Writer, base *plan.Base, m planned) error {
 		return err
 	}
 	if !m.Memory.Measured {
-		if _, err := fmt.Fprintln(w, "  (no total: the forward pass of this base is not implemented, and so its activations are not known)"); err != nil {
+		if _, err := fmt.Fprintln(w, "  (no total: the adapter has no head, so that nothing says what it learns, and its activations are not known)"); err != nil {
 			return err
 		}
 	}

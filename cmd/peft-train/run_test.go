@@ -104,7 +104,12 @@ func TestEvalBuiltIn(t *testing.T) {
 	eval := func(adapter string) []string {
 		return []string{"eval", "--base", "builtin://base", "--data", rows, "--threads", "1", "--adapter", adapter}
 	}
-	succeeds(t, "loss", eval("builtin://sort")...)
+	for column, want := range map[string]string{"": "", "kind": "without effect: --label-column (no such column is read: read are "} {
+		_, out, notes := command(t, append(eval("builtin://sort"), "--label-column", column)...)
+		if !strings.Contains(out, "loss") || !strings.Contains(notes, want) || want == "" && strings.Contains(notes, "without effect") {
+			t.Errorf("--label-column %q: %s%s", column, out, notes)
+		}
+	}
 	if code, _, notes := command(t, eval("builtin://none")...); code != 1 || !strings.Contains(notes, "--adapter: builtin://none: there is no such adapter") {
 		t.Errorf("%d: %s", code, notes)
 	}
@@ -135,6 +140,19 @@ func TestPlanTellsIdleSettings(t *testing.T) {
 		t.Error(notes)
 	}
 	if _, _, notes := command(t, "plan", "--base", "llama-7b", "--target-modules", "q_proj"); strings.Contains(notes, "without effect") {
+		t.Error(notes)
+	}
+}
+
+// TestPlanTakesTheRecipe: a plan of embeddings says how they are made, and has no longer
+// texts than they are made of.
+func TestPlanTakesTheRecipe(t *testing.T) {
+	args := []string{"plan", "--objective", "contrastive", "--max-length", "23", "--target-modules", "query", "--base"}
+	_, out, notes := command(t, append(args, modeltest.Goldens(t, "sentences", "mean"))...)
+	if !strings.Contains(out, "Memory of 8 × 20 tokens") || notes != "embeddings: mean, normalised (modules.json)\n--max-length: 20 tokens, the most that the base makes an embedding of (model_max_length in its tokenizer_config.json)\n" {
+		t.Error(out, notes)
+	}
+	if _, _, notes := command(t, append(args, modeltest.Goldens(t, "encoders", "bert"))...); notes != "embeddings: mean\n" {
 		t.Error(notes)
 	}
 }

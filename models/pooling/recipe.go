@@ -414,3 +414,22 @@ func (r *Recipe) Compare(a, b []float32) float64 {
 	}
 	return Cosine(a, b)
 }
+
+// Describe says how embeddings are made and learnt, to read.
+func (r *Recipe) Describe() string {
+	var modes []string
+	for _, m := range r.Modes {
+		modes = append(modes, m.String())
+	}
+	text := strings.Join(modes, ", ")
+	if len(r.Dense) > 0 {
+		text += ", a linear that stays as it is"
+	}
+	if r.Normalize {
+		text += ", normalised"
+	}
+	if r.From != "" {
+		text += " (" + filepath.Base(r.From) + ")"
+	}
+	return text
+}

@@ -84,15 +84,33 @@ BASES = {
             hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=4,
         ),
     ),
+    # The largest of v2: a convolution beside the first block.
+    "deberta-conv": (
+        "DebertaV2Model",
+        dict(
+            vocab_size=VOCAB, hidden_size=9, intermediate_size=14, num_hidden_layers=2, num_attention_heads=3, max_position_embeddings=76,
+            relative_attention=True, position_buckets=8, norm_rel_ebd="layer_norm", share_att_key=True, pos_att_type="p2c|c2p",
+            position_biased_input=False, type_vocab_size=0, conv_kernel_size=3, conv_act="gelu", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        ),
+    ),
+    # A wider one beside the block that is the last too, and the activation that no key names.
+    "deberta-conv-one": (
+        "DebertaV2Model",
+        dict(
+            vocab_size=VOCAB, hidden_size=9, intermediate_size=14, num_hidden_layers=1, num_attention_heads=3, max_position_embeddings=76,
+            relative_attention=True, pos_att_type="p2c", share_att_key=True, type_vocab_size=0, conv_kernel_size=5, hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        ),
+    ),
 }
 UNPOOLED = ("bert-masked", "xlm-roberta")  # of bases that could have a pooler
 # What is not trained, and what is 0 but for rounding, since it adds the same to all scores of a query.
 SKIPPED = ("relative_attention_bias.weight", "rel_embeddings.weight", ".key.bias", ".k.bias", ".pos_key_proj.bias")
-GRADIENTS = ("bert", "roberta", "electra", "mpnet", "modernbert", "deberta", "deberta-own")
+GRADIENTS = ("bert", "roberta", "electra", "mpnet", "modernbert", "deberta", "deberta-own", "deberta-conv", "deberta-conv-one")
 # What these have in common with bert is held there.
 COMMON = {"roberta": ("encoder.", "pooler."), "mpnet": ("embeddings.position_embeddings.",)}
 LENGTHS = (1, 7, 33, 40)
-LONGER = {"bert": 70, "modernbert": 70, "deberta": 70, "deberta-own": 70, "mpnet": 150}  # in the place of the last
+LONGER = {"bert": 70, "modernbert": 70, "deberta": 70, "deberta-own": 70, "deberta-conv": 70, "deberta-conv-one": 70, "mpnet": 150}  # in the place of the last
 SHORT = (5, 36)
 ALL = 8  # tokens of a text of which every row is kept
 QV = {"distilbert": ["q_lin", "v_lin"], "mpnet": ["attn.q", "attn.v"]}
@@ -133,6 +151,8 @@ CASES = [
     ("mpnet", "lora", lambda: queries("mpnet")),
     ("deberta", "lora", lambda: lora(target_modules=["query_proj", "key_proj", "dense"])),
     ("deberta-own", "lora", lambda: lora(target_modules=["pos_key_proj", "value_proj"])),
+    ("deberta-conv", "lora", lambda: lora(bias="all", target_modules=["query_proj", "dense"])),
+    ("deberta-conv-one", "lora", lambda: lora(target_modules=["query_proj", "value_proj"])),
     ("modernbert", "lora", lambda: lora(target_modules=["Wqkv", "Wi", "tok_embeddings"])),
 ]
 

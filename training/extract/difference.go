@@ -48,6 +48,9 @@ func (j *job) matrix(site int, s models.Site, before, after kernels.Weight) erro
 	case norm-norm != 0:
 		return fmt.Errorf("%w: %s.weight holds a NaN or an infinity", ErrNotFinite, s.Name)
 	}
+	if s.Convolution > 0 {
+		return fmt.Errorf("%w: %s.weight differs, a convolution, whose difference no adapter holds", ErrModels, s.Name)
+	}
 	if whole := s.Kind == models.EmbeddingSite || s.Head; whole && j.Embeddings != "lora" {
 		if j.Embeddings == "skip" {
 			j.report.Left = append(j.report.Left, s.Name)

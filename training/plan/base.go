@@ -11,6 +11,8 @@ import (
 	"github.com/peft-serve/peft-serve/internal/regular"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
+	"github.com/peft-serve/peft-serve/models/pooling"
+	"github.com/peft-serve/peft-serve/training"
 )
 
 // Base is the shape of a model: its sites, without weights. It is a
@@ -23,14 +25,15 @@ type Base struct {
 	// 7e9; 0: none.
 	Nominal float64
 
-	model      models.Model // its shape; nil: its forward pass is not implemented
+	model      models.Model // its shape, of an encoder under the head of a task
 	shape      models.Model // the same without the head of an encoder
 	task       models.Task  // of the head of an encoder
 	config     models.Config
 	sites      models.Sites
 	parameters int
-	stored     map[string]kernels.Format // by tensor, where a file says so
-	format     kernels.Format            // of the rest
+	recipe     func() (*pooling.Recipe, error) // what its files say of embeddings; nil: there are none
+	stored     map[string]kernels.Format       // by tensor, where a file says so
+	format     kernels.Format                  // of the rest
 }
 
 var _ models.Model = (*Base)(nil)
@@ -51,13 +54,28 @@ func (b *Base) Head(*models.Pass, *models.Batch, int, *models.Value) *models.Val
 	panic("plan: a Base has no weights")
 }
 
-// Shape is the model that the base is, without weights and of an encoder without a head;
-// the base itself, where its forward pass is not implemented.
-func (b *Base) Shape() models.Model {
-	if b.shape != nil {
-		return b.shape
+// Shape is the model that the base is, without weights and of an encoder without a head.
+func (b *Base) Shape() models.Model { return b.shape }
+
+// Embeddings is how the base's embeddings are made and learnt: as the files beside its
+// configuration say, or as the server does it without.
+func (b *Base) Embeddings() (*pooling.Recipe, error) {
+	var own *pooling.Recipe
+	if b.recipe != nil {
+		var err error
+		if own, err = b.recipe(); err != nil {
+			return nil, err
+		}
 	}
-	return b
+	return training.Embeddings(own, &b.config)
+}
+
+// bare is the base without the head of an encoder.
+func (b *Base) bare() *Base {
+	other := *b
+	other.model, other.config, other.sites = b.shape, *b.shape.Config(), b.shape.Sites()
+	other.count()
+	return &other
 }
 
 // Parameters is the number of the base's parameters.
@@ -91,24 +109,28 @@ func Open(path string, o models.Options) (*Base, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
-	return Parse(path, raw, o)
+	b, err := Parse(path, raw, o)
+	if err == nil {
+		b.recipe = func() (*pooling.Recipe, error) { return pooling.Load(filepath.Dir(path)) }
+	}
+	return b, err
 }
 
 // Parse reads the shape from config.json, as transformers writes it. Errors
 // call it name.
 func Parse(name string, config []byte, o models.Options) (*Base, error) {
 	var head struct {
-		ModelType  string `json:"model_type"`
 		DType      string `json:"dtype"`
 		TorchDType string `json:"torch_dtype"`
 	}
 	if err := json.Unmarshal(config, &head); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrBase, name, err)
 	}
-	b, err := read(name, head.ModelType, config, o)
+	m, err := models.NewShape(name, config, o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
+	b := shaped(m)
 	b.Name, b.OwnName = name, models.ConfigName(config)
 	switch d := head.DType + head.TorchDType; d {
 	case "float16":
@@ -132,6 +154,8 @@ func openGGUF(path string, o models.Options) (*Base, error) {
 		return nil, fmt.Errorf("%w: %w", ErrBase, err)
 	}
 	b := shaped(m)
+	own, fault := pooling.FromGGUF(s.GGUF)
+	b.recipe = func() (*pooling.Recipe, error) { return own, fault }
 	b.Name, b.OwnName, b.stored = path, s.OwnName(), map[string]kernels.Format{}
 	for _, site := range b.sites {
 		for _, suffix := range []string{".weight", ".bias"} {

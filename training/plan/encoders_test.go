@@ -5,39 +5,94 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
+	"github.com/peft-serve/peft-serve/models/pooling"
 	"github.com/peft-serve/peft-serve/training"
 	"github.com/peft-serve/peft-serve/training/plan"
 )
 
-// TestEmbeddingsArePlanned: of pairs of texts that are compared the account has the passes
-// of a whole micro-batch, and the work of computing them twice where there are several.
+// TestEmbeddingsArePlanned: of pairs of texts that are compared the account is that of the
+// Trainer on the base without a head, pooled as the base's own files say, and has the work
+// of computing them twice where a micro-batch takes several passes.
 func TestEmbeddingsArePlanned(t *testing.T) {
-	base, err := plan.Open(modeltest.Goldens(t, "encoders", "bert"), models.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, method := range []string{"lora", "full"} {
-		var last models.FLOPs
-		for _, n := range []int{3, 30} { // pairs, in one pass and in several
-			trained, err := base.Train(plan.Choice{Method: method, Classes: 3, Embeddings: true})
-			if err != nil {
-				t.Fatal(err)
+	pool := modeltest.Pool(t, 2)
+	for path, pooled := range map[string]string{
+		"encoders/bert": "mean", "encoders/bert-classifier": "mean", "encoders/modernbert": "mean", "llama": "lasttoken",
+		"sentences/tiny": "weightedmean, max, a linear that stays as it is, normalised (modules.json)", "sentences/mean/f32.gguf": "mean, normalised",
+	} {
+		path = modeltest.Goldens(t, path)
+		base, err := plan.Open(path, models.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		recipe, err := base.Embeddings()
+		if err != nil || recipe.Describe() != pooled {
+			t.Fatalf("%s: embeddings are %s, %v", path, recipe.Describe(), err)
+		}
+		for _, name := range []string{"lora", "full", "lisa"} {
+			c := plan.Choice{Method: name, Choice: adapters.Choice{R: 4, Targets: []string{"all-linear"}}, Classes: 3, Embeddings: true}
+			var last models.FLOPs
+			for _, n := range []int{3, 30} { // pairs, in one pass and in several
+				trained, err := base.Train(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				batch := plan.Batch{Sequences: n, Length: 20}
+				want, flops, ok := trained.Measure(batch)
+				if !ok || trained.Head() != "" {
+					t.Fatalf("%s: nothing is measured: %+v", name, want)
+				}
+				if n == 30 && flops.Forward < 19.9*last.Forward || n == 30 && flops.Backward > 10.1*last.Backward {
+					t.Errorf("%s: ten times as many take %+v, and the few %+v", name, flops, last)
+				}
+				last = flops
+				m, s, err := models.Open(path, models.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				tr := training.NewTrainer(pool, m, method(t, m, c, nil))
+				tr.Objective = training.Objective{Recipe: recipe}
+				tr.Method.Begin(0)
+				if _, err := tr.Gradients([][]training.Sequence{compared(batch, recipe)}); err != nil {
+					t.Fatal(err)
+				}
+				now, peak := tr.Live()
+				if peak != want || now.Total() != 0 {
+					t.Errorf("%s of %s, %d pairs: planned %+v, measured %+v, and %d bytes are still in use", name, path, n, want, peak, now.Total())
+				}
+				parameters := 0
+				for _, p := range tr.Method.Parameters() {
+					parameters += p.Len()
+				}
+				if parameters != trained.Parameters() {
+					t.Errorf("%s of %s: %d parameters are trained, planned %d", name, path, parameters, trained.Parameters())
+				}
 			}
-			live, flops, ok := trained.Measure(plan.Batch{Sequences: n, Length: 40})
-			if !ok || live.Kept == 0 || trained.Head() != "" {
-				t.Fatalf("%s: nothing is measured: %+v", method, live)
-			}
-			if n == 30 && flops.Forward < 19.9*last.Forward || n == 30 && flops.Backward > 10.1*last.Backward {
-				t.Errorf("%s: ten times as many take %+v, and the few %+v", method, flops, last)
-			}
-			last = flops
 		}
 	}
+}
+
+// compared are the pairs of texts of a batch.
+func compared(b plan.Batch, recipe *pooling.Recipe) (all []training.Sequence) {
+	for range b.Sequences {
+		for text := range 2 {
+			s := training.Sequence{Text: text, Whole: true, Targets: slices.Repeat([]int32{-1}, b.Length)}
+			for i := range b.Length {
+				s.Tokens = append(s.Tokens, int32(3+i%12))
+			}
+			for _, i := range pooling.Rows(recipe.Modes, b.Length, 0) {
+				s.Targets[i] = 0
+			}
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // TestPeakOfEncoders records passes through the heads of the golden encoders and holds

@@ -41,7 +41,7 @@ func (b Batch) lengths(o *training.Objective) []dataset.Size {
 
 // Measure runs a step over a batch, forward, through the loss and backward, on
 // the base's shape: the memory of its passes when that is largest, and its
-// work. It is false for a base whose forward pass is not implemented.
+// work. It is false where nothing says what is learnt.
 func (t *Trained) Measure(batch Batch) (live models.Live, flops models.FLOPs, ok bool) {
 	o, ok := t.objective()
 	if !ok {
@@ -58,14 +58,14 @@ func (t *Trained) Measure(batch Batch) (live models.Live, flops models.FLOPs, ok
 	return live, flops, true
 }
 
-// objective is what is learnt; false where no pass is implemented, or nothing said for it.
+// objective is what is learnt; false where nothing is said for it.
 func (t *Trained) objective() (o training.Objective, ok bool) {
 	m := t.base.model
-	if m != nil && t.recipe != nil {
+	if t.recipe != nil {
 		return training.Objective{Recipe: t.recipe}, m.Config().Architecture.Does(models.Encode)
 	}
-	if m == nil || t.classes == nil {
-		return o, m != nil && m.Config().Architecture.Does(models.Generate)
+	if t.classes == nil {
+		return o, m.Config().Architecture.Does(models.Generate)
 	}
 	head, err := m.Config().Head(t.classes.Task)
 	return training.Objective{Head: head, Problem: t.classes.Problem, Classes: len(t.classes.Names)}, err == nil

@@ -90,7 +90,11 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 	classes := b.classes(c.Classes)
 	var embeds *pooling.Recipe
 	if c.Embeddings {
-		classes, embeds = nil, pooling.Default(b.config.Causal)
+		classes, b = nil, b.bare()
+		var err error
+		if embeds, err = b.Embeddings(); err != nil {
+			return nil, err
+		}
 	}
 	if recipe, ok := adapters.FindRecipe(c.Method); ok {
 		if recipe.Check != nil {
@@ -148,7 +152,7 @@ func (b *Base) Train(c Choice) (*Trained, error) {
 
 // classes are those of a head for so many; nil: there is none.
 func (b *Base) classes(n int) *models.Classes {
-	if n == 0 || b.model == nil || b.config.Architecture.Does(models.Generate) {
+	if n == 0 || b.config.Architecture.Does(models.Generate) {
 		return nil
 	}
 	c := &models.Classes{Task: b.task, Names: models.ClassNames(n)}
@@ -174,10 +178,7 @@ func (b *Base) TrainBlocks(active []int, outside bool) *Trained {
 	for _, layer := range active {
 		on[layer] = true
 	}
-	head := len(b.sites)
-	if b.model != nil {
-		head = models.HeadFrom(b.model)
-	}
+	head := models.HeadFrom(b.model)
 	for i, s := range b.sites {
 		if !on[s.Layer] && i < head { // a head always trains
 			continue

@@ -433,7 +433,7 @@ type site struct {
 }
 
 // newSite starts a server whose engine answers "Hi there.".
-func newSite(t *testing.T, change func(*Config, *Parts)) *site {
+func newSite(t testing.TB, change func(*Config, *Parts)) *site {
 	t.Helper()
 	text := testTokenizer(t)
 	template, err := chat.Load("testdata")
@@ -470,7 +470,7 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 	return s
 }
 
-func testTokenizer(t *testing.T) *tokenizer.Tokenizer {
+func testTokenizer(t testing.TB) *tokenizer.Tokenizer {
 	t.Helper()
 	text, err := tokenizer.Load("testdata")
 	require.NoError(t, err)
@@ -517,7 +517,7 @@ type answer struct {
 	body   string
 }
 
-func (s *site) send(t *testing.T, method, path, body string, headers ...string) answer {
+func (s *site) send(t testing.TB, method, path, body string, headers ...string) answer {
 	t.Helper()
 	request, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	require.NoError(t, err)
@@ -532,12 +532,12 @@ func (s *site) send(t *testing.T, method, path, body string, headers ...string) 
 	return answer{response.StatusCode, response.Header, string(text)}
 }
 
-func (s *site) post(t *testing.T, path, body string, headers ...string) answer {
+func (s *site) post(t testing.TB, path, body string, headers ...string) answer {
 	t.Helper()
 	return s.send(t, http.MethodPost, path, body, headers...)
 }
 
-func (s *site) get(t *testing.T, path string) answer {
+func (s *site) get(t testing.TB, path string) answer {
 	t.Helper()
 	return s.send(t, http.MethodGet, path, "")
 }

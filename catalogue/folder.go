@@ -139,6 +139,20 @@ func (c *Catalogue) resolve(name, session string) (*record, stamp, error) {
 	}
 }
 
+// resolveBare is resolve where there is no folder of aliases.
+func (c *Catalogue) resolveBare(name, session string) (*record, stamp, error) {
+	c.mu.Lock()
+	_, aliased := c.aliases[name] // until now
+	c.mu.Unlock()
+	if aliased {
+		return c.resolve(name, session)
+	}
+	if err := checkName(name); err != nil {
+		return nil, stamp{}, err
+	}
+	return c.resolvePlain(name)
+}
+
 // builtinOr is what resolve returns where nothing else has a name.
 func (c *Catalogue) builtinOr(err error, name string) (*record, stamp, error) {
 	c.mu.Lock()

@@ -180,10 +180,9 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 	if r != nil && !r.found && !r.builtin {
 		return c.registered(r)
 	}
-	unknown := Unknown(name)
 	if !c.inDir(name) {
 		if r == nil {
-			return nil, stamp{}, unknown
+			return nil, stamp{}, Unknown(name)
 		}
 		return r, stamp{}, nil
 	}
@@ -194,7 +193,7 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, now, OfAdapter(name, fmt.Errorf("%w: %w", ErrUnknown, err))
 		}
-		return nil, now, unknown
+		return nil, now, Unknown(name)
 	}
 	if r.builtin { // and the folder is none, or hidden
 		now = stamp{}

@@ -59,7 +59,14 @@ func (s *Stream) Next(ctx context.Context) (Event, error) {
 
 // Close gives the answer up: the sequence leaves the batch within a step.
 // Closing a stream that has ended does nothing.
-func (s *Stream) Close() { s.cancel() }
+func (s *Stream) Close() {
+	s.mu.Lock()
+	ended := s.left == 0
+	s.mu.Unlock()
+	if !ended {
+		s.cancel()
+	}
+}
 
 func (s *Stream) send(e Event) {
 	s.mu.Lock()

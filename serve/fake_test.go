@@ -72,11 +72,68 @@ func (e *fakeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, er
 	if e.refuse != nil {
 		return nil, e.refuse
 	}
+	if r.Tasks != nil {
+		return e.tasks(r)
+	}
+	return e.one(r)
+}
+
+func (e *fakeEngine) one(r *runtime.Request) (Stream, error) {
 	if e.most > 0 && e.running.Load() >= e.most {
 		return nil, runtime.ErrQueueFull
 	}
 	e.peak.Store(max(e.peak.Load(), e.running.Add(1)))
 	return &fakeStream{engine: e, request: r}, nil
+}
+
+// tasks are streams of one task each.
+func (e *fakeEngine) tasks(r *runtime.Request) (Stream, error) {
+	all, taken := &fakeTasks{streams: make([]Stream, len(r.Tasks))}, 0
+	for i, lease := range r.Tasks {
+		one := *r
+		one.Lease, one.Tasks = lease, nil
+		if stream, err := e.one(&one); err == nil {
+			all.streams[i] = stream
+			taken++
+		}
+	}
+	if taken == 0 {
+		return nil, runtime.ErrQueueFull
+	}
+	return all, nil
+}
+
+// fakeTasks is the stream of several tasks; nil: one for which there is no place.
+type fakeTasks struct {
+	streams []Stream
+	next    int
+}
+
+func (t *fakeTasks) Next(ctx context.Context) (e runtime.Event, err error) {
+	i := t.next
+	if i == len(t.streams) {
+		return e, runtime.ErrEnd
+	}
+	if t.streams[i] == nil {
+		t.next++
+		return runtime.Event{Task: i, Token: runtime.NoToken, Err: runtime.ErrQueueFull}, nil
+	}
+	e, err = t.streams[i].Next(ctx)
+	if err != nil && ctx.Err() != nil {
+		return e, err
+	}
+	if e.Task, e.Err = i, err; err != nil || e.Finish != "" {
+		t.next++
+	}
+	return e, nil
+}
+
+func (t *fakeTasks) Close() {
+	for _, s := range t.streams {
+		if s != nil {
+			s.Close()
+		}
+	}
 }
 
 func (e *fakeEngine) Await(ctx context.Context, lease *catalogue.Lease, _ *runtime.Tenant, _ string) error {
@@ -337,6 +394,23 @@ func (c *fakeCatalogue) Acquire(name, session string) (*catalogue.Lease, error) 
 		return nil, err
 	}
 	return catalogue.LeaseOf(name, fakeAdapter{digest: e.Digest, bytes: e.Bytes, precision: c.precision}), nil
+}
+
+func (c *fakeCatalogue) AcquireAll(names []string, session string) (leases []*catalogue.Lease, faults []error) {
+	for _, name := range names {
+		l, err := c.Acquire(name, session)
+		leases, faults = append(leases, l), append(faults, err)
+	}
+	return leases, faults
+}
+
+func (c *fakeCatalogue) Match(wanted func(name string) bool) (all []catalogue.Match) {
+	for _, e := range c.Entries() {
+		if wanted(e.Name) {
+			all = append(all, catalogue.Match{Name: e.Name, Resident: e.State == catalogue.Resident})
+		}
+	}
+	return all
 }
 
 // Compose knows combinations by their names alone.

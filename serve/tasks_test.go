@@ -180,7 +180,7 @@ func TestTasksCountTheirTexts(t *testing.T) {
 		return lines[slices.IndexFunc(lines, func(l memory.Line) bool { return l.Name == memory.Bodies })].Used
 	}
 	before := used()
-	require.NoError(t, r.count(&models.Classes{Task: models.Classify, Names: []string{"a"}}, make([]classified, 1000)))
+	require.NoError(t, r.count([]*task{{classes: &models.Classes{Task: models.Classify, Names: []string{"a"}}, all: make([]classified, 1000)}}))
 	require.Greater(t, used()-before, int64(1000*textBytes))
 	r.free()
 	require.Equal(t, before, used())

@@ -22,7 +22,11 @@ type Stream struct {
 }
 
 func newStream(sequences int, tasks bool, cancel func()) *Stream {
-	return &Stream{cancel: cancel, left: sequences, tasks: tasks, ready: make(chan struct{}, 1)}
+	s := &Stream{cancel: cancel, left: sequences, tasks: tasks, ready: make(chan struct{}, 1)}
+	if tasks {
+		s.events = make([]Event, 0, sequences)
+	}
+	return s
 }
 
 // ErrEnd is what Next returns after the last event. It is none that a failed

@@ -118,7 +118,9 @@ func (t *taskList) element(name, list string) error {
 	}
 	before := len(t.named)
 	if t.known != nil {
-		for _, m := range t.known.Match(func(name string) bool { return matches(name) && t.who.uses(name) }) {
+		found := t.known.Match(func(name string) bool { return matches(name) && t.who.uses(name) })
+		t.all = slices.Grow(t.all, min(len(found), maxSequences))
+		for _, m := range found {
 			if err := t.add(m.Name, m.Resident); err != nil {
 				return err
 			}

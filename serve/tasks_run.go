@@ -89,8 +89,10 @@ func (s *Server) answerTasks(c *fiber.Ctx, named []naming, texts []classifiable,
 	defer s.requests.end()
 	ctx, done := s.attend(c)
 	r := &tasksRun{server: s, c: c, ctx: ctx, who: callerOf(c), texts: texts, what: what, arrived: arrived, loaded: make(chan *task, loadsMost)}
-	for _, n := range named {
-		r.tasks = append(r.tasks, &task{naming: n})
+	tasks := make([]task, len(named))
+	for i, n := range named {
+		tasks[i].naming = n
+		r.tasks = append(r.tasks, &tasks[i])
 	}
 	defer func() {
 		for _, f := range r.flights {

@@ -179,7 +179,7 @@ func (e *Engine) newSequences(r *Request) ([]sequence, error) {
 		}
 	}
 	all := make([]sequence, max(len(r.Tasks), 1))
-	stream := newStream(len(all), r.Tasks != nil, func() {
+	stream := newStream(len(all), len(r.Tasks) > 0, func() {
 		for i := range all {
 			e.giveUp(&all[i], context.Canceled)
 		}
@@ -191,7 +191,7 @@ func (e *Engine) newSequences(r *Request) ([]sequence, error) {
 	for i := range all {
 		s := &all[i]
 		s.request, s.task, s.lease, s.stream = r, i, r.Lease, stream
-		if r.Tasks != nil {
+		if len(r.Tasks) > 0 {
 			s.lease = r.Tasks[i]
 		}
 		s.party = partyOf(r.Tenant, r.Group, s.lease)

@@ -352,6 +352,29 @@ func (c *Catalogue) Entries() []Entry {
 	return sorted
 }
 
+// Match is a name that has been sought, and whether a version of it is in memory.
+type Match struct {
+	Name     string
+	Resident bool
+}
+
+// Match returns the names that new requests may use, as far as is known, and of which
+// wanted says so, in their order. It reads no files.
+func (c *Catalogue) Match(wanted func(name string) bool) []Match {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []Match
+	for _, part := range []map[string]*record{c.records, c.canaries} {
+		for name, r := range part {
+			if wanted(name) {
+				all = append(all, Match{name, r.current != nil})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Match) int { return cmp.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(all, func(a, b Match) bool { return a.Name == b.Name })
+}
+
 // Bytes is the memory of all loaded versions, draining ones included, and the
 // budget.
 func (c *Catalogue) Bytes() (used, budget int) {

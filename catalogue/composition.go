@@ -90,6 +90,7 @@ func (c *Catalogue) Compose(parts []Part, session string) (*Lease, error) {
 	if c.closed {
 		return nil, ErrClosed
 	}
+	l.waits()
 	var ctx context.Context
 	ctx, l.cancel = context.WithCancel(c.ctx)
 	c.work.Go(func() {

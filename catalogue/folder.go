@@ -139,6 +139,20 @@ func (c *Catalogue) resolve(name, session string) (*record, stamp, error) {
 	}
 }
 
+// resolveBare is resolve where there is no folder of aliases.
+func (c *Catalogue) resolveBare(name, session string) (*record, stamp, error) {
+	c.mu.Lock()
+	_, aliased := c.aliases[name] // until now
+	c.mu.Unlock()
+	if aliased {
+		return c.resolve(name, session)
+	}
+	if err := checkName(name); err != nil {
+		return nil, stamp{}, err
+	}
+	return c.resolvePlain(name)
+}
+
 // builtinOr is what resolve returns where nothing else has a name.
 func (c *Catalogue) builtinOr(err error, name string) (*record, stamp, error) {
 	c.mu.Lock()
@@ -166,10 +180,9 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 	if r != nil && !r.found && !r.builtin {
 		return c.registered(r)
 	}
-	unknown := Unknown(name)
 	if !c.inDir(name) {
 		if r == nil {
-			return nil, stamp{}, unknown
+			return nil, stamp{}, Unknown(name)
 		}
 		return r, stamp{}, nil
 	}
@@ -180,7 +193,7 @@ func (c *Catalogue) resolvePlain(name string) (*record, stamp, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, now, OfAdapter(name, fmt.Errorf("%w: %w", ErrUnknown, err))
 		}
-		return nil, now, unknown
+		return nil, now, Unknown(name)
 	}
 	if r.builtin { // and the folder is none, or hidden
 		now = stamp{}

@@ -2,7 +2,9 @@ package catalogue
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"time"
 
@@ -50,11 +52,41 @@ func (c *Catalogue) acquire(r resolved) (*Lease, error) {
 	if err := c.refuses(r); err != nil {
 		return nil, err
 	}
-	name := r.record.name
-	l := c.newLease(name)
-	_, l.versioned = c.aliases[name]
-	c.provide(l, r.record, r.stamp)
+	l := c.newLease(r.record.name)
+	c.grant(l, r)
 	return l, nil
+}
+
+// grant gives l what a name stands for; c.mu is held.
+func (c *Catalogue) grant(l *Lease, r resolved) {
+	_, l.versioned = c.aliases[l.name]
+	c.provide(l, r.record, r.stamp)
+}
+
+// AcquireAll is Acquire of each of several names: a lease or an error of each.
+func (c *Catalogue) AcquireAll(names []string, session string) ([]*Lease, []error) {
+	found, leases, faults := make([]resolved, len(names)), make([]*Lease, len(names)), make([]error, len(names))
+	resolve := c.resolve
+	if _, err := stateOf(c.options.Aliases); errors.Is(err, fs.ErrNotExist) {
+		resolve = c.resolveBare
+	}
+	for i, name := range names {
+		found[i].record, found[i].stamp, faults[i] = resolve(name, session)
+	}
+	made := make([]Lease, len(names))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, r := range found {
+		if faults[i] == nil {
+			faults[i] = c.refuses(r)
+		}
+		if faults[i] == nil {
+			leases[i] = &made[i]
+			c.begun(leases[i], r.record.name)
+			c.grant(leases[i], r)
+		}
+	}
+	return leases, faults
 }
 
 // Try is why the live version of an entry's name, or the canary if the entry is of
@@ -101,22 +133,42 @@ func (c *Catalogue) refuses(r resolved) error {
 }
 
 func (c *Catalogue) newLease(name string) *Lease {
-	return &Lease{catalogue: c, name: name, adapters: []string{name}, ready: make(chan struct{}), holders: 1}
+	l := new(Lease)
+	c.begun(l, name)
+	return l
 }
+
+// begun makes a lease of a zero one. It can be waited for once provide or waits has been
+// called.
+func (c *Catalogue) begun(l *Lease, name string) {
+	*l = Lease{catalogue: c, name: name, adapters: []string{name}, holders: 1}
+}
+
+// waits makes a lease one that becomes ready later.
+func (l *Lease) waits() { l.ready = make(chan struct{}) }
+
+// fulfilled is what makes leases ready that need not wait.
+var fulfilled = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // LeaseOf is a lease on an adapter that is in no catalogue: one that is probed
 // before a name stands for it, say. It needs no release.
 func LeaseOf(name string, a Adapter) *Lease {
-	l := &Lease{name: name, adapters: []string{name}, ready: make(chan struct{}), version: &version{number: math.MaxUint64, adapter: a}}
-	close(l.ready)
-	return l
+	return &Lease{name: name, adapters: []string{name}, ready: fulfilled, version: &version{number: math.MaxUint64, adapter: a}}
 }
 
 // fulfil ends the wait for a version, or for the error that there is instead;
 // the catalogue's lock is held.
 func (l *Lease) fulfil(v *version, err error) {
 	l.version, l.err, l.load = v, err, nil
-	close(l.ready)
+	if l.ready == nil {
+		l.ready = fulfilled
+	} else {
+		close(l.ready)
+	}
 	for _, f := range l.notify {
 		f()
 	}

@@ -3,6 +3,9 @@ package catalogue
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -218,4 +221,73 @@ func TestTry(t *testing.T) {
 		require.NoError(t, c.Remove(t.Context(), "x", nil))
 		require.ErrorIs(t, c.Try(t.Context(), e), ErrUnknown)
 	}
+}
+
+// Many names at once get what each gets alone, and see each change that has been made
+// before: of a folder written in place, of an alias, and of the folder of aliases.
+func TestAcquireAll(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b", "c"} {
+		writeAdapter(t, dir, name, "one")
+	}
+	writeAdapter(t, filepath.Join(dir, VersionsFolder, "b"), "six", "six")
+	c := folders(t, dir)
+	alias := func(text string) func() error {
+		return func() error {
+			return errors.Join(os.MkdirAll(c.options.Aliases, 0o755), os.WriteFile(AliasFile(c.options.Aliases, "b"), []byte(text), 0o644))
+		}
+	}
+	names := []string{"c", "nobody", "a", "../a", "b", "a"}
+	for i, step := range []struct {
+		change func() error
+		want   string
+	}{
+		{func() error { return nil }, "one - one - one one"},
+		{func() error { return os.WriteFile(filepath.Join(dir, "a", "weights"), []byte("two"), 0o644) }, "one - two - one two"},
+		{alias("live: six"), "one - two - six two"},
+		{func() error { return os.RemoveAll(c.options.Aliases) }, "one - two - one two"},
+		{func() error { return os.RemoveAll(filepath.Join(dir, "c")) }, "- - two - one two"},
+	} {
+		if err := step.change(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // from its folder, and from memory
+			leases, faults := c.AcquireAll(names, "")
+			var got []string
+			for j, l := range leases {
+				digest := "-"
+				if faults[j] == nil {
+					require.NoError(t, l.Wait(t.Context()), names[j])
+					digest = l.Digest()
+				}
+				got = append(got, digest)
+				l.Release()
+				alone, err := c.Acquire(names[j], "")
+				require.Equal(t, err, faults[j])
+				require.Equal(t, l.Name(), alone.Name())
+				require.Equal(t, l.Versioned(), alone.Versioned())
+				alone.Release()
+			}
+			require.Equal(t, step.want, strings.Join(got, " "), "change %d", i)
+		}
+	}
+	for _, e := range c.Entries() {
+		require.Zero(t, e.References, e.Name)
+	}
+	c.Close()
+	_, faults := c.AcquireAll(names[:1], "")
+	require.Error(t, faults[0])
+}
+
+// What is sought among the names is found in their order, each once.
+func TestMatch(t *testing.T) {
+	f := &fakeLoader{adapters: map[string]*fakeAdapter{"one": {digest: "one", bytes: 100}}}
+	c := f.catalogue(t, Options{})
+	for _, name := range []string{"b", "ab", "a", "ac"} {
+		require.NoError(t, c.Add(name, "fake://one"))
+	}
+	_, err := c.Load(t.Context(), "ac")
+	require.NoError(t, err)
+	require.NoError(t, c.Remove(t.Context(), "ab", nil))
+	require.Equal(t, []Match{{"a", false}, {"ac", true}}, c.Match(func(name string) bool { return name[0] == 'a' }))
 }

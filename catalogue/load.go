@@ -50,6 +50,9 @@ func (c *Catalogue) abandon(l *load) {
 // is held.
 func (c *Catalogue) provide(l *Lease, r *record, now stamp) {
 	if under := c.need(r, now); under != nil {
+		if l.ready == nil { // it is no heir of another load's
+			l.waits()
+		}
 		l.load = under
 		under.leases = append(under.leases, l)
 		return

@@ -57,6 +57,7 @@ func (c *Catalogue) Swap(ctx context.Context, candidate Candidate) (Entry, error
 		now, _ = c.listings.read(dir) // what is wrong with it shows when it is loaded
 	}
 	l := c.newLease(name)
+	l.waits()
 	defer l.Release()
 	under := &load{record: &record{name: name, uri: uri}, stamp: now, candidate: &candidate, leases: []*Lease{l}}
 	c.mu.Lock()

@@ -81,15 +81,20 @@ func (e *Engine) prepare(s *sequence) {
 		g.most = e.options.Context - s.virtual - len(r.Prompt)
 	}
 	most := s.virtual + len(r.Prompt) + g.most
-	s.tokens = make([]int32, 0, most)
-	for i := range s.virtual {
-		s.tokens = append(s.tokens, int32(-1-i))
+	s.tokens, s.types = r.Prompt, r.Types
+	if most > len(r.Prompt) {
+		s.tokens = make([]int32, 0, most)
+		for i := range s.virtual {
+			s.tokens = append(s.tokens, int32(-1-i))
+		}
+		s.tokens = append(s.tokens, r.Prompt...)
+		if r.Types != nil {
+			s.types = append(make([]int32, s.virtual), r.Types...)
+		}
 	}
-	s.tokens = append(s.tokens, r.Prompt...)
-	if r.Types != nil {
-		s.types = append(make([]int32, s.virtual), r.Types...)
+	if !e.encoder {
+		s.blocks = make([]int32, 0, blocksFor(most))
 	}
-	s.blocks = make([]int32, 0, blocksFor(most))
 	s.identity = identityOf(r.Scope, s.lease.Adapter(), s.from, e.model.Config().Layers)
 	s.kinds = e.kinds(s)
 	s.last = Event{Token: NoToken}

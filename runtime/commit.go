@@ -88,7 +88,6 @@ func (e *Engine) end(s *sequence, finish Finish, err error) {
 		e.queue.leave(s)
 	}
 	e.forget(s)
-	s.unwatch()
 	now := e.now()
 	u := Usage{
 		PromptTokens: len(s.request.Prompt), CachedTokens: s.cached, CompletionTokens: s.generation.done,
@@ -116,11 +115,8 @@ func (e *Engine) end(s *sequence, finish Finish, err error) {
 	e.gauges.leave(s)
 	e.mu.Unlock()
 	s.lease.Release()
-	if err == nil {
-		s.last.Finish, s.last.Usage = finish, &u
-		s.stream.send(s.last)
-	}
-	s.stream.end(err)
+	s.last.Finish, s.last.Usage, s.last.Task = finish, &u, s.task
+	s.stream.end(s.last, err)
 	e.options.Observer.Finished(s.lease.Name(), finish, u, err)
 }
 

@@ -63,6 +63,7 @@ type Engine struct {
 	batch     models.Batch
 	texts     map[digest]*sameText // of an encoder
 	resting   []*sameText          // of those, kept for requests that follow; the oldest first
+	told      told                 // the last text that was recognised
 	bytes     []byte               // scratch of textID
 	round     uint64               // counts calls of step
 	pace      pace
@@ -113,32 +114,46 @@ func (e *Engine) Options() Options { return e.options }
 
 // Submit queues a request. It returns at once: ErrPrompt, ErrSampling,
 // ErrQueueFull and ErrClosed come from here, everything later from the Stream:
-// ErrQueueFull too, where a place in the queue is given to another tenant.
+// ErrQueueFull too, where a place in the queue is given to another tenant, and of tasks
+// those for which there is no place where there is one for others.
 // When ctx ends, so does the sequence. r must not change any more.
 func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
-	s, err := e.newSequence(r)
+	all, err := e.newSequences(r)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.reserve(s); err != nil {
+	taken, err := e.reserve(all)
+	if err != nil {
 		return nil, err
 	}
-	s.lease = r.Lease.Hold()
-	s.unwatch = context.AfterFunc(ctx, s.stream.cancel)
+	for _, s := range taken {
+		s.lease.Hold()
+	}
+	stream := all[0].stream
+	stream.unwatch = context.AfterFunc(ctx, stream.cancel)
 	e.mu.Lock()
 	if e.closing {
-		e.room.exit(&s.place)
-		e.gauges.leave(s)
+		for _, s := range taken {
+			e.room.exit(&s.place)
+			e.gauges.leave(s)
+		}
 		e.mu.Unlock()
-		s.unwatch()
-		s.lease.Release()
+		stream.unwatch()
+		for _, s := range taken {
+			s.lease.Release()
+		}
 		return nil, ErrClosed
 	}
-	e.counts.Requests++
-	e.inbox = append(e.inbox, s)
+	e.counts.Requests += uint64(len(taken))
+	e.inbox = append(e.inbox, taken...)
 	e.mu.Unlock()
-	s.lease.OnReady(e.rouse)
-	return s.stream, nil
+	for _, s := range taken {
+		if !s.lease.Ready() {
+			s.lease.OnReady(e.rouse)
+		}
+	}
+	e.rouse()
+	return stream, nil
 }
 
 // isEncoder reports whether a base encodes texts and generates none.
@@ -146,9 +161,9 @@ func isEncoder(c *models.Config) bool {
 	return c.Architecture != nil && !c.Architecture.Does(models.Generate)
 }
 
-// newSequence checks what can be checked of a request before its adapter is
-// loaded.
-func (e *Engine) newSequence(r *Request) (*sequence, error) {
+// newSequences checks what can be checked of a request before its adapters are
+// loaded, and makes its sequences: one, or one for each task.
+func (e *Engine) newSequences(r *Request) ([]sequence, error) {
 	if err := e.does(r); err != nil {
 		return nil, err
 	}
@@ -163,26 +178,54 @@ func (e *Engine) newSequence(r *Request) (*sequence, error) {
 			return nil, fmt.Errorf("%w: %q cannot be a stop string", ErrSampling, stop)
 		}
 	}
-	s := &sequence{request: r, party: partyOf(r.Tenant, r.Group, r.Lease), submitted: e.now()}
-	if !r.Arrived.IsZero() {
-		s.submitted = r.Arrived
+	all := make([]sequence, max(len(r.Tasks), 1))
+	stream := newStream(len(all), len(r.Tasks) > 0, func() {
+		for i := range all {
+			e.giveUp(&all[i], context.Canceled)
+		}
+	})
+	submitted := r.Arrived
+	if submitted.IsZero() {
+		submitted = e.now()
 	}
-	s.latest = s.submitted
+	for i := range all {
+		s := &all[i]
+		s.request, s.task, s.lease, s.stream = r, i, r.Lease, stream
+		if len(r.Tasks) > 0 {
+			s.lease = r.Tasks[i]
+		}
+		s.party = partyOf(r.Tenant, r.Group, s.lease)
+		s.submitted, s.latest = submitted, submitted
+		s.place.displaced = s.displaced(e)
+		if i > 0 && s.lease != nil { // as of the first
+			continue
+		}
+		if err := e.knowable(s); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// knowable refuses what a sequence asks for that no adapter can make right.
+func (e *Engine) knowable(s *sequence) error {
 	vocabulary := e.model.Config().Vocabulary
-	if r.Lease != nil {
+	if s.lease != nil {
 		vocabulary = math.MaxInt32 // it is known when the adapter is
 	} else if err := e.classify(s, nil); err != nil {
-		return nil, err
+		return err
 	}
-	if err := s.within(vocabulary); err != nil {
-		return nil, err
-	}
-	s.stream = newStream(func() { e.giveUp(s, context.Canceled) })
-	s.place.displaced = func(err error) {
-		s.stream.end(err) // at once: the step loop may be busy
+	return s.within(vocabulary)
+}
+
+// displaced is called when the sequence's place in the queue goes to another.
+func (s *sequence) displaced(e *Engine) func(error) {
+	return func(err error) {
+		if !s.stream.tasks {
+			s.stream.fail(err) // at once: the step loop may be busy
+		}
 		e.giveUp(s, err)
 	}
-	return s, nil
 }
 
 // giveUp makes the step loop end a sequence.
@@ -213,7 +256,9 @@ func (s *sequence) within(vocabulary int) (err error) {
 			return fmt.Errorf("%w: token %d is %d, outside the vocabulary of %d", ErrPrompt, i, t, vocabulary)
 		}
 	}
-	s.generation.sampler, err = newSampler(s.request, vocabulary)
+	if s.request.Encode == EncodeNothing {
+		s.generation.sampler, err = newSampler(s.request, vocabulary)
+	}
 	return err
 }
 
@@ -230,20 +275,35 @@ func (e *Engine) fits(r *Request, virtual int) error {
 	return nil
 }
 
-// reserve gives a sequence its number and its place among those waiting.
-func (e *Engine) reserve(s *sequence) error {
+// reserve gives sequences of a request their numbers and their places among those
+// waiting, and returns those for which there is one; where there is none for any, it
+// says why.
+func (e *Engine) reserve(all []sequence) (taken []*sequence, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing {
-		return ErrClosed
+		return nil, ErrClosed
 	}
-	if err := e.room.enter(&s.place, s.party); err != nil {
-		return err
+	taken = make([]*sequence, 0, len(all))
+	refused := map[*sequence]error{}
+	for i := range all {
+		s := &all[i]
+		if err := e.room.enter(&s.place, s.party); err != nil {
+			refused[s] = err
+			continue
+		}
+		e.gauges.join(s)
+		e.ids++
+		s.id = e.ids
+		taken = append(taken, s)
 	}
-	e.gauges.join(s)
-	e.ids++
-	s.id = e.ids
-	return nil
+	if len(taken) == 0 {
+		return nil, refused[&all[0]]
+	}
+	for s, err := range refused {
+		s.stream.end(Event{Task: s.task}, err)
+	}
+	return taken, nil
 }
 
 // Snapshot returns the present counts.

@@ -61,13 +61,19 @@ func newGauges() gauges {
 // join counts a new sequence.
 func (g *gauges) join(s *sequence) {
 	s.state = queued
-	if s.request.Lease != nil {
+	if s.lease != nil {
 		s.state = loading
 	}
 	g.count(s, 1)
 }
 
 func (g *gauges) move(s *sequence, to state) {
+	if (s.state == running) == (to == running) { // it waits all the same, or runs
+		g.states[s.state]--
+		g.states[to]++
+		s.state = to
+		return
+	}
 	g.count(s, -1)
 	s.state = to
 	g.count(s, 1)
@@ -80,7 +86,7 @@ func (g *gauges) leave(s *sequence) {
 
 func (g *gauges) count(s *sequence, by int) {
 	g.states[s.state] += by
-	for _, name := range s.request.Lease.Adapters() {
+	for _, name := range s.lease.Adapters() {
 		note(g.adapters, name, s.state, by)
 	}
 	tenant := ""

@@ -117,7 +117,7 @@ func (k *scoring) take(o *output) {
 func (k *scoring) computed(_ *Engine, s *sequence) (Finish, error) {
 	if !k.sent {
 		k.sent = true
-		s.stream.send(Event{Token: NoToken, Prompt: k.tokens})
+		s.send(Event{Token: NoToken, Prompt: k.tokens})
 	}
 	return FinishLength, nil
 }
@@ -219,7 +219,7 @@ func (k *generation) add(e *Engine, s *sequence, event Event) (finish Finish, er
 		s.last = event
 		return finish, nil
 	}
-	s.stream.send(event)
+	s.send(event)
 	return "", nil
 }
 

@@ -46,6 +46,7 @@ func (e *Engine) intake() (closing bool) {
 		e.enqueue(s)
 		return true
 	})
+	e.told.request = nil
 	if e.left.Swap(false) || killed {
 		e.sweep(killed)
 	}

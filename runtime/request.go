@@ -17,6 +17,10 @@ type Request struct {
 	// prompt was made with; nil: the base. The engine adds itself to its holders
 	// until the sequence ends. It may be one that is not ready yet.
 	Lease *catalogue.Lease
+	// Tasks are leases on adapters that answer the prompt each for itself, in the place
+	// of Lease, and as if each had a request of its own: see Event.Task. They are of one
+	// tokenizer; nil: there is Lease alone.
+	Tasks []*catalogue.Lease
 	// Tenant is who the request is made for and shares the engine with other
 	// tenants by weight; nil: the tenant of all that name none. It must not change
 	// any more.
@@ -125,6 +129,11 @@ const NoToken int32 = -1
 // before the first token) the prompt's log-probabilities. Where MaxTokens is 0
 // the last event carries no token.
 type Event struct {
+	// Task is the number in Request.Tasks of who has this event. Err is why it has no
+	// answer, on its last event: that ends none of the others.
+	Task int
+	Err  error
+
 	Token   int32 // NoToken: none
 	Logprob float32
 	Top     []Logprob // the likeliest, descending

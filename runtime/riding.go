@@ -23,12 +23,21 @@ type sameText struct {
 	toTheEnd  uint64 // the last step with one that rides on the trunk to its end
 }
 
+// told is a request with the identity of its text.
+type told struct {
+	request *Request
+	id      digest
+}
+
 // recognise finds the text of a sequence that is ready to run among those of others.
 func (e *Engine) recognise(s *sequence) {
 	if !e.encoder || s.virtual > 0 { // with virtual tokens an adapter acts from the start
 		return
 	}
-	id := e.textID(s.request)
+	if e.told.request != s.request { // the tasks of a request come one after the other
+		e.told.request, e.told.id = s.request, e.textID(s.request)
+	}
+	id := e.told.id
 	t := e.texts[id]
 	if t == nil {
 		t = &sameText{id: id}

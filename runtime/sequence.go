@@ -15,11 +15,11 @@ import (
 type sequence struct {
 	id      uint64 // in the order of Submit
 	request *Request
+	task    int // of the request's Tasks
 	party   party
 	stream  *Stream
 	lease   *catalogue.Lease      // nil: the base
 	gone    atomic.Pointer[error] // why it has to end
-	unwatch func() bool           // stops watching the client's context
 	state   state
 	place   place // while it waits for its first slot; guarded by Engine.mu
 	turn    turn
@@ -64,6 +64,12 @@ const (
 	running
 	ended
 )
+
+// send has an event that is not the last wait in the stream.
+func (s *sequence) send(e Event) {
+	e.Task = s.task
+	s.stream.send(e)
+}
 
 // pending is the number of tokens that have not been computed.
 func (s *sequence) pending() int { return len(s.tokens) - s.computed }

@@ -9,17 +9,24 @@ import (
 // Stream is the answer to one request. Events wait in it until they are
 // taken, so a slow client holds up nobody.
 type Stream struct {
-	cancel func()
+	cancel  func()
+	unwatch func() bool // stops watching the client's context
+	tasks   bool        // it is the answer of Request.Tasks
 
 	mu     sync.Mutex
 	events []Event
 	taken  int
+	left   int   // sequences that have not ended
 	err    error // set when nothing more will come
 	ready  chan struct{}
 }
 
-func newStream(cancel func()) *Stream {
-	return &Stream{cancel: cancel, ready: make(chan struct{}, 1)}
+func newStream(sequences int, tasks bool, cancel func()) *Stream {
+	s := &Stream{cancel: cancel, left: sequences, tasks: tasks, ready: make(chan struct{}, 1)}
+	if tasks {
+		s.events = make([]Event, 0, sequences)
+	}
+	return s
 }
 
 // ErrEnd is what Next returns after the last event. It is none that a failed
@@ -56,7 +63,14 @@ func (s *Stream) Next(ctx context.Context) (Event, error) {
 
 // Close gives the answer up: the sequence leaves the batch within a step.
 // Closing a stream that has ended does nothing.
-func (s *Stream) Close() { s.cancel() }
+func (s *Stream) Close() {
+	s.mu.Lock()
+	ended := s.left == 0
+	s.mu.Unlock()
+	if !ended {
+		s.cancel()
+	}
+}
 
 func (s *Stream) send(e Event) {
 	s.mu.Lock()
@@ -65,17 +79,39 @@ func (s *Stream) send(e Event) {
 	s.notify()
 }
 
-// end makes Next return err (nil: ErrEnd) after the events that wait.
-func (s *Stream) end(err error) {
-	if err == nil {
-		err = ErrEnd
-	}
+// fail makes Next return err after the events that wait, before the sequence has ended.
+func (s *Stream) fail(err error) {
 	s.mu.Lock()
 	if s.err == nil {
 		s.err = err
 	}
 	s.mu.Unlock()
 	s.notify()
+}
+
+// end is the end of a sequence: with its last event or, where err is not nil, that. Next
+// returns it, or ErrEnd, after the events that wait. Of several sequences it is an
+// event, and who waits is woken when all have ended.
+func (s *Stream) end(last Event, err error) {
+	s.mu.Lock()
+	switch {
+	case s.tasks && err != nil:
+		s.events = append(s.events, Event{Task: last.Task, Token: NoToken, Err: err})
+	case err == nil:
+		s.events = append(s.events, last)
+	case s.err == nil:
+		s.err = err
+	}
+	s.left--
+	ended := s.left == 0
+	if ended && s.err == nil {
+		s.err = ErrEnd
+	}
+	s.mu.Unlock()
+	if ended {
+		s.unwatch()
+		s.notify()
+	}
 }
 
 func (s *Stream) notify() {

@@ -64,10 +64,8 @@ func BenchmarkOneTextManyTasks(b *testing.B) {
 			}
 			ask := func(leases []*catalogue.Lease, best *time.Duration) {
 				start := processorTime(b)
-				for _, l := range leases {
-					if _, err := e.Submit(context.Background(), &Request{Lease: l, Prompt: prompt, Encode: EncodeScores, Logprobs: -1, PromptLogprobs: -1}); err != nil {
-						b.Fatal(err)
-					}
+				if _, err := e.Submit(context.Background(), &Request{Tasks: leases, Prompt: prompt, Encode: EncodeScores, Logprobs: -1, PromptLogprobs: -1}); err != nil {
+					b.Fatal(err)
 				}
 				for e.intake(); e.step(); {
 				}

@@ -25,6 +25,7 @@ type Stream interface {
 // Catalogue knows the adapters: see catalogue.Catalogue.
 type Catalogue interface {
 	Acquire(name, session string) (*catalogue.Lease, error)
+	AcquireAll(names []string, session string) ([]*catalogue.Lease, []error)
 	Compose(parts []catalogue.Part, session string) (*catalogue.Lease, error)
 	Swap(ctx context.Context, candidate catalogue.Candidate) (catalogue.Entry, error)
 	Remove(ctx context.Context, name string, take func(catalogue.Entry) error) error
@@ -36,6 +37,7 @@ type Catalogue interface {
 	Redirect(ctx context.Context, name string, write func() error) error
 	List() []catalogue.Entry
 	Entries() []catalogue.Entry
+	Match(wanted func(name string) bool) []catalogue.Match
 	Bytes() (used, budget int)
 	Capacity() int
 }

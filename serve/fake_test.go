@@ -72,6 +72,13 @@ func (e *fakeEngine) Submit(ctx context.Context, r *runtime.Request) (Stream, er
 	if e.refuse != nil {
 		return nil, e.refuse
 	}
+	if r.Tasks != nil {
+		return e.tasks(r)
+	}
+	return e.one(r)
+}
+
+func (e *fakeEngine) one(r *runtime.Request) (Stream, error) {
 	if e.most > 0 && e.running.Load() >= e.most {
 		return nil, runtime.ErrQueueFull
 	}
@@ -339,6 +346,23 @@ func (c *fakeCatalogue) Acquire(name, session string) (*catalogue.Lease, error) 
 	return catalogue.LeaseOf(name, fakeAdapter{digest: e.Digest, bytes: e.Bytes, precision: c.precision}), nil
 }
 
+func (c *fakeCatalogue) AcquireAll(names []string, session string) (leases []*catalogue.Lease, faults []error) {
+	for _, name := range names {
+		l, err := c.Acquire(name, session)
+		leases, faults = append(leases, l), append(faults, err)
+	}
+	return leases, faults
+}
+
+func (c *fakeCatalogue) Match(wanted func(name string) bool) (all []catalogue.Match) {
+	for _, e := range c.Entries() {
+		if wanted(e.Name) {
+			all = append(all, catalogue.Match{Name: e.Name, Resident: e.State == catalogue.Resident})
+		}
+	}
+	return all
+}
+
 // Compose knows combinations by their names alone.
 func (c *fakeCatalogue) Compose(parts []catalogue.Part, session string) (*catalogue.Lease, error) {
 	if len(parts) == 1 && parts[0].Weight == 1 {
@@ -433,7 +457,7 @@ type site struct {
 }
 
 // newSite starts a server whose engine answers "Hi there.".
-func newSite(t *testing.T, change func(*Config, *Parts)) *site {
+func newSite(t testing.TB, change func(*Config, *Parts)) *site {
 	t.Helper()
 	text := testTokenizer(t)
 	template, err := chat.Load("testdata")
@@ -470,7 +494,7 @@ func newSite(t *testing.T, change func(*Config, *Parts)) *site {
 	return s
 }
 
-func testTokenizer(t *testing.T) *tokenizer.Tokenizer {
+func testTokenizer(t testing.TB) *tokenizer.Tokenizer {
 	t.Helper()
 	text, err := tokenizer.Load("testdata")
 	require.NoError(t, err)
@@ -517,7 +541,7 @@ type answer struct {
 	body   string
 }
 
-func (s *site) send(t *testing.T, method, path, body string, headers ...string) answer {
+func (s *site) send(t testing.TB, method, path, body string, headers ...string) answer {
 	t.Helper()
 	request, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	require.NoError(t, err)
@@ -532,12 +556,12 @@ func (s *site) send(t *testing.T, method, path, body string, headers ...string) 
 	return answer{response.StatusCode, response.Header, string(text)}
 }
 
-func (s *site) post(t *testing.T, path, body string, headers ...string) answer {
+func (s *site) post(t testing.TB, path, body string, headers ...string) answer {
 	t.Helper()
 	return s.send(t, http.MethodPost, path, body, headers...)
 }
 
-func (s *site) get(t *testing.T, path string) answer {
+func (s *site) get(t testing.TB, path string) answer {
 	t.Helper()
 	return s.send(t, http.MethodGet, path, "")
 }

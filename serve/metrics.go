@@ -31,11 +31,12 @@ type Metrics struct {
 	rate     tokenRate
 
 	// As vLLM names them, whatever the adapter.
-	between   prometheus.Histogram
-	queued    prometheus.Histogram
-	firstAny  prometheus.Histogram
-	total     prometheus.Histogram
-	succeeded *prometheus.CounterVec // finished_reason
+	between  prometheus.Histogram
+	queued   prometheus.Histogram
+	firstAny prometheus.Histogram
+	total    prometheus.Histogram
+	stopped  prometheus.Counter // requests that were answered, and why they ended
+	cut      prometheus.Counter
 
 	step     prometheus.Histogram
 	stepRows *prometheus.CounterVec // kind
@@ -89,9 +90,6 @@ func NewMetrics(model string) *Metrics {
 		queued:   vLLM("vllm:request_queue_time_seconds", "Time a request waited for a slot, loading of its adapter included.", latency),
 		firstAny: vLLM("vllm:time_to_first_token_seconds", "From a request's arrival at the engine to its first token.", latency),
 		total:    vLLM("vllm:e2e_request_latency_seconds", "From a request's arrival at the engine to its last token.", latency),
-		succeeded: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "vllm:request_success_total", Help: "Requests that were answered, by why they ended.", ConstLabels: asVLLM,
-		}, []string{"finished_reason"}),
 		step:     histogram("peft_step_seconds", "Time of one step of the engine.", fine),
 		stepRows: counter("peft_step_rows_total", "Rows of the engine's steps: tokens of prompts, and of completions.", "kind"),
 		loads:    counter("peft_adapter_loads_total", "Adapter loads by outcome.", "outcome"),
@@ -101,7 +99,11 @@ func NewMetrics(model string) *Metrics {
 		freed:    plain("peft_adapter_freed_bytes_total", "Memory of the adapter versions freed."),
 		http:     counter("peft_http_requests_total", "HTTP answers by route and status.", "method", "route", "status"),
 	}
-	r.MustRegister(m.succeeded, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	succeeded := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vllm:request_success_total", Help: "Requests that were answered, by why they ended.", ConstLabels: asVLLM,
+	}, []string{"finished_reason"})
+	m.stopped, m.cut = succeeded.WithLabelValues("stop"), succeeded.WithLabelValues("length")
+	r.MustRegister(succeeded, collectors.NewGoCollector(), newProcessCollector())
 	m.scrape = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m
 }
@@ -163,11 +165,11 @@ func (m *Metrics) Finished(adapter string, finish runtime.Finish, u runtime.Usag
 		m.firstAny.Observe(u.FirstToken.Seconds())
 	}
 	if err == nil {
-		reason := "stop"
 		if finish == runtime.FinishLength {
-			reason = "length"
+			m.cut.Inc()
+		} else {
+			m.stopped.Inc()
 		}
-		m.succeeded.WithLabelValues(reason).Inc()
 		m.total.Observe(u.Total.Seconds())
 	}
 }

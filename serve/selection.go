@@ -20,6 +20,8 @@ type naming struct {
 	name  string
 	parts []catalogue.Part // of a combination that is named by them, and not by a text; nil
 	base  bool             // it names the base, whatever else names an adapter
+
+	resident bool // of several: it was in memory when the request came
 }
 
 // selection is what a request is answered by: the base, or the version of an

@@ -88,11 +88,17 @@ func (t *taskList) of(values []string) ([]naming, error) {
 
 // has reports whether there is an adapter of that name.
 func (t *taskList) has(name string) bool {
+	_, there := t.find(name)
+	return there
+}
+
+// find looks an adapter up.
+func (t *taskList) find(name string) (e catalogue.Entry, there bool) {
 	if t.known == nil {
-		return false
+		return e, false
 	}
-	_, err := t.known.Lookup(name)
-	return err == nil
+	e, err := t.known.Lookup(name)
+	return e, err == nil
 }
 
 // element adds what one element of a list names.
@@ -112,11 +118,10 @@ func (t *taskList) element(name, list string) error {
 	}
 	before := len(t.named)
 	if t.known != nil {
-		for _, e := range t.known.Entries() { // in the order of names
-			if e.State == catalogue.Draining || !t.who.uses(e.Name) || !matches(e.Name) {
-				continue
-			}
-			if err := t.add(e.Name); err != nil {
+		found := t.known.Match(func(name string) bool { return matches(name) && t.who.uses(name) })
+		t.all = slices.Grow(t.all, min(len(found), maxSequences))
+		for _, m := range found {
+			if err := t.add(m.Name, m.Resident); err != nil {
 				return err
 			}
 		}
@@ -130,16 +135,20 @@ func (t *taskList) element(name, list string) error {
 
 // one adds what is named by itself.
 func (t *taskList) one(name string) error {
-	if !t.named[name] && t.there(name) {
+	if t.named[name] {
+		return nil
+	}
+	e, found := t.find(name)
+	if found || t.there(name) {
 		t.given = append(t.given, name)
 	}
-	return t.add(name)
+	return t.add(name, e.State == catalogue.Resident)
 }
 
-// there reports whether there is all that a name names: the base, an adapter, or those
-// of a combination.
+// there reports whether there is all that a name which is no adapter's names: the base,
+// or the adapters of a combination.
 func (t *taskList) there(name string) bool {
-	if name == t.server.config.Name || t.has(name) {
+	if name == t.server.config.Name {
 		return true
 	}
 	for text := range strings.SplitSeq(name, ",") {
@@ -150,12 +159,13 @@ func (t *taskList) there(name string) bool {
 	return true
 }
 
-func (t *taskList) add(name string) error {
+// add adds a task, whose adapter was in memory a moment ago, or not.
+func (t *taskList) add(name string, resident bool) error {
 	if t.named[name] {
 		return nil
 	}
 	t.named[name] = true
-	if t.all = append(t.all, naming{where: tasksField, name: name, base: name == t.server.config.Name}); len(t.all) > maxSequences {
+	if t.all = append(t.all, naming{where: tasksField, name: name, base: name == t.server.config.Name, resident: resident}); len(t.all) > maxSequences {
 		return invalid("adapter", "%s names more than %d adapters", tasksField, maxSequences)
 	}
 	return nil

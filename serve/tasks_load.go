@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
@@ -21,10 +20,19 @@ func (r *tasksRun) loadsAtOnce() int {
 	return min(max(r.server.config.Parallel/len(r.texts), 1), loadsMost)
 }
 
-// run answers all tasks.
+// run answers all tasks: those whose adapters are in memory many at a time, and then
+// the others.
 func (r *tasksRun) run() error {
+	resident, others := r.inTurn()
+	for some := range slices.Chunk(resident, r.together()) {
+		gone, err := r.beginAll(some)
+		if err != nil {
+			return err
+		}
+		others = append(others, gone...)
+	}
 	most := r.loadsAtOnce()
-	for _, t := range r.inTurn() {
+	for _, t := range others {
 		for r.loading+len(r.full) >= most {
 			if err := r.wait(); err != nil {
 				return err
@@ -49,25 +57,40 @@ func (r *tasksRun) run() error {
 	return nil
 }
 
-// inTurn are the tasks whose adapters are in memory, and then the others.
-func (r *tasksRun) inTurn() []*task {
-	resident := map[string]bool{}
-	if r.server.catalogue != nil {
-		for _, e := range r.server.visible(r.c).Entries() {
-			resident[e.Name] = resident[e.Name] || e.State == catalogue.Resident
+// inTurn are the tasks whose adapters are in memory, and the others.
+func (r *tasksRun) inTurn() (resident, others []*task) {
+	for _, t := range r.tasks {
+		if t.resident && !t.base {
+			resident = append(resident, t)
+		} else {
+			others = append(others, t)
 		}
 	}
-	ordered := slices.Clone(r.tasks)
-	slices.SortStableFunc(ordered, func(a, b *task) int {
-		switch {
-		case resident[a.name] == resident[b.name]:
-			return 0
-		case resident[a.name]:
-			return -1
+	return resident, others
+}
+
+// together is how many tasks begin at once: so that others of the request can begin
+// before these have ended.
+func (r *tasksRun) together() int { return max(r.server.config.Parallel/len(r.texts)/2, 1) }
+
+// beginAll begins tasks, and returns those whose adapters are not in memory any more.
+func (r *tasksRun) beginAll(some []*task) (gone []*task, err error) {
+	names := make([]string, len(some))
+	for i, t := range some {
+		names[i] = t.name
+	}
+	leases, faults := r.server.visible(r.c).AcquireAll(names, sessionOf(r.c))
+	there := make([]*task, 0, len(some))
+	for i, t := range some {
+		if faults[i] != nil || !leases[i].Ready() || leases[i].Err() != nil {
+			leases[i].Release()
+			gone = append(gone, t)
+			continue
 		}
-		return 1
-	})
-	return ordered
+		t.lease = leases[i]
+		there = append(there, t)
+	}
+	return gone, r.begin(there...)
 }
 
 // load waits for the task's adapter beside what else goes on.

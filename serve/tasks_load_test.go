@@ -34,7 +34,7 @@ func (e *refusingEngine) Await(ctx context.Context, lease *catalogue.Lease, t *r
 func TestTasksWaitForRoomToLoad(t *testing.T) {
 	engine := &refusingEngine{}
 	change := func(_ *Config, p *Parts) { engine.Engine, p.Engine = p.Engine, engine }
-	s, _ := headsSite(t, 9, 3, 0, change)
+	s, _ := headsSite(t, headsLoad{adapters: 9, resident: 3, engine: fewSlots}, change)
 	for name, full := range map[string]error{
 		"the queue":  fmt.Errorf("%w: 8 requests wait", runtime.ErrQueueFull),
 		"its tenant": &runtime.LimitError{Tenant: "a", Limit: "waiting", Most: 1},
@@ -85,7 +85,7 @@ func TestTasksWithoutRoomToLoad(t *testing.T) {
 // Loads find room at once, however many texts each adapter has to answer: none is begun
 // that would have to wait for those of a task.
 func TestTasksOfManyTextsTakeTurns(t *testing.T) {
-	s, _ := headsSite(t, 12, 3, time.Nanosecond, func(c *Config, _ *Parts) { c.Parallel = 2 })
+	s, _ := headsSite(t, headsLoad{adapters: 12, resident: 3, wait: time.Nanosecond, engine: fewSlots}, func(c *Config, _ *Parts) { c.Parallel = 2 })
 	all := s.tasks(t, "adapter=*", `{"input":["a"`+strings.Repeat(`,"b c"`, 20)+`]}`)
 	require.Len(t, all.Tasks, 12)
 	for _, task := range all.Tasks {

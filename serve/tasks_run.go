@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -16,8 +17,8 @@ import (
 	"github.com/peft-serve/peft-serve/runtime"
 )
 
-// A tasksRun has the tasks of a request answer its texts. Each text of each task is a
-// request of the engine, where texts share what no adapter acts on. Few are there at a
+// A tasksRun has the tasks of a request answer its texts. Each text of some tasks is a
+// request of the engine, where tasks share what no adapter acts on. Few are there at a
 // time: the adapters of those are held and no others, so that more adapters than there
 // is memory for take turns, those that are in memory first. A task that fails does not
 // touch the others.
@@ -32,6 +33,7 @@ type tasksRun struct {
 
 	tasks    []*task
 	flights  []flight   // in the engine, the oldest first
+	flying   int        // texts of tasks in them
 	accepted bool       // the engine has taken one
 	loading  int        // tasks whose adapter is being loaded
 	loaded   chan *task // of those, the ones that are over
@@ -51,16 +53,16 @@ type task struct {
 	digest  string
 	classes *models.Classes
 	text    *tokenizer.Tokenizer
-	types   [][]int32    // of the tokens, by text
+	read    *readTexts
 	all     []classified // by text
 	left    int          // texts without an answer
 	err     error        // why there is none
 	unfit   bool         // it is the texts' fault
 }
 
-// flight is a text of a task in the engine.
+// flight is a text of some tasks in the engine.
 type flight struct {
-	task   *task
+	tasks  []*task
 	text   int
 	stream Stream
 }
@@ -87,8 +89,10 @@ func (s *Server) answerTasks(c *fiber.Ctx, named []naming, texts []classifiable,
 	defer s.requests.end()
 	ctx, done := s.attend(c)
 	r := &tasksRun{server: s, c: c, ctx: ctx, who: callerOf(c), texts: texts, what: what, arrived: arrived, loaded: make(chan *task, loadsMost)}
-	for _, n := range named {
-		r.tasks = append(r.tasks, &task{naming: n})
+	tasks := make([]task, len(named))
+	for i, n := range named {
+		tasks[i].naming = n
+		r.tasks = append(r.tasks, &tasks[i])
 	}
 	defer func() {
 		for _, f := range r.flights {
@@ -142,8 +146,40 @@ func (t *task) fail(err error) {
 	t.release()
 }
 
-// begin hands the texts to the engine, for a task whose adapter is in memory.
-func (r *tasksRun) begin(t *task) error {
+// begin hands the texts to the engine, for tasks whose adapters are in memory. Those
+// that take the texts in the same tokens go together.
+func (r *tasksRun) begin(some ...*task) error {
+	var groups [][]*task
+	for _, t := range some {
+		if !r.ready(t) {
+			continue
+		}
+		at := slices.IndexFunc(groups, func(g []*task) bool { return g[0].read == t.read })
+		if at < 0 {
+			at, groups = len(groups), append(groups, make([]*task, 0, len(some)))
+		}
+		groups[at] = append(groups[at], t)
+	}
+	for _, group := range groups {
+		if err := r.count(group); err != nil {
+			return err
+		}
+		for i := range r.texts {
+			for r.flying > 0 && r.flying+len(group) > r.server.config.Parallel {
+				if err := r.land(); err != nil {
+					return err
+				}
+			}
+			if err := r.submit(group, i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ready reads the texts as a task takes them, and reports whether it does.
+func (r *tasksRun) ready(t *task) bool {
 	t.digest = t.lease.Identity()
 	to := selection{lease: t.lease, text: r.server.text, vocabulary: r.server.vocabulary, who: r.who}
 	if a := t.lease.Adapter(); a != nil {
@@ -152,33 +188,17 @@ func (r *tasksRun) begin(t *task) error {
 	classes, err := r.server.classesOf(to)
 	if err != nil {
 		t.fail(err)
-		return nil
+		return false
 	}
 	t.classes, t.text, t.left = classes, to.text, len(r.texts)
-	read := r.readFor(to, classes)
-	if err := r.fit(to, read); err != nil {
+	t.read = r.readFor(to, classes)
+	if err := r.fit(to, t.read); err != nil {
 		t.unfit = true
 		t.fail(err)
-		return nil
+		return false
 	}
-	if err := r.count(classes, read.all); err != nil {
-		return err
-	}
-	t.all, t.types = slices.Clone(read.all), read.types
-	for i := range t.all {
-		for len(r.flights) >= r.server.config.Parallel {
-			if err := r.land(); err != nil {
-				return err
-			}
-		}
-		if t.err != nil {
-			return nil
-		}
-		if err := r.submit(t, i); err != nil {
-			return err
-		}
-	}
-	return nil
+	t.all = slices.Clone(t.read.all)
+	return true
 }
 
 // fit is why a task does not take the texts.
@@ -194,21 +214,25 @@ func (r *tasksRun) fit(to selection, read *readTexts) error {
 	return nil
 }
 
-// count sets memory aside for a task's part of the answer.
-func (r *tasksRun) count(classes *models.Classes, all []classified) error {
-	tokens, numbers := 0, 0
-	for i := range all {
-		tokens += len(all[i].ids)
-		rows := 1
-		if classes.Task == models.Tag {
-			rows = len(all[i].ids)
+// count sets memory aside for the part of some tasks, which read the same, in the answer.
+func (r *tasksRun) count(some []*task) error {
+	bytes := int64(0)
+	for _, t := range some {
+		tokens, numbers := 0, 0
+		for i := range t.all {
+			tokens += len(t.all[i].ids)
+			rows := 1
+			if t.classes.Task == models.Tag {
+				rows = len(t.all[i].ids)
+			}
+			numbers += rows * len(t.classes.Names)
 		}
-		numbers += rows * len(classes.Names)
+		if r.numbers += numbers; r.numbers > maxNumbers {
+			return invalid(r.what.field, "%s asks for more than %d scores of all adapters together: give fewer texts at a time, or name fewer adapters", r.what.field, maxNumbers)
+		}
+		bytes += 4*numberBytes*int64(numbers) + nameBytes(t.classes, len(t.all), tokens) + textBytes*int64(len(t.all))
 	}
-	if r.numbers += numbers; r.numbers > maxNumbers {
-		return invalid(r.what.field, "%s asks for more than %d scores of all adapters together: give fewer texts at a time, or name fewer adapters", r.what.field, maxNumbers)
-	}
-	release, err := r.server.takeForBody(memory.Bodies, 4*numberBytes*int64(numbers)+nameBytes(classes, len(all), tokens)+textBytes*int64(len(all)))
+	release, err := r.server.takeForBody(memory.Bodies, bytes)
 	if err == nil {
 		r.releases = append(r.releases, release)
 	}
@@ -236,22 +260,33 @@ func (r *tasksRun) readFor(to selection, classes *models.Classes) *readTexts {
 	return k
 }
 
-// submit hands a text to the engine. Where that is full, those before it make room; a
-// request of which it has taken nothing is refused.
-func (r *tasksRun) submit(t *task, text int) error {
+// submit hands a text of some tasks to the engine, but for those that have failed. Where
+// that is full, those before them make room; a request of which it has taken nothing is
+// refused.
+func (r *tasksRun) submit(some []*task, text int) error {
 	for {
-		stream, err := r.server.engine.Submit(r.ctx, r.request(t, text))
+		some = slices.DeleteFunc(slices.Clone(some), func(t *task) bool { return t.err != nil })
+		if len(some) == 0 {
+			return nil
+		}
+		stream, err := r.server.engine.Submit(r.ctx, r.request(some, text))
 		switch {
 		case err == nil:
 			r.accepted = true
-			r.flights = append(r.flights, flight{t, text, stream})
+			r.flights = append(r.flights, flight{some, text, stream})
+			r.flying += len(some)
 			return nil
 		case !errors.Is(err, runtime.ErrQueueFull):
-			return r.failed(t, err)
+			for _, t := range some {
+				if err := r.failed(t, err); err != nil {
+					return err
+				}
+			}
+			return nil
 		case !r.accepted:
 			return err
 		case len(r.flights) > 0:
-			if err := r.land(); err != nil || t.err != nil {
+			if err := r.land(); err != nil {
 				return err
 			}
 			continue
@@ -264,10 +299,14 @@ func (r *tasksRun) submit(t *task, text int) error {
 	}
 }
 
-// request is a text of a task as the engine takes it.
-func (r *tasksRun) request(t *task, text int) *runtime.Request {
+// request is a text of some tasks as the engine takes it.
+func (r *tasksRun) request(some []*task, text int) *runtime.Request {
+	leases, read := make([]*catalogue.Lease, len(some)), some[0].read
+	for i, t := range some {
+		leases[i] = t.lease
+	}
 	return &runtime.Request{
-		Lease: t.lease, Tenant: r.who.tenant, Group: group(r.c), Scope: r.who.scope, Prompt: t.all[text].ids, Types: t.types[text], Again: true,
+		Tasks: leases, Tenant: r.who.tenant, Group: group(r.c), Scope: r.who.scope, Prompt: read.all[text].ids, Types: read.types[text], Again: true,
 		Encode: runtime.EncodeScores, Logprobs: -1, PromptLogprobs: -1, Arrived: r.arrived,
 	}
 }
@@ -286,30 +325,40 @@ func (r *tasksRun) failed(t *task, err error) error {
 	return nil
 }
 
-// land waits for the answer to the oldest text in the engine.
+// land waits for the answers to the oldest text in the engine.
 func (r *tasksRun) land() error {
 	f := r.flights[0]
 	r.flights = slices.Delete(r.flights, 0, 1)
+	r.flying -= len(f.tasks)
 	defer f.stream.Close()
-	t := f.task
-	if t.err != nil { // of another text
-		return nil
-	}
-	for {
+	var displaced []*task
+	for left := len(f.tasks); left > 0; {
 		event, err := f.stream.Next(r.ctx)
 		switch {
-		case errors.Is(err, runtime.ErrQueueFull): // the place went to another request
-			return r.submit(t, f.text)
-		case errors.Is(err, runtime.ErrEnd):
-			return r.failed(t, errors.New("the engine ended the sequence without an answer"))
+		case r.ctx.Err() != nil:
+			return context.Cause(r.ctx)
 		case err != nil:
-			return r.failed(t, err)
+			return fmt.Errorf("the engine ended a request before all its tasks: %w", err)
 		}
-		if event.Finish != "" {
+		t := f.tasks[event.Task]
+		switch {
+		case errors.Is(event.Err, runtime.ErrQueueFull): // it has no place, or another request has got it
+			displaced = append(displaced, t)
+		case event.Err != nil:
+			err = r.failed(t, event.Err)
+		case event.Finish == "":
+			continue
+		case t.err == nil: // or another text has failed
 			r.answered(t, f.text, event)
-			return nil
+		}
+		if left--; err != nil {
+			return err
 		}
 	}
+	if displaced == nil {
+		return nil
+	}
+	return r.submit(displaced, f.text)
 }
 
 // answered takes the scores of a text.

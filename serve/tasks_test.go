@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -179,7 +180,7 @@ func TestTasksCountTheirTexts(t *testing.T) {
 		return lines[slices.IndexFunc(lines, func(l memory.Line) bool { return l.Name == memory.Bodies })].Used
 	}
 	before := used()
-	require.NoError(t, r.count(&models.Classes{Task: models.Classify, Names: []string{"a"}}, make([]classified, 1000)))
+	require.NoError(t, r.count([]*task{{classes: &models.Classes{Task: models.Classify, Names: []string{"a"}}, all: make([]classified, 1000)}}))
 	require.Greater(t, used()-before, int64(1000*textBytes))
 	r.free()
 	require.Equal(t, before, used())
@@ -275,19 +276,32 @@ func FuzzTasks(f *testing.F) {
 	})
 }
 
-// headsSite serves the tiny encoder with a tokenizer, and many adapters with heads of
-// which few have room in memory, for which a load waits so long.
-func headsSite(t *testing.T, n, resident int, wait time.Duration, change func(*Config, *Parts)) (*site, *catalogue.Catalogue) {
+// headsLoad is what headsSite serves.
+type headsLoad struct {
+	base     string // a folder; empty: the tiny encoder's
+	adapters int
+	alone    bool // heads and nothing else: otherwise every third is a LoRA besides
+	resident int  // adapters that have room in memory; 0: all
+	wait     time.Duration
+	engine   runtime.Options
+}
+
+// fewSlots is an engine that runs few texts at once.
+var fewSlots = runtime.Options{Slots: 4, Queue: 16, StepTokens: 64}
+
+// headsSite serves an encoder with a tokenizer, and many adapters with heads of
+// which some have room in memory, for which a load waits so long.
+func headsSite(t testing.TB, load headsLoad, change func(*Config, *Parts)) (*site, *catalogue.Catalogue) {
 	t.Helper()
-	const dir = "../testdata/goldens/sentences/tiny"
+	dir := cmp.Or(load.base, "../testdata/goldens/sentences/tiny")
 	model, source, err := models.Open(dir, models.Options{})
 	require.NoError(t, err)
 	text, err := tokenizer.Load(dir)
 	require.NoError(t, err)
 	folder, each := t.TempDir(), 0
-	for i := range n {
+	for i := range load.adapters {
 		config := map[string]any{"peft_type": "LORA", "task_type": "SEQ_CLS", "target_modules": "dummy-target-modules", "modules_to_save": []string{"classifier"}}
-		if i%3 == 1 {
+		if i%3 == 1 && !load.alone {
 			config["r"], config["target_modules"] = 2, []string{"query", "value"}
 		}
 		c, err := adapters.NewConfig(config)
@@ -308,10 +322,11 @@ func headsSite(t *testing.T, n, resident int, wait time.Duration, change func(*C
 			return nil, err
 		}
 		return adapters.Load(model, f)
-	}, catalogue.Options{Dir: folder, Bytes: resident * each, Wait: wait, Compose: catalogue.ComposeFor(model)})
+	}, catalogue.Options{Dir: folder, Bytes: cmp.Or(load.resident, load.adapters) * each, Wait: load.wait, Compose: catalogue.ComposeFor(model)})
 	require.NoError(t, err)
-	pool := kernels.NewPool(1)
-	engine, err := runtime.New(model, func(skip bool) runtime.Decoder { return text.NewDecoder(skip) }, pool, runtime.Options{Slots: 4, Queue: 16, StepTokens: 64})
+	pool, metrics := kernels.NewPool(1), NewMetrics("encoder")
+	load.engine.Observer = metrics
+	engine, err := runtime.New(model, func(skip bool) runtime.Decoder { return text.NewDecoder(skip) }, pool, load.engine)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, engine.Close(context.Background()))
@@ -321,7 +336,7 @@ func headsSite(t *testing.T, n, resident int, wait time.Duration, change func(*C
 	})
 	return newSite(t, func(c *Config, p *Parts) {
 		c.Name = "encoder"
-		*p = Parts{Engine: RuntimeEngine(engine), Catalogue: known, Base: model.Config(), Tokenizer: text, Metrics: NewMetrics("encoder")}
+		*p = Parts{Engine: RuntimeEngine(engine), Catalogue: known, Base: model.Config(), Tokenizer: text, Metrics: metrics}
 		if change != nil {
 			change(c, p)
 		}
@@ -332,7 +347,7 @@ func headsSite(t *testing.T, n, resident int, wait time.Duration, change func(*C
 // it answers with alone, and none is held when all have.
 func TestTasksTakeTurns(t *testing.T) {
 	const n = 40
-	s, known := headsSite(t, n, 3, 0, nil)
+	s, known := headsSite(t, headsLoad{adapters: n, resident: 3, engine: fewSlots}, nil)
 	body := `{"input":["` + strings.Repeat("a ", 5) + `","b c","b c"],"activation":"none"}`
 	all := s.tasks(t, "adapter=*", body)
 	require.Len(t, all.Tasks, n)

@@ -68,6 +68,21 @@ func (v view) Acquire(name, session string) (*catalogue.Lease, error) {
 	return v.all.Acquire(name, session)
 }
 
+func (v view) AcquireAll(names []string, session string) ([]*catalogue.Lease, []error) {
+	leases, faults := make([]*catalogue.Lease, len(names)), make([]error, len(names))
+	usable, at := make([]string, 0, len(names)), make([]int, 0, len(names))
+	for i, name := range names {
+		if faults[i] = v.use(name); faults[i] == nil {
+			usable, at = append(usable, name), append(at, i)
+		}
+	}
+	there, missing := v.all.AcquireAll(usable, session)
+	for j, i := range at {
+		leases[i], faults[i] = there[j], missing[j]
+	}
+	return leases, faults
+}
+
 // Compose reports of a combination what it would report if what the key does not
 // see were not there.
 func (v view) Compose(parts []catalogue.Part, session string) (*catalogue.Lease, error) {
@@ -174,6 +189,10 @@ func (v view) seen(all []catalogue.Entry) []catalogue.Entry {
 		all[i] = v.who.shown(e)
 	}
 	return all
+}
+
+func (v view) Match(wanted func(name string) bool) []catalogue.Match {
+	return v.all.Match(func(name string) bool { return wanted(name) && v.who.sees(name) })
 }
 
 // Capacity is everybody's.

@@ -232,45 +232,44 @@ func (t *texts) measure(ctx context.Context, loads []classifyLoad, rounds int) (
 }
 
 // classify has the engine answer by each of several adapters. Several are the tasks of
-// one request.
+// one request of the server's, which go to the engine a few at a time.
 func (d *bed) classify(ctx context.Context, text string, names []string) error {
 	tokens, err := d.base.text.Encode(text, true)
 	if err != nil {
 		return err
 	}
-	flights := make([]*runtime.Stream, 0, len(names))
-	land := func() error {
-		stream := flights[0]
-		flights = flights[1:]
-		defer stream.Close()
-		for {
-			if e, err := stream.Next(ctx); err != nil || e.Finish != "" {
-				return err
-			}
-		}
-	}
-	for _, name := range names {
-		lease, err := d.catalogue.Acquire(name, "")
-		if err != nil {
-			return err
-		}
-		defer lease.Release()
-		stream, err := d.engine.Submit(ctx, &runtime.Request{
-			Prompt: tokens, Lease: lease, Encode: runtime.EncodeScores, Again: len(names) > 1, Logprobs: -1, PromptLogprobs: -1,
-		})
-		if err != nil {
-			return err
-		}
-		if flights = append(flights, stream); len(flights) == atOnce {
-			if err := land(); err != nil {
-				return err
-			}
-		}
-	}
-	for len(flights) > 0 {
-		if err := land(); err != nil {
+	for some := range slices.Chunk(names, atOnce/2) {
+		if err := d.classifyTogether(ctx, tokens, some, len(names) > 1); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (d *bed) classifyTogether(ctx context.Context, tokens []int32, names []string, again bool) error {
+	leases, faults := d.catalogue.AcquireAll(names, "")
+	defer func() {
+		for _, l := range leases {
+			l.Release()
+		}
+	}()
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	stream, err := d.engine.Submit(ctx, &runtime.Request{
+		Prompt: tokens, Tasks: leases, Encode: runtime.EncodeScores, Again: again, Logprobs: -1, PromptLogprobs: -1,
+	})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for {
+		e, err := stream.Next(ctx)
+		switch {
+		case errors.Is(err, runtime.ErrEnd):
+			return nil
+		case err != nil || e.Err != nil:
+			return errors.Join(err, e.Err)
+		}
+	}
 }

@@ -120,12 +120,12 @@ func TestInt8Oracle(t *testing.T) {
 			weight := randomWeight(rng, f, 33, 768)
 			got := NewMatrix(5, 33)
 			new(Worker).MatMul(got, x, rounding(weight))
-			in := roundedIn(new([]float32), x)
+			in := roundedIn(new([]float32), x, false)
 			in.roundRows(x, 0, x.Rows)
 			near := NewMatrix(5, 768)
 			for r := range x.Rows {
 				for b := range in.blocks {
-					block := in.row(r)[b*roundedBytes:][:roundedBytes]
+					block := in.at(r, b)[:roundedBytes]
 					var scale [1]float32
 					Decode(scale[:], F32, block)
 					for i, q := range block[roundedCodes:] {
@@ -163,7 +163,7 @@ func TestInt8Round(t *testing.T) {
 			copy(x.Data, row)
 			want := make([]byte, roundedBytes)
 			roundBlock(want, x.Data)
-			in := roundedIn(new([]float32), x)
+			in := roundedIn(new([]float32), x, false)
 			in.roundRows(x, 0, 1)
 			if !Finite(x.Data) {
 				y := NewMatrix(1, 8)

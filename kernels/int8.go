@@ -43,7 +43,7 @@ const (
 	int8Rows     = 4         // share weights in registers
 	int8TileRows = 6         // and weights that are unpacked
 	int8Band     = 16 << 10  // bytes of weights that stay in the first-level cache for the next rows
-	int8Many     = 12        // rows for which weights are unpacked
+	int8Many     = 6         // rows for which weights are unpacked
 	int8Panel    = 256 << 10 // bytes of activations that stay in the second-level cache
 	int8Outs     = 8         // lie side by side
 	int8Block    = 32        // columns
@@ -118,17 +118,19 @@ func (x rounded) at(r, b int) []byte {
 	return x.data[(r/x.tile*x.blocks+b)*x.step+r%x.tile*roundedBytes:]
 }
 
-// tileOfRounded are the rows of a tile, and the bytes that it takes for 32 columns.
+// tileOfRounded are the rows of a tile, of even ones, and the bytes that it takes for
+// 32 columns.
 func tileOfRounded(rows int, wide bool) (tile, step int) {
-	switch {
-	case rows < int8Many:
-		parts := (rows + int8Rows - 1) / int8Rows
-		tile = (rows + parts - 1) / parts
-		return tile, tile * roundedBytes
-	case wide:
-		return int8TileRows, int8TileRows * (roundedBytes + wideBytes)
+	most := int8TileRows
+	if rows < int8Many {
+		most, wide = int8Rows, false
 	}
-	return int8TileRows, int8TileRows * roundedBytes
+	tiles := (rows + most - 1) / most
+	tile = (rows + tiles - 1) / tiles
+	if wide {
+		return tile, int8TileRows * (roundedBytes + wideBytes)
+	}
+	return tile, tile * roundedBytes
 }
 
 // roundedSize is the words that rows take, rounded.
@@ -156,7 +158,7 @@ func (dst rounded) roundRows(x Matrix, from, to int) {
 		if k := active.int8; k != nil {
 			wide := 0
 			if dst.step > dst.tile*roundedBytes {
-				wide = dst.tile*roundedBytes + r%dst.tile*(wideBytes-roundedBytes)
+				wide = int8TileRows*roundedBytes + r%dst.tile*(wideBytes-roundedBytes)
 			}
 			k.round(&dst.at(r, 0)[0], dst.step, wide, &row[0], dst.blocks)
 			continue
@@ -243,6 +245,8 @@ func (w *Worker) mulUnpacked(dst Matrix, x rounded, weight Weight, from, to int)
 	unpack, tiles, size := active.int8.unpack[f], active.int8.tiles[f], groupBytes(f, weight.Cols)
 	each := f.BlockLen() / int8Block
 	most := int8Band / (tiles.bytes * each) * each
+	bands := (x.blocks + most - 1) / most
+	most = (x.blocks/each + bands - 1) / bands * each // even bands
 	room := bytesOf(grow(&w.tile, most*tiles.bytes/4))
 	end := from + (to-from)/outs*outs
 	panel := max(1, int8Panel/(most*x.step)) * x.tile

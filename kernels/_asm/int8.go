@@ -99,6 +99,7 @@ func int8Product(f interleaved, rows int) {
 		fmt.Sprintf("sums of products are exact by 32 columns, and added in order over blocks of %d.", f.values))
 	Pragma("noescape")
 	dst, x, w, groups, step := pointer("dst"), pointer("x"), pointer("w"), pointer("groups"), pointer("step")
+	masks := f.masks(rows)
 	Label("groups")
 	acc := make([]vec, rows)
 	for r := range acc {
@@ -106,10 +107,8 @@ func int8Product(f interleaved, rows int) {
 	}
 	n := pointer("blocks")
 	head, left := f.begin(w)
-	for line := 0; line < f.bytes; line += 64 {
-		PREFETCHT0(Mem{Base: w, Disp: int8Ahead + line})
-	}
-	f.columns(x, w, head, acc)
+	f.prefetch(w)
+	f.columns(x, w, head, acc, masks)
 	ADDQ(I32(int32(f.bytes)), w)
 	ADDQ(step, x)
 	f.next(left, n)
@@ -131,11 +130,22 @@ func int8Product(f interleaved, rows int) {
 // int8Ahead is how many bytes before their use weights are asked for.
 const int8Ahead = 4096
 
+func (f interleaved) prefetch(w reg.Register) {
+	for line := 0; line < f.bytes; line += 64 {
+		PREFETCHT0(Mem{Base: w, Disp: int8Ahead + line})
+	}
+}
+
 // columns adds the products of 32 columns.
-func (f interleaved) columns(x, w, head reg.Register, acc []vec) {
+func (f interleaved) columns(x, w, head reg.Register, acc []vec, masks codeMasks) {
 	sums, pairs := make([]vec, len(acc)), make([]vec, len(acc))
-	for g := range 8 {
-		code, half := f.code(w, g), g/4
+	codes := f.codesAt(w, masks)
+	for i := range 8 {
+		g, half := i, i/4
+		if f.bits < 6 { // what is loaded together is used together
+			g = i/2 + i%2*4
+		}
+		code := codes(g)
 		var size vec
 		if f.bits == 8 {
 			size = YMM()
@@ -152,19 +162,19 @@ func (f interleaved) columns(x, w, head reg.Register, acc []vec) {
 				continue
 			}
 			VPMADDUBSW(t, code, t)
-			if g == 0 || f.bits == 6 && g == 4 {
+			if i == 0 || f.bits == 6 && i == 4 {
 				pairs[r] = takenOff(row(x, r), f.offset, half)
 			}
 			pairs[r] = addTo(pairs[r], t, VPADDW)
 		}
 		switch {
-		case f.bits == 6 && g%4 == 3: // a scale for each 16
+		case f.bits == 6 && i%4 == 3: // a scale for each 16
 			factor := f.factor(w, half)
 			for r := range acc {
 				VPMADDWD(factor, pairs[r], pairs[r])
 				sums[r] = addTo(sums[r], pairs[r], VPADDD)
 			}
-		case f.bits < 6 && g == 7:
+		case f.bits < 6 && i == 7:
 			for r := range acc {
 				VPMADDWD(pairsOf(1), pairs[r], pairs[r])
 				sums[r] = pairs[r]
@@ -220,36 +230,63 @@ func addScaled(sum vec, scale Op, x Mem, acc vec) {
 	VFMADD231PS(t, sum, acc)
 }
 
-// code returns the codes of columns [4g, 4g+4), four of each output.
-func (f interleaved) code(w reg.Register, g int) vec {
-	v := YMM()
-	if f.bits == 8 {
-		VMOVDQU(Mem{Base: w, Disp: f.codes + 32*g}, v)
+// codeMasks are what codes are cut out with: in registers, but for the rows that leave
+// none to Q6_K.
+type codeMasks struct{ low, high Op }
+
+func (f interleaved) masks(rows int) (m codeMasks) {
+	if f.bits < 8 {
+		m.low = avx2.load(eachByte(15))
+	}
+	if f.high > 0 {
+		high := eachByte(uint32(16<<(f.bits-5) | 16))
+		m.high = high
+		if f.bits < 6 || rows < int8Rows {
+			m.high = avx2.load(high)
+		}
+	}
+	return m
+}
+
+// codesAt returns what yields the codes of columns [4g, 4g+4), four of each output.
+func (f interleaved) codesAt(w reg.Register, masks codeMasks) func(g int) vec {
+	loaded := map[int]vec{}
+	load := func(at int) vec {
+		if loaded[at] == nil || f.bits == 6 && at >= f.codes { // too far apart to be kept
+			loaded[at] = avx2.load(Mem{Base: w, Disp: at})
+		}
+		return loaded[at]
+	}
+	return func(g int) vec {
+		if f.bits == 8 {
+			return load(f.codes + 32*g)
+		}
+		v, from := YMM(), load(f.codes+32*(g%4))
+		if g >= 4 {
+			VPSRLW(Imm(4), from, v)
+			from = v
+		}
+		VPAND(masks.low, from, v)
+		if f.high == 0 {
+			return v
+		}
+		at, left := f.high, 4-g
+		if f.bits == 6 { // two bits
+			at, left = at+32*(g/4), 4-2*(g%4)
+		}
+		h, from := YMM(), load(at)
+		switch {
+		case left > 0:
+			VPSLLW(Imm(uint64(left)), from, h)
+			from = h
+		case left < 0:
+			VPSRLW(Imm(uint64(-left)), from, h)
+			from = h
+		}
+		VPAND(masks.high, from, h)
+		VPOR(h, v, v)
 		return v
 	}
-	VMOVDQU(Mem{Base: w, Disp: f.codes + 32*(g%4)}, v)
-	if g >= 4 {
-		VPSRLW(Imm(4), v, v)
-	}
-	VPAND(eachByte(15), v, v)
-	if f.high == 0 {
-		return v
-	}
-	h := YMM()
-	at, left, mask := f.high, 4-g, eachByte(16)
-	if f.bits == 6 { // two bits
-		at, left, mask = at+32*(g/4), 4-2*(g%4), eachByte(48)
-	}
-	VMOVDQU(Mem{Base: w, Disp: at}, h)
-	switch {
-	case left > 0:
-		VPSLLW(Imm(uint64(left)), h, h)
-	case left < 0:
-		VPSRLW(Imm(uint64(-left)), h, h)
-	}
-	VPAND(mask, h, h)
-	VPOR(h, v, v)
-	return v
 }
 
 // factor is what the sums of a half of 32 columns of Q6_K are multiplied by: their

@@ -58,9 +58,12 @@ func int8Unpack(f interleaved) {
 	dst, w, n := pointer("dst"), pointer("w"), pointer("blocks")
 	minima, factors, codes, bytes := f.kind().places()
 	put := func(v vec, at int) { VMOVDQU(v, Mem{Base: dst, Disp: at}) }
+	masks := f.masks(1)
 	head, left := f.begin(w)
+	f.prefetch(w)
+	codesOf := f.codesAt(w, masks)
 	for g := range 8 {
-		v := f.code(w, g)
+		v := codesOf(g)
 		switch {
 		case f.bits == 8:
 			for i := range 2 { // bytes 2i and 2i+1 of each four, to the upper bytes of words

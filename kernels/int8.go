@@ -43,7 +43,7 @@ const (
 	int8Rows     = 4         // share weights in registers
 	int8TileRows = 6         // and weights that are unpacked
 	int8Band     = 16 << 10  // bytes of weights that stay in the first-level cache for the next rows
-	int8Many     = 6         // rows for which weights are unpacked
+	int8Many     = 12        // rows for which weights are unpacked
 	int8Panel    = 256 << 10 // bytes of activations that stay in the second-level cache
 	int8Outs     = 8         // lie side by side
 	int8Block    = 32        // columns
@@ -250,18 +250,24 @@ func (w *Worker) mulUnpacked(dst Matrix, x rounded, weight Weight, from, to int)
 	room := bytesOf(grow(&w.tile, most*tiles.bytes/4))
 	end := from + (to-from)/outs*outs
 	panel := max(1, int8Panel/(most*x.step)) * x.tile
+	span := end - from // outputs that one band of columns is multiplied with, then the next
+	if x.rows <= panel/bands {
+		span = outs // all bands of activations stay in the cache: weights are read as they lie
+	}
 	for top := 0; top < x.rows; top += panel {
 		last := min(top+panel, x.rows)
-		for b := 0; b < x.blocks; b += most {
-			blocks := min(most, x.blocks-b)
-			for o := from; o < end; o += outs {
-				for g := range 2 {
-					at := (o/int8Outs+g)*size + groupBytes(f, b*int8Block)
-					unpack(&room[32*g], &weight.int8.groups[at], blocks/each)
-				}
-				for r := top; r < last; r += x.tile {
-					rows := min(x.tile, last-r)
-					tiles.mul[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.at(r, b)[0], x.step, &room[0], blocks, b)
+		for first := from; first < end; first += span {
+			for b := 0; b < x.blocks; b += most {
+				for o := first; o < min(first+span, end); o += outs {
+					blocks := min(most, x.blocks-b)
+					for g := range 2 {
+						at := (o/int8Outs+g)*size + groupBytes(f, b*int8Block)
+						unpack(&room[32*g], &weight.int8.groups[at], blocks/each)
+					}
+					for r := top; r < last; r += x.tile {
+						rows := min(x.tile, last-r)
+						tiles.mul[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.at(r, b)[0], x.step, &room[0], blocks, b)
+					}
 				}
 			}
 		}

@@ -13,32 +13,50 @@ import (
 //
 //	y[r][o] = Σ_b float32(Σ_i q[o][b][i]·x[r][b][i]) · (d[o][b]·e[r][b])
 //
-// where each operation rounds to float32 and none is fused. So all
-// implementations give the same bits, of one row and of many. Formats with a
-// minimum m subtract or add m·s, s being e times the sum of the block's x. Q6_K,
-// whose scales are those of sixteen, has q times its integer scale in the sum.
+// where the product of the scales rounds to float32, and then each multiply-add. So
+// all implementations give the same bits, of one row and of many. Formats with a
+// minimum m add m·s next, s being e times the sum of the block's x. Codes of four
+// bits with a minimum begin at 0, all others are around 0: a Q5_1 or Q5_K code is 16
+// less, and 16·d is in its minimum. Q6_K, whose scales are those of sixteen, has q
+// times its integer scale in the sum.
 
 // int8Kernels compute such products with an instruction set.
 type int8Kernels struct {
-	round    func(dst *byte, x *float32, blocks int)
+	round    func(dst *byte, step, wide int, x *float32, blocks int)
 	products [len(layouts)][int8Rows]int8Product
+	unpack   [len(layouts)]func(dst, w *byte, blocks int)
+	tiles    [len(layouts)]*int8Tiles
 }
 
-type int8Product = func(dst *float32, dstStride int, x *byte, xStride int, w *byte, blocks, groups int)
+type int8Product = func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// int8Tiles add the products of some rows with unpacked weights of two groups, which
+// take so many bytes for 32 columns.
+type int8Tiles struct {
+	bytes int
+	mul   [int8TileRows]int8Tile
+}
+
+type int8Tile = func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, add int)
 
 const (
-	int8Rows  = 4        // share weights in registers
-	int8Band  = 16 << 10 // bytes of weights that stay in the first-level cache for the next rows
-	int8Outs  = 8        // lie side by side
-	int8Block = 32       // columns
+	int8Rows     = 4         // share weights in registers
+	int8TileRows = 6         // and weights that are unpacked
+	int8Band     = 16 << 10  // bytes of weights that stay in the first-level cache for the next rows
+	int8Many     = 12        // rows for which weights are unpacked
+	int8Panel    = 256 << 10 // bytes of activations that stay in the second-level cache
+	int8Outs     = 8         // lie side by side
+	int8Block    = 32        // columns
 
-	// A block of rounded activations: its scale, the scale times its sum, eight
-	// times its sum, the sums of both halves in 16 bits, its values.
-	roundedBytes = 48
+	// A block of rounded activations: its scale, the scale times its sum, sums in
+	// pairs of 16 bits, its values. Of a pair, the first is of the columns 4i and
+	// 4i+1, the second of the others. There are -8 and -16 times those of all columns,
+	// and -32 times those of either half.
+	roundedBytes = 56
+	wideBytes    = 64 // its values in 16 bits
 	roundedSum   = 4
-	roundedEight = 8
-	roundedHalf  = 12
-	roundedCodes = 16
+	roundedPairs = 8
+	roundedCodes = 24
 )
 
 // Int8 returns w as a weight whose products round their activations to 8 bits. It is
@@ -86,30 +104,67 @@ func (w Weight) Int8Bytes() int {
 // outputs, side by side; nil where the stored form is read.
 type int8Weight struct{ groups []byte }
 
-// rounded is x with its rows rounded.
+// rounded is x with its rows rounded, in tiles of some rows that are multiplied
+// together: of each 32 columns the tile's rows lie side by side and, for weights of
+// eight bits and many rows, the values in 16 bits behind them.
 type rounded struct {
 	rows, blocks int
+	tile, step   int // rows, and the bytes of 32 columns
 	data         []byte
 }
 
-func (x rounded) row(r int) []byte { return x.data[r*x.blocks*roundedBytes:][:x.blocks*roundedBytes] }
+// at is the block of row r that begins at column 32·b.
+func (x rounded) at(r, b int) []byte {
+	return x.data[(r/x.tile*x.blocks+b)*x.step+r%x.tile*roundedBytes:]
+}
+
+// tileOfRounded are the rows of a tile, of even ones, and the bytes that it takes for
+// 32 columns.
+func tileOfRounded(rows int, wide bool) (tile, step int) {
+	most := int8TileRows
+	if rows < int8Many {
+		most, wide = int8Rows, false
+	}
+	tiles := (rows + most - 1) / most
+	tile = (rows + tiles - 1) / tiles
+	if wide {
+		return tile, int8TileRows * (roundedBytes + wideBytes)
+	}
+	return tile, tile * roundedBytes
+}
+
+// roundedSize is the words that rows take, rounded.
+func roundedSize(rows, cols int, wide bool) int {
+	tile, step := tileOfRounded(rows, wide)
+	return (rows + tile - 1) / tile * (cols / int8Block) * step / 4
+}
 
 // roundedIn returns room for x, rounded, in words of s.
-func roundedIn(s *[]float32, x Matrix) rounded {
-	blocks := x.Cols / int8Block
-	return rounded{x.Rows, blocks, bytesOf(grow(s, x.Rows*blocks*roundedBytes/4))}
+func roundedIn(s *[]float32, x Matrix, wide bool) rounded {
+	if x.Empty() {
+		return rounded{}
+	}
+	tile, step := tileOfRounded(x.Rows, wide)
+	return rounded{x.Rows, x.Cols / int8Block, tile, step, bytesOf(grow(s, roundedSize(x.Rows, x.Cols, wide)))}
 }
+
+// takesWide reports whether products of w take activations of 16 bits too, of many rows.
+func takesWide(w Weight) bool { return w.int8 != nil && w.Format == Q8_0 }
 
 // roundRows rounds rows [from, to) of x.
 func (dst rounded) roundRows(x Matrix, from, to int) {
 	for r := from; r < to; r++ {
-		to, row := dst.row(r), x.Row(r)
+		row := x.Row(r)
 		if k := active.int8; k != nil {
-			k.round(&to[0], &row[0], dst.blocks)
+			wide := 0
+			if dst.step > dst.tile*roundedBytes {
+				wide = int8TileRows*roundedBytes + r%dst.tile*(wideBytes-roundedBytes)
+			}
+			k.round(&dst.at(r, 0)[0], dst.step, wide, &row[0], dst.blocks)
 			continue
 		}
 		for b := range dst.blocks {
-			roundBlock(to[b*roundedBytes:][:roundedBytes], row[b*int8Block:][:int8Block])
+			roundBlock(dst.at(r, b), row[b*int8Block:][:int8Block])
 		}
 	}
 }
@@ -130,18 +185,18 @@ func roundBlock(dst []byte, x []float32) {
 		largest := math.Float32frombits(top)
 		scale, inverse = largest/127+(largest-largest), 127/largest
 	}
-	var sums [2]int32
+	var sums [4]int16
 	for i, v := range x {
 		q := int8(math.RoundToEven(float64(float32(v * inverse))))
 		dst[roundedCodes+i] = byte(q)
-		sums[i/16] += int32(q)
+		sums[i/16*2+i/2%2] += int16(q)
 	}
-	sum := sums[0] + sums[1]
-	put := binary.LittleEndian.PutUint32
-	put(dst, math.Float32bits(scale))
-	put(dst[roundedSum:], math.Float32bits(float32(scale*float32(sum))))
-	put(dst[roundedEight:], uint32(8*sum))
-	put(dst[roundedHalf:], uint32(uint16(sums[0]))|uint32(sums[1])<<16)
+	all := [2]int16{sums[0] + sums[2], sums[1] + sums[3]}
+	put32(dst, math.Float32bits(scale))
+	put32(dst[roundedSum:], math.Float32bits(scale*float32(all[0]+all[1])))
+	for i, v := range []int16{-8 * all[0], -8 * all[1], -16 * all[0], -16 * all[1], -32 * sums[0], -32 * sums[1], -32 * sums[2], -32 * sums[3]} {
+		binary.LittleEndian.PutUint16(dst[roundedPairs+2*i:], uint16(v))
+	}
 }
 
 // mulInt8 sets outputs [from, to) of dst, from being a multiple of eight.
@@ -155,17 +210,18 @@ func (w *Worker) mulInt8(dst Matrix, x rounded, weight Weight, from, to int) {
 	}
 	tiles, size := &active.int8.products[weight.Format], groupBytes(weight.Format, weight.Cols)
 	whole, blocks := to/int8Outs*int8Outs, weight.Cols/weight.Format.BlockLen()
-	stride := x.blocks * roundedBytes
-	parts := (x.rows + int8Rows - 1) / int8Rows
+	if x.rows >= int8Many {
+		from = w.mulUnpacked(dst, x, weight, from, whole)
+	}
 	band := max(1, int8Band/size) * int8Outs
-	if parts == 1 {
+	if x.rows <= int8Rows {
 		band = max(whole-from, 1)
 	}
 	for o := from; o < whole; o += band {
 		groups := min(band, whole-o) / int8Outs
-		for r, left := 0, parts; left > 0; left-- {
-			rows := (x.rows - r + left - 1) / left // even parts
-			tiles[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.row(r)[0], stride,
+		for r := 0; r < x.rows; {
+			rows := min(int8Rows, x.tile-r%x.tile, x.rows-r)
+			tiles[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.at(r, 0)[0], x.step,
 				&weight.int8.groups[o/int8Outs*size], blocks, groups)
 			r += rows
 		}
@@ -175,84 +231,154 @@ func (w *Worker) mulInt8(dst Matrix, x rounded, weight Weight, from, to int) {
 	}
 	var rest [int8Outs]float32 // of the last group, which has fewer outputs
 	for r := range x.rows {
-		tiles[0](&rest[0], 0, &x.row(r)[0], stride, &weight.int8.groups[whole/int8Outs*size], blocks, 1)
+		tiles[0](&rest[0], 0, &x.at(r, 0)[0], x.step, &weight.int8.groups[whole/int8Outs*size], blocks, 1)
 		copy(dst.Row(r)[whole:to], rest[:])
 	}
+}
+
+// mulUnpacked sets outputs of dst from from on, sixteen at a time as far as to, and
+// returns where it ended. Weights are unpacked for all rows whose activations stay in
+// the second-level cache.
+func (w *Worker) mulUnpacked(dst Matrix, x rounded, weight Weight, from, to int) int {
+	const outs = 2 * int8Outs
+	f := weight.Format
+	unpack, tiles, size := active.int8.unpack[f], active.int8.tiles[f], groupBytes(f, weight.Cols)
+	each := f.BlockLen() / int8Block
+	most := int8Band / (tiles.bytes * each) * each
+	bands := (x.blocks + most - 1) / most
+	most = (x.blocks/each + bands - 1) / bands * each // even bands
+	room := bytesOf(grow(&w.tile, most*tiles.bytes/4))
+	end := from + (to-from)/outs*outs
+	panel := max(1, int8Panel/(most*x.step)) * x.tile
+	span := end - from // outputs that one band of columns is multiplied with, then the next
+	if x.rows <= panel/bands {
+		span = outs // all bands of activations stay in the cache: weights are read as they lie
+	}
+	for top := 0; top < x.rows; top += panel {
+		last := min(top+panel, x.rows)
+		for first := from; first < end; first += span {
+			for b := 0; b < x.blocks; b += most {
+				for o := first; o < min(first+span, end); o += outs {
+					blocks := min(most, x.blocks-b)
+					for g := range 2 {
+						at := (o/int8Outs+g)*size + groupBytes(f, b*int8Block)
+						unpack(&room[32*g], &weight.int8.groups[at], blocks/each)
+					}
+					for r := top; r < last; r += x.tile {
+						rows := min(x.tile, last-r)
+						tiles.mul[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.at(r, b)[0], x.step, &room[0], blocks, b)
+					}
+				}
+			}
+		}
+	}
+	return end
 }
 
 func (w *Worker) mulInt8Portable(dst Matrix, x rounded, weight Weight, from, to int) {
 	cols, blocks := weight.Cols, x.blocks
 	words := grow(&w.tile, (cols+1)/2+2*blocks)
+	hasMinima := minimaOf(weight.Format)
 	scales, minima := words[:blocks], words[blocks:2*blocks]
 	codes := unsafe.Slice((*int16)(unsafe.Pointer(&words[2*blocks])), cols)
 	for o := from; o < to; o++ {
 		int8Codes(codes, scales, minima, weight.Format, weight.Row(o))
 		for r := range x.rows {
-			dst.Row(r)[o] = int8Dot(codes, scales, minima, x.row(r))
+			dst.Row(r)[o] = int8Dot(codes, scales, minima, hasMinima, x, r)
 		}
 	}
 }
 
 // int8Dot is one output of one row.
-func int8Dot(codes []int16, scales, minima []float32, x []byte) (y float32) {
+func int8Dot(codes []int16, scales, minima []float32, hasMinima bool, x rounded, r int) (y float32) {
 	for b, d := range scales {
-		x, q := x[b*roundedBytes:][:roundedBytes], codes[b*int8Block:][:int8Block]
+		x, q := x.at(r, b)[:roundedBytes], codes[b*int8Block:][:int8Block]
 		var sum int32
 		for i, v := range x[roundedCodes:] {
 			sum += int32(q[i]) * int32(int8(v))
 		}
-		scale := math.Float32frombits(binary.LittleEndian.Uint32(x))
-		y += float32(float32(sum) * float32(d*scale))
-		if m := minima[b]; m != 0 {
-			y += float32(m * math.Float32frombits(binary.LittleEndian.Uint32(x[roundedSum:])))
+		y = fma32(float32(sum), d*math.Float32frombits(word32(x)), y)
+		if hasMinima {
+			y = fma32(minima[b], math.Float32frombits(word32(x[roundedSum:])), y)
 		}
 	}
 	return y
 }
 
+// fma32 is a·b + c, rounded once: in float64 the product is exact, and a sum that is
+// not is made odd, so that its second rounding is that of the exact one (Boldo and
+// Melquiond, 2008).
+func fma32(a, b, c float32) float32 {
+	p, d := float64(a)*float64(b), float64(c)
+	s := p + d
+	t := s - p
+	lost := (p - (s - t)) + (d - t)
+	if bits := math.Float64bits(s); bits%2 == 0 && (lost > 0 || lost < 0) {
+		if (lost > 0) == (s > 0) {
+			bits++
+		} else {
+			bits--
+		}
+		s = math.Float64frombits(bits)
+	}
+	return float32(s)
+}
+
+// minimaOf reports whether codes of a format are multiplied without their minimum.
+func minimaOf(f Format) bool {
+	switch f {
+	case Q4_1, Q5_1, Q4_K, Q5_K:
+		return true
+	}
+	return false
+}
+
 // int8Codes unpacks a row: what its activations are multiplied by as integers, and
-// for each 32 of them the scale and the minimum, 0 where the format has none.
+// for each 32 of them the scale and, where the format has one, the minimum.
 func int8Codes(codes []int16, scales, minima []float32, f Format, row []byte) {
-	clear(minima)
 	n := f.BlockLen()
 	for b := range len(codes) / n {
 		block, q, at := row[b*f.BlockBytes():][:f.BlockBytes()], codes[b*n:][:n], b*n/int8Block
 		unpackCodes(q, f, block)
+		for i := range q {
+			q[i] -= offsetOf(f)
+		}
 		switch f {
-		case Q4_1, Q5_1:
-			minima[at] = half(block[2:])
-			fallthrough
 		case Q8_0, Q4_0, Q5_0:
 			scales[at] = half(block)
-			if f == Q4_0 || f == Q5_0 {
-				for i := range q {
-					q[i] -= int16(offsetOf(f))
-				}
-			}
+		case Q4_1, Q5_1:
+			scales[at] = half(block)
+			minima[at] = half(block[2:]) + float32(offsetOf(f))*scales[at]
 		case Q4_K, Q5_K:
 			d, dmin := half(block), half(block[2:])
 			for j := range 8 {
 				sc, mn := scaleMinK4(j, block[4:16])
-				scales[at+j], minima[at+j] = d*float32(sc), -(dmin * float32(mn))
+				scales[at+j] = d * float32(sc)
+				minima[at+j] = -float32(dmin * float32(mn))
+				if offset := offsetOf(f); offset > 0 {
+					minima[at+j] += float32(offset) * scales[at+j]
+				}
 			}
 		case Q6_K:
 			for j := range 8 {
 				scales[at+j] = half(block[208:])
 			}
 			for i := range q {
-				q[i] = (q[i] - 32) * int16(int8(block[192+i/16]))
+				q[i] *= int16(int8(block[192+i/16]))
 			}
 		}
 	}
 }
 
-// offsetOf is what is taken off the codes of a format whose blocks have no minimum.
-func offsetOf(f Format) int {
+// offsetOf is what is taken off the codes of a format.
+func offsetOf(f Format) int16 {
 	switch f {
 	case Q4_0:
 		return 8
-	case Q5_0:
+	case Q5_0, Q5_1, Q5_K:
 		return 16
+	case Q6_K:
+		return 32
 	}
 	return 0
 }
@@ -270,9 +396,9 @@ func (t *int8Task) Part(_ *Worker, part int) {
 }
 
 // round rounds x for products that take it so.
-func (p *Pool) round(x Matrix) rounded {
+func (p *Pool) round(x Matrix, wide bool) rounded {
 	t := &p.tasks.int8
-	t.dst, t.x = roundedIn(&p.packed, x), x
+	t.dst, t.x = roundedIn(&p.packed, x, wide), x
 	if x.Rows*x.Cols < 1<<15 {
 		t.dst.roundRows(x, 0, x.Rows)
 	} else {

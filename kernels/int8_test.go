@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"testing"
 
@@ -53,8 +54,11 @@ func activationsFor(rng *rand.Rand, x Matrix, kind int) {
 func TestInt8IsPortable(t *testing.T) {
 	each(t, func(t *testing.T) {
 		for _, f := range quantised() {
-			for i, s := range []struct{ rows, outs, cols int }{{1, 8, 256}, {4, 24, 512}, {2, 1, 256}, {3, 19, 768}, {9, 70, 256}, {6, 333, 1024}, {37, 64, 512}} {
+			for i, s := range []struct{ rows, outs, cols int }{{1, 8, 256}, {4, 24, 512}, {2, 1, 256}, {3, 19, 768}, {9, 70, 256}, {6, 333, 1024}, {37, 64, 512}, {170, 24, 1024}} {
 				for kind := range 4 {
+					if kind > 0 && s.rows > 100 {
+						break // portable Go takes long
+					}
 					rng := rand.New(rand.NewPCG(uint64(f), uint64(i)))
 					x, xGuards := guarded(rng, s.rows, s.cols, 3)
 					activationsFor(rng, x, kind)
@@ -120,12 +124,12 @@ func TestInt8Oracle(t *testing.T) {
 			weight := randomWeight(rng, f, 33, 768)
 			got := NewMatrix(5, 33)
 			new(Worker).MatMul(got, x, rounding(weight))
-			in := roundedIn(new([]float32), x)
+			in := roundedIn(new([]float32), x, false)
 			in.roundRows(x, 0, x.Rows)
 			near := NewMatrix(5, 768)
 			for r := range x.Rows {
 				for b := range in.blocks {
-					block := in.row(r)[b*roundedBytes:][:roundedBytes]
+					block := in.at(r, b)[:roundedBytes]
 					var scale [1]float32
 					Decode(scale[:], F32, block)
 					for i, q := range block[roundedCodes:] {
@@ -163,7 +167,7 @@ func TestInt8Round(t *testing.T) {
 			copy(x.Data, row)
 			want := make([]byte, roundedBytes)
 			roundBlock(want, x.Data)
-			in := roundedIn(new([]float32), x)
+			in := roundedIn(new([]float32), x, false)
 			in.roundRows(x, 0, 1)
 			if !Finite(x.Data) {
 				y := NewMatrix(1, 8)
@@ -178,6 +182,34 @@ func TestInt8Round(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A multiply-add in portable Go rounds once: also where the sum lies next to the middle
+// of two values, is denormal, or is no number.
+func TestFma32(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	value := func() float32 {
+		v := math.Float32frombits(rng.Uint32())
+		if rng.IntN(2) == 0 { // of few bits, so that sums are ties
+			v = float32(math.Ldexp(float64(rng.IntN(1<<13)-1<<12), rng.IntN(50)-25))
+		}
+		return v
+	}
+	for range 200000 {
+		a, b, c := value(), value(), value()
+		got := fma32(a, b, c)
+		if !Finite([]float32{a, b, c}) {
+			if want := a*b + c; got != want && !(got != got && want != want) {
+				t.Fatalf("%v·%v + %v is %v, and not %v", a, b, c, got, want)
+			}
+			continue
+		}
+		exact := new(big.Float).SetPrec(2000).SetFloat64(float64(a) * float64(b))
+		exact.Add(exact, new(big.Float).SetFloat64(float64(c)))
+		if want, _ := exact.Float32(); got != want {
+			t.Fatalf("%v·%v + %v is %v, and not %v", a, b, c, got, want)
+		}
+	}
 }
 
 // A float format has no such products, and a span or gradient reads what is stored.

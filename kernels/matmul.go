@@ -16,7 +16,7 @@ func (p *Pool) MatMul(dst, x Matrix, w Weight) {
 	t := &p.tasks.matMul
 	t.x, t.pack = x, nil
 	if w.int8 != nil {
-		t.rounded = p.round(x)
+		t.rounded = p.round(x, takesWide(w))
 	} else if pack := active.pack; pack != nil && pack.use(w) && !x.Empty() {
 		t.pack = pack
 		t.packed = grow(&p.packed, pack.size(w, x.Rows))
@@ -61,7 +61,7 @@ func (p *Pool) MatMuls(x Matrix, products ...Product) {
 		parts = t.add(m, p.Threads())
 	}
 	if slices.ContainsFunc(products, roundsActivations) {
-		t.rounded = p.round(x)
+		t.rounded = p.round(x, slices.ContainsFunc(products, func(m Product) bool { return takesWide(m.W) }))
 	}
 	p.Run(parts, t)
 }
@@ -81,7 +81,7 @@ func allInt8(products []Product) bool {
 func (w *Worker) MatMul(dst, x Matrix, weight Weight) {
 	checkMatMul(dst, x, weight)
 	if weight.int8 != nil {
-		in := roundedIn(&w.packed, x)
+		in := roundedIn(&w.packed, x, takesWide(weight))
 		in.roundRows(x, 0, x.Rows)
 		w.mulInt8(dst, in, weight, 0, weight.Rows)
 		return
@@ -95,7 +95,7 @@ func PackedBytes(rows int, weights ...Weight) (ofRows, ofWeights int) {
 	tiles := 0
 	for _, w := range weights {
 		if w.Format.BlockLen() > 1 { // Int8 may be asked for
-			ofRows = max(ofRows, rows*(w.Cols/int8Block)*roundedBytes/4)
+			ofRows = max(ofRows, roundedSize(rows, w.Cols, true))
 		}
 		if pack := active.pack; pack != nil {
 			ofRows = max(ofRows, pack.size(w, rows))

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -14,5 +15,32 @@ func TestMeasurePeak(t *testing.T) {
 			t.Errorf("%+v", peak)
 		}
 		t.Logf("%.0f GFLOP/s, %.1f GB/s", peak.GFLOPS, peak.GBps)
+	})
+}
+
+// What a product reads is the weight as it is stored, or as it is laid out for
+// rounded activations.
+func TestRead(t *testing.T) {
+	each(t, func(t *testing.T) {
+		for _, threads := range []int{1, 3} {
+			p := NewPool(threads)
+			for _, f := range Formats() {
+				w := randomWeight(rand.New(rand.NewPCG(1, 2)), f, 48, 256)
+				stored, laid := len(w.Data), w.Int8Bytes()
+				if laid == 0 {
+					laid = stored
+				}
+				if active.peak == nil {
+					stored, laid = 0, 0
+				}
+				if got := p.Read(w); got != stored/512*512 {
+					t.Errorf("%s: %d bytes of %d", f, got, stored)
+				}
+				if got := p.Read(rounding(w)); got != laid/512*512 {
+					t.Errorf("%s, laid out anew: %d bytes of %d", f, got, laid)
+				}
+			}
+			p.Close()
+		}
 	})
 }

@@ -248,6 +248,7 @@ type tasks struct {
 	matMul      matMulTask
 	pack        packTask
 	int8        int8Task
+	read        readTask
 	lanes       laneTask
 	inputGrad   inputGradTask
 	weightGrad  weightGradTask

@@ -94,12 +94,13 @@ func weightsOf(m models.Model) (all []func() []kernels.Weight) {
 }
 
 // share is the part of the limit that binds a product, whichever it is nearer
-// to: multiply-adds or memory. Zero where the peak cannot be measured.
+// to: multiply-adds, or a plain read of its weights. Zero where the peak cannot be
+// measured.
 func (p *product) share(peak kernels.Peak) float64 {
-	if peak.GFLOPS == 0 || peak.GBps == 0 {
+	if peak.GFLOPS == 0 || p.ReadGBPS == 0 {
 		return 0
 	}
-	return max(p.GFLOPS/peak.GFLOPS, p.GBPS/peak.GBps)
+	return max(p.GFLOPS/peak.GFLOPS, p.GBPS/p.ReadGBPS)
 }
 
 // coldBytes is more than a last-level cache holds.
@@ -131,21 +132,30 @@ func (b *benchCommand) product(pool *kernels.Pool, weights []kernels.Weight, row
 	for i := range x.Data {
 		x.Data[i] = float32(i%13) - 6
 	}
-	var took []float64
 	next := 0
-	pool.MatMul(y, x, w)
-	for range b.Repetitions {
+	timed := func(do func(w kernels.Weight)) float64 { // of one weight after another
 		start, calls := time.Now(), 0
 		for time.Since(start) < 20*time.Millisecond {
-			pool.MatMul(y, x, weights[next%len(weights)])
+			do(weights[next%len(weights)])
 			next, calls = next+1, calls+1
 		}
-		took = append(took, time.Since(start).Seconds()/float64(calls))
+		return time.Since(start).Seconds() / float64(calls)
+	}
+	var took, reads []float64
+	read := pool.Read(w)
+	pool.MatMul(y, x, w)
+	for range b.Repetitions {
+		took = append(took, timed(func(w kernels.Weight) { pool.MatMul(y, x, w) }))
+		reads = append(reads, timed(func(w kernels.Weight) { pool.Read(w) }))
+	}
+	bytes := read
+	if read == 0 {
+		bytes = len(w.Data)
 	}
 	seconds := median(took)
 	return product{
 		Format: w.Format.String(), Inputs: w.Cols, Outputs: w.Rows, Rows: rows, Microseconds: seconds * 1e6,
 		GFLOPS: 2 * float64(rows) * float64(w.Rows) * float64(w.Cols) / seconds / 1e9,
-		GBPS:   float64(len(w.Data)) / seconds / 1e9,
+		GBPS:   float64(bytes) / seconds / 1e9, ReadGBPS: float64(read) / median(reads) / 1e9,
 	}
 }

@@ -25,7 +25,7 @@ func decoders(s isa) {
 // decoder generates the decoder of a format, so many values at a time, which
 // count for one, or for each of them, in n.
 func decoder(s isa, f stored, values int, doc string, counted int) {
-	opened := f.begin("decode"+f.name+s.suffix, decodeSignature, 1)[0]
+	opened := f.begin(s, "decode"+f.name+s.suffix, decodeSignature, 1)[0]
 	Doc(doc)
 	Pragma("noescape")
 	dst, src, n := args3()

@@ -18,7 +18,8 @@ type stored struct {
 	values, bytes int // of a block
 	// open reads what the block at m shares, and returns what widens the i-th
 	// vector of a part of the block, to be called in order.
-	open func(s isa, m Mem, to scratch) func(i int) vec
+	open  func(s isa, m Mem, to scratch) func(i int) vec
+	fifth bool // bits of codes lie apart, and AVX2 puts them together in scratch
 }
 
 // partValues are widened at a time: a k-quant's block has four parts.
@@ -39,14 +40,17 @@ func (t scratch) inPart(disp int, scale uint8) Mem {
 }
 
 // begin begins a function with scratch for so many blocks.
-func (f stored) begin(name, signature string, blocks int) []scratch {
+func (f stored) begin(s isa, name, signature string, blocks int) []scratch {
 	all := make([]scratch, blocks)
-	if f.values == 32 {
+	if f.values == 32 && (!f.fifth || s.wide) {
 		TEXT(name, NOSPLIT, signature)
 		return all
 	}
 	TEXT(name, 0, signature)
-	base, part := GP64(), GP64()
+	base, part := GP64(), reg.Register(nil)
+	if f.values > 32 {
+		part = GP64()
+	}
 	LEAQ(AllocLocal(blocks*scratchBytes+64).Offset(64), base)
 	ANDQ(I32(-64), base)
 	for i := range all {
@@ -70,17 +74,17 @@ func (f stored) eachPart(t scratch, body func()) {
 }
 
 var storedFormats = append([]stored{
-	{"F32", 32, 128, func(s isa, m Mem, _ scratch) func(int) vec {
+	{name: "F32", values: 32, bytes: 128, open: func(s isa, m Mem, _ scratch) func(int) vec {
 		return func(i int) vec { return s.load(m.Offset(i * s.bytes())) }
 	}},
-	{"F16", 32, 64, func(s isa, m Mem, _ scratch) func(int) vec {
+	{name: "F16", values: 32, bytes: 64, open: func(s isa, m Mem, _ scratch) func(int) vec {
 		return func(i int) vec {
 			v := s.newRegister()
 			VCVTPH2PS(m.Offset(i*s.bytes()/2), v)
 			return v
 		}
 	}},
-	{"BF16", 32, 64, func(s isa, m Mem, _ scratch) func(int) vec {
+	{name: "BF16", values: 32, bytes: 64, open: func(s isa, m Mem, _ scratch) func(int) vec {
 		return func(i int) vec {
 			v := s.newRegister()
 			VPMOVZXWD(m.Offset(i*s.bytes()/2), v)
@@ -88,7 +92,7 @@ var storedFormats = append([]stored{
 			return v
 		}
 	}},
-	{"Q8_0", 32, 34, func(s isa, m Mem, _ scratch) func(int) vec {
+	{name: "Q8_0", values: 32, bytes: 34, open: func(s isa, m Mem, _ scratch) func(int) vec {
 		d := s.half(m)
 		return func(i int) vec {
 			v := s.newRegister()
@@ -98,7 +102,7 @@ var storedFormats = append([]stored{
 			return v
 		}
 	}},
-	{"Q4_0", 32, 18, func(s isa, m Mem, _ scratch) func(int) vec {
+	{name: "Q4_0", values: 32, bytes: 18, open: func(s isa, m Mem, _ scratch) func(int) vec {
 		d := s.half(m)
 		if s.wide {
 			table := s.load(counting(-8))
@@ -109,7 +113,7 @@ var storedFormats = append([]stored{
 		VMULPS(constant(-8), d, least)
 		return s.nibbles(m.Offset(2), d, least)
 	}},
-	{"Q4_1", 32, 20, func(s isa, m Mem, _ scratch) func(int) vec {
+	{name: "Q4_1", values: 32, bytes: 20, open: func(s isa, m Mem, _ scratch) func(int) vec {
 		d, least := s.half(m), s.half(m.Offset(2))
 		if s.wide {
 			table := s.load(counting(0))
@@ -118,14 +122,14 @@ var storedFormats = append([]stored{
 		}
 		return s.nibbles(m.Offset(4), d, least)
 	}},
-	{"Q5_0", 32, 22, func(s isa, m Mem, _ scratch) func(int) vec {
+	{name: "Q5_0", values: 32, bytes: 22, fifth: true, open: func(s isa, m Mem, to scratch) func(int) vec {
 		d, least := s.half(m), s.newRegister()
 		VMULPS(constant(-16), d, least)
-		return s.fives(m.Offset(2), d, least)
+		return s.fives(m.Offset(2), to, d, least)
 	}},
-	{"Q5_1", 32, 24, func(s isa, m Mem, _ scratch) func(int) vec {
+	{name: "Q5_1", values: 32, bytes: 24, fifth: true, open: func(s isa, m Mem, to scratch) func(int) vec {
 		d, least := s.half(m), s.half(m.Offset(2))
-		return s.fives(m.Offset(4), d, least)
+		return s.fives(m.Offset(4), to, d, least)
 	}},
 }, storedKQuants...)
 
@@ -177,7 +181,7 @@ func (s isa) nibbles(m Mem, d, least vec) func(i int) vec {
 
 // fives is nibbles for codes whose fifth bits, in order, lie at m before the
 // others.
-func (s isa) fives(m Mem, d, least vec) func(i int) vec {
+func (s isa) fives(m Mem, to scratch, d, least vec) func(i int) vec {
 	low := m.Offset(4)
 	if s.wide {
 		return func(i int) vec {
@@ -190,14 +194,22 @@ func (s isa) fives(m Mem, d, least vec) func(i int) vec {
 			return v
 		}
 	}
+	codes, upper, high := YMM(), YMM(), YMM()
+	VBROADCASTI128(low, codes)
+	VPSRLW(Imm(4), codes, upper)
+	VPBLENDD(Imm(0xf0), upper, codes, codes)
+	VPAND(bytesOf(15), codes, codes)
+	VPBROADCASTD(m, high) // to each byte the one with its bit
+	VPSHUFB(word("fifths", func(lane int) uint32 { return uint32(lane%8/2) * 0x01010101 }), high, high)
+	bit := word("eachBit", func(lane int) uint32 { return []uint32{0x08040201, 0x80402010}[lane%2] })
+	VPAND(bit, high, high)
+	VPCMPEQB(bit, high, high)
+	VPAND(bytesOf(16), high, high)
+	VPOR(high, codes, codes)
+	VMOVDQU(codes, to.at(0))
 	return func(i int) vec {
-		v, high := masked(s, widenBytes(s, low.Offset(i%2*8)), i/2*4, 15), s.newRegister()
-		bit := word(fmt.Sprintf("bits%d", i), func(lane int) uint32 { return 1 << (8*i + lane%8) })
-		VPBROADCASTD(m, high)
-		VPAND(bit, high, high)
-		VPCMPEQD(bit, high, high)
-		VPAND(integers(16), high, high)
-		VPOR(high, v, v)
+		v := s.newRegister()
+		VPMOVZXBD(to.at(8*i), v)
 		VCVTDQ2PS(v, v)
 		VFMADD213PS(least, d, v)
 		return v
@@ -240,7 +252,7 @@ const ahead = 8192
 
 func fuse(s isa, f stored, rows int) {
 	outs := s.fusedOuts(rows)
-	opened := f.begin(fmt.Sprintf("fused%s_%d%s", f.name, rows, s.suffix),
+	opened := f.begin(s, fmt.Sprintf("fused%s_%d%s", f.name, rows, s.suffix),
 		"func(dst *float32, dstStride int, x *float32, xStride int, w *byte, cols, block, outs int)", outs)
 	Doc(fmt.Sprintf("dot%dx%d of weights widened from %s, for blocks of columns whose sums are added in order.", rows, outs, f.name),
 		fmt.Sprintf("cols and block are multiples of %d, outs of %d.", f.values, outs))

@@ -10,10 +10,10 @@ import (
 // The k-quants as decoders and fused products read them. To open a block is to
 // write its scales to scratch as float32, and its codes as bytes.
 var storedKQuants = []stored{
-	{"Q4_K", 256, 144, openAffine(kCodes{low: 16, place: halvesApart})},
-	{"Q5_K", 256, 176, openAffine(kCodes{low: 48, place: halvesApart, mask: 16,
+	{name: "Q4_K", values: 256, bytes: 144, open: openAffine(kCodes{low: 16, place: halvesApart})},
+	{name: "Q5_K", values: 256, bytes: 176, open: openAffine(kCodes{low: 48, place: halvesApart, mask: 16,
 		high: func(half, at int) (int, int) { return 16, at/32*2 + half }})},
-	{"Q6_K", 256, 210, openQ6K},
+	{name: "Q6_K", values: 256, bytes: 210, open: openQ6K},
 }
 
 // An opened block: 64 bytes of scales, 256 of codes.

@@ -24,7 +24,7 @@ func rowSums(s isa) {
 }
 
 func rowSum(s isa, f stored) {
-	opened := f.begin("addRows"+f.name+s.suffix, "func(dst, a *float32, x *byte, stride, n int)", 1)[0]
+	opened := f.begin(s, "addRows"+f.name+s.suffix, "func(dst, a *float32, x *byte, stride, n int)", 1)[0]
 	Doc("for i := range 8 { for j := range n { dst[j] += a[i] * Decode("+f.name+", x + i*stride)[j] } } // fused,",
 		"for n a multiple of 32.")
 	Pragma("noescape")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/peft-serve/peft-serve/internal/sample"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -142,7 +143,7 @@ func (b *benchCommand) product(pool *kernels.Pool, weights []kernels.Weight, row
 		}
 		took = append(took, time.Since(start).Seconds()/float64(calls))
 	}
-	seconds := median(took)
+	seconds := sample.Median(took)
 	return product{
 		Format: w.Format.String(), Inputs: w.Cols, Outputs: w.Rows, Rows: rows, Microseconds: seconds * 1e6,
 		GFLOPS: 2 * float64(rows) * float64(w.Rows) * float64(w.Cols) / seconds / 1e9,

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/internal/processor"
+	"github.com/peft-serve/peft-serve/internal/sample"
 )
 
 // measureMix is concurrent requests: all on the base, all on one adapter, and
@@ -43,21 +45,24 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 		return err
 	}
 	defer func() { r.Stretch = d.engine.Snapshot().Stretch }()
-	return b.compare(variants(b.Requests, names), b.Prompt, r, func(round int, v load) (measured, error) {
+	return b.compare(variants(b.Requests, names), b.Prompt, r, processor.Time, func(round int, v load) (measured, error) {
 		return d.run(ctx, b.prompts(text, round, b.Requests, b.Prompt), v.adapters, b.Generate)
 	})
 }
 
 // compare measures the variants interleaved, in turns of one order and the other, and
-// reports their medians, and of the ratio to the first of them in the same turn.
-func (b *benchCommand) compare(all []load, length int, r *report, run func(round int, v load) (measured, error)) error {
+// reports their medians, and of the ratio to the first of them in the same turn. spent is
+// the processor time, so far, of who answers; 0: unknown.
+func (b *benchCommand) compare(all []load, length int, r *report, spent func() time.Duration, run func(round int, v load) (measured, error)) error {
 	rows := make([]mix, len(all))
 	for i := range b.Repetitions + 1 {
 		for j := range all {
 			if i%2 == 1 {
 				j = len(all) - 1 - j
 			}
+			had := spent()
 			m, err := run(i*len(all)+j, all[j])
+			took := spent() - had
 			if err != nil {
 				return err
 			}
@@ -66,6 +71,9 @@ func (b *benchCommand) compare(all []load, length int, r *report, run func(round
 			}
 			first, last := extremes(m.first)
 			rows[j].rates = append(rows[j].rates, rate(m.tokens, m.wall))
+			if took > 0 {
+				rows[j].processors = append(rows[j].processors, rate(m.tokens, took))
+			}
 			rows[j].firsts = append(rows[j].firsts, first.Seconds())
 			rows[j].lasts = append(rows[j].lasts, last.Seconds())
 		}
@@ -73,15 +81,18 @@ func (b *benchCommand) compare(all []load, length int, r *report, run func(round
 	for j, v := range all {
 		m := &rows[j]
 		m.Name, m.Requests, m.Prompt, m.Generate = v.name, b.Requests, length, b.Generate
-		m.TokensPerSecond, m.FirstToken, m.LastFirstToken = median(m.rates), median(m.firsts), median(m.lasts)
+		m.TokensPerSecond, m.FirstToken, m.LastFirstToken = sample.Median(m.rates), sample.Median(m.firsts), sample.Median(m.lasts)
 		m.Samples = m.rates
+		if len(m.processors) > 0 {
+			m.TokensPerProcessorSecond = sample.Median(m.processors)
+		}
 		ratios := make([]float64, len(m.rates))
 		for i, rate := range m.rates {
 			ratios[i] = rate / rows[0].rates[i]
 		}
-		m.Ratio = median(ratios)
+		m.Ratio = sample.Median(ratios)
 		if j > 0 {
-			m.Interval = interval(ratios)
+			m.Interval = sample.Interval(ratios)
 		}
 	}
 	r.Mix = rows

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/peft-serve/peft-serve/internal/processor"
 )
 
 // target is a running OpenAI-compatible server.
@@ -26,6 +28,9 @@ type target struct {
 // measureServer drives a server with the load that measureMix gives the
 // engine: the same prompts, as token ids, and the same adapters in turn.
 func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
+	if err := b.validatePID(); err != nil {
+		return err
+	}
 	t := &target{url: strings.TrimSuffix(strings.TrimSuffix(b.URL, "/"), "/v1"), key: b.Key, base: b.Model, adapters: b.Models, loraField: b.LoraField}
 	if err := t.discover(ctx); err != nil {
 		return err
@@ -67,9 +72,29 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 		}
 		all = append(all, load{name: "schema", adapters: make([]string, b.Requests), schema: schema})
 	}
-	return b.compare(all, length, r, func(round int, v load) (measured, error) {
+	return b.compare(all, length, r, b.spentByServer, func(round int, v load) (measured, error) {
 		return t.run(ctx, b.prompts(text, round, b.Requests, length), v, b.Generate)
 	})
+}
+
+// validatePID reports a --pid whose processor time is not told.
+func (b *benchCommand) validatePID() error {
+	if b.PID == 0 {
+		return nil
+	}
+	if _, err := processor.TimeOf(b.PID); err != nil {
+		return fmt.Errorf("--pid: %w", err)
+	}
+	return nil
+}
+
+// spentByServer is what the process of --pid has had so far; 0: unknown.
+func (b *benchCommand) spentByServer() time.Duration {
+	if b.PID == 0 {
+		return 0
+	}
+	spent, _ := processor.TimeOf(b.PID) // a process that has ended answers nothing either
+	return spent
 }
 
 // discover asks for the names that were not given.

@@ -42,9 +42,11 @@ func (b *bench) model(ctx context.Context, name string) error {
 		{oursRounded, []string{prefill, decode}, func(ctx context.Context, _ int) (map[string]float64, error) {
 			return b.ours(ctx, path, "i8")
 		}},
-		{llama, []string{prefill, decode}, func(ctx context.Context, _ int) (map[string]float64, error) {
+	}
+	if b.llama != "" {
+		all = append(all, engine{llama, []string{prefill, decode}, func(ctx context.Context, _ int) (map[string]float64, error) {
 			return b.theirs(ctx, filepath.Join(b.llama, "llama-bench"), path, "--no-warmup")
-		}},
+		}})
 	}
 	if b.ik != "" {
 		all = append(all, engine{ik, []string{prefill, decode}, func(ctx context.Context, _ int) (map[string]float64, error) {

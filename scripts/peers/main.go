@@ -3,7 +3,7 @@
 // 95 % intervals of the paired ratios. It is run in the repository's folder, with the
 // programs in bin/.
 //
-//	go run ./scripts/peers run -llama DIR [-ik DIR] MODEL ...   take the turns that are not there yet, and print the table
+//	go run ./scripts/peers run -llama DIR -ik DIR MODEL ...   take the turns that are not there yet, and print the table
 //	go run ./scripts/peers table                                print the table of those that are there
 //
 // A MODEL is a GGUF file, or SIZE:FORMAT such as 1b:q4_0, a base of random weights that
@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	b := &bench{out: out, log: os.Stderr}
 	var time string
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	flags.StringVar(&b.llama, "llama", "", "folder of llama.cpp's programs")
+	flags.StringVar(&b.llama, "llama", "", "folder of llama.cpp's programs; empty: without it")
 	flags.StringVar(&b.ik, "ik", "", "folder of ik_llama.cpp's programs; empty: without it")
 	flags.StringVar(&b.bin, "bin", "bin", "folder of this project's programs")
 	flags.StringVar(&b.work, "work", ".base/peers", "folder of the turns, and of what is made for them")
@@ -72,8 +72,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if args[0] == "run" {
-		if b.llama == "" || flags.NArg() == 0 {
-			return fmt.Errorf("name the folder of llama.cpp's programs with -llama, and at least one model behind the flags")
+		if b.llama == "" && b.ik == "" || flags.NArg() == 0 {
+			return fmt.Errorf("name the folder of a peer's programs with -llama or -ik, and at least one model behind the flags")
+		}
+		if b.adapters && b.llama == "" {
+			return fmt.Errorf("-adapters are measured beside llama.cpp: name its folder with -llama")
 		}
 		for _, name := range flags.Args() {
 			if err := b.model(ctx, name); err != nil {

@@ -135,7 +135,7 @@ func start(ctx context.Context, url string, command []string) (*server, error) {
 	for {
 		select {
 		case err := <-s.ended:
-			return nil, fmt.Errorf("%s ended before it was healthy: %v", strings.Join(command, " "), err)
+			return nil, errors.Join(fmt.Errorf("%s ended before it was healthy", strings.Join(command, " ")), err)
 		case <-time.After(200 * time.Millisecond):
 		}
 		if r, err := http.Get(url + "/health"); err == nil {
@@ -147,12 +147,12 @@ func start(ctx context.Context, url string, command []string) (*server, error) {
 	}
 }
 
-// stop ends it. What a server says of its end is no matter here.
+// stop ends it.
 func (s *server) stop() error {
 	if err := s.command.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	<-s.ended
+	_ = <-s.ended // what it says of its end is no matter here
 	return nil
 }
 

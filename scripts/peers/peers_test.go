@@ -134,5 +134,5 @@ func TestFailingProgram(t *testing.T) {
 	require.ErrorContains(t, err, "sh -c")
 	require.ErrorContains(t, err, "exit status 3\nno such model")
 	_, err = start(t.Context(), "http://127.0.0.1:1", []string{"sh", "-c", "exit 3"})
-	require.ErrorContains(t, err, "sh -c exit 3 ended before it was healthy: exit status 3")
+	require.ErrorContains(t, err, "sh -c exit 3 ended before it was healthy\nexit status 3")
 }

@@ -122,20 +122,24 @@ func (b *bench) asked(ctx context.Context, s *server, round int, flags []string)
 type server struct {
 	url     string
 	command *exec.Cmd
-	ended   chan error
+	ended   chan struct{}
+	err     error // what it ended with
 }
 
 // start starts a server and waits until it is healthy.
 func start(ctx context.Context, url string, command []string) (*server, error) {
-	s := &server{url: url, command: exec.CommandContext(ctx, command[0], command[1:]...), ended: make(chan error, 1)}
+	s := &server{url: url, command: exec.CommandContext(ctx, command[0], command[1:]...), ended: make(chan struct{})}
 	if err := s.command.Start(); err != nil {
 		return nil, err
 	}
-	go func() { s.ended <- s.command.Wait() }()
+	go func() {
+		s.err = s.command.Wait()
+		close(s.ended)
+	}()
 	for {
 		select {
-		case err := <-s.ended:
-			return nil, errors.Join(fmt.Errorf("%s ended before it was healthy", strings.Join(command, " ")), err)
+		case <-s.ended:
+			return nil, errors.Join(fmt.Errorf("%s ended before it was healthy", strings.Join(command, " ")), s.err)
 		case <-time.After(200 * time.Millisecond):
 		}
 		if r, err := http.Get(url + "/health"); err == nil {
@@ -152,7 +156,7 @@ func (s *server) stop() error {
 	if err := s.command.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	_ = <-s.ended // what it says of its end is no matter here
+	<-s.ended // what it says of its end is no matter here
 	return nil
 }
 

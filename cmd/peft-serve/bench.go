@@ -48,6 +48,7 @@ type benchCommand struct {
 	Key       string   `group:"http" local:"" placeholder:"KEY" help:"Its API key"`
 	Model     string   `group:"http" local:"" placeholder:"NAME" help:"Its base's name; by default the first of /v1/models"`
 	Models    []string `group:"http" local:"" placeholder:"NAME" sep:"none" help:"Its adapters' names; by default those of /v1/models that have a parent"`
+	PID       int      `name:"pid" group:"http" local:"" placeholder:"N" default:"0" help:"Tell tokens a second of processor time too, that of process N, which is the server, on this machine (Linux)"`
 	Schema    string   `group:"http" local:"" placeholder:"FILE" help:"Measure answers kept to this JSON schema too, in turn with free ones; one that no short answer satisfies, since free ones do not end early"`
 	LoraField bool     `group:"http" local:"" help:"Select adapters as llama.cpp's server does, by lora: [{id, scale}] in the body, ids from 0"`
 
@@ -85,7 +86,7 @@ func (b *benchCommand) validate(wrong *faults) {
 		value, smallest int
 	}{
 		{"prompt", b.Prompt, 0}, {"generate", b.Generate, 1}, {"repetitions", b.Repetitions, 1}, {"requests", b.Requests, 1},
-		{"adapters", b.Adapters, 0}, {"many", b.Many, 0}, {"windows", b.Windows, 1}, {"rank", b.Rank, 1},
+		{"adapters", b.Adapters, 0}, {"many", b.Many, 0}, {"windows", b.Windows, 1}, {"rank", b.Rank, 1}, {"pid", b.PID, 0},
 	} {
 		if n.value < n.smallest {
 			wrong.add("--%s: %d is below %d", n.name, n.value, n.smallest)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/internal/processor"
+	"github.com/peft-serve/peft-serve/internal/sample"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/runtime"
 )
@@ -222,7 +223,7 @@ func (t *texts) measure(ctx context.Context, loads []classifyLoad, rounds int) (
 		}
 	}
 	for _, l := range loads {
-		l.Each = median(l.Samples)
+		l.Each = sample.Median(l.Samples)
 		if at := slices.IndexFunc(rows, func(r classified) bool { return r.Name == l.Beside }); at >= 0 {
 			l.Ratio = l.Each / rows[at].Each
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/peft-serve/peft-serve/internal/processor"
 	"github.com/peft-serve/peft-serve/models"
 )
 
@@ -30,24 +29,19 @@ func (b *benchCommand) measureEncoding(ctx context.Context, d *bed, r *report) e
 	for i := range batch.Rows() {
 		batch.Out = append(batch.Out, int32(i))
 	}
-	var clock, processors []float64
+	encode := phase{name: "encode", tokens: batch.Rows()}
 	for i := range b.Repetitions + 1 { // the first warms caches and is not counted
 		if ctx.Err() != nil {
 			return nil
 		}
-		began, had := time.Now(), processor.Time()
-		pass.Free(d.base.model.Forward(pass, &batch, nil))
-		if i > 0 {
-			clock = append(clock, rate(batch.Rows(), time.Since(began)))
-			if spent := processor.Time() - had; spent > 0 {
-				processors = append(processors, rate(batch.Rows(), spent))
-			}
+		if err := encode.run(i > 0, func() (measured, error) {
+			began := time.Now()
+			pass.Free(d.base.model.Forward(pass, &batch, nil))
+			return measured{wall: time.Since(began)}, nil
+		}); err != nil {
+			return err
 		}
 	}
-	s := speed{Phase: "encode", Tokens: batch.Rows(), TokensPerSecond: median(clock), Samples: clock}
-	if len(processors) > 0 {
-		s.TokensPerProcessorSecond = median(processors)
-	}
-	r.Speed = []speed{s}
+	r.Speed = []speed{encode.speed()}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/adapters"
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/internal/sample"
 )
 
 // The grid of adapters as people train them.
@@ -125,7 +126,7 @@ func (b *benchCommand) gridRow(ctx context.Context, d *bed, text []int32, rank i
 		cell := &cells[i]
 		cell.Rank, cell.Targets, cell.Adapters, cell.Requests, cell.AdapterBytes = rank, strings.Join(targets, ","), n, b.gridRequests(n), bytes
 		cell.BaseSamples = bases[cell.Requests]
-		cell.TokensPerSecond, cell.BaseTokensPerSecond = median(cell.Samples), median(cell.BaseSamples)
+		cell.TokensPerSecond, cell.BaseTokensPerSecond = sample.Median(cell.Samples), sample.Median(cell.BaseSamples)
 		cell.Ratio = cell.TokensPerSecond / cell.BaseTokensPerSecond
 	}
 	r.Grid = append(r.Grid, cells...)

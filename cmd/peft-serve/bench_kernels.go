@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/peft-serve/peft-serve/internal/sample"
 	"github.com/peft-serve/peft-serve/kernels"
 	"github.com/peft-serve/peft-serve/models"
 )
@@ -152,10 +153,10 @@ func (b *benchCommand) product(pool *kernels.Pool, weights []kernels.Weight, row
 	if read == 0 {
 		bytes = len(w.Data)
 	}
-	seconds := median(took)
+	seconds := sample.Median(took)
 	return product{
 		Format: w.Format.String(), Inputs: w.Cols, Outputs: w.Rows, Rows: rows, Microseconds: seconds * 1e6,
 		GFLOPS: 2 * float64(rows) * float64(w.Rows) * float64(w.Cols) / seconds / 1e9,
-		GBPS:   float64(bytes) / seconds / 1e9, ReadGBPS: float64(read) / median(reads) / 1e9,
+		GBPS:   float64(bytes) / seconds / 1e9, ReadGBPS: float64(read) / sample.Median(reads) / 1e9,
 	}
 }

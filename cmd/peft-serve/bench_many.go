@@ -11,6 +11,7 @@ import (
 
 	"github.com/peft-serve/peft-serve/catalogue"
 	"github.com/peft-serve/peft-serve/internal/processor"
+	"github.com/peft-serve/peft-serve/internal/sample"
 	"github.com/peft-serve/peft-serve/models"
 )
 
@@ -113,7 +114,7 @@ func (m *many) grow(ctx context.Context, n int) (row crowd, err error) {
 			}
 			samples = append(samples, (after-before).Seconds()/float64(runs))
 		}
-		return time.Duration(median(samples) * float64(time.Second)), nil
+		return time.Duration(sample.Median(samples) * float64(time.Second)), nil
 	}
 	list, err := each(max(1, 2000/n), func(int) error { m.bed.catalogue.List(); return nil })
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/internal/sample"
 )
 
 // measureMix is concurrent requests: all on the base, all on one adapter, and
@@ -79,7 +80,7 @@ func (b *benchCommand) compare(ctx context.Context, all []load, length int, r *r
 			first, last := extremes(m.first)
 			rows[j].rates = append(rows[j].rates, rate(m.tokens, m.wall))
 			if after > before {
-				rows[j].costs = append(rows[j].costs, rate(m.tokens, after-before))
+				rows[j].processors = append(rows[j].processors, rate(m.tokens, after-before))
 			}
 			rows[j].firsts = append(rows[j].firsts, first.Seconds())
 			rows[j].lasts = append(rows[j].lasts, last.Seconds())
@@ -88,11 +89,12 @@ func (b *benchCommand) compare(ctx context.Context, all []load, length int, r *r
 	for j, v := range all {
 		m := &rows[j]
 		m.Name, m.Requests, m.Prompt, m.Generate = v.name, b.Requests, length, b.Generate
-		m.TokensPerSecond, m.FirstToken, m.LastFirstToken = median(m.rates), median(m.firsts), median(m.lasts)
+		m.TokensPerSecond, m.FirstToken, m.LastFirstToken = sample.Median(m.rates), sample.Median(m.firsts), sample.Median(m.lasts)
 		m.Samples = m.rates
 		m.Ratio, m.Interval = paired(m.rates, rows[0].rates)
-		if len(m.costs) == len(m.rates) && len(rows[0].costs) == len(m.rates) {
-			m.ProcessorRatio, m.ProcessorInterval = paired(m.costs, rows[0].costs)
+		if len(m.processors) == len(m.rates) && len(rows[0].processors) == len(m.rates) {
+			m.TokensPerProcessorSecond = sample.Median(m.processors)
+			m.ProcessorRatio, m.ProcessorInterval = paired(m.processors, rows[0].processors)
 		}
 		if j == 0 { // its ratio to itself
 			m.Interval, m.ProcessorInterval = nil, nil
@@ -108,7 +110,7 @@ func paired(of, to []float64) (float64, []float64) {
 	for i := range of {
 		ratios[i] = of[i] / to[i]
 	}
-	return median(ratios), interval(ratios)
+	return sample.Median(ratios), sample.Interval(ratios)
 }
 
 func extremes(d []time.Duration) (least, most time.Duration) {

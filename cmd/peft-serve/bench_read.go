@@ -34,6 +34,7 @@ func (b *benchCommand) validateRead(wrong *faults) {
 		{"zipf", lasts && (!here || adapters), "is for the adapters of a load that lasts: give --adapters, and --rate or --clients"},
 		{"resident", lasts && here && adapters, "is for the adapters of a load that lasts here: give --adapters, and --rate or --clients"},
 		{"key model", !here, "is for --url"},
+		{"pid", !here && !heads && !lasts, "is for --url, and not for --classify, --rate and --clients"},
 		{"models schema lora-field", !here && !heads, "is for --url, and not for --classify"},
 	} {
 		for name := range strings.FieldsSeq(f.names) {

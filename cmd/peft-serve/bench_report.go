@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -48,7 +46,7 @@ type report struct {
 }
 
 // speed is tokens a second of a single request, or of an encoder's texts at once: by
-// the clock and, of an encoder, by the time that processors had spent.
+// the clock and, where the system tells it, by the time that processors had spent.
 type speed struct {
 	Phase                    string    `json:"phase"` // prefill, decode or encode
 	Tokens                   int       `json:"tokens"`
@@ -57,8 +55,9 @@ type speed struct {
 	Samples                  []float64 `json:"samples"`
 }
 
-// mix is a concurrent load: tokens generated a second over the whole run,
-// prompts included, and the first tokens of the first and the last request.
+// mix is a concurrent load: tokens generated a second over the whole run, prompts
+// included, by the clock and, where it is known, by the processor time of who answers;
+// and the first tokens of the first and the last request.
 type mix struct {
 	Name            string    `json:"name"`
 	Requests        int       `json:"requests"`
@@ -69,13 +68,14 @@ type mix struct {
 	Interval        []float64 `json:"ratio_interval,omitempty"` // of 95 %, if there were turns enough
 	// The same by processor time, which other work on the machine changes little; 0: it
 	// is not known.
-	ProcessorRatio    float64   `json:"processor_ratio_to_base,omitempty"`
-	ProcessorInterval []float64 `json:"processor_ratio_interval,omitempty"`
-	FirstToken        float64   `json:"first_ttft_seconds"`
-	LastFirstToken    float64   `json:"last_ttft_seconds"`
-	Samples           []float64 `json:"samples"`
+	TokensPerProcessorSecond float64   `json:"tokens_per_processor_second,omitempty"`
+	ProcessorRatio           float64   `json:"processor_ratio_to_base,omitempty"`
+	ProcessorInterval        []float64 `json:"processor_ratio_interval,omitempty"`
+	FirstToken               float64   `json:"first_ttft_seconds"`
+	LastFirstToken           float64   `json:"last_ttft_seconds"`
+	Samples                  []float64 `json:"samples"`
 
-	rates, costs, firsts, lasts []float64 // costs: tokens a second of processor time
+	rates, processors, firsts, lasts []float64 // processors: tokens a second of processor time
 }
 
 // product is a matrix product with cold weights. Its share is that of the
@@ -131,19 +131,7 @@ func (r *report) table(out io.Writer) error {
 		row(fmt.Sprintf("%.5f", p.Loss), fmt.Sprintf("%.4f", p.Perplexity), fmt.Sprint(p.Tokens), fmt.Sprint(p.Window))
 	}
 	r.speedTable(row)
-	if len(r.Mix) > 0 {
-		fmt.Fprintf(w, "%d requests at once, %d prompt and %d new tokens each", r.Mix[0].Requests, r.Mix[0].Prompt, r.Mix[0].Generate)
-		if r.Rank > 0 {
-			fmt.Fprintf(w, "; LoRA of rank %d, %s each in %s", r.Rank, bytesText(int64(r.AdapterBytes)), r.factors())
-		}
-		w.WriteString("\n\n")
-		row("load", "tokens/s", "of base", "95 % interval", "by processor time", "95 % interval", "first TTFT", "last TTFT")
-	}
-	for _, m := range r.Mix {
-		row(m.Name, fmt.Sprintf("%.1f", m.TokensPerSecond), fmt.Sprintf("%.1f %%", 100*m.Ratio), intervalText(m.Interval),
-			shareText(m.ProcessorRatio), intervalText(m.ProcessorInterval),
-			fmt.Sprintf("%.0f ms", 1000*m.FirstToken), fmt.Sprintf("%.0f ms", 1000*m.LastFirstToken))
-	}
+	r.mixTable(w, row)
 	r.gridTable(w, row)
 	r.classifiedTable(w, row)
 	r.manyTable(w, row)
@@ -164,46 +152,4 @@ func (r *report) table(out io.Writer) error {
 	}
 	_, err := io.WriteString(out, w.String())
 	return err
-}
-
-// shareText is empty for a share that is not known.
-func shareText(v float64) string {
-	if v == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%.1f %%", 100*v)
-}
-
-func intervalText(v []float64) string {
-	if v == nil {
-		return ""
-	}
-	return fmt.Sprintf("%.1f to %.1f %%", 100*v[0], 100*v[1])
-}
-
-// interval is one of 95 % for the median of what the measurements are of, however they
-// are distributed: from one of them to another (the sign test's). Fewer than six have
-// none.
-func interval(v []float64) []float64 {
-	sorted, n := slices.Sorted(slices.Values(v)), len(v)
-	// The logarithm of k values' chance to be below the median, and the chance of fewer.
-	log, beyond, k := -float64(n)*math.Ln2, 0.0, 0
-	for ; beyond+math.Exp(log) <= 0.025; k++ {
-		beyond += math.Exp(log)
-		log += math.Log(float64(n-k)) - math.Log(float64(k+1))
-	}
-	if k == 0 {
-		return nil
-	}
-	return []float64{sorted[k-1], sorted[n-k]}
-}
-
-// median of a few measurements.
-func median(v []float64) float64 {
-	sorted := slices.Sorted(slices.Values(v))
-	n := len(sorted)
-	if n%2 == 1 {
-		return sorted[n/2]
-	}
-	return (sorted[n/2-1] + sorted[n/2]) / 2
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/peft-serve/peft-serve/catalogue"
+	"github.com/peft-serve/peft-serve/internal/sample"
 )
 
 // scaling is what a base alone does on so many threads, and how many times as fast
@@ -85,8 +86,8 @@ func (b *benchCommand) measureScaling(ctx context.Context, c console, r *report)
 		}
 	}
 	for i := range beds {
-		s := scaling{Threads: threads(b.Threads[i]), Prefill: median(prefill[i]), Decode: median(decode[i])}
-		s.PrefillTimes, s.DecodeTimes = s.Prefill/median(prefill[0]), s.Decode/median(decode[0])
+		s := scaling{Threads: threads(b.Threads[i]), Prefill: sample.Median(prefill[i]), Decode: sample.Median(decode[i])}
+		s.PrefillTimes, s.DecodeTimes = s.Prefill/sample.Median(prefill[0]), s.Decode/sample.Median(decode[0])
 		r.Scaling = append(r.Scaling, s)
 	}
 	return nil

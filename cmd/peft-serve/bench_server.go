@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/peft-serve/peft-serve/internal/processor"
 )
 
 // target is a running OpenAI-compatible server.
@@ -26,6 +28,9 @@ type target struct {
 // measureServer drives a server with the load that measureMix gives the
 // engine: the same prompts, as token ids, and the same adapters in turn.
 func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
+	if err := b.validatePID(); err != nil {
+		return err
+	}
 	t := &target{url: strings.TrimSuffix(strings.TrimSuffix(b.URL, "/"), "/v1"), key: b.Key, base: b.Model, adapters: b.Models, loraField: b.LoraField}
 	if err := t.discover(ctx); err != nil {
 		return err
@@ -50,7 +55,7 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 	}
 	length := b.promptTokens(64)
 	if b.lasts() {
-		r.Sustained, err = b.sustain(ctx, text, names, t.processorTime, func(ctx context.Context, prompt []int32, adapter string, seen func()) (int, error) {
+		r.Sustained, err = b.sustain(ctx, text, names, b.serverClock(t), func(ctx context.Context, prompt []int32, adapter string, seen func()) (int, error) {
 			_, tokens, err := t.one(ctx, prompt, adapter, nil, b.Generate, seen)
 			return tokens, err
 		})
@@ -67,9 +72,28 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 		}
 		all = append(all, load{name: "schema", adapters: make([]string, b.Requests), schema: schema})
 	}
-	return b.compare(ctx, all, length, r, t.processorTime, func(round int, v load) (measured, error) {
+	return b.compare(ctx, all, length, r, b.serverClock(t), func(round int, v load) (measured, error) {
 		return t.run(ctx, b.prompts(text, round, b.Requests, length), v, b.Generate)
 	})
+}
+
+// validatePID reports a --pid whose processor time is not told.
+func (b *benchCommand) validatePID() error {
+	if b.PID == 0 {
+		return nil
+	}
+	if _, err := processor.TimeOf(b.PID); err != nil {
+		return fmt.Errorf("--pid: %w", err)
+	}
+	return nil
+}
+
+// serverClock is that of the process of --pid, or what the server itself tells.
+func (b *benchCommand) serverClock(t *target) processorClock {
+	if b.PID == 0 {
+		return t.processorTime
+	}
+	return func(context.Context) (time.Duration, error) { return processor.TimeOf(b.PID) }
 }
 
 // discover asks for the names that were not given.

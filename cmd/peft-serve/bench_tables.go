@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// speedTable is a base alone; of an encoder by the time of the processors too.
+// speedTable is a base alone, by the clock and by the time of the processors.
 func (r *report) speedTable(row func(cells ...string)) {
 	if len(r.Speed) == 0 {
 		return
@@ -23,6 +23,38 @@ func (r *report) speedTable(row func(cells ...string)) {
 		}
 		row(cells...)
 	}
+}
+
+// mixTable is concurrent loads, each beside the first.
+func (r *report) mixTable(w io.Writer, row func(cells ...string)) {
+	if len(r.Mix) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintf(w, "%d requests at once, %d prompt and %d new tokens each", r.Mix[0].Requests, r.Mix[0].Prompt, r.Mix[0].Generate)
+	if r.Rank > 0 {
+		_, _ = fmt.Fprintf(w, "; LoRA of rank %d, %s each in %s", r.Rank, bytesText(int64(r.AdapterBytes)), r.factors())
+	}
+	_, _ = io.WriteString(w, "\n\n")
+	heads := []string{"load", "tokens/s", "of base", "95 % interval"}
+	processors := r.Mix[0].TokensPerProcessorSecond > 0
+	if processors {
+		heads = append(heads, "tokens/processor s", "of base", "95 % interval")
+	}
+	row(append(heads, "first TTFT", "last TTFT")...)
+	for _, m := range r.Mix {
+		cells := []string{m.Name, fmt.Sprintf("%.1f", m.TokensPerSecond), fmt.Sprintf("%.1f %%", 100*m.Ratio), intervalText(m.Interval)}
+		if processors {
+			cells = append(cells, fmt.Sprintf("%.1f", m.TokensPerProcessorSecond), fmt.Sprintf("%.1f %%", 100*m.ProcessorRatio), intervalText(m.ProcessorInterval))
+		}
+		row(append(cells, fmt.Sprintf("%.0f ms", 1000*m.FirstToken), fmt.Sprintf("%.0f ms", 1000*m.LastFirstToken))...)
+	}
+}
+
+func intervalText(v []float64) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.1f to %.1f %%", 100*v[0], 100*v[1])
 }
 
 // gridTable is the grid, a line a load.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"math/big"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -351,27 +350,54 @@ func TestBenchServerThatBatches(t *testing.T) {
 	}
 }
 
+// A phase has the median of its repetitions, without the one that does not count.
+func TestPhase(t *testing.T) {
+	p := phase{name: "decode", tokens: 6}
+	for i, wall := range []time.Duration{time.Hour, time.Second, 3 * time.Second, 2 * time.Second} {
+		require.NoError(t, p.run(i > 0, func() (measured, error) { return measured{wall: wall}, nil }))
+	}
+	require.ErrorIs(t, p.run(true, func() (measured, error) { return measured{}, io.EOF }), io.EOF)
+	s := p.speed()
+	require.Equal(t, []any{"decode", 6, 3.0, []float64{6, 2, 3}}, []any{s.Phase, s.Tokens, s.TokensPerSecond, s.Samples})
+	p.processors = []float64{5, 9, 7}
+	require.Equal(t, 7.0, p.speed().TokensPerProcessorSecond)
+}
+
+// Loads are told by the time of the processors too, where that is known.
+func TestMixTable(t *testing.T) {
+	r := report{Server: "http://x", Mix: []mix{{Name: "base", Requests: 8, TokensPerSecond: 5.5, TokensPerProcessorSecond: 7.25}}}
+	b := &benchCommand{URL: "http://x", Model: "m", PID: 1 << 30} // above what Linux numbers
+	for _, processors := range []bool{true, false} {
+		var table bytes.Buffer
+		require.NoError(t, r.table(&table))
+		require.Equal(t, processors, strings.Contains(table.String(), "tokens/processor s"))
+		require.Equal(t, processors, strings.Contains(table.String(), " 7.2\n"))
+		r.Mix[0].TokensPerProcessorSecond = 0
+	}
+	require.ErrorContains(t, b.validatePID(), "--pid: there is no process 1073741824 here")
+}
+
 // A flag that nothing reads in what is measured is refused by its name, and one that
 // is read is not.
 func TestBenchReadsItsFlags(t *testing.T) {
 	flags := strings.Fields("--base=x --threads=1 --ignore-config-key=a --prompt=1 --generate=1 --seed=1 --repetitions=1 --requests=1 --rank=1 --targets=a" +
 		" --adapter-precision=q8_0 --keep=x --duration=1s --ttft=1s --tbt=1s --zipf=1 --resident=1 --key=k --model=m --models=a --lora-field" +
-		" --kv-type=f16 --prompt-share=1 --activations=i8 --windows=2 --adapter=x --text=x")
+		" --kv-type=f16 --prompt-share=1 --activations=i8 --windows=2 --adapter=x --text=x --pid=1")
 	for measured, unread := range map[string]string{
-		"--base=x":                           "requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field windows adapter",
-		"--base=x --adapters=2":              "duration ttft tbt zipf resident key model models lora-field windows adapter text",
-		"--base=x --grid":                    "rank keep duration ttft tbt zipf resident key model models lora-field windows adapter text",
-		"--synthetic=1b:q4_0 --kernels":      "prompt generate requests rank targets adapter-precision duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
-		"--kernels":                          "ignore-config-key prompt generate seed requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
-		"--base=x --clients=1":               "repetitions requests rank targets adapter-precision keep zipf resident key model models lora-field windows adapter text",
-		"--base=x --clients=1 --adapters=2":  "repetitions requests key model models lora-field windows adapter text",
-		"--base=x --rate=1 --adapters=2":     "repetitions key model models lora-field windows adapter text",
+		"--base=x":                           "pid requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field windows adapter",
+		"--base=x --adapters=2":              "pid duration ttft tbt zipf resident key model models lora-field windows adapter text",
+		"--base=x --grid":                    "pid rank keep duration ttft tbt zipf resident key model models lora-field windows adapter text",
+		"--synthetic=1b:q4_0 --kernels":      "pid prompt generate requests rank targets adapter-precision duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
+		"--kernels":                          "pid ignore-config-key prompt generate seed requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
+		"--base=x --clients=1":               "pid repetitions requests rank targets adapter-precision keep zipf resident key model models lora-field windows adapter text",
+		"--base=x --clients=1 --adapters=2":  "pid repetitions requests key model models lora-field windows adapter text",
+		"--base=x --rate=1 --adapters=2":     "pid repetitions key model models lora-field windows adapter text",
 		"--url=http://x":                     "base threads ignore-config-key rank targets adapter-precision keep duration ttft tbt zipf resident kv-type prompt-share activations windows adapter text",
-		"--base=x --classify":                "generate duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
-		"--base=x --many=9":                  "generate requests duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
-		"--base=x --text=y":                  "kv-type prompt-share generate seed repetitions requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field",
-		"--base=x --url=http://x --classify": "kv-type prompt-share generate rank targets adapter-precision keep duration ttft tbt zipf resident models lora-field windows adapter text",
-		"--url=http://x --rate=1":            "base threads ignore-config-key repetitions requests rank targets adapter-precision keep resident kv-type prompt-share activations windows adapter text",
+		"--base=x --classify":                "pid generate duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
+		"--base=x --many=9":                  "pid generate requests duration ttft tbt zipf resident key model models lora-field kv-type prompt-share windows adapter text",
+		"--base=x --text=y":                  "pid kv-type prompt-share generate seed repetitions requests rank targets adapter-precision keep duration ttft tbt zipf resident key model models lora-field",
+		"--base=x --url=http://x --classify": "pid kv-type prompt-share generate rank targets adapter-precision keep duration ttft tbt zipf resident models lora-field windows adapter text",
+		"--url=http://x --rate=1":            "pid base threads ignore-config-key repetitions requests rank targets adapter-precision keep resident kv-type prompt-share activations windows adapter text",
 	} {
 		for _, flag := range flags {
 			name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
@@ -405,42 +431,5 @@ func TestBenchEncoder(t *testing.T) {
 		require.NoError(t, err)
 		name, _, _ := strings.Cut(flag, "=")
 		require.ErrorContains(t, c.Run(t.Context(), silent()), name+": "+tinyEncoder+" encodes texts and generates none")
-	}
-}
-
-// The interval is that of the sign test, as its tables have it: of 10 the second to the
-// ninth, of 30 the tenth to the twenty-first.
-func TestInterval(t *testing.T) {
-	for n, want := range map[int][]float64{5: nil, 6: {1, 6}, 8: {1, 8}, 9: {2, 8}, 10: {2, 9}, 20: {6, 15}, 30: {10, 21}, 100: {40, 61}} {
-		v := make([]float64, n)
-		for i := range v {
-			v[i] = float64((i*7)%n + 1) // in no order
-		}
-		if n%7 == 0 {
-			t.Fatal("7 divides it")
-		}
-		require.Equal(t, want, interval(v), n)
-	}
-	for n := 1; n <= 2000; n++ {
-		if n > 100 && n%100 > 0 {
-			continue
-		}
-		bound := new(big.Int).Lsh(big.NewInt(1), uint(n)) // 2ⁿ, of which 1/40 is 2.5 %
-		beyond, k := new(big.Int), int64(0)
-		for ; ; k++ {
-			beyond.Add(beyond, new(big.Int).Binomial(int64(n), k))
-			if new(big.Int).Mul(beyond, big.NewInt(40)).Cmp(bound) > 0 {
-				break
-			}
-		}
-		v := make([]float64, n)
-		for i := range v {
-			v[i] = float64(i + 1)
-		}
-		var want []float64
-		if k > 0 {
-			want = []float64{float64(k), float64(int64(n) - k + 1)}
-		}
-		require.Equal(t, want, interval(v), n)
 	}
 }

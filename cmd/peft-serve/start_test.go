@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/peft-serve/peft-serve/internal/sample"
 	"github.com/peft-serve/peft-serve/models"
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
@@ -65,7 +66,7 @@ func BenchmarkStart(b *testing.B) {
 		end()
 		all = append(all, milliseconds(took))
 	}
-	b.ReportMetric(median(all), "median-ms")
+	b.ReportMetric(sample.Median(all), "median-ms")
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -80,7 +81,7 @@ func BenchmarkStartBuiltin(b *testing.B) {
 		all = append(all, milliseconds(time.Since(began)))
 		end()
 	}
-	b.ReportMetric(median(all), "median-ms")
+	b.ReportMetric(sample.Median(all), "median-ms")
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -98,7 +99,7 @@ func BenchmarkColdAdapters(b *testing.B) {
 	require.NoError(b, source.Close())
 	rounds := map[string][]float64{}
 	note := func(what string, gaps []float64) {
-		rounds[what+"-ms"] = append(rounds[what+"-ms"], median(gaps))
+		rounds[what+"-ms"] = append(rounds[what+"-ms"], sample.Median(gaps))
 		rounds[what+"-max-ms"] = append(rounds[what+"-max-ms"], slices.Max(gaps))
 	}
 	for b.Loop() {
@@ -120,7 +121,7 @@ func BenchmarkColdAdapters(b *testing.B) {
 		end()
 	}
 	for unit, all := range rounds {
-		b.ReportMetric(median(all), unit)
+		b.ReportMetric(sample.Median(all), unit)
 	}
 	b.ReportMetric(0, "ns/op")
 }

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The loads of 8 requests at once over HTTP, 64 prompt and 64 new tokens each. Adapters
+// are LoRA of rank 8 on queries and values.
+const (
+	eightBase  = "8 requests, base"
+	eightSame  = "8 requests, one adapter"
+	eightMixed = "8 requests, 8 adapters"
+	adapters   = 8
+)
+
+// eight takes the turns of servers that all run at the same time, each idle while another
+// has its turn. Each round has prompts of its own, so that no cache of prompts helps.
+func (b *bench) eight(ctx context.Context, of setting, path string) (err error) {
+	folder := filepath.Join(b.work, "adapters-"+of.Model)
+	files, err := b.write(ctx, path, folder)
+	if err != nil {
+		return err
+	}
+	var scaled []string
+	for _, file := range files {
+		scaled = append(scaled, file+":0")
+	}
+	threads := strconv.Itoa(b.threads)
+	ours := func(activations string) []string {
+		return []string{filepath.Join(b.bin, "peft-serve"), "--base", path, "--adapters", folder, "--threads", threads, "--activations", activations, "--addr"}
+	}
+	var all []engine
+	for _, s := range []struct {
+		name    string
+		command []string
+		flags   []string // of the bench that asks it
+		address func(port string) []string
+	}{
+		{oursExact, ours("f32"), nil, func(port string) []string { return []string{"127.0.0.1:" + port} }},
+		{oursRounded, ours("i8"), nil, func(port string) []string { return []string{"127.0.0.1:" + port} }},
+		{llama, []string{
+			filepath.Join(b.llama, "llama-server"), "-m", path, "-t", threads, "-np", strconv.Itoa(adapters), "-c", "4096",
+			"--lora-scaled", strings.Join(scaled, ","), "--host", "127.0.0.1", "--port",
+		}, []string{"--lora-field"}, func(port string) []string { return []string{port} }},
+	} {
+		port, wrong := freePort()
+		if wrong != nil {
+			return wrong
+		}
+		server, wrong := start(ctx, "http://127.0.0.1:"+port, append(s.command, s.address(port)...))
+		if wrong != nil {
+			return fmt.Errorf("%s: %w", s.name, wrong)
+		}
+		defer func() { err = errors.Join(err, server.stop()) }()
+		all = append(all, engine{s.name, []string{eightBase, eightSame, eightMixed}, func(ctx context.Context, round int) (map[string]float64, error) {
+			return b.asked(ctx, server, round, s.flags)
+		}})
+	}
+	return b.take(ctx, of, all)
+}
+
+// write makes adapters of a model, as PEFT folders in a folder and as GGUF files beside it.
+func (b *bench) write(ctx context.Context, path, folder string) (files []string, err error) {
+	if _, err := b.output(ctx, filepath.Join(b.bin, "peft-serve"), "bench", "--base", path, "--adapters", strconv.Itoa(adapters), "--keep", folder,
+		"--prompt", "1", "--generate", "1", "--repetitions", "1"); err != nil {
+		return nil, err
+	}
+	for i := range adapters {
+		name := fmt.Sprintf("bench-%d", i)
+		file := filepath.Join(b.work, filepath.Base(folder)+"-"+name+".gguf")
+		if _, err := b.output(ctx, filepath.Join(b.bin, "peft-train"), "convert", filepath.Join(folder, name), file, "--base", path, "--overwrite"); err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// asked is a turn of a server.
+func (b *bench) asked(ctx context.Context, s *server, round int, flags []string) (map[string]float64, error) {
+	args := append([]string{"bench", "--url", s.url, "--adapters", strconv.Itoa(adapters), "--seed", strconv.Itoa(round), "--repetitions", "1", "--json"}, flags...)
+	if b.processor {
+		args = append(args, "--pid", strconv.Itoa(s.command.Process.Pid))
+	}
+	text, err := b.output(ctx, filepath.Join(b.bin, "peft-serve"), args...)
+	if err != nil {
+		return nil, err
+	}
+	var report struct {
+		Mix []struct {
+			Clock     float64 `json:"tokens_per_second"`
+			Processor float64 `json:"tokens_per_processor_second"`
+		} `json:"mix"`
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		return nil, err
+	}
+	if len(report.Mix) != 3 {
+		return nil, fmt.Errorf("the bench has %d loads and not 3: %s", len(report.Mix), text)
+	}
+	rates := map[string]float64{}
+	for i, load := range []string{eightBase, eightSame, eightMixed} {
+		if rates[load] = report.Mix[i].Clock; b.processor {
+			rates[load] = report.Mix[i].Processor
+		}
+	}
+	return rates, nil
+}
+
+// server is one that has been started here.
+type server struct {
+	url     string
+	command *exec.Cmd
+	ended   chan struct{}
+	err     error // what it ended with
+}
+
+// start starts a server and waits until it is healthy.
+func start(ctx context.Context, url string, command []string) (*server, error) {
+	s := &server{url: url, command: exec.CommandContext(ctx, command[0], command[1:]...), ended: make(chan struct{})}
+	if err := s.command.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		s.err = s.command.Wait()
+		close(s.ended)
+	}()
+	for {
+		select {
+		case <-s.ended:
+			return nil, errors.Join(fmt.Errorf("%s ended before it was healthy", strings.Join(command, " ")), s.err)
+		case <-time.After(200 * time.Millisecond):
+		}
+		if r, err := http.Get(url + "/health"); err == nil {
+			_ = r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				return s, nil
+			}
+		}
+	}
+}
+
+// stop ends it.
+func (s *server) stop() error {
+	if err := s.command.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-s.ended // what it says of its end is no matter here
+	return nil
+}
+
+// freePort is one that nothing listens on.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}

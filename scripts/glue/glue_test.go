@@ -142,7 +142,7 @@ func TestTops(t *testing.T) {
 	if got := strings.Join(namesOf(all), " "); got != "lora lora-top1 lora-top4 bitfit houlsby lisa full" {
 		t.Error(got)
 	}
-	if m := all[2]; m.trains != "lora" || !strings.HasSuffix(strings.Join(m.flags, " "), "query,value --top-layers 4") || len(methodsOf[0].flags) != 6 {
+	if m := all[2]; m.trains != "lora" || !strings.HasSuffix(strings.Join(m.flags, " "), "all-linear --top-layers 4") || len(methodsOf[0].flags) != 6 {
 		t.Errorf("%+v", m)
 	}
 }

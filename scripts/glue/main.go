@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&b.train, "train", "bin/peft-train", "the program that trains")
 	flags.StringVar(&b.serve, "serve", "bin/peft-serve", "the program that serves")
 	flags.StringVar(&b.python, "python", ".venv/bin/python", "a Python with torch, transformers and peft")
-	flags.IntVar(&b.tokens, "tokens", 500_000, "tokens that a cell is trained on, to the next batch")
+	flags.IntVar(&b.tokens, "tokens", 250_000, "tokens that a cell is trained on, to the next batch")
 	flags.IntVar(&b.threads, "threads", 0, "threads; 0: one for each core")
 	flags.Uint64Var(&b.seed, "seed", 1, "seed of the initial values and the order")
 	flags.StringVar(&tasks, "tasks", "RTE,CoLA,STS-B", "tasks, by the names of their folders")
@@ -99,10 +99,10 @@ type method struct {
 
 // methodsOf are those of the table, in its order.
 var methodsOf = []method{
-	{name: "lora", flags: []string{"--r", "8", "--lora-alpha", "16", "--target-modules", "query,value"}, rate: 1e-3, peer: true},
+	{name: "lora", flags: []string{"--r", "8", "--lora-alpha", "16", "--target-modules", "all-linear"}, rate: 1e-3, peer: true},
 	{name: "bitfit", rate: 2e-3},
 	{name: "houlsby", rate: 1e-3},
-	{name: "lisa", rate: 1e-4, whole: true},
+	{name: "lisa", rate: 2e-4, whole: true},
 	{name: "full", rate: 1e-4, whole: true, peer: true},
 }
 

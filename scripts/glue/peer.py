@@ -21,7 +21,7 @@ model = AutoModelForSequenceClassification.from_pretrained(
     job["base"], num_labels=job["classes"], hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, dtype=torch.float32
 )
 if job["method"] == "lora":
-    model = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=["query", "value"]))
+    model = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules="all-linear"))
 trained = [p for p in model.parameters() if p.requires_grad]
 optimizer = torch.optim.AdamW(trained, lr=job["learning_rate"], weight_decay=0.0)
 schedule = get_linear_schedule_with_warmup(optimizer, job["warmup_steps"], len(job["batches"]))

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/url"
+	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -72,7 +74,10 @@ func (s *Server) adminHandler(local bool) http.Handler {
 		return http.StatusOK, fiber.Map{"status": "ready"}
 	})
 	keyed("/metrics", keys.Metrics, s.metricsHandler())
-	keyed("/debug/vars", keys.Admin, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	keyed("/debug/vars", keys.Admin, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n, _ := strconv.Atoi(r.FormValue("gc")); n > 0 { // as pprof has it
+			runtime.GC()
+		}
 		answerAdmin(w, http.StatusOK, countProcess())
 	}))
 	// Without its cmdline: keys may stand there.

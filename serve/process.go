@@ -28,7 +28,7 @@ type processCounters struct {
 	} `json:"heap"`
 	Stacks  int `json:"stack_bytes"`   // of goroutines
 	Runtime int `json:"runtime_bytes"` // of the Go runtime's own tables
-	GC struct {
+	GC      struct {
 		Cycles int     `json:"cycles"`
 		Median float64 `json:"pause_seconds_median"`
 		P99    float64 `json:"pause_seconds_p99"`

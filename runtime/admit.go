@@ -60,7 +60,7 @@ func (e *Engine) prepare(s *sequence) {
 		g.matcher = r.Constraint.NewMatcher(g.ends)
 	}
 	if e.decoder != nil && r.Encode == EncodeNothing {
-		g.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop}
+		g.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop, keeps: r.KeepStop}
 		if own := s.lease.Tokenizer(); own != nil {
 			g.text.decoder = own.NewDecoder(!r.Special)
 		}

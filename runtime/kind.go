@@ -198,6 +198,9 @@ func (k *generation) add(e *Engine, s *sequence, event Event) (finish Finish, er
 		finish = FinishEOS
 	case slices.Contains(s.request.StopIDs, event.Token):
 		finish = FinishStop
+		if s.request.KeepStop {
+			event.Text, stopped = k.text.push(event.Token, true)
+		}
 	default:
 		event.Text, stopped = k.text.push(event.Token, k.done > k.sampler.least)
 		switch {

@@ -53,8 +53,9 @@ type Request struct {
 	// that do not fit the context together are refused.
 	MaxTokens int
 	Sampling  Sampling
-	Stop      []string // strings that end the text and are cut from it
+	Stop      []string // strings that end the text
 	StopIDs   []int32  // tokens that end it, beside the model's and the adapter's own
+	KeepStop  bool     // what ends it, of Stop and StopIDs, stays in the text and is not cut
 	IgnoreEOS bool
 	// MinTokens is how many completion tokens there are before anything but
 	// MaxTokens may end it: until then no token that would end it is chosen, and no

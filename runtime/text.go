@@ -8,11 +8,13 @@ import "strings"
 type text struct {
 	decoder Decoder
 	stops   []string
+	keeps   bool // the stop string that is found stays in the text
 	held    string
 }
 
 // push adds a token and returns the text that is certain now. stopped tells
-// that a stop string was found, if any may end the text yet: it ends before it.
+// that a stop string was found, if any may end the text yet: the text ends before
+// it, or behind it where it stays.
 func (t *text) push(token int32, stops bool) (certain string, stopped bool) {
 	switch {
 	case t == nil:
@@ -43,8 +45,11 @@ func (t *text) add(s string) (certain string, stopped bool) {
 	if t.held != "" {
 		s = t.held + s
 	}
-	if at := firstOf(s, t.stops); at >= 0 {
+	if at, stop := firstOf(s, t.stops); at >= 0 {
 		t.held = ""
+		if t.keeps {
+			at += len(stop)
+		}
 		return s[:at], true
 	}
 	keep := len(s) - mayBecome(s, t.stops)
@@ -52,15 +57,17 @@ func (t *text) add(s string) (certain string, stopped bool) {
 	return s[:keep], false
 }
 
-// firstOf returns where the first of the stops begins in s, or -1.
-func firstOf(s string, stops []string) int {
-	first := -1
+// firstOf returns where the first of the stops begins in s, or -1, and which that is:
+// the shortest of those that begin there.
+func firstOf(s string, stops []string) (first int, found string) {
+	first = -1
 	for _, stop := range stops {
-		if at := strings.Index(s, stop); at >= 0 && (first < 0 || at < first) {
-			first = at
+		at := strings.Index(s, stop)
+		if at >= 0 && (first < 0 || at < first || at == first && len(stop) < len(found)) {
+			first, found = at, stop
 		}
 	}
-	return first
+	return first, found
 }
 
 // mayBecome is the length of the longest end of s that begins one of the

@@ -70,7 +70,7 @@ func TestTextIsWhatCuttingTheWholeGives(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := pieces(rapid.SliceOfN(rapid.StringMatching("[abü]{0,3}"), 1, 20).Draw(t, "pieces"))
 		stops := rapid.SliceOfN(rapid.StringMatching("[abü]{3,4}"), 1, 3).Draw(t, "stops")
-		x := &text{decoder: p, stops: stops}
+		x := &text{decoder: p, stops: stops, keeps: rapid.Bool().Draw(t, "keeps")}
 		var got strings.Builder
 		stopped := false
 		so := ""
@@ -86,9 +86,13 @@ func TestTextIsWhatCuttingTheWholeGives(t *testing.T) {
 			rest, _ := x.end()
 			got.WriteString(rest)
 		}
-		want, cut := so, firstOf(so, stops)
+		want := so
+		cut, stop := firstOf(so, stops)
 		if cut >= 0 {
 			want = so[:cut]
+			if x.keeps {
+				want += stop
+			}
 		}
 		if got.String() != want || stopped != (cut >= 0) {
 			t.Fatalf("%q, stopped %v, want %q", got.String(), stopped, want)

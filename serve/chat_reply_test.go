@@ -114,7 +114,7 @@ func TestToolChoice(t *testing.T) {
 		require.NotContains(t, s.server.text.Decode(requests[len(requests)-1].Prompt, true), "look", "the prompt offers no tools")
 	}
 	for choice, want := range map[string]string{
-		`"any"`: `tool_choice is \"any\": give auto, none, required or a function`, `1`: `tool_choice wants a string or an object, not a number`,
+		`"any"`: `tool_choice is \"any\": give auto, none, required, a function or allowed_tools`, `1`: `tool_choice wants a string or an object, not a number`,
 		`{"type":"function"}`: `tool_choice names no function`, `{"type":"function","function":{"name":"nope"}}`: `tool_choice names the function \"nope\", which is none of tools`,
 		`"required","response_format":{"type":"json_object"}`: `both say what the answer is kept to`, `"required","min_tokens":3`: `min_tokens forbids the end`,
 	} {
@@ -122,6 +122,52 @@ func TestToolChoice(t *testing.T) {
 		require.Equal(t, 400, got.status, choice)
 		require.Contains(t, got.body, want)
 	}
+}
+
+// Of the tools some are chosen: the others are not offered, nor are they kept to.
+func TestAllowedTools(t *testing.T) {
+	const tools = `"tools":[{"type":"function","function":{"name":"look"}},{"type":"function","function":{"name":"go"}}],"messages":[{"role":"user","content":"Yo"}]`
+	chosen := func(mode, names string) string {
+		return `"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"` + mode + `","tools":[` + names + `]}},` + tools
+	}
+	const look = `{"type":"function","function":{"name":"look"}}`
+	s := withReply(t, toolTemplate, "", `[{"name": "look", "parameters": {}}]`)
+	for _, mode := range []string{"auto", "required"} {
+		got := s.post(t, chatRoute, `{`+chosen(mode, look)+`}`)
+		require.Equal(t, 200, got.status, got.body)
+		requests := s.engine.requests()
+		r := requests[len(requests)-1]
+		prompt := s.server.text.Decode(r.Prompt, true)
+		require.Contains(t, prompt, "look")
+		require.NotContains(t, prompt, "go")
+		require.Equal(t, mode == "required", r.Constraint != nil)
+	}
+	require.Equal(t, `"look"`, member(t, s.post(t, chatRoute, `{`+chosen("required", look)+`}`).body, "choices", "0", "message", "tool_calls", "0", "function", "name"))
+
+	var body chatRequest
+	require.NoError(t, decode([]byte(`{`+chosen("required", look)+`}`), &body))
+	form, err := body.callForm()
+	require.NoError(t, err)
+	require.Contains(t, form.text, `"look"`)
+	require.NotContains(t, form.text, `"go"`)
+
+	for body, want := range map[string]string{
+		chosen("none", look): `tool_choice.allowed_tools.mode is \"none\": give auto or required`,
+		chosen("auto", ""):   `tool_choice.allowed_tools.tools names no tool: name at least one`,
+		chosen("auto", `{"type":"function","function":{"name":"nope"}}`): `tool_choice allows the function \"nope\", which is none of tools`,
+		chosen("auto", `{"type":"function"}`):                            `tool_choice.allowed_tools.tools[0] names no function`,
+		chosen("auto", look+`,{"type":"web_search"}`):                    `tool_choice.allowed_tools.tools[1] names no function`,
+	} {
+		got := s.post(t, chatRoute, `{`+body+`}`)
+		require.Equal(t, 400, got.status, body)
+		require.Contains(t, got.body, want)
+	}
+
+	got := s.post(t, responsesRoute, `{"input":"Yo","tools":[{"type":"function","name":"look"},{"type":"function","name":"go"}],"tool_choice":{"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"look"}]}}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.Equal(t, `"look"`, member(t, got.body, "output", "0", "name"))
+	require.Equal(t, `"allowed_tools"`, member(t, got.body, "tool_choice", "type"))
+	require.Equal(t, 400, s.post(t, responsesRoute, `{"input":"Yo","tools":[{"type":"function","name":"look"}],"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"go"}]}}`).status)
 }
 
 // What has to be called is called: the answer is kept to a schema of calls.

@@ -171,6 +171,13 @@ func TestChatPrompts(t *testing.T) {
 			`{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]}`, "ab"},
 		{`{% for m in messages %}{{ m.content }}{% endfor %}`,
 			`{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]}`, "a\nb"},
+		{`{% for m in messages %}{{ m.content }}{{ m.cache_control.type }}{% endfor %}`,
+			`{"messages":[{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"refusal","refusal":"b"}],"cache_control":{"type":"c"}}]}`, "a\nbc"},
+		{`{{ reasoning_effort }}{{ messages[0].content }}`, `{"messages":[{"role":"user","content":"a"}],"reasoning_effort":"high"}`, "higha"},
+		{`{{ enable_thinking }}{{ messages[0].content }}`, `{"messages":[{"role":"user","content":"a"}],"reasoning_effort":"minimal"}`, "Truea"},
+		{`{{ enable_thinking }}{{ messages[0].content }}`, `{"messages":[{"role":"user","content":"a"}],"reasoning_effort":"none"}`, "Falsea"},
+		{`{{ enable_thinking }}{{ reasoning_effort }}`, `{"messages":[{"role":"user","content":"a"}],"reasoning_effort":"none","chat_template_kwargs":{"enable_thinking":true}}`, "Truenone"},
+		{`{{ reasoning_effort is defined }}`, `{"messages":[{"role":"user","content":"a"}],"reasoning_effort":null}`, "False"},
 		{`{{ messages[0].mood }}{{ messages[0].content }}`, `{"messages":[{"role":"user","content":"a","mood":"glad"}]}`, "glada"},
 		{`{{ messages[0].content }}`, `{"messages":[{"role":"user","content":"a","name":"ann","id":"7","reasoning_content":"b","reasoning":null}]}`, "a"},
 		{`{{ documents[0].title }}`, `{"messages":[{"role":"user","content":"a"}],"documents":[{"title":"t"}]}`, "t"},
@@ -191,15 +198,20 @@ func TestChatPrompts(t *testing.T) {
 func TestChatRefusesWhatNobodyReads(t *testing.T) {
 	s := withTemplate(t, `{% for m in messages %}{{ m.content }}{{ m.mood }}{% endfor %}`)
 	for body, want := range map[string]string{
-		`{"messages":[{"role":"user","contents":"x"}]}`:                                                               "messages[0].content is missing: give a text, or tool_calls; is contents meant to be it?",
-		`{"messages":[{"role":"user","content":"x","nam":"ann"}]}`:                                                    "messages[0].nam is read neither by this API nor by the model's chat template: leave it out; did you mean name?",
-		`{"messages":[{"role":"user","content":"x","mood":1},{"role":"user","content":"x","weight":0}]}`:              "messages[1].weight is read neither by this API nor by the model's chat template: leave it out",
-		`{"messages":[{"role":"user","content":[{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}]}]}`:  "messages[0].content[0].cache_control is read neither",
-		`{"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}","strict":true}}]}]}`: "messages[0].tool_calls has no place in the model's chat template: leave it out",
-		`{"messages":[{"role":"user","content":"x"}],"documents":[{}]}`:                                               "the model's chat template has no place for documents: leave them out",
-		`{"messages":[{"role":"user","content":"x"}],"continue_final_message":true,"add_generation_prompt":true}`:     "continue_final_message goes on with the last message, and add_generation_prompt begins another: give one",
-		`{"messages":[{"role":"user","content":"x"}],"chat_template_kwargs":{"m":1,"mood":2}}`:                        "chat_template_kwargs.m is not read by the model's chat template: leave it out",
-		`{"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}]}`:          "the model's chat template has no place for tools: leave them out",
+		`{"messages":[{"role":"user","contents":"x"}]}`:                                                                           "messages[0].content is missing: give a text, or tool_calls; is contents meant to be it?",
+		`{"messages":[{"role":"user","content":"x","nam":"ann"}]}`:                                                                "messages[0].nam is read neither by this API nor by the model's chat template: leave it out; did you mean name?",
+		`{"messages":[{"role":"user","content":"x","mood":1},{"role":"user","content":"x","weight":0}]}`:                          "messages[1].weight is read neither by this API nor by the model's chat template: leave it out",
+		`{"messages":[{"role":"user","content":[{"type":"text","text":"x","weight":1}]}]}`:                                        "messages[0].content[0].weight is read neither",
+		`{"messages":[{"role":"user","content":[{"type":"refusal","refusal":"x"}]}]}`:                                             `messages[0].content[0].type is \"refusal\", and the role \"user\": only an assistant refuses`,
+		`{"messages":[{"role":"assistant","content":[{"type":"refusal","text":"x"}]}]}`:                                           "messages[0].content[0].refusal is missing",
+		`{"messages":[{"role":"assistant","content":[{"type":"text","text":"x","refusal":"x"}]}]}`:                                "messages[0].content[0] has a text and a refusal: give what its type says",
+		`{"messages":[{"role":"user","content":"x"}],"reasoning_effort":"some"}`:                                                  `reasoning_effort is \"some\": give one of none, minimal, low, medium, high, xhigh, max`,
+		`{"messages":[{"role":"user","content":"x"}],"reasoning_effort":"low","chat_template_kwargs":{"reasoning_effort":"low"}}`: "reasoning_effort and chat_template_kwargs.reasoning_effort both say how much to reason: give one",
+		`{"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}","strict":true}}]}]}`:             "messages[0].tool_calls has no place in the model's chat template: leave it out",
+		`{"messages":[{"role":"user","content":"x"}],"documents":[{}]}`:                                                           "the model's chat template has no place for documents: leave them out",
+		`{"messages":[{"role":"user","content":"x"}],"continue_final_message":true,"add_generation_prompt":true}`:                 "continue_final_message goes on with the last message, and add_generation_prompt begins another: give one",
+		`{"messages":[{"role":"user","content":"x"}],"chat_template_kwargs":{"m":1,"mood":2}}`:                                    "chat_template_kwargs.m is not read by the model's chat template: leave it out",
+		`{"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}]}`:                      "the model's chat template has no place for tools: leave them out",
 	} {
 		got := s.post(t, "/v1/chat/completions", body)
 		require.Equal(t, 400, got.status, got.body)

@@ -65,8 +65,15 @@ func (t *chatTool) schema() (json.RawMessage, error) {
 // toolChoice is whether tools may be called, or have to be.
 type toolChoice struct {
 	none, required bool
-	name           string // of the one that has to be called
+	name           string   // of the one that has to be called
+	allowed        []string // the names of those that may be; nil: all
 }
+
+// choiceOfAllowed is the type of a choice among some of the tools.
+const choiceOfAllowed = "allowed_tools"
+
+// toolChoices are what may be chosen, in words.
+const toolChoices = "auto, none, required, a function or " + choiceOfAllowed
 
 func (t *toolChoice) decodeField(path string, raw json.RawMessage) error {
 	switch classOf(raw) {
@@ -82,8 +89,21 @@ func (t *toolChoice) decodeField(path string, raw json.RawMessage) error {
 			t.none, t.required = choice == "none", choice == "required"
 			return nil
 		}
-		return &fieldError{path, fmt.Sprintf("is %q: give auto, none, required or a function", choice)}
+		return &fieldError{path, fmt.Sprintf("is %q: give %s", choice, toolChoices)}
 	case '{':
+		if typeOf(raw) == choiceOfAllowed {
+			var shape struct {
+				Type    string `json:"type"`
+				Allowed struct {
+					Mode  string       `json:"mode"`
+					Tools []toolByName `json:"tools"`
+				} `json:"allowed_tools"`
+			}
+			if err := decodeInto(path, raw, &shape); err != nil {
+				return err
+			}
+			return t.allow(join(path, choiceOfAllowed), shape.Allowed.Mode, shape.Allowed.Tools)
+		}
 		var shape struct {
 			Type     string `json:"type"`
 			Function struct {
@@ -101,18 +121,58 @@ func (t *toolChoice) decodeField(path string, raw json.RawMessage) error {
 	return wrongType(path, raw, "a string or an object")
 }
 
+// typeOf is the member type of an object, or "".
+func typeOf(raw json.RawMessage) string {
+	var kind struct {
+		Type string `json:"type"`
+	}
+	_ = json.Unmarshal(raw, &kind) // one that is no string is said where the object is read
+	return kind.Type
+}
+
+// toolByName is one of the tools, by the name of its function.
+type toolByName struct {
+	Type     string `json:"type"`
+	Function struct {
+		Name string `json:"name"`
+	} `json:"function"`
+}
+
+// allow has only some of the tools be called, and one at least where mode is required.
+func (t *toolChoice) allow(path, mode string, tools []toolByName) error {
+	switch {
+	case mode != "auto" && mode != "required":
+		return &fieldError{join(path, "mode"), fmt.Sprintf("is %q: give auto or required", mode)}
+	case len(tools) == 0:
+		return &fieldError{join(path, "tools"), "names no tool: name at least one, or send none as tool_choice"}
+	}
+	t.required = mode == "required"
+	for i, tool := range tools {
+		if tool.Type != "function" || tool.Function.Name == "" {
+			return &fieldError{fmt.Sprintf("%s[%d]", join(path, "tools"), i), "names no function"}
+		}
+		t.allowed = append(t.allowed, tool.Function.Name)
+	}
+	return nil
+}
+
 // forces reports whether the answer has to be calls.
 func (t *toolChoice) forces() bool { return t.required || t.name != "" }
 
 // callForm keeps an answer to the calls that tool_choice asks for.
 func (r *chatRequest) callForm() (f form, err error) {
+	for _, name := range r.ToolChoice.allowed {
+		if !slices.ContainsFunc(r.Tools, func(t chatTool) bool { return t.name == name }) {
+			return form{}, invalid("tool_choice", "tool_choice allows the function %q, which is none of tools", name)
+		}
+	}
 	switch {
 	case !r.ToolChoice.forces():
 		return form{}, nil
 	case len(r.Tools) == 0:
 		return form{}, invalid("tool_choice", "tool_choice wants a tool to be called, and there are no tools: give some")
 	case r.ToolChoice.required:
-		schema, err := callsSchema(r.Tools, or(r.ParallelTools, true))
+		schema, err := callsSchema(r.tools(), or(r.ParallelTools, true))
 		return form{field: "tools", kind: formSchema, text: schema}, err
 	}
 	for _, t := range r.Tools {

@@ -66,7 +66,7 @@ func TestDecodeTakesDefaults(t *testing.T) {
 	r.Prompt = nil
 	require.NoError(t, decode([]byte(`{"prompt":"\ud83d\ude00 \\ud800 \ufffd \n�"}`), &r))
 	require.Equal(t, prompts{{text: `😀 \ud800 � ` + "\n�"}}, r.Prompt)
-	require.Equal(t, textOrList{"x"}, r.Stop)
+	require.Equal(t, stopStrings{"x"}, r.Stop)
 	require.Equal(t, biases{5: -1}, r.LogitBias)
 	require.EqualValues(t, -1, *r.Seed)
 	require.InDelta(t, 0.1, *r.Temperature, 1e-9)

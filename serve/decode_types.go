@@ -30,6 +30,17 @@ func (t *textOrList) decodeField(path string, raw json.RawMessage) error {
 	return wrongType(path, raw, "a string or an array of strings")
 }
 
+// stopStrings are the texts that end an answer: one or several. An empty one, which
+// programs send that have a field to fill in, is none.
+type stopStrings []string
+
+func (s *stopStrings) decodeField(path string, raw json.RawMessage) error {
+	if string(raw) == `""` {
+		return nil
+	}
+	return (*textOrList)(s).decodeField(path, raw)
+}
+
 // prompts is what /v1/completions continues: a text, token ids, or an array of
 // either.
 type prompts []prompt

@@ -46,7 +46,7 @@ func TestRefusals(t *testing.T) {
 		{`POST /v1/completions {"prompt":"a","logit_bias":{"96":1}}`, 400, fmt.Sprintf(openAIShape, "logit_bias names token 96: the vocabulary has 96", `"logit_bias"`, "null")},
 		{`POST /v1/completions {"prompt":"a","stream_options":{}}`, 400, fmt.Sprintf(openAIShape, "stream_options is only for stream: true", `"stream_options"`, "null")},
 		{`POST /v1/completions {"prompt":"a","stop_token_ids":[96]}`, 400, fmt.Sprintf(openAIShape, "stop_token_ids[0] is 96: the vocabulary has 96", `"stop_token_ids"`, "null")},
-		{`POST /v1/completions {"prompt":"a","stop":""}`, 400, fmt.Sprintf(openAIShape, "stop is empty: leave it out, or give the text to stop at", `"stop"`, "null")},
+		{`POST /v1/completions {"prompt":"a","stop":[""]}`, 400, fmt.Sprintf(openAIShape, "stop is empty: leave it out, or give the text to stop at", `"stop"`, "null")},
 		{`POST /v1/chat/completions {"messages":[{"role":"user"}],"stop":["x",""]}`, 400,
 			fmt.Sprintf(openAIShape, "stop[1] is empty: leave it out, or give the text to stop at", `"stop"`, "null")},
 		{`POST /v1/completions {"prompt":"a","stop":["` + strings.Repeat(`x","`, 64) + `x"]}`, 400, fmt.Sprintf(openAIShape, "stop has 65 strings: give at most 64", `"stop"`, "null")},

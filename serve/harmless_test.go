@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -168,12 +169,98 @@ func TestUnknownFields(t *testing.T) {
 	require.Equal(t, 400, s.post(t, "/v1/load_lora_adapter", `{"lora_name":"x","lora_path":"x","foo":1}`).status)
 }
 
+// What other servers note in turns comes back with them: it is passed over and named,
+// wherever it stands in a turn, and nowhere else.
+func TestFieldsOfTurnsThatArePassedOver(t *testing.T) {
+	s := withTemplate(t, `{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}{{ c.function.name }}{% endfor %}{% endfor %}`)
+	for name := range passedOverInTurns {
+		field := `"` + name + `":{"type":"x"}`
+		got := s.post(t, chatRoute, `{"messages":[{"role":"user","content":[{"type":"text","text":"a",`+field+`}]},
+			{"role":"assistant",`+field+`,"tool_calls":[{"id":"1","type":"function",`+field+`,"function":{"name":"f","arguments":"{}",`+field+`}}]}]}`)
+		require.Equal(t, 200, got.status, got.body)
+		for _, at := range []string{"messages[0].content[0].", "messages[1].", "messages[1].tool_calls[0].", "messages[1].tool_calls[0].function."} {
+			require.Contains(t, got.header.Get(ignoredHeader), `"`+at+name+`"`)
+		}
+		got = s.post(t, responsesRoute, `{"input":[{"role":"user",`+field+`,"content":[{"type":"input_text","text":"a",`+field+`}]}]}`)
+		require.Equal(t, 200, got.status, got.body)
+		require.Equal(t, `"input[0].`+name+`", "input[0].content[0].`+name+`"`, got.header.Get(ignoredHeader))
+		require.Equal(t, 400, s.post(t, chatRoute, `{"messages":[{"role":"user","content":"a"}],`+field+`}`).status, "it is known in turns alone")
+	}
+	for name := range passedOver {
+		require.Equal(t, 400, s.post(t, chatRoute, `{"messages":[{"role":"user","content":"a","`+name+`":1}]}`).status, "it is known at the top alone")
+		require.Equal(t, 400, s.post(t, responsesRoute, `{"input":[{"role":"user","content":"a","`+name+`":1}]}`).status)
+	}
+}
+
+// An effort goes to the chat template, or is passed over by name where that knows none.
+func TestEffortThatNobodyReads(t *testing.T) {
+	s := withTemplate(t, `{% for m in messages %}{{ m.content }}{% endfor %}`)
+	for _, effort := range []string{"none", "high"} {
+		got := s.post(t, chatRoute, `{"messages":[{"role":"user","content":"a"}],"reasoning_effort":"`+effort+`"}`)
+		require.Equal(t, 200, got.status, got.body)
+		require.Equal(t, `"reasoning_effort"`, got.header.Get(ignoredHeader))
+		got = s.post(t, responsesRoute, `{"input":"a","reasoning":{"effort":"`+effort+`","summary":"auto"}}`)
+		require.Equal(t, 200, got.status, got.body)
+		require.Equal(t, `"reasoning.effort"`, got.header.Get(ignoredHeader))
+		require.Equal(t, `"`+effort+`"`, member(t, got.body, "reasoning", "effort"))
+	}
+	require.Empty(t, s.post(t, responsesRoute, `{"input":"a","reasoning":{"effort":null}}`).header.Get(ignoredHeader))
+
+	s = withTemplate(t, `{{ reasoning_effort }}{{ messages[0].content }}`)
+	got := s.post(t, responsesRoute, `{"input":"a","reasoning":{"effort":"low"}}`)
+	require.Equal(t, 200, got.status, got.body)
+	require.Empty(t, got.header.Get(ignoredHeader))
+	require.Equal(t, "lowa", s.server.text.Decode(s.engine.requests()[0].Prompt, false))
+}
+
+// Values that say what happens anyway are taken, and an empty stop string is none.
+func TestValuesThatSayNothing(t *testing.T) {
+	s := newSite(t, nil)
+	for path, start := range map[string]string{"/v1/completions": `"prompt":"Yo"`, chatRoute: `"messages":[{"role":"user","content":"Yo"}]`} {
+		got := s.post(t, path, `{`+start+`,"stop":"","best_of":1,"return_tokens_as_token_ids":false,"include_stop_str_in_output":false}`)
+		require.Equal(t, 200, got.status, got.body)
+		require.Equal(t, 9.0, number(t, got.body, "usage", "completion_tokens"))
+		for _, field := range []string{`"best_of":2`, `"return_tokens_as_token_ids":true`, `"stop":[""]`} {
+			require.Equal(t, 400, s.post(t, path, `{`+start+`,`+field+`}`).status, field)
+		}
+	}
+	require.Equal(t, 200, s.post(t, responsesRoute, `{"input":"Yo","stop":""}`).status)
+}
+
+// What ends an answer stays in it where the request says so.
+func TestStopStaysInTheAnswer(t *testing.T) {
+	s := realSite(t)
+	ask := func(more string) answer {
+		return s.post(t, "/v1/completions", `{"prompt":"Hello","max_tokens":12,"temperature":0,"ignore_eos":true,"return_token_ids":true`+more+`}`)
+	}
+	whole := ask("")
+	require.Equal(t, 200, whole.status, whole.body)
+	text := unquoted(t, member(t, whole.body, "choices", "0", "text"))
+	stop := text[len(text)/2:][:2]
+	quotedStop := string(quoted(stop))
+	cut, _, _ := strings.Cut(text, stop)
+	for more, want := range map[string]string{"": cut, `,"include_stop_str_in_output":true`: cut + stop} {
+		got := ask(`,"stop":` + quotedStop + more)
+		require.Equal(t, want, unquoted(t, member(t, got.body, "choices", "0", "text")), more)
+		require.Equal(t, `"stop"`, member(t, got.body, "choices", "0", "finish_reason"))
+	}
+	var ids []int
+	require.NoError(t, json.Unmarshal([]byte(member(t, whole.body, "choices", "0", "token_ids")), &ids))
+	first := `,"stop_token_ids":[` + strconv.Itoa(ids[0]) + `]`
+	require.Empty(t, unquoted(t, member(t, ask(first).body, "choices", "0", "text")))
+	kept := unquoted(t, member(t, ask(first+`,"include_stop_str_in_output":true`).body, "choices", "0", "text"))
+	require.NotEmpty(t, kept)
+	require.True(t, strings.HasPrefix(text, kept), "%q begins %q", kept, text)
+}
+
 // The documents list what is passed over.
 func TestPassedOverIsListed(t *testing.T) {
 	page, err := os.ReadFile("../docs/serving.md")
 	require.NoError(t, err)
-	for name := range passedOver {
-		require.Contains(t, string(page), "`"+name+"`")
+	for _, listed := range []map[string]string{passedOver, passedOverInTurns} {
+		for name, who := range listed {
+			require.Contains(t, string(page), "| `"+name+"` | "+who+" |")
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ type openAIRequest struct {
 	StreamOptions *openAIStreamShape `json:"stream_options"`
 
 	MaxTokens   *int        `json:"max_tokens"`
-	Stop        textOrList  `json:"stop"`
+	Stop        stopStrings `json:"stop"`
 	Seed        *seedNumber `json:"seed"`
 	Temperature *float64    `json:"temperature"`
 	TopP        *float64    `json:"top_p"`
@@ -32,6 +32,7 @@ type openAIRequest struct {
 	MinP             *float64      `json:"min_p"`
 	Repetition       *float64      `json:"repetition_penalty"`
 	StopIDs          []int32       `json:"stop_token_ids"`
+	KeepStop         *bool         `json:"include_stop_str_in_output"`
 	IgnoreEOS        *bool         `json:"ignore_eos"`
 	MinTokens        *int          `json:"min_tokens"`
 	Truncate         *int          `json:"truncate_prompt_tokens"`
@@ -46,7 +47,8 @@ type openAIRequest struct {
 	ServiceTier      unimplemented `json:"service_tier" only:"\"auto\"|\"default\""`
 	LengthPenalty    unimplemented `json:"length_penalty" only:"1|1.0"`
 	BeamSearch       unimplemented `json:"use_beam_search" only:"false"`
-	IncludeStop      unimplemented `json:"include_stop_str_in_output" only:"false"`
+	BestOf           unimplemented `json:"best_of" only:"1"`
+	TokensAsIDs      unimplemented `json:"return_tokens_as_token_ids" only:"false"`
 	SpacesBetween    unimplemented `json:"spaces_between_special_tokens" only:"true"`
 	AllowedTokens    unimplemented `json:"allowed_token_ids"`
 	BadWords         unimplemented `json:"bad_words" only:"[]"`
@@ -208,7 +210,7 @@ func (s *Server) openAIRequest(c *fiber.Ctx, r *openAIRequest, to selection) run
 	return runtime.Request{
 		MinTokens: or(r.MinTokens, 0),
 		Lease:     to.lease, Tenant: to.who.tenant, Group: group(c), Scope: to.who.scope, Sampling: sampling,
-		Stop: r.Stop, StopIDs: r.StopIDs, IgnoreEOS: or(r.IgnoreEOS, false),
+		Stop: r.Stop, StopIDs: r.StopIDs, KeepStop: or(r.KeepStop, false), IgnoreEOS: or(r.IgnoreEOS, false),
 		Special: !or(r.SkipSpecial, true), Logprobs: -1, PromptLogprobs: prompt,
 	}
 }

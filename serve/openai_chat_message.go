@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -93,16 +94,18 @@ type chatFunctionShape struct {
 	Arguments json.RawMessage `json:"arguments"`
 }
 
-// chatContent is a string, null, or text parts.
+// chatContent is a string, null, or parts: texts and, of an assistant, refusals.
 type chatContent struct {
-	given  bool // neither left out nor null
-	unread unreads
+	given   bool   // neither left out nor null
+	refusal string // the path of the first
+	unread  unreads
 }
 
 type chatPartShape struct {
 	unreads
-	Type string  `json:"type"`
-	Text *string `json:"text"`
+	Type    string  `json:"type"`
+	Text    *string `json:"text"`
+	Refusal *string `json:"refusal"`
 }
 
 func (c *chatContent) decodeField(path string, raw json.RawMessage) error {
@@ -119,25 +122,52 @@ func (c *chatContent) decodeField(path string, raw json.RawMessage) error {
 		}
 		for i, part := range elements(raw) {
 			at := fmt.Sprintf("%s[%d]", path, i)
-			var kind struct {
-				Type string `json:"type"`
-			}
-			if json.Unmarshal(part, &kind) == nil && kind.Type != "" && kind.Type != "text" {
-				return &fieldError{at + ".type", fmt.Sprintf("is %q: only text is implemented", kind.Type)}
-			}
-			var shape chatPartShape
-			if err := decodeInto(at, part, &shape); err != nil {
+			if err := c.part(at, part); err != nil {
 				return err
 			}
-			if shape.Text == nil {
-				return &fieldError{at + ".text", "is missing"}
-			}
-			c.unread = append(c.unread, shape.unreads...)
 		}
 		return nil
 	}
 	return wrongType(path, raw, "a string or an array of text parts")
 }
+
+func (c *chatContent) part(path string, raw json.RawMessage) error {
+	var kind struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(raw, &kind) == nil && kind.Type != "" && kind.Type != "text" && kind.Type != partRefusal {
+		return &fieldError{path + ".type", fmt.Sprintf("is %q: only text is implemented", kind.Type)}
+	}
+	var shape chatPartShape
+	if err := decodeInto(path, raw, &shape); err != nil {
+		return err
+	}
+	if shape.Type == partRefusal {
+		c.refusal = cmp.Or(c.refusal, path)
+	}
+	c.unread = append(c.unread, shape.unreads...)
+	_, err := partText(path, shape.Type, shape.Text, shape.Refusal)
+	return err
+}
+
+// partText is the text of a part, which stands in the field that its type says.
+func partText(path, kind string, text, refusal *string) (string, error) {
+	field := "text"
+	if kind == partRefusal {
+		text, refusal, field = refusal, text, partRefusal
+	}
+	switch {
+	case text == nil:
+		return "", &fieldError{join(path, field), "is missing"}
+	case refusal != nil:
+		return "", &fieldError{path, "has a text and a refusal: give what its type says"}
+	}
+	return *text, nil
+}
+
+// partRefusal is the type of a part of an assistant's turn that was no answer, and the
+// field that has its text.
+const partRefusal = "refusal"
 
 func (m *chatMessage) decodeField(path string, raw json.RawMessage) error {
 	const want = ": give system, developer, user, assistant or tool"
@@ -156,6 +186,9 @@ func (m *chatMessage) decodeField(path string, raw json.RawMessage) error {
 	}
 	if !shape.Content.given && len(shape.ToolCalls) == 0 {
 		return &fieldError{path + ".content", "is missing: give a text, or tool_calls" + shape.unreads.meant("content")}
+	}
+	if at := shape.Content.refusal; at != "" && *shape.Role != "assistant" {
+		return &fieldError{at + ".type", fmt.Sprintf("is %q, and the role %q: only an assistant refuses", partRefusal, *shape.Role)}
 	}
 	if err := json.Unmarshal(raw, &m.Message); err != nil {
 		return &fieldError{path, "cannot be used: " + err.Error()}

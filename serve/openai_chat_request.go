@@ -22,6 +22,7 @@ type chatRequest struct {
 	Tools               []chatTool                 `json:"tools"`
 	ToolChoice          toolChoice                 `json:"tool_choice"`
 	ParallelTools       *bool                      `json:"parallel_tool_calls"`
+	Effort              reasoningEffort            `json:"reasoning_effort"`
 	IncludeReasoning    *bool                      `json:"include_reasoning"` // vLLM's
 	Echo                *bool                      `json:"echo"`              // vLLM's: of the message that is continued
 	GenerationPrompt    *bool                      `json:"add_generation_prompt"`
@@ -30,16 +31,15 @@ type chatRequest struct {
 	ContinueFinal       *bool                      `json:"continue_final_message"`
 	Metadata            ignored                    `json:"metadata"`
 
-	Template        unimplemented `json:"chat_template"`
-	Functions       unimplemented `json:"functions" only:"[]"`
-	FunctionCall    unimplemented `json:"function_call" only:"\"none\"|\"auto\""`
-	Store           unimplemented `json:"store" only:"false"`
-	Modalities      unimplemented `json:"modalities" only:"[\"text\"]"`
-	Audio           unimplemented `json:"audio"`
-	Prediction      unimplemented `json:"prediction"`
-	ReasoningEffort unimplemented `json:"reasoning_effort"`
-	Verbosity       unimplemented `json:"verbosity" only:"\"medium\""`
-	WebSearch       unimplemented `json:"web_search_options"`
+	Template     unimplemented `json:"chat_template"`
+	Functions    unimplemented `json:"functions" only:"[]"`
+	FunctionCall unimplemented `json:"function_call" only:"\"none\"|\"auto\""`
+	Store        unimplemented `json:"store" only:"false"`
+	Modalities   unimplemented `json:"modalities" only:"[\"text\"]"`
+	Audio        unimplemented `json:"audio"`
+	Prediction   unimplemented `json:"prediction"`
+	Verbosity    unimplemented `json:"verbosity" only:"\"medium\""`
+	WebSearch    unimplemented `json:"web_search_options"`
 
 	messages []chatMessage     // Turns, read by check
 	renamed  map[string]string // fields that are called otherwise where the request comes from
@@ -48,8 +48,11 @@ type chatRequest struct {
 
 // tools are those that the answer may call.
 func (r *chatRequest) tools() []chatTool {
-	if r.ToolChoice.none {
+	switch {
+	case r.ToolChoice.none:
 		return nil
+	case r.ToolChoice.allowed != nil:
+		return slices.DeleteFunc(slices.Clone(r.Tools), func(t chatTool) bool { return !slices.Contains(r.ToolChoice.allowed, t.name) })
 	}
 	return r.Tools
 }
@@ -141,7 +144,10 @@ func (s *Server) chatPrompt(c *fiber.Ctx, r *chatRequest, to selection) (text, s
 	for _, d := range r.Documents {
 		o.Documents = append(o.Documents, d.raw)
 	}
-	if err := r.readBy(template, o, s.mayIgnore(c)); err != nil {
+	if err := giveEffort(c, r, template.template(), &o); err != nil {
+		return "", "", err
+	}
+	if err := s.readBy(c, r, template, o); err != nil {
 		return "", "", err
 	}
 	messages := make([]chat.Message, len(r.messages))
@@ -162,7 +168,7 @@ func (r *chatRequest) echoed() string {
 }
 
 // readBy refuses what the template would leave out of the prompt.
-func (r *chatRequest) readBy(t chatTemplate, o chat.Options, ignore func(path string) bool) error {
+func (s *Server) readBy(c *fiber.Ctx, r *chatRequest, t chatTemplate, o chat.Options) error {
 	template := t.template()
 	if name := template.Unread(o); name != "" {
 		return invalid("chat_template_kwargs", "chat_template_kwargs.%s is not read by %s chat template: leave it out", name, t.owner())
@@ -178,10 +184,9 @@ func (r *chatRequest) readBy(t chatTemplate, o chat.Options, ignore func(path st
 		if m.HasToolCalls() && !template.Reads("tool_calls") {
 			return &fieldError{m.path + ".tool_calls", fmt.Sprintf("has no place in %s chat template: leave it out", t.owner())}
 		}
-		for _, u := range m.unread {
-			if !template.Reads(u.key) && !ignore(u.path) {
-				return &fieldError{u.path, fmt.Sprintf("is read neither by this API nor by %s chat template: leave it out%s", t.owner(), closest(u.key, u.fields))}
-			}
+		unread := slices.DeleteFunc(slices.Clone(m.unread), func(u unread) bool { return template.Reads(u.key) })
+		if u := s.passOverInTurn(c, unread); u != nil {
+			return &fieldError{u.path, fmt.Sprintf("is read neither by this API nor by %s chat template: leave it out%s", t.owner(), closest(u.key, u.fields))}
 		}
 	}
 	return nil

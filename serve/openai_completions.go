@@ -20,7 +20,6 @@ type completionsRequest struct {
 	Echo     *bool         `json:"echo"`
 	Logprobs *int          `json:"logprobs"`
 	Suffix   unimplemented `json:"suffix" only:"\"\""`
-	BestOf   unimplemented `json:"best_of" only:"1"`
 }
 
 // completionsAnswer is an answer of /v1/completions, and a chunk of a stream.

@@ -53,8 +53,8 @@ type responseText struct {
 }
 
 type responseReasoning struct {
-	Effort  *string `json:"effort"`
-	Summary *string `json:"summary"`
+	Effort  *reasoningEffort `json:"effort"`
+	Summary *string          `json:"summary"`
 }
 
 // responseItem is an item of an answer: reasoning, a message, or a call.
@@ -157,6 +157,9 @@ func (s *Server) answerTo(r *responsesRequest, run *chatRun) response {
 	}
 	if r.Text.Format.raw != nil {
 		a.Text.Format = r.Text.Format.raw
+	}
+	if r.Reasoning.Effort != "" {
+		a.Reasoning.Effort = &r.Reasoning.Effort
 	}
 	if r.ToolChoice.raw != nil {
 		a.ToolChoice = r.ToolChoice.raw

@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -79,8 +80,8 @@ func (s *Server) messages(c *fiber.Ctx, r *responsesRequest) ([]chatMessage, err
 		if err != nil {
 			return nil, err
 		}
-		if err := s.passOver(c, item); err != nil {
-			return nil, err
+		if u := s.passOverInTurn(c, unreadIn(reflect.ValueOf(item))); u != nil {
+			return nil, unknownField(*u)
 		}
 		if err := item.join(&turns, path); err != nil {
 			return nil, err
@@ -223,8 +224,8 @@ type itemContent struct {
 	texts []string
 }
 
-// partTypes are those of parts that are text.
-var partTypes = []string{"input_text", "output_text", "reasoning_text", "summary_text"}
+// partTypes are those of parts that are text; chats' own is sent here, too.
+var partTypes = []string{"input_text", "output_text", "reasoning_text", "summary_text", "text", partRefusal}
 
 func (c *itemContent) decodeField(path string, raw json.RawMessage) error {
 	switch classOf(raw) {
@@ -261,17 +262,15 @@ func (c *itemContent) part(path string, raw json.RawMessage) (text string, err e
 		unreads
 		Type        string  `json:"type"`
 		Text        *string `json:"text"`
+		Refusal     *string `json:"refusal"`
 		Annotations ignored `json:"annotations"`
 		Logprobs    ignored `json:"logprobs"`
 	}
 	if err := decodeInto(path, raw, &shape); err != nil {
 		return "", err
 	}
-	if shape.Text == nil {
-		return "", &fieldError{path + ".text", "is missing"}
-	}
 	c.unreads = append(c.unreads, shape.unreads...)
-	return *shape.Text, nil
+	return partText(path, shape.Type, shape.Text, shape.Refusal)
 }
 
 // value is the content as a chat has it.

@@ -41,7 +41,7 @@ type responsesRequest struct {
 	Safety        ignored             `json:"safety_identifier"`
 	PromptCache   ignored             `json:"prompt_cache_key"`
 
-	Stop              textOrList                 `json:"stop"`
+	Stop              stopStrings                `json:"stop"`
 	Seed              *seedNumber                `json:"seed"`
 	TopK              *int                       `json:"top_k"`
 	MinP              *float64                   `json:"min_p"`
@@ -57,9 +57,9 @@ type responsesStreaming struct {
 }
 
 type responsesReasoning struct {
-	Effort   unimplemented `json:"effort"`
-	Summary  unimplemented `json:"summary"`
-	Generate unimplemented `json:"generate_summary"`
+	Effort   reasoningEffort `json:"effort"`
+	Summary  unimplemented   `json:"summary" only:"\"auto\""` // reasoning is in the open, whole
+	Generate unimplemented   `json:"generate_summary"`
 }
 
 // kept is a field that names what OpenAI's server keeps and this one does not.
@@ -105,7 +105,7 @@ func (r *responsesRequest) check(s *Server) error {
 }
 
 // responsesNames are the fields of a chat that are called otherwise here.
-var responsesNames = map[string]string{"messages": "input", "max_completion_tokens": "max_output_tokens", "max_tokens": "max_output_tokens"}
+var responsesNames = map[string]string{"messages": "input", "max_completion_tokens": "max_output_tokens", "max_tokens": "max_output_tokens", effortVariable: "reasoning.effort"}
 
 // chat is the request as one of /v1/chat/completions.
 func (r *responsesRequest) chat(messages []chatMessage) *chatRequest {
@@ -114,7 +114,7 @@ func (r *responsesRequest) chat(messages []chatMessage) *chatRequest {
 			Model: r.Model, LoRA: r.LoRA, Stream: r.Stream, Stop: r.Stop, Seed: r.Seed, Temperature: r.Temperature, TopP: r.TopP,
 			TopK: r.TopK, MinP: r.MinP, Presence: r.Presence, Frequency: r.Frequency, Repetition: r.Repetition,
 		},
-		MaxCompletionTokens: r.MaxTokens, TopLogprobs: r.TopLogprobs, ToolChoice: r.ToolChoice.toolChoice, ParallelTools: r.ParallelTools,
+		MaxCompletionTokens: r.MaxTokens, Effort: r.Reasoning.Effort, TopLogprobs: r.TopLogprobs, ToolChoice: r.ToolChoice.toolChoice, ParallelTools: r.ParallelTools,
 		TemplateVariables: r.TemplateVariables, messages: messages, renamed: responsesNames,
 	}
 	body.ResponseFormat.form = r.Text.Format.form
@@ -230,16 +230,30 @@ func (t *responsesToolChoice) decodeField(path string, raw json.RawMessage) erro
 	if classOf(raw) != '{' {
 		return t.toolChoice.decodeField(path, raw)
 	}
-	var kind struct {
-		Type string `json:"type"`
-	}
-	if json.Unmarshal(raw, &kind) == nil && kind.Type != "function" {
-		return &fieldError{join(path, "type"), fmt.Sprintf("is %q: give auto, none, required or a function", kind.Type)}
-	}
-	var shape struct {
+	type byName struct {
 		Type string `json:"type"`
 		Name string `json:"name"`
 	}
+	switch kind := typeOf(raw); kind {
+	case choiceOfAllowed:
+		var shape struct {
+			Type  string   `json:"type"`
+			Mode  string   `json:"mode"`
+			Tools []byName `json:"tools"`
+		}
+		if err := decodeInto(path, raw, &shape); err != nil {
+			return err
+		}
+		tools := make([]toolByName, len(shape.Tools))
+		for i, tool := range shape.Tools {
+			tools[i].Type, tools[i].Function.Name = tool.Type, tool.Name
+		}
+		return t.allow(path, shape.Mode, tools)
+	case "function":
+	default:
+		return &fieldError{join(path, "type"), fmt.Sprintf("is %q: give %s", kind, toolChoices)}
+	}
+	var shape byName
 	if err := decodeInto(path, raw, &shape); err != nil {
 		return err
 	}

@@ -31,6 +31,16 @@ var passedOver = map[string]string{
 	"trace_id":               "LiteLLM, Langfuse",
 }
 
+// passedOverInTurns are such fields of messages and of what they are made of (parts and
+// calls), and of the items of /v1/responses: notes of other servers, which chat
+// programs send back with the conversation. Where the chat template reads one it gets
+// it.
+var passedOverInTurns = map[string]string{
+	"cache_control":            "Anthropic's clients, LiteLLM: the prefix cache is always on",
+	"provider_specific_fields": "LiteLLM",
+	"reasoning_details":        "OpenRouter's clients: reasoning_content is read where the template reads it",
+}
+
 // ignoredHeader names in an answer the fields that were passed over.
 const ignoredHeader = "X-Ignored-Fields"
 
@@ -46,6 +56,18 @@ func (s *Server) passOver(c *fiber.Ctx, v any) error {
 	for _, u := range unreadIn(reflect.ValueOf(v)) {
 		if _, known := passedOver[u.path]; !known && !s.config.IgnoreUnknownFields {
 			return unknownField(u)
+		}
+		ignoredField(c, u.path)
+	}
+	return nil
+}
+
+// passOverInTurn names in the answer what is passed over of a turn's fields that
+// nothing reads, and returns the first that is not.
+func (s *Server) passOverInTurn(c *fiber.Ctx, all unreads) *unread {
+	for i, u := range all {
+		if _, known := passedOverInTurns[u.key]; !known && !s.config.IgnoreUnknownFields {
+			return &all[i]
 		}
 		ignoredField(c, u.path)
 	}
@@ -103,15 +125,4 @@ func unreadIn(v reflect.Value) (all unreads) {
 		}
 	}
 	return all
-}
-
-// mayIgnore reports whether a field may be passed over that neither the API nor a
-// chat template reads, and names it in the answer.
-func (s *Server) mayIgnore(c *fiber.Ctx) func(path string) bool {
-	return func(path string) bool {
-		if s.config.IgnoreUnknownFields {
-			ignoredField(c, path)
-		}
-		return s.config.IgnoreUnknownFields
-	}
 }

@@ -12,7 +12,8 @@ import (
 
 // A Message is one turn of a conversation: a role and a text, or what was read
 // from JSON. A template sees whatever was written there, in its order: null is
-// None to it, and what is absent is not defined.
+// None to it, and what is absent is not defined. Only a part that is a refusal is one
+// of text to it, since templates know no other.
 type Message struct {
 	Role string
 	// Content is the text; of a message in parts, theirs, joined by line
@@ -24,7 +25,8 @@ type Message struct {
 }
 
 // UnmarshalJSON reads a message as the OpenAI API has it. Its content is a
-// string, null, or a list of parts; a part that is not text is an error. The
+// string, null, or a list of parts; a part that is neither text nor a refusal, which
+// is what an assistant wrote instead of an answer, is an error. The
 // arguments of a call are an object or a string that holds one.
 func (m *Message) UnmarshalJSON(data []byte) error {
 	var said object
@@ -41,8 +43,12 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 		return errors.New("a message has no role")
 	}
 	var err error
-	if read.Content, err = textOf(said.get("content")); err != nil {
+	content := said.get("content")
+	if read.Content, err = textOf(content); err != nil {
 		return err
+	}
+	if asText, changed := refusalsAsText(content); changed {
+		read.said.set("content", asText)
 	}
 	if read.parsed, err = parsedCalls(said.get("tool_calls")); err != nil {
 		return err
@@ -78,21 +84,53 @@ func textOf(raw json.RawMessage) (string, error) {
 	default:
 		return "", errors.New("content is neither a string nor a list of parts")
 	}
-	var parts []struct {
-		Type string  `json:"type"`
-		Text *string `json:"text"`
-	}
+	var parts []contentPart
 	if err := json.Unmarshal(raw, &parts); err != nil {
 		return "", fmt.Errorf("content: %w", err)
 	}
 	texts := make([]string, len(parts))
 	for i, part := range parts {
-		if part.Type != "text" || part.Text == nil {
+		switch {
+		case part.Type == "text" && part.Text != nil:
+			texts[i] = *part.Text
+		case part.Type == "refusal" && part.Refusal != nil:
+			texts[i] = *part.Refusal
+		default:
 			return "", fmt.Errorf("content part %d has type %q; only text is supported", i, part.Type)
 		}
-		texts[i] = *part.Text
 	}
 	return strings.Join(texts, "\n"), nil
+}
+
+// contentPart is a part of a content that is a list.
+type contentPart struct {
+	Type    string  `json:"type"`
+	Text    *string `json:"text"`
+	Refusal *string `json:"refusal"`
+}
+
+// refusalsAsText is a content, which is right, with parts of text for its refusals;
+// changed: it has some.
+func refusalsAsText(content json.RawMessage) (asText json.RawMessage, changed bool) {
+	var parts []json.RawMessage
+	if json.Unmarshal(content, &parts) != nil {
+		return nil, false
+	}
+	for i, raw := range parts {
+		var part contentPart
+		if json.Unmarshal(raw, &part) == nil && part.Type == "refusal" {
+			parts[i] = slices.Concat([]byte(`{"type":"text","text":`), quoted(*part.Refusal), []byte("}"))
+			changed = true
+		}
+	}
+	if !changed {
+		return nil, false
+	}
+	asText, err := json.Marshal(parts)
+	if err != nil {
+		panic(err) // they were read
+	}
+	return asText, true
 }
 
 // inForm returns the message as a template sees it that takes such forms; most

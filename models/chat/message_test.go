@@ -11,6 +11,8 @@ func TestMessageJSON(t *testing.T) {
 		{`{"role": "user", "content": "a"}`, "a", ""},
 		{`{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}`, "a\nb", ""},
 		{`{"role": "assistant", "content": null}`, "", ""},
+		{`{"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "no"}]}`, "a\nno", ""},
+		{`{"role": "assistant", "content": [{"type": "refusal", "text": "no"}]}`, "", `"refusal"`},
 		{`{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}`, "", `"image_url"`},
 		{`{"role": "user", "content": 7}`, "", "content"},
 		{`{"content": "a"}`, "", "role"},
@@ -72,6 +74,14 @@ func TestMessageIsWhatWasWritten(t *testing.T) {
 	made := []Message{{Role: "user", Content: `"Hi"`}}
 	if got, err := template.Render(t.Context(), made, Options{}); err != nil || got != `{"role": "user", "content": "\"Hi\""}`+"\n" {
 		t.Errorf("a message that was made: %s, error %v", got, err)
+	}
+	const refused = `[{"role": "assistant", "content": [{"type": "text", "text": "a", "x": 1}, {"type": "refusal", "refusal": "<no>"}]}]`
+	parts, err := New(`{% for p in messages[0].content %}{{ p.type }} {{ p.text }} {{ p.x }};{% endfor %}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := parts.Render(t.Context(), messagesOf(t, refused), Options{}); err != nil || got != "text a 1;text <no> ;" {
+		t.Errorf("a refusal: %s, error %v", got, err)
 	}
 	// The last of two keys of one name counts, in the first's place, as in Python.
 	if got, err := template.Render(t.Context(), messagesOf(t, `[{"role": "a", "content": "b", "role": "c"}]`), Options{}); err != nil || got != `{"role": "c", "content": "b"}`+"\n" {

@@ -58,6 +58,18 @@ func TestWhatClientsWrite(t *testing.T) {
 			`{"type":"object","propertyNames":{"format":"uuid"},"additionalProperties":{"type":"boolean"}}`,
 			[]string{`{"A1234567-8901-1234-b678-123456789012": true}`}, []string{`{"a": true}`},
 		},
+		{
+			`{"type":"object","patternProperties":{"^[a-z]+$":{"type":"integer"}},"required":["g"]}`,
+			[]string{`{"g": 1}`, `{"g": 1, "ab": 2}`}, []string{`{}`, `{"g": "a"}`, `{"g": 1, "A": 2}`},
+		},
+		{
+			`{"type":"object","patternProperties":{"a":{"$ref":"#"}},"additionalProperties":false}`,
+			[]string{`{}`, `{"bab": {"a": {}}}`}, []string{`{"b": {}}`, `{"a": 1}`},
+		},
+		{uuids("base64"), []string{`"YQ=="`}, []string{`"YQ="`}},
+		{`{"type":"string","contentEncoding":"base64","contentMediaType":"image/png","maxLength":4}`, []string{`"YQ=="`}, []string{`"é"`, `"YWJjYWJj"`}},
+		{`{"type":"string","contentMediaType":"application/json","contentSchema":{"type":"integer"}}`, []string{`"1"`, `"any"`}, []string{`1`}},
+		{`{"type":"string","contentEncoding":"quoted-printable"}`, []string{`"any é"`}, []string{`1`}},
 	} {
 		g, err := Schema([]byte(c.schema))
 		require.NoError(t, err, c.schema)
@@ -76,6 +88,12 @@ func TestWhatClientsWrite(t *testing.T) {
 		`{"type":"object","propertyNames":{"anyOf":[{"const":"a"}]}}`:                              "#/propertyNames/anyOf is not supported of names: give a pattern, or an enum",
 		`{"type":"object","propertyNames":{"type":"integer"}}`:                                     "#/propertyNames/type has no type in common with the schema beside it",
 		`{"allOf":[{"items":[true]},{"items":[true],"additionalItems":false}]}`:                    "#/allOf/1/additionalItems stands beside items of another schema: put both into one",
+		`{"patternProperties":{"a":true,"b":true}}`:                                                "#/patternProperties is supported as an object with one pattern",
+		`{"patternProperties":{"a":true},"properties":{"b":true}}`:                                 "#/patternProperties has properties beside it, which is not supported: leave one of both out",
+		`{"patternProperties":{"a":true},"additionalProperties":{"type":"integer"}}`:               "#/patternProperties has additionalProperties beside it, which may only be false: there are no members but those of the pattern",
+		`{"patternProperties":{"a":true},"propertyNames":{"pattern":"b"}}`:                         "#/patternProperties has propertyNames beside it, which is not supported: leave one of both out",
+		`{"patternProperties":{"^a$":true},"required":["b"]}`:                                      `#/required names "b", which patternProperties does not allow`,
+		`{"allOf":[{"patternProperties":{"a":true}},{"additionalProperties":false}]}`:              "#/allOf/1 has patternProperties, which the additionalProperties beside it are for: put both into one schema",
 		`{"type":"string","format":"ipvanynetwork"}`:                                               `#/format is "ipvanynetwork", which is not supported: leave it out, or write it as a pattern`,
 	} {
 		_, err := Schema([]byte(schema))

@@ -218,6 +218,9 @@ func closed(a, b object, path string) error {
 	if !ok || only == true {
 		return nil
 	}
+	if b.has("patternProperties") && !a.has("patternProperties") {
+		return fault(path, "has patternProperties, which the additionalProperties beside it are for: put both into one schema")
+	}
 	mine, err := propertiesOf(a, path)
 	if err != nil {
 		return err

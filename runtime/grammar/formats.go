@@ -19,7 +19,8 @@ var formats = map[string]string{
 	"uuid1": uuid + `1` + uuidRest, "uuid3": uuid + `3` + uuidRest, "uuid4": uuid + `4` + uuidRest, "uuid5": uuid + `5` + uuidRest,
 	"uuid6": uuid + `6` + uuidRest, "uuid7": uuid + `7` + uuidRest, "uuid8": uuid + `8` + uuidRest,
 	"ipvanyaddress": ipv4 + `|` + ipv6,
-	"byte":          `([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?`,
+	"byte":          base64,
+	"base64":        base64,
 }
 
 // anyText are the formats that say how a text is meant, and that any text has.
@@ -58,6 +59,8 @@ const (
 	ipv6  = `(` + group + `:){7}` + group + `|(` + group + `:){1,7}:|(` + group + `:){1,6}:` + group + `|(` + group + `:){1,5}(:` + group + `){1,2}|(` +
 		group + `:){1,4}(:` + group + `){1,3}|(` + group + `:){1,3}(:` + group + `){1,4}|(` + group + `:){1,2}(:` + group + `){1,5}|` +
 		group + `:(:` + group + `){1,6}|:((:` + group + `){1,7}|:)`
+
+	base64 = `([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?`
 
 	// A version of UUIDs is the digit between these.
 	uuid     = `[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-`

@@ -5,17 +5,24 @@ import "slices"
 // keys are the names that propertyNames allows the members of an object.
 type keys struct {
 	path   string
+	by     string   // the keyword that says it
 	only   object   // a schema of texts; nil: any name
 	values []string // all that there are, where enum or const names them
 	match  func(text string) (bool, error)
 }
 
 func (c *compiler) keys(s object, path string) (k keys, err error) {
-	v, ok := s.get("propertyNames")
+	k.by = "propertyNames"
+	v, ok := s.get(k.by)
+	if p, has, err := onlyPattern(s, path); err != nil {
+		return k, err
+	} else if has {
+		k.by, v, ok = "patternProperties", object{{"pattern", p.name}}, true
+	}
 	if !ok {
 		return k, nil
 	}
-	k.path = path + "/propertyNames"
+	k.path = path + "/" + k.by
 	schema, err := c.resolved(v, k.path)
 	if err != nil {
 		return k, err
@@ -52,6 +59,29 @@ func (c *compiler) keys(s object, path string) (k keys, err error) {
 		}
 	}
 	return k, nil
+}
+
+// onlyPattern is the pattern that the names of an object's members match, with the
+// schema of these, where patternProperties names it.
+func onlyPattern(s object, path string) (p member, ok bool, err error) {
+	v, ok := s.get("patternProperties")
+	if !ok {
+		return p, false, nil
+	}
+	path += "/patternProperties"
+	patterns, isObject := v.(object)
+	if !isObject || len(patterns) != 1 {
+		return p, false, fault(path, "is supported as an object with one pattern")
+	}
+	if others, given := s.get("additionalProperties"); given && others != false {
+		return p, false, fault(path, "has additionalProperties beside it, which may only be false: there are no members but those of the pattern")
+	}
+	for _, beside := range []string{"properties", "propertyNames"} {
+		if s.has(beside) {
+			return p, false, fault(path, "has %s beside it, which is not supported: leave one of both out", beside)
+		}
+	}
+	return patterns[0], true, nil
 }
 
 // allows reports whether a member may have the name.

@@ -164,6 +164,9 @@ func textOf(s object, path string) (t texts, err error) {
 	}
 	v, ok := s.get("format")
 	name, _ := v.(string)
+	if encoding, _ := s.get("contentEncoding"); !ok && encoding == "base64" {
+		v, ok, name = encoding, true, "base64"
+	}
 	if !ok || anyText[name] {
 		return t, nil
 	}

@@ -51,8 +51,16 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 		return nil, err
 	}
 	var others any = true
+	of := path + "/additionalProperties"
 	if v, ok := s.get("additionalProperties"); ok {
 		others = v
+	}
+	p, ok, err := onlyPattern(s, path)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		others, of = p.value, path+"/patternProperties/"+pointer(p.name)
 	}
 	allowed, err := c.keys(s, path)
 	if err != nil {
@@ -64,7 +72,7 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 		case err != nil:
 			return nil, err
 		case !ok:
-			return nil, fault(path+"/required", "names %s, which propertyNames does not allow", quote(n))
+			return nil, fault(path+"/required", "names %s, which %s does not allow", quote(n), allowed.by)
 		}
 		needed[n] = true
 	}
@@ -94,11 +102,11 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 		}
 		return m, nil
 	}
-	e, err := c.schema(others, path+"/additionalProperties")
+	e, err := c.schema(others, of)
 	if err != nil {
 		return nil, err
 	}
-	e = c.shared(e, path+"/additionalProperties")
+	e = c.shared(e, of)
 	for _, n := range required {
 		if needed[n] {
 			delete(needed, n)

@@ -142,9 +142,9 @@ var types = []string{"object", "array", "string", "number", "integer", "boolean"
 
 // said are the keywords that say what an instance is.
 var said = map[string]bool{
-	"properties": true, "required": true, "additionalProperties": true, "propertyNames": true,
+	"properties": true, "required": true, "additionalProperties": true, "propertyNames": true, "patternProperties": true,
 	"items": true, "prefixItems": true, "additionalItems": true, "minItems": true, "maxItems": true,
-	"minLength": true, "maxLength": true, "pattern": true, "format": true,
+	"minLength": true, "maxLength": true, "pattern": true, "format": true, "contentEncoding": true,
 	"minimum": true, "maximum": true, "exclusiveMinimum": true, "exclusiveMaximum": true, "multipleOf": true,
 	"type": true, "enum": true, "const": true, "anyOf": true, "oneOf": true, "allOf": true, "$ref": true,
 }
@@ -153,6 +153,7 @@ var said = map[string]bool{
 var passed = map[string]bool{
 	"title": true, "description": true, "default": true, "example": true, "examples": true, "deprecated": true, "readOnly": true, "writeOnly": true,
 	"$schema": true, "$id": true, "$comment": true, "$defs": true, "definitions": true,
+	"contentMediaType": true, "contentSchema": true, // what a text has in it is not looked at
 	"discriminator": true, // but for what tagged reads of it
 }
 

@@ -47,6 +47,10 @@ func TestWhatClientsWrite(t *testing.T) {
 			[]string{`{"g": 1}`, `{"g": 1, "r": 2}`}, []string{`{}`, `{"r": 1}`, `{"g": 1, "b": 2}`, `{"g": 1, "g": 2}`},
 		},
 		{
+			`{"type":"object","propertyNames":{"enum":["a","a"]},"additionalProperties":{"type":"integer"}}`,
+			[]string{`{}`, `{"a": 1}`}, []string{`{"a": 1, "a": 2}`},
+		},
+		{
 			`{"type":"object","properties":{"id":{"type":"integer"},"Id":{"type":"integer"}},"propertyNames":{"pattern":"^[a-z]+$"},"additionalProperties":{"type":"boolean"}}`,
 			[]string{`{"id": 1, "a": true}`, `{"a": true}`}, []string{`{"Id": 1}`, `{"id": true}`, `{"a1": true}`},
 		},

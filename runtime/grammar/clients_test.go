@@ -29,6 +29,7 @@ func TestWhatClientsWrite(t *testing.T) {
 		},
 		{`{"type":"array","items":[{"type":"integer"}],"additionalItems":{"type":"null"}}`, []string{`[]`, `[1, null]`}, []string{`[1, 1]`}},
 		{`{"type":"array","items":{"type":"integer"},"additionalItems":false}`, []string{`[1, 2]`}, []string{`[true]`}},
+		{`{"type":"array","additionalItems":{"type":"null"}}`, []string{`[1]`}, []string{`1`}},
 		{uuids("uuid4"), []string{`"A1234567-8901-4234-b678-123456789012"`}, []string{`"A1234567-8901-1234-b678-123456789012"`, `"A1234567-8901-4234-0678-123456789012"`}},
 		{uuids("ipvanyaddress"), []string{`"1.2.3.4"`, `"::1"`}, []string{`"1.2.3"`, `"a"`}},
 		{uuids("byte"), []string{`""`, `"YQ=="`, `"YWI="`, `"YWJj"`}, []string{`"YQ="`, `"YR=="`, `"a b="`}},
@@ -80,6 +81,9 @@ func TestWhatClientsWrite(t *testing.T) {
 		`{"type":"object","propertyNames":{"anyOf":[{"const":"a"}]}}`:                              "#/propertyNames/anyOf is not supported of names: give a pattern, or an enum",
 		`{"type":"object","propertyNames":{"type":"integer"}}`:                                     "#/propertyNames/type has no type in common with the schema beside it",
 		`{"allOf":[{"items":[true]},{"items":[true],"additionalItems":false}]}`:                    "#/allOf/1/additionalItems stands beside items of another schema: put both into one",
+		`{"prefixItems":[{"type":"integer"}],"additionalItems":false}`:                             "#/additionalItems is not for what follows prefixItems: write it as items",
+		`{"items":{"type":"integer"},"additionalItems":5}`:                                         "#/additionalItems is no schema: it has to be an object, true or false",
+		`{"additionalItems":{"not":{}}}`:                                                           "#/additionalItems/not is not supported: leave it out, or say it otherwise",
 		`{"type":"string","format":"ipvanynetwork"}`:                                               `#/format is "ipvanynetwork", which is not supported: leave it out, or write it as a pattern`,
 	} {
 		_, err := Schema([]byte(schema))

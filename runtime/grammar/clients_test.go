@@ -84,6 +84,8 @@ func TestWhatClientsWrite(t *testing.T) {
 		`{"prefixItems":[{"type":"integer"}],"additionalItems":false}`:                             "#/additionalItems is not for what follows prefixItems: write it as items",
 		`{"items":{"type":"integer"},"additionalItems":5}`:                                         "#/additionalItems is no schema: it has to be an object, true or false",
 		`{"additionalItems":{"not":{}}}`:                                                           "#/additionalItems/not is not supported: leave it out, or say it otherwise",
+		`{"allOf":[{"items":[true]},{"items":{"type":"null"}}]}`:                                   "#/allOf/1/items says something else than the schema beside it: put both into one",
+		`{"allOf":[{"items":{"type":"null"}},{"items":[true]}]}`:                                   "#/allOf/1/items says something else than the schema beside it: put both into one",
 		`{"type":"string","format":"ipvanynetwork"}`:                                               `#/format is "ipvanynetwork", which is not supported: leave it out, or write it as a pattern`,
 	} {
 		_, err := Schema([]byte(schema))

@@ -281,7 +281,9 @@ func mergeKeyword(name string, a, b any, path string) (any, error) {
 			return common(x, y), nil
 		}
 	case "items":
-		return allOf(a, b), nil
+		if !isList(a) && !isList(b) {
+			return allOf(a, b), nil
+		}
 	}
 	return nil, fault(path+"/"+name, "says something else than the schema beside it: put both into one")
 }

@@ -318,10 +318,11 @@ func (c *compiler) disjoint(parts []any, beside object, path string) error {
 	}
 	for i := range all {
 		for j := range i {
-			if !c.left.spend(500) {
+			apart := c.apart(all[j], all[i], 0)
+			if !c.left.spend(500) { // before it was found, maybe
 				return fault(path+"/oneOf", "cannot be kept to: %s", ErrTooLarge)
 			}
-			if !c.apart(all[j], all[i], 0) {
+			if !apart {
 				return fault(path+"/oneOf", "may have instances of both %d and %d, of which only one is to hold: give them different types, or a property each with a const of its own, or use anyOf", j, i)
 			}
 		}

@@ -54,6 +54,9 @@ func (c *compiler) tags(v any, name, path string) (all []any, err error) {
 		return nil, fault(path, "nests deeper than %d", maxDepth)
 	}
 	defer func() { c.nested-- }()
+	if !c.left.spend(64 + len(path)) {
+		return nil, fault(path, "cannot be kept to: %s", ErrTooLarge)
+	}
 	s, err := c.resolved(v, path)
 	if err != nil {
 		return nil, err

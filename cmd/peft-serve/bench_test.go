@@ -371,7 +371,7 @@ func TestMixTable(t *testing.T) {
 		var table bytes.Buffer
 		require.NoError(t, r.table(&table))
 		require.Equal(t, processors, strings.Contains(table.String(), "tokens/processor s"))
-		require.Equal(t, processors, strings.Contains(table.String(), " 7.2\n"))
+		require.Equal(t, processors, strings.Contains(table.String(), " 7.2 "))
 		r.Mix[0].TokensPerProcessorSecond = 0
 	}
 	require.ErrorContains(t, b.validatePID(), "--pid: there is no process 1073741824 here")

@@ -29,6 +29,7 @@ func TestWhatClientsWrite(t *testing.T) {
 		},
 		{`{"type":"array","items":[{"type":"integer"}],"additionalItems":{"type":"null"}}`, []string{`[]`, `[1, null]`}, []string{`[1, 1]`}},
 		{`{"type":"array","items":{"type":"integer"},"additionalItems":false}`, []string{`[1, 2]`}, []string{`[true]`}},
+		{`{"type":"array","additionalItems":{"type":"null"}}`, []string{`[1]`}, []string{`1`}},
 		{uuids("uuid4"), []string{`"A1234567-8901-4234-b678-123456789012"`}, []string{`"A1234567-8901-1234-b678-123456789012"`, `"A1234567-8901-4234-0678-123456789012"`}},
 		{uuids("ipvanyaddress"), []string{`"1.2.3.4"`, `"::1"`}, []string{`"1.2.3"`, `"a"`}},
 		{uuids("byte"), []string{`""`, `"YQ=="`, `"YWI="`, `"YWJj"`}, []string{`"YQ="`, `"YR=="`, `"a b="`}},
@@ -45,6 +46,10 @@ func TestWhatClientsWrite(t *testing.T) {
 		{
 			`{"type":"object","propertyNames":{"$ref":"#/$defs/c"},"additionalProperties":{"type":"integer"},"required":["g"],"$defs":{"c":{"type":"string","enum":["r","g"]}}}`,
 			[]string{`{"g": 1}`, `{"g": 1, "r": 2}`}, []string{`{}`, `{"r": 1}`, `{"g": 1, "b": 2}`, `{"g": 1, "g": 2}`},
+		},
+		{
+			`{"type":"object","propertyNames":{"enum":["a","a"]},"additionalProperties":{"type":"integer"}}`,
+			[]string{`{}`, `{"a": 1}`}, []string{`{"a": 1, "a": 2}`},
 		},
 		{
 			`{"type":"object","properties":{"id":{"type":"integer"},"Id":{"type":"integer"}},"propertyNames":{"pattern":"^[a-z]+$"},"additionalProperties":{"type":"boolean"}}`,
@@ -94,6 +99,11 @@ func TestWhatClientsWrite(t *testing.T) {
 		`{"patternProperties":{"a":true},"propertyNames":{"pattern":"b"}}`:                         "#/patternProperties has propertyNames beside it, which is not supported: leave one of both out",
 		`{"patternProperties":{"^a$":true},"required":["b"]}`:                                      `#/required names "b", which patternProperties does not allow`,
 		`{"allOf":[{"patternProperties":{"a":true}},{"additionalProperties":false}]}`:              "#/allOf/1 has patternProperties, which the additionalProperties beside it are for: put both into one schema",
+		`{"prefixItems":[{"type":"integer"}],"additionalItems":false}`:                             "#/additionalItems is not for what follows prefixItems: write it as items",
+		`{"items":{"type":"integer"},"additionalItems":5}`:                                         "#/additionalItems is no schema: it has to be an object, true or false",
+		`{"additionalItems":{"not":{}}}`:                                                           "#/additionalItems/not is not supported: leave it out, or say it otherwise",
+		`{"allOf":[{"items":[true]},{"items":{"type":"null"}}]}`:                                   "#/allOf/1/items says something else than the schema beside it: put both into one",
+		`{"allOf":[{"items":{"type":"null"}},{"items":[true]}]}`:                                   "#/allOf/1/items says something else than the schema beside it: put both into one",
 		`{"type":"string","format":"ipvanynetwork"}`:                                               `#/format is "ipvanynetwork", which is not supported: leave it out, or write it as a pattern`,
 	} {
 		_, err := Schema([]byte(schema))

@@ -2,7 +2,6 @@ package grammar
 
 import (
 	"encoding/json"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,15 +32,8 @@ func (c *compiler) combined(s object, keyword string, v any, path string) (expr,
 		}
 		return c.merged(all, path)
 	}
-	tag, err := c.tagged(s, parts, path+"/"+keyword)
-	if err != nil {
-		return nil, err
-	}
-	if beside, err = c.merge(beside, tag, path); err != nil {
-		return nil, err
-	}
 	if keyword == "oneOf" {
-		if err := c.disjoint(parts, tag, path); err != nil {
+		if err := c.disjoint(parts, needs(beside), path); err != nil {
 			return nil, err
 		}
 	}
@@ -72,26 +64,6 @@ func (c *compiler) combined(s object, keyword string, v any, path string) (expr,
 	return either, nil
 }
 
-// ref is the rule of what a reference names.
-func (c *compiler) ref(beside object, v any, path string) (expr, error) {
-	target, where, err := c.find(v, path)
-	if err != nil {
-		return nil, err
-	}
-	if len(beside) > 0 {
-		resolved, err := c.resolved(target, where)
-		if err != nil {
-			return nil, err
-		}
-		merged, err := c.merge(beside, resolved, path)
-		if err != nil {
-			return nil, err
-		}
-		return c.merged(merged, path)
-	}
-	return c.rule(where, where, func() (expr, error) { return c.schema(target, where) })
-}
-
 // merged is a schema that was made of others: one that refers to itself is made
 // once.
 func (c *compiler) merged(s object, path string) (expr, error) {
@@ -102,38 +74,8 @@ func (c *compiler) merged(s object, path string) (expr, error) {
 	return c.rule("merged "+key, path, func() (expr, error) { return c.schema(s, path) })
 }
 
-// find is what a reference names, and its pointer.
-func (c *compiler) find(v any, path string) (target any, where string, err error) {
-	name, _ := v.(string)
-	if name != "#" && !strings.HasPrefix(name, "#/") {
-		return nil, "", fault(path+"/$ref", "is %s: only references into the schema itself are followed, as #/$defs/name", canonical(v))
-	}
-	target = c.root
-	for part := range strings.SplitSeq(strings.TrimPrefix(strings.TrimPrefix(name, "#"), "/"), "/") {
-		if name == "#" {
-			break
-		}
-		if plain, err := url.PathUnescape(part); err == nil {
-			part = plain
-		}
-		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
-		var ok bool
-		switch at := target.(type) {
-		case object:
-			target, ok = at.get(part)
-		case []any:
-			if i, err := strconv.Atoi(part); err == nil && i >= 0 && i < len(at) {
-				target, ok = at[i], true
-			}
-		}
-		if !ok {
-			return nil, "", fault(path+"/$ref", "names %s, which is not there", name)
-		}
-	}
-	return target, name, nil
-}
-
-// resolved is a schema as an object, its references followed.
+// resolved is a schema as an object, its references followed and its discriminator
+// put as what it requires.
 func (c *compiler) resolved(v any, path string) (object, error) {
 	if c.nested++; c.nested > 2*maxDepth || !c.left.spend(stepOf(v)) {
 		return nil, fault(path, "refers to itself")
@@ -147,6 +89,10 @@ func (c *compiler) resolved(v any, path string) (object, error) {
 			}
 			return nil, fault(path, "is false, which nothing satisfies")
 		case object:
+			s, err := c.tagged(s, path)
+			if err != nil {
+				return nil, err
+			}
 			ref, ok := s.get("$ref")
 			if !ok {
 				return s, nil
@@ -284,7 +230,9 @@ func mergeKeyword(name string, a, b any, path string) (any, error) {
 			return common(x, y), nil
 		}
 	case "items":
-		return allOf(a, b), nil
+		if !isList(a) && !isList(b) {
+			return allOf(a, b), nil
+		}
 	}
 	return nil, fault(path+"/"+name, "says something else than the schema beside it: put both into one")
 }
@@ -355,7 +303,7 @@ func mergeTypes(a, b any, path string) (any, error) {
 }
 
 // disjoint refuses a oneOf of which an instance might satisfy two schemas.
-// What stands beside it is in each.
+// What stands beside it requires is required by each.
 func (c *compiler) disjoint(parts []any, beside object, path string) error {
 	all := make([]object, len(parts))
 	for i, p := range parts {
@@ -373,10 +321,11 @@ func (c *compiler) disjoint(parts []any, beside object, path string) error {
 	}
 	for i := range all {
 		for j := range i {
-			if !c.left.spend(500) {
+			apart := c.apart(all[j], all[i], 0)
+			if !c.left.spend(500) { // before it was found, maybe
 				return fault(path+"/oneOf", "cannot be kept to: %s", ErrTooLarge)
 			}
-			if !c.apart(all[j], all[i], 0) {
+			if !apart {
 				return fault(path+"/oneOf", "may have instances of both %d and %d, of which only one is to hold: give them different types, or a property each with a const of its own, or use anyOf", j, i)
 			}
 		}
@@ -432,6 +381,9 @@ func (c *compiler) apart(a, b object, depth int) bool {
 			})
 		}
 	}
+	if c.partsApart(a, b, depth) || c.partsApart(b, a, depth) {
+		return true
+	}
 	if !slices.Equal(x, []string{"object"}) || !slices.Equal(y, []string{"object"}) {
 		return false
 	}
@@ -465,6 +417,29 @@ func (c *compiler) apart(a, b object, depth int) bool {
 		}
 	}
 	return false
+}
+
+// partsApart reports that b is apart from each of the parts that a is one of.
+func (c *compiler) partsApart(a, b object, depth int) bool {
+	for _, keyword := range []string{"anyOf", "oneOf"} {
+		v, _ := a.get(keyword)
+		parts, _ := v.([]any)
+		if len(parts) > 0 && !slices.ContainsFunc(parts, func(p any) bool {
+			part, err := c.resolved(p, "")
+			if err == nil {
+				part, err = c.merge(part, needs(a), "")
+			}
+			return err != nil || !c.apart(part, b, depth+1)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// needs is what a schema requires, as a schema.
+func needs(s object) object {
+	return slices.DeleteFunc(slices.Clone(s), func(m member) bool { return m.name != "required" })
 }
 
 func listOf(names []string) (all []any) {

@@ -23,6 +23,10 @@ func hostileSchemas() map[string]string {
 	for i := range chain {
 		chain[i] = fmt.Sprintf(`"d%d":{"allOf":[{"$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}],"title":"x"}`, i, i+1, i+1)
 	}
+	unions := make([]string, 40)
+	for i := range unions {
+		unions[i] = fmt.Sprintf(`"d%d":{"anyOf":[{"$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}]}`, i, i+1, i+1)
+	}
 	grows := `{"$defs":{"a":{"properties":{"x":{"$ref":"#/$defs/a","required":["y"]}},"required":["z"]}},"$ref":"#/$defs/a","maxProperties0":1}`
 	return map[string]string{
 		"deep":                    deep,
@@ -63,6 +67,7 @@ func hostileSchemas() map[string]string {
 		"enum of objects":         `{"enum":[` + wide(3000, `{"a":%d}`) + `],"required":["a"]}`,
 		"enum beside enum":        `{"allOf":[{"enum":[` + wide(3000, `%d`) + `]},{"enum":[` + wide(3001, `%d`) + `]}]}`,
 		"apart":                   `{"oneOf":[` + wide(300, `{"required":["a"],"properties":{"a":{"required":["b"],"properties":{"b":{"enum":["%d"]}}}}}`) + `]}`,
+		"unions of unions":        `{"$defs":{` + strings.Join(unions, ",") + `,"d40":{"properties":{"k":{"const":1}}}},"anyOf":[{"$ref":"#/$defs/d0"}],"discriminator":{"propertyName":"k"}}`,
 		"nested strings":          `{"anyOf":[` + wide(200, `{"type":"string","pattern":"^.*%d.*$"}`) + `]}`,
 		"strings that overlap":    `{"anyOf":[` + wide(14, `{"type":"string","pattern":"x.{%d}y"}`) + `]}`,
 		"objects that are alike":  `{"anyOf":[` + wide(200, `{"type":"object","properties":{"a":{"type":"array","items":{"anyOf":[{"const":%d},{"type":"string"}]}}}}`) + `]}`,

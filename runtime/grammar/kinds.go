@@ -43,6 +43,13 @@ func (c *compiler) array(s object, path string) (expr, error) {
 	lists, following := "prefixItems", "items"
 	if v, _ := s.get("items"); isList(v) && !s.has("prefixItems") {
 		lists, following = "items", "additionalItems" // as draft 7 calls them
+	} else if v, ok := s.get("additionalItems"); ok {
+		if s.has("prefixItems") {
+			return nil, fault(path+"/additionalItems", "is not for what follows prefixItems: write it as items")
+		}
+		if _, err := c.schema(v, path+"/additionalItems"); err != nil { // it says nothing here, but is a schema
+			return nil, err
+		}
 	}
 	if v, ok := s.get(lists); ok {
 		schemas, isList := v.([]any)

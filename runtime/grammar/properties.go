@@ -118,6 +118,7 @@ func (c *compiler) properties(s object, path string) (expr, error) {
 		for _, n := range allowed.values {
 			if !slices.Contains(names, n) {
 				m.named = append(m.named, property{sequence{text(quote(n) + colon), e}, false})
+				names = append(names, n) // an enum may name it again
 			}
 		}
 		return m, nil

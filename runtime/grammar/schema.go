@@ -154,7 +154,6 @@ var passed = map[string]bool{
 	"title": true, "description": true, "default": true, "example": true, "examples": true, "deprecated": true, "readOnly": true, "writeOnly": true,
 	"$schema": true, "$id": true, "$comment": true, "$defs": true, "definitions": true,
 	"contentMediaType": true, "contentSchema": true, // what a text has in it is not looked at
-	"discriminator": true, // but for what tagged reads of it
 }
 
 // isDialect reports whether a schema's $schema is one of JSON Schema's drafts. What
@@ -193,13 +192,14 @@ func (c *compiler) object(s object, path string) (expr, error) {
 	if v, ok := s.get("$schema"); ok && !isDialect(v) {
 		return nil, fault(path+"/$schema", "is %s, which is none of JSON Schema's drafts", canonical(v))
 	}
+	s, err := c.tagged(s, path)
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range s {
 		if !said[m.name] && !passed[m.name] {
 			return nil, fault(path+"/"+pointer(m.name), "is not supported: leave it out, or say it otherwise")
 		}
-	}
-	if s.has("discriminator") && !s.has("oneOf") && !s.has("anyOf") {
-		return nil, fault(path+"/discriminator", "has no oneOf or anyOf beside it: leave it out")
 	}
 	for _, keyword := range []string{"$ref", "allOf", "anyOf", "oneOf"} {
 		if v, ok := s.get(keyword); ok {

@@ -24,6 +24,9 @@ const (
 	adapters   = 8
 )
 
+// eightLoads are those, in the order in which the bench tells them.
+var eightLoads = []string{eightBase, eightSame, eightMixed}
+
 // eight takes the turns of servers that all run at the same time, each idle while another
 // has its turn. Each round has prompts of its own, so that no cache of prompts helps.
 func (b *bench) eight(ctx context.Context, of setting, path string) (err error) {
@@ -63,7 +66,7 @@ func (b *bench) eight(ctx context.Context, of setting, path string) (err error) 
 			return fmt.Errorf("%s: %w", s.name, wrong)
 		}
 		defer func() { err = errors.Join(err, server.stop()) }()
-		all = append(all, engine{s.name, []string{eightBase, eightSame, eightMixed}, func(ctx context.Context, round int) (map[string]float64, error) {
+		all = append(all, engine{s.name, eightLoads, func(ctx context.Context, round int) (map[string]float64, error) {
 			return b.asked(ctx, server, round, s.flags)
 		}})
 	}
@@ -106,16 +109,16 @@ func (b *bench) asked(ctx context.Context, s *server, round int, flags []string)
 	if err := json.Unmarshal(text, &report); err != nil {
 		return nil, err
 	}
-	if len(report.Mix) != 3 {
-		return nil, fmt.Errorf("the bench has %d loads and not 3: %s", len(report.Mix), text)
+	if len(report.Mix) != len(eightLoads) {
+		return nil, fmt.Errorf("the bench has %d loads and not %d: %s", len(report.Mix), len(eightLoads), text)
 	}
 	rates := map[string]float64{}
-	for i, load := range []string{eightBase, eightSame, eightMixed} {
+	for i, load := range eightLoads {
 		if rates[load] = report.Mix[i].Clock; b.processor {
 			rates[load] = report.Mix[i].Processor
 		}
 	}
-	return rates, nil
+	return rates, whole(rates, eightLoads...)
 }
 
 // server is one that has been started here.

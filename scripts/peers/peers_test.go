@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,10 +99,10 @@ func TestLlamaBench(t *testing.T) {
 	rates, err := llamaBench([]byte(`[{"n_prompt": 512, "n_gen": 0, "avg_ts": 90.5, "samples_ts": [90.5]}, {"n_prompt": 0, "n_gen": 64, "avg_ts": 30.25}]`))
 	require.NoError(t, err)
 	require.Equal(t, map[string]float64{prefill: 90.5, decode: 30.25}, rates)
-	require.NoError(t, whole(rates))
+	require.NoError(t, whole(rates, prefill, decode))
 	rates, err = llamaBench([]byte(`[{"n_prompt": 512, "n_gen": 64, "avg_ts": 1}, {"n_prompt": 512, "n_gen": 0, "avg_ts": 2}]`))
 	require.NoError(t, err)
-	require.ErrorContains(t, whole(rates), "decode 64: no tokens/s above 0: 0")
+	require.ErrorContains(t, whole(rates, prefill, decode), "decode 64: no tokens/s above 0: 0")
 	_, err = llamaBench([]byte("error: no model"))
 	require.ErrorContains(t, err, "error: no model")
 }
@@ -135,4 +136,23 @@ func TestFailingProgram(t *testing.T) {
 	require.ErrorContains(t, err, "exit status 3\nno such model")
 	_, err = start(t.Context(), "http://127.0.0.1:1", []string{"sh", "-c", "exit 3"})
 	require.ErrorContains(t, err, "sh -c exit 3 ended before it was healthy\nexit status 3")
+}
+
+// A server's turn has a rate of every load, and by processor time that one.
+func TestAsked(t *testing.T) {
+	b := &bench{bin: t.TempDir(), processor: true}
+	server := &server{url: "http://x", command: exec.Command("true")}
+	require.NoError(t, server.command.Run())
+	ask := func(last string) (map[string]float64, error) {
+		report := `{"mix": [{"tokens_per_second": 1, "tokens_per_processor_second": 4}, {"tokens_per_second": 2, "tokens_per_processor_second": 5}, ` + last + `]}`
+		require.NoError(t, os.WriteFile(filepath.Join(b.bin, "peft-serve"), []byte("#!/bin/sh\necho '"+report+"'\n"), 0o700))
+		return b.asked(t.Context(), server, 1, nil)
+	}
+	rates, err := ask(`{"tokens_per_second": 3, "tokens_per_processor_second": 6}`)
+	require.NoError(t, err)
+	require.Equal(t, map[string]float64{eightBase: 4, eightSame: 5, eightMixed: 6}, rates)
+	_, err = ask(`{"tokens_per_second": 3}`)
+	require.ErrorContains(t, err, "8 requests, 8 adapters: no tokens/s above 0: 0")
+	_, err = ask(`{}, {}`)
+	require.ErrorContains(t, err, "the bench has 4 loads and not 3")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -98,7 +99,7 @@ func (b *bench) asked(ctx context.Context, s *server, round int, flags []string)
 	}
 	text, err := b.output(ctx, filepath.Join(b.bin, "peft-serve"), args...)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.lives())
 	}
 	var report struct {
 		Mix []struct {
@@ -125,32 +126,52 @@ func (b *bench) asked(ctx context.Context, s *server, round int, flags []string)
 type server struct {
 	url     string
 	command *exec.Cmd
+	said    bytes.Buffer // on stderr; to be read once it has ended
 	ended   chan struct{}
-	err     error // what it ended with
 }
+
+// healthyWithin is how long a look at a server's health may take.
+const healthyWithin = 5 * time.Second
 
 // start starts a server and waits until it is healthy.
 func start(ctx context.Context, url string, command []string) (*server, error) {
 	s := &server{url: url, command: exec.CommandContext(ctx, command[0], command[1:]...), ended: make(chan struct{})}
+	s.command.Stderr = &s.said
 	if err := s.command.Start(); err != nil {
 		return nil, err
 	}
+	client := &http.Client{Timeout: healthyWithin}
+	defer client.CloseIdleConnections()
 	go func() {
-		s.err = s.command.Wait()
+		_ = s.command.Wait() // how it ended is told by its state
 		close(s.ended)
 	}()
 	for {
 		select {
 		case <-s.ended:
-			return nil, errors.Join(fmt.Errorf("%s ended before it was healthy", strings.Join(command, " ")), s.err)
+			return nil, fmt.Errorf("%s does not become healthy: %w", strings.Join(command, " "), s.lives())
 		case <-time.After(200 * time.Millisecond):
 		}
-		if r, err := http.Get(url + "/health"); err == nil {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/health", nil)
+		if err != nil {
+			return nil, errors.Join(err, s.stop())
+		}
+		if r, err := client.Do(request); err == nil {
 			_ = r.Body.Close()
 			if r.StatusCode == http.StatusOK {
 				return s, nil
 			}
 		}
+	}
+}
+
+// lives reports a server that has ended by itself, with the end of what it has said.
+func (s *server) lives() error {
+	select {
+	case <-s.ended:
+		return fmt.Errorf("the server has ended: %v\n%s", s.command.ProcessState, lastOf(s.said.String()))
+	default:
+		return nil
 	}
 }
 

@@ -134,8 +134,8 @@ func TestFailingProgram(t *testing.T) {
 	_, err := b.output(t.Context(), "sh", "-c", "echo no such model >&2; exit 3")
 	require.ErrorContains(t, err, "sh -c")
 	require.ErrorContains(t, err, "exit status 3\nno such model")
-	_, err = start(t.Context(), "http://127.0.0.1:1", []string{"sh", "-c", "exit 3"})
-	require.ErrorContains(t, err, "sh -c exit 3 ended before it was healthy\nexit status 3")
+	_, err = start(t.Context(), "http://127.0.0.1:1", []string{"sh", "-c", "echo no memory >&2; exit 3"})
+	require.ErrorContains(t, err, "sh -c echo no memory >&2; exit 3 does not become healthy: the server has ended: exit status 3\nno memory")
 }
 
 // A server's turn has a rate of every load, and by processor time that one.
@@ -155,4 +155,11 @@ func TestAsked(t *testing.T) {
 	require.ErrorContains(t, err, "8 requests, 8 adapters: no tokens/s above 0: 0")
 	_, err = ask(`{}, {}`)
 	require.ErrorContains(t, err, "the bench has 4 loads and not 3")
+
+	server.said.WriteString("no memory")
+	server.ended = make(chan struct{})
+	close(server.ended)
+	b.bin = t.TempDir()
+	_, err = b.asked(t.Context(), server, 1, nil)
+	require.ErrorContains(t, err, "the server has ended: exit status 0\nno memory")
 }

@@ -34,7 +34,7 @@ func (b *bench) model(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	of := setting{Model: strings.TrimSuffix(filepath.Base(path), ".gguf"), Bytes: file.Size(), Threads: b.threads, Processor: b.processor}
+	of := setting{Model: strings.TrimSuffix(filepath.Base(path), ".gguf"), Bytes: file.Size(), Threads: b.threads, Processor: b.processor, Repetitions: b.repetitions}
 	all := []engine{
 		{oursExact, []string{prefill, decode}, func(ctx context.Context, _ int) (map[string]float64, error) {
 			return b.ours(ctx, path, "f32")

@@ -93,7 +93,7 @@ func (b *bench) write(ctx context.Context, path, folder string) (files []string,
 
 // asked is a turn of a server.
 func (b *bench) asked(ctx context.Context, s *server, round int, flags []string) (map[string]float64, error) {
-	args := append([]string{"bench", "--url", s.url, "--adapters", strconv.Itoa(adapters), "--seed", strconv.Itoa(round), "--repetitions", "1", "--json"}, flags...)
+	args := append([]string{"bench", "--url", s.url, "--adapters", strconv.Itoa(adapters), "--seed", strconv.Itoa(round), "--repetitions", strconv.Itoa(b.repetitions), "--json"}, flags...)
 	if b.processor {
 		args = append(args, "--pid", strconv.Itoa(s.command.Process.Pid))
 	}

@@ -33,20 +33,22 @@ func TestRatio(t *testing.T) {
 
 // Larger models stand first, loads in their order, and what has not been measured is empty.
 func TestTable(t *testing.T) {
-	b := &bench{threads: 1, processor: true, out: &bytes.Buffer{}}
+	b := &bench{threads: 1, repetitions: 3, processor: true, out: &bytes.Buffer{}}
 	b.turns.path = filepath.Join(t.TempDir(), "made", "turns.jsonl")
-	require.ErrorContains(t, b.table(), "turns.jsonl has no turns on so many threads (-threads 1)")
-	small := setting{"small", 10, decode, 1, true}
-	large := setting{"large", 2000, decode, 1, true}
+	require.ErrorContains(t, b.table(), "turns.jsonl has no turns on so many threads (-threads 1), by this time (-time) and with so many repetitions (-repetitions 3) yet")
+	small := setting{"small", 10, decode, 1, true, 3}
+	large := setting{"large", 2000, decode, 1, true, 3}
 	before := large
 	before.Load = prefill
 	clock := large
 	clock.Processor = false
+	once := large
+	once.Repetitions = 1
 	for round := 1; round <= 2; round++ {
 		r := float64(round)
 		require.NoError(t, b.turns.add(
 			turn{small, oursExact, round, 1000 * r}, turn{large, oursExact, round, 3 * r}, turn{large, llama, round, 2 * r}, turn{large, oursRounded, round, 40 * r},
-			turn{before, ik, round, 250 * r}, turn{clock, ik, round, 1},
+			turn{before, ik, round, 250 * r}, turn{clock, ik, round, 1}, turn{once, ik, round, 1},
 		))
 	}
 	read, err := readTurns(b.turns.path)
@@ -89,6 +91,8 @@ func TestTurnsAlternate(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.take(t.Context(), setting{Model: "m"}, engines("")))
 	require.Equal(t, []string{"a1", "b1", "b2", "a2", "a3", "b3"}, took)
+	require.NoError(t, b.take(t.Context(), setting{Model: "m", Repetitions: 3}, engines("")[:1]))
+	require.Equal(t, []string{"a1", "a2", "a3"}, took[6:], "of as many repetitions")
 	require.Contains(t, log.String(), "m, decode 64, round 3 of 3, b: 2.00 tokens/s")
 	require.NoError(t, os.WriteFile(b.turns.path, []byte("{}\n{\n"), 0o600))
 	_, err = readTurns(b.turns.path)

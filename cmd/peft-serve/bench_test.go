@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,6 +70,26 @@ func TestSyntheticBases(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, kernels.Q4_K, f)
 	require.Equal(t, kernels.Q5_0, syntheticFallback[f], "its rows of %d are no whole blocks", shape.hidden)
+}
+
+// A synthetic base is at its path once it is whole: one that is there is not written over
+// bit by bit.
+func TestSyntheticBaseIsWhole(t *testing.T) {
+	path := randomBase(t, kernels.Q8_0)
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	first := filepath.Join(filepath.Dir(path), "first")
+	require.NoError(t, os.Link(path, first))
+	require.NoError(t, tinyShape.write(path, kernels.Q8_0, 2))
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.False(t, bytes.Equal(before, after))
+	kept, err := os.ReadFile(first)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(before, kept))
+	left, err := filepath.Glob(path + "?*")
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 func TestBenchGrid(t *testing.T) {

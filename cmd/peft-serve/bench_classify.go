@@ -232,40 +232,90 @@ func (t *texts) measure(ctx context.Context, loads []classifyLoad, rounds int) (
 	return rows, nil
 }
 
-// classify has the engine answer by each of several adapters. Several are the tasks of
-// one request of the server's, which go to the engine a few at a time.
+// A server of as many choices at once as it has by default has tasks of one text go to
+// the engine so many together, and so many such chunks at once.
+const (
+	tasksTogether  = 32
+	chunksInFlight = 2
+)
+
+// classify has the engine answer by each of several adapters, which go to the engine as
+// the tasks of one request of the server's do.
 func (d *bed) classify(ctx context.Context, text string, names []string) error {
 	tokens, err := d.base.text.Encode(text, true)
 	if err != nil {
 		return err
 	}
-	for some := range slices.Chunk(names, atOnce/2) {
-		if err := d.classifyTogether(ctx, tokens, some, len(names) > 1); err != nil {
+	var flights []*flight // the oldest first
+	defer func() {
+		for _, f := range flights {
+			f.end()
+		}
+	}()
+	land := func() error {
+		f := flights[0]
+		flights = flights[1:]
+		return f.land(ctx)
+	}
+	for some := range slices.Chunk(names, tasksTogether) {
+		if len(flights) == chunksInFlight {
+			if err := land(); err != nil {
+				return err
+			}
+		}
+		f, err := d.classifyTogether(ctx, tokens, some, len(names) > 1)
+		if err != nil {
+			return err
+		}
+		flights = append(flights, f)
+	}
+	for len(flights) > 0 {
+		if err := land(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *bed) classifyTogether(ctx context.Context, tokens []int32, names []string, again bool) error {
-	leases, faults := d.catalogue.AcquireAll(names, "")
-	defer func() {
-		for _, l := range leases {
-			l.Release()
-		}
-	}()
-	if err := errors.Join(faults...); err != nil {
-		return err
+// flight is a chunk of tasks that the engine answers.
+type flight struct {
+	leases []*catalogue.Lease
+	stream *runtime.Stream
+}
+
+// end gives up what has not been answered.
+func (f *flight) end() {
+	if f.stream != nil {
+		f.stream.Close()
 	}
-	stream, err := d.engine.Submit(ctx, &runtime.Request{
-		Prompt: tokens, Tasks: leases, Encode: runtime.EncodeScores, Again: again, Logprobs: -1, PromptLogprobs: -1,
-	})
+	for _, l := range f.leases {
+		l.Release()
+	}
+}
+
+// classifyTogether begins a flight.
+func (d *bed) classifyTogether(ctx context.Context, tokens []int32, names []string, again bool) (*flight, error) {
+	f := &flight{}
+	var faults []error
+	f.leases, faults = d.catalogue.AcquireAll(names, "")
+	err := errors.Join(faults...)
+	if err == nil {
+		f.stream, err = d.engine.Submit(ctx, &runtime.Request{
+			Prompt: tokens, Tasks: f.leases, Encode: runtime.EncodeScores, Again: again, Logprobs: -1, PromptLogprobs: -1,
+		})
+	}
 	if err != nil {
-		return err
+		f.end()
+		return nil, err
 	}
-	defer stream.Close()
+	return f, nil
+}
+
+// land waits for all answers of a flight.
+func (f *flight) land(ctx context.Context) error {
+	defer f.end()
 	for {
-		e, err := stream.Next(ctx)
+		e, err := f.stream.Next(ctx)
 		switch {
 		case errors.Is(err, runtime.ErrEnd):
 			return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/peft-serve/peft-serve/catalogue"
 )
 
 const tinyEncoder = "../../testdata/goldens/sentences/tiny"
@@ -82,6 +85,32 @@ func TestBenchClassify(t *testing.T) {
 	c, err := parse(append([]string{"bench"}, args...), silent())
 	require.NoError(t, err)
 	require.ErrorContains(t, c.Run(t.Context(), silent()), "answers by 0 adapters, not 1")
+}
+
+// One text's tasks go to the engine in chunks, and one that fails leaves none of them
+// behind.
+func TestClassifyInChunks(t *testing.T) {
+	dir := t.TempDir()
+	c, err := parse([]string{"bench", "--classify", "--base", tinyEncoder}, silent())
+	require.NoError(t, err)
+	b := c.(*benchCommand)
+	b.Requests, b.Prompt = 1, 5
+	d, err := b.newBed(t.Context(), silent(), catalogue.Options{Bytes: boundless, Dir: dir}, b.Requests, true)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, d.close()) }()
+	var names []string
+	for i := range 2*tasksTogether + 1 {
+		names = append(names, headedName(families[0], i))
+		require.NoError(t, b.writeOneHeaded(d.base.model, families[0], filepath.Join(dir, names[i]), rand.NewPCG(1, uint64(i))))
+	}
+	require.NoError(t, d.residents(t.Context(), map[string][]string{families[0]: names}))
+	require.NoError(t, d.classify(t.Context(), "a", names))
+	did := d.engine.Snapshot()
+	require.Equal(t, []any{uint64(len(names)), uint64(0)}, []any{did.Finished, did.Cancelled})
+	require.ErrorContains(t, d.classify(t.Context(), "a", append(names, "none")), "none")
+	for _, e := range d.catalogue.List() {
+		require.Zero(t, e.References, e.Name)
+	}
 }
 
 // So many adapters are brought into memory, ten times more in each row.

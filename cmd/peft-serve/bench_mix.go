@@ -51,10 +51,12 @@ func (b *benchCommand) measureMix(ctx context.Context, c console, r *report) (er
 
 // compare measures the variants interleaved, in turns of one order and the other, and
 // reports their medians, and of the ratio to the first of them in the same turn: by the
-// clock, and by the processor time of who answers, if that is told.
+// clock, and by the processor time of who answers, if that is told: of --pid it has to be.
 func (b *benchCommand) compare(ctx context.Context, all []load, length int, r *report, spent processorClock, run func(round int, v load) (measured, error)) error {
 	rows := make([]mix, len(all))
-	if _, err := spent(ctx); err != nil {
+	if _, err := spent(ctx); b.PID > 0 && err != nil {
+		return err
+	} else if err != nil {
 		spent = func(context.Context) (time.Duration, error) { return 0, nil }
 	}
 	for i := range b.Repetitions + 1 {

@@ -10,7 +10,7 @@ import (
 )
 
 // Loads are compared turn by turn, by the clock and by the processor time of who answers;
-// one that does not tell that is compared by the clock alone.
+// one that does not tell that is compared by the clock alone, but for --pid.
 func TestCompareByProcessorTime(t *testing.T) {
 	b := &benchCommand{Requests: 2, Generate: 5, Repetitions: 8}
 	spent := time.Second
@@ -40,4 +40,10 @@ func TestCompareByProcessorTime(t *testing.T) {
 	require.InDelta(t, 0.5, r.Mix[1].Ratio, 1e-12)
 	require.Zero(t, r.Mix[1].ProcessorRatio)
 	require.Nil(t, r.Mix[1].ProcessorInterval)
+
+	b.PID = 1 << 30 // above what Linux numbers
+	const gone = "--pid: there is no process 1073741824 here"
+	require.ErrorContains(t, b.compare(t.Context(), all, 3, &r, b.serverClock(nil), run), gone)
+	_, err := b.sustain(t.Context(), nil, nil, b.serverClock(nil), nil)
+	require.ErrorContains(t, err, gone)
 }

@@ -28,9 +28,6 @@ type target struct {
 // measureServer drives a server with the load that measureMix gives the
 // engine: the same prompts, as token ids, and the same adapters in turn.
 func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
-	if err := b.validatePID(); err != nil {
-		return err
-	}
 	t := &target{url: strings.TrimSuffix(strings.TrimSuffix(b.URL, "/"), "/v1"), key: b.Key, base: b.Model, adapters: b.Models, loraField: b.LoraField}
 	if err := t.discover(ctx); err != nil {
 		return err
@@ -77,15 +74,13 @@ func (b *benchCommand) measureServer(ctx context.Context, r *report) error {
 	})
 }
 
-// validatePID reports a --pid whose processor time is not told.
-func (b *benchCommand) validatePID() error {
-	if b.PID == 0 {
-		return nil
+// pidTime is the processor time that the process of --pid has had so far.
+func (b *benchCommand) pidTime(context.Context) (time.Duration, error) {
+	spent, err := processor.TimeOf(b.PID)
+	if err != nil {
+		return 0, fmt.Errorf("--pid: %w", err)
 	}
-	if _, err := processor.TimeOf(b.PID); err != nil {
-		return fmt.Errorf("--pid: %w", err)
-	}
-	return nil
+	return spent, nil
 }
 
 // serverClock is that of the process of --pid, or what the server itself tells.
@@ -93,7 +88,7 @@ func (b *benchCommand) serverClock(t *target) processorClock {
 	if b.PID == 0 {
 		return t.processorTime
 	}
-	return func(context.Context) (time.Duration, error) { return processor.TimeOf(b.PID) }
+	return b.pidTime
 }
 
 // discover asks for the names that were not given.

@@ -83,10 +83,13 @@ type record struct {
 
 // sustain sends requests for as long as --duration says, and reports. Requests that
 // run at the end count by the events that they got; where none was answered, there is
-// nothing to report but that.
+// nothing to report but that. Of --pid the processor time has to be told.
 func (b *benchCommand) sustain(asked context.Context, text []int32, names []string, spent processorClock, send sender) (*sustained, error) {
 	length := b.promptTokens(64)
 	before, told := spent(asked)
+	if b.PID > 0 && told != nil {
+		return nil, told
+	}
 	ctx, cancel := context.WithTimeout(asked, b.Duration)
 	defer cancel()
 	var (
@@ -129,7 +132,11 @@ func (b *benchCommand) sustain(asked context.Context, text []int32, names []stri
 	group.Wait()
 	s := b.summarise(records, min(time.Since(start), b.Duration))
 	s.Adapters, s.Prompt = len(names), length
-	if after, err := spent(asked); told == nil && err == nil && after > before {
+	after, err := spent(asked)
+	if b.PID > 0 && err != nil {
+		return nil, err
+	}
+	if told == nil && err == nil && after > before {
 		s.TokensPerProcessorSecond = rate(s.tokens, after-before)
 	}
 	return &s, s.fault()

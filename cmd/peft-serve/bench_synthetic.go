@@ -72,7 +72,7 @@ func (b *benchCommand) synthesise() (path string, remove func() error, err error
 }
 
 // write writes a GGUF of the shape with random weights, the same for the same
-// seed, of a size that keeps activations near 1.
+// seed, of a size that keeps activations near 1. It is at the path once it is whole.
 func (s llamaShape) write(path string, f kernels.Format, seed uint64) (err error) {
 	w := gguf.NewWriter("llama")
 	w.Set("general.name", "synthetic")
@@ -115,12 +115,16 @@ func (s llamaShape) write(path string, f kernels.Format, seed uint64) (err error
 	if !s.tied {
 		matrix("output", s.vocabulary, s.hidden)
 	}
-	file, err := os.Create(path)
+	part := path + ".part"
+	file, err := os.Create(part)
 	if err != nil {
 		return err
 	}
 	buffered := bufio.NewWriterSize(file, 1<<20)
-	return errors.Join(w.Write(buffered), buffered.Flush(), file.Close())
+	if err := errors.Join(w.Write(buffered), buffered.Flush(), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(part))
+	}
+	return os.Rename(part, path)
 }
 
 // tokenizer adds one of bytes, and of pieces that no text has.

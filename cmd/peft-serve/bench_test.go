@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,6 +70,26 @@ func TestSyntheticBases(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, kernels.Q4_K, f)
 	require.Equal(t, kernels.Q5_0, syntheticFallback[f], "its rows of %d are no whole blocks", shape.hidden)
+}
+
+// A synthetic base is at its path once it is whole: one that is there is not written over
+// bit by bit.
+func TestSyntheticBaseIsWhole(t *testing.T) {
+	path := randomBase(t, kernels.Q8_0)
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	first := filepath.Join(filepath.Dir(path), "first")
+	require.NoError(t, os.Link(path, first))
+	require.NoError(t, tinyShape.write(path, kernels.Q8_0, 2))
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.False(t, bytes.Equal(before, after))
+	kept, err := os.ReadFile(first)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(before, kept))
+	left, err := filepath.Glob(path + "?*")
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 func TestBenchGrid(t *testing.T) {
@@ -366,7 +387,6 @@ func TestPhase(t *testing.T) {
 // Loads are told by the time of the processors too, where that is known.
 func TestMixTable(t *testing.T) {
 	r := report{Server: "http://x", Mix: []mix{{Name: "base", Requests: 8, TokensPerSecond: 5.5, TokensPerProcessorSecond: 7.25}}}
-	b := &benchCommand{URL: "http://x", Model: "m", PID: 1 << 30} // above what Linux numbers
 	for _, processors := range []bool{true, false} {
 		var table bytes.Buffer
 		require.NoError(t, r.table(&table))
@@ -374,7 +394,6 @@ func TestMixTable(t *testing.T) {
 		require.Equal(t, processors, strings.Contains(table.String(), " 7.2 "))
 		r.Mix[0].TokensPerProcessorSecond = 0
 	}
-	require.ErrorContains(t, b.validatePID(), "--pid: there is no process 1073741824 here")
 }
 
 // A flag that nothing reads in what is measured is refused by its name, and one that

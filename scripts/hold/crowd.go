@@ -54,31 +54,31 @@ func crowd(ctx context.Context, args []string, out io.Writer) (err error) {
 
 	// What a shared machine can do changes by the minute: the capacity is the mean
 	// of what it is before and after.
-	capacity, err := o.capacity(ctx, server)
+	before, err := o.capacity(ctx, server)
 	if err != nil {
 		return err
 	}
-	if _, err := o.run(ctx, server, capacity, o.measure); err != nil { // until memory is what it stays
+	if _, err := o.run(ctx, server, before.tokens, o.measure); err != nil { // until memory is what it stays
 		return err
 	}
-	before, err := server.footprint(ctx)
+	held, err := server.footprint(ctx)
 	if err != nil {
 		return err
 	}
-	seen, err := o.run(ctx, server, capacity, o.length)
+	seen, err := o.run(ctx, server, before.tokens, o.length)
 	if err != nil {
 		return err
 	}
-	after, err := server.footprint(ctx)
+	holds, err := server.footprint(ctx)
 	if err != nil {
 		return err
 	}
-	again, err := o.capacity(ctx, server)
+	after, err := o.capacity(ctx, server)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "capacity %.1f tokens a second before and %.1f after\n", capacity, again)
-	return o.report(out, (capacity+again)/2, seen, before, after)
+	fmt.Fprintf(out, "capacity %.1f tokens a second before and %.1f after\n", before.tokens, after.tokens)
+	return o.report(out, capacity{(before.tokens + after.tokens) / 2, (before.own + after.own) / 2}, seen, held, holds)
 }
 
 type crowding struct {
@@ -90,8 +90,9 @@ type crowding struct {
 	hostile         bool
 }
 
-// What has to hold: the goodput as a part of the capacity that the load generator leaves, the least share of a
-// tenant as a part of its fair one, and how long a refusal may take.
+// What has to hold: the goodput as a part of the capacity, both without what the load
+// generator takes, the least share of a tenant as a part of its fair one, and how long a
+// refusal may take.
 const (
 	leastGoodput = 0.9
 	leastShare   = 0.8
@@ -182,9 +183,26 @@ func (o *crowding) ask(ctx context.Context, client *http.Client, server *server,
 	return got
 }
 
+// capacity is what the server can do beside a load generator.
+type capacity struct {
+	tokens float64 // a second
+	own    float64 // the load generator's share of the processors meanwhile
+}
+
+// left is a goodput as a part of the capacity where the load generator takes a share of
+// the processors: of what it left of them then, and of what it leaves now.
+func (c capacity) left(goodput, own float64) float64 {
+	return goodput / c.tokens * (1 - c.own) / (1 - own)
+}
+
+// shareOfProcessors is what processor time is of all that there is in a length of time.
+func shareOfProcessors(spent, length time.Duration) float64 {
+	return spent.Seconds() / length.Seconds() / float64(runtime.NumCPU())
+}
+
 // capacity is how many tokens a second the server answers when it is never
 // without work, and never asked for more than it takes.
-func (o *crowding) capacity(ctx context.Context, server *server) (float64, error) {
+func (o *crowding) capacity(ctx context.Context, server *server) (c capacity, err error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, o.measure)
@@ -192,10 +210,11 @@ func (o *crowding) capacity(ctx context.Context, server *server) (float64, error
 	var clients sync.WaitGroup
 	var mu sync.Mutex
 	answered, failed := 0, outcome{}
-	for c := range 16 {
+	own := -processor.Time()
+	for i := range 16 {
 		clients.Go(func() {
 			for n := uint64(0); ctx.Err() == nil; n++ {
-				got := o.ask(ctx, client, server, 1+c%(o.tenants-1), 1<<40+uint64(c)<<32+n, nil)
+				got := o.ask(ctx, client, server, 1+i%(o.tenants-1), 1<<40+uint64(i)<<32+n, nil)
 				mu.Lock()
 				if got.status == http.StatusOK {
 					answered += got.tokens
@@ -207,18 +226,19 @@ func (o *crowding) capacity(ctx context.Context, server *server) (float64, error
 		})
 	}
 	clients.Wait()
+	own += processor.Time()
 	if answered == 0 {
-		return 0, fmt.Errorf("the server answers nothing: status %d", failed.status)
+		return c, fmt.Errorf("the server answers nothing: status %d", failed.status)
 	}
-	return float64(answered) / o.measure.Seconds(), nil
+	return capacity{float64(answered) / o.measure.Seconds(), shareOfProcessors(own, o.measure)}, nil
 }
 
 func newClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024}}
 }
 
-// run has every tenant ask for its part of times the capacity, at random
-// moments, for so long.
+// run has every tenant ask for its part of times the capacity, in tokens a second, at
+// random moments, for so long.
 func (o *crowding) run(ctx context.Context, server *server, capacity float64, length time.Duration) (*crowdSeen, error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
@@ -306,8 +326,12 @@ func (s *crowdSeen) add(ctx context.Context, o outcome) {
 }
 
 // most is the largest of the resident memory in a tenth of the time, of the first or
-// the last: what garbage there is at the moment makes a single look no measure.
+// the last: what garbage there is at the moment makes a single look no measure. 0: every
+// look failed.
 func (s *crowdSeen) most(last bool) int64 {
+	if len(s.resident) == 0 {
+		return 0
+	}
 	n := max(1, len(s.resident)/10)
 	if last {
 		return slices.Max(s.resident[len(s.resident)-n:])
@@ -315,14 +339,13 @@ func (s *crowdSeen) most(last bool) int64 {
 	return slices.Max(s.resident[:n])
 }
 
-func (o *crowding) report(out io.Writer, capacity float64, s *crowdSeen, before, after footprint) error {
+func (o *crowding) report(out io.Writer, can capacity, s *crowdSeen, before, after footprint) error {
 	total := 0
 	for _, n := range s.answered {
 		total += n
 	}
-	goodput := float64(total) / s.length.Seconds() / capacity
-	taken := s.own.Seconds() / s.length.Seconds() / float64(runtime.NumCPU())
-	left := goodput / (1 - taken)
+	goodput, own := float64(total)/s.length.Seconds(), shareOfProcessors(s.own, s.length)
+	left := can.left(goodput, own)
 	fair := float64(total) / float64(o.tenants)
 	least := math.Inf(1)
 	for tenant, n := range s.answered {
@@ -330,8 +353,8 @@ func (o *crowding) report(out io.Writer, capacity float64, s *crowdSeen, before,
 			least = min(least, float64(n)/fair)
 		}
 	}
-	fmt.Fprintf(out, "crowd of %d tenants at %g times a capacity of %.1f tokens a second for %s: goodput %.3f of capacity, %.3f of what the load generator left of it (it took %.3f of the processors; %.3f of all tokens), least share %.3f of the fair one, refusals %d p50 %s p99 %s, displaced %d, other answers %v, memory at most %s in the first tenth and %s in the last, descriptors %d and %d, goroutines %d and %d\n",
-		o.tenants, o.times, capacity, s.length, goodput, left, taken, float64(total)/float64(after.generated-before.generated), least, len(s.refusals), quantile(s.refusals, 0.5), quantile(s.refusals, 0.99), s.displaced, s.others,
+	fmt.Fprintf(out, "crowd of %d tenants at %g times a capacity of %.1f tokens a second for %s: goodput %.3f of capacity, %.3f of what the load generator left of it (it took %.3f of the processors, and %.3f while the capacity was measured; %.3f of all tokens), least share %.3f of the fair one, refusals %d p50 %s p99 %s, displaced %d, other answers %v, memory at most %s in the first tenth and %s in the last, descriptors %d and %d, goroutines %d and %d\n",
+		o.tenants, o.times, can.tokens, s.length, goodput/can.tokens, left, own, can.own, float64(total)/float64(after.generated-before.generated), least, len(s.refusals), quantile(s.refusals, 0.5), quantile(s.refusals, 0.99), s.displaced, s.others,
 		mebibytes(s.most(false)), mebibytes(s.most(true)), before.descriptors, after.descriptors, before.goroutines, after.goroutines)
 	var faults []error
 	if left < leastGoodput { // the load generator shares the processors

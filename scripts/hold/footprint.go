@@ -34,7 +34,7 @@ func buildServer(ctx context.Context, root, dir string) (string, error) {
 type footprint struct {
 	resident    int64 // bytes of memory that no file backs
 	heap        int64 // bytes of what the server's Go code still refers to; 0: not asked for
-	parts       parts // of the resident memory, read together with it
+	parts       parts // of the resident memory, read right after it; zero: not asked for
 	descriptors int
 	goroutines  int
 	series      map[string]bool // with their labels

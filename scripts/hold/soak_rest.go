@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -51,18 +52,21 @@ func (s *soaking) rested(ctx context.Context, when string) (least footprint, err
 			return least, err
 		}
 	}
-	// Memory that is free goes back to the system little by little.
+	// Memory that is free goes back to the system little by little. Its parts are those of
+	// the look that counts: the first, and any that finds less.
+	least.resident = math.MaxInt64
 	for fallen := time.Now(); time.Since(fallen) < 20*time.Second && ctx.Err() == nil; pause(ctx, time.Second) {
 		now, err := s.server.resident()
 		if err != nil {
 			return least, err
 		}
-		if now < least.resident {
-			least.resident, fallen = now, time.Now()
+		if now >= least.resident {
+			continue
 		}
-	}
-	if _, least.parts, err = s.server.counters(ctx); err != nil {
-		return least, err
+		least.resident, fallen = now, time.Now()
+		if _, least.parts, err = s.server.counters(ctx); err != nil {
+			return least, err
+		}
 	}
 	return least, ctx.Err()
 }

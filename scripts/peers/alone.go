@@ -34,7 +34,7 @@ func (b *bench) model(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	of := setting{Model: strings.TrimSuffix(filepath.Base(path), ".gguf"), Bytes: file.Size(), Threads: b.threads, Processor: b.processor}
+	of := setting{Model: strings.TrimSuffix(filepath.Base(path), ".gguf"), Bytes: file.Size(), Threads: b.threads, Processor: b.processor, Repetitions: b.repetitions}
 	all := []engine{
 		{oursExact, []string{prefill, decode}, func(ctx context.Context, _ int) (map[string]float64, error) {
 			return b.ours(ctx, path, "f32")
@@ -139,7 +139,7 @@ func (b *bench) ours(ctx context.Context, path, activations string) (map[string]
 			rates[load] = s.Processor
 		}
 	}
-	return rates, whole(rates)
+	return rates, whole(rates, prefill, decode)
 }
 
 // theirs is a turn of a llama-bench. It tells no processor time: that of a repetition is
@@ -153,7 +153,7 @@ func (b *bench) theirs(ctx context.Context, program, path string, cold ...string
 			return nil, err
 		}
 		rates, err := llamaBench(text)
-		return rates, errors.Join(err, whole(rates))
+		return rates, errors.Join(err, whole(rates, prefill, decode))
 	}
 	rates := map[string]float64{}
 	for load, of := range map[string]struct {
@@ -173,12 +173,12 @@ func (b *bench) theirs(ctx context.Context, program, path string, cold ...string
 		}
 		rates[load] = float64(of.tokens*b.repetitions) / (took[1] - took[0]).Seconds()
 	}
-	return rates, whole(rates)
+	return rates, whole(rates, prefill, decode)
 }
 
-// whole reports a load that has no rate.
-func whole(rates map[string]float64) error {
-	for _, load := range []string{prefill, decode} {
+// whole reports a load of several that has no rate.
+func whole(rates map[string]float64, loads ...string) error {
+	for _, load := range loads {
 		if !(rates[load] > 0) {
 			return fmt.Errorf("%s: no tokens/s above 0: %v", load, rates[load])
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,9 @@ const (
 	eightMixed = "8 requests, 8 adapters"
 	adapters   = 8
 )
+
+// eightLoads are those, in the order in which the bench tells them.
+var eightLoads = []string{eightBase, eightSame, eightMixed}
 
 // eight takes the turns of servers that all run at the same time, each idle while another
 // has its turn. Each round has prompts of its own, so that no cache of prompts helps.
@@ -63,7 +67,7 @@ func (b *bench) eight(ctx context.Context, of setting, path string) (err error) 
 			return fmt.Errorf("%s: %w", s.name, wrong)
 		}
 		defer func() { err = errors.Join(err, server.stop()) }()
-		all = append(all, engine{s.name, []string{eightBase, eightSame, eightMixed}, func(ctx context.Context, round int) (map[string]float64, error) {
+		all = append(all, engine{s.name, eightLoads, func(ctx context.Context, round int) (map[string]float64, error) {
 			return b.asked(ctx, server, round, s.flags)
 		}})
 	}
@@ -89,13 +93,13 @@ func (b *bench) write(ctx context.Context, path, folder string) (files []string,
 
 // asked is a turn of a server.
 func (b *bench) asked(ctx context.Context, s *server, round int, flags []string) (map[string]float64, error) {
-	args := append([]string{"bench", "--url", s.url, "--adapters", strconv.Itoa(adapters), "--seed", strconv.Itoa(round), "--repetitions", "1", "--json"}, flags...)
+	args := append([]string{"bench", "--url", s.url, "--adapters", strconv.Itoa(adapters), "--seed", strconv.Itoa(round), "--repetitions", strconv.Itoa(b.repetitions), "--json"}, flags...)
 	if b.processor {
 		args = append(args, "--pid", strconv.Itoa(s.command.Process.Pid))
 	}
 	text, err := b.output(ctx, filepath.Join(b.bin, "peft-serve"), args...)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.lives())
 	}
 	var report struct {
 		Mix []struct {
@@ -106,48 +110,68 @@ func (b *bench) asked(ctx context.Context, s *server, round int, flags []string)
 	if err := json.Unmarshal(text, &report); err != nil {
 		return nil, err
 	}
-	if len(report.Mix) != 3 {
-		return nil, fmt.Errorf("the bench has %d loads and not 3: %s", len(report.Mix), text)
+	if len(report.Mix) != len(eightLoads) {
+		return nil, fmt.Errorf("the bench has %d loads and not %d: %s", len(report.Mix), len(eightLoads), text)
 	}
 	rates := map[string]float64{}
-	for i, load := range []string{eightBase, eightSame, eightMixed} {
+	for i, load := range eightLoads {
 		if rates[load] = report.Mix[i].Clock; b.processor {
 			rates[load] = report.Mix[i].Processor
 		}
 	}
-	return rates, nil
+	return rates, whole(rates, eightLoads...)
 }
 
 // server is one that has been started here.
 type server struct {
 	url     string
 	command *exec.Cmd
+	said    bytes.Buffer // on stderr; to be read once it has ended
 	ended   chan struct{}
-	err     error // what it ended with
 }
+
+// healthyWithin is how long a look at a server's health may take.
+const healthyWithin = 5 * time.Second
 
 // start starts a server and waits until it is healthy.
 func start(ctx context.Context, url string, command []string) (*server, error) {
 	s := &server{url: url, command: exec.CommandContext(ctx, command[0], command[1:]...), ended: make(chan struct{})}
+	s.command.Stderr = &s.said
 	if err := s.command.Start(); err != nil {
 		return nil, err
 	}
+	client := &http.Client{Timeout: healthyWithin}
+	defer client.CloseIdleConnections()
 	go func() {
-		s.err = s.command.Wait()
+		_ = s.command.Wait() // how it ended is told by its state
 		close(s.ended)
 	}()
 	for {
 		select {
 		case <-s.ended:
-			return nil, errors.Join(fmt.Errorf("%s ended before it was healthy", strings.Join(command, " ")), s.err)
+			return nil, fmt.Errorf("%s does not become healthy: %w", strings.Join(command, " "), s.lives())
 		case <-time.After(200 * time.Millisecond):
 		}
-		if r, err := http.Get(url + "/health"); err == nil {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/health", nil)
+		if err != nil {
+			return nil, errors.Join(err, s.stop())
+		}
+		if r, err := client.Do(request); err == nil {
 			_ = r.Body.Close()
 			if r.StatusCode == http.StatusOK {
 				return s, nil
 			}
 		}
+	}
+}
+
+// lives reports a server that has ended by itself, with the end of what it has said.
+func (s *server) lives() error {
+	select {
+	case <-s.ended:
+		return fmt.Errorf("the server has ended: %v\n%s", s.command.ProcessState, lastOf(s.said.String()))
+	default:
+		return nil
 	}
 }
 

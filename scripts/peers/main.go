@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&b.bin, "bin", "bin", "folder of this project's programs")
 	flags.StringVar(&b.work, "work", ".base/peers", "folder of the turns, and of what is made for them")
 	flags.IntVar(&b.rounds, "rounds", 6, "turns of each; from 6 on the ratios have intervals")
-	flags.IntVar(&b.repetitions, "repetitions", 1, "times that a prompt and an answer are computed in a turn, after one that is not counted")
+	flags.IntVar(&b.repetitions, "repetitions", 1, "times that a load is run in a turn, after one that is not counted")
 	flags.IntVar(&b.threads, "threads", 2, "threads")
 	flags.StringVar(&time, "time", "clock", "what seconds are counted by: clock, or processor, the user and system time of the programs, which other work on a machine changes less; with one thread, since those of the peers spin while they wait")
 	flags.BoolVar(&b.adapters, "adapters", false, "measure 8 requests over HTTP too: on the base, with one adapter and with 8")

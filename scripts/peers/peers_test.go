@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,20 +33,22 @@ func TestRatio(t *testing.T) {
 
 // Larger models stand first, loads in their order, and what has not been measured is empty.
 func TestTable(t *testing.T) {
-	b := &bench{threads: 1, processor: true, out: &bytes.Buffer{}}
+	b := &bench{threads: 1, repetitions: 3, processor: true, out: &bytes.Buffer{}}
 	b.turns.path = filepath.Join(t.TempDir(), "made", "turns.jsonl")
-	require.ErrorContains(t, b.table(), "turns.jsonl has no turns on so many threads (-threads 1)")
-	small := setting{"small", 10, decode, 1, true}
-	large := setting{"large", 2000, decode, 1, true}
+	require.ErrorContains(t, b.table(), "turns.jsonl has no turns on so many threads (-threads 1), by this time (-time) and with so many repetitions (-repetitions 3) yet")
+	small := setting{"small", 10, decode, 1, true, 3}
+	large := setting{"large", 2000, decode, 1, true, 3}
 	before := large
 	before.Load = prefill
 	clock := large
 	clock.Processor = false
+	once := large
+	once.Repetitions = 1
 	for round := 1; round <= 2; round++ {
 		r := float64(round)
 		require.NoError(t, b.turns.add(
 			turn{small, oursExact, round, 1000 * r}, turn{large, oursExact, round, 3 * r}, turn{large, llama, round, 2 * r}, turn{large, oursRounded, round, 40 * r},
-			turn{before, ik, round, 250 * r}, turn{clock, ik, round, 1},
+			turn{before, ik, round, 250 * r}, turn{clock, ik, round, 1}, turn{once, ik, round, 1},
 		))
 	}
 	read, err := readTurns(b.turns.path)
@@ -88,6 +91,8 @@ func TestTurnsAlternate(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.take(t.Context(), setting{Model: "m"}, engines("")))
 	require.Equal(t, []string{"a1", "b1", "b2", "a2", "a3", "b3"}, took)
+	require.NoError(t, b.take(t.Context(), setting{Model: "m", Repetitions: 3}, engines("")[:1]))
+	require.Equal(t, []string{"a1", "a2", "a3"}, took[6:], "of as many repetitions")
 	require.Contains(t, log.String(), "m, decode 64, round 3 of 3, b: 2.00 tokens/s")
 	require.NoError(t, os.WriteFile(b.turns.path, []byte("{}\n{\n"), 0o600))
 	_, err = readTurns(b.turns.path)
@@ -98,10 +103,10 @@ func TestLlamaBench(t *testing.T) {
 	rates, err := llamaBench([]byte(`[{"n_prompt": 512, "n_gen": 0, "avg_ts": 90.5, "samples_ts": [90.5]}, {"n_prompt": 0, "n_gen": 64, "avg_ts": 30.25}]`))
 	require.NoError(t, err)
 	require.Equal(t, map[string]float64{prefill: 90.5, decode: 30.25}, rates)
-	require.NoError(t, whole(rates))
+	require.NoError(t, whole(rates, prefill, decode))
 	rates, err = llamaBench([]byte(`[{"n_prompt": 512, "n_gen": 64, "avg_ts": 1}, {"n_prompt": 512, "n_gen": 0, "avg_ts": 2}]`))
 	require.NoError(t, err)
-	require.ErrorContains(t, whole(rates), "decode 64: no tokens/s above 0: 0")
+	require.ErrorContains(t, whole(rates, prefill, decode), "decode 64: no tokens/s above 0: 0")
 	_, err = llamaBench([]byte("error: no model"))
 	require.ErrorContains(t, err, "error: no model")
 }
@@ -133,6 +138,32 @@ func TestFailingProgram(t *testing.T) {
 	_, err := b.output(t.Context(), "sh", "-c", "echo no such model >&2; exit 3")
 	require.ErrorContains(t, err, "sh -c")
 	require.ErrorContains(t, err, "exit status 3\nno such model")
-	_, err = start(t.Context(), "http://127.0.0.1:1", []string{"sh", "-c", "exit 3"})
-	require.ErrorContains(t, err, "sh -c exit 3 ended before it was healthy\nexit status 3")
+	_, err = start(t.Context(), "http://127.0.0.1:1", []string{"sh", "-c", "echo no memory >&2; exit 3"})
+	require.ErrorContains(t, err, "sh -c echo no memory >&2; exit 3 does not become healthy: the server has ended: exit status 3\nno memory")
+}
+
+// A server's turn has a rate of every load, and by processor time that one.
+func TestAsked(t *testing.T) {
+	b := &bench{bin: t.TempDir(), processor: true}
+	server := &server{url: "http://x", command: exec.Command("true")}
+	require.NoError(t, server.command.Run())
+	ask := func(last string) (map[string]float64, error) {
+		report := `{"mix": [{"tokens_per_second": 1, "tokens_per_processor_second": 4}, {"tokens_per_second": 2, "tokens_per_processor_second": 5}, ` + last + `]}`
+		require.NoError(t, os.WriteFile(filepath.Join(b.bin, "peft-serve"), []byte("#!/bin/sh\necho '"+report+"'\n"), 0o700))
+		return b.asked(t.Context(), server, 1, nil)
+	}
+	rates, err := ask(`{"tokens_per_second": 3, "tokens_per_processor_second": 6}`)
+	require.NoError(t, err)
+	require.Equal(t, map[string]float64{eightBase: 4, eightSame: 5, eightMixed: 6}, rates)
+	_, err = ask(`{"tokens_per_second": 3}`)
+	require.ErrorContains(t, err, "8 requests, 8 adapters: no tokens/s above 0: 0")
+	_, err = ask(`{}, {}`)
+	require.ErrorContains(t, err, "the bench has 4 loads and not 3")
+
+	server.said.WriteString("no memory")
+	server.ended = make(chan struct{})
+	close(server.ended)
+	b.bin = t.TempDir()
+	_, err = b.asked(t.Context(), server, 1, nil)
+	require.ErrorContains(t, err, "the server has ended: exit status 0\nno memory")
 }

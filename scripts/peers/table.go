@@ -78,9 +78,11 @@ func (t *turns) rows() (all []row) {
 // table prints the rows as Markdown.
 func (b *bench) table() error {
 	rows := b.turns.rows()
-	rows = slices.DeleteFunc(rows, func(r row) bool { return r.Threads != b.threads || r.Processor != b.processor })
+	rows = slices.DeleteFunc(rows, func(r row) bool {
+		return r.Threads != b.threads || r.Processor != b.processor || r.Repetitions != b.repetitions
+	})
 	if len(rows) == 0 {
-		return fmt.Errorf("%s has no turns on so many threads (-threads %d) and by this time (-time) yet", b.turns.path, b.threads)
+		return fmt.Errorf("%s has no turns on so many threads (-threads %d), by this time (-time) and with so many repetitions (-repetitions %d) yet", b.turns.path, b.threads, b.repetitions)
 	}
 	_, err := fmt.Fprint(b.out, markdown(rows))
 	return err

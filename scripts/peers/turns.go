@@ -13,11 +13,12 @@ import (
 
 // setting is what turns have in common that one row of the table is made of.
 type setting struct {
-	Model     string `json:"model"` // the file's name, without its ending
-	Bytes     int64  `json:"bytes"` // of the file
-	Load      string `json:"load"`
-	Threads   int    `json:"threads"`
-	Processor bool   `json:"processor"` // seconds are of processor time, and not by the clock
+	Model       string `json:"model"` // the file's name, without its ending
+	Bytes       int64  `json:"bytes"` // of the file
+	Load        string `json:"load"`
+	Threads     int    `json:"threads"`
+	Processor   bool   `json:"processor"`   // seconds are of processor time, and not by the clock
+	Repetitions int    `json:"repetitions"` // in a turn
 }
 
 // turn is one measurement.

@@ -257,6 +257,9 @@ func (d *bed) classifyTogether(ctx context.Context, tokens []int32, names []stri
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
+	if i := slices.Index(leases, nil); i >= 0 {
+		return fmt.Errorf("adapter %q is not in memory any more: its files have been changed", names[i])
+	}
 	stream, err := d.engine.Submit(ctx, &runtime.Request{
 		Prompt: tokens, Tasks: leases, Encode: runtime.EncodeScores, Again: again, Logprobs: -1, PromptLogprobs: -1,
 	})

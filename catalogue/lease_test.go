@@ -3,6 +3,7 @@ package catalogue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -299,4 +300,19 @@ func TestMatch(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.Remove(t.Context(), "ab", nil))
 	require.Equal(t, []Match{{"a", false}, {"ac", true}}, c.Match(func(name string) bool { return name[0] == 'a' }))
+}
+
+// A name with a canary has a version in memory where either is.
+func TestMatchCanary(t *testing.T) {
+	for _, percent := range []int{0, 100} { // who has asked: the session gets the live version, or the canary
+		s := &shelf{bytes: 100}
+		c := s.catalogue(t, Options{Bytes: 1000})
+		s.lay(t, "x", "one", "two")
+		s.says(t, "x", fmt.Sprintf("live: one\ncanary: {digest: two, percent: %d}", percent))
+		require.NoError(t, c.Rescan())
+		all := func(string) bool { return true }
+		require.Equal(t, []Match{{"x", false}}, c.Match(all))
+		require.Equal(t, map[int]string{0: "one", 100: "two"}[percent], answersWith(t, c, "x", "s"))
+		require.Equal(t, []Match{{"x", true}}, c.Match(all))
+	}
 }

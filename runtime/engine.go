@@ -181,8 +181,9 @@ func (e *Engine) newSequences(r *Request) ([]sequence, error) {
 	all := make([]sequence, max(len(r.Tasks), 1))
 	stream := newStream(len(all), len(r.Tasks) > 0, func() {
 		for i := range all {
-			e.giveUp(&all[i], context.Canceled)
+			all[i].leave(context.Canceled)
 		}
+		e.someLeft()
 	})
 	submitted := r.Arrived
 	if submitted.IsZero() {
@@ -224,13 +225,16 @@ func (s *sequence) displaced(e *Engine) func(error) {
 		if !s.stream.tasks {
 			s.stream.fail(err) // at once: the step loop may be busy
 		}
-		e.giveUp(s, err)
+		s.leave(err)
+		e.someLeft()
 	}
 }
 
-// giveUp makes the step loop end a sequence.
-func (e *Engine) giveUp(s *sequence, cause error) {
-	s.gone.CompareAndSwap(nil, &cause)
+// leave gives a sequence up: the step loop ends it once someLeft has told it.
+func (s *sequence) leave(cause error) { s.gone.CompareAndSwap(nil, &cause) }
+
+// someLeft makes the step loop end the sequences that have been given up.
+func (e *Engine) someLeft() {
 	e.left.Store(true)
 	e.rouse()
 }

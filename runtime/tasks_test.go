@@ -133,7 +133,7 @@ func TestTasksTakePlaces(t *testing.T) {
 			t.Fatal(err)
 		}
 		giveUp(stream, leave)
-		for !e.left.Load() { // the context's end is told in a goroutine of its own
+		for !e.left.Load() { // the context's end is told in a goroutine of its own, of all tasks at once
 		}
 		for _, event := range tasks(t, e, stream, len(names)) {
 			if !errors.Is(event.Err, context.Canceled) && !errors.Is(event.Err, ErrQueueFull) {

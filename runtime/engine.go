@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -146,6 +147,9 @@ func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
 	}
 	e.counts.Requests += uint64(len(taken))
 	e.inbox = append(e.inbox, taken...)
+	if slices.ContainsFunc(taken, func(s *sequence) bool { return s.gone.Load() != nil }) {
+		e.left.Store(true) // the step loop may have looked for it before it was there
+	}
 	e.mu.Unlock()
 	for _, s := range taken {
 		if !s.lease.Ready() {

@@ -359,7 +359,7 @@ type Match struct {
 }
 
 // Match returns the names that new requests may use, as far as is known, and of which
-// wanted says so, in their order. It reads no files.
+// wanted says so, in their order, each once. It reads no files.
 func (c *Catalogue) Match(wanted func(name string) bool) []Match {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -371,7 +371,15 @@ func (c *Catalogue) Match(wanted func(name string) bool) []Match {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b Match) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b Match) int { // of a name with a canary, the version in memory first
+		switch byName := cmp.Compare(a.Name, b.Name); {
+		case byName != 0 || a.Resident == b.Resident:
+			return byName
+		case a.Resident:
+			return -1
+		}
+		return 1
+	})
 	return slices.CompactFunc(all, func(a, b Match) bool { return a.Name == b.Name })
 }
 

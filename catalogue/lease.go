@@ -63,7 +63,9 @@ func (c *Catalogue) grant(l *Lease, r resolved) {
 	c.provide(l, r.record, r.stamp)
 }
 
-// AcquireAll is Acquire of each of several names: a lease or an error of each.
+// AcquireAll is Acquire of those of several names whose versions are in memory: of each
+// name a lease, which is ready, or an error. One that has to be loaded first gets
+// neither, a nil Lease that is not the base's: no load begins.
 func (c *Catalogue) AcquireAll(names []string, session string) ([]*Lease, []error) {
 	found, leases, faults := make([]resolved, len(names)), make([]*Lease, len(names)), make([]error, len(names))
 	resolve := c.resolve
@@ -80,7 +82,7 @@ func (c *Catalogue) AcquireAll(names []string, session string) ([]*Lease, []erro
 		if faults[i] == nil {
 			faults[i] = c.refuses(r)
 		}
-		if faults[i] == nil {
+		if faults[i] == nil && r.record.serves(r.stamp) {
 			leases[i] = &made[i]
 			c.begun(leases[i], r.record.name)
 			c.grant(leases[i], r)

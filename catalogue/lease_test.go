@@ -3,6 +3,7 @@ package catalogue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -223,8 +224,9 @@ func TestTry(t *testing.T) {
 	}
 }
 
-// Many names at once get what each gets alone, and see each change that has been made
-// before: of a folder written in place, of an alias, and of the folder of aliases.
+// Many names at once get what each gets alone, where that is in memory, and see each
+// change that has been made before: of a folder written in place, of an alias, and of the
+// folder of aliases. What is not in memory is not loaded for them.
 func TestAcquireAll(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a", "b", "c"} {
@@ -239,36 +241,44 @@ func TestAcquireAll(t *testing.T) {
 	}
 	names := []string{"c", "nobody", "a", "../a", "b", "a"}
 	for i, step := range []struct {
-		change func() error
-		want   string
+		change        func() error
+		before, after string // what has to be loaded has been
 	}{
-		{func() error { return nil }, "one - one - one one"},
-		{func() error { return os.WriteFile(filepath.Join(dir, "a", "weights"), []byte("two"), 0o644) }, "one - two - one two"},
-		{alias("live: six"), "one - two - six two"},
-		{func() error { return os.RemoveAll(c.options.Aliases) }, "one - two - one two"},
-		{func() error { return os.RemoveAll(filepath.Join(dir, "c")) }, "- - two - one two"},
+		{func() error { return nil }, "none - none - none none", "one - one - one one"},
+		{func() error { return os.WriteFile(filepath.Join(dir, "a", "weights"), []byte("two"), 0o644) }, "one - none - one none", "one - two - one two"},
+		{alias("live: six"), "one - two - none two", "one - two - six two"},
+		{func() error { return os.RemoveAll(c.options.Aliases) }, "one - two - none two", "one - two - one two"},
+		{func() error { return os.RemoveAll(filepath.Join(dir, "c")) }, "- - two - one two", "- - two - one two"},
 	} {
 		if err := step.change(); err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // from its folder, and from memory
+		for _, want := range []string{step.before, step.after} {
 			leases, faults := c.AcquireAll(names, "")
+			for _, e := range c.Entries() {
+				require.NotEqual(t, Loading, e.State, e.Name)
+			}
 			var got []string
 			for j, l := range leases {
-				digest := "-"
-				if faults[j] == nil {
-					require.NoError(t, l.Wait(t.Context()), names[j])
-					digest = l.Digest()
-				}
-				got = append(got, digest)
-				l.Release()
 				alone, err := c.Acquire(names[j], "")
 				require.Equal(t, err, faults[j])
-				require.Equal(t, l.Name(), alone.Name())
-				require.Equal(t, l.Versioned(), alone.Versioned())
+				switch {
+				case err != nil:
+					got = append(got, "-")
+				case l == nil:
+					got = append(got, "none")
+					require.NoError(t, alone.Wait(t.Context()), names[j])
+				default:
+					require.True(t, l.Ready())
+					got = append(got, l.Digest())
+					require.Equal(t, l.Name(), alone.Name())
+					require.Equal(t, l.Digest(), alone.Digest())
+					require.Equal(t, l.Versioned(), alone.Versioned())
+				}
+				l.Release()
 				alone.Release()
 			}
-			require.Equal(t, step.want, strings.Join(got, " "), "change %d", i)
+			require.Equal(t, want, strings.Join(got, " "), "change %d", i)
 		}
 	}
 	for _, e := range c.Entries() {
@@ -290,4 +300,19 @@ func TestMatch(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.Remove(t.Context(), "ab", nil))
 	require.Equal(t, []Match{{"a", false}, {"ac", true}}, c.Match(func(name string) bool { return name[0] == 'a' }))
+}
+
+// A name with a canary has a version in memory where either is.
+func TestMatchCanary(t *testing.T) {
+	for _, percent := range []int{0, 100} { // who has asked: the session gets the live version, or the canary
+		s := &shelf{bytes: 100}
+		c := s.catalogue(t, Options{Bytes: 1000})
+		s.lay(t, "x", "one", "two")
+		s.says(t, "x", fmt.Sprintf("live: one\ncanary: {digest: two, percent: %d}", percent))
+		require.NoError(t, c.Rescan())
+		all := func(string) bool { return true }
+		require.Equal(t, []Match{{"x", false}}, c.Match(all))
+		require.Equal(t, map[int]string{0: "one", 100: "two"}[percent], answersWith(t, c, "x", "s"))
+		require.Equal(t, []Match{{"x", true}}, c.Match(all))
+	}
 }

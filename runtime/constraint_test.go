@@ -437,8 +437,7 @@ func BenchmarkConstraint(b *testing.B) {
 	})
 }
 
-// A stretch without a choice fills the rows that a step has to spare, and no more: a
-// product of nine rows takes nearly twice the time of one of eight.
+// A stretch without a choice fills the rows that a step has to spare, and no more.
 func TestStretchesFillAStep(t *testing.T) {
 	g, err := grammar.Regex("(xyz){20}(a|b)")
 	c := constraint(t, g, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -146,6 +147,9 @@ func (e *Engine) Submit(ctx context.Context, r *Request) (*Stream, error) {
 	}
 	e.counts.Requests += uint64(len(taken))
 	e.inbox = append(e.inbox, taken...)
+	if slices.ContainsFunc(taken, func(s *sequence) bool { return s.gone.Load() != nil }) {
+		e.left.Store(true) // the step loop may have looked for it before it was there
+	}
 	e.mu.Unlock()
 	for _, s := range taken {
 		if !s.lease.Ready() {
@@ -181,8 +185,9 @@ func (e *Engine) newSequences(r *Request) ([]sequence, error) {
 	all := make([]sequence, max(len(r.Tasks), 1))
 	stream := newStream(len(all), len(r.Tasks) > 0, func() {
 		for i := range all {
-			e.giveUp(&all[i], context.Canceled)
+			all[i].leave(context.Canceled)
 		}
+		e.someLeft()
 	})
 	submitted := r.Arrived
 	if submitted.IsZero() {
@@ -224,13 +229,16 @@ func (s *sequence) displaced(e *Engine) func(error) {
 		if !s.stream.tasks {
 			s.stream.fail(err) // at once: the step loop may be busy
 		}
-		e.giveUp(s, err)
+		s.leave(err)
+		e.someLeft()
 	}
 }
 
-// giveUp makes the step loop end a sequence.
-func (e *Engine) giveUp(s *sequence, cause error) {
-	s.gone.CompareAndSwap(nil, &cause)
+// leave gives a sequence up: the step loop ends it once someLeft has told it.
+func (s *sequence) leave(cause error) { s.gone.CompareAndSwap(nil, &cause) }
+
+// someLeft makes the step loop end the sequences that have been given up.
+func (e *Engine) someLeft() {
 	e.left.Store(true)
 	e.rouse()
 }

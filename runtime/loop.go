@@ -32,6 +32,7 @@ func (e *Engine) idle() bool {
 // intake moves what arrived to where it waits, and drops what left. It reports
 // whether the engine is closing.
 func (e *Engine) intake() (closing bool) {
+	left := e.left.Swap(false) // first: who has left since then is told of again
 	e.mu.Lock()
 	e.loading = append(e.loading, e.inbox...)
 	clear(e.inbox)
@@ -47,7 +48,7 @@ func (e *Engine) intake() (closing bool) {
 		return true
 	})
 	e.told.request = nil
-	if e.left.Swap(false) || killed {
+	if left || killed {
 		e.sweep(killed)
 	}
 	return closing

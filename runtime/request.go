@@ -131,7 +131,8 @@ const NoToken int32 = -1
 // the last event carries no token.
 type Event struct {
 	// Task is the number in Request.Tasks of who has this event. Err is why it has no
-	// answer, on its last event: that ends none of the others.
+	// answer, on its last event: that ends none of the others. Without Tasks it is always
+	// nil: Next returns the error.
 	Task int
 	Err  error
 

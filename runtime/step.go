@@ -49,7 +49,7 @@ func (e *Engine) step() bool {
 const tileRows = 8
 
 // spareRows is how many rows more a step of so many has place for, until its products
-// need another pass over the weights: a row beyond costs more than one in the next step.
+// need another pass over the weights.
 func spareRows(rows int) int { return (rows+tileRows-1)/tileRows*tileRows - rows }
 
 // plan chooses the tokens of the step: the next one of every sequence that has

@@ -133,7 +133,7 @@ func TestTasksTakePlaces(t *testing.T) {
 			t.Fatal(err)
 		}
 		giveUp(stream, leave)
-		for !e.left.Load() { // the context's end is told in a goroutine of its own
+		for !e.left.Load() { // the context's end is told in a goroutine of its own, of all tasks at once
 		}
 		for _, event := range tasks(t, e, stream, len(names)) {
 			if !errors.Is(event.Err, context.Canceled) && !errors.Is(event.Err, ErrQueueFull) {
@@ -149,5 +149,39 @@ func TestTasksTakePlaces(t *testing.T) {
 		if err := l.Err(); err != nil || l.Adapter() == nil {
 			t.Errorf("%s: its lease has ended: %v", names[i], err)
 		}
+	}
+}
+
+// doing is a context that has something done when Submit begins to watch it.
+type doing struct {
+	context.Context
+	do func()
+}
+
+func (c doing) Done() <-chan struct{} {
+	c.do()
+	return c.Context.Done()
+}
+
+// TestTaskLosesItsPlaceInSubmit: one whose place another gets before the step loop knows
+// of it is given up as any other, though the loop has looked meanwhile for who has left.
+func TestTaskLosesItsPlaceInSubmit(t *testing.T) {
+	g, heads, _ := openDeep(t, modeltest.Goldens(t, "encoders/bert"))
+	one, two := heads[models.Classify][0], heads[models.Classify][1]
+	names := []string{one, one, one, two} // the last has the place of the one before
+	e := g.engine(1, Options{Slots: 1, Queue: 2})
+	stream, err := e.Submit(doing{t.Context(), func() { e.intake() }}, &Request{
+		Prompt: []int32{7, 8, 9}, Tasks: g.leases(names), Encode: EncodeScores, Logprobs: -1, PromptLogprobs: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, event := range tasks(t, e, stream, len(names)) {
+		if lost := i == 2; errors.Is(event.Err, ErrQueueFull) != lost || (event.Finish == "") != lost {
+			t.Errorf("task %d: %q, %v", i, event.Finish, event.Err)
+		}
+	}
+	if n := e.Snapshot(); n.Finished != 3 || n.Failed != 1 || !e.idle() || n.Running+n.Waiting > 0 {
+		t.Errorf("%+v", n)
 	}
 }

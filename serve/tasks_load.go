@@ -73,17 +73,17 @@ func (r *tasksRun) inTurn() (resident, others []*task) {
 // before these have ended.
 func (r *tasksRun) together() int { return max(r.server.config.Parallel/len(r.texts)/2, 1) }
 
-// beginAll begins tasks, and returns those whose adapters are not in memory any more.
+// beginAll begins tasks, none of which is the base's, and returns those whose adapters
+// are not in memory any more, or cannot be had.
 func (r *tasksRun) beginAll(some []*task) (gone []*task, err error) {
 	names := make([]string, len(some))
 	for i, t := range some {
 		names[i] = t.name
 	}
-	leases, faults := r.server.visible(r.c).AcquireAll(names, sessionOf(r.c))
+	leases, _ := r.server.visible(r.c).AcquireAll(names, sessionOf(r.c)) // an error comes again when its task has its turn
 	there := make([]*task, 0, len(some))
 	for i, t := range some {
-		if faults[i] != nil || !leases[i].Ready() || leases[i].Err() != nil {
-			leases[i].Release()
+		if leases[i] == nil {
 			gone = append(gone, t)
 			continue
 		}

@@ -299,6 +299,9 @@ func (d *bed) classifyTogether(ctx context.Context, tokens []int32, names []stri
 	var faults []error
 	f.leases, faults = d.catalogue.AcquireAll(names, "")
 	err := errors.Join(faults...)
+	if i := slices.Index(f.leases, nil); err == nil && i >= 0 {
+		err = fmt.Errorf("adapter %q is not in memory any more: its files have been changed", names[i])
+	}
 	if err == nil {
 		f.stream, err = d.engine.Submit(ctx, &runtime.Request{
 			Prompt: tokens, Tasks: f.leases, Encode: runtime.EncodeScores, Again: again, Logprobs: -1, PromptLogprobs: -1,

@@ -63,12 +63,14 @@ func TestInt8IsPortable(t *testing.T) {
 					x, xGuards := guarded(rng, s.rows, s.cols, 3)
 					activationsFor(rng, x, kind)
 					weight := randomWeight(rng, f, s.outs, s.cols)
-					want := NewMatrix(s.rows, s.outs)
+					ofEight := randomWeight(rng, Q8_0, s.outs, s.cols)
+					want, wantEight := NewMatrix(s.rows, s.outs), NewMatrix(s.rows, s.outs)
 					was := active
 					active = &portable
 					new(Worker).MatMul(want, x, rounding(weight))
+					new(Worker).MatMul(wantEight, x, rounding(ofEight))
 					active = was
-					weight = rounding(weight)
+					weight, ofEight = rounding(weight), rounding(ofEight)
 					if weight.int8 == nil {
 						t.Fatal("products take activations as they are")
 					}
@@ -80,10 +82,12 @@ func TestInt8IsPortable(t *testing.T) {
 						sameBits(t, what, got, want)
 						other, otherGuards := guarded(rng, s.rows, s.outs, 1)
 						plain, _ := guarded(rng, s.rows, s.outs, 0)
-						pool.MatMuls(x, Product{got, weight}, Product{plain, weight.Span(0, s.outs)}, Product{other, weight})
+						eight, _ := guarded(rng, s.rows, s.outs, 0)
+						pool.MatMuls(x, Product{got, weight}, Product{plain, weight.Span(0, s.outs)}, Product{other, weight}, Product{eight, ofEight})
 						pool.Close()
 						sameBits(t, what+", of several", got, want)
-						sameBits(t, what+", the last of several", other, want)
+						sameBits(t, what+", the third of several", other, want)
+						sameBits(t, what+", Q8_0 beside it", eight, wantEight)
 						if !guards() || !otherGuards() || !xGuards() {
 							t.Fatalf("%s: wrote beyond the result", what)
 						}
@@ -94,20 +98,23 @@ func TestInt8IsPortable(t *testing.T) {
 	})
 }
 
-// A row alone has the bits that it has among others.
+// A row alone has the bits that it has among others, also among more than stay in the
+// second-level cache.
 func TestInt8RowAlone(t *testing.T) {
 	each(t, func(t *testing.T) {
 		for _, f := range quantised() {
-			rng := rand.New(rand.NewPCG(5, uint64(f)))
-			x, _ := guarded(rng, 23, 512, 0)
-			weight := rounding(randomWeight(rng, f, 100, 512))
-			all, w := NewMatrix(23, 100), new(Worker)
-			w.MatMul(all, x, weight)
-			for from := range 23 {
-				for _, to := range []int{from + 1, min(from+6, 23)} {
-					some := NewMatrix(to-from, 100)
-					w.MatMul(some, x.Span(from, to), weight)
-					sameBits(t, fmt.Sprintf("%s rows %d to %d", f, from, to), some, all.Span(from, to))
+			for _, s := range []struct{ rows, outs, cols, step int }{{23, 100, 512, 1}, {400, 24, 1024, 57}} {
+				rng := rand.New(rand.NewPCG(5, uint64(f)))
+				x, _ := guarded(rng, s.rows, s.cols, 0)
+				weight := rounding(randomWeight(rng, f, s.outs, s.cols))
+				all, w := NewMatrix(s.rows, s.outs), new(Worker)
+				w.MatMul(all, x, weight)
+				for from := 0; from < s.rows; from += s.step {
+					for _, to := range []int{from + 1, min(from+6, s.rows)} {
+						some := NewMatrix(to-from, s.outs)
+						w.MatMul(some, x.Span(from, to), weight)
+						sameBits(t, fmt.Sprintf("%s rows %d to %d of %d", f, from, to, s.rows), some, all.Span(from, to))
+					}
 				}
 			}
 		}

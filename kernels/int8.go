@@ -347,17 +347,13 @@ func int8Codes(codes []int16, scales, minima []float32, f Format, row []byte) {
 		case Q8_0, Q4_0, Q5_0:
 			scales[at] = half(block)
 		case Q4_1, Q5_1:
-			scales[at] = half(block)
-			minima[at] = half(block[2:]) + float32(offsetOf(f))*scales[at]
+			scales[at], minima[at] = half(block), half(block[2:])
 		case Q4_K, Q5_K:
 			d, dmin := half(block), half(block[2:])
 			for j := range 8 {
 				sc, mn := scaleMinK4(j, block[4:16])
 				scales[at+j] = d * float32(sc)
 				minima[at+j] = -float32(dmin * float32(mn))
-				if offset := offsetOf(f); offset > 0 {
-					minima[at+j] += float32(offset) * scales[at+j]
-				}
 			}
 		case Q6_K:
 			for j := range 8 {
@@ -365,6 +361,11 @@ func int8Codes(codes []int16, scales, minima []float32, f Format, row []byte) {
 			}
 			for i := range q {
 				q[i] *= int16(int8(block[192+i/16]))
+			}
+		}
+		if offset := offsetOf(f); offset > 0 && minimaOf(f) { // 0·d is no 0 where d is infinite
+			for j := at; j < at+n/int8Block; j++ {
+				minima[j] += float32(offset) * scales[j]
 			}
 		}
 	}

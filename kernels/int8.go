@@ -40,8 +40,8 @@ type int8Tiles struct {
 type int8Tile = func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, add int)
 
 const (
-	int8Rows     = 4         // share weights in registers
-	int8TileRows = 6         // and weights that are unpacked
+	int8Rows     = 4         // rows that share weights in registers
+	int8TileRows = 6         // rows that share weights that are unpacked
 	int8Band     = 16 << 10  // bytes of weights that stay in the first-level cache for the next rows
 	int8Many     = 12        // rows for which weights are unpacked
 	int8Panel    = 256 << 10 // bytes of activations that stay in the second-level cache
@@ -118,8 +118,9 @@ func (x rounded) at(r, b int) []byte {
 	return x.data[(r/x.tile*x.blocks+b)*x.step+r%x.tile*roundedBytes:]
 }
 
-// tileOfRounded are the rows of a tile, of even ones, and the bytes that it takes for
-// 32 columns.
+// tileOfRounded are the rows of one tile, as many as fit, evenly divided, and the bytes
+// that it takes for 32 columns. With values in 16 bits these are always those of
+// int8TileRows: kernels have the place of such values, behind so many rows, as a constant.
 func tileOfRounded(rows int, wide bool) (tile, step int) {
 	most := int8TileRows
 	if rows < int8Many {

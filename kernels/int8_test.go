@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -252,4 +253,38 @@ func TestInt8Of(t *testing.T) {
 			sameBits(t, f.String()+", gradient", dx, wantGrad)
 		}
 	})
+}
+
+// BenchmarkInt8 multiplies rows that are rounded already, on one thread, and tells the
+// cycles of 256 multiply-adds: sixteen float32 ones take one cycle with AVX2, which is
+// how cycles are measured. The fastest of many repetitions counts.
+func BenchmarkInt8(b *testing.B) {
+	if active.name != "avx2" {
+		b.Skip("cycles are reckoned for AVX2")
+	}
+	const cols, outs = 2048, 64
+	for _, f := range quantised() {
+		weight := rounding(randomWeight(rand.New(rand.NewPCG(1, 2)), f, outs, cols))
+		for _, rows := range []int{1, 4, 8, 64, 512} {
+			b.Run(fmt.Sprintf("%s/%d", f, rows), func(b *testing.B) {
+				x, y := NewMatrix(rows, cols), NewMatrix(rows, outs)
+				for i := range x.Data {
+					x.Data[i] = float32(i%13) - 6
+				}
+				w := new(Worker)
+				in := roundedIn(&w.packed, x, takesWide(weight))
+				in.roundRows(x, 0, rows)
+				cycle, product := math.Inf(1), math.Inf(1)
+				for range max(b.N, 20) {
+					start := time.Now()
+					active.peak.fma(4096)
+					cycle = min(cycle, time.Since(start).Seconds()/4096*32/float64(active.peak.flops))
+					start = time.Now()
+					w.mulInt8(y, in, weight, 0, outs)
+					product = min(product, time.Since(start).Seconds())
+				}
+				b.ReportMetric(product/cycle*256/float64(rows*outs*cols), "cycles")
+			})
+		}
+	}
 }

@@ -122,6 +122,7 @@ func (x rounded) at(r, b int) []byte {
 // that it takes for 32 columns. With values in 16 bits these are always those of
 // int8TileRows: kernels have the place of such values, behind so many rows, as a constant.
 func tileOfRounded(rows int, wide bool) (tile, step int) {
+	rows = max(rows, 1)
 	most := int8TileRows
 	if rows < int8Many {
 		most, wide = int8Rows, false

@@ -255,6 +255,36 @@ func TestInt8Of(t *testing.T) {
 	})
 }
 
+// Rows that are rounded take no more than PackedBytes, and that much where nothing
+// else is packed; no rows take nothing.
+func TestInt8PackedBytes(t *testing.T) {
+	each(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 3))
+		four, eight := randomWeight(rng, Q4_0, 16, 256), randomWeight(rng, Q8_0, 16, 256)
+		for _, rows := range []int{1, int8Many - 1, int8Many, 37} {
+			for _, weights := range [][]Weight{{four}, {eight}, {four, eight}} {
+				x, _ := guarded(rng, rows, 256, 0)
+				var products []Product
+				for _, w := range weights {
+					products = append(products, Product{NewMatrix(rows, 16), rounding(w)})
+				}
+				p := NewPool(1)
+				p.MatMuls(x, products...)
+				p.Close()
+				told, _ := PackedBytes(rows, weights...)
+				takes := 4 * grown(len(p.tasks.matMul.rounded.data)/4)
+				if takes > told || takes < told && active.pack == nil && active.lanes == nil {
+					t.Errorf("%d rows of %d weights take %d bytes, and not %d", rows, len(weights), takes, told)
+				}
+			}
+		}
+		none, _ := PackedBytes(0)
+		if got, _ := PackedBytes(0, four, eight); got != none {
+			t.Errorf("no rows take %d bytes, and not %d", got, none)
+		}
+	})
+}
+
 // BenchmarkInt8 multiplies rows that are rounded already, on one thread, and tells the
 // cycles of 256 multiply-adds: sixteen float32 ones take one cycle with AVX2, which is
 // how cycles are measured. The fastest of many repetitions counts.

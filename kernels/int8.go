@@ -40,8 +40,8 @@ type int8Tiles struct {
 type int8Tile = func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, add int)
 
 const (
-	int8Rows     = 4         // share weights in registers
-	int8TileRows = 6         // and weights that are unpacked
+	int8Rows     = 4         // rows that share weights in registers
+	int8TileRows = 6         // rows that share weights that are unpacked
 	int8Band     = 16 << 10  // bytes of weights that stay in the first-level cache for the next rows
 	int8Many     = 12        // rows for which weights are unpacked
 	int8Panel    = 256 << 10 // bytes of activations that stay in the second-level cache
@@ -118,9 +118,11 @@ func (x rounded) at(r, b int) []byte {
 	return x.data[(r/x.tile*x.blocks+b)*x.step+r%x.tile*roundedBytes:]
 }
 
-// tileOfRounded are the rows of a tile, of even ones, and the bytes that it takes for
-// 32 columns.
+// tileOfRounded are the rows of one tile, as many as fit, evenly divided, and the bytes
+// that it takes for 32 columns. With values in 16 bits these are always those of
+// int8TileRows: kernels have the place of such values, behind so many rows, as a constant.
 func tileOfRounded(rows int, wide bool) (tile, step int) {
+	rows = max(rows, 1)
 	most := int8TileRows
 	if rows < int8Many {
 		most, wide = int8Rows, false
@@ -347,17 +349,13 @@ func int8Codes(codes []int16, scales, minima []float32, f Format, row []byte) {
 		case Q8_0, Q4_0, Q5_0:
 			scales[at] = half(block)
 		case Q4_1, Q5_1:
-			scales[at] = half(block)
-			minima[at] = half(block[2:]) + float32(offsetOf(f))*scales[at]
+			scales[at], minima[at] = half(block), half(block[2:])
 		case Q4_K, Q5_K:
 			d, dmin := half(block), half(block[2:])
 			for j := range 8 {
 				sc, mn := scaleMinK4(j, block[4:16])
 				scales[at+j] = d * float32(sc)
 				minima[at+j] = -float32(dmin * float32(mn))
-				if offset := offsetOf(f); offset > 0 {
-					minima[at+j] += float32(offset) * scales[at+j]
-				}
 			}
 		case Q6_K:
 			for j := range 8 {
@@ -365,6 +363,11 @@ func int8Codes(codes []int16, scales, minima []float32, f Format, row []byte) {
 			}
 			for i := range q {
 				q[i] *= int16(int8(block[192+i/16]))
+			}
+		}
+		if offset := offsetOf(f); offset > 0 && minimaOf(f) { // 0·d is no 0 where d is infinite
+			for j := at; j < at+n/int8Block; j++ {
+				minima[j] += float32(offset) * scales[j]
 			}
 		}
 	}

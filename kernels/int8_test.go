@@ -1,11 +1,13 @@
 package kernels
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/big"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -63,12 +65,17 @@ func TestInt8IsPortable(t *testing.T) {
 					x, xGuards := guarded(rng, s.rows, s.cols, 3)
 					activationsFor(rng, x, kind)
 					weight := randomWeight(rng, f, s.outs, s.cols)
-					want := NewMatrix(s.rows, s.outs)
+					if f == Q4_1 { // an infinite scale, with a minimum that is not
+						binary.LittleEndian.PutUint16(weight.Data, 0x7c00)
+					}
+					ofEight := randomWeight(rng, Q8_0, s.outs, s.cols)
+					want, wantEight := NewMatrix(s.rows, s.outs), NewMatrix(s.rows, s.outs)
 					was := active
 					active = &portable
 					new(Worker).MatMul(want, x, rounding(weight))
+					new(Worker).MatMul(wantEight, x, rounding(ofEight))
 					active = was
-					weight = rounding(weight)
+					weight, ofEight = rounding(weight), rounding(ofEight)
 					if weight.int8 == nil {
 						t.Fatal("products take activations as they are")
 					}
@@ -80,10 +87,12 @@ func TestInt8IsPortable(t *testing.T) {
 						sameBits(t, what, got, want)
 						other, otherGuards := guarded(rng, s.rows, s.outs, 1)
 						plain, _ := guarded(rng, s.rows, s.outs, 0)
-						pool.MatMuls(x, Product{got, weight}, Product{plain, weight.Span(0, s.outs)}, Product{other, weight})
+						eight, _ := guarded(rng, s.rows, s.outs, 0)
+						pool.MatMuls(x, Product{got, weight}, Product{plain, weight.Span(0, s.outs)}, Product{other, weight}, Product{eight, ofEight})
 						pool.Close()
 						sameBits(t, what+", of several", got, want)
-						sameBits(t, what+", the last of several", other, want)
+						sameBits(t, what+", the third of several", other, want)
+						sameBits(t, what+", Q8_0 beside it", eight, wantEight)
 						if !guards() || !otherGuards() || !xGuards() {
 							t.Fatalf("%s: wrote beyond the result", what)
 						}
@@ -94,20 +103,23 @@ func TestInt8IsPortable(t *testing.T) {
 	})
 }
 
-// A row alone has the bits that it has among others.
+// A row alone has the bits that it has among others, also among more than stay in the
+// second-level cache.
 func TestInt8RowAlone(t *testing.T) {
 	each(t, func(t *testing.T) {
 		for _, f := range quantised() {
-			rng := rand.New(rand.NewPCG(5, uint64(f)))
-			x, _ := guarded(rng, 23, 512, 0)
-			weight := rounding(randomWeight(rng, f, 100, 512))
-			all, w := NewMatrix(23, 100), new(Worker)
-			w.MatMul(all, x, weight)
-			for from := range 23 {
-				for _, to := range []int{from + 1, min(from+6, 23)} {
-					some := NewMatrix(to-from, 100)
-					w.MatMul(some, x.Span(from, to), weight)
-					sameBits(t, fmt.Sprintf("%s rows %d to %d", f, from, to), some, all.Span(from, to))
+			for _, s := range []struct{ rows, outs, cols, step int }{{23, 100, 512, 1}, {400, 24, 1024, 57}} {
+				rng := rand.New(rand.NewPCG(5, uint64(f)))
+				x, _ := guarded(rng, s.rows, s.cols, 0)
+				weight := rounding(randomWeight(rng, f, s.outs, s.cols))
+				all, w := NewMatrix(s.rows, s.outs), new(Worker)
+				w.MatMul(all, x, weight)
+				for from := 0; from < s.rows; from += s.step {
+					for _, to := range []int{from + 1, min(from+6, s.rows)} {
+						some := NewMatrix(to-from, s.outs)
+						w.MatMul(some, x.Span(from, to), weight)
+						sameBits(t, fmt.Sprintf("%s rows %d to %d of %d", f, from, to, s.rows), some, all.Span(from, to))
+					}
 				}
 			}
 		}
@@ -241,4 +253,68 @@ func TestInt8Of(t *testing.T) {
 			sameBits(t, f.String()+", gradient", dx, wantGrad)
 		}
 	})
+}
+
+// Rows that are rounded take no more than PackedBytes, and that much where nothing
+// else is packed; no rows take nothing.
+func TestInt8PackedBytes(t *testing.T) {
+	each(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 3))
+		four, eight := randomWeight(rng, Q4_0, 16, 256), randomWeight(rng, Q8_0, 16, 256)
+		for _, rows := range []int{1, int8Many - 1, int8Many, 37} {
+			for _, weights := range [][]Weight{{four}, {eight}, {four, eight}} {
+				x, _ := guarded(rng, rows, 256, 0)
+				var products []Product
+				for _, w := range weights {
+					products = append(products, Product{NewMatrix(rows, 16), rounding(w)})
+				}
+				p := NewPool(1)
+				p.MatMuls(x, products...)
+				p.Close()
+				told, _ := PackedBytes(rows, weights...)
+				takes := 4 * grown(len(p.tasks.matMul.rounded.data)/4)
+				if takes > told || takes < told && active.pack == nil && active.lanes == nil {
+					t.Errorf("%d rows of %d weights take %d bytes, and not %d", rows, len(weights), takes, told)
+				}
+			}
+		}
+		none, _ := PackedBytes(0)
+		if got, _ := PackedBytes(0, four, eight); got != none {
+			t.Errorf("no rows take %d bytes, and not %d", got, none)
+		}
+	})
+}
+
+// BenchmarkInt8 multiplies rows that are rounded already, on one thread, and tells the
+// cycles of 256 multiply-adds: sixteen float32 ones take one cycle with AVX2, which is
+// how cycles are measured. The fastest of many repetitions counts.
+func BenchmarkInt8(b *testing.B) {
+	if active.name != "avx2" {
+		b.Skip("cycles are reckoned for AVX2")
+	}
+	const cols, outs = 2048, 64
+	for _, f := range quantised() {
+		weight := rounding(randomWeight(rand.New(rand.NewPCG(1, 2)), f, outs, cols))
+		for _, rows := range []int{1, 4, 8, 64, 512} {
+			b.Run(fmt.Sprintf("%s/%d", f, rows), func(b *testing.B) {
+				x, y := NewMatrix(rows, cols), NewMatrix(rows, outs)
+				for i := range x.Data {
+					x.Data[i] = float32(i%13) - 6
+				}
+				w := new(Worker)
+				in := roundedIn(&w.packed, x, takesWide(weight))
+				in.roundRows(x, 0, rows)
+				cycle, product := math.Inf(1), math.Inf(1)
+				for range max(b.N, 20) {
+					start := time.Now()
+					active.peak.fma(4096)
+					cycle = min(cycle, time.Since(start).Seconds()/4096*32/float64(active.peak.flops))
+					start = time.Now()
+					w.mulInt8(y, in, weight, 0, outs)
+					product = min(product, time.Since(start).Seconds())
+				}
+				b.ReportMetric(product/cycle*256/float64(rows*outs*cols), "cycles")
+			})
+		}
+	}
 }

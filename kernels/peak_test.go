@@ -2,8 +2,10 @@ package kernels
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 func TestMeasurePeak(t *testing.T) {
@@ -43,4 +45,32 @@ func TestRead(t *testing.T) {
 			p.Close()
 		}
 	})
+}
+
+// What threads read joins up: each 512 bytes are read once.
+func TestReadJoins(t *testing.T) {
+	was := active
+	defer func() { active = was }()
+	for _, threads := range []int{1, 3, 4} {
+		for _, rows := range []int{2, 3, 18, 31} {
+			w := NewWeight(F32, rows, 128, make([]byte, rows*512))
+			reads := make([]atomic.Int32, rows)
+			recording := portable
+			recording.peak = &peak{read: func(p *byte, n int) {
+				first := (uintptr(unsafe.Pointer(p)) - uintptr(unsafe.Pointer(&w.Data[0]))) / 512
+				for i := range n {
+					reads[int(first)+i].Add(1)
+				}
+			}}
+			active = &recording
+			pool := NewPool(threads)
+			pool.Read(w)
+			pool.Close()
+			for i := range reads {
+				if n := reads[i].Load(); n != 1 {
+					t.Errorf("%d threads read part %d of %d %d times", threads, i, rows, n)
+				}
+			}
+		}
+	}
 }

@@ -1,10 +1,13 @@
 package kernels
 
+import "fmt"
+
 // Unfold lays out what a convolution over the rows of a text reads, so that a product
 // makes it: x is [rows, cols], dst [rows, cols·width], width odd. Value c·width+j of row r
-// is column c of the row j-width/2 after r, and 0 outside r's span.
+// is column c of the row j-width/2 after r, and 0 outside r's span. Rows outside all
+// spans are left as they are.
 func (p *Pool) Unfold(dst, x Matrix, spans []Span) {
-	width := dst.Cols / x.Cols
+	width := unfoldWidth(dst, x)
 	for _, s := range spans {
 		for r := s.Start; r < s.End; r++ {
 			to := dst.Row(r)
@@ -24,9 +27,10 @@ func (p *Pool) Unfold(dst, x Matrix, spans []Span) {
 	}
 }
 
-// UnfoldGrad adds to dx what comes of dy, the gradient of what Unfold made.
+// UnfoldGrad adds to dx what comes of dy, the gradient of what Unfold made. Rows outside
+// all spans add nothing and are left as they are.
 func (p *Pool) UnfoldGrad(dx, dy Matrix, spans []Span) {
-	width := dy.Cols / dx.Cols
+	width := unfoldWidth(dy, dx)
 	for _, s := range spans {
 		for r := s.Start; r < s.End; r++ {
 			from := dy.Row(r)
@@ -42,4 +46,12 @@ func (p *Pool) UnfoldGrad(dx, dy Matrix, spans []Span) {
 			}
 		}
 	}
+}
+
+// unfoldWidth is the odd number of rows that each row of wide has side by side.
+func unfoldWidth(wide, x Matrix) int {
+	if wide.Rows != x.Rows || x.Cols == 0 || wide.Cols%x.Cols != 0 || wide.Cols/x.Cols%2 == 0 {
+		panic(fmt.Sprintf("kernels: %s: [%d, %d] unfolded to [%d, %d]", badShape, x.Rows, x.Cols, wide.Rows, wide.Cols))
+	}
+	return wide.Cols / x.Cols
 }

@@ -1,7 +1,9 @@
 package kernels
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -47,5 +49,28 @@ func TestUnfold(t *testing.T) {
 	}
 	if twice != 2*sum {
 		t.Errorf("added twice the product is %v, want %v", twice, 2*sum)
+	}
+}
+
+// TestUnfoldShapes: rows that differ and widths that are even or no whole number are
+// faults of the caller.
+func TestUnfoldShapes(t *testing.T) {
+	p := NewPool(1)
+	defer p.Close()
+	x := NewMatrix(4, 2)
+	for _, wide := range []Matrix{NewMatrix(3, 6), NewMatrix(5, 6), NewMatrix(4, 7), NewMatrix(4, 4), NewMatrix(4, 0)} {
+		for name, do := range map[string]func(){
+			"Unfold":     func() { p.Unfold(wide, x, nil) },
+			"UnfoldGrad": func() { p.UnfoldGrad(x, wide, nil) },
+		} {
+			func() {
+				defer func() {
+					if got := fmt.Sprint(recover()); !strings.Contains(got, badShape) {
+						t.Errorf("%s, [%d, %d]: %s", name, wide.Rows, wide.Cols, got)
+					}
+				}()
+				do()
+			}()
+		}
 	}
 }

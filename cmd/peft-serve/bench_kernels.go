@@ -53,7 +53,7 @@ func (b *benchCommand) measureKernels(ctx context.Context, c console, r *report)
 				return nil
 			}
 			p := b.product(pool, cold, rows)
-			p.Share = p.share(peak)
+			p.Share = p.share(peak, b.activations() == models.ActivationsI8 && cold[0].Format.BlockLen() > 1)
 			r.Products = append(r.Products, p)
 		}
 	}
@@ -95,13 +95,18 @@ func weightsOf(m models.Model) (all []func() []kernels.Weight) {
 }
 
 // share is the part of the limit that binds a product, whichever it is nearer
-// to: multiply-adds, or a plain read of its weights. Zero where the peak cannot be
+// to: float32 multiply-adds, or a plain read of its weights. One of 8 bits has the
+// read alone, for its arithmetic is not in float32. Zero where the peak cannot be
 // measured.
-func (p *product) share(peak kernels.Peak) float64 {
+func (p *product) share(peak kernels.Peak, rounded bool) float64 {
 	if peak.GFLOPS == 0 || p.ReadGBPS == 0 {
 		return 0
 	}
-	return max(p.GFLOPS/peak.GFLOPS, p.GBPS/p.ReadGBPS)
+	read := p.GBPS / p.ReadGBPS
+	if rounded {
+		return read
+	}
+	return max(p.GFLOPS/peak.GFLOPS, read)
 }
 
 // coldBytes is more than a last-level cache holds.

@@ -78,8 +78,9 @@ type mix struct {
 	rates, processors, firsts, lasts []float64 // processors: tokens a second of processor time
 }
 
-// product is a matrix product with cold weights. Its share is that of the
-// measured peak it is nearer to, of arithmetic or of memory.
+// product is a matrix product with cold weights. Its share is that of what it is
+// nearer to: the measured peak of float32 arithmetic, which does not count for products
+// of 8 bits, or a plain read of the same weights.
 type product struct {
 	Format       string  `json:"format"`
 	Inputs       int     `json:"inputs"`

@@ -114,6 +114,14 @@ func TestBenchKernelsOfABase(t *testing.T) {
 	require.Equal(t, map[[2]int]bool{{256, 256}: true, {256, 128}: true, {256, 512}: true, {512, 256}: true, {256, 320}: true}, shapes)
 }
 
+// Products of 8 bits are not held against the peak of float32.
+func TestBenchShare(t *testing.T) {
+	p, peak := product{GFLOPS: 150, GBPS: 2, ReadGBPS: 8}, kernels.Peak{GFLOPS: 200}
+	require.InDelta(t, 0.75, p.share(peak, false), 0)
+	require.InDelta(t, 0.25, p.share(peak, true), 0)
+	require.Zero(t, p.share(kernels.Peak{}, true))
+}
+
 func TestBenchSustained(t *testing.T) {
 	for _, load := range []string{"--clients=2", "--rate=50"} {
 		r := benched(t, "--base", randomBase(t, kernels.Q8_0), "--adapters", "4", "--targets", "all-linear", load, "--duration", "300ms", "--prompt", "3", "--generate", "2", "--zipf", "1")

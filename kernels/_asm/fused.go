@@ -25,8 +25,8 @@ type stored struct {
 // partValues are widened at a time: a k-quant's block has four parts.
 func (f stored) partValues() int { return min(f.values, 64) }
 
-// A scratch is memory on the stack for an opened block of a k-quant; part
-// counts its parts, in steps of 16.
+// A scratch is memory on the stack for an opened block: of a k-quant, of which part
+// counts the parts in steps of 16, or of codes of five bits.
 type scratch struct {
 	base, part reg.Register
 	disp       int

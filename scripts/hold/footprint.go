@@ -135,36 +135,37 @@ func (f footprint) without(other footprint) (late []string) {
 	return late
 }
 
-// live are the bytes of what the server's Go code still refers to, with a profile of
-// where it was allocated, which its admin address tells once all else has been
-// collected.
-func (s *server) live(ctx context.Context) (bytes int64, profile []byte, err error) {
+// live are the bytes of what the server's Go code still refers to, once all else has
+// been collected.
+func (s *server) live(ctx context.Context) (bytes int64, err error) {
+	for range 2 { // what has a finalizer goes with the second
+		if bytes, _, err = s.counters(ctx, "?gc=1"); err != nil {
+			return 0, err
+		}
+	}
+	if bytes == 0 {
+		return 0, errors.New("the server's counters have no live_bytes")
+	}
+	return bytes, nil
+}
+
+// profile tells where what is referred to was allocated.
+func (s *server) profile(ctx context.Context) ([]byte, error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
-	for range 2 { // what has a finalizer goes with the second
-		r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/pprof/heap?gc=1", nil)
-		if err != nil {
-			return 0, nil, err
-		}
-		if r.status != http.StatusOK {
-			return 0, nil, fmt.Errorf("collecting garbage: %d %s", r.status, r.text)
-		}
-		profile = r.text
+	r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/pprof/heap", nil)
+	if err == nil && r.status != http.StatusOK {
+		err = fmt.Errorf("the heap's profile: %d %s", r.status, r.text)
 	}
-	bytes, _, err = s.counters(ctx)
-	if err == nil && bytes == 0 {
-		err = errors.New("the server's counters have no live_bytes")
-	}
-	return bytes, profile, err
+	return r.text, err
 }
 
 // counters are what the Go runtime of the server tells: the bytes that the last
-// collection found in use (whatever a profile itself has left behind), and what its
-// memory is.
-func (s *server) counters(ctx context.Context) (live int64, p parts, err error) {
+// collection found in use, and what its memory is.
+func (s *server) counters(ctx context.Context, query string) (live int64, p parts, err error) {
 	client := newClient()
 	defer client.CloseIdleConnections()
-	r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/vars", nil)
+	r, err := sendIn(ctx, client, http.MethodGet, s.admin+"/debug/vars"+query, nil)
 	if err != nil {
 		return 0, p, err
 	}

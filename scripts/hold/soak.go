@@ -25,7 +25,7 @@ func soak(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.StringVar(&o.root, "root", ".", "the repository's folder")
 	flags.DurationVar(&o.length, "for", time.Hour, "how long")
 	flags.DurationVar(&o.warm, "warm", 10*time.Minute, "how long before what the servers hold is looked at")
-	flags.StringVar(&o.profiles, "profiles", "", "folder to write the heaps' profiles to, before and after, of which go tool pprof -base tells the difference")
+	flags.StringVar(&o.profiles, "profiles", "", "folder to write the heaps' profiles to, at each rest, of which go tool pprof -base tells the difference")
 	flags.IntVar(&o.clients, "clients", 12, "clients of each server that do something at the same time")
 	if err := flags.Parse(args); err != nil {
 		return err

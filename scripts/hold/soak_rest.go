@@ -43,11 +43,14 @@ func (s *soaking) rested(ctx context.Context, when string) (least footprint, err
 			least, fallen = now, time.Now()
 		}
 	}
-	var profile []byte
-	if least.heap, profile, err = s.server.live(ctx); err != nil {
+	if least.heap, err = s.server.live(ctx); err != nil {
 		return least, err
 	}
 	if s.profiles != "" {
+		profile, err := s.server.profile(ctx)
+		if err != nil {
+			return least, err
+		}
 		if err := os.WriteFile(filepath.Join(s.profiles, s.name+"-"+when+".pprof"), profile, 0o644); err != nil {
 			return least, err
 		}
@@ -64,7 +67,7 @@ func (s *soaking) rested(ctx context.Context, when string) (least footprint, err
 			continue
 		}
 		least.resident, fallen = now, time.Now()
-		if _, least.parts, err = s.server.counters(ctx); err != nil {
+		if _, least.parts, err = s.server.counters(ctx, ""); err != nil {
 			return least, err
 		}
 	}

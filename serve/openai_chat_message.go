@@ -132,11 +132,8 @@ func (c *chatContent) decodeField(path string, raw json.RawMessage) error {
 }
 
 func (c *chatContent) part(path string, raw json.RawMessage) error {
-	var kind struct {
-		Type string `json:"type"`
-	}
-	if json.Unmarshal(raw, &kind) == nil && kind.Type != "" && kind.Type != "text" && kind.Type != partRefusal {
-		return &fieldError{path + ".type", fmt.Sprintf("is %q: only text is implemented", kind.Type)}
+	if kind := typeOf(raw); kind != "" && kind != "text" && kind != partRefusal {
+		return &fieldError{path + ".type", fmt.Sprintf("is %q: only text is implemented", kind)}
 	}
 	var shape chatPartShape
 	if err := decodeInto(path, raw, &shape); err != nil {

@@ -9,7 +9,7 @@ ADAPTERS ?= .base/adapters
 PORT     ?= 8080
 ADDR     ?= 127.0.0.1:$(PORT)
 FUZZTIME ?= 30s
-GLUE      = -base $(ENCODER) -data $(or $(FROM),../shared)/data/glue -tokens $(or $(TOKENS),500000) $(if $(TOP),-top $(TOP))
+GLUE      = -base $(ENCODER) -data $(or $(FROM),../shared)/data/glue $(if $(TOKENS),-tokens $(TOKENS)) $(if $(TOP),-top $(TOP))
 KILLS    ?= 1000
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)

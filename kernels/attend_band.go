@@ -81,10 +81,10 @@ type attendBand struct {
 // block adds positions [from, to) of the block at hand to n queries.
 func (b *attendBand) block(query, n, from, to int) {
 	d := b.kv.HeadDim
-	most := len(b.v.scores) - 1
-	for i := query; i < query+n; i += most {
-		k := min(query+n-i, most)
+	for i := query; i < query+n; {
+		k := b.tile(query + n - i)
 		b.v.scores[k](&b.scores[i*BlockLen], &b.q[i*d], d, b.keys)
+		i += k
 	}
 	if bias := b.a.Bias; bias != nil {
 		for i := query; i < query+n; i++ {
@@ -97,10 +97,19 @@ func (b *attendBand) block(query, n, from, to int) {
 		scale = 1
 	}
 	b.v.weights(&b.scores[query*BlockLen], &b.out[query*b.stride], 4*b.stride, d, &b.state[query*stateLen], scale, from, to, n)
-	for i := query; i < query+n; i += most {
-		k := min(query+n-i, most)
+	for i := query; i < query+n; {
+		k := b.tile(query + n - i)
 		b.v.values[k](&b.out[i*b.stride], 4*b.stride, &b.scores[i*BlockLen], b.values, d, from, to)
+		i += k
 	}
+}
+
+// tile is how many of n queries the next tile takes: all tiles nearly as many, since
+// one of a single query waits for its sums.
+func (b *attendBand) tile(n int) int {
+	most := len(b.v.scores) - 1
+	tiles := (n + most - 1) / most
+	return (n + tiles - 1) / tiles
 }
 
 // soften applies the scale and the soft cap to scores.

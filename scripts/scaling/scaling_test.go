@@ -53,9 +53,9 @@ esac
 	require.NoError(t, b.measure(t.Context()))
 	text, head, _ := strings.Cut(out.String(), "\n")
 	require.Contains(t, text, "k kernels")
-	require.Contains(t, text, "median of 1. LoRA is of rank 16")
+	require.Contains(t, text, "median of 1; LoRA is of rank 16")
 	require.Equal(t, strings.Join([]string{
-		"", "| tokens/s | | 1 | 2 |", "|---|---|---:|---:|",
+		"", "| tokens/s by threads | | 1 | 2 |", "|---|---|---:|---:|",
 		"| 135m:q8_0 | prefill 512 | 100 | 190 (1.90 ×, 95 %) |",
 		"|  | decode 64 | 10.0 | 11.0 (1.10 ×, 55 %) |",
 		"|  | 8 requests, 32 + 32, base | 8.00 | 16.0 (2.00 ×, 100 %) |",

@@ -17,9 +17,9 @@ import (
 func (b *bench) table() string {
 	var s strings.Builder
 	rounds := len(b.rates[row{sizes[0].name, sizes[0].loads()[0]}][0])
-	fmt.Fprintf(&s, "%s, %d processors, %s kernels, %s/%s; median of %d. LoRA is of rank %s on all linears.\n\n",
+	fmt.Fprintf(&s, "%s; processors: %d; %s kernels, %s/%s; median of %d; LoRA is of rank %s on all linears.\n\n",
 		processorName(), runtime.NumCPU(), b.kernels, runtime.GOOS, runtime.GOARCH, rounds, rank)
-	s.WriteString("| tokens/s | |")
+	s.WriteString("| tokens/s by threads | |")
 	for _, n := range b.threads {
 		fmt.Fprintf(&s, " %d |", n)
 	}

@@ -1,6 +1,7 @@
 """The forward pass and training steps of PyTorch, ONNX Runtime and OpenVINO on bases of random weights.
 
-python torch_bench.py write minilm DIR               # model.onnx, and a base for peft-serve and peft-train
+python torch_bench.py write minilm DIR               # a base for peft-serve and peft-train
+python torch_bench.py export minilm DIR              # the same weights as model.onnx
 python torch_bench.py forward minilm DIR sdpa        # eager, sdpa, bf16; onnx, openvino: of model.onnx
 python torch_bench.py lora mpnet DIR sdpa            # steps of peft's LoRA, r 8, on query and value
 python torch_bench.py lora-all qwen DIR bf16         # on all linears, under bfloat16 autocast; dora-all
@@ -50,13 +51,14 @@ def build(base, kind, attention):
 
 
 def write(a):
+    build(a.base, "ForCausalLM" if a.base in DECODERS else "Model", "eager").save_pretrained(a.dir)
+
+
+def export(a):
     import torch
 
-    decoder = a.base in DECODERS
-    model = build(a.base, "ForCausalLM" if decoder else "Model", "eager").eval()
-    model.save_pretrained(a.dir)
-    if decoder:
-        return
+    model = build(a.base, "Model", "eager").eval()
+    os.makedirs(a.dir, exist_ok=True)
 
     class Hidden(torch.nn.Module):
         def __init__(self):
@@ -165,7 +167,7 @@ def measure(a):
 
 
 p = argparse.ArgumentParser()
-p.add_argument("what", choices=["write", "forward", "lora", "lora-all", "dora-all", "full", "lisa"])
+p.add_argument("what", choices=["write", "export", "forward", "lora", "lora-all", "dora-all", "full", "lisa"])
 p.add_argument("base", choices=SHAPES)
 p.add_argument("dir")
 p.add_argument("how", nargs="?", default="sdpa", choices=["eager", "sdpa", "bf16", "onnx", "openvino"])
@@ -174,4 +176,4 @@ p.add_argument("--batch", type=int, default=32)
 p.add_argument("--length", type=int, default=128)
 p.add_argument("--steps", type=int, default=3)
 arguments = p.parse_args()
-write(arguments) if arguments.what == "write" else measure(arguments)
+{"write": write, "export": export}.get(arguments.what, measure)(arguments)

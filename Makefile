@@ -18,7 +18,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run base encoder data builtin test race clients clients-all nightly browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint openapi generate check-generate bench bench-start bench-compare bench-peers table glue goldens manifests deploy-test release check-release ci clean
+.PHONY: help build run base encoder data builtin test race clients clients-all nightly browser noasm cross arm64 arm64-kernels fuzz soak soak-hostile soak-mixed soak-kills soak-uploads soak-crowd soak-hour vuln lint openapi generate check-generate bench bench-start bench-compare bench-peers scaling table glue goldens manifests deploy-test release check-release ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -135,6 +135,9 @@ table: build $(BASE) ## every method on SST-2 in one table (hours; STEPS=1200)
 
 bench-peers: build ## beside llama.cpp in LLAMA= and ik_llama.cpp in IK=, folders of their programs, turn by turn: MODELS="1b:q4_0 MODEL.gguf" (ROUNDS=6, THREADS=2; TIME=processor with THREADS=1; ADAPTERS=1: 8 requests with 8 adapters too)
 	$(GO) run ./scripts/peers run -llama "$(LLAMA)" -ik "$(IK)" -rounds $(or $(ROUNDS),6) -threads $(or $(THREADS),2) -time $(or $(TIME),clock) -repetitions $(or $(REPETITIONS),1) $(if $(ADAPTERS),-adapters) $(MODELS)
+
+scaling: build ## a table of how speed grows with the threads, 1 to 16 or as many as there are (THREADS=1,2,4), in five minutes: prompts, decoding, 8 adapters, a training step
+	$(GO) run ./scripts/scaling $(if $(THREADS),-threads $(THREADS))
 
 glue: build $(ENCODER) ## five methods on RTE, CoLA and STS-B over MiniLM: cells in docs/results, then served and compared (FROM=, TOKENS=, TOP=1,2,4 for LoRA on so many of the highest blocks, PYTHON= for PyTorch and PEFT beside them)
 	$(GO) run ./scripts/glue run $(GLUE)

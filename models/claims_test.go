@@ -139,7 +139,11 @@ func fileWith(t *testing.T, name string, metadata map[string]any, tensors map[st
 func TestMetadata(t *testing.T) {
 	type metadata = map[string]any
 	type tensors = map[string][]float32
-	const bert = "sentences/mean/f32.gguf"
+	const (
+		bert   = "sentences/mean/f32.gguf"
+		modern = "encoders-gguf/modern-bert/model.gguf"
+		nomic  = "encoders-gguf/nomic-bert/model.gguf"
+	)
 	for _, c := range []struct {
 		name     string
 		metadata metadata
@@ -184,6 +188,30 @@ func TestMetadata(t *testing.T) {
 		{bert, nil, tensors{"token_types.weight": make([]float32, 32)}, ""},
 		{bert, nil, tensors{"token_types.weight": make([]float32, 16)}, `tensor "bert.embeddings.token_type_embeddings.weight"`},
 		{bert, nil, tensors{"blk.0.ffn_gate.weight": {1}}, `does not read the tensors "blk.0.ffn_gate.weight"`},
+		{modern, nil, nil, ""},
+		{modern, metadata{"modern-bert.attention.layer_norm_rms_epsilon": nil}, nil, "modern-bert.attention.layer_norm_rms_epsilon is missing"},
+		{modern, metadata{"modern-bert.attention.sliding_window": nil}, nil, "modern-bert.attention.sliding_window is missing"},
+		{modern, metadata{"modern-bert.attention.sliding_window_pattern": uint32(0)}, nil, "global_attn_every_n_layers is 0"},
+		{modern, metadata{"modern-bert.attention.sliding_window_pattern": []int32{1, 0, 1}}, nil, "not the same for each layer"},
+		{modern, metadata{"modern-bert.attention.causal": true}, nil, "every token of a text sees all of it"},
+		{modern, metadata{"modern-bert.rope.freq_base": nil}, nil, "modern-bert.rope.freq_base is missing"},
+		{modern, metadata{"modern-bert.rope.freq_base_swa": nil}, nil, ""},
+		{modern, metadata{"modern-bert.rope.scaling.type": "yarn", "modern-bert.rope.scaling.factor": float32(4)}, nil, `rope_scaling of type "yarn" is not implemented`},
+		{modern, metadata{"modern-bert.hidden_activation": "sorcery"}, nil, `hidden_activation "sorcery" is not implemented`},
+		{modern, metadata{"modern-bert.hidden_activation": 3}, nil, "modern-bert.hidden_activation is 3, not a text"},
+		{modern, metadata{"modern-bert.classifier.output_labels": []string{"a"}}, nil, "modern-bert.classifier.output_labels"},
+		{modern, nil, tensors{"cls.norm.weight": make([]float32, 8)}, `tensor "cls.norm.weight" is of a head, which is not read from a GGUF file`},
+		{modern, nil, tensors{"blk.0.attn_norm.weight": make([]float32, 8)}, `does not read the tensors "blk.0.attn_norm.weight"`},
+		{modern, nil, tensors{"blk.1.attn_qkv.bias": make([]float32, 24)}, `no such tensor: "blk.0.attn_qkv.bias"`},
+		{nomic, nil, nil, ""},
+		{nomic, metadata{"nomic-bert.attention.layer_norm_epsilon": nil}, nil, "nomic-bert.attention.layer_norm_epsilon is missing"},
+		{nomic, metadata{"nomic-bert.rope.freq_base": nil}, nil, "nomic-bert.rope.freq_base is missing"},
+		{nomic, metadata{"nomic-bert.rope.scaling.type": "linear", "nomic-bert.rope.scaling.factor": float32(4)}, nil, `rope_parameters of type "linear" is not implemented`},
+		{nomic, metadata{"nomic-bert.attention.head_count_kv": uint32(1)}, nil, "nomic-bert.attention.head_count_kv is 1, and there are 2 heads"},
+		{nomic, metadata{"nomic-bert.moe_every_n_layers": uint32(2)}, nil, "nomic-bert.moe_every_n_layers is 2"},
+		{nomic, metadata{"general.architecture": "nomic-bert-moe"}, nil, `"nomic-bert-moe"`},
+		{nomic, nil, tensors{"token_types.weight": make([]float32, 8)}, ""},
+		{nomic, nil, tensors{"position_embd.weight": make([]float32, 8)}, `does not read the tensors "position_embd.weight"`},
 	} {
 		_, s, err := Open(fileWith(t, c.name, c.metadata, c.tensors), Options{})
 		if err == nil {

@@ -12,9 +12,30 @@ import (
 	"github.com/peft-serve/peft-serve/models/modeltest"
 )
 
+// encoders lists the golden encoders, and NomicBERT, on which PEFT has put no adapters.
+func encoders(t *testing.T) []string {
+	return append(modeltest.Encoders(t), "encoders-gguf/nomic-bert")
+}
+
+// TestEncodersOfGGUF holds hidden states from the files that llama.cpp's converter makes
+// against transformers' and, to the bit, against those from the folders.
+func TestEncodersOfGGUF(t *testing.T) {
+	for file, base := range map[string]string{"encoders-gguf/modern-bert/model.gguf": "encoders/modernbert", "encoders-gguf/nomic-bert/model.gguf": "encoders-gguf/nomic-bert"} {
+		m, folder, p := modeltest.Open(t, file), modeltest.Open(t, base), models.NewPass(modeltest.Pool(t, 2))
+		texts := modeltest.Texts(t, modeltest.Goldens(t, base, "golden.safetensors"))
+		of := modeltest.Encode(folder, p, texts...)
+		for i, got := range modeltest.Encode(m, p, texts...) {
+			if d := modeltest.MaxDifference(texts[i].Kept(got.Hidden), texts[i].Hidden); !(d <= tolerance) {
+				t.Errorf("%s: text %d, %d tokens: a hidden state is off by %.3g", file, i, len(texts[i].Tokens), d)
+			}
+			equal(t, file, got.Hidden, of[i].Hidden)
+		}
+	}
+}
+
 // TestGoldenEncoders holds hidden states and pooled rows against transformers'.
 func TestGoldenEncoders(t *testing.T) {
-	for _, base := range modeltest.Encoders(t) {
+	for _, base := range encoders(t) {
 		t.Run(base, func(t *testing.T) {
 			m, p := modeltest.Open(t, base), models.NewPass(modeltest.Pool(t, 2))
 			for i, want := range modeltest.Texts(t, modeltest.Goldens(t, base, "golden.safetensors")) {
@@ -73,7 +94,7 @@ func TestOldNamesOfNorms(t *testing.T) {
 // TestEncodersInABatch holds law 1: beside other texts of any length, and on
 // another number of threads, a text gives the bits that it gives alone.
 func TestEncodersInABatch(t *testing.T) {
-	for _, base := range modeltest.Encoders(t) {
+	for _, base := range encoders(t) {
 		t.Run(base, func(t *testing.T) {
 			m := modeltest.Open(t, base)
 			one, two := models.NewPass(modeltest.Pool(t, 1)), models.NewPass(modeltest.Pool(t, 2))
@@ -93,7 +114,7 @@ func TestEncodersInABatch(t *testing.T) {
 // TestSteadyEncodingAllocatesNothing holds the forward pass over texts to the
 // buffers of the one before.
 func TestSteadyEncodingAllocatesNothing(t *testing.T) {
-	for _, base := range modeltest.Encoders(t) {
+	for _, base := range encoders(t) {
 		for _, threads := range []int{1, 2} {
 			m, p := modeltest.Open(t, base), models.NewPass(modeltest.Pool(t, threads))
 			texts := modeltest.Texts(t, modeltest.Goldens(t, base, "golden.safetensors"))
@@ -125,7 +146,7 @@ func TestSteadyEncodingAllocatesNothing(t *testing.T) {
 // TestRecordedEncoding: a pass that records has the bits of one that does not, with
 // and without computing blocks again, and frees all that it made.
 func TestRecordedEncoding(t *testing.T) {
-	for _, base := range modeltest.Encoders(t) {
+	for _, base := range encoders(t) {
 		m, pool := modeltest.Open(t, base), modeltest.Pool(t, 2)
 		texts := modeltest.Texts(t, modeltest.Goldens(t, base, "golden.safetensors"))
 		want := modeltest.Encode(m, models.NewPass(pool), texts...)
@@ -205,7 +226,7 @@ func TestMeasuredEncoding(t *testing.T) {
 // TestEncoderGradients holds the gradients of every parameter against PyTorch's, of
 // the sum of hidden states times weights that the script makes too.
 func TestEncoderGradients(t *testing.T) {
-	for _, base := range modeltest.Encoders(t) {
+	for _, base := range encoders(t) {
 		golden := modeltest.Goldens(t, base, "grads.safetensors")
 		if _, err := os.Stat(golden); err != nil {
 			continue

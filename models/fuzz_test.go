@@ -12,7 +12,7 @@ import (
 // FuzzConfig opens golden bases under whatever config.json and
 // generation_config.json it is given: a refusal names one of them or a tensor.
 func FuzzConfig(f *testing.F) {
-	bases := []string{"llama", "llama-gqa", "qwen2", "qwen3", "qwen3moe", "gemma3", "phi3", "gpt2", "mistral", "encoders/bert", "encoders/roberta", "encoders/distilbert", "encoders/electra", "encoders/mpnet", "encoders/modernbert", "encoders/deberta", "encoders/deberta-own"}
+	bases := []string{"llama", "llama-gqa", "qwen2", "qwen3", "qwen3moe", "gemma3", "phi3", "gpt2", "mistral", "encoders/bert", "encoders/roberta", "encoders/distilbert", "encoders/electra", "encoders/mpnet", "encoders/modernbert", "encoders/deberta", "encoders/deberta-own", "encoders-gguf/nomic-bert"}
 	dirs := make([]string, len(bases))
 	for i, base := range bases {
 		dirs[i] = f.TempDir()
@@ -57,9 +57,13 @@ func FuzzConfig(f *testing.F) {
 
 // FuzzGGUF opens whatever it is given as a base.
 func FuzzGGUF(f *testing.F) {
-	files, err := filepath.Glob(filepath.Join(goldens, "converted", "*", "model.gguf"))
-	if err != nil || len(files) == 0 {
-		f.Fatalf("no converted bases: %v", err)
+	var files []string
+	for _, of := range []string{"converted", "encoders-gguf"} {
+		found, err := filepath.Glob(filepath.Join(goldens, of, "*", "model.gguf"))
+		if err != nil || len(found) == 0 {
+			f.Fatalf("no converted bases in %s: %v", of, err)
+		}
+		files = append(files, found...)
 	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)

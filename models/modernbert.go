@@ -21,7 +21,7 @@ func init() {
 		heads:  modernBERTHeads(&modernBERTConfig{ClassifierActivation: "gelu"}),
 		config: modernBERTConfig{}, build: newModernBERT,
 		check:  func(s *Source) error { _, err := readModernBERT(s); return err },
-		prefix: "model.", blocks: "model.layers.",
+		prefix: "model.", blocks: "model.layers.", gguf: ggufOfModernBERT,
 		headless: regexp.MustCompile(`^(head|decoder|classifier|qa_outputs)\.`),
 		inert: map[string]inert{
 			"initializer_cutoff_factor": {why: ofTraining}, "sparse_prediction": {why: ofTask}, "sparse_pred_ignore_index": {why: ofTask}, "decoder_bias": {why: ofTask},

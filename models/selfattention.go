@@ -8,7 +8,7 @@ type selfAttention struct {
 	config       *Config
 	layer        int
 	q, k, v, o   *Linear
-	qkv          *Linear // Phi-3: in the place of q, k and v; nil elsewhere
+	qkv          *Linear // in the place of q, k and v, as Phi-3 has it; nil: none
 	qNorm, kNorm *Norm   // Qwen3 and Gemma 3; nil elsewhere
 	rope         *kernels.Rope
 	attention    kernels.Attention

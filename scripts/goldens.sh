@@ -60,3 +60,5 @@ fi
 "$python" -m venv .venv-trl
 .venv-trl/bin/pip install --quiet -r testdata/goldens/requirements-trl.txt
 .venv-trl/bin/python testdata/goldens/labels.py
+.venv-trl/bin/python testdata/goldens/nomicbert.py
+.venv/bin/python testdata/goldens/encoders_gguf.py "$PWD/.venv/llama.cpp"

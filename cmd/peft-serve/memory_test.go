@@ -73,7 +73,7 @@ func TestSmallMemory(t *testing.T) {
 // No step of an encoder takes more than the account has for it, however its texts are
 // cut.
 func TestStepsOfEncoders(t *testing.T) {
-	for _, base := range modeltest.Encoders(t) {
+	for _, base := range append(modeltest.Encoders(t), "encoders-gguf/nomic-bert") {
 		m, source, err := models.Open(modeltest.Goldens(t, base), models.Options{})
 		require.NoError(t, err)
 		require.NoError(t, source.Close())

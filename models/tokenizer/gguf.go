@@ -187,16 +187,16 @@ func (v *ggufVocab) strips(added []addedToken) []addedToken {
 			token.RStrip = token.Content != "<unk>" && token.Content != "<s>" && token.Content != "<|endoftext|>"
 		case pre == "jina-v2-de" || pre == "jina-v2-es" || pre == "jina-v2-code" || pre == "roberta-bpe":
 			token.LStrip = token.Content == "<mask>"
-		case strings.Contains(name, "modern-bert"):
+		case strings.Contains(name, "modern-bert") || pre == "modern-bert":
 			token.LStrip = token.Content == "[MASK]"
 		}
 	}
 	return added
 }
 
-// wrap sets the templates from add_bos_token, add_eos_token and, for texts in
-// pairs, the separator.
-func (v *ggufVocab) wrap(t *Tokenizer, bos, eos bool) error {
+// wrap sets the templates from add_bos_token and add_eos_token. Of a pair each text has
+// both, unless they are joined: then the second has no BOS.
+func (v *ggufVocab) wrap(t *Tokenizer, bos, eos, joined bool) error {
 	var before, after []int32
 	for _, side := range []struct {
 		add   bool
@@ -218,7 +218,10 @@ func (v *ggufVocab) wrap(t *Tokenizer, bos, eos bool) error {
 	t.single = around(before, after)
 	t.pair = nil
 	for text := range 2 {
-		for _, s := range t.single {
+		if text == 1 && joined {
+			before = nil
+		}
+		for _, s := range around(before, after) {
 			if len(s.ids) == 0 {
 				s.text, s.typeID = text, int32(text)
 			}
@@ -263,7 +266,7 @@ func (v *ggufVocab) byteLevel(t *Tokenizer) error {
 	}
 	m.finish(v.ids)
 	t.model = m
-	return v.wrap(t, pre.bos, pre.eos)
+	return v.wrap(t, pre.bos, pre.eos, pre.joined)
 }
 
 // sentencePiece is tokenizer.ggml.model = llama: any two neighbours whose text
@@ -290,7 +293,7 @@ func (v *ggufVocab) sentencePiece(t *Tokenizer) error {
 	if v.flag("remove_extra_whitespaces", false) {
 		return errors.New("tokenizer.ggml.remove_extra_whitespaces is not supported")
 	}
-	return v.wrap(t, true, false)
+	return v.wrap(t, true, false, false)
 }
 
 // scoredJoins returns every way to put a piece together from two, ranked by

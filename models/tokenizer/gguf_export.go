@@ -39,7 +39,8 @@ func (v Values) Bool(key string) (bool, bool) { return typed[bool](v, key) }
 var ErrGGUF = errors.New("the tokenizer cannot be written as GGUF")
 
 // GGUF is what a GGUF file says of a byte-level BPE, from which FromGGUF makes
-// one that does the same with every text. It is an error where there is no such.
+// one that does the same with every text. It is an error where there is no such,
+// as for encoders that join the texts of a pair.
 func (t *Tokenizer) GGUF() (Values, error) {
 	m, ok := t.model.(*bpe)
 	if !ok || !m.byteLevel {
@@ -58,7 +59,7 @@ func (t *Tokenizer) GGUF() (Values, error) {
 	for _, pre := range slices.SortedFunc(maps.Keys(ggufPre), byFame) {
 		v[ggufPrefix+"pre"] = pre
 		splitters, err := ggufPre[pre].splitters()
-		if err != nil || !slices.EqualFunc(splitters, t.splitters, func(a, b splitter) bool { return a.what() == b.what() }) {
+		if err != nil || ggufPre[pre].joined || !slices.EqualFunc(splitters, t.splitters, func(a, b splitter) bool { return a.what() == b.what() }) {
 			continue
 		}
 		if own, err := fromGGUF(&ggufVocab{meta: v}); err == nil && t.Same(own) {

@@ -8,6 +8,7 @@ type preTokenizer struct {
 	nfc      bool // normalised to NFC
 	whole    bool // ignore_merges
 	bos, eos bool // add_bos_token, add_eos_token where the file does not say
+	joined   bool // the second text of a pair has nothing before it but the end of the first
 }
 
 // splitters are those of the expressions.
@@ -37,6 +38,7 @@ var (
 	preLlama3As = preTokenizer{patterns: []string{patternLlama3}}
 	preQwen2    = preTokenizer{patterns: []string{patternQwen2}, nfc: true}
 	preQwen2As  = preTokenizer{patterns: []string{patternQwen2}}
+	preModern   = preTokenizer{patterns: []string{patternGPT2}, nfc: true, joined: true}
 	preRoberta  = preTokenizer{patterns: []string{patternGPT2}, bos: true, eos: true}
 	preGPT4o    = preTokenizer{patterns: []string{
 		upperish + contractions + `?|` + lowerish + contractions + `?|\p{N}{1,3}` + afterWords}}
@@ -50,7 +52,7 @@ var ggufPre = map[string]preTokenizer{
 
 	"gpt-2": preGPT2, "phi-2": preGPT2, "mpt": preGPT2, "olmo": preGPT2, "jais": preGPT2,
 	"trillion": preGPT2, "granite-docling": preGPT2, "exaone4": preGPT2, "gigachat": preGPT2,
-	"mellum": preGPT2, "modern-bert": preGPT2, "a.x-4.0": preGPT2, "jina-es": preGPT2,
+	"mellum": preGPT2, "modern-bert": preModern, "a.x-4.0": preGPT2, "jina-es": preGPT2,
 	"jina-de": preGPT2, "jina-v2-es": preGPT2, "jina-v2-de": preGPT2,
 
 	"roberta-bpe": preRoberta, "jina-v1-en": preRoberta, "jina-v2-code": preRoberta,

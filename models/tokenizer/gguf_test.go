@@ -2,9 +2,11 @@ package tokenizer
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -95,6 +97,33 @@ func compareReference(t *testing.T, tok *Tokenizer, path string) {
 }
 
 // readMetadata opens a GGUF file for the time of the test.
+// TestModernBERT holds texts and pairs against the tokenizer that llama.cpp's converter
+// was given, which is built as ModernBERT's is.
+func TestModernBERT(t *testing.T) {
+	dir := filepath.Join("..", "..", "testdata", "goldens", "encoders-gguf", "modern-bert")
+	tok, err := FromGGUF(readMetadata(t, filepath.Join(dir, "model.gguf")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Text   []string
+		Tokens []int32
+	}
+	readJSON(t, filepath.Join(dir, "tokens.json"), &cases)
+	for _, c := range cases {
+		got, err := tok.AppendEncode(t.Context(), nil, c.Text[0], Options{AddSpecial: true})
+		if len(c.Text) == 2 {
+			got, _, err = tok.EncodePair(t.Context(), c.Text[0], c.Text[1], Options{})
+		}
+		if err != nil || !slices.Equal(got, c.Tokens) {
+			t.Errorf("%q: %v, %v, want %v", c.Text, got, err, c.Tokens)
+		}
+	}
+	if _, err := tok.GGUF(); !errors.Is(err, ErrGGUF) {
+		t.Errorf("it is written as GGUF: %v", err)
+	}
+}
+
 func readMetadata(t *testing.T, path string) *gguf.File {
 	t.Helper()
 	f, err := gguf.Open(path)

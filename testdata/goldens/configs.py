@@ -49,6 +49,8 @@ def main():
     configs["DebertaV2Config"] = DebertaV2Config(
         relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=256, norm_rel_ebd="layer_norm", share_att_key=True
     ).to_dict()
+    if hasattr(transformers, "NomicBertConfig"):  # from transformers 5 on
+        configs["NomicBertConfig"] = transformers.NomicBertConfig().to_dict()
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, f"transformers-{transformers.__version__.split('.')[0]}.json"), "w") as f:

@@ -1,14 +1,16 @@
 """The forward pass and training steps of PyTorch, ONNX Runtime and OpenVINO on bases of random weights.
 
-python torch_encoder.py write minilm DIR             # model.onnx, and a base for peft-serve and peft-train
-python torch_encoder.py forward minilm DIR sdpa      # eager, sdpa, bf16; onnx, openvino: of model.onnx
-python torch_encoder.py lora mpnet DIR sdpa          # steps of peft's LoRA, r 8, on query and value
-python torch_encoder.py full smollm2 DIR bf16        # under bfloat16 autocast
+python torch_bench.py write minilm DIR               # a base for peft-serve and peft-train
+python torch_bench.py export minilm DIR              # the same weights as model.onnx
+python torch_bench.py forward minilm DIR sdpa        # eager, sdpa, bf16; onnx, openvino: of model.onnx
+python torch_bench.py lora mpnet DIR sdpa            # steps of peft's LoRA, r 8, on query and value
+python torch_bench.py lora-all qwen DIR bf16         # on all linears, under bfloat16 autocast; dora-all
+python torch_bench.py full smollm2 DIR bf16          # every weight; lisa: of two blocks, embeddings and the last norm
 
 Writes a line of JSON: tokens a second by the clock and by the time of the processors,
-and the largest resident size in bytes. minilm, mpnet and smollm2 (4 × 256, without a
-forward pass) have the shapes of those models. scripts/bench-encoder.py calls it in turn
-with ours.
+and the largest resident size in bytes. minilm, mpnet, smollm2 (SmolLM2-135M) and qwen
+(Qwen2.5-0.5B) have the shapes of those models; the last two have no forward pass.
+scripts/bench-torch.py calls it in turn with ours.
 """
 
 import argparse
@@ -20,14 +22,19 @@ import time
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-FAMILIES = {"minilm": "Bert", "mpnet": "MPNet", "smollm2": "Llama"}
-TARGETS = {"minilm": ["query", "value"], "mpnet": ["q", "v"], "smollm2": ["q_proj", "v_proj"]}
+FAMILIES = {"minilm": "Bert", "mpnet": "MPNet", "smollm2": "Llama", "qwen": "Qwen2"}
+DECODERS = ("smollm2", "qwen")
+TARGETS = {"minilm": ["query", "value"], "mpnet": ["q", "v"], "smollm2": ["q_proj", "v_proj"], "qwen": ["q_proj", "v_proj"]}
 SHAPES = {
     "minilm": dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536),
     "mpnet": dict(vocab_size=30527, max_position_embeddings=514, layer_norm_eps=1e-5),
     "smollm2": dict(
         vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
         max_position_embeddings=8192, rope_theta=100000.0, tie_word_embeddings=True,
+    ),
+    "qwen": dict(
+        vocab_size=151936, hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2,
+        max_position_embeddings=32768, rope_theta=1000000.0, tie_word_embeddings=True,
     ),
 }  # fmt: skip
 
@@ -44,13 +51,14 @@ def build(base, kind, attention):
 
 
 def write(a):
+    build(a.base, "ForCausalLM" if a.base in DECODERS else "Model", "eager").save_pretrained(a.dir)
+
+
+def export(a):
     import torch
 
-    decoder = a.base == "smollm2"
-    model = build(a.base, "ForCausalLM" if decoder else "Model", "eager").eval()
-    model.save_pretrained(a.dir)
-    if decoder:
-        return
+    model = build(a.base, "Model", "eager").eval()
+    os.makedirs(a.dir, exist_ok=True)
 
     class Hidden(torch.nn.Module):
         def __init__(self):
@@ -109,15 +117,21 @@ def training(a):
     import torch
 
     torch.set_num_threads(a.threads)
-    decoder = a.base == "smollm2"
+    decoder = a.base in DECODERS
     model = build(a.base, "ForCausalLM" if decoder else "ForSequenceClassification", a.how)
     for m in model.modules():
         if isinstance(m, torch.nn.Dropout):
             m.p = 0.0  # as on our side
-    if a.what == "lora":
+    if a.what == "lisa":  # a step with two blocks active
+        layers = model.model.layers
+        for i, layer in enumerate(layers):
+            layer.requires_grad_(i in (len(layers) // 3, 2 * len(layers) // 3))
+    elif a.what != "full":
         from peft import LoraConfig, get_peft_model
 
-        model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=TARGETS[a.base], task_type=None if decoder else "SEQ_CLS"))
+        targets = TARGETS[a.base] if a.what == "lora" else "all-linear"
+        task = None if decoder else "SEQ_CLS"
+        model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=targets, use_dora=a.what == "dora-all", task_type=task))
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-5)
@@ -153,7 +167,7 @@ def measure(a):
 
 
 p = argparse.ArgumentParser()
-p.add_argument("what", choices=["write", "forward", "lora", "full"])
+p.add_argument("what", choices=["write", "export", "forward", "lora", "lora-all", "dora-all", "full", "lisa"])
 p.add_argument("base", choices=SHAPES)
 p.add_argument("dir")
 p.add_argument("how", nargs="?", default="sdpa", choices=["eager", "sdpa", "bf16", "onnx", "openvino"])
@@ -162,4 +176,4 @@ p.add_argument("--batch", type=int, default=32)
 p.add_argument("--length", type=int, default=128)
 p.add_argument("--steps", type=int, default=3)
 arguments = p.parse_args()
-write(arguments) if arguments.what == "write" else measure(arguments)
+{"write": write, "export": export}.get(arguments.what, measure)(arguments)

@@ -29,6 +29,11 @@ type listing struct {
 	start  time.Time // when it was begun
 	within bool      // the folder had changed a moment before: another change may have the same time
 	all    []found
+
+	notices *notices // nil: there are none
+	told    bool     // notice is given of all that can happen to what was found
+	folder  *folder
+	since   uint64 // notices before are of what happened before
 }
 
 // found is what was at a path.
@@ -39,6 +44,7 @@ type found struct {
 
 // look keeps the state of what is at a path.
 func (l *listing) look(path string) fileState {
+	l.told = l.told && l.notices.look(l, path)
 	state, _ := stateOf(path)
 	l.all = append(l.all, found{path, state})
 	return state
@@ -68,6 +74,7 @@ func (l *listing) list(dir string) (files []found, err error) {
 
 // read lists the folder of an adapter, or looks at its file, and returns its stamp.
 func (l *listing) read(dir string) (stamp, error) {
+	l.told = l.notices.begin(l, dir)
 	h := sha256.New()
 	add := func(files ...found) {
 		for _, f := range files {
@@ -99,6 +106,9 @@ func (l *listing) read(dir string) (stamp, error) {
 
 // stands reports whether all is as it was.
 func (l *listing) stands() bool {
+	if l.told && l.notices.quiet(l) {
+		return true
+	}
 	for i := range l.all {
 		if state, _ := stateOf(l.all[i].path); state != l.all[i].state {
 			return false
@@ -112,8 +122,9 @@ func (l *listing) stands() bool {
 // were. Where a file system does not change a folder's time with what is in it, as some
 // that stand for a store of objects, a file that comes new is seen within listedFor.
 type listings struct {
-	mu  sync.Mutex
-	all map[string]*listing // by folder
+	notices *notices
+	mu      sync.Mutex
+	all     map[string]*listing // by folder
 }
 
 const listedFor = 10 * time.Second
@@ -140,7 +151,7 @@ func (k *listings) stampOf(dir string) (stamp, error) {
 // read is stampOf, and what is found is kept: requests that look at the folder after a
 // load go by what the load went by.
 func (k *listings) read(dir string) (stamp, error) {
-	next := &listing{start: time.Now()}
+	next := &listing{start: time.Now(), notices: k.notices}
 	now, err := next.read(dir)
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -95,7 +95,7 @@ func (e *Engine) prepare(s *sequence) {
 	if !e.encoder {
 		s.blocks = make([]int32, 0, blocksFor(most))
 	}
-	s.identity = identityOf(r.Scope, s.lease.Adapter(), s.from, e.model.Config().Layers)
+	s.identity = identityOf(e.root.of(r.Scope), s.lease.Adapter(), s.from, e.model.Config().Layers)
 	s.kinds = e.kinds(s)
 	s.last = Event{Token: NoToken}
 }

@@ -119,8 +119,9 @@ func (l *listing) stands() bool {
 
 // listings are those of the folders that requests name. A folder is not read again, nor
 // its stamp made, as long as what was found in it and the folder's own time are as they
-// were. Where a file system does not change a folder's time with what is in it, as some
-// that stand for a store of objects, a file that comes new is seen within listedFor.
+// were, and those are not looked at while there is no notice of them. Where a file system
+// does not change a folder's time with what is in it, as some that stand for a store of
+// objects, a file that comes new is seen within listedFor.
 type listings struct {
 	notices *notices
 	mu      sync.Mutex

@@ -110,7 +110,7 @@ type texts struct {
 	bed    *bed
 	pass   *models.Pass
 	tokens []int32
-	first  int // round, see cut
+	first  int                                                             // round, see cut
 	ask    func(ctx context.Context, text string, adapters []string) error // several: one text by each
 	spent  processorClock
 }

@@ -85,6 +85,23 @@ func TestNotices(t *testing.T) {
 			}
 		}
 	}
+	l := k.list(t, dir)
+	for _, c := range []struct {
+		age   time.Duration
+		quiet bool
+		kept  bool
+	}{{listedFor, true, true}, {toldFor, true, false}, {0, false, true}, {listedFor, false, false}} {
+		if l.folder.changed = 0; !c.quiet {
+			l.folder.changed = l.since + 1
+		}
+		l.start = time.Now().Add(time.Hour) // however long this takes
+		if c.age > 0 {
+			l.start = time.Now().Add(-c.age)
+		}
+		if _, ok := k.kept(dir); ok != c.kept {
+			t.Errorf("%+v: kept is %v", c, ok)
+		}
+	}
 	if k.list(t, dir); len(k.notices.folders) != 1 {
 		t.Errorf("%d folders", len(k.notices.folders))
 	}

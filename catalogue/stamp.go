@@ -109,6 +109,9 @@ func (l *listing) stands() bool {
 	if l.told && l.notices.quiet(l) {
 		return true
 	}
+	if time.Since(l.start) >= listedFor {
+		return false
+	}
 	for i := range l.all {
 		if state, _ := stateOf(l.all[i].path); state != l.all[i].state {
 			return false
@@ -128,14 +131,27 @@ type listings struct {
 	all     map[string]*listing // by folder
 }
 
-const listedFor = 10 * time.Second
+// listedFor is how long a listing lasts that is looked at, and toldFor one of which there is
+// notice: what is mounted over a folder is seen within that.
+const (
+	listedFor = 10 * time.Second
+	toldFor   = time.Minute
+)
+
+// old reports whether the listing is to be made anew in any case.
+func (l *listing) old() bool {
+	if l.told {
+		return time.Since(l.start) >= toldFor
+	}
+	return time.Since(l.start) >= listedFor
+}
 
 // kept is the stamp of a folder as it was found before, if it still stands.
 func (k *listings) kept(dir string) (stamp, bool) {
 	k.mu.Lock()
 	l := k.all[dir]
 	k.mu.Unlock()
-	if l == nil || time.Since(l.start) >= listedFor || !l.stands() {
+	if l == nil || l.old() || !l.stands() {
 		return stamp{}, false
 	}
 	return l.stamp, true
@@ -171,5 +187,5 @@ func (k *listings) read(dir string) (stamp, error) {
 func (k *listings) prune() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	maps.DeleteFunc(k.all, func(_ string, l *listing) bool { return time.Since(l.start) >= listedFor })
+	maps.DeleteFunc(k.all, func(_ string, l *listing) bool { return l.old() })
 }

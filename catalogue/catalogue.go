@@ -117,6 +117,7 @@ func New(load Loader, o Options) (*Catalogue, error) {
 	c := &Catalogue{
 		loader: load, options: o, slots: make(chan struct{}, o.Loads), downloads: make(chan struct{}, o.Loads), gathering: make(chan struct{}, 1),
 		records: map[string]*record{}, canaries: map[string]*record{}, aliases: map[string]followed{}, unread: map[string]bool{}, notes: map[string]note{}, hidden: map[string]stamp{}, verdicts: newVerdicts(),
+		listings: listings{notices: newNotices()},
 		versions: newResidence(o),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -127,6 +128,7 @@ func New(load Loader, o Options) (*Catalogue, error) {
 	if o.Dir != "" {
 		if err := c.Rescan(); err != nil {
 			c.stop()
+			c.listings.notices.close()
 			return nil, err
 		}
 		c.watch()
@@ -402,6 +404,7 @@ func (c *Catalogue) Close() error {
 	c.mu.Unlock()
 	c.stop()
 	err := c.watcher.close()
+	c.listings.notices.close()
 	ended := make(chan struct{})
 	go func() { c.work.Wait(); close(ended) }()
 	timer := time.NewTimer(closeWait)

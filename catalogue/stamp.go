@@ -29,6 +29,11 @@ type listing struct {
 	start  time.Time // when it was begun
 	within bool      // the folder had changed a moment before: another change may have the same time
 	all    []found
+
+	notices *notices // nil: there are none
+	told    bool     // notice is given of all that can happen to what was found
+	folder  *folder
+	since   uint64 // notices before are of what happened before
 }
 
 // found is what was at a path.
@@ -39,6 +44,7 @@ type found struct {
 
 // look keeps the state of what is at a path.
 func (l *listing) look(path string) fileState {
+	l.told = l.told && l.notices.look(l, path)
 	state, _ := stateOf(path)
 	l.all = append(l.all, found{path, state})
 	return state
@@ -68,6 +74,7 @@ func (l *listing) list(dir string) (files []found, err error) {
 
 // read lists the folder of an adapter, or looks at its file, and returns its stamp.
 func (l *listing) read(dir string) (stamp, error) {
+	l.told = l.notices.begin(l, dir)
 	h := sha256.New()
 	add := func(files ...found) {
 		for _, f := range files {
@@ -99,6 +106,12 @@ func (l *listing) read(dir string) (stamp, error) {
 
 // stands reports whether all is as it was.
 func (l *listing) stands() bool {
+	if l.told && l.notices.quiet(l) {
+		return true
+	}
+	if time.Since(l.start) >= listedFor {
+		return false
+	}
 	for i := range l.all {
 		if state, _ := stateOf(l.all[i].path); state != l.all[i].state {
 			return false
@@ -109,21 +122,36 @@ func (l *listing) stands() bool {
 
 // listings are those of the folders that requests name. A folder is not read again, nor
 // its stamp made, as long as what was found in it and the folder's own time are as they
-// were. Where a file system does not change a folder's time with what is in it, as some
-// that stand for a store of objects, a file that comes new is seen within listedFor.
+// were, and those are not looked at while there is no notice of them. Where a file system
+// does not change a folder's time with what is in it, as some that stand for a store of
+// objects, a file that comes new is seen within listedFor.
 type listings struct {
-	mu  sync.Mutex
-	all map[string]*listing // by folder
+	notices *notices
+	mu      sync.Mutex
+	all     map[string]*listing // by folder
 }
 
-const listedFor = 10 * time.Second
+// listedFor is how long a listing lasts that is looked at, and toldFor one of which there is
+// notice: what is mounted over a folder is seen within that.
+const (
+	listedFor = 10 * time.Second
+	toldFor   = time.Minute
+)
+
+// old reports whether the listing is to be made anew in any case.
+func (l *listing) old() bool {
+	if l.told {
+		return time.Since(l.start) >= toldFor
+	}
+	return time.Since(l.start) >= listedFor
+}
 
 // kept is the stamp of a folder as it was found before, if it still stands.
 func (k *listings) kept(dir string) (stamp, bool) {
 	k.mu.Lock()
 	l := k.all[dir]
 	k.mu.Unlock()
-	if l == nil || time.Since(l.start) >= listedFor || !l.stands() {
+	if l == nil || l.old() || !l.stands() {
 		return stamp{}, false
 	}
 	return l.stamp, true
@@ -140,7 +168,7 @@ func (k *listings) stampOf(dir string) (stamp, error) {
 // read is stampOf, and what is found is kept: requests that look at the folder after a
 // load go by what the load went by.
 func (k *listings) read(dir string) (stamp, error) {
-	next := &listing{start: time.Now()}
+	next := &listing{start: time.Now(), notices: k.notices}
 	now, err := next.read(dir)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -159,5 +187,5 @@ func (k *listings) read(dir string) (stamp, error) {
 func (k *listings) prune() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	maps.DeleteFunc(k.all, func(_ string, l *listing) bool { return time.Since(l.start) >= listedFor })
+	maps.DeleteFunc(k.all, func(_ string, l *listing) bool { return l.old() })
 }

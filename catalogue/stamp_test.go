@@ -19,15 +19,23 @@ func old(t *testing.T, dir string) {
 }
 
 // A folder that has been as it is for a while is not read again, whatever changes in it
-// is seen at once, and its stamp is the one that reading it anew makes.
+// is seen at once, and its stamp is the one that reading it anew makes: by notices of the
+// system, or by looks.
 func TestListingsSeeEachChange(t *testing.T) {
+	for name, n := range map[string]*notices{"by notices": newNotices(), "by looks": nil} {
+		t.Run(name, func(t *testing.T) { seeEachChange(t, n) })
+		n.close()
+	}
+}
+
+func seeEachChange(t *testing.T, n *notices) {
 	dir := t.TempDir()
 	write := func(name, text string) func() error {
 		return func() error { return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644) }
 	}
 	templates := filepath.Join(dir, chat.TemplateFolder)
 	target := filepath.Join(t.TempDir(), "target")
-	var k listings
+	k := listings{notices: n}
 	for i, change := range []func() error{
 		write(configName, "{}"),
 		write("weights", "one"),

@@ -11,8 +11,8 @@ import (
 )
 
 // watcher tells the catalogue of changes in its directory. It only makes them
-// known sooner: each use of a name looks at its folder anyway, so nothing
-// depends on events arriving.
+// known sooner: each use of a name finds out what has happened to its folder anyway,
+// by notices or a look, so nothing depends on its events arriving.
 type watcher struct {
 	events *fsnotify.Watcher
 }

@@ -48,8 +48,8 @@ func compare(a, b *sequence) int {
 	return cmp.Compare(a.id, b.id)
 }
 
-// prepare sets up a sequence that is about to run for the first time.
-func (e *Engine) prepare(s *sequence) {
+// prepareText sets up the text that continues a prompt.
+func (e *Engine) prepareText(s *sequence) {
 	r := s.request
 	g := &s.generation
 	g.ends = e.model.Config().EOS
@@ -59,7 +59,7 @@ func (e *Engine) prepare(s *sequence) {
 	if r.Constraint != nil {
 		g.matcher = r.Constraint.NewMatcher(g.ends)
 	}
-	if e.decoder != nil && r.Encode == EncodeNothing {
+	if e.decoder != nil {
 		g.text = &text{decoder: e.decoder(!r.Special), stops: r.Stop, keeps: r.KeepStop}
 		if own := s.lease.Tokenizer(); own != nil {
 			g.text.decoder = own.NewDecoder(!r.Special)
@@ -80,7 +80,15 @@ func (e *Engine) prepare(s *sequence) {
 	if g.most < 0 {
 		g.most = e.options.Context - s.virtual - len(r.Prompt)
 	}
-	most := s.virtual + len(r.Prompt) + g.most
+}
+
+// prepare sets up a sequence that is about to run for the first time.
+func (e *Engine) prepare(s *sequence) {
+	r := s.request
+	if r.Encode == EncodeNothing {
+		e.prepareText(s)
+	}
+	most := s.virtual + len(r.Prompt) + s.generation.most
 	s.tokens, s.types = r.Prompt, r.Types
 	if most > len(r.Prompt) {
 		s.tokens = make([]int32, 0, most)
@@ -95,7 +103,7 @@ func (e *Engine) prepare(s *sequence) {
 	if !e.encoder {
 		s.blocks = make([]int32, 0, blocksFor(most))
 	}
-	s.identity = identityOf(r.Scope, s.lease.Adapter(), s.from, e.model.Config().Layers)
+	s.identity = identityOf(e.root.of(r.Scope), s.lease.Adapter(), s.from, e.model.Config().Layers)
 	s.kinds = e.kinds(s)
 	s.last = Event{Token: NoToken}
 }

@@ -56,7 +56,8 @@ type Engine struct {
 	pass      *models.Pass
 	cache     *models.Cache
 	blocks    *blocks
-	lows      []digest // scratch of takeRest
+	root      scopeRoot // of the last sequence that was prepared
+	lows      []digest  // scratch of takeRest
 	queue     queue
 	loading   []*sequence
 	preempted []*sequence // ascending by id: they resume before others start

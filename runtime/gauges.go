@@ -64,48 +64,55 @@ func (g *gauges) join(s *sequence) {
 	if s.lease != nil {
 		s.state = loading
 	}
-	g.count(s, 1)
+	g.states[s.state]++
+	g.note(s, presence{waiting: 1})
 }
 
 func (g *gauges) move(s *sequence, to state) {
-	if (s.state == running) == (to == running) { // it waits all the same, or runs
-		g.states[s.state]--
-		g.states[to]++
-		s.state = to
-		return
+	var by presence
+	switch was := s.state == running; {
+	case was && to != running:
+		by = presence{waiting: 1, running: -1}
+	case !was && to == running:
+		by = presence{waiting: -1, running: 1}
 	}
-	g.count(s, -1)
-	s.state = to
-	g.count(s, 1)
+	g.states[s.state]--
+	g.states[to]++
+	if s.state = to; by != (presence{}) {
+		g.note(s, by)
+	}
 }
 
 func (g *gauges) leave(s *sequence) {
-	g.count(s, -1)
+	g.states[s.state]--
+	if s.state == running {
+		g.note(s, presence{running: -1})
+	} else {
+		g.note(s, presence{waiting: -1})
+	}
 	s.state = ended
 }
 
-func (g *gauges) count(s *sequence, by int) {
-	g.states[s.state] += by
+// note adds to what there is of the sequence's adapters and of its tenant.
+func (g *gauges) note(s *sequence, by presence) {
 	for _, name := range s.lease.Adapters() {
-		note(g.adapters, name, s.state, by)
+		note(g.adapters, name, by)
 	}
 	tenant := ""
 	if t := s.request.Tenant; t != nil {
 		tenant = t.Name
 	}
-	note(g.tenants, tenant, s.state, by)
+	note(g.tenants, tenant, by)
 }
 
-// note counts sequences of that state under a name.
-func note(counts map[string]presence, name string, at state, by int) {
+func note(counts map[string]presence, name string, by presence) {
 	p := counts[name]
-	if at == running {
-		p.running += by
-	} else {
-		p.waiting += by
-	}
-	if counts[name] = p; p == (presence{}) {
+	p.waiting += by.waiting
+	p.running += by.running
+	if p == (presence{}) {
 		delete(counts, name)
+	} else {
+		counts[name] = p
 	}
 }
 

@@ -31,11 +31,24 @@ type identity struct {
 	shared  int    // the lowest layers, on whose keys and values it never acts
 }
 
-// identityOf is that of the sequence, in a scope, of an adapter, which may be nil,
-// that acts from a position on, on a base of so many layers.
-func identityOf(scope string, a catalogue.Adapter, from, layers int) identity {
-	root := digest(sha256.Sum256([]byte(scope)))
-	root = sha256.Sum256(root[:]) // of 32 bytes: no other key is, whatever the scope
+// scopeRoot is the root of the keys of a scope.
+type scopeRoot struct {
+	scope string
+	root  digest // zero: not known yet
+}
+
+// of makes r that of a scope, and returns the root.
+func (r *scopeRoot) of(scope string) digest {
+	if r.scope != scope || r.root == (digest{}) {
+		once := sha256.Sum256([]byte(scope))
+		*r = scopeRoot{scope, sha256.Sum256(once[:])} // of 32 bytes: no other key is, whatever the scope
+	}
+	return r.root
+}
+
+// identityOf is that of the sequence, in the scope of a root, of an adapter, which may be
+// nil, that acts from a position on, on a base of so many layers.
+func identityOf(root digest, a catalogue.Adapter, from, layers int) identity {
 	if a == nil || a.SharedLayers() >= layers {
 		return identity{root: root, from: math.MaxInt, shared: layers}
 	}

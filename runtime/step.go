@@ -32,6 +32,11 @@ func (e *Engine) step() bool {
 	for i := range e.works {
 		e.commit(&e.works[i])
 	}
+	for i := range e.works { // once for all tasks of a request that have ended
+		if s := e.works[i].s; s.state == ended {
+			s.stream.notify()
+		}
+	}
 	clear(e.works)
 	clear(e.outputs)
 	e.options.Observer.Step(e.now().Sub(start), rows, promptRows)

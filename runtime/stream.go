@@ -91,7 +91,7 @@ func (s *Stream) fail(err error) {
 
 // end is the end of a sequence: with its last event or, where err is not nil, that. Next
 // returns it, or ErrEnd, after the events that wait. Of several sequences it is an
-// event, and who waits is woken when all have ended.
+// event, and who waits is woken when all have ended, or by notify.
 func (s *Stream) end(last Event, err error) {
 	s.mu.Lock()
 	switch {

@@ -152,6 +152,36 @@ func TestTasksTakePlaces(t *testing.T) {
 	}
 }
 
+// TestTasksAreToldOfEachStep: who waits is told of the tasks that end in a step at its
+// end, though others go on, and may let go of their adapters.
+func TestTasksAreToldOfEachStep(t *testing.T) {
+	g, _, others := openDeep(t, modeltest.Goldens(t, "encoders/bert"))
+	e := g.engine(1, Options{StepTokens: 3}) // one text
+	stream, err := e.Submit(t.Context(), &Request{
+		Prompt: []int32{7, 8, 9}, Tasks: g.leases(others[:2]), Encode: EncodeTokens, Logprobs: -1, PromptLogprobs: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		e.intake()
+		if !e.step() {
+			t.Fatal("there is nothing to compute")
+		}
+		select {
+		case <-stream.ready:
+		default:
+			t.Fatalf("nobody is told that task %d has ended", i)
+		}
+		if event, err := stream.Next(t.Context()); err != nil || event.Task != i || event.Finish == "" {
+			t.Fatalf("task %d: %+v, %v", i, event, err)
+		}
+	}
+	if _, err := stream.Next(t.Context()); !errors.Is(err, ErrEnd) {
+		t.Error(err)
+	}
+}
+
 // doing is a context that has something done when Submit begins to watch it.
 type doing struct {
 	context.Context

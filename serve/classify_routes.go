@@ -334,7 +334,11 @@ func (s *Server) classifyTasks(c *fiber.Ctx, named []naming, texts []classifiabl
 	}
 	s.activationsHeader(c)
 	r.timing.durations(c)
-	return answered.writeJSON(c, answer)
+	b, err := answer.encode()
+	if err == nil {
+		answered.write(c, b)
+	}
+	return err
 }
 
 // predictInput is what text-embeddings-inference classifies: a text, a list of the

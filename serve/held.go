@@ -21,13 +21,17 @@ func (h *held) end() {
 // writeJSON answers, and gives the memory back when the answer is written.
 func (h *held) writeJSON(c *fiber.Ctx, v any) error {
 	b, err := encode(v)
-	if err != nil {
-		return err
+	if err == nil {
+		h.write(c, b)
 	}
+	return err
+}
+
+// write is writeJSON of what has been encoded.
+func (h *held) write(c *fiber.Ctx, b []byte) {
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 	c.Context().Response.SetBodyStream(&heldText{bytes.NewReader(b), sync.OnceFunc(h.release)}, len(b))
 	h.release = nil
-	return nil
 }
 
 // heldText is closed when all of it has been written, or nobody wants it any more.

@@ -197,7 +197,6 @@ func (r *tasksRun) ready(t *task) bool {
 		t.fail(err)
 		return false
 	}
-	t.all = slices.Clone(t.read.all)
 	return true
 }
 
@@ -214,29 +213,35 @@ func (r *tasksRun) fit(to selection, read *readTexts) error {
 	return nil
 }
 
-// count sets memory aside for the part of some tasks, which read the same, in the answer.
+// count sets memory aside for the part of some tasks, which read the same, in the answer,
+// and gives each its part.
 func (r *tasksRun) count(some []*task) error {
 	bytes := int64(0)
 	for _, t := range some {
+		texts := t.read.all
 		tokens, numbers := 0, 0
-		for i := range t.all {
-			tokens += len(t.all[i].ids)
+		for i := range texts {
+			tokens += len(texts[i].ids)
 			rows := 1
 			if t.classes.Task == models.Tag {
-				rows = len(t.all[i].ids)
+				rows = len(texts[i].ids)
 			}
 			numbers += rows * len(t.classes.Names)
 		}
 		if r.numbers += numbers; r.numbers > maxNumbers {
 			return invalid(r.what.field, "%s asks for more than %d scores of all adapters together: give fewer texts at a time, or name fewer adapters", r.what.field, maxNumbers)
 		}
-		bytes += 4*numberBytes*int64(numbers) + nameBytes(t.classes, len(t.all), tokens) + textBytes*int64(len(t.all))
+		bytes += 4*numberBytes*int64(numbers) + nameBytes(t.classes, len(texts), tokens) + textBytes*int64(len(texts))
 	}
 	release, err := r.server.takeForBody(memory.Bodies, bytes)
-	if err == nil {
-		r.releases = append(r.releases, release)
+	if err != nil {
+		return err
 	}
-	return err
+	r.releases = append(r.releases, release)
+	for _, t := range some {
+		t.all = slices.Clone(t.read.all)
+	}
+	return nil
 }
 
 // readFor are the texts in tokens, as a task takes them.

@@ -180,7 +180,7 @@ func TestTasksCountTheirTexts(t *testing.T) {
 		return lines[slices.IndexFunc(lines, func(l memory.Line) bool { return l.Name == memory.Bodies })].Used
 	}
 	before := used()
-	require.NoError(t, r.count([]*task{{classes: &models.Classes{Task: models.Classify, Names: []string{"a"}}, all: make([]classified, 1000)}}))
+	require.NoError(t, r.count([]*task{{classes: &models.Classes{Task: models.Classify, Names: []string{"a"}}, read: &readTexts{all: make([]classified, 1000)}}}))
 	require.Greater(t, used()-before, int64(1000*textBytes))
 	r.free()
 	require.Equal(t, before, used())
@@ -243,6 +243,28 @@ func TestTasksOfAKey(t *testing.T) {
 	require.Contains(t, got.body, "The model `team-b.y` does not exist")
 	require.Equal(t, 404, s.as(t, "team-a", "POST", "/v1/classify?adapter=team-b.*", `{"input":"a"}`).status)
 	require.Equal(t, 403, s.as(t, "scraper", "POST", "/v1/classify?adapter=*", `{"input":"a"}`).status)
+}
+
+// Of many names those are leased that the key may use, and of the others is said what is
+// said of each alone.
+func TestAcquireAllOfAKey(t *testing.T) {
+	known := newFakeCatalogue("sql", "ner", "nightly-1")
+	set := readKeys(t, `{name: ci, key: ci-secret, rights: [use, publish], use: sql, publish: "nightly-*"}`)
+	v := view{known, &caller{settings: newSettings(set, Limits{}), key: set.Find("ci-secret")}}
+	names := []string{"nightly-1", "sql", "ner"} // seen and not used; used; not seen
+	leases, faults := v.AcquireAll(names, "")
+	for i, says := range []string{`may publish adapter "nightly-1" and not use it`, "", "ner"} {
+		lease, err := v.Acquire(names[i], "")
+		require.Equal(t, err, faults[i])
+		require.Equal(t, lease.Name(), leases[i].Name())
+		if says == "" {
+			require.NoError(t, err)
+			require.Equal(t, "sql", leases[i].Name())
+			continue
+		}
+		require.Nil(t, leases[i])
+		require.ErrorContains(t, err, says)
+	}
 }
 
 // FuzzTasks: whatever a list says, each task is named once, by a name that may be used,

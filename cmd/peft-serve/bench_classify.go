@@ -110,6 +110,7 @@ type texts struct {
 	bed    *bed
 	pass   *models.Pass
 	tokens []int32
+	first  int                                                             // round, see cut
 	ask    func(ctx context.Context, text string, adapters []string) error // several: one text by each
 	spent  processorClock
 }
@@ -187,7 +188,7 @@ func processorTime(context.Context) (time.Duration, error) {
 // measure runs the loads in turn, after a round that tells how often each is run for a
 // sample.
 func (t *texts) measure(ctx context.Context, loads []classifyLoad, rounds int) (rows []classified, err error) {
-	next := 0
+	next := t.first
 	for round := range rounds + 1 {
 		for i := range loads {
 			l := &loads[i]

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,12 +17,15 @@ import (
 )
 
 // askServer has a server at --url answer, whose adapters are those that --keep has left.
+// Each run begins with another round: a server keeps what it has computed of the texts of
+// the run before.
 func (t *texts) askServer(ctx context.Context, b *benchCommand, r *report) error {
 	s := &target{url: strings.TrimSuffix(strings.TrimSuffix(b.URL, "/"), "/v1"), key: b.Key, base: b.Model}
 	if err := s.discover(ctx); err != nil {
 		return err
 	}
 	r.Server = s.url
+	t.first = rand.IntN(math.MaxInt32)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: b.Requests}}
 	t.spent = s.processorTime
 	t.ask = func(ctx context.Context, text string, adapters []string) error {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -49,6 +51,7 @@ func TestBenchClassify(t *testing.T) {
 	require.Equal(t, 8, lora.R, "that of the later bench")
 
 	var asked, all, failing atomic.Int64
+	texts := make(chan string, 1000)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/v1/models":
@@ -57,6 +60,8 @@ func TestBenchClassify(t *testing.T) {
 			_, _ = fmt.Fprintf(w, "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %d\n", asked.Load())
 		case "/v1/classify":
 			asked.Add(1)
+			text, _ := io.ReadAll(r.Body)
+			texts <- string(text)
 			n := 1
 			if name := r.URL.Query().Get("adapter"); name == "bench-heads-*" {
 				n = 3
@@ -81,6 +86,16 @@ func TestBenchClassify(t *testing.T) {
 	require.Less(t, r.Classified[0].Each, 1000.0, "which is measured here")
 	require.InDelta(t, 1000, r.Classified[1].Each, 1e-9, "a second each, as the server says")
 	require.InDelta(t, 1000, r.Classified[5].Each, 1e-9)
+	sent := func() (all []string) {
+		for len(texts) > 0 {
+			all = append(all, <-texts)
+		}
+		slices.Sort(all)
+		return all
+	}
+	before := sent()
+	benched(t, args...)
+	require.NotEqual(t, before, sent(), "a server may keep what it has computed of a text")
 	failing.Store(1)
 	c, err := parse(append([]string{"bench"}, args...), silent())
 	require.NoError(t, err)

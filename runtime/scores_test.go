@@ -22,6 +22,7 @@ import (
 func openHeads(t *testing.T, base string) *golden {
 	t.Helper()
 	g := openGolden(t, base)
+	g.still()
 	c, err := catalogue.New(g.load, catalogue.Options{Dir: modeltest.Goldens(t, "heads", filepath.Base(base))})
 	if err != nil {
 		t.Fatal(err)

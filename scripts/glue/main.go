@@ -99,7 +99,7 @@ type method struct {
 
 // methodsOf are those of the table, in its order.
 var methodsOf = []method{
-	{name: "lora", flags: []string{"--r", "8", "--lora-alpha", "16", "--target-modules", "all-linear"}, rate: 1e-3, peer: true},
+	{name: "lora", flags: []string{"--r", "8", "--lora-alpha", "16", "--target-modules", "all-linear"}, rate: 5e-4, peer: true},
 	{name: "bitfit", rate: 2e-3},
 	{name: "houlsby", rate: 1e-3},
 	{name: "lisa", rate: 2e-4, whole: true},

@@ -69,11 +69,10 @@ func (n *notices) begin(l *listing, path string) bool {
 	if !n.drain() {
 		return false
 	}
-	if n.folders[path] == nil {
-		n.folders[path] = &folder{path: path}
+	if l.folder = n.folders[path]; l.folder == nil {
+		l.folder = &folder{path: path} // it is kept as soon as something in it is watched
 	}
-	n.folders[path].device = s.Dev
-	l.folder, l.since = n.folders[path], n.number
+	l.folder.device, l.since = s.Dev, n.number
 	for above := filepath.Dir(path); ; above = filepath.Dir(above) {
 		if !n.watch(nil, above) {
 			return false
@@ -125,6 +124,7 @@ func (n *notices) watch(to *folder, path string) bool {
 	}
 	if n.of[int32(watch)] = to; to != nil {
 		to.watches++
+		n.folders[to.path] = to
 	}
 	return true
 }

@@ -170,4 +170,9 @@ func TestNoNotices(t *testing.T) {
 			t.Errorf("%s is not looked at", path)
 		}
 	}
+	for path, f := range k.notices.folders {
+		if f.watches == 0 {
+			t.Errorf("%s is kept, and nothing in it is watched", path)
+		}
+	}
 }

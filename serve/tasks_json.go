@@ -65,7 +65,7 @@ func (a *taskAnswer) append(b []byte) ([]byte, error) {
 }
 
 // append appends what became of a text.
-func (o *classifyObject) append(b []byte) ([]byte, error) {
+func (o *classifyObject) append(b []byte) (_ []byte, err error) {
 	b = strconv.AppendInt(append(b, `{"index":`...), int64(o.Index), 10)
 	if o.Label != nil {
 		b = appendText(append(b, `,"label":`...), *o.Label)
@@ -76,7 +76,9 @@ func (o *classifyObject) append(b []byte) ([]byte, error) {
 		} else {
 			b = append(b, ',')
 		}
-		b = appendNumber(b, p)
+		if b, err = appendNumber(b, p); err != nil {
+			return nil, err
+		}
 	}
 	if len(o.Probs) > 0 {
 		b = append(b, ']')
@@ -89,7 +91,10 @@ func (o *classifyObject) append(b []byte) ([]byte, error) {
 			b = append(b, ',')
 		}
 		b = appendText(append(b, `{"label":`...), s.Label)
-		b = append(appendNumber(append(b, `,"score":`...), s.Score), '}')
+		if b, err = appendNumber(append(b, `,"score":`...), s.Score); err != nil {
+			return nil, err
+		}
+		b = append(b, '}')
 	}
 	if len(o.Scores) > 0 {
 		b = append(b, ']')
@@ -115,11 +120,11 @@ func appendText(b []byte, s string) []byte {
 	return append(append(append(b, '"'), s...), '"')
 }
 
-// appendNumber appends a finite number.
-func appendNumber(b []byte, f float64) []byte {
+// appendNumber appends a number, which has to be finite.
+func appendNumber(b []byte, f float64) ([]byte, error) {
 	if size := math.Abs(f); size == 0 || size >= 1e-6 && size < 1e21 {
-		return strconv.AppendFloat(b, f, 'f', -1, 64)
+		return strconv.AppendFloat(b, f, 'f', -1, 64), nil
 	}
-	text, _ := encode(f) // which fails for none that is finite
-	return append(b, text...)
+	text, err := encode(f)
+	return append(b, text...), err
 }

@@ -31,4 +31,8 @@ func TestTasksAnswerAsEncoded(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(want), string(got))
 	}
+	for _, o := range []classifyObject{{Probs: []float64{math.NaN()}}, {Scores: []labelScore{{label, math.Inf(1)}}}} {
+		_, err := (&tasksAnswer{Tasks: []taskAnswer{{Data: []classifyObject{o}}}}).encode()
+		require.Error(t, err)
+	}
 }

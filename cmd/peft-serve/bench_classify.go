@@ -122,7 +122,7 @@ func (t *texts) loads(made map[string][]string) (all []classifyLoad) {
 		all = append(all, classifyLoad{classified: classified{Name: name, Texts: count, Tasks: tasks, Beside: beside}, here: beside == "", run: run})
 	}
 	bare := func(count int) func(context.Context, int) error {
-		return func(_ context.Context, round int) error { t.forward(t.cut(round, count)); return nil }
+		return func(_ context.Context, round int) error { return t.forward(t.cut(round, count)) }
 	}
 	const one, batch, only = "bare forward", "bare forward of a batch", "one text, "
 	add(one, "", 1, 1, bare(1))
@@ -153,14 +153,20 @@ func (t *texts) cut(round, n int) [][]int32 {
 
 func (t *texts) text(tokens []int32) string { return t.bed.base.text.Decode(tokens, true) }
 
-// forward computes texts as one batch of the base, and nothing else.
-func (t *texts) forward(all [][]int32) {
+// forward computes texts as one batch of the base, with the special tokens that a text has
+// when it is asked for, and nothing else.
+func (t *texts) forward(all [][]int32) error {
 	var b models.Batch
-	for _, text := range all {
+	for _, tokens := range all {
+		tokens, err := t.bed.base.text.Encode(t.text(tokens), true)
+		if err != nil {
+			return err
+		}
 		b.Out = append(b.Out, int32(b.Rows()))
-		b.AddText(text, nil, 0, nil)
+		b.AddText(tokens, nil, 0, nil)
 	}
 	t.pass.Free(t.bed.base.model.Forward(t.pass, &b, nil))
+	return nil
 }
 
 // together asks for texts at once, each of another adapter.

@@ -153,6 +153,28 @@ func (c *Catalogue) resolveBare(name, session string) (*record, stamp, error) {
 	return c.resolvePlain(name)
 }
 
+// resolveQuiet is resolveBare for those names that stand for folders to which nothing has
+// happened since they were found: the kernel's notices are taken once for all of them. The
+// others are left as they are.
+func (c *Catalogue) resolveQuiet(names []string, found []resolved) {
+	if !c.listings.notices.take() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, name := range names {
+		r := c.records[name]
+		_, aliased := c.aliases[name]
+		_, hidden := c.hidden[name]
+		if r == nil || !r.found || r.digest != "" || aliased || hidden || strings.HasSuffix(r.uri, ggufSuffix) {
+			continue
+		}
+		if now, ok := c.listings.quiet(r.uri); ok {
+			found[i] = resolved{r, now}
+		}
+	}
+}
+
 // builtinOr is what resolve returns where nothing else has a name.
 func (c *Catalogue) builtinOr(err error, name string) (*record, stamp, error) {
 	c.mu.Lock()

@@ -71,9 +71,12 @@ func (c *Catalogue) AcquireAll(names []string, session string) ([]*Lease, []erro
 	resolve := c.resolve
 	if _, err := stateOf(c.options.Aliases); errors.Is(err, fs.ErrNotExist) {
 		resolve = c.resolveBare
+		c.resolveQuiet(names, found)
 	}
 	for i, name := range names {
-		found[i].record, found[i].stamp, faults[i] = resolve(name, session)
+		if found[i].record == nil {
+			found[i].record, found[i].stamp, faults[i] = resolve(name, session)
+		}
 	}
 	made := make([]Lease, len(names))
 	c.mu.Lock()

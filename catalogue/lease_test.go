@@ -250,6 +250,13 @@ func TestAcquireAll(t *testing.T) {
 		{func() error { return os.RemoveAll(c.options.Aliases) }, "one - two - none two", "one - two - one two"},
 		{func() error { return os.RemoveAll(filepath.Join(dir, "c")) }, "- - two - one two", "- - two - one two"},
 	} {
+		for _, name := range []string{"a", "b", "c"} {
+			old(t, filepath.Join(dir, name)) // as it has long been, so that what is found in it is kept
+		}
+		before, _ := c.AcquireAll(names, "")
+		for _, l := range before {
+			l.Release()
+		}
 		if err := step.change(); err != nil {
 			t.Fatal(err)
 		}

@@ -139,14 +139,25 @@ func (n *notices) drop(f *folder) {
 	}
 }
 
-// quiet reports whether nothing has happened to what a listing has found.
-func (n *notices) quiet(l *listing) bool {
+// take takes the notices that there are, and reports whether it could.
+func (n *notices) take() bool {
+	if n == nil {
+		return false
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.drain() && max(n.all, l.folder.changed) <= l.since
+	return n.drain()
 }
 
-// drain takes the notices that there are, and reports whether it could; n.mu is held.
+// still reports whether the notices that were taken tell of nothing that has happened to
+// what a listing has found.
+func (n *notices) still(l *listing) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return max(n.all, l.folder.changed) <= l.since
+}
+
+// drain is take; n.mu is held.
 func (n *notices) drain() bool {
 	for {
 		size, err := unix.Read(n.fd, n.buffer[:])
@@ -157,14 +168,14 @@ func (n *notices) drain() bool {
 			return errors.Is(err, unix.EAGAIN)
 		}
 		for rest := n.buffer[:size]; len(rest) >= unix.SizeofInotifyEvent; {
-			n.take(int32(binary.NativeEndian.Uint32(rest)), binary.NativeEndian.Uint32(rest[4:]))
+			n.heed(int32(binary.NativeEndian.Uint32(rest)), binary.NativeEndian.Uint32(rest[4:]))
 			rest = rest[unix.SizeofInotifyEvent+binary.NativeEndian.Uint32(rest[12:]):]
 		}
 	}
 }
 
-// take takes a notice; n.mu is held.
-func (n *notices) take(watch int32, what uint32) {
+// heed takes in a notice; n.mu is held.
+func (n *notices) heed(watch int32, what uint32) {
 	n.number++
 	f, known := n.of[watch]
 	switch {

@@ -53,7 +53,7 @@ func TestNotices(t *testing.T) {
 		"new":                   func() error { return os.WriteFile(filepath.Join(dir, "new"), nil, 0o644) },
 		"moved":                 func() error { return os.Rename(dir, dir+"-old") },
 		"moved above":           func() error { return os.Rename(filepath.Dir(dir), filepath.Dir(dir)+"-old") },
-		"lost":                  func() error { k.notices.take(-1, unix.IN_Q_OVERFLOW); return nil },
+		"lost":                  func() error { k.notices.heed(-1, unix.IN_Q_OVERFLOW); return nil },
 	} {
 		_ = os.Remove(other)
 		var err error
@@ -71,11 +71,17 @@ func TestNotices(t *testing.T) {
 		if _, ok := k.kept(dir); !ok {
 			t.Fatalf("%s: it is looked at without a notice", what)
 		}
+		if now, ok := k.quiet(dir); !ok || now != l.stamp {
+			t.Fatalf("%s: it is not quiet without a notice", what)
+		}
 		if err := change(); err != nil {
 			t.Fatal(what, err)
 		}
 		if _, ok := k.kept(dir); ok {
 			t.Errorf("%s: there is no notice", what)
+		}
+		if _, ok := k.quiet(dir); ok {
+			t.Errorf("%s: it is quiet after a notice", what)
 		}
 		for _, moved := range []string{dir, filepath.Dir(dir)} {
 			if _, err := os.Stat(moved + "-old"); err == nil {
@@ -100,6 +106,9 @@ func TestNotices(t *testing.T) {
 		}
 		if _, ok := k.kept(dir); ok != c.kept {
 			t.Errorf("%+v: kept is %v", c, ok)
+		}
+		if _, ok := k.quiet(dir); ok != (c.kept && c.quiet) {
+			t.Errorf("%+v: quiet is %v", c, ok)
 		}
 	}
 	if k.list(t, dir); len(k.notices.folders) != 1 {

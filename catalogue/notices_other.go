@@ -11,5 +11,6 @@ func newNotices() *notices { return nil }
 
 func (*notices) begin(*listing, string) bool { return false }
 func (*notices) look(*listing, string) bool  { return false }
-func (*notices) quiet(*listing) bool         { return false }
+func (*notices) take() bool                  { return false }
+func (*notices) still(*listing) bool         { return false }
 func (*notices) close()                      {}

@@ -106,7 +106,7 @@ func (l *listing) read(dir string) (stamp, error) {
 
 // stands reports whether all is as it was.
 func (l *listing) stands() bool {
-	if l.told && l.notices.quiet(l) {
+	if l.told && l.notices.take() && l.notices.still(l) {
 		return true
 	}
 	if time.Since(l.start) >= listedFor {
@@ -152,6 +152,17 @@ func (k *listings) kept(dir string) (stamp, bool) {
 	l := k.all[dir]
 	k.mu.Unlock()
 	if l == nil || l.old() || !l.stands() {
+		return stamp{}, false
+	}
+	return l.stamp, true
+}
+
+// quiet is kept by the notices that have been taken, without a look.
+func (k *listings) quiet(dir string) (stamp, bool) {
+	k.mu.Lock()
+	l := k.all[dir]
+	k.mu.Unlock()
+	if l == nil || !l.told || l.old() || !k.notices.still(l) {
 		return stamp{}, false
 	}
 	return l.stamp, true

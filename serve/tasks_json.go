@@ -2,6 +2,7 @@ package serve
 
 import (
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -16,7 +17,12 @@ func (a *tasksAnswer) encode() ([]byte, error) {
 	}
 	b = append(b[:len(b)-1], `,"tasks":[`...)
 	for i := range a.Tasks {
-		if i > 0 {
+		switch i {
+		case 0:
+		case 1:
+			b = slices.Grow(b, len(b)*len(a.Tasks)) // the others are much as the first
+			fallthrough
+		default:
 			b = append(b, ',')
 		}
 		if b, err = a.Tasks[i].append(b); err != nil {

@@ -42,7 +42,7 @@ func bitFitValues(m models.Model, c *Choice) map[string]any {
 	values := map[string]any{"peft_type": "BEFT", "init_weights": true}
 	c.target(values)
 	if values["target_modules"] == nil {
-		values["target_modules"] = "all-linear"
+		values["target_modules"] = allLinear
 	}
 	return values
 }

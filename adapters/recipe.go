@@ -113,6 +113,15 @@ func (r Recipe) Config(m models.Model, c *Choice, classes *models.Classes) (*Con
 			values[key] = raw
 		}
 	}
+	layers, _ := values["layers_to_transform"].([]int)
+	if text, _ := values["target_modules"].(string); strings.EqualFold(text, allLinear) && len(layers) > 0 {
+		t := targets{hasLayers: true, layers: layers, exclude: names{list: c.Exclude}, include: names{expr: allLinear}, kinds: []models.SiteKind{models.LinearSite}}
+		list, err := t.listed(m)
+		if err != nil {
+			return nil, err
+		}
+		values["target_modules"] = list
+	}
 	config, err := NewConfig(values)
 	if err == nil && classes != nil {
 		config.Classes = &models.Classes{Names: classes.Names, Problem: classes.Problem}
@@ -214,7 +223,7 @@ func targetModules(modules []string) any {
 // isExpression tells what PEFT takes as text alone, a regular expression, all-linear
 // or noModules, from a module's name.
 func isExpression(s string) bool {
-	return strings.EqualFold(s, "all-linear") || s == noModules || strings.ContainsAny(s, `*+?()[]{}|\^$`)
+	return strings.EqualFold(s, allLinear) || s == noModules || strings.ContainsAny(s, `*+?()[]{}|\^$`)
 }
 
 // turned reports whether the base has Conv1D modules, which PEFT calls

@@ -56,6 +56,8 @@ func TestTopLayers(t *testing.T) {
 		{"vera", "layers_to_transform", decoder, adapters.Choice{TopLayers: 2}, "[1,2]"},
 		{"miss", "layers_to_transform", encoder, adapters.Choice{TopLayers: 3, R: 8, Targets: []string{"query"}}, "[1,2,3]"},
 		{"bitfit", "layers_to_transform", encoder, adapters.Choice{TopLayers: 2}, "[2,3]"},
+		{"lora", "target_modules", encoder, adapters.Choice{TopLayers: 2, Targets: []string{"all-linear"}}, `["query","key","value","dense"]`},
+		{"dora", "target_modules", decoder, adapters.Choice{TopLayers: 1, Targets: []string{"ALL-linear"}, Exclude: []string{"down_proj"}}, `["q_proj","k_proj","v_proj","o_proj","gate_proj","up_proj"]`},
 		{"houlsby", "leave_out", encoder, adapters.Choice{TopLayers: 1}, "[0,1,2]"},
 		{"pfeiffer", "leave_out", decoder, adapters.Choice{TopLayers: 3}, "[]"},
 		{"lora", "", decoder, adapters.Choice{TopLayers: 4}, "--top-layers: 4, the base has 3 blocks"},

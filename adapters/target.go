@@ -22,7 +22,10 @@ type names struct {
 
 func (n names) empty() bool { return len(n.list) == 0 && n.expr == "" }
 
-func (n names) allLinear() bool { return strings.EqualFold(n.expr, "all-linear") }
+func (n names) allLinear() bool { return strings.EqualFold(n.expr, allLinear) }
+
+// allLinear is target_modules of an adapter of every linear but the head.
+const allLinear = "all-linear"
 
 // noModules is target_modules of an adapter that adapts none: all it has is in
 // modules_to_save, as a head is (PEFT, DUMMY_TARGET_MODULES).

@@ -65,6 +65,27 @@ func (t *targets) writeOut(out *Config, m models.Model, adapted []int) error {
 	return out.set("target_modules", list)
 }
 
+// listed is target_modules as names for what t chooses in its layers, for PEFT takes no
+// layers_to_transform beside a text.
+func (t *targets) listed(m models.Model) ([]string, error) {
+	all, err := t.find(m)
+	if err != nil {
+		return nil, err
+	}
+	sites := m.Sites()
+	var adapted []int
+	for _, i := range all {
+		in, err := t.inLayers(sites[i].Name)
+		if err != nil {
+			return nil, err
+		}
+		if in {
+			adapted = append(adapted, i)
+		}
+	}
+	return t.shortest(sites, adapted)
+}
+
 // shortest names adapted sites by ends of their names, each the shortest that
 // no other module answers to which the rest of the configuration leaves in.
 func (t *targets) shortest(sites models.Sites, adapted []int) ([]string, error) {

@@ -50,6 +50,16 @@ func amxPackIntQ4_0(dst *byte, src *byte, rowBytes int, d *float32, m *float32, 
 //go:noescape
 func amxPackIntQ4_1(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
 
+// dst = the codes, d and m = the scales and minima of rows of Q5_0; n blocks, 512 and 64 bytes apart, rows 32 and 4.
+//
+//go:noescape
+func amxPackIntQ5_0(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
+
+// dst = the codes, d and m = the scales and minima of rows of Q5_1; n blocks, 512 and 64 bytes apart, rows 32 and 4.
+//
+//go:noescape
+func amxPackIntQ5_1(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
+
 // dst = the codes of n blocks of 256 of rows of Q4_K, 512 bytes for 32; the caller sets d and m.
 //
 //go:noescape
@@ -113,3 +123,39 @@ func amx8IntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sum
 //
 //go:noescape
 func amx16IntQ4_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxPackIntQ5_0 and amxMulInt for one row, packed by amxPackRowDigits: dst[16*outs].
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amxOneIntQ5_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxPackIntQ5_0 and amxMulInt for 8 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amx8IntQ5_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxPackIntQ5_0 and amxMulInt for 16 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amx16IntQ5_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxPackIntQ5_1 and amxMulInt for one row, packed by amxPackRowDigits: dst[16*outs].
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amxOneIntQ5_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxPackIntQ5_1 and amxMulInt for 8 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amx8IntQ5_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxPackIntQ5_1 and amxMulInt for 16 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amx16IntQ5_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)

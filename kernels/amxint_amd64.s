@@ -2495,6 +2495,120 @@ loop:
 	VZEROUPPER
 	RET
 
+// func amxPackIntQ5_0(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
+// Requires: AVX, AVX2, AVX512BW, AVX512VL, F16C
+TEXT ·amxPackIntQ5_0(SB), NOSPLIT, $0-56
+	VMOVDQU i0f0f0f0f<>+0(SB), Y0
+	VMOVDQU nibble<>+0(SB), Y1
+	VMOVDQU i10101010<>+0(SB), Y2
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    rows+40(FP), DX
+	MOVQ    rowBytes+16(FP), BX
+	MOVQ    d+24(FP), SI
+	MOVQ    m+32(FP), DI
+
+row:
+	MOVQ AX, R8
+	MOVQ CX, R9
+	MOVQ SI, R10
+	MOVQ DI, R11
+	MOVQ n+48(FP), R11
+
+loop:
+	MOVWLZX        (R9), R12
+	VMOVD          R12, X3
+	VCVTPH2PS      X3, X3
+	VMOVSS         X3, (R10)
+	VBROADCASTI128 6(R9), Y3
+	VPSRLVQ        Y1, Y3, Y3
+	VPAND          Y0, Y3, Y3
+	KMOVD          2(R9), K1
+	KNOTD          K1, K1
+	VPSUBB         Y2, Y3, K1, Y3
+	VMOVDQU        Y3, (R8)
+	ADDQ           $0x00000200, R8
+	ADDQ           $0x16, R9
+	ADDQ           $0x40, R10
+	DECQ           R11
+	JNE            loop
+	ADDQ           $0x20, AX
+	ADDQ           BX, CX
+	ADDQ           $0x04, SI
+	ADDQ           $0x04, DI
+	DECQ           DX
+	JNE            row
+	VZEROUPPER
+	RET
+
+DATA i10101010<>+0(SB)/4, $0x10101010
+DATA i10101010<>+4(SB)/4, $0x10101010
+DATA i10101010<>+8(SB)/4, $0x10101010
+DATA i10101010<>+12(SB)/4, $0x10101010
+DATA i10101010<>+16(SB)/4, $0x10101010
+DATA i10101010<>+20(SB)/4, $0x10101010
+DATA i10101010<>+24(SB)/4, $0x10101010
+DATA i10101010<>+28(SB)/4, $0x10101010
+DATA i10101010<>+32(SB)/4, $0x10101010
+DATA i10101010<>+36(SB)/4, $0x10101010
+DATA i10101010<>+40(SB)/4, $0x10101010
+DATA i10101010<>+44(SB)/4, $0x10101010
+DATA i10101010<>+48(SB)/4, $0x10101010
+DATA i10101010<>+52(SB)/4, $0x10101010
+DATA i10101010<>+56(SB)/4, $0x10101010
+DATA i10101010<>+60(SB)/4, $0x10101010
+GLOBL i10101010<>(SB), RODATA|NOPTR, $64
+
+// func amxPackIntQ5_1(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
+// Requires: AVX, AVX2, AVX512BW, AVX512VL, F16C
+TEXT ·amxPackIntQ5_1(SB), NOSPLIT, $0-56
+	VMOVDQU i0f0f0f0f<>+0(SB), Y0
+	VMOVDQU nibble<>+0(SB), Y1
+	VMOVDQU i10101010<>+0(SB), Y2
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    rows+40(FP), DX
+	MOVQ    rowBytes+16(FP), BX
+	MOVQ    d+24(FP), SI
+	MOVQ    m+32(FP), DI
+
+row:
+	MOVQ AX, R8
+	MOVQ CX, R9
+	MOVQ SI, R10
+	MOVQ DI, R11
+	MOVQ n+48(FP), R12
+
+loop:
+	MOVWLZX        (R9), R13
+	VMOVD          R13, X3
+	VCVTPH2PS      X3, X3
+	VMOVSS         X3, (R10)
+	MOVWLZX        2(R9), R13
+	VMOVD          R13, X3
+	VCVTPH2PS      X3, X3
+	VMOVSS         X3, (R11)
+	ADDQ           $0x40, R11
+	VBROADCASTI128 8(R9), Y3
+	VPSRLVQ        Y1, Y3, Y3
+	VPAND          Y0, Y3, Y3
+	KMOVD          4(R9), K1
+	VPADDB         Y2, Y3, K1, Y3
+	VMOVDQU        Y3, (R8)
+	ADDQ           $0x00000200, R8
+	ADDQ           $0x18, R9
+	ADDQ           $0x40, R10
+	DECQ           R12
+	JNE            loop
+	ADDQ           $0x20, AX
+	ADDQ           BX, CX
+	ADDQ           $0x04, SI
+	ADDQ           $0x04, DI
+	DECQ           DX
+	JNE            row
+	VZEROUPPER
+	RET
+
 // func amxPackIntQ4_K(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
 // Requires: AVX, AVX512F
 TEXT ·amxPackIntQ4_K(SB), NOSPLIT, $0-56
@@ -15192,6 +15306,9920 @@ l11:
 	VFMADD231PS.BCST 11324(BP), Z22, Z15
 	VFMADD231PS.BCST 11388(BP), Z25, Z15
 	ADDQ             $0x14, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l12
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 64(R9)
+	VMOVUPS          Z2, 128(R9)
+	VMOVUPS          Z3, 192(R9)
+	VMOVUPS          Z4, 256(R9)
+	VMOVUPS          Z5, 320(R9)
+	VMOVUPS          Z6, 384(R9)
+	VMOVUPS          Z7, 448(R9)
+	VMOVUPS          Z8, 512(R9)
+	VMOVUPS          Z9, 576(R9)
+	VMOVUPS          Z10, 640(R9)
+	VMOVUPS          Z11, 704(R9)
+	VMOVUPS          Z12, 768(R9)
+	VMOVUPS          Z13, 832(R9)
+	VMOVUPS          Z14, 896(R9)
+	VMOVUPS          Z15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l12:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amxOneIntQ5_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, MMX+
+TEXT ·amxOneIntQ5_0(SB), $48-72
+	LEAQ            tileShapeIntOne<>+0(SB), AX
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x00
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	MOVQ            R9, 8(SP)
+	MOVQ            R9, 16(SP)
+	MOVQ            outs+56(FP), CX
+	IMULQ           CX, R9
+	SUBQ            $0x05, R9
+	MOVQ            R9, 32(SP)
+	MOVQ            dst+0(FP), R9
+	MOVQ            R9, 24(SP)
+	MOVQ            rowBytes+16(FP), SI
+	LEAQ            (SI)(SI*2), DI
+	MOVQ            src+8(FP), R12
+	MOVQ            R12, AX
+	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
+	LEAQ            (AX)(SI*4), BX
+	LEAQ            (BX)(SI*4), CX
+	LEAQ            (CX)(SI*4), DX
+	MOVQ            b+24(FP), R11
+	MOVQ            s+32(FP), R13
+	MOVQ            sums+40(FP), R14
+	MOVQ            scratch+48(FP), BP
+	XORQ            R10, R10
+	MOVQ            $0x0000000c, R8
+	MOVQ            $0x00000004, R15
+	VMOVUPS         f47800000<>+0(SB), Z31
+	VPBROADCASTD    SI, Z30
+	VMOVDQU32       count<>+0(SB), Z29
+	VPMULLD         Z29, Z30, Z30
+	VPXORD          Z0, Z0, Z0
+	VMOVDQU32       pick0<>+0(SB), Z20
+	VMOVDQU32       pickLast0<>+0(SB), Z21
+	MOVL            $0x0000f800, R9
+	KMOVW           R9, K1
+	VMOVDQU32       pick1<>+0(SB), Z22
+	VMOVDQU32       pickLast1<>+0(SB), Z23
+	MOVL            $0x0000f800, R9
+	KMOVW           R9, K2
+	VMOVDQU32       pick2<>+0(SB), Z24
+	VMOVDQU32       pickLast2<>+0(SB), Z25
+	MOVL            $0x0000fc00, R9
+	KMOVW           R9, K3
+	VMOVDQU32       i0f0f0f0f<>+0(SB), Y26
+	VMOVDQU32       nibble<>+0(SB), Y27
+	VMOVDQU32       i10101010<>+0(SB), Y28
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l1
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l1:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l2
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l2:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l3
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l3:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l4:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l5
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l5:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l6
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l6:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l7
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l7:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l8:
+	ADDQ $0x00000400, R10
+
+main:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l9
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l9:
+	KXNORW      K4, K4, K4
+	VPGATHERDD  (R12)(Z30*1), K4, Z16
+	VPMOVDW     Z16, Y17
+	VCVTPH2PS   Y17, Z17
+	LEAQ        -5120(R10), R9
+	ANDQ        $0x00001c00, R9
+	ADDQ        BP, R9
+	VMOVDQU32   512(R9), Z4
+	VMOVDQU32   576(R9), Z5
+	VMOVDQU32   640(R9), Z6
+	VMOVDQA32   Z20, Z8
+	VPERMI2D    Z5, Z4, Z8
+	VPERMD      Z6, Z21, K1, Z8
+	VMOVDQA32   Z22, Z9
+	VPERMI2D    Z5, Z4, Z9
+	VPERMD      Z6, Z23, K2, Z9
+	VMOVDQA32   Z24, Z10
+	VPERMI2D    Z5, Z4, Z10
+	VPERMD      Z6, Z25, K3, Z10
+	VPSLLD      $0x08, Z9, Z9
+	VPADDD      Z10, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VCVTDQ2PS   Z8, Z8
+	VFMADD231PS Z31, Z8, Z9
+	VMULPS.BCST (R13), Z9, Z9
+	VFMADD231PS Z17, Z9, Z0
+	ADDQ        $0x16, R12
+	ADDQ        $0x04, R13
+	DECQ        16(SP)
+	JNE         l10
+	MOVQ        blocks+64(FP), R9
+	MOVQ        R9, 16(SP)
+	MOVQ        24(SP), R9
+	VMOVUPS     Z0, (R9)
+	ADDQ        $0x00000040, R9
+	MOVQ        R9, 24(SP)
+	VPXORD      Z0, Z0, Z0
+	LEAQ        (R12)(DI*4), R12
+	ADDQ        DI, R12
+	MOVQ        s+32(FP), R13
+
+l10:
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l11
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l11:
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l12
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l12:
+	KXNORW      K4, K4, K4
+	VPGATHERDD  (R12)(Z30*1), K4, Z16
+	VPMOVDW     Z16, Y17
+	VCVTPH2PS   Y17, Z17
+	LEAQ        -5120(R10), R9
+	ANDQ        $0x00001c00, R9
+	ADDQ        BP, R9
+	VMOVDQU32   512(R9), Z4
+	VMOVDQU32   576(R9), Z5
+	VMOVDQU32   640(R9), Z6
+	VMOVDQA32   Z20, Z8
+	VPERMI2D    Z5, Z4, Z8
+	VPERMD      Z6, Z21, K1, Z8
+	VMOVDQA32   Z22, Z9
+	VPERMI2D    Z5, Z4, Z9
+	VPERMD      Z6, Z23, K2, Z9
+	VMOVDQA32   Z24, Z10
+	VPERMI2D    Z5, Z4, Z10
+	VPERMD      Z6, Z25, K3, Z10
+	VPSLLD      $0x08, Z9, Z9
+	VPADDD      Z10, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VCVTDQ2PS   Z8, Z8
+	VFMADD231PS Z31, Z8, Z9
+	VMULPS.BCST (R13), Z9, Z9
+	VFMADD231PS Z17, Z9, Z0
+	ADDQ        $0x16, R12
+	ADDQ        $0x04, R13
+	DECQ        16(SP)
+	JNE         l13
+	MOVQ        blocks+64(FP), R9
+	MOVQ        R9, 16(SP)
+	MOVQ        24(SP), R9
+	VMOVUPS     Z0, (R9)
+	ADDQ        $0x00000040, R9
+	MOVQ        R9, 24(SP)
+	VPXORD      Z0, Z0, Z0
+	LEAQ        (R12)(DI*4), R12
+	ADDQ        DI, R12
+	MOVQ        s+32(FP), R13
+
+l13:
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l14
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l14:
+	KXNORW      K4, K4, K4
+	VPGATHERDD  (R12)(Z30*1), K4, Z16
+	VPMOVDW     Z16, Y17
+	VCVTPH2PS   Y17, Z17
+	LEAQ        -5120(R10), R9
+	ANDQ        $0x00001c00, R9
+	ADDQ        BP, R9
+	VMOVDQU32   512(R9), Z4
+	VMOVDQU32   576(R9), Z5
+	VMOVDQU32   640(R9), Z6
+	VMOVDQA32   Z20, Z8
+	VPERMI2D    Z5, Z4, Z8
+	VPERMD      Z6, Z21, K1, Z8
+	VMOVDQA32   Z22, Z9
+	VPERMI2D    Z5, Z4, Z9
+	VPERMD      Z6, Z23, K2, Z9
+	VMOVDQA32   Z24, Z10
+	VPERMI2D    Z5, Z4, Z10
+	VPERMD      Z6, Z25, K3, Z10
+	VPSLLD      $0x08, Z9, Z9
+	VPADDD      Z10, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VCVTDQ2PS   Z8, Z8
+	VFMADD231PS Z31, Z8, Z9
+	VMULPS.BCST (R13), Z9, Z9
+	VFMADD231PS Z17, Z9, Z0
+	ADDQ        $0x16, R12
+	ADDQ        $0x04, R13
+	DECQ        16(SP)
+	JNE         l15
+	MOVQ        blocks+64(FP), R9
+	MOVQ        R9, 16(SP)
+	MOVQ        24(SP), R9
+	VMOVUPS     Z0, (R9)
+	ADDQ        $0x00000040, R9
+	MOVQ        R9, 24(SP)
+	VPXORD      Z0, Z0, Z0
+	LEAQ        (R12)(DI*4), R12
+	ADDQ        DI, R12
+	MOVQ        s+32(FP), R13
+
+l15:
+	ADDQ        $0x00000400, R10
+	KXNORW      K4, K4, K4
+	VPGATHERDD  (R12)(Z30*1), K4, Z16
+	VPMOVDW     Z16, Y17
+	VCVTPH2PS   Y17, Z17
+	LEAQ        -5120(R10), R9
+	ANDQ        $0x00001c00, R9
+	ADDQ        BP, R9
+	VMOVDQU32   512(R9), Z4
+	VMOVDQU32   576(R9), Z5
+	VMOVDQU32   640(R9), Z6
+	VMOVDQA32   Z20, Z8
+	VPERMI2D    Z5, Z4, Z8
+	VPERMD      Z6, Z21, K1, Z8
+	VMOVDQA32   Z22, Z9
+	VPERMI2D    Z5, Z4, Z9
+	VPERMD      Z6, Z23, K2, Z9
+	VMOVDQA32   Z24, Z10
+	VPERMI2D    Z5, Z4, Z10
+	VPERMD      Z6, Z25, K3, Z10
+	VPSLLD      $0x08, Z9, Z9
+	VPADDD      Z10, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VCVTDQ2PS   Z8, Z8
+	VFMADD231PS Z31, Z8, Z9
+	VMULPS.BCST (R13), Z9, Z9
+	VFMADD231PS Z17, Z9, Z0
+	ADDQ        $0x16, R12
+	ADDQ        $0x04, R13
+	DECQ        16(SP)
+	JNE         l16
+	MOVQ        blocks+64(FP), R9
+	MOVQ        R9, 16(SP)
+	MOVQ        24(SP), R9
+	VMOVUPS     Z0, (R9)
+	ADDQ        $0x00000040, R9
+	MOVQ        R9, 24(SP)
+	VPXORD      Z0, Z0, Z0
+	LEAQ        (R12)(DI*4), R12
+	ADDQ        DI, R12
+	MOVQ        s+32(FP), R13
+
+l16:
+	ADDQ        $0x00000400, R10
+	KXNORW      K4, K4, K4
+	VPGATHERDD  (R12)(Z30*1), K4, Z16
+	VPMOVDW     Z16, Y17
+	VCVTPH2PS   Y17, Z17
+	LEAQ        -5120(R10), R9
+	ANDQ        $0x00001c00, R9
+	ADDQ        BP, R9
+	VMOVDQU32   512(R9), Z4
+	VMOVDQU32   576(R9), Z5
+	VMOVDQU32   640(R9), Z6
+	VMOVDQA32   Z20, Z8
+	VPERMI2D    Z5, Z4, Z8
+	VPERMD      Z6, Z21, K1, Z8
+	VMOVDQA32   Z22, Z9
+	VPERMI2D    Z5, Z4, Z9
+	VPERMD      Z6, Z23, K2, Z9
+	VMOVDQA32   Z24, Z10
+	VPERMI2D    Z5, Z4, Z10
+	VPERMD      Z6, Z25, K3, Z10
+	VPSLLD      $0x08, Z9, Z9
+	VPADDD      Z10, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VCVTDQ2PS   Z8, Z8
+	VFMADD231PS Z31, Z8, Z9
+	VMULPS.BCST (R13), Z9, Z9
+	VFMADD231PS Z17, Z9, Z0
+	ADDQ        $0x16, R12
+	ADDQ        $0x04, R13
+	DECQ        16(SP)
+	JNE         l17
+	MOVQ        blocks+64(FP), R9
+	MOVQ        R9, 16(SP)
+	MOVQ        24(SP), R9
+	VMOVUPS     Z0, (R9)
+	ADDQ        $0x00000040, R9
+	MOVQ        R9, 24(SP)
+	VPXORD      Z0, Z0, Z0
+	LEAQ        (R12)(DI*4), R12
+	ADDQ        DI, R12
+	MOVQ        s+32(FP), R13
+
+l17:
+	ADDQ        $0x00000400, R10
+	KXNORW      K4, K4, K4
+	VPGATHERDD  (R12)(Z30*1), K4, Z16
+	VPMOVDW     Z16, Y17
+	VCVTPH2PS   Y17, Z17
+	LEAQ        -5120(R10), R9
+	ANDQ        $0x00001c00, R9
+	ADDQ        BP, R9
+	VMOVDQU32   512(R9), Z4
+	VMOVDQU32   576(R9), Z5
+	VMOVDQU32   640(R9), Z6
+	VMOVDQA32   Z20, Z8
+	VPERMI2D    Z5, Z4, Z8
+	VPERMD      Z6, Z21, K1, Z8
+	VMOVDQA32   Z22, Z9
+	VPERMI2D    Z5, Z4, Z9
+	VPERMD      Z6, Z23, K2, Z9
+	VMOVDQA32   Z24, Z10
+	VPERMI2D    Z5, Z4, Z10
+	VPERMD      Z6, Z25, K3, Z10
+	VPSLLD      $0x08, Z9, Z9
+	VPADDD      Z10, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VCVTDQ2PS   Z8, Z8
+	VFMADD231PS Z31, Z8, Z9
+	VMULPS.BCST (R13), Z9, Z9
+	VFMADD231PS Z17, Z9, Z0
+	ADDQ        $0x16, R12
+	ADDQ        $0x04, R13
+	DECQ        16(SP)
+	JNE         l18
+	MOVQ        blocks+64(FP), R9
+	MOVQ        R9, 16(SP)
+	MOVQ        24(SP), R9
+	VMOVUPS     Z0, (R9)
+	ADDQ        $0x00000040, R9
+	MOVQ        R9, 24(SP)
+	VPXORD      Z0, Z0, Z0
+	LEAQ        (R12)(DI*4), R12
+	ADDQ        DI, R12
+	MOVQ        s+32(FP), R13
+
+l18:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amx8IntQ5_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, FMA3, MMX+
+TEXT ·amx8IntQ5_0(SB), $48-72
+	LEAQ            tileShapeInt8<>+0(SB), AX
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x00
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	MOVQ            R9, 8(SP)
+	MOVQ            R9, 16(SP)
+	MOVQ            outs+56(FP), CX
+	IMULQ           CX, R9
+	SUBQ            $0x03, R9
+	MOVQ            R9, 32(SP)
+	MOVQ            dst+0(FP), R9
+	MOVQ            R9, 24(SP)
+	MOVQ            rowBytes+16(FP), SI
+	LEAQ            (SI)(SI*2), DI
+	MOVQ            src+8(FP), R12
+	MOVQ            R12, AX
+	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
+	LEAQ            (AX)(SI*4), BX
+	LEAQ            (BX)(SI*4), CX
+	LEAQ            (CX)(SI*4), DX
+	MOVQ            b+24(FP), R11
+	MOVQ            s+32(FP), R13
+	MOVQ            sums+40(FP), R14
+	MOVQ            scratch+48(FP), BP
+	XORQ            R10, R10
+	MOVQ            $0x00000008, R8
+	MOVQ            $0x00000004, R15
+	VMOVUPS         f47800000<>+0(SB), Z31
+	VPBROADCASTD    SI, Z30
+	VMOVDQU32       count<>+0(SB), Z29
+	VPMULLD         Z29, Z30, Z30
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	VPXORD          Z8, Z8, Z8
+	VPXORD          Z9, Z9, Z9
+	VPXORD          Z10, Z10, Z10
+	VPXORD          Z11, Z11, Z11
+	VPXORD          Z12, Z12, Z12
+	VPXORD          Z13, Z13, Z13
+	VPXORD          Z14, Z14, Z14
+	VPXORD          Z15, Z15, Z15
+	VMOVDQU32       i0f0f0f0f<>+0(SB), Y26
+	VMOVDQU32       nibble<>+0(SB), Y27
+	VMOVDQU32       i10101010<>+0(SB), Y28
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l1
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l1:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l2
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l2:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l3
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l3:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l4:
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x20
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x24
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x28
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000400, R10
+
+main:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l5
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l5:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x16, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l6
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l6:
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x84
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x20
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x8c
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x24
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x94
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x28
+	BYTE            $0x00
+	BYTE            $0x00
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l7
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l7:
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l8:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x16, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l9
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l9:
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l10
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l10:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x16, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l11
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l11:
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x20
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x24
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x94
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x28
+	BYTE             $0x00
+	BYTE             $0x00
+	ADDQ             $0x00000400, R10
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Y29
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	ADDQ             $0x16, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l12
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l12:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amx16IntQ5_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, MMX+
+TEXT ·amx16IntQ5_0(SB), $48-72
+	LEAQ            tileShapeInt<>+0(SB), AX
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x00
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	MOVQ            R9, 8(SP)
+	MOVQ            R9, 16(SP)
+	MOVQ            outs+56(FP), CX
+	IMULQ           CX, R9
+	SUBQ            $0x03, R9
+	MOVQ            R9, 32(SP)
+	MOVQ            dst+0(FP), R9
+	MOVQ            R9, 24(SP)
+	MOVQ            rowBytes+16(FP), SI
+	LEAQ            (SI)(SI*2), DI
+	MOVQ            src+8(FP), R12
+	MOVQ            R12, AX
+	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
+	LEAQ            (AX)(SI*4), BX
+	LEAQ            (BX)(SI*4), CX
+	LEAQ            (CX)(SI*4), DX
+	MOVQ            b+24(FP), R11
+	MOVQ            s+32(FP), R13
+	MOVQ            sums+40(FP), R14
+	MOVQ            scratch+48(FP), BP
+	XORQ            R10, R10
+	MOVQ            $0x00000008, R8
+	MOVQ            $0x00000004, R15
+	VMOVUPS         f47800000<>+0(SB), Z31
+	VPBROADCASTD    SI, Z30
+	VMOVDQU32       count<>+0(SB), Z29
+	VPMULLD         Z29, Z30, Z30
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	VPXORD          Z8, Z8, Z8
+	VPXORD          Z9, Z9, Z9
+	VPXORD          Z10, Z10, Z10
+	VPXORD          Z11, Z11, Z11
+	VPXORD          Z12, Z12, Z12
+	VPXORD          Z13, Z13, Z13
+	VPXORD          Z14, Z14, Z14
+	VPXORD          Z15, Z15, Z15
+	VMOVDQU32       i0f0f0f0f<>+0(SB), Y26
+	VMOVDQU32       nibble<>+0(SB), Y27
+	VMOVDQU32       i10101010<>+0(SB), Y28
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l1
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l1:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l2
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l2:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l3
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l3:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l4:
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x20
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x24
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x28
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000400, R10
+
+main:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l5
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l5:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Z29
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8192(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8256(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8320(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8384(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8448(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8512(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8576(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8640(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8704(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8768(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8832(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8896(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8960(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        9024(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        9088(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        9152(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	ADDQ             $0x16, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l6
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 64(R9)
+	VMOVUPS          Z2, 128(R9)
+	VMOVUPS          Z3, 192(R9)
+	VMOVUPS          Z4, 256(R9)
+	VMOVUPS          Z5, 320(R9)
+	VMOVUPS          Z6, 384(R9)
+	VMOVUPS          Z7, 448(R9)
+	VMOVUPS          Z8, 512(R9)
+	VMOVUPS          Z9, 576(R9)
+	VMOVUPS          Z10, 640(R9)
+	VMOVUPS          Z11, 704(R9)
+	VMOVUPS          Z12, 768(R9)
+	VMOVUPS          Z13, 832(R9)
+	VMOVUPS          Z14, 896(R9)
+	VMOVUPS          Z15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l6:
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x84
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x20
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x8c
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x24
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x94
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x28
+	BYTE            $0x00
+	BYTE            $0x00
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 6(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(AX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 6(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(AX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 6(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(AX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 6(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(AX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 6(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(BX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 6(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(BX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 6(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(BX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 6(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(BX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 6(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(CX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 6(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(CX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 6(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(CX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 6(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(CX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 6(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           2(DX), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 6(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           2(DX)(SI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 6(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           2(DX)(SI*2), K5
+	KNOTD           K5, K5
+	VPSUBB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 6(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           2(DX)(DI*1), K6
+	KNOTD           K6, K6
+	VPSUBB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x16, AX
+	ADDQ            $0x16, BX
+	ADDQ            $0x16, CX
+	ADDQ            $0x16, DX
+	DECQ            (SP)
+	JNE             l7
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l7:
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l8:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Z29
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8192(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8256(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8320(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8384(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8448(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8512(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8576(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8640(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8704(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8768(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8832(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8896(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8960(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        9024(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        9088(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        9152(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	ADDQ             $0x16, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l9
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 64(R9)
+	VMOVUPS          Z2, 128(R9)
+	VMOVUPS          Z3, 192(R9)
+	VMOVUPS          Z4, 256(R9)
+	VMOVUPS          Z5, 320(R9)
+	VMOVUPS          Z6, 384(R9)
+	VMOVUPS          Z7, 448(R9)
+	VMOVUPS          Z8, 512(R9)
+	VMOVUPS          Z9, 576(R9)
+	VMOVUPS          Z10, 640(R9)
+	VMOVUPS          Z11, 704(R9)
+	VMOVUPS          Z12, 768(R9)
+	VMOVUPS          Z13, 832(R9)
+	VMOVUPS          Z14, 896(R9)
+	VMOVUPS          Z15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l9:
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000160, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l10
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l10:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Z29
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8192(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8256(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8320(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8384(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8448(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8512(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8576(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8640(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8704(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8768(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8832(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8896(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8960(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        9024(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        9088(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        9152(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	ADDQ             $0x16, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l11
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 64(R9)
+	VMOVUPS          Z2, 128(R9)
+	VMOVUPS          Z3, 192(R9)
+	VMOVUPS          Z4, 256(R9)
+	VMOVUPS          Z5, 320(R9)
+	VMOVUPS          Z6, 384(R9)
+	VMOVUPS          Z7, 448(R9)
+	VMOVUPS          Z8, 512(R9)
+	VMOVUPS          Z9, 576(R9)
+	VMOVUPS          Z10, 640(R9)
+	VMOVUPS          Z11, 704(R9)
+	VMOVUPS          Z12, 768(R9)
+	VMOVUPS          Z13, 832(R9)
+	VMOVUPS          Z14, 896(R9)
+	VMOVUPS          Z15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l11:
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x20
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x24
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x94
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x28
+	BYTE             $0x00
+	BYTE             $0x00
+	ADDQ             $0x00000400, R10
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          (R13), Z29
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8192(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8256(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8320(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8384(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8448(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8512(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8576(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8640(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8704(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8768(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8832(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8896(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8960(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        9024(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        9088(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        9152(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	ADDQ             $0x16, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l12
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 64(R9)
+	VMOVUPS          Z2, 128(R9)
+	VMOVUPS          Z3, 192(R9)
+	VMOVUPS          Z4, 256(R9)
+	VMOVUPS          Z5, 320(R9)
+	VMOVUPS          Z6, 384(R9)
+	VMOVUPS          Z7, 448(R9)
+	VMOVUPS          Z8, 512(R9)
+	VMOVUPS          Z9, 576(R9)
+	VMOVUPS          Z10, 640(R9)
+	VMOVUPS          Z11, 704(R9)
+	VMOVUPS          Z12, 768(R9)
+	VMOVUPS          Z13, 832(R9)
+	VMOVUPS          Z14, 896(R9)
+	VMOVUPS          Z15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l12:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amxOneIntQ5_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, MMX+
+TEXT ·amxOneIntQ5_1(SB), $48-72
+	LEAQ            tileShapeIntOne<>+0(SB), AX
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x00
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	MOVQ            R9, 8(SP)
+	MOVQ            R9, 16(SP)
+	MOVQ            outs+56(FP), CX
+	IMULQ           CX, R9
+	SUBQ            $0x05, R9
+	MOVQ            R9, 32(SP)
+	MOVQ            dst+0(FP), R9
+	MOVQ            R9, 24(SP)
+	MOVQ            rowBytes+16(FP), SI
+	LEAQ            (SI)(SI*2), DI
+	MOVQ            src+8(FP), R12
+	MOVQ            R12, AX
+	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
+	LEAQ            (AX)(SI*4), BX
+	LEAQ            (BX)(SI*4), CX
+	LEAQ            (CX)(SI*4), DX
+	MOVQ            b+24(FP), R11
+	MOVQ            s+32(FP), R13
+	MOVQ            sums+40(FP), R14
+	MOVQ            scratch+48(FP), BP
+	XORQ            R10, R10
+	MOVQ            $0x0000000c, R8
+	MOVQ            $0x00000004, R15
+	VMOVUPS         f47800000<>+0(SB), Z31
+	VPBROADCASTD    SI, Z30
+	VMOVDQU32       count<>+0(SB), Z29
+	VPMULLD         Z29, Z30, Z30
+	VPXORD          Z0, Z0, Z0
+	VMOVDQU32       pick0<>+0(SB), Z20
+	VMOVDQU32       pickLast0<>+0(SB), Z21
+	MOVL            $0x0000f800, R9
+	KMOVW           R9, K1
+	VMOVDQU32       pick1<>+0(SB), Z22
+	VMOVDQU32       pickLast1<>+0(SB), Z23
+	MOVL            $0x0000f800, R9
+	KMOVW           R9, K2
+	VMOVDQU32       pick2<>+0(SB), Z24
+	VMOVDQU32       pickLast2<>+0(SB), Z25
+	MOVL            $0x0000fc00, R9
+	KMOVW           R9, K3
+	VMOVDQU32       i0f0f0f0f<>+0(SB), Y26
+	VMOVDQU32       nibble<>+0(SB), Y27
+	VMOVDQU32       i10101010<>+0(SB), Y28
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l1
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l1:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l2
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l2:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l3
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l3:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l4:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l5
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l5:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l6
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l6:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l7
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l7:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l8:
+	ADDQ $0x00000400, R10
+
+main:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l9
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l9:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x18, R12
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l10
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l10:
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l11
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l11:
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l12
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l12:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x18, R12
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l13
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l13:
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0x03
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x6b
+	BYTE       $0x5e
+	BYTE       $0xc1
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0x01
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000060, R11
+	DECQ       8(SP)
+	JNE        l14
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l14:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x18, R12
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l15
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l15:
+	ADDQ             $0x00000400, R10
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x18, R12
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l16
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l16:
+	ADDQ             $0x00000400, R10
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x18, R12
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l17
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l17:
+	ADDQ             $0x00000400, R10
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x18, R12
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l18
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l18:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amx8IntQ5_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, FMA3, MMX+
+TEXT ·amx8IntQ5_1(SB), $48-72
+	LEAQ            tileShapeInt8<>+0(SB), AX
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x00
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	MOVQ            R9, 8(SP)
+	MOVQ            R9, 16(SP)
+	MOVQ            outs+56(FP), CX
+	IMULQ           CX, R9
+	SUBQ            $0x03, R9
+	MOVQ            R9, 32(SP)
+	MOVQ            dst+0(FP), R9
+	MOVQ            R9, 24(SP)
+	MOVQ            rowBytes+16(FP), SI
+	LEAQ            (SI)(SI*2), DI
+	MOVQ            src+8(FP), R12
+	MOVQ            R12, AX
+	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
+	LEAQ            (AX)(SI*4), BX
+	LEAQ            (BX)(SI*4), CX
+	LEAQ            (CX)(SI*4), DX
+	MOVQ            b+24(FP), R11
+	MOVQ            s+32(FP), R13
+	MOVQ            sums+40(FP), R14
+	MOVQ            scratch+48(FP), BP
+	XORQ            R10, R10
+	MOVQ            $0x00000008, R8
+	MOVQ            $0x00000004, R15
+	VMOVUPS         f47800000<>+0(SB), Z31
+	VPBROADCASTD    SI, Z30
+	VMOVDQU32       count<>+0(SB), Z29
+	VPMULLD         Z29, Z30, Z30
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	VPXORD          Z8, Z8, Z8
+	VPXORD          Z9, Z9, Z9
+	VPXORD          Z10, Z10, Z10
+	VPXORD          Z11, Z11, Z11
+	VPXORD          Z12, Z12, Z12
+	VPXORD          Z13, Z13, Z13
+	VPXORD          Z14, Z14, Z14
+	VPXORD          Z15, Z15, Z15
+	VMOVDQU32       i0f0f0f0f<>+0(SB), Y26
+	VMOVDQU32       nibble<>+0(SB), Y27
+	VMOVDQU32       i10101010<>+0(SB), Y28
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l1
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l1:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l2
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l2:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l3
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l3:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l4:
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x20
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x24
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x28
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000400, R10
+
+main:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l5
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l5:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x18, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l6
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l6:
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x84
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x20
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x8c
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x24
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x94
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x28
+	BYTE            $0x00
+	BYTE            $0x00
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l7
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l7:
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l8:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x18, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l9
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l9:
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l10
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l10:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x18, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l11
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l11:
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x20
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x24
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x94
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x28
+	BYTE             $0x00
+	BYTE             $0x00
+	ADDQ             $0x00000400, R10
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x18, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l12
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l12:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amx16IntQ5_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, MMX+
+TEXT ·amx16IntQ5_1(SB), $48-72
+	LEAQ            tileShapeInt<>+0(SB), AX
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x00
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	MOVQ            R9, 8(SP)
+	MOVQ            R9, 16(SP)
+	MOVQ            outs+56(FP), CX
+	IMULQ           CX, R9
+	SUBQ            $0x03, R9
+	MOVQ            R9, 32(SP)
+	MOVQ            dst+0(FP), R9
+	MOVQ            R9, 24(SP)
+	MOVQ            rowBytes+16(FP), SI
+	LEAQ            (SI)(SI*2), DI
+	MOVQ            src+8(FP), R12
+	MOVQ            R12, AX
+	MOVQ            R12, R15
+	MOVQ            SI, R9
+	SHLQ            $0x04, R9
+	ADDQ            R12, R9
+	MOVQ            R9, 40(SP)
+	LEAQ            (AX)(SI*4), BX
+	LEAQ            (BX)(SI*4), CX
+	LEAQ            (CX)(SI*4), DX
+	MOVQ            b+24(FP), R11
+	MOVQ            s+32(FP), R13
+	MOVQ            sums+40(FP), R14
+	MOVQ            scratch+48(FP), BP
+	XORQ            R10, R10
+	MOVQ            $0x00000008, R8
+	MOVQ            $0x00000004, R15
+	VMOVUPS         f47800000<>+0(SB), Z31
+	VPBROADCASTD    SI, Z30
+	VMOVDQU32       count<>+0(SB), Z29
+	VPMULLD         Z29, Z30, Z30
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	VPXORD          Z8, Z8, Z8
+	VPXORD          Z9, Z9, Z9
+	VPXORD          Z10, Z10, Z10
+	VPXORD          Z11, Z11, Z11
+	VPXORD          Z12, Z12, Z12
+	VPXORD          Z13, Z13, Z13
+	VPXORD          Z14, Z14, Z14
+	VPXORD          Z15, Z15, Z15
+	VMOVDQU32       i0f0f0f0f<>+0(SB), Y26
+	VMOVDQU32       nibble<>+0(SB), Y27
+	VMOVDQU32       i10101010<>+0(SB), Y28
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l1
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l1:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l2
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l2:
+	ADDQ            $0x00000400, R10
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l3
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l3:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l4
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l4:
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x20
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x24
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x28
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000400, R10
+
+main:
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l5
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l5:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Z29
+	VMOVUPS          (R13)(R14*1), Z25
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8192(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VFMADD231PS.BCST 11328(BP), Z25, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8256(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VFMADD231PS.BCST 11332(BP), Z25, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8320(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VFMADD231PS.BCST 11336(BP), Z25, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8384(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VFMADD231PS.BCST 11340(BP), Z25, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8448(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VFMADD231PS.BCST 11344(BP), Z25, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8512(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VFMADD231PS.BCST 11348(BP), Z25, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8576(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VFMADD231PS.BCST 11352(BP), Z25, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8640(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VFMADD231PS.BCST 11356(BP), Z25, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8704(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VFMADD231PS.BCST 11360(BP), Z25, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8768(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VFMADD231PS.BCST 11364(BP), Z25, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8832(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VFMADD231PS.BCST 11368(BP), Z25, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8896(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VFMADD231PS.BCST 11372(BP), Z25, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8960(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VFMADD231PS.BCST 11376(BP), Z25, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        9024(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VFMADD231PS.BCST 11380(BP), Z25, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        9088(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VFMADD231PS.BCST 11384(BP), Z25, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        9152(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	VFMADD231PS.BCST 11388(BP), Z25, Z15
+	ADDQ             $0x18, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l6
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 64(R9)
+	VMOVUPS          Z2, 128(R9)
+	VMOVUPS          Z3, 192(R9)
+	VMOVUPS          Z4, 256(R9)
+	VMOVUPS          Z5, 320(R9)
+	VMOVUPS          Z6, 384(R9)
+	VMOVUPS          Z7, 448(R9)
+	VMOVUPS          Z8, 512(R9)
+	VMOVUPS          Z9, 576(R9)
+	VMOVUPS          Z10, 640(R9)
+	VMOVUPS          Z11, 704(R9)
+	VMOVUPS          Z12, 768(R9)
+	VMOVUPS          Z13, 832(R9)
+	VMOVUPS          Z14, 896(R9)
+	VMOVUPS          Z15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l6:
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x84
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x20
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x8c
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x24
+	BYTE            $0x00
+	BYTE            $0x00
+	BYTE            $0xc4
+	BYTE            $0xa2
+	BYTE            $0x7a
+	BYTE            $0x4b
+	BYTE            $0x94
+	BYTE            $0xc5
+	BYTE            $0x00
+	BYTE            $0x28
+	BYTE            $0x00
+	BYTE            $0x00
+	LEAQ            (R10), R9
+	ANDQ            $0x00001c00, R9
+	ADDQ            BP, R9
+	VBROADCASTI32X4 8(AX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(AX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, (R9)
+	VBROADCASTI32X4 8(AX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(AX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 32(R9)
+	VBROADCASTI32X4 8(AX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(AX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 64(R9)
+	VBROADCASTI32X4 8(AX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(AX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 96(R9)
+	VBROADCASTI32X4 8(BX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(BX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 128(R9)
+	VBROADCASTI32X4 8(BX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(BX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 160(R9)
+	VBROADCASTI32X4 8(BX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(BX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 192(R9)
+	VBROADCASTI32X4 8(BX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(BX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 224(R9)
+	VBROADCASTI32X4 8(CX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(CX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 256(R9)
+	VBROADCASTI32X4 8(CX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(CX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 288(R9)
+	VBROADCASTI32X4 8(CX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(CX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 320(R9)
+	VBROADCASTI32X4 8(CX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(CX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 352(R9)
+	VBROADCASTI32X4 8(DX), Y16
+	VPSRLVQ         Y27, Y16, Y16
+	VPANDD          Y26, Y16, Y16
+	KMOVD           4(DX), K5
+	VPADDB          Y28, Y16, K5, Y16
+	VMOVDQU32       Y16, 384(R9)
+	VBROADCASTI32X4 8(DX)(SI*1), Y17
+	VPSRLVQ         Y27, Y17, Y17
+	VPANDD          Y26, Y17, Y17
+	KMOVD           4(DX)(SI*1), K6
+	VPADDB          Y28, Y17, K6, Y17
+	VMOVDQU32       Y17, 416(R9)
+	VBROADCASTI32X4 8(DX)(SI*2), Y18
+	VPSRLVQ         Y27, Y18, Y18
+	VPANDD          Y26, Y18, Y18
+	KMOVD           4(DX)(SI*2), K5
+	VPADDB          Y28, Y18, K5, Y18
+	VMOVDQU32       Y18, 448(R9)
+	VBROADCASTI32X4 8(DX)(DI*1), Y19
+	VPSRLVQ         Y27, Y19, Y19
+	VPANDD          Y26, Y19, Y19
+	KMOVD           4(DX)(DI*1), K6
+	VPADDB          Y28, Y19, K6, Y19
+	VMOVDQU32       Y19, 480(R9)
+	ADDQ            $0x18, AX
+	ADDQ            $0x18, BX
+	ADDQ            $0x18, CX
+	ADDQ            $0x18, DX
+	DECQ            (SP)
+	JNE             l7
+	MOVQ            blocks+64(FP), R9
+	MOVQ            R9, (SP)
+	LEAQ            (AX)(DI*4), AX
+	ADDQ            DI, AX
+	LEAQ            (BX)(DI*4), BX
+	ADDQ            DI, BX
+	LEAQ            (CX)(DI*4), CX
+	ADDQ            DI, CX
+	LEAQ            (DX)(DI*4), DX
+	ADDQ            DI, DX
+
+l7:
+	ADDQ       $0x00000400, R10
+	DECQ       32(SP)
+	JNE        main
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l8
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l8:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Z29
+	VMOVUPS          (R13)(R14*1), Z25
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8192(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VFMADD231PS.BCST 11328(BP), Z25, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8256(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VFMADD231PS.BCST 11332(BP), Z25, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8320(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VFMADD231PS.BCST 11336(BP), Z25, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8384(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VFMADD231PS.BCST 11340(BP), Z25, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8448(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VFMADD231PS.BCST 11344(BP), Z25, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8512(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VFMADD231PS.BCST 11348(BP), Z25, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8576(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VFMADD231PS.BCST 11352(BP), Z25, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8640(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VFMADD231PS.BCST 11356(BP), Z25, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8704(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VFMADD231PS.BCST 11360(BP), Z25, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8768(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VFMADD231PS.BCST 11364(BP), Z25, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8832(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VFMADD231PS.BCST 11368(BP), Z25, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8896(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VFMADD231PS.BCST 11372(BP), Z25, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8960(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VFMADD231PS.BCST 11376(BP), Z25, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        9024(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VFMADD231PS.BCST 11380(BP), Z25, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        9088(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VFMADD231PS.BCST 11384(BP), Z25, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        9152(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	VFMADD231PS.BCST 11388(BP), Z25, Z15
+	ADDQ             $0x18, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l9
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 64(R9)
+	VMOVUPS          Z2, 128(R9)
+	VMOVUPS          Z3, 192(R9)
+	VMOVUPS          Z4, 256(R9)
+	VMOVUPS          Z5, 320(R9)
+	VMOVUPS          Z6, 384(R9)
+	VMOVUPS          Z7, 448(R9)
+	VMOVUPS          Z8, 512(R9)
+	VMOVUPS          Z9, 576(R9)
+	VMOVUPS          Z10, 640(R9)
+	VMOVUPS          Z11, 704(R9)
+	VMOVUPS          Z12, 768(R9)
+	VMOVUPS          Z13, 832(R9)
+	VMOVUPS          Z14, 896(R9)
+	VMOVUPS          Z15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l9:
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x84
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x20
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x8c
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x24
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xa2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x94
+	BYTE       $0xc5
+	BYTE       $0x00
+	BYTE       $0x28
+	BYTE       $0x00
+	BYTE       $0x00
+	ADDQ       $0x00000400, R10
+	MOVQ       40(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	ADDQ       $0x00000180, 40(SP)
+	LEAQ       -2048(R10), R9
+	ANDQ       $0x00001c00, R9
+	ADDQ       BP, R9
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x9c
+	BYTE       $0xf9
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x5b
+	BYTE       $0x5e
+	BYTE       $0xc3
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xc8
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x02
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x53
+	BYTE       $0x5e
+	BYTE       $0xcb
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x49
+	BYTE       $0xd0
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0xc3
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4b
+	BYTE       $0x5e
+	BYTE       $0xd3
+	ADDQ       $0x00000600, R11
+	DECQ       8(SP)
+	JNE        l10
+	MOVQ       blocks+64(FP), R9
+	MOVQ       R9, 8(SP)
+	MOVQ       b+24(FP), R11
+
+l10:
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Z29
+	VMOVUPS          (R13)(R14*1), Z25
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8192(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VFMADD231PS.BCST 11328(BP), Z25, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8256(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VFMADD231PS.BCST 11332(BP), Z25, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8320(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VFMADD231PS.BCST 11336(BP), Z25, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8384(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VFMADD231PS.BCST 11340(BP), Z25, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8448(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VFMADD231PS.BCST 11344(BP), Z25, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8512(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VFMADD231PS.BCST 11348(BP), Z25, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8576(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VFMADD231PS.BCST 11352(BP), Z25, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8640(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VFMADD231PS.BCST 11356(BP), Z25, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8704(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VFMADD231PS.BCST 11360(BP), Z25, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8768(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VFMADD231PS.BCST 11364(BP), Z25, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8832(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VFMADD231PS.BCST 11368(BP), Z25, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8896(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VFMADD231PS.BCST 11372(BP), Z25, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8960(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VFMADD231PS.BCST 11376(BP), Z25, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        9024(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VFMADD231PS.BCST 11380(BP), Z25, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        9088(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VFMADD231PS.BCST 11384(BP), Z25, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        9152(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	VFMADD231PS.BCST 11388(BP), Z25, Z15
+	ADDQ             $0x18, R12
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l11
+	MOVQ             blocks+64(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 64(R9)
+	VMOVUPS          Z2, 128(R9)
+	VMOVUPS          Z3, 192(R9)
+	VMOVUPS          Z4, 256(R9)
+	VMOVUPS          Z5, 320(R9)
+	VMOVUPS          Z6, 384(R9)
+	VMOVUPS          Z7, 448(R9)
+	VMOVUPS          Z8, 512(R9)
+	VMOVUPS          Z9, 576(R9)
+	VMOVUPS          Z10, 640(R9)
+	VMOVUPS          Z11, 704(R9)
+	VMOVUPS          Z12, 768(R9)
+	VMOVUPS          Z13, 832(R9)
+	VMOVUPS          Z14, 896(R9)
+	VMOVUPS          Z15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	LEAQ             (R12)(DI*4), R12
+	ADDQ             DI, R12
+	MOVQ             s+32(FP), R13
+
+l11:
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x20
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x24
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x94
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x28
+	BYTE             $0x00
+	BYTE             $0x00
+	ADDQ             $0x00000400, R10
+	KXNORW           K4, K4, K4
+	VPGATHERDD       (R12)(Z30*1), K4, Z16
+	VPMOVDW          Z16, Y17
+	VCVTPH2PS        Y17, Z17
+	VPSRLD           $0x10, Z16, Z16
+	VPMOVDW          Z16, Y18
+	VCVTPH2PS        Y18, Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Z29
+	VMOVUPS          (R13)(R14*1), Z25
+	VPSLLD           $0x08, 9216(BP), Z16
+	VPADDD           10240(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8192(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11264(BP), Z16, Z0
+	VFMADD231PS.BCST 11328(BP), Z25, Z0
+	VPSLLD           $0x08, 9280(BP), Z18
+	VPADDD           10304(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8256(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11268(BP), Z18, Z1
+	VFMADD231PS.BCST 11332(BP), Z25, Z1
+	VPSLLD           $0x08, 9344(BP), Z20
+	VPADDD           10368(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8320(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11272(BP), Z20, Z2
+	VFMADD231PS.BCST 11336(BP), Z25, Z2
+	VPSLLD           $0x08, 9408(BP), Z22
+	VPADDD           10432(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8384(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11276(BP), Z22, Z3
+	VFMADD231PS.BCST 11340(BP), Z25, Z3
+	VPSLLD           $0x08, 9472(BP), Z16
+	VPADDD           10496(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8448(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11280(BP), Z16, Z4
+	VFMADD231PS.BCST 11344(BP), Z25, Z4
+	VPSLLD           $0x08, 9536(BP), Z18
+	VPADDD           10560(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8512(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11284(BP), Z18, Z5
+	VFMADD231PS.BCST 11348(BP), Z25, Z5
+	VPSLLD           $0x08, 9600(BP), Z20
+	VPADDD           10624(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8576(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11288(BP), Z20, Z6
+	VFMADD231PS.BCST 11352(BP), Z25, Z6
+	VPSLLD           $0x08, 9664(BP), Z22
+	VPADDD           10688(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8640(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11292(BP), Z22, Z7
+	VFMADD231PS.BCST 11356(BP), Z25, Z7
+	VPSLLD           $0x08, 9728(BP), Z16
+	VPADDD           10752(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8704(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11296(BP), Z16, Z8
+	VFMADD231PS.BCST 11360(BP), Z25, Z8
+	VPSLLD           $0x08, 9792(BP), Z18
+	VPADDD           10816(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        8768(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11300(BP), Z18, Z9
+	VFMADD231PS.BCST 11364(BP), Z25, Z9
+	VPSLLD           $0x08, 9856(BP), Z20
+	VPADDD           10880(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        8832(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11304(BP), Z20, Z10
+	VFMADD231PS.BCST 11368(BP), Z25, Z10
+	VPSLLD           $0x08, 9920(BP), Z22
+	VPADDD           10944(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        8896(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11308(BP), Z22, Z11
+	VFMADD231PS.BCST 11372(BP), Z25, Z11
+	VPSLLD           $0x08, 9984(BP), Z16
+	VPADDD           11008(BP), Z16, Z16
+	VCVTDQ2PS        Z16, Z16
+	VCVTDQ2PS        8960(BP), Z17
+	VFMADD231PS      Z31, Z17, Z16
+	VMULPS           Z29, Z16, Z16
+	VFMADD231PS.BCST 11312(BP), Z16, Z12
+	VFMADD231PS.BCST 11376(BP), Z25, Z12
+	VPSLLD           $0x08, 10048(BP), Z18
+	VPADDD           11072(BP), Z18, Z18
+	VCVTDQ2PS        Z18, Z18
+	VCVTDQ2PS        9024(BP), Z19
+	VFMADD231PS      Z31, Z19, Z18
+	VMULPS           Z29, Z18, Z18
+	VFMADD231PS.BCST 11316(BP), Z18, Z13
+	VFMADD231PS.BCST 11380(BP), Z25, Z13
+	VPSLLD           $0x08, 10112(BP), Z20
+	VPADDD           11136(BP), Z20, Z20
+	VCVTDQ2PS        Z20, Z20
+	VCVTDQ2PS        9088(BP), Z21
+	VFMADD231PS      Z31, Z21, Z20
+	VMULPS           Z29, Z20, Z20
+	VFMADD231PS.BCST 11320(BP), Z20, Z14
+	VFMADD231PS.BCST 11384(BP), Z25, Z14
+	VPSLLD           $0x08, 10176(BP), Z22
+	VPADDD           11200(BP), Z22, Z22
+	VCVTDQ2PS        Z22, Z22
+	VCVTDQ2PS        9152(BP), Z23
+	VFMADD231PS      Z31, Z23, Z22
+	VMULPS           Z29, Z22, Z22
+	VFMADD231PS.BCST 11324(BP), Z22, Z15
+	VFMADD231PS.BCST 11388(BP), Z25, Z15
+	ADDQ             $0x18, R12
 	ADDQ             $0x40, R13
 	DECQ             16(SP)
 	JNE              l12

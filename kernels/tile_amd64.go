@@ -41,6 +41,8 @@ var tileFormats = [len(layouts)]tileFormat{
 	Q8_0: {mul: amxMulInt, packInt: amxPackIntQ8_0, oneInt: amxOneIntQ8_0, eightInt: amx8IntQ8_0, fewInt: amx16IntQ8_0},
 	Q4_0: {mul: amxMulInt, packInt: amxPackIntQ4_0, oneInt: amxOneIntQ4_0, eightInt: amx8IntQ4_0, fewInt: amx16IntQ4_0},
 	Q4_1: {mul: amxMulIntAffine, packInt: amxPackIntQ4_1, oneInt: amxOneIntQ4_1, eightInt: amx8IntQ4_1, fewInt: amx16IntQ4_1},
+	Q5_0: {mul: amxMulInt, packInt: amxPackIntQ5_0, oneInt: amxOneIntQ5_0, eightInt: amx8IntQ5_0, fewInt: amx16IntQ5_0},
+	Q5_1: {mul: amxMulIntAffine, packInt: amxPackIntQ5_1, oneInt: amxOneIntQ5_1, eightInt: amx8IntQ5_1, fewInt: amx16IntQ5_1},
 	Q4_K: {mul: amxMulIntAffine, packInt: amxPackIntQ4_K},
 	Q5_K: {mul: amxMulIntAffine, packInt: amxPackIntQ5_K},
 	Q6_K: {planes: 2, mul: amxMul2Scaled, pack: amxPackQ6_K},
@@ -68,8 +70,7 @@ const (
 	tileWords = 256 // 32-bit words in a tile
 )
 
-// useTiles decides by the whole weight, never by the rows at hand. Q5_0 and
-// Q5_1 are no tile formats: their products are those of AVX-512.
+// useTiles decides by the whole weight, never by the rows at hand.
 func useTiles(w Weight) bool {
 	return tileFormats[w.Format].mul != nil && (w.Format != F32 || w.Rows >= 64 && w.Cols >= 64)
 }

@@ -104,34 +104,64 @@ type intFormat struct {
 	name        string
 	bytes, head int
 	affine      bool
+	five        bool // a code's fifth bit lies in the 32 bits before the codes
 	constants   func() [3]vec
 	codes       func(src Mem, c [3]vec) vec // 32 codes as int8; nil c: as they lie
 }
 
 func intFormats() []intFormat {
-	nibbles := func(offset bool) func(src Mem, c [3]vec) vec {
-		return func(src Mem, c [3]vec) vec {
+	nibbles := []intFormat{
+		{name: "Q4_0", bytes: 18, head: 2},
+		{name: "Q4_1", bytes: 20, head: 4, affine: true},
+		{name: "Q5_0", bytes: 22, head: 6, five: true},
+		{name: "Q5_1", bytes: 24, head: 8, affine: true, five: true},
+	}
+	for i := range nibbles {
+		f := &nibbles[i]
+		f.constants = func() [3]vec { return [3]vec{loadY(lowNibbles()), loadY(nibbleShifts()), loadY(f.above())} }
+		f.codes = func(src Mem, c [3]vec) vec {
 			v := YMM()
 			VBROADCASTI128(src, v)
 			VPSRLVQ(c[1], v, v)
 			VPAND(c[0], v, v)
-			if offset {
-				VPSUBB(c[2], v, v)
-			}
+			f.shift(src, c[2], v, K())
 			return v
 		}
 	}
-	constants := func() [3]vec {
-		return [3]vec{
-			loadY(integers(0x0f0f0f0f)),
-			loadY(word("nibble", func(i int) uint32 { return uint32([]int{0, 0, 0, 0, 4, 0, 4, 0}[i%8]) })),
-			loadY(integers(0x08080808)),
-		}
+	return append([]intFormat{
+		{name: "Q8_0", bytes: 34, head: 2, constants: func() [3]vec { return [3]vec{} }, codes: func(src Mem, _ [3]vec) vec { return loadY(src) }},
+	}, nibbles...)
+}
+
+func lowNibbles() Mem { return integers(0x0f0f0f0f) }
+
+// nibbleShifts are by how much sixteen bytes, twice, are moved to the right for 32
+// codes: the first of them in their low halves.
+func nibbleShifts() Mem {
+	return word("nibble", func(i int) uint32 { return uint32([]int{0, 0, 0, 0, 4, 0, 4, 0}[i%8]) })
+}
+
+// above is what shift adds to codes or takes off them.
+func (f intFormat) above() Mem {
+	if f.five {
+		return integers(0x10101010)
 	}
-	return []intFormat{
-		{"Q8_0", 34, 2, false, func() [3]vec { return [3]vec{} }, func(src Mem, _ [3]vec) vec { return loadY(src) }},
-		{"Q4_0", 18, 2, false, constants, nibbles(true)},
-		{"Q4_1", 20, 4, true, constants, nibbles(false)},
+	return integers(0x08080808)
+}
+
+// shift makes the 32 low halves v of the codes at src the codes as int8: with their
+// fifth bits, and around zero without a minimum.
+func (f intFormat) shift(src Mem, above, v Op, bits reg.Register) {
+	switch {
+	case f.five && f.affine:
+		KMOVD(src.Offset(-4), bits)
+		VPADDB(above, v, bits, v)
+	case f.five: // what has not the bit is below zero
+		KMOVD(src.Offset(-4), bits)
+		KNOTD(bits, bits)
+		VPSUBB(above, v, bits, v)
+	case !f.affine:
+		VPSUBB(above, v, v)
 	}
 }
 

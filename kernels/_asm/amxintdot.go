@@ -118,11 +118,11 @@ func amxInts(f intFormat, rows int) {
 			KMOVW(tmp.(reg.GPPhysical).As32(), k)
 		}
 	}
-	nib, shift, eight := reg.Y26, reg.Y27, reg.Y28
+	nib, shift, above := reg.Y26, reg.Y27, reg.Y28
 	if unpack {
-		VMOVDQU32(integers(0x0f0f0f0f), nib)
-		VMOVDQU32(word("nibble", func(i int) uint32 { return uint32([]int{0, 0, 0, 0, 4, 0, 4, 0}[i%8]) }), shift)
-		VMOVDQU32(integers(0x08080808), eight)
+		VMOVDQU32(lowNibbles(), nib)
+		VMOVDQU32(nibbleShifts(), shift)
+		VMOVDQU32(f.above(), above)
 	}
 	labels := 0
 	label := func() string { labels++; return fmt.Sprintf("l%d", labels) }
@@ -175,9 +175,7 @@ func amxInts(f intFormat, rows int) {
 			VBROADCASTI32X4(rowAt(i).Offset(f.head), v)
 			VPSRLVQ(shift, v, v)
 			VPANDD(nib, v, v)
-			if !f.affine {
-				VPSUBB(eight, v, v)
-			}
+			f.shift(rowAt(i).Offset(f.head), above, v, []reg.Register{reg.K5, reg.K6}[i%2])
 			VMOVDQU32(v, Mem{Base: tmp, Disp: 32 * i})
 		}
 		for _, p := range bases {

@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,6 +71,11 @@ func TestWhatClientsWrite(t *testing.T) {
 		{
 			`{"type":"object","patternProperties":{"a":{"$ref":"#"}},"additionalProperties":false}`,
 			[]string{`{}`, `{"bab": {"a": {}}}`}, []string{`{"b": {}}`, `{"a": 1}`},
+		},
+		{
+			`{"type":"object","properties":{"site":{"anyOf":[` + httpURL + `,{"type":"null"}],"default":null},"sku":{"type":"string","pattern":"^[a-z]+$","minLength":2,"maxLength":80}},"required":["sku"],"additionalProperties":false}`,
+			[]string{`{"site": "https://example.org/a?b=%20", "sku": "ab"}`, `{"site": null, "sku": "ab"}`, `{"sku": "` + strings.Repeat("a", 80) + `"}`},
+			[]string{`{"site": "", "sku": "ab"}`, `{"site": "x", "sku": "ab"}`, `{"sku": "a"}`, `{"sku": "` + strings.Repeat("a", 81) + `"}`, `{"site": "http://a/` + strings.Repeat("b", 2075) + `", "sku": "ab"}`},
 		},
 		{uuids("base64"), []string{`"YQ=="`}, []string{`"YQ="`}},
 		{`{"type":"string","contentEncoding":"base64","contentMediaType":"image/png","maxLength":4}`, []string{`"YQ=="`}, []string{`"é"`, `"YWJjYWJj"`}},

@@ -15,59 +15,76 @@ type Grammar struct {
 }
 
 // entry is how a rule is entered: at a state, and within a span of characters
-// where the states count some.
+// where they are counted.
 type entry struct {
 	start int32
 	span
 }
-
-// span is how many there are at least and at most; most < 0: without end.
-type span struct{ least, most int32 }
-
-var anySpan = span{0, -1}
 
 // block is the states of a rule. Those with a name are the same in every grammar
 // that has them.
 type block struct {
 	first int32
 	name  string
+	reach
 }
 
 // named is a rule. One with a name is the same in every grammar that has it, and
 // calls no others. One that is like another has its states, and a span of its own.
 type named struct {
-	name string
-	is   expr
-	like int // of the rules; 0: none
+	name    string
+	strings bool // with a name: its texts are JSON strings, whose characters are counted
+	is      expr
+	made    *counted // what it is, if its states are known
+	like    int      // of the rules; 0: none
 	span
 }
 
-// states are those of the rule, from number first on. Those of a rule with a name are
-// made once.
-func (r *named) states(first int, left *budget) ([]state, error) {
-	if r.name == "" {
-		return rule(r.is, first, left)
-	}
-	made, ok := libraries.Load(r.name)
-	if !ok {
-		states, err := rule(r.is, 0, newBudget())
-		if err != nil {
+// states are those of the rule, from number first on.
+func (r *named) states(first int, left *budget) (*counted, error) {
+	made := r.made
+	if r.name != "" {
+		var err error
+		if made, err = r.library(); err != nil {
 			return nil, err
 		}
-		made, _ = libraries.LoadOrStore(r.name, states)
 	}
-	states := slices.Clone(made.([]state))
-	for i := range states {
-		states[i].bytes = slices.Clone(states[i].bytes)
-		for j := range states[i].bytes {
-			states[i].bytes[j].to += int32(first)
+	if made == nil {
+		states, err := rule(r.is, first, left)
+		return &counted{states: states}, err
+	}
+	own := *made
+	own.states = slices.Clone(made.states)
+	for i := range own.states {
+		bytes := slices.Clone(own.states[i].bytes)
+		for j := range bytes {
+			bytes[j].to += int32(first)
 		}
+		own.states[i].bytes = bytes
 	}
-	return states, nil
+	return &own, nil
 }
 
 // libraries are the states of the rules that have a name, by that.
 var libraries sync.Map
+
+// library are the states of a rule with a name, from 0 on.
+func (r *named) library() (*counted, error) {
+	if made, ok := libraries.Load(r.name); ok {
+		return made.(*counted), nil
+	}
+	left := newBudget()
+	states, err := rule(r.is, 0, left)
+	made := &counted{states: states}
+	if err == nil && r.strings {
+		made, err = countedOf(states, left)
+	}
+	if err != nil {
+		return nil, err
+	}
+	known, _ := libraries.LoadOrStore(r.name, made)
+	return known.(*counted), nil
+}
 
 // errLeft is of a grammar in which a rule calls itself before it has read
 // anything.
@@ -96,15 +113,12 @@ func newGrammar(rules []named, left *budget) (*Grammar, error) {
 		}
 		first := int32(len(g.states))
 		g.rules = append(g.rules, entry{first, anySpan})
-		g.blocks = append(g.blocks, block{first, one.name})
-		states, err := one.states(len(g.states), left)
+		made, err := one.states(len(g.states), left)
 		if err != nil {
 			return nil, &ruleError{n, err}
 		}
-		if one.name == stringRule {
-			count(states, first)
-		}
-		g.states = append(g.states, states...)
+		g.blocks = append(g.blocks, block{first, one.name, made.reach})
+		g.states = append(g.states, made.states...)
 	}
 	if !left.spend(prune(g.states, g.rules)) {
 		return nil, ErrTooLarge
@@ -149,31 +163,22 @@ func (g *Grammar) ruleOf(at int32) (rule int) {
 	return rule
 }
 
-// count marks the states of the rule of strings at which a character has ended.
-func count(states []state, first int32) {
-	for i := range states {
-		if to, ok := states[i].next('"'); ok && states[to-first].final {
-			states[i].counts = true
-		}
-	}
-}
-
 // Bytes is the memory that the grammar takes.
 func (g *Grammar) Bytes() int {
 	n := 0
 	for i := range g.states {
 		n += 64 + 8*(cap(g.states[i].bytes)+cap(g.states[i].calls))
 	}
-	return n + 16*len(g.rules) + 24*len(g.blocks)
+	return n + 16*len(g.rules) + 32*len(g.blocks)
 }
 
-// place is where a state is in a rule that other grammars have too.
-func (g *Grammar) place(at int32) (name string, offset int32) {
+// block is that of a state.
+func (g *Grammar) block(at int32) *block {
 	n, found := slices.BinarySearchFunc(g.blocks, at, func(b block, at int32) int { return int(b.first - at) })
 	if !found {
 		n--
 	}
-	return g.blocks[n].name, at - g.blocks[n].first
+	return &g.blocks[n]
 }
 
 // checkLeft refuses rules that come back to themselves without a byte, which no

@@ -1,6 +1,9 @@
 package grammar
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // keys are the names that propertyNames allows the members of an object.
 type keys struct {
@@ -99,23 +102,17 @@ func (k *keys) allows(name string) (bool, error) {
 // nameBut is any name that is allowed but these.
 func (c *compiler) nameBut(k keys, names []string) (expr, error) {
 	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { ok, err := k.allows(n); return !ok && err == nil })
-	switch {
-	case len(names) == 0 && k.only == nil:
-		return c.anyString(), nil
-	case len(names) == 0:
-		return c.text(k.only, k.path)
+	all, err := textOf(k.only, k.path)
+	if err != nil {
+		return nil, err
 	}
-	all := expr(anyString)
-	if k.only != nil {
-		t, err := textOf(k.only, k.path)
-		if err != nil {
-			return nil, err
+	if len(names) > 0 {
+		var known choice
+		for _, n := range names {
+			known = append(known, text(quote(n)))
 		}
-		all = t.plain()
+		all.key += fmt.Sprintf(" but %q", names)
+		all.whole = named{is: product{a: all.whole.is, b: known, without: true}}
 	}
-	var known choice
-	for _, n := range names {
-		known = append(known, text(quote(n)))
-	}
-	return product{a: all, b: known, without: true}, nil
+	return c.text(all, k.path)
 }

@@ -3,7 +3,6 @@ package grammar
 import (
 	"encoding/json"
 	"math/big"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -139,80 +138,6 @@ func list(first []expr, rest expr, least, most int) expr {
 		return choice{}
 	}
 	return sequence{text("["), tail, text("]")}
-}
-
-// texts are strings: of every part, and of so many characters.
-type texts struct {
-	parts       []expr
-	least, most int    // most < 0: without end
-	format      string // that one part is, if any
-}
-
-func textOf(s object, path string) (t texts, err error) {
-	if t.least, err = size(s, "minLength", path, 0); err != nil {
-		return t, err
-	}
-	if t.most, err = size(s, "maxLength", path, -1); err != nil {
-		return t, err
-	}
-	if t.most >= 0 && t.most < t.least {
-		return t, fault(path+"/maxLength", "is less than minLength")
-	}
-	if v, ok := s.get("pattern"); ok {
-		p, isText := v.(string)
-		if !isText {
-			return t, fault(path+"/pattern", "is no text")
-		}
-		e, err := search(p)
-		if err != nil {
-			return t, fault(path+"/pattern", "cannot be kept to: %s", err)
-		}
-		t.parts = append(t.parts, quoted(e))
-	}
-	v, ok := s.get("format")
-	name, _ := v.(string)
-	if encoding, _ := s.get("contentEncoding"); !ok && encoding == "base64" {
-		v, ok, name = encoding, true, "base64"
-	}
-	if !ok || anyText[name] {
-		return t, nil
-	}
-	pattern, known := formats[name]
-	if !known {
-		return t, fault(path+"/format", "is %s, which is not supported: leave it out, or write it as a pattern", canonical(v))
-	}
-	e, err := regex(pattern, 0)
-	if err != nil {
-		return t, fault(path+"/format", "cannot be kept to: %s", err)
-	}
-	t.parts, t.format = append(t.parts, quoted(e)), name
-	return t, nil
-}
-
-// plain is the expression of the texts, which calls no rule.
-func (t texts) plain() expr {
-	parts := t.parts
-	if t.least > 0 || t.most >= 0 || len(parts) == 0 {
-		parts = append(slices.Clone(parts), repeat{quoted(complement(nil)), t.least, t.most})
-	}
-	e := parts[0]
-	for _, p := range parts[1:] {
-		e = product{a: e, b: p}
-	}
-	return sequence{text(`"`), e, text(`"`)}
-}
-
-func (c *compiler) text(s object, path string) (expr, error) {
-	t, err := textOf(s, path)
-	switch {
-	case err != nil:
-		return nil, err
-	case len(t.parts) == 0:
-		return c.counted(span{int32(t.least), int32(t.most)}), nil
-	case len(t.parts) == 1 && t.format != "" && t.least == 0 && t.most < 0:
-		return c.library("format "+t.format, t.plain()), nil
-	}
-	return t.plain(), nil
 }
 
 func (c *compiler) number(s object, path string, integers bool) (expr, error) {

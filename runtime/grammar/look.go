@@ -16,12 +16,21 @@ type beyond struct {
 
 func (l *look) size() int { return 8*(len(l.inside)+len(l.beyond)) + 128 }
 
+// near is a thread's span as far as tokens tell it from others: none has more
+// characters than the longest has bytes.
+func (c *Constraint) near(t thread) span {
+	if t.span == anySpan {
+		return t.span
+	}
+	return c.block(t.at).near(t.span, c.vocabulary.longest)
+}
+
 // lookOf is the look of a thread, which is found out once; c.mu is held.
 func (c *Constraint) lookOf(t thread) *look {
 	v := c.vocabulary
-	t.span, t.stack = v.near(t.span), nil
-	name, offset := c.place(t.at)
-	if name == "" {
+	t.span, t.stack = c.near(t), nil
+	of := c.block(t.at)
+	if of.name == "" {
 		known := c.looks[t]
 		if known == nil {
 			known = newReader(c.Grammar).look(v, t)
@@ -31,7 +40,7 @@ func (c *Constraint) lookOf(t thread) *look {
 		}
 		return known
 	}
-	where := place{name, offset, t.span}
+	where := place{of.name, t.at - of.first, t.span}
 	v.mu.Lock()
 	known := v.shared[where]
 	v.mu.Unlock()

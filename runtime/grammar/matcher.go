@@ -218,7 +218,7 @@ func newMask(words []uint64, over bool) (m mask) {
 func (m *Matcher) maskOf(t thread) *mask {
 	v := m.vocabulary
 	key := t
-	key.span = v.near(t.span)
+	key.span = m.near(t)
 	if known := m.masks[key]; known != nil {
 		return known
 	}

@@ -26,17 +26,17 @@ func (g *Grammar) first() thread { return thread{0, g.rules[0].span, nil} }
 // after is a thread that has read one byte more.
 func (g *Grammar) after(t thread, c byte) (next thread, ok bool) {
 	s := &g.states[t.at]
-	if t.at, ok = s.next(c); !ok || !s.counts {
+	if t.at, ok = s.next(c); !ok || t.span == anySpan {
 		return t, ok
 	}
-	if c == '"' {
-		return t, t.least == 0
+	if s.counts && c != '"' {
+		if t.most == 0 {
+			return t, false
+		}
+		t.least, t.most = max(t.least-1, 0), max(t.most-1, -1)
 	}
-	if t.most == 0 {
-		return t, false
-	}
-	t.least, t.most = max(t.least-1, 0), max(t.most-1, min(t.most, 0))
-	return t, true
+	t.span, ok = t.toward(g.states[t.at].ahead)
+	return t, ok
 }
 
 // stacks keeps frames that are alike together.

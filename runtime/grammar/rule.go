@@ -55,7 +55,8 @@ type state struct {
 	bytes  []edge
 	calls  []called
 	final  bool
-	counts bool // a character of a string ends here, and another may begin
+	counts bool // a character of a string may begin here, or the string end
+	ahead  span // of the characters that begin from here on, where they are counted
 }
 
 type edge struct {

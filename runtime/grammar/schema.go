@@ -100,31 +100,19 @@ func (c *compiler) rule(key, path string, make func() (expr, error)) (expr, erro
 	return call(n), err
 }
 
-func (c *compiler) library(name string, e expr) expr {
-	known, _ := c.rule("library "+name, "", func() (expr, error) { return e, nil })
-	c.rules[known.(call)].name = name
-	return known
+// library is a rule that many grammars have.
+func (c *compiler) library(r named) call {
+	known, _ := c.rule("library "+r.name, "", func() (expr, error) { return r.is, nil })
+	n := known.(call)
+	c.rules[n] = r
+	return n
 }
 
-// stringRule is the name of the rule of all strings, which counts characters.
-const stringRule = "string"
-
-var anyString = sequence{text(`"`), star(quoted(complement(nil))), text(`"`)}
-
-func (c *compiler) anyString() expr  { return c.library(stringRule, anyString) }
-func (c *compiler) anyNumber() expr  { return c.library("number", number) }
-func (c *compiler) anyInteger() expr { return c.library("integer", integer) }
-
-// counted are the strings of so many characters.
-func (c *compiler) counted(s span) expr {
-	all := c.anyString().(call)
-	if s == anySpan {
-		return all
-	}
-	e, _ := c.rule(fmt.Sprint("strings ", s), "", func() (expr, error) { return nil, nil })
-	c.rules[e.(call)].like, c.rules[e.(call)].span = int(all), s
-	return e
+func (c *compiler) anyString() expr {
+	return c.library(named{name: "string", strings: true, is: anyString})
 }
+func (c *compiler) anyNumber() expr  { return c.library(named{name: "number", is: number}) }
+func (c *compiler) anyInteger() expr { return c.library(named{name: "integer", is: integer}) }
 
 // any is any value.
 func (c *compiler) any() expr {
@@ -338,7 +326,11 @@ func (c *compiler) typed(t string, s object, path string) (expr, error) {
 	case "array":
 		return c.array(s, path)
 	case "string":
-		return c.text(s, path)
+		t, err := textOf(s, path)
+		if err != nil {
+			return nil, err
+		}
+		return c.text(t, path)
 	case "number", "integer":
 		return c.number(s, path, t == "integer")
 	case "boolean":

@@ -74,16 +74,6 @@ func (v *Vocabulary) Bytes() int {
 // Words is the length of a mask: bit id%64 of word id/64 is a token's.
 func (v *Vocabulary) Words() int { return (v.size + 63) / 64 }
 
-// near is a span as far as tokens tell it from others: none has more characters
-// than the longest has bytes.
-func (v *Vocabulary) near(s span) span {
-	s.least = min(s.least, v.longest+1)
-	if s.most > v.longest {
-		s.most = -1
-	}
-	return s
-}
-
 // Drop gives back the room of what has been found out. It is found out again if
 // need be.
 func (v *Vocabulary) Drop() {

@@ -5070,61 +5070,61 @@ blocks:
 	VMOVUPS    16(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 64(AX)
+	VMOVUPS    Y1, 64(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 128(AX)
+	VMOVUPS    Y0, 128(AX)
 	VMOVUPS    48(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 192(AX)
+	VMOVUPS    Y1, 192(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 256(AX)
+	VMOVUPS    Y0, 256(AX)
 	VMOVUPS    80(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 320(AX)
+	VMOVUPS    Y1, 320(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 384(AX)
+	VMOVUPS    Y0, 384(AX)
 	VMOVUPS    112(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 448(AX)
+	VMOVUPS    Y1, 448(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 512(AX)
+	VMOVUPS    Y0, 512(AX)
 	VMOVUPS    144(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 576(AX)
+	VMOVUPS    Y1, 576(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 640(AX)
+	VMOVUPS    Y0, 640(AX)
 	VMOVUPS    176(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 704(AX)
+	VMOVUPS    Y1, 704(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 768(AX)
+	VMOVUPS    Y0, 768(AX)
 	VMOVUPS    208(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 832(AX)
+	VMOVUPS    Y1, 832(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 896(AX)
+	VMOVUPS    Y0, 896(AX)
 	VMOVUPS    240(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 960(AX)
+	VMOVUPS    Y1, 960(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 1024(AX)
+	VMOVUPS    Y0, 1024(AX)
 	VCVTPH2PS  (CX), Y0
-	VMOVDQU    Y0, (AX)
+	VMOVUPS    Y0, (AX)
 	ADDQ       $+272, CX
 	ADDQ       $+1088, AX
 	DECQ       DX
@@ -5175,46 +5175,47 @@ TEXT ·int8UnpackQ4_0AVX2(SB), NOSPLIT, $0-24
 	MOVQ    w+8(FP), CX
 	MOVQ    blocks+16(FP), DX
 	VMOVUPS i0f0f0f0f<>+0(SB), Y0
+	VMOVUPS i08080808<>+0(SB), Y1
 
 	PCALIGN $64
 blocks:
 	PREFETCHT0 4096(CX)
 	PREFETCHT0 4160(CX)
 	PREFETCHT0 4224(CX)
-	VMOVUPS    16(CX), Y2
-	VPAND      Y0, Y2, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 64(AX)
-	VMOVUPS    48(CX), Y3
-	VPAND      Y0, Y3, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 128(AX)
-	VMOVUPS    80(CX), Y4
-	VPAND      Y0, Y4, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 192(AX)
-	VMOVUPS    112(CX), Y5
-	VPAND      Y0, Y5, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 256(AX)
-	VPSRLW     $0x04, Y2, Y1
-	VPAND      Y0, Y1, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 320(AX)
-	VPSRLW     $0x04, Y3, Y1
-	VPAND      Y0, Y1, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 384(AX)
-	VPSRLW     $0x04, Y4, Y1
-	VPAND      Y0, Y1, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 448(AX)
-	VPSRLW     $0x04, Y5, Y1
-	VPAND      Y0, Y1, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 512(AX)
-	VCVTPH2PS  (CX), Y1
-	VMOVDQU    Y1, (AX)
+	VMOVUPS    16(CX), Y3
+	VPAND      Y0, Y3, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 64(AX)
+	VMOVUPS    48(CX), Y4
+	VPAND      Y0, Y4, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 128(AX)
+	VMOVUPS    80(CX), Y5
+	VPAND      Y0, Y5, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 192(AX)
+	VMOVUPS    112(CX), Y6
+	VPAND      Y0, Y6, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 256(AX)
+	VPSRLW     $0x04, Y3, Y2
+	VPAND      Y0, Y2, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 320(AX)
+	VPSRLW     $0x04, Y4, Y2
+	VPAND      Y0, Y2, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 384(AX)
+	VPSRLW     $0x04, Y5, Y2
+	VPAND      Y0, Y2, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 448(AX)
+	VPSRLW     $0x04, Y6, Y2
+	VPAND      Y0, Y2, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 512(AX)
+	VCVTPH2PS  (CX), Y2
+	VMOVUPS    Y2, (AX)
 	ADDQ       $+144, CX
 	ADDQ       $+576, AX
 	DECQ       DX
@@ -5255,32 +5256,32 @@ blocks:
 	PREFETCHT0 4224(CX)
 	VMOVUPS    32(CX), Y2
 	VPAND      Y0, Y2, Y1
-	VMOVDQU    Y1, 128(AX)
+	VMOVUPS    Y1, 128(AX)
 	VMOVUPS    64(CX), Y3
 	VPAND      Y0, Y3, Y1
-	VMOVDQU    Y1, 192(AX)
+	VMOVUPS    Y1, 192(AX)
 	VMOVUPS    96(CX), Y4
 	VPAND      Y0, Y4, Y1
-	VMOVDQU    Y1, 256(AX)
+	VMOVUPS    Y1, 256(AX)
 	VMOVUPS    128(CX), Y5
 	VPAND      Y0, Y5, Y1
-	VMOVDQU    Y1, 320(AX)
+	VMOVUPS    Y1, 320(AX)
 	VPSRLW     $0x04, Y2, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 384(AX)
+	VMOVUPS    Y1, 384(AX)
 	VPSRLW     $0x04, Y3, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 448(AX)
+	VMOVUPS    Y1, 448(AX)
 	VPSRLW     $0x04, Y4, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 512(AX)
+	VMOVUPS    Y1, 512(AX)
 	VPSRLW     $0x04, Y5, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 576(AX)
+	VMOVUPS    Y1, 576(AX)
 	VCVTPH2PS  (CX), Y1
-	VMOVDQU    Y1, (AX)
+	VMOVUPS    Y1, (AX)
 	VCVTPH2PS  16(CX), Y1
-	VMOVDQU    Y1, 64(AX)
+	VMOVUPS    Y1, 64(AX)
 	ADDQ       $+160, CX
 	ADDQ       $+640, AX
 	DECQ       DX
@@ -5308,50 +5309,50 @@ blocks:
 	VPSLLW     $0x04, Y5, Y4
 	VPAND      Y1, Y4, Y4
 	VPOR       Y4, Y2, Y2
-	VMOVDQU    Y2, 64(AX)
+	VMOVUPS    Y2, 64(AX)
 	VMOVUPS    80(CX), Y4
 	VPAND      Y0, Y4, Y2
 	VPSLLW     $0x03, Y5, Y6
 	VPAND      Y1, Y6, Y6
 	VPOR       Y6, Y2, Y2
-	VMOVDQU    Y2, 128(AX)
+	VMOVUPS    Y2, 128(AX)
 	VMOVUPS    112(CX), Y6
 	VPAND      Y0, Y6, Y2
 	VPSLLW     $0x02, Y5, Y7
 	VPAND      Y1, Y7, Y7
 	VPOR       Y7, Y2, Y2
-	VMOVDQU    Y2, 192(AX)
+	VMOVUPS    Y2, 192(AX)
 	VMOVUPS    144(CX), Y7
 	VPAND      Y0, Y7, Y2
 	VPSLLW     $0x01, Y5, Y8
 	VPAND      Y1, Y8, Y8
 	VPOR       Y8, Y2, Y2
-	VMOVDQU    Y2, 256(AX)
+	VMOVUPS    Y2, 256(AX)
 	VPSRLW     $0x04, Y3, Y2
 	VPAND      Y0, Y2, Y2
 	VPAND      Y1, Y5, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 320(AX)
+	VMOVUPS    Y2, 320(AX)
 	VPSRLW     $0x04, Y4, Y2
 	VPAND      Y0, Y2, Y2
 	VPSRLW     $0x01, Y5, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 384(AX)
+	VMOVUPS    Y2, 384(AX)
 	VPSRLW     $0x04, Y6, Y2
 	VPAND      Y0, Y2, Y2
 	VPSRLW     $0x02, Y5, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 448(AX)
+	VMOVUPS    Y2, 448(AX)
 	VPSRLW     $0x04, Y7, Y2
 	VPAND      Y0, Y2, Y2
 	VPSRLW     $0x03, Y5, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 512(AX)
+	VMOVUPS    Y2, 512(AX)
 	VCVTPH2PS  (CX), Y2
-	VMOVDQU    Y2, (AX)
+	VMOVUPS    Y2, (AX)
 	ADDQ       $+176, CX
 	ADDQ       $+576, AX
 	DECQ       DX
@@ -5379,53 +5380,53 @@ blocks:
 	VPSLLW      $0x04, Y5, Y4
 	VPAND       Y1, Y4, Y4
 	VPOR        Y4, Y2, Y2
-	VMOVDQU     Y2, 128(AX)
+	VMOVUPS     Y2, 128(AX)
 	VMOVUPS     96(CX), Y4
 	VPAND       Y0, Y4, Y2
 	VPSLLW      $0x03, Y5, Y6
 	VPAND       Y1, Y6, Y6
 	VPOR        Y6, Y2, Y2
-	VMOVDQU     Y2, 192(AX)
+	VMOVUPS     Y2, 192(AX)
 	VMOVUPS     128(CX), Y6
 	VPAND       Y0, Y6, Y2
 	VPSLLW      $0x02, Y5, Y7
 	VPAND       Y1, Y7, Y7
 	VPOR        Y7, Y2, Y2
-	VMOVDQU     Y2, 256(AX)
+	VMOVUPS     Y2, 256(AX)
 	VMOVUPS     160(CX), Y7
 	VPAND       Y0, Y7, Y2
 	VPSLLW      $0x01, Y5, Y8
 	VPAND       Y1, Y8, Y8
 	VPOR        Y8, Y2, Y2
-	VMOVDQU     Y2, 320(AX)
+	VMOVUPS     Y2, 320(AX)
 	VPSRLW      $0x04, Y3, Y2
 	VPAND       Y0, Y2, Y2
 	VPAND       Y1, Y5, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 384(AX)
+	VMOVUPS     Y2, 384(AX)
 	VPSRLW      $0x04, Y4, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x01, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 448(AX)
+	VMOVUPS     Y2, 448(AX)
 	VPSRLW      $0x04, Y6, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x02, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 512(AX)
+	VMOVUPS     Y2, 512(AX)
 	VPSRLW      $0x04, Y7, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x03, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 576(AX)
+	VMOVUPS     Y2, 576(AX)
 	VCVTPH2PS   (CX), Y2
-	VMOVDQU     Y2, (AX)
+	VMOVUPS     Y2, (AX)
 	VCVTPH2PS   16(CX), Y3
 	VFMADD231PS f41800000<>+0(SB), Y2, Y3
-	VMOVDQU     Y3, 64(AX)
+	VMOVUPS     Y3, 64(AX)
 	ADDQ        $+192, CX
 	ADDQ        $+640, AX
 	DECQ        DX
@@ -5454,39 +5455,39 @@ parts:
 	PREFETCHT0 4224(CX)
 	VMOVUPS    16(CX), Y2
 	VPAND      Y0, Y2, Y1
-	VMOVDQU    Y1, 128(AX)
+	VMOVUPS    Y1, 128(AX)
 	VMOVUPS    48(CX), Y3
 	VPAND      Y0, Y3, Y1
-	VMOVDQU    Y1, 192(AX)
+	VMOVUPS    Y1, 192(AX)
 	VMOVUPS    80(CX), Y4
 	VPAND      Y0, Y4, Y1
-	VMOVDQU    Y1, 256(AX)
+	VMOVUPS    Y1, 256(AX)
 	VMOVUPS    112(CX), Y5
 	VPAND      Y0, Y5, Y1
-	VMOVDQU    Y1, 320(AX)
+	VMOVUPS    Y1, 320(AX)
 	VPSRLW     $0x04, Y2, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 384(AX)
+	VMOVUPS    Y1, 384(AX)
 	VPSRLW     $0x04, Y3, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 448(AX)
+	VMOVUPS    Y1, 448(AX)
 	VPSRLW     $0x04, Y4, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 512(AX)
+	VMOVUPS    Y1, 512(AX)
 	VPSRLW     $0x04, Y5, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 576(AX)
+	VMOVUPS    Y1, 576(AX)
 	VCVTPH2PS  (BX), Y1
 	VPMOVZXBD  (CX), Y2
 	VCVTDQ2PS  Y2, Y2
 	VMULPS     Y2, Y1, Y1
-	VMOVDQU    Y1, (AX)
+	VMOVUPS    Y1, (AX)
 	VCVTPH2PS  16(BX), Y1
 	VPMOVZXBD  8(CX), Y2
 	VCVTDQ2PS  Y2, Y2
 	VMULPS     Y2, Y1, Y1
 	VXORPS     i80000000<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 64(AX)
+	VMOVUPS    Y1, 64(AX)
 	ADDQ       $+144, CX
 	ADDQ       $+640, AX
 	DECQ       SI
@@ -5540,59 +5541,59 @@ parts:
 	VPSLLW      $0x04, Y5, Y4
 	VPAND       Y1, Y4, Y4
 	VPOR        Y4, Y2, Y2
-	VMOVDQU     Y2, 128(AX)
+	VMOVUPS     Y2, 128(AX)
 	VMOVUPS     80(CX), Y4
 	VPAND       Y0, Y4, Y2
 	VPSLLW      $0x03, Y5, Y6
 	VPAND       Y1, Y6, Y6
 	VPOR        Y6, Y2, Y2
-	VMOVDQU     Y2, 192(AX)
+	VMOVUPS     Y2, 192(AX)
 	VMOVUPS     112(CX), Y6
 	VPAND       Y0, Y6, Y2
 	VPSLLW      $0x02, Y5, Y7
 	VPAND       Y1, Y7, Y7
 	VPOR        Y7, Y2, Y2
-	VMOVDQU     Y2, 256(AX)
+	VMOVUPS     Y2, 256(AX)
 	VMOVUPS     144(CX), Y7
 	VPAND       Y0, Y7, Y2
 	VPSLLW      $0x01, Y5, Y8
 	VPAND       Y1, Y8, Y8
 	VPOR        Y8, Y2, Y2
-	VMOVDQU     Y2, 320(AX)
+	VMOVUPS     Y2, 320(AX)
 	VPSRLW      $0x04, Y3, Y2
 	VPAND       Y0, Y2, Y2
 	VPAND       Y1, Y5, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 384(AX)
+	VMOVUPS     Y2, 384(AX)
 	VPSRLW      $0x04, Y4, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x01, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 448(AX)
+	VMOVUPS     Y2, 448(AX)
 	VPSRLW      $0x04, Y6, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x02, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 512(AX)
+	VMOVUPS     Y2, 512(AX)
 	VPSRLW      $0x04, Y7, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x03, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 576(AX)
+	VMOVUPS     Y2, 576(AX)
 	VCVTPH2PS   (BX), Y2
 	VPMOVZXBD   (CX), Y3
 	VCVTDQ2PS   Y3, Y3
 	VMULPS      Y3, Y2, Y2
-	VMOVDQU     Y2, (AX)
+	VMOVUPS     Y2, (AX)
 	VCVTPH2PS   16(BX), Y3
 	VPMOVZXBD   8(CX), Y4
 	VCVTDQ2PS   Y4, Y4
 	VMULPS      Y4, Y3, Y3
 	VFMSUB231PS f41800000<>+0(SB), Y2, Y3
-	VMOVDQU     Y3, 64(AX)
+	VMOVUPS     Y3, 64(AX)
 	ADDQ        $+176, CX
 	ADDQ        $+640, AX
 	DECQ        SI
@@ -5629,24 +5630,24 @@ parts:
 	VPSLLW     $0x04, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 192(AX)
+	VMOVUPS    Y2, 192(AX)
 	VMOVUPS    112(CX), Y2
 	VPAND      Y0, Y2, Y2
 	VPSLLW     $0x02, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 256(AX)
+	VMOVUPS    Y2, 256(AX)
 	VMOVUPS    144(CX), Y2
 	VPAND      Y0, Y2, Y2
 	VPAND      Y1, Y4, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 320(AX)
+	VMOVUPS    Y2, 320(AX)
 	VMOVUPS    176(CX), Y2
 	VPAND      Y0, Y2, Y2
 	VPSRLW     $0x02, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 384(AX)
+	VMOVUPS    Y2, 384(AX)
 	VMOVUPS    80(CX), Y2
 	VPSRLW     $0x04, Y2, Y2
 	VPAND      Y0, Y2, Y2
@@ -5654,37 +5655,37 @@ parts:
 	VPSLLW     $0x04, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 448(AX)
+	VMOVUPS    Y2, 448(AX)
 	VMOVUPS    112(CX), Y2
 	VPSRLW     $0x04, Y2, Y2
 	VPAND      Y0, Y2, Y2
 	VPSLLW     $0x02, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 512(AX)
+	VMOVUPS    Y2, 512(AX)
 	VMOVUPS    144(CX), Y2
 	VPSRLW     $0x04, Y2, Y2
 	VPAND      Y0, Y2, Y2
 	VPAND      Y1, Y4, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 576(AX)
+	VMOVUPS    Y2, 576(AX)
 	VMOVUPS    176(CX), Y2
 	VPSRLW     $0x04, Y2, Y2
 	VPAND      Y0, Y2, Y2
 	VPSRLW     $0x02, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 640(AX)
+	VMOVUPS    Y2, 640(AX)
 	VPMOVSXBD  (CX), Y2
 	VPSLLD     $0x10, Y2, Y3
 	VPBLENDW   $0xaa, Y3, Y2, Y2
-	VMOVDQU    Y2, 64(AX)
+	VMOVUPS    Y2, 64(AX)
 	VPMOVSXBD  8(CX), Y2
 	VPSLLD     $0x10, Y2, Y3
 	VPBLENDW   $0xaa, Y3, Y2, Y2
-	VMOVDQU    Y2, 128(AX)
+	VMOVUPS    Y2, 128(AX)
 	VCVTPH2PS  (BX), Y2
-	VMOVDQU    Y2, (AX)
+	VMOVUPS    Y2, (AX)
 	ADDQ       $+208, CX
 	ADDQ       $+704, AX
 	DECQ       SI
